@@ -1,0 +1,45 @@
+// The one direction of imports: each folder may import only those listed here (see docs/architecture.md).
+const mayImport = {
+  core: [],
+  engines: ['core'],
+  collector: ['core'],
+  warehouse: ['core'],
+  ledger: ['core'],
+  attribution: ['core', 'warehouse', 'ledger'],
+  api: ['core', 'warehouse', 'ledger', 'attribution'],
+  dashboards: ['core'],
+  loadtest: ['core', 'engines'],
+};
+
+// Engine tests run against the real engines, so test files may also import engines/.
+const testFile = '\\.test\\.ts$';
+
+module.exports = {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    ...Object.entries(mayImport).map(([folder, allowed]) => ({
+      name: `${folder}-imports`,
+      severity: 'error',
+      from: { path: `^${folder}/`, pathNot: testFile },
+      to: {
+        path: '^(core|engines|collector|warehouse|ledger|attribution|api|dashboards|loadtest|bin|test)/',
+        pathNot: `^(${[folder, ...allowed].join('|')})/`,
+      },
+    })),
+    {
+      name: 'nothing-imports-bin-or-test',
+      severity: 'error',
+      from: { pathNot: '^(bin|test)/' },
+      to: { path: '^(bin|test)/', pathNot: '^test/support/' },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^(dist|\\.afflux|scripts)/' },
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    parser: 'swc',
+
+  },
+};

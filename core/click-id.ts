@@ -1,0 +1,86 @@
+import { createCipheriv, createDecipheriv } from 'node:crypto';
+
+/**
+ * The click id is the click's identity as the world sees it: one AES-128 block
+ * `ts:48 | node:16 | seq:32 | check:32` (big-endian), encrypted under a click key, in base64url: 22 characters.
+ * It cannot be guessed or enumerated, and it proves itself without a look-up.
+ */
+
+/** What identifies a click: Unix milliseconds, the node lease's number, the count within the lease. */
+export interface ClickIdentity {
+  readonly ts: number;
+  readonly node: number;
+  readonly seq: number;
+}
+
+export const CLICK_ID_BLOCK_BYTES = 16;
+export const CLICK_ID_LENGTH = 22;
+
+/** Fixed last word of the plain block: a forged id decrypts to it with probability 2⁻³². */
+const CHECK = 0xaff1c1dc;
+const TWO_POW_32 = 0x1_0000_0000;
+
+/** Writes the plain 16-byte block of one click at `offset`. */
+export function writeClickIdBlock(target: Buffer, offset: number, id: ClickIdentity): void {
+  target.writeUIntBE(id.ts, offset, 6);
+  target.writeUInt16BE(id.node, offset + 6);
+  target.writeUInt32BE(id.seq, offset + 8);
+  target.writeUInt32BE(CHECK, offset + 12);
+}
+
+/** Click keys: 16 bytes each, the newest first. The newest encrypts, all decrypt. */
+export type ClickKeys = readonly [Buffer, ...Buffer[]];
+
+export interface ClickIdCodec {
+  /** Encrypts `count` plain blocks at once (10 ns a block against 800 ns one by one); returns new bytes. */
+  encryptBlocks(blocks: Buffer, count: number): Buffer;
+  /** The id of block `index` of encrypted blocks, as 22 characters. */
+  idAt(encrypted: Buffer, index: number): string;
+  /** One id on its own, for everything that is not the click path. */
+  encode(id: ClickIdentity): string;
+  /** The identity inside an id, or undefined when no key opens it: forged, damaged, or not an id at all. */
+  decode(text: string): ClickIdentity | undefined;
+}
+
+export function createClickIdCodec(keys: ClickKeys): ClickIdCodec {
+  const [newest] = keys;
+  // ECB over independent single blocks is the block cipher itself: every plain block is unique by construction.
+  const cipher = createCipheriv('aes-128-ecb', newest, null).setAutoPadding(false);
+  const deciphers = keys.map((key) => createDecipheriv('aes-128-ecb', key, null).setAutoPadding(false));
+
+  function encryptBlocks(blocks: Buffer, count: number): Buffer {
+    return cipher.update(blocks.subarray(0, count * CLICK_ID_BLOCK_BYTES));
+  }
+
+  function idAt(encrypted: Buffer, index: number): string {
+    const start = index * CLICK_ID_BLOCK_BYTES;
+    return encrypted.toString('base64url', start, start + CLICK_ID_BLOCK_BYTES);
+  }
+
+  function encode(id: ClickIdentity): string {
+    const block = Buffer.allocUnsafe(CLICK_ID_BLOCK_BYTES);
+    writeClickIdBlock(block, 0, id);
+    return idAt(encryptBlocks(block, 1), 0);
+  }
+
+  function decode(text: string): ClickIdentity | undefined {
+    if (text.length !== CLICK_ID_LENGTH) return undefined;
+    const encrypted = Buffer.from(text, 'base64url');
+    // Base64 has several spellings of 16 bytes (unused bits, other alphabet); only ours is an id.
+    if (encrypted.length !== CLICK_ID_BLOCK_BYTES || encrypted.toString('base64url') !== text)
+      return undefined;
+    for (const decipher of deciphers) {
+      const block = decipher.update(encrypted);
+      if (block.readUInt32BE(12) === CHECK) {
+        return {
+          ts: block.readUInt16BE(0) * TWO_POW_32 + block.readUInt32BE(2),
+          node: block.readUInt16BE(6),
+          seq: block.readUInt32BE(8),
+        };
+      }
+    }
+    return undefined;
+  }
+
+  return { encryptBlocks, idAt, encode, decode };
+}

@@ -1,0 +1,199 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { OperatingError } from './errors.ts';
+import { fromProject } from './paths.ts';
+import { readOrCreateSecrets } from './secrets.ts';
+
+/**
+ * Every environment variable of the platform, in the order of `.env.example`.
+ * Each process parses them once; nothing else reads the environment.
+ */
+
+interface Variable {
+  readonly name: string;
+  /** What it is, with its unit. */
+  readonly about: string;
+  /** The default as it would be written, or '' for none. */
+  readonly fallback: string;
+  readonly schema: z.ZodType<unknown, string>;
+}
+
+const port = z
+  .string()
+  .regex(/^\d{1,5}$/, 'must be a port number from 1 to 65535')
+  .transform(Number)
+  .refine((n) => n >= 1 && n <= 65_535, 'must be a port number from 1 to 65535');
+
+const text = z.string();
+
+function url(...protocols: string[]): z.ZodType<string, string> {
+  return z
+    .string()
+    .refine(
+      (value) => value === '' || (URL.canParse(value) && protocols.includes(new URL(value).protocol)),
+      `must be a URL starting with ${protocols.map((p) => `${p}//`).join(' or ')}`,
+    );
+}
+
+function oneOf<const T extends readonly [string, ...string[]]>(...values: T): z.ZodType<T[number], string> {
+  return z.string().pipe(z.enum(values, `must be one of ${values.join(', ')}`));
+}
+
+const list = z.string().transform((value) =>
+  value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+);
+
+const clickKeys = list.refine(
+  (keys) => keys.every((key) => /^[0-9a-f]{32}$/i.test(key)),
+  'must be keys of 32 hexadecimal digits, separated by commas, the newest first',
+);
+
+const cidrs = list.refine(
+  (values) => values.every(isCidr),
+  'must be addresses or networks such as 10.0.0.0/8, separated by commas',
+);
+
+function isCidr(value: string): boolean {
+  const [address = '', bits, ...rest] = value.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+}
+
+const variable = <S extends z.ZodType<unknown, string>>(
+  name: string,
+  schema: S,
+  fallback: string,
+  about: string,
+): Variable & { schema: S } => ({ name, schema, fallback, about });
+
+const variables = {
+  home: variable('AFFLUX_HOME', text, '.afflux', 'data and fetched tools; relative to the project folder'),
+  host: variable('HOST', text, '127.0.0.1', 'address the collector and the API listen on'),
+  collectorPort: variable('COLLECTOR_PORT', port, '8080', 'port of the collector'),
+  apiPort: variable('API_PORT', port, '8081', 'port of the API'),
+  loaderPort: variable('LOADER_PORT', port, '8082', 'loopback port of the loader: health and metrics'),
+  attributionPort: variable(
+    'ATTRIBUTION_PORT',
+    port,
+    '8083',
+    'loopback port of the attribution worker: health and metrics',
+  ),
+  collectorUrl: variable(
+    'COLLECTOR_URL',
+    url('http:', 'https:'),
+    '',
+    'public base URL of links; empty: http://localhost:COLLECTOR_PORT. With https the click cookie is Secure',
+  ),
+  databaseUrl: variable(
+    'DATABASE_URL',
+    url('postgres:', 'postgresql:'),
+    '',
+    'PostgreSQL 15 or later; empty: the embedded one. Processes work under the role afflux_app',
+  ),
+  clickhouseUrl: variable(
+    'CLICKHOUSE_URL',
+    url('http:', 'https:'),
+    '',
+    'ClickHouse HTTP interface, 25.6 or later, as http://user:password@host:8123/database; empty: the embedded one',
+  ),
+  natsUrl: variable(
+    'NATS_URL',
+    url('nats:', 'tls:'),
+    '',
+    'NATS server with JetStream, 2.9 or later; empty: the embedded one',
+  ),
+  postgresPort: variable('POSTGRES_PORT', port, '54320', 'loopback port of the embedded PostgreSQL'),
+  clickhousePort: variable('CLICKHOUSE_PORT', port, '18123', 'loopback port of the embedded ClickHouse'),
+  natsPort: variable('NATS_PORT', port, '14222', 'loopback port of the embedded NATS'),
+  natsServer: variable(
+    'NATS_SERVER',
+    text,
+    '',
+    'path of a nats-server binary; empty: PATH, then AFFLUX_HOME/bin',
+  ),
+  natsSync: variable(
+    'NATS_SYNC',
+    oneOf('always', 'interval'),
+    'always',
+    'embedded NATS: "always" fsyncs every batch before its redirects leave, "interval" every 2 minutes (a power cut loses more)',
+  ),
+  clickKeys: variable(
+    'CLICK_KEYS',
+    clickKeys,
+    '',
+    'keys of the click ids, 32 hexadecimal digits each, newest first; empty: one generated in AFFLUX_HOME/secrets.json',
+  ),
+  trustedProxies: variable(
+    'TRUSTED_PROXIES',
+    cidrs,
+    '',
+    'addresses or networks whose X-Forwarded-For is believed, comma-separated; empty: none',
+  ),
+  logLevel: variable(
+    'LOG_LEVEL',
+    oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace'),
+    'info',
+    'least severity that is logged',
+  ),
+};
+
+type Parsed = { readonly [K in keyof typeof variables]: z.output<(typeof variables)[K]['schema']> };
+
+/** The configuration of a process: parsed, complete, frozen. */
+export interface Config extends Omit<Parsed, 'clickKeys'> {
+  /** Which engines have no URL of their own and are started by `afflux up`. */
+  readonly embedded: { readonly postgres: boolean; readonly clickhouse: boolean; readonly nats: boolean };
+  readonly postgresPassword: string;
+  /** 16 bytes each, newest first. */
+  readonly clickKeys: readonly [Buffer, ...Buffer[]];
+}
+
+/**
+ * Parses the environment. Unset engine URLs become those of the embedded engines.
+ * @throws OperatingError `invalid_config` that lists every fault at once.
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const faults: string[] = [];
+  const parsed: Record<string, unknown> = {};
+  for (const [key, { name, schema, fallback }] of Object.entries(variables)) {
+    const result = schema.safeParse((env[name] ?? '').trim() || fallback);
+    if (result.success) parsed[key] = result.data;
+    else faults.push(...result.error.issues.map((issue) => `${name} ${issue.message}`));
+  }
+  if (faults.length > 0) {
+    throw new OperatingError('invalid_config', `the environment has faults:\n  ${faults.join('\n  ')}`);
+  }
+  const given = parsed as unknown as Parsed;
+  const home = fromProject(given.home);
+  const secrets = readOrCreateSecrets(home);
+  const [newest = secrets.clickKey, ...older] = given.clickKeys;
+  return Object.freeze({
+    ...given,
+    home,
+    collectorUrl: (given.collectorUrl || `http://localhost:${given.collectorPort}`).replace(/\/+$/, ''),
+    databaseUrl:
+      given.databaseUrl ||
+      `postgres://postgres:${secrets.postgresPassword}@127.0.0.1:${given.postgresPort}/afflux`,
+    clickhouseUrl: given.clickhouseUrl || `http://127.0.0.1:${given.clickhousePort}/afflux`,
+    natsUrl: given.natsUrl || `nats://127.0.0.1:${given.natsPort}`,
+    embedded: {
+      postgres: given.databaseUrl === '',
+      clickhouse: given.clickhouseUrl === '',
+      nats: given.natsUrl === '',
+    },
+    postgresPassword: secrets.postgresPassword,
+    clickKeys: [Buffer.from(newest, 'hex'), ...older.map((key) => Buffer.from(key, 'hex'))] as const,
+  });
+}
+
+/** The text of `.env.example`; a test compares the committed file with it. */
+export function renderEnvExample(): string {
+  const lines = Object.values(variables).map(
+    ({ name, about, fallback }) => `# ${about}\n${fallback === '' ? `# ${name}=` : `${name}=${fallback}`}\n`,
+  );
+  return `# Every variable of Afflux with its default. Copy to .env and change what you need.\n\n${lines.join('\n')}`;
+}
