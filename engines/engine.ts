@@ -1,0 +1,191 @@
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { errorText, OperatingError } from '../core/errors.ts';
+
+/** How a process ended: an exit code, or the signal that killed it. */
+export interface ExitStatus {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A running engine. */
+export interface Engine {
+  readonly name: string;
+  /** Where clients connect, ready for `DATABASE_URL`, `CLICKHOUSE_URL` or `NATS_URL`. */
+  readonly url: string;
+  readonly pid: number;
+  /** Settles when the process has ended, for whatever reason; never rejects. */
+  readonly exited: Promise<ExitStatus>;
+  /** Ends the engine in an orderly way and waits for it; ends it by force past its deadline. */
+  stop(): Promise<void>;
+}
+
+interface EngineProcess {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  readonly exited: Promise<ExitStatus>;
+  /** The last lines it wrote, for the error message when it does not start. */
+  lastLines(): string;
+  stop(): Promise<void>;
+}
+
+const KEPT_LINES = 12;
+const POLL_MS = 20;
+
+/**
+ * Starts an engine's process in a process group of its own: a Ctrl-C in the terminal reaches only the supervisor,
+ * which then stops the engines last.
+ * @throws OperatingError `engine_failed` when the program cannot be run.
+ */
+export async function spawnEngine(options: {
+  name: string;
+  command: string;
+  args: readonly string[];
+  spawn?: SpawnOptions;
+  /** Called with every line of its output. */
+  onLine: (line: string) => void;
+  stopSignal: NodeJS.Signals;
+  stopTimeoutMs: number;
+  /** What ends it past its deadline, with the least damage. */
+  forceSignal: NodeJS.Signals;
+}): Promise<EngineProcess> {
+  const child = spawn(options.command, options.args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...options.spawn,
+    detached: true,
+  });
+  const kept: string[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    if (!stream) continue;
+    createInterface({ input: stream }).on('line', (line) => {
+      kept.push(line);
+      if (kept.length > KEPT_LINES) kept.shift();
+      options.onLine(line);
+    });
+  }
+  const exited = new Promise<ExitStatus>((resolve) => {
+    child.once('close', (code, signal) => resolve({ code, signal }));
+    child.once('error', () => resolve({ code: null, signal: null }));
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', (cause) =>
+      reject(
+        new OperatingError('engine_failed', `cannot run ${options.command}: ${errorText(cause)}`, { cause }),
+      ),
+    );
+  });
+  const running = (): boolean => child.exitCode === null && child.signalCode === null;
+
+  async function stop(): Promise<void> {
+    if (running()) child.kill(options.stopSignal);
+    const ended = await Promise.race([
+      exited.then(() => true),
+      delay(options.stopTimeoutMs, false, { ref: false }),
+    ]);
+    if (!ended && running()) child.kill(options.forceSignal);
+    await exited;
+  }
+
+  return { child, pid: child.pid ?? 0, exited, lastLines: () => kept.join('\n  '), stop };
+}
+
+/**
+ * Waits until `answers` resolves to true, and fails at once when the process ends before that.
+ * @throws OperatingError `engine_failed` with the last lines of its output.
+ */
+export async function waitUntilReady(options: {
+  name: string;
+  process: Pick<EngineProcess, 'exited' | 'lastLines' | 'stop'>;
+  answers: () => Promise<boolean>;
+  timeoutMs: number;
+}): Promise<void> {
+  const { name, process: engine } = options;
+  let ended = false;
+  void engine.exited.then(() => {
+    ended = true;
+  });
+  const deadline = Date.now() + options.timeoutMs;
+  while (!(await options.answers())) {
+    const late = Date.now() > deadline;
+    if (ended || late) {
+      if (!ended) await engine.stop();
+      const what = late ? `did not answer within ${options.timeoutMs / 1000} s` : 'ended while starting';
+      throw new OperatingError('engine_failed', `${name} ${what}. Its last lines:\n  ${engine.lastLines()}`);
+    }
+    await delay(POLL_MS);
+  }
+}
+
+/** The command line of a process, or undefined when there is no such process. */
+function commandLine(pid: number): string | undefined {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return undefined;
+  }
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+  } catch {
+    // No /proc: not Linux, or the process is just ending.
+    return '';
+  }
+}
+
+/** The process of a pid file (its first line) whose command line holds `marker`, or undefined. */
+export function findLeftover(pidFile: string, marker: string): number | undefined {
+  let text: string;
+  try {
+    text = readFileSync(pidFile, 'utf8');
+  } catch {
+    return undefined;
+  }
+  const pid = Number(text.split('\n')[0]);
+  // A pid may have been given to another program since: only the data folder in its command line makes it ours.
+  return pid > 1 && commandLine(pid)?.includes(marker) ? pid : undefined;
+}
+
+/** Ends a process that is not our child, and waits until it is gone. */
+export async function stopLeftover(options: {
+  pid: number;
+  signal: NodeJS.Signals;
+  timeoutMs: number;
+}): Promise<void> {
+  const deadline = Date.now() + options.timeoutMs;
+  let signal: NodeJS.Signals = options.signal;
+  process.kill(options.pid, signal);
+  while (isAlive(options.pid)) {
+    if (Date.now() > deadline && signal !== 'SIGKILL') {
+      signal = 'SIGKILL';
+      process.kill(options.pid, signal);
+    }
+    await delay(POLL_MS);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  try {
+    // An orphan that has ended is a zombie until its new parent reaps it, which some containers' never do.
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return true;
+  }
+}
+
+/** A loopback port that is free at this moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('a TCP server has an address');
+  return address.port;
+}

@@ -1,0 +1,171 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { OperatingError } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import { type Engine, findLeftover, spawnEngine, stopLeftover, waitUntilReady } from './engine.ts';
+
+/** A nats-server binary that was found, with its version as [major, minor, patch]. */
+export interface NatsServer {
+  readonly binary: string;
+  readonly version: readonly [number, number, number];
+}
+
+/** JetStream's key-value compare-and-set and message ids behave as we need from here on. */
+const OLDEST_VERSION = [2, 9] as const;
+/** The first version that can fsync before every acknowledgement. */
+const SYNC_ALWAYS_VERSION = [2, 10] as const;
+const INSTALL_COMMAND = 'go install github.com/nats-io/nats-server/v2@v2.12.3';
+/** A stream file of tens of gigabytes is read through at start after a crash. */
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 10_000;
+/**
+ * What JetStream may promise to streams. Its own default, 75 % of the free disk, would refuse to create the click
+ * stream (32 GiB reserved) on a small disk that has room for months of clicks; a disk that really is full is
+ * reported as such, and the collector's spool takes over.
+ */
+const MAX_FILE_STORE = '256GB';
+
+/**
+ * Looks for nats-server in NATS_SERVER (`explicit`), PATH, and `<home>/bin`, in this order.
+ * @throws OperatingError `nats_server_missing` when none of 2.9 or later is found; it names every way to get one.
+ */
+export async function findNatsServer(options: {
+  /** NATS_SERVER, or '' when it is not set. */
+  explicit: string;
+  home: string;
+}): Promise<NatsServer> {
+  // A bare name is looked up in PATH by the system.
+  const candidates = options.explicit
+    ? [options.explicit]
+    : ['nats-server', join(options.home, 'bin', 'nats-server')];
+  const refused: string[] = [];
+  for (const binary of candidates) {
+    const version = await readVersion(binary);
+    if (version === undefined) {
+      if (options.explicit) refused.push(`${binary} does not run`);
+    } else if (!atLeast(version, OLDEST_VERSION)) refused.push(`${binary} is ${version.join('.')}`);
+    else return { binary, version };
+  }
+  const found = refused.length > 0 ? ` (${refused.join('; ')})` : '';
+  throw new OperatingError(
+    'nats_server_missing',
+    `nats-server 2.9 or later was not found${found}. Do one of these: set NATS_SERVER to its path; put it in PATH; ` +
+      `run "${INSTALL_COMMAND}" with GOBIN=${join(options.home, 'bin')}; run "apt-get install nats-server"; ` +
+      'or set NATS_URL to a server with JetStream',
+  );
+}
+
+async function readVersion(binary: string): Promise<[number, number, number] | undefined> {
+  const { stdout } = await promisify(execFile)(binary, ['--version']).catch(() => ({ stdout: '' }));
+  const match = /v(\d+)\.(\d+)\.(\d+)/.exec(stdout);
+  return match ? [Number(match[1]), Number(match[2]), Number(match[3])] : undefined;
+}
+
+function atLeast(version: readonly [number, number, number], floor: readonly [number, number]): boolean {
+  return version[0] > floor[0] || (version[0] === floor[0] && version[1] >= floor[1]);
+}
+
+/**
+ * Starts nats-server on loopback with JetStream on files in `dataDir`, and returns once it answers.
+ * `sync: 'always'` makes it fsync before every acknowledgement where the version can (2.10), and warns where not.
+ * A server left over on the same folder by a killed supervisor is stopped first.
+ * @throws OperatingError `engine_failed`.
+ */
+export async function startNats(options: {
+  server: NatsServer;
+  dataDir: string;
+  port: number;
+  sync: 'always' | 'interval';
+  log: Logger;
+}): Promise<Engine> {
+  const { server, dataDir, port, log } = options;
+  mkdirSync(dataDir, { recursive: true });
+  const config = join(dataDir, 'nats-server.conf');
+  const pidFile = join(dataDir, 'nats-server.pid');
+  const leftover = findLeftover(pidFile, config);
+  if (leftover !== undefined) {
+    log.warn({ pid: leftover }, 'stopping a nats-server left over from an earlier run');
+    await stopLeftover({ pid: leftover, signal: 'SIGTERM', timeoutMs: STOP_TIMEOUT_MS });
+  }
+  const canSync = atLeast(server.version, SYNC_ALWAYS_VERSION);
+  if (options.sync === 'always' && !canSync) {
+    log.warn(
+      { version: server.version.join('.') },
+      'this nats-server cannot fsync every batch (2.10 or later can): a power cut may lose acknowledged clicks',
+    );
+  }
+  writeFileSync(
+    config,
+    renderConfig({ dataDir, pidFile, port, syncAlways: options.sync === 'always' && canSync }),
+  );
+
+  const child = await spawnEngine({
+    name: 'nats',
+    command: server.binary,
+    args: ['--config', config],
+    onLine: (line) => logLine(log, line),
+    stopSignal: 'SIGTERM',
+    stopTimeoutMs: STOP_TIMEOUT_MS,
+    forceSignal: 'SIGKILL',
+  });
+  await waitUntilReady({
+    name: 'nats-server',
+    process: child,
+    answers: () => greets(port),
+    timeoutMs: START_TIMEOUT_MS,
+  });
+  return {
+    name: 'nats',
+    url: `nats://127.0.0.1:${port}`,
+    pid: child.pid,
+    exited: child.exited,
+    stop: child.stop,
+  };
+}
+
+/** Strings of the configuration are quoted as JSON, which its parser reads. */
+function renderConfig(options: {
+  dataDir: string;
+  pidFile: string;
+  port: number;
+  syncAlways: boolean;
+}): string {
+  return `# Written by afflux at every start.
+listen: "127.0.0.1:${options.port}"
+server_name: afflux
+pid_file: ${JSON.stringify(options.pidFile)}
+jetstream {
+  store_dir: ${JSON.stringify(options.dataDir)}
+  max_file_store: ${MAX_FILE_STORE}
+${options.syncAlways ? '  sync_interval: always\n' : ''}}
+`;
+}
+
+/** Whether the server greets with its INFO line, JetStream included. */
+function greets(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    let text = '';
+    const end = (ready: boolean): void => {
+      socket.destroy();
+      resolve(ready);
+    };
+    socket.on('data', (bytes) => {
+      text += bytes.toString('latin1');
+      if (text.includes('\r\n')) end(text.startsWith('INFO ') && text.includes('"jetstream":true'));
+    });
+    socket.on('error', () => end(false));
+    socket.on('close', () => resolve(false));
+  });
+}
+
+function logLine(log: Logger, line: string): void {
+  const match = /\[(INF|WRN|ERR|FTL|DBG|TRC)\] (.*)/.exec(line);
+  const [, level = 'INF', message = line] = match ?? [];
+  if (level === 'ERR' || level === 'FTL') log.error(message);
+  else if (level === 'WRN') log.warn(message);
+  else log.debug(message);
+}
