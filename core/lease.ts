@@ -9,8 +9,11 @@ import { OperatingError } from './errors.ts';
 export interface Lease {
   readonly node: number;
   readonly startedAtMs: number;
-  /** A closed lease holds nothing back: every click of it is in the stream. */
-  readonly state: 'open' | 'closed';
+  /**
+   * Only an open lease holds the watermark back. A closed one ended in order: `nextSeq` is its number of clicks.
+   * A crashed one's collector died: `nextSeq` is a lower bound, and nothing it redirected is missing.
+   */
+  readonly state: 'open' | 'closed' | 'crashed';
   /** Every click of this lease older than this is in the stream. */
   readonly heldFromMs: number;
   /** The number the next click will get: all below it were given out. */

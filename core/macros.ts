@@ -51,10 +51,14 @@ const KNOWN: ReadonlySet<string> = new Set(MACRO_NAMES);
  * @throws InputError naming `field`.
  */
 export function parseUrlTemplate(url: string, field: string): UrlTemplate {
-  if (url.length > MAX_URL_LENGTH) throw new InputError(field, `must not exceed ${MAX_URL_LENGTH} characters`);
+  if (url.length > MAX_URL_LENGTH)
+    throw new InputError(field, `must not exceed ${MAX_URL_LENGTH} characters`);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what must be refused
   if (/[\x00-\x20\x7f-\uffff"<>\\^`|]/.test(url)) {
-    throw new InputError(field, 'must not contain spaces, control characters or unencoded special characters');
+    throw new InputError(
+      field,
+      'must not contain spaces, control characters or unencoded special characters',
+    );
   }
   if (!/^https?:\/\//i.test(url)) throw new InputError(field, 'must begin with http:// or https://');
   const literals: string[] = [];

@@ -1,0 +1,208 @@
+import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
+import { ClickFlag } from '../core/click-record.ts';
+import { formatIp } from '../core/ip.ts';
+import type { MacroName } from '../core/macros.ts';
+import type { ClientAddressReader } from './client-address.ts';
+import type { Clock } from './clock.ts';
+import type { Answer, Committer } from './committer.ts';
+import type { Link, LinkStore } from './links.ts';
+import type { Outcome, OutcomeCounter } from './outcomes.ts';
+import { readTraffic } from './query.ts';
+import { fillRedirectUrl, type RedirectUrl, withClickId } from './redirect-url.ts';
+import { route } from './routing.ts';
+import type { Visitor } from './visitors.ts';
+
+/** Longest code or slug. */
+const MAX_CODE_LENGTH = 64;
+/** A query of this length already holds every parameter of the largest trackers; a row must stay small. */
+const MAX_QUERY_LENGTH = 8_192;
+/** Longer referrers are cut. */
+const MAX_REFERRER_LENGTH = 2_048;
+/** When a click cannot be made durable, the visitor's browser may try again after this. */
+const RETRY_AFTER_SECONDS = '1';
+const SECONDS_PER_DAY = 86_400;
+
+const CODE = /^[A-Za-z0-9_-]+$/;
+
+export interface ClickHandlerOptions {
+  links: LinkStore;
+  committer: Committer;
+  clock: Clock;
+  clientAddress: ClientAddressReader;
+  visitorOf: (userAgent: string, acceptLanguage: string) => Visitor;
+  outcomes: OutcomeCounter;
+  /** The public URL is https, so the cookie may only travel over https. */
+  secureCookie: boolean;
+}
+
+/** The handler of `GET` and `HEAD /c/{code}`. */
+export function createClickHandler(
+  options: ClickHandlerOptions,
+): (response: HttpResponse, request: HttpRequest, isHead: boolean) => void {
+  const { links, committer, clock, clientAddress, visitorOf, outcomes } = options;
+  const cookieEnd = `; Path=/; HttpOnly; SameSite=Lax${options.secureCookie ? '; Secure' : ''}`;
+
+  function refuse(response: HttpResponse, outcome: Outcome, status: string, text: string): void {
+    outcomes.count(outcome);
+    response.writeStatus(status).writeHeader('Cache-Control', 'no-store').end(`${text}\n`);
+  }
+
+  function unknownCode(response: HttpResponse, request: HttpRequest): void {
+    const host = request.getHeader('host').toLowerCase();
+    const program = links.programOfDomain(host) ?? links.programOfDomain(host.replace(/:\d+$/, ''));
+    // There is no click to fill macros from: a fallback that needs one cannot serve an unknown code.
+    const location = program?.fallback?.constant;
+    if (location === undefined) {
+      refuse(response, 'unknown_code', '404 Not Found', 'code: no such link');
+      return;
+    }
+    outcomes.count('unknown_code_fallback');
+    response
+      .writeStatus('302 Found')
+      .writeHeader('Location', withClickId(location, ''))
+      .writeHeader('Cache-Control', 'no-store')
+      .end();
+  }
+
+  function createAnswer(response: HttpResponse, reply: (clickId: string) => void): Answer {
+    let aborted = false;
+    response.onAborted(() => {
+      aborted = true;
+      outcomes.count('aborted');
+    });
+    return {
+      // Touching a response whose client has gone would end the process.
+      redirect(clickId) {
+        if (!aborted) response.cork(() => reply(clickId));
+      },
+      refuse() {
+        if (!aborted) response.cork(() => unavailable(response));
+      },
+    };
+  }
+
+  function redirect(response: HttpResponse, to: { location: string; cookieDays: number; isHead: boolean }) {
+    return (clickId: string): void => {
+      outcomes.count('redirected');
+      response
+        .writeStatus('302 Found')
+        .writeHeader('Location', withClickId(to.location, clickId))
+        .writeHeader('Cache-Control', 'no-store');
+      if (to.cookieDays > 0) {
+        const maxAge = to.cookieDays * SECONDS_PER_DAY;
+        response.writeHeader('Set-Cookie', `aff_click=${clickId}; Max-Age=${maxAge}${cookieEnd}`);
+      }
+      if (to.isHead) response.endWithoutBody(0);
+      else response.end();
+    };
+  }
+
+  function gone(response: HttpResponse): void {
+    refuse(response, 'gone', '410 Gone', 'code: this link is no longer active');
+  }
+
+  function unavailable(response: HttpResponse): void {
+    outcomes.count('unavailable');
+    response
+      .writeStatus('503 Service Unavailable')
+      .writeHeader('Retry-After', RETRY_AFTER_SECONDS)
+      .writeHeader('Cache-Control', 'no-store')
+      .end('the click could not be stored in time; please try again\n');
+  }
+
+  return (response, request, isHead) => {
+    const code = request.getParameter(0) ?? '';
+    const query = request.getQuery() ?? '';
+    if (code.length > MAX_CODE_LENGTH || !CODE.test(code)) {
+      refuse(
+        response,
+        'malformed_code',
+        '404 Not Found',
+        `code: must be 1 to ${MAX_CODE_LENGTH} of A-Z a-z 0-9 _ -`,
+      );
+      return;
+    }
+    if (query.length > MAX_QUERY_LENGTH) {
+      refuse(
+        response,
+        'query_too_long',
+        '414 URI Too Long',
+        `query: must not exceed ${MAX_QUERY_LENGTH} characters`,
+      );
+      return;
+    }
+    const link = links.find(code);
+    if (!link) {
+      unknownCode(response, request);
+      return;
+    }
+    const ts = clock.now();
+    const way = route(link, ts);
+    const visitor = visitorOf(request.getHeader('user-agent'), request.getHeader('accept-language'));
+    const ip = clientAddress(response, () => request.getHeader('x-forwarded-for'));
+    const traffic = readTraffic(request.getHeader('referer').slice(0, MAX_REFERRER_LENGTH), query);
+    const click = {
+      owner: link.owner,
+      ip,
+      flags: way.flags | requestFlags(request, visitor, isHead),
+      visitor: visitor.encoded,
+      traffic,
+    };
+    const reply = way.url
+      ? redirect(response, {
+          location: fillLocation(way.url, { link, ts, ip, visitor, traffic }),
+          cookieDays: (way.flags & ClickFlag.fallback) === 0 ? link.campaign.cookieDays : 0,
+          isHead,
+        })
+      : () => gone(response);
+    const answer = createAnswer(response, reply);
+    if (!committer.accept(click, ts, answer)) answer.refuse();
+  };
+}
+
+function requestFlags(request: HttpRequest, visitor: Visitor, isHead: boolean): number {
+  let flags = 0;
+  if (visitor.isBot) flags |= ClickFlag.bot;
+  if (isHead) flags |= ClickFlag.head;
+  const purpose = request.getHeader('sec-purpose') || request.getHeader('purpose');
+  if (purpose !== '' && purpose.includes('prefetch')) flags |= ClickFlag.prefetch;
+  return flags;
+}
+
+interface MacroSource {
+  link: Link;
+  ts: number;
+  ip: Uint8Array;
+  visitor: Visitor;
+  /** Referrer, sub1–5, UTM ×5, rest. */
+  traffic: readonly string[];
+}
+
+function fillLocation(url: RedirectUrl, source: MacroSource): string {
+  return url.constant ?? fillRedirectUrl(url, (macro) => MACRO_VALUES[macro](source));
+}
+
+const MACRO_VALUES: Readonly<Record<Exclude<MacroName, 'click_id'>, (source: MacroSource) => string>> = {
+  ts: ({ ts }) => String(ts),
+  program_id: ({ link }) => String(link.programId),
+  campaign_id: ({ link }) => String(link.campaignId),
+  affiliate_id: ({ link }) => String(link.affiliateId),
+  link_id: ({ link }) => String(link.linkId),
+  ip: ({ ip }) => formatIp(ip),
+  device: ({ visitor }) => visitor.device,
+  os: ({ visitor }) => visitor.os,
+  browser: ({ visitor }) => visitor.browser,
+  language: ({ visitor }) => visitor.language,
+  user_agent: ({ visitor }) => visitor.userAgent,
+  referrer: ({ traffic }) => traffic[0] ?? '',
+  sub1: ({ traffic }) => traffic[1] ?? '',
+  sub2: ({ traffic }) => traffic[2] ?? '',
+  sub3: ({ traffic }) => traffic[3] ?? '',
+  sub4: ({ traffic }) => traffic[4] ?? '',
+  sub5: ({ traffic }) => traffic[5] ?? '',
+  utm_source: ({ traffic }) => traffic[6] ?? '',
+  utm_medium: ({ traffic }) => traffic[7] ?? '',
+  utm_campaign: ({ traffic }) => traffic[8] ?? '',
+  utm_term: ({ traffic }) => traffic[9] ?? '',
+  utm_content: ({ traffic }) => traffic[10] ?? '',
+};

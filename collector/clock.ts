@@ -1,0 +1,18 @@
+/** Unix milliseconds that never step back, whatever the machine's clock does. */
+export interface Clock {
+  now(): number;
+}
+
+/**
+ * `floorMs` is a time already promised to be complete: no click may be older, even if this machine's clock is behind.
+ */
+export function createMonotonicClock(floorMs: number, systemNow: () => number = Date.now): Clock {
+  let last = floorMs;
+  return {
+    now() {
+      const now = systemNow();
+      if (now > last) last = now;
+      return last;
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import { join } from 'node:path';
+import { jetstream } from '@nats-io/jetstream';
+import { createClickIdCodec } from '../core/click-id.ts';
+import type { Config } from '../core/config.ts';
+import type { Logger } from '../core/log.ts';
+import { connectPostgres } from '../core/postgres.ts';
+import { createMetrics, type Readiness, type Running } from '../core/service.ts';
+import { connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/stream.ts';
+import { createClickHandler } from './clicks.ts';
+import { createClientAddressReader } from './client-address.ts';
+import { createCommitter } from './committer.ts';
+import { openLeaseKeeper } from './lease-keeper.ts';
+import { followLinks } from './links.ts';
+import { registerCollectorMetrics } from './metrics.ts';
+import { createOutcomeCounter } from './outcomes.ts';
+import { createPublisher } from './publisher.ts';
+import { serve } from './server.ts';
+import { createVisitorCache } from './visitors.ts';
+
+/** The stream shard this collector publishes to. */
+const SHARD = 0;
+/** Batches still in flight at a stop get this long to be acknowledged. */
+const DRAIN_TIMEOUT_MS = 5_000;
+
+/** Starts the redirect server; returns when it listens. It is ready once the links are loaded. */
+export async function startCollector({ config, log }: { config: Config; log: Logger }): Promise<Running> {
+  const nc = await connectNats({ url: config.natsUrl, name: 'collector' });
+  await ensureStreams(nc);
+  const sql = connectPostgres({ url: config.databaseUrl, name: 'collector', max: 1 });
+  const links = followLinks({ sql, log });
+  const leases = await openLeaseKeeper({
+    bucket: await openBucket(nc, LEASES_BUCKET),
+    stateFile: join(config.home, 'collector', 'lease.json'),
+    log,
+  });
+  const committer = createCommitter({
+    publish: createPublisher({ js: jetstream(nc), shard: SHARD }),
+    leases,
+    clickIds: createClickIdCodec(config.clickKeys),
+    log,
+  });
+  leases.startHeartbeat(committer.oldestHeldMs);
+  const metrics = createMetrics();
+  registerCollectorMetrics({ metrics, committer, links });
+
+  function readiness(): Readiness {
+    if (links.freshAtMs === 0) return { ready: false, reason: 'links are not loaded yet' };
+    if (!committer.isHealthy()) return { ready: false, reason: 'NATS does not acknowledge batches' };
+    return { ready: true };
+  }
+  const server = await serve({
+    host: config.host,
+    port: config.collectorPort,
+    click: createClickHandler({
+      links,
+      committer,
+      clock: leases.clock,
+      clientAddress: createClientAddressReader(config.trustedProxies),
+      visitorOf: createVisitorCache(),
+      outcomes: createOutcomeCounter(metrics),
+      secureCookie: config.collectorUrl.startsWith('https:'),
+    }),
+    readiness,
+    metrics,
+  });
+  log.info({ host: config.host, port: config.collectorPort }, 'listening');
+
+  return {
+    async stop() {
+      server.stopAccepting();
+      await committer.drain(DRAIN_TIMEOUT_MS);
+      await server.stop();
+      await leases.close();
+      await links.stop();
+      await Promise.all([sql.end({ timeout: 1 }), nc.drain()]);
+    },
+  };
+}
