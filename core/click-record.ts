@@ -347,15 +347,21 @@ export function decodeClicks(payload: Buffer, rows: number): ClickRecord[] {
 
 /**
  * Checks, without building records, that a payload holds exactly `rows` rows of one lease that count up from `firstSeq`.
+ * Returns the least and the greatest click time in it, Unix milliseconds.
  * @throws OperatingError `malformed_batch`.
  */
 export function checkBatch(
   payload: Buffer,
   expected: { node: number; firstSeq: number; rows: number },
-): void {
+): { minTs: number; maxTs: number } {
   const reader = new RowReader(payload);
+  let minTs = Number.POSITIVE_INFINITY;
+  let maxTs = Number.NEGATIVE_INFINITY;
   for (let row = 0; row < expected.rows; row++) {
     const start = reader.skip(14);
+    const ts = payload.readInt32LE(start + 4) * TWO_POW_32 + payload.readUInt32LE(start);
+    minTs = Math.min(minTs, ts);
+    maxTs = Math.max(maxTs, ts);
     const node = payload.readUInt16LE(start + 8);
     const seq = payload.readUInt32LE(start + 10);
     if (node !== expected.node || seq !== expected.firstSeq + row) {
@@ -367,4 +373,5 @@ export function checkBatch(
     }
   }
   if (reader.offset !== payload.length) throw malformed(`${payload.length - reader.offset} bytes left over`);
+  return { minTs, maxTs };
 }

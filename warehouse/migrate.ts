@@ -1,0 +1,115 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { clickColumnsDdl } from '../core/click-record.ts';
+import { OperatingError } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import { fromProject } from '../core/paths.ts';
+import type { Warehouse } from './client.ts';
+
+/**
+ * Migrations are `migrations/NNNN_name.sql`: forward-only, one idempotent statement each. ClickHouse has no
+ * transactions over its schema; because each statement may run twice, racing migrators and crashes do no harm.
+ */
+
+interface Migration {
+  readonly number: number;
+  readonly name: string;
+  readonly sql: string;
+  /** SHA-256 of the file, hexadecimal. */
+  readonly checksum: string;
+}
+
+const APPLIED_TABLE = `CREATE TABLE IF NOT EXISTS migrations
+(
+  number UInt32,
+  name String,
+  checksum String,
+  applied_at DateTime64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree
+ORDER BY number
+SETTINGS fsync_after_insert = 1`;
+
+/** Two servers that create one table at the same moment: one may be told that it exists already. */
+const MAX_TRIES = 5;
+
+function readMigrations(): Migration[] {
+  const folder = fromProject('warehouse/migrations');
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.sql'))
+    .sort()
+    .map((file) => {
+      const match = /^(\d{4})_([a-z0-9_]+)\.sql$/.exec(file);
+      if (!match) throw new Error(`a migration must be named NNNN_name.sql: ${file}`);
+      const text = readFileSync(join(folder, file), 'utf8');
+      return {
+        number: Number(match[1]),
+        name: match[2] ?? '',
+        sql: text.replace('/*click_columns*/', clickColumnsDdl()),
+        checksum: createHash('sha256').update(text).digest('hex'),
+      };
+    });
+}
+
+/**
+ * Brings the warehouse's schema to that of this program. Any number may run at once.
+ * @throws OperatingError `migration_changed` when an applied migration's file is not what it was,
+ *   `schema_newer` when the store was migrated by a later program.
+ */
+export async function migrateWarehouse(options: {
+  warehouse: Warehouse;
+  log: Logger;
+}): Promise<{ applied: number }> {
+  const { warehouse, log } = options;
+  await retried(() => warehouse.command(APPLIED_TABLE));
+  const migrations = readMigrations();
+  const done = await readApplied(warehouse);
+  const newest = Math.max(0, ...done.keys());
+  if (newest > (migrations.at(-1)?.number ?? 0)) {
+    throw new OperatingError(
+      'schema_newer',
+      `the warehouse has migration ${newest}, which this version of Afflux does not know: run the newer version`,
+    );
+  }
+  let applied = 0;
+  for (const migration of migrations) {
+    const checksum = done.get(migration.number);
+    if (checksum === migration.checksum) continue;
+    if (checksum !== undefined) {
+      throw new OperatingError(
+        'migration_changed',
+        `migration ${migration.number} (${migration.name}) was applied with other contents: restore its file and add a new migration instead`,
+      );
+    }
+    await apply(warehouse, migration);
+    log.info({ migration: migration.number, name: migration.name }, 'warehouse migration applied');
+    applied++;
+  }
+  return { applied };
+}
+
+async function readApplied(warehouse: Warehouse): Promise<Map<number, string>> {
+  const { rows } = await warehouse.query<{ number: number; checksum: string }>(
+    'SELECT number, any(checksum) AS checksum FROM migrations GROUP BY number',
+  );
+  return new Map(rows.map((row) => [row.number, row.checksum]));
+}
+
+async function apply(warehouse: Warehouse, migration: Migration): Promise<void> {
+  await retried(() => warehouse.command(migration.sql));
+  const { number, name, checksum } = migration;
+  await warehouse.insertRows('migrations', [{ number, name, checksum, applied_at: Date.now() / 1000 }]);
+}
+
+async function retried(statement: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await statement();
+      return;
+    } catch (error) {
+      const refused = error instanceof OperatingError && error.code === 'clickhouse_refused';
+      if (!refused || attempt === MAX_TRIES) throw error;
+    }
+  }
+}
