@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import Bowser from 'bowser';
 import { isbot } from 'isbot';
 import { encodeVisitor } from '../core/click-record.ts';
+import { fingerprint } from '../core/fingerprint.ts';
 
 /** What the User-Agent and Accept-Language headers of a request say. */
 export interface Visitor {
@@ -64,11 +64,6 @@ function describeVisitor(userAgentHeader: string, acceptLanguage: string): Visit
     language: visitor.language,
   });
   return { ...visitor, encoded };
-}
-
-/** First 64 bits of SHA-256 of `User-Agent:Accept-Language`. */
-export function fingerprint(userAgent: string, acceptLanguage: string): bigint {
-  return createHash('sha256').update(`${userAgent}:${acceptLanguage}`).digest().readBigUInt64BE(0);
 }
 
 function firstLanguage(acceptLanguage: string): string {
