@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ClickIdentity } from '../core/click-id.ts';
+import { type ClickIdentity, clickIdentityKey } from '../core/click-id.ts';
 import { ClickFlag } from '../core/click-record.ts';
 import type { Affiliate } from '../ledger/affiliates.ts';
 import type { ClaimedConversion, ConversionReason } from '../ledger/conversions.ts';
@@ -196,7 +196,7 @@ function evidenceOf(facts: Facts, rules: readonly RuleResult[]): Evidence {
     completeTo: new Date(facts.completeToMs).toISOString(),
     click: click
       ? {
-          identity: `${click.ts}:${click.node}:${click.seq}`,
+          identity: clickIdentityKey(click),
           ip: click.ip,
           flags: click.flags,
           at: new Date(click.ts).toISOString(),

@@ -6,7 +6,7 @@ import type { ClientAddressReader } from './client-address.ts';
 import type { Clock } from './clock.ts';
 import type { Answer, Committer } from './committer.ts';
 import type { Link, LinkStore } from './links.ts';
-import type { Outcome, OutcomeCounter } from './outcomes.ts';
+import type { OutcomeCounts } from './outcomes.ts';
 import { readTraffic } from './query.ts';
 import { fillRedirectUrl, type RedirectUrl, withClickId } from './redirect-url.ts';
 import { route } from './routing.ts';
@@ -30,7 +30,7 @@ export interface ClickHandlerOptions {
   clock: Clock;
   clientAddress: ClientAddressReader;
   visitorOf: (userAgent: string, acceptLanguage: string) => Visitor;
-  outcomes: OutcomeCounter;
+  outcomes: OutcomeCounts;
   /** The public URL is https, so the cookie may only travel over https. */
   secureCookie: boolean;
 }
@@ -42,8 +42,7 @@ export function createClickHandler(
   const { links, committer, clock, clientAddress, visitorOf, outcomes } = options;
   const cookieEnd = `; Path=/; HttpOnly; SameSite=Lax${options.secureCookie ? '; Secure' : ''}`;
 
-  function refuse(response: HttpResponse, outcome: Outcome, status: string, text: string): void {
-    outcomes.count(outcome);
+  function refuse(response: HttpResponse, status: string, text: string): void {
     response.writeStatus(status).writeHeader('Cache-Control', 'no-store').end(`${text}\n`);
   }
 
@@ -53,10 +52,11 @@ export function createClickHandler(
     // There is no click to fill macros from: a fallback that needs one cannot serve an unknown code.
     const location = program?.fallback?.constant;
     if (location === undefined) {
-      refuse(response, 'unknown_code', '404 Not Found', 'code: no such link');
+      outcomes.unknown_code++;
+      refuse(response, '404 Not Found', 'code: no such link');
       return;
     }
-    outcomes.count('unknown_code_fallback');
+    outcomes.unknown_code_fallback++;
     response
       .writeStatus('302 Found')
       .writeHeader('Location', withClickId(location, ''))
@@ -68,7 +68,7 @@ export function createClickHandler(
     let aborted = false;
     response.onAborted(() => {
       aborted = true;
-      outcomes.count('aborted');
+      outcomes.aborted++;
     });
     return {
       // Touching a response whose client has gone would end the process.
@@ -83,7 +83,7 @@ export function createClickHandler(
 
   function redirect(response: HttpResponse, to: { location: string; cookieDays: number; isHead: boolean }) {
     return (clickId: string): void => {
-      outcomes.count('redirected');
+      outcomes.redirected++;
       response
         .writeStatus('302 Found')
         .writeHeader('Location', withClickId(to.location, clickId))
@@ -98,11 +98,12 @@ export function createClickHandler(
   }
 
   function gone(response: HttpResponse): void {
-    refuse(response, 'gone', '410 Gone', 'code: this link is no longer active');
+    outcomes.gone++;
+    refuse(response, '410 Gone', 'code: this link is no longer active');
   }
 
   function unavailable(response: HttpResponse): void {
-    outcomes.count('unavailable');
+    outcomes.unavailable++;
     response
       .writeStatus('503 Service Unavailable')
       .writeHeader('Retry-After', RETRY_AFTER_SECONDS)
@@ -114,21 +115,13 @@ export function createClickHandler(
     const code = request.getParameter(0) ?? '';
     const query = request.getQuery() ?? '';
     if (code.length > MAX_CODE_LENGTH || !CODE.test(code)) {
-      refuse(
-        response,
-        'malformed_code',
-        '404 Not Found',
-        `code: must be 1 to ${MAX_CODE_LENGTH} of A-Z a-z 0-9 _ -`,
-      );
+      outcomes.malformed_code++;
+      refuse(response, '404 Not Found', `code: must be 1 to ${MAX_CODE_LENGTH} of A-Z a-z 0-9 _ -`);
       return;
     }
     if (query.length > MAX_QUERY_LENGTH) {
-      refuse(
-        response,
-        'query_too_long',
-        '414 URI Too Long',
-        `query: must not exceed ${MAX_QUERY_LENGTH} characters`,
-      );
+      outcomes.query_too_long++;
+      refuse(response, '414 URI Too Long', `query: must not exceed ${MAX_QUERY_LENGTH} characters`);
       return;
     }
     const link = links.find(code);

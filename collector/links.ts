@@ -1,6 +1,7 @@
 import { encodeOwner } from '../core/click-record.ts';
 import { errorText, InputError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
+import { startLoop } from '../core/loop.ts';
 import { parseUrlTemplate } from '../core/macros.ts';
 import type { Postgres, PostgresTransaction } from '../core/postgres.ts';
 import { compileRedirectUrl, type RedirectUrl } from './redirect-url.ts';
@@ -79,33 +80,19 @@ export function followLinks(options: { sql: Postgres; log: Logger }): LinkStore 
     log,
   };
   let freshAtMs = 0;
-  let stopped = false;
-  let wake = (): void => undefined;
-
-  async function follow(): Promise<void> {
-    let since = '0';
-    while (!stopped) {
-      let pauseMs = POLL_MS;
-      try {
-        const askedAtMs = Date.now();
-        since = await readChanges(sql, state, since);
-        if (freshAtMs === 0) log.info({ links: state.links.size }, 'links loaded');
-        freshAtMs = askedAtMs;
-      } catch (error) {
-        if (stopped) break;
-        log.warn({ reason: errorText(error) }, 'links could not be read');
-        pauseMs = RETRY_MS;
-      }
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, pauseMs);
-        wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+  let since = '0';
+  const loop = startLoop(async () => {
+    try {
+      const askedAtMs = Date.now();
+      since = await readChanges(sql, state, since);
+      if (freshAtMs === 0) log.info({ links: state.links.size }, 'links loaded');
+      freshAtMs = askedAtMs;
+      return POLL_MS;
+    } catch (error) {
+      log.warn({ reason: errorText(error) }, 'links could not be read');
+      return RETRY_MS;
     }
-  }
-  const following = follow();
+  });
 
   return {
     find: (code) => state.links.get(code),
@@ -116,11 +103,7 @@ export function followLinks(options: { sql: Postgres; log: Logger }): LinkStore 
     get freshAtMs() {
       return freshAtMs;
     },
-    async stop() {
-      stopped = true;
-      wake();
-      await following;
-    },
+    stop: loop.stop,
   };
 }
 

@@ -12,7 +12,7 @@ import { createCommitter } from './committer.ts';
 import { openLeaseKeeper } from './lease-keeper.ts';
 import { followLinks } from './links.ts';
 import { registerCollectorMetrics } from './metrics.ts';
-import { createOutcomeCounter } from './outcomes.ts';
+import { createOutcomeCounts } from './outcomes.ts';
 import { createPublisher } from './publisher.ts';
 import { serve } from './server.ts';
 import { createVisitorCache } from './visitors.ts';
@@ -41,7 +41,8 @@ export async function startCollector({ config, log }: { config: Config; log: Log
   });
   leases.startHeartbeat(committer.oldestHeldMs);
   const metrics = createMetrics();
-  registerCollectorMetrics({ metrics, committer, links });
+  const outcomes = createOutcomeCounts();
+  registerCollectorMetrics({ registry: metrics, committer, links, outcomes });
 
   function readiness(): Readiness {
     if (links.freshAtMs === 0) return { ready: false, reason: 'links are not loaded yet' };
@@ -57,7 +58,7 @@ export async function startCollector({ config, log }: { config: Config; log: Log
       clock: leases.clock,
       clientAddress: createClientAddressReader(config.trustedProxies),
       visitorOf: createVisitorCache(),
-      outcomes: createOutcomeCounter(metrics),
+      outcomes,
       secureCookie: config.collectorUrl.startsWith('https:'),
     }),
     readiness,

@@ -1,36 +1,27 @@
-import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { countByLabelOnScrape, countOnScrape, gaugeOnScrape } from '../core/metrics.ts';
 import type { Committer } from './committer.ts';
 import type { LinkStore } from './links.ts';
+import type { OutcomeCounts } from './outcomes.ts';
 
-/** Registers what the collector knows; every value is read when it is scraped. */
+/** Registers what the collector knows. */
 export function registerCollectorMetrics(options: {
-  metrics: Registry;
+  registry: Registry;
   committer: Committer;
   links: LinkStore;
+  outcomes: OutcomeCounts;
 }): void {
-  const { metrics, committer, links } = options;
+  const { registry, committer, links, outcomes } = options;
   const { stats } = committer;
-  const counter = (name: string, help: string, read: () => number): void => {
-    new Counter({
-      name: `afflux_collector_${name}_total`,
-      help,
-      registers: [metrics],
-      collect() {
-        this.reset();
-        this.inc(read());
-      },
-    });
-  };
-  const gauge = (name: string, help: string, read: () => number): void => {
-    new Gauge({
-      name: `afflux_collector_${name}`,
-      help,
-      registers: [metrics],
-      collect() {
-        this.set(read());
-      },
-    });
-  };
+  countByLabelOnScrape(
+    registry,
+    { name: 'afflux_collector_requests_total', help: 'Requests for links by outcome', label: 'outcome' },
+    () => outcomes,
+  );
+  const counter = (name: string, help: string, read: () => number): void =>
+    countOnScrape(registry, `afflux_collector_${name}_total`, help, read);
+  const gauge = (name: string, help: string, read: () => number): void =>
+    gaugeOnScrape(registry, `afflux_collector_${name}`, help, read);
   counter('clicks_committed', 'Clicks acknowledged by the stream', () => stats.clicksCommitted);
   counter('batches_committed', 'Batches acknowledged by the stream', () => stats.batchesCommitted);
   counter(

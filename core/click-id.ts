@@ -13,6 +13,11 @@ export interface ClickIdentity {
   readonly seq: number;
 }
 
+/** `ts:node:seq`: a click's identity as the key of a map and in evidence. */
+export function clickIdentityKey(id: ClickIdentity): string {
+  return `${id.ts}:${id.node}:${id.seq}`;
+}
+
 export const CLICK_ID_BLOCK_BYTES = 16;
 export const CLICK_ID_LENGTH = 22;
 

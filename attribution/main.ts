@@ -1,0 +1,56 @@
+import { createClickIdCodec } from '../core/click-id.ts';
+import type { Config } from '../core/config.ts';
+import { errorText } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import { startLoop } from '../core/loop.ts';
+import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service.ts';
+import { connectLedger } from '../ledger/db.ts';
+import { connectWarehouse } from '../warehouse/client.ts';
+import { createWarehouseClicks } from './click-source.ts';
+import { registerAttributionMetrics } from './metrics.ts';
+import { createAttributionWorker } from './worker.ts';
+
+/** Pause when nothing is due: a conversion is decided within this and the freshness of the warehouse. */
+const IDLE_PAUSE_MS = 250;
+/** Pause after PostgreSQL failed. */
+const RETRY_PAUSE_MS = 1_000;
+
+/** Starts the worker that joins clicks and conversions; returns when it works. */
+export async function startAttribution({ config, log }: { config: Config; log: Logger }): Promise<Running> {
+  const ledger = await connectLedger({ url: config.databaseUrl, name: 'attribution', max: 4 });
+  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'attribution' });
+  const worker = createAttributionWorker({
+    ledger,
+    clicks: createWarehouseClicks(warehouse),
+    clickIds: createClickIdCodec(config.clickKeys),
+    log,
+  });
+  const metrics = createMetrics();
+  registerAttributionMetrics(metrics, worker.stats);
+  let fault = '';
+  const health = await serveHealth({
+    port: config.attributionPort,
+    metrics,
+    readiness: (): Readiness => (fault === '' ? { ready: true } : { ready: false, reason: fault }),
+  });
+
+  const loop = startLoop(async () => {
+    try {
+      const { claimed } = await worker.runBatch(new Date());
+      fault = '';
+      return claimed > 0 ? 0 : IDLE_PAUSE_MS;
+    } catch (error) {
+      fault = errorText(error);
+      log.error({ reason: fault }, 'a batch failed');
+      return RETRY_PAUSE_MS;
+    }
+  });
+
+  return {
+    async stop() {
+      await loop.stop();
+      await health.stop();
+      await Promise.all([ledger.end({ timeout: 5 }), warehouse.close()]);
+    },
+  };
+}

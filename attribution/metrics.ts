@@ -1,0 +1,24 @@
+import type { Registry } from 'prom-client';
+import { countByLabelOnScrape, countOnScrape } from '../core/metrics.ts';
+import type { WorkerStats } from './worker.ts';
+
+/** Registers what the worker counts. */
+export function registerAttributionMetrics(registry: Registry, stats: WorkerStats): void {
+  countByLabelOnScrape(
+    registry,
+    { name: 'afflux_attribution_decided_total', help: 'Conversions decided, by outcome', label: 'outcome' },
+    () => stats.decided,
+  );
+  countOnScrape(
+    registry,
+    'afflux_attribution_postponed_total',
+    'Times a conversion had to wait for its click or for a store',
+    () => stats.postponed,
+  );
+  countOnScrape(
+    registry,
+    'afflux_attribution_failed_total',
+    'Times a decision failed and will be tried again',
+    () => stats.failed,
+  );
+}
