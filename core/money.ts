@@ -6,13 +6,15 @@ import { InputError } from './errors.ts';
  */
 
 /** ISO 4217 currencies whose minor unit is not 1/100 (source: ISO 4217 list one, maintained by SIX). */
-const EXPONENTS: Readonly<Record<string, number>> = {
-  ...Object.fromEntries(
-    'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF'.split(' ').map((c) => [c, 0]),
-  ),
-  ...Object.fromEntries('BHD IQD JOD KWD LYD OMR TND'.split(' ').map((c) => [c, 3])),
-  ...Object.fromEntries('CLF UYW'.split(' ').map((c) => [c, 4])),
-};
+const EXPONENTS: ReadonlyMap<string, number> = new Map([
+  ...withExponent(0, 'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF'),
+  ...withExponent(3, 'BHD IQD JOD KWD LYD OMR TND'),
+  ...withExponent(4, 'CLF UYW'),
+]);
+
+function withExponent(exponent: number, currencies: string): [string, number][] {
+  return currencies.split(' ').map((currency) => [currency, exponent]);
+}
 
 /** The other active ISO 4217 currencies of countries; all have an exponent of 2. */
 const TWO_DIGIT_CURRENCIES = new Set(
@@ -30,7 +32,7 @@ export const MAX_AMOUNT_MINOR = 1_000_000_000_000n;
 
 /** Number of decimal digits of a currency's minor unit (0, 2, 3 or 4), or undefined for an unknown code. */
 export function currencyExponent(currency: string): number | undefined {
-  return EXPONENTS[currency] ?? (TWO_DIGIT_CURRENCIES.has(currency) ? 2 : undefined);
+  return EXPONENTS.get(currency) ?? (TWO_DIGIT_CURRENCIES.has(currency) ? 2 : undefined);
 }
 
 function knownExponent(currency: string): number {
