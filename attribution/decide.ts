@@ -49,7 +49,6 @@ export interface Facts {
 export interface RuleResult {
   readonly rule:
     | 'self_referral'
-    | 'invalid_click'
     | 'affiliate_not_active'
     | 'instant_conversion'
     | 'high_conversion_rate_from_ip';
@@ -90,8 +89,6 @@ const SECOND_MS = 1_000;
 
 /** Flags of clicks that were sent to the fallback instead of the landing page: nothing of theirs can convert. */
 const NOT_LANDED = ClickFlag.paused | ClickFlag.expired | ClickFlag.suspended;
-/** Flags of clicks that no person made. */
-const NOT_A_PERSON = ClickFlag.bot | ClickFlag.head;
 
 /** Decides one conversion. */
 export function decide(facts: Facts): Verdict {
@@ -140,13 +137,6 @@ function applyRules(facts: Facts, click: KnownClick, affiliate: Affiliate): Rule
       fired: affiliate.status !== 'active',
       observed: affiliate.status,
       threshold: 'active',
-    },
-    {
-      rule: 'invalid_click',
-      effect: 'review',
-      fired: (click.flags & NOT_A_PERSON) !== 0,
-      observed: click.flags & NOT_A_PERSON,
-      threshold: 0,
     },
     {
       rule: 'high_conversion_rate_from_ip',

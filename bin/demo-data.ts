@@ -1,0 +1,182 @@
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Config } from '../core/config.ts';
+import { type Affiliate, createAffiliate } from '../ledger/affiliates.ts';
+import { createApiKey, type Role } from '../ledger/api-keys.ts';
+import { type Campaign, createCampaign } from '../ledger/campaigns.ts';
+import { inTransaction, type Ledger, type LedgerTransaction } from '../ledger/db.ts';
+import { createLink } from '../ledger/links.ts';
+import { createProgram, listPrograms } from '../ledger/programs.ts';
+import { setTerms } from '../ledger/terms.ts';
+
+/** What the first start creates, as written to `$AFFLUX_HOME/demo.json`: ids, link codes and API keys. */
+export interface Demo {
+  readonly program: { readonly id: number; readonly name: string; readonly currency: string };
+  readonly campaigns: readonly { readonly id: number; readonly name: string }[];
+  readonly affiliates: readonly {
+    readonly id: number;
+    readonly ref_code: string;
+    readonly parent_id: number | null;
+    readonly customer_ref: string | null;
+  }[];
+  readonly links: readonly {
+    readonly id: number;
+    readonly code: string;
+    readonly url: string;
+    readonly campaign_id: number;
+    readonly affiliate_id: number;
+  }[];
+  /** Bearer keys: the operator's, the shop's, and the first affiliate's. */
+  readonly keys: { readonly operator: string; readonly advertiser: string; readonly affiliate: string };
+}
+
+const PROGRAM_NAME = 'Demo shop';
+const CURRENCY = 'EUR';
+
+/**
+ * A newcomer orders seconds after the click, which the default of 30 seconds would send to review; the demo's program
+ * lets that pass, and keeps every other rule.
+ */
+const INSTANT_CONVERSION_SECONDS = 0;
+
+/** Each with its recruiter: Ann has two levels of parents. */
+const AFFILIATES = [
+  { refCode: 'cat', name: 'Cat Coupons', parent: undefined },
+  { refCode: 'bob', name: 'Bob Blogs', parent: 'cat' },
+  { refCode: 'ann', name: 'Ann Advises', parent: 'bob' },
+  { refCode: 'dan', name: 'Dan Deals', parent: 'cat' },
+  { refCode: 'eve', name: 'Eve Emails', parent: undefined },
+  { refCode: 'fay', name: 'Fay Films', parent: 'dan' },
+] as const;
+
+const CAMPAIGNS = [
+  { slug: 'summer', name: 'Summer sale', terms: undefined },
+  { slug: 'app', name: 'App sign-up', terms: { commissionType: 'fixed', fixedMinor: 250n } },
+  {
+    slug: 'home',
+    name: 'Home and garden',
+    terms: { commissionType: 'hybrid', rateBps: 500, fixedMinor: 100n },
+  },
+] as const;
+
+/**
+ * Creates the demo program in an empty ledger; afterwards gives back what `demo.json` says.
+ * Returns undefined when the ledger has programs of its own and no demo.
+ */
+export async function ensureDemo(options: { ledger: Ledger; config: Config }): Promise<Demo | undefined> {
+  const { ledger, config } = options;
+  const file = join(config.home, 'demo.json');
+  const known = await readDemo(file);
+  if (known) return known;
+  const programs = await listPrograms(ledger, { limit: 1 });
+  if (programs.rows.length > 0) return undefined;
+  const demo = await inTransaction(ledger, async (tx) => {
+    const created = await createDemo(tx, config);
+    // Keys are shown only now: the file is complete before anything is committed.
+    await writeFile(`${file}.new`, `${JSON.stringify(created, null, 2)}\n`, { mode: 0o600 });
+    return created;
+  });
+  await rename(`${file}.new`, file);
+  return demo;
+}
+
+/** The demo of this installation, if it has one. */
+export async function readDemo(file: string): Promise<Demo | undefined> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as Demo;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function createDemo(tx: LedgerTransaction, config: Config): Promise<Demo> {
+  const program = await createProgram(tx, {
+    name: PROGRAM_NAME,
+    currency: CURRENCY,
+    instantConversionSeconds: INSTANT_CONVERSION_SECONDS,
+  });
+  await setTerms(tx, { programId: program.id, rateBps: 1_000, payoutMinMinor: 1_000n });
+  const campaigns: Campaign[] = [];
+  for (const { name, terms } of CAMPAIGNS) {
+    const campaign = await createCampaign(tx, { programId: program.id, name });
+    if (terms) {
+      await setTerms(tx, {
+        programId: program.id,
+        campaignId: campaign.id,
+        payoutMinMinor: 1_000n,
+        ...terms,
+      });
+    }
+    campaigns.push(campaign);
+  }
+  const affiliates = await createAffiliates(tx, program.id);
+  const links = await createLinks(tx, campaigns, affiliates, config);
+  const key = async (role: Role, affiliateId?: number): Promise<string> =>
+    (await createApiKey(tx, { role, name: `demo ${role}`, programId: program.id, affiliateId })).key;
+  const first = affiliates.get('ann');
+  return {
+    program: { id: program.id, name: program.name, currency: program.currency },
+    campaigns: campaigns.map(({ id, name }) => ({ id, name })),
+    affiliates: [...affiliates.values()].map((affiliate) => ({
+      id: affiliate.id,
+      ref_code: affiliate.refCode,
+      parent_id: affiliate.parentId,
+      customer_ref: affiliate.customerRef,
+    })),
+    links,
+    keys: {
+      operator: await key('operator'),
+      advertiser: await key('advertiser'),
+      affiliate: await key('affiliate', first?.id),
+    },
+  };
+}
+
+async function createAffiliates(tx: LedgerTransaction, programId: number): Promise<Map<string, Affiliate>> {
+  const affiliates = new Map<string, Affiliate>();
+  for (const { refCode, name, parent } of AFFILIATES) {
+    const parentId = parent === undefined ? null : (affiliates.get(parent)?.id ?? null);
+    affiliates.set(
+      refCode,
+      await createAffiliate(tx, {
+        programId,
+        refCode,
+        name,
+        email: `${refCode}@affiliates.example`,
+        customerRef: `customer-${refCode}`,
+        parentId,
+        status: 'active',
+      }),
+    );
+  }
+  return affiliates;
+}
+
+async function createLinks(
+  tx: LedgerTransaction,
+  campaigns: readonly Campaign[],
+  affiliates: ReadonlyMap<string, Affiliate>,
+  config: Config,
+): Promise<Demo['links']> {
+  const links: Demo['links'][number][] = [];
+  for (const affiliate of affiliates.values()) {
+    for (const [i, campaign] of campaigns.entries()) {
+      const slug = CAMPAIGNS[i]?.slug ?? 'x';
+      const link = await createLink(tx, {
+        code: `${affiliate.refCode}-${slug}`,
+        affiliateId: affiliate.id,
+        campaignId: campaign.id,
+        landingUrl: `https://shop.example/${slug}?partner={affiliate_id}&sub={sub1}`,
+      });
+      links.push({
+        id: link.id,
+        code: link.code,
+        url: `${config.collectorUrl}/c/${link.code}`,
+        campaign_id: campaign.id,
+        affiliate_id: affiliate.id,
+      });
+    }
+  }
+  return links;
+}

@@ -1,0 +1,53 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { createVisitorCache } from './visitors.ts';
+
+const CHROME =
+  'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';
+const IPHONE =
+  'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1';
+
+describe('visitors', () => {
+  const visitorOf = createVisitorCache();
+
+  it('reads device, system, browser and language', () => {
+    expect(visitorOf(CHROME, 'de-DE,de;q=0.9')).toMatchObject({
+      device: 'desktop',
+      os: 'Windows',
+      browser: 'Chrome',
+      language: 'de-DE',
+      isBot: false,
+    });
+    expect(visitorOf(IPHONE, '')).toMatchObject({
+      device: 'mobile',
+      os: 'iOS',
+      browser: 'Safari',
+      language: '',
+    });
+  });
+
+  it('knows robots, and takes a missing User-Agent for one', () => {
+    const google = 'Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)';
+    expect(visitorOf(google, '')).toMatchObject({ device: 'bot', isBot: true });
+    expect(visitorOf('curl/8.0', '').isBot).toBe(true);
+    expect(visitorOf('', '').isBot).toBe(true);
+  });
+
+  it('takes the fingerprint of both headers as they came', () => {
+    const expected = createHash('sha256').update(`${CHROME}:en`).digest().readBigUInt64BE(0);
+    expect(visitorOf(CHROME, 'en').encoded.readBigUInt64LE(0)).toBe(expected);
+    expect(visitorOf(CHROME, 'fr').encoded.readBigUInt64LE(0)).not.toBe(expected);
+  });
+
+  it('survives any header', () => {
+    for (const header of ['\u0000', '\ud800', 'x'.repeat(100_000), ':', '\n', 'Mozilla/5.0 (']) {
+      const visitor = visitorOf(header, header);
+      expect(visitor.userAgent.length).toBeLessThanOrEqual(1_024);
+      expect(visitor.language.length).toBeLessThanOrEqual(16);
+    }
+  });
+
+  it('remembers', () => {
+    expect(visitorOf(CHROME, 'de')).toBe(visitorOf(CHROME, 'de'));
+  });
+});
