@@ -1,0 +1,74 @@
+import type { KV } from '@nats-io/kv';
+import { type Lease, listLeases } from '../core/lease.ts';
+import type { Warehouse } from './client.ts';
+
+/** How far the clocks of collectors and loader may differ: NTP keeps machines within a fraction of it. */
+export const CLOCK_SKEW_BOUND_MS = 500;
+/** How often the watermark is computed and written. */
+const PROBE_INTERVAL_MS = 1_000;
+
+/**
+ * The time up to which every click is in the stream, Unix milliseconds, from leases read at `nowMs`.
+ * A lease opened after that holds no click older than `nowMs`, give or take the clocks' difference.
+ */
+export function heldFrom(leases: readonly Pick<Lease, 'state' | 'heldFromMs'>[], nowMs: number): number {
+  return leases
+    .filter((lease) => lease.state === 'open')
+    .reduce((least, lease) => Math.min(least, lease.heldFromMs), nowMs - CLOCK_SKEW_BOUND_MS);
+}
+
+/**
+ * Publishes the watermark: it reads the leases, *then* the stream's last sequence, and writes the time to the
+ * warehouse once the loader's mark has passed that sequence. It only moves forward.
+ */
+export function createWatermarkWriter(options: {
+  warehouse: Warehouse;
+  leases: KV;
+  shard: number;
+  /** Sequence of the shard's last message, 0 when there is none. */
+  lastSeq: () => Promise<number>;
+  now: () => number;
+}) {
+  const { warehouse, leases, shard, lastSeq, now } = options;
+  let waiting: { completeTo: number; streamSeq: number } | undefined;
+  let published = 0;
+  let probedAt = Number.NEGATIVE_INFINITY;
+
+  async function probe(): Promise<void> {
+    const startedAt = now();
+    if (waiting || Math.abs(startedAt - probedAt) < PROBE_INTERVAL_MS) return;
+    const completeTo = heldFrom(await listLeases(leases), startedAt);
+    waiting = { completeTo, streamSeq: await lastSeq() };
+    probedAt = startedAt;
+  }
+
+  return {
+    /** To be called after every block and when idle, with the mark as it is recorded. */
+    async advance(markSeq: number): Promise<void> {
+      await probe();
+      if (!waiting || markSeq < waiting.streamSeq) return;
+      const { completeTo, streamSeq } = waiting;
+      waiting = undefined;
+      if (completeTo <= published) return;
+      await warehouse.insertRows('watermarks', [
+        { shard, complete_to: completeTo / 1_000, stream_seq: streamSeq, updated_at: now() / 1_000 },
+      ]);
+      published = completeTo;
+    },
+    /** What this process published last, Unix milliseconds; 0 before the first time. */
+    published: () => published,
+  };
+}
+
+/**
+ * The time up to which every click of every shard is in the warehouse, Unix milliseconds; undefined before the
+ * first loader has published.
+ */
+export async function readWatermark(warehouse: Warehouse): Promise<number | undefined> {
+  const { rows } = await warehouse.query<{ shards: string; complete_to: string }>(
+    `SELECT count() AS shards, toUnixTimestamp64Milli(min(shard_complete_to)) AS complete_to
+     FROM (SELECT max(complete_to) AS shard_complete_to FROM watermarks GROUP BY shard)`,
+  );
+  const row = rows[0];
+  return row && row.shards !== '0' ? Number(row.complete_to) : undefined;
+}
