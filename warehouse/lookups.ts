@@ -1,0 +1,181 @@
+import { isIP } from 'node:net';
+import type { ClickIdentity } from '../core/click-id.ts';
+import { assert, InputError } from '../core/errors.ts';
+import type { Warehouse } from './client.ts';
+
+/** A stored click as attribution needs it. */
+export interface StoredClick extends ClickIdentity {
+  readonly programId: number;
+  readonly campaignId: number;
+  readonly affiliateId: number;
+  readonly linkId: number;
+  /** Dotted IPv4 or compressed IPv6. */
+  readonly ip: string;
+  readonly fingerprint: bigint;
+  readonly userAgent: string;
+  /** Bits of `ClickFlag`. */
+  readonly flags: number;
+}
+
+export const MAX_LOOKUP_IDENTITIES = 10_000;
+export const MAX_CANDIDATE_REQUESTS = 1_000;
+/** Clicks returned for one request: enough to tell one affiliate from several. */
+const CANDIDATES_PER_REQUEST = 100;
+
+/** The values stand in the text, because a URL has no room for ten thousand; only numbers and addresses do. */
+const LOOKUP_SETTINGS = {
+  max_query_size: 4 * 1024 * 1024,
+  // Row numbers of the inner query are those of the outer only in one and the same state of the table.
+  enable_shared_storage_snapshot_in_query: 1,
+} as const;
+
+const CLICK_EXPRESSIONS = `toUnixTimestamp64Milli(ts) AS ts_ms, node, seq, program_id, campaign_id, affiliate_id,
+  link_id, toString(ip) AS ip_text, toString(fingerprint) AS fingerprint_text, user_agent, flags`;
+
+interface ClickRow {
+  readonly ts_ms: string;
+  readonly node: number;
+  readonly seq: number;
+  readonly program_id: number;
+  readonly campaign_id: number;
+  readonly affiliate_id: number;
+  readonly link_id: number;
+  readonly ip_text: string;
+  readonly fingerprint_text: string;
+  readonly user_agent: string;
+  readonly flags: number;
+}
+
+/**
+ * Finds clicks by identity, up to 10,000 in one query; those not stored are missing from the answer.
+ * The inner query reads the projection sorted by identity, the outer only the granules it names.
+ */
+export async function lookupClicks(
+  warehouse: Warehouse,
+  identities: readonly ClickIdentity[],
+): Promise<{ clicks: StoredClick[]; readRows: number }> {
+  if (identities.length === 0) return { clicks: [], readRows: 0 };
+  assert(identities.length <= MAX_LOOKUP_IDENTITIES, `at most ${MAX_LOOKUP_IDENTITIES} identities at once`);
+  const times = numbers(
+    'Int64',
+    identities.map((id) => id.ts),
+  );
+  const nodes = numbers(
+    'UInt16',
+    identities.map((id) => id.node),
+  );
+  const seqs = numbers(
+    'UInt32',
+    identities.map((id) => id.seq),
+  );
+  const { rows, readRows } = await warehouse.query<ClickRow>(
+    `SELECT ${CLICK_EXPRESSIONS} FROM clicks
+     WHERE ${atRows(`(ts, node, seq) IN (
+       SELECT fromUnixTimestamp64Milli(id.1, 'UTC'), id.2, id.3
+       FROM (SELECT arrayJoin(arrayZip(${times}, ${nodes}, ${seqs})) AS id))`)}`,
+    {},
+    LOOKUP_SETTINGS,
+  );
+  return { clicks: rows.map(storedClick), readRows };
+}
+
+/** Who clicked with this fingerprint from this network, between two times (Unix milliseconds, both inside)? */
+export interface CandidateRequest {
+  readonly fingerprint: bigint;
+  /** IPv4 or IPv6; its /24 or /48 counts. */
+  readonly ip: string;
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/**
+ * For each request the clicks of the same fingerprint and network, newest first, at most 100 each.
+ * @throws InputError `ip` when an address is not one.
+ */
+export async function fingerprintCandidates(
+  warehouse: Warehouse,
+  requests: readonly CandidateRequest[],
+): Promise<{ candidates: StoredClick[][]; readRows: number }> {
+  const candidates: StoredClick[][] = requests.map(() => []);
+  if (requests.length === 0) return { candidates, readRows: 0 };
+  assert(requests.length <= MAX_CANDIDATE_REQUESTS, `at most ${MAX_CANDIDATE_REQUESTS} requests at once`);
+  const { rows, readRows } = await warehouse.query<ClickRow & { request: number }>(
+    `WITH requests AS (${requestRows(requests)})
+     SELECT request, ${CLICK_EXPRESSIONS}
+     FROM (
+       SELECT * , ip_net FROM clicks
+       WHERE ${atRows(`(fingerprint, ip_net) IN (SELECT wanted, net FROM requests)
+         AND ts BETWEEN fromUnixTimestamp64Milli({minMs:Int64}) AND fromUnixTimestamp64Milli({maxMs:Int64})`)}
+     ) AS found
+     INNER JOIN requests ON found.fingerprint = requests.wanted AND found.ip_net = requests.net
+     WHERE ts BETWEEN fromUnixTimestamp64Milli(from_ms) AND fromUnixTimestamp64Milli(to_ms)
+     ORDER BY request, ts DESC, node, seq
+     LIMIT ${CANDIDATES_PER_REQUEST} BY request`,
+    {
+      minMs: Math.min(...requests.map((request) => request.fromMs)),
+      maxMs: Math.max(...requests.map((request) => request.toMs)),
+    },
+    LOOKUP_SETTINGS,
+  );
+  for (const row of rows) candidates[row.request]?.push(storedClick(row));
+  return { candidates, readRows };
+}
+
+/** The rows that `condition` names, found through the projection that is sorted for it. */
+function atRows(condition: string): string {
+  return `_part_starting_offset + _part_offset IN (
+    SELECT _part_starting_offset + _part_offset FROM clicks WHERE ${condition})`;
+}
+
+function requestRows(requests: readonly CandidateRequest[]): string {
+  const fingerprints = numbers(
+    'UInt64',
+    requests.map((request) => request.fingerprint),
+  );
+  const ips = `[${requests.map((request) => `'${checkedIp(request.ip)}'`).join(',')}]`;
+  const from = numbers(
+    'Int64',
+    requests.map((request) => request.fromMs),
+  );
+  const to = numbers(
+    'Int64',
+    requests.map((request) => request.toMs),
+  );
+  const indexes = numbers(
+    'UInt32',
+    requests.map((_, index) => index),
+  );
+  return `SELECT r.1 AS request, r.2 AS wanted, toIPv6(r.3) AS address, r.4 AS from_ms, r.5 AS to_ms,
+    tupleElement(IPv6CIDRToRange(address, if(address BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), 1) AS net
+    FROM (SELECT arrayJoin(arrayZip(${indexes}, ${fingerprints}, ${ips}, ${from}, ${to})) AS r)`;
+}
+
+function numbers(type: string, values: readonly (number | bigint)[]): string {
+  for (const value of values) {
+    assert(typeof value === 'bigint' || Number.isSafeInteger(value), `${value} is a whole number`);
+  }
+  return `[${values.join(',')}]::Array(${type})`;
+}
+
+function checkedIp(ip: string): string {
+  // A zone ("%eth0") passes isIP, and nothing but an address may reach the query's text.
+  if (isIP(ip) === 0 || !/^[0-9a-fA-F.:]+$/.test(ip))
+    throw new InputError('ip', 'must be an IPv4 or IPv6 address');
+  return ip;
+}
+
+function storedClick(row: ClickRow): StoredClick {
+  return {
+    ts: Number(row.ts_ms),
+    node: row.node,
+    seq: row.seq,
+    programId: row.program_id,
+    campaignId: row.campaign_id,
+    affiliateId: row.affiliate_id,
+    linkId: row.link_id,
+    ip: row.ip_text.replace(/^::ffff:(?=\d+\.)/, ''),
+    fingerprint: BigInt(row.fingerprint_text),
+    userAgent: row.user_agent,
+    flags: row.flags,
+  };
+}
