@@ -1,0 +1,141 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGzip, constants as zlib } from 'node:zlib';
+import type { QueryStats } from './engine-sessions.ts';
+import { asQueryError, httpStatus, type QueryError } from './errors.ts';
+
+/** ClickHouse holds back as much before it commits to a status. */
+const HELD_BYTES = 1024 ** 2;
+
+const TYPES: Readonly<Record<string, string>> = {
+  JSON: 'application/json; charset=UTF-8',
+  JSONCompact: 'application/json; charset=UTF-8',
+  JSONStrings: 'application/json; charset=UTF-8',
+  JSONEachRow: 'application/x-ndjson; charset=UTF-8',
+  JSONCompactEachRow: 'application/x-ndjson; charset=UTF-8',
+  JSONStringsEachRow: 'application/x-ndjson; charset=UTF-8',
+  CSV: 'text/csv; charset=UTF-8; header=absent',
+  CSVWithNames: 'text/csv; charset=UTF-8; header=present',
+  CSVWithNamesAndTypes: 'text/csv; charset=UTF-8; header=present',
+  TabSeparated: 'text/tab-separated-values; charset=UTF-8',
+  TSV: 'text/tab-separated-values; charset=UTF-8',
+  TabSeparatedWithNames: 'text/tab-separated-values; charset=UTF-8',
+  TSVWithNames: 'text/tab-separated-values; charset=UTF-8',
+  Vertical: 'text/plain; charset=UTF-8',
+  Pretty: 'text/plain; charset=UTF-8',
+  XML: 'application/xml; charset=UTF-8',
+};
+
+/** Headers that every answer has. Returns the query's id: the client's own, or a new one. */
+export function writeCommonHeaders(response: ServerResponse, queryId: string | undefined): void {
+  // A header cannot hold every character that an id may have.
+  const id = queryId?.replaceAll(/[^\x20-\x7e]/g, '?') ?? randomUUID();
+  response.setHeader('X-ClickHouse-Query-Id', id);
+  response.setHeader('X-ClickHouse-Server-Display-Name', 'afflux');
+  response.setHeader('X-ClickHouse-Timezone', 'UTC');
+  response.setHeader('Access-Control-Expose-Headers', 'X-ClickHouse-Query-Id,X-ClickHouse-Summary');
+}
+
+export function writeFormatHeaders(response: ServerResponse, format: string): void {
+  response.setHeader('X-ClickHouse-Format', format);
+  response.setHeader('Content-Type', TYPES[format] ?? 'application/octet-stream');
+}
+
+/** `written` says whether the rows were written rather than read. */
+export function writeSummary(response: ServerResponse, stats: QueryStats, written: boolean): void {
+  const rows = String(stats.rows);
+  const bytes = String(stats.bytes);
+  response.setHeader(
+    'X-ClickHouse-Summary',
+    JSON.stringify({
+      read_rows: rows,
+      read_bytes: bytes,
+      written_rows: written ? rows : '0',
+      written_bytes: written ? bytes : '0',
+      total_rows_to_read: '0',
+      result_rows: written ? rows : '0',
+      result_bytes: written ? bytes : '0',
+      elapsed_ns: String(Math.round(stats.elapsedSeconds * 1e9)),
+    }),
+  );
+}
+
+/** Answers with an error before anything else was sent. */
+export function sendError(message: IncomingMessage, response: ServerResponse, thrown: unknown): void {
+  const error = asQueryError(thrown);
+  const status = httpStatus(error);
+  if (status === 401) response.setHeader('WWW-Authenticate', 'Basic realm="ClickHouse server HTTP API"');
+  response.statusCode = status;
+  response.setHeader('X-ClickHouse-Exception-Code', error.code);
+  response.setHeader('Content-Type', 'text/plain; charset=UTF-8');
+  response.removeHeader('X-ClickHouse-Format');
+  // What is left of the body would be taken for the next request.
+  if (!message.complete) response.setHeader('Connection', 'close');
+  response.end(`${error.message}\n`);
+}
+
+/**
+ * Sends a result while it is made. Up to HELD_BYTES are held back, so that a query which fails early gets its real
+ * status and a short result its complete summary; what fails later is told at the end of the body, between the
+ * markers of ClickHouse 25.11 and later, and the connection is cut without the last chunk.
+ * @param finished settles when the query has ended; the stream ends with it.
+ */
+export async function sendRows(options: {
+  response: ServerResponse;
+  rows: Readable;
+  finished: Promise<QueryStats>;
+  gzip: boolean;
+}): Promise<void> {
+  const { response, finished } = options;
+  const chunks = options.rows[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  const held: Buffer[] = [];
+  let heldBytes = 0;
+  let ended = false;
+  while (!ended && heldBytes < HELD_BYTES) {
+    const next = await chunks.next();
+    if (next.done) ended = true;
+    else {
+      held.push(next.value);
+      heldBytes += next.value.length;
+    }
+  }
+  if (ended) {
+    writeSummary(response, await finished, false);
+    if (!options.gzip) response.setHeader('Content-Length', heldBytes);
+  }
+  const tag = randomBytes(8).toString('hex');
+  response.setHeader('X-ClickHouse-Exception-Tag', tag);
+  let failure: QueryError | undefined;
+
+  async function* content(): AsyncGenerator<Buffer> {
+    yield* held;
+    held.length = 0;
+    while (!ended) {
+      const next = await chunks.next();
+      if (next.done) ended = true;
+      else yield next.value;
+    }
+    failure = await finished.then(() => undefined, asQueryError);
+    if (failure) yield renderFailure(failure, tag);
+  }
+
+  if (options.gzip) {
+    response.setHeader('Content-Encoding', 'gzip');
+    const gzip = createGzip({ level: zlib.Z_BEST_SPEED });
+    await pipeline(content, gzip, response, { end: false });
+  } else {
+    await pipeline(content, response, { end: false });
+  }
+  if (failure) response.socket?.end();
+  else response.end();
+}
+
+/** https://clickhouse.com/docs/interfaces/http#http_response_codes_caveats */
+function renderFailure(error: QueryError, tag: string): Buffer {
+  const text = `${error.message}\n`;
+  return Buffer.from(
+    `\r\n__exception__\r\n${tag}\r\n${text}${Buffer.byteLength(text)} ${tag}\r\n__exception__\r\n`,
+  );
+}

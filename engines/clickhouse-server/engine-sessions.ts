@@ -1,0 +1,114 @@
+import { randomUUID } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { type ChdbResult, drainPending, Session } from 'chdb';
+import { asQueryError } from './errors.ts';
+import type { QueryRequest } from './request.ts';
+
+/** What a finished query read (an INSERT from a file: what it wrote). */
+export interface QueryStats {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly elapsedSeconds: number;
+}
+
+/** One query's own session: its settings, parameters and database are gone with it. */
+export interface QuerySession {
+  /** Runs the query; rows that do not go to a file are returned. @throws QueryError */
+  run(sql: string): Promise<QueryStats & { output: Uint8Array }>;
+  /** Makes the running query fail, if it still runs. */
+  kill(): Promise<void>;
+  close(): void;
+}
+
+export interface EngineSessions {
+  /**
+   * A session with the request's database, settings and parameters. Opening one costs 0.2 ms, which is why none is
+   * ever used twice: nothing can leak from one query to the next.
+   * @throws QueryError for an unknown database or setting.
+   */
+  open(
+    request: Pick<QueryRequest, 'database' | 'settings' | 'parameters' | 'defaultFormat'>,
+  ): Promise<QuerySession>;
+  close(): Promise<void>;
+}
+
+/** Opens the ClickHouse engine on `path`. Only one process can have it open. */
+export async function openEngineSessions(path: string): Promise<EngineSessions> {
+  mkdirSync(path, { recursive: true });
+  // The engine shuts down with its last session; this one keeps it up, and kills queries.
+  const keeper = new Session(path);
+  await keeper.queryAsync('SELECT 1');
+
+  async function open(
+    request: Pick<QueryRequest, 'database' | 'settings' | 'parameters' | 'defaultFormat'>,
+  ): Promise<QuerySession> {
+    const session = new Session(path);
+    const tag = `/* ${randomUUID()} */`;
+    try {
+      const prelude = renderPrelude(request);
+      if (prelude !== '') await session.queryAsync(prelude);
+    } catch (error) {
+      session.close();
+      throw asQueryError(error);
+    }
+
+    async function run(sql: string): Promise<QueryStats & { output: Uint8Array }> {
+      try {
+        // The tag makes the query known to kill(): the library gives queries ids of its own.
+        const result: ChdbResult = await session.queryAsync(`${tag} ${sql}`, {
+          format: request.defaultFormat,
+        });
+        return {
+          rows: result.rowsRead,
+          bytes: result.bytesRead,
+          elapsedSeconds: result.elapsed,
+          output: result.bytes(),
+        };
+      } catch (error) {
+        throw asQueryError(error);
+      }
+    }
+
+    async function kill(): Promise<void> {
+      await keeper.queryAsync(`KILL QUERY WHERE startsWith(query, '${tag}')`);
+    }
+
+    return { run, kill, close: () => session.close() };
+  }
+
+  async function close(): Promise<void> {
+    await drainPending();
+    keeper.close();
+    await drainPending();
+  }
+
+  return { open, close };
+}
+
+/**
+ * Statements that put the request's context in force. Parameters go through SET, which keeps them in the session:
+ * the library's own binding is not safe when queries run in parallel, and therefore runs one at a time.
+ */
+function renderPrelude(request: Pick<QueryRequest, 'database' | 'settings' | 'parameters'>): string {
+  const statements: string[] = [];
+  if (request.database) statements.push(`USE ${quoteName(request.database)}`);
+  const assignments = [
+    ...[...request.parameters].map(([name, value]) => `param_${name}=${quote(value)}`),
+    ...[...request.settings]
+      .filter(([name]) => name !== 'readonly')
+      .map(([name, value]) => `${name}=${quote(value)}`),
+  ];
+  if (assignments.length > 0) statements.push(`SET ${assignments.join(', ')}`);
+  // Last: it may forbid further changes.
+  const readonly = request.settings.get('readonly');
+  if (readonly !== undefined) statements.push(`SET readonly=${quote(readonly)}`);
+  return statements.join('; ');
+}
+
+export function quote(value: string): string {
+  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+}
+
+function quoteName(name: string): string {
+  return `\`${name.replaceAll('\\', '\\\\').replaceAll('`', '\\`')}\``;
+}

@@ -1,0 +1,57 @@
+/** An error as ClickHouse tells it: a number, a text, and a name in capitals. */
+export class QueryError extends Error {
+  readonly code: number;
+
+  /** @param type the name of the code, or '' when `message` ends with it already. */
+  constructor(code: number, message: string, type: string) {
+    super(type === '' ? message : `Code: ${code}. DB::Exception: ${message}. (${type})`);
+    this.name = 'QueryError';
+    this.code = code;
+  }
+}
+
+const UNKNOWN_EXCEPTION = 1002;
+const NOT_PREFIXED = /^Code: \d+\. DB::(?:Parsing)?Exception: (?=Code: \d+\. DB::)/;
+/** Reading rows from a file is our doing, and its name would only puzzle the client. */
+const OUR_FILE = / ?\(in file\/uri [^)]*\)/;
+
+/** What the engine threw, as a {@link QueryError}. */
+export function asQueryError(error: unknown): QueryError {
+  if (error instanceof QueryError) return error;
+  const message = (error instanceof Error ? error.message : String(error))
+    .replace(NOT_PREFIXED, '')
+    .replace(OUR_FILE, '');
+  const code = Number(/^Code: (\d+)/.exec(message)?.[1] ?? UNKNOWN_EXCEPTION);
+  return new QueryError(code, message, /^Code: \d+/.test(message) ? '' : 'UNKNOWN_EXCEPTION');
+}
+
+/**
+ * HTTP status by ClickHouse's error code, from `exceptionCodeToHTTPStatus` in its source
+ * (src/Server/HTTP/exceptionCodeToHTTPStatus.cpp); every other code is 500.
+ */
+const CODES_BY_STATUS: Readonly<Record<number, readonly number[]>> = {
+  // CANNOT_PARSE_*, BAD_ARGUMENTS, ILLEGAL_*, TYPE_MISMATCH, SYNTAX_ERROR, INCORRECT_DATA, TOO_DEEP_AST …
+  400: [6, 25, 26, 27, 36, 38, 41, 43, 44, 53, 62, 69, 72, 117, 167, 168, 223, 376, 441, 442, 456, 457],
+  // REQUIRED_PASSWORD
+  401: [194],
+  // UNKNOWN_USER, WRONG_PASSWORD, AUTHENTICATION_FAILED
+  403: [192, 193, 516],
+  // UNKNOWN_FUNCTION, _IDENTIFIER, _TYPE, _STORAGE, _TABLE, _AGGREGATE_FUNCTION, _FORMAT, _DATABASE, _SETTING …
+  404: [46, 47, 50, 56, 60, 63, 73, 78, 81, 115],
+  // TIMEOUT_EXCEEDED
+  408: [159],
+  // QUERY_IS_TOO_LARGE
+  413: [266],
+  // NOT_IMPLEMENTED
+  501: [48],
+  // SOCKET_TIMEOUT, CANNOT_OPEN_FILE
+  503: [76, 209],
+};
+
+const STATUS_BY_CODE = new Map(
+  Object.entries(CODES_BY_STATUS).flatMap(([status, codes]) => codes.map((code) => [code, Number(status)])),
+);
+
+export function httpStatus(error: QueryError): number {
+  return STATUS_BY_CODE.get(error.code) ?? 500;
+}

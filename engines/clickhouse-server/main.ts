@@ -1,0 +1,13 @@
+import { once } from 'node:events';
+import { createLogger } from '../../core/log.ts';
+import { runProcess } from '../../core/service.ts';
+import { type ServerOptions, startServer } from './server.ts';
+
+// The options come over the channel of the process that started this one, where no process list shows them.
+if (process.channel === undefined) {
+  process.stderr.write('The embedded ClickHouse is started by "afflux up".\n');
+  process.exit(2);
+}
+const [options] = (await once(process, 'message')) as [ServerOptions];
+const log = createLogger({ name: 'clickhouse', level: options.logLevel });
+await runProcess(log, () => startServer(options, log));

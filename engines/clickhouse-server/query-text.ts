@@ -1,0 +1,96 @@
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { QueryError } from './errors.ts';
+import { readStatement, type Statement } from './statement.ts';
+
+/** A query with its statement, and the rows that follow it. */
+export interface ReadQuery {
+  readonly statement: Statement;
+  /** Bytes from `start` to `end` of the query as text. */
+  text(start: number, end: number): string;
+  /** The rows of an INSERT: what followed in the text, then the rest of the body. */
+  rows(): AsyncGenerator<Buffer>;
+}
+
+/** A statement's beginning must show what it is; ClickHouse's own `max_query_size` is the same. */
+const MAX_HEAD_BYTES = 256 * 1024;
+/** The engine has a limit of its own (max_query_size); this one bounds what is held in memory for it. */
+const MAX_QUERY_BYTES = 16 * 1024 ** 2;
+const QUERY_IS_TOO_LARGE = 266;
+const NOT_IMPLEMENTED = 48;
+
+const DECODERS: Readonly<Record<string, () => NodeJS.ReadWriteStream>> = {
+  gzip: createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+};
+
+function decodedBody(message: IncomingMessage): Readable {
+  const encoding = message.headers['content-encoding'] ?? 'identity';
+  if (encoding === 'identity' || encoding === '') return message;
+  const decoder = DECODERS[encoding]?.();
+  if (!decoder) {
+    throw new QueryError(NOT_IMPLEMENTED, `Unknown compression method: ${encoding}`, 'NOT_IMPLEMENTED');
+  }
+  const stream = decoder as unknown as Readable;
+  // A body cut short must fail the query, not end it early.
+  message.once('error', (error) => stream.destroy(error));
+  message.pipe(decoder as NodeJS.WritableStream);
+  return stream;
+}
+
+/**
+ * Reads the query: that of the URL, a line end, and the body, as ClickHouse joins them. Of an INSERT with rows no
+ * more is read than shows where they begin.
+ * @throws QueryError, or the body's own error when the client vanished.
+ */
+export async function readQuery(message: IncomingMessage, urlQuery: string): Promise<ReadQuery> {
+  const body = decodedBody(message)[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  const chunks: Buffer[] = urlQuery === '' ? [] : [Buffer.from(`${urlQuery}\n`)];
+  let bytes = chunks[0]?.length ?? 0;
+  let ended = false;
+
+  async function readUntil(limit: number): Promise<string> {
+    while (!ended && bytes < limit) {
+      const next = await body.next();
+      if (next.done) ended = true;
+      else {
+        chunks.push(next.value);
+        bytes += next.value.length;
+      }
+    }
+    return Buffer.concat(chunks).toString('latin1');
+  }
+
+  let latin1 = await readUntil(MAX_HEAD_BYTES);
+  let statement = readStatement(latin1);
+  if (statement.kind !== 'insert-rows' && !ended) {
+    latin1 = await readUntil(MAX_QUERY_BYTES);
+    if (!ended) {
+      throw new QueryError(
+        QUERY_IS_TOO_LARGE,
+        `Query of more than ${MAX_QUERY_BYTES} bytes`,
+        'QUERY_IS_TOO_LARGE',
+      );
+    }
+    statement = readStatement(latin1);
+  }
+  const rowsAt = statement.kind === 'insert-rows' ? statement.rowsAt : 0;
+
+  async function* rows(): AsyncGenerator<Buffer> {
+    const inText = Buffer.from(latin1.slice(rowsAt), 'latin1');
+    if (inText.length > 0) yield inText;
+    while (!ended) {
+      const next = await body.next();
+      if (next.done) return;
+      yield next.value;
+    }
+  }
+
+  return {
+    statement,
+    text: (start, end) => Buffer.from(latin1.slice(start, end), 'latin1').toString('utf8'),
+    rows,
+  };
+}

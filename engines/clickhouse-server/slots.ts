@@ -1,0 +1,52 @@
+import { QueryError } from './errors.ts';
+
+const TOO_MANY_SIMULTANEOUS_QUERIES = 202;
+
+/** Numbered places, of which each is held by one at a time; the others wait in order. */
+export interface Slots {
+  /** @throws QueryError when too many wait already, or the abort reason when `signal` aborts while waiting. */
+  acquire(signal: AbortSignal): Promise<number>;
+  release(slot: number): void;
+}
+
+export function createSlots(options: { count: number; maxWaiting: number }): Slots {
+  const free = Array.from({ length: options.count }, (_, i) => options.count - 1 - i);
+  const waiting = new Set<(slot: number) => void>();
+
+  async function acquire(signal: AbortSignal): Promise<number> {
+    signal.throwIfAborted();
+    const slot = free.pop();
+    if (slot !== undefined) return slot;
+    if (waiting.size >= options.maxWaiting) {
+      throw new QueryError(
+        TOO_MANY_SIMULTANEOUS_QUERIES,
+        `Too many simultaneous queries: ${options.count} run and ${waiting.size} wait`,
+        'TOO_MANY_SIMULTANEOUS_QUERIES',
+      );
+    }
+    return await new Promise<number>((resolve, reject) => {
+      const give = (given: number): void => {
+        signal.removeEventListener('abort', giveUp);
+        resolve(given);
+      };
+      const giveUp = (): void => {
+        waiting.delete(give);
+        reject(signal.reason);
+      };
+      waiting.add(give);
+      signal.addEventListener('abort', giveUp, { once: true });
+    });
+  }
+
+  function release(slot: number): void {
+    const [next] = waiting;
+    if (next === undefined) {
+      free.push(slot);
+      return;
+    }
+    waiting.delete(next);
+    next(slot);
+  }
+
+  return { acquire, release };
+}

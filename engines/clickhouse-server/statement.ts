@@ -1,0 +1,243 @@
+import { QueryError } from './errors.ts';
+
+/**
+ * What a query is, found by its words alone, so that the server knows whether a body holds rows, whether an answer
+ * can be streamed, and where to write a file name. The engine parses the query itself afterwards.
+ * Positions count bytes: the text is given as latin1.
+ */
+export type Statement =
+  | {
+      /** INSERT … VALUES or FORMAT: rows follow the query text. */
+      readonly kind: 'insert-rows';
+      readonly format: string;
+      /** Where `FROM INFILE` belongs: behind the table and its columns. */
+      readonly fileAt: number;
+      /** The end of the query proper: before VALUES, or behind FORMAT and its name. */
+      readonly end: number;
+      /** Whether the format must still be named, because the query says VALUES. */
+      readonly isValues: boolean;
+      /** Where the rows begin. */
+      readonly rowsAt: number;
+    }
+  | {
+      /** A query whose rows go to a format: its output can be sent to a file. */
+      readonly kind: 'rows';
+      /** The format it names, or undefined for the request's default. */
+      readonly format: string | undefined;
+      /** Where `INTO OUTFILE` belongs: before FORMAT, or at the end. */
+      readonly fileAt: number;
+      readonly end: number;
+    }
+  | { readonly kind: 'command'; readonly end: number };
+
+interface Token {
+  /** 'word' for bare words and numbers, 'name' for quoted identifiers, 'text' for strings, or the symbol itself. */
+  readonly kind: string;
+  /** The upper-case text of a word, otherwise ''. */
+  readonly word: string;
+  readonly start: number;
+  readonly end: number;
+  /** How many brackets are open around it. */
+  readonly depth: number;
+}
+
+const SYNTAX_ERROR = 62;
+const INTO_OUTFILE_NOT_ALLOWED = 344;
+const UNKNOWN_TYPE_OF_QUERY = 78;
+
+const SPACE = /[\s\0]*/y;
+const LINE_COMMENT = /(?:--|#!|# )[^\n]*/y;
+const BLOCK_COMMENT = /\/\*.*?\*\//sy;
+const WORD = /[A-Za-z0-9_$\x80-\xff]+/y;
+// Loops over whole runs of ordinary characters: long strings would otherwise exhaust the matcher's stack.
+const TEXT = /'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'/sy;
+const BACKTICKS = /`[^`\\]*(?:(?:\\.|``)[^`\\]*)*`/sy;
+const QUOTES = /"[^"\\]*(?:(?:\\.|"")[^"\\]*)*"/sy;
+const HEREDOC = /\$([A-Za-z0-9_]*)\$.*?\$\1\$/sy;
+
+const TOKENS: readonly (readonly [RegExp, string])[] = [
+  [TEXT, 'text'],
+  [BACKTICKS, 'name'],
+  [QUOTES, 'name'],
+  [HEREDOC, 'text'],
+  [WORD, 'word'],
+];
+
+function matchAt(pattern: RegExp, text: string, at: number): number {
+  pattern.lastIndex = at;
+  return pattern.test(text) ? pattern.lastIndex : at;
+}
+
+function skipBlank(text: string, start: number): number {
+  let at = start;
+  for (;;) {
+    const from = at;
+    for (const pattern of [SPACE, LINE_COMMENT, BLOCK_COMMENT]) at = matchAt(pattern, text, at);
+    if (at === from) return at;
+  }
+}
+
+/** The tokens of `text`, one at a time: what follows an INSERT's FORMAT is data, not tokens. */
+function* tokens(text: string): Generator<Token, undefined> {
+  let depth = 0;
+  for (let at = skipBlank(text, 0); at < text.length; at = skipBlank(text, at)) {
+    const start = at;
+    const symbol = text[at] ?? '';
+    let kind = symbol;
+    at += 1;
+    for (const [pattern, name] of TOKENS) {
+      const end = matchAt(pattern, text, start);
+      if (end > start) {
+        kind = name;
+        at = end;
+        break;
+      }
+    }
+    if (symbol === ')' || symbol === ']' || symbol === '}') depth -= 1;
+    const word = kind === 'word' ? text.slice(start, at).toUpperCase() : '';
+    yield { kind, word, start, end: at, depth };
+    if (symbol === '(' || symbol === '[' || symbol === '{') depth += 1;
+  }
+  return undefined;
+}
+
+const ROWS_FIRST_WORDS = new Set(['SELECT', 'WITH', 'FROM', 'SHOW', 'DESCRIBE', 'DESC', 'EXPLAIN', 'EXISTS']);
+
+/**
+ * Tells what the query is.
+ * @param text the beginning of the query, at most the longest query allowed, one character a byte (latin1).
+ * @throws QueryError for an empty query, several statements, and INTO OUTFILE or FROM INFILE, as ClickHouse does.
+ */
+export function readStatement(text: string): Statement {
+  const reader = tokens(text);
+  const first = reader.next().value;
+  if (first === undefined) throw new QueryError(SYNTAX_ERROR, 'Empty query', 'SYNTAX_ERROR');
+  if (first.word === 'INSERT') return readInsert(text, reader);
+  return readOther(text, first, reader);
+}
+
+function readOther(text: string, first: Token, reader: Generator<Token, undefined>): Statement {
+  // Only what stands outside all brackets tells where the query's own clauses are.
+  const top = [first];
+  let end = first.end;
+  for (const token of reader) {
+    if (token.kind === ';' && token.depth === 0) {
+      refuseMore(reader);
+      break;
+    }
+    end = token.end;
+    if (token.depth > 0) continue;
+    const previous = top.at(-1);
+    if (token.word === 'INSERT' && first.word === 'WITH' && previous?.kind === ')') {
+      return readInsert(text, reader);
+    }
+    if (token.word === 'OUTFILE' && previous?.word === 'INTO') {
+      throw new QueryError(INTO_OUTFILE_NOT_ALLOWED, 'INTO OUTFILE is not allowed', 'SUPPORT_IS_DISABLED');
+    }
+    top.push(token);
+  }
+  if (!ROWS_FIRST_WORDS.has(first.word) && first.kind !== '(') return { kind: 'command', end };
+  const at = top.findLastIndex((token) => token.word === 'FORMAT');
+  const [format, name, next] = at > 0 ? top.slice(at) : [];
+  const isClause = isName(name) && (next === undefined || next.word === 'SETTINGS');
+  if (!format || !name || !isClause) return { kind: 'rows', format: undefined, fileAt: end, end };
+  return {
+    kind: 'rows',
+    format: text.slice(name.start, name.end).replaceAll(/[`"]/g, ''),
+    fileAt: format.start,
+    end,
+  };
+}
+
+function isName(token: Token | undefined): boolean {
+  return token?.kind === 'word' || token?.kind === 'name';
+}
+
+function refuseMore(reader: Generator<Token, undefined>): void {
+  for (const token of reader) {
+    if (token.kind !== ';') {
+      throw new QueryError(SYNTAX_ERROR, 'Syntax error (Multi-statements are not allowed)', 'SYNTAX_ERROR');
+    }
+  }
+}
+
+/** Reads on behind INSERT: `INTO [TABLE|FUNCTION] name [(columns)] [SETTINGS …] (VALUES | FORMAT name | SELECT …)`. */
+function readInsert(text: string, reader: Generator<Token, undefined>): Statement {
+  let fileAt: number | undefined;
+  let previous: Token | undefined;
+  let named = false;
+  for (const token of reader) {
+    const { word } = token;
+    const behindName = named && token.depth === 0;
+    if (token.kind === ';' && token.depth === 0) {
+      refuseMore(reader);
+      break;
+    }
+    if (behindName && word === 'INFILE') {
+      throw new QueryError(
+        UNKNOWN_TYPE_OF_QUERY,
+        'Query has infile and was send directly to server',
+        'UNKNOWN_TYPE_OF_QUERY',
+      );
+    }
+    if (behindName && (word === 'SELECT' || word === 'WITH' || word === 'WATCH')) break;
+    if (behindName && word === 'SETTINGS') fileAt ??= token.start;
+    if (behindName && word === 'VALUES') {
+      fileAt ??= token.start;
+      return {
+        kind: 'insert-rows',
+        format: 'Values',
+        fileAt,
+        end: token.start,
+        isValues: true,
+        rowsAt: token.end,
+      };
+    }
+    if (behindName && previous?.word === 'FORMAT' && token.kind === 'word') {
+      const format = text.slice(token.start, token.end);
+      const rowsAt = skipBeforeRows(text, token.end);
+      return {
+        kind: 'insert-rows',
+        format,
+        fileAt: fileAt ?? previous.start,
+        end: token.end,
+        isValues: false,
+        rowsAt,
+      };
+    }
+    if (!named) named = endsName(token, previous);
+    previous = token;
+  }
+  for (const token of reader) if (token.kind === ';' && token.depth === 0) refuseMore(reader);
+  return { kind: 'command', end: endOfCommand(text) };
+}
+
+/** Whether `token` is (the last known part of) the table's name, which may itself be a word such as "values". */
+function endsName(token: Token, previous: Token | undefined): boolean {
+  if (token.word === 'INTO' && previous === undefined) return false;
+  if ((token.word === 'TABLE' || token.word === 'FUNCTION') && previous?.word === 'INTO') return false;
+  return isName(token) || token.kind === '{';
+}
+
+/** As ClickHouse does: blanks and one line end between FORMAT and the rows are no part of them. */
+function skipBeforeRows(text: string, start: number): number {
+  let at = start;
+  while (text[at] === ' ' || text[at] === '\t' || text[at] === '\f') at += 1;
+  if (text[at] === ';') {
+    throw new QueryError(
+      SYNTAX_ERROR,
+      "You have excessive ';' symbol before data for INSERT",
+      'SYNTAX_ERROR',
+    );
+  }
+  if (text[at] === '\r') at += 1;
+  if (text[at] === '\n') at += 1;
+  return at;
+}
+
+/** The command without its closing semicolons. */
+function endOfCommand(text: string): number {
+  let end = 0;
+  for (const token of tokens(text)) if (token.kind !== ';') end = token.end;
+  return end;
+}

@@ -1,0 +1,110 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { errorText, OperatingError } from '../core/errors.ts';
+import type { Logger } from '../core/log.ts';
+import { fromProject } from '../core/paths.ts';
+import type { Credentials } from './clickhouse-server/request.ts';
+import type { ServerOptions } from './clickhouse-server/server.ts';
+import { type Engine, findLeftover, spawnEngine, stopLeftover, waitUntilReady } from './engine.ts';
+
+/** The server is a Node process of its own, and Node 20 runs JavaScript only. */
+const MAIN = fromProject('dist/engines/clickhouse-server/main.js');
+/** A thread for each of its 16 queries, and some for files. */
+const THREAD_POOL_SIZE = 24;
+const START_TIMEOUT_MS = 120_000;
+const STOP_TIMEOUT_MS = 20_000;
+
+/**
+ * Starts the embedded ClickHouse on loopback: the engine as a library (chdb) in a process of its own, behind
+ * ClickHouse's HTTP interface. Makes the data folder and the database when they are missing, and returns once it
+ * answers. It ends by itself when the process that started it is gone.
+ * @throws OperatingError `engine_failed`.
+ */
+export async function startClickHouse(options: {
+  dataDir: string;
+  port: number;
+  database: string;
+  log: Logger;
+  /** Who may use it; without them everybody on this machine. */
+  credentials?: Credentials;
+}): Promise<Engine> {
+  const { dataDir, port, database, log, credentials } = options;
+  if (!existsSync(MAIN)) {
+    throw new OperatingError('engine_failed', `${MAIN} is missing. Run "node scripts/setup.mjs"`);
+  }
+  mkdirSync(dataDir, { recursive: true });
+  const pidFile = join(dataDir, 'server.pid');
+  const leftover = findLeftover(pidFile, dataDir);
+  if (leftover !== undefined) {
+    log.warn({ pid: leftover }, 'stopping a ClickHouse left over from an earlier run');
+    await stopLeftover({ pid: leftover, signal: 'SIGTERM', timeoutMs: STOP_TIMEOUT_MS });
+  }
+  const engine = await spawnEngine({
+    name: 'clickhouse',
+    command: process.execPath,
+    // The folder is only for those who look at the process list, such as findLeftover.
+    args: [MAIN, dataDir],
+    spawn: {
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      env: { PATH: '/usr/bin:/bin', TZ: 'UTC', UV_THREADPOOL_SIZE: String(THREAD_POOL_SIZE) },
+    },
+    onLine: (line) => logLine(log, line),
+    stopSignal: 'SIGTERM',
+    stopTimeoutMs: STOP_TIMEOUT_MS,
+    forceSignal: 'SIGKILL',
+  });
+  writeFileSync(pidFile, `${engine.pid}\n`);
+  const serverOptions: ServerOptions = { dataDir, port, logLevel: log.level, credentials };
+  engine.child.send(serverOptions);
+  const base = `http://127.0.0.1:${port}`;
+  await waitUntilReady({
+    name: 'the embedded ClickHouse',
+    process: engine,
+    answers: () => answersPing(base),
+    timeoutMs: START_TIMEOUT_MS,
+  });
+  await createDatabase(base, database, credentials);
+  const url = new URL(`${base}/${encodeURIComponent(database)}`);
+  url.username = credentials?.user ?? '';
+  url.password = credentials?.password ?? '';
+  return { name: 'clickhouse', url: url.href, pid: engine.pid, exited: engine.exited, stop: engine.stop };
+}
+
+async function answersPing(base: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${base}/ping`);
+    return response.ok && (await response.text()) === 'Ok.\n';
+  } catch {
+    return false;
+  }
+}
+
+async function createDatabase(base: string, database: string, credentials?: Credentials): Promise<void> {
+  const name = database.replaceAll('\\', '\\\\').replaceAll('`', '\\`');
+  const response = await fetch(base, {
+    method: 'POST',
+    body: `CREATE DATABASE IF NOT EXISTS \`${name}\``,
+    headers: credentials
+      ? { 'X-ClickHouse-User': credentials.user, 'X-ClickHouse-Key': credentials.password }
+      : {},
+  });
+  if (!response.ok) {
+    throw new OperatingError(
+      'engine_failed',
+      `cannot create the ClickHouse database: ${await response.text()}`,
+    );
+  }
+}
+
+/** Its lines are pino's, except those that the engine itself writes. */
+function logLine(log: Logger, line: string): void {
+  try {
+    const { level, time: _time, name: _name, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+    const text = String(msg);
+    if (typeof level !== 'number' || level >= 50) log.error(fields, text);
+    else if (level >= 40) log.warn(fields, text);
+    else log.debug(fields, text);
+  } catch (error) {
+    log.warn({ reason: errorText(error) }, line);
+  }
+}

@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import postgres from 'postgres';
+import { inject } from 'vitest';
+import { errorText } from '../../core/errors.ts';
+import { createLogger } from '../../core/log.ts';
+import { type Engine, freePort } from '../../engines/engine.ts';
+import { startNats } from '../../engines/nats.ts';
+
+/** A database of a test's own. */
+interface FreshDatabase {
+  readonly url: string;
+  drop(): Promise<void>;
+}
+
+const POLL_MS = 10;
+
+function freshName(): string {
+  return `t_${randomBytes(6).toString('hex')}`;
+}
+
+/** An empty PostgreSQL database on the run's server; its URL has a superuser's rights. */
+export async function freshPostgresDatabase(): Promise<FreshDatabase> {
+  const name = freshName();
+  const url = new URL(inject('postgresUrl'));
+  async function run(statement: string): Promise<void> {
+    const sql = postgres(inject('postgresUrl'), { max: 1, onnotice: () => undefined });
+    await sql.unsafe(statement).finally(() => sql.end());
+  }
+  await run(`CREATE DATABASE ${name}`);
+  url.pathname = `/${name}`;
+  return { url: url.href, drop: () => run(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+}
+
+/** An empty ClickHouse database on the run's server. */
+export async function freshClickHouseDatabase(): Promise<FreshDatabase> {
+  const name = freshName();
+  const url = new URL(inject('clickhouseUrl'));
+  async function run(statement: string): Promise<void> {
+    const response = await fetch(new URL('/', url), { method: 'POST', body: statement });
+    if (!response.ok) throw new Error(await response.text());
+  }
+  await run(`CREATE DATABASE ${name}`);
+  url.pathname = `/${name}`;
+  return { url: url.href, drop: () => run(`DROP DATABASE IF EXISTS ${name} SYNC`) };
+}
+
+/** A nats-server with JetStream of the caller's own, empty; `stop()` also removes its data. */
+export async function startTestNats(): Promise<Engine> {
+  const folder = mkdtempSync(join(tmpdir(), 'afflux-nats-'));
+  const nats = await startNats({
+    server: inject('natsServer'),
+    dataDir: folder,
+    port: await freePort(),
+    sync: 'interval',
+    log: createLogger({ name: 'nats', level: 'warn' }),
+  });
+  return {
+    ...nats,
+    async stop() {
+      await nats.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/**
+ * Waits until `condition` gives something other than false and undefined, and returns it. A condition that throws
+ * is tried again. @throws Error naming `what` and the last failure when the deadline passes.
+ */
+export async function waitFor<T>(
+  condition: () => T | Promise<T>,
+  options: { deadlineMs: number; what: string },
+): Promise<Exclude<T, false | undefined>> {
+  const deadline = Date.now() + options.deadlineMs;
+  let failure = '';
+  for (;;) {
+    try {
+      const value = await condition();
+      if (value !== false && value !== undefined) return value as Exclude<T, false | undefined>;
+      failure = '';
+    } catch (error) {
+      failure = `: ${errorText(error)}`;
+    }
+    if (Date.now() > deadline) {
+      throw new Error(`waited ${options.deadlineMs} ms for ${options.what}${failure}`);
+    }
+    await delay(POLL_MS);
+  }
+}
