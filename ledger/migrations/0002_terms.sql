@@ -1,0 +1,58 @@
+-- Terms: what an affiliate is promised, versioned. A commission keeps the version it was computed with.
+
+create function sum_of(integer[]) returns bigint language sql immutable strict parallel safe as $$
+  select coalesce(sum(rate), 0)::bigint from unnest($1) as rate
+$$;
+
+create table terms (
+  id integer generated always as identity primary key,
+  program_id integer not null,
+  currency text not null,
+  campaign_id integer,
+  affiliate_id integer,
+  validity tstzrange not null check (not isempty(validity)),
+  commission_type text not null check (commission_type in ('percent', 'fixed', 'hybrid')),
+  rate_bps integer not null check (rate_bps between 0 and 10000),
+  fixed_minor bigint not null check (fixed_minor between 0 and 1000000000000),
+  -- Rates of level 2, 3, …: level 1 is the affiliate's own commission above.
+  level_rates_bps integer[] not null default '{300,100}'
+    check (cardinality(level_rates_bps) <= 9 and array_position(level_rates_bps, null) is null and 0 <= all (level_rates_bps)),
+  hold_days integer not null default 30 check (hold_days between 0 and 365),
+  cookie_days integer not null default 30 check (cookie_days between 1 and 365),
+  attribution_model text not null default 'last_click' check (attribution_model in ('last_click', 'first_click')),
+  payout_min_minor bigint not null check (payout_min_minor between 0 and 1000000000000),
+  rounding text not null default 'half_even' check (rounding = 'half_even'),
+  created_at timestamptz not null default clock_timestamp(),
+  constraint terms_program_known foreign key (program_id, currency) references programs (id, currency),
+  constraint terms_campaign_known foreign key (program_id, campaign_id) references campaigns (program_id, id),
+  constraint terms_affiliate_known foreign key (program_id, affiliate_id) references affiliates (program_id, id),
+  constraint terms_rates_within_order check (rate_bps + sum_of(level_rates_bps) <= 10000),
+  constraint terms_parts check (
+    (commission_type = 'percent' and fixed_minor = 0)
+    or (commission_type = 'fixed' and rate_bps = 0)
+    or commission_type = 'hybrid'
+  ),
+  -- One version of a scope at any moment. Ranges of one integer stand in for equality, which GiST has only with btree_gist.
+  constraint terms_no_overlap exclude using gist (
+    int4range(program_id, program_id, '[]') with =,
+    int4range(coalesce(campaign_id, 0), coalesce(campaign_id, 0), '[]') with =,
+    int4range(coalesce(affiliate_id, 0), coalesce(affiliate_id, 0), '[]') with =,
+    validity with &&
+  )
+);
+create index on terms (program_id, campaign_id, affiliate_id);
+
+-- The one change terms know is to end: the past is never rewritten.
+create function check_terms_change() returns trigger language plpgsql as $$
+begin
+  if upper(old.validity) is not null
+    or lower(new.validity) is distinct from lower(old.validity)
+    or upper(new.validity) is null
+    or to_jsonb(new) - 'validity' is distinct from to_jsonb(old) - 'validity' then
+    raise exception 'terms % can only be ended', old.id using errcode = 'restrict_violation';
+  end if;
+  return new;
+end $$;
+create trigger only_ends before update on terms for each row execute function check_terms_change();
+create trigger append_only before delete on terms for each row execute function refuse_change();
+create trigger no_truncate before truncate on terms for each statement execute function refuse_change();
