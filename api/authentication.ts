@@ -1,0 +1,65 @@
+import type { FastifyRequest } from 'fastify';
+import { findApiKey, type Role } from '../ledger/api-keys.ts';
+import type { Ledger } from '../ledger/db.ts';
+import type { ApiServer } from './context.ts';
+import { type Principal, principalFrom } from './principal.ts';
+import { Problem, type ProblemCode } from './problems.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Who may call the route. Every route says so. */
+    roles?: readonly Role[] | 'public';
+    /** The key may also come as the parameter `key`, for postbacks that can send no header. */
+    keyAsParameter?: boolean;
+    /** Problems the route answers beside those every route can: see openapi.ts. */
+    problems?: readonly ProblemCode[];
+  }
+}
+
+/** Far longer than any key: what is longer is not looked up. */
+const MAX_KEY_CHARS = 200;
+
+/** Puts the one authentication hook on a server. Every way of having no valid key is answered alike. */
+export function installAuthentication(app: ApiServer, { ledger }: { ledger: Ledger }): void {
+  app.decorateRequest('principal', undefined);
+
+  // Before the body is read: whoever has no key makes us read nothing.
+  app.addHook('onRequest', async (request) => {
+    const { roles, keyAsParameter } = request.routeOptions.config;
+    if (request.is404 || roles === 'public' || keyAsParameter) return;
+    request.principal = await authenticate(ledger, bearerKey(request));
+    admit(request.principal, roles);
+  });
+
+  app.addHook('preValidation', async (request) => {
+    const { roles, keyAsParameter } = request.routeOptions.config;
+    if (!keyAsParameter) return;
+    const key = bearerKey(request) ?? keyParameter(request.query) ?? keyParameter(request.body);
+    request.principal = await authenticate(ledger, key);
+    admit(request.principal, roles);
+  });
+}
+
+async function authenticate(ledger: Ledger, key: string | undefined): Promise<Principal> {
+  const plausible = key !== undefined && /^[\x21-\x7e]+$/.test(key) && key.length <= MAX_KEY_CHARS;
+  const found = plausible ? await findApiKey(ledger, { key, now: new Date() }) : undefined;
+  if (found) return principalFrom(found);
+  throw new Problem('unauthorized', {
+    detail: 'send a valid key as "Authorization: Bearer <key>"',
+    headers: { 'www-authenticate': 'Bearer' },
+  });
+}
+
+function admit(principal: Principal, roles: readonly Role[] | 'public' | undefined): void {
+  if (Array.isArray(roles) && roles.includes(principal.role)) return;
+  throw new Problem('forbidden', { detail: `a key of the role ${principal.role} may not do this` });
+}
+
+function bearerKey(request: FastifyRequest): string | undefined {
+  return /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+}
+
+function keyParameter(source: unknown): string | undefined {
+  if (typeof source !== 'object' || source === null || !('key' in source)) return undefined;
+  return typeof source.key === 'string' ? source.key : undefined;
+}

@@ -1,0 +1,59 @@
+import type { FastifyRequest } from 'fastify';
+import type { ApiServer } from './context.ts';
+import { Problem } from './problems.ts';
+
+/** How bodies and query strings become values, before any schema sees them. */
+
+/** An order with every field at its longest takes 10 KiB; a larger body is a mistake or an attack. */
+export const MAX_BODY_BYTES = 64 * 1024;
+
+/** Understands JSON in well-formed UTF-8 and nothing else; an empty body is no body. */
+export function installJsonBodies(app: ApiServer): void {
+  app.removeAllContentTypeParsers();
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer' },
+    async (request: FastifyRequest, body: Buffer) => {
+      if (body.length === 0) return undefined;
+      const text = decodeUtf8(body);
+      return await new Promise((resolve, reject) => {
+        parseJson(request, text, (error, value) => {
+          if (error) reject(malformedBody('the body is not valid JSON', error));
+          else resolve(value);
+        });
+      });
+    },
+  );
+}
+
+/** Understands forms as well, for the routes of `scope`. */
+export function installFormBodies(scope: ApiServer): void {
+  scope.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'buffer' },
+    async (_request: FastifyRequest, body: Buffer) => parseForm(decodeUtf8(body)),
+  );
+}
+
+/** `a=1&b=2` as an object. A name that comes twice becomes a list, which no schema takes for text. */
+export function parseForm(text: string): Record<string, string | string[]> {
+  const form: Record<string, string | string[]> = Object.create(null);
+  for (const [name, value] of new URLSearchParams(text)) {
+    const earlier = form[name];
+    form[name] = earlier === undefined ? value : [earlier, value].flat();
+  }
+  return form;
+}
+
+function decodeUtf8(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw malformedBody('the body is not valid UTF-8', error);
+  }
+}
+
+function malformedBody(detail: string, cause: unknown): Problem {
+  return new Problem('malformed_body', { detail: `${detail}: ${(cause as Error).message}` });
+}

@@ -1,0 +1,29 @@
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Ledger } from '../ledger/db.ts';
+import type { PayoutProvider } from '../ledger/payout-provider.ts';
+import type { Warehouse } from '../warehouse/client.ts';
+
+/** A Fastify instance whose routes are typed by their zod schemas. */
+export type ApiServer = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+/** What the routes work with. */
+export interface ApiContext {
+  readonly ledger: Ledger;
+  readonly warehouse: Warehouse;
+  readonly payoutProvider: PayoutProvider;
+  /** Public base URL of tracking links, without a slash at its end. */
+  readonly collectorUrl: string;
+}

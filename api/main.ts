@@ -1,0 +1,44 @@
+import { join } from 'node:path';
+import type { Config } from '../core/config.ts';
+import type { Logger } from '../core/log.ts';
+import { createMetrics, listenError, type Running } from '../core/service.ts';
+import { connectLedger } from '../ledger/db.ts';
+import { createBankCsvProvider } from '../ledger/payout-provider.ts';
+import { connectWarehouse } from '../warehouse/client.ts';
+import { buildApiServer } from './server.ts';
+
+/** Enough to keep PostgreSQL busy on a few cores; more would only wait for each other. */
+const POSTGRES_CONNECTIONS = 16;
+/** Queries still running at a stop get this long. */
+const DISCONNECT_TIMEOUT_S = 5;
+
+/** Starts the HTTP API; returns when it listens. Stopping it lets the requests under way finish. */
+export async function startApi({ config, log }: { config: Config; log: Logger }): Promise<Running> {
+  const ledger = await connectLedger({
+    url: config.databaseUrl,
+    max: POSTGRES_CONNECTIONS,
+    name: 'afflux-api',
+  });
+  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-api' });
+  const app = await buildApiServer({
+    ledger,
+    warehouse,
+    payoutProvider: createBankCsvProvider({ folder: join(config.home, 'payouts') }),
+    collectorUrl: config.collectorUrl,
+    log,
+    metrics: createMetrics(),
+  });
+  try {
+    await app.listen({ host: config.host, port: config.apiPort });
+  } catch (error) {
+    throw listenError(error, config.apiPort);
+  }
+  log.info({ host: config.host, port: config.apiPort }, 'listening');
+
+  return {
+    async stop() {
+      await app.close();
+      await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close()]);
+    },
+  };
+}

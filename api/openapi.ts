@@ -1,0 +1,74 @@
+import type { SwaggerOptions } from '@fastify/swagger';
+import type { RouteOptions } from 'fastify';
+import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { assert } from '../core/errors.ts';
+import { PROBLEM_CODES, PROBLEM_MEDIA_TYPE, PROBLEMS, type ProblemCode } from './problems.ts';
+
+/** The document at /openapi.json is made of the routes' own schemas; nothing in it is written twice. */
+
+const problemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.number().int(),
+    code: z.enum(PROBLEM_CODES),
+    detail: z.string(),
+    field: z.string().optional().meta({ description: 'The first field at fault.' }),
+    errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+    request_id: z.string(),
+  })
+  .loose()
+  .meta({ id: 'Problem', description: 'RFC 9457 problem details.' });
+
+export const swaggerOptions: SwaggerOptions = {
+  openapi: {
+    openapi: '3.1.0',
+    info: {
+      title: 'Afflux',
+      version: '1',
+      description:
+        'Affiliate programmes: orders and refunds from shops, links and money of affiliates, reports with their freshness. ' +
+        'Amounts are decimal text, times are ISO 8601 in UTC, ids carry a prefix, lists are read page by page with a cursor.',
+    },
+    components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
+    security: [{ bearer: [] }],
+  },
+  transform: jsonSchemaTransform,
+  transformObject: jsonSchemaTransformObject,
+};
+
+/** Problems that any route answers when the server or a database fails. */
+const ALWAYS: readonly ProblemCode[] = ['internal', 'unavailable'];
+
+/** Adds to a route's schema the problems that follow from what it is: its key, its parameters, its body. */
+export function documentProblems(route: RouteOptions): void {
+  const { config, schema } = route;
+  if (!schema || schema.hide) return;
+  assert(config?.roles, `route ${String(route.method)} ${route.url} says who may call it`);
+  const codes = new Set<ProblemCode>([...ALWAYS, ...(config.problems ?? [])]);
+  if (config.roles !== 'public') codes.add('unauthorized').add('forbidden');
+  if (schema.params || schema.querystring || schema.body) codes.add('invalid_input');
+  if (schema.body) {
+    codes.add('malformed_body').add('body_too_large').add('unsupported_media_type');
+  }
+  if (config.roles === 'public') schema.security = [];
+  schema.response = { ...problemResponses([...codes]), ...(schema.response as object | undefined) };
+}
+
+function problemResponses(codes: readonly ProblemCode[]): Record<number, object> {
+  const byStatus = new Map<number, ProblemCode[]>();
+  for (const code of codes) {
+    const { status } = PROBLEMS[code];
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
+  }
+  return Object.fromEntries(
+    [...byStatus].map(([status, of]) => [
+      status,
+      {
+        description: of.map((code) => `\`${code}\`: ${PROBLEMS[code].title}`).join('; '),
+        content: { [PROBLEM_MEDIA_TYPE]: { schema: problemSchema } },
+      },
+    ]),
+  );
+}

@@ -1,0 +1,229 @@
+import { z } from 'zod';
+import {
+  AFFILIATE_STATUSES,
+  type Affiliate,
+  createAffiliate,
+  getAffiliate,
+  listAffiliates,
+  updateAffiliate,
+} from '../../ledger/affiliates.ts';
+import { appendAuditLog } from '../../ledger/audit-log.ts';
+import { affiliateBalance } from '../../ledger/counts.ts';
+import { inTransaction } from '../../ledger/db.ts';
+import { camelKeys } from '../camel-keys.ts';
+import type { ApiContext, ApiServer } from '../context.ts';
+import { formatId, formatOptionalId, idText, integerId } from '../ids.ts';
+import { owned, type Principal, principalOf, programFilter, programForWrite } from '../principal.ts';
+import { notFound } from '../problems.ts';
+import {
+  formatMoney,
+  formatOptionalTime,
+  formatPage,
+  formatTime,
+  moneyText,
+  nameText,
+  pageOf,
+  pageQuery,
+  pageRequest,
+  text,
+  timeText,
+} from '../schemas.ts';
+
+const MAX_EMAIL_CHARS = 254;
+const MAX_CUSTOMER_REF_CHARS = 200;
+const MAX_REF_CODE_CHARS = 64;
+
+const affiliateView = z
+  .object({
+    id: idText('affiliate'),
+    program_id: idText('program'),
+    ref_code: z.string(),
+    name: z.string(),
+    email: z.string(),
+    customer_ref: z.string().nullable(),
+    status: z.enum(AFFILIATE_STATUSES),
+    parent_id: idText('affiliate').nullable().meta({ description: 'Who recruited it, and earns level 2.' }),
+    approved_at: timeText.nullable(),
+    created_at: timeText,
+  })
+  .meta({ id: 'Affiliate' });
+
+const balanceView = z
+  .object({
+    affiliate_id: idText('affiliate'),
+    pending: moneyText.meta({ description: 'Earned, still on hold.' }),
+    available: moneyText.meta({ description: 'Goes into the next payout.' }),
+    in_transit: moneyText.meta({ description: 'In a payout on its way.' }),
+    paid: moneyText,
+    debt: moneyText.meta({ description: 'Taken back after it was paid: the next payouts net it.' }),
+  })
+  .meta({ id: 'Balance' });
+
+const optionalFields = {
+  customer_ref: text(MAX_CUSTOMER_REF_CHARS)
+    .nullable()
+    .exactOptional()
+    .meta({ description: 'Its own customer id at the shop: an order by it is a self-referral.' }),
+  parent_id: integerId('affiliate').nullable().exactOptional(),
+  status: z.enum(AFFILIATE_STATUSES).exactOptional(),
+};
+const required = {
+  ref_code: text(MAX_REF_CODE_CHARS),
+  name: nameText,
+  email: text(MAX_EMAIL_CHARS),
+};
+
+const params = z.object({ id: integerId('affiliate') });
+
+function formatAffiliate(affiliate: Affiliate): z.output<typeof affiliateView> {
+  return {
+    id: formatId('affiliate', affiliate.id),
+    program_id: formatId('program', affiliate.programId),
+    ref_code: affiliate.refCode,
+    name: affiliate.name,
+    email: affiliate.email,
+    customer_ref: affiliate.customerRef,
+    status: affiliate.status,
+    parent_id: formatOptionalId('affiliate', affiliate.parentId),
+    approved_at: formatOptionalTime(affiliate.approvedAt),
+    created_at: formatTime(affiliate.createdAt),
+  };
+}
+
+function visible(principal: Principal, affiliate: Affiliate | undefined): Affiliate {
+  const row = affiliate && { ...affiliate, affiliateId: affiliate.id };
+  return owned(principal, row, 'affiliate with this id');
+}
+
+export function addAffiliateRoutes(app: ApiServer, { ledger }: ApiContext): void {
+  const tags = ['affiliates'];
+
+  app.route({
+    method: 'GET',
+    url: '/v1/affiliates',
+    config: { roles: ['operator', 'finance', 'fraud'] },
+    schema: {
+      operationId: 'listAffiliates',
+      tags,
+      summary: 'Affiliates, by id',
+      querystring: z.object({
+        ...pageQuery('affiliate'),
+        program_id: integerId('program').optional(),
+        status: z.enum(AFFILIATE_STATUSES).optional(),
+      }),
+      response: { 200: pageOf(affiliateView) },
+    },
+    handler: async (request) => {
+      const { status, program_id } = request.query;
+      const programId = programFilter(principalOf(request), program_id);
+      const page = await listAffiliates(ledger, { ...pageRequest(request.query), programId, status });
+      return formatPage('affiliate', page, formatAffiliate);
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/affiliates/:id',
+    config: { roles: ['operator', 'finance', 'fraud', 'affiliate'], problems: ['not_found'] },
+    schema: {
+      operationId: 'getAffiliate',
+      tags,
+      summary: 'One affiliate',
+      params,
+      response: { 200: affiliateView },
+    },
+    handler: async (request) =>
+      formatAffiliate(visible(principalOf(request), await getAffiliate(ledger, request.params.id))),
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/affiliates/:id/balance',
+    config: { roles: ['operator', 'finance', 'affiliate'], problems: ['not_found'] },
+    schema: {
+      operationId: 'getAffiliateBalance',
+      tags,
+      summary: 'An affiliate’s money by where it is',
+      params,
+      response: { 200: balanceView },
+    },
+    handler: async (request) => {
+      const affiliate = visible(principalOf(request), await getAffiliate(ledger, request.params.id));
+      const balance = await affiliateBalance(ledger, affiliate.id);
+      if (!balance) throw notFound('affiliate with this id');
+      const money = (amountMinor: bigint) => formatMoney(amountMinor, balance.currency);
+      return {
+        affiliate_id: formatId('affiliate', affiliate.id),
+        pending: money(balance.pendingMinor),
+        available: money(balance.availableMinor),
+        in_transit: money(balance.inTransitMinor),
+        paid: money(balance.paidMinor),
+        debt: money(balance.debtMinor),
+      };
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/affiliates',
+    config: { roles: ['operator'] },
+    schema: {
+      operationId: 'createAffiliate',
+      tags,
+      summary: 'Create an affiliate; it is pending until its status is set to active',
+      body: z.strictObject({ program_id: integerId('program').optional(), ...required, ...optionalFields }),
+      response: { 201: affiliateView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const programId = programForWrite(principal, request.body.program_id);
+      const created = await inTransaction(ledger, async (tx) => {
+        const view = formatAffiliate(await createAffiliate(tx, { ...camelKeys(request.body), programId }));
+        await appendAuditLog(tx, {
+          actor: principal.actor,
+          action: 'affiliate.create',
+          subject: view.id,
+          after: view,
+        });
+        return view;
+      });
+      return reply.code(201).send(created);
+    },
+  });
+
+  app.route({
+    method: 'PATCH',
+    url: '/v1/affiliates/:id',
+    config: { roles: ['operator'], problems: ['not_found'] },
+    schema: {
+      operationId: 'updateAffiliate',
+      tags,
+      summary: 'Change, approve, suspend or terminate an affiliate',
+      params,
+      body: z.strictObject({
+        ref_code: required.ref_code.exactOptional(),
+        name: required.name.exactOptional(),
+        email: required.email.exactOptional(),
+        ...optionalFields,
+      }),
+      response: { 200: affiliateView },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const { id } = request.params;
+      return await inTransaction(ledger, async (tx) => {
+        const before = formatAffiliate(visible(principal, await getAffiliate(tx, id)));
+        const changed = await updateAffiliate(tx, { id, changes: camelKeys(request.body) });
+        const after = formatAffiliate(visible(principal, changed));
+        await appendAuditLog(tx, {
+          actor: principal.actor,
+          action: 'affiliate.update',
+          subject: after.id,
+          before,
+          after,
+        });
+        return after;
+      });
+    },
+  });
+}

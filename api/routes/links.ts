@@ -1,0 +1,179 @@
+import { z } from 'zod';
+import { getAffiliate } from '../../ledger/affiliates.ts';
+import { appendAuditLog } from '../../ledger/audit-log.ts';
+import { getCampaign } from '../../ledger/campaigns.ts';
+import { inTransaction } from '../../ledger/db.ts';
+import { createLink, getLink, LINK_STATUSES, type Link, listLinks, updateLink } from '../../ledger/links.ts';
+import { camelKeys } from '../camel-keys.ts';
+import type { ApiContext, ApiServer } from '../context.ts';
+import { formatId, idText, integerId } from '../ids.ts';
+import { affiliateFilter, owned, principalOf, programFilter } from '../principal.ts';
+import { invalidField } from '../problems.ts';
+import {
+  formatOptionalTime,
+  formatPage,
+  formatTime,
+  pageOf,
+  pageQuery,
+  pageRequest,
+  text,
+  time,
+  timeText,
+  urlText,
+} from '../schemas.ts';
+
+const MAX_CODE_CHARS = 64;
+
+const linkView = z
+  .object({
+    id: idText('link'),
+    code: z.string(),
+    url: z.string().meta({ description: 'What the affiliate publishes.' }),
+    program_id: idText('program'),
+    campaign_id: idText('campaign'),
+    affiliate_id: idText('affiliate'),
+    landing_url: z.string(),
+    status: z.enum(LINK_STATUSES),
+    expires_at: timeText.nullable(),
+    created_at: timeText,
+  })
+  .meta({ id: 'Link' });
+
+const params = z.object({ id: integerId('link') });
+const WHAT = 'link with this id';
+
+export function addLinkRoutes(app: ApiServer, { ledger, collectorUrl }: ApiContext): void {
+  const tags = ['links'];
+
+  function formatLink(link: Link): z.output<typeof linkView> {
+    return {
+      id: formatId('link', link.id),
+      code: link.code,
+      url: `${collectorUrl}/c/${link.code}`,
+      program_id: formatId('program', link.programId),
+      campaign_id: formatId('campaign', link.campaignId),
+      affiliate_id: formatId('affiliate', link.affiliateId),
+      landing_url: link.landingUrl,
+      status: link.status,
+      expires_at: formatOptionalTime(link.expiresAt),
+      created_at: formatTime(link.createdAt),
+    };
+  }
+
+  app.route({
+    method: 'GET',
+    url: '/v1/links',
+    config: { roles: ['operator', 'finance', 'fraud', 'affiliate'] },
+    schema: {
+      operationId: 'listLinks',
+      tags,
+      summary: 'Links, by id',
+      querystring: z.object({
+        ...pageQuery('link'),
+        program_id: integerId('program').optional(),
+        campaign_id: integerId('campaign').optional(),
+        affiliate_id: integerId('affiliate').optional(),
+      }),
+      response: { 200: pageOf(linkView) },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const { program_id, campaign_id, affiliate_id } = request.query;
+      const page = await listLinks(ledger, {
+        ...pageRequest(request.query),
+        programId: programFilter(principal, program_id),
+        campaignId: campaign_id,
+        affiliateId: affiliateFilter(principal, affiliate_id),
+      });
+      return formatPage('link', page, formatLink);
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/links/:id',
+    config: { roles: ['operator', 'finance', 'fraud', 'affiliate'], problems: ['not_found'] },
+    schema: { operationId: 'getLink', tags, summary: 'One link', params, response: { 200: linkView } },
+    handler: async (request) =>
+      formatLink(owned(principalOf(request), await getLink(ledger, request.params.id), WHAT)),
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/links',
+    config: { roles: ['operator', 'affiliate'] },
+    schema: {
+      operationId: 'createLink',
+      tags,
+      summary: 'Create a tracking link; the collector serves it within a second',
+      body: z.strictObject({
+        campaign_id: integerId('campaign'),
+        affiliate_id: integerId('affiliate')
+          .optional()
+          .meta({ description: 'An affiliate may leave it out.' }),
+        landing_url: urlText.meta({ examples: ['https://shop.example/?ref={click_id}'] }),
+        code: text(MAX_CODE_CHARS).exactOptional(),
+        expires_at: time.nullable().exactOptional(),
+      }),
+      response: { 201: linkView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const affiliateId = affiliateFilter(principal, request.body.affiliate_id);
+      if (affiliateId === undefined) throw invalidField('affiliate_id', 'is required');
+      const created = await inTransaction(ledger, async (tx) => {
+        const campaign = await getCampaign(tx, request.body.campaign_id);
+        const affiliate = await getAffiliate(tx, affiliateId);
+        // A foreign campaign and one that does not exist must look alike, so both are the field's fault.
+        const foreign = (row: { programId: number } | undefined): boolean =>
+          row === undefined || (principal.programId !== null && row.programId !== principal.programId);
+        if (foreign(campaign)) throw invalidField('campaign_id', 'there is no such campaign');
+        if (foreign(affiliate)) throw invalidField('affiliate_id', 'there is no such affiliate');
+        const view = formatLink(await createLink(tx, { ...camelKeys(request.body), affiliateId }));
+        await appendAuditLog(tx, {
+          actor: principal.actor,
+          action: 'link.create',
+          subject: view.id,
+          after: view,
+        });
+        return view;
+      });
+      return reply.code(201).send(created);
+    },
+  });
+
+  app.route({
+    method: 'PATCH',
+    url: '/v1/links/:id',
+    config: { roles: ['operator'], problems: ['not_found'] },
+    schema: {
+      operationId: 'updateLink',
+      tags,
+      summary: 'Change or pause a link',
+      params,
+      body: z.strictObject({
+        landing_url: urlText.exactOptional(),
+        status: z.enum(LINK_STATUSES).exactOptional(),
+        expires_at: time.nullable().exactOptional(),
+      }),
+      response: { 200: linkView },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const { id } = request.params;
+      return await inTransaction(ledger, async (tx) => {
+        const before = formatLink(owned(principal, await getLink(tx, id), WHAT));
+        const changed = await updateLink(tx, { id, changes: camelKeys(request.body) });
+        const after = formatLink(owned(principal, changed, WHAT));
+        await appendAuditLog(tx, {
+          actor: principal.actor,
+          action: 'link.update',
+          subject: after.id,
+          before,
+          after,
+        });
+        return after;
+      });
+    },
+  });
+}

@@ -1,0 +1,38 @@
+import { z } from 'zod';
+import { ROLES } from '../../ledger/api-keys.ts';
+import type { ApiServer } from '../context.ts';
+import { formatId, formatOptionalId, idText } from '../ids.ts';
+import { principalOf } from '../principal.ts';
+
+/** Tells a key what it is. */
+export function addMeRoute(app: ApiServer): void {
+  app.route({
+    method: 'GET',
+    url: '/v1/me',
+    config: { roles: ROLES },
+    schema: {
+      operationId: 'getMe',
+      tags: ['keys'],
+      summary: 'The role and scope of the key',
+      response: {
+        200: z.object({
+          key_id: idText('apiKey'),
+          name: z.string(),
+          role: z.enum(ROLES),
+          program_id: idText('program').nullable().meta({ description: 'Null: every program.' }),
+          affiliate_id: idText('affiliate').nullable(),
+        }),
+      },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      return {
+        key_id: formatId('apiKey', principal.keyId),
+        name: principal.name,
+        role: principal.role,
+        program_id: formatOptionalId('program', principal.programId),
+        affiliate_id: formatOptionalId('affiliate', principal.affiliateId),
+      };
+    },
+  });
+}

@@ -1,0 +1,204 @@
+import { z } from 'zod';
+import { ROLES } from '../../ledger/api-keys.ts';
+import { appendAuditLog } from '../../ledger/audit-log.ts';
+import { inTransaction } from '../../ledger/db.ts';
+import {
+  createProgram,
+  FINGERPRINT_MATCHES,
+  getProgram,
+  listPrograms,
+  PROGRAM_STATUSES,
+  type Program,
+  updateProgram,
+} from '../../ledger/programs.ts';
+import { camelKeys } from '../camel-keys.ts';
+import type { ApiContext, ApiServer } from '../context.ts';
+import { formatId, idText, integerId } from '../ids.ts';
+import { type Principal, principalOf } from '../principal.ts';
+import { notFound, Problem } from '../problems.ts';
+import {
+  currencyText,
+  formatPage,
+  formatTime,
+  nameText,
+  pageOf,
+  pageQuery,
+  pageRequest,
+  text,
+  timeText,
+  urlText,
+} from '../schemas.ts';
+
+const MAX_HOST_CHARS = 253;
+/** A rule that compares with more than this compares with nothing. */
+const MAX_RULE_VALUE = 1_000_000;
+
+const ruleValue = z.int().min(0).max(MAX_RULE_VALUE);
+
+const programView = z
+  .object({
+    id: idText('program'),
+    name: z.string(),
+    currency: z.string(),
+    status: z.enum(PROGRAM_STATUSES),
+    fallback_url: z.string().nullable(),
+    tracking_domain: z.string().nullable(),
+    fingerprint_match: z.enum(FINGERPRINT_MATCHES),
+    conversions_per_ip_hour: z.number(),
+    instant_conversion_seconds: z.number(),
+    rules_version: z.number(),
+    created_at: timeText,
+  })
+  .partial({
+    fingerprint_match: true,
+    conversions_per_ip_hour: true,
+    instant_conversion_seconds: true,
+    rules_version: true,
+  })
+  .meta({ id: 'Program', description: 'The fraud rules are shown to the operator’s own people only.' });
+
+const rules = {
+  fingerprint_match: z.enum(FINGERPRINT_MATCHES).exactOptional(),
+  conversions_per_ip_hour: ruleValue.exactOptional(),
+  instant_conversion_seconds: ruleValue.exactOptional(),
+};
+
+const urls = {
+  fallback_url: urlText.nullable().exactOptional(),
+  tracking_domain: text(MAX_HOST_CHARS).nullable().exactOptional(),
+};
+
+const params = z.object({ id: integerId('program') });
+
+/** A threshold that is known is a threshold that is evaded. */
+const SEE_RULES: ReadonlySet<string> = new Set(['operator', 'finance', 'fraud']);
+
+function formatProgram(program: Program, principal: Principal): z.output<typeof programView> {
+  return {
+    id: formatId('program', program.id),
+    name: program.name,
+    currency: program.currency,
+    status: program.status,
+    fallback_url: program.fallbackUrl,
+    tracking_domain: program.trackingDomain,
+    created_at: formatTime(program.createdAt),
+    ...(SEE_RULES.has(principal.role) && {
+      fingerprint_match: program.fingerprintMatch,
+      conversions_per_ip_hour: program.conversionsPerIpHour,
+      instant_conversion_seconds: program.instantConversionSeconds,
+      rules_version: program.rulesVersion,
+    }),
+  };
+}
+
+function visible(principal: Principal, program: Program | undefined): Program {
+  const foreign = principal.programId !== null && program?.id !== principal.programId;
+  if (program === undefined || foreign) throw notFound('program with this id');
+  return program;
+}
+
+export function addProgramRoutes(app: ApiServer, { ledger }: ApiContext): void {
+  app.route({
+    method: 'GET',
+    url: '/v1/programs',
+    config: { roles: ROLES },
+    schema: {
+      operationId: 'listPrograms',
+      tags: ['programs'],
+      summary: 'The programs the key can see, by id',
+      querystring: z.object(pageQuery('program')),
+      response: { 200: pageOf(programView) },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const page =
+        principal.programId === null
+          ? await listPrograms(ledger, pageRequest(request.query))
+          : { rows: [visible(principal, await getProgram(ledger, principal.programId))], next: null };
+      return formatPage('program', page, (program) => formatProgram(program, principal));
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/programs/:id',
+    config: { roles: ROLES, problems: ['not_found'] },
+    schema: {
+      operationId: 'getProgram',
+      tags: ['programs'],
+      summary: 'One program',
+      params,
+      response: { 200: programView },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      return formatProgram(visible(principal, await getProgram(ledger, request.params.id)), principal);
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/programs',
+    config: { roles: ['operator'] },
+    schema: {
+      operationId: 'createProgram',
+      tags: ['programs'],
+      summary: 'Create a program; its terms are set next',
+      body: z.strictObject({ name: nameText, currency: currencyText, ...urls, ...rules }),
+      response: { 201: programView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      if (principal.programId !== null) {
+        throw new Problem('forbidden', { detail: 'a key of one program cannot create another' });
+      }
+      const created = await inTransaction(ledger, async (tx) => {
+        const view = formatProgram(await createProgram(tx, camelKeys(request.body)), principal);
+        await appendAuditLog(tx, {
+          actor: principal.actor,
+          action: 'program.create',
+          subject: view.id,
+          after: view,
+        });
+        return view;
+      });
+      return reply.code(201).send(created);
+    },
+  });
+
+  app.route({
+    method: 'PATCH',
+    url: '/v1/programs/:id',
+    config: { roles: ['operator'], problems: ['not_found'] },
+    schema: {
+      operationId: 'updateProgram',
+      tags: ['programs'],
+      summary: 'Change a program',
+      params,
+      body: z.strictObject({
+        name: nameText.exactOptional(),
+        status: z.enum(PROGRAM_STATUSES).exactOptional(),
+        ...urls,
+        ...rules,
+      }),
+      response: { 200: programView },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const { id } = request.params;
+      return await inTransaction(ledger, async (tx) => {
+        const before = formatProgram(visible(principal, await getProgram(tx, id)), principal);
+        const changed = await updateProgram(tx, { id, changes: camelKeys(request.body) });
+        const after = formatProgram(visible(principal, changed), principal);
+        await appendAuditLog(tx, {
+          actor: principal.actor,
+          action: 'program.update',
+          subject: after.id,
+          before,
+          after,
+        });
+        return after;
+      });
+    },
+  });
+}

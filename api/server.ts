@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto';
+import swagger from '@fastify/swagger';
+import Fastify, { type FastifyBaseLogger } from 'fastify';
+import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Registry } from 'prom-client';
+import type { Logger } from '../core/log.ts';
+import { installAuthentication } from './authentication.ts';
+import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './bodies.ts';
+import type { ApiContext, ApiServer } from './context.ts';
+import { createClientErrorHandler, installErrorHandling } from './errors.ts';
+import { type ApiMetrics, createApiMetrics } from './metrics.ts';
+import { documentProblems, swaggerOptions } from './openapi.ts';
+import { addAffiliateRoutes } from './routes/affiliates.ts';
+import { addApiKeyRoutes } from './routes/api-keys.ts';
+import { addCampaignRoutes } from './routes/campaigns.ts';
+import { addCommissionRoutes } from './routes/commissions.ts';
+import { addConversionRoutes } from './routes/conversions.ts';
+import { addLinkRoutes } from './routes/links.ts';
+import { addMeRoute } from './routes/me.ts';
+import { addOrderRoutes } from './routes/orders.ts';
+import { addPayoutRoutes } from './routes/payouts.ts';
+import { addPostbackRoutes } from './routes/postbacks.ts';
+import { addProgramRoutes } from './routes/programs.ts';
+import { addRefundRoutes } from './routes/refunds.ts';
+import { addReportRoutes } from './routes/reports.ts';
+import { addReviewRoutes } from './routes/reviews.ts';
+import { addSystemRoutes } from './routes/system.ts';
+import { addTermsRoutes } from './routes/terms.ts';
+import { compileValidator } from './validation.ts';
+
+/** A caller that takes longer to send a request is stuck or hostile. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+/** JSON and problems are never pages: a browser that is led here must not run or frame anything. */
+const SECURITY_HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+};
+
+export interface ApiServerOptions extends ApiContext {
+  readonly log: Logger;
+  readonly metrics: Registry;
+}
+
+/** Builds the API over connected stores; the caller listens and closes. */
+export async function buildApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const metrics = createApiMetrics(options.metrics);
+  const app: ApiServer = Fastify({
+    loggerInstance: options.log as FastifyBaseLogger,
+    disableRequestLogging: true,
+    genReqId: () => randomUUID(),
+    requestIdLogLabel: 'request_id',
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    routerOptions: { querystringParser: parseForm },
+    clientErrorHandler: createClientErrorHandler({ metrics }),
+    frameworkErrors: (error) => {
+      throw error;
+    },
+  }).withTypeProvider<ZodTypeProvider>();
+  app.setValidatorCompiler(compileValidator);
+  app.setSerializerCompiler(serializerCompiler);
+  installErrorHandling(app, { metrics });
+  installJsonBodies(app);
+  installObservation(app, metrics);
+  installAuthentication(app, options);
+  app.addHook('onRoute', documentProblems);
+  await app.register(swagger, swaggerOptions);
+  addRoutes(app, options);
+  await app.ready();
+  return app;
+}
+
+function addRoutes(app: ApiServer, options: ApiServerOptions): void {
+  addSystemRoutes(app, options);
+  addMeRoute(app);
+  addOrderRoutes(app, options);
+  addPostbackRoutes(app, options);
+  addRefundRoutes(app, options);
+  addProgramRoutes(app, options);
+  addCampaignRoutes(app, options);
+  addAffiliateRoutes(app, options);
+  addTermsRoutes(app, options);
+  addLinkRoutes(app, options);
+  addApiKeyRoutes(app, options);
+  addConversionRoutes(app, options);
+  addReviewRoutes(app, options);
+  addCommissionRoutes(app, options);
+  addPayoutRoutes(app, options);
+  addReportRoutes(app, options);
+}
+
+/**
+ * Headers, duration and one log line for every request. The line names the route and not the URL, whose path and
+ * query can hold keys, click ids and customers.
+ */
+function installObservation(app: ApiServer, metrics: ApiMetrics): void {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(SECURITY_HEADERS).header('x-request-id', request.id);
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.is404 ? 'unknown' : (request.routeOptions.url ?? 'unknown');
+    const { method } = request;
+    const { statusCode: status, elapsedTime: ms } = reply;
+    metrics.observe({ method, route, status, seconds: ms / 1_000 });
+    const key = request.principal?.keyId;
+    request.log.info({ method, route, status, ms: Math.round(ms * 10) / 10, key }, 'request');
+  });
+}

@@ -1,0 +1,102 @@
+import postgres from 'postgres';
+import { InputError, OperatingError } from '../core/errors.ts';
+import { type FieldFault, Problem, type ProblemCode, RETRY_AFTER_S } from './problems.ts';
+
+/** What Fastify, Node's HTTP parser and the databases throw, as the problem it is answered with. */
+
+/** Fastify's own codes (fastify.dev/docs/latest/Reference/Errors) that are a caller's mistake. */
+const FASTIFY_CODES: Readonly<Record<string, ProblemCode>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: 'body_too_large',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'malformed_request',
+  FST_ERR_BAD_URL: 'malformed_request',
+  FST_ERR_MAX_LIMIT: 'route_not_found',
+};
+
+/** What the PostgreSQL client throws when the server is away, beside Node's own socket errors. */
+const CONNECTION_CODES = new Set([
+  'CONNECT_TIMEOUT',
+  'CONNECTION_CLOSED',
+  'CONNECTION_DESTROYED',
+  'CONNECTION_ENDED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENOENT',
+  'ENOTFOUND',
+  'EPIPE',
+  'ETIMEDOUT',
+]);
+
+/**
+ * PostgreSQL answers that pass by themselves: connection exceptions (08), insufficient resources (53), operator
+ * intervention such as a restart or a statement timeout (57), and lost races that outlasted their retries (40, 55P03).
+ */
+const PASSING_SQLSTATE = /^(08|40|53|57)|^55P03$/;
+
+const AWAY_CODES = new Set(['postgres_unreachable', 'clickhouse_unreachable']);
+
+/** Turns anything thrown while a request was handled into the problem it is answered with. */
+export function translateError(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof InputError) return fromInputError(error);
+  const faults = validationFaults(error);
+  if (faults) return invalidFields(faults);
+  if (isAway(error)) {
+    return new Problem('unavailable', {
+      detail: 'a database does not answer; nothing was changed, try again',
+      headers: { 'retry-after': String(RETRY_AFTER_S) },
+      cause: error,
+    });
+  }
+  const { code, statusCode } = asFastifyError(error);
+  const known = code === undefined ? undefined : FASTIFY_CODES[code];
+  if (known) return new Problem(known, { detail: (error as Error).message });
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return new Problem('malformed_request', { detail: (error as Error).message });
+  }
+  return new Problem('internal', {
+    detail: 'the server failed; the request id leads to its log',
+    cause: error,
+  });
+}
+
+function fromInputError(error: InputError): Problem {
+  const prefix = `${error.field}: `;
+  const message = error.message.startsWith(prefix) ? error.message.slice(prefix.length) : error.message;
+  return invalidFields([{ field: error.field, message }]);
+}
+
+function invalidFields(faults: readonly FieldFault[]): Problem {
+  const detail = faults.map(({ field, message }) => `${field}: ${message}`).join('; ');
+  return new Problem('invalid_input', { detail, errors: faults });
+}
+
+/** Thrown by the validator compiler of the server: every field at fault, in the order of the schema. */
+export class ValidationFaults extends Error {
+  readonly faults: readonly FieldFault[];
+
+  constructor(faults: readonly FieldFault[]) {
+    super('validation failed');
+    this.faults = faults;
+  }
+}
+
+function validationFaults(error: unknown): readonly FieldFault[] | undefined {
+  return error instanceof ValidationFaults ? error.faults : undefined;
+}
+
+function isAway(error: unknown): boolean {
+  if (error instanceof OperatingError) return AWAY_CODES.has(error.code);
+  if (error instanceof postgres.PostgresError) return PASSING_SQLSTATE.test(error.code);
+  const { code } = asFastifyError(error);
+  return code !== undefined && CONNECTION_CODES.has(code);
+}
+
+function asFastifyError(error: unknown): { code?: string; statusCode?: number } {
+  if (typeof error !== 'object' || error === null) return {};
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  const statusCode =
+    'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : undefined;
+  return { ...(code !== undefined && { code }), ...(statusCode !== undefined && { statusCode }) };
+}
