@@ -3,8 +3,8 @@ import type { LedgerSql } from './db.ts';
 
 /** Appends to the audit log: who did what to which thing. Belongs in the transaction of the change itself. */
 export async function appendAuditLog(
-  _sql: LedgerSql,
-  _entry: {
+  sql: LedgerSql,
+  entry: {
     /** Such as `key:7` or `cli`. */
     actor: string;
     /** Such as `conversion.approve`. */
@@ -15,5 +15,12 @@ export async function appendAuditLog(
     after?: JSONValue | undefined;
   },
 ): Promise<void> {
-  throw new Error('not built yet');
+  const { actor, action, subject, before = null, after = null } = entry;
+  await sql`
+    insert into audit_log (actor, action, subject, before, after)
+    values (${actor}, ${action}, ${subject}, ${jsonOrNull(sql, before)}, ${jsonOrNull(sql, after)})`;
+}
+
+function jsonOrNull(sql: LedgerSql, value: JSONValue) {
+  return value === null ? null : sql.json(value);
 }

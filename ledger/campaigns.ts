@@ -1,5 +1,7 @@
+import { parseUrlTemplate } from '../core/macros.ts';
 import type { LedgerSql } from './db.ts';
-import type { Page, PageRequest } from './page.ts';
+import { answeringInput, checkText, givenColumns } from './input-faults.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 
 export const CAMPAIGN_STATUSES = ['active', 'paused', 'ended'] as const;
 export type CampaignStatus = (typeof CAMPAIGN_STATUSES)[number];
@@ -23,29 +25,72 @@ export interface NewCampaign {
   readonly startsAt?: Date | null | undefined;
   readonly endsAt?: Date | null | undefined;
   readonly fallbackUrl?: string | null | undefined;
+  /** 1 to 365, default 30. */
   readonly cookieDays?: number | undefined;
 }
 
 export type CampaignChanges = Partial<Omit<NewCampaign, 'programId'>> & { readonly status?: CampaignStatus };
 
+const CAMPAIGN_COLUMNS = [
+  'id',
+  'programId',
+  'name',
+  'status',
+  'startsAt',
+  'endsAt',
+  'fallbackUrl',
+  'cookieDays',
+  'createdAt',
+];
+
+const MAX_NAME_LENGTH = 200;
+
+function checkCampaign(campaign: CampaignChanges): void {
+  if (campaign.name !== undefined) checkText(campaign.name, 'name', MAX_NAME_LENGTH);
+  if (campaign.fallbackUrl) parseUrlTemplate(campaign.fallbackUrl, 'fallback_url');
+}
+
 /** @throws InputError. */
-export async function createCampaign(_sql: LedgerSql, _campaign: NewCampaign): Promise<Campaign> {
-  throw new Error('not built yet');
+export async function createCampaign(sql: LedgerSql, campaign: NewCampaign): Promise<Campaign> {
+  checkCampaign(campaign);
+  const { programId, name, startsAt, endsAt, fallbackUrl, cookieDays } = campaign;
+  const row = givenColumns({ programId, name, startsAt, endsAt, fallbackUrl, cookieDays });
+  const [created] = await answeringInput(
+    sql<[Campaign]>`insert into campaigns ${sql(row)} returning ${sql(CAMPAIGN_COLUMNS)}`,
+  );
+  return created;
 }
-export async function getCampaign(_sql: LedgerSql, _id: number): Promise<Campaign | undefined> {
-  throw new Error('not built yet');
+
+export async function getCampaign(sql: LedgerSql, id: number): Promise<Campaign | undefined> {
+  const [campaign] = await sql<Campaign[]>`select ${sql(CAMPAIGN_COLUMNS)} from campaigns where id = ${id}`;
+  return campaign;
 }
+
 /** Campaigns by id, of one program or of all. */
 export async function listCampaigns(
-  _sql: LedgerSql,
-  _request: PageRequest<number> & { programId?: number | undefined },
+  sql: LedgerSql,
+  request: PageRequest<number> & { programId?: number | undefined },
 ): Promise<Page<Campaign, number>> {
-  throw new Error('not built yet');
+  const { programId = null } = request;
+  const rows = await sql<Campaign[]>`
+    select ${sql(CAMPAIGN_COLUMNS)} from campaigns
+    where id > ${request.after ?? 0} and (${programId}::integer is null or program_id = ${programId})
+    order by id limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
 }
-/** @throws InputError. Returns undefined when there is no such campaign. */
+
+/** Changes the given columns. @throws InputError. Returns undefined when there is no such campaign. */
 export async function updateCampaign(
-  _sql: LedgerSql,
-  _options: { id: number; changes: CampaignChanges },
+  sql: LedgerSql,
+  options: { id: number; changes: CampaignChanges },
 ): Promise<Campaign | undefined> {
-  throw new Error('not built yet');
+  checkCampaign(options.changes);
+  const { name, status, startsAt, endsAt, fallbackUrl, cookieDays } = options.changes;
+  const given = givenColumns({ name, status, startsAt, endsAt, fallbackUrl, cookieDays });
+  if (Object.keys(given).length === 0) return await getCampaign(sql, options.id);
+  const [campaign] = await answeringInput(
+    sql<Campaign[]>`
+      update campaigns set ${sql(given)} where id = ${options.id} returning ${sql(CAMPAIGN_COLUMNS)}`,
+  );
+  return campaign;
 }

@@ -1,6 +1,11 @@
+import { createHash } from 'node:crypto';
+import { isIP } from 'node:net';
 import type { JSONValue } from 'postgres';
+import { assert, InputError } from '../core/errors.ts';
+import { MAX_AMOUNT_MINOR } from '../core/money.ts';
 import type { LedgerSql } from './db.ts';
-import type { Page, PageRequest } from './page.ts';
+import { answeringInput, checkText, givenColumns } from './input-faults.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 import type { FraudSettings } from './programs.ts';
 
 export const CONVERSION_STATES = [
@@ -34,7 +39,13 @@ export const CONVERSION_REASONS = [
 ] as const;
 export type ConversionReason = (typeof CONVERSION_REASONS)[number];
 
-/** The brief words the outside sees. */
+/**
+ * The words the outside sees:
+ * - pending: received, awaiting its click, in review, or credited and still in the hold;
+ * - confirmed: credited, and the hold of the affiliate's own commission has ended;
+ * - paid: that commission has been paid;
+ * - rejected: rejected, without an affiliate, or wholly refunded.
+ */
 export const CONVERSION_STATUSES = ['pending', 'confirmed', 'rejected', 'paid'] as const;
 export type ConversionStatus = (typeof CONVERSION_STATUSES)[number];
 
@@ -74,6 +85,7 @@ export interface Conversion {
   readonly occurredAt: Date;
   readonly receivedAt: Date;
   readonly decidedAt: Date | null;
+  /** As the shop gave it; the identity of the winning click stands in the next four. */
   readonly clickId: string | null;
   readonly clickTs: Date | null;
   readonly clickNode: number | null;
@@ -92,6 +104,53 @@ export interface Conversion {
   readonly attempts: number;
 }
 
+const CONVERSION_COLUMNS = [
+  'id',
+  'programId',
+  'orderId',
+  'amountMinor',
+  'currency',
+  'refundedMinor',
+  'state',
+  'reason',
+  'source',
+  'occurredAt',
+  'receivedAt',
+  'decidedAt',
+  'clickId',
+  'clickTs',
+  'clickNode',
+  'clickSeq',
+  'clickIp',
+  'campaignId',
+  'affiliateId',
+  'linkId',
+  'termsId',
+  'evidence',
+  'customerId',
+  'customerEmailHash',
+  'ip',
+  'userAgent',
+  'fingerprint',
+  'attempts',
+];
+
+/** Columns whose type in PostgreSQL is not the one of {@link Conversion}. */
+type StoredConversion = Omit<Conversion, 'clickSeq' | 'customerEmailHash'> & {
+  readonly clickSeq: bigint | null;
+  readonly customerEmailHash: Buffer | null;
+};
+
+function fromStored<Row extends StoredConversion>(row: Row) {
+  const { clickSeq, customerEmailHash, fingerprint } = row;
+  return {
+    ...row,
+    clickSeq: clickSeq === null ? null : Number(clickSeq),
+    customerEmailHash: customerEmailHash?.toString('hex') ?? null,
+    fingerprint: fingerprint === null ? null : BigInt.asUintN(64, fingerprint),
+  };
+}
+
 export type RecordedConversion =
   | { readonly outcome: 'accepted'; readonly conversion: Conversion }
   /** The same order with the same payload: the stored answer. */
@@ -99,36 +158,137 @@ export type RecordedConversion =
   /** The same order with another payload: the stored one stays; `differing` names the fields. */
   | { readonly outcome: 'conflict'; readonly conversion: Conversion; readonly differing: string[] };
 
-/** Records an order once per (program, order id). @throws InputError. */
-export async function recordConversion(
-  _sql: LedgerSql,
-  _conversion: ReportedConversion,
-): Promise<RecordedConversion> {
-  throw new Error('not built yet');
+const MAX_ID_LENGTH = 200;
+const MAX_USER_AGENT_LENGTH = 4_096;
+/** A shop's clock may be wrong by a time zone; an order of next week is a mistake. */
+const MAX_FUTURE_MS = 24 * 3_600_000;
+
+function checkReported(conversion: ReportedConversion): void {
+  const { orderId, amountMinor, clickId, customerId, customerEmailHash, ip, userAgent, occurredAt } =
+    conversion;
+  checkText(orderId, 'order_id', MAX_ID_LENGTH);
+  if (amountMinor < 0n || amountMinor > MAX_AMOUNT_MINOR) {
+    throw new InputError('amount', `must be 0 to ${MAX_AMOUNT_MINOR} minor units`);
+  }
+  if (clickId !== undefined) checkText(clickId, 'click_id', MAX_ID_LENGTH);
+  if (customerId !== undefined) checkText(customerId, 'customer_id', MAX_ID_LENGTH);
+  if (customerEmailHash !== undefined && !/^[0-9a-f]{64}$/.test(customerEmailHash)) {
+    throw new InputError('customer_email_hash', 'must be 64 lower-case hexadecimal digits');
+  }
+  if (ip !== undefined && isIP(ip) === 0) throw new InputError('ip', 'must be an IPv4 or IPv6 address');
+  if (userAgent !== undefined) checkText(userAgent, 'user_agent', MAX_USER_AGENT_LENGTH);
+  if (occurredAt !== undefined && !(occurredAt.getTime() < Date.now() + MAX_FUTURE_MS)) {
+    throw new InputError('occurred_at', 'must be a time that is not in the future');
+  }
 }
 
-export async function getConversion(_sql: LedgerSql, _id: bigint): Promise<Conversion | undefined> {
-  throw new Error('not built yet');
+/**
+ * What makes two reports of one order the same: what the shop says of the order itself, as it was given. Address,
+ * agent and way of the report are left out, because an honest retry may come another way.
+ */
+function payloadHash(conversion: ReportedConversion): Buffer {
+  const { amountMinor, currency, occurredAt, clickId, customerId, customerEmailHash } = conversion;
+  const payload = [
+    amountMinor.toString(),
+    currency,
+    occurredAt?.toISOString() ?? null,
+    clickId ?? null,
+    customerId ?? null,
+    customerEmailHash ?? null,
+  ];
+  return createHash('sha256').update(JSON.stringify(payload)).digest();
+}
+
+/** Records an order once per (program, order id). @throws InputError. */
+export async function recordConversion(
+  sql: LedgerSql,
+  conversion: ReportedConversion,
+): Promise<RecordedConversion> {
+  checkReported(conversion);
+  const { programId, orderId, amountMinor, currency, source, customerEmailHash, fingerprint } = conversion;
+  const hash = payloadHash(conversion);
+  const receivedAt = new Date();
+  const row = givenColumns({
+    programId,
+    orderId,
+    amountMinor,
+    currency,
+    source,
+    receivedAt,
+    nextAttemptAt: receivedAt,
+    occurredAt: conversion.occurredAt ?? receivedAt,
+    clickId: conversion.clickId,
+    customerId: conversion.customerId,
+    customerEmailHash: customerEmailHash && Buffer.from(customerEmailHash, 'hex'),
+    ip: conversion.ip,
+    userAgent: conversion.userAgent,
+    fingerprint: fingerprint === undefined ? undefined : BigInt.asIntN(64, fingerprint),
+    payloadHash: hash,
+  });
+  const [inserted] = await answeringInput(
+    sql<StoredConversion[]>`
+      insert into conversions ${sql(row)} on conflict (program_id, order_id) do nothing
+      returning ${sql(CONVERSION_COLUMNS)}, conversion_status(state, null) as status`,
+  );
+  if (inserted) return { outcome: 'accepted', conversion: fromStored(inserted) };
+  const [stored] = await sql<(StoredConversion & { same: boolean })[]>`
+    select ${sql(CONVERSION_COLUMNS)}, status, payload_hash = ${hash} as same from reported_conversions
+    where program_id = ${programId} and order_id = ${orderId}`;
+  assert(stored, 'an order that cannot be inserted is there');
+  const { same, ...before } = stored;
+  const known = fromStored(before);
+  if (same) return { outcome: 'duplicate', conversion: known };
+  return { outcome: 'conflict', conversion: known, differing: differingFields(known, conversion) };
+}
+
+function differingFields(stored: Conversion, reported: ReportedConversion): string[] {
+  const pairs: [string, unknown, unknown][] = [
+    ['amount', stored.amountMinor, reported.amountMinor],
+    ['currency', stored.currency, reported.currency],
+    ['click_id', stored.clickId, reported.clickId ?? null],
+    ['customer_id', stored.customerId, reported.customerId ?? null],
+    ['customer_email_hash', stored.customerEmailHash, reported.customerEmailHash ?? null],
+  ];
+  const differing = pairs.filter(([, before, now]) => before !== now).map(([field]) => field);
+  return differing.length > 0 ? differing : ['occurred_at'];
+}
+
+export async function getConversion(sql: LedgerSql, id: bigint): Promise<Conversion | undefined> {
+  const [row] = await sql<StoredConversion[]>`
+    select ${sql(CONVERSION_COLUMNS)}, status from reported_conversions where id = ${id}`;
+  return row && fromStored(row);
 }
 
 export async function findConversionByOrder(
-  _sql: LedgerSql,
-  _options: { programId: number; orderId: string },
+  sql: LedgerSql,
+  options: { programId: number; orderId: string },
 ): Promise<Conversion | undefined> {
-  throw new Error('not built yet');
+  const [row] = await sql<StoredConversion[]>`
+    select ${sql(CONVERSION_COLUMNS)}, status from reported_conversions
+    where program_id = ${options.programId} and order_id = ${options.orderId}`;
+  return row && fromStored(row);
 }
 
 /** Conversions, the newest first. */
 export async function listConversions(
-  _sql: LedgerSql,
-  _request: PageRequest<bigint> & {
+  sql: LedgerSql,
+  request: PageRequest<bigint> & {
     programId?: number | undefined;
     affiliateId?: number | undefined;
     state?: ConversionState | undefined;
     status?: ConversionStatus | undefined;
   },
 ): Promise<Page<Conversion, bigint>> {
-  throw new Error('not built yet');
+  const { after = null, programId = null, affiliateId = null, state = null, status = null } = request;
+  const rows = await sql<StoredConversion[]>`
+    select ${sql(CONVERSION_COLUMNS)}, status from reported_conversions
+    where (${after}::bigint is null or id < ${after})
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
+      and (${state}::text is null or state = ${state})
+      and (${status}::text is null or status = ${status})
+    order by id desc limit ${rowsToRead(request)}`;
+  return pageOf(rows.map(fromStored), request);
 }
 
 /** A conversion to decide, with what its program's rules compare with. */
@@ -136,18 +296,40 @@ export interface ClaimedConversion extends Conversion, FraudSettings {
   readonly rulesVersion: number;
 }
 
+/** A worker that died with a claim keeps its conversions from the others for so long. */
+const CLAIM_MS = 60_000;
+
 /** Takes up to `limit` conversions that are due, the longest waiting first; others skip them for a minute. */
 export async function claimConversions(
-  _sql: LedgerSql,
-  _options: { limit: number; now: Date },
+  sql: LedgerSql,
+  options: { limit: number; now: Date },
 ): Promise<ClaimedConversion[]> {
-  throw new Error('not built yet');
+  const { limit, now } = options;
+  type Row = StoredConversion & FraudSettings & { readonly rulesVersion: number };
+  const rows = await sql<Row[]>`
+    with due as (
+      select id from conversions
+      where state in ('received', 'awaiting_click') and next_attempt_at <= ${now}
+        and (claimed_until is null or claimed_until <= ${now})
+      order by next_attempt_at, id limit ${limit} for no key update skip locked
+    ), claimed as (
+      update conversions c set claimed_until = ${new Date(now.getTime() + CLAIM_MS)}
+      from due where c.id = due.id
+      returning c.*
+    )
+    select ${sql(CONVERSION_COLUMNS.map((column) => `c.${column}`))}, conversion_status(c.state, null) as status,
+      p.fingerprint_match, p.conversions_per_ip_hour, p.instant_conversion_seconds, p.rules_version
+    from claimed c join programs p on p.id = c.program_id order by c.id`;
+  return rows.map(fromStored);
 }
 
 /** Puts an undecided conversion off until `nextAttemptAt`: its click may still arrive. */
 export async function postponeConversion(
-  _sql: LedgerSql,
-  _options: { conversionId: bigint; nextAttemptAt: Date },
+  sql: LedgerSql,
+  options: { conversionId: bigint; nextAttemptAt: Date },
 ): Promise<void> {
-  throw new Error('not built yet');
+  await sql`
+    update conversions set state = 'awaiting_click', attempts = attempts + 1, claimed_until = null,
+      next_attempt_at = ${options.nextAttemptAt}
+    where id = ${options.conversionId} and state in ('received', 'awaiting_click')`;
 }

@@ -9,7 +9,7 @@ export type Ledger = postgres.Sql<LedgerTypes>;
 /** A transaction of the ledger. Commands that must be atomic with others take one. */
 export type LedgerTransaction = postgres.TransactionSql<LedgerTypes>;
 /** Either: for queries, and for commands that are one statement. */
-export type LedgerSql = Ledger | LedgerTransaction;
+export type LedgerSql = postgres.ISql<LedgerTypes>;
 
 /** The role of every process but the migrations: it owns nothing and cannot edit what is written. */
 export const APPLICATION_ROLE = 'afflux_app';

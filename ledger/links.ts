@@ -1,5 +1,9 @@
+import { randomInt } from 'node:crypto';
+import { InputError } from '../core/errors.ts';
+import { parseUrlTemplate } from '../core/macros.ts';
 import type { LedgerSql } from './db.ts';
-import type { Page, PageRequest } from './page.ts';
+import { answeringInput, givenColumns } from './input-faults.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 
 export const LINK_STATUSES = ['active', 'paused'] as const;
 export type LinkStatus = (typeof LINK_STATUSES)[number];
@@ -19,6 +23,7 @@ export interface Link {
 export interface NewLink {
   readonly campaignId: number;
   readonly affiliateId: number;
+  /** http or https, macros as in core/macros. */
   readonly landingUrl: string;
   /** 1 to 64 of `A-Z a-z 0-9 _ -`, case-sensitive, unique on the platform; drawn at random when absent. */
   readonly code?: string | undefined;
@@ -31,28 +36,77 @@ export type LinkChanges = {
   readonly expiresAt?: Date | null | undefined;
 };
 
+const LINK_COLUMNS = [
+  'id',
+  'code',
+  'programId',
+  'campaignId',
+  'affiliateId',
+  'landingUrl',
+  'status',
+  'expiresAt',
+  'createdAt',
+];
+
+const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+/** 62⁹ codes: a million links collide with a new one once in 13 billion draws. */
+const RANDOM_CODE_LENGTH = 9;
+
+function randomCode(): string {
+  return Array.from({ length: RANDOM_CODE_LENGTH }, () => BASE62[randomInt(BASE62.length)]).join('');
+}
+
 /** @throws InputError naming landing_url, code, campaign_id or affiliate_id. */
-export async function createLink(_sql: LedgerSql, _link: NewLink): Promise<Link> {
-  throw new Error('not built yet');
+export async function createLink(sql: LedgerSql, link: NewLink): Promise<Link> {
+  parseUrlTemplate(link.landingUrl, 'landing_url');
+  const { campaignId, affiliateId, landingUrl, code = randomCode(), expiresAt = null } = link;
+  const [created] = await answeringInput(
+    sql<Link[]>`
+      insert into links (program_id, campaign_id, affiliate_id, landing_url, code, expires_at)
+      select program_id, id, ${affiliateId}, ${landingUrl}, ${code}, ${expiresAt}::timestamptz
+      from campaigns where id = ${campaignId}
+      returning ${sql(LINK_COLUMNS)}`,
+  );
+  if (!created) throw new InputError('campaign_id', 'there is no such campaign');
+  return created;
 }
-export async function getLink(_sql: LedgerSql, _id: number): Promise<Link | undefined> {
-  throw new Error('not built yet');
+
+export async function getLink(sql: LedgerSql, id: number): Promise<Link | undefined> {
+  const [link] = await sql<Link[]>`select ${sql(LINK_COLUMNS)} from links where id = ${id}`;
+  return link;
 }
+
 /** Links by id. */
 export async function listLinks(
-  _sql: LedgerSql,
-  _request: PageRequest<number> & {
+  sql: LedgerSql,
+  request: PageRequest<number> & {
     programId?: number | undefined;
     campaignId?: number | undefined;
     affiliateId?: number | undefined;
   },
 ): Promise<Page<Link, number>> {
-  throw new Error('not built yet');
+  const { programId = null, campaignId = null, affiliateId = null } = request;
+  const rows = await sql<Link[]>`
+    select ${sql(LINK_COLUMNS)} from links
+    where id > ${request.after ?? 0}
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${campaignId}::integer is null or campaign_id = ${campaignId})
+      and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
+    order by id limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
 }
-/** @throws InputError. Returns undefined when there is no such link. */
+
+/** Changes the given columns. @throws InputError. Returns undefined when there is no such link. */
 export async function updateLink(
-  _sql: LedgerSql,
-  _options: { id: number; changes: LinkChanges },
+  sql: LedgerSql,
+  options: { id: number; changes: LinkChanges },
 ): Promise<Link | undefined> {
-  throw new Error('not built yet');
+  const { landingUrl, status, expiresAt } = options.changes;
+  if (landingUrl !== undefined) parseUrlTemplate(landingUrl, 'landing_url');
+  const given = givenColumns({ landingUrl, status, expiresAt });
+  if (Object.keys(given).length === 0) return await getLink(sql, options.id);
+  const [link] = await answeringInput(
+    sql<Link[]>`update links set ${sql(given)} where id = ${options.id} returning ${sql(LINK_COLUMNS)}`,
+  );
+  return link;
 }

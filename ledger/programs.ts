@@ -1,5 +1,9 @@
+import { InputError } from '../core/errors.ts';
+import { parseUrlTemplate } from '../core/macros.ts';
+import { parseCurrency } from '../core/money.ts';
 import type { LedgerSql } from './db.ts';
-import type { Page, PageRequest } from './page.ts';
+import { answeringInput, checkText, givenColumns } from './input-faults.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 
 export const PROGRAM_STATUSES = ['active', 'paused', 'ended'] as const;
 export type ProgramStatus = (typeof PROGRAM_STATUSES)[number];
@@ -7,7 +11,7 @@ export type ProgramStatus = (typeof PROGRAM_STATUSES)[number];
 export const FINGERPRINT_MATCHES = ['off', 'review', 'credit'] as const;
 export type FingerprintMatch = (typeof FINGERPRINT_MATCHES)[number];
 
-/** What a program's fraud rules compare with; `rulesVersion` counts their changes. */
+/** What a program's fraud rules compare with. */
 export interface FraudSettings {
   readonly fingerprintMatch: FingerprintMatch;
   /** More conversions than this from one ip within an hour are reviewed. */
@@ -24,6 +28,7 @@ export interface Program extends FraudSettings {
   readonly status: ProgramStatus;
   readonly fallbackUrl: string | null;
   readonly trackingDomain: string | null;
+  /** Counts the changes of the fraud settings. */
   readonly rulesVersion: number;
   readonly createdAt: Date;
 }
@@ -32,29 +37,94 @@ export interface NewProgram extends Partial<FraudSettings> {
   readonly name: string;
   readonly currency: string;
   readonly fallbackUrl?: string | null | undefined;
+  /** Host name on which unknown codes go to this program's fallback URL. */
   readonly trackingDomain?: string | null | undefined;
 }
 
 export type ProgramChanges = Partial<Omit<NewProgram, 'currency'>> & { readonly status?: ProgramStatus };
 
-/** Creates a program; its terms are opened with `setTerms`. @throws InputError. */
-export async function createProgram(_sql: LedgerSql, _program: NewProgram): Promise<Program> {
-  throw new Error('not built yet');
+const PROGRAM_COLUMNS = [
+  'id',
+  'name',
+  'currency',
+  'status',
+  'fallbackUrl',
+  'trackingDomain',
+  'fingerprintMatch',
+  'conversionsPerIpHour',
+  'instantConversionSeconds',
+  'rulesVersion',
+  'createdAt',
+];
+
+const MAX_NAME_LENGTH = 200;
+const HOST_NAME = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/;
+
+function checkProgram(program: ProgramChanges): void {
+  if (program.name !== undefined) checkText(program.name, 'name', MAX_NAME_LENGTH);
+  if (program.fallbackUrl) parseUrlTemplate(program.fallbackUrl, 'fallback_url');
+  if (program.trackingDomain && !HOST_NAME.test(program.trackingDomain)) {
+    throw new InputError('tracking_domain', 'must be a host name in lower case, such as go.example.com');
+  }
 }
-export async function getProgram(_sql: LedgerSql, _id: number): Promise<Program | undefined> {
-  throw new Error('not built yet');
+
+/** Creates a program; without terms (`setTerms`) nothing is credited in it yet. @throws InputError. */
+export async function createProgram(sql: LedgerSql, program: NewProgram): Promise<Program> {
+  checkProgram(program);
+  const { name, fallbackUrl, trackingDomain, fingerprintMatch } = program;
+  const { conversionsPerIpHour, instantConversionSeconds } = program;
+  const row = {
+    name,
+    currency: parseCurrency(program.currency),
+    fallbackUrl,
+    trackingDomain,
+    fingerprintMatch,
+    conversionsPerIpHour,
+    instantConversionSeconds,
+  };
+  const [created] = await answeringInput(
+    sql<[Program]>`insert into programs ${sql(givenColumns(row))} returning ${sql(PROGRAM_COLUMNS)}`,
+  );
+  return created;
 }
+
+export async function getProgram(sql: LedgerSql, id: number): Promise<Program | undefined> {
+  const [program] = await sql<Program[]>`select ${sql(PROGRAM_COLUMNS)} from programs where id = ${id}`;
+  return program;
+}
+
 /** Programs by id. */
 export async function listPrograms(
-  _sql: LedgerSql,
-  _request: PageRequest<number>,
+  sql: LedgerSql,
+  request: PageRequest<number>,
 ): Promise<Page<Program, number>> {
-  throw new Error('not built yet');
+  const rows = await sql<Program[]>`
+    select ${sql(PROGRAM_COLUMNS)} from programs
+    where id > ${request.after ?? 0} order by id limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
 }
-/** @throws InputError. Returns undefined when there is no such program. */
+
+/** Changes the given columns. @throws InputError. Returns undefined when there is no such program. */
 export async function updateProgram(
-  _sql: LedgerSql,
-  _options: { id: number; changes: ProgramChanges },
+  sql: LedgerSql,
+  options: { id: number; changes: ProgramChanges },
 ): Promise<Program | undefined> {
-  throw new Error('not built yet');
+  const { id, changes } = options;
+  checkProgram(changes);
+  const { name, status, fallbackUrl, trackingDomain, fingerprintMatch } = changes;
+  const { conversionsPerIpHour, instantConversionSeconds } = changes;
+  const given = givenColumns({
+    name,
+    status,
+    fallbackUrl,
+    trackingDomain,
+    fingerprintMatch,
+    conversionsPerIpHour,
+    instantConversionSeconds,
+  });
+  if (Object.keys(given).length === 0) return await getProgram(sql, id);
+  const [program] = await answeringInput(
+    sql<Program[]>`update programs set ${sql(given)} where id = ${id} returning ${sql(PROGRAM_COLUMNS)}`,
+  );
+  return program;
 }

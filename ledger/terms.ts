@@ -1,25 +1,33 @@
-import type { Ledger, LedgerSql } from './db.ts';
+import { InputError } from '../core/errors.ts';
+import { currencyExponent } from '../core/money.ts';
+import type { LedgerSql } from './db.ts';
+import { answeringInput } from './input-faults.ts';
 
 export const COMMISSION_TYPES = ['percent', 'fixed', 'hybrid'] as const;
 export type CommissionType = (typeof COMMISSION_TYPES)[number];
 export const ATTRIBUTION_MODELS = ['last_click', 'first_click'] as const;
 export type AttributionModel = (typeof ATTRIBUTION_MODELS)[number];
 
-/** What an affiliate is promised, for one span of time. */
+/** What an affiliate is promised, for one span of time. Terms never change; they end, and others follow. */
 export interface Terms {
   readonly id: number;
   readonly programId: number;
+  /** Null with `affiliateId` null: the whole program. See {@link termsInForce} for which scope wins. */
   readonly campaignId: number | null;
   readonly affiliateId: number | null;
+  /** Null: from the beginning of time. */
   readonly validFrom: Date | null;
+  /** Null: until others follow. */
   readonly validTo: Date | null;
   readonly currency: string;
   readonly commissionType: CommissionType;
   readonly rateBps: number;
   readonly fixedMinor: bigint;
-  /** Rates of level 2, 3, … in basis points. */
+  /** Rates of level 2, 3, … in basis points; level 1 is the commission above. */
   readonly levelRatesBps: number[];
+  /** Days between an order and its commission becoming available. */
   readonly holdDays: number;
+  /** The attribution window: days between a click and an order. */
   readonly cookieDays: number;
   readonly attributionModel: AttributionModel;
   readonly payoutMinMinor: bigint;
@@ -32,30 +40,95 @@ export interface NewTerms {
   readonly programId: number;
   readonly campaignId?: number | null | undefined;
   readonly affiliateId?: number | null | undefined;
-  /** When they begin, not in the past; default at once, and for a program's first terms from the beginning of time. */
+  /** When they begin, not in the past; default at once, and for a program's first terms the beginning of time. */
   readonly from?: Date | undefined;
   /** Default percent. */
   readonly commissionType?: CommissionType | undefined;
-  /** Default 1,000 for percent and hybrid. */
+  /** Default 1,000 (10 %), and 0 for fixed. */
   readonly rateBps?: number | undefined;
+  /** Default 0. */
   readonly fixedMinor?: bigint | undefined;
   /** Default [300, 100]. */
   readonly levelRatesBps?: readonly number[] | undefined;
+  /** Default 30. */
   readonly holdDays?: number | undefined;
+  /** Default 30. */
   readonly cookieDays?: number | undefined;
+  /** Default last_click. */
   readonly attributionModel?: AttributionModel | undefined;
   /** Default 1,000 major units. */
   readonly payoutMinMinor?: bigint | undefined;
 }
 
-/** Closes the terms of the same scope in force at `from` and opens these. @throws InputError. */
-export async function setTerms(_ledger: Ledger, _terms: NewTerms): Promise<Terms> {
-  throw new Error('not built yet');
+const DEFAULT_RATE_BPS = 1_000;
+const DEFAULT_LEVEL_RATES_BPS = [300, 100];
+const DEFAULT_HOLD_DAYS = 30;
+const DEFAULT_COOKIE_DAYS = 30;
+const DEFAULT_PAYOUT_MIN_MAJOR = 1_000n;
+/** How far the caller's clock may run behind the database's. */
+const CLOCK_TOLERANCE_MS = 2_000;
+
+const termsColumns = (sql: LedgerSql) => sql`
+  t.id, t.program_id, t.campaign_id, t.affiliate_id,
+  lower(t.validity) as valid_from, upper(t.validity) as valid_to,
+  t.currency, t.commission_type, t.rate_bps, t.fixed_minor, t.level_rates_bps, t.hold_days, t.cookie_days,
+  t.attribution_model, t.payout_min_minor, t.rounding, t.created_at`;
+
+/** Ends the terms of the same scope in force at `from` and opens these. @throws InputError. */
+export async function setTerms(sql: LedgerSql, terms: NewTerms): Promise<Terms> {
+  const { programId, campaignId = null, affiliateId = null, from = null } = terms;
+  const { commissionType = 'percent', fixedMinor = 0n, attributionModel = 'last_click' } = terms;
+  const { holdDays = DEFAULT_HOLD_DAYS, cookieDays = DEFAULT_COOKIE_DAYS } = terms;
+  if (from !== null && from.getTime() < Date.now() - CLOCK_TOLERANCE_MS) {
+    throw new InputError('from', 'must not be in the past: what was earned keeps its terms');
+  }
+  const [program] = await sql<{ currency: string }[]>`select currency from programs where id = ${programId}`;
+  if (!program) throw new InputError('program_id', 'there is no such program');
+  const unit = 10n ** BigInt(currencyExponent(program.currency) ?? 2);
+  const rateBps = terms.rateBps ?? (commissionType === 'fixed' ? 0 : DEFAULT_RATE_BPS);
+  const levelRatesBps = [...(terms.levelRatesBps ?? DEFAULT_LEVEL_RATES_BPS)];
+  const payoutMinMinor = terms.payoutMinMinor ?? DEFAULT_PAYOUT_MIN_MAJOR * unit;
+  const scope = sql`
+    program_id = ${programId} and campaign_id is not distinct from ${campaignId}::integer
+    and affiliate_id is not distinct from ${affiliateId}::integer`;
+  // One statement, so that it is atomic also without a transaction; reading from `ended` makes the end come first.
+  const [opened] = await answeringInput(
+    sql<[Terms]>`
+      with start as (
+        select coalesce(${from}::timestamptz, case
+          when ${campaignId}::integer is null and ${affiliateId}::integer is null
+            and not exists (select from terms where ${scope}) then null
+          else clock_timestamp()
+        end) as at
+      ), ended as (
+        update terms set validity = tstzrange(lower(validity), start.at)
+        from start
+        where ${scope} and start.at is not null and validity @> start.at and upper(validity) is null
+          and lower(validity) is distinct from start.at
+        returning id
+      ), t as (
+        insert into terms (program_id, campaign_id, affiliate_id, currency, validity, commission_type, rate_bps,
+          fixed_minor, level_rates_bps, hold_days, cookie_days, attribution_model, payout_min_minor)
+        select ${programId}, ${campaignId}::integer, ${affiliateId}::integer, ${program.currency},
+          tstzrange(start.at, null), ${commissionType}, ${rateBps}, ${fixedMinor}, ${levelRatesBps}::integer[],
+          ${holdDays}, ${cookieDays}, ${attributionModel}, ${payoutMinMinor}
+        from start where (select count(*) from ended) >= 0
+        returning *
+      )
+      select ${termsColumns(sql)} from t`,
+  );
+  return opened;
 }
 
 /** Every version of the terms of a program, the newest first. */
-export async function listTerms(_sql: LedgerSql, _options: { programId: number }): Promise<Terms[]> {
-  throw new Error('not built yet');
+export async function listTerms(sql: LedgerSql, options: { programId: number }): Promise<Terms[]> {
+  return await sql<Terms[]>`
+    select ${termsColumns(sql)} from terms t where program_id = ${options.programId} order by id desc`;
+}
+
+export async function getTerms(sql: LedgerSql, id: number): Promise<Terms | undefined> {
+  const [terms] = await sql<Terms[]>`select ${termsColumns(sql)} from terms t where id = ${id}`;
+  return terms;
 }
 
 export interface TermsQuestion {
@@ -71,8 +144,28 @@ export interface TermsQuestion {
  * The most specific scope wins: affiliate within campaign, affiliate, campaign, program.
  */
 export async function termsInForce(
-  _sql: LedgerSql,
-  _questions: readonly TermsQuestion[],
+  sql: LedgerSql,
+  questions: readonly TermsQuestion[],
 ): Promise<(Terms | undefined)[]> {
-  throw new Error('not built yet');
+  const asked = questions.map(({ programId, campaignId, affiliateId, at }, index) => ({
+    index,
+    program_id: programId,
+    campaign_id: campaignId,
+    affiliate_id: affiliateId,
+    at: at.toISOString(),
+  }));
+  const rows = await sql<(Terms & { index: number })[]>`
+    select q.index, ${termsColumns(sql)}
+    from jsonb_to_recordset(${sql.json(asked)}::jsonb)
+      as q (index integer, program_id integer, campaign_id integer, affiliate_id integer, at timestamptz)
+    cross join lateral (
+      select * from terms
+      where program_id = q.program_id and (campaign_id is null or campaign_id = q.campaign_id)
+        and (affiliate_id is null or affiliate_id = q.affiliate_id) and validity @> q.at
+      order by affiliate_id is null, campaign_id is null
+      limit 1
+    ) t`;
+  const answers: (Terms | undefined)[] = questions.map(() => undefined);
+  for (const { index, ...terms } of rows) answers[index] = terms;
+  return answers;
 }
