@@ -5,7 +5,14 @@ import type { Logger } from '../core/log.ts';
 import { fromProject } from '../core/paths.ts';
 import type { Credentials } from './clickhouse-server/request.ts';
 import type { ServerOptions } from './clickhouse-server/server.ts';
-import { type Engine, findLeftover, spawnEngine, stopLeftover, waitUntilReady } from './engine.ts';
+import {
+  type Engine,
+  findLeftover,
+  requireFreePort,
+  spawnEngine,
+  stopLeftover,
+  waitUntilReady,
+} from './engine.ts';
 
 /** The server is a Node process of its own, and Node 20 runs JavaScript only. */
 const MAIN = fromProject('dist/engines/clickhouse-server/main.js');
@@ -39,6 +46,7 @@ export async function startClickHouse(options: {
     log.warn({ pid: leftover }, 'stopping a ClickHouse left over from an earlier run');
     await stopLeftover({ pid: leftover, signal: 'SIGTERM', timeoutMs: STOP_TIMEOUT_MS });
   }
+  await requireFreePort({ host: '127.0.0.1', port, variable: 'CLICKHOUSE_PORT' });
   const engine = await spawnEngine({
     name: 'clickhouse',
     command: process.execPath,

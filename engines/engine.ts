@@ -23,7 +23,7 @@ export interface Engine {
   stop(): Promise<void>;
 }
 
-interface EngineProcess {
+export interface EngineProcess {
   readonly child: ChildProcess;
   readonly pid: number;
   readonly exited: Promise<ExitStatus>;
@@ -102,6 +102,8 @@ export async function waitUntilReady(options: {
   process: Pick<EngineProcess, 'exited' | 'lastLines' | 'stop'>;
   answers: () => Promise<boolean>;
   timeoutMs: number;
+  /** Ends the waiting, and the process, early. */
+  signal?: AbortSignal;
 }): Promise<void> {
   const { name, process: engine } = options;
   let ended = false;
@@ -111,9 +113,14 @@ export async function waitUntilReady(options: {
   const deadline = Date.now() + options.timeoutMs;
   while (!(await options.answers())) {
     const late = Date.now() > deadline;
-    if (ended || late) {
-      if (!ended) await engine.stop();
-      const what = late ? `did not answer within ${options.timeoutMs / 1000} s` : 'ended while starting';
+    const unwanted = options.signal?.aborted === true;
+    if (ended || late || unwanted) {
+      const what = ended
+        ? 'ended while starting'
+        : unwanted
+          ? 'was stopped while starting'
+          : `did not answer within ${options.timeoutMs / 1000} s`;
+      await engine.stop();
       throw new OperatingError('engine_failed', `${name} ${what}. Its last lines:\n  ${engine.lastLines()}`);
     }
     await delay(POLL_MS);
@@ -178,6 +185,40 @@ function isAlive(pid: number): boolean {
   } catch {
     return true;
   }
+}
+
+/**
+ * Makes sure that a port can be listened on, before a program is started that would only end with its own words.
+ * @throws OperatingError `port_unavailable` naming the variable to change.
+ */
+export async function requireFreePort(options: {
+  host: string;
+  port: number;
+  variable: string;
+  patienceMs?: number;
+}): Promise<void> {
+  const { host, port, variable } = options;
+  const deadline = Date.now() + (options.patienceMs ?? 0);
+  for (;;) {
+    const failure = await listenOnce(host, port);
+    if (failure === undefined) return;
+    if (Date.now() >= deadline) {
+      const why = failure === 'EADDRINUSE' ? 'another program is using it' : failure;
+      throw new OperatingError(
+        'port_unavailable',
+        `cannot listen on ${host}:${port}: ${why}. Stop that program, or set ${variable} to a free port`,
+      );
+    }
+    await delay(POLL_MS);
+  }
+}
+
+function listenOnce(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(undefined)));
+  });
 }
 
 /** A loopback port that is free at this moment. */

@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
-import { type Engine, findLeftover, spawnEngine, stopLeftover, waitUntilReady } from './engine.ts';
+import {
+  type Engine,
+  findLeftover,
+  requireFreePort,
+  spawnEngine,
+  stopLeftover,
+  waitUntilReady,
+} from './engine.ts';
 
 /** A nats-server binary that was found, with its version as [major, minor, patch]. */
 export interface NatsServer {
@@ -90,6 +97,7 @@ export async function startNats(options: {
     log.warn({ pid: leftover }, 'stopping a nats-server left over from an earlier run');
     await stopLeftover({ pid: leftover, signal: 'SIGTERM', timeoutMs: STOP_TIMEOUT_MS });
   }
+  await requireFreePort({ host: '127.0.0.1', port, variable: 'NATS_PORT' });
   const canSync = atLeast(server.version, SYNC_ALWAYS_VERSION);
   if (options.sync === 'always' && !canSync) {
     log.warn(

@@ -5,7 +5,14 @@ import { promisify } from 'node:util';
 import postgres from 'postgres';
 import { errorText, OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
-import { type Engine, findLeftover, spawnEngine, stopLeftover, waitUntilReady } from './engine.ts';
+import {
+  type Engine,
+  findLeftover,
+  requireFreePort,
+  spawnEngine,
+  stopLeftover,
+  waitUntilReady,
+} from './engine.ts';
 import { findPostgresBinaries, type PostgresBinaries } from './postgres-binaries.ts';
 import { choosePostgresUser, type PostgresUser } from './postgres-user.ts';
 
@@ -61,6 +68,7 @@ export async function startPostgres(options: {
     log.info({ dataDir }, 'first start: making the PostgreSQL data folder');
     await initialise({ binaries, user, dataDir, password });
   }
+  await requireFreePort({ host: '127.0.0.1', port, variable: 'POSTGRES_PORT' });
   const settings = { ...SETTINGS, ...options.settings, port: String(port) };
   const run = user.wrap(binaries.postgres, [
     '-D',

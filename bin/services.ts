@@ -1,0 +1,69 @@
+import type { Config } from '../core/config.ts';
+import type { Logger } from '../core/log.ts';
+import type { Running } from '../core/service.ts';
+
+/** One of the platform's own processes. */
+export interface Service {
+  readonly name: 'collector' | 'loader' | 'attribution' | 'api';
+  /** One line for `afflux --help` and for the table that `afflux up` prints. */
+  readonly summary: string;
+  readonly help: string;
+  /** The variable that sets its port. */
+  readonly portVariable: string;
+  readonly port: (config: Config) => number;
+  /** Whether HOST decides the address it listens on; the others listen on loopback only. */
+  readonly isPublic: boolean;
+  readonly start: (options: { config: Config; log: Logger }) => Promise<Running>;
+}
+
+/** In the order in which they stop: what brings work in first, what others still write to last. */
+export const SERVICES: readonly Service[] = [
+  {
+    name: 'collector',
+    summary: 'redirects clicks and records them',
+    help: `Answers GET /c/{code} with a redirect once the click is durable in NATS, and serves /healthz, /readyz and
+/metrics. Reads COLLECTOR_PORT, HOST, COLLECTOR_URL, TRUSTED_PROXIES, NATS_URL, DATABASE_URL.`,
+    portVariable: 'COLLECTOR_PORT',
+    port: (config) => config.collectorPort,
+    isPublic: true,
+    start: async (options) => (await import('../collector/main.ts')).startCollector(options),
+  },
+  {
+    name: 'loader',
+    summary: 'moves clicks from NATS into ClickHouse, each exactly once',
+    help: `Reads the stream in blocks, inserts each block under a token of its own, and publishes up to which time every
+click is counted. Serves /readyz and /metrics on LOADER_PORT. Reads NATS_URL, CLICKHOUSE_URL.`,
+    portVariable: 'LOADER_PORT',
+    port: (config) => config.loaderPort,
+    isPublic: false,
+    start: async (options) => (await import('../warehouse/loader-main.ts')).startLoader(options),
+  },
+  {
+    name: 'attribution',
+    summary: 'joins conversions to clicks and posts commissions',
+    help: `Takes recorded conversions, finds the click that earned each, applies terms and fraud rules, and posts the
+commissions. Serves /readyz and /metrics on ATTRIBUTION_PORT. Reads DATABASE_URL, CLICKHOUSE_URL.`,
+    portVariable: 'ATTRIBUTION_PORT',
+    port: (config) => config.attributionPort,
+    isPublic: false,
+    start: async (options) => (await import('../attribution/main.ts')).startAttribution(options),
+  },
+  {
+    name: 'api',
+    summary: 'the HTTP API: conversions, postbacks, programs, reports',
+    help: `Serves the API described by its own /openapi.json, and /healthz, /readyz and /metrics. Reads API_PORT, HOST,
+DATABASE_URL, CLICKHOUSE_URL.`,
+    portVariable: 'API_PORT',
+    port: (config) => config.apiPort,
+    isPublic: true,
+    start: async (options) => (await import('../api/main.ts')).startApi(options),
+  },
+];
+
+/** Where a process on this machine reaches the service. */
+export function serviceUrl(service: Service, config: Config): string {
+  const host = service.isPublic ? config.host : '127.0.0.1';
+  const everywhere = host === '0.0.0.0' || host === '::';
+  const address = everywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
+  return `http://${address}:${service.port(config)}`;
+}
