@@ -1,9 +1,10 @@
 import { CLICK_ID_BLOCK_BYTES, type ClickIdCodec, writeClickIdBlock } from '../core/click-id.ts';
-import { type ClickParts, clickSizeBound, writeClick } from '../core/click-record.ts';
+import { CLICK_RECORD_VERSION, type ClickParts, clickSizeBound, writeClick } from '../core/click-record.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { MAX_BATCH_BYTES } from '../core/stream.ts';
 import type { LeaseKeeper, NodeLease } from './lease-keeper.ts';
+import type { Batch } from './spool-segment.ts';
 
 /**
  * Group commit. While a batch is in flight, clicks gather in the next one; an acknowledgement sends it at once. So a
@@ -18,19 +19,12 @@ export interface Answer {
   refuse(): void;
 }
 
-/** A batch as it is published. */
-export interface Batch {
-  readonly node: number;
-  readonly firstSeq: number;
-  readonly rows: number;
-  readonly payload: Buffer;
-}
-
 export interface CommitterStats {
   clicksCommitted: number;
   batchesCommitted: number;
-  publishFailures: number;
-  refusedLate: number;
+  /** Answered 503 because neither stream nor spool took the batch. */
+  refusedUnstored: number;
+  /** Answered 503 because too many batches were in flight. */
   refusedFull: number;
   inFlight: number;
 }
@@ -40,21 +34,17 @@ export interface Committer {
   /** Takes a click into the gathering batch. False when too many batches are in flight: nothing was recorded. */
   accept(click: Omit<ClickParts, 'ts' | 'node' | 'seq'>, ts: number, answer: Answer): boolean;
   /** Unix ms of the oldest click of a lease that is not yet durable. */
-  oldestHeldMs(lease: NodeLease): number | undefined;
-  /** Whether batches are being acknowledged. */
+  oldestHeldMs(node: number): number | undefined;
+  /** Whether batches become durable. */
   isHealthy(): boolean;
-  /** Waits until everything accepted is durable, at most `timeoutMs`. */
-  drain(timeoutMs: number): Promise<void>;
+  /** Waits until everything accepted is durable, at most `timeoutMs`; false when something is not. */
+  drain(timeoutMs: number): Promise<boolean>;
 }
 
-/** Batches published and not yet acknowledged: enough to fill the wire, few enough to bound memory (16 × 256 KiB). */
+/** Batches under way and not yet durable: enough to fill the wire, few enough to bound memory (16 × 256 KiB). */
 const MAX_IN_FLIGHT = 16;
 /** More rows than fit 256 KiB at the smallest row size. */
 const MAX_ROWS = 4_096;
-/** A visitor is told to come back after waiting this long for durability. */
-const COMMIT_DEADLINE_MS = 250;
-/** How often waiting batches are checked against the deadline. */
-const DEADLINE_CHECK_MS = 50;
 const RETRY_DELAY_MS = 100;
 
 class GatheringBatch {
@@ -67,8 +57,6 @@ class GatheringBatch {
   firstTs = 0;
   firstSeq = 0;
   lease: NodeLease | undefined;
-  /** When its first click came, on the monotonic clock. */
-  openedAtMs = 0;
 
   hasRoom(bound: number): boolean {
     return this.rows < MAX_ROWS && this.#bytes + bound <= MAX_BATCH_BYTES;
@@ -79,7 +67,6 @@ class GatheringBatch {
       this.lease = lease;
       this.firstTs = ts;
       this.firstSeq = lease.nextSeq;
-      this.openedAtMs = performance.now();
     }
     const identity = { ts, node: lease.node, seq: lease.nextSeq++ };
     this.#bytes = writeClick(this.#buffer, this.#bytes, { ...click, ...identity });
@@ -88,8 +75,15 @@ class GatheringBatch {
     this.rows++;
   }
 
-  get payload(): Buffer {
-    return this.#buffer.subarray(0, this.#bytes);
+  toBatch(): Batch {
+    return {
+      version: CLICK_RECORD_VERSION,
+      node: this.lease?.node ?? 0,
+      firstSeq: this.firstSeq,
+      rows: this.rows,
+      oldestTs: this.firstTs,
+      payload: this.#buffer.subarray(0, this.#bytes),
+    };
   }
 
   /** Refuses whoever still waits; returns how many. The rows stay, and are stored when they can be. */
@@ -113,21 +107,20 @@ class GatheringBatch {
 }
 
 /**
- * @param options.publish resolves when the batch is durable; it is called again with the same batch until it does,
- *   and the message id makes the repetition harmless.
+ * @param options.store resolves when the batch is durable: to true when nothing refers to its bytes any more, so that
+ *   their memory may be written again.
  */
 export function createCommitter(options: {
-  publish: (batch: Batch) => Promise<void>;
+  store: (batch: Batch) => Promise<boolean>;
   leases: Pick<LeaseKeeper, 'current'>;
   clickIds: ClickIdCodec;
   log: Logger;
 }): Committer {
-  const { publish, leases, clickIds, log } = options;
+  const { store, leases, clickIds, log } = options;
   const stats: CommitterStats = {
     clicksCommitted: 0,
     batchesCommitted: 0,
-    publishFailures: 0,
-    refusedLate: 0,
+    refusedUnstored: 0,
     refusedFull: 0,
     inFlight: 0,
   };
@@ -136,9 +129,14 @@ export function createCommitter(options: {
   let gathering = new GatheringBatch();
   let flushScheduled = false;
   let abandoned = false;
+  let healthy = true;
   let onIdle: (() => void) | undefined;
 
   function accept(click: Omit<ClickParts, 'ts' | 'node' | 'seq'>, ts: number, answer: Answer): boolean {
+    if (!healthy) {
+      stats.refusedUnstored++;
+      return false;
+    }
     const bound = clickSizeBound(click.visitor, click.traffic);
     const lease = gathering.lease;
     const fits = gathering.hasRoom(bound) && (lease === undefined || lease === leases.current());
@@ -172,31 +170,38 @@ export function createCommitter(options: {
   }
 
   async function commit(batch: GatheringBatch): Promise<void> {
-    const node = batch.lease?.node ?? 0;
-    const published = { node, firstSeq: batch.firstSeq, rows: batch.rows, payload: batch.payload };
-    for (;;) {
-      try {
-        await publish(published);
-        break;
-      } catch (error) {
-        stats.publishFailures++;
-        log.warn(
-          { reason: errorText(error), rows: batch.rows },
-          'a batch was not acknowledged; trying again',
-        );
-        if (abandoned) return;
-        await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
-      }
-    }
+    const reusable = await storeUntilDurable(batch);
+    if (reusable === undefined) return;
     answerAll(batch);
     inFlight.delete(batch);
     stats.inFlight = inFlight.size;
     stats.clicksCommitted += batch.rows;
     stats.batchesCommitted++;
-    batch.reset();
-    free.push(batch);
+    if (reusable) {
+      batch.reset();
+      free.push(batch);
+    }
     if (gathering.rows > 0) send();
     else if (inFlight.size === 0) onIdle?.();
+  }
+
+  /** Undefined when the collector ends before the batch could be stored. */
+  async function storeUntilDurable(batch: GatheringBatch): Promise<boolean | undefined> {
+    const durable = batch.toBatch();
+    while (!abandoned) {
+      try {
+        const reusable = await store(durable);
+        healthy = true;
+        return reusable;
+      } catch (error) {
+        if (healthy) log.error({ reason: errorText(error) }, 'clicks cannot be stored; refusing');
+        healthy = false;
+        // The visitors are told; the rows stay here until they are stored, so that the count has no gap.
+        stats.refusedUnstored += batch.refuse() + gathering.refuse();
+        await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
+      }
+    }
+    return undefined;
   }
 
   function answerAll(batch: GatheringBatch): void {
@@ -204,29 +209,16 @@ export function createCommitter(options: {
     for (const [row, answer] of batch.answers.entries()) answer?.redirect(clickIds.idAt(encrypted, row));
   }
 
-  function isLate(batch: GatheringBatch): boolean {
-    return batch.rows > 0 && performance.now() - batch.openedAtMs > COMMIT_DEADLINE_MS;
-  }
-
-  function refuseLate(): void {
-    for (const batch of [...inFlight, gathering]) if (isLate(batch)) stats.refusedLate += batch.refuse();
-  }
-  const deadlineTimer = setInterval(refuseLate, DEADLINE_CHECK_MS);
-
-  function oldestHeldMs(lease: NodeLease): number | undefined {
+  function oldestHeldMs(node: number): number | undefined {
     let oldest: number | undefined;
     for (const batch of [...inFlight, gathering]) {
-      if (batch.lease !== lease) continue;
+      if (batch.lease?.node !== node) continue;
       if (oldest === undefined || batch.firstTs < oldest) oldest = batch.firstTs;
     }
     return oldest;
   }
 
-  function isHealthy(): boolean {
-    return ![...inFlight].some(isLate);
-  }
-
-  async function drain(timeoutMs: number): Promise<void> {
+  async function drain(timeoutMs: number): Promise<boolean> {
     if (gathering.rows > 0 && inFlight.size === 0) send();
     if (inFlight.size > 0) {
       await new Promise<void>((resolve) => {
@@ -235,9 +227,9 @@ export function createCommitter(options: {
       });
     }
     abandoned = true;
-    clearInterval(deadlineTimer);
     for (const batch of inFlight) batch.refuse();
+    return inFlight.size === 0;
   }
 
-  return { stats, accept, oldestHeldMs, isHealthy, drain };
+  return { stats, accept, oldestHeldMs, isHealthy: () => healthy, drain };
 }

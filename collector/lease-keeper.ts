@@ -18,9 +18,9 @@ export interface LeaseKeeper {
   /** The lease new batches are written under. */
   current(): NodeLease;
   /** Starts writing, a few times a second, how far back this collector still holds clicks. */
-  startHeartbeat(oldestHeldMs: (lease: NodeLease) => number | undefined): void;
-  /** The last word: closes every lease that holds nothing any more. */
-  close(): Promise<void>;
+  startHeartbeat(oldestHeldMs: (node: number) => number | undefined): void;
+  /** The last word: closes every lease that holds nothing any more. `complete`: every accepted click is durable. */
+  close(options: { complete: boolean }): Promise<void>;
 }
 
 /** How often held clicks are reported: the watermark, and so the freshness of every figure, is behind by this much. */
@@ -35,42 +35,67 @@ interface StateFile {
   readonly pid: number;
 }
 
+/** A lease this process reports on: its own, or an earlier one whose clicks still wait in the spool. */
+interface KeptLease extends NodeLease {
+  /** What it becomes when nothing of it is held any more. */
+  readonly endsAs: 'closed' | 'crashed';
+}
+
 /**
- * Opens a node lease and keeps its record. `stateFile` remembers the lease across a crash, so that the next start can
- * say that nothing of it is held any more.
+ * Opens a node lease and keeps its record, and those of earlier leases until their spooled clicks are in the stream.
+ * `stateFile` remembers the lease across a crash.
  */
 export async function openLeaseKeeper(options: {
   bucket: KV;
   stateFile: string;
+  /** Nodes with clicks in the spool, of this or an earlier process. */
+  spooledNodes: readonly number[];
   log: Logger;
   rotateAtSeq?: number;
 }): Promise<LeaseKeeper> {
-  const { bucket, stateFile, log, rotateAtSeq = ROTATE_AT_SEQ } = options;
-  await retirePrevious(bucket, stateFile, log);
+  const { bucket, stateFile, spooledNodes, log, rotateAtSeq = ROTATE_AT_SEQ } = options;
+  const retiring = await adoptEarlier({ bucket, stateFile, spooledNodes, log });
   const floor = Math.max(0, ...(await listLeases(bucket)).filter(isOpen).map((lease) => lease.heldFromMs));
   const clock = createMonotonicClock(floor);
   let current = await open();
-  const retiring = new Set<NodeLease>();
-  let oldestHeldMs: (lease: NodeLease) => number | undefined = () => undefined;
+  let oldestHeldMs: (node: number) => number | undefined = () => 0;
   let timer: NodeJS.Timeout | undefined;
   let beating: Promise<void> | undefined;
 
-  async function open(): Promise<NodeLease> {
+  async function open(): Promise<KeptLease> {
     const lease = await openLease(bucket, clock.now());
     await rememberLease(stateFile, { node: lease.node, pid: process.pid });
     log.info({ node: lease.node }, 'node lease opened');
-    return { node: lease.node, startedAtMs: lease.startedAtMs, nextSeq: 0 };
+    return { node: lease.node, startedAtMs: lease.startedAtMs, nextSeq: 0, endsAs: 'closed' };
   }
 
-  async function write(lease: NodeLease, state: Lease['state'], heldFromMs: number): Promise<void> {
+  async function write(
+    lease: KeptLease,
+    state: Lease['state'],
+    heldFromMs: number,
+    ended: boolean,
+  ): Promise<void> {
     await writeLease(bucket, {
       node: lease.node,
       startedAtMs: lease.startedAtMs,
       state,
       heldFromMs,
       nextSeq: lease.nextSeq,
+      ended,
       updatedAtMs: Date.now(),
     });
+  }
+
+  /** The last word on a lease that gets no more clicks, once nothing of it is held. */
+  async function retire(lease: KeptLease): Promise<boolean> {
+    const held = oldestHeldMs(lease.node);
+    await write(
+      lease,
+      held === undefined ? lease.endsAs : 'open',
+      held ?? clock.now(),
+      lease.endsAs === 'closed',
+    );
+    return held === undefined;
   }
 
   async function beat(): Promise<void> {
@@ -78,16 +103,12 @@ export async function openLeaseKeeper(options: {
       retiring.add(current);
       current = await open();
     }
-    for (const lease of retiring) {
-      const held = oldestHeldMs(lease);
-      await write(lease, held === undefined ? 'closed' : 'open', held ?? clock.now());
-      if (held === undefined) retiring.delete(lease);
-    }
+    for (const lease of retiring) if (await retire(lease)) retiring.delete(lease);
     // Read before the write: clicks that arrive meanwhile are younger than the clock's value.
-    await write(current, 'open', oldestHeldMs(current) ?? clock.now());
+    await write(current, 'open', oldestHeldMs(current.node) ?? clock.now(), false);
   }
 
-  function startHeartbeat(oldest: (lease: NodeLease) => number | undefined): void {
+  function startHeartbeat(oldest: (node: number) => number | undefined): void {
     oldestHeldMs = oldest;
     timer = setInterval(() => {
       beating ??= beat()
@@ -98,13 +119,11 @@ export async function openLeaseKeeper(options: {
     }, HEARTBEAT_MS);
   }
 
-  async function close(): Promise<void> {
+  async function close({ complete }: { complete: boolean }): Promise<void> {
     clearInterval(timer);
     await beating;
-    for (const lease of [...retiring, current]) {
-      const held = oldestHeldMs(lease);
-      await write(lease, held === undefined ? 'closed' : 'open', held ?? clock.now());
-    }
+    for (const lease of retiring) await retire(lease);
+    await retire(complete ? current : { ...current, endsAs: 'crashed' });
   }
 
   return { clock, current: () => current, startHeartbeat, close };
@@ -115,21 +134,37 @@ function isOpen(lease: Lease): boolean {
 }
 
 /**
- * A collector that was killed left its lease open. What it had redirected is in the stream; what it had not is lost to
- * nobody. So the lease holds nothing, and its `nextSeq` is only a lower bound.
+ * Takes over what an earlier process of this state folder left open. What a killed collector had redirected is in the
+ * stream or in the spool; so its lease holds back what the spool holds, and nothing more.
  */
-async function retirePrevious(bucket: KV, stateFile: string, log: Logger): Promise<void> {
+async function adoptEarlier(options: {
+  bucket: KV;
+  stateFile: string;
+  spooledNodes: readonly number[];
+  log: Logger;
+}): Promise<Set<KeptLease>> {
+  const { bucket, stateFile, spooledNodes, log } = options;
   const previous = await readStateFile(stateFile);
-  const lease = previous && (await readLease(bucket, previous.node));
-  if (!previous || !lease || !isOpen(lease)) return;
-  if (isAlive(previous.pid) && Date.now() - lease.updatedAtMs < IN_USE_MS) {
-    throw new OperatingError(
-      'collector_running',
-      `a collector with process id ${previous.pid} uses ${stateFile}; stop it, or set another AFFLUX_HOME`,
-    );
+  const nodes = new Set(previous ? [previous.node, ...spooledNodes] : spooledNodes);
+  const adopted = new Set<KeptLease>();
+  for (const node of nodes) {
+    const lease = await readLease(bucket, node);
+    if (!lease || !isOpen(lease)) continue;
+    if (previous && isAlive(previous.pid) && Date.now() - lease.updatedAtMs < IN_USE_MS) {
+      throw new OperatingError(
+        'collector_running',
+        `a collector with process id ${previous.pid} uses ${stateFile}; stop it, or set another AFFLUX_HOME`,
+      );
+    }
+    log.warn({ node, ended: lease.ended }, 'an earlier lease was left open; taking it over');
+    adopted.add({
+      node,
+      startedAtMs: lease.startedAtMs,
+      nextSeq: lease.nextSeq,
+      endsAs: lease.ended ? 'closed' : 'crashed',
+    });
   }
-  await writeLease(bucket, { ...lease, state: 'crashed', updatedAtMs: Date.now() });
-  log.warn({ node: lease.node }, 'the previous collector ended without closing its lease; closed it');
+  return adopted;
 }
 
 async function readStateFile(file: string): Promise<StateFile | undefined> {

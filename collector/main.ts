@@ -9,18 +9,21 @@ import { connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/s
 import { createClickHandler } from './clicks.ts';
 import { createClientAddressReader } from './client-address.ts';
 import { createCommitter } from './committer.ts';
+import { createDurableLog } from './durable-log.ts';
 import { openLeaseKeeper } from './lease-keeper.ts';
 import { followLinks } from './links.ts';
 import { registerCollectorMetrics } from './metrics.ts';
 import { createOutcomeCounts } from './outcomes.ts';
 import { createPublisher } from './publisher.ts';
 import { serve } from './server.ts';
+import { openSpool } from './spool.ts';
 import { createVisitorCache } from './visitors.ts';
 
 /** The stream shard this collector publishes to. */
 const SHARD = 0;
 /** Batches still in flight at a stop get this long to be acknowledged. */
 const DRAIN_TIMEOUT_MS = 5_000;
+const MEGABYTE = 1024 * 1024;
 
 /** Starts the redirect server; returns when it listens. It is ready once the links are loaded. */
 export async function startCollector({ config, log }: { config: Config; log: Logger }): Promise<Running> {
@@ -28,25 +31,38 @@ export async function startCollector({ config, log }: { config: Config; log: Log
   await ensureStreams(nc);
   const sql = connectPostgres({ url: config.databaseUrl, name: 'collector', max: 1 });
   const links = followLinks({ sql, log });
+  const stateFolder = join(config.home, 'collector');
+  const spool = await openSpool({
+    folder: join(stateFolder, 'spool'),
+    maxBytes: config.spoolMaxMb * MEGABYTE,
+    log,
+  });
   const leases = await openLeaseKeeper({
     bucket: await openBucket(nc, LEASES_BUCKET),
-    stateFile: join(config.home, 'collector', 'lease.json'),
+    stateFile: join(stateFolder, 'lease.json'),
+    spooledNodes: spool.nodes(),
+    log,
+  });
+  const durable = createDurableLog({
+    publish: createPublisher({ nc, js: jetstream(nc), shard: SHARD }),
+    spool,
     log,
   });
   const committer = createCommitter({
-    publish: createPublisher({ js: jetstream(nc), shard: SHARD }),
+    store: durable.store,
     leases,
     clickIds: createClickIdCodec(config.clickKeys),
     log,
   });
-  leases.startHeartbeat(committer.oldestHeldMs);
+  leases.startHeartbeat((node) => least(committer.oldestHeldMs(node), spool.oldestHeldMs(node)));
   const metrics = createMetrics();
   const outcomes = createOutcomeCounts();
-  registerCollectorMetrics({ registry: metrics, committer, links, outcomes });
+  registerCollectorMetrics({ registry: metrics, committer, durable, spool, links, outcomes });
 
   function readiness(): Readiness {
     if (links.freshAtMs === 0) return { ready: false, reason: 'links are not loaded yet' };
-    if (!committer.isHealthy()) return { ready: false, reason: 'NATS does not acknowledge batches' };
+    if (!committer.isHealthy()) return { ready: false, reason: 'clicks cannot be stored' };
+    if (spool.isNearlyFull()) return { ready: false, reason: 'the spool is nearly full' };
     return { ready: true };
   }
   const server = await serve({
@@ -69,11 +85,18 @@ export async function startCollector({ config, log }: { config: Config; log: Log
   return {
     async stop() {
       server.stopAccepting();
-      await committer.drain(DRAIN_TIMEOUT_MS);
+      const complete = await committer.drain(DRAIN_TIMEOUT_MS);
       await server.stop();
-      await leases.close();
+      await durable.stop();
+      await spool.close();
+      await leases.close({ complete });
       await links.stop();
       await Promise.all([sql.end({ timeout: 1 }), nc.drain()]);
     },
   };
+}
+
+function least(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return Math.min(a, b);
 }

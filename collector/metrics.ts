@@ -1,17 +1,21 @@
 import type { Registry } from 'prom-client';
 import { countByLabelOnScrape, countOnScrape, gaugeOnScrape } from '../core/metrics.ts';
 import type { Committer } from './committer.ts';
+import type { DurableLog } from './durable-log.ts';
 import type { LinkStore } from './links.ts';
 import type { OutcomeCounts } from './outcomes.ts';
+import type { Spool } from './spool.ts';
 
 /** Registers what the collector knows. */
 export function registerCollectorMetrics(options: {
   registry: Registry;
   committer: Committer;
+  durable: DurableLog;
+  spool: Spool;
   links: LinkStore;
   outcomes: OutcomeCounts;
 }): void {
-  const { registry, committer, links, outcomes } = options;
+  const { registry, committer, durable, spool, links, outcomes } = options;
   const { stats } = committer;
   countByLabelOnScrape(
     registry,
@@ -25,20 +29,32 @@ export function registerCollectorMetrics(options: {
   counter('clicks_committed', 'Clicks acknowledged by the stream', () => stats.clicksCommitted);
   counter('batches_committed', 'Batches acknowledged by the stream', () => stats.batchesCommitted);
   counter(
+    'refused_unstored',
+    'Clicks answered 503: neither stream nor spool took them',
+    () => stats.refusedUnstored,
+  );
+  counter('refused_full', 'Clicks answered 503: too many batches were in flight', () => stats.refusedFull);
+  counter(
     'publish_failures',
-    'Publishes that were not acknowledged and were tried again',
-    () => stats.publishFailures,
+    'Publishes the stream did not acknowledge in time',
+    () => durable.stats.publishFailures,
+  );
+  counter('spooled_clicks', 'Clicks made durable in the spool', () => durable.stats.spooledClicks);
+  counter('spooled_batches', 'Batches made durable in the spool', () => durable.stats.spooledBatches);
+  counter(
+    'replayed_batches',
+    'Spooled batches the stream has acknowledged',
+    () => spool.stats.replayedBatches,
   );
   counter(
-    'refused_late',
-    'Clicks answered 503 because no acknowledgement came in time',
-    () => stats.refusedLate,
+    'spool_damaged_bytes',
+    'Bytes in the spool that were no whole record',
+    () => spool.stats.damagedBytes,
   );
-  counter(
-    'refused_full',
-    'Clicks answered 503 because too many batches were in flight',
-    () => stats.refusedFull,
-  );
+  counter('spool_full', 'Batches the spool refused at its limit', () => spool.stats.refusedFull);
+  gauge('spool_bytes', 'Bytes waiting in the spool', () => spool.stats.bytes);
+  gauge('spool_segments', 'Segments waiting in the spool', () => spool.stats.segments);
+  gauge('stream_up', '1 while the stream takes batches', () => (durable.isStreamUp() ? 1 : 0));
   gauge('batches_in_flight', 'Batches published and not yet acknowledged', () => stats.inFlight);
   gauge('links', 'Links in memory', () => links.size);
   gauge('links_age_seconds', 'Time since the links were last compared with PostgreSQL', () =>

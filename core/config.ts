@@ -24,6 +24,12 @@ const port = z
   .transform(Number)
   .refine((n) => n >= 1 && n <= 65_535, 'must be a port number from 1 to 65535');
 
+const count = z
+  .string()
+  .regex(/^\d{1,9}$/, 'must be a whole number')
+  .transform(Number)
+  .refine((n) => n >= 1, 'must be at least 1');
+
 const text = z.string();
 
 function url(...protocols: string[]): z.ZodType<string, string> {
@@ -132,6 +138,12 @@ const variables = {
     cidrs,
     '',
     'addresses or networks whose X-Forwarded-For is believed, comma-separated; empty: none',
+  ),
+  spoolMaxMb: variable(
+    'SPOOL_MAX_MB',
+    count,
+    '1024',
+    'MiB of clicks a collector keeps on its own disk while NATS is away; beyond it clicks are answered 503',
   ),
   logLevel: variable(
     'LOG_LEVEL',

@@ -18,6 +18,8 @@ export interface Lease {
   readonly heldFromMs: number;
   /** The number the next click will get: all below it were given out. */
   readonly nextSeq: number;
+  /** The collector ended in order, so `nextSeq` is the lease's number of clicks, even if some wait in a spool. */
+  readonly ended: boolean;
   readonly updatedAtMs: number;
 }
 
@@ -46,6 +48,7 @@ export async function openLease(bucket: KV, nowMs: number): Promise<Lease> {
       state: 'open',
       heldFromMs: nowMs,
       nextSeq: 0,
+      ended: false,
       updatedAtMs: nowMs,
     };
     await writeLease(bucket, lease);
