@@ -88,8 +88,8 @@ export function affiliateFilter(principal: Principal, asked: number | undefined)
   return own;
 }
 
-/** The program something is written to. @throws Problem `forbidden` or `invalid_input` (program_id is missing). */
-export function programForWrite(principal: Principal, asked: number | undefined): number {
+/** The one program a request is about. @throws Problem `forbidden` or `invalid_input` (program_id is missing). */
+export function programRequired(principal: Principal, asked: number | undefined): number {
   const program = programFilter(principal, asked);
   if (program !== undefined) return program;
   const message = 'is required, because this key belongs to no single program';

@@ -13,7 +13,7 @@ import { inTransaction } from '../../ledger/db.ts';
 import { camelKeys } from '../camel-keys.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../ids.ts';
-import { owned, type Principal, principalOf, programFilter, programForWrite } from '../principal.ts';
+import { owned, type Principal, principalOf, programFilter, programRequired } from '../principal.ts';
 import { notFound } from '../problems.ts';
 import {
   formatMoney,
@@ -176,7 +176,7 @@ export function addAffiliateRoutes(app: ApiServer, { ledger }: ApiContext): void
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
-      const programId = programForWrite(principal, request.body.program_id);
+      const programId = programRequired(principal, request.body.program_id);
       const created = await inTransaction(ledger, async (tx) => {
         const view = formatAffiliate(await createAffiliate(tx, { ...camelKeys(request.body), programId }));
         await appendAuditLog(tx, {

@@ -13,7 +13,7 @@ import { inTransaction } from '../../ledger/db.ts';
 import { camelKeys } from '../camel-keys.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, idText, integerId } from '../ids.ts';
-import { inProgram, principalOf, programFilter, programForWrite } from '../principal.ts';
+import { inProgram, principalOf, programFilter, programRequired } from '../principal.ts';
 import {
   formatOptionalTime,
   formatPage,
@@ -118,7 +118,7 @@ export function addCampaignRoutes(app: ApiServer, { ledger }: ApiContext): void 
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
-      const programId = programForWrite(principal, request.body.program_id);
+      const programId = programRequired(principal, request.body.program_id);
       const created = await inTransaction(ledger, async (tx) => {
         const view = formatCampaign(await createCampaign(tx, { ...camelKeys(request.body), programId }));
         await appendAuditLog(tx, {
