@@ -46,7 +46,7 @@ export interface Facts {
 }
 
 /** One rule's result, kept as evidence whether it fired or not. */
-export interface RuleResult {
+export type RuleResult = {
   readonly rule:
     | 'self_referral'
     | 'affiliate_not_active'
@@ -56,10 +56,10 @@ export interface RuleResult {
   readonly effect: 'rejected' | 'review';
   readonly observed: string | number;
   readonly threshold: string | number;
-}
+};
 
 /** Why a conversion ended as it did: stored with it, enough to explain and to recompute. */
-export interface Evidence {
+export type Evidence = {
   readonly rulesVersion: number;
   readonly programRulesVersion: number;
   readonly source: 'click_id';
@@ -73,7 +73,7 @@ export interface Evidence {
   readonly window: { readonly from: string; readonly to: string; readonly occurredAt: string } | null;
   readonly termsId: number | null;
   readonly rules: readonly RuleResult[];
-}
+};
 
 export type Verdict =
   /** The warehouse cannot know yet. */
