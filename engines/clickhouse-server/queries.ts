@@ -125,6 +125,8 @@ export function createQueries(options: { sessions: EngineSessions; spool: Spool;
     // Nobody reads any more: the engine's next write fails instead of waiting for ever.
     work.gone.addEventListener('abort', () => pipe.reader.destroy(), { once: true });
     const finished = session.run(sql).finally(pipe.endWriting);
+    // Its failure is looked at when the rows have been read, which is later.
+    finished.catch(() => undefined);
     try {
       await sendRows({ ...answerOf(work), rows: pipe.reader, finished });
     } finally {
@@ -143,6 +145,7 @@ export function createQueries(options: { sessions: EngineSessions; spool: Spool;
     const path = spool.newResultFile();
     try {
       const stats = await session.run(into(path));
+      writeSummary(work.response, stats, false);
       await sendRows({ ...answerOf(work), rows: createReadStream(path), finished: Promise.resolve(stats) });
     } finally {
       await rm(path, { force: true });

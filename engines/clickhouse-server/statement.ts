@@ -128,7 +128,7 @@ function readOther(text: string, first: Token, reader: Generator<Token, undefine
     end = token.end;
     if (token.depth > 0) continue;
     const previous = top.at(-1);
-    if (token.word === 'INSERT' && first.word === 'WITH' && previous?.kind === ')') {
+    if (token.word === 'INTO' && previous?.word === 'INSERT' && first.word === 'WITH') {
       return readInsert(text, reader);
     }
     if (token.word === 'OUTFILE' && previous?.word === 'INTO') {
@@ -166,9 +166,11 @@ function readInsert(text: string, reader: Generator<Token, undefined>): Statemen
   let fileAt: number | undefined;
   let previous: Token | undefined;
   let named = false;
+  let selects = false;
+  let end = 0;
   for (const token of reader) {
     const { word } = token;
-    const behindName = named && token.depth === 0;
+    const behindName = named && token.depth === 0 && !selects;
     if (token.kind === ';' && token.depth === 0) {
       refuseMore(reader);
       break;
@@ -180,7 +182,6 @@ function readInsert(text: string, reader: Generator<Token, undefined>): Statemen
         'UNKNOWN_TYPE_OF_QUERY',
       );
     }
-    if (behindName && (word === 'SELECT' || word === 'WITH' || word === 'WATCH')) break;
     if (behindName && word === 'SETTINGS') fileAt ??= token.start;
     if (behindName && word === 'VALUES') {
       fileAt ??= token.start;
@@ -205,11 +206,12 @@ function readInsert(text: string, reader: Generator<Token, undefined>): Statemen
         rowsAt,
       };
     }
+    if (behindName) selects = word === 'SELECT' || word === 'WITH' || word === 'WATCH';
     if (!named) named = endsName(token, previous);
     previous = token;
+    end = token.end;
   }
-  for (const token of reader) if (token.kind === ';' && token.depth === 0) refuseMore(reader);
-  return { kind: 'command', end: endOfCommand(text) };
+  return { kind: 'command', end };
 }
 
 /** Whether `token` is (the last known part of) the table's name, which may itself be a word such as "values". */
@@ -233,11 +235,4 @@ function skipBeforeRows(text: string, start: number): number {
   if (text[at] === '\r') at += 1;
   if (text[at] === '\n') at += 1;
   return at;
-}
-
-/** The command without its closing semicolons. */
-function endOfCommand(text: string): number {
-  let end = 0;
-  for (const token of tokens(text)) if (token.kind !== ';') end = token.end;
-  return end;
 }
