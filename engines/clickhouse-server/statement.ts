@@ -167,10 +167,10 @@ function readInsert(text: string, reader: Generator<Token, undefined>): Statemen
   let previous: Token | undefined;
   let named = false;
   let selects = false;
-  let end = 0;
+  let end = text.trimEnd().length;
   for (const token of reader) {
     const { word } = token;
-    const behindName = named && token.depth === 0 && !selects;
+    const behindName = named && previous?.kind !== '.' && token.depth === 0 && !selects;
     if (token.kind === ';' && token.depth === 0) {
       refuseMore(reader);
       break;

@@ -1,0 +1,100 @@
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { connect } from '@nats-io/transport-node';
+import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { createLogger } from '../core/log.ts';
+import { type Engine, freePort } from './engine.ts';
+import { findNatsServer, startNats } from './nats.ts';
+
+const log = createLogger({ name: 'nats', level: 'silent' });
+let folder: string;
+const engines: Engine[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "afflux it's a "));
+});
+afterEach(async () => {
+  await Promise.all(engines.splice(0).map((engine) => engine.stop()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function start(sync: 'always' | 'interval', port?: number): Promise<Engine> {
+  const engine = await startNats({
+    server: inject('natsServer'),
+    dataDir: join(folder, 'nats'),
+    port: port ?? (await freePort()),
+    sync,
+    log,
+  });
+  engines.push(engine);
+  return engine;
+}
+
+test('keeps acknowledged messages over a kill, and reserves the room that the click stream wants', async () => {
+  const killed = await start('always');
+  const nc = await connect({ servers: killed.url, reconnect: false });
+  const manager = await jetstreamManager(nc);
+  await manager.streams.add({ name: 'S', subjects: ['s'], max_bytes: 32 * 1024 ** 3 });
+  for (let i = 0; i < 20; i++) await jetstream(nc).publish('s', `message ${i}`);
+  process.kill(killed.pid, 'SIGKILL');
+  await killed.exited;
+  const again = await start('always');
+  const nc2 = await connect({ servers: again.url, reconnect: false });
+  const info = await (await jetstreamManager(nc2)).streams.info('S');
+  expect(info.state.messages).toBe(20);
+  await Promise.all([nc.close(), nc2.close()]);
+});
+
+test('fsyncs every message only when asked and able to', async () => {
+  const config = (): string => readFileSync(join(folder, 'nats', 'nats-server.conf'), 'utf8');
+  await (await start('always')).stop();
+  expect(config()).toContain('sync_interval: always');
+  await (await start('interval')).stop();
+  expect(config()).not.toContain('sync_interval');
+});
+
+test('ends a server left over on its folder first, even on the same port', async () => {
+  const leftover = await start('interval');
+  await start('interval', Number(new URL(leftover.url).port));
+  expect((await leftover.exited).code).toBe(0);
+});
+
+function fake(name: string, version: string): string {
+  const path = join(folder, name);
+  mkdirSync(join(path, '..'), { recursive: true });
+  writeFileSync(path, `#!/bin/sh\necho "nats-server: ${version}"\n`);
+  chmodSync(path, 0o755);
+  return path;
+}
+
+test('takes the binary it is told to, and refuses one that is too old', async () => {
+  const good = fake('good', 'v2.9.0');
+  expect(await findNatsServer({ explicit: good, home: folder })).toEqual({
+    binary: good,
+    version: [2, 9, 0],
+  });
+  const old = fake('old', 'v2.8.4');
+  const refused = findNatsServer({ explicit: old, home: folder });
+  await expect(refused).rejects.toMatchObject({ code: 'nats_server_missing' });
+  await expect(refused).rejects.toThrow(/is 2\.8\.4.*NATS_SERVER.*PATH.*go install.*apt-get.*NATS_URL/s);
+  await expect(findNatsServer({ explicit: join(folder, 'none'), home: folder })).rejects.toThrow(
+    'does not run',
+  );
+});
+
+test('says clearly that its port is taken', async () => {
+  const first = await start('interval');
+  const taken = startNats({
+    server: inject('natsServer'),
+    dataDir: join(folder, 'other'),
+    port: Number(new URL(first.url).port),
+    sync: 'interval',
+    log,
+  });
+  await expect(taken).rejects.toMatchObject({
+    code: 'port_unavailable',
+    message: expect.stringContaining('NATS_PORT'),
+  });
+});
