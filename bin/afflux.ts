@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { errorText, OperatingError } from '../core/errors.ts';
 import { SERVICES } from './services.ts';
 
@@ -37,6 +37,51 @@ for (const service of SERVICES) {
     .summary(service.summary)
     .description(service.help)
     .action(async () => (await import('./run-service.ts')).runService(service));
+}
+
+program
+  .command('demo')
+  .summary('play traffic against the running platform and prove that it adds up')
+  .description(
+    `Plays clicks of visitors from many countries, converts a share of them by postback, some of them fraudulently,
+refunds, reviews, confirms and pays, and prints the trail from click to payout. Exit code 1 when it does not add up.`,
+  )
+  .option('--clicks <number>', 'how many clicks to play', parseCount, 20_000)
+  .action(async (options: { clicks: number }) => (await import('./demo/demo.ts')).demo(options));
+
+const payouts = program.command('payouts').summary('pay affiliates').description('Pays affiliates.');
+payouts
+  .command('run')
+  .summary('vest what is due, build the payouts that are due, write the bank’s file')
+  .description(
+    `Makes every commission whose hold has ended available, builds one payout for each active affiliate at or above its
+minimum, and writes them to a CSV file for the bank in AFFLUX_HOME/payouts. Run it daily; running it twice, or two at
+once, pays nobody twice.`,
+  )
+  .action(async () => (await import('./payouts.ts')).runPayoutsNow());
+payouts
+  .command('settle [ids...]')
+  .summary('record that the money of submitted payouts has arrived')
+  .description('Names payouts (pay_1 pay_2 …), or all submitted ones with --all, whose money has arrived.')
+  .option('--all', 'every submitted payout', false)
+  .action(async (ids: string[], options: { all: boolean }) =>
+    (await import('./payouts.ts')).settlePayouts(ids, options),
+  );
+
+program
+  .command('audit')
+  .summary('prove the counts and the books')
+  .description(
+    `Compares, for every node lease, the clicks given out with the rows stored (the gap report), raw rows with rollups,
+the loader with its stream, and proves the ledger from its entries up. Exit code 1 when anything is off.`,
+  )
+  .option('--json', 'print the report as JSON', false)
+  .action(async (options: { json: boolean }) => (await import('./audit.ts')).audit(options));
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (Number.isSafeInteger(count) && count > 0) return count;
+  throw new InvalidArgumentError('must be a whole number above 0.');
 }
 
 try {

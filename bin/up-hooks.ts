@@ -1,7 +1,8 @@
+import { join } from 'node:path';
 import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';
 import { connectLedger } from '../ledger/db.ts';
-import { ensureDemo } from './demo-data.ts';
+import { ensureDemo, readDemo } from './demo/data.ts';
 
 /** What `afflux up` does with its stores once they are migrated, before any service runs: the demo program. */
 export async function prepareStores(options: { config: Config; log: Logger }): Promise<void> {
@@ -15,7 +16,18 @@ export async function prepareStores(options: { config: Config; log: Logger }): P
   }
 }
 
-/** Lines that `afflux up` prints under its table. */
-export async function firstSteps(_options: { config: Config }): Promise<string[]> {
-  return [];
+/** Lines that `afflux up` prints under its table: from a click to a commission, with the demo's link and keys. */
+export async function firstSteps({ config }: { config: Config }): Promise<string[]> {
+  const demo = await readDemo(join(config.home, 'demo.json'));
+  const link = demo?.links.find(({ code }) => code === 'ann-summer');
+  if (!demo || !link) return [];
+  const api = `http://localhost:${config.apiPort}`;
+  return [
+    'From a click to a commission (a click counts within two seconds, its commission follows at once):',
+    `  CLICK=$(curl -s -o /dev/null -w '%{redirect_url}' '${link.url}?sub1=hello' | sed 's/.*click_id=//')`,
+    `  curl -s "${api}/postback?key=${demo.keys.advertiser}&order_id=order-$RANDOM&amount=120.00&currency=${demo.program.currency}&click_id=$CLICK"`,
+    `  sleep 3; curl -s -H 'Authorization: Bearer ${demo.keys.affiliate}' ${api}/v1/commissions`,
+    '',
+    `More keys and links: ${join(config.home, 'demo.json')}. Traffic with everything: npm run demo`,
+  ];
 }

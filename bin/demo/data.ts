@@ -1,13 +1,13 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Config } from '../core/config.ts';
-import { type Affiliate, createAffiliate } from '../ledger/affiliates.ts';
-import { createApiKey, type Role } from '../ledger/api-keys.ts';
-import { type Campaign, createCampaign } from '../ledger/campaigns.ts';
-import { inTransaction, type Ledger, type LedgerTransaction } from '../ledger/db.ts';
-import { createLink } from '../ledger/links.ts';
-import { createProgram, listPrograms } from '../ledger/programs.ts';
-import { setTerms } from '../ledger/terms.ts';
+import type { Config } from '../../core/config.ts';
+import { type Affiliate, createAffiliate } from '../../ledger/affiliates.ts';
+import { createApiKey, type Role } from '../../ledger/api-keys.ts';
+import { type Campaign, createCampaign } from '../../ledger/campaigns.ts';
+import { inTransaction, type Ledger, type LedgerTransaction } from '../../ledger/db.ts';
+import { createLink } from '../../ledger/links.ts';
+import { createProgram, listPrograms } from '../../ledger/programs.ts';
+import { setTerms } from '../../ledger/terms.ts';
 
 /** What the first start creates, as written to `$AFFLUX_HOME/demo.json`: ids, link codes and API keys. */
 export interface Demo {

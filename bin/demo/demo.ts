@@ -1,0 +1,242 @@
+import { join } from 'node:path';
+import { createClickIdCodec } from '../../core/click-id.ts';
+import type { Config } from '../../core/config.ts';
+import { OperatingError } from '../../core/errors.ts';
+import { createNetworkMatcher, parseIp } from '../../core/ip.ts';
+import { createLogger } from '../../core/log.ts';
+import { formatAmount } from '../../core/money.ts';
+import type { Running } from '../../core/service.ts';
+import { countConversions, countPayouts, sumCommissions } from '../../ledger/counts.ts';
+import { connectLedger } from '../../ledger/db.ts';
+import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
+import { lookupClicks, MAX_LOOKUP_IDENTITIES } from '../../warehouse/lookups.ts';
+import { readWatermark } from '../../warehouse/watermark.ts';
+import { runAudit } from '../audit.ts';
+import { readConfig } from '../environment.ts';
+import { SERVICES, serviceUrl } from '../services.ts';
+import { renderTable } from '../table.ts';
+import { type PlayedClicks, playClicks } from './clicks.ts';
+import { type Demo, readDemo } from './data.ts';
+import { createHttpClient, type HttpClient } from './http.ts';
+import { listRun, playMoney } from './money.ts';
+import { playOrders } from './orders.ts';
+
+/** Longest wait for the platform to count and to decide what was played. */
+const SETTLE_TIMEOUT_MS = 120_000;
+const POLL_MS = 250;
+
+/**
+ * `afflux demo`: plays traffic against the running platform, pays for it, prints the trail from click to payout, and
+ * sets exit code 1 when any of it does not add up.
+ */
+export async function demo(options: { clicks: number }): Promise<void> {
+  const config = readConfig();
+  const http = createHttpClient();
+  const known = await readDemo(join(config.home, 'demo.json'));
+  if (!known) {
+    throw new OperatingError(
+      'no_demo',
+      `there is no demo program in ${config.home}: start the platform with "npm start" on an empty AFFLUX_HOME first`,
+    );
+  }
+  await requireReady(http, config);
+  const door = await openDoor(config);
+  try {
+    const trail = await play({ config, http, demo: known, collectorUrl: door.url, clicks: options.clicks });
+    process.stdout.write(`${trail.text}\n`);
+    if (trail.faults.length > 0) {
+      process.stderr.write(
+        `\nIT DOES NOT ADD UP:\n${trail.faults.map((fault) => `  ${fault}`).join('\n')}\n`,
+      );
+      process.exitCode = 1;
+    }
+  } finally {
+    http.close();
+    await door.stop();
+  }
+}
+
+async function requireReady(http: HttpClient, config: Config): Promise<void> {
+  for (const service of SERVICES) {
+    const url = serviceUrl(service, config);
+    const answer = await http.get(`${url}/readyz`).catch(() => undefined);
+    if (answer?.status === 200) continue;
+    throw new OperatingError(
+      'not_ready',
+      `the ${service.name} at ${url} ${answer ? `is not ready: ${answer.body.trim()}` : 'does not answer'}. Start the platform with "npm start"`,
+    );
+  }
+}
+
+/**
+ * The demo's visitors come from all over the world, but every request of this process comes from this machine, and the
+ * platform's collector rightly believes no X-Forwarded-For unless it was told to. So unless loopback is a trusted proxy,
+ * the demo plays through a collector of its own that trusts it: the same code, the same stream, a lease of its own.
+ */
+async function openDoor(config: Config): Promise<{ url: string } & Running> {
+  const loopback = parseIp('127.0.0.1');
+  if (loopback && createNetworkMatcher(config.trustedProxies)(loopback)) {
+    const [collector] = SERVICES;
+    if (!collector) throw new Error('there is no collector service');
+    return { url: serviceUrl(collector, config), stop: async () => undefined };
+  }
+  const { startCollector } = await import('../../collector/main.ts');
+  const { freePort } = await import('../../engines/engine.ts');
+  const port = await freePort();
+  const running = await startCollector({
+    config: {
+      ...config,
+      home: join(config.home, 'demo'),
+      host: '127.0.0.1',
+      collectorPort: port,
+      trustedProxies: ['127.0.0.1'],
+    },
+    log: createLogger({ name: 'demo-collector', level: 'error' }),
+  });
+  const url = `http://127.0.0.1:${port}`;
+  await until(
+    'the demo’s collector to load its links',
+    async () => (await fetch(`${url}/readyz`)).status === 200,
+  );
+  return { url, stop: running.stop };
+}
+
+async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + SETTLE_TIMEOUT_MS;
+  while (!(await condition())) {
+    if (Date.now() > deadline)
+      throw new OperatingError('timeout', `waited ${SETTLE_TIMEOUT_MS} ms for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+interface Trail {
+  readonly text: string;
+  readonly faults: readonly string[];
+}
+
+async function play(options: {
+  config: Config;
+  http: HttpClient;
+  demo: Demo;
+  collectorUrl: string;
+  clicks: number;
+}): Promise<Trail> {
+  const { config, http, demo: known, collectorUrl } = options;
+  const apiUrl = serviceUrl(apiService(), config);
+  const run = `run${Date.now().toString(36)}`;
+  const clicks = await playClicks({ http, collectorUrl, demo: known, count: options.clicks, run });
+  const playedUntil = Date.now();
+  const orders = await playOrders({ http, apiUrl, demo: known, clicks: clicks.redirected, run });
+  process.stderr.write('waiting until every click is counted and every order decided\n');
+  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-demo' });
+  const ledger = await connectLedger({ url: config.databaseUrl, max: 1, name: 'afflux-demo' });
+  try {
+    await until(
+      'the warehouse to be complete',
+      async () => ((await readWatermark(warehouse)) ?? 0) > playedUntil,
+    );
+    const stored = await countStored(warehouse, run, clicks, config);
+    const undecided = ['received', 'awaiting_click'];
+    await until('every order to be decided', async () =>
+      (await listRun({ http, apiUrl, key: known.keys.operator, run })).every(
+        (c) => !undecided.includes(c.state),
+      ),
+    );
+    const decided = await listRun({ http, apiUrl, key: known.keys.operator, run });
+    const money = await playMoney({ http, apiUrl, demo: known, orders: orders.orders, run });
+    await until(
+      'the last clicks to be complete',
+      async () => ((await readWatermark(warehouse)) ?? 0) > playedUntil,
+    );
+    const report = await runAudit(config);
+    const { id: programId, currency } = known.program;
+    const faults = [
+      ...expectEqual('redirects', clicks.redirected.length, 'clicks sent', clicks.sent),
+      ...expectEqual('rows in ClickHouse', stored.rows, 'redirects', clicks.redirected.length),
+      ...expectEqual('distinct rows', stored.identities, 'rows in ClickHouse', stored.rows),
+      ...expectEqual('click ids found as rows', stored.found, 'redirects', clicks.redirected.length),
+      ...expectEqual('conversions recorded', decided.length, 'orders sent', orders.orders.length),
+      ...expectEqual('accepted answers', orders.accepted, 'orders sent', orders.orders.length),
+      ...expectEqual('duplicate answers', orders.duplicates, 'orders sent twice', orders.resent),
+      ...report.checks.filter((check) => !check.ok).map((check) => `${check.name}: ${check.detail}`),
+    ];
+    const money_ = (minor: bigint): string => `${formatAmount(minor, currency)} ${currency}`;
+    const text = renderTable([
+      ['clicks sent', `${clicks.sent}`],
+      ['redirects', `${clicks.redirected.length}`],
+      [
+        'rows in ClickHouse',
+        `${stored.rows} (${stored.identities} distinct, ${stored.found} found by the visitors’ click ids)`,
+      ],
+      [
+        'orders sent',
+        `${orders.orders.length}, ${orders.resent} of them twice: ${orders.accepted} accepted, ${orders.duplicates} duplicates`,
+      ],
+      ['decided', summary(decided)],
+      [
+        'then',
+        `${money.refundsBeforePayout} refunded, ${money.approved} approved and ${money.rejected} rejected in review, ${money.confirmed} confirmed, ${money.payouts} payouts paid, ${money.refundsAfterPayout} refunded after payment`,
+      ],
+      ...(await countConversions(ledger, { programId })).map((row) => [
+        `conversions ${row.state}`,
+        `${row.conversions} (${row.status}), orders of ${money_(row.amountMinor)}`,
+      ]),
+      ...(await sumCommissions(ledger, { programId })).map((row) => [
+        `commissions level ${row.level}`,
+        `${row.commissions}: earned ${money_(row.earnedMinor)}, reversed ${money_(row.reversedMinor)}`,
+      ]),
+      ...(await countPayouts(ledger, { programId })).map((row) => [
+        `payouts ${row.state}`,
+        `${row.payouts}, ${money_(row.amountMinor)}`,
+      ]),
+      ...report.checks.map((check) => [`${check.ok ? 'ok' : 'OFF'}: ${check.name}`, check.detail]),
+      ['complete to', report.complete_to ?? 'nothing'],
+    ]);
+    const heading = faults.length === 0 ? 'The trail, from click to payout. It adds up:' : 'The trail:';
+    return { text: `\n${heading}\n${text}`, faults };
+  } finally {
+    await Promise.all([warehouse.close(), ledger.end()]);
+  }
+}
+
+function apiService(): (typeof SERVICES)[number] {
+  const api = SERVICES.find((service) => service.name === 'api');
+  if (!api) throw new Error('there is no API service');
+  return api;
+}
+
+/** How many rows the run left, and how many of the visitors' click ids are the id of a stored row. */
+async function countStored(
+  warehouse: Warehouse,
+  run: string,
+  clicks: PlayedClicks,
+  config: Config,
+): Promise<{ rows: number; identities: number; found: number }> {
+  const { rows } = await warehouse.query<{ stored: string; identities: string }>(
+    'SELECT count() AS stored, uniqExact(ts, node, seq) AS identities FROM clicks WHERE sub5 = {run:String}',
+    { run },
+  );
+  const codec = createClickIdCodec(config.clickKeys);
+  const identities = clicks.redirected
+    .map((click) => codec.decode(click.clickId))
+    .filter((id) => id !== undefined);
+  let found = 0;
+  for (let i = 0; i < identities.length; i += MAX_LOOKUP_IDENTITIES) {
+    found += (await lookupClicks(warehouse, identities.slice(i, i + MAX_LOOKUP_IDENTITIES))).clicks.length;
+  }
+  return { rows: Number(rows[0]?.stored ?? 0), identities: Number(rows[0]?.identities ?? 0), found };
+}
+
+function expectEqual(what: string, actual: number, reference: string, expected: number): string[] {
+  return actual === expected ? [] : [`${what}: ${actual}, but ${reference}: ${expected}`];
+}
+
+function summary(conversions: readonly { state: string; reason: string | null }[]): string {
+  const counts = new Map<string, number>();
+  for (const { state, reason } of conversions) {
+    const key = reason === null ? state : `${state} (${reason})`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return [...counts].map(([key, count]) => `${count} ${key}`).join(', ');
+}

@@ -1,0 +1,103 @@
+import { randomInt } from 'node:crypto';
+import type { PlayedClick } from './clicks.ts';
+import { pick } from './clicks.ts';
+import type { Demo } from './data.ts';
+import { type HttpClient, inParallel } from './http.ts';
+import { createProgress } from './progress.ts';
+
+/** An order as the shop reports it. */
+export interface PlayedOrder {
+  readonly orderId: string;
+  readonly amountMinor: number;
+  readonly kind: 'ordinary' | 'self_referral' | 'same_ip' | 'forged_click' | 'no_click';
+}
+
+export interface PlayedOrders {
+  readonly orders: readonly PlayedOrder[];
+  readonly accepted: number;
+  /** Postbacks sent twice that were answered as duplicates. */
+  readonly duplicates: number;
+  readonly resent: number;
+}
+
+const WIDTH = 32;
+/** Orders for a hundred clicks. */
+const CONVERSION_PERCENT = 2.5;
+const SELF_REFERRALS = 5;
+/** More than ten conversions of one address within an hour are reviewed. */
+const SAME_IP_ORDERS = 14;
+const FORGED = 5;
+const WITHOUT_CLICK = 5;
+/** One shop in twenty retries a postback it already sent. */
+const RESENT_PERCENT = 5;
+const SMALLEST_ORDER_MINOR = 900;
+const LARGEST_ORDER_MINOR = 40_000;
+
+/** Converts a share of the clicks by postback, honestly and otherwise. */
+export async function playOrders(options: {
+  http: HttpClient;
+  apiUrl: string;
+  demo: Demo;
+  clicks: readonly PlayedClick[];
+  run: string;
+}): Promise<PlayedOrders> {
+  const { http, apiUrl, demo, clicks, run } = options;
+  const orders: PlayedOrder[] = [];
+  const postbacks: Record<string, string>[] = [];
+
+  function add(kind: PlayedOrder['kind'], extra: Record<string, string>): void {
+    const orderId = `${run}-${orders.length + 1}`;
+    const amountMinor = drawAmount();
+    orders.push({ orderId, amountMinor, kind });
+    postbacks.push({
+      order_id: orderId,
+      amount: decimal(amountMinor),
+      currency: demo.program.currency,
+      ...extra,
+    });
+  }
+
+  const ordinary = Math.max(1, Math.round((clicks.length * CONVERSION_PERCENT) / 100));
+  for (let i = 0; i < ordinary; i++) {
+    add('ordinary', { click_id: pick(clicks).clickId, customer_id: `customer-${run}-${i}` });
+  }
+  for (let i = 0; i < SELF_REFERRALS; i++) {
+    const click = pick(clicks);
+    const owner = demo.affiliates.find((affiliate) => affiliate.id === click.affiliateId);
+    add('self_referral', { click_id: click.clickId, customer_id: owner?.customer_ref ?? '' });
+  }
+  const busy = pick(clicks).clickId;
+  for (let i = 0; i < SAME_IP_ORDERS; i++) add('same_ip', { click_id: busy });
+  for (let i = 0; i < FORGED; i++) add('forged_click', { click_id: 'A'.repeat(22) });
+  for (let i = 0; i < WITHOUT_CLICK; i++) add('no_click', {});
+
+  const again = postbacks.filter(() => randomInt(100) < RESENT_PERCENT);
+  const progress = createProgress('orders', postbacks.length + again.length);
+  const send = async (postback: Record<string, string>): Promise<string> => {
+    const query = new URLSearchParams({ ...postback, key: demo.keys.advertiser });
+    const answer = await http.get(`${apiUrl}/postback?${query}`);
+    progress.advance();
+    if (answer.status !== 200) throw new Error(`a postback was answered ${answer.status}: ${answer.body}`);
+    return (JSON.parse(answer.body) as { status: string }).status;
+  };
+  const first = await inParallel(postbacks, WIDTH, send);
+  const second = await inParallel(again, WIDTH, send);
+  progress.done();
+  return {
+    orders,
+    accepted: first.filter((status) => status === 'accepted').length,
+    duplicates: second.filter((status) => status === 'duplicate').length,
+    resent: again.length,
+  };
+}
+
+/** Small orders are common, large ones rare. */
+function drawAmount(): number {
+  const draw = (randomInt(1_000_000) / 1_000_000) ** 3;
+  return Math.round(SMALLEST_ORDER_MINOR + draw * (LARGEST_ORDER_MINOR - SMALLEST_ORDER_MINOR));
+}
+
+/** Minor units of a currency with two digits as a decimal. */
+export function decimal(amountMinor: number): string {
+  return `${Math.floor(amountMinor / 100)}.${String(amountMinor % 100).padStart(2, '0')}`;
+}
