@@ -1,6 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { type ClickHouseClient, ClickHouseError, createClient } from '@clickhouse/client';
+import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import { errorText, OperatingError } from '../core/errors.ts';
 
 /** Values bound to `{name:Type}` in a query. */
@@ -48,6 +48,8 @@ export async function connectWarehouse(options: { url: string; name: string }): 
     password: target.password,
     application: options.name,
     request_timeout: REQUEST_TIMEOUT_MS,
+    // Every error is thrown to the caller, who logs it where it matters.
+    log: { level: ClickHouseLogLevel.OFF },
   };
   const { database } = target;
   const bootstrap = createClient(common);
@@ -87,6 +89,11 @@ export async function connectWarehouse(options: { url: string; name: string }): 
     insertBytes: (insert) => translated(target.origin, () => postBytes(target, insert)),
     close: () => client.close(),
   };
+}
+
+/** A time (Unix milliseconds) as a DateTime64(3, 'UTC') column takes it in {@link Warehouse.insertRows}. */
+export function timeText(ms: number): string {
+  return new Date(ms).toISOString().replace('T', ' ').replace('Z', '');
 }
 
 interface Target {

@@ -39,15 +39,20 @@ export function createLoaderStore(options: { bucket: KV; shard: number }) {
     return next;
   }
 
+  async function get<T>(key: string): Promise<Versioned<T | undefined>> {
+    const entry = await bucket.get(key);
+    // A deleted key leaves an entry behind; creating it anew takes care of that one.
+    return entry?.operation === 'PUT'
+      ? { value: entry.json<T>(), revision: entry.revision }
+      : { value: undefined, revision: 0 };
+  }
+
   return {
     /** The plan is read first: a mark read later can only have passed it, never fallen behind it. */
     async read(): Promise<LoaderState> {
-      const plan = await bucket.get(planKey);
-      const mark = await bucket.get(markKey);
-      return {
-        plan: { value: plan?.json<Plan>(), revision: plan?.revision ?? 0 },
-        mark: { value: mark ? parseMark(mark.json<StoredMark>()) : undefined, revision: mark?.revision ?? 0 },
-      };
+      const plan = await get<Plan>(planKey);
+      const { value, revision } = await get<StoredMark>(markKey);
+      return { plan, mark: { value: value && { ...value, taken: new Map(value.taken) }, revision } };
     },
     /** @throws OperatingError `loader_superseded` when another loader was first. */
     recordPlan: (plan: Plan, revision: number): Promise<number> => set(planKey, plan, revision),
@@ -58,7 +63,3 @@ export function createLoaderStore(options: { bucket: KV; shard: number }) {
 }
 
 export type LoaderStore = ReturnType<typeof createLoaderStore>;
-
-function parseMark(stored: StoredMark): Mark {
-  return { ...stored, taken: new Map(stored.taken) };
-}

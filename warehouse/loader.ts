@@ -147,6 +147,7 @@ export function createLoader(options: LoaderOptions) {
     }
     await step('inserted');
     const markRevision = await store.advanceMark(block.markAfter, position.markRevision);
+    failures = 0;
     metrics.rows.inc(block.plan.rows);
     metrics.blocks.inc();
     log.debug({ plan: block.plan.token, rows: block.plan.rows }, 'block loaded');

@@ -5,7 +5,7 @@ import { clickColumnsDdl } from '../core/click-record.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { fromProject } from '../core/paths.ts';
-import type { Warehouse } from './client.ts';
+import { timeText, type Warehouse } from './client.ts';
 
 /**
  * Migrations are `migrations/NNNN_name.sql`: forward-only, one idempotent statement each. ClickHouse has no
@@ -83,7 +83,7 @@ export async function migrateWarehouse(options: {
       );
     }
     await apply(warehouse, migration);
-    log.info({ migration: migration.number, name: migration.name }, 'warehouse migration applied');
+    log.info({ number: migration.number, migration: migration.name }, 'warehouse migration applied');
     applied++;
   }
   return { applied };
@@ -99,7 +99,7 @@ async function readApplied(warehouse: Warehouse): Promise<Map<number, string>> {
 async function apply(warehouse: Warehouse, migration: Migration): Promise<void> {
   await retried(() => warehouse.command(migration.sql));
   const { number, name, checksum } = migration;
-  await warehouse.insertRows('migrations', [{ number, name, checksum, applied_at: Date.now() / 1000 }]);
+  await warehouse.insertRows('migrations', [{ number, name, checksum, applied_at: timeText(Date.now()) }]);
 }
 
 async function retried(statement: () => Promise<void>): Promise<void> {

@@ -48,7 +48,8 @@ export async function openReader(options: {
     },
     async close() {
       pending?.catch(() => undefined);
-      await messages.close();
+      // Not `close()`: it waits for somebody to read what was fetched ahead.
+      messages.stop();
       await consumer.delete().catch(() => undefined);
     },
   };

@@ -1,6 +1,6 @@
 import type { KV } from '@nats-io/kv';
 import { type Lease, listLeases } from '../core/lease.ts';
-import type { Warehouse } from './client.ts';
+import { timeText, type Warehouse } from './client.ts';
 
 /** How far the clocks of collectors and loader may differ: NTP keeps machines within a fraction of it. */
 export const CLOCK_SKEW_BOUND_MS = 500;
@@ -51,7 +51,7 @@ export function createWatermarkWriter(options: {
       waiting = undefined;
       if (completeTo <= published) return;
       await warehouse.insertRows('watermarks', [
-        { shard, complete_to: completeTo / 1_000, stream_seq: streamSeq, updated_at: now() / 1_000 },
+        { shard, complete_to: timeText(completeTo), stream_seq: streamSeq, updated_at: timeText(now()) },
       ]);
       published = completeTo;
     },

@@ -1,0 +1,197 @@
+import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
+import type { KV } from '@nats-io/kv';
+import { headers as createHeaders, type NatsConnection } from '@nats-io/transport-node';
+import { Registry } from 'prom-client';
+import { CLICK_RECORD_VERSION, type ClickRecord, encodeClick } from '../../core/click-record.ts';
+import { createLogger } from '../../core/log.ts';
+import {
+  BatchHeader,
+  batchMessageId,
+  clicksSubject,
+  connectNats,
+  ensureStreams,
+  LEASES_BUCKET,
+  LOADER_BUCKET,
+  openBucket,
+} from '../../core/stream.ts';
+import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
+import { createLoader, type LoaderOptions } from '../../warehouse/loader.ts';
+import { createLoaderMetrics, type LoaderMetrics } from '../../warehouse/loader-metrics.ts';
+import { migrateWarehouse } from '../../warehouse/migrate.ts';
+import { freshClickHouseDatabase, startTestNats } from './engines.ts';
+
+export const quietLog = createLogger({ name: 'test', level: 'silent' });
+
+/** A click of 2026-11-22 12:00:00 UTC and `seq` milliseconds, with something in every column. */
+export function clickRecord(given: Partial<ClickRecord> = {}): ClickRecord {
+  const seq = given.seq ?? 0;
+  return {
+    ts: Date.UTC(2026, 10, 22, 12) + seq,
+    node: 0,
+    seq,
+    program_id: 1,
+    campaign_id: 1 + (seq % 3),
+    affiliate_id: 10 + (seq % 2),
+    link_id: 100 + (seq % 6),
+    ip: Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 203, 0, 113, seq % 256]),
+    flags: seq % 10 === 0 ? 1 : 0,
+    fingerprint: BigInt(1_000 + (seq % 50)),
+    user_agent: 'Mozilla/5.0',
+    device: seq % 4 === 0 ? 'mobile' : 'desktop',
+    os: 'Linux',
+    browser: 'Firefox',
+    language: 'en-GB',
+    referrer: 'https://www.example.com/page',
+    sub1: 's1',
+    sub2: '',
+    sub3: '',
+    sub4: '',
+    sub5: '',
+    utm_source: 'news',
+    utm_medium: '',
+    utm_campaign: '',
+    utm_term: '',
+    utm_content: '',
+    query: '',
+    ...given,
+  };
+}
+
+/** Clicks `firstSeq …` of one lease. */
+export function clickRecords(
+  node: number,
+  firstSeq: number,
+  count: number,
+  given: Partial<ClickRecord> = {},
+): ClickRecord[] {
+  return Array.from({ length: count }, (_, i) => clickRecord({ node, seq: firstSeq + i, ...given }));
+}
+
+export function encodeClicks(records: readonly ClickRecord[]): Buffer {
+  return Buffer.concat(records.map(encodeClick));
+}
+
+/** A database of the caller's own, migrated. */
+export async function freshWarehouse(): Promise<Warehouse & { url: string; drop(): Promise<void> }> {
+  const { url, drop } = await freshClickHouseDatabase();
+  const warehouse = await connectWarehouse({ url, name: 'test' });
+  await migrateWarehouse({ warehouse, log: quietLog });
+  return {
+    ...warehouse,
+    url,
+    async drop() {
+      await warehouse.close();
+      await drop();
+    },
+  };
+}
+
+export interface Pipeline {
+  readonly warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
+  readonly natsUrl: string;
+  readonly nc: NatsConnection;
+  readonly js: JetStreamClient;
+  readonly manager: JetStreamManager;
+  readonly loaderBucket: KV;
+  readonly leasesBucket: KV;
+  readonly metrics: LoaderMetrics;
+  readonly registry: Registry;
+  /** Publishes records of one lease as a collector does; without its message id if `again`. */
+  publish(records: readonly ClickRecord[], how?: { again?: boolean }): Promise<void>;
+  /** Publishes any bytes and headers to the clicks subject. */
+  publishRaw(data: Buffer, headers: Readonly<Record<string, string>>): Promise<void>;
+  loader(given?: Pick<LoaderOptions, 'onStep'>): ReturnType<typeof createLoader>;
+  counts(): Promise<ClickCounts>;
+  stop(): Promise<void>;
+}
+
+export interface ClickCounts {
+  readonly clicks: number;
+  readonly distinct: number;
+  readonly rolledUp: number;
+  readonly rolledUpValid: number;
+}
+
+/** The headers of a batch as a collector writes them. */
+export function batchHeaders(node: number, firstSeq: number, rows: number): Record<string, string> {
+  return {
+    [BatchHeader.version]: String(CLICK_RECORD_VERSION),
+    [BatchHeader.node]: String(node),
+    [BatchHeader.firstSeq]: String(firstSeq),
+    [BatchHeader.rows]: String(rows),
+  };
+}
+
+/** An empty warehouse and stream of the caller's own. */
+export async function startPipeline(): Promise<Pipeline> {
+  const warehouse = await freshWarehouse();
+  const nats = await startTestNats();
+  const nc = await connectNats({ url: nats.url, name: 'test' });
+  const manager = await ensureStreams(nc);
+  const js = manager.jetstream();
+  const loaderBucket = await openBucket(nc, LOADER_BUCKET);
+  const leasesBucket = await openBucket(nc, LEASES_BUCKET);
+  const registry = new Registry();
+  const metrics = createLoaderMetrics(registry);
+
+  async function publishRaw(
+    data: Buffer,
+    given: Readonly<Record<string, string>>,
+    msgID = '',
+  ): Promise<void> {
+    const headers = createHeaders();
+    for (const [name, value] of Object.entries(given)) headers.set(name, value);
+    await js.publish(clicksSubject(0), data, { headers, ...(msgID ? { msgID } : {}) });
+  }
+
+  return {
+    warehouse,
+    natsUrl: nats.url,
+    nc,
+    js,
+    manager,
+    loaderBucket,
+    leasesBucket,
+    metrics,
+    registry,
+    async publish(records, how = {}) {
+      const { node = 0, seq = 0 } = records[0] ?? {};
+      const headers = batchHeaders(node, seq, records.length);
+      await publishRaw(encodeClicks(records), headers, how.again ? '' : batchMessageId(node, seq));
+    },
+    publishRaw: (data, headers) => publishRaw(data, headers),
+    loader: (given = {}) =>
+      createLoader({
+        warehouse,
+        nc,
+        manager,
+        loaderBucket,
+        leasesBucket,
+        shard: 0,
+        log: quietLog,
+        metrics,
+        ...given,
+      }),
+    counts: () => clickCounts(warehouse),
+    async stop() {
+      await nc.close();
+      await Promise.all([nats.stop(), warehouse.drop()]);
+    },
+  };
+}
+
+/** What the table and its rollup hold. */
+export async function clickCounts(warehouse: Warehouse): Promise<ClickCounts> {
+  const { rows } = await warehouse.query<Record<keyof ClickCounts, string>>(
+    `SELECT count() AS clicks, uniqExact(ts, node, seq) AS distinct,
+       (SELECT sum(clicks) FROM clicks_hourly) AS rolledUp,
+       (SELECT sum(valid_clicks) FROM clicks_hourly) AS rolledUpValid
+     FROM clicks`,
+  );
+  return {
+    clicks: Number(rows[0]?.clicks),
+    distinct: Number(rows[0]?.distinct),
+    rolledUp: Number(rows[0]?.rolledUp),
+    rolledUpValid: Number(rows[0]?.rolledUpValid),
+  };
+}
