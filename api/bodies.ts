@@ -19,7 +19,7 @@ export function installJsonBodies(app: ApiServer): void {
       const text = decodeUtf8(body);
       return await new Promise((resolve, reject) => {
         parseJson(request, text, (error, value) => {
-          if (error) reject(malformedBody('the body is not valid JSON', error));
+          if (error) reject(malformedBody('the body is not valid JSON'));
           else resolve(value);
         });
       });
@@ -49,11 +49,11 @@ export function parseForm(text: string): Record<string, string | string[]> {
 function decodeUtf8(bytes: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (error) {
-    throw malformedBody('the body is not valid UTF-8', error);
+  } catch {
+    throw malformedBody('the body is not valid UTF-8');
   }
 }
 
-function malformedBody(detail: string, cause: unknown): Problem {
-  return new Problem('malformed_body', { detail: `${detail}: ${(cause as Error).message}` });
+function malformedBody(detail: string): Problem {
+  return new Problem('malformed_body', { detail });
 }

@@ -6,11 +6,12 @@ import type { ApiMetrics } from './metrics.ts';
 import { PROBLEM_MEDIA_TYPE, PROBLEMS, Problem, type ProblemCode, problemBody } from './problems.ts';
 import { translateError } from './translate-error.ts';
 
-/** Answers everything that goes wrong, wherever it does, as a problem; counts it and logs it by the table. */
-export function installErrorHandling(app: ApiServer, { metrics }: { metrics: ApiMetrics }): void {
-  const allowedMethods = recordMethods(app);
+export type AnswerProblem = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
 
-  function answer(problem: Problem, request: FastifyRequest, reply: FastifyReply): void {
+/** Answers anything thrown as a problem; counts it, and logs by the table what had a cause. */
+export function createProblemAnswer({ metrics }: { metrics: ApiMetrics }): AnswerProblem {
+  return (error, request, reply) => {
+    const problem = translateError(error);
     const { status, level } = PROBLEMS[problem.code];
     metrics.countProblem(problem.code);
     if (problem.cause !== undefined) {
@@ -19,16 +20,19 @@ export function installErrorHandling(app: ApiServer, { metrics }: { metrics: Api
     }
     reply.code(status).headers(problem.headers).type(PROBLEM_MEDIA_TYPE);
     reply.send(JSON.stringify(problemBody(problem, request.id)));
-  }
+  };
+}
 
-  app.setErrorHandler((error, request, reply) => answer(translateError(error), request, reply));
-
+/** Routes everything that goes wrong, wherever it does, to `answer`. To be called before any route is added. */
+export function installErrorHandling(app: ApiServer, answer: AnswerProblem): void {
+  const allowedMethods = recordMethods(app);
+  app.setErrorHandler(answer);
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0] ?? '';
     const methods = allowedMethods(path);
     const problem =
       methods.length === 0
-        ? new Problem('route_not_found', { detail: `there is no route for this path; see /openapi.json` })
+        ? new Problem('route_not_found', { detail: 'there is no route for this path; see /openapi.json' })
         : new Problem('method_not_allowed', {
             detail: `this path answers ${methods.join(', ')}`,
             headers: { allow: methods.join(', ') },

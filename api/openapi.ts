@@ -35,8 +35,22 @@ export const swaggerOptions: SwaggerOptions = {
     security: [{ bearer: [] }],
   },
   transform: jsonSchemaTransform,
-  transformObject: jsonSchemaTransformObject,
+  transformObject: (document) => withoutUnused(jsonSchemaTransformObject(document)),
 };
+
+type Document = ReturnType<typeof jsonSchemaTransformObject>;
+
+/** Every named schema comes in a variant for requests and one for answers; most are used as one of them only. */
+function withoutUnused(document: Document): Document {
+  if (!('components' in document)) return document;
+  const text = JSON.stringify(document);
+  const schemas = Object.entries(document.components?.schemas ?? {});
+  const used = schemas.filter(([name]) => text.includes(`"#/components/schemas/${name}"`));
+  return {
+    ...document,
+    components: { ...document.components, schemas: Object.fromEntries(used) },
+  } as Document;
+}
 
 /** Problems that any route answers when the server or a database fails. */
 const ALWAYS: readonly ProblemCode[] = ['internal', 'unavailable'];
@@ -49,7 +63,7 @@ export function documentProblems(route: RouteOptions): void {
   const codes = new Set<ProblemCode>([...ALWAYS, ...(config.problems ?? [])]);
   if (config.roles !== 'public') codes.add('unauthorized').add('forbidden');
   if (schema.params || schema.querystring || schema.body) codes.add('invalid_input');
-  if (schema.body) {
+  if (route.method !== 'GET') {
     codes.add('malformed_body').add('body_too_large').add('unsupported_media_type');
   }
   if (config.roles === 'public') schema.security = [];

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import swagger from '@fastify/swagger';
-import Fastify, { type FastifyBaseLogger } from 'fastify';
+import Fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Registry } from 'prom-client';
 import type { Logger } from '../core/log.ts';
 import { installAuthentication } from './authentication.ts';
 import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './bodies.ts';
 import type { ApiContext, ApiServer } from './context.ts';
-import { createClientErrorHandler, installErrorHandling } from './errors.ts';
+import { createClientErrorHandler, createProblemAnswer, installErrorHandling } from './errors.ts';
 import { type ApiMetrics, createApiMetrics } from './metrics.ts';
 import { documentProblems, swaggerOptions } from './openapi.ts';
 import { addAffiliateRoutes } from './routes/affiliates.ts';
@@ -47,22 +47,21 @@ export interface ApiServerOptions extends ApiContext {
 /** Builds the API over connected stores; the caller listens and closes. */
 export async function buildApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const metrics = createApiMetrics(options.metrics);
+  const answer = createProblemAnswer({ metrics });
   const app: ApiServer = Fastify({
     loggerInstance: options.log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    // Fastify's own lines show URLs; installObservation writes one that does not.
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: () => randomUUID(),
-    requestIdLogLabel: 'request_id',
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { querystringParser: parseForm },
     clientErrorHandler: createClientErrorHandler({ metrics }),
-    frameworkErrors: (error) => {
-      throw error;
-    },
+    frameworkErrors: answer,
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(compileValidator);
   app.setSerializerCompiler(serializerCompiler);
-  installErrorHandling(app, { metrics });
+  installErrorHandling(app, answer);
   installJsonBodies(app);
   installObservation(app, metrics);
   installAuthentication(app, options);

@@ -1,16 +1,17 @@
 import postgres from 'postgres';
 import { InputError, OperatingError } from '../core/errors.ts';
+import { MAX_BODY_BYTES } from './bodies.ts';
 import { type FieldFault, Problem, type ProblemCode, RETRY_AFTER_S } from './problems.ts';
 
 /** What Fastify, Node's HTTP parser and the databases throw, as the problem it is answered with. */
 
 /** Fastify's own codes (fastify.dev/docs/latest/Reference/Errors) that are a caller's mistake. */
-const FASTIFY_CODES: Readonly<Record<string, ProblemCode>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: 'body_too_large',
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'malformed_request',
-  FST_ERR_BAD_URL: 'malformed_request',
-  FST_ERR_MAX_LIMIT: 'route_not_found',
+const FASTIFY_CODES: Readonly<Record<string, readonly [ProblemCode, detail: string]>> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: ['body_too_large', `a body may have ${MAX_BODY_BYTES} bytes here`],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_media_type', 'send application/json'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['malformed_request', 'the body has not the length of its header'],
+  FST_ERR_BAD_URL: ['malformed_request', 'the path is not valid percent-encoded UTF-8'],
+  FST_ERR_MAX_LIMIT: ['route_not_found', 'a part of the path is too long'],
 };
 
 /** What the PostgreSQL client throws when the server is away, beside Node's own socket errors. */
@@ -51,7 +52,7 @@ export function translateError(error: unknown): Problem {
   }
   const { code, statusCode } = asFastifyError(error);
   const known = code === undefined ? undefined : FASTIFY_CODES[code];
-  if (known) return new Problem(known, { detail: (error as Error).message });
+  if (known) return new Problem(known[0], { detail: known[1] });
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new Problem('malformed_request', { detail: (error as Error).message });
   }

@@ -23,8 +23,7 @@ function faultsOf(issue: z.core.$ZodIssue, part: string): FieldFault[] {
       message: 'is not known here',
     }));
   }
-  const missing =
-    issue.code === 'invalid_type' && issue.input === undefined && /received undefined/.test(issue.message);
+  const missing = issue.code === 'invalid_type' && /received (undefined|null)$/.test(issue.message);
   return [{ field: fieldName(issue.path, part), message: missing ? 'is required' : issue.message }];
 }
 

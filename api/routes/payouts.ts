@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { inTransaction, type LedgerTransaction } from '../../ledger/db.ts';
+import { runPayouts } from '../../ledger/payout-run.ts';
 import {
   type ClosedPayout,
   failPayout,
@@ -7,7 +8,6 @@ import {
   listPayouts,
   PAYOUT_STATES,
   type Payout,
-  runPayouts,
   settlePayout,
 } from '../../ledger/payouts.ts';
 import type { ApiContext, ApiServer } from '../context.ts';

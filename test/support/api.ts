@@ -1,0 +1,152 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { buildApiServer } from '../../api/server.ts';
+import { createLogger } from '../../core/log.ts';
+import { createAffiliate } from '../../ledger/affiliates.ts';
+import { createApiKey, type Role } from '../../ledger/api-keys.ts';
+import { createCampaign } from '../../ledger/campaigns.ts';
+import { connectLedger, type Ledger } from '../../ledger/db.ts';
+import { createLink } from '../../ledger/links.ts';
+import { migrateLedger } from '../../ledger/migrate.ts';
+import { createBankCsvProvider } from '../../ledger/payout-provider.ts';
+import { createProgram } from '../../ledger/programs.ts';
+import { setTerms } from '../../ledger/terms.ts';
+import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
+import { freshPostgresDatabase } from './engines.ts';
+import { freshWarehouse } from './warehouse.ts';
+
+const quietLog = createLogger({ name: 'test', level: 'silent' });
+
+/** One program with everything a conversion needs, and a key of every role. */
+export interface Tenant {
+  readonly programId: number;
+  readonly campaignId: number;
+  readonly affiliateId: number;
+  readonly otherAffiliateId: number;
+  readonly linkId: number;
+  readonly linkCode: string;
+  readonly keys: Readonly<Record<Role, string>>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  /** The parsed body, as loosely as a test wants it. */
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+export interface ApiCall {
+  readonly key?: string;
+  readonly json?: unknown;
+  readonly form?: string;
+  readonly raw?: Buffer | string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface TestApi {
+  readonly ledger: Ledger;
+  readonly warehouse: Warehouse;
+  readonly url: string;
+  /** What the API has logged, one JSON object a line. */
+  readonly logLines: readonly string[];
+  /** Opens no program: the operator's own people. */
+  readonly operatorKey: string;
+  call(method: string, path: string, call?: ApiCall): Promise<Answer>;
+  tenant(name: string): Promise<Tenant>;
+  stop(): Promise<void>;
+}
+
+/**
+ * The API on a port and databases of its own. `through` may put something between it and the databases, by URL.
+ */
+export async function startTestApi(
+  through: (url: string) => Promise<string> = async (url) => url,
+): Promise<TestApi> {
+  const [database, clickhouse] = await Promise.all([freshPostgresDatabase(), freshWarehouse()]);
+  await migrateLedger({ url: database.url, log: quietLog });
+  const ledger = await connectLedger({ url: await through(database.url), max: 8, name: 'test-api' });
+  const warehouse = await connectWarehouse({ url: await through(clickhouse.url), name: 'test-api' });
+  const logLines: string[] = [];
+  const folder = mkdtempSync(join(tmpdir(), 'afflux-api-'));
+  const app = await buildApiServer({
+    ledger,
+    warehouse,
+    payoutProvider: createBankCsvProvider({ folder }),
+    collectorUrl: 'https://go.example',
+    log: pino({ level: 'info' }, { write: (line: string) => logLines.push(line) }),
+    metrics: new Registry(),
+  });
+  const url = await app.listen({ host: '127.0.0.1', port: 0 });
+  const { key } = await createApiKey(ledger, { role: 'operator', name: 'operator' });
+  return {
+    ledger,
+    warehouse,
+    url,
+    logLines,
+    operatorKey: key,
+    call: (method, path, call = {}) => callApi(url, method, path, call),
+    tenant: (name) => createTenant(ledger, name),
+    async stop() {
+      await app.close();
+      await Promise.all([ledger.end({ timeout: 1 }), warehouse.close()]);
+      await Promise.all([database.drop(), clickhouse.drop()]);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function callApi(url: string, method: string, path: string, call: ApiCall): Promise<Answer> {
+  const { key, json, form, raw } = call;
+  const body = json === undefined ? (form ?? raw) : JSON.stringify(json);
+  const response = await fetch(url + path, {
+    method,
+    headers: {
+      ...(key !== undefined && { authorization: `Bearer ${key}` }),
+      ...(json !== undefined && { 'content-type': 'application/json' }),
+      ...(form !== undefined && { 'content-type': 'application/x-www-form-urlencoded' }),
+      ...call.headers,
+    },
+    ...(body !== undefined && { body }),
+  });
+  const text = await response.text();
+  const isJson = text !== '' && (response.headers.get('content-type')?.includes('json') ?? false);
+  return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : {} };
+}
+
+async function createTenant(ledger: Ledger, name: string): Promise<Tenant> {
+  const program = await createProgram(ledger, { name, currency: 'EUR' });
+  const programId = program.id;
+  await setTerms(ledger, { programId, payoutMinMinor: 0n });
+  const campaign = await createCampaign(ledger, { programId, name });
+  const affiliate = (refCode: string) =>
+    createAffiliate(ledger, { programId, refCode, name, email: `${refCode}@example.com`, status: 'active' });
+  const [first, other] = [await affiliate('first'), await affiliate('other')];
+  const link = await createLink(ledger, {
+    campaignId: campaign.id,
+    affiliateId: first.id,
+    landingUrl: 'https://shop.example/',
+  });
+  const key = async (role: Role): Promise<string> => {
+    const affiliateId = role === 'affiliate' ? first.id : undefined;
+    return (await createApiKey(ledger, { role, name: role, programId, affiliateId })).key;
+  };
+  return {
+    programId,
+    campaignId: campaign.id,
+    affiliateId: first.id,
+    otherAffiliateId: other.id,
+    linkId: link.id,
+    linkCode: link.code,
+    keys: {
+      operator: await key('operator'),
+      finance: await key('finance'),
+      fraud: await key('fraud'),
+      affiliate: await key('affiliate'),
+      advertiser: await key('advertiser'),
+    },
+  };
+}
