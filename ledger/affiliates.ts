@@ -58,7 +58,8 @@ function checkAffiliate(affiliate: AffiliateChanges): void {
   if (affiliate.customerRef) checkText(affiliate.customerRef, 'customer_ref', MAX_NAME_LENGTH);
   if (affiliate.email !== undefined) {
     checkText(affiliate.email, 'email', MAX_EMAIL_LENGTH);
-    if (!/^[^\s@]+@[^\s@]+$/.test(affiliate.email)) throw new InputError('email', 'must be an e-mail address');
+    if (!/^[^\s@]+@[^\s@]+$/.test(affiliate.email))
+      throw new InputError('email', 'must be an e-mail address');
   }
 }
 

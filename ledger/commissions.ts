@@ -1,5 +1,6 @@
-import type { LedgerSql } from './db.ts';
-import type { Page, PageRequest } from './page.ts';
+import { idArray, inTransaction, type Ledger, type LedgerSql, type LedgerTransaction } from './db.ts';
+import { type Journal, postJournals } from './journals.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 
 export const COMMISSION_STATES = [
   'pending',
@@ -22,31 +23,116 @@ export interface Commission {
   readonly level: number;
   readonly termsId: number;
   readonly currency: string;
-  /** As earned; what refunds took back is in `reversedMinor`. */
+  /** As earned. */
   readonly amountMinor: bigint;
+  /** What refunds or a rejection took back in all. */
   readonly reversedMinor: bigint;
+  /** The part of `reversedMinor` taken back as debt, because the money was on its way already. */
+  readonly clawbackMinor: bigint;
   readonly state: CommissionState;
   readonly availableAt: Date;
   readonly createdAt: Date;
 }
 
+export const COMMISSION_COLUMNS = [
+  'id',
+  'conversionId',
+  'programId',
+  'affiliateId',
+  'level',
+  'termsId',
+  'currency',
+  'amountMinor',
+  'reversedMinor',
+  'clawbackMinor',
+  'state',
+  'availableAt',
+  'createdAt',
+];
+
+/** What the commission's accounts hold of it, debt left out: what can be vested, paid, or taken back directly. */
+export function bookedMinor(
+  commission: Pick<Commission, 'amountMinor' | 'reversedMinor' | 'clawbackMinor'>,
+): bigint {
+  return commission.amountMinor - commission.reversedMinor + commission.clawbackMinor;
+}
+
+/** Locks the commissions of a conversion, by id. The conversion itself is locked before. */
+export async function lockCommissions(tx: LedgerTransaction, conversionId: bigint): Promise<Commission[]> {
+  return await tx<Commission[]>`
+    select ${tx(COMMISSION_COLUMNS)} from commissions
+    where conversion_id = ${conversionId} order by id for no key update`;
+}
+
 /** Commissions, the newest first. */
 export async function listCommissions(
-  _sql: LedgerSql,
-  _request: PageRequest<bigint> & {
+  sql: LedgerSql,
+  request: PageRequest<bigint> & {
     programId?: number | undefined;
     affiliateId?: number | undefined;
     conversionId?: bigint | undefined;
     state?: CommissionState | undefined;
   },
 ): Promise<Page<Commission, bigint>> {
-  throw new Error('not built yet');
+  const { after = null, programId = null, affiliateId = null, conversionId = null, state = null } = request;
+  const rows = await sql<Commission[]>`
+    select ${sql(COMMISSION_COLUMNS)} from commissions
+    where (${after}::bigint is null or id < ${after})
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
+      and (${conversionId}::bigint is null or conversion_id = ${conversionId})
+      and (${state}::text is null or state = ${state})
+    order by id desc limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
 }
 
-/** Makes every pending commission whose hold has ended available, `limit` at a time. */
+/** Moves pending commissions that the caller has locked to available. */
+export async function vestCommissions(
+  tx: LedgerTransaction,
+  commissions: readonly Commission[],
+): Promise<void> {
+  const ids = commissions.map(({ id }) => id);
+  await tx`update commissions set state = 'available' where id = any(${idArray(ids)}::bigint[])`;
+  await postJournals(tx, commissions.map(vestingJournal));
+}
+
+function vestingJournal(commission: Commission): Journal {
+  const { id, affiliateId, programId, currency, conversionId } = commission;
+  const amountMinor = bookedMinor(commission);
+  return {
+    key: `vest:${id}`,
+    kind: 'vesting',
+    programId,
+    currency,
+    conversionId,
+    entries: [
+      { affiliateId, account: 'pending', amountMinor: -amountMinor, commissionId: id },
+      { affiliateId, account: 'available', amountMinor, commissionId: id },
+    ],
+  };
+}
+
+/**
+ * Makes every pending commission whose hold has ended available, in transactions of `limit`.
+ * Commissions another process is working on are left to it, or to the next time.
+ */
 export async function vestDue(
-  _sql: LedgerSql,
-  _options: { now: Date; limit: number },
+  ledger: Ledger,
+  options: { now: Date; limit: number; programId?: number | undefined },
 ): Promise<{ vested: number }> {
-  throw new Error('not built yet');
+  const { now, limit, programId = null } = options;
+  let vested = 0;
+  for (;;) {
+    const count = await inTransaction(ledger, async (tx) => {
+      const due = await tx<Commission[]>`
+        select ${tx(COMMISSION_COLUMNS)} from commissions
+        where state = 'pending' and available_at <= ${now}
+          and (${programId}::integer is null or program_id = ${programId})
+        order by available_at, id limit ${limit} for no key update skip locked`;
+      await vestCommissions(tx, due);
+      return due.length;
+    });
+    vested += count;
+    if (count < limit) return { vested };
+  }
 }

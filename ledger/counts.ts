@@ -2,28 +2,38 @@ import type { ConversionState, ConversionStatus } from './conversions.ts';
 import type { LedgerSql } from './db.ts';
 import type { PayoutState } from './payouts.ts';
 
-/** How many conversions are in each state. */
+/** How many conversions of a program are in each state. */
 export async function countConversions(
-  _sql: LedgerSql,
-  _options: { programId: number },
+  sql: LedgerSql,
+  options: { programId: number },
 ): Promise<{ state: ConversionState; status: ConversionStatus; conversions: bigint; amountMinor: bigint }[]> {
-  throw new Error('not built yet');
+  return await sql<
+    { state: ConversionState; status: ConversionStatus; conversions: bigint; amountMinor: bigint }[]
+  >`
+    select state, status, count(*) as conversions, sum(amount_minor)::bigint as amount_minor
+    from reported_conversions where program_id = ${options.programId}
+    group by state, status order by state, status`;
 }
 
-/** What each level earned and gave back. */
+/** What each level of a program earned and gave back. */
 export async function sumCommissions(
-  _sql: LedgerSql,
-  _options: { programId: number },
+  sql: LedgerSql,
+  options: { programId: number },
 ): Promise<{ level: number; commissions: bigint; earnedMinor: bigint; reversedMinor: bigint }[]> {
-  throw new Error('not built yet');
+  return await sql<{ level: number; commissions: bigint; earnedMinor: bigint; reversedMinor: bigint }[]>`
+    select level, count(*) as commissions, sum(amount_minor)::bigint as earned_minor,
+      sum(reversed_minor)::bigint as reversed_minor
+    from commissions where program_id = ${options.programId} group by level order by level`;
 }
 
-/** How many payouts are in each state, and of how much. */
+/** How many payouts of a program are in each state, and of how much. */
 export async function countPayouts(
-  _sql: LedgerSql,
-  _options: { programId: number },
+  sql: LedgerSql,
+  options: { programId: number },
 ): Promise<{ state: PayoutState; payouts: bigint; amountMinor: bigint }[]> {
-  throw new Error('not built yet');
+  return await sql<{ state: PayoutState; payouts: bigint; amountMinor: bigint }[]>`
+    select state, count(*) as payouts, sum(amount_minor)::bigint as amount_minor
+    from payouts where program_id = ${options.programId} group by state order by state`;
 }
 
 /** An affiliate's money by account, minor units; `debtMinor` is what it owes, as a positive number. */
@@ -37,6 +47,15 @@ export interface Balance {
   readonly debtMinor: bigint;
 }
 
-export async function affiliateBalance(_sql: LedgerSql, _affiliateId: number): Promise<Balance | undefined> {
-  throw new Error('not built yet');
+/** Undefined when there is no such affiliate. */
+export async function affiliateBalance(sql: LedgerSql, affiliateId: number): Promise<Balance | undefined> {
+  const [balance] = await sql<Balance[]>`
+    select affiliate_id, currency,
+      sum(balance_minor) filter (where kind = 'pending')::bigint as pending_minor,
+      sum(balance_minor) filter (where kind = 'available')::bigint as available_minor,
+      sum(balance_minor) filter (where kind = 'in_transit')::bigint as in_transit_minor,
+      sum(balance_minor) filter (where kind = 'paid')::bigint as paid_minor,
+      -sum(balance_minor) filter (where kind = 'debt')::bigint as debt_minor
+    from accounts where affiliate_id = ${affiliateId} group by affiliate_id, currency`;
+  return balance;
 }

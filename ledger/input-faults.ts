@@ -46,7 +46,9 @@ function inputFault(error: unknown): InputError | undefined {
   if (known) return new InputError(...known);
   // A check of one column is named after it: affiliates_ref_code_check.
   const prefix = `${error.table_name ?? ''}_`;
-  const column = constraint.startsWith(prefix) ? /^(.+?)_check\d*$/.exec(constraint.slice(prefix.length)) : null;
+  const column = constraint.startsWith(prefix)
+    ? /^(.+?)_check\d*$/.exec(constraint.slice(prefix.length))
+    : null;
   return column?.[1] ? new InputError(column[1], 'is not an allowed value') : undefined;
 }
 

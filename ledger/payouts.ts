@@ -1,6 +1,7 @@
-import type { Ledger, LedgerSql, LedgerTransaction } from './db.ts';
-import type { Page, PageRequest } from './page.ts';
-import type { PayoutProvider } from './payout-provider.ts';
+import { appendAuditLog } from './audit-log.ts';
+import { idArray, type LedgerSql, type LedgerTransaction } from './db.ts';
+import { type Entry, type Journal, postJournals } from './journals.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 
 export const PAYOUT_STATES = [
   'created',
@@ -27,60 +28,178 @@ export interface Payout {
   readonly failure: string | null;
   readonly createdAt: Date;
   readonly submittedAt: Date | null;
+  /** When it was paid or failed. */
   readonly closedAt: Date | null;
 }
 
-/** What a run did; `payouts` are those it handed over. */
-export interface PayoutRun {
-  readonly vested: number;
-  readonly built: number;
-  readonly submitted: number;
-  readonly failed: number;
-  readonly unknown: number;
-  readonly payouts: Payout[];
+export const PAYOUT_COLUMNS = [
+  'id',
+  'programId',
+  'affiliateId',
+  'currency',
+  'amountMinor',
+  'state',
+  'provider',
+  'providerKey',
+  'failure',
+  'createdAt',
+  'submittedAt',
+  'closedAt',
+];
+
+/** One commission paid, or (negative, without a commission) debt netted. */
+export interface PayoutItem {
+  readonly id: bigint;
+  readonly payoutId: bigint;
+  readonly kind: 'commission' | 'debt';
+  readonly commissionId: bigint | null;
+  readonly amountMinor: bigint;
 }
 
-/** Vests what is due, builds the payouts that are due, and hands them to the provider. Safe to run at any time, by anyone. */
-export async function runPayouts(
-  _ledger: Ledger,
-  _options: { now: Date; provider: PayoutProvider; programId?: number | undefined },
-): Promise<PayoutRun> {
-  throw new Error('not built yet');
-}
-
-export type ClosedPayout =
-  | { readonly outcome: 'done'; readonly payout: Payout }
-  | { readonly outcome: 'not_found' }
-  | { readonly outcome: 'wrong_state'; readonly state: PayoutState };
-
-/** The money has arrived: submitted or unknown → paid. */
-export async function settlePayout(
-  _tx: LedgerTransaction,
-  _options: { payoutId: bigint; now: Date; actor: string },
-): Promise<ClosedPayout> {
-  throw new Error('not built yet');
-}
-
-/** The money has not left: submitting, submitted or unknown → failed; its commissions are available again. */
-export async function failPayout(
-  _tx: LedgerTransaction,
-  _options: { payoutId: bigint; now: Date; actor: string; failure: string },
-): Promise<ClosedPayout> {
-  throw new Error('not built yet');
-}
-
-export async function getPayout(_sql: LedgerSql, _id: bigint): Promise<Payout | undefined> {
-  throw new Error('not built yet');
+export async function getPayout(sql: LedgerSql, id: bigint): Promise<Payout | undefined> {
+  const [payout] = await sql<Payout[]>`select ${sql(PAYOUT_COLUMNS)} from payouts where id = ${id}`;
+  return payout;
 }
 
 /** Payouts, the newest first. */
 export async function listPayouts(
-  _sql: LedgerSql,
-  _request: PageRequest<bigint> & {
+  sql: LedgerSql,
+  request: PageRequest<bigint> & {
     programId?: number | undefined;
     affiliateId?: number | undefined;
     state?: PayoutState | undefined;
   },
 ): Promise<Page<Payout, bigint>> {
-  throw new Error('not built yet');
+  const { after = null, programId = null, affiliateId = null, state = null } = request;
+  const rows = await sql<Payout[]>`
+    select ${sql(PAYOUT_COLUMNS)} from payouts
+    where (${after}::bigint is null or id < ${after})
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
+      and (${state}::text is null or state = ${state})
+    order by id desc limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
+}
+
+/** Every item of a payout, by id. */
+export async function listPayoutItems(sql: LedgerSql, payoutId: bigint): Promise<PayoutItem[]> {
+  return await sql<PayoutItem[]>`
+    select id, payout_id, kind, commission_id, amount_minor from payout_items
+    where payout_id = ${payoutId} order by id`;
+}
+
+export type ClosedPayout =
+  | { readonly outcome: 'done'; readonly payout: Payout }
+  | { readonly outcome: 'not_found' }
+  /** The payout is not in a state in which this can be done: nothing was changed. */
+  | { readonly outcome: 'wrong_state'; readonly state: PayoutState };
+
+/** How a payout ends: the states it may end from, and where its money goes. */
+interface Ending {
+  readonly from: readonly PayoutState[];
+  readonly to: PayoutState;
+  readonly commissionState: 'paid' | 'available';
+  readonly journalOf: (payout: Payout, items: readonly PayoutItem[]) => Journal;
+}
+
+const SETTLED: Ending = {
+  from: ['submitted', 'unknown'],
+  to: 'paid',
+  commissionState: 'paid',
+  journalOf: (payout, items) => ({
+    ...journalHead(payout, 'settle', 'payout_settlement'),
+    entries: [
+      ...items.flatMap((item) => move(payout, item, 'in_transit', 'paid')),
+      // The program's side of the same: an expense that was owed has left in cash.
+      { affiliateId: null, account: 'commission_expense', amountMinor: payout.amountMinor },
+      { affiliateId: null, account: 'cash_clearing', amountMinor: -payout.amountMinor },
+    ],
+  }),
+};
+
+const FAILED: Ending = {
+  from: ['submitting', 'submitted', 'unknown'],
+  to: 'failed',
+  commissionState: 'available',
+  journalOf: (payout, items) => ({
+    ...journalHead(payout, 'fail', 'payout_failure'),
+    entries: items.flatMap((item) => move(payout, item, 'in_transit', sourceOf(item))),
+  }),
+};
+
+/** The journal that takes a payout's items out of the accounts they were in. */
+export function buildJournal(payout: Payout, items: readonly PayoutItem[]): Journal {
+  return {
+    ...journalHead(payout, 'build', 'payout_build'),
+    entries: items.flatMap((item) => move(payout, item, sourceOf(item), 'in_transit')),
+  };
+}
+
+function sourceOf({ kind }: PayoutItem): 'available' | 'debt' {
+  return kind === 'commission' ? 'available' : 'debt';
+}
+
+function journalHead<Kind extends Journal['kind']>(payout: Payout, event: string, kind: Kind) {
+  const { id, programId, currency } = payout;
+  return { key: `payout:${id}:${event}`, kind, programId, currency, payoutId: id };
+}
+
+function move(
+  { affiliateId }: Payout,
+  { amountMinor, commissionId }: PayoutItem,
+  from: Entry['account'],
+  to: Entry['account'],
+): Entry[] {
+  const of = commissionId ?? undefined;
+  return [
+    { affiliateId, account: from, amountMinor: -amountMinor, commissionId: of },
+    { affiliateId, account: to, amountMinor, commissionId: of },
+  ];
+}
+
+/** The money has arrived: submitted or unknown → paid. */
+export async function settlePayout(
+  tx: LedgerTransaction,
+  options: { payoutId: bigint; now: Date; actor: string },
+): Promise<ClosedPayout> {
+  return await closePayout(tx, SETTLED, options);
+}
+
+/** The money has not left, and never will: submitting, submitted or unknown → failed; its commissions are available again. */
+export async function failPayout(
+  tx: LedgerTransaction,
+  options: { payoutId: bigint; now: Date; actor: string; failure: string },
+): Promise<ClosedPayout> {
+  return await closePayout(tx, FAILED, options);
+}
+
+async function closePayout(
+  tx: LedgerTransaction,
+  ending: Ending,
+  options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },
+): Promise<ClosedPayout> {
+  const { payoutId, now, actor, failure = null } = options;
+  const items = await listPayoutItems(tx, payoutId);
+  const commissionIds = items.flatMap(({ commissionId }) => (commissionId === null ? [] : [commissionId]));
+  // Commissions before the payout, as everywhere: a refund of one of them waits, or is waited for.
+  await tx`
+    select from commissions where id = any(${idArray(commissionIds)}::bigint[]) order by id for no key update`;
+  const [before] = await tx<Payout[]>`
+    select ${tx(PAYOUT_COLUMNS)} from payouts where id = ${payoutId} for no key update`;
+  if (!before) return { outcome: 'not_found' };
+  if (!ending.from.includes(before.state)) return { outcome: 'wrong_state', state: before.state };
+  const [payout] = await tx<[Payout]>`
+    update payouts set state = ${ending.to}, failure = ${failure}, closed_at = ${now}
+    where id = ${payoutId} returning ${tx(PAYOUT_COLUMNS)}`;
+  await tx`
+    update commissions set state = ${ending.commissionState} where id = any(${idArray(commissionIds)}::bigint[])`;
+  await postJournals(tx, [ending.journalOf(payout, items)]);
+  await appendAuditLog(tx, {
+    actor,
+    action: `payout.${ending.to}`,
+    subject: `pay_${payoutId}`,
+    before: { state: before.state },
+    after: { state: ending.to, failure },
+  });
+  return { outcome: 'done', payout };
 }

@@ -58,7 +58,8 @@ const PROGRAM_COLUMNS = [
 ];
 
 const MAX_NAME_LENGTH = 200;
-const HOST_NAME = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/;
+const HOST_NAME =
+  /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/;
 
 function checkProgram(program: ProgramChanges): void {
   if (program.name !== undefined) checkText(program.name, 'name', MAX_NAME_LENGTH);

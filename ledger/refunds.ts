@@ -1,5 +1,15 @@
-import type { Conversion } from './conversions.ts';
+import { assert, InputError } from '../core/errors.ts';
+import { formatAmount } from '../core/money.ts';
+import { appendAuditLog } from './audit-log.ts';
+import {
+  type Conversion,
+  type ConversionState,
+  findConversionByOrder,
+  getConversion,
+} from './conversions.ts';
 import type { LedgerTransaction } from './db.ts';
+import { checkText } from './input-faults.ts';
+import { reverseRefundedShare, stateAfterRefunds } from './reversals.ts';
 
 export interface Refund {
   readonly id: bigint;
@@ -16,10 +26,66 @@ export type RecordedRefund =
   | { readonly outcome: 'conflict'; readonly refund: Refund; readonly conversion: Conversion }
   | { readonly outcome: 'not_found' };
 
-/** Records a refund once per (order, reference) and takes back its share. @throws InputError naming `amount`. */
+const REFUND_COLUMNS = ['id', 'conversionId', 'refundRef', 'amountMinor', 'receivedAt'];
+const MAX_REF_LENGTH = 200;
+
+/** States with commissions to take back; before a decision the refund waits for it, after a rejection nothing is left. */
+const CREDITED: ReadonlySet<ConversionState> = new Set(['attributed', 'partially_refunded', 'review']);
+
+/**
+ * Records a refund once per (order, reference) and takes back its share at every level. What is still in the hold or
+ * available is reversed; what is in a payout or paid becomes debt, which the affiliate's next payout nets: a refund
+ * is never refused for the moment it comes at.
+ * @throws InputError naming `amount` or `refund_ref`.
+ */
 export async function recordRefund(
-  _tx: LedgerTransaction,
-  _refund: { programId: number; orderId: string; refundRef: string; amountMinor: bigint; actor: string },
+  tx: LedgerTransaction,
+  refund: { programId: number; orderId: string; refundRef: string; amountMinor: bigint; actor: string },
 ): Promise<RecordedRefund> {
-  throw new Error('not built yet');
+  const { refundRef, amountMinor } = refund;
+  checkText(refundRef, 'refund_ref', MAX_REF_LENGTH);
+  if (amountMinor <= 0n) throw new InputError('amount', 'must be more than zero');
+  const [locked] = await tx<{ id: bigint }[]>`
+    select id from conversions where program_id = ${refund.programId} and order_id = ${refund.orderId}
+    for no key update`;
+  if (!locked) return { outcome: 'not_found' };
+  const before = await getConversion(tx, locked.id);
+  assert(before, 'a locked conversion is there');
+  const [known] = await tx<Refund[]>`
+    select ${tx(REFUND_COLUMNS)} from refunds
+    where conversion_id = ${before.id} and refund_ref = ${refundRef}`;
+  if (known) {
+    const outcome = known.amountMinor === amountMinor ? 'duplicate' : 'conflict';
+    return { outcome, refund: known, conversion: before };
+  }
+  const leftMinor = before.amountMinor - before.refundedMinor;
+  if (amountMinor > leftMinor) {
+    throw new InputError(
+      'amount',
+      `must not exceed what is left of the order, ${formatAmount(leftMinor, before.currency)}`,
+    );
+  }
+  const [recorded] = await tx<[Refund]>`
+    insert into refunds (conversion_id, refund_ref, amount_minor)
+    values (${before.id}, ${refundRef}, ${amountMinor}) returning ${tx(REFUND_COLUMNS)}`;
+  await applyRefund(tx, before, amountMinor);
+  await appendAuditLog(tx, {
+    actor: refund.actor,
+    action: 'conversion.refund',
+    subject: `cnv_${before.id}`,
+    before: { state: before.state, refunded: formatAmount(before.refundedMinor, before.currency) },
+    after: { refund_ref: refundRef, amount: formatAmount(amountMinor, before.currency) },
+  });
+  const conversion = await findConversionByOrder(tx, refund);
+  assert(conversion, 'a locked conversion is there');
+  return { outcome: 'recorded', refund: recorded, conversion };
+}
+
+async function applyRefund(tx: LedgerTransaction, before: Conversion, amountMinor: bigint): Promise<void> {
+  const { id, state } = before;
+  const refundedMinor = before.refundedMinor + amountMinor;
+  const credited = CREDITED.has(state);
+  const next = credited ? stateAfterRefunds({ ...before, refundedMinor }) : state;
+  await tx`update conversions set refunded_minor = ${refundedMinor}, state = ${next} where id = ${id}`;
+  if (credited) await reverseRefundedShare(tx, id);
 }

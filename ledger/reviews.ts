@@ -1,5 +1,8 @@
+import { appendAuditLog } from './audit-log.ts';
+import { lockCommissions, vestCommissions } from './commissions.ts';
 import type { ConversionState } from './conversions.ts';
-import type { LedgerTransaction } from './db.ts';
+import { idArray, type LedgerTransaction } from './db.ts';
+import { applyEarlierRefunds, reverseRejected } from './reversals.ts';
 
 export type Verdict =
   | { readonly outcome: 'done'; readonly state: ConversionState }
@@ -14,20 +17,86 @@ export interface ReviewRequest {
   readonly note: string;
 }
 
+interface LockedConversion {
+  readonly id: bigint;
+  readonly programId: number;
+  readonly currency: string;
+  readonly amountMinor: bigint;
+  readonly refundedMinor: bigint;
+  readonly state: ConversionState;
+}
+
+async function lockConversion(tx: LedgerTransaction, id: bigint): Promise<LockedConversion | undefined> {
+  const [conversion] = await tx<LockedConversion[]>`
+    select id, program_id, currency, amount_minor, refunded_minor, state from conversions
+    where id = ${id} for no key update`;
+  return conversion;
+}
+
 /** A reviewer credits a conversion in review: its commissions leave the hold for the ordinary wait. */
-export async function approveConversion(_tx: LedgerTransaction, _request: ReviewRequest): Promise<Verdict> {
-  throw new Error('not built yet');
+export async function approveConversion(tx: LedgerTransaction, request: ReviewRequest): Promise<Verdict> {
+  const conversion = await lockConversion(tx, request.conversionId);
+  if (!conversion) return { outcome: 'not_found' };
+  if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
+  await tx`update conversions set state = 'attributed' where id = ${conversion.id}`;
+  await lockCommissions(tx, conversion.id);
+  await tx`update commissions set state = 'pending' where conversion_id = ${conversion.id} and state = 'held'`;
+  await applyEarlierRefunds(tx, { ...conversion, state: 'attributed' });
+  return await concludeReview(tx, request, 'conversion.approve');
 }
 
 /** A reviewer rejects a conversion in review: its commissions are taken back. */
-export async function rejectConversion(_tx: LedgerTransaction, _request: ReviewRequest): Promise<Verdict> {
-  throw new Error('not built yet');
+export async function rejectConversion(tx: LedgerTransaction, request: ReviewRequest): Promise<Verdict> {
+  const conversion = await lockConversion(tx, request.conversionId);
+  if (!conversion) return { outcome: 'not_found' };
+  if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
+  await tx`
+    update conversions set state = 'rejected', reason = 'rejected_by_reviewer' where id = ${conversion.id}`;
+  await reverseRejected(tx, conversion);
+  return await concludeReview(tx, request, 'conversion.reject');
 }
 
-/** The operator ends the wait of an attributed conversion: its commissions are available now. */
-export async function confirmConversion(
-  _tx: LedgerTransaction,
-  _request: { conversionId: bigint; actor: string; now: Date },
+async function concludeReview(
+  tx: LedgerTransaction,
+  request: ReviewRequest,
+  action: string,
 ): Promise<Verdict> {
-  throw new Error('not built yet');
+  const { conversionId, reviewer, note } = request;
+  const [row] = await tx<[{ state: ConversionState }]>`
+    select state from conversions where id = ${conversionId}`;
+  await appendAuditLog(tx, {
+    actor: reviewer,
+    action,
+    subject: `cnv_${conversionId}`,
+    before: { state: 'review' },
+    after: { state: row.state, note },
+  });
+  return { outcome: 'done', state: row.state };
+}
+
+/**
+ * The operator ends the wait of a credited conversion: its commissions are available now.
+ * Confirming again changes nothing.
+ */
+export async function confirmConversion(
+  tx: LedgerTransaction,
+  request: { conversionId: bigint; actor: string; now: Date },
+): Promise<Verdict> {
+  const { conversionId, actor, now } = request;
+  const conversion = await lockConversion(tx, conversionId);
+  if (!conversion) return { outcome: 'not_found' };
+  const { state } = conversion;
+  if (state !== 'attributed' && state !== 'partially_refunded') return { outcome: 'wrong_state', state };
+  const commissions = await lockCommissions(tx, conversionId);
+  const pending = commissions.filter((commission) => commission.state === 'pending');
+  if (pending.length === 0) return { outcome: 'done', state };
+  await tx`update commissions set available_at = ${now} where id = any(${idArray(pending.map(({ id }) => id))}::bigint[])`;
+  await vestCommissions(tx, pending);
+  await appendAuditLog(tx, {
+    actor,
+    action: 'conversion.confirm',
+    subject: `cnv_${conversionId}`,
+    after: { available_at: now.toISOString() },
+  });
+  return { outcome: 'done', state };
 }

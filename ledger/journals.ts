@@ -1,0 +1,131 @@
+import { assert } from '../core/errors.ts';
+import type { LedgerTransaction } from './db.ts';
+
+/** Accounts of an affiliate, and of its program (`affiliateId` null), per currency. See migrations/0004_books.sql. */
+export type AccountKind =
+  | 'pending'
+  | 'available'
+  | 'in_transit'
+  | 'paid'
+  | 'debt'
+  | 'commission_expense'
+  | 'cash_clearing';
+
+export type JournalKind =
+  | 'earning'
+  | 'vesting'
+  | 'rejection'
+  | 'refund'
+  | 'payout_build'
+  | 'payout_settlement'
+  | 'payout_failure';
+
+/** One movement on one account; positive amounts are what an affiliate gains. */
+export interface Entry {
+  readonly affiliateId: number | null;
+  readonly account: AccountKind;
+  readonly amountMinor: bigint;
+  /** Which commission moved, where it is one. */
+  readonly commissionId?: bigint | undefined;
+}
+
+/** What is posted together: at least two entries that sum to zero. */
+export interface Journal {
+  /** Names the event for ever: posting it again does nothing. */
+  readonly key: string;
+  readonly kind: JournalKind;
+  readonly programId: number;
+  readonly currency: string;
+  readonly conversionId?: bigint | undefined;
+  readonly payoutId?: bigint | undefined;
+  readonly entries: readonly Entry[];
+}
+
+/** The entry on the program's side that makes the others sum to zero. */
+export function balancingEntry(account: AccountKind, entries: readonly Entry[]): Entry {
+  const sum = entries.reduce((total, { amountMinor }) => total + amountMinor, 0n);
+  return { affiliateId: null, account, amountMinor: -sum };
+}
+
+/**
+ * Posts journals with their entries in one statement, and with them the cached balances.
+ * Returns the id of each journal by key; a journal posted before is left out.
+ */
+export async function postJournals(
+  tx: LedgerTransaction,
+  journals: readonly Journal[],
+): Promise<Map<string, bigint>> {
+  if (journals.length === 0) return new Map();
+  const headers = journals.map(({ key, kind, programId, conversionId, payoutId }) => ({
+    key,
+    kind,
+    program_id: programId,
+    conversion_id: conversionId?.toString() ?? null,
+    payout_id: payoutId?.toString() ?? null,
+  }));
+  const entries = journals.flatMap(({ key, programId, currency, entries }) =>
+    entries.map(({ affiliateId, account, amountMinor, commissionId }) => ({
+      key,
+      program_id: programId,
+      currency,
+      affiliate_id: affiliateId,
+      account,
+      amount_minor: amountMinor.toString(),
+      commission_id: commissionId?.toString() ?? null,
+    })),
+  );
+  const posted = await tx<{ key: string; id: bigint; entryCount: bigint }[]>`
+    with posted as (
+      insert into journals (idempotency_key, kind, program_id, conversion_id, payout_id)
+      select key, kind, program_id, conversion_id, payout_id
+      from jsonb_to_recordset(${tx.json(headers)}::jsonb)
+        as h (key text, kind text, program_id integer, conversion_id bigint, payout_id bigint)
+      on conflict (idempotency_key) do nothing
+      returning id, idempotency_key
+    ), written as (
+      insert into entries (journal_id, account_id, currency, amount_minor, commission_id)
+      select p.id, a.id, a.currency, e.amount_minor, e.commission_id
+      from jsonb_to_recordset(${tx.json(entries)}::jsonb) as e (
+        key text, program_id integer, currency text, affiliate_id integer, account text,
+        amount_minor bigint, commission_id bigint
+      )
+      join posted p on p.idempotency_key = e.key
+      join accounts a on a.program_id = e.program_id and a.affiliate_id is not distinct from e.affiliate_id
+        and a.currency = e.currency and a.kind = e.account
+      where e.amount_minor <> 0
+      returning journal_id
+    )
+    select p.idempotency_key as key, p.id, count(w.journal_id) as entry_count
+    from posted p left join written w on w.journal_id = p.id group by p.id, p.idempotency_key`;
+  const expected = new Map(
+    journals.map(({ key, entries }) => [key, entries.filter(({ amountMinor }) => amountMinor !== 0n).length]),
+  );
+  for (const { key, entryCount } of posted) {
+    assert(Number(entryCount) === expected.get(key), `every account of journal ${key} exists`);
+  }
+  return new Map(posted.map(({ key, id }) => [key, id]));
+}
+
+/** One line of a commission: what it earned, or what was taken back. */
+export interface CommissionLine {
+  readonly commissionId: bigint;
+  readonly kind: 'earning' | 'reversal' | 'clawback';
+  readonly amountMinor: bigint;
+}
+
+/** Appends lines of commissions that the journal moved. */
+export async function appendLines(
+  tx: LedgerTransaction,
+  journalId: bigint,
+  lines: readonly CommissionLine[],
+): Promise<void> {
+  const rows = lines.map(({ commissionId, kind, amountMinor }) => ({
+    commission_id: commissionId.toString(),
+    kind,
+    amount_minor: amountMinor.toString(),
+  }));
+  await tx`
+    insert into commission_lines (commission_id, kind, amount_minor, journal_id)
+    select commission_id, kind, amount_minor, ${journalId}
+    from jsonb_to_recordset(${tx.json(rows)}::jsonb) as l (commission_id bigint, kind text, amount_minor bigint)`;
+}

@@ -1,0 +1,137 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createLogger } from '../../core/log.ts';
+import { createAffiliate } from '../../ledger/affiliates.ts';
+import { createCampaign } from '../../ledger/campaigns.ts';
+import { recordConversion } from '../../ledger/conversions.ts';
+import { connectLedger, connectOwner, inTransaction, type Ledger } from '../../ledger/db.ts';
+import { type Decision, recordDecision } from '../../ledger/decisions.ts';
+import { createLink } from '../../ledger/links.ts';
+import { migrateLedger } from '../../ledger/migrate.ts';
+import { createProgram } from '../../ledger/programs.ts';
+import { type NewTerms, setTerms } from '../../ledger/terms.ts';
+import { freshPostgresDatabase } from './engines.ts';
+
+/** A migrated ledger of a test's own. */
+export interface TestLedger {
+  readonly ledger: Ledger;
+  /** The same database as the owner of its tables. */
+  readonly owner: Ledger;
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** @param options.max Connections of the ledger's pool. */
+export async function freshLedger(options: { max: number }): Promise<TestLedger> {
+  const database = await freshPostgresDatabase();
+  const { url } = database;
+  await migrateLedger({ url, log: createLogger({ name: 'test', level: 'warn' }) });
+  const ledger = await connectLedger({ url, max: options.max, name: 'test' });
+  const owner = await connectOwner({ url, name: 'test-owner' });
+  async function close(): Promise<void> {
+    await ledger.end({ timeout: 1 });
+    await owner.end({ timeout: 1 });
+    await database.drop();
+  }
+  return { ledger, owner, url, close };
+}
+
+/** A program with one campaign, an active affiliate with two active ancestors, its link, and terms. */
+export interface TestParties {
+  readonly programId: number;
+  readonly campaignId: number;
+  readonly linkId: number;
+  /** Level 1, its parent, its grandparent. */
+  readonly chain: readonly [number, number, number];
+  readonly termsId: number;
+}
+
+/** Creates a program in EUR with the parties of {@link TestParties}; by default payouts of any amount, no hold. */
+export async function createParties(ledger: Ledger, terms: Partial<NewTerms> = {}): Promise<TestParties> {
+  const program = await createProgram(ledger, { name: 'Shop', currency: 'EUR' });
+  const programId = program.id;
+  const campaign = await createCampaign(ledger, { programId, name: 'Spring' });
+  const join = async (name: string, parentId: number | null) =>
+    (
+      await createAffiliate(ledger, {
+        programId,
+        name,
+        parentId,
+        refCode: name,
+        email: `${name}@example.com`,
+        status: 'active',
+      })
+    ).id;
+  const grandparent = await join('grandparent', null);
+  const parent = await join('parent', grandparent);
+  const affiliateId = await join('affiliate', parent);
+  const link = await createLink(ledger, {
+    campaignId: campaign.id,
+    affiliateId,
+    landingUrl: 'https://shop.example/',
+  });
+  const { id: termsId } = await setTerms(ledger, { programId, holdDays: 0, payoutMinMinor: 1n, ...terms });
+  return {
+    programId,
+    campaignId: campaign.id,
+    linkId: link.id,
+    chain: [affiliateId, parent, grandparent],
+    termsId,
+  };
+}
+
+/** Records an order of these parties and decides it; returns the conversion's id. */
+export async function creditOrder(
+  ledger: Ledger,
+  parties: TestParties,
+  order: {
+    amountMinor: bigint;
+    orderId?: string;
+    outcome?: Decision['outcome'];
+    reason?: Decision['reason'];
+    clickIp?: string;
+  },
+): Promise<bigint> {
+  const { amountMinor, orderId = randomUUID(), outcome = 'attributed', reason = null } = order;
+  const { conversion } = await recordConversion(ledger, {
+    programId: parties.programId,
+    orderId,
+    amountMinor,
+    currency: 'EUR',
+    source: 'api',
+  });
+  await inTransaction(ledger, (tx) =>
+    recordDecision(tx, decisionFor(parties, conversion.id, { outcome, reason, clickIp: order.clickIp })),
+  );
+  return conversion.id;
+}
+
+/** A decision that credits the parties' link. */
+export function decisionFor(
+  parties: TestParties,
+  conversionId: bigint,
+  options: {
+    outcome: Decision['outcome'];
+    reason: Decision['reason'];
+    clickIp?: string | undefined;
+  },
+): Decision {
+  const { outcome, reason, clickIp = '203.0.113.7' } = options;
+  return {
+    conversionId,
+    outcome,
+    reason,
+    evidence: { test: true },
+    termsId: parties.termsId,
+    now: new Date(),
+    click: {
+      ts: Date.now() - 60_000,
+      node: 1,
+      // Any number does; this one differs from order to order.
+      seq: createHash('sha256').update(String(conversionId)).digest().readUInt32BE(0),
+      ip: clickIp,
+      linkId: parties.linkId,
+      campaignId: parties.campaignId,
+      affiliateId: parties.chain[0],
+    },
+  };
+}
