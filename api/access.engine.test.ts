@@ -230,7 +230,7 @@ describe('an affiliate', () => {
     expect(own.body).toMatchObject({ order_id: 'of-other', state: 'attributed' });
     expect(own.text).not.toMatch(/threshold|customer-7/);
     expect((await get(`/v1/payouts/pay_${payoutId}`, owner)).body.amount).toEqual({
-      amount: '20.00',
+      amount: '10.00',
       currency: 'EUR',
     });
     const full = await get(`/v1/conversions/cnv_${conversionId}`, mine.keys.fraud);

@@ -9,7 +9,9 @@ import { buildApiServer } from './server.ts';
 
 /** Enough to keep PostgreSQL busy on a few cores; more would only wait for each other. */
 const POSTGRES_CONNECTIONS = 16;
-/** Queries still running at a stop get this long. */
+/** Requests still under way at a stop get this long, and then are cut. */
+const DRAIN_TIMEOUT_MS = 8_000;
+/** Queries still running after that get this long. */
 const DISCONNECT_TIMEOUT_S = 5;
 
 /** Starts the HTTP API; returns when it listens. Stopping it lets the requests under way finish. */
@@ -37,7 +39,9 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
 
   return {
     async stop() {
+      const cut = setTimeout(() => app.server.closeAllConnections(), DRAIN_TIMEOUT_MS);
       await app.close();
+      clearTimeout(cut);
       await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close()]);
     },
   };

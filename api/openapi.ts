@@ -46,10 +46,12 @@ function withoutUnused(document: Document): Document {
   const text = JSON.stringify(document);
   const schemas = Object.entries(document.components?.schemas ?? {});
   const used = schemas.filter(([name]) => text.includes(`"#/components/schemas/${name}"`));
-  return {
+  const kept = {
     ...document,
     components: { ...document.components, schemas: Object.fromEntries(used) },
   } as Document;
+  // What was left out may have been the only one to use another.
+  return used.length === schemas.length ? kept : withoutUnused(kept);
 }
 
 /** Problems that any route answers when the server or a database fails. */

@@ -96,8 +96,16 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
  * query can hold keys, click ids and customers.
  */
 function installObservation(app: ApiServer, metrics: ApiMetrics): void {
+  let stopping = false;
+  app.addHook('preClose', async () => {
+    stopping = true;
+  });
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(SECURITY_HEADERS).header('x-request-id', request.id);
+  });
+  app.addHook('onSend', async (_request, reply) => {
+    // A connection kept alive would hold the stop up until its client drops it.
+    if (stopping) reply.header('connection', 'close');
   });
   app.addHook('onResponse', async (request, reply) => {
     const route = request.is404 ? 'unknown' : (request.routeOptions.url ?? 'unknown');

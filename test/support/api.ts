@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
+import type { ApiServer } from '../../api/context.ts';
 import { buildApiServer } from '../../api/server.ts';
 import { createLogger } from '../../core/log.ts';
 import { createAffiliate } from '../../ledger/affiliates.ts';
@@ -48,6 +49,7 @@ export interface ApiCall {
 }
 
 export interface TestApi {
+  readonly app: ApiServer;
   readonly ledger: Ledger;
   readonly warehouse: Warehouse;
   readonly url: string;
@@ -83,6 +85,7 @@ export async function startTestApi(
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
   const { key } = await createApiKey(ledger, { role: 'operator', name: 'operator' });
   return {
+    app,
     ledger,
     warehouse,
     url,
