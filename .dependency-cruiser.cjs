@@ -39,7 +39,11 @@ module.exports = {
     exclude: { path: '^(dist|\\.afflux|scripts)/' },
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,
+    // The TypeScript 7 compiler has no JavaScript API to parse with.
     parser: 'swc',
-
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+    },
   },
 };

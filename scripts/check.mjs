@@ -1,0 +1,29 @@
+// `npm run check`: everything that can be said about the code without running the whole test suite.
+import { spawnSync } from 'node:child_process';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const FOLDERS = ['core', 'engines', 'collector', 'warehouse', 'ledger', 'attribution', 'api', 'bin', 'test'];
+
+const steps = [
+  ['types', ['tsc', '--noEmit', '-p', 'tsconfig.json']],
+  ['format and lint', ['biome', 'check', '--error-on-warnings', '.']],
+  ['import directions', ['depcruise', '--config', '.dependency-cruiser.cjs', ...FOLDERS]],
+  ['dead code', ['knip']],
+  ['schema dumps', ['vitest', 'run', 'schema.engine']],
+];
+
+let failed = 0;
+for (const [name, [tool, ...args]] of steps) {
+  const startedAt = Date.now();
+  const result = spawnSync('npx', ['--no-install', tool, ...args], { cwd: root, encoding: 'utf8' });
+  const seconds = ((Date.now() - startedAt) / 1000).toFixed(1);
+  const ok = result.status === 0;
+  if (!ok) {
+    failed++;
+    process.stdout.write(`${result.stdout}${result.stderr}`);
+  }
+  process.stdout.write(`${ok ? 'ok    ' : 'FAILED'} ${name} (${seconds} s)\n`);
+}
+process.exitCode = failed === 0 ? 0 : 1;
