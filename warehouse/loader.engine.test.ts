@@ -10,6 +10,7 @@ import {
   type Pipeline,
   startPipeline,
 } from '../test/support/warehouse.ts';
+import type { Warehouse } from './client.ts';
 import type { LoaderStep } from './loader.ts';
 
 let pipeline: Pipeline;
@@ -105,6 +106,50 @@ describe('the loader', () => {
     }
     expect(failing).toEqual([]);
     expect(await pipeline.counts()).toEqual(exactly(700));
+  });
+
+  it('counts nothing twice when the answer to an insert is lost', async () => {
+    let lost = 0;
+    const warehouse: Warehouse = {
+      ...pipeline.warehouse,
+      async insertBytes(insert) {
+        await pipeline.warehouse.insertBytes(insert);
+        if (lost++ < 2) throw new OperatingError('clickhouse_unreachable', 'the answer was lost');
+      },
+    };
+    await pipeline.publish(clickRecords(1, 0, 300));
+    run(pipeline.loader({ warehouse }));
+    await loaded(300);
+    expect(lost).toBe(3);
+    expect(await pipeline.counts()).toEqual(exactly(300));
+  });
+
+  it('says why it is not ready, and loads what gathered once ClickHouse is back', async () => {
+    let away = true;
+    const absent = new OperatingError('clickhouse_unreachable', 'cannot reach ClickHouse');
+    const warehouse: Warehouse = {
+      ...pipeline.warehouse,
+      insertBytes: (insert) => (away ? Promise.reject(absent) : pipeline.warehouse.insertBytes(insert)),
+    };
+    await pipeline.publish(clickRecords(1, 0, 100));
+    const loader = pipeline.loader({ warehouse });
+    run(loader);
+    await waitFor(
+      async () => (await pipeline.metrics.retries.get()).values.some((value) => value.value >= 2),
+      {
+        deadlineMs: 10_000,
+        what: 'two tries',
+      },
+    );
+    expect(loader.readiness()).toEqual({
+      ready: false,
+      reason: expect.stringContaining('cannot reach ClickHouse'),
+    });
+    await pipeline.publish(clickRecords(1, 100, 100));
+    away = false;
+    await loaded(200);
+    await waitFor(() => loader.readiness().ready, { deadlineMs: 5_000, what: 'readiness' });
+    expect(await pipeline.counts()).toEqual(exactly(200));
   });
 
   it('leaves one of two active, and neither counts a click twice', async () => {

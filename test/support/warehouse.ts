@@ -100,7 +100,7 @@ export interface Pipeline {
   publish(records: readonly ClickRecord[], how?: { again?: boolean }): Promise<void>;
   /** Publishes any bytes and headers to the clicks subject. */
   publishRaw(data: Buffer, headers: Readonly<Record<string, string>>): Promise<void>;
-  loader(given?: Pick<LoaderOptions, 'onStep'>): ReturnType<typeof createLoader>;
+  loader(given?: Partial<LoaderOptions>): ReturnType<typeof createLoader>;
   counts(): Promise<ClickCounts>;
   stop(): Promise<void>;
 }

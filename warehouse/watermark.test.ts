@@ -1,0 +1,23 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { CLOCK_SKEW_BOUND_MS, heldFrom } from './watermark.ts';
+
+const leases = fc.array(
+  fc.record({ state: fc.constantFrom('open' as const, 'closed' as const), heldFromMs: fc.nat(10_000) }),
+);
+
+it('is never later than the oldest click that an open lease holds, nor than a lease yet to come', () => {
+  fc.assert(
+    fc.property(leases, fc.nat(10_000), (all, nowMs) => {
+      const time = heldFrom(all, nowMs);
+      expect(time).toBeLessThanOrEqual(nowMs - CLOCK_SKEW_BOUND_MS);
+      for (const lease of all.filter((one) => one.state === 'open')) {
+        expect(time).toBeLessThanOrEqual(lease.heldFromMs);
+      }
+    }),
+  );
+});
+
+it('closed leases hold nothing back', () => {
+  expect(heldFrom([{ state: 'closed', heldFromMs: 5 }], 10_000)).toBe(10_000 - CLOCK_SKEW_BOUND_MS);
+});
