@@ -152,6 +152,7 @@ async function insertPayouts(
     affiliate_id: affiliateId,
     amount_minor: amountMinor.toString(),
   }));
+  // The client takes a list for column names only after a plain `select`: no `(select` may come before it.
   return await tx<Payout[]>`
     with payable as (
       select * from jsonb_to_recordset(${tx.json(rows)}::jsonb)
@@ -171,7 +172,7 @@ async function insertPayouts(
       where owed.amount_minor > 0 and owed.amount_minor >= t.payout_min_minor
     ), batch as (
       insert into payout_batches (program_id, provider)
-      select ${programId}, ${provider.name} where exists (select from due)
+      select ${programId}, ${provider.name} from due limit 1
       returning id
     ), made as (
       insert into payouts (batch_id, program_id, affiliate_id, currency, amount_minor, provider)

@@ -38,7 +38,10 @@ export async function dumpSchema(owner: Ledger): Promise<string> {
     group by table_name, grantee
     union all
     select format('function %s', pg_get_functiondef(p.oid))
-    from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'public'
-    order by 1 collate "C"`;
-  return `${lines.map(({ line }) => line.trimEnd()).join('\n')}\n`;
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'public'`;
+  // Sorted here: the database's order depends on its collation.
+  return `${lines
+    .map(({ line }) => line.trimEnd())
+    .sort()
+    .join('\n')}\n`;
 }
