@@ -92,7 +92,12 @@ const LATEST_MS = Date.UTC(2200, 0, 1);
 
 /** A time in a request: ISO 8601 with a zone, read into a Date. */
 export const time = z.iso
-  .datetime({ offset: true, error: 'must be an ISO 8601 time with a zone, such as "2026-11-22T09:30:00Z"' })
+  .datetime({
+    offset: true,
+    error: 'must be an ISO 8601 time with a zone, such as "2026-11-22T09:30:00Z"',
+    // What follows reads a Date, so it must not see text that is none.
+    abort: true,
+  })
   .transform((value) => new Date(value))
   .refine(
     (value) => value.getTime() >= EARLIEST_MS && value.getTime() < LATEST_MS,
@@ -113,13 +118,19 @@ export function formatOptionalTime(at: Date | null): string | null {
 /** Rows of a page when the caller does not say. */
 const DEFAULT_PAGE_ROWS = 100;
 
-const limit = z
-  .string()
-  .regex(/^\d{1,9}$/, `must be a whole number from 1 to ${MAX_PAGE_ROWS}`)
-  .transform(Number)
-  .refine((n) => n >= 1 && n <= MAX_PAGE_ROWS, `must be a whole number from 1 to ${MAX_PAGE_ROWS}`)
-  .default(DEFAULT_PAGE_ROWS)
-  .meta({ description: `Rows of a page, 1 to ${MAX_PAGE_ROWS}.` });
+/** A query parameter that says how many rows are wanted. */
+export function rowLimit({ max, fallback }: { max: number; fallback: number }) {
+  const error = `must be a whole number from 1 to ${max}`;
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, { error, abort: true })
+    .transform(Number)
+    .refine((rows) => rows >= 1 && rows <= max, error)
+    .default(fallback)
+    .meta({ description: `Rows at the most, 1 to ${max}; default ${fallback}.` });
+}
+
+const limit = rowLimit({ max: MAX_PAGE_ROWS, fallback: DEFAULT_PAGE_ROWS });
 
 /** Cursors are opaque, so that a list can change its order without breaking anybody. */
 function encodeCursor(id: string): string {

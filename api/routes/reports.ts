@@ -9,7 +9,7 @@ import {
 import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, idText, integerId } from '../ids.ts';
 import { affiliateFilter, principalOf, programFilter } from '../principal.ts';
-import { formatTime, time, timeText } from '../schemas.ts';
+import { formatTime, rowLimit, time, timeText } from '../schemas.ts';
 
 /** Rows of one answer at the most; below the warehouse's own limit, so that one more tells of a cut. */
 const MAX_ROWS = 5_000;
@@ -37,14 +37,6 @@ const groupBy = z
     examples: ['day,campaign'],
   });
 
-const rowLimit = z
-  .string()
-  .regex(/^\d{1,9}$/, `must be a whole number from 1 to ${MAX_ROWS}`)
-  .transform(Number)
-  .refine((n) => n >= 1 && n <= MAX_ROWS, `must be a whole number from 1 to ${MAX_ROWS}`)
-  .default(DEFAULT_ROWS)
-  .meta({ description: `Rows at the most, 1 to ${MAX_ROWS}.` });
-
 const query = z
   .strictObject({
     from: time.meta({ description: 'Counted from here, whole hours.' }),
@@ -53,7 +45,7 @@ const query = z
     program_id: integerId('program').optional(),
     campaign_id: integerId('campaign').optional(),
     affiliate_id: integerId('affiliate').optional(),
-    limit: rowLimit,
+    limit: rowLimit({ max: MAX_ROWS, fallback: DEFAULT_ROWS }),
   })
   .refine(({ from, to }) => from.getTime() < to.getTime(), {
     path: ['from'],
