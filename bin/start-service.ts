@@ -19,16 +19,9 @@ export async function startService(options: {
   service: Service;
   config: Config;
   signal: AbortSignal;
-  /** How long its port may still be held by a process that is just ending. */
-  patienceMs: number;
 }): Promise<EngineProcess> {
   const { service, config } = options;
-  await requireFreePort({
-    host: service.isPublic ? config.host : '127.0.0.1',
-    port: service.port(config),
-    variable: service.portVariable,
-    patienceMs: options.patienceMs,
-  });
+  await requireServicePort(options);
   const child = await spawnEngine({
     name: service.name,
     command: process.execPath,
@@ -48,6 +41,21 @@ export async function startService(options: {
     signal: options.signal,
   });
   return child;
+}
+
+/**
+ * Makes sure that a service can have its port.
+ * @throws OperatingError `port_unavailable` naming the variable to change.
+ */
+export async function requireServicePort(options: {
+  service: Service;
+  config: Config;
+  /** How long its port may still be held by a process that is just ending. */
+  patienceMs?: number;
+}): Promise<void> {
+  const { service, config, patienceMs = 0 } = options;
+  const host = service.isPublic ? config.host : '127.0.0.1';
+  await requireFreePort({ host, port: service.port(config), variable: service.portVariable, patienceMs });
 }
 
 async function isReady(url: string): Promise<boolean> {

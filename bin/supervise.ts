@@ -24,6 +24,11 @@ const LONGEST_PAUSE_MS = 30_000;
 /** Whoever ran this long has earned a quick restart again. */
 const STABLE_MS = 60_000;
 
+/** How long to wait after so many failures in a row, in milliseconds. */
+export function restartPauseMs(failures: number): number {
+  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures);
+}
+
 /**
  * Starts a process and starts it again whenever it ends by itself, with pauses that double up to half a minute.
  * Returns once it is up for the first time. @throws what `start` throws the first time.
@@ -48,8 +53,9 @@ export async function supervise<T extends Started>(options: {
         if (stopping.signal.aborted) return;
         log.error({ ...status }, 'ended unexpectedly');
       }
-      failures = Date.now() - startedAt > STABLE_MS ? 0 : failures + 1;
-      const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures);
+      if (Date.now() - startedAt > STABLE_MS) failures = 0;
+      const pauseMs = restartPauseMs(failures);
+      failures += 1;
       log.warn({ pauseMs }, 'starting it again');
       await delay(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       if (stopping.signal.aborted) return;

@@ -9,7 +9,7 @@ import { createLineLogger } from './log-lines.ts';
 import { migrateStores } from './migrate.ts';
 import { SERVICES, serviceUrl } from './services.ts';
 import { chooseEngines, type EngineChoice } from './start-engines.ts';
-import { startService } from './start-service.ts';
+import { requireServicePort, startService } from './start-service.ts';
 import { type Supervised, supervise } from './supervise.ts';
 import { renderTable } from './table.ts';
 import { firstSteps, prepareStores } from './up-hooks.ts';
@@ -32,6 +32,9 @@ export async function up(): Promise<void> {
   const started: Supervised[] = [];
   try {
     await requireDiskSpace(config.home);
+    const patienceMs = lock.wasCrash ? AFTER_CRASH_PATIENCE_MS : 0;
+    // Before anything is started: what cannot run is told within a second.
+    for (const service of SERVICES) await requireServicePort({ service, config, patienceMs });
     const engines = chooseEngines(config);
     const hadData = engines.some(({ dataDir }) => existsSync(dataDir));
     if (!hadData) log.info({ home: config.home }, 'first start: this takes some seconds more');
@@ -41,10 +44,7 @@ export async function up(): Promise<void> {
       log.debug(migrated, 'stores are migrated');
       await prepareStores({ config, log });
     }
-    if (!stop.signal.aborted) {
-      const patienceMs = lock.wasCrash ? AFTER_CRASH_PATIENCE_MS : 0;
-      await startServices({ config, started, stop: stop.signal, patienceMs });
-    }
+    if (!stop.signal.aborted) await startServices({ config, started, stop: stop.signal });
     if (!stop.signal.aborted) {
       const lines = await firstSteps({ config });
       process.stdout.write(describe({ config, engines, hadData, startedAt, lines }));
@@ -112,12 +112,12 @@ async function startEngines(options: Starting & { engines: readonly EngineChoice
   await startAll(options, units);
 }
 
-async function startServices(options: Starting & { patienceMs: number }): Promise<void> {
-  const { config, patienceMs } = options;
+async function startServices(options: Starting): Promise<void> {
+  const { config } = options;
   const units = SERVICES.map((service) => ({
     name: service.name,
     log: createLineLogger({ name: service.name, level: config.logLevel }),
-    start: (signal: AbortSignal) => startService({ service, config, signal, patienceMs }),
+    start: (signal: AbortSignal) => startService({ service, config, signal }),
   }));
   await startAll(options, units);
 }

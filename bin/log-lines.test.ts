@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { renderLogLine } from './log-lines.ts';
+
+const at = new Date(2026, 0, 2, 3, 4, 5).getTime();
+
+test('renders a line of pino with its fields', () => {
+  const line = JSON.stringify({ level: 30, time: at, name: 'api', msg: 'listening', port: 8081, host: '::' });
+  expect(renderLogLine('api', line)).toBe('03:04:05 api         info  listening port=8081 host=::');
+});
+
+test('shows the stack of an error below its line', () => {
+  const line = JSON.stringify({
+    level: 60,
+    time: at,
+    msg: 'boom',
+    err: { message: 'boom', stack: 'Error: boom\n at x' },
+  });
+  expect(renderLogLine('loader', line)).toBe('03:04:05 loader      FATAL boom \nError: boom\n at x');
+});
+
+test.each(['not JSON', '{"broken', '', '[1]'])('passes %j on as it is', (line) => {
+  expect(renderLogLine('api', line).slice(9)).toBe(`api         ${line}`);
+});
+
+test('cuts long values', () => {
+  const line = JSON.stringify({ level: 30, time: at, msg: 'x', value: 'y'.repeat(500) });
+  expect(renderLogLine('api', line).length).toBeLessThan(260);
+});

@@ -1,0 +1,172 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { assert } from '../core/errors.ts';
+import { fromProject } from '../core/paths.ts';
+import { freePort } from '../engines/engine.ts';
+import { waitFor } from './support/engines.ts';
+
+const PORTS = [
+  'COLLECTOR_PORT',
+  'API_PORT',
+  'LOADER_PORT',
+  'ATTRIBUTION_PORT',
+  'POSTGRES_PORT',
+  'CLICKHOUSE_PORT',
+  'NATS_PORT',
+];
+const START_MS = 60_000;
+
+let home: string;
+let env: Record<string, string>;
+const children: ChildProcess[] = [];
+
+beforeEach(async () => {
+  home = mkdtempSync(join(tmpdir(), "afflux it's a "));
+  env = {
+    PATH: '/usr/local/bin:/usr/bin:/bin',
+    AFFLUX_HOME: home,
+    NATS_SERVER: inject('natsServer').binary,
+    LOG_LEVEL: 'debug',
+  };
+  for (const name of PORTS) env[name] = String(await freePort());
+});
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    child.kill('SIGINT');
+    await waitFor(() => hasEnded(child), { deadlineMs: 30_000, what: 'the platform to end' });
+  }
+  rmSync(home, { recursive: true, force: true });
+});
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+/** Runs `afflux up` and collects what it says. */
+function up(): { child: ChildProcess; output: () => string } {
+  const child = spawn(process.execPath, [fromProject('dist/bin/afflux.js'), 'up'], { env, cwd: tmpdir() });
+  children.push(child);
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (bytes) => {
+      text += bytes;
+    });
+  }
+  return { child, output: () => text };
+}
+
+async function upAndReady(): Promise<ReturnType<typeof up>> {
+  const platform = up();
+  await waitFor(() => platform.output().includes('Afflux is up after') || hasEnded(platform.child), {
+    deadlineMs: START_MS,
+    what: 'the platform to be up',
+  });
+  expect(platform.output()).toContain('Afflux is up after');
+  return platform;
+}
+
+async function status(portName: string): Promise<number> {
+  return await fetch(`http://127.0.0.1:${env[portName]}/readyz`).then(
+    ({ status }) => status,
+    () => 0,
+  );
+}
+
+/** Running processes whose command line or environment names this test's data folder. */
+function ourProcesses(): { pid: number; line: string }[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+        const isOurs = line.includes(home) || readFileSync(`/proc/${pid}/environ`, 'utf8').includes(home);
+        return isOurs ? [{ pid: Number(pid), line }] : [];
+      } catch {
+        // It has just ended.
+        return [];
+      }
+    });
+}
+
+function collectorPid(): number | undefined {
+  return ourProcesses().find(({ line }) => line.includes('afflux.js collector'))?.pid;
+}
+
+test('starts, refuses a second one, survives a kill, and stops in order leaving nothing running', {
+  timeout: 180_000,
+}, async () => {
+  const first = await upAndReady();
+  expect(first.output()).toContain('first start');
+  expect(await Promise.all(PORTS.slice(0, 4).map(status))).toEqual([200, 200, 200, 200]);
+
+  const second = up();
+  await waitFor(() => hasEnded(second.child), { deadlineMs: 10_000, what: 'the second to end' });
+  expect(second.child.exitCode).toBe(1);
+  expect(second.output()).toContain(`already running on ${home} (pid ${first.child.pid})`);
+
+  first.child.kill('SIGKILL');
+  const ours = () => ourProcesses().filter(({ line }) => line.startsWith(process.execPath));
+  await waitFor(() => ours().length === 0, {
+    deadlineMs: 20_000,
+    what: 'the Node processes to end by themselves',
+  });
+
+  const third = await upAndReady();
+  expect(third.output()).toContain('all data were kept');
+  third.child.kill('SIGINT');
+  await waitFor(() => hasEnded(third.child), { deadlineMs: 30_000, what: 'the platform to stop' });
+  expect(third.child.exitCode).toBe(0);
+  const stops = third
+    .output()
+    .split('\n')
+    .flatMap((line) => /^\S+ (\w+) +\w+ +stopped\b/.exec(line)?.[1] ?? []);
+  expect(stops.filter((name) => name !== 'afflux')).toEqual([
+    'collector',
+    'loader',
+    'attribution',
+    'api',
+    'clickhouse',
+  ]);
+  expect(ourProcesses()).toEqual([]);
+});
+
+test('a process that crashes comes back', { timeout: 120_000 }, async () => {
+  await upAndReady();
+  const killed = collectorPid();
+  assert(killed !== undefined, 'the collector runs');
+  process.kill(killed, 'SIGKILL');
+  await waitFor(() => ![killed, undefined].includes(collectorPid()), {
+    deadlineMs: 20_000,
+    what: 'a new collector',
+  });
+  await waitFor(async () => (await status('COLLECTOR_PORT')) === 200, {
+    deadlineMs: 20_000,
+    what: 'it to be ready',
+  });
+});
+
+test('names the variable of a port that is taken, before it starts anything', async () => {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(Number(env.API_PORT), '127.0.0.1', resolve));
+  const platform = up();
+  await waitFor(() => hasEnded(platform.child), { deadlineMs: 10_000, what: 'it to end' });
+  server.close();
+  expect(platform.child.exitCode).toBe(1);
+  expect(platform.output()).toMatch(
+    /cannot listen on 127\.0\.0\.1:\d+: another program is using it.*API_PORT/,
+  );
+  expect(readdirSync(home)).toEqual(['secrets.json']);
+});
+
+test('lists every fault of the environment at once', async () => {
+  env.API_PORT = 'x';
+  env.NATS_SYNC = 'maybe';
+  const platform = up();
+  await waitFor(() => hasEnded(platform.child), { deadlineMs: 10_000, what: 'it to end' });
+  expect(platform.child.exitCode).toBe(1);
+  expect(platform.output()).toMatch(/API_PORT must be a port.*NATS_SYNC must be one of/s);
+});
