@@ -1,0 +1,287 @@
+import { createHash } from 'node:crypto';
+import { Agent, request } from 'node:http';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createClickIdCodec } from '../core/click-id.ts';
+import { ClickFlag } from '../core/click-record.ts';
+import { formatIp } from '../core/ip.ts';
+import { listLeases } from '../core/lease.ts';
+import { connectNats, LEASES_BUCKET, openBucket } from '../core/stream.ts';
+import { updateAffiliate } from '../ledger/affiliates.ts';
+import { updateCampaign } from '../ledger/campaigns.ts';
+import { createLink, updateLink } from '../ledger/links.ts';
+import { type CollectorUnderTest, prepareCollector, sendRaw } from '../test/support/collector.ts';
+import { waitFor } from '../test/support/engines.ts';
+
+const CHROME =
+  'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';
+
+describe('collector', () => {
+  let world: CollectorUnderTest;
+  let collector: { stop(): Promise<void> };
+  let links = 0;
+
+  async function link(landingUrl: string, extra: { expiresAt?: Date } = {}) {
+    const { id, code } = await createLink(world.ledger, {
+      campaignId: world.campaign.id,
+      affiliateId: world.affiliate.id,
+      landingUrl,
+      code: `link-${links++}`,
+      ...extra,
+    });
+    await waitFor(async () => (await click(code, { method: 'HEAD' })).status !== 404, {
+      deadlineMs: 2_000,
+      what: 'the new link',
+    });
+    return { id, code };
+  }
+
+  function click(path: string, options: { method?: string; headers?: Record<string, string> } = {}) {
+    return fetch(`${world.url}/c/${path}`, {
+      redirect: 'manual',
+      headers: { 'User-Agent': CHROME },
+      ...options,
+    });
+  }
+
+  const stored = async (sub5: string) =>
+    (await world.storedClicks()).filter(
+      (record) => record.sub5 === sub5 && (record.flags & ClickFlag.head) === 0,
+    );
+
+  beforeAll(async () => {
+    world = await prepareCollector();
+    collector = await world.start();
+  });
+  afterAll(async () => {
+    await collector.stop();
+    await world.dispose();
+  });
+
+  it('redirects to the landing page with a click id, in the URL and as a cookie, and stores every field', async () => {
+    const { id, code } = await link('https://shop.test/p?a=1');
+    const before = Date.now();
+    const answer = await click(
+      `${code}?sub1=one&sub2=t%C3%A9&sub5=stores&utm_source=news&utm_campaign=c+1&gclid=xyz&empty`,
+      {
+        headers: {
+          'User-Agent': CHROME,
+          'Accept-Language': 'de-AT,de;q=0.9',
+          Referer: 'https://blog.test/post?x=1',
+          'X-Forwarded-For': '8.8.8.8',
+        },
+      },
+    );
+    expect(answer.status).toBe(302);
+    const location = new URL(answer.headers.get('location') ?? '');
+    const clickId = location.searchParams.get('click_id') ?? '';
+    expect(location.href).toBe(`https://shop.test/p?a=1&click_id=${clickId}`);
+    expect(answer.headers.get('set-cookie')).toBe(
+      `aff_click=${clickId}; Max-Age=${7 * 86_400}; Path=/; HttpOnly; SameSite=Lax`,
+    );
+    expect(answer.headers.get('cache-control')).toBe('no-store');
+    const identity = createClickIdCodec(world.config.clickKeys).decode(clickId);
+    const [record, ...others] = await stored('stores');
+    expect(others).toEqual([]);
+    if (!record) throw new Error('the click is not in the stream');
+    expect({ ts: record.ts, node: record.node, seq: record.seq }).toEqual(identity);
+    expect(record.ts).toBeGreaterThanOrEqual(before);
+    expect(record.ts).toBeLessThanOrEqual(Date.now());
+    expect(formatIp(record.ip)).toBe('127.0.0.1');
+    expect(record).toMatchObject({
+      program_id: world.program.id,
+      campaign_id: world.campaign.id,
+      affiliate_id: world.affiliate.id,
+      link_id: id,
+      flags: 0,
+      fingerprint: createHash('sha256').update(`${CHROME}:de-AT,de;q=0.9`).digest().readBigUInt64BE(0),
+      user_agent: CHROME,
+      device: 'desktop',
+      os: 'Windows',
+      browser: 'Chrome',
+      language: 'de-AT',
+      referrer: 'https://blog.test/post?x=1',
+      sub1: 'one',
+      sub2: 'té',
+      sub3: '',
+      utm_source: 'news',
+      utm_medium: '',
+      utm_campaign: 'c 1',
+      query: 'gclid=xyz&empty',
+    });
+  });
+
+  it('fills macros, and only their own places', async () => {
+    const { id, code } = await link(
+      'https://shop.test/{sub1}?c={click_id}&l={link_id}&d={device}&ip={ip}&r={referrer}',
+    );
+    const evil = encodeURIComponent('a/b?c&d=e\r\nSet-Cookie: x=1\u0000é');
+    const answer = await click(`${code}?sub1=${evil}`, {
+      headers: { 'User-Agent': CHROME, Referer: 'http://r.test/?q=1' },
+    });
+    const location = answer.headers.get('location') ?? '';
+    const clickId = new URL(location).searchParams.get('c');
+    expect(location).toBe(
+      `https://shop.test/${evil}?c=${clickId}&l=${id}&d=desktop&ip=127.0.0.1&r=http%3A%2F%2Fr.test%2F%3Fq%3D1`,
+    );
+    expect(clickId).toMatch(/^[\w-]{22}$/);
+    expect(answer.headers.getSetCookie()).toHaveLength(1);
+  });
+
+  it('answers HEAD without a body, and flags HEAD, prefetch and robots', async () => {
+    const { code } = await link('https://shop.test/');
+    const head = await click(`${code}?sub5=flags`, { method: 'HEAD' });
+    expect([head.status, await head.text()]).toEqual([302, '']);
+    await click(`${code}?sub5=flags`, {
+      headers: { 'User-Agent': CHROME, 'Sec-Purpose': 'prefetch;prerender' },
+    });
+    await click(`${code}?sub5=flags`, {
+      headers: { 'User-Agent': 'Googlebot/2.1 (+http://www.google.com/bot.html)' },
+    });
+    const all = (await world.storedClicks()).filter((record) => record.sub5 === 'flags');
+    expect(all.map((record) => record.flags)).toEqual([ClickFlag.head, ClickFlag.prefetch, ClickFlag.bot]);
+  });
+
+  it('believes X-Forwarded-For only of a trusted proxy', async () => {
+    const { code } = await link('https://shop.test/?ip={ip}');
+    const forwarded = { headers: { 'User-Agent': CHROME, 'X-Forwarded-For': '8.8.8.8' } };
+    expect((await click(code, forwarded)).headers.get('location')).toContain('ip=127.0.0.1');
+    await collector.stop();
+    collector = await world.start({ trustedProxies: ['127.0.0.1'] });
+    expect((await click(code, forwarded)).headers.get('location')).toContain('ip=8.8.8.8');
+    await collector.stop();
+    collector = await world.start();
+  });
+
+  it('sends an unknown code to the fallback of the program whose domain was asked, else says 404', async () => {
+    const unknown = await click('nobody-knows');
+    expect([unknown.status, await unknown.text()]).toEqual([404, 'code: no such link\n']);
+    const answer = await sendRaw(world.url, 'GET /c/nobody HTTP/1.1\r\nHost: go.shop.test:8080\r\n\r\n');
+    expect(answer).toMatch(/^HTTP\/1.1 302 Found\r\n/);
+    expect(answer).toContain('Location: https://shop.test/lost\r\n');
+  });
+
+  it('follows changes within a second: paused links go to the fallback, flagged, without a cookie', async () => {
+    const { id, code } = await link('https://shop.test/');
+    await updateLink(world.ledger, { id, changes: { status: 'paused' } });
+    const fallback = await waitFor(
+      async () => {
+        const answer = await click(`${code}?sub5=paused`);
+        return answer.headers.get('location') === 'https://shop.test/lost' && answer;
+      },
+      { deadlineMs: 1_000, what: 'the pause to be seen' },
+    );
+    expect(fallback.headers.get('set-cookie')).toBeNull();
+    expect((await stored('paused')).at(-1)?.flags).toBe(ClickFlag.paused | ClickFlag.fallback);
+  });
+
+  it('flags expired links and suspended affiliates', async () => {
+    const { code } = await link('https://shop.test/', { expiresAt: new Date(Date.now() - 1_000) });
+    await click(`${code}?sub5=expired`);
+    expect((await stored('expired')).map((record) => record.flags)).toEqual([
+      ClickFlag.expired | ClickFlag.fallback,
+    ]);
+    const other = await link('https://shop.test/');
+    await updateAffiliate(world.ledger, { id: world.affiliate.id, changes: { status: 'suspended' } });
+    const isSuspended = async () =>
+      (await click(`${other.code}?sub5=suspended`)).headers.get('location')?.includes('lost');
+    await waitFor(isSuspended, { deadlineMs: 1_000, what: 'the suspension' });
+    expect((await stored('suspended')).at(-1)?.flags).toBe(ClickFlag.suspended | ClickFlag.fallback);
+    await updateAffiliate(world.ledger, { id: world.affiliate.id, changes: { status: 'active' } });
+    await waitFor(async () => !(await isSuspended()), {
+      deadlineMs: 1_000,
+      what: 'the end of the suspension',
+    });
+  });
+
+  it('honours the campaign’s own fallback and its end', async () => {
+    const { code } = await link('https://shop.test/');
+    const changes = { status: 'ended', fallbackUrl: 'https://shop.test/over' } as const;
+    await updateCampaign(world.ledger, { id: world.campaign.id, changes });
+    const location = async () => (await click(code)).headers.get('location');
+    await waitFor(async () => (await location()) === 'https://shop.test/over', {
+      deadlineMs: 1_000,
+      what: 'the end',
+    });
+    await updateCampaign(world.ledger, {
+      id: world.campaign.id,
+      changes: { status: 'active', fallbackUrl: null },
+    });
+    await waitFor(async () => (await location())?.includes('click_id='), {
+      deadlineMs: 1_000,
+      what: 'the restart',
+    });
+  });
+
+  it('refuses bad requests by name, and stores nothing of them', async () => {
+    const { code } = await link('https://shop.test/');
+    const before = (await world.storedClicks()).length;
+    for (const bad of ['a'.repeat(65), 'a'.repeat(3_000), '%00', 'a%0d%0ab', 'ü', 'a.b', '..%2f']) {
+      const answer = await click(bad);
+      expect([bad, answer.status]).toEqual([bad, 404]);
+      expect(await answer.text()).toMatch(/^code: /);
+    }
+    for (const method of ['POST', 'PUT', 'DELETE']) expect((await click(code, { method })).status).toBe(405);
+    expect((await fetch(`${world.url}/`)).status).toBe(404);
+    for (const bytes of [
+      `GET /c/${'a'.repeat(10_000)} HTTP/1.1\r\nHost: x\r\n\r\n`,
+      `GET /c/${code}?sub1=${'a'.repeat(65_536)} HTTP/1.1\r\nHost: x\r\n\r\n`,
+      `GET /c/${code} HTTP/1.1\r\nHost: x\r\nReferer: a\u0000b\r\n\r\n`,
+      'GET\r\n\r\n',
+      '\u0016\u0003\u0001\u0002\u0000\u0001',
+    ]) {
+      const answer = await sendRaw(world.url, Buffer.from(bytes, 'latin1'));
+      // 505 is how uWebSockets answers what is not HTTP/1.1 at all.
+      expect(answer).toMatch(/^(HTTP\/1\.1 (4\d\d|505) .*)?/s);
+      expect(answer).not.toContain('302');
+    }
+    expect((await world.storedClicks()).length).toBe(before);
+    expect((await click(code)).status).toBe(302);
+  });
+
+  it('answers one request after another on one connection', async () => {
+    const { code } = await link('https://shop.test/?n={sub1}');
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const ask = (n: number) =>
+      new Promise<{ location: string | undefined; port: number | undefined }>((resolve, reject) => {
+        request(`${world.url}/c/${code}?sub1=${n}`, { agent }, (answer) => {
+          const port = answer.socket.localPort;
+          answer.resume().on('end', () => resolve({ location: answer.headers.location, port }));
+        })
+          .on('error', reject)
+          .end();
+      });
+    const answers = [await ask(1), await ask(2), await ask(3)];
+    agent.destroy();
+    expect(answers.map(({ location }) => location?.match(/n=(\d)&/)?.[1])).toEqual(['1', '2', '3']);
+    expect(new Set(answers.map(({ port }) => port)).size).toBe(1);
+  });
+
+  it('closes a connection that asks again before it was answered, and lives on', async () => {
+    const { code } = await link('https://shop.test/');
+    const twice = `GET /c/${code} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(2);
+    expect(await sendRaw(world.url, twice)).toBe('');
+    expect((await click(code)).status).toBe(302);
+  });
+
+  it('counts what became of each request', async () => {
+    const text = await (await fetch(`${world.url}/metrics`)).text();
+    for (const outcome of ['redirected', 'unknown_code', 'malformed_code', 'unknown_code_fallback']) {
+      expect(text).toMatch(new RegExp(`afflux_collector_requests_total\\{outcome="${outcome}"\\} [1-9]`));
+    }
+    expect(text).toMatch(/afflux_collector_links [1-9]/);
+  });
+
+  it('closes its lease with the exact count when it stops', async () => {
+    await collector.stop();
+    const nc = await connectNats({ url: world.nats.url, name: 'test' });
+    const leases = await listLeases(await openBucket(nc, LEASES_BUCKET));
+    await nc.close();
+    expect(leases.map((lease) => lease.state)).toEqual(leases.map(() => 'closed'));
+    const clicks = await world.storedClicks();
+    for (const lease of leases) {
+      const seqs = clicks.filter((record) => record.node === lease.node).map((record) => record.seq);
+      expect(seqs).toEqual(Array.from({ length: lease.nextSeq }, (_, i) => i));
+    }
+    collector = await world.start();
+  });
+});

@@ -1,0 +1,127 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startCollector } from '../../collector/main.ts';
+import { type ClickRecord, decodeClicks } from '../../core/click-record.ts';
+import { type Config, loadConfig } from '../../core/config.ts';
+import { BatchHeader, CLICKS_STREAM, connectNats, ensureStreams } from '../../core/stream.ts';
+import { type Engine, freePort } from '../../engines/engine.ts';
+import { type Affiliate, createAffiliate } from '../../ledger/affiliates.ts';
+import { type Campaign, createCampaign } from '../../ledger/campaigns.ts';
+import { connectLedger, type Ledger } from '../../ledger/db.ts';
+import { migrateLedger } from '../../ledger/migrate.ts';
+import { createProgram, type Program } from '../../ledger/programs.ts';
+import { freshPostgresDatabase, startTestNats, waitFor } from './engines.ts';
+import { quietLog } from './warehouse.ts';
+
+/** A collector over a ledger and a stream of its own. */
+export interface CollectorUnderTest {
+  readonly config: Config;
+  readonly url: string;
+  readonly nats: Engine;
+  readonly ledger: Ledger;
+  readonly program: Program;
+  readonly campaign: Campaign;
+  readonly affiliate: Affiliate;
+  /** Starts a collector in this process, ready; `stop` ends it. */
+  start(changes?: Partial<Config>): Promise<{ stop(): Promise<void> }>;
+  /** Every click in the stream, batch by batch. */
+  storedClicks(): Promise<ClickRecord[]>;
+  dispose(): Promise<void>;
+}
+
+export async function prepareCollector(): Promise<CollectorUnderTest> {
+  const database = await freshPostgresDatabase();
+  await migrateLedger({ url: database.url, log: quietLog });
+  const ledger = await connectLedger({ url: database.url, max: 2, name: 'test' });
+  const nats = await startTestNats();
+  const home = mkdtempSync(join(tmpdir(), 'afflux-collector-'));
+  const port = await freePort();
+  const config = loadConfig({
+    AFFLUX_HOME: home,
+    COLLECTOR_PORT: String(port),
+    DATABASE_URL: database.url,
+    NATS_URL: nats.url,
+  });
+  const program = await createProgram(ledger, {
+    name: 'Shop',
+    currency: 'EUR',
+    trackingDomain: 'go.shop.test',
+    fallbackUrl: 'https://shop.test/lost',
+  });
+  const campaign = await createCampaign(ledger, { programId: program.id, name: 'Summer', cookieDays: 7 });
+  const affiliate = await createAffiliate(ledger, {
+    programId: program.id,
+    refCode: 'ann',
+    name: 'Ann',
+    email: 'ann@affiliates.test',
+    status: 'active',
+  });
+  const url = `http://127.0.0.1:${port}`;
+
+  return {
+    config,
+    url,
+    nats,
+    ledger,
+    program,
+    campaign,
+    affiliate,
+    async start(changes = {}) {
+      const collector = await startCollector({ config: { ...config, ...changes }, log: quietLog });
+      await waitFor(async () => (await fetch(`${url}/readyz`)).ok, {
+        deadlineMs: 10_000,
+        what: 'the collector',
+      });
+      return collector;
+    },
+    storedClicks: () => readStoredClicks(nats.url),
+    async dispose() {
+      await nats.stop();
+      await ledger.end();
+      await database.drop();
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Every click in a stream; the batches' headers agree with their rows, or it throws. */
+export async function readStoredClicks(natsUrl: string): Promise<ClickRecord[]> {
+  const nc = await connectNats({ url: natsUrl, name: 'test' });
+  try {
+    const manager = await ensureStreams(nc);
+    const { state } = await manager.streams.info(CLICKS_STREAM);
+    const clicks: ClickRecord[] = [];
+    for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+      const message = await manager.streams.getMessage(CLICKS_STREAM, { seq });
+      if (!message) continue;
+      const rows = decodeClicks(Buffer.from(message.data), Number(message.header.get(BatchHeader.rows)));
+      const [first] = rows;
+      const announced = `${message.header.get(BatchHeader.node)}:${message.header.get(BatchHeader.firstSeq)}`;
+      if (announced !== `${first?.node}:${first?.seq}`) throw new Error(`headers say ${announced}`);
+      clicks.push(...rows);
+    }
+    return clicks;
+  } finally {
+    await nc.close();
+  }
+}
+
+/** Sends bytes as they are and returns all that came back until the server closed or `untilMs` passed in silence. */
+export async function sendRaw(url: string, bytes: string | Buffer, silenceMs = 300): Promise<string> {
+  const { hostname, port } = new URL(url);
+  return await new Promise((resolve, reject) => {
+    let answer = '';
+    const socket: Socket = connect(Number(port), hostname, () => socket.write(bytes));
+    socket.setTimeout(silenceMs, () => socket.destroy());
+    socket.on('data', (part) => {
+      answer += part.toString('latin1');
+    });
+    socket.on('close', () => resolve(answer));
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNRESET' || error.code === 'EPIPE') resolve(answer);
+      else reject(error);
+    });
+  });
+}
