@@ -6,20 +6,20 @@ import { startCollector } from '../../collector/main.ts';
 import { type ClickRecord, decodeClicks } from '../../core/click-record.ts';
 import { type Config, loadConfig } from '../../core/config.ts';
 import { BatchHeader, CLICKS_STREAM, connectNats, ensureStreams } from '../../core/stream.ts';
-import { type Engine, freePort } from '../../engines/engine.ts';
+import { freePort } from '../../engines/engine.ts';
 import { type Affiliate, createAffiliate } from '../../ledger/affiliates.ts';
 import { type Campaign, createCampaign } from '../../ledger/campaigns.ts';
 import { connectLedger, type Ledger } from '../../ledger/db.ts';
 import { migrateLedger } from '../../ledger/migrate.ts';
 import { createProgram, type Program } from '../../ledger/programs.ts';
-import { freshPostgresDatabase, startTestNats, waitFor } from './engines.ts';
+import { freshPostgresDatabase, startTestNats, type TestNats, waitFor } from './engines.ts';
 import { quietLog } from './warehouse.ts';
 
 /** A collector over a ledger and a stream of its own. */
 export interface CollectorUnderTest {
   readonly config: Config;
   readonly url: string;
-  readonly nats: Engine;
+  readonly nats: TestNats;
   readonly ledger: Ledger;
   readonly program: Program;
   readonly campaign: Campaign;

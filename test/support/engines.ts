@@ -48,19 +48,45 @@ export async function freshClickHouseDatabase(): Promise<FreshDatabase> {
   return { url: url.href, drop: () => run(`DROP DATABASE IF EXISTS ${name} SYNC`) };
 }
 
-/** A nats-server with JetStream of the caller's own, empty; `stop()` also removes its data. */
-export async function startTestNats(): Promise<Engine> {
+/** A nats-server that a test may end at any moment and start again, with its data, on its port. */
+export interface TestNats {
+  readonly url: string;
+  readonly pid: number;
+  /** SIGKILL, and wait for the end. */
+  kill(): Promise<void>;
+  restart(): Promise<void>;
+  /** Also removes its data. */
+  stop(): Promise<void>;
+}
+
+/** A nats-server with JetStream of the caller's own, empty. */
+export async function startTestNats(): Promise<TestNats> {
   const folder = mkdtempSync(join(tmpdir(), 'afflux-nats-'));
-  const nats = await startNats({
-    server: inject('natsServer'),
-    dataDir: folder,
-    port: await freePort(),
-    sync: 'interval',
-    log: createLogger({ name: 'nats', level: 'warn' }),
-  });
+  const port = await freePort();
+  const start = (): Promise<Engine> =>
+    startNats({
+      server: inject('natsServer'),
+      dataDir: folder,
+      port,
+      sync: 'interval',
+      log: createLogger({ name: 'nats', level: 'silent' }),
+    });
+  let nats = await start();
   return {
-    ...nats,
+    url: nats.url,
+    get pid() {
+      return nats.pid;
+    },
+    async kill() {
+      process.kill(nats.pid, 'SIGKILL');
+      await nats.exited;
+    },
+    async restart() {
+      nats = await start();
+    },
     async stop() {
+      // One that a test froze would not hear the stop.
+      process.kill(nats.pid, 'SIGCONT');
       await nats.stop();
       rmSync(folder, { recursive: true, force: true });
     },
