@@ -21,6 +21,8 @@ const LOCK_TIMEOUT_MS = 10_000;
 /** A process that holds a transaction open and does nothing blocks the collectors' link polls from advancing. */
 const IDLE_TRANSACTION_TIMEOUT_MS = 60_000;
 const CONNECT_TIMEOUT_S = 10;
+/** The client's own back-off grows to 20 s, and a query waits for it; a refused connection costs nothing to try again. */
+const RECONNECT_PAUSE_S = 0.25;
 
 /** Columns are snake_case in SQL and camelCase in rows; JSON inside a column is left alone. */
 const COLUMN_NAMES = { column: { from: postgres.toCamel, to: postgres.fromCamel } };
@@ -33,6 +35,7 @@ export async function connectLedger(options: { url: string; max: number; name: s
   const ledger = postgres(options.url, {
     max: options.max,
     connect_timeout: CONNECT_TIMEOUT_S,
+    backoff: () => RECONNECT_PAUSE_S,
     types: { bigint: postgres.BigInt },
     transform: COLUMN_NAMES,
     onnotice: () => {},
