@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { batchHeaders, clickRecords, encodeClicks } from '../test/support/warehouse.ts';
 import type { StreamMessage } from './batch.ts';
-import { createBlockBuilder, type Mark, type Plan, rebuildBlock } from './block.ts';
+import { createBlockBuilder, type Mark, type Plan, rebuildBlock, withoutLeases } from './block.ts';
 
 const NOW = Date.UTC(2026, 10, 22, 13);
 const START: Mark = { stream: 'a', seq: 0, taken: new Map() };
@@ -93,6 +93,25 @@ describe('blocks', () => {
         expect(rebuilt.plan).toEqual(block.plan);
       }),
     );
+  });
+
+  it('take the clicks of a new lease whose number a forgotten one had', () => {
+    const mark: Mark = {
+      ...START,
+      taken: new Map([
+        [0, [[0, 9]]],
+        [1, [[0, 9]]],
+      ]),
+    };
+    const builder = createBlockBuilder({ shard: 0, mark: withoutLeases(mark, [1]) });
+    builder.add(message(1, 0, 0, 5), NOW);
+    builder.add(message(2, 1, 0, 5), NOW);
+    const block = builder.finish();
+    expect(block.batches.map((batch) => batch.node)).toEqual([1]);
+    expect([...block.markAfter.taken]).toEqual([
+      [0, [[0, 9]]],
+      [1, [[0, 4]]],
+    ]);
   });
 
   it('are not rebuilt from a stream that has lost a message', () => {

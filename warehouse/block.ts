@@ -25,6 +25,13 @@ export interface Mark {
   readonly taken: Taken;
 }
 
+/** The mark without the leases of `nodes`: they are closed, and their numbers may come again for new ones. */
+export function withoutLeases(mark: Mark, nodes: readonly number[]): Mark {
+  if (nodes.length === 0) return mark;
+  const forgotten = new Set(nodes);
+  return { ...mark, taken: new Map([...mark.taken].filter(([node]) => !forgotten.has(node))) };
+}
+
 interface Reject {
   readonly message: StreamMessage;
   readonly reason: RejectReason;

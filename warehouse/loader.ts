@@ -5,7 +5,7 @@ import { type NatsConnection, errors as natsErrors } from '@nats-io/transport-no
 import { errorText, OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Readiness } from '../core/service.ts';
-import { type Block, createBlockBuilder, type Mark } from './block.ts';
+import { type Block, createBlockBuilder, type Mark, withoutLeases } from './block.ts';
 import { readClicksStream } from './clicks-stream.ts';
 import type { Warehouse } from './client.ts';
 import { publishDeadLetters } from './dead-letters.ts';
@@ -112,7 +112,7 @@ export function createLoader(options: LoaderOptions) {
 
   /** The next block behind the mark, or undefined when no message came. */
   async function gather(reader: Reader, mark: Mark): Promise<Block | undefined> {
-    const builder = createBlockBuilder({ shard, mark });
+    const builder = createBlockBuilder({ shard, mark: withoutLeases(mark, watermark.settledNodes()) });
     let waitMs = IDLE_WAIT_MS;
     let deadline = 0;
     while (waitMs > 0 && !builder.isFull()) {

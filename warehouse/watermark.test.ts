@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { CLOCK_SKEW_BOUND_MS, heldFrom } from './watermark.ts';
+import { CLOCK_SKEW_BOUND_MS, forgettable, heldFrom } from './watermark.ts';
 
 const leases = fc.array(
   fc.record({ state: fc.constantFrom('open' as const, 'closed' as const), heldFromMs: fc.nat(10_000) }),
@@ -20,4 +20,15 @@ it('is never later than the oldest click that an open lease holds, nor than a le
 
 it('closed leases hold nothing back', () => {
   expect(heldFrom([{ state: 'closed', heldFromMs: 5 }], 10_000)).toBe(10_000 - CLOCK_SKEW_BOUND_MS);
+});
+
+it('open leases and the thousand closed last are remembered', () => {
+  const closed = Array.from({ length: 1_002 }, (_, node) => ({
+    state: 'closed' as const,
+    node,
+    updatedAtMs: 5_000 - node,
+  }));
+  const open = { state: 'open' as const, node: 2_000, updatedAtMs: 0 };
+  expect(forgettable([open, ...closed])).toEqual([1_000, 1_001]);
+  expect(forgettable(closed.slice(0, 1_000))).toEqual([]);
 });

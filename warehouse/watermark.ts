@@ -6,6 +6,8 @@ import { timeText, type Warehouse } from './client.ts';
 export const CLOCK_SKEW_BOUND_MS = 500;
 /** How often the watermark is computed and written. */
 const PROBE_INTERVAL_MS = 1_000;
+/** So many closed leases stay in the mark; a node number is used again after 65,536 of them. */
+const REMEMBERED_CLOSED_LEASES = 1_000;
 
 /**
  * The time up to which every click is in the stream, Unix milliseconds, from leases read at `nowMs`.
@@ -15,6 +17,15 @@ export function heldFrom(leases: readonly Pick<Lease, 'state' | 'heldFromMs'>[],
   return leases
     .filter((lease) => lease.state === 'open')
     .reduce((least, lease) => Math.min(least, lease.heldFromMs), nowMs - CLOCK_SKEW_BOUND_MS);
+}
+
+/** The nodes of closed leases that need not be remembered: all but those closed last. */
+export function forgettable(leases: readonly Pick<Lease, 'state' | 'node' | 'updatedAtMs'>[]): number[] {
+  return leases
+    .filter((lease) => lease.state === 'closed')
+    .sort((a, b) => b.updatedAtMs - a.updatedAtMs)
+    .slice(REMEMBERED_CLOSED_LEASES)
+    .map((lease) => lease.node);
 }
 
 /**
@@ -30,15 +41,16 @@ export function createWatermarkWriter(options: {
   now: () => number;
 }) {
   const { warehouse, leases, shard, lastSeq, now } = options;
-  let waiting: { completeTo: number; streamSeq: number } | undefined;
+  let waiting: { leases: Lease[]; completeTo: number; streamSeq: number } | undefined;
+  let settledNodes: number[] = [];
   let published = 0;
   let probedAt = Number.NEGATIVE_INFINITY;
 
   async function probe(): Promise<void> {
     const startedAt = now();
     if (waiting || Math.abs(startedAt - probedAt) < PROBE_INTERVAL_MS) return;
-    const completeTo = heldFrom(await listLeases(leases), startedAt);
-    waiting = { completeTo, streamSeq: await lastSeq() };
+    const listed = await listLeases(leases);
+    waiting = { leases: listed, completeTo: heldFrom(listed, startedAt), streamSeq: await lastSeq() };
     probedAt = startedAt;
   }
 
@@ -48,6 +60,7 @@ export function createWatermarkWriter(options: {
       await probe();
       if (!waiting || markSeq < waiting.streamSeq) return;
       const { completeTo, streamSeq } = waiting;
+      settledNodes = forgettable(waiting.leases);
       waiting = undefined;
       if (completeTo <= published) return;
       await warehouse.insertRows('watermarks', [
@@ -57,6 +70,8 @@ export function createWatermarkWriter(options: {
     },
     /** What this process published last, Unix milliseconds; 0 before the first time. */
     published: () => published,
+    /** Nodes of leases that were closed, with every click of theirs loaded, long ago. */
+    settledNodes: (): readonly number[] => settledNodes,
   };
 }
 
