@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAffiliate } from '../ledger/affiliates.ts';
 import { createApiKey, listApiKeys } from '../ledger/api-keys.ts';
-import { recordConversion } from '../ledger/conversions.ts';
-import { inTransaction } from '../ledger/db.ts';
-import { recordDecision } from '../ledger/decisions.ts';
-import { createLink } from '../ledger/links.ts';
-import { runPayouts } from '../ledger/payout-run.ts';
-import { confirmConversion } from '../ledger/reviews.ts';
-import { listTerms, setTerms } from '../ledger/terms.ts';
-import { type Answer, startTestApi, type Tenant, type TestApi } from '../test/support/api.ts';
+import { setTerms } from '../ledger/terms.ts';
+import {
+  type Answer,
+  decideConversion,
+  startTestApi,
+  type Tenant,
+  type TestApi,
+} from '../test/support/api.ts';
 
 let api: TestApi;
 let mine: Tenant;
@@ -117,39 +117,25 @@ describe('keys', () => {
   });
 });
 
-/** A paid and a waiting conversion of the tenant's second affiliate: what its first must not see. */
+/** A conversion, commission, payout and terms of the tenant's second affiliate: what its first must not see. */
 async function creditOther(tenant: Tenant): Promise<{ conversionId: bigint; payoutId: bigint }> {
   const { ledger } = api;
-  const { programId, campaignId, otherAffiliateId: affiliateId } = tenant;
-  const link = await createLink(ledger, { campaignId, affiliateId, landingUrl: 'https://shop.example/o' });
-  const [terms] = await listTerms(ledger, { programId });
+  const { programId, otherAffiliateId: affiliateId } = tenant;
   await setTerms(ledger, { programId, affiliateId, rateBps: 2_000, payoutMinMinor: 0n });
-  const recorded = await recordConversion(ledger, {
-    programId,
+  const conversionId = await decideConversion(ledger, {
+    tenant,
     orderId: 'of-other',
-    amountMinor: 10_000n,
-    currency: 'EUR',
-    source: 'api',
-    customerId: 'customer-7',
+    affiliateId,
+    outcome: 'attributed',
   });
-  const conversionId = recorded.conversion.id;
-  await inTransaction(ledger, async (tx) => {
-    await recordDecision(tx, {
-      conversionId,
-      outcome: 'attributed',
-      reason: null,
-      evidence: { secret: 'threshold' },
-      termsId: terms?.id ?? 0,
-      now: new Date(),
-      click: { ts: Date.now(), node: 1, seq: 1, ip: '192.0.2.1', linkId: link.id, campaignId, affiliateId },
-    });
-    await confirmConversion(tx, { conversionId, actor: 'test', now: new Date() });
+  const { keys } = tenant;
+  const confirmed = await api.call('POST', `/v1/conversions/cnv_${conversionId}/confirm`, {
+    key: keys.operator,
   });
-  const provider = { name: 'test', submit: async () => ({ outcome: 'accepted' }) as const };
-  const run = await runPayouts(ledger, { now: new Date(), provider, programId });
-  const payoutId = run.payouts[0]?.id;
-  if (payoutId === undefined) throw new Error('no payout was made');
-  return { conversionId, payoutId };
+  expect(confirmed.status).toBe(200);
+  const run = await api.call('POST', '/v1/payouts/run', { key: keys.finance });
+  const [payout] = run.body.payouts as { id: string }[];
+  return { conversionId, payoutId: BigInt(payout?.id.slice('pay_'.length) ?? 0) };
 }
 
 describe('an affiliate', () => {

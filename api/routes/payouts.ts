@@ -157,7 +157,7 @@ function addPayoutCommands(app: ApiServer, { ledger, payoutProvider }: ApiContex
       tags,
       summary:
         'Vest what is due, build the payouts that are due, and hand them to the provider; safe to repeat',
-      body: z.strictObject({ program_id: integerId('program').optional() }).optional(),
+      body: z.strictObject({ program_id: integerId('program').optional() }).nullish(),
       response: { 200: runView },
     },
     handler: async (request) => {

@@ -9,12 +9,14 @@ import { createLogger } from '../../core/log.ts';
 import { createAffiliate } from '../../ledger/affiliates.ts';
 import { createApiKey, type Role } from '../../ledger/api-keys.ts';
 import { createCampaign } from '../../ledger/campaigns.ts';
-import { connectLedger, type Ledger } from '../../ledger/db.ts';
+import { recordConversion } from '../../ledger/conversions.ts';
+import { connectLedger, inTransaction, type Ledger } from '../../ledger/db.ts';
+import { recordDecision } from '../../ledger/decisions.ts';
 import { createLink } from '../../ledger/links.ts';
 import { migrateLedger } from '../../ledger/migrate.ts';
 import { createBankCsvProvider } from '../../ledger/payout-provider.ts';
 import { createProgram } from '../../ledger/programs.ts';
-import { setTerms } from '../../ledger/terms.ts';
+import { listTerms, setTerms } from '../../ledger/terms.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
 import { freshPostgresDatabase } from './engines.ts';
 import { freshWarehouse } from './warehouse.ts';
@@ -118,6 +120,37 @@ async function callApi(url: string, method: string, path: string, call: ApiCall)
   const text = await response.text();
   const isJson = text !== '' && (response.headers.get('content-type')?.includes('json') ?? false);
   return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : {} };
+}
+
+/** A conversion of 100.00 EUR decided for a click of the affiliate, by the program's terms. */
+export async function decideConversion(
+  ledger: Ledger,
+  options: { tenant: Tenant; orderId: string; affiliateId: number; outcome: 'attributed' | 'review' },
+): Promise<bigint> {
+  const { tenant, orderId, affiliateId, outcome } = options;
+  const { programId, campaignId } = tenant;
+  const link = await createLink(ledger, { campaignId, affiliateId, landingUrl: 'https://shop.example/o' });
+  const terms = (await listTerms(ledger, { programId })).find((version) => version.affiliateId === null);
+  const { conversion } = await recordConversion(ledger, {
+    programId,
+    orderId,
+    amountMinor: 10_000n,
+    currency: 'EUR',
+    source: 'api',
+    customerId: 'customer-7',
+  });
+  await inTransaction(ledger, (tx) =>
+    recordDecision(tx, {
+      conversionId: conversion.id,
+      outcome,
+      reason: outcome === 'review' ? 'instant_conversion' : null,
+      evidence: { secret: 'threshold' },
+      termsId: terms?.id ?? null,
+      now: new Date(),
+      click: { ts: Date.now(), node: 1, seq: 1, ip: '192.0.2.1', linkId: link.id, campaignId, affiliateId },
+    }),
+  );
+  return conversion.id;
 }
 
 async function createTenant(ledger: Ledger, name: string): Promise<Tenant> {
