@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { InputError } from '../core/errors.ts';
+import { waitFor } from '../test/support/engines.ts';
 import { createParties, freshLedger, type TestLedger, type TestParties } from '../test/support/ledger.ts';
 import { createAffiliate, listAffiliates, updateAffiliate } from './affiliates.ts';
 import { createApiKey } from './api-keys.ts';
@@ -108,8 +109,23 @@ describe('the tree of affiliates', () => {
     const loose = (refCode: string) =>
       createAffiliate(ledger, { programId, refCode, name: refCode, email: 'a@example.com' });
     const [a, b] = [await loose('a'), await loose('b')];
-    const outcomes = await Promise.allSettled([hang(a.id, b.id), hang(b.id, a.id)]);
-    expect(outcomes.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+    const second = await ledger.begin(async (tx) => {
+      await updateAffiliate(tx, { id: a.id, changes: { parentId: b.id } });
+      const rival = Promise.allSettled([hang(b.id, a.id)]);
+      await waitFor(
+        async () => {
+          const [lock] = await db.owner<[{ waiting: boolean }]>`
+            select exists (
+              select from pg_locks l join pg_database d on d.oid = l.database
+              where d.datname = current_database() and l.locktype = 'advisory' and not l.granted
+            ) as waiting`;
+          return lock.waiting;
+        },
+        { deadlineMs: 5_000, what: 'the second transaction to wait for the first' },
+      );
+      return { rival };
+    });
+    expect(await second.rival).toEqual([{ status: 'rejected', reason: inputError('parent_id') }]);
   });
 
   test('is 20 deep at the most', async () => {
