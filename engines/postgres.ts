@@ -64,11 +64,11 @@ export async function startPostgres(options: {
   const binaries = await findPostgresBinaries();
   const user = choosePostgresUser({ program: binaries.postgres, parentDir: dirname(dataDir), dataDir });
   await stopLeftoverPostmaster(dataDir, log);
+  await requireFreePort({ host: '127.0.0.1', port, variable: 'POSTGRES_PORT' });
   if (!existsSync(join(dataDir, 'PG_VERSION'))) {
     log.info({ dataDir }, 'first start: making the PostgreSQL data folder');
     await initialise({ binaries, user, dataDir, password });
   }
-  await requireFreePort({ host: '127.0.0.1', port, variable: 'POSTGRES_PORT' });
   const settings = { ...SETTINGS, ...options.settings, port: String(port) };
   const run = user.wrap(binaries.postgres, [
     '-D',
