@@ -22,6 +22,8 @@ const BLOCK_WAIT_MS = 500;
 const IDLE_WAIT_MS = 200;
 const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5_000;
+/** Messages are there and none arrives for this long: the reader has lost its consumer, and a new one is opened. */
+const READER_STALL_MS = 15_000;
 /** How often a loader standing by looks at the active one, and after how long without progress it takes over. */
 const STAND_BY_POLL_MS = 1_000;
 const TAKE_OVER_AFTER_MS = 10_000;
@@ -158,10 +160,18 @@ export function createLoader(options: LoaderOptions) {
   async function lead(): Promise<void> {
     let position = await recover();
     const reader = await openReader({ js, shard, startSeq: position.mark.seq + 1 });
+    let readAt = Date.now();
     try {
       while (!stopping.signal.aborted) {
         const block = await gather(reader, position.mark);
         if (block) position = await load(block, position);
+        if (block || metrics.progress.lastSeq <= position.mark.seq) readAt = Date.now();
+        else if (Date.now() - readAt > READER_STALL_MS) {
+          throw new OperatingError(
+            'reader_stalled',
+            `no message came for ${READER_STALL_MS} ms, though there are some`,
+          );
+        }
         metrics.progress.markSeq = position.mark.seq;
         await watermark.advance(position.mark.seq);
         metrics.progress.completeTo = watermark.published();

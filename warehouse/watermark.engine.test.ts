@@ -73,6 +73,24 @@ it('waits for the mark to pass the stream as it was after the leases were read',
   expect(await completeTo()).toBe(clock - 500);
 });
 
+it('reads the leases before the stream', async () => {
+  const clock = Date.now();
+  const lease = await openLease(pipeline.leasesBucket, clock - 10_000);
+  const writer = createWatermarkWriter({
+    warehouse: pipeline.warehouse,
+    leases: pipeline.leasesBucket,
+    shard: 0,
+    // The collector publishes what it held between the two: whoever reads its lease after this, reads too late.
+    async lastSeq() {
+      await writeLease(pipeline.leasesBucket, { ...lease, heldFromMs: clock });
+      return 0;
+    },
+    now: () => clock,
+  });
+  await writer.advance(0);
+  expect(await completeTo()).toBe(clock - 10_000);
+});
+
 it('does not go back', async () => {
   let clock = Date.now();
   const writer = createWatermarkWriter({

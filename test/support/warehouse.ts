@@ -14,6 +14,7 @@ import {
   LOADER_BUCKET,
   openBucket,
 } from '../../core/stream.ts';
+import type { Engine } from '../../engines/engine.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
 import { createLoader, type LoaderOptions } from '../../warehouse/loader.ts';
 import { createLoaderMetrics, type LoaderMetrics } from '../../warehouse/loader-metrics.ts';
@@ -122,10 +123,10 @@ export function batchHeaders(node: number, firstSeq: number, rows: number): Reco
   };
 }
 
-/** An empty warehouse and stream of the caller's own. */
-export async function startPipeline(): Promise<Pipeline> {
+/** An empty warehouse and stream of the caller's own; `nats` instead of a server made for it, and stopped with it. */
+export async function startPipeline(given: { nats?: Engine } = {}): Promise<Pipeline> {
   const warehouse = await freshWarehouse();
-  const nats = await startTestNats();
+  const nats = given.nats ?? (await startTestNats());
   const nc = await connectNats({ url: nats.url, name: 'test' });
   const manager = await ensureStreams(nc);
   const js = manager.jetstream();
