@@ -1,0 +1,259 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startApi } from '../api/main.ts';
+import { startAttribution } from '../attribution/main.ts';
+import { type Config, loadConfig } from '../core/config.ts';
+import type { Running } from '../core/service.ts';
+import { connectNats } from '../core/stream.ts';
+import { freePort } from '../engines/engine.ts';
+import { createAffiliate } from '../ledger/affiliates.ts';
+import { createApiKey } from '../ledger/api-keys.ts';
+import { auditLedger } from '../ledger/audit.ts';
+import { affiliateBalance } from '../ledger/counts.ts';
+import { createLink } from '../ledger/links.ts';
+import { createBankCsvProvider } from '../ledger/payout-provider.ts';
+import { runPayouts } from '../ledger/payout-run.ts';
+import { updateProgram } from '../ledger/programs.ts';
+import { setTerms } from '../ledger/terms.ts';
+import { auditWarehouse } from '../warehouse/audit.ts';
+import { startLoader } from '../warehouse/loader-main.ts';
+import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
+import { waitFor } from './support/engines.ts';
+import { freshWarehouse, quietLog } from './support/warehouse.ts';
+
+const DAY_MS = 86_400_000;
+/** A click is counted within two seconds, and its order decided at once after that. */
+const DECIDED_MS = 20_000;
+
+interface Conversion {
+  id: string;
+  order_id: string;
+  state: string;
+  status: string;
+  reason: string | null;
+}
+
+describe('from a click to a payout', () => {
+  let world: CollectorUnderTest;
+  let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
+  let config: Config;
+  let api = '';
+  let key = '';
+  const codes: string[] = [];
+  const services: Running[] = [];
+  /** Ann's parent is Bob, whose parent is Cat. */
+  const ids = { ann: 0, bob: 0, cat: 0 };
+
+  beforeAll(async () => {
+    world = await prepareCollector();
+    warehouse = await freshWarehouse();
+    const [apiPort, loaderPort, attributionPort] = [await freePort(), await freePort(), await freePort()];
+    config = {
+      ...world.config,
+      ...pick(
+        loadConfig({
+          AFFLUX_HOME: world.config.home,
+          CLICKHOUSE_URL: warehouse.url,
+          API_PORT: String(apiPort),
+          LOADER_PORT: String(loaderPort),
+          ATTRIBUTION_PORT: String(attributionPort),
+        }),
+        'clickhouseUrl',
+        'apiPort',
+        'loaderPort',
+        'attributionPort',
+      ),
+    };
+    api = `http://127.0.0.1:${apiPort}`;
+    await prepareProgram();
+    services.push(await world.start());
+    services.push(await startLoader({ config, log: quietLog }));
+    services.push(await startAttribution({ config, log: quietLog }));
+    services.push(await startApi({ config, log: quietLog }));
+  });
+  afterAll(async () => {
+    for (const service of services.reverse()) await service.stop();
+    await warehouse.drop();
+    await world.dispose();
+  });
+
+  async function prepareProgram(): Promise<void> {
+    const { ledger, program } = world;
+    await updateProgram(ledger, {
+      id: program.id,
+      changes: { instantConversionSeconds: 0, conversionsPerIpHour: 1_000 },
+    });
+    const affiliate = async (refCode: string, parentId: number | null) =>
+      (
+        await createAffiliate(ledger, {
+          programId: program.id,
+          refCode,
+          name: refCode,
+          email: `${refCode}@affiliates.test`,
+          customerRef: `customer-${refCode}`,
+          parentId,
+          status: 'active',
+        })
+      ).id;
+    ids.cat = await affiliate('cat', null);
+    ids.bob = await affiliate('bob', ids.cat);
+    ids.ann = await affiliate('ann-2', ids.bob);
+    await setTerms(ledger, { programId: program.id, rateBps: 1_000, holdDays: 30, payoutMinMinor: 100n });
+    for (let i = 0; i < 3; i++) {
+      const { code } = await createLink(ledger, {
+        campaignId: world.campaign.id,
+        affiliateId: ids.ann,
+        landingUrl: 'https://shop.test/?c={click_id}',
+      });
+      codes.push(code);
+    }
+    ({ key } = await createApiKey(ledger, { role: 'operator', name: 'test', programId: program.id }));
+  }
+
+  async function click(code = codes[0] ?? ''): Promise<string> {
+    const answer = await fetch(`${world.url}/c/${code}`, { redirect: 'manual' });
+    expect(answer.status).toBe(302);
+    return new URL(answer.headers.get('location') ?? '').searchParams.get('c') ?? '';
+  }
+
+  async function order(fields: Record<string, string>): Promise<{ status: string }> {
+    const answer = await fetch(`${api}/v1/conversions`, {
+      method: 'POST',
+      headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ currency: 'EUR', ...fields }),
+    });
+    return (await answer.json()) as { status: string };
+  }
+
+  async function decided(orderIds: readonly string[]): Promise<Map<string, Conversion>> {
+    return await waitFor(
+      async () => {
+        const answer = await fetch(`${api}/v1/conversions?limit=500`, {
+          headers: { Authorization: `Bearer ${key}` },
+        });
+        const { data } = (await answer.json()) as { data: Conversion[] };
+        const found = data.filter((conversion) => orderIds.includes(conversion.order_id));
+        const open = found.filter(({ state }) => state === 'received' || state === 'awaiting_click');
+        return found.length === orderIds.length && open.length === 0
+          ? new Map(found.map((conversion) => [conversion.order_id, conversion]))
+          : undefined;
+      },
+      { deadlineMs: DECIDED_MS, what: `the decision on ${orderIds.join(', ')}` },
+    );
+  }
+
+  const balance = async (id: number) => {
+    const found = await affiliateBalance(world.ledger, id);
+    return [found?.pendingMinor, found?.availableMinor, found?.inTransitMinor, found?.paidMinor].map(Number);
+  };
+
+  it('pays three levels to the cent, once', async () => {
+    const clickIds = await Promise.all(codes.map((code) => click(code)));
+    const amounts = ['99.95', '0.05', '1234.56'];
+    const orderIds = clickIds.map((_, i) => `order-${i}`);
+    for (const [i, clickId] of clickIds.entries()) {
+      const answer = await order({
+        order_id: orderIds[i] ?? '',
+        amount: amounts[i] ?? '',
+        click_id: clickId,
+      });
+      expect(answer.status).toBe('accepted');
+    }
+    const outcomes = await decided(orderIds);
+    expect([...outcomes.values()].map(({ state }) => state)).toEqual([
+      'attributed',
+      'attributed',
+      'attributed',
+    ]);
+
+    // 10 %, 3 % and 1 %, each rounded half to even: 9.995 → 10.00 (even), 0.005 → 0.00 (even), 123.456 → 123.46.
+    const ann = 1_000 + 0 + 12_346;
+    // 2.9985 → 3.00, 0.0015 → 0.00, 37.0368 → 37.04.
+    const bob = 300 + 0 + 3_704;
+    // 0.9995 → 1.00, 0.0005 → 0.00, 12.3456 → 12.35.
+    const cat = 100 + 0 + 1_235;
+    expect(await balance(ids.ann)).toEqual([ann, 0, 0, 0]);
+    expect(await balance(ids.bob)).toEqual([bob, 0, 0, 0]);
+    expect(await balance(ids.cat)).toEqual([cat, 0, 0, 0]);
+
+    const provider = createBankCsvProvider({ folder: `${config.home}/payouts` });
+    const early = await runPayouts(world.ledger, { now: new Date(), provider });
+    expect([early.vested, early.built]).toEqual([0, 0]);
+    const afterHold = new Date(Date.now() + 31 * DAY_MS);
+    const runs = await Promise.all(
+      Array.from({ length: 4 }, () => runPayouts(world.ledger, { now: afterHold, provider })),
+    );
+    const paid = runs.flatMap((run) => run.payouts);
+    expect(new Map(paid.map((payout) => [payout.affiliateId, Number(payout.amountMinor)]))).toEqual(
+      new Map([
+        [ids.ann, ann],
+        [ids.bob, bob],
+        [ids.cat, cat],
+      ]),
+    );
+    expect(paid).toHaveLength(3);
+    for (const { id } of paid) {
+      const settled = await fetch(`${api}/v1/payouts/pay_${id}/settle`, {
+        method: 'POST',
+        headers: { Authorization: `Bearer ${key}` },
+      });
+      expect(settled.status).toBe(200);
+    }
+    expect(await balance(ids.ann)).toEqual([0, 0, 0, ann]);
+    expect(await balance(ids.bob)).toEqual([0, 0, 0, bob]);
+    expect(await balance(ids.cat)).toEqual([0, 0, 0, cat]);
+  });
+
+  it('decides by the evidence', async () => {
+    const clickId = await click();
+    const forged = `${clickId.startsWith('A') ? 'B' : 'A'}${clickId.slice(1)}`;
+    const lastYear = new Date(Date.now() - 365 * DAY_MS).toISOString();
+    const cases: [string, Record<string, string>, string, string | null][] = [
+      ['good', { click_id: clickId }, 'attributed', null],
+      ['none', {}, 'unattributed', 'no_click'],
+      ['forged', { click_id: forged }, 'unattributed', 'invalid_click_id'],
+      ['before', { click_id: clickId, occurred_at: lastYear }, 'unattributed', 'click_after_order'],
+      ['self', { click_id: clickId, customer_id: 'customer-ann-2' }, 'rejected', 'self_referral'],
+      ['email', { click_id: clickId, customer_email: ' ANN-2@affiliates.test' }, 'rejected', 'self_referral'],
+    ];
+    for (const [orderId, fields] of cases) await order({ order_id: orderId, amount: '10.00', ...fields });
+    const outcomes = await decided(cases.map(([orderId]) => orderId));
+    for (const [orderId, , state, reason] of cases) {
+      expect({ orderId, ...outcomes.get(orderId) }).toMatchObject({ orderId, state, reason });
+    }
+  });
+
+  it('reviews what converts too soon, and too often from one address', async () => {
+    const changes = { instantConversionSeconds: 30, conversionsPerIpHour: 1_000 };
+    await updateProgram(world.ledger, { id: world.program.id, changes });
+    await order({ order_id: 'instant', amount: '10.00', click_id: await click() });
+    expect((await decided(['instant'])).get('instant')).toMatchObject({
+      state: 'review',
+      reason: 'instant_conversion',
+    });
+    // Of what came from this address within the hour, ten more may pass.
+    const [before] = await world.ledger<{ fromHere: bigint }[]>`
+      select count(*) as from_here from conversions where click_ip is not null`;
+    const limit = Number(before?.fromHere) + 10;
+    await updateProgram(world.ledger, {
+      id: world.program.id,
+      changes: { instantConversionSeconds: 0, conversionsPerIpHour: limit },
+    });
+    const clickId = await click();
+    const many = Array.from({ length: 40 }, (_, i) => `many-${i}`);
+    await Promise.all(many.map((orderId) => order({ order_id: orderId, amount: '1.00', click_id: clickId })));
+    const states = [...(await decided(many)).values()].map(({ state, reason }) => reason ?? state);
+    expect(states.filter((state) => state === 'attributed')).toHaveLength(10);
+    expect(states.filter((state) => state === 'high_conversion_rate_from_ip')).toHaveLength(30);
+  });
+
+  it('adds up in the end', async () => {
+    const nc = await connectNats({ url: world.nats.url, name: 'test' });
+    const clicks = await auditWarehouse({ warehouse, nc }).finally(() => nc.close());
+    const books = await auditLedger(world.ledger);
+    expect([...clicks, ...books].filter((check) => !check.ok)).toEqual([]);
+  });
+});
+
+function pick<T, K extends keyof T>(from: T, ...keys: K[]): Pick<T, K> {
+  return Object.fromEntries(keys.map((name) => [name, from[name]])) as Pick<T, K>;
+}
