@@ -29,6 +29,8 @@ const ITSELF: PostgresUser = {
 
 /** Lets another user reach a checkout or a data folder below a closed folder such as /root, and nothing more. */
 const REACH = '+dac_read_search';
+/** initdb asks access(2) for its fellow programs, which leaves such a capability out of account otherwise. */
+const KEEP_FOR_ACCESS = '--securebits=+no_setuid_fixup';
 
 /**
  * Decides as whom PostgreSQL runs: the owner of an existing data folder, else `postgres`, else `nobody`; no account
@@ -64,6 +66,7 @@ export function choosePostgresUser(options: {
         '--clear-groups',
         `--inh-caps=${REACH}`,
         `--ambient-caps=${REACH}`,
+        KEEP_FOR_ACCESS,
         program,
         ...args,
       ],
@@ -102,7 +105,7 @@ function findAccount(name: string): Account | undefined {
 function canReach(user: PostgresUser, options: { program: string; parentDir: string }): boolean {
   const { command, args, ids } = user.wrap('/bin/sh', [
     '-c',
-    'cd "$1" && "$0" --version',
+    'cd "$1" && test -x "$0" && "$0" --version',
     options.program,
     options.parentDir,
   ]);
