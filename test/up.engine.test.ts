@@ -39,7 +39,9 @@ afterEach(async () => {
     child.kill('SIGINT');
     await waitFor(() => hasEnded(child), { deadlineMs: 30_000, what: 'the platform to end' });
   }
-  rmSync(home, { recursive: true, force: true });
+  // Engines outlive a supervisor that was killed; a test that fails must not leave them behind.
+  for (const { pid } of ourProcesses()) process.kill(pid, 'SIGKILL');
+  rmSync(home, { recursive: true, force: true, maxRetries: 5 });
 });
 
 function hasEnded(child: ChildProcess): boolean {
