@@ -1,11 +1,19 @@
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig, renderEnvExample } from './config.ts';
 import { fromProject } from './paths.ts';
 
-const home = () => mkdtempSync(join(tmpdir(), 'afflux config '));
+const homes: string[] = [];
+const home = () => {
+  const folder = mkdtempSync(join(tmpdir(), 'afflux config '));
+  homes.push(folder);
+  return folder;
+};
+afterAll(() => {
+  for (const folder of homes) rmSync(folder, { recursive: true });
+});
 
 describe('loadConfig', () => {
   it('fills in the embedded engines', () => {

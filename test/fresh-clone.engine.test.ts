@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
@@ -22,26 +22,31 @@ describe('a fresh clone', () => {
       mkdirSync(dirname(join(clone, file)), { recursive: true });
       copyFileSync(join(projectRoot, file), join(clone, file));
     }
-    env = {
-      PATH: process.env.PATH ?? '',
-      HOME: process.env.HOME ?? '',
-      NATS_SERVER: inject('natsServer').binary,
-    };
+    env = ordinaryEnvironment();
+    env.NATS_SERVER = inject('natsServer').binary;
     for (const name of ['COLLECTOR', 'API', 'LOADER', 'ATTRIBUTION', 'POSTGRES', 'CLICKHOUSE', 'NATS']) {
       env[`${name}_PORT`] = String(await freePort());
     }
   });
   afterAll(async () => {
-    for (const child of children) child.kill('SIGINT');
+    for (const child of children) interrupt(child);
     for (const child of children) {
-      await waitFor(() => child.exitCode !== null, { deadlineMs: 30_000, what: 'the end of npm' });
+      await waitFor(() => hasEnded(child), {
+        deadlineMs: 30_000,
+        what: 'the end of npm',
+      });
     }
     rmSync(dirname(clone), { recursive: true, force: true });
   });
 
-  /** Runs npm in the clone from another folder, and collects what it says. */
+  /** Ctrl-C in a terminal: everything in its foreground group gets the signal. */
+  function interrupt(child: ChildProcess): void {
+    if (!hasEnded(child)) process.kill(-(child.pid ?? 0), 'SIGINT');
+  }
+
+  /** Runs npm in the clone from another folder, in a group of its own, and collects what it says. */
   function npm(...args: string[]): { child: ChildProcess; output: () => string } {
-    const child = spawn('npm', ['--prefix', clone, ...args], { env, cwd: tmpdir() });
+    const child = spawn('npm', ['--prefix', clone, ...args], { env, cwd: tmpdir(), detached: true });
     children.push(child);
     let text = '';
     for (const stream of [child.stdout, child.stderr]) {
@@ -57,7 +62,7 @@ describe('a fresh clone', () => {
     async () => {
       expect(existsSync(join(clone, 'node_modules'))).toBe(false);
       const start = npm('start');
-      await waitFor(() => start.output().includes('Afflux is up') || start.child.exitCode !== null, {
+      await waitFor(() => start.output().includes('Afflux is up') || hasEnded(start.child), {
         deadlineMs: INSTALL_DEADLINE_MS,
         what: 'npm start',
       });
@@ -66,8 +71,8 @@ describe('a fresh clone', () => {
         redirect: 'manual',
       });
       expect(answer.status).toBe(302);
-      start.child.kill('SIGINT');
-      await waitFor(() => start.child.exitCode !== null, { deadlineMs: 30_000, what: 'the stop' });
+      interrupt(start.child);
+      await waitFor(() => hasEnded(start.child), { deadlineMs: 30_000, what: 'the stop' });
       expect(start.output()).toContain('everything is stopped');
     },
     INSTALL_DEADLINE_MS + 60_000,
@@ -76,11 +81,25 @@ describe('a fresh clone', () => {
   it('passes its tests with npm test', async () => {
     // The whole suite is what is running now; one file of it shows that the command finds all it needs.
     const test = npm('test', '--', 'core/money');
-    await waitFor(() => test.child.exitCode !== null, { deadlineMs: 120_000, what: 'npm test' });
+    await waitFor(() => hasEnded(test.child), { deadlineMs: 120_000, what: 'npm test' });
     expect(test.output()).toMatch(/Test Files .*1 passed/);
     expect(test.child.exitCode).toBe(0);
   }, 150_000);
 });
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+/** A user's own environment: without this run's test runner and without settings of Afflux. */
+function ordinaryEnvironment(): Record<string, string> {
+  const ours = readFileSync(join(projectRoot, '.env.example'), 'utf8').matchAll(/^#? ?([A-Z_]+)=/gm);
+  const hidden = new Set(['NODE_ENV', 'TEST', ...[...ours].map((match) => match[1])]);
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !hidden.has(name) && !/^(VITEST|npm_)/.test(name),
+  );
+  return Object.fromEntries(kept.map(([name, value]) => [name, value ?? '']));
+}
 
 /** What a commit of the tree as it is would hold. */
 function sourceFiles(): string[] {

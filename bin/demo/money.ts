@@ -85,6 +85,7 @@ export async function playMoney(options: {
 
   const { payouts } = await http.post<{ payouts: { id: string }[] }>(`${apiUrl}/v1/payouts/run`, {
     key: operator,
+    body: {},
   });
   for (const { id } of payouts) await http.post(`${apiUrl}/v1/payouts/${id}/settle`, { key: operator });
 

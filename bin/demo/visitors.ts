@@ -28,8 +28,8 @@ const COUNTRY_SHARES: Readonly<Record<string, { share: number; language: string 
 
 /** A share of visitors that has IPv6. */
 const IPV6_PERCENT = 15;
-/** Most addresses belong to some other country; this many draws find even the smallest share's. */
-const MAX_DRAWS = 100_000;
+/** Addresses drawn on the way to a rarer country are kept for later, this many for each. */
+const POOL_SIZE = 1_000;
 
 /** Draws visitors: real User-Agent headers by their frequency, addresses from the ranges of real countries. */
 export function createVisitorSource(): () => Visitor {
@@ -38,10 +38,25 @@ export function createVisitorSource(): () => Visitor {
   );
   const countries = new Reader<CountryResponse>(readFileSync(database));
   const userAgents = new UserAgent();
+  const drawn = new Map<string, string[]>();
+
+  function drawAddress(country: string): string {
+    for (;;) {
+      const kept = drawn.get(country)?.pop();
+      if (kept !== undefined) return kept;
+      const ip = randomInt(100) < IPV6_PERCENT ? randomIpv6() : randomIpv4();
+      const found = (countries.get(ip) as { country_code?: string } | null)?.country_code;
+      if (found === undefined || !(found in COUNTRY_SHARES)) continue;
+      const pool = drawn.get(found) ?? [];
+      if (pool.length < POOL_SIZE) pool.push(ip);
+      drawn.set(found, pool);
+    }
+  }
+
   return () => {
     const country = drawCountry();
     return {
-      ip: drawAddress(countries, country),
+      ip: drawAddress(country),
       userAgent: userAgents.random().toString(),
       acceptLanguage: COUNTRY_SHARES[country]?.language ?? 'en',
     };
@@ -55,15 +70,6 @@ function drawCountry(): string {
     if (draw < 0) return country;
   }
   return 'US';
-}
-
-function drawAddress(countries: Reader<CountryResponse>, country: string): string {
-  for (let i = 0; i < MAX_DRAWS; i++) {
-    const ip = randomInt(100) < IPV6_PERCENT ? randomIpv6() : randomIpv4();
-    const found = countries.get(ip) as { country_code?: string } | null;
-    if (found?.country_code === country) return ip;
-  }
-  throw new Error(`no address of ${country} found in ${MAX_DRAWS} draws`);
 }
 
 function randomIpv4(): string {
