@@ -138,6 +138,8 @@ export function createClickHandler(
       owner: link.owner,
       ip,
       flags: way.flags | requestFlags(request, visitor, isHead),
+      rule: way.rule,
+      destination: way.destination,
       visitor: visitor.encoded,
       traffic,
     };

@@ -125,13 +125,13 @@ async function readChanges(sql: Postgres, state: State, since: string): Promise<
 
 async function applyPrograms(tx: PostgresTransaction, state: State, since: string): Promise<void> {
   const rows = await tx<
-    { id: number; status: string; fallback_url: string | null; tracking_domain: string | null }[]
+    { id: number; status: string; fallbackUrl: string | null; trackingDomain: string | null }[]
   >`select id, status, fallback_url, tracking_domain from programs where change_xid >= ${since}::xid8`;
   for (const row of rows) {
     const fields: Program = {
       status: row.status,
-      fallback: parseFallback(row.fallback_url, `program ${row.id}`, state.log),
-      trackingDomain: row.tracking_domain?.toLowerCase(),
+      fallback: parseFallback(row.fallbackUrl, `program ${row.id}`, state.log),
+      trackingDomain: row.trackingDomain?.toLowerCase(),
     };
     const known = state.programs.get(row.id);
     if (known?.trackingDomain !== undefined) state.domains.delete(known.trackingDomain);
@@ -144,23 +144,23 @@ async function applyCampaigns(tx: PostgresTransaction, state: State, since: stri
   const rows = await tx<
     {
       id: number;
-      program_id: number;
+      programId: number;
       status: string;
-      starts_at: Date | null;
-      ends_at: Date | null;
-      fallback_url: string | null;
-      cookie_days: number;
+      startsAt: Date | null;
+      endsAt: Date | null;
+      fallbackUrl: string | null;
+      cookieDays: number;
     }[]
   >`select id, program_id, status, starts_at, ends_at, fallback_url, cookie_days
     from campaigns where change_xid >= ${since}::xid8`;
   for (const row of rows) {
     put<Campaign>(state.campaigns, row.id, {
-      program: known(state.programs, row.program_id, 'program'),
+      program: known(state.programs, row.programId, 'program'),
       status: row.status,
-      startsAtMs: row.starts_at?.getTime() ?? 0,
-      endsAtMs: row.ends_at?.getTime() ?? Number.POSITIVE_INFINITY,
-      fallback: parseFallback(row.fallback_url, `campaign ${row.id}`, state.log),
-      cookieDays: row.cookie_days,
+      startsAtMs: row.startsAt?.getTime() ?? 0,
+      endsAtMs: row.endsAt?.getTime() ?? Number.POSITIVE_INFINITY,
+      fallback: parseFallback(row.fallbackUrl, `campaign ${row.id}`, state.log),
+      cookieDays: row.cookieDays,
     });
   }
 }
@@ -174,12 +174,12 @@ async function applyAffiliates(tx: PostgresTransaction, state: State, since: str
 interface LinkRow {
   id: number;
   code: string;
-  program_id: number;
-  campaign_id: number;
-  affiliate_id: number;
-  landing_url: string;
+  programId: number;
+  campaignId: number;
+  affiliateId: number;
+  landingUrl: string;
   status: string;
-  expires_at: Date | null;
+  expiresAt: Date | null;
 }
 
 async function applyLinks(tx: PostgresTransaction, state: State, since: string): Promise<void> {
@@ -191,21 +191,21 @@ async function applyLinks(tx: PostgresTransaction, state: State, since: string):
 
 function applyLink(state: State, row: LinkRow): void {
   put<Link>(state.links, row.code, {
-    programId: row.program_id,
-    campaignId: row.campaign_id,
-    affiliateId: row.affiliate_id,
+    programId: row.programId,
+    campaignId: row.campaignId,
+    affiliateId: row.affiliateId,
     linkId: row.id,
     owner: encodeOwner({
-      program_id: row.program_id,
-      campaign_id: row.campaign_id,
-      affiliate_id: row.affiliate_id,
+      program_id: row.programId,
+      campaign_id: row.campaignId,
+      affiliate_id: row.affiliateId,
       link_id: row.id,
     }),
-    campaign: known(state.campaigns, row.campaign_id, 'campaign'),
-    affiliate: known(state.affiliates, row.affiliate_id, 'affiliate'),
-    landing: parseUrl(row.landing_url, `link ${row.id}`, true, state.log),
+    campaign: known(state.campaigns, row.campaignId, 'campaign'),
+    affiliate: known(state.affiliates, row.affiliateId, 'affiliate'),
+    landing: parseUrl(row.landingUrl, `link ${row.id}`, true, state.log),
     status: row.status,
-    expiresAtMs: row.expires_at?.getTime() ?? Number.POSITIVE_INFINITY,
+    expiresAtMs: row.expiresAt?.getTime() ?? Number.POSITIVE_INFINITY,
   });
 }
 

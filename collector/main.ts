@@ -3,7 +3,7 @@ import { jetstream } from '@nats-io/jetstream';
 import { createClickIdCodec } from '../core/click-id.ts';
 import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';
-import { connectPostgres } from '../core/postgres.ts';
+import { openPostgres } from '../core/postgres.ts';
 import { createMetrics, type Readiness, type Running } from '../core/service.ts';
 import { connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/stream.ts';
 import { createClickHandler } from './clicks.ts';
@@ -29,7 +29,7 @@ const MEGABYTE = 1024 * 1024;
 export async function startCollector({ config, log }: { config: Config; log: Logger }): Promise<Running> {
   const nc = await connectNats({ url: config.natsUrl, name: 'collector' });
   await ensureStreams(nc);
-  const sql = connectPostgres({ url: config.databaseUrl, name: 'collector', max: 1 });
+  const sql = openPostgres({ url: config.databaseUrl, name: 'afflux-collector', max: 1, as: 'application' });
   const links = followLinks({ sql, log });
   const stateFolder = join(config.home, 'collector');
   const spool = await openSpool({

@@ -7,14 +7,18 @@ export interface Route {
   /** Undefined: the link is gone and there is no fallback (410). */
   readonly url: RedirectUrl | undefined;
   readonly flags: number;
+  /** Number of the rule that chose, from 1; 0: none. */
+  readonly rule: number;
+  /** Which of the weighted destinations, from 0. */
+  readonly destination: number;
 }
 
 /** An active link leads to its landing page; any other to its campaign's fallback, its program's, or nowhere. */
 export function route(link: Link, nowMs: number): Route {
   const flags = stateFlags(link, nowMs);
-  if (flags === 0 && link.landing) return { url: link.landing, flags };
+  if (flags === 0 && link.landing) return { url: link.landing, flags, rule: 0, destination: 0 };
   const fallback = link.campaign.fallback ?? link.campaign.program.fallback;
-  return { url: fallback, flags: fallback ? flags | ClickFlag.fallback : flags };
+  return { url: fallback, flags: fallback ? flags | ClickFlag.fallback : flags, rule: 0, destination: 0 };
 }
 
 function stateFlags(link: Link, nowMs: number): number {

@@ -38,6 +38,8 @@ const records: fc.Arbitrary<ClickRecord> = fc.record({
   link_id: u32,
   ip: fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => Buffer.from(bytes)),
   flags: u32,
+  rule: fc.integer({ min: 0, max: 65_535 }),
+  destination: fc.integer({ min: 0, max: 65_535 }),
   fingerprint: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
   user_agent: text,
   device: text,
@@ -97,6 +99,8 @@ describe('click record', () => {
           owner: encodeOwner(record),
           ip: record.ip,
           flags: record.flags,
+          rule: record.rule,
+          destination: record.destination,
           visitor,
           traffic: strings,
         });

@@ -30,6 +30,12 @@ export const ClickFlag = {
   suspended: 1 << 6,
   /** The visitor was sent to the fallback URL instead of the landing page. */
   fallback: 1 << 7,
+  /** Not a click at all: the impression pixel was loaded. */
+  impression: 1 << 8,
+  /** The link or its campaign had its clicks of the day. */
+  capped: 1 << 9,
+  /** `DNT` or `Sec-GPC` was set and the program honours it: no cookie, address shortened. */
+  optedOut: 1 << 10,
 } as const;
 
 /** Flags that make a click invalid in reports: it is stored, shown, and never paid for. */
@@ -39,7 +45,9 @@ export const INVALID_CLICK_FLAGS =
   ClickFlag.head |
   ClickFlag.paused |
   ClickFlag.expired |
-  ClickFlag.suspended;
+  ClickFlag.suspended |
+  ClickFlag.impression |
+  ClickFlag.capped;
 
 /** One click with every column as a JavaScript value. */
 export interface ClickRecord {
@@ -57,6 +65,10 @@ export interface ClickRecord {
   ip: Buffer;
   /** Bits of {@link ClickFlag}. */
   flags: number;
+  /** Number of the routing rule that chose the destination, counting from 1; 0: none, the link's own landing page. */
+  rule: number;
+  /** Which of several weighted destinations was drawn, counting from 0. */
+  destination: number;
   /** First 64 bits of SHA-256 of `User-Agent:Accept-Language`. */
   fingerprint: bigint;
   user_agent: string;
@@ -113,7 +125,12 @@ const OWNER = [
   column('affiliate_id', 'u32', 'UInt32', 'ZSTD(1)'),
   column('link_id', 'u32', 'UInt32', 'ZSTD(1)'),
 ];
-const REQUEST = [column('ip', 'ip', 'IPv6', 'ZSTD(1)'), column('flags', 'u32', 'UInt32', 'ZSTD(1)')];
+const REQUEST = [
+  column('ip', 'ip', 'IPv6', 'ZSTD(1)'),
+  column('flags', 'u32', 'UInt32', 'ZSTD(1)'),
+  column('rule', 'u16', 'UInt16', 'ZSTD(1)'),
+  column('destination', 'u16', 'UInt16', 'ZSTD(1)'),
+];
 /** What the User-Agent and Accept-Language headers say: the same bytes for every click with these headers. */
 const VISITOR = [
   column('fingerprint', 'u64', 'UInt64', 'ZSTD(1)'),
@@ -204,6 +221,8 @@ export interface ClickParts {
   /** 16 bytes in network order. */
   readonly ip: Uint8Array;
   readonly flags: number;
+  readonly rule: number;
+  readonly destination: number;
   /** From {@link encodeVisitor}. */
   readonly visitor: Buffer;
   /** The strings of the last columns in order: referrer, sub1–5, UTM ×5, query. */
@@ -213,7 +232,7 @@ export interface ClickParts {
 export const TRAFFIC_COLUMN_COUNT = TRAFFIC.length;
 
 /** Bytes a row can take at the most beside its visitor segment and traffic strings. */
-export const CLICK_FIXED_BYTES = 14 + 16 + 16 + 4;
+export const CLICK_FIXED_BYTES = 14 + 16 + 16 + 4 + 2 + 2;
 
 /** An upper bound of a click's encoded size, cheap to compute: 3 bytes a UTF-16 unit and 3 of length a string. */
 export function clickSizeBound(visitor: Buffer, traffic: readonly string[]): number {
@@ -246,7 +265,9 @@ export function writeClick(target: Buffer, offset: number, click: ClickParts): n
   target.set(click.ip, at);
   at += 16;
   target.writeUInt32LE(click.flags, at);
-  at += 4;
+  target.writeUInt16LE(click.rule, at + 4);
+  target.writeUInt16LE(click.destination, at + 6);
+  at += 8;
   at += click.visitor.copy(target, at);
   for (const value of click.traffic) at = writeString(target, at, value);
   return at;

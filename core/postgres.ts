@@ -1,31 +1,55 @@
-import postgres, { type Sql, type TransactionSql } from 'postgres';
-
-/** The role every process works under: it owns no table, so it can neither edit nor empty the books. */
-export const APP_ROLE = 'afflux_app';
-
-/** A connection attempt longer than this means the server is away. */
-const CONNECT_TIMEOUT_S = 10;
-/** No statement of ours takes this long; a stuck one must not hold its locks. */
-const STATEMENT_TIMEOUT_MS = 30_000;
-/** Waiting longer for a row means something is stuck; the caller tries again. */
-const LOCK_TIMEOUT_MS = 10_000;
+import postgres from 'postgres';
 
 /** Values as the code sees them: bigint as BigInt (money, ids), timestamps as Date. */
-export type Postgres = Sql<{ bigint: bigint }>;
-export type PostgresTransaction = TransactionSql<{ bigint: bigint }>;
+type PostgresTypes = { bigint: bigint };
 
-/** A pool of connections under the role {@link APP_ROLE}. Connects when first used. */
-export function connectPostgres(options: { url: string; name: string; max: number }): Postgres {
+/** A pool of connections. */
+export type Postgres = postgres.Sql<PostgresTypes>;
+/** A transaction on one of them. */
+export type PostgresTransaction = postgres.TransactionSql<PostgresTypes>;
+/** Either: for queries, and for commands that are one statement. */
+export type PostgresSql = postgres.ISql<PostgresTypes>;
+
+/** The role of every process but the migrations: it owns no table, so it can neither edit nor empty the books. */
+export const APP_ROLE = 'afflux_app';
+
+/** A connection attempt longer than this means that the server is away. */
+const CONNECT_TIMEOUT_S = 10;
+/** The client's own back-off grows to 20 s, and a query waits for it; a refused connection costs nothing to try again. */
+const RECONNECT_PAUSE_S = 0.25;
+/** A statement touches one batch at the most; what runs longer is stuck, and must not hold its locks. */
+const STATEMENT_TIMEOUT_MS = 30_000;
+/** Longest wait for somebody else's lock before the statement fails and its command is tried again. */
+const LOCK_TIMEOUT_MS = 10_000;
+/** A process that holds a transaction open and does nothing keeps the collectors' link polls from advancing. */
+const IDLE_TRANSACTION_TIMEOUT_MS = 60_000;
+
+/** Columns are snake_case in SQL and camelCase in rows; JSON inside a column is left alone. */
+const COLUMN_NAMES = { column: { from: postgres.toCamel, to: postgres.fromCamel } };
+
+/**
+ * A pool of at most `max` connections, opened when they are first used: for the application under {@link APP_ROLE} and
+ * its time-outs, or for the owner of the schema, who may take as long as a migration takes.
+ */
+export function openPostgres(options: {
+  url: string;
+  max: number;
+  name: string;
+  as: 'application' | 'owner';
+}): Postgres {
+  const limits = {
+    role: APP_ROLE,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    lock_timeout: LOCK_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: IDLE_TRANSACTION_TIMEOUT_MS,
+  };
   return postgres(options.url, {
     max: options.max,
     connect_timeout: CONNECT_TIMEOUT_S,
-    onnotice: () => undefined,
+    backoff: () => RECONNECT_PAUSE_S,
     types: { bigint: postgres.BigInt },
-    connection: {
-      application_name: `afflux-${options.name}`,
-      role: APP_ROLE,
-      statement_timeout: STATEMENT_TIMEOUT_MS,
-      lock_timeout: LOCK_TIMEOUT_MS,
-    },
+    transform: COLUMN_NAMES,
+    onnotice: () => undefined,
+    connection: { application_name: options.name, ...(options.as === 'application' && limits) },
   });
 }

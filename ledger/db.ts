@@ -1,77 +1,40 @@
 import postgres from 'postgres';
 import { errorText, OperatingError } from '../core/errors.ts';
+import {
+  APP_ROLE,
+  openPostgres,
+  type Postgres,
+  type PostgresSql,
+  type PostgresTransaction,
+} from '../core/postgres.ts';
 
-/** The types this ledger adds to those of the client: PostgreSQL `bigint` is a JavaScript `bigint`. */
-type LedgerTypes = { bigint: bigint };
-
-/** A pool of connections to the ledger's database under the role afflux_app. */
-export type Ledger = postgres.Sql<LedgerTypes>;
+/** A pool of connections to the ledger's database. */
+export type Ledger = Postgres;
 /** A transaction of the ledger. Commands that must be atomic with others take one. */
-export type LedgerTransaction = postgres.TransactionSql<LedgerTypes>;
+export type LedgerTransaction = PostgresTransaction;
 /** Either: for queries, and for commands that are one statement. */
-export type LedgerSql = postgres.ISql<LedgerTypes>;
-
-/** The role of every process but the migrations: it owns nothing and cannot edit what is written. */
-export const APPLICATION_ROLE = 'afflux_app';
-
-/** A statement of the ledger touches one batch at the most; what runs longer is stuck. */
-const STATEMENT_TIMEOUT_MS = 30_000;
-/** Longest wait for somebody else's lock before the statement fails and its command is tried again. */
-const LOCK_TIMEOUT_MS = 10_000;
-/** A process that holds a transaction open and does nothing blocks the collectors' link polls from advancing. */
-const IDLE_TRANSACTION_TIMEOUT_MS = 60_000;
-const CONNECT_TIMEOUT_S = 10;
-/** The client's own back-off grows to 20 s, and a query waits for it; a refused connection costs nothing to try again. */
-const RECONNECT_PAUSE_S = 0.25;
-
-/** Columns are snake_case in SQL and camelCase in rows; JSON inside a column is left alone. */
-const COLUMN_NAMES = { column: { from: postgres.toCamel, to: postgres.fromCamel } };
+export type LedgerSql = PostgresSql;
 
 /**
  * Opens a pool of at most `max` connections and checks that one of them works.
  * @throws OperatingError `postgres_unreachable`, or `ledger_not_migrated` when the role afflux_app is missing.
  */
 export async function connectLedger(options: { url: string; max: number; name: string }): Promise<Ledger> {
-  const ledger = postgres(options.url, {
-    max: options.max,
-    connect_timeout: CONNECT_TIMEOUT_S,
-    backoff: () => RECONNECT_PAUSE_S,
-    types: { bigint: postgres.BigInt },
-    transform: COLUMN_NAMES,
-    onnotice: () => {},
-    connection: {
-      application_name: options.name,
-      role: APPLICATION_ROLE,
-      statement_timeout: STATEMENT_TIMEOUT_MS,
-      lock_timeout: LOCK_TIMEOUT_MS,
-      idle_in_transaction_session_timeout: IDLE_TRANSACTION_TIMEOUT_MS,
-    },
-  });
-  try {
-    await ledger`select 1`;
-    return ledger;
-  } catch (error) {
-    await ledger.end({ timeout: 0 });
-    throw connectionFault(error, options.url);
-  }
+  return await checked(openPostgres({ ...options, as: 'application' }), options.url);
 }
 
 /** A single connection as the owner of the schema, for migrations and the schema dump. */
 export async function connectOwner(options: { url: string; name: string }): Promise<Ledger> {
-  const owner = postgres(options.url, {
-    max: 1,
-    connect_timeout: CONNECT_TIMEOUT_S,
-    types: { bigint: postgres.BigInt },
-    transform: COLUMN_NAMES,
-    onnotice: () => {},
-    connection: { application_name: options.name },
-  });
+  return await checked(openPostgres({ ...options, max: 1, as: 'owner' }), options.url);
+}
+
+async function checked(pool: Postgres, url: string): Promise<Ledger> {
   try {
-    await owner`select 1`;
-    return owner;
+    await pool`select 1`;
+    return pool;
   } catch (error) {
-    await owner.end({ timeout: 0 });
-    throw connectionFault(error, options.url);
+    await pool.end({ timeout: 0 });
+    throw connectionFault(error, url);
   }
 }
 
@@ -82,7 +45,7 @@ function connectionFault(error: unknown, url: string): OperatingError {
   if (error instanceof postgres.PostgresError && error.code === UNKNOWN_ROLE) {
     return new OperatingError(
       'ledger_not_migrated',
-      `the database has no role ${APPLICATION_ROLE} yet: run "afflux migrate" first`,
+      `the database has no role ${APP_ROLE} yet: run "afflux migrate" first`,
       { cause: error },
     );
   }

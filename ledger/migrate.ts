@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { errorText, OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { fromProject } from '../core/paths.ts';
-import { APPLICATION_ROLE, connectOwner, type Ledger } from './db.ts';
+import { APP_ROLE } from '../core/postgres.ts';
+import { connectOwner, type Ledger } from './db.ts';
 
 /** The SQL files are read from the sources also when the code runs from dist/. */
 const MIGRATIONS_FOLDER = 'ledger/migrations';
@@ -61,11 +62,11 @@ async function prepare(owner: Ledger): Promise<void> {
   await owner.unsafe(`
     do $$
     begin
-      if not exists (select from pg_roles where rolname = '${APPLICATION_ROLE}') then
-        create role ${APPLICATION_ROLE} nologin;
+      if not exists (select from pg_roles where rolname = '${APP_ROLE}') then
+        create role ${APP_ROLE} nologin;
       end if;
       if not (select rolsuper from pg_roles where rolname = current_user) then
-        execute format('grant ${APPLICATION_ROLE} to %I', current_user);
+        execute format('grant ${APP_ROLE} to %I', current_user);
       end if;
     exception when duplicate_object or unique_violation then null;
     end $$;

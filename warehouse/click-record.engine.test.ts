@@ -39,6 +39,8 @@ const records: fc.Arbitrary<ClickRecord> = fc.record({
   link_id: uint(32),
   ip: fc.oneof(ipv4, ipv6),
   flags: uint(32),
+  rule: uint(16),
+  destination: uint(16),
   fingerprint: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
   user_agent: text,
   device: text,

@@ -21,6 +21,8 @@ export const MAX_REPORT_ROWS = 10_000;
 const MAX_EXECUTION_SECONDS = 15;
 const HOUR_MS = 3_600_000;
 const TABLE = 'clicks_hourly';
+/** The pixel's loads are counted in the same table, and are no clicks. */
+const NO_IMPRESSIONS = "flag_group != 'impression'";
 
 export interface CampaignReportOptions {
   readonly programId?: number;
@@ -92,7 +94,7 @@ export async function campaignReport(
        uniqCombined64MergeIf(ips, flag_group IN ('ok', 'repeat')) AS unique_ips,
        uniqCombined64MergeIf(visitors, flag_group IN ('ok', 'repeat')) AS unique_visitors
      FROM ${TABLE}
-     WHERE ${['hour >= {from:DateTime}', 'hour < {to:DateTime}', ...conditions].join(' AND ')}
+     WHERE ${['hour >= {from:DateTime}', 'hour < {to:DateTime}', NO_IMPRESSIONS, ...conditions].join(' AND ')}
      ${groupBy.length > 0 ? `GROUP BY ${groupBy.map((name) => `${name}_key`).join(', ')}` : ''}
      ORDER BY ${[...groupBy.filter(isTime).map((name) => `${name}_key`), 'total DESC', ...groupBy.map((name) => `${name}_key`)].join(', ')}
      LIMIT {limit:UInt32}`,

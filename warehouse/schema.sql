@@ -11,6 +11,8 @@ CREATE TABLE clicks
     link_id UInt32 CODEC(ZSTD(1)),
     ip IPv6 CODEC(ZSTD(1)),
     flags UInt32 CODEC(ZSTD(1)),
+    rule UInt16 CODEC(ZSTD(1)),
+    destination UInt16 CODEC(ZSTD(1)),
     fingerprint UInt64 CODEC(ZSTD(1)),
     user_agent String CODEC(ZSTD(1)),
     device LowCardinality(String) CODEC(ZSTD(1)),
@@ -93,9 +95,9 @@ AS SELECT
     affiliate_id,
     link_id,
     device,
-    multiIf(bitAnd(flags, 1) != 0, 'bot', bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 112) != 0, 'inactive', bitAnd(flags, 8) != 0, 'repeat', 'ok') AS flag_group,
+    multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot', bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive', bitAnd(flags, 8) != 0, 'repeat', 'ok') AS flag_group,
     count() AS clicks,
-    countIf(bitAnd(flags, 119) = 0) AS valid_clicks,
+    countIf(bitAnd(flags, 887) = 0) AS valid_clicks,
     uniqCombined64State(ip) AS ips,
     uniqCombined64State(fingerprint) AS visitors
 FROM clicks

@@ -60,24 +60,36 @@ const CAMPAIGNS = [
 ] as const;
 
 /**
- * Creates the demo program in an empty ledger; afterwards gives back what `demo.json` says.
- * Returns undefined when the ledger has programs of its own and no demo.
+ * Creates the demo program in an empty ledger, and afterwards keeps the links' URLs in `demo.json` up to date.
+ * Undefined when the ledger has programs of its own and no demo.
  */
 export async function ensureDemo(options: { ledger: Ledger; config: Config }): Promise<Demo | undefined> {
   const { ledger, config } = options;
   const file = join(config.home, 'demo.json');
-  const known = await readDemo(file);
-  if (known) return known;
-  const programs = await listPrograms(ledger, { limit: 1 });
-  if (programs.rows.length > 0) return undefined;
-  const demo = await inTransaction(ledger, async (tx) => {
+  const isEmpty = (await listPrograms(ledger, { limit: 1 })).rows.length === 0;
+  if (!isEmpty) {
+    const known = await readDemo(file);
+    if (!known) return undefined;
+    const links = known.links.map((link) => ({ ...link, url: linkUrl(config, link.code) }));
+    const current = { ...known, links };
+    if (JSON.stringify(current) !== JSON.stringify(known)) await writeDemo(file, current);
+    return current;
+  }
+  return await inTransaction(ledger, async (tx) => {
     const created = await createDemo(tx, config);
-    // Keys are shown only now: the file is complete before anything is committed.
-    await writeFile(`${file}.new`, `${JSON.stringify(created, null, 2)}\n`, { mode: 0o600 });
+    // Keys are shown this once: the file is complete before anything is committed.
+    await writeDemo(file, created);
     return created;
   });
+}
+
+async function writeDemo(file: string, demo: Demo): Promise<void> {
+  await writeFile(`${file}.new`, `${JSON.stringify(demo, null, 2)}\n`, { mode: 0o600, flush: true });
   await rename(`${file}.new`, file);
-  return demo;
+}
+
+function linkUrl(config: Config, code: string): string {
+  return `${config.collectorUrl}/c/${code}`;
 }
 
 /** The demo of this installation, if it has one. */
@@ -172,7 +184,7 @@ async function createLinks(
       links.push({
         id: link.id,
         code: link.code,
-        url: `${config.collectorUrl}/c/${link.code}`,
+        url: linkUrl(config, link.code),
         campaign_id: campaign.id,
         affiliate_id: affiliate.id,
       });

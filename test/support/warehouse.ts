@@ -36,6 +36,8 @@ export function clickRecord(given: Partial<ClickRecord> = {}): ClickRecord {
     link_id: 100 + (seq % 6),
     ip: Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 203, 0, 113, seq % 256]),
     flags: seq % 10 === 0 ? 1 : 0,
+    rule: seq % 3,
+    destination: seq % 2,
     fingerprint: BigInt(1_000 + (seq % 50)),
     user_agent: 'Mozilla/5.0',
     device: seq % 4 === 0 ? 'mobile' : 'desktop',
