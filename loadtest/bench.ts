@@ -1,0 +1,76 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fromProject } from '../core/paths.ts';
+
+/** One line of a benchmark's table: names to figures with their unit in the name. */
+export type BenchRow = Readonly<Record<string, string | number>>;
+
+/** A figure that was aimed at. */
+export interface BenchTarget {
+  readonly name: string;
+  readonly value: number;
+  /** Such as "≥ 0.6". */
+  readonly bound: string;
+  readonly ok: boolean;
+}
+
+const GIGABYTE = 1024 ** 3;
+
+/** `value ≥ bound` as a target. */
+export function atLeast(name: string, value: number, bound: number): BenchTarget {
+  return { name, value: round(value), bound: `≥ ${bound}`, ok: value >= bound };
+}
+
+/** `value ≤ bound` as a target. */
+export function atMost(name: string, value: number, bound: number): BenchTarget {
+  return { name, value: round(value), bound: `≤ ${bound}`, ok: value <= bound };
+}
+
+/** Four significant digits: what a benchmark on a shared machine can claim. */
+export function round(value: number): number {
+  return Number(value.toPrecision(4));
+}
+
+/** Prints the table and the targets, and writes `.afflux/bench/<name>.json` with machine, versions and date. */
+export function report(options: {
+  name: string;
+  versions: Readonly<Record<string, string>>;
+  rows: readonly BenchRow[];
+  targets: readonly BenchTarget[];
+}): void {
+  const { name, rows, targets } = options;
+  const folder = fromProject('.afflux/bench');
+  mkdirSync(folder, { recursive: true });
+  const result = {
+    name,
+    date: new Date().toISOString(),
+    machine: describeMachine(),
+    versions: { node: process.version, ...options.versions },
+    rows,
+    targets,
+  };
+  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
+  process.stdout.write(
+    `\n${table(rows)}\n\n${table(targets.map((target) => ({ ...target, ok: target.ok ? 'met' : 'MISSED' })))}\n`,
+  );
+}
+
+function describeMachine(): string {
+  const model = /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown';
+  return `${cpus().length} × ${model}, ${Math.round(totalmem() / GIGABYTE)} GiB`;
+}
+
+function table(rows: readonly Readonly<Record<string, string | number>>[]): string {
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const cells = [names, ...rows.map((row) => names.map((name) => String(row[name] ?? '')))];
+  const widths = names.map((_, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0)));
+  return cells
+    .map((line) =>
+      line
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
