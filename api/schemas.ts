@@ -28,6 +28,18 @@ export const nameText = text(200);
 /** A URL; the ledger checks what is in it. */
 export const urlText = text(MAX_URL_LENGTH);
 
+/** More clicks a day than this are no cap. */
+const MAX_CLICK_CAP = 1_000_000_000;
+
+/** A cap of clicks in a body: null takes it away. */
+export const clickCap = z
+  .int()
+  .min(1)
+  .max(MAX_CLICK_CAP)
+  .nullable()
+  .exactOptional()
+  .meta({ description: 'Valid clicks of a UTC day after which visitors go to the fallback; null: none.' });
+
 /** Longest text that is still read as an amount: the digits of a bigint and a point. */
 const MAX_AMOUNT_CHARS = 40;
 

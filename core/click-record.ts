@@ -211,6 +211,9 @@ function writeIdentity(target: Buffer, offset: number, ts: number, node: number,
   return offset + 14;
 }
 
+/** The fingerprint stands at the head of a visitor segment, little-endian. */
+export const FINGERPRINT_BYTES = 8;
+
 /** The parts of a click that change from request to request; the two segments are prepared ahead. */
 export interface ClickParts {
   readonly ts: number;

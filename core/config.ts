@@ -139,6 +139,12 @@ const variables = {
     '',
     'addresses or networks whose X-Forwarded-For is believed, comma-separated; empty: none',
   ),
+  geoDatabase: variable(
+    'GEO_DATABASE',
+    text,
+    '',
+    "path of an .mmdb that gives the country of an address, MaxMind's format too; empty: the one that is installed (CC0)",
+  ),
   spoolMaxMb: variable(
     'SPOOL_MAX_MB',
     count,

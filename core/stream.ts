@@ -24,6 +24,8 @@ export function clicksSubject(shard: number): string {
 export const LEASES_BUCKET = 'afflux_leases';
 /** KV bucket of the loader: `plan.<shard>` and `mark.<shard>`. */
 export const LOADER_BUCKET = 'afflux_loader';
+/** KV bucket of the clicks of links and campaigns with a daily cap: `<day>.<collector>.<part>`. */
+export const CAPS_BUCKET = 'afflux_caps';
 
 /** A batch is one message; NATS allows 1 MB, and 256 KiB keeps one batch's latency and memory small. */
 export const MAX_BATCH_BYTES = 256 * 1024;
@@ -111,6 +113,12 @@ async function ensureStream(
   });
 }
 
-export async function openBucket(nc: NatsConnection, name: string): Promise<KV> {
-  return await new Kvm(nc).create(name, { history: 1 });
+/** `ttlMs`: how long a value is kept after its last write; for ever when absent. */
+export async function openBucket(
+  nc: NatsConnection,
+  name: string,
+  options: { ttlMs?: number } = {},
+): Promise<KV> {
+  const { ttlMs = 0 } = options;
+  return await new Kvm(nc).create(name, { history: 1, ttl: ttlMs });
 }

@@ -16,6 +16,8 @@ export interface Campaign {
   readonly fallbackUrl: string | null;
   /** Life of the click cookie in days; the attribution window itself stands in the terms. */
   readonly cookieDays: number;
+  /** Valid clicks of a UTC day after which its links lead to the fallback; null: none. */
+  readonly dailyClickCap: number | null;
   readonly createdAt: Date;
 }
 
@@ -27,6 +29,8 @@ export interface NewCampaign {
   readonly fallbackUrl?: string | null | undefined;
   /** 1 to 365, default 30. */
   readonly cookieDays?: number | undefined;
+  /** 1 to 1,000,000,000. */
+  readonly dailyClickCap?: number | null | undefined;
 }
 
 export type CampaignChanges = Partial<Omit<NewCampaign, 'programId'>> & { readonly status?: CampaignStatus };
@@ -40,6 +44,7 @@ const CAMPAIGN_COLUMNS = [
   'endsAt',
   'fallbackUrl',
   'cookieDays',
+  'dailyClickCap',
   'createdAt',
 ];
 
@@ -53,8 +58,8 @@ function checkCampaign(campaign: CampaignChanges): void {
 /** @throws InputError. */
 export async function createCampaign(sql: LedgerSql, campaign: NewCampaign): Promise<Campaign> {
   checkCampaign(campaign);
-  const { programId, name, startsAt, endsAt, fallbackUrl, cookieDays } = campaign;
-  const row = givenColumns({ programId, name, startsAt, endsAt, fallbackUrl, cookieDays });
+  const { programId, name, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap } = campaign;
+  const row = givenColumns({ programId, name, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap });
   const [created] = await answeringInput(
     sql<[Campaign]>`insert into campaigns ${sql(row)} returning ${sql(CAMPAIGN_COLUMNS)}`,
   );
@@ -85,8 +90,8 @@ export async function updateCampaign(
   options: { id: number; changes: CampaignChanges },
 ): Promise<Campaign | undefined> {
   checkCampaign(options.changes);
-  const { name, status, startsAt, endsAt, fallbackUrl, cookieDays } = options.changes;
-  const given = givenColumns({ name, status, startsAt, endsAt, fallbackUrl, cookieDays });
+  const { name, status, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap } = options.changes;
+  const given = givenColumns({ name, status, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap });
   if (Object.keys(given).length === 0) return await getCampaign(sql, options.id);
   const [campaign] = await answeringInput(
     sql<Campaign[]>`

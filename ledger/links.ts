@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { InputError } from '../core/errors.ts';
 import { parseUrlTemplate } from '../core/macros.ts';
+import { parseRouting, type Routing } from '../core/routing.ts';
 import type { LedgerSql } from './db.ts';
 import { answeringInput, givenColumns } from './input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
@@ -15,6 +16,10 @@ export interface Link {
   readonly campaignId: number;
   readonly affiliateId: number;
   readonly landingUrl: string;
+  /** Rules and weighted destinations; null: every click goes to the landing URL. */
+  readonly routing: Routing | null;
+  /** Valid clicks of a UTC day after which the link leads to its fallback; null: none. */
+  readonly dailyClickCap: number | null;
   readonly status: LinkStatus;
   readonly expiresAt: Date | null;
   readonly createdAt: Date;
@@ -27,11 +32,16 @@ export interface NewLink {
   readonly landingUrl: string;
   /** 1 to 64 of `A-Z a-z 0-9 _ -`, case-sensitive, unique on the platform; drawn at random when absent. */
   readonly code?: string | undefined;
+  readonly routing?: Routing | null | undefined;
+  /** 1 to 1,000,000,000. */
+  readonly dailyClickCap?: number | null | undefined;
   readonly expiresAt?: Date | null | undefined;
 }
 
 export type LinkChanges = {
   readonly landingUrl?: string | undefined;
+  readonly routing?: Routing | null | undefined;
+  readonly dailyClickCap?: number | null | undefined;
   readonly status?: LinkStatus | undefined;
   readonly expiresAt?: Date | null | undefined;
 };
@@ -43,6 +53,8 @@ const LINK_COLUMNS = [
   'campaignId',
   'affiliateId',
   'landingUrl',
+  'routing',
+  'dailyClickCap',
   'status',
   'expiresAt',
   'createdAt',
@@ -56,14 +68,26 @@ function randomCode(): string {
   return Array.from({ length: RANDOM_CODE_LENGTH }, () => BASE62[randomInt(BASE62.length)]).join('');
 }
 
-/** @throws InputError naming landing_url, code, campaign_id or affiliate_id. */
+function checkLink(link: LinkChanges): void {
+  if (link.landingUrl !== undefined) parseUrlTemplate(link.landingUrl, 'landing_url');
+  if (link.routing) parseRouting(link.routing, 'routing');
+}
+
+function routingColumn(sql: LedgerSql, routing: Routing | null | undefined) {
+  return routing ? sql.json(routing) : routing;
+}
+
+/** @throws InputError naming landing_url, routing, daily_click_cap, code, campaign_id or affiliate_id. */
 export async function createLink(sql: LedgerSql, link: NewLink): Promise<Link> {
-  parseUrlTemplate(link.landingUrl, 'landing_url');
+  checkLink(link);
   const { campaignId, affiliateId, landingUrl, code = randomCode(), expiresAt = null } = link;
+  const { routing = null, dailyClickCap = null } = link;
   const [created] = await answeringInput(
     sql<Link[]>`
-      insert into links (program_id, campaign_id, affiliate_id, landing_url, code, expires_at)
-      select program_id, id, ${affiliateId}, ${landingUrl}, ${code}, ${expiresAt}::timestamptz
+      insert into links
+        (program_id, campaign_id, affiliate_id, landing_url, routing, daily_click_cap, code, expires_at)
+      select program_id, id, ${affiliateId}, ${landingUrl}, ${routingColumn(sql, routing) ?? null}::jsonb,
+        ${dailyClickCap}::integer, ${code}, ${expiresAt}::timestamptz
       from campaigns where id = ${campaignId}
       returning ${sql(LINK_COLUMNS)}`,
   );
@@ -101,9 +125,15 @@ export async function updateLink(
   sql: LedgerSql,
   options: { id: number; changes: LinkChanges },
 ): Promise<Link | undefined> {
-  const { landingUrl, status, expiresAt } = options.changes;
-  if (landingUrl !== undefined) parseUrlTemplate(landingUrl, 'landing_url');
-  const given = givenColumns({ landingUrl, status, expiresAt });
+  checkLink(options.changes);
+  const { landingUrl, routing, dailyClickCap, status, expiresAt } = options.changes;
+  const given = givenColumns({
+    landingUrl,
+    routing: routingColumn(sql, routing),
+    dailyClickCap,
+    status,
+    expiresAt,
+  });
   if (Object.keys(given).length === 0) return await getLink(sql, options.id);
   const [link] = await answeringInput(
     sql<Link[]>`update links set ${sql(given)} where id = ${options.id} returning ${sql(LINK_COLUMNS)}`,

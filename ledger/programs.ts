@@ -20,7 +20,17 @@ export interface FraudSettings {
   readonly instantConversionSeconds: number;
 }
 
-export interface Program extends FraudSettings {
+/** What a program keeps of its visitors. */
+export interface PrivacySettings {
+  /** Addresses are cut to /24 or /48 before they are written. */
+  readonly anonymiseIp: boolean;
+  /** Whether redirects set the click cookie. */
+  readonly cookies: boolean;
+  /** `DNT: 1` or `Sec-GPC: 1`: no cookie, the address cut, no fingerprint. */
+  readonly honourOptOut: boolean;
+}
+
+export interface Program extends FraudSettings, PrivacySettings {
   readonly id: number;
   readonly name: string;
   /** ISO 4217; every order, commission and payout of the program is in it. */
@@ -33,7 +43,7 @@ export interface Program extends FraudSettings {
   readonly createdAt: Date;
 }
 
-export interface NewProgram extends Partial<FraudSettings> {
+export interface NewProgram extends Partial<FraudSettings>, Partial<PrivacySettings> {
   readonly name: string;
   readonly currency: string;
   readonly fallbackUrl?: string | null | undefined;
@@ -54,6 +64,9 @@ const PROGRAM_COLUMNS = [
   'conversionsPerIpHour',
   'instantConversionSeconds',
   'rulesVersion',
+  'anonymiseIp',
+  'cookies',
+  'honourOptOut',
   'createdAt',
 ];
 
@@ -73,7 +86,7 @@ function checkProgram(program: ProgramChanges): void {
 export async function createProgram(sql: LedgerSql, program: NewProgram): Promise<Program> {
   checkProgram(program);
   const { name, fallbackUrl, trackingDomain, fingerprintMatch } = program;
-  const { conversionsPerIpHour, instantConversionSeconds } = program;
+  const { conversionsPerIpHour, instantConversionSeconds, anonymiseIp, cookies, honourOptOut } = program;
   const row = {
     name,
     currency: parseCurrency(program.currency),
@@ -82,6 +95,9 @@ export async function createProgram(sql: LedgerSql, program: NewProgram): Promis
     fingerprintMatch,
     conversionsPerIpHour,
     instantConversionSeconds,
+    anonymiseIp,
+    cookies,
+    honourOptOut,
   };
   const [created] = await answeringInput(
     sql<[Program]>`insert into programs ${sql(givenColumns(row))} returning ${sql(PROGRAM_COLUMNS)}`,
@@ -113,7 +129,7 @@ export async function updateProgram(
   const { id, changes } = options;
   checkProgram(changes);
   const { name, status, fallbackUrl, trackingDomain, fingerprintMatch } = changes;
-  const { conversionsPerIpHour, instantConversionSeconds } = changes;
+  const { conversionsPerIpHour, instantConversionSeconds, anonymiseIp, cookies, honourOptOut } = changes;
   const given = givenColumns({
     name,
     status,
@@ -122,6 +138,9 @@ export async function updateProgram(
     fingerprintMatch,
     conversionsPerIpHour,
     instantConversionSeconds,
+    anonymiseIp,
+    cookies,
+    honourOptOut,
   });
   if (Object.keys(given).length === 0) return await getProgram(sql, id);
   const [program] = await answeringInput(

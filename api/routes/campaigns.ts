@@ -15,6 +15,7 @@ import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, idText, integerId } from '../ids.ts';
 import { inProgram, principalOf, programFilter, programRequired } from '../principal.ts';
 import {
+  clickCap,
   formatOptionalTime,
   formatPage,
   formatTime,
@@ -39,6 +40,7 @@ const campaignView = z
     ends_at: timeText.nullable(),
     fallback_url: z.string().nullable(),
     cookie_days: z.number().meta({ description: 'Life of the click cookie.' }),
+    daily_click_cap: z.number().nullable(),
     created_at: timeText,
   })
   .meta({ id: 'Campaign' });
@@ -48,6 +50,7 @@ const settings = {
   ends_at: time.nullable().exactOptional(),
   fallback_url: urlText.nullable().exactOptional(),
   cookie_days: z.int().min(1).max(MAX_COOKIE_DAYS).exactOptional(),
+  daily_click_cap: clickCap,
 };
 
 const params = z.object({ id: integerId('campaign') });
@@ -63,6 +66,7 @@ function formatCampaign(campaign: Campaign): z.output<typeof campaignView> {
     ends_at: formatOptionalTime(campaign.endsAt),
     fallback_url: campaign.fallbackUrl,
     cookie_days: campaign.cookieDays,
+    daily_click_cap: campaign.dailyClickCap,
     created_at: formatTime(campaign.createdAt),
   };
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { routingSchema } from '../../core/routing.ts';
 import { getAffiliate } from '../../ledger/affiliates.ts';
 import { appendAuditLog } from '../../ledger/audit-log.ts';
 import { getCampaign } from '../../ledger/campaigns.ts';
@@ -10,6 +11,7 @@ import { formatId, idText, integerId } from '../ids.ts';
 import { affiliateFilter, owned, principalOf, programFilter } from '../principal.ts';
 import { invalidField } from '../problems.ts';
 import {
+  clickCap,
   formatOptionalTime,
   formatPage,
   formatTime,
@@ -33,6 +35,8 @@ const linkView = z
     campaign_id: idText('campaign'),
     affiliate_id: idText('affiliate'),
     landing_url: z.string(),
+    routing: routingSchema.nullable(),
+    daily_click_cap: z.number().nullable(),
     status: z.enum(LINK_STATUSES),
     expires_at: timeText.nullable(),
     created_at: timeText,
@@ -54,6 +58,8 @@ export function addLinkRoutes(app: ApiServer, { ledger, collectorUrl }: ApiConte
       campaign_id: formatId('campaign', link.campaignId),
       affiliate_id: formatId('affiliate', link.affiliateId),
       landing_url: link.landingUrl,
+      routing: link.routing,
+      daily_click_cap: link.dailyClickCap,
       status: link.status,
       expires_at: formatOptionalTime(link.expiresAt),
       created_at: formatTime(link.createdAt),
@@ -112,6 +118,8 @@ export function addLinkRoutes(app: ApiServer, { ledger, collectorUrl }: ApiConte
           .optional()
           .meta({ description: 'An affiliate may leave it out.' }),
         landing_url: urlText.meta({ examples: ['https://shop.example/?ref={click_id}'] }),
+        routing: routingSchema.nullable().exactOptional(),
+        daily_click_cap: clickCap,
         code: text(MAX_CODE_CHARS).exactOptional(),
         expires_at: time.nullable().exactOptional(),
       }),
@@ -153,6 +161,8 @@ export function addLinkRoutes(app: ApiServer, { ledger, collectorUrl }: ApiConte
       params,
       body: z.strictObject({
         landing_url: urlText.exactOptional(),
+        routing: routingSchema.nullable().exactOptional(),
+        daily_click_cap: clickCap,
         status: z.enum(LINK_STATUSES).exactOptional(),
         expires_at: time.nullable().exactOptional(),
       }),

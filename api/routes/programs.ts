@@ -47,6 +47,13 @@ const programView = z
     conversions_per_ip_hour: z.number(),
     instant_conversion_seconds: z.number(),
     rules_version: z.number(),
+    anonymise_ip: z
+      .boolean()
+      .meta({ description: 'Addresses are cut to /24 or /48 before they are written.' }),
+    cookies: z.boolean().meta({ description: 'Whether redirects set the click cookie.' }),
+    honour_opt_out: z
+      .boolean()
+      .meta({ description: 'DNT: 1 or Sec-GPC: 1 means no cookie, a cut address, no fingerprint.' }),
     created_at: timeText,
   })
   .partial({
@@ -61,6 +68,12 @@ const rules = {
   fingerprint_match: z.enum(FINGERPRINT_MATCHES).exactOptional(),
   conversions_per_ip_hour: ruleValue.exactOptional(),
   instant_conversion_seconds: ruleValue.exactOptional(),
+};
+
+const privacy = {
+  anonymise_ip: z.boolean().exactOptional(),
+  cookies: z.boolean().exactOptional(),
+  honour_opt_out: z.boolean().exactOptional(),
 };
 
 const urls = {
@@ -81,6 +94,9 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
     status: program.status,
     fallback_url: program.fallbackUrl,
     tracking_domain: program.trackingDomain,
+    anonymise_ip: program.anonymiseIp,
+    cookies: program.cookies,
+    honour_opt_out: program.honourOptOut,
     created_at: formatTime(program.createdAt),
     ...(SEE_RULES.has(principal.role) && {
       fingerprint_match: program.fingerprintMatch,
@@ -144,7 +160,7 @@ export function addProgramRoutes(app: ApiServer, { ledger }: ApiContext): void {
       operationId: 'createProgram',
       tags: ['programs'],
       summary: 'Create a program; its terms are set next',
-      body: z.strictObject({ name: nameText, currency: currencyText, ...urls, ...rules }),
+      body: z.strictObject({ name: nameText, currency: currencyText, ...urls, ...rules, ...privacy }),
       response: { 201: programView },
     },
     handler: async (request, reply) => {
@@ -180,6 +196,7 @@ export function addProgramRoutes(app: ApiServer, { ledger }: ApiContext): void {
         status: z.enum(PROGRAM_STATUSES).exactOptional(),
         ...urls,
         ...rules,
+        ...privacy,
       }),
       response: { 200: programView },
     },
