@@ -1,5 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import type { Readable } from 'node:stream';
 import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import { errorText, OperatingError } from '../core/errors.ts';
 
@@ -16,10 +17,17 @@ export interface QueryResult<Row> {
 /** A connection to the ClickHouse database that holds the clicks. */
 export interface Warehouse {
   readonly database: string;
+  /** Whom the connection belongs to: a dictionary reads its table as the same account. */
+  readonly account: { readonly username: string; readonly password: string };
   /** Rows as objects. 64-bit integers arrive as decimal strings, smaller ones as numbers. */
   query<Row>(sql: string, params?: QueryParams, settings?: Settings): Promise<QueryResult<Row>>;
+  /**
+   * The answer in one of ClickHouse's formats, such as `CSVWithNames`, while the engine makes it. A failure on the way
+   * ends the stream with an error; destroying the stream ends the query.
+   */
+  stream(sql: string, how: { format: string; params?: QueryParams; settings?: Settings }): Promise<Readable>;
   /** A statement without an answer. */
-  command(sql: string, params?: QueryParams): Promise<void>;
+  command(sql: string, params?: QueryParams, settings?: Settings): Promise<void>;
   /** A few rows given as objects; the bulk of clicks goes through {@link Warehouse.insertBytes}. */
   insertRows(table: string, rows: readonly object[]): Promise<void>;
   /**
@@ -71,10 +79,22 @@ export async function connectWarehouse(options: { url: string; name: string }): 
   });
   return {
     database,
+    account: { username: target.username, password: target.password },
     query: <Row>(sql: string, params: QueryParams = {}, settings: Settings = {}) =>
       translated(target.origin, () => queryRows<Row>(client, sql, params, settings)),
-    async command(sql, params = {}) {
-      await translated(target.origin, () => client.command({ query: sql, query_params: { ...params } }));
+    stream: (sql, { format, params = {}, settings = {} }) =>
+      translated(target.origin, async () => {
+        const { stream } = await client.exec({
+          query: `${sql}\nFORMAT ${format}`,
+          query_params: { ...params },
+          clickhouse_settings: { ...settings },
+        });
+        return stream as Readable;
+      }),
+    async command(sql, params = {}, settings = {}) {
+      await translated(target.origin, () =>
+        client.command({ query: sql, query_params: { ...params }, clickhouse_settings: { ...settings } }),
+      );
     },
     async insertRows(table, rows) {
       await translated(target.origin, () =>

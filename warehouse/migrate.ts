@@ -97,9 +97,17 @@ async function readApplied(warehouse: Warehouse): Promise<Map<number, string>> {
 }
 
 async function apply(warehouse: Warehouse, migration: Migration): Promise<void> {
-  await retried(() => warehouse.command(migration.sql));
+  const sql = migration.sql.replace('/*credentials*/', () => dictionaryCredentials(warehouse.account));
+  await retried(() => warehouse.command(sql));
   const { number, name, checksum } = migration;
   await warehouse.insertRows('migrations', [{ number, name, checksum, applied_at: timeText(Date.now()) }]);
+}
+
+/** A dictionary reads its table as somebody: the server's default user needs no naming, unless it has a password. */
+function dictionaryCredentials({ username, password }: Warehouse['account']): string {
+  if (username === 'default' && password === '') return '';
+  const quoted = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+  return `USER ${quoted(username)} PASSWORD ${quoted(password)}`;
 }
 
 async function retried(statement: () => Promise<void>): Promise<void> {

@@ -1,12 +1,12 @@
--- Bits of flags: 1 bot, 2 prefetch, 4 head, 8 repeat, 16 paused, 32 expired, 64 suspended,
--- 256 impression, 512 capped; 887 are the invalid ones.
-CREATE MATERIALIZED VIEW IF NOT EXISTS clicks_hourly_feed TO clicks_hourly AS
+-- Clicks that come late, from a spool or an import, are not kept by the minute.
+CREATE MATERIALIZED VIEW IF NOT EXISTS clicks_minutely_feed TO clicks_minutely AS
 SELECT
-  toStartOfHour(ts) AS hour,
+  toStartOfMinute(ts) AS minute,
   program_id,
   campaign_id,
   affiliate_id,
   link_id,
+  country,
   device,
   multiIf(
     bitAnd(flags, 256) != 0, 'impression',
@@ -21,4 +21,5 @@ SELECT
   uniqCombined64State(ip) AS ips,
   uniqCombined64State(fingerprint) AS visitors
 FROM clicks
-GROUP BY hour, program_id, campaign_id, affiliate_id, link_id, device, flag_group
+WHERE ts > now() - INTERVAL 8 DAY
+GROUP BY minute, program_id, campaign_id, affiliate_id, link_id, country, device, flag_group

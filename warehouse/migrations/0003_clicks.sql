@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS clicks
 (
   /*click_columns*/,
   referrer_domain LowCardinality(String) MATERIALIZED domainWithoutWWW(referrer) CODEC(ZSTD(1)),
+  country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip) CODEC(ZSTD(1)),
   ip_net IPv6 MATERIALIZED tupleElement(IPv6CIDRToRange(ip, if(ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), 1) CODEC(ZSTD(1)),
   PROJECTION by_identity (SELECT _part_offset ORDER BY ts, node, seq),
   PROJECTION by_fingerprint (SELECT _part_offset ORDER BY fingerprint, ip_net, ts)
