@@ -60,7 +60,7 @@ test('a report says up to when it is complete, and that nothing is known before 
     from: '2026-11-22T00:00:00.000Z',
     to: '2026-11-23T00:00:00.000Z',
     complete_to: '2026-11-22T12:00:01.500Z',
-    table: 'clicks_hourly',
+    table: 'campaigns_hourly',
     truncated: false,
     rows: [
       {
@@ -101,6 +101,20 @@ test('the range is half open, and a cut answer says so', async () => {
   expect(cut.body).toMatchObject({ truncated: true, rows: [{ affiliate_id: `aff_${mine.affiliateId}` }] });
 });
 
+test('filters, totals, comparison and other formats', async () => {
+  const { body } = await report(
+    `${DAY}&group_by=device,os&device=mobile&metrics=clicks&order_by=-clicks&totals=true&compare=true`,
+  );
+  expect(body).toMatchObject({
+    table: 'clicks',
+    rows: [{ device: 'mobile', os: 'Linux', clicks: 5 }],
+    totals: { clicks: 5 },
+    previous: { from: '2026-11-21T00:00:00.000Z', to: '2026-11-22T00:00:00.000Z', totals: { clicks: 0 } },
+  });
+  const csv = await report(`${DAY}&group_by=affiliate&metrics=clicks&format=csv`, mine.keys.affiliate);
+  expect(csv.text).toBe(`"affiliate","clicks"\n${mine.affiliateId},12\n`);
+});
+
 test.each([
   ['to=2026-11-23T00:00:00Z', 'from'],
   ['from=2026-11-22T00:00:00Z', 'to'],
@@ -109,6 +123,10 @@ test.each([
   ['from=yesterday&to=2026-11-22T00:00:00Z', 'from'],
   [`${DAY}&group_by=day,customer`, 'group_by'],
   [`${DAY}&group_by=day;DROP TABLE clicks`, 'group_by'],
+  [`${DAY}&metrics=clicks,1`, 'metrics'],
+  [`${DAY}&time_zone=Mars`, 'time_zone'],
+  [`${DAY}&order_by=link`, 'order_by'],
+  [`${DAY}&group_by=os&metrics=conversions`, 'metrics'],
   [`${DAY}&limit=5001`, 'limit'],
   [`${DAY}&limit=0`, 'limit'],
   [`${DAY}&affiliate=aff_1`, 'affiliate'],

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { basename } from 'node:path';
 import { createRequire } from 'node:module';
+import { basename } from 'node:path';
 import { Reader, type Response } from 'mmdb-lib';
 import { OperatingError } from '../core/errors.ts';
 import { timeText, type Warehouse } from './client.ts';
@@ -66,9 +66,7 @@ export async function readGeoVersion(warehouse: Warehouse): Promise<GeoVersion |
     'SELECT source, toUnixTimestamp(built_at) AS built, networks FROM geo_versions ORDER BY loaded_at DESC LIMIT 1',
   );
   const row = rows[0];
-  return (
-    row && { source: row.source, builtAt: new Date(row.built * 1_000), networks: Number(row.networks) }
-  );
+  return row && { source: row.source, builtAt: new Date(row.built * 1_000), networks: Number(row.networks) };
 }
 
 /** Every network of a database that has a country, as `network<TAB>country` lines in a few buffers. */
@@ -107,10 +105,7 @@ function unreadable(file: string, why: string, cause?: unknown): OperatingError 
  * Every network of the search tree with its record. https://maxmind.github.io/MaxMind-DB/: two records a node, each
  * the number of another node, or node count (nothing), or beyond (data).
  */
-function* walk(
-  reader: Reader<Response>,
-  bytes: Buffer,
-): Generator<{ network: string; country: string }> {
+function* walk(reader: Reader<Response>, bytes: Buffer): Generator<{ network: string; country: string }> {
   // Few records stand behind many networks: each is decoded once.
   const countries = new Map<number, string>();
   const { nodeCount, recordSize, ipVersion } = reader.metadata;

@@ -1,5 +1,49 @@
 -- The warehouse's schema after every migration, as ClickHouse prints it. A test keeps it true.
 
+CREATE TABLE campaigns_hourly
+(
+    hour DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
+    program_id UInt32,
+    campaign_id UInt32,
+    flag_group LowCardinality(String),
+    clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    valid_clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    ips AggregateFunction(uniqCombined64(14), IPv6) CODEC(ZSTD(1)),
+    visitors AggregateFunction(uniqCombined64(14), UInt64) CODEC(ZSTD(1))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(hour)
+ORDER BY (campaign_id, hour, program_id, flag_group)
+TTL hour + toIntervalYear(5)
+SETTINGS ttl_only_drop_parts = 1, index_granularity = 1024, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE MATERIALIZED VIEW campaigns_hourly_feed TO campaigns_hourly
+(
+    hour DateTime('UTC'),
+    program_id UInt32,
+    campaign_id UInt32,
+    flag_group String,
+    clicks UInt64,
+    valid_clicks UInt64,
+    ips AggregateFunction(uniqCombined64(14), IPv6),
+    visitors AggregateFunction(uniqCombined64(14), UInt64)
+)
+AS SELECT
+    toStartOfHour(ts) AS hour,
+    program_id,
+    campaign_id,
+    multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot', bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive', bitAnd(flags, 8) != 0, 'repeat', 'ok') AS flag_group,
+    count() AS clicks,
+    countIf(bitAnd(flags, 887) = 0) AS valid_clicks,
+    uniqCombined64State(14)(ip) AS ips,
+    uniqCombined64State(14)(fingerprint) AS visitors
+FROM clicks
+GROUP BY
+    hour,
+    program_id,
+    campaign_id,
+    flag_group;
+
 CREATE TABLE clicks
 (
     ts DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),

@@ -1,50 +1,127 @@
 import { z } from 'zod';
+import { InputError } from '../../core/errors.ts';
 import { ROLES } from '../../ledger/api-keys.ts';
 import {
-  type CampaignReportRow,
-  campaignReport,
+  CLICK_METRICS,
+  isReportDimension,
+  isReportMetric,
   REPORT_DIMENSIONS,
+  REPORT_METRICS,
   type ReportDimension,
+  type ReportMetric,
+} from '../../warehouse/report-tables.ts';
+import {
+  EXPORT_FORMATS,
+  type ExportFormat,
+  exportReport,
+  previousPeriod,
+  type ReportFilter,
+  type ReportOptions,
+  type ReportRow,
+  reportTotals,
+  runReport,
 } from '../../warehouse/reports.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
-import { formatId, idText, integerId } from '../ids.ts';
+import { formatId, type IntegerIdKind, integerId } from '../ids.ts';
 import { affiliateFilter, principalOf, programFilter } from '../principal.ts';
 import { formatTime, rowLimit, time, timeText } from '../schemas.ts';
 
 /** Rows of one answer at the most; below the warehouse's own limit, so that one more tells of a cut. */
 const MAX_ROWS = 5_000;
 const DEFAULT_ROWS = 1_000;
+/** An export has no pages. */
+const MAX_EXPORT_ROWS = 1_000_000;
+const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
+  csv: 'text/csv; charset=utf-8',
+  arrow: 'application/vnd.apache.arrow.stream',
+  parquet: 'application/vnd.apache.parquet',
+};
 const DAY_MS = 86_400_000;
 /** Three years by hour and link is as much as one query may read. */
 const MAX_RANGE_DAYS = 1_100;
 
-const DIMENSIONS: ReadonlySet<string> = new Set(REPORT_DIMENSIONS);
+const ID_NAMES: Readonly<Record<string, IntegerIdKind>> = {
+  program: 'program',
+  campaign: 'campaign',
+  affiliate: 'affiliate',
+  link: 'link',
+};
+const DEFAULT_METRICS: readonly ReportMetric[] = CLICK_METRICS;
 
-const groupBy = z
-  .string()
-  .transform((value, context): ReportDimension[] => {
+/** Names out of a list, separated by commas. */
+function listOf<Name extends string>(isOne: (name: string) => name is Name, all: readonly Name[]) {
+  return z.string().transform((value, context): Name[] => {
     const names = value.split(',').filter((name) => name !== '');
-    if (names.every((name): name is ReportDimension => DIMENSIONS.has(name))) return names;
+    if (names.every(isOne)) return names;
     context.addIssue({
       code: 'custom',
-      message: `must be names among ${REPORT_DIMENSIONS.join(', ')}, separated by commas`,
+      message: `must be names among ${all.join(', ')}, separated by commas`,
     });
     return z.NEVER;
-  })
-  .default([])
-  .meta({
-    description: `Any of ${REPORT_DIMENSIONS.join(', ')}, separated by commas; empty: one row.`,
-    examples: ['day,campaign'],
   });
+}
+
+/** Parameters that keep only the rows with this text. */
+const TEXT_FILTERS = [
+  'country',
+  'device',
+  'verdict',
+  'os',
+  'browser',
+  'referrer_domain',
+  'sub1',
+  'sub2',
+  'sub3',
+  'sub4',
+  'sub5',
+  'utm_source',
+  'utm_medium',
+  'utm_campaign',
+] as const satisfies readonly ReportDimension[];
+const textFilter = z.string().max(500).optional();
+const TEXT_FILTER_SHAPE = Object.fromEntries(TEXT_FILTERS.map((name) => [name, textFilter])) as Record<
+  (typeof TEXT_FILTERS)[number],
+  typeof textFilter
+>;
+
+const flag = z.enum(['true', 'false']).default('false');
 
 const query = z
   .strictObject({
-    from: time.meta({ description: 'Counted from here, whole hours.' }),
+    from: time.meta({ description: 'Counted from here, whole hours; whole minutes when grouped by minute.' }),
     to: time.meta({ description: 'Counted up to here and no further, whole hours.' }),
-    group_by: groupBy,
+    time_zone: z
+      .string()
+      .max(64)
+      .default('UTC')
+      .meta({ description: 'IANA time zone of days, weeks and months.', examples: ['Europe/Berlin'] }),
+    group_by: listOf(isReportDimension, REPORT_DIMENSIONS)
+      .default([])
+      .meta({
+        description: `Any of ${REPORT_DIMENSIONS.join(', ')}, separated by commas; empty: one row.`,
+        examples: ['day,campaign'],
+      }),
+    metrics: listOf(isReportMetric, REPORT_METRICS)
+      .default([...DEFAULT_METRICS])
+      .meta({
+        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. Conversions are told by time, program, campaign, affiliate, link and country only.`,
+      }),
     program_id: integerId('program').optional(),
     campaign_id: integerId('campaign').optional(),
     affiliate_id: integerId('affiliate').optional(),
+    link_id: integerId('link').optional(),
+    ...TEXT_FILTER_SHAPE,
+    order_by: z
+      .string()
+      .max(64)
+      .optional()
+      .meta({ description: 'A dimension or metric of the report; with a leading "-" the greatest first.' }),
+    totals: flag.meta({ description: 'Also count without dimensions: distinct visitors do not add up.' }),
+    compare: flag.meta({ description: 'Also count the period of the same length before.' }),
+    format: z
+      .enum(['json', ...(Object.keys(EXPORT_FORMATS) as ExportFormat[])])
+      .default('json')
+      .meta({ description: 'csv, arrow and parquet are sent while they are made, with ids as numbers.' }),
     limit: rowLimit({ max: MAX_ROWS, fallback: DEFAULT_ROWS }),
   })
   .refine(({ from, to }) => from.getTime() < to.getTime(), {
@@ -56,20 +133,10 @@ const query = z
     message: `must be within ${MAX_RANGE_DAYS} days of from`,
   });
 
-const rowView = z.object({
-  day: z.string().optional(),
-  hour: timeText.optional(),
-  campaign_id: idText('campaign').optional(),
-  affiliate_id: idText('affiliate').optional(),
-  link_id: idText('link').optional(),
-  device: z.string().optional(),
-  clicks: z.number(),
-  valid_clicks: z
-    .number()
-    .meta({ description: 'Without robots, prefetches and what was paused or expired.' }),
-  unique_ips: z.number(),
-  unique_visitors: z.number(),
-});
+const cell = z.union([z.string(), z.number(), z.null()]);
+const rowView = z
+  .record(z.string(), cell)
+  .meta({ description: 'The value of each dimension (ids as campaign_id and the like) and metric.' });
 
 const reportView = z
   .object({
@@ -81,26 +148,84 @@ const reportView = z
     table: z.string().meta({ description: 'The table that answered.' }),
     truncated: z.boolean().meta({ description: 'There are more rows than the limit.' }),
     rows: z.array(rowView),
+    totals: rowView.optional(),
+    previous: z.object({ from: timeText, to: timeText, totals: rowView }).optional(),
   })
   .meta({ id: 'Report' });
 
-function formatRow(row: CampaignReportRow): z.output<typeof rowView> {
-  return {
-    ...(row.day !== undefined && { day: row.day }),
-    ...(row.hour !== undefined && { hour: row.hour }),
-    ...(row.campaign !== undefined && { campaign_id: formatId('campaign', row.campaign) }),
-    ...(row.affiliate !== undefined && { affiliate_id: formatId('affiliate', row.affiliate) }),
-    ...(row.link !== undefined && { link_id: formatId('link', row.link) }),
-    ...(row.device !== undefined && { device: row.device }),
-    clicks: row.clicks,
-    valid_clicks: row.validClicks,
-    unique_ips: row.uniqueIps,
-    unique_visitors: row.uniqueVisitors,
-  };
+function formatRow(row: ReportRow): z.output<typeof rowView> {
+  return Object.fromEntries(
+    Object.entries(row).map(([name, value]) => {
+      const kind = ID_NAMES[name];
+      return kind === undefined ? [name, value] : [`${name}_id`, formatId(kind, Number(value))];
+    }),
+  );
 }
 
-/** Reports over the clicks; every answer says how fresh it is. */
+function filtersOf(
+  asked: z.output<typeof query>,
+  own: { programId: number | undefined; affiliateId: number | undefined },
+): ReportFilter[] {
+  const ids = {
+    program: own.programId,
+    campaign: asked.campaign_id,
+    affiliate: own.affiliateId,
+    link: asked.link_id,
+  };
+  const texts = TEXT_FILTERS.map((name) => [name, asked[name]] as const);
+  return [...(Object.entries(ids) as [keyof typeof ids, number | undefined][]), ...texts].flatMap(
+    ([dimension, value]) => (value === undefined ? [] : [{ dimension, values: [value] }]),
+  );
+}
+
+function orderOf(text: string | undefined): NonNullable<ReportOptions['orderBy']> {
+  if (text === undefined) return [];
+  const by = text.replace(/^-/, '');
+  // What is no column of the report is refused by the report itself.
+  return [{ by: by as ReportDimension | ReportMetric, descending: text.startsWith('-') }];
+}
+
+/** The report names its own options; the outside knows them by their query parameters. */
+const PARAMETERS: Readonly<Record<string, string>> = {
+  timeZone: 'time_zone',
+  groupBy: 'group_by',
+  orderBy: 'order_by',
+};
+
+async function inParameters<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const said = error.message.slice(error.field.length + 2);
+    throw new InputError(PARAMETERS[error.field] ?? error.field, said);
+  }
+}
+
+/** Reports over clicks and conversions; every answer says how fresh it is. */
 export function addReportRoutes(app: ApiServer, { warehouse }: ApiContext): void {
+  async function jsonReport(options: ReportOptions, asked: z.output<typeof query>) {
+    const { limit } = asked;
+    const report = await runReport(warehouse, { ...options, limit: limit + 1 });
+    const before = previousPeriod(options);
+    return {
+      from: formatTime(report.from),
+      to: formatTime(report.to),
+      complete_to: report.completeTo === undefined ? null : formatTime(report.completeTo),
+      table: report.table,
+      truncated: report.rows.length > limit,
+      rows: report.rows.slice(0, limit).map(formatRow),
+      ...(asked.totals === 'true' && { totals: formatRow(await reportTotals(warehouse, options)) }),
+      ...(asked.compare === 'true' && {
+        previous: {
+          from: formatTime(before.from),
+          to: formatTime(before.to),
+          totals: formatRow(await reportTotals(warehouse, { ...options, ...before })),
+        },
+      }),
+    };
+  }
+
   app.route({
     method: 'GET',
     url: '/v1/reports',
@@ -108,32 +233,35 @@ export function addReportRoutes(app: ApiServer, { warehouse }: ApiContext): void
     schema: {
       operationId: 'getReport',
       tags: ['reports'],
-      summary: 'Clicks by any grouping; an affiliate sees its own',
+      summary: 'Clicks and conversions by any grouping; an affiliate sees its own',
       querystring: query,
       response: { 200: reportView },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const principal = principalOf(request);
-      const { from, to, group_by, program_id, campaign_id, affiliate_id, limit } = request.query;
-      const programId = programFilter(principal, program_id);
-      const affiliateId = affiliateFilter(principal, affiliate_id);
-      const report = await campaignReport(warehouse, {
-        from,
-        to,
-        groupBy: group_by,
-        limit: limit + 1,
-        ...(programId !== undefined && { programId }),
-        ...(campaign_id !== undefined && { campaignId: campaign_id }),
-        ...(affiliateId !== undefined && { affiliateId }),
-      });
-      return {
-        from: formatTime(report.from),
-        to: formatTime(report.to),
-        complete_to: report.completeTo === undefined ? null : formatTime(report.completeTo),
-        table: report.table,
-        truncated: report.rows.length > limit,
-        rows: report.rows.slice(0, limit).map(formatRow),
+      const asked = request.query;
+      const options: ReportOptions = {
+        from: asked.from,
+        to: asked.to,
+        timeZone: asked.time_zone,
+        groupBy: asked.group_by,
+        metrics: asked.metrics,
+        filters: filtersOf(asked, {
+          programId: programFilter(principal, asked.program_id),
+          affiliateId: affiliateFilter(principal, asked.affiliate_id),
+        }),
+        orderBy: orderOf(asked.order_by),
+        limit: asked.limit,
+        role: principal.role === 'affiliate' ? 'affiliate' : 'operator',
       };
+      const { format } = asked;
+      if (format === 'json') return await inParameters(() => jsonReport(options, asked));
+      const { stream, table, completeTo } = await inParameters(() =>
+        exportReport(warehouse, { ...options, limit: MAX_EXPORT_ROWS, format }),
+      );
+      reply.header('Afflux-Table', table).type(MEDIA_TYPES[format]);
+      if (completeTo) reply.header('Afflux-Complete-To', formatTime(completeTo));
+      return reply.send(stream as never);
     },
   });
 }

@@ -1,0 +1,223 @@
+/**
+ * What a report can be asked for, and which table can answer: the vocabulary of {@link file://./reports.ts}. Every
+ * expression in a query comes from here; what a caller gives is a name out of these lists, or a bound value.
+ */
+
+/** A table that holds clicks, the smallest first. `stepMs`: it knows nothing finer; ranges are widened to it. */
+export interface ClicksTable {
+  readonly name: 'campaigns_hourly' | 'clicks_hourly' | 'clicks_minutely' | 'clicks';
+  readonly time: 'hour' | 'minute' | 'ts';
+  readonly stepMs: number;
+  readonly has: ReadonlySet<string>;
+  readonly counts: string;
+}
+
+const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
+
+/** The pixel's loads stand in the same tables, and are no clicks. */
+const rolledUp = (precision: string): string => `
+  sumIf(t.clicks, flag_group != 'impression') AS m_clicks,
+  sum(t.valid_clicks) AS m_valid,
+  uniqCombined64MergeIf${precision}(t.ips, flag_group IN ('ok', 'repeat')) AS m_ips,
+  uniqCombined64MergeIf${precision}(t.visitors, flag_group IN ('ok', 'repeat')) AS m_visitors`;
+/** 887: INVALID_CLICK_FLAGS, 256: an impression; a test keeps them true. */
+const RAW_COUNTS = `
+  countIf(bitAnd(flags, 256) = 0) AS m_clicks,
+  countIf(bitAnd(flags, 887) = 0) AS m_valid,
+  uniqCombined64If(t.ip, bitAnd(flags, 887) = 0) AS m_ips,
+  uniqCombined64If(t.fingerprint, bitAnd(flags, 887) = 0) AS m_visitors`;
+
+type Kind = 'time' | 'id' | 'text';
+
+interface Dimension {
+  readonly kind: Kind;
+  /** Its value from a row; `{time}` stands for the table's time column. */
+  readonly sql: string;
+}
+
+const inZone = (start: string): string => `${start}({time}, {zone:String})`;
+const instant = (start: string): string =>
+  `formatDateTime(toTimeZone(${inZone(start)}, 'UTC'), '%Y-%m-%dT%H:%i:00Z')`;
+
+/** Days, weeks (by their Monday) and months are those of the report's time zone; hours and minutes are instants. */
+const TIME = {
+  minute: { kind: 'time', sql: instant('toStartOfMinute') },
+  hour: { kind: 'time', sql: instant('toStartOfHour') },
+  day: { kind: 'time', sql: `formatDateTime({time}, '%Y-%m-%d', {zone:String})` },
+  week: { kind: 'time', sql: `toString(toMonday({time}, {zone:String}))` },
+  month: { kind: 'time', sql: `formatDateTime({time}, '%Y-%m', {zone:String})` },
+} as const satisfies Record<string, Dimension>;
+
+const id = (column: string) => ({ kind: 'id', sql: column }) as const;
+const word = (column: string) => ({ kind: 'text', sql: `toString(${column})` }) as const;
+
+const DIMENSIONS = {
+  ...TIME,
+  program: id('program_id'),
+  campaign: id('campaign_id'),
+  affiliate: id('affiliate_id'),
+  link: id('link_id'),
+  country: word('country'),
+  device: word('device'),
+  verdict: word('flag_group'),
+  os: word('os'),
+  browser: word('browser'),
+  language: word('language'),
+  referrer_domain: word('referrer_domain'),
+  sub1: word('sub1'),
+  sub2: word('sub2'),
+  sub3: word('sub3'),
+  sub4: word('sub4'),
+  sub5: word('sub5'),
+  utm_source: word('utm_source'),
+  utm_medium: word('utm_medium'),
+  utm_campaign: word('utm_campaign'),
+  utm_term: word('utm_term'),
+  utm_content: word('utm_content'),
+} as const satisfies Record<string, Dimension>;
+
+export type ReportDimension = keyof typeof DIMENSIONS;
+export const REPORT_DIMENSIONS = Object.keys(DIMENSIONS) as readonly ReportDimension[];
+
+export function isReportDimension(name: string): name is ReportDimension {
+  return Object.hasOwn(DIMENSIONS, name);
+}
+
+export function dimensionKind(name: ReportDimension): Kind {
+  return DIMENSIONS[name].kind;
+}
+
+/** The raw table has no column for the verdict: it is told as the rollups' feeds tell it. */
+const RAW_VERDICT = `multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot',
+  bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive',
+  bitAnd(flags, 8) != 0, 'repeat', 'ok')`;
+
+/** The expression of a dimension over the rows of a table. */
+export function dimensionSql(name: ReportDimension, table: { name: string; time: string }): string {
+  if (name === 'verdict' && table.name === 'clicks') return RAW_VERDICT;
+  return DIMENSIONS[name].sql.replace('{time}', `t.${table.time}`);
+}
+
+const names = (...list: ReportDimension[]): ReadonlySet<string> => new Set(list);
+const TIMES = ['hour', 'day', 'week', 'month'] as const;
+const ROLLUP_KEYS = ['program', 'campaign', 'affiliate', 'link', 'country', 'device', 'verdict'] as const;
+
+export const CLICKS_TABLES: readonly ClicksTable[] = [
+  {
+    name: 'campaigns_hourly',
+    time: 'hour',
+    stepMs: HOUR_MS,
+    has: names(...TIMES, 'program', 'campaign', 'verdict'),
+    counts: rolledUp('(14)'),
+  },
+  {
+    name: 'clicks_hourly',
+    time: 'hour',
+    stepMs: HOUR_MS,
+    has: names(...TIMES, ...ROLLUP_KEYS),
+    counts: rolledUp(''),
+  },
+  {
+    name: 'clicks_minutely',
+    time: 'minute',
+    stepMs: MINUTE_MS,
+    has: names('minute', ...TIMES, ...ROLLUP_KEYS),
+    counts: rolledUp(''),
+  },
+  {
+    name: 'clicks',
+    time: 'ts',
+    stepMs: MINUTE_MS,
+    has: new Set(REPORT_DIMENSIONS),
+    counts: RAW_COUNTS,
+  },
+];
+
+/** What a conversion can be told by: its own time (of the order), and the click that won it. */
+export const CONVERSION_DIMENSIONS: ReadonlySet<string> = names(
+  ...(Object.keys(TIME) as ReportDimension[]),
+  'program',
+  'campaign',
+  'affiliate',
+  'link',
+  'country',
+);
+
+interface Metric {
+  /** Over the summed columns `m_*`. */
+  readonly sql: string;
+  readonly ofConversions: boolean;
+}
+
+const ofClicks = (sql: string): Metric => ({ sql, ofConversions: false });
+const ofConversions = (sql: string): Metric => ({ sql, ofConversions: true });
+/** Amounts of several currencies have no sum. */
+const money = (sql: string): Metric => ofConversions(`if(length(s_currencies) > 1, NULL, ${sql})`);
+
+const METRICS = {
+  clicks: ofClicks('s_clicks'),
+  valid_clicks: ofClicks('s_valid'),
+  unique_ips: ofClicks('s_ips'),
+  unique_visitors: ofClicks('s_visitors'),
+  conversions: ofConversions('s_conversions'),
+  conversions_attributed: ofConversions('s_attributed'),
+  conversions_in_review: ofConversions('s_review'),
+  conversions_rejected: ofConversions('s_rejected'),
+  conversions_refunded: ofConversions('s_refunded'),
+  conversions_open: ofConversions('s_open'),
+  /** Credited conversions a valid click, 0 without clicks. */
+  conversion_rate: ofConversions('if(s_valid = 0, 0, s_attributed / s_valid)'),
+  revenue_minor: money('toFloat64(s_revenue)'),
+  commission_minor: money('toFloat64(s_commission)'),
+  /** Commission a valid click, in minor units. */
+  epc_minor: money('if(s_valid = 0, 0, toFloat64(s_commission) / s_valid)'),
+  seconds_to_convert: ofConversions('if(s_timed = 0, NULL, s_seconds / s_timed)'),
+  currency: ofConversions(
+    "multiIf(length(s_currencies) > 1, 'mixed', length(s_currencies) = 0, '', s_currencies[1])",
+  ),
+} as const satisfies Record<string, Metric>;
+
+export type ReportMetric = keyof typeof METRICS;
+export const REPORT_METRICS = Object.keys(METRICS) as readonly ReportMetric[];
+export const CLICK_METRICS = ['clicks', 'valid_clicks', 'unique_ips', 'unique_visitors'] as const;
+
+export function isReportMetric(name: string): name is ReportMetric {
+  return Object.hasOwn(METRICS, name);
+}
+
+export function metricSql(name: ReportMetric): string {
+  return METRICS[name].sql;
+}
+
+export function isOfConversions(name: ReportMetric): boolean {
+  return METRICS[name].ofConversions;
+}
+
+/** Columns of a conversion's part, in the order in which {@link CONVERSION_COUNTS} makes them. */
+export const CONVERSION_COLUMNS = [
+  'conversions',
+  'attributed',
+  'review',
+  'rejected',
+  'refunded',
+  'open',
+  'revenue',
+  'commission',
+  'timed',
+  'seconds',
+] as const;
+
+/** Revenue is what was not refunded of credited orders, commission what was not taken back. */
+export const CONVERSION_COUNTS = `
+  count() AS m_conversions,
+  countIf(state IN ('attributed', 'partially_refunded')) AS m_attributed,
+  countIf(state = 'review') AS m_review,
+  countIf(state IN ('rejected', 'unattributed')) AS m_rejected,
+  countIf(state = 'refunded') AS m_refunded,
+  countIf(state IN ('received', 'awaiting_click')) AS m_open,
+  sumIf(amount_minor - refunded_minor, state IN ('attributed', 'partially_refunded', 'refunded')) AS m_revenue,
+  sum(commission_minor) AS m_commission,
+  countIf(isNotNull(click_ts)) AS m_timed,
+  sumIf(dateDiff('millisecond', assumeNotNull(click_ts), occurred_at), isNotNull(click_ts)) / 1000 AS m_seconds,
+  groupUniqArray(4)(toString(currency)) AS m_currencies`;
