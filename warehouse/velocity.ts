@@ -1,0 +1,239 @@
+import { InputError } from '../core/errors.ts';
+import { formatIp, parseIp } from '../core/ip.ts';
+import type { Warehouse } from './client.ts';
+import { readWatermark } from './watermark.ts';
+
+/** What is counted by: an address, its network (/24 of IPv4, /64 of IPv6), or a fingerprint. */
+export type VelocityKey = 'ip' | 'subnet' | 'fingerprint';
+
+/** The spans that are counted, in minutes, by the name of their column. */
+const SPANS = { m1: 1, m5: 5, m60: 60, h24: 1_440 } as const;
+type Span = keyof typeof SPANS;
+
+/** Clicks and conversions of the last 1, 5 and 60 minutes and 24 hours. */
+export type SpanCounts = Readonly<Record<Span, number>>;
+
+export interface Velocity {
+  readonly clicks: SpanCounts;
+  /** By the time of the order; of the winning click's address or fingerprint. */
+  readonly conversions: SpanCounts;
+  /** Distinct in the last 24 hours: exact up to 16, within a few percent above. */
+  readonly campaigns: number;
+  readonly userAgents: number;
+  /** Within the last 24 hours; undefined when nothing was seen. */
+  readonly firstSeen: Date | undefined;
+  readonly lastSeen: Date | undefined;
+  /** Every click before this is counted. */
+  readonly completeTo: Date | undefined;
+}
+
+/** Rows are of minutes: a span begins at a whole one, so that it covers up to a minute more. */
+const spanColumns = (sum: (since: string) => string): string =>
+  Object.entries(SPANS)
+    .map(([name, minutes]) => `${sum(`{now:DateTime} - INTERVAL ${minutes} MINUTE`)} AS ${name}`)
+    .join(', ');
+
+/** The expression of a key from its text, for a table's first column. */
+const KEYS: Readonly<Record<VelocityKey, string>> = {
+  ip: 'toIPv6({key:String})',
+  subnet:
+    "tupleElement(IPv6CIDRToRange(toIPv6({key:String}), if(toIPv6({key:String}) BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 64)), 1)",
+  fingerprint: '{key:UInt64}',
+};
+
+const SETTINGS = { max_execution_time: 5, max_memory_usage: 1_000_000_000 } as const;
+const MAX_FAST_KEYS = 1_000;
+
+/**
+ * How fast one key clicks and converts. `value`: an IPv4 or IPv6 address, for a subnet any address in it; a
+ * fingerprint as a decimal number. @throws InputError `value`.
+ */
+export async function velocityOf(
+  warehouse: Warehouse,
+  options: { key: VelocityKey; value: string; now: Date },
+): Promise<Velocity> {
+  const { key, now } = options;
+  const params = { key: checkedValue(key, options.value), now: Math.floor(now.getTime() / 1_000) };
+  const completeTo = await readWatermark(warehouse);
+  type Seen = Record<Span | 'campaigns' | 'agents' | 'first_ms' | 'last_ms' | 'minutes', string>;
+  const [seen, orders] = await Promise.all([
+    warehouse.query<Seen>(
+      `SELECT ${spanColumns((since) => `sumIf(clicks, minute >= toStartOfMinute(${since}))`)},
+         uniqCombinedMerge(12)(campaigns) AS campaigns, uniqCombinedMerge(12)(user_agents) AS agents,
+         toUnixTimestamp64Milli(min(first_seen)) AS first_ms, toUnixTimestamp64Milli(max(last_seen)) AS last_ms,
+         count() AS minutes
+       FROM velocity_${key} AS v
+       WHERE v.${key} = ${KEYS[key]} AND minute >= toStartOfMinute({now:DateTime} - INTERVAL 24 HOUR) AND minute <= {now:DateTime}`,
+      params,
+      SETTINGS,
+    ),
+    warehouse.query<Record<Span, string>>(
+      `SELECT ${spanColumns((since) => `countIf(occurred_at >= ${since})`)}
+       FROM conversions AS v FINAL
+       WHERE v.${key} = ${KEYS[key]} AND occurred_at >= {now:DateTime} - INTERVAL 24 HOUR AND occurred_at <= {now:DateTime}`,
+      params,
+      SETTINGS,
+    ),
+  ]);
+  const row = seen.rows[0];
+  const known = row !== undefined && row.minutes !== '0';
+  return {
+    clicks: spanCounts(row),
+    conversions: spanCounts(orders.rows[0]),
+    campaigns: Number(row?.campaigns ?? 0),
+    userAgents: Number(row?.agents ?? 0),
+    firstSeen: known ? new Date(Number(row.first_ms)) : undefined,
+    lastSeen: known ? new Date(Number(row.last_ms)) : undefined,
+    completeTo: completeTo === undefined ? undefined : new Date(completeTo),
+  };
+}
+
+export interface FastKey {
+  /** An address, the first address of a network, or a fingerprint as a decimal number. */
+  readonly value: string;
+  readonly clicks: number;
+  readonly campaigns: number;
+  readonly userAgents: number;
+  readonly lastSeen: Date;
+}
+
+/**
+ * Who clicked more than `clicks` times in the last `minutes` (1 to 1,440), the fastest first.
+ * @throws InputError naming `minutes`, `clicks` or `limit`.
+ */
+export async function whoExceeds(
+  warehouse: Warehouse,
+  options: { key: VelocityKey; clicks: number; minutes: number; now: Date; limit: number },
+): Promise<FastKey[]> {
+  const { key, clicks, minutes, limit } = options;
+  checkNumber('minutes', minutes, 1, SPANS.h24);
+  checkNumber('clicks', clicks, 0, 1_000_000_000);
+  checkNumber('limit', limit, 1, MAX_FAST_KEYS);
+  const { rows } = await warehouse.query<{
+    value: string;
+    total: string;
+    kinds: string;
+    agents: string;
+    last_ms: string;
+  }>(
+    `SELECT toString(${key}) AS value, sum(clicks) AS total, uniqCombinedMerge(12)(campaigns) AS kinds,
+       uniqCombinedMerge(12)(user_agents) AS agents, toUnixTimestamp64Milli(max(last_seen)) AS last_ms
+     FROM velocity_${key}
+     WHERE minute >= toStartOfMinute({now:DateTime} - INTERVAL {minutes:UInt32} MINUTE) AND minute <= {now:DateTime}
+     GROUP BY ${key} HAVING total > {clicks:UInt64}
+     ORDER BY total DESC, value LIMIT {limit:UInt32}`,
+    { clicks, minutes, limit, now: Math.floor(options.now.getTime() / 1_000) },
+    SETTINGS,
+  );
+  return rows.map((row) => ({
+    value: row.value.replace(/^::ffff:(?=\d+\.)/, ''),
+    clicks: Number(row.total),
+    campaigns: Number(row.kinds),
+    userAgents: Number(row.agents),
+    lastSeen: new Date(Number(row.last_ms)),
+  }));
+}
+
+/** Upper ends of the classes of time from click to order, seconds; the last class is open. */
+const DELAY_CLASSES_S = [10, 30, 60, 300, 3_600, 86_400, 604_800] as const;
+
+export interface DelayClass {
+  /** Undefined for the last class: all that took longer. */
+  readonly upToSeconds: number | undefined;
+  readonly conversions: number;
+}
+
+/** How long an affiliate's visitors take from click to order: orders within seconds are seldom people's. */
+export async function timeToConvert(
+  warehouse: Warehouse,
+  options: { affiliateId: number; from: Date; to: Date },
+): Promise<DelayClass[]> {
+  const { rows } = await warehouse.query<{ class: number; conversions: string }>(
+    `SELECT toUInt8(arrayCount(x -> x <= seconds, [${DELAY_CLASSES_S.join(', ')}])) AS class, count() AS conversions
+     FROM (
+       SELECT dateDiff('second', assumeNotNull(click_ts), occurred_at) AS seconds FROM conversions FINAL
+       WHERE affiliate_id = {affiliateId:UInt32} AND isNotNull(click_ts)
+         AND occurred_at >= fromUnixTimestamp64Milli({from:Int64}) AND occurred_at < fromUnixTimestamp64Milli({to:Int64})
+     )
+     GROUP BY class`,
+    { affiliateId: options.affiliateId, from: options.from.getTime(), to: options.to.getTime() },
+    SETTINGS,
+  );
+  const counts = new Map(rows.map((row) => [row.class, Number(row.conversions)]));
+  return [...DELAY_CLASSES_S, undefined].map((upToSeconds, i) => ({
+    upToSeconds,
+    conversions: counts.get(i) ?? 0,
+  }));
+}
+
+export interface SharedAddresses {
+  readonly affiliates: readonly [number, number];
+  /** Addresses from which valid clicks of both came. */
+  readonly addresses: number;
+  readonly clicks: number;
+}
+
+/** An address with more affiliates than this is a proxy or a provider's gateway, and says nothing of any of them. */
+const MAX_AFFILIATES_AN_ADDRESS = 20;
+
+/**
+ * Pairs of affiliates that share addresses, those with the most first: the same person behind two accounts.
+ * Reads the raw clicks of the range, hours rather than months.
+ */
+export async function affiliatesSharingAddresses(
+  warehouse: Warehouse,
+  options: { programId: number; from: Date; to: Date; minAddresses: number; limit: number },
+): Promise<SharedAddresses[]> {
+  checkNumber('limit', options.limit, 1, MAX_FAST_KEYS);
+  const { rows } = await warehouse.query<{ pair: [number, number]; addresses: string; total: string }>(
+    `SELECT (affiliates[i], affiliates[j]) AS pair, count() AS addresses, sum(clicks) AS total
+     FROM (
+       SELECT ip, arraySort(groupUniqArray(${MAX_AFFILIATES_AN_ADDRESS + 1})(affiliate_id)) AS affiliates, count() AS clicks
+       FROM clicks
+       WHERE program_id = {programId:UInt32} AND bitAnd(flags, 887) = 0 AND ip != toIPv6('::')
+         AND ts >= fromUnixTimestamp64Milli({from:Int64}) AND ts < fromUnixTimestamp64Milli({to:Int64})
+       GROUP BY ip HAVING length(affiliates) BETWEEN 2 AND ${MAX_AFFILIATES_AN_ADDRESS}
+     )
+     ARRAY JOIN arrayEnumerate(affiliates) AS i
+     ARRAY JOIN range(i + 1, length(affiliates) + 1) AS j
+     GROUP BY pair HAVING addresses >= {minAddresses:UInt32}
+     ORDER BY addresses DESC, pair LIMIT {limit:UInt32}`,
+    {
+      programId: options.programId,
+      minAddresses: options.minAddresses,
+      limit: options.limit,
+      from: options.from.getTime(),
+      to: options.to.getTime(),
+    },
+    { max_execution_time: 15, max_memory_usage: 2_000_000_000 },
+  );
+  return rows.map((row) => ({
+    affiliates: row.pair,
+    addresses: Number(row.addresses),
+    clicks: Number(row.total),
+  }));
+}
+
+function spanCounts(row: Readonly<Record<Span, string>> | undefined): SpanCounts {
+  return {
+    m1: Number(row?.m1 ?? 0),
+    m5: Number(row?.m5 ?? 0),
+    m60: Number(row?.m60 ?? 0),
+    h24: Number(row?.h24 ?? 0),
+  };
+}
+
+function checkedValue(key: VelocityKey, value: string): string {
+  if (key === 'fingerprint') {
+    if (/^\d{1,20}$/.test(value) && BigInt(value) < 2n ** 64n) return value;
+    throw new InputError('value', 'must be a fingerprint: a whole number of 64 bits');
+  }
+  const bytes = parseIp(value);
+  if (!bytes) throw new InputError('value', 'must be an IPv4 or IPv6 address');
+  return formatIp(bytes);
+}
+
+function checkNumber(field: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  throw new InputError(field, `must be a whole number from ${min} to ${max}`);
+}
