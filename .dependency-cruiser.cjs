@@ -8,7 +8,7 @@ const mayImport = {
   attribution: ['core', 'warehouse', 'ledger'],
   api: ['core', 'warehouse', 'ledger', 'attribution'],
   dashboards: ['core'],
-  loadtest: ['core', 'engines'],
+  loadtest: ['core', 'engines', 'ledger', 'warehouse', 'attribution'],
 };
 
 // Engine tests run against the real engines, so test files may also import engines/.

@@ -1,0 +1,338 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import postgres from 'postgres';
+import { createLogger } from '../../core/log.ts';
+import { fromProject } from '../../core/paths.ts';
+import { type Engine, freePort } from '../../engines/engine.ts';
+import { findNatsServer, startNats } from '../../engines/nats.ts';
+import { startPostgres } from '../../engines/postgres.ts';
+import { migrateLedger } from '../../ledger/migrate.ts';
+import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
+import { type Measured, startMeasured } from './process.ts';
+import { readConfigFor } from './settings.ts';
+import { countStoredClicks } from './stored.ts';
+import { type Load, runWrk, writeWrkScript } from './wrk.ts';
+
+/**
+ * `npm run bench:collector`: the collector beside the bare server, the usual design, and nginx, one after another and
+ * interleaved, in one run on one machine. The server has core 0; load generator, NATS and PostgreSQL have core 1.
+ */
+
+const SERVER_CORE = 0;
+const LOAD_CORE = 1;
+const LINKS = 100_000;
+const REQUEST_VARIETY = 20_000;
+const USER_AGENTS = 1_000;
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '5' },
+    connections: { type: 'string', default: '8,64,256' },
+    only: { type: 'string', default: '' },
+    profile: { type: 'string', default: '' },
+  },
+});
+const rounds = Number(values.rounds);
+const seconds = Number(values.seconds);
+const connectionCounts = values.connections.split(',').map(Number);
+
+interface Contestant {
+  readonly name: string;
+  start(port: number): Promise<Measured>;
+  /** Clicks stored so far, for those whose every redirect must be stored. */
+  stored?(): Promise<number>;
+}
+
+interface Sample extends Load {
+  readonly cpuUs: number;
+  readonly rssMb: number;
+}
+
+const node = process.execPath;
+const beside = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'afflux-bench-'));
+const engines: Engine[] = [];
+
+try {
+  await main();
+} finally {
+  for (const engine of engines.reverse()) await engine.stop();
+  rmSync(folder, { recursive: true, force: true });
+}
+
+async function main(): Promise<void> {
+  const { databaseUrl, nats, natsAlways } = await startEngines();
+  const codes = await createLinks(databaseUrl);
+  const script = join(folder, 'wrk.lua');
+  writeWrkScript({ file: script, codes, variety: REQUEST_VARIETY, userAgents: USER_AGENTS });
+  const contestants = [
+    bareUws(),
+    collector('collector', databaseUrl, nats.url),
+    ...(natsAlways ? [collector('collector, sync_interval: always', databaseUrl, natsAlways.url)] : []),
+    briefDesign(databaseUrl),
+    ...(hasNginx() ? [nginx()] : []),
+  ].filter(
+    (contestant) =>
+      values.only === '' || values.only.split(',').some((part) => contestant.name.startsWith(part)),
+  );
+  const samples = await measure(contestants, script);
+  const rows = summarize(contestants, samples);
+  report({
+    name: 'collector',
+    versions: { wrk: version('wrk', ['-v']), 'nats-server': version(nats.binary, ['--version']) },
+    rows,
+    targets: targets(rows),
+  });
+}
+
+async function startEngines() {
+  const log = createLogger({ name: 'bench', level: 'error' });
+  const config = readConfigFor(folder);
+  const server = await findNatsServer({ explicit: config.natsServer, home: fromProject('.afflux') });
+  const start = async (name: string, sync: 'always' | 'interval') => {
+    const engine = await startNats({
+      server,
+      dataDir: join(folder, name),
+      port: await freePort(),
+      sync,
+      log,
+    });
+    engines.push(engine);
+    pin(engine.pid);
+    return { url: engine.url, binary: server.binary };
+  };
+  const database = await startPostgres({
+    dataDir: join(folder, 'postgres'),
+    port: await freePort(),
+    password: 'bench',
+    database: 'afflux',
+    log,
+  });
+  engines.push(database);
+  pin(database.pid);
+  const canSyncAlways = server.version[0] > 2 || server.version[1] >= 10;
+  return {
+    databaseUrl: database.url,
+    nats: await start('nats', 'interval'),
+    natsAlways: canSyncAlways ? await start('nats-always', 'always') : undefined,
+  };
+}
+
+function pin(pid: number): void {
+  execFileSync('taskset', ['-a', '-c', '-p', String(LOAD_CORE), String(pid)]);
+}
+
+async function createLinks(databaseUrl: string): Promise<string[]> {
+  // ClickHouse plays no part here, and `afflux migrate` wants both stores.
+  await migrateLedger({ url: databaseUrl, log: createLogger({ name: 'bench', level: 'error' }) });
+  const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
+  await sql`insert into programs (name, currency) values ('Bench', 'EUR')`;
+  await sql`insert into campaigns (program_id, name) select 1, 'Campaign ' || n from generate_series(1, 100) n`;
+  await sql`insert into affiliates (program_id, ref_code, name, email, status)
+    select 1, 'a' || n, 'Affiliate ' || n, n || '@affiliates.example', 'active' from generate_series(1, 1000) n`;
+  await sql`insert into links (code, program_id, campaign_id, affiliate_id, landing_url)
+    select 'l' || to_hex(n * 7919), 1, 1 + n % 100, 1 + n % 1000, 'https://shop.example/landing/page?campaign=summer'
+    from generate_series(1, ${LINKS}) n`;
+  const rows = await sql<{ code: string }[]>`select code from links`;
+  await sql.end();
+  return rows.map((row) => row.code);
+}
+
+function bareUws(): Contestant {
+  return {
+    name: 'bare uWebSockets.js',
+    start: (port) =>
+      startMeasured({
+        command: [node, beside('./bare-uws.js'), String(port)],
+        core: SERVER_CORE,
+        url: `http://127.0.0.1:${port}/`,
+      }),
+  };
+}
+
+function collector(name: string, databaseUrl: string, natsUrl: string): Contestant {
+  return {
+    name,
+    start: (port) =>
+      startMeasured({
+        command: [node, ...profileFlags(), fromProject('dist/bin/afflux.js'), 'collector'],
+        env: {
+          AFFLUX_HOME: join(folder, name.replaceAll(/\W+/g, '-')),
+          DATABASE_URL: databaseUrl,
+          NATS_URL: natsUrl,
+          COLLECTOR_PORT: String(port),
+          HOST: '127.0.0.1',
+          LOG_LEVEL: 'warn',
+        },
+        core: SERVER_CORE,
+        url: `http://127.0.0.1:${port}/readyz`,
+      }),
+    stored: () => countStoredClicks(natsUrl),
+  };
+}
+
+/** `--profile DIR` writes a CPU profile of each collector there. */
+function profileFlags(): string[] {
+  return values.profile === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`];
+}
+
+function briefDesign(databaseUrl: string): Contestant {
+  return {
+    name: 'Fastify + pg, one INSERT a click',
+    start: (port) =>
+      startMeasured({
+        command: [node, beside('./brief-design.js'), String(port), databaseUrl],
+        core: SERVER_CORE,
+        url: `http://127.0.0.1:${port}/c/none`,
+      }),
+  };
+}
+
+function hasNginx(): boolean {
+  try {
+    execFileSync('nginx', ['-v'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function nginx(): Contestant {
+  return {
+    name: 'nginx 302 + access log (not durable)',
+    async start(port) {
+      const config = join(folder, 'nginx.conf');
+      writeFileSync(
+        config,
+        `daemon off; master_process off; pid ${folder}/nginx.pid; error_log stderr error;
+events { worker_connections 1024; }
+http { access_log ${folder}/access.log combined; keepalive_requests 100000000;
+  server { listen 127.0.0.1:${port}; location / {
+    add_header Cache-Control no-store always;
+    add_header Set-Cookie "aff_click=$request_id; Max-Age=2592000; Path=/; HttpOnly; SameSite=Lax" always;
+    return 302 "https://shop.example/landing/page?campaign=summer&click_id=$request_id"; } } }
+`,
+      );
+      return await startMeasured({
+        command: ['nginx', '-p', folder, '-c', config],
+        core: SERVER_CORE,
+        url: `http://127.0.0.1:${port}/`,
+      });
+    },
+  };
+}
+
+async function measure(contestants: readonly Contestant[], script: string): Promise<Map<string, Sample[]>> {
+  const samples = new Map<string, Sample[]>();
+  const total = rounds * connectionCounts.length * contestants.length;
+  let done = 0;
+  for (let round_ = 1; round_ <= rounds; round_++) {
+    for (const contestant of contestants) {
+      const port = await freePort();
+      const server = await contestant.start(port);
+      const url = `http://127.0.0.1:${port}`;
+      await runWrk({ url, script, connections: 64, seconds: 1, core: LOAD_CORE });
+      for (const connections of connectionCounts) {
+        const storedBefore = await contestant.stored?.();
+        const cpuBefore = server.cpuMs();
+        const load = await runWrk({ url, script, connections, seconds, core: LOAD_CORE });
+        const sample = {
+          ...load,
+          cpuUs: ((server.cpuMs() - cpuBefore) * 1_000) / load.requests,
+          rssMb: server.rssMb(),
+        };
+        if (contestant.stored && storedBefore !== undefined) {
+          checkStored(contestant.name, load, (await contestant.stored()) - storedBefore, connections);
+        }
+        const key = `${contestant.name}/${connections}`;
+        samples.set(key, [...(samples.get(key) ?? []), sample]);
+        done++;
+        process.stderr.write(
+          `[${done}/${total}] round ${round_}, ${contestant.name}, ${connections} connections: ${Math.round(load.perSecond)}/s\n`,
+        );
+      }
+      await server.stop();
+    }
+  }
+  return samples;
+}
+
+/** Each connection may hold one answered click that wrk no longer read when it ended. */
+function checkStored(name: string, load: Load, stored: number, connections: number): void {
+  if (load.errors > 0) throw new Error(`${name}: ${load.errors} failed requests`);
+  if (stored < load.requests || stored > load.requests + connections) {
+    throw new Error(`${name}: ${load.requests} redirects received, ${stored} clicks stored`);
+  }
+}
+
+function summarize(contestants: readonly Contestant[], samples: ReadonlyMap<string, Sample[]>): BenchRow[] {
+  return contestants.flatMap(({ name }) =>
+    connectionCounts.map((connections) => {
+      const all = samples.get(`${name}/${connections}`) ?? [];
+      const of = (read: (sample: Sample) => number): number => round(median(all.map(read)));
+      return {
+        server: name,
+        connections,
+        requests_per_s: of((s) => s.perSecond),
+        p50_ms: of((s) => s.p50Ms),
+        p99_ms: of((s) => s.p99Ms),
+        cpu_us_per_request: of((s) => s.cpuUs),
+        rss_mb: of((s) => s.rssMb),
+      };
+    }),
+  );
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+}
+
+function targets(rows: readonly BenchRow[]): BenchTarget[] {
+  const value = (server: string, connections: number, field: string): number =>
+    Number(rows.find((row) => row.server === server && row.connections === connections)?.[field]);
+  const bare = 'bare uWebSockets.js';
+  const brief = 'Fastify + pg, one INSERT a click';
+  const names = ['collector', 'collector, sync_interval: always'].filter((name) =>
+    rows.some((row) => row.server === name),
+  );
+  return names.flatMap((name) => [
+    atLeast(
+      `${name}: throughput at 256 connections ÷ bare`,
+      value(name, 256, 'requests_per_s') / value(bare, 256, 'requests_per_s'),
+      0.6,
+    ),
+    atMost(
+      `${name}: CPU per click at 256 connections ÷ bare`,
+      value(name, 256, 'cpu_us_per_request') / value(bare, 256, 'cpu_us_per_request'),
+      1.7,
+    ),
+    atMost(`${name}: p50 at 8 connections, ms`, value(name, 8, 'p50_ms'), 0.4),
+    atMost(
+      `${name}: p99 at 64 connections above bare, ms`,
+      value(name, 64, 'p99_ms') - value(bare, 64, 'p99_ms'),
+      3,
+    ),
+    atLeast(
+      `${name}: throughput at 256 connections ÷ one INSERT a click`,
+      value(name, 256, 'requests_per_s') / value(brief, 256, 'requests_per_s'),
+      12,
+    ),
+  ]);
+}
+
+function version(program: string, args: string[]): string {
+  try {
+    return (
+      execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).split('\n')[0] ??
+      ''
+    );
+  } catch (error) {
+    return String((error as { stdout?: string }).stdout).split('\n')[0] ?? '';
+  }
+}

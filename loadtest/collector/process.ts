@@ -1,0 +1,58 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** A server under measurement: one process, pinned to one core. */
+export interface Measured {
+  readonly pid: number;
+  /** User and system time of the process so far, milliseconds. */
+  cpuMs(): number;
+  rssMb(): number;
+  stop(): Promise<void>;
+}
+
+const READY_DEADLINE_MS = 60_000;
+const POLL_MS = 50;
+const CLOCK_TICKS_PER_S = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
+
+/** Starts `command` on the core `core` and waits until `url` answers. */
+export async function startMeasured(options: {
+  command: readonly string[];
+  env?: Readonly<Record<string, string>>;
+  core: number;
+  url: string;
+}): Promise<Measured> {
+  const { command, env = {}, core, url } = options;
+  const child = spawn('taskset', ['-c', String(core), ...command], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  // taskset becomes the program it starts, so the child's pid is the server's.
+  const pid = child.pid ?? 0;
+  await until(url, child);
+  return {
+    pid,
+    cpuMs() {
+      const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
+      return ((Number(fields[11]) + Number(fields[12])) * 1_000) / CLOCK_TICKS_PER_S;
+    },
+    rssMb: () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]) / 1_024,
+    async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGTERM');
+      await ended;
+    },
+  };
+}
+
+async function until(url: string, child: ChildProcess): Promise<void> {
+  const deadline = Date.now() + READY_DEADLINE_MS;
+  for (;;) {
+    if (child.exitCode !== null) throw new Error(`a server for ${url} ended with code ${child.exitCode}`);
+    const answer = await fetch(url, { redirect: 'manual' }).catch(() => undefined);
+    if (answer && answer.status < 500) return;
+    if (Date.now() > deadline) throw new Error(`${url} did not answer`);
+    await delay(POLL_MS);
+  }
+}
