@@ -31,6 +31,8 @@ const MEGABYTE = 1024 * 1024;
 
 /** Starts the redirect server; returns when it listens. It is ready once the links are loaded. */
 export async function startCollector({ config, log }: { config: Config; log: Logger }): Promise<Running> {
+  const countryOf = await openCountries(config.geoDatabase);
+  const snippet = await openSnippet();
   const nc = await connectNats({ url: config.natsUrl, name: 'collector' });
   await ensureStreams(nc);
   const sql = openPostgres({ url: config.databaseUrl, name: 'afflux-collector', max: 1, as: 'application' });
@@ -79,13 +81,13 @@ export async function startCollector({ config, log }: { config: Config; log: Log
       clock: leases.clock,
       clientAddress: createClientAddressReader(config.trustedProxies),
       visitorOf: createVisitorCache(),
-      countryOf: await openCountries(config.geoDatabase),
+      countryOf,
       caps,
       repeats: createRepeats(),
       outcomes,
       secureCookie: config.collectorUrl.startsWith('https:'),
     }),
-    snippet: await openSnippet(),
+    snippet,
     readiness,
     metrics,
   });
