@@ -1,10 +1,10 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
-import { ClickFlag } from '../core/click-record.ts';
+import { ClickFlag, type ClickParts } from '../core/click-record.ts';
 import { formatIp } from '../core/ip.ts';
 import type { MacroName } from '../core/macros.ts';
 import type { ClientAddressReader } from './client-address.ts';
 import type { Clock } from './clock.ts';
-import type { Answer, Committer } from './committer.ts';
+import type { Committer, PendingClick } from './committer.ts';
 import type { Link, LinkStore } from './links.ts';
 import type { OutcomeCounts } from './outcomes.ts';
 import { readTraffic } from './query.ts';
@@ -64,42 +64,76 @@ export function createClickHandler(
       .end();
   }
 
-  function createAnswer(response: HttpResponse, reply: (clickId: string) => void): Answer {
-    let aborted = false;
-    response.onAborted(() => {
-      aborted = true;
-      outcomes.aborted++;
-    });
-    return {
-      // Touching a response whose client has gone would end the process.
-      redirect(clickId) {
-        if (!aborted) response.cork(() => reply(clickId));
-      },
-      refuse() {
-        if (!aborted) response.cork(() => unavailable(response));
-      },
-    };
-  }
+  /** One click from its request to its answer: a class, so that a click costs one object and one closure. */
+  class Click implements PendingClick {
+    node = 0;
+    seq = 0;
+    #aborted = false;
+    readonly ts: number;
+    readonly owner: Buffer;
+    readonly ip: Uint8Array;
+    readonly flags: number;
+    readonly rule: number;
+    readonly destination: number;
+    readonly visitor: Buffer;
+    readonly traffic: readonly string[];
+    readonly #response: HttpResponse;
+    /** Undefined: the link is gone. */
+    readonly #location: string | undefined;
+    readonly #cookieDays: number;
+    readonly #isHead: boolean;
 
-  function redirect(response: HttpResponse, to: { location: string; cookieDays: number; isHead: boolean }) {
-    return (clickId: string): void => {
+    constructor(
+      row: Omit<ClickParts, 'node' | 'seq'>,
+      to: { response: HttpResponse; location: string | undefined; cookieDays: number; isHead: boolean },
+    ) {
+      this.ts = row.ts;
+      this.owner = row.owner;
+      this.ip = row.ip;
+      this.flags = row.flags;
+      this.rule = row.rule;
+      this.destination = row.destination;
+      this.visitor = row.visitor;
+      this.traffic = row.traffic;
+      this.#response = to.response;
+      this.#location = to.location;
+      this.#cookieDays = to.cookieDays;
+      this.#isHead = to.isHead;
+      to.response.onAborted(() => {
+        this.#aborted = true;
+        outcomes.aborted++;
+      });
+    }
+
+    // Touching a response whose client has gone would end the process.
+    redirect(clickId: string): void {
+      if (this.#aborted) return;
+      this.#response.cork(() => this.#write(clickId));
+    }
+
+    refuse(): void {
+      if (!this.#aborted) this.#response.cork(() => unavailable(this.#response));
+    }
+
+    #write(clickId: string): void {
+      const response = this.#response;
+      if (this.#location === undefined) {
+        outcomes.gone++;
+        refuse(response, '410 Gone', 'code: this link is no longer active');
+        return;
+      }
       outcomes.redirected++;
       response
         .writeStatus('302 Found')
-        .writeHeader('Location', withClickId(to.location, clickId))
+        .writeHeader('Location', withClickId(this.#location, clickId))
         .writeHeader('Cache-Control', 'no-store');
-      if (to.cookieDays > 0) {
-        const maxAge = to.cookieDays * SECONDS_PER_DAY;
+      if (this.#cookieDays > 0) {
+        const maxAge = this.#cookieDays * SECONDS_PER_DAY;
         response.writeHeader('Set-Cookie', `aff_click=${clickId}; Max-Age=${maxAge}${cookieEnd}`);
       }
-      if (to.isHead) response.endWithoutBody(0);
+      if (this.#isHead) response.endWithoutBody(0);
       else response.end();
-    };
-  }
-
-  function gone(response: HttpResponse): void {
-    outcomes.gone++;
-    refuse(response, '410 Gone', 'code: this link is no longer active');
+    }
   }
 
   function unavailable(response: HttpResponse): void {
@@ -114,11 +148,6 @@ export function createClickHandler(
   return (response, request, isHead) => {
     const code = request.getParameter(0) ?? '';
     const query = request.getQuery() ?? '';
-    if (code.length > MAX_CODE_LENGTH || !CODE.test(code)) {
-      outcomes.malformed_code++;
-      refuse(response, '404 Not Found', `code: must be 1 to ${MAX_CODE_LENGTH} of A-Z a-z 0-9 _ -`);
-      return;
-    }
     if (query.length > MAX_QUERY_LENGTH) {
       outcomes.query_too_long++;
       refuse(response, '414 URI Too Long', `query: must not exceed ${MAX_QUERY_LENGTH} characters`);
@@ -126,7 +155,12 @@ export function createClickHandler(
     }
     const link = links.find(code);
     if (!link) {
-      unknownCode(response, request);
+      if (code.length <= MAX_CODE_LENGTH && CODE.test(code)) {
+        unknownCode(response, request);
+        return;
+      }
+      outcomes.malformed_code++;
+      refuse(response, '404 Not Found', `code: must be 1 to ${MAX_CODE_LENGTH} of A-Z a-z 0-9 _ -`);
       return;
     }
     const ts = clock.now();
@@ -134,24 +168,25 @@ export function createClickHandler(
     const visitor = visitorOf(request.getHeader('user-agent'), request.getHeader('accept-language'));
     const ip = clientAddress(response, () => request.getHeader('x-forwarded-for'));
     const traffic = readTraffic(request.getHeader('referer').slice(0, MAX_REFERRER_LENGTH), query);
-    const click = {
-      owner: link.owner,
-      ip,
-      flags: way.flags | requestFlags(request, visitor, isHead),
-      rule: way.rule,
-      destination: way.destination,
-      visitor: visitor.encoded,
-      traffic,
-    };
-    const reply = way.url
-      ? redirect(response, {
-          location: fillLocation(way.url, { link, ts, ip, visitor, traffic }),
-          cookieDays: (way.flags & ClickFlag.fallback) === 0 ? link.campaign.cookieDays : 0,
-          isHead,
-        })
-      : () => gone(response);
-    const answer = createAnswer(response, reply);
-    if (!committer.accept(click, ts, answer)) answer.refuse();
+    const click = new Click(
+      {
+        ts,
+        owner: link.owner,
+        ip,
+        flags: way.flags | requestFlags(request, visitor, isHead),
+        rule: way.rule,
+        destination: way.destination,
+        visitor: visitor.encoded,
+        traffic,
+      },
+      {
+        response,
+        location: way.url && fillLocation(way.url, { link, ts, ip, visitor, traffic }),
+        cookieDays: (way.flags & ClickFlag.fallback) === 0 ? link.campaign.cookieDays : 0,
+        isHead,
+      },
+    );
+    if (!committer.accept(click)) click.refuse();
   };
 }
 
@@ -159,7 +194,7 @@ function requestFlags(request: HttpRequest, visitor: Visitor, isHead: boolean): 
   let flags = 0;
   if (visitor.isBot) flags |= ClickFlag.bot;
   if (isHead) flags |= ClickFlag.head;
-  const purpose = request.getHeader('sec-purpose') || request.getHeader('purpose');
+  const purpose = request.getHeader('sec-purpose');
   if (purpose !== '' && purpose.includes('prefetch')) flags |= ClickFlag.prefetch;
   return flags;
 }
