@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { jetstream } from '@nats-io/jetstream';
 import { createClickIdCodec } from '../core/click-id.ts';
 import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';
@@ -44,7 +43,7 @@ export async function startCollector({ config, log }: { config: Config; log: Log
     log,
   });
   const durable = createDurableLog({
-    publish: createPublisher({ nc, js: jetstream(nc), shard: SHARD }),
+    publish: createPublisher({ nc, shard: SHARD }),
     spool,
     log,
   });
