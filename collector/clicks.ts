@@ -40,7 +40,17 @@ export function createClickHandler(
   options: ClickHandlerOptions,
 ): (response: HttpResponse, request: HttpRequest, isHead: boolean) => void {
   const { links, committer, clock, clientAddress, visitorOf, outcomes } = options;
-  const cookieEnd = `; Path=/; HttpOnly; SameSite=Lax${options.secureCookie ? '; Secure' : ''}`;
+
+  let attributesOfDays = -1;
+  let attributes = '';
+  /** The cookie's attributes; campaigns with another life than the last one's are rare. */
+  function cookieAttributes(days: number): string {
+    if (days !== attributesOfDays) {
+      attributesOfDays = days;
+      attributes = `; Max-Age=${days * SECONDS_PER_DAY}; Path=/; HttpOnly; SameSite=Lax${options.secureCookie ? '; Secure' : ''}`;
+    }
+    return attributes;
+  }
 
   function refuse(response: HttpResponse, status: string, text: string): void {
     response.writeStatus(status).writeHeader('Cache-Control', 'no-store').end(`${text}\n`);
@@ -128,8 +138,7 @@ export function createClickHandler(
         .writeHeader('Location', withClickId(this.#location, clickId))
         .writeHeader('Cache-Control', 'no-store');
       if (this.#cookieDays > 0) {
-        const maxAge = this.#cookieDays * SECONDS_PER_DAY;
-        response.writeHeader('Set-Cookie', `aff_click=${clickId}; Max-Age=${maxAge}${cookieEnd}`);
+        response.writeHeader('Set-Cookie', `aff_click=${clickId}${cookieAttributes(this.#cookieDays)}`);
       }
       if (this.#isHead) response.endWithoutBody(0);
       else response.end();
