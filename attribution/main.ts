@@ -8,6 +8,7 @@ import { connectLedger } from '../ledger/db.ts';
 import { connectWarehouse } from '../warehouse/client.ts';
 import { createWarehouseClicks } from './click-source.ts';
 import { registerAttributionMetrics } from './metrics.ts';
+import { startMirror } from './mirror.ts';
 import { createAttributionWorker } from './worker.ts';
 
 /** Pause when nothing is due: a conversion is decided within this and the freshness of the warehouse. */
@@ -34,6 +35,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
     readiness: (): Readiness => (fault === '' ? { ready: true } : { ready: false, reason: fault }),
   });
 
+  const mirror = startMirror({ ledger, warehouse, metrics, log });
   const loop = startLoop(async () => {
     try {
       const { claimed } = await worker.runBatch(new Date());
@@ -48,7 +50,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
 
   return {
     async stop() {
-      await loop.stop();
+      await Promise.all([loop.stop(), mirror.stop()]);
       await health.stop();
       await Promise.all([ledger.end({ timeout: 5 }), warehouse.close()]);
     },

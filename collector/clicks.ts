@@ -1,15 +1,19 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
-import { ClickFlag, type ClickParts } from '../core/click-record.ts';
-import { formatIp } from '../core/ip.ts';
-import type { MacroName } from '../core/macros.ts';
+import { ClickFlag, type ClickParts, INVALID_CLICK_FLAGS } from '../core/click-record.ts';
+import type { ClickCaps } from './caps.ts';
 import type { ClientAddressReader } from './client-address.ts';
 import type { Clock } from './clock.ts';
 import type { Committer, PendingClick } from './committer.ts';
-import type { Link, LinkStore } from './links.ts';
+import type { CountryOf } from './geo.ts';
+import type { Link } from './link-set.ts';
+import type { LinkStore } from './links.ts';
+import { fillLocation } from './macro-values.ts';
 import type { OutcomeCounts } from './outcomes.ts';
+import { cutIp, hasOptedOut, withoutFingerprint } from './privacy.ts';
 import { readTraffic } from './query.ts';
-import { fillRedirectUrl, type RedirectUrl, withClickId } from './redirect-url.ts';
-import { route } from './routing.ts';
+import { withClickId } from './redirect-url.ts';
+import type { Repeats } from './repeats.ts';
+import { createRouter, stateFlags } from './routing.ts';
 import type { Visitor } from './visitors.ts';
 
 /** Longest code or slug. */
@@ -23,23 +27,40 @@ const RETRY_AFTER_SECONDS = '1';
 const SECONDS_PER_DAY = 86_400;
 
 const CODE = /^[A-Za-z0-9_-]+$/;
+const PIXEL_SUFFIX = '.gif';
+/** One transparent pixel: GIF89a, 43 bytes. */
+const PIXEL = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7', 'base64');
 
-export interface ClickHandlerOptions {
+type Handler = (response: HttpResponse, request: HttpRequest, isHead: boolean) => void;
+
+/** What the two handlers know of a request for a link. */
+interface LinkRequest {
+  readonly link: Link;
+  readonly query: string;
+  readonly ts: number;
+  /** Whole. */
+  readonly ip: Uint8Array;
+  readonly visitor: Visitor;
+  /** bot, head, prefetch, optedOut. */
+  readonly flags: number;
+}
+
+/** The handlers of `GET` and `HEAD` of `/c/{code}` and of `/i/{code}.gif`. */
+export function createClickHandlers(options: {
   links: LinkStore;
   committer: Committer;
   clock: Clock;
   clientAddress: ClientAddressReader;
   visitorOf: (userAgent: string, acceptLanguage: string) => Visitor;
+  countryOf: CountryOf;
+  caps: ClickCaps;
+  repeats: Repeats;
   outcomes: OutcomeCounts;
   /** The public URL is https, so the cookie may only travel over https. */
   secureCookie: boolean;
-}
-
-/** The handler of `GET` and `HEAD /c/{code}`. */
-export function createClickHandler(
-  options: ClickHandlerOptions,
-): (response: HttpResponse, request: HttpRequest, isHead: boolean) => void {
-  const { links, committer, clock, clientAddress, visitorOf, outcomes } = options;
+}): { click: Handler; impression: Handler } {
+  const { links, committer, clock, clientAddress, visitorOf, countryOf, caps, repeats, outcomes } = options;
+  const route = createRouter({ countryOf, caps });
 
   let attributesOfDays = -1;
   let attributes = '';
@@ -56,12 +77,20 @@ export function createClickHandler(
     response.writeStatus(status).writeHeader('Cache-Control', 'no-store').end(`${text}\n`);
   }
 
-  function unknownCode(response: HttpResponse, request: HttpRequest): void {
+  function refuseForNow(response: HttpResponse, text: string): void {
+    response
+      .writeStatus('503 Service Unavailable')
+      .writeHeader('Retry-After', RETRY_AFTER_SECONDS)
+      .writeHeader('Cache-Control', 'no-store')
+      .end(`${text}\n`);
+  }
+
+  function unknownCode(response: HttpResponse, request: HttpRequest, mayRedirect: boolean): void {
     const host = request.getHeader('host').toLowerCase();
     const program = links.programOfDomain(host) ?? links.programOfDomain(host.replace(/:\d+$/, ''));
     // There is no click to fill macros from: a fallback that needs one cannot serve an unknown code.
     const location = program?.fallback?.constant;
-    if (location === undefined) {
+    if (location === undefined || !mayRedirect) {
       outcomes.unknown_code++;
       refuse(response, '404 Not Found', 'code: no such link');
       return;
@@ -74,11 +103,89 @@ export function createClickHandler(
       .end();
   }
 
-  /** One click from its request to its answer: a class, so that a click costs one object and one closure. */
+  /** The link that is asked for, or undefined when the request has been answered. */
+  function findLink(
+    response: HttpResponse,
+    request: HttpRequest,
+    asked: { code: string; query: string; mayRedirect: boolean },
+  ): Link | undefined {
+    const { code, query, mayRedirect } = asked;
+    if (query.length > MAX_QUERY_LENGTH) {
+      outcomes.query_too_long++;
+      refuse(response, '414 URI Too Long', `query: must not exceed ${MAX_QUERY_LENGTH} characters`);
+      return undefined;
+    }
+    const link = links.find(code);
+    if (link) return link;
+    if (code.length > MAX_CODE_LENGTH || !CODE.test(code)) {
+      outcomes.malformed_code++;
+      refuse(response, '404 Not Found', `code: must be 1 to ${MAX_CODE_LENGTH} of A-Z a-z 0-9 _ -`);
+      return undefined;
+    }
+    if (links.freshAtMs === 0) {
+      outcomes.not_loaded++;
+      refuseForNow(response, 'the links are not loaded yet; please try again');
+    } else {
+      unknownCode(response, request, mayRedirect);
+    }
+    return undefined;
+  }
+
+  function readRequest(
+    response: HttpResponse,
+    request: HttpRequest,
+    asked: { link: Link; query: string; isHead: boolean },
+  ): LinkRequest {
+    const { link, query, isHead } = asked;
+    const visitor = visitorOf(request.getHeader('user-agent'), request.getHeader('accept-language'));
+    const ip = clientAddress(response, () => request.getHeader('x-forwarded-for'));
+    let flags = requestFlags(request, visitor, isHead);
+    if (link.campaign.program.privacy.honourOptOut && hasOptedOut(request)) flags |= ClickFlag.optedOut;
+    return { link, query, ts: clock.now(), ip, visitor, flags };
+  }
+
+  /** What is written of a click, and how its visitor is answered. */
+  function record(
+    response: HttpResponse,
+    asked: LinkRequest,
+    written: {
+      ip: Uint8Array;
+      traffic: readonly string[];
+      flags: number;
+      rule: number;
+      destination: number;
+      reply: (clickId: string) => void;
+    },
+  ): void {
+    const { link, ts, visitor } = asked;
+    const { ip, traffic, flags, rule, destination, reply } = written;
+    const click = new Click(
+      {
+        ts,
+        owner: link.owner,
+        ip,
+        flags,
+        rule,
+        destination,
+        visitor: flags & ClickFlag.optedOut ? withoutFingerprint(visitor.encoded) : visitor.encoded,
+        traffic,
+      },
+      response,
+      reply,
+    );
+    if (!committer.accept(click)) click.refuse();
+    else if ((flags & INVALID_CLICK_FLAGS) === 0) count(link, ts);
+  }
+
+  function count({ dailyClickCap, capEntity, campaign }: Link, ts: number): void {
+    if (dailyClickCap > 0) caps.count(capEntity, ts);
+    if (campaign.dailyClickCap > 0) caps.count(campaign.capEntity, ts);
+  }
+
+  /** One click from its request to its answer: one object, because spreads and closures were half of its cost. */
   class Click implements PendingClick {
     node = 0;
     seq = 0;
-    #aborted = false;
     readonly ts: number;
     readonly owner: Buffer;
     readonly ip: Uint8Array;
@@ -88,14 +195,14 @@ export function createClickHandler(
     readonly visitor: Buffer;
     readonly traffic: readonly string[];
     readonly #response: HttpResponse;
-    /** Undefined: the link is gone. */
-    readonly #location: string | undefined;
-    readonly #cookieDays: number;
-    readonly #isHead: boolean;
+    readonly #reply: (clickId: string) => void;
+    /** Touching a response whose client has gone would end the process. */
+    #aborted = false;
 
     constructor(
       row: Omit<ClickParts, 'node' | 'seq'>,
-      to: { response: HttpResponse; location: string | undefined; cookieDays: number; isHead: boolean },
+      response: HttpResponse,
+      reply: (clickId: string) => void,
     ) {
       this.ts = row.ts;
       this.owner = row.owner;
@@ -105,99 +212,104 @@ export function createClickHandler(
       this.destination = row.destination;
       this.visitor = row.visitor;
       this.traffic = row.traffic;
-      this.#response = to.response;
-      this.#location = to.location;
-      this.#cookieDays = to.cookieDays;
-      this.#isHead = to.isHead;
-      to.response.onAborted(() => {
+      this.#response = response;
+      this.#reply = reply;
+      response.onAborted(() => {
         this.#aborted = true;
         outcomes.aborted++;
       });
     }
 
-    // Touching a response whose client has gone would end the process.
     redirect(clickId: string): void {
-      if (this.#aborted) return;
-      this.#response.cork(() => this.#write(clickId));
+      if (!this.#aborted) this.#response.cork(() => this.#reply(clickId));
     }
 
     refuse(): void {
-      if (!this.#aborted) this.#response.cork(() => unavailable(this.#response));
+      if (this.#aborted) return;
+      outcomes.unavailable++;
+      this.#response.cork(() => {
+        refuseForNow(this.#response, 'the click could not be stored in time; please try again');
+      });
     }
+  }
 
-    #write(clickId: string): void {
-      const response = this.#response;
-      if (this.#location === undefined) {
-        outcomes.gone++;
-        refuse(response, '410 Gone', 'code: this link is no longer active');
-        return;
-      }
+  function redirect(response: HttpResponse, to: { location: string; cookieDays: number; isHead: boolean }) {
+    return (clickId: string): void => {
       outcomes.redirected++;
       response
         .writeStatus('302 Found')
-        .writeHeader('Location', withClickId(this.#location, clickId))
+        .writeHeader('Location', withClickId(to.location, clickId))
         .writeHeader('Cache-Control', 'no-store');
-      if (this.#cookieDays > 0) {
-        response.writeHeader('Set-Cookie', `aff_click=${clickId}${cookieAttributes(this.#cookieDays)}`);
+      if (to.cookieDays > 0) {
+        response.writeHeader('Set-Cookie', `aff_click=${clickId}${cookieAttributes(to.cookieDays)}`);
       }
-      if (this.#isHead) response.endWithoutBody(0);
+      if (to.isHead) response.endWithoutBody(0);
       else response.end();
-    }
+    };
   }
 
-  function unavailable(response: HttpResponse): void {
-    outcomes.unavailable++;
+  function gone(response: HttpResponse): void {
+    outcomes.gone++;
+    refuse(response, '410 Gone', 'code: this link is no longer active');
+  }
+
+  function sendPixel(response: HttpResponse, isHead: boolean): void {
+    outcomes.impression++;
     response
-      .writeStatus('503 Service Unavailable')
-      .writeHeader('Retry-After', RETRY_AFTER_SECONDS)
+      .writeHeader('Content-Type', 'image/gif')
       .writeHeader('Cache-Control', 'no-store')
-      .end('the click could not be stored in time; please try again\n');
+      .writeHeader('Cross-Origin-Resource-Policy', 'cross-origin');
+    if (isHead) response.endWithoutBody(PIXEL.length);
+    else response.end(PIXEL);
   }
 
-  return (response, request, isHead) => {
+  function click(response: HttpResponse, request: HttpRequest, isHead: boolean): void {
     const code = request.getParameter(0) ?? '';
     const query = request.getQuery() ?? '';
-    if (query.length > MAX_QUERY_LENGTH) {
-      outcomes.query_too_long++;
-      refuse(response, '414 URI Too Long', `query: must not exceed ${MAX_QUERY_LENGTH} characters`);
-      return;
+    const link = findLink(response, request, { code, query, mayRedirect: true });
+    if (!link) return;
+    const asked = readRequest(response, request, { link, query, isHead });
+    const { ts, visitor } = asked;
+    const way = route(link, asked);
+    let flags = asked.flags | way.flags;
+    if ((flags & NO_REPEATS) === 0 && repeats.note(link.linkId, asked.ip, visitor.encoded, ts)) {
+      flags |= ClickFlag.repeat;
     }
-    const link = links.find(code);
-    if (!link) {
-      if (code.length <= MAX_CODE_LENGTH && CODE.test(code)) {
-        unknownCode(response, request);
-        return;
-      }
-      outcomes.malformed_code++;
-      refuse(response, '404 Not Found', `code: must be 1 to ${MAX_CODE_LENGTH} of A-Z a-z 0-9 _ -`);
-      return;
-    }
-    const ts = clock.now();
-    const way = route(link, ts);
-    const visitor = visitorOf(request.getHeader('user-agent'), request.getHeader('accept-language'));
-    const ip = clientAddress(response, () => request.getHeader('x-forwarded-for'));
+    const ip = writtenIp(asked);
     const traffic = readTraffic(request.getHeader('referer').slice(0, MAX_REFERRER_LENGTH), query);
-    const click = new Click(
-      {
-        ts,
-        owner: link.owner,
-        ip,
-        flags: way.flags | requestFlags(request, visitor, isHead),
-        rule: way.rule,
-        destination: way.destination,
-        visitor: visitor.encoded,
-        traffic,
-      },
-      {
-        response,
-        location: way.url && fillLocation(way.url, { link, ts, ip, visitor, traffic }),
-        cookieDays: (way.flags & ClickFlag.fallback) === 0 ? link.campaign.cookieDays : 0,
-        isHead,
-      },
-    );
-    if (!committer.accept(click)) click.refuse();
-  };
+    const { rule, destination, url } = way;
+    const reply = url
+      ? redirect(response, {
+          location: url.constant ?? fillLocation(url, { link, ts, ip, visitor, traffic }),
+          cookieDays: cookieDays(link, flags),
+          isHead,
+        })
+      : () => gone(response);
+    record(response, asked, { ip, traffic, flags, rule, destination, reply });
+  }
+
+  function impression(response: HttpResponse, request: HttpRequest, isHead: boolean): void {
+    const file = request.getParameter(0) ?? '';
+    const query = request.getQuery() ?? '';
+    const code = file.endsWith(PIXEL_SUFFIX) ? file.slice(0, -PIXEL_SUFFIX.length) : '';
+    const link = findLink(response, request, { code, query, mayRedirect: false });
+    if (!link) return;
+    const asked = readRequest(response, request, { link, query, isHead });
+    record(response, asked, {
+      ip: writtenIp(asked),
+      traffic: readTraffic(request.getHeader('referer').slice(0, MAX_REFERRER_LENGTH), query),
+      flags: asked.flags | stateFlags(link, asked.ts) | ClickFlag.impression,
+      rule: 0,
+      destination: 0,
+      reply: () => sendPixel(response, isHead),
+    });
+  }
+
+  return { click, impression };
 }
+
+/** Nobody clicked: what the browser fetched ahead would make the visitor's own click look like a repeat. */
+const NO_REPEATS = ClickFlag.head | ClickFlag.prefetch;
 
 function requestFlags(request: HttpRequest, visitor: Visitor, isHead: boolean): number {
   let flags = 0;
@@ -208,40 +320,13 @@ function requestFlags(request: HttpRequest, visitor: Visitor, isHead: boolean): 
   return flags;
 }
 
-interface MacroSource {
-  link: Link;
-  ts: number;
-  ip: Uint8Array;
-  visitor: Visitor;
-  /** Referrer, sub1–5, UTM ×5, rest. */
-  traffic: readonly string[];
+function writtenIp({ link, ip, flags }: LinkRequest): Uint8Array {
+  const isCut = link.campaign.program.privacy.anonymiseIp || (flags & ClickFlag.optedOut) !== 0;
+  return isCut ? cutIp(ip) : ip;
 }
 
-function fillLocation(url: RedirectUrl, source: MacroSource): string {
-  return url.constant ?? fillRedirectUrl(url, (macro) => MACRO_VALUES[macro](source));
+/** 0: no cookie, because the visitor does not land on the shop or does not want one, or the program has none. */
+function cookieDays({ campaign }: Link, flags: number): number {
+  const isUnwanted = (flags & (ClickFlag.fallback | ClickFlag.optedOut)) !== 0;
+  return isUnwanted || !campaign.program.privacy.cookies ? 0 : campaign.cookieDays;
 }
-
-const MACRO_VALUES: Readonly<Record<Exclude<MacroName, 'click_id'>, (source: MacroSource) => string>> = {
-  ts: ({ ts }) => String(ts),
-  program_id: ({ link }) => String(link.programId),
-  campaign_id: ({ link }) => String(link.campaignId),
-  affiliate_id: ({ link }) => String(link.affiliateId),
-  link_id: ({ link }) => String(link.linkId),
-  ip: ({ ip }) => formatIp(ip),
-  device: ({ visitor }) => visitor.device,
-  os: ({ visitor }) => visitor.os,
-  browser: ({ visitor }) => visitor.browser,
-  language: ({ visitor }) => visitor.language,
-  user_agent: ({ visitor }) => visitor.userAgent,
-  referrer: ({ traffic }) => traffic[0] ?? '',
-  sub1: ({ traffic }) => traffic[1] ?? '',
-  sub2: ({ traffic }) => traffic[2] ?? '',
-  sub3: ({ traffic }) => traffic[3] ?? '',
-  sub4: ({ traffic }) => traffic[4] ?? '',
-  sub5: ({ traffic }) => traffic[5] ?? '',
-  utm_source: ({ traffic }) => traffic[6] ?? '',
-  utm_medium: ({ traffic }) => traffic[7] ?? '',
-  utm_campaign: ({ traffic }) => traffic[8] ?? '',
-  utm_term: ({ traffic }) => traffic[9] ?? '',
-  utm_content: ({ traffic }) => traffic[10] ?? '',
-};

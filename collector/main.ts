@@ -4,17 +4,21 @@ import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';
 import { openPostgres } from '../core/postgres.ts';
 import { createMetrics, type Readiness, type Running } from '../core/service.ts';
-import { connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/stream.ts';
-import { createClickHandler } from './clicks.ts';
+import { CAPS_BUCKET, connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/stream.ts';
+import { CAPS_TTL_MS, followCaps } from './caps.ts';
+import { createClickHandlers } from './clicks.ts';
 import { createClientAddressReader } from './client-address.ts';
 import { createCommitter } from './committer.ts';
 import { createDurableLog } from './durable-log.ts';
+import { openCountries } from './geo.ts';
 import { openLeaseKeeper } from './lease-keeper.ts';
 import { followLinks } from './links.ts';
 import { registerCollectorMetrics } from './metrics.ts';
 import { createOutcomeCounts } from './outcomes.ts';
 import { createPublisher } from './publisher.ts';
+import { createRepeats } from './repeats.ts';
 import { serve } from './server.ts';
+import { openSnippet } from './snippet.ts';
 import { openSpool } from './spool.ts';
 import { createVisitorCache } from './visitors.ts';
 
@@ -29,8 +33,9 @@ export async function startCollector({ config, log }: { config: Config; log: Log
   const nc = await connectNats({ url: config.natsUrl, name: 'collector' });
   await ensureStreams(nc);
   const sql = openPostgres({ url: config.databaseUrl, name: 'afflux-collector', max: 1, as: 'application' });
-  const links = followLinks({ sql, log });
   const stateFolder = join(config.home, 'collector');
+  const links = followLinks({ sql, snapshotFile: join(stateFolder, 'links.snapshot'), log });
+  const caps = await followCaps({ bucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }), log });
   const spool = await openSpool({
     folder: join(stateFolder, 'spool'),
     maxBytes: config.spoolMaxMb * MEGABYTE,
@@ -67,15 +72,19 @@ export async function startCollector({ config, log }: { config: Config; log: Log
   const server = await serve({
     host: config.host,
     port: config.collectorPort,
-    click: createClickHandler({
+    ...createClickHandlers({
       links,
       committer,
       clock: leases.clock,
       clientAddress: createClientAddressReader(config.trustedProxies),
       visitorOf: createVisitorCache(),
+      countryOf: await openCountries(config.geoDatabase),
+      caps,
+      repeats: createRepeats(),
       outcomes,
       secureCookie: config.collectorUrl.startsWith('https:'),
     }),
+    snippet: await openSnippet(),
     readiness,
     metrics,
   });
@@ -89,7 +98,7 @@ export async function startCollector({ config, log }: { config: Config; log: Log
       await durable.stop();
       await spool.close();
       await leases.close({ complete });
-      await links.stop();
+      await Promise.all([links.stop(), caps.stop()]);
       await Promise.all([sql.end({ timeout: 1 }), nc.drain()]);
     },
   };

@@ -2,6 +2,10 @@
 export interface OutcomeCounts extends Record<string, number> {
   redirected: number;
   gone: number;
+  /** The impression pixel was sent. */
+  impression: number;
+  /** Answered 503: no links have been loaded yet. */
+  not_loaded: number;
   unknown_code: number;
   unknown_code_fallback: number;
   malformed_code: number;
@@ -16,6 +20,8 @@ export function createOutcomeCounts(): OutcomeCounts {
   return {
     redirected: 0,
     gone: 0,
+    impression: 0,
+    not_loaded: 0,
     unknown_code: 0,
     unknown_code_fallback: 0,
     malformed_code: 0,

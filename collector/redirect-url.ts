@@ -7,8 +7,11 @@ const CLICK_ID_MARK = '\u0000';
 export interface RedirectUrl {
   /** The whole URL when nothing but the click id varies, else undefined. */
   readonly constant: string | undefined;
+  /** Empty when there is a constant, which says it all. */
   readonly template: UrlTemplate;
 }
+
+const NO_TEMPLATE: UrlTemplate = { literals: [], macros: [] };
 
 /** Prepares a template; without a `{click_id}` of its own, `click_id` is appended to the query when asked. */
 export function compileRedirectUrl(template: UrlTemplate, options: { appendClickId: boolean }): RedirectUrl {
@@ -17,7 +20,7 @@ export function compileRedirectUrl(template: UrlTemplate, options: { appendClick
   const constant = whole.macros.every((macro) => macro === 'click_id')
     ? whole.literals.join(CLICK_ID_MARK)
     : undefined;
-  return { constant, template: whole };
+  return { constant, template: constant === undefined ? whole : NO_TEMPLATE };
 }
 
 /** Adds `click_id={click_id}` at the end of the query, before a fragment. */

@@ -6,6 +6,8 @@ import { listenError } from '../core/service.ts';
 /** How long connections may take to receive their last answers when the collector stops. */
 const LINGER_MS = 250;
 
+type Handler = (response: HttpResponse, request: HttpRequest, isHead: boolean) => void;
+
 /**
  * Listens. `stopAccepting` closes the port and leaves open connections alone; `stop` ends them too.
  * @throws OperatingError `port_unavailable`.
@@ -13,20 +15,20 @@ const LINGER_MS = 250;
 export async function serve(options: {
   host: string;
   port: number;
-  click: (response: HttpResponse, request: HttpRequest, isHead: boolean) => void;
+  click: Handler;
+  impression: Handler;
+  snippet: Handler;
   readiness: () => Readiness;
   metrics: Registry;
 }): Promise<Running & { stopAccepting(): void }> {
-  const { host, port, click, readiness, metrics } = options;
+  const { host, port, readiness, metrics } = options;
   const app = uWS.App();
-  app.get('/c/:code', (response, request) => click(response, request, false));
-  app.head('/c/:code', (response, request) => click(response, request, true));
-  app.any('/c/:code', (response) => {
-    response
-      .writeStatus('405 Method Not Allowed')
-      .writeHeader('Allow', 'GET, HEAD')
-      .end('method: GET or HEAD\n');
-  });
+  const routes = { '/c/:code': options.click, '/i/:file': options.impression, '/afflux.js': options.snippet };
+  for (const [path, handle] of Object.entries(routes)) {
+    app.get(path, (response, request) => handle(response, request, false));
+    app.head(path, (response, request) => handle(response, request, true));
+    app.any(path, refuseMethod);
+  }
   app.get('/healthz', (response) => {
     response.end('ok\n');
   });
@@ -37,7 +39,10 @@ export async function serve(options: {
   });
   app.get('/metrics', (response) => void sendMetrics(response, metrics));
   app.any('/*', (response) => {
-    response.writeStatus('404 Not Found').end('path: not found; links are /c/{code}\n');
+    response
+      .writeStatus('404 Not Found')
+      .writeHeader('Cache-Control', 'no-store')
+      .end('path: not found; links are /c/{code}\n');
   });
   const socket = await listen(app, host, port);
   let accepting = true;
@@ -55,6 +60,14 @@ export async function serve(options: {
       app.close();
     },
   };
+}
+
+function refuseMethod(response: HttpResponse): void {
+  response
+    .writeStatus('405 Method Not Allowed')
+    .writeHeader('Allow', 'GET, HEAD')
+    .writeHeader('Cache-Control', 'no-store')
+    .end('method: GET or HEAD\n');
 }
 
 async function listen(app: uWS.TemplatedApp, host: string, port: number): Promise<us_listen_socket> {

@@ -1,6 +1,8 @@
 import { isIP } from 'node:net';
+import type { Table } from 'apache-arrow';
 import type { ClickIdentity } from '../core/click-id.ts';
 import { assert, InputError } from '../core/errors.ts';
+import { formatIp } from '../core/ip.ts';
 import type { Warehouse } from './client.ts';
 
 /** A stored click as attribution needs it. */
@@ -30,21 +32,7 @@ const LOOKUP_SETTINGS = {
 } as const;
 
 const CLICK_EXPRESSIONS = `toUnixTimestamp64Milli(ts) AS ts_ms, node, seq, program_id, campaign_id, affiliate_id,
-  link_id, toString(ip) AS ip_text, toString(fingerprint) AS fingerprint_text, user_agent, flags`;
-
-interface ClickRow {
-  readonly ts_ms: string;
-  readonly node: number;
-  readonly seq: number;
-  readonly program_id: number;
-  readonly campaign_id: number;
-  readonly affiliate_id: number;
-  readonly link_id: number;
-  readonly ip_text: string;
-  readonly fingerprint_text: string;
-  readonly user_agent: string;
-  readonly flags: number;
-}
+  link_id, ip, fingerprint, user_agent, flags`;
 
 /**
  * Finds clicks by identity, up to 10,000 in one query; those not stored are missing from the answer.
@@ -68,7 +56,7 @@ export async function lookupClicks(
     'UInt32',
     identities.map((id) => id.seq),
   );
-  const { rows, readRows } = await warehouse.query<ClickRow>(
+  const { table, readRows } = await warehouse.queryArrow(
     `SELECT ${CLICK_EXPRESSIONS} FROM clicks
      WHERE ${atRows(`(ts, node, seq) IN (
        SELECT fromUnixTimestamp64Milli(id.1, 'UTC'), id.2, id.3
@@ -76,7 +64,7 @@ export async function lookupClicks(
     {},
     LOOKUP_SETTINGS,
   );
-  return { clicks: rows.map(storedClick), readRows };
+  return { clicks: storedClicks(table), readRows };
 }
 
 /** Who clicked with this fingerprint from this network, between two times (Unix milliseconds, both inside)? */
@@ -99,7 +87,7 @@ export async function fingerprintCandidates(
   const candidates: StoredClick[][] = requests.map(() => []);
   if (requests.length === 0) return { candidates, readRows: 0 };
   assert(requests.length <= MAX_CANDIDATE_REQUESTS, `at most ${MAX_CANDIDATE_REQUESTS} requests at once`);
-  const { rows, readRows } = await warehouse.query<ClickRow & { request: number }>(
+  const { table, readRows } = await warehouse.queryArrow(
     `WITH requests AS (${requestRows(requests)})
      SELECT request, ${CLICK_EXPRESSIONS}
      FROM (
@@ -117,7 +105,8 @@ export async function fingerprintCandidates(
     },
     LOOKUP_SETTINGS,
   );
-  for (const row of rows) candidates[row.request]?.push(storedClick(row));
+  const request = column<number>(table, 'request');
+  for (const [i, click] of storedClicks(table).entries()) candidates[request(i)]?.push(click);
   return { candidates, readRows };
 }
 
@@ -164,18 +153,36 @@ function checkedIp(ip: string): string {
   return ip;
 }
 
-function storedClick(row: ClickRow): StoredClick {
-  return {
-    ts: Number(row.ts_ms),
-    node: row.node,
-    seq: row.seq,
-    programId: row.program_id,
-    campaignId: row.campaign_id,
-    affiliateId: row.affiliate_id,
-    linkId: row.link_id,
-    ip: row.ip_text.replace(/^::ffff:(?=\d+\.)/, ''),
-    fingerprint: BigInt(row.fingerprint_text),
-    userAgent: row.user_agent,
-    flags: row.flags,
-  };
+/** How to read a column's rows. */
+function column<T>(table: Table, name: string): (row: number) => T {
+  const vector = table.getChild(name);
+  assert(vector, `the answer has a column ${name}`);
+  return (row) => vector.get(row) as T;
+}
+
+function storedClicks(table: Table): StoredClick[] {
+  const ts = column<bigint>(table, 'ts_ms');
+  const node = column<number>(table, 'node');
+  const seq = column<number>(table, 'seq');
+  const programId = column<number>(table, 'program_id');
+  const campaignId = column<number>(table, 'campaign_id');
+  const affiliateId = column<number>(table, 'affiliate_id');
+  const linkId = column<number>(table, 'link_id');
+  const ip = column<Uint8Array>(table, 'ip');
+  const fingerprint = column<bigint>(table, 'fingerprint');
+  const userAgent = column<string>(table, 'user_agent');
+  const flags = column<number>(table, 'flags');
+  return Array.from({ length: table.numRows }, (_, row) => ({
+    ts: Number(ts(row)),
+    node: node(row),
+    seq: seq(row),
+    programId: programId(row),
+    campaignId: campaignId(row),
+    affiliateId: affiliateId(row),
+    linkId: linkId(row),
+    ip: formatIp(ip(row)),
+    fingerprint: fingerprint(row),
+    userAgent: userAgent(row),
+    flags: flags(row),
+  }));
 }

@@ -126,7 +126,11 @@ export async function exportReport(
   const stream = await warehouse.stream(plan.sql, {
     format: EXPORT_FORMATS[options.format],
     params: plan.params,
-    settings: { ...LIMITS.export, output_format_arrow_string_as_string: 1 },
+    settings: {
+      ...LIMITS.export,
+      output_format_arrow_string_as_string: 1,
+      output_format_arrow_compression_method: 'none',
+    },
   });
   return {
     stream,

@@ -1,0 +1,100 @@
+import { idArray, type LedgerSql } from './db.ts';
+
+/** A conversion's facts as the mirror keeps them, as of `version`: of two versions the higher one is the newer. */
+export interface ConversionFacts {
+  readonly id: bigint;
+  readonly version: bigint;
+  readonly programId: number;
+  readonly campaignId: number | null;
+  readonly affiliateId: number | null;
+  readonly linkId: number | null;
+  readonly state: string;
+  readonly reason: string | null;
+  readonly currency: string;
+  readonly amountMinor: bigint;
+  readonly refundedMinor: bigint;
+  /** Of all levels, less what was taken back. */
+  readonly commissionMinor: bigint;
+  readonly occurredAt: Date;
+  readonly receivedAt: Date;
+  readonly clickTs: Date | null;
+  /** Of the winning click, else of the order. */
+  readonly ip: string | null;
+  /** 64 unsigned bits. */
+  readonly fingerprint: bigint | null;
+}
+
+/** Changes that the mirror has not got, and the facts of their conversions. */
+export interface OutboxBatch {
+  /** To be given to {@link forgetOutbox} once the mirror has the facts. */
+  readonly ids: readonly bigint[];
+  readonly conversions: readonly ConversionFacts[];
+}
+
+/**
+ * The oldest changes, at most `limit`. Three statements in this order and no transaction: the changes, the version,
+ * the facts. A change that is not among the first is still there for the next batch, and one that is was committed
+ * before the version was taken, so that whoever takes a later version sees it as well.
+ */
+export async function readOutbox(sql: LedgerSql, options: { limit: number }): Promise<OutboxBatch> {
+  const changes = await sql<{ id: bigint; conversionId: bigint }[]>`
+    select id, conversion_id from outbox order by id limit ${options.limit}`;
+  if (changes.length === 0) return { ids: [], conversions: [] };
+  const [next] = await sql<{ version: bigint }[]>`select nextval('outbox_versions') as version`;
+  const version = next?.version ?? 0n;
+  const wanted = idArray([...new Set(changes.map((change) => change.conversionId))]);
+  return {
+    ids: changes.map((change) => change.id),
+    conversions: await readFacts(sql, wanted, version),
+  };
+}
+
+async function readFacts(
+  sql: LedgerSql,
+  ids: readonly string[],
+  version: bigint,
+): Promise<ConversionFacts[]> {
+  const rows = await sql<Omit<ConversionFacts, 'version'>[]>`
+    select id, program_id, campaign_id, affiliate_id, link_id, state, reason, currency, amount_minor, refunded_minor,
+      (select coalesce(sum(m.amount_minor - m.reversed_minor), 0)::bigint from commissions m
+       where m.conversion_id = c.id) as commission_minor,
+      occurred_at, received_at, click_ts, host(coalesce(click_ip, ip)) as ip, fingerprint
+    from conversions c where id = any(${ids}::bigint[]) order by id`;
+  return rows.map((row) => ({
+    ...row,
+    version,
+    fingerprint: row.fingerprint === null ? null : BigInt.asUintN(64, row.fingerprint),
+  }));
+}
+
+/** Drops changes that the mirror has got. */
+export async function forgetOutbox(sql: LedgerSql, ids: readonly bigint[]): Promise<void> {
+  await sql`delete from outbox where id = any(${idArray(ids)}::bigint[])`;
+}
+
+/** How many changes wait, and since when the oldest does; null when none does. */
+export async function outboxLag(sql: LedgerSql): Promise<{ waiting: number; oldestAt: Date | null }> {
+  const [row] = await sql<{ waiting: number; oldestAt: Date | null }[]>`
+    select count(*)::int as waiting, min(created_at) as oldest_at from outbox`;
+  return row ?? { waiting: 0, oldestAt: null };
+}
+
+/** The books' side of the proof that the mirror is true: sums by program and state. */
+export interface ConversionSums {
+  readonly programId: number;
+  readonly state: string;
+  readonly conversions: number;
+  readonly amountMinor: bigint;
+  readonly refundedMinor: bigint;
+  readonly commissionMinor: bigint;
+}
+
+/** Sums of what the mirror must hold, by program and state. */
+export async function conversionSums(sql: LedgerSql): Promise<ConversionSums[]> {
+  return await sql<ConversionSums[]>`
+    select program_id, state, count(*)::int as conversions, sum(amount_minor)::bigint as amount_minor,
+      sum(refunded_minor)::bigint as refunded_minor,
+      coalesce(sum((select sum(m.amount_minor - m.reversed_minor) from commissions m where m.conversion_id = c.id)), 0)::bigint
+        as commission_minor
+    from conversions c group by program_id, state order by program_id, state`;
+}
