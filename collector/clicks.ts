@@ -56,10 +56,13 @@ export function createClickHandlers(options: {
   caps: ClickCaps;
   repeats: Repeats;
   outcomes: OutcomeCounts;
+  /** The collector is about to end: its answers ask clients to connect anew. */
+  isClosing: () => boolean;
   /** The public URL is https, so the cookie may only travel over https. */
   secureCookie: boolean;
 }): { click: Handler; impression: Handler } {
-  const { links, committer, clock, clientAddress, visitorOf, countryOf, caps, repeats, outcomes } = options;
+  const { links, committer, clock, clientAddress, visitorOf, countryOf, caps, repeats, outcomes, isClosing } =
+    options;
   const route = createRouter({ countryOf, caps });
 
   let attributesOfDays = -1;
@@ -243,8 +246,8 @@ export function createClickHandlers(options: {
       if (to.cookieDays > 0) {
         response.writeHeader('Set-Cookie', `aff_click=${clickId}${cookieAttributes(to.cookieDays)}`);
       }
-      if (to.isHead) response.endWithoutBody(0);
-      else response.end();
+      if (to.isHead) response.endWithoutBody(0, isClosing());
+      else response.end(undefined, isClosing());
     };
   }
 
