@@ -88,6 +88,42 @@ the loader with its stream, and proves the ledger from its entries up. Exit code
   .option('--json', 'print the report as JSON', false)
   .action(async (options: { json: boolean }) => (await import('./audit.ts')).audit(options));
 
+const geo = program
+  .command('geo')
+  .summary('the list of networks that countries are told by')
+  .description(
+    'Clicks get their country from this list when they are stored; those stored before keep theirs.',
+  );
+geo
+  .command('load')
+  .summary('load the shipped list, or a MaxMind database with countries')
+  .option('--file <path>', 'a .mmdb file such as GeoLite2-Country.mmdb')
+  .action(async (options: { file?: string }) => (await import('./geo.ts')).loadCountries(options.file));
+geo
+  .command('show')
+  .summary('what is loaded')
+  .action(async () => (await import('./geo.ts')).showCountries());
+
+const deadLetters = program
+  .command('deadletters')
+  .summary('batches of clicks that could not be loaded')
+  .description('Looks at batches that were set aside with their original bytes, and puts them back.');
+deadLetters
+  .command('list')
+  .summary('one line each')
+  .action(async () => (await import('./deadletters.ts')).listDeadLetters());
+deadLetters
+  .command('show <id>')
+  .summary('headers and bytes of one')
+  .action(async (id: string) => (await import('./deadletters.ts')).showDeadLetter(id));
+deadLetters
+  .command('replay [ids...]')
+  .summary('put them back into the stream; what is loaded already is recognised')
+  .option('--all', 'all that are whole', false)
+  .action(async (ids: string[], options: { all: boolean }) =>
+    (await import('./deadletters.ts')).replayDeadLetters(ids, options),
+  );
+
 function parseCount(text: string): number {
   const count = Number(text);
   if (Number.isSafeInteger(count) && count > 0) return count;

@@ -5,6 +5,7 @@ import type { ClientAddressReader } from './client-address.ts';
 import type { Clock } from './clock.ts';
 import type { Committer, PendingClick } from './committer.ts';
 import type { CountryOf } from './geo.ts';
+import { endHead } from './head.ts';
 import type { Link } from './link-set.ts';
 import type { LinkStore } from './links.ts';
 import { fillLocation } from './macro-values.ts';
@@ -29,7 +30,7 @@ const SECONDS_PER_DAY = 86_400;
 const CODE = /^[A-Za-z0-9_-]+$/;
 const PIXEL_SUFFIX = '.gif';
 /** One transparent pixel: GIF89a, 43 bytes. */
-const PIXEL = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7', 'base64');
+const PIXEL = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==', 'base64');
 
 type Handler = (response: HttpResponse, request: HttpRequest, isHead: boolean) => void;
 
@@ -246,7 +247,7 @@ export function createClickHandlers(options: {
       if (to.cookieDays > 0) {
         response.writeHeader('Set-Cookie', `aff_click=${clickId}${cookieAttributes(to.cookieDays)}`);
       }
-      if (to.isHead) response.endWithoutBody(0, isClosing());
+      if (to.isHead) endHead(response, 0);
       else response.end(undefined, isClosing());
     };
   }
@@ -262,7 +263,7 @@ export function createClickHandlers(options: {
       .writeHeader('Content-Type', 'image/gif')
       .writeHeader('Cache-Control', 'no-store')
       .writeHeader('Cross-Origin-Resource-Policy', 'cross-origin');
-    if (isHead) response.endWithoutBody(PIXEL.length);
+    if (isHead) endHead(response, PIXEL.length);
     else response.end(PIXEL);
   }
 

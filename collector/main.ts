@@ -48,6 +48,8 @@ export async function startCollector(options: {
   slot?: number;
 }): Promise<Running> {
   const { config, log, slot } = options;
+  const countryOf = await openCountries(config.geoDatabase);
+  const snippet = await openSnippet();
   const nc = await connectNats({ url: config.natsUrl, name: 'collector' });
   await ensureStreams(nc);
   const sql = openPostgres({ url: config.databaseUrl, name: 'afflux-collector', max: 1, as: 'application' });
@@ -97,14 +99,14 @@ export async function startCollector(options: {
       clock: leases.clock,
       clientAddress: createClientAddressReader(config.trustedProxies),
       visitorOf: createVisitorCache(),
-      countryOf: await openCountries(config.geoDatabase),
+      countryOf,
       caps,
       repeats: createRepeats(),
       outcomes,
       isClosing: () => server.isClosing(),
       secureCookie: config.collectorUrl.startsWith('https:'),
     }),
-    snippet: await openSnippet(),
+    snippet,
     readiness,
     metrics,
   });

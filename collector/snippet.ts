@@ -2,6 +2,7 @@ import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { fromProject } from '../core/paths.ts';
+import { endHead } from './head.ts';
 
 /** Read from the sources also when the code runs from dist/. */
 const SNIPPET_FILE = 'collector/afflux.js';
@@ -28,7 +29,7 @@ export async function openSnippet(): Promise<
       .writeHeader('Content-Type', 'text/javascript; charset=utf-8')
       .writeHeader('X-Content-Type-Options', 'nosniff')
       .writeHeader('Cross-Origin-Resource-Policy', 'cross-origin');
-    if (isHead) response.endWithoutBody(body.length);
+    if (isHead) endHead(response, body.length);
     else response.end(body);
   };
 }

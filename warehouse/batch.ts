@@ -30,7 +30,9 @@ export type RejectReason =
   | 'bad_headers'
   | 'malformed'
   | 'implausible_time'
-  | 'overlapping';
+  | 'overlapping'
+  /** It decodes, and ClickHouse refuses it all the same. */
+  | 'refused';
 
 /** What becomes of a message: its rows are loaded, or they are there already, or it is a dead letter. */
 export type Verdict =

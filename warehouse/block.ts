@@ -58,7 +58,7 @@ const FULL_MESSAGES = 20_000;
  * The token of a block. It names the stream's life as well: a stream made anew counts from 1 again, and a token
  * that was used before would make the engine drop new clicks in silence.
  */
-function blockToken(shard: number, mark: Mark, hi: number): string {
+export function blockToken(shard: number, mark: Mark, hi: number): string {
   return `${shard}:${mark.seq + 1}-${hi}@${mark.stream}`;
 }
 

@@ -1,4 +1,4 @@
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { type ClickHouseClient, ClickHouseError, ClickHouseLogLevel, createClient } from '@clickhouse/client';
@@ -39,7 +39,7 @@ export interface Warehouse {
   insertRows(table: string, rows: readonly object[]): Promise<void>;
   /**
    * Sends `INSERT … FORMAT X` with its data as they are, without copying them together.
-   * Resolves only when the server has written everything.
+   * Resolves only when the server has written everything. @throws OperatingError `rows_refused` when no repetition helps.
    */
   insertBytes(insert: { sql: string; data: readonly Buffer[]; settings: Settings }): Promise<void>;
   close(): Promise<void>;
@@ -203,13 +203,25 @@ function postBytes(
       response.on('error', reject);
       response.on('end', () => {
         const failed = response.statusCode !== 200 || response.headers['x-clickhouse-exception-code'];
-        if (failed) reject(refused(text.slice(0, ERROR_TEXT_CHARS) || `status ${response.statusCode}`));
+        if (failed) reject(refusedInsert(response, text.slice(0, ERROR_TEXT_CHARS)));
         else resolve();
       });
     });
     for (const part of insert.data) request.write(part);
     request.end();
   });
+}
+
+/**
+ * What the rows themselves are at fault for, by ClickHouse's error numbers: text, assertion or end of data while
+ * parsing, unreadable or incorrect data, a value out of bounds or range, throwIf, too long a string, a constraint.
+ */
+const ROW_FAULTS: ReadonlySet<number> = new Set([6, 27, 32, 33, 69, 117, 131, 321, 395, 469]);
+
+function refusedInsert(response: IncomingMessage, text: string): OperatingError {
+  const code = Number(response.headers['x-clickhouse-exception-code']);
+  if (!ROW_FAULTS.has(code)) return refused(text || `status ${response.statusCode}`);
+  return new OperatingError('rows_refused', `ClickHouse refused rows: ${text}`);
 }
 
 function refused(text: string, cause?: unknown): OperatingError {

@@ -1,10 +1,11 @@
-import type { JetStreamClient } from '@nats-io/jetstream';
+import type { JetStreamClient, JetStreamManager, StoredMsg } from '@nats-io/jetstream';
 import { headers as createHeaders } from '@nats-io/transport-node';
-import { DEAD_LETTERS_SUBJECT } from '../core/stream.ts';
+import { OperatingError } from '../core/errors.ts';
+import { clicksSubject, DEAD_LETTERS_STREAM, DEAD_LETTERS_SUBJECT } from '../core/stream.ts';
 import type { Block } from './block.ts';
 
 /** Headers of a dead letter beside those of the original message, which are kept under `Afflux-Original-`. */
-export const DeadLetterHeader = {
+const DeadLetterHeader = {
   reason: 'Afflux-Reason',
   detail: 'Afflux-Detail',
   shard: 'Afflux-Shard',
@@ -46,4 +47,88 @@ export async function publishDeadLetters(options: {
       { msgID: `${shard}:${message.seq}@${block.plan.stream}`, headers },
     );
   }
+}
+
+/** A batch that was set aside. */
+export interface DeadLetter {
+  /** Its number in the dead-letter stream. */
+  readonly id: number;
+  readonly at: Date;
+  readonly reason: string;
+  readonly detail: string;
+  readonly shard: number;
+  /** Where it was in the clicks stream. */
+  readonly streamSeq: number;
+  /** Length of the original payload; more than `data` has when it had to be cut. */
+  readonly bytes: number;
+  /** The original message's headers. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly data: Buffer;
+}
+
+/** The dead letters, the oldest first. */
+export async function* readDeadLetters(manager: JetStreamManager): AsyncGenerator<DeadLetter> {
+  const { state } = await manager.streams.info(DEAD_LETTERS_STREAM);
+  // Those that were replayed left gaps.
+  for (let seq = state.first_seq; state.messages > 0 && seq <= state.last_seq; seq++) {
+    const message = await manager.streams.getMessage(DEAD_LETTERS_STREAM, { seq }).catch(() => null);
+    if (message) yield deadLetter(message);
+  }
+}
+
+/** @throws OperatingError `no_dead_letter`. */
+export async function getDeadLetter(manager: JetStreamManager, id: number): Promise<DeadLetter> {
+  const message = await manager.streams.getMessage(DEAD_LETTERS_STREAM, { seq: id }).catch(() => undefined);
+  if (!message) throw new OperatingError('no_dead_letter', `there is no dead letter ${id}`);
+  return deadLetter(message);
+}
+
+/**
+ * Puts a dead letter back into the clicks stream, as it was, and removes it from the dead letters. The loader judges
+ * it anew: what was loaded in the meantime is recognised, and what is still unusable is set aside again.
+ * @throws OperatingError `no_dead_letter`, or `dead_letter_cut` when its payload is not whole.
+ */
+export async function replayDeadLetter(
+  manager: JetStreamManager,
+  id: number,
+): Promise<{ streamSeq: number }> {
+  const letter = await getDeadLetter(manager, id);
+  if (letter.data.length < letter.bytes) {
+    throw new OperatingError(
+      'dead_letter_cut',
+      `of dead letter ${id} only ${letter.data.length} of ${letter.bytes} bytes were kept`,
+    );
+  }
+  const headers = createHeaders();
+  for (const [name, value] of letter.headers) {
+    // Under its old id the stream would take it for the message that it had before.
+    if (!name.startsWith('Nats-')) headers.append(name, value);
+  }
+  const subject = clicksSubject(letter.shard);
+  // Two replays of one letter are one message.
+  const { seq } = await manager
+    .jetstream()
+    .publish(subject, letter.data, { msgID: `dead:${id}@${letter.at.getTime()}`, headers });
+  await manager.streams.deleteMessage(DEAD_LETTERS_STREAM, id);
+  return { streamSeq: seq };
+}
+
+function deadLetter(message: StoredMsg): DeadLetter {
+  const { header } = message;
+  const original: [string, string][] = [];
+  for (const [name, values] of header) {
+    if (!name.startsWith(ORIGINAL_PREFIX) || name === DeadLetterHeader.bytes) continue;
+    for (const value of values) original.push([name.slice(ORIGINAL_PREFIX.length), value]);
+  }
+  return {
+    id: message.seq,
+    at: message.time,
+    reason: header.get(DeadLetterHeader.reason),
+    detail: header.get(DeadLetterHeader.detail),
+    shard: Number(header.get(DeadLetterHeader.shard)),
+    streamSeq: Number(header.get(DeadLetterHeader.streamSeq)),
+    bytes: Number(header.get(DeadLetterHeader.bytes)),
+    headers: original,
+    data: Buffer.from(message.data),
+  };
 }

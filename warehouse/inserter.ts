@@ -55,7 +55,7 @@ export async function verifyBlock(warehouse: Warehouse, block: Block): Promise<v
 }
 
 /** How many rows of a block the warehouse holds. */
-async function countBlock(warehouse: Warehouse, block: Block): Promise<number> {
+export async function countBlock(warehouse: Warehouse, block: Block): Promise<number> {
   const ranges = new Map<number, SeqRanges>();
   let minTs = Number.POSITIVE_INFINITY;
   let maxTs = Number.NEGATIVE_INFINITY;

@@ -9,7 +9,8 @@ import { type Block, createBlockBuilder, type Mark, withoutLeases } from './bloc
 import { readClicksStream } from './clicks-stream.ts';
 import type { Warehouse } from './client.ts';
 import { publishDeadLetters } from './dead-letters.ts';
-import { checkDeduplication, insertBlock, verifyBlock } from './inserter.ts';
+import { checkDeduplication, countBlock, insertBlock, verifyBlock } from './inserter.ts';
+import { isolate } from './isolate.ts';
 import type { LoaderMetrics } from './loader-metrics.ts';
 import { createLoaderStore } from './loader-state.ts';
 import { openReader, type Reader } from './reader.ts';
@@ -24,6 +25,8 @@ const MIN_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5_000;
 /** Messages are there and none arrives for this long: the reader has lost its consumer, and a new one is opened. */
 const READER_STALL_MS = 15_000;
+/** A block whose rows were refused so often is cut down to what can be loaded. */
+const REFUSALS_BEFORE_CUT = 3;
 /** How often a loader standing by looks at the active one, and after how long without progress it takes over. */
 const STAND_BY_POLL_MS = 1_000;
 const TAKE_OVER_AFTER_MS = 10_000;
@@ -71,6 +74,8 @@ export function createLoader(options: LoaderOptions) {
   let standingBy = false;
   let reportedGapTo = 0;
   let finished: Promise<void> = Promise.resolve();
+  /** The refused block at hand; up to `suspectSeq` a block is cut at its first refusal. */
+  let refusal = { token: '', times: 0, detail: '', suspectSeq: 0 };
 
   async function step(name: LoaderStep): Promise<void> {
     await options.onStep?.(name);
@@ -98,7 +103,32 @@ export function createLoader(options: LoaderOptions) {
     if (!plan) return position;
     log.info({ plan: plan.token, rows: plan.rows }, 'finishing the block that was planned');
     const block = await rereadBlock({ js, shard, plan, mark });
+    const patience = plan.lo <= refusal.suspectSeq ? 1 : REFUSALS_BEFORE_CUT;
+    if (refusal.token === plan.token && refusal.times >= patience) return await cut(block, position);
     return await finish(block, position, { verify: true });
+  }
+
+  /** Goes on without the rows that ClickHouse refuses: see {@link isolate}. */
+  async function cut(block: Block, position: Position): Promise<Position> {
+    const stored = await countBlock(warehouse, block);
+    if (stored > 0) {
+      throw new OperatingError(
+        'block_refused_in_part',
+        `ClickHouse holds ${stored} of the ${block.plan.rows} clicks of block ${block.plan.token} and refuses it: ${refusal.detail}`,
+      );
+    }
+    refusal = { ...refusal, suspectSeq: Math.max(refusal.suspectSeq, block.plan.hi) };
+    log.error(
+      { plan: block.plan.token, batches: block.batches.length },
+      'rows are refused: cutting the block',
+    );
+    return await load(isolate({ block, mark: position.mark, shard, detail: refusal.detail }), position);
+  }
+
+  function noteRefusal(token: string, error: unknown): void {
+    if (!(error instanceof OperatingError) || error.code !== 'rows_refused') return;
+    const times = refusal.token === token ? refusal.times + 1 : 1;
+    refusal = { ...refusal, token, times, detail: error.message };
   }
 
   function reportGap(firstSeq: number, mark: Mark): void {
@@ -143,7 +173,10 @@ export function createLoader(options: LoaderOptions) {
   async function finish(block: Block, position: Position, how: { verify: boolean }): Promise<Position> {
     if (block.plan.rows > 0) {
       const done = metrics.insertSeconds.startTimer();
-      await insertBlock(warehouse, block);
+      await insertBlock(warehouse, block).catch((error: unknown) => {
+        noteRefusal(block.plan.token, error);
+        throw error;
+      });
       done();
       if (how.verify) await verifyBlock(warehouse, block);
     }

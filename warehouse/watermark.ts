@@ -75,15 +75,18 @@ export function createWatermarkWriter(options: {
   };
 }
 
+/** The watermark as a subquery: Unix milliseconds, or null. */
+export const WATERMARK_SQL = `SELECT if(count() = 0, NULL, toUnixTimestamp64Milli(min(shard_complete_to)))
+  FROM (SELECT max(complete_to) AS shard_complete_to FROM watermarks GROUP BY shard)`;
+
 /**
  * The time up to which every click of every shard is in the warehouse, Unix milliseconds; undefined before the
  * first loader has published.
  */
 export async function readWatermark(warehouse: Warehouse): Promise<number | undefined> {
-  const { rows } = await warehouse.query<{ shards: string; complete_to: string }>(
-    `SELECT count() AS shards, toUnixTimestamp64Milli(min(shard_complete_to)) AS complete_to
-     FROM (SELECT max(complete_to) AS shard_complete_to FROM watermarks GROUP BY shard)`,
+  const { rows } = await warehouse.query<{ complete_to: string | null }>(
+    `SELECT (${WATERMARK_SQL}) AS complete_to`,
   );
-  const row = rows[0];
-  return row && row.shards !== '0' ? Number(row.complete_to) : undefined;
+  const value = rows[0]?.complete_to;
+  return value ? Number(value) : undefined;
 }

@@ -70,7 +70,8 @@ export async function prepareCollector(): Promise<CollectorUnderTest> {
     affiliate,
     async start(changes = {}) {
       const collector = await startCollector({ config: { ...config, ...changes }, log: quietLog });
-      await waitFor(async () => (await fetch(`${url}/readyz`)).ok, {
+      const started = `http://127.0.0.1:${changes.collectorPort ?? port}`;
+      await waitFor(async () => (await fetch(`${started}/readyz`)).ok, {
         deadlineMs: 10_000,
         what: 'the collector',
       });

@@ -2,6 +2,7 @@
 -- Sorted so that one campaign's hour stays together; partitions are months of the click's time.
 -- The deduplication window counts inserts: at two blocks a second, 10,000 are well over an hour.
 -- An insert must survive a power cut before the loader moves its mark, hence the fsyncs.
+-- Small granules, because attribution looks clicks up one by one, each at the price of a granule.
 -- ip_net is the visitor's network as look-ups compare it: /24 of IPv4, /48 of IPv6.
 CREATE TABLE IF NOT EXISTS clicks
 (
@@ -15,4 +16,4 @@ CREATE TABLE IF NOT EXISTS clicks
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
 ORDER BY (campaign_id, toStartOfHour(ts), affiliate_id, link_id, ts)
-SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1
+SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1

@@ -1,0 +1,183 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { loadConfig } from '../../core/config.ts';
+import { createLogger } from '../../core/log.ts';
+import { startClickHouse } from '../../engines/clickhouse.ts';
+import { type Engine, freePort } from '../../engines/engine.ts';
+import { findNatsServer, startNats } from '../../engines/nats.ts';
+import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
+import { loadGeo } from '../../warehouse/geo.ts';
+import { migrateWarehouse } from '../../warehouse/migrate.ts';
+import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
+import { type Backlog, catchUp } from './backlog.ts';
+import { DAYS, generateClicks } from './generate.ts';
+import { askQuestions, type Timing } from './questions.ts';
+import { readSizes, type Sizes, settle } from './sizes.ts';
+
+/**
+ * `npm run bench:warehouse -- --rows N`: how quickly clicks are loaded, how much room they take, and how the time of
+ * a question grows from N/10 to N clicks. Then a backlog in JetStream is caught up with.
+ */
+
+const { values } = parseArgs({
+  options: {
+    rows: { type: 'string', default: '2000000' },
+    backlog: { type: 'string', default: '2000000' },
+    seed: { type: 'string', default: '42' },
+  },
+});
+const rows = Number(values.rows);
+const backlogRows = Number(values.backlog);
+const seed = Number(values.seed);
+
+const log = createLogger({ name: 'bench', level: 'warn' });
+const folder = mkdtempSync(join(tmpdir(), 'afflux-bench-'));
+const engines: Engine[] = [];
+
+interface Run {
+  readonly rows: number;
+  readonly rowsPerSecond: number;
+  readonly timings: readonly Timing[];
+  readonly sizes: Sizes;
+}
+
+try {
+  await main();
+} finally {
+  for (const engine of engines.reverse()) await engine.stop();
+  rmSync(folder, { recursive: true, force: true });
+}
+
+async function main(): Promise<void> {
+  const config = loadConfig({ AFFLUX_HOME: join(folder, 'home') });
+  const clickhouse = await startClickHouse({
+    dataDir: join(folder, 'clickhouse'),
+    port: await freePort(),
+    database: 'afflux',
+    log,
+  });
+  engines.push(clickhouse);
+  const nats = await startNats({
+    server: await findNatsServer({ explicit: '', home: loadConfig({}).home }),
+    dataDir: join(folder, 'nats'),
+    port: await freePort(),
+    sync: 'interval',
+    log,
+  });
+  engines.push(nats);
+  const small = await measure(clickhouse.url, 'small', Math.ceil(rows / 10));
+  const large = await measure(clickhouse.url, 'large', rows);
+  const url = new URL(clickhouse.url);
+  url.pathname = '/backlog';
+  const warehouse = await openWarehouse(url.href);
+  progress(`catching up with ${backlogRows} clicks in JetStream`);
+  const backlog = await catchUp({
+    warehouse,
+    rows: backlogRows,
+    clickhouse: { url: url.href, pid: clickhouse.pid },
+    nats,
+    home: config.home,
+  });
+  const { rows: versions } = await warehouse.query<{ version: string }>('SELECT version() AS version');
+  await warehouse.close();
+  report({
+    name: 'warehouse',
+    versions: { clickhouse: versions[0]?.version ?? '', seed: String(seed) },
+    rows: [...tableOf(small), ...tableOf(large), ...sizeRows(large.sizes), ...backlogTable(backlog)],
+    targets: targetsOf(small, large, backlog),
+  });
+}
+
+async function openWarehouse(url: string): Promise<Warehouse> {
+  const warehouse = await connectWarehouse({ url, name: 'bench' });
+  await migrateWarehouse({ warehouse, log });
+  await loadGeo(warehouse, { now: Date.now() });
+  return warehouse;
+}
+
+/** Loads so many clicks into a database of their own, asks, weighs, and drops it. */
+async function measure(serverUrl: string, database: string, count: number): Promise<Run> {
+  const url = new URL(serverUrl);
+  url.pathname = `/${database}`;
+  const warehouse = await openWarehouse(url.href);
+  const endMs = Date.now();
+  let shown = 0;
+  const { seconds } = await generateClicks({
+    warehouse,
+    rows: count,
+    seed,
+    endMs,
+    progress(done) {
+      if (done - shown < count / 20 && done < count) return;
+      shown = done;
+      progress(`${done} of ${count} clicks (${DAYS} days, seed ${seed})`);
+    },
+  });
+  await settle(warehouse);
+  const sizes = await readSizes(warehouse, count);
+  progress('asking');
+  const timings = await askQuestions(warehouse, endMs);
+  await warehouse.command(`DROP DATABASE ${database} SYNC`);
+  await warehouse.close();
+  return { rows: count, rowsPerSecond: count / seconds, timings, sizes };
+}
+
+function progress(text: string): void {
+  process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);
+}
+
+function tableOf({ rows: count, rowsPerSecond, timings }: Run): BenchRow[] {
+  return [
+    { what: `insert ${count} clicks, generated in the engine`, rows_per_s: round(rowsPerSecond) },
+    ...timings.map(({ name, p50Ms, p95Ms }) => ({
+      what: `${name}, at ${count}`,
+      p50_ms: round(p50Ms),
+      p95_ms: round(p95Ms),
+    })),
+  ];
+}
+
+function sizeRows({ columns, projections, tables }: Sizes): BenchRow[] {
+  return [
+    ...columns.map(({ name, bytes }) => ({ what: `clicks.${name}`, bytes_per_click: round(bytes) })),
+    ...projections.map(({ name, bytes }) => ({ what: `projection ${name}`, bytes_per_click: round(bytes) })),
+    ...tables.map(({ name, bytes }) => ({ what: `table ${name}`, bytes_per_click: round(bytes) })),
+  ];
+}
+
+function backlogTable({ rows: count, seconds, cpuUs, peakMb }: Backlog): BenchRow[] {
+  return [
+    { what: `backlog of ${count} clicks through the loader`, rows_per_s: round(count / seconds) },
+    { what: 'CPU a click: loader', us: round(cpuUs.loader) },
+    { what: 'CPU a click: ClickHouse', us: round(cpuUs.clickhouse) },
+    { what: 'CPU a click: NATS', us: round(cpuUs.nats) },
+    { what: 'peak memory: loader', mb: round(peakMb.loader) },
+    { what: 'peak memory: ClickHouse', mb: round(peakMb.clickhouse) },
+  ];
+}
+
+function targetsOf(small: Run, large: Run, backlog: Backlog): BenchTarget[] {
+  const p95 = (run: Run, start: string): number =>
+    run.timings.find(({ name }) => name.startsWith(start))?.p95Ms ?? Number.POSITIVE_INFINITY;
+  const bound = (name: string, ms: number): BenchTarget => atMost(`${name} p95 ms`, p95(large, name), ms);
+  return [
+    bound('campaign report', 25),
+    atMost(
+      `campaign report, ${large.rows} / ${small.rows}`,
+      p95(large, 'campaign report') / p95(small, 'campaign report'),
+      1.5,
+    ),
+    bound('velocity of one ip', 15),
+    bound('velocity of one subnet', 15),
+    bound('velocity of one fingerprint', 15),
+    bound('who exceeds', 50),
+    bound('1,000 look-ups', 60),
+    atMost('bytes a click, raw columns', large.sizes.raw, 30),
+    atMost('bytes a click, everything', large.sizes.all, 70),
+    atLeast('clicks/s through the loader', backlog.rows / backlog.seconds, 250_000),
+    atMost('peak MB of ClickHouse while catching up', backlog.peakMb.clickhouse, 1_500),
+    atMost('peak MB of the loader while catching up', backlog.peakMb.loader, 300),
+  ];
+}

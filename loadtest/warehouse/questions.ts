@@ -1,0 +1,107 @@
+import type { Warehouse } from '../../warehouse/client.ts';
+import { lookupClicks } from '../../warehouse/lookups.ts';
+import { runReport } from '../../warehouse/reports.ts';
+import { type VelocityKey, velocityOf, whoExceeds } from '../../warehouse/velocity.ts';
+
+/** Timed questions of each kind, after some that warm the engine up. */
+const QUESTIONS = 200;
+const WARM_UP = 20;
+const WEEK_MS = 7 * 86_400_000;
+const LOOKUP_SIZE = 1_000;
+const LOOKUP_SETS = 20;
+
+/** 50th and 95th percentile, milliseconds. */
+export interface Timing {
+  readonly name: string;
+  readonly p50Ms: number;
+  readonly p95Ms: number;
+}
+
+/** Asks every kind of question of the benchmark 200 times. */
+export async function askQuestions(warehouse: Warehouse, endMs: number): Promise<Timing[]> {
+  const now = new Date(endMs);
+  const to = new Date(endMs);
+  const from = new Date(endMs - WEEK_MS);
+  const identities = await sampleIdentities(warehouse);
+  const timings = [
+    await timed('campaign report, 7 days by hour', async (i) => {
+      // The busiest campaigns first and most: that is what is looked at.
+      const campaign = 1 + Math.floor(1_000 ** ((i % 50) / 50)) - 1;
+      await runReport(warehouse, {
+        from,
+        to,
+        groupBy: ['hour'],
+        filters: [{ dimension: 'campaign', values: [Math.max(1, campaign)] }],
+        limit: 1_000,
+      });
+    }),
+    await timed('affiliate × device report, 7 days by day', async (i) => {
+      await runReport(warehouse, {
+        from,
+        to,
+        groupBy: ['day', 'device'],
+        filters: [
+          { dimension: 'campaign', values: [1 + (i % 50)] },
+          { dimension: 'affiliate', values: [1 + (i % 20)] },
+        ],
+        limit: 1_000,
+      });
+    }),
+  ];
+  for (const key of ['ip', 'subnet', 'fingerprint'] as const) {
+    const values = await sampleKeys(warehouse, key);
+    timings.push(
+      await timed(`velocity of one ${key}`, async (i) => {
+        await velocityOf(warehouse, { key, value: values[i % values.length] ?? '', now });
+      }),
+    );
+  }
+  timings.push(
+    await timed('who exceeds 5 in 5 minutes', async () => {
+      await whoExceeds(warehouse, { key: 'ip', clicks: 5, minutes: 5, now, limit: 100 });
+    }),
+    await timed('1,000 look-ups', async (i) => {
+      const wanted = identities[i % identities.length] ?? [];
+      const { clicks } = await lookupClicks(warehouse, wanted);
+      if (clicks.length !== wanted.length) {
+        throw new Error(`${clicks.length} of ${wanted.length} clicks found`);
+      }
+    }),
+  );
+  return timings;
+}
+
+async function timed(name: string, ask: (i: number) => Promise<void>): Promise<Timing> {
+  for (let i = 0; i < WARM_UP; i++) await ask(i);
+  const times: number[] = [];
+  for (let i = 0; i < QUESTIONS; i++) {
+    const startedAt = performance.now();
+    await ask(i);
+    times.push(performance.now() - startedAt);
+  }
+  times.sort((a, b) => a - b);
+  const at = (share: number): number => times[Math.floor(share * (times.length - 1))] ?? 0;
+  return { name, p50Ms: at(0.5), p95Ms: at(0.95) };
+}
+
+/** Keys that were seen of late, the fast and the slow. */
+async function sampleKeys(warehouse: Warehouse, key: VelocityKey): Promise<string[]> {
+  const { rows } = await warehouse.query<{ value: string }>(
+    `SELECT toString(${key}) AS value FROM velocity_${key} GROUP BY ${key} ORDER BY cityHash64(${key}) LIMIT 100`,
+  );
+  return rows.map((row) => row.value);
+}
+
+/** Sets of identities from all over the table. */
+async function sampleIdentities(
+  warehouse: Warehouse,
+): Promise<{ ts: number; node: number; seq: number }[][]> {
+  const { rows } = await warehouse.query<{ ms: string; node: number; seq: number }>(
+    `SELECT toUnixTimestamp64Milli(ts) AS ms, node, seq FROM clicks
+     WHERE cityHash64(seq) % greatest(1, intDiv((SELECT count() FROM clicks), ${LOOKUP_SIZE * LOOKUP_SETS})) = 0
+     ORDER BY cityHash64(seq, 'order') LIMIT ${LOOKUP_SIZE * LOOKUP_SETS}`,
+  );
+  const all = rows.map((row) => ({ ts: Number(row.ms), node: row.node, seq: row.seq }));
+  const size = Math.min(LOOKUP_SIZE, all.length);
+  return Array.from({ length: Math.floor(all.length / size) }, (_, i) => all.slice(i * size, (i + 1) * size));
+}
