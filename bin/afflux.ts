@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { errorText, OperatingError } from '../core/errors.ts';
 import { SERVICES } from './services.ts';
 
@@ -32,11 +32,21 @@ it by itself; run it before starting processes one by one. Reads DATABASE_URL (t
   .action(async () => (await import('./migrate.ts')).migrate());
 
 for (const service of SERVICES) {
-  program
-    .command(service.name)
-    .summary(service.summary)
-    .description(service.help)
-    .action(async () => (await import('./run-service.ts')).runService(service));
+  const command = program.command(service.name).summary(service.summary).description(service.help);
+  if (service.name === 'collector') {
+    command
+      .option(
+        '--workers <number>',
+        'processes that share the port; SIGHUP replaces them one by one',
+        parseCount,
+      )
+      .addOption(new Option('--slot <number>', 'the worker’s own state folder').argParser(Number).hideHelp());
+  }
+  command.action(async (options: { workers?: number; slot?: number }) => {
+    if (options.workers === undefined)
+      await (await import('./run-service.ts')).runService(service, options.slot);
+    else await (await import('./collector-workers.ts')).runCollectorWorkers(options.workers);
+  });
 }
 
 program

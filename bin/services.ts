@@ -13,7 +13,7 @@ export interface Service {
   readonly port: (config: Config) => number;
   /** Whether HOST decides the address it listens on; the others listen on loopback only. */
   readonly isPublic: boolean;
-  readonly start: (options: { config: Config; log: Logger }) => Promise<Running>;
+  readonly start: (options: { config: Config; log: Logger; slot?: number }) => Promise<Running>;
 }
 
 /** In the order in which they stop: what brings work in first, what others still write to last. */

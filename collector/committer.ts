@@ -12,8 +12,8 @@ import type { Batch } from './spool-segment.ts';
  * a batch leave when its acknowledgement arrives, never before.
  */
 
-/** Where a click's answer goes. Exactly one of the two is called, once. */
-export interface Answer {
+/** A click on its way: its row, and where its answer goes. Exactly one of the two answers is given, once. */
+export interface PendingClick extends ClickParts {
   redirect(clickId: string): void;
   /** The click could not be made durable in time. */
   refuse(): void;
@@ -32,7 +32,7 @@ export interface CommitterStats {
 export interface Committer {
   readonly stats: CommitterStats;
   /** Takes a click into the gathering batch. False when too many batches are in flight: nothing was recorded. */
-  accept(click: Omit<ClickParts, 'ts' | 'node' | 'seq'>, ts: number, answer: Answer): boolean;
+  accept(click: PendingClick): boolean;
   /** Unix ms of the oldest click of a lease that is not yet durable. */
   oldestHeldMs(node: number): number | undefined;
   /** Whether batches become durable. */
@@ -51,7 +51,7 @@ class GatheringBatch {
   readonly #buffer = Buffer.allocUnsafe(MAX_BATCH_BYTES);
   readonly blocks = Buffer.allocUnsafe(MAX_ROWS * CLICK_ID_BLOCK_BYTES);
   /** By row; undefined once answered. */
-  answers: (Answer | undefined)[] = [];
+  clicks: (PendingClick | undefined)[] = [];
   #bytes = 0;
   rows = 0;
   firstTs = 0;
@@ -62,16 +62,17 @@ class GatheringBatch {
     return this.rows < MAX_ROWS && this.#bytes + bound <= MAX_BATCH_BYTES;
   }
 
-  add(lease: NodeLease, click: Omit<ClickParts, 'ts' | 'node' | 'seq'>, ts: number, answer: Answer): void {
+  add(lease: NodeLease, click: PendingClick): void {
     if (this.rows === 0) {
       this.lease = lease;
-      this.firstTs = ts;
+      this.firstTs = click.ts;
       this.firstSeq = lease.nextSeq;
     }
-    const identity = { ts, node: lease.node, seq: lease.nextSeq++ };
-    this.#bytes = writeClick(this.#buffer, this.#bytes, { ...click, ...identity });
-    writeClickIdBlock(this.blocks, this.rows * CLICK_ID_BLOCK_BYTES, identity);
-    this.answers.push(answer);
+    click.node = lease.node;
+    click.seq = lease.nextSeq++;
+    this.#bytes = writeClick(this.#buffer, this.#bytes, click);
+    writeClickIdBlock(this.blocks, this.rows * CLICK_ID_BLOCK_BYTES, click);
+    this.clicks.push(click);
     this.rows++;
   }
 
@@ -89,10 +90,10 @@ class GatheringBatch {
   /** Refuses whoever still waits; returns how many. The rows stay, and are stored when they can be. */
   refuse(): number {
     let refused = 0;
-    for (const [row, answer] of this.answers.entries()) {
-      if (!answer) continue;
-      answer.refuse();
-      this.answers[row] = undefined;
+    for (const [row, click] of this.clicks.entries()) {
+      if (!click) continue;
+      click.refuse();
+      this.clicks[row] = undefined;
       refused++;
     }
     return refused;
@@ -102,7 +103,7 @@ class GatheringBatch {
     this.#bytes = 0;
     this.rows = 0;
     this.lease = undefined;
-    this.answers = [];
+    this.clicks = [];
   }
 }
 
@@ -132,7 +133,7 @@ export function createCommitter(options: {
   let healthy = true;
   let onIdle: (() => void) | undefined;
 
-  function accept(click: Omit<ClickParts, 'ts' | 'node' | 'seq'>, ts: number, answer: Answer): boolean {
+  function accept(click: PendingClick): boolean {
     if (!healthy) {
       stats.refusedUnstored++;
       return false;
@@ -147,7 +148,7 @@ export function createCommitter(options: {
       }
       send();
     }
-    gathering.add(leases.current(), click, ts, answer);
+    gathering.add(leases.current(), click);
     // All requests of one turn of the event loop share the batch.
     if (inFlight.size === 0 && !flushScheduled) {
       flushScheduled = true;
@@ -206,7 +207,8 @@ export function createCommitter(options: {
 
   function answerAll(batch: GatheringBatch): void {
     const encrypted = clickIds.encryptBlocks(batch.blocks, batch.rows);
-    for (const [row, answer] of batch.answers.entries()) answer?.redirect(clickIds.idAt(encrypted, row));
+    const { clicks } = batch;
+    for (let row = 0; row < clicks.length; row++) clicks[row]?.redirect(clickIds.idAt(encrypted, row));
   }
 
   function oldestHeldMs(node: number): number | undefined {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { jetstream } from '@nats-io/jetstream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createClickIdCodec } from '../core/click-id.ts';
 import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';
@@ -27,16 +27,33 @@ import { createVisitorCache } from './visitors.ts';
 const SHARD = 0;
 /** Batches still in flight at a stop get this long to be acknowledged. */
 const DRAIN_TIMEOUT_MS = 5_000;
+/** How long open connections may still ask after a stop; each answer then tells its client to connect anew. */
+const LINGER_MS = 300;
+const READY_POLL_MS = 20;
 const MEGABYTE = 1024 * 1024;
 
-/** Starts the redirect server; returns when it listens. It is ready once the links are loaded. */
-export async function startCollector({ config, log }: { config: Config; log: Logger }): Promise<Running> {
+/** Where the collector of a slot keeps its lease, spool and links across restarts. */
+export function collectorSlotFolder(home: string, slot: number): string {
+  return join(home, 'collector', String(slot));
+}
+
+/**
+ * Starts the redirect server; returns when it listens. It is ready once the links are loaded.
+ * Several share the port when each has a `slot` of its own, which is where it keeps its state, and listens only when
+ * it is ready, so that no connection comes to one that cannot answer yet.
+ */
+export async function startCollector(options: {
+  config: Config;
+  log: Logger;
+  slot?: number;
+}): Promise<Running> {
+  const { config, log, slot } = options;
   const countryOf = await openCountries(config.geoDatabase);
   const snippet = await openSnippet();
   const nc = await connectNats({ url: config.natsUrl, name: 'collector' });
   await ensureStreams(nc);
   const sql = openPostgres({ url: config.databaseUrl, name: 'afflux-collector', max: 1, as: 'application' });
-  const stateFolder = join(config.home, 'collector');
+  const stateFolder = collectorSlotFolder(config.home, slot ?? 0);
   const links = followLinks({ sql, snapshotFile: join(stateFolder, 'links.snapshot'), log });
   const caps = await followCaps({ bucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }), log });
   const spool = await openSpool({
@@ -51,7 +68,7 @@ export async function startCollector({ config, log }: { config: Config; log: Log
     log,
   });
   const durable = createDurableLog({
-    publish: createPublisher({ nc, js: jetstream(nc), shard: SHARD }),
+    publish: createPublisher({ nc, shard: SHARD }),
     spool,
     log,
   });
@@ -72,6 +89,7 @@ export async function startCollector({ config, log }: { config: Config; log: Log
     if (spool.isNearlyFull()) return { ready: false, reason: 'the spool is nearly full' };
     return { ready: true };
   }
+  if (slot !== undefined) while (!readiness().ready) await delay(READY_POLL_MS);
   const server = await serve({
     host: config.host,
     port: config.collectorPort,
@@ -85,6 +103,7 @@ export async function startCollector({ config, log }: { config: Config; log: Log
       caps,
       repeats: createRepeats(),
       outcomes,
+      isClosing: () => server.isClosing(),
       secureCookie: config.collectorUrl.startsWith('https:'),
     }),
     snippet,
@@ -96,6 +115,7 @@ export async function startCollector({ config, log }: { config: Config; log: Log
   return {
     async stop() {
       server.stopAccepting();
+      await delay(LINGER_MS);
       const complete = await committer.drain(DRAIN_TIMEOUT_MS);
       await server.stop();
       await durable.stop();

@@ -60,5 +60,8 @@ export function fillRedirectUrl(
 
 /** Puts the click id where it belongs. */
 export function withClickId(filled: string, clickId: string): string {
-  return filled.includes(CLICK_ID_MARK) ? filled.replaceAll(CLICK_ID_MARK, clickId) : filled;
+  const at = filled.indexOf(CLICK_ID_MARK);
+  if (at < 0) return filled;
+  const rest = filled.slice(at + 1);
+  return filled.slice(0, at) + clickId + (rest.includes(CLICK_ID_MARK) ? withClickId(rest, clickId) : rest);
 }

@@ -20,7 +20,7 @@ export async function serve(options: {
   snippet: Handler;
   readiness: () => Readiness;
   metrics: Registry;
-}): Promise<Running & { stopAccepting(): void }> {
+}): Promise<Running & { stopAccepting(): void; isClosing(): boolean }> {
   const { host, port, readiness, metrics } = options;
   const app = uWS.App();
   const routes = { '/c/:code': options.click, '/i/:file': options.impression, '/afflux.js': options.snippet };
@@ -54,6 +54,7 @@ export async function serve(options: {
 
   return {
     stopAccepting,
+    isClosing: () => !accepting,
     async stop() {
       stopAccepting();
       await new Promise((resolve) => setTimeout(resolve, LINGER_MS));

@@ -27,18 +27,23 @@ const CACHE_GENERATION_SIZE = 50_000;
 
 /** A look-up from the two headers to what they say, remembered in a bounded cache. */
 export function createVisitorCache(): (userAgent: string, acceptLanguage: string) => Visitor {
-  let young = new Map<string, Visitor>();
-  let old = new Map<string, Visitor>();
+  // By User-Agent, then by Accept-Language: joining the two into one key would copy and hash both at every click.
+  let young = new Map<string, Map<string, Visitor>>();
+  let old = new Map<string, Map<string, Visitor>>();
+  let youngSize = 0;
   return (userAgent, acceptLanguage) => {
-    const key = `${userAgent}\n${acceptLanguage}`;
-    const known = young.get(key);
+    const known = young.get(userAgent)?.get(acceptLanguage);
     if (known) return known;
-    const visitor = old.get(key) ?? describeVisitor(userAgent, acceptLanguage);
-    if (young.size >= CACHE_GENERATION_SIZE) {
+    const visitor = old.get(userAgent)?.get(acceptLanguage) ?? describeVisitor(userAgent, acceptLanguage);
+    if (youngSize >= CACHE_GENERATION_SIZE) {
       old = young;
       young = new Map();
+      youngSize = 0;
     }
-    young.set(key, visitor);
+    const byLanguage = young.get(userAgent);
+    if (byLanguage) byLanguage.set(acceptLanguage, visitor);
+    else young.set(userAgent, new Map([[acceptLanguage, visitor]]));
+    youngSize++;
     return visitor;
   };
 }

@@ -153,7 +153,7 @@ const variables = {
   ),
   logLevel: variable(
     'LOG_LEVEL',
-    oneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace'),
+    oneOf('silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'),
     'info',
     'least severity that is logged',
   ),

@@ -8,6 +8,9 @@ export interface Running {
   stop(): Promise<void>;
 }
 
+/** What a process sends to the one that started it once it is ready. */
+export const READY_MESSAGE = 'ready';
+
 /** How long a process may take to finish its work after SIGTERM before it exits with code 1. */
 export const SHUTDOWN_TIMEOUT_MS = 15_000;
 
@@ -50,7 +53,9 @@ export async function runProcess(log: Logger, start: () => Promise<Running>): Pr
   try {
     started = start();
     await started;
-    if (!stopping) log.info('ready');
+    if (stopping) return;
+    log.info('ready');
+    process.send?.(READY_MESSAGE);
   } catch (error) {
     if (!stopping) fail(error);
   }

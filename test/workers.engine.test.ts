@@ -1,0 +1,92 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { clickIdentityKey, createClickIdCodec } from '../core/click-id.ts';
+import { fromProject } from '../core/paths.ts';
+import { createLink } from '../ledger/links.ts';
+import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
+import { waitFor } from './support/engines.ts';
+
+describe('several collectors on one port', () => {
+  let world: CollectorUnderTest;
+  let parent: ChildProcess;
+  let output = '';
+  let code = '';
+
+  beforeEach(async () => {
+    world = await prepareCollector();
+    ({ code } = await createLink(world.ledger, {
+      campaignId: world.campaign.id,
+      affiliateId: world.affiliate.id,
+      landingUrl: 'https://shop.test/?c={click_id}',
+    }));
+    const { config } = world;
+    output = '';
+    parent = spawn(process.execPath, [fromProject('dist/bin/afflux.js'), 'collector', '--workers', '2'], {
+      env: {
+        ...process.env,
+        AFFLUX_HOME: config.home,
+        COLLECTOR_PORT: String(config.collectorPort),
+        DATABASE_URL: config.databaseUrl,
+        NATS_URL: config.natsUrl,
+        LOG_LEVEL: 'info',
+      },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    parent.stdout?.on('data', (part) => {
+      output += part;
+    });
+    await waitFor(() => count('worker is up') === 2, {
+      deadlineMs: 20_000,
+      what: 'two workers and their parent',
+    });
+  });
+  afterEach(async () => {
+    parent.kill('SIGTERM');
+    await waitFor(() => parent.exitCode !== null, { deadlineMs: 20_000, what: 'the end of the workers' });
+    await world.dispose();
+  });
+
+  const count = (text: string): number => output.split(text).length - 1;
+
+  /** One click on a connection of its own. */
+  async function click(): Promise<string> {
+    const answer = await fetch(`${world.url}/c/${code}`, {
+      redirect: 'manual',
+      headers: { Connection: 'close' },
+    });
+    return new URL(answer.headers.get('location') ?? 'x:').searchParams.get('c') ?? `status ${answer.status}`;
+  }
+
+  it('share the clicks under leases of their own, and are replaced without one being refused', async () => {
+    const ids: string[] = [];
+    let over = false;
+    const visitors = Array.from({ length: 4 }, async () => {
+      while (!over) ids.push(await click());
+    });
+    await waitFor(() => ids.length > 200, { deadlineMs: 20_000, what: 'some clicks' });
+    parent.kill('SIGHUP');
+    await waitFor(() => count('worker replaced') === 2, { deadlineMs: 30_000, what: 'the replacement' });
+    const after = ids.length + 100;
+    await waitFor(() => ids.length > after, { deadlineMs: 20_000, what: 'some more clicks' });
+    over = true;
+    await Promise.all(visitors);
+
+    const codec = createClickIdCodec(world.config.clickKeys);
+    const identities = ids.map((id) => codec.decode(id));
+    expect(ids.filter((_, i) => identities[i] === undefined)).toEqual([]);
+    const stored = new Set((await world.storedClicks()).map(clickIdentityKey));
+    for (const identity of identities) expect(identity && stored.has(clickIdentityKey(identity))).toBe(true);
+    // The kernel spreads connections over the listeners, so each of the four took some.
+    expect(new Set(identities.map((identity) => identity?.node)).size).toBe(4);
+  });
+
+  it('are started again when one is killed', async () => {
+    const pid = Number(/"pid":(\d+),"msg":"worker is up"/.exec(output)?.[1]);
+    process.kill(pid, 'SIGKILL');
+    await waitFor(() => count('worker is up') === 3, {
+      deadlineMs: 20_000,
+      what: 'the worker to be back',
+    });
+    expect(await click()).toMatch(/^[\w-]{22}$/);
+  });
+});
