@@ -122,8 +122,13 @@ export async function openLeaseKeeper(options: {
   async function close({ complete }: { complete: boolean }): Promise<void> {
     clearInterval(timer);
     await beating;
-    for (const lease of retiring) await retire(lease);
-    await retire(complete ? current : { ...current, endsAs: 'crashed' });
+    try {
+      for (const lease of retiring) await retire(lease);
+      await retire(complete ? current : { ...current, endsAs: 'crashed' });
+    } catch (error) {
+      // Nothing is lost by it: the next start in this state folder takes the lease over.
+      log.warn({ reason: errorText(error) }, 'the node lease stays open: NATS does not answer');
+    }
   }
 
   return { clock, current: () => current, startHeartbeat, close };

@@ -122,7 +122,7 @@ export async function startCollector(options: {
       await spool.close();
       await leases.close({ complete });
       await Promise.all([links.stop(), caps.stop()]);
-      await Promise.all([sql.end({ timeout: 1 }), nc.drain()]);
+      await Promise.all([sql.end({ timeout: 1 }), nc.close()]);
     },
   };
 }
