@@ -9,7 +9,7 @@ import { endHead } from './head.ts';
 import type { Link } from './link-set.ts';
 import type { LinkStore } from './links.ts';
 import { fillLocation } from './macro-values.ts';
-import type { OutcomeCounts } from './outcomes.ts';
+import { countFlags, type FlagCounts, type OutcomeCounts } from './outcomes.ts';
 import { cutIp, hasOptedOut, withoutFingerprint } from './privacy.ts';
 import { readTraffic } from './query.ts';
 import { withClickId } from './redirect-url.ts';
@@ -57,13 +57,25 @@ export function createClickHandlers(options: {
   caps: ClickCaps;
   repeats: Repeats;
   outcomes: OutcomeCounts;
+  flagCounts: FlagCounts;
   /** The collector is about to end: its answers ask clients to connect anew. */
   isClosing: () => boolean;
   /** The public URL is https, so the cookie may only travel over https. */
   secureCookie: boolean;
 }): { click: Handler; impression: Handler } {
-  const { links, committer, clock, clientAddress, visitorOf, countryOf, caps, repeats, outcomes, isClosing } =
-    options;
+  const {
+    links,
+    committer,
+    clock,
+    clientAddress,
+    visitorOf,
+    countryOf,
+    caps,
+    repeats,
+    outcomes,
+    flagCounts,
+    isClosing,
+  } = options;
   const route = createRouter({ countryOf, caps });
 
   let attributesOfDays = -1;
@@ -177,8 +189,12 @@ export function createClickHandlers(options: {
       response,
       reply,
     );
-    if (!committer.accept(click)) click.refuse();
-    else if ((flags & INVALID_CLICK_FLAGS) === 0) count(link, ts);
+    if (!committer.accept(click)) {
+      click.refuse();
+      return;
+    }
+    countFlags(flagCounts, flags);
+    if ((flags & INVALID_CLICK_FLAGS) === 0) count(link, ts);
   }
 
   function count({ dailyClickCap, capEntity, campaign }: Link, ts: number): void {

@@ -270,6 +270,8 @@ describe('collector', () => {
       expect(text).toMatch(new RegExp(`afflux_collector_requests_total\\{outcome="${outcome}"\\} [1-9]`));
     }
     expect(text).toMatch(/afflux_collector_links [1-9]/);
+    expect(text).toMatch(/afflux_collector_flags_total\{flag="bot"\} [1-9]/);
+    expect(text).toMatch(/afflux_collector_commit_seconds_count [1-9]/);
   });
 
   it('closes its lease with the exact count when it stops', async () => {

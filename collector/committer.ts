@@ -57,6 +57,8 @@ class GatheringBatch {
   firstTs = 0;
   firstSeq = 0;
   lease: NodeLease | undefined;
+  /** When its first click came, on the monotonic clock. */
+  openedAtMs = 0;
 
   hasRoom(bound: number): boolean {
     return this.rows < MAX_ROWS && this.#bytes + bound <= MAX_BATCH_BYTES;
@@ -67,6 +69,7 @@ class GatheringBatch {
       this.lease = lease;
       this.firstTs = click.ts;
       this.firstSeq = lease.nextSeq;
+      this.openedAtMs = performance.now();
     }
     click.node = lease.node;
     click.seq = lease.nextSeq++;
@@ -116,8 +119,10 @@ export function createCommitter(options: {
   leases: Pick<LeaseKeeper, 'current'>;
   clickIds: ClickIdCodec;
   log: Logger;
+  /** Called with each batch's size and the milliseconds from its first click to its durability. */
+  onCommitted?: (rows: number, tookMs: number) => void;
 }): Committer {
-  const { store, leases, clickIds, log } = options;
+  const { store, leases, clickIds, log, onCommitted } = options;
   const stats: CommitterStats = {
     clicksCommitted: 0,
     batchesCommitted: 0,
@@ -178,6 +183,7 @@ export function createCommitter(options: {
     stats.inFlight = inFlight.size;
     stats.clicksCommitted += batch.rows;
     stats.batchesCommitted++;
+    onCommitted?.(batch.rows, performance.now() - batch.openedAtMs);
     if (reusable) {
       batch.reset();
       free.push(batch);

@@ -14,8 +14,8 @@ import { createDurableLog } from './durable-log.ts';
 import { openCountries } from './geo.ts';
 import { openLeaseKeeper } from './lease-keeper.ts';
 import { followLinks } from './links.ts';
-import { registerCollectorMetrics } from './metrics.ts';
-import { createOutcomeCounts } from './outcomes.ts';
+import { observeCommits, registerCollectorMetrics } from './metrics.ts';
+import { createFlagCounts, createOutcomeCounts } from './outcomes.ts';
 import { createPublisher } from './publisher.ts';
 import { createRepeats } from './repeats.ts';
 import { serve } from './server.ts';
@@ -72,16 +72,18 @@ export async function startCollector(options: {
     spool,
     log,
   });
+  const metrics = createMetrics();
   const committer = createCommitter({
     store: durable.store,
     leases,
     clickIds: createClickIdCodec(config.clickKeys),
     log,
+    onCommitted: observeCommits(metrics),
   });
   leases.startHeartbeat((node) => least(committer.oldestHeldMs(node), spool.oldestHeldMs(node)));
-  const metrics = createMetrics();
   const outcomes = createOutcomeCounts();
-  registerCollectorMetrics({ registry: metrics, committer, durable, spool, links, outcomes });
+  const flagCounts = createFlagCounts();
+  registerCollectorMetrics({ registry: metrics, committer, durable, spool, links, outcomes, flagCounts });
 
   function readiness(): Readiness {
     if (links.freshAtMs === 0) return { ready: false, reason: 'links are not loaded yet' };
@@ -103,6 +105,7 @@ export async function startCollector(options: {
       caps,
       repeats: createRepeats(),
       outcomes,
+      flagCounts,
       isClosing: () => server.isClosing(),
       secureCookie: config.collectorUrl.startsWith('https:'),
     }),

@@ -1,9 +1,9 @@
-import type { Registry } from 'prom-client';
+import { Histogram, type Registry } from 'prom-client';
 import { countByLabelOnScrape, countOnScrape, gaugeOnScrape } from '../core/metrics.ts';
 import type { Committer } from './committer.ts';
 import type { DurableLog } from './durable-log.ts';
 import type { LinkStore } from './links.ts';
-import type { OutcomeCounts } from './outcomes.ts';
+import type { FlagCounts, OutcomeCounts } from './outcomes.ts';
 import type { Spool } from './spool.ts';
 
 /** Registers what the collector knows. */
@@ -14,13 +14,19 @@ export function registerCollectorMetrics(options: {
   spool: Spool;
   links: LinkStore;
   outcomes: OutcomeCounts;
+  flagCounts: FlagCounts;
 }): void {
-  const { registry, committer, durable, spool, links, outcomes } = options;
+  const { registry, committer, durable, spool, links, outcomes, flagCounts } = options;
   const { stats } = committer;
   countByLabelOnScrape(
     registry,
     { name: 'afflux_collector_requests_total', help: 'Requests for links by outcome', label: 'outcome' },
     () => outcomes,
+  );
+  countByLabelOnScrape(
+    registry,
+    { name: 'afflux_collector_flags_total', help: 'Clicks recorded under each flag', label: 'flag' },
+    () => flagCounts,
   );
   const counter = (name: string, help: string, read: () => number): void =>
     countOnScrape(registry, `afflux_collector_${name}_total`, help, read);
@@ -54,10 +60,40 @@ export function registerCollectorMetrics(options: {
   counter('spool_full', 'Batches the spool refused at its limit', () => spool.stats.refusedFull);
   gauge('spool_bytes', 'Bytes waiting in the spool', () => spool.stats.bytes);
   gauge('spool_segments', 'Segments waiting in the spool', () => spool.stats.segments);
+  gauge('spool_age_seconds', 'Age of the oldest click in the spool', () => spoolAgeSeconds(spool));
   gauge('stream_up', '1 while the stream takes batches', () => (durable.isStreamUp() ? 1 : 0));
   gauge('batches_in_flight', 'Batches published and not yet acknowledged', () => stats.inFlight);
   gauge('links', 'Links in memory', () => links.size);
   gauge('links_age_seconds', 'Time since the links were last compared with PostgreSQL', () =>
     links.freshAtMs === 0 ? Number.POSITIVE_INFINITY : (Date.now() - links.freshAtMs) / 1_000,
   );
+}
+
+/** Times from a batch's first click to its durability: half a millisecond alone, a quarter of a second into the spool. */
+const COMMIT_BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1];
+const BATCH_BUCKETS = [1, 4, 16, 64, 256, 1_024, 4_096];
+
+/** Histograms of commit latency and batch size; returns what to call for each batch. */
+export function observeCommits(registry: Registry): (rows: number, tookMs: number) => void {
+  const latency = new Histogram({
+    name: 'afflux_collector_commit_seconds',
+    help: 'Time from the first click of a batch until it is durable',
+    buckets: COMMIT_BUCKETS_S,
+    registers: [registry],
+  });
+  const size = new Histogram({
+    name: 'afflux_collector_batch_clicks',
+    help: 'Clicks in a batch',
+    buckets: BATCH_BUCKETS,
+    registers: [registry],
+  });
+  return (rows, tookMs) => {
+    latency.observe(tookMs / 1_000);
+    size.observe(rows);
+  };
+}
+
+function spoolAgeSeconds(spool: Spool): number {
+  const oldest = spool.nodes().flatMap((node) => spool.oldestHeldMs(node) ?? []);
+  return oldest.length === 0 ? 0 : Math.max(0, Date.now() - Math.min(...oldest)) / 1_000;
 }

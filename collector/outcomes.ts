@@ -1,3 +1,7 @@
+import { ClickFlag } from '../core/click-record.ts';
+
+const FLAG_NAMES = Object.keys(ClickFlag) as (keyof typeof ClickFlag)[];
+
 /** What became of each request for a link, counted: a closed list. */
 export interface OutcomeCounts extends Record<string, number> {
   redirected: number;
@@ -29,4 +33,17 @@ export function createOutcomeCounts(): OutcomeCounts {
     unavailable: 0,
     aborted: 0,
   };
+}
+
+/** Clicks and impressions recorded under each flag. */
+export type FlagCounts = Record<keyof typeof ClickFlag, number>;
+
+export function createFlagCounts(): FlagCounts {
+  return Object.fromEntries(FLAG_NAMES.map((name) => [name, 0])) as FlagCounts;
+}
+
+/** Counts each bit of `flags`; most clicks have none. */
+export function countFlags(counts: FlagCounts, flags: number): void {
+  if (flags === 0) return;
+  for (const name of FLAG_NAMES) if ((flags & ClickFlag[name]) !== 0) counts[name]++;
 }
