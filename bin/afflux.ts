@@ -124,6 +124,17 @@ deadLetters
     (await import('./deadletters.ts')).replayDeadLetters(ids, options),
   );
 
+program
+  .command('erase')
+  .summary('remove a person, and prove it')
+  .description(
+    `Removes what tells of a person from clicks, velocity, mirror and orders; counts and books stay. Prints how many rows
+were found and how many are left; exit code 1 when any is. Reads DATABASE_URL (the schema's owner), CLICKHOUSE_URL.`,
+  )
+  .option('--ip <address>', 'everything that came from this address')
+  .option('--customer <id>', "a shop's customer: the orders, and all that came from their addresses")
+  .action(async (options: { ip?: string; customer?: string }) => (await import('./erase.ts')).erase(options));
+
 function parseCount(text: string): number {
   const count = Number(text);
   if (Number.isSafeInteger(count) && count > 0) return count;

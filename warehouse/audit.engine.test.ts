@@ -38,6 +38,8 @@ async function failures(): Promise<Record<string, string>> {
     'leases',
     'identities',
     'rollup clicks_hourly',
+    'rollup campaigns_hourly',
+    'rollup clicks_minutely',
     'loader',
     'dead letters',
   ]);
@@ -81,8 +83,10 @@ describe('the audit', () => {
       leases: expect.stringContaining('11 rows, 10 distinct, 10 given out'),
       identities: '11 rows, 10 distinct identities',
     });
-    await pipeline.warehouse.command('TRUNCATE TABLE clicks_hourly');
-    expect(await failures()).toHaveProperty(['rollup clicks_hourly']);
+    for (const table of ['clicks_hourly', 'campaigns_hourly', 'clicks_minutely']) {
+      await pipeline.warehouse.command(`TRUNCATE TABLE ${table}`);
+      expect(await failures()).toHaveProperty([`rollup ${table}`]);
+    }
   });
 
   it('counts dead letters and notices lost messages', async () => {

@@ -34,7 +34,7 @@ export async function auditWarehouse(options: {
   return [
     await checkLeases(warehouse, leases, completeTo),
     await checkIdentities(warehouse),
-    await checkRollup(warehouse),
+    ...(await checkRollups(warehouse)),
     ...(await checkLoader(nc)),
   ];
 }
@@ -111,11 +111,21 @@ async function firstGap(
   return first.to + 1 < end ? `${node}:${first.to + 1}-${end - 1}` : undefined;
 }
 
+/** Month by month: the distinct identities of all clicks at once would not fit into memory. */
 async function checkIdentities(warehouse: Warehouse): Promise<WarehouseCheck> {
-  const { rows } = await warehouse.query<{ stored: string; identities: string }>(
-    'SELECT count() AS stored, uniqExact(ts, node, seq) AS identities FROM clicks',
+  const { rows: months } = await warehouse.query<{ month: number }>(
+    'SELECT DISTINCT toYYYYMM(ts) AS month FROM clicks ORDER BY month',
   );
-  const { stored = '0', identities = '0' } = rows[0] ?? {};
+  let stored = 0;
+  let identities = 0;
+  for (const { month } of months) {
+    const { rows } = await warehouse.query<{ stored: string; identities: string }>(
+      'SELECT count() AS stored, uniqExact(ts, node, seq) AS identities FROM clicks WHERE toYYYYMM(ts) = {month:UInt32}',
+      { month },
+    );
+    stored += Number(rows[0]?.stored ?? 0);
+    identities += Number(rows[0]?.identities ?? 0);
+  }
   return {
     name: 'identities',
     ok: stored === identities,
@@ -132,27 +142,49 @@ interface RollupDifference {
   readonly rolled_valid: string;
 }
 
-async function checkRollup(warehouse: Warehouse): Promise<WarehouseCheck> {
-  const name = 'rollup clicks_hourly';
+/** Every rollup with its time's column and how far back it is kept, in days; undefined: as long as the clicks. */
+const ROLLUPS = [
+  { table: 'clicks_hourly', time: 'hour', days: undefined },
+  { table: 'campaigns_hourly', time: 'hour', days: undefined },
+  { table: 'clicks_minutely', time: 'minute', days: 7 },
+] as const;
+type Rollup = (typeof ROLLUPS)[number];
+
+async function checkRollups(warehouse: Warehouse): Promise<WarehouseCheck[]> {
+  const checks: WarehouseCheck[] = [];
+  for (const rollup of ROLLUPS) checks.push(await checkRollup(warehouse, rollup));
+  return checks;
+}
+
+async function checkRollup(warehouse: Warehouse, rollup: Rollup): Promise<WarehouseCheck> {
+  const name = `rollup ${rollup.table}`;
   for (let look = 1; ; look++) {
-    const difference = await rollupDifference(warehouse);
-    if (!difference) return { name, ok: true, detail: 'equal to the raw rows in every campaign and hour' };
+    const difference = await rollupDifference(warehouse, rollup);
+    if (!difference)
+      return { name, ok: true, detail: `equal to the raw rows in every campaign and ${rollup.time}` };
     if (look < ROLLUP_LOOKS) continue;
     const { campaign, at, raw, rolled, raw_valid, rolled_valid } = difference;
-    const detail = `campaign ${campaign}, hour ${at}: ${rolled} clicks (${rolled_valid} valid), raw ${raw} (${raw_valid} valid)`;
+    const detail = `campaign ${campaign}, ${rollup.time} ${at}: ${rolled} clicks (${rolled_valid} valid), raw ${raw} (${raw_valid} valid)`;
     return { name, ok: false, detail };
   }
 }
 
-async function rollupDifference(warehouse: Warehouse): Promise<RollupDifference | undefined> {
+async function rollupDifference(
+  warehouse: Warehouse,
+  { table, time, days }: Rollup,
+): Promise<RollupDifference | undefined> {
+  const start = time === 'hour' ? 'toStartOfHour' : 'toStartOfMinute';
+  const since = (column: string): string =>
+    days === undefined ? '' : `WHERE ${column} >= toStartOfDay(now('UTC') - INTERVAL ${days} DAY)`;
   const { rows } = await warehouse.query<RollupDifference>(
     `SELECT campaign, toString(at) AS at, sum(r) AS raw, sum(h) AS rolled, sum(rv) AS raw_valid, sum(hv) AS rolled_valid
      FROM (
-       SELECT campaign_id AS campaign, toStartOfHour(ts) AS at, count() AS r,
+       SELECT campaign_id AS campaign, ${start}(ts) AS at, count() AS r,
          countIf(bitAnd(flags, {invalid:UInt32}) = 0) AS rv, 0 AS h, 0 AS hv
-       FROM clicks GROUP BY campaign, at
+       FROM clicks ${since('ts')} GROUP BY campaign, at
        UNION ALL
-       SELECT campaign_id, hour, 0, 0, sum(clicks), sum(valid_clicks) FROM clicks_hourly GROUP BY campaign_id, hour
+       SELECT campaign_id, ${time}, 0, 0, sum(clicks), sum(valid_clicks) FROM ${table} ${since(time)}
+       GROUP BY campaign_id, ${time}
      )
      GROUP BY campaign, at HAVING raw != rolled OR raw_valid != rolled_valid
      ORDER BY at, campaign LIMIT 1`,

@@ -99,7 +99,7 @@ ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
 ORDER BY (campaign_id, toStartOfHour(ts), affiliate_id, link_id, ts)
 TTL toDateTime(ts) + toIntervalYear(5)
-SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 8192;
+SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE clicks_hourly
 (

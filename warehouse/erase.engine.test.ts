@@ -1,0 +1,62 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { CLICK_COLUMN_LIST } from '../core/click-record.ts';
+import { parseIp } from '../core/ip.ts';
+import { clickCounts, clickRecord, encodeClicks, freshWarehouse } from '../test/support/warehouse.ts';
+import { eraseAddress } from './erase.ts';
+import { fingerprintCandidates, lookupClicks } from './lookups.ts';
+
+let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
+const ts = Date.now();
+
+beforeAll(async () => {
+  warehouse = await freshWarehouse();
+  const clicks = Array.from({ length: 40 }, (_, seq) =>
+    clickRecord({
+      ts,
+      seq,
+      fingerprint: 5n,
+      user_agent: 'Somebody/1.0',
+      query: 'name=somebody',
+      ip: parseIp(seq % 4 === 0 ? '198.51.100.7' : '198.51.100.8') ?? Buffer.alloc(16),
+    }),
+  );
+  await warehouse.insertBytes({
+    sql: `INSERT INTO clicks ${CLICK_COLUMN_LIST} FORMAT RowBinary`,
+    data: [encodeClicks(clicks)],
+    settings: { async_insert: 0 },
+  });
+  await warehouse.insertRows('conversions', [
+    { conversion_id: 1, version: 1, ip: '::ffff:198.51.100.7', occurred_at: '2026-11-22 12:00:00' },
+  ]);
+});
+afterAll(() => warehouse.drop());
+
+it('removes an address and what came with it, proves it, and keeps the counts', async () => {
+  expect(await eraseAddress(warehouse, '198.51.100.7')).toEqual([
+    { table: 'clicks', before: 10, after: 0 },
+    { table: 'conversions', before: 1, after: 0 },
+    { table: 'velocity_ip', before: 1, after: 0 },
+  ]);
+  expect(await clickCounts(warehouse)).toMatchObject({ clicks: 40, distinct: 40, rolledUp: 40 });
+  const { clicks } = await lookupClicks(warehouse, [
+    { ts, node: 0, seq: 4 },
+    { ts, node: 0, seq: 5 },
+  ]);
+  expect(clicks.map(({ seq, ip, userAgent }) => [seq, ip, userAgent]).sort()).toEqual([
+    [4, '::', ''],
+    [5, '198.51.100.8', 'Somebody/1.0'],
+  ]);
+  const { rows } = await warehouse.query<{ left: string }>(
+    "SELECT countIf(query != '' OR referrer != '' OR user_agent != '') AS left FROM clicks WHERE ip = toIPv6('::')",
+  );
+  expect(rows).toEqual([{ left: '0' }]);
+  const range = { fromMs: ts - 1_000, toMs: ts + 1_000 };
+  const { candidates } = await fingerprintCandidates(warehouse, [
+    { fingerprint: 5n, ip: '198.51.100.9', ...range },
+  ]);
+  expect(candidates[0]?.every(({ ip }) => ip === '198.51.100.8')).toBe(true);
+});
+
+it('refuses what is no address', async () => {
+  await expect(eraseAddress(warehouse, "1.1.1.1' OR 1")).rejects.toMatchObject({ field: 'ip' });
+});
