@@ -81,7 +81,7 @@ export async function startTestApi(
     warehouse,
     payoutProvider: createBankCsvProvider({ folder }),
     collectorUrl: 'https://go.example',
-    log: pino({ level: 'info' }, { write: (line: string) => logLines.push(line) }),
+    log: pino({ level: 'debug' }, { write: (line: string) => logLines.push(line) }),
     metrics: new Registry(),
   });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
