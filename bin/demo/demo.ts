@@ -7,19 +7,19 @@ import { createLogger } from '../../core/log.ts';
 import { formatAmount } from '../../core/money.ts';
 import type { Running } from '../../core/service.ts';
 import { countConversions, countPayouts, sumCommissions } from '../../ledger/counts.ts';
-import { connectLedger } from '../../ledger/db.ts';
+import { connectLedger, type Ledger } from '../../ledger/db.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
 import { lookupClicks, MAX_LOOKUP_IDENTITIES } from '../../warehouse/lookups.ts';
 import { readWatermark } from '../../warehouse/watermark.ts';
-import { runAudit } from '../audit.ts';
+import { type AuditReport, runAudit } from '../audit.ts';
 import { readConfig } from '../environment.ts';
 import { SERVICES, serviceUrl } from '../services.ts';
 import { renderTable } from '../table.ts';
 import { type PlayedClicks, playClicks } from './clicks.ts';
 import { type Demo, readDemo } from './data.ts';
 import { createHttpClient, type HttpClient } from './http.ts';
-import { listRun, playMoney } from './money.ts';
-import { playOrders } from './orders.ts';
+import { type ConversionView, listRun, type MoneyTrail, playMoney } from './money.ts';
+import { type PlayedOrders, playOrders } from './orders.ts';
 
 /** Longest wait for the platform to count and to decide what was played. */
 const SETTLE_TIMEOUT_MS = 120_000;
@@ -41,18 +41,28 @@ export async function demo(options: { clicks: number }): Promise<void> {
   }
   await requireReady(http, config);
   const door = await openDoor(config);
+  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-demo' });
+  const ledger = await connectLedger({ url: config.databaseUrl, max: 1, name: 'afflux-demo' });
   try {
-    const trail = await play({ config, http, demo: known, collectorUrl: door.url, clicks: options.clicks });
-    process.stdout.write(`${trail.text}\n`);
-    if (trail.faults.length > 0) {
-      process.stderr.write(
-        `\nIT DOES NOT ADD UP:\n${trail.faults.map((fault) => `  ${fault}`).join('\n')}\n`,
-      );
+    const played = await play({
+      config,
+      http,
+      demo: known,
+      collectorUrl: door.url,
+      clicks: options.clicks,
+      warehouse,
+    });
+    const faults = faultsOf(played);
+    const heading = faults.length === 0 ? 'The trail, from click to payout. It adds up:' : 'The trail:';
+    process.stdout.write(`\n${heading}\n${await describeTrail(played, known, ledger)}\n`);
+    if (faults.length > 0) {
+      process.stderr.write(`\nIT DOES NOT ADD UP:\n${faults.map((fault) => `  ${fault}`).join('\n')}\n`);
       process.exitCode = 1;
     }
   } finally {
     http.close();
     await door.stop();
+    await Promise.all([warehouse.close(), ledger.end()]);
   }
 }
 
@@ -110,9 +120,15 @@ async function until(what: string, condition: () => Promise<boolean>): Promise<v
   }
 }
 
-interface Trail {
-  readonly text: string;
-  readonly faults: readonly string[];
+/** What was played, and what the platform made of it. */
+interface Played {
+  readonly clicks: PlayedClicks;
+  readonly stored: { rows: number; identities: number; found: number };
+  readonly orders: PlayedOrders;
+  /** Before refunds and reviews. */
+  readonly decided: readonly ConversionView[];
+  readonly money: MoneyTrail;
+  readonly report: AuditReport;
 }
 
 async function play(options: {
@@ -121,83 +137,81 @@ async function play(options: {
   demo: Demo;
   collectorUrl: string;
   clicks: number;
-}): Promise<Trail> {
-  const { config, http, demo: known, collectorUrl } = options;
+  warehouse: Warehouse;
+}): Promise<Played> {
+  const { config, http, demo: known, collectorUrl, warehouse } = options;
   const apiUrl = serviceUrl(apiService(), config);
   const run = `run${Date.now().toString(36)}`;
-  const clicks = await playClicks({ http, collectorUrl, demo: known, count: options.clicks, run });
+  const inRun = { http, apiUrl, demo: known, run };
+  const clicks = await playClicks({ ...inRun, collectorUrl, count: options.clicks });
   const playedUntil = Date.now();
-  const orders = await playOrders({ http, apiUrl, demo: known, clicks: clicks.redirected, run });
+  const orders = await playOrders({ ...inRun, clicks: clicks.redirected });
   process.stderr.write('waiting until every click is counted and every order decided\n');
-  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-demo' });
-  const ledger = await connectLedger({ url: config.databaseUrl, max: 1, name: 'afflux-demo' });
-  try {
-    await until(
-      'the warehouse to be complete',
-      async () => ((await readWatermark(warehouse)) ?? 0) > playedUntil,
-    );
-    const stored = await countStored(warehouse, run, clicks, config);
-    const undecided = ['received', 'awaiting_click'];
-    await until('every order to be decided', async () =>
-      (await listRun({ http, apiUrl, key: known.keys.operator, run })).every(
-        (c) => !undecided.includes(c.state),
-      ),
-    );
-    const decided = await listRun({ http, apiUrl, key: known.keys.operator, run });
-    const money = await playMoney({ http, apiUrl, demo: known, orders: orders.orders, run });
-    await until(
-      'the last clicks to be complete',
-      async () => ((await readWatermark(warehouse)) ?? 0) > playedUntil,
-    );
-    const report = await runAudit(config);
-    const { id: programId, currency } = known.program;
-    const faults = [
-      ...expectEqual('redirects', clicks.redirected.length, 'clicks sent', clicks.sent),
-      ...expectEqual('rows in ClickHouse', stored.rows, 'redirects', clicks.redirected.length),
-      ...expectEqual('distinct rows', stored.identities, 'rows in ClickHouse', stored.rows),
-      ...expectEqual('click ids found as rows', stored.found, 'redirects', clicks.redirected.length),
-      ...expectEqual('conversions recorded', decided.length, 'orders sent', orders.orders.length),
-      ...expectEqual('accepted answers', orders.accepted, 'orders sent', orders.orders.length),
-      ...expectEqual('duplicate answers', orders.duplicates, 'orders sent twice', orders.resent),
-      ...report.checks.filter((check) => !check.ok).map((check) => `${check.name}: ${check.detail}`),
-    ];
-    const money_ = (minor: bigint): string => `${formatAmount(minor, currency)} ${currency}`;
-    const text = renderTable([
-      ['clicks sent', `${clicks.sent}`],
-      ['redirects', `${clicks.redirected.length}`],
-      [
-        'rows in ClickHouse',
-        `${stored.rows} (${stored.identities} distinct, ${stored.found} found by the visitors’ click ids)`,
-      ],
-      [
-        'orders sent',
-        `${orders.orders.length}, ${orders.resent} of them twice: ${orders.accepted} accepted, ${orders.duplicates} duplicates`,
-      ],
-      ['decided', summary(decided)],
-      [
-        'then',
-        `${money.refundsBeforePayout} refunded, ${money.approved} approved and ${money.rejected} rejected in review, ${money.confirmed} confirmed, ${money.payouts} payouts paid, ${money.refundsAfterPayout} refunded after payment`,
-      ],
-      ...(await countConversions(ledger, { programId })).map((row) => [
-        `conversions ${row.state}`,
-        `${row.conversions} (${row.status}), orders of ${money_(row.amountMinor)}`,
-      ]),
-      ...(await sumCommissions(ledger, { programId })).map((row) => [
-        `commissions level ${row.level}`,
-        `${row.commissions}: earned ${money_(row.earnedMinor)}, reversed ${money_(row.reversedMinor)}`,
-      ]),
-      ...(await countPayouts(ledger, { programId })).map((row) => [
-        `payouts ${row.state}`,
-        `${row.payouts}, ${money_(row.amountMinor)}`,
-      ]),
-      ...report.checks.map((check) => [`${check.ok ? 'ok' : 'OFF'}: ${check.name}`, check.detail]),
-      ['complete to', report.complete_to ?? 'nothing'],
-    ]);
-    const heading = faults.length === 0 ? 'The trail, from click to payout. It adds up:' : 'The trail:';
-    return { text: `\n${heading}\n${text}`, faults };
-  } finally {
-    await Promise.all([warehouse.close(), ledger.end()]);
-  }
+  await until(
+    'the warehouse to be complete',
+    async () => ((await readWatermark(warehouse)) ?? 0) > playedUntil,
+  );
+  const stored = await countStored(warehouse, run, clicks, config);
+  const list = async (): Promise<ConversionView[]> => await listRun({ ...inRun, key: known.keys.operator });
+  await until('every order to be decided', async () =>
+    (await list()).every(({ state }) => state !== 'received' && state !== 'awaiting_click'),
+  );
+  const decided = await list();
+  const money = await playMoney({ ...inRun, orders: orders.orders });
+  return { clicks, stored, orders, decided, money, report: await runAudit(config) };
+}
+
+/** What does not add up; nothing when all does. */
+function faultsOf({ clicks, stored, orders, decided, report }: Played): string[] {
+  const redirects = clicks.redirected.length;
+  return [
+    ...expectEqual('redirects', redirects, 'clicks sent', clicks.sent),
+    ...expectEqual('rows in ClickHouse', stored.rows, 'redirects', redirects),
+    ...expectEqual('distinct rows', stored.identities, 'rows in ClickHouse', stored.rows),
+    ...expectEqual('click ids found as rows', stored.found, 'redirects', redirects),
+    ...expectEqual('conversions recorded', decided.length, 'orders sent', orders.orders.length),
+    ...expectEqual('accepted answers', orders.accepted, 'orders sent', orders.orders.length),
+    ...expectEqual('duplicate answers', orders.duplicates, 'orders sent twice', orders.resent),
+    ...report.checks.filter((check) => !check.ok).map((check) => `${check.name}: ${check.detail}`),
+  ];
+}
+
+/** The trail from click to payout, as a table. */
+async function describeTrail(played: Played, known: Demo, ledger: Ledger): Promise<string> {
+  const { clicks, stored, orders, decided, money, report } = played;
+  const { id: programId, currency } = known.program;
+  const inCurrency = (minor: bigint): string => `${formatAmount(minor, currency)} ${currency}`;
+  const conversions = await countConversions(ledger, { programId });
+  const commissions = await sumCommissions(ledger, { programId });
+  const payouts = await countPayouts(ledger, { programId });
+  return renderTable([
+    ['clicks sent', `${clicks.sent}`],
+    ['redirects', `${clicks.redirected.length}`],
+    [
+      'rows in ClickHouse',
+      `${stored.rows} (${stored.identities} distinct, ${stored.found} found by the visitors’ click ids)`,
+    ],
+    [
+      'orders sent',
+      `${orders.orders.length}, ${orders.resent} of them twice: ${orders.accepted} accepted, ${orders.duplicates} duplicates`,
+    ],
+    ['decided', summary(decided)],
+    [
+      'then',
+      `${money.refundsBeforePayout} refunded, ${money.approved} approved and ${money.rejected} rejected in review, ${money.confirmed} confirmed, ${money.payouts} payouts paid, ${money.refundsAfterPayout} refunded after payment`,
+    ],
+    ...conversions.map((row) => [
+      `conversions ${row.state}`,
+      `${row.conversions} (${row.status}), orders of ${inCurrency(row.amountMinor)}`,
+    ]),
+    ...commissions.map((row) => [
+      `commissions level ${row.level}`,
+      `${row.commissions}: earned ${inCurrency(row.earnedMinor)}, reversed ${inCurrency(row.reversedMinor)}`,
+    ]),
+    ...payouts.map((row) => [`payouts ${row.state}`, `${row.payouts}, ${inCurrency(row.amountMinor)}`]),
+    ...report.checks.map((check) => [`${check.ok ? 'ok' : 'OFF'}: ${check.name}`, check.detail]),
+    ['complete to', report.complete_to ?? 'nothing'],
+  ]);
 }
 
 function apiService(): (typeof SERVICES)[number] {
