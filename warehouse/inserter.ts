@@ -15,6 +15,8 @@ const INSERT_SETTINGS = {
   deduplicate_blocks_in_dependent_materialized_views: 1,
   materialized_views_ignore_errors: 0,
   max_insert_threads: 1,
+  // The views have grouped the rows already: merging them once more at the insert finds nothing to merge.
+  optimize_on_insert: 0,
   max_insert_block_size: ONE_BLOCK_ROWS,
   min_insert_block_size_rows: ONE_BLOCK_ROWS,
   min_insert_block_size_bytes: 0,

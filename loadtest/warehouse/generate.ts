@@ -60,6 +60,7 @@ async function insertOnce(warehouse: Warehouse, sql: string, from: number): Prom
     insert_deduplicate: 1,
     deduplicate_blocks_in_dependent_materialized_views: 1,
     max_insert_threads: 1,
+    optimize_on_insert: 0,
     max_threads: 1,
     max_block_size: BLOCK_ROWS,
     min_insert_block_size_rows: BLOCK_ROWS,
