@@ -29,7 +29,8 @@ export async function openCountries(path: string): Promise<CountryOf> {
   }
 }
 
-function countryCode(record: unknown): string {
+/** The code in a record of either form. */
+export function countryCode(record: unknown): string {
   const { country_code, country } = (record ?? {}) as {
     country_code?: unknown;
     country?: { iso_code?: unknown };
