@@ -79,7 +79,7 @@ describe('an interrupted insert', () => {
     const feed = rows[0]?.sql ?? '';
     await warehouse.command('DROP TABLE clicks_hourly_feed SYNC');
     await warehouse.command(feed.replace('GROUP BY', 'WHERE NOT throwIf(seq = 3999) GROUP BY'));
-    await expect(insertBlock(warehouse, small)).rejects.toMatchObject({ code: 'clickhouse_refused' });
+    await expect(insertBlock(warehouse, small)).rejects.toMatchObject({ code: 'rows_refused' });
     expect(await clickCounts(warehouse)).toMatchObject({ clicks: 4_000, rolledUp: 0 });
     await warehouse.command('DROP TABLE clicks_hourly_feed SYNC');
     await warehouse.command(feed);
@@ -105,7 +105,7 @@ describe('an interrupted insert', () => {
         data: [cut],
         settings: {},
       }),
-    ).rejects.toMatchObject({ code: 'clickhouse_refused' });
+    ).rejects.toMatchObject({ code: 'rows_refused' });
     expect(await clickCounts(warehouse)).toMatchObject({ clicks: 0, rolledUp: 0 });
   });
 });

@@ -211,7 +211,7 @@ AS SELECT
     uniqCombined64State(ip) AS ips,
     uniqCombined64State(fingerprint) AS visitors
 FROM clicks
-WHERE ts > (now() - toIntervalDay(8))
+WHERE (ts > (now() - toIntervalDay(8))) AND (ts < (now() + toIntervalHour(26)))
 GROUP BY
     minute,
     program_id,
@@ -338,7 +338,7 @@ AS SELECT
     min(ts) AS first_seen,
     max(ts) AS last_seen
 FROM clicks
-WHERE (ts > (now() - toIntervalHour(26))) AND (bitAnd(flags, 256) = 0)
+WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0)
 GROUP BY
     fingerprint,
     minute;
@@ -378,7 +378,7 @@ AS SELECT
     min(ts) AS first_seen,
     max(ts) AS last_seen
 FROM clicks
-WHERE (ts > (now() - toIntervalHour(26))) AND (bitAnd(flags, 256) = 0)
+WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0)
 GROUP BY
     ip,
     minute;
@@ -418,7 +418,7 @@ AS SELECT
     min(ts) AS first_seen,
     max(ts) AS last_seen
 FROM clicks
-WHERE (ts > (now() - toIntervalHour(26))) AND (bitAnd(flags, 256) = 0)
+WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0)
 GROUP BY
     subnet,
     minute;

@@ -1,4 +1,4 @@
--- Clicks that come late, from a spool or an import, are not kept by the minute.
+-- Clicks that come late, from a spool or an import, are not kept by the minute, nor those of a broken clock.
 CREATE MATERIALIZED VIEW IF NOT EXISTS clicks_minutely_feed TO clicks_minutely AS
 SELECT
   toStartOfMinute(ts) AS minute,
@@ -21,5 +21,5 @@ SELECT
   uniqCombined64State(ip) AS ips,
   uniqCombined64State(fingerprint) AS visitors
 FROM clicks
-WHERE ts > now() - INTERVAL 8 DAY
+WHERE ts > now() - INTERVAL 8 DAY AND ts < now() + INTERVAL 26 HOUR
 GROUP BY minute, program_id, campaign_id, affiliate_id, link_id, country, device, flag_group

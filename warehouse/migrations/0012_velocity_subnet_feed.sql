@@ -8,5 +8,5 @@ SELECT
   min(ts) AS first_seen,
   max(ts) AS last_seen
 FROM clicks
-WHERE ts > now() - INTERVAL 26 HOUR AND bitAnd(flags, 256) = 0
+WHERE ts > now() - INTERVAL 26 HOUR AND ts < now() + INTERVAL 26 HOUR AND bitAnd(flags, 256) = 0
 GROUP BY subnet, minute
