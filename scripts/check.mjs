@@ -4,7 +4,18 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const FOLDERS = ['core', 'engines', 'collector', 'warehouse', 'ledger', 'attribution', 'api', 'bin', 'loadtest', 'test'];
+const FOLDERS = [
+  'core',
+  'engines',
+  'collector',
+  'warehouse',
+  'ledger',
+  'attribution',
+  'api',
+  'bin',
+  'loadtest',
+  'test',
+];
 
 const steps = [
   ['types', ['tsc', '--noEmit', '-p', 'tsconfig.json']],

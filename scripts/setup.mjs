@@ -23,7 +23,17 @@ const NATS_VERSION = 'v2.12.3';
 /** core/stream.ts and engines/nats.ts need this much. */
 const OLDEST_NATS = [2, 9];
 /** What is compiled; the list of tsconfig.build.json. */
-const SOURCE_FOLDERS = ['core', 'engines', 'collector', 'warehouse', 'ledger', 'attribution', 'api', 'bin', 'loadtest'];
+const SOURCE_FOLDERS = [
+  'core',
+  'engines',
+  'collector',
+  'warehouse',
+  'ledger',
+  'attribution',
+  'api',
+  'bin',
+  'loadtest',
+];
 const POLL_MS = 200;
 
 class SetupError extends Error {}
