@@ -140,6 +140,21 @@ describe('spool', () => {
     expect(spool.stats.refusedFull).toBe(1);
   });
 
+  it('loses nothing when a replay begins while a segment is being started', async () => {
+    const spool = await open();
+    const replayed = new Set<number>();
+    const publish = async (one: Batch) => void replayed.add(one.firstSeq);
+    for (let i = 0; i < 200; i++) {
+      const appended = spool.append(batch(1, i));
+      // Each time a little later in the start of the segment.
+      for (let turn = 0; turn < i % 12; turn++) await new Promise((resolve) => setImmediate(resolve));
+      await spool.replayOldest(publish);
+      await appended;
+      while (await spool.replayOldest(publish));
+    }
+    expect(replayed.size).toBe(200);
+  });
+
   it('starts a new segment when one is large', async () => {
     const spool = await open(256 * MEGABYTE);
     for (let i = 0; i < 70; i++) await spool.append(batch(1, i * 3, 256 * 1024));

@@ -88,7 +88,13 @@ export async function openSpool(options: { folder: string; maxBytes: number; log
     }
     try {
       if (current && current.segment.bytes >= SEGMENT_BYTES) await seal();
-      current ??= await startSegment();
+      if (!current) {
+        const started = await startSegment();
+        // Listed and current at one moment: a replay in between would delete it under the append.
+        segments.push(started.segment);
+        stats.segments = segments.length;
+        current = started;
+      }
       const { segment, file } = current;
       await writeAll(file, [encodeRecordHeader(batch), batch.payload], segment.bytes);
       await file.datasync();
@@ -113,8 +119,6 @@ export async function openSpool(options: { folder: string; maxBytes: number; log
     const path = join(folder, `${String(number).padStart(10, '0')}.spool`);
     const file = await open(path, 'wx');
     const segment: Segment = { path, number, bytes: 0, oldest: new Map() };
-    segments.push(segment);
-    stats.segments = segments.length;
     await syncFolder(folder);
     return { segment, file };
   }

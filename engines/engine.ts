@@ -1,4 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -221,12 +222,13 @@ function listenOnce(host: string, port: number): Promise<string | undefined> {
   });
 }
 
+/** Below the range from which systems take the ports of outgoing connections, which would take one just found free. */
+const FREE_PORTS = { from: 10_000, to: 32_000 };
+
 /** A loopback port that is free at this moment. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('a TCP server has an address');
-  return address.port;
+  for (;;) {
+    const port = randomInt(FREE_PORTS.from, FREE_PORTS.to);
+    if ((await listenOnce('127.0.0.1', port)) === undefined) return port;
+  }
 }
