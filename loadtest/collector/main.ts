@@ -74,7 +74,7 @@ async function main(): Promise<void> {
     bareUws(),
     collector('collector', databaseUrl, nats.url),
     ...(natsAlways ? [collector('collector, sync_interval: always', databaseUrl, natsAlways.url)] : []),
-    briefDesign(databaseUrl),
+    insertPerClick(databaseUrl),
     ...(hasNginx() ? [nginx()] : []),
   ].filter(
     (contestant) =>
@@ -181,12 +181,12 @@ function profileFlags(): string[] {
   return values.profile === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`];
 }
 
-function briefDesign(databaseUrl: string): Contestant {
+function insertPerClick(databaseUrl: string): Contestant {
   return {
     name: 'Fastify + pg, one INSERT a click',
     start: (port) =>
       startMeasured({
-        command: [node, beside('./brief-design.js'), String(port), databaseUrl],
+        command: [node, beside('./insert-per-click.js'), String(port), databaseUrl],
         core: SERVER_CORE,
         url: `http://127.0.0.1:${port}/c/none`,
       }),
@@ -297,7 +297,7 @@ function targets(rows: readonly BenchRow[]): BenchTarget[] {
   const value = (server: string, connections: number, field: string): number =>
     Number(rows.find((row) => row.server === server && row.connections === connections)?.[field]);
   const bare = 'bare uWebSockets.js';
-  const brief = 'Fastify + pg, one INSERT a click';
+  const insert = 'Fastify + pg, one INSERT a click';
   const names = ['collector', 'collector, sync_interval: always'].filter((name) =>
     rows.some((row) => row.server === name),
   );
@@ -320,7 +320,7 @@ function targets(rows: readonly BenchRow[]): BenchTarget[] {
     ),
     atLeast(
       `${name}: throughput at 256 connections ÷ one INSERT a click`,
-      value(name, 256, 'requests_per_s') / value(brief, 256, 'requests_per_s'),
+      value(name, 256, 'requests_per_s') / value(insert, 256, 'requests_per_s'),
       12,
     ),
   ]);

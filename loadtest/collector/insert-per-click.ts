@@ -11,16 +11,16 @@ const POOL_SIZE = 20;
 
 const pool = new pg.Pool({ connectionString: process.argv[3], max: POOL_SIZE });
 await pool.query(`
-  create table if not exists brief_links (code text primary key, affiliate_id integer, landing_url text);
-  create table if not exists brief_clicks (id uuid primary key, affiliate_id integer, code text, ip inet,
+  create table if not exists plain_links (code text primary key, affiliate_id integer, landing_url text);
+  create table if not exists plain_clicks (id uuid primary key, affiliate_id integer, code text, ip inet,
     user_agent text, referrer varchar(500), fingerprint varchar(64), created_at timestamptz not null default now());
-  create index if not exists brief_clicks_date on brief_clicks (affiliate_id, created_at desc);
-  insert into brief_links select code, affiliate_id, landing_url from links on conflict do nothing;
-  analyze brief_links`);
+  create index if not exists plain_clicks_date on plain_clicks (affiliate_id, created_at desc);
+  insert into plain_links select code, affiliate_id, landing_url from links on conflict do nothing;
+  analyze plain_links`);
 
 const app = fastify();
 app.get<{ Params: { code: string } }>('/c/:code', async (request, reply) => {
-  const { rows } = await pool.query('select affiliate_id, landing_url from brief_links where code = $1', [
+  const { rows } = await pool.query('select affiliate_id, landing_url from plain_links where code = $1', [
     request.params.code,
   ]);
   const [link] = rows;
@@ -32,7 +32,7 @@ app.get<{ Params: { code: string } }>('/c/:code', async (request, reply) => {
     .digest('hex')
     .slice(0, 32);
   await pool.query(
-    'insert into brief_clicks (id, affiliate_id, code, ip, user_agent, referrer, fingerprint) values ($1, $2, $3, $4, $5, $6, $7)',
+    'insert into plain_clicks (id, affiliate_id, code, ip, user_agent, referrer, fingerprint) values ($1, $2, $3, $4, $5, $6, $7)',
     [
       id,
       link.affiliate_id,
