@@ -195,12 +195,14 @@ export function createCommitter(options: {
   /** Undefined when the collector ends before the batch could be stored. */
   async function storeUntilDurable(batch: GatheringBatch): Promise<boolean | undefined> {
     const durable = batch.toBatch();
+    let failedBefore = false;
     while (!abandoned) {
       try {
         const reusable = await store(durable);
         healthy = true;
-        return reusable;
+        return reusable && !failedBefore;
       } catch (error) {
+        failedBefore = true;
         if (healthy) log.error({ reason: errorText(error) }, 'clicks cannot be stored; refusing');
         healthy = false;
         // The visitors are told; the rows stay here until they are stored, so that the count has no gap.

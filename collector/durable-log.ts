@@ -70,15 +70,27 @@ export function createDurableLog(options: { publish: Publish; spool: Spool; log:
     }
   }
 
-  const replay = startLoop(async () => {
+  async function replayBatch(batch: Batch): Promise<void> {
     try {
-      const replayed = await spool.replayOldest(async (batch) => {
-        await publish(batch, REPLAY_TIMEOUT_MS);
-        setStreamUp(true, '');
-      });
-      return replayed ? 0 : REPLAY_PAUSE_MS;
+      await publish(batch, REPLAY_TIMEOUT_MS);
+      setStreamUp(true, '');
     } catch (error) {
       setStreamUp(false, errorText(error));
+      throw error;
+    }
+  }
+
+  let replayFault = '';
+  const replay = startLoop(async () => {
+    try {
+      const replayed = await spool.replayOldest(replayBatch);
+      replayFault = '';
+      return replayed ? 0 : REPLAY_PAUSE_MS;
+    } catch (error) {
+      // A segment that cannot be read says nothing about the stream, which goes on taking live batches.
+      const fault = errorText(error);
+      if (streamUp && fault !== replayFault) log.error({ reason: fault }, 'the spool cannot be replayed');
+      replayFault = fault;
       return REPLAY_PAUSE_MS;
     }
   });
