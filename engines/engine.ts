@@ -35,6 +35,8 @@ export interface EngineProcess {
 
 const KEPT_LINES = 12;
 const POLL_MS = 20;
+/** How long the port of a process that has just been stopped may still be taken. */
+const ENDING_PROCESS_MS = 1_000;
 
 /**
  * Starts an engine's process in a process group of its own: a Ctrl-C in the terminal reaches only the supervisor,
@@ -199,7 +201,8 @@ export async function requireFreePort(options: {
   patienceMs?: number;
 }): Promise<void> {
   const { host, port, variable } = options;
-  const deadline = Date.now() + (options.patienceMs ?? 0);
+  // A process that is just ending loses its command line a moment before its sockets.
+  const deadline = Date.now() + (options.patienceMs ?? ENDING_PROCESS_MS);
   for (;;) {
     const failure = await listenOnce(host, port);
     if (failure === undefined) return;
