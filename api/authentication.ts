@@ -4,6 +4,7 @@ import type { Ledger } from '../ledger/db.ts';
 import type { ApiServer } from './context.ts';
 import { type Principal, principalFrom } from './principal.ts';
 import { Problem, type ProblemCode } from './problems.ts';
+import { scopeOf } from './scopes.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -11,10 +12,17 @@ declare module 'fastify' {
     roles?: readonly Role[] | 'public';
     /** The key may also come as the parameter `key`, for postbacks that can send no header. */
     keyAsParameter?: boolean;
+    /** It takes an Idempotency-Key: see commit.ts. */
+    idempotent?: boolean;
+    /** It compares If-Match: see commit.ts. */
+    ifMatch?: boolean;
     /** Problems the route answers beside those every route can: see openapi.ts. */
     problems?: readonly ProblemCode[];
   }
 }
+
+/** What signing secrets are sealed for. */
+export const SIGNING_PURPOSE = 'signing secret';
 
 /** Far longer than any key: what is longer is not looked up. */
 const MAX_KEY_CHARS = 200;
@@ -28,15 +36,15 @@ export function installAuthentication(app: ApiServer, { ledger }: { ledger: Ledg
     const { roles, keyAsParameter } = request.routeOptions.config;
     if (request.is404 || roles === 'public' || keyAsParameter) return;
     request.principal = await authenticate(ledger, bearerKey(request));
-    admit(request.principal, roles);
+    admit(request, request.principal);
   });
 
   app.addHook('preValidation', async (request) => {
-    const { roles, keyAsParameter } = request.routeOptions.config;
+    const { keyAsParameter } = request.routeOptions.config;
     if (!keyAsParameter) return;
     const key = bearerKey(request) ?? keyParameter(request.query) ?? keyParameter(request.body);
     request.principal = await authenticate(ledger, key);
-    admit(request.principal, roles);
+    admit(request, request.principal);
   });
 }
 
@@ -50,9 +58,17 @@ async function authenticate(ledger: Ledger, key: string | undefined): Promise<Pr
   });
 }
 
-function admit(principal: Principal, roles: readonly Role[] | 'public' | undefined): void {
-  if (Array.isArray(roles) && roles.includes(principal.role)) return;
-  throw new Problem('forbidden', { detail: `a key of the role ${principal.role} may not do this` });
+function admit(request: FastifyRequest, principal: Principal): void {
+  const { config, method, schema } = request.routeOptions;
+  const { role, scopes } = principal;
+  if (!Array.isArray(config.roles) || !config.roles.includes(role)) {
+    throw new Problem('forbidden', { detail: `a key of the role ${role} may not do this` });
+  }
+  const tags = (schema as { tags?: readonly string[] } | undefined)?.tags;
+  const scope = scopeOf({ method: [method].flat()[0] ?? '', tags });
+  if (scopes !== null && !scopes.includes(scope)) {
+    throw new Problem('forbidden', { detail: `this key has not the scope ${scope}` });
+  }
 }
 
 function bearerKey(request: FastifyRequest): string | undefined {

@@ -2,6 +2,13 @@ import type { FastifyRequest } from 'fastify';
 import type { ApiServer } from './context.ts';
 import { Problem } from './problems.ts';
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The bytes of the body, for signatures and repeated requests. */
+    rawBody: Buffer | undefined;
+  }
+}
+
 /** How bodies and query strings become values, before any schema sees them. */
 
 /** An order with every field at its longest takes 10 KiB; a larger body is a mistake or an attack. */
@@ -10,11 +17,13 @@ export const MAX_BODY_BYTES = 64 * 1024;
 /** Understands JSON in well-formed UTF-8 and nothing else; an empty body is no body. */
 export function installJsonBodies(app: ApiServer): void {
   app.removeAllContentTypeParsers();
+  app.decorateRequest('rawBody', undefined);
   const parseJson = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser(
     'application/json',
     { parseAs: 'buffer' },
     async (request: FastifyRequest, body: Buffer) => {
+      request.rawBody = body;
       if (body.length === 0) return undefined;
       const text = decodeUtf8(body);
       return await new Promise((resolve, reject) => {
@@ -32,7 +41,10 @@ export function installFormBodies(scope: ApiServer): void {
   scope.addContentTypeParser(
     'application/x-www-form-urlencoded',
     { parseAs: 'buffer' },
-    async (_request: FastifyRequest, body: Buffer) => parseForm(decodeUtf8(body)),
+    async (request: FastifyRequest, body: Buffer) => {
+      request.rawBody = body;
+      return parseForm(decodeUtf8(body));
+    },
   );
 }
 

@@ -6,6 +6,7 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Vault } from '../core/vault.ts';
 import type { Ledger } from '../ledger/db.ts';
 import type { PayoutProvider } from '../ledger/payout-provider.ts';
 import type { Warehouse } from '../warehouse/client.ts';
@@ -23,6 +24,8 @@ export type ApiServer = FastifyInstance<
 export interface ApiContext {
   readonly ledger: Ledger;
   readonly warehouse: Warehouse;
+  /** Seals and signs what is secret. */
+  readonly vault: Vault;
   readonly payoutProvider: PayoutProvider;
   /** Public base URL of tracking links, without a slash at its end. */
   readonly collectorUrl: string;

@@ -16,6 +16,7 @@ const BIGINT_IDS = {
   commission: 'com',
   refund: 'ref',
   payout: 'pay',
+  auditEntry: 'log',
 } as const;
 
 export type IntegerIdKind = keyof typeof INTEGER_IDS;

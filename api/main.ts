@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';
 import { createMetrics, listenError, type Running } from '../core/service.ts';
+import { createVault } from '../core/vault.ts';
 import { connectLedger } from '../ledger/db.ts';
 import { createBankCsvProvider } from '../ledger/payout-provider.ts';
 import { connectWarehouse } from '../warehouse/client.ts';
+import { startHousekeeping } from './housekeeping.ts';
 import { buildApiServer } from './server.ts';
 
 /** Enough to keep PostgreSQL busy on a few cores; more would only wait for each other. */
@@ -25,6 +27,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   const app = await buildApiServer({
     ledger,
     warehouse,
+    vault: createVault(config.dataKeys),
     payoutProvider: createBankCsvProvider({ folder: join(config.home, 'payouts') }),
     collectorUrl: config.collectorUrl,
     log,
@@ -35,6 +38,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   } catch (error) {
     throw listenError(error, config.apiPort);
   }
+  const housekeeping = startHousekeeping({ ledger, log });
   log.info({ host: config.host, port: config.apiPort }, 'listening');
 
   return {
@@ -42,6 +46,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
       const cut = setTimeout(() => app.server.closeAllConnections(), DRAIN_TIMEOUT_MS);
       await app.close();
       clearTimeout(cut);
+      await housekeeping.stop();
       await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close()]);
     },
   };

@@ -3,6 +3,7 @@ import type { RouteOptions } from 'fastify';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { assert } from '../core/errors.ts';
+import { IDEMPOTENCY_HEADER, IDEMPOTENCY_HOURS } from './commit.ts';
 import { PROBLEM_CODES, PROBLEM_MEDIA_TYPE, PROBLEMS, type ProblemCode } from './problems.ts';
 
 /** The document at /openapi.json is made of the routes' own schemas; nothing in it is written twice. */
@@ -68,8 +69,39 @@ export function documentProblems(route: RouteOptions): void {
   if (route.method !== 'GET') {
     codes.add('malformed_body').add('body_too_large').add('unsupported_media_type');
   }
+  const headers = headersOf(config);
+  if (headers) {
+    schema.headers = headers;
+    codes.add('invalid_input');
+    if (config.idempotent) codes.add('idempotency_key_reused');
+    if (config.ifMatch) codes.add('precondition_failed');
+  }
   if (config.roles === 'public') schema.security = [];
+  else Object.assign(schema, { 'x-roles': config.roles });
   schema.response = { ...problemResponses([...codes]), ...(schema.response as object | undefined) };
+}
+
+const MAX_HEADER_CHARS = 255;
+
+/** Headers that change what a route does; the others pass as they are. */
+function headersOf(config: { idempotent?: boolean; ifMatch?: boolean }): z.ZodType | undefined {
+  if (!config.idempotent && !config.ifMatch) return undefined;
+  const visible = z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, 'must be visible ASCII')
+    .max(MAX_HEADER_CHARS);
+  return z.looseObject({
+    ...(config.idempotent && {
+      [IDEMPOTENCY_HEADER]: visible.optional().meta({
+        description: `Repeating the request with the same key within ${IDEMPOTENCY_HOURS} hours gives the first answer and changes nothing.`,
+      }),
+    }),
+    ...(config.ifMatch && {
+      'if-match': z.string().max(1_000).optional().meta({
+        description: 'The ETag that was read: what somebody else changed since is not overwritten.',
+      }),
+    }),
+  });
 }
 
 function problemResponses(codes: readonly ProblemCode[]): Record<number, object> {

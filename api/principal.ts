@@ -14,6 +14,8 @@ export interface Principal {
   readonly name: string;
   readonly programId: number | null;
   readonly affiliateId: number | null;
+  /** What it is narrowed to; null: all that the role may do. */
+  readonly scopes: readonly string[] | null;
   /** How the audit log names them. */
   readonly actor: string;
 }
@@ -32,6 +34,7 @@ export function principalFrom(key: ApiKey): Principal {
     name: key.name,
     programId: key.programId,
     affiliateId: key.affiliateId,
+    scopes: key.scopes,
     actor: `key:${key.id}`,
   };
 }

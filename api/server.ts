@@ -12,6 +12,7 @@ import { type ApiMetrics, createApiMetrics } from './metrics.ts';
 import { documentProblems, swaggerOptions } from './openapi.ts';
 import { addAffiliateRoutes } from './routes/affiliates.ts';
 import { addApiKeyRoutes } from './routes/api-keys.ts';
+import { addAuditRoutes } from './routes/audit.ts';
 import { addCampaignRoutes } from './routes/campaigns.ts';
 import { addCommissionRoutes } from './routes/commissions.ts';
 import { addConversionRoutes } from './routes/conversions.ts';
@@ -73,6 +74,7 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
 }
 
 function addRoutes(app: ApiServer, options: ApiServerOptions): void {
+  addAuditRoutes(app, options);
   addSystemRoutes(app, options);
   addMeRoute(app);
   addOrderRoutes(app, options);

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { OperatingError } from './errors.ts';
 import { fromProject } from './paths.ts';
-import { readOrCreateSecrets } from './secrets.ts';
+import { derivedDataKey, readOrCreateSecrets } from './secrets.ts';
 
 /**
  * Every environment variable of the platform, in the order of `.env.example`.
@@ -55,6 +55,11 @@ const list = z.string().transform((value) =>
 const clickKeys = list.refine(
   (keys) => keys.every((key) => /^[0-9a-f]{32}$/i.test(key)),
   'must be keys of 32 hexadecimal digits, separated by commas, the newest first',
+);
+
+const dataKeys = list.refine(
+  (keys) => keys.every((key) => /^[0-9a-f]{64}$/i.test(key)),
+  'must be keys of 64 hexadecimal digits, separated by commas, the newest first',
 );
 
 const cidrs = list.refine(
@@ -133,6 +138,25 @@ const variables = {
     '',
     'keys of the click ids, 32 hexadecimal digits each, newest first; empty: one generated in AFFLUX_HOME/secrets.json',
   ),
+  dataKeys: variable(
+    'DATA_KEYS',
+    dataKeys,
+    '',
+    'keys that seal payout methods and signing secrets, 64 hexadecimal digits each, newest first; empty: derived from AFFLUX_HOME/secrets.json',
+  ),
+  portalUrl: variable(
+    'PORTAL_URL',
+    url('http:', 'https:'),
+    '',
+    'public base URL of the portal, for mails and cookies; empty: http://localhost:API_PORT. With https cookies are Secure',
+  ),
+  mailUrl: variable(
+    'MAIL_URL',
+    url('smtp:', 'smtps:'),
+    '',
+    'SMTP server for password resets and notices, as smtp://user:password@host:587; empty: mails are logged',
+  ),
+  mailFrom: variable('MAIL_FROM', text, 'Afflux <no-reply@localhost>', 'sender of mails'),
   trustedProxies: variable(
     'TRUSTED_PROXIES',
     cidrs,
@@ -162,12 +186,14 @@ const variables = {
 type Parsed = { readonly [K in keyof typeof variables]: z.output<(typeof variables)[K]['schema']> };
 
 /** The configuration of a process: parsed, complete, frozen. */
-export interface Config extends Omit<Parsed, 'clickKeys'> {
+export interface Config extends Omit<Parsed, 'clickKeys' | 'dataKeys'> {
   /** Which engines have no URL of their own and are started by `afflux up`. */
   readonly embedded: { readonly postgres: boolean; readonly clickhouse: boolean; readonly nats: boolean };
   readonly postgresPassword: string;
   /** 16 bytes each, newest first. */
   readonly clickKeys: readonly [Buffer, ...Buffer[]];
+  /** 32 bytes each, newest first. */
+  readonly dataKeys: readonly [Buffer, ...Buffer[]];
 }
 
 /**
@@ -189,6 +215,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const home = fromProject(given.home);
   const secrets = readOrCreateSecrets(home);
   const [newest = secrets.clickKey, ...older] = given.clickKeys;
+  const [newestData = derivedDataKey(secrets), ...olderData] = given.dataKeys;
   return Object.freeze({
     ...given,
     home,
@@ -204,6 +231,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       nats: given.natsUrl === '',
     },
     postgresPassword: secrets.postgresPassword,
+    portalUrl: (given.portalUrl || `http://localhost:${given.apiPort}`).replace(/\/+$/, ''),
+    dataKeys: [Buffer.from(newestData, 'hex'), ...olderData.map((key) => Buffer.from(key, 'hex'))] as const,
     clickKeys: [Buffer.from(newest, 'hex'), ...older.map((key) => Buffer.from(key, 'hex'))] as const,
   });
 }

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { hkdfSync, randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperatingError } from './errors.ts';
@@ -29,6 +29,12 @@ export function readOrCreateSecrets(home: string): Secrets {
   } catch (error) {
     throw unusableHome(home, error);
   }
+}
+
+/** The key that seals stored secrets when none is configured: it lasts as long as the file. */
+export function derivedDataKey({ postgresPassword, clickKey }: Secrets): string {
+  const secret = `${postgresPassword} ${clickKey}`;
+  return Buffer.from(hkdfSync('sha256', secret, '', 'afflux data key', 32)).toString('hex');
 }
 
 function unusableHome(home: string, cause: unknown): OperatingError {

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { LedgerSql } from './db.ts';
 import { answeringInput, checkText, givenColumns } from './input-faults.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 
 export const ROLES = ['operator', 'finance', 'fraud', 'affiliate', 'advertiser'] as const;
 export type Role = (typeof ROLES)[number];
@@ -13,23 +14,21 @@ export interface ApiKey {
   /** Set for the role affiliate only. */
   readonly affiliateId: number | null;
   readonly name: string;
+  /** What it may do of what its role may, such as `links:read`; null: all of it. */
+  readonly scopes: string[] | null;
+  /** The key it took over from. */
+  readonly replaces: number | null;
+  /** Whether calls may be signed with its secret instead of carrying it. */
+  readonly signs: boolean;
   readonly createdAt: Date;
   readonly expiresAt: Date | null;
   readonly revokedAt: Date | null;
   readonly lastUsedAt: Date | null;
 }
 
-const KEY_COLUMNS = [
-  'id',
-  'role',
-  'programId',
-  'affiliateId',
-  'name',
-  'createdAt',
-  'expiresAt',
-  'revokedAt',
-  'lastUsedAt',
-];
+const keyColumns = (sql: LedgerSql) => sql`
+  id, role, program_id, affiliate_id, name, scopes, replaces, signing_secret is not null as signs, created_at,
+  expires_at, revoked_at, last_used_at`;
 
 const MAX_NAME_LENGTH = 200;
 /** 192 bits: a key cannot be guessed, so its plain SHA-256 is safe to store and to look up by. */
@@ -53,14 +52,28 @@ export async function createApiKey(
     programId?: number | null | undefined;
     affiliateId?: number | null | undefined;
     expiresAt?: Date | null | undefined;
+    scopes?: readonly string[] | null | undefined;
+    /** Sealed. */
+    signingSecret?: Buffer | undefined;
+    replaces?: number | undefined;
   },
 ): Promise<{ key: string; apiKey: ApiKey }> {
-  const { role, name, programId, affiliateId, expiresAt } = options;
+  const { role, name, programId, affiliateId, expiresAt, scopes, signingSecret, replaces } = options;
   checkText(name, 'name', MAX_NAME_LENGTH);
   const key = `afx_${role}_${randomBytes(KEY_BYTES).toString('base64url')}`;
-  const row = givenColumns({ role, name, programId, affiliateId, expiresAt, keyHash: hashKey(key) });
+  const row = givenColumns({
+    role,
+    name,
+    programId,
+    affiliateId,
+    expiresAt,
+    scopes,
+    signingSecret,
+    replaces,
+    keyHash: hashKey(key),
+  });
   const [apiKey] = await answeringInput(
-    sql<[ApiKey]>`insert into api_keys ${sql(row)} returning ${sql(KEY_COLUMNS)}`,
+    sql<[ApiKey]>`insert into api_keys ${sql(row)} returning ${keyColumns(sql)}`,
   );
   return { key, apiKey };
 }
@@ -72,26 +85,49 @@ export async function findApiKey(
 ): Promise<ApiKey | undefined> {
   const { now } = options;
   const [apiKey] = await sql<ApiKey[]>`
-    select ${sql(KEY_COLUMNS)} from api_keys
+    select ${keyColumns(sql)} from api_keys
     where key_hash = ${hashKey(options.key)} and revoked_at is null
       and (expires_at is null or expires_at > ${now})`;
-  if (!apiKey) return undefined;
-  const unrecordedMs = now.getTime() - (apiKey.lastUsedAt?.getTime() ?? 0);
-  if (unrecordedMs > LAST_USED_PRECISION_S * 1_000) {
-    await sql`update api_keys set last_used_at = ${now} where id = ${apiKey.id}`;
-  }
+  if (apiKey) await recordUse(sql, apiKey, now);
   return apiKey;
 }
 
-/** Keys by id, of one program or of all. */
+async function recordUse(sql: LedgerSql, apiKey: ApiKey, now: Date): Promise<void> {
+  const unrecordedMs = now.getTime() - (apiKey.lastUsedAt?.getTime() ?? 0);
+  if (unrecordedMs <= LAST_USED_PRECISION_S * 1_000) return;
+  await sql`update api_keys set last_used_at = ${now} where id = ${apiKey.id}`;
+}
+
+export async function getApiKey(sql: LedgerSql, id: number): Promise<ApiKey | undefined> {
+  const [apiKey] = await sql<ApiKey[]>`select ${keyColumns(sql)} from api_keys where id = ${id}`;
+  return apiKey;
+}
+
+/** Lets a live key expire at `at`, unless it does so earlier already. */
+export async function expireApiKey(sql: LedgerSql, options: { id: number; at: Date }): Promise<void> {
+  const { id, at } = options;
+  await sql`
+    update api_keys set expires_at = least(expires_at, ${at}::timestamptz) where id = ${id} and revoked_at is null`;
+}
+
+/** Keys by id, of one program or of all, of one affiliate or of everybody, of one role or of any. */
 export async function listApiKeys(
   sql: LedgerSql,
-  options: { programId?: number | undefined },
-): Promise<ApiKey[]> {
-  const { programId = null } = options;
-  return await sql<ApiKey[]>`
-    select ${sql(KEY_COLUMNS)} from api_keys
-    where ${programId}::integer is null or program_id = ${programId} order by id`;
+  request: PageRequest<number> & {
+    programId?: number | undefined;
+    affiliateId?: number | undefined;
+    role?: Role | undefined;
+  },
+): Promise<Page<ApiKey, number>> {
+  const { programId = null, affiliateId = null, role = null } = request;
+  const rows = await sql<ApiKey[]>`
+    select ${keyColumns(sql)} from api_keys
+    where id > ${request.after ?? 0}
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
+      and (${role}::text is null or role = ${role})
+    order by id limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
 }
 
 /** Returns false when there is no such live key. */

@@ -7,10 +7,10 @@ import {
   listAffiliates,
   updateAffiliate,
 } from '../../ledger/affiliates.ts';
-import { appendAuditLog } from '../../ledger/audit-log.ts';
 import { affiliateBalance } from '../../ledger/counts.ts';
-import { inTransaction } from '../../ledger/db.ts';
+import { lockRow } from '../../ledger/lock.ts';
 import { camelKeys } from '../camel-keys.ts';
+import { checkMatch, commit, tagged } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../ids.ts';
 import { owned, type Principal, principalOf, programFilter, programRequired } from '../principal.ts';
@@ -95,7 +95,8 @@ function visible(principal: Principal, affiliate: Affiliate | undefined): Affili
   return owned(principal, row, 'affiliate with this id');
 }
 
-export function addAffiliateRoutes(app: ApiServer, { ledger }: ApiContext): void {
+export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
   const tags = ['affiliates'];
 
   app.route({
@@ -132,8 +133,10 @@ export function addAffiliateRoutes(app: ApiServer, { ledger }: ApiContext): void
       params,
       response: { 200: affiliateView },
     },
-    handler: async (request) =>
-      formatAffiliate(visible(principalOf(request), await getAffiliate(ledger, request.params.id))),
+    handler: async (request, reply) => {
+      const affiliate = visible(principalOf(request), await getAffiliate(ledger, request.params.id));
+      return tagged(reply, formatAffiliate(affiliate));
+    },
   });
 
   app.route({
@@ -166,7 +169,7 @@ export function addAffiliateRoutes(app: ApiServer, { ledger }: ApiContext): void
   app.route({
     method: 'POST',
     url: '/v1/affiliates',
-    config: { roles: ['operator'] },
+    config: { roles: ['operator'], idempotent: true },
     schema: {
       operationId: 'createAffiliate',
       tags,
@@ -177,24 +180,17 @@ export function addAffiliateRoutes(app: ApiServer, { ledger }: ApiContext): void
     handler: async (request, reply) => {
       const principal = principalOf(request);
       const programId = programRequired(principal, request.body.program_id);
-      const created = await inTransaction(ledger, async (tx) => {
-        const view = formatAffiliate(await createAffiliate(tx, { ...camelKeys(request.body), programId }));
-        await appendAuditLog(tx, {
-          actor: principal.actor,
-          action: 'affiliate.create',
-          subject: view.id,
-          after: view,
-        });
-        return view;
+      return await commit(context, request, reply, async (tx) => {
+        const body = formatAffiliate(await createAffiliate(tx, { ...camelKeys(request.body), programId }));
+        return { status: 201, body, audit: { action: 'affiliate.create', subject: body.id, after: body } };
       });
-      return reply.code(201).send(created);
     },
   });
 
   app.route({
     method: 'PATCH',
     url: '/v1/affiliates/:id',
-    config: { roles: ['operator'], problems: ['not_found'] },
+    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateAffiliate',
       tags,
@@ -208,22 +204,18 @@ export function addAffiliateRoutes(app: ApiServer, { ledger }: ApiContext): void
       }),
       response: { 200: affiliateView },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const principal = principalOf(request);
       const { id } = request.params;
-      return await inTransaction(ledger, async (tx) => {
+      const changed = await commit(context, request, reply, async (tx) => {
+        await lockRow(tx, 'affiliates', id);
         const before = formatAffiliate(visible(principal, await getAffiliate(tx, id)));
-        const changed = await updateAffiliate(tx, { id, changes: camelKeys(request.body) });
-        const after = formatAffiliate(visible(principal, changed));
-        await appendAuditLog(tx, {
-          actor: principal.actor,
-          action: 'affiliate.update',
-          subject: after.id,
-          before,
-          after,
-        });
-        return after;
+        checkMatch(request, before);
+        const updated = await updateAffiliate(tx, { id, changes: camelKeys(request.body) });
+        const after = formatAffiliate(visible(principal, updated));
+        return { body: after, audit: { action: 'affiliate.update', subject: after.id, before, after } };
       });
+      return tagged(reply, changed);
     },
   });
 }

@@ -1,13 +1,40 @@
+import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { type ApiKey, createApiKey, listApiKeys, ROLES, revokeApiKey } from '../../ledger/api-keys.ts';
-import { appendAuditLog } from '../../ledger/audit-log.ts';
-import { inTransaction } from '../../ledger/db.ts';
-import { camelKeys } from '../camel-keys.ts';
+import {
+  type ApiKey,
+  createApiKey,
+  expireApiKey,
+  getApiKey,
+  listApiKeys,
+  ROLES,
+  revokeApiKey,
+} from '../../ledger/api-keys.ts';
+import { lockRow } from '../../ledger/lock.ts';
+import { SIGNING_PURPOSE } from '../authentication.ts';
+import { commit } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../ids.ts';
-import { principalOf, programFilter } from '../principal.ts';
-import { notFound } from '../problems.ts';
-import { formatOptionalTime, formatTime, nameText, time, timeText } from '../schemas.ts';
+import { affiliateFilter, type Principal, principalOf, programFilter } from '../principal.ts';
+import { invalidField, notFound, Problem } from '../problems.ts';
+import {
+  formatOptionalTime,
+  formatPage,
+  formatTime,
+  nameText,
+  pageOf,
+  pageQuery,
+  pageRequest,
+  time,
+  timeText,
+} from '../schemas.ts';
+import { SCOPES } from '../scopes.ts';
+
+/** A rotated key works on for a day by default: long enough to deploy the new one. */
+const DEFAULT_GRACE_S = 86_400;
+const MAX_GRACE_S = 30 * 86_400;
+/** As Standard Webhooks recommends: 24 to 64 bytes. */
+const SIGNING_SECRET_BYTES = 32;
+const WHAT = 'live key with this id';
 
 const apiKeyView = z
   .object({
@@ -16,6 +43,9 @@ const apiKeyView = z
     name: z.string(),
     program_id: idText('program').nullable().meta({ description: 'Null: every program.' }),
     affiliate_id: idText('affiliate').nullable(),
+    scopes: z.array(z.string()).nullable().meta({ description: 'Null: all that the role may do.' }),
+    signs: z.boolean().meta({ description: 'Whether calls may be signed with it instead of carrying it.' }),
+    replaces: idText('apiKey').nullable().meta({ description: 'The key it took over from.' }),
     created_at: timeText,
     expires_at: timeText.nullable(),
     revoked_at: timeText.nullable(),
@@ -23,13 +53,28 @@ const apiKeyView = z
   })
   .meta({ id: 'ApiKey' });
 
+const createdView = z
+  .object({
+    key: z.string().meta({ description: 'Shown in this answer only.' }),
+    signing_secret: z
+      .string()
+      .optional()
+      .meta({ description: 'To sign calls with, as Standard Webhooks does; shown in this answer only.' }),
+    api_key: apiKeyView,
+  })
+  .meta({ id: 'CreatedApiKey' });
+
 const newKey = z.strictObject({
   role: z.enum(ROLES),
   name: nameText,
   program_id: integerId('program').optional(),
   affiliate_id: integerId('affiliate').optional(),
+  scopes: z.array(z.enum(SCOPES)).min(1).max(SCOPES.length).optional(),
+  signing: z.boolean().default(false).meta({ description: 'Also make a secret to sign calls with.' }),
   expires_at: time.optional(),
 });
+
+const params = z.object({ id: integerId('apiKey') });
 
 function formatApiKey(key: ApiKey): z.output<typeof apiKeyView> {
   return {
@@ -38,6 +83,9 @@ function formatApiKey(key: ApiKey): z.output<typeof apiKeyView> {
     name: key.name,
     program_id: formatOptionalId('program', key.programId),
     affiliate_id: formatOptionalId('affiliate', key.affiliateId),
+    scopes: key.scopes,
+    signs: key.signs,
+    replaces: formatOptionalId('apiKey', key.replaces),
     created_at: formatTime(key.createdAt),
     expires_at: formatOptionalTime(key.expiresAt),
     revoked_at: formatOptionalTime(key.revokedAt),
@@ -45,82 +93,159 @@ function formatApiKey(key: ApiKey): z.output<typeof apiKeyView> {
   };
 }
 
-export function addApiKeyRoutes(app: ApiServer, { ledger }: ApiContext): void {
+/** Nobody makes a key that may do more than they may themselves. */
+function checkGrant(principal: Principal, asked: z.output<typeof newKey>): void {
+  if (principal.role !== 'operator' && asked.role !== principal.role) {
+    throw new Problem('forbidden', { detail: `you may make keys of the role ${principal.role} only` });
+  }
+  const own = principal.scopes;
+  if (own === null) return;
+  const beyond = asked.scopes?.find((scope) => !own.includes(scope));
+  if (asked.scopes === undefined || beyond !== undefined) {
+    throw invalidField('scopes', `must be among ${own.join(', ')}, the scopes of your own key`);
+  }
+}
+
+/** The key, if it is live and the principal's to manage. @throws Problem `not_found`. */
+function manageable(principal: Principal, key: ApiKey | undefined): ApiKey {
+  const { programId, affiliateId, role } = principal;
+  const mine =
+    key !== undefined &&
+    key.revokedAt === null &&
+    (key.expiresAt === null || key.expiresAt.getTime() > Date.now()) &&
+    (programId === null || key.programId === programId) &&
+    (affiliateId === null || key.affiliateId === affiliateId) &&
+    (role === 'operator' || key.role === role);
+  if (!mine) throw notFound(WHAT);
+  return key;
+}
+
+export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger, vault } = context;
   const tags = ['keys'];
+  const roles = ['operator', 'affiliate', 'advertiser'] as const;
+
+  function newSigningSecret(wanted: boolean): { signingSecret?: Buffer; shown?: { signing_secret: string } } {
+    if (!wanted) return {};
+    const secret = `whsec_${randomBytes(SIGNING_SECRET_BYTES).toString('base64')}`;
+    return { signingSecret: vault.seal(SIGNING_PURPOSE, secret), shown: { signing_secret: secret } };
+  }
 
   app.route({
     method: 'GET',
     url: '/v1/api-keys',
-    config: { roles: ['operator'] },
+    config: { roles },
     schema: {
       operationId: 'listApiKeys',
       tags,
       summary: 'Keys, without what is secret of them',
-      querystring: z.object({ program_id: integerId('program').optional() }),
-      response: { 200: z.object({ data: z.array(apiKeyView) }) },
+      querystring: z.object({ ...pageQuery('apiKey'), program_id: integerId('program').optional() }),
+      response: { 200: pageOf(apiKeyView) },
     },
     handler: async (request) => {
-      const programId = programFilter(principalOf(request), request.query.program_id);
-      return { data: (await listApiKeys(ledger, { programId })).map(formatApiKey) };
+      const principal = principalOf(request);
+      const page = await listApiKeys(ledger, {
+        ...pageRequest(request.query),
+        programId: programFilter(principal, request.query.program_id),
+        affiliateId: affiliateFilter(principal, undefined),
+        role: principal.role === 'operator' ? undefined : principal.role,
+      });
+      return formatPage('apiKey', page, formatApiKey);
     },
   });
 
   app.route({
     method: 'POST',
     url: '/v1/api-keys',
-    config: { roles: ['operator'] },
+    config: { roles, idempotent: true },
     schema: {
       operationId: 'createApiKey',
       tags,
       summary: 'Create a key; this answer is the only one that shows it',
       body: newKey,
-      response: { 201: z.object({ key: z.string(), api_key: apiKeyView }) },
+      response: { 201: createdView },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
+      const { body } = request;
+      checkGrant(principal, body);
       // An operator of one program cannot make a key that sees more than its own.
-      const programId = programFilter(principal, request.body.program_id);
-      const created = await inTransaction(ledger, async (tx) => {
-        const { key, apiKey } = await createApiKey(tx, { ...camelKeys(request.body), programId });
+      const programId = programFilter(principal, body.program_id);
+      const affiliateId = affiliateFilter(principal, body.affiliate_id);
+      const { signingSecret, shown } = newSigningSecret(body.signing);
+      const { role, name, scopes, expires_at: expiresAt } = body;
+      return await commit(context, request, reply, async (tx) => {
+        const made = { role, name, scopes, expiresAt, programId, affiliateId, signingSecret };
+        const { key, apiKey } = await createApiKey(tx, made);
         const view = formatApiKey(apiKey);
-        await appendAuditLog(tx, {
-          actor: principal.actor,
-          action: 'api_key.create',
-          subject: view.id,
-          after: view,
-        });
-        return { key, api_key: view };
+        const audit = { action: 'api_key.create', subject: view.id, after: view };
+        return { status: 201, body: { key, ...shown, api_key: view }, audit };
       });
-      return reply.code(201).send(created);
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/api-keys/:id/rotate',
+    config: { roles, idempotent: true, problems: ['not_found'] },
+    schema: {
+      operationId: 'rotateApiKey',
+      tags,
+      summary: 'Make a key that takes over from this one, which works on for a while',
+      params,
+      body: z
+        .strictObject({
+          grace_seconds: z.int().min(0).max(MAX_GRACE_S).optional().meta({
+            description: 'How long the old key still works; default a day.',
+          }),
+          expires_at: time.optional().meta({ description: 'When the new key expires; default never.' }),
+        })
+        .nullish(),
+      response: { 201: createdView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const { id } = request.params;
+      const { grace_seconds = DEFAULT_GRACE_S, expires_at: expiresAt } = request.body ?? {};
+      return await commit(context, request, reply, async (tx) => {
+        await lockRow(tx, 'api_keys', id);
+        const old = manageable(principal, await getApiKey(tx, id));
+        const { signingSecret, shown } = newSigningSecret(old.signs);
+        const { role, name, programId, affiliateId, scopes } = old;
+        const taken = { role, name, programId, affiliateId, scopes, expiresAt, signingSecret, replaces: id };
+        const { key, apiKey } = await createApiKey(tx, taken);
+        await expireApiKey(tx, { id, at: new Date(Date.now() + grace_seconds * 1_000) });
+        const view = formatApiKey(apiKey);
+        const audit = { action: 'api_key.rotate', subject: formatId('apiKey', id), after: view };
+        return { status: 201, body: { key, ...shown, api_key: view }, audit };
+      });
     },
   });
 
   app.route({
     method: 'DELETE',
     url: '/v1/api-keys/:id',
-    config: { roles: ['operator'], problems: ['not_found'] },
+    config: { roles, problems: ['not_found'] },
     schema: {
       operationId: 'revokeApiKey',
       tags,
       summary: 'Revoke a key, at once and for ever',
-      params: z.object({ id: integerId('apiKey') }),
+      params,
       response: { 204: z.undefined().describe('It is revoked.') },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
       const { id } = request.params;
-      await inTransaction(ledger, async (tx) => {
-        const programId = principal.programId ?? undefined;
-        const mine = (await listApiKeys(tx, { programId })).some((key) => key.id === id);
-        const revoked = mine && (await revokeApiKey(tx, { id, now: new Date() }));
-        if (!revoked) throw notFound('live key with this id');
-        await appendAuditLog(tx, {
-          actor: principal.actor,
-          action: 'api_key.revoke',
-          subject: formatId('apiKey', id),
-        });
+      return await commit(context, request, reply, async (tx) => {
+        await lockRow(tx, 'api_keys', id);
+        const before = formatApiKey(manageable(principal, await getApiKey(tx, id)));
+        await revokeApiKey(tx, { id, now: new Date() });
+        return {
+          status: 204,
+          body: undefined,
+          audit: { action: 'api_key.revoke', subject: before.id, before },
+        };
       });
-      return reply.code(204).send();
     },
   });
 }

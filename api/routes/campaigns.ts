@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { ROLES } from '../../ledger/api-keys.ts';
-import { appendAuditLog } from '../../ledger/audit-log.ts';
 import {
   CAMPAIGN_STATUSES,
   type Campaign,
@@ -9,8 +8,9 @@ import {
   listCampaigns,
   updateCampaign,
 } from '../../ledger/campaigns.ts';
-import { inTransaction } from '../../ledger/db.ts';
+import { lockRow } from '../../ledger/lock.ts';
 import { camelKeys } from '../camel-keys.ts';
+import { checkMatch, commit, tagged } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, idText, integerId } from '../ids.ts';
 import { inProgram, principalOf, programFilter, programRequired } from '../principal.ts';
@@ -71,7 +71,8 @@ function formatCampaign(campaign: Campaign): z.output<typeof campaignView> {
   };
 }
 
-export function addCampaignRoutes(app: ApiServer, { ledger }: ApiContext): void {
+export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
   const tags = ['campaigns'];
 
   app.route({
@@ -103,16 +104,16 @@ export function addCampaignRoutes(app: ApiServer, { ledger }: ApiContext): void 
       params,
       response: { 200: campaignView },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const campaign = await getCampaign(ledger, request.params.id);
-      return formatCampaign(inProgram(principalOf(request), campaign, WHAT));
+      return tagged(reply, formatCampaign(inProgram(principalOf(request), campaign, WHAT)));
     },
   });
 
   app.route({
     method: 'POST',
     url: '/v1/campaigns',
-    config: { roles: ['operator'] },
+    config: { roles: ['operator'], idempotent: true },
     schema: {
       operationId: 'createCampaign',
       tags,
@@ -123,24 +124,17 @@ export function addCampaignRoutes(app: ApiServer, { ledger }: ApiContext): void 
     handler: async (request, reply) => {
       const principal = principalOf(request);
       const programId = programRequired(principal, request.body.program_id);
-      const created = await inTransaction(ledger, async (tx) => {
-        const view = formatCampaign(await createCampaign(tx, { ...camelKeys(request.body), programId }));
-        await appendAuditLog(tx, {
-          actor: principal.actor,
-          action: 'campaign.create',
-          subject: view.id,
-          after: view,
-        });
-        return view;
+      return await commit(context, request, reply, async (tx) => {
+        const body = formatCampaign(await createCampaign(tx, { ...camelKeys(request.body), programId }));
+        return { status: 201, body, audit: { action: 'campaign.create', subject: body.id, after: body } };
       });
-      return reply.code(201).send(created);
     },
   });
 
   app.route({
     method: 'PATCH',
     url: '/v1/campaigns/:id',
-    config: { roles: ['operator'], problems: ['not_found'] },
+    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateCampaign',
       tags,
@@ -153,22 +147,18 @@ export function addCampaignRoutes(app: ApiServer, { ledger }: ApiContext): void 
       }),
       response: { 200: campaignView },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const principal = principalOf(request);
       const { id } = request.params;
-      return await inTransaction(ledger, async (tx) => {
+      const changed = await commit(context, request, reply, async (tx) => {
+        await lockRow(tx, 'campaigns', id);
         const before = formatCampaign(inProgram(principal, await getCampaign(tx, id), WHAT));
-        const changed = await updateCampaign(tx, { id, changes: camelKeys(request.body) });
-        const after = formatCampaign(inProgram(principal, changed, WHAT));
-        await appendAuditLog(tx, {
-          actor: principal.actor,
-          action: 'campaign.update',
-          subject: after.id,
-          before,
-          after,
-        });
-        return after;
+        checkMatch(request, before);
+        const updated = await updateCampaign(tx, { id, changes: camelKeys(request.body) });
+        const after = formatCampaign(inProgram(principal, updated, WHAT));
+        return { body: after, audit: { action: 'campaign.update', subject: after.id, before, after } };
       });
+      return tagged(reply, changed);
     },
   });
 }

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { routingSchema } from '../../core/routing.ts';
 import { getAffiliate } from '../../ledger/affiliates.ts';
-import { appendAuditLog } from '../../ledger/audit-log.ts';
 import { getCampaign } from '../../ledger/campaigns.ts';
-import { inTransaction } from '../../ledger/db.ts';
 import { createLink, getLink, LINK_STATUSES, type Link, listLinks, updateLink } from '../../ledger/links.ts';
+import { lockRow } from '../../ledger/lock.ts';
 import { camelKeys } from '../camel-keys.ts';
+import { auditJson, checkMatch, commit, tagged } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, idText, integerId } from '../ids.ts';
 import { affiliateFilter, owned, principalOf, programFilter } from '../principal.ts';
@@ -46,7 +46,8 @@ const linkView = z
 const params = z.object({ id: integerId('link') });
 const WHAT = 'link with this id';
 
-export function addLinkRoutes(app: ApiServer, { ledger, collectorUrl }: ApiContext): void {
+export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger, collectorUrl } = context;
   const tags = ['links'];
 
   function formatLink(link: Link): z.output<typeof linkView> {
@@ -100,14 +101,16 @@ export function addLinkRoutes(app: ApiServer, { ledger, collectorUrl }: ApiConte
     url: '/v1/links/:id',
     config: { roles: ['operator', 'finance', 'fraud', 'affiliate'], problems: ['not_found'] },
     schema: { operationId: 'getLink', tags, summary: 'One link', params, response: { 200: linkView } },
-    handler: async (request) =>
-      formatLink(owned(principalOf(request), await getLink(ledger, request.params.id), WHAT)),
+    handler: async (request, reply) => {
+      const link = owned(principalOf(request), await getLink(ledger, request.params.id), WHAT);
+      return tagged(reply, formatLink(link));
+    },
   });
 
   app.route({
     method: 'POST',
     url: '/v1/links',
-    config: { roles: ['operator', 'affiliate'] },
+    config: { roles: ['operator', 'affiliate'], idempotent: true },
     schema: {
       operationId: 'createLink',
       tags,
@@ -129,7 +132,7 @@ export function addLinkRoutes(app: ApiServer, { ledger, collectorUrl }: ApiConte
       const principal = principalOf(request);
       const affiliateId = affiliateFilter(principal, request.body.affiliate_id);
       if (affiliateId === undefined) throw invalidField('affiliate_id', 'is required');
-      const created = await inTransaction(ledger, async (tx) => {
+      return await commit(context, request, reply, async (tx) => {
         const campaign = await getCampaign(tx, request.body.campaign_id);
         const affiliate = await getAffiliate(tx, affiliateId);
         // A foreign campaign and one that does not exist must look alike, so both are the field's fault.
@@ -137,23 +140,20 @@ export function addLinkRoutes(app: ApiServer, { ledger, collectorUrl }: ApiConte
           row === undefined || (principal.programId !== null && row.programId !== principal.programId);
         if (foreign(campaign)) throw invalidField('campaign_id', 'there is no such campaign');
         if (foreign(affiliate)) throw invalidField('affiliate_id', 'there is no such affiliate');
-        const view = formatLink(await createLink(tx, { ...camelKeys(request.body), affiliateId }));
-        await appendAuditLog(tx, {
-          actor: principal.actor,
-          action: 'link.create',
-          subject: view.id,
-          after: view,
-        });
-        return view;
+        const body = formatLink(await createLink(tx, { ...camelKeys(request.body), affiliateId }));
+        return {
+          status: 201,
+          body,
+          audit: { action: 'link.create', subject: body.id, after: auditJson(body) },
+        };
       });
-      return reply.code(201).send(created);
     },
   });
 
   app.route({
     method: 'PATCH',
     url: '/v1/links/:id',
-    config: { roles: ['operator'], problems: ['not_found'] },
+    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateLink',
       tags,
@@ -168,22 +168,19 @@ export function addLinkRoutes(app: ApiServer, { ledger, collectorUrl }: ApiConte
       }),
       response: { 200: linkView },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const principal = principalOf(request);
       const { id } = request.params;
-      return await inTransaction(ledger, async (tx) => {
+      const changed = await commit(context, request, reply, async (tx) => {
+        await lockRow(tx, 'links', id);
         const before = formatLink(owned(principal, await getLink(tx, id), WHAT));
-        const changed = await updateLink(tx, { id, changes: camelKeys(request.body) });
-        const after = formatLink(owned(principal, changed, WHAT));
-        await appendAuditLog(tx, {
-          actor: principal.actor,
-          action: 'link.update',
-          subject: after.id,
-          before,
-          after,
-        });
-        return after;
+        checkMatch(request, before);
+        const updated = await updateLink(tx, { id, changes: camelKeys(request.body) });
+        const after = formatLink(owned(principal, updated, WHAT));
+        const audit = { before: auditJson(before), after: auditJson(after) };
+        return { body: after, audit: { action: 'link.update', subject: after.id, ...audit } };
       });
+      return tagged(reply, changed);
     },
   });
 }

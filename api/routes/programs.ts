@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { ROLES } from '../../ledger/api-keys.ts';
-import { appendAuditLog } from '../../ledger/audit-log.ts';
-import { inTransaction } from '../../ledger/db.ts';
+import { lockRow } from '../../ledger/lock.ts';
 import {
   createProgram,
   FINGERPRINT_MATCHES,
@@ -12,6 +11,7 @@ import {
   updateProgram,
 } from '../../ledger/programs.ts';
 import { camelKeys } from '../camel-keys.ts';
+import { checkMatch, commit, tagged } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, idText, integerId } from '../ids.ts';
 import { type Principal, principalOf } from '../principal.ts';
@@ -113,7 +113,8 @@ function visible(principal: Principal, program: Program | undefined): Program {
   return program;
 }
 
-export function addProgramRoutes(app: ApiServer, { ledger }: ApiContext): void {
+export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
   app.route({
     method: 'GET',
     url: '/v1/programs',
@@ -146,16 +147,17 @@ export function addProgramRoutes(app: ApiServer, { ledger }: ApiContext): void {
       params,
       response: { 200: programView },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const principal = principalOf(request);
-      return formatProgram(visible(principal, await getProgram(ledger, request.params.id)), principal);
+      const program = visible(principal, await getProgram(ledger, request.params.id));
+      return tagged(reply, formatProgram(program, principal));
     },
   });
 
   app.route({
     method: 'POST',
     url: '/v1/programs',
-    config: { roles: ['operator'] },
+    config: { roles: ['operator'], idempotent: true },
     schema: {
       operationId: 'createProgram',
       tags: ['programs'],
@@ -168,24 +170,17 @@ export function addProgramRoutes(app: ApiServer, { ledger }: ApiContext): void {
       if (principal.programId !== null) {
         throw new Problem('forbidden', { detail: 'a key of one program cannot create another' });
       }
-      const created = await inTransaction(ledger, async (tx) => {
-        const view = formatProgram(await createProgram(tx, camelKeys(request.body)), principal);
-        await appendAuditLog(tx, {
-          actor: principal.actor,
-          action: 'program.create',
-          subject: view.id,
-          after: view,
-        });
-        return view;
+      return await commit(context, request, reply, async (tx) => {
+        const body = formatProgram(await createProgram(tx, camelKeys(request.body)), principal);
+        return { status: 201, body, audit: { action: 'program.create', subject: body.id, after: body } };
       });
-      return reply.code(201).send(created);
     },
   });
 
   app.route({
     method: 'PATCH',
     url: '/v1/programs/:id',
-    config: { roles: ['operator'], problems: ['not_found'] },
+    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateProgram',
       tags: ['programs'],
@@ -200,22 +195,18 @@ export function addProgramRoutes(app: ApiServer, { ledger }: ApiContext): void {
       }),
       response: { 200: programView },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const principal = principalOf(request);
       const { id } = request.params;
-      return await inTransaction(ledger, async (tx) => {
+      const changed = await commit(context, request, reply, async (tx) => {
+        await lockRow(tx, 'programs', id);
         const before = formatProgram(visible(principal, await getProgram(tx, id)), principal);
-        const changed = await updateProgram(tx, { id, changes: camelKeys(request.body) });
-        const after = formatProgram(visible(principal, changed), principal);
-        await appendAuditLog(tx, {
-          actor: principal.actor,
-          action: 'program.update',
-          subject: after.id,
-          before,
-          after,
-        });
-        return after;
+        checkMatch(request, before);
+        const updated = await updateProgram(tx, { id, changes: camelKeys(request.body) });
+        const after = formatProgram(visible(principal, updated), principal);
+        return { body: after, audit: { action: 'program.update', subject: after.id, before, after } };
       });
+      return tagged(reply, changed);
     },
   });
 }

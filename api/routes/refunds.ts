@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { type Conversion, findConversionByOrder, getConversion } from '../../ledger/conversions.ts';
-import { inTransaction, type LedgerTransaction } from '../../ledger/db.ts';
+import type { LedgerTransaction } from '../../ledger/db.ts';
 import { type RecordedRefund, type Refund, recordRefund } from '../../ledger/refunds.ts';
+import { commit } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { conversionView, formatConversion } from '../conversion-view.ts';
 import { bigintId, formatId, idText, integerId } from '../ids.ts';
@@ -78,24 +79,30 @@ async function refundedConversion(
 }
 
 /** Refunds from shops: partial and repeated ones add up, and none counts twice. */
-export function addRefundRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  async function record(principal: Principal, input: RefundInput): Promise<RecordedRefund> {
-    return await inTransaction(ledger, async (tx) => {
-      const conversion = await refundedConversion(tx, principal, input);
-      return await recordRefund(tx, {
-        programId: conversion.programId,
-        orderId: conversion.orderId,
-        refundRef: input.refund_ref,
-        amountMinor: input.amountMinor,
-        actor: principal.actor,
-      });
+export function addRefundRoutes(app: ApiServer, context: ApiContext): void {
+  async function record(
+    tx: LedgerTransaction,
+    principal: Principal,
+    input: RefundInput,
+  ): Promise<RecordedRefund> {
+    const conversion = await refundedConversion(tx, principal, input);
+    return await recordRefund(tx, {
+      programId: conversion.programId,
+      orderId: conversion.orderId,
+      refundRef: input.refund_ref,
+      amountMinor: input.amountMinor,
+      actor: principal.actor,
     });
   }
 
   app.route({
     method: 'POST',
     url: '/v1/refunds',
-    config: { roles: ['advertiser', 'operator', 'finance'], problems: ['not_found', 'conflict'] },
+    config: {
+      roles: ['advertiser', 'operator', 'finance'],
+      idempotent: true,
+      problems: ['not_found', 'conflict'],
+    },
     schema: {
       operationId: 'reportRefund',
       tags: ['shops'],
@@ -108,22 +115,23 @@ export function addRefundRoutes(app: ApiServer, { ledger }: ApiContext): void {
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
-      const recorded = await record(principal, request.body);
-      if (recorded.outcome === 'not_found') throw notFound('conversion of this order');
-      const { outcome, conversion } = recorded;
-      const refund = formatRefund(recorded.refund, conversion.currency);
-      if (outcome === 'conflict') {
-        throw new Problem('conflict', {
-          detail: 'this refund_ref is recorded for the order with another amount',
-          members: {
-            recorded: refund,
-            reported: { amount: formatMoney(request.body.amountMinor, conversion.currency) },
-          },
-        });
-      }
-      return reply
-        .code(outcome === 'recorded' ? 201 : 200)
-        .send({ status: outcome, refund, conversion: formatConversion(conversion, principal) });
+      return await commit(context, request, reply, async (tx) => {
+        const recorded = await record(tx, principal, request.body);
+        if (recorded.outcome === 'not_found') throw notFound('conversion of this order');
+        const { outcome, conversion } = recorded;
+        const refund = formatRefund(recorded.refund, conversion.currency);
+        if (outcome === 'conflict') {
+          throw new Problem('conflict', {
+            detail: 'this refund_ref is recorded for the order with another amount',
+            members: {
+              recorded: refund,
+              reported: { amount: formatMoney(request.body.amountMinor, conversion.currency) },
+            },
+          });
+        }
+        const body = { status: outcome, refund, conversion: formatConversion(conversion, principal) };
+        return { status: outcome === 'recorded' ? 201 : 200, body };
+      });
     },
   });
 }

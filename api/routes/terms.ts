@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { appendAuditLog } from '../../ledger/audit-log.ts';
 import { getProgram } from '../../ledger/programs.ts';
 import { ATTRIBUTION_MODELS, COMMISSION_TYPES, listTerms, setTerms, type Terms } from '../../ledger/terms.ts';
 import { camelKeys } from '../camel-keys.ts';
+import { commit } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../ids.ts';
 import { type Principal, principalOf, programRequired } from '../principal.ts';
@@ -91,7 +91,8 @@ function amountIn(currency: string, field: string, money: Money | undefined): bi
   throw invalidField(`${field}.currency`, `must be ${currency}, the currency of the program`);
 }
 
-export function addTermsRoutes(app: ApiServer, { ledger }: ApiContext): void {
+export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
   const tags = ['terms'];
 
   app.route({
@@ -117,7 +118,7 @@ export function addTermsRoutes(app: ApiServer, { ledger }: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/terms',
-    config: { roles: ['operator'] },
+    config: { roles: ['operator'], idempotent: true },
     schema: {
       operationId: 'setTerms',
       tags,
@@ -131,20 +132,16 @@ export function addTermsRoutes(app: ApiServer, { ledger }: ApiContext): void {
       const program = await getProgram(ledger, programId);
       if (!program) throw invalidField('program_id', 'there is no such program');
       const { fixed, payout_min, ...rest } = request.body;
-      const terms = await setTerms(ledger, {
-        ...camelKeys(rest),
-        programId,
-        fixedMinor: amountIn(program.currency, 'fixed', fixed),
-        payoutMinMinor: amountIn(program.currency, 'payout_min', payout_min),
+      return await commit(context, request, reply, async (tx) => {
+        const terms = await setTerms(tx, {
+          ...camelKeys(rest),
+          programId,
+          fixedMinor: amountIn(program.currency, 'fixed', fixed),
+          payoutMinMinor: amountIn(program.currency, 'payout_min', payout_min),
+        });
+        const body = formatTerms(terms);
+        return { status: 201, body, audit: { action: 'terms.set', subject: body.id, after: body } };
       });
-      const view = formatTerms(terms);
-      await appendAuditLog(ledger, {
-        actor: principal.actor,
-        action: 'terms.set',
-        subject: view.id,
-        after: view,
-      });
-      return reply.code(201).send(view);
     },
   });
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import { Registry } from 'prom-client';
 import type { ApiServer } from '../../api/context.ts';
 import { buildApiServer } from '../../api/server.ts';
 import { createLogger } from '../../core/log.ts';
+import { createVault } from '../../core/vault.ts';
 import { createAffiliate } from '../../ledger/affiliates.ts';
 import { createApiKey, type Role } from '../../ledger/api-keys.ts';
 import { createCampaign } from '../../ledger/campaigns.ts';
@@ -79,6 +81,7 @@ export async function startTestApi(
   const app = await buildApiServer({
     ledger,
     warehouse,
+    vault: createVault([randomBytes(32)]),
     payoutProvider: createBankCsvProvider({ folder }),
     collectorUrl: 'https://go.example',
     log: pino({ level: 'debug' }, { write: (line: string) => logLines.push(line) }),

@@ -1,0 +1,13 @@
+import type { LedgerTransaction } from './db.ts';
+
+/**
+ * Locks one row until the transaction ends, so that what is read of it next is what will be changed.
+ * A row that does not exist locks nothing.
+ */
+export async function lockRow(
+  tx: LedgerTransaction,
+  table: 'programs' | 'campaigns' | 'affiliates' | 'links' | 'api_keys',
+  id: number,
+): Promise<void> {
+  await tx`select from ${tx(table)} where id = ${id} for no key update`;
+}
