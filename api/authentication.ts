@@ -1,12 +1,18 @@
 import type { FastifyRequest } from 'fastify';
+import type { Vault } from '../core/vault.ts';
 import { findApiKey, type Role } from '../ledger/api-keys.ts';
 import type { Ledger } from '../ledger/db.ts';
 import type { ApiServer } from './context.ts';
 import { type Principal, principalFrom } from './principal.ts';
 import { Problem, type ProblemCode } from './problems.ts';
 import { scopeOf } from './scopes.ts';
+import { type CallSignature, checkSignature, signatureOf } from './signed-calls.ts';
 
 declare module 'fastify' {
+  interface FastifyRequest {
+    /** The signature that the call came with instead of a key. */
+    signed: CallSignature | undefined;
+  }
   interface FastifyContextConfig {
     /** Who may call the route. Every route says so. */
     roles?: readonly Role[] | 'public';
@@ -21,27 +27,35 @@ declare module 'fastify' {
   }
 }
 
-/** What signing secrets are sealed for. */
-export const SIGNING_PURPOSE = 'signing secret';
-
 /** Far longer than any key: what is longer is not looked up. */
 const MAX_KEY_CHARS = 200;
 
 /** Puts the one authentication hook on a server. Every way of having no valid key is answered alike. */
-export function installAuthentication(app: ApiServer, { ledger }: { ledger: Ledger }): void {
+export function installAuthentication(
+  app: ApiServer,
+  { ledger, vault }: { ledger: Ledger; vault: Vault },
+): void {
   app.decorateRequest('principal', undefined);
+  app.decorateRequest('signed', undefined);
 
   // Before the body is read: whoever has no key makes us read nothing.
   app.addHook('onRequest', async (request) => {
-    const { roles, keyAsParameter } = request.routeOptions.config;
-    if (request.is404 || roles === 'public' || keyAsParameter) return;
-    request.principal = await authenticate(ledger, bearerKey(request));
+    const { roles, keyAsParameter, logAs } = request.routeOptions.config;
+    if (request.is404 || roles === 'public') return;
+    if (logAs && request.headers['afflux-key'] !== undefined) {
+      request.signed = await signatureOf(request, { ledger, vault });
+      request.principal = principalFrom(request.signed.apiKey);
+    } else {
+      if (keyAsParameter) return;
+      request.principal = await authenticate(ledger, bearerKey(request));
+    }
     admit(request, request.principal);
   });
 
   app.addHook('preValidation', async (request) => {
     const { keyAsParameter } = request.routeOptions.config;
-    if (!keyAsParameter) return;
+    if (request.signed) await checkSignature(request, request.signed, ledger);
+    if (!keyAsParameter || request.principal) return;
     const key = bearerKey(request) ?? keyParameter(request.query) ?? keyParameter(request.body);
     request.principal = await authenticate(ledger, key);
     admit(request, request.principal);

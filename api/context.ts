@@ -6,6 +6,7 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { ClickIdCodec } from '../core/click-id.ts';
 import type { Vault } from '../core/vault.ts';
 import type { Ledger } from '../ledger/db.ts';
 import type { PayoutProvider } from '../ledger/payout-provider.ts';
@@ -26,6 +27,9 @@ export interface ApiContext {
   readonly warehouse: Warehouse;
   /** Seals and signs what is secret. */
   readonly vault: Vault;
+  readonly clickIds: ClickIdCodec;
+  /** Peers whose X-Forwarded-For is believed: addresses or networks. */
+  readonly trustedProxies: readonly string[];
   readonly payoutProvider: PayoutProvider;
   /** Public base URL of tracking links, without a slash at its end. */
   readonly collectorUrl: string;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Role } from '../ledger/api-keys.ts';
 import {
   CONVERSION_REASONS,
+  CONVERSION_SOURCES,
   CONVERSION_STATES,
   CONVERSION_STATUSES,
   type Conversion,
@@ -44,7 +45,7 @@ export const conversionView = z
     status: z.enum(CONVERSION_STATUSES),
     state: z.enum(CONVERSION_STATES),
     reason: z.enum([...CONVERSION_REASONS, ...SAFE_REASONS]).nullable(),
-    source: z.enum(['api', 'postback']),
+    source: z.enum(CONVERSION_SOURCES),
     occurred_at: timeText,
     received_at: timeText,
     decided_at: timeText.nullable(),

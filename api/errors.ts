@@ -14,6 +14,7 @@ export function createProblemAnswer({ metrics }: { metrics: ApiMetrics }): Answe
     const problem = translateError(error);
     const { status, level } = PROBLEMS[problem.code];
     metrics.countProblem(problem.code);
+    request.problem = problem;
     if (problem.cause !== undefined) {
       const cause = level === 'error' ? { err: problem.cause } : { reason: errorText(problem.cause) };
       request.log[level]({ code: problem.code, ...cause }, problem.message);

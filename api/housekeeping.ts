@@ -4,16 +4,27 @@ import { startLoop } from '../core/loop.ts';
 import type { Running } from '../core/service.ts';
 import type { Ledger } from '../ledger/db.ts';
 import { forgetIdempotencyKeys } from '../ledger/idempotency.ts';
+import { forgetPostbackCalls, forgetSignatures } from '../ledger/postback-calls.ts';
 import { IDEMPOTENCY_HOURS } from './commit.ts';
+import { SIGNATURE_TOLERANCE_MS } from './signed-calls.ts';
 
 const PAUSE_MS = 3_600_000;
 const HOUR_MS = 3_600_000;
+/** Shops dispute orders of the last quarter. */
+const CALL_LOG_DAYS = 90;
+
+function ago(ms: number): Date {
+  return new Date(Date.now() - ms);
+}
 
 /** Forgets once an hour what has served its time. */
 export function startHousekeeping({ ledger, log }: { ledger: Ledger; log: Logger }): Running {
   return startLoop(async () => {
     try {
-      await forgetIdempotencyKeys(ledger, { before: new Date(Date.now() - IDEMPOTENCY_HOURS * HOUR_MS) });
+      await forgetIdempotencyKeys(ledger, { before: ago(IDEMPOTENCY_HOURS * HOUR_MS) });
+      await forgetPostbackCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
+      // What is older than the tolerance is refused for its age; twice as long, because clocks differ.
+      await forgetSignatures(ledger, { before: ago(2 * SIGNATURE_TOLERANCE_MS) });
     } catch (error) {
       log.warn({ reason: errorText(error) }, 'housekeeping failed');
     }

@@ -17,6 +17,7 @@ const BIGINT_IDS = {
   refund: 'ref',
   payout: 'pay',
   auditEntry: 'log',
+  postbackCall: 'pbk',
 } as const;
 
 export type IntegerIdKind = keyof typeof INTEGER_IDS;

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { createClickIdCodec } from '../core/click-id.ts';
 import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';
 import { createMetrics, listenError, type Running } from '../core/service.ts';
@@ -27,6 +28,8 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   const app = await buildApiServer({
     ledger,
     warehouse,
+    clickIds: createClickIdCodec(config.clickKeys),
+    trustedProxies: config.trustedProxies,
     vault: createVault(config.dataKeys),
     payoutProvider: createBankCsvProvider({ folder: join(config.home, 'payouts') }),
     collectorUrl: config.collectorUrl,

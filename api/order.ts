@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { fingerprint } from '../core/fingerprint.ts';
 import { formatIp, parseIp } from '../core/ip.ts';
 import type { ReportedConversion } from '../ledger/conversions.ts';
+import { hashedEmail } from './call-log.ts';
 import { integerId } from './ids.ts';
 import { amountText, currencyText, text, time, toMinor } from './schemas.ts';
 
@@ -10,6 +10,7 @@ import { amountText, currencyText, text, time, toMinor } from './schemas.ts';
 
 const MAX_REFERENCE_CHARS = 200;
 const MAX_EMAIL_CHARS = 254;
+const HASHED = 'sha256:';
 /** Browsers send far less; what is longer is no header. */
 const MAX_HEADER_CHARS = 4_096;
 
@@ -29,9 +30,12 @@ export const orderFields = {
   customer_id: text(MAX_REFERENCE_CHARS).optional(),
   customer_email: text(MAX_EMAIL_CHARS)
     .trim()
-    .regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address')
+    .regex(/^([^\s@]+@[^\s@]+|sha256:[0-9a-f]{64})$/, 'must be an e-mail address')
     .optional()
-    .meta({ description: 'Only its hash is kept.' }),
+    .meta({
+      description:
+        'Only its hash is kept. It may be sent as one: sha256: and that of the address in lower case.',
+    }),
   ip: z
     .string()
     .transform((value, context) => {
@@ -48,14 +52,15 @@ export const orderFields = {
   }),
 };
 
-const orderShape = z.object(orderFields);
+export const orderShape = z.object(orderFields);
 
 /** An order without what only the route knows: its program and how it came. */
 export type Order = Omit<ReportedConversion, 'programId' | 'source'> & {
   readonly programId?: number | undefined;
 };
 
-function toOrder(input: z.output<typeof orderShape>, context: z.RefinementCtx): Order {
+/** An order of its fields. */
+export function toOrder(input: z.output<typeof orderShape>, context: z.RefinementCtx): Order {
   return {
     programId: input.program_id,
     orderId: input.order_id,
@@ -95,7 +100,7 @@ export const postbackInput = z
   }));
 
 function emailHash(email: string): string {
-  return createHash('sha256').update(email.toLowerCase()).digest('hex');
+  return (email.startsWith(HASHED) ? email : hashedEmail(email)).slice(HASHED.length);
 }
 
 /** Members that were not filled say nothing: empty text and null are as good as absent. */

@@ -6,8 +6,10 @@ import type { Registry } from 'prom-client';
 import type { Logger } from '../core/log.ts';
 import { installAuthentication } from './authentication.ts';
 import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './bodies.ts';
+import { installCallLog } from './call-log.ts';
 import type { ApiContext, ApiServer } from './context.ts';
 import { createClientErrorHandler, createProblemAnswer, installErrorHandling } from './errors.ts';
+import { createIntake } from './intake.ts';
 import { type ApiMetrics, createApiMetrics } from './metrics.ts';
 import { documentProblems, swaggerOptions } from './openapi.ts';
 import { addAffiliateRoutes } from './routes/affiliates.ts';
@@ -18,8 +20,13 @@ import { addCommissionRoutes } from './routes/commissions.ts';
 import { addConversionRoutes } from './routes/conversions.ts';
 import { addLinkRoutes } from './routes/links.ts';
 import { addMeRoute } from './routes/me.ts';
+import { addOrderBatchRoute } from './routes/order-batches.ts';
 import { addOrderRoutes } from './routes/orders.ts';
 import { addPayoutRoutes } from './routes/payouts.ts';
+import { addPixelRoute } from './routes/pixel.ts';
+import { addPostbackCallRoutes } from './routes/postback-calls.ts';
+import { addPostbackSettingsRoutes } from './routes/postback-settings.ts';
+import { addPostbackTestRoute } from './routes/postback-test.ts';
 import { addPostbackRoutes } from './routes/postbacks.ts';
 import { addProgramRoutes } from './routes/programs.ts';
 import { addRefundRoutes } from './routes/refunds.ts';
@@ -27,6 +34,7 @@ import { addReportRoutes } from './routes/reports.ts';
 import { addReviewRoutes } from './routes/reviews.ts';
 import { addSystemRoutes } from './routes/system.ts';
 import { addTermsRoutes } from './routes/terms.ts';
+import { createShopSettings } from './shop-settings.ts';
 import { compileValidator } from './validation.ts';
 
 /** A caller that takes longer to send a request is stuck or hostile. */
@@ -55,6 +63,7 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: () => randomUUID(),
     bodyLimit: MAX_BODY_BYTES,
+    trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { querystringParser: parseForm },
     clientErrorHandler: createClientErrorHandler({ metrics }),
@@ -65,6 +74,7 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
   installErrorHandling(app, answer);
   installJsonBodies(app);
   installObservation(app, metrics);
+  installCallLog(app, options);
   installAuthentication(app, options);
   app.addHook('onRoute', documentProblems);
   await app.register(swagger, swaggerOptions);
@@ -74,12 +84,23 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
 }
 
 function addRoutes(app: ApiServer, options: ApiServerOptions): void {
+  const { ledger } = options;
+  const shops = {
+    ...options,
+    intake: createIntake({ ledger }),
+    shopSettings: createShopSettings({ ledger }),
+  };
   addAuditRoutes(app, options);
   addSystemRoutes(app, options);
   addMeRoute(app);
-  addOrderRoutes(app, options);
-  addPostbackRoutes(app, options);
-  addRefundRoutes(app, options);
+  addOrderRoutes(app, shops);
+  addOrderBatchRoute(app, shops);
+  addPostbackRoutes(app, shops);
+  addPixelRoute(app, shops);
+  addPostbackCallRoutes(app, shops);
+  addPostbackTestRoute(app, shops);
+  addPostbackSettingsRoutes(app, options);
+  addRefundRoutes(app, shops);
   addProgramRoutes(app, options);
   addCampaignRoutes(app, options);
   addAffiliateRoutes(app, options);

@@ -1,13 +1,12 @@
 import postgres from 'postgres';
 import { InputError, OperatingError } from '../core/errors.ts';
-import { MAX_BODY_BYTES } from './bodies.ts';
 import { type FieldFault, Problem, type ProblemCode, RETRY_AFTER_S } from './problems.ts';
 
 /** What Fastify, Node's HTTP parser and the databases throw, as the problem it is answered with. */
 
 /** Fastify's own codes (fastify.dev/docs/latest/Reference/Errors) that are a caller's mistake. */
 const FASTIFY_CODES: Readonly<Record<string, readonly [ProblemCode, detail: string]>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: ['body_too_large', `a body may have ${MAX_BODY_BYTES} bytes here`],
+  FST_ERR_CTP_BODY_TOO_LARGE: ['body_too_large', 'the body is larger than this route takes'],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: ['unsupported_media_type', 'send application/json'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: ['malformed_request', 'the body has not the length of its header'],
   FST_ERR_BAD_URL: ['malformed_request', 'the path is not valid percent-encoded UTF-8'],
@@ -68,7 +67,8 @@ function fromInputError(error: InputError): Problem {
   return invalidFields([{ field: error.field, message }]);
 }
 
-function invalidFields(faults: readonly FieldFault[]): Problem {
+/** The answer for faulty fields. */
+export function invalidFields(faults: readonly FieldFault[]): Problem {
   const detail = faults.map(({ field, message }) => `${field}: ${message}`).join('; ');
   return new Problem('invalid_input', { detail, errors: faults });
 }

@@ -12,9 +12,14 @@ export const compileValidator: FastifySchemaCompiler<z.ZodType> = ({ schema, htt
   return (data: unknown) => {
     const result = schema.safeParse(data);
     if (result.success) return { value: result.data };
-    return { error: new ValidationFaults(result.error.issues.flatMap((issue) => faultsOf(issue, part))) };
+    return { error: new ValidationFaults(faultsIn(result.error, part)) };
   };
 };
+
+/** Every field at fault, in the order of the schema. */
+export function faultsIn(error: z.ZodError, part = 'body'): FieldFault[] {
+  return error.issues.flatMap((issue) => faultsOf(issue, part));
+}
 
 function faultsOf(issue: z.core.$ZodIssue, part: string): FieldFault[] {
   if (issue.code === 'unrecognized_keys') {

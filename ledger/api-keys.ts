@@ -53,7 +53,7 @@ export async function createApiKey(
     affiliateId?: number | null | undefined;
     expiresAt?: Date | null | undefined;
     scopes?: readonly string[] | null | undefined;
-    /** Sealed. */
+    /** Sealed; see {@link findSigningKey}. */
     signingSecret?: Buffer | undefined;
     replaces?: number | undefined;
   },
@@ -90,6 +90,22 @@ export async function findApiKey(
       and (expires_at is null or expires_at > ${now})`;
   if (apiKey) await recordUse(sql, apiKey, now);
   return apiKey;
+}
+
+/** The live key of an id with its sealed signing secret; undefined when there is none, or it signs nothing. */
+export async function findSigningKey(
+  sql: LedgerSql,
+  options: { id: number; now: Date },
+): Promise<{ apiKey: ApiKey; signingSecret: Buffer } | undefined> {
+  const { id, now } = options;
+  const [found] = await sql<(ApiKey & { signingSecret: Buffer })[]>`
+    select ${keyColumns(sql)}, signing_secret from api_keys
+    where id = ${id} and signing_secret is not null and revoked_at is null
+      and (expires_at is null or expires_at > ${now})`;
+  if (!found) return undefined;
+  const { signingSecret, ...apiKey } = found;
+  await recordUse(sql, apiKey, now);
+  return { apiKey, signingSecret };
 }
 
 async function recordUse(sql: LedgerSql, apiKey: ApiKey, now: Date): Promise<void> {

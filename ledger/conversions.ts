@@ -4,7 +4,7 @@ import type { JSONValue } from 'postgres';
 import { assert, InputError } from '../core/errors.ts';
 import { MAX_AMOUNT_MINOR } from '../core/money.ts';
 import type { LedgerSql } from './db.ts';
-import { answeringInput, checkText, givenColumns } from './input-faults.ts';
+import { answeringInput, checkText } from './input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 import type { FraudSettings } from './programs.ts';
 
@@ -49,7 +49,8 @@ export type ConversionReason = (typeof CONVERSION_REASONS)[number];
 export const CONVERSION_STATUSES = ['pending', 'confirmed', 'rejected', 'paid'] as const;
 export type ConversionStatus = (typeof CONVERSION_STATUSES)[number];
 
-export type ConversionSource = 'api' | 'postback';
+export const CONVERSION_SOURCES = ['api', 'postback', 'pixel', 'import'] as const;
+export type ConversionSource = (typeof CONVERSION_SOURCES)[number];
 
 /** An order as a shop reports it. */
 export interface ReportedConversion {
@@ -199,46 +200,133 @@ function payloadHash(conversion: ReportedConversion): Buffer {
   return createHash('sha256').update(JSON.stringify(payload)).digest();
 }
 
+/** The row of a reported order. */
+function conversionRow(conversion: ReportedConversion, hash: Buffer) {
+  const { customerEmailHash, fingerprint } = conversion;
+  const receivedAt = new Date();
+  return {
+    programId: conversion.programId,
+    orderId: conversion.orderId,
+    amountMinor: conversion.amountMinor,
+    currency: conversion.currency,
+    source: conversion.source,
+    receivedAt,
+    nextAttemptAt: receivedAt,
+    occurredAt: conversion.occurredAt ?? receivedAt,
+    clickId: conversion.clickId ?? null,
+    customerId: conversion.customerId ?? null,
+    customerEmailHash: customerEmailHash === undefined ? null : Buffer.from(customerEmailHash, 'hex'),
+    ip: conversion.ip ?? null,
+    userAgent: conversion.userAgent ?? null,
+    fingerprint: fingerprint === undefined ? null : BigInt.asIntN(64, fingerprint),
+    payloadHash: hash,
+  };
+}
+
 /** Records an order once per (program, order id). @throws InputError. */
 export async function recordConversion(
   sql: LedgerSql,
   conversion: ReportedConversion,
 ): Promise<RecordedConversion> {
-  checkReported(conversion);
-  const { programId, orderId, amountMinor, currency, source, customerEmailHash, fingerprint } = conversion;
-  const hash = payloadHash(conversion);
-  const receivedAt = new Date();
-  const row = givenColumns({
-    programId,
-    orderId,
-    amountMinor,
-    currency,
-    source,
-    receivedAt,
-    nextAttemptAt: receivedAt,
-    occurredAt: conversion.occurredAt ?? receivedAt,
-    clickId: conversion.clickId,
-    customerId: conversion.customerId,
-    customerEmailHash: customerEmailHash && Buffer.from(customerEmailHash, 'hex'),
-    ip: conversion.ip,
-    userAgent: conversion.userAgent,
-    fingerprint: fingerprint === undefined ? undefined : BigInt.asIntN(64, fingerprint),
-    payloadHash: hash,
+  const [recorded] = await recordConversions(sql, [conversion]);
+  assert(recorded, 'every order has an answer');
+  if (recorded instanceof InputError) throw recorded;
+  return recorded;
+}
+
+/**
+ * Records orders, each once per (program, order id), and answers in their order: what {@link recordConversion} would
+ * have answered one by one, with the InputError of those that are at fault. One insert, and one query for those that
+ * were there already.
+ */
+export async function recordConversions(
+  sql: LedgerSql,
+  conversions: readonly ReportedConversion[],
+): Promise<(RecordedConversion | InputError)[]> {
+  const faults = conversions.map((conversion) => inputFaultOf(() => checkReported(conversion)));
+  const currencies = await programCurrencies(sql, conversions);
+  const answers = conversions.map((conversion, i): RecordedConversion | InputError | undefined => {
+    if (currencies.get(conversion.programId) === conversion.currency) return faults[i];
+    return faults[i] ?? new InputError('currency', 'must be the currency of the program');
   });
-  const [inserted] = await answeringInput(
-    sql<StoredConversion[]>`
-      insert into conversions ${sql(row)} on conflict (program_id, order_id) do nothing
-      returning ${sql(CONVERSION_COLUMNS)}, conversion_status(state, null) as status`,
+  const good = conversions.flatMap((conversion, i) =>
+    answers[i] === undefined
+      ? [{ i, conversion, hash: payloadHash(conversion), key: orderKey(conversion) }]
+      : [],
   );
-  if (inserted) return { outcome: 'accepted', conversion: fromStored(inserted) };
-  const [stored] = await sql<(StoredConversion & { same: boolean })[]>`
-    select ${sql(CONVERSION_COLUMNS)}, status, payload_hash = ${hash} as same from reported_conversions
-    where program_id = ${programId} and order_id = ${orderId}`;
-  assert(stored, 'an order that cannot be inserted is there');
-  const { same, ...before } = stored;
-  const known = fromStored(before);
-  if (same) return { outcome: 'duplicate', conversion: known };
-  return { outcome: 'conflict', conversion: known, differing: differingFields(known, conversion) };
+  // In one order everywhere, so that two batches with the same orders wait for each other and never in a circle.
+  const rows = good
+    .toSorted((a, b) => (a.key === b.key ? a.i - b.i : a.key < b.key ? -1 : 1))
+    .map(({ conversion, hash }) => conversionRow(conversion, hash));
+  const inserted =
+    rows.length === 0
+      ? []
+      : await answeringInput(sql<StoredConversion[]>`
+          insert into conversions ${sql(rows)} on conflict (program_id, order_id) do nothing
+          returning ${sql(CONVERSION_COLUMNS)}, conversion_status(state, null) as status`);
+  const accepted = new Map(inserted.map((row) => [orderKey(row), row]));
+  const later = good.filter(({ i, key }) => {
+    const row = accepted.get(key);
+    if (!row) return true;
+    // Further orders of the batch with the same id are repetitions of this first one.
+    accepted.delete(key);
+    answers[i] = { outcome: 'accepted', conversion: fromStored(row) };
+    return false;
+  });
+  const stored = await storedOrders(sql, later);
+  for (const { i, conversion, hash, key } of later) {
+    const row = stored.get(key);
+    assert(row, 'an order that cannot be inserted is there');
+    const { payloadHash: before, ...rest } = row;
+    const known = fromStored(rest);
+    answers[i] = before.equals(hash)
+      ? { outcome: 'duplicate', conversion: known }
+      : { outcome: 'conflict', conversion: known, differing: differingFields(known, conversion) };
+  }
+  return answers.map((answer) => {
+    assert(answer, 'every order has an answer');
+    return answer;
+  });
+}
+
+function orderKey({ programId, orderId }: { programId: number; orderId: string }): string {
+  return `${programId} ${orderId}`;
+}
+
+function inputFaultOf(check: () => void): InputError | undefined {
+  try {
+    check();
+    return undefined;
+  } catch (error) {
+    if (error instanceof InputError) return error;
+    throw error;
+  }
+}
+
+async function programCurrencies(
+  sql: LedgerSql,
+  conversions: readonly ReportedConversion[],
+): Promise<Map<number, string>> {
+  const ids = [...new Set(conversions.map(({ programId }) => programId))];
+  const rows = await sql<{ id: number; currency: string }[]>`
+    select id, currency from programs where id = any(${ids}::integer[])`;
+  return new Map(rows.map(({ id, currency }) => [id, currency]));
+}
+
+async function storedOrders(
+  sql: LedgerSql,
+  orders: readonly { conversion: ReportedConversion }[],
+): Promise<Map<string, StoredConversion & { payloadHash: Buffer }>> {
+  if (orders.length === 0) return new Map();
+  const rows = await sql<(StoredConversion & { payloadHash: Buffer })[]>`
+    select ${sql(CONVERSION_COLUMNS)}, status, payload_hash from reported_conversions
+    where (program_id, order_id) in (
+      select * from unnest(
+        ${orders.map(({ conversion }) => conversion.programId)}::integer[],
+        ${orders.map(({ conversion }) => conversion.orderId)}::text[]
+      )
+    )`;
+  return new Map(rows.map((row) => [orderKey(row), row]));
 }
 
 function differingFields(stored: Conversion, reported: ReportedConversion): string[] {

@@ -1,4 +1,4 @@
-import type { Ledger } from './db.ts';
+import { idArray, type Ledger } from './db.ts';
 
 /** What the ledger knew of a customer's person. */
 export interface ErasedCustomer {
@@ -20,6 +20,11 @@ export async function eraseCustomer(owner: Ledger, customerId: string): Promise<
       update conversions set customer_id = null, customer_email_hash = null, ip = null, click_ip = null,
         user_agent = null, fingerprint = null, evidence = null
       where customer_id = ${customerId}`;
+    // What the shop called is kept as it came; of this person's calls only the outcome stays.
+    await tx`
+      update postback_calls set params = '{}', ip = null
+      where conversion_id = any(${idArray(found.map(({ id }) => id))}::bigint[])
+        or params ->> 'customer_id' = ${customerId}`;
     const addresses = found.flatMap(({ ip, clickIp }) => [ip, clickIp]).filter((ip) => ip !== null);
     return { conversions: found.length, addresses: [...new Set(addresses)] };
   });

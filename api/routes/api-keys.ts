@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import {
   type ApiKey,
@@ -10,7 +9,6 @@ import {
   revokeApiKey,
 } from '../../ledger/api-keys.ts';
 import { lockRow } from '../../ledger/lock.ts';
-import { SIGNING_PURPOSE } from '../authentication.ts';
 import { commit } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../ids.ts';
@@ -28,12 +26,11 @@ import {
   timeText,
 } from '../schemas.ts';
 import { SCOPES } from '../scopes.ts';
+import { newSigningSecret } from '../signed-calls.ts';
 
 /** A rotated key works on for a day by default: long enough to deploy the new one. */
 const DEFAULT_GRACE_S = 86_400;
 const MAX_GRACE_S = 30 * 86_400;
-/** As Standard Webhooks recommends: 24 to 64 bytes. */
-const SIGNING_SECRET_BYTES = 32;
 const WHAT = 'live key with this id';
 
 const apiKeyView = z
@@ -125,10 +122,10 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
   const tags = ['keys'];
   const roles = ['operator', 'affiliate', 'advertiser'] as const;
 
-  function newSigningSecret(wanted: boolean): { signingSecret?: Buffer; shown?: { signing_secret: string } } {
+  function signingSecretFor(wanted: boolean): { signingSecret?: Buffer; shown?: { signing_secret: string } } {
     if (!wanted) return {};
-    const secret = `whsec_${randomBytes(SIGNING_SECRET_BYTES).toString('base64')}`;
-    return { signingSecret: vault.seal(SIGNING_PURPOSE, secret), shown: { signing_secret: secret } };
+    const { secret, sealed } = newSigningSecret(vault);
+    return { signingSecret: sealed, shown: { signing_secret: secret } };
   }
 
   app.route({
@@ -172,7 +169,7 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
       // An operator of one program cannot make a key that sees more than its own.
       const programId = programFilter(principal, body.program_id);
       const affiliateId = affiliateFilter(principal, body.affiliate_id);
-      const { signingSecret, shown } = newSigningSecret(body.signing);
+      const { signingSecret, shown } = signingSecretFor(body.signing);
       const { role, name, scopes, expires_at: expiresAt } = body;
       return await commit(context, request, reply, async (tx) => {
         const made = { role, name, scopes, expiresAt, programId, affiliateId, signingSecret };
@@ -210,7 +207,7 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
       return await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'api_keys', id);
         const old = manageable(principal, await getApiKey(tx, id));
-        const { signingSecret, shown } = newSigningSecret(old.signs);
+        const { signingSecret, shown } = signingSecretFor(old.signs);
         const { role, name, programId, affiliateId, scopes } = old;
         const taken = { role, name, programId, affiliateId, scopes, expiresAt, signingSecret, replaces: id };
         const { key, apiKey } = await createApiKey(tx, taken);

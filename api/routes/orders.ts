@@ -1,18 +1,31 @@
 import { z } from 'zod';
-import type { ApiContext, ApiServer } from '../context.ts';
+import type { ApiServer } from '../context.ts';
 import { conversionView, formatConversion } from '../conversion-view.ts';
+import { formatId, idText } from '../ids.ts';
 import { orderInput, withoutEmptyMembers } from '../order.ts';
 import { principalOf } from '../principal.ts';
-import { recordOrder } from '../record-order.ts';
+import { reportOrder, type ShopContext, statusUrl } from '../record-order.ts';
 
-const answer = z.object({ status: z.enum(['accepted', 'duplicate']), conversion: conversionView });
+const answer = z
+  .object({
+    status: z.enum(['accepted', 'duplicate']),
+    status_url: z.string().meta({ description: 'Where the decision is to be seen.' }),
+    call_id: idText('postbackCall'),
+    conversion: conversionView,
+  })
+  .meta({ id: 'ReportedConversion' });
 
 /** Orders from shops over JSON. */
-export function addOrderRoutes(app: ApiServer, { ledger }: ApiContext): void {
+export function addOrderRoutes(app: ApiServer, context: ShopContext): void {
   app.route({
     method: 'POST',
     url: '/v1/conversions',
-    config: { roles: ['advertiser', 'operator'], problems: ['conflict'] },
+    config: {
+      roles: ['advertiser', 'operator'],
+      logAs: 'api',
+      idempotent: true,
+      problems: ['conflict', 'replayed', 'ip_not_allowed'],
+    },
     schema: {
       operationId: 'reportConversion',
       tags: ['shops'],
@@ -26,17 +39,17 @@ export function addOrderRoutes(app: ApiServer, { ledger }: ApiContext): void {
     preValidation: async (request) => {
       request.body = withoutEmptyMembers(request.body) as typeof request.body;
     },
-    handler: async (request, reply) => {
-      const principal = principalOf(request);
-      const { status, conversion } = await recordOrder({
-        ledger,
-        principal,
+    handler: async (request, reply) =>
+      await reportOrder(context, request, reply, {
         order: request.body,
         source: 'api',
-      });
-      return reply
-        .code(status === 'accepted' ? 202 : 200)
-        .send({ status, conversion: formatConversion(conversion, principal) });
-    },
+        acceptedStatus: 202,
+        view: ({ status, conversion, callId }) => ({
+          status,
+          status_url: statusUrl(conversion.id),
+          call_id: formatId('postbackCall', callId),
+          conversion: formatConversion(conversion, principalOf(request)),
+        }),
+      }),
   });
 }

@@ -1,14 +1,18 @@
 import { z } from 'zod';
+import { assert } from '../../core/errors.ts';
 import { type Conversion, findConversionByOrder, getConversion } from '../../ledger/conversions.ts';
 import type { LedgerTransaction } from '../../ledger/db.ts';
-import { type RecordedRefund, type Refund, recordRefund } from '../../ledger/refunds.ts';
+import { insertPostbackCalls, type NewPostbackCall } from '../../ledger/postback-calls.ts';
+import { type Refund, recordRefund } from '../../ledger/refunds.ts';
+import { callerOf } from '../call-log.ts';
 import { commit } from '../commit.ts';
-import type { ApiContext, ApiServer } from '../context.ts';
+import type { ApiServer } from '../context.ts';
 import { conversionView, formatConversion } from '../conversion-view.ts';
 import { bigintId, formatId, idText, integerId } from '../ids.ts';
 import { orderId } from '../order.ts';
 import { inProgram, type Principal, principalOf, programRequired } from '../principal.ts';
 import { invalidField, notFound, Problem } from '../problems.ts';
+import type { ShopContext } from '../record-order.ts';
 import {
   amountText,
   currencyText,
@@ -19,10 +23,12 @@ import {
   timeText,
   toMinor,
 } from '../schemas.ts';
+import { checkCaller } from '../shop-settings.ts';
 
 const MAX_REFERENCE_CHARS = 200;
 
-const refundInput = z
+/** A refund in a JSON body. */
+export const refundInput = z
   .strictObject({
     program_id: integerId('program').optional().meta({ description: 'For keys of no single program only.' }),
     order_id: orderId.optional(),
@@ -78,30 +84,69 @@ async function refundedConversion(
   throw invalidField('currency', `must be ${conversion.currency}, the currency of the order`);
 }
 
-/** Refunds from shops: partial and repeated ones add up, and none counts twice. */
-export function addRefundRoutes(app: ApiServer, context: ApiContext): void {
-  async function record(
-    tx: LedgerTransaction,
-    principal: Principal,
-    input: RefundInput,
-  ): Promise<RecordedRefund> {
-    const conversion = await refundedConversion(tx, principal, input);
-    return await recordRefund(tx, {
-      programId: conversion.programId,
-      orderId: conversion.orderId,
-      refundRef: input.refund_ref,
-      amountMinor: input.amountMinor,
-      actor: principal.actor,
+type RefundAnswer = z.output<typeof answer>;
+
+/**
+ * Records a refund and its line of the call log; 201 when it is new.
+ * @throws Problem `not_found`, `conflict`.
+ */
+export async function reportRefund(
+  tx: LedgerTransaction,
+  principal: Principal,
+  input: RefundInput,
+  call: Omit<
+    NewPostbackCall,
+    'programId' | 'outcome' | 'status' | 'code' | 'detail' | 'orderId' | 'conversionId'
+  >,
+): Promise<{ status: 200 | 201; body: RefundAnswer; callId: bigint }> {
+  const found = await refundedConversion(tx, principal, input);
+  const recorded = await recordRefund(tx, {
+    programId: found.programId,
+    orderId: found.orderId,
+    refundRef: input.refund_ref,
+    amountMinor: input.amountMinor,
+    actor: principal.actor,
+  });
+  if (recorded.outcome === 'not_found') throw notFound('conversion of this order');
+  const { outcome, conversion } = recorded;
+  const refund = formatRefund(recorded.refund, conversion.currency);
+  if (outcome === 'conflict') {
+    throw new Problem('conflict', {
+      detail: 'this refund_ref is recorded for the order with another amount',
+      members: {
+        recorded: refund,
+        reported: { amount: formatMoney(input.amountMinor, conversion.currency) },
+      },
     });
   }
+  const status = outcome === 'recorded' ? 201 : 200;
+  const [callId] = await insertPostbackCalls(tx, [
+    {
+      ...call,
+      programId: conversion.programId,
+      outcome: outcome === 'recorded' ? 'accepted' : 'duplicate',
+      status,
+      code: null,
+      detail: null,
+      orderId: conversion.orderId,
+      conversionId: conversion.id,
+    },
+  ]);
+  assert(callId, 'a line that is written has an id');
+  const body = { status: outcome, refund, conversion: formatConversion(conversion, principal) };
+  return { status, body, callId };
+}
 
+/** Refunds from shops: partial and repeated ones add up, and none counts twice. */
+export function addRefundRoutes(app: ApiServer, context: ShopContext): void {
   app.route({
     method: 'POST',
     url: '/v1/refunds',
     config: {
       roles: ['advertiser', 'operator', 'finance'],
       idempotent: true,
-      problems: ['not_found', 'conflict'],
+      logAs: 'refund',
+      problems: ['not_found', 'conflict', 'replayed', 'ip_not_allowed'],
     },
     schema: {
       operationId: 'reportRefund',
@@ -115,22 +160,15 @@ export function addRefundRoutes(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
+      const { programId } = principal;
+      if (programId !== null) checkCaller(request, await context.shopSettings.of(programId));
+      const { call } = request;
+      assert(call, 'the route logs its calls');
       return await commit(context, request, reply, async (tx) => {
-        const recorded = await record(tx, principal, request.body);
-        if (recorded.outcome === 'not_found') throw notFound('conversion of this order');
-        const { outcome, conversion } = recorded;
-        const refund = formatRefund(recorded.refund, conversion.currency);
-        if (outcome === 'conflict') {
-          throw new Problem('conflict', {
-            detail: 'this refund_ref is recorded for the order with another amount',
-            members: {
-              recorded: refund,
-              reported: { amount: formatMoney(request.body.amountMinor, conversion.currency) },
-            },
-          });
-        }
-        const body = { status: outcome, refund, conversion: formatConversion(conversion, principal) };
-        return { status: outcome === 'recorded' ? 201 : 200, body };
+        const line = { ...callerOf(request), via: call.via, params: call.params, replayOf: null };
+        const reported = await reportRefund(tx, principal, request.body, line);
+        call.logged = true;
+        return reported;
       });
     },
   });

@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import type { ApiServer } from '../../api/context.ts';
 import { buildApiServer } from '../../api/server.ts';
+import { createClickIdCodec } from '../../core/click-id.ts';
 import { createLogger } from '../../core/log.ts';
 import { createVault } from '../../core/vault.ts';
 import { createAffiliate } from '../../ledger/affiliates.ts';
@@ -22,6 +23,9 @@ import { listTerms, setTerms } from '../../ledger/terms.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
 import { freshPostgresDatabase } from './engines.ts';
 import { freshWarehouse } from './warehouse.ts';
+
+/** What the click ids of these tests are sealed with. */
+export const TEST_CLICK_KEY = Buffer.alloc(16, 7);
 
 const quietLog = createLogger({ name: 'test', level: 'silent' });
 
@@ -81,6 +85,8 @@ export async function startTestApi(
   const app = await buildApiServer({
     ledger,
     warehouse,
+    clickIds: createClickIdCodec([TEST_CLICK_KEY]),
+    trustedProxies: ['127.0.0.1'],
     vault: createVault([randomBytes(32)]),
     payoutProvider: createBankCsvProvider({ folder }),
     collectorUrl: 'https://go.example',
