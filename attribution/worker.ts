@@ -1,23 +1,18 @@
-import { type ClickIdCodec, type ClickIdentity, clickIdentityKey } from '../core/click-id.ts';
+import type { ClickIdCodec } from '../core/click-id.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
-import { getAffiliates } from '../ledger/affiliates.ts';
-import { type ClaimedConversion, claimConversions, postponeConversion } from '../ledger/conversions.ts';
-import { inTransaction, type Ledger } from '../ledger/db.ts';
-import { conversionsFromIp, recordDecision } from '../ledger/decisions.ts';
-import { termsInForce } from '../ledger/terms.ts';
-import { type ClickAnswer, decide, type Facts, type KnownClick } from './decide.ts';
-
-/** What the worker asks the warehouse. */
-export interface ClickSource {
-  /** The stored clicks among these identities, by {@link clickIdentityKey}. */
-  lookUp(identities: readonly ClickIdentity[]): Promise<Map<string, KnownClick>>;
-  /** Unix ms up to which every click is stored. Read it before a look-up, never after. */
-  completeToMs(): Promise<number>;
-}
+import { type ClaimedConversion, claimConversions, postponeConversions } from '../ledger/conversions.ts';
+import { inTransaction, type Ledger, type LedgerTransaction } from '../ledger/db.ts';
+import { countEarlier, type EarlierCounts, type RateQuestion } from '../ledger/decision-facts.ts';
+import { type Decision, recordDecisions } from '../ledger/decisions.ts';
+import { type Choice, type ClickFacts, chooseClick } from './choose.ts';
+import type { ClickSource } from './click-source.ts';
+import { type DecidedChoice, decide, type Outcome, type Verdict } from './decide.ts';
+import { gatherClickFacts, gatherRuleFacts } from './gather.ts';
+import { observe, type RuleFacts } from './judge.ts';
 
 export interface WorkerStats {
-  decided: Record<'attributed' | 'review' | 'rejected' | 'unattributed', number>;
+  decided: Record<Outcome, number>;
   postponed: number;
   failed: number;
 }
@@ -27,13 +22,26 @@ export interface BatchResult {
   readonly claimed: number;
 }
 
-/** Conversions decided with one warehouse query. */
-const BATCH_SIZE = 500;
+/** Conversions decided with one look-up and one transaction: large enough that the fixed costs of both do not count. */
+const BATCH_SIZE = 1_000;
 const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 /** First wait for a click that is not in the warehouse yet; doubled at each further try. */
 const FIRST_WAIT_MS = 500;
 /** Longest wait between two tries: the click may be in a spool for hours, and then must be found soon. */
 const LONGEST_WAIT_MS = 60_000;
+/** The stream keeps clicks for so long; what is not in the warehouse by then comes only from a spool on a dead disk. */
+const GIVE_UP_MS = 72 * HOUR_MS;
+/** A click that turns up later opens its order again for so long, looked for once an hour. */
+const REOPEN_MS = 30 * DAY_MS;
+const REOPEN_PAUSE_MS = HOUR_MS;
+
+/** A conversion whose click was looked for, and what the rules have to look at where one was found. */
+interface Prepared {
+  readonly facts: ClickFacts;
+  readonly choice: DecidedChoice;
+  readonly ruleFacts: Omit<RuleFacts, 'earlier'> | undefined;
+}
 
 /** Decides conversions batch by batch; calling it from several processes at once is safe. */
 export function createAttributionWorker(options: {
@@ -43,6 +51,7 @@ export function createAttributionWorker(options: {
   log: Logger;
 }): { stats: WorkerStats; runBatch(now: Date): Promise<BatchResult> } {
   const { ledger, clicks, clickIds, log } = options;
+  const sources = { sql: ledger, clicks, clickIds };
   const stats: WorkerStats = {
     decided: { attributed: 0, review: 0, rejected: 0, unattributed: 0 },
     postponed: 0,
@@ -52,99 +61,163 @@ export function createAttributionWorker(options: {
   async function runBatch(now: Date): Promise<BatchResult> {
     const conversions = await claimConversions(ledger, { limit: BATCH_SIZE, now });
     if (conversions.length === 0) return { claimed: 0 };
-    const facts = await gatherFacts(conversions).catch(async (error: unknown) => {
+    const prepared = await prepare(conversions, now).catch(async (error: unknown) => {
       // The warehouse being away delays decisions and loses none.
       log.warn({ reason: errorText(error), conversions: conversions.length }, 'the warehouse gave no answer');
-      for (const conversion of conversions) await postpone(conversion, now);
+      await postpone(conversions, now);
       return [];
     });
-    for (const fact of facts) {
-      await decideOne(fact, now).catch(async (error: unknown) => {
-        stats.failed++;
-        log.error(
-          { conversion: String(fact.conversion.id), reason: errorText(error) },
-          'could not be decided',
-        );
-        await postpone(fact.conversion, now);
-      });
+    try {
+      await decideTogether(prepared, now);
+    } catch (error) {
+      // One bad row must not hold up the others: each on its own now.
+      log.warn({ reason: errorText(error), conversions: prepared.length }, 'a batch failed; one by one');
+      for (const one of prepared) await decideAlone(one, now);
     }
     return { claimed: conversions.length };
   }
 
-  /** One warehouse query and two ledger queries for the whole batch, outside any transaction. */
-  async function gatherFacts(conversions: readonly ClaimedConversion[]): Promise<Facts[]> {
-    const identities = conversions.map((c) => (c.clickId === null ? undefined : clickIds.decode(c.clickId)));
-    const completeToMs = await clicks.completeToMs();
-    const known = await clicks.lookUp(identities.filter((id) => id !== undefined));
-    const answers = conversions.map((conversion, i) => answerOf(conversion, identities[i], known));
-    const found = answers.flatMap((answer) => (answer.kind === 'found' ? [answer.click] : []));
-    const terms = await termsInForce(
-      ledger,
-      found.map((click) => ({ ...click, at: new Date(click.ts) })),
+  /** Looks the clicks up and reads everything else that needs no lock, outside any transaction. */
+  async function prepare(conversions: readonly ClaimedConversion[], now: Date): Promise<Prepared[]> {
+    const gaveUp = ({ receivedAt }: ClaimedConversion) => now.getTime() - receivedAt.getTime() > GIVE_UP_MS;
+    const facts = await gatherClickFacts(sources, { conversions, gaveUp });
+    const chosen = facts.map((fact) => ({ facts: fact, choice: chooseClick(fact) }));
+    const isWaiting = ({ choice }: (typeof chosen)[number]) => choice.kind === 'awaiting_click';
+    await postpone(
+      chosen.filter(isWaiting).map((waiting) => waiting.facts.conversion),
+      now,
     );
-    const termsOf = new Map(found.map((click, i) => [click, terms[i]]));
-    const affiliates = await getAffiliates(ledger, [...new Set(found.map((click) => click.affiliateId))]);
-    const affiliateOf = new Map(affiliates.map((affiliate) => [affiliate.id, affiliate]));
-    return conversions.map((conversion, i) => {
-      const click = answers[i] ?? { kind: 'none_given' };
-      return {
-        conversion,
-        click,
-        terms: click.kind === 'found' ? termsOf.get(click.click) : undefined,
-        affiliate: click.kind === 'found' ? affiliateOf.get(click.click.affiliateId) : undefined,
-        completeToMs,
-        conversionsFromIp: 0,
-      };
+    const won = chosen.flatMap(({ facts: { conversion }, choice }) =>
+      choice.kind === 'won' ? [{ conversion, winner: choice.winner }] : [],
+    );
+    const ruleFacts = (await gatherRuleFacts(sources, won, now)).values();
+    return chosen.flatMap(({ facts: fact, choice }) => {
+      if (choice.kind === 'awaiting_click') return [];
+      return [{ facts: fact, choice, ruleFacts: choice.kind === 'won' ? ruleFacts.next().value : undefined }];
     });
   }
 
-  async function decideOne(facts: Facts, now: Date): Promise<void> {
-    const { conversion, click, terms } = facts;
-    const outcome = await inTransaction(ledger, async (tx) => {
-      const fromIp =
-        click.kind === 'found'
-          ? await conversionsFromIp(tx, {
-              programId: conversion.programId,
-              ip: click.click.ip,
-              since: new Date(now.getTime() - HOUR_MS),
-            })
-          : 0;
-      const verdict = decide({ ...facts, conversionsFromIp: fromIp });
-      if (verdict.outcome === 'awaiting_click') return verdict.outcome;
-      await recordDecision(tx, {
+  async function decideTogether(prepared: readonly Prepared[], now: Date): Promise<void> {
+    if (prepared.length === 0) return;
+    const decisions = await inTransaction(ledger, async (tx) => {
+      const made = await makeDecisions(tx, prepared, now);
+      await recordDecisions(tx, made);
+      return made;
+    });
+    for (const { outcome } of decisions) stats.decided[outcome]++;
+    // Looked for again and still not found: nothing was recorded, and the next look is put off.
+    const stillUnattributed = prepared
+      .map(({ facts }, i) => ({ conversion: facts.conversion, outcome: decisions[i]?.outcome }))
+      .filter(({ conversion, outcome }) => conversion.state === 'unattributed' && outcome === 'unattributed');
+    await postpone(
+      stillUnattributed.map(({ conversion }) => conversion),
+      now,
+    );
+  }
+
+  async function decideAlone(one: Prepared, now: Date): Promise<void> {
+    try {
+      await decideTogether([one], now);
+    } catch (error) {
+      stats.failed++;
+      const { conversion } = one.facts;
+      log.error({ conversion: String(conversion.id), reason: errorText(error) }, 'could not be decided');
+      await postpone([conversion], now);
+    }
+  }
+
+  async function postpone(conversions: readonly ClaimedConversion[], now: Date): Promise<void> {
+    if (conversions.length === 0) return;
+    stats.postponed += conversions.length;
+    await postponeConversions(
+      ledger,
+      conversions.map((conversion) => ({
         conversionId: conversion.id,
-        outcome: verdict.outcome,
-        click: click.kind === 'found' ? click.click : undefined,
-        reason: verdict.reason,
-        evidence: verdict.evidence,
-        termsId: terms?.id ?? null,
-        now,
-      });
-      return verdict.outcome;
-    });
-    if (outcome === 'awaiting_click') await postpone(conversion, now);
-    else stats.decided[outcome]++;
-  }
-
-  async function postpone(conversion: ClaimedConversion, now: Date): Promise<void> {
-    stats.postponed++;
-    const waitMs = Math.min(FIRST_WAIT_MS * 2 ** Math.min(conversion.attempts, 16), LONGEST_WAIT_MS);
-    await postponeConversion(ledger, {
-      conversionId: conversion.id,
-      nextAttemptAt: new Date(now.getTime() + waitMs),
-    });
+        nextAttemptAt: nextAttempt(conversion, now),
+      })),
+    );
   }
 
   return { stats, runBatch };
 }
 
-function answerOf(
-  conversion: ClaimedConversion,
-  identity: ClickIdentity | undefined,
-  known: ReadonlyMap<string, KnownClick>,
-): ClickAnswer {
-  if (conversion.clickId === null) return { kind: 'none_given' };
-  if (identity === undefined) return { kind: 'not_an_id' };
-  const click = known.get(clickIdentityKey(identity));
-  return click ? { kind: 'found', click } : { kind: 'missing', identity };
+/** When an undecided conversion is tried again, or an unattributed one is looked at again; null: never. */
+function nextAttempt(conversion: ClaimedConversion, now: Date): Date | null {
+  if (conversion.state === 'unattributed') {
+    const isOver = now.getTime() - conversion.receivedAt.getTime() > REOPEN_MS;
+    return isOver ? null : new Date(now.getTime() + REOPEN_PAUSE_MS);
+  }
+  const waitMs = Math.min(FIRST_WAIT_MS * 2 ** Math.min(conversion.attempts, 16), LONGEST_WAIT_MS);
+  return new Date(now.getTime() + waitMs);
+}
+
+/** Decides a batch, each order counting for the next one. */
+async function makeDecisions(
+  tx: LedgerTransaction,
+  prepared: readonly Prepared[],
+  now: Date,
+): Promise<Decision[]> {
+  const questions = prepared.flatMap(({ facts: { conversion }, choice }): RateQuestion[] => {
+    if (choice.kind !== 'won') return [];
+    const { id: conversionId, programId, receivedAt, customerId } = conversion;
+    return [{ conversionId, programId, receivedAt, customerId, ip: choice.winner.click.ip }];
+  });
+  const counts = questions.length === 0 ? [] : await countEarlier(tx, questions);
+  const before = new Map(questions.map(({ conversionId }, i) => [conversionId, counts[i]]));
+  const inBatch = createTally();
+  return prepared.map(({ facts, choice, ruleFacts }) => {
+    const { conversion } = facts;
+    const earlier = inBatch.add(facts, choice, before.get(conversion.id));
+    const observations =
+      choice.kind === 'won' && ruleFacts
+        ? observe({ ...ruleFacts, earlier, conversion, winner: choice.winner })
+        : undefined;
+    const verdict = decide(facts, choice, observations);
+    return decisionOf(facts, choice, verdict, now);
+  });
+}
+
+/** Counts the orders of one batch by address and customer, as the books count those before it. */
+function createTally() {
+  const seen = new Map<string, number>();
+  const count = (key: string): number => {
+    const known = seen.get(key) ?? 0;
+    seen.set(key, known + 1);
+    return known;
+  };
+  return {
+    add(
+      { conversion }: ClickFacts,
+      choice: Choice,
+      before: EarlierCounts = { fromIp: 0, fromCustomer: 0 },
+    ): EarlierCounts {
+      if (choice.kind !== 'won') return before;
+      const { programId, customerId } = conversion;
+      const fromIp = before.fromIp + count(`ip ${programId} ${choice.winner.click.ip}`);
+      const fromCustomer =
+        customerId === null ? 0 : before.fromCustomer + count(`customer ${programId} ${customerId}`);
+      return { fromIp, fromCustomer };
+    },
+  };
+}
+
+function decisionOf(
+  { conversion, given }: ClickFacts,
+  choice: Choice,
+  { outcome, reason, evidence }: Verdict,
+  now: Date,
+): Decision {
+  const winner = choice.kind === 'won' ? choice.winner : undefined;
+  const mayReturn = outcome === 'unattributed' && reason === 'click_not_found';
+  return {
+    conversionId: conversion.id,
+    outcome,
+    reason,
+    evidence,
+    click: winner?.click ?? (given.kind === 'found' ? given.click : undefined),
+    termsId: winner?.terms.id ?? null,
+    recurringOf: winner?.recurringOf,
+    nextAttemptAt: mayReturn ? new Date(now.getTime() + REOPEN_PAUSE_MS) : undefined,
+    now,
+  };
 }

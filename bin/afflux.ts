@@ -42,6 +42,7 @@ for (const service of SERVICES) {
       )
       .addOption(new Option('--slot <number>', 'the worker’s own state folder').argParser(Number).hideHelp());
   }
+  if (service.name === 'attribution') addAttributionCommands(command);
   command.action(async (options: { workers?: number; slot?: number }) => {
     if (options.workers === undefined)
       await (await import('./run-service.ts')).runService(service, options.slot);
@@ -134,6 +135,42 @@ were found and how many are left; exit code 1 when any is. Reads DATABASE_URL (t
   .option('--ip <address>', 'everything that came from this address')
   .option('--customer <id>', "a shop's customer: the orders, and all that came from their addresses")
   .action(async (options: { ip?: string; customer?: string }) => (await import('./erase.ts')).erase(options));
+
+function addAttributionCommands(attribution: Command): void {
+  attribution
+    .command('explain <conversion>')
+    .summary('say in sentences why a conversion ended as it did')
+    .description(
+      'Prints what was stored with the decision: clicks, terms, every rule, commissions. Reads DATABASE_URL.',
+    )
+    .action(async (id: string) => (await import('./attribution.ts')).explain(id));
+  attribution
+    .command('replay')
+    .summary('decide again what was decided, and print what would change; writes nothing')
+    .description(
+      `Under the same rules nothing changes. With --model the clicks are chosen by the other model, and the difference is
+printed in money. Reads DATABASE_URL, CLICKHOUSE_URL, CLICK_KEYS.`,
+    )
+    .requiredOption('--from <time>', 'received at or after, such as 2026-11-01', parseTime)
+    .requiredOption('--to <time>', 'received before', parseTime)
+    .addOption(
+      new Option('--model <model>', 'instead of the model of the terms').choices([
+        'first_click',
+        'last_click',
+      ]),
+    )
+    .option('--program <id>', 'of one program only, such as prg_1')
+    .action(
+      async (options: { from: Date; to: Date; model?: 'first_click' | 'last_click'; program?: string }) =>
+        (await import('./attribution.ts')).replayDecisions(options),
+    );
+}
+
+function parseTime(text: string): Date {
+  const time = new Date(text);
+  if (!Number.isNaN(time.getTime())) return time;
+  throw new InvalidArgumentError('must be a time such as 2026-11-01 or 2026-11-01T12:00:00Z.');
+}
 
 function parseCount(text: string): number {
   const count = Number(text);

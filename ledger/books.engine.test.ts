@@ -4,6 +4,7 @@ import {
   creditOrder,
   decisionFor,
   freshLedger,
+  recordDecision,
   type TestLedger,
 } from '../test/support/ledger.ts';
 import { updateAffiliate } from './affiliates.ts';
@@ -12,7 +13,6 @@ import { listCommissions, vestDue } from './commissions.ts';
 import { getConversion, recordConversion } from './conversions.ts';
 import { affiliateBalance } from './counts.ts';
 import { inTransaction, type Ledger } from './db.ts';
-import { recordDecision } from './decisions.ts';
 import { recordRefund } from './refunds.ts';
 import { approveConversion, confirmConversion, rejectConversion } from './reviews.ts';
 import type { NewTerms } from './terms.ts';

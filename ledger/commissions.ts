@@ -29,6 +29,8 @@ export interface Commission {
   readonly reversedMinor: bigint;
   /** The part of `reversedMinor` taken back as debt, because the money was on its way already. */
   readonly clawbackMinor: bigint;
+  /** Level 1 under tiers: the affiliate's volume of the month before this order. */
+  readonly volumeBeforeMinor: bigint | null;
   readonly state: CommissionState;
   readonly availableAt: Date;
   readonly createdAt: Date;
@@ -45,6 +47,7 @@ export const COMMISSION_COLUMNS = [
   'amountMinor',
   'reversedMinor',
   'clawbackMinor',
+  'volumeBeforeMinor',
   'state',
   'availableAt',
   'createdAt',

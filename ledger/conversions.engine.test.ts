@@ -5,6 +5,7 @@ import {
   creditOrder,
   decisionFor,
   freshLedger,
+  recordDecision,
   type TestLedger,
   type TestParties,
 } from '../test/support/ledger.ts';
@@ -12,12 +13,12 @@ import {
   claimConversions,
   getConversion,
   listConversions,
-  postponeConversion,
+  postponeConversions,
   type ReportedConversion,
   recordConversion,
 } from './conversions.ts';
 import { inTransaction, type Ledger } from './db.ts';
-import { conversionsFromIp, recordDecision } from './decisions.ts';
+import { countEarlier } from './decision-facts.ts';
 
 let db: TestLedger;
 let ledger: Ledger;
@@ -125,8 +126,7 @@ describe('claims', () => {
     expect(claims.flatMap(mine)).toHaveLength(12);
     expect(claims.flatMap(mine)[0]).toMatchObject({
       fingerprintMatch: 'review',
-      conversionsPerIpHour: 10,
-      instantConversionSeconds: 30,
+      fraudRules: {},
       rulesVersion: 1,
     });
     expect(await claimConversions(ledger, { limit: 100, now })).toEqual([]);
@@ -137,7 +137,7 @@ describe('claims', () => {
   test('put off come back at their time', async () => {
     const { conversion } = await recordConversion(ledger, order({ orderId: 'later' }));
     const nextAttemptAt = new Date(Date.now() + 3_600_000);
-    await postponeConversion(ledger, { conversionId: conversion.id, nextAttemptAt });
+    await postponeConversions(ledger, [{ conversionId: conversion.id, nextAttemptAt }]);
     const claimed = async (offsetMs: number) => {
       const now = new Date(nextAttemptAt.getTime() + offsetMs);
       return (await claimConversions(ledger, { limit: 1_000, now })).find(({ id }) => id === conversion.id);
@@ -189,7 +189,6 @@ describe('decisions', () => {
   test('of 40 at once count each other: a limit of 10 lets 10 pass', async () => {
     const own = await createParties(ledger);
     const clickIp = '192.0.2.40';
-    const since = new Date(Date.now() - 3_600_000);
     await Promise.all(
       Array.from({ length: 40 }, async (_, i) => {
         const { conversion } = await recordConversion(
@@ -197,9 +196,12 @@ describe('decisions', () => {
           order({ orderId: `ip-${i}`, programId: own.programId }),
         );
         await inTransaction(ledger, async (tx) => {
-          const before = await conversionsFromIp(tx, { programId: own.programId, ip: clickIp, since });
+          const { programId } = own;
+          const { id: conversionId, receivedAt } = conversion;
+          const question = { conversionId, programId, receivedAt, ip: clickIp, customerId: null };
+          const [before] = await countEarlier(tx, [question]);
           const decision =
-            before < 10
+            (before?.fromIp ?? 0) < 10
               ? ({ outcome: 'attributed', reason: null, clickIp } as const)
               : ({ outcome: 'review', reason: 'high_conversion_rate_from_ip', clickIp } as const);
           await recordDecision(tx, decisionFor(own, conversion.id, decision));

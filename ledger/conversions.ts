@@ -20,12 +20,24 @@ export const CONVERSION_STATES = [
 ] as const;
 export type ConversionState = (typeof CONVERSION_STATES)[number];
 
+/** States in which an affiliate is credited, or will be once a reviewer agrees. */
+export const CREDITED_STATES = ['attributed', 'review', 'partially_refunded', 'refunded'] as const;
+
 /** Why a conversion was put in review, rejected or left unattributed. */
 export const CONVERSION_REASONS = [
   'self_referral',
+  'affiliate_not_active',
+  'bot_click',
   'high_conversion_rate_from_ip',
   'instant_conversion',
+  'click_velocity_ip',
+  'click_velocity_subnet',
+  'click_velocity_fingerprint',
+  'geo_mismatch',
+  'repeat_orders',
+  'fast_conversions',
   'fingerprint_match',
+  'several_affiliates',
   'invalid_click',
   'no_click',
   'invalid_click_id',
@@ -33,7 +45,6 @@ export const CONVERSION_REASONS = [
   'click_of_other_program',
   'click_after_order',
   'outside_window',
-  'affiliate_not_active',
   'no_terms',
   'rejected_by_reviewer',
 ] as const;
@@ -65,6 +76,8 @@ export interface ReportedConversion {
   readonly customerId?: string | undefined;
   /** SHA-256 of the trimmed lower-case address, 64 hexadecimal digits. */
   readonly customerEmailHash?: string | undefined;
+  /** SHA-256 of the account it was paid from, without spaces and in lower case, 64 hexadecimal digits. */
+  readonly paymentAccountHash?: string | undefined;
   /** The customer's address, never the shop server's. */
   readonly ip?: string | undefined;
   readonly userAgent?: string | undefined;
@@ -99,6 +112,9 @@ export interface Conversion {
   readonly evidence: JSONValue;
   readonly customerId: string | null;
   readonly customerEmailHash: string | null;
+  readonly paymentAccountHash: string | null;
+  /** The first order of the subscription by which this one was credited. */
+  readonly recurringOf: bigint | null;
   readonly ip: string | null;
   readonly userAgent: string | null;
   readonly fingerprint: bigint | null;
@@ -130,6 +146,8 @@ const CONVERSION_COLUMNS = [
   'evidence',
   'customerId',
   'customerEmailHash',
+  'paymentAccountHash',
+  'recurringOf',
   'ip',
   'userAgent',
   'fingerprint',
@@ -137,17 +155,19 @@ const CONVERSION_COLUMNS = [
 ];
 
 /** Columns whose type in PostgreSQL is not the one of {@link Conversion}. */
-type StoredConversion = Omit<Conversion, 'clickSeq' | 'customerEmailHash'> & {
+type StoredConversion = Omit<Conversion, 'clickSeq' | 'customerEmailHash' | 'paymentAccountHash'> & {
   readonly clickSeq: bigint | null;
   readonly customerEmailHash: Buffer | null;
+  readonly paymentAccountHash: Buffer | null;
 };
 
 function fromStored<Row extends StoredConversion>(row: Row) {
-  const { clickSeq, customerEmailHash, fingerprint } = row;
+  const { clickSeq, customerEmailHash, paymentAccountHash, fingerprint } = row;
   return {
     ...row,
     clickSeq: clickSeq === null ? null : Number(clickSeq),
     customerEmailHash: customerEmailHash?.toString('hex') ?? null,
+    paymentAccountHash: paymentAccountHash?.toString('hex') ?? null,
     fingerprint: fingerprint === null ? null : BigInt.asUintN(64, fingerprint),
   };
 }
@@ -173,14 +193,18 @@ function checkReported(conversion: ReportedConversion): void {
   }
   if (clickId !== undefined) checkText(clickId, 'click_id', MAX_ID_LENGTH);
   if (customerId !== undefined) checkText(customerId, 'customer_id', MAX_ID_LENGTH);
-  if (customerEmailHash !== undefined && !/^[0-9a-f]{64}$/.test(customerEmailHash)) {
-    throw new InputError('customer_email_hash', 'must be 64 lower-case hexadecimal digits');
-  }
+  checkHash(customerEmailHash, 'customer_email_hash');
+  checkHash(conversion.paymentAccountHash, 'payment_account_hash');
   if (ip !== undefined && isIP(ip) === 0) throw new InputError('ip', 'must be an IPv4 or IPv6 address');
   if (userAgent !== undefined) checkText(userAgent, 'user_agent', MAX_USER_AGENT_LENGTH);
   if (occurredAt !== undefined && !(occurredAt.getTime() < Date.now() + MAX_FUTURE_MS)) {
     throw new InputError('occurred_at', 'must be a time that is not in the future');
   }
+}
+
+function checkHash(hash: string | undefined, field: string): void {
+  if (hash === undefined || /^[0-9a-f]{64}$/.test(hash)) return;
+  throw new InputError(field, 'must be 64 lower-case hexadecimal digits');
 }
 
 /**
@@ -196,13 +220,14 @@ function payloadHash(conversion: ReportedConversion): Buffer {
     clickId ?? null,
     customerId ?? null,
     customerEmailHash ?? null,
+    conversion.paymentAccountHash ?? null,
   ];
   return createHash('sha256').update(JSON.stringify(payload)).digest();
 }
 
 /** The row of a reported order. */
 function conversionRow(conversion: ReportedConversion, hash: Buffer) {
-  const { customerEmailHash, fingerprint } = conversion;
+  const { customerEmailHash, paymentAccountHash, fingerprint } = conversion;
   const receivedAt = new Date();
   return {
     programId: conversion.programId,
@@ -216,6 +241,7 @@ function conversionRow(conversion: ReportedConversion, hash: Buffer) {
     clickId: conversion.clickId ?? null,
     customerId: conversion.customerId ?? null,
     customerEmailHash: customerEmailHash === undefined ? null : Buffer.from(customerEmailHash, 'hex'),
+    paymentAccountHash: paymentAccountHash === undefined ? null : Buffer.from(paymentAccountHash, 'hex'),
     ip: conversion.ip ?? null,
     userAgent: conversion.userAgent ?? null,
     fingerprint: fingerprint === undefined ? null : BigInt.asIntN(64, fingerprint),
@@ -336,6 +362,7 @@ function differingFields(stored: Conversion, reported: ReportedConversion): stri
     ['click_id', stored.clickId, reported.clickId ?? null],
     ['customer_id', stored.customerId, reported.customerId ?? null],
     ['customer_email_hash', stored.customerEmailHash, reported.customerEmailHash ?? null],
+    ['payment_account_hash', stored.paymentAccountHash, reported.paymentAccountHash ?? null],
   ];
   const differing = pairs.filter(([, before, now]) => before !== now).map(([field]) => field);
   return differing.length > 0 ? differing : ['occurred_at'];
@@ -387,18 +414,19 @@ export interface ClaimedConversion extends Conversion, FraudSettings {
 /** A worker that died with a claim keeps its conversions from the others for so long. */
 const CLAIM_MS = 60_000;
 
-/** Takes up to `limit` conversions that are due, the longest waiting first; others skip them for a minute. */
+/**
+ * Takes up to `limit` conversions that are due, the longest waiting first; others skip them for a minute. Due are
+ * those that were not decided yet, and unattributed ones whose click may still come.
+ */
 export async function claimConversions(
   sql: LedgerSql,
   options: { limit: number; now: Date },
 ): Promise<ClaimedConversion[]> {
   const { limit, now } = options;
-  type Row = StoredConversion & FraudSettings & { readonly rulesVersion: number };
-  const rows = await sql<Row[]>`
+  const rows = await sql<(StoredConversion & FraudSettings & { readonly rulesVersion: number })[]>`
     with due as (
       select id from conversions
-      where state in ('received', 'awaiting_click') and next_attempt_at <= ${now}
-        and (claimed_until is null or claimed_until <= ${now})
+      where next_attempt_at <= ${now} and (claimed_until is null or claimed_until <= ${now})
       order by next_attempt_at, id limit ${limit} for no key update skip locked
     ), claimed as (
       update conversions c set claimed_until = ${new Date(now.getTime() + CLAIM_MS)}
@@ -406,18 +434,43 @@ export async function claimConversions(
       returning c.*
     )
     select ${sql(CONVERSION_COLUMNS.map((column) => `c.${column}`))}, conversion_status(c.state, null) as status,
-      p.fingerprint_match, p.conversions_per_ip_hour, p.instant_conversion_seconds, p.rules_version
+      p.fingerprint_match, p.fraud_rules, p.rules_version
     from claimed c join programs p on p.id = c.program_id order by c.id`;
   return rows.map(fromStored);
 }
 
-/** Puts an undecided conversion off until `nextAttemptAt`: its click may still arrive. */
-export async function postponeConversion(
+/** Decided conversions by id, those after `after`, received between two times. */
+export async function listDecided(
   sql: LedgerSql,
-  options: { conversionId: bigint; nextAttemptAt: Date },
+  options: { from: Date; to: Date; after: bigint; limit: number; programId?: number | undefined },
+): Promise<Conversion[]> {
+  const { from, to, after, limit, programId = null } = options;
+  const rows = await sql<StoredConversion[]>`
+    select ${sql(CONVERSION_COLUMNS)}, status from reported_conversions
+    where id > ${after} and received_at >= ${from} and received_at < ${to} and decided_at is not null
+      and (${programId}::integer is null or program_id = ${programId})
+    order by id limit ${limit}`;
+  return rows.map(fromStored);
+}
+
+/** When each conversion is tried again; null: never. */
+export interface Postponement {
+  readonly conversionId: bigint;
+  readonly nextAttemptAt: Date | null;
+}
+
+/** Puts conversions off: the clicks of undecided ones may still arrive, those of unattributed ones may yet. */
+export async function postponeConversions(
+  sql: LedgerSql,
+  postponements: readonly Postponement[],
 ): Promise<void> {
+  const rows = postponements.map(({ conversionId, nextAttemptAt }) => ({
+    id: conversionId.toString(),
+    at: nextAttemptAt?.toISOString() ?? null,
+  }));
   await sql`
-    update conversions set state = 'awaiting_click', attempts = attempts + 1, claimed_until = null,
-      next_attempt_at = ${options.nextAttemptAt}
-    where id = ${options.conversionId} and state in ('received', 'awaiting_click')`;
+    update conversions c set state = case when state = 'received' then 'awaiting_click' else state end,
+      attempts = attempts + 1, claimed_until = null, next_attempt_at = p.at
+    from jsonb_to_recordset(${sql.json(rows)}::jsonb) as p (id bigint, at timestamptz)
+    where c.id = p.id and state in ('received', 'awaiting_click', 'unattributed')`;
 }

@@ -23,6 +23,10 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
   terms_affiliate_known: ['affiliate_id', 'there is no such affiliate in the program'],
   terms_rates_within_order: ['level_rates_bps', 'the rates of all levels may be 10,000 in sum'],
   terms_parts: ['commission_type', 'percent has a rate, fixed an amount, hybrid may have both'],
+  terms_tiers: [
+    'tiers',
+    'must be at most 10, each from a higher volume than the one before, and not with fixed',
+  ],
   terms_no_overlap: ['from', 'there are terms of this scope that begin later'],
   conversions_program_known: ['currency', 'must be the currency of the program'],
 };

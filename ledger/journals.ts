@@ -78,14 +78,14 @@ export async function postJournals(
     with posted as (
       insert into journals (idempotency_key, kind, program_id, conversion_id, payout_id)
       select key, kind, program_id, conversion_id, payout_id
-      from jsonb_to_recordset(${tx.json(headers)}::jsonb)
+      from json_to_recordset(${tx.json(headers)}::json)
         as h (key text, kind text, program_id integer, conversion_id bigint, payout_id bigint)
       on conflict (idempotency_key) do nothing
       returning id, idempotency_key
     ), written as (
       insert into entries (journal_id, account_id, currency, amount_minor, commission_id)
       select p.id, a.id, a.currency, e.amount_minor, e.commission_id
-      from jsonb_to_recordset(${tx.json(entries)}::jsonb) as e (
+      from json_to_recordset(${tx.json(entries)}::json) as e (
         key text, program_id integer, currency text, affiliate_id integer, account text,
         amount_minor bigint, commission_id bigint
       )
@@ -106,26 +106,25 @@ export async function postJournals(
   return new Map(posted.map(({ key, id }) => [key, id]));
 }
 
-/** One line of a commission: what it earned, or what was taken back. */
+/** One line of a commission: what it earned, or what was taken back, in a journal that moved it. */
 export interface CommissionLine {
   readonly commissionId: bigint;
+  readonly journalId: bigint;
   readonly kind: 'earning' | 'reversal' | 'clawback';
   readonly amountMinor: bigint;
 }
 
-/** Appends lines of commissions that the journal moved. */
-export async function appendLines(
-  tx: LedgerTransaction,
-  journalId: bigint,
-  lines: readonly CommissionLine[],
-): Promise<void> {
-  const rows = lines.map(({ commissionId, kind, amountMinor }) => ({
+export async function appendLines(tx: LedgerTransaction, lines: readonly CommissionLine[]): Promise<void> {
+  if (lines.length === 0) return;
+  const rows = lines.map(({ commissionId, journalId, kind, amountMinor }) => ({
     commission_id: commissionId.toString(),
+    journal_id: journalId.toString(),
     kind,
     amount_minor: amountMinor.toString(),
   }));
   await tx`
     insert into commission_lines (commission_id, kind, amount_minor, journal_id)
-    select commission_id, kind, amount_minor, ${journalId}
-    from jsonb_to_recordset(${tx.json(rows)}::jsonb) as l (commission_id bigint, kind text, amount_minor bigint)`;
+    select commission_id, kind, amount_minor, journal_id
+    from json_to_recordset(${tx.json(rows)}::json)
+      as l (commission_id bigint, journal_id bigint, kind text, amount_minor bigint)`;
 }

@@ -173,7 +173,10 @@ describe('bad input names its field', () => {
   test.each([
     ['currency', { name: 'p', currency: 'EURO' }],
     ['tracking_domain', { name: 'p', currency: 'EUR', trackingDomain: 'Go.Example.com/x' }],
-    ['conversions_per_ip_hour', { name: 'p', currency: 'EUR', conversionsPerIpHour: -1 }],
+    [
+      'fraud_rules.instant_conversion',
+      { name: 'p', currency: 'EUR', fraudRules: { instant_conversion: -1 } },
+    ],
   ])('%s of a program', async (field, given) => {
     await expect(createProgram(ledger, given)).rejects.toEqual(inputError(field));
   });
@@ -191,8 +194,11 @@ test('a change of the fraud settings is a new version of the rules, other change
   const id = parties.programId;
   await updateProgram(ledger, { id, changes: { name: 'renamed' } });
   expect((await getProgram(ledger, id))?.rulesVersion).toBe(1);
-  const changed = await updateProgram(ledger, { id, changes: { conversionsPerIpHour: 3 } });
-  expect(changed).toMatchObject({ rulesVersion: 2, conversionsPerIpHour: 3 });
+  const changed = await updateProgram(ledger, {
+    id,
+    changes: { fraudRules: { high_conversion_rate_from_ip: 3 } },
+  });
+  expect(changed).toMatchObject({ rulesVersion: 2, fraudRules: { high_conversion_rate_from_ip: 3 } });
 });
 
 test('pages follow each other without gap or repetition', async () => {

@@ -2,6 +2,7 @@ import { InputError } from '../core/errors.ts';
 import { parseUrlTemplate } from '../core/macros.ts';
 import { parseCurrency } from '../core/money.ts';
 import type { LedgerSql } from './db.ts';
+import { checkFraudThresholds, type FraudThresholds } from './fraud-rules.ts';
 import { answeringInput, checkText, givenColumns } from './input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 
@@ -11,13 +12,11 @@ export type ProgramStatus = (typeof PROGRAM_STATUSES)[number];
 export const FINGERPRINT_MATCHES = ['off', 'review', 'credit'] as const;
 export type FingerprintMatch = (typeof FINGERPRINT_MATCHES)[number];
 
-/** What a program's fraud rules compare with. */
+/** What a program's decisions are made by; every change is a new version, and the versions are kept. */
 export interface FraudSettings {
   readonly fingerprintMatch: FingerprintMatch;
-  /** More conversions than this from one ip within an hour are reviewed. */
-  readonly conversionsPerIpHour: number;
-  /** A conversion sooner than this many seconds after its click is reviewed. */
-  readonly instantConversionSeconds: number;
+  /** Where they differ from the defaults. */
+  readonly fraudRules: FraudThresholds;
 }
 
 /** What a program keeps of its visitors. */
@@ -61,8 +60,7 @@ const PROGRAM_COLUMNS = [
   'fallbackUrl',
   'trackingDomain',
   'fingerprintMatch',
-  'conversionsPerIpHour',
-  'instantConversionSeconds',
+  'fraudRules',
   'rulesVersion',
   'anonymiseIp',
   'cookies',
@@ -80,21 +78,21 @@ function checkProgram(program: ProgramChanges): void {
   if (program.trackingDomain && !HOST_NAME.test(program.trackingDomain)) {
     throw new InputError('tracking_domain', 'must be a host name in lower case, such as go.example.com');
   }
+  if (program.fraudRules) checkFraudThresholds(program.fraudRules);
 }
 
 /** Creates a program; without terms (`setTerms`) nothing is credited in it yet. @throws InputError. */
 export async function createProgram(sql: LedgerSql, program: NewProgram): Promise<Program> {
   checkProgram(program);
   const { name, fallbackUrl, trackingDomain, fingerprintMatch } = program;
-  const { conversionsPerIpHour, instantConversionSeconds, anonymiseIp, cookies, honourOptOut } = program;
+  const { fraudRules = {}, anonymiseIp, cookies, honourOptOut } = program;
   const row = {
     name,
     currency: parseCurrency(program.currency),
     fallbackUrl,
     trackingDomain,
     fingerprintMatch,
-    conversionsPerIpHour,
-    instantConversionSeconds,
+    fraudRules: sql.json(fraudRules),
     anonymiseIp,
     cookies,
     honourOptOut,
@@ -121,7 +119,10 @@ export async function listPrograms(
   return pageOf(rows, request);
 }
 
-/** Changes the given columns. @throws InputError. Returns undefined when there is no such program. */
+/**
+ * Changes the given columns; of the fraud rules those that are named.
+ * @throws InputError. Returns undefined when there is no such program.
+ */
 export async function updateProgram(
   sql: LedgerSql,
   options: { id: number; changes: ProgramChanges },
@@ -129,22 +130,38 @@ export async function updateProgram(
   const { id, changes } = options;
   checkProgram(changes);
   const { name, status, fallbackUrl, trackingDomain, fingerprintMatch } = changes;
-  const { conversionsPerIpHour, instantConversionSeconds, anonymiseIp, cookies, honourOptOut } = changes;
+  const { fraudRules, anonymiseIp, cookies, honourOptOut } = changes;
   const given = givenColumns({
     name,
     status,
     fallbackUrl,
     trackingDomain,
     fingerprintMatch,
-    conversionsPerIpHour,
-    instantConversionSeconds,
     anonymiseIp,
     cookies,
     honourOptOut,
   });
-  if (Object.keys(given).length === 0) return await getProgram(sql, id);
+  const isBare = Object.keys(given).length === 0;
+  if (isBare && fraudRules === undefined) return await getProgram(sql, id);
+  const merged = sql`fraud_rules = fraud_rules || ${sql.json(fraudRules ?? {})}`;
   const [program] = await answeringInput(
-    sql<Program[]>`update programs set ${sql(given)} where id = ${id} returning ${sql(PROGRAM_COLUMNS)}`,
+    isBare
+      ? sql<Program[]>`update programs set ${merged} where id = ${id} returning ${sql(PROGRAM_COLUMNS)}`
+      : sql<Program[]>`
+          update programs set ${sql(given)}, ${merged} where id = ${id} returning ${sql(PROGRAM_COLUMNS)}`,
   );
   return program;
+}
+
+/** The settings that had this version, by program; versions that never were are left out. */
+export async function getRulesVersions(
+  sql: LedgerSql,
+  versions: readonly { programId: number; rulesVersion: number }[],
+): Promise<(FraudSettings & { programId: number; version: number })[]> {
+  return await sql<(FraudSettings & { programId: number; version: number })[]>`
+    select program_id, version, fingerprint_match, fraud_rules from program_rules
+    where (program_id, version) in (
+      select unnest(${versions.map(({ programId }) => programId)}::integer[]),
+        unnest(${versions.map(({ rulesVersion }) => rulesVersion)}::integer[])
+    )`;
 }

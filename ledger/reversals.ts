@@ -130,7 +130,10 @@ async function postReversals(
   ]);
   const journalId = posted.get(key);
   assert(journalId !== undefined, `${key} is posted once`);
-  await appendLines(tx, journalId, reversals.map(reversalLine));
+  await appendLines(
+    tx,
+    reversals.map((reversal) => reversalLine(reversal, journalId)),
+  );
   for (const reversal of reversals) await writeReversal(tx, reversal, emptied);
 }
 
@@ -141,9 +144,10 @@ function reversalEntry({ commission, amountMinor, clawback }: Reversal): Entry {
   return { affiliateId, account, amountMinor: -amountMinor, commissionId: id };
 }
 
-function reversalLine({ commission, amountMinor, clawback }: Reversal): CommissionLine {
+function reversalLine({ commission, amountMinor, clawback }: Reversal, journalId: bigint): CommissionLine {
   return {
     commissionId: commission.id,
+    journalId,
     kind: clawback ? 'clawback' : 'reversal',
     amountMinor: -amountMinor,
   };

@@ -6,7 +6,11 @@ import { computeRewards } from './rewards.ts';
 
 const chain = [1, 2, 3].map((level) => ({ affiliateId: level, level, active: true }));
 
+const untiered = { tiers: [], tierMode: 'marginal' as const };
+
 const anyTerms = fc.record({
+  tiers: fc.constant([]),
+  tierMode: fc.constant('marginal' as const),
   rateBps: fc.integer({ min: 0, max: 10_000 }),
   fixedMinor: fc.bigInt({ min: 0n, max: 1_000_000n }),
   levelRatesBps: fc.array(fc.integer({ min: 0, max: 10_000 }), { maxLength: 9 }),
@@ -15,11 +19,41 @@ const anyOrder = fc.bigInt({ min: 0n, max: 1_000_000_000_000n });
 
 describe('rewards', () => {
   test('round half to even at every level', () => {
-    const terms = { rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [1_000, 1_000] };
+    const terms = { ...untiered, rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [1_000, 1_000] };
     const amounts = (orderMinor: bigint) =>
       computeRewards({ orderMinor, terms, chain }).map(({ amountMinor }) => amountMinor);
     expect(amounts(25n)).toEqual([2n, 2n, 2n]);
     expect(amounts(35n)).toEqual([4n, 4n, 4n]);
+  });
+
+  test.each([
+    // 100 at 10 %, the next 100 at 12 %, the last 100 at 15 %.
+    ['marginal' as const, 900n, 300n, 10n + 12n + 15n],
+    ['whole' as const, 900n, 300n, 30n],
+    ['whole' as const, 1_000n, 300n, 36n],
+    ['marginal' as const, 0n, 300n, 30n],
+    ['marginal' as const, 5_000n, 300n, 45n],
+  ])('follow the tiers, %s, from a volume of %i', (tierMode, volumeBeforeMinor, orderMinor, earned) => {
+    const tiers = [
+      { fromMinor: 1_000n, rateBps: 1_200 },
+      { fromMinor: 1_100n, rateBps: 1_500 },
+    ];
+    const terms = { rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers, tierMode };
+    expect(computeRewards({ orderMinor, terms, chain, volumeBeforeMinor })[0]?.amountMinor).toBe(earned);
+  });
+
+  test('under marginal tiers are the same for an order and for its parts, but for rounding', () => {
+    const tiers = [{ fromMinor: 500n, rateBps: 2_000 }];
+    const terms = { rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers, tierMode: 'marginal' as const };
+    const earns = (orderMinor: bigint, volumeBeforeMinor: bigint) =>
+      computeRewards({ orderMinor, terms, chain, volumeBeforeMinor })[0]?.amountMinor ?? 0n;
+    fc.assert(
+      fc.property(fc.bigInt({ min: 1n, max: 2_000n }), fc.bigInt({ min: 1n, max: 2_000n }), (a, b) => {
+        const parts = earns(a, 0n) + earns(b, a);
+        const difference = parts - earns(a + b, 0n);
+        expect(difference >= -1n && difference <= 1n).toBe(true);
+      }),
+    );
   });
 
   test('are the formula while the order is large enough, and never more than the order', () => {
@@ -43,7 +77,7 @@ describe('rewards', () => {
   });
 
   test('of an order of nothing are nothing', () => {
-    const terms = { rateBps: 1_000, fixedMinor: 500n, levelRatesBps: [300] };
+    const terms = { ...untiered, rateBps: 1_000, fixedMinor: 500n, levelRatesBps: [300] };
     expect(computeRewards({ orderMinor: 0n, terms, chain })).toEqual([]);
   });
 });

@@ -1,12 +1,24 @@
 import { InputError } from '../core/errors.ts';
 import { currencyExponent } from '../core/money.ts';
-import type { LedgerSql } from './db.ts';
+import { idArray, type LedgerSql } from './db.ts';
 import { answeringInput } from './input-faults.ts';
 
 export const COMMISSION_TYPES = ['percent', 'fixed', 'hybrid'] as const;
 export type CommissionType = (typeof COMMISSION_TYPES)[number];
 export const ATTRIBUTION_MODELS = ['last_click', 'first_click'] as const;
 export type AttributionModel = (typeof ATTRIBUTION_MODELS)[number];
+/** marginal: each part of an order at the rate of the tier it falls in; whole: the order at the rate reached before it. */
+export const TIER_MODES = ['marginal', 'whole'] as const;
+export type TierMode = (typeof TIER_MODES)[number];
+/** When an affiliate may be paid: every day, once a week from Monday on, once a month from the first on (UTC). */
+export const PAYOUT_SCHEDULES = ['daily', 'weekly', 'monthly'] as const;
+export type PayoutSchedule = (typeof PAYOUT_SCHEDULES)[number];
+
+/** From this volume of a calendar month (UTC) on, an affiliate's own rate is this one. */
+export interface Tier {
+  readonly fromMinor: bigint;
+  readonly rateBps: number;
+}
 
 /** What an affiliate is promised, for one span of time. Terms never change; they end, and others follow. */
 export interface Terms {
@@ -23,6 +35,11 @@ export interface Terms {
   readonly commissionType: CommissionType;
   readonly rateBps: number;
   readonly fixedMinor: bigint;
+  /** By rising `fromMinor`; below the first one `rateBps` counts. */
+  readonly tiers: readonly Tier[];
+  readonly tierMode: TierMode;
+  /** Later orders of a customer are credited by the first one for so many months; 0: only the first. */
+  readonly recurringMonths: number;
   /** Rates of level 2, 3, … in basis points; level 1 is the commission above. */
   readonly levelRatesBps: number[];
   /** Days between an order and its commission becoming available. */
@@ -31,6 +48,7 @@ export interface Terms {
   readonly cookieDays: number;
   readonly attributionModel: AttributionModel;
   readonly payoutMinMinor: bigint;
+  readonly payoutSchedule: PayoutSchedule;
   readonly rounding: 'half_even';
   readonly createdAt: Date;
 }
@@ -48,6 +66,12 @@ export interface NewTerms {
   readonly rateBps?: number | undefined;
   /** Default 0. */
   readonly fixedMinor?: bigint | undefined;
+  /** Default none. */
+  readonly tiers?: readonly Tier[] | undefined;
+  /** Default marginal. */
+  readonly tierMode?: TierMode | undefined;
+  /** Default 0. */
+  readonly recurringMonths?: number | undefined;
   /** Default [300, 100]. */
   readonly levelRatesBps?: readonly number[] | undefined;
   /** Default 30. */
@@ -58,6 +82,8 @@ export interface NewTerms {
   readonly attributionModel?: AttributionModel | undefined;
   /** Default 1,000 major units. */
   readonly payoutMinMinor?: bigint | undefined;
+  /** Default daily. */
+  readonly payoutSchedule?: PayoutSchedule | undefined;
 }
 
 const DEFAULT_RATE_BPS = 1_000;
@@ -71,13 +97,28 @@ const CLOCK_TOLERANCE_MS = 2_000;
 const termsColumns = (sql: LedgerSql) => sql`
   t.id, t.program_id, t.campaign_id, t.affiliate_id,
   lower(t.validity) as valid_from, upper(t.validity) as valid_to,
-  t.currency, t.commission_type, t.rate_bps, t.fixed_minor, t.level_rates_bps, t.hold_days, t.cookie_days,
-  t.attribution_model, t.payout_min_minor, t.rounding, t.created_at`;
+  t.currency, t.commission_type, t.rate_bps, t.fixed_minor, t.tier_from_minor, t.tier_rates_bps, t.tier_mode,
+  t.recurring_months, t.level_rates_bps, t.hold_days, t.cookie_days, t.attribution_model, t.payout_min_minor,
+  t.payout_schedule, t.rounding, t.created_at`;
+
+/** As PostgreSQL keeps them: tiers are two columns. */
+type StoredTerms = Omit<Terms, 'tiers'> & {
+  readonly tierFromMinor: bigint[];
+  readonly tierRatesBps: number[];
+};
+
+function fromStored({ tierFromMinor, tierRatesBps, ...terms }: StoredTerms): Terms {
+  return {
+    ...terms,
+    tiers: tierFromMinor.map((fromMinor, i) => ({ fromMinor, rateBps: tierRatesBps[i] ?? 0 })),
+  };
+}
 
 /** Ends the terms of the same scope in force at `from` and opens these. @throws InputError. */
 export async function setTerms(sql: LedgerSql, terms: NewTerms): Promise<Terms> {
   const { programId, campaignId = null, affiliateId = null, from = null } = terms;
   const { commissionType = 'percent', fixedMinor = 0n, attributionModel = 'last_click' } = terms;
+  const { tiers = [], tierMode = 'marginal', recurringMonths = 0, payoutSchedule = 'daily' } = terms;
   const { holdDays = DEFAULT_HOLD_DAYS, cookieDays = DEFAULT_COOKIE_DAYS } = terms;
   if (from !== null && from.getTime() < Date.now() - CLOCK_TOLERANCE_MS) {
     throw new InputError('from', 'must not be in the past: what was earned keeps its terms');
@@ -93,7 +134,7 @@ export async function setTerms(sql: LedgerSql, terms: NewTerms): Promise<Terms> 
     and affiliate_id is not distinct from ${affiliateId}::integer`;
   // One statement, so that it is atomic also without a transaction; reading from `ended` makes the end come first.
   const [opened] = await answeringInput(
-    sql<[Terms]>`
+    sql<[StoredTerms]>`
       with start as (
         select coalesce(${from}::timestamptz, case
           when ${campaignId}::integer is null and ${affiliateId}::integer is null
@@ -108,27 +149,34 @@ export async function setTerms(sql: LedgerSql, terms: NewTerms): Promise<Terms> 
         returning id
       ), t as (
         insert into terms (program_id, campaign_id, affiliate_id, currency, validity, commission_type, rate_bps,
-          fixed_minor, level_rates_bps, hold_days, cookie_days, attribution_model, payout_min_minor)
+          fixed_minor, tier_from_minor, tier_rates_bps, tier_mode, recurring_months, level_rates_bps, hold_days,
+          cookie_days, attribution_model, payout_min_minor, payout_schedule)
         select ${programId}, ${campaignId}::integer, ${affiliateId}::integer, ${program.currency},
-          tstzrange(start.at, null), ${commissionType}, ${rateBps}, ${fixedMinor}, ${levelRatesBps}::integer[],
-          ${holdDays}, ${cookieDays}, ${attributionModel}, ${payoutMinMinor}
+          tstzrange(start.at, null), ${commissionType}, ${rateBps}, ${fixedMinor},
+          ${idArray(tiers.map(({ fromMinor }) => fromMinor))}::bigint[],
+          ${tiers.map((tier) => tier.rateBps)}::integer[], ${tierMode}, ${recurringMonths},
+          ${levelRatesBps}::integer[], ${holdDays}, ${cookieDays}, ${attributionModel}, ${payoutMinMinor},
+          ${payoutSchedule}
         from start where (select count(*) from ended) >= 0
         returning *
       )
       select ${termsColumns(sql)} from t`,
   );
-  return opened;
+  return fromStored(opened);
 }
 
 /** Every version of the terms of a program, the newest first. */
 export async function listTerms(sql: LedgerSql, options: { programId: number }): Promise<Terms[]> {
-  return await sql<Terms[]>`
+  const rows = await sql<StoredTerms[]>`
     select ${termsColumns(sql)} from terms t where program_id = ${options.programId} order by id desc`;
+  return rows.map(fromStored);
 }
 
-export async function getTerms(sql: LedgerSql, id: number): Promise<Terms | undefined> {
-  const [terms] = await sql<Terms[]>`select ${termsColumns(sql)} from terms t where id = ${id}`;
-  return terms;
+/** The terms with these ids, by id; unknown ids are left out. */
+export async function getTerms(sql: LedgerSql, ids: readonly number[]): Promise<Terms[]> {
+  const rows = await sql<StoredTerms[]>`
+    select ${termsColumns(sql)} from terms t where id = any(${[...ids]}::integer[]) order by id`;
+  return rows.map(fromStored);
 }
 
 export interface TermsQuestion {
@@ -154,7 +202,7 @@ export async function termsInForce(
     affiliate_id: affiliateId,
     at: at.toISOString(),
   }));
-  const rows = await sql<(Terms & { index: number })[]>`
+  const rows = await sql<(StoredTerms & { index: number })[]>`
     select q.index, ${termsColumns(sql)}
     from jsonb_to_recordset(${sql.json(asked)}::jsonb)
       as q (index integer, program_id integer, campaign_id integer, affiliate_id integer, at timestamptz)
@@ -166,6 +214,6 @@ export async function termsInForce(
       limit 1
     ) t`;
   const answers: (Terms | undefined)[] = questions.map(() => undefined);
-  for (const { index, ...terms } of rows) answers[index] = terms;
+  for (const { index, ...terms } of rows) answers[index] = fromStored(terms);
   return answers;
 }

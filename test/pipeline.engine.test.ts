@@ -80,7 +80,16 @@ describe('from a click to a payout', () => {
     const { ledger, program } = world;
     await updateProgram(ledger, {
       id: program.id,
-      changes: { instantConversionSeconds: 0, conversionsPerIpHour: 1_000 },
+      changes: {
+        fraudRules: {
+          instant_conversion: 0,
+          high_conversion_rate_from_ip: 1_000,
+          // Its clicks are fetched by this test.
+          bot_click: false,
+          fast_conversions: false,
+          repeat_orders: false,
+        },
+      },
     });
     const affiliate = async (refCode: string, parentId: number | null) =>
       (
@@ -223,7 +232,7 @@ describe('from a click to a payout', () => {
   });
 
   it('reviews what converts too soon, and too often from one address', async () => {
-    const changes = { instantConversionSeconds: 30, conversionsPerIpHour: 1_000 };
+    const changes = { fraudRules: { instant_conversion: 30, high_conversion_rate_from_ip: 1_000 } };
     await updateProgram(world.ledger, { id: world.program.id, changes });
     await order({ order_id: 'instant', amount: '10.00', click_id: await click() });
     expect((await decided(['instant'])).get('instant')).toMatchObject({
@@ -236,7 +245,7 @@ describe('from a click to a payout', () => {
     const limit = Number(before?.fromHere) + 10;
     await updateProgram(world.ledger, {
       id: world.program.id,
-      changes: { instantConversionSeconds: 0, conversionsPerIpHour: limit },
+      changes: { fraudRules: { instant_conversion: 0, high_conversion_rate_from_ip: limit } },
     });
     const clickId = await click();
     const many = Array.from({ length: 40 }, (_, i) => `many-${i}`);

@@ -2,6 +2,14 @@ import { z } from 'zod';
 import { ROLES } from '../../ledger/api-keys.ts';
 import { lockRow } from '../../ledger/lock.ts';
 import {
+  FRAUD_RULE_NAMES,
+  FRAUD_RULES,
+  type FraudRuleName,
+  type FraudThresholds,
+  MAX_FRAUD_THRESHOLD,
+  thresholdOf,
+} from '../../ledger/fraud-rules.ts';
+import {
   createProgram,
   FINGERPRINT_MATCHES,
   getProgram,
@@ -30,10 +38,18 @@ import {
 } from '../schemas.ts';
 
 const MAX_HOST_CHARS = 253;
-/** A rule that compares with more than this compares with nothing. */
-const MAX_RULE_VALUE = 1_000_000;
-
-const ruleValue = z.int().min(0).max(MAX_RULE_VALUE);
+const threshold = z.union([z.int().min(0).max(MAX_FRAUD_THRESHOLD), z.boolean()]);
+const thresholds = z
+  .strictObject(
+    Object.fromEntries(FRAUD_RULE_NAMES.map((name) => [name, threshold.exactOptional()])) as Record<
+      FraudRuleName,
+      z.ZodExactOptional<typeof threshold>
+    >,
+  )
+  .meta({
+    id: 'FraudRules',
+    description: `Thresholds by rule; false switches one off. ${FRAUD_RULE_NAMES.map((name) => `${name}: ${FRAUD_RULES[name].unit}, default ${FRAUD_RULES[name].fallback}`).join('; ')}.`,
+  });
 
 const programView = z
   .object({
@@ -44,8 +60,7 @@ const programView = z
     fallback_url: z.string().nullable(),
     tracking_domain: z.string().nullable(),
     fingerprint_match: z.enum(FINGERPRINT_MATCHES),
-    conversions_per_ip_hour: z.number(),
-    instant_conversion_seconds: z.number(),
+    fraud_rules: thresholds,
     rules_version: z.number(),
     anonymise_ip: z
       .boolean()
@@ -58,16 +73,14 @@ const programView = z
   })
   .partial({
     fingerprint_match: true,
-    conversions_per_ip_hour: true,
-    instant_conversion_seconds: true,
+    fraud_rules: true,
     rules_version: true,
   })
   .meta({ id: 'Program', description: 'The fraud rules are shown to the operator’s own people only.' });
 
 const rules = {
   fingerprint_match: z.enum(FINGERPRINT_MATCHES).exactOptional(),
-  conversions_per_ip_hour: ruleValue.exactOptional(),
-  instant_conversion_seconds: ruleValue.exactOptional(),
+  fraud_rules: thresholds.exactOptional(),
 };
 
 const privacy = {
@@ -100,11 +113,15 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
     created_at: formatTime(program.createdAt),
     ...(SEE_RULES.has(principal.role) && {
       fingerprint_match: program.fingerprintMatch,
-      conversions_per_ip_hour: program.conversionsPerIpHour,
-      instant_conversion_seconds: program.instantConversionSeconds,
+      fraud_rules: inForce(program.fraudRules),
       rules_version: program.rulesVersion,
     }),
   };
+}
+
+/** The thresholds as they count, defaults included. */
+function inForce(given: FraudThresholds): z.output<typeof thresholds> {
+  return Object.fromEntries(FRAUD_RULE_NAMES.map((name) => [name, thresholdOf(given, name)]));
 }
 
 function visible(principal: Principal, program: Program | undefined): Program {

@@ -106,7 +106,8 @@ async function createDemo(tx: LedgerTransaction, config: Config): Promise<Demo> 
   const program = await createProgram(tx, {
     name: PROGRAM_NAME,
     currency: CURRENCY,
-    instantConversionSeconds: INSTANT_CONVERSION_SECONDS,
+    // The first steps in the README click with curl, which is a robot.
+    fraudRules: { instant_conversion: INSTANT_CONVERSION_SECONDS, bot_click: false },
   });
   await setTerms(tx, { programId: program.id, rateBps: 1_000, payoutMinMinor: 1_000n });
   const campaigns: Campaign[] = [];

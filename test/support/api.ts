@@ -14,7 +14,6 @@ import { createApiKey, type Role } from '../../ledger/api-keys.ts';
 import { createCampaign } from '../../ledger/campaigns.ts';
 import { recordConversion } from '../../ledger/conversions.ts';
 import { connectLedger, inTransaction, type Ledger } from '../../ledger/db.ts';
-import { recordDecision } from '../../ledger/decisions.ts';
 import { createLink } from '../../ledger/links.ts';
 import { migrateLedger } from '../../ledger/migrate.ts';
 import { createBankCsvProvider } from '../../ledger/payout-provider.ts';
@@ -22,6 +21,7 @@ import { createProgram } from '../../ledger/programs.ts';
 import { listTerms, setTerms } from '../../ledger/terms.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
 import { freshPostgresDatabase } from './engines.ts';
+import { recordDecision } from './ledger.ts';
 import { freshWarehouse } from './warehouse.ts';
 
 /** What the click ids of these tests are sealed with. */

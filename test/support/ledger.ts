@@ -3,8 +3,14 @@ import { createLogger } from '../../core/log.ts';
 import { createAffiliate } from '../../ledger/affiliates.ts';
 import { createCampaign } from '../../ledger/campaigns.ts';
 import { recordConversion } from '../../ledger/conversions.ts';
-import { connectLedger, connectOwner, inTransaction, type Ledger } from '../../ledger/db.ts';
-import { type Decision, recordDecision } from '../../ledger/decisions.ts';
+import {
+  connectLedger,
+  connectOwner,
+  inTransaction,
+  type Ledger,
+  type LedgerTransaction,
+} from '../../ledger/db.ts';
+import { type Decision, type RecordedDecision, recordDecisions } from '../../ledger/decisions.ts';
 import { createLink } from '../../ledger/links.ts';
 import { migrateLedger } from '../../ledger/migrate.ts';
 import { createProgram } from '../../ledger/programs.ts';
@@ -103,6 +109,13 @@ export async function creditOrder(
     recordDecision(tx, decisionFor(parties, conversion.id, { outcome, reason, clickIp: order.clickIp })),
   );
   return conversion.id;
+}
+
+/** One decision, as a batch of its own. */
+export async function recordDecision(tx: LedgerTransaction, decision: Decision): Promise<RecordedDecision> {
+  const [recorded] = await recordDecisions(tx, [decision]);
+  if (!recorded) throw new Error('a decision has an answer');
+  return recorded;
 }
 
 /** A decision that credits the parties' link. */

@@ -1,0 +1,241 @@
+import { type ClickIdCodec, clickIdentityKey } from '../core/click-id.ts';
+import { type Affiliate, getAffiliates } from '../ledger/affiliates.ts';
+import type { ClaimedConversion } from '../ledger/conversions.ts';
+import type { LedgerSql } from '../ledger/db.ts';
+import {
+  FAST_SECONDS,
+  findFirstOrders,
+  fromOwnSessions,
+  type Pace,
+  readPaces,
+} from '../ledger/decision-facts.ts';
+import { type AttributionModel, getTerms, type Terms, termsInForce } from '../ledger/terms.ts';
+import { type ClickContext, CONTEXT_HOURS } from '../warehouse/click-context.ts';
+import type { CandidateRequest } from '../warehouse/lookups.ts';
+import {
+  type ClickFacts,
+  type ClickWithTerms,
+  DAY_MS,
+  FINGERPRINT_DAYS,
+  type GivenClick,
+  type KnownClick,
+  losesBecause,
+  visitEndMs,
+  type Winner,
+} from './choose.ts';
+import type { ClickSource } from './click-source.ts';
+import type { RuleFacts } from './judge.ts';
+
+/** Reads what a batch of decisions is made of: a handful of queries, however many conversions. */
+
+export interface FactSources {
+  readonly sql: LedgerSql;
+  readonly clicks: ClickSource;
+  readonly clickIds: ClickIdCodec;
+  /** Instead of the model of the terms. */
+  readonly model?: AttributionModel | undefined;
+}
+
+const HOUR_MS = 3_600_000;
+
+/** What {@link chooseClick} needs of each conversion, in the same order. */
+export async function gatherClickFacts(
+  sources: FactSources,
+  options: { conversions: readonly ClaimedConversion[]; gaveUp: (conversion: ClaimedConversion) => boolean },
+): Promise<ClickFacts[]> {
+  const { sql, clicks, model } = sources;
+  const { conversions } = options;
+  const completeToMs = await clicks.completeToMs();
+  const given = await readGivenClicks(sources, conversions);
+  const terms = await termsOfClicks(
+    sql,
+    given.map((answer) => (answer.kind === 'found' ? answer.click : undefined)),
+  );
+  const bare = conversions.map((conversion, i) => ({
+    conversion,
+    given: given[i] ?? { kind: 'none_given' as const },
+    terms: terms[i],
+  }));
+  const subscriptions = await readSubscriptions(sources, bare);
+  const visits = await readVisits(sources, bare);
+  return bare.map((facts, i) => ({
+    ...facts,
+    visitorClicks: visits[i] ?? [],
+    subscription: subscriptions[i],
+    completeToMs,
+    gaveUp: options.gaveUp(facts.conversion),
+    model,
+  }));
+}
+
+type BareFacts = Pick<ClickFacts, 'conversion' | 'given' | 'terms'>;
+
+async function readGivenClicks(
+  { clicks, clickIds }: FactSources,
+  conversions: readonly ClaimedConversion[],
+): Promise<GivenClick[]> {
+  const identities = conversions.map(({ clickId }) =>
+    clickId === null ? undefined : clickIds.decode(clickId),
+  );
+  const known = await clicks.lookUp(identities.filter((id) => id !== undefined));
+  return conversions.map(({ clickId }, i) => {
+    const identity = identities[i];
+    if (clickId === null) return { kind: 'none_given' };
+    if (identity === undefined) return { kind: 'not_an_id' };
+    const click = known.get(clickIdentityKey(identity));
+    return click ? { kind: 'found', click } : { kind: 'missing', identity };
+  });
+}
+
+async function termsOfClicks(
+  sql: LedgerSql,
+  clicks: readonly (KnownClick | undefined)[],
+): Promise<(Terms | undefined)[]> {
+  const asked = clicks.flatMap((click) => (click ? [{ ...click, at: new Date(click.ts) }] : []));
+  if (asked.length === 0) return clicks.map(() => undefined);
+  const answers = (await termsInForce(sql, asked)).values();
+  return clicks.map((click) => (click ? answers.next().value : undefined));
+}
+
+/** First orders of the customers whose order has no click that can win. */
+async function readSubscriptions(
+  { sql, clicks }: FactSources,
+  bare: readonly BareFacts[],
+): Promise<ClickFacts['subscription'][]> {
+  const asked = bare.flatMap(({ conversion, given, terms }, index) => {
+    const { customerId, programId, id: conversionId } = conversion;
+    const stands =
+      given.kind === 'found' && losesBecause(conversion, { click: given.click, terms }) === undefined;
+    return customerId === null || stands ? [] : [{ index, customerId, programId, conversionId }];
+  });
+  const subscriptions: ClickFacts['subscription'][] = bare.map(() => undefined);
+  const firsts = await findFirstOrders(sql, asked);
+  const found = firsts.flatMap((first, i) => (first ? [{ first, index: asked[i]?.index ?? 0 }] : []));
+  if (found.length === 0) return subscriptions;
+  const identityOf = ({ clickTs, clickNode, clickSeq }: (typeof found)[number]['first']) => ({
+    ts: clickTs.getTime(),
+    node: clickNode,
+    seq: clickSeq,
+  });
+  const known = await clicks.lookUp(found.map(({ first }) => identityOf(first)));
+  const terms = await getTerms(
+    sql,
+    found.map(({ first }) => first.termsId),
+  );
+  const termsById = new Map(terms.map((version) => [version.id, version]));
+  for (const { first, index } of found) {
+    const click = known.get(clickIdentityKey(identityOf(first)));
+    if (!click) continue;
+    const { conversionId, occurredAt: startedAt } = first;
+    subscriptions[index] = { click, terms: termsById.get(first.termsId), conversionId, startedAt };
+  }
+  return subscriptions;
+}
+
+/** Other clicks of the visitor, for the orders where they matter: without a usable id, or under the first-click model. */
+async function readVisits(
+  { sql, clicks, model }: FactSources,
+  bare: readonly BareFacts[],
+): Promise<ClickWithTerms[][]> {
+  const visits: ClickWithTerms[][] = bare.map(() => []);
+  const requests = bare.flatMap((facts, index) => {
+    const request = visitRequest(facts, model);
+    return request ? [{ ...request, index }] : [];
+  });
+  if (requests.length === 0) return visits;
+  const answers = await clicks.sameVisitor(requests);
+  const found = answers.flatMap((visit, i) =>
+    visit.map((click) => ({ click, index: requests[i]?.index ?? 0 })),
+  );
+  const terms = await termsOfClicks(
+    sql,
+    found.map(({ click }) => click),
+  );
+  for (const [i, { click, index }] of found.entries()) visits[index]?.push({ click, terms: terms[i] });
+  return visits;
+}
+
+function visitRequest(
+  { conversion, given, terms }: BareFacts,
+  model: AttributionModel | undefined,
+): CandidateRequest | undefined {
+  if (given.kind === 'found') {
+    if (!terms || (model ?? terms.attributionModel) !== 'first_click') return undefined;
+    const { fingerprint, ip, ts: toMs } = given.click;
+    const days = Math.min(FINGERPRINT_DAYS, terms.cookieDays);
+    return { fingerprint, ip, fromMs: conversion.occurredAt.getTime() - days * DAY_MS, toMs };
+  }
+  const { fingerprint, ip, fingerprintMatch } = conversion;
+  const isUsable =
+    given.kind !== 'missing' && fingerprintMatch !== 'off' && fingerprint !== null && ip !== null;
+  if (!isUsable) return undefined;
+  const toMs = visitEndMs(conversion);
+  return { fingerprint, ip, fromMs: toMs - FINGERPRINT_DAYS * DAY_MS, toMs };
+}
+
+/** A conversion whose click was chosen. */
+export interface Won {
+  readonly conversion: ClaimedConversion;
+  readonly winner: Winner;
+}
+
+/** What {@link judge} needs of each winner but the counts, which are read under locks; undefined: no such affiliate. */
+export async function gatherRuleFacts(
+  { sql, clicks }: FactSources,
+  won: readonly Won[],
+  now: Date,
+): Promise<(Omit<RuleFacts, 'earlier'> | undefined)[]> {
+  if (won.length === 0) return [];
+  const affiliateIds = [...new Set(won.map(({ winner }) => winner.click.affiliateId))];
+  const affiliates = byKey(await getAffiliates(sql, affiliateIds), ({ id }: Affiliate) => id);
+  const fast = won.filter(isFast).map(({ winner }) => winner.click.affiliateId);
+  const paces = fast.length === 0 ? [] : await readPaces(sql, [...new Set(fast)]);
+  const paceOf = byKey(paces, ({ affiliateId }: Pace) => affiliateId);
+  const sessions = await fromOwnSessions(
+    sql,
+    won.map(({ conversion, winner }) => ({
+      affiliateId: winner.click.affiliateId,
+      ip: conversion.ip ?? winner.click.ip,
+      fingerprint: conversion.fingerprint ?? winner.click.fingerprint,
+      at: conversion.receivedAt,
+    })),
+  );
+  const contexts = await readContexts(clicks, won, now);
+  return won.map(({ winner }, i) => {
+    const affiliate = affiliates.get(winner.click.affiliateId);
+    return (
+      affiliate && {
+        affiliate,
+        fromOwnSession: sessions[i] ?? false,
+        context: contexts[i],
+        pace: paceOf.get(affiliate.id),
+      }
+    );
+  });
+}
+
+function isFast({ conversion, winner }: Won): boolean {
+  const ms = conversion.occurredAt.getTime() - winner.click.ts;
+  return winner.source !== 'recurring' && ms < FAST_SECONDS * 1_000;
+}
+
+async function readContexts(
+  clicks: ClickSource,
+  won: readonly Won[],
+  now: Date,
+): Promise<(ClickContext | undefined)[]> {
+  const oldestMs = now.getTime() - CONTEXT_HOURS * HOUR_MS + HOUR_MS;
+  const asked = won.flatMap(({ conversion, winner }, index) => {
+    const { click, source } = winner;
+    return source === 'recurring' || click.ts < oldestMs ? [] : [{ ...click, orderIp: conversion.ip, index }];
+  });
+  const contexts: (ClickContext | undefined)[] = won.map(() => undefined);
+  for (const [i, context] of (await clicks.contexts(asked)).entries()) {
+    contexts[asked[i]?.index ?? 0] = context;
+  }
+  return contexts;
+}
+
+function byKey<Row, Key>(rows: readonly Row[], keyOf: (row: Row) => Key): Map<Key, Row> {
+  return new Map(rows.map((row) => [keyOf(row), row]));
+}

@@ -1,0 +1,80 @@
+import type { ClickIdentity } from '../core/click-id.ts';
+import { assert } from '../core/errors.ts';
+import { parseIp } from '../core/ip.ts';
+import type { Warehouse } from './client.ts';
+import type { VelocityKey } from './velocity.ts';
+
+/** What a click is looked up by; the order's own address where the shop gave it. */
+export interface ContextQuestion extends ClickIdentity {
+  readonly ip: string;
+  readonly fingerprint: bigint;
+  readonly orderIp: string | null;
+}
+
+/** What surrounded a click. */
+export interface ClickContext {
+  /** Clicks of the same key in the 60 whole minutes before the click's own. */
+  readonly clicksBefore: Readonly<Record<VelocityKey, number>>;
+  /** ISO 3166 codes by the list of networks as it is now; empty where it does not know. */
+  readonly country: string;
+  readonly orderCountry: string;
+}
+
+/** The velocity tables forget what is older; a click is judged by them while its hour is whole in there. */
+export const CONTEXT_HOURS = 25;
+const MAX_QUESTIONS = 10_000;
+const SETTINGS = { max_query_size: 4 * 1024 * 1024, max_execution_time: 20 } as const;
+
+/**
+ * The context of clicks in one query, one answer a question in the same order. Whole minutes only, so that the
+ * answer is the same whenever it is asked, once every click before these is stored.
+ */
+export async function readClickContexts(
+  warehouse: Warehouse,
+  questions: readonly ContextQuestion[],
+): Promise<ClickContext[]> {
+  if (questions.length === 0) return [];
+  assert(questions.length <= MAX_QUESTIONS, `at most ${MAX_QUESTIONS} clicks at once`);
+  const rows = questions.map((question, index) => {
+    const { ts, ip, fingerprint, orderIp } = question;
+    assert(
+      parseIp(ip) && (orderIp === null || parseIp(orderIp)),
+      'addresses are checked before they are stored',
+    );
+    return `(${index},${Math.floor(ts / 60_000)},toIPv6('${ip}'),toIPv6('${orderIp ?? '::'}'),${fingerprint})`;
+  });
+  const minutes = questions.map(({ ts }) => Math.floor(ts / 60_000));
+  const [first, last] = [minutes.reduce((a, b) => Math.min(a, b)), minutes.reduce((a, b) => Math.max(a, b))];
+  const counted = (key: VelocityKey): string => `
+    SELECT index, '${key}' AS kind, toString(sum(clicks)) AS value FROM (
+      SELECT ${key} AS key, toUInt32(toUnixTimestamp(minute) / 60) AS at, clicks FROM velocity_${key}
+      WHERE ${key} IN (SELECT ${key} FROM asked)
+        AND minute >= fromUnixTimestamp((${first} - 60) * 60) AND minute < fromUnixTimestamp(${last} * 60)
+    ) AS v INNER JOIN asked ON v.key = asked.${key}
+    WHERE v.at >= asked.at - 60 AND v.at < asked.at GROUP BY index`;
+  const { rows: answers } = await warehouse.query<{ index: number; kind: string; value: string }>(
+    `WITH asked AS (
+       SELECT a.1 AS index, a.2 AS at, a.3 AS ip, a.4 AS order_ip, a.5 AS fingerprint,
+         tupleElement(IPv6CIDRToRange(ip, if(ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 64)), 1) AS subnet
+       FROM (SELECT arrayJoin([${rows.join(',')}]::Array(Tuple(UInt32, UInt32, IPv6, IPv6, UInt64))) AS a)
+     )
+     ${counted('ip')} UNION ALL ${counted('subnet')} UNION ALL ${counted('fingerprint')}
+     UNION ALL SELECT index, 'country', dictGet('geo', 'country', ip) FROM asked
+     UNION ALL SELECT index, 'order_country', dictGet('geo', 'country', order_ip) FROM asked WHERE order_ip != toIPv6('::')`,
+    {},
+    SETTINGS,
+  );
+  const contexts = questions.map(() => ({
+    clicksBefore: { ip: 0, subnet: 0, fingerprint: 0 },
+    country: '',
+    orderCountry: '',
+  }));
+  for (const { index, kind, value } of answers) {
+    const context = contexts[index];
+    assert(context, 'an answer belongs to a question');
+    if (kind === 'country') context.country = value;
+    else if (kind === 'order_country') context.orderCountry = value;
+    else context.clicksBefore[kind as VelocityKey] = Number(value);
+  }
+  return contexts;
+}
