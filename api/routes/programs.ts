@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { ROLES } from '../../ledger/api-keys.ts';
-import { lockRow } from '../../ledger/lock.ts';
 import {
   FRAUD_RULE_NAMES,
   FRAUD_RULES,
@@ -9,6 +8,7 @@ import {
   MAX_FRAUD_THRESHOLD,
   thresholdOf,
 } from '../../ledger/fraud-rules.ts';
+import { lockRow } from '../../ledger/lock.ts';
 import {
   createProgram,
   FINGERPRINT_MATCHES,
