@@ -11,6 +11,7 @@ import type { Vault } from '../core/vault.ts';
 import type { Ledger } from '../ledger/db.ts';
 import type { PayoutProvider } from '../ledger/payout-provider.ts';
 import type { Warehouse } from '../warehouse/client.ts';
+import type { Mailer } from './mailer.ts';
 
 /** A Fastify instance whose routes are typed by their zod schemas. */
 export type ApiServer = FastifyInstance<
@@ -30,6 +31,9 @@ export interface ApiContext {
   readonly clickIds: ClickIdCodec;
   /** Peers whose X-Forwarded-For is believed: addresses or networks. */
   readonly trustedProxies: readonly string[];
+  /** Private networks that webhooks may go to all the same. */
+  readonly webhookNetworks: readonly string[];
+  readonly mailer: Mailer;
   readonly payoutProvider: PayoutProvider;
   /** Public base URL of tracking links, without a slash at its end. */
   readonly collectorUrl: string;

@@ -9,6 +9,7 @@ const INTEGER_IDS = {
   link: 'lnk',
   terms: 'trm',
   apiKey: 'key',
+  webhookEndpoint: 'whk',
 } as const;
 
 const BIGINT_IDS = {
@@ -18,6 +19,7 @@ const BIGINT_IDS = {
   payout: 'pay',
   auditEntry: 'log',
   postbackCall: 'pbk',
+  webhookDelivery: 'dlv',
 } as const;
 
 export type IntegerIdKind = keyof typeof INTEGER_IDS;

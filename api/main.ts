@@ -8,7 +8,10 @@ import { connectLedger } from '../ledger/db.ts';
 import { createBankCsvProvider } from '../ledger/payout-provider.ts';
 import { connectWarehouse } from '../warehouse/client.ts';
 import { startHousekeeping } from './housekeeping.ts';
+import { createMailer } from './mailer.ts';
 import { buildApiServer } from './server.ts';
+import { allowList } from './webhook-target.ts';
+import { startWebhookWorker } from './webhook-worker.ts';
 
 /** Enough to keep PostgreSQL busy on a few cores; more would only wait for each other. */
 const POSTGRES_CONNECTIONS = 16;
@@ -25,12 +28,16 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     name: 'afflux-api',
   });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-api' });
+  const vault = createVault(config.dataKeys);
+  const mailer = createMailer({ url: config.mailUrl, from: config.mailFrom, log });
   const app = await buildApiServer({
     ledger,
     warehouse,
     clickIds: createClickIdCodec(config.clickKeys),
     trustedProxies: config.trustedProxies,
-    vault: createVault(config.dataKeys),
+    vault,
+    mailer,
+    webhookNetworks: config.webhookNetworks,
     payoutProvider: createBankCsvProvider({ folder: join(config.home, 'payouts') }),
     collectorUrl: config.collectorUrl,
     log,
@@ -42,6 +49,13 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     throw listenError(error, config.apiPort);
   }
   const housekeeping = startHousekeeping({ ledger, log });
+  const webhooks = startWebhookWorker({
+    ledger,
+    vault,
+    mailer,
+    log,
+    allowed: allowList(config.webhookNetworks),
+  });
   log.info({ host: config.host, port: config.apiPort }, 'listening');
 
   return {
@@ -49,7 +63,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
       const cut = setTimeout(() => app.server.closeAllConnections(), DRAIN_TIMEOUT_MS);
       await app.close();
       clearTimeout(cut);
-      await housekeeping.stop();
+      await Promise.all([housekeeping.stop(), webhooks.stop()]);
       await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close()]);
     },
   };

@@ -34,8 +34,11 @@ import { addReportRoutes } from './routes/reports.ts';
 import { addReviewRoutes } from './routes/reviews.ts';
 import { addSystemRoutes } from './routes/system.ts';
 import { addTermsRoutes } from './routes/terms.ts';
+import { addWebhookDeliveryRoutes } from './routes/webhook-deliveries.ts';
+import { addWebhookRoutes } from './routes/webhooks.ts';
 import { createShopSettings } from './shop-settings.ts';
 import { compileValidator } from './validation.ts';
+import { allowList } from './webhook-target.ts';
 
 /** A caller that takes longer to send a request is stuck or hostile. */
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -112,6 +115,8 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addCommissionRoutes(app, options);
   addPayoutRoutes(app, options);
   addReportRoutes(app, options);
+  addWebhookRoutes(app, { ...options, allowed: allowList(options.webhookNetworks) });
+  addWebhookDeliveryRoutes(app, options);
 }
 
 /**

@@ -157,6 +157,12 @@ const variables = {
     'SMTP server for password resets and notices, as smtp://user:password@host:587; empty: mails are logged',
   ),
   mailFrom: variable('MAIL_FROM', text, 'Afflux <no-reply@localhost>', 'sender of mails'),
+  webhookNetworks: variable(
+    'WEBHOOK_NETWORKS',
+    cidrs,
+    '',
+    'private addresses or networks that webhooks may go to all the same, comma-separated; empty: none',
+  ),
   trustedProxies: variable(
     'TRUSTED_PROXIES',
     cidrs,

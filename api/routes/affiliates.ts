@@ -9,44 +9,27 @@ import {
 } from '../../ledger/affiliates.ts';
 import { affiliateBalance } from '../../ledger/counts.ts';
 import { lockRow } from '../../ledger/lock.ts';
+import { affiliateView, formatAffiliate } from '../affiliate-view.ts';
 import { camelKeys } from '../camel-keys.ts';
 import { checkMatch, commit, tagged } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
-import { formatId, formatOptionalId, idText, integerId } from '../ids.ts';
+import { formatId, idText, integerId } from '../ids.ts';
 import { owned, type Principal, principalOf, programFilter, programRequired } from '../principal.ts';
 import { notFound } from '../problems.ts';
 import {
   formatMoney,
-  formatOptionalTime,
   formatPage,
-  formatTime,
   moneyText,
   nameText,
   pageOf,
   pageQuery,
   pageRequest,
   text,
-  timeText,
 } from '../schemas.ts';
 
 const MAX_EMAIL_CHARS = 254;
 const MAX_CUSTOMER_REF_CHARS = 200;
 const MAX_REF_CODE_CHARS = 64;
-
-const affiliateView = z
-  .object({
-    id: idText('affiliate'),
-    program_id: idText('program'),
-    ref_code: z.string(),
-    name: z.string(),
-    email: z.string(),
-    customer_ref: z.string().nullable(),
-    status: z.enum(AFFILIATE_STATUSES),
-    parent_id: idText('affiliate').nullable().meta({ description: 'Who recruited it, and earns level 2.' }),
-    approved_at: timeText.nullable(),
-    created_at: timeText,
-  })
-  .meta({ id: 'Affiliate' });
 
 const balanceView = z
   .object({
@@ -74,21 +57,6 @@ const required = {
 };
 
 const params = z.object({ id: integerId('affiliate') });
-
-function formatAffiliate(affiliate: Affiliate): z.output<typeof affiliateView> {
-  return {
-    id: formatId('affiliate', affiliate.id),
-    program_id: formatId('program', affiliate.programId),
-    ref_code: affiliate.refCode,
-    name: affiliate.name,
-    email: affiliate.email,
-    customer_ref: affiliate.customerRef,
-    status: affiliate.status,
-    parent_id: formatOptionalId('affiliate', affiliate.parentId),
-    approved_at: formatOptionalTime(affiliate.approvedAt),
-    created_at: formatTime(affiliate.createdAt),
-  };
-}
 
 function visible(principal: Principal, affiliate: Affiliate | undefined): Affiliate {
   const row = affiliate && { ...affiliate, affiliateId: affiliate.id };

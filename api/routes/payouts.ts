@@ -7,11 +7,11 @@ import {
   getPayout,
   listPayouts,
   PAYOUT_STATES,
-  type Payout,
   settlePayout,
 } from '../../ledger/payouts.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
-import { bigintId, formatId, idText, integerId } from '../ids.ts';
+import { bigintId, integerId } from '../ids.ts';
+import { formatPayout, payoutView } from '../payout-view.ts';
 import {
   affiliateFilter,
   inProgram,
@@ -21,36 +21,10 @@ import {
   programFilter,
 } from '../principal.ts';
 import { notFound, Problem } from '../problems.ts';
-import {
-  bigintPageQuery,
-  formatMoney,
-  formatOptionalTime,
-  formatPage,
-  formatTime,
-  moneyText,
-  pageOf,
-  pageRequest,
-  text,
-  timeText,
-} from '../schemas.ts';
+import { bigintPageQuery, formatPage, pageOf, pageRequest, text } from '../schemas.ts';
 
 const MAX_FAILURE_CHARS = 500;
 const WHAT = 'payout with this id';
-
-const payoutView = z
-  .object({
-    id: idText('payout'),
-    program_id: idText('program'),
-    affiliate_id: idText('affiliate'),
-    amount: moneyText,
-    state: z.enum(PAYOUT_STATES),
-    provider: z.string(),
-    failure: z.string().nullable(),
-    created_at: timeText,
-    submitted_at: timeText.nullable(),
-    closed_at: timeText.nullable(),
-  })
-  .meta({ id: 'Payout' });
 
 const runView = z
   .object({
@@ -64,21 +38,6 @@ const runView = z
   .meta({ id: 'PayoutRun' });
 
 const params = z.object({ id: bigintId('payout') });
-
-function formatPayout(payout: Payout): z.output<typeof payoutView> {
-  return {
-    id: formatId('payout', payout.id),
-    program_id: formatId('program', payout.programId),
-    affiliate_id: formatId('affiliate', payout.affiliateId),
-    amount: formatMoney(payout.amountMinor, payout.currency),
-    state: payout.state,
-    provider: payout.provider,
-    failure: payout.failure,
-    created_at: formatTime(payout.createdAt),
-    submitted_at: formatOptionalTime(payout.submittedAt),
-    closed_at: formatOptionalTime(payout.closedAt),
-  };
-}
 
 export function addPayoutRoutes(app: ApiServer, context: ApiContext): void {
   addPayoutQueries(app, context);

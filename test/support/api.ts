@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import type { ApiServer } from '../../api/context.ts';
+import type { Mail } from '../../api/mailer.ts';
 import { buildApiServer } from '../../api/server.ts';
 import { createClickIdCodec } from '../../core/click-id.ts';
 import { createLogger } from '../../core/log.ts';
-import { createVault } from '../../core/vault.ts';
+import { createVault, type Vault } from '../../core/vault.ts';
 import { createAffiliate } from '../../ledger/affiliates.ts';
 import { createApiKey, type Role } from '../../ledger/api-keys.ts';
 import { createCampaign } from '../../ledger/campaigns.ts';
@@ -63,6 +64,9 @@ export interface TestApi {
   readonly url: string;
   /** What the API has logged, one JSON object a line. */
   readonly logLines: readonly string[];
+  readonly vault: Vault;
+  /** What would have been sent. */
+  readonly mails: readonly Mail[];
   /** Opens no program: the operator's own people. */
   readonly operatorKey: string;
   call(method: string, path: string, call?: ApiCall): Promise<Answer>;
@@ -81,13 +85,17 @@ export async function startTestApi(
   const ledger = await connectLedger({ url: await through(database.url), max: 8, name: 'test-api' });
   const warehouse = await connectWarehouse({ url: await through(clickhouse.url), name: 'test-api' });
   const logLines: string[] = [];
+  const mails: Mail[] = [];
+  const vault = createVault([randomBytes(32)]);
   const folder = mkdtempSync(join(tmpdir(), 'afflux-api-'));
   const app = await buildApiServer({
     ledger,
     warehouse,
     clickIds: createClickIdCodec([TEST_CLICK_KEY]),
     trustedProxies: ['127.0.0.1'],
-    vault: createVault([randomBytes(32)]),
+    vault,
+    webhookNetworks: ['127.0.0.1'],
+    mailer: { send: async (mail) => void mails.push(mail) },
     payoutProvider: createBankCsvProvider({ folder }),
     collectorUrl: 'https://go.example',
     log: pino({ level: 'debug' }, { write: (line: string) => logLines.push(line) }),
@@ -101,6 +109,8 @@ export async function startTestApi(
     warehouse,
     url,
     logLines,
+    vault,
+    mails,
     operatorKey: key,
     call: (method, path, call = {}) => callApi(url, method, path, call),
     tenant: (name) => createTenant(ledger, name),
