@@ -55,6 +55,11 @@ test.each([
     "WITH 1 AS one, (SELECT 2) AS two INSERT INTO # SELECT one, 'x' UNION ALL SELECT 2, '(FORMAT'",
     '',
   ],
+  [
+    'read_as',
+    "INSERT INTO # SELECT n + 1, t FROM input('n UInt8, t String') ORDER BY n FORMAT CSV",
+    '1,"(FORMAT"\n0,"x"\n',
+  ],
   ['parameters', "INSERT INTO # VALUES ({n:UInt32}, 'x'), (2, {s:String})", ''],
 ])('inserts: %s', async (name, query, body) => {
   await table(name);

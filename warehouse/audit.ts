@@ -183,7 +183,7 @@ async function rollupDifference(
          countIf(bitAnd(flags, {invalid:UInt32}) = 0) AS rv, 0 AS h, 0 AS hv
        FROM clicks ${since('ts')} GROUP BY campaign, at
        UNION ALL
-       SELECT campaign_id, ${time}, 0, 0, sum(clicks), sum(valid_clicks) FROM ${table} ${since(time)}
+       SELECT campaign_id, ${time}, 0, 0, sum(clicks), sumIf(clicks, flag_group IN ('ok', 'repeat')) FROM ${table} ${since(time)}
        GROUP BY campaign_id, ${time}
      )
      GROUP BY campaign, at HAVING raw != rolled OR raw_valid != rolled_valid

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { CLICK_COLUMN_LIST, CLICK_COLUMNS, type ClickRecord, decodeClicks } from '../core/click-record.ts';
+import { CLICK_COLUMNS, type ClickRecord, decodeClicks } from '../core/click-record.ts';
 import { encodeClicks, freshWarehouse } from '../test/support/warehouse.ts';
+import { INSERT_CLICKS_SQL } from './inserter.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 
@@ -74,7 +75,7 @@ it('every column comes back from ClickHouse as it was encoded', async () => {
     fc.asyncProperty(fc.array(records, { minLength: 1, maxLength: 40 }), async (clicks) => {
       await warehouse.command('TRUNCATE TABLE clicks');
       await warehouse.insertBytes({
-        sql: `INSERT INTO clicks ${CLICK_COLUMN_LIST} FORMAT RowBinary`,
+        sql: INSERT_CLICKS_SQL,
         data: [encodeClicks(clicks)],
         settings: { max_partitions_per_insert_block: 0 },
       });

@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CLICK_COLUMN_LIST } from '../core/click-record.ts';
 import { parseIp } from '../core/ip.ts';
 import { clickRecord, encodeClicks, freshWarehouse } from '../test/support/warehouse.ts';
 import { loadGeo, readGeoVersion } from './geo.ts';
+import { INSERT_CLICKS_SQL } from './inserter.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 const folder = mkdtempSync(join(tmpdir(), 'afflux-geo-'));
@@ -32,7 +32,7 @@ async function countriesOf(firstSeq: number): Promise<string[]> {
     clickRecord({ seq: firstSeq + i, ip: parseIp(ip) ?? Buffer.alloc(16) }),
   );
   await warehouse.insertBytes({
-    sql: `INSERT INTO clicks ${CLICK_COLUMN_LIST} FORMAT RowBinary`,
+    sql: INSERT_CLICKS_SQL,
     data: [encodeClicks(clicks)],
     settings: { async_insert: 0 },
   });

@@ -1,4 +1,4 @@
-import { CLICK_COLUMN_LIST } from '../core/click-record.ts';
+import { CLICK_COLUMN_LIST, CLICK_ROW_STRUCTURE } from '../core/click-record.ts';
 import { assert, OperatingError } from '../core/errors.ts';
 import type { Block } from './block.ts';
 import type { Warehouse } from './client.ts';
@@ -6,6 +6,13 @@ import { type SeqRanges, withRange } from './seq-ranges.ts';
 
 /** Larger than any block: one INSERT stays one block a partition, and its token one token. */
 const ONE_BLOCK_ROWS = 1_000_000;
+
+/**
+ * Takes rows of RowBinary. Through `input()` texts are read as plain strings and made LowCardinality a column at a time:
+ * 1.4 µs of CPU a click into the bare table, where reading them as LowCardinality row by row takes 3.8.
+ */
+export const INSERT_CLICKS_SQL = `INSERT INTO clicks ${CLICK_COLUMN_LIST}
+  SELECT * FROM input('${CLICK_ROW_STRUCTURE.replaceAll("'", "\\'")}') FORMAT RowBinary`;
 
 /** Identical at every retry: they decide how the engine names what it has seen. */
 const INSERT_SETTINGS = {
@@ -15,6 +22,8 @@ const INSERT_SETTINGS = {
   deduplicate_blocks_in_dependent_materialized_views: 1,
   materialized_views_ignore_errors: 0,
   max_insert_threads: 1,
+  max_threads: 1,
+  max_block_size: ONE_BLOCK_ROWS,
   // The views have grouped the rows already: merging them once more at the insert finds nothing to merge.
   optimize_on_insert: 0,
   max_insert_block_size: ONE_BLOCK_ROWS,
@@ -36,7 +45,7 @@ const MIN_DEDUPLICATION_WINDOW = 1_000;
  */
 export async function insertBlock(warehouse: Warehouse, block: Block): Promise<void> {
   await warehouse.insertBytes({
-    sql: `INSERT INTO clicks ${CLICK_COLUMN_LIST} FORMAT RowBinary`,
+    sql: INSERT_CLICKS_SQL,
     data: block.batches.map((batch) => batch.data),
     settings: { ...INSERT_SETTINGS, insert_deduplication_token: block.plan.token },
   });

@@ -34,9 +34,16 @@ const LOOKUP_SETTINGS = {
 const CLICK_EXPRESSIONS = `toUnixTimestamp64Milli(ts) AS ts_ms, node, seq, program_id, campaign_id, affiliate_id,
   link_id, ip, fingerprint, user_agent, flags`;
 
+/** The network of an address that stands for a visitor: /24 of IPv4, /48 of IPv6; its first address or its last. */
+const network = (ip: string, end: 'first' | 'last'): string =>
+  `tupleElement(IPv6CIDRToRange(${ip}, if(${ip} BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), ${end === 'first' ? 1 : 2})`;
+/** What the projection by_visitor is sorted by, word for word. */
+const visitorHash = (fingerprint: string, ip: string): string =>
+  `toUInt32(cityHash64(${fingerprint}, ${network(ip, 'first')}))`;
+
 /**
  * Finds clicks by identity, up to 10,000 in one query; those not stored are missing from the answer.
- * The inner query reads the projection sorted by identity, the outer only the granules it names.
+ * The inner query reads the projection sorted by time, the outer only the granules it names.
  */
 export async function lookupClicks(
   warehouse: Warehouse,
@@ -58,9 +65,10 @@ export async function lookupClicks(
   );
   const { table, readRows } = await warehouse.queryArrow(
     `SELECT ${CLICK_EXPRESSIONS} FROM clicks
-     WHERE ${atRows(`(ts, node, seq) IN (
-       SELECT fromUnixTimestamp64Milli(id.1, 'UTC'), id.2, id.3
-       FROM (SELECT arrayJoin(arrayZip(${times}, ${nodes}, ${seqs})) AS id))`)}`,
+     WHERE ${atRows(`ts IN (SELECT fromUnixTimestamp64Milli(arrayJoin(${times}), 'UTC'))`)}
+       AND (ts, node, seq) IN (
+         SELECT fromUnixTimestamp64Milli(id.1, 'UTC'), id.2, id.3
+         FROM (SELECT arrayJoin(arrayZip(${times}, ${nodes}, ${seqs})) AS id))`,
     {},
     LOOKUP_SETTINGS,
   );
@@ -91,12 +99,13 @@ export async function fingerprintCandidates(
     `WITH requests AS (${requestRows(requests)})
      SELECT request, ${CLICK_EXPRESSIONS}
      FROM (
-       SELECT * , ip_net FROM clicks
-       WHERE ${atRows(`(fingerprint, ip_net) IN (SELECT wanted, net FROM requests)
-         AND ts BETWEEN fromUnixTimestamp64Milli({minMs:Int64}) AND fromUnixTimestamp64Milli({maxMs:Int64})`)}
+       SELECT * FROM clicks
+       WHERE ${atRows(`${visitorHash('fingerprint', 'ip')} IN (SELECT ${visitorHash('wanted', 'address')} FROM requests)`)}
+         AND ts BETWEEN fromUnixTimestamp64Milli({minMs:Int64}) AND fromUnixTimestamp64Milli({maxMs:Int64})
      ) AS found
-     INNER JOIN requests ON found.fingerprint = requests.wanted AND found.ip_net = requests.net
-     WHERE ts BETWEEN fromUnixTimestamp64Milli(from_ms) AND fromUnixTimestamp64Milli(to_ms)
+     INNER JOIN requests ON found.fingerprint = requests.wanted
+     WHERE found.ip BETWEEN ${network('requests.address', 'first')} AND ${network('requests.address', 'last')}
+       AND ts BETWEEN fromUnixTimestamp64Milli(from_ms) AND fromUnixTimestamp64Milli(to_ms)
      ORDER BY request, ts DESC, node, seq
      LIMIT ${CANDIDATES_PER_REQUEST} BY request`,
     {
@@ -134,8 +143,7 @@ function requestRows(requests: readonly CandidateRequest[]): string {
     'UInt32',
     requests.map((_, index) => index),
   );
-  return `SELECT r.1 AS request, r.2 AS wanted, toIPv6(r.3) AS address, r.4 AS from_ms, r.5 AS to_ms,
-    tupleElement(IPv6CIDRToRange(address, if(address BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), 1) AS net
+  return `SELECT r.1 AS request, r.2 AS wanted, toIPv6(r.3) AS address, r.4 AS from_ms, r.5 AS to_ms
     FROM (SELECT arrayJoin(arrayZip(${indexes}, ${fingerprints}, ${ips}, ${from}, ${to})) AS r)`;
 }
 

@@ -10,8 +10,11 @@ export interface Reader {
   close(): Promise<void>;
 }
 
-/** Messages fetched ahead while a block is being inserted: 64 MB of full batches at the most. */
-const READ_AHEAD_MESSAGES = 256;
+/**
+ * Fetched ahead while a block is being inserted: most of the next one. It stays well below the 64 MB that a server
+ * holds for a connection (`max_pending`) before it cuts it off as too slow.
+ */
+const READ_AHEAD_BYTES = 32 * 1024 * 1024;
 /** A request for more is renewed this often; half of it without a heartbeat means that the consumer is gone. */
 const PULL_EXPIRES_MS = 5_000;
 
@@ -29,7 +32,7 @@ export async function openReader(options: {
     opt_start_seq: options.startSeq,
   });
   const messages = await consumer.consume({
-    max_messages: READ_AHEAD_MESSAGES,
+    max_bytes: READ_AHEAD_BYTES,
     expires: PULL_EXPIRES_MS,
   });
   const iterator = messages[Symbol.asyncIterator]();

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CLICK_COLUMN_LIST, ClickFlag, type ClickRecord } from '../core/click-record.ts';
+import { ClickFlag, type ClickRecord } from '../core/click-record.ts';
 import { clickRecord, encodeClicks, freshWarehouse } from '../test/support/warehouse.ts';
 import { timeText } from './client.ts';
+import { INSERT_CLICKS_SQL } from './inserter.ts';
 import {
   REPORT_DIMENSIONS,
   REPORT_METRICS,
@@ -33,7 +34,7 @@ const CLICKS: ClickRecord[] = [
 beforeAll(async () => {
   warehouse = await freshWarehouse();
   await warehouse.insertBytes({
-    sql: `INSERT INTO clicks ${CLICK_COLUMN_LIST} FORMAT RowBinary`,
+    sql: INSERT_CLICKS_SQL,
     data: [encodeClicks(CLICKS)],
     settings: {},
   });
@@ -248,7 +249,7 @@ describe('the campaign report', () => {
     }
     const marked = clickRecord({ seq: 50, ts: NOON, campaign_id: 77, sub1: hostile.join('|') });
     await warehouse.insertBytes({
-      sql: `INSERT INTO clicks ${CLICK_COLUMN_LIST} FORMAT RowBinary`,
+      sql: INSERT_CLICKS_SQL,
       data: [encodeClicks([marked])],
       settings: { async_insert: 0 },
     });

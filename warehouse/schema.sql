@@ -3,13 +3,12 @@
 CREATE TABLE campaigns_hourly
 (
     hour DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
-    program_id UInt32,
-    campaign_id UInt32,
-    flag_group LowCardinality(String),
+    program_id UInt32 CODEC(ZSTD(1)),
+    campaign_id UInt32 CODEC(ZSTD(1)),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    valid_clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    ips AggregateFunction(uniqCombined64(14), IPv6) CODEC(ZSTD(1)),
-    visitors AggregateFunction(uniqCombined64(14), UInt64) CODEC(ZSTD(1))
+    ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
+    visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)
@@ -22,22 +21,20 @@ CREATE MATERIALIZED VIEW campaigns_hourly_feed TO campaigns_hourly
     hour DateTime('UTC'),
     program_id UInt32,
     campaign_id UInt32,
-    flag_group String,
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6),
     clicks UInt64,
-    valid_clicks UInt64,
-    ips AggregateFunction(uniqCombined64(14), IPv6),
-    visitors AggregateFunction(uniqCombined64(14), UInt64)
+    ips AggregateFunction(uniqCombined(14), UInt32),
+    visitors AggregateFunction(uniqCombined(14), UInt32)
 )
 AS SELECT
-    toStartOfHour(ts) AS hour,
+    toStartOfHour(minute) AS hour,
     program_id,
     campaign_id,
-    multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot', bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive', bitAnd(flags, 8) != 0, 'repeat', 'ok') AS flag_group,
-    count() AS clicks,
-    countIf(bitAnd(flags, 887) = 0) AS valid_clicks,
-    uniqCombined64State(14)(ip) AS ips,
-    uniqCombined64State(14)(fingerprint) AS visitors
-FROM clicks
+    flag_group,
+    sum(clicks) AS clicks,
+    uniqCombinedMergeState(14)(ips) AS ips,
+    uniqCombinedMergeState(14)(visitors) AS visitors
+FROM clicks_grouped
 GROUP BY
     hour,
     program_id,
@@ -46,19 +43,19 @@ GROUP BY
 
 CREATE TABLE clicks
 (
-    ts DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    ts DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1)),
     node UInt16 CODEC(ZSTD(1)),
     seq UInt32 CODEC(Delta(4), ZSTD(1)),
     program_id UInt32 CODEC(ZSTD(1)),
     campaign_id UInt32 CODEC(ZSTD(1)),
-    affiliate_id UInt32 CODEC(ZSTD(1)),
-    link_id UInt32 CODEC(ZSTD(1)),
+    affiliate_id UInt32 CODEC(T64, ZSTD(1)),
+    link_id UInt32 CODEC(T64, ZSTD(1)),
     ip IPv6 CODEC(ZSTD(1)) TTL toDateTime(ts) + toIntervalDay(90),
-    flags UInt32 CODEC(ZSTD(1)),
+    flags UInt32 CODEC(T64, ZSTD(1)),
     rule UInt16 CODEC(ZSTD(1)),
     destination UInt16 CODEC(ZSTD(1)),
     fingerprint UInt64 CODEC(ZSTD(1)),
-    user_agent String CODEC(ZSTD(1)) TTL toDateTime(ts) + toIntervalDay(90),
+    user_agent LowCardinality(String) CODEC(ZSTD(1)) TTL toDateTime(ts) + toIntervalDay(90),
     device LowCardinality(String) CODEC(ZSTD(1)),
     os LowCardinality(String) CODEC(ZSTD(1)),
     browser LowCardinality(String) CODEC(ZSTD(1)),
@@ -77,44 +74,103 @@ CREATE TABLE clicks
     query String CODEC(ZSTD(1)) TTL toDateTime(ts) + toIntervalDay(90),
     referrer_domain LowCardinality(String) MATERIALIZED domainWithoutWWW(referrer) CODEC(ZSTD(1)),
     country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip) CODEC(ZSTD(1)),
-    ip_net IPv6 MATERIALIZED tupleElement(IPv6CIDRToRange(ip, if((ip >= toIPv6('::ffff:0.0.0.0')) AND (ip <= toIPv6('::ffff:255.255.255.255')), 120, 48)), 1) CODEC(ZSTD(1)),
-    PROJECTION by_identity
+    PROJECTION by_time
     (
         SELECT _part_offset
-        ORDER BY
-            ts,
-            node,
-            seq
+        ORDER BY ts
     ),
-    PROJECTION by_fingerprint
+    PROJECTION by_visitor
     (
         SELECT _part_offset
-        ORDER BY
-            fingerprint,
-            ip_net,
-            ts
+        ORDER BY toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if((ip >= toIPv6('::ffff:0.0.0.0')) AND (ip <= toIPv6('::ffff:255.255.255.255')), 120, 48)), 1)))
     )
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
-ORDER BY (campaign_id, toStartOfHour(ts), affiliate_id, link_id, ts)
+ORDER BY (campaign_id, ts)
 TTL toDateTime(ts) + toIntervalYear(5)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, default_compression_codec = 'ZSTD(1)', non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
 
-CREATE TABLE clicks_hourly
+CREATE TABLE clicks_grouped
 (
-    hour DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
+    minute DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
+    program_id UInt32 CODEC(ZSTD(1)),
+    campaign_id UInt32 CODEC(ZSTD(1)),
+    affiliate_id UInt32 CODEC(T64, ZSTD(1)),
+    link_id UInt32 CODEC(T64, ZSTD(1)),
+    country LowCardinality(String) CODEC(ZSTD(1)),
+    device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5) CODEC(ZSTD(1)),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6) CODEC(ZSTD(1)),
+    clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
+    visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
+)
+ENGINE = Null;
+
+CREATE MATERIALIZED VIEW clicks_grouped_feed TO clicks_grouped
+(
+    minute DateTime('UTC'),
     program_id UInt32,
     campaign_id UInt32,
     affiliate_id UInt32,
     link_id UInt32,
     country LowCardinality(String),
-    device LowCardinality(String),
-    flag_group LowCardinality(String),
+    device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6),
+    clicks UInt64,
+    ips AggregateFunction(uniqCombined(14), UInt32),
+    visitors AggregateFunction(uniqCombined(14), UInt32)
+)
+AS SELECT
+    minute,
+    program_id,
+    campaign_id,
+    affiliate_id,
+    link_id,
+    CAST(toStringCutToZero(letters), 'LowCardinality(String)') AS country,
+    CAST(device_number, 'Enum8(\'unknown\' = 0, \'desktop\' = 1, \'mobile\' = 2, \'tablet\' = 3, \'tv\' = 4, \'bot\' = 5)') AS device,
+    CAST(verdict, 'Enum8(\'ok\' = 0, \'bot\' = 1, \'prefetch\' = 2, \'head\' = 3, \'inactive\' = 4, \'repeat\' = 5, \'impression\' = 6)') AS flag_group,
+    count() AS clicks,
+    uniqCombinedState(14)(ip_hash) AS ips,
+    uniqCombinedState(14)(visitor_hash) AS visitors
+FROM
+(
+    SELECT
+        toStartOfMinute(ts) AS minute,
+        program_id,
+        campaign_id,
+        affiliate_id,
+        link_id,
+        CAST(substring(country, 1, 2), 'FixedString(2)') AS letters,
+        toInt8(transform(device, ['desktop', 'mobile', 'tablet', 'tv', 'bot'], [1, 2, 3, 4, 5], 0)) AS device_number,
+        toInt8(multiIf(bitAnd(flags, 256) != 0, 6, bitAnd(flags, 1) != 0, 1, bitAnd(flags, 2) != 0, 2, bitAnd(flags, 4) != 0, 3, bitAnd(flags, 624) != 0, 4, bitAnd(flags, 8) != 0, 5, 0)) AS verdict,
+        toUInt32(cityHash64(ip)) AS ip_hash,
+        toUInt32(fingerprint) AS visitor_hash
+    FROM clicks
+)
+GROUP BY
+    minute,
+    program_id,
+    campaign_id,
+    affiliate_id,
+    link_id,
+    letters,
+    device_number,
+    verdict;
+
+CREATE TABLE clicks_hourly
+(
+    hour DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
+    program_id UInt32 CODEC(ZSTD(1)),
+    campaign_id UInt32 CODEC(ZSTD(1)),
+    affiliate_id UInt32 CODEC(T64, ZSTD(1)),
+    link_id UInt32 CODEC(T64, ZSTD(1)),
+    country LowCardinality(String) CODEC(ZSTD(1)),
+    device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5) CODEC(ZSTD(1)),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    valid_clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    ips AggregateFunction(uniqCombined64, IPv6) CODEC(ZSTD(1)),
-    visitors AggregateFunction(uniqCombined64, UInt64) CODEC(ZSTD(1))
+    ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
+    visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)
@@ -130,51 +186,30 @@ CREATE MATERIALIZED VIEW clicks_hourly_feed TO clicks_hourly
     affiliate_id UInt32,
     link_id UInt32,
     country LowCardinality(String),
-    device LowCardinality(String),
-    flag_group String,
-    clicks UInt64,
-    valid_clicks UInt64,
-    ips AggregateFunction(uniqCombined64, IPv6),
-    visitors AggregateFunction(uniqCombined64, UInt64)
+    device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6),
+    clicks SimpleAggregateFunction(sum, UInt64),
+    ips AggregateFunction(uniqCombined(14), UInt32),
+    visitors AggregateFunction(uniqCombined(14), UInt32)
 )
 AS SELECT
-    toStartOfHour(ts) AS hour,
-    program_id,
-    campaign_id,
-    affiliate_id,
-    link_id,
-    country,
-    device,
-    multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot', bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive', bitAnd(flags, 8) != 0, 'repeat', 'ok') AS flag_group,
-    count() AS clicks,
-    countIf(bitAnd(flags, 887) = 0) AS valid_clicks,
-    uniqCombined64State(ip) AS ips,
-    uniqCombined64State(fingerprint) AS visitors
-FROM clicks
-GROUP BY
-    hour,
-    program_id,
-    campaign_id,
-    affiliate_id,
-    link_id,
-    country,
-    device,
-    flag_group;
+    toStartOfHour(minute) AS hour,
+    * EXCEPT minute
+FROM clicks_grouped;
 
 CREATE TABLE clicks_minutely
 (
     minute DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
-    program_id UInt32,
-    campaign_id UInt32,
-    affiliate_id UInt32,
-    link_id UInt32,
-    country LowCardinality(String),
-    device LowCardinality(String),
-    flag_group LowCardinality(String),
+    program_id UInt32 CODEC(ZSTD(1)),
+    campaign_id UInt32 CODEC(ZSTD(1)),
+    affiliate_id UInt32 CODEC(T64, ZSTD(1)),
+    link_id UInt32 CODEC(T64, ZSTD(1)),
+    country LowCardinality(String) CODEC(ZSTD(1)),
+    device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5) CODEC(ZSTD(1)),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    valid_clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    ips AggregateFunction(uniqCombined64, IPv6) CODEC(ZSTD(1)),
-    visitors AggregateFunction(uniqCombined64, UInt64) CODEC(ZSTD(1))
+    ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
+    visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMMDD(minute)
@@ -190,37 +225,15 @@ CREATE MATERIALIZED VIEW clicks_minutely_feed TO clicks_minutely
     affiliate_id UInt32,
     link_id UInt32,
     country LowCardinality(String),
-    device LowCardinality(String),
-    flag_group String,
-    clicks UInt64,
-    valid_clicks UInt64,
-    ips AggregateFunction(uniqCombined64, IPv6),
-    visitors AggregateFunction(uniqCombined64, UInt64)
+    device Enum8('unknown' = 0, 'desktop' = 1, 'mobile' = 2, 'tablet' = 3, 'tv' = 4, 'bot' = 5),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6),
+    clicks SimpleAggregateFunction(sum, UInt64),
+    ips AggregateFunction(uniqCombined(14), UInt32),
+    visitors AggregateFunction(uniqCombined(14), UInt32)
 )
-AS SELECT
-    toStartOfMinute(ts) AS minute,
-    program_id,
-    campaign_id,
-    affiliate_id,
-    link_id,
-    country,
-    device,
-    multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot', bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive', bitAnd(flags, 8) != 0, 'repeat', 'ok') AS flag_group,
-    count() AS clicks,
-    countIf(bitAnd(flags, 887) = 0) AS valid_clicks,
-    uniqCombined64State(ip) AS ips,
-    uniqCombined64State(fingerprint) AS visitors
-FROM clicks
-WHERE (ts > (now() - toIntervalDay(8))) AND (ts < (now() + toIntervalHour(26)))
-GROUP BY
-    minute,
-    program_id,
-    campaign_id,
-    affiliate_id,
-    link_id,
-    country,
-    device,
-    flag_group;
+AS SELECT *
+FROM clicks_grouped
+WHERE (minute > (now() - toIntervalDay(8))) AND (minute < (now() + toIntervalHour(26)));
 
 CREATE TABLE conversions
 (
@@ -242,7 +255,6 @@ CREATE TABLE conversions
     ip IPv6,
     fingerprint UInt64,
     country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip),
-    subnet IPv6 MATERIALIZED tupleElement(IPv6CIDRToRange(ip, if((ip >= toIPv6('::ffff:0.0.0.0')) AND (ip <= toIPv6('::ffff:255.255.255.255')), 120, 64)), 1),
     INDEX by_time occurred_at TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(version)
@@ -306,122 +318,58 @@ SETTINGS fsync_after_insert = 1, index_granularity = 8192;
 CREATE TABLE velocity_fingerprint
 (
     fingerprint UInt64 CODEC(ZSTD(1)),
-    minute DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
-    clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    campaigns AggregateFunction(uniqCombined(12), UInt32) CODEC(ZSTD(1)),
-    user_agents AggregateFunction(uniqCombined(12), UInt64) CODEC(ZSTD(1)),
-    first_seen SimpleAggregateFunction(min, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
-    last_seen SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(ZSTD(1))
+    ts DateTime64(3, 'UTC') CODEC(T64, ZSTD(1)),
+    campaign_id UInt32 CODEC(ZSTD(1)),
+    agent UInt32 CODEC(ZSTD(1))
 )
-ENGINE = AggregatingMergeTree
-PARTITION BY toStartOfHour(minute)
-ORDER BY (fingerprint, minute)
-TTL minute + toIntervalHour(26)
+ENGINE = MergeTree
+PARTITION BY toStartOfHour(ts)
+ORDER BY (fingerprint, ts)
+TTL toDateTime(ts) + toIntervalHour(26)
 SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
 
 CREATE MATERIALIZED VIEW velocity_fingerprint_feed TO velocity_fingerprint
 (
     fingerprint UInt64,
-    minute DateTime('UTC'),
-    clicks UInt64,
-    campaigns AggregateFunction(uniqCombined(12), UInt32),
-    user_agents AggregateFunction(uniqCombined(12), UInt64),
-    first_seen DateTime64(3, 'UTC'),
-    last_seen DateTime64(3, 'UTC')
+    ts DateTime64(3, 'UTC'),
+    campaign_id UInt32,
+    agent LowCardinality(UInt32)
 )
 AS SELECT
-    clicks.fingerprint AS fingerprint,
-    toStartOfMinute(ts) AS minute,
-    count() AS clicks,
-    uniqCombinedState(12)(campaign_id) AS campaigns,
-    uniqCombinedState(12)(cityHash64(user_agent)) AS user_agents,
-    min(ts) AS first_seen,
-    max(ts) AS last_seen
-FROM clicks
-WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0)
-GROUP BY
     fingerprint,
-    minute;
+    ts,
+    campaign_id,
+    toUInt32(cityHash64(user_agent)) AS agent
+FROM clicks
+WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0);
 
 CREATE TABLE velocity_ip
 (
     ip IPv6 CODEC(ZSTD(1)),
-    minute DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
-    clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    campaigns AggregateFunction(uniqCombined(12), UInt32) CODEC(ZSTD(1)),
-    user_agents AggregateFunction(uniqCombined(12), UInt64) CODEC(ZSTD(1)),
-    first_seen SimpleAggregateFunction(min, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
-    last_seen SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(ZSTD(1))
+    ts DateTime64(3, 'UTC') CODEC(T64, ZSTD(1)),
+    campaign_id UInt32 CODEC(ZSTD(1)),
+    agent UInt32 CODEC(ZSTD(1))
 )
-ENGINE = AggregatingMergeTree
-PARTITION BY toStartOfHour(minute)
-ORDER BY (ip, minute)
-TTL minute + toIntervalHour(26)
+ENGINE = MergeTree
+PARTITION BY toStartOfHour(ts)
+ORDER BY (ip, ts)
+TTL toDateTime(ts) + toIntervalHour(26)
 SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
 
 CREATE MATERIALIZED VIEW velocity_ip_feed TO velocity_ip
 (
     ip IPv6,
-    minute DateTime('UTC'),
-    clicks UInt64,
-    campaigns AggregateFunction(uniqCombined(12), UInt32),
-    user_agents AggregateFunction(uniqCombined(12), UInt64),
-    first_seen DateTime64(3, 'UTC'),
-    last_seen DateTime64(3, 'UTC')
+    ts DateTime64(3, 'UTC'),
+    campaign_id UInt32,
+    agent LowCardinality(UInt32)
 )
 AS SELECT
-    clicks.ip AS ip,
-    toStartOfMinute(ts) AS minute,
-    count() AS clicks,
-    uniqCombinedState(12)(campaign_id) AS campaigns,
-    uniqCombinedState(12)(cityHash64(user_agent)) AS user_agents,
-    min(ts) AS first_seen,
-    max(ts) AS last_seen
-FROM clicks
-WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0)
-GROUP BY
     ip,
-    minute;
-
-CREATE TABLE velocity_subnet
-(
-    subnet IPv6 CODEC(ZSTD(1)),
-    minute DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
-    clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-    campaigns AggregateFunction(uniqCombined(12), UInt32) CODEC(ZSTD(1)),
-    user_agents AggregateFunction(uniqCombined(12), UInt64) CODEC(ZSTD(1)),
-    first_seen SimpleAggregateFunction(min, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
-    last_seen SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(ZSTD(1))
-)
-ENGINE = AggregatingMergeTree
-PARTITION BY toStartOfHour(minute)
-ORDER BY (subnet, minute)
-TTL minute + toIntervalHour(26)
-SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
-
-CREATE MATERIALIZED VIEW velocity_subnet_feed TO velocity_subnet
-(
-    subnet IPv6,
-    minute DateTime('UTC'),
-    clicks UInt64,
-    campaigns AggregateFunction(uniqCombined(12), UInt32),
-    user_agents AggregateFunction(uniqCombined(12), UInt64),
-    first_seen DateTime64(3, 'UTC'),
-    last_seen DateTime64(3, 'UTC')
-)
-AS SELECT
-    tupleElement(IPv6CIDRToRange(clicks.ip, if((clicks.ip >= toIPv6('::ffff:0.0.0.0')) AND (clicks.ip <= toIPv6('::ffff:255.255.255.255')), 120, 64)), 1) AS subnet,
-    toStartOfMinute(ts) AS minute,
-    count() AS clicks,
-    uniqCombinedState(12)(campaign_id) AS campaigns,
-    uniqCombinedState(12)(cityHash64(user_agent)) AS user_agents,
-    min(ts) AS first_seen,
-    max(ts) AS last_seen
+    ts,
+    campaign_id,
+    toUInt32(cityHash64(user_agent)) AS agent
 FROM clicks
-WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0)
-GROUP BY
-    subnet,
-    minute;
+WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0);
 
 CREATE TABLE watermarks
 (

@@ -1,8 +1,8 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { CLICK_COLUMN_LIST } from '../core/click-record.ts';
 import { clickRecords, encodeClicks, freshWarehouse } from '../test/support/warehouse.ts';
 import { timeText } from './client.ts';
+import { INSERT_CLICKS_SQL } from './inserter.ts';
 import { checkSignedCounts, signDailyCounts } from './signed-counts.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
@@ -11,7 +11,7 @@ const YESTERDAY = Math.floor(Date.now() / 86_400_000) * 86_400_000 - 3_600_000;
 
 async function insert(firstSeq: number, count: number, ts: number): Promise<void> {
   await warehouse.insertBytes({
-    sql: `INSERT INTO clicks ${CLICK_COLUMN_LIST} FORMAT RowBinary`,
+    sql: INSERT_CLICKS_SQL,
     data: [encodeClicks(clickRecords(1, firstSeq, count, { ts }))],
     settings: { async_insert: 0 },
   });

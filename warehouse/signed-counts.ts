@@ -20,7 +20,7 @@ function statement({ day, affiliate, clicks, valid }: DayCount): Buffer {
 }
 
 const COUNTS = `SELECT toString(toDate(hour)) AS day, affiliate_id AS affiliate,
-    toString(sumIf(h.clicks, flag_group != 'impression')) AS clicks, toString(sum(h.valid_clicks)) AS valid
+    toString(sumIf(h.clicks, flag_group != 'impression')) AS clicks, toString(sumIf(h.clicks, flag_group IN ('ok', 'repeat'))) AS valid
   FROM clicks_hourly AS h
   WHERE hour >= toDateTime({from:Date}, 'UTC') AND hour < toDateTime({to:Date}, 'UTC')
   GROUP BY day, affiliate`;

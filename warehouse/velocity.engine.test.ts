@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CLICK_COLUMN_LIST, ClickFlag, type ClickRecord } from '../core/click-record.ts';
+import { ClickFlag, type ClickRecord } from '../core/click-record.ts';
 import { parseIp } from '../core/ip.ts';
 import { clickRecord, encodeClicks, freshWarehouse } from '../test/support/warehouse.ts';
 import { timeText } from './client.ts';
+import { INSERT_CLICKS_SQL } from './inserter.ts';
 import { affiliatesSharingAddresses, timeToConvert, velocityOf, whoExceeds } from './velocity.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
@@ -36,7 +37,7 @@ beforeAll(async () => {
   ];
   const clicks = given.map((one, seq) => clickRecord({ seq, flags: 0, ...one }));
   await warehouse.insertBytes({
-    sql: `INSERT INTO clicks ${CLICK_COLUMN_LIST} FORMAT RowBinary`,
+    sql: INSERT_CLICKS_SQL,
     data: [encodeClicks(clicks)],
     settings: { async_insert: 0 },
   });

@@ -17,7 +17,7 @@ export interface Velocity {
   readonly clicks: SpanCounts;
   /** By the time of the order; of the winning click's address or fingerprint. */
   readonly conversions: SpanCounts;
-  /** Distinct in the last 24 hours: exact up to 16, within a few percent above. */
+  /** Distinct in the last 24 hours. */
   readonly campaigns: number;
   readonly userAgents: number;
   /** Within the last 24 hours; undefined when nothing was seen. */
@@ -27,22 +27,41 @@ export interface Velocity {
   readonly completeTo: Date | undefined;
 }
 
-/** Rows are of minutes: a span begins at a whole one, so that it covers up to a minute more. */
-const spanColumns = (sum: (since: string) => string): string =>
-  Object.entries(SPANS)
-    .map(([name, minutes]) => `${sum(`{now:DateTime} - INTERVAL ${minutes} MINUTE`)} AS ${name}`)
-    .join(', ');
-
-/** The expression of a key from its text, for a table's first column. */
-const KEYS: Readonly<Record<VelocityKey, string>> = {
-  ip: 'toIPv6({key:String})',
-  subnet:
-    "tupleElement(IPv6CIDRToRange(toIPv6({key:String}), if(toIPv6({key:String}) BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 64)), 1)",
-  fingerprint: '{key:UInt64}',
-};
-
 const SETTINGS = { max_execution_time: 5, max_memory_usage: 1_000_000_000 } as const;
 const MAX_FAST_KEYS = 1_000;
+
+const isIpv4 = (ip: string): string =>
+  `${ip} BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255')`;
+const subnet = (ip: string, end: 1 | 2): string =>
+  `tupleElement(IPv6CIDRToRange(${ip}, if(${isIpv4(ip)}, 120, 64)), ${end})`;
+
+/** For each key: the table of the last day's clicks that is sorted by it, what a row counts for, and which rows are asked for. */
+const KEYS: Readonly<Record<VelocityKey, { table: string; key: string; matches: string }>> = {
+  ip: { table: 'velocity_ip', key: 'ip', matches: 'ip = toIPv6({key:String})' },
+  subnet: {
+    table: 'velocity_ip',
+    key: subnet('ip', 1),
+    matches: `ip BETWEEN ${subnet('toIPv6({key:String})', 1)} AND ${subnet('toIPv6({key:String})', 2)}`,
+  },
+  fingerprint: {
+    table: 'velocity_fingerprint',
+    key: 'fingerprint',
+    matches: 'fingerprint = {key:UInt64}',
+  },
+};
+
+const MS_A_MINUTE = 60_000;
+/** The time `minutes` before now. */
+const before = (minutes: number | string): string =>
+  `fromUnixTimestamp64Milli({now:Int64} - ${minutes} * ${MS_A_MINUTE}, 'UTC')`;
+const NOW = "fromUnixTimestamp64Milli({now:Int64}, 'UTC')";
+const spanCountsOf = (time: string): string =>
+  Object.values(SPANS)
+    .map((minutes) => `countIf(${time} >= ${before(minutes)})`)
+    .join(', ');
+const SPAN_TUPLE = `Tuple(${Object.keys(SPANS)
+  .map((name) => `${name} UInt64`)
+  .join(', ')})`;
 
 /**
  * How fast one key clicks and converts. `value`: an IPv4 or IPv6 address, for a subnet any address in it; a
@@ -53,34 +72,33 @@ export async function velocityOf(
   options: { key: VelocityKey; value: string; now: Date },
 ): Promise<Velocity> {
   const { key, now } = options;
-  const params = { key: checkedValue(key, options.value), now: Math.floor(now.getTime() / 1_000) };
-  type Seen = Record<Span | 'campaigns' | 'agents' | 'first_ms' | 'last_ms' | 'minutes', string> & {
+  const { table, matches } = KEYS[key];
+  const params = { key: checkedValue(key, options.value), now: now.getTime() };
+  interface Seen {
+    readonly clicks: Record<Span, string>;
     readonly orders: Record<Span, string>;
+    readonly campaigns: string;
+    readonly agents: string;
+    readonly first_ms: string;
+    readonly last_ms: string;
     readonly complete_to: string | null;
-  };
+  }
   // One query, because three would take three times as long; its parts are answered together.
   const { rows } = await warehouse.query<Seen>(
-    `SELECT ${spanColumns((since) => `sumIf(clicks, minute >= toStartOfMinute(${since}))`)},
-       uniqCombinedMerge(12)(campaigns) AS campaigns, uniqCombinedMerge(12)(user_agents) AS agents,
-       toUnixTimestamp64Milli(min(first_seen)) AS first_ms, toUnixTimestamp64Milli(max(last_seen)) AS last_ms,
-       count() AS minutes,
-       (SELECT CAST(tuple(${Object.values(SPANS)
-         .map((minutes) => `countIf(occurred_at >= {now:DateTime} - INTERVAL ${minutes} MINUTE)`)
-         .join(', ')}) AS Tuple(${Object.keys(SPANS)
-         .map((name) => `${name} UInt64`)
-         .join(', ')}))
-        FROM conversions AS v FINAL
-        WHERE v.${key} = ${KEYS[key]} AND occurred_at >= {now:DateTime} - INTERVAL 24 HOUR AND occurred_at <= {now:DateTime}) AS orders,
+    `SELECT CAST(tuple(${spanCountsOf('ts')}) AS ${SPAN_TUPLE}) AS clicks,
+       uniqExact(campaign_id) AS campaigns, uniqExact(agent) AS agents,
+       toUnixTimestamp64Milli(min(ts)) AS first_ms, toUnixTimestamp64Milli(max(ts)) AS last_ms,
+       (SELECT CAST(tuple(${spanCountsOf('occurred_at')}) AS ${SPAN_TUPLE}) FROM conversions FINAL
+        WHERE ${matches} AND occurred_at >= ${before(SPANS.h24)} AND occurred_at <= ${NOW}) AS orders,
        (${WATERMARK_SQL}) AS complete_to
-     FROM velocity_${key} AS v
-     WHERE v.${key} = ${KEYS[key]} AND minute >= toStartOfMinute({now:DateTime} - INTERVAL 24 HOUR) AND minute <= {now:DateTime}`,
+     FROM ${table} WHERE ${matches} AND ts >= ${before(SPANS.h24)} AND ts <= ${NOW}`,
     params,
     SETTINGS,
   );
   const row = rows[0];
-  const known = row !== undefined && row.minutes !== '0';
+  const known = row !== undefined && row.clicks.h24 !== '0';
   return {
-    clicks: spanCounts(row),
+    clicks: spanCounts(row?.clicks),
     conversions: spanCounts(row?.orders),
     campaigns: Number(row?.campaigns ?? 0),
     userAgents: Number(row?.agents ?? 0),
@@ -111,6 +129,8 @@ export async function whoExceeds(
   checkNumber('minutes', minutes, 1, SPANS.h24);
   checkNumber('clicks', clicks, 0, 1_000_000_000);
   checkNumber('limit', limit, 1, MAX_FAST_KEYS);
+  const { table, key: value } = KEYS[key];
+  const recent = `ts >= ${before('{minutes:UInt32}')} AND ts <= ${NOW}`;
   const { rows } = await warehouse.query<{
     value: string;
     total: string;
@@ -118,13 +138,16 @@ export async function whoExceeds(
     agents: string;
     last_ms: string;
   }>(
-    `SELECT toString(${key}) AS value, sum(clicks) AS total, uniqCombinedMerge(12)(campaigns) AS kinds,
-       uniqCombinedMerge(12)(user_agents) AS agents, toUnixTimestamp64Milli(max(last_seen)) AS last_ms
-     FROM velocity_${key}
-     WHERE minute >= toStartOfMinute({now:DateTime} - INTERVAL {minutes:UInt32} MINUTE) AND minute <= {now:DateTime}
-     GROUP BY ${key} HAVING total > {clicks:UInt64}
-     ORDER BY total DESC, value LIMIT {limit:UInt32}`,
-    { clicks, minutes, limit, now: Math.floor(options.now.getTime() / 1_000) },
+    // The distinct ones are counted for the few that exceed, not for everybody.
+    `SELECT toString(${value}) AS value, count() AS total, uniqExact(campaign_id) AS kinds, uniqExact(agent) AS agents,
+       toUnixTimestamp64Milli(max(ts)) AS last_ms
+     FROM ${table}
+     WHERE ${recent} AND ${value} IN (
+       SELECT ${value} AS candidate FROM ${table} WHERE ${recent}
+       GROUP BY candidate HAVING count() > {clicks:UInt64}
+       ORDER BY count() DESC, toString(candidate) LIMIT {limit:UInt32})
+     GROUP BY value ORDER BY total DESC, value`,
+    { clicks, minutes, limit, now: options.now.getTime() },
     SETTINGS,
   );
   return rows.map((row) => ({

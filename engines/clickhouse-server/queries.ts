@@ -32,8 +32,25 @@ interface Work {
   readonly gone: AbortSignal;
 }
 
-type InsertRows = Extract<Statement, { kind: 'insert-rows' }>;
+type InsertRows = Extract<Statement, { kind: 'insert-rows' | 'insert-input' }>;
 type Rows = Extract<Statement, { kind: 'rows' }>;
+
+/** The INSERT with a file in the place of the rows that follow it. */
+function insertFromFile(query: ReadQuery, statement: InsertRows, path: string): string {
+  if (statement.kind === 'insert-input') {
+    return [
+      query.text(0, statement.inputAt),
+      `file(${quote(path)}, ${quote(statement.format)}, ${query.text(...statement.structure)}, 'none')`,
+      query.text(statement.inputEnd, statement.end),
+    ].join(' ');
+  }
+  return [
+    query.text(0, statement.fileAt),
+    `FROM INFILE ${quote(path)} COMPRESSION 'none'`,
+    query.text(statement.fileAt, statement.end),
+    statement.isValues ? 'FORMAT Values' : '',
+  ].join(' ');
+}
 
 /** Runs queries, a bounded number at a time, and writes their answers. */
 export function createQueries(options: { sessions: EngineSessions; spool: Spool; log: Logger }): {
@@ -46,8 +63,9 @@ export function createQueries(options: { sessions: EngineSessions; spool: Spool;
 
   async function answer(work: Work): Promise<void> {
     const { statement } = work.query;
-    if (statement.kind === 'insert-rows') await answerInsert(work, statement);
-    else if (statement.kind === 'rows') await answerRows(work, statement);
+    if (statement.kind === 'insert-rows' || statement.kind === 'insert-input') {
+      await answerInsert(work, statement);
+    } else if (statement.kind === 'rows') await answerRows(work, statement);
     else await answerCommand(work, statement.end);
   }
 
@@ -76,12 +94,7 @@ export function createQueries(options: { sessions: EngineSessions; spool: Spool;
     const upload = await uploads.acquire(work.gone);
     try {
       const file = await spool.save(work.query.rows());
-      const sql = [
-        work.query.text(0, statement.fileAt),
-        `FROM INFILE ${quote(file.path)} COMPRESSION 'none'`,
-        work.query.text(statement.fileAt, statement.end),
-        statement.isValues ? 'FORMAT Values' : '',
-      ].join(' ');
+      const sql = insertFromFile(work.query, statement, file.path);
       const result = await inSession(work, (session) => session.run(sql)).finally(() => file.remove());
       writeSummary(work.response, result, true);
       work.response.setHeader('Content-Type', 'text/plain; charset=UTF-8');

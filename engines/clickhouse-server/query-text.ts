@@ -40,6 +40,10 @@ function decodedBody(message: IncomingMessage): Readable {
   return stream;
 }
 
+function hasRows(statement: Statement): statement is Extract<Statement, { rowsAt: number }> {
+  return statement.kind === 'insert-rows' || statement.kind === 'insert-input';
+}
+
 /**
  * Reads the query: that of the URL, a line end, and the body, as ClickHouse joins them. Of an INSERT with rows no
  * more is read than shows where they begin.
@@ -65,7 +69,7 @@ export async function readQuery(message: IncomingMessage, urlQuery: string): Pro
 
   let latin1 = await readUntil(MAX_HEAD_BYTES);
   let statement = readStatement(latin1);
-  if (statement.kind !== 'insert-rows' && !ended) {
+  if (!hasRows(statement) && !ended) {
     latin1 = await readUntil(MAX_QUERY_BYTES);
     if (!ended) {
       throw new QueryError(
@@ -76,7 +80,7 @@ export async function readQuery(message: IncomingMessage, urlQuery: string): Pro
     }
     statement = readStatement(latin1);
   }
-  const rowsAt = statement.kind === 'insert-rows' ? statement.rowsAt : 0;
+  const rowsAt = hasRows(statement) ? statement.rowsAt : 0;
 
   async function* rows(): AsyncGenerator<Buffer> {
     const inText = Buffer.from(latin1.slice(rowsAt), 'latin1');

@@ -34,6 +34,36 @@ test('finds where the rows of an INSERT begin, whatever stands in quotes and com
   );
 });
 
+test('finds the table that an INSERT reads its rows as, whatever stands in quotes and comments', () => {
+  fc.assert(
+    fc.property(quoted('`'), comment, quoted("'"), fc.string(), (table, blank, structure, rows) => {
+      const head = `INSERT INTO ${table} (a)${blank} SELECT a, (SELECT 1) FROM `;
+      const call = `input(${structure})`;
+      const tail = `${blank} WHERE a > 1 `;
+      const text = `${head}${call}${tail}FORMAT RowBinary\n${rows}`;
+      const statement = readStatement(text);
+      expect(statement).toEqual({
+        kind: 'insert-input',
+        format: 'RowBinary',
+        inputAt: head.length,
+        inputEnd: head.length + call.length,
+        structure: [head.length + 'input('.length, head.length + call.length - 1],
+        end: head.length + call.length + tail.length,
+        rowsAt: text.length - rows.length,
+      });
+    }),
+  );
+});
+
+test.each([
+  'INSERT INTO t SELECT * FROM input FORMAT CSV',
+  "INSERT INTO t SELECT * FROM input('a UInt8', 1) FORMAT CSV",
+  "INSERT INTO t SELECT input('a UInt8') FORMAT CSV",
+  "INSERT INTO t SELECT * FROM input('a UInt8')",
+])('leaves %s to the engine', (query) => {
+  expect(readStatement(query).kind).toBe('command');
+});
+
 test('finds the format of a query, whatever stands in quotes, comments and brackets', () => {
   fc.assert(
     fc.property(quoted("'"), quoted('`'), comment, (text, name, blank) => {

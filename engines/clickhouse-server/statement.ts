@@ -20,6 +20,18 @@ export type Statement =
       readonly rowsAt: number;
     }
   | {
+      /** INSERT … SELECT … FROM input('structure') … FORMAT: rows follow, and the query reads them as a table. */
+      readonly kind: 'insert-input';
+      readonly format: string;
+      /** The call `input(…)`: where it begins and ends, and its argument between the brackets. */
+      readonly inputAt: number;
+      readonly inputEnd: number;
+      readonly structure: readonly [start: number, end: number];
+      /** The end of the query proper: before FORMAT. */
+      readonly end: number;
+      readonly rowsAt: number;
+    }
+  | {
       /** A query whose rows go to a format: its output can be sent to a file. */
       readonly kind: 'rows';
       /** The format it names, or undefined for the request's default. */
@@ -165,12 +177,23 @@ function refuseMore(reader: Generator<Token, undefined>): void {
 function readInsert(text: string, reader: Generator<Token, undefined>): Statement {
   let fileAt: number | undefined;
   let previous: Token | undefined;
+  let input: InputCall | undefined;
   let named = false;
   let selects = false;
   let end = text.trimEnd().length;
   for (const token of reader) {
     const { word } = token;
     const behindName = named && previous?.kind !== '.' && token.depth === 0 && !selects;
+    if (selects && word === 'INPUT' && previous?.word === 'FROM') {
+      input = readInputCall(token, reader);
+      previous = undefined;
+      continue;
+    }
+    if (input && token.depth === 0 && previous?.word === 'FORMAT' && token.kind === 'word') {
+      const format = text.slice(token.start, token.end);
+      const rowsAt = skipBeforeRows(text, token.end);
+      return { kind: 'insert-input', format, ...input, end: previous.start, rowsAt };
+    }
     if (token.kind === ';' && token.depth === 0) {
       refuseMore(reader);
       break;
@@ -212,6 +235,23 @@ function readInsert(text: string, reader: Generator<Token, undefined>): Statemen
     end = token.end;
   }
   return { kind: 'command', end };
+}
+
+interface InputCall {
+  readonly inputAt: number;
+  readonly inputEnd: number;
+  readonly structure: readonly [start: number, end: number];
+}
+
+/** Reads `('structure')` behind the word `input`; anything else is left for the engine to refuse. */
+function readInputCall(word: Token, reader: Generator<Token, undefined>): InputCall | undefined {
+  const [open, structure, close] = [reader.next().value, reader.next().value, reader.next().value];
+  if (open?.kind !== '(' || structure?.kind !== 'text' || close?.kind !== ')') return undefined;
+  return {
+    inputAt: word.start,
+    inputEnd: close.end,
+    structure: [structure.start, structure.end],
+  };
 }
 
 /** Whether `token` is (the last known part of) the table's name, which may itself be a word such as "values". */

@@ -86,8 +86,9 @@ async function timed(name: string, ask: (i: number) => Promise<void>): Promise<T
 
 /** Keys that were seen of late, the fast and the slow. */
 async function sampleKeys(warehouse: Warehouse, key: VelocityKey): Promise<string[]> {
+  const column = key === 'fingerprint' ? 'fingerprint' : 'ip';
   const { rows } = await warehouse.query<{ value: string }>(
-    `SELECT toString(${key}) AS value FROM velocity_${key} GROUP BY ${key} ORDER BY cityHash64(${key}) LIMIT 100`,
+    `SELECT toString(${column}) AS value FROM velocity_${column} GROUP BY ${column} ORDER BY cityHash64(${column}) LIMIT 100`,
   );
   return rows.map((row) => row.value);
 }

@@ -188,7 +188,7 @@ export async function clickCounts(warehouse: Warehouse): Promise<ClickCounts> {
   const { rows } = await warehouse.query<Record<keyof ClickCounts, string>>(
     `SELECT count() AS clicks, uniqExact(ts, node, seq) AS distinct,
        (SELECT sum(clicks) FROM clicks_hourly) AS rolledUp,
-       (SELECT sum(valid_clicks) FROM clicks_hourly) AS rolledUpValid
+       (SELECT sumIf(clicks, flag_group IN ('ok', 'repeat')) FROM clicks_hourly) AS rolledUpValid
      FROM clicks`,
   );
   return {

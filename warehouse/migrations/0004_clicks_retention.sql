@@ -1,5 +1,5 @@
--- What tells of a person is forgotten after 90 days, the row after five years. The network (ip_net) stays: shortened
--- like that, an address stands for no single visitor. A whole month is dropped at once, never rewritten for its rows.
+-- What tells of a person is forgotten after 90 days, the row after five years.
+-- A whole month is dropped at once, never rewritten for its rows.
 ALTER TABLE clicks
   MODIFY COLUMN ip TTL toDateTime(ts) + INTERVAL 90 DAY,
   MODIFY COLUMN user_agent TTL toDateTime(ts) + INTERVAL 90 DAY,

@@ -3,13 +3,12 @@
 CREATE TABLE IF NOT EXISTS campaigns_hourly
 (
   hour DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
-  program_id UInt32,
-  campaign_id UInt32,
-  flag_group LowCardinality(String),
+  program_id UInt32 CODEC(ZSTD(1)),
+  campaign_id UInt32 CODEC(ZSTD(1)),
+  flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6) CODEC(ZSTD(1)),
   clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-  valid_clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
-  ips AggregateFunction(uniqCombined64(14), IPv6) CODEC(ZSTD(1)),
-  visitors AggregateFunction(uniqCombined64(14), UInt64) CODEC(ZSTD(1))
+  ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
+  visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)

@@ -20,7 +20,6 @@ CREATE TABLE IF NOT EXISTS conversions
   ip IPv6,
   fingerprint UInt64,
   country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip),
-  subnet IPv6 MATERIALIZED tupleElement(IPv6CIDRToRange(ip, if(ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 64)), 1),
   INDEX by_time occurred_at TYPE minmax
 )
 ENGINE = ReplacingMergeTree(version)
