@@ -2,7 +2,7 @@ import type { ClickIdentity } from '../core/click-id.ts';
 import { assert } from '../core/errors.ts';
 import { parseIp } from '../core/ip.ts';
 import type { Warehouse } from './client.ts';
-import type { VelocityKey } from './velocity.ts';
+import { subnetSql, VELOCITY_TABLES, type VelocityKey } from './velocity.ts';
 
 /** What a click is looked up by; the order's own address where the shop gave it. */
 export interface ContextQuestion extends ClickIdentity {
@@ -45,17 +45,20 @@ export async function readClickContexts(
   });
   const minutes = questions.map(({ ts }) => Math.floor(ts / 60_000));
   const [first, last] = [minutes.reduce((a, b) => Math.min(a, b)), minutes.reduce((a, b) => Math.max(a, b))];
+  // Bounds of milliseconds: against a DateTime, ClickHouse 26.7 leaves out parts of that very second.
   const counted = (key: VelocityKey): string => `
     SELECT index, '${key}' AS kind, toString(sum(clicks)) AS value FROM (
-      SELECT ${key} AS key, toUInt32(toUnixTimestamp(minute) / 60) AS at, clicks FROM velocity_${key}
-      WHERE ${key} IN (SELECT ${key} FROM asked)
-        AND minute >= fromUnixTimestamp((${first} - 60) * 60) AND minute < fromUnixTimestamp(${last} * 60)
+      SELECT ${key} AS key, toUInt32(intDiv(toUnixTimestamp64Milli(ts), 60000)) AS at, count() AS clicks
+      FROM ${VELOCITY_TABLES[key]}
+      WHERE ${key === 'ip' ? '(subnet, ip) IN (SELECT subnet, ip FROM asked)' : `${key} IN (SELECT ${key} FROM asked)`}
+        AND ts >= fromUnixTimestamp64Milli(${(first - 60) * 60_000}, 'UTC') AND ts < fromUnixTimestamp64Milli(${last * 60_000}, 'UTC')
+      GROUP BY key, at
     ) AS v INNER JOIN asked ON v.key = asked.${key}
     WHERE v.at >= asked.at - 60 AND v.at < asked.at GROUP BY index`;
   const { rows: answers } = await warehouse.query<{ index: number; kind: string; value: string }>(
     `WITH asked AS (
        SELECT a.1 AS index, a.2 AS at, a.3 AS ip, a.4 AS order_ip, a.5 AS fingerprint,
-         tupleElement(IPv6CIDRToRange(ip, if(ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 64)), 1) AS subnet
+         ${subnetSql('ip')} AS subnet
        FROM (SELECT arrayJoin([${rows.join(',')}]::Array(Tuple(UInt32, UInt32, IPv6, IPv6, UInt64))) AS a)
      )
      ${counted('ip')} UNION ALL ${counted('subnet')} UNION ALL ${counted('fingerprint')}

@@ -345,6 +345,7 @@ WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))
 
 CREATE TABLE velocity_ip
 (
+    subnet IPv6 CODEC(ZSTD(1)),
     ip IPv6 CODEC(ZSTD(1)),
     ts DateTime64(3, 'UTC') CODEC(T64, ZSTD(1)),
     campaign_id UInt32 CODEC(ZSTD(1)),
@@ -352,18 +353,20 @@ CREATE TABLE velocity_ip
 )
 ENGINE = MergeTree
 PARTITION BY toStartOfHour(ts)
-ORDER BY (ip, ts)
+ORDER BY (subnet, ip, ts)
 TTL toDateTime(ts) + toIntervalHour(26)
 SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
 
 CREATE MATERIALIZED VIEW velocity_ip_feed TO velocity_ip
 (
+    subnet IPv6,
     ip IPv6,
     ts DateTime64(3, 'UTC'),
     campaign_id UInt32,
     agent LowCardinality(UInt32)
 )
 AS SELECT
+    tupleElement(IPv6CIDRToRange(ip, if((ip >= toIPv6('::ffff:0.0.0.0')) AND (ip <= toIPv6('::ffff:255.255.255.255')), 120, 64)), 1) AS subnet,
     ip,
     ts,
     campaign_id,

@@ -30,24 +30,26 @@ export interface Velocity {
 const SETTINGS = { max_execution_time: 5, max_memory_usage: 1_000_000_000 } as const;
 const MAX_FAST_KEYS = 1_000;
 
-const isIpv4 = (ip: string): string =>
-  `${ip} BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255')`;
-const subnet = (ip: string, end: 1 | 2): string =>
-  `tupleElement(IPv6CIDRToRange(${ip}, if(${isIpv4(ip)}, 120, 64)), ${end})`;
+/** The network of an address that is counted by: /24 of IPv4, /64 of IPv6; its first address. */
+export const subnetSql = (ip: string): string =>
+  `tupleElement(IPv6CIDRToRange(${ip}, if(${ip} BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 64)), 1)`;
 
-/** For each key: the table of the last day's clicks that is sorted by it, what a row counts for, and which rows are asked for. */
-const KEYS: Readonly<Record<VelocityKey, { table: string; key: string; matches: string }>> = {
-  ip: { table: 'velocity_ip', key: 'ip', matches: 'ip = toIPv6({key:String})' },
+/** Where the last day's clicks are sorted by a key. */
+export const VELOCITY_TABLES: Readonly<Record<VelocityKey, string>> = {
+  ip: 'velocity_ip',
+  subnet: 'velocity_ip',
+  fingerprint: 'velocity_fingerprint',
+};
+
+const ASKED_IP = 'toIPv6({key:String})';
+/** The rows of one key in its table, and in conversions, which have the address only. */
+const MATCHES: Readonly<Record<VelocityKey, { clicks: string; orders: string }>> = {
+  ip: { clicks: `subnet = ${subnetSql(ASKED_IP)} AND ip = ${ASKED_IP}`, orders: `ip = ${ASKED_IP}` },
   subnet: {
-    table: 'velocity_ip',
-    key: subnet('ip', 1),
-    matches: `ip BETWEEN ${subnet('toIPv6({key:String})', 1)} AND ${subnet('toIPv6({key:String})', 2)}`,
+    clicks: `subnet = ${subnetSql(ASKED_IP)}`,
+    orders: `${subnetSql('ip')} = ${subnetSql(ASKED_IP)}`,
   },
-  fingerprint: {
-    table: 'velocity_fingerprint',
-    key: 'fingerprint',
-    matches: 'fingerprint = {key:UInt64}',
-  },
+  fingerprint: { clicks: 'fingerprint = {key:UInt64}', orders: 'fingerprint = {key:UInt64}' },
 };
 
 const MS_A_MINUTE = 60_000;
@@ -72,7 +74,7 @@ export async function velocityOf(
   options: { key: VelocityKey; value: string; now: Date },
 ): Promise<Velocity> {
   const { key, now } = options;
-  const { table, matches } = KEYS[key];
+  const matches = MATCHES[key];
   const params = { key: checkedValue(key, options.value), now: now.getTime() };
   interface Seen {
     readonly clicks: Record<Span, string>;
@@ -89,9 +91,9 @@ export async function velocityOf(
        uniqExact(campaign_id) AS campaigns, uniqExact(agent) AS agents,
        toUnixTimestamp64Milli(min(ts)) AS first_ms, toUnixTimestamp64Milli(max(ts)) AS last_ms,
        (SELECT CAST(tuple(${spanCountsOf('occurred_at')}) AS ${SPAN_TUPLE}) FROM conversions FINAL
-        WHERE ${matches} AND occurred_at >= ${before(SPANS.h24)} AND occurred_at <= ${NOW}) AS orders,
+        WHERE ${matches.orders} AND occurred_at >= ${before(SPANS.h24)} AND occurred_at <= ${NOW}) AS orders,
        (${WATERMARK_SQL}) AS complete_to
-     FROM ${table} WHERE ${matches} AND ts >= ${before(SPANS.h24)} AND ts <= ${NOW}`,
+     FROM ${VELOCITY_TABLES[key]} WHERE ${matches.clicks} AND ts >= ${before(SPANS.h24)} AND ts <= ${NOW}`,
     params,
     SETTINGS,
   );
@@ -129,7 +131,7 @@ export async function whoExceeds(
   checkNumber('minutes', minutes, 1, SPANS.h24);
   checkNumber('clicks', clicks, 0, 1_000_000_000);
   checkNumber('limit', limit, 1, MAX_FAST_KEYS);
-  const { table, key: value } = KEYS[key];
+  const table = VELOCITY_TABLES[key];
   const recent = `ts >= ${before('{minutes:UInt32}')} AND ts <= ${NOW}`;
   const { rows } = await warehouse.query<{
     value: string;
@@ -139,13 +141,13 @@ export async function whoExceeds(
     last_ms: string;
   }>(
     // The distinct ones are counted for the few that exceed, not for everybody.
-    `SELECT toString(${value}) AS value, count() AS total, uniqExact(campaign_id) AS kinds, uniqExact(agent) AS agents,
+    `SELECT toString(${key}) AS value, count() AS total, uniqExact(campaign_id) AS kinds, uniqExact(agent) AS agents,
        toUnixTimestamp64Milli(max(ts)) AS last_ms
      FROM ${table}
-     WHERE ${recent} AND ${value} IN (
-       SELECT ${value} AS candidate FROM ${table} WHERE ${recent}
-       GROUP BY candidate HAVING count() > {clicks:UInt64}
-       ORDER BY count() DESC, toString(candidate) LIMIT {limit:UInt32})
+     WHERE ${recent} AND ${key} IN (
+       SELECT ${key} FROM ${table} WHERE ${recent}
+       GROUP BY ${key} HAVING count() > {clicks:UInt64}
+       ORDER BY count() DESC, toString(${key}) LIMIT {limit:UInt32})
      GROUP BY value ORDER BY total DESC, value`,
     { clicks, minutes, limit, now: options.now.getTime() },
     SETTINGS,
