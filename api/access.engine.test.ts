@@ -280,7 +280,12 @@ describe('a key of one program', () => {
 });
 
 /** Routes whose own tests walk them with another's ids. */
-const OWN_TESTS = ['/v1/webhooks/whk_1', '/v1/webhooks/whk_1/deliveries', '/v1/webhook-deliveries/dlv_1'];
+const OWN_TESTS = [
+  '/v1/session',
+  '/v1/webhooks/whk_1',
+  '/v1/webhooks/whk_1/deliveries',
+  '/v1/webhook-deliveries/dlv_1',
+];
 
 /** The route of a path as the OpenAPI document names it. */
 function routeOf(path: string): string {

@@ -6,6 +6,7 @@ import type { ApiServer } from './context.ts';
 import { type Principal, principalFrom } from './principal.ts';
 import { Problem, type ProblemCode } from './problems.ts';
 import { scopeOf } from './scopes.ts';
+import { sessionPrincipal } from './sessions.ts';
 import { type CallSignature, checkSignature, signatureOf } from './signed-calls.ts';
 
 declare module 'fastify' {
@@ -33,10 +34,12 @@ const MAX_KEY_CHARS = 200;
 /** Puts the one authentication hook on a server. Every way of having no valid key is answered alike. */
 export function installAuthentication(
   app: ApiServer,
-  { ledger, vault }: { ledger: Ledger; vault: Vault },
+  context: { ledger: Ledger; vault: Vault; portalUrl: string },
 ): void {
+  const { ledger, vault } = context;
   app.decorateRequest('principal', undefined);
   app.decorateRequest('signed', undefined);
+  app.decorateRequest('session', undefined);
 
   // Before the body is read: whoever has no key makes us read nothing.
   app.addHook('onRequest', async (request) => {
@@ -47,7 +50,9 @@ export function installAuthentication(
       request.principal = principalFrom(request.signed.apiKey);
     } else {
       if (keyAsParameter) return;
-      request.principal = await authenticate(ledger, bearerKey(request));
+      const byCookie =
+        request.headers.authorization === undefined && (await sessionPrincipal(request, context));
+      request.principal = byCookie || (await authenticate(ledger, bearerKey(request)));
     }
     admit(request, request.principal);
   });
@@ -76,7 +81,7 @@ function admit(request: FastifyRequest, principal: Principal): void {
   const { config, method, schema } = request.routeOptions;
   const { role, scopes } = principal;
   if (!Array.isArray(config.roles) || !config.roles.includes(role)) {
-    throw new Problem('forbidden', { detail: `a key of the role ${role} may not do this` });
+    throw new Problem('forbidden', { detail: `the role ${role} may not do this` });
   }
   const tags = (schema as { tags?: readonly string[] } | undefined)?.tags;
   const scope = scopeOf({ method: [method].flat()[0] ?? '', tags });

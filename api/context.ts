@@ -34,6 +34,8 @@ export interface ApiContext {
   /** Private networks that webhooks may go to all the same. */
   readonly webhookNetworks: readonly string[];
   readonly mailer: Mailer;
+  /** Public base URL of the portal, without a slash at its end. */
+  readonly portalUrl: string;
   readonly payoutProvider: PayoutProvider;
   /** Public base URL of tracking links, without a slash at its end. */
   readonly collectorUrl: string;

@@ -5,6 +5,7 @@ import type { Running } from '../core/service.ts';
 import type { Ledger } from '../ledger/db.ts';
 import { forgetIdempotencyKeys } from '../ledger/idempotency.ts';
 import { forgetPostbackCalls, forgetSignatures } from '../ledger/postback-calls.ts';
+import { forgetSessions } from '../ledger/sessions.ts';
 import { forgetWebhookEvents } from '../ledger/webhook-queue.ts';
 import { IDEMPOTENCY_HOURS } from './commit.ts';
 import { SIGNATURE_TOLERANCE_MS } from './signed-calls.ts';
@@ -27,6 +28,7 @@ export function startHousekeeping({ ledger, log }: { ledger: Ledger; log: Logger
       await forgetIdempotencyKeys(ledger, { before: ago(IDEMPOTENCY_HOURS * HOUR_MS) });
       await forgetPostbackCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
       await forgetWebhookEvents(ledger, { before: ago(WEBHOOK_LOG_DAYS * 24 * HOUR_MS), limit: 10_000 });
+      await forgetSessions(ledger, { before: ago(24 * HOUR_MS) });
       // What is older than the tolerance is refused for its age; twice as long, because clocks differ.
       await forgetSignatures(ledger, { before: ago(2 * SIGNATURE_TOLERANCE_MS) });
     } catch (error) {

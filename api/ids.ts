@@ -10,6 +10,7 @@ const INTEGER_IDS = {
   terms: 'trm',
   apiKey: 'key',
   webhookEndpoint: 'whk',
+  user: 'usr',
 } as const;
 
 const BIGINT_IDS = {

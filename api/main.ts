@@ -37,6 +37,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     trustedProxies: config.trustedProxies,
     vault,
     mailer,
+    portalUrl: config.portalUrl,
     webhookNetworks: config.webhookNetworks,
     payoutProvider: createBankCsvProvider({ folder: join(config.home, 'payouts') }),
     collectorUrl: config.collectorUrl,

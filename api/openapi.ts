@@ -32,8 +32,13 @@ export const swaggerOptions: SwaggerOptions = {
         'Affiliate programmes: orders and refunds from shops, links and money of affiliates, reports with their freshness. ' +
         'Amounts are decimal text, times are ISO 8601 in UTC, ids carry a prefix, lists are read page by page with a cursor.',
     },
-    components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
-    security: [{ bearer: [] }],
+    components: {
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer' },
+        session: { type: 'apiKey', in: 'cookie', name: '__Host-afflux_session' },
+      },
+    },
+    security: [{ bearer: [] }, { session: [] }],
   },
   transform: jsonSchemaTransform,
   transformObject: (document) => withoutUnused(jsonSchemaTransformObject(document)),
@@ -69,6 +74,8 @@ export function documentProblems(route: RouteOptions): void {
   if (route.method !== 'GET') {
     codes.add('malformed_body').add('body_too_large').add('unsupported_media_type');
   }
+  // With the portal's cookie a change needs the token of the session.
+  if (config.roles !== 'public' && route.method !== 'GET') codes.add('csrf_token_missing');
   const headers = headersOf(config);
   if (headers) {
     schema.headers = headers;

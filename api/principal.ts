@@ -9,7 +9,10 @@ import { notFound, Problem } from './problems.ts';
  * affiliate's key sees that affiliate's own data. What one may not see answers exactly as what does not exist.
  */
 export interface Principal {
-  readonly keyId: number;
+  /** Null for a user of the portal. */
+  readonly keyId: number | null;
+  /** Null for a key. */
+  readonly userId: number | null;
   readonly role: Role;
   readonly name: string;
   readonly programId: number | null;
@@ -30,6 +33,7 @@ declare module 'fastify' {
 export function principalFrom(key: ApiKey): Principal {
   return {
     keyId: key.id,
+    userId: null,
     role: key.role,
     name: key.name,
     programId: key.programId,

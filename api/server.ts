@@ -32,8 +32,10 @@ import { addProgramRoutes } from './routes/programs.ts';
 import { addRefundRoutes } from './routes/refunds.ts';
 import { addReportRoutes } from './routes/reports.ts';
 import { addReviewRoutes } from './routes/reviews.ts';
+import { addSessionRoutes } from './routes/session.ts';
 import { addSystemRoutes } from './routes/system.ts';
 import { addTermsRoutes } from './routes/terms.ts';
+import { addUserRoutes } from './routes/users.ts';
 import { addWebhookDeliveryRoutes } from './routes/webhook-deliveries.ts';
 import { addWebhookRoutes } from './routes/webhooks.ts';
 import { createShopSettings } from './shop-settings.ts';
@@ -115,6 +117,8 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addCommissionRoutes(app, options);
   addPayoutRoutes(app, options);
   addReportRoutes(app, options);
+  addSessionRoutes(app, options);
+  addUserRoutes(app, options);
   addWebhookRoutes(app, { ...options, allowed: allowList(options.webhookNetworks) });
   addWebhookDeliveryRoutes(app, options);
 }
@@ -140,8 +144,8 @@ function installObservation(app: ApiServer, metrics: ApiMetrics): void {
     const { method } = request;
     const { statusCode: status, elapsedTime: ms } = reply;
     metrics.observe({ method, route, status, seconds: ms / 1_000 });
-    const key = request.principal?.keyId;
-    const line = { method, route, status, ms: Math.round(ms * 10) / 10, key };
+    const actor = request.principal?.actor;
+    const line = { method, route, status, ms: Math.round(ms * 10) / 10, actor };
     // What went well is in the metrics; a line each would bury what did not.
     if (status < 400) request.log.debug(line, 'request');
     else request.log.info(line, 'request');

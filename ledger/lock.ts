@@ -6,7 +6,7 @@ import type { LedgerTransaction } from './db.ts';
  */
 export async function lockRow(
   tx: LedgerTransaction,
-  table: 'programs' | 'campaigns' | 'affiliates' | 'links' | 'api_keys' | 'webhook_endpoints',
+  table: 'programs' | 'campaigns' | 'affiliates' | 'links' | 'api_keys' | 'webhook_endpoints' | 'users',
   id: number,
 ): Promise<void> {
   await tx`select from ${tx(table)} where id = ${id} for no key update`;

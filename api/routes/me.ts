@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ROLES } from '../../ledger/api-keys.ts';
 import type { ApiServer } from '../context.ts';
-import { formatId, formatOptionalId, idText } from '../ids.ts';
+import { formatOptionalId, idText } from '../ids.ts';
 import { principalOf } from '../principal.ts';
 
 /** Tells a key what it is. */
@@ -13,10 +13,12 @@ export function addMeRoute(app: ApiServer): void {
     schema: {
       operationId: 'getMe',
       tags: ['keys'],
-      summary: 'The role and scope of the key',
+      summary: 'Who is asking: a key or a signed-in user',
       response: {
         200: z.object({
-          key_id: idText('apiKey'),
+          key_id: idText('apiKey').nullable().meta({ description: 'Null for a user of the portal.' }),
+          user_id: idText('user').nullable(),
+          scopes: z.array(z.string()).nullable().meta({ description: 'Null: all that the role may do.' }),
           name: z.string(),
           role: z.enum(ROLES),
           program_id: idText('program').nullable().meta({ description: 'Null: every program.' }),
@@ -27,7 +29,9 @@ export function addMeRoute(app: ApiServer): void {
     handler: async (request) => {
       const principal = principalOf(request);
       return {
-        key_id: formatId('apiKey', principal.keyId),
+        key_id: formatOptionalId('apiKey', principal.keyId),
+        user_id: formatOptionalId('user', principal.userId),
+        scopes: principal.scopes === null ? null : [...principal.scopes],
         name: principal.name,
         role: principal.role,
         program_id: formatOptionalId('program', principal.programId),

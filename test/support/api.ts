@@ -94,6 +94,7 @@ export async function startTestApi(
     clickIds: createClickIdCodec([TEST_CLICK_KEY]),
     trustedProxies: ['127.0.0.1'],
     vault,
+    portalUrl: 'https://portal.example',
     webhookNetworks: ['127.0.0.1'],
     mailer: { send: async (mail) => void mails.push(mail) },
     payoutProvider: createBankCsvProvider({ folder }),
