@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { AFFILIATE_STATUSES, type Affiliate } from '../ledger/affiliates.ts';
-import { formatId, formatOptionalId, idText } from './ids.ts';
-import { formatOptionalTime, formatTime, timeText } from './schemas.ts';
+import { formatId, formatOptionalId, idText, integerId } from './ids.ts';
+import { owned, type Principal } from './principal.ts';
+import { formatOptionalTime, formatTime, nameText, text, timeText } from './schemas.ts';
 
 export const affiliateView = z
   .object({
@@ -31,4 +32,27 @@ export function formatAffiliate(affiliate: Affiliate): z.output<typeof affiliate
     approved_at: formatOptionalTime(affiliate.approvedAt),
     created_at: formatTime(affiliate.createdAt),
   };
+}
+
+const MAX_EMAIL_CHARS = 254;
+const MAX_CUSTOMER_REF_CHARS = 200;
+const MAX_REF_CODE_CHARS = 64;
+
+/** An affiliate to be made. */
+export const newAffiliate = {
+  ref_code: text(MAX_REF_CODE_CHARS),
+  name: nameText,
+  email: text(MAX_EMAIL_CHARS).meta({ examples: ['partner@example.com'] }),
+  customer_ref: text(MAX_CUSTOMER_REF_CHARS)
+    .nullable()
+    .exactOptional()
+    .meta({ description: 'Its own customer id at the shop: an order by it is a self-referral.' }),
+  parent_id: integerId('affiliate').nullable().exactOptional(),
+  status: z.enum(AFFILIATE_STATUSES).exactOptional(),
+};
+
+/** The affiliate if it is the principal's. @throws Problem `not_found`. */
+export function visibleAffiliate(principal: Principal, affiliate: Affiliate | undefined): Affiliate {
+  const row = affiliate && { ...affiliate, affiliateId: affiliate.id };
+  return owned(principal, row, 'affiliate with this id');
 }

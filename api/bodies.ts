@@ -48,6 +48,15 @@ export function installFormBodies(scope: ApiServer): void {
   );
 }
 
+/** Understands CSV as text, for the routes of `scope`. */
+export function installCsvBodies(scope: ApiServer): void {
+  scope.addContentTypeParser(
+    'text/csv',
+    { parseAs: 'buffer' },
+    async (_request: FastifyRequest, body: Buffer) => decodeUtf8(body),
+  );
+}
+
 /** `a=1&b=2` as an object. A name that comes twice becomes a list, which no schema takes for text. */
 export function parseForm(text: string): Record<string, string | string[]> {
   const form: Record<string, string | string[]> = Object.create(null);

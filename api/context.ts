@@ -13,6 +13,13 @@ import type { PayoutProvider } from '../ledger/payout-provider.ts';
 import type { Warehouse } from '../warehouse/client.ts';
 import type { Mailer } from './mailer.ts';
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Work that outlasts its request: a stop waits for it. */
+    underWay: Set<Promise<unknown>>;
+  }
+}
+
 /** A Fastify instance whose routes are typed by their zod schemas. */
 export type ApiServer = FastifyInstance<
   RawServerDefault,

@@ -4,6 +4,7 @@ import { startLoop } from '../core/loop.ts';
 import type { Running } from '../core/service.ts';
 import type { Ledger } from '../ledger/db.ts';
 import { forgetIdempotencyKeys } from '../ledger/idempotency.ts';
+import { failAbandonedJobs } from '../ledger/jobs.ts';
 import { forgetPostbackCalls, forgetSignatures } from '../ledger/postback-calls.ts';
 import { forgetSessions } from '../ledger/sessions.ts';
 import { forgetWebhookEvents } from '../ledger/webhook-queue.ts';
@@ -28,6 +29,7 @@ export function startHousekeeping({ ledger, log }: { ledger: Ledger; log: Logger
       await forgetIdempotencyKeys(ledger, { before: ago(IDEMPOTENCY_HOURS * HOUR_MS) });
       await forgetPostbackCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
       await forgetWebhookEvents(ledger, { before: ago(WEBHOOK_LOG_DAYS * 24 * HOUR_MS), limit: 10_000 });
+      await failAbandonedJobs(ledger, { before: ago(24 * HOUR_MS) });
       await forgetSessions(ledger, { before: ago(24 * HOUR_MS) });
       // What is older than the tolerance is refused for its age; twice as long, because clocks differ.
       await forgetSignatures(ledger, { before: ago(2 * SIGNATURE_TOLERANCE_MS) });

@@ -11,6 +11,7 @@ const INTEGER_IDS = {
   apiKey: 'key',
   webhookEndpoint: 'whk',
   user: 'usr',
+  linkTemplate: 'tpl',
 } as const;
 
 const BIGINT_IDS = {
@@ -21,6 +22,8 @@ const BIGINT_IDS = {
   auditEntry: 'log',
   postbackCall: 'pbk',
   webhookDelivery: 'dlv',
+  journal: 'jrn',
+  job: 'job',
 } as const;
 
 export type IntegerIdKind = keyof typeof INTEGER_IDS;

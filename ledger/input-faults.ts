@@ -17,6 +17,8 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
   links_affiliate_known: ['affiliate_id', 'there is no such affiliate in the program of the campaign'],
   api_keys_program_known: ['program_id', 'there is no such program'],
   api_keys_affiliate_known: ['affiliate_id', 'there is no such affiliate in the program'],
+  link_templates_campaign_known: ['campaign_id', 'there is no such campaign in the program'],
+  link_templates_name_unique: ['name', 'is taken by another template of the campaign'],
   users_email_unique: ['email', 'belongs to another user'],
   users_program_known: ['program_id', 'there is no such program'],
   users_affiliate_known: ['affiliate_id', 'there is no such affiliate in the program'],

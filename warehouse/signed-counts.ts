@@ -86,6 +86,31 @@ export async function checkSignedCounts(
   return { compared: signed.length, fault: undefined };
 }
 
+/** Signed counts of an affiliate in a half-open range of days, the newest first, with what was signed. */
+export async function readSignedCounts(
+  warehouse: Warehouse,
+  options: { affiliateId: number; from: Date; to: Date },
+): Promise<
+  { day: string; clicks: string; valid: string; signedAt: Date; signature: string; statement: string }[]
+> {
+  const { affiliateId, from, to } = options;
+  const { rows } = await warehouse.query<DayCount & { signature: string; signed_ms: string }>(
+    `SELECT toString(day) AS day, affiliate_id AS affiliate, toString(clicks) AS clicks, toString(valid_clicks) AS valid,
+       signature, toUnixTimestamp64Milli(signed_at) AS signed_ms
+     FROM signed_counts AS s FINAL
+     WHERE affiliate_id = {affiliateId:UInt32} AND s.day >= toDate(fromUnixTimestamp64Milli({from:Int64}))
+       AND s.day < toDate(fromUnixTimestamp64Milli({to:Int64}))
+     ORDER BY s.day DESC LIMIT 1000`,
+    { affiliateId, from: from.getTime(), to: to.getTime() },
+  );
+  return rows.map(({ signature, signed_ms, affiliate: _, ...count }) => ({
+    ...count,
+    signature,
+    signedAt: new Date(Number(signed_ms)),
+    statement: statement({ ...count, affiliate: affiliateId }).toString(),
+  }));
+}
+
 /** The days whose every click is stored: up to the one that the watermark stands in. */
 async function completeDays(warehouse: Warehouse): Promise<{ from: string; to: string } | undefined> {
   const completeTo = await readWatermark(warehouse);

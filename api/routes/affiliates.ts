@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import {
   AFFILIATE_STATUSES,
-  type Affiliate,
   createAffiliate,
   getAffiliate,
   listAffiliates,
@@ -9,27 +8,14 @@ import {
 } from '../../ledger/affiliates.ts';
 import { affiliateBalance } from '../../ledger/counts.ts';
 import { lockRow } from '../../ledger/lock.ts';
-import { affiliateView, formatAffiliate } from '../affiliate-view.ts';
+import { affiliateView, formatAffiliate, newAffiliate, visibleAffiliate } from '../affiliate-view.ts';
 import { camelKeys } from '../camel-keys.ts';
 import { checkMatch, commit, tagged } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { formatId, idText, integerId } from '../ids.ts';
-import { owned, type Principal, principalOf, programFilter, programRequired } from '../principal.ts';
+import { principalOf, programFilter, programRequired } from '../principal.ts';
 import { notFound } from '../problems.ts';
-import {
-  formatMoney,
-  formatPage,
-  moneyText,
-  nameText,
-  pageOf,
-  pageQuery,
-  pageRequest,
-  text,
-} from '../schemas.ts';
-
-const MAX_EMAIL_CHARS = 254;
-const MAX_CUSTOMER_REF_CHARS = 200;
-const MAX_REF_CODE_CHARS = 64;
+import { formatMoney, formatPage, moneyText, pageOf, pageQuery, pageRequest } from '../schemas.ts';
 
 const balanceView = z
   .object({
@@ -42,26 +28,7 @@ const balanceView = z
   })
   .meta({ id: 'Balance' });
 
-const optionalFields = {
-  customer_ref: text(MAX_CUSTOMER_REF_CHARS)
-    .nullable()
-    .exactOptional()
-    .meta({ description: 'Its own customer id at the shop: an order by it is a self-referral.' }),
-  parent_id: integerId('affiliate').nullable().exactOptional(),
-  status: z.enum(AFFILIATE_STATUSES).exactOptional(),
-};
-const required = {
-  ref_code: text(MAX_REF_CODE_CHARS),
-  name: nameText,
-  email: text(MAX_EMAIL_CHARS),
-};
-
 const params = z.object({ id: integerId('affiliate') });
-
-function visible(principal: Principal, affiliate: Affiliate | undefined): Affiliate {
-  const row = affiliate && { ...affiliate, affiliateId: affiliate.id };
-  return owned(principal, row, 'affiliate with this id');
-}
 
 export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
   const { ledger } = context;
@@ -102,7 +69,7 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
       response: { 200: affiliateView },
     },
     handler: async (request, reply) => {
-      const affiliate = visible(principalOf(request), await getAffiliate(ledger, request.params.id));
+      const affiliate = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
       return tagged(reply, formatAffiliate(affiliate));
     },
   });
@@ -119,7 +86,7 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
       response: { 200: balanceView },
     },
     handler: async (request) => {
-      const affiliate = visible(principalOf(request), await getAffiliate(ledger, request.params.id));
+      const affiliate = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
       const balance = await affiliateBalance(ledger, affiliate.id);
       if (!balance) throw notFound('affiliate with this id');
       const money = (amountMinor: bigint) => formatMoney(amountMinor, balance.currency);
@@ -142,7 +109,7 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
       operationId: 'createAffiliate',
       tags,
       summary: 'Create an affiliate; it is pending until its status is set to active',
-      body: z.strictObject({ program_id: integerId('program').optional(), ...required, ...optionalFields }),
+      body: z.strictObject({ program_id: integerId('program').optional(), ...newAffiliate }),
       response: { 201: affiliateView },
     },
     handler: async (request, reply) => {
@@ -165,10 +132,10 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
       summary: 'Change, approve, suspend or terminate an affiliate',
       params,
       body: z.strictObject({
-        ref_code: required.ref_code.exactOptional(),
-        name: required.name.exactOptional(),
-        email: required.email.exactOptional(),
-        ...optionalFields,
+        ...newAffiliate,
+        ref_code: newAffiliate.ref_code.exactOptional(),
+        name: newAffiliate.name.exactOptional(),
+        email: newAffiliate.email.exactOptional(),
       }),
       response: { 200: affiliateView },
     },
@@ -177,10 +144,10 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
       const { id } = request.params;
       const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'affiliates', id);
-        const before = formatAffiliate(visible(principal, await getAffiliate(tx, id)));
+        const before = formatAffiliate(visibleAffiliate(principal, await getAffiliate(tx, id)));
         checkMatch(request, before);
         const updated = await updateAffiliate(tx, { id, changes: camelKeys(request.body) });
-        const after = formatAffiliate(visible(principal, updated));
+        const after = formatAffiliate(visibleAffiliate(principal, updated));
         return { body: after, audit: { action: 'affiliate.update', subject: after.id, before, after } };
       });
       return tagged(reply, changed);

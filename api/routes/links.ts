@@ -1,47 +1,14 @@
 import { z } from 'zod';
 import { routingSchema } from '../../core/routing.ts';
-import { getAffiliate } from '../../ledger/affiliates.ts';
-import { getCampaign } from '../../ledger/campaigns.ts';
-import { createLink, getLink, LINK_STATUSES, type Link, listLinks, updateLink } from '../../ledger/links.ts';
+import { createLink, getLink, LINK_STATUSES, listLinks, updateLink } from '../../ledger/links.ts';
 import { lockRow } from '../../ledger/lock.ts';
 import { camelKeys } from '../camel-keys.ts';
 import { auditJson, checkMatch, commit, tagged } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
-import { formatId, idText, integerId } from '../ids.ts';
+import { integerId } from '../ids.ts';
+import { checkParties, linkFormatter, linkView, newLink } from '../link-view.ts';
 import { affiliateFilter, owned, principalOf, programFilter } from '../principal.ts';
-import { invalidField } from '../problems.ts';
-import {
-  clickCap,
-  formatOptionalTime,
-  formatPage,
-  formatTime,
-  pageOf,
-  pageQuery,
-  pageRequest,
-  text,
-  time,
-  timeText,
-  urlText,
-} from '../schemas.ts';
-
-const MAX_CODE_CHARS = 64;
-
-const linkView = z
-  .object({
-    id: idText('link'),
-    code: z.string(),
-    url: z.string().meta({ description: 'What the affiliate publishes.' }),
-    program_id: idText('program'),
-    campaign_id: idText('campaign'),
-    affiliate_id: idText('affiliate'),
-    landing_url: z.string(),
-    routing: routingSchema.nullable(),
-    daily_click_cap: z.number().nullable(),
-    status: z.enum(LINK_STATUSES),
-    expires_at: timeText.nullable(),
-    created_at: timeText,
-  })
-  .meta({ id: 'Link' });
+import { clickCap, formatPage, pageOf, pageQuery, pageRequest, time, urlText } from '../schemas.ts';
 
 const params = z.object({ id: integerId('link') });
 const WHAT = 'link with this id';
@@ -50,22 +17,7 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
   const { ledger, collectorUrl } = context;
   const tags = ['links'];
 
-  function formatLink(link: Link): z.output<typeof linkView> {
-    return {
-      id: formatId('link', link.id),
-      code: link.code,
-      url: `${collectorUrl}/c/${link.code}`,
-      program_id: formatId('program', link.programId),
-      campaign_id: formatId('campaign', link.campaignId),
-      affiliate_id: formatId('affiliate', link.affiliateId),
-      landing_url: link.landingUrl,
-      routing: link.routing,
-      daily_click_cap: link.dailyClickCap,
-      status: link.status,
-      expires_at: formatOptionalTime(link.expiresAt),
-      created_at: formatTime(link.createdAt),
-    };
-  }
+  const formatLink = linkFormatter(collectorUrl);
 
   app.route({
     method: 'GET',
@@ -115,32 +67,14 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
       operationId: 'createLink',
       tags,
       summary: 'Create a tracking link; the collector serves it within a second',
-      body: z.strictObject({
-        campaign_id: integerId('campaign'),
-        affiliate_id: integerId('affiliate')
-          .optional()
-          .meta({ description: 'An affiliate may leave it out.' }),
-        landing_url: urlText.meta({ examples: ['https://shop.example/?ref={click_id}'] }),
-        routing: routingSchema.nullable().exactOptional(),
-        daily_click_cap: clickCap,
-        code: text(MAX_CODE_CHARS).exactOptional(),
-        expires_at: time.nullable().exactOptional(),
-      }),
+      body: newLink,
       response: { 201: linkView },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
-      const affiliateId = affiliateFilter(principal, request.body.affiliate_id);
-      if (affiliateId === undefined) throw invalidField('affiliate_id', 'is required');
       return await commit(context, request, reply, async (tx) => {
-        const campaign = await getCampaign(tx, request.body.campaign_id);
-        const affiliate = await getAffiliate(tx, affiliateId);
-        // A foreign campaign and one that does not exist must look alike, so both are the field's fault.
-        const foreign = (row: { programId: number } | undefined): boolean =>
-          row === undefined || (principal.programId !== null && row.programId !== principal.programId);
-        if (foreign(campaign)) throw invalidField('campaign_id', 'there is no such campaign');
-        if (foreign(affiliate)) throw invalidField('affiliate_id', 'there is no such affiliate');
-        const body = formatLink(await createLink(tx, { ...camelKeys(request.body), affiliateId }));
+        const link = await createLink(tx, await checkParties(tx, principal, request.body));
+        const body = formatLink(link);
         return {
           status: 201,
           body,

@@ -1,6 +1,14 @@
 import { z } from 'zod';
 import { getProgram } from '../../ledger/programs.ts';
-import { ATTRIBUTION_MODELS, COMMISSION_TYPES, listTerms, setTerms, type Terms } from '../../ledger/terms.ts';
+import {
+  ATTRIBUTION_MODELS,
+  COMMISSION_TYPES,
+  listTerms,
+  PAYOUT_SCHEDULES,
+  setTerms,
+  type Terms,
+  TIER_MODES,
+} from '../../ledger/terms.ts';
 import { camelKeys } from '../camel-keys.ts';
 import { commit } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
@@ -22,6 +30,8 @@ const MAX_RATE_BPS = 10_000;
 /** Levels 2 to 10. */
 const MAX_HIGHER_LEVELS = 9;
 const MAX_DAYS = 365;
+const MAX_TIERS = 10;
+const MAX_RECURRING_MONTHS = 120;
 
 const rateBps = z.int().min(0).max(MAX_RATE_BPS);
 
@@ -36,11 +46,19 @@ const termsView = z
     commission_type: z.enum(COMMISSION_TYPES),
     rate_bps: z.number().meta({ description: 'Hundredths of a percent: 1000 is 10 %.' }),
     fixed: moneyText,
+    tiers: z.array(z.object({ from: moneyText, rate_bps: z.number() })).meta({
+      description: 'From this volume of a calendar month (UTC) on, the own rate is this one.',
+    }),
+    tier_mode: z.enum(TIER_MODES),
+    recurring_months: z.number().meta({
+      description: 'Later orders of a customer are credited by the first one for so many months.',
+    }),
     level_rates_bps: z.array(z.number()).meta({ description: 'Rates of level 2, 3, …' }),
     hold_days: z.number(),
     cookie_days: z.number(),
     attribution_model: z.enum(ATTRIBUTION_MODELS),
     payout_min: moneyText,
+    payout_schedule: z.enum(PAYOUT_SCHEDULES),
     created_at: timeText,
   })
   .meta({ id: 'Terms' });
@@ -58,6 +76,14 @@ const newTerms = z.strictObject({
   cookie_days: z.int().min(1).max(MAX_DAYS).optional(),
   attribution_model: z.enum(ATTRIBUTION_MODELS).optional(),
   payout_min: moneyInput.optional(),
+  tiers: z
+    .array(z.strictObject({ from: moneyInput, rate_bps: rateBps }))
+    .max(MAX_TIERS)
+    .optional()
+    .meta({ description: 'By rising volume; below the first one rate_bps counts.' }),
+  tier_mode: z.enum(TIER_MODES).optional(),
+  recurring_months: z.int().min(0).max(MAX_RECURRING_MONTHS).optional(),
+  payout_schedule: z.enum(PAYOUT_SCHEDULES).optional(),
 });
 
 function formatTerms(terms: Terms): z.output<typeof termsView> {
@@ -71,11 +97,18 @@ function formatTerms(terms: Terms): z.output<typeof termsView> {
     commission_type: terms.commissionType,
     rate_bps: terms.rateBps,
     fixed: formatMoney(terms.fixedMinor, terms.currency),
+    tiers: terms.tiers.map(({ fromMinor, rateBps }) => ({
+      from: formatMoney(fromMinor, terms.currency),
+      rate_bps: rateBps,
+    })),
+    tier_mode: terms.tierMode,
+    recurring_months: terms.recurringMonths,
     level_rates_bps: terms.levelRatesBps,
     hold_days: terms.holdDays,
     cookie_days: terms.cookieDays,
     attribution_model: terms.attributionModel,
     payout_min: formatMoney(terms.payoutMinMinor, terms.currency),
+    payout_schedule: terms.payoutSchedule,
     created_at: formatTime(terms.createdAt),
   };
 }
@@ -131,11 +164,15 @@ export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
       const programId = programRequired(principal, request.body.program_id);
       const program = await getProgram(ledger, programId);
       if (!program) throw invalidField('program_id', 'there is no such program');
-      const { fixed, payout_min, ...rest } = request.body;
+      const { fixed, payout_min, tiers, ...rest } = request.body;
       return await commit(context, request, reply, async (tx) => {
         const terms = await setTerms(tx, {
           ...camelKeys(rest),
           programId,
+          tiers: tiers?.map(({ from, rate_bps }, i) => ({
+            fromMinor: amountIn(program.currency, `tiers.${i}.from`, from) ?? 0n,
+            rateBps: rate_bps,
+          })),
           fixedMinor: amountIn(program.currency, 'fixed', fixed),
           payoutMinMinor: amountIn(program.currency, 'payout_min', payout_min),
         });

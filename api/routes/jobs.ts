@@ -1,0 +1,165 @@
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import type { Logger } from '../../core/log.ts';
+import { createJob, getJob, JOB_KINDS, JOB_STATES, type Job, listJobs } from '../../ledger/jobs.ts';
+import { getProgram } from '../../ledger/programs.ts';
+import { installCsvBodies } from '../bodies.ts';
+import type { ApiContext, ApiServer } from '../context.ts';
+import { bigintId, formatId, formatOptionalId, idText, integerId } from '../ids.ts';
+import { IMPORT_KINDS, MAX_IMPORT_ROWS, readCsv, runImport } from '../imports.ts';
+import { type Principal, principalOf, programFilter, programRequired } from '../principal.ts';
+import { invalidField, notFound } from '../problems.ts';
+import {
+  bigintPageQuery,
+  formatOptionalTime,
+  formatPage,
+  formatTime,
+  pageOf,
+  pageRequest,
+  timeText,
+} from '../schemas.ts';
+
+const MAX_CSV_BYTES = 20 * 1024 * 1024;
+
+export const jobView = z
+  .object({
+    id: idText('job'),
+    kind: z.enum(JOB_KINDS),
+    program_id: idText('program').nullable(),
+    state: z.enum(JOB_STATES),
+    request: z.unknown().meta({ description: 'What was asked for.' }),
+    rows_total: z.string().meta({ description: '0 until it is known.' }),
+    rows_done: z.string(),
+    result: z.unknown().meta({
+      description:
+        'Of an import: dry_run, taken, refused, refused_rows with line, field and message. Of a report: download_url and bytes.',
+    }),
+    failure: z.string().nullable(),
+    created_at: timeText,
+    finished_at: timeText.nullable(),
+  })
+  .meta({ id: 'Job' });
+
+export function formatJob(job: Job): z.output<typeof jobView> {
+  return {
+    id: formatId('job', job.id),
+    kind: job.kind,
+    program_id: formatOptionalId('program', job.programId),
+    state: job.state,
+    request: job.request,
+    rows_total: String(job.rowsTotal),
+    rows_done: String(job.rowsDone),
+    result: job.result,
+    failure: job.failure,
+    created_at: formatTime(job.createdAt),
+    finished_at: formatOptionalTime(job.finishedAt),
+  };
+}
+
+/** The job, if the principal's: an operator sees those of the program, anybody else their own. */
+export function visibleJob(principal: Principal, job: Job | undefined): Job {
+  const foreign = principal.programId !== null && job?.programId !== principal.programId;
+  const others = principal.role !== 'operator' && job?.actor !== principal.actor;
+  if (!job || foreign || others) throw notFound('job with this id');
+  return job;
+}
+
+/** Imports from CSV, and how far work is that outlasts a request. */
+export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger }): void {
+  const { ledger, log } = context;
+  const tags = ['imports'];
+  const roles = ['operator', 'finance', 'affiliate', 'advertiser', 'fraud'] as const;
+
+  app.route({
+    method: 'GET',
+    url: '/v1/jobs',
+    config: { roles },
+    schema: {
+      operationId: 'listJobs',
+      tags,
+      summary: 'Imports and great reports, the newest first',
+      querystring: z.object({
+        ...bigintPageQuery('job'),
+        program_id: integerId('program').optional(),
+        kind: z.enum(JOB_KINDS).optional(),
+      }),
+      response: { 200: pageOf(jobView) },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const programId = programFilter(principal, request.query.program_id);
+      const actor = principal.role === 'operator' ? undefined : principal.actor;
+      const page = await listJobs(ledger, {
+        ...pageRequest(request.query),
+        programId,
+        actor,
+        kind: request.query.kind,
+      });
+      return formatPage('job', page, formatJob);
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/jobs/:id',
+    config: { roles, problems: ['not_found'] },
+    schema: {
+      operationId: 'getJob',
+      tags,
+      summary: 'How far a job is, and what came of it',
+      params: z.object({ id: bigintId('job') }),
+      response: { 200: jobView },
+    },
+    handler: async (request) =>
+      formatJob(visibleJob(principalOf(request), await getJob(ledger, request.params.id))),
+  });
+
+  app.register(async (scope: ApiServer) => {
+    installCsvBodies(scope);
+    scope.route({
+      method: 'POST',
+      url: '/v1/imports',
+      config: { roles: ['operator'] },
+      bodyLimit: MAX_CSV_BYTES,
+      schema: {
+        operationId: 'startImport',
+        tags,
+        summary: 'Import affiliates, links or orders from CSV; a dry run unless told otherwise',
+        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions. The job tells every refused row.`,
+        consumes: ['text/csv'],
+        querystring: z.object({
+          kind: z.enum(IMPORT_KINDS),
+          program_id: integerId('program').optional(),
+          dry_run: z.enum(['true', 'false']).default('true'),
+        }),
+        body: z.string(),
+        response: { 202: jobView },
+      },
+      handler: async (request, reply) => {
+        const { kind, dry_run, program_id } = request.query;
+        const principal = principalOf(request);
+        const programId = programRequired(principal, program_id);
+        if (!(await getProgram(ledger, programId)))
+          throw invalidField('program_id', 'there is no such program');
+        const rows = readCsv(request.body);
+        const dryRun = dry_run === 'true';
+        const job = await createJob(ledger, {
+          kind: 'import',
+          programId,
+          actor: principal.actor,
+          request: { kind, dry_run: dryRun },
+          rowsTotal: rows.length,
+        });
+        void track(request, runImport({ ledger, log, job, kind, programId, dryRun, rows }));
+        return reply.code(202).send(formatJob(job));
+      },
+    });
+  });
+}
+
+/** A stop of the server waits for what it has begun. */
+async function track(request: FastifyRequest, work: Promise<void>): Promise<void> {
+  const { server } = request;
+  server.underWay.add(work);
+  await work.finally(() => server.underWay.delete(work));
+}

@@ -1,0 +1,191 @@
+import { z } from 'zod';
+import { getAffiliate } from '../../ledger/affiliates.ts';
+import { getPayout, listPayoutItems, type PayoutItem } from '../../ledger/payouts.ts';
+import { getProgram } from '../../ledger/programs.ts';
+import { balanceAt, listStatement, type StatementAmounts } from '../../ledger/statements.ts';
+import { readSignedCounts } from '../../warehouse/signed-counts.ts';
+import { visibleAffiliate } from '../affiliate-view.ts';
+import type { ApiContext, ApiServer } from '../context.ts';
+import { bigintId, formatId, formatOptionalId, idText, integerId } from '../ids.ts';
+import { owned, principalOf } from '../principal.ts';
+import { notFound } from '../problems.ts';
+import {
+  bigintPageQuery,
+  formatMoney,
+  formatPage,
+  formatTime,
+  moneyText,
+  pageOf,
+  pageRequest,
+  time,
+  timeText,
+} from '../schemas.ts';
+
+const amounts = {
+  pending: moneyText,
+  available: moneyText,
+  in_transit: moneyText,
+  paid: moneyText,
+  debt: moneyText,
+};
+
+const lineView = z
+  .object({
+    id: idText('journal'),
+    at: timeText,
+    kind: z.string().meta({
+      description: 'earning, vesting, rejection, refund, payout_build, payout_settlement, payout_failure, …',
+    }),
+    conversion_id: idText('conversion').nullable(),
+    payout_id: idText('payout').nullable(),
+    ...amounts,
+  })
+  .meta({ id: 'StatementLine', description: 'A movement: what it added to each place, or took from it.' });
+
+const statementView = pageOf(lineView)
+  .extend({
+    from: timeText,
+    to: timeText,
+    opening: z.object(amounts).meta({ description: 'What there was before the range.' }),
+    closing: z
+      .object(amounts)
+      .meta({ description: 'What there was at its end: the opening and every line of every page.' }),
+  })
+  .meta({ id: 'Statement' });
+
+const itemView = z
+  .object({
+    kind: z.enum(['commission', 'debt']),
+    commission_id: idText('commission').nullable(),
+    amount: moneyText.meta({ description: 'Negative for debt that is netted.' }),
+  })
+  .meta({ id: 'PayoutItem' });
+
+const countView = z
+  .object({
+    day: z.string().meta({ description: 'Of UTC.', examples: ['2026-11-22'] }),
+    clicks: z.string(),
+    valid_clicks: z.string(),
+    signed_at: timeText,
+    statement: z.string().meta({ description: 'What is signed, byte by byte.' }),
+    signature: z
+      .string()
+      .meta({ description: 'Ed25519, base64; the public key is count-key.pub.pem of the operator.' }),
+  })
+  .meta({ id: 'DailyCount' });
+
+/** What an affiliate can check: every movement of its money, what a payout pays, and signed counts of its clicks. */
+export function addStatementRoutes(app: ApiServer, { ledger, warehouse }: ApiContext): void {
+  const tags = ['money'];
+  const roles = ['operator', 'finance', 'affiliate'] as const;
+  const params = z.object({ id: integerId('affiliate') });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/affiliates/:id/statement',
+    config: { roles, problems: ['not_found'] },
+    schema: {
+      operationId: 'getStatement',
+      tags,
+      summary: 'Every movement of an affiliate’s money in a range, with what there was before and after',
+      params,
+      querystring: z.object({ ...bigintPageQuery('journal'), from: time, to: time }),
+      response: { 200: statementView },
+    },
+    handler: async (request) => {
+      const affiliate = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
+      const program = await getProgram(ledger, affiliate.programId);
+      if (!program) throw notFound('affiliate with this id');
+      const { from, to } = request.query;
+      const affiliateId = affiliate.id;
+      const format = (sums: StatementAmounts) => formatAmounts(sums, program.currency);
+      const page = await listStatement(ledger, { ...pageRequest(request.query), affiliateId, from, to });
+      return {
+        ...formatPage('journal', page, (line) => ({
+          id: formatId('journal', line.id),
+          at: formatTime(line.at),
+          kind: line.kind,
+          conversion_id: formatOptionalId('conversion', line.conversionId),
+          payout_id: formatOptionalId('payout', line.payoutId),
+          ...format(line),
+        })),
+        from: formatTime(from),
+        to: formatTime(to),
+        opening: format(await balanceAt(ledger, { affiliateId, at: from })),
+        closing: format(await balanceAt(ledger, { affiliateId, at: to })),
+      };
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/payouts/:id/items',
+    config: { roles, problems: ['not_found'] },
+    schema: {
+      operationId: 'listPayoutItems',
+      tags,
+      summary: 'What a payout pays, commission by commission',
+      params: z.object({ id: bigintId('payout') }),
+      response: { 200: z.object({ data: z.array(itemView) }) },
+    },
+    handler: async (request) => {
+      const payout = owned(
+        principalOf(request),
+        await getPayout(ledger, request.params.id),
+        'payout with this id',
+      );
+      const items = await listPayoutItems(ledger, payout.id);
+      return { data: items.map((item) => formatItem(item, payout.currency)) };
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/affiliates/:id/daily-counts',
+    config: { roles: ['operator', 'affiliate'], problems: ['not_found'] },
+    schema: {
+      operationId: 'listDailyCounts',
+      tags: ['reports'],
+      summary: 'Signed counts of an affiliate’s clicks for each complete day, the newest first',
+      params,
+      querystring: z.object({ from: time, to: time }),
+      response: { 200: z.object({ data: z.array(countView) }) },
+    },
+    handler: async (request) => {
+      const { id: affiliateId } = visibleAffiliate(
+        principalOf(request),
+        await getAffiliate(ledger, request.params.id),
+      );
+      const counts = await readSignedCounts(warehouse, { affiliateId, ...request.query });
+      return {
+        data: counts.map(({ day, clicks, valid, signedAt, signature, statement }) => ({
+          day,
+          clicks,
+          valid_clicks: valid,
+          signed_at: formatTime(signedAt),
+          statement,
+          signature,
+        })),
+      };
+    },
+  });
+}
+
+function formatAmounts(sums: StatementAmounts, currency: string) {
+  const money = (amountMinor: bigint) => formatMoney(amountMinor, currency);
+  return {
+    pending: money(sums.pendingMinor),
+    available: money(sums.availableMinor),
+    in_transit: money(sums.inTransitMinor),
+    paid: money(sums.paidMinor),
+    debt: money(sums.debtMinor),
+  };
+}
+
+function formatItem(item: PayoutItem, currency: string): z.output<typeof itemView> {
+  return {
+    kind: item.kind,
+    commission_id: formatOptionalId('commission', item.commissionId),
+    amount: formatMoney(item.amountMinor, currency),
+  };
+}
