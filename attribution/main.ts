@@ -9,7 +9,7 @@ import { connectWarehouse } from '../warehouse/client.ts';
 import { createWarehouseClicks } from './click-source.ts';
 import { registerAttributionMetrics } from './metrics.ts';
 import { startMirror } from './mirror.ts';
-import { createAttributionWorker } from './worker.ts';
+import { BATCHES_IN_FLIGHT, createAttributionWorker } from './worker.ts';
 
 /** Pause when nothing is due: a conversion is decided within this and the freshness of the warehouse. */
 const IDLE_PAUSE_MS = 250;
@@ -18,7 +18,11 @@ const RETRY_PAUSE_MS = 1_000;
 
 /** Starts the worker that joins clicks and conversions; returns when it works. */
 export async function startAttribution({ config, log }: { config: Config; log: Logger }): Promise<Running> {
-  const ledger = await connectLedger({ url: config.databaseUrl, name: 'attribution', max: 4 });
+  const ledger = await connectLedger({
+    url: config.databaseUrl,
+    name: 'attribution',
+    max: BATCHES_IN_FLIGHT + 2,
+  });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'attribution' });
   const worker = createAttributionWorker({
     ledger,
@@ -36,7 +40,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
   });
 
   const mirror = startMirror({ ledger, warehouse, metrics, log });
-  const loop = startLoop(async () => {
+  async function step(): Promise<number> {
     try {
       const { claimed } = await worker.runBatch(new Date());
       fault = '';
@@ -46,11 +50,12 @@ export async function startAttribution({ config, log }: { config: Config; log: L
       log.error({ reason: fault }, 'a batch failed');
       return RETRY_PAUSE_MS;
     }
-  });
+  }
+  const loops = Array.from({ length: BATCHES_IN_FLIGHT }, () => startLoop(step));
 
   return {
     async stop() {
-      await Promise.all([loop.stop(), mirror.stop()]);
+      await Promise.all([mirror.stop(), ...loops.map((loop) => loop.stop())]);
       await health.stop();
       await Promise.all([ledger.end({ timeout: 5 }), warehouse.close()]);
     },

@@ -1,6 +1,6 @@
 import type { JSONValue } from 'postgres';
 import { assert } from '../core/errors.ts';
-import { COMMISSION_COLUMNS, type Commission } from './commissions.ts';
+import type { Commission } from './commissions.ts';
 import type { ConversionReason, ConversionState } from './conversions.ts';
 import { idArray, type LedgerSql, type LedgerTransaction } from './db.ts';
 import { appendLines, balancingEntry, type Journal, postJournals } from './journals.ts';
@@ -38,8 +38,11 @@ export interface Decision {
   readonly now: Date;
 }
 
+/** What a decision credits somebody with. */
+export type NewCommission = Pick<Commission, 'id' | 'conversionId' | 'affiliateId' | 'level' | 'amountMinor'>;
+
 export type RecordedDecision =
-  | { readonly outcome: 'recorded'; readonly commissions: Commission[] }
+  | { readonly outcome: 'recorded'; readonly commissions: readonly NewCommission[] }
   /** Somebody decided before: nothing was changed. */
   | { readonly outcome: 'already_decided'; readonly state: ConversionState };
 
@@ -135,7 +138,7 @@ async function writeDecisions(tx: LedgerTransaction, decisions: readonly Decisio
       click_ts = d.click_ts, click_node = d.click_node, click_seq = d.click_seq, click_ip = d.click_ip,
       link_id = d.link_id, campaign_id = d.campaign_id, affiliate_id = d.affiliate_id
     from json_to_recordset(${tx.json(rows)}::json) as d (
-      id bigint, state text, reason text, evidence jsonb, at timestamptz, next timestamptz, terms_id integer,
+      id bigint, state text, reason text, evidence json, at timestamptz, next timestamptz, terms_id integer,
       recurring_of bigint, click_ts timestamptz, click_node integer, click_seq bigint, click_ip inet,
       link_id integer, campaign_id integer, affiliate_id integer
     )
@@ -194,7 +197,7 @@ export async function readChains(
 async function insertCommissions(
   tx: LedgerTransaction,
   credits: readonly Credit[],
-): Promise<Map<bigint, Commission[]>> {
+): Promise<Map<bigint, NewCommission[]>> {
   const volumes = await addVolumes(tx, credits);
   const rows = credits.flatMap(({ conversion, decision, terms, chain }) => {
     const volumeBeforeMinor = volumes.get(conversion.id);
@@ -214,9 +217,9 @@ async function insertCommissions(
       }),
     );
   });
-  const byConversion = new Map<bigint, Commission[]>();
+  const byConversion = new Map<bigint, NewCommission[]>();
   if (rows.length === 0) return byConversion;
-  const commissions = await tx<Commission[]>`
+  const commissions = await tx<NewCommission[]>`
     insert into commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
       volume_before_minor, state, available_at)
     select conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
@@ -226,7 +229,7 @@ async function insertCommissions(
       amount_minor bigint, volume_before_minor bigint, state text, available_at timestamptz
     )
     order by conversion_id, level
-    returning ${tx(COMMISSION_COLUMNS)}`;
+    returning id, conversion_id, affiliate_id, level, amount_minor`;
   for (const commission of commissions) {
     const known = byConversion.get(commission.conversionId);
     if (known) known.push(commission);
@@ -289,7 +292,7 @@ async function addVolumes(tx: LedgerTransaction, credits: readonly Credit[]): Pr
 async function postEarnings(
   tx: LedgerTransaction,
   credits: readonly Credit[],
-  commissions: ReadonlyMap<bigint, readonly Commission[]>,
+  commissions: ReadonlyMap<bigint, readonly NewCommission[]>,
 ): Promise<void> {
   const journals = credits.flatMap(({ conversion }): Journal[] => {
     const earned = (commissions.get(conversion.id) ?? []).map(({ id, affiliateId, amountMinor }) => ({

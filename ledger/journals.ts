@@ -48,8 +48,8 @@ export function balancingEntry(account: AccountKind, entries: readonly Entry[]):
 }
 
 /**
- * Posts journals with their entries in one statement, and with them the cached balances.
- * Returns the id of each journal by key; a journal posted before is left out.
+ * Posts journals with their entries, and with them the cached balances. Returns the id of each journal by key; a
+ * journal posted before is left out.
  */
 export async function postJournals(
   tx: LedgerTransaction,
@@ -63,47 +63,41 @@ export async function postJournals(
     conversion_id: conversionId?.toString() ?? null,
     payout_id: payoutId?.toString() ?? null,
   }));
-  const entries = journals.flatMap(({ key, programId, currency, entries }) =>
-    entries.map(({ affiliateId, account, amountMinor, commissionId }) => ({
-      key,
-      program_id: programId,
-      currency,
-      affiliate_id: affiliateId,
-      account,
-      amount_minor: amountMinor.toString(),
-      commission_id: commissionId?.toString() ?? null,
-    })),
-  );
-  const posted = await tx<{ key: string; id: bigint; entryCount: bigint }[]>`
-    with posted as (
-      insert into journals (idempotency_key, kind, program_id, conversion_id, payout_id)
-      select key, kind, program_id, conversion_id, payout_id
-      from json_to_recordset(${tx.json(headers)}::json)
-        as h (key text, kind text, program_id integer, conversion_id bigint, payout_id bigint)
-      on conflict (idempotency_key) do nothing
-      returning id, idempotency_key
-    ), written as (
-      insert into entries (journal_id, account_id, currency, amount_minor, commission_id)
-      select p.id, a.id, a.currency, e.amount_minor, e.commission_id
-      from json_to_recordset(${tx.json(entries)}::json) as e (
-        key text, program_id integer, currency text, affiliate_id integer, account text,
-        amount_minor bigint, commission_id bigint
-      )
-      join posted p on p.idempotency_key = e.key
-      join accounts a on a.program_id = e.program_id and a.affiliate_id is not distinct from e.affiliate_id
-        and a.currency = e.currency and a.kind = e.account
-      where e.amount_minor <> 0
-      returning journal_id
+  const posted = await tx<{ key: string; id: bigint }[]>`
+    insert into journals (idempotency_key, kind, program_id, conversion_id, payout_id)
+    select key, kind, program_id, conversion_id, payout_id
+    from json_to_recordset(${tx.json(headers)}::json)
+      as h (key text, kind text, program_id integer, conversion_id bigint, payout_id bigint)
+    on conflict (idempotency_key) do nothing
+    returning idempotency_key as key, id`;
+  const ids = new Map(posted.map(({ key, id }) => [key, id]));
+  const entries = journals.flatMap(({ key, programId, currency, entries }) => {
+    const journalId = ids.get(key);
+    if (journalId === undefined) return [];
+    return entries
+      .filter(({ amountMinor }) => amountMinor !== 0n)
+      .map(({ affiliateId, account, amountMinor, commissionId }) => ({
+        journal_id: journalId.toString(),
+        program_id: programId,
+        owner: affiliateId ?? 0,
+        currency,
+        account,
+        amount_minor: amountMinor.toString(),
+        commission_id: commissionId?.toString() ?? null,
+      }));
+  });
+  if (entries.length === 0) return ids;
+  const { count } = await tx`
+    insert into entries (journal_id, account_id, currency, amount_minor, commission_id)
+    select e.journal_id, a.id, a.currency, e.amount_minor, e.commission_id
+    from json_to_recordset(${tx.json(entries)}::json) as e (
+      journal_id bigint, program_id integer, owner integer, currency text, account text, amount_minor bigint,
+      commission_id bigint
     )
-    select p.idempotency_key as key, p.id, count(w.journal_id) as entry_count
-    from posted p left join written w on w.journal_id = p.id group by p.id, p.idempotency_key`;
-  const expected = new Map(
-    journals.map(({ key, entries }) => [key, entries.filter(({ amountMinor }) => amountMinor !== 0n).length]),
-  );
-  for (const { key, entryCount } of posted) {
-    assert(Number(entryCount) === expected.get(key), `every account of journal ${key} exists`);
-  }
-  return new Map(posted.map(({ key, id }) => [key, id]));
+    join accounts a on a.program_id = e.program_id and coalesce(a.affiliate_id, 0) = e.owner
+      and a.currency = e.currency and a.kind = e.account`;
+  assert(count === entries.length, 'every account of a journal exists');
+  return ids;
 }
 
 /** One line of a commission: what it earned, or what was taken back, in a journal that moved it. */

@@ -160,10 +160,15 @@ describe('what is written in the books stays', () => {
 describe('journals', () => {
   const journal = (key: string) => `
     insert into journals (idempotency_key, kind, program_id) values ('${key}', 'earning', 1);`;
-  const entry = (key: string, kind: string, amount: number) => `
+  /** Entries of one statement. */
+  const entries = (key: string, ...moves: [kind: string, amount: number][]) => `
     insert into entries (journal_id, account_id, currency, amount_minor)
-    select j.id, a.id, a.currency, ${amount} from journals j, accounts a
-    where j.idempotency_key = '${key}' and a.program_id = 1 and a.kind = '${kind}' order by a.id limit 1;`;
+    select j.id, a.id, a.currency, m.amount from journals j
+    cross join (values ${moves.map(([kind, amount], i) => `(${i}, '${kind}', ${amount})`).join(', ')}) as m (i, kind, amount)
+    cross join lateral (
+      select id, currency from accounts where program_id = 1 and kind = m.kind order by id limit 1
+    ) a
+    where j.idempotency_key = '${key}' order by m.i;`;
 
   async function inOneTransaction(...statements: string[]) {
     return await db.owner.begin(async (tx) => {
@@ -174,19 +179,18 @@ describe('journals', () => {
 
   test.each([
     ['no entries', [journal('a')]],
-    ['one entry', [journal('b'), entry('b', 'pending', 5)]],
+    ['one entry', [journal('b'), entries('b', ['pending', 5])]],
     [
       'entries that do not sum to zero',
-      [journal('c'), entry('c', 'pending', 5), entry('c', 'commission_expense', -4)],
+      [journal('c'), entries('c', ['pending', 5], ['commission_expense', -4])],
     ],
     [
       'an entry added after the check was forced',
       [
         journal('d'),
-        entry('d', 'pending', 5),
-        entry('d', 'commission_expense', -5),
+        entries('d', ['pending', 5], ['commission_expense', -5]),
         'set constraints all immediate',
-        entry('d', 'pending', 7),
+        entries('d', ['pending', 7]),
       ],
     ],
   ])('are refused with %s', async (_what, statements) => {
@@ -194,15 +198,74 @@ describe('journals', () => {
   });
 
   test('take no entries after their transaction', async () => {
-    await inOneTransaction(journal('e'), entry('e', 'pending', 5), entry('e', 'commission_expense', -5));
-    const later = [entry('e', 'pending', 5), entry('e', 'commission_expense', -5)];
-    await expect(inOneTransaction(...later)).rejects.toMatchObject({ code: '23001' });
-    await inOneTransaction(journal('f'), entry('f', 'pending', -5), entry('f', 'commission_expense', 5));
+    await inOneTransaction(journal('e'), entries('e', ['pending', 5], ['commission_expense', -5]));
+    const later = entries('e', ['pending', 5], ['commission_expense', -5]);
+    await expect(inOneTransaction(later)).rejects.toMatchObject({ code: '23001' });
+    await inOneTransaction(journal('f'), entries('f', ['pending', -5], ['commission_expense', 5]));
   });
 
   test('cannot overdraw what an affiliate has', async () => {
-    const overdraft = [journal('g'), entry('g', 'paid', -5), entry('g', 'commission_expense', 5)];
+    const overdraft = [journal('g'), entries('g', ['paid', -5], ['commission_expense', 5])];
     await expect(inOneTransaction(...overdraft)).rejects.toMatchObject({ constraint_name: 'accounts_sign' });
+  });
+
+  const account = `(select min(id) from accounts where kind = 'pending')`;
+  const line = (columns: string, values: string) => `insert into ${columns} select ${values}`;
+  test.each([
+    [
+      'entries_parents',
+      `insert into entries (journal_id, account_id, currency, amount_minor)
+       select id, m.account, m.currency, m.amount from journals cross join
+         (values (${account}, 'USD', 5), (${account}, 'USD', -5)) as m (account, currency, amount)
+       where idempotency_key = 'h'`,
+    ],
+    [
+      'entries_parents',
+      `insert into entries (journal_id, account_id, currency, amount_minor, commission_id)
+       select id, ${account}, 'EUR', m.amount, 0 from journals cross join (values (5), (-5)) as m (amount)
+       where idempotency_key = 'h'`,
+    ],
+    [
+      'entries_journal_open',
+      `insert into entries (journal_id, account_id, currency, amount_minor)
+       values (0, ${account}, 'EUR', 5), (0, ${account}, 'EUR', -5)`,
+    ],
+    [
+      'commission_lines_parents',
+      line(
+        'commission_lines (commission_id, kind, amount_minor, journal_id)',
+        `0, 'reversal', -1, id from journals where idempotency_key = 'h'`,
+      ),
+    ],
+    [
+      'commissions_parents',
+      line(
+        'commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor, state, available_at)',
+        `conversion_id, program_id, 0, 9, terms_id, currency, 1, 'pending', now() from commissions limit 1`,
+      ),
+    ],
+    [
+      'commissions_parents',
+      line(
+        'commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor, state, available_at)',
+        `0, program_id, affiliate_id, 9, terms_id, currency, 1, 'pending', now() from commissions limit 1`,
+      ),
+    ],
+    [
+      'commissions_state_edge',
+      line(
+        'commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor, state, available_at)',
+        `conversion_id, program_id, affiliate_id, 9, terms_id, currency, 1, 'paid', now() from commissions limit 1`,
+      ),
+    ],
+  ])('refer to what is there: %s (%#)', async (constraint, statement) => {
+    await expect(inOneTransaction(journal('h'), statement)).rejects.toMatchObject({
+      constraint_name: constraint,
+    });
+  });
+
+  test.each(['conversions', 'commissions', 'accounts', 'affiliates'])('keep their %s', async (table) => {
+    await expect(db.owner.unsafe(`delete from ${table}`)).rejects.toMatchObject({ code: '23001' });
   });
 });
 
