@@ -252,11 +252,10 @@ describe('journals', () => {
       ),
     ],
     [
-      'commissions_state_edge',
-      line(
-        'commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor, state, available_at)',
-        `conversion_id, program_id, affiliate_id, 9, terms_id, currency, 1, 'paid', now() from commissions limit 1`,
-      ),
+      'conversions_state_edge',
+      `insert into conversions (program_id, currency, order_id, amount_minor, payload_hash, state, reason, source, occurred_at)
+       select program_id, currency, 'begins rejected', 1, payload_hash, 'rejected', 'no_click', source, now()
+       from conversions limit 1`,
     ],
   ])('refer to what is there: %s (%#)', async (constraint, statement) => {
     await expect(inOneTransaction(journal('h'), statement)).rejects.toMatchObject({
