@@ -194,9 +194,14 @@ export function createLoader(options: LoaderOptions) {
     let position = await recover();
     const reader = await openReader({ js, shard, startSeq: position.mark.seq + 1 });
     let readAt = Date.now();
+    let gathered = gather(reader, position.mark);
     try {
       while (!stopping.signal.aborted) {
-        const block = await gather(reader, position.mark);
+        const block = await gathered;
+        // The next block is gathered while this one is inserted; it follows this one's mark, not the recorded one.
+        gathered = gather(reader, block?.markAfter ?? position.mark);
+        // Whoever waits for it hears of its failure.
+        gathered.catch(() => undefined);
         if (block) position = await load(block, position);
         if (block || metrics.progress.lastSeq <= position.mark.seq) readAt = Date.now();
         else if (Date.now() - readAt > READER_STALL_MS) {

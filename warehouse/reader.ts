@@ -11,10 +11,10 @@ export interface Reader {
 }
 
 /**
- * Fetched ahead while a block is being inserted: most of the next one. It stays well below the 64 MB that a server
- * holds for a connection (`max_pending`) before it cuts it off as too slow.
+ * On its way from the server at a time: some milliseconds of reading, well below the 64 MB that a server holds for a
+ * connection (`max_pending`) before it cuts it off as too slow.
  */
-const READ_AHEAD_BYTES = 32 * 1024 * 1024;
+const READ_AHEAD_BYTES = 16 * 1024 * 1024;
 /** A request for more is renewed this often; half of it without a heartbeat means that the consumer is gone. */
 const PULL_EXPIRES_MS = 5_000;
 
