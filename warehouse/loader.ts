@@ -157,6 +157,13 @@ export function createLoader(options: LoaderOptions) {
     return builder.isEmpty() ? undefined : builder.finish();
   }
 
+  /** {@link gather}, begun before anybody waits for it: who does hears of its failure, and only then. */
+  function gatherAhead(reader: Reader, mark: Mark): Promise<Block | undefined> {
+    const gathered = gather(reader, mark);
+    gathered.catch(() => undefined);
+    return gathered;
+  }
+
   /** Dead letters, plan, insert, mark: in this order. */
   async function load(block: Block, position: Position): Promise<Position> {
     await publishDeadLetters({ js, block, shard, maxPayloadBytes: nc.info?.max_payload ?? 0 });
@@ -194,14 +201,12 @@ export function createLoader(options: LoaderOptions) {
     let position = await recover();
     const reader = await openReader({ js, shard, startSeq: position.mark.seq + 1 });
     let readAt = Date.now();
-    let gathered = gather(reader, position.mark);
+    let gathered = gatherAhead(reader, position.mark);
     try {
       while (!stopping.signal.aborted) {
         const block = await gathered;
         // The next block is gathered while this one is inserted; it follows this one's mark, not the recorded one.
-        gathered = gather(reader, block?.markAfter ?? position.mark);
-        // Whoever waits for it hears of its failure.
-        gathered.catch(() => undefined);
+        gathered = gatherAhead(reader, block?.markAfter ?? position.mark);
         if (block) position = await load(block, position);
         if (block || metrics.progress.lastSeq <= position.mark.seq) readAt = Date.now();
         else if (Date.now() - readAt > READER_STALL_MS) {

@@ -323,7 +323,7 @@ CREATE TABLE velocity_fingerprint
     agent UInt32 CODEC(ZSTD(1))
 )
 ENGINE = MergeTree
-PARTITION BY toStartOfHour(ts)
+PARTITION BY toStartOfInterval(ts, toIntervalHour(4))
 ORDER BY (fingerprint, ts)
 TTL toDateTime(ts) + toIntervalHour(26)
 SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
@@ -352,7 +352,7 @@ CREATE TABLE velocity_ip
     agent UInt32 CODEC(ZSTD(1))
 )
 ENGINE = MergeTree
-PARTITION BY toStartOfHour(ts)
+PARTITION BY toStartOfInterval(ts, toIntervalHour(4))
 ORDER BY (subnet, ip, ts)
 TTL toDateTime(ts) + toIntervalHour(26)
 SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;

@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS velocity_fingerprint
   agent UInt32 CODEC(ZSTD(1))
 )
 ENGINE = MergeTree
-PARTITION BY toStartOfHour(ts)
+PARTITION BY toStartOfInterval(ts, INTERVAL 4 HOUR)
 ORDER BY (fingerprint, ts)
 TTL toDateTime(ts) + INTERVAL 26 HOUR
 SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000
