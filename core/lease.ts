@@ -1,4 +1,4 @@
-import { JetStreamApiCodes, JetStreamApiError } from '@nats-io/jetstream';
+import { JetStreamApiCodes, JetStreamApiError, type JetStreamManager } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
 import { OperatingError } from './errors.ts';
 
@@ -67,13 +67,27 @@ export async function readLease(bucket: KV, node: number): Promise<Lease | undef
 }
 
 export async function listLeases(bucket: KV): Promise<Lease[]> {
-  const leases: Lease[] = [];
-  const keys = await bucket.keys('lease.*');
-  for await (const key of keys) {
-    const entry = await bucket.get(key);
-    if (entry && entry.operation === 'PUT') leases.push(entry.json<Lease>());
-  }
-  return leases;
+  const keys: string[] = [];
+  for await (const key of await bucket.keys('lease.*')) keys.push(key);
+  const entries = await Promise.all(keys.map((key) => bucket.get(key)));
+  return entries.flatMap((entry) => (entry?.operation === 'PUT' ? [entry.json<Lease>()] : []));
+}
+
+/**
+ * Removes a lease that is not open, without a trace. Its very message is deleted: a number that was leased anew
+ * meanwhile is another message, and stays.
+ */
+export async function forgetLease(
+  bucket: KV,
+  options: { manager: JetStreamManager; lease: Lease },
+): Promise<void> {
+  const { manager, lease } = options;
+  const entry = await bucket.get(leaseKey(lease.node));
+  if (entry?.operation !== 'PUT') return;
+  const { state, startedAtMs } = entry.json<Lease>();
+  if (state === 'open' || startedAtMs !== lease.startedAtMs) return;
+  const { streamInfo } = await bucket.status();
+  await manager.streams.deleteMessage(streamInfo.config.name, entry.revision, false);
 }
 
 /**

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openLease, writeLease } from '../core/lease.ts';
+import { forgetLease, listLeases, openLease, writeLease } from '../core/lease.ts';
 import { waitFor } from '../test/support/engines.ts';
 import { clickRecords, type Pipeline, startPipeline } from '../test/support/warehouse.ts';
 import { auditWarehouse } from './audit.ts';
+import { timeText } from './client.ts';
 import { readWatermark } from './watermark.ts';
 
 let pipeline: Pipeline;
@@ -56,6 +57,22 @@ describe('the audit', () => {
       100,
     );
     expect(await failures()).toEqual({});
+  });
+
+  it('proves a lease that NATS has forgotten, and names its first gap', async () => {
+    await loadClosedLease([[0, 10]], 10);
+    const [lease] = await listLeases(pipeline.leasesBucket);
+    const settled = { started_at: timeText(lease?.startedAtMs ?? 0), ended_at: timeText(Date.now()) };
+    await pipeline.warehouse.insertRows('settled_leases', [
+      { node: lease?.node, next_seq: 10, state: 'closed', ...settled },
+      { node: 500, next_seq: 0, state: 'closed', ...settled },
+      { node: 501, next_seq: 0, state: 'crashed', ...settled },
+    ]);
+    if (lease) await forgetLease(pipeline.leasesBucket, { manager: pipeline.manager, lease });
+    expect(await listLeases(pipeline.leasesBucket)).toEqual([]);
+    expect(await failures()).toEqual({});
+    await pipeline.warehouse.command('ALTER TABLE clicks DELETE WHERE seq IN (4, 5) SETTINGS mutations_sync = 2');
+    expect(await failures()).toMatchObject({ leases: expect.stringContaining('first gap 0:4-5') });
   });
 
   it('names the first gap of a lease', async () => {

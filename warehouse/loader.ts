@@ -3,6 +3,7 @@ import { JetStreamApiError, JetStreamError, type JetStreamManager } from '@nats-
 import type { KV } from '@nats-io/kv';
 import { type NatsConnection, errors as natsErrors } from '@nats-io/transport-node';
 import { errorText, OperatingError } from '../core/errors.ts';
+import { forgetLease } from '../core/lease.ts';
 import type { Logger } from '../core/log.ts';
 import type { Readiness } from '../core/service.ts';
 import { type Block, createBlockBuilder, type Mark, withoutLeases } from './block.ts';
@@ -67,6 +68,7 @@ export function createLoader(options: LoaderOptions) {
       metrics.progress.lastSeq = lastSeq;
       return lastSeq;
     },
+    forget: (lease) => forgetLease(options.leasesBucket, { manager, lease }),
     now: Date.now,
   });
   let readiness: Readiness = { ready: false, reason: 'starting' };

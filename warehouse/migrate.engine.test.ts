@@ -28,7 +28,7 @@ describe('migrations', () => {
     const { rows } = await warehouse.query<{ numbers: number[] }>(
       'SELECT arraySort(groupUniqArray(number)) AS numbers FROM migrations',
     );
-    expect(rows[0]?.numbers).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+    expect(rows[0]?.numbers).toEqual(Array.from({ length: 21 }, (_, i) => i + 1));
   });
 
   it('end in the schema that is committed', async () => {

@@ -302,6 +302,18 @@ ENGINE = ReplacingMergeTree
 ORDER BY number
 SETTINGS fsync_after_insert = 1, index_granularity = 8192;
 
+CREATE TABLE settled_leases
+(
+    node UInt16,
+    started_at DateTime64(3, 'UTC'),
+    ended_at DateTime64(3, 'UTC'),
+    next_seq UInt64,
+    state LowCardinality(String)
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (node, started_at)
+SETTINGS fsync_after_insert = 1, index_granularity = 8192;
+
 CREATE TABLE signed_counts
 (
     day Date,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { type Lease, openLease, writeLease } from '../core/lease.ts';
+import { forgetLease, type Lease, listLeases, openLease, writeLease } from '../core/lease.ts';
 import { waitFor } from '../test/support/engines.ts';
 import { clickRecords, type Pipeline, startPipeline } from '../test/support/warehouse.ts';
 import { createWatermarkWriter, readWatermark } from './watermark.ts';
@@ -63,6 +63,7 @@ it('waits for the mark to pass the stream as it was after the leases were read',
     warehouse: pipeline.warehouse,
     leases: pipeline.leasesBucket,
     shard: 0,
+    forget: async () => undefined,
     lastSeq: async () => lastSeq,
     now: () => clock,
   });
@@ -80,6 +81,7 @@ it('reads the leases before the stream', async () => {
     warehouse: pipeline.warehouse,
     leases: pipeline.leasesBucket,
     shard: 0,
+    forget: async () => undefined,
     // The collector publishes what it held between the two: whoever reads its lease after this, reads too late.
     async lastSeq() {
       await writeLease(pipeline.leasesBucket, { ...lease, heldFromMs: clock });
@@ -97,6 +99,7 @@ it('does not go back', async () => {
     warehouse: pipeline.warehouse,
     leases: pipeline.leasesBucket,
     shard: 0,
+    forget: async () => undefined,
     lastSeq: async () => 0,
     now: () => clock,
   });
@@ -106,4 +109,54 @@ it('does not go back', async () => {
   await writer.advance(0);
   expect(writer.published()).toBe(first);
   expect(await completeTo()).toBe(first);
+});
+
+it('moves ended leases from NATS to the warehouse once there are many, and nothing else', async () => {
+  const clock = Date.now();
+  const all = Array.from(
+    { length: 203 },
+    (_, node): Lease => ({
+      node,
+      startedAtMs: clock - 10_000 + node,
+      state: node === 0 ? 'open' : node === 1 ? 'crashed' : 'closed',
+      heldFromMs: clock,
+      nextSeq: node,
+      ended: true,
+      updatedAtMs: clock - 5_000 + node,
+    }),
+  );
+  await Promise.all(all.map((lease) => writeLease(pipeline.leasesBucket, lease)));
+  const writer = (forget: (lease: Lease) => Promise<void>) =>
+    createWatermarkWriter({
+      warehouse: pipeline.warehouse,
+      leases: pipeline.leasesBucket,
+      shard: 0,
+      forget,
+      lastSeq: async () => 0,
+      now: () => clock,
+    });
+  const died = writer(async () => {
+    throw new Error('killed');
+  });
+  await expect(died.advance(0)).rejects.toThrow('killed');
+  const { manager, leasesBucket } = pipeline;
+  await writer((lease) => forgetLease(leasesBucket, { manager, lease })).advance(0);
+  const left = (await listLeases(leasesBucket)).map(({ node }) => node).sort((a, b) => a - b);
+  expect(left).toEqual([0, ...Array.from({ length: 200 }, (_, i) => i + 3)]);
+  const { rows } = await pipeline.warehouse.query(
+    'SELECT node, next_seq, state FROM settled_leases FINAL ORDER BY node',
+  );
+  expect(rows).toEqual([
+    { node: 1, next_seq: '1', state: 'crashed' },
+    { node: 2, next_seq: '2', state: 'closed' },
+  ]);
+  // A number that was leased anew in the meantime is another lease.
+  const again = all[5] as Lease;
+  await writeLease(leasesBucket, { ...again, state: 'open', startedAtMs: clock });
+  await forgetLease(leasesBucket, { manager, lease: again });
+  expect(await listLeases(leasesBucket)).toHaveLength(201);
+  // The mark forgets them from the next start on.
+  const next = writer(async () => undefined);
+  await next.advance(0);
+  expect(next.settledNodes()).toEqual([1, 2]);
 });

@@ -22,13 +22,13 @@ it('closed leases hold nothing back', () => {
   expect(heldFrom([{ state: 'closed', heldFromMs: 5 }], 10_000)).toBe(10_000 - CLOCK_SKEW_BOUND_MS);
 });
 
-it('open leases and the thousand closed last are remembered', () => {
-  const closed = Array.from({ length: 1_002 }, (_, node) => ({
-    state: 'closed' as const,
+it('open leases and the two hundred that ended last are remembered', () => {
+  const closed = Array.from({ length: 202 }, (_, node) => ({
+    state: node % 2 === 0 ? ('closed' as const) : ('crashed' as const),
     node,
     updatedAtMs: 5_000 - node,
   }));
   const open = { state: 'open' as const, node: 2_000, updatedAtMs: 0 };
-  expect(forgettable([open, ...closed])).toEqual([1_000, 1_001]);
-  expect(forgettable(closed.slice(0, 1_000))).toEqual([]);
+  expect(forgettable([open, ...closed])).toEqual(closed.slice(200));
+  expect(forgettable(closed.slice(0, 200))).toEqual([]);
 });

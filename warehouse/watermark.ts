@@ -6,8 +6,8 @@ import { timeText, type Warehouse } from './client.ts';
 export const CLOCK_SKEW_BOUND_MS = 500;
 /** How often the watermark is computed and written. */
 const PROBE_INTERVAL_MS = 1_000;
-/** So many closed leases stay in the mark; a node number is used again after 65,536 of them. */
-const REMEMBERED_CLOSED_LEASES = 1_000;
+/** So many ended leases stay in NATS and in the mark; a node number is used again after 65,536 of them. */
+const REMEMBERED_LEASES = 200;
 
 /**
  * The time up to which every click is in the stream, Unix milliseconds, from leases read at `nowMs`.
@@ -19,13 +19,12 @@ export function heldFrom(leases: readonly Pick<Lease, 'state' | 'heldFromMs'>[],
     .reduce((least, lease) => Math.min(least, lease.heldFromMs), nowMs - CLOCK_SKEW_BOUND_MS);
 }
 
-/** The nodes of closed leases that need not be remembered: all but those closed last. */
-export function forgettable(leases: readonly Pick<Lease, 'state' | 'node' | 'updatedAtMs'>[]): number[] {
+/** The ended leases that need not be remembered: all but those that ended last. */
+export function forgettable<L extends Pick<Lease, 'state' | 'updatedAtMs'>>(leases: readonly L[]): L[] {
   return leases
-    .filter((lease) => lease.state === 'closed')
+    .filter((lease) => lease.state !== 'open')
     .sort((a, b) => b.updatedAtMs - a.updatedAtMs)
-    .slice(REMEMBERED_CLOSED_LEASES)
-    .map((lease) => lease.node);
+    .slice(REMEMBERED_LEASES);
 }
 
 /**
@@ -38,10 +37,14 @@ export function createWatermarkWriter(options: {
   shard: number;
   /** Sequence of the shard's last message, 0 when there is none. */
   lastSeq: () => Promise<number>;
+  /** Removes a lease from NATS that is kept in the warehouse. */
+  forget: (lease: Lease) => Promise<void>;
   now: () => number;
 }) {
-  const { warehouse, leases, shard, lastSeq, now } = options;
+  const { warehouse, leases, shard, lastSeq, forget, now } = options;
   let waiting: { leases: Lease[]; completeTo: number; streamSeq: number } | undefined;
+  /** Nodes of the leases in settled_leases; read at the first probe. */
+  let settled: Set<number> | undefined;
   let settledNodes: number[] = [];
   let published = 0;
   let probedAt = Number.NEGATIVE_INFINITY;
@@ -50,8 +53,31 @@ export function createWatermarkWriter(options: {
     const startedAt = now();
     if (waiting || Math.abs(startedAt - probedAt) < PROBE_INTERVAL_MS) return;
     const listed = await listLeases(leases);
+    settled ??= await readSettled(warehouse);
+    // A number that is leased again has clicks to come, which the mark must know.
+    const leased = new Set(listed.map(({ node }) => node));
+    settledNodes = [...settled].filter((node) => !leased.has(node));
     waiting = { leases: listed, completeTo: heldFrom(listed, startedAt), streamSeq: await lastSeq() };
     probedAt = startedAt;
+  }
+
+  /** The mark has passed all that these leases gave out: what the audit needs of them goes to the warehouse. */
+  async function settle(ended: readonly Lease[]): Promise<void> {
+    if (ended.length === 0) return;
+    await warehouse.insertRows(
+      'settled_leases',
+      ended.map((lease) => ({
+        node: lease.node,
+        started_at: timeText(lease.startedAtMs),
+        ended_at: timeText(lease.updatedAtMs),
+        next_seq: lease.nextSeq,
+        state: lease.state,
+      })),
+    );
+    for (const lease of ended) {
+      await forget(lease);
+      settled?.add(lease.node);
+    }
   }
 
   return {
@@ -60,7 +86,7 @@ export function createWatermarkWriter(options: {
       await probe();
       if (!waiting || markSeq < waiting.streamSeq) return;
       const { completeTo, streamSeq } = waiting;
-      settledNodes = forgettable(waiting.leases);
+      await settle(forgettable(waiting.leases));
       waiting = undefined;
       if (completeTo <= published) return;
       await warehouse.insertRows('watermarks', [
@@ -70,9 +96,14 @@ export function createWatermarkWriter(options: {
     },
     /** What this process published last, Unix milliseconds; 0 before the first time. */
     published: () => published,
-    /** Nodes of leases that were closed, with every click of theirs loaded, long ago. */
+    /** Nodes of leases that ended, with every click of theirs loaded, long ago. */
     settledNodes: (): readonly number[] => settledNodes,
   };
+}
+
+async function readSettled(warehouse: Warehouse): Promise<Set<number>> {
+  const { rows } = await warehouse.query<{ node: number }>('SELECT DISTINCT node FROM settled_leases');
+  return new Set(rows.map(({ node }) => node));
 }
 
 /** The watermark as a subquery: Unix milliseconds, or null. */

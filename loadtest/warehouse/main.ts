@@ -18,7 +18,7 @@ import { readSizes, type Sizes, settle } from './sizes.ts';
 
 /**
  * `npm run bench:warehouse -- --rows N`: how quickly clicks are loaded, how much room they take, and how the time of
- * a question grows from N/10 to N clicks. Then a backlog in JetStream is caught up with.
+ * a question grows from N/10 to N clicks. Then a backlog in JetStream is caught up with (`--backlog 0`: it is not).
  */
 
 const { values } = parseArgs({
@@ -72,21 +72,29 @@ async function main(): Promise<void> {
   const url = new URL(clickhouse.url);
   url.pathname = '/backlog';
   const warehouse = await openWarehouse(url.href);
-  progress(`catching up with ${backlogRows} clicks in JetStream`);
-  const backlog = await catchUp({
-    warehouse,
-    rows: backlogRows,
-    clickhouse: { url: url.href, pid: clickhouse.pid },
-    nats,
-    home: config.home,
-  });
+  let backlog: Backlog | undefined;
+  if (backlogRows > 0) {
+    progress(`catching up with ${backlogRows} clicks in JetStream`);
+    backlog = await catchUp({
+      warehouse,
+      rows: backlogRows,
+      clickhouse: { url: url.href, pid: clickhouse.pid },
+      nats,
+      home: config.home,
+    });
+  }
   const { rows: versions } = await warehouse.query<{ version: string }>('SELECT version() AS version');
   await warehouse.close();
   report({
     name: 'warehouse',
     versions: { clickhouse: versions[0]?.version ?? '', seed: String(seed) },
-    rows: [...tableOf(small), ...tableOf(large), ...sizeRows(large.sizes), ...backlogTable(backlog)],
-    targets: targetsOf(small, large, backlog),
+    rows: [
+      ...tableOf(small),
+      ...tableOf(large),
+      ...sizeRows(large.sizes),
+      ...(backlog ? backlogTable(backlog) : []),
+    ],
+    targets: [...targetsOf(small, large), ...(backlog ? backlogTargets(backlog) : [])],
   });
 }
 
@@ -158,7 +166,7 @@ function backlogTable({ rows: count, rowsPerSecond, cpuUs, peakMb }: Backlog): B
   ];
 }
 
-function targetsOf(small: Run, large: Run, backlog: Backlog): BenchTarget[] {
+function targetsOf(small: Run, large: Run): BenchTarget[] {
   const p95 = (run: Run, start: string): number =>
     run.timings.find(({ name }) => name.startsWith(start))?.p95Ms ?? Number.POSITIVE_INFINITY;
   const bound = (name: string, ms: number): BenchTarget => atMost(`${name} p95 ms`, p95(large, name), ms);
@@ -176,6 +184,11 @@ function targetsOf(small: Run, large: Run, backlog: Backlog): BenchTarget[] {
     bound('1,000 look-ups', 60),
     atMost('bytes a click, raw columns', large.sizes.raw, 30),
     atMost('bytes a click, everything', large.sizes.all, 70),
+  ];
+}
+
+function backlogTargets(backlog: Backlog): BenchTarget[] {
+  return [
     atLeast('clicks/s through the loader', backlog.rowsPerSecond, 250_000),
     atMost('peak MB of ClickHouse while catching up', backlog.peakMb.clickhouse, 1_500),
     atMost('peak MB of the loader while catching up', backlog.peakMb.loader, 300),
