@@ -23,6 +23,8 @@ declare module 'fastify' {
     idempotent?: boolean;
     /** It compares If-Match: see commit.ts. */
     ifMatch?: boolean;
+    /** A body, where its members' own examples do not make one. A test executes it. */
+    example?: unknown;
     /** Problems the route answers beside those every route can: see openapi.ts. */
     problems?: readonly ProblemCode[];
   }
@@ -69,12 +71,23 @@ export function installAuthentication(
 
 async function authenticate(ledger: Ledger, key: string | undefined): Promise<Principal> {
   const plausible = key !== undefined && /^[\x21-\x7e]+$/.test(key) && key.length <= MAX_KEY_CHARS;
-  const found = plausible ? await findApiKey(ledger, { key, now: new Date() }) : undefined;
+  const found = plausible ? await findOnce(ledger, key) : undefined;
   if (found) return principalFrom(found);
   throw new Problem('unauthorized', {
     detail: 'send a valid key as "Authorization: Bearer <key>"',
     headers: { 'www-authenticate': 'Bearer' },
   });
+}
+
+/** Look-ups under way. A shop sends a thousand calls a second with one key: those that come together share one. */
+const lookups = new Map<string, ReturnType<typeof findApiKey>>();
+
+async function findOnce(ledger: Ledger, key: string): ReturnType<typeof findApiKey> {
+  const underWay = lookups.get(key);
+  if (underWay) return await underWay;
+  const lookup = findApiKey(ledger, { key, now: new Date() });
+  lookups.set(key, lookup);
+  return await lookup.finally(() => lookups.delete(key));
 }
 
 function admit(request: FastifyRequest, principal: Principal): void {

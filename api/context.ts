@@ -29,6 +29,14 @@ export type ApiServer = FastifyInstance<
   ZodTypeProvider
 >;
 
+/** What one caller may ask for. */
+export interface Quotas {
+  /** Of a key or a user; an affiliate has a tenth. */
+  readonly requestsPerMinute: number;
+  /** Reports of one caller at a time. */
+  readonly concurrentQueries: number;
+}
+
 /** What the routes work with. */
 export interface ApiContext {
   readonly ledger: Ledger;
@@ -43,6 +51,9 @@ export interface ApiContext {
   readonly mailer: Mailer;
   /** Public base URL of the portal, without a slash at its end. */
   readonly portalUrl: string;
+  readonly quotas: Quotas;
+  /** Where files of reports are written. */
+  readonly reportsFolder: string;
   readonly payoutProvider: PayoutProvider;
   /** Public base URL of tracking links, without a slash at its end. */
   readonly collectorUrl: string;

@@ -9,6 +9,7 @@ import { forgetPostbackCalls, forgetSignatures } from '../ledger/postback-calls.
 import { forgetSessions } from '../ledger/sessions.ts';
 import { forgetWebhookEvents } from '../ledger/webhook-queue.ts';
 import { IDEMPOTENCY_HOURS } from './commit.ts';
+import { removeOldReports } from './report-jobs.ts';
 import { SIGNATURE_TOLERANCE_MS } from './signed-calls.ts';
 
 const PAUSE_MS = 3_600_000;
@@ -23,12 +24,14 @@ function ago(ms: number): Date {
 }
 
 /** Forgets once an hour what has served its time. */
-export function startHousekeeping({ ledger, log }: { ledger: Ledger; log: Logger }): Running {
+export function startHousekeeping(options: { ledger: Ledger; log: Logger; reportsFolder: string }): Running {
+  const { ledger, log, reportsFolder } = options;
   return startLoop(async () => {
     try {
       await forgetIdempotencyKeys(ledger, { before: ago(IDEMPOTENCY_HOURS * HOUR_MS) });
       await forgetPostbackCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
       await forgetWebhookEvents(ledger, { before: ago(WEBHOOK_LOG_DAYS * 24 * HOUR_MS), limit: 10_000 });
+      await removeOldReports(reportsFolder);
       await failAbandonedJobs(ledger, { before: ago(24 * HOUR_MS) });
       await forgetSessions(ledger, { before: ago(24 * HOUR_MS) });
       // What is older than the tolerance is refused for its age; twice as long, because clocks differ.

@@ -30,6 +30,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-api' });
   const vault = createVault(config.dataKeys);
   const mailer = createMailer({ url: config.mailUrl, from: config.mailFrom, log });
+  const reportsFolder = join(config.home, 'reports');
   const app = await buildApiServer({
     ledger,
     warehouse,
@@ -37,6 +38,11 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     trustedProxies: config.trustedProxies,
     vault,
     mailer,
+    quotas: {
+      requestsPerMinute: config.apiRequestsPerMinute,
+      concurrentQueries: config.apiConcurrentReports,
+    },
+    reportsFolder,
     portalUrl: config.portalUrl,
     webhookNetworks: config.webhookNetworks,
     payoutProvider: createBankCsvProvider({ folder: join(config.home, 'payouts') }),
@@ -49,7 +55,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   } catch (error) {
     throw listenError(error, config.apiPort);
   }
-  const housekeeping = startHousekeeping({ ledger, log });
+  const housekeeping = startHousekeeping({ ledger, log, reportsFolder });
   const webhooks = startWebhookWorker({
     ledger,
     vault,

@@ -41,10 +41,23 @@ export const swaggerOptions: SwaggerOptions = {
     security: [{ bearer: [] }, { session: [] }],
   },
   transform: jsonSchemaTransform,
-  transformObject: (document) => withoutUnused(jsonSchemaTransformObject(document)),
+  transformObject: (document) => withExamples(withoutUnused(jsonSchemaTransformObject(document))),
 };
 
 type Document = ReturnType<typeof jsonSchemaTransformObject>;
+
+/** Examples of bodies stand beside their schemas; routes give them as `x-example`, which the generator passes on. */
+function withExamples(document: Document): Document {
+  const operations = Object.values(document.paths ?? {}).flatMap((methods) => Object.values(methods ?? {}));
+  for (const operation of operations as Record<string, unknown>[]) {
+    const { 'x-example': example, requestBody } = operation;
+    if (example === undefined) continue;
+    const { content } = requestBody as { content: Record<string, { example?: unknown }> };
+    for (const media of Object.values(content)) media.example = example;
+    delete operation['x-example'];
+  }
+  return document;
+}
 
 /** Every named schema comes in a variant for requests and one for answers; most are used as one of them only. */
 function withoutUnused(document: Document): Document {
@@ -61,7 +74,7 @@ function withoutUnused(document: Document): Document {
 }
 
 /** Problems that any route answers when the server or a database fails. */
-const ALWAYS: readonly ProblemCode[] = ['internal', 'unavailable'];
+const ALWAYS: readonly ProblemCode[] = ['internal', 'unavailable', 'rate_limited'];
 
 /** Adds to a route's schema the problems that follow from what it is: its key, its parameters, its body. */
 export function documentProblems(route: RouteOptions): void {
@@ -76,6 +89,7 @@ export function documentProblems(route: RouteOptions): void {
   }
   // With the portal's cookie a change needs the token of the session.
   if (config.roles !== 'public' && route.method !== 'GET') codes.add('csrf_token_missing');
+  if (config.example !== undefined) Object.assign(schema, { 'x-example': config.example });
   const headers = headersOf(config);
   if (headers) {
     schema.headers = headers;

@@ -62,6 +62,7 @@ test('a report says up to when it is complete, and that nothing is known before 
     complete_to: '2026-11-22T12:00:01.500Z',
     table: 'campaigns_hourly',
     truncated: false,
+    next_cursor: null,
     rows: [
       {
         day: '2026-11-22',

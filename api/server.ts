@@ -12,12 +12,14 @@ import { createClientErrorHandler, createProblemAnswer, installErrorHandling } f
 import { createIntake } from './intake.ts';
 import { type ApiMetrics, createApiMetrics } from './metrics.ts';
 import { documentProblems, swaggerOptions } from './openapi.ts';
+import { installQuotas } from './quotas.ts';
 import { addAffiliateRoutes } from './routes/affiliates.ts';
 import { addApiKeyRoutes } from './routes/api-keys.ts';
 import { addAuditRoutes } from './routes/audit.ts';
 import { addCampaignRoutes } from './routes/campaigns.ts';
 import { addCommissionRoutes } from './routes/commissions.ts';
 import { addConversionRoutes } from './routes/conversions.ts';
+import { addDocsRoutes } from './routes/docs.ts';
 import { addFraudRoutes } from './routes/fraud.ts';
 import { addJobRoutes } from './routes/jobs.ts';
 import { addLinkToolRoutes } from './routes/link-tools.ts';
@@ -88,6 +90,7 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
   installObservation(app, metrics);
   installCallLog(app, options);
   installAuthentication(app, options);
+  installQuotas(app, options.quotas);
   app.addHook('onRoute', documentProblems);
   await app.register(swagger, swaggerOptions);
   addRoutes(app, options);
@@ -123,7 +126,8 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addReviewRoutes(app, options);
   addCommissionRoutes(app, options);
   addPayoutRoutes(app, options);
-  addReportRoutes(app, options);
+  addReportRoutes(app, { ...options, folder: options.reportsFolder });
+  addDocsRoutes(app);
   addLinkToolRoutes(app, options);
   addPartnerRoutes(app, options);
   addStatementRoutes(app, options);

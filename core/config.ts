@@ -163,6 +163,18 @@ const variables = {
     '',
     'private addresses or networks that webhooks may go to all the same, comma-separated; empty: none',
   ),
+  apiRequestsPerMinute: variable(
+    'API_REQUESTS_PER_MINUTE',
+    count,
+    '6000',
+    'requests a minute of one key or user, per API process; an affiliate has a tenth. Calls that report orders are not counted',
+  ),
+  apiConcurrentReports: variable(
+    'API_CONCURRENT_REPORTS',
+    count,
+    '4',
+    'reports of one key or user at a time, per API process',
+  ),
   trustedProxies: variable(
     'TRUSTED_PROXIES',
     cidrs,

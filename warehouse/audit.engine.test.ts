@@ -71,7 +71,9 @@ describe('the audit', () => {
     if (lease) await forgetLease(pipeline.leasesBucket, { manager: pipeline.manager, lease });
     expect(await listLeases(pipeline.leasesBucket)).toEqual([]);
     expect(await failures()).toEqual({});
-    await pipeline.warehouse.command('ALTER TABLE clicks DELETE WHERE seq IN (4, 5) SETTINGS mutations_sync = 2');
+    await pipeline.warehouse.command(
+      'ALTER TABLE clicks DELETE WHERE seq IN (4, 5) SETTINGS mutations_sync = 2',
+    );
     expect(await failures()).toMatchObject({ leases: expect.stringContaining('first gap 0:4-5') });
   });
 

@@ -23,7 +23,7 @@ import { readWatermark } from './watermark.ts';
 
 /** Rows of one page at the most; a longer report is an export. */
 export const MAX_REPORT_ROWS = 10_000;
-const MAX_EXPORT_ROWS = 5_000_000;
+export const MAX_EXPORT_ROWS = 5_000_000;
 const MAX_FILTER_VALUES = 1_000;
 
 /** What one question may cost. An affiliate's own clicks are few; an export may take its time. */
@@ -56,8 +56,10 @@ export interface ReportOptions {
   readonly filters?: readonly ReportFilter[];
   /** Default: by time, then by the first metric, the greatest first. */
   readonly orderBy?: readonly { readonly by: ReportDimension | ReportMetric; readonly descending: boolean }[];
-  /** 1 to {@link MAX_REPORT_ROWS}, for an export to 5,000,000. */
+  /** 1 to {@link MAX_REPORT_ROWS}, for an export to {@link MAX_EXPORT_ROWS}. */
   readonly limit: number;
+  /** Rows to leave out at the beginning; default 0. */
+  readonly offset?: number;
   readonly role?: 'operator' | 'affiliate';
 }
 
@@ -121,7 +123,7 @@ export async function exportReport(
   warehouse: Warehouse,
   options: ReportOptions & { format: ExportFormat },
 ): Promise<{ stream: Readable; table: ClicksTable['name']; completeTo: Date | undefined }> {
-  const plan = planReport(options, MAX_EXPORT_ROWS);
+  const plan = planReport(options, MAX_EXPORT_ROWS, options.format === 'csv' ? withoutFormula : undefined);
   const completeTo = await readWatermark(warehouse);
   const stream = await warehouse.stream(plan.sql, {
     format: EXPORT_FORMATS[options.format],
@@ -139,6 +141,11 @@ export async function exportReport(
   };
 }
 
+/** @throws InputError as {@link runReport}, without asking anything. */
+export function checkReport(options: ReportOptions, maxRows: number): void {
+  planReport(options, maxRows);
+}
+
 interface ReportPlan {
   readonly sql: string;
   readonly params: QueryParams;
@@ -148,7 +155,18 @@ interface ReportPlan {
   readonly to: number;
 }
 
-function planReport(options: ReportOptions, maxRows: number): ReportPlan {
+/** Spreadsheets run a cell that begins so; visitors choose what is in it. An apostrophe makes it text. */
+function withoutFormula(name: ReportDimension, column: string): string {
+  return dimensionKind(name) === 'text'
+    ? `if(match(${column}, '^[=+@\\t\\r-]'), concat('\\'', ${column}), ${column})`
+    : column;
+}
+
+function planReport(
+  options: ReportOptions,
+  maxRows: number,
+  show: (name: ReportDimension, column: string) => string = (_name, column) => column,
+): ReportPlan {
   const asked = checkedOptions(options, maxRows);
   const { groupBy, metrics, filters, zone } = asked;
   const table = chooseTable(options, asked);
@@ -174,11 +192,18 @@ function planReport(options: ReportOptions, maxRows: number): ReportPlan {
   const sums = ['clicks', 'valid', 'ips', 'visitors', ...(asked.conversions ? CONVERSION_COLUMNS : [])]
     .map((name) => `sum(m_${name}) AS s_${name}`)
     .concat(asked.conversions ? ['arraySort(groupUniqArrayArray(m_currencies)) AS s_currencies'] : []);
-  const sql = `SELECT ${[...groupBy.map((name) => `k_${name} AS ${name}`), ...metrics.map((name) => `${metricSql(name)} AS ${name}`)].join(', ')}
+  const sql = `SELECT ${[...groupBy.map((name) => `${show(name, `k_${name}`)} AS ${name}`), ...metrics.map((name) => `${metricSql(name)} AS ${name}`)].join(', ')}
     FROM (SELECT ${[...keyList, ...sums].join(', ')} FROM (${source}) ${grouped})
     ${ordering(asked)}
-    LIMIT {limit:UInt32}`;
-  const params = { from, to, zone, limit: options.limit, ...filterParams(filters) };
+    LIMIT {limit:UInt32} OFFSET {offset:UInt64}`;
+  const params = {
+    from,
+    to,
+    zone,
+    limit: options.limit,
+    offset: options.offset ?? 0,
+    ...filterParams(filters),
+  };
   return { sql, params, table, metrics, from, to };
 }
 

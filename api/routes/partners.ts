@@ -109,7 +109,11 @@ function addStatusRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/affiliates/invite',
-    config: { roles: ['operator'], idempotent: true },
+    config: {
+      roles: ['operator'],
+      idempotent: true,
+      example: { ref_code: 'ann', name: 'Ann', email: 'ann@example.com' },
+    },
     schema: {
       operationId: 'inviteAffiliate',
       tags,

@@ -146,6 +146,7 @@ export function addRefundRoutes(app: ApiServer, context: ShopContext): void {
       roles: ['advertiser', 'operator', 'finance'],
       idempotent: true,
       logAs: 'refund',
+      example: { order_id: '1001', refund_ref: 'r-1', amount: '2.50', currency: 'EUR' },
       problems: ['not_found', 'conflict', 'replayed', 'ip_not_allowed'],
     },
     schema: {

@@ -1,6 +1,9 @@
+import { createReadStream } from 'node:fs';
 import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
+import type { Logger } from '../../core/log.ts';
 import { ROLES } from '../../ledger/api-keys.ts';
+import { createJob, getJob } from '../../ledger/jobs.ts';
 import {
   CLICK_METRICS,
   isReportDimension,
@@ -11,9 +14,11 @@ import {
   type ReportMetric,
 } from '../../warehouse/report-tables.ts';
 import {
+  checkReport,
   EXPORT_FORMATS,
   type ExportFormat,
   exportReport,
+  MAX_EXPORT_ROWS,
   previousPeriod,
   type ReportFilter,
   type ReportOptions,
@@ -22,15 +27,16 @@ import {
   runReport,
 } from '../../warehouse/reports.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
-import { formatId, type IntegerIdKind, integerId } from '../ids.ts';
-import { affiliateFilter, principalOf, programFilter } from '../principal.ts';
+import { bigintId, formatId, type IntegerIdKind, integerId } from '../ids.ts';
+import { affiliateFilter, type Principal, principalOf, programFilter } from '../principal.ts';
+import { notFound } from '../problems.ts';
+import { isDownloadSigned, reportFile, runReportJob } from '../report-jobs.ts';
 import { formatTime, rowLimit, time, timeText } from '../schemas.ts';
+import { formatJob, jobView } from './jobs.ts';
 
 /** Rows of one answer at the most; below the warehouse's own limit, so that one more tells of a cut. */
 const MAX_ROWS = 5_000;
 const DEFAULT_ROWS = 1_000;
-/** An export has no pages. */
-const MAX_EXPORT_ROWS = 1_000_000;
 const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
   csv: 'text/csv; charset=utf-8',
   arrow: 'application/vnd.apache.arrow.stream',
@@ -120,8 +126,20 @@ const query = z
     compare: flag.meta({ description: 'Also count the period of the same length before.' }),
     format: z
       .enum(['json', ...(Object.keys(EXPORT_FORMATS) as ExportFormat[])])
-      .default('json')
-      .meta({ description: 'csv, arrow and parquet are sent while they are made, with ids as numbers.' }),
+      .optional()
+      .meta({
+        description: `csv, arrow and parquet are sent while they are made, up to ${MAX_EXPORT_ROWS} rows, with ids as numbers. Default: as the header Accept says, else json.`,
+      }),
+    cursor: z
+      .string()
+      .transform((value, context): number => {
+        const offset = /^offset:(\d{1,12})$/.exec(Buffer.from(value, 'base64url').toString('latin1'))?.[1];
+        if (offset !== undefined) return Number(offset);
+        context.addIssue({ code: 'custom', message: 'must be the next_cursor of a previous page' });
+        return z.NEVER;
+      })
+      .optional()
+      .meta({ description: 'next_cursor of the page before, with the same parameters otherwise.' }),
     limit: rowLimit({ max: MAX_ROWS, fallback: DEFAULT_ROWS }),
   })
   .refine(({ from, to }) => from.getTime() < to.getTime(), {
@@ -146,7 +164,10 @@ const reportView = z
       .nullable()
       .meta({ description: 'Every click before this is counted; null: nothing is loaded yet.' }),
     table: z.string().meta({ description: 'The table that answered.' }),
-    truncated: z.boolean().meta({ description: 'There are more rows than the limit.' }),
+    truncated: z
+      .boolean()
+      .meta({ description: 'There are more rows than the limit: next_cursor leads to them.' }),
+    next_cursor: z.string().nullable().meta({ description: 'Pass it as cursor; null on the last page.' }),
     rows: z.array(rowView),
     totals: rowView.optional(),
     previous: z.object({ from: timeText, to: timeText, totals: rowView }).optional(),
@@ -202,18 +223,28 @@ async function inParameters<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+interface ReportContext extends ApiContext {
+  readonly log: Logger;
+  /** Where files of reports are. */
+  readonly folder: string;
+}
+
 /** Reports over clicks and conversions; every answer says how fresh it is. */
-export function addReportRoutes(app: ApiServer, { warehouse }: ApiContext): void {
+export function addReportRoutes(app: ApiServer, context: ReportContext): void {
+  const { ledger, warehouse } = context;
+
   async function jsonReport(options: ReportOptions, asked: z.output<typeof query>) {
-    const { limit } = asked;
-    const report = await runReport(warehouse, { ...options, limit: limit + 1 });
+    const { limit, cursor = 0 } = asked;
+    const report = await runReport(warehouse, { ...options, limit: limit + 1, offset: cursor });
+    const more = report.rows.length > limit;
     const before = previousPeriod(options);
     return {
       from: formatTime(report.from),
       to: formatTime(report.to),
       complete_to: report.completeTo === undefined ? null : formatTime(report.completeTo),
       table: report.table,
-      truncated: report.rows.length > limit,
+      truncated: more,
+      next_cursor: more ? Buffer.from(`offset:${cursor + limit}`).toString('base64url') : null,
       rows: report.rows.slice(0, limit).map(formatRow),
       ...(asked.totals === 'true' && { totals: formatRow(await reportTotals(warehouse, options)) }),
       ...(asked.compare === 'true' && {
@@ -229,7 +260,7 @@ export function addReportRoutes(app: ApiServer, { warehouse }: ApiContext): void
   app.route({
     method: 'GET',
     url: '/v1/reports',
-    config: { roles: ROLES },
+    config: { roles: ROLES, isQuery: true },
     schema: {
       operationId: 'getReport',
       tags: ['reports'],
@@ -238,23 +269,9 @@ export function addReportRoutes(app: ApiServer, { warehouse }: ApiContext): void
       response: { 200: reportView },
     },
     handler: async (request, reply) => {
-      const principal = principalOf(request);
       const asked = request.query;
-      const options: ReportOptions = {
-        from: asked.from,
-        to: asked.to,
-        timeZone: asked.time_zone,
-        groupBy: asked.group_by,
-        metrics: asked.metrics,
-        filters: filtersOf(asked, {
-          programId: programFilter(principal, asked.program_id),
-          affiliateId: affiliateFilter(principal, asked.affiliate_id),
-        }),
-        orderBy: orderOf(asked.order_by),
-        limit: asked.limit,
-        role: principal.role === 'affiliate' ? 'affiliate' : 'operator',
-      };
-      const { format } = asked;
+      const options = optionsOf(principalOf(request), asked);
+      const format = asked.format ?? formatFor(request.headers.accept);
       if (format === 'json') return await inParameters(() => jsonReport(options, asked));
       const { stream, table, completeTo } = await inParameters(() =>
         exportReport(warehouse, { ...options, limit: MAX_EXPORT_ROWS, format }),
@@ -264,4 +281,94 @@ export function addReportRoutes(app: ApiServer, { warehouse }: ApiContext): void
       return reply.send(stream as never);
     },
   });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/report-jobs',
+    config: { roles: ROLES, isQuery: true },
+    schema: {
+      operationId: 'startReport',
+      tags: ['reports'],
+      summary: 'Have a great report written to a file; the job has the link to it once it is done',
+      querystring: query,
+      response: { 202: jobView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const asked = request.query;
+      const format = asked.format === undefined || asked.format === 'json' ? 'csv' : asked.format;
+      const options = { ...optionsOf(principal, asked), limit: MAX_EXPORT_ROWS, format };
+      // What is wrong with the report is told now and not in the job.
+      await inParameters(async () => checkReport(options, MAX_EXPORT_ROWS));
+      const job = await createJob(ledger, {
+        kind: 'report',
+        programId: principal.programId,
+        actor: principal.actor,
+        request: { query: request.url.split('?')[1] ?? '', format },
+      });
+      const { folder, vault, log } = context;
+      const work = runReportJob({ ledger, warehouse, vault, log, folder, job, report: options });
+      app.underWay.add(work);
+      void work.finally(() => app.underWay.delete(work));
+      return reply.code(202).send(formatJob(job));
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/jobs/:id/download',
+    config: { roles: 'public', problems: ['not_found'] },
+    schema: {
+      operationId: 'downloadReport',
+      tags: ['reports'],
+      summary: 'The file of a report, by the link in its job; good for a week',
+      params: z.object({ id: bigintId('job') }),
+      querystring: z.object({ expires: z.string().regex(/^\d{1,12}$/), signature: z.string().max(100) }),
+      response: {
+        200: { description: 'The file.', content: { 'application/octet-stream': { schema: z.unknown() } } },
+      },
+    },
+    handler: async (request, reply) => {
+      const { id } = request.params;
+      const job = isDownloadSigned(context.vault, { id }, request.query)
+        ? await getJob(ledger, id)
+        : undefined;
+      const file = job?.state === 'done' ? await reportFile(context.folder, job) : undefined;
+      if (!job || !file) throw notFound('file with this link');
+      const { format } = job.request as { format: ExportFormat };
+      return reply
+        .type(MEDIA_TYPES[format])
+        .header('content-length', file.bytes)
+        .header('content-disposition', `attachment; filename="${formatId('job', id)}.${format}"`)
+        .send(createReadStream(file.path) as never);
+    },
+  });
+}
+
+function optionsOf(principal: Principal, asked: z.output<typeof query>): ReportOptions {
+  return {
+    from: asked.from,
+    to: asked.to,
+    timeZone: asked.time_zone,
+    groupBy: asked.group_by,
+    metrics: asked.metrics,
+    filters: filtersOf(asked, {
+      programId: programFilter(principal, asked.program_id),
+      affiliateId: affiliateFilter(principal, asked.affiliate_id),
+    }),
+    orderBy: orderOf(asked.order_by),
+    limit: asked.limit,
+    role: principal.role === 'affiliate' ? 'affiliate' : 'operator',
+  };
+}
+
+/** The first format of Accept that there is; whoever accepts anything gets JSON. */
+function formatFor(accept: string | undefined): 'json' | ExportFormat {
+  for (const part of (accept ?? '').split(',')) {
+    const type = part.split(';')[0]?.trim().toLowerCase();
+    if (type === 'application/json' || type === '*/*') return 'json';
+    const found = Object.entries(MEDIA_TYPES).find(([, media]) => media.split(';')[0] === type);
+    if (found) return found[0] as ExportFormat;
+  }
+  return 'json';
 }

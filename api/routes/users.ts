@@ -88,7 +88,9 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
       tags,
       summary: 'Invite a user: a mail has the link to set a password',
       body: z.strictObject({
-        email: text(MAX_EMAIL_CHARS).regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address'),
+        email: text(MAX_EMAIL_CHARS)
+          .regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address')
+          .meta({ examples: ['finance@example.com'] }),
         name: nameText,
         role: z.enum(ROLES),
         program_id: integerId('program').optional(),

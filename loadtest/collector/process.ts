@@ -19,7 +19,8 @@ const CLOCK_TICKS_PER_S = Number(execFileSync('getconf', ['CLK_TCK'], { encoding
 export async function startMeasured(options: {
   command: readonly string[];
   env?: Readonly<Record<string, string>>;
-  core: number;
+  /** As `taskset -c` takes it: one core, or several. */
+  core: number | string;
   url: string;
 }): Promise<Measured> {
   const { command, env = {}, core, url } = options;

@@ -83,7 +83,7 @@ export async function runWrk(options: {
   script: string;
   connections: number;
   seconds: number;
-  core: number;
+  core: number | string;
 }): Promise<Load> {
   const { url, script, connections, seconds, core } = options;
   const { stdout } = await promisify(execFile)(

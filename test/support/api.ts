@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import type { ApiServer } from '../../api/context.ts';
+import type { ApiServer, Quotas } from '../../api/context.ts';
 import type { Mail } from '../../api/mailer.ts';
 import { buildApiServer } from '../../api/server.ts';
 import { createClickIdCodec } from '../../core/click-id.ts';
@@ -79,6 +79,7 @@ export interface TestApi {
  */
 export async function startTestApi(
   through: (url: string) => Promise<string> = async (url) => url,
+  quotas: Partial<Quotas> = {},
 ): Promise<TestApi> {
   const [database, clickhouse] = await Promise.all([freshPostgresDatabase(), freshWarehouse()]);
   await migrateLedger({ url: database.url, log: quietLog });
@@ -94,6 +95,8 @@ export async function startTestApi(
     clickIds: createClickIdCodec([TEST_CLICK_KEY]),
     trustedProxies: ['127.0.0.1'],
     vault,
+    quotas: { requestsPerMinute: 1_000_000, concurrentQueries: 4, ...quotas },
+    reportsFolder: join(folder, 'reports'),
     portalUrl: 'https://portal.example',
     webhookNetworks: ['127.0.0.1'],
     mailer: { send: async (mail) => void mails.push(mail) },

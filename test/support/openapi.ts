@@ -30,11 +30,24 @@ export interface Document {
   resolve(schema: Schema): Schema;
 }
 
+interface RawBody {
+  readonly schema: Schema;
+  readonly example?: unknown;
+  readonly examples?: Readonly<Record<string, { readonly value: unknown }>>;
+}
+
+/** The schema of a body with the example that stands beside it. */
+function bodySchema({ schema, example, examples = {} }: RawBody): Schema {
+  const [first] = Object.values(examples);
+  const shown = example ?? first?.value;
+  return shown === undefined ? schema : { ...schema, examples: [shown] };
+}
+
 interface RawOperation {
   readonly operationId: string;
   readonly tags?: readonly string[];
   readonly parameters?: readonly Parameter[];
-  readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: Schema }>> };
+  readonly requestBody?: { readonly content: Readonly<Record<string, RawBody>> };
   readonly responses: Readonly<Record<string, unknown>>;
   readonly 'x-roles'?: readonly string[];
 }
@@ -45,6 +58,7 @@ export function readDocument(json: Readonly<Record<string, unknown>>): Document 
   const operations = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, raw]): Operation => {
       const [bodyType] = Object.keys(raw.requestBody?.content ?? {}).slice(-1);
+      const body = bodyType === undefined ? undefined : raw.requestBody?.content[bodyType];
       return {
         method: method.toUpperCase(),
         path,
@@ -53,7 +67,7 @@ export function readDocument(json: Readonly<Record<string, unknown>>): Document 
         roles: raw['x-roles'] ?? [],
         parameters: raw.parameters ?? [],
         bodyType,
-        body: bodyType === undefined ? undefined : raw.requestBody?.content[bodyType]?.schema,
+        body: body && bodySchema(body),
         statuses: Object.keys(raw.responses).map(Number),
       };
     }),

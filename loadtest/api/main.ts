@@ -1,0 +1,260 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { createLogger } from '../../core/log.ts';
+import { fromProject } from '../../core/paths.ts';
+import { startClickHouse } from '../../engines/clickhouse.ts';
+import { type Engine, freePort } from '../../engines/engine.ts';
+import { startPostgres } from '../../engines/postgres.ts';
+import { createApiKey } from '../../ledger/api-keys.ts';
+import { connectLedger } from '../../ledger/db.ts';
+import { migrateLedger } from '../../ledger/migrate.ts';
+import { createProgram } from '../../ledger/programs.ts';
+import { setTerms } from '../../ledger/terms.ts';
+import { connectWarehouse } from '../../warehouse/client.ts';
+import { loadGeo } from '../../warehouse/geo.ts';
+import { migrateWarehouse } from '../../warehouse/migrate.ts';
+import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
+import { type Measured, startMeasured } from '../collector/process.ts';
+import { runWrk } from '../collector/wrk.ts';
+import { generateClicks } from '../warehouse/generate.ts';
+
+/**
+ * `npm run bench:api`: orders reported one by one over 64 connections, a report of 30 days by day and campaign, and a
+ * CSV export, of an API process with PostgreSQL, ClickHouse and the load generator on the same cores.
+ */
+
+const { values } = parseArgs({
+  options: {
+    clicks: { type: 'string', default: '10000000' },
+    seconds: { type: 'string', default: '10' },
+    connections: { type: 'string', default: '64' },
+    reports: { type: 'string', default: '100' },
+    profile: { type: 'string', default: '' },
+    seed: { type: 'string', default: '42' },
+  },
+});
+const clicks = Number(values.clicks);
+const seconds = Number(values.seconds);
+const connections = Number(values.connections);
+const reportCount = Number(values.reports);
+
+const DAY_MS = 86_400_000;
+const ALL_CORES = '0-255';
+/** How often the memory of the process is looked at during the export. */
+const LOOK_MS = 50;
+
+const log = createLogger({ name: 'bench', level: 'error' });
+const folder = mkdtempSync(join(tmpdir(), 'afflux-bench-'));
+const engines: Engine[] = [];
+
+try {
+  await main();
+} finally {
+  for (const engine of engines.reverse()) await engine.stop();
+  rmSync(folder, { recursive: true, force: true });
+}
+
+async function main(): Promise<void> {
+  const database = await startPostgres({
+    dataDir: join(folder, 'postgres'),
+    port: await freePort(),
+    password: 'bench',
+    database: 'afflux',
+    log,
+  });
+  engines.push(database);
+  const clickhouse = await startClickHouse({
+    dataDir: join(folder, 'clickhouse'),
+    port: await freePort(),
+    database: 'afflux',
+    log,
+  });
+  engines.push(clickhouse);
+  const keys = await prepareLedger(database.url);
+  await prepareWarehouse(clickhouse.url);
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const api = await startMeasured({
+    command: [process.execPath, ...profileFlags(), fromProject('dist/bin/afflux.js'), 'api'],
+    env: {
+      AFFLUX_HOME: join(folder, 'home'),
+      DATABASE_URL: database.url,
+      CLICKHOUSE_URL: clickhouse.url,
+      API_PORT: String(port),
+      API_REQUESTS_PER_MINUTE: '1000000',
+      HOST: '127.0.0.1',
+      LOG_LEVEL: 'warn',
+    },
+    core: ALL_CORES,
+    url: `${url}/readyz`,
+  });
+  try {
+    const measured = [
+      await measureOrders(url, api, keys.shop),
+      await measureReports(url, keys.operator),
+      await measureExport(url, api, keys.operator),
+    ];
+    report({
+      name: 'api',
+      versions: { clicks: String(clicks), seed: values.seed },
+      rows: measured.map(({ row }) => row),
+      targets: measured.flatMap(({ targets }) => targets),
+    });
+  } finally {
+    await api.stop();
+  }
+}
+
+async function prepareLedger(url: string): Promise<{ shop: string; operator: string }> {
+  await migrateLedger({ url, log });
+  const ledger = await connectLedger({ url, max: 1, name: 'bench' });
+  const { id: programId } = await createProgram(ledger, { name: 'Bench', currency: 'EUR' });
+  await setTerms(ledger, { programId });
+  const shop = await createApiKey(ledger, { role: 'advertiser', name: 'shop', programId });
+  const operator = await createApiKey(ledger, { role: 'operator', name: 'operator' });
+  await ledger.end();
+  return { shop: shop.key, operator: operator.key };
+}
+
+async function prepareWarehouse(url: string): Promise<void> {
+  const warehouse = await connectWarehouse({ url, name: 'bench' });
+  await migrateWarehouse({ warehouse, log });
+  await loadGeo(warehouse, { now: Date.now() });
+  const { seconds: took } = await generateClicks({
+    warehouse,
+    rows: clicks,
+    seed: Number(values.seed),
+    endMs: Date.now(),
+    progress: () => undefined,
+  });
+  progress(`${clicks} clicks in ${Math.round(took)} s`);
+  await warehouse.close();
+}
+
+interface Result {
+  readonly row: BenchRow;
+  readonly targets: readonly BenchTarget[];
+}
+
+/** Every order is another one: wrk counts them up. */
+async function measureOrders(url: string, api: Measured, key: string): Promise<Result> {
+  const script = join(folder, 'orders.lua');
+  writeFileSync(
+    script,
+    `local n = ${Date.now()}
+local headers = { ["Authorization"] = "Bearer ${key}", ["Content-Type"] = "application/json" }
+function request()
+  n = n + 1
+  return wrk.format("POST", "/v1/conversions", headers, '{"order_id":"' .. n .. '","amount":"12.34","currency":"EUR","customer_id":"customer-' .. (n % 5000) .. '","ip":"198.51.100.7"}')
+end
+function done(summary, latency)
+  local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status + summary.errors.timeout
+  io.write(string.format("RESULT %d %d %f %f %d\\n", summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), failed))
+end
+`,
+  );
+  const run = (forSeconds: number) =>
+    runWrk({ url, script, connections, seconds: forSeconds, core: ALL_CORES });
+  await run(2);
+  const cpuBefore = api.cpuMs();
+  const load = await run(seconds);
+  const cpuUs = ((api.cpuMs() - cpuBefore) * 1_000) / load.requests;
+  progress(`${Math.round(load.perSecond)} orders/s`);
+  return {
+    row: {
+      what: `POST /v1/conversions, ${connections} connections`,
+      'per second': round(load.perSecond),
+      'p50 ms': round(load.p50Ms),
+      'p99 ms': round(load.p99Ms),
+      'CPU µs a request': round(cpuUs),
+      errors: load.errors,
+    },
+    targets: [
+      atLeast('orders a second', load.perSecond, 2_000),
+      atMost('orders p99 ms', load.p99Ms, 50),
+      atMost('orders refused', load.errors, 0),
+    ],
+  };
+}
+
+async function measureReports(url: string, key: string): Promise<Result> {
+  // To the end of the current hour: what is asked for again and again.
+  const to = new Date(Math.ceil(Date.now() / 3_600_000) * 3_600_000);
+  const from = new Date(to.getTime() - 30 * DAY_MS);
+  const query = `from=${from.toISOString()}&to=${to.toISOString()}&group_by=day,campaign&limit=5000`;
+  const timesMs: number[] = [];
+  for (let i = 0; i < reportCount + 5; i++) {
+    const startedAt = performance.now();
+    const answer = await get(`${url}/v1/reports?${query}`, key);
+    await answer.arrayBuffer();
+    if (i >= 5) timesMs.push(performance.now() - startedAt);
+  }
+  timesMs.sort((a, b) => a - b);
+  const at = (share: number) =>
+    timesMs[Math.min(timesMs.length - 1, Math.floor(timesMs.length * share))] ?? 0;
+  progress(`reports p95 ${Math.round(at(0.95))} ms`);
+  return {
+    row: { what: '30 days by day and campaign', 'p50 ms': round(at(0.5)), 'p95 ms': round(at(0.95)) },
+    targets: [atMost('report p95 ms', at(0.95), 60)],
+  };
+}
+
+/** As finely as there are rows: by hour, link, country and device. */
+async function measureExport(url: string, api: Measured, key: string): Promise<Result> {
+  const to = new Date(Math.ceil(Date.now() / 3_600_000) * 3_600_000);
+  const from = new Date(to.getTime() - 61 * DAY_MS);
+  const query = `from=${from.toISOString()}&to=${to.toISOString()}&group_by=hour,campaign,affiliate,country,device&format=csv`;
+  const before = api.rssMb();
+  let peak = before;
+  let watching = true;
+  const watch = (async () => {
+    while (watching) {
+      peak = Math.max(peak, api.rssMb());
+      await delay(LOOK_MS);
+    }
+  })();
+  const startedAt = performance.now();
+  const answer = await get(`${url}/v1/reports?${query}`, key);
+  const firstMs = performance.now() - startedAt;
+  let rows = -1;
+  let bytes = 0;
+  for await (const part of answer.body ?? []) {
+    bytes += part.length;
+    for (let i = part.indexOf(10); i !== -1; i = part.indexOf(10, i + 1)) rows++;
+  }
+  const totalS = (performance.now() - startedAt) / 1_000;
+  watching = false;
+  await watch;
+  progress(`${rows} rows in ${Math.round(totalS)} s`);
+  return {
+    row: {
+      what: `CSV of ${rows} rows`,
+      'per second': round(rows / totalS),
+      'first byte ms': round(firstMs),
+      MB: round(bytes / 1e6),
+      'RSS growth MB': round(peak - before),
+    },
+    targets: [
+      atLeast('export rows a second', rows / totalS, 100_000),
+      atMost('export RSS growth MB', peak - before, 50),
+    ],
+  };
+}
+
+async function get(url: string, key: string): Promise<Response> {
+  const answer = await fetch(url, { headers: { authorization: `Bearer ${key}` } });
+  if (!answer.ok) throw new Error(`${url} answered ${answer.status}: ${await answer.text()}`);
+  return answer;
+}
+
+/** `--profile DIR` writes a CPU profile of the API there. */
+function profileFlags(): string[] {
+  return values.profile === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`];
+}
+
+function progress(text: string): void {
+  process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);
+}
