@@ -24,7 +24,11 @@ export async function migrateStores(options: {
   const ledger = await migrateLedger({ url: config.databaseUrl, log });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-migrate' });
   try {
-    const { applied } = await migrateWarehouse({ warehouse, log });
+    const { applied } = await migrateWarehouse({
+      warehouse,
+      log,
+      cluster: config.clickhouseCluster,
+    });
     return { ledger: ledger.applied.length, warehouse: applied };
   } finally {
     await warehouse.close();

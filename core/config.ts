@@ -111,6 +111,12 @@ const variables = {
     '',
     'ClickHouse HTTP interface, 25.6 or later, as http://user:password@host:8123/database; empty: the embedded one',
   ),
+  clickhouseCluster: variable(
+    'CLICKHOUSE_CLUSTER',
+    text,
+    '',
+    'name of the cluster of CLICKHOUSE_URL: migrations run on all its servers with replicated tables; empty: one server',
+  ),
   natsUrl: variable(
     'NATS_URL',
     url('nats:', 'tls:'),

@@ -6,6 +6,7 @@ import { OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { fromProject } from '../core/paths.ts';
 import { timeText, type Warehouse } from './client.ts';
+import { onCluster } from './cluster.ts';
 
 /**
  * Migrations are `migrations/NNNN_name.sql`: forward-only, one idempotent statement each. ClickHouse has no
@@ -34,7 +35,8 @@ SETTINGS fsync_after_insert = 1`;
 /** Two servers that create one table at the same moment: one may be told that it exists already. */
 const MAX_TRIES = 5;
 
-function readMigrations(): Migration[] {
+/** All migrations in order, with the click's columns in their place. */
+export function readMigrations(): Migration[] {
   const folder = fromProject('warehouse/migrations');
   return readdirSync(folder)
     .filter((file) => file.endsWith('.sql'))
@@ -60,10 +62,13 @@ function readMigrations(): Migration[] {
 export async function migrateWarehouse(options: {
   warehouse: Warehouse;
   log: Logger;
+  /** The cluster whose servers all get the schema, with replicated tables; '' for this server alone. */
+  cluster?: string;
 }): Promise<{ applied: number }> {
-  const { warehouse, log } = options;
-  await retried(() => warehouse.command(APPLIED_TABLE));
-  const migrations = readMigrations();
+  const { warehouse, log, cluster = '' } = options;
+  const placed = (sql: string): string => (cluster === '' ? sql : onCluster(sql, cluster));
+  await retried(() => warehouse.command(placed(APPLIED_TABLE)));
+  const migrations = readMigrations().map((migration) => ({ ...migration, sql: placed(migration.sql) }));
   const done = await readApplied(warehouse);
   const newest = Math.max(0, ...done.keys());
   if (newest > (migrations.at(-1)?.number ?? 0)) {

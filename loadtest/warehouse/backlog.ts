@@ -1,17 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { headers as createHeaders } from '@nats-io/transport-node';
-import { CLICK_RECORD_VERSION, type ClickRecord, encodeClick } from '../../core/click-record.ts';
 import { fromProject } from '../../core/paths.ts';
-import { BatchHeader, batchMessageId, clicksSubject, connectNats, ensureStreams } from '../../core/stream.ts';
+import { clicksSubject, connectNats, ensureStreams } from '../../core/stream.ts';
 import { freePort } from '../../engines/engine.ts';
 import type { Warehouse } from '../../warehouse/client.ts';
+import { BATCH_ROWS, batchMaker } from './batches.ts';
+import { type Freshness, measureFreshness } from './freshness.ts';
 
-/** As full as a collector's batches are when many clicks arrive. */
-const BATCH_ROWS = 1_000;
-/** Where a row's ip begins: behind ts, node, seq and the four ids. */
-const IP_OFFSET = 14 + 16;
+const BACKLOG_NODE = 60_000;
 const IN_FLIGHT = 32;
 const POLL_MS = 100;
 const DEADLINE_MS = 600_000;
@@ -26,9 +23,13 @@ export interface Backlog {
   readonly cpuUs: { readonly loader: number; readonly clickhouse: number; readonly nats: number };
   /** The most resident memory seen, megabytes. */
   readonly peakMb: { readonly loader: number; readonly clickhouse: number };
+  readonly freshness: Freshness;
 }
 
-/** Publishes a backlog as collectors do, then starts `afflux loader` and waits until every click is stored. */
+/**
+ * Publishes a backlog as collectors do, starts `afflux loader`, and waits until every click is stored. Then clicks
+ * arrive at a steady pace, to see how soon a report shows them.
+ */
 export async function catchUp(options: {
   warehouse: Warehouse;
   rows: number;
@@ -66,7 +67,7 @@ export async function catchUp(options: {
       await delay(POLL_MS);
     }
     const cpuUs = (ms: number): number => (ms * 1_000) / rows;
-    return {
+    const backlog = {
       rows,
       rowsPerSecond: ((rows - first.rows) * 1_000) / (performance.now() - first.at),
       cpuUs: {
@@ -76,6 +77,7 @@ export async function catchUp(options: {
       },
       peakMb,
     };
+    return { ...backlog, freshness: await measureFreshness({ warehouse, natsUrl: nats.url }) };
   } finally {
     await end(loader);
   }
@@ -96,77 +98,17 @@ async function countClicks(warehouse: Warehouse): Promise<number> {
 async function publish(natsUrl: string, rows: number): Promise<void> {
   const nc = await connectNats({ url: natsUrl, name: 'bench' });
   const js = (await ensureStreams(nc)).jetstream();
-  const template = Array.from({ length: BATCH_ROWS }, (_, i) => encodeClick(benchClick(i)));
-  const offsets: number[] = [];
-  let size = 0;
-  for (const row of template) {
-    offsets.push(size);
-    size += row.length;
-  }
+  const makeBatch = batchMaker(BACKLOG_NODE);
   const inFlight = new Set<Promise<unknown>>();
-  const node = 60_000;
   for (let firstSeq = 0; firstSeq < rows; firstSeq += BATCH_ROWS) {
-    const payload = Buffer.concat(template);
-    stamp(payload, offsets, node, firstSeq);
-    const headers = createHeaders();
-    headers.set(BatchHeader.version, String(CLICK_RECORD_VERSION));
-    headers.set(BatchHeader.node, String(node));
-    headers.set(BatchHeader.firstSeq, String(firstSeq));
-    headers.set(BatchHeader.rows, String(BATCH_ROWS));
-    const sent = js.publish(clicksSubject(0), payload, { headers, msgID: batchMessageId(node, firstSeq) });
+    const { payload, options } = makeBatch(firstSeq);
+    const sent = js.publish(clicksSubject(0), payload, options);
     inFlight.add(sent);
     void sent.then(() => inFlight.delete(sent));
     if (inFlight.size >= IN_FLIGHT) await Promise.race(inFlight);
   }
   await Promise.all(inFlight);
   await nc.close();
-}
-
-/** Gives each row of a batch its time, number and address. */
-function stamp(payload: Buffer, offsets: readonly number[], node: number, firstSeq: number): void {
-  const now = BigInt(Date.now());
-  for (const [i, at] of offsets.entries()) {
-    payload.writeBigInt64LE(now, at);
-    payload.writeUInt16LE(node, at + 8);
-    payload.writeUInt32LE(firstSeq + i, at + 10);
-    // A million addresses, met again and again.
-    payload.writeUInt32BE(0x1000_0000 + (((firstSeq + i) * 7_919) % 1_000_000), at + IP_OFFSET + 12);
-  }
-}
-
-function benchClick(i: number): ClickRecord {
-  const campaign = 1 + Math.floor(1_000 ** ((i % 100) / 100));
-  return {
-    ts: 0,
-    node: 0,
-    seq: 0,
-    program_id: 1 + (campaign % 20),
-    campaign_id: campaign,
-    affiliate_id: 1 + (i % 200),
-    link_id: campaign * 2_000 + (i % 200),
-    ip: Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0]),
-    flags: i % 20 === 0 ? 1 : 0,
-    rule: 0,
-    destination: 0,
-    fingerprint: BigInt(i * 7_919),
-    user_agent: `Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/1${i % 50}.0.0.0 Safari/537.36`,
-    device: i % 3 === 0 ? 'mobile' : 'desktop',
-    os: 'Windows',
-    browser: 'Chrome',
-    language: 'en-US',
-    referrer: i % 3 === 0 ? '' : `https://www.blog${i % 200}.example/post/${i}`,
-    sub1: `src${i % 97}`,
-    sub2: '',
-    sub3: '',
-    sub4: '',
-    sub5: '',
-    utm_source: 'news',
-    utm_medium: 'email',
-    utm_campaign: '',
-    utm_term: '',
-    utm_content: '',
-    query: '',
-  };
 }
 
 /** User and system time of a process so far. */

@@ -155,7 +155,7 @@ function sizeRows({ columns, projections, tables }: Sizes): BenchRow[] {
   ];
 }
 
-function backlogTable({ rows: count, rowsPerSecond, cpuUs, peakMb }: Backlog): BenchRow[] {
+function backlogTable({ rows: count, rowsPerSecond, cpuUs, peakMb, freshness }: Backlog): BenchRow[] {
   return [
     { what: `backlog of ${count} clicks through the loader`, rows_per_s: round(rowsPerSecond) },
     { what: 'CPU a click: loader', us: round(cpuUs.loader) },
@@ -163,6 +163,11 @@ function backlogTable({ rows: count, rowsPerSecond, cpuUs, peakMb }: Backlog): B
     { what: 'CPU a click: NATS', us: round(cpuUs.nats) },
     { what: 'peak memory: loader', mb: round(peakMb.loader) },
     { what: 'peak memory: ClickHouse', mb: round(peakMb.clickhouse) },
+    {
+      what: `click to report at ${freshness.clicksPerSecond} clicks/s`,
+      p50_ms: round(freshness.p50Ms),
+      p99_ms: round(freshness.p99Ms),
+    },
   ];
 }
 
@@ -192,5 +197,6 @@ function backlogTargets(backlog: Backlog): BenchTarget[] {
     atLeast('clicks/s through the loader', backlog.rowsPerSecond, 250_000),
     atMost('peak MB of ClickHouse while catching up', backlog.peakMb.clickhouse, 1_500),
     atMost('peak MB of the loader while catching up', backlog.peakMb.loader, 300),
+    atMost('click to report under load, p99 ms', backlog.freshness.p99Ms, 2_000),
   ];
 }
