@@ -46,45 +46,83 @@ const loader = createLoader({
 await loader.run();
 `;
 
-/** Starts a loader and kills it with SIGKILL when it prints \`at\`; with \`halt\` it waits there for its end. */
-async function killAt(at: string, halt: boolean): Promise<void> {
+/** Starts a loader in a process of its own; with `halt` it stays in that step for ever. */
+function startChild(halt: string): { child: ChildProcess; steps: AsyncIterable<string> } {
   const dist = `${pathToFileURL(fromProject('dist')).href}/`;
-  const args = [dist, pipeline.warehouse.url, pipeline.natsUrl, halt ? at : 'none'];
+  const args = [dist, pipeline.warehouse.url, pipeline.natsUrl, halt];
   const child = spawn(process.execPath, ['--input-type=module', '-e', CHILD, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   children.push(child);
+  return { child, steps: createInterface({ input: child.stdout }) };
+}
+
+/** Starts a loader and kills it with SIGKILL when it prints `at`; with `halt` it waits there for its end. */
+async function killAt(at: string, halt: boolean): Promise<void> {
+  const { child, steps } = startChild(halt ? at : 'none');
   const exited = once(child, 'exit');
-  for await (const line of createInterface({ input: child.stdout })) {
+  for await (const line of steps) {
     if (line === at) child.kill('SIGKILL');
   }
   expect(await exited).toEqual([null, 'SIGKILL']);
 }
 
+async function publish(batches: number, firstSeq: number): Promise<number> {
+  for (let i = 0; i < batches; i++) await pipeline.publish(clickRecords(1, firstSeq + i * 500, 500));
+  return firstSeq + batches * 500;
+}
+
+async function loaded(clicks: number): Promise<void> {
+  await waitFor(async () => (await pipeline.counts()).clicks >= clicks, {
+    deadlineMs: 15_000,
+    what: `${clicks} clicks`,
+  });
+}
+
 it('killed with -9 between any two steps, and during the insert, counts every click once', async () => {
   let published = 0;
-  async function publish(batches: number): Promise<void> {
-    for (let i = 0; i < batches; i++) {
-      await pipeline.publish(clickRecords(1, published, 500));
-      published += 500;
-    }
-  }
   for (const step of ['planned', 'inserted', 'marked']) {
-    await publish(4);
+    published = await publish(4, published);
     await killAt(step, true);
   }
   // Without a halt the kill meets the insert that follows the plan.
-  await publish(20);
+  published = await publish(20, published);
   await killAt('planned', false);
 
   const loader = pipeline.loader();
   const running = loader.run();
-  await waitFor(async () => (await pipeline.counts()).clicks >= published, {
-    deadlineMs: 15_000,
-    what: 'all clicks',
-  });
+  await loaded(published);
   await loader.stop();
   await running;
+  expect(await pipeline.counts()).toMatchObject({
+    clicks: published,
+    distinct: published,
+    rolledUp: published,
+  });
+});
+
+it('stopped with SIGSTOP while it inserts, and woken behind its successor, counts every click once', async () => {
+  let published = await publish(20, 0);
+  const { child, steps } = startChild('none');
+  for await (const line of steps) {
+    if (line !== 'planned') continue;
+    child.kill('SIGSTOP');
+    break;
+  }
+  const loader = pipeline.loader();
+  const running = loader.run();
+  await loaded(published);
+  published = await publish(4, published);
+  await loaded(published);
+  child.kill('SIGCONT');
+  // Both look at the same clicks now.
+  published = await publish(4, published);
+  await loaded(published);
+  await loader.stop();
+  await running;
+  // The one that slept goes on alone.
+  published = await publish(4, published);
+  await loaded(published);
   expect(await pipeline.counts()).toMatchObject({
     clicks: published,
     distinct: published,
