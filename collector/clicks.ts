@@ -1,5 +1,5 @@
 import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
-import { ClickFlag, type ClickParts, INVALID_CLICK_FLAGS } from '../core/click-record.ts';
+import { ClickFlag, type ClickOwner, type ClickParts, INVALID_CLICK_FLAGS } from '../core/click-record.ts';
 import type { ClickCaps } from './caps.ts';
 import type { ClientAddressReader } from './client-address.ts';
 import type { Clock } from './clock.ts';
@@ -9,10 +9,10 @@ import { endHead } from './head.ts';
 import type { Link } from './link-set.ts';
 import type { LinkStore } from './links.ts';
 import { fillLocation } from './macro-values.ts';
-import { countFlags, type FlagCounts, type OutcomeCounts } from './outcomes.ts';
+import type { FlagCounts, OutcomeCounts } from './outcomes.ts';
 import { cutIp, hasOptedOut, withoutFingerprint } from './privacy.ts';
 import { readTraffic } from './query.ts';
-import { withClickId } from './redirect-url.ts';
+import { type UrlPieces, withClickId } from './redirect-url.ts';
 import type { Repeats } from './repeats.ts';
 import { createRouter, stateFlags } from './routing.ts';
 import type { Visitor } from './visitors.ts';
@@ -154,47 +154,19 @@ export function createClickHandlers(options: {
   ): LinkRequest {
     const { link, query, isHead } = asked;
     const visitor = visitorOf(request.getHeader('user-agent'), request.getHeader('accept-language'));
-    const ip = clientAddress(response, () => request.getHeader('x-forwarded-for'));
+    const ip = clientAddress(response, request);
     let flags = requestFlags(request, visitor, isHead);
     if (link.campaign.program.privacy.honourOptOut && hasOptedOut(request)) flags |= ClickFlag.optedOut;
     return { link, query, ts: clock.now(), ip, visitor, flags };
   }
 
-  /** What is written of a click, and how its visitor is answered. */
-  function record(
-    response: HttpResponse,
-    asked: LinkRequest,
-    written: {
-      ip: Uint8Array;
-      traffic: readonly string[];
-      flags: number;
-      rule: number;
-      destination: number;
-      reply: (clickId: string) => void;
-    },
-  ): void {
-    const { link, ts, visitor } = asked;
-    const { ip, traffic, flags, rule, destination, reply } = written;
-    const click = new Click(
-      {
-        ts,
-        owner: link.owner,
-        ip,
-        flags,
-        rule,
-        destination,
-        visitor: flags & ClickFlag.optedOut ? withoutFingerprint(visitor.encoded) : visitor.encoded,
-        traffic,
-      },
-      response,
-      reply,
-    );
+  function record(click: Click, link: Link): void {
     if (!committer.accept(click)) {
       click.refuse();
       return;
     }
-    countFlags(flagCounts, flags);
-    if ((flags & INVALID_CLICK_FLAGS) === 0) count(link, ts);
+    flagCounts.add(click.flags);
+    if ((click.flags & INVALID_CLICK_FLAGS) === 0) count(link, click.ts);
   }
 
   function count({ dailyClickCap, capEntity, campaign }: Link, ts: number): void {
@@ -202,78 +174,95 @@ export function createClickHandlers(options: {
     if (campaign.dailyClickCap > 0) caps.count(campaign.capEntity, ts);
   }
 
+  /** What is written of a click, and what its visitor is sent. */
+  interface ClickFields extends Omit<ClickParts, 'node' | 'seq'> {
+    readonly reply: (click: Click, clickId: string) => void;
+    readonly location: UrlPieces;
+    readonly cookieDays: number;
+    readonly isHead: boolean;
+  }
+
+  /** The click whose answer is being written. */
+  let answered: Click | undefined;
+  let answeredId = '';
+  /** One function for all answers. */
+  const writeAnswer = (): void => answered?.reply(answered, answeredId);
+
   /** One click from its request to its answer: one object, because spreads and closures were half of its cost. */
-  class Click implements PendingClick {
+  class Click implements PendingClick, ClickFields {
     node = 0;
     seq = 0;
     readonly ts: number;
-    readonly owner: Buffer;
+    readonly owner: ClickOwner;
     readonly ip: Uint8Array;
     readonly flags: number;
     readonly rule: number;
     readonly destination: number;
     readonly visitor: Buffer;
     readonly traffic: readonly string[];
-    readonly #response: HttpResponse;
-    readonly #reply: (clickId: string) => void;
+    readonly reply: (click: Click, clickId: string) => void;
+    readonly location: UrlPieces;
+    readonly cookieDays: number;
+    readonly isHead: boolean;
+    readonly response: HttpResponse;
     /** Touching a response whose client has gone would end the process. */
-    #aborted = false;
+    isAborted = false;
 
-    constructor(
-      row: Omit<ClickParts, 'node' | 'seq'>,
-      response: HttpResponse,
-      reply: (clickId: string) => void,
-    ) {
-      this.ts = row.ts;
-      this.owner = row.owner;
-      this.ip = row.ip;
-      this.flags = row.flags;
-      this.rule = row.rule;
-      this.destination = row.destination;
-      this.visitor = row.visitor;
-      this.traffic = row.traffic;
-      this.#response = response;
-      this.#reply = reply;
+    constructor(response: HttpResponse, fields: ClickFields) {
+      this.ts = fields.ts;
+      this.owner = fields.owner;
+      this.ip = fields.ip;
+      this.flags = fields.flags;
+      this.rule = fields.rule;
+      this.destination = fields.destination;
+      this.visitor = fields.visitor;
+      this.traffic = fields.traffic;
+      this.reply = fields.reply;
+      this.location = fields.location;
+      this.cookieDays = fields.cookieDays;
+      this.isHead = fields.isHead;
+      this.response = response;
       response.onAborted(() => {
-        this.#aborted = true;
+        this.isAborted = true;
         outcomes.aborted++;
       });
     }
 
     redirect(clickId: string): void {
-      if (!this.#aborted) this.#response.cork(() => this.#reply(clickId));
+      if (this.isAborted) return;
+      answered = this;
+      answeredId = clickId;
+      this.response.cork(writeAnswer);
     }
 
     refuse(): void {
-      if (this.#aborted) return;
+      if (this.isAborted) return;
       outcomes.unavailable++;
-      this.#response.cork(() => {
-        refuseForNow(this.#response, 'the click could not be stored in time; please try again');
+      this.response.cork(() => {
+        refuseForNow(this.response, 'the click could not be stored in time; please try again');
       });
     }
   }
 
-  function redirect(response: HttpResponse, to: { location: string; cookieDays: number; isHead: boolean }) {
-    return (clickId: string): void => {
-      outcomes.redirected++;
-      response
-        .writeStatus('302 Found')
-        .writeHeader('Location', withClickId(to.location, clickId))
-        .writeHeader('Cache-Control', 'no-store');
-      if (to.cookieDays > 0) {
-        response.writeHeader('Set-Cookie', `aff_click=${clickId}${cookieAttributes(to.cookieDays)}`);
-      }
-      if (to.isHead) endHead(response, 0);
-      else response.end(undefined, isClosing());
-    };
+  function sendRedirect({ response, location, cookieDays, isHead }: Click, clickId: string): void {
+    outcomes.redirected++;
+    response
+      .writeStatus('302 Found')
+      .writeHeader('Location', withClickId(location, clickId))
+      .writeHeader('Cache-Control', 'no-store');
+    if (cookieDays > 0) {
+      response.writeHeader('Set-Cookie', `aff_click=${clickId}${cookieAttributes(cookieDays)}`);
+    }
+    if (isHead) endHead(response, 0);
+    else response.end(undefined, isClosing());
   }
 
-  function gone(response: HttpResponse): void {
+  function sendGone({ response }: Click): void {
     outcomes.gone++;
     refuse(response, '410 Gone', 'code: this link is no longer active');
   }
 
-  function sendPixel(response: HttpResponse, isHead: boolean): void {
+  function sendPixel({ response, isHead }: Click): void {
     outcomes.impression++;
     response
       .writeHeader('Content-Type', 'image/gif')
@@ -296,16 +285,25 @@ export function createClickHandlers(options: {
       flags |= ClickFlag.repeat;
     }
     const ip = writtenIp(asked);
-    const traffic = readTraffic(request.getHeader('referer').slice(0, MAX_REFERRER_LENGTH), query);
+    const traffic = readTraffic(readReferrer(request), query);
     const { rule, destination, url } = way;
-    const reply = url
-      ? redirect(response, {
-          location: url.constant ?? fillLocation(url, { link, ts, ip, visitor, traffic }),
-          cookieDays: cookieDays(link, flags),
-          isHead,
-        })
-      : () => gone(response);
-    record(response, asked, { ip, traffic, flags, rule, destination, reply });
+    record(
+      new Click(response, {
+        ts,
+        owner: link,
+        ip,
+        flags,
+        rule,
+        destination,
+        visitor: writtenVisitor(asked),
+        traffic,
+        reply: url ? sendRedirect : sendGone,
+        location: url ? (url.constant ?? fillLocation(url, { link, ts, ip, visitor, traffic })) : NOWHERE,
+        cookieDays: cookieDays(link, flags),
+        isHead,
+      }),
+      link,
+    );
   }
 
   function impression(response: HttpResponse, request: HttpRequest, isHead: boolean): void {
@@ -315,18 +313,29 @@ export function createClickHandlers(options: {
     const link = findLink(response, request, { code, query, mayRedirect: false });
     if (!link) return;
     const asked = readRequest(response, request, { link, query, isHead });
-    record(response, asked, {
-      ip: writtenIp(asked),
-      traffic: readTraffic(request.getHeader('referer').slice(0, MAX_REFERRER_LENGTH), query),
-      flags: asked.flags | stateFlags(link, asked.ts) | ClickFlag.impression,
-      rule: 0,
-      destination: 0,
-      reply: () => sendPixel(response, isHead),
-    });
+    record(
+      new Click(response, {
+        ts: asked.ts,
+        owner: link,
+        ip: writtenIp(asked),
+        flags: asked.flags | stateFlags(link, asked.ts) | ClickFlag.impression,
+        rule: 0,
+        destination: 0,
+        visitor: writtenVisitor(asked),
+        traffic: readTraffic(readReferrer(request), query),
+        reply: sendPixel,
+        location: NOWHERE,
+        cookieDays: 0,
+        isHead,
+      }),
+      link,
+    );
   }
 
   return { click, impression };
 }
+
+const NOWHERE: UrlPieces = [];
 
 /** Nobody clicked: what the browser fetched ahead would make the visitor's own click look like a repeat. */
 const NO_REPEATS = ClickFlag.head | ClickFlag.prefetch;
@@ -338,6 +347,15 @@ function requestFlags(request: HttpRequest, visitor: Visitor, isHead: boolean): 
   const purpose = request.getHeader('sec-purpose');
   if (purpose !== '' && purpose.includes('prefetch')) flags |= ClickFlag.prefetch;
   return flags;
+}
+
+function readReferrer(request: HttpRequest): string {
+  const referrer = request.getHeader('referer');
+  return referrer.length > MAX_REFERRER_LENGTH ? referrer.slice(0, MAX_REFERRER_LENGTH) : referrer;
+}
+
+function writtenVisitor({ visitor, flags }: LinkRequest): Buffer {
+  return flags & ClickFlag.optedOut ? withoutFingerprint(visitor.encoded) : visitor.encoded;
 }
 
 function writtenIp({ link, ip, flags }: LinkRequest): Uint8Array {

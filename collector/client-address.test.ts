@@ -11,7 +11,7 @@ const peer = (remote: string, proxied?: string) => ({
   getProxiedRemoteAddress: () => (proxied === undefined ? new ArrayBuffer(0) : bytes(proxied)),
 });
 const client = (trusted: string[], remote: string, forwarded: string, proxied?: string) =>
-  formatIp(createClientAddressReader(trusted)(peer(remote, proxied), () => forwarded));
+  formatIp(createClientAddressReader(trusted)(peer(remote, proxied), { getHeader: () => forwarded }));
 
 describe('client address', () => {
   it('is the socket address when no proxy is trusted, whatever the headers say', () => {

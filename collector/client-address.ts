@@ -1,3 +1,4 @@
+import type { HttpRequest } from 'uWebSockets.js';
 import { createNetworkMatcher, mapIpv4, parseIp } from '../core/ip.ts';
 
 /** What uWebSockets tells of a connection: the peer, and the PROXY protocol's source (empty when there is none). */
@@ -6,7 +7,7 @@ export interface PeerAddress {
   getProxiedRemoteAddress(): ArrayBuffer;
 }
 
-export type ClientAddressReader = (peer: PeerAddress, forwardedFor: () => string) => Uint8Array;
+export type ClientAddressReader = (peer: PeerAddress, request: Pick<HttpRequest, 'getHeader'>) => Uint8Array;
 
 /**
  * Finds the visitor's address, 16 bytes. Only a peer inside `trustedProxies` is believed: first its PROXY protocol
@@ -15,13 +16,13 @@ export type ClientAddressReader = (peer: PeerAddress, forwardedFor: () => string
 export function createClientAddressReader(trustedProxies: readonly string[]): ClientAddressReader {
   if (trustedProxies.length === 0) return (peer) => to16(peer.getRemoteAddress());
   const isTrusted = createNetworkMatcher(trustedProxies);
-  return (peer, forwardedFor) => {
+  return (peer, request) => {
     const socket = to16(peer.getRemoteAddress());
     if (!isTrusted(socket)) return socket;
     const proxied = peer.getProxiedRemoteAddress();
     if (proxied.byteLength > 0) return to16(proxied);
     let client = socket;
-    for (const part of forwardedFor().split(',').reverse()) {
+    for (const part of request.getHeader('x-forwarded-for').split(',').reverse()) {
       const address = parseIp(part.trim());
       if (!address) break;
       client = address;
@@ -32,5 +33,6 @@ export function createClientAddressReader(trustedProxies: readonly string[]): Cl
 }
 
 function to16(address: ArrayBuffer): Uint8Array {
-  return address.byteLength === 4 ? mapIpv4(new Uint8Array(address)) : new Uint8Array(address);
+  const bytes = new Uint8Array(address);
+  return bytes.length === 4 ? mapIpv4(bytes) : bytes;
 }

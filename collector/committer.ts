@@ -1,4 +1,4 @@
-import { CLICK_ID_BLOCK_BYTES, type ClickIdCodec, writeClickIdBlock } from '../core/click-id.ts';
+import { CLICK_ID_BLOCK_BYTES, type ClickIdCodec, clickIdAt, writeClickIdBlock } from '../core/click-id.ts';
 import { CLICK_RECORD_VERSION, type ClickParts, clickSizeBound, writeClick } from '../core/click-record.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
@@ -214,9 +214,9 @@ export function createCommitter(options: {
   }
 
   function answerAll(batch: GatheringBatch): void {
-    const encrypted = clickIds.encryptBlocks(batch.blocks, batch.rows);
+    const ids = clickIds.encodeBlocks(batch.blocks, batch.rows);
     const { clicks } = batch;
-    for (let row = 0; row < clicks.length; row++) clicks[row]?.redirect(clickIds.idAt(encrypted, row));
+    for (let row = 0; row < clicks.length; row++) clicks[row]?.redirect(clickIdAt(ids, row));
   }
 
   function oldestHeldMs(node: number): number | undefined {

@@ -1,4 +1,4 @@
-import { encodeOwner } from '../core/click-record.ts';
+import type { ClickOwner } from '../core/click-record.ts';
 import { InputError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { parseUrlTemplate } from '../core/macros.ts';
@@ -56,21 +56,16 @@ export interface Campaign {
 }
 
 /** A link as the click path wants it, made of its stored form when it is first clicked. */
-export interface Link {
-  readonly programId: number;
-  readonly campaignId: number;
-  readonly affiliateId: number;
-  readonly linkId: number;
-  /** The four ids as a row's bytes. */
-  readonly owner: Buffer;
+export interface Link extends ClickOwner {
   readonly campaign: Campaign;
   readonly affiliate: AffiliateRow;
   /** Undefined when the stored URL does not parse: such a link goes to the fallback. */
   readonly landing: Route | undefined;
   readonly routing: CompiledRouting | undefined;
   readonly isActive: boolean;
-  readonly expiresAtMs: number;
+  readonly expiresAtMs: number | undefined;
   readonly dailyClickCap: number;
+  /** '' without a cap. */
   readonly capEntity: string;
 }
 
@@ -82,7 +77,7 @@ export interface Parties {
 }
 
 /**
- * Links kept ready for their next click, some 450 bytes each: two generations of this many. Making one anew costs some
+ * Links kept ready for their next click, some 350 bytes each: two generations of this many. Making one anew costs some
  * 5 µs, as much as the rest of a click.
  */
 const READY_GENERATION_LINKS = 131_072;
@@ -139,12 +134,6 @@ export function createLinkSet({ log }: { log: Logger }): LinkSet {
       campaignId,
       affiliateId,
       linkId,
-      owner: encodeOwner({
-        program_id: programId,
-        campaign_id: campaignId,
-        affiliate_id: affiliateId,
-        link_id: linkId,
-      }),
       campaign: known(campaigns, campaignId, 'campaign'),
       affiliate: known(affiliates, affiliateId, 'affiliate'),
       landing: landing && landingRoute(landing),
@@ -153,9 +142,9 @@ export function createLinkSet({ log }: { log: Logger }): LinkSet {
           ? undefined
           : usable(owner, () => compileRouting(parseRouting(JSON.parse(routing), 'routing'))),
       isActive: stored.isActive,
-      expiresAtMs: stored.expiresAtMs,
+      expiresAtMs: stored.expiresAtMs === Number.POSITIVE_INFINITY ? undefined : stored.expiresAtMs,
       dailyClickCap: stored.dailyClickCap,
-      capEntity: capEntity('link', linkId),
+      capEntity: stored.dailyClickCap > 0 ? capEntity('link', linkId) : '',
     };
   }
 

@@ -1,7 +1,7 @@
 import { formatIp } from '../core/ip.ts';
 import type { MacroName } from '../core/macros.ts';
 import type { Link } from './link-set.ts';
-import { fillRedirectUrl, type RedirectUrl } from './redirect-url.ts';
+import { fillRedirectUrl, type RedirectUrl, type UrlPieces } from './redirect-url.ts';
 import type { Visitor } from './visitors.ts';
 
 /** What was recorded with a click, for the macros. */
@@ -41,6 +41,6 @@ const VALUES: Readonly<Record<Exclude<MacroName, 'click_id'>, (source: MacroSour
 };
 
 /** The URL with everything in it but the click id. */
-export function fillLocation(url: RedirectUrl, source: MacroSource): string {
+export function fillLocation(url: RedirectUrl, source: MacroSource): UrlPieces {
   return fillRedirectUrl(url, (macro) => VALUES[macro](source));
 }

@@ -15,7 +15,7 @@ import { openCountries } from './geo.ts';
 import { openLeaseKeeper } from './lease-keeper.ts';
 import { followLinks } from './links.ts';
 import { observeCommits, registerCollectorMetrics } from './metrics.ts';
-import { createFlagCounts, createOutcomeCounts } from './outcomes.ts';
+import { createOutcomeCounts, FlagCounts } from './outcomes.ts';
 import { createPublisher } from './publisher.ts';
 import { createRepeats } from './repeats.ts';
 import { serve } from './server.ts';
@@ -82,7 +82,7 @@ export async function startCollector(options: {
   });
   leases.startHeartbeat((node) => least(committer.oldestHeldMs(node), spool.oldestHeldMs(node)));
   const outcomes = createOutcomeCounts();
-  const flagCounts = createFlagCounts();
+  const flagCounts = new FlagCounts();
   registerCollectorMetrics({ registry: metrics, committer, durable, spool, links, outcomes, flagCounts });
 
   function readiness(): Readiness {

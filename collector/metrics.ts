@@ -26,7 +26,7 @@ export function registerCollectorMetrics(options: {
   countByLabelOnScrape(
     registry,
     { name: 'afflux_collector_flags_total', help: 'Clicks recorded under each flag', label: 'flag' },
-    () => flagCounts,
+    () => flagCounts.byName(),
   );
   const counter = (name: string, help: string, read: () => number): void =>
     countOnScrape(registry, `afflux_collector_${name}_total`, help, read);

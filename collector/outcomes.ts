@@ -35,15 +35,18 @@ export function createOutcomeCounts(): OutcomeCounts {
   };
 }
 
-/** Clicks and impressions recorded under each flag. */
-export type FlagCounts = Record<keyof typeof ClickFlag, number>;
+/** Clicks and impressions recorded under each flag, by its bit. */
+export class FlagCounts {
+  readonly #byBit = FLAG_NAMES.map(() => 0);
 
-export function createFlagCounts(): FlagCounts {
-  return Object.fromEntries(FLAG_NAMES.map((name) => [name, 0])) as FlagCounts;
-}
+  /** Counts each bit of `flags`; most clicks have none. */
+  add(flags: number): void {
+    for (let bit = 0, left = flags; left !== 0; bit++, left >>>= 1) {
+      if (left & 1) this.#byBit[bit] = (this.#byBit[bit] ?? 0) + 1;
+    }
+  }
 
-/** Counts each bit of `flags`; most clicks have none. */
-export function countFlags(counts: FlagCounts, flags: number): void {
-  if (flags === 0) return;
-  for (const name of FLAG_NAMES) if ((flags & ClickFlag[name]) !== 0) counts[name]++;
+  byName(): Record<string, number> {
+    return Object.fromEntries(FLAG_NAMES.map((name) => [name, this.#byBit[Math.log2(ClickFlag[name])] ?? 0]));
+  }
 }

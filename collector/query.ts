@@ -1,13 +1,8 @@
 import { unescape as lenientUnescape } from 'node:querystring';
 import { TRAFFIC_COLUMN_COUNT } from '../core/click-record.ts';
 
-/** Position of each named parameter among a row's traffic strings: referrer is 0, the rest of the query is last. */
-const PARAMETER_INDEX: ReadonlyMap<string, number> = new Map([
-  ['sub1', 1],
-  ['sub2', 2],
-  ['sub3', 3],
-  ['sub4', 4],
-  ['sub5', 5],
+/** Positions among a row's traffic strings: referrer is 0, sub1–5 follow, the rest of the query is last. */
+const UTM_INDEX: ReadonlyMap<string, number> = new Map([
   ['utm_source', 6],
   ['utm_medium', 7],
   ['utm_campaign', 8],
@@ -22,16 +17,35 @@ const REST_INDEX = TRAFFIC_COLUMN_COUNT - 1;
  */
 export function readTraffic(referrer: string, query: string): string[] {
   const traffic = [referrer, '', '', '', '', '', '', '', '', '', '', ''];
-  if (query === '') return traffic;
   let rest = '';
-  for (const pair of query.split('&')) {
-    const equals = pair.indexOf('=');
-    const index = equals < 0 ? undefined : PARAMETER_INDEX.get(pair.slice(0, equals));
-    if (index !== undefined && traffic[index] === '') traffic[index] = decode(pair.slice(equals + 1));
-    else if (pair !== '') rest = rest === '' ? pair : `${rest}&${pair}`;
+  let start = 0;
+  while (start < query.length) {
+    const next = query.indexOf('&', start);
+    const end = next < 0 ? query.length : next;
+    const equals = query.indexOf('=', start);
+    const index = equals < 0 || equals > end ? -1 : parameterIndex(query, start, equals);
+    if (index > 0 && traffic[index] === '') traffic[index] = decode(query.slice(equals + 1, end));
+    else if (end > start) rest += (rest === '' ? '' : '&') + query.slice(start, end);
+    start = end + 1;
   }
   traffic[REST_INDEX] = rest;
   return traffic;
+}
+
+const LOWER_S = 0x73;
+const LOWER_U = 0x75;
+const LOWER_B = 0x62;
+const DIGIT_0 = 0x30;
+
+/** Where the parameter whose name stands between `start` and `end` belongs; -1: it has no column. */
+function parameterIndex(query: string, start: number, end: number): number {
+  if (end - start === 4 && query.charCodeAt(start) === LOWER_S) {
+    const number = query.charCodeAt(start + 3) - DIGIT_0;
+    const isSub = query.charCodeAt(start + 1) === LOWER_U && query.charCodeAt(start + 2) === LOWER_B;
+    return isSub && number >= 1 && number <= 5 ? number : -1;
+  }
+  if (query.charCodeAt(start) !== LOWER_U) return -1;
+  return UTM_INDEX.get(query.slice(start, end)) ?? -1;
 }
 
 /** Percent-decodes; bytes that are not UTF-8 become U+FFFD instead of an error. */

@@ -29,7 +29,7 @@ describe('redirect URL', () => {
   });
 
   it('appends no click id when not asked', () => {
-    expect(compile('https://shop.test/p', false).constant).toBe('https://shop.test/p');
+    expect(compile('https://shop.test/p', false).constant).toEqual(['https://shop.test/p']);
   });
 
   it('keeps every value inside its place, whatever it holds', () => {

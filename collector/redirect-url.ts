@@ -1,12 +1,12 @@
 import type { MacroName, UrlTemplate } from '../core/macros.ts';
 
-/** Stands for the click id, which is known only when the batch is encrypted; it cannot occur in a URL. */
-const CLICK_ID_MARK = '\u0000';
+/** What stands before, between and behind the click ids of a URL: the id is known only when its batch is durable. */
+export type UrlPieces = readonly string[];
 
 /** A landing or fallback URL ready to be filled. */
 export interface RedirectUrl {
-  /** The whole URL when nothing but the click id varies, else undefined. */
-  readonly constant: string | undefined;
+  /** Its {@link UrlPieces} when nothing but the click id varies, else undefined. */
+  readonly constant: UrlPieces | undefined;
   /** Empty when there is a constant, which says it all. */
   readonly template: UrlTemplate;
 }
@@ -17,9 +17,7 @@ const NO_TEMPLATE: UrlTemplate = { literals: [], macros: [] };
 export function compileRedirectUrl(template: UrlTemplate, options: { appendClickId: boolean }): RedirectUrl {
   const whole =
     options.appendClickId && !template.macros.includes('click_id') ? appendClickId(template) : template;
-  const constant = whole.macros.every((macro) => macro === 'click_id')
-    ? whole.literals.join(CLICK_ID_MARK)
-    : undefined;
+  const constant = whole.macros.every((macro) => macro === 'click_id') ? whole.literals : undefined;
   return { constant, template: constant === undefined ? whole : NO_TEMPLATE };
 }
 
@@ -47,21 +45,26 @@ function appendClickId(template: UrlTemplate): UrlTemplate {
 export function fillRedirectUrl(
   url: RedirectUrl,
   value: (macro: Exclude<MacroName, 'click_id'>) => string,
-): string {
+): UrlPieces {
   if (url.constant !== undefined) return url.constant;
   const { literals, macros } = url.template;
-  let filled = literals[0] ?? '';
-  for (const [i, macro] of macros.entries()) {
-    filled += macro === 'click_id' ? CLICK_ID_MARK : encodeURIComponent(value(macro).toWellFormed());
-    filled += literals[i + 1] ?? '';
+  const pieces: string[] = [];
+  let piece = literals[0] ?? '';
+  for (let i = 0; i < macros.length; i++) {
+    const macro = macros[i] ?? 'click_id';
+    if (macro === 'click_id') {
+      pieces.push(piece);
+      piece = '';
+    } else piece += encodeURIComponent(value(macro).toWellFormed());
+    piece += literals[i + 1] ?? '';
   }
-  return filled;
+  pieces.push(piece);
+  return pieces;
 }
 
 /** Puts the click id where it belongs. */
-export function withClickId(filled: string, clickId: string): string {
-  const at = filled.indexOf(CLICK_ID_MARK);
-  if (at < 0) return filled;
-  const rest = filled.slice(at + 1);
-  return filled.slice(0, at) + clickId + (rest.includes(CLICK_ID_MARK) ? withClickId(rest, clickId) : rest);
+export function withClickId(pieces: UrlPieces, clickId: string): string {
+  let url = pieces[0] ?? '';
+  for (let i = 1; i < pieces.length; i++) url += clickId + (pieces[i] ?? '');
+  return url;
 }

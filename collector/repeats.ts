@@ -2,76 +2,34 @@ import { randomInt } from 'node:crypto';
 import { FINGERPRINT_BYTES } from '../core/click-record.ts';
 
 /**
- * Recognises a visitor who clicks a link again: the same address, fingerprint and link. Approximate, in bounded memory
- * (16 MiB): two generations of 64-bit hashes.
+ * Recognises a visitor who clicks a link again: the same address, fingerprint and link as a click at most
+ * {@link REPEAT_WINDOW_MS} ago. Approximate, in bounded memory (8 MiB) that is looked at in one place per click.
  *
- * A repeat is noticed for at least {@link REPEAT_WINDOW_MS} and at most twice as long, as long as fewer than
- * {@link GENERATION_CLICKS} distinct clicks come within the window; beyond that rate the window shrinks in proportion.
- * A full bucket forgets its oldest entry, and 2⁻⁶⁴ a comparison makes two visitors look like one.
+ * A full bucket forgets its oldest entry: above some 17,000 distinct clicks a second the window shrinks. Two visitors
+ * look like one with a probability of 2⁻⁴⁹ a comparison.
  */
 export interface Repeats {
-  /** Notes a click, and says whether it had been noted before. Called for each click: no object is made. */
+  /** Notes a click, and says whether it repeats an earlier one. Called for each click: no object is made. */
   note(linkId: number, ip: Uint8Array, encodedVisitor: Buffer, nowMs: number): boolean;
 }
 
 export const REPEAT_WINDOW_MS = 30_000;
-/** Half of a generation's places, so that full buckets are rare. */
-const GENERATION_CLICKS = 2 ** 19;
-const PLACES = 2 * GENERATION_CLICKS;
+/** A bucket is one cache line: 8 places of a tag and a time. */
+const BUCKETS = 2 ** 17;
 const BUCKET_PLACES = 8;
-const BUCKETS = PLACES / BUCKET_PLACES;
 const WORDS_PER_PLACE = 2;
+const BUCKET_WORDS = BUCKET_PLACES * WORDS_PER_PLACE;
 const MAX_SEED = 2 ** 32;
-
-class Generation {
-  readonly words = new Uint32Array(PLACES * WORDS_PER_PLACE);
-  clicks = 0;
-  startedAtMs = 0;
-
-  has(a: number, b: number): boolean {
-    const start = (a % BUCKETS) * BUCKET_PLACES * WORDS_PER_PLACE;
-    const end = start + BUCKET_PLACES * WORDS_PER_PLACE;
-    for (let i = start; i < end; i += WORDS_PER_PLACE) {
-      if (this.words[i] === a && this.words[i + 1] === b) return true;
-    }
-    return false;
-  }
-
-  /** The newest of a bucket stands first. */
-  add(a: number, b: number): void {
-    const start = (a % BUCKETS) * BUCKET_PLACES * WORDS_PER_PLACE;
-    const kept = (BUCKET_PLACES - 1) * WORDS_PER_PLACE;
-    this.words.copyWithin(start + WORDS_PER_PLACE, start, start + kept);
-    this.words[start] = a;
-    this.words[start + 1] = b;
-    this.clicks++;
-  }
-
-  restart(nowMs: number): void {
-    this.words.fill(0);
-    this.clicks = 0;
-    this.startedAtMs = nowMs;
-  }
-}
 
 export function createRepeats(): Repeats {
   // Drawn anew by each process, so that nobody can prepare collisions.
   const seedA = randomInt(MAX_SEED);
   const seedB = randomInt(MAX_SEED);
-  let young = new Generation();
-  let old = new Generation();
-
-  function turn(nowMs: number): void {
-    const elapsedMs = nowMs - young.startedAtMs;
-    if (elapsedMs < REPEAT_WINDOW_MS && young.clicks < GENERATION_CLICKS) return;
-    [young, old] = [old, young];
-    young.restart(nowMs);
-    if (elapsedMs >= 2 * REPEAT_WINDOW_MS) old.restart(nowMs);
-  }
+  /** By place: tag, and the low 32 bits of the milliseconds. */
+  const words = new Uint32Array(BUCKETS * BUCKET_WORDS);
 
   return {
     note(linkId, ip, encodedVisitor, nowMs) {
-      turn(nowMs);
       let a = mix(seedA, linkId);
       let b = mix(seedB, linkId);
       for (let at = 0; at < ip.length; at += 4) {
@@ -84,21 +42,36 @@ export function createRepeats(): Repeats {
         a = mix(a, word);
         b = mix(b, word);
       }
-      if (young.has(finish(a), finish(b))) return true;
-      const isRepeat = old.has(finish(a), finish(b));
-      young.add(finish(a), finish(b));
-      return isRepeat;
+      const tag = finish(b);
+      const now = nowMs >>> 0;
+      const start = (finish(a) % BUCKETS) * BUCKET_WORDS;
+      let place = start;
+      let greatestAge = -1;
+      for (let at = start; at < start + BUCKET_WORDS; at += WORDS_PER_PLACE) {
+        // Unsigned, so that it stays right when the 32 bits begin anew.
+        const age = (now - (words[at + 1] ?? 0)) >>> 0;
+        if (words[at] === tag && age <= REPEAT_WINDOW_MS) {
+          words[at + 1] = now;
+          return true;
+        }
+        if (age > greatestAge) {
+          greatestAge = age;
+          place = at;
+        }
+      }
+      words[place] = tag;
+      words[place + 1] = now;
+      return false;
     },
   };
 }
 
 function readWord(bytes: Uint8Array, at: number): number {
   return (
-    ((bytes[at] ?? 0) |
-      ((bytes[at + 1] ?? 0) << 8) |
-      ((bytes[at + 2] ?? 0) << 16) |
-      ((bytes[at + 3] ?? 0) << 24)) >>>
-    0
+    (bytes[at] ?? 0) |
+    ((bytes[at + 1] ?? 0) << 8) |
+    ((bytes[at + 2] ?? 0) << 16) |
+    ((bytes[at + 3] ?? 0) << 24)
   );
 }
 

@@ -92,8 +92,13 @@ export function stateFlags(link: Link, nowMs: number): number {
   ) {
     flags |= ClickFlag.paused;
   }
-  if (campaign.status === 'ended' || nowMs >= link.expiresAtMs || nowMs >= campaign.endsAtMs)
+  if (
+    campaign.status === 'ended' ||
+    nowMs >= campaign.endsAtMs ||
+    (link.expiresAtMs !== undefined && nowMs >= link.expiresAtMs)
+  ) {
     flags |= ClickFlag.expired;
+  }
   if (link.affiliate.status !== 'active') flags |= ClickFlag.suspended;
   return flags;
 }

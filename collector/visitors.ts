@@ -3,18 +3,6 @@ import { isbot } from 'isbot';
 import { encodeVisitor } from '../core/click-record.ts';
 import { fingerprint } from '../core/fingerprint.ts';
 
-/** What the User-Agent and Accept-Language headers of a request say. */
-export interface Visitor {
-  readonly userAgent: string;
-  readonly device: string;
-  readonly os: string;
-  readonly browser: string;
-  readonly language: string;
-  readonly isBot: boolean;
-  /** The bytes of these columns in a row, ready to copy. */
-  readonly encoded: Buffer;
-}
-
 /** Longer User-Agent headers are cut: browsers stay far below, and a row must stay small. */
 const MAX_USER_AGENT_LENGTH = 1_024;
 /** Longest language tag kept ("zh-Hant-TW" has 10 characters). */
@@ -25,6 +13,36 @@ const MAX_LANGUAGE_LENGTH = 16;
  */
 const CACHE_GENERATION_SIZE = 50_000;
 
+/** What the User-Agent and Accept-Language headers of a request say. A class, so that all have one shape in V8. */
+export class Visitor {
+  readonly userAgent: string;
+  readonly device: string;
+  readonly os: string;
+  readonly browser: string;
+  readonly language: string;
+  readonly isBot: boolean;
+  /** The bytes of these columns in a row, ready to copy. */
+  readonly encoded: Buffer;
+
+  constructor(userAgentHeader: string, acceptLanguage: string) {
+    this.userAgent = userAgentHeader.slice(0, MAX_USER_AGENT_LENGTH).toWellFormed();
+    this.isBot = this.userAgent === '' || isbot(this.userAgent);
+    const parsed = Bowser.parse(this.userAgent === '' ? '-' : this.userAgent);
+    this.device = this.isBot ? 'bot' : (parsed.platform.type ?? 'unknown');
+    this.os = parsed.os.name ?? '';
+    this.browser = parsed.browser.name ?? '';
+    this.language = firstLanguage(acceptLanguage);
+    this.encoded = encodeVisitor({
+      fingerprint: fingerprint(userAgentHeader, acceptLanguage),
+      user_agent: this.userAgent,
+      device: this.device,
+      os: this.os,
+      browser: this.browser,
+      language: this.language,
+    });
+  }
+}
+
 /** A look-up from the two headers to what they say, remembered in a bounded cache. */
 export function createVisitorCache(): (userAgent: string, acceptLanguage: string) => Visitor {
   // By User-Agent, then by Accept-Language: joining the two into one key would copy and hash both at every click.
@@ -34,7 +52,7 @@ export function createVisitorCache(): (userAgent: string, acceptLanguage: string
   return (userAgent, acceptLanguage) => {
     const known = young.get(userAgent)?.get(acceptLanguage);
     if (known) return known;
-    const visitor = old.get(userAgent)?.get(acceptLanguage) ?? describeVisitor(userAgent, acceptLanguage);
+    const visitor = old.get(userAgent)?.get(acceptLanguage) ?? new Visitor(userAgent, acceptLanguage);
     if (youngSize >= CACHE_GENERATION_SIZE) {
       old = young;
       young = new Map();
@@ -46,29 +64,6 @@ export function createVisitorCache(): (userAgent: string, acceptLanguage: string
     youngSize++;
     return visitor;
   };
-}
-
-function describeVisitor(userAgentHeader: string, acceptLanguage: string): Visitor {
-  const userAgent = userAgentHeader.slice(0, MAX_USER_AGENT_LENGTH).toWellFormed();
-  const isBot = userAgent === '' || isbot(userAgent);
-  const parsed = Bowser.parse(userAgent === '' ? '-' : userAgent);
-  const visitor = {
-    userAgent,
-    device: isBot ? 'bot' : (parsed.platform.type ?? 'unknown'),
-    os: parsed.os.name ?? '',
-    browser: parsed.browser.name ?? '',
-    language: firstLanguage(acceptLanguage),
-    isBot,
-  };
-  const encoded = encodeVisitor({
-    fingerprint: fingerprint(userAgentHeader, acceptLanguage),
-    user_agent: visitor.userAgent,
-    device: visitor.device,
-    os: visitor.os,
-    browser: visitor.browser,
-    language: visitor.language,
-  });
-  return { ...visitor, encoded };
 }
 
 function firstLanguage(acceptLanguage: string): string {

@@ -12,15 +12,15 @@ function parseIpv4(text: string): Buffer | undefined {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
   if (!match) return undefined;
   const octets = match.slice(1).map(Number);
-  return octets.some((octet) => octet > 255) ? undefined : mapIpv4(octets);
+  return octets.some((octet) => octet > 255) ? undefined : Buffer.from(mapIpv4(octets));
 }
 
 /** 4 address bytes as 16. */
-export function mapIpv4(octets: ArrayLike<number>): Buffer {
-  const bytes = Buffer.alloc(IP_BYTES);
+export function mapIpv4(octets: ArrayLike<number>): Uint8Array {
+  const bytes = new Uint8Array(IP_BYTES);
   bytes[10] = 0xff;
   bytes[11] = 0xff;
-  bytes.set(octets, 12);
+  for (let i = 0; i < 4; i++) bytes[12 + i] = octets[i] ?? 0;
   return bytes;
 }
 

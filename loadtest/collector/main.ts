@@ -136,7 +136,7 @@ async function createLinks(databaseUrl: string): Promise<string[]> {
   await sql`insert into affiliates (program_id, ref_code, name, email, status)
     select 1, 'a' || n, 'Affiliate ' || n, n || '@affiliates.example', 'active' from generate_series(1, 1000) n`;
   await sql`insert into links (code, program_id, campaign_id, affiliate_id, landing_url)
-    select 'l' || to_hex(n * 7919), 1, 1 + n % 100, 1 + n % 1000, 'https://shop.example/landing/page?campaign=summer'
+    select 'l' || to_hex(n * 7919), 1, 1 + n % 100, 1 + n % 1000, 'https://shop.example/landing/' || n % 1000 || '?campaign=summer'
     from generate_series(1, ${LINKS}) n`;
   const rows = await sql<{ code: string }[]>`select code from links`;
   await sql.end();
