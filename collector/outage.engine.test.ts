@@ -1,13 +1,16 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { clickIdentityKey, createClickIdCodec } from '../core/click-id.ts';
 import { type Lease, listLeases } from '../core/lease.ts';
 import { connectNats, LEASES_BUCKET, openBucket } from '../core/stream.ts';
 import { createLink } from '../ledger/links.ts';
 import { type CollectorUnderTest, prepareCollector } from '../test/support/collector.ts';
 import { waitFor } from '../test/support/engines.ts';
+import { mountSmallDisk, type SmallDisk } from '../test/support/small-disk.ts';
 
 /** Longest wait for a spool of a test's size to be replayed. */
 const REPLAY_DEADLINE_MS = 15_000;
+/** Room for an empty stream, a lease and a few hundred clicks. */
+const DISK_MB = 16;
 
 describe('collector without NATS', () => {
   let world: CollectorUnderTest;
@@ -65,21 +68,22 @@ describe('collector without NATS', () => {
     }
   };
 
-  beforeEach(async () => {
+  const prepare = async (disks: Parameters<typeof prepareCollector>[0] = {}) => {
     running = [];
-    world = await prepareCollector();
+    world = await prepareCollector(disks);
     ({ code } = await createLink(world.ledger, {
       campaignId: world.campaign.id,
       affiliateId: world.affiliate.id,
       landingUrl: 'https://shop.test/',
     }));
-  });
+  };
   afterEach(async () => {
     for (const collector of running) await collector.stop();
     await world.dispose();
   });
 
   it('redirects from the spool while NATS is frozen, and replays when it wakes', async () => {
+    await prepare();
     await start();
     const before = await clickMany(50);
     process.kill(world.nats.pid, 'SIGSTOP');
@@ -96,6 +100,7 @@ describe('collector without NATS', () => {
   });
 
   it('redirects while NATS is dead, and replays when it is back', async () => {
+    await prepare();
     await start();
     const before = await clickMany(50);
     await world.nats.kill();
@@ -109,6 +114,7 @@ describe('collector without NATS', () => {
   });
 
   it('keeps the spool over a restart, holds its lease open until it is replayed, and then closes it exactly', async () => {
+    await prepare();
     const first = await start();
     await clickMany(50);
     process.kill(world.nats.pid, 'SIGSTOP');
@@ -133,6 +139,7 @@ describe('collector without NATS', () => {
   });
 
   it('refuses with Retry-After when the spool is full, says it is not ready, and has no gap afterwards', async () => {
+    await prepare();
     await start({ spoolMaxMb: 1 / 1024 });
     process.kill(world.nats.pid, 'SIGSTOP');
     const during = await clickMany(300);
@@ -146,6 +153,55 @@ describe('collector without NATS', () => {
     const after = await clickMany(50);
     expect(after.others).toEqual([]);
     await expectNothingLost([...during.ids, ...after.ids]);
+  });
+
+  describe('and a full disk', () => {
+    let disk: SmallDisk | undefined;
+    beforeAll(() => {
+      disk = mountSmallDisk(DISK_MB);
+    });
+    afterAll(() => disk?.dispose());
+
+    it('of its own: refuses, half-records nothing, and redirects again as soon as there is room', async (context) => {
+      if (!disk) return context.skip();
+      await prepare({ homeDisk: disk.folder });
+      await start();
+      const before = await clickMany(50);
+      process.kill(world.nats.pid, 'SIGSTOP');
+      disk.fill();
+      const during = await clickMany(100);
+      expect([during.ids.length, new Set(during.others)]).toEqual([0, new Set([503])]);
+      disk.makeRoom();
+      await waitFor(async () => (await click()).status === 302, {
+        deadlineMs: 5_000,
+        what: 'redirects again',
+      });
+      const spooled = await clickMany(50);
+      expect(spooled.others).toEqual([]);
+      expect(await metric('spool_bytes')).toBeGreaterThan(0);
+      process.kill(world.nats.pid, 'SIGCONT');
+      await spoolIsEmpty();
+      await expectNothingLost([...before.ids, ...spooled.ids]);
+    });
+
+    it('of NATS: redirects from the spool, and replays when NATS has room and is started again', async (context) => {
+      if (!disk) return context.skip();
+      await prepare({ natsDisk: disk.folder });
+      await start();
+      const before = await clickMany(50);
+      disk.fill();
+      const during = await clickMany(200);
+      expect(during.others).toEqual([]);
+      expect(await metric('spool_bytes')).toBeGreaterThan(0);
+      disk.makeRoom();
+      await world.nats.kill();
+      await world.nats.restart();
+      await spoolIsEmpty();
+      const after = await clickMany(50);
+      const ids = [...before.ids, ...during.ids, ...after.ids];
+      expect(ids).toHaveLength(300);
+      await expectNothingLost(ids);
+    });
   });
 
   async function isListening(): Promise<boolean> {

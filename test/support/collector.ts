@@ -31,12 +31,15 @@ export interface CollectorUnderTest {
   dispose(): Promise<void>;
 }
 
-export async function prepareCollector(): Promise<CollectorUnderTest> {
+/** `natsDisk`, `homeDisk`: the folders below which NATS and the collector keep their state. */
+export async function prepareCollector(
+  options: { natsDisk?: string; homeDisk?: string } = {},
+): Promise<CollectorUnderTest> {
   const database = await freshPostgresDatabase();
   await migrateLedger({ url: database.url, log: quietLog });
   const ledger = await connectLedger({ url: database.url, max: 2, name: 'test' });
-  const nats = await startTestNats();
-  const home = mkdtempSync(join(tmpdir(), 'afflux-collector-'));
+  const nats = await startTestNats(options.natsDisk);
+  const home = mkdtempSync(join(options.homeDisk ?? tmpdir(), 'afflux-collector-'));
   const port = await freePort();
   const config = loadConfig({
     AFFLUX_HOME: home,

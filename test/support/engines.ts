@@ -59,9 +59,9 @@ export interface TestNats {
   stop(): Promise<void>;
 }
 
-/** A nats-server with JetStream of the caller's own, empty. */
-export async function startTestNats(): Promise<TestNats> {
-  const folder = mkdtempSync(join(tmpdir(), 'afflux-nats-'));
+/** A nats-server with JetStream of the caller's own, empty; below `parent`, by default the system's temporary folder. */
+export async function startTestNats(parent = tmpdir()): Promise<TestNats> {
+  const folder = mkdtempSync(join(parent, 'afflux-nats-'));
   const port = await freePort();
   const start = (): Promise<Engine> =>
     startNats({
