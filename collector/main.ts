@@ -4,7 +4,7 @@ import { createClickIdCodec } from '../core/click-id.ts';
 import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';
 import { openPostgres } from '../core/postgres.ts';
-import { createMetrics, type Readiness, type Running } from '../core/service.ts';
+import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service.ts';
 import { CAPS_BUCKET, connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/stream.ts';
 import { CAPS_TTL_MS, followCaps } from './caps.ts';
 import { createClickHandlers } from './clicks.ts';
@@ -91,6 +91,11 @@ export async function startCollector(options: {
     if (spool.isNearlyFull()) return { ready: false, reason: 'the spool is nearly full' };
     return { ready: true };
   }
+  // On a shared port the kernel chooses who answers, so each of several has a port of its own to be asked on.
+  const health =
+    slot === undefined
+      ? undefined
+      : await serveHealth({ port: config.collectorMetricsPort + slot, metrics, readiness });
   if (slot !== undefined) while (!readiness().ready) await delay(READY_POLL_MS);
   const server = await serve({
     host: config.host,
@@ -121,6 +126,7 @@ export async function startCollector(options: {
       await delay(LINGER_MS);
       const complete = await committer.drain(DRAIN_TIMEOUT_MS);
       await server.stop();
+      await health?.stop();
       await durable.stop();
       await spool.close();
       await leases.close({ complete });

@@ -85,6 +85,12 @@ const variables = {
   home: variable('AFFLUX_HOME', text, '.afflux', 'data and fetched tools; relative to the project folder'),
   host: variable('HOST', text, '127.0.0.1', 'address the collector and the API listen on'),
   collectorPort: variable('COLLECTOR_PORT', port, '8080', 'port of the collector'),
+  collectorMetricsPort: variable(
+    'COLLECTOR_METRICS_PORT',
+    port,
+    '8090',
+    'loopback port of the first of several collectors that share a port: health and metrics; the next ones follow it',
+  ),
   apiPort: variable('API_PORT', port, '8081', 'port of the API'),
   loaderPort: variable('LOADER_PORT', port, '8082', 'loopback port of the loader: health and metrics'),
   attributionPort: variable(

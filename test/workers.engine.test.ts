@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { clickIdentityKey, createClickIdCodec } from '../core/click-id.ts';
 import { fromProject } from '../core/paths.ts';
+import { freePort } from '../engines/engine.ts';
 import { createLink } from '../ledger/links.ts';
 import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
@@ -11,6 +12,7 @@ describe('several collectors on one port', () => {
   let parent: ChildProcess;
   let output = '';
   let code = '';
+  let metricsPort = 0;
 
   beforeEach(async () => {
     world = await prepareCollector();
@@ -20,12 +22,14 @@ describe('several collectors on one port', () => {
       landingUrl: 'https://shop.test/?c={click_id}',
     }));
     const { config } = world;
+    metricsPort = await freePort();
     output = '';
     parent = spawn(process.execPath, [fromProject('dist/bin/afflux.js'), 'collector', '--workers', '2'], {
       env: {
         ...process.env,
         AFFLUX_HOME: config.home,
         COLLECTOR_PORT: String(config.collectorPort),
+        COLLECTOR_METRICS_PORT: String(metricsPort),
         DATABASE_URL: config.databaseUrl,
         NATS_URL: config.natsUrl,
         LOG_LEVEL: 'info',
@@ -78,6 +82,20 @@ describe('several collectors on one port', () => {
     for (const identity of identities) expect(identity && stored.has(clickIdentityKey(identity))).toBe(true);
     // The kernel spreads connections over the listeners, so each of the four took some.
     expect(new Set(identities.map((identity) => identity?.node)).size).toBe(4);
+  });
+
+  it('are each asked for their health and metrics on a port of their own', async () => {
+    const clicks = 40;
+    for (let i = 0; i < clicks; i++) await click();
+    const committed = await Promise.all(
+      [0, 1].map(async (slot) => {
+        expect((await fetch(`http://127.0.0.1:${metricsPort + slot}/readyz`)).status).toBe(200);
+        const text = await (await fetch(`http://127.0.0.1:${metricsPort + slot}/metrics`)).text();
+        return Number(/^afflux_collector_clicks_committed_total (\d+)$/m.exec(text)?.[1]);
+      }),
+    );
+    expect(committed.every((count) => count > 0)).toBe(true);
+    expect(committed.reduce((sum, count) => sum + count)).toBe(clicks);
   });
 
   it('are started again when one is killed', async () => {
