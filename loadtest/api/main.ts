@@ -17,8 +17,8 @@ import { connectWarehouse } from '../../warehouse/client.ts';
 import { loadGeo } from '../../warehouse/geo.ts';
 import { migrateWarehouse } from '../../warehouse/migrate.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
+import { runWrk } from '../collector/load.ts';
 import { type Measured, startMeasured } from '../collector/process.ts';
-import { runWrk } from '../collector/wrk.ts';
 import { generateClicks } from '../warehouse/generate.ts';
 
 /**

@@ -12,10 +12,11 @@ import { findNatsServer, startNats } from '../../engines/nats.ts';
 import { startPostgres } from '../../engines/postgres.ts';
 import { migrateLedger } from '../../ledger/migrate.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
+import { createLoadGenerator, type Load, type LoadGenerator, makeRequests } from './load.ts';
 import { type Measured, startMeasured } from './process.ts';
 import { readConfigFor } from './settings.ts';
+import { soak } from './soak.ts';
 import { countStoredClicks } from './stored.ts';
-import { type Load, runWrk, writeWrkScript } from './wrk.ts';
 
 /**
  * `npm run bench:collector`: the collector beside the bare server, the usual design, and nginx, one after another and
@@ -27,6 +28,8 @@ const LOAD_CORE = 1;
 const LINKS = 100_000;
 const REQUEST_VARIETY = 20_000;
 const USER_AGENTS = 1_000;
+/** Enough for V8 to compile what a click runs through, as a server that has been up for a minute has. */
+const WARM_UP_SECONDS = 4;
 
 const { values } = parseArgs({
   options: {
@@ -34,6 +37,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '5' },
     connections: { type: 'string', default: '8,64,256' },
     only: { type: 'string', default: '' },
+    soak: { type: 'string', default: '10000000' },
     profile: { type: 'string', default: '' },
   },
 });
@@ -68,8 +72,11 @@ try {
 async function main(): Promise<void> {
   const { databaseUrl, nats, natsAlways } = await startEngines();
   const codes = await createLinks(databaseUrl);
-  const script = join(folder, 'wrk.lua');
-  writeWrkScript({ file: script, codes, variety: REQUEST_VARIETY, userAgents: USER_AGENTS });
+  const load = createLoadGenerator({
+    folder,
+    name: 'requests',
+    requests: makeRequests({ codes, variety: REQUEST_VARIETY, userAgents: USER_AGENTS }),
+  });
   const contestants = [
     bareUws(),
     collector('collector', databaseUrl, nats.url),
@@ -80,13 +87,25 @@ async function main(): Promise<void> {
     (contestant) =>
       values.only === '' || values.only.split(',').some((part) => contestant.name.startsWith(part)),
   );
-  const samples = await measure(contestants, script);
+  const samples = await measure(contestants, load);
   const rows = summarize(contestants, samples);
+  const memory =
+    Number(values.soak) > 0
+      ? [
+          await soak({
+            start: collector('collector', databaseUrl, nats.url).start,
+            clicks: Number(values.soak),
+            codes,
+            folder,
+            core: LOAD_CORE,
+          }),
+        ]
+      : [];
   report({
     name: 'collector',
-    versions: { wrk: version('wrk', ['-v']), 'nats-server': version(nats.binary, ['--version']) },
+    versions: { [load.name]: loadVersion(load), 'nats-server': version(nats.binary, ['--version']) },
     rows,
-    targets: targets(rows),
+    targets: [...targets(rows), ...memory],
   });
 }
 
@@ -227,7 +246,10 @@ http { access_log ${folder}/access.log combined; keepalive_requests 100000000;
   };
 }
 
-async function measure(contestants: readonly Contestant[], script: string): Promise<Map<string, Sample[]>> {
+async function measure(
+  contestants: readonly Contestant[],
+  load: LoadGenerator,
+): Promise<Map<string, Sample[]>> {
   const samples = new Map<string, Sample[]>();
   const total = rounds * connectionCounts.length * contestants.length;
   let done = 0;
@@ -236,24 +258,24 @@ async function measure(contestants: readonly Contestant[], script: string): Prom
       const port = await freePort();
       const server = await contestant.start(port);
       const url = `http://127.0.0.1:${port}`;
-      await runWrk({ url, script, connections: 64, seconds: 1, core: LOAD_CORE });
+      await load.run({ url, connections: 64, seconds: WARM_UP_SECONDS, core: LOAD_CORE });
       for (const connections of connectionCounts) {
         const storedBefore = await contestant.stored?.();
         const cpuBefore = server.cpuMs();
-        const load = await runWrk({ url, script, connections, seconds, core: LOAD_CORE });
+        const measured = await load.run({ url, connections, seconds, core: LOAD_CORE });
         const sample = {
-          ...load,
-          cpuUs: ((server.cpuMs() - cpuBefore) * 1_000) / load.requests,
+          ...measured,
+          cpuUs: ((server.cpuMs() - cpuBefore) * 1_000) / measured.requests,
           rssMb: server.rssMb(),
         };
         if (contestant.stored && storedBefore !== undefined) {
-          checkStored(contestant.name, load, (await contestant.stored()) - storedBefore, connections);
+          checkStored(contestant.name, measured, (await contestant.stored()) - storedBefore, connections);
         }
         const key = `${contestant.name}/${connections}`;
         samples.set(key, [...(samples.get(key) ?? []), sample]);
         done++;
         process.stderr.write(
-          `[${done}/${total}] round ${round_}, ${contestant.name}, ${connections} connections: ${Math.round(load.perSecond)}/s\n`,
+          `[${done}/${total}] round ${round_}, ${contestant.name}, ${connections} connections: ${Math.round(measured.perSecond)}/s\n`,
         );
       }
       await server.stop();
@@ -262,7 +284,7 @@ async function measure(contestants: readonly Contestant[], script: string): Prom
   return samples;
 }
 
-/** Each connection may hold one answered click that wrk no longer read when it ended. */
+/** Each connection may hold one answered click that the generator no longer read when it ended. */
 function checkStored(name: string, load: Load, stored: number, connections: number): void {
   if (load.errors > 0) throw new Error(`${name}: ${load.errors} failed requests`);
   if (stored < load.requests || stored > load.requests + connections) {
@@ -324,6 +346,10 @@ function targets(rows: readonly BenchRow[]): BenchTarget[] {
       12,
     ),
   ]);
+}
+
+function loadVersion(load: LoadGenerator): string {
+  return load.name === 'wrk' ? version('wrk', ['-v']) : 'as in package-lock.json';
 }
 
 function version(program: string, args: string[]): string {

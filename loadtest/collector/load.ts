@@ -1,0 +1,146 @@
+import { execFile, spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import UserAgent from 'user-agents';
+
+/** What a load generator measured in one run. */
+export interface Load {
+  readonly requests: number;
+  readonly perSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** Answers that were not 2xx or 3xx, and connections that failed. */
+  readonly errors: number;
+}
+
+const LANGUAGES = [
+  'en-US,en;q=0.9',
+  'de-DE,de;q=0.9,en;q=0.7',
+  'fr-FR,fr;q=0.9',
+  'ja-JP,ja;q=0.9',
+  'pt-BR,pt;q=0.9',
+];
+
+/** One request that the generator sends. */
+export interface LoadRequest {
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** `variety` different requests: realistic headers, links drawn at random, `userAgents` distinct User-Agent headers. */
+export function makeRequests(options: {
+  codes: readonly string[];
+  variety: number;
+  userAgents: number;
+}): LoadRequest[] {
+  const { codes, variety, userAgents } = options;
+  const source = new UserAgent();
+  const agents = Array.from(
+    { length: userAgents },
+    (_, i) =>
+      // Real headers repeat; a build number makes as many as are asked for.
+      `${source.random().toString()}${userAgents > 1_000 ? ` b/${i}` : ''}`,
+  );
+  return Array.from({ length: variety }, (_, i) => ({
+    path: `/c/${codes[randomInt(codes.length)]}?sub1=placement-${i % 97}&sub2=ad-${i % 1_009}&utm_source=news&utm_campaign=summer`,
+    headers: {
+      Host: 'go.shop.example',
+      Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8',
+      'Accept-Encoding': 'gzip, deflate, br, zstd',
+      'Accept-Language': LANGUAGES[i % LANGUAGES.length] ?? '',
+      'User-Agent': agents[i % agents.length] ?? '',
+      Referer: 'https://blog.example/best-of-summer',
+      'Sec-Fetch-Dest': 'document',
+      'Sec-Fetch-Mode': 'navigate',
+      'Upgrade-Insecure-Requests': '1',
+    },
+  }));
+}
+
+interface LoadOptions {
+  readonly url: string;
+  readonly connections: number;
+  readonly seconds: number;
+  /** As `taskset -c` takes it: one core, or several. */
+  readonly core: number | string;
+}
+
+/** A load generator with its requests, pinned to one core. */
+export interface LoadGenerator {
+  readonly name: string;
+  run(options: LoadOptions): Promise<Load>;
+}
+
+/** wrk where it is installed, else autocannon, which costs more than the servers it measures: read its ratios only. */
+export function createLoadGenerator(options: {
+  folder: string;
+  name: string;
+  requests: readonly LoadRequest[];
+}): LoadGenerator {
+  const { folder, name, requests } = options;
+  if (!hasWrk()) {
+    const file = join(folder, `${name}.json`);
+    writeFileSync(file, JSON.stringify(requests));
+    const script = fileURLToPath(new URL('./autocannon.js', import.meta.url));
+    return {
+      name: 'autocannon',
+      run: ({ url, connections, seconds, core }) =>
+        runPinned(core, [process.execPath, script, file, url, String(connections), String(seconds)]),
+    };
+  }
+  const script = join(folder, `${name}.lua`);
+  writeFileSync(script, wrkScript(requests));
+  return {
+    name: 'wrk',
+    run: (load) => runWrk({ ...load, script }),
+  };
+}
+
+/** Runs wrk with one thread and a script of its own, which ends with what {@link Load} wants to know. */
+export async function runWrk(options: LoadOptions & { script: string }): Promise<Load> {
+  const { url, script, connections, seconds, core } = options;
+  return await runPinned(core, ['wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, url]);
+}
+
+function hasWrk(): boolean {
+  return !spawnSync('wrk', ['-v'], { stdio: 'ignore' }).error;
+}
+
+function wrkScript(requests: readonly LoadRequest[]): string {
+  const lines = requests.map(({ path, headers }) => {
+    const head = Object.entries(headers).map(([key, value]) => `${key}: ${value}`);
+    return JSON.stringify([`GET ${path} HTTP/1.1`, ...head, '', ''].join('\r\n'));
+  });
+  return `local requests = {\n${lines.join(',\n')}\n}
+local next = 0
+function request()
+  next = next + 1
+  if next > #requests then next = 1 end
+  return requests[next]
+end
+function done(summary, latency)
+  local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status + summary.errors.timeout
+  io.write(string.format("RESULT %d %d %f %f %d\\n", summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), failed))
+end
+`;
+}
+
+/** Runs a generator that prints `RESULT requests duration_us p50_us p99_us errors`. */
+async function runPinned(core: number | string, command: readonly string[]): Promise<Load> {
+  const { stdout } = await promisify(execFile)('taskset', ['-c', String(core), ...command], {
+    maxBuffer: 1024 * 1024,
+  });
+  const match = /RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+)/.exec(stdout);
+  if (!match) throw new Error(`the load generator said: ${stdout}`);
+  const [requests = 0, durationUs = 1, p50Us = 0, p99Us = 0, errors = 0] = match.slice(1).map(Number);
+  return {
+    requests,
+    perSecond: (requests * 1_000_000) / durationUs,
+    p50Ms: p50Us / 1_000,
+    p99Ms: p99Us / 1_000,
+    errors,
+  };
+}
