@@ -202,7 +202,7 @@ async function measureReports(url: string, key: string): Promise<Result> {
   };
 }
 
-/** As finely as there are rows: by hour, link, country and device. */
+/** As finely as there are rows: by hour, campaign, affiliate, country and device. */
 async function measureExport(url: string, api: Measured, key: string): Promise<Result> {
   const to = new Date(Math.ceil(Date.now() / 3_600_000) * 3_600_000);
   const from = new Date(to.getTime() - 61 * DAY_MS);
@@ -217,17 +217,21 @@ async function measureExport(url: string, api: Measured, key: string): Promise<R
     }
   })();
   const startedAt = performance.now();
-  const answer = await get(`${url}/v1/reports?${query}`, key);
-  const firstMs = performance.now() - startedAt;
+  let firstMs = 0;
   let rows = -1;
   let bytes = 0;
-  for await (const part of answer.body ?? []) {
-    bytes += part.length;
-    for (let i = part.indexOf(10); i !== -1; i = part.indexOf(10, i + 1)) rows++;
+  try {
+    const answer = await get(`${url}/v1/reports?${query}`, key);
+    firstMs = performance.now() - startedAt;
+    for await (const part of answer.body ?? []) {
+      bytes += part.length;
+      for (let i = part.indexOf(10); i !== -1; i = part.indexOf(10, i + 1)) rows++;
+    }
+  } finally {
+    watching = false;
+    await watch;
   }
   const totalS = (performance.now() - startedAt) / 1_000;
-  watching = false;
-  await watch;
   progress(`${rows} rows in ${Math.round(totalS)} s`);
   return {
     row: {
