@@ -1,11 +1,10 @@
-import { join } from 'node:path';
 import { createClickIdCodec } from '../core/click-id.ts';
 import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';
 import { createMetrics, listenError, type Running } from '../core/service.ts';
 import { createVault } from '../core/vault.ts';
 import { connectLedger } from '../ledger/db.ts';
-import { createBankCsvProvider } from '../ledger/payout-provider.ts';
+import { createPayoutProvider } from '../ledger/payout-providers.ts';
 import { connectWarehouse } from '../warehouse/client.ts';
 import { startHousekeeping } from './housekeeping.ts';
 import { createMailer } from './mailer.ts';
@@ -45,7 +44,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     reportsFolder,
     portalUrl: config.portalUrl,
     webhookNetworks: config.webhookNetworks,
-    payoutProvider: createBankCsvProvider({ folder: join(config.home, 'payouts') }),
+    payoutProvider: createPayoutProvider(config),
     collectorUrl: config.collectorUrl,
     log,
     metrics: createMetrics(),

@@ -62,14 +62,26 @@ refunds, reviews, confirms and pays, and prints the trail from click to payout. 
 
 const payouts = program.command('payouts').summary('pay affiliates').description('Pays affiliates.');
 payouts
+  .command('preview')
+  .summary('what a run would pay now')
+  .description('Builds the payouts that are due and rolls them back: nothing is kept.')
+  .action(async () => (await import('./payouts.ts')).showPreview());
+payouts
   .command('run')
-  .summary('vest what is due, build the payouts that are due, write the bank’s file')
+  .summary('vest what is due, build the payouts that are due, hand them to the provider')
   .description(
-    `Makes every commission whose hold has ended available, builds one payout for each active affiliate at or above its
-minimum, and writes them to a CSV file for the bank in AFFLUX_HOME/payouts. Run it daily; running it twice, or two at
-once, pays nobody twice.`,
+    `Makes every commission whose hold has ended available, asks for payouts whose fate is unknown, builds one payout for
+each active affiliate at or above its minimum, and hands them to PAYOUT_PROVIDER: a CSV file for the bank or PayPal in
+AFFLUX_HOME/payouts, or Stripe. Gives up debt that is too old. Run it daily; twice, or two at once, pay nobody twice.`,
   )
   .action(async () => (await import('./payouts.ts')).runPayoutsNow());
+payouts
+  .command('return <ids...>')
+  .summary('record that the money of paid payouts came back')
+  .requiredOption('--reason <text>', 'what the bank says')
+  .action(async (ids: string[], options: { reason: string }) =>
+    (await import('./payouts.ts')).returnPayouts(ids, options),
+  );
 payouts
   .command('settle [ids...]')
   .summary('record that the money of submitted payouts has arrived')

@@ -2,25 +2,73 @@ import { join } from 'node:path';
 import { OperatingError } from '../core/errors.ts';
 import { formatAmount } from '../core/money.ts';
 import { connectLedger, inTransaction, type Ledger } from '../ledger/db.ts';
+import { writeOffDebt } from '../ledger/debt.ts';
 import { MAX_PAGE_ROWS } from '../ledger/page.ts';
-import { createBankCsvProvider } from '../ledger/payout-provider.ts';
+import { type PayoutPreview, previewPayouts } from '../ledger/payout-build.ts';
+import { createPayoutProvider } from '../ledger/payout-providers.ts';
 import { runPayouts } from '../ledger/payout-run.ts';
-import { listPayouts, type Payout, settlePayout } from '../ledger/payouts.ts';
+import {
+  type ClosedPayout,
+  listPayouts,
+  type Payout,
+  returnPayout,
+  settlePayout,
+} from '../ledger/payouts.ts';
+import { listPrograms } from '../ledger/programs.ts';
 import { readConfig } from './environment.ts';
 import { renderTable } from './table.ts';
 
 const ACTOR = 'command line';
 
-/** `afflux payouts run`: vests what is due, builds the payouts that are due, writes the bank's file. */
+/** `afflux payouts preview`: what a run would pay now; nothing is kept. */
+export async function showPreview(): Promise<void> {
+  const config = readConfig();
+  await withLedger(async (ledger) => {
+    const { rows } = await listPrograms(ledger, { limit: MAX_PAGE_ROWS });
+    const previews: PayoutPreview[] = [];
+    for (const { id: programId } of rows) {
+      const options = { now: new Date(), provider: config.payoutProvider, programId };
+      previews.push(...(await previewPayouts(ledger, options)));
+    }
+    const table = previews.map(({ affiliateId, amountMinor, currency }) => [
+      `affiliate aff_${affiliateId}`,
+      `${formatAmount(amountMinor, currency)} ${currency}`,
+    ]);
+    process.stdout.write(`${renderTable(table)}\n${previews.length} payouts would be made.\n`);
+  });
+}
+
+/** `afflux payouts run`: vests what is due, builds the payouts that are due, hands them to the provider. */
 export async function runPayoutsNow(): Promise<void> {
   const config = readConfig();
-  const folder = join(config.home, 'payouts');
   await withLedger(async (ledger) => {
-    const run = await runPayouts(ledger, { now: new Date(), provider: createBankCsvProvider({ folder }) });
+    const run = await runPayouts(ledger, { now: new Date(), provider: createPayoutProvider(config) });
+    const writtenOff = await writeOffDebt(ledger, { now: new Date() });
+    const isFile = config.payoutProvider !== 'stripe';
     process.stdout.write(`${describePayouts(run.payouts)}
-${run.vested} commissions vested; ${run.built} payouts built, ${run.submitted} submitted, ${run.failed} failed, ${run.unknown} unknown.
-${run.submitted > 0 ? `The bank's file is in ${folder}. Once the money has arrived: afflux payouts settle --all\n` : ''}`);
+${run.vested} commissions vested; ${run.built} payouts built, ${run.submitted} submitted, ${run.failed} failed, ${run.unknown} unknown; ${run.reconciled.asked} earlier ones asked for, ${run.reconciled.unknown} still unknown; debt of ${writtenOff.affiliates} affiliates given up.
+${isFile && run.submitted > 0 ? `The file is in ${join(config.home, 'payouts')}. Once the money has arrived: afflux payouts settle --all\n` : ''}`);
   });
+}
+
+/** `afflux payouts return`: records that the money of paid payouts came back. */
+export async function returnPayouts(ids: readonly string[], options: { reason: string }): Promise<void> {
+  await withLedger(async (ledger) => {
+    const returned: Payout[] = [];
+    for (const payoutId of ids.map(parsePayoutId)) {
+      const request = { payoutId, now: new Date(), actor: ACTOR, failure: options.reason };
+      returned.push(donePayout(payoutId, await inTransaction(ledger, (tx) => returnPayout(tx, request))));
+    }
+    process.stdout.write(`${describePayouts(returned)}\n${returned.length} payouts returned.\n`);
+  });
+}
+
+function donePayout(payoutId: bigint, closed: ClosedPayout): Payout {
+  if (closed.outcome === 'done') return closed.payout;
+  if (closed.outcome === 'not_found') {
+    throw new OperatingError('not_found', `there is no payout pay_${payoutId}`);
+  }
+  throw new OperatingError('wrong_state', `payout pay_${payoutId} is ${closed.state}`);
 }
 
 /** `afflux payouts settle`: records that the money of these submitted payouts, or of all of them, has arrived. */
@@ -32,13 +80,8 @@ export async function settlePayouts(ids: readonly string[], options: { all: bool
     const wanted = options.all ? await submittedIds(ledger) : ids.map(parsePayoutId);
     const settled: Payout[] = [];
     for (const payoutId of wanted) {
-      const closed = await inTransaction(ledger, (tx) =>
-        settlePayout(tx, { payoutId, now: new Date(), actor: ACTOR }),
-      );
-      if (closed.outcome === 'done') settled.push(closed.payout);
-      else if (closed.outcome === 'not_found') {
-        throw new OperatingError('not_found', `there is no payout pay_${payoutId}`);
-      } else throw new OperatingError('wrong_state', `payout pay_${payoutId} is ${closed.state}`);
+      const request = { payoutId, now: new Date(), actor: ACTOR };
+      settled.push(donePayout(payoutId, await inTransaction(ledger, (tx) => settlePayout(tx, request))));
     }
     process.stdout.write(`${describePayouts(settled)}\n${settled.length} payouts settled.\n`);
   });

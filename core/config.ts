@@ -205,6 +205,13 @@ const variables = {
     '1024',
     'MiB of clicks a collector keeps on its own disk while NATS is away; beyond it clicks are answered 503',
   ),
+  payoutProvider: variable(
+    'PAYOUT_PROVIDER',
+    oneOf('bank_csv', 'paypal_csv', 'stripe'),
+    'bank_csv',
+    'who moves the money: files in AFFLUX_HOME/payouts for a bank or for PayPal, or Stripe Connect',
+  ),
+  stripeSecretKey: variable('STRIPE_SECRET_KEY', text, '', 'secret key of the Stripe account that pays'),
   logLevel: variable(
     'LOG_LEVEL',
     oneOf('silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'),

@@ -80,7 +80,8 @@ const CHECKS: readonly Check[] = [
   },
   {
     name: 'earned_is_somewhere',
-    statement: 'earned − reversed = pending + available + in transit + paid − debt, for each affiliate',
+    statement:
+      'earned − reversed = pending + available + in transit + paid − debt, written off debt left out, for each affiliate',
     find: (tx) => tx<[Finding]>`
       with earned as (
         select c.affiliate_id, c.currency, sum(l.amount_minor) as total
@@ -88,9 +89,14 @@ const CHECKS: readonly Check[] = [
       ), held as (
         select affiliate_id, currency, sum(balance_minor) as total
         from accounts where affiliate_id is not null group by affiliate_id, currency
+      ), written_off as (
+        select a.affiliate_id, a.currency, sum(e.amount_minor) as total
+        from journals j join entries e on e.journal_id = j.id join accounts a on a.id = e.account_id
+        where j.kind = 'debt_write_off' and a.affiliate_id is not null group by a.affiliate_id, a.currency
       ), judged as (
-        select affiliate_id, coalesce(earned.total, 0) <> coalesce(held.total, 0) as is_off
-        from earned full join held using (affiliate_id, currency)
+        select affiliate_id,
+          coalesce(earned.total, 0) + coalesce(written_off.total, 0) <> coalesce(held.total, 0) as is_off
+        from earned full join held using (affiliate_id, currency) left join written_off using (affiliate_id, currency)
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
         'aff_' || min(affiliate_id) filter (where is_off) as example from judged`,

@@ -18,7 +18,10 @@ export type JournalKind =
   | 'refund'
   | 'payout_build'
   | 'payout_settlement'
-  | 'payout_failure';
+  | 'payout_failure'
+  | 'payout_cancellation'
+  | 'payout_return'
+  | 'debt_write_off';
 
 /** One movement on one account; positive amounts are what an affiliate gains. */
 export interface Entry {

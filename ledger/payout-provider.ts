@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText, OperatingError } from '../core/errors.ts';
 import { formatAmount } from '../core/money.ts';
@@ -11,6 +11,8 @@ export interface PaymentOrder {
   readonly affiliateId: number;
   readonly affiliateName: string;
   readonly affiliateEmail: string;
+  /** An IBAN, a PayPal address, a Stripe account: whatever the affiliate gave. */
+  readonly payoutAccount: string | null;
   readonly currency: string;
   readonly amountMinor: bigint;
 }
@@ -22,41 +24,86 @@ export interface PaymentBatch {
   readonly orders: readonly PaymentOrder[];
 }
 
-export type Submission =
+/** What a provider says of one payment. */
+export type PaymentAnswer =
+  /** It has the order and will pay it. */
   | { readonly outcome: 'accepted' }
-  /** Nothing of the batch was or will be paid. */
-  | { readonly outcome: 'refused'; readonly reason: string };
+  | { readonly outcome: 'paid' }
+  /** It was not paid and never will be. */
+  | { readonly outcome: 'refused'; readonly reason: string }
+  /** It was paid and came back. */
+  | { readonly outcome: 'returned' };
+
+/** Answers by the orders' keys; of those that are missing nobody knows whether they are paid. */
+export type Submission = ReadonlyMap<string, PaymentAnswer>;
 
 /**
- * Whoever moves the money. `submit` must be idempotent by `batchKey`: after a crash the same batch comes again.
- * When it throws, nobody knows whether the payments were made; they become `unknown` until somebody looks.
+ * Whoever moves the money. `submit` must be idempotent by the orders' keys: after a crash the same orders come again.
+ * When it throws, nobody knows of any of them; they become `unknown` until they are asked for.
  */
 export interface PayoutProvider {
   readonly name: string;
   submit(batch: PaymentBatch): Promise<Submission>;
+  /** What it knows of orders it was given; it never received those that are missing. Undefined: it cannot be asked. */
+  lookUp?(orders: readonly PaymentOrder[]): Promise<Submission>;
 }
 
-const HEADER = ['payment_key', 'affiliate_id', 'name', 'email', 'amount', 'currency'];
+/** The same answer for every order of a batch. */
+export function answerAll(batch: PaymentBatch, answer: PaymentAnswer): Submission {
+  return new Map(batch.orders.map(({ providerKey }) => [providerKey, answer]));
+}
+
+/** A file for somebody who reads it into a bank's or PayPal's page: how it is named, and what stands in it. */
+interface FileFormat {
+  readonly name: string;
+  readonly render: (orders: readonly PaymentOrder[]) => string;
+}
+
+/** Every payment with its account, for the bank. */
+const BANK: FileFormat = { name: 'bank_csv', render: renderBankCsv };
+/** PayPal's mass payment file: e-mail, amount, currency, reference, note; no header (developer.paypal.com/docs/payouts). */
+const PAYPAL: FileFormat = { name: 'paypal_csv', render: renderPayPalCsv };
 
 /** Writes each batch as `<folder>/<date>-<batch key>.csv` for the bank; a file is whole or not there. */
 export function createBankCsvProvider(options: { folder: string }): PayoutProvider {
+  return createFileProvider({ ...options, format: BANK });
+}
+
+/** Writes each batch as PayPal's mass payment file, in the same way. */
+export function createPayPalCsvProvider(options: { folder: string }): PayoutProvider {
+  return createFileProvider({ ...options, format: PAYPAL });
+}
+
+function createFileProvider(options: { folder: string; format: FileFormat }): PayoutProvider {
+  const { folder, format } = options;
   async function submit(batch: PaymentBatch): Promise<Submission> {
     const date = batch.createdAt.toISOString().slice(0, 10);
-    const file = join(options.folder, `${date}-${batch.batchKey}.csv`);
-    const text = renderBankCsv(batch.orders);
+    const file = join(folder, `${date}-${batch.batchKey}.csv`);
+    const text = format.render(batch.orders);
     try {
       // It holds names and addresses: for the owner's eyes only.
-      await mkdir(options.folder, { recursive: true, mode: 0o700 });
+      await mkdir(folder, { recursive: true, mode: 0o700 });
       await writeOnce(file, text);
     } catch (error) {
       throw new OperatingError('payout_file_failed', `cannot write ${file}: ${errorText(error)}`, {
         cause: error,
       });
     }
-    return { outcome: 'accepted' };
+    return answerAll(batch, { outcome: 'accepted' });
   }
-  return { name: 'bank_csv', submit };
+  /** A payment is known when its key stands in one of the files. */
+  async function lookUp(orders: readonly PaymentOrder[]): Promise<Submission> {
+    const names = await readdir(folder).catch(() => []);
+    const texts = await Promise.all(
+      names.filter((name) => name.endsWith('.csv')).map((name) => readFile(join(folder, name), 'utf8')),
+    );
+    const known = orders.filter(({ providerKey }) => texts.some((text) => text.includes(`"${providerKey}"`)));
+    return new Map(known.map(({ providerKey }) => [providerKey, { outcome: 'accepted' }]));
+  }
+  return { name: format.name, submit, lookUp };
 }
+
+const HEADER = ['payment_key', 'affiliate_id', 'name', 'email', 'account', 'amount', 'currency'];
 
 /** RFC 4180, every cell quoted, lines ended by CRLF. */
 export function renderBankCsv(orders: readonly PaymentOrder[]): string {
@@ -65,10 +112,27 @@ export function renderBankCsv(orders: readonly PaymentOrder[]): string {
     `aff_${order.affiliateId}`,
     order.affiliateName,
     order.affiliateEmail,
+    order.payoutAccount ?? '',
     formatAmount(order.amountMinor, order.currency),
     order.currency,
   ]);
-  return [HEADER, ...rows].map((cells) => `${cells.map(csvCell).join(',')}\r\n`).join('');
+  return renderCsv([HEADER, ...rows]);
+}
+
+function renderPayPalCsv(orders: readonly PaymentOrder[]): string {
+  const rows = orders.map((order) => [
+    order.payoutAccount?.includes('@') ? order.payoutAccount : order.affiliateEmail,
+    formatAmount(order.amountMinor, order.currency),
+    order.currency,
+    order.providerKey,
+    'Commission',
+  ]);
+  return renderCsv(rows);
+}
+
+/** RFC 4180, every cell quoted, lines ended by CRLF, no cell that a spreadsheet would run. */
+function renderCsv(rows: readonly (readonly string[])[]): string {
+  return rows.map((cells) => `${cells.map(csvCell).join(',')}\r\n`).join('');
 }
 
 /** A spreadsheet would run a cell that begins like a formula: such a cell gets a leading apostrophe (OWASP, CSV injection). */

@@ -13,7 +13,12 @@ import { updateAffiliate } from './affiliates.ts';
 import { auditLedger } from './audit.ts';
 import { affiliateBalance } from './counts.ts';
 import { inTransaction, type Ledger } from './db.ts';
-import { createBankCsvProvider, type PaymentBatch, type PayoutProvider } from './payout-provider.ts';
+import {
+  answerAll,
+  createBankCsvProvider,
+  type PaymentBatch,
+  type PayoutProvider,
+} from './payout-provider.ts';
 import { runPayouts } from './payout-run.ts';
 import { failPayout, listPayoutItems, listPayouts, settlePayout } from './payouts.ts';
 import { recordRefund } from './refunds.ts';
@@ -33,7 +38,7 @@ function createRecordingProvider() {
     name: 'recording',
     async submit(batch) {
       batches.push(batch);
-      return { outcome: 'accepted' };
+      return answerAll(batch, { outcome: 'accepted' });
     },
   };
   return { provider, batches, orders: () => batches.flatMap(({ orders }) => orders) };
@@ -162,7 +167,7 @@ describe('a payout run', () => {
     await creditOrder(ledger, parties, { amountMinor: 10_000n });
     const refusing: PayoutProvider = {
       name: 'recording',
-      submit: async () => ({ outcome: 'refused', reason: 'account closed' }),
+      submit: async (batch) => answerAll(batch, { outcome: 'refused', reason: 'account closed' }),
     };
     expect(await run(parties, refusing)).toMatchObject({ built: 1, failed: 1 });
     expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({
@@ -251,8 +256,8 @@ describe('the bank file', () => {
       expect(files).toHaveLength(1);
       expect(files[0]).toMatch(/^\d{4}-\d\d-\d\d-bat_[0-9a-f]{32}\.csv$/);
       expect(await readFile(join(folder, files[0] ?? ''), 'utf8')).toBe(
-        '"payment_key","affiliate_id","name","email","amount","currency"\r\n' +
-          `"${payout?.providerKey}","aff_${parties.chain[0]}","'=HYPERLINK(""x"")","affiliate@example.com","10.00","EUR"\r\n`,
+        '"payment_key","affiliate_id","name","email","account","amount","currency"\r\n' +
+          `"${payout?.providerKey}","aff_${parties.chain[0]}","'=HYPERLINK(""x"")","affiliate@example.com","","10.00","EUR"\r\n`,
       );
       await run(parties, provider);
       expect(await readdir(folder)).toEqual(files);

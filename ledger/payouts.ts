@@ -28,7 +28,7 @@ export interface Payout {
   readonly failure: string | null;
   readonly createdAt: Date;
   readonly submittedAt: Date | null;
-  /** When it was paid or failed. */
+  /** When it was paid, or ended otherwise. */
   readonly closedAt: Date | null;
 }
 
@@ -117,6 +117,30 @@ const SETTLED: Ending = {
   }),
 };
 
+const CANCELED: Ending = {
+  from: ['created'],
+  to: 'canceled',
+  commissionState: 'available',
+  journalOf: (payout, items) => ({
+    ...journalHead(payout, 'cancel', 'payout_cancellation'),
+    entries: items.flatMap((item) => move(payout, item, 'in_transit', sourceOf(item))),
+  }),
+};
+
+const RETURNED: Ending = {
+  from: ['paid'],
+  to: 'returned',
+  commissionState: 'available',
+  journalOf: (payout, items) => ({
+    ...journalHead(payout, 'return', 'payout_return'),
+    entries: [
+      ...items.flatMap((item) => move(payout, item, 'paid', sourceOf(item))),
+      { affiliateId: null, account: 'commission_expense', amountMinor: -payout.amountMinor },
+      { affiliateId: null, account: 'cash_clearing', amountMinor: payout.amountMinor },
+    ],
+  }),
+};
+
 const FAILED: Ending = {
   from: ['submitting', 'submitted', 'unknown'],
   to: 'failed',
@@ -171,6 +195,22 @@ export async function failPayout(
   options: { payoutId: bigint; now: Date; actor: string; failure: string },
 ): Promise<ClosedPayout> {
   return await closePayout(tx, FAILED, options);
+}
+
+/** Nobody was told to pay it: created → canceled; its commissions are available again, for the next payout. */
+export async function cancelPayout(
+  tx: LedgerTransaction,
+  options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },
+): Promise<ClosedPayout> {
+  return await closePayout(tx, CANCELED, options);
+}
+
+/** The money came back: paid → returned; its commissions are available again. */
+export async function returnPayout(
+  tx: LedgerTransaction,
+  options: { payoutId: bigint; now: Date; actor: string; failure: string },
+): Promise<ClosedPayout> {
+  return await closePayout(tx, RETURNED, options);
 }
 
 async function closePayout(

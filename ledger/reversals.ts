@@ -2,7 +2,7 @@ import { assert } from '../core/errors.ts';
 import { mulDivHalfEven } from '../core/money.ts';
 import { bookedMinor, type Commission, lockCommissions } from './commissions.ts';
 import type { ConversionState } from './conversions.ts';
-import type { LedgerTransaction } from './db.ts';
+import { idArray, type LedgerTransaction } from './db.ts';
 import {
   type AccountKind,
   appendLines,
@@ -11,6 +11,7 @@ import {
   type Entry,
   postJournals,
 } from './journals.ts';
+import { cancelPayout } from './payouts.ts';
 
 /** What is taken back from one commission, and whether it becomes debt because the money is on its way. */
 interface Reversal {
@@ -48,7 +49,7 @@ export async function reverseRefundedShare(tx: LedgerTransaction, conversionId: 
     where id = ${conversionId}`;
   assert(conversion, `conversion ${conversionId} exists`);
   const { amountMinor: grossMinor, refundedMinor } = conversion;
-  const commissions = await lockCommissions(tx, conversionId);
+  const commissions = await lockOutOfPayouts(tx, conversionId);
   const reversals = commissions.flatMap((commission): Reversal[] => {
     const account = REVERSED_FROM[commission.state];
     const targetMinor = mulDivHalfEven(commission.amountMinor, refundedMinor, grossMinor);
@@ -63,6 +64,29 @@ export async function reverseRefundedShare(tx: LedgerTransaction, conversionId: 
     reversals,
     emptied: 'reversed',
   });
+}
+
+/**
+ * Locks the commissions of a conversion. Those in a payout that nobody was told to pay yet are taken out of it: the
+ * payout is canceled, and the next run builds it again without what is taken back. Its other commissions are locked
+ * out of their order, so that two such refunds may meet in a deadlock: one of them is then tried again.
+ */
+async function lockOutOfPayouts(tx: LedgerTransaction, conversionId: bigint): Promise<Commission[]> {
+  const commissions = await lockCommissions(tx, conversionId);
+  const inPayout = commissions.filter(({ state }) => state === 'in_payout').map(({ id }) => id);
+  if (inPayout.length === 0) return commissions;
+  const open = await tx<{ id: bigint }[]>`
+    select distinct p.id from payout_items i join payouts p on p.id = i.payout_id
+    where i.commission_id = any(${idArray(inPayout)}::bigint[]) and i.live and p.state = 'created' order by p.id`;
+  for (const { id: payoutId } of open) {
+    await cancelPayout(tx, {
+      payoutId,
+      now: new Date(),
+      actor: 'refund',
+      failure: 'an order in it was refunded',
+    });
+  }
+  return open.length === 0 ? commissions : await lockCommissions(tx, conversionId);
 }
 
 /** The state of a credited conversion by how much of it was refunded. */

@@ -115,10 +115,11 @@ test.each([
     affiliateId: 7,
     affiliateName,
     affiliateEmail: 'a@example.com',
+    payoutAccount: null,
     currency: 'JPY',
     amountMinor: 1_234n,
   };
   expect(renderBankCsv([order]).split('\r\n')[1]).toBe(
-    `"pay_1","aff_7",${cell},"a@example.com","1234","JPY"`,
+    `"pay_1","aff_7",${cell},"a@example.com","","1234","JPY"`,
   );
 });

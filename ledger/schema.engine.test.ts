@@ -11,6 +11,7 @@ import { createApiKey, findApiKey, revokeApiKey } from './api-keys.ts';
 import { CONVERSION_REASONS, CONVERSION_STATES } from './conversions.ts';
 import { connectLedger, type Ledger } from './db.ts';
 import { migrateLedger } from './migrate.ts';
+import { answerAll } from './payout-provider.ts';
 import { runPayouts } from './payout-run.ts';
 import { dumpSchema } from './schema-dump.ts';
 
@@ -23,7 +24,7 @@ beforeAll(async () => {
   await creditOrder(db.ledger, parties, { amountMinor: 10_000n });
   await runPayouts(db.ledger, {
     now: new Date(Date.now() + 1_000),
-    provider: { name: 'test', submit: async () => ({ outcome: 'accepted' }) },
+    provider: { name: 'test', submit: async (batch) => answerAll(batch, { outcome: 'accepted' }) },
   });
 });
 afterAll(async () => await db.close());

@@ -15,6 +15,7 @@ import { recordConversion } from '../../ledger/conversions.ts';
 import { affiliateBalance } from '../../ledger/counts.ts';
 import { connectLedger, connectOwner, type Ledger } from '../../ledger/db.ts';
 import { migrateLedger } from '../../ledger/migrate.ts';
+import { answerAll } from '../../ledger/payout-provider.ts';
 import { runPayouts } from '../../ledger/payout-run.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
 import { loadGeo } from '../../warehouse/geo.ts';
@@ -237,7 +238,7 @@ async function pay(ledger: Ledger, programId: number): Promise<{ built: number; 
   const { built } = await runPayouts(ledger, {
     now: new Date(),
     programId,
-    provider: { name: 'bench', submit: async () => ({ outcome: 'accepted' }) },
+    provider: { name: 'bench', submit: async (batch) => answerAll(batch, { outcome: 'accepted' }) },
   });
   return { built, seconds: (performance.now() - startedAt) / 1_000 };
 }

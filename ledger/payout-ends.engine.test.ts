@@ -1,0 +1,277 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  createParties,
+  creditOrder,
+  freshLedger,
+  type TestLedger,
+  type TestParties,
+} from '../test/support/ledger.ts';
+import { updateAffiliate } from './affiliates.ts';
+import { auditLedger } from './audit.ts';
+import { vestDue } from './commissions.ts';
+import { affiliateBalance } from './counts.ts';
+import { inTransaction, type Ledger } from './db.ts';
+import { writeOffDebt } from './debt.ts';
+import { buildPayouts, previewPayouts } from './payout-build.ts';
+import { answerAll, type PaymentBatch, type PaymentOrder, type PayoutProvider } from './payout-provider.ts';
+import { runPayouts } from './payout-run.ts';
+import { reconcilePayouts, recordNotice, submitPayouts } from './payout-submit.ts';
+import { listPayouts, type Payout } from './payouts.ts';
+import { recordRefund } from './refunds.ts';
+
+/** How payouts end otherwise than planned. */
+
+let db: TestLedger;
+let ledger: Ledger;
+beforeAll(async () => {
+  db = await freshLedger({ max: 24 });
+  ledger = db.ledger;
+});
+afterAll(async () => await db.close());
+
+const soon = () => new Date(Date.now() + 1_000);
+const single = { levelRatesBps: [] };
+
+/** A provider that pays what it receives, once a key, and can be asked; `gives` may spoil its answer. */
+function createPayer(gives: (batch: PaymentBatch) => 'paid' | 'nothing' | 'no answer' = () => 'paid') {
+  const paid = new Map<string, bigint>();
+  const provider: PayoutProvider = {
+    name: 'payer',
+    async submit(batch) {
+      const gift = gives(batch);
+      if (gift === 'nothing') throw new Error('connection refused');
+      for (const { providerKey, amountMinor } of batch.orders) paid.set(providerKey, amountMinor);
+      if (gift === 'no answer') throw new Error('socket hang up');
+      return answerAll(batch, { outcome: 'paid' });
+    },
+    lookUp: async (orders: readonly PaymentOrder[]) =>
+      new Map(
+        orders.flatMap(({ providerKey }) =>
+          paid.has(providerKey) ? [[providerKey, { outcome: 'paid' }]] : [],
+        ),
+      ),
+  };
+  return { provider, paid, total: () => [...paid.values()].reduce((sum, amount) => sum + amount, 0n) };
+}
+
+async function payoutsOf({ programId }: TestParties): Promise<Payout[]> {
+  return (await listPayouts(ledger, { programId, limit: 100 })).rows.toSorted((a, b) => Number(a.id - b.id));
+}
+
+async function refund({ programId }: TestParties, orderId: string, amountMinor: bigint) {
+  await inTransaction(ledger, (tx) =>
+    recordRefund(tx, { programId, orderId, refundRef: 'r', amountMinor, actor: 'test' }),
+  );
+}
+
+async function expectBooksToHold() {
+  expect((await auditLedger(ledger)).filter(({ ok }) => !ok)).toEqual([]);
+}
+
+/** The provider paid what the books say left in cash. */
+async function expectCashToBe(parties: TestParties, totalMinor: bigint) {
+  const [cash] = await ledger<{ minor: bigint }[]>`
+    select -balance_minor as minor from accounts where program_id = ${parties.programId} and kind = 'cash_clearing'`;
+  expect(cash?.minor).toBe(totalMinor);
+}
+
+describe('a payout that nobody was told to pay yet', () => {
+  test('is canceled by a refund of an order in it, and built again without it', async () => {
+    const parties = await createParties(ledger, single);
+    const { programId } = parties;
+    await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: 'kept' });
+    await creditOrder(ledger, parties, { amountMinor: 5_000n, orderId: 'refunded' });
+    const { provider, total } = createPayer();
+    await vestDue(ledger, { now: soon(), limit: 10, programId });
+    expect(await previewPayouts(ledger, { now: soon(), provider: 'payer', programId })).toEqual([
+      { affiliateId: parties.chain[0], currency: 'EUR', amountMinor: 1_500n },
+    ]);
+    expect(await payoutsOf(parties)).toEqual([]);
+    expect(await buildPayouts(ledger, { now: soon(), provider: 'payer', programId })).toBe(1);
+    await refund(parties, 'refunded', 5_000n);
+    expect((await payoutsOf(parties)).map(({ state }) => state)).toEqual(['canceled']);
+    await expectBooksToHold();
+    await runPayouts(ledger, { now: soon(), provider, programId });
+    expect((await payoutsOf(parties)).map(({ state, amountMinor }) => [state, amountMinor])).toEqual([
+      ['canceled', 1_500n],
+      ['paid', 1_000n],
+    ]);
+    expect(total()).toBe(1_000n);
+    await expectCashToBe(parties, 1_000n);
+    await expectBooksToHold();
+  });
+
+  test('is canceled when its affiliate is suspended before it is handed over', async () => {
+    const parties = await createParties(ledger, single);
+    const { programId } = parties;
+    await creditOrder(ledger, parties, { amountMinor: 10_000n });
+    await vestDue(ledger, { now: soon(), limit: 10, programId });
+    await buildPayouts(ledger, { now: soon(), provider: 'payer', programId });
+    await updateAffiliate(ledger, { id: parties.chain[0], changes: { status: 'suspended' } });
+    const { provider, total } = createPayer();
+    await submitPayouts(ledger, { now: soon(), provider, programId });
+    expect((await payoutsOf(parties)).map(({ state }) => state)).toEqual(['canceled']);
+    expect(total()).toBe(0n);
+    expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({ availableMinor: 1_000n });
+    await expectBooksToHold();
+  });
+});
+
+describe('a payout without an answer', () => {
+  test('that was paid is found paid, and nothing is paid again', async () => {
+    const parties = await createParties(ledger, single);
+    await creditOrder(ledger, parties, { amountMinor: 10_000n });
+    let isFirst = true;
+    const { provider, paid } = createPayer(() => {
+      const answer = isFirst ? 'no answer' : 'paid';
+      isFirst = false;
+      return answer;
+    });
+    const options = { now: soon(), provider, programId: parties.programId };
+    expect(await runPayouts(ledger, options)).toMatchObject({ unknown: 1 });
+    expect(await reconcilePayouts(ledger, options)).toEqual({ asked: 1, resubmitted: 0, unknown: 0 });
+    expect((await payoutsOf(parties)).map(({ state }) => state)).toEqual(['paid']);
+    await runPayouts(ledger, options);
+    expect(paid.size).toBe(1);
+    await expectCashToBe(parties, 1_000n);
+    await expectBooksToHold();
+  });
+
+  test('that never arrived is handed over again under its own key, and after a day left to a person', async () => {
+    const parties = await createParties(ledger, single);
+    await creditOrder(ledger, parties, { amountMinor: 10_000n });
+    let isAway = true;
+    const { provider, paid } = createPayer(() => (isAway ? 'nothing' : 'paid'));
+    const options = { now: soon(), provider, programId: parties.programId };
+    await runPayouts(ledger, options);
+    const tomorrow = { ...options, now: new Date(Date.now() + 24 * 3_600_000) };
+    expect(await reconcilePayouts(ledger, tomorrow)).toEqual({ asked: 1, resubmitted: 0, unknown: 1 });
+    isAway = false;
+    expect(await reconcilePayouts(ledger, options)).toEqual({ asked: 1, resubmitted: 1, unknown: 0 });
+    const [payout] = await payoutsOf(parties);
+    expect(payout?.state).toBe('paid');
+    expect([...paid.keys()]).toEqual([payout?.providerKey]);
+    await expectCashToBe(parties, 1_000n);
+  });
+});
+
+describe('what a provider tells by itself', () => {
+  async function submitted() {
+    const parties = await createParties(ledger, single);
+    await creditOrder(ledger, parties, { amountMinor: 10_000n });
+    const provider: PayoutProvider = {
+      name: 'teller',
+      submit: async (batch) => answerAll(batch, { outcome: 'accepted' }),
+    };
+    await runPayouts(ledger, { now: soon(), provider, programId: parties.programId });
+    const [payout] = await payoutsOf(parties);
+    const providerKey = payout?.providerKey ?? '';
+    const tell = (status: 'paid' | 'failed' | 'returned') =>
+      recordNotice(ledger, { provider: 'teller', providerKey, status, now: soon() });
+    return { parties, tell, stateNow: async () => (await payoutsOf(parties))[0]?.state };
+  }
+
+  test('counts once, in whatever order it comes', async () => {
+    const { parties, tell, stateNow } = await submitted();
+    expect([await tell('returned'), await tell('paid'), await tell('returned')]).toEqual([
+      'recorded',
+      'repeated',
+      'repeated',
+    ]);
+    expect(await stateNow()).toBe('returned');
+    expect(await tell('failed')).toBe('contradicts');
+    expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({
+      availableMinor: 1_000n,
+      paidMinor: 0n,
+    });
+    await expectCashToBe(parties, 0n);
+    await expectBooksToHold();
+  });
+
+  test('that it failed gives the money back, and a payment after that contradicts it', async () => {
+    const { tell, stateNow } = await submitted();
+    expect([await tell('failed'), await tell('failed'), await tell('paid')]).toEqual([
+      'recorded',
+      'repeated',
+      'contradicts',
+    ]);
+    expect(await stateNow()).toBe('failed');
+    await expectBooksToHold();
+  });
+
+  test('told twice at once is recorded once', async () => {
+    const { tell } = await submitted();
+    const told = await Promise.all(Array.from({ length: 10 }, () => tell('paid')));
+    expect(told.filter((outcome) => outcome === 'recorded')).toHaveLength(1);
+    await expectBooksToHold();
+  });
+});
+
+test('24 runs at once over 60 affiliates pay each of them once, while orders are refunded and affiliates suspended', async () => {
+  const parties = await createParties(ledger, single);
+  const { programId } = parties;
+  const ids: number[] = [];
+  for (let i = 0; i < 60; i++) {
+    const [row] = await db.owner<{ id: number }[]>`
+      insert into affiliates (program_id, ref_code, name, email, status, change_xid)
+      values (${programId}, ${`many${i}`}, 'many', 'many@example.com', 'active', pg_current_xact_id()) returning id`;
+    ids.push(row?.id ?? 0);
+  }
+  await db.owner`
+    insert into links (code, program_id, campaign_id, affiliate_id, landing_url, change_xid)
+    select 'many' || id, program_id, ${parties.campaignId}, id, 'https://shop.example/', pg_current_xact_id()
+    from affiliates where id = any(${ids}::integer[])`;
+  for (const id of ids) {
+    const [link] = await ledger<{ id: number }[]>`select id from links where affiliate_id = ${id}`;
+    const own: TestParties = { ...parties, chain: [id, 0, 0], linkId: link?.id ?? 0 };
+    for (let i = 0; i < 2; i++)
+      await creditOrder(ledger, own, { amountMinor: 5_000n, orderId: `${id}-${i}` });
+  }
+  const { provider, total } = createPayer();
+  const run = () => runPayouts(ledger, { now: soon(), provider, programId });
+  const others = [
+    ...ids.slice(0, 10).map((id) => refund(parties, `${id}-0`, 5_000n)),
+    ...ids.slice(10, 15).map((id) => updateAffiliate(ledger, { id, changes: { status: 'suspended' } })),
+  ];
+  await Promise.all([...Array.from({ length: 24 }, run), ...others]);
+  await run();
+  const payouts = await payoutsOf(parties);
+  const paid = payouts
+    .filter(({ state }) => state === 'paid')
+    .reduce((sum, payout) => sum + payout.amountMinor, 0n);
+  expect(total()).toBe(paid);
+  await expectCashToBe(parties, paid);
+  // Whatever came first: an affiliate has at most what its orders earned, and whoever was left alone has all of it.
+  const balances = await Promise.all(ids.map((id) => affiliateBalance(ledger, id)));
+  expect(balances.slice(15).map((balance) => balance?.paidMinor)).toEqual(Array(45).fill(1_000n));
+  expect(balances.every((balance) => (balance?.paidMinor ?? 0n) <= 1_000n)).toBe(true);
+  await expectBooksToHold();
+});
+
+test('a weekly payout waits for the next week', async () => {
+  const parties = await createParties(ledger, { ...single, payoutSchedule: 'weekly' });
+  const { programId } = parties;
+  const { provider } = createPayer();
+  for (const orderId of ['first', 'second']) {
+    await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId });
+    await runPayouts(ledger, { now: soon(), provider, programId });
+  }
+  expect(await payoutsOf(parties)).toHaveLength(1);
+  await runPayouts(ledger, { now: new Date(Date.now() + 7 * 86_400_000), provider, programId });
+  expect(await payoutsOf(parties)).toHaveLength(2);
+});
+
+test('debt is given up when it is older than the program says, and only then', async () => {
+  const parties = await createParties(ledger, single);
+  const { programId, chain } = parties;
+  await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: 'paid' });
+  const { provider } = createPayer();
+  await runPayouts(ledger, { now: soon(), provider, programId });
+  await refund(parties, 'paid', 4_000n);
+  const inDays = (days: number) => ({ now: new Date(Date.now() + days * 86_400_000), programId });
+  expect(await writeOffDebt(ledger, inDays(179))).toEqual({ affiliates: 0, amountMinor: 0n });
+  expect(await writeOffDebt(ledger, inDays(181))).toEqual({ affiliates: 1, amountMinor: 400n });
+  expect(await writeOffDebt(ledger, inDays(181))).toEqual({ affiliates: 0, amountMinor: 0n });
+  expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ paidMinor: 1_000n, debtMinor: 0n });
+  await expectBooksToHold();
+});

@@ -1,0 +1,225 @@
+import { errorText } from '../core/errors.ts';
+import { idArray, inTransaction, type Ledger, type LedgerTransaction } from './db.ts';
+import type { PaymentAnswer, PaymentOrder, PayoutProvider, Submission } from './payout-provider.ts';
+import {
+  cancelPayout,
+  failPayout,
+  PAYOUT_COLUMNS,
+  type Payout,
+  returnPayout,
+  settlePayout,
+} from './payouts.ts';
+
+/** How long a run may take to hand a batch over before another run does it again, under the same keys. */
+const CLAIM_SECONDS = 120;
+/** Stripe keeps idempotency keys for a day; within it the same call under the same key cannot pay twice. */
+const RESUBMIT_HOURS = 23;
+/** Payouts asked about in one go. */
+const RECONCILE_LIMIT = 200;
+const ACTOR = 'payout run';
+const REASON_LENGTH = 1_000;
+
+interface SubmitOptions {
+  readonly now: Date;
+  readonly provider: PayoutProvider;
+  readonly programId?: number | undefined;
+}
+
+/** Hands every open batch over, one after another; returns their payouts as they are then. */
+export async function submitPayouts(ledger: Ledger, options: SubmitOptions): Promise<Payout[]> {
+  const payouts: Payout[] = [];
+  for (;;) {
+    const handedOver = await handOverNext(ledger, options);
+    if (!handedOver) return payouts;
+    payouts.push(...handedOver);
+  }
+}
+
+/**
+ * Hands the oldest open batch that nobody has claimed over; undefined when there is none. The batch is committed as
+ * `submitting`, with its keys, before the provider is called: a run that dies leaves a batch that is handed over again
+ * under the same keys.
+ */
+async function handOverNext(ledger: Ledger, options: SubmitOptions): Promise<Payout[] | undefined> {
+  const { now, provider, programId = null } = options;
+  // The database's clock, because the claims of several runs are compared with each other.
+  const [claimed] = await ledger<{ id: bigint; batchKey: string; createdAt: Date }[]>`
+    update payout_batches set claimed_until = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
+    where id = (
+      select id from payout_batches
+      where handed_over_at is null and claimed_until <= clock_timestamp() and provider = ${provider.name}
+        and (${programId}::integer is null or program_id = ${programId})
+      order by id limit 1 for update skip locked
+    )
+    returning id, batch_key, created_at`;
+  if (!claimed) return undefined;
+  await inTransaction(ledger, (tx) => beginSubmission(tx, { batchId: claimed.id, now }));
+  const orders = await readOrders(ledger, { batchId: claimed.id });
+  const answers = orders.length === 0 ? new Map() : await submit(provider, { ...claimed, orders });
+  return await inTransaction(ledger, async (tx) => {
+    const ids = orders.map(({ id }) => id);
+    await recordAnswers(tx, { ids, answers, now });
+    await tx`update payout_batches set handed_over_at = clock_timestamp() where id = ${claimed.id}`;
+    return await tx<Payout[]>`
+      select ${tx(PAYOUT_COLUMNS)} from payouts where id = any(${idArray(ids)}::bigint[]) order by id`;
+  });
+}
+
+/** Cancels the payouts of affiliates that are no longer active; from now on the others can only be asked about. */
+async function beginSubmission(
+  tx: LedgerTransaction,
+  { batchId, now }: { batchId: bigint; now: Date },
+): Promise<void> {
+  const inactive = await tx<{ id: bigint }[]>`
+    select p.id from payouts p join affiliates a on a.id = p.affiliate_id
+    where p.batch_id = ${batchId} and p.state = 'created' and a.status <> 'active' order by p.id`;
+  for (const { id: payoutId } of inactive) await cancelPayout(tx, { payoutId, now, actor: ACTOR });
+  // Nobody suspends an affiliate between this look and the commit of its submission.
+  await tx`
+    select from affiliates where id in (
+      select affiliate_id from payouts where batch_id = ${batchId} and state = 'created'
+    ) order by id for share`;
+  await tx`
+    update payouts p set state = 'submitting' from affiliates a
+    where p.batch_id = ${batchId} and p.state = 'created' and a.id = p.affiliate_id and a.status = 'active'`;
+}
+
+type NumberedOrder = PaymentOrder & { readonly id: bigint };
+
+async function readOrders(
+  ledger: Ledger,
+  of: { batchId: bigint } | { ids: readonly bigint[] },
+): Promise<NumberedOrder[]> {
+  const [batchId, ids] = 'batchId' in of ? [of.batchId, null] : [null, idArray(of.ids)];
+  return await ledger<NumberedOrder[]>`
+    select p.id, p.provider_key, p.affiliate_id, f.name as affiliate_name, f.email as affiliate_email,
+      f.payout_account, p.currency, p.amount_minor
+    from payouts p join affiliates f on f.id = p.affiliate_id
+    where (p.batch_id = ${batchId}::bigint and p.state = 'submitting') or p.id = any(${ids}::bigint[])
+    order by p.id`;
+}
+
+/** The provider's answers; none where it did not answer at all, and nobody knows. */
+async function submit(
+  provider: PayoutProvider,
+  batch: Parameters<PayoutProvider['submit']>[0],
+): Promise<Submission & { readonly fault?: string }> {
+  try {
+    return await provider.submit(batch);
+  } catch (error) {
+    return Object.assign(new Map<string, PaymentAnswer>(), { fault: errorText(error) });
+  }
+}
+
+/** Moves payouts that are submitting or unknown to what the provider says of them, all together where it can. */
+async function recordAnswers(
+  tx: LedgerTransaction,
+  options: { ids: readonly bigint[]; answers: Submission & { readonly fault?: string }; now: Date },
+): Promise<void> {
+  const { answers, now } = options;
+  const payouts = await tx<{ id: bigint; providerKey: string }[]>`
+    select id, provider_key from payouts
+    where id = any(${idArray(options.ids)}::bigint[]) and state in ('submitting', 'unknown') order by id`;
+  const answered = payouts.map(({ id, providerKey }) => ({ id, answer: answers.get(providerKey) }));
+  const idsOf = (...outcomes: (PaymentAnswer['outcome'] | undefined)[]): bigint[] =>
+    answered.filter(({ answer }) => outcomes.includes(answer?.outcome)).map(({ id }) => id);
+  const taken = idsOf('accepted', 'paid', 'returned');
+  const lost = idsOf(undefined);
+  const fault = (answers.fault ?? 'the provider gave no answer').slice(0, REASON_LENGTH);
+  await tx`
+    update payouts set state = 'submitted', submitted_at = ${now}, failure = null
+    where id = any(${idArray(taken)}::bigint[])`;
+  await tx`
+    update payouts set state = 'unknown', failure = ${fault}
+    where id = any(${idArray(lost)}::bigint[]) and state = 'submitting'`;
+  for (const { id: payoutId, answer } of answered) {
+    if (answer?.outcome === 'refused') {
+      const failure = answer.reason.slice(0, REASON_LENGTH);
+      await failPayout(tx, { payoutId, now, actor: ACTOR, failure });
+    }
+    if (answer?.outcome === 'paid' || answer?.outcome === 'returned') {
+      await settlePayout(tx, { payoutId, now, actor: ACTOR });
+    }
+    if (answer?.outcome === 'returned') {
+      await returnPayout(tx, { payoutId, now, actor: ACTOR, failure: 'returned by the provider' });
+    }
+  }
+}
+
+/** What became of payouts that nobody knew of. */
+export interface Reconciliation {
+  readonly asked: number;
+  /** Those the provider had never heard of, handed over again under their own keys. */
+  readonly resubmitted: number;
+  /** Those that are still not known: the provider cannot be asked, does not answer, or was asked too late. */
+  readonly unknown: number;
+}
+
+/**
+ * Asks the provider for payouts it gave no answer for. One that it never received is handed over again under its own
+ * key, as long as the provider remembers keys; after that a person decides. None ever gets a second key.
+ */
+export async function reconcilePayouts(ledger: Ledger, options: SubmitOptions): Promise<Reconciliation> {
+  const { now, provider, programId = null } = options;
+  const unknown = await ledger<{ id: bigint; isRecent: boolean }[]>`
+    select id, created_at > ${now}::timestamptz - make_interval(hours => ${RESUBMIT_HOURS}) as is_recent from payouts
+    where state = 'unknown' and provider = ${provider.name}
+      and (${programId}::integer is null or program_id = ${programId})
+    order by id limit ${RECONCILE_LIMIT}`;
+  if (unknown.length === 0 || !provider.lookUp) return { asked: 0, resubmitted: 0, unknown: unknown.length };
+  const orders = await readOrders(ledger, { ids: unknown.map(({ id }) => id) });
+  const found = await provider.lookUp(orders);
+  const recent = new Set(unknown.filter(({ isRecent }) => isRecent).map(({ id }) => id));
+  const missing = orders.filter(({ id, providerKey }) => !found.has(providerKey) && recent.has(id));
+  const again =
+    missing.length === 0
+      ? new Map<string, PaymentAnswer>()
+      : await submit(provider, {
+          batchKey: `again-${missing[0]?.providerKey}`,
+          createdAt: now,
+          orders: missing,
+        });
+  const answers = new Map([...found, ...again]);
+  const ids = orders.map(({ id }) => id);
+  await inTransaction(ledger, (tx) => recordAnswers(tx, { ids, answers, now }));
+  const left = orders.filter(({ providerKey }) => !answers.has(providerKey)).length;
+  return { asked: orders.length, resubmitted: missing.length, unknown: left };
+}
+
+export type NoticeOutcome =
+  | 'recorded'
+  /** What it says is known already. */
+  | 'repeated'
+  | 'not_found'
+  /** It contradicts what is recorded: nothing was changed, and a person has to look. */
+  | 'contradicts';
+
+/**
+ * Records what a provider tells of a payout by itself. Notices may come twice, late, or in any order: one that says
+ * what is known already, or less, changes nothing; a return tells that the money had been paid.
+ */
+export async function recordNotice(
+  ledger: Ledger,
+  notice: { provider: string; providerKey: string; status: 'paid' | 'failed' | 'returned'; now: Date },
+): Promise<NoticeOutcome> {
+  const { provider, providerKey, status, now } = notice;
+  return await inTransaction(ledger, async (tx) => {
+    const [payout] = await tx<{ id: bigint }[]>`
+      select id from payouts where provider = ${provider} and provider_key = ${providerKey}`;
+    if (!payout) return 'not_found';
+    const about = { payoutId: payout.id, now, actor: provider, failure: `${status}, as ${provider} says` };
+    if (status === 'failed') return outcomeOf(await failPayout(tx, about), ['failed']);
+    const settled = await settlePayout(tx, about);
+    if (status === 'paid') return outcomeOf(settled, ['paid', 'returned']);
+    return outcomeOf(await returnPayout(tx, about), ['returned']);
+  });
+}
+
+function outcomeOf(
+  closed: Awaited<ReturnType<typeof settlePayout>>,
+  known: readonly Payout['state'][],
+): NoticeOutcome {
+  if (closed.outcome === 'done') return 'recorded';
+  if (closed.outcome === 'not_found') return 'not_found';
+  return known.includes(closed.state) ? 'repeated' : 'contradicts';
+}
