@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { fingerprint } from '../core/fingerprint.ts';
 import { formatIp, parseIp } from '../core/ip.ts';
 import type { ReportedConversion } from '../ledger/conversions.ts';
+import { hashAccount } from '../ledger/payout-methods.ts';
 import { hashedEmail } from './call-log.ts';
 import { integerId } from './ids.ts';
 import { amountText, currencyText, text, time, toMinor } from './schemas.ts';
@@ -36,6 +37,10 @@ export const orderFields = {
       description:
         'Only its hash is kept. It may be sent as one: sha256: and that of the address in lower case.',
     }),
+  payment_account: text(MAX_REFERENCE_CHARS).optional().meta({
+    description:
+      'The account it was paid from, such as an IBAN. Only its hash is kept; an affiliate that pays itself is found by it.',
+  }),
   ip: z
     .string()
     .transform((value, context) => {
@@ -70,6 +75,8 @@ export function toOrder(input: z.output<typeof orderShape>, context: z.Refinemen
     occurredAt: input.occurred_at,
     customerId: input.customer_id,
     customerEmailHash: input.customer_email === undefined ? undefined : emailHash(input.customer_email),
+    paymentAccountHash:
+      input.payment_account === undefined ? undefined : hashAccount(input.payment_account).toString('hex'),
     ip: input.ip,
     userAgent: input.user_agent,
     fingerprint:

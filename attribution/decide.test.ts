@@ -73,7 +73,6 @@ const affiliate: Affiliate = {
   name: 'Ann',
   email: 'Ann@Example.test ',
   customerRef: 'customer-ann',
-  payoutAccount: 'DE89 3704 0044 0532 0130 00',
   status: 'active',
   parentId: null,
   approvedAt: null,
@@ -122,6 +121,7 @@ function decided(given: Given = {}): Verdict | undefined {
   if (choice.kind === 'awaiting_click') return undefined;
   const ruleFacts: RuleFacts = {
     affiliate,
+    payoutAccountHash: sha256('de89370400440532013000'),
     fromOwnSession: false,
     context: { clicksBefore: { ip: 0, subnet: 0, fingerprint: 0 }, country: 'DE', orderCountry: '' },
     earlier: { fromIp: 0, fromCustomer: 0 },

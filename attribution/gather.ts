@@ -9,6 +9,7 @@ import {
   type Pace,
   readPaces,
 } from '../ledger/decision-facts.ts';
+import { readAccountHashes } from '../ledger/payout-methods.ts';
 import { type AttributionModel, getTerms, type Terms, termsInForce } from '../ledger/terms.ts';
 import { type ClickContext, CONTEXT_HOURS } from '../warehouse/click-context.ts';
 import type { CandidateRequest } from '../warehouse/lookups.ts';
@@ -191,6 +192,8 @@ export async function gatherRuleFacts(
   const fast = won.filter(isFast).map(({ winner }) => winner.click.affiliateId);
   const paces = fast.length === 0 ? [] : await readPaces(sql, [...new Set(fast)]);
   const paceOf = byKey(paces, ({ affiliateId }: Pace) => affiliateId);
+  const hasAccount = won.some(({ conversion }) => conversion.paymentAccountHash !== null);
+  const accounts = hasAccount ? await readAccountHashes(sql, affiliateIds) : new Map<number, string>();
   const sessions = await fromOwnSessions(
     sql,
     won.map(({ conversion, winner }) => ({
@@ -206,6 +209,7 @@ export async function gatherRuleFacts(
     return (
       affiliate && {
         affiliate,
+        payoutAccountHash: accounts.get(affiliate.id),
         fromOwnSession: sessions[i] ?? false,
         context: contexts[i],
         pace: paceOf.get(affiliate.id),

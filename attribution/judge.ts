@@ -16,6 +16,8 @@ import type { RuleResult } from './evidence.ts';
 /** What the rules look at. */
 export interface RuleFacts {
   readonly affiliate: Affiliate;
+  /** SHA-256 of the account its money goes to, in hexadecimal. */
+  readonly payoutAccountHash: string | undefined;
   /** The order came from where the affiliate itself uses the platform. */
   readonly fromOwnSession: boolean;
   /** Undefined: the click is too old for the velocity tables. */
@@ -155,16 +157,14 @@ function fastPercent(judged: Judged): number | null {
 function sameAsAffiliate({
   conversion: { customerId, customerEmailHash, paymentAccountHash },
   affiliate,
+  payoutAccountHash,
   fromOwnSession,
 }: Judged): 'none' | 'customer_id' | 'email' | 'payment_account' | 'session' {
   if (customerId !== null && customerId === affiliate.customerRef) return 'customer_id';
   if (customerEmailHash !== null && customerEmailHash === sha256(affiliate.email.trim().toLowerCase())) {
     return 'email';
   }
-  const account = affiliate.payoutAccount?.replace(/\s/g, '').toLowerCase();
-  if (paymentAccountHash !== null && account !== undefined && paymentAccountHash === sha256(account)) {
-    return 'payment_account';
-  }
+  if (paymentAccountHash !== null && paymentAccountHash === payoutAccountHash) return 'payment_account';
   return fromOwnSession ? 'session' : 'none';
 }
 

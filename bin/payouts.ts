@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { OperatingError } from '../core/errors.ts';
 import { formatAmount } from '../core/money.ts';
+import { createVault } from '../core/vault.ts';
 import { connectLedger, inTransaction, type Ledger } from '../ledger/db.ts';
 import { writeOffDebt } from '../ledger/debt.ts';
 import { MAX_PAGE_ROWS } from '../ledger/page.ts';
@@ -42,7 +43,11 @@ export async function showPreview(): Promise<void> {
 export async function runPayoutsNow(): Promise<void> {
   const config = readConfig();
   await withLedger(async (ledger) => {
-    const run = await runPayouts(ledger, { now: new Date(), provider: createPayoutProvider(config) });
+    const run = await runPayouts(ledger, {
+      now: new Date(),
+      provider: createPayoutProvider(config),
+      vault: createVault(config.dataKeys),
+    });
     const writtenOff = await writeOffDebt(ledger, { now: new Date() });
     const isFile = config.payoutProvider !== 'stripe';
     process.stdout.write(`${describePayouts(run.payouts)}

@@ -14,8 +14,6 @@ export interface Affiliate {
   readonly email: string;
   /** The affiliate's own customer id at the shop: an order by it is a self-referral. */
   readonly customerRef: string | null;
-  /** Where its money goes: an IBAN, a PayPal address, a Stripe account (`acct_…`). */
-  readonly payoutAccount: string | null;
   readonly status: AffiliateStatus;
   /** Who recruited the affiliate: earns level 2 of its conversions. */
   readonly parentId: number | null;
@@ -31,7 +29,6 @@ export interface NewAffiliate {
   readonly name: string;
   readonly email: string;
   readonly customerRef?: string | null | undefined;
-  readonly payoutAccount?: string | null | undefined;
   readonly parentId?: number | null | undefined;
   /** Default `pending`. */
   readonly status?: AffiliateStatus | undefined;
@@ -46,7 +43,6 @@ const AFFILIATE_COLUMNS = [
   'name',
   'email',
   'customerRef',
-  'payoutAccount',
   'status',
   'parentId',
   'approvedAt',
@@ -60,7 +56,6 @@ const MAX_EMAIL_LENGTH = 254;
 function checkAffiliate(affiliate: AffiliateChanges): void {
   if (affiliate.name !== undefined) checkText(affiliate.name, 'name', MAX_NAME_LENGTH);
   if (affiliate.customerRef) checkText(affiliate.customerRef, 'customer_ref', MAX_NAME_LENGTH);
-  if (affiliate.payoutAccount) checkText(affiliate.payoutAccount, 'payout_account', MAX_NAME_LENGTH);
   if (affiliate.email !== undefined) {
     checkText(affiliate.email, 'email', MAX_EMAIL_LENGTH);
     if (!/^[^\s@]+@[^\s@]+$/.test(affiliate.email))
@@ -71,7 +66,7 @@ function checkAffiliate(affiliate: AffiliateChanges): void {
 /** @throws InputError, also for a parent of another program or a tree deeper than 20. */
 export async function createAffiliate(sql: LedgerSql, affiliate: NewAffiliate): Promise<Affiliate> {
   checkAffiliate(affiliate);
-  const { programId, refCode, name, email, customerRef, payoutAccount, parentId, status } = affiliate;
+  const { programId, refCode, name, email, customerRef, parentId, status } = affiliate;
   const approvedAt = status === 'active' ? new Date() : undefined;
   const row = givenColumns({
     programId,
@@ -79,7 +74,6 @@ export async function createAffiliate(sql: LedgerSql, affiliate: NewAffiliate): 
     name,
     email,
     customerRef,
-    payoutAccount,
     parentId,
     status,
     approvedAt,
@@ -127,8 +121,8 @@ export async function updateAffiliate(
   options: { id: number; changes: AffiliateChanges },
 ): Promise<Affiliate | undefined> {
   checkAffiliate(options.changes);
-  const { refCode, name, email, customerRef, payoutAccount, parentId, status } = options.changes;
-  const given = givenColumns({ refCode, name, email, customerRef, payoutAccount, parentId, status });
+  const { refCode, name, email, customerRef, parentId, status } = options.changes;
+  const given = givenColumns({ refCode, name, email, customerRef, parentId, status });
   if (Object.keys(given).length === 0) return await getAffiliate(sql, options.id);
   const approval = status === 'active' ? sql`, approved_at = coalesce(approved_at, now())` : sql``;
   const [affiliate] = await answeringInput(

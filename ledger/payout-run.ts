@@ -1,3 +1,4 @@
+import type { Vault } from '../core/vault.ts';
 import { vestDue } from './commissions.ts';
 import type { Ledger } from './db.ts';
 import { buildPayouts } from './payout-build.ts';
@@ -30,7 +31,13 @@ const VEST_BATCH_SIZE = 1_000;
  */
 export async function runPayouts(
   ledger: Ledger,
-  options: { now: Date; provider: PayoutProvider; programId?: number | undefined },
+  options: {
+    now: Date;
+    provider: PayoutProvider;
+    /** Opens the affiliates' accounts. */
+    vault?: Vault | undefined;
+    programId?: number | undefined;
+  },
 ): Promise<PayoutRun> {
   const { now, provider, programId } = options;
   const { vested } = await vestDue(ledger, { now, limit: VEST_BATCH_SIZE, programId });

@@ -1,10 +1,12 @@
+import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { createVault } from '../core/vault.ts';
 import { createParties, creditOrder, freshLedger, type TestLedger } from '../test/support/ledger.ts';
-import { updateAffiliate } from './affiliates.ts';
 import { auditLedger } from './audit.ts';
 import type { Ledger } from './db.ts';
+import { hashAccount, sealPayoutDetails, setPayoutMethod } from './payout-methods.ts';
 import { runPayouts } from './payout-run.ts';
 import { createStripeProvider } from './payout-stripe.ts';
 import { reconcilePayouts } from './payout-submit.ts';
@@ -17,6 +19,7 @@ import { listPayouts } from './payouts.ts';
 type Fault = 'none' | 'lost answer' | 'reset before' | '500 before' | 'refused' | 'too many';
 const stripe = { fault: 'none' as Fault, byKey: new Map<string, object>(), calls: 0 };
 
+const vault = createVault([randomBytes(32)]);
 let server: Server;
 let db: TestLedger;
 let ledger: Ledger;
@@ -84,14 +87,24 @@ async function readBody(request: IncomingMessage): Promise<URLSearchParams> {
 async function payee(account: string | null = 'acct_1') {
   const { port } = server.address() as AddressInfo;
   const parties = await createParties(ledger, { levelRatesBps: [] });
-  await updateAffiliate(ledger, { id: parties.chain[0], changes: { payoutAccount: account } });
+  if (account !== null) {
+    const details = sealPayoutDetails(vault, { kind: 'stripe', account });
+    const accountHash = hashAccount(account);
+    await setPayoutMethod(ledger, {
+      affiliateId: parties.chain[0],
+      kind: 'stripe',
+      details,
+      accountHash,
+      hint: 'acct',
+    });
+  }
   await creditOrder(ledger, parties, { amountMinor: 10_000n });
   const provider = createStripeProvider({
     secretKey: 'sk_test_local',
     server: { protocol: 'http', host: '127.0.0.1', port },
     timeoutMs: 2_000,
   });
-  const options = { now: new Date(Date.now() + 1_000), provider, programId: parties.programId };
+  const options = { now: new Date(Date.now() + 1_000), provider, vault, programId: parties.programId };
   const payouts = async () => (await listPayouts(ledger, { programId: parties.programId, limit: 10 })).rows;
   return { options, payouts };
 }

@@ -1,5 +1,7 @@
 import { errorText } from '../core/errors.ts';
+import type { Vault } from '../core/vault.ts';
 import { idArray, inTransaction, type Ledger, type LedgerTransaction } from './db.ts';
+import { openPayoutAccount } from './payout-methods.ts';
 import type { PaymentAnswer, PaymentOrder, PayoutProvider, Submission } from './payout-provider.ts';
 import {
   cancelPayout,
@@ -22,6 +24,8 @@ const REASON_LENGTH = 1_000;
 interface SubmitOptions {
   readonly now: Date;
   readonly provider: PayoutProvider;
+  /** Opens the affiliates' accounts; without it orders have none. */
+  readonly vault?: Vault | undefined;
   readonly programId?: number | undefined;
 }
 
@@ -54,7 +58,7 @@ async function handOverNext(ledger: Ledger, options: SubmitOptions): Promise<Pay
     returning id, batch_key, created_at`;
   if (!claimed) return undefined;
   await inTransaction(ledger, (tx) => beginSubmission(tx, { batchId: claimed.id, now }));
-  const orders = await readOrders(ledger, { batchId: claimed.id });
+  const orders = await readOrders(ledger, { batchId: claimed.id, vault: options.vault });
   const answers = orders.length === 0 ? new Map() : await submit(provider, { ...claimed, orders });
   return await inTransaction(ledger, async (tx) => {
     const ids = orders.map(({ id }) => id);
@@ -88,15 +92,20 @@ type NumberedOrder = PaymentOrder & { readonly id: bigint };
 
 async function readOrders(
   ledger: Ledger,
-  of: { batchId: bigint } | { ids: readonly bigint[] },
+  of: ({ batchId: bigint } | { ids: readonly bigint[] }) & { vault: Vault | undefined },
 ): Promise<NumberedOrder[]> {
   const [batchId, ids] = 'batchId' in of ? [of.batchId, null] : [null, idArray(of.ids)];
-  return await ledger<NumberedOrder[]>`
+  const rows = await ledger<(Omit<NumberedOrder, 'payoutAccount'> & { details: Buffer | null })[]>`
     select p.id, p.provider_key, p.affiliate_id, f.name as affiliate_name, f.email as affiliate_email,
-      f.payout_account, p.currency, p.amount_minor
+      m.details, p.currency, p.amount_minor
     from payouts p join affiliates f on f.id = p.affiliate_id
+    left join payout_methods m on m.affiliate_id = p.affiliate_id
     where (p.batch_id = ${batchId}::bigint and p.state = 'submitting') or p.id = any(${ids}::bigint[])
     order by p.id`;
+  return rows.map(({ details, ...order }) => ({
+    ...order,
+    payoutAccount: details && of.vault ? openPayoutAccount(of.vault, details) : null,
+  }));
 }
 
 /** The provider's answers; none where it did not answer at all, and nobody knows. */
@@ -167,7 +176,7 @@ export async function reconcilePayouts(ledger: Ledger, options: SubmitOptions): 
       and (${programId}::integer is null or program_id = ${programId})
     order by id limit ${RECONCILE_LIMIT}`;
   if (unknown.length === 0 || !provider.lookUp) return { asked: 0, resubmitted: 0, unknown: unknown.length };
-  const orders = await readOrders(ledger, { ids: unknown.map(({ id }) => id) });
+  const orders = await readOrders(ledger, { ids: unknown.map(({ id }) => id), vault: options.vault });
   const found = await provider.lookUp(orders);
   const recent = new Set(unknown.filter(({ isRecent }) => isRecent).map(({ id }) => id));
   const missing = orders.filter(({ id, providerKey }) => !found.has(providerKey) && recent.has(id));

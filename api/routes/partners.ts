@@ -7,7 +7,14 @@ import {
   updateAffiliate,
 } from '../../ledger/affiliates.ts';
 import { lockRow } from '../../ledger/lock.ts';
-import { getPayoutMethod, type PayoutMethod, setPayoutMethod } from '../../ledger/payout-methods.ts';
+import {
+  accountOf,
+  getPayoutMethod,
+  hashAccount,
+  type PayoutMethod,
+  sealPayoutDetails,
+  setPayoutMethod,
+} from '../../ledger/payout-methods.ts';
 import { createUser } from '../../ledger/users.ts';
 import { affiliateView, formatAffiliate, newAffiliate, visibleAffiliate } from '../affiliate-view.ts';
 import { camelKeys } from '../camel-keys.ts';
@@ -22,7 +29,6 @@ import { invite } from './users.ts';
 
 const MAX_NOTE_CHARS = 2_000;
 const MAX_ACCOUNT_CHARS = 100;
-const PURPOSE = 'payout method';
 
 const params = z.object({ id: integerId('affiliate') });
 
@@ -273,11 +279,17 @@ function addProfileRoutes(app: ApiServer, context: ApiContext): void {
         owner = visibleAffiliate(principal, await getAffiliate(tx, id));
         const before = formatMethod(id, await getPayoutMethod(tx, id));
         checkMatch(request, before);
-        const details = vault.seal(PURPOSE, JSON.stringify(request.body));
+        const details = sealPayoutDetails(vault, request.body);
         const { kind } = request.body;
         const after = formatMethod(
           id,
-          await setPayoutMethod(tx, { affiliateId: id, kind, details, hint: hintOf(request.body) }),
+          await setPayoutMethod(tx, {
+            affiliateId: id,
+            kind,
+            details,
+            accountHash: hashAccount(accountOf(request.body)),
+            hint: hintOf(request.body),
+          }),
         );
         return {
           body: after,

@@ -86,7 +86,7 @@ function addPayoutQueries(app: ApiServer, { ledger }: ApiContext): void {
   });
 }
 
-function addPayoutCommands(app: ApiServer, { ledger, payoutProvider }: ApiContext): void {
+function addPayoutCommands(app: ApiServer, { ledger, payoutProvider, vault }: ApiContext): void {
   const tags = ['money'];
   const config = { roles: ['operator', 'finance'], problems: ['not_found', 'wrong_state'] } as const;
 
@@ -121,7 +121,7 @@ function addPayoutCommands(app: ApiServer, { ledger, payoutProvider }: ApiContex
     },
     handler: async (request) => {
       const programId = programFilter(principalOf(request), request.body?.program_id);
-      const run = await runPayouts(ledger, { now: new Date(), provider: payoutProvider, programId });
+      const run = await runPayouts(ledger, { now: new Date(), provider: payoutProvider, vault, programId });
       return { ...run, payouts: run.payouts.map(formatPayout) };
     },
   });

@@ -1,0 +1,178 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { fromProject } from '../core/paths.ts';
+import { freePort } from '../engines/engine.ts';
+import { auditLedger } from '../ledger/audit.ts';
+import { type AttributionWorld, startAttributionWorld } from './support/attribution.ts';
+import { waitFor } from './support/engines.ts';
+import { createParties, creditOrder } from './support/ledger.ts';
+
+/** Processes that move money, killed −9 at the worst moments. */
+
+const WORKER_KILLS = 5;
+const ORDERS = 6_000;
+/** Whoever holds this advisory lock stops the process under test where a trigger asks for it. */
+const STOP_LOCK = 4_711;
+
+let world: AttributionWorld;
+let home: string;
+const children = new Set<ChildProcess>();
+
+beforeAll(async () => {
+  world = await startAttributionWorld();
+  home = mkdtempSync(join(tmpdir(), 'afflux-kill-'));
+});
+afterAll(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  await world?.close();
+  rmSync(home, { recursive: true, force: true });
+});
+
+/** Starts `afflux …` on the world's stores. */
+async function start(...args: string[]): Promise<{ child: ChildProcess; exited: Promise<number | null> }> {
+  const child = fork(fromProject('dist/bin/afflux.js'), args, {
+    env: {
+      ...process.env,
+      AFFLUX_HOME: home,
+      DATABASE_URL: world.books.url,
+      CLICKHOUSE_URL: world.warehouse.url,
+      CLICK_KEYS: world.clickKey.toString('hex'),
+      ATTRIBUTION_PORT: String(await freePort()),
+      LOG_LEVEL: 'error',
+    },
+    stdio: 'ignore',
+  });
+  children.add(child);
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  return { child, exited };
+}
+
+async function expectBooksToHold() {
+  expect((await auditLedger(world.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+}
+
+test('a worker killed again and again decides every order once', { timeout: 120_000 }, async () => {
+  const { ledger, clickIds } = world;
+  const parties = await createParties(ledger);
+  const clicks = await world.addClicks(
+    Array.from({ length: ORDERS }, (_, i) => ({
+      ip: Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, i >> 8, i & 255]),
+    })),
+    parties,
+  );
+  await world.completeTo(Date.now());
+  for (let from = 0; from < ORDERS; from += 500) {
+    await Promise.all(
+      clicks
+        .slice(from, from + 500)
+        .map((click) => world.order({ clickId: clickIds.encode(click) }, parties)),
+    );
+  }
+  const decided = async () => {
+    const [row] = await ledger<{ count: bigint }[]>`
+      select count(*) from conversions where program_id = ${parties.programId} and decided_at is not null`;
+    return Number(row?.count);
+  };
+  let kills = 0;
+  for (let before = 0; before < ORDERS; before = await decided()) {
+    const { child, exited } = await start('attribution');
+    // In the middle of the next batch, or a few milliseconds later.
+    await waitFor(async () => (await decided()) > before || (await isWriting()), {
+      deadlineMs: 30_000,
+      what: 'a decision',
+    });
+    if (kills < WORKER_KILLS) {
+      kills++;
+      child.kill('SIGKILL');
+      await exited;
+      // Its claims would lapse after a minute.
+      await world.books.owner`update conversions set claimed_until = null where claimed_until is not null`;
+      continue;
+    }
+    await waitFor(async () => (await decided()) === ORDERS, {
+      deadlineMs: 60_000,
+      what: 'every order decided',
+    });
+    child.kill('SIGTERM');
+    await exited;
+  }
+  expect(kills).toBeGreaterThanOrEqual(3);
+  const [sums] = await ledger<{ commissions: bigint; conversions: bigint; journals: bigint }[]>`
+    select count(*) as commissions, count(distinct conversion_id) as conversions,
+      (select count(*) from journals where program_id = ${parties.programId}) as journals
+    from commissions where program_id = ${parties.programId}`;
+  const [states] = await ledger<{ credited: bigint }[]>`
+    select count(*) as credited from conversions where program_id = ${parties.programId} and affiliate_id is not null`;
+  expect(sums).toEqual({
+    commissions: 3n * (states?.credited ?? 0n),
+    conversions: states?.credited,
+    journals: states?.credited,
+  });
+  await expectBooksToHold();
+});
+
+/** Whether a worker's transaction has written something it has not committed yet. */
+async function isWriting(): Promise<boolean> {
+  const [row] = await world.books.owner<{ count: bigint }[]>`
+    select count(*) from pg_stat_activity
+    where datname = current_database() and application_name = 'attribution' and backend_xid is not null`;
+  return (row?.count ?? 0n) > 0n;
+}
+
+describe('a payout run killed', () => {
+  test.each([
+    ['before the commit of what has vested', 'commissions', `new.state = 'available'`],
+    ['before the commit of what it has built', 'payouts', `new.state = 'created'`],
+    ['before the commit that it will call the provider', 'payouts', `new.state = 'submitting'`],
+    ['between the provider’s yes and ours', 'payouts', `new.state = 'submitted'`],
+  ])('%s pays each affiliate once', { timeout: 60_000 }, async (_when, table, condition) => {
+    const { ledger } = world;
+    const { owner } = world.books;
+    const parties = await createParties(ledger);
+    for (let i = 0; i < 3; i++) await creditOrder(ledger, parties, { amountMinor: 10_000n });
+    await owner.unsafe(`
+      create function stop_here() returns trigger language plpgsql as $$
+      begin
+        if ${condition} then perform pg_advisory_xact_lock(${STOP_LOCK}); end if;
+        return null;
+      end $$;
+      create trigger stop_here after insert or update on ${table} for each row execute function stop_here()`);
+    await owner`select pg_advisory_lock(${STOP_LOCK})`;
+    const { child, exited } = await start('payouts', 'run');
+    await waitFor(
+      async () => {
+        const [row] = await ledger<{ count: bigint }[]>`
+          select count(*) from pg_locks where locktype = 'advisory' and objid = ${STOP_LOCK} and not granted
+            and database = (select oid from pg_database where datname = current_database())`;
+        return (row?.count ?? 0n) > 0n;
+      },
+      { deadlineMs: 30_000, what: 'the run to stop' },
+    );
+    child.kill('SIGKILL');
+    await exited;
+    await owner`select pg_advisory_unlock(${STOP_LOCK})`;
+    await owner.unsafe(`drop trigger stop_here on ${table}; drop function stop_here`);
+    await owner`update payout_batches set claimed_until = '-infinity'`;
+    for (let i = 0; i < 2; i++) expect(await (await start('payouts', 'run')).exited).toBe(0);
+
+    const payouts = await ledger<
+      { affiliateId: number; providerKey: string; state: string; amountMinor: bigint }[]
+    >`
+      select affiliate_id, provider_key, state, amount_minor from payouts
+      where program_id = ${parties.programId} order by affiliate_id`;
+    expect(payouts.map(({ affiliateId, state, amountMinor }) => [affiliateId, state, amountMinor])).toEqual(
+      parties.chain
+        .map((id, i) => [id, 'submitted', [3_000n, 900n, 300n][i]] as const)
+        .toSorted((a, b) => Number(a[0]) - Number(b[0])),
+    );
+    const folder = join(home, 'payouts');
+    const text = readdirSync(folder)
+      .map((name) => readFileSync(join(folder, name), 'utf8'))
+      .join('');
+    for (const { providerKey } of payouts) expect(text.split(providerKey)).toHaveLength(2);
+    await expectBooksToHold();
+  });
+});
