@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { createClickIdCodec } from '../core/click-id.ts';
 import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';

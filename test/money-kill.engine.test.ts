@@ -88,7 +88,11 @@ test('a worker killed again and again decides every order once', { timeout: 120_
       kills++;
       child.kill('SIGKILL');
       await exited;
-      // Its claims would lapse after a minute.
+      // What it had sent is still carried out; its claims would lapse after a minute.
+      await waitFor(async () => (await backends()) === 0n, {
+        deadlineMs: 30_000,
+        what: 'its sessions to end',
+      });
       await world.books.owner`update conversions set claimed_until = null where claimed_until is not null`;
       continue;
     }
@@ -113,6 +117,14 @@ test('a worker killed again and again decides every order once', { timeout: 120_
   });
   await expectBooksToHold();
 });
+
+/** Sessions of workers. */
+async function backends(): Promise<bigint | undefined> {
+  const [row] = await world.books.owner<{ count: bigint }[]>`
+    select count(*) from pg_stat_activity
+    where datname = current_database() and application_name = 'attribution'`;
+  return row?.count;
+}
 
 /** Whether a worker's transaction has written something it has not committed yet. */
 async function isWriting(): Promise<boolean> {
