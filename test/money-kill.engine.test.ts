@@ -11,6 +11,9 @@ import { createParties, creditOrder } from './support/ledger.ts';
 
 /** Payout runs, killed −9 at the worst moments. */
 
+const WORKER_KILLS = 3;
+/** Several batches, each of clicks that are all different. */
+const ORDERS = 4_000;
 /** Whoever holds this advisory lock stops the process under test where a trigger asks for it. */
 const STOP_LOCK = 4_711;
 
@@ -48,6 +51,86 @@ async function start(...args: string[]): Promise<{ child: ChildProcess; exited: 
 
 async function expectBooksToHold() {
   expect((await auditLedger(world.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+}
+
+test('a worker killed again and again decides every order once', { timeout: 120_000 }, async () => {
+  const { ledger, clickIds } = world;
+  const parties = await createParties(ledger);
+  const clicks = await world.addClicks(
+    Array.from({ length: ORDERS }, (_, i) => ({
+      ip: Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, i >> 8, i & 255]),
+    })),
+    parties,
+  );
+  await world.completeTo(Date.now());
+  for (let from = 0; from < ORDERS; from += 500) {
+    await Promise.all(
+      clicks
+        .slice(from, from + 500)
+        .map((click) => world.order({ clickId: clickIds.encode(click) }, parties)),
+    );
+  }
+  const decided = async () => {
+    const [row] = await ledger<{ count: bigint }[]>`
+      select count(*) from conversions where program_id = ${parties.programId} and decided_at is not null`;
+    return Number(row?.count);
+  };
+  let kills = 0;
+  for (let before = 0; before < ORDERS; before = await decided()) {
+    const { child, exited } = await start('attribution');
+    // In the middle of the next batch, or a few milliseconds later.
+    await waitFor(async () => (await decided()) > before || (await isWriting()), {
+      deadlineMs: 30_000,
+      what: 'a decision',
+    });
+    if (kills < WORKER_KILLS) {
+      kills++;
+      child.kill('SIGKILL');
+      await exited;
+      // What it had sent is still carried out; its claims would lapse after a minute.
+      await waitFor(async () => (await backends()) === 0n, {
+        deadlineMs: 30_000,
+        what: 'its sessions to end',
+      });
+      await world.books.owner`update conversions set claimed_until = null where claimed_until is not null`;
+      continue;
+    }
+    await waitFor(async () => (await decided()) === ORDERS, {
+      deadlineMs: 60_000,
+      what: 'every order decided',
+    });
+    child.kill('SIGTERM');
+    await exited;
+  }
+  expect(kills).toBe(WORKER_KILLS);
+  const [sums] = await ledger<{ commissions: bigint; conversions: bigint; journals: bigint }[]>`
+    select count(*) as commissions, count(distinct conversion_id) as conversions,
+      (select count(*) from journals where program_id = ${parties.programId}) as journals
+    from commissions where program_id = ${parties.programId}`;
+  const [states] = await ledger<{ credited: bigint }[]>`
+    select count(*) as credited from conversions where program_id = ${parties.programId} and affiliate_id is not null`;
+  expect(sums).toEqual({
+    commissions: 3n * (states?.credited ?? 0n),
+    conversions: states?.credited,
+    journals: states?.credited,
+  });
+  await expectBooksToHold();
+});
+
+/** Sessions of workers. */
+async function backends(): Promise<bigint | undefined> {
+  const [row] = await world.books.owner<{ count: bigint }[]>`
+    select count(*) from pg_stat_activity
+    where datname = current_database() and application_name = 'attribution'`;
+  return row?.count;
+}
+
+/** Whether a worker's transaction has written something it has not committed yet. */
+async function isWriting(): Promise<boolean> {
+  const [row] = await world.books.owner<{ count: bigint }[]>`
+    select count(*) from pg_stat_activity
+    where datname = current_database() and application_name = 'attribution' and backend_xid is not null`;
+  return (row?.count ?? 0n) > 0n;
 }
 
 describe('a payout run killed', () => {

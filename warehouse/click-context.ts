@@ -1,7 +1,7 @@
 import type { ClickIdentity } from '../core/click-id.ts';
 import { assert } from '../core/errors.ts';
-import { parseIp } from '../core/ip.ts';
 import type { Warehouse } from './client.ts';
+import { addresses, numbers } from './literals.ts';
 import { subnetSql, VELOCITY_TABLES, type VelocityKey } from './velocity.ts';
 
 /** What a click is looked up by; the order's own address where the shop gave it. */
@@ -22,7 +22,9 @@ export interface ClickContext {
 
 /** The velocity tables forget what is older; a click is judged by them while its hour is whole in there. */
 export const CONTEXT_HOURS = 25;
-const MAX_QUESTIONS = 10_000;
+/** As many as look-ups take. */
+export const MAX_QUESTIONS = 10_000;
+const NO_ADDRESS = '::';
 const SETTINGS = { max_query_size: 4 * 1024 * 1024, max_execution_time: 20 } as const;
 
 /**
@@ -35,15 +37,20 @@ export async function readClickContexts(
 ): Promise<ClickContext[]> {
   if (questions.length === 0) return [];
   assert(questions.length <= MAX_QUESTIONS, `at most ${MAX_QUESTIONS} clicks at once`);
-  const rows = questions.map((question, index) => {
-    const { ts, ip, fingerprint, orderIp } = question;
-    assert(
-      parseIp(ip) && (orderIp === null || parseIp(orderIp)),
-      'addresses are checked before they are stored',
-    );
-    return `(${index},${Math.floor(ts / 60_000)},toIPv6('${ip}'),toIPv6('${orderIp ?? '::'}'),${fingerprint})`;
-  });
   const minutes = questions.map(({ ts }) => Math.floor(ts / 60_000));
+  const asked = [
+    numbers(
+      'UInt32',
+      questions.map((_, index) => index),
+    ),
+    numbers('UInt32', minutes),
+    addresses(questions.map(({ ip }) => ip)),
+    addresses(questions.map(({ orderIp }) => orderIp ?? NO_ADDRESS)),
+    numbers(
+      'UInt64',
+      questions.map(({ fingerprint }) => fingerprint),
+    ),
+  ];
   const [first, last] = [minutes.reduce((a, b) => Math.min(a, b)), minutes.reduce((a, b) => Math.max(a, b))];
   // Bounds of milliseconds: against a DateTime, ClickHouse 26.7 leaves out parts of that very second.
   const counted = (key: VelocityKey): string => `
@@ -57,13 +64,13 @@ export async function readClickContexts(
     WHERE v.at >= asked.at - 60 AND v.at < asked.at GROUP BY index`;
   const { rows: answers } = await warehouse.query<{ index: number; kind: string; value: string }>(
     `WITH asked AS (
-       SELECT a.1 AS index, a.2 AS at, a.3 AS ip, a.4 AS order_ip, a.5 AS fingerprint,
+       SELECT a.1 AS index, a.2 AS at, toIPv6(a.3) AS ip, toIPv6(a.4) AS order_ip, a.5 AS fingerprint,
          ${subnetSql('ip')} AS subnet
-       FROM (SELECT arrayJoin([${rows.join(',')}]::Array(Tuple(UInt32, UInt32, IPv6, IPv6, UInt64))) AS a)
+       FROM (SELECT arrayJoin(arrayZip(${asked.join(', ')})) AS a)
      )
      ${counted('ip')} UNION ALL ${counted('subnet')} UNION ALL ${counted('fingerprint')}
      UNION ALL SELECT index, 'country', dictGet('geo', 'country', ip) FROM asked
-     UNION ALL SELECT index, 'order_country', dictGet('geo', 'country', order_ip) FROM asked WHERE order_ip != toIPv6('::')`,
+     UNION ALL SELECT index, 'order_country', dictGet('geo', 'country', order_ip) FROM asked WHERE order_ip != toIPv6('${NO_ADDRESS}')`,
     {},
     SETTINGS,
   );

@@ -1,9 +1,9 @@
-import { isIP } from 'node:net';
 import type { Table } from 'apache-arrow';
 import type { ClickIdentity } from '../core/click-id.ts';
-import { assert, InputError } from '../core/errors.ts';
+import { assert } from '../core/errors.ts';
 import { formatIp } from '../core/ip.ts';
 import type { Warehouse } from './client.ts';
+import { addresses, numbers } from './literals.ts';
 
 /** A stored click as attribution needs it. */
 export interface StoredClick extends ClickIdentity {
@@ -130,7 +130,7 @@ function requestRows(requests: readonly CandidateRequest[]): string {
     'UInt64',
     requests.map((request) => request.fingerprint),
   );
-  const ips = `[${requests.map((request) => `'${checkedIp(request.ip)}'`).join(',')}]`;
+  const ips = addresses(requests.map((request) => request.ip));
   const from = numbers(
     'Int64',
     requests.map((request) => request.fromMs),
@@ -145,20 +145,6 @@ function requestRows(requests: readonly CandidateRequest[]): string {
   );
   return `SELECT r.1 AS request, r.2 AS wanted, toIPv6(r.3) AS address, r.4 AS from_ms, r.5 AS to_ms
     FROM (SELECT arrayJoin(arrayZip(${indexes}, ${fingerprints}, ${ips}, ${from}, ${to})) AS r)`;
-}
-
-function numbers(type: string, values: readonly (number | bigint)[]): string {
-  for (const value of values) {
-    assert(typeof value === 'bigint' || Number.isSafeInteger(value), `${value} is a whole number`);
-  }
-  return `[${values.join(',')}]::Array(${type})`;
-}
-
-function checkedIp(ip: string): string {
-  // A zone ("%eth0") passes isIP, and nothing but an address may reach the query's text.
-  if (isIP(ip) === 0 || !/^[0-9a-fA-F.:]+$/.test(ip))
-    throw new InputError('ip', 'must be an IPv4 or IPv6 address');
-  return ip;
 }
 
 /** How to read a column's rows. */
