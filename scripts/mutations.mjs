@@ -81,7 +81,7 @@ function runTests() {
     {
       cwd: root,
       timeout: RUN_TIMEOUT_MS,
-      env: { ...process.env, AFFLUX_TEST_HISTORIES: '15', AFFLUX_TEST_SEED: '1' },
+      env: { ...process.env, AFFLUX_TEST_SEED: '1' },
     },
   );
   try {
