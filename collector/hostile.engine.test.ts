@@ -6,10 +6,10 @@ import { waitFor } from '../test/support/engines.ts';
 
 /** What a hostile or broken client sends; after each, the collector must still answer a good one. */
 /**
- * More by AFFLUX_TEST_IDLE (20,000 need `ulimit -n` of 42,000: both ends are of this process) and AFFLUX_TEST_FUZZ.
+ * More by AFFLUX_TEST_IDLE (20,000 need `ulimit -n` of 42,000: both ends are of this process) and AFFLUX_TEST_REQUESTS.
  */
 const IDLE_CONNECTIONS = Number(process.env.AFFLUX_TEST_IDLE ?? 2_000);
-const RANDOM_REQUESTS = Number(process.env.AFFLUX_TEST_FUZZ ?? 20_000);
+const RANDOM_REQUESTS = Number(process.env.AFFLUX_TEST_REQUESTS ?? 20_000);
 const OPENED_AT_ONCE = 100;
 
 describe('collector under bad clients', () => {
