@@ -73,10 +73,12 @@ async function publish(batches: number, firstSeq: number): Promise<number> {
 }
 
 async function loaded(clicks: number): Promise<void> {
-  await waitFor(async () => (await pipeline.counts()).clicks >= clicks, {
-    deadlineMs: 15_000,
-    what: `${clicks} clicks`,
-  });
+  // The rows of an insert are seen a moment before those of its rollups.
+  const isLoaded = async () => {
+    const { clicks: stored, rolledUp } = await pipeline.counts();
+    return stored >= clicks && rolledUp >= clicks;
+  };
+  await waitFor(isLoaded, { deadlineMs: 15_000, what: `${clicks} clicks and their rollups` });
 }
 
 it('killed with -9 between any two steps, and during the insert, counts every click once', async () => {
