@@ -77,7 +77,7 @@ export interface Parties {
 }
 
 /**
- * Links kept ready for their next click, some 350 bytes each: two generations of this many. Making one anew costs some
+ * Links kept ready for their next click, at most some 450 bytes each: two generations of this many. Making one anew costs some
  * 5 µs, as much as the rest of a click.
  */
 const READY_GENERATION_LINKS = 131_072;
