@@ -9,6 +9,7 @@ import { connectWarehouse } from '../warehouse/client.ts';
 import { createWarehouseClicks } from './click-source.ts';
 import { registerAttributionMetrics } from './metrics.ts';
 import { startMirror } from './mirror.ts';
+import { startNames } from './names.ts';
 import { BATCHES_IN_FLIGHT, createAttributionWorker } from './worker.ts';
 
 /** Pause when nothing is due: a conversion is decided within this and the freshness of the warehouse. */
@@ -39,7 +40,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
     readiness: (): Readiness => (fault === '' ? { ready: true } : { ready: false, reason: fault }),
   });
 
-  const mirror = startMirror({ ledger, warehouse, metrics, log });
+  const mirrors = [startMirror({ ledger, warehouse, metrics, log }), startNames({ ledger, warehouse, log })];
   async function step(): Promise<number> {
     try {
       const { claimed } = await worker.runBatch(new Date());
@@ -55,7 +56,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
 
   return {
     async stop() {
-      await Promise.all([mirror.stop(), ...loops.map((loop) => loop.stop())]);
+      await Promise.all([...mirrors, ...loops].map((loop) => loop.stop()));
       await health.stop();
       await Promise.all([ledger.end({ timeout: 5 }), warehouse.close()]);
     },

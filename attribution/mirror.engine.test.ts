@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { inTransaction } from '../ledger/db.ts';
+import { FROM_THE_BEGINNING } from '../ledger/names.ts';
 import { conversionSums, outboxLag } from '../ledger/outbox.ts';
 import { recordRefund } from '../ledger/refunds.ts';
 import {
@@ -13,6 +14,7 @@ import {
 import { freshWarehouse } from '../test/support/warehouse.ts';
 import { mirrorSums } from '../warehouse/mirror.ts';
 import { mirrorBatch } from './mirror.ts';
+import { mirrorNameChanges } from './names.ts';
 
 let books: TestLedger;
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
@@ -84,4 +86,27 @@ test('a change that is rolled back leaves nothing, and the application cannot ed
     .catch(() => undefined);
   expect((await outboxLag(ledger)).waiting).toBe(0);
   await expect(ledger`update outbox set conversion_id = 1`).rejects.toThrow('permission denied');
+});
+
+test('names follow the ledger, also those of a transaction that was open at the last look', async () => {
+  const { ledger, owner } = books;
+  const shown = async (kind: string) =>
+    (
+      await warehouse.query<{ name: string }>(
+        'SELECT name FROM names FINAL WHERE kind = {kind:String} ORDER BY id',
+        { kind },
+      )
+    ).rows.map(({ name }) => name);
+  let since = await mirrorNameChanges({ ledger, warehouse, since: FROM_THE_BEGINNING });
+  expect(await shown('program')).toEqual(['Shop']);
+  expect(await shown('affiliate')).toEqual(['grandparent', 'parent', 'affiliate']);
+  const [link] = await ledger<{ code: string }[]>`select code from links`;
+  expect(await shown('link')).toEqual([link?.code]);
+  await owner.begin(async (tx) => {
+    await tx`update campaigns set name = 'Autumn'`;
+    since = await mirrorNameChanges({ ledger, warehouse, since });
+    expect(await shown('campaign')).toEqual(['Spring']);
+  });
+  since = await mirrorNameChanges({ ledger, warehouse, since });
+  expect(await shown('campaign')).toEqual(['Autumn']);
 });

@@ -7,6 +7,7 @@ import { connectNats } from '../core/stream.ts';
 import { auditLedger } from '../ledger/audit.ts';
 import { connectLedger, type Ledger } from '../ledger/db.ts';
 import { type ConversionSums, conversionSums, outboxLag } from '../ledger/outbox.ts';
+import { type Proof, recordProofs } from '../ledger/proofs.ts';
 import { auditWarehouse, type WarehouseCheck } from '../warehouse/audit.ts';
 import { connectWarehouse, type Warehouse } from '../warehouse/client.ts';
 import { mirrorSums } from '../warehouse/mirror.ts';
@@ -15,21 +16,13 @@ import { readWatermark } from '../warehouse/watermark.ts';
 import { readConfig } from './environment.ts';
 import { renderTable } from './table.ts';
 
-/** One proof of the counts or of the books. */
-interface AuditCheck {
-  readonly store: 'clicks' | 'ledger';
-  readonly name: string;
-  readonly ok: boolean;
-  readonly detail: string;
-}
-
 /** What `afflux audit --json` prints. */
 export interface AuditReport {
   readonly ok: boolean;
   readonly at: string;
   /** Every click older than this was compared; null before the first. */
   readonly complete_to: string | null;
-  readonly checks: readonly AuditCheck[];
+  readonly checks: readonly Proof[];
 }
 
 /** `afflux audit`: prints the gap report of the clicks and the proof of the ledger; exit code 1 when anything is off. */
@@ -39,7 +32,7 @@ export async function audit(options: { json: boolean }): Promise<void> {
   if (!report.ok) process.exitCode = 1;
 }
 
-/** Every check of both stores; may run while the platform works. */
+/** Every check of both stores, and keeps what they found for the dashboards; may run while the platform works. */
 export async function runAudit(config: Config): Promise<AuditReport> {
   const nc = await connectNats({ url: config.natsUrl, name: 'afflux-audit' });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-audit' });
@@ -56,9 +49,11 @@ export async function runAudit(config: Config): Promise<AuditReport> {
       ...clicks.map(({ name, ok, detail }) => ({ store: 'clicks' as const, name, ok, detail })),
       ...books.map(({ name, ok, detail }) => ({ store: 'ledger' as const, name, ok, detail })),
     ];
+    const at = new Date();
+    await recordProofs(ledger, at, checks);
     return {
       ok: checks.every((check) => check.ok),
-      at: new Date().toISOString(),
+      at: at.toISOString(),
       complete_to: completeTo === undefined ? null : new Date(completeTo).toISOString(),
       checks,
     };

@@ -5,8 +5,8 @@ import { InputError } from './errors.ts';
  * There is no float in this file, and there must not be one in any caller.
  */
 
-/** ISO 4217 currencies whose minor unit is not 1/100 (source: ISO 4217 list one, maintained by SIX). */
-const EXPONENTS: ReadonlyMap<string, number> = new Map([
+/** Exponents of the ISO 4217 currencies whose minor unit is not 1/100 (source: ISO 4217 list one, maintained by SIX). */
+export const UNUSUAL_EXPONENTS: ReadonlyMap<string, number> = new Map([
   ...withExponent(0, 'BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF'),
   ...withExponent(3, 'BHD IQD JOD KWD LYD OMR TND'),
   ...withExponent(4, 'CLF UYW'),
@@ -32,7 +32,7 @@ export const MAX_AMOUNT_MINOR = 1_000_000_000_000n;
 
 /** Number of decimal digits of a currency's minor unit (0, 2, 3 or 4), or undefined for an unknown code. */
 export function currencyExponent(currency: string): number | undefined {
-  return EXPONENTS.get(currency) ?? (TWO_DIGIT_CURRENCIES.has(currency) ? 2 : undefined);
+  return UNUSUAL_EXPONENTS.get(currency) ?? (TWO_DIGIT_CURRENCIES.has(currency) ? 2 : undefined);
 }
 
 function knownExponent(currency: string): number {

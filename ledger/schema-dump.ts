@@ -30,7 +30,7 @@ export async function dumpSchema(owner: Ledger): Promise<string> {
     union all
     select format('%s / grant %s to %s', table_name, privilege_type, grantee)
     from information_schema.role_table_grants
-    where table_schema = 'public' and grantee = 'afflux_app'
+    where table_schema = 'public' and grantee in ('afflux_app', 'afflux_grafana')
     union all
     select format('%s / grant UPDATE (%s) to %s', table_name, string_agg(column_name, ', ' order by column_name), grantee)
     from information_schema.column_privileges

@@ -54,6 +54,33 @@ function conversionRow(conversion: MirroredConversion): object {
   };
 }
 
+/** What something that clicks and conversions refer to is called. */
+export interface MirroredName {
+  readonly kind: 'program' | 'campaign' | 'affiliate' | 'link';
+  readonly id: number;
+  readonly programId: number;
+  readonly name: string;
+}
+
+/** Writes names into the mirror; of several versions of one the highest counts. */
+export async function mirrorNames(
+  warehouse: Warehouse,
+  names: readonly MirroredName[],
+  version: bigint,
+): Promise<void> {
+  if (names.length === 0) return;
+  await warehouse.insertRows(
+    'names',
+    names.map(({ kind, id, programId, name }) => ({
+      kind,
+      id,
+      program_id: programId,
+      name,
+      version: String(version),
+    })),
+  );
+}
+
 /** Sums of the mirror by program and state, to be compared with the ledger's. */
 export interface MirrorSums {
   readonly programId: number;

@@ -302,6 +302,18 @@ ENGINE = ReplacingMergeTree
 ORDER BY number
 SETTINGS fsync_after_insert = 1, index_granularity = 8192;
 
+CREATE TABLE names
+(
+    kind LowCardinality(String),
+    id UInt32,
+    program_id UInt32,
+    name String CODEC(ZSTD(1)),
+    version UInt64
+)
+ENGINE = ReplacingMergeTree(version)
+ORDER BY (kind, id)
+SETTINGS fsync_after_insert = 1, index_granularity = 8192;
+
 CREATE TABLE settled_leases
 (
     node UInt16,

@@ -1,0 +1,24 @@
+import type { LedgerSql } from './db.ts';
+
+/** What one check of an audit found. */
+export interface Proof {
+  readonly store: 'clicks' | 'ledger';
+  readonly name: string;
+  readonly ok: boolean;
+  readonly detail: string;
+}
+
+/** The column's limit; a proof that fails everywhere names thousands of leases. */
+const DETAIL_CHARS = 2_000;
+
+/** Keeps the results of an audit of that time, for dashboards. They stay. */
+export async function recordProofs(sql: LedgerSql, at: Date, proofs: readonly Proof[]): Promise<void> {
+  const rows = proofs.map(({ store, name, ok, detail }) => ({
+    at,
+    store,
+    name,
+    ok,
+    detail: detail.slice(0, DETAIL_CHARS),
+  }));
+  await sql`insert into proofs ${sql(rows)} on conflict do nothing`;
+}
