@@ -1,0 +1,552 @@
+/**
+ * Every guard of the tables that hold money or decide on it, and what it must refuse. `ledger/guards.engine.test.ts`
+ * makes each attempt with the guard and without it, and fails for a guard of the schema that has no row here.
+ */
+export interface Guard {
+  readonly table: string;
+  readonly kind: 'constraint' | 'index' | 'trigger';
+  readonly name: string;
+  /** SQL, by the application's role unless `as` says otherwise: where that role lacks the right, not even the owner may. */
+  readonly attempt: string;
+  readonly as?: 'owner';
+  /** The constraint a trigger refuses by. Default: the guard's own name. */
+  readonly refusedBy?: string;
+  /** What a trigger says that names no constraint. */
+  readonly says?: RegExp;
+  /** For triggers that write: the attempt is accepted, and this query of one truth value says yes after it. */
+  readonly effect?: string;
+  /** What stands behind the guard and stops the attempt without it: a constraint, or the beginning of what it says. */
+  readonly behind?: string;
+}
+
+export function guardName({ table, kind, name }: Pick<Guard, 'table' | 'kind' | 'name'>): string {
+  return kind === 'trigger' ? `trigger ${name} on ${table}` : `${kind} ${name}`;
+}
+
+/** Tables without money: access, sessions, what is told to whom. Their columns are checked where they are written. */
+export const OTHER_TABLES = [
+  'affiliate_sessions',
+  'api_keys',
+  'campaigns',
+  'idempotency_keys',
+  'jobs',
+  'link_templates',
+  'links',
+  'login_failures',
+  'outbox',
+  'payout_methods',
+  'postback_calls',
+  'postback_settings',
+  'schema_migrations',
+  'seen_signatures',
+  'sessions',
+  'users',
+  'webhook_attempts',
+  'webhook_deliveries',
+  'webhook_endpoints',
+  'webhook_events',
+];
+
+/** SQL expressions by column. */
+type Values = Readonly<Record<string, string>>;
+
+/** Inserts the table's first row that fits `where` again, under an identity of its own, with these columns changed. */
+function copy(table: string, values: Values, where = 'true', identity: 'user' | 'system' = 'user'): string {
+  const changes = Object.entries(values).map(([column, expression]) => `'${column}', ${expression}`);
+  return `insert into ${table} overriding ${identity} value
+    select (jsonb_populate_record(r, jsonb_build_object(${changes.join(', ')}))).*
+    from ${table} r where ${where} limit 1`;
+}
+
+/** The same with the identity of the row. */
+function twice(table: string, values: Values, where?: string): string {
+  return copy(table, values, where, 'system');
+}
+
+type Rows = Readonly<Record<string, string | Omit<Guard, 'table' | 'kind' | 'name'>>>;
+
+/** Names of `constraints` and `indexes` refuse by themselves; triggers say how. */
+function guardsOf(table: string, rows: { constraints?: Rows; indexes?: Rows; triggers?: Rows }): Guard[] {
+  const of = (kind: Guard['kind'], named: Rows = {}) =>
+    Object.entries(named).map(
+      ([name, row]): Guard => ({ table, kind, name, ...(typeof row === 'string' ? { attempt: row } : row) }),
+    );
+  return [
+    ...of('constraint', rows.constraints),
+    ...of('index', rows.indexes),
+    ...of('trigger', rows.triggers),
+  ];
+}
+
+const behind = (guard: string, attempt: string) => ({ attempt, behind: guard });
+const owner = (attempt: string) => ({ attempt, as: 'owner' }) as const;
+const refused = (table: string, action: string) => new RegExp(`^${table} is append-only: ${action} refused`);
+const stays = (table: string, ...[behind]: string[]) => ({
+  ...owner(`delete from ${table}`),
+  says: refused(table, 'DELETE'),
+  ...(behind !== undefined && { behind }),
+});
+/** Cascading, because a foreign key would refuse before the trigger is asked. */
+const noTruncate = (table: string) => ({
+  ...owner(`truncate ${table} cascade`),
+  says: refused(table, 'TRUNCATE'),
+});
+const appendOnly = (table: string, column: string) => ({
+  ...owner(`update ${table} set ${column} = ${column}`),
+  says: refused(table, 'UPDATE'),
+});
+
+const PENDING_AND_EXPENSE = `(affiliate_id = 3 and kind = 'pending' or affiliate_id is null and kind = 'commission_expense')`;
+/** A copied journal with two entries that sum to zero. */
+const posted = (values: Values) => `${copy('journals', values)};
+  insert into entries (journal_id, account_id, currency, amount_minor)
+  select ${newest('journals')}, id, currency, case kind when 'pending' then 1 else -1 end
+  from accounts where ${PENDING_AND_EXPENSE}`;
+/** A copied payout that pays the small order's commission. */
+const paying = (values: Values, identity: typeof copy | typeof twice = copy) => `
+  with made as (
+    ${identity('payouts', { state: `'created'`, amount_minor: '1', ...values })} returning id, amount_minor
+  )
+  insert into payout_items (payout_id, kind, commission_id, amount_minor)
+  select made.id, 'commission', c.id, greatest(made.amount_minor, 1) from made, commissions c where ${SMALL}`;
+
+const order = (orderId: string) => `(select id from conversions where order_id = '${orderId}')`;
+/** The only commission of the order that is too small for a second level. */
+const SMALL = `conversion_id = ${order('small')}`;
+/** A commission in no payout. */
+const FREE = `(select id from commissions where ${SMALL})`;
+const OTHER_JOURNAL = `(select max(id) from journals)`;
+const newest = (table: string) => `(select max(id) from ${table})`;
+const text = (length: number) => `repeat('x', ${length})`;
+
+export const GUARDS: readonly Guard[] = [
+  ...guardsOf('programs', {
+    constraints: {
+      programs_pkey: behind('programs_id_currency_key', twice('programs', {})),
+      programs_currency_check: copy('programs', { currency: `'eur'` }),
+      programs_debt_write_off_days_check: copy('programs', { debt_write_off_days: '0' }),
+      programs_fingerprint_match_check: copy('programs', { fingerprint_match: `'x'` }),
+      programs_fraud_rules_check: copy('programs', { fraud_rules: `'[]'::jsonb` }),
+      programs_name_check: copy('programs', { name: `''` }),
+      programs_status_check: copy('programs', { status: `'x'` }),
+      programs_tracking_domain_unique: `${copy('programs', { tracking_domain: `'x.example'` })};
+        ${copy('programs', { tracking_domain: `'x.example'` })}`,
+    },
+    triggers: {
+      keep_rules: {
+        attempt: `update programs set fingerprint_match = 'off'`,
+        effect: `select fingerprint_match = 'off' from program_rules where program_id = 1 order by version desc limit 1`,
+      },
+      open_accounts: {
+        attempt: copy('programs', { name: `'new'` }),
+        effect: `select count(*) = 2 from accounts where program_id = ${newest('programs')}`,
+      },
+      rules_version: {
+        attempt: `update programs set fingerprint_match = 'off' where id = 1`,
+        effect: `select rules_version = 2 from programs where id = 1`,
+      },
+      stamp: {
+        attempt: `update programs set name = 'new' where id = 1`,
+        effect: `select change_xid = pg_current_xact_id() from programs where id = 1`,
+      },
+    },
+  }),
+  ...guardsOf('program_rules', {
+    constraints: {
+      program_rules_pkey: owner(copy('program_rules', {})),
+      program_rules_program_id_fkey: owner(copy('program_rules', { program_id: '999' })),
+    },
+    triggers: {
+      append_only: appendOnly('program_rules', 'version'),
+      no_truncate: noTruncate('program_rules'),
+    },
+  }),
+  ...guardsOf('affiliates', {
+    constraints: {
+      affiliates_pkey: behind('affiliates_program_id_id_key', twice('affiliates', { ref_code: `'x'` })),
+      affiliates_customer_ref_check: copy('affiliates', { ref_code: `'x'`, customer_ref: `''` }),
+      affiliates_email_check: copy('affiliates', { ref_code: `'x'`, email: `'x'` }),
+      affiliates_name_check: copy('affiliates', { ref_code: `'x'`, name: `''` }),
+      affiliates_parent_known: copy('affiliates', { ref_code: `'x'`, parent_id: '999' }),
+      affiliates_program_known: copy('affiliates', { ref_code: `'x'`, program_id: '999', parent_id: 'null' }),
+      affiliates_ref_code_check: copy('affiliates', { ref_code: `'x y'` }),
+      affiliates_ref_code_unique: copy('affiliates', {}),
+      affiliates_status_check: copy('affiliates', { ref_code: `'x'`, status: `'x'` }),
+    },
+    triggers: {
+      open_accounts: {
+        attempt: copy('affiliates', { ref_code: `'x'` }),
+        effect: `select count(*) = 5 from accounts where affiliate_id = ${newest('affiliates')}`,
+      },
+      parent: {
+        attempt: `update affiliates set parent_id = 3 where id = 1`,
+        refusedBy: 'affiliates_no_cycle',
+      },
+      stamp: {
+        attempt: `update affiliates set name = 'new' where id = 1`,
+        effect: `select change_xid = pg_current_xact_id() from affiliates where id = 1`,
+      },
+      stays: stays('affiliates', 'accounts_program_id_affiliate_id_fkey'),
+      webhook_changed: {
+        attempt: `update affiliates set status = 'suspended' where id = 1`,
+        effect: `select exists (select from webhook_events where type = 'affiliate.status_changed')`,
+      },
+      webhook_created: {
+        attempt: `delete from webhook_events; ${copy('affiliates', { ref_code: `'x'` })}`,
+        effect: `select exists (select from webhook_events where type = 'affiliate.created')`,
+      },
+    },
+  }),
+  ...guardsOf('terms', {
+    constraints: {
+      terms_pkey: twice('terms', { campaign_id: '1' }),
+      terms_affiliate_known: copy('terms', { affiliate_id: '999' }),
+      terms_attribution_model_check: copy('terms', { campaign_id: '1', attribution_model: `'x'` }),
+      terms_campaign_known: copy('terms', { campaign_id: '999' }),
+      terms_commission_type_check: behind(
+        'terms_parts',
+        copy('terms', { campaign_id: '1', commission_type: `'x'` }),
+      ),
+      terms_cookie_days_check: copy('terms', { campaign_id: '1', cookie_days: '0' }),
+      terms_fixed_minor_check: copy('terms', {
+        campaign_id: '1',
+        commission_type: `'hybrid'`,
+        fixed_minor: '-1',
+      }),
+      terms_hold_days_check: copy('terms', { campaign_id: '1', hold_days: '-1' }),
+      terms_level_rates_bps_check: copy('terms', { campaign_id: '1', level_rates_bps: `array[-1]` }),
+      terms_no_overlap: copy('terms', {}),
+      terms_parts: copy('terms', { campaign_id: '1', commission_type: `'percent'`, fixed_minor: '1' }),
+      terms_payout_min_minor_check: copy('terms', { campaign_id: '1', payout_min_minor: '-1' }),
+      terms_payout_schedule_check: copy('terms', { campaign_id: '1', payout_schedule: `'x'` }),
+      terms_program_known: copy('terms', { campaign_id: '1', currency: `'USD'` }),
+      terms_rate_bps_check: copy('terms', { campaign_id: '1', rate_bps: '-1' }),
+      terms_rates_within_order: copy('terms', {
+        campaign_id: '1',
+        rate_bps: '9000',
+        level_rates_bps: `array[1001]`,
+      }),
+      terms_recurring_months_check: copy('terms', { campaign_id: '1', recurring_months: '-1' }),
+      terms_rounding_check: copy('terms', { campaign_id: '1', rounding: `'up'` }),
+      terms_tier_mode_check: copy('terms', { campaign_id: '1', tier_mode: `'x'` }),
+      terms_tiers: copy('terms', {
+        campaign_id: '1',
+        tier_from_minor: `array[2, 1]`,
+        tier_rates_bps: `array[1, 1]`,
+      }),
+      terms_validity_check: copy('terms', { campaign_id: '1', validity: `'empty'` }),
+    },
+    triggers: {
+      append_only: stays('terms', 'conversions_terms_id_fkey'),
+      no_truncate: { ...noTruncate('terms'), behind: 'refunds is append-only' },
+      only_ends: {
+        attempt: `update terms set validity = tstzrange('2020-01-01', null)`,
+        says: /^terms 1 can only be ended/,
+      },
+    },
+  }),
+  ...guardsOf('affiliate_volumes', {
+    constraints: {
+      affiliate_volumes_pkey: copy('affiliate_volumes', {}),
+      affiliate_volumes_affiliate_id_fkey: copy('affiliate_volumes', { affiliate_id: '999' }),
+      affiliate_volumes_month_check: copy('affiliate_volumes', { month: `'2026-01-02'` }),
+      affiliate_volumes_volume_minor_check: `update affiliate_volumes set volume_minor = -1`,
+    },
+  }),
+  ...guardsOf('conversions', {
+    constraints: {
+      ...Object.fromEntries(
+        Object.entries({
+          click_id_check: { click_id: `''` },
+          click_node_check: { click_node: '65536' },
+          click_seq_check: { click_seq: '-1' },
+          customer_email_hash_check: { customer_email_hash: `'\\x00'` },
+          customer_id_check: { customer_id: `''` },
+          order_id_check: { order_id: `''` },
+          payload_hash_check: { payload_hash: `'\\x00'` },
+          payment_account_hash_check: { payment_account_hash: `'\\x00'` },
+          program_id_affiliate_id_fkey: { affiliate_id: '999' },
+          program_id_campaign_id_fkey: { campaign_id: '999' },
+          program_id_link_id_fkey: { link_id: '999' },
+          program_known: { currency: `'USD'` },
+          recurring_of_fkey: { recurring_of: '999' },
+          source_check: { source: `'x'` },
+          terms_id_fkey: { terms_id: '999' },
+          user_agent_check: { user_agent: text(4_097) },
+        } satisfies Record<string, Values>).map(([name, values]) => [
+          `conversions_${name}`,
+          copy('conversions', { order_id: `'new'`, ...values }, `order_id = 'undecided'`),
+        ]),
+      ),
+      conversions_pkey: twice('conversions', { order_id: `'new'` }, `order_id = 'undecided'`),
+      conversions_amount_minor_check: behind(
+        'conversions_refunded_within_amount',
+        copy('conversions', { order_id: `'new'`, amount_minor: '-1' }, `order_id = 'undecided'`),
+      ),
+      conversions_order_once: copy('conversions', {}, `order_id = 'undecided'`),
+      conversions_credited: `update conversions set affiliate_id = null where order_id = 'small'`,
+      conversions_reason_check: `update conversions set reason = 'x' where order_id = 'small'`,
+      conversions_reasoned: `update conversions set state = 'unattributed' where order_id = 'undecided'`,
+      conversions_refund_state: `update conversions set state = 'partially_refunded' where order_id = 'small'`,
+      conversions_refunded_within_amount: `update conversions set refunded_minor = amount_minor + 1 where order_id = 'undecided'`,
+    },
+    triggers: {
+      first_state: {
+        attempt: copy('conversions', { order_id: `'new'` }, `order_id = 'small'`),
+        refusedBy: 'conversions_state_edge',
+      },
+      state_edge: {
+        attempt: `update conversions set state = 'received' where order_id = 'small'`,
+        refusedBy: 'conversions_state_edge',
+      },
+      stays: stays('conversions', 'journals_conversion_id_fkey'),
+      note_insert: {
+        attempt: copy('conversions', { order_id: `'new'` }, `order_id = 'undecided'`),
+        effect: `select exists (select from outbox where conversion_id = ${newest('conversions')})`,
+      },
+      note_update: {
+        attempt: `delete from outbox; update conversions set reason = 'no_click' where order_id = 'undecided'`,
+        effect: `select exists (select from outbox where conversion_id = ${order('undecided')})`,
+      },
+      webhook_created: {
+        attempt: `delete from webhook_events; ${copy('conversions', { order_id: `'new'` }, `order_id = 'undecided'`)}`,
+        effect: `select exists (select from webhook_events where type = 'conversion.created')`,
+      },
+      webhook_changed: {
+        attempt: `delete from webhook_events; update conversions set refunded_minor = 1 where order_id = 'undecided'`,
+        effect: `select exists (select from webhook_events where type = 'conversion.changed')`,
+      },
+    },
+  }),
+  ...guardsOf('refunds', {
+    constraints: {
+      refunds_pkey: twice('refunds', { refund_ref: `'new'` }),
+      refunds_amount_minor_check: copy('refunds', { refund_ref: `'new'`, amount_minor: '0' }),
+      refunds_conversion_id_fkey: copy('refunds', { conversion_id: '999' }),
+      refunds_ref_once: copy('refunds', {}),
+      refunds_refund_ref_check: copy('refunds', { refund_ref: `''` }),
+    },
+    triggers: { append_only: appendOnly('refunds', 'amount_minor'), no_truncate: noTruncate('refunds') },
+  }),
+  ...guardsOf('accounts', {
+    constraints: {
+      accounts_pkey: {
+        ...owner(twice('accounts', { affiliate_id: '1', kind: `'paid'` }, 'affiliate_id is null')),
+        behind: 'accounts_id_currency_key',
+      },
+      accounts_kind: owner(copy('accounts', { kind: `'x'` })),
+      accounts_program_id_affiliate_id_fkey: owner(
+        copy('accounts', { affiliate_id: '999' }, `kind = 'pending'`),
+      ),
+      accounts_program_id_currency_fkey: owner(copy('accounts', { currency: `'USD'` })),
+      accounts_sign: owner(`update accounts set balance_minor = -1 where kind = 'paid'`),
+    },
+    indexes: { accounts_once: owner(copy('accounts', {})) },
+    triggers: { stays: stays('accounts') },
+  }),
+  ...guardsOf('commissions', {
+    constraints: {
+      commissions_pkey: twice('commissions', { conversion_id: order('undecided') }, SMALL),
+      commissions_amount_minor_check: behind(
+        'commissions_reversed_state',
+        copy('commissions', { conversion_id: order('undecided'), amount_minor: '0' }, SMALL),
+      ),
+      commissions_level_check: copy('commissions', { conversion_id: order('undecided'), level: '11' }, SMALL),
+      commissions_level_once: copy('commissions', { affiliate_id: '1' }, SMALL),
+      commissions_affiliate_once: copy('commissions', { level: '2' }, SMALL),
+      commissions_reversed_within: `update commissions set reversed_minor = amount_minor + 2, clawback_minor = 1 where ${SMALL}`,
+      commissions_reversed_state: `update commissions set reversed_minor = amount_minor where ${SMALL}`,
+      commissions_volume_before_minor_check: copy(
+        'commissions',
+        { conversion_id: order('undecided'), volume_before_minor: '-1' },
+        SMALL,
+      ),
+    },
+    triggers: {
+      first_state: {
+        attempt: copy('commissions', { conversion_id: order('undecided'), state: `'available'` }, SMALL),
+        refusedBy: 'commissions_state_edge',
+      },
+      state_edge: {
+        attempt: `update commissions set state = 'paid' where ${SMALL}`,
+        refusedBy: 'commissions_state_edge',
+      },
+      parents: {
+        attempt: copy('commissions', { conversion_id: order('undecided'), terms_id: '999' }, SMALL),
+        refusedBy: 'commissions_parents',
+      },
+      stays: stays('commissions', 'payout_items_commission_id_fkey'),
+      note_insert: {
+        attempt: `delete from outbox; ${copy('commissions', { conversion_id: order('undecided') }, SMALL)}`,
+        effect: `select exists (select from outbox where conversion_id = ${order('undecided')})`,
+      },
+      note_update: {
+        attempt: `delete from outbox; update commissions set reversed_minor = 2 where conversion_id = ${order('submitted')}`,
+        effect: `select exists (select from outbox where conversion_id = ${order('submitted')})`,
+      },
+      webhook_paid: {
+        attempt: `delete from webhook_events;
+          update commissions set state = 'paid' where conversion_id = ${order('submitted')}`,
+        effect: `select exists (select from webhook_events where type = 'conversion.paid')`,
+      },
+    },
+  }),
+  ...guardsOf('commission_lines', {
+    constraints: {
+      commission_lines_pkey: twice('commission_lines', {
+        kind: `'reversal'`,
+        amount_minor: '-1',
+        journal_id: OTHER_JOURNAL,
+      }),
+      commission_lines_check: copy('commission_lines', {
+        kind: `'reversal'`,
+        amount_minor: '1',
+        journal_id: OTHER_JOURNAL,
+      }),
+      commission_lines_kind_check: copy('commission_lines', {
+        kind: `'x'`,
+        amount_minor: '-1',
+        journal_id: OTHER_JOURNAL,
+      }),
+      commission_lines_journal_once: copy('commission_lines', { kind: `'reversal'`, amount_minor: '-1' }),
+    },
+    indexes: { commission_lines_earning_once: copy('commission_lines', { journal_id: OTHER_JOURNAL }) },
+    triggers: {
+      append_only: appendOnly('commission_lines', 'amount_minor'),
+      no_truncate: noTruncate('commission_lines'),
+      parents: {
+        attempt: copy('commission_lines', { kind: `'reversal'`, amount_minor: '-1', commission_id: '999' }),
+        refusedBy: 'commission_lines_parents',
+      },
+    },
+  }),
+  ...guardsOf('journals', {
+    constraints: {
+      journals_pkey: twice('journals', { idempotency_key: `'new'` }),
+      journals_conversion_id_fkey: posted({ idempotency_key: `'new'`, conversion_id: '999' }),
+      journals_key_once: posted({}),
+      journals_kind_check: posted({ idempotency_key: `'new'`, kind: `'x'` }),
+      journals_payout_id_fkey: posted({ idempotency_key: `'new'`, payout_id: '999' }),
+      journals_program_id_fkey: posted({ idempotency_key: `'new'`, program_id: '999' }),
+    },
+    triggers: {
+      append_only: appendOnly('journals', 'kind'),
+      no_truncate: noTruncate('journals'),
+      balance: { attempt: copy('journals', { idempotency_key: `'new'` }), refusedBy: 'journals_balance' },
+      stamp: {
+        attempt: posted({ idempotency_key: `'new'` }),
+        effect: `select created_xid = pg_current_xact_id() from journals where idempotency_key = 'new'`,
+        behind: 'entries_journal_open',
+      },
+    },
+  }),
+  ...guardsOf('entries', {
+    constraints: {
+      entries_pkey: behind('entries_journal_open', twice('entries', {})),
+      entries_amount_minor_check: behind('entries_journal_open', copy('entries', { amount_minor: '0' })),
+    },
+    triggers: {
+      append_only: appendOnly('entries', 'amount_minor'),
+      no_truncate: noTruncate('entries'),
+      apply_entries: { attempt: copy('entries', {}), refusedBy: 'entries_journal_open' },
+    },
+  }),
+  ...guardsOf('payout_batches', {
+    constraints: {
+      payout_batches_pkey: twice('payout_batches', { batch_key: `'new'` }),
+      payout_batches_batch_key_key: copy('payout_batches', {}),
+      payout_batches_program_id_fkey: copy('payout_batches', { batch_key: `'new'`, program_id: '999' }),
+      payout_batches_provider_check: copy('payout_batches', { batch_key: `'new'`, provider: `''` }),
+    },
+  }),
+  ...guardsOf('payouts', {
+    constraints: {
+      ...Object.fromEntries(
+        Object.entries({
+          batch_id_fkey: { batch_id: '999' },
+          failure_check: { failure: `''` },
+          program_id_affiliate_id_fkey: { affiliate_id: '999' },
+          program_id_currency_fkey: { currency: `'USD'` },
+        } satisfies Record<string, Values>).map(([name, values]) => [
+          `payouts_${name}`,
+          paying({ affiliate_id: '4', provider_key: `'new'`, ...values }),
+        ]),
+      ),
+      payouts_amount_minor_check: behind(
+        'payouts_total',
+        paying({ affiliate_id: '4', provider_key: `'new'`, amount_minor: '0' }),
+      ),
+      payouts_pkey: behind('payouts_total', paying({ affiliate_id: '4', provider_key: `'new'` }, twice)),
+      payouts_provider_key_once: paying({ affiliate_id: '4' }),
+    },
+    indexes: { payouts_one_open: paying({ provider_key: `'new'` }) },
+    triggers: {
+      total: {
+        attempt: copy('payouts', { affiliate_id: '4', provider_key: `'new'`, state: `'created'` }),
+        refusedBy: 'payouts_total',
+      },
+      first_state: {
+        attempt: paying({ affiliate_id: '4', provider_key: `'new'`, state: 'r.state' }),
+        refusedBy: 'payouts_state_edge',
+      },
+      state_edge: { attempt: `update payouts set state = 'created'`, refusedBy: 'payouts_state_edge' },
+      end_items: {
+        attempt: `update payouts set state = 'failed'`,
+        effect: `select not exists (select from payout_items where live)`,
+      },
+      webhook_created: {
+        attempt: `delete from webhook_events; ${paying({ affiliate_id: '4', provider_key: `'new'` })}`,
+        effect: `select exists (select from webhook_events where type = 'payout.created')`,
+      },
+      webhook_changed: {
+        attempt: `delete from webhook_events; update payouts set state = 'paid'`,
+        effect: `select exists (select from webhook_events where type = 'payout.changed')`,
+      },
+    },
+  }),
+  ...guardsOf('payout_items', {
+    constraints: {
+      payout_items_pkey: twice('payout_items', {
+        commission_id: FREE,
+      }),
+      payout_items_check: copy('payout_items', { commission_id: FREE, amount_minor: '-1' }),
+      payout_items_check1: copy('payout_items', { commission_id: FREE, kind: `'debt'`, amount_minor: '-1' }),
+      payout_items_commission_id_fkey: copy('payout_items', { commission_id: '999' }),
+      payout_items_kind_check: copy('payout_items', {
+        kind: `'x'`,
+        amount_minor: '-1',
+        commission_id: 'null',
+      }),
+      payout_items_payout_id_fkey: copy('payout_items', {
+        payout_id: '999',
+        commission_id: FREE,
+      }),
+    },
+    indexes: { payout_items_commission_once: copy('payout_items', {}) },
+    triggers: {
+      append_only: stays('payout_items'),
+      no_truncate: noTruncate('payout_items'),
+      only_ends: {
+        ...owner(`update payout_items set amount_minor = amount_minor + 1`),
+        says: /^a payout item only ends with its payout/,
+      },
+    },
+  }),
+  ...guardsOf('state_edges', { constraints: { state_edges_pkey: owner(copy('state_edges', {})) } }),
+  ...guardsOf('audit_log', {
+    constraints: {
+      audit_log_pkey: twice('audit_log', {}),
+      audit_log_action_check: copy('audit_log', { action: `''` }),
+      audit_log_actor_check: copy('audit_log', { actor: `''` }),
+      audit_log_subject_check: copy('audit_log', { subject: `''` }),
+    },
+    triggers: {
+      append_only: appendOnly('audit_log', 'actor'),
+      no_truncate: noTruncate('audit_log'),
+      stamp_program: {
+        attempt: copy('audit_log', { subject: `'aff_1'`, program_id: 'null' }),
+        effect: `select program_id is not distinct from 1 from audit_log where id = ${newest('audit_log')}`,
+      },
+    },
+  }),
+];
