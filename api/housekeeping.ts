@@ -1,18 +1,14 @@
-import { errorText } from '../core/errors.ts';
-import type { Logger } from '../core/log.ts';
-import { startLoop } from '../core/loop.ts';
-import type { Running } from '../core/service.ts';
 import type { Ledger } from '../ledger/db.ts';
 import { forgetIdempotencyKeys } from '../ledger/idempotency.ts';
 import { failAbandonedJobs } from '../ledger/jobs.ts';
 import { forgetPostbackCalls, forgetSignatures } from '../ledger/postback-calls.ts';
 import { forgetSessions } from '../ledger/sessions.ts';
+import type { Task } from '../ledger/tasks.ts';
 import { forgetWebhookEvents } from '../ledger/webhook-queue.ts';
 import { IDEMPOTENCY_HOURS } from './commit.ts';
 import { removeOldReports } from './report-jobs.ts';
 import { SIGNATURE_TOLERANCE_MS } from './signed-calls.ts';
 
-const PAUSE_MS = 3_600_000;
 const HOUR_MS = 3_600_000;
 /** Shops dispute orders of the last quarter. */
 const CALL_LOG_DAYS = 90;
@@ -23,11 +19,11 @@ function ago(ms: number): Date {
   return new Date(Date.now() - ms);
 }
 
-/** Forgets once an hour what has served its time. */
-export function startHousekeeping(options: { ledger: Ledger; log: Logger; reportsFolder: string }): Running {
-  const { ledger, log, reportsFolder } = options;
-  return startLoop(async () => {
-    try {
+/** Forgets what has served its time. */
+export function housekeepingTask({ ledger, reportsFolder }: { ledger: Ledger; reportsFolder: string }): Task {
+  return {
+    name: 'housekeeping',
+    async run() {
       await forgetIdempotencyKeys(ledger, { before: ago(IDEMPOTENCY_HOURS * HOUR_MS) });
       await forgetPostbackCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
       await forgetWebhookEvents(ledger, { before: ago(WEBHOOK_LOG_DAYS * 24 * HOUR_MS), limit: 10_000 });
@@ -36,9 +32,7 @@ export function startHousekeeping(options: { ledger: Ledger; log: Logger; report
       await forgetSessions(ledger, { before: ago(24 * HOUR_MS) });
       // What is older than the tolerance is refused for its age; twice as long, because clocks differ.
       await forgetSignatures(ledger, { before: ago(2 * SIGNATURE_TOLERANCE_MS) });
-    } catch (error) {
-      log.warn({ reason: errorText(error) }, 'housekeeping failed');
-    }
-    return PAUSE_MS;
-  });
+      return {};
+    },
+  };
 }

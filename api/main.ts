@@ -6,8 +6,9 @@ import { createMetrics, listenError, type Running } from '../core/service.ts';
 import { createVault } from '../core/vault.ts';
 import { connectLedger } from '../ledger/db.ts';
 import { createPayoutProvider } from '../ledger/payout-providers.ts';
+import { startTasks } from '../ledger/tasks.ts';
 import { connectWarehouse } from '../warehouse/client.ts';
-import { startHousekeeping } from './housekeeping.ts';
+import { housekeepingTask } from './housekeeping.ts';
 import { createMailer } from './mailer.ts';
 import { buildApiServer } from './server.ts';
 import { allowList } from './webhook-target.ts';
@@ -55,7 +56,12 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   } catch (error) {
     throw listenError(error, config.apiPort);
   }
-  const housekeeping = startHousekeeping({ ledger, log, reportsFolder });
+  const tasks = await startTasks({
+    url: config.databaseUrl,
+    ledger,
+    log,
+    tasks: [housekeepingTask({ ledger, reportsFolder })],
+  });
   const webhooks = startWebhookWorker({
     ledger,
     vault,
@@ -70,7 +76,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
       const cut = setTimeout(() => app.server.closeAllConnections(), DRAIN_TIMEOUT_MS);
       await app.close();
       clearTimeout(cut);
-      await Promise.all([housekeeping.stop(), webhooks.stop()]);
+      await Promise.all([tasks.stop(), webhooks.stop()]);
       await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close()]);
     },
   };

@@ -72,7 +72,8 @@ payouts
   .description(
     `Makes every commission whose hold has ended available, asks for payouts whose fate is unknown, builds one payout for
 each active affiliate at or above its minimum, and hands them to PAYOUT_PROVIDER: a CSV file for the bank or PayPal in
-AFFLUX_HOME/payouts, or Stripe. Gives up debt that is too old. Run it daily; twice, or two at once, pay nobody twice.`,
+AFFLUX_HOME/payouts, or Stripe. Gives up debt that is too old. The attribution process does it daily, see PAYOUT_HOUR;
+twice, or two at once, pay nobody twice.`,
   )
   .action(async () => (await import('./payouts.ts')).runPayoutsNow());
 payouts

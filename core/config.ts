@@ -32,6 +32,11 @@ const count = z
 
 const text = z.string();
 
+const hourOrOff = z
+  .string()
+  .regex(/^(?:off|1?\d|2[0-3])$/, 'must be an hour from 0 to 23, or off')
+  .transform((value) => (value === 'off' ? null : Number(value)));
+
 function url(...protocols: string[]): z.ZodType<string, string> {
   return z
     .string()
@@ -210,6 +215,12 @@ const variables = {
     oneOf('bank_csv', 'paypal_csv', 'stripe'),
     'bank_csv',
     'who moves the money: files in AFFLUX_HOME/payouts for a bank or for PayPal, or Stripe Connect',
+  ),
+  payoutHour: variable(
+    'PAYOUT_HOUR',
+    hourOrOff,
+    '5',
+    'from this hour on (UTC) the day’s payouts are run by the attribution process; "off": only by "afflux payouts run"',
   ),
   stripeSecretKey: variable('STRIPE_SECRET_KEY', text, '', 'secret key of the Stripe account that pays'),
   logLevel: variable(

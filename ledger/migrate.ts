@@ -6,6 +6,7 @@ import type { Logger } from '../core/log.ts';
 import { fromProject } from '../core/paths.ts';
 import { APP_ROLE } from '../core/postgres.ts';
 import { connectOwner, type Ledger } from './db.ts';
+import { installTasks } from './tasks.ts';
 
 /** The SQL files are read from the sources also when the code runs from dist/. */
 const MIGRATIONS_FOLDER = 'ledger/migrations';
@@ -41,6 +42,7 @@ export async function migrateLedger(options: {
       await apply(owner, migration);
       options.log.info({ migration: migration.name }, 'ledger migrated');
     }
+    await installTasks(owner);
     return { applied: pending.map(({ name }) => name) };
   } finally {
     await owner.end({ timeout: 5 });

@@ -23,7 +23,7 @@ export interface PayoutRun {
 }
 
 /** Commissions vested in one transaction. */
-const VEST_BATCH_SIZE = 1_000;
+export const VEST_BATCH_SIZE = 1_000;
 
 /**
  * Vests what is due, asks for payouts of earlier runs that nobody knew of, makes the payouts that are due and hands

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fromProject } from '../core/paths.ts';
+import { freePort } from '../engines/engine.ts';
 import { auditLedger } from '../ledger/audit.ts';
 import { type AttributionWorld, startAttributionWorld } from './support/attribution.ts';
 import { waitFor } from './support/engines.ts';
@@ -32,7 +33,10 @@ afterAll(async () => {
 });
 
 /** Starts `afflux …` on the world's stores. */
-async function start(...args: string[]): Promise<{ child: ChildProcess; exited: Promise<number | null> }> {
+async function start(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<{ child: ChildProcess; exited: Promise<number | null> }> {
   const child = fork(fromProject('dist/bin/afflux.js'), args, {
     env: {
       ...process.env,
@@ -41,8 +45,12 @@ async function start(...args: string[]): Promise<{ child: ChildProcess; exited: 
       CLICKHOUSE_URL: world.warehouse.url,
       CLICK_KEYS: world.clickKey.toString('hex'),
       LOG_LEVEL: 'error',
+      ATTRIBUTION_PORT: String(await freePort()),
+      // Runs are started by the test.
+      PAYOUT_HOUR: 'off',
+      ...environment,
     },
-    stdio: 'ignore',
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   });
   children.add(child);
   const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
@@ -77,7 +85,7 @@ test('a worker killed again and again decides every order once', { timeout: 120_
   };
   let kills = 0;
   for (let before = 0; before < ORDERS; before = await decided()) {
-    const { child, exited } = await start('attribution');
+    const { child, exited } = await start(['attribution']);
     // In the middle of the next batch, or a few milliseconds later.
     await waitFor(async () => (await decided()) > before || (await isWriting()), {
       deadlineMs: 30_000,
@@ -105,7 +113,7 @@ test('a worker killed again and again decides every order once', { timeout: 120_
   expect(kills).toBe(WORKER_KILLS);
   const [sums] = await ledger<{ commissions: bigint; conversions: bigint; journals: bigint }[]>`
     select count(*) as commissions, count(distinct conversion_id) as conversions,
-      (select count(*) from journals where program_id = ${parties.programId}) as journals
+      (select count(*) from journals where program_id = ${parties.programId} and kind = 'earning') as journals
     from commissions where program_id = ${parties.programId}`;
   const [states] = await ledger<{ credited: bigint }[]>`
     select count(*) as credited from conversions where program_id = ${parties.programId} and affiliate_id is not null`;
@@ -133,6 +141,37 @@ async function isWriting(): Promise<boolean> {
   return (row?.count ?? 0n) > 0n;
 }
 
+/** Stops every process where it writes such a row, before it commits, until {@link goOn}. */
+async function stopBefore(table: string, condition: string): Promise<void> {
+  const { owner } = world.books;
+  await owner.unsafe(`
+    create function stop_here() returns trigger language plpgsql as $$
+    begin
+      if ${condition} then perform pg_advisory_xact_lock(${STOP_LOCK}); end if;
+      return null;
+    end $$;
+    create trigger stop_here after insert or update on ${table} for each row execute function stop_here()`);
+  await owner`select pg_advisory_lock(${STOP_LOCK})`;
+}
+
+async function isStopped(): Promise<void> {
+  await waitFor(
+    async () => {
+      const [row] = await world.ledger<{ count: bigint }[]>`
+        select count(*) from pg_locks where locktype = 'advisory' and objid = ${STOP_LOCK} and not granted
+          and database = (select oid from pg_database where datname = current_database())`;
+      return (row?.count ?? 0n) > 0n;
+    },
+    { deadlineMs: 30_000, what: 'the run to stop' },
+  );
+}
+
+async function goOn(table: string): Promise<void> {
+  const { owner } = world.books;
+  await owner`select pg_advisory_unlock(${STOP_LOCK})`;
+  await owner.unsafe(`drop trigger stop_here on ${table}; drop function stop_here`);
+}
+
 describe('a payout run killed', () => {
   test.each([
     ['before the commit of what has vested', 'commissions', `new.state = 'available'`],
@@ -144,30 +183,14 @@ describe('a payout run killed', () => {
     const { owner } = world.books;
     const parties = await createParties(ledger);
     for (let i = 0; i < 3; i++) await creditOrder(ledger, parties, { amountMinor: 10_000n });
-    await owner.unsafe(`
-      create function stop_here() returns trigger language plpgsql as $$
-      begin
-        if ${condition} then perform pg_advisory_xact_lock(${STOP_LOCK}); end if;
-        return null;
-      end $$;
-      create trigger stop_here after insert or update on ${table} for each row execute function stop_here()`);
-    await owner`select pg_advisory_lock(${STOP_LOCK})`;
-    const { child, exited } = await start('payouts', 'run');
-    await waitFor(
-      async () => {
-        const [row] = await ledger<{ count: bigint }[]>`
-          select count(*) from pg_locks where locktype = 'advisory' and objid = ${STOP_LOCK} and not granted
-            and database = (select oid from pg_database where datname = current_database())`;
-        return (row?.count ?? 0n) > 0n;
-      },
-      { deadlineMs: 30_000, what: 'the run to stop' },
-    );
+    await stopBefore(table, condition);
+    const { child, exited } = await start(['payouts', 'run']);
+    await isStopped();
     child.kill('SIGKILL');
     await exited;
-    await owner`select pg_advisory_unlock(${STOP_LOCK})`;
-    await owner.unsafe(`drop trigger stop_here on ${table}; drop function stop_here`);
+    await goOn(table);
     await owner`update payout_batches set claimed_until = '-infinity'`;
-    for (let i = 0; i < 2; i++) expect(await (await start('payouts', 'run')).exited).toBe(0);
+    for (let i = 0; i < 2; i++) expect(await (await start(['payouts', 'run'])).exited).toBe(0);
 
     const payouts = await ledger<
       { affiliateId: number; providerKey: string; state: string; amountMinor: bigint }[]
@@ -186,4 +209,40 @@ describe('a payout run killed', () => {
     for (const { providerKey } of payouts) expect(text.split(providerKey)).toHaveLength(2);
     await expectBooksToHold();
   });
+});
+
+test('a scheduled run whose process is killed is done by another process, once', {
+  timeout: 90_000,
+}, async () => {
+  const { ledger } = world;
+  const { owner } = world.books;
+  const parties = await createParties(ledger);
+  for (let i = 0; i < 3; i++) await creditOrder(ledger, parties, { amountMinor: 10_000n });
+  await owner`update pgboss.queue set expire_seconds = 1, retry_delay = 1 where name = 'payouts'`;
+  await stopBefore('payouts', `new.state = 'created'`);
+  const first = await start(['attribution'], { PAYOUT_HOUR: '0' });
+  await isStopped();
+  const second = await start(['attribution'], { PAYOUT_HOUR: '0' });
+  first.child.kill('SIGKILL');
+  await first.exited;
+  await goOn('payouts');
+  await waitFor(
+    async () => {
+      const [job] = await owner<{ state: string }[]>`
+        select state::text from pgboss.job where name = 'payouts'`;
+      return job?.state === 'completed';
+    },
+    { deadlineMs: 60_000, what: 'the job to be done' },
+  );
+  second.child.kill('SIGTERM');
+  await second.exited;
+  const payouts = await ledger<{ affiliateId: number; state: string; amountMinor: bigint }[]>`
+    select affiliate_id, state, amount_minor from payouts
+    where program_id = ${parties.programId} order by amount_minor desc`;
+  expect(payouts.map(({ affiliateId, state, amountMinor }) => [affiliateId, state, amountMinor])).toEqual([
+    [parties.chain[0], 'submitted', 3_000n],
+    [parties.chain[1], 'submitted', 900n],
+    [parties.chain[2], 'submitted', 300n],
+  ]);
+  await expectBooksToHold();
 });
