@@ -2,12 +2,12 @@ import { z } from 'zod';
 import type { Role } from '../ledger/api-keys.ts';
 import {
   CONVERSION_REASONS,
-  CONVERSION_SOURCES,
   CONVERSION_STATES,
   CONVERSION_STATUSES,
   type Conversion,
   type ConversionReason,
 } from '../ledger/conversions.ts';
+import { CONVERSION_SOURCES } from '../ledger/reported-conversion.ts';
 import { formatId, formatOptionalId, idText } from './ids.ts';
 import type { Principal } from './principal.ts';
 import { formatMoney, formatOptionalTime, formatTime, moneyText, timeText } from './schemas.ts';
@@ -49,6 +49,10 @@ export const conversionView = z
     program_id: idText('program'),
     order_id: z.string(),
     amount: moneyText,
+    exchange: z
+      .object({ amount: moneyText, rate_ids: z.array(idText('rate')) })
+      .nullable()
+      .meta({ description: 'What the shop reported, where that was another currency, and the rates used.' }),
     refunded: moneyText,
     status: z.enum(CONVERSION_STATUSES),
     state: z.enum(CONVERSION_STATES),
@@ -88,6 +92,7 @@ export function formatConversion(
     program_id: formatId('program', conversion.programId),
     order_id: conversion.orderId,
     amount: formatMoney(conversion.amountMinor, currency),
+    exchange: formatExchange(conversion),
     refunded: formatMoney(conversion.refundedMinor, currency),
     status: conversion.status,
     state: conversion.state,
@@ -108,5 +113,15 @@ export function formatConversion(
       terms_id: formatOptionalId('terms', conversion.termsId),
       evidence: conversion.evidence,
     }),
+  };
+}
+
+function formatExchange(conversion: Conversion): z.output<typeof conversionView>['exchange'] {
+  const { orderAmountMinor, orderCurrency, rateId, crossRateId } = conversion;
+  if (orderAmountMinor === null || orderCurrency === null) return null;
+  const rateIds = [rateId, crossRateId].filter((id) => id !== null);
+  return {
+    amount: formatMoney(orderAmountMinor, orderCurrency),
+    rate_ids: rateIds.map((id) => formatId('rate', id)),
   };
 }

@@ -12,6 +12,7 @@ const INTEGER_IDS = {
   webhookEndpoint: 'whk',
   user: 'usr',
   linkTemplate: 'tpl',
+  rate: 'rat',
 } as const;
 
 const BIGINT_IDS = {

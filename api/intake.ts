@@ -1,11 +1,8 @@
 import { InputError } from '../core/errors.ts';
-import {
-  type RecordedConversion,
-  type ReportedConversion,
-  recordConversions,
-} from '../ledger/conversions.ts';
+import { type RecordedConversion, recordConversions } from '../ledger/conversions.ts';
 import { inTransaction, type Ledger, type LedgerTransaction } from '../ledger/db.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../ledger/postback-calls.ts';
+import type { ReportedConversion } from '../ledger/reported-conversion.ts';
 import { translateError } from './translate-error.ts';
 
 /**
@@ -107,7 +104,7 @@ function callOf({ order, call }: IntakeEntry, recorded: RecordedConversion | Inp
     const refused = {
       outcome: 'rejected',
       status: 422,
-      code: 'invalid_input',
+      code: recorded.code,
       detail: recorded.message,
     } as const;
     return { ...known, ...refused, conversionId: null };

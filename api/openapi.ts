@@ -16,7 +16,9 @@ const problemSchema = z
     code: z.enum(PROBLEM_CODES),
     detail: z.string(),
     field: z.string().optional().meta({ description: 'The first field at fault.' }),
-    errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+    errors: z
+      .array(z.object({ field: z.string(), message: z.string(), code: z.enum(['no_rate']).optional() }))
+      .optional(),
     request_id: z.string(),
   })
   .loose()

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { fingerprint } from '../core/fingerprint.ts';
 import { formatIp, parseIp } from '../core/ip.ts';
-import type { ReportedConversion } from '../ledger/conversions.ts';
 import { hashAccount } from '../ledger/payout-methods.ts';
+import type { ReportedConversion } from '../ledger/reported-conversion.ts';
 import { hashedEmail } from './call-log.ts';
 import { integerId } from './ids.ts';
 import { amountText, currencyText, text, time, toMinor } from './schemas.ts';

@@ -53,6 +53,8 @@ export const RETRY_AFTER_S = 2;
 export interface FieldFault {
   readonly field: string;
   readonly message: string;
+  /** Where the field is well-formed: what else stands against it. */
+  readonly code?: string;
 }
 
 interface ProblemParts {

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { assert, InputError } from '../core/errors.ts';
-import type { Conversion, ConversionSource, RecordedConversion } from '../ledger/conversions.ts';
+import type { Conversion, RecordedConversion } from '../ledger/conversions.ts';
+import type { ConversionSource } from '../ledger/reported-conversion.ts';
 import { callerOf } from './call-log.ts';
 import { commit, IDEMPOTENCY_HEADER } from './commit.ts';
 import type { ApiContext } from './context.ts';

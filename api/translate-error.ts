@@ -64,7 +64,8 @@ export function translateError(error: unknown): Problem {
 function fromInputError(error: InputError): Problem {
   const prefix = `${error.field}: `;
   const message = error.message.startsWith(prefix) ? error.message.slice(prefix.length) : error.message;
-  return invalidFields([{ field: error.field, message }]);
+  const { field, code } = error;
+  return invalidFields([{ field, message, ...(code !== 'invalid_input' && { code }) }]);
 }
 
 /** The answer for faulty fields. */

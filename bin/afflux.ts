@@ -92,6 +92,41 @@ payouts
     (await import('./payouts.ts')).settlePayouts(ids, options),
   );
 
+const rates = program
+  .command('rates')
+  .summary('exchange rates for orders in other currencies')
+  .description(
+    'An order in another currency than its program is converted by the rate in force when it occurred.',
+  );
+rates
+  .command('load <file>')
+  .summary("store the rates of a file: the European Central Bank's, or one of your own")
+  .description(
+    `Takes eurofxref.csv or eurofxref-hist.csv of the European Central Bank, whose rates are in force from the day after
+their date (UTC) for a week, or a CSV with the columns base, quote, rate, source, valid_from and, if you like,
+valid_until. All of it is stored or nothing; what is stored already is left as it is. Load it daily.`,
+  )
+  .option('--from <date>', 'leave out what is older, such as 2026-01-01', parseTime)
+  .action(async (file: string, options: { from?: Date }) =>
+    (await import('./rates.ts')).loadRates(file, options),
+  );
+rates
+  .command('add <base> <quote> <rate>')
+  .summary('store one rate, in force until a later one: afflux rates add USD EUR 0.92 --source contract')
+  .requiredOption('--source <text>', 'who says so')
+  .option('--from <time>', 'in force from; by default from now on', parseTime)
+  .action(async (base: string, quote: string, rate: string, options: { source: string; from?: Date }) =>
+    (await import('./rates.ts')).addRate({ base, quote, rate, ...options }),
+  );
+rates
+  .command('list')
+  .summary('the newest rates with their sources')
+  .option('--base <currency>')
+  .option('--quote <currency>')
+  .action(async (options: { base?: string; quote?: string }) =>
+    (await import('./rates.ts')).showRates(options),
+  );
+
 program
   .command('audit')
   .summary('prove the counts and the books')

@@ -12,15 +12,19 @@ export class OperatingError extends Error {
   }
 }
 
+/** `no_rate`: the field is well-formed, and the operator has not stored what is needed to accept it. */
+export type InputErrorCode = 'invalid_input' | 'no_rate';
+
 /** A field of somebody's input is wrong. `field` is the name they wrote; `message` says what it must be. */
 export class InputError extends Error {
-  readonly code = 'invalid_input';
+  readonly code: InputErrorCode;
   readonly field: string;
 
-  constructor(field: string, message: string) {
+  constructor(field: string, message: string, code: InputErrorCode = 'invalid_input') {
     super(`${field}: ${message}`);
     this.name = 'InputError';
     this.field = field;
+    this.code = code;
   }
 }
 

@@ -106,3 +106,33 @@ const BPS_PER_ONE = 10_000n;
 export function applyRateBps(amountMinor: bigint, rateBps: number): bigint {
   return mulDivHalfEven(amountMinor, BigInt(rateBps), BPS_PER_ONE);
 }
+
+/** An exact ratio; the denominator is positive. */
+export interface Ratio {
+  readonly numerator: bigint;
+  readonly denominator: bigint;
+}
+
+/**
+ * Reads an exchange rate such as "1.0843" exactly: at most 12 digits before the point and 12 behind it, above zero.
+ * @throws InputError naming `rate`.
+ */
+export function parseRate(text: string): Ratio {
+  const match = /^(\d{1,12})(?:\.(\d{1,12}))?$/.exec(text);
+  const fraction = match?.[2] ?? '';
+  const numerator = match ? BigInt(`${match[1]}${fraction}`) : 0n;
+  if (numerator > 0n) return { numerator, denominator: 10n ** BigInt(fraction.length) };
+  throw new InputError('rate', 'must be a plain decimal above zero such as "1.0843"');
+}
+
+/** An amount in another currency: one whole unit of `from` is worth `numerator ÷ denominator` whole units of `to`. */
+export function convertMinor(
+  amountMinor: bigint,
+  { from, to, numerator, denominator }: Ratio & { readonly from: string; readonly to: string },
+): bigint {
+  const [fromUnit, toUnit] = [from, to].map((currency) => 10n ** BigInt(knownExponent(currency))) as [
+    bigint,
+    bigint,
+  ];
+  return mulDivHalfEven(amountMinor, numerator * toUnit, denominator * fromUnit);
+}

@@ -14,11 +14,11 @@ import {
   getConversion,
   listConversions,
   postponeConversions,
-  type ReportedConversion,
   recordConversion,
 } from './conversions.ts';
 import { inTransaction, type Ledger } from './db.ts';
 import { countEarlier } from './decision-facts.ts';
+import type { ReportedConversion } from './reported-conversion.ts';
 
 let db: TestLedger;
 let ledger: Ledger;

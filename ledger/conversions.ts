@@ -1,12 +1,16 @@
-import { createHash } from 'node:crypto';
-import { isIP } from 'node:net';
 import type { JSONValue } from 'postgres';
 import { assert, InputError } from '../core/errors.ts';
-import { MAX_AMOUNT_MINOR } from '../core/money.ts';
 import type { LedgerSql } from './db.ts';
-import { answeringInput, checkText } from './input-faults.ts';
+import { answeringInput } from './input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 import type { FraudSettings } from './programs.ts';
+import {
+  type ConversionSource,
+  conversionRow,
+  payloadHash,
+  priceConversions,
+  type ReportedConversion,
+} from './reported-conversion.ts';
 
 export const CONVERSION_STATES = [
   'received',
@@ -60,37 +64,18 @@ export type ConversionReason = (typeof CONVERSION_REASONS)[number];
 export const CONVERSION_STATUSES = ['pending', 'confirmed', 'rejected', 'paid'] as const;
 export type ConversionStatus = (typeof CONVERSION_STATUSES)[number];
 
-export const CONVERSION_SOURCES = ['api', 'postback', 'pixel', 'import'] as const;
-export type ConversionSource = (typeof CONVERSION_SOURCES)[number];
-
-/** An order as a shop reports it. */
-export interface ReportedConversion {
-  readonly programId: number;
-  readonly orderId: string;
-  readonly amountMinor: bigint;
-  readonly currency: string;
-  readonly source: ConversionSource;
-  /** Default: when it is received. */
-  readonly occurredAt?: Date | undefined;
-  readonly clickId?: string | undefined;
-  readonly customerId?: string | undefined;
-  /** SHA-256 of the trimmed lower-case address, 64 hexadecimal digits. */
-  readonly customerEmailHash?: string | undefined;
-  /** SHA-256 of the account it was paid from, without spaces and in lower case, 64 hexadecimal digits. */
-  readonly paymentAccountHash?: string | undefined;
-  /** The customer's address, never the shop server's. */
-  readonly ip?: string | undefined;
-  readonly userAgent?: string | undefined;
-  /** As in the click record: 64 unsigned bits. */
-  readonly fingerprint?: bigint | undefined;
-}
-
 export interface Conversion {
   readonly id: bigint;
   readonly programId: number;
   readonly orderId: string;
+  /** In the program's currency. */
   readonly amountMinor: bigint;
   readonly currency: string;
+  /** As the shop reported it, and the rates it was converted by; null where that is the program's currency. */
+  readonly orderCurrency: string | null;
+  readonly orderAmountMinor: bigint | null;
+  readonly rateId: number | null;
+  readonly crossRateId: number | null;
   readonly refundedMinor: bigint;
   readonly state: ConversionState;
   readonly status: ConversionStatus;
@@ -127,6 +112,10 @@ const CONVERSION_COLUMNS = [
   'orderId',
   'amountMinor',
   'currency',
+  'orderCurrency',
+  'orderAmountMinor',
+  'rateId',
+  'crossRateId',
   'refundedMinor',
   'state',
   'reason',
@@ -179,76 +168,6 @@ export type RecordedConversion =
   /** The same order with another payload: the stored one stays; `differing` names the fields. */
   | { readonly outcome: 'conflict'; readonly conversion: Conversion; readonly differing: string[] };
 
-const MAX_ID_LENGTH = 200;
-const MAX_USER_AGENT_LENGTH = 4_096;
-/** A shop's clock may be wrong by a time zone; an order of next week is a mistake. */
-const MAX_FUTURE_MS = 24 * 3_600_000;
-
-function checkReported(conversion: ReportedConversion): void {
-  const { orderId, amountMinor, clickId, customerId, customerEmailHash, ip, userAgent, occurredAt } =
-    conversion;
-  checkText(orderId, 'order_id', MAX_ID_LENGTH);
-  if (amountMinor < 0n || amountMinor > MAX_AMOUNT_MINOR) {
-    throw new InputError('amount', `must be 0 to ${MAX_AMOUNT_MINOR} minor units`);
-  }
-  if (clickId !== undefined) checkText(clickId, 'click_id', MAX_ID_LENGTH);
-  if (customerId !== undefined) checkText(customerId, 'customer_id', MAX_ID_LENGTH);
-  checkHash(customerEmailHash, 'customer_email_hash');
-  checkHash(conversion.paymentAccountHash, 'payment_account_hash');
-  if (ip !== undefined && isIP(ip) === 0) throw new InputError('ip', 'must be an IPv4 or IPv6 address');
-  if (userAgent !== undefined) checkText(userAgent, 'user_agent', MAX_USER_AGENT_LENGTH);
-  if (occurredAt !== undefined && !(occurredAt.getTime() < Date.now() + MAX_FUTURE_MS)) {
-    throw new InputError('occurred_at', 'must be a time that is not in the future');
-  }
-}
-
-function checkHash(hash: string | undefined, field: string): void {
-  if (hash === undefined || /^[0-9a-f]{64}$/.test(hash)) return;
-  throw new InputError(field, 'must be 64 lower-case hexadecimal digits');
-}
-
-/**
- * What makes two reports of one order the same: what the shop says of the order itself, as it was given. Address,
- * agent and way of the report are left out, because an honest retry may come another way.
- */
-function payloadHash(conversion: ReportedConversion): Buffer {
-  const { amountMinor, currency, occurredAt, clickId, customerId, customerEmailHash } = conversion;
-  const payload = [
-    amountMinor.toString(),
-    currency,
-    occurredAt?.toISOString() ?? null,
-    clickId ?? null,
-    customerId ?? null,
-    customerEmailHash ?? null,
-    conversion.paymentAccountHash ?? null,
-  ];
-  return createHash('sha256').update(JSON.stringify(payload)).digest();
-}
-
-/** The row of a reported order. */
-function conversionRow(conversion: ReportedConversion, hash: Buffer) {
-  const { customerEmailHash, paymentAccountHash, fingerprint } = conversion;
-  const receivedAt = new Date();
-  return {
-    programId: conversion.programId,
-    orderId: conversion.orderId,
-    amountMinor: conversion.amountMinor,
-    currency: conversion.currency,
-    source: conversion.source,
-    receivedAt,
-    nextAttemptAt: receivedAt,
-    occurredAt: conversion.occurredAt ?? receivedAt,
-    clickId: conversion.clickId ?? null,
-    customerId: conversion.customerId ?? null,
-    customerEmailHash: customerEmailHash === undefined ? null : Buffer.from(customerEmailHash, 'hex'),
-    paymentAccountHash: paymentAccountHash === undefined ? null : Buffer.from(paymentAccountHash, 'hex'),
-    ip: conversion.ip ?? null,
-    userAgent: conversion.userAgent ?? null,
-    fingerprint: fingerprint === undefined ? null : BigInt.asIntN(64, fingerprint),
-    payloadHash: hash,
-  };
-}
-
 /** Records an order once per (program, order id). @throws InputError. */
 export async function recordConversion(
   sql: LedgerSql,
@@ -269,21 +188,19 @@ export async function recordConversions(
   sql: LedgerSql,
   conversions: readonly ReportedConversion[],
 ): Promise<(RecordedConversion | InputError)[]> {
-  const faults = conversions.map((conversion) => inputFaultOf(() => checkReported(conversion)));
-  const currencies = await programCurrencies(sql, conversions);
-  const answers = conversions.map((conversion, i): RecordedConversion | InputError | undefined => {
-    if (currencies.get(conversion.programId) === conversion.currency) return faults[i];
-    return faults[i] ?? new InputError('currency', 'must be the currency of the program');
-  });
-  const good = conversions.flatMap((conversion, i) =>
-    answers[i] === undefined
-      ? [{ i, conversion, hash: payloadHash(conversion), key: orderKey(conversion) }]
-      : [],
+  const priced = await priceConversions(sql, conversions);
+  const answers = priced.map((one): RecordedConversion | InputError | undefined =>
+    one instanceof InputError ? one : undefined,
   );
+  const good = priced.flatMap((one, i) => {
+    if (one instanceof InputError) return [];
+    const { conversion } = one;
+    return [{ i, priced: one, conversion, hash: payloadHash(conversion), key: orderKey(conversion) }];
+  });
   // In one order everywhere, so that two batches with the same orders wait for each other and never in a circle.
   const rows = good
     .toSorted((a, b) => (a.key === b.key ? a.i - b.i : a.key < b.key ? -1 : 1))
-    .map(({ conversion, hash }) => conversionRow(conversion, hash));
+    .map(({ priced, hash }) => conversionRow(priced, hash));
   const inserted =
     rows.length === 0
       ? []
@@ -319,26 +236,6 @@ function orderKey({ programId, orderId }: { programId: number; orderId: string }
   return `${programId} ${orderId}`;
 }
 
-function inputFaultOf(check: () => void): InputError | undefined {
-  try {
-    check();
-    return undefined;
-  } catch (error) {
-    if (error instanceof InputError) return error;
-    throw error;
-  }
-}
-
-async function programCurrencies(
-  sql: LedgerSql,
-  conversions: readonly ReportedConversion[],
-): Promise<Map<number, string>> {
-  const ids = [...new Set(conversions.map(({ programId }) => programId))];
-  const rows = await sql<{ id: number; currency: string }[]>`
-    select id, currency from programs where id = any(${ids}::integer[])`;
-  return new Map(rows.map(({ id, currency }) => [id, currency]));
-}
-
 async function storedOrders(
   sql: LedgerSql,
   orders: readonly { conversion: ReportedConversion }[],
@@ -357,8 +254,8 @@ async function storedOrders(
 
 function differingFields(stored: Conversion, reported: ReportedConversion): string[] {
   const pairs: [string, unknown, unknown][] = [
-    ['amount', stored.amountMinor, reported.amountMinor],
-    ['currency', stored.currency, reported.currency],
+    ['amount', stored.orderAmountMinor ?? stored.amountMinor, reported.amountMinor],
+    ['currency', stored.orderCurrency ?? stored.currency, reported.currency],
     ['click_id', stored.clickId, reported.clickId ?? null],
     ['customer_id', stored.customerId, reported.customerId ?? null],
     ['customer_email_hash', stored.customerEmailHash, reported.customerEmailHash ?? null],

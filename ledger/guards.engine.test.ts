@@ -52,6 +52,8 @@ beforeAll(async () => {
   await createAffiliate(ledger, { programId, name: 'new', refCode: 'new', email: 'new@example.com' });
   await ledger`insert into affiliate_volumes (affiliate_id, month, volume_minor) values (${chain[0]}, '2026-01-01', 1)`;
   await owner`
+    insert into rates (base, quote, rate, source, valid_from) values ('USD', 'EUR', 0.5, 'test', '2020-01-01')`;
+  await owner`
     insert into webhook_endpoints (program_id, role, url, secret) values (${programId}, 'operator', 'https://x.example', '')`;
 });
 afterAll(async () => await db.close());

@@ -1,5 +1,5 @@
 import { assert, InputError } from '../core/errors.ts';
-import { formatAmount } from '../core/money.ts';
+import { formatAmount, mulDivHalfEven } from '../core/money.ts';
 import { appendAuditLog } from './audit-log.ts';
 import {
   type Conversion,
@@ -15,7 +15,10 @@ export interface Refund {
   readonly id: bigint;
   readonly conversionId: bigint;
   readonly refundRef: string;
+  /** In the program's currency. */
   readonly amountMinor: bigint;
+  /** As it was reported, in the order's currency; null where that is the program's. */
+  readonly orderAmountMinor: bigint | null;
   readonly receivedAt: Date;
 }
 
@@ -26,7 +29,7 @@ export type RecordedRefund =
   | { readonly outcome: 'conflict'; readonly refund: Refund; readonly conversion: Conversion }
   | { readonly outcome: 'not_found' };
 
-const REFUND_COLUMNS = ['id', 'conversionId', 'refundRef', 'amountMinor', 'receivedAt'];
+const REFUND_COLUMNS = ['id', 'conversionId', 'refundRef', 'amountMinor', 'orderAmountMinor', 'receivedAt'];
 const MAX_REF_LENGTH = 200;
 
 /** States with commissions to take back; before a decision the refund waits for it, after a rejection nothing is left. */
@@ -35,7 +38,8 @@ const CREDITED: ReadonlySet<ConversionState> = new Set(['attributed', 'partially
 /**
  * Records a refund once per (order, reference) and takes back its share at every level. What is still in the hold or
  * available is reversed; what is in a payout or paid becomes debt, which the affiliate's next payout nets: a refund
- * is never refused for the moment it comes at.
+ * is never refused for the moment it comes at. `amountMinor` is in the order's currency; an order that was converted
+ * is refunded by the rate it was converted by, so that refunds in any parts come to what the order came to.
  * @throws InputError naming `amount` or `refund_ref`.
  */
 export async function recordRefund(
@@ -55,33 +59,48 @@ export async function recordRefund(
     select ${tx(REFUND_COLUMNS)} from refunds
     where conversion_id = ${before.id} and refund_ref = ${refundRef}`;
   if (known) {
-    const outcome = known.amountMinor === amountMinor ? 'duplicate' : 'conflict';
+    const outcome = (known.orderAmountMinor ?? known.amountMinor) === amountMinor ? 'duplicate' : 'conflict';
     return { outcome, refund: known, conversion: before };
   }
-  const leftMinor = before.amountMinor - before.refundedMinor;
-  if (amountMinor > leftMinor) {
-    throw new InputError(
-      'amount',
-      `must not exceed what is left of the order, ${formatAmount(leftMinor, before.currency)}`,
-    );
-  }
+  const inBooksMinor = await refundedShare(tx, before, amountMinor);
   const [recorded] = await tx<[Refund]>`
-    insert into refunds (conversion_id, refund_ref, amount_minor)
-    values (${before.id}, ${refundRef}, ${amountMinor}) returning ${tx(REFUND_COLUMNS)}`;
-  await applyRefund(tx, before, amountMinor);
+    insert into refunds (conversion_id, refund_ref, amount_minor, order_amount_minor)
+    values (${before.id}, ${refundRef}, ${inBooksMinor}, ${before.orderAmountMinor === null ? null : amountMinor})
+    returning ${tx(REFUND_COLUMNS)}`;
+  await applyRefund(tx, before, inBooksMinor);
   await appendAuditLog(tx, {
     actor: refund.actor,
     action: 'conversion.refund',
     subject: `cnv_${before.id}`,
     before: { state: before.state, refunded: formatAmount(before.refundedMinor, before.currency) },
-    after: { refund_ref: refundRef, amount: formatAmount(amountMinor, before.currency) },
+    after: { refund_ref: refundRef, amount: formatAmount(inBooksMinor, before.currency) },
   });
   const conversion = await findConversionByOrder(tx, refund);
   assert(conversion, 'a locked conversion is there');
   return { outcome: 'recorded', refund: recorded, conversion };
 }
 
+/**
+ * What a refund of `amountMinor` in the order's currency comes to in the books: `round(amount × refunded so far ÷ order)`
+ * less what was refunded before, of the reported amounts. @throws InputError naming `amount`.
+ */
+async function refundedShare(tx: LedgerTransaction, order: Conversion, amountMinor: bigint): Promise<bigint> {
+  const { orderAmountMinor, orderCurrency, currency, refundedMinor } = order;
+  const [row] = await tx<{ refunded: bigint }[]>`
+    select coalesce(sum(coalesce(order_amount_minor, amount_minor)), 0)::bigint as refunded from refunds
+    where conversion_id = ${order.id}`;
+  const reportedMinor = orderAmountMinor ?? order.amountMinor;
+  const beforeMinor = row?.refunded ?? 0n;
+  if (beforeMinor + amountMinor > reportedMinor) {
+    const left = formatAmount(reportedMinor - beforeMinor, orderCurrency ?? currency);
+    throw new InputError('amount', `must not exceed what is left of the order, ${left}`);
+  }
+  if (orderAmountMinor === null) return amountMinor;
+  return mulDivHalfEven(order.amountMinor, beforeMinor + amountMinor, orderAmountMinor) - refundedMinor;
+}
+
 async function applyRefund(tx: LedgerTransaction, before: Conversion, amountMinor: bigint): Promise<void> {
+  if (amountMinor === 0n) return;
   const { id, state } = before;
   const refundedMinor = before.refundedMinor + amountMinor;
   const credited = CREDITED.has(state);

@@ -61,7 +61,7 @@ function formatRefund(refund: Refund, currency: string): z.output<typeof refundV
   return {
     id: formatId('refund', refund.id),
     refund_ref: refund.refundRef,
-    amount: formatMoney(refund.amountMinor, currency),
+    amount: formatMoney(refund.orderAmountMinor ?? refund.amountMinor, currency),
     received_at: formatTime(refund.receivedAt),
   };
 }
@@ -80,8 +80,9 @@ async function refundedConversion(
           orderId: order_id,
         });
   const conversion = inProgram(principal, found || undefined, 'conversion of this order');
-  if (conversion.currency === input.currency) return conversion;
-  throw invalidField('currency', `must be ${conversion.currency}, the currency of the order`);
+  const currency = conversion.orderCurrency ?? conversion.currency;
+  if (currency === input.currency) return conversion;
+  throw invalidField('currency', `must be ${currency}, the currency of the order`);
 }
 
 type RefundAnswer = z.output<typeof answer>;
@@ -109,13 +110,14 @@ export async function reportRefund(
   });
   if (recorded.outcome === 'not_found') throw notFound('conversion of this order');
   const { outcome, conversion } = recorded;
-  const refund = formatRefund(recorded.refund, conversion.currency);
+  const currency = conversion.orderCurrency ?? conversion.currency;
+  const refund = formatRefund(recorded.refund, currency);
   if (outcome === 'conflict') {
     throw new Problem('conflict', {
       detail: 'this refund_ref is recorded for the order with another amount',
       members: {
         recorded: refund,
-        reported: { amount: formatMoney(input.amountMinor, conversion.currency) },
+        reported: { amount: formatMoney(input.amountMinor, currency) },
       },
     });
   }

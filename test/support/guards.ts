@@ -117,6 +117,19 @@ const SMALL = `conversion_id = ${order('small')}`;
 /** A commission in no payout. */
 const FREE = `(select id from commissions where ${SMALL})`;
 const OTHER_JOURNAL = `(select max(id) from journals)`;
+/** The undecided order of 5 euros again, reported as 10 dollars at the one rate there is. */
+const inDollars = (values: Values) =>
+  copy(
+    'conversions',
+    {
+      order_id: `'new'`,
+      order_currency: `'USD'`,
+      order_amount_minor: '1000',
+      rate_id: '1',
+      ...values,
+    },
+    `order_id = 'undecided'`,
+  );
 const newest = (table: string) => `(select max(id) from ${table})`;
 const text = (length: number) => `repeat('x', ${length})`;
 
@@ -285,6 +298,13 @@ export const GUARDS: readonly Guard[] = [
         copy('conversions', { order_id: `'new'`, amount_minor: '-1' }, `order_id = 'undecided'`),
       ),
       conversions_order_once: copy('conversions', {}, `order_id = 'undecided'`),
+      conversions_exchanged: inDollars({ rate_id: 'null' }),
+      conversions_order_amount_minor_check: behind(
+        'conversions_exchange',
+        inDollars({ order_amount_minor: '-1' }),
+      ),
+      conversions_rate_known: behind('conversions_exchange', inDollars({ rate_id: '999' })),
+      conversions_cross_rate_known: behind('conversions_exchange', inDollars({ cross_rate_id: '999' })),
       conversions_credited: `update conversions set affiliate_id = null where order_id = 'small'`,
       conversions_reason_check: `update conversions set reason = 'x' where order_id = 'small'`,
       conversions_reasoned: `update conversions set state = 'unattributed' where order_id = 'undecided'`,
@@ -301,6 +321,7 @@ export const GUARDS: readonly Guard[] = [
         refusedBy: 'conversions_state_edge',
       },
       stays: stays('conversions', 'journals_conversion_id_fkey'),
+      exchange: { attempt: inDollars({ order_amount_minor: '1002' }), refusedBy: 'conversions_exchange' },
       note_insert: {
         attempt: copy('conversions', { order_id: `'new'` }, `order_id = 'undecided'`),
         effect: `select exists (select from outbox where conversion_id = ${newest('conversions')})`,
@@ -319,10 +340,31 @@ export const GUARDS: readonly Guard[] = [
       },
     },
   }),
+  ...guardsOf('rates', {
+    constraints: {
+      rates_pkey: twice('rates', { valid_from: `'2021-01-01'` }),
+      rates_base_check: copy('rates', { base: `'usd'` }),
+      rates_currencies: copy('rates', { quote: 'r.base' }),
+      rates_once: copy('rates', {}),
+      rates_quote_check: copy('rates', { quote: `'eur'` }),
+      rates_rate_check: copy('rates', { valid_from: `'2021-01-01'`, rate: '0' }),
+      rates_source_check: copy('rates', { valid_from: `'2021-01-01'`, source: `''` }),
+      rates_span: copy('rates', { valid_from: `'2021-01-01'`, valid_until: `'2020-12-31'` }),
+    },
+    triggers: {
+      append_only: appendOnly('rates', 'rate'),
+      no_truncate: { ...noTruncate('rates'), behind: 'refunds is append-only' },
+    },
+  }),
   ...guardsOf('refunds', {
     constraints: {
       refunds_pkey: twice('refunds', { refund_ref: `'new'` }),
-      refunds_amount_minor_check: copy('refunds', { refund_ref: `'new'`, amount_minor: '0' }),
+      refunds_amount_minor_check: copy('refunds', {
+        refund_ref: `'new'`,
+        amount_minor: '-1',
+        order_amount_minor: '1',
+      }),
+      refunds_reported_amount: copy('refunds', { refund_ref: `'new'`, amount_minor: '0' }),
       refunds_conversion_id_fkey: copy('refunds', { conversion_id: '999' }),
       refunds_ref_once: copy('refunds', {}),
       refunds_refund_ref_check: copy('refunds', { refund_ref: `''` }),
