@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createApiKey, type Role } from '../ledger/api-keys.ts';
 import { createJob } from '../ledger/jobs.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../test/support/api.ts';
+import { startTestNats, type TestNats } from '../test/support/engines.ts';
 import { type Document, idPrefix, type Operation, readDocument, sampleOf } from '../test/support/openapi.ts';
 import { fanOut } from './webhook-worker.ts';
 
@@ -12,18 +13,21 @@ import { fanOut } from './webhook-worker.ts';
  */
 
 let api: TestApi;
+let nats: TestNats;
 let mine: Tenant;
 let foreign: Tenant;
 let document: Document;
 
 beforeAll(async () => {
-  api = await startTestApi();
+  nats = await startTestNats();
+  api = await startTestApi(async (url) => url, {}, nats.url);
   mine = await api.tenant('mine');
   foreign = await api.tenant('foreign');
   document = readDocument((await api.call('GET', '/openapi.json')).body);
 });
 afterAll(async () => {
   await api?.stop();
+  await nats?.stop();
 });
 
 /** Ids of things, by prefix; those an affiliate may share with others of its program are left out of `own`. */
@@ -94,6 +98,7 @@ async function thingsOf(
       usr: String(user.id),
       pbk: String(postback.body.call_id),
       job: `job_${job.id}`,
+      dlt: 'dlt_1',
     },
     shared: { prg: `prg_${tenant.programId}`, cmp: campaignId, tpl: String(template.id) },
   };

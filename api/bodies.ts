@@ -53,7 +53,10 @@ export function installCsvBodies(scope: ApiServer): void {
   scope.addContentTypeParser(
     'text/csv',
     { parseAs: 'buffer' },
-    async (_request: FastifyRequest, body: Buffer) => decodeUtf8(body),
+    async (request: FastifyRequest, body: Buffer) => {
+      request.rawBody = body;
+      return decodeUtf8(body);
+    },
   );
 }
 

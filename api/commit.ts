@@ -4,7 +4,7 @@ import type { JSONValue } from 'postgres';
 import type { Vault } from '../core/vault.ts';
 import { type AuditEntry, appendAuditLog } from '../ledger/audit-log.ts';
 import { inTransaction, type Ledger, type LedgerTransaction } from '../ledger/db.ts';
-import { claimIdempotencyKey, keepAnswer } from '../ledger/idempotency.ts';
+import { claimIdempotencyKey, type EarlierRequest, findAnswer, keepAnswer } from '../ledger/idempotency.ts';
 import { principalOf } from './principal.ts';
 import { Problem } from './problems.ts';
 
@@ -36,20 +36,13 @@ export async function commit<Body>(
   work: (tx: LedgerTransaction) => Promise<Committed<Body>>,
 ): Promise<Body> {
   const { actor } = principalOf(request);
-  const key = request.headers[IDEMPOTENCY_HEADER];
+  const key = idempotencyKeyOf(request);
   const { status = 200, body } = await inTransaction(ledger, async (tx): Promise<Committed<Body>> => {
-    if (typeof key !== 'string') return await audited(tx);
+    if (key === undefined) return await audited(tx);
     const earlier = await claimIdempotencyKey(tx, { actor, key, hash: hashOf(request) });
-    if (earlier.outcome === 'other_request') {
-      throw new Problem('idempotency_key_reused', { detail: 'this key came with another request before' });
-    }
-    if (earlier.outcome === 'answered') {
-      reply.header('idempotent-replayed', 'true');
-      return { status: earlier.status, body: JSON.parse(vault.open(PURPOSE, earlier.answer)) as Body };
-    }
+    if (earlier.outcome !== 'none') return replayed<Body>(vault, reply, earlier);
     const fresh = await audited(tx);
-    const answer = vault.seal(PURPOSE, JSON.stringify(fresh.body ?? null));
-    await keepAnswer(tx, { actor, key, status: fresh.status ?? 200, answer });
+    await keepAnswer(tx, { actor, key, ...sealed(vault, fresh) });
     return fresh;
   });
 
@@ -60,6 +53,56 @@ export async function commit<Body>(
   }
   reply.code(status);
   return body;
+}
+
+/**
+ * For work of many transactions that does no harm when it is done again: its answer is kept after it, so that a repeated
+ * request gets it; two at the same time both do the work. @throws Problem `idempotency_key_reused`.
+ */
+export async function answerOnce<Body>(
+  { ledger, vault }: { ledger: Ledger; vault: Vault },
+  request: FastifyRequest,
+  reply: FastifyReply,
+  work: () => Promise<{ status?: number; body: Body }>,
+): Promise<Body> {
+  const { actor } = principalOf(request);
+  const key = idempotencyKeyOf(request);
+  const claim = key === undefined ? undefined : { actor, key, hash: hashOf(request) };
+  const earlier = claim && (await findAnswer(ledger, claim));
+  const known = earlier && earlier.outcome !== 'none' ? replayed<Body>(vault, reply, earlier) : undefined;
+  const { status = 200, body } = known ?? (await work());
+  if (claim && !known) {
+    await inTransaction(ledger, async (tx) => {
+      const rival = await claimIdempotencyKey(tx, claim);
+      if (rival.outcome === 'none') await keepAnswer(tx, { ...claim, ...sealed(vault, { status, body }) });
+    });
+  }
+  reply.code(status);
+  return body;
+}
+
+function idempotencyKeyOf(request: FastifyRequest): string | undefined {
+  const key = request.headers[IDEMPOTENCY_HEADER];
+  return typeof key === 'string' ? key : undefined;
+}
+
+function replayed<Body>(
+  vault: Vault,
+  reply: FastifyReply,
+  earlier: Exclude<EarlierRequest, { outcome: 'none' }>,
+): { status: number; body: Body } {
+  if (earlier.outcome === 'other_request') {
+    throw new Problem('idempotency_key_reused', { detail: 'this key came with another request before' });
+  }
+  reply.header('idempotent-replayed', 'true');
+  return { status: earlier.status, body: JSON.parse(vault.open(PURPOSE, earlier.answer)) as Body };
+}
+
+function sealed(
+  vault: Vault,
+  { status = 200, body }: { status?: number; body: unknown },
+): { status: number; answer: Buffer } {
+  return { status, answer: vault.seal(PURPOSE, JSON.stringify(body ?? null)) };
 }
 
 /** Same method, same path, same bytes: the same request. */

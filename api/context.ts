@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import type {
   FastifyBaseLogger,
   FastifyInstance,
@@ -12,6 +13,7 @@ import type { Ledger } from '../ledger/db.ts';
 import type { PayoutProvider } from '../ledger/payout-provider.ts';
 import type { Warehouse } from '../warehouse/client.ts';
 import type { Mailer } from './mailer.ts';
+import type { Streams } from './streams.ts';
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -44,6 +46,10 @@ export interface ApiContext {
   /** Seals and signs what is secret. */
   readonly vault: Vault;
   readonly clickIds: ClickIdCodec;
+  /** Everything but dead letters and proofs works without NATS. */
+  readonly streams: Streams;
+  /** Ed25519 key of the daily counts; read, or made, when it is first asked for. */
+  readonly countKey: () => KeyObject;
   /** Peers whose X-Forwarded-For is believed: addresses or networks. */
   readonly trustedProxies: readonly string[];
   /** Private networks that webhooks may go to all the same. */

@@ -79,7 +79,7 @@ export const conversionView = z
   });
 
 /** Who may see the customer and what a decision was made of. */
-const SEE_EVIDENCE: ReadonlySet<Role> = new Set<Role>(['operator', 'fraud']);
+export const SEE_EVIDENCE: ReadonlySet<Role> = new Set<Role>(['operator', 'fraud']);
 
 export function formatConversion(
   conversion: Conversion,

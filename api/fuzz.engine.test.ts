@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestApi, type Tenant, type TestApi } from '../test/support/api.ts';
+import { startTestNats, type TestNats } from '../test/support/engines.ts';
 import {
   type Document,
   idPrefix,
@@ -16,16 +17,19 @@ import {
 const CASES = Number(process.env.AFFLUX_TEST_FUZZ ?? 15);
 
 let api: TestApi;
+let nats: TestNats;
 let tenant: Tenant;
 let document: Document;
 
 beforeAll(async () => {
-  api = await startTestApi();
+  nats = await startTestNats();
+  api = await startTestApi(async (url) => url, {}, nats.url);
   tenant = await api.tenant('fuzzed');
   document = readDocument((await api.call('GET', '/openapi.json')).body);
 });
 afterAll(async () => {
   await api?.stop();
+  await nats?.stop();
 });
 
 const nasty = fc.constantFrom<unknown>(

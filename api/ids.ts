@@ -25,6 +25,7 @@ const BIGINT_IDS = {
   webhookDelivery: 'dlv',
   journal: 'jrn',
   job: 'job',
+  deadLetter: 'dlt',
 } as const;
 
 export type IntegerIdKind = keyof typeof INTEGER_IDS;

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { readOrCreateCountKey } from '../attribution/count-key.ts';
 import { createClickIdCodec } from '../core/click-id.ts';
 import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';
@@ -11,6 +12,7 @@ import { connectWarehouse } from '../warehouse/client.ts';
 import { housekeepingTask } from './housekeeping.ts';
 import { createMailer } from './mailer.ts';
 import { buildApiServer } from './server.ts';
+import { createStreams } from './streams.ts';
 import { allowList } from './webhook-target.ts';
 import { startWebhookWorker } from './webhook-worker.ts';
 
@@ -29,6 +31,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     name: 'afflux-api',
   });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-api' });
+  const streams = createStreams({ url: config.natsUrl });
   const vault = createVault(config.dataKeys);
   const mailer = createMailer({ url: config.mailUrl, from: config.mailFrom, log });
   const reportsFolder = join(config.home, 'reports');
@@ -36,6 +39,8 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     ledger,
     warehouse,
     clickIds: createClickIdCodec(config.clickKeys),
+    streams,
+    countKey: () => readOrCreateCountKey(config.home),
     trustedProxies: config.trustedProxies,
     vault,
     mailer,
@@ -77,7 +82,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
       await app.close();
       clearTimeout(cut);
       await Promise.all([tasks.stop(), webhooks.stop()]);
-      await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close()]);
+      await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close(), streams.close()]);
     },
   };
 }

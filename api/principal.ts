@@ -105,3 +105,11 @@ export function programRequired(principal: Principal, asked: number | undefined)
     errors: [{ field: 'program_id', message }],
   });
 }
+
+/** Whoever may look across programs. @throws Problem `forbidden` for a key of one program. */
+export function everyProgram(principal: Principal): Principal {
+  if (principal.programId === null) return principal;
+  throw new Problem('forbidden', {
+    detail: 'this looks across programs: it is for keys of no single program',
+  });
+}

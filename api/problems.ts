@@ -38,7 +38,7 @@ export const PROBLEMS = {
   locked_out: { status: 429, title: 'Too many wrong passwords', level: 'info' },
   headers_too_large: { status: 431, title: 'The URL and headers are too large', level: 'info' },
   internal: { status: 500, title: 'The server failed', level: 'error' },
-  unavailable: { status: 503, title: 'A database is away; try again', level: 'warn' },
+  unavailable: { status: 503, title: 'A database or NATS is away; try again', level: 'warn' },
 } as const satisfies Record<string, ProblemKind>;
 
 export type ProblemCode = keyof typeof PROBLEMS;

@@ -12,6 +12,7 @@ export const TAGS = [
   'shops',
   'conversions',
   'money',
+  'clicks',
   'reports',
   'webhooks',
   'fraud',

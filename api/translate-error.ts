@@ -34,7 +34,7 @@ const CONNECTION_CODES = new Set([
  */
 const PASSING_SQLSTATE = /^(08|40|53|57)|^55P03$/;
 
-const AWAY_CODES = new Set(['postgres_unreachable', 'clickhouse_unreachable']);
+const AWAY_CODES = new Set(['postgres_unreachable', 'clickhouse_unreachable', 'nats_unreachable']);
 
 /** Turns anything thrown while a request was handled into the problem it is answered with. */
 export function translateError(error: unknown): Problem {
@@ -44,7 +44,7 @@ export function translateError(error: unknown): Problem {
   if (faults) return invalidFields(faults);
   if (isAway(error)) {
     return new Problem('unavailable', {
-      detail: 'a database does not answer; nothing was changed, try again',
+      detail: `${awayStore(error)} does not answer; nothing was changed, try again`,
       headers: { 'retry-after': String(RETRY_AFTER_S) },
       cause: error,
     });
@@ -93,6 +93,10 @@ function isAway(error: unknown): boolean {
   if (error instanceof postgres.PostgresError) return PASSING_SQLSTATE.test(error.code);
   const { code } = asFastifyError(error);
   return code !== undefined && CONNECTION_CODES.has(code);
+}
+
+function awayStore(error: unknown): string {
+  return error instanceof OperatingError && error.code === 'nats_unreachable' ? 'NATS' : 'a database';
 }
 
 function asFastifyError(error: unknown): { code?: string; statusCode?: number } {

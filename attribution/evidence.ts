@@ -68,7 +68,10 @@ export type Candidate = Readonly<z.output<typeof candidate>>;
 export type RuleResult = Readonly<z.output<typeof ruleResult>>;
 export type LosingReason = (typeof LOSING_REASONS)[number];
 
-/** The evidence of a conversion as it was stored, or undefined where there is none: not decided yet, or erased. */
+/**
+ * The evidence of a conversion as it was stored. Undefined where there is none (not decided yet, or erased), and where it
+ * is of another shape: of an import, or of a version that this code does not know.
+ */
 export function parseEvidence(stored: unknown): Evidence | undefined {
-  return stored === null || stored === undefined ? undefined : evidenceSchema.parse(stored);
+  return evidenceSchema.safeParse(stored).data;
 }

@@ -19,7 +19,8 @@ const SOURCES: Readonly<Record<NonNullable<Evidence['source']>, string>> = {
     'There was no usable click id; the fingerprint and the network of the customer led to the click.',
 };
 
-const LOST: Readonly<Record<LosingReason, string>> = {
+/** Why a click did not win, as the end of a sentence. */
+export const LOST: Readonly<Record<LosingReason, string>> = {
   click_of_other_program: 'it is of another program',
   invalid_click: 'it was sent to the fallback, or is not a person’s',
   no_terms: 'no terms were in force for it',
@@ -50,8 +51,11 @@ export function explainConversion(options: {
   const head = `Conversion cnv_${conversion.id} is order ${orderId} of ${amount}, of ${conversion.occurredAt.toISOString()}: ${state}${reason === null ? '' : ` (${reason})`}.`;
   const evidence = parseEvidence(conversion.evidence);
   if (!evidence) {
-    const why = conversion.decidedAt === null ? 'It has not been decided yet.' : 'Its evidence was erased.';
-    return [head, why];
+    return [
+      head,
+      withoutEvidence(conversion),
+      ...commissions.map((commission) => explainCommission(commission)),
+    ];
   }
   return [
     head,
@@ -61,6 +65,12 @@ export function explainConversion(options: {
     ...commissions.map((commission) => explainCommission(commission)),
     `Decided by rules version ${evidence.rulesVersion}, thresholds version ${evidence.programRulesVersion} of the program, with every click before ${evidence.completeTo} known${evidence.gaveUp ? ', because the wait had lasted too long' : ''}.`,
   ];
+}
+
+function withoutEvidence({ decidedAt, evidence }: Conversion): string {
+  if (decidedAt === null) return 'It has not been decided yet.';
+  if (evidence === null || evidence === undefined) return 'Its evidence was erased.';
+  return 'Its evidence is of a shape that this version does not know; it is shown with the conversion as it was stored.';
 }
 
 function explainClick(evidence: Evidence, reason: ConversionReason | null): string[] {

@@ -289,9 +289,19 @@ export async function listConversions(
     affiliateId?: number | undefined;
     state?: ConversionState | undefined;
     status?: ConversionStatus | undefined;
+    campaignId?: number | undefined;
+    reason?: ConversionReason | undefined;
+    orderId?: string | undefined;
+    customerId?: string | undefined;
+    clickId?: string | undefined;
+    /** Of receipt; `to` is outside. */
+    from?: Date | undefined;
+    to?: Date | undefined;
   },
 ): Promise<Page<Conversion, bigint>> {
   const { after = null, programId = null, affiliateId = null, state = null, status = null } = request;
+  const { campaignId = null, reason = null, orderId = null, customerId = null, clickId = null } = request;
+  const { from = null, to = null } = request;
   const rows = await sql<StoredConversion[]>`
     select ${sql(CONVERSION_COLUMNS)}, status from reported_conversions
     where (${after}::bigint is null or id < ${after})
@@ -299,6 +309,13 @@ export async function listConversions(
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
       and (${state}::text is null or state = ${state})
       and (${status}::text is null or status = ${status})
+      and (${campaignId}::integer is null or campaign_id = ${campaignId})
+      and (${reason}::text is null or reason = ${reason})
+      and (${orderId}::text is null or order_id = ${orderId})
+      and (${customerId}::text is null or customer_id = ${customerId})
+      and (${clickId}::text is null or click_id = ${clickId})
+      and (${from}::timestamptz is null or received_at >= ${from})
+      and (${to}::timestamptz is null or received_at < ${to})
     order by id desc limit ${rowsToRead(request)}`;
   return pageOf(rows.map(fromStored), request);
 }
@@ -348,6 +365,18 @@ export async function listDecided(
       and (${programId}::integer is null or program_id = ${programId})
     order by id limit ${limit}`;
   return rows.map(fromStored);
+}
+
+/** When the oldest of the latest `count` decided conversions was received; undefined when none is decided. */
+export async function latestDecidedSince(
+  sql: LedgerSql,
+  options: { count: number },
+): Promise<Date | undefined> {
+  const [row] = await sql<{ since: Date | null }[]>`
+    select min(received_at) as since from (
+      select received_at from conversions where decided_at is not null order by id desc limit ${options.count}
+    ) as latest`;
+  return row?.since ?? undefined;
 }
 
 /** When each conversion is tried again; null: never. */

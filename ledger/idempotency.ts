@@ -20,11 +20,21 @@ export async function claimIdempotencyKey(
     insert into idempotency_keys (actor, key, request_hash) values (${actor}, ${key}, ${hash})
     on conflict (actor, key) do nothing`;
   if (count === 1) return { outcome: 'none' };
-  const [earlier] = await tx<{ same: boolean; status: number; answer: Buffer }[]>`
+  const earlier = await findAnswer(tx, request);
+  // Deleted for its age between the two statements.
+  return earlier.outcome === 'none' ? await claimIdempotencyKey(tx, request) : earlier;
+}
+
+/** What a key was first used for, without claiming it. */
+export async function findAnswer(
+  sql: LedgerSql,
+  request: { actor: string; key: string; hash: Buffer },
+): Promise<EarlierRequest> {
+  const { actor, key, hash } = request;
+  const [earlier] = await sql<{ same: boolean; status: number; answer: Buffer }[]>`
     select request_hash = ${hash} as same, status, answer from idempotency_keys
     where actor = ${actor} and key = ${key}`;
-  // Deleted for its age between the two statements.
-  if (!earlier) return await claimIdempotencyKey(tx, request);
+  if (!earlier) return { outcome: 'none' };
   if (!earlier.same) return { outcome: 'other_request' };
   return { outcome: 'answered', status: earlier.status, answer: earlier.answer };
 }

@@ -2,7 +2,7 @@ import type { JSONValue } from 'postgres';
 import type { LedgerSql } from './db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 
-export const JOB_KINDS = ['import', 'report'] as const;
+export const JOB_KINDS = ['import', 'report', 'proof'] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
 export const JOB_STATES = ['running', 'done', 'failed'] as const;
 
@@ -73,6 +73,17 @@ export async function listJobs(
       and (${actor}::text is null or actor = ${actor})
     order by id desc limit ${rowsToRead(request)}`;
   return pageOf(rows, request);
+}
+
+/** The job of a kind that runs now, begun after `since`: an older one is abandoned. */
+export async function findRunning(
+  sql: LedgerSql,
+  options: { kind: JobKind; since: Date },
+): Promise<Job | undefined> {
+  const [job] = await sql<Job[]>`
+    select ${sql(COLUMNS)} from jobs
+    where kind = ${options.kind} and state = 'running' and created_at >= ${options.since} order by id desc limit 1`;
+  return job;
 }
 
 export async function reportProgress(

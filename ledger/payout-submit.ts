@@ -203,25 +203,36 @@ export type NoticeOutcome =
   /** It contradicts what is recorded: nothing was changed, and a person has to look. */
   | 'contradicts';
 
+export type NoticeStatus = 'paid' | 'failed' | 'returned';
+
 /**
  * Records what a provider tells of a payout by itself. Notices may come twice, late, or in any order: one that says
  * what is known already, or less, changes nothing; a return tells that the money had been paid.
  */
 export async function recordNotice(
   ledger: Ledger,
-  notice: { provider: string; providerKey: string; status: 'paid' | 'failed' | 'returned'; now: Date },
+  notice: { provider: string; providerKey: string; status: NoticeStatus; now: Date },
 ): Promise<NoticeOutcome> {
   const { provider, providerKey, status, now } = notice;
   return await inTransaction(ledger, async (tx) => {
     const [payout] = await tx<{ id: bigint }[]>`
       select id from payouts where provider = ${provider} and provider_key = ${providerKey}`;
     if (!payout) return 'not_found';
-    const about = { payoutId: payout.id, now, actor: provider, failure: `${status}, as ${provider} says` };
-    if (status === 'failed') return outcomeOf(await failPayout(tx, about), ['failed']);
-    const settled = await settlePayout(tx, about);
-    if (status === 'paid') return outcomeOf(settled, ['paid', 'returned']);
-    return outcomeOf(await returnPayout(tx, about), ['returned']);
+    const failure = `${status}, as ${provider} says`;
+    return await applyNotice(tx, { payoutId: payout.id, status, now, actor: provider, failure });
   });
+}
+
+/** What {@link recordNotice} does to the payout, whoever says it. */
+export async function applyNotice(
+  tx: LedgerTransaction,
+  notice: { payoutId: bigint; status: NoticeStatus; now: Date; actor: string; failure: string },
+): Promise<NoticeOutcome> {
+  const { status } = notice;
+  if (status === 'failed') return outcomeOf(await failPayout(tx, notice), ['failed']);
+  const settled = await settlePayout(tx, notice);
+  if (status === 'paid') return outcomeOf(settled, ['paid', 'returned']);
+  return outcomeOf(await returnPayout(tx, notice), ['returned']);
 }
 
 function outcomeOf(

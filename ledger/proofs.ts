@@ -22,3 +22,13 @@ export async function recordProofs(sql: LedgerSql, at: Date, proofs: readonly Pr
   }));
   await sql`insert into proofs ${sql(rows)} on conflict do nothing`;
 }
+
+/** What the latest audit found, and when; undefined before the first. */
+export async function readLatestProofs(
+  sql: LedgerSql,
+): Promise<{ readonly at: Date; readonly checks: readonly Proof[] } | undefined> {
+  const rows = await sql<(Proof & { at: Date })[]>`
+    select at, store, name, ok, detail from proofs where at = (select max(at) from proofs) order by name`;
+  const [first] = rows;
+  return first && { at: first.at, checks: rows };
+}

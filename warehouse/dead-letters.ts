@@ -66,11 +66,14 @@ export interface DeadLetter {
   readonly data: Buffer;
 }
 
-/** The dead letters, the oldest first. */
-export async function* readDeadLetters(manager: JetStreamManager): AsyncGenerator<DeadLetter> {
+/** The dead letters, the oldest first; those behind the one with the number `after`. */
+export async function* readDeadLetters(
+  manager: JetStreamManager,
+  { after = 0 }: { after?: number } = {},
+): AsyncGenerator<DeadLetter> {
   const { state } = await manager.streams.info(DEAD_LETTERS_STREAM);
   // Those that were replayed left gaps.
-  for (let seq = state.first_seq; state.messages > 0 && seq <= state.last_seq; seq++) {
+  for (let seq = Math.max(state.first_seq, after + 1); state.messages > 0 && seq <= state.last_seq; seq++) {
     const message = await manager.streams.getMessage(DEAD_LETTERS_STREAM, { seq }).catch(() => null);
     if (message) yield deadLetter(message);
   }

@@ -1,19 +1,23 @@
 import createClient from 'openapi-fetch';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
+import { startTestNats, type TestNats } from '../../test/support/engines.ts';
 import { type Operation, readDocument, sampleOf } from '../../test/support/openapi.ts';
 import { generateClientTypes } from './generate.ts';
 import type { paths } from './types.ts';
 
 let api: TestApi;
+let nats: TestNats;
 let tenant: Tenant;
 
 beforeAll(async () => {
-  api = await startTestApi();
+  nats = await startTestNats();
+  api = await startTestApi(async (url) => url, {}, nats.url);
   tenant = await api.tenant('client');
 });
 afterAll(async () => {
   await api?.stop();
+  await nats?.stop();
 });
 
 function clientOf(key: string) {

@@ -1,11 +1,5 @@
 import { z } from 'zod';
-import { explainConversion } from '../../attribution/explain.ts';
 import { getAffiliate } from '../../ledger/affiliates.ts';
-import { auditLedger } from '../../ledger/audit.ts';
-import { listCommissions } from '../../ledger/commissions.ts';
-import { getConversion } from '../../ledger/conversions.ts';
-import { MAX_PAGE_ROWS } from '../../ledger/page.ts';
-import { getTerms } from '../../ledger/terms.ts';
 import {
   affiliatesSharingAddresses,
   timeToConvert,
@@ -14,9 +8,8 @@ import {
 } from '../../warehouse/velocity.ts';
 import { visibleAffiliate } from '../affiliate-view.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
-import { bigintId, formatId, idText, integerId } from '../ids.ts';
-import { inProgram, principalOf, programRequired } from '../principal.ts';
-import { Problem } from '../problems.ts';
+import { formatId, idText, integerId } from '../ids.ts';
+import { everyProgram, principalOf, programRequired } from '../principal.ts';
 import { formatTime, rowLimit, time, timeText } from '../schemas.ts';
 
 const MAX_FAST_KEYS = 1_000;
@@ -52,13 +45,6 @@ export function addFraudRoutes(app: ApiServer, { ledger, warehouse }: ApiContext
   const tags = ['fraud'];
   const roles = ['operator', 'fraud'] as const;
 
-  function everyProgram(request: Parameters<typeof principalOf>[0]): void {
-    if (principalOf(request).programId === null) return;
-    throw new Problem('forbidden', {
-      detail: 'this looks across programs: it is for keys of no single program',
-    });
-  }
-
   app.route({
     method: 'GET',
     url: '/v1/velocity',
@@ -88,7 +74,7 @@ export function addFraudRoutes(app: ApiServer, { ledger, warehouse }: ApiContext
       },
     },
     handler: async (request) => {
-      everyProgram(request);
+      everyProgram(principalOf(request));
       const fast = await whoExceeds(warehouse, { ...request.query, now: new Date() });
       return {
         data: fast.map(({ value, clicks, campaigns, userAgents, lastSeen }) => ({
@@ -115,7 +101,7 @@ export function addFraudRoutes(app: ApiServer, { ledger, warehouse }: ApiContext
       response: { 200: velocityView },
     },
     handler: async (request) => {
-      everyProgram(request);
+      everyProgram(principalOf(request));
       const seen = await velocityOf(warehouse, { ...request.params, now: new Date() });
       return {
         clicks: seen.clicks,
@@ -213,68 +199,6 @@ export function addFraudRoutes(app: ApiServer, { ledger, warehouse }: ApiContext
           affiliate_ids: affiliates.map((id) => formatId('affiliate', id)),
           addresses,
           clicks,
-        })),
-      };
-    },
-  });
-
-  app.route({
-    method: 'GET',
-    url: '/v1/conversions/:id/explanation',
-    config: { roles, problems: ['not_found'] },
-    schema: {
-      operationId: 'explainConversion',
-      tags,
-      summary: 'Why a conversion was decided as it was, in sentences',
-      params: z.object({ id: bigintId('conversion') }),
-      response: { 200: z.object({ conversion_id: idText('conversion'), lines: z.array(z.string()) }) },
-    },
-    handler: async (request) => {
-      const found = await getConversion(ledger, request.params.id);
-      const conversion = inProgram(principalOf(request), found, 'conversion with this id');
-      const page = await listCommissions(ledger, { limit: MAX_PAGE_ROWS, conversionId: conversion.id });
-      const [terms] = conversion.termsId === null ? [] : await getTerms(ledger, [conversion.termsId]);
-      return {
-        conversion_id: formatId('conversion', conversion.id),
-        lines: explainConversion({ conversion, commissions: page.rows, terms }),
-      };
-    },
-  });
-
-  app.route({
-    method: 'GET',
-    url: '/v1/reconciliation',
-    config: { roles: ['operator', 'finance'] },
-    schema: {
-      operationId: 'getReconciliation',
-      tags: ['money'],
-      summary: 'The proof of the books, check by check; for keys of no single program',
-      response: {
-        200: z.object({
-          ok: z.boolean(),
-          checks: z.array(
-            z.object({
-              name: z.string(),
-              ok: z.boolean(),
-              detail: z.string(),
-              checked: z.string(),
-              off: z.string(),
-            }),
-          ),
-        }),
-      },
-    },
-    handler: async (request) => {
-      everyProgram(request);
-      const checks = await auditLedger(ledger);
-      return {
-        ok: checks.every(({ ok }) => ok),
-        checks: checks.map(({ name, ok, detail, counts }) => ({
-          name,
-          ok,
-          detail,
-          checked: String(counts.checked),
-          off: String(counts.off),
         })),
       };
     },

@@ -1,60 +1,18 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Logger } from '../../core/log.ts';
-import { createJob, getJob, JOB_KINDS, JOB_STATES, type Job, listJobs } from '../../ledger/jobs.ts';
+import { createJob, getJob, JOB_KINDS, type Job, listJobs } from '../../ledger/jobs.ts';
 import { getProgram } from '../../ledger/programs.ts';
 import { installCsvBodies } from '../bodies.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
-import { bigintId, formatId, formatOptionalId, idText, integerId } from '../ids.ts';
+import { bigintId, integerId } from '../ids.ts';
 import { IMPORT_KINDS, MAX_IMPORT_ROWS, readCsv, runImport } from '../imports.ts';
+import { formatJob, jobView } from '../job-view.ts';
 import { type Principal, principalOf, programFilter, programRequired } from '../principal.ts';
 import { invalidField, notFound } from '../problems.ts';
-import {
-  bigintPageQuery,
-  formatOptionalTime,
-  formatPage,
-  formatTime,
-  pageOf,
-  pageRequest,
-  timeText,
-} from '../schemas.ts';
+import { bigintPageQuery, formatPage, pageOf, pageRequest } from '../schemas.ts';
 
 const MAX_CSV_BYTES = 20 * 1024 * 1024;
-
-export const jobView = z
-  .object({
-    id: idText('job'),
-    kind: z.enum(JOB_KINDS),
-    program_id: idText('program').nullable(),
-    state: z.enum(JOB_STATES),
-    request: z.unknown().meta({ description: 'What was asked for.' }),
-    rows_total: z.string().meta({ description: '0 until it is known.' }),
-    rows_done: z.string(),
-    result: z.unknown().meta({
-      description:
-        'Of an import: dry_run, taken, refused, refused_rows with line, field and message. Of a report: download_url and bytes.',
-    }),
-    failure: z.string().nullable(),
-    created_at: timeText,
-    finished_at: timeText.nullable(),
-  })
-  .meta({ id: 'Job' });
-
-export function formatJob(job: Job): z.output<typeof jobView> {
-  return {
-    id: formatId('job', job.id),
-    kind: job.kind,
-    program_id: formatOptionalId('program', job.programId),
-    state: job.state,
-    request: job.request,
-    rows_total: String(job.rowsTotal),
-    rows_done: String(job.rowsDone),
-    result: job.result,
-    failure: job.failure,
-    created_at: formatTime(job.createdAt),
-    finished_at: formatOptionalTime(job.finishedAt),
-  };
-}
 
 /** The job, if the principal's: an operator sees those of the program, anybody else their own. */
 export function visibleJob(principal: Principal, job: Job | undefined): Job {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { affiliateTree } from '../../ledger/affiliate-tree.ts';
+import { affiliateTree, type SubAffiliate, subAffiliates } from '../../ledger/affiliate-tree.ts';
 import {
   AFFILIATE_STATUSES,
   createAffiliate,
@@ -96,6 +96,56 @@ function formatMethod(affiliateId: number, method: PayoutMethod | undefined): z.
     kind: method?.kind ?? null,
     hint: method?.hint ?? null,
     updated_at: method ? formatTime(method.updatedAt) : null,
+  };
+}
+
+const subAffiliatesView = z
+  .object({
+    levels: z
+      .array(z.object({ level: z.number(), members: z.number(), conversions: z.string(), earned: moneyText }))
+      .meta({ description: 'Level 2: recruited by itself; level 3: by those; and so on.' }),
+    data: z.array(
+      z.object({
+        id: idText('affiliate'),
+        parent_id: idText('affiliate').nullable(),
+        name: z.string(),
+        status: z.enum(AFFILIATE_STATUSES),
+        level: z.number(),
+        since: timeText,
+        conversions: z.string(),
+        earned: moneyText.meta({ description: 'By the affiliate asked about, less what was taken back.' }),
+      }),
+    ),
+  })
+  .meta({ id: 'SubAffiliates' });
+
+function formatSubAffiliates(members: readonly SubAffiliate[]): z.output<typeof subAffiliatesView> {
+  const levels = [...new Set(members.map(({ level }) => level))].map((level) => {
+    const own = members.filter((member) => member.level === level);
+    const sum = (value: (member: SubAffiliate) => bigint): bigint =>
+      own.reduce((total, member) => total + value(member), 0n);
+    return {
+      level,
+      members: own.length,
+      conversions: String(sum(({ conversions }) => conversions)),
+      earned: formatMoney(
+        sum(({ earnedMinor }) => earnedMinor),
+        own[0]?.currency ?? '',
+      ),
+    };
+  });
+  return {
+    levels,
+    data: members.map((member) => ({
+      id: formatId('affiliate', member.id),
+      parent_id: formatOptionalId('affiliate', member.parentId),
+      name: member.name,
+      status: member.status,
+      level: member.level,
+      since: formatTime(member.createdAt),
+      conversions: String(member.conversions),
+      earned: formatMoney(member.earnedMinor, member.currency),
+    })),
   };
 }
 
@@ -211,6 +261,23 @@ function addProfileRoutes(app: ApiServer, context: ApiContext): void {
           earned: formatMoney(member.earnedMinor, member.currency),
         })),
       };
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/affiliates/:id/sub-affiliates',
+    config: { roles: ['operator', 'finance', 'affiliate'], problems: ['not_found'] },
+    schema: {
+      operationId: 'listSubAffiliates',
+      tags,
+      summary: 'Whom an affiliate recruited, level by level, with what it earned by each',
+      params,
+      response: { 200: subAffiliatesView },
+    },
+    handler: async (request) => {
+      const { id } = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
+      return formatSubAffiliates(await subAffiliates(ledger, id));
     },
   });
 

@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { inTransaction, type LedgerTransaction } from '../../ledger/db.ts';
-import { runPayouts } from '../../ledger/payout-run.ts';
 import {
   type ClosedPayout,
+  cancelPayout,
   failPayout,
   getPayout,
   listPayouts,
   PAYOUT_STATES,
+  returnPayout,
   settlePayout,
 } from '../../ledger/payouts.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
@@ -25,17 +26,6 @@ import { bigintPageQuery, formatPage, pageOf, pageRequest, text } from '../schem
 
 const MAX_FAILURE_CHARS = 500;
 const WHAT = 'payout with this id';
-
-const runView = z
-  .object({
-    vested: z.number(),
-    built: z.number(),
-    submitted: z.number(),
-    failed: z.number(),
-    unknown: z.number(),
-    payouts: z.array(payoutView),
-  })
-  .meta({ id: 'PayoutRun' });
 
 const params = z.object({ id: bigintId('payout') });
 
@@ -86,7 +76,7 @@ function addPayoutQueries(app: ApiServer, { ledger }: ApiContext): void {
   });
 }
 
-function addPayoutCommands(app: ApiServer, { ledger, payoutProvider, vault }: ApiContext): void {
+function addPayoutCommands(app: ApiServer, { ledger }: ApiContext): void {
   const tags = ['money'];
   const config = { roles: ['operator', 'finance'], problems: ['not_found', 'wrong_state'] } as const;
 
@@ -107,64 +97,59 @@ function addPayoutCommands(app: ApiServer, { ledger, payoutProvider, vault }: Ap
     });
   }
 
-  app.route({
-    method: 'POST',
-    url: '/v1/payouts/run',
-    config: { roles: ['operator', 'finance'] },
-    schema: {
-      operationId: 'runPayouts',
-      tags,
-      summary:
-        'Vest what is due, build the payouts that are due, and hand them to the provider; safe to repeat',
-      body: z.strictObject({ program_id: integerId('program').optional() }).nullish(),
-      response: { 200: runView },
-    },
-    handler: async (request) => {
-      const programId = programFilter(principalOf(request), request.body?.program_id);
-      const run = await runPayouts(ledger, { now: new Date(), provider: payoutProvider, vault, programId });
-      return { ...run, payouts: run.payouts.map(formatPayout) };
-    },
-  });
+  for (const { word, summary, end } of ENDINGS) {
+    app.route({
+      method: 'POST',
+      url: `/v1/payouts/:id/${word}`,
+      config,
+      schema: { operationId: `${word}Payout`, tags, summary, params, response: { 200: payoutView } },
+      handler: async (request) => {
+        const { id } = request.params;
+        const principal = principalOf(request);
+        return await close(principal, id, (tx) =>
+          end(tx, { payoutId: id, now: new Date(), actor: principal.actor }),
+        );
+      },
+    });
+  }
 
-  app.route({
-    method: 'POST',
-    url: '/v1/payouts/:id/settle',
-    config,
-    schema: {
-      operationId: 'settlePayout',
-      tags,
-      summary: 'The money has arrived',
-      params,
-      response: { 200: payoutView },
-    },
-    handler: async (request) => {
-      const { id } = request.params;
-      const principal = principalOf(request);
-      return await close(principal, id, (tx) =>
-        settlePayout(tx, { payoutId: id, now: new Date(), actor: principal.actor }),
-      );
-    },
-  });
-
-  app.route({
-    method: 'POST',
-    url: '/v1/payouts/:id/fail',
-    config,
-    schema: {
-      operationId: 'failPayout',
-      tags,
-      summary: 'The money has not left: its commissions are available again',
-      params,
-      body: z.strictObject({ failure: text(MAX_FAILURE_CHARS) }),
-      response: { 200: payoutView },
-    },
-    handler: async (request) => {
-      const { id } = request.params;
-      const { failure } = request.body;
-      const principal = principalOf(request);
-      return await close(principal, id, (tx) =>
-        failPayout(tx, { payoutId: id, now: new Date(), actor: principal.actor, failure }),
-      );
-    },
-  });
+  for (const { word, summary, end } of FAILINGS) {
+    app.route({
+      method: 'POST',
+      url: `/v1/payouts/:id/${word}`,
+      config,
+      schema: {
+        operationId: `${word}Payout`,
+        tags,
+        summary,
+        params,
+        body: z.strictObject({
+          failure: text(MAX_FAILURE_CHARS).meta({ description: 'Why; the affiliate sees it.' }),
+        }),
+        response: { 200: payoutView },
+      },
+      handler: async (request) => {
+        const { id } = request.params;
+        const { failure } = request.body;
+        const principal = principalOf(request);
+        return await close(principal, id, (tx) =>
+          end(tx, { payoutId: id, now: new Date(), actor: principal.actor, failure }),
+        );
+      },
+    });
+  }
 }
+
+const ENDINGS = [
+  { word: 'settle', summary: 'The money has arrived', end: settlePayout },
+  {
+    word: 'cancel',
+    summary: 'Nobody was told to pay it yet: its commissions are available again',
+    end: cancelPayout,
+  },
+] as const;
+
+const FAILINGS = [
+  { word: 'fail', summary: 'The money has not left: its commissions are available again', end: failPayout },
+  { word: 'return', summary: 'The money came back: its commissions are available again', end: returnPayout },
+] as const;

@@ -28,11 +28,11 @@ import {
 } from '../../warehouse/reports.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { bigintId, formatId, type IntegerIdKind, integerId } from '../ids.ts';
+import { formatJob, jobView } from '../job-view.ts';
 import { affiliateFilter, type Principal, principalOf, programFilter } from '../principal.ts';
 import { notFound } from '../problems.ts';
 import { isDownloadSigned, reportFile, runReportJob } from '../report-jobs.ts';
 import { formatTime, rowLimit, time, timeText } from '../schemas.ts';
-import { formatJob, jobView } from './jobs.ts';
 
 /** Rows of one answer at the most; below the warehouse's own limit, so that one more tells of a cut. */
 const MAX_ROWS = 5_000;
@@ -174,6 +174,18 @@ const reportView = z
   })
   .meta({ id: 'Report' });
 
+const file = (description: string) => ({ schema: z.string().meta({ description }) });
+/** JSON, or a file of the same rows. */
+const reportAnswer = {
+  description: 'The report. As a file it carries Afflux-Table and Afflux-Complete-To in its headers.',
+  content: {
+    'application/json': { schema: reportView },
+    'text/csv': file('RFC 4180 with a header.'),
+    [MEDIA_TYPES.arrow]: file('An Arrow IPC stream.'),
+    [MEDIA_TYPES.parquet]: file('A Parquet file.'),
+  },
+};
+
 function formatRow(row: ReportRow): z.output<typeof rowView> {
   return Object.fromEntries(
     Object.entries(row).map(([name, value]) => {
@@ -266,7 +278,7 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
       tags: ['reports'],
       summary: 'Clicks and conversions by any grouping; an affiliate sees its own',
       querystring: query,
-      response: { 200: reportView },
+      response: { 200: reportAnswer },
     },
     handler: async (request, reply) => {
       const asked = request.query;

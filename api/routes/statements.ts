@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { getAffiliate } from '../../ledger/affiliates.ts';
 import { getPayout, listPayoutItems, type PayoutItem } from '../../ledger/payouts.ts';
@@ -20,6 +21,7 @@ import {
   time,
   timeText,
 } from '../schemas.ts';
+import { statementCsv } from '../statement-csv.ts';
 
 const amounts = {
   pending: moneyText,
@@ -74,6 +76,40 @@ const countView = z
   })
   .meta({ id: 'DailyCount' });
 
+const statementQuery = z
+  .object({
+    ...bigintPageQuery('journal'),
+    month: z
+      .string()
+      .regex(/^20\d\d-(0[1-9]|1[0-2])$/, 'must be a month such as 2026-11')
+      .optional()
+      .meta({
+        description: 'Of UTC, instead of from and to; default: the present one.',
+        examples: ['2026-11'],
+      }),
+    from: time.optional(),
+    to: time.optional(),
+    format: z.enum(['json', 'csv']).optional(),
+  })
+  .refine(({ from, to }) => (from === undefined) === (to === undefined), {
+    path: ['to'],
+    message: 'goes together with from',
+  })
+  .refine(({ month, from }) => month === undefined || from === undefined, {
+    path: ['month'],
+    message: 'stands instead of from and to',
+  });
+
+function rangeOf({ month, from, to }: z.output<typeof statementQuery>): { from: Date; to: Date } {
+  if (from && to) return { from, to };
+  const first = new Date(`${month ?? new Date().toISOString().slice(0, 7)}-01T00:00:00Z`);
+  return { from: first, to: new Date(Date.UTC(first.getUTCFullYear(), first.getUTCMonth() + 1)) };
+}
+
+function formatOf(accept: string | undefined): 'json' | 'csv' {
+  return /^\s*text\/csv\b/.test(accept ?? '') ? 'csv' : 'json';
+}
+
 /** What an affiliate can check: every movement of its money, what a payout pays, and signed counts of its clicks. */
 export function addStatementRoutes(app: ApiServer, { ledger, warehouse }: ApiContext): void {
   const tags = ['money'];
@@ -87,18 +123,32 @@ export function addStatementRoutes(app: ApiServer, { ledger, warehouse }: ApiCon
     schema: {
       operationId: 'getStatement',
       tags,
-      summary: 'Every movement of an affiliate’s money in a range, with what there was before and after',
+      summary:
+        'Every movement of an affiliate’s money in a month or a range, with what there was before and after',
+      description:
+        'As CSV (format=csv, or Accept: text/csv) it is whole, with the opening and the closing as rows.',
       params,
-      querystring: z.object({ ...bigintPageQuery('journal'), from: time, to: time }),
-      response: { 200: statementView },
+      querystring: statementQuery,
+      response: {
+        200: {
+          description: 'The statement.',
+          content: { 'application/json': { schema: statementView }, 'text/csv': { schema: z.string() } },
+        },
+      },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const affiliate = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
       const program = await getProgram(ledger, affiliate.programId);
       if (!program) throw notFound('affiliate with this id');
-      const { from, to } = request.query;
+      const { from, to } = rangeOf(request.query);
       const affiliateId = affiliate.id;
-      const format = (sums: StatementAmounts) => formatAmounts(sums, program.currency);
+      const { currency } = program;
+      if ((request.query.format ?? formatOf(request.headers.accept)) === 'csv') {
+        const name = `statement-${formatId('affiliate', affiliateId)}-${formatTime(from).slice(0, 10)}.csv`;
+        reply.type('text/csv; charset=utf-8').header('content-disposition', `attachment; filename="${name}"`);
+        return reply.send(Readable.from(statementCsv(ledger, { affiliateId, currency, from, to })) as never);
+      }
+      const format = (sums: StatementAmounts) => formatAmounts(sums, currency);
       const page = await listStatement(ledger, { ...pageRequest(request.query), affiliateId, from, to });
       return {
         ...formatPage('journal', page, (line) => ({

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { Registry } from 'prom-client';
 import type { ApiServer, Quotas } from '../../api/context.ts';
 import type { Mail } from '../../api/mailer.ts';
 import { buildApiServer } from '../../api/server.ts';
+import { createStreams } from '../../api/streams.ts';
 import { createClickIdCodec } from '../../core/click-id.ts';
 import { createLogger } from '../../core/log.ts';
 import { createVault, type Vault } from '../../core/vault.ts';
@@ -74,12 +75,17 @@ export interface TestApi {
   stop(): Promise<void>;
 }
 
+/** Nothing listens there: what needs NATS answers 503. */
+const NO_NATS = 'nats://127.0.0.1:1';
+
 /**
- * The API on a port and databases of its own. `through` may put something between it and the databases, by URL.
+ * The API on a port and databases of its own. `through` may put something between it and the databases, by URL. Without
+ * `natsUrl` there is no NATS.
  */
 export async function startTestApi(
   through: (url: string) => Promise<string> = async (url) => url,
   quotas: Partial<Quotas> = {},
+  natsUrl = NO_NATS,
 ): Promise<TestApi> {
   const [database, clickhouse] = await Promise.all([freshPostgresDatabase(), freshWarehouse()]);
   await migrateLedger({ url: database.url, log: quietLog });
@@ -89,8 +95,12 @@ export async function startTestApi(
   const mails: Mail[] = [];
   const vault = createVault([randomBytes(32)]);
   const folder = mkdtempSync(join(tmpdir(), 'afflux-api-'));
+  const streams = createStreams({ url: natsUrl });
+  const { privateKey } = generateKeyPairSync('ed25519');
   const app = await buildApiServer({
     ledger,
+    streams,
+    countKey: () => privateKey,
     warehouse,
     clickIds: createClickIdCodec([TEST_CLICK_KEY]),
     trustedProxies: ['127.0.0.1'],
@@ -120,7 +130,7 @@ export async function startTestApi(
     tenant: (name) => createTenant(ledger, name),
     async stop() {
       await app.close();
-      await Promise.all([ledger.end({ timeout: 1 }), warehouse.close()]);
+      await Promise.all([ledger.end({ timeout: 1 }), warehouse.close(), streams.close()]);
       await Promise.all([database.drop(), clickhouse.drop()]);
       rmSync(folder, { recursive: true, force: true });
     },
@@ -140,9 +150,20 @@ async function callApi(url: string, method: string, path: string, call: ApiCall)
     },
     ...(body !== undefined && { body }),
   });
-  const text = await response.text();
+  const text = await textOf(response);
   const isJson = text !== '' && (response.headers.get('content-type')?.includes('json') ?? false);
   return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : {} };
+}
+
+/** The body; of server-sent events, which have no end, the first one. */
+async function textOf(response: Response): Promise<string> {
+  if (!response.headers.get('content-type')?.startsWith('text/event-stream')) return await response.text();
+  let text = '';
+  for await (const chunk of response.body ?? []) {
+    text += Buffer.from(chunk).toString();
+    if (text.includes('\n\n')) break;
+  }
+  return text;
 }
 
 /** A conversion of 100.00 EUR decided for a click of the affiliate, by the program's terms. */
