@@ -59,9 +59,15 @@ function operationType({ parameters = [], requestBody, responses }: Operation): 
     : 'requestBody?: never';
   const answers = Object.entries(responses).map(
     ([status, { content }]) =>
-      `${status}: { headers: { [name: string]: unknown }; content: ${content ? contentType(content) : '{ [type: string]: never }'} }`,
+      `${status}: { headers: { [name: string]: unknown }; content: ${content ? contentType(answerOf(content)) : '{ [type: string]: never }'} }`,
   );
   return `{ parameters: { ${places.join('; ')} }; ${body}; responses: { ${answers.join('; ')} } }`;
+}
+
+/** What may come as a file as well comes as JSON unless it is asked for otherwise, and then it is read as a file. */
+function answerOf(content: Record<string, { schema: Schema }>): Record<string, { schema: Schema }> {
+  const json = content['application/json'];
+  return json ? { 'application/json': json } : content;
 }
 
 function contentType(content: Record<string, { schema: Schema }>): string {
