@@ -12,6 +12,7 @@ const FOLDERS = [
   'ledger',
   'attribution',
   'api',
+  'dashboards/grafana',
   'bin',
   'loadtest',
   'test',
@@ -23,6 +24,7 @@ const steps = [
   ['import directions', ['depcruise', '--config', '.dependency-cruiser.cjs', ...FOLDERS]],
   ['dead code', ['knip']],
   ['schema dumps', ['vitest', 'run', 'schema.engine']],
+  ['dashboards', ['node', 'dist/dashboards/grafana/main.js', '--check']],
 ];
 
 let failed = 0;

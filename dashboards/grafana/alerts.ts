@@ -1,0 +1,435 @@
+import type { Dashboard, Panel } from '@grafana/grafana-foundation-sdk/dashboard';
+import { STUCK_SECONDS } from './freshness.ts';
+import { GAPS } from './gaps.ts';
+import { BOARDS, type Board } from './links.ts';
+import {
+  CLICKHOUSE,
+  type ClickHouseQuery,
+  clickhouseQuery,
+  POSTGRES,
+  type PostgresQuery,
+  PROMETHEUS,
+  postgresQuery,
+} from './sources.ts';
+import { CREDITED, nameOr, namesOf, VALID_CLICKS, WATERMARK } from './sql.ts';
+
+/** A condition that calls somebody. Its runbook is the heading of its `uid` in docs/operations.md. */
+export interface Alert {
+  readonly uid: string;
+  readonly title: string;
+  /** One line for whoever is called; may name labels of the query as `{{ $labels.name }}`, and the value as `{{ $values.A }}`. */
+  readonly summary: string;
+  readonly severity: 'page' | 'ticket';
+  readonly question: Question;
+  /** It fires for values above. */
+  readonly above: number;
+  /** How long it must hold. */
+  readonly for: string;
+  /** What no answer at all means. */
+  readonly noData: 'OK' | 'Alerting';
+  /** The panel that shows it. */
+  readonly panel: { readonly board: Board; readonly title: string };
+}
+
+/** Answers one number, or one for each text beside it. `fromSeconds` and `toSeconds` before now are its range. */
+export type Question =
+  | {
+      readonly store: 'clickhouse' | 'postgres';
+      readonly sql: string;
+      readonly fromSeconds: number;
+      readonly toSeconds?: number;
+    }
+  | { readonly store: 'prometheus'; readonly expr: string };
+
+/** A key is fast when its last minute has so many times the clicks of its median minute … */
+const SPIKE_FACTOR = 5;
+/** … which is taken for no less than this: five clicks after a single one are no spike. */
+const USUAL_FLOOR = { address: 12, affiliate: 20 } as const;
+/** The last minute ends this long ago, when all its clicks are loaded. */
+const INGEST_LAG_SECONDS = 30;
+const MINUTE_SECONDS = 60;
+const HOUR_SECONDS = 3_600;
+const DAY_SECONDS = 86_400;
+
+/** The minutes of an hour before the end of the range, counted back from 0. */
+const MINUTES_AGO = (time: string): string =>
+  `intDiv(toUnixTimestamp64Milli($__toTime_ms) - toUnixTimestamp64Milli(${time}), 60000)`;
+
+const velocityOfAddresses: Alert = {
+  uid: 'velocity-address',
+  title: 'An address clicks far faster than before',
+  summary:
+    '{{ $labels.address }} clicked {{ $values.A }} times as often in the last minute as in its median minute',
+  severity: 'ticket',
+  question: {
+    store: 'clickhouse',
+    fromSeconds: HOUR_SECONDS + INGEST_LAG_SECONDS,
+    toSeconds: INGEST_LAG_SECONDS,
+    sql: `
+SELECT replaceRegexpOne(toString(ip), '^::ffff:', '') AS address, recent / greatest(usual, ${USUAL_FLOOR.address}) AS factor
+FROM (
+  SELECT ip, sumIf(c, ago = 0) AS recent, quantileExactIf(0.5)(c, ago > 0) AS usual
+  FROM (
+    SELECT subnet, ip, ${MINUTES_AGO('ts')} AS ago, count() AS c
+    FROM velocity_ip WHERE $__timeFilter_ms(ts)
+    GROUP BY subnet, ip, ago
+  ) GROUP BY ip
+)
+WHERE recent >= ${USUAL_FLOOR.address}
+ORDER BY factor DESC, address LIMIT 20`,
+  },
+  above: SPIKE_FACTOR,
+  for: '0s',
+  noData: 'OK',
+  panel: { board: 'fraud', title: 'Addresses, last hour' },
+};
+
+const velocityOfAffiliates: Alert = {
+  uid: 'velocity-affiliate',
+  title: 'An affiliate gets clicks far faster than before',
+  summary:
+    '{{ $labels.affiliate }} got {{ $values.A }} times the clicks of its median minute in the last minute',
+  severity: 'ticket',
+  question: {
+    store: 'clickhouse',
+    fromSeconds: HOUR_SECONDS + INGEST_LAG_SECONDS,
+    toSeconds: INGEST_LAG_SECONDS,
+    sql: `
+SELECT concat(${nameOr('v.id')}, ' (', toString(v.id), ')') AS affiliate, v.recent / greatest(v.usual, ${USUAL_FLOOR.affiliate}) AS factor
+FROM (
+  SELECT id, sumIf(c, minute = last) AS recent, quantileExactIf(0.5)(c, minute < last) AS usual
+  FROM (
+    SELECT affiliate_id AS id, minute, sumIf(t.clicks, flag_group != 'impression') AS c,
+      toStartOfMinute($__toTime) - INTERVAL 1 MINUTE AS last
+    FROM clicks_minutely AS t
+    WHERE minute >= $__fromTime AND minute < toStartOfMinute($__toTime)
+    GROUP BY id, minute
+  ) GROUP BY id HAVING recent >= ${USUAL_FLOOR.affiliate}
+) AS v
+LEFT JOIN ${namesOf('affiliate')} AS n ON n.id = v.id
+ORDER BY factor DESC, affiliate LIMIT 20`,
+  },
+  above: SPIKE_FACTOR,
+  for: '0s',
+  noData: 'OK',
+  panel: { board: 'fraud', title: 'Affiliates, last hour' },
+};
+
+/** Fewer expected orders say nothing. */
+const LEAST_EXPECTED_ORDERS = 20;
+/** So many standard deviations of a Poisson count from what was expected: by chance once in a million days. */
+const RATE_DEVIATIONS = 5;
+
+const conversionRate: Alert = {
+  uid: 'conversion-rate',
+  title: 'A campaign’s conversion rate has changed',
+  summary:
+    '{{ $labels.campaign }}: orders of the last day are {{ $values.A }} standard deviations from what its clicks let expect',
+  severity: 'ticket',
+  question: {
+    store: 'clickhouse',
+    fromSeconds: 15 * DAY_SECONDS,
+    sql: `
+SELECT concat(${nameOr('r.id')}, ' (', toString(r.id), ')') AS campaign, abs(r.orders - r.expected) / sqrt(r.expected) AS deviations
+FROM (
+  SELECT id, sum(new_orders) AS orders, sum(new_clicks) * sum(old_orders) / sum(old_clicks) AS expected
+  FROM (
+    SELECT campaign_id AS id, sumIf(v, hour >= day) AS new_clicks, sumIf(v, hour < day) AS old_clicks, 0 AS new_orders, 0 AS old_orders
+    FROM (
+      SELECT campaign_id, hour, $__toTime - INTERVAL 1 DAY AS day, ${VALID_CLICKS} AS v
+      FROM campaigns_hourly AS t WHERE hour >= $__fromTime AND hour <= $__toTime
+      GROUP BY campaign_id, hour
+    ) GROUP BY id
+    UNION ALL
+    SELECT campaign_id AS id, 0, 0, countIf(${CREDITED} AND toDateTime(occurred_at) >= $__toTime - INTERVAL 1 DAY),
+      countIf(${CREDITED} AND toDateTime(occurred_at) < $__toTime - INTERVAL 1 DAY)
+    FROM conversions FINAL WHERE $__timeFilter_ms(occurred_at)
+    GROUP BY id
+  ) GROUP BY id HAVING sum(old_clicks) > 0 AND expected >= ${LEAST_EXPECTED_ORDERS}
+) AS r
+LEFT JOIN ${namesOf('campaign')} AS n ON n.id = r.id
+ORDER BY deviations DESC, campaign LIMIT 20`,
+  },
+  above: RATE_DEVIATIONS,
+  for: '30m',
+  noData: 'OK',
+  panel: { board: 'campaigns', title: 'Top campaigns' },
+};
+
+/** A quarter of an hour that usually has fewer clicks may well have none. */
+const LEAST_USUAL_CLICKS = 20;
+
+const noClicks: Alert = {
+  uid: 'no-clicks',
+  title: 'No clicks arrive',
+  summary: 'No click in a quarter of an hour that had {{ $values.A }} on the days before',
+  severity: 'page',
+  question: {
+    store: 'clickhouse',
+    fromSeconds: 7 * DAY_SECONDS,
+    toSeconds: INGEST_LAG_SECONDS,
+    sql: `
+SELECT if(recent = 0, usual, 0) AS usual_clicks
+FROM (
+  SELECT sumIf(t.clicks, ago < 15) AS recent, sumIf(t.clicks, ago >= 15) / 6 AS usual
+  FROM (
+    SELECT dateDiff('minute', minute, $__toTime) AS ago, sum(clicks) AS clicks
+    FROM clicks_minutely
+    WHERE minute >= $__fromTime AND minute <= $__toTime AND flag_group != 'impression'
+    GROUP BY ago
+  ) AS t
+  WHERE ago % 1440 < 15
+)`,
+  },
+  above: LEAST_USUAL_CLICKS,
+  for: '2m',
+  noData: 'OK',
+  panel: { board: 'pipeline', title: 'Stored clicks by minute' },
+};
+
+const loaderLag: Alert = {
+  uid: 'loader-lag',
+  title: 'Reports fall behind',
+  summary: 'Clicks are complete to {{ $values.A }} seconds ago',
+  severity: 'page',
+  question: {
+    store: 'clickhouse',
+    fromSeconds: HOUR_SECONDS,
+    sql: `
+SELECT toFloat64(dateDiff('second', at, now64(3))) AS behind
+FROM (SELECT (${WATERMARK}) AS at)
+WHERE at > toDateTime64(0, 3)`,
+  },
+  above: STUCK_SECONDS,
+  for: '2m',
+  noData: 'OK',
+  panel: { board: 'pipeline', title: 'Freshness' },
+};
+
+const gap: Alert = {
+  uid: 'gap',
+  title: 'Clicks are missing, or stored twice',
+  summary:
+    'Lease {{ $labels.lease }}: {{ $values.A }} clicks between its first and its last are missing or doubled',
+  severity: 'page',
+  question: {
+    store: 'clickhouse',
+    fromSeconds: HOUR_SECONDS,
+    sql: `
+SELECT toString(node) AS lease, toFloat64(abs(missing)) AS clicks
+FROM (${GAPS}
+)
+WHERE missing != 0
+ORDER BY clicks DESC, lease LIMIT 20`,
+  },
+  above: 0,
+  for: '5m',
+  noData: 'OK',
+  panel: { board: 'pipeline', title: 'Missing and doubled' },
+};
+
+const spool: Alert = {
+  uid: 'spool-growing',
+  title: 'A spool grows',
+  summary:
+    'The spool of {{ $labels.instance }} grows by {{ $values.A }} bytes a second: the stream does not take its clicks',
+  severity: 'page',
+  question: { store: 'prometheus', expr: 'deriv(afflux_collector_spool_bytes[5m])' },
+  above: 0,
+  for: '5m',
+  noData: 'OK',
+  panel: { board: 'pipeline', title: 'Spool' },
+};
+
+const processAway: Alert = {
+  uid: 'process-away',
+  title: 'A process does not answer',
+  summary: '{{ $labels.process }} at {{ $labels.instance }} does not answer for its metrics',
+  severity: 'page',
+  question: { store: 'prometheus', expr: '1 - up{job="afflux"}' },
+  above: 0,
+  for: '2m',
+  noData: 'Alerting',
+  panel: { board: 'pipeline', title: 'Processes away' },
+};
+
+const deadLetters: Alert = {
+  uid: 'dead-letters',
+  title: 'Batches were set aside',
+  summary: '{{ $values.A }} batches could not be loaded: {{ $labels.reason }}',
+  severity: 'page',
+  question: {
+    store: 'prometheus',
+    expr: 'sum by (reason) (increase(afflux_loader_dead_letters_total[15m]))',
+  },
+  above: 0,
+  for: '0s',
+  noData: 'OK',
+  panel: { board: 'pipeline', title: 'Dead letters, last day' },
+};
+
+const payoutUnknown: Alert = {
+  uid: 'payout-unknown',
+  title: 'A payout’s outcome is unknown',
+  summary: '{{ $values.A }} payouts by {{ $labels.provider }} have no known outcome',
+  severity: 'ticket',
+  question: {
+    store: 'postgres',
+    fromSeconds: HOUR_SECONDS,
+    sql: `
+SELECT provider, count(*)::float8 AS payouts
+FROM grafana_payouts
+WHERE state = 'unknown'
+GROUP BY provider ORDER BY provider`,
+  },
+  above: 0,
+  for: '1h',
+  noData: 'OK',
+  panel: { board: 'money', title: 'Payouts that need a look' },
+};
+
+const proofFails: Alert = {
+  uid: 'proof-fails',
+  title: 'A proof fails',
+  summary: 'The last audit found that this does not hold: {{ $labels.proof }}',
+  severity: 'page',
+  question: {
+    store: 'postgres',
+    fromSeconds: HOUR_SECONDS,
+    sql: `
+SELECT store || ': ' || name AS proof, 1::float8 AS fails
+FROM grafana_proofs
+WHERE at = (SELECT max(at) FROM grafana_proofs) AND NOT ok
+ORDER BY proof`,
+  },
+  above: 0,
+  for: '0s',
+  noData: 'OK',
+  panel: { board: 'money', title: 'What was proved' },
+};
+
+/** A daily audit may be late by a day; without any the age is that of a year. */
+const PROOF_STALE_SECONDS = 2 * DAY_SECONDS;
+
+const proofStale: Alert = {
+  uid: 'proof-stale',
+  title: 'Nothing was proved for days',
+  summary: 'The last audit ran {{ $values.A }} seconds ago',
+  severity: 'ticket',
+  question: {
+    store: 'postgres',
+    fromSeconds: HOUR_SECONDS,
+    sql: `
+SELECT coalesce(extract(epoch FROM clock_timestamp() - max(at)), ${365 * DAY_SECONDS})::float8 AS age
+FROM grafana_proofs`,
+  },
+  above: PROOF_STALE_SECONDS,
+  for: '1h',
+  noData: 'OK',
+  panel: { board: 'money', title: 'Last proof' },
+};
+
+/** Rules that are asked together; one that reads a week is asked less often. */
+export interface AlertGroup {
+  readonly name: string;
+  readonly interval: string;
+  readonly alerts: readonly Alert[];
+}
+
+export const ALERT_GROUPS: readonly AlertGroup[] = [
+  { name: 'velocity', interval: '1m', alerts: [velocityOfAddresses, velocityOfAffiliates] },
+  { name: 'pipeline', interval: '1m', alerts: [loaderLag, gap, spool, processAway, deadLetters] },
+  { name: 'traffic', interval: '5m', alerts: [noClicks, conversionRate] },
+  { name: 'money', interval: '5m', alerts: [payoutUnknown, proofFails, proofStale] },
+];
+
+export const ALERT_FOLDER = 'Afflux alerts';
+/** An alert is over when so many evaluations in a row did not name it any more. */
+const MISSING_EVALUATIONS = 3;
+
+/** The groups as Grafana provisions them from a file, which is another format than its API takes. */
+export function alertFile(boards: readonly Dashboard[]): object {
+  return {
+    apiVersion: 1,
+    groups: ALERT_GROUPS.map(({ name, interval, alerts }) => ({
+      orgId: 1,
+      name,
+      folder: ALERT_FOLDER,
+      interval,
+      rules: alerts.map((alert) => provisionedRule(alert, boards)),
+    })),
+  };
+}
+
+function provisionedRule(alert: Alert, boards: readonly Dashboard[]): object {
+  const { uid, title, summary, severity, question, above, noData, panel } = alert;
+  return {
+    uid: `afflux-${uid}`,
+    title,
+    condition: 'C',
+    data: [
+      questionData(question),
+      {
+        refId: 'C',
+        relativeTimeRange: { from: 0, to: 0 },
+        datasourceUid: '__expr__',
+        model: {
+          refId: 'C',
+          type: 'threshold',
+          datasource: { type: '__expr__', uid: '__expr__' },
+          expression: 'A',
+          conditions: [{ evaluator: { type: 'gt', params: [above] } }],
+        },
+      },
+    ],
+    dashboardUid: BOARDS[panel.board].uid,
+    panelId: panelId(boards, panel),
+    noDataState: noData,
+    execErrState: 'Error',
+    for: alert.for,
+    keepFiringFor: '5m',
+    missing_series_evals_to_resolve: MISSING_EVALUATIONS,
+    annotations: {
+      // Provisioning fills in environment variables, and takes $$ for a dollar.
+      summary: summary.replaceAll('$', '$$$$'),
+      runbook_url: `\${AFFLUX_DOCS}/operations.md#${uid}`,
+    },
+    labels: { severity, service: 'afflux' },
+    isPaused: false,
+  };
+}
+
+function questionData(question: Question): object {
+  if (question.store === 'prometheus') {
+    return {
+      refId: 'A',
+      relativeTimeRange: { from: 10 * MINUTE_SECONDS, to: 0 },
+      datasourceUid: PROMETHEUS.uid,
+      model: {
+        refId: 'A',
+        datasource: PROMETHEUS,
+        expr: question.expr,
+        instant: true,
+        range: false,
+        editorMode: 'code',
+      },
+    };
+  }
+  const { store, sql, fromSeconds, toSeconds = 0 } = question;
+  const model: ClickHouseQuery | PostgresQuery =
+    store === 'clickhouse' ? clickhouseQuery(sql, 'table') : postgresQuery(sql, 'table');
+  return {
+    refId: 'A',
+    relativeTimeRange: { from: fromSeconds, to: toSeconds },
+    datasourceUid: (store === 'clickhouse' ? CLICKHOUSE : POSTGRES).uid,
+    model,
+  };
+}
+
+function panelId(boards: readonly Dashboard[], { board, title }: Alert['panel']): number {
+  const { uid } = BOARDS[board];
+  const panels = (boards.find((each) => each.uid === uid)?.panels ?? []) as Panel[];
+  const id = panels.find((panel) => panel.title === title)?.id;
+  if (id === undefined) throw new Error(`${uid} has no panel "${title}"`);
+  return id;
+}

@@ -1,0 +1,39 @@
+import * as dashboard from '@grafana/grafana-foundation-sdk/dashboard';
+import { POSTGRES, PROMETHEUS, postgres } from './sources.ts';
+
+/** Batches of payouts, from the ledger. */
+export function payoutAnnotation(): dashboard.AnnotationQueryBuilder {
+  return new dashboard.AnnotationQueryBuilder()
+    .name('Payouts')
+    .datasource(POSTGRES)
+    .enable(true)
+    .hide(false)
+    .iconColor('blue')
+    .target(
+      postgres(
+        `
+SELECT min(created_at) AS time,
+  'Payout batch ' || batch_id || ': ' || count(*) || ' payouts of ' || program AS text,
+  'payout,' || min(provider) AS tags
+FROM grafana_payouts
+WHERE $__timeFilter(created_at)
+GROUP BY batch_id, program
+ORDER BY time`,
+        'table',
+      ),
+    );
+}
+
+/** Starts of processes, which is what a deploy looks like (and a crash): no tool has to tell Grafana of them. */
+export function deployAnnotation(): dashboard.AnnotationQueryBuilder {
+  return new dashboard.AnnotationQueryBuilder()
+    .name('Deploys and restarts')
+    .datasource(PROMETHEUS)
+    .enable(true)
+    .hide(false)
+    .iconColor('purple')
+    .expr('changes(process_start_time_seconds{job="afflux"}[1m]) > 0')
+    .step('60s')
+    .titleFormat('{{process}} started')
+    .tagKeys('process,instance');
+}

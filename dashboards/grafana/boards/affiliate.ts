@@ -1,0 +1,378 @@
+import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
+import { payoutAnnotation } from '../annotations.ts';
+import { buildBoard, line } from '../board.ts';
+import { freshness } from '../freshness.ts';
+import { drillDown } from '../links.ts';
+import { histogram, numbers, overTime, type PanelSource, rows } from '../panels.ts';
+import { clickhouse, postgres } from '../sources.ts';
+import {
+  ALL_CLICKS,
+  adHoc,
+  CONDITIONS,
+  CREDITED,
+  chosen,
+  chosenInLedger,
+  HOURS_IN_RANGE,
+  major,
+  nameOr,
+  namesOf,
+  ORDERS_IN_RANGE,
+  VALID_CLICKS,
+} from '../sql.ts';
+import { timeToOrder } from '../time-to-order.ts';
+import { adHocVariables, variable } from '../variables.ts';
+import { clicksByVerdict } from '../verdicts.ts';
+
+const ALL = ['campaign', 'affiliate', 'country', 'device'] as const;
+const OF_ORDERS = ['campaign', 'affiliate', 'country'] as const;
+
+/** One affiliate in depth: what its clicks are worth, whether they look like people's, and what it has coming. */
+export function affiliate(): Dashboard {
+  return buildBoard({
+    board: 'affiliate',
+    description:
+      'One affiliate in depth: clicks and their quality, conversions with reasons, money by state.',
+    from: 'now-30d',
+    refresh: '5m',
+    variables: [
+      variable('program'),
+      variable('affiliate', { one: true }),
+      variable('campaign'),
+      variable('country'),
+      variable('device'),
+      ...adHocVariables(),
+    ],
+    annotations: [payoutAnnotation()],
+    top: [line(4, [4, freshness()], [10, clickFigures()], [10, orderFigures()]), line(4, [24, balances()])],
+    sections: [
+      {
+        title: 'Clicks and conversions',
+        lines: [
+          line(9, [12, clicksByVerdict(...ALL)], [12, conversionsOverTime()]),
+          line(9, [12, links()], [12, campaigns()]),
+        ],
+      },
+      {
+        title: 'Quality',
+        lines: [
+          line(9, [8, quality()], [8, reasons()], [8, delay()]),
+          line(9, [12, referrers()], [12, subs()]),
+        ],
+      },
+      { title: 'Money', lines: [line(9, [12, payouts()], [12, coming()]), line(10, [24, latest()])] },
+    ],
+  });
+}
+
+function clickFigures(): PanelSource {
+  return numbers({
+    title: 'Clicks',
+    description:
+      'All clicks, those that count, and distinct visitors and addresses among those, which are exact for small numbers and within 1 % for great ones.',
+    unit: 'short',
+    columns: { Clicks: {}, Valid: {}, Visitors: {}, Addresses: {} },
+    queries: [
+      clickhouse(
+        `
+SELECT ${ALL_CLICKS} AS Clicks, ${VALID_CLICKS} AS Valid,
+  uniqCombinedMergeIf(14)(t.visitors, flag_group IN ('ok', 'repeat')) AS Visitors,
+  uniqCombinedMergeIf(14)(t.ips, flag_group IN ('ok', 'repeat')) AS Addresses
+FROM clicks_hourly AS t
+WHERE ${HOURS_IN_RANGE}
+  AND ${chosen(...ALL)}
+${adHoc('clicks_hourly')}`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function orderFigures(): PanelSource {
+  return numbers({
+    title: 'Conversions',
+    description:
+      'Orders in the range: credited, in review, rejected or without credit, and wholly refunded, by their present state.',
+    unit: 'short',
+    columns: { Credited: {}, 'In review': {}, Rejected: {}, Refunded: {} },
+    queries: [
+      clickhouse(
+        `
+SELECT countIf(${CREDITED}) AS Credited, countIf(state = 'review') AS "In review",
+  countIf(state IN ('rejected', 'unattributed')) AS Rejected, countIf(state = 'refunded') AS Refunded
+FROM conversions FINAL
+WHERE ${ORDERS_IN_RANGE}
+  AND ${chosen(...OF_ORDERS)}
+${adHoc('conversions')}`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function balances(): PanelSource {
+  return numbers({
+    title: 'Money now',
+    description:
+      'From the ledger, whatever the range: pending is in the hold or in review, available goes into the next payout, in transit is in a payout on its way, debt was paid for orders refunded afterwards.',
+    unit: 'locale',
+    decimals: 2,
+    columns: { Pending: {}, Available: {}, 'In transit': {}, Paid: {}, Debt: { steps: [[0.01, 'orange']] } },
+    queries: [
+      postgres(
+        `
+SELECT pending::float8 AS "Pending", available::float8 AS "Available", in_transit::float8 AS "In transit", paid::float8 AS "Paid", debt::float8 AS "Debt"
+FROM grafana_balances
+WHERE ${chosenInLedger('affiliate')}
+ORDER BY currency LIMIT 1`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function conversionsOverTime(): PanelSource {
+  return overTime({
+    title: 'Conversions by state',
+    description: 'Orders by their time and present state; those in review wait for a person.',
+    unit: 'short',
+    draw: 'stacked bars',
+    interval: '1h',
+    seriesBy: 'state',
+    colours: { attributed: 'green', review: 'orange', rejected: 'red', refunded: 'purple' },
+    queries: [
+      clickhouse(
+        `
+SELECT $__timeInterval(occurred_at) AS time, toString(state) AS state, count() AS conversions
+FROM conversions FINAL
+WHERE ${ORDERS_IN_RANGE}
+  AND ${chosen(...OF_ORDERS)}
+GROUP BY time, state ORDER BY time, state
+${adHoc('conversions')}`,
+        'series',
+      ),
+    ],
+  });
+}
+
+/** What its links, or the campaigns it works for, brought. */
+function brought(kind: 'link' | 'campaign', title: string): PanelSource {
+  const id = `${kind}_id`;
+  return rows({
+    title,
+    description: `The 50 ${kind}s of this affiliate with the most valid clicks in the range, and the conversions they brought.`,
+    unit: 'short',
+    sortBy: 'Valid',
+    empty: 'No clicks in this range',
+    columns: {
+      Name: {
+        width: 220,
+        ...(kind === 'campaign' && {
+          link: drillDown('campaigns', { variable: 'campaign', from: 'ID', keep: ['affiliate'] }),
+        }),
+      },
+      ID: { unit: 'none', width: 70 },
+      Valid: { bar: true },
+      Commission: { unit: 'locale', decimals: 2 },
+    },
+    queries: [
+      clickhouse(
+        `
+SELECT ${nameOr('c.id')} AS Name, c.id AS ID, c.valid AS Valid, o.credited AS Conversions, o.commission AS Commission
+FROM (
+  SELECT ${id} AS id, ${VALID_CLICKS} AS valid
+  FROM clicks_hourly AS t
+  WHERE ${HOURS_IN_RANGE}
+    AND ${chosen(...ALL)}
+  GROUP BY id ORDER BY valid DESC, id LIMIT 50
+) AS c
+LEFT JOIN (
+  SELECT ${id} AS id, countIf(${CREDITED}) AS credited, ${major('sum(commission_minor)', 'any(currency)')} AS commission
+  FROM conversions FINAL
+  WHERE ${ORDERS_IN_RANGE}
+    AND ${chosen(...OF_ORDERS)}
+  GROUP BY id
+) AS o ON o.id = c.id
+LEFT JOIN ${namesOf(kind)} AS n ON n.id = c.id
+ORDER BY Valid DESC, ID
+${adHoc('clicks_hourly', 'conversions')}`,
+        'table',
+      ),
+    ],
+  });
+}
+
+const links = (): PanelSource => brought('link', 'Links');
+const campaigns = (): PanelSource => brought('campaign', 'Campaigns');
+
+function quality(): PanelSource {
+  return rows({
+    title: 'Against everybody else',
+    description:
+      'This affiliate’s shares beside those of all affiliates in the same range: far more robots, clicks by returning visitors or clicks an address is where to begin to look.',
+    unit: 'percentunit',
+    decimals: 1,
+    columns: { 'Clicks an address': { unit: 'short', decimals: 1 }, Who: { width: 130 } },
+    queries: [
+      clickhouse(
+        `
+SELECT if(mine, 'This affiliate', 'Everybody') AS Who,
+  sumIf(t.clicks, flag_group = 'bot') / sum(t.clicks) AS Robots,
+  sumIf(t.clicks, flag_group = 'repeat') / sum(t.clicks) AS Repeats,
+  sumIf(t.clicks, flag_group IN ('prefetch', 'head', 'inactive')) / sum(t.clicks) AS "Other invalid",
+  if(${VALID_CLICKS} = 0, 0, ${VALID_CLICKS} / uniqCombinedMergeIf(14)(t.ips, flag_group IN ('ok', 'repeat'))) AS "Clicks an address"
+FROM clicks_hourly AS t
+ARRAY JOIN if(${CONDITIONS.affiliate}, [1, 0], [0]) AS mine
+WHERE ${HOURS_IN_RANGE}
+  AND flag_group != 'impression'
+  AND ${chosen('program', 'campaign', 'country', 'device')}
+GROUP BY mine ORDER BY mine DESC
+${adHoc('clicks_hourly')}`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function reasons(): PanelSource {
+  return rows({
+    title: 'Reasons',
+    description: 'Why orders are in review, were rejected, or credit nobody.',
+    unit: 'short',
+    empty: 'No rule has fired',
+    columns: { Reason: { width: 220 } },
+    queries: [
+      clickhouse(
+        `
+SELECT toString(reason) AS Reason, toString(state) AS State, count() AS Orders
+FROM conversions FINAL
+WHERE ${ORDERS_IN_RANGE}
+  AND reason != ''
+  AND ${chosen(...OF_ORDERS)}
+GROUP BY reason, state ORDER BY Orders DESC, Reason, State
+${adHoc('conversions')}`,
+        'table',
+      ),
+    ],
+  });
+}
+
+const delay = (): PanelSource =>
+  histogram({
+    title: 'From click to order',
+    description:
+      'How long this affiliate’s visitors took: orders within seconds of the click are seldom people’s.',
+    unit: 'short',
+    x: 'Within',
+    queries: [clickhouse(timeToOrder(...OF_ORDERS), 'table')],
+  });
+
+/** The commonest values of a column of the raw clicks. */
+function commonest(column: string, title: string, description: string): PanelSource {
+  return rows({
+    title,
+    description: `${description} The 25 commonest among the clicks of the last day of the range.`,
+    unit: 'short',
+    sortBy: 'Clicks',
+    empty: 'No clicks in this range',
+    columns: { Clicks: { bar: true }, Value: { width: 280 } },
+    queries: [
+      clickhouse(
+        `
+SELECT toString(${column}) AS Value, count() AS Clicks, countIf(bitAnd(flags, 1) != 0) AS Robots
+FROM clicks
+WHERE ts >= greatest($__fromTime_ms, $__toTime_ms - INTERVAL 1 DAY) AND ts <= $__toTime_ms
+  AND bitAnd(flags, 256) = 0
+  AND ${chosen(...ALL)}
+GROUP BY Value ORDER BY Clicks DESC, Value LIMIT 25
+${adHoc('clicks')}`,
+        'table',
+      ),
+    ],
+  });
+}
+
+const referrers = (): PanelSource =>
+  commonest(
+    'referrer_domain',
+    'Referrers',
+    'Where visitors came from; empty where the browser did not tell.',
+  );
+const subs = (): PanelSource =>
+  commonest('sub1', 'Placements (sub1)', 'What the affiliate writes into its links.');
+
+function payouts(): PanelSource {
+  return rows({
+    title: 'Payouts',
+    description: 'The last 50 payouts to this affiliate, whatever the range.',
+    unit: 'none',
+    empty: 'No payout yet',
+    columns: {
+      Amount: { unit: 'locale', decimals: 2 },
+      Payout: { width: 80 },
+      Created: { unit: 'dateTimeAsIso' },
+    },
+    queries: [
+      postgres(
+        `
+SELECT 'pay_' || id AS "Payout", created_at AS "Created", amount::float8 AS "Amount", currency AS "Currency", state AS "State",
+  coalesce(failure, '') AS "Failure"
+FROM grafana_payouts
+WHERE ${chosenInLedger('affiliate')}
+ORDER BY id DESC LIMIT 50`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function coming(): PanelSource {
+  return rows({
+    title: 'Coming out of the hold',
+    description:
+      'Pending commissions by the day on which they become available; what is in review stays until a person decides.',
+    unit: 'locale',
+    decimals: 2,
+    empty: 'Nothing is held',
+    columns: { Day: { unit: 'dateTimeAsIso' }, Orders: { unit: 'short', decimals: 0 } },
+    queries: [
+      postgres(
+        `
+SELECT date_trunc('day', available_at) AS "Day", count(*) AS "Orders", coalesce(sum(amount) FILTER (WHERE state = 'pending'), 0)::float8 AS "Amount",
+  coalesce(sum(amount) FILTER (WHERE state = 'held'), 0)::float8 AS "In review", currency AS "Currency"
+FROM grafana_commissions
+WHERE state IN ('pending', 'held') AND ${chosenInLedger('affiliate')}
+GROUP BY 1, currency ORDER BY 1, currency LIMIT 100`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function latest(): PanelSource {
+  return rows({
+    title: 'Latest conversions',
+    description: 'The last 100 orders of the range with what was decided and why; money of all levels.',
+    unit: 'none',
+    empty: 'No orders in this range',
+    columns: {
+      Time: { unit: 'dateTimeAsIso', width: 170 },
+      Amount: { unit: 'locale', decimals: 2 },
+      Commission: { unit: 'locale', decimals: 2 },
+      'After the click': { unit: 's' },
+    },
+    queries: [
+      clickhouse(
+        `
+SELECT occurred_at AS Time, concat('cnv_', toString(conversion_id)) AS Conversion, toString(state) AS State,
+  toString(reason) AS Reason, ${major('amount_minor')} AS Amount, ${major('commission_minor')} AS Commission,
+  toString(currency) AS Currency, dateDiff('second', click_ts, occurred_at) AS "After the click", toString(country) AS Country
+FROM conversions FINAL
+WHERE ${ORDERS_IN_RANGE}
+  AND ${chosen(...OF_ORDERS)}
+ORDER BY occurred_at DESC LIMIT 100
+${adHoc('conversions')}`,
+        'table',
+      ),
+    ],
+  });
+}

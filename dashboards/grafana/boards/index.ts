@@ -1,0 +1,11 @@
+import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
+import { affiliate } from './affiliate.ts';
+import { campaigns } from './campaigns.ts';
+import { fraud } from './fraud.ts';
+import { money } from './money.ts';
+import { pipeline } from './pipeline.ts';
+
+/** Every dashboard, anew. */
+export function allBoards(): Dashboard[] {
+  return [campaigns(), affiliate(), fraud(), pipeline(), money()];
+}

@@ -1,0 +1,267 @@
+import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
+import { payoutAnnotation } from '../annotations.ts';
+import { buildBoard, line } from '../board.ts';
+import { freshness } from '../freshness.ts';
+import { drillDown } from '../links.ts';
+import { type Column, numbers, overTime, type PanelSource, rows } from '../panels.ts';
+import { postgres } from '../sources.ts';
+import { chosenInLedger } from '../sql.ts';
+import { variable } from '../variables.ts';
+
+/** A proof older than this, in seconds, says little about now. */
+export const PROOF_OLD_SECONDS = 86_400;
+
+const MONEY: Column = { unit: 'locale', decimals: 2 };
+
+/** What is owed, what is on its way, what was paid, and whether every cent of it is proved. */
+export function money(): Dashboard {
+  return buildBoard({
+    board: 'money',
+    description:
+      'What is owed, on its way and paid, payouts by state, and the proof that every cent reconciles.',
+    from: 'now-30d',
+    refresh: '5m',
+    variables: [variable('program'), variable('affiliate')],
+    annotations: [payoutAnnotation()],
+    top: [
+      line(
+        4,
+        [4, freshness()],
+        [4, balance('pending', 'Pending', 'Earned and in the hold, or in review.')],
+        [4, balance('available', 'Available', 'Goes into the next payout.')],
+        [4, balance('in_transit', 'In transit', 'In a payout on its way.')],
+        [4, balance('paid', 'Paid', 'Has left, since the beginning.')],
+        [4, balance('debt', 'Debt', 'Was paid for orders refunded afterwards; the next payouts net it.')],
+      ),
+    ],
+    sections: [
+      { title: 'Proof', lines: [line(9, [6, proved()], [18, proofs()])] },
+      {
+        title: 'Payouts',
+        lines: [line(9, [10, payoutsByState()], [14, payoutsOverTime()]), line(9, [24, openPayouts()])],
+      },
+      {
+        title: 'Movements',
+        lines: [line(9, [12, movements()], [12, comingAvailable()]), line(10, [24, affiliates()])],
+      },
+    ],
+  });
+}
+
+function balance(account: string, title: string, description: string): PanelSource {
+  return numbers({
+    title,
+    description: `${description} Now, whatever the range; one number for each currency; from the ledger.`,
+    unit: 'locale',
+    decimals: 2,
+    perRow: true,
+    queries: [
+      postgres(
+        `
+SELECT currency AS "Currency", sum(${account})::float8 AS "${title}"
+FROM grafana_balances
+WHERE ${chosenInLedger('program', 'affiliate')}
+GROUP BY currency ORDER BY 2 DESC, 1 LIMIT 10`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function proved(): PanelSource {
+  return numbers({
+    title: 'Last proof',
+    description:
+      'Checks of the last audit that did not hold, and how long ago it ran. Run `afflux audit` by a timer: an old proof says little about now.',
+    unit: 'none',
+    columns: {
+      'Checks that fail': { steps: [[1, 'red']] },
+      Age: { unit: 's', steps: [[PROOF_OLD_SECONDS, 'orange']] },
+    },
+    queries: [
+      postgres(
+        `
+SELECT count(*) FILTER (WHERE NOT ok) AS "Checks that fail", extract(epoch FROM clock_timestamp() - at)::float8 AS "Age"
+FROM grafana_proofs
+WHERE at = (SELECT max(at) FROM grafana_proofs)
+GROUP BY at`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function proofs(): PanelSource {
+  return rows({
+    title: 'What was proved',
+    description:
+      'Each check of the last audit, in the words in which it was found. Those of the ledger prove the books from the entries up; those of the clicks prove that none is missing and none counts twice.',
+    unit: 'none',
+    empty: 'No audit has run: afflux audit',
+    columns: { Holds: { width: 80 }, Store: { width: 80 }, Check: { width: 220 } },
+    queries: [
+      postgres(
+        `
+SELECT CASE WHEN ok THEN 'yes' ELSE 'NO' END AS "Holds", store AS "Store", name AS "Check", detail AS "Found"
+FROM grafana_proofs
+WHERE at = (SELECT max(at) FROM grafana_proofs)
+ORDER BY ok, store, name`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function payoutsByState(): PanelSource {
+  return rows({
+    title: 'Payouts by state',
+    description:
+      'Payouts created in the range. Unknown: the provider gave no answer; it is asked again and never paid under a second key. Returned: the money came back.',
+    unit: 'short',
+    empty: 'No payouts in this range',
+    columns: { State: { width: 120 }, Amount: MONEY },
+    queries: [
+      postgres(
+        `
+SELECT state AS "State", count(*) AS "Payouts", sum(amount)::float8 AS "Amount", currency AS "Currency"
+FROM grafana_payouts
+WHERE $__timeFilter(created_at) AND ${chosenInLedger('program', 'affiliate')}
+GROUP BY state, currency ORDER BY 2 DESC, 1, 4`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function payoutsOverTime(): PanelSource {
+  return overTime({
+    title: 'Payouts by day',
+    description:
+      'Amounts of the payouts created on each day (UTC), by their present state; a series for each currency and state.',
+    unit: 'locale',
+    draw: 'stacked bars',
+    interval: '1d',
+    seriesBy: 'kind',
+    queries: [
+      postgres(
+        `
+SELECT date_trunc('day', created_at, 'UTC') AS "time", state || ' ' || currency AS kind, sum(amount)::float8 AS amount
+FROM grafana_payouts
+WHERE $__timeFilter(created_at) AND ${chosenInLedger('program', 'affiliate')}
+GROUP BY 1, 2 ORDER BY 1, 2`,
+        'series',
+      ),
+    ],
+  });
+}
+
+function openPayouts(): PanelSource {
+  return rows({
+    title: 'Payouts that need a look',
+    description:
+      'Payouts that are unknown, failed or returned, or have been on their way for more than a day, whatever the range.',
+    unit: 'none',
+    empty: 'Every payout has arrived or is on its way',
+    columns: {
+      Payout: { width: 90 },
+      Affiliate: {
+        width: 220,
+        link: drillDown('affiliate', { variable: 'affiliate', from: 'ID', keep: ['program'] }),
+      },
+      ID: { width: 70 },
+      Amount: MONEY,
+      Created: { unit: 'dateTimeFromNow' },
+    },
+    queries: [
+      postgres(
+        `
+SELECT 'pay_' || id AS "Payout", affiliate AS "Affiliate", affiliate_id AS "ID", amount::float8 AS "Amount", currency AS "Currency",
+  state AS "State", provider AS "Provider", created_at AS "Created", coalesce(failure, '') AS "Failure"
+FROM grafana_payouts
+WHERE (state IN ('unknown', 'failed', 'returned')
+    OR state IN ('created', 'submitting', 'submitted') AND created_at < clock_timestamp() - interval '1 day')
+  AND ${chosenInLedger('program', 'affiliate')}
+ORDER BY id DESC LIMIT 100`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function movements(): PanelSource {
+  return overTime({
+    title: 'What was posted, by day',
+    description:
+      'Journals of each day (UTC) by kind, the sum of what they added to affiliates’ accounts; moves between an affiliate’s own accounts sum to zero and are left out.',
+    unit: 'locale',
+    draw: 'bars',
+    signed: true,
+    interval: '1d',
+    seriesBy: 'kind',
+    queries: [
+      postgres(
+        `
+SELECT date_trunc('day', at, 'UTC') AS "time", kind || ' ' || currency AS kind, sum(amount)::float8 AS amount
+FROM grafana_movements
+WHERE $__timeFilter(at) AND ${chosenInLedger('program', 'affiliate')}
+GROUP BY 1, 2 HAVING sum(amount) <> 0 ORDER BY 1, 2`,
+        'series',
+      ),
+    ],
+  });
+}
+
+function comingAvailable(): PanelSource {
+  return rows({
+    title: 'Coming out of the hold',
+    description:
+      'Pending commissions by the day on which they become available; what is in review stays until a person decides.',
+    unit: 'locale',
+    decimals: 2,
+    empty: 'Nothing is held',
+    columns: { Day: { unit: 'dateTimeAsIso' }, Commissions: { unit: 'short', decimals: 0 } },
+    queries: [
+      postgres(
+        `
+SELECT date_trunc('day', available_at) AS "Day", count(*) AS "Commissions",
+  coalesce(sum(amount) FILTER (WHERE state = 'pending'), 0)::float8 AS "Amount",
+  coalesce(sum(amount) FILTER (WHERE state = 'held'), 0)::float8 AS "In review", currency AS "Currency"
+FROM grafana_commissions
+WHERE state IN ('pending', 'held') AND ${chosenInLedger('program', 'affiliate')}
+GROUP BY 1, currency ORDER BY 1, currency LIMIT 100`,
+        'table',
+      ),
+    ],
+  });
+}
+
+function affiliates(): PanelSource {
+  return rows({
+    title: 'Balances by affiliate',
+    description:
+      'The 200 affiliates with the most that is not yet paid, and everybody’s debt before that; now, whatever the range.',
+    unit: 'locale',
+    decimals: 2,
+    empty: 'Nobody has earned anything',
+    columns: {
+      Affiliate: {
+        width: 240,
+        link: drillDown('affiliate', { variable: 'affiliate', from: 'ID', keep: ['program'] }),
+      },
+      ID: { unit: 'none', decimals: 0, width: 80 },
+      Debt: { steps: [[0.01, 'orange']] },
+    },
+    queries: [
+      postgres(
+        `
+SELECT affiliate AS "Affiliate", affiliate_id AS "ID", program AS "Program", currency AS "Currency", pending::float8 AS "Pending",
+  available::float8 AS "Available", in_transit::float8 AS "In transit", paid::float8 AS "Paid", debt::float8 AS "Debt"
+FROM grafana_balances
+WHERE ${chosenInLedger('program', 'affiliate')}
+  AND (pending, available, in_transit, paid, debt) <> (0, 0, 0, 0, 0)
+ORDER BY debt DESC, pending + available + in_transit DESC, affiliate_id LIMIT 200`,
+        'table',
+      ),
+    ],
+  });
+}

@@ -1,0 +1,291 @@
+import * as barchart from '@grafana/grafana-foundation-sdk/barchart';
+import * as bargauge from '@grafana/grafana-foundation-sdk/bargauge';
+import type * as cog from '@grafana/grafana-foundation-sdk/cog';
+import * as common from '@grafana/grafana-foundation-sdk/common';
+import * as dashboard from '@grafana/grafana-foundation-sdk/dashboard';
+import * as geomap from '@grafana/grafana-foundation-sdk/geomap';
+import * as piechart from '@grafana/grafana-foundation-sdk/piechart';
+import * as stat from '@grafana/grafana-foundation-sdk/stat';
+import * as table from '@grafana/grafana-foundation-sdk/table';
+import * as timeseries from '@grafana/grafana-foundation-sdk/timeseries';
+import { MIXED, type Query } from './sources.ts';
+
+/** Any of the SDK's panel builders, as far as the layout needs it. */
+export interface PanelSource extends cog.Builder<dashboard.Panel> {
+  id(id: number): unknown;
+  gridPos(gridPos: dashboard.GridPos): unknown;
+}
+
+interface Common {
+  readonly title: string;
+  /** What it says and what it leaves out: shown behind the panel's i. */
+  readonly description: string;
+  readonly queries: readonly [Query, ...Query[]];
+  /** One of Grafana's units. */
+  readonly unit: string;
+  readonly decimals?: number;
+}
+
+/** From which value on a colour holds; before the first step it is green. */
+export type Steps = readonly (readonly [from: number, colour: string])[];
+
+interface CommonBuilder<Self> {
+  title(title: string): Self;
+  description(description: string): Self;
+  datasource(datasource: common.DataSourceRef): Self;
+  targets(targets: cog.Builder<cog.Dataquery>[]): Self;
+  unit(unit: string): Self;
+  decimals(decimals: number): Self;
+}
+
+function prepared<Builder extends CommonBuilder<Builder>>(builder: Builder, options: Common): Builder {
+  const { title, description, queries, unit, decimals } = options;
+  const [first, ...others] = queries;
+  const source = others.every(({ source }) => source === first.source) ? first.source : MIXED;
+  builder
+    .title(title)
+    .description(description)
+    .datasource(source)
+    .targets([...queries])
+    .unit(unit);
+  return decimals === undefined ? builder : builder.decimals(decimals);
+}
+
+export function thresholds(steps: Steps, base = 'green'): dashboard.ThresholdsConfigBuilder {
+  return new dashboard.ThresholdsConfigBuilder()
+    .mode(dashboard.ThresholdsMode.Absolute)
+    .steps([{ value: null, color: base }, ...steps.map(([value, color]) => ({ value, color }))]);
+}
+
+/** How one column looks; by default as the panel's unit says. */
+export interface Column {
+  readonly unit?: string;
+  readonly decimals?: number;
+  /** Where a click on a cell leads: see links.ts. */
+  readonly link?: { readonly title: string; readonly url: string };
+  readonly width?: number;
+  /** Draws the number as a bar, to be compared down the column. */
+  readonly bar?: boolean;
+  readonly steps?: Steps;
+}
+
+/** Columns by the names the query gives them. */
+export type Columns = Readonly<Record<string, Column>>;
+
+function columnProperties(column: Column): dashboard.DynamicConfigValue[] {
+  const { unit, decimals, link, width, bar, steps } = column;
+  const properties: dashboard.DynamicConfigValue[] = [];
+  const set = (id: string, value: unknown): unknown => properties.push({ id, value });
+  if (unit !== undefined) set('unit', unit);
+  if (decimals !== undefined) set('decimals', decimals);
+  if (width !== undefined) set('custom.width', width);
+  if (bar) set('custom.cellOptions', { type: 'gauge', mode: 'basic', valueDisplayMode: 'text' });
+  if (steps) {
+    set('thresholds', thresholds(steps).build());
+    set('custom.cellOptions', { type: 'color-text' });
+  }
+  if (link) set('links', [{ ...link, targetBlank: false }]);
+  return properties;
+}
+
+/** Big numbers: of the last row, a number for each column. */
+export function numbers(
+  options: Common & {
+    readonly columns?: Columns;
+    readonly steps?: Steps;
+    /** Two rows, the period before and this one: shows by how much it changed. */
+    readonly change?: 'more is good' | 'more is bad' | 'neither';
+    /** A number for each row, named by the text beside it, instead of the last row's. */
+    readonly perRow?: boolean;
+  },
+): PanelSource {
+  const { columns = {}, steps = [], change, perRow = false } = options;
+  const panel = prepared(new stat.PanelBuilder(), options)
+    .reduceOptions(
+      perRow
+        ? new common.ReduceDataOptionsBuilder().values(true).limit(10).calcs([])
+        : new common.ReduceDataOptionsBuilder().values(false).calcs(['lastNotNull']),
+    )
+    .graphMode(common.BigValueGraphMode.None)
+    .colorMode(steps.length > 0 ? common.BigValueColorMode.Value : common.BigValueColorMode.None)
+    .textMode(
+      perRow || Object.keys(columns).length > 1
+        ? common.BigValueTextMode.ValueAndName
+        : common.BigValueTextMode.Value,
+    )
+    .noValue('none')
+    .thresholds(thresholds(steps));
+  if (change) {
+    panel.showPercentChange(true).percentChangeColorMode(
+      {
+        'more is good': common.PercentChangeColorMode.Standard,
+        'more is bad': common.PercentChangeColorMode.Inverted,
+        neither: common.PercentChangeColorMode.SameAsValue,
+      }[change],
+    );
+  }
+  for (const [name, column] of Object.entries(columns)) panel.overrideByName(name, columnProperties(column));
+  return panel;
+}
+
+/** Values over time. */
+export function overTime(
+  options: Common & {
+    readonly draw: 'lines' | 'bars' | 'stacked bars';
+    /** The finest step the table behind it knows. */
+    readonly interval?: '1m' | '1h' | '1d';
+    /** The column whose text names a series. */
+    readonly seriesBy?: string;
+    /** Colours by the name of the series. */
+    readonly colours?: Readonly<Record<string, string>>;
+    readonly steps?: Steps;
+    readonly max?: number;
+    /** Values below zero are shown; otherwise the axis begins at zero. */
+    readonly signed?: boolean;
+  },
+): PanelSource {
+  const { draw, interval, seriesBy, colours = {}, steps, max, signed = false } = options;
+  const panel = prepared(new timeseries.PanelBuilder(), options)
+    .legend(
+      new common.VizLegendOptionsBuilder()
+        .showLegend(true)
+        .displayMode(common.LegendDisplayMode.List)
+        .placement(common.LegendPlacement.Bottom)
+        .calcs([]),
+    )
+    .tooltip(
+      new common.VizTooltipOptionsBuilder()
+        .mode(common.TooltipDisplayMode.Multi)
+        .sort(common.SortOrder.Descending),
+    )
+    .drawStyle(draw === 'lines' ? common.GraphDrawStyle.Line : common.GraphDrawStyle.Bars)
+    .lineWidth(1)
+    .fillOpacity(draw === 'lines' ? 8 : 70)
+    .showPoints(common.VisibilityMode.Auto)
+    .spanNulls(false)
+    .stacking(
+      new common.StackingConfigBuilder()
+        .mode(draw === 'stacked bars' ? common.StackingMode.Normal : common.StackingMode.None)
+        .group('A'),
+    );
+  if (interval) panel.interval(interval);
+  if (seriesBy) panel.displayName(`\${__field.labels.${seriesBy}}`);
+  if (!signed) panel.min(0);
+  if (max !== undefined) panel.max(max);
+  if (steps) {
+    panel
+      .thresholds(thresholds(steps))
+      .thresholdsStyle(
+        new common.GraphThresholdsStyleConfigBuilder().mode(common.GraphThresholdsStyleMode.Line),
+      );
+  }
+  for (const [name, fixedColor] of Object.entries(colours)) {
+    panel.overrideByName(name, [{ id: 'color', value: { mode: 'fixed', fixedColor } }]);
+  }
+  return panel;
+}
+
+/** Rows and columns. */
+export function rows(
+  options: Common & {
+    readonly columns?: Columns;
+    readonly sortBy?: string;
+    /** What to read into an empty table. */
+    readonly empty?: string;
+  },
+): PanelSource {
+  const { columns = {}, sortBy, empty } = options;
+  const panel = prepared(new table.PanelBuilder(), options)
+    .cellHeight(common.TableCellHeight.Sm)
+    .filterable(true)
+    .showHeader(true);
+  if (empty) panel.noValue(empty);
+  if (sortBy) panel.sortBy([new common.TableSortByFieldStateBuilder().displayName(sortBy).desc(true)]);
+  for (const [name, column] of Object.entries(columns)) panel.overrideByName(name, columnProperties(column));
+  return panel;
+}
+
+/** A bar for each row of a table of one text and one number. */
+export function bars(options: Common & { readonly columns?: Columns }): PanelSource {
+  const panel = prepared(new bargauge.PanelBuilder(), options)
+    .orientation(common.VizOrientation.Horizontal)
+    .displayMode(common.BarGaugeDisplayMode.Basic)
+    .valueMode(common.BarGaugeValueMode.Text)
+    .showUnfilled(true)
+    .min(0)
+    .reduceOptions(new common.ReduceDataOptionsBuilder().values(true).calcs([]))
+    .thresholds(thresholds([], 'blue'));
+  for (const [name, column] of Object.entries(options.columns ?? {})) {
+    panel.overrideByName(name, columnProperties(column));
+  }
+  return panel;
+}
+
+/** Upright bars over the classes of the first column, in the order of the rows. */
+export function histogram(options: Common & { readonly x: string }): PanelSource {
+  return prepared(new barchart.PanelBuilder(), options)
+    .xField(options.x)
+    .showValue(common.VisibilityMode.Auto)
+    .stacking(common.StackingMode.None)
+    .barWidth(0.9)
+    .fillOpacity(70)
+    .legend(
+      new common.VizLegendOptionsBuilder()
+        .showLegend(false)
+        .displayMode(common.LegendDisplayMode.Hidden)
+        .placement(common.LegendPlacement.Bottom)
+        .calcs([]),
+    )
+    .tooltip(
+      new common.VizTooltipOptionsBuilder()
+        .mode(common.TooltipDisplayMode.Single)
+        .sort(common.SortOrder.None),
+    );
+}
+
+/** How a whole divides: a table of one text and one number. */
+export function shares(options: Common): PanelSource {
+  return prepared(new piechart.PanelBuilder(), options)
+    .pieType(piechart.PieChartType.Donut)
+    .reduceOptions(new common.ReduceDataOptionsBuilder().values(true).calcs([]))
+    .legend(
+      new piechart.PieChartLegendOptionsBuilder()
+        .showLegend(true)
+        .displayMode(common.LegendDisplayMode.Table)
+        .placement(common.LegendPlacement.Right)
+        .values([piechart.PieChartLegendValues.Value, piechart.PieChartLegendValues.Percent])
+        .calcs([]),
+    );
+}
+
+/** A world map; the table has the two letters of each country in `country`, and the number in `value`. */
+export function countries(
+  options: Common & { readonly country: string; readonly value: string },
+): PanelSource {
+  const { country, value } = options;
+  return prepared(new geomap.PanelBuilder(), options)
+    .view(new geomap.MapViewConfigBuilder().id('zero').lat(25).lon(10).zoom(1).allLayers(true))
+    .basemap(new common.MapLayerOptionsBuilder().type('default').name('Basemap'))
+    .layers([
+      new common.MapLayerOptionsBuilder()
+        .type('markers')
+        .name(value)
+        .location(
+          new common.FrameGeometrySourceBuilder()
+            .mode(common.FrameGeometrySourceMode.Lookup)
+            .lookup(country)
+            .gazetteer('public/gazetteer/countries.json'),
+        )
+        .config({
+          showLegend: false,
+          style: {
+            size: { field: value, min: 4, max: 24, fixed: 5 },
+            color: { fixed: 'blue' },
+            opacity: 0.6,
+            symbol: { mode: 'fixed', fixed: 'img/icons/marker/circle.svg' },
+          },
+        })
+        .tooltip(true),
+    ])
+    .tooltip(new geomap.TooltipOptionsBuilder().mode(geomap.TooltipMode.Details));
+}

@@ -1,0 +1,98 @@
+import { UNUSUAL_EXPONENTS } from '../../core/money.ts';
+
+/**
+ * Pieces that the queries on ClickHouse are made of. Two facts shape them. A rollup's hour belongs to a range that
+ * begins within it, so ranges begin at the start of an hour. And a DateTime64 sort key is compared with milliseconds,
+ * because ClickHouse 26.7 leaves out rows when it is compared with a DateTime.
+ */
+
+/** The dashboards' variables that filter. */
+export type Filter = 'program' | 'campaign' | 'affiliate' | 'country' | 'device';
+
+/** Ids that are no numbers match nothing, instead of failing the query. */
+const isOneOf = (column: string, variable: Filter): string =>
+  `${column} IN arrayMap(x -> toUInt32OrZero(x), [\${${variable}:singlequote}])`;
+
+/** What each variable asks of a row, whatever it is set to. */
+export const CONDITIONS: Readonly<Record<Filter, string>> = {
+  program: isOneOf('program_id', 'program'),
+  campaign: isOneOf('campaign_id', 'campaign'),
+  affiliate: isOneOf('affiliate_id', 'affiliate'),
+  country: `toString(country) IN (\${country:singlequote})`,
+  device: `toString(device) IN (\${device:singlequote})`,
+};
+
+/** What the variables at the top choose; a variable at All leaves no condition. */
+export function chosen(...filters: readonly Filter[]): string {
+  return filters.map((filter) => `$__conditionalAll(${CONDITIONS[filter]}, $${filter})`).join('\n  AND ');
+}
+
+/** What stands in a query on PostgreSQL for a variable at All; ClickHouse's queries lose the condition instead. */
+export const ALL_IN_LEDGER = `'*'`;
+
+/** The same choice in a query on the ledger's views. */
+export function chosenInLedger(...filters: readonly ('program' | 'campaign' | 'affiliate')[]): string {
+  return filters
+    .map(
+      (filter) =>
+        `(${ALL_IN_LEDGER} IN (\${${filter}:sqlstring}) OR ${filter}_id::text IN (\${${filter}:sqlstring}))`,
+    )
+    .join('\n  AND ');
+}
+
+/** Rows of the hourly rollups within the dashboard's range. */
+export const HOURS_IN_RANGE = 'hour >= toStartOfHour($__fromTime) AND hour <= $__toTime';
+/** Rows of the rollup by minute within the dashboard's range. */
+export const MINUTES_IN_RANGE = 'minute >= toStartOfMinute($__fromTime) AND minute <= $__toTime';
+/** Conversions by the time of the order. */
+export const ORDERS_IN_RANGE = '$__timeFilter_ms(occurred_at)';
+
+/** The range and the one of equal length before it; {@link PERIOD} tells them apart. */
+const RANGE_START = 'toStartOfHour($__fromTime)';
+const PREVIOUS_START = `(${RANGE_START} - ($__toTime - ${RANGE_START}))`;
+export const HOURS_IN_BOTH = `hour >= ${PREVIOUS_START} AND hour <= $__toTime`;
+export const ORDERS_IN_BOTH = `toUnixTimestamp64Milli(occurred_at) >= toInt64(toUnixTimestamp(${PREVIOUS_START})) * 1000
+  AND occurred_at <= $__toTime_ms`;
+/** The start of the range a row belongs to, for `time` being its column. */
+export const period = (time: 'hour' | 'occurred_at'): string =>
+  `if(toDateTime(${time}) >= ${RANGE_START}, ${RANGE_START}, ${PREVIOUS_START})`;
+
+/** A filter that people add by hand holds in these tables. */
+export function adHoc(...tables: readonly string[]): string {
+  return `SETTINGS $__adHocFilters(${tables.map((table) => `'${table}'`).join(', ')})`;
+}
+
+/** Clicks without the pixel's loads, and those that count for an affiliate. */
+export const ALL_CLICKS = `sumIf(t.clicks, flag_group != 'impression')`;
+export const VALID_CLICKS = `sumIf(t.clicks, flag_group IN ('ok', 'repeat'))`;
+
+/** Conversions that credit somebody; what a refund left of them is revenue and commission. */
+export const CREDITED = `state IN ('attributed', 'partially_refunded')`;
+export const REVENUE = major(
+  `sumIf(amount_minor - refunded_minor, state IN ('attributed', 'partially_refunded', 'refunded'))`,
+);
+export const COMMISSION = major('sum(commission_minor)');
+
+/** Minor units as units of their currency. */
+export function major(minor: string, currency = 'currency'): string {
+  const cases = [0, 3, 4].map((exponent) => {
+    const currencies = [...UNUSUAL_EXPONENTS].filter(([, e]) => e === exponent).map(([code]) => `'${code}'`);
+    return `${currency} IN (${currencies.join(', ')}), ${10 ** exponent}`;
+  });
+  return `toFloat64(${minor}) / multiIf(${cases.join(', ')}, 100)`;
+}
+
+/** What ids are called; something without a name is called by its id. */
+export type Named = 'program' | 'campaign' | 'affiliate' | 'link';
+
+/** Names as a table to be joined: `id`, `name`. */
+export const namesOf = (kind: Named): string => `(SELECT id, name FROM names FINAL WHERE kind = '${kind}')`;
+/** The name of the table joined as `n`, else the id. */
+export const nameOr = (id: string): string => `if(n.name = '', toString(${id}), n.name)`;
+
+/** Every click before it is counted. */
+export const WATERMARK = `SELECT min(at) FROM (SELECT max(complete_to) AS at FROM watermarks GROUP BY shard)`;
+
+/** `minutes` before now, exactly. */
+export const minutesAgo = (minutes: number): string =>
+  `fromUnixTimestamp64Milli(toUnixTimestamp64Milli(now64(3)) - ${minutes * 60_000})`;
