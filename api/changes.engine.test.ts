@@ -84,16 +84,68 @@ describe('an Idempotency-Key', () => {
     }
   });
 
-  test('is taken by every POST that creates', async () => {
-    const { body } = await api.call('GET', '/openapi.json');
-    const paths = body.paths as Record<string, { post?: Record<string, unknown> }>;
-    const without = Object.entries(paths).filter(([, { post }]) => {
-      const answers = Object.keys((post?.responses ?? {}) as object);
-      const parameters = (post?.parameters ?? []) as { name: string }[];
-      return answers.includes('201') && !parameters.some(({ name }) => name === 'idempotency-key');
+  test('is taken by every POST that makes something', async () => {
+    const document = (await api.call('GET', '/openapi.json')).body;
+    const paths = document.paths as Record<string, Record<string, { parameters?: { name: string }[] }>>;
+    const without = Object.entries(paths).flatMap(([path, { post }]) =>
+      post && !post.parameters?.some(({ name }) => name === 'idempotency-key') ? [path] : [],
+    );
+    // What sets a state, or is known by what it is about, is the same when it is done again; signing in is not to be.
+    expect(without.toSorted()).toEqual([
+      '/postback',
+      '/v1/affiliates/{id}/approve',
+      '/v1/affiliates/{id}/suspend',
+      '/v1/affiliates/{id}/terminate',
+      '/v1/conversions/{id}/approve',
+      '/v1/conversions/{id}/confirm',
+      '/v1/conversions/{id}/reject',
+      '/v1/dead-letters/{id}/replay',
+      '/v1/password-resets',
+      '/v1/password-resets/confirm',
+      '/v1/payouts/reconcile',
+      '/v1/payouts/{id}/cancel',
+      '/v1/payouts/{id}/fail',
+      '/v1/payouts/{id}/return',
+      '/v1/payouts/{id}/settle',
+      '/v1/postback-calls/{id}/replay',
+      '/v1/reconciliation',
+      '/v1/session',
+      '/v1/session/password',
+    ]);
+  });
+
+  test('makes one job of a repeated import or report, and one answer of a repeated batch', async () => {
+    const key = mine.keys.operator;
+    const twice = async (path: string, call: object) => {
+      const headers = { 'idempotency-key': 'k-jobs', 'content-type': 'text/csv' };
+      const send = () => api.call('POST', path, { key, headers, ...call });
+      const [first, again] = [await send(), await send()];
+      expect([again.status, again.body]).toEqual([first.status, first.body]);
+      expect(again.headers.get('idempotent-replayed')).toBe('true');
+      return first;
+    };
+    const month = 'from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z';
+    const jobs = [
+      await twice('/v1/imports?kind=affiliates', { raw: 'ref_code,name,email\nidem-job,A,a@example.com' }),
+      await twice(`/v1/report-jobs?${month}`, { headers: { 'idempotency-key': 'k-report' } }),
+    ];
+    expect(jobs.map(({ status }) => status)).toEqual([202, 202]);
+    const { body } = await api.call('GET', '/v1/jobs', { key });
+    expect((body.data as unknown[]).length).toBe(2);
+    const other = { 'idempotency-key': 'k-jobs', 'content-type': 'text/csv' };
+    const reused = await api.call('POST', '/v1/imports?kind=affiliates', {
+      key,
+      headers: other,
+      raw: 'ref_code,name,email\nidem-other,A,a@example.com',
     });
-    // Each sign-in is a session of its own.
-    expect(without.map(([path]) => path)).toEqual(['/v1/session']);
+    expect(reused.body.code).toBe('idempotency_key_reused');
+
+    const conversions = [{ order_id: 'idem-batch', amount: '1', currency: 'EUR' }];
+    const batch = await twice('/v1/conversions/batch', {
+      json: { conversions },
+      headers: { 'idempotency-key': 'k-batch' },
+    });
+    expect(batch.body).toMatchObject({ accepted: 1, duplicate: 0 });
   });
 });
 

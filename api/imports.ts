@@ -1,13 +1,16 @@
 import { parse } from 'csv-parse/sync';
 import { z } from 'zod';
+import type { ImportEvidence } from '../attribution/evidence.ts';
 import { errorText, InputError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { AFFILIATE_STATUSES, createAffiliate } from '../ledger/affiliates.ts';
 import { appendAuditLog } from '../ledger/audit-log.ts';
-import { recordConversion } from '../ledger/conversions.ts';
+import { type Conversion, recordConversion } from '../ledger/conversions.ts';
 import { inTransaction, type Ledger, type LedgerTransaction } from '../ledger/db.ts';
+import { recordDecisions } from '../ledger/decisions.ts';
 import { failJob, finishJob, type Job, reportProgress } from '../ledger/jobs.ts';
-import { createLink } from '../ledger/links.ts';
+import { createLink, findLink } from '../ledger/links.ts';
+import { termsInForce } from '../ledger/terms.ts';
 import { formatId, integerId } from './ids.ts';
 import { orderInput, withoutEmptyMembers } from './order.ts';
 import { nameText, text, time, urlText } from './schemas.ts';
@@ -93,10 +96,16 @@ async function affiliateByRef(
   return found.id;
 }
 
+/** For which program rows are taken, and on whose word. */
+interface Importer {
+  readonly programId: number;
+  readonly actor: string;
+}
+
 const TAKE: Readonly<
-  Record<ImportKind, (tx: LedgerTransaction, programId: number, row: Row) => Promise<unknown>>
+  Record<ImportKind, (tx: LedgerTransaction, importer: Importer, row: Row) => Promise<unknown>>
 > = {
-  async affiliates(tx, programId, row) {
+  async affiliates(tx, { programId }, row) {
     const {
       parent_ref_code,
       ref_code: refCode,
@@ -109,7 +118,7 @@ const TAKE: Readonly<
         : await affiliateByRef(tx, programId, parent_ref_code, 'parent_ref_code');
     return await createAffiliate(tx, { ...rest, programId, refCode, customerRef, parentId });
   },
-  async links(tx, programId, row) {
+  async links(tx, { programId }, row) {
     const {
       affiliate_ref_code,
       campaign_id: campaignId,
@@ -120,16 +129,48 @@ const TAKE: Readonly<
     const affiliateId = await affiliateByRef(tx, programId, affiliate_ref_code, 'affiliate_ref_code');
     return await createLink(tx, { campaignId, affiliateId, landingUrl, code, expiresAt: expires_at });
   },
-  async conversions(tx, programId, row) {
-    const { programId: _, ...order } = readRow(orderInput, row);
+  async conversions(tx, { programId, actor }, row) {
+    const { link_code: code = '', ...rest } = row;
+    const { programId: _, ...order } = readRow(orderInput, rest);
     const recorded = await recordConversion(tx, { ...order, programId, source: 'import' });
-    if (recorded.outcome === 'accepted') return recorded;
-    throw new InputError(
-      'order_id',
-      `is recorded already, as ${formatId('conversion', recorded.conversion.id)}`,
-    );
+    if (recorded.outcome !== 'accepted') {
+      throw new InputError(
+        'order_id',
+        `is recorded already, as ${formatId('conversion', recorded.conversion.id)}`,
+      );
+    }
+    if (code !== '') await creditLink(tx, { conversion: recorded.conversion, code, actor });
   },
 };
+
+/**
+ * Credits an order of the past to the link it came by, as the books before these had it: no click is looked for and no
+ * rule applies. It earns by the terms in force when it occurred, and its hold begins with the import.
+ */
+async function creditLink(
+  tx: LedgerTransaction,
+  { conversion, code, actor }: { conversion: Conversion; code: string; actor: string },
+): Promise<void> {
+  const { id: conversionId, programId, occurredAt, clickId } = conversion;
+  if (clickId !== null) throw new InputError('link_code', 'stands instead of click_id');
+  const link = await findLink(tx, { programId, code });
+  if (!link) throw new InputError('link_code', 'there is no such link');
+  const { id: linkId, campaignId, affiliateId } = link;
+  const [terms] = await termsInForce(tx, [{ programId, campaignId, affiliateId, at: occurredAt }]);
+  if (!terms) throw new InputError('occurred_at', 'no terms were in force then');
+  const evidence: ImportEvidence = { schema: 'import', creditedBy: actor, linkId };
+  await recordDecisions(tx, [
+    {
+      conversionId,
+      outcome: 'attributed',
+      click: { ts: occurredAt.getTime(), node: null, seq: null, ip: null, linkId, campaignId, affiliateId },
+      reason: null,
+      evidence,
+      termsId: terms.id,
+      now: new Date(),
+    },
+  ]);
+}
 
 /** Ends a transaction that did what it should and is not to stay. */
 class DryRun extends Error {}
@@ -151,6 +192,7 @@ export async function runImport(options: {
     await inTransaction(ledger, async (tx) => {
       result = await takeRows(tx, {
         ...options,
+        importer: { programId, actor: job.actor },
         onProgress: (rowsDone) => reportProgress(ledger, { id, rowsDone }),
       });
       const subject = formatId('program', programId);
@@ -179,18 +221,18 @@ async function takeRows(
   tx: LedgerTransaction,
   options: {
     kind: ImportKind;
-    programId: number;
+    importer: Importer;
     dryRun: boolean;
     rows: readonly Row[];
     onProgress: (rowsDone: number) => Promise<void>;
   },
 ): Promise<ImportResult> {
-  const { kind, programId, dryRun, rows, onProgress } = options;
+  const { kind, importer, dryRun, rows, onProgress } = options;
   const refused: { line: number; field: string; message: string }[] = [];
   let refusals = 0;
   for (const [i, row] of rows.entries()) {
     try {
-      await tx.savepoint((point) => TAKE[kind](point, programId, row));
+      await tx.savepoint((point) => TAKE[kind](point, importer, row));
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       refusals++;

@@ -254,6 +254,38 @@ describe('an import', () => {
     expect(job).toMatchObject({ state: 'done', rows_done: '3', result: { taken: 1, refused: 2 } });
   });
 
+  test('credits past orders to their links by the terms of their time', async () => {
+    const rows = [
+      `past-1,200.00,EUR,2025-01-01T00:00:00Z,${mine.linkCode},`,
+      'past-2,1.00,EUR,2025-01-01T00:00:00Z,no-such-link,',
+      `past-3,1.00,EUR,2025-01-01T00:00:00Z,${mine.linkCode},a-click-id`,
+      'past-4,1.00,EUR,2025-01-01T00:00:00Z,,',
+    ];
+    const csv = `order_id,amount,currency,occurred_at,link_code,click_id\n${rows.join('\n')}\n`;
+    const { result } = (await run('conversions', csv, false)) as { result: Record<string, unknown> };
+    expect(result).toMatchObject({
+      taken: 2,
+      refused_rows: [
+        { line: 3, field: 'link_code', message: 'there is no such link' },
+        { line: 4, field: 'link_code', message: 'stands instead of click_id' },
+      ],
+    });
+    const { body } = await api.call('GET', '/v1/conversions?order_id=past-1', as('operator'));
+    const [conversion] = body.data as { id: string }[];
+    expect(conversion).toMatchObject({
+      state: 'attributed',
+      source: 'import',
+      affiliate_id: `aff_${mine.affiliateId}`,
+      occurred_at: '2025-01-01T00:00:00.000Z',
+    });
+    const earned = await api.call('GET', `/v1/commissions?conversion_id=${conversion?.id}`, as('operator'));
+    expect(earned.body.data).toMatchObject([{ level: 1, amount: { amount: '20.00' }, state: 'pending' }]);
+    const why = await api.call('GET', `/v1/conversions/${conversion?.id}/explanation`, as('operator'));
+    expect(why.text).toMatch(/imported as credited on link lnk_\d+, by key:\d+/);
+    const plain = await api.call('GET', '/v1/conversions?order_id=past-4', as('operator'));
+    expect(plain.body.data).toMatchObject([{ state: 'received' }]);
+  });
+
   test.each([
     ['', 'body'],
     ['a,b\n"x', 'body'],

@@ -68,6 +68,18 @@ export type Candidate = Readonly<z.output<typeof candidate>>;
 export type RuleResult = Readonly<z.output<typeof ruleResult>>;
 export type LosingReason = (typeof LOSING_REASONS)[number];
 
+/** What stands instead where an operator imported an order of the past as credited: nothing was decided here. */
+export interface ImportEvidence {
+  readonly schema: 'import';
+  /** Whom the audit log names as the one who imported it. */
+  readonly creditedBy: string;
+  readonly linkId: number;
+}
+
+export function isImportEvidence(stored: unknown): stored is ImportEvidence {
+  return typeof stored === 'object' && stored !== null && 'schema' in stored && stored.schema === 'import';
+}
+
 /**
  * The evidence of a conversion as it was stored. Undefined where there is none (not decided yet, or erased), and where it
  * is of another shape: of an import, or of a version that this code does not know.

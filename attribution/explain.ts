@@ -5,6 +5,7 @@ import type { Terms } from '../ledger/terms.ts';
 import {
   type Candidate,
   type Evidence,
+  isImportEvidence,
   type LosingReason,
   parseEvidence,
   type RuleResult,
@@ -70,6 +71,10 @@ export function explainConversion(options: {
 function withoutEvidence({ decidedAt, evidence }: Conversion): string {
   if (decidedAt === null) return 'It has not been decided yet.';
   if (evidence === null || evidence === undefined) return 'Its evidence was erased.';
+  if (isImportEvidence(evidence)) {
+    const { linkId, creditedBy } = evidence;
+    return `It was imported as credited on link lnk_${linkId}, by ${creditedBy}: no click was looked for, and no rule applied.`;
+  }
   return 'Its evidence is of a shape that this version does not know; it is shown with the conversion as it was stored.';
 }
 

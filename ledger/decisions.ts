@@ -8,14 +8,14 @@ import { applyEarlierRefunds } from './reversals.ts';
 import { type ChainMember, computeRewards } from './rewards.ts';
 import { getTerms, type Terms } from './terms.ts';
 
-/** The click that won a conversion. */
+/** The click that won a conversion; of an imported one, which brought no click, where it came from and when. */
 export interface WinningClick {
   /** Unix milliseconds. */
   readonly ts: number;
-  readonly node: number;
-  readonly seq: number;
+  readonly node: number | null;
+  readonly seq: number | null;
   /** Text form, IPv4 not mapped. */
-  readonly ip: string;
+  readonly ip: string | null;
   readonly linkId: number;
   readonly campaignId: number;
   readonly affiliateId: number;

@@ -100,6 +100,16 @@ export async function getLink(sql: LedgerSql, id: number): Promise<Link | undefi
   return link;
 }
 
+/** The link of a program with this code. */
+export async function findLink(
+  sql: LedgerSql,
+  options: { programId: number; code: string },
+): Promise<Link | undefined> {
+  const [link] = await sql<Link[]>`
+    select ${sql(LINK_COLUMNS)} from links where program_id = ${options.programId} and code = ${options.code}`;
+  return link;
+}
+
 /** Links by id. */
 export async function listLinks(
   sql: LedgerSql,

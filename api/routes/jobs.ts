@@ -4,6 +4,7 @@ import type { Logger } from '../../core/log.ts';
 import { createJob, getJob, JOB_KINDS, type Job, listJobs } from '../../ledger/jobs.ts';
 import { getProgram } from '../../ledger/programs.ts';
 import { installCsvBodies } from '../bodies.ts';
+import { commit } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { bigintId, integerId } from '../ids.ts';
 import { IMPORT_KINDS, MAX_IMPORT_ROWS, readCsv, runImport } from '../imports.ts';
@@ -77,13 +78,13 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
     scope.route({
       method: 'POST',
       url: '/v1/imports',
-      config: { roles: ['operator'] },
+      config: { roles: ['operator'], idempotent: true },
       bodyLimit: MAX_CSV_BYTES,
       schema: {
         operationId: 'startImport',
         tags,
         summary: 'Import affiliates, links or orders from CSV; a dry run unless told otherwise',
-        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions. The job tells every refused row.`,
+        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred. The job tells every refused row.`,
         consumes: ['text/csv'],
         querystring: z.object({
           kind: z.enum(IMPORT_KINDS),
@@ -101,15 +102,20 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
           throw invalidField('program_id', 'there is no such program');
         const rows = readCsv(request.body);
         const dryRun = dry_run === 'true';
-        const job = await createJob(ledger, {
-          kind: 'import',
-          programId,
-          actor: principal.actor,
-          request: { kind, dry_run: dryRun },
-          rowsTotal: rows.length,
+        let start = (): void => undefined;
+        const answer = await commit(context, request, reply, async (tx) => {
+          const job = await createJob(tx, {
+            kind: 'import',
+            programId,
+            actor: principal.actor,
+            request: { kind, dry_run: dryRun },
+            rowsTotal: rows.length,
+          });
+          start = () => void track(request, runImport({ ledger, log, job, kind, programId, dryRun, rows }));
+          return { status: 202, body: formatJob(job) };
         });
-        void track(request, runImport({ ledger, log, job, kind, programId, dryRun, rows }));
-        return reply.code(202).send(formatJob(job));
+        start();
+        return answer;
       },
     });
   });

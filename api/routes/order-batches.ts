@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { assert, InputError } from '../../core/errors.ts';
-import { inTransaction, type LedgerTransaction } from '../../ledger/db.ts';
+import type { LedgerTransaction } from '../../ledger/db.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../../ledger/postback-calls.ts';
 import { callerOf, loggedParams } from '../call-log.ts';
+import { commit } from '../commit.ts';
 import type { ApiServer } from '../context.ts';
 import { formatId, idText, integerId } from '../ids.ts';
 import { type IntakeAnswer, type IntakeEntry, recordEntries } from '../intake.ts';
@@ -63,6 +64,7 @@ export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
     config: {
       roles: ['advertiser', 'operator'],
       logAs: 'batch',
+      idempotent: true,
       problems: ['replayed', 'ip_not_allowed'],
     },
     bodyLimit: MAX_BATCH_BYTES,
@@ -78,7 +80,7 @@ export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
       }),
       response: { 200: batchAnswer },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const principal = principalOf(request);
       const programId = await callProgram(context, request, request.body.program_id);
       const caller = { ...callerOf(request), via: 'batch' as const };
@@ -86,22 +88,27 @@ export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
         const call = { ...caller, params: loggedParams(said) };
         return { index, call, order: readOrder(said, programId) };
       });
-      const answers = await inTransaction(context.ledger, async (tx) => [
-        ...(await recordGood(tx, items, { programId, principal })),
-        ...(await logRefused(tx, items, programId)),
-      ]);
-      assert(request.call, 'the route logs its calls');
-      request.call.logged = true;
-      answers.sort((a, b) => a.index - b.index);
-      const count = (status: ItemAnswer['status']) => answers.filter((item) => item.status === status).length;
-      return {
-        accepted: count('accepted'),
-        duplicate: count('duplicate'),
-        rejected: count('rejected'),
-        items: answers,
-      };
+      return await commit(context, request, reply, async (tx) => {
+        const answers = [
+          ...(await recordGood(tx, items, { programId, principal })),
+          ...(await logRefused(tx, items, programId)),
+        ];
+        assert(request.call, 'the route logs its calls');
+        request.call.logged = true;
+        return { body: summaryOf(answers) };
+      });
     },
   });
+}
+
+function summaryOf(answers: readonly ItemAnswer[]): z.output<typeof batchAnswer> {
+  const count = (status: ItemAnswer['status']) => answers.filter((item) => item.status === status).length;
+  return {
+    accepted: count('accepted'),
+    duplicate: count('duplicate'),
+    rejected: count('rejected'),
+    items: answers.toSorted((a, b) => a.index - b.index),
+  };
 }
 
 function readOrder(said: unknown, programId: number): Order | Problem {

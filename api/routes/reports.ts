@@ -26,6 +26,7 @@ import {
   reportTotals,
   runReport,
 } from '../../warehouse/reports.ts';
+import { commit } from '../commit.ts';
 import type { ApiContext, ApiServer } from '../context.ts';
 import { bigintId, formatId, type IntegerIdKind, integerId } from '../ids.ts';
 import { formatJob, jobView } from '../job-view.ts';
@@ -297,7 +298,7 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
   app.route({
     method: 'POST',
     url: '/v1/report-jobs',
-    config: { roles: ROLES, isQuery: true },
+    config: { roles: ROLES, isQuery: true, idempotent: true },
     schema: {
       operationId: 'startReport',
       tags: ['reports'],
@@ -312,17 +313,24 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
       const options = { ...optionsOf(principal, asked), limit: MAX_EXPORT_ROWS, format };
       // What is wrong with the report is told now and not in the job.
       await inParameters(async () => checkReport(options, MAX_EXPORT_ROWS));
-      const job = await createJob(ledger, {
-        kind: 'report',
-        programId: principal.programId,
-        actor: principal.actor,
-        request: { query: request.url.split('?')[1] ?? '', format },
+      let start = (): void => undefined;
+      const answer = await commit(context, request, reply, async (tx) => {
+        const job = await createJob(tx, {
+          kind: 'report',
+          programId: principal.programId,
+          actor: principal.actor,
+          request: { query: request.url.split('?')[1] ?? '', format },
+        });
+        start = () => {
+          const { folder, vault, log } = context;
+          const work = runReportJob({ ledger, warehouse, vault, log, folder, job, report: options });
+          app.underWay.add(work);
+          void work.finally(() => app.underWay.delete(work));
+        };
+        return { status: 202, body: formatJob(job) };
       });
-      const { folder, vault, log } = context;
-      const work = runReportJob({ ledger, warehouse, vault, log, folder, job, report: options });
-      app.underWay.add(work);
-      void work.finally(() => app.underWay.delete(work));
-      return reply.code(202).send(formatJob(job));
+      start();
+      return answer;
     },
   });
 
@@ -337,7 +345,14 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
       params: z.object({ id: bigintId('job') }),
       querystring: z.object({ expires: z.string().regex(/^\d{1,12}$/), signature: z.string().max(100) }),
       response: {
-        200: { description: 'The file.', content: { 'application/octet-stream': { schema: z.unknown() } } },
+        200: {
+          description: 'The file.',
+          content: {
+            'text/csv': { schema: z.string() },
+            [MEDIA_TYPES.arrow]: { schema: z.string() },
+            [MEDIA_TYPES.parquet]: { schema: z.string() },
+          },
+        },
       },
     },
     handler: async (request, reply) => {

@@ -164,7 +164,7 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/users/:id/invite',
-    config: { roles, problems: ['not_found'] },
+    config: { roles, idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'inviteUser',
       tags,

@@ -142,7 +142,7 @@ export function addWebhookDeliveryRoutes(app: ApiServer, context: ApiContext): v
   app.route({
     method: 'POST',
     url: '/v1/webhook-deliveries/:id/replay',
-    config,
+    config: { ...config, idempotent: true },
     schema: {
       operationId: 'replayWebhookDelivery',
       tags,
@@ -163,7 +163,7 @@ export function addWebhookDeliveryRoutes(app: ApiServer, context: ApiContext): v
   app.route({
     method: 'POST',
     url: '/v1/webhooks/:id/replay-dead',
-    config,
+    config: { ...config, idempotent: true },
     schema: {
       operationId: 'replayDeadWebhookDeliveries',
       tags,

@@ -247,7 +247,7 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
   app.route({
     method: 'POST',
     url: '/v1/webhooks/:id/test',
-    config: { roles, problems: ['not_found'] },
+    config: { roles, idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'testWebhook',
       tags,

@@ -20,8 +20,8 @@ export interface Operation {
   readonly parameters: readonly Parameter[];
   readonly body: Schema | undefined;
   readonly bodyType: string | undefined;
-  /** Documented statuses. */
-  readonly statuses: readonly number[];
+  /** Documented answers: the content types of each status; none for one without a body. */
+  readonly answers: ReadonlyMap<number, readonly string[]>;
 }
 
 export interface Document {
@@ -48,8 +48,15 @@ interface RawOperation {
   readonly tags?: readonly string[];
   readonly parameters?: readonly Parameter[];
   readonly requestBody?: { readonly content: Readonly<Record<string, RawBody>> };
-  readonly responses: Readonly<Record<string, unknown>>;
+  readonly responses: Readonly<Record<string, { readonly content?: Readonly<Record<string, unknown>> }>>;
   readonly 'x-roles'?: readonly string[];
+}
+
+function answersOf(responses: RawOperation['responses']): Operation['answers'] {
+  const answers = Object.entries(responses).map(
+    ([status, { content = {} }]) => [Number(status), Object.keys(content)] as const,
+  );
+  return new Map(answers);
 }
 
 export function readDocument(json: Readonly<Record<string, unknown>>): Document {
@@ -68,7 +75,7 @@ export function readDocument(json: Readonly<Record<string, unknown>>): Document 
         parameters: raw.parameters ?? [],
         bodyType,
         body: body && bodySchema(body),
-        statuses: Object.keys(raw.responses).map(Number),
+        answers: answersOf(raw.responses),
       };
     }),
   );
