@@ -61,6 +61,8 @@ export interface ApiContext {
   /** Where files of reports are written. */
   readonly reportsFolder: string;
   readonly payoutProvider: PayoutProvider;
+  /** What Stripe signs its notices with; empty: they are not taken. */
+  readonly stripeWebhookSecret: string;
   /** Public base URL of tracking links, without a slash at its end. */
   readonly collectorUrl: string;
 }

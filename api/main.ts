@@ -52,6 +52,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     portalUrl: config.portalUrl,
     webhookNetworks: config.webhookNetworks,
     payoutProvider: createPayoutProvider(config),
+    stripeWebhookSecret: config.stripeWebhookSecret,
     collectorUrl: config.collectorUrl,
     log,
     metrics: createMetrics(),

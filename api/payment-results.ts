@@ -1,8 +1,8 @@
 import { parse } from 'csv-parse/sync';
 import { errorText, InputError } from '../core/errors.ts';
 import { parseAmount } from '../core/money.ts';
+import type { NoticeStatus } from '../ledger/payout-notices.ts';
 import type { PaymentResult } from '../ledger/payout-results.ts';
-import type { NoticeStatus } from '../ledger/payout-submit.ts';
 
 /** The file in which a bank or PayPal says what became of a payout file, as it comes out of their pages. */
 

@@ -39,6 +39,7 @@ import { addPostbackSettingsRoutes } from './routes/postback-settings.ts';
 import { addPostbackTestRoute } from './routes/postback-test.ts';
 import { addPostbackRoutes } from './routes/postbacks.ts';
 import { addProgramRoutes } from './routes/programs.ts';
+import { addProviderNoticeRoutes } from './routes/provider-notices.ts';
 import { addReconciliationRoutes } from './routes/reconciliation.ts';
 import { addRefundRoutes } from './routes/refunds.ts';
 import { addReportRoutes } from './routes/reports.ts';
@@ -136,6 +137,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addReconciliationRoutes(app, options);
   addDeadLetterRoutes(app, options);
   addFreshnessRoutes(app, options);
+  addProviderNoticeRoutes(app, options);
   addReportRoutes(app, { ...options, folder: options.reportsFolder });
   addDocsRoutes(app);
   addLinkToolRoutes(app, options);

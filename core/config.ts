@@ -223,6 +223,12 @@ const variables = {
     'from this hour on (UTC) the day’s payouts are run by the attribution process; "off": only by "afflux payouts run"',
   ),
   stripeSecretKey: variable('STRIPE_SECRET_KEY', text, '', 'secret key of the Stripe account that pays'),
+  stripeWebhookSecret: variable(
+    'STRIPE_WEBHOOK_SECRET',
+    text,
+    '',
+    'secret of the Stripe endpoint that is /v1/provider-notices/stripe; empty: its notices are not taken',
+  ),
   logLevel: variable(
     'LOG_LEVEL',
     oneOf('silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'),

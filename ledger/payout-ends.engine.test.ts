@@ -15,7 +15,7 @@ import { writeOffDebt } from './debt.ts';
 import { buildPayouts, previewPayouts } from './payout-build.ts';
 import { answerAll, type PaymentBatch, type PaymentOrder, type PayoutProvider } from './payout-provider.ts';
 import { runPayouts } from './payout-run.ts';
-import { reconcilePayouts, recordNotice, submitPayouts } from './payout-submit.ts';
+import { reconcilePayouts, submitPayouts } from './payout-submit.ts';
 import { listPayouts, type Payout } from './payouts.ts';
 import { recordRefund } from './refunds.ts';
 
@@ -152,58 +152,6 @@ describe('a payout without an answer', () => {
     expect(payout?.state).toBe('paid');
     expect([...paid.keys()]).toEqual([payout?.providerKey]);
     await expectCashToBe(parties, 1_000n);
-  });
-});
-
-describe('what a provider tells by itself', () => {
-  async function submitted() {
-    const parties = await createParties(ledger, single);
-    await creditOrder(ledger, parties, { amountMinor: 10_000n });
-    const provider: PayoutProvider = {
-      name: 'teller',
-      submit: async (batch) => answerAll(batch, { outcome: 'accepted' }),
-    };
-    await runPayouts(ledger, { now: soon(), provider, programId: parties.programId });
-    const [payout] = await payoutsOf(parties);
-    const providerKey = payout?.providerKey ?? '';
-    const tell = (status: 'paid' | 'failed' | 'returned') =>
-      recordNotice(ledger, { provider: 'teller', providerKey, status, now: soon() });
-    return { parties, tell, stateNow: async () => (await payoutsOf(parties))[0]?.state };
-  }
-
-  test('counts once, in whatever order it comes', async () => {
-    const { parties, tell, stateNow } = await submitted();
-    expect([await tell('returned'), await tell('paid'), await tell('returned')]).toEqual([
-      'recorded',
-      'repeated',
-      'repeated',
-    ]);
-    expect(await stateNow()).toBe('returned');
-    expect(await tell('failed')).toBe('contradicts');
-    expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({
-      availableMinor: 1_000n,
-      paidMinor: 0n,
-    });
-    await expectCashToBe(parties, 0n);
-    await expectBooksToHold();
-  });
-
-  test('that it failed gives the money back, and a payment after that contradicts it', async () => {
-    const { tell, stateNow } = await submitted();
-    expect([await tell('failed'), await tell('failed'), await tell('paid')]).toEqual([
-      'recorded',
-      'repeated',
-      'contradicts',
-    ]);
-    expect(await stateNow()).toBe('failed');
-    await expectBooksToHold();
-  });
-
-  test('told twice at once is recorded once', async () => {
-    const { tell } = await submitted();
-    const told = await Promise.all(Array.from({ length: 10 }, () => tell('paid')));
-    expect(told.filter((outcome) => outcome === 'recorded')).toHaveLength(1);
-    await expectBooksToHold();
   });
 });
 

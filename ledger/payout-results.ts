@@ -1,5 +1,5 @@
 import { inTransaction, type Ledger } from './db.ts';
-import { applyNotice, type NoticeOutcome, type NoticeStatus } from './payout-submit.ts';
+import { applyNotice, type NoticeOutcome, type NoticeStatus } from './payout-notices.ts';
 import type { PayoutState } from './payouts.ts';
 
 /** What a bank or PayPal says of one payment, as its result file has it. */

@@ -1,5 +1,6 @@
 import Stripe from 'stripe';
 import { currencyExponent } from '../core/money.ts';
+import type { NoticeStatus } from './payout-notices.ts';
 import type { PaymentAnswer, PaymentOrder, PayoutProvider } from './payout-provider.ts';
 
 /**
@@ -107,4 +108,18 @@ async function answers(
     }),
   );
   return found;
+}
+
+/**
+ * What an event of Stripe's says of a payout (docs.stripe.com/api/events/types): `transfer.created` and
+ * `transfer.updated` that it is paid, `transfer.reversed` that all of it came back. Undefined for any other event, and
+ * for a reversal in part, which no payout knows: a person reverses the rest, or none.
+ */
+export function stripeNotice(
+  event: Stripe.Event,
+): { provider: string; providerKey: string; status: NoticeStatus } | undefined {
+  if (!event.type.startsWith('transfer.')) return undefined;
+  const { reversed, amount_reversed, transfer_group } = event.data.object as Stripe.Transfer;
+  if (transfer_group === null || (amount_reversed > 0 && !reversed)) return undefined;
+  return { provider: 'stripe', providerKey: transfer_group, status: reversed ? 'returned' : 'paid' };
 }

@@ -20,6 +20,9 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const OLDEST_NODE = [20, 12];
 const NATS_VERSION = 'v2.12.3';
+const STRIPE_MOCK_VERSION = 'v0.203.0';
+/** It is worth no longer wait: the tests say which of them they skip without it. */
+const STRIPE_MOCK_TIMEOUT_MS = 120_000;
 /** core/stream.ts and engines/nats.ts need this much. */
 const OLDEST_NATS = [2, 9];
 /** What is compiled; the list of tsconfig.build.json. */
@@ -291,6 +294,19 @@ async function installWithGo(folder) {
   return `"go install" said:\n${output}`;
 }
 
+/** Stripe's own mock, for the tests, where Go is there to build it. */
+async function getStripeMock() {
+  const folder = join(resolve(root, variable('AFFLUX_HOME') || '.afflux'), 'bin');
+  if (existsSync(join(folder, 'stripe-mock')) || spawnSync('go', ['version']).error) return;
+  mkdirSync(folder, { recursive: true });
+  await step(`Building stripe-mock ${STRIPE_MOCK_VERSION} (once)`, () =>
+    run('go', ['install', `github.com/stripe/stripe-mock@${STRIPE_MOCK_VERSION}`], {
+      env: { ...process.env, GOBIN: folder, GOFLAGS: '-trimpath', CGO_ENABLED: '0' },
+      timeout: STRIPE_MOCK_TIMEOUT_MS,
+    }),
+  );
+}
+
 async function installWithApt() {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const { output } = await step('Installing nats-server with apt-get (once)', async () => {
@@ -312,6 +328,7 @@ async function main() {
   await installDependencies();
   await build();
   await getNatsServer();
+  if (process.env.npm_lifecycle_event === 'pretest') await getStripeMock();
 }
 
 try {

@@ -69,6 +69,7 @@ const RESULT_OUTCOMES = [
   'open',
   'not_found',
   'contradicts',
+  'too_early',
   'amount_differs',
   'refused',
 ] as const;
@@ -91,7 +92,7 @@ const resultsView = z
   .meta({
     id: 'PaymentResults',
     description:
-      'recorded: done. repeated: known already. open: not final yet. contradicts: it is in another state, a person has to look. refused: the row cannot be read.',
+      'recorded: done. repeated: known already. open: not final yet. too_early: it is being handed over, read it in again. contradicts: it is in another state, a person has to look. refused: the row cannot be read.',
   });
 
 type ResultView = z.output<typeof resultsView>['rows'][number];

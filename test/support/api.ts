@@ -111,6 +111,7 @@ export async function startTestApi(
     webhookNetworks: ['127.0.0.1'],
     mailer: { send: async (mail) => void mails.push(mail) },
     payoutProvider: createBankCsvProvider({ folder }),
+    stripeWebhookSecret: 'whsec_test',
     collectorUrl: 'https://go.example',
     log: pino({ level: 'debug' }, { write: (line: string) => logLines.push(line) }),
     metrics: new Registry(),
