@@ -34,6 +34,7 @@ const SOURCE_FOLDERS = [
   'ledger',
   'attribution',
   'api',
+  'dashboards/grafana',
   'bin',
   'loadtest',
 ];

@@ -230,8 +230,8 @@ function sceneClicks(shop: TestParties, other: TestParties, now: number): ClickR
     clicks.push({ ...of(shop, first), ts: now - HOUR - 10 - i, ip: address(203, 0, 113, i), flags: 0 });
   }
   // A burst from one address, which ended half a minute ago.
-  for (let i = 0; i < 200; i++) {
-    clicks.push({ ...of(shop, first), ts: now - 31_000 - i * 200, ip: address(198, 51, 100, 9), flags: 0 });
+  for (let i = 0; i < 300; i++) {
+    clicks.push({ ...of(shop, first), ts: now - 31_000 - i * 100, ip: address(198, 51, 100, 9), flags: 0 });
   }
   return clicks
     .sort((a, b) => (a.ts ?? 0) - (b.ts ?? 0))
