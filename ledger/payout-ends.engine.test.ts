@@ -137,6 +137,20 @@ describe('a payout without an answer', () => {
     await expectBooksToHold();
   });
 
+  test('that never arrived stays with a person when its affiliate was suspended meanwhile', async () => {
+    const parties = await createParties(ledger, single);
+    await creditOrder(ledger, parties, { amountMinor: 10_000n });
+    let isAway = true;
+    const { provider, paid } = createPayer(() => (isAway ? 'nothing' : 'paid'));
+    const options = { now: soon(), provider, programId: parties.programId };
+    await runPayouts(ledger, options);
+    isAway = false;
+    await updateAffiliate(ledger, { id: parties.chain[0], changes: { status: 'suspended' } });
+    expect(await reconcilePayouts(ledger, options)).toEqual({ asked: 1, resubmitted: 0, unknown: 1 });
+    expect(paid.size).toBe(0);
+    await expectBooksToHold();
+  });
+
   test('that never arrived is handed over again under its own key, and after a day left to a person', async () => {
     const parties = await createParties(ledger, single);
     await creditOrder(ledger, parties, { amountMinor: 10_000n });

@@ -166,21 +166,24 @@ export interface Reconciliation {
 
 /**
  * Asks the provider for payouts it gave no answer for. One that it never received is handed over again under its own
- * key, as long as the provider remembers keys; after that a person decides. None ever gets a second key.
+ * key, as long as the provider remembers keys and the affiliate is active; otherwise a person decides. None ever gets
+ * a second key.
  */
 export async function reconcilePayouts(ledger: Ledger, options: SubmitOptions): Promise<Reconciliation> {
   const { now, provider, programId = null } = options;
-  const unknown = await ledger<{ id: bigint; isRecent: boolean }[]>`
-    select id, created_at > ${now}::timestamptz - make_interval(hours => ${RESUBMIT_HOURS}) as is_recent from payouts
-    where state = 'unknown' and provider = ${provider.name}
-      and (${programId}::integer is null or program_id = ${programId})
-    order by id limit ${RECONCILE_LIMIT}`;
+  const unknown = await ledger<{ id: bigint; mayGoAgain: boolean }[]>`
+    select p.id, p.created_at > ${now}::timestamptz - make_interval(hours => ${RESUBMIT_HOURS})
+      and f.status = 'active' as may_go_again
+    from payouts p join affiliates f on f.id = p.affiliate_id
+    where p.state = 'unknown' and p.provider = ${provider.name}
+      and (${programId}::integer is null or p.program_id = ${programId})
+    order by p.id limit ${RECONCILE_LIMIT}`;
   if (unknown.length === 0 || !provider.lookUp) return { asked: 0, resubmitted: 0, unknown: unknown.length };
   const orders = await readOrders(ledger, { ids: unknown.map(({ id }) => id), vault: options.vault });
   const found = await provider.lookUp(orders);
-  const recent = new Set(unknown.filter(({ isRecent }) => isRecent).map(({ id }) => id));
-  const missing = orders.filter(({ id, providerKey }) => !found.has(providerKey) && recent.has(id));
-  const again =
+  const again = new Set(unknown.filter(({ mayGoAgain }) => mayGoAgain).map(({ id }) => id));
+  const missing = orders.filter(({ id, providerKey }) => !found.has(providerKey) && again.has(id));
+  const secondAnswers =
     missing.length === 0
       ? new Map<string, PaymentAnswer>()
       : await submit(provider, {
@@ -188,7 +191,7 @@ export async function reconcilePayouts(ledger: Ledger, options: SubmitOptions): 
           createdAt: now,
           orders: missing,
         });
-  const answers = new Map([...found, ...again]);
+  const answers = new Map([...found, ...secondAnswers]);
   const ids = orders.map(({ id }) => id);
   await inTransaction(ledger, (tx) => recordAnswers(tx, { ids, answers, now }));
   const left = orders.filter(({ providerKey }) => !answers.has(providerKey)).length;
