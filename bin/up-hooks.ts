@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Config } from '../core/config.ts';
 import type { Logger } from '../core/log.ts';
 import { connectLedger } from '../ledger/db.ts';
-import { ensureDemo, readDemo } from './demo/data.ts';
+import { type Demo, ensureDemo, readDemo } from './demo/data.ts';
 
 /** What `afflux up` does with its stores once they are migrated, before any service runs: the demo program. */
 export async function prepareStores(options: { config: Config; log: Logger }): Promise<void> {
@@ -23,11 +23,23 @@ export async function firstSteps({ config }: { config: Config }): Promise<string
   if (!demo || !link) return [];
   const api = `http://localhost:${config.apiPort}`;
   return [
+    ...describePortal(config, demo),
+    '',
     'From a click to a commission (a click counts within two seconds, its commission follows at once):',
     `  CLICK=$(curl -s -o /dev/null -w '%{redirect_url}' '${link.url}?sub1=hello' | sed 's/.*click_id=//')`,
     `  curl -s "${api}/postback?key=${demo.keys.advertiser}&order_id=order-$RANDOM&amount=120.00&currency=${demo.program.currency}&click_id=$CLICK"`,
     `  sleep 3; curl -s -H 'Authorization: Bearer ${demo.keys.affiliate}' ${api}/v1/commissions`,
     '',
     `More keys and links: ${join(config.home, 'demo.json')}. Traffic with everything: npm run demo`,
+  ];
+}
+
+/** Where the portal is, and who may sign in to the demo's. */
+export function describePortal(config: Config, { portal }: Demo): string[] {
+  const { operator, partner } = portal;
+  return [
+    `The portal is at ${config.portalUrl}/portal/. Sign in as`,
+    `  a partner:    ${partner.email}  ${partner.password}`,
+    `  an operator:  ${operator.email}  ${operator.password}`,
   ];
 }

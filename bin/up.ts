@@ -165,6 +165,7 @@ function describe(options: {
   const { config, engines } = options;
   const rows = [
     ...SERVICES.map((service) => [service.name, serviceUrl(service, config), service.summary]),
+    ['portal', `${config.portalUrl}/portal/`, 'the web pages of partners and operators, served by the api'],
     ...engines.map(({ name, url, start, dataDir }) => [
       name,
       withoutPassword(url),

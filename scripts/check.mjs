@@ -14,15 +14,18 @@ const FOLDERS = [
   'api',
   'dashboards/grafana',
   'bin',
+  'dashboards',
   'loadtest',
   'test',
 ];
 
 const steps = [
   ['types', ['tsc', '--noEmit', '-p', 'tsconfig.json']],
+  ['types of the portal', ['tsc', '-p', 'dashboards/portal/tsconfig.json']],
   ['format and lint', ['biome', 'check', '--error-on-warnings', '.']],
   ['import directions', ['depcruise', '--config', '.dependency-cruiser.cjs', ...FOLDERS]],
   ['dead code', ['knip']],
+  ['size of the portal', ['node', 'scripts/portal-size.mjs']],
   ['schema dumps', ['vitest', 'run', 'schema.engine']],
   ['dashboards', ['node', 'dist/dashboards/grafana/main.js', '--check']],
 ];

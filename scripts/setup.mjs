@@ -10,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -38,6 +39,8 @@ const SOURCE_FOLDERS = [
   'bin',
   'loadtest',
 ];
+/** What the portal is built from, besides the lock file. */
+const PORTAL_SOURCES = ['dashboards/portal', 'api/client/types.ts', 'core'];
 const POLL_MS = 200;
 
 class SetupError extends Error {}
@@ -214,6 +217,34 @@ async function build() {
   writeFileSync(stamp, wanted);
 }
 
+/** The portal's page and files, into dist/portal, from where the API serves them. */
+async function buildPortal() {
+  const files = PORTAL_SOURCES.flatMap((path) => [...allFiles(join(root, path))]);
+  const wanted = hash(
+    [join(root, 'package-lock.json'), ...files].flatMap((path) => [path, readFileSync(path)]),
+  );
+  const stamp = join(root, 'dist', '.portal-stamp');
+  if (readStamp(stamp) === wanted && existsSync(join(root, 'dist/portal/index.html'))) return;
+  rmSync(stamp, { force: true });
+  const vite = join(root, 'node_modules/vite/bin/vite.js');
+  const { ok, output } = await step('Building the portal', () =>
+    run(
+      process.execPath,
+      [vite, 'build', '--config', 'dashboards/portal/vite.config.ts', '--logLevel', 'warn'],
+      {
+        env: { ...process.env, NODE_ENV: 'production' },
+      },
+    ),
+  );
+  if (!ok) throw new SetupError(`The portal could not be built:\n${output}`);
+  writeFileSync(stamp, wanted);
+}
+
+function* allFiles(path) {
+  if (!statSync(path).isDirectory()) yield path;
+  else for (const name of readdirSync(path)) yield* allFiles(join(path, name));
+}
+
 /** Removes compiled files whose source is gone; the others stay, since a running platform may be using them. */
 function removeOrphans(sources) {
   for (const folder of SOURCE_FOLDERS) removeOrphansIn(join('dist', folder), folder, sources);
@@ -328,6 +359,7 @@ async function main() {
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
   await installDependencies();
   await build();
+  await buildPortal();
   await getNatsServer();
   if (process.env.npm_lifecycle_event === 'pretest') await getStripeMock();
 }

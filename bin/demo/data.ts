@@ -8,6 +8,7 @@ import { inTransaction, type Ledger, type LedgerTransaction } from '../../ledger
 import { createLink } from '../../ledger/links.ts';
 import { createProgram, listPrograms } from '../../ledger/programs.ts';
 import { setTerms } from '../../ledger/terms.ts';
+import { createPortalUsers, type PortalUsers } from './portal-users.ts';
 
 /** What the first start creates, as written to `$AFFLUX_HOME/demo.json`: ids, link codes and API keys. */
 export interface Demo {
@@ -28,6 +29,8 @@ export interface Demo {
   }[];
   /** Bearer keys: the operator's, the shop's, and the first affiliate's. */
   readonly keys: { readonly operator: string; readonly advertiser: string; readonly affiliate: string };
+  /** Who may sign in to the portal. */
+  readonly portal: PortalUsers;
 }
 
 const PROGRAM_NAME = 'Demo shop';
@@ -128,6 +131,7 @@ async function createDemo(tx: LedgerTransaction, config: Config): Promise<Demo> 
   const key = async (role: Role, affiliateId?: number): Promise<string> =>
     (await createApiKey(tx, { role, name: `demo ${role}`, programId: program.id, affiliateId })).key;
   const first = affiliates.get('ann');
+  if (!first) throw new Error('the demo has Ann');
   return {
     program: { id: program.id, name: program.name, currency: program.currency },
     campaigns: campaigns.map(({ id, name }) => ({ id, name })),
@@ -141,8 +145,9 @@ async function createDemo(tx: LedgerTransaction, config: Config): Promise<Demo> 
     keys: {
       operator: await key('operator'),
       advertiser: await key('advertiser'),
-      affiliate: await key('affiliate', first?.id),
+      affiliate: await key('affiliate', first.id),
     },
+    portal: await createPortalUsers(tx, { programId: program.id, affiliate: first }),
   };
 }
 

@@ -15,6 +15,7 @@ import { type AuditReport, runAudit } from '../audit.ts';
 import { readConfig } from '../environment.ts';
 import { SERVICES, serviceUrl } from '../services.ts';
 import { renderTable } from '../table.ts';
+import { describePortal } from '../up-hooks.ts';
 import { type PlayedClicks, playClicks } from './clicks.ts';
 import { type Demo, readDemo } from './data.ts';
 import { createHttpClient, type HttpClient } from './http.ts';
@@ -55,6 +56,7 @@ export async function demo(options: { clicks: number }): Promise<void> {
     const faults = faultsOf(played);
     const heading = faults.length === 0 ? 'The trail, from click to payout. It adds up:' : 'The trail:';
     process.stdout.write(`\n${heading}\n${await describeTrail(played, known, ledger)}\n`);
+    process.stdout.write(`\n${describePortal(config, known).join('\n')}\n`);
     if (faults.length > 0) {
       process.stderr.write(`\nIT DOES NOT ADD UP:\n${faults.map((fault) => `  ${fault}`).join('\n')}\n`);
       process.exitCode = 1;

@@ -1,0 +1,38 @@
+import { randomBytes } from 'node:crypto';
+import { hashPassword } from '../../api/sessions.ts';
+import type { LedgerSql } from '../../ledger/db.ts';
+import { createUser, setPassword } from '../../ledger/users.ts';
+
+/** Who may sign in to the demo's portal. */
+export interface PortalUser {
+  readonly email: string;
+  readonly password: string;
+}
+
+/** An operator of every program, and the partner behind the first affiliate. */
+export interface PortalUsers {
+  readonly operator: PortalUser;
+  readonly partner: PortalUser;
+}
+
+const PASSWORD_BYTES = 9;
+
+export async function createPortalUsers(
+  sql: LedgerSql,
+  options: { programId: number; affiliate: { id: number; name: string } },
+): Promise<PortalUsers> {
+  const { programId, affiliate } = options;
+  async function create(given: Pick<Parameters<typeof createUser>[1], 'email' | 'name' | 'role'>, own = {}) {
+    const password = randomBytes(PASSWORD_BYTES).toString('base64url');
+    const user = await createUser(sql, { programId: null, affiliateId: null, ...given, ...own });
+    await setPassword(sql, { id: user.id, hash: await hashPassword(password) });
+    return { email: user.email, password };
+  }
+  return {
+    operator: await create({ email: 'operator@demo.example', name: 'Olga Operator', role: 'operator' }),
+    partner: await create(
+      { email: 'ann@affiliates.example', name: affiliate.name, role: 'affiliate' },
+      { programId, affiliateId: affiliate.id },
+    ),
+  };
+}

@@ -1,0 +1,156 @@
+import { useState } from 'preact/hooks';
+import { api, type Schemas, take } from '../api.ts';
+import { ZONE_NAME } from '../format.ts';
+import { CompleteTo } from '../freshness.tsx';
+import { reasonText } from '../reasons.ts';
+import { useParameter } from '../router.tsx';
+import { usePartner } from '../session.tsx';
+import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
+import { Dialog, Segments } from '../ui/forms.tsx';
+import { Status } from '../ui/status.tsx';
+import { ListTable, Table } from '../ui/table.tsx';
+import { useData } from '../use-data.ts';
+import { usePages } from '../use-pages.ts';
+
+const EVERY_MS = 10_000;
+const PAGE_ROWS = '50';
+const STATUSES = [
+  { value: '', text: 'All' },
+  { value: 'pending', text: 'Pending' },
+  { value: 'confirmed', text: 'Confirmed' },
+  { value: 'paid', text: 'Paid' },
+  { value: 'rejected', text: 'Rejected' },
+];
+
+export function ConversionsPage() {
+  const { affiliateId } = usePartner();
+  const [status, setStatus] = useParameter('status');
+  const [shown, setShown] = useState<Schemas['Conversion']>();
+  const list = usePages(
+    (cursor, signal) => {
+      const query = {
+        limit: PAGE_ROWS,
+        cursor,
+        ...(status !== '' && { status: status as Schemas['Conversion']['status'] }),
+      };
+      return api.GET('/v1/conversions', { params: { query }, signal });
+    },
+    [affiliateId, status],
+    EVERY_MS,
+  );
+  return (
+    <Page
+      title="Conversions"
+      lead="Orders of visitors whom your links brought, with what was decided and why."
+      actions={<Segments label="Status" value={status} onChange={setStatus} choices={STATUSES} />}
+    >
+      <Card>
+        <ListTable
+          label="Conversions"
+          list={list}
+          rowKey={({ id }) => id}
+          empty={
+            <Empty title={status === '' ? 'No conversions yet' : 'None with this status'}>
+              An order appears here seconds after the shop reports it. If your visitors buy and nothing
+              appears, ask the programme whether the shop passes the click id on.
+            </Empty>
+          }
+          columns={[
+            { title: 'Order', head: true, cell: ({ order_id }) => order_id },
+            { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
+            { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
+            { title: 'State', cell: ({ state }) => <Status of={state} /> },
+            { title: 'Paid out', cell: ({ status: paid }) => <Status of={paid} /> },
+            {
+              title: 'Why',
+              cell: ({ reason }) => (reason === null ? <span class="muted">–</span> : reasonText(reason)),
+            },
+            {
+              title: '',
+              cell: (conversion) => (
+                <div class="actions">
+                  <Button
+                    onClick={() => setShown(conversion)}
+                    label={`Details of order ${conversion.order_id}`}
+                  >
+                    Details
+                  </Button>
+                </div>
+              ),
+            },
+          ]}
+        />
+      </Card>
+      <p class="note">
+        <CompleteTo />
+      </p>
+      {shown && <Details conversion={shown} onClose={() => setShown(undefined)} />}
+    </Page>
+  );
+}
+
+function Details({ conversion, onClose }: { conversion: Schemas['Conversion']; onClose: () => void }) {
+  const { affiliateId } = usePartner();
+  const { data, error } = useData(
+    async (signal) => {
+      const query = { conversion_id: conversion.id, affiliate_id: affiliateId };
+      return (await take(api.GET('/v1/commissions', { params: { query }, signal }))).data;
+    },
+    [conversion.id],
+  );
+  return (
+    <Dialog title={`Order ${conversion.order_id}`} onClose={onClose}>
+      <div class="stack">
+        <dl class="facts">
+          <dt>Ordered</dt>
+          <dd>
+            <When at={conversion.occurred_at} />
+          </dd>
+          <dt>Decided</dt>
+          <dd>
+            <When at={conversion.decided_at} none="not yet" />
+          </dd>
+          <dt>Order value</dt>
+          <dd>
+            <Amount money={conversion.amount} />
+            {Number(conversion.refunded.amount) > 0 && (
+              <>
+                , of which <Amount money={conversion.refunded} /> were refunded
+              </>
+            )}
+          </dd>
+          <dt>Decision</dt>
+          <dd>
+            <Status of={conversion.state} /> {conversion.reason !== null && reasonText(conversion.reason)}
+          </dd>
+          <dt>Click</dt>
+          <dd>{conversion.click_id === null ? 'none' : <code>{conversion.click_id}</code>}</dd>
+        </dl>
+        <h3>What you earn by it</h3>
+        <Problem error={error} />
+        {data === undefined && error === undefined && <Loading />}
+        {data?.length === 0 && <p class="muted">Nothing: only credited orders earn a commission.</p>}
+        {data && data.length > 0 && <Commissions rows={data} />}
+      </div>
+    </Dialog>
+  );
+}
+
+function Commissions({ rows }: { rows: readonly Schemas['Commission'][] }) {
+  return (
+    <Table
+      label="Commissions"
+      rows={rows}
+      rowKey={({ id }) => id}
+      columns={[
+        { title: 'State', cell: ({ state }) => <Status of={state} /> },
+        {
+          title: 'On hold until',
+          cell: ({ state, available_at }) => (state === 'pending' ? <When at={available_at} /> : '–'),
+        },
+        { title: 'Earned', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
+        { title: 'Taken back', numeric: true, cell: ({ reversed }) => <Amount money={reversed} /> },
+      ]}
+    />
+  );
+}

@@ -1,0 +1,198 @@
+import { useState } from 'preact/hooks';
+import { api, newAttempt, type Schemas, take, takeAll } from '../api.ts';
+import { formatCount } from '../format.ts';
+import { CompleteTo } from '../freshness.tsx';
+import { lastDays } from '../period.ts';
+import { fieldProblems } from '../problem-text.ts';
+import { figure } from '../report.ts';
+import { usePartner } from '../session.tsx';
+import { Button, Card, Copy, Empty, Page } from '../ui/basics.tsx';
+import { Dialog, Form, Select, TextField } from '../ui/forms.tsx';
+import { LandingPage } from '../ui/landing-page.tsx';
+import { LinkSharing } from '../ui/link-sharing.tsx';
+import { Status } from '../ui/status.tsx';
+import { ListTable } from '../ui/table.tsx';
+import { useAction, useData } from '../use-data.ts';
+import { usePages } from '../use-pages.ts';
+
+const EVERY_MS = 5_000;
+const PAGE_ROWS = '50';
+
+export function LinksPage() {
+  const { affiliateId, program } = usePartner();
+  const [shown, setShown] = useState<Schemas['Link'] | 'new'>();
+  const links = usePages(
+    (cursor, signal) => api.GET('/v1/links', { params: { query: { limit: PAGE_ROWS, cursor } }, signal }),
+    [affiliateId],
+  );
+  const offer = useData(
+    async (signal) => {
+      const query = { program_id: program.id };
+      const campaigns = await takeAll((cursor) =>
+        api.GET('/v1/campaigns', { params: { query: { ...query, cursor } }, signal }),
+      );
+      const templates = await takeAll((cursor) =>
+        api.GET('/v1/link-templates', { params: { query: { ...query, cursor } }, signal }),
+      );
+      return { campaigns, templates };
+    },
+    [program.id],
+  );
+  const counts = useData(
+    async (signal) => {
+      const query = { ...lastDays(30), group_by: 'link', metrics: 'clicks,conversions_attributed' };
+      const { rows } = await take(api.GET('/v1/reports', { params: { query }, signal }));
+      return new Map(rows.map((row) => [String(row.link_id), row]));
+    },
+    [],
+    { everyMs: EVERY_MS },
+  );
+  const names = new Map(offer.data?.campaigns.map(({ id, name }) => [id, name]));
+  const newLink = (
+    <Button kind="primary" onClick={() => setShown('new')}>
+      New link
+    </Button>
+  );
+  return (
+    <Page
+      title="Links"
+      lead="Share these instead of the shop’s own addresses: every click is recorded before its visitor moves on."
+      actions={newLink}
+    >
+      <Card
+        title="Your links"
+        note={
+          <>
+            Figures of the last 30 days. <CompleteTo />
+          </>
+        }
+      >
+        <ListTable
+          label="Links"
+          list={links}
+          rowKey={({ id }) => id}
+          empty={
+            <Empty title="You have no link yet">
+              A link belongs to a campaign and leads to a page of the shop. {newLink}
+            </Empty>
+          }
+          columns={[
+            {
+              title: 'Link',
+              head: true,
+              cell: (link) => (
+                <>
+                  {link.code}
+                  <span class="sub">{link.landing_url}</span>
+                </>
+              ),
+            },
+            { title: 'Campaign', cell: ({ campaign_id }) => names.get(campaign_id) ?? campaign_id },
+            {
+              title: 'Clicks',
+              numeric: true,
+              cell: ({ id }) => formatCount(figure(counts.data?.get(id), 'clicks')),
+            },
+            {
+              title: 'Orders',
+              numeric: true,
+              cell: ({ id }) => formatCount(figure(counts.data?.get(id), 'conversions_attributed')),
+            },
+            { title: 'State', cell: ({ status }) => <Status of={status} /> },
+            {
+              title: '',
+              cell: (link) => (
+                <div class="actions">
+                  <Copy text={link.url} label={`the link ${link.code}`} />
+                  <Button onClick={() => setShown(link)} label={`Share ${link.code}`}>
+                    Share
+                  </Button>
+                </div>
+              ),
+            },
+          ]}
+        />
+      </Card>
+      {shown === 'new' && offer.data && (
+        <NewLink
+          {...offer.data}
+          onClose={() => setShown(undefined)}
+          onMade={(link) => {
+            links.reload();
+            setShown(link);
+          }}
+        />
+      )}
+      {shown !== undefined && shown !== 'new' && (
+        <Dialog key={shown.id} title={`Share ${shown.code}`} onClose={() => setShown(undefined)}>
+          <LinkSharing link={shown} />
+        </Dialog>
+      )}
+    </Page>
+  );
+}
+
+function NewLink(props: {
+  campaigns: readonly Schemas['Campaign'][];
+  templates: readonly Schemas['LinkTemplate'][];
+  onClose: () => void;
+  onMade: (link: Schemas['Link']) => void;
+}) {
+  const open = props.campaigns.filter(({ status }) => status === 'active');
+  const [attempt] = useState(newAttempt);
+  const [campaign, setCampaign] = useState(open[0]?.id ?? '');
+  const [landingUrl, setLandingUrl] = useState('');
+  const [code, setCode] = useState('');
+  const { run, busy, error } = useAction(async () => {
+    const body = { campaign_id: campaign, landing_url: landingUrl, ...(code !== '' && { code }) };
+    props.onMade(await take(api.POST('/v1/links', { body, params: { header: attempt } })));
+  });
+  const faults = fieldProblems(error);
+  const templates = props.templates.filter(({ campaign_id }) => campaign_id === campaign);
+  const isOnFields = Object.keys(faults).some((field) => ['landing_url', 'code'].includes(field));
+  if (open.length === 0) {
+    return (
+      <Dialog title="New link" onClose={props.onClose}>
+        <Empty title="No campaign is running">
+          As soon as the programme starts one, links to it are made here.
+        </Empty>
+      </Dialog>
+    );
+  }
+  return (
+    <Dialog title="New link" onClose={props.onClose}>
+      <Form
+        submit="Make the link"
+        busy={busy}
+        error={isOnFields ? undefined : error}
+        onSubmit={() => void run()}
+      >
+        <Select
+          label="Campaign"
+          value={campaign}
+          onChange={setCampaign}
+          choices={open.map(({ id, name }) => ({ value: id, text: name }))}
+        />
+        {templates.length > 0 && (
+          <Select
+            label="Page of the shop"
+            value={templates.find((one) => one.landing_url === landingUrl)?.id ?? ''}
+            onChange={(id) => setLandingUrl(templates.find((one) => one.id === id)?.landing_url ?? '')}
+            choices={[
+              { value: '', text: 'Another page' },
+              ...templates.map(({ id, name }) => ({ value: id, text: name })),
+            ]}
+          />
+        )}
+        <LandingPage value={landingUrl} onChange={setLandingUrl} fault={faults.landing_url} />
+        <TextField
+          label="Name in the address"
+          value={code}
+          onChange={setCode}
+          fault={faults.code}
+          hint="Optional: letters, digits and dashes. Left empty, it is drawn."
+        />
+      </Form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,195 @@
+import { api, type Schemas, take } from '../api.ts';
+import { formatCompact, formatMinor, formatShare, isZero, ZONE_NAME } from '../format.ts';
+import { CompleteTo } from '../freshness.tsx';
+import { lastDays, PERIODS, secondsOfDay } from '../period.ts';
+import { readTrend, type Trend } from '../report.ts';
+import { Link, useParameter } from '../router.tsx';
+import { usePartner } from '../session.tsx';
+import { Amount, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
+import { TimeChart } from '../ui/charts.tsx';
+import { Segments } from '../ui/forms.tsx';
+import { Stat } from '../ui/stat.tsx';
+import { Status } from '../ui/status.tsx';
+import { Table } from '../ui/table.tsx';
+import { useData } from '../use-data.ts';
+import { type Earnings, readEarnings } from './earnings.ts';
+
+const EVERY_MS = 5_000;
+const METRICS = ['clicks', 'valid_clicks', 'unique_visitors', 'conversions', 'conversions_attributed'];
+
+export function OverviewPage() {
+  const { affiliateId, program, user } = usePartner();
+  const [days, setDays] = useParameter('days', '30');
+  const { data, error, reload } = useData(
+    async (signal) => {
+      const range = lastDays(Number(days));
+      const path = { params: { path: { id: affiliateId } }, signal };
+      const [trend, earnings, balance, conversions] = await Promise.all([
+        readTrend({ range, metrics: METRICS, program: program.id }, signal),
+        readEarnings({ affiliateId, range }, signal),
+        take(api.GET('/v1/affiliates/{id}/balance', path)),
+        take(api.GET('/v1/conversions', { params: { query: { limit: '6' } }, signal })),
+      ]);
+      return { trend, earnings, balance, conversions: conversions.data };
+    },
+    [affiliateId, days],
+    { everyMs: EVERY_MS },
+  );
+  return (
+    <Page
+      title={`Hello, ${user.name}`}
+      lead={<CompleteTo />}
+      actions={<Segments label="Period" value={days} onChange={setDays} choices={PERIODS} />}
+    >
+      <Problem error={error} onRetry={reload} />
+      {data ? <Overview {...data} /> : error === undefined && <Loading />}
+    </Page>
+  );
+}
+
+function Overview(props: {
+  trend: Trend;
+  earnings: Earnings;
+  balance: Schemas['Balance'];
+  conversions: readonly Schemas['Conversion'][];
+}) {
+  const { trend, earnings, balance, conversions } = props;
+  if (trend.total('clicks') === 0 && conversions.length === 0) return <FirstSteps />;
+  return (
+    <>
+      <Figures trend={trend} earnings={earnings} />
+      <div class="grid wide-left">
+        <Course trend={trend} earnings={earnings} />
+        <BalanceCard balance={balance} />
+      </div>
+      <LatestConversions conversions={conversions} />
+    </>
+  );
+}
+
+function FirstSteps() {
+  return (
+    <Card>
+      <Empty title="No clicks in this period">
+        Make a <Link to="/links">tracking link</Link> and share it: its clicks appear here within two seconds.
+      </Empty>
+    </Card>
+  );
+}
+
+function Figures({ trend, earnings }: { trend: Trend; earnings: Earnings }) {
+  const { currency } = earnings;
+  const orders = trend.total('conversions_attributed');
+  const clicks = trend.total('valid_clicks');
+  const epc = clicks === 0 ? 0 : earnings.totalMinor / clicks;
+  return (
+    <dl class="stats">
+      <Stat
+        title="Clicks"
+        figure={formatCompact(trend.total('clicks'))}
+        now={trend.total('clicks')}
+        before={trend.before('clicks')}
+        course={trend.course('clicks')}
+      />
+      <Stat
+        title="Credited orders"
+        figure={formatCompact(orders)}
+        now={orders}
+        before={trend.before('conversions_attributed')}
+        course={trend.course('conversions_attributed')}
+      />
+      <Stat
+        title="Earned"
+        figure={formatMinor(earnings.totalMinor, currency)}
+        now={earnings.totalMinor}
+        before={earnings.beforeMinor}
+        course={earnings.byDay(trend.days)}
+      />
+      <Stat
+        title="Per hundred valid clicks"
+        figure={formatMinor(epc * 100, currency)}
+        note={`${formatShare(clicks === 0 ? 0 : orders / clicks)} of valid clicks order`}
+      />
+    </dl>
+  );
+}
+
+function Course({ trend, earnings }: { trend: Trend; earnings: Earnings }) {
+  const { theme } = usePartner();
+  return (
+    <Card title="Clicks and earnings" note={`By day, ${ZONE_NAME}`}>
+      <TimeChart
+        label="Clicks and earnings by day"
+        theme={theme}
+        times={trend.days.map(secondsOfDay)}
+        series={[
+          {
+            label: 'Earned',
+            color: '--chart-2',
+            side: 'right',
+            bars: true,
+            values: earnings.byDay(trend.days),
+            format: (minor) => formatMinor(minor, earnings.currency),
+          },
+          { label: 'Clicks', color: '--chart-1', values: trend.course('clicks'), format: formatCompact },
+        ]}
+      />
+    </Card>
+  );
+}
+
+const STATES: readonly {
+  key: Exclude<keyof Schemas['Balance'], 'affiliate_id'>;
+  title: string;
+  note: string;
+}[] = [
+  { key: 'pending', title: 'Pending', note: 'on hold, in case of refunds' },
+  { key: 'available', title: 'Available', note: 'part of the next payout' },
+  { key: 'in_transit', title: 'On its way', note: 'handed to the bank' },
+  { key: 'paid', title: 'Paid', note: 'so far' },
+  { key: 'debt', title: 'To be settled', note: 'refunds of what was paid, taken from the next payout' },
+];
+
+function BalanceCard({ balance }: { balance: Schemas['Balance'] }) {
+  return (
+    <Card title="Balance" actions={<Link to="/payouts">Statement</Link>}>
+      <dl class="balance">
+        {STATES.filter(({ key }) => key !== 'debt' || !isZero(balance.debt)).map(({ key, title, note }) => (
+          <div key={key}>
+            <dt>
+              {title}
+              <span>{note}</span>
+            </dt>
+            <dd>
+              <Amount money={balance[key]} />
+            </dd>
+          </div>
+        ))}
+      </dl>
+    </Card>
+  );
+}
+
+function LatestConversions({ conversions }: { conversions: readonly Schemas['Conversion'][] }) {
+  return (
+    <Card title="Latest conversions" actions={<Link to="/conversions">All conversions</Link>}>
+      {conversions.length === 0 ? (
+        <Empty title="No conversions yet">
+          The shop reports an order once somebody who clicked your link has bought something.
+        </Empty>
+      ) : (
+        <Table
+          label="Latest conversions"
+          rows={conversions}
+          rowKey={({ id }) => id}
+          columns={[
+            { title: 'Order', head: true, cell: ({ order_id }) => order_id },
+            { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
+            { title: 'State', cell: ({ state }) => <Status of={state} /> },
+            { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
+          ]}
+        />
+      )}
+    </Card>
+  );
+}

@@ -1,0 +1,173 @@
+import { useState } from 'preact/hooks';
+import { api, type Schemas, take } from '../api.ts';
+import { words, ZONE_NAME } from '../format.ts';
+import { lastDays, PERIODS } from '../period.ts';
+import { Link, useParameter } from '../router.tsx';
+import { usePartner } from '../session.tsx';
+import { Amount, Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
+import { Segments } from '../ui/forms.tsx';
+import { PayoutItems } from '../ui/payout-items.tsx';
+import { Status } from '../ui/status.tsx';
+import { ListTable } from '../ui/table.tsx';
+import { useData } from '../use-data.ts';
+import { usePages } from '../use-pages.ts';
+
+const EVERY_MS = 10_000;
+const PAGE_ROWS = '25';
+
+export function PayoutsPage() {
+  const { affiliateId } = usePartner();
+  const [shown, setShown] = useState<Schemas['Payout']>();
+  const path = { params: { path: { id: affiliateId } } };
+  const { data } = useData(
+    async (signal) => {
+      const [balance, method] = await Promise.all([
+        take(api.GET('/v1/affiliates/{id}/balance', { ...path, signal })),
+        take(api.GET('/v1/affiliates/{id}/payout-method', { ...path, signal })),
+      ]);
+      return { balance, method };
+    },
+    [affiliateId],
+    { everyMs: EVERY_MS },
+  );
+  const payouts = usePages(
+    (cursor, signal) => api.GET('/v1/payouts', { params: { query: { limit: PAGE_ROWS, cursor } }, signal }),
+    [affiliateId],
+    EVERY_MS,
+  );
+  return (
+    <Page
+      title="Payouts"
+      lead={
+        data ? (
+          <>
+            <Amount money={data.balance.available} strong /> are available for the next payout.
+          </>
+        ) : (
+          'What was paid, and every movement of your money.'
+        )
+      }
+    >
+      {data?.method.kind === null && (
+        <p class="notice warn">
+          <span>
+            We do not know where to send your money. <Link to="/profile">Set a payout method</Link>, and the
+            next payout finds its way.
+          </span>
+        </p>
+      )}
+      <Card title="Payouts">
+        <ListTable
+          label="Payouts"
+          list={payouts}
+          rowKey={({ id }) => id}
+          empty={
+            <Empty title="No payout yet">
+              Commissions become available when their hold ends. Once they reach the minimum of your terms,
+              they are paid with the next run.
+            </Empty>
+          }
+          columns={[
+            { title: 'Payout', head: true, cell: ({ id }) => id },
+            { title: `Made (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+            { title: 'State', cell: ({ state }) => <Status of={state} /> },
+            { title: `Closed (${ZONE_NAME})`, cell: ({ closed_at }) => <When at={closed_at} /> },
+            { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} strong /> },
+            {
+              title: '',
+              cell: (payout) => (
+                <div class="actions">
+                  <Button onClick={() => setShown(payout)} label={`What ${payout.id} pays`}>
+                    What it pays
+                  </Button>
+                </div>
+              ),
+            },
+          ]}
+        />
+      </Card>
+      <StatementCard />
+      {shown && <PayoutItems payout={shown} onClose={() => setShown(undefined)} />}
+    </Page>
+  );
+}
+
+const PARTS = ['pending', 'available', 'in_transit', 'paid', 'debt'] as const;
+const HEADS = {
+  pending: 'Pending',
+  available: 'Available',
+  in_transit: 'On its way',
+  paid: 'Paid',
+  debt: 'Debt',
+};
+
+/** A movement, or what there was before and after all of them. */
+type Line = Pick<Schemas['StatementLine'], (typeof PARTS)[number]> & {
+  readonly id: string;
+  readonly at: string;
+  readonly kind: string;
+  readonly about: string | null;
+};
+
+function StatementCard() {
+  const { affiliateId } = usePartner();
+  const [days, setDays] = useParameter('days', '30');
+  const [ends, setEnds] = useState<Pick<Schemas['Statement'], 'opening' | 'closing'>>();
+  const range = lastDays(Number(days));
+  const lines = usePages(
+    async (cursor, signal) => {
+      const params = { path: { id: affiliateId }, query: { ...range, limit: PAGE_ROWS, cursor } };
+      const answer = await api.GET('/v1/affiliates/{id}/statement', { params, signal });
+      if (answer.data) setEnds({ opening: answer.data.opening, closing: answer.data.closing });
+      return answer;
+    },
+    [affiliateId, days],
+    EVERY_MS,
+  );
+  const rows: Line[] | undefined = lines.rows?.map((line) => ({
+    ...line,
+    about: line.conversion_id ?? line.payout_id,
+  }));
+  const end = (id: string, at: string, amounts: Schemas['Statement']['opening']): Line => ({
+    id,
+    at,
+    kind: id,
+    about: null,
+    ...amounts,
+  });
+  const all = rows &&
+    ends && [
+      end('opening_balance', range.from, ends.opening),
+      ...rows,
+      ...(lines.hasMore ? [] : [end('closing_balance', range.to, ends.closing)]),
+    ];
+  return (
+    <Card
+      title="Statement"
+      note="Every movement of your money between its states; the columns add up, to the cent."
+      actions={<Segments label="Period of the statement" value={days} onChange={setDays} choices={PERIODS} />}
+    >
+      <Problem error={lines.error} onRetry={lines.reload} />
+      <ListTable
+        label="Statement"
+        list={{ ...lines, error: undefined, rows: all }}
+        rowKey={({ id }) => id}
+        empty={null}
+        columns={[
+          { title: 'Movement', head: true, cell: ({ kind }) => words(kind) },
+          { title: `At (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
+          { title: 'About', cell: ({ about }) => about ?? '' },
+          ...PARTS.map((part) => ({
+            title: HEADS[part],
+            numeric: true,
+            cell: (line: Line) => <Moved money={line[part]} />,
+          })),
+        ]}
+      />
+    </Card>
+  );
+}
+
+function Moved({ money }: { money: Schemas['Money'] }) {
+  return Number(money.amount) === 0 ? <span class="muted">–</span> : <Amount money={money} />;
+}

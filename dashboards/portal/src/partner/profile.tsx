@@ -1,0 +1,185 @@
+import { useState } from 'preact/hooks';
+import { api, type Schemas, take, takeVersion } from '../api.ts';
+import { words } from '../format.ts';
+import { fieldProblems } from '../problem-text.ts';
+import { usePartner } from '../session.tsx';
+import { Card, Loading, Page, Problem, When } from '../ui/basics.tsx';
+import { Form, Segments, TextField } from '../ui/forms.tsx';
+import { PasswordCard } from '../ui/password.tsx';
+import { Status } from '../ui/status.tsx';
+import { useAction, useData } from '../use-data.ts';
+
+export function ProfilePage() {
+  const { affiliateId } = usePartner();
+  const { data, error, reload } = useData(
+    async (signal) => {
+      const path = { params: { path: { id: affiliateId } }, signal };
+      const [profile, method] = await Promise.all([
+        takeVersion(api.GET('/v1/affiliates/{id}', path)),
+        takeVersion(api.GET('/v1/affiliates/{id}/payout-method', path)),
+      ]);
+      return { profile, method };
+    },
+    [affiliateId],
+  );
+  return (
+    <Page title="Profile" lead="Who you are to the programme, and where your money goes.">
+      <Problem error={error} onRetry={reload} />
+      {!data && error === undefined && <Loading />}
+      {data && (
+        <div class="grid">
+          <ProfileCard key={data.profile.etag} {...data.profile} onSaved={reload} />
+          <MethodCard key={data.method.etag} {...data.method} onSaved={reload} />
+          <PasswordCard />
+          <FactsCard affiliate={data.profile.data} />
+        </div>
+      )}
+    </Page>
+  );
+}
+
+function ProfileCard(props: { data: Schemas['Affiliate']; etag: string; onSaved: () => void }) {
+  const { data, etag, onSaved } = props;
+  const [name, setName] = useState(data.name);
+  const [email, setEmail] = useState(data.email);
+  const { run, busy, error } = useAction(async () => {
+    const params = { path: { id: data.id }, header: { 'if-match': etag } };
+    await take(api.PATCH('/v1/affiliates/{id}/profile', { params, body: { name, email } }));
+    onSaved();
+  });
+  const faults = fieldProblems(error);
+  const isOnFields = faults.name !== undefined || faults.email !== undefined;
+  return (
+    <Card title="You">
+      <Form submit="Save" busy={busy} error={isOnFields ? undefined : error} onSubmit={() => void run()}>
+        <TextField
+          label="Name"
+          value={name}
+          onChange={setName}
+          fault={faults.name}
+          autocomplete="name"
+          required
+        />
+        <TextField
+          label="E-mail address"
+          type="email"
+          value={email}
+          onChange={setEmail}
+          fault={faults.email}
+          hint="Notices about your money go here. You sign in with the address of your user."
+          autocomplete="email"
+          required
+        />
+      </Form>
+    </Card>
+  );
+}
+
+const KINDS = [
+  { value: 'bank', text: 'Bank' },
+  { value: 'paypal', text: 'PayPal' },
+  { value: 'stripe', text: 'Stripe' },
+] as const;
+type Kind = (typeof KINDS)[number]['value'];
+
+function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSaved: () => void }) {
+  const { data, etag, onSaved } = props;
+  const [kind, setKind] = useState<Kind>(data.kind ?? 'bank');
+  const [fields, setFields] = useState({ holder: '', iban: '', email: '', account: '' });
+  const set = (name: keyof typeof fields) => (value: string) => setFields({ ...fields, [name]: value });
+  const { run, busy, error } = useAction(async () => {
+    const { holder, iban, email, account } = fields;
+    const body =
+      kind === 'bank' ? { kind, holder, iban } : kind === 'paypal' ? { kind, email } : { kind, account };
+    const params = { path: { id: data.affiliate_id }, header: { 'if-match': etag } };
+    await take(api.PUT('/v1/affiliates/{id}/payout-method', { params, body }));
+    onSaved();
+  });
+  const faults = fieldProblems(error);
+  const isOnFields = Object.keys(fields).some((name) => faults[name] !== undefined);
+  return (
+    <Card
+      title="Payout method"
+      note={
+        data.kind === null ? (
+          'There is none yet: your money waits until you set one.'
+        ) : (
+          <>
+            Now: {words(data.kind)} {data.hint}, set <When at={data.updated_at} />. It is stored encrypted.
+          </>
+        )
+      }
+    >
+      <Form
+        submit={data.kind === null ? 'Set it' : 'Replace it'}
+        busy={busy}
+        error={isOnFields ? undefined : error}
+        onSubmit={() => void run()}
+      >
+        <Segments label="Kind" value={kind} onChange={(value) => setKind(value as Kind)} choices={KINDS} />
+        {kind === 'bank' && (
+          <>
+            <TextField
+              label="Account holder"
+              value={fields.holder}
+              onChange={set('holder')}
+              fault={faults.holder}
+              required
+            />
+            <TextField label="IBAN" value={fields.iban} onChange={set('iban')} fault={faults.iban} required />
+          </>
+        )}
+        {kind === 'paypal' && (
+          <TextField
+            label="PayPal address"
+            type="email"
+            value={fields.email}
+            onChange={set('email')}
+            fault={faults.email}
+            required
+          />
+        )}
+        {kind === 'stripe' && (
+          <TextField
+            label="Stripe account"
+            value={fields.account}
+            onChange={set('account')}
+            fault={faults.account}
+            hint="The id of your connected account, such as acct_1A2b."
+            required
+          />
+        )}
+      </Form>
+    </Card>
+  );
+}
+
+function FactsCard({ affiliate }: { affiliate: Schemas['Affiliate'] }) {
+  const { program } = usePartner();
+  return (
+    <Card title="At the programme">
+      <dl class="facts">
+        <dt>Programme</dt>
+        <dd>
+          {program.name}, in {program.currency}
+        </dd>
+        <dt>Your id</dt>
+        <dd>
+          <code>{affiliate.id}</code>
+        </dd>
+        <dt>Reference</dt>
+        <dd>
+          <code>{affiliate.ref_code}</code>
+        </dd>
+        <dt>State</dt>
+        <dd>
+          <Status of={affiliate.status} />
+        </dd>
+        <dt>Since</dt>
+        <dd>
+          <When at={affiliate.approved_at ?? affiliate.created_at} />
+        </dd>
+      </dl>
+    </Card>
+  );
+}

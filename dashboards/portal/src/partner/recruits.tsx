@@ -1,0 +1,106 @@
+import { api, type Schemas, take } from '../api.ts';
+import { formatBps, formatCount, ZONE_NAME } from '../format.ts';
+import { usePartner } from '../session.tsx';
+import { Amount, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
+import { Status } from '../ui/status.tsx';
+import { Table } from '../ui/table.tsx';
+import { useData } from '../use-data.ts';
+
+export function RecruitsPage() {
+  const { affiliateId, program } = usePartner();
+  const { data, error, reload } = useData(
+    async (signal) => {
+      const [recruits, terms] = await Promise.all([
+        take(
+          api.GET('/v1/affiliates/{id}/sub-affiliates', { params: { path: { id: affiliateId } }, signal }),
+        ),
+        take(api.GET('/v1/terms', { params: { query: { program_id: program.id } }, signal })),
+      ]);
+      return { recruits: recruits.data, terms: terms.data };
+    },
+    [affiliateId],
+  );
+  return (
+    <Page
+      title="Sub-affiliates"
+      lead="Partners whom you recruited, and those whom they recruited: you earn a share of what their visitors buy."
+    >
+      <Problem error={error} onRetry={reload} />
+      {!data && error === undefined && <Loading />}
+      {data && (
+        <>
+          <Levels terms={data.terms} />
+          <Card title="Whom you recruited">
+            {data.recruits.length === 0 ? (
+              <Empty title="Nobody yet">
+                Ask the programme to enter you as the recruiter when a partner of yours joins.
+              </Empty>
+            ) : (
+              <Table
+                label="Sub-affiliates"
+                rows={data.recruits}
+                rowKey={({ id }) => id}
+                columns={[
+                  {
+                    title: 'Partner',
+                    head: true,
+                    cell: ({ name, level }) => (
+                      <span class="branch" style={{ paddingLeft: `${(level - 2) * 20}px` }}>
+                        {name}
+                      </span>
+                    ),
+                  },
+                  { title: 'Your level', cell: ({ level }) => `Level ${level}` },
+                  { title: 'State', cell: ({ status }) => <Status of={status} /> },
+                  { title: `Joined (${ZONE_NAME})`, cell: ({ since }) => <When at={since} /> },
+                  { title: 'Orders', numeric: true, cell: ({ conversions }) => formatCount(conversions) },
+                  {
+                    title: 'You earned',
+                    numeric: true,
+                    cell: ({ earned }) => <Amount money={earned} strong />,
+                  },
+                ]}
+              />
+            )}
+          </Card>
+        </>
+      )}
+    </Page>
+  );
+}
+
+/** What each level earns by the terms of the program that are in force. */
+function Levels({ terms }: { terms: readonly Schemas['Terms'][] }) {
+  const inForce = terms.find(({ campaign_id, valid_to }) => campaign_id === null && valid_to === null);
+  if (!inForce) return null;
+  return (
+    <Card
+      title="Levels"
+      note="Of the order’s value, by the programme’s terms of today. Campaigns may have their own."
+    >
+      <dl class="facts">
+        <dt>Level 1</dt>
+        <dd>
+          {inForce.commission_type === 'fixed' ? 'a fixed amount' : formatBps(inForce.rate_bps)} – your own
+          visitors
+        </dd>
+        {inForce.level_rates_bps.map((bps, i) => (
+          <Level key={i} level={i + 2} bps={bps} />
+        ))}
+      </dl>
+    </Card>
+  );
+}
+
+function Level({ level, bps }: { level: number; bps: number }) {
+  const whose =
+    level === 2 ? 'visitors of partners whom you recruited' : 'visitors of partners whom those recruited';
+  return (
+    <>
+      <dt>Level {level}</dt>
+      <dd>
+        {formatBps(bps)} – {whose}
+      </dd>
+    </>
+  );
+}

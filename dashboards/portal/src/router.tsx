@@ -1,0 +1,99 @@
+import type { ComponentChildren, ComponentType } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+
+/** Paths below /portal/, without a library: what is shown follows the address bar. */
+
+const BASE = '/portal';
+
+export interface Route {
+  /** `/links/:id`; what a colon names is given to the page. */
+  readonly path: string;
+  readonly page: ComponentType<{ params: Readonly<Record<string, string>> }>;
+}
+
+function current(): string {
+  return window.location.pathname.slice(BASE.length) || '/';
+}
+
+export function href(path: string): string {
+  return `${BASE}${path}`;
+}
+
+export function navigate(path: string, options: { replace?: boolean } = {}): void {
+  const method = options.replace ? 'replaceState' : 'pushState';
+  window.history[method](null, '', href(path));
+  window.dispatchEvent(new Event('popstate'));
+}
+
+/** The path that is shown, e.g. `/links`. */
+export function usePath(): string {
+  const [path, setPath] = useState(current);
+  useEffect(() => {
+    const follow = () => setPath(current());
+    window.addEventListener('popstate', follow);
+    return () => window.removeEventListener('popstate', follow);
+  }, []);
+  return path;
+}
+
+/** A parameter of the address, so that a filtered page can be bookmarked and shared. */
+export function useParameter(name: string, fallback = ''): [string, (value: string) => void] {
+  const read = () => new URLSearchParams(window.location.search).get(name) ?? fallback;
+  const [value, setValue] = useState(read);
+  useEffect(() => {
+    const follow = () => setValue(read());
+    window.addEventListener('popstate', follow);
+    return () => window.removeEventListener('popstate', follow);
+  }, []);
+  function change(next: string): void {
+    const query = new URLSearchParams(window.location.search);
+    if (next === fallback) query.delete(name);
+    else query.set(name, next);
+    const text = query.toString();
+    window.history.replaceState(null, '', `${window.location.pathname}${text === '' ? '' : `?${text}`}`);
+    setValue(next);
+  }
+  return [value, change];
+}
+
+export function findRoute(
+  routes: readonly Route[],
+  path: string,
+): { route: Route; params: Record<string, string> } | undefined {
+  const parts = path.split('/');
+  for (const route of routes) {
+    const wanted = route.path.split('/');
+    if (wanted.length !== parts.length) continue;
+    if (!wanted.every((part, i) => part.startsWith(':') || part === parts[i])) continue;
+    const named = wanted.flatMap((part, i) =>
+      part.startsWith(':') ? [[part.slice(1), decodeURIComponent(parts[i] ?? '')]] : [],
+    );
+    return { route, params: Object.fromEntries(named) };
+  }
+  return undefined;
+}
+
+/** A link within the portal; with a modifier key it opens as any other. */
+export function Link(props: {
+  to: string;
+  class?: string;
+  current?: boolean;
+  label?: string;
+  children: ComponentChildren;
+}) {
+  return (
+    <a
+      href={href(props.to)}
+      class={props.class}
+      aria-label={props.label}
+      aria-current={props.current ? 'page' : undefined}
+      onClick={(event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
+        event.preventDefault();
+        navigate(props.to);
+      }}
+    >
+      {props.children}
+    </a>
+  );
+}

@@ -1,0 +1,33 @@
+import { createContext } from 'preact';
+import { useContext } from 'preact/hooks';
+import type { Schemas } from './api.ts';
+
+/** Who is signed in, and which program they look at. */
+
+export interface SignedIn {
+  readonly user: Schemas['User'];
+  readonly program: Schemas['Program'];
+  /** All that they may see. */
+  readonly programs: readonly Schemas['Program'][];
+  readonly chooseProgram: (id: string) => void;
+  readonly signOut: () => void;
+  readonly theme: string;
+}
+
+const Context = createContext<SignedIn | undefined>(undefined);
+
+export const SessionProvider = Context.Provider;
+
+export function useSession(): SignedIn {
+  const session = useContext(Context);
+  if (!session) throw new Error('nobody is signed in');
+  return session;
+}
+
+/** The affiliate that is signed in. */
+export function usePartner(): SignedIn & { affiliateId: string } {
+  const session = useSession();
+  const affiliateId = session.user.affiliate_id;
+  if (affiliateId === null) throw new Error('this page is a partner’s');
+  return { ...session, affiliateId };
+}

@@ -1,0 +1,2 @@
+/** Vite puts them into the built style sheet. */
+declare module '*.css';

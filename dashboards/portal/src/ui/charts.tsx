@@ -1,0 +1,156 @@
+import { useEffect, useRef } from 'preact/hooks';
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import { formatDay, formatShortDay } from '../format.ts';
+
+/** Charts: uPlot for what has a time axis, plain SVG for what is small. */
+
+export interface Series {
+  readonly label: string;
+  /** A custom property of style.css, e.g. `--chart-1`. */
+  readonly color: string;
+  readonly values: readonly (number | null)[];
+  /** Which scale it belongs to: the left axis, or the right one. */
+  readonly side?: 'left' | 'right';
+  readonly format: (value: number) => string;
+  readonly bars?: boolean;
+}
+
+const HEIGHT_PX = 260;
+const BAR_SHARE = 0.62;
+const MAX_BAR_PX = 48;
+
+function property(name: string): string {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+/** @param props.times Unix seconds, ascending. */
+export function TimeChart(props: {
+  label: string;
+  times: readonly number[];
+  series: readonly Series[];
+  theme: string;
+}) {
+  const holder = useRef<HTMLDivElement>(null);
+  const { times, series, theme } = props;
+  // The theme's colours are read from the page
+  useEffect(() => {
+    const element = holder.current;
+    if (!element) return;
+    const plot = new uPlot(
+      optionsOf({ series, width: element.clientWidth }),
+      [[...times], ...series.map(({ values }) => [...values])],
+      element,
+    );
+    const observer = new ResizeObserver(() =>
+      plot.setSize({ width: element.clientWidth, height: HEIGHT_PX }),
+    );
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+      plot.destroy();
+    };
+  }, [times, series, theme]);
+  return <div class="chart" ref={holder} role="img" aria-label={props.label} />;
+}
+
+function optionsOf({ series, width }: { series: readonly Series[]; width: number }): uPlot.Options {
+  const line = property('--line');
+  const muted = property('--muted');
+  const font = `12px ${getComputedStyle(document.body).fontFamily}`;
+  const axis = { stroke: muted, font, ticks: { show: false }, grid: { stroke: line, width: 1 } };
+  const valuesOf = (side: string) => {
+    const one = series.find((each) => (each.side ?? 'left') === side);
+    return (_plot: uPlot, ticks: number[]) => ticks.map((tick) => one?.format(tick) ?? String(tick));
+  };
+  const hasRight = series.some(({ side }) => side === 'right');
+  const bars = uPlot.paths.bars?.({ size: [BAR_SHARE, MAX_BAR_PX], radius: 0.2 });
+  return {
+    width,
+    height: HEIGHT_PX,
+    cursor: { points: { size: 7 }, drag: { x: false, y: false } },
+    scales: {
+      x: { range: withMargins },
+      left: { range: fromZero },
+      ...(hasRight && { right: { range: fromZero } }),
+    },
+    axes: [
+      {
+        ...axis,
+        grid: { show: false },
+        values: (_plot, days) => days.map((at) => formatShortDay(at * 1_000)),
+      },
+      { ...axis, scale: 'left', size: 64, values: valuesOf('left') },
+      ...(hasRight
+        ? [
+            {
+              ...axis,
+              scale: 'right',
+              side: 1 as const,
+              size: 72,
+              grid: { show: false },
+              values: valuesOf('right'),
+            },
+          ]
+        : []),
+    ],
+    series: [
+      { label: 'Day', value: (_plot, at) => (at === null ? '–' : formatDay(at * 1_000)) },
+      ...series.map((one) => ({
+        label: one.label,
+        scale: one.side ?? 'left',
+        stroke: property(one.color),
+        width: one.bars ? 0 : 2,
+        points: { show: one.values.length < 2 },
+        value: (_plot: uPlot, value: number | null) => (value === null ? '–' : one.format(value)),
+        ...(one.bars && bars
+          ? { paths: bars, fill: property(one.color) }
+          : { fill: `color-mix(in srgb, ${property(one.color)} 10%, transparent)` }),
+      })),
+    ],
+  };
+}
+
+const HALF_DAY_S = 43_200;
+
+/** The first and the last bar are drawn whole. */
+function withMargins(_plot: uPlot, first: number, last: number): uPlot.Range.MinMax {
+  return [first - HALF_DAY_S, last + HALF_DAY_S];
+}
+
+function fromZero(_plot: uPlot, _min: number, max: number): uPlot.Range.MinMax {
+  return [0, max > 0 ? max * 1.1 : 1];
+}
+
+const SPARK = { width: 120, height: 32 };
+
+/** A line without axes, for a trend beside its figure. */
+export function Sparkline({ values, label }: { values: readonly number[]; label: string }) {
+  const most = Math.max(1, ...values);
+  const step = SPARK.width / Math.max(1, values.length - 1);
+  const points = values.map(
+    (value, i) =>
+      `${(i * step).toFixed(1)},${(SPARK.height - 2 - (value / most) * (SPARK.height - 4)).toFixed(1)}`,
+  );
+  return (
+    <svg
+      class="sparkline"
+      viewBox={`0 0 ${SPARK.width} ${SPARK.height}`}
+      preserveAspectRatio="none"
+      role="img"
+    >
+      <title>{label}</title>
+      <polygon points={`0,${SPARK.height} ${points.join(' ')} ${SPARK.width},${SPARK.height}`} />
+      <polyline points={points.join(' ')} />
+    </svg>
+  );
+}
+
+/** A share of the greatest, drawn below a figure of a table. */
+export function Bar({ share }: { share: number }) {
+  return (
+    <span class="bar" aria-hidden="true">
+      <span style={{ width: `${Math.max(0, Math.min(100, share * 100))}%` }} />
+    </span>
+  );
+}

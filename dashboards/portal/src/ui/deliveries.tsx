@@ -1,0 +1,152 @@
+import { useState } from 'preact/hooks';
+import { api, type Schemas, take } from '../api.ts';
+import { formatDuration, ZONE_NAME } from '../format.ts';
+import { useAction, useData } from '../use-data.ts';
+import { usePages } from '../use-pages.ts';
+import { Button, Card, Empty, Loading, Problem, When } from './basics.tsx';
+import { Dialog, Segments } from './forms.tsx';
+import { Status } from './status.tsx';
+import { ListTable, Table } from './table.tsx';
+
+const EVERY_MS = 3_000;
+const PAGE_ROWS = '25';
+const STATES = [
+  { value: '', text: 'All' },
+  { value: 'pending', text: 'Waiting' },
+  { value: 'delivered', text: 'Delivered' },
+  { value: 'dead', text: 'Given up' },
+];
+
+/** What was and is to be delivered to a webhook; what was given up can be sent again. */
+export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
+  const [state, setState] = useState('');
+  const [shown, setShown] = useState<string>();
+  const path = { id: hook.id };
+  const list = usePages(
+    (cursor, signal) => {
+      const query = {
+        limit: PAGE_ROWS,
+        cursor,
+        ...(state !== '' && { state: state as Schemas['WebhookDelivery']['state'] }),
+      };
+      return api.GET('/v1/webhooks/{id}/deliveries', { params: { path, query }, signal });
+    },
+    [hook.id, state],
+    EVERY_MS,
+  );
+  const replayAll = useAction(async () => {
+    await take(api.POST('/v1/webhooks/{id}/replay-dead', { params: { path } }));
+    list.reload();
+  });
+  return (
+    <Card
+      title="Delivery log"
+      note={hook.url}
+      actions={
+        <>
+          <Segments label="State" value={state} onChange={setState} choices={STATES} />
+          <Button onClick={() => void replayAll.run()} busy={replayAll.busy}>
+            Send again what was given up
+          </Button>
+        </>
+      }
+    >
+      <Problem error={replayAll.error} />
+      <ListTable
+        label="Deliveries"
+        list={list}
+        rowKey={({ id }) => id}
+        empty={
+          <Empty title="Nothing here">
+            Send a test: it appears here within seconds, with what your server said.
+          </Empty>
+        }
+        columns={[
+          {
+            title: 'Event',
+            head: true,
+            cell: ({ type, subject }) => (
+              <>
+                {type}
+                <span class="sub">{subject}</span>
+              </>
+            ),
+          },
+          { title: `Happened (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+          { title: 'State', cell: ({ state: one }) => <Status of={one} /> },
+          { title: 'Attempts', numeric: true, cell: ({ attempts }) => attempts },
+          {
+            title: 'Last answer',
+            cell: ({ last_status, last_error, next_attempt_at, state: one }) => (
+              <>
+                {last_status ?? last_error ?? <span class="muted">none yet</span>}
+                {one === 'pending' && next_attempt_at && (
+                  <span class="sub">
+                    again at <When at={next_attempt_at} />
+                  </span>
+                )}
+              </>
+            ),
+          },
+          {
+            title: '',
+            cell: ({ id, type }) => (
+              <div class="actions">
+                <Button onClick={() => setShown(id)} label={`Details of ${type} ${id}`}>
+                  Details
+                </Button>
+              </div>
+            ),
+          },
+        ]}
+      />
+      {shown && <Delivery id={shown} onClose={() => setShown(undefined)} onReplayed={list.reload} />}
+    </Card>
+  );
+}
+
+function Delivery(props: { id: string; onClose: () => void; onReplayed: () => void }) {
+  const params = { path: { id: props.id } };
+  const { data, error, reload } = useData(
+    async (signal) => await take(api.GET('/v1/webhook-deliveries/{id}', { params, signal })),
+    [props.id],
+    { everyMs: EVERY_MS },
+  );
+  const replay = useAction(async () => {
+    await take(api.POST('/v1/webhook-deliveries/{id}/replay', { params }));
+    reload();
+    props.onReplayed();
+  });
+  return (
+    <Dialog title={data ? data.type : 'Delivery'} onClose={props.onClose}>
+      <Problem error={error ?? replay.error} />
+      {!data && error === undefined && <Loading />}
+      {data && (
+        <div class="stack">
+          <Table
+            label="Attempts"
+            rows={data.log}
+            rowKey={({ at }) => at}
+            columns={[
+              { title: `At (${ZONE_NAME})`, head: true, cell: ({ at }) => <When at={at} /> },
+              { title: 'Answer', cell: ({ status, error: fault }) => status ?? fault },
+              {
+                title: 'Took',
+                numeric: true,
+                cell: ({ duration_ms }) => formatDuration(duration_ms / 1_000),
+              },
+              { title: 'Said', cell: ({ response }) => response && <code>{response}</code> },
+            ]}
+          />
+          <h3>Body</h3>
+          <pre>{JSON.stringify(data.body, null, 2)}</pre>
+          <div class="form-end">
+            <Button onClick={() => void replay.run()} busy={replay.busy}>
+              Send again
+            </Button>
+          </div>
+        </div>
+      )}
+    </Dialog>
+  );
+}

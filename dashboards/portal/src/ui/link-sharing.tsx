@@ -1,0 +1,41 @@
+import { useState } from 'preact/hooks';
+import type { Schemas } from '../api.ts';
+import { CopyText } from './basics.tsx';
+import { TextField } from './forms.tsx';
+
+const SUBS = ['sub1', 'sub2', 'sub3'] as const;
+
+/** A link as it is given away: with marks of one's own, to copy, and as a QR code. */
+export function LinkSharing({ link }: { link: Schemas['Link'] }) {
+  const [subs, setSubs] = useState<Readonly<Record<string, string>>>({});
+  const query = new URLSearchParams(Object.entries(subs).filter(([, value]) => value !== '')).toString();
+  const url = query === '' ? link.url : `${link.url}?${query}`;
+  return (
+    <div class="stack">
+      <CopyText text={url} label="the link" />
+      <div class="form-row">
+        {SUBS.map((name) => (
+          <TextField
+            key={name}
+            label={name}
+            value={subs[name] ?? ''}
+            max={100}
+            onChange={(value) => setSubs({ ...subs, [name]: value })}
+          />
+        ))}
+      </div>
+      <p class="hint">
+        Marks of your own, such as a placement or a campaign. They are recorded with every click; reports can
+        be grouped by them.
+      </p>
+      <img class="qr" src={`/v1/links/${link.id}/qr.svg`} alt={`QR code of ${link.url}`} />
+      <p class="hint">
+        The code leads to the link without marks.{' '}
+        <a href={`/v1/links/${link.id}/qr.svg`} download={`${link.code}.svg`}>
+          Save it
+        </a>{' '}
+        for print.
+      </p>
+    </div>
+  );
+}

@@ -1,0 +1,55 @@
+import { useState } from 'preact/hooks';
+import { api, take } from '../api.ts';
+import { fieldProblems } from '../problem-text.ts';
+import { useSession } from '../session.tsx';
+import { useAction } from '../use-data.ts';
+import { Card } from './basics.tsx';
+import { Form, TextField } from './forms.tsx';
+
+/** One's own password, changed by whoever knows it. */
+export function PasswordCard() {
+  const { user } = useSession();
+  const [current, setCurrent] = useState('');
+  const [next, setNext] = useState('');
+  const [isDone, setDone] = useState(false);
+  const { run, busy, error } = useAction(async () => {
+    setDone(false);
+    await take(api.POST('/v1/session/password', { body: { current_password: current, new_password: next } }));
+    setCurrent('');
+    setNext('');
+    setDone(true);
+  });
+  const faults = fieldProblems(error);
+  const isOnFields = faults.current_password !== undefined || faults.new_password !== undefined;
+  return (
+    <Card title="Password" note={`You sign in as ${user.email}.`}>
+      <Form
+        submit="Change the password"
+        busy={busy}
+        error={isOnFields ? undefined : error}
+        onSubmit={() => void run()}
+      >
+        <TextField
+          label="Present password"
+          type="password"
+          value={current}
+          onChange={setCurrent}
+          fault={faults.current_password}
+          autocomplete="current-password"
+          required
+        />
+        <TextField
+          label="New password"
+          type="password"
+          value={next}
+          onChange={setNext}
+          fault={faults.new_password}
+          hint="At least 10 characters. Your other sessions end."
+          autocomplete="new-password"
+          required
+        />
+        {isDone && <p role="status">It is changed, and your other sessions have ended.</p>}
+      </Form>
+    </Card>
+  );
+}

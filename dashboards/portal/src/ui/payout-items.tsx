@@ -1,0 +1,55 @@
+import { api, type Schemas, take } from '../api.ts';
+import { words } from '../format.ts';
+import { useData } from '../use-data.ts';
+import { Amount, Loading, Problem, When } from './basics.tsx';
+import { Dialog } from './forms.tsx';
+import { Status } from './status.tsx';
+import { Table } from './table.tsx';
+
+/** What a payout pays, commission by commission. */
+export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; onClose: () => void }) {
+  const { data, error } = useData(
+    async (signal) =>
+      (await take(api.GET('/v1/payouts/{id}/items', { params: { path: { id: payout.id } }, signal }))).data,
+    [payout.id],
+  );
+  return (
+    <Dialog title={`Payout ${payout.id}`} onClose={onClose}>
+      <div class="stack">
+        <dl class="facts">
+          <dt>Amount</dt>
+          <dd>
+            <Amount money={payout.amount} strong />
+          </dd>
+          <dt>State</dt>
+          <dd>
+            <Status of={payout.state} /> {payout.failure}
+          </dd>
+          <dt>By</dt>
+          <dd>{words(payout.provider)}</dd>
+          <dt>Handed over</dt>
+          <dd>
+            <When at={payout.submitted_at} none="not yet" />
+          </dd>
+          <dt>Closed</dt>
+          <dd>
+            <When at={payout.closed_at} none="not yet" />
+          </dd>
+        </dl>
+        <Problem error={error} />
+        {data === undefined && error === undefined && <Loading />}
+        {data && (
+          <Table
+            label="What it pays"
+            rows={data}
+            rowKey={({ commission_id, kind }) => commission_id ?? kind}
+            columns={[
+              { title: 'For', head: true, cell: ({ commission_id, kind }) => commission_id ?? words(kind) },
+              { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
+            ]}
+          />
+        )}
+      </div>
+    </Dialog>
+  );
+}

@@ -1,0 +1,250 @@
+import { useState } from 'preact/hooks';
+import { api, type Schemas, take, takeAll } from '../api.ts';
+import { formatCompact, formatCount, formatMinor, formatShare, TIME_ZONE, words } from '../format.ts';
+import { CompleteTo } from '../freshness.tsx';
+import { lastDays, PERIODS, secondsOfDay } from '../period.ts';
+import { figure } from '../report.ts';
+import { useParameter } from '../router.tsx';
+import { useSession } from '../session.tsx';
+import { useData } from '../use-data.ts';
+import { Card, Empty, Loading, Page, Problem } from './basics.tsx';
+import { Bar, TimeChart } from './charts.tsx';
+import { Segments, Select } from './forms.tsx';
+import { type Column, Table } from './table.tsx';
+
+/** Reports by any of the API's dimensions: a chart where time is one, always a table, and a file. */
+
+type Row = Schemas['Report']['rows'][number];
+
+const CLICK_METRICS = ['clicks', 'valid_clicks', 'unique_visitors'] as const;
+/** Dimensions that orders can be told by; the others are the click's own. */
+const OF_CONVERSIONS = new Set([
+  '',
+  'minute',
+  'hour',
+  'day',
+  'week',
+  'month',
+  'campaign',
+  'affiliate',
+  'link',
+  'country',
+]);
+const MOST_ROWS = '500';
+const ID_DIMENSIONS = new Set(['campaign', 'affiliate', 'link']);
+
+export function ReportBuilder(props: {
+  dimensions: readonly string[];
+  conversionMetrics: readonly string[];
+  /** Names of affiliates are an operator's to see. */
+  affiliates?: boolean;
+}) {
+  const { program } = useSession();
+  const [days, setDays] = useParameter('days', '30');
+  const [first, setFirst] = useParameter('by', 'day');
+  const [second, setSecond] = useParameter('then', '');
+  const groups = [first, second].filter((name) => name !== '');
+  const isOfOrders = groups.every((name) => OF_CONVERSIONS.has(name));
+  const metrics = [...CLICK_METRICS, ...(isOfOrders ? props.conversionMetrics : [])];
+  const query = {
+    ...lastDays(Number(days)),
+    time_zone: TIME_ZONE,
+    group_by: groups.join(','),
+    metrics: metrics.join(','),
+    program_id: program.id,
+    order_by:
+      first === 'day' || first === 'week' || first === 'month' || first === 'hour' ? first : '-clicks',
+  };
+  const { data, error, reload } = useData(
+    async (signal) =>
+      await take(
+        api.GET('/v1/reports', { params: { query: { ...query, totals: 'true', limit: MOST_ROWS } }, signal }),
+      ),
+    [query],
+  );
+  const names = useNames(props.affiliates ?? false);
+  const choices = props.dimensions.map((value) => ({ value, text: words(value) }));
+  return (
+    <Page
+      title="Reports"
+      lead={<CompleteTo />}
+      actions={<Segments label="Period" value={days} onChange={setDays} choices={PERIODS} />}
+    >
+      <Card>
+        <div class="filters">
+          <Select label="By" value={first} onChange={setFirst} choices={choices} />
+          <Select
+            label="Then by"
+            value={second}
+            onChange={setSecond}
+            choices={[{ value: '', text: 'Nothing more' }, ...choices.filter(({ value }) => value !== first)]}
+          />
+          <Export query={query} />
+        </div>
+        {!isOfOrders && (
+          <p class="hint">
+            Orders are not told by this dimension: it belongs to the click. Only clicks are shown.
+          </p>
+        )}
+      </Card>
+      <Problem error={error} onRetry={reload} />
+      {data === undefined && error === undefined && <Loading />}
+      {data && (
+        <Result report={data} groups={groups} metrics={metrics} names={names} currency={program.currency} />
+      )}
+    </Page>
+  );
+}
+
+/** Names of what reports tell by their ids. */
+function useNames(withAffiliates: boolean): ReadonlyMap<string, string> {
+  const { program } = useSession();
+  const { data } = useData(
+    async (signal) => {
+      const program_id = program.id;
+      const page = (cursor: string | undefined) => ({
+        params: { query: { program_id, cursor, limit: '500' } },
+        signal,
+      });
+      const [campaigns, links, affiliates] = await Promise.all([
+        takeAll((cursor) => api.GET('/v1/campaigns', page(cursor))),
+        takeAll((cursor) => api.GET('/v1/links', page(cursor))),
+        withAffiliates ? takeAll((cursor) => api.GET('/v1/affiliates', page(cursor))) : [],
+      ]);
+      return new Map([
+        ...campaigns.map(({ id, name }) => [id, name] as const),
+        ...links.map(({ id, code }) => [id, code] as const),
+        ...affiliates.map(({ id, name }) => [id, name] as const),
+      ]);
+    },
+    [program.id, withAffiliates],
+  );
+  return data ?? new Map();
+}
+
+function Result(props: {
+  report: Schemas['Report'];
+  groups: readonly string[];
+  metrics: readonly string[];
+  names: ReadonlyMap<string, string>;
+  currency: string;
+}) {
+  const { report, groups, metrics, names, currency } = props;
+  const { theme } = useSession();
+  const { rows, totals, truncated } = report;
+  if (rows.length === 0) {
+    return (
+      <Card>
+        <Empty title="Nothing happened in this period">Choose a longer one.</Empty>
+      </Card>
+    );
+  }
+  const most = Math.max(1, ...rows.map((row) => figure(row, 'clicks')));
+  const columns: Column<Row>[] = [
+    ...groups.map((name, i) => ({
+      title: words(name),
+      head: i === 0,
+      cell: (row: Row) => valueText(row, name, names),
+    })),
+    ...metrics.map((name) => ({
+      title: TITLES[name] ?? words(name),
+      numeric: true,
+      cell: (row: Row) => (
+        <>
+          {metricText(row, name, currency)}
+          {name === 'clicks' && row !== totals && <Bar share={figure(row, 'clicks') / most} />}
+        </>
+      ),
+    })),
+  ];
+  return (
+    <>
+      {groups.length === 1 && groups[0] === 'day' && (
+        <Card title="Clicks by day">
+          <TimeChart
+            label="Clicks by day"
+            theme={theme}
+            times={rows.map((row) => secondsOfDay(String(row.day)))}
+            series={['clicks', 'valid_clicks'].map((name, i) => ({
+              label: TITLES[name] ?? name,
+              color: `--chart-${2 - i}`,
+              values: rows.map((row) => figure(row, name)),
+              format: formatCompact,
+            }))}
+          />
+        </Card>
+      )}
+      <Card>
+        <Table
+          label="Report"
+          columns={columns}
+          rows={totals ? [totals, ...rows] : rows}
+          rowKey={(row) => groups.map((name) => keyOf(row, name)).join('|') || 'total'}
+        />
+        {truncated && (
+          <p class="note">
+            Only the first {formatCount(rows.length)} rows are shown; the file has all of them.
+          </p>
+        )}
+      </Card>
+    </>
+  );
+}
+
+const TITLES: Readonly<Record<string, string>> = {
+  valid_clicks: 'Valid clicks',
+  unique_visitors: 'Visitors',
+  conversions: 'Orders',
+  conversions_attributed: 'Credited',
+  conversions_in_review: 'In review',
+  conversions_rejected: 'Rejected',
+  conversion_rate: 'Rate',
+  revenue_minor: 'Order value',
+  commission_minor: 'Commissions',
+  epc_minor: 'Per click',
+};
+
+function keyOf(row: Row, name: string): string {
+  return String(row[ID_DIMENSIONS.has(name) ? `${name}_id` : name] ?? '');
+}
+
+function valueText(row: Row, name: string, names: ReadonlyMap<string, string>): string {
+  const key = ID_DIMENSIONS.has(name) ? `${name}_id` : name;
+  // Totals have no dimensions.
+  if (!(key in row)) return 'All';
+  const value = String(row[key] ?? '');
+  return value === '' ? '(none)' : (names.get(value) ?? value);
+}
+
+function metricText(row: Row, name: string, currency: string): string {
+  if (row[name] === null) return '–';
+  const value = figure(row, name);
+  if (name.endsWith('_minor')) return formatMinor(value, currency);
+  return name === 'conversion_rate' ? formatShare(value) : formatCount(value);
+}
+
+/** The same report as a file, streamed by the server while it is made. */
+function Export({ query }: { query: Record<string, string> }) {
+  const [format, setFormat] = useState('csv');
+  return (
+    <>
+      <Select
+        label="File"
+        value={format}
+        onChange={setFormat}
+        choices={[
+          { value: 'csv', text: 'CSV' },
+          { value: 'parquet', text: 'Parquet' },
+          { value: 'arrow', text: 'Arrow' },
+        ]}
+      />
+      <a
+        class="button"
+        href={`/v1/reports?${new URLSearchParams({ ...query, format })}`}
+        download={`report.${format}`}
+      >
+        Export
+      </a>
+    </>
+  );
+}

@@ -1,0 +1,38 @@
+import type { ComponentChildren } from 'preact';
+import { formatChange } from '../format.ts';
+import { Sparkline } from './charts.tsx';
+
+/** A figure with its change and its course. */
+export function Stat(props: {
+  title: string;
+  figure: ComponentChildren;
+  now?: number;
+  /** The same figure in the period before. */
+  before?: number | undefined;
+  course?: readonly number[] | undefined;
+  note?: ComponentChildren;
+}) {
+  const { title, figure, now = 0, before, course, note } = props;
+  const change = before === undefined ? undefined : formatChange(now, before);
+  const direction = before === undefined || now === before ? '' : now > before ? 'up' : 'down';
+  return (
+    <div class="stat">
+      <dt>{title}</dt>
+      <dd>
+        <span class="figure">{figure}</span>
+        {change !== undefined && (
+          <span class={`delta ${direction}`}>
+            {change}
+            <span class="hidden"> against the period before</span>
+          </span>
+        )}
+      </dd>
+      {note && <dd class="delta">{note}</dd>}
+      {course && course.length > 1 && (
+        <dd>
+          <Sparkline values={course} label={`${title} by day`} />
+        </dd>
+      )}
+    </div>
+  );
+}

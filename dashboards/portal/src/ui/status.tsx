@@ -1,0 +1,41 @@
+import { words } from '../format.ts';
+
+/** A state as a coloured word: the colour repeats what the word says. */
+
+type Tone = 'good' | 'warn' | 'bad' | 'info' | 'quiet';
+
+const TONES: Readonly<Record<string, Tone>> = {
+  active: 'good',
+  accepted: 'good',
+  attributed: 'good',
+  available: 'good',
+  confirmed: 'good',
+  delivered: 'good',
+  done: 'good',
+  paid: 'good',
+  pending: 'warn',
+  review: 'warn',
+  held: 'warn',
+  unknown: 'warn',
+  paused: 'warn',
+  partially_refunded: 'warn',
+  awaiting_click: 'info',
+  received: 'info',
+  created: 'info',
+  submitting: 'info',
+  submitted: 'info',
+  in_payout: 'info',
+  running: 'info',
+  duplicate: 'info',
+  rejected: 'bad',
+  failed: 'bad',
+  dead: 'bad',
+  suspended: 'bad',
+  terminated: 'bad',
+  returned: 'bad',
+  disabled: 'bad',
+};
+
+export function Status({ of, text }: { of: string; text?: string }) {
+  return <span class={`status ${TONES[of] ?? 'quiet'}`}>{text ?? words(of)}</span>;
+}

@@ -1,0 +1,92 @@
+import type { ComponentChildren } from 'preact';
+import { Button, Loading, Problem } from './basics.tsx';
+
+/** A list as a table: it scrolls by itself on a narrow screen, and can be scrolled by the keyboard. */
+
+export interface Column<Row> {
+  readonly title: string;
+  readonly cell: (row: Row) => ComponentChildren;
+  /** Figures and money stand at the right, so that their digits stand below each other. */
+  readonly numeric?: boolean;
+  /** The cell that names the row. */
+  readonly head?: boolean;
+}
+
+export interface TableProps<Row> {
+  /** What the table lists, read aloud. */
+  readonly label: string;
+  readonly columns: readonly Column<Row>[];
+  readonly rows: readonly Row[];
+  readonly rowKey: (row: Row) => string;
+}
+
+export function Table<Row>({ label, columns, rows, rowKey }: TableProps<Row>) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
+    <section class="table" aria-label={label} tabIndex={0}>
+      <table>
+        <thead>
+          <tr>
+            {columns.map(({ title, numeric }) => (
+              <th key={title} scope="col" class={numeric ? 'numeric' : undefined}>
+                {title === '' ? <span class="hidden">Actions</span> : title}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={rowKey(row)}>
+              {columns.map((column) => {
+                const Cell = column.head ? 'th' : 'td';
+                return (
+                  <Cell
+                    key={column.title}
+                    scope={column.head ? 'row' : undefined}
+                    class={column.numeric ? 'numeric' : undefined}
+                  >
+                    {column.cell(row)}
+                  </Cell>
+                );
+              })}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+/** Pages of a list, as {@link usePages} loads them. */
+export interface Pages<Row> {
+  readonly rows: readonly Row[] | undefined;
+  readonly error: unknown;
+  readonly loading: boolean;
+  readonly hasMore: boolean;
+  readonly more: () => void;
+  readonly reload: () => void;
+}
+
+/** A table with everything around it: loading, nothing there, what went wrong, more of it. */
+export function ListTable<Row>(
+  props: Omit<TableProps<Row>, 'rows'> & { list: Pages<Row>; empty: ComponentChildren },
+) {
+  const { list, empty, ...table } = props;
+  const { rows } = list;
+  if (rows === undefined) {
+    return list.error === undefined ? <Loading /> : <Problem error={list.error} onRetry={list.reload} />;
+  }
+  return (
+    <>
+      {list.error !== undefined && <Problem error={list.error} onRetry={list.reload} />}
+      {rows.length === 0 ? empty : <Table {...table} rows={rows} />}
+      {list.hasMore && (
+        <div class="more">
+          <Button onClick={list.more} busy={list.loading}>
+            Show more
+          </Button>
+        </div>
+      )}
+    </>
+  );
+}

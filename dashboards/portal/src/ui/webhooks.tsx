@@ -1,0 +1,211 @@
+import { useState } from 'preact/hooks';
+import { api, newAttempt, type Schemas, take } from '../api.ts';
+import { words, ZONE_NAME } from '../format.ts';
+import { fieldProblems } from '../problem-text.ts';
+import { useSession } from '../session.tsx';
+import { useAction } from '../use-data.ts';
+import { usePages } from '../use-pages.ts';
+import { Button, Card, CopyText, Empty, Page, Problem, When } from './basics.tsx';
+import { Deliveries } from './deliveries.tsx';
+import { Check, Dialog, Form, TextField } from './forms.tsx';
+import { Status } from './status.tsx';
+import { ListTable } from './table.tsx';
+
+/** Webhooks of a partner, or of a program: what is told where, and how it went. */
+
+export const EVENTS = [
+  'conversion.created',
+  'conversion.changed',
+  'conversion.paid',
+  'payout.created',
+  'payout.changed',
+  'affiliate.created',
+  'affiliate.status_changed',
+] as const;
+const EVERY_MS = 5_000;
+
+export function WebhooksPage() {
+  const { program } = useSession();
+  const [isMaking, setMaking] = useState(false);
+  const [secret, setSecret] = useState<string>();
+  const [shown, setShown] = useState<string>();
+  const list = usePages(
+    (cursor, signal) =>
+      api.GET('/v1/webhooks', { params: { query: { program_id: program.id, cursor } }, signal }),
+    [program.id],
+    EVERY_MS,
+  );
+  const selected = list.rows?.find(({ id }) => id === shown) ?? list.rows?.[0];
+  const make = (
+    <Button kind="primary" onClick={() => setMaking(true)}>
+      New webhook
+    </Button>
+  );
+  return (
+    <Page
+      title="Postbacks and webhooks"
+      lead="Your server is told of what happens, signed as Standard Webhooks defines it, again and again until it says yes."
+      actions={make}
+    >
+      <Card title="Webhooks">
+        <ListTable
+          label="Webhooks"
+          list={list}
+          rowKey={({ id }) => id}
+          empty={
+            <Empty title="Nobody is told yet">
+              Give the address of your server, and it hears of conversions and payouts within seconds. {make}
+            </Empty>
+          }
+          columns={[
+            {
+              title: 'Address',
+              head: true,
+              cell: ({ url, events }) => (
+                <>
+                  {url}
+                  <span class="sub">{events.length === 0 ? 'every event' : events.join(', ')}</span>
+                </>
+              ),
+            },
+            {
+              title: 'State',
+              cell: ({ status, disabled_reason, failing_since }) => (
+                <>
+                  <Status of={status} />
+                  {disabled_reason && <span class="sub">{disabled_reason}</span>}
+                  {failing_since && (
+                    <span class="sub">
+                      failing since <When at={failing_since} />
+                    </span>
+                  )}
+                </>
+              ),
+            },
+            { title: `Made (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+            {
+              title: '',
+              cell: (hook) => (
+                <Controls
+                  hook={hook}
+                  onShow={() => setShown(hook.id)}
+                  onChanged={list.reload}
+                  onSecret={setSecret}
+                />
+              ),
+            },
+          ]}
+        />
+      </Card>
+      {selected && <Deliveries key={selected.id} hook={selected} />}
+      {isMaking && (
+        <NewWebhook
+          onClose={() => setMaking(false)}
+          onMade={(made) => {
+            setMaking(false);
+            setSecret(made);
+            list.reload();
+          }}
+        />
+      )}
+      {secret !== undefined && (
+        <Dialog title="The signing secret" onClose={() => setSecret(undefined)}>
+          <div class="stack">
+            <p>Copy it now: it is shown this once. Any Standard Webhooks library verifies with it.</p>
+            <CopyText text={secret} label="the secret" />
+          </div>
+        </Dialog>
+      )}
+    </Page>
+  );
+}
+
+function Controls(props: {
+  hook: Schemas['Webhook'];
+  onShow: () => void;
+  onChanged: () => void;
+  onSecret: (secret: string) => void;
+}) {
+  const { hook } = props;
+  const path = { id: hook.id };
+  const test = useAction(async () => {
+    await take(api.POST('/v1/webhooks/{id}/test', { params: { path } }));
+    props.onShow();
+  });
+  const toggle = useAction(async () => {
+    const status = hook.status === 'active' ? 'disabled' : 'active';
+    await take(api.PATCH('/v1/webhooks/{id}', { params: { path }, body: { status } }));
+    props.onChanged();
+  });
+  const rotate = useAction(async () => {
+    const params = { path, header: newAttempt() };
+    props.onSecret((await take(api.POST('/v1/webhooks/{id}/rotate-secret', { params }))).secret);
+  });
+  const isActive = hook.status === 'active';
+  return (
+    <>
+      <div class="actions">
+        <Button onClick={props.onShow}>Log</Button>
+        {isActive && (
+          <Button onClick={() => void test.run()} busy={test.busy}>
+            Send a test
+          </Button>
+        )}
+        <Button onClick={() => void rotate.run()} busy={rotate.busy}>
+          New secret
+        </Button>
+        <Button onClick={() => void toggle.run()} busy={toggle.busy}>
+          {isActive ? 'Disable' : 'Enable'}
+        </Button>
+      </div>
+      <Problem error={test.error ?? toggle.error ?? rotate.error} />
+    </>
+  );
+}
+
+function NewWebhook({ onClose, onMade }: { onClose: () => void; onMade: (secret: string) => void }) {
+  const { program, user } = useSession();
+  const offered = EVENTS.filter((event) => user.affiliate_id === null || !event.startsWith('affiliate.'));
+  const [attempt] = useState(newAttempt);
+  const [url, setUrl] = useState('https://');
+  const [events, setEvents] = useState<readonly (typeof EVENTS)[number][]>([]);
+  const { run, busy, error } = useAction(async () => {
+    const body = { program_id: program.id, url, ...(events.length > 0 && { events: [...events] }) };
+    onMade((await take(api.POST('/v1/webhooks', { params: { header: attempt }, body }))).secret);
+  });
+  const faults = fieldProblems(error);
+  return (
+    <Dialog title="New webhook" onClose={onClose}>
+      <Form
+        submit="Make the webhook"
+        busy={busy}
+        error={faults.url ? undefined : error}
+        onSubmit={() => void run()}
+      >
+        <TextField
+          label="Address of your server"
+          type="url"
+          value={url}
+          onChange={setUrl}
+          fault={faults.url}
+          hint="A public https address that answers with 200 within ten seconds."
+          required
+        />
+        <fieldset class="stack">
+          <legend>Events</legend>
+          {offered.map((event) => (
+            <Check
+              key={event}
+              label={words(event.replace('.', ' '))}
+              checked={events.includes(event)}
+              onChange={(checked) =>
+                setEvents(checked ? [...events, event] : events.filter((other) => other !== event))
+              }
+            />
+          ))}
+          <p class="hint">None chosen: all of them.</p>
+        </fieldset>
+      </Form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,89 @@
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+
+/** What a page shows: the last data there was, whether newer is on its way, and why there is none. */
+export interface Loaded<Data> {
+  readonly data: Data | undefined;
+  readonly error: unknown;
+  readonly loading: boolean;
+  readonly reload: () => void;
+}
+
+/**
+ * Loads when the page appears and whenever `inputs` change; what is under way for older inputs is cancelled.
+ * @param options.everyMs Loads again after this long, while the page is visible.
+ * @param options.more Loads again when it changes, and shows what there was until then.
+ */
+export function useData<Data>(
+  load: (signal: AbortSignal) => Promise<Data>,
+  inputs: readonly unknown[],
+  options: { everyMs?: number | undefined; more?: number } = {},
+): Loaded<Data> {
+  const { everyMs, more } = options;
+  const [state, setState] = useState<Omit<Loaded<Data>, 'reload'>>({
+    data: undefined,
+    error: undefined,
+    loading: true,
+  });
+  const [round, setRound] = useState(0);
+  const key = JSON.stringify(inputs);
+  const shown = useRef(key);
+  // The key stands for the inputs, the round for a reload
+  useEffect(() => {
+    const controller = new AbortController();
+    const isOther = shown.current !== key;
+    shown.current = key;
+    setState((before) => ({ data: isOther ? undefined : before.data, error: undefined, loading: true }));
+    load(controller.signal).then(
+      (data) => {
+        if (!controller.signal.aborted) setState({ data, error: undefined, loading: false });
+      },
+      (error: unknown) => {
+        if (!controller.signal.aborted) setState((before) => ({ ...before, error, loading: false }));
+      },
+    );
+    return () => {
+      controller.abort();
+    };
+  }, [key, round, more]);
+  useEffect(() => {
+    if (everyMs === undefined) return;
+    const timer = setInterval(() => {
+      if (document.visibilityState === 'visible') setRound((n) => n + 1);
+    }, everyMs);
+    return () => clearInterval(timer);
+  }, [everyMs]);
+  const reload = useCallback(() => setRound((n) => n + 1), []);
+  return { ...state, reload };
+}
+
+/** Something a person does: once at a time, with what went wrong. */
+export interface Action<Args extends readonly unknown[]> {
+  readonly run: (...args: Args) => Promise<boolean>;
+  readonly busy: boolean;
+  readonly error: unknown;
+  readonly clear: () => void;
+}
+
+/** `run` tells whether it went well. */
+export function useAction<Args extends readonly unknown[]>(
+  work: (...args: Args) => Promise<unknown>,
+): Action<Args> {
+  const [state, setState] = useState<{ busy: boolean; error: unknown }>({ busy: false, error: undefined });
+  const underWay = useRef(false);
+  const run = async (...args: Args): Promise<boolean> => {
+    if (underWay.current) return false;
+    underWay.current = true;
+    setState({ busy: true, error: undefined });
+    try {
+      await work(...args);
+      setState({ busy: false, error: undefined });
+      return true;
+    } catch (error) {
+      setState({ busy: false, error });
+      return false;
+    } finally {
+      underWay.current = false;
+    }
+  };
+  return { run, ...state, clear: () => setState({ busy: false, error: undefined }) };
+}

@@ -1,0 +1,82 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inject } from 'vitest';
+import type { Demo } from '../../bin/demo/data.ts';
+import { fromProject } from '../../core/paths.ts';
+import { freePort } from '../../engines/engine.ts';
+import { waitFor } from './engines.ts';
+
+/** The whole platform as `npm start` runs it, on a folder and ports of its own. */
+export interface TestPlatform {
+  readonly apiUrl: string;
+  readonly collectorUrl: string;
+  readonly demo: Demo;
+  /** Runs the command line, to its end. @throws Error with what it said. */
+  afflux(...args: string[]): Promise<string>;
+  stop(): Promise<void>;
+}
+
+const PORTS = [
+  'COLLECTOR_PORT',
+  'COLLECTOR_METRICS_PORT',
+  'API_PORT',
+  'LOADER_PORT',
+  'ATTRIBUTION_PORT',
+  'POSTGRES_PORT',
+  'CLICKHOUSE_PORT',
+  'NATS_PORT',
+];
+const START_MS = 60_000;
+const STOP_MS = 30_000;
+
+export async function startPlatform(): Promise<TestPlatform> {
+  const home = mkdtempSync(join(tmpdir(), 'afflux-platform-'));
+  const env: Record<string, string> = {
+    PATH: process.env.PATH ?? '',
+    AFFLUX_HOME: home,
+    NATS_SERVER: inject('natsServer').binary,
+  };
+  for (const name of PORTS) env[name] = String(await freePort());
+  const run = (...args: string[]) => start(args, env);
+  const up = run('up');
+  async function stop(): Promise<void> {
+    up.child.kill('SIGINT');
+    await waitFor(() => hasEnded(up.child), { deadlineMs: STOP_MS, what: 'the platform to end' });
+    rmSync(home, { recursive: true, force: true, maxRetries: 5 });
+  }
+  try {
+    await waitFor(() => up.output().includes('Afflux is up after') || hasEnded(up.child), {
+      deadlineMs: START_MS,
+      what: 'the platform to be up',
+    });
+    if (hasEnded(up.child)) throw new Error(up.output());
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    apiUrl: `http://localhost:${env.API_PORT}`,
+    collectorUrl: `http://localhost:${env.COLLECTOR_PORT}`,
+    demo: JSON.parse(readFileSync(join(home, 'demo.json'), 'utf8')) as Demo,
+    async afflux(...args) {
+      const { child, output } = run(...args);
+      await waitFor(() => hasEnded(child), { deadlineMs: START_MS, what: `afflux ${args.join(' ')}` });
+      if (child.exitCode !== 0) throw new Error(output());
+      return output();
+    },
+    stop,
+  };
+}
+
+function start(args: string[], env: Record<string, string>): { child: ChildProcess; output: () => string } {
+  const child = spawn(process.execPath, [fromProject('dist/bin/afflux.js'), ...args], { env, cwd: tmpdir() });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes) => (text += bytes));
+  return { child, output: () => text };
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
