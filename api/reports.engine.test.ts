@@ -60,7 +60,7 @@ test('a report says up to when it is complete, and that nothing is known before 
     from: '2026-11-22T00:00:00.000Z',
     to: '2026-11-23T00:00:00.000Z',
     complete_to: '2026-11-22T12:00:01.500Z',
-    table: 'campaigns_hourly',
+    table: 'campaigns_daily',
     truncated: false,
     next_cursor: null,
     rows: [

@@ -40,6 +40,7 @@ async function failures(): Promise<Record<string, string>> {
     'identities',
     'rollup clicks_hourly',
     'rollup campaigns_hourly',
+    'rollup campaigns_daily',
     'rollup clicks_minutely',
     'loader',
     'dead letters',
@@ -102,7 +103,7 @@ describe('the audit', () => {
       leases: expect.stringContaining('11 rows, 10 distinct, 10 given out'),
       identities: '11 rows, 10 distinct identities',
     });
-    for (const table of ['clicks_hourly', 'campaigns_hourly', 'clicks_minutely']) {
+    for (const table of ['clicks_hourly', 'campaigns_hourly', 'campaigns_daily', 'clicks_minutely']) {
       await pipeline.warehouse.command(`TRUNCATE TABLE ${table}`);
       expect(await failures()).toHaveProperty([`rollup ${table}`]);
     }

@@ -202,9 +202,11 @@ interface RollupDifference {
 const ROLLUPS = [
   { table: 'clicks_hourly', time: 'hour', days: undefined },
   { table: 'campaigns_hourly', time: 'hour', days: undefined },
+  { table: 'campaigns_daily', time: 'day', days: undefined },
   { table: 'clicks_minutely', time: 'minute', days: 7 },
 ] as const;
 type Rollup = (typeof ROLLUPS)[number];
+const START_OF = { minute: 'toStartOfMinute', hour: 'toStartOfHour', day: 'toStartOfDay' } as const;
 
 async function checkRollups(warehouse: Warehouse): Promise<WarehouseCheck[]> {
   const checks: WarehouseCheck[] = [];
@@ -229,7 +231,7 @@ async function rollupDifference(
   warehouse: Warehouse,
   { table, time, days }: Rollup,
 ): Promise<RollupDifference | undefined> {
-  const start = time === 'hour' ? 'toStartOfHour' : 'toStartOfMinute';
+  const start = START_OF[time];
   const since = (column: string): string =>
     days === undefined ? '' : `WHERE ${column} >= toStartOfDay(now('UTC') - INTERVAL ${days} DAY)`;
   const { rows } = await warehouse.query<RollupDifference>(

@@ -80,6 +80,7 @@ function expectedOf(seed: number) {
     hourly: clicks,
     minutely: clicks,
     campaigns: clicks,
+    daily: clicks,
     ip: clicks,
     fingerprint: clicks,
     bad,
@@ -238,7 +239,7 @@ async function countsOf(pipeline: Pipeline, seed: number) {
   const { rows } = await pipeline.warehouse.query<Record<string, string>>(
     `SELECT count() AS clicks, uniqExact(ts, node, seq) AS distinct,
        ${rolled('clicks_hourly')} AS hourly, ${rolled('clicks_minutely')} AS minutely,
-       ${rolled('campaigns_hourly')} AS campaigns,
+       ${rolled('campaigns_hourly')} AS campaigns, ${rolled('campaigns_daily')} AS daily,
        ${fast('velocity_ip')} AS ip, ${fast('velocity_fingerprint')} AS fingerprint
      FROM clicks WHERE node = {node:UInt16}`,
     { campaign: seed + 1, node: seed },

@@ -22,6 +22,7 @@ const TABLES: Readonly<Record<string, string>> = {
   clicks_hourly: rolledUp('clicks_hourly', 'hour, affiliate_id, link_id, country, device'),
   clicks_minutely: rolledUp('clicks_minutely', 'minute, affiliate_id, link_id, country, device'),
   campaigns_hourly: rolledUp('campaigns_hourly', 'hour'),
+  campaigns_daily: rolledUp('campaigns_daily', 'day'),
   velocity_ip: 'SELECT * FROM velocity_ip',
   velocity_fingerprint: 'SELECT * FROM velocity_fingerprint',
 };

@@ -3,30 +3,35 @@
  * expression in a query comes from here; what a caller gives is a name out of these lists, or a bound value.
  */
 
-/** A table that holds clicks, the smallest first. `stepMs`: it knows nothing finer; ranges are widened to it. */
+/** A table that holds clicks, the smallest first. `stepMs`: it knows nothing finer. */
 export interface ClicksTable {
-  readonly name: 'campaigns_hourly' | 'clicks_hourly' | 'clicks_minutely' | 'clicks';
-  readonly time: 'hour' | 'minute' | 'ts';
+  readonly name: 'campaigns_daily' | 'campaigns_hourly' | 'clicks_hourly' | 'clicks_minutely' | 'clicks';
+  readonly time: 'day' | 'hour' | 'minute' | 'ts';
   readonly stepMs: number;
   readonly has: ReadonlySet<string>;
+  /** `m_clicks` and `m_valid`. */
   readonly counts: string;
+  /** `m_ips` and `m_visitors`, over valid clicks. */
+  readonly uniques: string;
 }
 
+const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
 
 /** The pixel's loads stand in the same tables, and are no clicks. */
-const ROLLED_UP = `
-  sumIf(t.clicks, flag_group != 'impression') AS m_clicks,
-  sumIf(t.clicks, flag_group IN ('ok', 'repeat')) AS m_valid,
-  uniqCombinedMergeIf(14)(t.ips, flag_group IN ('ok', 'repeat')) AS m_ips,
-  uniqCombinedMergeIf(14)(t.visitors, flag_group IN ('ok', 'repeat')) AS m_visitors`;
+const ROLLED_UP = {
+  counts: `sumIf(t.clicks, flag_group != 'impression') AS m_clicks,
+    sumIf(t.clicks, flag_group IN ('ok', 'repeat')) AS m_valid`,
+  uniques: `uniqCombinedMergeIf(14)(t.ips, flag_group IN ('ok', 'repeat')) AS m_ips,
+    uniqCombinedMergeIf(14)(t.visitors, flag_group IN ('ok', 'repeat')) AS m_visitors`,
+} as const;
 /** 887: INVALID_CLICK_FLAGS, 256: an impression; a test keeps them true. */
-const RAW_COUNTS = `
-  countIf(bitAnd(flags, 256) = 0) AS m_clicks,
-  countIf(bitAnd(flags, 887) = 0) AS m_valid,
-  uniqCombinedIf(14)(toUInt32(cityHash64(t.ip)), bitAnd(flags, 887) = 0) AS m_ips,
-  uniqCombinedIf(14)(toUInt32(t.fingerprint), bitAnd(flags, 887) = 0) AS m_visitors`;
+const RAW = {
+  counts: 'countIf(bitAnd(flags, 256) = 0) AS m_clicks, countIf(bitAnd(flags, 887) = 0) AS m_valid',
+  uniques: `uniqCombinedIf(14)(toUInt32(cityHash64(t.ip)), bitAnd(flags, 887) = 0) AS m_ips,
+    uniqCombinedIf(14)(toUInt32(t.fingerprint), bitAnd(flags, 887) = 0) AS m_visitors`,
+} as const;
 
 type Kind = 'time' | 'id' | 'text';
 
@@ -105,32 +110,39 @@ const ROLLUP_KEYS = ['program', 'campaign', 'affiliate', 'link', 'country', 'dev
 
 export const CLICKS_TABLES: readonly ClicksTable[] = [
   {
+    name: 'campaigns_daily',
+    time: 'day',
+    stepMs: DAY_MS,
+    has: names('day', 'week', 'month', 'program', 'campaign', 'verdict'),
+    ...ROLLED_UP,
+  },
+  {
     name: 'campaigns_hourly',
     time: 'hour',
     stepMs: HOUR_MS,
     has: names(...TIMES, 'program', 'campaign', 'verdict'),
-    counts: ROLLED_UP,
+    ...ROLLED_UP,
   },
   {
     name: 'clicks_hourly',
     time: 'hour',
     stepMs: HOUR_MS,
     has: names(...TIMES, ...ROLLUP_KEYS),
-    counts: ROLLED_UP,
+    ...ROLLED_UP,
   },
   {
     name: 'clicks_minutely',
     time: 'minute',
     stepMs: MINUTE_MS,
     has: names('minute', ...TIMES, ...ROLLUP_KEYS),
-    counts: ROLLED_UP,
+    ...ROLLED_UP,
   },
   {
     name: 'clicks',
     time: 'ts',
     stepMs: MINUTE_MS,
     has: new Set(REPORT_DIMENSIONS),
-    counts: RAW_COUNTS,
+    ...RAW,
   },
 ];
 

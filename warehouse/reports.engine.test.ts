@@ -9,7 +9,7 @@ import {
   type ReportDimension,
   type ReportMetric,
 } from './report-tables.ts';
-import { exportReport, previousPeriod, reportTotals, runReport } from './reports.ts';
+import { exportReport, previousPeriod, type ReportOptions, reportTotals, runReport } from './reports.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 
@@ -50,7 +50,7 @@ describe('the campaign report', () => {
       { campaign: 1, clicks: 9, valid_clicks: 7, unique_ips: 3, unique_visitors: 3 },
       { campaign: 2, clicks: 2, valid_clicks: 2, unique_ips: 2, unique_visitors: 2 },
     ]);
-    expect(report.table).toBe('campaigns_hourly');
+    expect(report.table).toBe('campaigns_daily');
   });
 
   it('gives hours and days in order of time', async () => {
@@ -105,14 +105,17 @@ describe('the campaign report', () => {
   });
 
   it('gives the same counts from every table', async () => {
-    const groupings: ReportDimension[][] = [
-      ['campaign'],
-      ['campaign', 'affiliate'],
-      ['campaign', 'device'],
-      ['campaign', 'os'],
+    const partOfTheDay = { ...day, to: new Date(NOON + 11 * HOUR) };
+    const asked: { groupBy: ReportDimension[]; from: Date; to: Date; limit: number }[] = [
+      { ...day, groupBy: ['campaign'] },
+      { ...partOfTheDay, groupBy: ['campaign'] },
+      { ...day, groupBy: ['campaign', 'affiliate'] },
+      { ...day, groupBy: ['campaign', 'device'] },
+      { ...day, groupBy: ['campaign', 'os'] },
     ];
-    const reports = await Promise.all(groupings.map((groupBy) => runReport(warehouse, { ...day, groupBy })));
+    const reports = await Promise.all(asked.map((options) => runReport(warehouse, options)));
     expect(reports.map(({ table }) => table)).toEqual([
+      'campaigns_daily',
       'campaigns_hourly',
       'clicks_hourly',
       'clicks_hourly',
@@ -122,6 +125,45 @@ describe('the campaign report', () => {
       rows.map((row) => [row.campaign, row.clicks, row.valid_clicks, row.unique_ips, row.unique_visitors]),
     );
     for (const other of counts) expect(other).toEqual(counts[0]);
+  });
+
+  it('counts by the days of UTC only where these are the days asked for', async () => {
+    const byDay = { ...day, groupBy: ['day'] as const };
+    expect(await runReport(warehouse, byDay)).toMatchObject({ table: 'campaigns_daily' });
+    expect(await runReport(warehouse, { ...byDay, timeZone: 'Etc/GMT' })).toMatchObject({
+      table: 'campaigns_daily',
+    });
+    // London's days are those of UTC in winter, and not in summer.
+    expect(await runReport(warehouse, { ...byDay, timeZone: 'Europe/London' })).toMatchObject({
+      table: 'campaigns_hourly',
+    });
+    const fromOne = { ...byDay, from: new Date(NOON - 11 * HOUR) };
+    expect(await runReport(warehouse, fromOne)).toMatchObject({
+      table: 'campaigns_hourly',
+      from: fromOne.from,
+    });
+  });
+
+  it('gives pages that are parts of the whole, whatever the order', async () => {
+    const orders: ReportOptions['orderBy'][] = [
+      undefined,
+      [{ by: 'valid_clicks', descending: false }],
+      [{ by: 'unique_visitors', descending: true }],
+    ];
+    for (const orderBy of orders) {
+      const options = {
+        ...day,
+        to: new Date(NOON + 48 * HOUR),
+        groupBy: ['day', 'campaign'] as const,
+        ...(orderBy && { orderBy }),
+      };
+      const { rows } = await runReport(warehouse, options);
+      expect(rows).toHaveLength(3);
+      for (const offset of [0, 1, 2, 3]) {
+        const page = await runReport(warehouse, { ...options, limit: 1, offset });
+        expect(page.rows).toEqual(rows.slice(offset, offset + 1));
+      }
+    }
   });
 
   it('groups and filters by every pair of dimensions', async () => {
@@ -214,7 +256,7 @@ describe('the campaign report', () => {
   it.each(['csv', 'arrow', 'parquet'] as const)('exports %s', async (format) => {
     const { stream, table } = await exportReport(warehouse, { ...day, groupBy: ['campaign'], format });
     const bytes = Buffer.concat(await stream.toArray());
-    expect(table).toBe('campaigns_hourly');
+    expect(table).toBe('campaigns_daily');
     const text = bytes.toString('latin1');
     const expected = {
       csv: '"campaign","clicks","valid_clicks","unique_ips","unique_visitors"\n1,9,7,3,3\n2,2,2,2,2\n',

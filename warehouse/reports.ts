@@ -33,8 +33,9 @@ const LIMITS = {
   export: { max_execution_time: 55, max_memory_usage: 4_000_000_000 },
 } as const;
 
+const DAY_MS = 86_400_000;
 /** clicks_minutely keeps 8 days; a report starts within 7, so that nothing expires while it is asked. */
-const MINUTES_KEPT_MS = 7 * 86_400_000;
+const MINUTES_KEPT_MS = 7 * DAY_MS;
 
 /** Only rows with one of these values; ids are numbers, everything else is text. */
 export interface ReportFilter {
@@ -155,6 +156,10 @@ interface ReportPlan {
   readonly to: number;
 }
 
+/** How a dimension's value is written. */
+type Show = (name: ReportDimension, column: string) => string;
+const asItIs: Show = (_name, column) => column;
+
 /** Spreadsheets run a cell that begins so; visitors choose what is in it. An apostrophe makes it text. */
 function withoutFormula(name: ReportDimension, column: string): string {
   return dimensionKind(name) === 'text'
@@ -162,25 +167,67 @@ function withoutFormula(name: ReportDimension, column: string): string {
     : column;
 }
 
-function planReport(
-  options: ReportOptions,
-  maxRows: number,
-  show: (name: ReportDimension, column: string) => string = (_name, column) => column,
-): ReportPlan {
+function planReport(options: ReportOptions, maxRows: number, show: Show = asItIs): ReportPlan {
   const asked = checkedOptions(options, maxRows);
   const { groupBy, metrics, filters, zone } = asked;
   const table = chooseTable(options, asked);
   const from = Math.floor(options.from.getTime() / table.stepMs) * table.stepMs;
   const to = Math.ceil(options.to.getTime() / table.stepMs) * table.stepMs;
-  const keys = (source: { name: string; time: string }): string =>
-    groupBy.map((name) => `${dimensionSql(name, source)} AS k_${name}, `).join('');
+  const page = 'LIMIT {limit:UInt32} OFFSET {offset:UInt64}';
+  const counted = rowsSql({ asked, table, uniques: NO_UNIQUES, within: '', show: asItIs });
+  const whole = { asked, table, uniques: table.uniques, show };
+  const sql = uniquesArePaged(asked, options.limit)
+    ? rowsSql({ ...whole, within: `SELECT ${groupBy.join(', ')} FROM (${counted} ${page})` })
+    : `${rowsSql({ ...whole, within: '' })} ${page}`;
+  const params = {
+    from,
+    to,
+    zone,
+    limit: options.limit,
+    offset: options.offset ?? 0,
+    ...filterParams(filters),
+  };
+  return { sql, params, table, metrics, from, to };
+}
+
+const NO_UNIQUES = '0 AS m_ips, 0 AS m_visitors';
+const UNIQUES: readonly string[] = ['unique_ips', 'unique_visitors'];
+
+/**
+ * Distinct visitors cost some twenty times what counts do. Where they do not decide the order, counts alone find the
+ * rows of the page first, and the distinct are counted for these only. By times alone the page is everything.
+ */
+function uniquesArePaged({ groupBy, metrics, orderBy }: Asked, limit: number): boolean {
+  return (
+    limit <= MAX_REPORT_ROWS &&
+    metrics.some((name) => UNIQUES.includes(name)) &&
+    groupBy.some((name) => dimensionKind(name) !== 'time') &&
+    !sortColumns({ groupBy, metrics, orderBy }).some(({ by }) => UNIQUES.includes(by))
+  );
+}
+
+/**
+ * Every row of a report in its order. `uniques`: how the distinct are counted; `within`: a query of the keys to which
+ * the rows are confined, or ''.
+ */
+function rowsSql(options: {
+  asked: Asked;
+  table: ClicksTable;
+  uniques: string;
+  within: string;
+  show: Show;
+}): string {
+  const { asked, table, uniques, within, show } = options;
+  const { groupBy, metrics, filters } = asked;
   const keyList = groupBy.map((name) => `k_${name}`);
   const grouped = keyList.length > 0 ? `GROUP BY ${keyList.join(', ')}` : '';
-  const select = (source: { name: string; time: string }, counts: string, from: string): string =>
-    `SELECT ${keys(source)}${counts} FROM ${from}
+  const select = (source: { name: string; time: string }, counts: string, from: string): string => {
+    const keys = groupBy.map((name) => dimensionSql(name, source));
+    return `SELECT ${[...keys.map((key, i) => `${key} AS ${keyList[i]}`), counts].join(', ')} FROM ${from}
      WHERE t.${source.time} >= fromUnixTimestamp64Milli({from:Int64}) AND t.${source.time} < fromUnixTimestamp64Milli({to:Int64})
-     ${whereFilters(filters, source)} ${grouped}`;
-  const clicksPart = select(table, table.counts, `${table.name} AS t`);
+     ${whereFilters(filters, source)} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${grouped}`;
+  };
+  const clicksPart = select(table, `${table.counts}, ${uniques}`, `${table.name} AS t`);
   const nothing = CONVERSION_COLUMNS.map((name) => `0 AS m_${name}`).join(', ');
   const orders = { name: 'conversions', time: 'occurred_at' };
   const source = asked.conversions
@@ -192,19 +239,11 @@ function planReport(
   const sums = ['clicks', 'valid', 'ips', 'visitors', ...(asked.conversions ? CONVERSION_COLUMNS : [])]
     .map((name) => `sum(m_${name}) AS s_${name}`)
     .concat(asked.conversions ? ['arraySort(groupUniqArrayArray(m_currencies)) AS s_currencies'] : []);
-  const sql = `SELECT ${[...groupBy.map((name) => `${show(name, `k_${name}`)} AS ${name}`), ...metrics.map((name) => `${metricSql(name)} AS ${name}`)].join(', ')}
+  return `SELECT ${[...groupBy.map((name) => `${show(name, `k_${name}`)} AS ${name}`), ...metrics.map((name) => `${metricSql(name)} AS ${name}`)].join(', ')}
     FROM (SELECT ${[...keyList, ...sums].join(', ')} FROM (${source}) ${grouped})
-    ${ordering(asked)}
-    LIMIT {limit:UInt32} OFFSET {offset:UInt64}`;
-  const params = {
-    from,
-    to,
-    zone,
-    limit: options.limit,
-    offset: options.offset ?? 0,
-    ...filterParams(filters),
-  };
-  return { sql, params, table, metrics, from, to };
+    ORDER BY ${sortColumns(asked)
+      .map(({ by, descending }) => `${by}${descending ? ' DESC' : ''}`)
+      .join(', ')}`;
 }
 
 interface Asked {
@@ -274,20 +313,27 @@ function checkFilter({ dimension, values }: ReportFilter): void {
   if (!values.every(fits)) throw new InputError('filters', `has a value that ${dimension} cannot have`);
 }
 
-/** The smallest table that has every dimension and is fine enough for the time zone's days. */
+/** The smallest table that has every dimension and is fine enough for the range and the time zone's days. */
 function chooseTable(options: ReportOptions, { groupBy, filters, zone }: Asked): ClicksTable {
   const needed = [...groupBy, ...filters.map(({ dimension }) => dimension)];
   const timed = groupBy.some((name) => dimensionKind(name) === 'time');
   const fine = timed && [options.from, options.to].some((time) => offsetMinutes(zone, time) % 60 !== 0);
+  const wholeDays =
+    [options.from, options.to].every((time) => time.getTime() % DAY_MS === 0) && (!timed || isUtc(zone));
   const recent = options.from.getTime() > Date.now() - MINUTES_KEPT_MS;
   const table = CLICKS_TABLES.find(
     ({ name, time, has }) =>
       needed.every((dimension) => has.has(dimension)) &&
       !(fine && time === 'hour') &&
+      (wholeDays || time !== 'day') &&
       (recent || name !== 'clicks_minutely'),
   );
   if (!table) throw new InputError('groupBy', 'no table has all of these dimensions');
   return table;
+}
+
+function isUtc(zone: string): boolean {
+  return new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone === 'UTC';
 }
 
 function offsetMinutes(zone: string, at: Date): number {
@@ -312,14 +358,22 @@ function filterParams(filters: readonly ReportFilter[]): QueryParams {
   return Object.fromEntries(filters.map(({ values }, i) => [`filter${i}`, values]));
 }
 
-function ordering({ groupBy, metrics, orderBy }: Asked): string {
-  const times = groupBy.filter((name) => dimensionKind(name) === 'time');
+/** Empty for a report of one row. */
+function sortColumns({
+  groupBy,
+  metrics,
+  orderBy,
+}: Pick<Asked, 'groupBy' | 'metrics' | 'orderBy'>): Asked['orderBy'] {
+  const ascending = (by: ReportDimension) => ({ by, descending: false });
   const asked =
     orderBy.length > 0
-      ? orderBy.map(({ by, descending }) => `${by}${descending ? ' DESC' : ''}`)
-      : [...times, ...metrics.slice(0, 1).map((name) => `${name} DESC`)];
+      ? orderBy
+      : [
+          ...groupBy.filter((name) => dimensionKind(name) === 'time').map(ascending),
+          ...metrics.slice(0, 1).map((by) => ({ by, descending: true })),
+        ];
   // The rest makes the order of equals the same every time.
-  return `ORDER BY ${[...asked, ...groupBy].join(', ')}`;
+  return [...asked, ...groupBy.map(ascending)];
 }
 
 function numbersOf(row: ReportRow, metrics: readonly ReportMetric[]): ReportRow {

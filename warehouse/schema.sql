@@ -1,5 +1,46 @@
 -- The warehouse's schema after every migration, as ClickHouse prints it. A test keeps it true.
 
+CREATE TABLE campaigns_daily
+(
+    day DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
+    program_id UInt32 CODEC(ZSTD(1)),
+    campaign_id UInt32 CODEC(ZSTD(1)),
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6) CODEC(ZSTD(1)),
+    clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
+    visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
+)
+ENGINE = AggregatingMergeTree
+PARTITION BY toYYYYMM(day)
+ORDER BY (day, campaign_id, program_id, flag_group)
+TTL day + toIntervalYear(5)
+SETTINGS ttl_only_drop_parts = 1, index_granularity = 32, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+
+CREATE MATERIALIZED VIEW campaigns_daily_feed TO campaigns_daily
+(
+    day DateTime('UTC'),
+    program_id UInt32,
+    campaign_id UInt32,
+    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6),
+    clicks UInt64,
+    ips AggregateFunction(uniqCombined(14), UInt32),
+    visitors AggregateFunction(uniqCombined(14), UInt32)
+)
+AS SELECT
+    toStartOfDay(hour) AS day,
+    program_id,
+    campaign_id,
+    flag_group,
+    sum(clicks) AS clicks,
+    uniqCombinedMergeState(14)(ips) AS ips,
+    uniqCombinedMergeState(14)(visitors) AS visitors
+FROM campaigns_hourly
+GROUP BY
+    day,
+    program_id,
+    campaign_id,
+    flag_group;
+
 CREATE TABLE campaigns_hourly
 (
     hour DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
@@ -78,12 +119,12 @@ CREATE TABLE clicks
     (
         SELECT _part_offset
         ORDER BY ts
-    ),
+    ) WITH SETTINGS (index_granularity = 128),
     PROJECTION by_visitor
     (
         SELECT _part_offset
         ORDER BY toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if((ip >= toIPv6('::ffff:0.0.0.0')) AND (ip <= toIPv6('::ffff:255.255.255.255')), 120, 48)), 1)))
-    )
+    ) WITH SETTINGS (index_granularity = 128)
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)

@@ -9,13 +9,14 @@
 -- nearly everything; these cost 3 bytes a click.
 -- The projections hold row numbers. by_time finds identities: few clicks share a millisecond. by_visitor finds a
 -- fingerprint in a network (/24 of IPv4, /48 of IPv6) by 32 bits of hash; what else it names is told apart afterwards.
+-- A granule of theirs is read for a row or two, hence the smaller ones: 0.8 bytes a click, and a tenth off look-ups.
 CREATE TABLE IF NOT EXISTS clicks
 (
   /*click_columns*/,
   referrer_domain LowCardinality(String) MATERIALIZED domainWithoutWWW(referrer) CODEC(ZSTD(1)),
   country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip) CODEC(ZSTD(1)),
-  PROJECTION by_time (SELECT _part_offset ORDER BY ts),
-  PROJECTION by_visitor (SELECT _part_offset ORDER BY toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if(ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), 1))))
+  PROJECTION by_time (SELECT _part_offset ORDER BY ts) WITH SETTINGS (index_granularity = 128),
+  PROJECTION by_visitor (SELECT _part_offset ORDER BY toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if(ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), 1)))) WITH SETTINGS (index_granularity = 128)
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
