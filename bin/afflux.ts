@@ -139,19 +139,22 @@ the loader with its stream, and proves the ledger from its entries up. Exit code
 
 const geo = program
   .command('geo')
-  .summary('the list of networks that countries are told by')
+  .summary('the lists of networks: the country of each, and whose it is')
   .description(
-    'Clicks get their country from this list when they are stored; those stored before keep theirs.',
+    'Clicks get both from these lists when they are stored; those stored before keep what they have.',
   );
 geo
   .command('load')
-  .summary('load the shipped list, or a MaxMind database with countries')
-  .option('--file <path>', 'a .mmdb file such as GeoLite2-Country.mmdb')
-  .action(async (options: { file?: string }) => (await import('./geo.ts')).loadCountries(options.file));
+  .summary('load the shipped lists, or MaxMind databases')
+  .option('--countries <path>', 'a .mmdb file such as GeoLite2-Country.mmdb')
+  .option('--owners <path>', 'a .mmdb file such as GeoLite2-ASN.mmdb')
+  .action(async (files: { countries?: string; owners?: string }) =>
+    (await import('./geo.ts')).loadNetworks(files),
+  );
 geo
   .command('show')
   .summary('what is loaded')
-  .action(async () => (await import('./geo.ts')).showCountries());
+  .action(async () => (await import('./geo.ts')).showNetworks());
 
 const deadLetters = program
   .command('deadletters')

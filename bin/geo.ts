@@ -1,25 +1,32 @@
 import { connectWarehouse, type Warehouse } from '../warehouse/client.ts';
-import { type GeoVersion, loadGeo, readGeoVersion } from '../warehouse/geo.ts';
+import { type GeoVersion, loadGeo, readGeoVersions } from '../warehouse/geo.ts';
 import { readConfig } from './environment.ts';
 
-/** `afflux geo load`: from now on clicks get their country from `file`, or from the list that is shipped. */
-export async function loadCountries(file: string | undefined): Promise<void> {
+/** `afflux geo load`: from now on clicks get their country and network from these files, or from what is shipped. */
+export async function loadNetworks(files: { countries?: string; owners?: string }): Promise<void> {
   await withWarehouse(async (warehouse) => {
-    const version = await loadGeo(warehouse, { file, now: Date.now() });
-    process.stdout.write(`Loaded ${describe(version)}.\n`);
+    const { countries, owners } = await loadGeo(warehouse, {
+      countriesFile: files.countries,
+      ownersFile: files.owners,
+      now: Date.now(),
+    });
+    process.stdout.write(`Loaded ${describe(countries)}.\nLoaded ${describe(owners)}.\n`);
   });
 }
 
 /** `afflux geo show`: what is loaded. */
-export async function showCountries(): Promise<void> {
+export async function showNetworks(): Promise<void> {
   await withWarehouse(async (warehouse) => {
-    const version = await readGeoVersion(warehouse);
-    process.stdout.write(version ? `${describe(version)}\n` : 'Nothing is loaded: run "afflux geo load".\n');
+    const { countries, owners } = await readGeoVersions(warehouse);
+    const loaded = [countries, owners].flatMap((version) => (version ? [describe(version)] : []));
+    process.stdout.write(
+      loaded.length > 0 ? `${loaded.join('\n')}\n` : 'Nothing is loaded: run "afflux geo load".\n',
+    );
   });
 }
 
-function describe({ source, builtAt, networks }: GeoVersion): string {
-  return `${networks} networks of ${source}, built ${builtAt.toISOString().slice(0, 10)}`;
+function describe({ list, source, builtAt, networks }: GeoVersion): string {
+  return `${list} of ${networks} networks from ${source}, built ${builtAt.toISOString().slice(0, 10)}`;
 }
 
 async function withWarehouse(work: (warehouse: Warehouse) => Promise<void>): Promise<void> {

@@ -69,6 +69,10 @@ const DIMENSIONS = {
   os: word('os'),
   browser: word('browser'),
   language: word('language'),
+  /** Who announces the visitor's address, such as "AS680 DFN"; '' where nobody is known to. */
+  network: word(
+    "if(asn = 0, '', concat('AS', toString(asn), ' ', dictGet('organisations', 'organisation', asn)))",
+  ),
   referrer_domain: word('referrer_domain'),
   sub1: word('sub1'),
   sub2: word('sub2'),

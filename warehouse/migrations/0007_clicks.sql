@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS clicks
   /*click_columns*/,
   referrer_domain LowCardinality(String) MATERIALIZED domainWithoutWWW(referrer) CODEC(ZSTD(1)),
   country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip) CODEC(ZSTD(1)),
+  asn UInt32 MATERIALIZED dictGet('asn', 'asn', ip) CODEC(ZSTD(1)),
   PROJECTION by_time (SELECT _part_offset ORDER BY ts) WITH SETTINGS (index_granularity = 128),
   PROJECTION by_visitor (SELECT _part_offset ORDER BY toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if(ip BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), 1)))) WITH SETTINGS (index_granularity = 128)
 )
