@@ -27,6 +27,7 @@ const REASONS_FOR_AFFILIATES: Readonly<Record<ConversionReason, SafeReason>> = {
   click_velocity_subnet: 'unusual_traffic',
   click_velocity_fingerprint: 'unusual_traffic',
   geo_mismatch: 'unusual_traffic',
+  data_centre: 'unusual_traffic',
   repeat_orders: 'unusual_traffic',
   fast_conversions: 'unusual_traffic',
   fingerprint_match: 'needs_review',

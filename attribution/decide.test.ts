@@ -309,6 +309,7 @@ describe('the fraud rules', () => {
     clicksBefore: { ip: 60, subnet: 600, fingerprint: 1_000_000 },
     country: 'DE',
     orderCountry: 'DE',
+    network: 'AS680 DFN',
   };
   const busy = (key: 'ip' | 'subnet'): Given => ({
     context: { ...quiet, clicksBefore: { ...quiet.clicksBefore, [key]: key === 'ip' ? 61 : 601 } },
@@ -334,6 +335,7 @@ describe('the fraud rules', () => {
       { context: { ...quiet, orderCountry: 'FR' } },
       { context: { ...quiet, country: '', orderCountry: 'FR' } },
     ],
+    ['data_centre', { context: { ...quiet, network: 'AS16276 OVH SAS' } }, { context: quiet }],
     [
       'repeat_orders',
       { ...ordered({ customerId: 'c' }), earlier: { fromIp: 0, fromCustomer: 5 } },
@@ -373,6 +375,7 @@ describe('the fraud rules', () => {
       'click_velocity_ip',
       'click_velocity_subnet',
       'geo_mismatch',
+      'data_centre',
       'repeat_orders',
       'fast_conversions',
     ]);

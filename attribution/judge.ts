@@ -7,6 +7,7 @@ import { FRAUD_RULES, type FraudRuleName, type FraudThresholds, thresholdOf } fr
 import type { ClickContext } from '../warehouse/click-context.ts';
 import type { Winner } from './choose.ts';
 import type { RuleResult } from './evidence.ts';
+import { isHosting } from './hosting.ts';
 
 /**
  * Whether the order of a winning click is credited, reviewed or rejected: the second half of a decision. A rule first
@@ -92,6 +93,11 @@ const RULES: Readonly<Record<RuleName, Rule>> = {
       context?.country && context.orderCountry ? `${context.country}, ${context.orderCountry}` : null,
     fires: (countries) => new Set(String(countries).split(', ')).size > 1,
     threshold: 'click and order from one country',
+  },
+  data_centre: {
+    observe: ({ context }) => context?.network || null,
+    fires: (network) => isHosting(String(network)),
+    threshold: 'no network of a hoster',
   },
   repeat_orders: {
     observe: ({ conversion, earlier }) => (conversion.customerId === null ? null : earlier.fromCustomer + 1),

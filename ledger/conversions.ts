@@ -38,6 +38,7 @@ export const CONVERSION_REASONS = [
   'click_velocity_subnet',
   'click_velocity_fingerprint',
   'geo_mismatch',
+  'data_centre',
   'repeat_orders',
   'fast_conversions',
   'fingerprint_match',

@@ -20,6 +20,7 @@ export const FRAUD_RULES = {
   // Thousands of visitors share one User-Agent and language: only the program knows how many are too many.
   click_velocity_fingerprint: { unit: 'clicks in the hour before', fallback: false, version: 1 },
   geo_mismatch: { unit: 'yes or no', fallback: true, version: 1 },
+  data_centre: { unit: 'yes or no', fallback: true, version: 1 },
   repeat_orders: { unit: 'orders of one customer a day', fallback: 5, version: 1 },
   fast_conversions: { unit: 'percent within two minutes', fallback: 50, version: 1 },
 } as const satisfies Readonly<Record<string, FraudRule>>;

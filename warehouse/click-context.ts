@@ -2,6 +2,7 @@ import type { ClickIdentity } from '../core/click-id.ts';
 import { assert } from '../core/errors.ts';
 import type { Warehouse } from './client.ts';
 import { addresses, numbers } from './literals.ts';
+import { networkText } from './report-tables.ts';
 import { subnetSql, VELOCITY_TABLES, type VelocityKey } from './velocity.ts';
 
 /** What a click is looked up by; the order's own address where the shop gave it. */
@@ -18,6 +19,8 @@ export interface ClickContext {
   /** ISO 3166 codes by the list of networks as it is now; empty where it does not know. */
   readonly country: string;
   readonly orderCountry: string;
+  /** Who announces the click's address now, such as "AS680 DFN"; empty where nobody is known to. */
+  readonly network: string;
 }
 
 /** The velocity tables forget what is older; a click is judged by them while its hour is whole in there. */
@@ -70,6 +73,7 @@ export async function readClickContexts(
      )
      ${counted('ip')} UNION ALL ${counted('subnet')} UNION ALL ${counted('fingerprint')}
      UNION ALL SELECT index, 'country', dictGet('geo', 'country', ip) FROM asked
+     UNION ALL SELECT index, 'network', ${networkText('asn')} FROM (SELECT index, dictGet('asn', 'asn', ip) AS asn FROM asked)
      UNION ALL SELECT index, 'order_country', dictGet('geo', 'country', order_ip) FROM asked WHERE order_ip != toIPv6('${NO_ADDRESS}')`,
     {},
     SETTINGS,
@@ -78,12 +82,14 @@ export async function readClickContexts(
     clicksBefore: { ip: 0, subnet: 0, fingerprint: 0 },
     country: '',
     orderCountry: '',
+    network: '',
   }));
   for (const { index, kind, value } of answers) {
     const context = contexts[index];
     assert(context, 'an answer belongs to a question');
     if (kind === 'country') context.country = value;
     else if (kind === 'order_country') context.orderCountry = value;
+    else if (kind === 'network') context.network = value;
     else context.clicksBefore[kind as VelocityKey] = Number(value);
   }
   return contexts;

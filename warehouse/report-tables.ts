@@ -41,6 +41,11 @@ interface Dimension {
   readonly sql: string;
 }
 
+/** An autonomous system with its owner; '' for 0. */
+export function networkText(asn: string): string {
+  return `if(${asn} = 0, '', concat('AS', toString(${asn}), ' ', dictGet('organisations', 'organisation', ${asn})))`;
+}
+
 const inZone = (start: string): string => `${start}({time}, {zone:String})`;
 const instant = (start: string): string =>
   `formatDateTime(toTimeZone(${inZone(start)}, 'UTC'), '%Y-%m-%dT%H:%i:00Z')`;
@@ -70,9 +75,7 @@ const DIMENSIONS = {
   browser: word('browser'),
   language: word('language'),
   /** Who announces the visitor's address, such as "AS680 DFN"; '' where nobody is known to. */
-  network: word(
-    "if(asn = 0, '', concat('AS', toString(asn), ' ', dictGet('organisations', 'organisation', asn)))",
-  ),
+  network: word(networkText('asn')),
   referrer_domain: word('referrer_domain'),
   sub1: word('sub1'),
   sub2: word('sub2'),
