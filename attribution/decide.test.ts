@@ -127,7 +127,12 @@ function decided(given: Given = {}): Verdict | undefined {
     affiliate,
     payoutAccountHash: sha256('de89370400440532013000'),
     fromOwnSession: false,
-    context: { clicksBefore: { ip: 0, subnet: 0, fingerprint: 0 }, country: 'DE', orderCountry: '' },
+    context: {
+      clicksBefore: { ip: 0, subnet: 0, fingerprint: 0 },
+      country: 'DE',
+      orderCountry: '',
+      network: '',
+    },
     earlier: { fromIp: 0, fromCustomer: 0 },
     pace: undefined,
     ...given,
