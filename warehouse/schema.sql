@@ -1,5 +1,33 @@
 -- The warehouse's schema after every migration, as ClickHouse prints it. A test keeps it true.
 
+CREATE DICTIONARY asn
+(
+    network String,
+    asn UInt32 DEFAULT 0
+)
+PRIMARY KEY network
+SOURCE(CLICKHOUSE(TABLE 'asn_networks'))
+LIFETIME(MIN 0 MAX 0)
+LAYOUT(IP_TRIE);
+
+CREATE TABLE asn_networks
+(
+    network String CODEC(ZSTD(1)),
+    asn UInt32 CODEC(ZSTD(1))
+)
+ENGINE = MergeTree
+ORDER BY network
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE asn_owners
+(
+    asn UInt32 CODEC(ZSTD(1)),
+    organisation String CODEC(ZSTD(1))
+)
+ENGINE = MergeTree
+ORDER BY asn
+SETTINGS index_granularity = 8192;
+
 CREATE TABLE campaigns_daily
 (
     day DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
@@ -115,6 +143,7 @@ CREATE TABLE clicks
     query String CODEC(ZSTD(1)) TTL toDateTime(ts) + toIntervalDay(90),
     referrer_domain LowCardinality(String) MATERIALIZED domainWithoutWWW(referrer) CODEC(ZSTD(1)),
     country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip) CODEC(ZSTD(1)),
+    asn UInt32 MATERIALIZED dictGet('asn', 'asn', ip) CODEC(ZSTD(1)),
     PROJECTION by_time
     (
         SELECT _part_offset
@@ -324,6 +353,7 @@ SETTINGS index_granularity = 8192;
 CREATE TABLE geo_versions
 (
     loaded_at DateTime64(3, 'UTC'),
+    list LowCardinality(String),
     source String,
     built_at DateTime('UTC'),
     networks UInt64
@@ -354,6 +384,16 @@ CREATE TABLE names
 ENGINE = ReplacingMergeTree(version)
 ORDER BY (kind, id)
 SETTINGS fsync_after_insert = 1, index_granularity = 8192;
+
+CREATE DICTIONARY organisations
+(
+    asn UInt32,
+    organisation String DEFAULT ''
+)
+PRIMARY KEY asn
+SOURCE(CLICKHOUSE(TABLE 'asn_owners'))
+LIFETIME(MIN 0 MAX 0)
+LAYOUT(HASHED);
 
 CREATE TABLE settled_leases
 (
