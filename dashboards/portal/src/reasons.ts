@@ -15,6 +15,7 @@ const REASONS: Readonly<Record<Reason, string>> = {
   click_velocity_subnet: 'Too many clicks from one network',
   click_velocity_fingerprint: 'Too many clicks from one browser',
   geo_mismatch: 'Click and order come from different countries',
+  data_centre: 'The click came from a data centre, not from a visitor’s own network',
   repeat_orders: 'The same customer again and again',
   fast_conversions: 'Orders come too fast',
   fingerprint_match: 'Matched by the browser, not by a click id',
