@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import type { ApiServer } from './context.ts';
+import { jsonFault } from './json-text.ts';
 import { Problem } from './problems.ts';
 
 declare module 'fastify' {
@@ -14,7 +15,7 @@ declare module 'fastify' {
 /** An order with every field at its longest takes 10 KiB; a larger body is a mistake or an attack. */
 export const MAX_BODY_BYTES = 64 * 1024;
 
-/** Understands JSON in well-formed UTF-8 and nothing else; an empty body is no body. */
+/** Understands JSON in well-formed UTF-8 that everybody reads alike and nothing else; an empty body is no body. */
 export function installJsonBodies(app: ApiServer): void {
   app.removeAllContentTypeParsers();
   app.decorateRequest('rawBody', undefined);
@@ -28,7 +29,8 @@ export function installJsonBodies(app: ApiServer): void {
       const text = decodeUtf8(body);
       return await new Promise((resolve, reject) => {
         parseJson(request, text, (error, value) => {
-          if (error) reject(malformedBody('the body is not valid JSON'));
+          const fault = error ? 'is not valid JSON' : jsonFault(text);
+          if (fault) reject(malformedBody(`the body ${fault}`));
           else resolve(value);
         });
       });

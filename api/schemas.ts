@@ -8,9 +8,12 @@ import { type BigintIdKind, bigintId, formatId, type IntegerIdKind, integerId } 
 /** The pieces that the routes' schemas are made of: text, money, times, pages. */
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what must be refused
-const CONTROL_OR_DAMAGED = /[\x00-\x1f\x7f-\x9f\ufffd]/;
+const CONTROL_OR_DAMAGED = /[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffd]/;
 
-/** Text of 1 to `max` characters that means the same wherever it is shown: no control characters, no broken UTF-8. */
+/**
+ * Text of 1 to `max` characters that means the same wherever it is shown: no control characters, also none that turn
+ * the direction of writing (Unicode TR 36, 3.1), no broken UTF-8.
+ */
 export function text(max: number) {
   return z
     .string()

@@ -97,6 +97,7 @@ export function sampleOf(schema: Schema, document: Document): unknown {
   const [example] = (own.examples as unknown[] | undefined) ?? [];
   if (example !== undefined) return example;
   if (own.const !== undefined) return own.const;
+  if (own.default !== undefined) return own.default;
   if (Array.isArray(own.enum)) return own.enum[0];
   const choices = (own.anyOf ?? own.oneOf) as Schema[] | undefined;
   if (choices?.[0]) return sampleOf(choices[0], document);
