@@ -104,7 +104,10 @@ test('names follow the ledger, also those of a transaction that was open at the 
   expect(await shown('link')).toEqual([link?.code]);
   await owner.begin(async (tx) => {
     await tx`update campaigns set name = 'Autumn'`;
+    // A later transaction that ends earlier.
+    await ledger`update programs set name = 'Store'`;
     since = await mirrorNameChanges({ ledger, warehouse, since });
+    expect(await shown('program')).toEqual(['Store']);
     expect(await shown('campaign')).toEqual(['Spring']);
   });
   since = await mirrorNameChanges({ ledger, warehouse, since });

@@ -18,7 +18,7 @@ import { INVALID_FLAGS } from './boards/fraud.ts';
 import { allBoards } from './boards/index.ts';
 import { clickhouseUserStatements, READ_TABLES } from './provisioning.ts';
 import { CLICKHOUSE, POSTGRES } from './sources.ts';
-import { major } from './sql.ts';
+import { chosen, major } from './sql.ts';
 
 /**
  * No Grafana runs here. What it would send is expanded and asked of the real engines, and what comes back must be what
@@ -270,6 +270,32 @@ test('a filter by one value leaves what has it, and a filter by hand holds in bo
   expect([...nowhere.values()]).toEqual([0, 0, 0]);
   const german = await steps(situation(board, 'filtered'));
   expect(german.get('Valid clicks')).toBeLessThan(Number(all.get('Valid clicks')));
+});
+
+test.each([
+  ['program', 'clicks_hourly'],
+  ['campaign', 'clicks_hourly'],
+  ['affiliate', 'clicks_hourly'],
+  ['country', 'clicks_hourly'],
+  ['device', 'clicks_hourly'],
+  ['program', 'conversions FINAL'],
+  ['campaign', 'conversions FINAL'],
+  ['affiliate', 'conversions FINAL'],
+  ['country', 'conversions FINAL'],
+] as const)('the variable %s alone tells the rows of %s apart', async (filter, table) => {
+  const { fromMs, toMs, intervalS, values } = situation(allBoards()[0] as Dashboard, 'one');
+  const column =
+    { program: 'program_id', campaign: 'campaign_id', affiliate: 'affiliate_id' }[filter as string] ?? filter;
+  const count = async (condition: string): Promise<number> =>
+    Number((await askClickHouse(`SELECT count() AS n FROM ${table} WHERE ${condition}`)).rows[0]?.[0]);
+  const only = { fromMs, toMs, intervalS, values: { [filter]: values[filter] } };
+  const shown = await count(expandClickHouse(chosen(filter), only));
+  expect(shown).toBeGreaterThan(0);
+  expect(shown).toBe(await count(`toString(${column}) = '${values[filter]}'`));
+  expect(await count(expandClickHouse(chosen(filter), { ...only, values: { [filter]: undefined } }))).toBe(
+    await count('1'),
+  );
+  expect(await count(expandClickHouse(chosen(filter), { ...only, values: { [filter]: "o'x" } }))).toBe(0);
 });
 
 const VARIABLES = allBoards().flatMap((board) =>
