@@ -1,16 +1,6 @@
-import type { Dashboard, Panel } from '@grafana/grafana-foundation-sdk/dashboard';
-import { STUCK_SECONDS } from './freshness.ts';
-import { GAPS } from './gaps.ts';
-import { BOARDS, type Board } from './links.ts';
-import {
-  CLICKHOUSE,
-  type ClickHouseQuery,
-  clickhouseQuery,
-  POSTGRES,
-  type PostgresQuery,
-  PROMETHEUS,
-  postgresQuery,
-} from './sources.ts';
+import type { Board } from './links.ts';
+import { STUCK_SECONDS } from './pieces/freshness.ts';
+import { GAPS } from './pieces/gaps.ts';
 import { CREDITED, nameOr, namesOf, VALID_CLICKS, WATERMARK } from './sql.ts';
 
 /** A condition that calls somebody. Its runbook is the heading of its `uid` in docs/operations.md. */
@@ -47,7 +37,6 @@ const SPIKE_FACTOR = 5;
 const USUAL_FLOOR = { address: 12, affiliate: 20 } as const;
 /** The last minute ends this long ago, when all its clicks are loaded. */
 const INGEST_LAG_SECONDS = 30;
-const MINUTE_SECONDS = 60;
 const HOUR_SECONDS = 3_600;
 const DAY_SECONDS = 86_400;
 
@@ -342,94 +331,3 @@ export const ALERT_GROUPS: readonly AlertGroup[] = [
   { name: 'traffic', interval: '5m', alerts: [noClicks, conversionRate] },
   { name: 'money', interval: '5m', alerts: [payoutUnknown, proofFails, proofStale] },
 ];
-
-export const ALERT_FOLDER = 'Afflux alerts';
-/** An alert is over when so many evaluations in a row did not name it any more. */
-const MISSING_EVALUATIONS = 3;
-
-/** The groups as Grafana provisions them from a file, which is another format than its API takes. */
-export function alertFile(boards: readonly Dashboard[]): object {
-  return {
-    apiVersion: 1,
-    groups: ALERT_GROUPS.map(({ name, interval, alerts }) => ({
-      orgId: 1,
-      name,
-      folder: ALERT_FOLDER,
-      interval,
-      rules: alerts.map((alert) => provisionedRule(alert, boards)),
-    })),
-  };
-}
-
-function provisionedRule(alert: Alert, boards: readonly Dashboard[]): object {
-  const { uid, title, summary, severity, question, above, noData, panel } = alert;
-  return {
-    uid: `afflux-${uid}`,
-    title,
-    condition: 'C',
-    data: [
-      questionData(question),
-      {
-        refId: 'C',
-        relativeTimeRange: { from: 0, to: 0 },
-        datasourceUid: '__expr__',
-        model: {
-          refId: 'C',
-          type: 'threshold',
-          datasource: { type: '__expr__', uid: '__expr__' },
-          expression: 'A',
-          conditions: [{ evaluator: { type: 'gt', params: [above] } }],
-        },
-      },
-    ],
-    dashboardUid: BOARDS[panel.board].uid,
-    panelId: panelId(boards, panel),
-    noDataState: noData,
-    execErrState: 'Error',
-    for: alert.for,
-    keepFiringFor: '5m',
-    missing_series_evals_to_resolve: MISSING_EVALUATIONS,
-    annotations: {
-      // Provisioning fills in environment variables, and takes $$ for a dollar.
-      summary: summary.replaceAll('$', '$$$$'),
-      runbook_url: `\${AFFLUX_DOCS}/operations.md#${uid}`,
-    },
-    labels: { severity, service: 'afflux' },
-    isPaused: false,
-  };
-}
-
-function questionData(question: Question): object {
-  if (question.store === 'prometheus') {
-    return {
-      refId: 'A',
-      relativeTimeRange: { from: 10 * MINUTE_SECONDS, to: 0 },
-      datasourceUid: PROMETHEUS.uid,
-      model: {
-        refId: 'A',
-        datasource: PROMETHEUS,
-        expr: question.expr,
-        instant: true,
-        range: false,
-        editorMode: 'code',
-      },
-    };
-  }
-  const { store, sql, fromSeconds, toSeconds = 0 } = question;
-  const model: ClickHouseQuery | PostgresQuery =
-    store === 'clickhouse' ? clickhouseQuery(sql, 'table') : postgresQuery(sql, 'table');
-  return {
-    refId: 'A',
-    relativeTimeRange: { from: fromSeconds, to: toSeconds },
-    datasourceUid: (store === 'clickhouse' ? CLICKHOUSE : POSTGRES).uid,
-    model,
-  };
-}
-
-function panelId(boards: readonly Dashboard[], { board, title }: Alert['panel']): number {
-  const { uid } = BOARDS[board];
-  const panels = (boards.find((each) => each.uid === uid)?.panels ?? []) as Panel[];
-  const id = panels.find((panel) => panel.title === title)?.id;
-  if (id === undefined) throw new Error(`${uid} has no panel "${title}"`);
-  return id;
-}

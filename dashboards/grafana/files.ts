@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import { alertFile } from './alerts.ts';
+import { alertFile } from './alert-file.ts';
 import { allBoards } from './boards/index.ts';
 import {
   clickhouseUserFile,

@@ -1,5 +1,5 @@
 import * as dashboard from '@grafana/grafana-foundation-sdk/dashboard';
-import type { Column } from './panels.ts';
+import type { Column, Columns } from './panels.ts';
 
 /** The dashboards by the uid of their address. */
 export const BOARDS = {
@@ -30,6 +30,15 @@ export function drillDown(
     url: `/d/${uid}?\${__url_time_range}&${variables.join('&')}`,
   };
 }
+
+/** The columns of a table about affiliates that lead on. */
+export const AFFILIATE_COLUMNS: Columns = {
+  Affiliate: {
+    width: 220,
+    link: drillDown('affiliate', { variable: 'affiliate', from: 'ID', keep: ['program'] }),
+  },
+  ID: { unit: 'none', decimals: 0, width: 70 },
+};
 
 /** At the top of every dashboard: the other ones, in the same range and with the same variables. */
 export function siblings(): dashboard.DashboardLinkBuilder {

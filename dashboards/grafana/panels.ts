@@ -97,9 +97,12 @@ export function numbers(
     readonly change?: 'more is good' | 'more is bad' | 'neither';
     /** A number for each row, named by the text beside it, instead of the last row's. */
     readonly perRow?: boolean;
+    /** The column whose text names a number, when the query gives series. */
+    readonly seriesBy?: string;
   },
 ): PanelSource {
-  const { columns = {}, steps = [], change, perRow = false } = options;
+  const { columns = {}, steps = [], change, perRow = false, seriesBy } = options;
+  const isNamed = perRow || seriesBy !== undefined || Object.keys(columns).length > 1;
   const panel = prepared(new stat.PanelBuilder(), options)
     .reduceOptions(
       perRow
@@ -108,13 +111,10 @@ export function numbers(
     )
     .graphMode(common.BigValueGraphMode.None)
     .colorMode(steps.length > 0 ? common.BigValueColorMode.Value : common.BigValueColorMode.None)
-    .textMode(
-      perRow || Object.keys(columns).length > 1
-        ? common.BigValueTextMode.ValueAndName
-        : common.BigValueTextMode.Value,
-    )
+    .textMode(isNamed ? common.BigValueTextMode.ValueAndName : common.BigValueTextMode.Value)
     .noValue('none')
     .thresholds(thresholds(steps));
+  if (seriesBy) panel.displayName(`\${__field.labels.${seriesBy}}`);
   if (change) {
     panel.showPercentChange(true).percentChangeColorMode(
       {

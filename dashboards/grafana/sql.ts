@@ -34,7 +34,8 @@ export function chosen(...filters: readonly Filter[]): string {
 export const ALL_IN_LEDGER = `'*'`;
 
 /** The same choice in a query on the ledger's views. */
-export function chosenInLedger(...filters: readonly ('program' | 'campaign' | 'affiliate')[]): string {
+export type LedgerFilter = 'program' | 'campaign' | 'affiliate';
+export function chosenInLedger(...filters: readonly LedgerFilter[]): string {
   return filters
     .map(
       (filter) =>
@@ -59,6 +60,23 @@ export const ORDERS_IN_BOTH = `toUnixTimestamp64Milli(occurred_at) >= toInt64(to
 /** The start of the range a row belongs to, for `time` being its column. */
 export const period = (time: 'hour' | 'occurred_at'): string =>
   `if(toDateTime(${time}) >= ${RANGE_START}, ${RANGE_START}, ${PREVIOUS_START})`;
+
+/**
+ * The range before and this one, a row each, also when there is nothing in one of them: without its row the other's value
+ * would be taken for it. `inner` gives `period` and a value `v`, and with `by` a text of that name for each series.
+ */
+export function bothPeriods(inner: string, options: { as: string; by?: string }): string {
+  const { as, by } = options;
+  const pairs = [PREVIOUS_START, RANGE_START].map((at) => `(${at}, sumIf(v, period = ${at}))`);
+  return `
+SELECT pair.1 AS time, ${by ? `${by}, ` : ''}pair.2 AS "${as}"
+FROM (
+  SELECT ${by ? `${by}, ` : ''}arrayJoin([${pairs.join(', ')}]) AS pair
+  FROM (${inner}
+  )${by ? `\n  GROUP BY ${by}` : ''}
+)
+ORDER BY time${by ? `, ${by}` : ''}`;
+}
 
 /** A filter that people add by hand holds in these tables. */
 export function adHoc(...tables: readonly string[]): string {
@@ -92,6 +110,25 @@ export type Named = 'program' | 'campaign' | 'affiliate' | 'link';
 export const namesOf = (kind: Named): string => `(SELECT id, name FROM names FINAL WHERE kind = '${kind}')`;
 /** The name of the table joined as `n`, else the id. */
 export const nameOr = (id: string): string => `if(n.name = '', toString(${id}), n.name)`;
+
+/** The rows of `inner`, which has an `id`, as `c`, with what the ids are called before its `columns`. */
+export function withNames(options: {
+  readonly kind: Named;
+  /** The column with the name. */
+  readonly as: string;
+  readonly inner: string;
+  readonly columns: string;
+  readonly orderBy: string;
+  readonly join?: string;
+}): string {
+  const { kind, as, inner, columns, orderBy, join = '' } = options;
+  return `
+SELECT ${nameOr('c.id')} AS ${as}, c.id AS ID, ${columns}
+FROM (${inner}
+) AS c${join}
+LEFT JOIN ${namesOf(kind)} AS n ON n.id = c.id
+ORDER BY ${orderBy}, ID`;
+}
 
 /** Every click before it is counted. */
 export const WATERMARK = `SELECT min(at) FROM (SELECT max(complete_to) AS at FROM watermarks GROUP BY shard)`;

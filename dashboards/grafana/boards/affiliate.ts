@@ -1,9 +1,12 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { payoutAnnotation } from '../annotations.ts';
 import { buildBoard, line } from '../board.ts';
-import { freshness } from '../freshness.ts';
 import { drillDown } from '../links.ts';
-import { histogram, numbers, overTime, type PanelSource, rows } from '../panels.ts';
+import { numbers, type PanelSource, rows } from '../panels.ts';
+import { freshness } from '../pieces/freshness.ts';
+import { comingOutOfHold } from '../pieces/hold.ts';
+import { timeToOrder } from '../pieces/time-to-order.ts';
+import { clicksByVerdict, conversionsByState } from '../pieces/traffic.ts';
 import { clickhouse, postgres } from '../sources.ts';
 import {
   ALL_CLICKS,
@@ -14,14 +17,11 @@ import {
   chosenInLedger,
   HOURS_IN_RANGE,
   major,
-  nameOr,
-  namesOf,
   ORDERS_IN_RANGE,
   VALID_CLICKS,
+  withNames,
 } from '../sql.ts';
-import { timeToOrder } from '../time-to-order.ts';
 import { adHocVariables, variable } from '../variables.ts';
-import { clicksByVerdict } from '../verdicts.ts';
 
 const ALL = ['campaign', 'affiliate', 'country', 'device'] as const;
 const OF_ORDERS = ['campaign', 'affiliate', 'country'] as const;
@@ -48,18 +48,21 @@ export function affiliate(): Dashboard {
       {
         title: 'Clicks and conversions',
         lines: [
-          line(9, [12, clicksByVerdict(...ALL)], [12, conversionsOverTime()]),
+          line(9, [12, clicksByVerdict(...ALL)], [12, conversionsByState(...OF_ORDERS)]),
           line(9, [12, links()], [12, campaigns()]),
         ],
       },
       {
         title: 'Quality',
         lines: [
-          line(9, [8, quality()], [8, reasons()], [8, delay()]),
+          line(9, [8, quality()], [8, reasons()], [8, timeToOrder(...OF_ORDERS)]),
           line(9, [12, referrers()], [12, subs()]),
         ],
       },
-      { title: 'Money', lines: [line(9, [12, payouts()], [12, coming()]), line(10, [24, latest()])] },
+      {
+        title: 'Money',
+        lines: [line(9, [12, payouts()], [12, comingOutOfHold('affiliate')]), line(10, [24, latest()])],
+      },
     ],
   });
 }
@@ -130,30 +133,6 @@ ORDER BY currency LIMIT 1`,
   });
 }
 
-function conversionsOverTime(): PanelSource {
-  return overTime({
-    title: 'Conversions by state',
-    description: 'Orders by their time and present state; those in review wait for a person.',
-    unit: 'short',
-    draw: 'stacked bars',
-    interval: '1h',
-    seriesBy: 'state',
-    colours: { attributed: 'green', review: 'orange', rejected: 'red', refunded: 'purple' },
-    queries: [
-      clickhouse(
-        `
-SELECT $__timeInterval(occurred_at) AS time, toString(state) AS state, count() AS conversions
-FROM conversions FINAL
-WHERE ${ORDERS_IN_RANGE}
-  AND ${chosen(...OF_ORDERS)}
-GROUP BY time, state ORDER BY time, state
-${adHoc('conversions')}`,
-        'series',
-      ),
-    ],
-  });
-}
-
 /** What its links, or the campaigns it works for, brought. */
 function brought(kind: 'link' | 'campaign', title: string): PanelSource {
   const id = `${kind}_id`;
@@ -176,24 +155,26 @@ function brought(kind: 'link' | 'campaign', title: string): PanelSource {
     },
     queries: [
       clickhouse(
-        `
-SELECT ${nameOr('c.id')} AS Name, c.id AS ID, c.valid AS Valid, o.credited AS Conversions, o.commission AS Commission
-FROM (
+        `${withNames({
+          kind,
+          as: 'Name',
+          columns: 'c.valid AS Valid, o.credited AS Conversions, o.commission AS Commission',
+          inner: `
   SELECT ${id} AS id, ${VALID_CLICKS} AS valid
   FROM clicks_hourly AS t
   WHERE ${HOURS_IN_RANGE}
     AND ${chosen(...ALL)}
-  GROUP BY id ORDER BY valid DESC, id LIMIT 50
-) AS c
+  GROUP BY id ORDER BY valid DESC, id LIMIT 50`,
+          join: `
 LEFT JOIN (
   SELECT ${id} AS id, countIf(${CREDITED}) AS credited, ${major('sum(commission_minor)', 'any(currency)')} AS commission
   FROM conversions FINAL
   WHERE ${ORDERS_IN_RANGE}
     AND ${chosen(...OF_ORDERS)}
   GROUP BY id
-) AS o ON o.id = c.id
-LEFT JOIN ${namesOf(kind)} AS n ON n.id = c.id
-ORDER BY Valid DESC, ID
+) AS o ON o.id = c.id`,
+          orderBy: 'Valid DESC',
+        })}
 ${adHoc('clicks_hourly', 'conversions')}`,
         'table',
       ),
@@ -256,16 +237,6 @@ ${adHoc('conversions')}`,
   });
 }
 
-const delay = (): PanelSource =>
-  histogram({
-    title: 'From click to order',
-    description:
-      'How long this affiliate’s visitors took: orders within seconds of the click are seldom people’s.',
-    unit: 'short',
-    x: 'Within',
-    queries: [clickhouse(timeToOrder(...OF_ORDERS), 'table')],
-  });
-
 /** The commonest values of a column of the raw clicks. */
 function commonest(column: string, title: string, description: string): PanelSource {
   return rows({
@@ -319,29 +290,6 @@ SELECT 'pay_' || id AS "Payout", created_at AS "Created", amount::float8 AS "Amo
 FROM grafana_payouts
 WHERE ${chosenInLedger('affiliate')}
 ORDER BY id DESC LIMIT 50`,
-        'table',
-      ),
-    ],
-  });
-}
-
-function coming(): PanelSource {
-  return rows({
-    title: 'Coming out of the hold',
-    description:
-      'Pending commissions by the day on which they become available; what is in review stays until a person decides.',
-    unit: 'locale',
-    decimals: 2,
-    empty: 'Nothing is held',
-    columns: { Day: { unit: 'dateTimeAsIso' }, Orders: { unit: 'short', decimals: 0 } },
-    queries: [
-      postgres(
-        `
-SELECT date_trunc('day', available_at) AS "Day", count(*) AS "Orders", coalesce(sum(amount) FILTER (WHERE state = 'pending'), 0)::float8 AS "Amount",
-  coalesce(sum(amount) FILTER (WHERE state = 'held'), 0)::float8 AS "In review", currency AS "Currency"
-FROM grafana_commissions
-WHERE state IN ('pending', 'held') AND ${chosenInLedger('affiliate')}
-GROUP BY 1, currency ORDER BY 1, currency LIMIT 100`,
         'table',
       ),
     ],

@@ -1,8 +1,10 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { buildBoard, line } from '../board.ts';
-import { freshness } from '../freshness.ts';
-import { drillDown } from '../links.ts';
-import { type Columns, histogram, numbers, overTime, type PanelSource, rows, shares } from '../panels.ts';
+import { AFFILIATE_COLUMNS, drillDown } from '../links.ts';
+import { numbers, overTime, type PanelSource, rows } from '../panels.ts';
+import { freshness } from '../pieces/freshness.ts';
+import { timeToOrder } from '../pieces/time-to-order.ts';
+import { clicksByVerdict } from '../pieces/traffic.ts';
 import { clickhouse, postgres } from '../sources.ts';
 import {
   adHoc,
@@ -10,19 +12,15 @@ import {
   chosenInLedger,
   HOURS_IN_RANGE,
   major,
-  minutesAgo,
-  nameOr,
   namesOf,
   ORDERS_IN_RANGE,
+  withNames,
 } from '../sql.ts';
-import { timeToOrder } from '../time-to-order.ts';
 import { adHocVariables, variable } from '../variables.ts';
-import { clicksByVerdict } from '../verdicts.ts';
+import { fastest, fastestAffiliates, networks } from './velocity.ts';
 
 const ALL = ['program', 'campaign', 'affiliate', 'country', 'device'] as const;
 const OF_ORDERS = ['program', 'campaign', 'affiliate', 'country'] as const;
-/** Tables of velocity know the campaign, and whose it is. */
-const OF_VELOCITY = ['campaign'] as const;
 
 /** Bits of `flags` that make a click invalid (core/click-record.ts; a test compares). */
 export const INVALID_FLAGS = 887;
@@ -44,14 +42,14 @@ export function fraud(): Dashboard {
         title: 'Velocity now',
         lines: [
           line(9, [12, fastest('ip')], [12, fastest('subnet')]),
-          line(9, [12, fastest('fingerprint')], [12, fastestAffiliates()]),
+          line(9, [12, fastest('fingerprint')], [12, fastestAffiliates(...ALL)]),
         ],
       },
       {
         title: 'Rules',
         lines: [
           line(9, [14, hitsOverTime()], [10, hitsByRule()]),
-          line(9, [12, delay()], [12, fastAffiliates()]),
+          line(9, [12, timeToOrder(...OF_ORDERS)], [12, fastAffiliates()]),
         ],
       },
       {
@@ -156,115 +154,6 @@ GROUP BY currency ORDER BY currency LIMIT 10`,
   });
 }
 
-const VELOCITY = {
-  ip: {
-    title: 'Addresses',
-    table: 'velocity_ip',
-    show: `replaceRegexpOne(toString(ip), '^::ffff:', '')`,
-    keys: 'subnet, ip',
-    column: 'Address',
-  },
-  subnet: {
-    title: 'Networks',
-    table: 'velocity_ip',
-    show: `replaceRegexpOne(toString(subnet), '^::ffff:', '')`,
-    keys: 'subnet',
-    column: 'Network',
-  },
-  fingerprint: {
-    title: 'Fingerprints',
-    table: 'velocity_fingerprint',
-    show: 'toString(fingerprint)',
-    keys: 'fingerprint',
-    column: 'Fingerprint',
-  },
-} as const;
-
-const SPANS: Columns = {
-  '1 min': {
-    width: 80,
-    steps: [
-      [30, 'orange'],
-      [60, 'red'],
-    ],
-  },
-  '5 min': { width: 80 },
-  '60 min': { bar: true },
-  'Last seen': { unit: 'dateTimeFromNow' },
-};
-
-/** The keys with the most clicks within the last hour. */
-function fastest(key: keyof typeof VELOCITY): PanelSource {
-  const { title, table, show, keys, column } = VELOCITY[key];
-  return rows({
-    title: `${title}, last hour`,
-    description: `The 25 with the most clicks in the last 60 minutes, whatever the range at the top; of the variables only the campaign is looked at. ${key === 'subnet' ? 'A network is a /24 of IPv4 or a /64 of IPv6. ' : ''}${key === 'fingerprint' ? 'Thousands of visitors share one User-Agent and language: many user agents are impossible here, many campaigns are not. ' : ''}Robots are counted too.`,
-    unit: 'short',
-    sortBy: '60 min',
-    empty: 'No clicks in the last hour',
-    columns: { ...SPANS, [column]: { width: 190 } },
-    queries: [
-      clickhouse(
-        `
-SELECT ${show} AS "${column}", countIf(ts >= ${minutesAgo(1)}) AS "1 min", countIf(ts >= ${minutesAgo(5)}) AS "5 min",
-  count() AS "60 min", uniqExact(campaign_id) AS Campaigns, uniqExact(agent) AS "User agents",
-  toFloat64(toUnixTimestamp64Milli(max(ts))) AS "Last seen"
-FROM ${table}
-WHERE ts >= ${minutesAgo(60)}
-  AND ${chosen(...OF_VELOCITY)}
-GROUP BY ${keys} ORDER BY "60 min" DESC, "${column}" LIMIT 25
-SETTINGS $__adHocFilters('none')`,
-        'table',
-      ),
-    ],
-  });
-}
-
-function fastestAffiliates(): PanelSource {
-  return rows({
-    title: 'Affiliates, last hour',
-    description:
-      'Clicks of the last five minutes beside the affiliate’s median minute of the last hour: the factor says how much faster it has become. Only affiliates with 20 clicks in the hour.',
-    unit: 'short',
-    sortBy: 'Factor',
-    empty: 'No affiliate had 20 clicks in the last hour',
-    columns: {
-      Affiliate: {
-        width: 220,
-        link: drillDown('affiliate', { variable: 'affiliate', from: 'ID', keep: ['program'] }),
-      },
-      ID: { unit: 'none', width: 70 },
-      Factor: {
-        decimals: 1,
-        steps: [
-          [3, 'orange'],
-          [10, 'red'],
-        ],
-      },
-    },
-    queries: [
-      clickhouse(
-        `
-SELECT ${nameOr('v.id')} AS Affiliate, v.id AS ID, v.recent AS "5 min", v.hour AS "60 min", v.usual AS "Median minute", v.recent / 5 / greatest(v.usual, 1) AS Factor
-FROM (
-  SELECT id, sumIf(c, minute >= now() - INTERVAL 5 MINUTE) AS recent, sum(c) AS hour, quantileExact(0.5)(c) AS usual
-  FROM (
-    SELECT affiliate_id AS id, minute, sumIf(t.clicks, flag_group != 'impression') AS c
-    FROM clicks_minutely AS t
-    WHERE minute >= now() - INTERVAL 60 MINUTE
-      AND ${chosen(...ALL)}
-    GROUP BY id, minute
-  ) GROUP BY id HAVING hour >= 20 ORDER BY recent / greatest(usual, 1) DESC, id LIMIT 25
-) AS v
-LEFT JOIN ${namesOf('affiliate')} AS n ON n.id = v.id
-ORDER BY Factor DESC, ID
-${adHoc('clicks_minutely')}`,
-        'table',
-      ),
-    ],
-  });
-}
-
 function hitsOverTime(): PanelSource {
   return overTime({
     title: 'Rule hits',
@@ -314,16 +203,6 @@ ${adHoc('conversions')}`,
   });
 }
 
-const delay = (): PanelSource =>
-  histogram({
-    title: 'From click to order',
-    description:
-      'Orders of the range by the time since their click: those within seconds are seldom people’s.',
-    unit: 'short',
-    x: 'Within',
-    queries: [clickhouse(timeToOrder(...OF_ORDERS), 'table')],
-  });
-
 function fastAffiliates(): PanelSource {
   return rows({
     title: 'Affiliates with hasty orders',
@@ -333,11 +212,7 @@ function fastAffiliates(): PanelSource {
     sortBy: 'Hasty',
     empty: 'No affiliate with five orders in this range',
     columns: {
-      Affiliate: {
-        width: 220,
-        link: drillDown('affiliate', { variable: 'affiliate', from: 'ID', keep: ['program'] }),
-      },
-      ID: { unit: 'none', width: 70 },
+      ...AFFILIATE_COLUMNS,
       Hasty: {
         unit: 'percentunit',
         decimals: 0,
@@ -350,9 +225,11 @@ function fastAffiliates(): PanelSource {
     },
     queries: [
       clickhouse(
-        `
-SELECT ${nameOr('c.id')} AS Affiliate, c.id AS ID, c.orders AS Orders, c.hasty AS Hasty, c.delay AS "Median delay"
-FROM (
+        `${withNames({
+          kind: 'affiliate',
+          as: 'Affiliate',
+          columns: 'c.orders AS Orders, c.hasty AS Hasty, c.delay AS "Median delay"',
+          inner: `
   SELECT affiliate_id AS id, count() AS orders, countIf(s < 120) / count() AS hasty, quantileExact(0.5)(s) AS delay
   FROM (
     SELECT affiliate_id, dateDiff('second', assumeNotNull(click_ts), occurred_at) AS s
@@ -360,10 +237,9 @@ FROM (
     WHERE ${ORDERS_IN_RANGE}
       AND isNotNull(click_ts)
       AND ${chosen(...OF_ORDERS)}
-  ) GROUP BY id HAVING orders >= 5 ORDER BY hasty DESC, id LIMIT 25
-) AS c
-LEFT JOIN ${namesOf('affiliate')} AS n ON n.id = c.id
-ORDER BY Hasty DESC, ID
+  ) GROUP BY id HAVING orders >= 5 ORDER BY hasty DESC, id LIMIT 25`,
+          orderBy: 'Hasty DESC',
+        })}
 ${adHoc('conversions')}`,
         'table',
       ),
@@ -380,11 +256,7 @@ function robotsByAffiliate(): PanelSource {
     sortBy: 'Invalid',
     empty: 'No clicks in this range',
     columns: {
-      Affiliate: {
-        width: 200,
-        link: drillDown('affiliate', { variable: 'affiliate', from: 'ID', keep: ['program'] }),
-      },
-      ID: { unit: 'none', width: 70 },
+      ...AFFILIATE_COLUMNS,
       Robots: {
         unit: 'percentunit',
         decimals: 1,
@@ -398,46 +270,21 @@ function robotsByAffiliate(): PanelSource {
     },
     queries: [
       clickhouse(
-        `
-SELECT ${nameOr('c.id')} AS Affiliate, c.id AS ID, c.clicks AS Clicks, c.invalid AS Invalid, c.robots AS Robots, c.repeats AS Repeats
-FROM (
+        `${withNames({
+          kind: 'affiliate',
+          as: 'Affiliate',
+          columns: 'c.clicks AS Clicks, c.invalid AS Invalid, c.robots AS Robots, c.repeats AS Repeats',
+          inner: `
   SELECT affiliate_id AS id, sum(t.clicks) AS clicks, sumIf(t.clicks, flag_group NOT IN ('ok', 'repeat')) AS invalid,
     sumIf(t.clicks, flag_group = 'bot') / sum(t.clicks) AS robots, sumIf(t.clicks, flag_group = 'repeat') / sum(t.clicks) AS repeats
   FROM clicks_hourly AS t
   WHERE ${HOURS_IN_RANGE}
     AND flag_group != 'impression'
     AND ${chosen(...ALL)}
-  GROUP BY id ORDER BY invalid DESC, id LIMIT 25
-) AS c
-LEFT JOIN ${namesOf('affiliate')} AS n ON n.id = c.id
-ORDER BY Invalid DESC, ID
+  GROUP BY id ORDER BY invalid DESC, id LIMIT 25`,
+          orderBy: 'Invalid DESC',
+        })}
 ${adHoc('clicks_hourly')}`,
-        'table',
-      ),
-    ],
-  });
-}
-
-function networks(): PanelSource {
-  return shares({
-    title: 'Networks of the last day',
-    description:
-      'How the clicks of the last 24 hours divide among networks (/24, /64): the ten largest and all others. A few networks with most of the clicks are no audience. Of the variables only the campaign is looked at.',
-    unit: 'short',
-    queries: [
-      clickhouse(
-        `
-SELECT if(place <= 10, network, 'all others') AS Network, sum(clicks) AS Clicks
-FROM (
-  SELECT replaceRegexpOne(toString(subnet), '^::ffff:', '') AS network, count() AS clicks,
-    row_number() OVER (ORDER BY count() DESC, subnet) AS place
-  FROM velocity_ip
-  WHERE ts >= ${minutesAgo(1_440)}
-    AND ${chosen(...OF_VELOCITY)}
-  GROUP BY subnet
-)
-GROUP BY Network ORDER BY min(place)
-SETTINGS $__adHocFilters('none')`,
         'table',
       ),
     ],
@@ -503,11 +350,7 @@ function heldByAffiliate(): PanelSource {
     sortBy: 'Held',
     empty: 'Nothing is held for review',
     columns: {
-      Affiliate: {
-        width: 240,
-        link: drillDown('affiliate', { variable: 'affiliate', from: 'ID', keep: ['program'] }),
-      },
-      ID: { width: 80 },
+      ...AFFILIATE_COLUMNS,
       Orders: { unit: 'short' },
       Held: { unit: 'locale', decimals: 2 },
       'Oldest order': { unit: 'dateTimeFromNow' },

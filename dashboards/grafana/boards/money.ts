@@ -1,15 +1,16 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { payoutAnnotation } from '../annotations.ts';
 import { buildBoard, line } from '../board.ts';
-import { freshness } from '../freshness.ts';
-import { drillDown } from '../links.ts';
+import { AFFILIATE_COLUMNS } from '../links.ts';
 import { type Column, numbers, overTime, type PanelSource, rows } from '../panels.ts';
+import { freshness } from '../pieces/freshness.ts';
+import { comingOutOfHold } from '../pieces/hold.ts';
 import { postgres } from '../sources.ts';
 import { chosenInLedger } from '../sql.ts';
 import { variable } from '../variables.ts';
 
 /** A proof older than this, in seconds, says little about now. */
-export const PROOF_OLD_SECONDS = 86_400;
+const PROOF_OLD_SECONDS = 86_400;
 
 const MONEY: Column = { unit: 'locale', decimals: 2 };
 
@@ -42,7 +43,10 @@ export function money(): Dashboard {
       },
       {
         title: 'Movements',
-        lines: [line(9, [12, movements()], [12, comingAvailable()]), line(10, [24, affiliates()])],
+        lines: [
+          line(9, [12, movements()], [12, comingOutOfHold('program', 'affiliate')]),
+          line(10, [24, affiliates()]),
+        ],
       },
     ],
   });
@@ -164,11 +168,7 @@ function openPayouts(): PanelSource {
     empty: 'Every payout has arrived or is on its way',
     columns: {
       Payout: { width: 90 },
-      Affiliate: {
-        width: 220,
-        link: drillDown('affiliate', { variable: 'affiliate', from: 'ID', keep: ['program'] }),
-      },
-      ID: { width: 70 },
+      ...AFFILIATE_COLUMNS,
       Amount: MONEY,
       Created: { unit: 'dateTimeFromNow' },
     },
@@ -211,30 +211,6 @@ GROUP BY 1, 2 HAVING sum(amount) <> 0 ORDER BY 1, 2`,
   });
 }
 
-function comingAvailable(): PanelSource {
-  return rows({
-    title: 'Coming out of the hold',
-    description:
-      'Pending commissions by the day on which they become available; what is in review stays until a person decides.',
-    unit: 'locale',
-    decimals: 2,
-    empty: 'Nothing is held',
-    columns: { Day: { unit: 'dateTimeAsIso' }, Commissions: { unit: 'short', decimals: 0 } },
-    queries: [
-      postgres(
-        `
-SELECT date_trunc('day', available_at) AS "Day", count(*) AS "Commissions",
-  coalesce(sum(amount) FILTER (WHERE state = 'pending'), 0)::float8 AS "Amount",
-  coalesce(sum(amount) FILTER (WHERE state = 'held'), 0)::float8 AS "In review", currency AS "Currency"
-FROM grafana_commissions
-WHERE state IN ('pending', 'held') AND ${chosenInLedger('program', 'affiliate')}
-GROUP BY 1, currency ORDER BY 1, currency LIMIT 100`,
-        'table',
-      ),
-    ],
-  });
-}
-
 function affiliates(): PanelSource {
   return rows({
     title: 'Balances by affiliate',
@@ -244,11 +220,7 @@ function affiliates(): PanelSource {
     decimals: 2,
     empty: 'Nobody has earned anything',
     columns: {
-      Affiliate: {
-        width: 240,
-        link: drillDown('affiliate', { variable: 'affiliate', from: 'ID', keep: ['program'] }),
-      },
-      ID: { unit: 'none', decimals: 0, width: 80 },
+      ...AFFILIATE_COLUMNS,
       Debt: { steps: [[0.01, 'orange']] },
     },
     queries: [

@@ -1,9 +1,9 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { deployAnnotation } from '../annotations.ts';
 import { buildBoard, line } from '../board.ts';
-import { freshness, LATE_SECONDS, STUCK_SECONDS } from '../freshness.ts';
-import { GAP_HOURS, GAPS } from '../gaps.ts';
 import { numbers, overTime, type PanelSource, rows } from '../panels.ts';
+import { freshness, LATE_SECONDS, STUCK_SECONDS } from '../pieces/freshness.ts';
+import { GAP_HOURS, GAPS } from '../pieces/gaps.ts';
 import { clickhouse, promql } from '../sources.ts';
 import { MINUTES_IN_RANGE } from '../sql.ts';
 

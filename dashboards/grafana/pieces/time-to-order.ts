@@ -1,4 +1,6 @@
-import { adHoc, chosen, type Filter, ORDERS_IN_RANGE } from './sql.ts';
+import { histogram, type PanelSource } from '../panels.ts';
+import { clickhouse } from '../sources.ts';
+import { adHoc, chosen, type Filter, ORDERS_IN_RANGE } from '../sql.ts';
 
 /** Upper ends of the classes, seconds, and what they are called; those of the API's velocity reports. */
 const CLASSES = [
@@ -13,7 +15,18 @@ const CLASSES = [
 ] as const;
 
 /** Orders by the time since their click: every class, also the empty ones, from short to long. */
-export function timeToOrder(...filters: readonly Filter[]): string {
+export function timeToOrder(...filters: readonly Filter[]): PanelSource {
+  return histogram({
+    title: 'From click to order',
+    description:
+      'Orders of the range by the time since their click: those within seconds are seldom people’s.',
+    unit: 'short',
+    x: 'Within',
+    queries: [clickhouse(timeToOrderSql(filters), 'table')],
+  });
+}
+
+function timeToOrderSql(filters: readonly Filter[]): string {
   const counts = CLASSES.map(([end, name], i) => {
     const start = CLASSES[i - 1]?.[0];
     const bounds = [start === undefined ? '' : `s >= ${start}`, Number.isFinite(end) ? `s < ${end}` : ''];

@@ -1,4 +1,4 @@
-import { WATERMARK } from './sql.ts';
+import { WATERMARK } from '../sql.ts';
 
 /** How far back gaps are looked for live; `afflux audit` looks at everything. */
 export const GAP_HOURS = 6;

@@ -1,6 +1,6 @@
-import { numbers, type PanelSource } from './panels.ts';
-import { clickhouse } from './sources.ts';
-import { WATERMARK } from './sql.ts';
+import { numbers, type PanelSource } from '../panels.ts';
+import { clickhouse } from '../sources.ts';
+import { WATERMARK } from '../sql.ts';
 
 /** Above these ages, in seconds, figures are not to be believed without a look at the pipeline. */
 export const LATE_SECONDS = 30;

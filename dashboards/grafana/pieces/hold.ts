@@ -1,0 +1,28 @@
+import { type PanelSource, rows } from '../panels.ts';
+import { postgres } from '../sources.ts';
+import { chosenInLedger, type LedgerFilter } from '../sql.ts';
+
+/** Pending money by the day on which it becomes available; from the ledger. */
+export function comingOutOfHold(...filters: readonly LedgerFilter[]): PanelSource {
+  return rows({
+    title: 'Coming out of the hold',
+    description:
+      'Pending commissions by the day on which they become available; what is in review stays until a person decides.',
+    unit: 'locale',
+    decimals: 2,
+    empty: 'Nothing is held',
+    columns: { Day: { unit: 'dateTimeAsIso' }, Commissions: { unit: 'short', decimals: 0 } },
+    queries: [
+      postgres(
+        `
+SELECT date_trunc('day', available_at) AS "Day", count(*) AS "Commissions",
+  coalesce(sum(amount) FILTER (WHERE state = 'pending'), 0)::float8 AS "Amount",
+  coalesce(sum(amount) FILTER (WHERE state = 'held'), 0)::float8 AS "In review", currency AS "Currency"
+FROM grafana_commissions
+WHERE state IN ('pending', 'held') AND ${chosenInLedger(...filters)}
+GROUP BY 1, currency ORDER BY 1, currency LIMIT 100`,
+        'table',
+      ),
+    ],
+  });
+}
