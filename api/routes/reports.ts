@@ -71,6 +71,7 @@ function listOf<Name extends string>(isOne: (name: string) => name is Name, all:
 /** Parameters that keep only the rows with this text. */
 const TEXT_FILTERS = [
   'country',
+  'network',
   'device',
   'verdict',
   'os',
