@@ -15,6 +15,21 @@ export interface BenchTarget {
   readonly ok: boolean;
 }
 
+/** What a benchmark leaves in `.afflux/bench/<name>.json`, and `npm run bench:docs` makes docs/benchmarks.md of. */
+export interface BenchResult {
+  readonly name: string;
+  /** How it was called. */
+  readonly command: string;
+  /** ISO 8601. */
+  readonly date: string;
+  readonly machine: string;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly rows: readonly BenchRow[];
+  readonly targets: readonly BenchTarget[];
+}
+
+/** Where results lie. */
+export const RESULTS_FOLDER = '.afflux/bench';
 const GIGABYTE = 1024 ** 3;
 
 /** `value ≥ bound` as a target. */
@@ -40,10 +55,14 @@ export function report(options: {
   targets: readonly BenchTarget[];
 }): void {
   const { name, rows, targets } = options;
-  const folder = fromProject('.afflux/bench');
+  const folder = fromProject(RESULTS_FOLDER);
   mkdirSync(folder, { recursive: true });
-  const result = {
+  const result: BenchResult = {
     name,
+    command: [
+      `npm run bench:${name}`,
+      ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : []),
+    ].join(' '),
     date: new Date().toISOString(),
     machine: describeMachine(),
     versions: { node: process.version, ...options.versions },

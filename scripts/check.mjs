@@ -28,6 +28,7 @@ const steps = [
   ['size of the portal', ['node', 'scripts/portal-size.mjs']],
   ['schema dumps', ['vitest', 'run', 'schema.engine']],
   ['dashboards', ['node', 'dist/dashboards/grafana/main.js', '--check']],
+  ['benchmarks', ['node', 'dist/loadtest/docs/main.js', '--check']],
 ];
 
 let failed = 0;
