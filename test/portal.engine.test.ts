@@ -12,7 +12,11 @@ import { startPlatform, type TestPlatform } from './support/platform.ts';
 
 const chromium = findChromium();
 const ARRIVE_MS = 15_000;
+const PHONE = { width: 390, height: 844 };
+const DESK = { width: 1280, height: 900 };
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
+/** From the sixth order of one customer a day on a person has to look. */
+const ORDERS_BEFORE_REVIEW = 5;
 
 describe.skipIf(chromium === undefined)('the portal in a browser', () => {
   let platform: TestPlatform;
@@ -28,7 +32,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
   });
 
   async function open(options: Parameters<Browser['newPage']>[0] = {}): Promise<Page> {
-    const page = await browser.newPage({ baseURL: `${platform.apiUrl}/portal/`, ...options });
+    const page = await browser.newPage({ baseURL: `${platform.apiUrl}/portal/`, viewport: DESK, ...options });
     page.setDefaultTimeout(ARRIVE_MS);
     await page.goto('');
     return page;
@@ -42,25 +46,23 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await page.getByRole('link', { name: 'Overview' }).waitFor({ state: 'attached' });
   }
 
+  const goTo = (page: Page, name: string) =>
+    page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name, exact: true }).click();
+
   const figure = (page: Page, title: string) =>
     page
       .locator('.stat', { has: page.getByText(title, { exact: true }) })
       .locator('.figure')
       .textContent();
 
-  test('a wrong password is told; a right one opens the overview; a link is made, clicked, and earns', {
-    timeout: 60_000,
-  }, async () => {
-    const page = await open();
-    await page.getByLabel('E-mail address').fill(platform.demo.portal.partner.email);
-    await page.getByLabel('Password').fill('not the password');
-    await page.getByRole('button', { name: 'Sign in' }).click();
-    expect(await page.getByRole('alert').textContent()).toContain('The address or the password is wrong');
-    const complaints = watchConsole(page);
-    await signIn(page, 'partner');
-    await page.getByText('No clicks in this period').waitFor();
+  async function postOrder(order: Record<string, string>): Promise<void> {
+    const query = new URLSearchParams({ key: platform.demo.keys.advertiser, currency: 'EUR', ...order });
+    const answer = await fetch(`${platform.apiUrl}/postback?${query}`);
+    expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('accepted')]);
+  }
 
-    await page.getByRole('navigation').getByRole('link', { name: 'Links' }).click();
+  async function makeLink(page: Page): Promise<string> {
+    await goTo(page, 'Links');
     await page.getByRole('button', { name: 'New link' }).click();
     await page.getByLabel('Landing page').fill('https://shop.example/{nonsense}');
     await page.getByRole('button', { name: 'Make the link' }).click();
@@ -70,15 +72,15 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await page.getByRole('button', { name: 'Make the link' }).click();
     await page.getByRole('heading', { name: 'Share shoes' }).waitFor();
     await page.getByLabel('sub1').fill('blog');
+    const code = page.locator('dialog img');
+    await code.evaluate((image) => (image as unknown as { decode(): Promise<void> }).decode());
     const url = (await page.locator('dialog code').textContent()) ?? '';
-    expect(url).toBe(`${platform.collectorUrl}/c/shoes?sub1=blog`);
-    expect(
-      await page
-        .locator('dialog img')
-        .evaluate((image) => (image as unknown as { naturalWidth: number }).naturalWidth),
-    ).toBeGreaterThan(0);
     await page.getByRole('button', { name: 'Close' }).click();
+    return url;
+  }
 
+  /** A visitor follows the link; gives the click's id. */
+  async function click(url: string): Promise<string> {
     // The collectors know a new link within a second.
     const visit = await waitFor(
       async () => {
@@ -87,36 +89,142 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
       },
       { deadlineMs: ARRIVE_MS, what: 'the collector to serve the link' },
     );
-    const clickId = new URL(visit.headers.get('location') ?? '').searchParams.get('c') ?? '';
-    await page
-      .locator('tr', { hasText: 'shoes' })
-      .locator('td.numeric', { hasText: /^1$/ })
+    return new URL(visit.headers.get('location') ?? '').searchParams.get('c') ?? '';
+  }
+
+  test('from a link to the money: a partner makes it, a visitor clicks and buys, an operator reviews and pays', {
+    timeout: 90_000,
+  }, async () => {
+    const partner = await open();
+    await partner.getByLabel('E-mail address').fill(platform.demo.portal.partner.email);
+    await partner.getByLabel('Password').fill('not the password');
+    await partner.getByRole('button', { name: 'Sign in' }).click();
+    expect(await partner.getByRole('alert').textContent()).toContain('The address or the password is wrong');
+    await signIn(partner, 'partner');
+    await partner.getByText('No clicks in this period').waitFor();
+
+    const url = await makeLink(partner);
+    expect(url).toBe(`${platform.collectorUrl}/c/shoes?sub1=blog`);
+    const clickId = await click(url);
+    await partner.locator('tr', { hasText: 'shoes' }).getByRole('cell', { name: '1', exact: true }).waitFor();
+    await postOrder({ order_id: 'browser-1', amount: '120.00', click_id: clickId });
+    await goTo(partner, 'Overview');
+    await partner.locator('.stat', { hasText: 'Earned' }).getByText('€12.00').waitFor();
+    expect([await figure(partner, 'Clicks'), await figure(partner, 'Credited orders')]).toEqual(['1', '1']);
+    await partner.getByRole('row', { name: /browser-1.*Attributed.*€120.00/ }).waitFor();
+
+    for (let i = 0; i <= ORDERS_BEFORE_REVIEW; i++) {
+      await postOrder({ order_id: `again-${i}`, amount: '10.00', click_id: clickId, customer_id: 'c-1' });
+    }
+    const operator = await open();
+    await signIn(operator, 'operator');
+    await operator.getByRole('link', { name: '1 conversion to review' }).click();
+    await operator.getByText('The customer ordered').waitFor();
+    await operator.getByRole('row', { name: /Repeat orders Fired: review 6 5/ }).waitFor();
+    await operator.getByLabel('Your reason').fill('a loyal customer, known to the shop');
+    await operator.getByRole('button', { name: 'Credit it' }).click();
+    await operator.getByText('The queue is empty').waitFor();
+
+    await goTo(operator, 'Conversions');
+    await operator.getByRole('button', { name: 'Open order browser-1' }).click();
+    await operator.getByRole('button', { name: 'End the hold' }).click();
+    await operator.getByText('The hold ended').waitFor();
+    await operator.getByRole('button', { name: 'Close' }).click();
+    await goTo(operator, 'Payouts');
+    await operator.getByRole('button', { name: 'Pay €12.00' }).click();
+    await operator.getByText('1 payouts made, 1 handed over').waitFor();
+    await operator.getByRole('button', { name: 'It arrived' }).click();
+    await operator.getByRole('row', { name: /Cat Coupons.*Paid.*€12.00/ }).waitFor();
+    await operator.close();
+
+    await goTo(partner, 'Payouts');
+    await partner
+      .getByRole('row', { name: /Paid.*€12.00/ })
       .first()
       .waitFor();
-    const order = new URLSearchParams({
-      key: platform.demo.keys.advertiser,
-      order_id: 'browser-1',
-      amount: '120.00',
-      currency: 'EUR',
-      click_id: clickId,
-    });
-    expect((await fetch(`${platform.apiUrl}/postback?${order}`)).status).toBe(200);
+    await partner.getByRole('row', { name: /Closing balance.*€6.00.*€12.00/ }).waitFor();
+    await partner.getByRole('button', { name: 'Sign out' }).click();
+    await partner.getByRole('heading', { name: 'Sign in' }).waitFor();
+    await partner.close();
+  });
 
-    await page.getByRole('navigation').getByRole('link', { name: 'Overview' }).click();
-    await page.locator('.stat', { hasText: 'Earned' }).getByText('€12.00').waitFor();
-    expect([await figure(page, 'Clicks'), await figure(page, 'Credited orders')]).toEqual(['1', '1']);
-    await page.getByRole('row', { name: /browser-1.*Attributed.*€120.00/ }).waitFor();
-    expect(complaints.filter((line) => !line.includes('422'))).toEqual([]);
-    await page.getByRole('button', { name: 'Sign out' }).click();
-    await page.getByRole('heading', { name: 'Sign in' }).waitFor();
-    await page.close();
+  describe('every page', () => {
+    beforeAll(async () => {
+      await platform.afflux('demo', '--clicks', '2000');
+    }, 180_000);
+
+    test.each([
+      ['partner', 'light'],
+      ['partner', 'dark'],
+      ['operator', 'light'],
+      ['operator', 'dark'],
+    ] as const)(
+      'of a %s, %s, is fit for everybody, complains of nothing and asks nobody else',
+      {
+        timeout: 120_000,
+      },
+      async (who, colorScheme) => {
+        const page = await open({ colorScheme });
+        const complaints = watchConsole(page);
+        const foreign: string[] = [];
+        page.on('request', (request) => {
+          if (!request.url().startsWith(platform.apiUrl)) foreign.push(request.url());
+        });
+        await signIn(page, who);
+        const names = await page
+          .getByRole('navigation', { name: 'Pages' })
+          .getByRole('link')
+          .allTextContents();
+        const faults: string[] = [];
+        for (const name of names) {
+          await page.setViewportSize(DESK);
+          await goTo(page, name);
+          await page.locator('.loading').first().waitFor({ state: 'detached' });
+          await takePicture(page, `${who}-${colorScheme}-${name.toLowerCase().replaceAll(/\W+/g, '-')}`);
+          faults.push(...(await accessibilityFaults(page)).map((fault) => `${name}: ${fault}`));
+          await page.setViewportSize(PHONE);
+          const width = await page.evaluate('document.documentElement.scrollWidth');
+          if (Number(width) > PHONE.width) faults.push(`${name}: is ${width} px wide on a phone`);
+        }
+        expect(names.length).toBeGreaterThan(8);
+        expect({ faults, complaints, foreign }).toEqual({ faults: [], complaints: [], foreign: [] });
+        await page.close();
+      },
+    );
+
+    test('can be reached and used without a mouse', async () => {
+      const page = await open();
+      await signIn(page, 'partner');
+      await page.keyboard.press('Tab');
+      expect(await page.evaluate('document.activeElement.textContent')).toBe('Skip to the content');
+      await page.getByRole('link', { name: 'Links' }).focus();
+      await page.keyboard.press('Enter');
+      await page.getByRole('button', { name: 'New link' }).focus();
+      await page.keyboard.press('Enter');
+      await page.getByRole('heading', { name: 'New link' }).waitFor();
+      await page.keyboard.press('Escape');
+      await page.getByRole('heading', { name: 'New link' }).waitFor({ state: 'detached' });
+      expect(await page.evaluate('document.activeElement.textContent')).toBe('New link');
+      await page.close();
+    });
   });
 
   test.each(['light', 'dark'] as const)('the front door is fit for everybody, %s', async (colorScheme) => {
     const page = await open({ colorScheme });
+    const complaints = watchConsole(page);
     await page.getByRole('heading', { name: 'Sign in' }).waitFor();
     expect(await accessibilityFaults(page)).toEqual([]);
     await takePicture(page, `sign-in-${colorScheme}`);
+    await page.getByRole('link', { name: 'Set a new password' }).click();
+    await page.getByLabel('E-mail address').fill('nobody@example.com');
+    await page.getByRole('button', { name: 'Mail me a link' }).click();
+    await page.getByRole('heading', { name: 'Look into your mail' }).waitFor();
+    await page.goto('/set-password?token=usr_1.1.nonsense');
+    await page.getByLabel('New password').fill('long enough to be one');
+    await page.getByRole('button', { name: 'Set the password' }).click();
+    await page.getByRole('heading', { name: 'This link is not good any more' }).waitFor();
+    // The browser itself tells of the refusal.
+    expect(complaints.filter((line) => !line.includes('422'))).toEqual([]);
     await page.close();
   });
 
@@ -133,11 +241,8 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     expect(files).toHaveLength(3);
     for (const path of files) {
       const file = await fetch(platform.apiUrl + path);
-      expect([path, file.status, file.headers.get('cache-control')]).toEqual([
-        path,
-        200,
-        'public, max-age=31536000, immutable',
-      ]);
+      const kept = 'public, max-age=31536000, immutable';
+      expect([path, file.status, file.headers.get('cache-control')]).toEqual([path, 200, kept]);
     }
     const paths = ['/portal/links', '/portal/assets/none.js', '/portal/..%2f..%2fpackage.json'];
     const statuses = await Promise.all(

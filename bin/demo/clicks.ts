@@ -23,6 +23,9 @@ const WIDTH = 64;
 /** Visitors come back: this many clicks in a hundred are by somebody new. */
 const NEW_VISITOR_PERCENT = 70;
 
+/** Of a hundred clicks so many come through one address, as of an office; too many for the rules. */
+const BUSY_PERCENT = 3;
+
 const REFERRERS = [
   'https://www.google.com/',
   'https://news.example/deals/today',
@@ -43,13 +46,14 @@ export async function playClicks(options: {
   const { http, collectorUrl, demo, count, run } = options;
   const newVisitor = createVisitorSource();
   const visitors: Visitor[] = [newVisitor()];
+  const busyIp = newVisitor().ip;
   const progress = createProgress('clicks', count);
   const redirected: PlayedClick[] = [];
   const otherAnswers = new Map<number, number>();
 
   async function click(): Promise<void> {
     if (randomInt(100) < NEW_VISITOR_PERCENT) visitors.push(newVisitor());
-    const visitor = pick(visitors);
+    const visitor = randomInt(100) < BUSY_PERCENT ? { ...newVisitor(), ip: busyIp } : pick(visitors);
     const link = pickLink(demo);
     const query = new URLSearchParams({
       sub1: pick(PLACEMENTS),

@@ -110,7 +110,7 @@ async function createDemo(tx: LedgerTransaction, config: Config): Promise<Demo> 
     name: PROGRAM_NAME,
     currency: CURRENCY,
     // The first steps in the README click with curl, which is a robot.
-    fraudRules: { instant_conversion: INSTANT_CONVERSION_SECONDS, bot_click: false },
+    fraudRules: { instant_conversion: INSTANT_CONVERSION_SECONDS, fast_conversions: false, bot_click: false },
   });
   await setTerms(tx, { programId: program.id, rateBps: 1_000, payoutMinMinor: 1_000n });
   const campaigns: Campaign[] = [];
@@ -131,7 +131,8 @@ async function createDemo(tx: LedgerTransaction, config: Config): Promise<Demo> 
   const key = async (role: Role, affiliateId?: number): Promise<string> =>
     (await createApiKey(tx, { role, name: `demo ${role}`, programId: program.id, affiliateId })).key;
   const first = affiliates.get('ann');
-  if (!first) throw new Error('the demo has Ann');
+  const recruiter = affiliates.get('cat');
+  if (!first || !recruiter) throw new Error('the demo has Ann and Cat');
   return {
     program: { id: program.id, name: program.name, currency: program.currency },
     campaigns: campaigns.map(({ id, name }) => ({ id, name })),
@@ -147,7 +148,7 @@ async function createDemo(tx: LedgerTransaction, config: Config): Promise<Demo> 
       advertiser: await key('advertiser'),
       affiliate: await key('affiliate', first.id),
     },
-    portal: await createPortalUsers(tx, { programId: program.id, affiliate: first }),
+    portal: await createPortalUsers(tx, { programId: program.id, affiliate: recruiter }),
   };
 }
 

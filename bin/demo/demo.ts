@@ -21,6 +21,7 @@ import { type Demo, readDemo } from './data.ts';
 import { createHttpClient, type HttpClient } from './http.ts';
 import { type ConversionView, listRun, type MoneyTrail, playMoney } from './money.ts';
 import { type PlayedOrders, playOrders } from './orders.ts';
+import { setScene } from './scene.ts';
 
 /** Longest wait for the platform to count and to decide what was played. */
 const SETTLE_TIMEOUT_MS = 120_000;
@@ -145,6 +146,7 @@ async function play(options: {
   const apiUrl = serviceUrl(apiService(), config);
   const run = `run${Date.now().toString(36)}`;
   const inRun = { http, apiUrl, demo: known, run };
+  await setScene(inRun);
   const clicks = await playClicks({ ...inRun, collectorUrl, count: options.clicks });
   const playedUntil = Date.now();
   const orders = await playOrders({ ...inRun, clicks: clicks.redirected });
@@ -200,7 +202,7 @@ async function describeTrail(played: Played, known: Demo, ledger: Ledger): Promi
     ['decided', summary(decided)],
     [
       'then',
-      `${money.refundsBeforePayout} refunded, ${money.approved} approved and ${money.rejected} rejected in review, ${money.confirmed} confirmed, ${money.payouts} payouts paid, ${money.refundsAfterPayout} refunded after payment`,
+      `${money.refundsBeforePayout} refunded, ${money.approved} approved and ${money.rejected} rejected in review, ${money.leftInReview} left there, ${money.confirmed} confirmed, ${money.payouts} payouts, ${money.refundsAfterPayout} refunded after payment`,
     ],
     ...conversions.map((row) => [
       `conversions ${row.state}`,

@@ -9,10 +9,18 @@ export interface Answer {
 
 export interface HttpClient {
   get(url: string, headers?: Readonly<Record<string, string>>): Promise<Answer>;
-  /** Sends JSON under a bearer key; the answer's body parsed. @throws Error when the status is not 2xx. */
-  post<T>(url: string, options: { key: string; body?: unknown }): Promise<T>;
+  /** Sends JSON or CSV under a bearer key; the answer's body parsed. @throws Error when the status is not 2xx. */
+  post<T>(url: string, options: Sent): Promise<T>;
+  put<T>(url: string, options: Sent): Promise<T>;
+  patch<T>(url: string, options: Sent): Promise<T>;
   getJson<T>(url: string, options: { key: string }): Promise<T>;
   close(): void;
+}
+
+interface Sent {
+  readonly key: string;
+  readonly body?: unknown;
+  readonly csv?: string;
 }
 
 /** Connections kept open to each server. */
@@ -48,10 +56,12 @@ export function createHttpClient(): HttpClient {
     });
   }
 
-  async function json<T>(method: string, url: string, key: string, body: unknown): Promise<T> {
+  async function json<T>(method: string, url: string, { key, body, csv }: Sent): Promise<T> {
     const headers: Record<string, string> = { Authorization: `Bearer ${key}` };
     if (body !== undefined) headers['Content-Type'] = 'application/json';
-    const answer = await send(method, url, headers, body === undefined ? undefined : JSON.stringify(body));
+    if (csv !== undefined) headers['Content-Type'] = 'text/csv';
+    const sent = csv ?? (body === undefined ? undefined : JSON.stringify(body));
+    const answer = await send(method, url, headers, sent);
     if (answer.status < 200 || answer.status > 299) {
       throw new Error(`${method} ${new URL(url).pathname} answered ${answer.status}: ${answer.body}`);
     }
@@ -60,8 +70,10 @@ export function createHttpClient(): HttpClient {
 
   return {
     get: (url, headers = {}) => send('GET', url, headers),
-    post: (url, { key, body }) => json('POST', url, key, body),
-    getJson: (url, { key }) => json('GET', url, key, undefined),
+    post: (url, sent) => json('POST', url, sent),
+    put: (url, sent) => json('PUT', url, sent),
+    patch: (url, sent) => json('PATCH', url, sent),
+    getJson: (url, { key }) => json('GET', url, { key }),
     close: () => agent.destroy(),
   };
 }

@@ -22,6 +22,8 @@ export interface MoneyTrail {
   readonly refundsBeforePayout: number;
   readonly approved: number;
   readonly rejected: number;
+  /** Orders that wait for whoever looks into the portal. */
+  readonly leftInReview: number;
   readonly confirmed: number;
   readonly payouts: number;
   readonly refundsAfterPayout: number;
@@ -31,6 +33,8 @@ const WIDTH = 16;
 /** Of a hundred attributed orders, this many are given back, every second one only in part. */
 const REFUNDED_PERCENT = 6;
 const AFTER_PAYOUT = 2;
+/** What becomes of the orders in review, in turn; the last are left to whoever looks. */
+const VERDICTS = ['approve', 'reject', undefined, undefined] as const;
 
 /** Refunds some orders, reviews what is in review, ends the holds, pays, and takes some of it back. */
 export async function playMoney(options: {
@@ -65,8 +69,10 @@ export async function playMoney(options: {
   }
 
   const inReview = conversions.filter((conversion) => conversion.state === 'review');
+  const verdicts = inReview.map((_, i) => VERDICTS[i % VERDICTS.length]);
   for (const [i, conversion] of inReview.entries()) {
-    const verdict = i % 2 === 0 ? 'approve' : 'reject';
+    const verdict = verdicts[i];
+    if (verdict === undefined) continue;
     await http.post(`${apiUrl}/v1/conversions/${conversion.id}/${verdict}`, {
       key: operator,
       body: { note: 'reviewed by the demo' },
@@ -87,7 +93,7 @@ export async function playMoney(options: {
     key: operator,
     body: {},
   });
-  for (const { id } of payouts) await http.post(`${apiUrl}/v1/payouts/${id}/settle`, { key: operator });
+  await endPayouts({ http, apiUrl, key: operator, ids: payouts.map(({ id }) => id) });
 
   const takenBack = creditable
     .filter((conversion) => conversion.state === 'attributed')
@@ -95,12 +101,34 @@ export async function playMoney(options: {
   for (const conversion of takenBack) await refund(conversion, amounts.get(conversion.order_id) ?? 0);
   return {
     refundsBeforePayout: refunded.length,
-    approved: Math.ceil(inReview.length / 2),
-    rejected: Math.floor(inReview.length / 2),
+    approved: verdicts.filter((verdict) => verdict === 'approve').length,
+    rejected: verdicts.filter((verdict) => verdict === 'reject').length,
+    leftInReview: verdicts.filter((verdict) => verdict === undefined).length,
     confirmed: creditable.length,
     payouts: payouts.length,
     refundsAfterPayout: takenBack.length,
   };
+}
+
+/** Most payouts arrive; one fails, one comes back, and the last is still on its way. */
+async function endPayouts(options: {
+  http: HttpClient;
+  apiUrl: string;
+  key: string;
+  ids: readonly string[];
+}): Promise<void> {
+  const { http, apiUrl, key, ids } = options;
+  const end = (id: string, word: string, failure?: string) =>
+    http.post(`${apiUrl}/v1/payouts/${id}/${word}`, { key, ...(failure && { body: { failure } }) });
+  const [failed, returned] = ids.slice(-3);
+  for (const id of ids.slice(0, -1)) {
+    if (id === failed) {
+      await end(id, 'fail', 'the bank does not know the account');
+      continue;
+    }
+    await end(id, 'settle');
+    if (id === returned) await end(id, 'return', 'the account is closed');
+  }
 }
 
 /** Every conversion of the run, by the API's pages. */

@@ -9,7 +9,7 @@ export interface PortalUser {
   readonly password: string;
 }
 
-/** An operator of every program, and the partner behind the first affiliate. */
+/** An operator of every program, and a partner who has recruited others. */
 export interface PortalUsers {
   readonly operator: PortalUser;
   readonly partner: PortalUser;
@@ -19,7 +19,7 @@ const PASSWORD_BYTES = 9;
 
 export async function createPortalUsers(
   sql: LedgerSql,
-  options: { programId: number; affiliate: { id: number; name: string } },
+  options: { programId: number; affiliate: { id: number; name: string; email: string } },
 ): Promise<PortalUsers> {
   const { programId, affiliate } = options;
   async function create(given: Pick<Parameters<typeof createUser>[1], 'email' | 'name' | 'role'>, own = {}) {
@@ -31,7 +31,7 @@ export async function createPortalUsers(
   return {
     operator: await create({ email: 'operator@demo.example', name: 'Olga Operator', role: 'operator' }),
     partner: await create(
-      { email: 'ann@affiliates.example', name: affiliate.name, role: 'affiliate' },
+      { email: affiliate.email, name: affiliate.name, role: 'affiliate' },
       { programId, affiliateId: affiliate.id },
     ),
   };

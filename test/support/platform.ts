@@ -29,6 +29,7 @@ const PORTS = [
   'NATS_PORT',
 ];
 const START_MS = 60_000;
+const COMMAND_MS = 150_000;
 const STOP_MS = 30_000;
 
 export async function startPlatform(): Promise<TestPlatform> {
@@ -62,7 +63,7 @@ export async function startPlatform(): Promise<TestPlatform> {
     demo: JSON.parse(readFileSync(join(home, 'demo.json'), 'utf8')) as Demo,
     async afflux(...args) {
       const { child, output } = run(...args);
-      await waitFor(() => hasEnded(child), { deadlineMs: START_MS, what: `afflux ${args.join(' ')}` });
+      await waitFor(() => hasEnded(child), { deadlineMs: COMMAND_MS, what: `afflux ${args.join(' ')}` });
       if (child.exitCode !== 0) throw new Error(output());
       return output();
     },

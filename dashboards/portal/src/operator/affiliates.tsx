@@ -86,7 +86,10 @@ export function AffiliatesPage() {
               title: '',
               cell: (affiliate) => (
                 <div class="actions">
-                  <Button onClick={() => setShown(affiliate)} label={`Open ${affiliate.name}`}>
+                  <Button
+                    onClick={() => setShown(affiliate)}
+                    label={`${affiliate.status === 'pending' ? 'Decide' : 'Open'} ${affiliate.name}`}
+                  >
                     {affiliate.status === 'pending' ? 'Decide' : 'Open'}
                   </Button>
                 </div>

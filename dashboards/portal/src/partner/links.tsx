@@ -83,7 +83,9 @@ export function LinksPage() {
               cell: (link) => (
                 <>
                   {link.code}
-                  <span class="sub">{link.landing_url}</span>
+                  <span class="sub cut" title={link.landing_url}>
+                    {link.landing_url}
+                  </span>
                 </>
               ),
             },

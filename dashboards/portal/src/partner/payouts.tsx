@@ -77,7 +77,7 @@ export function PayoutsPage() {
               title: '',
               cell: (payout) => (
                 <div class="actions">
-                  <Button onClick={() => setShown(payout)} label={`What ${payout.id} pays`}>
+                  <Button onClick={() => setShown(payout)} label={`What it pays: ${payout.id}`}>
                     What it pays
                   </Button>
                 </div>
@@ -145,7 +145,18 @@ function StatementCard() {
     <Card
       title="Statement"
       note="Every movement of your money between its states; the columns add up, to the cent."
-      actions={<Segments label="Period of the statement" value={days} onChange={setDays} choices={PERIODS} />}
+      actions={
+        <>
+          <Segments label="Period of the statement" value={days} onChange={setDays} choices={PERIODS} />
+          <a
+            class="button"
+            href={`/v1/affiliates/${affiliateId}/statement?${new URLSearchParams({ ...range, format: 'csv' })}`}
+            download="statement.csv"
+          >
+            Export
+          </a>
+        </>
+      }
     >
       <Problem error={lines.error} onRetry={lines.reload} />
       <ListTable

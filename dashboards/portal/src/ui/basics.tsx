@@ -152,3 +152,12 @@ export function CopyText({ text, label }: { text: string; label: string }) {
     </div>
   );
 }
+
+export function Progress({ done, total, label }: { done: number; total: number; label: string }) {
+  return (
+    <div class="progress">
+      <progress max={Math.max(1, total)} value={total === 0 ? undefined : done} aria-label={label} />
+      <span>{label}</span>
+    </div>
+  );
+}

@@ -209,3 +209,22 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
     </dialog>
   );
 }
+
+/** A file that is read here, as text. */
+export function FileField(props: { label: string; accept: string; onText: (text: string) => void }) {
+  return (
+    <Field label={props.label}>
+      {({ id }) => (
+        <input
+          id={id}
+          type="file"
+          accept={props.accept}
+          onChange={(event) => {
+            const file = event.currentTarget.files?.[0];
+            if (file) void file.text().then(props.onText);
+          }}
+        />
+      )}
+    </Field>
+  );
+}

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { api, type Schemas, take, takeAll } from '../api.ts';
 import { formatCompact, formatCount, formatMinor, formatShare, TIME_ZONE, words } from '../format.ts';
 import { CompleteTo } from '../freshness.tsx';
-import { lastDays, PERIODS, secondsOfDay } from '../period.ts';
+import { daysOf, lastDays, PERIODS, secondsOfDay } from '../period.ts';
 import { figure } from '../report.ts';
 import { useParameter } from '../router.tsx';
 import { useSession } from '../session.tsx';
@@ -130,7 +130,6 @@ function Result(props: {
   currency: string;
 }) {
   const { report, groups, metrics, names, currency } = props;
-  const { theme } = useSession();
   const { rows, totals, truncated } = report;
   if (rows.length === 0) {
     return (
@@ -159,21 +158,7 @@ function Result(props: {
   ];
   return (
     <>
-      {groups.length === 1 && groups[0] === 'day' && (
-        <Card title="Clicks by day">
-          <TimeChart
-            label="Clicks by day"
-            theme={theme}
-            times={rows.map((row) => secondsOfDay(String(row.day)))}
-            series={['clicks', 'valid_clicks'].map((name, i) => ({
-              label: TITLES[name] ?? name,
-              color: `--chart-${2 - i}`,
-              values: rows.map((row) => figure(row, name)),
-              format: formatCompact,
-            }))}
-          />
-        </Card>
-      )}
+      {groups.length === 1 && groups[0] === 'day' && <Course report={report} />}
       <Card>
         <Table
           label="Report"
@@ -188,6 +173,28 @@ function Result(props: {
         )}
       </Card>
     </>
+  );
+}
+
+/** By day, those on which nothing happened too. */
+function Course({ report }: { report: Schemas['Report'] }) {
+  const { theme } = useSession();
+  const days = daysOf(report);
+  const byDay = new Map(report.rows.map((row) => [String(row.day), row]));
+  return (
+    <Card title="Clicks by day">
+      <TimeChart
+        label="Clicks by day"
+        theme={theme}
+        times={days.map(secondsOfDay)}
+        series={['clicks', 'valid_clicks'].map((name, i) => ({
+          label: TITLES[name] ?? words(name),
+          color: `--chart-${2 - i}`,
+          values: days.map((day) => figure(byDay.get(day), name)),
+          format: formatCompact,
+        }))}
+      />
+    </Card>
   );
 }
 

@@ -1,0 +1,115 @@
+import { randomInt } from 'node:crypto';
+import { pick } from './clicks.ts';
+import type { Demo } from './data.ts';
+import type { HttpClient } from './http.ts';
+import { decimal } from './orders.ts';
+
+/** What was there before today's traffic: so that every page of the portal has something to look at. */
+
+const PAST_DAYS = 45;
+const ORDERS_A_DAY = 4;
+const DAY_MS = 86_400_000;
+const JOB_POLL_MS = 100;
+const JOB_TIMEOUT_MS = 90_000;
+
+const APPLICANTS = [
+  { ref_code: 'gus', name: 'Gus Gadgets' },
+  { ref_code: 'hal', name: 'Hal Homes' },
+] as const;
+
+/** Accounts of the standards' own examples: nobody's. */
+const IBANS = ['DE89370400440532013000', 'GB29NWBK60161331926819', 'FR1420041010050500013M02606'];
+
+interface Scene {
+  readonly http: HttpClient;
+  readonly apiUrl: string;
+  readonly demo: Demo;
+}
+
+/** Sets the scene through the API, once. */
+export async function setScene(scene: Scene): Promise<void> {
+  const { http, apiUrl, demo } = scene;
+  const key = demo.keys.operator;
+  const { data } = await http.getJson<{ data: unknown[] }>(`${apiUrl}/v1/affiliates?status=pending`, { key });
+  if (data.length > 0) return;
+  process.stderr.write('setting the scene: past orders, applications, payout methods, a webhook\n');
+  await importPastOrders(scene);
+  for (const [i, { id }] of demo.affiliates.entries()) {
+    const body = { kind: 'bank', holder: `Affiliate ${id}`, iban: IBANS[i % IBANS.length] };
+    await http.put(`${apiUrl}/v1/affiliates/aff_${id}/payout-method`, { key, body });
+  }
+  for (const campaign of demo.campaigns) {
+    const body = {
+      campaign_id: `cmp_${campaign.id}`,
+      name: 'Start page',
+      landing_url: 'https://shop.example/?partner={affiliate_id}&sub={sub1}',
+    };
+    await http.post(`${apiUrl}/v1/link-templates`, { key, body });
+  }
+  await routeByDevice(scene);
+  await http.post(`${apiUrl}/v1/terms`, {
+    key,
+    body: {
+      rate_bps: 1_200,
+      payout_min: { amount: '10.00', currency: demo.program.currency },
+      from: inDays(7),
+    },
+  });
+  await http.post(`${apiUrl}/v1/webhooks`, { key, body: { url: 'https://hooks.shop.example/afflux' } });
+  // Last, because it marks the scene as set.
+  for (const applicant of APPLICANTS) {
+    const body = { ...applicant, email: `${applicant.ref_code}@affiliates.example` };
+    await http.post(`${apiUrl}/v1/affiliates`, { key, body });
+  }
+}
+
+function inDays(days: number): string {
+  return new Date(Date.now() + days * DAY_MS).toISOString();
+}
+
+/** Orders from before the platform came, credited to the links that brought them. */
+async function importPastOrders({ http, apiUrl, demo }: Scene): Promise<void> {
+  const key = demo.keys.operator;
+  const lines = ['order_id,amount,currency,occurred_at,customer_id,link_code'];
+  for (let day = PAST_DAYS; day >= 1; day--) {
+    const orders = randomInt(1, 2 * ORDERS_A_DAY);
+    for (let i = 0; i < orders; i++) {
+      const at = inDays(-day + randomInt(1_000) / 1_000);
+      const { code } = pick(demo.links);
+      const id = `past-${PAST_DAYS - day}-${i}`;
+      lines.push(
+        [id, decimal(randomInt(900, 20_000)), demo.program.currency, at, `customer-${id}`, code].join(),
+      );
+    }
+  }
+  const url = `${apiUrl}/v1/imports?kind=conversions&dry_run=false`;
+  const { id } = await http.post<{ id: string }>(url, { key, csv: lines.join('\n') });
+  const deadline = Date.now() + JOB_TIMEOUT_MS;
+  for (;;) {
+    const job = await http.getJson<{ state: string }>(`${apiUrl}/v1/jobs/${id}`, { key });
+    if (job.state === 'done') return;
+    if (job.state === 'failed' || Date.now() > deadline)
+      throw new Error(`the import of past orders: ${job.state}`);
+    await new Promise((resolve) => setTimeout(resolve, JOB_POLL_MS));
+  }
+}
+
+/** One link leads phones elsewhere, and splits German visitors over two pages. */
+async function routeByDevice({ http, apiUrl, demo }: Scene): Promise<void> {
+  const link = demo.links.find(({ code }) => code === 'cat-summer');
+  if (!link) throw new Error('the demo has Cat’s link');
+  const page = (path: string): string => `https://shop.example/${path}?partner={affiliate_id}&sub={sub1}`;
+  const routing = {
+    rules: [
+      { when: { devices: ['mobile', 'tablet'] }, destinations: [{ url: page('m/summer'), weight: 1 }] },
+      {
+        when: { countries: ['DE', 'AT', 'CH'] },
+        destinations: [
+          { url: page('de/sommer'), weight: 3 },
+          { url: page('de/sommer-neu'), weight: 1 },
+        ],
+      },
+    ],
+  };
+  await http.patch(`${apiUrl}/v1/links/lnk_${link.id}`, { key: demo.keys.operator, body: { routing } });
+}
