@@ -24,6 +24,9 @@ ORDER BY time`,
     );
 }
 
+/** A start is younger than a step at exactly one of the steps. */
+const STEP_SECONDS = 60;
+
 /** Starts of processes, which is what a deploy looks like (and a crash): no tool has to tell Grafana of them. */
 export function deployAnnotation(): dashboard.AnnotationQueryBuilder {
   return new dashboard.AnnotationQueryBuilder()
@@ -32,8 +35,8 @@ export function deployAnnotation(): dashboard.AnnotationQueryBuilder {
     .enable(true)
     .hide(false)
     .iconColor('purple')
-    .expr('changes(process_start_time_seconds{job="afflux"}[1m]) > 0')
-    .step('60s')
+    .expr(`time() - process_start_time_seconds{job="afflux"} < ${STEP_SECONDS}`)
+    .step(`${STEP_SECONDS}s`)
     .titleFormat('{{process}} started')
     .tagKeys('process,instance');
 }

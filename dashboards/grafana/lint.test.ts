@@ -62,6 +62,12 @@ describe.each(ALL.map((board) => ({ name: board.title, board })))('$name', ({ bo
     for (const unit of [panel.fieldConfig?.defaults.unit, ...overridden]) {
       expect(UNITS.has(unit), `${unit} is a unit of Grafana`).toBe(true);
     }
+    const hasSteps = (panel.fieldConfig?.overrides ?? []).some(({ properties }) =>
+      properties.some(({ id }) => id === 'thresholds'),
+    );
+    expect(panel.type !== 'stat' || !hasSteps || panel.options.colorMode === 'value', 'steps are seen').toBe(
+      true,
+    );
     const targets = targetsOf(panel);
     expect(targets.length).toBeGreaterThan(0);
     expect(new Set(targets.map(({ refId }) => refId)).size).toBe(targets.length);

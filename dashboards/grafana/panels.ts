@@ -72,20 +72,23 @@ export interface Column {
 /** Columns by the names the query gives them. */
 export type Columns = Readonly<Record<string, Column>>;
 
-function columnProperties(column: Column): dashboard.DynamicConfigValue[] {
-  const { unit, decimals, link, width, bar, steps } = column;
-  const properties: dashboard.DynamicConfigValue[] = [];
-  const set = (id: string, value: unknown): unknown => properties.push({ id, value });
-  if (unit !== undefined) set('unit', unit);
-  if (decimals !== undefined) set('decimals', decimals);
-  if (width !== undefined) set('custom.width', width);
-  if (bar) set('custom.cellOptions', { type: 'gauge', mode: 'basic', valueDisplayMode: 'text' });
-  if (steps) {
-    set('thresholds', thresholds(steps).build());
-    set('custom.cellOptions', { type: 'color-text' });
-  }
-  if (link) set('links', [{ ...link, targetBlank: false }]);
-  return properties;
+/** What any panel can do with a column. */
+function fieldProperties({ unit, decimals, link, steps }: Column): dashboard.DynamicConfigValue[] {
+  return [
+    ...(unit === undefined ? [] : [{ id: 'unit', value: unit }]),
+    ...(decimals === undefined ? [] : [{ id: 'decimals', value: decimals }]),
+    ...(steps === undefined ? [] : [{ id: 'thresholds', value: thresholds(steps).build() }]),
+    ...(link === undefined ? [] : [{ id: 'links', value: [{ ...link, targetBlank: false }] }]),
+  ];
+}
+
+/** And what only a table can. */
+function cellProperties({ width, bar, steps }: Column): dashboard.DynamicConfigValue[] {
+  const cell = bar ? { type: 'gauge', mode: 'basic', valueDisplayMode: 'text' } : { type: 'color-text' };
+  return [
+    ...(width === undefined ? [] : [{ id: 'custom.width', value: width }]),
+    ...(bar || steps ? [{ id: 'custom.cellOptions', value: cell }] : []),
+  ];
 }
 
 /** Big numbers: of the last row, a number for each column. */
@@ -102,6 +105,7 @@ export function numbers(
   },
 ): PanelSource {
   const { columns = {}, steps = [], change, perRow = false, seriesBy } = options;
+  const isColoured = steps.length > 0 || Object.values(columns).some((column) => column.steps);
   const isNamed = perRow || seriesBy !== undefined || Object.keys(columns).length > 1;
   const panel = prepared(new stat.PanelBuilder(), options)
     .reduceOptions(
@@ -110,10 +114,11 @@ export function numbers(
         : new common.ReduceDataOptionsBuilder().values(false).calcs(['lastNotNull']),
     )
     .graphMode(common.BigValueGraphMode.None)
-    .colorMode(steps.length > 0 ? common.BigValueColorMode.Value : common.BigValueColorMode.None)
+    .colorMode(isColoured ? common.BigValueColorMode.Value : common.BigValueColorMode.None)
     .textMode(isNamed ? common.BigValueTextMode.ValueAndName : common.BigValueTextMode.Value)
     .noValue('none')
-    .thresholds(thresholds(steps));
+    // A number without steps of its own is neither good nor bad.
+    .thresholds(thresholds(steps, steps.length > 0 ? 'green' : 'text'));
   if (seriesBy) panel.displayName(`\${__field.labels.${seriesBy}}`);
   if (change) {
     panel.showPercentChange(true).percentChangeColorMode(
@@ -124,7 +129,7 @@ export function numbers(
       }[change],
     );
   }
-  for (const [name, column] of Object.entries(columns)) panel.overrideByName(name, columnProperties(column));
+  for (const [name, column] of Object.entries(columns)) panel.overrideByName(name, fieldProperties(column));
   return panel;
 }
 
@@ -139,12 +144,11 @@ export function overTime(
     /** Colours by the name of the series. */
     readonly colours?: Readonly<Record<string, string>>;
     readonly steps?: Steps;
-    readonly max?: number;
     /** Values below zero are shown; otherwise the axis begins at zero. */
     readonly signed?: boolean;
   },
 ): PanelSource {
-  const { draw, interval, seriesBy, colours = {}, steps, max, signed = false } = options;
+  const { draw, interval, seriesBy, colours = {}, steps, signed = false } = options;
   const panel = prepared(new timeseries.PanelBuilder(), options)
     .legend(
       new common.VizLegendOptionsBuilder()
@@ -171,7 +175,6 @@ export function overTime(
   if (interval) panel.interval(interval);
   if (seriesBy) panel.displayName(`\${__field.labels.${seriesBy}}`);
   if (!signed) panel.min(0);
-  if (max !== undefined) panel.max(max);
   if (steps) {
     panel
       .thresholds(thresholds(steps))
@@ -201,13 +204,15 @@ export function rows(
     .showHeader(true);
   if (empty) panel.noValue(empty);
   if (sortBy) panel.sortBy([new common.TableSortByFieldStateBuilder().displayName(sortBy).desc(true)]);
-  for (const [name, column] of Object.entries(columns)) panel.overrideByName(name, columnProperties(column));
+  for (const [name, column] of Object.entries(columns)) {
+    panel.overrideByName(name, [...fieldProperties(column), ...cellProperties(column)]);
+  }
   return panel;
 }
 
 /** A bar for each row of a table of one text and one number. */
-export function bars(options: Common & { readonly columns?: Columns }): PanelSource {
-  const panel = prepared(new bargauge.PanelBuilder(), options)
+export function bars(options: Common): PanelSource {
+  return prepared(new bargauge.PanelBuilder(), options)
     .orientation(common.VizOrientation.Horizontal)
     .displayMode(common.BarGaugeDisplayMode.Basic)
     .valueMode(common.BarGaugeValueMode.Text)
@@ -215,10 +220,6 @@ export function bars(options: Common & { readonly columns?: Columns }): PanelSou
     .min(0)
     .reduceOptions(new common.ReduceDataOptionsBuilder().values(true).calcs([]))
     .thresholds(thresholds([], 'blue'));
-  for (const [name, column] of Object.entries(options.columns ?? {})) {
-    panel.overrideByName(name, columnProperties(column));
-  }
-  return panel;
 }
 
 /** Upright bars over the classes of the first column, in the order of the rows. */

@@ -55,8 +55,7 @@ export const ORDERS_IN_RANGE = '$__timeFilter_ms(occurred_at)';
 const RANGE_START = 'toStartOfHour($__fromTime)';
 const PREVIOUS_START = `(${RANGE_START} - ($__toTime - ${RANGE_START}))`;
 export const HOURS_IN_BOTH = `hour >= ${PREVIOUS_START} AND hour <= $__toTime`;
-export const ORDERS_IN_BOTH = `toUnixTimestamp64Milli(occurred_at) >= toInt64(toUnixTimestamp(${PREVIOUS_START})) * 1000
-  AND occurred_at <= $__toTime_ms`;
+export const ORDERS_IN_BOTH = `occurred_at >= toDateTime64(${PREVIOUS_START}, 3) AND occurred_at <= $__toTime_ms`;
 /** The start of the range a row belongs to, for `time` being its column. */
 export const period = (time: 'hour' | 'occurred_at'): string =>
   `if(toDateTime(${time}) >= ${RANGE_START}, ${RANGE_START}, ${PREVIOUS_START})`;
