@@ -44,6 +44,8 @@ export interface ClickFacts {
   readonly subscription:
     | (ClickWithTerms & { readonly conversionId: bigint; readonly startedAt: Date })
     | undefined;
+  /** An earlier order of the customer is not decided yet, and may begin the subscription that this one continues. */
+  readonly undecidedBefore: boolean;
   /** Every click older than this (Unix ms) is in the warehouse. */
   readonly completeToMs: number;
   /** The wait for the warehouse has lasted too long: decide with what there is. */
@@ -82,13 +84,19 @@ export function chooseClick(facts: ClickFacts): Choice {
   if (given.kind === 'found') {
     // Its own moment has to be complete too: what the rules count before it must not depend on who was loaded first.
     if (!knownUpTo(given.click.ts)) return { kind: 'awaiting_click' };
+    if (waitsForEarlier(facts)) return { kind: 'awaiting_click' };
     return continueSubscription(facts) ?? chooseAroundGiven(facts, given.click);
   }
+  if (waitsForEarlier(facts)) return { kind: 'awaiting_click' };
   const continued = continueSubscription(facts);
   if (continued) return continued;
   if (given.kind === 'missing') return none('click_not_found');
   const reason = given.kind === 'none_given' ? 'no_click' : 'invalid_click_id';
   return chooseByFingerprint(facts, { reason, known: knownUpTo(visitEndMs(facts.conversion) - 1) });
+}
+
+function waitsForEarlier({ undecidedBefore, gaveUp }: ClickFacts): boolean {
+  return undecidedBefore && !gaveUp;
 }
 
 /** Clicks after this belong to another visit: the order was there already. Unix ms. */

@@ -117,6 +117,7 @@ function decided(given: Given = {}): Verdict | undefined {
     terms,
     visitorClicks: [],
     subscription: undefined,
+    undecidedBefore: false,
     completeToMs: CLICK_MS + DAY_MS,
     gaveUp: false,
     ...given,

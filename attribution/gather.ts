@@ -6,6 +6,7 @@ import {
   FAST_SECONDS,
   findFirstOrders,
   fromOwnSessions,
+  haveUndecidedBefore,
   type Pace,
   readPaces,
 } from '../ledger/decision-facts.ts';
@@ -57,12 +58,13 @@ export async function gatherClickFacts(
     given: given[i] ?? { kind: 'none_given' as const },
     terms: terms[i],
   }));
-  const subscriptions = await readSubscriptions(sources, bare);
+  const { subscriptions, undecidedBefore } = await readSubscriptions(sources, bare);
   const visits = await readVisits(sources, bare);
   return bare.map((facts, i) => ({
     ...facts,
     visitorClicks: visits[i] ?? [],
     subscription: subscriptions[i],
+    undecidedBefore: undecidedBefore[i] ?? false,
     completeToMs,
     gaveUp: options.gaveUp(facts.conversion),
     model,
@@ -98,21 +100,26 @@ async function termsOfClicks(
   return clicks.map((click) => (click ? answers.next().value : undefined));
 }
 
-/** First orders of the customers whose order has no click that can win. */
+/** Earlier orders of the customers whose order has no click that can win: the first one, and whether one is undecided. */
 async function readSubscriptions(
   { sql, clicks }: FactSources,
   bare: readonly BareFacts[],
-): Promise<ClickFacts['subscription'][]> {
+): Promise<{ subscriptions: ClickFacts['subscription'][]; undecidedBefore: boolean[] }> {
   const asked = bare.flatMap(({ conversion, given, terms }, index) => {
-    const { customerId, programId, id: conversionId } = conversion;
+    const { customerId, programId, id: conversionId, occurredAt } = conversion;
     const stands =
       given.kind === 'found' && losesBecause(conversion, { click: given.click, terms }) === undefined;
-    return customerId === null || stands ? [] : [{ index, customerId, programId, conversionId }];
+    return customerId === null || stands ? [] : [{ index, customerId, programId, conversionId, occurredAt }];
   });
   const subscriptions: ClickFacts['subscription'][] = bare.map(() => undefined);
+  const undecidedBefore = bare.map(() => false);
+  // Before the first orders are read: one that is decided in between is found by that.
+  for (const [i, waits] of (await haveUndecidedBefore(sql, asked)).entries()) {
+    undecidedBefore[asked[i]?.index ?? 0] = waits;
+  }
   const firsts = await findFirstOrders(sql, asked);
   const found = firsts.flatMap((first, i) => (first ? [{ first, index: asked[i]?.index ?? 0 }] : []));
-  if (found.length === 0) return subscriptions;
+  if (found.length === 0) return { subscriptions, undecidedBefore };
   const identityOf = ({ clickTs, clickNode, clickSeq }: (typeof found)[number]['first']) => ({
     ts: clickTs.getTime(),
     node: clickNode,
@@ -130,7 +137,7 @@ async function readSubscriptions(
     const { conversionId, occurredAt: startedAt } = first;
     subscriptions[index] = { click, terms: termsById.get(first.termsId), conversionId, startedAt };
   }
-  return subscriptions;
+  return { subscriptions, undecidedBefore };
 }
 
 /** Other clicks of the visitor, for the orders where they matter: without a usable id, or under the first-click model. */

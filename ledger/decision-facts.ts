@@ -140,6 +140,37 @@ export async function findFirstOrders(
   return answers;
 }
 
+/**
+ * Whether the customer has an earlier order that is not decided yet and may begin a subscription, one answer each: what
+ * a later order continues must not depend on whose click was stored first.
+ */
+export async function haveUndecidedBefore(
+  sql: LedgerSql,
+  questions: readonly { programId: number; customerId: string; conversionId: bigint; occurredAt: Date }[],
+): Promise<boolean[]> {
+  const answers = questions.map(() => false);
+  if (questions.length === 0) return answers;
+  const asked = questions.map(({ programId, customerId, conversionId, occurredAt }, index) => ({
+    index,
+    program_id: programId,
+    customer: customerId,
+    id: conversionId.toString(),
+    at: occurredAt.toISOString(),
+  }));
+  const rows = await sql<{ index: number }[]>`
+    select q.index
+    from json_to_recordset(${sql.json(asked)}::json)
+      as q (index integer, program_id integer, customer text, id bigint, at timestamptz)
+    where exists (select from terms t where t.program_id = q.program_id and t.recurring_months > 0)
+      and exists (
+        select from conversions c
+        where c.program_id = q.program_id and c.customer_id = q.customer
+          and c.state in ('received', 'awaiting_click') and (c.occurred_at, c.id) < (q.at, q.id)
+      )`;
+  for (const { index } of rows) answers[index] = true;
+  return answers;
+}
+
 /** Notes from where an affiliate itself uses the platform: orders from there are its own. */
 export async function noteAffiliateSession(
   sql: LedgerSql,
