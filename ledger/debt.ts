@@ -7,7 +7,8 @@ const BATCH_SIZE = 500;
 /**
  * Gives up debt that is older than the program's `debt_write_off_days`: the affiliate owes nothing for it any more,
  * and the program's expense keeps what was paid. Payouts net the oldest debt first, so what is older than N days is
- * what exceeds the clawbacks of the last N days. Running it again on the same day changes nothing.
+ * what exceeds the clawbacks of the last N days. What the affiliate has earned and was not paid yet will net its part,
+ * which is never given up. Running it again on the same day changes nothing.
  */
 export async function writeOffDebt(
   ledger: Ledger,
@@ -42,12 +43,16 @@ async function writeOffBatch(
   // Nothing but the building of payouts makes debt smaller, and it takes the same lock.
   await tx`select pg_advisory_xact_lock(hashtextextended('payouts.build', ${programId}))`;
   const debts = await tx<{ affiliateId: number; currency: string; oldMinor: bigint }[]>`
-    select a.affiliate_id, a.currency, greatest(0, -a.balance_minor - coalesce((
+    select a.affiliate_id, a.currency, greatest(0, -a.balance_minor - e.earned_minor - coalesce((
       select sum(-l.amount_minor) from commission_lines l join commissions c on c.id = l.commission_id
       where l.kind = 'clawback' and c.affiliate_id = a.affiliate_id
         and l.created_at > ${now}::timestamptz - make_interval(days => ${days})
     ), 0))::bigint as old_minor
-    from accounts a
+    from accounts a cross join lateral (
+      select sum(balance_minor) as earned_minor from accounts
+      where program_id = a.program_id and affiliate_id = a.affiliate_id and currency = a.currency
+        and kind in ('pending', 'available')
+    ) e
     where a.program_id = ${programId} and a.kind = 'debt' and a.balance_minor < 0 and a.affiliate_id > ${after}
     order by a.affiliate_id limit ${BATCH_SIZE}`;
   const old = debts.filter(({ oldMinor }) => oldMinor > 0n);

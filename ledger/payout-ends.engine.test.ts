@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { waitFor } from '../test/support/engines.ts';
 import {
   createParties,
   creditOrder,
@@ -115,6 +116,62 @@ describe('a payout that nobody was told to pay yet', () => {
     expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({ availableMinor: 1_000n });
     await expectBooksToHold();
   });
+});
+
+test('a payout is canceled also when its affiliate is suspended in the moment of the hand-over', async () => {
+  const parties = await createParties(ledger, single);
+  const { programId, chain } = parties;
+  await creditOrder(ledger, parties, { amountMinor: 10_000n });
+  await vestDue(ledger, { now: soon(), limit: 10, programId });
+  await buildPayouts(ledger, { now: soon(), provider: 'payer', programId });
+  const { provider, total } = createPayer();
+  let run: Promise<unknown> | undefined;
+  await ledger.begin(async (tx) => {
+    await tx`update affiliates set status = 'suspended' where id = ${chain[0]}`;
+    run = submitPayouts(ledger, { now: soon(), provider, programId });
+    await waitFor(
+      async () => {
+        const [waiting] =
+          await db.owner`select from pg_locks where not granted and locktype = 'transactionid'`;
+        return waiting !== undefined;
+      },
+      { deadlineMs: 10_000, what: 'the run to meet the affiliate' },
+    );
+  });
+  await run;
+  expect((await payoutsOf(parties)).map(({ state }) => state)).toEqual(['canceled']);
+  expect(total()).toBe(0n);
+  await expectBooksToHold();
+});
+
+test('a payout that a dead run left with the provider long ago is asked for, and not handed over again', async () => {
+  const parties = await createParties(ledger, single);
+  const { programId } = parties;
+  await creditOrder(ledger, parties, { amountMinor: 10_000n });
+  let calls = 0;
+  const { provider, paid } = createPayer(() => {
+    calls++;
+    return 'paid';
+  });
+  // It dies between the provider's yes and ours.
+  const dying: PayoutProvider = {
+    ...provider,
+    submit: async (batch) => {
+      await provider.submit(batch);
+      return await new Promise(() => undefined);
+    },
+  };
+  void runPayouts(ledger, { now: soon(), provider: dying, programId });
+  await waitFor(() => paid.size > 0, { deadlineMs: 10_000, what: 'the provider to pay' });
+  await db.owner`update payout_batches set claimed_until = now() where program_id = ${programId}`;
+  // By now the provider has forgotten the key, and would pay again.
+  const later = { now: new Date(Date.now() + 24 * 3_600_000), provider, programId };
+  await runPayouts(ledger, later);
+  await runPayouts(ledger, later);
+  expect(calls).toBe(1);
+  expect((await payoutsOf(parties)).map(({ state }) => state)).toEqual(['paid']);
+  await expectCashToBe(parties, 1_000n);
+  await expectBooksToHold();
 });
 
 describe('a payout without an answer', () => {
@@ -235,5 +292,27 @@ test('debt is given up when it is older than the program says, and only then', a
   expect(await writeOffDebt(ledger, inDays(181))).toEqual({ affiliates: 1, amountMinor: 400n });
   expect(await writeOffDebt(ledger, inDays(181))).toEqual({ affiliates: 0, amountMinor: 0n });
   expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ paidMinor: 1_000n, debtMinor: 0n });
+  await expectBooksToHold();
+});
+
+test('debt is not given up while there are earnings it can be taken from', async () => {
+  const parties = await createParties(ledger, { ...single, payoutMinMinor: 500n });
+  const { programId, chain } = parties;
+  const { provider, total } = createPayer();
+  await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: 'paid' });
+  await runPayouts(ledger, { now: soon(), provider, programId });
+  await refund(parties, 'paid', 10_000n);
+  // 3.00 available, 2.00 in the hold, 10.00 owed: only 5.00 are beyond reach.
+  await creditOrder(ledger, parties, { amountMinor: 3_000n });
+  await vestDue(ledger, { now: soon(), limit: 10, programId });
+  await creditOrder(ledger, parties, { amountMinor: 2_000n });
+  const now = new Date(Date.now() + 181 * 86_400_000);
+  expect(await writeOffDebt(ledger, { now, programId })).toEqual({ affiliates: 1, amountMinor: 500n });
+  await runPayouts(ledger, { now, provider, programId });
+  expect(total()).toBe(1_000n);
+  expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ availableMinor: 500n, debtMinor: 500n });
+  await creditOrder(ledger, parties, { amountMinor: 6_000n });
+  await runPayouts(ledger, { now, provider, programId });
+  expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ paidMinor: 1_600n, debtMinor: 0n });
   await expectBooksToHold();
 });

@@ -57,54 +57,63 @@ async function handOverNext(ledger: Ledger, options: SubmitOptions): Promise<Pay
     )
     returning id, batch_key, created_at`;
   if (!claimed) return undefined;
-  await inTransaction(ledger, (tx) => beginSubmission(tx, { batchId: claimed.id, now }));
-  const orders = await readOrders(ledger, { batchId: claimed.id, vault: options.vault });
+  const begun = await inTransaction(ledger, (tx) =>
+    beginSubmission(tx, { batchId: claimed.id, now, mayRepeat: provider.lookUp === undefined }),
+  );
+  const orders = await readOrders(ledger, { ids: begun, vault: options.vault });
   const answers = orders.length === 0 ? new Map() : await submit(provider, { ...claimed, orders });
   return await inTransaction(ledger, async (tx) => {
     const ids = orders.map(({ id }) => id);
     await recordAnswers(tx, { ids, answers, now });
-    await tx`update payout_batches set handed_over_at = clock_timestamp() where id = ${claimed.id}`;
+    await tx`
+      update payout_batches set handed_over_at = clock_timestamp()
+      where id = ${claimed.id}
+        and not exists (select from payouts where batch_id = ${claimed.id} and state = 'submitting')`;
     return await tx<Payout[]>`
       select ${tx(PAYOUT_COLUMNS)} from payouts where id = any(${idArray(ids)}::bigint[]) order by id`;
   });
 }
 
-/** Cancels the payouts of affiliates that are no longer active; from now on the others can only be asked about. */
+/**
+ * Cancels the payouts of affiliates that are no longer active, and moves the others to `submitting`: from now on they
+ * can only be asked about. Returns those to hand over; with `mayRepeat` also those a dead run was handing over.
+ */
 async function beginSubmission(
   tx: LedgerTransaction,
-  { batchId, now }: { batchId: bigint; now: Date },
-): Promise<void> {
-  const inactive = await tx<{ id: bigint }[]>`
-    select p.id from payouts p join affiliates a on a.id = p.affiliate_id
-    where p.batch_id = ${batchId} and p.state = 'created' and a.status <> 'active' order by p.id`;
-  for (const { id: payoutId } of inactive) await cancelPayout(tx, { payoutId, now, actor: ACTOR });
-  // Nobody suspends an affiliate between this look and the commit of its submission.
+  { batchId, now, mayRepeat }: { batchId: bigint; now: Date; mayRepeat: boolean },
+): Promise<bigint[]> {
+  // Before everything else, so that nobody is suspended between this look and the commit of the submission.
   await tx`
     select from affiliates where id in (
       select affiliate_id from payouts where batch_id = ${batchId} and state = 'created'
     ) order by id for share`;
-  await tx`
-    update payouts p set state = 'submitting' from affiliates a
-    where p.batch_id = ${batchId} and p.state = 'created' and a.id = p.affiliate_id and a.status = 'active'`;
+  const inactive = await tx<{ id: bigint }[]>`
+    select p.id from payouts p join affiliates a on a.id = p.affiliate_id
+    where p.batch_id = ${batchId} and p.state = 'created' and a.status <> 'active' order by p.id`;
+  for (const { id: payoutId } of inactive) await cancelPayout(tx, { payoutId, now, actor: ACTOR });
+  const begun = await tx<{ id: bigint }[]>`
+    update payouts set state = 'submitting'
+    where batch_id = ${batchId} and (state = 'created' or (${mayRepeat} and state = 'submitting'))
+    returning id`;
+  return begun.map(({ id }) => id);
 }
 
 type NumberedOrder = PaymentOrder & { readonly id: bigint };
 
 async function readOrders(
   ledger: Ledger,
-  of: ({ batchId: bigint } | { ids: readonly bigint[] }) & { vault: Vault | undefined },
+  { ids, vault }: { ids: readonly bigint[]; vault: Vault | undefined },
 ): Promise<NumberedOrder[]> {
-  const [batchId, ids] = 'batchId' in of ? [of.batchId, null] : [null, idArray(of.ids)];
   const rows = await ledger<(Omit<NumberedOrder, 'payoutAccount'> & { details: Buffer | null })[]>`
     select p.id, p.provider_key, p.affiliate_id, f.name as affiliate_name, f.email as affiliate_email,
       m.details, p.currency, p.amount_minor
     from payouts p join affiliates f on f.id = p.affiliate_id
     left join payout_methods m on m.affiliate_id = p.affiliate_id
-    where (p.batch_id = ${batchId}::bigint and p.state = 'submitting') or p.id = any(${ids}::bigint[])
+    where p.id = any(${idArray(ids)}::bigint[])
     order by p.id`;
   return rows.map(({ details, ...order }) => ({
     ...order,
-    payoutAccount: details && of.vault ? openPayoutAccount(of.vault, details) : null,
+    payoutAccount: details && vault ? openPayoutAccount(vault, details) : null,
   }));
 }
 
@@ -128,7 +137,8 @@ async function recordAnswers(
   const { answers, now } = options;
   const payouts = await tx<{ id: bigint; providerKey: string }[]>`
     select id, provider_key from payouts
-    where id = any(${idArray(options.ids)}::bigint[]) and state in ('submitting', 'unknown') order by id`;
+    where id = any(${idArray(options.ids)}::bigint[]) and state in ('submitting', 'unknown')
+    order by id for no key update`;
   const answered = payouts.map(({ id, providerKey }) => ({ id, answer: answers.get(providerKey) }));
   const idsOf = (...outcomes: (PaymentAnswer['outcome'] | undefined)[]): bigint[] =>
     answered.filter(({ answer }) => outcomes.includes(answer?.outcome)).map(({ id }) => id);
@@ -155,6 +165,19 @@ async function recordAnswers(
   }
 }
 
+/**
+ * What a dead run was handing over is asked for like everything else nobody knows: handed over again it would be paid
+ * twice by a provider that has forgotten the key, and refused where the affiliate's account has changed since.
+ */
+async function disownDeadRuns(ledger: Ledger, options: SubmitOptions): Promise<void> {
+  const { provider, programId = null } = options;
+  await ledger`
+    update payouts p set state = 'unknown', failure = 'the run that handed it over has died' from payout_batches b
+    where b.id = p.batch_id and p.state = 'submitting' and b.handed_over_at is null
+      and b.claimed_until <= clock_timestamp() and b.provider = ${provider.name}
+      and (${programId}::integer is null or b.program_id = ${programId})`;
+}
+
 /** What became of payouts that nobody knew of. */
 export interface Reconciliation {
   readonly asked: number;
@@ -171,6 +194,7 @@ export interface Reconciliation {
  */
 export async function reconcilePayouts(ledger: Ledger, options: SubmitOptions): Promise<Reconciliation> {
   const { now, provider, programId = null } = options;
+  if (provider.lookUp) await disownDeadRuns(ledger, options);
   const unknown = await ledger<{ id: bigint; mayGoAgain: boolean }[]>`
     select p.id, p.created_at > ${now}::timestamptz - make_interval(hours => ${RESUBMIT_HOURS})
       and f.status = 'active' as may_go_again
