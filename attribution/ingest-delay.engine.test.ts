@@ -150,7 +150,7 @@ test('decisions do not depend on how late clicks are stored', { timeout: 2 * LIM
     {
       numRuns: RUNS,
       seed: SEED,
-     
+
       interruptAfterTimeLimit: LIMIT_MS,
       markInterruptAsFailure: true,
     },
