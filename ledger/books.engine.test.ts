@@ -164,6 +164,27 @@ describe('a conversion in review', () => {
     await expectBooksToHold();
   });
 
+  test('earns at the tier that was reached before it, and counts for the next order once it is approved', async () => {
+    const tiers = [
+      { fromMinor: 10_000n, rateBps: 2_000 },
+      { fromMinor: 20_000n, rateBps: 3_000 },
+    ];
+    const parties = await createParties(ledger, { levelRatesBps: [], tiers, tierMode: 'whole' });
+    const order = { amountMinor: 10_000n };
+    const first = await creditOrder(ledger, parties, order);
+    const reviewed = await creditOrder(ledger, parties, { ...order, ...held });
+    const meanwhile = await creditOrder(ledger, parties, { ...order, amountMinor: 100n });
+    await inTransaction(ledger, (tx) =>
+      approveConversion(tx, { conversionId: reviewed, reviewer: 'ann', note: 'a regular' }),
+    );
+    const after = await creditOrder(ledger, parties, order);
+    const earned = [];
+    for (const id of [first, reviewed, meanwhile, after])
+      earned.push((await commissionsOf(id))[0]?.amountMinor);
+    expect(earned).toEqual([1_000n, 2_000n, 20n, 3_000n]);
+    await expectBooksToHold();
+  });
+
   test('gives everything back when rejected, and says who rejected it and why', async () => {
     const parties = await createParties(ledger);
     const conversionId = await creditOrder(ledger, parties, held);

@@ -245,24 +245,24 @@ function addDays(time: Date, days: number): Date {
 }
 
 /**
- * The volume of the affiliate's month before each attributed order under tiers. The rows are locked in one order,
- * and an order counts for the next one, so that of orders decided at once each finds the ones before it.
+ * The volume of the affiliate's month before each credited order under tiers. The rows are locked in one order,
+ * and an order counts for the next one, so that of orders decided at once each finds the ones before it. An order in
+ * review earns by what was reached before it, and counts when it is approved.
  */
 async function addVolumes(tx: LedgerTransaction, credits: readonly Credit[]): Promise<Map<bigint, bigint>> {
-  const counted = credits.filter(
-    ({ decision, terms }) => decision.outcome === 'attributed' && terms.tiers.length > 0,
-  );
-  if (counted.length === 0) return new Map();
-  const orders = counted.map(({ conversion, decision }) => ({
+  const tiered = credits.filter(({ terms }) => terms.tiers.length > 0);
+  if (tiered.length === 0) return new Map();
+  const orders = tiered.map(({ conversion, decision }) => ({
     conversion,
+    countedMinor: decision.outcome === 'attributed' ? conversion.amountMinor : 0n,
     affiliateId: decision.click?.affiliateId ?? 0,
     month: `${conversion.occurredAt.toISOString().slice(0, 7)}-01`,
   }));
   const sums = new Map<string, { affiliate_id: number; month: string; volume: bigint }>();
-  for (const { affiliateId, month, conversion } of orders) {
+  for (const { affiliateId, month, countedMinor } of orders) {
     const key = `${affiliateId} ${month}`;
     const before = sums.get(key)?.volume ?? 0n;
-    sums.set(key, { affiliate_id: affiliateId, month, volume: before + conversion.amountMinor });
+    sums.set(key, { affiliate_id: affiliateId, month, volume: before + countedMinor });
   }
   const added = [...sums.values()].map((sum) => ({ ...sum, volume: sum.volume.toString() }));
   const after = await tx<{ affiliateId: number; month: string; volumeMinor: bigint }[]>`
@@ -280,13 +280,24 @@ async function addVolumes(tx: LedgerTransaction, credits: readonly Credit[]): Pr
     }),
   );
   return new Map(
-    orders.map(({ affiliateId, month, conversion }) => {
+    orders.map(({ affiliateId, month, conversion, countedMinor }) => {
       const key = `${affiliateId} ${month}`;
       const before = running.get(key) ?? 0n;
-      running.set(key, before + conversion.amountMinor);
+      running.set(key, before + countedMinor);
       return [conversion.id, before];
     }),
   );
+}
+
+/** Counts an order that a reviewer has approved, for the orders after it. The caller has locked the conversion. */
+export async function countApproved(tx: LedgerTransaction, conversionId: bigint): Promise<void> {
+  await tx`
+    insert into affiliate_volumes (affiliate_id, month, volume_minor)
+    select c.affiliate_id, date_trunc('month', c.occurred_at at time zone 'UTC')::date, c.amount_minor
+    from conversions c join terms t on t.id = c.terms_id
+    where c.id = ${conversionId} and cardinality(t.tier_from_minor) > 0
+    on conflict (affiliate_id, month) do update
+      set volume_minor = affiliate_volumes.volume_minor + excluded.volume_minor`;
 }
 
 async function postEarnings(

@@ -2,6 +2,7 @@ import { appendAuditLog } from './audit-log.ts';
 import { lockCommissions, vestCommissions } from './commissions.ts';
 import type { ConversionState } from './conversions.ts';
 import { idArray, type LedgerTransaction } from './db.ts';
+import { countApproved } from './decisions.ts';
 import { applyEarlierRefunds, reverseRejected } from './reversals.ts';
 
 export type Verdict =
@@ -39,6 +40,7 @@ export async function approveConversion(tx: LedgerTransaction, request: ReviewRe
   if (!conversion) return { outcome: 'not_found' };
   if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
   await tx`update conversions set state = 'attributed' where id = ${conversion.id}`;
+  await countApproved(tx, conversion.id);
   await lockCommissions(tx, conversion.id);
   await tx`update commissions set state = 'pending' where conversion_id = ${conversion.id} and state = 'held'`;
   await applyEarlierRefunds(tx, { ...conversion, state: 'attributed' });
