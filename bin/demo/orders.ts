@@ -9,7 +9,7 @@ import { createProgress } from './progress.ts';
 export interface PlayedOrder {
   readonly orderId: string;
   readonly amountMinor: number;
-  readonly kind: 'ordinary' | 'self_referral' | 'same_ip' | 'forged_click' | 'no_click';
+  readonly kind: 'ordinary' | 'self_referral' | 'same_ip' | 'same_customer' | 'forged_click' | 'no_click';
 }
 
 export interface PlayedOrders {
@@ -22,10 +22,12 @@ export interface PlayedOrders {
 
 const WIDTH = 32;
 /** Orders for a hundred clicks. */
-const CONVERSION_PERCENT = 2.5;
+const CONVERSION_PERCENT = 0.5;
 const SELF_REFERRALS = 5;
 /** More than ten conversions of one address within an hour are reviewed. */
-const SAME_IP_ORDERS = 14;
+const SAME_IP_ORDERS = 18;
+/** More than five orders of one customer a day are reviewed too. */
+const SAME_CUSTOMER_ORDERS = 9;
 const FORGED = 5;
 const WITHOUT_CLICK = 5;
 /** One shop in twenty retries a postback it already sent. */
@@ -68,6 +70,10 @@ export async function playOrders(options: {
   }
   const busy = pick(clicks).clickId;
   for (let i = 0; i < SAME_IP_ORDERS; i++) add('same_ip', { click_id: busy });
+  const loyal = `customer-${run}-loyal`;
+  for (let i = 0; i < SAME_CUSTOMER_ORDERS; i++) {
+    add('same_customer', { click_id: pick(clicks).clickId, customer_id: loyal });
+  }
   for (let i = 0; i < FORGED; i++) add('forged_click', { click_id: 'A'.repeat(22) });
   for (let i = 0; i < WITHOUT_CLICK; i++) add('no_click', {});
 

@@ -7,7 +7,7 @@ import { decimal } from './orders.ts';
 /** What was there before today's traffic: so that every page of the portal has something to look at. */
 
 const PAST_DAYS = 45;
-const ORDERS_A_DAY = 4;
+const ORDERS_A_DAY = 7;
 const DAY_MS = 86_400_000;
 const JOB_POLL_MS = 100;
 const JOB_TIMEOUT_MS = 90_000;
@@ -56,6 +56,7 @@ export async function setScene(scene: Scene): Promise<void> {
     },
   });
   await http.post(`${apiUrl}/v1/webhooks`, { key, body: { url: 'https://hooks.shop.example/afflux' } });
+  await equipPartner(scene);
   // Last, because it marks the scene as set.
   for (const applicant of APPLICANTS) {
     const body = { ...applicant, email: `${applicant.ref_code}@affiliates.example` };
@@ -65,6 +66,21 @@ export async function setScene(scene: Scene): Promise<void> {
 
 function inDays(days: number): string {
   return new Date(Date.now() + days * DAY_MS).toISOString();
+}
+
+/** The partner who may sign in has a program of its own that asks the API, and a server that is told. */
+async function equipPartner({ http, apiUrl, demo }: Scene): Promise<void> {
+  const partner = demo.affiliates.find(({ ref_code }) => ref_code === 'cat');
+  if (!partner) throw new Error('the demo has Cat');
+  const body = { role: 'affiliate', name: 'Newsletter statistics', affiliate_id: `aff_${partner.id}` };
+  const { key } = await http.post<{ key: string }>(`${apiUrl}/v1/api-keys`, {
+    key: demo.keys.operator,
+    body,
+  });
+  await http.post(`${apiUrl}/v1/webhooks`, {
+    key,
+    body: { url: 'https://cat.example/conversions', events: ['conversion.created', 'conversion.changed'] },
+  });
 }
 
 /** Orders from before the platform came, credited to the links that brought them. */
@@ -78,7 +94,7 @@ async function importPastOrders({ http, apiUrl, demo }: Scene): Promise<void> {
       const { code } = pick(demo.links);
       const id = `past-${PAST_DAYS - day}-${i}`;
       lines.push(
-        [id, decimal(randomInt(900, 20_000)), demo.program.currency, at, `customer-${id}`, code].join(),
+        [id, decimal(randomInt(2_000, 60_000)), demo.program.currency, at, `customer-${id}`, code].join(),
       );
     }
   }

@@ -19,6 +19,7 @@ const dayAndTime = new Intl.DateTimeFormat(undefined, {
   year: 'numeric',
   hour: '2-digit',
   minute: '2-digit',
+  hourCycle: 'h23',
 });
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
 const shortDay = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
@@ -26,6 +27,7 @@ const clock = new Intl.DateTimeFormat(undefined, {
   hour: '2-digit',
   minute: '2-digit',
   second: '2-digit',
+  hourCycle: 'h23',
   timeZoneName: 'short',
 });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' });
@@ -50,7 +52,7 @@ export function formatCount(count: number | string): string {
 }
 
 export function formatCompact(count: number): string {
-  return Math.abs(count) < 10_000 ? whole.format(count) : compact.format(count);
+  return Math.abs(count) < 100_000 ? whole.format(count) : compact.format(count);
 }
 
 export function formatShare(value: number): string {
@@ -111,6 +113,17 @@ export function formatDuration(seconds: number): string {
   if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
   if (seconds < 172_800) return `${Math.round(seconds / 3_600)} h`;
   return `${Math.round(seconds / 86_400)} days`;
+}
+
+const PROVIDERS: Readonly<Record<string, string>> = {
+  bank_csv: 'Bank file',
+  paypal_csv: 'PayPal file',
+  stripe: 'Stripe',
+};
+
+/** Who moves the money. */
+export function providerName(provider: string): string {
+  return PROVIDERS[provider] ?? words(provider);
 }
 
 /** `partially_refunded` as people write it. */

@@ -27,7 +27,8 @@ export function lastDays(days: number): Range {
 
 /** Every day of a range as reports name it (`2026-11-24`), those without a row too. */
 export function daysOf({ from, to }: Range): string[] {
-  const day = new Date(from);
+  // Where midnight is no whole hour, the range begins within the day before, which is not shown for that.
+  const day = new Date(Date.parse(from) + HOUR_MS - 1);
   const days: string[] = [];
   for (; day.getTime() < Date.parse(to); day.setDate(day.getDate() + 1)) days.push(dayName(day));
   return days;

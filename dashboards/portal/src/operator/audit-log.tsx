@@ -8,7 +8,7 @@ import { Dialog, TextField } from '../ui/forms.tsx';
 import { ListTable, Table } from '../ui/table.tsx';
 import { usePages } from '../use-pages.ts';
 
-const PAGE_ROWS = '50';
+const PAGE_ROWS = '25';
 
 /** Who changed what, from what, to what. */
 export function AuditLogPage() {

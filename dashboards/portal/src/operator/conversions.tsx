@@ -16,7 +16,7 @@ import { Evidence } from './evidence.tsx';
 type Conversion = Schemas['Conversion'];
 
 const EVERY_MS = 10_000;
-const PAGE_ROWS = '50';
+const PAGE_ROWS = '25';
 const STATES = [
   'received',
   'awaiting_click',
@@ -79,7 +79,7 @@ export function ConversionsPage() {
             type="search"
             value={text}
             onChange={setText}
-            hint="The whole of it."
+            placeholder="the whole of it"
           />
         </div>
         <ListTable

@@ -5,6 +5,7 @@ import { Amount, Loading, Problem, When } from '../ui/basics.tsx';
 import { Status } from '../ui/status.tsx';
 import { Table } from '../ui/table.tsx';
 import { useData } from '../use-data.ts';
+import { useNames } from '../use-names.ts';
 
 type Conversion = Schemas['Conversion'];
 type Explanation = Schemas['Explanation'];
@@ -44,6 +45,7 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
 }
 
 function Summary({ conversion }: { conversion: Conversion }) {
+  const names = useNames();
   const { amount, refunded, state, reason, customer_id, ip, user_agent, affiliate_id } = conversion;
   return (
     <dl class="facts">
@@ -57,7 +59,7 @@ function Summary({ conversion }: { conversion: Conversion }) {
         {Number(refunded.amount) > 0 && <>, {formatMoney(refunded)} refunded</>}
       </dd>
       <dt>Partner</dt>
-      <dd>{affiliate_id === null ? 'none' : <code>{affiliate_id}</code>}</dd>
+      <dd>{affiliate_id === null ? 'none' : (names.get(affiliate_id) ?? affiliate_id)}</dd>
       <dt>Customer</dt>
       <dd>{customer_id ? <code>{customer_id}</code> : <span class="muted">not reported</span>}</dd>
       <dt>From</dt>

@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import { api, newAttempt, type Schemas, take } from '../api.ts';
-import { formatCount, formatMoney } from '../format.ts';
+import { formatCount, formatMoney, providerName } from '../format.ts';
 import { useSession } from '../session.tsx';
 import { Amount, Button, Card, Loading, Problem, Progress } from '../ui/basics.tsx';
 import { Table } from '../ui/table.tsx';
@@ -33,7 +33,10 @@ export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string
   return (
     <Card
       title="The next run"
-      note={data && `By ${data.provider}. Holds that have ended by then are part of it.`}
+      note={
+        data &&
+        `By ${providerName(data.provider).toLowerCase()}. Holds that have ended by then are part of it.`
+      }
       actions={
         <Button kind="primary" busy={run.busy} disabled={!data} onClick={() => void run.run()}>
           {data && data.payouts > 0 ? `Pay ${formatMoney(data.total)}` : 'Run now'}

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import { api, type Schemas, take } from '../api.ts';
-import { words, ZONE_NAME } from '../format.ts';
+import { ZONE_NAME } from '../format.ts';
 import { useParameter } from '../router.tsx';
 import { useSession } from '../session.tsx';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
@@ -85,7 +85,6 @@ export function PayoutsPage() {
                 </>
               ),
             },
-            { title: 'By', cell: ({ provider }) => words(provider) },
             { title: `Closed (${ZONE_NAME})`, cell: ({ closed_at }) => <When at={closed_at} /> },
             { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} strong /> },
             {

@@ -13,7 +13,7 @@ import { usePages } from '../use-pages.ts';
 type Call = Schemas['PostbackCall'];
 
 const EVERY_MS = 5_000;
-const PAGE_ROWS = '50';
+const PAGE_ROWS = '25';
 const OUTCOMES = [
   { value: '', text: 'All' },
   { value: 'accepted', text: 'Accepted' },

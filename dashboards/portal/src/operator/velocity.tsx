@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import { api, take } from '../api.ts';
-import { formatCount, words, ZONE_NAME } from '../format.ts';
+import { formatCount, ZONE_NAME } from '../format.ts';
 import { CompleteTo } from '../freshness.tsx';
 import { useParameter } from '../router.tsx';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
@@ -22,7 +22,7 @@ const WINDOWS = [
   { value: '1440', text: '24 hours' },
 ] as const;
 const EVERY_MS = 5_000;
-const MOST = '50';
+const MOST = '20';
 
 /** Who clicks faster than a person would. */
 export function VelocityPage() {
@@ -61,7 +61,11 @@ export function VelocityPage() {
             rows={data}
             rowKey={({ value }) => value}
             columns={[
-              { title: words(key), head: true, cell: ({ value }) => <code>{value}</code> },
+              {
+                title: KEYS.find(({ value }) => value === key)?.text ?? key,
+                head: true,
+                cell: ({ value }) => <code>{value}</code>,
+              },
               {
                 title: 'Clicks',
                 numeric: true,

@@ -13,7 +13,7 @@ import { useData } from '../use-data.ts';
 import { usePages } from '../use-pages.ts';
 
 const EVERY_MS = 10_000;
-const PAGE_ROWS = '50';
+const PAGE_ROWS = '25';
 const STATUSES = [
   { value: '', text: 'All' },
   { value: 'pending', text: 'Pending' },

@@ -38,7 +38,7 @@ export function RecruitsPage() {
             ) : (
               <Table
                 label="Sub-affiliates"
-                rows={data.recruits}
+                rows={inTreeOrder(data.recruits, affiliateId)}
                 rowKey={({ id }) => id}
                 columns={[
                   {
@@ -69,9 +69,25 @@ export function RecruitsPage() {
   );
 }
 
+type Recruit = Schemas['SubAffiliates']['data'][number];
+
+/** Each below the one who recruited it. */
+function inTreeOrder(recruits: readonly Recruit[], of: string): Recruit[] {
+  return recruits
+    .filter(({ parent_id }) => parent_id === of)
+    .flatMap((recruit) => [recruit, ...inTreeOrder(recruits, recruit.id)]);
+}
+
 /** What each level earns by the terms of the program that are in force. */
 function Levels({ terms }: { terms: readonly Schemas['Terms'][] }) {
-  const inForce = terms.find(({ campaign_id, valid_to }) => campaign_id === null && valid_to === null);
+  const now = Date.now();
+  const inForce = terms.find(
+    ({ campaign_id, affiliate_id, valid_from, valid_to }) =>
+      campaign_id === null &&
+      affiliate_id === null &&
+      (valid_from === null || Date.parse(valid_from) <= now) &&
+      (valid_to === null || Date.parse(valid_to) > now),
+  );
   if (!inForce) return null;
   return (
     <Card

@@ -33,6 +33,8 @@ export function TimeChart(props: {
 }) {
   const holder = useRef<HTMLDivElement>(null);
   const { times, series, theme } = props;
+  // The same figures read again must not take the chart away from under the pointer.
+  const figures = JSON.stringify([times, series.map(({ values }) => values)]);
   // The theme's colours are read from the page
   useEffect(() => {
     const element = holder.current;
@@ -42,15 +44,18 @@ export function TimeChart(props: {
       [[...times], ...series.map(({ values }) => [...values])],
       element,
     );
+    // Until somebody points at a day, the legend tells of the latest; drawing has to be done by then.
+    const frame = requestAnimationFrame(() => plot.setLegend({ idx: times.length - 1 }));
     const observer = new ResizeObserver(() =>
       plot.setSize({ width: element.clientWidth, height: HEIGHT_PX }),
     );
     observer.observe(element);
     return () => {
+      cancelAnimationFrame(frame);
       observer.disconnect();
       plot.destroy();
     };
-  }, [times, series, theme]);
+  }, [figures, theme]);
   return <div class="chart" ref={holder} role="img" aria-label={props.label} />;
 }
 

@@ -1,5 +1,5 @@
 import { api, type Schemas, take } from '../api.ts';
-import { words } from '../format.ts';
+import { providerName, words } from '../format.ts';
 import { useData } from '../use-data.ts';
 import { Amount, Loading, Problem, When } from './basics.tsx';
 import { Dialog } from './forms.tsx';
@@ -26,7 +26,7 @@ export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; on
             <Status of={payout.state} /> {payout.failure}
           </dd>
           <dt>By</dt>
-          <dd>{words(payout.provider)}</dd>
+          <dd>{providerName(payout.provider)}</dd>
           <dt>Handed over</dt>
           <dd>
             <When at={payout.submitted_at} none="not yet" />

@@ -17,16 +17,16 @@ export function Stat(props: {
   const direction = before === undefined || now === before ? '' : now > before ? 'up' : 'down';
   return (
     <div class="stat">
-      <dt>{title}</dt>
-      <dd>
-        <span class="figure">{figure}</span>
+      <dt>
+        <span>{title}</span>
         {change !== undefined && (
           <span class={`delta ${direction}`}>
             {change}
             <span class="hidden"> against the period before</span>
           </span>
         )}
-      </dd>
+      </dt>
+      <dd class="figure">{figure}</dd>
       {note && <dd class="delta">{note}</dd>}
       {course && course.length > 1 && (
         <dd>

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import { api, newAttempt, type Schemas, take } from '../api.ts';
-import { words, ZONE_NAME } from '../format.ts';
+import { words } from '../format.ts';
 import { fieldProblems } from '../problem-text.ts';
 import { useSession } from '../session.tsx';
 import { useAction } from '../use-data.ts';
@@ -82,7 +82,6 @@ export function WebhooksPage() {
                 </>
               ),
             },
-            { title: `Made (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
             {
               title: '',
               cell: (hook) => (

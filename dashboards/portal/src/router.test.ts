@@ -1,0 +1,20 @@
+import { expect, test } from 'vitest';
+import { findRoute, type Route } from './router.tsx';
+
+const page = () => null;
+const routes: readonly Route[] = [
+  { path: '/', page },
+  { path: '/links', page },
+  { path: '/links/:id', page },
+];
+
+test('the first route whose every part fits is found, with what it names', () => {
+  expect(findRoute(routes, '/')?.route.path).toBe('/');
+  expect(findRoute(routes, '/links')?.params).toEqual({});
+  expect(findRoute(routes, '/links/lnk_1%2F2')).toMatchObject({
+    route: { path: '/links/:id' },
+    params: { id: 'lnk_1/2' },
+  });
+  expect(findRoute(routes, '/links/lnk_1/more')).toBeUndefined();
+  expect(findRoute(routes, '/nothing')).toBeUndefined();
+});
