@@ -30,11 +30,17 @@ export function chosen(...filters: readonly Filter[]): string {
   return filters.map((filter) => `$__conditionalAll(${CONDITIONS[filter]}, $${filter})`).join('\n  AND ');
 }
 
+/** The same of rows that know nothing but their campaign: the program is that of the campaign. */
+export const CHOSEN_BY_CAMPAIGN = `${chosen('campaign')}
+  AND $__conditionalAll(campaign_id IN (SELECT id FROM names FINAL WHERE kind = 'campaign' AND ${CONDITIONS.program}), $program)`;
+
 /** What stands in a query on PostgreSQL for a variable at All; ClickHouse's queries lose the condition instead. */
 export const ALL_IN_LEDGER = `'*'`;
 
-/** The same choice in a query on the ledger's views. */
+/** The variables that the ledger's views know. */
 export type LedgerFilter = 'program' | 'campaign' | 'affiliate';
+
+/** What the variables choose in a query on the ledger's views. */
 export function chosenInLedger(...filters: readonly LedgerFilter[]): string {
   return filters
     .map(
@@ -51,7 +57,7 @@ export const MINUTES_IN_RANGE = 'minute >= toStartOfMinute($__fromTime) AND minu
 /** Conversions by the time of the order. */
 export const ORDERS_IN_RANGE = '$__timeFilter_ms(occurred_at)';
 
-/** The range and the one of equal length before it; {@link PERIOD} tells them apart. */
+/** The range and the one of equal length before it; {@link period} tells them apart. */
 const RANGE_START = 'toStartOfHour($__fromTime)';
 const PREVIOUS_START = `(${RANGE_START} - ($__toTime - ${RANGE_START}))`;
 export const HOURS_IN_BOTH = `hour >= ${PREVIOUS_START} AND hour <= $__toTime`;
@@ -81,6 +87,9 @@ ORDER BY time${by ? `, ${by}` : ''}`;
 export function adHoc(...tables: readonly string[]): string {
   return `SETTINGS $__adHocFilters(${tables.map((table) => `'${table}'`).join(', ')})`;
 }
+
+/** Keeps filters by hand off a query whose table has not got their columns: left alone, the plugin adds them. */
+export const NO_AD_HOC = adHoc('none');
 
 /** Clicks without the pixel's loads, and those that count for an affiliate. */
 export const ALL_CLICKS = `sumIf(t.clicks, flag_group != 'impression')`;

@@ -1,12 +1,9 @@
 import { AFFILIATE_COLUMNS } from '../links.ts';
 import { type Columns, type PanelSource, rows, shares } from '../panels.ts';
 import { clickhouse } from '../sources.ts';
-import { adHoc, chosen, type Filter, minutesAgo, withNames } from '../sql.ts';
+import { adHoc, CHOSEN_BY_CAMPAIGN, chosen, type Filter, minutesAgo, NO_AD_HOC, withNames } from '../sql.ts';
 
 /** Who is fast now: panels over the tables of velocity, which keep 26 hours and know nothing but the campaign. */
-
-/** The only variable that they can be filtered by. */
-const OF_VELOCITY = ['campaign'] as const;
 
 const VELOCITY = {
   ip: {
@@ -50,7 +47,7 @@ export function fastest(key: keyof typeof VELOCITY): PanelSource {
   const { title, table, show, keys, column } = VELOCITY[key];
   return rows({
     title: `${title}, last hour`,
-    description: `The 25 with the most clicks in the last 60 minutes, whatever the range at the top; of the variables only the campaign is looked at. ${key === 'subnet' ? 'A network is a /24 of IPv4 or a /64 of IPv6. ' : ''}${key === 'fingerprint' ? 'Thousands of visitors share one User-Agent and language: many user agents are impossible here, many campaigns are not. ' : ''}Robots are counted too.`,
+    description: `The 25 with the most clicks in the last 60 minutes, whatever the range at the top; of the variables program and campaign are looked at. ${key === 'subnet' ? 'A network is a /24 of IPv4 or a /64 of IPv6. ' : ''}${key === 'fingerprint' ? 'Thousands of visitors share one User-Agent and language: many user agents are impossible here, many campaigns are not. ' : ''}Robots are counted too.`,
     unit: 'short',
     sortBy: '60 min',
     empty: 'No clicks in the last hour',
@@ -63,9 +60,9 @@ SELECT ${show} AS "${column}", countIf(ts >= ${minutesAgo(1)}) AS "1 min", count
   toFloat64(toUnixTimestamp64Milli(max(ts))) AS "Last seen"
 FROM ${table}
 WHERE ts >= ${minutesAgo(60)}
-  AND ${chosen(...OF_VELOCITY)}
+  AND ${CHOSEN_BY_CAMPAIGN}
 GROUP BY ${keys} ORDER BY "60 min" DESC, "${column}" LIMIT 25
-SETTINGS $__adHocFilters('none')`,
+${NO_AD_HOC}`,
         'table',
       ),
     ],
@@ -119,7 +116,7 @@ export function networks(): PanelSource {
   return shares({
     title: 'Networks of the last day',
     description:
-      'How the clicks of the last 24 hours divide among networks (/24, /64): the ten largest and all others. A few networks with most of the clicks are no audience. Of the variables only the campaign is looked at.',
+      'How the clicks of the last 24 hours divide among networks (/24, /64): the ten largest and all others. A few networks with most of the clicks are no audience. Of the variables program and campaign are looked at.',
     unit: 'short',
     queries: [
       clickhouse(
@@ -130,11 +127,11 @@ FROM (
     row_number() OVER (ORDER BY count() DESC, subnet) AS place
   FROM velocity_ip
   WHERE ts >= ${minutesAgo(1_440)}
-    AND ${chosen(...OF_VELOCITY)}
+    AND ${CHOSEN_BY_CAMPAIGN}
   GROUP BY subnet
 )
 GROUP BY Network ORDER BY min(place)
-SETTINGS $__adHocFilters('none')`,
+${NO_AD_HOC}`,
         'table',
       ),
     ],
