@@ -159,7 +159,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
       ['operator', 'light'],
       ['operator', 'dark'],
     ] as const)(
-      'of a %s, %s, is fit for everybody, complains of nothing and asks nobody else',
+      'of the %s, %s, is fit for everybody, complains of nothing and asks nobody else',
       {
         timeout: 120_000,
       },
@@ -188,6 +188,53 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
         }
         expect(names.length).toBeGreaterThan(8);
         expect({ faults, complaints, foreign }).toEqual({ faults: [], complaints: [], foreign: [] });
+        await page.close();
+      },
+    );
+
+    test.each(['finance', 'fraud', 'advertiser'])(
+      'of %s: invited by mail they set a password, and no page asks for what it would be refused',
+      async (role) => {
+        const email = `${role}@demo.example`;
+        const said = platform.output().length;
+        const invited = await fetch(`${platform.apiUrl}/v1/users`, {
+          method: 'POST',
+          headers: {
+            authorization: `Bearer ${platform.demo.keys.operator}`,
+            'content-type': 'application/json',
+          },
+          body: JSON.stringify({ email, name: role, role }),
+        });
+        expect([invited.status, await invited.text()]).toEqual([201, expect.stringContaining(email)]);
+        const token = await waitFor(
+          () => /set-password\?token=([\w.-]+)/.exec(platform.output().slice(said))?.[1],
+          {
+            deadlineMs: ARRIVE_MS,
+            what: 'the invitation',
+          },
+        );
+        const page = await browser.newPage({ baseURL: platform.apiUrl, viewport: DESK });
+        page.setDefaultTimeout(ARRIVE_MS);
+        await page.goto(`/set-password?token=${token}`);
+        await page.getByLabel('New password').fill('a sentence of mine');
+        await page.getByRole('button', { name: 'Set the password' }).click();
+        await page.getByRole('link', { name: 'Sign in' }).click();
+        await page.getByLabel('E-mail address').fill(email);
+        await page.getByLabel('Password').fill('a sentence of mine');
+        await page.getByRole('button', { name: 'Sign in' }).click();
+        await page.getByRole('link', { name: 'Your account' }).waitFor();
+        const complaints = watchConsole(page);
+        const names = await page
+          .getByRole('navigation', { name: 'Pages' })
+          .getByRole('link')
+          .allTextContents();
+        for (const name of names) {
+          await goTo(page, name);
+          await page.locator('.loading').first().waitFor({ state: 'detached' });
+          expect([name, await page.locator('.problem').count()]).toEqual([name, 0]);
+        }
+        expect(names.length).toBeGreaterThan(5);
+        expect(complaints).toEqual([]);
         await page.close();
       },
     );

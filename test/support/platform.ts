@@ -13,6 +13,8 @@ export interface TestPlatform {
   readonly apiUrl: string;
   readonly collectorUrl: string;
   readonly demo: Demo;
+  /** What the platform has said so far: mails too, as there is no mail server. */
+  output(): string;
   /** Runs the command line, to its end. @throws Error with what it said. */
   afflux(...args: string[]): Promise<string>;
   stop(): Promise<void>;
@@ -61,6 +63,7 @@ export async function startPlatform(): Promise<TestPlatform> {
     apiUrl: `http://localhost:${env.API_PORT}`,
     collectorUrl: `http://localhost:${env.COLLECTOR_PORT}`,
     demo: JSON.parse(readFileSync(join(home, 'demo.json'), 'utf8')) as Demo,
+    output: up.output,
     async afflux(...args) {
       const { child, output } = run(...args);
       await waitFor(() => hasEnded(child), { deadlineMs: COMMAND_MS, what: `afflux ${args.join(' ')}` });

@@ -14,6 +14,20 @@ export interface SignedIn {
   readonly theme: string;
 }
 
+type Role = Schemas['User']['role'];
+
+/** Who may list what, so that nobody's page asks for what it would be refused. */
+const READERS = {
+  affiliates: ['operator', 'finance', 'fraud'],
+  links: ['operator', 'finance', 'fraud', 'affiliate'],
+  payouts: ['operator', 'finance', 'affiliate'],
+  evidence: ['operator', 'fraud'],
+} as const satisfies Readonly<Record<string, readonly Role[]>>;
+
+export function mayRead(what: keyof typeof READERS, role: Role): boolean {
+  return (READERS[what] as readonly Role[]).includes(role);
+}
+
 const Context = createContext<SignedIn | undefined>(undefined);
 
 export const SessionProvider = Context.Provider;

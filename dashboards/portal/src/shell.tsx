@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import type { Schemas } from './api.ts';
 import { TIME_ZONE } from './format.ts';
 import { CompleteTo, FreshnessProvider, useLiveFreshness } from './freshness.tsx';
 import { Link } from './router.tsx';
@@ -10,7 +11,14 @@ import { Select } from './ui/forms.tsx';
 
 export interface PageGroup {
   readonly title: string;
-  readonly pages: readonly { readonly path: string; readonly title: string }[];
+  readonly pages: readonly {
+    readonly path: string;
+    readonly title: string;
+    /** Who may go there; without it, whoever the pages are for. */
+    readonly roles?: readonly Schemas['User']['role'][];
+    /** It looks across programs: only for users of no single one. */
+    readonly acrossPrograms?: boolean;
+  }[];
 }
 
 export function Shell(props: {
@@ -19,7 +27,7 @@ export function Shell(props: {
   onTheme: () => void;
   children: ComponentChildren;
 }) {
-  const { groups, path } = props;
+  const { path } = props;
   const { user, program, programs, chooseProgram, signOut, theme } = useSession();
   const [open, setOpen] = useState(false);
   const freshness = useLiveFreshness();
@@ -57,7 +65,7 @@ export function Shell(props: {
               />
             )}
             <nav aria-label="Pages">
-              {groups.map((group) => (
+              {pagesFor(props.groups, user).map((group) => (
                 <div key={group.title} class="nav-group">
                   {group.title !== '' && <h2>{group.title}</h2>}
                   <ul>
@@ -98,6 +106,19 @@ export function Shell(props: {
       </div>
     </FreshnessProvider>
   );
+}
+
+/** What a user can go to; a group without any page is left out. */
+function pagesFor(groups: readonly PageGroup[], user: Schemas['User']): readonly PageGroup[] {
+  return groups
+    .map(({ title, pages }) => ({
+      title,
+      pages: pages.filter(
+        ({ roles, acrossPrograms }) =>
+          (!roles || roles.includes(user.role)) && (!acrossPrograms || user.program_id === null),
+      ),
+    }))
+    .filter(({ pages }) => pages.length > 0);
 }
 
 function isWithin(path: string, to: string): boolean {

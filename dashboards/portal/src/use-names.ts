@@ -1,12 +1,13 @@
 import { api, takeAll } from './api.ts';
-import { useSession } from './session.tsx';
+import { mayRead, useSession } from './session.tsx';
 import { useData } from './use-data.ts';
 
 /** Names of the program's partners by their ids, for those who may see them. */
 export function useNames(): ReadonlyMap<string, string> {
-  const { program } = useSession();
+  const { program, user } = useSession();
   const { data } = useData(
     async (signal) => {
+      if (!mayRead('affiliates', user.role)) return new Map<string, string>();
       const affiliates = await takeAll((cursor) => {
         const query = { program_id: program.id, cursor, limit: '500' };
         return api.GET('/v1/affiliates', { params: { query }, signal });

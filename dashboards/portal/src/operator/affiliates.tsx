@@ -22,7 +22,7 @@ const STATUSES = [
 ];
 
 export function AffiliatesPage() {
-  const { program } = useSession();
+  const { program, user } = useSession();
   const [status, setStatus] = useParameter('status');
   const [shown, setShown] = useState<Affiliate>();
   const [isInviting, setInviting] = useState(false);
@@ -46,7 +46,7 @@ export function AffiliatesPage() {
     <Page
       title="Partners"
       lead="Who sends visitors. A partner’s links work, and its orders are credited, once it is approved."
-      actions={invite}
+      actions={user.role === 'operator' && invite}
     >
       <Card>
         <div class="filters above">
@@ -133,24 +133,17 @@ const VERBS = {
 
 function Details(props: { affiliate: Affiliate; onClose: () => void; onChanged: () => void }) {
   const { affiliate } = props;
-  const [note, setNote] = useState('');
+  const { user } = useSession();
   const params = { path: { id: affiliate.id } };
   const { data, error } = useData(
     async (signal) => {
       const [balance, tree] = await Promise.all([
-        take(api.GET('/v1/affiliates/{id}/balance', { params, signal })),
+        user.role === 'fraud' ? undefined : take(api.GET('/v1/affiliates/{id}/balance', { params, signal })),
         take(api.GET('/v1/affiliates/{id}/tree', { params, signal })),
       ]);
       return { balance, tree: tree.data };
     },
     [affiliate.id],
-  );
-  const act = useAction(async (verb: keyof typeof VERBS) => {
-    await take(api.POST(VERBS[verb].path, { params, body: { note } }));
-    props.onChanged();
-  });
-  const verbs = (Object.keys(VERBS) as (keyof typeof VERBS)[]).filter((verb) =>
-    (VERBS[verb].from as readonly string[]).includes(affiliate.status),
   );
   const parent = data?.tree.find(({ id }) => id === affiliate.parent_id);
   const recruits = data?.tree.filter(({ depth }) => depth > 0).length ?? 0;
@@ -173,50 +166,72 @@ function Details(props: { affiliate: Affiliate; onClose: () => void; onChanged: 
             <dd>{parent?.name ?? 'nobody'}</dd>
             <dt>Sub-affiliates</dt>
             <dd>{recruits}</dd>
-            <dt>Pending, available</dt>
-            <dd>
-              <Amount money={data.balance.pending} />, <Amount money={data.balance.available} />
-            </dd>
-            <dt>On its way, paid</dt>
-            <dd>
-              <Amount money={data.balance.in_transit} />, <Amount money={data.balance.paid} />
-            </dd>
-            <dt>Debt</dt>
-            <dd>
-              <Amount money={data.balance.debt} />
-            </dd>
+            {data.balance && <BalanceFacts balance={data.balance} />}
           </dl>
         )}
-        {verbs.length === 0 ? (
-          <p class="muted">Its relation to the programme has ended. Nothing leads back from here.</p>
-        ) : (
-          <>
-            <TextArea
-              label="Note"
-              rows={2}
-              value={note}
-              onChange={setNote}
-              hint="Kept in the audit log, and mailed to the partner with the decision."
-              required
-            />
-            <Problem error={act.error} />
-            <div class="form-end">
-              {verbs.map((verb) => (
-                <Button
-                  key={verb}
-                  kind={verb === 'approve' ? 'primary' : verb === 'terminate' ? 'danger' : 'plain'}
-                  busy={act.busy}
-                  disabled={note.trim() === ''}
-                  onClick={() => void act.run(verb)}
-                >
-                  {VERBS[verb].text}
-                </Button>
-              ))}
-            </div>
-          </>
-        )}
+        {user.role === 'operator' && <Decision affiliate={affiliate} onChanged={props.onChanged} />}
       </div>
     </Dialog>
+  );
+}
+
+function BalanceFacts({ balance }: { balance: Schemas['Balance'] }) {
+  return (
+    <>
+      <dt>Pending, available</dt>
+      <dd>
+        <Amount money={balance.pending} />, <Amount money={balance.available} />
+      </dd>
+      <dt>On its way, paid</dt>
+      <dd>
+        <Amount money={balance.in_transit} />, <Amount money={balance.paid} />
+      </dd>
+      <dt>Debt</dt>
+      <dd>
+        <Amount money={balance.debt} />
+      </dd>
+    </>
+  );
+}
+
+/** What an operator may make of a partner, always with a note. */
+function Decision({ affiliate, onChanged }: { affiliate: Affiliate; onChanged: () => void }) {
+  const [note, setNote] = useState('');
+  const params = { path: { id: affiliate.id } };
+  const act = useAction(async (verb: keyof typeof VERBS) => {
+    await take(api.POST(VERBS[verb].path, { params, body: { note } }));
+    onChanged();
+  });
+  const verbs = (Object.keys(VERBS) as (keyof typeof VERBS)[]).filter((verb) =>
+    (VERBS[verb].from as readonly string[]).includes(affiliate.status),
+  );
+  if (verbs.length === 0)
+    return <p class="muted">Its relation to the programme has ended. Nothing leads back from here.</p>;
+  return (
+    <>
+      <TextArea
+        label="Note"
+        rows={2}
+        value={note}
+        onChange={setNote}
+        hint="Kept in the audit log, and mailed to the partner with the decision."
+        required
+      />
+      <Problem error={act.error} />
+      <div class="form-end">
+        {verbs.map((verb) => (
+          <Button
+            key={verb}
+            kind={verb === 'approve' ? 'primary' : verb === 'terminate' ? 'danger' : 'plain'}
+            busy={act.busy}
+            disabled={note.trim() === ''}
+            onClick={() => void act.run(verb)}
+          >
+            {VERBS[verb].text}
+          </Button>
+        ))}
+      </div>
+    </>
   );
 }
 

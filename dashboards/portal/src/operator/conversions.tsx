@@ -146,6 +146,7 @@ function Refunded({ money }: { money: Schemas['Money'] }) {
 
 function Details(props: { conversion: Conversion; onClose: () => void; onChanged: () => void }) {
   const { conversion, onChanged } = props;
+  const { user } = useSession();
   const [isRefunding, setRefunding] = useState(false);
   const params = { path: { id: conversion.id } };
   const confirm = useAction(async () => {
@@ -168,8 +169,10 @@ function Details(props: { conversion: Conversion; onClose: () => void; onChanged
           />
         ) : (
           <div class="form-end">
-            {conversion.state !== 'refunded' && <Button onClick={() => setRefunding(true)}>Refund</Button>}
-            {isCredited && conversion.status === 'pending' && (
+            {conversion.state !== 'refunded' && user.role !== 'fraud' && (
+              <Button onClick={() => setRefunding(true)}>Refund</Button>
+            )}
+            {isCredited && conversion.status === 'pending' && user.role === 'operator' && (
               <Button onClick={() => void confirm.run()} busy={confirm.busy}>
                 End the hold
               </Button>

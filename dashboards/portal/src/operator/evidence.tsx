@@ -1,6 +1,7 @@
 import { api, type Schemas, take } from '../api.ts';
 import { formatDuration, formatMoney, words, ZONE_NAME } from '../format.ts';
 import { reasonText } from '../reasons.ts';
+import { mayRead, useSession } from '../session.tsx';
 import { Amount, Loading, Problem, When } from '../ui/basics.tsx';
 import { Status } from '../ui/status.tsx';
 import { Table } from '../ui/table.tsx';
@@ -12,16 +13,19 @@ type Explanation = Schemas['Explanation'];
 
 /** All that a decision was made of: what happened when, each rule, and the decision in sentences. */
 export function Evidence({ conversion }: { conversion: Conversion }) {
+  const { user } = useSession();
+  const maySee = mayRead('evidence', user.role);
   const params = { path: { id: conversion.id } };
   const { data, error, reload } = useData(
-    async (signal) => await take(api.GET('/v1/conversions/{id}/explanation', { params, signal })),
+    async (signal) =>
+      maySee ? await take(api.GET('/v1/conversions/{id}/explanation', { params, signal })) : undefined,
     [conversion.id, conversion.state, conversion.status, conversion.refunded.amount],
   );
   return (
     <div class="stack evidence">
       <Summary conversion={conversion} />
       <Problem error={error} onRetry={reload} />
-      {!data && error === undefined && <Loading what="Reading the evidence" />}
+      {maySee && !data && error === undefined && <Loading what="Reading the evidence" />}
       {data && (
         <>
           <h3>From click to payout ({ZONE_NAME})</h3>

@@ -4,7 +4,7 @@ import { CompleteTo } from '../freshness.tsx';
 import { lastDays, PERIODS, secondsOfDay } from '../period.ts';
 import { readTrend, type Trend } from '../report.ts';
 import { Link, useParameter } from '../router.tsx';
-import { useSession } from '../session.tsx';
+import { mayRead, useSession } from '../session.tsx';
 import { Card, Loading, Page, Problem } from '../ui/basics.tsx';
 import { TimeChart } from '../ui/charts.tsx';
 import { Segments } from '../ui/forms.tsx';
@@ -23,9 +23,10 @@ const METRICS = [
 ];
 /** More than this many are told as "100+". */
 const MOST_WAITING = 100;
+const NOTHING = { data: [] };
 
 export function OverviewPage() {
-  const { program } = useSession();
+  const { program, user } = useSession();
   const [days, setDays] = useParameter('days', '30');
   const { data, error, reload } = useData(
     async (signal) => {
@@ -35,17 +36,22 @@ export function OverviewPage() {
         signal,
       );
       const limit = String(MOST_WAITING);
-      const waiting = await Promise.all([
-        take(
-          api.GET('/v1/conversions', { params: { query: { program_id, state: 'review', limit } }, signal }),
-        ),
-        take(
-          api.GET('/v1/affiliates', { params: { query: { program_id, status: 'pending', limit } }, signal }),
-        ),
-        take(api.GET('/v1/payouts', { params: { query: { program_id, state: 'unknown', limit } }, signal })),
+      const query = { program_id, limit };
+      const [reviews, applications, unknown] = await Promise.all([
+        take(api.GET('/v1/conversions', { params: { query: { ...query, state: 'review' } }, signal })),
+        mayRead('affiliates', user.role)
+          ? take(api.GET('/v1/affiliates', { params: { query: { ...query, status: 'pending' } }, signal }))
+          : NOTHING,
+        mayRead('payouts', user.role)
+          ? take(api.GET('/v1/payouts', { params: { query: { ...query, state: 'unknown' } }, signal }))
+          : NOTHING,
       ]);
-      const [reviews, applications, unknown] = waiting.map((page) => page.data.length);
-      return { trend, reviews: reviews ?? 0, applications: applications ?? 0, unknown: unknown ?? 0 };
+      return {
+        trend,
+        reviews: reviews.data.length,
+        applications: applications.data.length,
+        unknown: unknown.data.length,
+      };
     },
     [program.id, days],
     { everyMs: EVERY_MS },

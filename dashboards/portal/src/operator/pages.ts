@@ -1,6 +1,7 @@
 import type { Route } from '../router.tsx';
 import type { PageGroup } from '../shell.tsx';
 import { WebhooksPage } from '../ui/webhooks.tsx';
+import { AccountPage } from './account.tsx';
 import { AffiliatesPage } from './affiliates.tsx';
 import { ApiKeysPage } from './api-keys.tsx';
 import { AuditLogPage } from './audit-log.tsx';
@@ -19,7 +20,7 @@ import { TermsPage } from './terms.tsx';
 import { UsersPage } from './users.tsx';
 import { VelocityPage } from './velocity.tsx';
 
-/** What an operator can go to. */
+/** What an operator can go to, and the roles that do a part of its work. */
 export const operatorPages: { readonly routes: readonly Route[]; readonly groups: readonly PageGroup[] } = {
   routes: [
     { path: '/', page: OverviewPage },
@@ -40,6 +41,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/audit-log', page: AuditLogPage },
     { path: '/users', page: UsersPage },
     { path: '/api-keys', page: ApiKeysPage },
+    { path: '/account', page: AccountPage },
   ],
   groups: [
     {
@@ -52,37 +54,43 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     {
       title: 'Programme',
       pages: [
-        { path: '/affiliates', title: 'Partners' },
-        { path: '/campaigns', title: 'Campaigns' },
-        { path: '/terms', title: 'Terms' },
-        { path: '/links', title: 'Links and routing' },
+        { path: '/affiliates', title: 'Partners', roles: ['operator', 'finance', 'fraud'] },
+        { path: '/campaigns', title: 'Campaigns', roles: ['operator'] },
+        { path: '/terms', title: 'Terms', roles: ['operator', 'finance'] },
+        { path: '/links', title: 'Links and routing', roles: ['operator'] },
       ],
     },
     {
       title: 'Orders',
       pages: [
         { path: '/conversions', title: 'Conversions' },
-        { path: '/reviews', title: 'Review queue' },
-        { path: '/velocity', title: 'Velocity' },
+        { path: '/reviews', title: 'Review queue', roles: ['operator', 'fraud'] },
+        { path: '/velocity', title: 'Velocity', roles: ['operator', 'fraud'], acrossPrograms: true },
       ],
     },
     {
       title: 'Money',
       pages: [
-        { path: '/payouts', title: 'Payouts' },
-        { path: '/reconciliation', title: 'Reconciliation' },
+        { path: '/payouts', title: 'Payouts', roles: ['operator', 'finance'] },
+        {
+          path: '/reconciliation',
+          title: 'Reconciliation',
+          roles: ['operator', 'finance'],
+          acrossPrograms: true,
+        },
       ],
     },
     {
       title: 'Running it',
       pages: [
-        { path: '/postback-calls', title: 'Postback calls' },
-        { path: '/webhooks', title: 'Webhooks' },
-        { path: '/dead-letters', title: 'Dead letters' },
-        { path: '/imports', title: 'Imports' },
-        { path: '/audit-log', title: 'Audit log' },
-        { path: '/users', title: 'Users' },
-        { path: '/api-keys', title: 'API keys' },
+        { path: '/postback-calls', title: 'Postback calls', roles: ['operator', 'fraud', 'advertiser'] },
+        { path: '/webhooks', title: 'Webhooks', roles: ['operator', 'advertiser'] },
+        { path: '/dead-letters', title: 'Dead letters', roles: ['operator'], acrossPrograms: true },
+        { path: '/imports', title: 'Imports', roles: ['operator'] },
+        { path: '/audit-log', title: 'Audit log', roles: ['operator', 'finance', 'fraud'] },
+        { path: '/users', title: 'Users', roles: ['operator'] },
+        { path: '/api-keys', title: 'API keys', roles: ['operator', 'advertiser'] },
+        { path: '/account', title: 'Your account' },
       ],
     },
   ],

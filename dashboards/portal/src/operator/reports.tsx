@@ -34,5 +34,5 @@ const CONVERSION_METRICS = [
 ] as const;
 
 export function ReportsPage() {
-  return <ReportBuilder dimensions={DIMENSIONS} conversionMetrics={CONVERSION_METRICS} affiliates />;
+  return <ReportBuilder dimensions={DIMENSIONS} conversionMetrics={CONVERSION_METRICS} />;
 }

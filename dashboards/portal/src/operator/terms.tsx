@@ -12,7 +12,7 @@ type Terms = Schemas['Terms'];
 
 /** What is promised to whom, with every version there was: a commission keeps the one it was computed with. */
 export function TermsPage() {
-  const { program } = useSession();
+  const { program, user } = useSession();
   const [isMaking, setMaking] = useState(false);
   const { data, error, reload } = useData(
     async (signal) => {
@@ -39,9 +39,11 @@ export function TermsPage() {
       title="Terms"
       lead="The narrowest scope counts: a partner within a campaign, a partner, a campaign, the programme. New terms hold from their start on; what was promised before stays."
       actions={
-        <Button kind="primary" onClick={() => setMaking(true)}>
-          New terms
-        </Button>
+        user.role === 'operator' && (
+          <Button kind="primary" onClick={() => setMaking(true)}>
+            New terms
+          </Button>
+        )
       }
     >
       <Problem error={error} onRetry={reload} />

@@ -5,7 +5,6 @@ import { fieldProblems } from '../problem-text.ts';
 import { useSession } from '../session.tsx';
 import { Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../ui/forms.tsx';
-import { PasswordCard } from '../ui/password.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
 import { useAction } from '../use-data.ts';
@@ -15,7 +14,7 @@ type User = Schemas['User'];
 
 const ROLES = ['operator', 'finance', 'fraud', 'advertiser'] as const;
 
-/** Who signs in here; and one's own password. */
+/** Who signs in here. */
 export function UsersPage() {
   const [isInviting, setInviting] = useState(false);
   const list = usePages(
@@ -68,7 +67,6 @@ export function UsersPage() {
           ]}
         />
       </Card>
-      <PasswordCard />
       {isInviting && (
         <Invite
           onClose={() => setInviting(false)}

@@ -5,7 +5,7 @@ import { CompleteTo } from '../freshness.tsx';
 import { daysOf, lastDays, PERIODS, secondsOfDay } from '../period.ts';
 import { figure } from '../report.ts';
 import { useParameter } from '../router.tsx';
-import { useSession } from '../session.tsx';
+import { mayRead, useSession } from '../session.tsx';
 import { useData } from '../use-data.ts';
 import { Card, Empty, Loading, Page, Problem } from './basics.tsx';
 import { Bar, TimeChart } from './charts.tsx';
@@ -36,8 +36,6 @@ const ID_DIMENSIONS = new Set(['campaign', 'affiliate', 'link']);
 export function ReportBuilder(props: {
   dimensions: readonly string[];
   conversionMetrics: readonly string[];
-  /** Names of affiliates are an operator's to see. */
-  affiliates?: boolean;
 }) {
   const { program } = useSession();
   const [days, setDays] = useParameter('days', '30');
@@ -62,7 +60,7 @@ export function ReportBuilder(props: {
       ),
     [query],
   );
-  const names = useNames(props.affiliates ?? false);
+  const names = useNames();
   const choices = props.dimensions.map((value) => ({ value, text: words(value) }));
   return (
     <Page
@@ -97,8 +95,8 @@ export function ReportBuilder(props: {
 }
 
 /** Names of what reports tell by their ids. */
-function useNames(withAffiliates: boolean): ReadonlyMap<string, string> {
-  const { program } = useSession();
+function useNames(): ReadonlyMap<string, string> {
+  const { program, user } = useSession();
   const { data } = useData(
     async (signal) => {
       const program_id = program.id;
@@ -108,8 +106,8 @@ function useNames(withAffiliates: boolean): ReadonlyMap<string, string> {
       });
       const [campaigns, links, affiliates] = await Promise.all([
         takeAll((cursor) => api.GET('/v1/campaigns', page(cursor))),
-        takeAll((cursor) => api.GET('/v1/links', page(cursor))),
-        withAffiliates ? takeAll((cursor) => api.GET('/v1/affiliates', page(cursor))) : [],
+        mayRead('links', user.role) ? takeAll((cursor) => api.GET('/v1/links', page(cursor))) : [],
+        mayRead('affiliates', user.role) ? takeAll((cursor) => api.GET('/v1/affiliates', page(cursor))) : [],
       ]);
       return new Map([
         ...campaigns.map(({ id, name }) => [id, name] as const),
@@ -117,7 +115,7 @@ function useNames(withAffiliates: boolean): ReadonlyMap<string, string> {
         ...affiliates.map(({ id, name }) => [id, name] as const),
       ]);
     },
-    [program.id, withAffiliates],
+    [program.id],
   );
   return data ?? new Map();
 }
