@@ -1,7 +1,7 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../../core/config.ts';
-import { type Affiliate, createAffiliate } from '../../ledger/affiliates.ts';
+import { type Affiliate, createAffiliate, getAffiliate } from '../../ledger/affiliates.ts';
 import { createApiKey, type Role } from '../../ledger/api-keys.ts';
 import { type Campaign, createCampaign } from '../../ledger/campaigns.ts';
 import { inTransaction, type Ledger, type LedgerTransaction } from '../../ledger/db.ts';
@@ -74,7 +74,10 @@ export async function ensureDemo(options: { ledger: Ledger; config: Config }): P
     const known = await readDemo(file);
     if (!known) return undefined;
     const links = known.links.map((link) => ({ ...link, url: linkUrl(config, link.code) }));
-    const current = { ...known, links };
+    // A folder from before there was a portal gets its users now.
+    const portal =
+      (known as Partial<Demo>).portal ?? (await createPortalUsers(ledger, await partnerOf(ledger, known)));
+    const current = { ...known, links, portal };
     if (JSON.stringify(current) !== JSON.stringify(known)) await writeDemo(file, current);
     return current;
   }
@@ -84,6 +87,14 @@ export async function ensureDemo(options: { ledger: Ledger; config: Config }): P
     await writeDemo(file, created);
     return created;
   });
+}
+
+/** Cat, who signs in to the portal: a partner who has recruited others. */
+async function partnerOf(ledger: Ledger, demo: Demo): Promise<Parameters<typeof createPortalUsers>[1]> {
+  const id = demo.affiliates.find(({ ref_code }) => ref_code === 'cat')?.id;
+  const affiliate = id === undefined ? undefined : await getAffiliate(ledger, id);
+  if (!affiliate) throw new Error('the demo has Cat');
+  return { programId: demo.program.id, affiliate };
 }
 
 async function writeDemo(file: string, demo: Demo): Promise<void> {

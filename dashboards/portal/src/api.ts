@@ -12,7 +12,7 @@ let csrfToken = '';
 let onSignedOut = (): void => undefined;
 
 /** From now on everything that changes something carries the token of this session. */
-export function useSessionToken(token: string): void {
+export function setSessionToken(token: string): void {
   csrfToken = token;
 }
 

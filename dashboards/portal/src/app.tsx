@@ -1,5 +1,5 @@
-import { useEffect, useState } from 'preact/hooks';
-import { ApiProblem, api, type Schemas, take, takeAll, useSessionToken, whenSignedOut } from './api.ts';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { ApiProblem, api, type Schemas, setSessionToken, take, takeAll, whenSignedOut } from './api.ts';
 import { operatorPages } from './operator/pages.ts';
 import { partnerPages } from './partner/pages.ts';
 import { findRoute, href, navigate, usePath } from './router.tsx';
@@ -38,7 +38,7 @@ function WithSession() {
   const [wasSignedOut, setSignedOut] = useState(false);
   const { data, error, loading, reload } = useData(async (signal) => {
     const session = await readSession(signal);
-    useSessionToken(session?.csrf_token ?? '');
+    setSessionToken(session?.csrf_token ?? '');
     if (!session) return { session: undefined, programs: [] };
     const programs = await takeAll((cursor) =>
       api.GET('/v1/programs', { params: { query: cursor ? { cursor } : {} }, signal }),
@@ -86,17 +86,21 @@ function Portal(props: {
   const program = programs.find(({ id }) => id === programId) ?? programs[0];
   const pages = user.affiliate_id === null ? operatorPages : partnerPages;
   const found = findRoute(pages.routes, path);
+  const shown = useRef(path);
   useEffect(() => {
-    // A new page is read from its heading on.
     const heading = document.querySelector<HTMLElement>('main h1');
     document.title = heading ? `${heading.textContent} – Afflux` : 'Afflux';
-    window.scrollTo(0, 0);
-    if (path !== '/') heading?.focus({ preventScroll: true });
+    // Whoever goes on to another page reads from its heading on; the first one is read from its top.
+    if (shown.current !== path) {
+      window.scrollTo(0, 0);
+      heading?.focus({ preventScroll: true });
+    }
+    shown.current = path;
   }, [path]);
 
   async function signOut(): Promise<void> {
     await take(api.DELETE('/v1/session')).catch(() => undefined);
-    useSessionToken('');
+    setSessionToken('');
     navigate('/', { replace: true });
     props.onSignedOut();
   }

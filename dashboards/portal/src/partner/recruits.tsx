@@ -78,22 +78,20 @@ function inTreeOrder(recruits: readonly Recruit[], of: string): Recruit[] {
     .flatMap((recruit) => [recruit, ...inTreeOrder(recruits, recruit.id)]);
 }
 
-/** What each level earns by the terms of the program that are in force. */
+/** What each level earns by the terms in force that are the partner's own, else the program's. */
 function Levels({ terms }: { terms: readonly Schemas['Terms'][] }) {
+  const { affiliateId } = usePartner();
   const now = Date.now();
-  const inForce = terms.find(
-    ({ campaign_id, affiliate_id, valid_from, valid_to }) =>
+  const today = terms.filter(
+    ({ campaign_id, valid_from, valid_to }) =>
       campaign_id === null &&
-      affiliate_id === null &&
       (valid_from === null || Date.parse(valid_from) <= now) &&
       (valid_to === null || Date.parse(valid_to) > now),
   );
+  const inForce = today.find(({ affiliate_id }) => affiliate_id === affiliateId) ?? today[0];
   if (!inForce) return null;
   return (
-    <Card
-      title="Levels"
-      note="Of the order’s value, by the programme’s terms of today. Campaigns may have their own."
-    >
+    <Card title="Levels" note="Of the order’s value, by your terms of today. Campaigns may have their own.">
       <dl class="facts">
         <dt>Level 1</dt>
         <dd>
