@@ -1,0 +1,228 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { createWriteStream, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { type Config, loadConfig } from '../../core/config.ts';
+import { fromProject } from '../../core/paths.ts';
+import { freePort } from '../../engines/engine.ts';
+import { findNatsServer } from '../../engines/nats.ts';
+import { isTrueWithin } from './wait.ts';
+
+/** Everything that `afflux up` keeps running, each in a process of its own. */
+export type Target = 'collector' | 'loader' | 'attribution' | 'api' | 'nats' | 'postgres' | 'clickhouse';
+
+/** What the demo program's file says that a run needs. */
+export interface DemoFile {
+  readonly program: { readonly id: number; readonly currency: string };
+  readonly affiliates: readonly { readonly id: number; readonly parent_id: number | null }[];
+  readonly links: readonly { readonly code: string; readonly affiliate_id: number }[];
+  readonly keys: { readonly operator: string; readonly advertiser: string };
+}
+
+/** The whole platform as `npm start` runs it, on a folder and ports of its own. */
+export interface Platform {
+  readonly config: Config;
+  readonly demo: DemoFile;
+  readonly collectorUrl: string;
+  readonly apiUrl: string;
+  /** The process that is a target at this moment; undefined while it is down. */
+  pidOf(target: Target): number | undefined;
+  /** Sends a signal to a process only if it still is one of the platform's; whether it was sent. */
+  signal(pid: number, signal: NodeJS.Signals): boolean;
+  /** Starts `afflux …` beside the others, as another supervisor would. */
+  startBeside(args: readonly string[], env: Readonly<Record<string, string>>): ChildProcess;
+  /** Runs `afflux …` to its end. */
+  run(...args: string[]): Promise<{ code: number; output: string }>;
+  /** Services whose /readyz does not say yes. */
+  notReady(): Promise<string[]>;
+  /** Ends everything, stopped and stuck processes too. */
+  stop(): Promise<void>;
+}
+
+const COMMAND = fromProject('dist/bin/afflux.js');
+const PORTS = [
+  'COLLECTOR_PORT',
+  'COLLECTOR_METRICS_PORT',
+  'API_PORT',
+  'LOADER_PORT',
+  'ATTRIBUTION_PORT',
+  'POSTGRES_PORT',
+  'CLICKHOUSE_PORT',
+  'NATS_PORT',
+];
+const START_MS = 120_000;
+const STOP_MS = 60_000;
+const READY_ANSWER_MS = 5_000;
+const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Starts it below `folder`; what it says is in `platform.log` there. With `smallDisk` the collector's spool and
+ * NATS's streams live on that disk.
+ * @throws Error when it does not come up.
+ */
+export async function startPlatform(options: {
+  folder: string;
+  smallDisk: string | undefined;
+}): Promise<Platform> {
+  const { folder, smallDisk } = options;
+  const home = join(folder, 'home');
+  mkdirSync(home);
+  if (smallDisk !== undefined) {
+    for (const name of ['collector', 'nats']) {
+      mkdirSync(join(smallDisk, name));
+      symlinkSync(join(smallDisk, name), join(home, name));
+    }
+  }
+  const nats = await findNatsServer({
+    explicit: process.env.NATS_SERVER ?? '',
+    home: fromProject('.afflux'),
+  });
+  const env: Record<string, string> = {
+    PATH: process.env.PATH ?? '',
+    AFFLUX_HOME: home,
+    NATS_SERVER: nats.binary,
+    // Every visitor has an address of its own.
+    TRUSTED_PROXIES: '127.0.0.1',
+    API_REQUESTS_PER_MINUTE: '1000000',
+    // Runs are started by the operator of the run.
+    PAYOUT_HOUR: 'off',
+  };
+  for (const name of PORTS) env[name] = String(await freePort());
+  const log = createWriteStream(join(folder, 'platform.log'));
+  const beside: ChildProcess[] = [];
+
+  function start(args: readonly string[], more: Readonly<Record<string, string>> = {}): ChildProcess {
+    const child = spawn(process.execPath, [COMMAND, ...args], {
+      env: { ...env, ...more },
+      cwd: tmpdir(),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [child.stdout, child.stderr]) stream?.pipe(log, { end: false });
+    return child;
+  }
+  const up = start(['up']);
+  const said = untilSaid(up, 'Afflux is up after');
+
+  async function stop(): Promise<void> {
+    const all = () => [...beside.filter(isRunning).map(({ pid }) => pid ?? 0), ...childrenOf(up.pid ?? 0)];
+    for (const pid of all()) trySignal(pid, 'SIGCONT');
+    for (const child of beside.filter(isRunning)) child.kill('SIGKILL');
+    if (isRunning(up)) up.kill('SIGINT');
+    if (!(await isTrueWithin(STOP_MS, () => !isRunning(up)))) {
+      for (const pid of all()) trySignal(pid, 'SIGKILL');
+      up.kill('SIGKILL');
+      await isTrueWithin(STOP_MS, () => !isRunning(up));
+    }
+    log.end();
+  }
+
+  if (!(await isTrueWithin(START_MS, () => said() || !isRunning(up))) || !isRunning(up)) {
+    await stop();
+    throw new Error(`the platform did not come up: see ${join(folder, 'platform.log')}`);
+  }
+  const config = loadConfig(env);
+  const service = (port: number): string => `http://127.0.0.1:${port}`;
+  const services = {
+    collector: service(config.collectorPort),
+    loader: service(config.loaderPort),
+    attribution: service(config.attributionPort),
+    api: service(config.apiPort),
+  };
+
+  return {
+    config,
+    demo: JSON.parse(readFileSync(join(home, 'demo.json'), 'utf8')) as DemoFile,
+    collectorUrl: services.collector,
+    apiUrl: services.api,
+    pidOf: (target) => childrenOf(up.pid ?? 0).find((pid) => targetOf(pid) === target),
+    signal: (pid, signal) =>
+      (childrenOf(up.pid ?? 0).includes(pid) ||
+        beside.some((child) => child.pid === pid && isRunning(child))) &&
+      trySignal(pid, signal),
+    startBeside(args, more) {
+      const child = start(args, more);
+      beside.push(child);
+      return child;
+    },
+    async run(...args) {
+      const given = { env, cwd: tmpdir(), maxBuffer: MAX_OUTPUT_BYTES };
+      return await promisify(execFile)(process.execPath, [COMMAND, ...args], given).then(
+        ({ stdout }) => ({ code: 0, output: stdout }),
+        ({ code, stdout, stderr }: { code?: number; stdout?: string; stderr?: string }) => ({
+          code: code ?? 1,
+          output: `${stdout ?? ''}${stderr ?? ''}`,
+        }),
+      );
+    },
+    async notReady() {
+      const names = Object.entries(services);
+      const ready = await Promise.all(names.map(([, url]) => isReady(url)));
+      return names.flatMap(([name], i) => (ready[i] ? [] : [name]));
+    },
+    stop,
+  };
+}
+
+export function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
+
+function untilSaid(child: ChildProcess, text: string): () => boolean {
+  let seen = '';
+  let said = false;
+  child.stdout?.on('data', (bytes: Buffer) => {
+    if (said) return;
+    seen += bytes.toString('utf8');
+    said = seen.includes(text);
+  });
+  return () => said;
+}
+
+/** Running child processes of a process: what `afflux up` has started, and nothing else. */
+function childrenOf(parent: number): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      // pid (command) state parent …
+      const [state, ppid] = readFileSync(`/proc/${name}/stat`, 'latin1').split(') ').at(-1)?.split(' ') ?? [];
+      return Number(ppid) === parent && state !== 'Z' ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Which part of the platform a process is, by its command line. */
+function targetOf(pid: number): Target | undefined {
+  let line: string[];
+  try {
+    line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return undefined;
+  }
+  const [program = '', first = '', second = ''] = line;
+  if (first.endsWith('clickhouse-server/main.js')) return 'clickhouse';
+  if (line.some((word) => word.endsWith('nats-server.conf'))) return 'nats';
+  if (first.endsWith('afflux.js')) return second as Target;
+  return program.endsWith('postgres') ? 'postgres' : undefined;
+}
+
+function trySignal(pid: number, signal: NodeJS.Signals): boolean {
+  try {
+    process.kill(pid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function isReady(url: string): Promise<boolean> {
+  try {
+    const answer = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(READY_ANSWER_MS) });
+    await answer.text();
+    return answer.ok;
+  } catch {
+    return false;
+  }
+}

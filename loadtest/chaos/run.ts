@@ -1,0 +1,237 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { errorText } from '../../core/errors.ts';
+import { connectLedger, type Ledger } from '../../ledger/db.ts';
+import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
+import { readWatermark } from '../../warehouse/watermark.ts';
+import { mountSmallDisk } from '../small-disk.ts';
+import { type ClickComparison, compareClicks } from './compare-clicks.ts';
+import {
+  compareMoney,
+  compareOrders,
+  countUndecided,
+  type MoneyComparison,
+  type OrderComparison,
+} from './compare-money.ts';
+import { createInjector, type Injector } from './faults.ts';
+import { createHttp, type Http } from './http.ts';
+import { startOperator } from './operator.ts';
+import { type Platform, startPlatform } from './platform.ts';
+import { createRandom } from './random.ts';
+import { createClientRecord } from './record.ts';
+import { FAULT_KINDS, type Fault, type FaultKind, makeSchedule } from './schedule.ts';
+import { startShop } from './shop.ts';
+import { startVisitors } from './visitors.ts';
+import { isTrueWithin } from './wait.ts';
+
+export interface ChaosResult {
+  /** How many faults of each kind were injected; those whose process was just down are not counted. */
+  readonly faults: ReadonlyMap<FaultKind, number>;
+  readonly missedFaults: number;
+  readonly clicks: ClickComparison;
+  readonly orders: OrderComparison;
+  readonly money: MoneyComparison;
+  /** What did not come back in time after the last fault. */
+  readonly notRecovered: readonly string[];
+  /** Checks of `afflux audit` that fail. */
+  readonly auditFaults: readonly string[];
+  /** Answers that no fault explains. */
+  readonly strange: readonly string[];
+  /** Seconds from the last fault until everything had caught up. */
+  readonly recoverySeconds: number;
+  /** Whether every promise was kept. */
+  readonly ok: boolean;
+}
+
+/** For what the streams hold at the end, and as much again; a full disk is filled to its end, so it has to be small. */
+const DISK_MB = { least: 64, perMinute: 16 };
+const READY_MS = 120_000;
+/** The supervisor pauses for half a minute at the most; a spool is replayed within seconds. */
+const CAUGHT_UP_MS = 120_000;
+/** A claim of a killed worker lapses after a minute, and an order is looked at again a minute later at the latest. */
+const DECIDED_MS = 180_000;
+const RETRIES_MS = 60_000;
+const LOOK_MS = 500;
+
+/**
+ * Runs the whole platform under load and faults, lets it recover, and compares what the outside world saw with what
+ * is stored. The folder with all data and logs is kept when a promise was broken.
+ * @throws Error when the platform cannot be started, or is no more able to answer the comparison.
+ */
+export async function runChaos(options: {
+  minutes: number;
+  seed: number;
+  say: (line: string) => void;
+  signal?: AbortSignal;
+}): Promise<ChaosResult> {
+  const { minutes, seed, say, signal } = options;
+  const folder = mkdtempSync(join(tmpdir(), 'afflux-chaos-'));
+  const disk = mountSmallDisk(Math.ceil(DISK_MB.least + DISK_MB.perMinute * minutes));
+  const kinds = FAULT_KINDS.filter((kind) => disk !== undefined || kind !== 'disk full');
+  let platform: Platform | undefined;
+  let ok = false;
+  try {
+    say(`starting the platform in ${folder}`);
+    platform = await startPlatform({ folder, smallDisk: disk?.folder });
+    const schedule = makeSchedule({ seed, durationMs: minutes * 60_000, kinds });
+    const inject = createInjector({ platform, disk });
+    const result = await play({ platform, folder, schedule, inject, seed, say, signal });
+    ok = result.ok;
+    return result;
+  } finally {
+    await platform?.stop();
+    if (ok) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    else say(`the data, platform.log and what the client saw are kept in ${folder}`);
+    disk?.dispose();
+  }
+}
+
+interface Play {
+  readonly platform: Platform;
+  readonly folder: string;
+  readonly schedule: readonly Fault[];
+  readonly inject: Injector;
+  readonly seed: number;
+  readonly say: (line: string) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+async function play(options: Play): Promise<ChaosResult> {
+  const { platform, folder, seed, say } = options;
+  const { demo, collectorUrl } = platform;
+  const http = createHttp();
+  const record = createClientRecord(folder);
+  await allowQuickOrders(http, platform);
+  const visitors = startVisitors({ http, collectorUrl, demo, random: createRandom(seed + 1), record });
+  const shop = startShop({ http, platform, random: createRandom(seed + 2), record });
+  const operator = startOperator({ http, platform, random: createRandom(seed + 3), record });
+  const notRecovered: string[] = [];
+  async function expectWithin(what: string, deadlineMs: number, condition: () => Promise<boolean>) {
+    say(`waiting for ${what}`);
+    if (!(await isTrueWithin(deadlineMs, condition, LOOK_MS))) notRecovered.push(what);
+  }
+  try {
+    const injected = await injectAll(options);
+    const calmAt = Date.now();
+    await visitors.stop();
+    await expectWithin(
+      'every process to be ready',
+      READY_MS,
+      async () => (await platform.notReady()).length === 0,
+    );
+    await expectWithin('the answers of retried orders', RETRIES_MS, () => shop.stop(RETRIES_MS));
+    await operator.stop();
+    return await withStores(platform, async ({ ledger, warehouse }) => {
+      const complete = async () => ((await readWatermark(warehouse).catch(() => 0)) ?? 0) > calmAt;
+      await expectWithin('every click to be counted', CAUGHT_UP_MS, complete);
+      const decided = async () => (await countUndecided(ledger)) === 0;
+      await expectWithin('every order to be decided', DECIDED_MS, decided);
+      const recoverySeconds = Math.round((Date.now() - calmAt) / 1_000);
+      await expectWithin('every payout to come to its end', 1, () => operator.finish());
+      say('comparing');
+      const found = {
+        clicks: await compareClicks({ warehouse, config: platform.config, record }),
+        orders: await compareOrders({ ledger, record }),
+        money: await compareMoney({
+          ledger,
+          record,
+          demo,
+          payoutFolder: join(platform.config.home, 'payouts'),
+        }),
+        auditFaults: await auditFaults(platform),
+      };
+      const result = { ...injected, ...found, notRecovered, strange: record.strange, recoverySeconds };
+      return { ...result, ok: keptPromises(result) };
+    });
+  } finally {
+    await visitors.stop();
+    await shop.stop(0);
+    await operator.stop();
+    http.close();
+    record.close();
+  }
+}
+
+/** Each at its time; returns when all of them are over. */
+async function injectAll({
+  schedule,
+  inject,
+  say,
+  signal,
+}: Play): Promise<Pick<ChaosResult, 'faults' | 'missedFaults'>> {
+  const startedAt = Date.now();
+  const faults = new Map<FaultKind, number>();
+  let missedFaults = 0;
+  const underWay: Promise<void>[] = [];
+  for (const fault of schedule) {
+    await delay(Math.max(0, startedAt + fault.atMs - Date.now()), undefined, signal ? { signal } : {});
+    say(`${Math.round(fault.atMs / 1_000)} s: ${fault.kind}`);
+    const injected = inject(fault).then((done) => {
+      if (done) faults.set(fault.kind, (faults.get(fault.kind) ?? 0) + 1);
+      else {
+        missedFaults++;
+        say(`missed: ${fault.kind}`);
+      }
+    });
+    injected.catch(() => undefined);
+    underWay.push(injected);
+  }
+  await Promise.all(underWay);
+  return { faults, missedFaults };
+}
+
+/** The newcomers of this run order at once, all of them; whether that is fraud is not the question here. */
+async function allowQuickOrders(http: Http, { apiUrl, demo }: Platform): Promise<void> {
+  const answer = await http.send('PATCH', `${apiUrl}/v1/programs/prg_${demo.program.id}`, {
+    headers: { Authorization: `Bearer ${demo.keys.operator}` },
+    body: { fraud_rules: { bot_click: false, instant_conversion: false, fast_conversions: false } },
+  });
+  if (answer?.status !== 200) throw new Error(`the program cannot be changed: ${answer?.body}`);
+}
+
+async function withStores<T>(
+  { config }: Platform,
+  work: (stores: { ledger: Ledger; warehouse: Warehouse }) => Promise<T>,
+): Promise<T> {
+  const ledger = await connectLedger({ url: config.databaseUrl, max: 2, name: 'chaos' });
+  try {
+    const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'chaos' });
+    return await work({ ledger, warehouse }).finally(() => warehouse.close());
+  } finally {
+    await ledger.end();
+  }
+}
+
+async function auditFaults(platform: Platform): Promise<string[]> {
+  const { code, output } = await platform.run('audit', '--json');
+  try {
+    const { checks } = JSON.parse(output) as {
+      checks: { store: string; name: string; ok: boolean; detail: string }[];
+    };
+    return checks.flatMap(({ store, name, ok, detail }) => (ok ? [] : [`${store} ${name}: ${detail}`]));
+  } catch (error) {
+    return [`afflux audit ended with ${code} and said no JSON (${errorText(error)}): ${output}`];
+  }
+}
+
+function keptPromises(result: Omit<ChaosResult, 'ok'>): boolean {
+  const { clicks, orders, money } = result;
+  const counts = [
+    clicks.lost,
+    clicks.duplicated,
+    clicks.foreign,
+    orders.lost,
+    orders.duplicated,
+    orders.undecided,
+    orders.wrong,
+    Number(money.commissionDifferenceMinor),
+    Number(money.payoutDifferenceMinor),
+    money.paymentsTwice,
+    result.notRecovered.length,
+    result.auditFaults.length,
+    result.strange.length,
+  ];
+  return counts.every((count) => count === 0);
+}
