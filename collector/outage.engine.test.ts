@@ -3,9 +3,9 @@ import { clickIdentityKey, createClickIdCodec } from '../core/click-id.ts';
 import { type Lease, listLeases } from '../core/lease.ts';
 import { connectNats, LEASES_BUCKET, openBucket } from '../core/stream.ts';
 import { createLink } from '../ledger/links.ts';
+import { mountSmallDisk, type SmallDisk } from '../loadtest/small-disk.ts';
 import { type CollectorUnderTest, prepareCollector } from '../test/support/collector.ts';
 import { waitFor } from '../test/support/engines.ts';
-import { mountSmallDisk, type SmallDisk } from '../loadtest/small-disk.ts';
 
 /** Longest wait for a spool of a test's size to be replayed. */
 const REPLAY_DEADLINE_MS = 15_000;
