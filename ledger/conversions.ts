@@ -182,8 +182,8 @@ export async function recordConversion(
 
 /**
  * Records orders, each once per (program, order id), and answers in their order: what {@link recordConversion} would
- * have answered one by one, with the InputError of those that are at fault. One insert, and one query for those that
- * were there already.
+ * have answered one by one, with the InputError of those that are at fault. One insert, of one parameter so that batches of
+ * any length are one statement to the planner, and one query for those that were there already.
  */
 export async function recordConversions(
   sql: LedgerSql,
@@ -206,7 +206,16 @@ export async function recordConversions(
     rows.length === 0
       ? []
       : await answeringInput(sql<StoredConversion[]>`
-          insert into conversions ${sql(rows)} on conflict (program_id, order_id) do nothing
+          insert into conversions (program_id, order_id, amount_minor, currency, order_currency, order_amount_minor,
+            rate_id, cross_rate_id, source, received_at, next_attempt_at, occurred_at, click_id, customer_id,
+            customer_email_hash, payment_account_hash, ip, user_agent, fingerprint, payload_hash)
+          select * from json_to_recordset(${sql.json(rows)}::json) as r (
+            program_id integer, order_id text, amount_minor bigint, currency text, order_currency text,
+            order_amount_minor bigint, rate_id integer, cross_rate_id integer, source text, received_at timestamptz,
+            next_attempt_at timestamptz, occurred_at timestamptz, click_id text, customer_id text,
+            customer_email_hash bytea, payment_account_hash bytea, ip inet, user_agent text, fingerprint bigint,
+            payload_hash bytea)
+          on conflict (program_id, order_id) do nothing
           returning ${sql(CONVERSION_COLUMNS)}, conversion_status(state, null) as status`);
   const accepted = new Map(inserted.map((row) => [orderKey(row), row]));
   const later = good.filter(({ i, key }) => {

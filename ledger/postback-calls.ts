@@ -60,13 +60,27 @@ export async function insertPostbackCalls(
 ): Promise<bigint[]> {
   if (calls.length === 0) return [];
   const rows = calls.map((call) => ({
-    ...call,
-    params: sql.json(call.params),
+    request_id: call.requestId,
+    via: call.via,
+    program_id: call.programId,
+    actor: call.actor,
+    ip: call.ip,
+    params: call.params,
+    outcome: call.outcome,
+    status: call.status,
+    code: call.code,
     detail: call.detail?.slice(0, MAX_DETAIL_CHARS) ?? null,
-    orderId: call.orderId?.slice(0, MAX_ORDER_ID_CHARS) ?? null,
+    order_id: call.orderId?.slice(0, MAX_ORDER_ID_CHARS) ?? null,
+    conversion_id: call.conversionId?.toString() ?? null,
+    replay_of: call.replayOf?.toString() ?? null,
   }));
   const inserted = await sql<{ id: bigint }[]>`
-    insert into postback_calls ${sql(rows as never[])} returning id`;
+    insert into postback_calls (request_id, via, program_id, actor, ip, params, outcome, status, code, detail,
+      order_id, conversion_id, replay_of)
+    select * from json_to_recordset(${sql.json(rows)}::json) as r (
+      request_id text, via text, program_id integer, actor text, ip inet, params jsonb, outcome text, status integer,
+      code text, detail text, order_id text, conversion_id bigint, replay_of bigint)
+    returning id`;
   return inserted.map(({ id }) => id);
 }
 

@@ -90,33 +90,34 @@ export interface PricedConversion {
   readonly exchange: Exchange | undefined;
 }
 
-/** The row of a reported order. */
+/** The row of a reported order as JSON. */
 export function conversionRow(
   { conversion, receivedAt, programCurrency, exchange }: PricedConversion,
   hash: Buffer,
 ) {
   const { customerEmailHash, paymentAccountHash, fingerprint } = conversion;
+  const received = receivedAt.toISOString();
   return {
-    programId: conversion.programId,
-    orderId: conversion.orderId,
-    amountMinor: exchange?.amountMinor ?? conversion.amountMinor,
+    program_id: conversion.programId,
+    order_id: conversion.orderId,
+    amount_minor: String(exchange?.amountMinor ?? conversion.amountMinor),
     currency: programCurrency,
-    orderCurrency: exchange ? conversion.currency : null,
-    orderAmountMinor: exchange ? conversion.amountMinor : null,
-    rateId: exchange?.rateId ?? null,
-    crossRateId: exchange?.crossRateId ?? null,
+    order_currency: exchange && conversion.currency,
+    order_amount_minor: exchange && String(conversion.amountMinor),
+    rate_id: exchange?.rateId,
+    cross_rate_id: exchange?.crossRateId,
     source: conversion.source,
-    receivedAt,
-    nextAttemptAt: receivedAt,
-    occurredAt: conversion.occurredAt ?? receivedAt,
-    clickId: conversion.clickId ?? null,
-    customerId: conversion.customerId ?? null,
-    customerEmailHash: customerEmailHash === undefined ? null : Buffer.from(customerEmailHash, 'hex'),
-    paymentAccountHash: paymentAccountHash === undefined ? null : Buffer.from(paymentAccountHash, 'hex'),
-    ip: conversion.ip ?? null,
-    userAgent: conversion.userAgent ?? null,
-    fingerprint: fingerprint === undefined ? null : BigInt.asIntN(64, fingerprint),
-    payloadHash: hash,
+    received_at: received,
+    next_attempt_at: received,
+    occurred_at: conversion.occurredAt?.toISOString() ?? received,
+    click_id: conversion.clickId,
+    customer_id: conversion.customerId,
+    customer_email_hash: customerEmailHash && `\\x${customerEmailHash}`,
+    payment_account_hash: paymentAccountHash && `\\x${paymentAccountHash}`,
+    ip: conversion.ip,
+    user_agent: conversion.userAgent,
+    fingerprint: fingerprint === undefined ? undefined : String(BigInt.asIntN(64, fingerprint)),
+    payload_hash: `\\x${hash.toString('hex')}`,
   };
 }
 

@@ -9,6 +9,7 @@ export interface PlayedClick {
   readonly clickId: string;
   readonly affiliateId: number;
   readonly visitor: Visitor;
+  readonly clickedAtMs: number;
 }
 
 export interface PlayedClicks {
@@ -69,8 +70,9 @@ export async function playClicks(options: {
     });
     progress.advance();
     const clickId = answer.status === 302 ? new URL(answer.location).searchParams.get('click_id') : null;
-    if (clickId !== null) redirected.push({ clickId, affiliateId: link.affiliate_id, visitor });
-    else otherAnswers.set(answer.status, (otherAnswers.get(answer.status) ?? 0) + 1);
+    if (clickId !== null) {
+      redirected.push({ clickId, affiliateId: link.affiliate_id, visitor, clickedAtMs: Date.now() });
+    } else otherAnswers.set(answer.status, (otherAnswers.get(answer.status) ?? 0) + 1);
   }
 
   await inParallel(new Array<undefined>(count).fill(undefined), WIDTH, click);

@@ -149,17 +149,19 @@ async function play(options: {
   await setScene(inRun);
   const clicks = await playClicks({ ...inRun, collectorUrl, count: options.clicks });
   const playedUntil = Date.now();
-  const orders = await playOrders({ ...inRun, clicks: clicks.redirected });
+  const list = async (): Promise<ConversionView[]> => await listRun({ ...inRun, key: known.keys.operator });
+  const allDecided = async (): Promise<void> =>
+    await until('every order to be decided', async () =>
+      (await list()).every(({ state }) => state !== 'received' && state !== 'awaiting_click'),
+    );
+  const orders = await playOrders({ ...inRun, clicks: clicks.redirected, decided: allDecided });
   process.stderr.write('waiting until every click is counted and every order decided\n');
   await until(
     'the warehouse to be complete',
     async () => ((await readWatermark(warehouse)) ?? 0) > playedUntil,
   );
   const stored = await countStored(warehouse, run, clicks, config);
-  const list = async (): Promise<ConversionView[]> => await listRun({ ...inRun, key: known.keys.operator });
-  await until('every order to be decided', async () =>
-    (await list()).every(({ state }) => state !== 'received' && state !== 'awaiting_click'),
-  );
+  await allDecided();
   const decided = await list();
   const money = await playMoney({ ...inRun, orders: orders.orders });
   return { clicks, stored, orders, decided, money, report: await runAudit(config) };

@@ -32,6 +32,11 @@ const FORGED = 5;
 const WITHOUT_CLICK = 5;
 /** One shop in twenty retries a postback it already sent. */
 const RESENT_PERCENT = 5;
+/** Whose visitors order sooner than people read a page: the rule fast_conversions has something to find. */
+const HASTY_AFFILIATE = 'dan';
+const HASTY_SECONDS = [35, 110] as const;
+/** Everybody else's take their time; small delays are common, large ones rare. */
+const ORDINARY_SECONDS = [150, 2_700] as const;
 const SMALLEST_ORDER_MINOR = 900;
 const LARGEST_ORDER_MINOR = 40_000;
 
@@ -42,10 +47,20 @@ export async function playOrders(options: {
   demo: Demo;
   clicks: readonly PlayedClick[];
   run: string;
+  /** Settles once every order so far is decided. */
+  decided: () => Promise<void>;
 }): Promise<PlayedOrders> {
-  const { http, apiUrl, demo, clicks, run } = options;
+  const { http, apiUrl, demo, clicks, run, decided } = options;
   const orders: PlayedOrder[] = [];
   const postbacks: Record<string, string>[] = [];
+
+  const hasty = demo.affiliates.find((affiliate) => affiliate.ref_code === HASTY_AFFILIATE)?.id;
+  /** The click with a plausible time of the order: ahead of the clock, because the demo does not wait for its visitors. */
+  function ordered({ clickId, affiliateId, clickedAtMs }: PlayedClick): Record<string, string> {
+    const [least, most] = affiliateId === hasty ? HASTY_SECONDS : ORDINARY_SECONDS;
+    const seconds = drawSkewed(least, most);
+    return { click_id: clickId, occurred_at: new Date(clickedAtMs + seconds * 1_000).toISOString() };
+  }
 
   function add(kind: PlayedOrder['kind'], extra: Record<string, string>): void {
     const orderId = `${run}-${orders.length + 1}`;
@@ -61,18 +76,18 @@ export async function playOrders(options: {
 
   const ordinary = Math.max(1, Math.round((clicks.length * CONVERSION_PERCENT) / 100));
   for (let i = 0; i < ordinary; i++) {
-    add('ordinary', { click_id: pick(clicks).clickId, customer_id: `customer-${run}-${i}` });
+    add('ordinary', { ...ordered(pick(clicks)), customer_id: `customer-${run}-${i}` });
   }
   for (let i = 0; i < SELF_REFERRALS; i++) {
     const click = pick(clicks);
     const owner = demo.affiliates.find((affiliate) => affiliate.id === click.affiliateId);
-    add('self_referral', { click_id: click.clickId, customer_id: owner?.customer_ref ?? '' });
+    add('self_referral', { ...ordered(click), customer_id: owner?.customer_ref ?? '' });
   }
-  const busy = pick(clicks).clickId;
-  for (let i = 0; i < SAME_IP_ORDERS; i++) add('same_ip', { click_id: busy });
+  const busy = pick(clicks);
+  for (let i = 0; i < SAME_IP_ORDERS; i++) add('same_ip', ordered(busy));
   const loyal = `customer-${run}-loyal`;
   for (let i = 0; i < SAME_CUSTOMER_ORDERS; i++) {
-    add('same_customer', { click_id: pick(clicks).clickId, customer_id: loyal });
+    add('same_customer', { ...ordered(pick(clicks)), customer_id: loyal });
   }
   for (let i = 0; i < FORGED; i++) add('forged_click', { click_id: 'A'.repeat(22) });
   for (let i = 0; i < WITHOUT_CLICK; i++) add('no_click', {});
@@ -86,7 +101,11 @@ export async function playOrders(options: {
     if (answer.status !== 200) throw new Error(`a postback was answered ${answer.status}: ${answer.body}`);
     return (JSON.parse(answer.body) as { status: string }).status;
   };
-  const first = await inParallel(postbacks, WIDTH, send);
+  // In two waves: what is unusual of an affiliate is seen by what was decided before.
+  const half = Math.ceil(ordinary / 2);
+  const first = await inParallel(postbacks.slice(0, half), WIDTH, send);
+  await decided();
+  first.push(...(await inParallel(postbacks.slice(half), WIDTH, send)));
   const second = await inParallel(again, WIDTH, send);
   progress.done();
   return {
@@ -99,8 +118,13 @@ export async function playOrders(options: {
 
 /** Small orders are common, large ones rare. */
 function drawAmount(): number {
+  return drawSkewed(SMALLEST_ORDER_MINOR, LARGEST_ORDER_MINOR);
+}
+
+/** A whole number between two others, the cube of a uniform draw: mostly near the smaller one. */
+function drawSkewed(least: number, most: number): number {
   const draw = (randomInt(1_000_000) / 1_000_000) ** 3;
-  return Math.round(SMALLEST_ORDER_MINOR + draw * (LARGEST_ORDER_MINOR - SMALLEST_ORDER_MINOR));
+  return Math.round(least + draw * (most - least));
 }
 
 /** Minor units of a currency with two digits as a decimal. */

@@ -132,15 +132,16 @@ export interface BenchOrder {
   readonly occurredAt: Date;
 }
 
-/** So many orders, spread evenly over the clicks. */
+/** So many orders, spread evenly over the clicks, with ids of their own. */
 export function makeOrders(program: BenchProgram, count: number): BenchOrder[] {
+  const prefix = Date.now().toString(36);
   const stride = Math.max(1, Math.floor(program.clicks / count));
   return Array.from({ length: count }, (_, i) => {
     const click = (i * stride) % program.clicks;
     const ts = program.startMs + click * program.stepMs;
     return {
       click,
-      orderId: `o${i}`,
+      orderId: `${prefix}-${i}`,
       clickId: program.clickIds.encode({ ts, node: NODE, seq: click }),
       amountMinor: BigInt(1_000 + ((i * 7_919) % 50_000)),
       // Minutes to an hour later, and never in the future.

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createWarehouseClicks } from '../../attribution/click-source.ts';
 import { BATCHES_IN_FLIGHT, createAttributionWorker } from '../../attribution/worker.ts';
+import { createClickIdCodec } from '../../core/click-id.ts';
 import { createLogger } from '../../core/log.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
@@ -24,11 +25,14 @@ import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from 
 import { prepareBrief, runBrief } from './brief.ts';
 import { type BenchOrder, type BenchProgram, createBenchProgram, insertClicks, makeOrders } from './data.ts';
 import { createPayableAffiliates, lengthenEntries } from './payouts.ts';
-import { recordByApi, startApiProcess } from './record.ts';
+import { cpuMs, recordByApi, startApiProcess } from './record.ts';
 
 /**
  * `npm run bench:attribution`: orders recorded by the API, decided and credited at three levels against a warehouse
  * of N clicks, a payout run, a balance over a long table of entries, and the usual design on the same data.
+ *
+ * With `--folder PATH` data and figures stay there, and `--parts record,decide` runs some of {@link PARTS} on them: what
+ * only prepares can so be done at another time than what is measured.
  */
 
 const { values } = parseArgs({
@@ -37,7 +41,9 @@ const { values } = parseArgs({
     orders: { type: 'string', default: '200000' },
     payees: { type: 'string', default: '100000' },
     entries: { type: 'string', default: '10000000' },
-    'brief-seconds': { type: 'string', default: '15' },
+    'usual-seconds': { type: 'string', default: '15' },
+    folder: { type: 'string' },
+    parts: { type: 'string' },
   },
 });
 const sizes = {
@@ -45,7 +51,7 @@ const sizes = {
   orders: Number(values.orders),
   payees: Number(values.payees),
   entries: Number(values.entries),
-  briefMs: Number(values['brief-seconds']) * 1_000,
+  usualMs: Number(values['usual-seconds']) * 1_000,
 };
 
 /** As the worker process has them. */
@@ -55,15 +61,9 @@ const PASSWORD = 'bench';
 const BALANCES = 200;
 
 const log = createLogger({ name: 'bench', level: 'warn' });
-const folder = mkdtempSync(join(tmpdir(), 'afflux-bench-'));
+const folder = values.folder ?? mkdtempSync(join(tmpdir(), 'afflux-bench-'));
+const stateFile = join(folder, 'bench.json');
 const engines: Engine[] = [];
-
-try {
-  await main();
-} finally {
-  for (const engine of engines.reverse()) await engine.stop();
-  rmSync(folder, { recursive: true, force: true });
-}
 
 interface Stores {
   readonly ledger: Ledger;
@@ -73,64 +73,157 @@ interface Stores {
   readonly clickhouseUrl: string;
 }
 
+/** What one part leaves to the next ones. */
+interface State {
+  clickKey: string;
+  program?: Omit<BenchProgram, 'clickIds'>;
+  payable?: number;
+  rows: Record<string, BenchRow[]>;
+  targets: Record<string, BenchTarget[]>;
+  decidedPerSecond?: number;
+}
+
+/** In their order. Those without figures prepare the next. */
+const PARTS: Readonly<Record<string, (stores: Stores, state: State) => Promise<Figures | undefined>>> = {
+  clicks: async ({ ledger, warehouse }, state) => {
+    const clickKey = Buffer.from(state.clickKey, 'hex');
+    const { clickIds: _, ...program } = await createBenchProgram(ledger, {
+      clicks: sizes.clicks,
+      clickKey,
+      now: Date.now(),
+    });
+    state.program = program;
+    await insertClicks(warehouse, programOf(state), shown('clicks in the warehouse', sizes.clicks));
+    return undefined;
+  },
+  'usual-clicks': async ({ owner }, state) => {
+    const told = shown('clicks in PostgreSQL', sizes.clicks);
+    await prepareBrief(owner, programOf(state), { clicks: sizes.clicks, progress: told });
+    return undefined;
+  },
+  record: async (stores, state) => {
+    const program = programOf(state);
+    const orders = makeOrders(program, sizes.orders);
+    const done = await record(stores, program, orders, Buffer.from(state.clickKey, 'hex'));
+    return {
+      rows: [
+        {
+          what: `recorded by HTTP, ${done.orders} orders`,
+          per_s: round(done.perSecond),
+          api_us: round(done.apiUs),
+          postgres_us: round(done.postgresUs),
+        },
+        { what: 'recorded by the ledger alone', per_s: round(done.ledgerPerSecond) },
+      ],
+      targets: [atLeast('orders/s recorded by the API', done.perSecond, 3_000)],
+    };
+  },
+  decide: async (stores, state) => {
+    const done = await decideAll(stores, programOf(state));
+    state.decidedPerSecond = done.perSecond;
+    return {
+      rows: [
+        { what: `decided, against ${sizes.clicks} clicks`, per_s: round(done.perSecond) },
+        ...done.outcomes.map(([outcome, count]) => ({ what: `  ${outcome}`, count })),
+      ],
+      targets: [atLeast('orders/s decided', done.perSecond, 3_000)],
+    };
+  },
+  usual: async ({ ledger, owner }, state) => {
+    const program = programOf(state);
+    const orders = makeOrders(program, sizes.orders);
+    const done = await runBrief(ledger, { orders, connections: WORKER_CONNECTIONS, maxMs: sizes.usualMs });
+    await owner.unsafe('drop table brief_conversions, brief_clicks, brief_affiliates');
+    return {
+      rows: [{ what: `usual design, ${done.orders} orders`, per_s: round(done.perSecond) }],
+      targets: [atLeast('decided / usual design', (state.decidedPerSecond ?? 0) / done.perSecond, 1)],
+    };
+  },
+  payees: async (stores, state) => {
+    const told = shown('affiliates with money', sizes.payees);
+    state.payable = await createPayableAffiliates(stores, { affiliates: sizes.payees, progress: told });
+    await stores.owner`vacuum analyze`;
+    return undefined;
+  },
+  pay: async ({ ledger }, { payable }) => {
+    const done = await pay(ledger, required(payable));
+    return {
+      rows: [{ what: `payout run, ${done.built} payouts`, seconds: round(done.seconds) }],
+      targets: [atMost(`seconds to pay ${sizes.payees} affiliates`, done.seconds, 60)],
+    };
+  },
+  audit: async ({ ledger }) => {
+    const off = (await auditLedger(ledger)).filter(({ ok }) => !ok);
+    return {
+      rows: [{ what: 'checks of the books that failed', count: off.length }],
+      targets: [atMost('checks of the books that failed', off.length, 0)],
+    };
+  },
+  entries: async ({ owner }, state) => {
+    const { programId } = programOf(state);
+    const told = shown('entries', sizes.entries);
+    await lengthenEntries(owner, { programId, entries: sizes.entries, progress: told });
+    return undefined;
+  },
+  balances: async ({ ledger }, state) => {
+    const { p50, p95 } = await askBalances(ledger, programOf(state));
+    const what = `balance of one affiliate, ${sizes.entries} entries`;
+    return {
+      rows: [{ what, p50_ms: round(p50), p95_ms: round(p95) }],
+      targets: [atMost('balance p95 ms', p95, 5)],
+    };
+  },
+};
+
+interface Figures {
+  readonly rows: BenchRow[];
+  readonly targets: BenchTarget[];
+}
+
+try {
+  await main();
+} finally {
+  for (const engine of engines.reverse()) await engine.stop();
+  if (values.folder === undefined) rmSync(folder, { recursive: true, force: true });
+}
+
 async function main(): Promise<void> {
+  const parts = values.parts?.split(',') ?? Object.keys(PARTS);
+  const unknown = parts.find((part) => !PARTS[part]);
+  if (unknown !== undefined) throw new Error(`${unknown} is none of ${Object.keys(PARTS).join(', ')}`);
+  mkdirSync(folder, { recursive: true });
+  const state: State = existsSync(stateFile)
+    ? (JSON.parse(readFileSync(stateFile, 'utf8')) as State)
+    : { clickKey: randomBytes(16).toString('hex'), rows: {}, targets: {} };
   const stores = await openStores();
-  const { ledger, owner, warehouse } = stores;
-  const clickKey = randomBytes(16);
-  const program = await createBenchProgram(ledger, { clicks: sizes.clicks, clickKey, now: Date.now() });
-  await insertClicks(warehouse, program, shown('clicks in the warehouse', sizes.clicks));
-  const orders = makeOrders(program, sizes.orders);
-
-  const recording = await record(stores, program, orders, clickKey);
-  progress('deciding');
-  const deciding = await decideAll(stores, program);
-  progress('the usual design');
-  const sameClicks = shown('clicks in PostgreSQL', sizes.clicks);
-  await prepareBrief(owner, program, { clicks: sizes.clicks, progress: sameClicks });
-  const brief = await runBrief(ledger, { orders, connections: WORKER_CONNECTIONS, maxMs: sizes.briefMs });
-  await owner.unsafe('drop table brief_conversions, brief_clicks, brief_affiliates');
-
-  const payable = await createPayableAffiliates(stores, {
-    affiliates: sizes.payees,
-    progress: shown('affiliates with money', sizes.payees),
-  });
-  await owner`vacuum analyze`;
-  progress('paying');
-  const paying = await pay(ledger, payable);
-  progress('auditing');
-  const off = (await auditLedger(ledger)).filter(({ ok }) => !ok);
-  await lengthenEntries(owner, {
-    programId: program.programId,
-    entries: sizes.entries,
-    progress: shown('entries', sizes.entries),
-  });
-  const balance = await askBalances(ledger, program);
+  for (const part of parts) {
+    progress(part);
+    const figures = await PARTS[part]?.(stores, state);
+    if (figures) {
+      state.rows[part] = figures.rows;
+      state.targets[part] = figures.targets;
+    }
+    writeFileSync(stateFile, JSON.stringify(state));
+  }
   const versions = await readVersions(stores);
+  const { ledger, owner, warehouse } = stores;
   await Promise.all([ledger.end(), owner.end(), warehouse.close()]);
+  const measured = Object.keys(PARTS);
+  report({
+    name: 'attribution',
+    versions,
+    rows: measured.flatMap((part) => state.rows[part] ?? []),
+    targets: measured.flatMap((part) => state.targets[part] ?? []),
+  });
+}
 
-  const rows: BenchRow[] = [
-    { what: `recorded by HTTP, ${recording.orders} orders`, per_s: round(recording.perSecond) },
-    { what: 'recorded by the ledger alone', per_s: round(recording.ledgerPerSecond) },
-    { what: `decided, against ${sizes.clicks} clicks`, per_s: round(deciding.perSecond) },
-    ...deciding.outcomes.map(([outcome, count]) => ({ what: `  ${outcome}`, count })),
-    { what: `usual design, ${brief.orders} orders`, per_s: round(brief.perSecond) },
-    { what: `payout run, ${paying.built} payouts`, seconds: round(paying.seconds) },
-    {
-      what: `balance of one affiliate, ${sizes.entries} entries`,
-      p50_ms: round(balance.p50),
-      p95_ms: round(balance.p95),
-    },
-    { what: 'checks of the books that failed', count: off.length },
-  ];
-  const targets: BenchTarget[] = [
-    atLeast('orders/s recorded by the API', recording.perSecond, 3_000),
-    atLeast('orders/s decided', deciding.perSecond, 3_000),
-    atLeast('decided / usual design', deciding.perSecond / brief.perSecond, 1),
-    atMost(`seconds to pay ${sizes.payees} affiliates`, paying.seconds, 60),
-    atMost('balance p95 ms', balance.p95, 5),
-    atMost('checks of the books that failed', off.length, 0),
-  ];
-  report({ name: 'attribution', versions, rows, targets });
+function programOf({ program, clickKey }: State): BenchProgram {
+  return { ...required(program), clickIds: createClickIdCodec([Buffer.from(clickKey, 'hex')]) };
+}
+
+function required<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('an earlier part has to be run first');
+  return value;
 }
 
 async function openStores(): Promise<Stores> {
@@ -164,7 +257,13 @@ async function record(
   { programId }: BenchProgram,
   orders: readonly BenchOrder[],
   clickKey: Buffer,
-): Promise<{ orders: number; perSecond: number; ledgerPerSecond: number }> {
+): Promise<{
+  orders: number;
+  perSecond: number;
+  apiUs: number;
+  postgresUs: number;
+  ledgerPerSecond: number;
+}> {
   const { key } = await createApiKey(ledger, { role: 'advertiser', programId, name: 'bench' });
   const port = await freePort();
   const home = join(folder, 'home');
@@ -178,8 +277,16 @@ async function record(
     CLICK_KEYS: clickKey.toString('hex'),
     LOG_LEVEL: 'warn',
   });
-  progress(`recording ${orders.length} orders`);
-  const seconds = await recordByApi({ port, key, orders }).finally(() => api.stop());
+  const backends = async (): Promise<number[]> => {
+    const rows = await ledger<{ pid: number }[]>`select pid from pg_stat_activity where datname is not null`;
+    return rows.map(({ pid }) => pid);
+  };
+  const cpuBefore = { api: cpuMs([api.pid]), postgres: cpuMs(await backends()) };
+  const seconds = await recordByApi({ port, key, orders });
+  const perOrder = (now: number, before: number): number => ((now - before) * 1_000) / orders.length;
+  const apiUs = perOrder(cpuMs([api.pid]), cpuBefore.api);
+  const postgresUs = perOrder(cpuMs(await backends()), cpuBefore.postgres);
+  await api.stop();
   const alone = orders.slice(0, Math.ceil(orders.length / 20));
   const startedAt = performance.now();
   let next = 0;
@@ -203,6 +310,8 @@ async function record(
   return {
     orders: orders.length,
     perSecond: orders.length / seconds,
+    apiUs,
+    postgresUs,
     ledgerPerSecond: (alone.length * 1_000) / (performance.now() - startedAt),
   };
 }

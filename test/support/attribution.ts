@@ -33,8 +33,14 @@ export interface AttributionWorld {
 
 let node = 1;
 
-export async function startAttributionWorld(): Promise<AttributionWorld> {
-  const [books, warehouse] = await Promise.all([freshLedger({ max: 10 }), freshWarehouse()]);
+/** `warehouse` instead of a database of the run's ClickHouse. */
+export async function startAttributionWorld(
+  given: { warehouse?: AttributionWorld['warehouse'] } = {},
+): Promise<AttributionWorld> {
+  const [books, warehouse] = await Promise.all([
+    freshLedger({ max: 10 }),
+    given.warehouse ?? freshWarehouse(),
+  ]);
   const { ledger } = books;
   const parties = await createParties(ledger);
   const clicks = createWarehouseClicks(warehouse);
