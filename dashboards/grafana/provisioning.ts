@@ -105,6 +105,9 @@ export const READ_TABLES = [
   'watermarks',
 ] as const;
 
+/** The dictionaries that questions look into. */
+const READ_DICTIONARIES = ['asn', 'organisations'] as const;
+
 /** The most that one question of a dashboard may cost; what Grafana's plugin sends for its own time-outs stays below. */
 const QUESTION_SECONDS = 30;
 const QUESTION_BYTES = 4_000_000_000;
@@ -121,6 +124,7 @@ SETTINGS readonly = 1,
   additional_table_filters CHANGEABLE_IN_READONLY,
   max_memory_usage = ${QUESTION_BYTES}`,
     ...READ_TABLES.map((table) => `GRANT SELECT ON ${database}.${table} TO grafana`),
+    ...READ_DICTIONARIES.map((dictionary) => `GRANT dictGet ON ${database}.${dictionary} TO grafana`),
   ];
 }
 

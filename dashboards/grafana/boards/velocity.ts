@@ -114,21 +114,27 @@ ${adHoc('clicks_minutely')}`,
 
 export function networks(): PanelSource {
   return shares({
-    title: 'Networks of the last day',
+    title: 'Whose networks, last day',
     description:
-      'How the clicks of the last 24 hours divide among networks (/24, /64): the ten largest and all others. A few networks with most of the clicks are no audience. Of the variables program and campaign are looked at.',
+      'Who announces the addresses that the clicks of the last 24 hours came from (autonomous systems, by RouteViews, DB-IP.com and NRO): the ten with the most and all others. Clouds and hosters are no audience. Unknown until "afflux geo load" was run. Of the variables program and campaign are looked at.',
     unit: 'short',
     queries: [
       clickhouse(
         `
-SELECT if(place <= 10, network, 'all others') AS Network, sum(clicks) AS Clicks
+SELECT if(place <= 10, owner, 'all others') AS Network, sum(clicks) AS Clicks
 FROM (
-  SELECT replaceRegexpOne(toString(subnet), '^::ffff:', '') AS network, count() AS clicks,
-    row_number() OVER (ORDER BY count() DESC, subnet) AS place
-  FROM velocity_ip
-  WHERE ts >= ${minutesAgo(1_440)}
-    AND ${CHOSEN_BY_CAMPAIGN}
-  GROUP BY subnet
+  SELECT if(asn = 0, 'unknown', concat('AS', toString(asn), ' ', dictGet('organisations', 'organisation', asn))) AS owner,
+    clicks, row_number() OVER (ORDER BY clicks DESC, asn) AS place
+  FROM (
+    SELECT dictGet('asn', 'asn', subnet) AS asn, sum(clicks) AS clicks
+    FROM (
+      SELECT subnet, count() AS clicks FROM velocity_ip
+      WHERE ts >= ${minutesAgo(1_440)}
+        AND ${CHOSEN_BY_CAMPAIGN}
+      GROUP BY subnet
+    )
+    GROUP BY asn
+  )
 )
 GROUP BY Network ORDER BY min(place)
 ${NO_AD_HOC}`,

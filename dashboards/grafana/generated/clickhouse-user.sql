@@ -22,3 +22,7 @@ GRANT SELECT ON afflux.conversions TO grafana;
 GRANT SELECT ON afflux.names TO grafana;
 
 GRANT SELECT ON afflux.watermarks TO grafana;
+
+GRANT dictGet ON afflux.asn TO grafana;
+
+GRANT dictGet ON afflux.organisations TO grafana;
