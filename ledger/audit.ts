@@ -136,7 +136,7 @@ const CHECKS: readonly Check[] = [
       ), judged as (
         select c.id,
           (earned, coalesce(reversed, 0)) is distinct from (amount_minor, reversed_minor)
-          or coalesce(debt, 0) <> -clawback_minor
+          or coalesce(debt, 0) not between -clawback_minor and 0
           or coalesce(pending, 0) <> case when state in ('pending', 'held') then booked_minor else 0 end
           or coalesce(available, 0) <> case when state = 'available' then booked_minor else 0 end
           or coalesce(in_transit, 0) <> case when state = 'in_payout' then booked_minor else 0 end
@@ -145,6 +145,23 @@ const CHECKS: readonly Check[] = [
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
         'com_' || min(id) filter (where is_off) as example from judged`,
+  },
+  {
+    name: 'given_up_has_left',
+    statement: 'all debt is of commissions, and given up only for those whose money has left',
+    find: (tx) => tx<[Finding]>`
+      with judged as (
+        select e.commission_id,
+          e.commission_id is null
+          or coalesce(sum(e.amount_minor) filter (where j.kind = 'debt_write_off'), 0)
+            not between 0 and case when c.state in ('in_payout', 'paid') then c.clawback_minor else 0 end as is_off
+        from entries e join accounts a on a.id = e.account_id and a.kind = 'debt'
+        join journals j on j.id = e.journal_id
+        left join commissions c on c.id = e.commission_id
+        group by e.commission_id, c.id
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        coalesce('com_' || min(commission_id) filter (where is_off), 'debt of none') as example from judged`,
   },
   {
     name: 'levels_within_order',

@@ -1,6 +1,7 @@
 import { idArray, inTransaction, type Ledger, type LedgerTransaction } from './db.ts';
+import { firstOwed, readOwed } from './debt.ts';
 import { postJournals } from './journals.ts';
-import { buildJournal, PAYOUT_COLUMNS, type Payout, type PayoutItem } from './payouts.ts';
+import { buildJournal, PAYOUT_COLUMNS, type Payout, type PayoutItem, type PayoutPart } from './payouts.ts';
 
 /** Affiliates looked at in one transaction, and payouts handed over in one batch. */
 const PAYOUT_BATCH_SIZE = 500;
@@ -81,13 +82,13 @@ async function buildBatch(
   const payable = await lockPayable(tx, candidates);
   const payouts = await insertPayouts(tx, options, payable);
   if (payouts.length > 0) {
-    const items = await readItems(tx, payouts);
+    const parts = await readParts(tx, payouts);
     await tx`
       update commissions c set state = 'in_payout' from payout_items i
       where i.commission_id = c.id and i.payout_id = any(${idArray(payouts.map(({ id }) => id))}::bigint[])`;
     await postJournals(
       tx,
-      payouts.map((payout) => buildJournal(payout, items.get(payout.id) ?? [])),
+      payouts.map((payout) => buildJournal(payout, parts.get(payout.id) ?? [])),
     );
   }
   return { payouts, last: candidates.length < PAYOUT_BATCH_SIZE ? undefined : last };
@@ -179,18 +180,32 @@ async function insertPayouts(
     select ${tx(PAYOUT_COLUMNS)} from made order by id`;
 }
 
-async function readItems(
+/** What the payouts just made consist of; the debt they net is that of their affiliates' oldest refunds. */
+async function readParts(
   tx: LedgerTransaction,
   payouts: readonly Payout[],
-): Promise<Map<bigint, PayoutItem[]>> {
-  const items = await tx<PayoutItem[]>`
-    select id, payout_id, kind, commission_id, amount_minor from payout_items
+): Promise<Map<bigint, PayoutPart[]>> {
+  const items = await tx<Omit<PayoutItem, 'id'>[]>`
+    select payout_id, kind, commission_id, amount_minor from payout_items
     where payout_id = any(${idArray(payouts.map(({ id }) => id))}::bigint[]) order by id`;
-  const byPayout = new Map<bigint, PayoutItem[]>();
+  const payoutsById = new Map(payouts.map((payout) => [payout.id, payout]));
+  const debtorOf = ({ kind, payoutId }: (typeof items)[number]) =>
+    kind === 'debt' ? payoutsById.get(payoutId)?.affiliateId : undefined;
+  const affiliateIds = items.map(debtorOf).filter((id) => id !== undefined);
+  // A refund in this moment only adds to what is owed.
+  const owed =
+    affiliateIds.length === 0 ? undefined : await readOwed(tx, { affiliateIds, whereMoneyLeft: false });
+  const byPayout = new Map<bigint, PayoutPart[]>();
   for (const item of items) {
-    const known = byPayout.get(item.payoutId);
-    if (known) known.push(item);
-    else byPayout.set(item.payoutId, [item]);
+    const { payoutId, kind, commissionId, amountMinor } = item;
+    const netted = firstOwed(owed?.get(debtorOf(item) ?? 0) ?? [], -amountMinor);
+    const parts =
+      commissionId === null
+        ? netted.map((one) => ({ kind, commissionId: one.commissionId, amountMinor: -one.amountMinor }))
+        : [{ kind, commissionId, amountMinor }];
+    const known = byPayout.get(payoutId);
+    if (known) known.push(...parts);
+    else byPayout.set(payoutId, parts);
   }
   return byPayout;
 }

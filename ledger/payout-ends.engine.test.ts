@@ -17,7 +17,7 @@ import { buildPayouts, previewPayouts } from './payout-build.ts';
 import { answerAll, type PaymentBatch, type PaymentOrder, type PayoutProvider } from './payout-provider.ts';
 import { runPayouts } from './payout-run.ts';
 import { reconcilePayouts, submitPayouts } from './payout-submit.ts';
-import { listPayouts, type Payout } from './payouts.ts';
+import { listPayouts, type Payout, returnPayout } from './payouts.ts';
 import { recordRefund } from './refunds.ts';
 
 /** How payouts end otherwise than planned. */
@@ -315,4 +315,78 @@ test('debt is not given up while there are earnings it can be taken from', async
   await runPayouts(ledger, { now, provider, programId });
   expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ paidMinor: 1_600n, debtMinor: 0n });
   await expectBooksToHold();
+});
+
+describe('debt that was given up comes back with the money', () => {
+  const later = () => new Date(Date.now() + 181 * 86_400_000);
+
+  test('when the bank returns the payout of a refunded order', async () => {
+    const parties = await createParties(ledger, single);
+    const { programId, chain } = parties;
+    const { provider, total } = createPayer();
+    await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: 'kept' });
+    await creditOrder(ledger, parties, { amountMinor: 5_000n, orderId: 'refunded' });
+    await runPayouts(ledger, { now: soon(), provider, programId });
+    await refund(parties, 'refunded', 5_000n);
+    expect(await writeOffDebt(ledger, { now: later(), programId })).toEqual({
+      affiliates: 1,
+      amountMinor: 500n,
+    });
+    await sendBack(parties, 0);
+    expect(await affiliateBalance(ledger, chain[0])).toMatchObject({
+      availableMinor: 1_500n,
+      debtMinor: 500n,
+      paidMinor: 0n,
+    });
+    await expectBooksToHold();
+    await runPayouts(ledger, { now: soon(), provider, programId });
+    // The first payment came back: 10.00 is all that is left of both.
+    expect(total() - 1_500n).toBe(1_000n);
+    expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ paidMinor: 1_000n, debtMinor: 0n });
+    await expectCashToBe(parties, 1_000n);
+    await expectBooksToHold();
+  });
+
+  test('and only what was given up, not what a later payout has netted', async () => {
+    const parties = await createParties(ledger, single);
+    const { programId, chain } = parties;
+    const { provider } = createPayer();
+    const pay = () => runPayouts(ledger, { now: soon(), provider, programId });
+    for (const orderId of ['given up', 'netted']) {
+      await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId });
+      await pay();
+    }
+    await refund(parties, 'given up', 10_000n);
+    await writeOffDebt(ledger, { now: later(), programId });
+    await refund(parties, 'netted', 10_000n);
+    await creditOrder(ledger, parties, { amountMinor: 30_000n });
+    await pay();
+    // What was netted is owed no more: with its payout back, it is the affiliate's again.
+    await sendBack(parties, 1);
+    expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ availableMinor: 1_000n, debtMinor: 0n });
+    // The netting undone, its debt is there again, and still nobody was given anything.
+    await sendBack(parties, 2);
+    expect(await affiliateBalance(ledger, chain[0])).toMatchObject({
+      availableMinor: 4_000n,
+      debtMinor: 1_000n,
+      paidMinor: 1_000n,
+    });
+    await sendBack(parties, 0);
+    expect(await affiliateBalance(ledger, chain[0])).toMatchObject({
+      availableMinor: 5_000n,
+      debtMinor: 2_000n,
+      paidMinor: 0n,
+    });
+    await expectBooksToHold();
+    await pay();
+    await expectCashToBe(parties, 3_000n);
+    await expectBooksToHold();
+  });
+
+  async function sendBack(parties: TestParties, index: number): Promise<void> {
+    const payoutId = (await payoutsOf(parties))[index]?.id ?? 0n;
+    const request = { payoutId, now: new Date(), actor: 'test', failure: 'account closed' };
+    const { outcome } = await inTransaction(ledger, (tx) => returnPayout(tx, request));
+    expect(outcome).toBe('done');
+  }
 });

@@ -1,5 +1,6 @@
 import { appendAuditLog } from './audit-log.ts';
 import { idArray, type LedgerSql, type LedgerTransaction } from './db.ts';
+import { takeBackWriteOffs } from './debt.ts';
 import { type Entry, type Journal, postJournals } from './journals.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 
@@ -88,6 +89,25 @@ export async function listPayoutItems(sql: LedgerSql, payoutId: bigint): Promise
     where payout_id = ${payoutId} order by id`;
 }
 
+/** What a journal moves for an item: a commission, or the debt of one that is netted. */
+export interface PayoutPart {
+  readonly kind: PayoutItem['kind'];
+  readonly commissionId: bigint;
+  readonly amountMinor: bigint;
+}
+
+/** The parts of a payout as its building moved them. */
+async function readParts(tx: LedgerTransaction, payoutId: bigint): Promise<PayoutPart[]> {
+  return await tx<PayoutPart[]>`
+    select 'commission' as kind, commission_id, amount_minor from payout_items
+    where payout_id = ${payoutId} and kind = 'commission'
+    union all
+    select 'debt', e.commission_id, -e.amount_minor
+    from journals j join entries e on e.journal_id = j.id join accounts a on a.id = e.account_id
+    where j.payout_id = ${payoutId} and j.kind = 'payout_build' and a.kind = 'debt'
+    order by commission_id, kind`;
+}
+
 export type ClosedPayout =
   | { readonly outcome: 'done'; readonly payout: Payout }
   | { readonly outcome: 'not_found' }
@@ -99,17 +119,17 @@ interface Ending {
   readonly from: readonly PayoutState[];
   readonly to: PayoutState;
   readonly commissionState: 'paid' | 'available';
-  readonly journalOf: (payout: Payout, items: readonly PayoutItem[]) => Journal;
+  readonly journalOf: (payout: Payout, parts: readonly PayoutPart[]) => Journal;
 }
 
 const SETTLED: Ending = {
   from: ['submitted', 'unknown'],
   to: 'paid',
   commissionState: 'paid',
-  journalOf: (payout, items) => ({
+  journalOf: (payout, parts) => ({
     ...journalHead(payout, 'settle', 'payout_settlement'),
     entries: [
-      ...items.flatMap((item) => move(payout, item, 'in_transit', 'paid')),
+      ...parts.flatMap((part) => move(payout, part, 'in_transit', 'paid')),
       // The program's side of the same: an expense that was owed has left in cash.
       { affiliateId: null, account: 'commission_expense', amountMinor: payout.amountMinor },
       { affiliateId: null, account: 'cash_clearing', amountMinor: -payout.amountMinor },
@@ -121,9 +141,9 @@ const CANCELED: Ending = {
   from: ['created'],
   to: 'canceled',
   commissionState: 'available',
-  journalOf: (payout, items) => ({
+  journalOf: (payout, parts) => ({
     ...journalHead(payout, 'cancel', 'payout_cancellation'),
-    entries: items.flatMap((item) => move(payout, item, 'in_transit', sourceOf(item))),
+    entries: parts.flatMap((part) => move(payout, part, 'in_transit', sourceOf(part))),
   }),
 };
 
@@ -131,10 +151,10 @@ const RETURNED: Ending = {
   from: ['paid'],
   to: 'returned',
   commissionState: 'available',
-  journalOf: (payout, items) => ({
+  journalOf: (payout, parts) => ({
     ...journalHead(payout, 'return', 'payout_return'),
     entries: [
-      ...items.flatMap((item) => move(payout, item, 'paid', sourceOf(item))),
+      ...parts.flatMap((part) => move(payout, part, 'paid', sourceOf(part))),
       { affiliateId: null, account: 'commission_expense', amountMinor: -payout.amountMinor },
       { affiliateId: null, account: 'cash_clearing', amountMinor: payout.amountMinor },
     ],
@@ -145,21 +165,21 @@ const FAILED: Ending = {
   from: ['submitting', 'submitted', 'unknown'],
   to: 'failed',
   commissionState: 'available',
-  journalOf: (payout, items) => ({
+  journalOf: (payout, parts) => ({
     ...journalHead(payout, 'fail', 'payout_failure'),
-    entries: items.flatMap((item) => move(payout, item, 'in_transit', sourceOf(item))),
+    entries: parts.flatMap((part) => move(payout, part, 'in_transit', sourceOf(part))),
   }),
 };
 
 /** The journal that takes a payout's items out of the accounts they were in. */
-export function buildJournal(payout: Payout, items: readonly PayoutItem[]): Journal {
+export function buildJournal(payout: Payout, parts: readonly PayoutPart[]): Journal {
   return {
     ...journalHead(payout, 'build', 'payout_build'),
-    entries: items.flatMap((item) => move(payout, item, sourceOf(item), 'in_transit')),
+    entries: parts.flatMap((part) => move(payout, part, sourceOf(part), 'in_transit')),
   };
 }
 
-function sourceOf({ kind }: PayoutItem): 'available' | 'debt' {
+function sourceOf({ kind }: PayoutPart): 'available' | 'debt' {
   return kind === 'commission' ? 'available' : 'debt';
 }
 
@@ -170,14 +190,16 @@ function journalHead<Kind extends Journal['kind']>(payout: Payout, event: string
 
 function move(
   { affiliateId }: Payout,
-  { amountMinor, commissionId }: PayoutItem,
+  { kind, amountMinor, commissionId }: PayoutPart,
   from: Entry['account'],
   to: Entry['account'],
 ): Entry[] {
-  const of = commissionId ?? undefined;
+  // What is netted leaves the debt of its commission, and lessens the payout, not the commission's part of one.
+  const of = (account: Entry['account']) =>
+    kind === 'commission' || account === 'debt' ? commissionId : undefined;
   return [
-    { affiliateId, account: from, amountMinor: -amountMinor, commissionId: of },
-    { affiliateId, account: to, amountMinor, commissionId: of },
+    { affiliateId, account: from, amountMinor: -amountMinor, commissionId: of(from) },
+    { affiliateId, account: to, amountMinor, commissionId: of(to) },
   ];
 }
 
@@ -219,8 +241,10 @@ async function closePayout(
   options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },
 ): Promise<ClosedPayout> {
   const { payoutId, now, actor, failure = null } = options;
-  const items = await listPayoutItems(tx, payoutId);
-  const commissionIds = items.flatMap(({ commissionId }) => (commissionId === null ? [] : [commissionId]));
+  const parts = await readParts(tx, payoutId);
+  const commissionIds = parts.flatMap(({ kind, commissionId }) =>
+    kind === 'commission' ? [commissionId] : [],
+  );
   // Commissions before the payout, as everywhere: a refund of one of them waits, or is waited for.
   await tx`
     select from commissions where id = any(${idArray(commissionIds)}::bigint[]) order by id for no key update`;
@@ -233,7 +257,8 @@ async function closePayout(
     where id = ${payoutId} returning ${tx(PAYOUT_COLUMNS)}`;
   await tx`
     update commissions set state = ${ending.commissionState} where id = any(${idArray(commissionIds)}::bigint[])`;
-  await postJournals(tx, [ending.journalOf(payout, items)]);
+  await postJournals(tx, [ending.journalOf(payout, parts)]);
+  if (ending.commissionState === 'available') await takeBackWriteOffs(tx, payout, commissionIds);
   await appendAuditLog(tx, {
     actor,
     action: `payout.${ending.to}`,
