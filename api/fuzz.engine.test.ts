@@ -244,7 +244,9 @@ test('every operation answers whatever comes as it is documented', { timeout: CA
       { numRuns: CASES, endOnFailure: true },
     );
   }
-  expect(faults).toEqual([]);
+  // What the server wrote of the first ones: their answers do not say.
+  const reasons = api.logLines.filter((line) => line.includes('"internal"')).slice(0, 3);
+  expect([...reasons, ...faults.slice(0, 20)]).toEqual([]);
   // What is only ever refused is not tried.
   expect(done.size / document.operations.length).toBeGreaterThan(0.6);
   expect((await api.call('GET', '/v1/me', { key: api.operatorKey })).status).toBe(200);

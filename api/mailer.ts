@@ -35,7 +35,9 @@ export function createMailer({ url, from, log }: { url: string; from: string; lo
   return {
     async send(mail) {
       try {
-        await transport.sendMail({ ...mail, from });
+        // As an object it is one address, whatever stands in it; as text it would be read as a list.
+        const to = { name: '', address: mail.to };
+        await transport.sendMail({ ...mail, to, from });
       } catch (error) {
         log.error({ subject: mail.subject, reason: errorText(error) }, 'a mail could not be sent');
       }
