@@ -4,6 +4,7 @@ import { type Answer, startTestApi, type Tenant, type TestApi } from '../test/su
 import { waitFor } from '../test/support/engines.ts';
 import { clickRecord, encodeClicks } from '../test/support/warehouse.ts';
 import { removeOldReports } from './report-jobs.ts';
+import { translateError } from './translate-error.ts';
 
 const MONTH = 'from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z';
 /** What a visitor may write into a link, and a spreadsheet would run. */
@@ -107,6 +108,17 @@ describe('a report', () => {
     expect([bad.status, bad.body.field]).toEqual([422, 'group_by']);
     await removeOldReports('/nowhere');
   });
+});
+
+test('what takes more time or memory than a question may is told as that', async () => {
+  const numbers = 'SELECT uniqExact(number) FROM numbers(100000000000)';
+  for (const limit of [{ max_execution_time: 1 }, { max_memory_usage: 20_000_000 }]) {
+    const failed = await api.warehouse.query(numbers, {}, limit).then(
+      () => undefined,
+      (error: unknown) => translateError(error),
+    );
+    expect([limit, failed?.code]).toEqual([limit, 'too_costly']);
+  }
 });
 
 describe('a quota', () => {

@@ -89,6 +89,7 @@ export function documentProblems(route: RouteOptions): void {
   if (route.method !== 'GET') {
     codes.add('malformed_body').add('body_too_large').add('unsupported_media_type');
   }
+  if (config.isQuery) codes.add('too_costly');
   // With the portal's cookie a change needs the token of the session.
   if (config.roles !== 'public' && route.method !== 'GET') codes.add('csrf_token_missing');
   if (config.example !== undefined) Object.assign(schema, { 'x-example': config.example });

@@ -34,6 +34,7 @@ export const PROBLEMS = {
     title: 'The Idempotency-Key belongs to another request',
     level: 'info',
   },
+  too_costly: { status: 422, title: 'The question takes more time or memory than one may', level: 'info' },
   rate_limited: { status: 429, title: 'More was asked for than is allowed at a time', level: 'info' },
   locked_out: { status: 429, title: 'Too many wrong passwords', level: 'info' },
   headers_too_large: { status: 431, title: 'The URL and headers are too large', level: 'info' },

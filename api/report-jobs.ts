@@ -8,7 +8,8 @@ import type { Vault } from '../core/vault.ts';
 import type { Ledger } from '../ledger/db.ts';
 import { failJob, finishJob, type Job } from '../ledger/jobs.ts';
 import type { Warehouse } from '../warehouse/client.ts';
-import { type ExportFormat, exportReport, type ReportOptions } from '../warehouse/reports.ts';
+import { type ExportFormat, exportReport } from '../warehouse/report-export.ts';
+import type { ReportOptions } from '../warehouse/reports.ts';
 import { formatId } from './ids.ts';
 
 /** Reports that are written to a file while nobody waits, and fetched by a link that is signed. */

@@ -34,6 +34,9 @@ const CONNECTION_CODES = new Set([
  */
 const PASSING_SQLSTATE = /^(08|40|53|57)|^55P03$/;
 
+/** ClickHouse's names of the limits that each query has. */
+const COST_LIMIT = /\b(TIMEOUT_EXCEEDED|MEMORY_LIMIT_EXCEEDED)\b/;
+
 const AWAY_CODES = new Set(['postgres_unreachable', 'clickhouse_unreachable', 'nats_unreachable']);
 
 /** Turns anything thrown while a request was handled into the problem it is answered with. */
@@ -46,6 +49,13 @@ export function translateError(error: unknown): Problem {
     return new Problem('unavailable', {
       detail: `${awayStore(error)} does not answer; nothing was changed, try again`,
       headers: { 'retry-after': String(RETRY_AFTER_S) },
+      cause: error,
+    });
+  }
+  if (error instanceof OperatingError && COST_LIMIT.test(error.message)) {
+    return new Problem('too_costly', {
+      detail:
+        'ask for a shorter range, fewer groups or no distinct visitors; or have it written to a file, by hours',
       cause: error,
     });
   }

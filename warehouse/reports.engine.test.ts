@@ -3,13 +3,14 @@ import { ClickFlag, type ClickRecord } from '../core/click-record.ts';
 import { clickRecord, encodeClicks, freshWarehouse } from '../test/support/warehouse.ts';
 import { timeText } from './client.ts';
 import { INSERT_CLICKS_SQL } from './inserter.ts';
+import { exportReport } from './report-export.ts';
 import {
   REPORT_DIMENSIONS,
   REPORT_METRICS,
   type ReportDimension,
   type ReportMetric,
 } from './report-tables.ts';
-import { exportReport, previousPeriod, type ReportOptions, reportTotals, runReport } from './reports.ts';
+import { previousPeriod, type ReportOptions, reportTotals, runReport } from './reports.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 

@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import { InputError } from '../core/errors.ts';
 import type { QueryParams, Warehouse } from './client.ts';
 import {
@@ -23,15 +22,14 @@ import { readWatermark } from './watermark.ts';
 
 /** Rows of one page at the most; a longer report is an export. */
 export const MAX_REPORT_ROWS = 10_000;
-export const MAX_EXPORT_ROWS = 5_000_000;
 const MAX_FILTER_VALUES = 1_000;
 
 /** What one question may cost. An affiliate's own clicks are few; an export may take its time. */
 const LIMITS = {
   operator: { max_execution_time: 15, max_memory_usage: 2_000_000_000 },
   affiliate: { max_execution_time: 5, max_memory_usage: 1_000_000_000 },
-  export: { max_execution_time: 55, max_memory_usage: 4_000_000_000 },
 } as const;
+export const EXPORT_LIMITS = { max_execution_time: 55, max_memory_usage: 4_000_000_000 } as const;
 
 const DAY_MS = 86_400_000;
 /** clicks_minutely keeps 8 days; a report starts within 7, so that nothing expires while it is asked. */
@@ -57,7 +55,7 @@ export interface ReportOptions {
   readonly filters?: readonly ReportFilter[];
   /** Default: by time, then by the first metric, the greatest first. */
   readonly orderBy?: readonly { readonly by: ReportDimension | ReportMetric; readonly descending: boolean }[];
-  /** 1 to {@link MAX_REPORT_ROWS}, for an export to {@link MAX_EXPORT_ROWS}. */
+  /** 1 to {@link MAX_REPORT_ROWS}, for an export to MAX_EXPORT_ROWS. */
   readonly limit: number;
   /** Rows to leave out at the beginning; default 0. */
   readonly offset?: number;
@@ -113,41 +111,12 @@ export function previousPeriod({ from, to }: { from: Date; to: Date }): { from: 
   return { from: new Date(2 * from.getTime() - to.getTime()), to: from };
 }
 
-export const EXPORT_FORMATS = { csv: 'CSVWithNames', arrow: 'ArrowStream', parquet: 'Parquet' } as const;
-export type ExportFormat = keyof typeof EXPORT_FORMATS;
-
-/**
- * The same report as a stream of bytes, made while it is read: CSV with a header, an Arrow stream, or Parquet.
- * @throws InputError as {@link runReport}.
- */
-export async function exportReport(
-  warehouse: Warehouse,
-  options: ReportOptions & { format: ExportFormat },
-): Promise<{ stream: Readable; table: ClicksTable['name']; completeTo: Date | undefined }> {
-  const plan = planReport(options, MAX_EXPORT_ROWS, options.format === 'csv' ? withoutFormula : undefined);
-  const completeTo = await readWatermark(warehouse);
-  const stream = await warehouse.stream(plan.sql, {
-    format: EXPORT_FORMATS[options.format],
-    params: plan.params,
-    settings: {
-      ...LIMITS.export,
-      output_format_arrow_string_as_string: 1,
-      output_format_arrow_compression_method: 'none',
-    },
-  });
-  return {
-    stream,
-    table: plan.table.name,
-    completeTo: completeTo === undefined ? undefined : new Date(completeTo),
-  };
-}
-
 /** @throws InputError as {@link runReport}, without asking anything. */
 export function checkReport(options: ReportOptions, maxRows: number): void {
   planReport(options, maxRows);
 }
 
-interface ReportPlan {
+export interface ReportPlan {
   readonly sql: string;
   readonly params: QueryParams;
   readonly table: ClicksTable;
@@ -160,14 +129,8 @@ interface ReportPlan {
 type Show = (name: ReportDimension, column: string) => string;
 const asItIs: Show = (_name, column) => column;
 
-/** Spreadsheets run a cell that begins so; visitors choose what is in it. An apostrophe makes it text. */
-function withoutFormula(name: ReportDimension, column: string): string {
-  return dimensionKind(name) === 'text'
-    ? `if(match(${column}, '^[=+@\\t\\r-]'), concat('\\'', ${column}), ${column})`
-    : column;
-}
-
-function planReport(options: ReportOptions, maxRows: number, show: Show = asItIs): ReportPlan {
+/** What a report asks the engine. @throws InputError as {@link runReport}. */
+export function planReport(options: ReportOptions, maxRows: number, show: Show = asItIs): ReportPlan {
   const asked = checkedOptions(options, maxRows);
   const { groupBy, metrics, filters, zone } = asked;
   const table = chooseTable(options, asked);
@@ -336,7 +299,8 @@ function isUtc(zone: string): boolean {
   return new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone === 'UTC';
 }
 
-function offsetMinutes(zone: string, at: Date): number {
+/** How far a time zone is ahead of UTC. */
+export function offsetMinutes(zone: string, at: Date): number {
   const parts = new Intl.DateTimeFormat('en', { timeZone: zone, timeZoneName: 'longOffset' }).formatToParts(
     at,
   );
@@ -359,7 +323,7 @@ function filterParams(filters: readonly ReportFilter[]): QueryParams {
 }
 
 /** Empty for a report of one row. */
-function sortColumns({
+export function sortColumns({
   groupBy,
   metrics,
   orderBy,

@@ -5,6 +5,12 @@ import type { Logger } from '../../core/log.ts';
 import { ROLES } from '../../ledger/api-keys.ts';
 import { createJob, getJob } from '../../ledger/jobs.ts';
 import {
+  EXPORT_FORMATS,
+  type ExportFormat,
+  exportReport,
+  MAX_EXPORT_ROWS,
+} from '../../warehouse/report-export.ts';
+import {
   CLICK_METRICS,
   isReportDimension,
   isReportMetric,
@@ -15,10 +21,6 @@ import {
 } from '../../warehouse/report-tables.ts';
 import {
   checkReport,
-  EXPORT_FORMATS,
-  type ExportFormat,
-  exportReport,
-  MAX_EXPORT_ROWS,
   previousPeriod,
   type ReportFilter,
   type ReportOptions,
@@ -130,7 +132,7 @@ const query = z
       .enum(['json', ...(Object.keys(EXPORT_FORMATS) as ExportFormat[])])
       .optional()
       .meta({
-        description: `csv, arrow and parquet are sent while they are made, up to ${MAX_EXPORT_ROWS} rows, with ids as numbers. Default: as the header Accept says, else json.`,
+        description: `csv, arrow and parquet are sent while they are made, with ids as numbers, up to ${MAX_EXPORT_ROWS} rows; csv by hour or minute in the order of time has no such end. Default: as the header Accept says, else json.`,
       }),
     cursor: z
       .string()
