@@ -14,6 +14,7 @@ import { invalidField, notFound } from '../problems.ts';
 import { bigintPageQuery, formatPage, pageOf, pageRequest } from '../schemas.ts';
 
 const MAX_CSV_BYTES = 20 * 1024 * 1024;
+const IMPORT_EXAMPLE = 'ref_code,name,email,status\nann,Ann,ann@example.com,active\n';
 
 /** The job, if the principal's: an operator sees those of the program, anybody else their own. */
 export function visibleJob(principal: Principal, job: Job | undefined): Job {
@@ -78,7 +79,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
     scope.route({
       method: 'POST',
       url: '/v1/imports',
-      config: { roles: ['operator'], idempotent: true },
+      config: { roles: ['operator'], idempotent: true, example: IMPORT_EXAMPLE },
       bodyLimit: MAX_CSV_BYTES,
       schema: {
         operationId: 'startImport',

@@ -95,6 +95,10 @@ const resultsView = z
       'recorded: done. repeated: known already. open: not final yet. too_early: it is being handed over, read it in again. contradicts: it is in another state, a person has to look. refused: the row cannot be read.',
   });
 
+/** As a bank gives it. */
+const RESULTS_EXAMPLE =
+  'payment_key,status,amount,currency,reason\npay-1,paid,12.34,EUR,\npay-2,failed,5.00,EUR,no such account\n';
+
 type ResultView = z.output<typeof resultsView>['rows'][number];
 
 function whyLeftOut({
@@ -223,7 +227,7 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
     scope.route({
       method: 'POST',
       url: '/v1/payouts/results',
-      config: { roles, idempotent: true },
+      config: { roles, idempotent: true, example: RESULTS_EXAMPLE },
       bodyLimit: MAX_RESULT_BYTES,
       schema: {
         operationId: 'recordPaymentResults',
@@ -237,7 +241,7 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
         response: { 200: resultsView },
       },
       handler: async (request, reply) => {
-        const { programId = null, actor } = principalOf(request);
+        const { programId, actor } = principalOf(request);
         const dryRun = request.query.dry_run === 'true';
         const results = readPaymentResults(request.body);
         return await answerOnce(context, request, reply, async () => {
