@@ -31,6 +31,7 @@ const REASONS_FOR_AFFILIATES: Readonly<Record<ConversionReason, SafeReason>> = {
   repeat_orders: 'unusual_traffic',
   fast_conversions: 'unusual_traffic',
   fingerprint_match: 'needs_review',
+  first_order_in_review: 'first_order_in_review',
   several_affiliates: 'no_click',
   invalid_click: 'unusual_traffic',
   no_click: 'no_click',

@@ -42,7 +42,11 @@ export interface ClickFacts {
   readonly visitorClicks: readonly ClickWithTerms[];
   /** The click and terms of the subscription's first order, if the order may continue one. */
   readonly subscription:
-    | (ClickWithTerms & { readonly conversionId: bigint; readonly startedAt: Date })
+    | (ClickWithTerms & {
+        readonly conversionId: bigint;
+        readonly startedAt: Date;
+        readonly inReview: boolean;
+      })
     | undefined;
   /** An earlier order of the customer is not decided yet, and may begin the subscription that this one continues. */
   readonly undecidedBefore: boolean;
@@ -60,6 +64,8 @@ export interface Winner {
   readonly source: NonNullable<Evidence['source']>;
   readonly model: AttributionModel;
   readonly recurringOf?: bigint | undefined;
+  /** The first order is in review, and this one waits for it. */
+  readonly firstInReview?: boolean | undefined;
 }
 
 export type Choice =
@@ -134,7 +140,7 @@ function chooseAroundGiven(facts: ClickFacts, click: KnownClick): Choice {
 function continueSubscription(facts: ClickFacts): Choice | undefined {
   const { conversion, subscription, given } = facts;
   if (!subscription?.terms) return undefined;
-  const { click, terms, conversionId, startedAt } = subscription;
+  const { click, terms, conversionId, startedAt, inReview } = subscription;
   const until = new Date(startedAt);
   until.setUTCMonth(until.getUTCMonth() + terms.recurringMonths);
   const occurredMs = conversion.occurredAt.getTime();
@@ -147,7 +153,8 @@ function continueSubscription(facts: ClickFacts): Choice | undefined {
     return undefined;
   }
   const model = facts.model ?? terms.attributionModel;
-  const winner: Winner = { click, terms, source: 'recurring', model, recurringOf: conversionId };
+  const source = 'recurring';
+  const winner: Winner = { click, terms, source, model, recurringOf: conversionId, firstInReview: inReview };
   return { kind: 'won', winner, candidates: [candidate(click, null)] };
 }
 

@@ -270,7 +270,13 @@ describe('an order without a click id', () => {
 
 describe('a later order of a subscription', () => {
   const startedAt = new Date(CLICK_MS + MINUTE_MS);
-  const subscription = { ...visit({}), terms: { ...terms, recurringMonths: 2 }, conversionId: 9n, startedAt };
+  const subscription = {
+    ...visit({}),
+    terms: { ...terms, recurringMonths: 2 },
+    conversionId: 9n,
+    startedAt,
+    inReview: false,
+  };
   const later = (month: number, given: Given = {}): Given => ({
     given: { kind: 'none_given' },
     subscription,
@@ -281,6 +287,18 @@ describe('a later order of a subscription', () => {
   it('is credited by the first one for the months its terms promise', () => {
     expect(decided(later(2))).toMatchObject({ outcome: 'attributed', evidence: { source: 'recurring' } });
     expect(decided(later(3))).toMatchObject({ outcome: 'unattributed', reason: 'no_click' });
+  });
+
+  it('waits for the review of the first one, after what the rules have to say of its own', () => {
+    const waiting = later(2, { subscription: { ...subscription, inReview: true } });
+    expect(decided(waiting)).toMatchObject({
+      outcome: 'review',
+      reason: 'first_order_in_review',
+      evidence: { firstInReview: true },
+    });
+    const own = { ...waiting, affiliate: { status: 'suspended' } };
+    expect(decided({ ...waiting, fromOwnSession: true })).toMatchObject({ reason: 'self_referral' });
+    expect(decided(own as Given)).toMatchObject({ outcome: 'review', reason: 'affiliate_not_active' });
   });
 
   it('is credited also when it names the old click, and by a click of its own when it has one', () => {

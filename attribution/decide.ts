@@ -9,7 +9,7 @@ import { decisive, judge, type Observations } from './judge.ts';
  */
 
 /** Version of the rules in these files, kept with every decision. */
-const RULES_VERSION = 2;
+const RULES_VERSION = 3;
 
 export type Outcome = 'attributed' | 'review' | 'rejected' | 'unattributed';
 
@@ -35,16 +35,18 @@ export function decide(
   const { winner } = choice;
   const rules = judge(observations, conversion.fraudRules);
   const evidence = evidenceOf(facts, choice, winner, rules);
-  const needsReview = winner.source === 'fingerprint' && conversion.fingerprintMatch === 'review';
-  return { ...outcomeOf(rules, needsReview), evidence };
+  const isMatch = winner.source === 'fingerprint' && conversion.fingerprintMatch === 'review';
+  return { ...outcomeOf(rules, { isMatch, firstInReview: evidence.firstInReview }), evidence };
 }
 
-function outcomeOf(
+/** What the rules found, and what is reviewed whatever they found. */
+export function outcomeOf(
   rules: readonly RuleResult[],
-  needsReview: boolean,
+  { isMatch, firstInReview }: { isMatch: boolean; firstInReview: boolean },
 ): { outcome: Outcome; reason: ConversionReason | null } {
   const fired = decisive(rules);
-  if (needsReview && fired?.effect !== 'rejected') return { outcome: 'review', reason: 'fingerprint_match' };
+  if (isMatch && fired?.effect !== 'rejected') return { outcome: 'review', reason: 'fingerprint_match' };
+  if (firstInReview && !fired) return { outcome: 'review', reason: 'first_order_in_review' };
   return { outcome: fired?.effect ?? 'attributed', reason: fired?.rule ?? null };
 }
 
@@ -61,6 +63,7 @@ function evidenceOf(
     programRulesVersion: conversion.rulesVersion,
     model: winner?.model ?? null,
     source: winner?.source ?? null,
+    firstInReview: winner?.firstInReview ?? false,
     completeTo: new Date(facts.completeToMs).toISOString(),
     gaveUp: facts.gaveUp,
     candidates: [...choice.candidates],

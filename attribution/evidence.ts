@@ -53,6 +53,8 @@ export const evidenceSchema = z.object({
   programRulesVersion: z.int(),
   model: z.enum(ATTRIBUTION_MODELS).nullable(),
   source: z.enum(EVIDENCE_SOURCES).nullable(),
+  /** The first order of the subscription was in review; not written before rules version 3. */
+  firstInReview: z.boolean().default(false),
   /** Every click older than this was known. */
   completeTo: z.iso.datetime(),
   /** Decided although the warehouse was not complete, because the wait had lasted too long. */

@@ -91,6 +91,9 @@ function explainClick(evidence: Evidence, reason: ConversionReason | null): stri
   const model = evidence.model === 'first_click' ? 'first' : 'last';
   return [
     SOURCES[evidence.source],
+    ...(evidence.firstInReview
+      ? ['That first order was in review: what is decided of it decides this one.']
+      : []),
     `${describeClick(winner)} won: the ${model} valid click before the order counts.`,
     ...lost,
   ];

@@ -134,8 +134,8 @@ async function readSubscriptions(
   for (const { first, index } of found) {
     const click = known.get(clickIdentityKey(identityOf(first)));
     if (!click) continue;
-    const { conversionId, occurredAt: startedAt } = first;
-    subscriptions[index] = { click, terms: termsById.get(first.termsId), conversionId, startedAt };
+    const { conversionId, occurredAt: startedAt, inReview } = first;
+    subscriptions[index] = { click, terms: termsById.get(first.termsId), conversionId, startedAt, inReview };
   }
   return { subscriptions, undecidedBefore };
 }

@@ -8,10 +8,10 @@ import { type ChainMember, computeRewards, type Reward } from '../ledger/rewards
 import type { AttributionModel } from '../ledger/terms.ts';
 import { chooseClick, type Winner } from './choose.ts';
 import type { ClickSource } from './click-source.ts';
-import { decide, type Outcome } from './decide.ts';
+import { decide, type Outcome, outcomeOf } from './decide.ts';
 import { type Evidence, parseEvidence } from './evidence.ts';
 import { gatherClickFacts, gatherRuleFacts, type Won } from './gather.ts';
-import { decisive, type Observations, observe } from './judge.ts';
+import { type Observations, observe } from './judge.ts';
 
 /**
  * Decides again what was decided, without writing, and says what would come out otherwise. Clicks, terms and
@@ -111,13 +111,9 @@ async function readRecorded(ledger: Ledger, page: readonly Conversion[]): Promis
 function recordedOutcome(conversion: Conversion, evidence: Evidence): Omit<ReplayedDecision, 'rewards'> {
   const click = evidence.candidates.find(({ lost }) => lost === null)?.identity ?? null;
   if (evidence.source === null) return { outcome: 'unattributed', reason: conversion.reason, click };
-  const fired = decisive(evidence.rules);
-  if (fired?.effect === 'rejected') return { outcome: 'rejected', reason: fired.rule, click };
   // A reviewer's rejection has taken the place of the reason; an approval has left it.
   const isMatch = evidence.source === 'fingerprint' && conversion.reason === 'fingerprint_match';
-  if (fired || isMatch)
-    return { outcome: 'review', reason: isMatch ? 'fingerprint_match' : (fired?.rule ?? null), click };
-  return { outcome: 'attributed', reason: null, click };
+  return { ...outcomeOf(evidence.rules, { isMatch, firstInReview: evidence.firstInReview }), click };
 }
 
 async function replayPage(
@@ -128,10 +124,15 @@ async function replayPage(
   const sources = { sql: ledger, clicks, clickIds, model };
   const conversions = await withTheirRules(ledger, recorded);
   const evidenceOf = new Map(recorded.map(({ conversion, evidence }) => [conversion.id, evidence]));
-  const facts = await gatherClickFacts(sources, {
+  const now = await gatherClickFacts(sources, {
     conversions,
     // Everything that will ever be known is known by now.
     gaveUp: () => true,
+  });
+  // A review is of its time, too.
+  const facts = now.map((fact) => {
+    const inReview = evidenceOf.get(fact.conversion.id)?.firstInReview ?? false;
+    return { ...fact, subscription: fact.subscription && { ...fact.subscription, inReview } };
   });
   const choices = facts.map((fact) => {
     const choice = chooseClick(fact);

@@ -6,10 +6,10 @@ import { listCommissions } from '../ledger/commissions.ts';
 import { inTransaction } from '../ledger/db.ts';
 import { noteAffiliateSession } from '../ledger/decision-facts.ts';
 import { getProgram, updateProgram } from '../ledger/programs.ts';
-import { approveConversion } from '../ledger/reviews.ts';
+import { approveConversion, rejectConversion } from '../ledger/reviews.ts';
 import { getTerms, type NewTerms, setTerms } from '../ledger/terms.ts';
 import { type AttributionWorld, startAttributionWorld } from '../test/support/attribution.ts';
-import { createParties, type TestParties } from '../test/support/ledger.ts';
+import { createParties, decisionFor, recordDecision, type TestParties } from '../test/support/ledger.ts';
 import type { ClickSource } from './click-source.ts';
 import { parseEvidence } from './evidence.ts';
 import { explainConversion } from './explain.ts';
@@ -211,9 +211,9 @@ test('an order from where the affiliate itself works is its own', async () => {
 test('clicks in the hour before are counted by address and network, in whole minutes', async () => {
   const parties = await program();
   const minute = Math.floor((Date.now() - 600_000) / 60_000) * 60_000;
-  const near = Array.from({ length: 61 }, (_, i) => ({ ts: minute - 1 - i, ip: ip('192.0.2.200') }));
+  const near = Array.from({ length: 61 }, (_, i) => ({ ts: minute - 1 - i, ip: ip('198.18.7.200') }));
   const clicks = await world.addClicks(
-    [...near, { ts: minute, ip: ip('192.0.2.200') }, { ts: minute, ip: ip('192.0.2.201') }],
+    [...near, { ts: minute, ip: ip('198.18.7.200') }, { ts: minute, ip: ip('198.18.7.201') }],
     parties,
   );
   const [fast, calm] = await Promise.all(
@@ -230,6 +230,75 @@ test('clicks in the hour before are counted by address and network, in whole min
     observed: 61,
     fired: false,
   });
+});
+
+test('later orders wait for the review of the first one, and share its end', async () => {
+  const parties = await program({ recurringMonths: 3, levelRatesBps: [] });
+  await updateProgram(world.ledger, { id: parties.programId, changes: { fraudRules: { repeat_orders: 2 } } });
+  const clicks = await world.addClicks(
+    [2, 3].map((i) => ({ ip: ip(`198.51.103.${i}`), ts: Date.now() - 20_000 })),
+    parties,
+  );
+  await world.completeTo(Date.now());
+  const told = async (orderId: string) => {
+    const { id, state, reason, recurringOf } = await world.find(orderId, parties);
+    const { rows } = await listCommissions(world.ledger, { conversionId: id, limit: 10 });
+    return { id, recurringOf, state, reason, commissions: rows.map((commission) => commission.state) };
+  };
+  const subscribe = async (customerId: string, click: ClickIdentity | undefined) => {
+    const orders: string[] = [];
+    for (const clickId of [idOf(click), undefined, undefined]) {
+      orders.push(await world.order({ clickId, customerId }, parties));
+      await world.decideAll();
+    }
+    return orders;
+  };
+  const ends = { approve: approveConversion, reject: rejectConversion };
+  const end = async (how: keyof typeof ends, conversionId: bigint) =>
+    await inTransaction(world.ledger, (tx) => ends[how](tx, { conversionId, reviewer: 'ann', note: how }));
+
+  const [first = '', second = '', third = ''] = await subscribe('good', clicks[0]);
+  const good = await told(first);
+  expect(good).toMatchObject({ state: 'review', reason: 'instant_conversion' });
+  const waiting = {
+    state: 'review',
+    reason: 'first_order_in_review',
+    recurringOf: good.id,
+    commissions: ['held'],
+  };
+  expect(await told(second)).toMatchObject(waiting);
+  const suspicious = { ...waiting, reason: 'repeat_orders' };
+  expect(await told(third)).toMatchObject(suspicious);
+  await end('approve', good.id);
+  expect(await told(second)).toMatchObject({ ...waiting, state: 'attributed', commissions: ['pending'] });
+  expect(await told(third)).toMatchObject(suspicious);
+
+  const bad = await subscribe('bad', clicks[1]);
+  const badId = (await told(bad[0] ?? '')).id;
+  await end('reject', badId);
+  for (const orderId of bad) {
+    expect(await told(orderId)).toMatchObject({ reason: 'rejected_by_reviewer', commissions: ['rejected'] });
+  }
+  // A later order that was being decided when the first was reviewed is decided again, and nothing is written.
+  for (const [recurringOf, firstInReview] of [
+    [good.id, true],
+    [badId, true],
+    [badId, false],
+  ] as const) {
+    const late = await world.find(await world.order({}, parties), parties);
+    const decision = {
+      ...decisionFor(parties, late.id, { outcome: 'attributed', reason: null }),
+      recurringOf,
+      firstInReview,
+    };
+    expect(await inTransaction(world.ledger, (tx) => recordDecision(tx, decision))).toEqual({
+      outcome: 'outdated',
+    });
+  }
+  const range = { from: new Date(Date.now() - HOUR_MS), to: new Date(Date.now() + DAY_MS) };
+  const again = await replay({ ...world, ...range, programId: parties.programId });
+  expect(again).toMatchObject({ conversions: 6, differences: [] });
+  expect((await auditLedger(world.ledger)).filter(({ ok }) => !ok)).toEqual([]);
 });
 
 describe('afterwards', () => {

@@ -222,6 +222,7 @@ function decisionOf(
     click: winner?.click ?? (given.kind === 'found' ? given.click : undefined),
     termsId: winner?.terms.id ?? null,
     recurringOf: winner?.recurringOf,
+    firstInReview: winner?.firstInReview,
     nextAttemptAt: mayReturn ? new Date(now.getTime() + REOPEN_PAUSE_MS) : undefined,
     now,
   };

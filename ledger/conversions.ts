@@ -42,6 +42,7 @@ export const CONVERSION_REASONS = [
   'repeat_orders',
   'fast_conversions',
   'fingerprint_match',
+  'first_order_in_review',
   'several_affiliates',
   'invalid_click',
   'no_click',

@@ -108,9 +108,14 @@ export interface FirstOrder {
   readonly clickTs: Date;
   readonly clickNode: number;
   readonly clickSeq: number;
+  /** Nobody knows yet whether it is credited. */
+  readonly inReview: boolean;
 }
 
-/** For each customer the first order of a subscription it may be continuing; undefined where there is none. */
+/**
+ * For each customer the first order of a subscription it may be continuing; undefined where there is none. An order that
+ * was decided by one finds it again, also when that was rejected since: a replay decides as of then.
+ */
 export async function findFirstOrders(
   sql: LedgerSql,
   questions: readonly { programId: number; customerId: string; conversionId: bigint }[],
@@ -125,13 +130,15 @@ export async function findFirstOrders(
   }));
   const rows = await sql<(Omit<FirstOrder, 'clickSeq'> & { index: number; clickSeq: bigint })[]>`
     select q.index, c.id as conversion_id, c.occurred_at, c.terms_id, t.recurring_months, c.click_ts, c.click_node,
-      c.click_seq
+      c.click_seq, c.state = 'review' as in_review
     from json_to_recordset(${sql.json(asked)}::json)
       as q (index integer, program_id integer, customer text, id bigint)
     cross join lateral (
       select * from conversions
       where program_id = q.program_id and customer_id = q.customer and id <> q.id and recurring_of is null
-        and state = any(${[...CREDITED_STATES]}::text[]) and click_node is not null
+        and (state = any(${[...CREDITED_STATES]}::text[])
+          or id = (select recurring_of from conversions where id = q.id))
+        and click_node is not null
       order by occurred_at, id limit 1
     ) c
     join terms t on t.id = c.terms_id

@@ -33,6 +33,8 @@ export interface Decision {
   readonly termsId: number | null;
   /** The first order of the subscription that credits this one. */
   readonly recurringOf?: bigint | undefined;
+  /** That first order was found in review: this one waits for it. */
+  readonly firstInReview?: boolean | undefined;
   /** When an unattributed conversion is looked at again; default never. */
   readonly nextAttemptAt?: Date | undefined;
   readonly now: Date;
@@ -44,7 +46,9 @@ export type NewCommission = Pick<Commission, 'id' | 'conversionId' | 'affiliateI
 export type RecordedDecision =
   | { readonly outcome: 'recorded'; readonly commissions: readonly NewCommission[] }
   /** Somebody decided before: nothing was changed. */
-  | { readonly outcome: 'already_decided'; readonly state: ConversionState };
+  | { readonly outcome: 'already_decided'; readonly state: ConversionState }
+  /** Somebody reviewed the first order of the subscription meanwhile: nothing was changed, it is to be decided again. */
+  | { readonly outcome: 'outdated' };
 
 interface UndecidedConversion {
   readonly id: bigint;
@@ -77,16 +81,25 @@ export async function recordDecisions(
   tx: LedgerTransaction,
   decisions: readonly Decision[],
 ): Promise<RecordedDecision[]> {
+  const firsts = decisions.flatMap(({ recurringOf }) => (recurringOf === undefined ? [] : [recurringOf]));
+  const ids = [...decisions.map(({ conversionId }) => conversionId), ...firsts];
   const locked = await tx<UndecidedConversion[]>`
     select id, program_id, currency, amount_minor, refunded_minor, state, occurred_at, received_at from conversions
-    where id = any(${idArray(decisions.map(({ conversionId }) => conversionId))}::bigint[])
+    where id = any(${idArray(ids)}::bigint[])
     order by id for no key update`;
   const conversions = new Map(locked.map((conversion) => [conversion.id, conversion]));
+  const isOutdated = ({ recurringOf, firstInReview = false }: Decision): boolean => {
+    const first = recurringOf === undefined ? undefined : conversions.get(recurringOf);
+    return (
+      first !== undefined && (first.state === 'rejected' || (first.state === 'review') !== firstInReview)
+    );
+  };
   const taken = decisions.flatMap((decision) => {
     const conversion = conversions.get(decision.conversionId);
     assert(conversion, `conversion ${decision.conversionId} exists`);
     const { state } = conversion;
-    return UNDECIDED.has(state) && state !== decision.outcome ? [{ decision, conversion }] : [];
+    const isDue = UNDECIDED.has(state) && state !== decision.outcome && !isOutdated(decision);
+    return isDue ? [{ decision, conversion }] : [];
   });
   await writeDecisions(
     tx,
@@ -99,11 +112,15 @@ export async function recordDecisions(
     await applyEarlierRefunds(tx, { ...conversion, state: decision.outcome });
   }
   const recorded = new Set(taken.map(({ conversion }) => conversion.id));
-  return decisions.map(({ conversionId }) => {
+  return decisions.map((decision) => {
+    const { conversionId } = decision;
     if (recorded.has(conversionId)) {
       return { outcome: 'recorded', commissions: commissions.get(conversionId) ?? [] };
     }
-    return { outcome: 'already_decided', state: conversions.get(conversionId)?.state ?? 'received' };
+    const state = conversions.get(conversionId)?.state ?? 'received';
+    return UNDECIDED.has(state) && isOutdated(decision)
+      ? { outcome: 'outdated' }
+      : { outcome: 'already_decided', state };
   });
 }
 

@@ -34,28 +34,61 @@ async function lockConversion(tx: LedgerTransaction, id: bigint): Promise<Locked
   return conversion;
 }
 
-/** A reviewer credits a conversion in review: its commissions leave the hold for the ordinary wait. */
+/**
+ * A reviewer credits a conversion in review: its commissions leave the hold for the ordinary wait, and so do those of
+ * later orders of its subscription that waited for this alone.
+ */
 export async function approveConversion(tx: LedgerTransaction, request: ReviewRequest): Promise<Verdict> {
   const conversion = await lockConversion(tx, request.conversionId);
   if (!conversion) return { outcome: 'not_found' };
   if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
+  const renewals = await lockRenewals(tx, { firstId: conversion.id, onlyWaiting: true });
+  for (const renewal of renewals) {
+    await approve(tx, renewal);
+    await concludeReview(tx, { ...request, conversionId: renewal.id }, 'conversion.approve');
+  }
+  await approve(tx, conversion);
+  return await concludeReview(tx, request, 'conversion.approve');
+}
+
+/** A reviewer rejects a conversion in review and later orders of its subscription: their commissions are taken back. */
+export async function rejectConversion(tx: LedgerTransaction, request: ReviewRequest): Promise<Verdict> {
+  const conversion = await lockConversion(tx, request.conversionId);
+  if (!conversion) return { outcome: 'not_found' };
+  if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
+  const renewals = await lockRenewals(tx, { firstId: conversion.id, onlyWaiting: false });
+  for (const renewal of renewals) {
+    await reject(tx, renewal);
+    await concludeReview(tx, { ...request, conversionId: renewal.id }, 'conversion.reject');
+  }
+  await reject(tx, conversion);
+  return await concludeReview(tx, request, 'conversion.reject');
+}
+
+/** Later orders of a subscription that are in review; `onlyWaiting`: for nothing but the review of the first one. */
+async function lockRenewals(
+  tx: LedgerTransaction,
+  { firstId, onlyWaiting }: { firstId: bigint; onlyWaiting: boolean },
+): Promise<LockedConversion[]> {
+  return await tx<LockedConversion[]>`
+    select id, program_id, currency, amount_minor, refunded_minor, state from conversions
+    where recurring_of = ${firstId} and state = 'review'
+      and (not ${onlyWaiting}::boolean or reason = 'first_order_in_review')
+    order by id for no key update`;
+}
+
+async function approve(tx: LedgerTransaction, conversion: LockedConversion): Promise<void> {
   await tx`update conversions set state = 'attributed' where id = ${conversion.id}`;
   await countApproved(tx, conversion.id);
   await lockCommissions(tx, conversion.id);
   await tx`update commissions set state = 'pending' where conversion_id = ${conversion.id} and state = 'held'`;
   await applyEarlierRefunds(tx, { ...conversion, state: 'attributed' });
-  return await concludeReview(tx, request, 'conversion.approve');
 }
 
-/** A reviewer rejects a conversion in review: its commissions are taken back. */
-export async function rejectConversion(tx: LedgerTransaction, request: ReviewRequest): Promise<Verdict> {
-  const conversion = await lockConversion(tx, request.conversionId);
-  if (!conversion) return { outcome: 'not_found' };
-  if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
+async function reject(tx: LedgerTransaction, conversion: LockedConversion): Promise<void> {
   await tx`
     update conversions set state = 'rejected', reason = 'rejected_by_reviewer' where id = ${conversion.id}`;
   await reverseRejected(tx, conversion);
-  return await concludeReview(tx, request, 'conversion.reject');
 }
 
 async function concludeReview(

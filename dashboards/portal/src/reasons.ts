@@ -19,6 +19,7 @@ const REASONS: Readonly<Record<Reason, string>> = {
   repeat_orders: 'The same customer again and again',
   fast_conversions: 'Orders come too fast',
   fingerprint_match: 'Matched by the browser, not by a click id',
+  first_order_in_review: 'The first order of the subscription is in review',
   several_affiliates: 'Clicks of several partners fit',
   invalid_click: 'The click does not count',
   no_click: 'No click was reported',
