@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fromProject } from '../core/paths.ts';
 import { freePort } from '../engines/engine.ts';
+import { createApiKey } from '../ledger/api-keys.ts';
 import { auditLedger } from '../ledger/audit.ts';
 import { type AttributionWorld, startAttributionWorld } from './support/attribution.ts';
 import { waitFor } from './support/engines.ts';
 import { createParties, creditOrder } from './support/ledger.ts';
 
-/** Payout runs, killed −9 at the worst moments. */
+/** Processes that move money, killed −9 at the worst moments. */
 
 const WORKER_KILLS = 3;
 /** Several batches, each of clicks that are all different. */
@@ -141,8 +142,11 @@ async function isWriting(): Promise<boolean> {
   return (row?.count ?? 0n) > 0n;
 }
 
-/** Stops every process where it writes such a row, before it commits, until {@link goOn}. */
-async function stopBefore(table: string, condition: string): Promise<void> {
+/**
+ * Stops every process where it writes such a row, before it commits, until {@link goOn}. `atCommit`: once PostgreSQL was
+ * told to commit, so that it will, whatever becomes of the process.
+ */
+async function stopBefore(table: string, condition: string, atCommit = false): Promise<void> {
   const { owner } = world.books;
   await owner.unsafe(`
     create function stop_here() returns trigger language plpgsql as $$
@@ -150,20 +154,25 @@ async function stopBefore(table: string, condition: string): Promise<void> {
       if ${condition} then perform pg_advisory_xact_lock(${STOP_LOCK}); end if;
       return null;
     end $$;
-    create trigger stop_here after insert or update on ${table} for each row execute function stop_here()`);
+    create ${atCommit ? 'constraint' : ''} trigger stop_here after insert or update on ${table}
+    ${atCommit ? 'deferrable initially deferred' : ''} for each row execute function stop_here()`);
   await owner`select pg_advisory_lock(${STOP_LOCK})`;
 }
 
-async function isStopped(): Promise<void> {
+/** Returns the session that stands still, by its process in PostgreSQL. */
+async function isStopped(): Promise<number> {
+  let pid: number | undefined;
   await waitFor(
     async () => {
-      const [row] = await world.ledger<{ count: bigint }[]>`
-        select count(*) from pg_locks where locktype = 'advisory' and objid = ${STOP_LOCK} and not granted
+      const [row] = await world.ledger<{ pid: number }[]>`
+        select pid from pg_locks where locktype = 'advisory' and objid = ${STOP_LOCK} and not granted
           and database = (select oid from pg_database where datname = current_database())`;
-      return (row?.count ?? 0n) > 0n;
+      pid = row?.pid;
+      return pid !== undefined;
     },
     { deadlineMs: 30_000, what: 'the run to stop' },
   );
+  return pid ?? 0;
 }
 
 async function goOn(table: string): Promise<void> {
@@ -245,4 +254,102 @@ test('a scheduled run whose process is killed is done by another process, once',
     [parties.chain[2], 'submitted', 300n],
   ]);
   await expectBooksToHold();
+});
+
+describe('the API, killed while it', () => {
+  async function startApi(): Promise<{ url: string; kill: () => Promise<void> }> {
+    const port = await freePort();
+    const { child, exited } = await start(['api'], { API_PORT: String(port) });
+    const url = `http://127.0.0.1:${port}`;
+    await waitFor(
+      async () =>
+        await fetch(`${url}/healthz`).then(
+          ({ ok }) => ok,
+          () => false,
+        ),
+      { deadlineMs: 30_000, what: 'the API to listen' },
+    );
+    const kill = async (): Promise<void> => {
+      child.kill('SIGKILL');
+      await exited;
+    };
+    return { url, kill };
+  }
+
+  /** Stays when the other one is killed. */
+  let survivor: Awaited<ReturnType<typeof startApi>>;
+  beforeAll(async () => {
+    survivor = await startApi();
+  });
+  afterAll(async () => await survivor?.kill());
+
+  const refund = {
+    table: 'commission_lines',
+    condition: 'true',
+    outcome: 'attributed' as const,
+    request: (id: bigint): [string, object] => [
+      '/v1/refunds',
+      { conversion_id: `cnv_${id}`, refund_ref: 'r', amount: '100.00', currency: 'EUR' },
+    ],
+    statuses: [201, 200],
+    ends: 'reversed',
+    action: 'conversion.refund',
+  };
+  const review = (verdict: 'approve' | 'reject') => ({
+    table: 'commissions',
+    condition: verdict === 'approve' ? `new.state = 'pending'` : `new.state = 'rejected'`,
+    outcome: 'review' as const,
+    request: (id: bigint): [string, object] => [`/v1/conversions/cnv_${id}/${verdict}`, { note: 'seen' }],
+    statuses: [200, 409],
+    ends: verdict === 'approve' ? 'pending' : 'rejected',
+    action: `conversion.${verdict}`,
+  });
+
+  test.each([
+    ['refunds, before the commit', refund, false],
+    ['refunds, after the commit and before the answer', refund, true],
+    ['approves, before the commit', review('approve'), false],
+    ['approves, after the commit and before the answer', review('approve'), true],
+    ['rejects, before the commit', review('reject'), false],
+    ['rejects, after the commit and before the answer', review('reject'), true],
+  ])('%s, does it once', { timeout: 60_000 }, async (_when, work, atCommit) => {
+    const { ledger } = world;
+    const { owner } = world.books;
+    const parties = await createParties(ledger);
+    const { programId } = parties;
+    const reason = work.outcome === 'review' ? ('instant_conversion' as const) : null;
+    const id = await creditOrder(ledger, parties, { amountMinor: 10_000n, outcome: work.outcome, reason });
+    const { key } = await createApiKey(ledger, { role: 'operator', name: 'test', programId });
+    const [path, body] = work.request(id);
+    const ask = async (url: string) =>
+      await fetch(`${url}${path}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+    const api = await startApi();
+    await stopBefore(work.table, work.condition, atCommit);
+    const answer = ask(api.url).then(
+      ({ status }) => status,
+      () => 'none',
+    );
+    const pid = await isStopped();
+    await api.kill();
+    expect(await answer).toBe('none');
+    await goOn(work.table);
+    await waitFor(async () => (await owner`select from pg_stat_activity where pid = ${pid}`).length === 0, {
+      deadlineMs: 30_000,
+      what: 'its session to end',
+    });
+    const [first, again] = work.statuses;
+    expect((await ask(survivor.url)).status).toBe(atCommit ? again : first);
+    expect((await ask(survivor.url)).status).toBe(again);
+    const states = await ledger<{ state: string }[]>`
+      select distinct state from commissions where conversion_id = ${id}`;
+    expect(states.map(({ state }) => state)).toEqual([work.ends]);
+    const logged = await ledger`
+      select from audit_log where subject = ${`cnv_${id}`} and action = ${work.action}`;
+    expect(logged).toHaveLength(1);
+    await expectBooksToHold();
+  });
 });
