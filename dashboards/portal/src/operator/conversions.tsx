@@ -131,9 +131,12 @@ export function ConversionsPage() {
       </Card>
       {shown && (
         <Details
-          conversion={list.rows?.find(({ id }) => id === shown.id) ?? shown}
+          conversion={shown}
           onClose={() => setShown(undefined)}
-          onChanged={list.reload}
+          onChanged={(conversion) => {
+            setShown(conversion);
+            list.reload();
+          }}
         />
       )}
     </Page>
@@ -144,14 +147,17 @@ function Refunded({ money }: { money: Schemas['Money'] }) {
   return Number(money.amount) === 0 ? <span class="muted">–</span> : <Amount money={money} />;
 }
 
-function Details(props: { conversion: Conversion; onClose: () => void; onChanged: () => void }) {
+function Details(props: {
+  conversion: Conversion;
+  onClose: () => void;
+  onChanged: (conversion: Conversion) => void;
+}) {
   const { conversion, onChanged } = props;
   const { user } = useSession();
   const [isRefunding, setRefunding] = useState(false);
   const params = { path: { id: conversion.id } };
   const confirm = useAction(async () => {
-    await take(api.POST('/v1/conversions/{id}/confirm', { params }));
-    onChanged();
+    onChanged(await take(api.POST('/v1/conversions/{id}/confirm', { params })));
   });
   const isCredited = conversion.state === 'attributed' || conversion.state === 'partially_refunded';
   return (
@@ -162,9 +168,9 @@ function Details(props: { conversion: Conversion; onClose: () => void; onChanged
           <Refund
             conversion={conversion}
             onCancel={() => setRefunding(false)}
-            onDone={() => {
+            onDone={(refunded) => {
               setRefunding(false);
-              onChanged();
+              onChanged(refunded);
             }}
           />
         ) : (
@@ -185,7 +191,11 @@ function Details(props: { conversion: Conversion; onClose: () => void; onChanged
   );
 }
 
-function Refund(props: { conversion: Conversion; onCancel: () => void; onDone: () => void }) {
+function Refund(props: {
+  conversion: Conversion;
+  onCancel: () => void;
+  onDone: (conversion: Conversion) => void;
+}) {
   const { conversion } = props;
   const { amount: ordered, refunded } = conversion;
   const [attempt] = useState(newAttempt);
@@ -199,8 +209,7 @@ function Refund(props: { conversion: Conversion; onCancel: () => void; onDone: (
       amount,
       currency: ordered.currency,
     };
-    await take(api.POST('/v1/refunds', { params: { header: attempt }, body }));
-    props.onDone();
+    props.onDone((await take(api.POST('/v1/refunds', { params: { header: attempt }, body }))).conversion);
   });
   const faults = fieldProblems(error);
   const isOnFields = faults.amount !== undefined || faults.refund_ref !== undefined;
