@@ -50,19 +50,20 @@ export function round(value: number): number {
 /** Prints the table and the targets, and writes `.afflux/bench/<name>.json` with machine, versions and date. */
 export function report(options: {
   name: string;
+  /** Of package.json; by default `bench:<name>`. */
+  script?: string;
   versions: Readonly<Record<string, string>>;
   rows: readonly BenchRow[];
   targets: readonly BenchTarget[];
 }): void {
-  const { name, rows, targets } = options;
+  const { name, script = `bench:${name}`, rows, targets } = options;
   const folder = fromProject(RESULTS_FOLDER);
   mkdirSync(folder, { recursive: true });
   const result: BenchResult = {
     name,
-    command: [
-      `npm run bench:${name}`,
-      ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : []),
-    ].join(' '),
+    command: [`npm run ${script}`, ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(
+      ' ',
+    ),
     date: new Date().toISOString(),
     machine: describeMachine(),
     versions: { node: process.version, ...options.versions },

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'csv-parse/sync';
 import type { Ledger } from '../../ledger/db.ts';
@@ -176,8 +176,9 @@ function dueByLevel(
 }
 
 function readPayments(folder: string): { key: string; minor: bigint }[] {
-  const names = readdirSync(folder, { withFileTypes: true }).filter(({ name }) => name.endsWith('.csv'));
-  return names.flatMap(({ name }) => {
+  // Made with the first file in it.
+  const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.csv')) : [];
+  return names.flatMap((name) => {
     const rows = parse(readFileSync(join(folder, name)), { columns: true }) as Record<string, string>[];
     return rows.map(({ payment_key: key = '', amount = '' }) => ({
       key,

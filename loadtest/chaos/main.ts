@@ -31,7 +31,8 @@ const result = await runChaos({
 });
 report({
   name: 'chaos',
-  versions: { seed: String(seed), minutes: String(minutes) },
+  script: 'chaos',
+  versions: {},
   rows: rowsOf(result),
   targets: targetsOf(result),
 });

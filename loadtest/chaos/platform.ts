@@ -97,6 +97,8 @@ export async function startPlatform(options: {
       env: { ...env, ...more },
       cwd: tmpdir(),
       stdio: ['ignore', 'pipe', 'pipe'],
+      // A Ctrl-C in the terminal is for the run: a second signal would make "afflux up" leave its engines behind.
+      detached: true,
     });
     for (const stream of [child.stdout, child.stderr]) stream?.pipe(log, { end: false });
     return child;

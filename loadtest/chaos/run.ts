@@ -99,7 +99,7 @@ interface Play {
 }
 
 async function play(options: Play): Promise<ChaosResult> {
-  const { platform, folder, seed, say } = options;
+  const { platform, folder, seed, say, signal } = options;
   const { demo, collectorUrl } = platform;
   const http = createHttp();
   const record = createClientRecord(folder);
@@ -108,28 +108,27 @@ async function play(options: Play): Promise<ChaosResult> {
   const shop = startShop({ http, platform, random: createRandom(seed + 2), record });
   const operator = startOperator({ http, platform, random: createRandom(seed + 3), record });
   const notRecovered: string[] = [];
-  async function expectWithin(what: string, deadlineMs: number, condition: () => Promise<boolean>) {
+  async function expectTrue(what: string, comesTrue: () => Promise<boolean>): Promise<void> {
+    signal?.throwIfAborted();
     say(`waiting for ${what}`);
-    if (!(await isTrueWithin(deadlineMs, condition, LOOK_MS))) notRecovered.push(what);
+    if (!(await comesTrue())) notRecovered.push(what);
   }
   try {
     const injected = await injectAll(options);
     const calmAt = Date.now();
     await visitors.stop();
-    await expectWithin(
-      'every process to be ready',
-      READY_MS,
-      async () => (await platform.notReady()).length === 0,
+    await expectTrue('every process to be ready', () =>
+      isTrueWithin(READY_MS, async () => (await platform.notReady()).length === 0, LOOK_MS),
     );
-    await expectWithin('the answers of retried orders', RETRIES_MS, () => shop.stop(RETRIES_MS));
+    await expectTrue('the answers of retried orders', () => shop.stop(RETRIES_MS));
     await operator.stop();
     return await withStores(platform, async ({ ledger, warehouse }) => {
       const complete = async () => ((await readWatermark(warehouse).catch(() => 0)) ?? 0) > calmAt;
-      await expectWithin('every click to be counted', CAUGHT_UP_MS, complete);
+      await expectTrue('every click to be counted', () => isTrueWithin(CAUGHT_UP_MS, complete, LOOK_MS));
       const decided = async () => (await countUndecided(ledger)) === 0;
-      await expectWithin('every order to be decided', DECIDED_MS, decided);
+      await expectTrue('every order to be decided', () => isTrueWithin(DECIDED_MS, decided, LOOK_MS));
       const recoverySeconds = Math.round((Date.now() - calmAt) / 1_000);
-      await expectWithin('every payout to come to its end', 1, () => operator.finish());
+      await expectTrue('every payout to come to its end', () => operator.finish());
       say('comparing');
       const found = {
         clicks: await compareClicks({ warehouse, config: platform.config, record }),
