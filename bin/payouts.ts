@@ -5,7 +5,7 @@ import { createVault } from '../core/vault.ts';
 import { connectLedger, inTransaction, type Ledger } from '../ledger/db.ts';
 import { writeOffDebt } from '../ledger/debt.ts';
 import { MAX_PAGE_ROWS } from '../ledger/page.ts';
-import { type PayoutPreview, previewPayouts } from '../ledger/payout-build.ts';
+import { type LeftOut, previewRun } from '../ledger/payout-preview.ts';
 import { createPayoutProvider } from '../ledger/payout-providers.ts';
 import { runPayouts } from '../ledger/payout-run.ts';
 import {
@@ -21,21 +21,32 @@ import { renderTable } from './table.ts';
 
 const ACTOR = 'command line';
 
-/** `afflux payouts preview`: what a run would pay now; nothing is kept. */
+/** `afflux payouts preview`: what a run would pay now, and why others with money get none. */
 export async function showPreview(): Promise<void> {
   const config = readConfig();
   await withLedger(async (ledger) => {
     const { rows } = await listPrograms(ledger, { limit: MAX_PAGE_ROWS });
-    const previews: PayoutPreview[] = [];
+    const paid: string[][] = [];
+    const leftOut: LeftOut[] = [];
     for (const { id: programId } of rows) {
       const options = { now: new Date(), provider: config.payoutProvider, programId };
-      previews.push(...(await previewPayouts(ledger, options)));
+      const preview = await previewRun(ledger, options);
+      leftOut.push(...preview.leftOut);
+      for (const { affiliateId, amountMinor, currency } of preview.payouts) {
+        paid.push([`affiliate aff_${affiliateId}`, `${formatAmount(amountMinor, currency)} ${currency}`]);
+      }
     }
-    const table = previews.map(({ affiliateId, amountMinor, currency }) => [
+    const waiting = leftOut.map(({ affiliateId, availableMinor, currency, reason }) => [
       `affiliate aff_${affiliateId}`,
-      `${formatAmount(amountMinor, currency)} ${currency}`,
+      `${formatAmount(availableMinor, currency)} ${currency}`,
+      reason,
     ]);
-    process.stdout.write(`${renderTable(table)}\n${previews.length} payouts would be made.\n`);
+    process.stdout.write(`${renderTable(paid)}\n${paid.length} payouts would be made.\n`);
+    if (waiting.length > 0) {
+      process.stdout.write(
+        `${renderTable(waiting)}\n${waiting.length} affiliates would get none of what is available.\n`,
+      );
+    }
   });
 }
 

@@ -115,6 +115,9 @@ function vestingJournal(commission: Commission): Journal {
   };
 }
 
+/** Commissions vested in one transaction. */
+export const VEST_BATCH_SIZE = 1_000;
+
 /**
  * Makes every pending commission whose hold has ended available, in transactions of `limit`.
  * Commissions another process is working on are left to it, or to the next time.

@@ -1,5 +1,5 @@
 import type { AffiliateStatus } from './affiliates.ts';
-import { vestDue } from './commissions.ts';
+import { VEST_BATCH_SIZE, vestDue } from './commissions.ts';
 import type { Ledger } from './db.ts';
 import { type PayoutPreview, previewPayouts } from './payout-build.ts';
 
@@ -39,9 +39,6 @@ export interface RunPreview {
   readonly payouts: readonly PayoutPreview[];
   readonly leftOut: readonly LeftOut[];
 }
-
-/** Commissions vested in one transaction. */
-const VEST_BATCH_SIZE = 1_000;
 
 /**
  * What a run would pay now, and why everybody else with money would get none. Holds that have ended are ended first,

@@ -1,5 +1,5 @@
 import type { Vault } from '../core/vault.ts';
-import { vestDue } from './commissions.ts';
+import { VEST_BATCH_SIZE, vestDue } from './commissions.ts';
 import type { Ledger } from './db.ts';
 import { buildPayouts } from './payout-build.ts';
 import type { PayoutProvider } from './payout-provider.ts';
@@ -21,9 +21,6 @@ export interface PayoutRun {
   /** The payouts handed over, as they are now. */
   readonly payouts: Payout[];
 }
-
-/** Commissions vested in one transaction. */
-export const VEST_BATCH_SIZE = 1_000;
 
 /**
  * Vests what is due, asks for payouts of earlier runs that nobody knew of, makes the payouts that are due and hands

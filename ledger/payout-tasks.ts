@@ -1,9 +1,9 @@
 import type { Vault } from '../core/vault.ts';
-import { vestDue } from './commissions.ts';
+import { VEST_BATCH_SIZE, vestDue } from './commissions.ts';
 import type { Ledger } from './db.ts';
 import { writeOffDebt } from './debt.ts';
 import type { PayoutProvider } from './payout-provider.ts';
-import { runPayouts, VEST_BATCH_SIZE } from './payout-run.ts';
+import { runPayouts } from './payout-run.ts';
 import { reconcilePayouts } from './payout-submit.ts';
 import type { Task } from './tasks.ts';
 

@@ -1,29 +1,6 @@
-import { ReportBuilder } from '../ui/report-builder.tsx';
+import { DIMENSIONS, ReportBuilder } from '../ui/report-builder.tsx';
 
-const DIMENSIONS = [
-  'day',
-  'week',
-  'month',
-  'hour',
-  'affiliate',
-  'campaign',
-  'link',
-  'country',
-  'device',
-  'verdict',
-  'os',
-  'browser',
-  'language',
-  'referrer_domain',
-  'sub1',
-  'sub2',
-  'sub3',
-  'sub4',
-  'sub5',
-  'utm_source',
-  'utm_medium',
-  'utm_campaign',
-] as const;
+const OPERATOR_DIMENSIONS = ['affiliate', ...DIMENSIONS];
 const CONVERSION_METRICS = [
   'conversions',
   'conversions_attributed',
@@ -34,5 +11,5 @@ const CONVERSION_METRICS = [
 ] as const;
 
 export function ReportsPage() {
-  return <ReportBuilder dimensions={DIMENSIONS} conversionMetrics={CONVERSION_METRICS} />;
+  return <ReportBuilder dimensions={OPERATOR_DIMENSIONS} conversionMetrics={CONVERSION_METRICS} />;
 }

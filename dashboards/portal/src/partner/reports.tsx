@@ -1,28 +1,5 @@
-import { ReportBuilder } from '../ui/report-builder.tsx';
+import { DIMENSIONS, ReportBuilder } from '../ui/report-builder.tsx';
 
-const DIMENSIONS = [
-  'day',
-  'week',
-  'month',
-  'hour',
-  'campaign',
-  'link',
-  'country',
-  'device',
-  'verdict',
-  'os',
-  'browser',
-  'language',
-  'referrer_domain',
-  'sub1',
-  'sub2',
-  'sub3',
-  'sub4',
-  'sub5',
-  'utm_source',
-  'utm_medium',
-  'utm_campaign',
-] as const;
 const CONVERSION_METRICS = [
   'conversions',
   'conversions_attributed',

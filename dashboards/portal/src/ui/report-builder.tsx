@@ -12,6 +12,31 @@ import { Bar, TimeChart } from './charts.tsx';
 import { Segments, Select } from './forms.tsx';
 import { type Column, Table } from './table.tsx';
 
+/** What every role may group by; an operator by affiliates too. */
+export const DIMENSIONS = [
+  'day',
+  'week',
+  'month',
+  'hour',
+  'campaign',
+  'link',
+  'country',
+  'device',
+  'verdict',
+  'os',
+  'browser',
+  'language',
+  'referrer_domain',
+  'sub1',
+  'sub2',
+  'sub3',
+  'sub4',
+  'sub5',
+  'utm_source',
+  'utm_medium',
+  'utm_campaign',
+] as const;
+
 /** Reports by any of the API's dimensions: a chart where time is one, always a table, and a file. */
 
 type Row = Schemas['Report']['rows'][number];
