@@ -64,7 +64,9 @@ const payouts = program.command('payouts').summary('pay affiliates').description
 payouts
   .command('preview')
   .summary('what a run would pay now')
-  .description('Builds the payouts that are due and rolls them back: nothing is kept.')
+  .description(
+    'Ends the holds that are over, builds the payouts that are due and rolls these back. Tells of the others why they would get none.',
+  )
   .action(async () => (await import('./payouts.ts')).showPreview());
 payouts
   .command('run')
