@@ -70,21 +70,42 @@ describe('a block of 200,000 rows in two partitions', () => {
 });
 
 describe('an interrupted insert', () => {
-  it('that had reached the table but not the rollup is completed by its repeat', async () => {
-    const small = block(4_000);
-    const { rows } = await warehouse.query<{ sql: string }>(
-      `SELECT create_table_query AS sql FROM system.tables WHERE database = currentDatabase() AND name = 'clicks_hourly_feed'`,
-    );
-    const feed = rows[0]?.sql ?? '';
-    await warehouse.command('DROP TABLE clicks_hourly_feed SYNC');
-    await warehouse.command(`${feed} WHERE NOT throwIf(clicks > 0)`);
-    await expect(insertBlock(warehouse, small)).rejects.toMatchObject({ code: 'rows_refused' });
-    expect(await clickCounts(warehouse)).toMatchObject({ clicks: 4_000, rolledUp: 0 });
-    await warehouse.command('DROP TABLE clicks_hourly_feed SYNC');
-    await warehouse.command(feed);
-    await insertBlock(warehouse, small);
-    expect(await clickCounts(warehouse)).toMatchObject({ clicks: 4_000, rolledUp: 4_000 });
-  });
+  it.each(['clicks_hourly', 'campaigns_hourly', 'campaigns_daily'])(
+    'that had reached the table but not %s is completed by its repeat, and nothing counts twice',
+    async (rollup) => {
+      const small = block(4_000);
+      const { rows } = await warehouse.query<{ sql: string }>(
+        `SELECT create_table_query AS sql FROM system.tables WHERE database = currentDatabase() AND name = '${rollup}_feed'`,
+      );
+      const feed = rows[0]?.sql ?? '';
+      const failing = 'WHERE NOT throwIf(campaign_id >= 0)';
+      await warehouse.command(`DROP TABLE ${rollup}_feed SYNC`);
+      await warehouse.command(
+        feed.includes(' GROUP BY ')
+          ? feed.replace(' GROUP BY ', ` ${failing} GROUP BY `)
+          : `${feed} ${failing}`,
+      );
+      await expect(insertBlock(warehouse, small)).rejects.toMatchObject({ code: 'rows_refused' });
+      const counts = async () => {
+        const { rows: sums } = await warehouse.query<Record<string, string>>(
+          `SELECT (SELECT count() FROM clicks) AS clicks, (SELECT sum(clicks) FROM clicks_hourly) AS clicks_hourly,
+             (SELECT sum(clicks) FROM campaigns_hourly) AS campaigns_hourly,
+             (SELECT sum(clicks) FROM campaigns_daily) AS campaigns_daily`,
+        );
+        return sums[0];
+      };
+      expect(await counts()).toMatchObject({ clicks: '4000', [rollup]: '0' });
+      await warehouse.command(`DROP TABLE ${rollup}_feed SYNC`);
+      await warehouse.command(feed);
+      for (let i = 0; i < 2; i++) await insertBlock(warehouse, small);
+      expect(await counts()).toEqual({
+        clicks: '4000',
+        clicks_hourly: '4000',
+        campaigns_hourly: '4000',
+        campaigns_daily: '4000',
+      });
+    },
+  );
 
   it('that lost rows is noticed', async () => {
     const small = block(2_000);
