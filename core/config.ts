@@ -250,6 +250,11 @@ export interface Config extends Omit<Parsed, 'clickKeys' | 'dataKeys'> {
   readonly dataKeys: readonly [Buffer, ...Buffer[]];
 }
 
+/** The variables that say where a service or an embedded engine listens. */
+export const PORT_VARIABLES: readonly string[] = Object.values(variables)
+  .filter(({ schema }) => schema === port)
+  .map(({ name }) => name);
+
 /**
  * Parses the environment. Unset engine URLs become those of the embedded engines.
  * @throws OperatingError `invalid_config` that lists every fault at once.

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { PORT_VARIABLES } from '../core/config.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
 
 /** How a process ended: an exit code, or the signal that killed it. */
@@ -234,4 +235,12 @@ export async function freePort(): Promise<number> {
     const port = randomInt(FREE_PORTS.from, FREE_PORTS.to);
     if ((await listenOnce('127.0.0.1', port)) === undefined) return port;
   }
+}
+
+/** Free ports, all different, for every service and engine of a platform, by the variables that set them. */
+export async function freePlatformPorts(): Promise<Record<string, string>> {
+  const ports = new Set<string>();
+  while (ports.size < PORT_VARIABLES.length) ports.add(String(await freePort()));
+  const list = [...ports];
+  return Object.fromEntries(PORT_VARIABLES.map((name, i) => [name, list[i] ?? '']));
 }

@@ -6,18 +6,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { assert } from '../core/errors.ts';
 import { fromProject } from '../core/paths.ts';
-import { freePort } from '../engines/engine.ts';
+import { freePlatformPorts } from '../engines/engine.ts';
 import { waitFor } from './support/engines.ts';
 
-const PORTS = [
-  'COLLECTOR_PORT',
-  'API_PORT',
-  'LOADER_PORT',
-  'ATTRIBUTION_PORT',
-  'POSTGRES_PORT',
-  'CLICKHOUSE_PORT',
-  'NATS_PORT',
-];
+const SERVICE_PORTS = ['COLLECTOR_PORT', 'API_PORT', 'LOADER_PORT', 'ATTRIBUTION_PORT'];
 const START_MS = 60_000;
 
 let home: string;
@@ -30,9 +22,9 @@ beforeEach(async () => {
     PATH: '/usr/local/bin:/usr/bin:/bin',
     AFFLUX_HOME: home,
     NATS_SERVER: inject('natsServer').binary,
+    ...(await freePlatformPorts()),
     LOG_LEVEL: 'debug',
   };
-  for (const name of PORTS) env[name] = String(await freePort());
 });
 afterEach(async () => {
   for (const child of children.splice(0)) {
@@ -103,7 +95,7 @@ test('starts, refuses a second one, survives a kill, and stops in order leaving 
 }, async () => {
   const first = await upAndReady();
   expect(first.output()).toContain('first start');
-  expect(await Promise.all(PORTS.slice(0, 4).map(status))).toEqual([200, 200, 200, 200]);
+  expect(await Promise.all(SERVICE_PORTS.map(status))).toEqual([200, 200, 200, 200]);
 
   const second = up();
   await waitFor(() => hasEnded(second.child), { deadlineMs: 10_000, what: 'the second to end' });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Config, loadConfig } from '../../core/config.ts';
 import { fromProject } from '../../core/paths.ts';
-import { freePort } from '../../engines/engine.ts';
+import { freePlatformPorts } from '../../engines/engine.ts';
 import { findNatsServer } from '../../engines/nats.ts';
 import { isTrueWithin } from './wait.ts';
 
@@ -41,16 +41,6 @@ export interface Platform {
 }
 
 const COMMAND = fromProject('dist/bin/afflux.js');
-const PORTS = [
-  'COLLECTOR_PORT',
-  'COLLECTOR_METRICS_PORT',
-  'API_PORT',
-  'LOADER_PORT',
-  'ATTRIBUTION_PORT',
-  'POSTGRES_PORT',
-  'CLICKHOUSE_PORT',
-  'NATS_PORT',
-];
 const START_MS = 120_000;
 const STOP_MS = 60_000;
 const READY_ANSWER_MS = 5_000;
@@ -82,13 +72,13 @@ export async function startPlatform(options: {
     PATH: process.env.PATH ?? '',
     AFFLUX_HOME: home,
     NATS_SERVER: nats.binary,
+    ...(await freePlatformPorts()),
     // Every visitor has an address of its own.
     TRUSTED_PROXIES: '127.0.0.1',
     API_REQUESTS_PER_MINUTE: '1000000',
     // Runs are started by the operator of the run.
     PAYOUT_HOUR: 'off',
   };
-  for (const name of PORTS) env[name] = String(await freePort());
   const log = createWriteStream(join(folder, 'platform.log'));
   const beside: ChildProcess[] = [];
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { inject } from 'vitest';
 import type { Demo } from '../../bin/demo/data.ts';
 import { fromProject } from '../../core/paths.ts';
-import { freePort } from '../../engines/engine.ts';
+import { freePlatformPorts } from '../../engines/engine.ts';
 import { waitFor } from './engines.ts';
 
 /** The whole platform as `npm start` runs it, on a folder and ports of its own. */
@@ -20,16 +20,6 @@ export interface TestPlatform {
   stop(): Promise<void>;
 }
 
-const PORTS = [
-  'COLLECTOR_PORT',
-  'COLLECTOR_METRICS_PORT',
-  'API_PORT',
-  'LOADER_PORT',
-  'ATTRIBUTION_PORT',
-  'POSTGRES_PORT',
-  'CLICKHOUSE_PORT',
-  'NATS_PORT',
-];
 const START_MS = 60_000;
 const COMMAND_MS = 150_000;
 const STOP_MS = 30_000;
@@ -40,8 +30,8 @@ export async function startPlatform(): Promise<TestPlatform> {
     PATH: process.env.PATH ?? '',
     AFFLUX_HOME: home,
     NATS_SERVER: inject('natsServer').binary,
+    ...(await freePlatformPorts()),
   };
-  for (const name of PORTS) env[name] = String(await freePort());
   const run = (...args: string[]) => start(args, env);
   const up = run('up');
   async function stop(): Promise<void> {
