@@ -1,6 +1,7 @@
 import { type ClickIdentity, clickIdentityKey } from '../core/click-id.ts';
 import { ClickFlag, INVALID_CLICK_FLAGS } from '../core/click-record.ts';
-import type { ClaimedConversion, ConversionReason } from '../ledger/conversions.ts';
+import type { ClaimedConversion } from '../ledger/conversion-claims.ts';
+import type { ConversionReason } from '../ledger/conversions.ts';
 import type { AttributionModel, Terms } from '../ledger/terms.ts';
 import type { Candidate, Evidence, LosingReason } from './evidence.ts';
 

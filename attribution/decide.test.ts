@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { ClickFlag } from '../core/click-record.ts';
 import type { Affiliate } from '../ledger/affiliates.ts';
-import type { ClaimedConversion } from '../ledger/conversions.ts';
+import type { ClaimedConversion } from '../ledger/conversion-claims.ts';
 import type { Terms } from '../ledger/terms.ts';
 import { type ClickFacts, type ClickWithTerms, chooseClick, type KnownClick } from './choose.ts';
 import { decide, type Verdict } from './decide.ts';

@@ -1,4 +1,5 @@
-import type { ClaimedConversion, ConversionReason } from '../ledger/conversions.ts';
+import type { ClaimedConversion } from '../ledger/conversion-claims.ts';
+import type { ConversionReason } from '../ledger/conversions.ts';
 import { type Choice, type ClickFacts, DAY_MS, type Winner } from './choose.ts';
 import type { Evidence, RuleResult } from './evidence.ts';
 import { decisive, judge, type Observations } from './judge.ts';

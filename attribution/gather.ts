@@ -1,6 +1,6 @@
 import { type ClickIdCodec, clickIdentityKey } from '../core/click-id.ts';
 import { type Affiliate, getAffiliates } from '../ledger/affiliates.ts';
-import type { ClaimedConversion } from '../ledger/conversions.ts';
+import type { ClaimedConversion } from '../ledger/conversion-claims.ts';
 import type { LedgerSql } from '../ledger/db.ts';
 import {
   FAST_SECONDS,

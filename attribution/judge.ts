@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { ClickFlag } from '../core/click-record.ts';
 import type { Affiliate } from '../ledger/affiliates.ts';
-import type { ClaimedConversion } from '../ledger/conversions.ts';
+import type { ClaimedConversion } from '../ledger/conversion-claims.ts';
 import { type EarlierCounts, FAST_SECONDS, type Pace } from '../ledger/decision-facts.ts';
 import { FRAUD_RULES, type FraudRuleName, type FraudThresholds, thresholdOf } from '../ledger/fraud-rules.ts';
 import type { ClickContext } from '../warehouse/click-context.ts';

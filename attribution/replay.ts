@@ -1,6 +1,7 @@
 import type { ClickIdCodec } from '../core/click-id.ts';
 import { listCommissions } from '../ledger/commissions.ts';
-import { type ClaimedConversion, type Conversion, listDecided } from '../ledger/conversions.ts';
+import type { ClaimedConversion } from '../ledger/conversion-claims.ts';
+import { type Conversion, listDecided } from '../ledger/conversions.ts';
 import type { Ledger } from '../ledger/db.ts';
 import { readChains } from '../ledger/decisions.ts';
 import { getRulesVersions } from '../ledger/programs.ts';

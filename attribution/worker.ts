@@ -1,7 +1,11 @@
 import type { ClickIdCodec } from '../core/click-id.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
-import { type ClaimedConversion, claimConversions, postponeConversions } from '../ledger/conversions.ts';
+import {
+  type ClaimedConversion,
+  claimConversions,
+  postponeConversions,
+} from '../ledger/conversion-claims.ts';
 import { inTransaction, type Ledger, type LedgerTransaction } from '../ledger/db.ts';
 import { countEarlier, type EarlierCounts, type RateQuestion } from '../ledger/decision-facts.ts';
 import { type Decision, recordDecisions } from '../ledger/decisions.ts';

@@ -9,13 +9,8 @@ import {
   type TestLedger,
   type TestParties,
 } from '../test/support/ledger.ts';
-import {
-  claimConversions,
-  getConversion,
-  listConversions,
-  postponeConversions,
-  recordConversion,
-} from './conversions.ts';
+import { claimConversions, postponeConversions } from './conversion-claims.ts';
+import { getConversion, listConversions, recordConversion } from './conversions.ts';
 import { inTransaction, type Ledger } from './db.ts';
 import { countEarlier } from './decision-facts.ts';
 import type { ReportedConversion } from './reported-conversion.ts';
