@@ -3,6 +3,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
   closeSync,
   existsSync,
   mkdirSync,
@@ -214,6 +215,8 @@ async function build() {
     ]),
   );
   if (!ok) throw new SetupError(`The build failed:\n${output}`);
+  // npx makes it executable only the first time; what the compiler writes anew is not.
+  chmodSync(join(root, 'dist/bin/afflux.js'), 0o755);
   writeFileSync(stamp, wanted);
 }
 

@@ -1,10 +1,19 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { projectRoot } from '../core/paths.ts';
-import { freePort } from '../engines/engine.ts';
+import { freePlatformPorts } from '../engines/engine.ts';
 import { waitFor } from './support/engines.ts';
 
 /** Dependencies are installed anew: half a gigabyte, from the package manager's cache or the network. */
@@ -24,9 +33,7 @@ describe('a fresh clone', () => {
     }
     env = ordinaryEnvironment();
     env.NATS_SERVER = inject('natsServer').binary;
-    for (const name of ['COLLECTOR', 'API', 'LOADER', 'ATTRIBUTION', 'POSTGRES', 'CLICKHOUSE', 'NATS']) {
-      env[`${name}_PORT`] = String(await freePort());
-    }
+    Object.assign(env, await freePlatformPorts());
   });
   afterAll(async () => {
     for (const child of children) interrupt(child);
@@ -71,6 +78,7 @@ describe('a fresh clone', () => {
         redirect: 'manual',
       });
       expect(answer.status).toBe(302);
+      accessSync(join(clone, 'dist/bin/afflux.js'), constants.X_OK);
       interrupt(start.child);
       await waitFor(() => hasEnded(start.child), { deadlineMs: 30_000, what: 'the stop' });
       expect(start.output()).toContain('everything is stopped');
