@@ -2,10 +2,10 @@ import { appendFileSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from '../../engines/engine.ts';
+import { isRunning, type Platform, type Target } from '../platform.ts';
 import type { SmallDisk } from '../small-disk.ts';
-import { isRunning, type Platform, type Target } from './platform.ts';
+import { isTrueWithin } from '../wait.ts';
 import type { Fault, FaultKind } from './schedule.ts';
-import { isTrueWithin } from './wait.ts';
 
 /** How long a process that an earlier fault has ended may take to be there again. */
 const TARGET_MS = 15_000;

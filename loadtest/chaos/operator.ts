@@ -1,9 +1,9 @@
 import { startLoop } from '../../core/loop.ts';
+import type { Platform } from '../platform.ts';
+import { isTrueWithin } from '../wait.ts';
 import type { Http } from './http.ts';
-import type { Platform } from './platform.ts';
 import type { SeededRandom } from './random.ts';
 import type { ClientRecord } from './record.ts';
-import { isTrueWithin } from './wait.ts';
 
 const CONFIRM_PAUSE_MS = 250;
 /** Between two payout runs, in confirmations. */

@@ -6,7 +6,9 @@ import { errorText } from '../../core/errors.ts';
 import { connectLedger, type Ledger } from '../../ledger/db.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
 import { readWatermark } from '../../warehouse/watermark.ts';
+import { type Platform, startPlatform } from '../platform.ts';
 import { mountSmallDisk } from '../small-disk.ts';
+import { isTrueWithin } from '../wait.ts';
 import { type ClickComparison, compareClicks } from './compare-clicks.ts';
 import {
   compareMoney,
@@ -18,13 +20,11 @@ import {
 import { createInjector, type Injector } from './faults.ts';
 import { createHttp, type Http } from './http.ts';
 import { startOperator } from './operator.ts';
-import { type Platform, startPlatform } from './platform.ts';
 import { createRandom } from './random.ts';
 import { createClientRecord } from './record.ts';
 import { FAULT_KINDS, type Fault, type FaultKind, makeSchedule } from './schedule.ts';
 import { startShop } from './shop.ts';
 import { startVisitors } from './visitors.ts';
-import { isTrueWithin } from './wait.ts';
 
 export interface ChaosResult {
   /** How many faults of each kind were injected; those whose process was just down are not counted. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
+import type { DemoFile } from '../platform.ts';
 import type { Http } from './http.ts';
-import type { DemoFile } from './platform.ts';
 import type { SeededRandom } from './random.ts';
 import type { ClientRecord } from './record.ts';
 

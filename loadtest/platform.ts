@@ -3,10 +3,10 @@ import { createWriteStream, mkdirSync, readdirSync, readFileSync, symlinkSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type Config, loadConfig } from '../../core/config.ts';
-import { fromProject } from '../../core/paths.ts';
-import { freePlatformPorts } from '../../engines/engine.ts';
-import { findNatsServer } from '../../engines/nats.ts';
+import { type Config, loadConfig } from '../core/config.ts';
+import { fromProject } from '../core/paths.ts';
+import { freePlatformPorts } from '../engines/engine.ts';
+import { findNatsServer } from '../engines/nats.ts';
 import { isTrueWithin } from './wait.ts';
 
 /** Everything that `afflux up` keeps running, each in a process of its own. */
