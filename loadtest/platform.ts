@@ -18,6 +18,7 @@ export interface DemoFile {
   readonly affiliates: readonly { readonly id: number; readonly parent_id: number | null }[];
   readonly links: readonly { readonly code: string; readonly affiliate_id: number }[];
   readonly keys: { readonly operator: string; readonly advertiser: string };
+  readonly portal: { readonly partner: { readonly email: string; readonly password: string } };
 }
 
 /** The whole platform as `npm start` runs it, on a folder and ports of its own. */

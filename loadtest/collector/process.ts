@@ -1,6 +1,6 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
+import { cpuMs, rssMb } from '../process-usage.ts';
 
 /** A server under measurement: one process, pinned to one core. */
 export interface Measured {
@@ -13,7 +13,6 @@ export interface Measured {
 
 const READY_DEADLINE_MS = 60_000;
 const POLL_MS = 50;
-const CLOCK_TICKS_PER_S = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
 
 /** Starts `command` on the core `core` and waits until `url` answers. */
 export async function startMeasured(options: {
@@ -33,11 +32,8 @@ export async function startMeasured(options: {
   await until(url, child);
   return {
     pid,
-    cpuMs() {
-      const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
-      return ((Number(fields[11]) + Number(fields[12])) * 1_000) / CLOCK_TICKS_PER_S;
-    },
-    rssMb: () => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]) / 1_024,
+    cpuMs: () => cpuMs(pid),
+    rssMb: () => rssMb(pid),
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const ended = new Promise((resolve) => child.once('exit', resolve));

@@ -1,0 +1,73 @@
+import { atLeast, type BenchRow, round } from '../bench.ts';
+import type { Platform, Target } from '../platform.ts';
+import { cpuMs } from '../process-usage.ts';
+import type { Field } from './field.ts';
+import { watchFreshness } from './freshness.ts';
+import { arrivalRow, arrivalTargets, freshnessTarget, REDIRECT_LIMITS } from './limits.ts';
+import { sendAtRate } from './rate.ts';
+import { reconcileClicks } from './reconcile.ts';
+import { type Load, type Outcomes, warmUp } from './scenarios.ts';
+
+const STEP_UP = 1.25;
+/** Between the last rate that held and the first that did not: to 1.25^(1/4), six in a hundred. */
+const REFINEMENTS = 2;
+const WATCHED: readonly Target[] = ['collector', 'nats', 'loader', 'clickhouse'];
+
+/**
+ * Redirects at ever higher rates, `seconds` each, to the highest that holds every limit. Each step begins when the
+ * one before is counted. The generator shares the machine, so the row of each step says who used it.
+ */
+export async function ramp(field: Field, { rate: first, seconds }: Load): Promise<Outcomes> {
+  const rows: BenchRow[] = [];
+
+  async function holds(rate: number): Promise<boolean> {
+    const freshness = watchFreshness(field.warehouse);
+    const used = startUsage(field.platform);
+    const clicks = await sendAtRate({ perSecond: rate, seconds, send: () => field.visitors.click() });
+    const cores = used();
+    const behindMs = await freshness.stop();
+    const missed = [...arrivalTargets('redirects', clicks, REDIRECT_LIMITS), freshnessTarget(behindMs)]
+      .filter(({ ok }) => !ok)
+      .map(({ name, value }) => `${name}: ${value}`);
+    const row = arrivalRow('redirects', rate, clicks);
+    rows.push({ ...row, ...cores, fresh_p99_ms: behindMs.percentile(99), missed: missed.join('; ') });
+    process.stderr.write(`${row.per_s}/s: ${missed.length === 0 ? 'holds' : missed.join('; ')}\n`);
+    await field.drain();
+    return missed.length === 0;
+  }
+
+  await warmUp(field, first);
+  let held = 0;
+  let failed = first;
+  while (await holds(failed)) {
+    held = failed;
+    failed = Math.round(failed * STEP_UP);
+  }
+  for (let i = 0; i < REFINEMENTS && held > 0; i++) {
+    const between = Math.round(Math.sqrt(held * failed));
+    if (await holds(between)) held = between;
+    else failed = between;
+  }
+  const reconciled = await reconcileClicks(field.warehouse, field.visitors.received());
+  return {
+    rows: [...rows, { what: 'the highest rate that holds', per_s: held }, ...reconciled.rows],
+    targets: [atLeast('the highest rate that holds, clicks/s', held, first), ...reconciled.targets],
+  };
+}
+
+/** Cores that each process uses, from now until asked. */
+function startUsage(platform: Platform): () => Record<string, number> {
+  const startedAt = performance.now();
+  const pids = WATCHED.map((target) => platform.pidOf(target) ?? process.pid);
+  const before = pids.map(cpuMs);
+  const own = process.cpuUsage();
+  return () => {
+    const tookMs = performance.now() - startedAt;
+    const cores = WATCHED.map((target, i): [string, number] => [
+      `${target}_cores`,
+      round((cpuMs(pids[i] ?? 0) - (before[i] ?? 0)) / tookMs),
+    ]);
+    const { user, system } = process.cpuUsage(own);
+    return { ...Object.fromEntries(cores), generator_cores: round((user + system) / 1_000 / tookMs) };
+  };
+}
