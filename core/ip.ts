@@ -58,7 +58,7 @@ export function formatIp(bytes: Uint8Array): string {
   return new URL(`http://[${hex}]/`).hostname.slice(1, -1);
 }
 
-function isMappedIpv4(bytes: Buffer): boolean {
+export function isMappedIpv4(bytes: Buffer): boolean {
   return bytes.readUInt32BE(0) === 0 && bytes.readUInt32BE(4) === 0 && bytes.readUInt32BE(8) === 0xffff;
 }
 

@@ -106,18 +106,15 @@ async function readSettled(warehouse: Warehouse): Promise<Set<number>> {
   return new Set(rows.map(({ node }) => node));
 }
 
-/** The watermark as a subquery: Unix milliseconds, or null. */
-export const WATERMARK_SQL = `SELECT if(count() = 0, NULL, toUnixTimestamp64Milli(min(shard_complete_to)))
-  FROM (SELECT max(complete_to) AS shard_complete_to FROM watermarks GROUP BY shard)`;
+/** The watermark as `complete_to`: Unix milliseconds, 0 before the first loader has published. */
+export const WATERMARK_SQL =
+  'SELECT toUnixTimestamp64Milli(min(watermarks.complete_to)) AS complete_to FROM watermarks FINAL';
 
 /**
  * The time up to which every click of every shard is in the warehouse, Unix milliseconds; undefined before the
  * first loader has published.
  */
 export async function readWatermark(warehouse: Warehouse): Promise<number | undefined> {
-  const { rows } = await warehouse.query<{ complete_to: string | null }>(
-    `SELECT (${WATERMARK_SQL}) AS complete_to`,
-  );
-  const value = rows[0]?.complete_to;
-  return value ? Number(value) : undefined;
+  const { rows } = await warehouse.query<{ complete_to: string }>(WATERMARK_SQL);
+  return Number(rows[0]?.complete_to) || undefined;
 }
