@@ -13,7 +13,10 @@ export interface QueryStats {
 
 /** One query's own session: its settings, parameters and database are gone with it. */
 export interface QuerySession {
-  /** Runs the query; rows that do not go to a file are returned. @throws QueryError */
+  /**
+   * Runs the query, once; rows that do not go to a file are returned.
+   * @throws QueryError, also for an unknown database or setting.
+   */
   run(sql: string): Promise<QueryStats & { output: Uint8Array }>;
   /** Makes the running query fail, if it still runs. */
   kill(): Promise<void>;
@@ -22,13 +25,10 @@ export interface QuerySession {
 
 export interface EngineSessions {
   /**
-   * A session with the request's database, settings and parameters. Opening one costs 0.2 ms, which is why none is
+   * A session with the request's database, settings and parameters. Opening one costs 0.1 ms, which is why none is
    * ever used twice: nothing can leak from one query to the next.
-   * @throws QueryError for an unknown database or setting.
    */
-  open(
-    request: Pick<QueryRequest, 'database' | 'settings' | 'parameters' | 'defaultFormat'>,
-  ): Promise<QuerySession>;
+  open(request: Pick<QueryRequest, 'database' | 'settings' | 'parameters' | 'defaultFormat'>): QuerySession;
   close(): Promise<void>;
 }
 
@@ -39,23 +39,18 @@ export async function openEngineSessions(path: string): Promise<EngineSessions> 
   const keeper = new Session(path);
   await keeper.queryAsync('SELECT 1');
 
-  async function open(
+  function open(
     request: Pick<QueryRequest, 'database' | 'settings' | 'parameters' | 'defaultFormat'>,
-  ): Promise<QuerySession> {
+  ): QuerySession {
     const session = new Session(path);
     const tag = `/* ${randomUUID()} */`;
-    try {
-      const prelude = renderPrelude(request);
-      if (prelude !== '') await session.queryAsync(prelude);
-    } catch (error) {
-      session.close();
-      throw asQueryError(error);
-    }
+    const prelude = renderPrelude(request);
 
     async function run(sql: string): Promise<QueryStats & { output: Uint8Array }> {
       try {
         // The tag makes the query known to kill(): the library gives queries ids of its own.
-        const result: ChdbResult = await session.queryAsync(`${tag} ${sql}`, {
+        // In one call with its context: each costs half a millisecond.
+        const result: ChdbResult = await session.queryAsync(`${prelude}${tag} ${sql}`, {
           format: request.defaultFormat,
         });
         return {
@@ -102,7 +97,7 @@ function renderPrelude(request: Pick<QueryRequest, 'database' | 'settings' | 'pa
   // Last: it may forbid further changes.
   const readonly = request.settings.get('readonly');
   if (readonly !== undefined) statements.push(`SET readonly=${quote(readonly)}`);
-  return statements.join('; ');
+  return statements.map((statement) => `${statement}; `).join('');
 }
 
 export function quote(value: string): string {

@@ -75,7 +75,7 @@ export function createQueries(options: { sessions: EngineSessions; spool: Spool;
   ): Promise<T> {
     const slot = await running.acquire(work.gone);
     try {
-      const session = await sessions.open(work.request);
+      const session = sessions.open(work.request);
       return await use(session, slot).finally(() => session.close());
     } finally {
       running.release(slot);
