@@ -1,4 +1,5 @@
 import postgres from 'postgres';
+import { OperatingError } from './errors.ts';
 
 /** Values as the code sees them: bigint as BigInt (money, ids), timestamps as Date. */
 type PostgresTypes = { bigint: bigint };
@@ -29,7 +30,8 @@ const COLUMN_NAMES = { column: { from: postgres.toCamel, to: postgres.fromCamel 
 
 /**
  * A pool of at most `max` connections, opened when they are first used: for the application under {@link APP_ROLE} and
- * its time-outs, or for the owner of the schema, who may take as long as a migration takes.
+ * its time-outs, or for the owner of the schema, who may take as long as a migration takes. A query whose connection
+ * ends is rejected with `CONNECTION_CLOSED` or the socket's code, a transaction with it, whatever it was doing.
  */
 export function openPostgres(options: {
   url: string;
@@ -37,6 +39,7 @@ export function openPostgres(options: {
   name: string;
   as: 'application' | 'owner';
 }): Postgres {
+  requirePatch();
   const limits = {
     role: APP_ROLE,
     statement_timeout: STATEMENT_TIMEOUT_MS,
@@ -52,4 +55,16 @@ export function openPostgres(options: {
     onnotice: () => undefined,
     connection: { application_name: options.name, ...(options.as === 'application' && limits) },
   });
+}
+
+/**
+ * As it is published the client crashes the process when a connection ends in a transaction, and may write what a dead
+ * transaction goes on with into the next one. @throws OperatingError `postgres_client_unpatched`.
+ */
+function requirePatch(): void {
+  if (String(postgres).includes('lost = e')) return;
+  throw new OperatingError(
+    'postgres_client_unpatched',
+    'node_modules/postgres is as published; "node scripts/setup.mjs" puts its faults right (scripts/postgres-patch.mjs)',
+  );
 }
