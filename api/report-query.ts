@@ -13,6 +13,7 @@ import {
 import type { ReportFilter, ReportOptions } from '../warehouse/reports.ts';
 import { integerId } from './ids.ts';
 import { affiliateFilter, type Principal, programFilter } from './principal.ts';
+import { invalidField } from './problems.ts';
 import { rowLimit, time } from './schemas.ts';
 
 /** What a report is asked by: parameters of a URL, and the warehouse's options that they stand for. */
@@ -23,6 +24,9 @@ const DEFAULT_ROWS = 1_000;
 const DAY_MS = 86_400_000;
 /** Three years by hour and link is as much as one query may read. */
 const MAX_RANGE_DAYS = 1_100;
+
+/** Sums over every level of the tree: by them an affiliate would see what those above it earn by its orders. */
+const OF_ALL_LEVELS: readonly ReportMetric[] = ['commission_minor', 'epc_minor'];
 
 const DEFAULT_METRICS: readonly ReportMetric[] = CLICK_METRICS;
 
@@ -84,7 +88,7 @@ export const reportQuery = z
     metrics: listOf(isReportMetric, REPORT_METRICS)
       .default([...DEFAULT_METRICS])
       .meta({
-        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. Conversions are told by time, program, campaign, affiliate, link and country only.`,
+        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. Conversions are told by time, program, campaign, affiliate, link and country only. ${OF_ALL_LEVELS.join(' and ')} are of every level of the tree, and not told to affiliates.`,
       }),
     program_id: integerId('program').optional(),
     campaign_id: integerId('campaign').optional(),
@@ -127,8 +131,14 @@ export const reportQuery = z
 
 export type ReportQuery = z.output<typeof reportQuery>;
 
-/** The report that somebody asks for, confined to what that somebody may see. */
+/** The report that somebody asks for, confined to what that somebody may see. @throws Problem naming `metrics`. */
 export function reportOptions(principal: Principal, asked: ReportQuery): ReportOptions {
+  if (principal.role === 'affiliate' && asked.metrics.some((name) => OF_ALL_LEVELS.includes(name))) {
+    throw invalidField(
+      'metrics',
+      `${OF_ALL_LEVELS.join(' and ')} are of every level of the tree; /v1/affiliates/{id}/earnings has an affiliate’s own`,
+    );
+  }
   return {
     from: asked.from,
     to: asked.to,

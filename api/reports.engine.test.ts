@@ -93,6 +93,18 @@ test('an affiliate sees its own clicks, an operator those of its program, the pl
   expect(elsewhere.body.rows).toEqual([]);
 });
 
+test('an affiliate is not told what those above it earn by its orders', async () => {
+  const about = (metric: string) => `${DAY}&metrics=clicks,${metric}`;
+  for (const metric of ['commission_minor', 'epc_minor']) {
+    const own = await report(about(metric), mine.keys.affiliate);
+    expect([own.status, own.body.field]).toEqual([422, 'metrics']);
+    const job = await api.call('POST', `/v1/report-jobs?${about(metric)}`, { key: mine.keys.affiliate });
+    expect([job.status, job.body.field]).toEqual([422, 'metrics']);
+    expect((await report(about(metric))).status).toBe(200);
+  }
+  expect((await report(about('revenue_minor'), mine.keys.affiliate)).status).toBe(200);
+});
+
 test('the range is half open, and a cut answer says so', async () => {
   const before = await report('from=2026-11-22T11:00:00Z&to=2026-11-22T12:00:00Z&group_by=hour');
   expect(before.body.rows).toEqual([]);
