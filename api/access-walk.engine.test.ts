@@ -60,6 +60,12 @@ async function thingsOf(
   await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, { key: operator });
   const run = await post('/v1/payouts/run', tenant.keys.finance, {});
   const [payout] = run.payouts as { id: string }[];
+  const refund = await post('/v1/refunds', tenant.keys.advertiser, {
+    order_id: orderId,
+    refund_ref: orderId,
+    amount: '1',
+    currency: 'EUR',
+  });
   const campaignId = `cmp_${tenant.campaignId}`;
   const link = await post('/v1/links', key, {
     campaign_id: campaignId,
@@ -94,6 +100,7 @@ async function thingsOf(
       dlv: `dlv_${delivery?.id}`,
       cnv: `cnv_${conversion}`,
       pay: String(payout?.id),
+      ref: (refund.refund as { id: string }).id,
       lnk: String(link.id),
       usr: String(user.id),
       pbk: String(postback.body.call_id),

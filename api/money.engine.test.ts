@@ -99,3 +99,47 @@ describe('a payout', () => {
     expect(await balance()).toMatchObject({ available: '10.00', in_transit: '0.00', paid: '0.00' });
   });
 });
+
+test('refunds are listed page by page, to whom they concern, in the currency they were reported in', async () => {
+  const conversion = `cnv_${await decide('attributed')}`;
+  await decideConversion(api.ledger, {
+    tenant,
+    orderId: 'of another',
+    affiliateId: tenant.otherAffiliateId,
+    outcome: 'attributed',
+  });
+  for (const [order_id, refund_ref, amount] of [
+    ['o', 'r-1', '1.50'],
+    ['of another', 'r-2', '2.00'],
+    ['o', 'r-3', '3.00'],
+  ]) {
+    const json = { order_id, refund_ref, amount, currency: 'EUR' };
+    expect((await post('/v1/refunds', json, tenant.keys.advertiser)).status).toBe(201);
+  }
+  type Listed = { refund_ref: string; id: string };
+  const list = async (query: string, key: string) => {
+    const { body } = await api.call('GET', `/v1/refunds?${query}`, { key });
+    return { refs: (body.data as Listed[]).map(({ refund_ref }) => refund_ref), body };
+  };
+  const { keys } = tenant;
+  const first = await list('limit=2', keys.operator);
+  expect(first.refs).toEqual(['r-3', 'r-2']);
+  const { refs, body } = await list(`limit=2&cursor=${first.body.next_cursor}`, keys.operator);
+  expect([refs, body.next_cursor]).toEqual([['r-1'], null]);
+  expect((body.data as unknown[])[0]).toMatchObject({
+    conversion_id: conversion,
+    order_id: 'o',
+    affiliate_id: `aff_${tenant.affiliateId}`,
+    program_id: `prg_${tenant.programId}`,
+    amount: { amount: '1.50', currency: 'EUR' },
+  });
+  expect((await list('', keys.affiliate)).refs).toEqual(['r-3', 'r-1']);
+  expect((await list(`conversion_id=${conversion}`, keys.finance)).refs).toEqual(['r-3', 'r-1']);
+  expect((await list('order_id=of%20another', keys.advertiser)).refs).toEqual(['r-2']);
+  expect((await list(`affiliate_id=aff_${tenant.otherAffiliateId}`, keys.fraud)).refs).toEqual(['r-2']);
+  expect((await list('to=2026-01-01T00:00:00Z', keys.operator)).refs).toEqual([]);
+  const other = await api.call('GET', `/v1/refunds?affiliate_id=aff_${tenant.otherAffiliateId}`, {
+    key: keys.affiliate,
+  });
+  expect(other.status).toBe(403);
+});

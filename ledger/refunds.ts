@@ -7,8 +7,9 @@ import {
   findConversionByOrder,
   getConversion,
 } from './conversions.ts';
-import type { LedgerTransaction } from './db.ts';
+import type { LedgerSql, LedgerTransaction } from './db.ts';
 import { checkText } from './input-faults.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from './page.ts';
 import { reverseRefundedShare, stateAfterRefunds } from './reversals.ts';
 
 export interface Refund {
@@ -107,4 +108,43 @@ async function applyRefund(tx: LedgerTransaction, before: Conversion, amountMino
   const next = credited ? stateAfterRefunds({ ...before, refundedMinor }) : state;
   await tx`update conversions set refunded_minor = ${refundedMinor}, state = ${next} where id = ${id}`;
   if (credited) await reverseRefundedShare(tx, id);
+}
+
+/** A refund with the order it is of. */
+export interface ListedRefund extends Refund {
+  readonly programId: number;
+  readonly orderId: string;
+  readonly affiliateId: number | null;
+  /** Of the amount as it was reported. */
+  readonly currency: string;
+}
+
+/** Refunds, the newest first. */
+export async function listRefunds(
+  sql: LedgerSql,
+  request: PageRequest<bigint> & {
+    programId?: number | undefined;
+    affiliateId?: number | undefined;
+    conversionId?: bigint | undefined;
+    orderId?: string | undefined;
+    /** Of receipt; `to` is outside. */
+    from?: Date | undefined;
+    to?: Date | undefined;
+  },
+): Promise<Page<ListedRefund, bigint>> {
+  const { after = null, programId = null, affiliateId = null, conversionId = null, orderId = null } = request;
+  const { from = null, to = null } = request;
+  const rows = await sql<ListedRefund[]>`
+    select ${sql(REFUND_COLUMNS.map((column) => `r.${column}`))}, c.program_id, c.order_id, c.affiliate_id,
+      coalesce(c.order_currency, c.currency) as currency
+    from refunds r join conversions c on c.id = r.conversion_id
+    where (${after}::bigint is null or r.id < ${after})
+      and (${programId}::integer is null or c.program_id = ${programId})
+      and (${affiliateId}::integer is null or c.affiliate_id = ${affiliateId})
+      and (${conversionId}::bigint is null or r.conversion_id = ${conversionId})
+      and (${orderId}::text is null or c.order_id = ${orderId})
+      and (${from}::timestamptz is null or r.received_at >= ${from})
+      and (${to}::timestamptz is null or r.received_at < ${to})
+    order by r.id desc limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
 }

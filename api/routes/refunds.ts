@@ -3,23 +3,35 @@ import { assert } from '../../core/errors.ts';
 import { type Conversion, findConversionByOrder, getConversion } from '../../ledger/conversions.ts';
 import type { LedgerTransaction } from '../../ledger/db.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../../ledger/postback-calls.ts';
-import { type Refund, recordRefund } from '../../ledger/refunds.ts';
+import { type ListedRefund, listRefunds, type Refund, recordRefund } from '../../ledger/refunds.ts';
 import { callerOf } from '../call-log.ts';
 import { commit } from '../commit.ts';
 import type { ApiServer } from '../context.ts';
 import { conversionView, formatConversion } from '../conversion-view.ts';
-import { bigintId, formatId, idText, integerId } from '../ids.ts';
+import { bigintId, formatId, formatOptionalId, idText, integerId } from '../ids.ts';
 import { orderId } from '../order.ts';
-import { inProgram, type Principal, principalOf, programRequired } from '../principal.ts';
+import {
+  affiliateFilter,
+  inProgram,
+  type Principal,
+  principalOf,
+  programFilter,
+  programRequired,
+} from '../principal.ts';
 import { invalidField, notFound, Problem } from '../problems.ts';
 import type { ShopContext } from '../record-order.ts';
 import {
   amountText,
+  bigintPageQuery,
   currencyText,
   formatMoney,
+  formatPage,
   formatTime,
   moneyText,
+  pageOf,
+  pageRequest,
   text,
+  time,
   timeText,
   toMinor,
 } from '../schemas.ts';
@@ -63,6 +75,25 @@ function formatRefund(refund: Refund, currency: string): z.output<typeof refundV
     refund_ref: refund.refundRef,
     amount: formatMoney(refund.orderAmountMinor ?? refund.amountMinor, currency),
     received_at: formatTime(refund.receivedAt),
+  };
+}
+
+const listedView = refundView
+  .extend({
+    program_id: idText('program'),
+    conversion_id: idText('conversion'),
+    order_id: z.string(),
+    affiliate_id: idText('affiliate').nullable(),
+  })
+  .meta({ id: 'ListedRefund' });
+
+function formatListed(refund: ListedRefund): z.output<typeof listedView> {
+  return {
+    ...formatRefund(refund, refund.currency),
+    program_id: formatId('program', refund.programId),
+    conversion_id: formatId('conversion', refund.conversionId),
+    order_id: refund.orderId,
+    affiliate_id: formatOptionalId('affiliate', refund.affiliateId),
   };
 }
 
@@ -139,8 +170,43 @@ export async function reportRefund(
   return { status, body, callId };
 }
 
-/** Refunds from shops: partial and repeated ones add up, and none counts twice. */
+/** Refunds: partial and repeated ones add up, and none counts twice. */
 export function addRefundRoutes(app: ApiServer, context: ShopContext): void {
+  app.route({
+    method: 'GET',
+    url: '/v1/refunds',
+    config: { roles: ['operator', 'finance', 'fraud', 'advertiser', 'affiliate'] },
+    schema: {
+      operationId: 'listRefunds',
+      tags: ['conversions'],
+      summary: 'Refunds, the newest first; an affiliate sees those of its own orders',
+      querystring: z.object({
+        ...bigintPageQuery('refund'),
+        program_id: integerId('program').optional(),
+        affiliate_id: integerId('affiliate').optional(),
+        conversion_id: bigintId('conversion').optional(),
+        order_id: orderId.optional(),
+        from: time.optional().meta({ description: 'Received from here on.' }),
+        to: time.optional().meta({ description: 'Received before this.' }),
+      }),
+      response: { 200: pageOf(listedView) },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const { program_id, affiliate_id, conversion_id, order_id, from, to } = request.query;
+      const page = await listRefunds(context.ledger, {
+        ...pageRequest(request.query),
+        programId: programFilter(principal, program_id),
+        affiliateId: affiliateFilter(principal, affiliate_id),
+        conversionId: conversion_id,
+        orderId: order_id,
+        from,
+        to,
+      });
+      return formatPage('refund', page, formatListed);
+    },
+  });
+
   app.route({
     method: 'POST',
     url: '/v1/refunds',
