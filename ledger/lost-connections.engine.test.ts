@@ -10,7 +10,7 @@ import { startPostgres } from '../engines/postgres.ts';
 import { waitFor } from '../test/support/engines.ts';
 
 /**
- * Connections that end while they are used: what was under way is rejected, nothing of it is written, nothing crashes
+ * Connections that end while they are used, and one that is used by very many: what was under way is rejected, nothing of it is written, nothing crashes
  * (vitest fails a run in which something was thrown outside a promise), and every connection is usable afterwards.
  */
 
@@ -217,6 +217,27 @@ test('a query that was ended leaves neither its error nor its rows to the next',
     expect(await slow).toMatch(LOST);
     expect([...(await pool`select 1 as one`)]).toEqual([{ one: 1 }]);
   }
+});
+
+test('a transaction that is asked for under the greatest load has its connection for itself', async () => {
+  const pool = open(1);
+  await pool`select 1`;
+  // The client sends a hundred queries ahead; the transaction is the one after that.
+  const ahead = Array.from({ length: 100 }, (_, i) => pool.unsafe(`select ${i}::int as i`).execute());
+  const written = pool
+    .begin(async (tx) => {
+      await tx`insert into halves values (0, 1)`;
+      throw new Error('taken back');
+    })
+    .catch((error) => error.message);
+  const behind = pool`insert into halves values (0, 2) returning half`.execute();
+  expect((await Promise.all(ahead)).map((rows) => rows[0]?.i)).toEqual(
+    Array.from({ length: 100 }, (_, i) => i),
+  );
+  expect(await written).toBe('taken back');
+  expect([...(await behind)]).toEqual([{ half: 2 }]);
+  expect([...(await killer`select half from halves where pair = 0`)]).toEqual([{ half: 2 }]);
+  await killer`delete from halves where pair = 0`;
 });
 
 test('a reserved connection that is gone is not given back to somebody who has it', async () => {

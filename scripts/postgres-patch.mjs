@@ -22,6 +22,22 @@ const EDITS = [
   ],
   [
     CONNECTION,
+    `      return write(toBuffer(q))
+        && !q.describeFirst
+        && !q.cursorFn
+        && sent.length < max_pipeline
+        && (!q.options.onexecute || q.options.onexecute(connection))
+`,
+    `      const ready = write(toBuffer(q))
+        && !q.describeFirst
+        && !q.cursorFn
+        && sent.length < max_pipeline
+      return q.options.onexecute ? q.options.onexecute(connection) : ready
+`,
+    'a BEGIN that fills the pipeline reserves its connection as well: others would go on in its transaction',
+  ],
+  [
+    CONNECTION,
     `  function write(x, fn) {
 `,
     `  function write(x, fn) {
