@@ -121,6 +121,25 @@ test('what takes more time or memory than a question may is told as that', async
   }
 });
 
+test('what ClickHouse has no room for just now may be asked again', async () => {
+  // As the server says it when too many ask (202), when it has no thread (439), and of a query of our own making (47).
+  const codes: unknown[] = [];
+  for (const number of [202, 439, 47]) {
+    const failed = await api.warehouse
+      .query(`SELECT throwIf(1, 'busy', toInt16(${number}))`, {}, { allow_custom_error_code_in_throwif: 1 })
+      .then(
+        () => undefined,
+        (error: unknown) => translateError(error),
+      );
+    codes.push([failed?.code, failed?.headers['retry-after']]);
+  }
+  expect(codes).toEqual([
+    ['unavailable', '2'],
+    ['unavailable', '2'],
+    ['internal', undefined],
+  ]);
+});
+
 describe('a quota', () => {
   test('of reports at a time is kept, and free again when they end', async () => {
     // Exports that nobody reads yet keep running.

@@ -37,6 +37,10 @@ const PASSING_SQLSTATE = /^(08|40|53|57)|^55P03$/;
 /** ClickHouse's names of the limits that each query has. */
 const COST_LIMIT = /\b(TIMEOUT_EXCEEDED|MEMORY_LIMIT_EXCEEDED)\b/;
 
+/** ClickHouse's names of what passes by itself: too much is asked of it, or it is about to end. */
+const PASSING_REFUSAL =
+  /\b(TOO_MANY_SIMULTANEOUS_QUERIES|CANNOT_SCHEDULE_TASK|CANNOT_ALLOCATE_MEMORY|SERVER_OVERLOADED|QUERY_WAS_CANCELLED|ABORTED|SOCKET_TIMEOUT|NETWORK_ERROR)\b/;
+
 const AWAY_CODES = new Set(['postgres_unreachable', 'clickhouse_unreachable', 'nats_unreachable']);
 
 /** Turns anything thrown while a request was handled into the problem it is answered with. */
@@ -99,7 +103,12 @@ function validationFaults(error: unknown): readonly FieldFault[] | undefined {
 }
 
 function isAway(error: unknown): boolean {
-  if (error instanceof OperatingError) return AWAY_CODES.has(error.code);
+  if (error instanceof OperatingError) {
+    return (
+      AWAY_CODES.has(error.code) ||
+      (error.code === 'clickhouse_refused' && PASSING_REFUSAL.test(error.message))
+    );
+  }
   if (error instanceof postgres.PostgresError) return PASSING_SQLSTATE.test(error.code);
   const { code } = asFastifyError(error);
   return code !== undefined && CONNECTION_CODES.has(code);
