@@ -69,6 +69,12 @@ export interface Winner {
   readonly firstInReview?: boolean | undefined;
 }
 
+/** A conversion whose click was chosen. */
+export interface Won {
+  readonly conversion: ClaimedConversion;
+  readonly winner: Winner;
+}
+
 export type Choice =
   /** The warehouse cannot know yet. */
   | { readonly kind: 'awaiting_click' }

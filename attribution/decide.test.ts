@@ -342,7 +342,7 @@ describe('the fraud rules', () => {
     ...ordered({ occurredAt: new Date(CLICK_MS + seconds * 1_000) }),
     ...given,
   });
-  const pace = (fast: number) => ({ affiliateId: 3, conversions: 20, fast });
+  const pace = (fast: number) => ({ conversions: 20, fast });
 
   it.each<[string, Given, Given]>([
     ['instant_conversion', soon(29.999), soon(30)],

@@ -2,14 +2,7 @@ import { type ClickIdCodec, clickIdentityKey } from '../core/click-id.ts';
 import { type Affiliate, getAffiliates } from '../ledger/affiliates.ts';
 import type { ClaimedConversion } from '../ledger/conversion-claims.ts';
 import type { LedgerSql } from '../ledger/db.ts';
-import {
-  FAST_SECONDS,
-  findFirstOrders,
-  fromOwnSessions,
-  haveUndecidedBefore,
-  type Pace,
-  readPaces,
-} from '../ledger/decision-facts.ts';
+import { findFirstOrders, fromOwnSessions, haveUndecidedBefore } from '../ledger/decision-facts.ts';
 import { readAccountHashes } from '../ledger/payout-methods.ts';
 import { type AttributionModel, getTerms, type Terms, termsInForce } from '../ledger/terms.ts';
 import { type ClickContext, CONTEXT_HOURS } from '../warehouse/click-context.ts';
@@ -23,10 +16,11 @@ import {
   type KnownClick,
   losesBecause,
   visitEndMs,
-  type Winner,
+  type Won,
 } from './choose.ts';
 import type { ClickSource } from './click-source.ts';
 import type { RuleFacts } from './judge.ts';
+import { gatherPaces } from './pace.ts';
 
 /** Reads what a batch of decisions is made of: a handful of queries, however many conversions. */
 
@@ -181,12 +175,6 @@ function visitRequest(
   return { fingerprint, ip, fromMs: toMs - FINGERPRINT_DAYS * DAY_MS, toMs };
 }
 
-/** A conversion whose click was chosen. */
-export interface Won {
-  readonly conversion: ClaimedConversion;
-  readonly winner: Winner;
-}
-
 /** What {@link judge} needs of each winner but the counts, which are read under locks; undefined: no such affiliate. */
 export async function gatherRuleFacts(
   { sql, clicks }: FactSources,
@@ -196,9 +184,7 @@ export async function gatherRuleFacts(
   if (won.length === 0) return [];
   const affiliateIds = [...new Set(won.map(({ winner }) => winner.click.affiliateId))];
   const affiliates = byKey(await getAffiliates(sql, affiliateIds), ({ id }: Affiliate) => id);
-  const fast = won.filter(isFast).map(({ winner }) => winner.click.affiliateId);
-  const paces = fast.length === 0 ? [] : await readPaces(sql, [...new Set(fast)]);
-  const paceOf = byKey(paces, ({ affiliateId }: Pace) => affiliateId);
+  const paces = await gatherPaces(sql, won);
   const hasAccount = won.some(({ conversion }) => conversion.paymentAccountHash !== null);
   const accounts = hasAccount ? await readAccountHashes(sql, affiliateIds) : new Map<number, string>();
   const sessions = await fromOwnSessions(
@@ -211,7 +197,7 @@ export async function gatherRuleFacts(
     })),
   );
   const contexts = await readContexts(clicks, won, now);
-  return won.map(({ winner }, i) => {
+  return won.map(({ conversion, winner }, i) => {
     const affiliate = affiliates.get(winner.click.affiliateId);
     return (
       affiliate && {
@@ -219,15 +205,10 @@ export async function gatherRuleFacts(
         payoutAccountHash: accounts.get(affiliate.id),
         fromOwnSession: sessions[i] ?? false,
         context: contexts[i],
-        pace: paceOf.get(affiliate.id),
+        pace: paces.get(conversion.id),
       }
     );
   });
-}
-
-function isFast({ conversion, winner }: Won): boolean {
-  const ms = conversion.occurredAt.getTime() - winner.click.ts;
-  return winner.source !== 'recurring' && ms < FAST_SECONDS * 1_000;
 }
 
 async function readContexts(

@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { ClickFlag } from '../core/click-record.ts';
 import type { Affiliate } from '../ledger/affiliates.ts';
 import type { ClaimedConversion } from '../ledger/conversion-claims.ts';
-import { type EarlierCounts, FAST_SECONDS, type Pace } from '../ledger/decision-facts.ts';
+import { type EarlierCounts, FAST_SECONDS } from '../ledger/decision-facts.ts';
 import { FRAUD_RULES, type FraudRuleName, type FraudThresholds, thresholdOf } from '../ledger/fraud-rules.ts';
 import type { ClickContext } from '../warehouse/click-context.ts';
 import type { Winner } from './choose.ts';
 import type { RuleResult } from './evidence.ts';
 import { isHosting } from './hosting.ts';
+import type { Pace } from './pace.ts';
 
 /**
  * Whether the order of a winning click is credited, reviewed or rejected: the second half of a decision. A rule first
@@ -24,7 +25,7 @@ export interface RuleFacts {
   /** Undefined: the click is too old for the velocity tables. */
   readonly context: ClickContext | undefined;
   readonly earlier: EarlierCounts;
-  /** Undefined: not looked for, or the affiliate has no conversions yet. */
+  /** Undefined: not looked for. */
   readonly pace: Pace | undefined;
 }
 
@@ -151,7 +152,7 @@ function secondsToConvert({ conversion, winner }: Judged): number | null {
   return winner.source === 'recurring' ? null : (conversion.occurredAt.getTime() - winner.click.ts) / 1_000;
 }
 
-/** Of the affiliate's latest orders those within {@link FAST_SECONDS}, for an order that is fast itself. */
+/** Of the affiliate's latest orders before this one those within {@link FAST_SECONDS}, if it is fast itself. */
 function fastPercent(judged: Judged): number | null {
   const { pace } = judged;
   const seconds = secondsToConvert(judged);

@@ -7,11 +7,11 @@ import { readChains } from '../ledger/decisions.ts';
 import { getRulesVersions } from '../ledger/programs.ts';
 import { type ChainMember, computeRewards, type Reward } from '../ledger/rewards.ts';
 import type { AttributionModel } from '../ledger/terms.ts';
-import { chooseClick, type Winner } from './choose.ts';
+import { chooseClick, type Winner, type Won } from './choose.ts';
 import type { ClickSource } from './click-source.ts';
 import { decide, type Outcome, outcomeOf } from './decide.ts';
 import { type Evidence, parseEvidence } from './evidence.ts';
-import { gatherClickFacts, gatherRuleFacts, type Won } from './gather.ts';
+import { gatherClickFacts, gatherRuleFacts } from './gather.ts';
 import { type Observations, observe } from './judge.ts';
 
 /**

@@ -14,6 +14,7 @@ import type { ClickSource } from './click-source.ts';
 import { type DecidedChoice, decide, type Outcome, type Verdict } from './decide.ts';
 import { gatherClickFacts, gatherRuleFacts } from './gather.ts';
 import { observe, type RuleFacts } from './judge.ts';
+import { waitForEarlier } from './pace.ts';
 
 export interface WorkerStats {
   decided: Record<Outcome, number>;
@@ -91,19 +92,29 @@ export function createAttributionWorker(options: {
     const gaveUp = ({ receivedAt }: ClaimedConversion) => now.getTime() - receivedAt.getTime() > GIVE_UP_MS;
     const facts = await gatherClickFacts(sources, { conversions, gaveUp });
     const chosen = facts.map((fact) => ({ facts: fact, choice: chooseClick(fact) }));
-    const isWaiting = ({ choice }: (typeof chosen)[number]) => choice.kind === 'awaiting_click';
-    await postpone(
-      chosen.filter(isWaiting).map((waiting) => waiting.facts.conversion),
-      now,
-    );
     const won = chosen.flatMap(({ facts: { conversion }, choice }) =>
       choice.kind === 'won' ? [{ conversion, winner: choice.winner }] : [],
     );
-    const ruleFacts = (await gatherRuleFacts(sources, won, now)).values();
-    return chosen.flatMap(({ facts: fact, choice }) => {
-      if (choice.kind === 'awaiting_click') return [];
-      return [{ facts: fact, choice, ruleFacts: choice.kind === 'won' ? ruleFacts.next().value : undefined }];
-    });
+    const decided = chosen.flatMap(({ facts: { conversion }, choice }) =>
+      choice.kind === 'awaiting_click' ? [] : [conversion.id],
+    );
+    // Before the paces are read: an earlier order that is decided in between is counted in them.
+    const early = await waitForEarlier(ledger, { won, decided, now });
+    const ready = chosen.flatMap(({ facts: fact, choice }) =>
+      choice.kind === 'awaiting_click' || early.has(fact.conversion.id) ? [] : [{ facts: fact, choice }],
+    );
+    const readyIds = new Set(ready.map(({ facts: { conversion } }) => conversion.id));
+    await postpone(
+      conversions.filter(({ id }) => !readyIds.has(id)),
+      now,
+    );
+    const judged = won.filter(({ conversion }) => readyIds.has(conversion.id));
+    const ruleFacts = (await gatherRuleFacts(sources, judged, now)).values();
+    return ready.map(({ facts: fact, choice }) => ({
+      facts: fact,
+      choice,
+      ruleFacts: choice.kind === 'won' ? ruleFacts.next().value : undefined,
+    }));
   }
 
   async function decideTogether(prepared: readonly Prepared[], now: Date): Promise<void> {

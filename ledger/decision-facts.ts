@@ -72,31 +72,64 @@ function lockKey(kind: 'ip' | 'customer', programId: number, value: string): big
   return createHash('sha256').update(`conversions.${kind}:${programId}:${value}`).digest().readBigInt64BE(0);
 }
 
-/** How fast the visitors of an affiliate order. */
-export interface Pace {
-  readonly affiliateId: number;
-  /** Its latest decided conversions, {@link PACE_SAMPLE} at the most. */
-  readonly conversions: number;
-  /** Those of them within {@link FAST_SECONDS} of the click. */
-  readonly fast: number;
-}
-
+/** Of an affiliate's orders before one the latest, {@link PACE_SAMPLE} at the most. */
 export const PACE_SAMPLE = 100;
 export const FAST_SECONDS = 120;
 
-/** The pace of affiliates by their latest conversions. */
-export async function readPaces(sql: LedgerSql, affiliateIds: readonly number[]): Promise<Pace[]> {
-  const rows = await sql<{ affiliateId: number; conversions: bigint; fast: bigint }[]>`
-    select a.id as affiliate_id, count(c.seconds) as conversions,
-      count(*) filter (where c.seconds < ${FAST_SECONDS}) as fast
-    from unnest(${[...affiliateIds]}::integer[]) as a (id)
+/** An order decided for a click of its own. */
+export interface PacedOrder {
+  readonly id: bigint;
+  /** It came within {@link FAST_SECONDS} of the click. */
+  readonly isFast: boolean;
+}
+
+/**
+ * The decided orders of an affiliate whose ids lie between two others, the latest {@link PACE_SAMPLE} at the most, one
+ * answer a question in the same order. An id tells when an order was reported first.
+ */
+export async function readPacedOrders(
+  sql: LedgerSql,
+  questions: readonly { affiliateId: number; afterId: bigint; beforeId: bigint }[],
+): Promise<PacedOrder[][]> {
+  const answers: PacedOrder[][] = questions.map(() => []);
+  if (questions.length === 0) return answers;
+  const asked = questions.map(({ affiliateId, afterId, beforeId }, index) => ({
+    index,
+    affiliate_id: affiliateId,
+    after: afterId.toString(),
+    before: beforeId.toString(),
+  }));
+  const rows = await sql<(PacedOrder & { index: number })[]>`
+    select q.index, c.id, c.is_fast
+    from json_to_recordset(${sql.json(asked)}::json) as q (index integer, affiliate_id integer, after bigint, before bigint)
     cross join lateral (
-      select extract(epoch from occurred_at - click_ts) as seconds from conversions
-      where affiliate_id = a.id and click_ts is not null and recurring_of is null
+      select id, extract(epoch from occurred_at - click_ts) < ${FAST_SECONDS} as is_fast from conversions
+      where affiliate_id = q.affiliate_id and id > q.after and id < q.before and click_ts is not null and recurring_of is null
       order by id desc limit ${PACE_SAMPLE}
-    ) c
-    group by a.id`;
-  return rows.map((row) => ({ ...row, conversions: Number(row.conversions), fast: Number(row.fast) }));
+    ) c`;
+  for (const { index, ...order } of rows) answers[index]?.push(order);
+  return answers;
+}
+
+/** By program the first order that is undecided, without those that are being decided by who asks. */
+export async function firstUndecided(
+  sql: LedgerSql,
+  options: { programIds: readonly number[]; except: readonly bigint[] },
+): Promise<Map<number, bigint>> {
+  const { programIds, except } = options;
+  const rows = await sql<{ programId: number; id: bigint }[]>`
+    select p.id as program_id, least(received.id, waiting.id) as id
+    from unnest(${[...programIds]}::integer[]) as p (id)
+    left join lateral (
+      select id from conversions
+      where program_id = p.id and state = 'received' and id <> all(${idArray(except)}::bigint[]) order by id limit 1
+    ) received on true
+    left join lateral (
+      select id from conversions
+      where program_id = p.id and state = 'awaiting_click' and id <> all(${idArray(except)}::bigint[]) order by id limit 1
+    ) waiting on true
+    where least(received.id, waiting.id) is not null`;
+  return new Map(rows.map(({ programId, id }) => [programId, id]));
 }
 
 /** The first credited order of a customer, by whose click and terms the later ones are credited. */

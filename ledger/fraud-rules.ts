@@ -22,7 +22,7 @@ export const FRAUD_RULES = {
   geo_mismatch: { unit: 'yes or no', fallback: true, version: 1 },
   data_centre: { unit: 'yes or no', fallback: true, version: 1 },
   repeat_orders: { unit: 'orders of one customer a day', fallback: 5, version: 1 },
-  fast_conversions: { unit: 'percent within two minutes', fallback: 50, version: 1 },
+  fast_conversions: { unit: 'percent within two minutes', fallback: 50, version: 2 },
 } as const satisfies Readonly<Record<string, FraudRule>>;
 
 export type FraudRuleName = keyof typeof FRAUD_RULES;
