@@ -198,12 +198,17 @@ interface RollupDifference {
   readonly rolled_valid: string;
 }
 
-/** Every rollup with its time's column and how far back it is kept, in days; undefined: as long as the clicks. */
+const BY_VERDICT = "sum(clicks), sumIf(clicks, flag_group IN ('ok', 'repeat'))";
+const OF_CAMPAIGNS = 'sum(clicks) + sum(impressions), sum(valid_clicks)';
+/**
+ * Every rollup with its time's column, how its rows and the valid among them are counted, and how far back it is kept,
+ * in days; undefined: as long as the clicks.
+ */
 const ROLLUPS = [
-  { table: 'clicks_hourly', time: 'hour', days: undefined },
-  { table: 'campaigns_hourly', time: 'hour', days: undefined },
-  { table: 'campaigns_daily', time: 'day', days: undefined },
-  { table: 'clicks_minutely', time: 'minute', days: 7 },
+  { table: 'clicks_hourly', time: 'hour', counts: BY_VERDICT, days: undefined },
+  { table: 'campaigns_hourly', time: 'hour', counts: OF_CAMPAIGNS, days: undefined },
+  { table: 'campaigns_daily', time: 'day', counts: OF_CAMPAIGNS, days: undefined },
+  { table: 'clicks_minutely', time: 'minute', counts: BY_VERDICT, days: 7 },
 ] as const;
 type Rollup = (typeof ROLLUPS)[number];
 const START_OF = { minute: 'toStartOfMinute', hour: 'toStartOfHour', day: 'toStartOfDay' } as const;
@@ -229,7 +234,7 @@ async function checkRollup(warehouse: Warehouse, rollup: Rollup): Promise<Wareho
 
 async function rollupDifference(
   warehouse: Warehouse,
-  { table, time, days }: Rollup,
+  { table, time, counts, days }: Rollup,
 ): Promise<RollupDifference | undefined> {
   const start = START_OF[time];
   const since = (column: string): string =>
@@ -241,7 +246,7 @@ async function rollupDifference(
          countIf(bitAnd(flags, {invalid:UInt32}) = 0) AS rv, 0 AS h, 0 AS hv
        FROM clicks ${since('ts')} GROUP BY campaign, at
        UNION ALL
-       SELECT campaign_id, ${time}, 0, 0, sum(clicks), sumIf(clicks, flag_group IN ('ok', 'repeat')) FROM ${table} ${since(time)}
+       SELECT campaign_id, ${time}, 0, 0, ${counts} FROM ${table} ${since(time)}
        GROUP BY campaign_id, ${time}
      )
      GROUP BY campaign, at HAVING raw != rolled OR raw_valid != rolled_valid

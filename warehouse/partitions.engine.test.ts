@@ -16,21 +16,22 @@ afterAll(() => warehouse.drop());
 
 const CLICKS = 240;
 const RUNS = Number(process.env.AFFLUX_PARTITIONS ?? 8);
+const CAMPAIGN_COUNTS = 'sum(clicks), sum(valid_clicks), sum(impressions)';
 /** Everything that holds clicks, and how its rows are told apart from how they happen to lie in parts. */
 const TABLES: Readonly<Record<string, string>> = {
   clicks: 'SELECT * , country, referrer_domain FROM clicks',
-  clicks_hourly: rolledUp('clicks_hourly', 'hour, affiliate_id, link_id, country, device'),
-  clicks_minutely: rolledUp('clicks_minutely', 'minute, affiliate_id, link_id, country, device'),
-  campaigns_hourly: rolledUp('campaigns_hourly', 'hour'),
-  campaigns_daily: rolledUp('campaigns_daily', 'day'),
+  clicks_hourly: rolledUp('clicks_hourly', 'hour, affiliate_id, link_id, country, device, flag_group'),
+  clicks_minutely: rolledUp('clicks_minutely', 'minute, affiliate_id, link_id, country, device, flag_group'),
+  campaigns_hourly: rolledUp('campaigns_hourly', 'hour', CAMPAIGN_COUNTS),
+  campaigns_daily: rolledUp('campaigns_daily', 'day', CAMPAIGN_COUNTS),
   velocity_ip: 'SELECT * FROM velocity_ip',
   velocity_fingerprint: 'SELECT * FROM velocity_fingerprint',
 };
 
-function rolledUp(table: string, keys: string): string {
-  return `SELECT ${keys}, program_id, campaign_id, flag_group, sum(clicks) AS clicks,
+function rolledUp(table: string, keys: string, counts = 'sum(clicks)'): string {
+  return `SELECT ${keys}, program_id, campaign_id, ${counts},
     uniqCombinedMerge(14)(ips) AS ips, uniqCombinedMerge(14)(visitors) AS visitors FROM ${table}
-    GROUP BY ${keys}, program_id, campaign_id, flag_group`;
+    GROUP BY ${keys}, program_id, campaign_id`;
 }
 
 /** Over five hours, three campaigns, many kinds of click and visitors that come again. */

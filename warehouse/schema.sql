@@ -33,14 +33,15 @@ CREATE TABLE campaigns_daily
     day DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
     program_id UInt32 CODEC(ZSTD(1)),
     campaign_id UInt32 CODEC(ZSTD(1)),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    valid_clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    impressions SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
     visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(day)
-ORDER BY (day, campaign_id, program_id, flag_group)
+ORDER BY (day, campaign_id, program_id)
 TTL day + toIntervalYear(5)
 SETTINGS ttl_only_drop_parts = 1, index_granularity = 32, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
 
@@ -49,8 +50,9 @@ CREATE MATERIALIZED VIEW campaigns_daily_feed TO campaigns_daily
     day DateTime('UTC'),
     program_id UInt32,
     campaign_id UInt32,
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6),
     clicks UInt64,
+    valid_clicks UInt64,
+    impressions UInt64,
     ips AggregateFunction(uniqCombined(14), UInt32),
     visitors AggregateFunction(uniqCombined(14), UInt32)
 )
@@ -58,30 +60,31 @@ AS SELECT
     toStartOfDay(hour) AS day,
     program_id,
     campaign_id,
-    flag_group,
-    sum(clicks) AS clicks,
-    uniqCombinedMergeState(14)(ips) AS ips,
-    uniqCombinedMergeState(14)(visitors) AS visitors
-FROM campaigns_hourly
+    sum(h.clicks) AS clicks,
+    sum(h.valid_clicks) AS valid_clicks,
+    sum(h.impressions) AS impressions,
+    uniqCombinedMergeState(14)(h.ips) AS ips,
+    uniqCombinedMergeState(14)(h.visitors) AS visitors
+FROM campaigns_hourly AS h
 GROUP BY
     day,
     program_id,
-    campaign_id,
-    flag_group;
+    campaign_id;
 
 CREATE TABLE campaigns_hourly
 (
     hour DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
     program_id UInt32 CODEC(ZSTD(1)),
     campaign_id UInt32 CODEC(ZSTD(1)),
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    valid_clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+    impressions SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
     visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)
-ORDER BY (campaign_id, hour, program_id, flag_group)
+ORDER BY (campaign_id, hour, program_id)
 TTL hour + toIntervalYear(5)
 SETTINGS ttl_only_drop_parts = 1, index_granularity = 1024, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
 
@@ -90,8 +93,9 @@ CREATE MATERIALIZED VIEW campaigns_hourly_feed TO campaigns_hourly
     hour DateTime('UTC'),
     program_id UInt32,
     campaign_id UInt32,
-    flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6),
     clicks UInt64,
+    valid_clicks UInt64,
+    impressions UInt64,
     ips AggregateFunction(uniqCombined(14), UInt32),
     visitors AggregateFunction(uniqCombined(14), UInt32)
 )
@@ -99,16 +103,16 @@ AS SELECT
     toStartOfHour(minute) AS hour,
     program_id,
     campaign_id,
-    flag_group,
-    sum(clicks) AS clicks,
-    uniqCombinedMergeState(14)(ips) AS ips,
-    uniqCombinedMergeState(14)(visitors) AS visitors
-FROM clicks_grouped
+    sumIf(g.clicks, flag_group != 'impression') AS clicks,
+    sumIf(g.clicks, flag_group IN ('ok', 'repeat')) AS valid_clicks,
+    sumIf(g.clicks, flag_group = 'impression') AS impressions,
+    uniqCombinedMergeStateIf(14)(g.ips, flag_group IN ('ok', 'repeat')) AS ips,
+    uniqCombinedMergeStateIf(14)(g.visitors, flag_group IN ('ok', 'repeat')) AS visitors
+FROM clicks_grouped AS g
 GROUP BY
     hour,
     program_id,
-    campaign_id,
-    flag_group;
+    campaign_id;
 
 CREATE TABLE clicks
 (

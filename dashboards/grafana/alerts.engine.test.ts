@@ -128,8 +128,8 @@ describe('an alert fires', () => {
     expect(firing('conversion-rate', await askAlert('conversion-rate'))).toEqual([]);
     const now = Math.floor(Date.now() / 1_000);
     await warehouse.command(
-      `INSERT INTO campaigns_hourly (hour, campaign_id, clicks)
-       SELECT toDateTime(${now} - 3600 - number * 86400), 801, 1000 FROM numbers(14)`,
+      `INSERT INTO campaigns_hourly (hour, campaign_id, clicks, valid_clicks)
+       SELECT toDateTime(${now} - 3600 - number * 86400), 801, 1000, 1000 FROM numbers(14)`,
     );
     await warehouse.command(
       `INSERT INTO conversions (conversion_id, version, campaign_id, state, currency, occurred_at)

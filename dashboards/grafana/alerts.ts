@@ -1,7 +1,7 @@
 import type { Board } from './links.ts';
 import { STUCK_SECONDS } from './pieces/freshness.ts';
 import { GAPS } from './pieces/gaps.ts';
-import { CREDITED, nameOr, namesOf, VALID_CLICKS, WATERMARK } from './sql.ts';
+import { CREDITED, nameOr, namesOf, WATERMARK } from './sql.ts';
 
 /** A condition that calls somebody. Its runbook is the heading of its `uid` in docs/operations.md. */
 export interface Alert {
@@ -125,7 +125,7 @@ FROM (
   FROM (
     SELECT campaign_id AS id, sumIf(v, hour >= day) AS new_clicks, sumIf(v, hour < day) AS old_clicks, 0 AS new_orders, 0 AS old_orders
     FROM (
-      SELECT campaign_id, hour, $__toTime - INTERVAL 1 DAY AS day, ${VALID_CLICKS} AS v
+      SELECT campaign_id, hour, $__toTime - INTERVAL 1 DAY AS day, sum(t.valid_clicks) AS v
       FROM campaigns_hourly AS t WHERE hour >= $__fromTime AND hour <= $__toTime
       GROUP BY campaign_id, hour
     ) GROUP BY id

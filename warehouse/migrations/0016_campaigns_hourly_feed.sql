@@ -3,9 +3,10 @@ SELECT
   toStartOfHour(minute) AS hour,
   program_id,
   campaign_id,
-  flag_group,
-  sum(clicks) AS clicks,
-  uniqCombinedMergeState(14)(ips) AS ips,
-  uniqCombinedMergeState(14)(visitors) AS visitors
-FROM clicks_grouped
-GROUP BY hour, program_id, campaign_id, flag_group
+  sumIf(g.clicks, flag_group != 'impression') AS clicks,
+  sumIf(g.clicks, flag_group IN ('ok', 'repeat')) AS valid_clicks,
+  sumIf(g.clicks, flag_group = 'impression') AS impressions,
+  uniqCombinedMergeStateIf(14)(g.ips, flag_group IN ('ok', 'repeat')) AS ips,
+  uniqCombinedMergeStateIf(14)(g.visitors, flag_group IN ('ok', 'repeat')) AS visitors
+FROM clicks_grouped AS g
+GROUP BY hour, program_id, campaign_id

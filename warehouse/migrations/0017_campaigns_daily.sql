@@ -6,13 +6,14 @@ CREATE TABLE IF NOT EXISTS campaigns_daily
   day DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
   program_id UInt32 CODEC(ZSTD(1)),
   campaign_id UInt32 CODEC(ZSTD(1)),
-  flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6) CODEC(ZSTD(1)),
   clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  valid_clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
+  impressions SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
   ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
   visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(day)
-ORDER BY (day, campaign_id, program_id, flag_group)
+ORDER BY (day, campaign_id, program_id)
 TTL day + INTERVAL 5 YEAR
 SETTINGS ttl_only_drop_parts = 1, index_granularity = 32, non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1

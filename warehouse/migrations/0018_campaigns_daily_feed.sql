@@ -3,9 +3,10 @@ SELECT
   toStartOfDay(hour) AS day,
   program_id,
   campaign_id,
-  flag_group,
-  sum(clicks) AS clicks,
-  uniqCombinedMergeState(14)(ips) AS ips,
-  uniqCombinedMergeState(14)(visitors) AS visitors
-FROM campaigns_hourly
-GROUP BY day, program_id, campaign_id, flag_group
+  sum(h.clicks) AS clicks,
+  sum(h.valid_clicks) AS valid_clicks,
+  sum(h.impressions) AS impressions,
+  uniqCombinedMergeState(14)(h.ips) AS ips,
+  uniqCombinedMergeState(14)(h.visitors) AS visitors
+FROM campaigns_hourly AS h
+GROUP BY day, program_id, campaign_id
