@@ -104,10 +104,10 @@ AS SELECT
     program_id,
     campaign_id,
     sumIf(g.clicks, flag_group != 'impression') AS clicks,
-    sumIf(g.clicks, flag_group IN ('ok', 'repeat')) AS valid_clicks,
+    sumIf(g.clicks, (flag_group IN ('ok', 'repeat'))) AS valid_clicks,
     sumIf(g.clicks, flag_group = 'impression') AS impressions,
-    uniqCombinedMergeStateIf(14)(g.ips, flag_group IN ('ok', 'repeat')) AS ips,
-    uniqCombinedMergeStateIf(14)(g.visitors, flag_group IN ('ok', 'repeat')) AS visitors
+    uniqCombinedMergeStateIf(14)(g.ips, (flag_group IN ('ok', 'repeat'))) AS ips,
+    uniqCombinedMergeStateIf(14)(g.visitors, (flag_group IN ('ok', 'repeat'))) AS visitors
 FROM clicks_grouped AS g
 GROUP BY
     hour,
