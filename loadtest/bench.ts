@@ -81,7 +81,8 @@ function describeMachine(): string {
   return `${cpus().length} × ${model}, ${Math.round(totalmem() / GIGABYTE)} GiB`;
 }
 
-function table(rows: readonly Readonly<Record<string, string | number>>[]): string {
+/** Rows under their names, in columns. */
+export function table(rows: readonly Readonly<Record<string, string | number>>[]): string {
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const cells = [names, ...rows.map((row) => names.map((name) => String(row[name] ?? '')))];
   const widths = names.map((_, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0)));

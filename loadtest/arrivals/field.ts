@@ -32,8 +32,14 @@ const MAX_COMPLAINTS = 10;
 const DRAIN_MS = 120_000;
 const LOOK_MS = 100;
 
-/** Runs `work` on a platform in a temporary folder, which is ended and removed afterwards. */
-export async function onField<T>(work: (field: Field) => Promise<T>): Promise<T> {
+/**
+ * Runs `work` on a platform in a temporary folder, which is ended and removed afterwards, also when `interrupted`
+ * rejects before.
+ */
+export async function onField<T>(
+  work: (field: Field) => Promise<T>,
+  interrupted: Promise<never> = new Promise(() => undefined),
+): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'afflux-load-'));
   const closers: (() => Promise<void>)[] = [];
   try {
@@ -50,7 +56,7 @@ export async function onField<T>(work: (field: Field) => Promise<T>): Promise<T>
     const complain = (text: string): void => {
       if (complaints.length < MAX_COMPLAINTS) complaints.push(text);
     };
-    return await work({
+    const working = work({
       platform,
       ledger,
       warehouse,
@@ -70,6 +76,7 @@ export async function onField<T>(work: (field: Field) => Promise<T>): Promise<T>
       },
       decide: () => expectTrue('the orders are decided', async () => (await countUndecided(ledger)) === 0),
     });
+    return await Promise.race([working, interrupted]);
   } finally {
     for (const close of closers.reverse()) await close();
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { report } from '../bench.ts';
-import { onField } from './field.ts';
+import { type Field, onField } from './field.ts';
 import { ramp } from './ramp.ts';
 import { mixed, redirects } from './scenarios.ts';
 import { soak } from './soak.ts';
@@ -35,12 +35,23 @@ const seconds =
   values.minutes === undefined ? Number(values.seconds ?? usual.seconds) : Number(values.minutes) * 60;
 if (!(rate > 0) || !(seconds > 0)) throw new Error(`rate and time must be above 0: ${USAGE}`);
 
-await onField(async (field) => {
+const interrupted = new Promise<never>((_resolve, reject) => {
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => reject(new Error(name)));
+});
+try {
+  await onField(measure, interrupted);
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.stack : error}\n`);
+  // What is under way at an interruption would go on to its end.
+  process.exit(1);
+}
+
+async function measure(field: Field): Promise<void> {
   const { rows, targets } = await run(field, { rate, seconds });
   report({ name: `load-${name}`, script: 'load', versions: {}, rows, targets });
   for (const complaint of field.complaints) process.stdout.write(`${complaint}\n`);
   process.exitCode = targets.every(({ ok }) => ok) ? 0 : 1;
-});
+}
 
 function isScenario(text: string): text is keyof typeof SCENARIOS {
   return Object.hasOwn(SCENARIOS, text);

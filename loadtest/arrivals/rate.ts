@@ -33,9 +33,8 @@ export async function sendAtRate(options: {
   perSecond: number;
   seconds: number;
   send: (n: number) => Promise<Outcome>;
-  signal?: AbortSignal | undefined;
 }): Promise<Arrivals> {
-  const { perSecond, seconds, send, signal } = options;
+  const { perSecond, seconds, send } = options;
   const latencyUs = createHistogram();
   const latenessUs = createHistogram();
   const counts = { good: 0, wrong: 0, unanswered: 0 };
@@ -60,7 +59,7 @@ export async function sendAtRate(options: {
 
   const planned = Math.round(perSecond * seconds);
   const startedAt = performance.now();
-  for (let next = 0; next < planned && !signal?.aborted; ) {
+  for (let next = 0; next < planned; ) {
     for (;;) {
       const dueAt = startedAt + (next * 1_000) / perSecond;
       if (next >= planned || dueAt > performance.now()) break;

@@ -36,13 +36,15 @@ export async function catchUp(options: {
   clickhouse: { url: string; pid: number };
   nats: { url: string; pid: number };
   home: string;
+  /** For the loader's Node.js, such as `--cpu-prof`. */
+  nodeFlags?: readonly string[];
 }): Promise<Backlog> {
-  const { warehouse, clickhouse, nats } = options;
+  const { warehouse, clickhouse, nats, nodeFlags = [] } = options;
   const rows = Math.ceil(options.rows / BATCH_ROWS) * BATCH_ROWS;
   await publish(nats.url, rows);
   const before = await countClicks(warehouse);
   const cpuBefore = { clickhouse: cpuMs(clickhouse.pid), nats: cpuMs(nats.pid) };
-  const loader = spawn(process.execPath, [fromProject('dist/bin/afflux.js'), 'loader'], {
+  const loader = spawn(process.execPath, [...nodeFlags, fromProject('dist/bin/afflux.js'), 'loader'], {
     env: {
       ...process.env,
       AFFLUX_HOME: options.home,

@@ -1,0 +1,28 @@
+import { freePort } from '../../engines/engine.ts';
+import { LOAD_CORE, makeBed } from './bed.ts';
+
+const CONNECTIONS = 256;
+
+/** A collector under as much load as it takes, 256 connections, from start to end; returns what it did. */
+export async function loadCollector(options: {
+  seconds: number;
+  nodeFlags: readonly string[];
+}): Promise<string> {
+  const { seconds, nodeFlags } = options;
+  const bed = await makeBed();
+  try {
+    const port = await freePort();
+    const server = await bed.startCollector({ port, nodeFlags });
+    const { requests, perSecond, errors } = await bed.load.run({
+      url: `http://127.0.0.1:${port}`,
+      connections: CONNECTIONS,
+      seconds,
+      core: LOAD_CORE,
+    });
+    await server.stop();
+    if (errors > 0) throw new Error(`${errors} of ${requests} requests failed`);
+    return `${requests} clicks at ${Math.round(perSecond)}/s, by ${bed.load.name}`;
+  } finally {
+    await bed.stop();
+  }
+}
