@@ -45,6 +45,21 @@ it('sends no more than may wait at once, and counts the rest', async () => {
   expect(await sending).toMatchObject({ sent: 4_096, dropped: 904, wrong: 0, unanswered: 4_096 });
 });
 
+it('ends with the first failure of a sender that should have said what became of it', async () => {
+  const sent: number[] = [];
+  const sending = sendAtRate({
+    perSecond: 100,
+    seconds: 60,
+    send: async (n) => {
+      sent.push(n);
+      if (n === 3) throw new Error('no JSON');
+      return 'good';
+    },
+  });
+  await expect(sending).rejects.toThrow('arrival 3 failed');
+  expect(sent.length).toBeLessThan(1_000);
+});
+
 function busyFor(ms: number): void {
   const end = performance.now() + ms;
   while (performance.now() < end);

@@ -28,6 +28,7 @@ const TICK_MS = 1;
 /**
  * Lets requests arrive at a steady rate, whether or not the answers keep up: the n-th is due n / rate after the start.
  * Resolves when all of them are answered; `send` has a time limit of its own.
+ * @throws Error when a `send` does, once all that are under way have come to their end.
  */
 export async function sendAtRate(options: {
   perSecond: number;
@@ -41,6 +42,7 @@ export async function sendAtRate(options: {
   let sent = 0;
   let dropped = 0;
   let waiting = 0;
+  let failure: Error | undefined;
 
   function arrive(n: number, dueAt: number): void {
     if (waiting >= MAX_WAITING) {
@@ -50,16 +52,20 @@ export async function sendAtRate(options: {
     record(latenessUs, dueAt);
     sent++;
     waiting++;
-    void send(n).then((outcome) => {
-      record(latencyUs, dueAt);
-      counts[outcome]++;
-      waiting--;
-    });
+    void send(n)
+      .then((outcome) => {
+        record(latencyUs, dueAt);
+        counts[outcome]++;
+      })
+      .catch((cause: unknown) => {
+        failure ??= new Error(`arrival ${n} failed`, { cause });
+      })
+      .finally(() => waiting--);
   }
 
   const planned = Math.round(perSecond * seconds);
   const startedAt = performance.now();
-  for (let next = 0; next < planned; ) {
+  for (let next = 0; next < planned && !failure; ) {
     for (;;) {
       const dueAt = startedAt + (next * 1_000) / perSecond;
       if (next >= planned || dueAt > performance.now()) break;
@@ -68,6 +74,7 @@ export async function sendAtRate(options: {
     await delay(TICK_MS);
   }
   while (waiting > 0) await delay(TICK_MS);
+  if (failure) throw failure;
   return { sent, dropped, wrong: counts.wrong, unanswered: counts.unanswered, latencyUs, latenessUs };
 }
 
