@@ -16,7 +16,11 @@ export type Target = 'collector' | 'loader' | 'attribution' | 'api' | 'nats' | '
 export interface DemoFile {
   readonly program: { readonly id: number; readonly currency: string };
   readonly affiliates: readonly { readonly id: number; readonly parent_id: number | null }[];
-  readonly links: readonly { readonly code: string; readonly affiliate_id: number }[];
+  readonly links: readonly {
+    readonly code: string;
+    readonly campaign_id: number;
+    readonly affiliate_id: number;
+  }[];
   readonly keys: { readonly operator: string; readonly advertiser: string };
   readonly portal: { readonly partner: { readonly email: string; readonly password: string } };
 }

@@ -12,6 +12,7 @@ export interface Load {
   readonly perSecond: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  readonly p999Ms: number;
   /** Answers that were not 2xx or 3xx, and connections that failed. */
   readonly errors: number;
 }
@@ -72,6 +73,11 @@ interface LoadOptions {
 export interface LoadGenerator {
   readonly name: string;
   run(options: LoadOptions): Promise<Load>;
+  /**
+   * Each connection waits 0 to `2 × thinkMs` after an answer before it asks again, so that the rate is
+   * `connections / thinkMs` for whoever answers quickly. Undefined where the generator cannot.
+   */
+  readonly runThinking: ((options: LoadOptions & { thinkMs: number }) => Promise<Load>) | undefined;
 }
 
 /** wrk where it is installed, else autocannon, which costs more than the servers it measures: read its ratios only. */
@@ -89,6 +95,7 @@ export function createLoadGenerator(options: {
       name: 'autocannon',
       run: ({ url, connections, seconds, core }) =>
         runPinned(core, [process.execPath, script, file, url, String(connections), String(seconds)]),
+      runThinking: undefined,
     };
   }
   const script = join(folder, `${name}.lua`);
@@ -96,6 +103,12 @@ export function createLoadGenerator(options: {
   return {
     name: 'wrk',
     run: (load) => runWrk({ ...load, script }),
+    runThinking(load) {
+      const thinking = join(folder, `${name}-thinking.lua`);
+      const pause = `function delay() return math.random(0, ${2 * load.thinkMs}) end\n`;
+      writeFileSync(thinking, wrkScript(requests) + pause);
+      return runWrk({ ...load, script: thinking });
+    },
   };
 }
 
@@ -109,6 +122,13 @@ function hasWrk(): boolean {
   return !spawnSync('wrk', ['-v'], { stdio: 'ignore' }).error;
 }
 
+/** Ends a wrk script with the line that {@link runWrk} reads. */
+export const WRK_RESULT = `function done(summary, latency)
+  local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status + summary.errors.timeout
+  io.write(string.format("RESULT %d %d %f %f %f %d\\n", summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), latency:percentile(99.9), failed))
+end
+`;
+
 function wrkScript(requests: readonly LoadRequest[]): string {
   const lines = requests.map(({ path, headers }) => {
     const head = Object.entries(headers).map(([key, value]) => `${key}: ${value}`);
@@ -121,26 +141,25 @@ function request()
   if next > #requests then next = 1 end
   return requests[next]
 end
-function done(summary, latency)
-  local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status + summary.errors.timeout
-  io.write(string.format("RESULT %d %d %f %f %d\\n", summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), failed))
-end
-`;
+${WRK_RESULT}`;
 }
 
-/** Runs a generator that prints `RESULT requests duration_us p50_us p99_us errors`. */
+/** Runs a generator that prints `RESULT requests duration_us p50_us p99_us p99.9_us errors`. */
 async function runPinned(core: number | string, command: readonly string[]): Promise<Load> {
   const { stdout } = await promisify(execFile)('taskset', ['-c', String(core), ...command], {
     maxBuffer: 1024 * 1024,
   });
-  const match = /RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) (\d+)/.exec(stdout);
+  const match = /RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) ([\d.]+) (\d+)/.exec(stdout);
   if (!match) throw new Error(`the load generator said: ${stdout}`);
-  const [requests = 0, durationUs = 1, p50Us = 0, p99Us = 0, errors = 0] = match.slice(1).map(Number);
+  const [requests = 0, durationUs = 1, p50Us = 0, p99Us = 0, p999Us = 0, errors = 0] = match
+    .slice(1)
+    .map(Number);
   return {
     requests,
     perSecond: (requests * 1_000_000) / durationUs,
     p50Ms: p50Us / 1_000,
     p99Ms: p99Us / 1_000,
+    p999Ms: p999Us / 1_000,
     errors,
   };
 }
