@@ -25,6 +25,8 @@ const AFTER_CRASH_PATIENCE_MS = 20_000;
  */
 export async function up(): Promise<void> {
   const startedAt = Date.now();
+  // Whoever read what is said may be gone; that must not end this process before it has stopped its engines.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const config = readConfig();
   const log = createLineLogger({ name: 'afflux', level: config.logLevel });
   const lock = lockHome(config.home);

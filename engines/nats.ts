@@ -24,7 +24,7 @@ export interface NatsServer {
 const OLDEST_VERSION = [2, 9] as const;
 /** The first version that can fsync before every acknowledgement. */
 const SYNC_ALWAYS_VERSION = [2, 10] as const;
-const INSTALL_COMMAND = 'go install github.com/nats-io/nats-server/v2@v2.12.3';
+const INSTALL_COMMAND = 'go install github.com/nats-io/nats-server/v2@v2.14.9';
 /** A stream file of tens of gigabytes is read through at start after a crash. */
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;

@@ -22,7 +22,7 @@ import { patchPostgres } from './postgres-patch.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const OLDEST_NODE = [20, 12];
-const NATS_VERSION = 'v2.12.3';
+const NATS_VERSION = 'v2.14.9';
 const STRIPE_MOCK_VERSION = 'v0.203.0';
 /** It is worth no longer wait: the tests say which of them they skip without it. */
 const STRIPE_MOCK_TIMEOUT_MS = 120_000;

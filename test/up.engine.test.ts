@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -41,7 +41,7 @@ function hasEnded(child: ChildProcess): boolean {
 }
 
 /** Runs `afflux up` and collects what it says. */
-function up(): { child: ChildProcess; output: () => string } {
+function up(): { child: ChildProcessWithoutNullStreams; output: () => string } {
   const child = spawn(process.execPath, [fromProject('dist/bin/afflux.js'), 'up'], { env, cwd: tmpdir() });
   children.push(child);
   let text = '';
@@ -141,6 +141,15 @@ test('a process that crashes comes back', { timeout: 120_000 }, async () => {
     deadlineMs: 20_000,
     what: 'it to be ready',
   });
+});
+
+test('stops its engines when nobody reads what it says any more', async () => {
+  const { child } = await upAndReady();
+  child.stdout.destroy();
+  child.stderr.destroy();
+  child.kill('SIGTERM');
+  await waitFor(() => hasEnded(child), { deadlineMs: 30_000, what: 'the platform to end' });
+  expect(ourProcesses()).toEqual([]);
 });
 
 test('names the variable of a port that is taken, before it starts anything', async () => {
