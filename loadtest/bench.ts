@@ -26,6 +26,8 @@ export interface BenchResult {
   readonly versions: Readonly<Record<string, string>>;
   readonly rows: readonly BenchRow[];
   readonly targets: readonly BenchTarget[];
+  /** What has to be known to read the figures, a sentence or two each. */
+  readonly notes?: readonly string[];
 }
 
 /** Where results lie. */
@@ -55,8 +57,9 @@ export function report(options: {
   versions: Readonly<Record<string, string>>;
   rows: readonly BenchRow[];
   targets: readonly BenchTarget[];
+  notes?: readonly string[];
 }): void {
-  const { name, script = `bench:${name}`, rows, targets } = options;
+  const { name, script = `bench:${name}`, rows, targets, notes } = options;
   const folder = fromProject(RESULTS_FOLDER);
   mkdirSync(folder, { recursive: true });
   const result: BenchResult = {
@@ -69,6 +72,7 @@ export function report(options: {
     versions: { node: process.version, ...options.versions },
     rows,
     targets,
+    ...(notes && { notes }),
   };
   writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
   process.stdout.write(

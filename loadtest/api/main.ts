@@ -17,7 +17,7 @@ import { connectWarehouse } from '../../warehouse/client.ts';
 import { loadGeo } from '../../warehouse/geo.ts';
 import { migrateWarehouse } from '../../warehouse/migrate.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
-import { runWrk } from '../collector/load.ts';
+import { runWrk, WRK_RESULT } from '../collector/load.ts';
 import { type Measured, startMeasured } from '../collector/process.ts';
 import { generateClicks } from '../warehouse/generate.ts';
 
@@ -150,11 +150,7 @@ function request()
   n = n + 1
   return wrk.format("POST", "/v1/conversions", headers, '{"order_id":"' .. n .. '","amount":"12.34","currency":"EUR","customer_id":"customer-' .. (n % 5000) .. '","ip":"198.51.100.7"}')
 end
-function done(summary, latency)
-  local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status + summary.errors.timeout
-  io.write(string.format("RESULT %d %d %f %f %d\\n", summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), failed))
-end
-`,
+${WRK_RESULT}`,
   );
   const run = (forSeconds: number) =>
     runWrk({ url, script, connections, seconds: forSeconds, core: ALL_CORES });

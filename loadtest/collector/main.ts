@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,17 +10,18 @@ import { fromProject } from '../../core/paths.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { findNatsServer, startNats } from '../../engines/nats.ts';
 import { startPostgres } from '../../engines/postgres.ts';
-import { migrateLedger } from '../../ledger/migrate.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
+import { createBriefLinks } from '../peers/brief-schema.ts';
+import { type BenchLink, createLedgerLinks, makeLinks } from './links.ts';
 import { createLoadGenerator, type Load, type LoadGenerator, makeRequests } from './load.ts';
-import { type Measured, startMeasured } from './process.ts';
+import { type Measured, pin, startMeasured } from './process.ts';
 import { readConfigFor } from './settings.ts';
 import { soak } from './soak.ts';
 import { countStoredClicks } from './stored.ts';
 
 /**
- * `npm run bench:collector`: the collector beside the bare server, the usual design, and nginx, one after another and
- * interleaved, in one run on one machine. The server has core 0; load generator, NATS and PostgreSQL have core 1.
+ * `npm run bench:collector`: the collector beside the bare server and the usual design, one after another and
+ * interleaved, in one run on one machine; bench:peers has more of them. The server has core 0; load generator, NATS and PostgreSQL have core 1.
  */
 
 const SERVER_CORE = 0;
@@ -71,7 +72,9 @@ try {
 
 async function main(): Promise<void> {
   const { databaseUrl, nats, natsAlways } = await startEngines();
-  const codes = await createLinks(databaseUrl);
+  const links = makeLinks(LINKS);
+  await createLedgerLinks(databaseUrl, links);
+  const codes = links.map(({ code }) => code);
   const load = createLoadGenerator({
     folder,
     name: 'requests',
@@ -81,8 +84,7 @@ async function main(): Promise<void> {
     bareUws(),
     collector('collector', databaseUrl, nats.url),
     ...(natsAlways ? [collector('collector, sync_interval: always', databaseUrl, natsAlways.url)] : []),
-    insertPerClick(databaseUrl),
-    ...(hasNginx() ? [nginx()] : []),
+    await insertPerClick(databaseUrl, links),
   ].filter(
     (contestant) =>
       values.only === '' || values.only.split(',').some((part) => contestant.name.startsWith(part)),
@@ -122,7 +124,7 @@ async function startEngines() {
       log,
     });
     engines.push(engine);
-    pin(engine.pid);
+    pin(engine.pid, LOAD_CORE);
     return { url: engine.url, binary: server.binary };
   };
   const database = await startPostgres({
@@ -133,33 +135,13 @@ async function startEngines() {
     log,
   });
   engines.push(database);
-  pin(database.pid);
+  pin(database.pid, LOAD_CORE);
   const canSyncAlways = server.version[0] > 2 || server.version[1] >= 10;
   return {
     databaseUrl: database.url,
     nats: await start('nats', 'interval'),
     natsAlways: canSyncAlways ? await start('nats-always', 'always') : undefined,
   };
-}
-
-function pin(pid: number): void {
-  execFileSync('taskset', ['-a', '-c', '-p', String(LOAD_CORE), String(pid)]);
-}
-
-async function createLinks(databaseUrl: string): Promise<string[]> {
-  // ClickHouse plays no part here, and `afflux migrate` wants both stores.
-  await migrateLedger({ url: databaseUrl, log: createLogger({ name: 'bench', level: 'error' }) });
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
-  await sql`insert into programs (name, currency) values ('Bench', 'EUR')`;
-  await sql`insert into campaigns (program_id, name) select 1, 'Campaign ' || n from generate_series(1, 100) n`;
-  await sql`insert into affiliates (program_id, ref_code, name, email, status)
-    select 1, 'a' || n, 'Affiliate ' || n, n || '@affiliates.example', 'active' from generate_series(1, 1000) n`;
-  await sql`insert into links (code, program_id, campaign_id, affiliate_id, landing_url)
-    select 'l' || to_hex(n * 7919), 1, 1 + n % 100, 1 + n % 1000, 'https://shop.example/landing/' || n % 1000 || '?campaign=summer'
-    from generate_series(1, ${LINKS}) n`;
-  const rows = await sql<{ code: string }[]>`select code from links`;
-  await sql.end();
-  return rows.map((row) => row.code);
 }
 
 function bareUws(): Contestant {
@@ -200,49 +182,20 @@ function profileFlags(): string[] {
   return values.profile === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`];
 }
 
-function insertPerClick(databaseUrl: string): Contestant {
+async function insertPerClick(databaseUrl: string, links: readonly BenchLink[]): Promise<Contestant> {
+  const url = new URL(databaseUrl);
+  url.pathname = '/brief';
+  const sql = postgres(databaseUrl, { max: 1 });
+  await sql`create database brief`.finally(() => sql.end());
+  await createBriefLinks(url.href, links);
   return {
     name: 'Fastify + pg, one INSERT a click',
     start: (port) =>
       startMeasured({
-        command: [node, beside('./insert-per-click.js'), String(port), databaseUrl],
+        command: [node, beside('../peers/brief-server.js'), String(port), url.href, 'awaited'],
         core: SERVER_CORE,
         url: `http://127.0.0.1:${port}/c/none`,
       }),
-  };
-}
-
-function hasNginx(): boolean {
-  try {
-    execFileSync('nginx', ['-v'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function nginx(): Contestant {
-  return {
-    name: 'nginx 302 + access log (not durable)',
-    async start(port) {
-      const config = join(folder, 'nginx.conf');
-      writeFileSync(
-        config,
-        `daemon off; master_process off; pid ${folder}/nginx.pid; error_log stderr error;
-events { worker_connections 1024; }
-http { access_log ${folder}/access.log combined; keepalive_requests 100000000;
-  server { listen 127.0.0.1:${port}; location / {
-    add_header Cache-Control no-store always;
-    add_header Set-Cookie "aff_click=$request_id; Max-Age=2592000; Path=/; HttpOnly; SameSite=Lax" always;
-    return 302 "https://shop.example/landing/page?campaign=summer&click_id=$request_id"; } } }
-`,
-      );
-      return await startMeasured({
-        command: ['nginx', '-p', folder, '-c', config],
-        core: SERVER_CORE,
-        url: `http://127.0.0.1:${port}/`,
-      });
-    },
   };
 }
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { cpuMs, rssMb } from '../process-usage.ts';
 
@@ -9,6 +9,8 @@ export interface Measured {
   cpuMs(): number;
   rssMb(): number;
   stop(): Promise<void>;
+  /** SIGKILL, and waits for the end. */
+  kill(): Promise<void>;
 }
 
 const READY_DEADLINE_MS = 60_000;
@@ -29,17 +31,22 @@ export async function startMeasured(options: {
   });
   // taskset becomes the program it starts, so the child's pid is the server's.
   const pid = child.pid ?? 0;
-  await until(url, child);
+  async function end(signal: NodeJS.Signals): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill(signal);
+    await ended;
+  }
+  await until(url, child).catch(async (error: unknown) => {
+    await end('SIGKILL');
+    throw error;
+  });
   return {
     pid,
     cpuMs: () => cpuMs(pid),
     rssMb: () => rssMb(pid),
-    async stop() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const ended = new Promise((resolve) => child.once('exit', resolve));
-      child.kill('SIGTERM');
-      await ended;
-    },
+    stop: () => end('SIGTERM'),
+    kill: () => end('SIGKILL'),
   };
 }
 
@@ -52,4 +59,9 @@ async function until(url: string, child: ChildProcess): Promise<void> {
     if (Date.now() > deadline) throw new Error(`${url} did not answer`);
     await delay(POLL_MS);
   }
+}
+
+/** Keeps a process, all its threads and whatever it starts from now on, on one core or several. */
+export function pin(pid: number, core: number | string): void {
+  execFileSync('taskset', ['-a', '-c', '-p', String(core), String(pid)], { stdio: 'ignore' });
 }

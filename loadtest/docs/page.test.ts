@@ -17,6 +17,7 @@ const result: BenchResult = {
     { name: 'errors', value: 7, bound: '≤ 0', ok: false },
     { name: 'clicks & <more>', value: 1_000, bound: '≥ 250000', ok: false },
   ],
+  notes: ['Two of a kind.'],
 };
 
 it('shows every figure, its goal and the command', () => {
@@ -27,7 +28,7 @@ it('shows every figure, its goal and the command', () => {
   expect(text).toContain('| p50 ms | 1.5 | ≤ 3 | met |');
   expect(text).toContain('| errors | 7 | ≤ 0 | **missed** |');
   expect(text).toContain(
-    '| server | p50 ms | errors |\n| --- | --- | --- |\n| a \\| b | 1.5 |  |\n| c |  | 0 |',
+    '| server | p50 ms | errors |\n| --- | --- | --- |\n| a \\| b | 1.5 |  |\n| c |  | 0 |\n\nTwo of a kind.\n',
   );
   expect(text.indexOf('## collector')).toBeLessThan(text.indexOf('## api'));
 });

@@ -8,7 +8,7 @@ Made by \`npm run bench:docs\` from the results in [benchmarks/](benchmarks), wh
 `;
 
 /** The order of the page; what is not named follows by its name. */
-const ORDER = ['collector', 'warehouse', 'attribution', 'api'];
+const ORDER = ['collector', 'peers', 'warehouse', 'reports', 'attribution', 'api'];
 
 export function sorted(results: readonly BenchResult[]): BenchResult[] {
   const place = ({ name }: BenchResult): number =>
@@ -20,7 +20,7 @@ export function page(results: readonly BenchResult[]): string {
   return [INTRODUCTION, ...sorted(results).map(section)].join('\n');
 }
 
-function section({ name, command, date, machine, versions, rows, targets }: BenchResult): string {
+function section({ name, command, date, machine, versions, rows, targets, notes = [] }: BenchResult): string {
   const software = Object.entries(versions).map(([what, version]) => `${what} ${version}`);
   return `## ${name}
 
@@ -28,9 +28,7 @@ function section({ name, command, date, machine, versions, rows, targets }: Benc
 
 ![Goals of ${name}](benchmarks/${name}.svg)
 
-${table(targets.map(targetRow))}
-
-${table(rows)}
+${[table(targets.map(targetRow)), table(rows), ...notes].join('\n\n')}
 `;
 }
 

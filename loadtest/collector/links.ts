@@ -1,0 +1,38 @@
+import postgres from 'postgres';
+import { createLogger } from '../../core/log.ts';
+import { migrateLedger } from '../../ledger/migrate.ts';
+
+/** A tracking link of a benchmark. */
+export interface BenchLink {
+  readonly code: string;
+  /** Has a query already, so a click id follows as `&click_id=`. */
+  readonly landingUrl: string;
+}
+
+const CAMPAIGNS = 100;
+const AFFILIATES = 1_000;
+const LANDING_PAGES = 1_000;
+
+/** The same links for every server that is compared. */
+export function makeLinks(count: number): BenchLink[] {
+  return Array.from({ length: count }, (_, i) => ({
+    code: `l${((i + 1) * 7_919).toString(16)}`,
+    landingUrl: `https://shop.example/landing/${i % LANDING_PAGES}?campaign=summer`,
+  }));
+}
+
+/** A ledger with these links, of 1,000 affiliates and 100 campaigns of one program. */
+export async function createLedgerLinks(databaseUrl: string, links: readonly BenchLink[]): Promise<void> {
+  // ClickHouse plays no part here, and `afflux migrate` wants both stores.
+  await migrateLedger({ url: databaseUrl, log: createLogger({ name: 'bench', level: 'error' }) });
+  const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
+  await sql`insert into programs (name, currency) values ('Bench', 'EUR')`;
+  await sql`insert into campaigns (program_id, name) select 1, 'Campaign ' || n from generate_series(1, ${CAMPAIGNS}::int) n`;
+  await sql`insert into affiliates (program_id, ref_code, name, email, status)
+    select 1, 'a' || n, 'Affiliate ' || n, n || '@affiliates.example', 'active' from generate_series(1, ${AFFILIATES}::int) n`;
+  await sql`insert into links (code, program_id, campaign_id, affiliate_id, landing_url)
+    select code, 1, 1 + n % ${CAMPAIGNS}, 1 + n % ${AFFILIATES}, landing_url
+    from unnest(${links.map(({ code }) => code)}::text[], ${links.map(({ landingUrl }) => landingUrl)}::text[])
+      with ordinality as link (code, landing_url, n)`;
+  await sql.end();
+}

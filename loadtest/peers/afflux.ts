@@ -1,0 +1,108 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { jetstreamManager } from '@nats-io/jetstream';
+import { fromProject } from '../../core/paths.ts';
+import { CLICKS_STREAM, connectNats } from '../../core/stream.ts';
+import { freePort } from '../../engines/engine.ts';
+import { startNats } from '../../engines/nats.ts';
+import { connectWarehouse } from '../../warehouse/client.ts';
+import { loadGeo } from '../../warehouse/geo.ts';
+import { migrateWarehouse } from '../../warehouse/migrate.ts';
+import { createLedgerLinks } from '../collector/links.ts';
+import { pin, startMeasured } from '../collector/process.ts';
+import { settle } from '../warehouse/sizes.ts';
+import { CORES, type OpenPeer, type Peer, VISIT_URL, type World } from './peer.ts';
+import { createDatabase } from './postgres-store.ts';
+
+const COMMAND = fromProject('dist/bin/afflux.js');
+
+/** The whole way of a click as `npm start` runs it: collector with its spool, NATS, loader, ClickHouse. */
+export const AFFLUX: readonly Peer[] = [
+  {
+    name: 'Afflux',
+    durability: 'on disk: fsynced by JetStream, else in the spool',
+    open: (world) => open(world, 'always'),
+  },
+  {
+    name: 'Afflux, NATS_SYNC=interval',
+    durability: "in the kernel's page cache, acknowledged by JetStream",
+    open: (world) => open(world, 'interval'),
+  },
+];
+
+async function open(world: World, sync: 'always' | 'interval'): Promise<OpenPeer> {
+  const name = `afflux_${sync}`;
+  const home = join(world.folder, name);
+  mkdirSync(home);
+  const databaseUrl = await createDatabase(world, name);
+  await createLedgerLinks(databaseUrl, world.links);
+  const nats = await startNats({
+    server: world.natsServer,
+    dataDir: join(home, 'nats'),
+    port: await freePort(),
+    sync,
+    log: world.log,
+  });
+  pin(nats.pid, CORES);
+  const clickhouse = new URL(world.clickhouse.url);
+  clickhouse.pathname = `/${name}`;
+  const warehouse = await connectWarehouse({ url: clickhouse.href, name: 'bench' });
+  await migrateWarehouse({ warehouse, log: world.log });
+  await loadGeo(warehouse, { now: Date.now() });
+  const env = {
+    AFFLUX_HOME: home,
+    DATABASE_URL: databaseUrl,
+    CLICKHOUSE_URL: clickhouse.href,
+    NATS_URL: nats.url,
+    HOST: '127.0.0.1',
+    LOG_LEVEL: 'error',
+  };
+  const loaderPort = await freePort();
+  const loader = await startMeasured({
+    command: [process.execPath, COMMAND, 'loader'],
+    env: { ...env, LOADER_PORT: String(loaderPort) },
+    core: CORES,
+    url: `http://127.0.0.1:${loaderPort}/readyz`,
+  });
+  const nc = await connectNats({ url: nats.url, name: 'bench' });
+  const streams = (await jetstreamManager(nc)).streams;
+
+  return {
+    stores: [nats.pid, world.clickhouse.pid, loader.pid],
+    start: (port) =>
+      startMeasured({
+        command: [process.execPath, COMMAND, 'collector'],
+        env: { ...env, COLLECTOR_PORT: String(port) },
+        core: CORES,
+        url: `http://127.0.0.1:${port}/readyz`,
+      }),
+    async count() {
+      const { rows } = await warehouse.query<{ clicks: string }>('SELECT count() AS clicks FROM clicks');
+      return Number(rows[0]?.clicks);
+    },
+    settled: () => settle(warehouse),
+    async visits() {
+      const { rows } = await warehouse.query<{ visit: number }>(
+        `SELECT toUInt32(substring(referrer, ${VISIT_URL.length + 1})) AS visit FROM clicks
+         WHERE startsWith(referrer, {url:String})`,
+        { url: VISIT_URL },
+      );
+      return rows.map(({ visit }) => visit);
+    },
+    async bytes() {
+      const { rows } = await warehouse.query<{ bytes: string }>(
+        `SELECT sum(bytes_on_disk) AS bytes FROM system.parts
+         WHERE active AND database = currentDatabase() AND match(table, '^(clicks|campaigns|velocity)')`,
+      );
+      return Number(rows[0]?.bytes);
+    },
+    logBytes: async () => (await streams.info(CLICKS_STREAM)).state.bytes,
+    async close() {
+      await loader.stop();
+      await nc.close();
+      await nats.stop();
+      await warehouse.command(`DROP DATABASE ${name} SYNC`);
+      await warehouse.close();
+    },
+  };
+}

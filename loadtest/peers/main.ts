@@ -1,0 +1,165 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { createLogger } from '../../core/log.ts';
+import { fromProject } from '../../core/paths.ts';
+import { startClickHouse } from '../../engines/clickhouse.ts';
+import { type Engine, freePort } from '../../engines/engine.ts';
+import { findNatsServer } from '../../engines/nats.ts';
+import { startPostgres } from '../../engines/postgres.ts';
+import { report } from '../bench.ts';
+import { makeLinks } from '../collector/links.ts';
+import { createLoadGenerator, makeRequests } from '../collector/load.ts';
+import { pin } from '../collector/process.ts';
+import { AFFLUX } from './afflux.ts';
+import { killUnderLoad } from './kills.ts';
+import { measure, type Rates, type Sample } from './measure.ts';
+import { OTHERS } from './others.ts';
+import { CORES, Missing, type OpenPeer, type Peer, type World } from './peer.ts';
+import { type MeasuredPeer, type MissingPeer, notesOf, rowOf, targetsOf } from './results.ts';
+
+/**
+ * `npm run bench:peers`: what a user would choose instead, on one machine, with the same links, in interleaved
+ * rounds; server, stores and load generator share two cores. Then each is killed −9 under load, and the redirects that visitors received are compared with the clicks that are stored.
+ */
+
+const LINKS = 10_000;
+const REQUEST_VARIETY = 20_000;
+const USER_AGENTS = 1_000;
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '2' },
+    seconds: { type: 'string', default: '2' },
+    connections: { type: 'string', default: '256' },
+    kills: { type: 'string', default: '2' },
+    /** Beginnings of names, separated by commas. */
+    only: { type: 'string', default: '' },
+  },
+});
+const rounds = Number(values.rounds);
+const kills = Number(values.kills);
+/** 2,000 a second for whoever answers at once: less than half of what one INSERT a click can. */
+const rates: Rates = {
+  seconds: Number(values.seconds),
+  connections: Number(values.connections),
+  moderateConnections: 64,
+  thinkMs: 32,
+};
+
+const log = createLogger({ name: 'bench', level: 'error' });
+const folder = mkdtempSync(join(tmpdir(), 'afflux-peers-'));
+const engines: Engine[] = [];
+const opened: OpenPeer[] = [];
+
+try {
+  await main();
+} finally {
+  for (const peer of opened) await peer.close();
+  for (const engine of engines.reverse()) await engine.stop();
+  rmSync(folder, { recursive: true, force: true });
+}
+
+async function main(): Promise<void> {
+  const world = await createWorld();
+  const load = createLoadGenerator({
+    folder,
+    name: 'requests',
+    requests: makeRequests({
+      codes: world.links.map(({ code }) => code),
+      variety: REQUEST_VARIETY,
+      userAgents: USER_AGENTS,
+    }),
+  });
+  const wanted = values.only.split(',');
+  const peers = [...AFFLUX, ...OTHERS].filter(({ name }) => wanted.some((start) => name.startsWith(start)));
+  const running: { peer: Peer; open: OpenPeer; samples: Sample[] }[] = [];
+  const missing: MissingPeer[] = [];
+  for (const peer of peers) {
+    progress(`preparing ${peer.name}`);
+    try {
+      const open = await peer.open(world);
+      opened.push(open);
+      running.push({ peer, open, samples: [] });
+    } catch (error) {
+      if (!(error instanceof Missing)) throw error;
+      missing.push({ peer, missing: error.message });
+    }
+  }
+  for (let round = 1; round <= rounds; round++) {
+    for (const { peer, open, samples } of running) {
+      const sample = await measure({ peer: open, load, rates }).catch((error: unknown) => {
+        throw new Error(`${peer.name}: ${String(error)}`, { cause: error });
+      });
+      samples.push(sample);
+      progress(`round ${round}, ${peer.name}: ${Math.round(sample.saturated.perSecond)}/s`);
+    }
+  }
+  const results: MeasuredPeer[] = [];
+  for (const { peer, open, samples } of running) {
+    const clicks = (await open.count?.()) ?? 0;
+    const bytes = clicks === 0 ? 0 : (await open.bytes()) / clicks;
+    const killed = await killUnderLoad(world, open, { kills });
+    progress(`${peer.name}: ${killed.lost} of ${killed.answered} lost in ${kills} kills`);
+    results.push({ peer, samples, bytes, killed });
+  }
+  report({
+    name: 'peers',
+    versions: versionsOf(load.name, world),
+    rows: [...results, ...missing].map((result) => rowOf(result, results)),
+    targets: targetsOf(results),
+    notes: notesOf(results, { generator: load.name, rates }),
+  });
+}
+
+async function createWorld(): Promise<World> {
+  const postgres = await startPostgres({
+    dataDir: join(folder, 'postgres'),
+    port: await freePort(),
+    password: 'bench',
+    database: 'bench',
+    log,
+  });
+  engines.push(postgres);
+  const clickhouse = await startClickHouse({
+    dataDir: join(folder, 'clickhouse'),
+    port: await freePort(),
+    database: 'bench',
+    log,
+  });
+  engines.push(clickhouse);
+  for (const { pid } of engines) pin(pid, CORES);
+  return {
+    folder,
+    links: makeLinks(LINKS),
+    postgres,
+    clickhouse,
+    natsServer: await findNatsServer({
+      explicit: process.env.NATS_SERVER ?? '',
+      home: fromProject('.afflux'),
+    }),
+    mayInstall: true,
+    log,
+  };
+}
+
+function versionsOf(generator: string, { natsServer }: World): Record<string, string> {
+  const programs: readonly [string, string][] = [
+    ['nginx', '-v'],
+    ['go', 'version'],
+    ['python3', '--version'],
+    ...(generator === 'wrk' ? [['wrk', '-v'] as [string, string]] : []),
+  ];
+  const versions = programs.flatMap(([program, flag]) => {
+    const { stdout, stderr } = spawnSync(program, [flag], { encoding: 'utf8' });
+    const version = /\d+\.\d+(\.\d+)?/.exec(`${stdout ?? ''}${stderr ?? ''}`)?.[0];
+    return version === undefined ? [] : [[program, version]];
+  });
+  return { 'nats-server': natsServer.version.join('.'), ...Object.fromEntries(versions) };
+}
+
+function progress(text: string): void {
+  process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);
+}

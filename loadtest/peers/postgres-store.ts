@@ -1,0 +1,45 @@
+import postgres from 'postgres';
+import { type OpenPeer, VISIT_URL, type World } from './peer.ts';
+
+/** A database of a peer's own on the shared server; its URL has a superuser's rights. */
+export async function createDatabase(world: World, name: string): Promise<string> {
+  const sql = postgres(world.postgres.url, { max: 1, onnotice: () => undefined });
+  await sql`create database ${sql(name)}`.finally(() => sql.end());
+  const url = new URL(world.postgres.url);
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+/** What is asked of a peer whose clicks are rows of `affiliate_clicks`. */
+export function clicksInPostgres(
+  world: World,
+  databaseUrl: string,
+): Required<Omit<OpenPeer, 'start' | 'settled'>> & { sql: postgres.Sql } {
+  const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
+  return {
+    sql,
+    stores: [world.postgres.pid],
+    async count() {
+      const [row] = await sql`select count(*)::int as clicks from affiliate_clicks`;
+      return Number(row?.clicks);
+    },
+    async visits() {
+      const rows =
+        await sql`select substr(referrer, ${VISIT_URL.length + 1}::int)::int as visit from affiliate_clicks
+        where referrer like ${`${VISIT_URL}%`}`;
+      return rows.map((row) => Number(row.visit));
+    },
+    async bytes() {
+      const [row] = await sql`select pg_total_relation_size('affiliate_clicks')::float8 as bytes`;
+      return Number(row?.bytes);
+    },
+    logBytes: () => walBytes(sql),
+    close: () => sql.end(),
+  };
+}
+
+/** Of the whole server: only the peer that is measured writes. */
+async function walBytes(sql: postgres.Sql): Promise<number> {
+  const [row] = await sql`select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 as bytes`;
+  return Number(row?.bytes);
+}
