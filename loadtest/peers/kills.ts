@@ -18,9 +18,12 @@ export interface KillResult {
 const VISITORS = 64;
 /** A server lives between these, milliseconds, under load. */
 const LIFE_MS = { from: 500, to: 1_500 };
+/** On a busy machine it lives longer, until it has answered so many. */
+const MIN_ANSWERED = 50;
+const ANSWERS_MS = 20_000;
 /** What has not been stored so long after the restart never will be: the slowest waits 1 s for a block to fill. */
 const QUIET_MS = 3_000;
-const POLL_MS = 200;
+const POLL_MS = 100;
 
 /** Kills the redirect server −9 so many times, each time starts it again, and compares what visitors know with what is stored. */
 export async function killUnderLoad(
@@ -36,8 +39,12 @@ export async function killUnderLoad(
     const port = await freePort();
     const server = await peer.start(port);
     const visits = startVisits({ port, links: world.links, connections: VISITORS, from: next });
-    const life = delay(randomInt(lifeMs.from, lifeMs.to));
-    await Promise.race([life, visits.ended]).finally(() => server.kill());
+    const life = async (): Promise<void> => {
+      await delay(randomInt(lifeMs.from, lifeMs.to));
+      const deadline = Date.now() + ANSWERS_MS;
+      while (visits.answered.length < MIN_ANSWERED && Date.now() < deadline) await delay(POLL_MS);
+    };
+    await Promise.race([life(), visits.ended]).finally(() => server.kill());
     await visits.ended;
     next += visits.sent();
     answered.push(...visits.answered);
