@@ -49,7 +49,7 @@ export function round(value: number): number {
   return Number(value.toPrecision(4));
 }
 
-/** Prints the table and the targets, and writes `.afflux/bench/<name>.json` with machine, versions and date. */
+/** Prints the table and the targets, and writes `<folder>/<name>.json` with machine, versions and date. */
 export function report(options: {
   name: string;
   /** Of package.json; by default `bench:<name>`. */
@@ -58,9 +58,17 @@ export function report(options: {
   rows: readonly BenchRow[];
   targets: readonly BenchTarget[];
   notes?: readonly string[];
+  /** By default {@link RESULTS_FOLDER}. */
+  folder?: string;
 }): void {
-  const { name, script = `bench:${name}`, rows, targets, notes } = options;
-  const folder = fromProject(RESULTS_FOLDER);
+  const {
+    name,
+    script = `bench:${name}`,
+    rows,
+    targets,
+    notes,
+    folder = fromProject(RESULTS_FOLDER),
+  } = options;
   mkdirSync(folder, { recursive: true });
   const result: BenchResult = {
     name,

@@ -5,6 +5,7 @@ import { freePort } from '../../engines/engine.ts';
 import { isRunning, type Platform, type Target } from '../platform.ts';
 import type { SmallDisk } from '../small-disk.ts';
 import { isTrueWithin } from '../wait.ts';
+import type { OwnNetwork } from './network.ts';
 import type { Fault, FaultKind } from './schedule.ts';
 
 /** How long a process that an earlier fault has ended may take to be there again. */
@@ -18,8 +19,13 @@ const TORN_BYTES = 48;
 export type Injector = (fault: Fault) => Promise<boolean>;
 
 /** One fault of a kind at a time; faults of different kinds overlap. */
-export function createInjector(options: { platform: Platform; disk: SmallDisk | undefined }): Injector {
-  const { platform, disk } = options;
+export function createInjector(options: {
+  platform: Platform;
+  disk: SmallDisk | undefined;
+  network: OwnNetwork | undefined;
+}): Injector {
+  const { platform, disk, network } = options;
+  const { natsPort, postgresPort, clickhousePort } = platform.config;
   const underWay = new Map<FaultKind, Promise<unknown>>();
 
   async function pidOf(target: Target): Promise<number | undefined> {
@@ -49,6 +55,13 @@ export function createInjector(options: { platform: Platform; disk: SmallDisk | 
     disk.fill();
     await delay(durationMs);
     disk.makeRoom();
+    return true;
+  }
+
+  /** Both ends live on, and hear nothing of each other. */
+  async function cutOff(port: number, durationMs: number): Promise<boolean> {
+    if (!network) return false;
+    await network.cut(port, durationMs);
     return true;
   }
 
@@ -110,6 +123,9 @@ export function createInjector(options: { platform: Platform; disk: SmallDisk | 
     'two loaders': twoLoaders,
     'disk full': fillDisk,
     'spool torn': tearSpool,
+    'nats cut off': (durationMs) => cutOff(natsPort, durationMs),
+    'postgres cut off': (durationMs) => cutOff(postgresPort, durationMs),
+    'clickhouse cut off': (durationMs) => cutOff(clickhousePort, durationMs),
   };
 
   return async ({ kind, durationMs }) => {

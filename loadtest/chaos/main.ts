@@ -1,5 +1,7 @@
 import { parseArgs } from 'node:util';
-import { atLeast, atMost, type BenchRow, type BenchTarget, report } from '../bench.ts';
+import { fromProject } from '../../core/paths.ts';
+import { atLeast, atMost, type BenchRow, type BenchTarget, RESULTS_FOLDER, report } from '../bench.ts';
+import { openOwnNetwork, rerunInOwnNetwork } from './network.ts';
 import { type ChaosResult, runChaos } from './run.ts';
 
 /**
@@ -12,6 +14,7 @@ const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '2' },
     seed: { type: 'string', default: '1' },
+    results: { type: 'string', default: fromProject(RESULTS_FOLDER) },
   },
 });
 const minutes = Number(values.minutes);
@@ -20,32 +23,39 @@ if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
   throw new Error('--minutes must be above 0 and --seed a whole number');
 }
 
-const interrupted = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort());
+process.exitCode = (await rerunInOwnNetwork()) ?? (await run());
 
-const result = await runChaos({
-  minutes,
-  seed,
-  say: (line) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`),
-  signal: interrupted.signal,
-});
-report({
-  name: 'chaos',
-  script: 'chaos',
-  versions: {},
-  rows: rowsOf(result),
-  targets: targetsOf(result),
-});
-const { clicks, orders, notRecovered, auditFaults, strange } = result;
-const remarks = [
-  ...clicks.examples,
-  ...orders.examples,
-  ...notRecovered.map((what) => `not in time: ${what}`),
-  ...auditFaults,
-  ...strange,
-];
-for (const remark of remarks) process.stdout.write(`${remark}\n`);
-process.exitCode = result.ok ? 0 : 1;
+/** The run itself; returns the exit code. */
+async function run(): Promise<number> {
+  const interrupted = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort());
+
+  const result = await runChaos({
+    minutes,
+    seed,
+    network: openOwnNetwork(),
+    say: (line) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`),
+    signal: interrupted.signal,
+  });
+  report({
+    name: 'chaos',
+    script: 'chaos',
+    versions: {},
+    rows: rowsOf(result),
+    targets: targetsOf(result),
+    folder: values.results,
+  });
+  const { clicks, orders, notRecovered, auditFaults, strange } = result;
+  const remarks = [
+    ...clicks.examples,
+    ...orders.examples,
+    ...notRecovered.map((what) => `not in time: ${what}`),
+    ...auditFaults,
+    ...strange,
+  ];
+  for (const remark of remarks) process.stdout.write(`${remark}\n`);
+  return result.ok ? 0 : 1;
+}
 
 function rowsOf({ faults, missedFaults, clicks, orders, money, recoverySeconds }: ChaosResult): BenchRow[] {
   const row = (what: string, count: number): BenchRow => ({ what, count });

@@ -19,6 +19,7 @@ import {
 } from './compare-money.ts';
 import { createInjector, type Injector } from './faults.ts';
 import { createHttp, type Http } from './http.ts';
+import type { OwnNetwork } from './network.ts';
 import { startOperator } from './operator.ts';
 import { createRandom } from './random.ts';
 import { createClientRecord } from './record.ts';
@@ -63,20 +64,24 @@ const LOOK_MS = 500;
 export async function runChaos(options: {
   minutes: number;
   seed: number;
+  network: OwnNetwork | undefined;
   say: (line: string) => void;
-  signal?: AbortSignal;
+  signal: AbortSignal;
 }): Promise<ChaosResult> {
-  const { minutes, seed, say, signal } = options;
+  const { minutes, seed, network, say, signal } = options;
   const folder = mkdtempSync(join(tmpdir(), 'afflux-chaos-'));
   const disk = mountSmallDisk(Math.ceil(DISK_MB.least + DISK_MB.perMinute * minutes));
-  const kinds = FAULT_KINDS.filter((kind) => disk !== undefined || kind !== 'disk full');
+  const kinds = FAULT_KINDS.filter(
+    (kind) =>
+      (disk !== undefined || kind !== 'disk full') && (network !== undefined || !kind.endsWith('cut off')),
+  );
   let platform: Platform | undefined;
   let ok = false;
   try {
     say(`starting the platform in ${folder}`);
     platform = await startPlatform({ folder, smallDisk: disk?.folder });
     const schedule = makeSchedule({ seed, durationMs: minutes * 60_000, kinds });
-    const inject = createInjector({ platform, disk });
+    const inject = createInjector({ platform, disk, network });
     const result = await play({ platform, folder, schedule, inject, seed, say, signal });
     ok = result.ok;
     return result;
@@ -95,7 +100,7 @@ interface Play {
   readonly inject: Injector;
   readonly seed: number;
   readonly say: (line: string) => void;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSignal;
 }
 
 async function play(options: Play): Promise<ChaosResult> {
@@ -109,7 +114,7 @@ async function play(options: Play): Promise<ChaosResult> {
   const operator = startOperator({ http, platform, random: createRandom(seed + 3), record });
   const notRecovered: string[] = [];
   async function expectTrue(what: string, comesTrue: () => Promise<boolean>): Promise<void> {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     say(`waiting for ${what}`);
     if (!(await comesTrue())) notRecovered.push(what);
   }
@@ -165,7 +170,7 @@ async function injectAll({
   let missedFaults = 0;
   const underWay: Promise<void>[] = [];
   for (const fault of schedule) {
-    await delay(Math.max(0, startedAt + fault.atMs - Date.now()), undefined, signal ? { signal } : {});
+    await delay(Math.max(0, startedAt + fault.atMs - Date.now()), undefined, { signal });
     say(`${Math.round(fault.atMs / 1_000)} s: ${fault.kind}`);
     const injected = inject(fault).then((done) => {
       if (done) faults.set(fault.kind, (faults.get(fault.kind) ?? 0) + 1);

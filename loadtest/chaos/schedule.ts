@@ -1,6 +1,6 @@
 import { createRandom } from './random.ts';
 
-/** Every fault that a run injects. "Killed" is SIGKILL, "stopped" is SIGSTOP and later SIGCONT. */
+/** Every fault that a run injects. "Killed" is SIGKILL, "stopped" is SIGSTOP and later SIGCONT, "cut off" is a network that loses all. */
 export const FAULT_KINDS = [
   'collector killed',
   'loader killed',
@@ -19,6 +19,9 @@ export const FAULT_KINDS = [
   'two loaders',
   'disk full',
   'spool torn',
+  'nats cut off',
+  'postgres cut off',
+  'clickhouse cut off',
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
