@@ -8,7 +8,7 @@ Made by \`npm run bench:docs\` from the results in [benchmarks/](benchmarks), wh
 `;
 
 /** The order of the page; what is not named follows by its name. */
-const ORDER = ['collector', 'peers', 'warehouse', 'reports', 'attribution', 'api'];
+const ORDER = ['collector', 'peers', 'pipeline', 'warehouse', 'reports', 'attribution', 'api'];
 
 export function sorted(results: readonly BenchResult[]): BenchResult[] {
   const place = ({ name }: BenchResult): number =>
