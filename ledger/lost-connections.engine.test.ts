@@ -209,8 +209,10 @@ test('a query that was ended leaves neither its error nor its rows to the next',
     const slow = pool`select n, pg_sleep(0.01) from generate_series(1, 1000) n`.catch((error) => error.code);
     await waitFor(
       async () =>
-        (await killer`select 1 from pg_stat_activity where application_name = 'victim' and state = 'active'`)
-          .length > 0,
+        (
+          await killer`select 1 from pg_stat_activity
+            where application_name = 'victim' and state = 'active' and query like '%pg_sleep%'`
+        ).length > 0,
       { deadlineMs: 5_000, what: 'the query to run' },
     );
     await terminate();
