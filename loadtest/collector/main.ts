@@ -39,7 +39,6 @@ const { values } = parseArgs({
     connections: { type: 'string', default: '8,64,256' },
     only: { type: 'string', default: '' },
     soak: { type: 'string', default: '10000000' },
-    profile: { type: 'string', default: '' },
   },
 });
 const rounds = Number(values.rounds);
@@ -161,7 +160,7 @@ function collector(name: string, databaseUrl: string, natsUrl: string): Contesta
     name,
     start: (port) =>
       startMeasured({
-        command: [node, ...profileFlags(), fromProject('dist/bin/afflux.js'), 'collector'],
+        command: [node, fromProject('dist/bin/afflux.js'), 'collector'],
         env: {
           AFFLUX_HOME: join(folder, name.replaceAll(/\W+/g, '-')),
           DATABASE_URL: databaseUrl,
@@ -175,11 +174,6 @@ function collector(name: string, databaseUrl: string, natsUrl: string): Contesta
       }),
     stored: () => countStoredClicks(natsUrl),
   };
-}
-
-/** `--profile DIR` writes a CPU profile of each collector there. */
-function profileFlags(): string[] {
-  return values.profile === '' ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`];
 }
 
 async function insertPerClick(databaseUrl: string, links: readonly BenchLink[]): Promise<Contestant> {

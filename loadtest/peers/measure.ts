@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from '../../engines/engine.ts';
 import type { Load, LoadGenerator } from '../collector/load.ts';
 import type { Measured } from '../collector/process.ts';
-import { treeCpuMs } from './cpu.ts';
+import { treeCpuMs } from '../process-usage.ts';
 import { CORES, type OpenPeer } from './peer.ts';
 
 /** One round of a peer. */

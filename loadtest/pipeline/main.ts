@@ -10,9 +10,9 @@ import { createHttp } from '../chaos/http.ts';
 import { createRandom } from '../chaos/random.ts';
 import { createLoadGenerator, type Load, type LoadRequest, makeRequests } from '../collector/load.ts';
 import { type Platform, startPlatform, type Target } from '../platform.ts';
+import { childrenNamed, treeCpuMs } from '../process-usage.ts';
 import { isTrueWithin } from '../wait.ts';
 import { readSizes, type Sizes, settle } from '../warehouse/sizes.ts';
-import { childrenNamed, treeCpuMs } from './cpu.ts';
 import { type Probe, startProbe } from './probe.ts';
 
 /**
@@ -181,7 +181,7 @@ function cpuOf(running: Platform): Map<string, number> {
     TARGETS.map((target) => {
       const pid = running.pidOf(target);
       if (pid === undefined) throw new Error(`${target} is not running`);
-      return [target, treeCpuMs(pid)];
+      return [target, treeCpuMs([pid])];
     }),
   );
 }
@@ -192,7 +192,7 @@ function sample(running: Platform): { stop(): Promise<{ wrkMs: number; lag: numb
   let wrkMs = 0;
   let under = Promise.resolve();
   async function look(): Promise<void> {
-    for (const pid of childrenNamed(process.pid, 'wrk')) wrkMs = Math.max(wrkMs, treeCpuMs(pid));
+    wrkMs = Math.max(wrkMs, treeCpuMs(childrenNamed(process.pid, 'wrk')));
     const metrics = await fetch(`http://127.0.0.1:${running.config.loaderPort}/metrics`);
     const found = /^afflux_loader_lag_messages(?:\{[^}]*\})? (\d+)/m.exec(await metrics.text());
     lag.push(Number(found?.[1]));

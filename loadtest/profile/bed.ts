@@ -1,16 +1,14 @@
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import postgres from 'postgres';
 import { createLogger } from '../../core/log.ts';
 import { fromProject } from '../../core/paths.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { findNatsServer, startNats } from '../../engines/nats.ts';
 import { startPostgres } from '../../engines/postgres.ts';
-import { migrateLedger } from '../../ledger/migrate.ts';
+import { createLedgerLinks, makeLinks } from '../collector/links.ts';
 import { createLoadGenerator, type LoadGenerator, makeRequests } from '../collector/load.ts';
-import { type Measured, startMeasured } from '../collector/process.ts';
+import { type Measured, pin, startMeasured } from '../collector/process.ts';
 import { readConfigFor } from '../collector/settings.ts';
 
 /** The server has core 0; load generator, NATS and PostgreSQL have core 1. */
@@ -37,7 +35,9 @@ export async function makeBed(): Promise<Bed> {
   }
   try {
     const { databaseUrl, natsUrl } = await startEngines(folder, engines);
-    const codes = await createLinks(databaseUrl);
+    const links = makeLinks(LINKS);
+    await createLedgerLinks(databaseUrl, links);
+    const codes = links.map(({ code }) => code);
     return {
       load: createLoadGenerator({
         folder,
@@ -88,26 +88,6 @@ async function startEngines(
     log,
   });
   engines.push(database);
-  for (const { pid } of engines) pin(pid);
+  for (const { pid } of engines) pin(pid, LOAD_CORE);
   return { databaseUrl: database.url, natsUrl: nats.url };
-}
-
-function pin(pid: number): void {
-  execFileSync('taskset', ['-a', '-c', '-p', String(LOAD_CORE), String(pid)]);
-}
-
-async function createLinks(databaseUrl: string): Promise<string[]> {
-  // ClickHouse plays no part here, and `afflux migrate` wants both stores.
-  await migrateLedger({ url: databaseUrl, log: createLogger({ name: 'bench', level: 'error' }) });
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
-  await sql`insert into programs (name, currency) values ('Bench', 'EUR')`;
-  await sql`insert into campaigns (program_id, name) select 1, 'Campaign ' || n from generate_series(1, 100) n`;
-  await sql`insert into affiliates (program_id, ref_code, name, email, status)
-    select 1, 'a' || n, 'Affiliate ' || n, n || '@affiliates.example', 'active' from generate_series(1, 1000) n`;
-  await sql`insert into links (code, program_id, campaign_id, affiliate_id, landing_url)
-    select 'l' || to_hex(n * 7919), 1, 1 + n % 100, 1 + n % 1000, 'https://shop.example/landing/' || n % 1000 || '?campaign=summer'
-    from generate_series(1, ${LINKS}) n`;
-  const rows = await sql<{ code: string }[]>`select code from links`;
-  await sql.end();
-  return rows.map((row) => row.code);
 }

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fromProject } from '../../core/paths.ts';
 import { clicksSubject, connectNats, ensureStreams } from '../../core/stream.ts';
 import { freePort } from '../../engines/engine.ts';
 import type { Warehouse } from '../../warehouse/client.ts';
+import { cpuMs, rssMb } from '../process-usage.ts';
 import { BATCH_ROWS, batchMaker } from './batches.ts';
 import { type Freshness, measureFreshness } from './freshness.ts';
 
@@ -12,7 +12,6 @@ const BACKLOG_NODE = 60_000;
 const IN_FLIGHT = 32;
 const POLL_MS = 100;
 const DEADLINE_MS = 600_000;
-const CLOCK_TICK_MS = 10;
 
 /** What catching up took. */
 export interface Backlog {
@@ -111,14 +110,4 @@ async function publish(natsUrl: string, rows: number): Promise<void> {
   }
   await Promise.all(inFlight);
   await nc.close();
-}
-
-/** User and system time of a process so far. */
-function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * CLOCK_TICK_MS;
-}
-
-function rssMb(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0) / 1_024;
 }
