@@ -28,6 +28,9 @@ const MAX_RANGE_DAYS = 1_100;
 /** Sums over every level of the tree: by them an affiliate would see what those above it earn by its orders. */
 const OF_ALL_LEVELS: readonly ReportMetric[] = ['commission_minor', 'epc_minor'];
 
+/** What an affiliate may see instead. */
+const OWN: readonly ReportMetric[] = ['own_commission_minor', 'own_epc_minor'];
+
 const DEFAULT_METRICS: readonly ReportMetric[] = CLICK_METRICS;
 
 /** Names out of a list, separated by commas. */
@@ -88,7 +91,7 @@ export const reportQuery = z
     metrics: listOf(isReportMetric, REPORT_METRICS)
       .default([...DEFAULT_METRICS])
       .meta({
-        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. Conversions are told by time, program, campaign, affiliate, link and country only. ${OF_ALL_LEVELS.join(' and ')} are of every level of the tree, and not told to affiliates.`,
+        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. Conversions are told by time, program, campaign, affiliate, link and country only. ${OF_ALL_LEVELS.join(' and ')} are of every level of the tree, and not told to affiliates; ${OWN.join(' and ')} are of the affiliate whose click won, without what a review holds.`,
       }),
     program_id: integerId('program').optional(),
     campaign_id: integerId('campaign').optional(),
@@ -136,7 +139,7 @@ export function reportOptions(principal: Principal, asked: ReportQuery): ReportO
   if (principal.role === 'affiliate' && asked.metrics.some((name) => OF_ALL_LEVELS.includes(name))) {
     throw invalidField(
       'metrics',
-      `${OF_ALL_LEVELS.join(' and ')} are of every level of the tree; /v1/affiliates/{id}/earnings has an affiliate’s own`,
+      `${OF_ALL_LEVELS.join(' and ')} are of every level of the tree; ${OWN.join(' and ')} are of the affiliate alone`,
     );
   }
   return {

@@ -92,8 +92,9 @@ async function checkMirror(stores: { warehouse: Warehouse; ledger: Ledger }): Pr
 }
 
 function describeSums(sums: ConversionSums): string {
-  const { programId, state, conversions, amountMinor, refundedMinor, commissionMinor } = sums;
-  return `program ${programId}, ${state}: ${conversions} of ${amountMinor}, refunded ${refundedMinor}, commission ${commissionMinor}`;
+  const { programId, state, conversions, amountMinor, refundedMinor, commissionMinor, ownCommissionMinor } =
+    sums;
+  return `program ${programId}, ${state}: ${conversions} of ${amountMinor}, refunded ${refundedMinor}, commission ${commissionMinor}, own ${ownCommissionMinor}`;
 }
 
 /** Signs the days that are complete, and counts those signed before again. */

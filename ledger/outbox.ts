@@ -15,6 +15,8 @@ export interface ConversionFacts {
   readonly refundedMinor: bigint;
   /** Of all levels, less what was taken back. */
   readonly commissionMinor: bigint;
+  /** The part of it that the affiliate has whose click won: level 1. */
+  readonly ownCommissionMinor: bigint;
   readonly occurredAt: Date;
   readonly receivedAt: Date;
   readonly clickTs: Date | null;
@@ -56,15 +58,21 @@ async function readFacts(
 ): Promise<ConversionFacts[]> {
   const rows = await sql<Omit<ConversionFacts, 'version'>[]>`
     select id, program_id, campaign_id, affiliate_id, link_id, state, reason, currency, amount_minor, refunded_minor,
-      (select coalesce(sum(m.amount_minor - m.reversed_minor), 0)::bigint from commissions m
-       where m.conversion_id = c.id) as commission_minor,
-      occurred_at, received_at, click_ts, host(coalesce(click_ip, ip)) as ip, fingerprint
-    from conversions c where id = any(${ids}::bigint[]) order by id`;
+      commission_minor, own_commission_minor, occurred_at, received_at, click_ts, host(coalesce(click_ip, ip)) as ip, fingerprint
+    from conversions c cross join lateral ${commissionSums(sql)} where id = any(${ids}::bigint[]) order by id`;
   return rows.map((row) => ({
     ...row,
     version,
     fingerprint: row.fingerprint === null ? null : BigInt.asUintN(64, row.fingerprint),
   }));
+}
+
+/** What is left of a conversion's commissions, in all and of level 1: to be joined to `conversions c`. */
+function commissionSums(sql: LedgerSql) {
+  return sql`(
+    select coalesce(sum(m.amount_minor - m.reversed_minor), 0)::bigint as commission_minor,
+      coalesce(sum(m.amount_minor - m.reversed_minor) filter (where m.level = 1), 0)::bigint as own_commission_minor
+    from commissions m where m.conversion_id = c.id) sums`;
 }
 
 /** Drops changes that the mirror has got. */
@@ -87,6 +95,7 @@ export interface ConversionSums {
   readonly amountMinor: bigint;
   readonly refundedMinor: bigint;
   readonly commissionMinor: bigint;
+  readonly ownCommissionMinor: bigint;
 }
 
 /** Sums of what the mirror must hold, by program and state. */
@@ -94,7 +103,6 @@ export async function conversionSums(sql: LedgerSql): Promise<ConversionSums[]> 
   return await sql<ConversionSums[]>`
     select program_id, state, count(*)::int as conversions, sum(amount_minor)::bigint as amount_minor,
       sum(refunded_minor)::bigint as refunded_minor,
-      coalesce(sum((select sum(m.amount_minor - m.reversed_minor) from commissions m where m.conversion_id = c.id)), 0)::bigint
-        as commission_minor
-    from conversions c group by program_id, state order by program_id, state`;
+      sum(commission_minor)::bigint as commission_minor, sum(own_commission_minor)::bigint as own_commission_minor
+    from conversions c cross join lateral ${commissionSums(sql)} group by program_id, state order by program_id, state`;
 }

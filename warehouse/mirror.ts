@@ -15,6 +15,7 @@ export interface MirroredConversion {
   readonly amountMinor: bigint;
   readonly refundedMinor: bigint;
   readonly commissionMinor: bigint;
+  readonly ownCommissionMinor: bigint;
   readonly occurredAt: Date;
   readonly receivedAt: Date;
   readonly clickTs: Date | null;
@@ -45,6 +46,7 @@ function conversionRow(conversion: MirroredConversion): object {
     amount_minor: String(conversion.amountMinor),
     refunded_minor: String(conversion.refundedMinor),
     commission_minor: String(conversion.commissionMinor),
+    own_commission_minor: String(conversion.ownCommissionMinor),
     occurred_at: timeText(conversion.occurredAt.getTime()),
     received_at: timeText(conversion.receivedAt.getTime()),
     click_ts: conversion.clickTs === null ? null : timeText(conversion.clickTs.getTime()),
@@ -89,13 +91,15 @@ export interface MirrorSums {
   readonly amountMinor: bigint;
   readonly refundedMinor: bigint;
   readonly commissionMinor: bigint;
+  readonly ownCommissionMinor: bigint;
 }
 
 /** What the mirror holds, by program and state. */
 export async function mirrorSums(warehouse: Warehouse): Promise<MirrorSums[]> {
   const { rows } = await warehouse.query<Record<string, string | number>>(
     `SELECT program_id AS program, state AS word, toUInt32(count()) AS conversions, toString(sum(amount_minor)) AS amount,
-       toString(sum(refunded_minor)) AS refunded, toString(sum(commission_minor)) AS commission
+       toString(sum(refunded_minor)) AS refunded, toString(sum(commission_minor)) AS commission,
+       toString(sum(own_commission_minor)) AS own_commission
      FROM conversions FINAL GROUP BY program, word ORDER BY program, word`,
   );
   return rows.map((row) => ({
@@ -105,5 +109,6 @@ export async function mirrorSums(warehouse: Warehouse): Promise<MirrorSums[]> {
     amountMinor: BigInt(row.amount ?? 0),
     refundedMinor: BigInt(row.refunded ?? 0),
     commissionMinor: BigInt(row.commission ?? 0),
+    ownCommissionMinor: BigInt(row.own_commission ?? 0),
   }));
 }

@@ -196,6 +196,8 @@ const METRICS = {
   commission_minor: money('toFloat64(s_commission)'),
   /** Commission a valid click, in minor units. */
   epc_minor: money('if(s_valid = 0, 0, toFloat64(s_commission) / s_valid)'),
+  own_commission_minor: money('toFloat64(s_own_commission)'),
+  own_epc_minor: money('if(s_valid = 0, 0, toFloat64(s_own_commission) / s_valid)'),
   seconds_to_convert: ofConversions('if(s_timed = 0, NULL, s_seconds / s_timed)'),
   currency: ofConversions(
     "multiIf(length(s_currencies) > 1, 'mixed', length(s_currencies) = 0, '', s_currencies[1])",
@@ -228,11 +230,15 @@ export const CONVERSION_COLUMNS = [
   'open',
   'revenue',
   'commission',
+  'own_commission',
   'timed',
   'seconds',
 ] as const;
 
-/** Revenue is what was not refunded of credited orders, commission what was not taken back. */
+/**
+ * Revenue is what was not refunded of credited orders, commission what was not taken back. The winning affiliate's own is
+ * what it has earned: while a review holds it, nothing.
+ */
 export const CONVERSION_COUNTS = `
   count() AS m_conversions,
   countIf(state IN ('attributed', 'partially_refunded')) AS m_attributed,
@@ -242,6 +248,7 @@ export const CONVERSION_COUNTS = `
   countIf(state IN ('received', 'awaiting_click')) AS m_open,
   sumIf(amount_minor - refunded_minor, state IN ('attributed', 'partially_refunded', 'refunded')) AS m_revenue,
   sum(commission_minor) AS m_commission,
+  sumIf(own_commission_minor, state != 'review') AS m_own_commission,
   countIf(isNotNull(click_ts)) AS m_timed,
   sumIf(dateDiff('millisecond', assumeNotNull(click_ts), occurred_at), isNotNull(click_ts)) / 1000 AS m_seconds,
   groupUniqArray(4)(toString(currency)) AS m_currencies`;

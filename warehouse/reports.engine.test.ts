@@ -217,6 +217,7 @@ describe('the campaign report', () => {
       amount_minor: '10000',
       refunded_minor: '0',
       commission_minor: '800',
+      own_commission_minor: '700',
       occurred_at: timeText(NOON + 60_000),
       received_at: timeText(NOON + 60_000),
       click_ts: timeText(NOON),
@@ -226,7 +227,7 @@ describe('the campaign report', () => {
       conversion({ conversion_id: 1, state: 'review' }),
       conversion({ conversion_id: 1, version: 2 }),
       conversion({ conversion_id: 2, state: 'partially_refunded', refunded_minor: '2500' }),
-      conversion({ conversion_id: 3, state: 'rejected', commission_minor: '0' }),
+      conversion({ conversion_id: 3, state: 'rejected', commission_minor: '0', own_commission_minor: '0' }),
       conversion({ conversion_id: 4, campaign_id: 2, currency: 'USD' }),
     ]);
     const metrics = [...REPORT_METRICS];
@@ -247,6 +248,8 @@ describe('the campaign report', () => {
       revenue_minor: 17_500,
       commission_minor: 1_600,
       epc_minor: 1_600 / 7,
+      own_commission_minor: 1_400,
+      own_epc_minor: 200,
       seconds_to_convert: 60,
       currency: 'EUR',
     });

@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS conversions
   amount_minor Decimal(18, 0),
   refunded_minor Decimal(18, 0),
   commission_minor Decimal(18, 0),
+  own_commission_minor Decimal(18, 0),
   occurred_at DateTime64(3, 'UTC'),
   received_at DateTime64(3, 'UTC'),
   click_ts Nullable(DateTime64(3, 'UTC')),

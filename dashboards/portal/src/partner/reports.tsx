@@ -5,6 +5,8 @@ const CONVERSION_METRICS = [
   'conversions_attributed',
   'conversions_in_review',
   'conversion_rate',
+  'own_commission_minor',
+  'own_epc_minor',
 ] as const;
 
 export function ReportsPage() {

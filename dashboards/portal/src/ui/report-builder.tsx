@@ -232,6 +232,8 @@ const TITLES: Readonly<Record<string, string>> = {
   revenue_minor: 'Order value',
   commission_minor: 'Commissions',
   epc_minor: 'Per click',
+  own_commission_minor: 'Commission',
+  own_epc_minor: 'Commission per click',
 };
 
 function keyOf(row: Row, name: string): string {
