@@ -44,7 +44,6 @@ describe('clicks by identity', () => {
         linkId: 100 + (20_000 % 9),
         ip: '10.78.32.2',
         fingerprint: 20_000n,
-        userAgent: 'agent 20000',
         flags: 2,
       },
       expect.objectContaining({ ...identity(ROWS - 1), ip: `2001:db8:${(49_999).toString(16)}::2` }),

@@ -1,5 +1,5 @@
 import type { Table } from 'apache-arrow';
-import type { ClickIdentity } from '../core/click-id.ts';
+import { type ClickIdentity, clickIdentityKey } from '../core/click-id.ts';
 import { assert } from '../core/errors.ts';
 import { formatIp } from '../core/ip.ts';
 import type { Warehouse } from './client.ts';
@@ -14,7 +14,6 @@ export interface StoredClick extends ClickIdentity {
   /** Dotted IPv4 or compressed IPv6. */
   readonly ip: string;
   readonly fingerprint: bigint;
-  readonly userAgent: string;
   /** Bits of `ClickFlag`. */
   readonly flags: number;
 }
@@ -32,7 +31,7 @@ const LOOKUP_SETTINGS = {
 } as const;
 
 const CLICK_EXPRESSIONS = `toUnixTimestamp64Milli(ts) AS ts_ms, node, seq, program_id, campaign_id, affiliate_id,
-  link_id, ip, fingerprint, user_agent, flags`;
+  link_id, ip, fingerprint, flags`;
 
 /** The network of an address that stands for a visitor: /24 of IPv4, /48 of IPv6; its first address or its last. */
 const network = (ip: string, end: 'first' | 'last'): string =>
@@ -43,7 +42,8 @@ const visitorHash = (fingerprint: string, ip: string): string =>
 
 /**
  * Finds clicks by identity, up to 10,000 in one query; those not stored are missing from the answer.
- * The inner query reads the projection sorted by time, the outer only the granules it names.
+ * The inner query reads the projection sorted by time, the outer only the granules it names. Every click of these
+ * milliseconds comes back: a thousand clicks a second make one, fifty thousand make fifty.
  */
 export async function lookupClicks(
   warehouse: Warehouse,
@@ -55,24 +55,15 @@ export async function lookupClicks(
     'Int64',
     identities.map((id) => id.ts),
   );
-  const nodes = numbers(
-    'UInt16',
-    identities.map((id) => id.node),
-  );
-  const seqs = numbers(
-    'UInt32',
-    identities.map((id) => id.seq),
-  );
   const { table, readRows } = await warehouse.queryArrow(
     `SELECT ${CLICK_EXPRESSIONS} FROM clicks
-     WHERE ${atRows(`ts IN (SELECT fromUnixTimestamp64Milli(arrayJoin(${times}), 'UTC'))`)}
-       AND (ts, node, seq) IN (
-         SELECT fromUnixTimestamp64Milli(id.1, 'UTC'), id.2, id.3
-         FROM (SELECT arrayJoin(arrayZip(${times}, ${nodes}, ${seqs})) AS id))`,
+     WHERE ${atRows(`ts IN (SELECT fromUnixTimestamp64Milli(arrayJoin(${times}), 'UTC'))`)}`,
     {},
     LOOKUP_SETTINGS,
   );
-  return { clicks: storedClicks(table), readRows };
+  // Told apart here: the engine would do it with more columns of every granule, at a fifth of the query's time.
+  const wanted = new Set(identities.map(clickIdentityKey));
+  return { clicks: storedClicks(table).filter((click) => wanted.has(clickIdentityKey(click))), readRows };
 }
 
 /** Who clicked with this fingerprint from this network, between two times (Unix milliseconds, both inside)? */
@@ -164,7 +155,6 @@ function storedClicks(table: Table): StoredClick[] {
   const linkId = column<number>(table, 'link_id');
   const ip = column<Uint8Array>(table, 'ip');
   const fingerprint = column<bigint>(table, 'fingerprint');
-  const userAgent = column<string>(table, 'user_agent');
   const flags = column<number>(table, 'flags');
   return Array.from({ length: table.numRows }, (_, row) => ({
     ts: Number(ts(row)),
@@ -176,7 +166,6 @@ function storedClicks(table: Table): StoredClick[] {
     linkId: linkId(row),
     ip: formatIp(ip(row)),
     fingerprint: fingerprint(row),
-    userAgent: userAgent(row),
     flags: flags(row),
   }));
 }
