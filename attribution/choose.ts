@@ -90,9 +90,17 @@ const MAX_CANDIDATES = 20;
 /** Flags of clicks that were sent to the fallback instead of the landing page: nothing of theirs can convert. */
 const NOT_LANDED = ClickFlag.paused | ClickFlag.expired | ClickFlag.suspended;
 
+/** Whether everything up to this moment (Unix ms) is stored, or waited for no longer. */
+export function isKnownUpTo(
+  { completeToMs, gaveUp }: Pick<ClickFacts, 'completeToMs' | 'gaveUp'>,
+  ms: number,
+): boolean {
+  return gaveUp || completeToMs > ms;
+}
+
 export function chooseClick(facts: ClickFacts): Choice {
-  const { given, completeToMs, gaveUp } = facts;
-  const knownUpTo = (ms: number): boolean => gaveUp || completeToMs > ms;
+  const { given } = facts;
+  const knownUpTo = (ms: number): boolean => isKnownUpTo(facts, ms);
   if (given.kind === 'missing' && !knownUpTo(given.identity.ts)) return { kind: 'awaiting_click' };
   if (given.kind === 'found') {
     // Its own moment has to be complete too: what the rules count before it must not depend on who was loaded first.

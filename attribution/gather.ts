@@ -13,6 +13,7 @@ import {
   DAY_MS,
   FINGERPRINT_DAYS,
   type GivenClick,
+  isKnownUpTo,
   type KnownClick,
   losesBecause,
   visitEndMs,
@@ -40,9 +41,12 @@ export async function gatherClickFacts(
   options: { conversions: readonly ClaimedConversion[]; gaveUp: (conversion: ClaimedConversion) => boolean },
 ): Promise<ClickFacts[]> {
   const { sql, clicks, model } = sources;
-  const { conversions } = options;
+  const { conversions, gaveUp } = options;
   const completeToMs = await clicks.completeToMs();
-  const given = await readGivenClicks(sources, conversions);
+  const given = await readGivenClicks(sources, {
+    conversions,
+    isKnown: (conversion, clickMs) => isKnownUpTo({ completeToMs, gaveUp: gaveUp(conversion) }, clickMs),
+  });
   const terms = await termsOfClicks(
     sql,
     given.map((answer) => (answer.kind === 'found' ? answer.click : undefined)),
@@ -60,21 +64,31 @@ export async function gatherClickFacts(
     subscription: subscriptions[i],
     undecidedBefore: undecidedBefore[i] ?? false,
     completeToMs,
-    gaveUp: options.gaveUp(facts.conversion),
+    gaveUp: gaveUp(facts.conversion),
     model,
   }));
 }
 
 type BareFacts = Pick<ClickFacts, 'conversion' | 'given' | 'terms'>;
 
+/** A click that has to be waited for anyway is not looked for: under load that would be most look-ups. */
 async function readGivenClicks(
   { clicks, clickIds }: FactSources,
-  conversions: readonly ClaimedConversion[],
+  options: {
+    conversions: readonly ClaimedConversion[];
+    isKnown: (conversion: ClaimedConversion, clickMs: number) => boolean;
+  },
 ): Promise<GivenClick[]> {
+  const { conversions, isKnown } = options;
   const identities = conversions.map(({ clickId }) =>
     clickId === null ? undefined : clickIds.decode(clickId),
   );
-  const known = await clicks.lookUp(identities.filter((id) => id !== undefined));
+  const known = await clicks.lookUp(
+    conversions.flatMap((conversion, i) => {
+      const identity = identities[i];
+      return identity && isKnown(conversion, identity.ts) ? [identity] : [];
+    }),
+  );
   return conversions.map(({ clickId }, i) => {
     const identity = identities[i];
     if (clickId === null) return { kind: 'none_given' };

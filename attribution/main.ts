@@ -16,8 +16,11 @@ import { startMirror } from './mirror.ts';
 import { startNames } from './names.ts';
 import { BATCHES_IN_FLIGHT, createAttributionWorker } from './worker.ts';
 
-/** Pause when nothing is due: a conversion is decided within this and the freshness of the warehouse. */
-const IDLE_PAUSE_MS = 250;
+/**
+ * Pause between batches that are not full: a conversion is decided within this and the freshness of the warehouse.
+ * What comes meanwhile is decided together: a batch of one costs ClickHouse what a batch of a hundred does.
+ */
+const PAUSE_MS = 250;
 /** Pause after PostgreSQL failed. */
 const RETRY_PAUSE_MS = 1_000;
 
@@ -41,6 +44,8 @@ export async function startAttribution({ config, log }: { config: Config; log: L
   const metrics = createMetrics();
   registerAttributionMetrics(metrics, worker.stats);
   let fault = '';
+  /** More is due than one lane decides; the others stand by otherwise, and would only make batches smaller. */
+  let isBehind = false;
   const health = await serveHealth({
     port: config.attributionPort,
     metrics,
@@ -48,11 +53,13 @@ export async function startAttribution({ config, log }: { config: Config; log: L
   });
 
   const mirrors = [startMirror({ ledger, warehouse, metrics, log }), startNames({ ledger, warehouse, log })];
-  async function step(): Promise<number> {
+  async function step(lane: number): Promise<number> {
+    if (lane > 0 && !isBehind) return PAUSE_MS;
     try {
-      const { claimed } = await worker.runBatch(new Date());
+      const { isFull } = await worker.runBatch(new Date());
       fault = '';
-      return claimed > 0 ? 0 : IDLE_PAUSE_MS;
+      isBehind = isFull;
+      return isFull ? 0 : PAUSE_MS;
     } catch (error) {
       fault = errorText(error);
       log.error({ reason: fault }, 'a batch failed');
@@ -70,7 +77,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
       payoutHour: config.payoutHour,
     }),
   });
-  const loops = Array.from({ length: BATCHES_IN_FLIGHT }, () => startLoop(step));
+  const loops = Array.from({ length: BATCHES_IN_FLIGHT }, (_, lane) => startLoop(() => step(lane)));
 
   return {
     async stop() {

@@ -25,6 +25,8 @@ export interface WorkerStats {
 export interface BatchResult {
   /** Conversions taken; 0 means nothing is due. */
   readonly claimed: number;
+  /** As many as a batch holds: more may be due. */
+  readonly isFull: boolean;
 }
 
 /** Conversions decided with one look-up and one transaction: large enough that the fixed costs of both do not count. */
@@ -36,8 +38,9 @@ const BATCH_SIZE = 1_000;
 export const BATCHES_IN_FLIGHT = 3;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
-/** First wait for a click that is not in the warehouse yet; doubled at each further try. */
-const FIRST_WAIT_MS = 500;
+/** A click that is not in the warehouse yet is waited for a quarter longer at each try, and at least for so long. */
+const SHORTEST_WAIT_MS = 500;
+const WAIT_GROWTH = 0.25;
 /** Longest wait between two tries: the click may be in a spool for hours, and then must be found soon. */
 const LONGEST_WAIT_MS = 60_000;
 /** The stream keeps clicks for so long; what is not in the warehouse by then comes only from a spool on a dead disk. */
@@ -70,7 +73,7 @@ export function createAttributionWorker(options: {
 
   async function runBatch(now: Date): Promise<BatchResult> {
     const conversions = await claimConversions(ledger, { limit: BATCH_SIZE, now });
-    if (conversions.length === 0) return { claimed: 0 };
+    if (conversions.length === 0) return { claimed: 0, isFull: false };
     const prepared = await prepare(conversions, now).catch(async (error: unknown) => {
       // The warehouse being away delays decisions and loses none.
       log.warn({ reason: errorText(error), conversions: conversions.length }, 'the warehouse gave no answer');
@@ -84,7 +87,7 @@ export function createAttributionWorker(options: {
       log.warn({ reason: errorText(error), conversions: prepared.length }, 'a batch failed; one by one');
       for (const one of prepared) await decideAlone(one, now);
     }
-    return { claimed: conversions.length };
+    return { claimed: conversions.length, isFull: conversions.length === BATCH_SIZE };
   }
 
   /** Looks the clicks up and reads everything else that needs no lock, outside any transaction. */
@@ -167,7 +170,8 @@ function nextAttempt(conversion: ClaimedConversion, now: Date): Date | null {
     const isOver = now.getTime() - conversion.receivedAt.getTime() > REOPEN_MS;
     return isOver ? null : new Date(now.getTime() + REOPEN_PAUSE_MS);
   }
-  const waitMs = Math.min(FIRST_WAIT_MS * 2 ** Math.min(conversion.attempts, 16), LONGEST_WAIT_MS);
+  const waitedMs = now.getTime() - conversion.receivedAt.getTime();
+  const waitMs = Math.min(Math.max(WAIT_GROWTH * waitedMs, SHORTEST_WAIT_MS), LONGEST_WAIT_MS);
   return new Date(now.getTime() + waitMs);
 }
 
