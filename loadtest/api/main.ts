@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createWriteStream, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { createLogger } from '../../core/log.ts';
@@ -13,7 +14,7 @@ import { connectLedger } from '../../ledger/db.ts';
 import { migrateLedger } from '../../ledger/migrate.ts';
 import { createProgram } from '../../ledger/programs.ts';
 import { setTerms } from '../../ledger/terms.ts';
-import { connectWarehouse } from '../../warehouse/client.ts';
+import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
 import { loadGeo } from '../../warehouse/geo.ts';
 import { migrateWarehouse } from '../../warehouse/migrate.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
@@ -22,8 +23,8 @@ import { type Measured, startMeasured } from '../collector/process.ts';
 import { generateClicks } from '../warehouse/generate.ts';
 
 /**
- * `npm run bench:api`: orders reported one by one over 64 connections, a report of 30 days by day and campaign, and a
- * CSV export, of an API process with PostgreSQL, ClickHouse and the load generator on the same cores.
+ * `npm run bench:api`: orders reported one by one over 64 connections, a report of 30 days by day and campaign, and
+ * exports in each format, of an API process with PostgreSQL, ClickHouse and the load generator on the same cores.
  */
 
 const { values } = parseArgs({
@@ -41,7 +42,17 @@ const seconds = Number(values.seconds);
 const connections = Number(values.connections);
 const reportCount = Number(values.reports);
 
-const DAY_MS = 86_400_000;
+/** What ClickHouse calls each format, and for how many days it is asked: Arrow and Parquet end at 5,000,000 rows. */
+const EXPORTS = {
+  csv: { input: 'CSVWithNames', days: 61 },
+  arrow: { input: 'ArrowStream', days: 30 },
+  parquet: { input: 'Parquet', days: 30 },
+} as const;
+type Format = keyof typeof EXPORTS;
+const FORMATS: readonly Format[] = ['csv', 'arrow', 'parquet'];
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 const ALL_CORES = '0-255';
 /** How often the memory of the process is looked at during the export. */
 const LOOK_MS = 50;
@@ -74,7 +85,8 @@ async function main(): Promise<void> {
   });
   engines.push(clickhouse);
   const keys = await prepareLedger(database.url);
-  await prepareWarehouse(clickhouse.url);
+  const warehouse = await connectWarehouse({ url: clickhouse.url, name: 'bench' });
+  await prepareWarehouse(warehouse);
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const api = await startMeasured({
@@ -92,11 +104,10 @@ async function main(): Promise<void> {
     url: `${url}/readyz`,
   });
   try {
-    const measured = [
-      await measureOrders(url, api, keys.shop),
-      await measureReports(url, keys.operator),
-      await measureExport(url, api, keys.operator),
-    ];
+    const measured = [await measureOrders(url, api, keys.shop), await measureReports(url, keys.operator)];
+    for (const format of FORMATS) {
+      measured.push(await measureExport({ url, api, warehouse, key: keys.operator, format }));
+    }
     report({
       name: 'api',
       versions: { clicks: String(clicks), seed: values.seed },
@@ -105,6 +116,7 @@ async function main(): Promise<void> {
     });
   } finally {
     await api.stop();
+    await warehouse.close();
   }
 }
 
@@ -119,8 +131,7 @@ async function prepareLedger(url: string): Promise<{ shop: string; operator: str
   return { shop: shop.key, operator: operator.key };
 }
 
-async function prepareWarehouse(url: string): Promise<void> {
-  const warehouse = await connectWarehouse({ url, name: 'bench' });
+async function prepareWarehouse(warehouse: Warehouse): Promise<void> {
   await migrateWarehouse({ warehouse, log });
   await loadGeo(warehouse, { now: Date.now() });
   const { seconds: took } = await generateClicks({
@@ -131,7 +142,6 @@ async function prepareWarehouse(url: string): Promise<void> {
     progress: () => undefined,
   });
   progress(`${clicks} clicks in ${Math.round(took)} s`);
-  await warehouse.close();
 }
 
 interface Result {
@@ -199,10 +209,18 @@ async function measureReports(url: string, key: string): Promise<Result> {
 }
 
 /** As finely as there are rows: by hour, campaign, affiliate, country and device. */
-async function measureExport(url: string, api: Measured, key: string): Promise<Result> {
-  const to = new Date(Math.ceil(Date.now() / 3_600_000) * 3_600_000);
-  const from = new Date(to.getTime() - 61 * DAY_MS);
-  const query = `from=${from.toISOString()}&to=${to.toISOString()}&group_by=hour,campaign,affiliate,country,device&format=csv`;
+async function measureExport(options: {
+  readonly url: string;
+  readonly api: Measured;
+  readonly warehouse: Warehouse;
+  readonly key: string;
+  readonly format: Format;
+}): Promise<Result> {
+  const { url, api, warehouse, key, format } = options;
+  const to = new Date(Math.ceil(Date.now() / HOUR_MS) * HOUR_MS);
+  const from = new Date(to.getTime() - EXPORTS[format].days * DAY_MS);
+  const query = `from=${from.toISOString()}&to=${to.toISOString()}&group_by=hour,campaign,affiliate,country,device&format=${format}`;
+  const file = join(folder, `export.${format}`);
   const before = api.rssMb();
   let peak = before;
   let watching = true;
@@ -214,34 +232,42 @@ async function measureExport(url: string, api: Measured, key: string): Promise<R
   })();
   const startedAt = performance.now();
   let firstMs = 0;
-  let rows = -1;
-  let bytes = 0;
   try {
     const answer = await get(`${url}/v1/reports?${query}`, key);
     firstMs = performance.now() - startedAt;
-    for await (const part of answer.body ?? []) {
-      bytes += part.length;
-      for (let i = part.indexOf(10); i !== -1; i = part.indexOf(10, i + 1)) rows++;
-    }
+    if (answer.body === null) throw new Error(`${query} answered nothing`);
+    await pipeline(answer.body, createWriteStream(file));
   } finally {
     watching = false;
     await watch;
   }
   const totalS = (performance.now() - startedAt) / 1_000;
-  progress(`${rows} rows in ${Math.round(totalS)} s`);
+  const rows = await countRows(warehouse, file, format);
+  const bytes = statSync(file).size;
+  rmSync(file);
+  progress(`${format}: ${rows} rows in ${Math.round(totalS)} s`);
   return {
     row: {
-      what: `CSV of ${rows} rows`,
+      what: `${format} of ${rows} rows`,
       'per second': round(rows / totalS),
       'first byte ms': round(firstMs),
       MB: round(bytes / 1e6),
       'RSS growth MB': round(peak - before),
     },
     targets: [
-      atLeast('export rows a second', rows / totalS, 100_000),
-      atMost('export RSS growth MB', peak - before, 50),
+      atLeast(`${format}: rows a second`, rows / totalS, 100_000),
+      atMost(`${format}: RSS growth MB`, peak - before, 50),
     ],
   };
+}
+
+/** ClickHouse reads each of the formats itself. */
+async function countRows(warehouse: Warehouse, file: string, format: Format): Promise<number> {
+  const { rows } = await warehouse.query<{ rows: string }>(
+    `SELECT count() AS rows FROM file({file:String}, ${EXPORTS[format].input})`,
+    { file },
+  );
+  return Number(rows[0]?.rows);
 }
 
 async function get(url: string, key: string): Promise<Response> {
