@@ -47,7 +47,7 @@ export async function killUnderLoad(
     await Promise.race([life(), visits.ended]).finally(() => server.kill());
     await visits.ended;
     next += visits.sent();
-    answered.push(...visits.answered);
+    for (const visit of visits.answered) answered.push(visit);
   }
   const again = await peer.start(await freePort());
   const result = await compare(peer, { answered, countBefore }).finally(() => again.stop());
