@@ -199,11 +199,13 @@ function rowsSql(options: {
        SELECT ${[...keyList, '0 AS m_clicks, 0 AS m_valid, 0 AS m_ips, 0 AS m_visitors', ...CONVERSION_COLUMNS.map((name) => `m_${name}`), 'm_currencies'].join(', ')}
        FROM (${select(orders, CONVERSION_COUNTS, 'conversions AS t FINAL')})`
     : clicksPart;
-  const sums = ['clicks', 'valid', 'ips', 'visitors', ...(asked.conversions ? CONVERSION_COLUMNS : [])]
-    .map((name) => `sum(m_${name}) AS s_${name}`)
+  // Clicks alone are grouped already: summing single rows once more took a twentieth of the query's time.
+  const total = (name: string): string => `${asked.conversions ? `sum(m_${name})` : `m_${name}`} AS s_${name}`;
+  const totals = ['clicks', 'valid', 'ips', 'visitors', ...(asked.conversions ? CONVERSION_COLUMNS : [])]
+    .map(total)
     .concat(asked.conversions ? ['arraySort(groupUniqArrayArray(m_currencies)) AS s_currencies'] : []);
   return `SELECT ${[...groupBy.map((name) => `${show(name, `k_${name}`)} AS ${name}`), ...metrics.map((name) => `${metricSql(name)} AS ${name}`)].join(', ')}
-    FROM (SELECT ${[...keyList, ...sums].join(', ')} FROM (${source}) ${grouped})
+    FROM (SELECT ${[...keyList, ...totals].join(', ')} FROM (${source}) ${asked.conversions ? grouped : ''})
     ORDER BY ${sortColumns(asked)
       .map(({ by, descending }) => `${by}${descending ? ' DESC' : ''}`)
       .join(', ')}`;
