@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { clickCounts, clickRecords, encodeClicks, freshWarehouse } from '../test/support/warehouse.ts';
 import type { Block } from './block.ts';
-import { INSERT_CLICKS_SQL, insertBlock, verifyBlock } from './inserter.ts';
+import { INSERT_CLICKS_SQL, INSERT_SETTINGS, insertBlock, verifyBlock } from './inserter.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 
@@ -66,6 +66,24 @@ describe('a block of 200,000 rows in two partitions', () => {
       { partition: '202612', parts: '1' },
     ]);
     await verifyBlock(warehouse, large);
+  });
+});
+
+describe('a block that an earlier version inserted, which fed the views one after the other', () => {
+  it('is dropped when it is repeated', async () => {
+    const small = block(4_000);
+    await warehouse.insertBytes({
+      sql: INSERT_CLICKS_SQL,
+      data: small.batches.map((batch) => batch.data),
+      settings: {
+        ...INSERT_SETTINGS,
+        parallel_view_processing: 0,
+        max_threads: 1,
+        insert_deduplication_token: small.plan.token,
+      },
+    });
+    await insertBlock(warehouse, small);
+    expect(await clickCounts(warehouse)).toMatchObject({ clicks: 4_000, rolledUp: 4_000, rolledUpValid: 3_600 });
   });
 });
 

@@ -15,14 +15,16 @@ export const INSERT_CLICKS_SQL = `INSERT INTO clicks ${CLICK_COLUMN_LIST}
   SELECT * FROM input('${CLICK_ROW_STRUCTURE.replaceAll("'", "\\'")}') FORMAT RowBinary`;
 
 /** Identical at every retry: they decide how the engine names what it has seen. */
-const INSERT_SETTINGS = {
+export const INSERT_SETTINGS = {
   async_insert: 0,
   insert_deduplicate: 1,
   // Off by default before 26.2. A retry then reaches the rollups, and each drops what it has.
   deduplicate_blocks_in_dependent_materialized_views: 1,
   materialized_views_ignore_errors: 0,
   max_insert_threads: 1,
-  max_threads: 1,
+  // A block's views are fed side by side: a backlog of 4 million went 1.13 to 1.41 times as fast in three pairs of runs.
+  parallel_view_processing: 1,
+  max_threads: 2,
   max_block_size: ONE_BLOCK_ROWS,
   // The views have grouped the rows already: merging them once more at the insert finds nothing to merge.
   optimize_on_insert: 0,
