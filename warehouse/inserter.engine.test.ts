@@ -83,7 +83,11 @@ describe('a block that an earlier version inserted, which fed the views one afte
       },
     });
     await insertBlock(warehouse, small);
-    expect(await clickCounts(warehouse)).toMatchObject({ clicks: 4_000, rolledUp: 4_000, rolledUpValid: 3_600 });
+    expect(await clickCounts(warehouse)).toMatchObject({
+      clicks: 4_000,
+      rolledUp: 4_000,
+      rolledUpValid: 3_600,
+    });
   });
 });
 

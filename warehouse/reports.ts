@@ -200,7 +200,8 @@ function rowsSql(options: {
        FROM (${select(orders, CONVERSION_COUNTS, 'conversions AS t FINAL')})`
     : clicksPart;
   // Clicks alone are grouped already: summing single rows once more took a twentieth of the query's time.
-  const total = (name: string): string => `${asked.conversions ? `sum(m_${name})` : `m_${name}`} AS s_${name}`;
+  const total = (name: string): string =>
+    `${asked.conversions ? `sum(m_${name})` : `m_${name}`} AS s_${name}`;
   const totals = ['clicks', 'valid', 'ips', 'visitors', ...(asked.conversions ? CONVERSION_COLUMNS : [])]
     .map(total)
     .concat(asked.conversions ? ['arraySort(groupUniqArrayArray(m_currencies)) AS s_currencies'] : []);
