@@ -1,20 +1,20 @@
 import { join } from 'node:path';
-import { readOrCreateCountKey } from '../attribution/count-key.ts';
-import { createClickIdCodec } from '../core/click-id.ts';
-import type { Config } from '../core/config.ts';
-import type { Logger } from '../core/log.ts';
-import { createMetrics, listenError, type Running } from '../core/service.ts';
+import { readOrCreateCountKey } from '../attribution/tools/count-key.ts';
+import { createClickIdCodec } from '../core/clicks/click-id.ts';
+import type { Config } from '../core/config/config.ts';
+import type { Logger } from '../core/service/log.ts';
+import { createMetrics, listenError, type Running } from '../core/service/service.ts';
 import { createVault } from '../core/vault.ts';
-import { connectLedger } from '../ledger/db.ts';
-import { createPayoutProvider } from '../ledger/payout-providers.ts';
-import { startTasks } from '../ledger/tasks.ts';
-import { connectWarehouse } from '../warehouse/client.ts';
-import { housekeepingTask } from './housekeeping.ts';
-import { createMailer } from './mailer.ts';
+import { createPayoutProvider } from '../ledger/payouts/providers/index.ts';
+import { connectLedger } from '../ledger/postgres/db.ts';
+import { startTasks } from '../ledger/postgres/tasks.ts';
+import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
+import { createMailer } from './http/mailer.ts';
+import { createStreams } from './http/streams.ts';
+import { housekeepingTask } from './operations/housekeeping.ts';
 import { buildApiServer } from './server.ts';
-import { createStreams } from './streams.ts';
-import { allowList } from './webhook-target.ts';
-import { startWebhookWorker } from './webhook-worker.ts';
+import { allowList } from './webhooks/webhook-target.ts';
+import { startWebhookWorker } from './webhooks/webhook-worker.ts';
 
 /** Enough to keep PostgreSQL busy on a few cores; more would only wait for each other. */
 const POSTGRES_CONNECTIONS = 16;

@@ -1,20 +1,14 @@
-import { createClickIdCodec } from '../core/click-id.ts';
-import type { Config } from '../core/config.ts';
+import { createClickIdCodec } from '../core/clicks/click-id.ts';
+import type { Config } from '../core/config/config.ts';
 import { errorText } from '../core/errors.ts';
-import type { Logger } from '../core/log.ts';
-import { startLoop } from '../core/loop.ts';
-import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service.ts';
-import { createVault } from '../core/vault.ts';
-import { connectLedger } from '../ledger/db.ts';
-import { createPayoutProvider } from '../ledger/payout-providers.ts';
-import { payoutTasks } from '../ledger/payout-tasks.ts';
-import { startTasks } from '../ledger/tasks.ts';
-import { connectWarehouse } from '../warehouse/client.ts';
-import { createWarehouseClicks } from './click-source.ts';
+import type { Logger } from '../core/service/log.ts';
+import { startLoop } from '../core/service/loop.ts';
+import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
+import { connectLedger } from '../ledger/postgres/db.ts';
+import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
 import { registerAttributionMetrics } from './metrics.ts';
-import { startMirror } from './mirror.ts';
-import { startNames } from './names.ts';
-import { BATCHES_IN_FLIGHT, createAttributionWorker } from './worker.ts';
+import { createWarehouseClicks } from './worker/click-source.ts';
+import { BATCHES_IN_FLIGHT, createAttributionWorker } from './worker/worker.ts';
 
 /**
  * Pause between batches that are not full: a conversion is decided within this and the freshness of the warehouse.
@@ -24,15 +18,12 @@ const PAUSE_MS = 250;
 /** Pause after PostgreSQL failed. */
 const RETRY_PAUSE_MS = 1_000;
 
-/** A task holds one and works with another. */
-const TASK_CONNECTIONS = 4;
-
 /** Starts the worker that joins clicks and conversions; returns when it works. */
 export async function startAttribution({ config, log }: { config: Config; log: Logger }): Promise<Running> {
   const ledger = await connectLedger({
     url: config.databaseUrl,
     name: 'attribution',
-    max: BATCHES_IN_FLIGHT + TASK_CONNECTIONS,
+    max: BATCHES_IN_FLIGHT,
   });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'attribution' });
   const worker = createAttributionWorker({
@@ -52,7 +43,6 @@ export async function startAttribution({ config, log }: { config: Config; log: L
     readiness: (): Readiness => (fault === '' ? { ready: true } : { ready: false, reason: fault }),
   });
 
-  const mirrors = [startMirror({ ledger, warehouse, metrics, log }), startNames({ ledger, warehouse, log })];
   async function step(lane: number): Promise<number> {
     if (lane > 0 && !isBehind) return PAUSE_MS;
     try {
@@ -66,22 +56,11 @@ export async function startAttribution({ config, log }: { config: Config; log: L
       return RETRY_PAUSE_MS;
     }
   }
-  const tasks = await startTasks({
-    url: config.databaseUrl,
-    ledger,
-    log,
-    tasks: payoutTasks({
-      ledger,
-      provider: createPayoutProvider(config),
-      vault: createVault(config.dataKeys),
-      payoutHour: config.payoutHour,
-    }),
-  });
   const loops = Array.from({ length: BATCHES_IN_FLIGHT }, (_, lane) => startLoop(() => step(lane)));
 
   return {
     async stop() {
-      await Promise.all([tasks, ...mirrors, ...loops].map((running) => running.stop()));
+      await Promise.all(loops.map((running) => running.stop()));
       await health.stop();
       await Promise.all([ledger.end({ timeout: 5 }), warehouse.close()]);
     },

@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client';
-import { countByLabelOnScrape, countOnScrape } from '../core/metrics.ts';
-import type { WorkerStats } from './worker.ts';
+import { countByLabelOnScrape, countOnScrape } from '../core/service/metrics.ts';
+import type { WorkerStats } from './worker/worker.ts';
 
 /** Registers what the worker counts. */
 export function registerAttributionMetrics(registry: Registry, stats: WorkerStats): void {

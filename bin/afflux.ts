@@ -20,7 +20,7 @@ program
     `Starts an embedded engine for each of DATABASE_URL, CLICKHOUSE_URL and NATS_URL that is not set, migrates both
 stores, starts ${SERVICES.map(({ name }) => name).join(', ')}, and keeps them running until Ctrl-C. Data stay in AFFLUX_HOME.`,
   )
-  .action(async () => (await import('./up.ts')).up());
+  .action(async () => (await import('./supervisor/up.ts')).up());
 
 program
   .command('migrate')
@@ -29,7 +29,7 @@ program
     `Applies the migrations that are missing, in order; safe to run at any time and by several at once. "afflux up" does
 it by itself; run it before starting processes one by one. Reads DATABASE_URL (the schema's owner), CLICKHOUSE_URL.`,
   )
-  .action(async () => (await import('./migrate.ts')).migrate());
+  .action(async () => (await import('./commands/migrate.ts')).migrate());
 
 for (const service of SERVICES) {
   const command = program.command(service.name).summary(service.summary).description(service.help);
@@ -45,8 +45,8 @@ for (const service of SERVICES) {
   if (service.name === 'attribution') addAttributionCommands(command);
   command.action(async (options: { workers?: number; slot?: number }) => {
     if (options.workers === undefined)
-      await (await import('./run-service.ts')).runService(service, options.slot);
-    else await (await import('./collector-workers.ts')).runCollectorWorkers(options.workers);
+      await (await import('./supervisor/run-service.ts')).runService(service, options.slot);
+    else await (await import('./supervisor/collector-workers.ts')).runCollectorWorkers(options.workers);
   });
 }
 
@@ -67,23 +67,23 @@ payouts
   .description(
     'Ends the holds that are over, builds the payouts that are due and rolls these back. Tells of the others why they would get none.',
   )
-  .action(async () => (await import('./payouts.ts')).showPreview());
+  .action(async () => (await import('./commands/payouts.ts')).showPreview());
 payouts
   .command('run')
   .summary('vest what is due, build the payouts that are due, hand them to the provider')
   .description(
     `Makes every commission whose hold has ended available, asks for payouts whose fate is unknown, builds one payout for
 each active affiliate at or above its minimum, and hands them to PAYOUT_PROVIDER: a CSV file for the bank or PayPal in
-AFFLUX_HOME/payouts, or Stripe. Gives up debt that is too old. The attribution process does it daily, see PAYOUT_HOUR;
+AFFLUX_HOME/payouts, or Stripe. Gives up debt that is too old. The scheduler does it daily, see PAYOUT_HOUR;
 twice, or two at once, pay nobody twice.`,
   )
-  .action(async () => (await import('./payouts.ts')).runPayoutsNow());
+  .action(async () => (await import('./commands/payouts.ts')).runPayoutsNow());
 payouts
   .command('return <ids...>')
   .summary('record that the money of paid payouts came back')
   .requiredOption('--reason <text>', 'what the bank says')
   .action(async (ids: string[], options: { reason: string }) =>
-    (await import('./payouts.ts')).returnPayouts(ids, options),
+    (await import('./commands/payouts.ts')).returnPayouts(ids, options),
   );
 payouts
   .command('settle [ids...]')
@@ -91,7 +91,7 @@ payouts
   .description('Names payouts (pay_1 pay_2 …), or all submitted ones with --all, whose money has arrived.')
   .option('--all', 'every submitted payout', false)
   .action(async (ids: string[], options: { all: boolean }) =>
-    (await import('./payouts.ts')).settlePayouts(ids, options),
+    (await import('./commands/payouts.ts')).settlePayouts(ids, options),
   );
 
 const rates = program
@@ -110,7 +110,7 @@ valid_until. All of it is stored or nothing; what is stored already is left as i
   )
   .option('--from <date>', 'leave out what is older, such as 2026-01-01', parseTime)
   .action(async (file: string, options: { from?: Date }) =>
-    (await import('./rates.ts')).loadRates(file, options),
+    (await import('./commands/rates.ts')).loadRates(file, options),
   );
 rates
   .command('add <base> <quote> <rate>')
@@ -118,7 +118,7 @@ rates
   .requiredOption('--source <text>', 'who says so')
   .option('--from <time>', 'in force from; by default from now on', parseTime)
   .action(async (base: string, quote: string, rate: string, options: { source: string; from?: Date }) =>
-    (await import('./rates.ts')).addRate({ base, quote, rate, ...options }),
+    (await import('./commands/rates.ts')).addRate({ base, quote, rate, ...options }),
   );
 rates
   .command('list')
@@ -126,7 +126,7 @@ rates
   .option('--base <currency>')
   .option('--quote <currency>')
   .action(async (options: { base?: string; quote?: string }) =>
-    (await import('./rates.ts')).showRates(options),
+    (await import('./commands/rates.ts')).showRates(options),
   );
 
 program
@@ -137,7 +137,7 @@ program
 the loader with its stream, and proves the ledger from its entries up. Exit code 1 when anything is off.`,
   )
   .option('--json', 'print the report as JSON', false)
-  .action(async (options: { json: boolean }) => (await import('./audit.ts')).audit(options));
+  .action(async (options: { json: boolean }) => (await import('./commands/audit.ts')).audit(options));
 
 const geo = program
   .command('geo')
@@ -151,12 +151,12 @@ geo
   .option('--countries <path>', 'a .mmdb file such as GeoLite2-Country.mmdb')
   .option('--owners <path>', 'a .mmdb file such as GeoLite2-ASN.mmdb')
   .action(async (files: { countries?: string; owners?: string }) =>
-    (await import('./geo.ts')).loadNetworks(files),
+    (await import('./commands/geo.ts')).loadNetworks(files),
   );
 geo
   .command('show')
   .summary('what is loaded')
-  .action(async () => (await import('./geo.ts')).showNetworks());
+  .action(async () => (await import('./commands/geo.ts')).showNetworks());
 
 const deadLetters = program
   .command('deadletters')
@@ -165,17 +165,17 @@ const deadLetters = program
 deadLetters
   .command('list')
   .summary('one line each')
-  .action(async () => (await import('./deadletters.ts')).listDeadLetters());
+  .action(async () => (await import('./commands/deadletters.ts')).listDeadLetters());
 deadLetters
   .command('show <id>')
   .summary('headers and bytes of one')
-  .action(async (id: string) => (await import('./deadletters.ts')).showDeadLetter(id));
+  .action(async (id: string) => (await import('./commands/deadletters.ts')).showDeadLetter(id));
 deadLetters
   .command('replay [ids...]')
   .summary('put them back into the stream; what is loaded already is recognised')
   .option('--all', 'all that are whole', false)
   .action(async (ids: string[], options: { all: boolean }) =>
-    (await import('./deadletters.ts')).replayDeadLetters(ids, options),
+    (await import('./commands/deadletters.ts')).replayDeadLetters(ids, options),
   );
 
 program
@@ -187,7 +187,9 @@ were found and how many are left; exit code 1 when any is. Reads DATABASE_URL (t
   )
   .option('--ip <address>', 'everything that came from this address')
   .option('--customer <id>', "a shop's customer: the orders, and all that came from their addresses")
-  .action(async (options: { ip?: string; customer?: string }) => (await import('./erase.ts')).erase(options));
+  .action(async (options: { ip?: string; customer?: string }) =>
+    (await import('./commands/erase.ts')).erase(options),
+  );
 
 function addAttributionCommands(attribution: Command): void {
   attribution
@@ -196,7 +198,7 @@ function addAttributionCommands(attribution: Command): void {
     .description(
       'Prints what was stored with the decision: clicks, terms, every rule, commissions. Reads DATABASE_URL.',
     )
-    .action(async (id: string) => (await import('./attribution.ts')).explain(id));
+    .action(async (id: string) => (await import('./commands/attribution.ts')).explain(id));
   attribution
     .command('replay')
     .summary('decide again what was decided, and print what would change; writes nothing')
@@ -215,7 +217,7 @@ printed in money. Reads DATABASE_URL, CLICKHOUSE_URL, CLICK_KEYS.`,
     .option('--program <id>', 'of one program only, such as prg_1')
     .action(
       async (options: { from: Date; to: Date; model?: 'first_click' | 'last_click'; program?: string }) =>
-        (await import('./attribution.ts')).replayDecisions(options),
+        (await import('./commands/attribution.ts')).replayDecisions(options),
     );
 }
 

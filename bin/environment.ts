@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { type Config, loadConfig } from '../core/config.ts';
-import { fromProject } from '../core/paths.ts';
+import { type Config, loadConfig } from '../core/config/config.ts';
+import { fromProject } from '../core/config/paths.ts';
 
 /**
  * The configuration from the environment and the project's `.env` file; variables that are set win over the file.

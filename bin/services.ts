@@ -1,10 +1,10 @@
-import type { Config } from '../core/config.ts';
-import type { Logger } from '../core/log.ts';
-import type { Running } from '../core/service.ts';
+import type { Config } from '../core/config/config.ts';
+import type { Logger } from '../core/service/log.ts';
+import type { Running } from '../core/service/service.ts';
 
 /** One of the platform's own processes. */
 export interface Service {
-  readonly name: 'collector' | 'loader' | 'attribution' | 'api';
+  readonly name: 'collector' | 'loader' | 'attribution' | 'scheduler' | 'api';
   /** One line for `afflux --help` and for the table that `afflux up` prints. */
   readonly summary: string;
   readonly help: string;
@@ -36,7 +36,7 @@ click is counted. Serves /readyz and /metrics on LOADER_PORT. Reads NATS_URL, CL
     portVariable: 'LOADER_PORT',
     port: (config) => config.loaderPort,
     isPublic: false,
-    start: async (options) => (await import('../warehouse/loader-main.ts')).startLoader(options),
+    start: async (options) => (await import('../warehouse/loader/main.ts')).startLoader(options),
   },
   {
     name: 'attribution',
@@ -47,6 +47,17 @@ commissions. Serves /readyz and /metrics on ATTRIBUTION_PORT. Reads DATABASE_URL
     port: (config) => config.attributionPort,
     isPublic: false,
     start: async (options) => (await import('../attribution/main.ts')).startAttribution(options),
+  },
+  {
+    name: 'scheduler',
+    summary: 'vests, pays, reconciles and mirrors by the clock',
+    help: `Vests commissions whose hold has ended, runs the day's payouts from PAYOUT_HOUR on, asks the provider for unknown
+payouts, and mirrors conversions and names into ClickHouse. Serves /readyz and /metrics on SCHEDULER_PORT. Reads
+DATABASE_URL, CLICKHOUSE_URL, PAYOUT_HOUR, PAYOUT_PROVIDER.`,
+    portVariable: 'SCHEDULER_PORT',
+    port: (config) => config.schedulerPort,
+    isPublic: false,
+    start: async (options) => (await import('../scheduler/main.ts')).startScheduler(options),
   },
   {
     name: 'api',

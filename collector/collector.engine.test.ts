@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createClickIdCodec } from '../core/click-id.ts';
-import { ClickFlag } from '../core/click-record.ts';
+import { createClickIdCodec } from '../core/clicks/click-id.ts';
+import { ClickFlag } from '../core/clicks/click-record.ts';
+import { listLeases } from '../core/clicks/lease.ts';
+import { connectNats, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import { formatIp } from '../core/ip.ts';
-import { listLeases } from '../core/lease.ts';
-import { connectNats, LEASES_BUCKET, openBucket } from '../core/stream.ts';
-import { updateAffiliate } from '../ledger/affiliates.ts';
-import { updateCampaign } from '../ledger/campaigns.ts';
-import { createLink, updateLink } from '../ledger/links.ts';
+import { updateAffiliate } from '../ledger/programs/affiliates.ts';
+import { updateCampaign } from '../ledger/programs/campaigns.ts';
+import { createLink, updateLink } from '../ledger/programs/links.ts';
 import { type CollectorUnderTest, prepareCollector, sendRaw } from '../test/support/collector.ts';
 import { waitFor } from '../test/support/engines.ts';
 

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createLink } from '../ledger/links.ts';
+import { createLink } from '../ledger/programs/links.ts';
 import { type CollectorUnderTest, prepareCollector } from '../test/support/collector.ts';
 import { waitFor } from '../test/support/engines.ts';
 

@@ -1,10 +1,10 @@
 import { Histogram, type Registry } from 'prom-client';
-import { countByLabelOnScrape, countOnScrape, gaugeOnScrape } from '../core/metrics.ts';
-import type { Committer } from './committer.ts';
-import type { DurableLog } from './durable-log.ts';
-import type { LinkStore } from './links.ts';
-import type { FlagCounts, OutcomeCounts } from './outcomes.ts';
-import type { Spool } from './spool.ts';
+import { countByLabelOnScrape, countOnScrape, gaugeOnScrape } from '../core/service/metrics.ts';
+import type { FlagCounts, OutcomeCounts } from './clicks/outcomes.ts';
+import type { Committer } from './durability/committer.ts';
+import type { DurableLog } from './durability/durable-log.ts';
+import type { Spool } from './durability/spool.ts';
+import type { LinkStore } from './links/links.ts';
 
 /** Registers what the collector knows. */
 export function registerCollectorMetrics(options: {

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createLogger } from '../core/log.ts';
+import { createLogger } from '../core/service/log.ts';
 import { startClickHouse } from './clickhouse.ts';
 import { type Engine, freePort } from './engine.ts';
 

@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fromProject } from '../core/config/paths.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
-import type { Logger } from '../core/log.ts';
-import { fromProject } from '../core/paths.ts';
+import type { Logger } from '../core/service/log.ts';
 import type { Credentials } from './clickhouse-server/request.ts';
 import type { ServerOptions } from './clickhouse-server/server.ts';
 import {

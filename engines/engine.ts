@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { PORT_VARIABLES } from '../core/config.ts';
+import { PORT_VARIABLES } from '../core/config/config.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
 
 /** How a process ended: an exit code, or the signal that killed it. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
-import { createLogger } from '../core/log.ts';
+import { createLogger } from '../core/service/log.ts';
 import { type Engine, freePort } from './engine.ts';
 import { findNatsServer, startNats } from './nats.ts';
 

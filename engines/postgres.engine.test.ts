@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createLogger } from '../core/log.ts';
+import { createLogger } from '../core/service/log.ts';
 import { type Engine, freePort } from './engine.ts';
 import { startPostgres } from './postgres.ts';
 

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { fromProject } from '../core/paths.ts';
+import { fromProject } from '../core/config/paths.ts';
 
 /** One line of a benchmark's table: names to figures with their unit in the name. */
 export type BenchRow = Readonly<Record<string, string | number>>;

@@ -3,14 +3,22 @@ import { createWriteStream, mkdirSync, readdirSync, readFileSync, symlinkSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type Config, loadConfig } from '../core/config.ts';
-import { fromProject } from '../core/paths.ts';
+import { type Config, loadConfig } from '../core/config/config.ts';
+import { fromProject } from '../core/config/paths.ts';
 import { freePlatformPorts } from '../engines/engine.ts';
 import { findNatsServer } from '../engines/nats.ts';
 import { isTrueWithin } from './wait.ts';
 
 /** Everything that `afflux up` keeps running, each in a process of its own. */
-export type Target = 'collector' | 'loader' | 'attribution' | 'api' | 'nats' | 'postgres' | 'clickhouse';
+export type Target =
+  | 'collector'
+  | 'loader'
+  | 'attribution'
+  | 'scheduler'
+  | 'api'
+  | 'nats'
+  | 'postgres'
+  | 'clickhouse';
 
 /** What the demo program's file says that a run needs. */
 export interface DemoFile {
@@ -126,6 +134,7 @@ export async function startPlatform(options: {
     collector: service(config.collectorPort),
     loader: service(config.loaderPort),
     attribution: service(config.attributionPort),
+    scheduler: service(config.schedulerPort),
     api: service(config.apiPort),
   };
 

@@ -1,6 +1,6 @@
 // What postgres.js 3.4.9 gets wrong when a connection ends while it is used, put right in node_modules by the set-up.
 // Upstream has it as issues 1133, 1154, 1208 and 1216 and open requests 1155, 1168, 1209 and 1215; when a release has
-// them, this file goes. ledger/lost-connections.engine.test.ts fails on every one of these without it.
+// them, this file goes. ledger/postgres/lost-connections.engine.test.ts fails on every one of these without it.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
-import { fromProject } from '../core/paths.ts';
+import { fromProject } from '../core/config/paths.ts';
 import type { BenchResult } from '../loadtest/bench.ts';
 
 /** More, by hand: AFFLUX_TEST_CHAOS_MINUTES=5 AFFLUX_TEST_CHAOS_SEED=2 npm test -- test/chaos */

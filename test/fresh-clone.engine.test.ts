@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { projectRoot } from '../core/paths.ts';
+import { projectRoot } from '../core/config/paths.ts';
 import { freePlatformPorts } from '../engines/engine.ts';
 import { waitFor } from './support/engines.ts';
 

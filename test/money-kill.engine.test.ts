@@ -3,10 +3,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { fromProject } from '../core/paths.ts';
+import { fromProject } from '../core/config/paths.ts';
 import { freePort } from '../engines/engine.ts';
-import { createApiKey } from '../ledger/api-keys.ts';
-import { auditLedger } from '../ledger/audit.ts';
+import { createApiKey } from '../ledger/access/api-keys.ts';
+import { auditLedger } from '../ledger/audit/audit.ts';
 import { type AttributionWorld, startAttributionWorld } from './support/attribution.ts';
 import { waitFor } from './support/engines.ts';
 import { createParties, creditOrder } from './support/ledger.ts';
@@ -47,6 +47,7 @@ async function start(
       CLICK_KEYS: world.clickKey.toString('hex'),
       LOG_LEVEL: 'error',
       ATTRIBUTION_PORT: String(await freePort()),
+      SCHEDULER_PORT: String(await freePort()),
       // Runs are started by the test.
       PAYOUT_HOUR: 'off',
       ...environment,
@@ -229,9 +230,9 @@ test('a scheduled run whose process is killed is done by another process, once',
   for (let i = 0; i < 3; i++) await creditOrder(ledger, parties, { amountMinor: 10_000n });
   await owner`update pgboss.queue set expire_seconds = 1, retry_delay = 1 where name = 'payouts'`;
   await stopBefore('payouts', `new.state = 'created'`);
-  const first = await start(['attribution'], { PAYOUT_HOUR: '0' });
+  const first = await start(['scheduler'], { PAYOUT_HOUR: '0' });
   await isStopped();
-  const second = await start(['attribution'], { PAYOUT_HOUR: '0' });
+  const second = await start(['scheduler'], { PAYOUT_HOUR: '0' });
   first.child.kill('SIGKILL');
   await first.exited;
   await goOn('payouts');

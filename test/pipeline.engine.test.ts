@@ -1,21 +1,22 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApi } from '../api/main.ts';
 import { startAttribution } from '../attribution/main.ts';
-import { type Config, loadConfig } from '../core/config.ts';
-import type { Running } from '../core/service.ts';
-import { connectNats } from '../core/stream.ts';
+import { connectNats } from '../core/clicks/stream.ts';
+import { type Config, loadConfig } from '../core/config/config.ts';
+import type { Running } from '../core/service/service.ts';
 import { freePort } from '../engines/engine.ts';
-import { createAffiliate } from '../ledger/affiliates.ts';
-import { createApiKey } from '../ledger/api-keys.ts';
-import { auditLedger } from '../ledger/audit.ts';
-import { affiliateBalance } from '../ledger/counts.ts';
-import { createLink } from '../ledger/links.ts';
-import { createBankCsvProvider } from '../ledger/payout-provider.ts';
-import { runPayouts } from '../ledger/payout-run.ts';
-import { updateProgram } from '../ledger/programs.ts';
-import { setTerms } from '../ledger/terms.ts';
-import { auditWarehouse } from '../warehouse/audit.ts';
-import { startLoader } from '../warehouse/loader-main.ts';
+import { createApiKey } from '../ledger/access/api-keys.ts';
+import { auditLedger } from '../ledger/audit/audit.ts';
+import { affiliateBalance } from '../ledger/audit/counts.ts';
+import { createBankCsvProvider } from '../ledger/payouts/provider.ts';
+import { runPayouts } from '../ledger/payouts/run.ts';
+import { createAffiliate } from '../ledger/programs/affiliates.ts';
+import { createLink } from '../ledger/programs/links.ts';
+import { updateProgram } from '../ledger/programs/programs.ts';
+import { setTerms } from '../ledger/programs/terms.ts';
+import { startScheduler } from '../scheduler/main.ts';
+import { auditWarehouse } from '../warehouse/audit/audit.ts';
+import { startLoader } from '../warehouse/loader/main.ts';
 import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
 import { freshWarehouse, quietLog } from './support/warehouse.ts';
@@ -46,7 +47,7 @@ describe('from a click to a payout', () => {
   beforeAll(async () => {
     world = await prepareCollector();
     warehouse = await freshWarehouse();
-    const [apiPort, loaderPort, attributionPort] = [await freePort(), await freePort(), await freePort()];
+    const apiPort = await freePort();
     config = {
       ...world.config,
       ...pick(
@@ -54,13 +55,17 @@ describe('from a click to a payout', () => {
           AFFLUX_HOME: world.config.home,
           CLICKHOUSE_URL: warehouse.url,
           API_PORT: String(apiPort),
-          LOADER_PORT: String(loaderPort),
-          ATTRIBUTION_PORT: String(attributionPort),
+          LOADER_PORT: String(await freePort()),
+          ATTRIBUTION_PORT: String(await freePort()),
+          SCHEDULER_PORT: String(await freePort()),
+          PAYOUT_HOUR: 'off',
         }),
         'clickhouseUrl',
         'apiPort',
         'loaderPort',
         'attributionPort',
+        'schedulerPort',
+        'payoutHour',
       ),
     };
     api = `http://127.0.0.1:${apiPort}`;
@@ -68,6 +73,7 @@ describe('from a click to a payout', () => {
     services.push(await world.start());
     services.push(await startLoader({ config, log: quietLog }));
     services.push(await startAttribution({ config, log: quietLog }));
+    services.push(await startScheduler({ config, log: quietLog }));
     services.push(await startApi({ config, log: quietLog }));
   });
   afterAll(async () => {

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readConfig } from '../bin/environment.ts';
 import { freePort } from '../engines/engine.ts';
-import type { PaymentBatch, PayoutProvider } from '../ledger/payout-provider.ts';
-import { createStripeProvider } from '../ledger/payout-stripe.ts';
+import type { PaymentBatch, PayoutProvider } from '../ledger/payouts/provider.ts';
+import { createStripeProvider } from '../ledger/payouts/providers/stripe.ts';
 import { waitFor } from './support/engines.ts';
 
 /**

@@ -4,12 +4,12 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { fromProject } from '../core/config/paths.ts';
 import { assert } from '../core/errors.ts';
-import { fromProject } from '../core/paths.ts';
 import { freePlatformPorts } from '../engines/engine.ts';
 import { waitFor } from './support/engines.ts';
 
-const SERVICE_PORTS = ['COLLECTOR_PORT', 'API_PORT', 'LOADER_PORT', 'ATTRIBUTION_PORT'];
+const SERVICE_PORTS = ['COLLECTOR_PORT', 'API_PORT', 'LOADER_PORT', 'ATTRIBUTION_PORT', 'SCHEDULER_PORT'];
 const START_MS = 60_000;
 
 let home: string;
@@ -122,6 +122,7 @@ test('starts, refuses a second one, survives a kill, and stops in order leaving 
     'collector',
     'loader',
     'attribution',
+    'scheduler',
     'api',
     'clickhouse',
   ]);

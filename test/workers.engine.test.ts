@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { clickIdentityKey, createClickIdCodec } from '../core/click-id.ts';
-import { fromProject } from '../core/paths.ts';
+import { clickIdentityKey, createClickIdCodec } from '../core/clicks/click-id.ts';
+import { fromProject } from '../core/config/paths.ts';
 import { freePort } from '../engines/engine.ts';
-import { createLink } from '../ledger/links.ts';
+import { createLink } from '../ledger/programs/links.ts';
 import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
 

@@ -1,13 +1,13 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Config } from '../../core/config.ts';
-import { type Affiliate, createAffiliate, getAffiliate } from '../../ledger/affiliates.ts';
-import { createApiKey, type Role } from '../../ledger/api-keys.ts';
-import { type Campaign, createCampaign } from '../../ledger/campaigns.ts';
-import { inTransaction, type Ledger, type LedgerTransaction } from '../../ledger/db.ts';
-import { createLink } from '../../ledger/links.ts';
-import { createProgram, listPrograms } from '../../ledger/programs.ts';
-import { setTerms } from '../../ledger/terms.ts';
+import type { Config } from '../../core/config/config.ts';
+import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
+import { inTransaction, type Ledger, type LedgerTransaction } from '../../ledger/postgres/db.ts';
+import { type Affiliate, createAffiliate, getAffiliate } from '../../ledger/programs/affiliates.ts';
+import { type Campaign, createCampaign } from '../../ledger/programs/campaigns.ts';
+import { createLink } from '../../ledger/programs/links.ts';
+import { createProgram, listPrograms } from '../../ledger/programs/programs.ts';
+import { setTerms } from '../../ledger/programs/terms.ts';
 import { createPortalUsers, type PortalUsers } from './portal-users.ts';
 
 /** What the first start creates, as written to `$AFFLUX_HOME/demo.json`: ids, link codes and API keys. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { hashPassword } from '../../api/sessions.ts';
-import type { LedgerSql } from '../../ledger/db.ts';
-import { createUser, setPassword } from '../../ledger/users.ts';
+import { hashPassword } from '../../api/auth/sessions.ts';
+import { createUser, setPassword } from '../../ledger/access/users.ts';
+import type { LedgerSql } from '../../ledger/postgres/db.ts';
 
 /** Who may sign in to the demo's portal. */
 export interface PortalUser {

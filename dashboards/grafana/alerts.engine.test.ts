@@ -3,7 +3,7 @@ import { playScene, publishWatermark, type Scene } from '../../test/support/graf
 import { type Answer, columnsOf, createAsker } from '../../test/support/grafana-answers.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse } from '../../test/support/warehouse.ts';
-import { timeText } from '../../warehouse/client.ts';
+import { timeText } from '../../warehouse/clickhouse/client.ts';
 import { ALERT_GROUPS, type Alert } from './alerts.ts';
 import { CLICKHOUSE, POSTGRES } from './sources.ts';
 

@@ -3,7 +3,7 @@ import type { Dashboard, Panel, RowPanel } from '@grafana/grafana-foundation-sdk
 import * as units from '@grafana/grafana-foundation-sdk/units';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { fromProject } from '../../core/paths.ts';
+import { fromProject } from '../../core/config/paths.ts';
 import { ALERT_GROUPS } from './alerts.ts';
 import { allBoards } from './boards/index.ts';
 import { generatedFiles } from './files.ts';

@@ -72,11 +72,12 @@ export function dashboardsFile(): object {
   };
 }
 
-/** The four processes by their default ports; each further collector of a machine is one more target. */
+/** The processes by their default ports; each further collector of a machine is one more target. */
 export const PROCESSES = [
   { process: 'collector', target: '127.0.0.1:8080' },
   { process: 'loader', target: '127.0.0.1:8082' },
   { process: 'attribution', target: '127.0.0.1:8083' },
+  { process: 'scheduler', target: '127.0.0.1:8084' },
   { process: 'api', target: '127.0.0.1:8081' },
 ] as const;
 

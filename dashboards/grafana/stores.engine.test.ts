@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { INVALID_CLICK_FLAGS } from '../../core/click-record.ts';
+import { INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
 import { currencyExponent, UNUSUAL_EXPONENTS } from '../../core/money.ts';
 import { createAsker } from '../../test/support/grafana-answers.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';

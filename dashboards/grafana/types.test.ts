@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Panel } from '@grafana/grafana-foundation-sdk/dashboard';
 import { expect, test } from 'vitest';
-import { fromProject } from '../../core/paths.ts';
+import { fromProject } from '../../core/config/paths.ts';
 import { allBoards } from './boards/index.ts';
 import { CLICKHOUSE, POSTGRES } from './sources.ts';
 

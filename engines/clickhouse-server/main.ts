@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { createLogger } from '../../core/log.ts';
-import { runProcess } from '../../core/service.ts';
+import { createLogger } from '../../core/service/log.ts';
+import { runProcess } from '../../core/service/service.ts';
 import { type ServerOptions, startServer } from './server.ts';
 
 // The options come over the channel of the process that started this one, where no process list shows them.

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { errorText } from '../../core/errors.ts';
-import type { Logger } from '../../core/log.ts';
+import type { Logger } from '../../core/service/log.ts';
 import { sendRows, writeFormatHeaders, writeSummary } from './answer.ts';
 import { type EngineSessions, type QuerySession, quote } from './engine-sessions.ts';
 import { QueryError } from './errors.ts';

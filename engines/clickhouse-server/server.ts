@@ -2,8 +2,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorText } from '../../core/errors.ts';
-import type { Logger } from '../../core/log.ts';
-import { listenError, type Running } from '../../core/service.ts';
+import type { Logger } from '../../core/service/log.ts';
+import { listenError, type Running } from '../../core/service/service.ts';
 import { sendError, writeCommonHeaders } from './answer.ts';
 import { openEngineSessions } from './engine-sessions.ts';
 import { createQueries, MAX_RUNNING_QUERIES } from './queries.ts';

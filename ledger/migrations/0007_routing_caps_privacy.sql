@@ -1,7 +1,7 @@
 -- Links with rules and weighted destinations, clicks capped per UTC day, and what a program keeps of its visitors.
 
 alter table links
-  -- Checked by core/routing.ts before it is written; null: every click goes to landing_url.
+  -- Checked by core/links/routing.ts before it is written; null: every click goes to landing_url.
   add routing jsonb check (jsonb_typeof(routing) = 'object'),
   -- Valid clicks of a UTC day after which the link leads to its fallback; null: none.
   add daily_click_cap integer check (daily_click_cap between 1 and 1000000000);

@@ -2,7 +2,7 @@
 -- payment accounts and sessions that give a self-referral away.
 
 alter table programs
-  -- Thresholds by rule, where they differ from the defaults in ledger/fraud-rules.ts; false: the rule is off.
+  -- Thresholds by rule, where they differ from the defaults in ledger/programs/fraud-rules.ts; false: the rule is off.
   add fraud_rules jsonb not null default '{}' check (jsonb_typeof(fraud_rules) = 'object');
 update programs set fraud_rules = jsonb_build_object(
   'high_conversion_rate_from_ip', conversions_per_ip_hour, 'instant_conversion', instant_conversion_seconds);

@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createClickIdCodec } from '../../core/click-id.ts';
-import { connectLedger, type Ledger } from '../../ledger/db.ts';
-import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
-import { readWatermark } from '../../warehouse/watermark.ts';
+import { createClickIdCodec } from '../../core/clicks/click-id.ts';
+import { connectLedger, type Ledger } from '../../ledger/postgres/db.ts';
+import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { countUndecided } from '../chaos/compare-money.ts';
 import { type Platform, startPlatform } from '../platform.ts';
 import { isTrueWithin } from '../wait.ts';

@@ -1,7 +1,7 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import { startLoop } from '../../core/loop.ts';
-import type { Warehouse } from '../../warehouse/client.ts';
-import { readWatermark } from '../../warehouse/watermark.ts';
+import { startLoop } from '../../core/service/loop.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 
 const EVERY_MS = 250;
 

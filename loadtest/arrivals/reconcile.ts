@@ -1,6 +1,6 @@
-import type { Ledger } from '../../ledger/db.ts';
-import type { Warehouse } from '../../warehouse/client.ts';
-import { runReport } from '../../warehouse/reports.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { runReport } from '../../warehouse/reports/reports.ts';
 import { atLeast, type BenchRow, type BenchTarget } from '../bench.ts';
 import { countUndecided } from '../chaos/compare-money.ts';
 import type { Accepted } from './shop.ts';

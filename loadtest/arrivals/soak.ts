@@ -1,4 +1,4 @@
-import { startLoop } from '../../core/loop.ts';
+import { startLoop } from '../../core/service/loop.ts';
 import { atMost, type BenchRow, type BenchTarget, round } from '../bench.ts';
 import type { Platform, Target } from '../platform.ts';
 import { rssMb } from '../process-usage.ts';
@@ -13,7 +13,7 @@ const QUARTERS = 4;
 const LOOK_MS = 1_000;
 /** ClickHouse fills its caches and NATS its stream, up to their limits; these two keep nothing. */
 const STEADY: readonly Target[] = ['collector', 'loader'];
-const WATCHED: readonly Target[] = [...STEADY, 'api', 'attribution', 'nats', 'clickhouse'];
+const WATCHED: readonly Target[] = [...STEADY, 'api', 'attribution', 'scheduler', 'nats', 'clickhouse'];
 /** Of the mean of the last quarter over the second's: in the first one the heaps find their size. */
 const MAX_GROWTH_PERCENT = 10;
 

@@ -1,4 +1,4 @@
-import type { ClickIdCodec, ClickIdentity } from '../../core/click-id.ts';
+import type { ClickIdCodec, ClickIdentity } from '../../core/clicks/click-id.ts';
 import { makeRequests } from '../collector/load.ts';
 import type { DemoFile } from '../platform.ts';
 import type { Client } from './client.ts';

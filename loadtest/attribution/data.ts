@@ -1,12 +1,12 @@
-import { type ClickIdCodec, createClickIdCodec } from '../../core/click-id.ts';
-import { CLICK_COLUMN_LIST } from '../../core/click-record.ts';
-import { createAffiliate } from '../../ledger/affiliates.ts';
-import { createCampaign } from '../../ledger/campaigns.ts';
-import type { Ledger } from '../../ledger/db.ts';
-import { createLink } from '../../ledger/links.ts';
-import { createProgram } from '../../ledger/programs.ts';
-import { setTerms } from '../../ledger/terms.ts';
-import { timeText, type Warehouse } from '../../warehouse/client.ts';
+import { type ClickIdCodec, createClickIdCodec } from '../../core/clicks/click-id.ts';
+import { CLICK_COLUMN_LIST } from '../../core/clicks/click-record.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
+import { createAffiliate } from '../../ledger/programs/affiliates.ts';
+import { createCampaign } from '../../ledger/programs/campaigns.ts';
+import { createLink } from '../../ledger/programs/links.ts';
+import { createProgram } from '../../ledger/programs/programs.ts';
+import { setTerms } from '../../ledger/programs/terms.ts';
+import { timeText, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 
 /** One program with clicks of a month, and orders that belong to some of them. The seed is in every formula. */
 

@@ -1,8 +1,8 @@
-import { recordConversion } from '../../ledger/conversions.ts';
-import { inTransaction, type Ledger } from '../../ledger/db.ts';
-import { recordDecisions } from '../../ledger/decisions.ts';
-import { createProgram } from '../../ledger/programs.ts';
-import { setTerms } from '../../ledger/terms.ts';
+import { recordConversion } from '../../ledger/conversions/conversions.ts';
+import { recordDecisions } from '../../ledger/decisions/decisions.ts';
+import { inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
+import { createProgram } from '../../ledger/programs/programs.ts';
+import { setTerms } from '../../ledger/programs/terms.ts';
 
 /** A program whose affiliates each have one order that can be paid. */
 

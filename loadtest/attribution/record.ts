@@ -1,8 +1,8 @@
 import { fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { fromProject } from '../../core/config/paths.ts';
 import { formatAmount } from '../../core/money.ts';
-import { fromProject } from '../../core/paths.ts';
 import type { BenchOrder } from './data.ts';
 
 /** Orders through the HTTP API, in a process of its own. */

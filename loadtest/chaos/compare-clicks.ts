@@ -1,6 +1,6 @@
-import { clickIdentityKey, createClickIdCodec } from '../../core/click-id.ts';
-import type { Config } from '../../core/config.ts';
-import type { Warehouse } from '../../warehouse/client.ts';
+import { clickIdentityKey, createClickIdCodec } from '../../core/clicks/click-id.ts';
+import type { Config } from '../../core/config/config.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import type { ClientRecord } from './record.ts';
 
 /** What became of the visitors' clicks. */

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'csv-parse/sync';
-import type { Ledger } from '../../ledger/db.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
 import type { DemoFile } from '../platform.ts';
 import type { ClientRecord, ShopOrder } from './record.ts';
 

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { fromProject } from '../../core/paths.ts';
+import { fromProject } from '../../core/config/paths.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, RESULTS_FOLDER, report } from '../bench.ts';
 import { openOwnNetwork, rerunInOwnNetwork } from './network.ts';
 import { type ChaosResult, runChaos } from './run.ts';

@@ -1,4 +1,4 @@
-import { startLoop } from '../../core/loop.ts';
+import { startLoop } from '../../core/service/loop.ts';
 import type { Platform } from '../platform.ts';
 import { isTrueWithin } from '../wait.ts';
 import type { Http } from './http.ts';

@@ -1,6 +1,6 @@
 import postgres from 'postgres';
-import { createLogger } from '../../core/log.ts';
-import { migrateLedger } from '../../ledger/migrate.ts';
+import { createLogger } from '../../core/service/log.ts';
+import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 
 /** A tracking link of a benchmark. */
 export interface BenchLink {

@@ -1,4 +1,4 @@
-import { type Config, loadConfig } from '../../core/config.ts';
+import { type Config, loadConfig } from '../../core/config/config.ts';
 
 /** The configuration of this run: the environment's tools, a data folder of its own. */
 export function readConfigFor(home: string): Config {

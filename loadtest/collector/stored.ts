@@ -1,5 +1,5 @@
 import { jetstreamManager } from '@nats-io/jetstream';
-import { BatchHeader, CLICKS_STREAM, connectNats } from '../../core/stream.ts';
+import { BatchHeader, CLICKS_STREAM, connectNats } from '../../core/clicks/stream.ts';
 
 const counted = new Map<string, { seq: number; rows: number }>();
 

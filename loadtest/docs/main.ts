@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { fromProject } from '../../core/paths.ts';
+import { fromProject } from '../../core/config/paths.ts';
 import { type BenchResult, RESULTS_FOLDER } from '../bench.ts';
 import { chart, page } from './page.ts';
 

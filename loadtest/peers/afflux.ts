@@ -1,13 +1,13 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
-import { fromProject } from '../../core/paths.ts';
-import { CLICKS_STREAM, connectNats } from '../../core/stream.ts';
+import { CLICKS_STREAM, connectNats } from '../../core/clicks/stream.ts';
+import { fromProject } from '../../core/config/paths.ts';
 import { freePort } from '../../engines/engine.ts';
 import { startNats } from '../../engines/nats.ts';
-import { connectWarehouse } from '../../warehouse/client.ts';
-import { loadGeo } from '../../warehouse/geo.ts';
-import { migrateWarehouse } from '../../warehouse/migrate.ts';
+import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
+import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
+import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { createLedgerLinks } from '../collector/links.ts';
 import { pin, startMeasured } from '../collector/process.ts';
 import { settle } from '../warehouse/sizes.ts';

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { fromProject } from '../../core/paths.ts';
+import { fromProject } from '../../core/config/paths.ts';
 import { startMeasured } from '../collector/process.ts';
 import { Missing, type OpenPeer, type World } from './peer.ts';
 import { clicksInPostgres, createDatabase } from './postgres-store.ts';

@@ -1,4 +1,4 @@
-import type { Logger } from '../../core/log.ts';
+import type { Logger } from '../../core/service/log.ts';
 import type { NatsServer } from '../../engines/nats.ts';
 import type { BenchLink } from '../collector/links.ts';
 import type { Measured } from '../collector/process.ts';

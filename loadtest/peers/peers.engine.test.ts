@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, inject, it } from 'vitest';
-import { createLogger } from '../../core/log.ts';
+import { createLogger } from '../../core/service/log.ts';
 import { freePort } from '../../engines/engine.ts';
 import { makeLinks } from '../collector/links.ts';
 import { AFFLUX } from './afflux.ts';

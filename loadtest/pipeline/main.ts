@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { connectLedger } from '../../ledger/db.ts';
-import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
-import { readWatermark } from '../../warehouse/watermark.ts';
+import { connectLedger } from '../../ledger/postgres/db.ts';
+import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
 import { createHttp } from '../chaos/http.ts';
 import { createRandom } from '../chaos/random.ts';
@@ -42,6 +42,7 @@ const TARGETS: readonly Target[] = [
   'loader',
   'clickhouse',
   'attribution',
+  'scheduler',
   'api',
   'postgres',
 ];

@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createLogger } from '../../core/log.ts';
-import { fromProject } from '../../core/paths.ts';
+import { fromProject } from '../../core/config/paths.ts';
+import { createLogger } from '../../core/service/log.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { findNatsServer, startNats } from '../../engines/nats.ts';
 import { startPostgres } from '../../engines/postgres.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { fromProject } from '../../core/paths.ts';
+import { fromProject } from '../../core/config/paths.ts';
 import { flameGraph } from './flame-graph.ts';
 import { type CpuProfile, type Frame, fold, selfShares } from './fold.ts';
 
@@ -42,7 +42,15 @@ it('folds samples into the tree of calls, without idle time', () => {
         'node:net',
         0,
         850,
-        [['take', 'collector/clicks.ts', 300, 850, [['write <a>', 'node_modules/pkg/i.js', 550, 550, []]]]],
+        [
+          [
+            'take',
+            'collector/clicks/clicks.ts',
+            300,
+            850,
+            [['write <a>', 'node_modules/pkg/i.js', 550, 550, []]],
+          ],
+        ],
       ],
       ['(garbage collector)', '', 150, 150, []],
     ],
@@ -52,14 +60,14 @@ it('folds samples into the tree of calls, without idle time', () => {
 it('tells the share of each function itself', () => {
   expect(selfShares(fold(profile))).toEqual([
     { name: 'write <a>', file: 'node_modules/pkg/i.js', share: 0.55 },
-    { name: 'take', file: 'collector/clicks.ts', share: 0.3 },
+    { name: 'take', file: 'collector/clicks/clicks.ts', share: 0.3 },
     { name: '(garbage collector)', file: '', share: 0.15 },
   ]);
 });
 
 it('draws each frame as wide as its time', () => {
   const picture = flameGraph(fold(profile), 'collector');
-  expect(picture).toContain('<title>take collector/clicks.ts: 85.0 %, itself 30.0 %</title>');
+  expect(picture).toContain('<title>take collector/clicks/clicks.ts: 85.0 %, itself 30.0 %</title>');
   expect(picture).toContain('<title>write &lt;a> node_modules/pkg/i.js: 55.0 %, itself 55.0 %</title>');
   const widths = [...picture.matchAll(/<rect x="([\d.]+)" y="\d+" width="([\d.]+)"/g)].map((match) =>
     match.slice(1).map(Number),

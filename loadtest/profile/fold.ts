@@ -1,4 +1,4 @@
-import { fromProject } from '../../core/paths.ts';
+import { fromProject } from '../../core/config/paths.ts';
 
 /** What `node --cpu-prof` writes, as far as it is read here: https://chromedevtools.github.io/devtools-protocol/tot/Profiler */
 export interface CpuProfile {
@@ -15,7 +15,7 @@ export interface CpuProfile {
 /** A function called from one place in the tree of calls. */
 export interface Frame {
   readonly name: string;
-  /** Such as `collector/clicks.ts`, `node:net` or `node_modules/pino/lib/tools.js`; empty for the engine itself. */
+  /** Such as `collector/clicks/clicks.ts`, `node:net` or `node_modules/pino/lib/tools.js`; empty for the engine itself. */
   readonly file: string;
   /** Microseconds in the function itself. */
   readonly selfUs: number;

@@ -1,14 +1,14 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createLogger } from '../../core/log.ts';
-import { fromProject } from '../../core/paths.ts';
+import { fromProject } from '../../core/config/paths.ts';
+import { createLogger } from '../../core/service/log.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { findNatsServer, startNats } from '../../engines/nats.ts';
-import { connectWarehouse } from '../../warehouse/client.ts';
-import { loadGeo } from '../../warehouse/geo.ts';
-import { migrateWarehouse } from '../../warehouse/migrate.ts';
+import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
+import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
+import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { catchUp } from '../warehouse/backlog.ts';
 
 /** A loader that catches up with a backlog, then takes a steady flow; returns what it did. */

@@ -10,7 +10,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { fromProject, projectRoot } from '../../core/paths.ts';
+import { fromProject, projectRoot } from '../../core/config/paths.ts';
 import { table } from '../bench.ts';
 import { loadCollector } from './collector.ts';
 import { flameGraph } from './flame-graph.ts';

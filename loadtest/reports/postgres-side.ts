@@ -1,7 +1,7 @@
 import { pipeline } from 'node:stream/promises';
 import type postgres from 'postgres';
-import type { Warehouse } from '../../warehouse/client.ts';
-import { BRIEF_SCHEMA } from '../peers/brief-schema.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { BRIEF_SCHEMA } from '../peers/conventional-schema.ts';
 import type { Answer, Asked, Store } from './questions.ts';
 
 /** The usual design's tables in PostgreSQL with the clicks of a warehouse. */

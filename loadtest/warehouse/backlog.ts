@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fromProject } from '../../core/paths.ts';
-import { clicksSubject, connectNats, ensureStreams } from '../../core/stream.ts';
+import { clicksSubject, connectNats, ensureStreams } from '../../core/clicks/stream.ts';
+import { fromProject } from '../../core/config/paths.ts';
 import { freePort } from '../../engines/engine.ts';
-import type { Warehouse } from '../../warehouse/client.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { cpuMs, rssMb } from '../process-usage.ts';
 import { BATCH_ROWS, batchMaker } from './batches.ts';
 import { type Freshness, measureFreshness } from './freshness.ts';

@@ -1,6 +1,6 @@
 import { headers as createHeaders, type MsgHdrs } from '@nats-io/transport-node';
-import { CLICK_RECORD_VERSION, type ClickRecord, encodeClick } from '../../core/click-record.ts';
-import { BatchHeader, batchMessageId } from '../../core/stream.ts';
+import { CLICK_RECORD_VERSION, type ClickRecord, encodeClick } from '../../core/clicks/click-record.ts';
+import { BatchHeader, batchMessageId } from '../../core/clicks/stream.ts';
 
 /** As full as a collector's batches are when many clicks arrive. */
 export const BATCH_ROWS = 1_000;

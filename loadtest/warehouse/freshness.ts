@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { clicksSubject, connectNats, ensureStreams } from '../../core/stream.ts';
-import type { Warehouse } from '../../warehouse/client.ts';
-import { runReport } from '../../warehouse/reports.ts';
+import { clicksSubject, connectNats, ensureStreams } from '../../core/clicks/stream.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { runReport } from '../../warehouse/reports/reports.ts';
 import { BATCH_ROWS, batchMaker } from './batches.ts';
 
 /** A steady day's peak on two cores, which also run the engines and this benchmark. */

@@ -1,7 +1,7 @@
 import UserAgent from 'user-agents';
-import { CLICK_COLUMN_LIST } from '../../core/click-record.ts';
+import { CLICK_COLUMN_LIST } from '../../core/clicks/click-record.ts';
 import { OperatingError } from '../../core/errors.ts';
-import type { Warehouse } from '../../warehouse/client.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 
 /** Clicks are spread evenly over so many days, the last one now. */
 export const DAYS = 60;

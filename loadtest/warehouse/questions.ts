@@ -1,7 +1,7 @@
-import type { Warehouse } from '../../warehouse/client.ts';
-import { lookupClicks } from '../../warehouse/lookups.ts';
-import { runReport } from '../../warehouse/reports.ts';
-import { type VelocityKey, velocityOf, whoExceeds } from '../../warehouse/velocity.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { lookupClicks } from '../../warehouse/lookups/lookups.ts';
+import { type VelocityKey, velocityOf, whoExceeds } from '../../warehouse/lookups/velocity.ts';
+import { runReport } from '../../warehouse/reports/reports.ts';
 
 /** Timed questions of each kind, after some that warm the engine up. */
 const QUESTIONS = 200;

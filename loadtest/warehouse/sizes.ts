@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Warehouse } from '../../warehouse/client.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 
 const SETTLE_DEADLINE_MS = 120_000;
 const POLL_MS = 500;

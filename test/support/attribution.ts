@@ -1,11 +1,15 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { type ClickSource, createWarehouseClicks } from '../../attribution/click-source.ts';
-import { createAttributionWorker } from '../../attribution/worker.ts';
-import { type ClickIdCodec, type ClickIdentity, createClickIdCodec } from '../../core/click-id.ts';
-import { CLICK_COLUMN_LIST, type ClickRecord } from '../../core/click-record.ts';
-import { type Conversion, findConversionByOrder, recordConversion } from '../../ledger/conversions.ts';
-import type { Ledger } from '../../ledger/db.ts';
-import { timeText } from '../../warehouse/client.ts';
+import { type ClickSource, createWarehouseClicks } from '../../attribution/worker/click-source.ts';
+import { createAttributionWorker } from '../../attribution/worker/worker.ts';
+import { type ClickIdCodec, type ClickIdentity, createClickIdCodec } from '../../core/clicks/click-id.ts';
+import { CLICK_COLUMN_LIST, type ClickRecord } from '../../core/clicks/click-record.ts';
+import {
+  type Conversion,
+  findConversionByOrder,
+  recordConversion,
+} from '../../ledger/conversions/conversions.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
+import { timeText } from '../../warehouse/clickhouse/client.ts';
 import { createParties, freshLedger, type TestLedger, type TestParties } from './ledger.ts';
 import { clickRecord, encodeClicks, freshWarehouse, quietLog } from './warehouse.ts';
 

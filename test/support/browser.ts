@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
-import { fromProject } from '../../core/paths.ts';
+import { fromProject } from '../../core/config/paths.ts';
 
 /** A real Chromium for the portal's tests. */
 

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import postgres from 'postgres';
 import { inject } from 'vitest';
 import { errorText } from '../../core/errors.ts';
-import { createLogger } from '../../core/log.ts';
+import { createLogger } from '../../core/service/log.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { startNats } from '../../engines/nats.ts';
 

@@ -1,14 +1,14 @@
-import { mirrorBatch } from '../../attribution/mirror.ts';
-import { mirrorNameChanges } from '../../attribution/names.ts';
-import { ClickFlag, type ClickRecord } from '../../core/click-record.ts';
-import { inTransaction } from '../../ledger/db.ts';
-import { FROM_THE_BEGINNING } from '../../ledger/names.ts';
-import { answerAll, type PaymentAnswer } from '../../ledger/payout-provider.ts';
-import { runPayouts } from '../../ledger/payout-run.ts';
-import { recordProofs } from '../../ledger/proofs.ts';
-import { recordRefund } from '../../ledger/refunds.ts';
-import { timeText, type Warehouse } from '../../warehouse/client.ts';
-import { INSERT_CLICKS_SQL } from '../../warehouse/inserter.ts';
+import { ClickFlag, type ClickRecord } from '../../core/clicks/click-record.ts';
+import { recordProofs } from '../../ledger/audit/proofs.ts';
+import { recordRefund } from '../../ledger/decisions/refunds.ts';
+import { answerAll, type PaymentAnswer } from '../../ledger/payouts/provider.ts';
+import { runPayouts } from '../../ledger/payouts/run.ts';
+import { inTransaction } from '../../ledger/postgres/db.ts';
+import { FROM_THE_BEGINNING } from '../../ledger/programs/names.ts';
+import { mirrorBatch } from '../../scheduler/mirror.ts';
+import { mirrorNameChanges } from '../../scheduler/names.ts';
+import { timeText, type Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { INSERT_CLICKS_SQL } from '../../warehouse/loader/inserter.ts';
 import { createParties, creditOrder, type TestLedger, type TestParties } from './ledger.ts';
 import { clickRecord, encodeClicks } from './warehouse.ts';
 

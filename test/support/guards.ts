@@ -1,5 +1,5 @@
 /**
- * Every guard of the tables that hold money or decide on it, and what it must refuse. `ledger/guards.engine.test.ts`
+ * Every guard of the tables that hold money or decide on it, and what it must refuse. `ledger/books/guards.engine.test.ts`
  * makes each attempt with the guard and without it, and fails for a guard of the schema that has no row here.
  */
 export interface Guard {

@@ -1,20 +1,20 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createLogger } from '../../core/log.ts';
-import { createAffiliate } from '../../ledger/affiliates.ts';
-import { createCampaign } from '../../ledger/campaigns.ts';
-import { recordConversion } from '../../ledger/conversions.ts';
+import { createLogger } from '../../core/service/log.ts';
+import { recordConversion } from '../../ledger/conversions/conversions.ts';
+import { type Decision, type RecordedDecision, recordDecisions } from '../../ledger/decisions/decisions.ts';
 import {
   connectLedger,
   connectOwner,
   inTransaction,
   type Ledger,
   type LedgerTransaction,
-} from '../../ledger/db.ts';
-import { type Decision, type RecordedDecision, recordDecisions } from '../../ledger/decisions.ts';
-import { createLink } from '../../ledger/links.ts';
-import { migrateLedger } from '../../ledger/migrate.ts';
-import { createProgram } from '../../ledger/programs.ts';
-import { type NewTerms, setTerms } from '../../ledger/terms.ts';
+} from '../../ledger/postgres/db.ts';
+import { migrateLedger } from '../../ledger/postgres/migrate.ts';
+import { createAffiliate } from '../../ledger/programs/affiliates.ts';
+import { createCampaign } from '../../ledger/programs/campaigns.ts';
+import { createLink } from '../../ledger/programs/links.ts';
+import { createProgram } from '../../ledger/programs/programs.ts';
+import { type NewTerms, setTerms } from '../../ledger/programs/terms.ts';
 import { freshPostgresDatabase } from './engines.ts';
 
 /** A migrated ledger of a test's own. */

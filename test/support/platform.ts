@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inject } from 'vitest';
 import type { Demo } from '../../bin/demo/data.ts';
-import { fromProject } from '../../core/paths.ts';
+import { fromProject } from '../../core/config/paths.ts';
 import { freePlatformPorts } from '../../engines/engine.ts';
 import { waitFor } from './engines.ts';
 

@@ -2,8 +2,7 @@ import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { KV } from '@nats-io/kv';
 import { headers as createHeaders, type NatsConnection } from '@nats-io/transport-node';
 import { Registry } from 'prom-client';
-import { CLICK_RECORD_VERSION, type ClickRecord, encodeClick } from '../../core/click-record.ts';
-import { createLogger } from '../../core/log.ts';
+import { CLICK_RECORD_VERSION, type ClickRecord, encodeClick } from '../../core/clicks/click-record.ts';
 import {
   BatchHeader,
   batchMessageId,
@@ -13,12 +12,13 @@ import {
   LEASES_BUCKET,
   LOADER_BUCKET,
   openBucket,
-} from '../../core/stream.ts';
+} from '../../core/clicks/stream.ts';
+import { createLogger } from '../../core/service/log.ts';
 import type { Engine } from '../../engines/engine.ts';
-import { connectWarehouse, type Warehouse } from '../../warehouse/client.ts';
-import { createLoader, type LoaderOptions } from '../../warehouse/loader.ts';
-import { createLoaderMetrics, type LoaderMetrics } from '../../warehouse/loader-metrics.ts';
-import { migrateWarehouse } from '../../warehouse/migrate.ts';
+import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
+import { createLoader, type LoaderOptions } from '../../warehouse/loader/loader.ts';
+import { createLoaderMetrics, type LoaderMetrics } from '../../warehouse/loader/metrics.ts';
 import { freshClickHouseDatabase, startTestNats } from './engines.ts';
 
 export const quietLog = createLogger({ name: 'test', level: 'silent' });

@@ -22,7 +22,7 @@ import { fastest, fastestAffiliates, networks } from './velocity.ts';
 const ALL = ['program', 'campaign', 'affiliate', 'country', 'device'] as const;
 const OF_ORDERS = ['program', 'campaign', 'affiliate', 'country'] as const;
 
-/** Bits of `flags` that make a click invalid (core/click-record.ts; a test compares). */
+/** Bits of `flags` that make a click invalid (core/clicks/click-record.ts; a test compares). */
 export const INVALID_FLAGS = 887;
 /** An address with more affiliates than this is a provider's gateway, and says nothing of any of them. */
 const MAX_AFFILIATES_AN_ADDRESS = 20;

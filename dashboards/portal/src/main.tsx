@@ -1,6 +1,6 @@
 import { render } from 'preact';
-import { App } from './app.tsx';
-import { applyTheme } from './theme.ts';
+import { App } from './app/app.tsx';
+import { applyTheme } from './app/theme.ts';
 
 applyTheme();
 const place = document.getElementById('portal');

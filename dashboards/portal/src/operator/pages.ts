@@ -1,24 +1,24 @@
-import type { Route } from '../router.tsx';
-import type { PageGroup } from '../shell.tsx';
+import type { Route } from '../app/router.tsx';
+import type { PageGroup } from '../app/shell.tsx';
 import { WebhooksPage } from '../ui/webhooks.tsx';
-import { AccountPage } from './account.tsx';
-import { AffiliatesPage } from './affiliates.tsx';
-import { ApiKeysPage } from './api-keys.tsx';
-import { AuditLogPage } from './audit-log.tsx';
-import { CampaignsPage } from './campaigns.tsx';
-import { ConversionsPage } from './conversions.tsx';
-import { DeadLettersPage } from './dead-letters.tsx';
-import { ImportsPage } from './imports.tsx';
-import { LinksPage } from './links.tsx';
-import { OverviewPage } from './overview.tsx';
-import { PayoutsPage } from './payouts.tsx';
-import { PostbackCallsPage } from './postback-calls.tsx';
-import { ReconciliationPage } from './reconciliation.tsx';
-import { ReportsPage } from './reports.tsx';
-import { ReviewsPage } from './reviews.tsx';
-import { TermsPage } from './terms.tsx';
-import { UsersPage } from './users.tsx';
-import { VelocityPage } from './velocity.tsx';
+import { OverviewPage } from './figures/overview.tsx';
+import { ReportsPage } from './figures/reports.tsx';
+import { VelocityPage } from './figures/velocity.tsx';
+import { PayoutsPage } from './money/payouts.tsx';
+import { ConversionsPage } from './orders/conversions.tsx';
+import { ImportsPage } from './orders/imports.tsx';
+import { PostbackCallsPage } from './orders/postback-calls.tsx';
+import { ReviewsPage } from './orders/reviews.tsx';
+import { AffiliatesPage } from './programs/affiliates.tsx';
+import { CampaignsPage } from './programs/campaigns.tsx';
+import { LinksPage } from './programs/links.tsx';
+import { TermsPage } from './programs/terms.tsx';
+import { AccountPage } from './system/account.tsx';
+import { ApiKeysPage } from './system/api-keys.tsx';
+import { AuditLogPage } from './system/audit-log.tsx';
+import { DeadLettersPage } from './system/dead-letters.tsx';
+import { ReconciliationPage } from './system/reconciliation.tsx';
+import { UsersPage } from './system/users.tsx';
 
 /** What an operator can go to, and the roles that do a part of its work. */
 export const operatorPages: { readonly routes: readonly Route[]; readonly groups: readonly PageGroup[] } = {

@@ -1,16 +1,16 @@
 import { useState } from 'preact/hooks';
-import { api, type Schemas, take } from '../api.ts';
-import { ZONE_NAME } from '../format.ts';
-import { CompleteTo } from '../freshness.tsx';
-import { reasonText } from '../reasons.ts';
-import { useParameter } from '../router.tsx';
-import { usePartner } from '../session.tsx';
+import { useParameter } from '../app/router.tsx';
+import { usePartner } from '../app/session.tsx';
+import { api, type Schemas, take } from '../data/api.ts';
+import { useData } from '../data/use-data.ts';
+import { usePages } from '../data/use-pages.ts';
+import { ZONE_NAME } from '../text/format.ts';
+import { reasonText } from '../text/reasons.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Dialog, Segments } from '../ui/forms.tsx';
+import { CompleteTo } from '../ui/freshness.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable, Table } from '../ui/table.tsx';
-import { useData } from '../use-data.ts';
-import { usePages } from '../use-pages.ts';
 
 const EVERY_MS = 10_000;
 const PAGE_ROWS = '25';

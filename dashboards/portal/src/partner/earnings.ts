@@ -1,7 +1,7 @@
 import { parseAmount } from '../../../../core/money.ts';
-import { api, type Money, take } from '../api.ts';
-import { TIME_ZONE } from '../format.ts';
-import type { Range } from '../period.ts';
+import { api, type Money, take } from '../data/api.ts';
+import type { Range } from '../data/period.ts';
+import { TIME_ZONE } from '../text/format.ts';
 
 /** What a partner earned, in minor units for charts. */
 export interface Earnings {

@@ -1,19 +1,19 @@
 import { useState } from 'preact/hooks';
-import { api, newAttempt, type Schemas, take, takeAll } from '../api.ts';
-import { formatCount } from '../format.ts';
-import { CompleteTo } from '../freshness.tsx';
-import { lastDays } from '../period.ts';
-import { fieldProblems } from '../problem-text.ts';
-import { figure } from '../report.ts';
-import { usePartner } from '../session.tsx';
+import { usePartner } from '../app/session.tsx';
+import { api, newAttempt, type Schemas, take, takeAll } from '../data/api.ts';
+import { lastDays } from '../data/period.ts';
+import { figure } from '../data/report.ts';
+import { useAction, useData } from '../data/use-data.ts';
+import { usePages } from '../data/use-pages.ts';
+import { formatCount } from '../text/format.ts';
+import { fieldProblems } from '../text/problem-text.ts';
 import { Button, Card, Copy, Empty, Page } from '../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../ui/forms.tsx';
+import { CompleteTo } from '../ui/freshness.tsx';
 import { LandingPage } from '../ui/landing-page.tsx';
 import { LinkSharing } from '../ui/link-sharing.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
-import { useAction, useData } from '../use-data.ts';
-import { usePages } from '../use-pages.ts';
 
 const EVERY_MS = 5_000;
 const PAGE_ROWS = '50';

@@ -1,17 +1,17 @@
-import { api, type Schemas, take } from '../api.ts';
-import { formatCompact, formatMinor, formatShare, isZero, ZONE_NAME } from '../format.ts';
-import { CompleteTo } from '../freshness.tsx';
-import { lastDays, PERIODS, secondsOfDay } from '../period.ts';
-import { readTrend, type Trend } from '../report.ts';
-import { Link, useParameter } from '../router.tsx';
-import { usePartner } from '../session.tsx';
+import { Link, useParameter } from '../app/router.tsx';
+import { usePartner } from '../app/session.tsx';
+import { api, type Schemas, take } from '../data/api.ts';
+import { lastDays, PERIODS, secondsOfDay } from '../data/period.ts';
+import { readTrend, type Trend } from '../data/report.ts';
+import { useData } from '../data/use-data.ts';
+import { formatCompact, formatMinor, formatShare, isZero, ZONE_NAME } from '../text/format.ts';
 import { Amount, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { TimeChart } from '../ui/charts.tsx';
 import { Segments } from '../ui/forms.tsx';
+import { CompleteTo } from '../ui/freshness.tsx';
 import { Stat } from '../ui/stat.tsx';
 import { Status } from '../ui/status.tsx';
 import { Table } from '../ui/table.tsx';
-import { useData } from '../use-data.ts';
 import { type Earnings, readEarnings } from './earnings.ts';
 
 const EVERY_MS = 5_000;

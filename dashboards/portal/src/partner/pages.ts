@@ -1,5 +1,5 @@
-import type { Route } from '../router.tsx';
-import type { PageGroup } from '../shell.tsx';
+import type { Route } from '../app/router.tsx';
+import type { PageGroup } from '../app/shell.tsx';
 import { WebhooksPage } from '../ui/webhooks.tsx';
 import { ApiKeysPage } from './api-keys.tsx';
 import { ConversionsPage } from './conversions.tsx';

@@ -1,16 +1,16 @@
 import { useState } from 'preact/hooks';
-import { api, type Schemas, take } from '../api.ts';
-import { words, ZONE_NAME } from '../format.ts';
-import { lastDays, PERIODS } from '../period.ts';
-import { Link, useParameter } from '../router.tsx';
-import { usePartner } from '../session.tsx';
+import { Link, useParameter } from '../app/router.tsx';
+import { usePartner } from '../app/session.tsx';
+import { api, type Schemas, take } from '../data/api.ts';
+import { lastDays, PERIODS } from '../data/period.ts';
+import { useData } from '../data/use-data.ts';
+import { usePages } from '../data/use-pages.ts';
+import { words, ZONE_NAME } from '../text/format.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
 import { Segments } from '../ui/forms.tsx';
 import { PayoutItems } from '../ui/payout-items.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
-import { useData } from '../use-data.ts';
-import { usePages } from '../use-pages.ts';
 
 const EVERY_MS = 10_000;
 const PAGE_ROWS = '25';

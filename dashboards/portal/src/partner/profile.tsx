@@ -1,13 +1,13 @@
 import { useState } from 'preact/hooks';
-import { api, type Schemas, take, takeVersion } from '../api.ts';
-import { words } from '../format.ts';
-import { fieldProblems } from '../problem-text.ts';
-import { usePartner } from '../session.tsx';
+import { usePartner } from '../app/session.tsx';
+import { api, type Schemas, take, takeVersion } from '../data/api.ts';
+import { useAction, useData } from '../data/use-data.ts';
+import { words } from '../text/format.ts';
+import { fieldProblems } from '../text/problem-text.ts';
 import { Card, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Form, Segments, TextField } from '../ui/forms.tsx';
 import { PasswordCard } from '../ui/password.tsx';
 import { Status } from '../ui/status.tsx';
-import { useAction, useData } from '../use-data.ts';
 
 export function ProfilePage() {
   const { affiliateId } = usePartner();

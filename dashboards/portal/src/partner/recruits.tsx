@@ -1,10 +1,10 @@
-import { api, type Schemas, take } from '../api.ts';
-import { formatBps, formatCount, ZONE_NAME } from '../format.ts';
-import { usePartner } from '../session.tsx';
+import { usePartner } from '../app/session.tsx';
+import { api, type Schemas, take } from '../data/api.ts';
+import { useData } from '../data/use-data.ts';
+import { formatBps, formatCount, ZONE_NAME } from '../text/format.ts';
 import { Amount, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Status } from '../ui/status.tsx';
 import { Table } from '../ui/table.tsx';
-import { useData } from '../use-data.ts';
 
 export function RecruitsPage() {
   const { affiliateId, program } = usePartner();

@@ -1,9 +1,9 @@
 import { useState } from 'preact/hooks';
-import { api, newAttempt, type Schemas, take } from '../api.ts';
-import { words, ZONE_NAME } from '../format.ts';
-import { useSession } from '../session.tsx';
-import { useAction } from '../use-data.ts';
-import { usePages } from '../use-pages.ts';
+import { useSession } from '../app/session.tsx';
+import { api, newAttempt, type Schemas, take } from '../data/api.ts';
+import { useAction } from '../data/use-data.ts';
+import { usePages } from '../data/use-pages.ts';
+import { words, ZONE_NAME } from '../text/format.ts';
 import { Button, Card, CopyText, Empty, Page, Problem, When } from './basics.tsx';
 import { Dialog, Form, Select, TextField } from './forms.tsx';
 import { Status } from './status.tsx';

@@ -1,8 +1,8 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import type { Money } from '../api.ts';
-import { formatExact, formatMoney, formatTime } from '../format.ts';
-import { describeProblem } from '../problem-text.ts';
+import type { Money } from '../data/api.ts';
+import { formatExact, formatMoney, formatTime } from '../text/format.ts';
+import { describeProblem } from '../text/problem-text.ts';
 
 /** The small pieces that every page is made of. */
 

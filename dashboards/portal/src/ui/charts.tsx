@@ -1,7 +1,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { formatDay, formatShortDay } from '../format.ts';
+import { formatDay, formatShortDay } from '../text/format.ts';
 
 /** Charts: uPlot for what has a time axis, plain SVG for what is small. */
 

@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks';
-import { api, type Schemas, take } from '../api.ts';
-import { formatDuration, ZONE_NAME } from '../format.ts';
-import { useAction, useData } from '../use-data.ts';
-import { usePages } from '../use-pages.ts';
+import { api, type Schemas, take } from '../data/api.ts';
+import { useAction, useData } from '../data/use-data.ts';
+import { usePages } from '../data/use-pages.ts';
+import { formatDuration, ZONE_NAME } from '../text/format.ts';
 import { Button, Card, Empty, Loading, Problem, When } from './basics.tsx';
 import { Dialog, Segments } from './forms.tsx';
 import { Status } from './status.tsx';

@@ -1,5 +1,5 @@
 import { useRef } from 'preact/hooks';
-import { MACRO_NAMES } from '../../../../core/macros.ts';
+import { MACRO_NAMES } from '../../../../core/links/macros.ts';
 import { TextArea } from './forms.tsx';
 
 /** What a macro is replaced with, where its name does not say it. */

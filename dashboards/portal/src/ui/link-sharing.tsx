@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import type { Schemas } from '../api.ts';
+import type { Schemas } from '../data/api.ts';
 import { CopyText } from './basics.tsx';
 import { TextField } from './forms.tsx';
 

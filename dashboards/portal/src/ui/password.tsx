@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks';
-import { api, take } from '../api.ts';
-import { fieldProblems } from '../problem-text.ts';
-import { useSession } from '../session.tsx';
-import { useAction } from '../use-data.ts';
+import { useSession } from '../app/session.tsx';
+import { api, take } from '../data/api.ts';
+import { useAction } from '../data/use-data.ts';
+import { fieldProblems } from '../text/problem-text.ts';
 import { Card } from './basics.tsx';
 import { Form, TextField } from './forms.tsx';
 

@@ -1,6 +1,6 @@
-import { api, type Schemas, take } from '../api.ts';
-import { providerName, words } from '../format.ts';
-import { useData } from '../use-data.ts';
+import { api, type Schemas, take } from '../data/api.ts';
+import { useData } from '../data/use-data.ts';
+import { providerName, words } from '../text/format.ts';
 import { Amount, Loading, Problem, When } from './basics.tsx';
 import { Dialog } from './forms.tsx';
 import { Status } from './status.tsx';

@@ -1,15 +1,15 @@
 import { useState } from 'preact/hooks';
-import { api, type Schemas, take, takeAll } from '../api.ts';
-import { formatCompact, formatCount, formatMinor, formatShare, TIME_ZONE, words } from '../format.ts';
-import { CompleteTo } from '../freshness.tsx';
-import { daysOf, lastDays, PERIODS, secondsOfDay } from '../period.ts';
-import { figure } from '../report.ts';
-import { useParameter } from '../router.tsx';
-import { mayRead, useSession } from '../session.tsx';
-import { useData } from '../use-data.ts';
+import { useParameter } from '../app/router.tsx';
+import { mayRead, useSession } from '../app/session.tsx';
+import { api, type Schemas, take, takeAll } from '../data/api.ts';
+import { daysOf, lastDays, PERIODS, secondsOfDay } from '../data/period.ts';
+import { figure } from '../data/report.ts';
+import { useData } from '../data/use-data.ts';
+import { formatCompact, formatCount, formatMinor, formatShare, TIME_ZONE, words } from '../text/format.ts';
 import { Card, Empty, Loading, Page, Problem } from './basics.tsx';
 import { Bar, TimeChart } from './charts.tsx';
 import { Segments, Select } from './forms.tsx';
+import { CompleteTo } from './freshness.tsx';
 import { type Column, Table } from './table.tsx';
 
 /** What every role may group by; an operator by affiliates too. */

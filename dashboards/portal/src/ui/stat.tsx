@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { formatChange } from '../format.ts';
+import { formatChange } from '../text/format.ts';
 import { Sparkline } from './charts.tsx';
 
 /** A figure with its change and its course. */

@@ -1,4 +1,4 @@
-import { words } from '../format.ts';
+import { words } from '../text/format.ts';
 
 /** A state as a coloured word: the colour repeats what the word says. */
 

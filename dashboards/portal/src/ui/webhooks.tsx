@@ -1,10 +1,10 @@
 import { useState } from 'preact/hooks';
-import { api, newAttempt, type Schemas, take } from '../api.ts';
-import { words } from '../format.ts';
-import { fieldProblems } from '../problem-text.ts';
-import { useSession } from '../session.tsx';
-import { useAction } from '../use-data.ts';
-import { usePages } from '../use-pages.ts';
+import { useSession } from '../app/session.tsx';
+import { api, newAttempt, type Schemas, take } from '../data/api.ts';
+import { useAction } from '../data/use-data.ts';
+import { usePages } from '../data/use-pages.ts';
+import { words } from '../text/format.ts';
+import { fieldProblems } from '../text/problem-text.ts';
 import { Button, Card, CopyText, Empty, Page, Problem, When } from './basics.tsx';
 import { Deliveries } from './deliveries.tsx';
 import { Check, Dialog, Form, TextField } from './forms.tsx';

@@ -1,0 +1,113 @@
+import type { FastifyRequest } from 'fastify';
+import type { Vault } from '../../core/vault.ts';
+import { findApiKey, type Role } from '../../ledger/access/api-keys.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { ApiServer } from '../http/context.ts';
+import { type Principal, principalFrom } from '../http/principal.ts';
+import { Problem, type ProblemCode } from '../http/problems.ts';
+import { scopeOf } from '../http/scopes.ts';
+import { sessionPrincipal } from './sessions.ts';
+import { type CallSignature, checkSignature, signatureOf } from './signed-calls.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The signature that the call came with instead of a key. */
+    signed: CallSignature | undefined;
+  }
+  interface FastifyContextConfig {
+    /** Who may call the route. Every route says so. */
+    roles?: readonly Role[] | 'public';
+    /** The key may also come as the parameter `key`, for postbacks that can send no header. */
+    keyAsParameter?: boolean;
+    /** It takes an Idempotency-Key: see commit.ts. */
+    idempotent?: boolean;
+    /** It compares If-Match: see commit.ts. */
+    ifMatch?: boolean;
+    /** A body, where its members' own examples do not make one. A test executes it. */
+    example?: unknown;
+    /** Problems the route answers beside those every route can: see openapi.ts. */
+    problems?: readonly ProblemCode[];
+  }
+}
+
+/** Far longer than any key: what is longer is not looked up. */
+const MAX_KEY_CHARS = 200;
+
+/** Puts the one authentication hook on a server. Every way of having no valid key is answered alike. */
+export function installAuthentication(
+  app: ApiServer,
+  context: { ledger: Ledger; vault: Vault; portalUrl: string },
+): void {
+  const { ledger, vault } = context;
+  app.decorateRequest('principal', undefined);
+  app.decorateRequest('signed', undefined);
+  app.decorateRequest('session', undefined);
+
+  // Before the body is read: whoever has no key makes us read nothing.
+  app.addHook('onRequest', async (request) => {
+    const { roles, keyAsParameter, logAs } = request.routeOptions.config;
+    if (request.is404 || roles === 'public') return;
+    if (logAs && request.headers['afflux-key'] !== undefined) {
+      request.signed = await signatureOf(request, { ledger, vault });
+      request.principal = principalFrom(request.signed.apiKey);
+    } else {
+      if (keyAsParameter) return;
+      const byCookie =
+        request.headers.authorization === undefined && (await sessionPrincipal(request, context));
+      request.principal = byCookie || (await authenticate(ledger, bearerKey(request)));
+    }
+    admit(request, request.principal);
+  });
+
+  app.addHook('preValidation', async (request) => {
+    const { keyAsParameter } = request.routeOptions.config;
+    if (request.signed) await checkSignature(request, request.signed, ledger);
+    if (!keyAsParameter || request.principal) return;
+    const key = bearerKey(request) ?? keyParameter(request.query) ?? keyParameter(request.body);
+    request.principal = await authenticate(ledger, key);
+    admit(request, request.principal);
+  });
+}
+
+async function authenticate(ledger: Ledger, key: string | undefined): Promise<Principal> {
+  const plausible = key !== undefined && /^[\x21-\x7e]+$/.test(key) && key.length <= MAX_KEY_CHARS;
+  const found = plausible ? await findOnce(ledger, key) : undefined;
+  if (found) return principalFrom(found);
+  throw new Problem('unauthorized', {
+    detail: 'send a valid key as "Authorization: Bearer <key>"',
+    headers: { 'www-authenticate': 'Bearer' },
+  });
+}
+
+/** Look-ups under way. A shop sends a thousand calls a second with one key: those that come together share one. */
+const lookups = new Map<string, ReturnType<typeof findApiKey>>();
+
+async function findOnce(ledger: Ledger, key: string): ReturnType<typeof findApiKey> {
+  const underWay = lookups.get(key);
+  if (underWay) return await underWay;
+  const lookup = findApiKey(ledger, { key, now: new Date() });
+  lookups.set(key, lookup);
+  return await lookup.finally(() => lookups.delete(key));
+}
+
+function admit(request: FastifyRequest, principal: Principal): void {
+  const { config, method, schema } = request.routeOptions;
+  const { role, scopes } = principal;
+  if (!Array.isArray(config.roles) || !config.roles.includes(role)) {
+    throw new Problem('forbidden', { detail: `the role ${role} may not do this` });
+  }
+  const tags = (schema as { tags?: readonly string[] } | undefined)?.tags;
+  const scope = scopeOf({ method: [method].flat()[0] ?? '', tags });
+  if (scopes !== null && !scopes.includes(scope)) {
+    throw new Problem('forbidden', { detail: `this key has not the scope ${scope}` });
+  }
+}
+
+function bearerKey(request: FastifyRequest): string | undefined {
+  return /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+}
+
+function keyParameter(source: unknown): string | undefined {
+  if (typeof source !== 'object' || source === null || !('key' in source)) return undefined;
+  return typeof source.key === 'string' ? source.key : undefined;
+}

@@ -1,0 +1,254 @@
+import { z } from 'zod';
+import { fingerprint } from '../../../core/clicks/fingerprint.ts';
+import { ROLES } from '../../../ledger/access/api-keys.ts';
+import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
+import {
+  createSession,
+  endSession,
+  endSessionsOf,
+  findSession,
+  forgetGuesses,
+  lockedFor,
+  mayGuess,
+  type Session,
+} from '../../../ledger/access/sessions.ts';
+import { findUserByEmail, getUser, passwordHashOf, setPassword } from '../../../ledger/access/users.ts';
+import { noteAffiliateSession } from '../../../ledger/conversions/decision-facts.ts';
+import { inTransaction } from '../../../ledger/postgres/db.ts';
+import { commit } from '../../http/commit.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { invalidField, Problem } from '../../http/problems.ts';
+import { formatId } from '../../schemas/ids.ts';
+import { formatTime, text, timeText } from '../../schemas/schemas.ts';
+import {
+  claimOf,
+  csrfToken,
+  hashPassword,
+  IDLE_MS,
+  isPassword,
+  isPasswordToken,
+  newSessionToken,
+  passwordToken,
+  setSessionCookie,
+} from '../sessions.ts';
+import { formatUser, userView } from '../user-view.ts';
+
+const MAX_EMAIL_CHARS = 254;
+/** Longer ones only cost time. */
+const MAX_PASSWORD_CHARS = 200;
+/** NIST SP 800-63B: at least 8; more when nothing else guards the account. */
+const MIN_PASSWORD_CHARS = 10;
+const RESET_MS = 3_600_000;
+
+const email = text(MAX_EMAIL_CHARS);
+const password = z.string().min(1).max(MAX_PASSWORD_CHARS);
+export const newPassword = z
+  .string()
+  .min(MIN_PASSWORD_CHARS, `must have at least ${MIN_PASSWORD_CHARS} characters`)
+  .max(MAX_PASSWORD_CHARS);
+
+const sessionView = z
+  .object({
+    csrf_token: z
+      .string()
+      .meta({ description: 'Send it as x-csrf-token with everything that changes something.' }),
+    expires_at: timeText,
+    user: userView,
+  })
+  .meta({ id: 'Session' });
+
+/** Signing in to the portal, out, and setting a password. */
+export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger, vault, portalUrl, mailer } = context;
+  const tags = ['session'];
+  const formatSession = (session: Session): z.output<typeof sessionView> => ({
+    csrf_token: csrfToken(vault, session),
+    expires_at: formatTime(session.expiresAt),
+    user: formatUser(session.user),
+  });
+
+  /** @throws Problem `locked_out`. */
+  async function checkGuess(address: string): Promise<void> {
+    if (await mayGuess(ledger, address)) return;
+    const seconds = Math.max(1, await lockedFor(ledger, address));
+    throw new Problem('locked_out', {
+      detail: `there were too many wrong passwords for this address; try again in ${seconds} s`,
+      headers: { 'retry-after': String(seconds) },
+    });
+  }
+
+  app.route({
+    method: 'POST',
+    url: '/v1/session',
+    config: { roles: 'public', problems: ['unauthorized', 'locked_out'] },
+    schema: {
+      operationId: 'signIn',
+      tags,
+      summary: 'Sign in: sets the cookie of the portal',
+      body: z.strictObject({ email, password }),
+      response: { 201: sessionView },
+    },
+    handler: async (request, reply) => {
+      const { email: address, password: given } = request.body;
+      await checkGuess(address);
+      const user = await findUserByEmail(ledger, address);
+      const right = await isPassword(user?.status === 'active' ? user.passwordHash : undefined, given);
+      if (!user || !right)
+        throw new Problem('unauthorized', { detail: 'the address or the password is wrong' });
+      await forgetGuesses(ledger, address);
+      const { token, expiresAt } = newSessionToken();
+      const actor = `user:${user.id}`;
+      await inTransaction(ledger, async (tx) => {
+        await createSession(tx, { userId: user.id, token, expiresAt });
+        await appendAuditLog(tx, { actor, action: 'session.create', subject: formatId('user', user.id) });
+        const agent = request.headers['user-agent'] ?? '';
+        const seen = fingerprint(agent, request.headers['accept-language'] ?? '');
+        const { programId, affiliateId } = user;
+        if (programId !== null && affiliateId !== null) {
+          await noteAffiliateSession(tx, {
+            programId,
+            affiliateId,
+            ip: request.ip,
+            fingerprint: seen,
+            now: new Date(),
+          });
+        }
+      });
+      const session = await findSession(ledger, { token, idleMs: IDLE_MS });
+      if (!session) throw new Problem('unauthorized', { detail: 'the user was disabled in this moment' });
+      setSessionCookie(reply, { token, portalUrl });
+      return reply.code(201).send(formatSession(session));
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/session',
+    config: { roles: ROLES },
+    schema: {
+      operationId: 'getSession',
+      tags,
+      summary: 'Who is signed in, and the token to change things with',
+      response: { 200: sessionView },
+    },
+    handler: async (request) => formatSession(sessionOf(request)),
+  });
+
+  app.route({
+    method: 'DELETE',
+    url: '/v1/session',
+    config: { roles: ROLES },
+    schema: {
+      operationId: 'signOut',
+      tags,
+      summary: 'Sign out',
+      response: { 204: z.undefined().describe('Signed out.') },
+    },
+    handler: async (request, reply) => {
+      const { id, user } = sessionOf(request);
+      await commit(context, request, reply, async (tx) => {
+        await endSession(tx, id);
+        const audit = { action: 'session.end', subject: formatId('user', user.id) };
+        return { status: 204, body: undefined, audit };
+      });
+      setSessionCookie(reply, { token: '', portalUrl });
+      return reply.send();
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/session/password',
+    config: { roles: ROLES, problems: ['locked_out'] },
+    schema: {
+      operationId: 'changePassword',
+      tags,
+      summary: 'Change one’s own password; every other session of the user ends',
+      body: z.strictObject({ current_password: password, new_password: newPassword }),
+      response: { 204: z.undefined().describe('It is changed.') },
+    },
+    handler: async (request, reply) => {
+      const { id: sessionId, user } = sessionOf(request);
+      const { current_password, new_password } = request.body;
+      await checkGuess(user.email);
+      if (!(await isPassword(await passwordHashOf(ledger, user.id), current_password))) {
+        throw invalidField('current_password', 'is wrong');
+      }
+      await forgetGuesses(ledger, user.email);
+      const hash = await hashPassword(new_password);
+      return await commit(context, request, reply, async (tx) => {
+        await setPassword(tx, { id: user.id, hash });
+        await endSessionsOf(tx, { userId: user.id, except: sessionId });
+        const audit = { action: 'password.change', subject: formatId('user', user.id) };
+        return { status: 204, body: undefined, audit };
+      });
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/password-resets',
+    config: { roles: 'public' },
+    schema: {
+      operationId: 'requestPasswordReset',
+      tags,
+      summary: 'Have a link to set a password mailed; the answer does not tell whether there is such a user',
+      body: z.strictObject({ email }),
+      response: { 202: z.object({ requested: z.literal(true) }) },
+    },
+    handler: async (request, reply) => {
+      const user = await findUserByEmail(ledger, request.body.email);
+      if (user?.status === 'active') {
+        const expiresAt = new Date(Date.now() + RESET_MS);
+        const token = passwordToken(vault, { userId: user.id, passwordHash: user.passwordHash, expiresAt });
+        // Not waited for: the time it takes would tell that there is such a user.
+        void mailer.send({
+          to: user.email,
+          subject: 'Set a new password',
+          text: `To set a new password, open ${portalUrl}/set-password?token=${token}\n\nThe link is good for an hour and once. If you did not ask for it, nothing has changed.\n`,
+        });
+      }
+      return reply.code(202).send({ requested: true as const });
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/password-resets/confirm',
+    config: { roles: 'public' },
+    schema: {
+      operationId: 'setPassword',
+      tags,
+      summary: 'Set a password by the token of a mail; every session of the user ends',
+      body: z.strictObject({ token: text(500), password: newPassword }),
+      response: { 204: z.undefined().describe('It is set.') },
+    },
+    handler: async (request, reply) => {
+      const { token, password: wanted } = request.body;
+      const claim = claimOf(token);
+      const wrong = invalidField('token', 'is none, is older than it may be, or was used already');
+      if (!claim || claim.expiresAt.getTime() < Date.now()) throw wrong;
+      const hash = await hashPassword(wanted);
+      await inTransaction(ledger, async (tx) => {
+        await tx`select from users where id = ${claim.userId} for no key update`;
+        const before = await passwordHashOf(tx, claim.userId);
+        const user = await getUser(tx, claim.userId);
+        if (before === undefined || !user || !isPasswordToken(vault, token, before)) throw wrong;
+        await setPassword(tx, { id: user.id, hash });
+        await endSessionsOf(tx, { userId: user.id });
+        await forgetGuesses(tx, user.email);
+        await appendAuditLog(tx, {
+          actor: `user:${user.id}`,
+          action: 'password.set',
+          subject: formatId('user', user.id),
+        });
+      });
+      return reply.code(204).send();
+    },
+  });
+}
+
+function sessionOf(request: { session: Session | undefined }): Session {
+  if (request.session) return request.session;
+  throw new Problem('forbidden', { detail: 'this is for whoever is signed in to the portal, not for keys' });
+}

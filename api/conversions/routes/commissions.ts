@@ -1,0 +1,80 @@
+import { z } from 'zod';
+import { COMMISSION_STATES, type Commission, listCommissions } from '../../../ledger/books/commissions.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { affiliateFilter, principalOf, programFilter } from '../../http/principal.ts';
+import { bigintId, formatId, idText, integerId } from '../../schemas/ids.ts';
+import {
+  bigintPageQuery,
+  formatMoney,
+  formatPage,
+  formatTime,
+  moneyText,
+  pageOf,
+  pageRequest,
+  timeText,
+} from '../../schemas/schemas.ts';
+
+const commissionView = z
+  .object({
+    id: idText('commission'),
+    conversion_id: idText('conversion'),
+    program_id: idText('program'),
+    affiliate_id: idText('affiliate'),
+    level: z.number().meta({ description: '1: its own click; 2: a click of whom it recruited; …' }),
+    terms_id: idText('terms'),
+    amount: moneyText.meta({ description: 'As earned.' }),
+    reversed: moneyText.meta({ description: 'What refunds and rejections took back.' }),
+    state: z.enum(COMMISSION_STATES),
+    available_at: timeText,
+    created_at: timeText,
+  })
+  .meta({ id: 'Commission' });
+
+function formatCommission(commission: Commission): z.output<typeof commissionView> {
+  return {
+    id: formatId('commission', commission.id),
+    conversion_id: formatId('conversion', commission.conversionId),
+    program_id: formatId('program', commission.programId),
+    affiliate_id: formatId('affiliate', commission.affiliateId),
+    level: commission.level,
+    terms_id: formatId('terms', commission.termsId),
+    amount: formatMoney(commission.amountMinor, commission.currency),
+    reversed: formatMoney(commission.reversedMinor, commission.currency),
+    state: commission.state,
+    available_at: formatTime(commission.availableAt),
+    created_at: formatTime(commission.createdAt),
+  };
+}
+
+export function addCommissionRoutes(app: ApiServer, { ledger }: ApiContext): void {
+  app.route({
+    method: 'GET',
+    url: '/v1/commissions',
+    config: { roles: ['operator', 'finance', 'fraud', 'affiliate'] },
+    schema: {
+      operationId: 'listCommissions',
+      tags: ['money'],
+      summary: 'Commissions, the newest first',
+      querystring: z.object({
+        ...bigintPageQuery('commission'),
+        program_id: integerId('program').optional(),
+        affiliate_id: integerId('affiliate').optional(),
+        conversion_id: bigintId('conversion').optional(),
+        state: z.enum(COMMISSION_STATES).optional(),
+      }),
+      response: { 200: pageOf(commissionView) },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const { program_id, affiliate_id, conversion_id, state } = request.query;
+      const page = await listCommissions(ledger, {
+        ...pageRequest(request.query),
+        programId: programFilter(principal, program_id),
+        affiliateId: affiliateFilter(principal, affiliate_id),
+        conversionId: conversion_id,
+        state,
+      });
+      return formatPage('commission', page, formatCommission);
+    },
+  });
+}

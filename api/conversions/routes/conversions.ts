@@ -1,0 +1,99 @@
+import { z } from 'zod';
+import { ROLES } from '../../../ledger/access/api-keys.ts';
+import {
+  CONVERSION_REASONS,
+  CONVERSION_STATES,
+  CONVERSION_STATUSES,
+  getConversion,
+  listConversions,
+} from '../../../ledger/conversions/conversions.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { affiliateFilter, owned, principalOf, programFilter } from '../../http/principal.ts';
+import { Problem } from '../../http/problems.ts';
+import { conversionView, formatConversion, SEE_EVIDENCE } from '../../orders/conversion-view.ts';
+import { orderId } from '../../orders/order.ts';
+import { bigintId, integerId } from '../../schemas/ids.ts';
+import { bigintPageQuery, formatPage, pageOf, pageRequest, text, time } from '../../schemas/schemas.ts';
+
+const MAX_REFERENCE_CHARS = 200;
+
+export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): void {
+  const tags = ['conversions'];
+
+  app.route({
+    method: 'GET',
+    url: '/v1/conversions',
+    config: { roles: ROLES },
+    schema: {
+      operationId: 'listConversions',
+      tags,
+      summary:
+        'Conversions by any of their facts, the newest first; an affiliate sees those of its own clicks',
+      querystring: z.object({
+        ...bigintPageQuery('conversion'),
+        program_id: integerId('program').optional(),
+        affiliate_id: integerId('affiliate').optional(),
+        state: z.enum(CONVERSION_STATES).optional(),
+        status: z.enum(CONVERSION_STATUSES).optional(),
+        campaign_id: integerId('campaign').optional(),
+        order_id: orderId.optional(),
+        click_id: text(MAX_REFERENCE_CHARS).optional().meta({ description: 'As the shop reported it.' }),
+        reason: z
+          .enum(CONVERSION_REASONS)
+          .optional()
+          .meta({ description: 'For the operator and the fraud team.' }),
+        customer_id: text(MAX_REFERENCE_CHARS)
+          .optional()
+          .meta({ description: 'For the operator and the fraud team.' }),
+        from: time.optional().meta({ description: 'Received from here on.' }),
+        to: time.optional().meta({ description: 'Received before this.' }),
+      }),
+      response: { 200: pageOf(conversionView) },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const { program_id, affiliate_id, campaign_id, order_id, click_id, customer_id, ...rest } =
+        request.query;
+      const { state, status, reason, from, to } = rest;
+      // Whoever does not see them must not find them out by asking either.
+      if (!SEE_EVIDENCE.has(principal.role) && (reason ?? customer_id) !== undefined) {
+        throw new Problem('forbidden', {
+          detail: `the role ${principal.role} may not search by reason or customer`,
+        });
+      }
+      const page = await listConversions(ledger, {
+        ...pageRequest(request.query),
+        programId: programFilter(principal, program_id),
+        affiliateId: affiliateFilter(principal, affiliate_id),
+        state,
+        status,
+        campaignId: campaign_id,
+        orderId: order_id,
+        clickId: click_id,
+        customerId: customer_id,
+        reason,
+        from,
+        to,
+      });
+      return formatPage('conversion', page, (conversion) => formatConversion(conversion, principal));
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/conversions/:id',
+    config: { roles: ROLES, problems: ['not_found'] },
+    schema: {
+      operationId: 'getConversion',
+      tags,
+      summary: 'One conversion, with why it was decided so',
+      params: z.object({ id: bigintId('conversion') }),
+      response: { 200: conversionView },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const conversion = await getConversion(ledger, request.params.id);
+      return formatConversion(owned(principal, conversion, 'conversion with this id'), principal);
+    },
+  });
+}

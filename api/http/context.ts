@@ -1,0 +1,68 @@
+import type { KeyObject } from 'node:crypto';
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
+import type { Vault } from '../../core/vault.ts';
+import type { PayoutProvider } from '../../ledger/payouts/provider.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
+import type { Mailer } from './mailer.ts';
+import type { Streams } from './streams.ts';
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Work that outlasts its request: a stop waits for it. */
+    underWay: Set<Promise<unknown>>;
+  }
+}
+
+/** A Fastify instance whose routes are typed by their zod schemas. */
+export type ApiServer = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+/** What one caller may ask for. */
+export interface Quotas {
+  /** Of a key or a user; an affiliate has a tenth. */
+  readonly requestsPerMinute: number;
+  /** Reports of one caller at a time. */
+  readonly concurrentQueries: number;
+}
+
+/** What the routes work with. */
+export interface ApiContext {
+  readonly ledger: Ledger;
+  readonly warehouse: Warehouse;
+  /** Seals and signs what is secret. */
+  readonly vault: Vault;
+  readonly clickIds: ClickIdCodec;
+  /** Everything but dead letters and proofs works without NATS. */
+  readonly streams: Streams;
+  /** Ed25519 key of the daily counts; read, or made, when it is first asked for. */
+  readonly countKey: () => KeyObject;
+  /** Peers whose X-Forwarded-For is believed: addresses or networks. */
+  readonly trustedProxies: readonly string[];
+  /** Private networks that webhooks may go to all the same. */
+  readonly webhookNetworks: readonly string[];
+  readonly mailer: Mailer;
+  /** Public base URL of the portal, without a slash at its end. */
+  readonly portalUrl: string;
+  readonly quotas: Quotas;
+  /** Where files of reports are written. */
+  readonly reportsFolder: string;
+  readonly payoutProvider: PayoutProvider;
+  /** What Stripe signs its notices with; empty: they are not taken. */
+  readonly stripeWebhookSecret: string;
+  /** Public base URL of tracking links, without a slash at its end. */
+  readonly collectorUrl: string;
+}

@@ -1,0 +1,46 @@
+import { createTransport } from 'nodemailer';
+import { errorText } from '../../core/errors.ts';
+import type { Logger } from '../../core/service/log.ts';
+
+export interface Mail {
+  readonly to: string;
+  readonly subject: string;
+  /** Plain text. */
+  readonly text: string;
+}
+
+/** Sends mails. What cannot be sent is logged and given up: whoever needs it asks again. */
+export interface Mailer {
+  send(mail: Mail): Promise<void>;
+}
+
+/** A server that takes longer is away. */
+const TIMEOUT_MS = 10_000;
+
+/** Mails by SMTP, or into the log when `url` is empty: for a first start without a mail server. */
+export function createMailer({ url, from, log }: { url: string; from: string; log: Logger }): Mailer {
+  if (url === '') {
+    return {
+      async send({ to, subject, text }) {
+        log.warn({ to, subject, text }, 'there is no MAIL_URL: the mail is here');
+      },
+    };
+  }
+  const transport = createTransport(url, {
+    from,
+    connectionTimeout: TIMEOUT_MS,
+    greetingTimeout: TIMEOUT_MS,
+    socketTimeout: TIMEOUT_MS,
+  } as object);
+  return {
+    async send(mail) {
+      try {
+        // As an object it is one address, whatever stands in it; as text it would be read as a list.
+        const to = { name: '', address: mail.to };
+        await transport.sendMail({ ...mail, to, from });
+      } catch (error) {
+        log.error({ subject: mail.subject, reason: errorText(error) }, 'a mail could not be sent');
+      }
+    },
+  };
+}

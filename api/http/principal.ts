@@ -1,0 +1,115 @@
+import type { FastifyRequest } from 'fastify';
+import { assert } from '../../core/errors.ts';
+import type { ApiKey, Role } from '../../ledger/access/api-keys.ts';
+import { formatId } from '../schemas/ids.ts';
+import { notFound, Problem } from './problems.ts';
+
+/**
+ * Who is asking, and the one place that says what belongs to them. A key without a program sees every program; an
+ * affiliate's key sees that affiliate's own data. What one may not see answers exactly as what does not exist.
+ */
+export interface Principal {
+  /** Null for a user of the portal. */
+  readonly keyId: number | null;
+  /** Null for a key. */
+  readonly userId: number | null;
+  readonly role: Role;
+  readonly name: string;
+  readonly programId: number | null;
+  readonly affiliateId: number | null;
+  /** What it is narrowed to; null: all that the role may do. */
+  readonly scopes: readonly string[] | null;
+  /** How the audit log names them. */
+  readonly actor: string;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by the authentication hook on every route that is not public. */
+    principal: Principal | undefined;
+  }
+}
+
+export function principalFrom(key: ApiKey): Principal {
+  return {
+    keyId: key.id,
+    userId: null,
+    role: key.role,
+    name: key.name,
+    programId: key.programId,
+    affiliateId: key.affiliateId,
+    scopes: key.scopes,
+    actor: `key:${key.id}`,
+  };
+}
+
+/** Who is asking on a route that is not public. */
+export function principalOf(request: FastifyRequest): Principal {
+  assert(request.principal, 'a route that is not public has a principal');
+  return request.principal;
+}
+
+/** The row if its program is the principal's. @throws Problem `not_found`. */
+export function inProgram<Row extends { readonly programId: number }>(
+  principal: Principal,
+  row: Row | undefined,
+  what: string,
+): Row {
+  const foreign = principal.programId !== null && row?.programId !== principal.programId;
+  if (row === undefined || foreign) throw notFound(what);
+  return row;
+}
+
+/** The row if it is the principal's: of its program, and for an affiliate its own. @throws Problem `not_found`. */
+export function owned<Row extends { readonly programId: number; readonly affiliateId: number | null }>(
+  principal: Principal,
+  row: Row | undefined,
+  what: string,
+): Row {
+  const visible = inProgram(principal, row, what);
+  const foreign = principal.affiliateId !== null && visible.affiliateId !== principal.affiliateId;
+  if (foreign) throw notFound(what);
+  return visible;
+}
+
+/**
+ * The program a list is narrowed to: the key's own, or the one asked for; undefined for all.
+ * @throws Problem `forbidden` when another program than the key's is asked for.
+ */
+export function programFilter(principal: Principal, asked: number | undefined): number | undefined {
+  const own = principal.programId;
+  if (own === null) return asked;
+  if (asked !== undefined && asked !== own) {
+    throw new Problem('forbidden', { detail: `this key belongs to program ${formatId('program', own)}` });
+  }
+  return own;
+}
+
+/** The affiliate a list is narrowed to. @throws Problem `forbidden` when an affiliate asks for another. */
+export function affiliateFilter(principal: Principal, asked: number | undefined): number | undefined {
+  const own = principal.affiliateId;
+  if (own === null) return asked;
+  if (asked !== undefined && asked !== own) {
+    throw new Problem('forbidden', { detail: `this key belongs to affiliate ${formatId('affiliate', own)}` });
+  }
+  return own;
+}
+
+/** The one program a request is about. @throws Problem `forbidden` or `invalid_input` (program_id is missing). */
+export function programRequired(principal: Principal, asked: number | undefined): number {
+  const program = programFilter(principal, asked);
+  if (program !== undefined) return program;
+  const message = 'is required, because this key belongs to no single program';
+  throw new Problem('invalid_input', {
+    detail: `program_id: ${message}`,
+    errors: [{ field: 'program_id', message }],
+  });
+}
+
+/** Whoever may look across programs. @throws Problem `forbidden` for a key of one program. */
+export function everyProgram(principal: Principal): Principal {
+  if (principal.programId === null) return principal;
+  throw new Problem('forbidden', {
+    detail: 'this looks across programs: it is for keys of no single program',
+  });
+}

@@ -1,0 +1,145 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  type Answer,
+  decideConversion,
+  startTestApi,
+  type Tenant,
+  type TestApi,
+} from '../../test/support/api.ts';
+
+let api: TestApi;
+let tenant: Tenant;
+let tenants = 0;
+
+beforeAll(async () => {
+  api = await startTestApi();
+});
+beforeEach(async () => {
+  tenant = await api.tenant(`tenant ${++tenants}`);
+});
+afterAll(async () => {
+  await api?.stop();
+});
+
+function post(path: string, json?: unknown, key = tenant.keys.operator): Promise<Answer> {
+  return api.call('POST', path, { key, ...(json !== undefined && { json }) });
+}
+
+function decide(outcome: 'attributed' | 'review'): Promise<bigint> {
+  return decideConversion(api.ledger, { tenant, orderId: 'o', affiliateId: tenant.affiliateId, outcome });
+}
+
+async function balance(): Promise<Record<string, string>> {
+  const path = `/v1/affiliates/aff_${tenant.affiliateId}/balance`;
+  const { body } = await api.call('GET', path, { key: tenant.keys.affiliate });
+  const { affiliate_id: _, ...accounts } = body as Record<string, { amount: string }>;
+  return Object.fromEntries(Object.entries(accounts).map(([name, money]) => [name, money.amount]));
+}
+
+describe('a conversion in review', () => {
+  const note = { note: 'looked at it' };
+
+  test('is approved once, by the operator or the fraud team', async () => {
+    const path = `/v1/conversions/cnv_${await decide('review')}`;
+    const seen = await api.call('GET', path, { key: tenant.keys.affiliate });
+    expect(seen.body).toMatchObject({ state: 'review', reason: 'unusual_traffic' });
+    expect(seen.text).not.toMatch(/instant_conversion|threshold/);
+    const full = await api.call('GET', path, { key: tenant.keys.fraud });
+    expect(full.body).toMatchObject({ reason: 'instant_conversion', evidence: { secret: 'threshold' } });
+    const approved = await post(`${path}/approve`, note, tenant.keys.fraud);
+    expect([approved.status, approved.body.state]).toEqual([200, 'attributed']);
+    const again = await post(`${path}/approve`, note);
+    expect([again.status, again.body.code, again.body.state]).toEqual([409, 'wrong_state', 'attributed']);
+    expect(await balance()).toMatchObject({ pending: '10.00' });
+  });
+
+  test('is rejected, and earns nothing', async () => {
+    const path = `/v1/conversions/cnv_${await decide('review')}`;
+    expect((await post(`${path}/reject`)).body.field).toBe('body');
+    expect((await post(`${path}/reject`, { note: '' })).body.field).toBe('note');
+    const rejected = await post(`${path}/reject`, note);
+    expect(rejected.body).toMatchObject({ state: 'rejected', status: 'rejected' });
+    expect(await balance()).toMatchObject({ pending: '0.00', available: '0.00' });
+    expect((await post(`${path}/confirm`)).body.code).toBe('wrong_state');
+  });
+});
+
+describe('a payout', () => {
+  async function payout(): Promise<string> {
+    const id = await decide('attributed');
+    expect(await balance()).toMatchObject({ pending: '10.00', available: '0.00' });
+    expect((await post(`/v1/conversions/cnv_${id}/confirm`)).status).toBe(200);
+    expect(await balance()).toMatchObject({ pending: '0.00', available: '10.00' });
+    const runs = await Promise.all(
+      [1, 2, 3, 4].map(() => post('/v1/payouts/run', undefined, tenant.keys.finance)),
+    );
+    expect(runs.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    const { body } = await api.call('GET', '/v1/payouts', { key: tenant.keys.affiliate });
+    const [made, ...others] = body.data as { id: string; amount: object; state: string }[];
+    expect(others).toEqual([]);
+    expect(made).toMatchObject({ amount: { amount: '10.00', currency: 'EUR' }, state: 'submitted' });
+    expect(await balance()).toMatchObject({ available: '0.00', in_transit: '10.00' });
+    return `/v1/payouts/${made?.id}`;
+  }
+
+  test('is made once by runs at once, and settled once', async () => {
+    const path = await payout();
+    const settled = await post(`${path}/settle`, undefined, tenant.keys.finance);
+    expect(settled.body).toMatchObject({ state: 'paid', closed_at: expect.any(String) });
+    expect((await post(`${path}/settle`)).body).toMatchObject({ code: 'wrong_state', state: 'paid' });
+    expect(await balance()).toMatchObject({ in_transit: '0.00', paid: '10.00', available: '0.00' });
+    const { body } = await api.call('GET', '/v1/commissions?state=paid', { key: tenant.keys.affiliate });
+    expect(body.data).toMatchObject([{ level: 1, amount: { amount: '10.00', currency: 'EUR' } }]);
+  });
+
+  test('that fails gives its commissions back', async () => {
+    const path = await payout();
+    const failed = await post(`${path}/fail`, { failure: 'account closed' });
+    expect(failed.body).toMatchObject({ state: 'failed', failure: 'account closed' });
+    expect(await balance()).toMatchObject({ available: '10.00', in_transit: '0.00', paid: '0.00' });
+  });
+});
+
+test('refunds are listed page by page, to whom they concern, in the currency they were reported in', async () => {
+  const conversion = `cnv_${await decide('attributed')}`;
+  await decideConversion(api.ledger, {
+    tenant,
+    orderId: 'of another',
+    affiliateId: tenant.otherAffiliateId,
+    outcome: 'attributed',
+  });
+  for (const [order_id, refund_ref, amount] of [
+    ['o', 'r-1', '1.50'],
+    ['of another', 'r-2', '2.00'],
+    ['o', 'r-3', '3.00'],
+  ]) {
+    const json = { order_id, refund_ref, amount, currency: 'EUR' };
+    expect((await post('/v1/refunds', json, tenant.keys.advertiser)).status).toBe(201);
+  }
+  type Listed = { refund_ref: string; id: string };
+  const list = async (query: string, key: string) => {
+    const { body } = await api.call('GET', `/v1/refunds?${query}`, { key });
+    return { refs: (body.data as Listed[]).map(({ refund_ref }) => refund_ref), body };
+  };
+  const { keys } = tenant;
+  const first = await list('limit=2', keys.operator);
+  expect(first.refs).toEqual(['r-3', 'r-2']);
+  const { refs, body } = await list(`limit=2&cursor=${first.body.next_cursor}`, keys.operator);
+  expect([refs, body.next_cursor]).toEqual([['r-1'], null]);
+  expect((body.data as unknown[])[0]).toMatchObject({
+    conversion_id: conversion,
+    order_id: 'o',
+    affiliate_id: `aff_${tenant.affiliateId}`,
+    program_id: `prg_${tenant.programId}`,
+    amount: { amount: '1.50', currency: 'EUR' },
+  });
+  expect((await list('', keys.affiliate)).refs).toEqual(['r-3', 'r-1']);
+  expect((await list(`conversion_id=${conversion}`, keys.finance)).refs).toEqual(['r-3', 'r-1']);
+  expect((await list('order_id=of%20another', keys.advertiser)).refs).toEqual(['r-2']);
+  expect((await list(`affiliate_id=aff_${tenant.otherAffiliateId}`, keys.fraud)).refs).toEqual(['r-2']);
+  expect((await list('to=2026-01-01T00:00:00Z', keys.operator)).refs).toEqual([]);
+  const other = await api.call('GET', `/v1/refunds?affiliate_id=aff_${tenant.otherAffiliateId}`, {
+    key: keys.affiliate,
+  });
+  expect(other.status).toBe(403);
+});

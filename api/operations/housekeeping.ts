@@ -1,0 +1,38 @@
+import { forgetIdempotencyKeys } from '../../ledger/access/idempotency.ts';
+import { forgetSessions } from '../../ledger/access/sessions.ts';
+import { failAbandonedJobs } from '../../ledger/integrations/jobs.ts';
+import { forgetPostbackCalls, forgetSignatures } from '../../ledger/integrations/postback-calls.ts';
+import { forgetWebhookEvents } from '../../ledger/integrations/webhook-queue.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Task } from '../../ledger/postgres/tasks.ts';
+import { SIGNATURE_TOLERANCE_MS } from '../auth/signed-calls.ts';
+import { IDEMPOTENCY_HOURS } from '../http/commit.ts';
+import { removeOldReports } from '../reports/report-jobs.ts';
+
+const HOUR_MS = 3_600_000;
+/** Shops dispute orders of the last quarter. */
+const CALL_LOG_DAYS = 90;
+/** Of what was delivered; what was not stays until somebody decides. */
+const WEBHOOK_LOG_DAYS = 30;
+
+function ago(ms: number): Date {
+  return new Date(Date.now() - ms);
+}
+
+/** Forgets what has served its time. */
+export function housekeepingTask({ ledger, reportsFolder }: { ledger: Ledger; reportsFolder: string }): Task {
+  return {
+    name: 'housekeeping',
+    async run() {
+      await forgetIdempotencyKeys(ledger, { before: ago(IDEMPOTENCY_HOURS * HOUR_MS) });
+      await forgetPostbackCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
+      await forgetWebhookEvents(ledger, { before: ago(WEBHOOK_LOG_DAYS * 24 * HOUR_MS), limit: 10_000 });
+      await removeOldReports(reportsFolder);
+      await failAbandonedJobs(ledger, { before: ago(24 * HOUR_MS) });
+      await forgetSessions(ledger, { before: ago(24 * HOUR_MS) });
+      // What is older than the tolerance is refused for its age; twice as long, because clocks differ.
+      await forgetSignatures(ledger, { before: ago(2 * SIGNATURE_TOLERANCE_MS) });
+      return {};
+    },
+  };
+}

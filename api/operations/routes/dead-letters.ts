@@ -1,0 +1,149 @@
+import { z } from 'zod';
+import { OperatingError } from '../../../core/errors.ts';
+import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
+import {
+  type DeadLetter,
+  getDeadLetter,
+  readDeadLetters,
+  replayDeadLetter,
+} from '../../../warehouse/loader/dead-letters.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { everyProgram, principalOf } from '../../http/principal.ts';
+import { notFound, Problem } from '../../http/problems.ts';
+import { bigintId, formatId, idText } from '../../schemas/ids.ts';
+import { bigintPageQuery, formatPage, formatTime, pageOf, timeText } from '../../schemas/schemas.ts';
+
+/** Bytes of a payload that are shown: enough to recognise what it is. */
+const SHOWN_BYTES = 512;
+
+const summaryShape = {
+  id: idText('deadLetter'),
+  at: timeText.meta({ description: 'When it was set aside.' }),
+  reason: z.string(),
+  detail: z.string(),
+  shard: z.number(),
+  stream_seq: z.number().meta({ description: 'Where it was in the clicks stream.' }),
+  bytes: z.number(),
+  whole: z
+    .boolean()
+    .meta({ description: 'False: its payload had to be cut, so that it cannot be replayed.' }),
+};
+const summaryView = z.object(summaryShape).meta({ id: 'DeadLetterSummary' });
+const letterView = z
+  .object({
+    ...summaryShape,
+    headers: z.array(z.object({ name: z.string(), value: z.string() })),
+    beginning: z.string().meta({ description: `Its first ${SHOWN_BYTES} bytes, hexadecimal.` }),
+  })
+  .meta({ id: 'DeadLetter' });
+
+function formatSummary(letter: DeadLetter): z.output<typeof summaryView> {
+  return {
+    id: formatId('deadLetter', letter.id),
+    at: formatTime(letter.at),
+    reason: letter.reason,
+    detail: letter.detail,
+    shard: letter.shard,
+    stream_seq: letter.streamSeq,
+    bytes: letter.bytes,
+    whole: letter.data.length === letter.bytes,
+  };
+}
+
+/** What the loader says of a letter, as a problem. */
+function translated(error: unknown): unknown {
+  if (!(error instanceof OperatingError)) return error;
+  if (error.code === 'no_dead_letter') return notFound('dead letter with this id');
+  if (error.code === 'dead_letter_cut') return new Problem('wrong_state', { detail: error.message });
+  return error;
+}
+
+/** Batches of clicks that the loader could not read. They may be of any program, and need NATS. */
+export function addDeadLetterRoutes(app: ApiServer, { ledger, streams }: ApiContext): void {
+  const tags = ['clicks'];
+  const roles = ['operator'] as const;
+  const params = z.object({ id: bigintId('deadLetter') });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/dead-letters',
+    config: { roles },
+    schema: {
+      operationId: 'listDeadLetters',
+      tags,
+      summary: 'Batches of clicks that were set aside, the oldest first; for keys of no single program',
+      querystring: z.object(bigintPageQuery('deadLetter')),
+      response: { 200: pageOf(summaryView) },
+    },
+    handler: async (request) => {
+      everyProgram(principalOf(request));
+      const { limit, cursor = 0n } = request.query;
+      const letters = await streams.use(async ({ manager }) => {
+        const read: DeadLetter[] = [];
+        for await (const letter of readDeadLetters(manager, { after: Number(cursor) })) {
+          if (read.push(letter) > limit) break;
+        }
+        return read;
+      });
+      const rows = letters.slice(0, limit);
+      const next = letters.length > limit ? BigInt(rows.at(-1)?.id ?? 0) : null;
+      return formatPage('deadLetter', { rows, next }, formatSummary);
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/dead-letters/:id',
+    config: { roles, problems: ['not_found'] },
+    schema: {
+      operationId: 'getDeadLetter',
+      tags,
+      summary: 'One batch that was set aside: its headers and the beginning of its bytes',
+      params,
+      response: { 200: letterView },
+    },
+    handler: async (request) => {
+      everyProgram(principalOf(request));
+      const letter = await streams
+        .use(({ manager }) => getDeadLetter(manager, Number(request.params.id)))
+        .catch((error: unknown) => {
+          throw translated(error);
+        });
+      return {
+        ...formatSummary(letter),
+        headers: letter.headers.map(([name, value]) => ({ name, value })),
+        beginning: letter.data.subarray(0, SHOWN_BYTES).toString('hex'),
+      };
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/dead-letters/:id/replay',
+    config: { roles, problems: ['not_found', 'wrong_state'] },
+    schema: {
+      operationId: 'replayDeadLetter',
+      tags,
+      summary:
+        'Put the batch back into the clicks stream: the loader judges it anew, and counts nothing twice',
+      params,
+      response: { 200: z.object({ id: idText('deadLetter'), stream_seq: z.number() }) },
+    },
+    handler: async (request) => {
+      const { actor } = everyProgram(principalOf(request));
+      const id = formatId('deadLetter', request.params.id);
+      const { streamSeq } = await streams
+        .use(({ manager }) => replayDeadLetter(manager, Number(request.params.id)))
+        .catch((error: unknown) => {
+          throw translated(error);
+        });
+      await appendAuditLog(ledger, {
+        actor,
+        action: 'dead_letter.replay',
+        subject: id,
+        after: { stream_seq: streamSeq },
+      });
+      return { id, stream_seq: streamSeq };
+    },
+  });
+}

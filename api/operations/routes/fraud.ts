@@ -1,0 +1,206 @@
+import { z } from 'zod';
+import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
+import {
+  affiliatesSharingAddresses,
+  timeToConvert,
+  velocityOf,
+  whoExceeds,
+} from '../../../warehouse/lookups/velocity.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { everyProgram, principalOf, programRequired } from '../../http/principal.ts';
+import { visibleAffiliate } from '../../programs/affiliate-view.ts';
+import { formatId, idText, integerId } from '../../schemas/ids.ts';
+import { formatTime, rowLimit, time, timeText } from '../../schemas/schemas.ts';
+
+const MAX_FAST_KEYS = 1_000;
+const VELOCITY_KEYS = ['ip', 'subnet', 'fingerprint'] as const;
+
+const spans = z.object({ m1: z.number(), m5: z.number(), m60: z.number(), h24: z.number() });
+const velocityView = z
+  .object({
+    clicks: spans.meta({ description: 'Of the last 1, 5 and 60 minutes and 24 hours.' }),
+    conversions: spans,
+    campaigns: z.number(),
+    user_agents: z.number(),
+    first_seen: timeText.nullable(),
+    last_seen: timeText.nullable(),
+    complete_to: timeText.nullable(),
+  })
+  .meta({ id: 'Velocity' });
+
+const wholeNumber = (min: number, max: number, fallback: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/, `must be a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`)
+    .default(fallback);
+
+function optionalTime(at: Date | undefined): string | null {
+  return at === undefined ? null : formatTime(at);
+}
+
+/** What the fraud team looks at. Addresses are seen across programs, so velocity is for who may see all of them. */
+export function addFraudRoutes(app: ApiServer, { ledger, warehouse }: ApiContext): void {
+  const tags = ['fraud'];
+  const roles = ['operator', 'fraud'] as const;
+
+  app.route({
+    method: 'GET',
+    url: '/v1/velocity',
+    config: { roles },
+    schema: {
+      operationId: 'listVelocity',
+      tags,
+      summary: 'Who clicks faster than a threshold, the fastest first; for keys of no single program',
+      querystring: z.object({
+        key: z.enum(VELOCITY_KEYS).default('ip'),
+        clicks: wholeNumber(0, 1_000_000_000, 100),
+        minutes: wholeNumber(1, 1_440, 60),
+        limit: rowLimit({ max: MAX_FAST_KEYS, fallback: 100 }),
+      }),
+      response: {
+        200: z.object({
+          data: z.array(
+            z.object({
+              value: z.string(),
+              clicks: z.number(),
+              campaigns: z.number(),
+              user_agents: z.number(),
+              last_seen: timeText,
+            }),
+          ),
+        }),
+      },
+    },
+    handler: async (request) => {
+      everyProgram(principalOf(request));
+      const fast = await whoExceeds(warehouse, { ...request.query, now: new Date() });
+      return {
+        data: fast.map(({ value, clicks, campaigns, userAgents, lastSeen }) => ({
+          value,
+          clicks,
+          campaigns,
+          user_agents: userAgents,
+          last_seen: formatTime(lastSeen),
+        })),
+      };
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/velocity/:key/:value',
+    config: { roles },
+    schema: {
+      operationId: 'getVelocity',
+      tags,
+      summary:
+        'How fast one address, network or fingerprint clicks and converts; for keys of no single program',
+      params: z.object({ key: z.enum(VELOCITY_KEYS), value: z.string().max(64) }),
+      response: { 200: velocityView },
+    },
+    handler: async (request) => {
+      everyProgram(principalOf(request));
+      const seen = await velocityOf(warehouse, { ...request.params, now: new Date() });
+      return {
+        clicks: seen.clicks,
+        conversions: seen.conversions,
+        campaigns: seen.campaigns,
+        user_agents: seen.userAgents,
+        first_seen: optionalTime(seen.firstSeen),
+        last_seen: optionalTime(seen.lastSeen),
+        complete_to: optionalTime(seen.completeTo),
+      };
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/affiliates/:id/time-to-convert',
+    config: { roles, problems: ['not_found'] },
+    schema: {
+      operationId: 'getTimeToConvert',
+      tags,
+      summary: 'How long an affiliate’s visitors take from click to order',
+      params: z.object({ id: integerId('affiliate') }),
+      querystring: z.object({ from: time, to: time }),
+      response: {
+        200: z.object({
+          data: z.array(
+            z.object({
+              up_to_seconds: z.number().nullable().meta({ description: 'Null: all that took longer.' }),
+              conversions: z.number(),
+            }),
+          ),
+        }),
+      },
+    },
+    handler: async (request) => {
+      const affiliate = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
+      const classes = await timeToConvert(warehouse, { affiliateId: affiliate.id, ...request.query });
+      return {
+        data: classes.map(({ upToSeconds, conversions }) => ({
+          up_to_seconds: upToSeconds ?? null,
+          conversions,
+        })),
+      };
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/shared-addresses',
+    config: { roles },
+    schema: {
+      operationId: 'listSharedAddresses',
+      tags,
+      summary: 'Pairs of affiliates whose clicks come from the same addresses, those with the most first',
+      querystring: z
+        .object({
+          program_id: integerId('program').optional(),
+          from: time,
+          to: time,
+          min_addresses: wholeNumber(1, 1_000_000, 2),
+          limit: rowLimit({ max: MAX_FAST_KEYS, fallback: 100 }),
+        })
+        .refine(({ from, to }) => to.getTime() > from.getTime(), {
+          path: ['to'],
+          message: 'must be later than from',
+        })
+        .refine(({ from, to }) => to.getTime() - from.getTime() <= 7 * 86_400_000, {
+          path: ['to'],
+          message: 'must be within 7 days of from: raw clicks are read',
+        }),
+      response: {
+        200: z.object({
+          data: z.array(
+            z.object({
+              affiliate_ids: z.array(idText('affiliate')),
+              addresses: z.number(),
+              clicks: z.number(),
+            }),
+          ),
+        }),
+      },
+    },
+    handler: async (request) => {
+      const { program_id, from, to, min_addresses, limit } = request.query;
+      const programId = programRequired(principalOf(request), program_id);
+      const pairs = await affiliatesSharingAddresses(warehouse, {
+        programId,
+        from,
+        to,
+        limit,
+        minAddresses: min_addresses,
+      });
+      return {
+        data: pairs.map(({ affiliates, addresses, clicks }) => ({
+          affiliate_ids: affiliates.map((id) => formatId('affiliate', id)),
+          addresses,
+          clicks,
+        })),
+      };
+    },
+  });
+}

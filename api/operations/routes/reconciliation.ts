@@ -1,0 +1,180 @@
+import { z } from 'zod';
+import { PROVED_PROMISES, promiseOf, prove } from '../../../attribution/tools/proof.ts';
+import { errorText } from '../../../core/errors.ts';
+import type { Logger } from '../../../core/service/log.ts';
+import { readLatestProofs, recordProofs } from '../../../ledger/audit/proofs.ts';
+import { createJob, failJob, findRunning, finishJob, type Job } from '../../../ledger/integrations/jobs.ts';
+import { inTransaction } from '../../../ledger/postgres/db.ts';
+import { outboxLag } from '../../../ledger/postgres/outbox.ts';
+import { readWatermark } from '../../../warehouse/watermark/watermark.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { everyProgram, principalOf } from '../../http/principal.ts';
+import { formatJob, jobView } from '../../reports/job-view.ts';
+import { formatOptionalId, idText } from '../../schemas/ids.ts';
+import { formatOptionalTime, timeText } from '../../schemas/schemas.ts';
+
+const PROMISES = [...PROVED_PROMISES, 'freshness'] as const;
+type PromiseName = (typeof PROMISES)[number];
+
+const TITLES: Readonly<Record<PromiseName, string>> = {
+  clicks_kept: 'No redirected click is lost',
+  clicks_once: 'No click counts twice',
+  books: 'Every cent reconciles',
+  decisions: 'Every decision can be explained and recomputed',
+  freshness: 'Every figure states how fresh it is',
+};
+
+/** Clicks and conversions that reports lack for longer than this are late: ordinarily it is seconds. */
+const FRESH_MS = 120_000;
+/** A proof that has run for longer died with its process. */
+const ABANDONED_MS = 3_600_000;
+/** NATS has so long to tell its part: it is asked once a lease. */
+const PROOF_TIMEOUT_MS = 1_800_000;
+
+const checkView = z.object({ name: z.string(), ok: z.boolean(), detail: z.string() });
+
+const reconciliationView = z
+  .object({
+    ok: z.boolean().nullable().meta({ description: 'Null: there is a promise that was never proved.' }),
+    complete_to: timeText.nullable(),
+    job_id: idText('job').nullable().meta({ description: 'Of the proof that runs now.' }),
+    promises: z.array(
+      z.object({
+        promise: z.enum(PROMISES),
+        title: z.string(),
+        ok: z.boolean().nullable(),
+        proved_at: timeText.nullable().meta({ description: 'Null: never yet.' }),
+        checks: z.array(checkView),
+      }),
+    ),
+  })
+  .meta({ id: 'Reconciliation' });
+
+type PromiseView = z.output<typeof reconciliationView>['promises'][number];
+
+/** The five promises with their latest proof, and proving them anew. */
+export function addReconciliationRoutes(app: ApiServer, context: ApiContext & { log: Logger }): void {
+  const { ledger, warehouse, streams, clickIds, countKey, log } = context;
+  const tags = ['money'];
+  const roles = ['operator', 'finance'] as const;
+
+  async function running(sql: Parameters<typeof findRunning>[0]): Promise<Job | undefined> {
+    return await findRunning(sql, { kind: 'proof', since: new Date(Date.now() - ABANDONED_MS) });
+  }
+
+  app.route({
+    method: 'GET',
+    url: '/v1/reconciliation',
+    config: { roles },
+    schema: {
+      operationId: 'getReconciliation',
+      tags,
+      summary: 'The five promises, each with its latest proof; for keys of no single program',
+      response: { 200: reconciliationView },
+    },
+    handler: async (request) => {
+      everyProgram(principalOf(request));
+      const [proofs, now, completeTo, { waiting, oldestAt }] = await Promise.all([
+        readLatestProofs(ledger),
+        running(ledger),
+        readWatermark(warehouse),
+        outboxLag(ledger),
+      ]);
+      const promises = [...provedPromises(proofs), freshness(completeTo, { waiting, oldestAt })];
+      const known = promises.every(({ ok }) => ok !== null);
+      const off = promises.some(({ ok }) => ok === false);
+      return {
+        ok: off ? false : known ? true : null,
+        complete_to: completeTo === undefined ? null : new Date(completeTo).toISOString(),
+        job_id: formatOptionalId('job', now?.id ?? null),
+        promises,
+      };
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/reconciliation',
+    config: { roles },
+    schema: {
+      operationId: 'prove',
+      tags,
+      summary: 'Prove the promises now; one proof runs at a time, and who asks meanwhile gets its job',
+      response: { 202: jobView },
+    },
+    handler: async (request, reply) => {
+      const { actor } = everyProgram(principalOf(request));
+      // Told now and not in the job, when NATS is away.
+      await streams.use(async ({ manager }) => await manager.getAccountInfo());
+      let begun: Job | undefined;
+      const job = await inTransaction(ledger, async (tx) => {
+        await tx`select pg_advisory_xact_lock(hashtextextended('jobs.proof', 0))`;
+        begun = undefined;
+        const earlier = await running(tx);
+        if (earlier) return earlier;
+        begun = await createJob(tx, { kind: 'proof', programId: null, actor, request: {} });
+        return begun;
+      });
+      if (begun) {
+        const work = runProof(begun);
+        app.underWay.add(work);
+        void work.finally(() => app.underWay.delete(work));
+      }
+      return reply.code(202).send(formatJob(job));
+    },
+  });
+
+  async function runProof(job: Job): Promise<void> {
+    try {
+      const options = { warehouse, ledger, clickIds, countKey: countKey() };
+      const proofs = await streams.use(({ nc }) => prove({ ...options, nc }), PROOF_TIMEOUT_MS);
+      await recordProofs(ledger, new Date(), proofs.checks);
+      await finishJob(ledger, { id: job.id, rowsDone: proofs.checks.length, result: { ok: proofs.ok } });
+    } catch (error) {
+      log.warn({ job: String(job.id), reason: errorText(error) }, 'a proof failed');
+      await failJob(ledger, { id: job.id, failure: 'a store did not answer; try again' }).catch(
+        (again: unknown) => log.warn({ reason: errorText(again) }, 'nor could that be written down'),
+      );
+    }
+  }
+}
+
+function provedPromises(proofs: Awaited<ReturnType<typeof readLatestProofs>>): PromiseView[] {
+  return PROVED_PROMISES.map((promise) => {
+    const checks = (proofs?.checks ?? [])
+      .filter((check) => promiseOf(check) === promise)
+      .map(({ name, ok, detail }) => ({ name, ok, detail }));
+    return {
+      promise,
+      title: TITLES[promise],
+      ok: checks.length === 0 ? null : checks.every(({ ok }) => ok),
+      proved_at: checks.length === 0 ? null : formatOptionalTime(proofs?.at ?? null),
+      checks,
+    };
+  });
+}
+
+function freshness(
+  completeTo: number | undefined,
+  mirror: { waiting: number; oldestAt: Date | null },
+): PromiseView {
+  const now = Date.now();
+  const age = completeTo === undefined ? undefined : now - completeTo;
+  const late = mirror.oldestAt === null ? 0 : now - mirror.oldestAt.getTime();
+  const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`;
+  const checks = [
+    {
+      name: 'clicks',
+      ok: age !== undefined && age <= FRESH_MS,
+      detail: age === undefined ? 'nothing is loaded yet' : `complete to ${seconds(age)} ago`,
+    },
+    {
+      name: 'conversions',
+      ok: late <= FRESH_MS,
+      detail: `${mirror.waiting} changes wait for reports${mirror.waiting > 0 ? `, the oldest for ${seconds(late)}` : ''}`,
+    },
+  ];
+  const promise = 'freshness';
+  const ok = checks.every((check) => check.ok);
+  return { promise, title: TITLES[promise], ok, proved_at: new Date(now).toISOString(), checks };
+}

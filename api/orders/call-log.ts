@@ -1,0 +1,123 @@
+import { createHash } from 'node:crypto';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { JSONValue } from 'postgres';
+import { errorText } from '../../core/errors.ts';
+import {
+  type CallWay,
+  insertPostbackCalls,
+  type NewPostbackCall,
+} from '../../ledger/integrations/postback-calls.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { ApiServer } from '../http/context.ts';
+import type { Problem } from '../http/problems.ts';
+
+/** The log of every call by which shops report something, also of those that were refused before a handler saw them. */
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The route's calls are logged, as having come this way. */
+    logAs?: CallWay;
+  }
+  interface FastifyRequest {
+    /** Of routes with `logAs`. */
+    call: CallDraft | undefined;
+    /** What the request was answered with, when that was a problem. */
+    problem: Problem | undefined;
+  }
+}
+
+interface CallDraft {
+  readonly via: CallWay;
+  params: JSONValue;
+  /** Of a call without a principal. */
+  programId?: number;
+  /** Set by whoever writes the line in the transaction of the change itself. */
+  logged: boolean;
+}
+
+const MAX_PARAMS = 100;
+const MAX_NAME_CHARS = 100;
+const MAX_VALUE_CHARS = 4_096;
+/** Parameters that let somebody in. */
+const SECRET_NAMES = new Set(['key', 'token', 'signature']);
+
+export function installCallLog(app: ApiServer, { ledger }: { ledger: Ledger }): void {
+  app.decorateRequest('call', undefined);
+  app.decorateRequest('problem', undefined);
+
+  app.addHook('onRequest', async (request) => {
+    const { logAs } = request.routeOptions.config;
+    if (logAs) request.call = { via: logAs, params: loggedParams(request.query), logged: false };
+  });
+
+  app.addHook('preValidation', async (request) => {
+    const { call, body, query } = request;
+    if (call && call.via !== 'batch') call.params = loggedParams({ ...asObject(query), ...asObject(body) });
+  });
+
+  app.addHook('onSend', async (request, reply) => {
+    const { call } = request;
+    if (!call || call.logged || reply.statusCode >= 500) return;
+    try {
+      await insertPostbackCalls(ledger, [lineOf(request, reply, call)]);
+    } catch (error) {
+      // The answer stands; that it has no line is told here.
+      request.log.warn({ reason: errorText(error) }, 'a call could not be logged');
+    }
+  });
+}
+
+/** What every line of the log says of its caller. */
+export function callerOf(request: FastifyRequest): Pick<NewPostbackCall, 'requestId' | 'actor' | 'ip'> {
+  return { requestId: request.id, actor: request.principal?.actor ?? null, ip: request.ip };
+}
+
+function lineOf(request: FastifyRequest, reply: FastifyReply, call: CallDraft): NewPostbackCall {
+  const { problem } = request;
+  const orderId = asObject(call.params).order_id;
+  return {
+    ...callerOf(request),
+    via: call.via,
+    programId: request.principal?.programId ?? call.programId ?? null,
+    params: call.params,
+    // Without a problem and without a line of its own it is the repetition of a request that has one.
+    outcome: problem ? 'rejected' : 'duplicate',
+    status: reply.statusCode,
+    code: problem?.code ?? null,
+    detail: problem?.message ?? null,
+    orderId: typeof orderId === 'string' ? orderId : null,
+    conversionId: null,
+    replayOf: null,
+  };
+}
+
+/** Parameters as they are kept: no secrets, e-mail addresses as hashes, nothing that PostgreSQL cannot store. */
+export function loggedParams(params: unknown): { [name: string]: JSONValue } {
+  const kept = Object.entries(asObject(params))
+    .filter(([name]) => !SECRET_NAMES.has(name))
+    .slice(0, MAX_PARAMS)
+    .map(([name, value]) => [storable(name).slice(0, MAX_NAME_CHARS), loggedValue(value)]);
+  return Object.fromEntries(kept);
+}
+
+function loggedValue(value: unknown): JSONValue {
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return value;
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
+  if (/^[^\s@]+@[^\s@]+$/.test(text.trim())) return hashedEmail(text);
+  return storable(text).slice(0, MAX_VALUE_CHARS);
+}
+
+/** `sha256:` and the hash of the trimmed lower-case address: shops may send it so in the first place. */
+export function hashedEmail(address: string): string {
+  return `sha256:${createHash('sha256').update(address.trim().toLowerCase()).digest('hex')}`;
+}
+
+function storable(text: string): string {
+  return text.replaceAll('\0', '').toWellFormed();
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, unknown>)
+    : {};
+}

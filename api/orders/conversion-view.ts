@@ -1,0 +1,129 @@
+import { z } from 'zod';
+import type { Role } from '../../ledger/access/api-keys.ts';
+import {
+  CONVERSION_REASONS,
+  CONVERSION_STATES,
+  CONVERSION_STATUSES,
+  type Conversion,
+  type ConversionReason,
+} from '../../ledger/conversions/conversions.ts';
+import { CONVERSION_SOURCES } from '../../ledger/conversions/reported-conversion.ts';
+import type { Principal } from '../http/principal.ts';
+import { formatId, formatOptionalId, idText } from '../schemas/ids.ts';
+import { formatMoney, formatOptionalTime, formatTime, moneyText, timeText } from '../schemas/schemas.ts';
+
+/** What an answer says of a conversion, by who is asking. */
+
+const SAFE_REASONS = ['unusual_traffic', 'needs_review'] as const;
+type SafeReason = ConversionReason | (typeof SAFE_REASONS)[number];
+
+/** What an affiliate is told: enough to understand, not enough to tune fraud against a rule. */
+const REASONS_FOR_AFFILIATES: Readonly<Record<ConversionReason, SafeReason>> = {
+  self_referral: 'self_referral',
+  high_conversion_rate_from_ip: 'unusual_traffic',
+  instant_conversion: 'unusual_traffic',
+  bot_click: 'unusual_traffic',
+  click_velocity_ip: 'unusual_traffic',
+  click_velocity_subnet: 'unusual_traffic',
+  click_velocity_fingerprint: 'unusual_traffic',
+  geo_mismatch: 'unusual_traffic',
+  data_centre: 'unusual_traffic',
+  repeat_orders: 'unusual_traffic',
+  fast_conversions: 'unusual_traffic',
+  fingerprint_match: 'needs_review',
+  first_order_in_review: 'first_order_in_review',
+  several_affiliates: 'no_click',
+  invalid_click: 'unusual_traffic',
+  no_click: 'no_click',
+  invalid_click_id: 'invalid_click_id',
+  click_not_found: 'click_not_found',
+  click_of_other_program: 'click_not_found',
+  click_after_order: 'click_after_order',
+  outside_window: 'outside_window',
+  affiliate_not_active: 'affiliate_not_active',
+  no_terms: 'no_terms',
+  rejected_by_reviewer: 'rejected_by_reviewer',
+};
+
+export const conversionView = z
+  .object({
+    id: idText('conversion'),
+    program_id: idText('program'),
+    order_id: z.string(),
+    amount: moneyText,
+    exchange: z
+      .object({ amount: moneyText, rate_ids: z.array(idText('rate')) })
+      .nullable()
+      .meta({ description: 'What the shop reported, where that was another currency, and the rates used.' }),
+    refunded: moneyText,
+    status: z.enum(CONVERSION_STATUSES),
+    state: z.enum(CONVERSION_STATES),
+    reason: z.enum([...CONVERSION_REASONS, ...SAFE_REASONS]).nullable(),
+    source: z.enum(CONVERSION_SOURCES),
+    occurred_at: timeText,
+    received_at: timeText,
+    decided_at: timeText.nullable(),
+    click_id: z.string().nullable(),
+    campaign_id: idText('campaign').nullable(),
+    affiliate_id: idText('affiliate').nullable(),
+    link_id: idText('link').nullable(),
+    customer_id: z.string().nullable().optional(),
+    customer_email_hash: z.string().nullable().optional(),
+    ip: z.string().nullable().optional(),
+    user_agent: z.string().nullable().optional(),
+    terms_id: idText('terms').nullable().optional(),
+    evidence: z.unknown().optional().meta({ description: 'What the decision was made of.' }),
+  })
+  .meta({
+    id: 'Conversion',
+    description:
+      'The customer, the evidence and the exact reason are for the operator and the fraud team only.',
+  });
+
+/** Who may see the customer and what a decision was made of. */
+export const SEE_EVIDENCE: ReadonlySet<Role> = new Set<Role>(['operator', 'fraud']);
+
+export function formatConversion(
+  conversion: Conversion,
+  principal: Pick<Principal, 'role'>,
+): z.output<typeof conversionView> {
+  const { reason, currency } = conversion;
+  const safeReason = reason === null ? null : REASONS_FOR_AFFILIATES[reason];
+  return {
+    id: formatId('conversion', conversion.id),
+    program_id: formatId('program', conversion.programId),
+    order_id: conversion.orderId,
+    amount: formatMoney(conversion.amountMinor, currency),
+    exchange: formatExchange(conversion),
+    refunded: formatMoney(conversion.refundedMinor, currency),
+    status: conversion.status,
+    state: conversion.state,
+    reason: principal.role === 'affiliate' ? safeReason : reason,
+    source: conversion.source,
+    occurred_at: formatTime(conversion.occurredAt),
+    received_at: formatTime(conversion.receivedAt),
+    decided_at: formatOptionalTime(conversion.decidedAt),
+    click_id: conversion.clickId,
+    campaign_id: formatOptionalId('campaign', conversion.campaignId),
+    affiliate_id: formatOptionalId('affiliate', conversion.affiliateId),
+    link_id: formatOptionalId('link', conversion.linkId),
+    ...(SEE_EVIDENCE.has(principal.role) && {
+      customer_id: conversion.customerId,
+      customer_email_hash: conversion.customerEmailHash,
+      ip: conversion.ip,
+      user_agent: conversion.userAgent,
+      terms_id: formatOptionalId('terms', conversion.termsId),
+      evidence: conversion.evidence,
+    }),
+  };
+}
+
+function formatExchange(conversion: Conversion): z.output<typeof conversionView>['exchange'] {
+  const { orderAmountMinor, orderCurrency, rateId, crossRateId } = conversion;
+  if (orderAmountMinor === null || orderCurrency === null) return null;
+  const rateIds = [rateId, crossRateId].filter((id) => id !== null);
+  return {
+    amount: formatMoney(orderAmountMinor, orderCurrency),
+    rate_ids: rateIds.map((id) => formatId('rate', id)),
+  };
+}

@@ -1,0 +1,245 @@
+import { parse } from 'csv-parse/sync';
+import { z } from 'zod';
+import type { ImportEvidence } from '../../attribution/decide/evidence.ts';
+import { errorText, InputError } from '../../core/errors.ts';
+import type { Logger } from '../../core/service/log.ts';
+import { appendAuditLog } from '../../ledger/access/audit-log.ts';
+import { type Conversion, recordConversion } from '../../ledger/conversions/conversions.ts';
+import { recordDecisions } from '../../ledger/decisions/decisions.ts';
+import { failJob, finishJob, type Job, reportProgress } from '../../ledger/integrations/jobs.ts';
+import { inTransaction, type Ledger, type LedgerTransaction } from '../../ledger/postgres/db.ts';
+import { AFFILIATE_STATUSES, createAffiliate } from '../../ledger/programs/affiliates.ts';
+import { createLink, findLink } from '../../ledger/programs/links.ts';
+import { termsInForce } from '../../ledger/programs/terms.ts';
+import { faultsIn } from '../http/validation.ts';
+import { formatId, integerId } from '../schemas/ids.ts';
+import { nameText, text, time, urlText } from '../schemas/schemas.ts';
+import { orderInput, withoutEmptyMembers } from './order.ts';
+
+/**
+ * Affiliates, links and orders out of CSV. Every row is taken or refused by itself, all within one transaction: a dry
+ * run does exactly what a run does and then takes it back.
+ */
+
+export const IMPORT_KINDS = ['affiliates', 'links', 'conversions'] as const;
+export type ImportKind = (typeof IMPORT_KINDS)[number];
+
+/** Rows of one transaction: a minute's work. */
+export const MAX_IMPORT_ROWS = 50_000;
+const PROGRESS_ROWS = 500;
+/** Refused rows that are told one by one; the rest is counted. */
+const MAX_REFUSED = 1_000;
+const MAX_REF_CHARS = 64;
+const MAX_TEXT_CHARS = 254;
+
+export type ImportResult = {
+  readonly dry_run: boolean;
+  readonly taken: number;
+  readonly refused: number;
+  /** `line` counts from 1, the header being line 1. */
+  readonly refused_rows: { readonly line: number; readonly field: string; readonly message: string }[];
+};
+
+type Row = Record<string, string>;
+
+/** The rows of a CSV with a header. @throws InputError `body`. */
+export function readCsv(csv: string): Row[] {
+  let rows: Row[];
+  try {
+    rows = parse(csv, {
+      columns: true,
+      bom: true,
+      skip_empty_lines: true,
+      trim: true,
+      max_record_size: 100_000,
+    });
+  } catch (error) {
+    throw new InputError('body', `is not CSV: ${errorText(error)}`);
+  }
+  if (rows.length === 0) throw new InputError('body', 'has no rows');
+  if (rows.length > MAX_IMPORT_ROWS) throw new InputError('body', `must not exceed ${MAX_IMPORT_ROWS} rows`);
+  return rows;
+}
+
+const affiliateRow = z.strictObject({
+  ref_code: text(MAX_REF_CHARS),
+  name: nameText,
+  email: text(MAX_TEXT_CHARS),
+  customer_ref: text(200).optional(),
+  status: z.enum(AFFILIATE_STATUSES).optional(),
+  parent_ref_code: text(MAX_REF_CHARS).optional(),
+});
+const linkRow = z.strictObject({
+  affiliate_ref_code: text(MAX_REF_CHARS),
+  campaign_id: integerId('campaign'),
+  landing_url: urlText,
+  code: text(MAX_REF_CHARS).optional(),
+  expires_at: time.optional(),
+});
+
+function readRow<Schema extends z.ZodType>(schema: Schema, row: Row): z.output<Schema> {
+  const read = schema.safeParse(withoutEmptyMembers(row));
+  if (read.success) return read.data;
+  const [fault] = faultsIn(read.error);
+  throw new InputError(fault?.field ?? 'row', fault?.message ?? 'is not valid');
+}
+
+async function affiliateByRef(
+  tx: LedgerTransaction,
+  programId: number,
+  refCode: string,
+  field: string,
+): Promise<number> {
+  const [found] = await tx<{ id: number }[]>`
+    select id from affiliates where program_id = ${programId} and ref_code = ${refCode}`;
+  if (!found) throw new InputError(field, 'there is no such affiliate');
+  return found.id;
+}
+
+/** For which program rows are taken, and on whose word. */
+interface Importer {
+  readonly programId: number;
+  readonly actor: string;
+}
+
+const TAKE: Readonly<
+  Record<ImportKind, (tx: LedgerTransaction, importer: Importer, row: Row) => Promise<unknown>>
+> = {
+  async affiliates(tx, { programId }, row) {
+    const {
+      parent_ref_code,
+      ref_code: refCode,
+      customer_ref: customerRef,
+      ...rest
+    } = readRow(affiliateRow, row);
+    const parentId =
+      parent_ref_code === undefined
+        ? undefined
+        : await affiliateByRef(tx, programId, parent_ref_code, 'parent_ref_code');
+    return await createAffiliate(tx, { ...rest, programId, refCode, customerRef, parentId });
+  },
+  async links(tx, { programId }, row) {
+    const {
+      affiliate_ref_code,
+      campaign_id: campaignId,
+      landing_url: landingUrl,
+      code,
+      expires_at,
+    } = readRow(linkRow, row);
+    const affiliateId = await affiliateByRef(tx, programId, affiliate_ref_code, 'affiliate_ref_code');
+    return await createLink(tx, { campaignId, affiliateId, landingUrl, code, expiresAt: expires_at });
+  },
+  async conversions(tx, { programId, actor }, row) {
+    const { link_code: code = '', ...rest } = row;
+    const { programId: _, ...order } = readRow(orderInput, rest);
+    const recorded = await recordConversion(tx, { ...order, programId, source: 'import' });
+    if (recorded.outcome !== 'accepted') {
+      throw new InputError(
+        'order_id',
+        `is recorded already, as ${formatId('conversion', recorded.conversion.id)}`,
+      );
+    }
+    if (code !== '') await creditLink(tx, { conversion: recorded.conversion, code, actor });
+  },
+};
+
+/**
+ * Credits an order of the past to the link it came by, as the books before these had it: no click is looked for and no
+ * rule applies. It earns by the terms in force when it occurred, and its hold begins with the import.
+ */
+async function creditLink(
+  tx: LedgerTransaction,
+  { conversion, code, actor }: { conversion: Conversion; code: string; actor: string },
+): Promise<void> {
+  const { id: conversionId, programId, occurredAt, clickId } = conversion;
+  if (clickId !== null) throw new InputError('link_code', 'stands instead of click_id');
+  const link = await findLink(tx, { programId, code });
+  if (!link) throw new InputError('link_code', 'there is no such link');
+  const { id: linkId, campaignId, affiliateId } = link;
+  const [terms] = await termsInForce(tx, [{ programId, campaignId, affiliateId, at: occurredAt }]);
+  if (!terms) throw new InputError('occurred_at', 'no terms were in force then');
+  const evidence: ImportEvidence = { schema: 'import', creditedBy: actor, linkId };
+  await recordDecisions(tx, [
+    {
+      conversionId,
+      outcome: 'attributed',
+      click: { ts: occurredAt.getTime(), node: null, seq: null, ip: null, linkId, campaignId, affiliateId },
+      reason: null,
+      evidence,
+      termsId: terms.id,
+      now: new Date(),
+    },
+  ]);
+}
+
+/** Ends a transaction that did what it should and is not to stay. */
+class DryRun extends Error {}
+
+/** Does an import and writes down what became of it; never throws. */
+export async function runImport(options: {
+  ledger: Ledger;
+  log: Logger;
+  job: Job;
+  kind: ImportKind;
+  programId: number;
+  dryRun: boolean;
+  rows: readonly Row[];
+}): Promise<void> {
+  const { ledger, log, job, kind, programId, dryRun, rows } = options;
+  const { id } = job;
+  let result: ImportResult | undefined;
+  try {
+    await inTransaction(ledger, async (tx) => {
+      result = await takeRows(tx, {
+        ...options,
+        importer: { programId, actor: job.actor },
+        onProgress: (rowsDone) => reportProgress(ledger, { id, rowsDone }),
+      });
+      const subject = formatId('program', programId);
+      if (dryRun) throw new DryRun();
+      const { taken, refused } = result;
+      await appendAuditLog(tx, {
+        actor: job.actor,
+        action: `import.${kind}`,
+        subject,
+        after: { taken, refused },
+      });
+    }).catch((error: unknown) => {
+      if (!(error instanceof DryRun)) throw error;
+    });
+    if (result) await finishJob(ledger, { id, rowsDone: rows.length, result });
+  } catch (error) {
+    log.warn({ job: String(id), reason: errorText(error) }, 'an import failed');
+    const failure = 'the server failed; nothing was imported';
+    await failJob(ledger, { id, failure }).catch((again: unknown) => {
+      log.warn({ job: String(id), reason: errorText(again) }, 'nor could that be written down');
+    });
+  }
+}
+
+async function takeRows(
+  tx: LedgerTransaction,
+  options: {
+    kind: ImportKind;
+    importer: Importer;
+    dryRun: boolean;
+    rows: readonly Row[];
+    onProgress: (rowsDone: number) => Promise<void>;
+  },
+): Promise<ImportResult> {
+  const { kind, importer, dryRun, rows, onProgress } = options;
+  const refused: { line: number; field: string; message: string }[] = [];
+  let refusals = 0;
+  for (const [i, row] of rows.entries()) {
+    try {
+      await tx.savepoint((point) => TAKE[kind](point, importer, row));
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      refusals++;
+      const message = error.message.slice(error.field.length + 2);
+      if (refused.length < MAX_REFUSED) refused.push({ line: i + 2, field: error.field, message });
+    }
+    if ((i + 1) % PROGRESS_ROWS === 0) await onProgress(i + 1);
+  }
+  return { dry_run: dryRun, taken: rows.length - refusals, refused: refusals, refused_rows: refused };
+}

@@ -1,0 +1,107 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { assert, InputError } from '../../core/errors.ts';
+import type { Conversion, RecordedConversion } from '../../ledger/conversions/conversions.ts';
+import type { ConversionSource } from '../../ledger/conversions/reported-conversion.ts';
+import { commit, IDEMPOTENCY_HEADER } from '../http/commit.ts';
+import type { ApiContext } from '../http/context.ts';
+import { type Principal, principalOf, programRequired } from '../http/principal.ts';
+import { Problem } from '../http/problems.ts';
+import { formatId } from '../schemas/ids.ts';
+import { formatMoney, formatTime } from '../schemas/schemas.ts';
+import { callerOf } from './call-log.ts';
+import { formatConversion } from './conversion-view.ts';
+import { type Intake, type IntakeAnswer, type IntakeEntry, recordEntries } from './intake.ts';
+import type { Order } from './order.ts';
+import { checkCaller, type ShopSettings } from './shop-settings.ts';
+
+/** What the routes of shops work with beside the rest. */
+export interface ShopContext extends ApiContext {
+  readonly intake: Intake;
+  readonly shopSettings: ShopSettings;
+}
+
+/** An order that is in the ledger, now or before. */
+export interface ReportedOrder {
+  readonly status: 'accepted' | 'duplicate';
+  readonly conversion: Conversion;
+  readonly callId: bigint;
+}
+
+/** Where the decision about an order is to be seen. */
+export function statusUrl(conversionId: bigint): string {
+  return `/v1/conversions/${formatId('conversion', conversionId)}`;
+}
+
+/** @throws Problem `ip_not_allowed`, `signature_required`, or `forbidden` for an order of another program. */
+export async function callProgram(
+  { shopSettings }: Pick<ShopContext, 'shopSettings'>,
+  request: FastifyRequest,
+  asked: number | undefined,
+): Promise<number> {
+  const programId = programRequired(principalOf(request), asked);
+  checkCaller(request, await shopSettings.of(programId));
+  return programId;
+}
+
+/**
+ * Records a reported order once, with its line of the call log, and answers 202, or 200 when it was there before.
+ * @throws Problem `conflict` that shows both, when the order is recorded with other content; InputError.
+ */
+export async function reportOrder<Body>(
+  context: ShopContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  options: {
+    order: Order;
+    source: ConversionSource;
+    acceptedStatus: 200 | 202;
+    view: (reported: ReportedOrder) => Body;
+  },
+): Promise<Body> {
+  const { order, source, acceptedStatus, view } = options;
+  const principal = principalOf(request);
+  const programId = await callProgram(context, request, order.programId);
+  const call = { ...callerOf(request), via: request.call?.via ?? 'api', params: request.call?.params ?? {} };
+  const entry: IntakeEntry = { order: { ...order, programId, source }, call };
+
+  function answer({ recorded, callId }: IntakeAnswer): { status: number; body: Body } {
+    if (request.call) request.call.logged = true;
+    const reported = accepted(recorded, { order, callId, principal });
+    return { status: reported.status === 'accepted' ? acceptedStatus : 200, body: view(reported) };
+  }
+  if (request.headers[IDEMPOTENCY_HEADER] !== undefined) {
+    return await commit(context, request, reply, async (tx) => {
+      const [recorded] = await recordEntries(tx, [entry]);
+      assert(recorded, 'every order has an answer');
+      return answer(recorded);
+    });
+  }
+  const { status, body } = answer(await context.intake.submit(entry));
+  reply.code(status);
+  return body;
+}
+
+/** The order as recorded. @throws Problem `conflict`, InputError. */
+export function accepted(
+  recorded: RecordedConversion | InputError,
+  { order, callId, principal }: { order: Order; callId: bigint; principal: Pick<Principal, 'role'> },
+): ReportedOrder {
+  if (recorded instanceof InputError) throw recorded;
+  const { outcome, conversion } = recorded;
+  if (outcome !== 'conflict') return { status: outcome, conversion, callId };
+  throw new Problem('conflict', {
+    detail: `order ${JSON.stringify(order.orderId)} is recorded with another ${recorded.differing.join(', ')}`,
+    members: {
+      differing: recorded.differing,
+      recorded: formatConversion(conversion, principal),
+      reported: {
+        order_id: order.orderId,
+        amount: formatMoney(order.amountMinor, order.currency),
+        occurred_at: order.occurredAt === undefined ? null : formatTime(order.occurredAt),
+        click_id: order.clickId ?? null,
+        customer_id: order.customerId ?? null,
+        ip: order.ip ?? null,
+      },
+    },
+  });
+}

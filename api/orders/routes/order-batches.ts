@@ -1,0 +1,213 @@
+import { z } from 'zod';
+import { assert, InputError } from '../../../core/errors.ts';
+import { insertPostbackCalls, type NewPostbackCall } from '../../../ledger/integrations/postback-calls.ts';
+import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import { commit } from '../../http/commit.ts';
+import type { ApiServer } from '../../http/context.ts';
+import { type Principal, principalOf } from '../../http/principal.ts';
+import { invalidField, Problem, problemBody } from '../../http/problems.ts';
+import { invalidFields, translateError } from '../../http/translate-error.ts';
+import { faultsIn } from '../../http/validation.ts';
+import { formatId, idText, integerId } from '../../schemas/ids.ts';
+import { callerOf, loggedParams } from '../call-log.ts';
+import { type IntakeAnswer, type IntakeEntry, recordEntries } from '../intake.ts';
+import { type Order, orderInput, withoutEmptyMembers } from '../order.ts';
+import { accepted, callProgram, type ShopContext, statusUrl } from '../record-order.ts';
+
+/** Larger batches would hold their locks for seconds. */
+const MAX_BATCH_ORDERS = 1_000;
+/** A thousand orders of 2 KiB. */
+const MAX_BATCH_BYTES = 2 * 1024 * 1024;
+
+const itemAnswer = z
+  .object({
+    index: z.number().meta({ description: 'Place in the batch, from 0.' }),
+    status: z.enum(['accepted', 'duplicate', 'rejected']),
+    order_id: z.string().nullable(),
+    conversion_id: idText('conversion').nullable(),
+    conversion_status: z.string().nullable(),
+    status_url: z.string().nullable(),
+    call_id: idText('postbackCall'),
+    problem: z
+      .looseObject({ code: z.string(), detail: z.string() })
+      .nullable()
+      .meta({ description: 'Why it was rejected: as the order alone would have been answered.' }),
+  })
+  .meta({ id: 'BatchItem' });
+type ItemAnswer = z.output<typeof itemAnswer>;
+
+const batchAnswer = z
+  .object({
+    accepted: z.number(),
+    duplicate: z.number(),
+    rejected: z.number(),
+    items: z.array(itemAnswer),
+  })
+  .meta({ id: 'BatchAnswer' });
+
+const orderItem = z.record(z.string(), z.unknown()).meta({
+  description: 'As POST /v1/conversions takes it. Each is checked and answered by itself.',
+  examples: [{ order_id: '1001', amount: '12.34', currency: 'EUR' }],
+});
+
+/** One order of a batch, or why it is none. */
+interface Item {
+  readonly index: number;
+  readonly call: IntakeEntry['call'];
+  readonly order: Order | Problem;
+}
+
+export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
+  app.route({
+    method: 'POST',
+    url: '/v1/conversions/batch',
+    config: {
+      roles: ['advertiser', 'operator'],
+      logAs: 'batch',
+      idempotent: true,
+      problems: ['replayed', 'ip_not_allowed'],
+    },
+    bodyLimit: MAX_BATCH_BYTES,
+    schema: {
+      operationId: 'reportConversions',
+      tags: ['shops'],
+      summary: 'Report up to 1,000 orders; each is answered by itself, and repeating them changes nothing',
+      body: z.strictObject({
+        program_id: integerId('program')
+          .optional()
+          .meta({ description: 'For keys of no single program only.' }),
+        conversions: z.array(orderItem).min(1).max(MAX_BATCH_ORDERS),
+      }),
+      response: { 200: batchAnswer },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const programId = await callProgram(context, request, request.body.program_id);
+      const caller = { ...callerOf(request), via: 'batch' as const };
+      const items = request.body.conversions.map((said, index): Item => {
+        const call = { ...caller, params: loggedParams(said) };
+        return { index, call, order: readOrder(said, programId) };
+      });
+      return await commit(context, request, reply, async (tx) => {
+        const answers = [
+          ...(await recordGood(tx, items, { programId, principal })),
+          ...(await logRefused(tx, items, programId)),
+        ];
+        assert(request.call, 'the route logs its calls');
+        request.call.logged = true;
+        return { body: summaryOf(answers) };
+      });
+    },
+  });
+}
+
+function summaryOf(answers: readonly ItemAnswer[]): z.output<typeof batchAnswer> {
+  const count = (status: ItemAnswer['status']) => answers.filter((item) => item.status === status).length;
+  return {
+    accepted: count('accepted'),
+    duplicate: count('duplicate'),
+    rejected: count('rejected'),
+    items: answers.toSorted((a, b) => a.index - b.index),
+  };
+}
+
+function readOrder(said: unknown, programId: number): Order | Problem {
+  const read = orderInput.safeParse(withoutEmptyMembers(said));
+  if (!read.success) return invalidFields(faultsIn(read.error));
+  const asked = read.data.programId;
+  if (asked === undefined || asked === programId) return read.data;
+  return invalidField('program_id', 'must be the program of the batch');
+}
+
+async function recordGood(
+  tx: LedgerTransaction,
+  items: readonly Item[],
+  { programId, principal }: { programId: number; principal: Principal },
+): Promise<ItemAnswer[]> {
+  const good = items.flatMap(({ index, call, order }) =>
+    order instanceof Problem
+      ? []
+      : [{ index, entry: { order: { ...order, programId, source: 'api' }, call } as const }],
+  );
+  const answers = await recordEntries(
+    tx,
+    good.map(({ entry }) => entry),
+  );
+  return good.map(({ index, entry }, i) => {
+    const answer = answers[i];
+    assert(answer, 'every order has an answer');
+    return itemOf(index, entry.order, answer, principal);
+  });
+}
+
+function itemOf(
+  index: number,
+  order: Order,
+  { recorded, callId }: IntakeAnswer,
+  principal: Principal,
+): ItemAnswer {
+  try {
+    const { status, conversion } = accepted(recorded, { order, callId, principal });
+    return {
+      index,
+      status,
+      order_id: conversion.orderId,
+      conversion_id: formatId('conversion', conversion.id),
+      conversion_status: conversion.status,
+      status_url: statusUrl(conversion.id),
+      call_id: formatId('postbackCall', callId),
+      problem: null,
+    };
+  } catch (error) {
+    if (!(error instanceof Problem || error instanceof InputError)) throw error;
+    return rejectedItem({ index, orderId: order.orderId, callId, problem: translateError(error) });
+  }
+}
+
+async function logRefused(
+  tx: LedgerTransaction,
+  items: readonly Item[],
+  programId: number,
+): Promise<ItemAnswer[]> {
+  const refused = items.flatMap(({ index, call, order: problem }) => {
+    if (!(problem instanceof Problem)) return [];
+    const { order_id: said } = call.params as { order_id?: unknown };
+    return [{ index, call, problem, orderId: typeof said === 'string' ? said : null }];
+  });
+  const ids = await insertPostbackCalls(
+    tx,
+    refused.map(
+      ({ call, problem, orderId }): NewPostbackCall => ({
+        ...call,
+        programId,
+        orderId,
+        outcome: 'rejected',
+        status: 422,
+        code: problem.code,
+        detail: problem.message,
+        conversionId: null,
+        replayOf: null,
+      }),
+    ),
+  );
+  return refused.map((item, i) => rejectedItem({ ...item, callId: ids[i] ?? 0n }));
+}
+
+function rejectedItem(item: {
+  index: number;
+  orderId: string | null;
+  callId: bigint;
+  problem: Problem;
+}): ItemAnswer {
+  const { request_id: _, ...body } = problemBody(item.problem, '');
+  return {
+    index: item.index,
+    status: 'rejected',
+    order_id: item.orderId,
+    conversion_id: null,
+    conversion_status: null,
+    status_url: null,
+    call_id: formatId('postbackCall', item.callId),
+    problem: body as ItemAnswer['problem'],
+  };
+}

@@ -1,0 +1,212 @@
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import {
+  CALL_OUTCOMES,
+  CALL_WAYS,
+  getPostbackCall,
+  listPostbackCalls,
+  type PostbackCall,
+} from '../../../ledger/integrations/postback-calls.ts';
+import { inTransaction } from '../../../ledger/postgres/db.ts';
+import type { ApiServer } from '../../http/context.ts';
+import { inProgram, type Principal, principalOf, programFilter } from '../../http/principal.ts';
+import { invalidField, Problem } from '../../http/problems.ts';
+import { invalidFields } from '../../http/translate-error.ts';
+import { faultsIn } from '../../http/validation.ts';
+import { bigintId, formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
+import {
+  bigintPageQuery,
+  formatPage,
+  formatTime,
+  pageOf,
+  pageRequest,
+  text,
+  time,
+  timeText,
+} from '../../schemas/schemas.ts';
+import { callerOf } from '../call-log.ts';
+import { postbackInput, withoutEmptyMembers } from '../order.ts';
+import { accepted, type ShopContext, statusUrl } from '../record-order.ts';
+import { renamed } from '../shop-settings.ts';
+import { refundInput, reportRefund } from './refunds.ts';
+
+const MAX_TEXT_CHARS = 200;
+const WHAT = 'call with this id';
+
+const callView = z
+  .object({
+    id: idText('postbackCall'),
+    received_at: timeText,
+    request_id: z.string(),
+    via: z.enum(CALL_WAYS),
+    program_id: idText('program').nullable(),
+    actor: z.string().nullable().meta({ description: 'Null: nobody who is known.' }),
+    ip: z.string().nullable(),
+    params: z
+      .unknown()
+      .meta({ description: 'As they came, without keys; e-mail addresses as their hashes.' }),
+    outcome: z.enum(CALL_OUTCOMES),
+    status: z.number().meta({ description: 'Of the HTTP answer.' }),
+    code: z.string().nullable().meta({ description: 'Why it was rejected: the code of the problem.' }),
+    detail: z.string().nullable(),
+    order_id: z.string().nullable(),
+    conversion_id: idText('conversion').nullable(),
+    replay_of: idText('postbackCall').nullable(),
+  })
+  .meta({ id: 'PostbackCall' });
+
+const replayView = z
+  .object({
+    status: z.enum(['accepted', 'duplicate']),
+    call_id: idText('postbackCall'),
+    conversion_id: idText('conversion'),
+    status_url: z.string(),
+  })
+  .meta({ id: 'ReplayedCall' });
+
+function formatCall(call: PostbackCall): z.output<typeof callView> {
+  return {
+    id: formatId('postbackCall', call.id),
+    received_at: formatTime(call.receivedAt),
+    request_id: call.requestId,
+    via: call.via,
+    program_id: formatOptionalId('program', call.programId),
+    actor: call.actor,
+    ip: call.ip,
+    params: call.params,
+    outcome: call.outcome,
+    status: call.status,
+    code: call.code,
+    detail: call.detail,
+    order_id: call.orderId,
+    conversion_id: formatOptionalId('conversion', call.conversionId),
+    replay_of: formatOptionalId('postbackCall', call.replayOf),
+  };
+}
+
+/** The call, if it is of the principal's program. Calls of nobody are for the operator of every program. */
+function visible(principal: Principal, call: PostbackCall | undefined): PostbackCall {
+  return { ...inProgram(principal, call && { ...call, programId: call.programId ?? 0 }, WHAT), ...call };
+}
+
+/** The log of what shops called, and calling it again. */
+export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): void {
+  const { ledger } = context;
+  const tags = ['shops'];
+  const roles = ['operator', 'fraud', 'advertiser'] as const;
+  const params = z.object({ id: bigintId('postbackCall') });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/postback-calls',
+    config: { roles },
+    schema: {
+      operationId: 'listPostbackCalls',
+      tags,
+      summary: 'Every call of shops with what became of it, the newest first; kept for 90 days',
+      querystring: z.object({
+        ...bigintPageQuery('postbackCall'),
+        program_id: integerId('program').optional(),
+        outcome: z.enum(CALL_OUTCOMES).optional(),
+        via: z.enum(CALL_WAYS).optional(),
+        code: text(MAX_TEXT_CHARS).optional(),
+        order_id: text(MAX_TEXT_CHARS).optional(),
+        from: time.optional(),
+        to: time.optional(),
+      }),
+      response: { 200: pageOf(callView) },
+    },
+    handler: async (request) => {
+      const { program_id, order_id: orderId, outcome, via, code, from, to } = request.query;
+      const programId = programFilter(principalOf(request), program_id);
+      const filters = { programId, outcome, via, code, orderId, from, to };
+      const page = await listPostbackCalls(ledger, { ...pageRequest(request.query), ...filters });
+      return formatPage('postbackCall', page, formatCall);
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/postback-calls/:id',
+    config: { roles, problems: ['not_found'] },
+    schema: {
+      operationId: 'getPostbackCall',
+      tags,
+      summary: 'One call',
+      params,
+      response: { 200: callView },
+    },
+    handler: async (request) =>
+      formatCall(visible(principalOf(request), await getPostbackCall(ledger, request.params.id))),
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/postback-calls/:id/replay',
+    config: { roles: ['operator', 'advertiser'], logAs: 'replay', problems: ['not_found', 'conflict'] },
+    schema: {
+      operationId: 'replayPostbackCall',
+      tags,
+      summary: 'Do the call again, by the settings of now; what it recorded already is not recorded twice',
+      params,
+      response: { 200: replayView },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const call = visible(principal, await getPostbackCall(ledger, request.params.id));
+      const { programId } = call;
+      if (programId === null)
+        throw new Problem('forbidden', { detail: 'a call of nobody is done by nobody' });
+      if (request.call) Object.assign(request.call, { params: call.params, programId });
+      const done = await replay(request, { ...call, programId });
+      if (request.call) request.call.logged = true;
+      return {
+        status: done.status,
+        call_id: formatId('postbackCall', done.callId),
+        conversion_id: formatId('conversion', done.conversionId),
+        status_url: statusUrl(done.conversionId),
+      };
+    },
+  });
+
+  interface Done {
+    readonly status: 'accepted' | 'duplicate';
+    readonly callId: bigint;
+    readonly conversionId: bigint;
+  }
+
+  async function replay(request: FastifyRequest, call: PostbackCall & { programId: number }): Promise<Done> {
+    const principal = principalOf(request);
+    const line = { ...callerOf(request), via: 'replay' as const, params: call.params, replayOf: call.id };
+    const { programId } = call;
+    if (isRefund(call.params)) {
+      const refund = refundInput.safeParse(call.params);
+      if (!refund.success) throw invalidFields(faultsIn(refund.error));
+      const { body, status, callId } = await inTransaction(ledger, (tx) =>
+        reportRefund(tx, { ...principal, programId }, refund.data, line),
+      );
+      const conversionId = bigintId('conversion').parse(body.conversion.id);
+      return { status: status === 201 ? 'accepted' : 'duplicate', callId, conversionId };
+    }
+    const { parameters } = await context.shopSettings.of(programId);
+    const named = renamed(call.params as Record<string, unknown>, parameters).params;
+    const read = postbackInput.safeParse(withoutEmptyMembers(named));
+    if (!read.success) throw invalidFields(faultsIn(read.error));
+    const { order } = read.data;
+    if (order.programId !== undefined && order.programId !== programId) {
+      throw invalidField('program_id', 'is another program than the caller’s');
+    }
+    const source = call.via === 'pixel' || call.via === 'postback' ? call.via : 'api';
+    const { recorded, callId } = await context.intake.submit({
+      order: { ...order, programId, source },
+      call: line,
+    });
+    if (request.call) request.call.logged = true;
+    const { status, conversion } = accepted(recorded, { order, callId, principal });
+    return { status, callId, conversionId: conversion.id };
+  }
+}
+
+function isRefund(params: unknown): boolean {
+  return typeof params === 'object' && params !== null && 'refund_ref' in params;
+}

@@ -1,0 +1,159 @@
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { findConversionByOrder } from '../../../ledger/conversions/conversions.ts';
+import { termsInForce } from '../../../ledger/programs/terms.ts';
+import { lookupClicks } from '../../../warehouse/lookups/lookups.ts';
+import { readWatermark } from '../../../warehouse/watermark/watermark.ts';
+import type { ApiServer } from '../../http/context.ts';
+import { principalOf } from '../../http/principal.ts';
+import { faultsIn } from '../../http/validation.ts';
+import { formatId } from '../../schemas/ids.ts';
+import { formatMoney, formatTime } from '../../schemas/schemas.ts';
+import { type Order, postbackInput, withoutEmptyMembers } from '../order.ts';
+import type { ShopContext } from '../record-order.ts';
+import { isAllowed, renamed } from '../shop-settings.ts';
+
+const DAY_MS = 86_400_000;
+
+const stepView = z.object({
+  step: z.enum(['key', 'address', 'signature', 'parameters', 'order', 'click', 'window']),
+  ok: z.boolean(),
+  detail: z.string(),
+});
+type Step = z.output<typeof stepView>;
+
+const testView = z
+  .object({
+    would: z
+      .enum(['accept', 'repeat', 'reject'])
+      .meta({ description: 'accept: record it; repeat: answer as before, it is there already; reject.' }),
+    steps: z
+      .array(stepView)
+      .meta({ description: 'In the order in which they are taken, up to the first that refuses.' }),
+    would_credit: z.boolean().meta({
+      description:
+        'Whether an affiliate would be credited, fraud rules aside: those look when it is recorded.',
+    }),
+  })
+  .meta({ id: 'PostbackTest' });
+
+/** Explains a call without doing it. */
+export function addPostbackTestRoute(app: ApiServer, context: ShopContext): void {
+  app.route({
+    method: 'GET',
+    url: '/v1/postbacks/test',
+    exposeHeadRoute: false,
+    config: { roles: ['advertiser', 'operator'], keyAsParameter: true },
+    schema: {
+      operationId: 'testPostback',
+      tags: ['shops'],
+      summary: 'Say step by step what /postback would do with these parameters; nothing is recorded',
+      querystring: z.looseObject({}).meta({ description: 'The parameters of the call.' }),
+      response: { 200: testView },
+    },
+    handler: async (request) => await explain(context, request),
+  });
+}
+
+async function explain(context: ShopContext, request: FastifyRequest): Promise<z.output<typeof testView>> {
+  const principal = principalOf(request);
+  const steps: Step[] = [
+    { step: 'key', ok: true, detail: `the key is ${principal.name}, a key of the ${principal.role}` },
+  ];
+  const take = (step: Step['step'], ok: boolean, detail: string): boolean => {
+    steps.push({ step, ok, detail });
+    return ok;
+  };
+  const rejected = { would: 'reject', steps, would_credit: false } as const;
+
+  const own = principal.programId;
+  const settings = own === null ? undefined : await context.shopSettings.of(own);
+  const allowed = isAllowed(request.ip, settings?.allowedIps ?? []);
+  if (
+    !take('address', allowed, `${request.ip} ${allowed ? 'may call' : 'is in none of the allowed networks'}`)
+  ) {
+    return rejected;
+  }
+  if (settings?.requireSignature) {
+    take('signature', true, 'the program takes signed calls only: this one must be signed when it is made');
+  }
+  const { params, renames } = renamed(request.query as Record<string, unknown>, settings?.parameters ?? {});
+  const read = postbackInput.safeParse(withoutEmptyMembers(params));
+  const names = renames.map(({ from, to }) => `${from} is read as ${to}`);
+  if (!read.success) {
+    const faults = faultsIn(read.error).map(({ field, message }) => `${field} ${message}`);
+    take('parameters', false, [...names, ...faults].join('; '));
+    return rejected;
+  }
+  const { order, ignored } = read.data;
+  const unknown = ignored.map((name) => `${name} is ignored`);
+  take('parameters', true, [...names, ...unknown, 'all that is needed is there'].join('; '));
+
+  const programId = own ?? order.programId;
+  if (programId === undefined || (order.programId !== undefined && order.programId !== programId)) {
+    take('order', false, 'program_id is missing or of another program than the key');
+    return rejected;
+  }
+  const would = await tellOrder(context, { order, programId, take });
+  if (would === 'reject') return rejected;
+  return { would, steps, would_credit: await tellClick(context, { order, programId, take }) };
+}
+
+interface Telling {
+  readonly order: Order;
+  readonly programId: number;
+  readonly take: (step: Step['step'], ok: boolean, detail: string) => boolean;
+}
+
+async function tellOrder(
+  { ledger }: ShopContext,
+  { order, programId, take }: Telling,
+): Promise<'accept' | 'repeat' | 'reject'> {
+  const known = await findConversionByOrder(ledger, { programId, orderId: order.orderId });
+  if (!known) {
+    const [program] = await ledger<
+      { currency: string }[]
+    >`select currency from programs where id = ${programId}`;
+    const ok = program?.currency === order.currency;
+    take('order', ok, ok ? 'the order is new' : `currency must be ${program?.currency}, that of the program`);
+    return ok ? 'accept' : 'reject';
+  }
+  const amount = formatMoney(known.amountMinor, known.currency).amount;
+  const what = `the order is recorded as ${formatId('conversion', known.id)}, of ${amount} ${known.currency}, ${known.status}`;
+  const same = known.amountMinor === order.amountMinor && known.clickId === (order.clickId ?? null);
+  take('order', same, same ? what : `${what}, with another amount or click: that is a conflict`);
+  return same ? 'repeat' : 'reject';
+}
+
+async function tellClick(
+  { ledger, warehouse, clickIds }: ShopContext,
+  { order, programId, take }: Telling,
+): Promise<boolean> {
+  if (order.clickId === undefined) {
+    return take(
+      'click',
+      false,
+      'there is no click_id: the order would be left without an affiliate, or go by fingerprint',
+    );
+  }
+  const identity = clickIds.decode(order.clickId);
+  if (!identity) return take('click', false, 'click_id is none of ours: it is damaged, or was made up');
+  const completeTo = await readWatermark(warehouse);
+  const [click] = (await lookupClicks(warehouse, [identity])).clicks;
+  const at = formatTime(new Date(identity.ts));
+  if (!click) {
+    const soon = completeTo === undefined || completeTo <= identity.ts;
+    const fate = soon ? 'it is not counted yet, and the order would wait for it' : 'there is no such click';
+    return take('click', false, `a click of ${at}: ${fate}`);
+  }
+  if (click.programId !== programId) return take('click', false, `a click of ${at}, of another program`);
+  const who = `${formatId('affiliate', click.affiliateId)} by ${formatId('link', click.linkId)}`;
+  take('click', true, `a click of ${at}, of ${who}`);
+  const [terms] = await termsInForce(ledger, [{ ...click, at: new Date(click.ts) }]);
+  if (!terms) return take('window', false, 'no terms were in force when it was made');
+  const occurred = (order.occurredAt ?? new Date()).getTime();
+  const until = click.ts + terms.cookieDays * DAY_MS;
+  const within = occurred >= click.ts && occurred <= until;
+  const span = `the order must lie between ${at} and ${formatTime(new Date(until))} (${terms.cookieDays} days)`;
+  return take('window', within, `${span}: it ${within ? 'does' : 'does not'}`);
+}

@@ -1,0 +1,253 @@
+import { z } from 'zod';
+import { assert } from '../../../core/errors.ts';
+import {
+  type Conversion,
+  findConversionByOrder,
+  getConversion,
+} from '../../../ledger/conversions/conversions.ts';
+import {
+  type ListedRefund,
+  listRefunds,
+  type Refund,
+  recordRefund,
+} from '../../../ledger/decisions/refunds.ts';
+import { insertPostbackCalls, type NewPostbackCall } from '../../../ledger/integrations/postback-calls.ts';
+import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import { commit } from '../../http/commit.ts';
+import type { ApiServer } from '../../http/context.ts';
+import {
+  affiliateFilter,
+  inProgram,
+  type Principal,
+  principalOf,
+  programFilter,
+  programRequired,
+} from '../../http/principal.ts';
+import { invalidField, notFound, Problem } from '../../http/problems.ts';
+import { bigintId, formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
+import {
+  amountText,
+  bigintPageQuery,
+  currencyText,
+  formatMoney,
+  formatPage,
+  formatTime,
+  moneyText,
+  pageOf,
+  pageRequest,
+  text,
+  time,
+  timeText,
+  toMinor,
+} from '../../schemas/schemas.ts';
+import { callerOf } from '../call-log.ts';
+import { conversionView, formatConversion } from '../conversion-view.ts';
+import { orderId } from '../order.ts';
+import type { ShopContext } from '../record-order.ts';
+import { checkCaller } from '../shop-settings.ts';
+
+const MAX_REFERENCE_CHARS = 200;
+
+/** A refund in a JSON body. */
+export const refundInput = z
+  .strictObject({
+    program_id: integerId('program').optional().meta({ description: 'For keys of no single program only.' }),
+    order_id: orderId.optional(),
+    conversion_id: bigintId('conversion').optional().meta({ description: 'Either this or order_id.' }),
+    refund_ref: text(MAX_REFERENCE_CHARS).meta({
+      description: 'The shop’s own reference of the refund; it counts once per order.',
+    }),
+    amount: amountText.meta({ description: 'What is given back now, not in all.' }),
+    currency: currencyText,
+  })
+  .refine((input) => (input.order_id === undefined) !== (input.conversion_id === undefined), {
+    path: ['order_id'],
+    message: 'give either order_id or conversion_id',
+  })
+  .transform((input, context) => ({ ...input, amountMinor: toMinor(input, context) }));
+
+type RefundInput = z.output<typeof refundInput>;
+
+const refundView = z
+  .object({ id: idText('refund'), refund_ref: z.string(), amount: moneyText, received_at: timeText })
+  .meta({ id: 'Refund' });
+
+const answer = z.object({
+  status: z.enum(['recorded', 'duplicate']),
+  refund: refundView,
+  conversion: conversionView,
+});
+
+function formatRefund(refund: Refund, currency: string): z.output<typeof refundView> {
+  return {
+    id: formatId('refund', refund.id),
+    refund_ref: refund.refundRef,
+    amount: formatMoney(refund.orderAmountMinor ?? refund.amountMinor, currency),
+    received_at: formatTime(refund.receivedAt),
+  };
+}
+
+const listedView = refundView
+  .extend({
+    program_id: idText('program'),
+    conversion_id: idText('conversion'),
+    order_id: z.string(),
+    affiliate_id: idText('affiliate').nullable(),
+  })
+  .meta({ id: 'ListedRefund' });
+
+function formatListed(refund: ListedRefund): z.output<typeof listedView> {
+  return {
+    ...formatRefund(refund, refund.currency),
+    program_id: formatId('program', refund.programId),
+    conversion_id: formatId('conversion', refund.conversionId),
+    order_id: refund.orderId,
+    affiliate_id: formatOptionalId('affiliate', refund.affiliateId),
+  };
+}
+
+async function refundedConversion(
+  tx: LedgerTransaction,
+  principal: Principal,
+  input: RefundInput,
+): Promise<Conversion> {
+  const { order_id, conversion_id } = input;
+  const found =
+    order_id === undefined
+      ? conversion_id && (await getConversion(tx, conversion_id))
+      : await findConversionByOrder(tx, {
+          programId: programRequired(principal, input.program_id),
+          orderId: order_id,
+        });
+  const conversion = inProgram(principal, found || undefined, 'conversion of this order');
+  const currency = conversion.orderCurrency ?? conversion.currency;
+  if (currency === input.currency) return conversion;
+  throw invalidField('currency', `must be ${currency}, the currency of the order`);
+}
+
+type RefundAnswer = z.output<typeof answer>;
+
+/**
+ * Records a refund and its line of the call log; 201 when it is new.
+ * @throws Problem `not_found`, `conflict`.
+ */
+export async function reportRefund(
+  tx: LedgerTransaction,
+  principal: Principal,
+  input: RefundInput,
+  call: Omit<
+    NewPostbackCall,
+    'programId' | 'outcome' | 'status' | 'code' | 'detail' | 'orderId' | 'conversionId'
+  >,
+): Promise<{ status: 200 | 201; body: RefundAnswer; callId: bigint }> {
+  const found = await refundedConversion(tx, principal, input);
+  const recorded = await recordRefund(tx, {
+    programId: found.programId,
+    orderId: found.orderId,
+    refundRef: input.refund_ref,
+    amountMinor: input.amountMinor,
+    actor: principal.actor,
+  });
+  if (recorded.outcome === 'not_found') throw notFound('conversion of this order');
+  const { outcome, conversion } = recorded;
+  const currency = conversion.orderCurrency ?? conversion.currency;
+  const refund = formatRefund(recorded.refund, currency);
+  if (outcome === 'conflict') {
+    throw new Problem('conflict', {
+      detail: 'this refund_ref is recorded for the order with another amount',
+      members: {
+        recorded: refund,
+        reported: { amount: formatMoney(input.amountMinor, currency) },
+      },
+    });
+  }
+  const status = outcome === 'recorded' ? 201 : 200;
+  const [callId] = await insertPostbackCalls(tx, [
+    {
+      ...call,
+      programId: conversion.programId,
+      outcome: outcome === 'recorded' ? 'accepted' : 'duplicate',
+      status,
+      code: null,
+      detail: null,
+      orderId: conversion.orderId,
+      conversionId: conversion.id,
+    },
+  ]);
+  assert(callId, 'a line that is written has an id');
+  const body = { status: outcome, refund, conversion: formatConversion(conversion, principal) };
+  return { status, body, callId };
+}
+
+/** Refunds: partial and repeated ones add up, and none counts twice. */
+export function addRefundRoutes(app: ApiServer, context: ShopContext): void {
+  app.route({
+    method: 'GET',
+    url: '/v1/refunds',
+    config: { roles: ['operator', 'finance', 'fraud', 'advertiser', 'affiliate'] },
+    schema: {
+      operationId: 'listRefunds',
+      tags: ['conversions'],
+      summary: 'Refunds, the newest first; an affiliate sees those of its own orders',
+      querystring: z.object({
+        ...bigintPageQuery('refund'),
+        program_id: integerId('program').optional(),
+        affiliate_id: integerId('affiliate').optional(),
+        conversion_id: bigintId('conversion').optional(),
+        order_id: orderId.optional(),
+        from: time.optional().meta({ description: 'Received from here on.' }),
+        to: time.optional().meta({ description: 'Received before this.' }),
+      }),
+      response: { 200: pageOf(listedView) },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const { program_id, affiliate_id, conversion_id, order_id, from, to } = request.query;
+      const page = await listRefunds(context.ledger, {
+        ...pageRequest(request.query),
+        programId: programFilter(principal, program_id),
+        affiliateId: affiliateFilter(principal, affiliate_id),
+        conversionId: conversion_id,
+        orderId: order_id,
+        from,
+        to,
+      });
+      return formatPage('refund', page, formatListed);
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/refunds',
+    config: {
+      roles: ['advertiser', 'operator', 'finance'],
+      idempotent: true,
+      logAs: 'refund',
+      example: { order_id: '1001', refund_ref: 'r-1', amount: '2.50', currency: 'EUR' },
+      problems: ['not_found', 'conflict', 'replayed', 'ip_not_allowed'],
+    },
+    schema: {
+      operationId: 'reportRefund',
+      tags: ['shops'],
+      summary: 'Report a refund of an order; commissions shrink with it. Repeating it changes nothing.',
+      body: refundInput,
+      response: {
+        200: answer.describe('It was recorded before.'),
+        201: answer.describe('It is recorded.'),
+      },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const { programId } = principal;
+      if (programId !== null) checkCaller(request, await context.shopSettings.of(programId));
+      const { call } = request;
+      assert(call, 'the route logs its calls');
+      return await commit(context, request, reply, async (tx) => {
+        const line = { ...callerOf(request), via: call.via, params: call.params, replayOf: null };
+        const reported = await reportRefund(tx, principal, request.body, line);
+        call.logged = true;
+        return reported;
+      });
+    },
+  });
+}

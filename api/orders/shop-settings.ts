@@ -1,0 +1,68 @@
+import { BlockList, isIPv6 } from 'node:net';
+import type { FastifyRequest } from 'fastify';
+import { getPostbackSettings, type PostbackSettings } from '../../ledger/integrations/postback-settings.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
+import { Problem } from '../http/problems.ts';
+
+/** A change of the settings is in force within this. */
+const FRESH_MS = 1_000;
+
+export interface ShopSettings {
+  of(programId: number): Promise<PostbackSettings>;
+}
+
+/** The settings of programs, each read once a second at the most. */
+export function createShopSettings({ ledger }: { ledger: Ledger }): ShopSettings {
+  const known = new Map<number, { readonly at: number; readonly settings: Promise<PostbackSettings> }>();
+  return {
+    of(programId) {
+      const now = Date.now();
+      const before = known.get(programId);
+      if (before && now - before.at < FRESH_MS) return before.settings;
+      const settings = getPostbackSettings(ledger, programId);
+      settings.catch(() => known.delete(programId));
+      known.set(programId, { at: now, settings });
+      return settings;
+    },
+  };
+}
+
+/** Whether the address is in one of the networks; an empty list lets everybody in. */
+export function isAllowed(address: string, networks: readonly string[]): boolean {
+  if (networks.length === 0) return true;
+  const list = new BlockList();
+  for (const network of networks) {
+    const [base = '', bits = isIPv6(base) ? '128' : '32'] = network.split('/');
+    list.addSubnet(base, Number(bits), isIPv6(base) ? 'ipv6' : 'ipv4');
+  }
+  return list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+}
+
+/** @throws Problem `ip_not_allowed`, `signature_required`. */
+export function checkCaller(request: FastifyRequest, settings: PostbackSettings): void {
+  if (!isAllowed(request.ip, settings.allowedIps)) {
+    throw new Problem('ip_not_allowed', {
+      detail: `calls from ${request.ip} are not allowed by the program`,
+    });
+  }
+  if (settings.requireSignature && !request.signed) {
+    throw new Problem('signature_required', { detail: 'the program takes signed calls only' });
+  }
+}
+
+/** Parameters under our names; what is there under our name already wins. Tells which were renamed. */
+export function renamed(
+  params: Readonly<Record<string, unknown>>,
+  names: Readonly<Record<string, string>>,
+): { params: Record<string, unknown>; renames: { from: string; to: string }[] } {
+  const ours: Record<string, unknown> = Object.create(null);
+  const renames: { from: string; to: string }[] = [];
+  for (const [name, value] of Object.entries(params)) if (!Object.hasOwn(names, name)) ours[name] = value;
+  for (const [name, value] of Object.entries(params)) {
+    const to = Object.hasOwn(names, name) ? names[name] : undefined;
+    if (to === undefined) continue;
+    renames.push({ from: name, to });
+    if (!Object.hasOwn(ours, to) || ours[to] === '') ours[to] = value;
+  }
+  return { params: ours, renames };
+}

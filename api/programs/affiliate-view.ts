@@ -1,0 +1,58 @@
+import { z } from 'zod';
+import { AFFILIATE_STATUSES, type Affiliate } from '../../ledger/programs/affiliates.ts';
+import { owned, type Principal } from '../http/principal.ts';
+import { formatId, formatOptionalId, idText, integerId } from '../schemas/ids.ts';
+import { formatOptionalTime, formatTime, nameText, text, timeText } from '../schemas/schemas.ts';
+
+export const affiliateView = z
+  .object({
+    id: idText('affiliate'),
+    program_id: idText('program'),
+    ref_code: z.string(),
+    name: z.string(),
+    email: z.string(),
+    customer_ref: z.string().nullable(),
+    status: z.enum(AFFILIATE_STATUSES),
+    parent_id: idText('affiliate').nullable().meta({ description: 'Who recruited it, and earns level 2.' }),
+    approved_at: timeText.nullable(),
+    created_at: timeText,
+  })
+  .meta({ id: 'Affiliate' });
+
+export function formatAffiliate(affiliate: Affiliate): z.output<typeof affiliateView> {
+  return {
+    id: formatId('affiliate', affiliate.id),
+    program_id: formatId('program', affiliate.programId),
+    ref_code: affiliate.refCode,
+    name: affiliate.name,
+    email: affiliate.email,
+    customer_ref: affiliate.customerRef,
+    status: affiliate.status,
+    parent_id: formatOptionalId('affiliate', affiliate.parentId),
+    approved_at: formatOptionalTime(affiliate.approvedAt),
+    created_at: formatTime(affiliate.createdAt),
+  };
+}
+
+const MAX_EMAIL_CHARS = 254;
+const MAX_CUSTOMER_REF_CHARS = 200;
+const MAX_REF_CODE_CHARS = 64;
+
+/** An affiliate to be made. */
+export const newAffiliate = {
+  ref_code: text(MAX_REF_CODE_CHARS),
+  name: nameText,
+  email: text(MAX_EMAIL_CHARS).meta({ examples: ['partner@example.com'] }),
+  customer_ref: text(MAX_CUSTOMER_REF_CHARS)
+    .nullable()
+    .exactOptional()
+    .meta({ description: 'Its own customer id at the shop: an order by it is a self-referral.' }),
+  parent_id: integerId('affiliate').nullable().exactOptional(),
+  status: z.enum(AFFILIATE_STATUSES).exactOptional(),
+};
+
+/** The affiliate if it is the principal's. @throws Problem `not_found`. */
+export function visibleAffiliate(principal: Principal, affiliate: Affiliate | undefined): Affiliate {
+  const row = affiliate && { ...affiliate, affiliateId: affiliate.id };
+  return owned(principal, row, 'affiliate with this id');
+}

@@ -1,0 +1,156 @@
+import { z } from 'zod';
+import { affiliateBalance } from '../../../ledger/audit/counts.ts';
+import { lockRow } from '../../../ledger/postgres/lock.ts';
+import {
+  AFFILIATE_STATUSES,
+  createAffiliate,
+  getAffiliate,
+  listAffiliates,
+  updateAffiliate,
+} from '../../../ledger/programs/affiliates.ts';
+import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { principalOf, programFilter, programRequired } from '../../http/principal.ts';
+import { notFound } from '../../http/problems.ts';
+import { camelKeys } from '../../schemas/camel-keys.ts';
+import { formatId, idText, integerId } from '../../schemas/ids.ts';
+import { formatMoney, formatPage, moneyText, pageOf, pageQuery, pageRequest } from '../../schemas/schemas.ts';
+import { affiliateView, formatAffiliate, newAffiliate, visibleAffiliate } from '../affiliate-view.ts';
+
+const balanceView = z
+  .object({
+    affiliate_id: idText('affiliate'),
+    pending: moneyText.meta({ description: 'Earned, still on hold.' }),
+    available: moneyText.meta({ description: 'Goes into the next payout.' }),
+    in_transit: moneyText.meta({ description: 'In a payout on its way.' }),
+    paid: moneyText,
+    debt: moneyText.meta({ description: 'Taken back after it was paid: the next payouts net it.' }),
+  })
+  .meta({ id: 'Balance' });
+
+const params = z.object({ id: integerId('affiliate') });
+
+export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  const tags = ['affiliates'];
+
+  app.route({
+    method: 'GET',
+    url: '/v1/affiliates',
+    config: { roles: ['operator', 'finance', 'fraud'] },
+    schema: {
+      operationId: 'listAffiliates',
+      tags,
+      summary: 'Affiliates, by id',
+      querystring: z.object({
+        ...pageQuery('affiliate'),
+        program_id: integerId('program').optional(),
+        status: z.enum(AFFILIATE_STATUSES).optional(),
+      }),
+      response: { 200: pageOf(affiliateView) },
+    },
+    handler: async (request) => {
+      const { status, program_id } = request.query;
+      const programId = programFilter(principalOf(request), program_id);
+      const page = await listAffiliates(ledger, { ...pageRequest(request.query), programId, status });
+      return formatPage('affiliate', page, formatAffiliate);
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/affiliates/:id',
+    config: { roles: ['operator', 'finance', 'fraud', 'affiliate'], problems: ['not_found'] },
+    schema: {
+      operationId: 'getAffiliate',
+      tags,
+      summary: 'One affiliate',
+      params,
+      response: { 200: affiliateView },
+    },
+    handler: async (request, reply) => {
+      const affiliate = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
+      return tagged(reply, formatAffiliate(affiliate));
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/affiliates/:id/balance',
+    config: { roles: ['operator', 'finance', 'affiliate'], problems: ['not_found'] },
+    schema: {
+      operationId: 'getAffiliateBalance',
+      tags,
+      summary: 'An affiliate’s money by where it is',
+      params,
+      response: { 200: balanceView },
+    },
+    handler: async (request) => {
+      const affiliate = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
+      const balance = await affiliateBalance(ledger, affiliate.id);
+      if (!balance) throw notFound('affiliate with this id');
+      const money = (amountMinor: bigint) => formatMoney(amountMinor, balance.currency);
+      return {
+        affiliate_id: formatId('affiliate', affiliate.id),
+        pending: money(balance.pendingMinor),
+        available: money(balance.availableMinor),
+        in_transit: money(balance.inTransitMinor),
+        paid: money(balance.paidMinor),
+        debt: money(balance.debtMinor),
+      };
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/affiliates',
+    config: { roles: ['operator'], idempotent: true },
+    schema: {
+      operationId: 'createAffiliate',
+      tags,
+      summary: 'Create an affiliate; it is pending until its status is set to active',
+      body: z.strictObject({ program_id: integerId('program').optional(), ...newAffiliate }),
+      response: { 201: affiliateView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const programId = programRequired(principal, request.body.program_id);
+      return await commit(context, request, reply, async (tx) => {
+        const body = formatAffiliate(await createAffiliate(tx, { ...camelKeys(request.body), programId }));
+        return { status: 201, body, audit: { action: 'affiliate.create', subject: body.id, after: body } };
+      });
+    },
+  });
+
+  app.route({
+    method: 'PATCH',
+    url: '/v1/affiliates/:id',
+    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
+    schema: {
+      operationId: 'updateAffiliate',
+      tags,
+      summary: 'Change, approve, suspend or terminate an affiliate',
+      params,
+      body: z.strictObject({
+        ...newAffiliate,
+        ref_code: newAffiliate.ref_code.exactOptional(),
+        name: newAffiliate.name.exactOptional(),
+        email: newAffiliate.email.exactOptional(),
+      }),
+      response: { 200: affiliateView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const { id } = request.params;
+      const changed = await commit(context, request, reply, async (tx) => {
+        await lockRow(tx, 'affiliates', id);
+        const before = formatAffiliate(visibleAffiliate(principal, await getAffiliate(tx, id)));
+        checkMatch(request, before);
+        const updated = await updateAffiliate(tx, { id, changes: camelKeys(request.body) });
+        const after = formatAffiliate(visibleAffiliate(principal, updated));
+        return { body: after, audit: { action: 'affiliate.update', subject: after.id, before, after } };
+      });
+      return tagged(reply, changed);
+    },
+  });
+}

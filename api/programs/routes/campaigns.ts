@@ -1,0 +1,164 @@
+import { z } from 'zod';
+import { ROLES } from '../../../ledger/access/api-keys.ts';
+import { lockRow } from '../../../ledger/postgres/lock.ts';
+import {
+  CAMPAIGN_STATUSES,
+  type Campaign,
+  createCampaign,
+  getCampaign,
+  listCampaigns,
+  updateCampaign,
+} from '../../../ledger/programs/campaigns.ts';
+import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { inProgram, principalOf, programFilter, programRequired } from '../../http/principal.ts';
+import { camelKeys } from '../../schemas/camel-keys.ts';
+import { formatId, idText, integerId } from '../../schemas/ids.ts';
+import {
+  clickCap,
+  formatOptionalTime,
+  formatPage,
+  formatTime,
+  nameText,
+  pageOf,
+  pageQuery,
+  pageRequest,
+  time,
+  timeText,
+  urlText,
+} from '../../schemas/schemas.ts';
+
+const MAX_COOKIE_DAYS = 365;
+
+const campaignView = z
+  .object({
+    id: idText('campaign'),
+    program_id: idText('program'),
+    name: z.string(),
+    status: z.enum(CAMPAIGN_STATUSES),
+    starts_at: timeText.nullable(),
+    ends_at: timeText.nullable(),
+    fallback_url: z.string().nullable(),
+    cookie_days: z.number().meta({ description: 'Life of the click cookie.' }),
+    daily_click_cap: z.number().nullable(),
+    created_at: timeText,
+  })
+  .meta({ id: 'Campaign' });
+
+const settings = {
+  starts_at: time.nullable().exactOptional(),
+  ends_at: time.nullable().exactOptional(),
+  fallback_url: urlText.nullable().exactOptional(),
+  cookie_days: z.int().min(1).max(MAX_COOKIE_DAYS).exactOptional(),
+  daily_click_cap: clickCap,
+};
+
+const params = z.object({ id: integerId('campaign') });
+const WHAT = 'campaign with this id';
+
+function formatCampaign(campaign: Campaign): z.output<typeof campaignView> {
+  return {
+    id: formatId('campaign', campaign.id),
+    program_id: formatId('program', campaign.programId),
+    name: campaign.name,
+    status: campaign.status,
+    starts_at: formatOptionalTime(campaign.startsAt),
+    ends_at: formatOptionalTime(campaign.endsAt),
+    fallback_url: campaign.fallbackUrl,
+    cookie_days: campaign.cookieDays,
+    daily_click_cap: campaign.dailyClickCap,
+    created_at: formatTime(campaign.createdAt),
+  };
+}
+
+export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  const tags = ['campaigns'];
+
+  app.route({
+    method: 'GET',
+    url: '/v1/campaigns',
+    config: { roles: ROLES },
+    schema: {
+      operationId: 'listCampaigns',
+      tags,
+      summary: 'Campaigns, by id',
+      querystring: z.object({ ...pageQuery('campaign'), program_id: integerId('program').optional() }),
+      response: { 200: pageOf(campaignView) },
+    },
+    handler: async (request) => {
+      const programId = programFilter(principalOf(request), request.query.program_id);
+      const page = await listCampaigns(ledger, { ...pageRequest(request.query), programId });
+      return formatPage('campaign', page, formatCampaign);
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/campaigns/:id',
+    config: { roles: ROLES, problems: ['not_found'] },
+    schema: {
+      operationId: 'getCampaign',
+      tags,
+      summary: 'One campaign',
+      params,
+      response: { 200: campaignView },
+    },
+    handler: async (request, reply) => {
+      const campaign = await getCampaign(ledger, request.params.id);
+      return tagged(reply, formatCampaign(inProgram(principalOf(request), campaign, WHAT)));
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/campaigns',
+    config: { roles: ['operator'], idempotent: true },
+    schema: {
+      operationId: 'createCampaign',
+      tags,
+      summary: 'Create a campaign',
+      body: z.strictObject({ program_id: integerId('program').optional(), name: nameText, ...settings }),
+      response: { 201: campaignView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const programId = programRequired(principal, request.body.program_id);
+      return await commit(context, request, reply, async (tx) => {
+        const body = formatCampaign(await createCampaign(tx, { ...camelKeys(request.body), programId }));
+        return { status: 201, body, audit: { action: 'campaign.create', subject: body.id, after: body } };
+      });
+    },
+  });
+
+  app.route({
+    method: 'PATCH',
+    url: '/v1/campaigns/:id',
+    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
+    schema: {
+      operationId: 'updateCampaign',
+      tags,
+      summary: 'Change a campaign',
+      params,
+      body: z.strictObject({
+        name: nameText.exactOptional(),
+        status: z.enum(CAMPAIGN_STATUSES).exactOptional(),
+        ...settings,
+      }),
+      response: { 200: campaignView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const { id } = request.params;
+      const changed = await commit(context, request, reply, async (tx) => {
+        await lockRow(tx, 'campaigns', id);
+        const before = formatCampaign(inProgram(principal, await getCampaign(tx, id), WHAT));
+        checkMatch(request, before);
+        const updated = await updateCampaign(tx, { id, changes: camelKeys(request.body) });
+        const after = formatCampaign(inProgram(principal, updated, WHAT));
+        return { body: after, audit: { action: 'campaign.update', subject: after.id, before, after } };
+      });
+      return tagged(reply, changed);
+    },
+  });
+}

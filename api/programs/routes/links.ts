@@ -1,0 +1,128 @@
+import { z } from 'zod';
+import { routingSchema } from '../../../core/links/routing.ts';
+import { lockRow } from '../../../ledger/postgres/lock.ts';
+import { createLink, getLink, LINK_STATUSES, listLinks, updateLink } from '../../../ledger/programs/links.ts';
+import { auditJson, checkMatch, commit, tagged } from '../../http/commit.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { affiliateFilter, owned, principalOf, programFilter } from '../../http/principal.ts';
+import { camelKeys } from '../../schemas/camel-keys.ts';
+import { integerId } from '../../schemas/ids.ts';
+import {
+  clickCap,
+  formatPage,
+  pageOf,
+  pageQuery,
+  pageRequest,
+  time,
+  urlText,
+} from '../../schemas/schemas.ts';
+import { checkParties, linkFormatter, linkView, newLink } from '../link-view.ts';
+
+const params = z.object({ id: integerId('link') });
+const WHAT = 'link with this id';
+
+export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger, collectorUrl } = context;
+  const tags = ['links'];
+
+  const formatLink = linkFormatter(collectorUrl);
+
+  app.route({
+    method: 'GET',
+    url: '/v1/links',
+    config: { roles: ['operator', 'finance', 'fraud', 'affiliate'] },
+    schema: {
+      operationId: 'listLinks',
+      tags,
+      summary: 'Links, by id',
+      querystring: z.object({
+        ...pageQuery('link'),
+        program_id: integerId('program').optional(),
+        campaign_id: integerId('campaign').optional(),
+        affiliate_id: integerId('affiliate').optional(),
+      }),
+      response: { 200: pageOf(linkView) },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const { program_id, campaign_id, affiliate_id } = request.query;
+      const page = await listLinks(ledger, {
+        ...pageRequest(request.query),
+        programId: programFilter(principal, program_id),
+        campaignId: campaign_id,
+        affiliateId: affiliateFilter(principal, affiliate_id),
+      });
+      return formatPage('link', page, formatLink);
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/links/:id',
+    config: { roles: ['operator', 'finance', 'fraud', 'affiliate'], problems: ['not_found'] },
+    schema: { operationId: 'getLink', tags, summary: 'One link', params, response: { 200: linkView } },
+    handler: async (request, reply) => {
+      const link = owned(principalOf(request), await getLink(ledger, request.params.id), WHAT);
+      return tagged(reply, formatLink(link));
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/links',
+    config: { roles: ['operator', 'affiliate'], idempotent: true },
+    schema: {
+      operationId: 'createLink',
+      tags,
+      summary: 'Create a tracking link; the collector serves it within a second',
+      body: newLink,
+      response: { 201: linkView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      return await commit(context, request, reply, async (tx) => {
+        const link = await createLink(tx, await checkParties(tx, principal, request.body));
+        const body = formatLink(link);
+        return {
+          status: 201,
+          body,
+          audit: { action: 'link.create', subject: body.id, after: auditJson(body) },
+        };
+      });
+    },
+  });
+
+  app.route({
+    method: 'PATCH',
+    url: '/v1/links/:id',
+    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
+    schema: {
+      operationId: 'updateLink',
+      tags,
+      summary: 'Change or pause a link',
+      params,
+      body: z.strictObject({
+        landing_url: urlText.exactOptional(),
+        routing: routingSchema.nullable().exactOptional(),
+        daily_click_cap: clickCap,
+        status: z.enum(LINK_STATUSES).exactOptional(),
+        expires_at: time.nullable().exactOptional(),
+      }),
+      response: { 200: linkView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const { id } = request.params;
+      const changed = await commit(context, request, reply, async (tx) => {
+        await lockRow(tx, 'links', id);
+        const before = formatLink(owned(principal, await getLink(tx, id), WHAT));
+        checkMatch(request, before);
+        const updated = await updateLink(tx, { id, changes: camelKeys(request.body) });
+        const after = formatLink(owned(principal, updated, WHAT));
+        const audit = { before: auditJson(before), after: auditJson(after) };
+        return { body: after, audit: { action: 'link.update', subject: after.id, ...audit } };
+      });
+      return tagged(reply, changed);
+    },
+  });
+}

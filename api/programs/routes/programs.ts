@@ -1,0 +1,229 @@
+import { z } from 'zod';
+import { ROLES } from '../../../ledger/access/api-keys.ts';
+import { lockRow } from '../../../ledger/postgres/lock.ts';
+import {
+  FRAUD_RULE_NAMES,
+  FRAUD_RULES,
+  type FraudRuleName,
+  type FraudThresholds,
+  MAX_FRAUD_THRESHOLD,
+  thresholdOf,
+} from '../../../ledger/programs/fraud-rules.ts';
+import {
+  createProgram,
+  FINGERPRINT_MATCHES,
+  getProgram,
+  listPrograms,
+  PROGRAM_STATUSES,
+  type Program,
+  updateProgram,
+} from '../../../ledger/programs/programs.ts';
+import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { type Principal, principalOf } from '../../http/principal.ts';
+import { notFound, Problem } from '../../http/problems.ts';
+import { camelKeys } from '../../schemas/camel-keys.ts';
+import { formatId, idText, integerId } from '../../schemas/ids.ts';
+import {
+  currencyText,
+  formatPage,
+  formatTime,
+  nameText,
+  pageOf,
+  pageQuery,
+  pageRequest,
+  text,
+  timeText,
+  urlText,
+} from '../../schemas/schemas.ts';
+
+const MAX_HOST_CHARS = 253;
+const threshold = z.union([z.int().min(0).max(MAX_FRAUD_THRESHOLD), z.boolean()]);
+const thresholds = z
+  .strictObject(
+    Object.fromEntries(FRAUD_RULE_NAMES.map((name) => [name, threshold.exactOptional()])) as Record<
+      FraudRuleName,
+      z.ZodExactOptional<typeof threshold>
+    >,
+  )
+  .meta({
+    id: 'FraudRules',
+    description: `Thresholds by rule; false switches one off. ${FRAUD_RULE_NAMES.map((name) => `${name}: ${FRAUD_RULES[name].unit}, default ${FRAUD_RULES[name].fallback}`).join('; ')}.`,
+  });
+
+const programView = z
+  .object({
+    id: idText('program'),
+    name: z.string(),
+    currency: z.string(),
+    status: z.enum(PROGRAM_STATUSES),
+    fallback_url: z.string().nullable(),
+    tracking_domain: z.string().nullable(),
+    fingerprint_match: z.enum(FINGERPRINT_MATCHES),
+    fraud_rules: thresholds,
+    rules_version: z.number(),
+    anonymise_ip: z
+      .boolean()
+      .meta({ description: 'Addresses are cut to /24 or /48 before they are written.' }),
+    cookies: z.boolean().meta({ description: 'Whether redirects set the click cookie.' }),
+    honour_opt_out: z
+      .boolean()
+      .meta({ description: 'DNT: 1 or Sec-GPC: 1 means no cookie, a cut address, no fingerprint.' }),
+    created_at: timeText,
+  })
+  .partial({
+    fingerprint_match: true,
+    fraud_rules: true,
+    rules_version: true,
+  })
+  .meta({ id: 'Program', description: 'The fraud rules are shown to the operator’s own people only.' });
+
+const rules = {
+  fingerprint_match: z.enum(FINGERPRINT_MATCHES).exactOptional(),
+  fraud_rules: thresholds.exactOptional(),
+};
+
+const privacy = {
+  anonymise_ip: z.boolean().exactOptional(),
+  cookies: z.boolean().exactOptional(),
+  honour_opt_out: z.boolean().exactOptional(),
+};
+
+const urls = {
+  fallback_url: urlText.nullable().exactOptional(),
+  tracking_domain: text(MAX_HOST_CHARS).nullable().exactOptional(),
+};
+
+const params = z.object({ id: integerId('program') });
+
+/** A threshold that is known is a threshold that is evaded. */
+const SEE_RULES: ReadonlySet<string> = new Set(['operator', 'finance', 'fraud']);
+
+function formatProgram(program: Program, principal: Principal): z.output<typeof programView> {
+  return {
+    id: formatId('program', program.id),
+    name: program.name,
+    currency: program.currency,
+    status: program.status,
+    fallback_url: program.fallbackUrl,
+    tracking_domain: program.trackingDomain,
+    anonymise_ip: program.anonymiseIp,
+    cookies: program.cookies,
+    honour_opt_out: program.honourOptOut,
+    created_at: formatTime(program.createdAt),
+    ...(SEE_RULES.has(principal.role) && {
+      fingerprint_match: program.fingerprintMatch,
+      fraud_rules: inForce(program.fraudRules),
+      rules_version: program.rulesVersion,
+    }),
+  };
+}
+
+/** The thresholds as they count, defaults included. */
+function inForce(given: FraudThresholds): z.output<typeof thresholds> {
+  return Object.fromEntries(FRAUD_RULE_NAMES.map((name) => [name, thresholdOf(given, name)]));
+}
+
+function visible(principal: Principal, program: Program | undefined): Program {
+  const foreign = principal.programId !== null && program?.id !== principal.programId;
+  if (program === undefined || foreign) throw notFound('program with this id');
+  return program;
+}
+
+export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  app.route({
+    method: 'GET',
+    url: '/v1/programs',
+    config: { roles: ROLES },
+    schema: {
+      operationId: 'listPrograms',
+      tags: ['programs'],
+      summary: 'The programs the key can see, by id',
+      querystring: z.object(pageQuery('program')),
+      response: { 200: pageOf(programView) },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const page =
+        principal.programId === null
+          ? await listPrograms(ledger, pageRequest(request.query))
+          : { rows: [visible(principal, await getProgram(ledger, principal.programId))], next: null };
+      return formatPage('program', page, (program) => formatProgram(program, principal));
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/programs/:id',
+    config: { roles: ROLES, problems: ['not_found'] },
+    schema: {
+      operationId: 'getProgram',
+      tags: ['programs'],
+      summary: 'One program',
+      params,
+      response: { 200: programView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const program = visible(principal, await getProgram(ledger, request.params.id));
+      return tagged(reply, formatProgram(program, principal));
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/programs',
+    config: { roles: ['operator'], idempotent: true },
+    schema: {
+      operationId: 'createProgram',
+      tags: ['programs'],
+      summary: 'Create a program; its terms are set next',
+      body: z.strictObject({ name: nameText, currency: currencyText, ...urls, ...rules, ...privacy }),
+      response: { 201: programView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      if (principal.programId !== null) {
+        throw new Problem('forbidden', { detail: 'a key of one program cannot create another' });
+      }
+      return await commit(context, request, reply, async (tx) => {
+        const body = formatProgram(await createProgram(tx, camelKeys(request.body)), principal);
+        return { status: 201, body, audit: { action: 'program.create', subject: body.id, after: body } };
+      });
+    },
+  });
+
+  app.route({
+    method: 'PATCH',
+    url: '/v1/programs/:id',
+    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
+    schema: {
+      operationId: 'updateProgram',
+      tags: ['programs'],
+      summary: 'Change a program',
+      params,
+      body: z.strictObject({
+        name: nameText.exactOptional(),
+        status: z.enum(PROGRAM_STATUSES).exactOptional(),
+        ...urls,
+        ...rules,
+        ...privacy,
+      }),
+      response: { 200: programView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const { id } = request.params;
+      const changed = await commit(context, request, reply, async (tx) => {
+        await lockRow(tx, 'programs', id);
+        const before = formatProgram(visible(principal, await getProgram(tx, id)), principal);
+        checkMatch(request, before);
+        const updated = await updateProgram(tx, { id, changes: camelKeys(request.body) });
+        const after = formatProgram(visible(principal, updated), principal);
+        return { body: after, audit: { action: 'program.update', subject: after.id, before, after } };
+      });
+      return tagged(reply, changed);
+    },
+  });
+}

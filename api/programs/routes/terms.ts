@@ -1,0 +1,184 @@
+import { z } from 'zod';
+import { getProgram } from '../../../ledger/programs/programs.ts';
+import {
+  ATTRIBUTION_MODELS,
+  COMMISSION_TYPES,
+  listTerms,
+  PAYOUT_SCHEDULES,
+  setTerms,
+  type Terms,
+  TIER_MODES,
+} from '../../../ledger/programs/terms.ts';
+import { commit } from '../../http/commit.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { type Principal, principalOf, programRequired } from '../../http/principal.ts';
+import { invalidField } from '../../http/problems.ts';
+import { camelKeys } from '../../schemas/camel-keys.ts';
+import { formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
+import {
+  formatMoney,
+  formatOptionalTime,
+  formatTime,
+  type Money,
+  moneyInput,
+  moneyText,
+  time,
+  timeText,
+} from '../../schemas/schemas.ts';
+
+const MAX_RATE_BPS = 10_000;
+/** Levels 2 to 10. */
+const MAX_HIGHER_LEVELS = 9;
+const MAX_DAYS = 365;
+const MAX_TIERS = 10;
+const MAX_RECURRING_MONTHS = 120;
+
+const rateBps = z.int().min(0).max(MAX_RATE_BPS);
+
+const termsView = z
+  .object({
+    id: idText('terms'),
+    program_id: idText('program'),
+    campaign_id: idText('campaign').nullable(),
+    affiliate_id: idText('affiliate').nullable(),
+    valid_from: timeText.nullable().meta({ description: 'Null: since ever.' }),
+    valid_to: timeText.nullable().meta({ description: 'Null: until further notice.' }),
+    commission_type: z.enum(COMMISSION_TYPES),
+    rate_bps: z.number().meta({ description: 'Hundredths of a percent: 1000 is 10 %.' }),
+    fixed: moneyText,
+    tiers: z.array(z.object({ from: moneyText, rate_bps: z.number() })).meta({
+      description: 'From this volume of a calendar month (UTC) on, the own rate is this one.',
+    }),
+    tier_mode: z.enum(TIER_MODES),
+    recurring_months: z.number().meta({
+      description: 'Later orders of a customer are credited by the first one for so many months.',
+    }),
+    level_rates_bps: z.array(z.number()).meta({ description: 'Rates of level 2, 3, …' }),
+    hold_days: z.number(),
+    cookie_days: z.number(),
+    attribution_model: z.enum(ATTRIBUTION_MODELS),
+    payout_min: moneyText,
+    payout_schedule: z.enum(PAYOUT_SCHEDULES),
+    created_at: timeText,
+  })
+  .meta({ id: 'Terms' });
+
+const newTerms = z.strictObject({
+  program_id: integerId('program').optional(),
+  campaign_id: integerId('campaign').optional(),
+  affiliate_id: integerId('affiliate').optional(),
+  from: time.optional().meta({ description: 'Not in the past; default: at once.' }),
+  commission_type: z.enum(COMMISSION_TYPES).optional(),
+  rate_bps: rateBps.optional(),
+  fixed: moneyInput.optional(),
+  level_rates_bps: z.array(rateBps).max(MAX_HIGHER_LEVELS).optional(),
+  hold_days: z.int().min(0).max(MAX_DAYS).optional(),
+  cookie_days: z.int().min(1).max(MAX_DAYS).optional(),
+  attribution_model: z.enum(ATTRIBUTION_MODELS).optional(),
+  payout_min: moneyInput.optional(),
+  tiers: z
+    .array(z.strictObject({ from: moneyInput, rate_bps: rateBps }))
+    .max(MAX_TIERS)
+    .optional()
+    .meta({ description: 'By rising volume; below the first one rate_bps counts.' }),
+  tier_mode: z.enum(TIER_MODES).optional(),
+  recurring_months: z.int().min(0).max(MAX_RECURRING_MONTHS).optional(),
+  payout_schedule: z.enum(PAYOUT_SCHEDULES).optional(),
+});
+
+function formatTerms(terms: Terms): z.output<typeof termsView> {
+  return {
+    id: formatId('terms', terms.id),
+    program_id: formatId('program', terms.programId),
+    campaign_id: formatOptionalId('campaign', terms.campaignId),
+    affiliate_id: formatOptionalId('affiliate', terms.affiliateId),
+    valid_from: formatOptionalTime(terms.validFrom),
+    valid_to: formatOptionalTime(terms.validTo),
+    commission_type: terms.commissionType,
+    rate_bps: terms.rateBps,
+    fixed: formatMoney(terms.fixedMinor, terms.currency),
+    tiers: terms.tiers.map(({ fromMinor, rateBps }) => ({
+      from: formatMoney(fromMinor, terms.currency),
+      rate_bps: rateBps,
+    })),
+    tier_mode: terms.tierMode,
+    recurring_months: terms.recurringMonths,
+    level_rates_bps: terms.levelRatesBps,
+    hold_days: terms.holdDays,
+    cookie_days: terms.cookieDays,
+    attribution_model: terms.attributionModel,
+    payout_min: formatMoney(terms.payoutMinMinor, terms.currency),
+    payout_schedule: terms.payoutSchedule,
+    created_at: formatTime(terms.createdAt),
+  };
+}
+
+/** An affiliate sees what is promised to everyone and to itself, not what was promised to another. */
+function promisedTo(principal: Principal, terms: Terms): boolean {
+  const { affiliateId } = terms;
+  return principal.affiliateId === null || affiliateId === null || affiliateId === principal.affiliateId;
+}
+
+function amountIn(currency: string, field: string, money: Money | undefined): bigint | undefined {
+  if (money === undefined || money.currency === currency) return money?.amountMinor;
+  throw invalidField(`${field}.currency`, `must be ${currency}, the currency of the program`);
+}
+
+export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  const tags = ['terms'];
+
+  app.route({
+    method: 'GET',
+    url: '/v1/terms',
+    config: { roles: ['operator', 'finance', 'affiliate'] },
+    schema: {
+      operationId: 'listTerms',
+      tags,
+      summary: 'Every version of the terms of a program, the newest first',
+      querystring: z.object({ program_id: integerId('program').optional() }),
+      response: { 200: z.object({ data: z.array(termsView) }) },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const terms = await listTerms(ledger, {
+        programId: programRequired(principal, request.query.program_id),
+      });
+      return { data: terms.filter((version) => promisedTo(principal, version)).map(formatTerms) };
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/terms',
+    config: { roles: ['operator'], idempotent: true },
+    schema: {
+      operationId: 'setTerms',
+      tags,
+      summary: 'Set the terms of a program, a campaign, an affiliate, or an affiliate within a campaign',
+      body: newTerms,
+      response: { 201: termsView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const programId = programRequired(principal, request.body.program_id);
+      const program = await getProgram(ledger, programId);
+      if (!program) throw invalidField('program_id', 'there is no such program');
+      const { fixed, payout_min, tiers, ...rest } = request.body;
+      return await commit(context, request, reply, async (tx) => {
+        const terms = await setTerms(tx, {
+          ...camelKeys(rest),
+          programId,
+          tiers: tiers?.map(({ from, rate_bps }, i) => ({
+            fromMinor: amountIn(program.currency, `tiers.${i}.from`, from) ?? 0n,
+            rateBps: rate_bps,
+          })),
+          fixedMinor: amountIn(program.currency, 'fixed', fixed),
+          payoutMinMinor: amountIn(program.currency, 'payout_min', payout_min),
+        });
+        const body = formatTerms(terms);
+        return { status: 201, body, audit: { action: 'terms.set', subject: body.id, after: body } };
+      });
+    },
+  });
+}

@@ -1,0 +1,40 @@
+import { z } from 'zod';
+import { JOB_KINDS, JOB_STATES, type Job } from '../../ledger/integrations/jobs.ts';
+import { formatId, formatOptionalId, idText } from '../schemas/ids.ts';
+import { formatOptionalTime, formatTime, timeText } from '../schemas/schemas.ts';
+
+/** Work that outlasts a request, as it is shown. */
+export const jobView = z
+  .object({
+    id: idText('job'),
+    kind: z.enum(JOB_KINDS),
+    program_id: idText('program').nullable(),
+    state: z.enum(JOB_STATES),
+    request: z.unknown().meta({ description: 'What was asked for.' }),
+    rows_total: z.string().meta({ description: '0 until it is known.' }),
+    rows_done: z.string(),
+    result: z.unknown().meta({
+      description:
+        'Of an import: dry_run, taken, refused, refused_rows with line, field and message. Of a report: download_url and bytes. Of a proof: ok; the rest is in /v1/reconciliation.',
+    }),
+    failure: z.string().nullable(),
+    created_at: timeText,
+    finished_at: timeText.nullable(),
+  })
+  .meta({ id: 'Job' });
+
+export function formatJob(job: Job): z.output<typeof jobView> {
+  return {
+    id: formatId('job', job.id),
+    kind: job.kind,
+    program_id: formatOptionalId('program', job.programId),
+    state: job.state,
+    request: job.request,
+    rows_total: String(job.rowsTotal),
+    rows_done: String(job.rowsDone),
+    result: job.result,
+    failure: job.failure,
+    created_at: formatTime(job.createdAt),
+    finished_at: formatOptionalTime(job.finishedAt),
+  };
+}

@@ -1,0 +1,94 @@
+import { createWriteStream } from 'node:fs';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { errorText } from '../../core/errors.ts';
+import type { Logger } from '../../core/service/log.ts';
+import type { Vault } from '../../core/vault.ts';
+import { failJob, finishJob, type Job } from '../../ledger/integrations/jobs.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { type ExportFormat, exportReport } from '../../warehouse/reports/report-export.ts';
+import type { ReportOptions } from '../../warehouse/reports/reports.ts';
+import { formatId } from '../schemas/ids.ts';
+
+/** Reports that are written to a file while nobody waits, and fetched by a link that is signed. */
+
+/** How long a file and its link live. */
+const FILE_DAYS = 7;
+const DAY_MS = 86_400_000;
+const PURPOSE = 'report file';
+
+function fileOf(folder: string, job: Pick<Job, 'id'>): string {
+  return join(folder, formatId('job', job.id));
+}
+
+/** Where a report's file is fetched, by whoever has the link, for a week. */
+export function downloadUrl(vault: Vault, job: Pick<Job, 'id'>): string {
+  const expires = Math.floor((Date.now() + FILE_DAYS * DAY_MS) / 1_000);
+  const id = formatId('job', job.id);
+  return `/v1/jobs/${id}/download?expires=${expires}&signature=${vault.sign(PURPOSE, `${id}.${expires}`)}`;
+}
+
+export function isDownloadSigned(
+  vault: Vault,
+  job: Pick<Job, 'id'>,
+  { expires, signature }: { expires: string; signature: string },
+): boolean {
+  if (!(Number(expires) * 1_000 > Date.now())) return false;
+  return vault.verify(PURPOSE, `${formatId('job', job.id)}.${expires}`, signature);
+}
+
+/** The finished file of a job with its length; undefined when it is not there, or not any more. */
+export async function reportFile(
+  folder: string,
+  job: Pick<Job, 'id'>,
+): Promise<{ path: string; bytes: number } | undefined> {
+  const path = fileOf(folder, job);
+  const found = await stat(path).catch(() => undefined);
+  return found && { path, bytes: found.size };
+}
+
+/** Writes the report and says so in its job; never throws. */
+export async function runReportJob(options: {
+  ledger: Ledger;
+  warehouse: Warehouse;
+  vault: Vault;
+  log: Logger;
+  folder: string;
+  job: Job;
+  report: ReportOptions & { format: ExportFormat };
+}): Promise<void> {
+  const { ledger, warehouse, vault, log, folder, job, report } = options;
+  const path = fileOf(folder, job);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const { stream, table, completeTo } = await exportReport(warehouse, report);
+    // Under another name until it is whole.
+    await pipeline(stream, createWriteStream(`${path}.part`, { mode: 0o600 }));
+    await rename(`${path}.part`, path);
+    const { size } = await stat(path);
+    const result = {
+      download_url: downloadUrl(vault, job),
+      bytes: size,
+      table,
+      complete_to: completeTo?.toISOString() ?? null,
+    };
+    await finishJob(ledger, { id: job.id, rowsDone: 0, result });
+  } catch (error) {
+    log.warn({ job: String(job.id), reason: errorText(error) }, 'a report failed');
+    await rm(`${path}.part`, { force: true }).catch(() => undefined);
+    await failJob(ledger, { id: job.id, failure: 'the report could not be made; ask for less of it' }).catch(
+      (again: unknown) => log.warn({ reason: errorText(again) }, 'nor could that be written down'),
+    );
+  }
+}
+
+/** Removes files that nobody may fetch any more. */
+export async function removeOldReports(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const path = join(folder, name);
+    const found = await stat(path).catch(() => undefined);
+    if (found && found.mtimeMs < Date.now() - FILE_DAYS * DAY_MS) await rm(path, { force: true });
+  }
+}

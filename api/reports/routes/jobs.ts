@@ -1,0 +1,130 @@
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import type { Logger } from '../../../core/service/log.ts';
+import { createJob, getJob, JOB_KINDS, type Job, listJobs } from '../../../ledger/integrations/jobs.ts';
+import { getProgram } from '../../../ledger/programs/programs.ts';
+import { installCsvBodies } from '../../http/bodies.ts';
+import { commit } from '../../http/commit.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
+import { invalidField, notFound } from '../../http/problems.ts';
+import { IMPORT_KINDS, MAX_IMPORT_ROWS, readCsv, runImport } from '../../orders/imports.ts';
+import { bigintId, integerId } from '../../schemas/ids.ts';
+import { bigintPageQuery, formatPage, pageOf, pageRequest } from '../../schemas/schemas.ts';
+import { formatJob, jobView } from '../job-view.ts';
+
+const MAX_CSV_BYTES = 20 * 1024 * 1024;
+const IMPORT_EXAMPLE = 'ref_code,name,email,status\nann,Ann,ann@example.com,active\n';
+
+/** The job, if the principal's: an operator sees those of the program, anybody else their own. */
+export function visibleJob(principal: Principal, job: Job | undefined): Job {
+  const foreign = principal.programId !== null && job?.programId !== principal.programId;
+  const others = principal.role !== 'operator' && job?.actor !== principal.actor;
+  if (!job || foreign || others) throw notFound('job with this id');
+  return job;
+}
+
+/** Imports from CSV, and how far work is that outlasts a request. */
+export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger }): void {
+  const { ledger, log } = context;
+  const tags = ['imports'];
+  const roles = ['operator', 'finance', 'affiliate', 'advertiser', 'fraud'] as const;
+
+  app.route({
+    method: 'GET',
+    url: '/v1/jobs',
+    config: { roles },
+    schema: {
+      operationId: 'listJobs',
+      tags,
+      summary: 'Imports and great reports, the newest first',
+      querystring: z.object({
+        ...bigintPageQuery('job'),
+        program_id: integerId('program').optional(),
+        kind: z.enum(JOB_KINDS).optional(),
+      }),
+      response: { 200: pageOf(jobView) },
+    },
+    handler: async (request) => {
+      const principal = principalOf(request);
+      const programId = programFilter(principal, request.query.program_id);
+      const actor = principal.role === 'operator' ? undefined : principal.actor;
+      const page = await listJobs(ledger, {
+        ...pageRequest(request.query),
+        programId,
+        actor,
+        kind: request.query.kind,
+      });
+      return formatPage('job', page, formatJob);
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/jobs/:id',
+    config: { roles, problems: ['not_found'] },
+    schema: {
+      operationId: 'getJob',
+      tags,
+      summary: 'How far a job is, and what came of it',
+      params: z.object({ id: bigintId('job') }),
+      response: { 200: jobView },
+    },
+    handler: async (request) =>
+      formatJob(visibleJob(principalOf(request), await getJob(ledger, request.params.id))),
+  });
+
+  app.register(async (scope: ApiServer) => {
+    installCsvBodies(scope);
+    scope.route({
+      method: 'POST',
+      url: '/v1/imports',
+      config: { roles: ['operator'], idempotent: true, example: IMPORT_EXAMPLE },
+      bodyLimit: MAX_CSV_BYTES,
+      schema: {
+        operationId: 'startImport',
+        tags,
+        summary: 'Import affiliates, links or orders from CSV; a dry run unless told otherwise',
+        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred. The job tells every refused row.`,
+        consumes: ['text/csv'],
+        querystring: z.object({
+          kind: z.enum(IMPORT_KINDS),
+          program_id: integerId('program').optional(),
+          dry_run: z.enum(['true', 'false']).default('true'),
+        }),
+        body: z.string(),
+        response: { 202: jobView },
+      },
+      handler: async (request, reply) => {
+        const { kind, dry_run, program_id } = request.query;
+        const principal = principalOf(request);
+        const programId = programRequired(principal, program_id);
+        if (!(await getProgram(ledger, programId)))
+          throw invalidField('program_id', 'there is no such program');
+        const rows = readCsv(request.body);
+        const dryRun = dry_run === 'true';
+        let start = (): void => undefined;
+        const answer = await commit(context, request, reply, async (tx) => {
+          const job = await createJob(tx, {
+            kind: 'import',
+            programId,
+            actor: principal.actor,
+            request: { kind, dry_run: dryRun },
+            rowsTotal: rows.length,
+          });
+          start = () => void track(request, runImport({ ledger, log, job, kind, programId, dryRun, rows }));
+          return { status: 202, body: formatJob(job) };
+        });
+        start();
+        return answer;
+      },
+    });
+  });
+}
+
+/** A stop of the server waits for what it has begun. */
+async function track(request: FastifyRequest, work: Promise<void>): Promise<void> {
+  const { server } = request;
+  server.underWay.add(work);
+  await work.finally(() => server.underWay.delete(work));
+}

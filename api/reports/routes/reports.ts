@@ -1,0 +1,229 @@
+import { createReadStream } from 'node:fs';
+import { z } from 'zod';
+import type { Logger } from '../../../core/service/log.ts';
+import { ROLES } from '../../../ledger/access/api-keys.ts';
+import { createJob, getJob } from '../../../ledger/integrations/jobs.ts';
+import {
+  type ExportFormat,
+  exportReport,
+  MAX_EXPORT_ROWS,
+} from '../../../warehouse/reports/report-export.ts';
+import {
+  checkReport,
+  previousPeriod,
+  type ReportOptions,
+  type ReportRow,
+  reportTotals,
+  runReport,
+} from '../../../warehouse/reports/reports.ts';
+import { commit } from '../../http/commit.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { principalOf } from '../../http/principal.ts';
+import { notFound } from '../../http/problems.ts';
+import { bigintId, formatId, type IntegerIdKind } from '../../schemas/ids.ts';
+import { formatTime, timeText } from '../../schemas/schemas.ts';
+import { formatJob, jobView } from '../job-view.ts';
+import { isDownloadSigned, reportFile, runReportJob } from '../report-jobs.ts';
+import { inParameters, type ReportQuery, reportOptions, reportQuery } from '../report-query.ts';
+
+const MEDIA_TYPES: Readonly<Record<ExportFormat, string>> = {
+  csv: 'text/csv; charset=utf-8',
+  arrow: 'application/vnd.apache.arrow.stream',
+  parquet: 'application/vnd.apache.parquet',
+};
+const ID_NAMES: Readonly<Record<string, IntegerIdKind>> = {
+  program: 'program',
+  campaign: 'campaign',
+  affiliate: 'affiliate',
+  link: 'link',
+};
+const cell = z.union([z.string(), z.number(), z.null()]);
+const rowView = z
+  .record(z.string(), cell)
+  .meta({ description: 'The value of each dimension (ids as campaign_id and the like) and metric.' });
+
+const reportView = z
+  .object({
+    from: timeText,
+    to: timeText,
+    complete_to: timeText
+      .nullable()
+      .meta({ description: 'Every click before this is counted; null: nothing is loaded yet.' }),
+    table: z.string().meta({ description: 'The table that answered.' }),
+    truncated: z
+      .boolean()
+      .meta({ description: 'There are more rows than the limit: next_cursor leads to them.' }),
+    next_cursor: z.string().nullable().meta({ description: 'Pass it as cursor; null on the last page.' }),
+    rows: z.array(rowView),
+    totals: rowView.optional(),
+    previous: z.object({ from: timeText, to: timeText, totals: rowView }).optional(),
+  })
+  .meta({ id: 'Report' });
+
+const file = (description: string) => ({ schema: z.string().meta({ description }) });
+/** JSON, or a file of the same rows. */
+const reportAnswer = {
+  description: 'The report. As a file it carries Afflux-Table and Afflux-Complete-To in its headers.',
+  content: {
+    'application/json': { schema: reportView },
+    'text/csv': file('RFC 4180 with a header.'),
+    [MEDIA_TYPES.arrow]: file('An Arrow IPC stream.'),
+    [MEDIA_TYPES.parquet]: file('A Parquet file.'),
+  },
+};
+
+function formatRow(row: ReportRow): z.output<typeof rowView> {
+  return Object.fromEntries(
+    Object.entries(row).map(([name, value]) => {
+      const kind = ID_NAMES[name];
+      return kind === undefined ? [name, value] : [`${name}_id`, formatId(kind, Number(value))];
+    }),
+  );
+}
+
+interface ReportContext extends ApiContext {
+  readonly log: Logger;
+  /** Where files of reports are. */
+  readonly folder: string;
+}
+
+/** Reports over clicks and conversions; every answer says how fresh it is. */
+export function addReportRoutes(app: ApiServer, context: ReportContext): void {
+  const { ledger, warehouse } = context;
+
+  async function jsonReport(options: ReportOptions, asked: ReportQuery) {
+    const { limit, cursor = 0 } = asked;
+    const report = await runReport(warehouse, { ...options, limit: limit + 1, offset: cursor });
+    const more = report.rows.length > limit;
+    const before = previousPeriod(options);
+    return {
+      from: formatTime(report.from),
+      to: formatTime(report.to),
+      complete_to: report.completeTo === undefined ? null : formatTime(report.completeTo),
+      table: report.table,
+      truncated: more,
+      next_cursor: more ? Buffer.from(`offset:${cursor + limit}`).toString('base64url') : null,
+      rows: report.rows.slice(0, limit).map(formatRow),
+      ...(asked.totals === 'true' && { totals: formatRow(await reportTotals(warehouse, options)) }),
+      ...(asked.compare === 'true' && {
+        previous: {
+          from: formatTime(before.from),
+          to: formatTime(before.to),
+          totals: formatRow(await reportTotals(warehouse, { ...options, ...before })),
+        },
+      }),
+    };
+  }
+
+  app.route({
+    method: 'GET',
+    url: '/v1/reports',
+    config: { roles: ROLES, isQuery: true },
+    schema: {
+      operationId: 'getReport',
+      tags: ['reports'],
+      summary: 'Clicks and conversions by any grouping; an affiliate sees its own',
+      querystring: reportQuery,
+      response: { 200: reportAnswer },
+    },
+    handler: async (request, reply) => {
+      const asked = request.query;
+      const options = reportOptions(principalOf(request), asked);
+      const format = asked.format ?? formatFor(request.headers.accept);
+      if (format === 'json') return await inParameters(() => jsonReport(options, asked));
+      const { stream, table, completeTo } = await inParameters(() =>
+        exportReport(warehouse, { ...options, limit: MAX_EXPORT_ROWS, format }),
+      );
+      reply.header('Afflux-Table', table).type(MEDIA_TYPES[format]);
+      if (completeTo) reply.header('Afflux-Complete-To', formatTime(completeTo));
+      return reply.send(stream as never);
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/report-jobs',
+    config: { roles: ROLES, isQuery: true, idempotent: true },
+    schema: {
+      operationId: 'startReport',
+      tags: ['reports'],
+      summary: 'Have a great report written to a file; the job has the link to it once it is done',
+      querystring: reportQuery,
+      response: { 202: jobView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const asked = request.query;
+      const format = asked.format === undefined || asked.format === 'json' ? 'csv' : asked.format;
+      const options = { ...reportOptions(principal, asked), limit: MAX_EXPORT_ROWS, format };
+      // What is wrong with the report is told now and not in the job.
+      await inParameters(async () => checkReport(options, MAX_EXPORT_ROWS));
+      let start = (): void => undefined;
+      const answer = await commit(context, request, reply, async (tx) => {
+        const job = await createJob(tx, {
+          kind: 'report',
+          programId: principal.programId,
+          actor: principal.actor,
+          request: { query: request.url.split('?')[1] ?? '', format },
+        });
+        start = () => {
+          const { folder, vault, log } = context;
+          const work = runReportJob({ ledger, warehouse, vault, log, folder, job, report: options });
+          app.underWay.add(work);
+          void work.finally(() => app.underWay.delete(work));
+        };
+        return { status: 202, body: formatJob(job) };
+      });
+      start();
+      return answer;
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/jobs/:id/download',
+    config: { roles: 'public', problems: ['not_found'] },
+    schema: {
+      operationId: 'downloadReport',
+      tags: ['reports'],
+      summary: 'The file of a report, by the link in its job; good for a week',
+      params: z.object({ id: bigintId('job') }),
+      querystring: z.object({ expires: z.string().regex(/^\d{1,12}$/), signature: z.string().max(100) }),
+      response: {
+        200: {
+          description: 'The file.',
+          content: {
+            'text/csv': { schema: z.string() },
+            [MEDIA_TYPES.arrow]: { schema: z.string() },
+            [MEDIA_TYPES.parquet]: { schema: z.string() },
+          },
+        },
+      },
+    },
+    handler: async (request, reply) => {
+      const { id } = request.params;
+      const job = isDownloadSigned(context.vault, { id }, request.query)
+        ? await getJob(ledger, id)
+        : undefined;
+      const file = job?.state === 'done' ? await reportFile(context.folder, job) : undefined;
+      if (!job || !file) throw notFound('file with this link');
+      const { format } = job.request as { format: ExportFormat };
+      return reply
+        .type(MEDIA_TYPES[format])
+        .header('content-length', file.bytes)
+        .header('content-disposition', `attachment; filename="${formatId('job', id)}.${format}"`)
+        .send(createReadStream(file.path) as never);
+    },
+  });
+}
+
+/** The first format of Accept that there is; whoever accepts anything gets JSON. */
+function formatFor(accept: string | undefined): 'json' | ExportFormat {
+  for (const part of (accept ?? '').split(',')) {
+    const type = part.split(';')[0]?.trim().toLowerCase();
+    if (type === 'application/json' || type === '*/*') return 'json';
+    const found = Object.entries(MEDIA_TYPES).find(([, media]) => media.split(';')[0] === type);
+    if (found) return found[0] as ExportFormat;
+  }
+  return 'json';
+}

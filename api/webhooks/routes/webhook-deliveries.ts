@@ -1,0 +1,188 @@
+import { z } from 'zod';
+import { getWebhookEndpoint, WEBHOOK_EVENT_TYPES } from '../../../ledger/integrations/webhook-endpoints.ts';
+import {
+  DELIVERY_STATES,
+  getDelivery,
+  listAttempts,
+  listDeliveries,
+  replayDeliveries,
+  type WebhookAttempt,
+  type WebhookDelivery,
+} from '../../../ledger/integrations/webhook-queue.ts';
+import { commit } from '../../http/commit.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { type Principal, principalOf } from '../../http/principal.ts';
+import { notFound } from '../../http/problems.ts';
+import { bigintId, formatId, idText, integerId } from '../../schemas/ids.ts';
+import {
+  bigintPageQuery,
+  formatOptionalTime,
+  formatPage,
+  formatTime,
+  pageOf,
+  pageRequest,
+  timeText,
+} from '../../schemas/schemas.ts';
+import { webhookBody } from '../webhook-bodies.ts';
+import { visibleEndpoint, WEBHOOK_ROLES } from './webhooks.ts';
+
+const deliveryView = z
+  .object({
+    id: idText('webhookDelivery'),
+    webhook_id: idText('webhookEndpoint'),
+    message_id: z.string().meta({ description: 'The header webhook-id, the same at each attempt.' }),
+    type: z.enum(WEBHOOK_EVENT_TYPES),
+    subject: z.string(),
+    body: webhookBody,
+    state: z.enum(DELIVERY_STATES).meta({ description: 'dead: given up after three days.' }),
+    attempts: z.number(),
+    next_attempt_at: timeText.nullable(),
+    last_status: z.number().nullable(),
+    last_error: z.string().nullable(),
+    created_at: timeText,
+    done_at: timeText.nullable(),
+  })
+  .meta({ id: 'WebhookDelivery' });
+
+const attemptView = z
+  .object({
+    at: timeText,
+    duration_ms: z.number(),
+    status: z.number().nullable(),
+    error: z.string().nullable(),
+    response: z.string().nullable().meta({ description: 'Its beginning.' }),
+  })
+  .meta({ id: 'WebhookAttempt' });
+
+function formatDelivery(delivery: WebhookDelivery): z.output<typeof deliveryView> {
+  return {
+    id: formatId('webhookDelivery', delivery.id),
+    webhook_id: formatId('webhookEndpoint', delivery.endpointId),
+    message_id: delivery.messageId,
+    type: delivery.type,
+    subject: delivery.subject,
+    body: JSON.parse(delivery.body) as z.output<typeof webhookBody>,
+    state: delivery.state,
+    attempts: delivery.attempts,
+    next_attempt_at: delivery.state === 'pending' ? formatTime(delivery.nextAttemptAt) : null,
+    last_status: delivery.lastStatus,
+    last_error: delivery.lastError,
+    created_at: formatTime(delivery.createdAt),
+    done_at: formatOptionalTime(delivery.doneAt),
+  };
+}
+
+function formatAttempt(attempt: WebhookAttempt): z.output<typeof attemptView> {
+  return {
+    at: formatTime(attempt.at),
+    duration_ms: attempt.durationMs,
+    status: attempt.status,
+    error: attempt.error,
+    response: attempt.response,
+  };
+}
+
+/** What was delivered, what was not, and doing it again. */
+export function addWebhookDeliveryRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  const tags = ['webhooks'];
+  const config = { roles: WEBHOOK_ROLES, problems: ['not_found'] } as const;
+  const deliveryParams = z.object({ id: bigintId('webhookDelivery') });
+  const endpointParams = z.object({ id: integerId('webhookEndpoint') });
+
+  async function visibleDelivery(principal: Principal, id: bigint): Promise<WebhookDelivery> {
+    const delivery = await getDelivery(ledger, id);
+    if (!delivery) throw notFound('webhook with this id');
+    visibleEndpoint(principal, await getWebhookEndpoint(ledger, delivery.endpointId));
+    return delivery;
+  }
+
+  app.route({
+    method: 'GET',
+    url: '/v1/webhooks/:id/deliveries',
+    config,
+    schema: {
+      operationId: 'listWebhookDeliveries',
+      tags,
+      summary: 'What was and is to be delivered, the newest first',
+      params: endpointParams,
+      querystring: z.object({
+        ...bigintPageQuery('webhookDelivery'),
+        state: z.enum(DELIVERY_STATES).optional(),
+      }),
+      response: { 200: pageOf(deliveryView) },
+    },
+    handler: async (request) => {
+      const endpointId = request.params.id;
+      visibleEndpoint(principalOf(request), await getWebhookEndpoint(ledger, endpointId));
+      const { state } = request.query;
+      const page = await listDeliveries(ledger, { ...pageRequest(request.query), endpointId, state });
+      return formatPage('webhookDelivery', page, formatDelivery);
+    },
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/webhook-deliveries/:id',
+    config,
+    schema: {
+      operationId: 'getWebhookDelivery',
+      tags,
+      summary: 'One delivery with every attempt',
+      params: deliveryParams,
+      response: { 200: deliveryView.extend({ log: z.array(attemptView) }) },
+    },
+    handler: async (request) => {
+      const delivery = await visibleDelivery(principalOf(request), request.params.id);
+      const log = await listAttempts(ledger, delivery.id);
+      return { ...formatDelivery(delivery), log: log.map(formatAttempt) };
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/webhook-deliveries/:id/replay',
+    config: { ...config, idempotent: true },
+    schema: {
+      operationId: 'replayWebhookDelivery',
+      tags,
+      summary: 'Deliver it again, at once, under the same message id',
+      params: deliveryParams,
+      response: { 202: z.object({ replayed: z.number() }) },
+    },
+    handler: async (request, reply) => {
+      const { id } = await visibleDelivery(principalOf(request), request.params.id);
+      return await commit(context, request, reply, async (tx) => {
+        const replayed = await replayDeliveries(tx, { deliveryId: id });
+        const audit = { action: 'webhook_delivery.replay', subject: formatId('webhookDelivery', id) };
+        return { status: 202, body: { replayed }, audit };
+      });
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/webhooks/:id/replay-dead',
+    config: { ...config, idempotent: true },
+    schema: {
+      operationId: 'replayDeadWebhookDeliveries',
+      tags,
+      summary: 'Deliver everything again that was given up',
+      params: endpointParams,
+      response: { 202: z.object({ replayed: z.number() }) },
+    },
+    handler: async (request, reply) => {
+      const { id } = request.params;
+      visibleEndpoint(principalOf(request), await getWebhookEndpoint(ledger, id));
+      return await commit(context, request, reply, async (tx) => {
+        const replayed = await replayDeliveries(tx, { deadOf: id });
+        const audit = {
+          action: 'webhook.replay_dead',
+          subject: formatId('webhookEndpoint', id),
+          after: { replayed },
+        };
+        return { status: 202, body: { replayed }, audit };
+      });
+    },
+  });
+}

@@ -1,0 +1,49 @@
+import { z } from 'zod';
+import type { Role } from '../../ledger/access/api-keys.ts';
+import { getConversion } from '../../ledger/conversions/conversions.ts';
+import { WEBHOOK_EVENT_TYPES } from '../../ledger/integrations/webhook-endpoints.ts';
+import type { WebhookEvent } from '../../ledger/integrations/webhook-queue.ts';
+import { getPayout } from '../../ledger/payouts/payouts.ts';
+import type { LedgerSql } from '../../ledger/postgres/db.ts';
+import { getAffiliate } from '../../ledger/programs/affiliates.ts';
+import { formatPayout } from '../money/payout-view.ts';
+import { formatConversion } from '../orders/conversion-view.ts';
+import { formatAffiliate } from '../programs/affiliate-view.ts';
+import { bigintId, integerId } from '../schemas/ids.ts';
+import { formatTime, timeText } from '../schemas/schemas.ts';
+
+/** What a webhook carries: `type`, `timestamp`, `data`, as Standard Webhooks recommends. */
+export const webhookBody = z
+  .object({
+    type: z.enum(WEBHOOK_EVENT_TYPES),
+    timestamp: timeText.meta({ description: 'When it happened.' }),
+    data: z.unknown().meta({
+      description: 'The conversion, payout or affiliate as it was when the message was made, moments later.',
+    }),
+  })
+  .meta({ id: 'WebhookBody' });
+
+/** The body of an event for the eyes of a role. */
+export async function webhookBodyOf(sql: LedgerSql, event: WebhookEvent, role: Role): Promise<string> {
+  const data = await subjectOf(sql, event.subject, role);
+  return JSON.stringify({ type: event.type, timestamp: formatTime(event.at), data });
+}
+
+async function subjectOf(sql: LedgerSql, subject: string, role: Role): Promise<unknown> {
+  const conversionId = bigintId('conversion').safeParse(subject);
+  if (conversionId.success) {
+    const conversion = await getConversion(sql, conversionId.data);
+    return conversion ? formatConversion(conversion, { role }) : null;
+  }
+  const payoutId = bigintId('payout').safeParse(subject);
+  if (payoutId.success) {
+    const payout = await getPayout(sql, payoutId.data);
+    return payout ? formatPayout(payout) : null;
+  }
+  const affiliateId = integerId('affiliate').safeParse(subject);
+  if (affiliateId.success) {
+    const affiliate = await getAffiliate(sql, affiliateId.data);
+    return affiliate ? formatAffiliate(affiliate) : null;
+  }
+  return { id: subject };
+}

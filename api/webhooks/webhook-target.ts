@@ -1,0 +1,146 @@
+import { type LookupAddress, lookup } from 'node:dns';
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { BlockList, isIP, type LookupFunction } from 'node:net';
+import ipaddr from 'ipaddr.js';
+import { errorText } from '../../core/errors.ts';
+
+/**
+ * One HTTP request to an address that somebody else has chosen. It goes to public addresses only, judged after the
+ * name was resolved and pinned to what was judged, so that neither a name nor a second resolution leads inside.
+ */
+
+export interface WebhookAnswer {
+  /** Undefined: there was no answer. */
+  readonly status: number | undefined;
+  /** What went wrong; undefined for an answer of 2xx. */
+  readonly error: string | undefined;
+  /** Its beginning. */
+  readonly response: string;
+  readonly durationMs: number;
+}
+
+/** From the first byte to the last: a receiver should answer at once and work afterwards. */
+const TIMEOUT_MS = 10_000;
+/** What is kept of an answer; the rest is not read. */
+const MAX_RESPONSE_BYTES = 1_000;
+
+/** Networks that are not public and may be called all the same. */
+export function allowList(networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [base = '', bits] = network.split('/');
+    const family = isIP(base) === 6 ? 'ipv6' : 'ipv4';
+    list.addSubnet(base, Number(bits ?? (family === 'ipv6' ? 128 : 32)), family);
+  }
+  return list;
+}
+
+/** Whether an address is on the public internet, or listed. */
+export function isCallable(address: string, allowed: BlockList): boolean {
+  if (!ipaddr.isValid(address)) return false;
+  // ::ffff:10.0.0.1 is 10.0.0.1.
+  const real = ipaddr.process(address);
+  if (allowed.check(real.toString(), real.kind())) return true;
+  return real.range() === 'unicast';
+}
+
+/** Why a URL cannot be a webhook's, as far as it can be told without resolving its name; undefined when it can. */
+export function urlFault(text: string, allowed: BlockList): string | undefined {
+  if (!URL.canParse(text)) return 'must be a URL';
+  const url = new URL(text);
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'must be https';
+  if (url.username !== '' || url.password !== '') return 'must not contain a user or a password';
+  if (url.hash !== '') return 'must not contain a fragment';
+  const host = hostOf(url);
+  const listed = isIP(host) !== 0 && allowed.check(host, isIP(host) === 6 ? 'ipv6' : 'ipv4');
+  if (isIP(host) !== 0 && !isCallable(host, allowed)) return 'must lead to a public address';
+  if (url.protocol === 'http:' && !listed) return 'must be https';
+  return undefined;
+}
+
+function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[(.*)\]$/, '$1');
+}
+
+/** Posts a body and waits for the answer; never throws. */
+export async function post(
+  target: string,
+  options: {
+    body: string;
+    headers: Readonly<Record<string, string>>;
+    allowed: BlockList;
+    timeoutMs?: number;
+    resolve?: typeof lookup;
+  },
+): Promise<WebhookAnswer> {
+  const startedAt = performance.now();
+  try {
+    const fault = urlFault(target, options.allowed);
+    if (fault) throw new Error(`the URL ${fault}`);
+    const { status, response } = await exchange(new URL(target), options);
+    const error = status >= 200 && status < 300 ? undefined : `answered ${status}`;
+    return { status, error, response, durationMs: performance.now() - startedAt };
+  } catch (error) {
+    const durationMs = performance.now() - startedAt;
+    return { status: undefined, error: errorText(error).slice(0, 500), response: '', durationMs };
+  }
+}
+
+function exchange(
+  url: URL,
+  {
+    body,
+    headers,
+    allowed,
+    timeoutMs = TIMEOUT_MS,
+    resolve: resolveName = lookup,
+  }: Parameters<typeof post>[1],
+): Promise<{ status: number; response: string }> {
+  return new Promise((resolve, reject) => {
+    const start = url.protocol === 'https:' ? httpsRequest : httpRequest;
+    const request = start(url, {
+      method: 'POST',
+      // A connection is not kept: the next delivery resolves and judges anew.
+      agent: false,
+      lookup: guardedLookup(allowed, resolveName),
+      headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },
+    });
+    const timer = setTimeout(() => request.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+    request.on('error', reject);
+    request.on('close', () => clearTimeout(timer));
+    request.on('response', (answer) => {
+      const parts: Buffer[] = [];
+      let bytes = 0;
+      const finish = (): void => {
+        const text = Buffer.concat(parts).subarray(0, MAX_RESPONSE_BYTES).toString('utf8');
+        resolve({ status: answer.statusCode ?? 0, response: text.replaceAll('\0', '').toWellFormed() });
+        request.destroy();
+      };
+      answer.on('data', (part: Buffer) => {
+        parts.push(part);
+        bytes += part.length;
+        if (bytes >= MAX_RESPONSE_BYTES) finish();
+      });
+      answer.on('end', finish).on('error', reject);
+    });
+    request.end(body);
+  });
+}
+
+/** Resolves a name and gives only addresses that may be called; one that may not refuses them all. */
+function guardedLookup(allowed: BlockList, resolveName: typeof lookup): LookupFunction {
+  return (hostname, options, callback) => {
+    resolveName(hostname, { ...options, all: true }, (error, found) => {
+      const addresses = (error ? [] : found) as LookupAddress[];
+      const inside = addresses.find(({ address }) => !isCallable(address, allowed));
+      const [first] = addresses;
+      if (error) callback(error, '', 0);
+      else if (inside)
+        callback(new Error(`${hostname} leads to ${inside.address}, which is not public`), '', 0);
+      else if (!first) callback(new Error(`${hostname} leads nowhere`), '', 0);
+      else if (options.all) callback(null, addresses);
+      else callback(null, first.address, first.family);
+    });
+  };
+}

@@ -1,0 +1,154 @@
+import type { BlockList } from 'node:net';
+import { errorText } from '../../core/errors.ts';
+import type { Logger } from '../../core/service/log.ts';
+import { startLoop } from '../../core/service/loop.ts';
+import type { Running } from '../../core/service/service.ts';
+import type { Vault } from '../../core/vault.ts';
+import { appendAuditLog } from '../../ledger/access/audit-log.ts';
+import {
+  addDelivery,
+  claimDeliveries,
+  type DueDelivery,
+  disableEndpoint,
+  listenersOf,
+  recordAttempt,
+  takeEvents,
+} from '../../ledger/integrations/webhook-queue.ts';
+import { inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
+import { getAffiliate } from '../../ledger/programs/affiliates.ts';
+import { openSigningSecret, sign } from '../auth/signed-calls.ts';
+import type { Mailer } from '../http/mailer.ts';
+import { formatId } from '../schemas/ids.ts';
+import { webhookBodyOf } from './webhook-bodies.ts';
+import { post, type WebhookAnswer } from './webhook-target.ts';
+
+/** Tells endpoints of events: each at least once, in the order of the events as long as all goes well. */
+
+/** Waits between the attempts, as Standard Webhooks recommends: ten attempts over three days. */
+const RETRY_WAITS_S = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 72_000];
+/** So that a receiver that comes back is not met by everything at once. */
+const JITTER = 0.2;
+/** An endpoint that has failed for so long, at every attempt, is disabled. */
+const DISABLE_AFTER_MS = 3 * 86_400_000;
+const GONE = 410;
+
+const EVENTS_AT_ONCE = 100;
+const DELIVERIES_AT_ONCE = 50;
+/** A slow receiver keeps no more than these; the others have room. */
+const PER_ENDPOINT = 5;
+const IDLE_PAUSE_MS = 500;
+const RETRY_PAUSE_MS = 2_000;
+const ACTOR = 'webhooks';
+
+export interface WebhookWorkerOptions {
+  readonly ledger: Ledger;
+  readonly vault: Vault;
+  readonly mailer: Mailer;
+  readonly log: Logger;
+  /** Networks that are not public and may be called all the same. */
+  readonly allowed: BlockList;
+  /** For tests; default {@link RETRY_WAITS_S}. */
+  readonly retryWaitsS?: readonly number[];
+}
+
+export function startWebhookWorker(options: WebhookWorkerOptions): Running {
+  return startLoop(async () => {
+    try {
+      const told = await fanOut(options);
+      const delivered = await deliverDue(options);
+      return told + delivered > 0 ? 0 : IDLE_PAUSE_MS;
+    } catch (error) {
+      options.log.warn({ reason: errorText(error) }, 'webhooks wait');
+      return RETRY_PAUSE_MS;
+    }
+  });
+}
+
+/** Writes the bodies of new events for whoever listens. Returns how many events there were. */
+export async function fanOut({ ledger }: Pick<WebhookWorkerOptions, 'ledger'>): Promise<number> {
+  return await inTransaction(ledger, async (tx) => {
+    const events = await takeEvents(tx, { limit: EVENTS_AT_ONCE });
+    for (const event of events.toSorted((a, b) => Number(a.id - b.id))) {
+      for (const { id: endpointId, role } of await listenersOf(tx, event)) {
+        const body = await webhookBodyOf(tx, event, role);
+        await addDelivery(tx, { endpointId, eventId: event.id, body });
+      }
+    }
+    return events.length;
+  });
+}
+
+/** Attempts what is due. Returns how many attempts were made. */
+export async function deliverDue(options: WebhookWorkerOptions): Promise<number> {
+  const due = await claimDeliveries(options.ledger, { limit: DELIVERIES_AT_ONCE, perEndpoint: PER_ENDPOINT });
+  await Promise.all(due.map((delivery) => attempt(options, delivery)));
+  return due.length;
+}
+
+async function attempt(options: WebhookWorkerOptions, delivery: DueDelivery): Promise<void> {
+  const { ledger, vault, allowed, retryWaitsS = RETRY_WAITS_S } = options;
+  const timestamp = Math.floor(Date.now() / 1_000);
+  const { messageId: id, body, url, endpointId } = delivery;
+  const secrets = [delivery.secret, delivery.oldSecret].filter((secret) => secret !== null);
+  const signatures = secrets.map((sealed) => sign(openSigningSecret(vault, sealed), { id, timestamp, body }));
+  const answer = await post(url, {
+    body,
+    allowed,
+    headers: {
+      'content-type': 'application/json',
+      'user-agent': 'Afflux-Webhooks/1',
+      'webhook-id': id,
+      'webhook-timestamp': String(timestamp),
+      'webhook-signature': signatures.join(' '),
+    },
+  });
+  const waitS = retryWaitsS[delivery.attempts];
+  const delivered = answer.error === undefined;
+  await inTransaction(ledger, (tx) =>
+    recordAttempt(tx, {
+      deliveryId: delivery.id,
+      durationMs: Math.round(answer.durationMs),
+      status: answer.status ?? null,
+      error: answer.error ?? null,
+      response: answer.response || null,
+      outcome: delivered
+        ? { state: 'delivered' }
+        : waitS === undefined
+          ? { state: 'dead' }
+          : { state: 'pending', nextAttemptAt: afterAbout(waitS) },
+    }),
+  );
+  if (!delivered) await disableWhenHopeless(options, endpointId, answer);
+}
+
+function afterAbout(seconds: number): Date {
+  const factor = 1 + JITTER * (2 * Math.random() - 1);
+  return new Date(Date.now() + seconds * 1_000 * factor);
+}
+
+async function disableWhenHopeless(
+  { ledger, mailer, log }: WebhookWorkerOptions,
+  endpointId: number,
+  { status, error }: WebhookAnswer,
+): Promise<void> {
+  const gone = status === GONE;
+  const reason = gone ? 'it answered 410 Gone' : `every attempt has failed for three days: ${error}`;
+  const disabled = await inTransaction(ledger, async (tx) => {
+    const failingForMs = gone ? 0 : DISABLE_AFTER_MS;
+    const endpoint = await disableEndpoint(tx, { endpointId, reason: reason.slice(0, 500), failingForMs });
+    const subject = formatId('webhookEndpoint', endpointId);
+    if (endpoint) {
+      await appendAuditLog(tx, { actor: ACTOR, action: 'webhook.disable', subject, after: { reason } });
+    }
+    return endpoint;
+  });
+  if (!disabled) return;
+  log.warn({ endpoint: endpointId, reason }, 'a webhook was disabled');
+  const owner = disabled.affiliateId === null ? undefined : await getAffiliate(ledger, disabled.affiliateId);
+  if (!owner) return;
+  await mailer.send({
+    to: owner.email,
+    subject: 'A webhook of yours was disabled',
+    text: `The webhook ${formatId('webhookEndpoint', endpointId)} to ${disabled.url} was disabled: ${reason}.\n\nWhat it missed waits. Set its status to active to have it delivered.\n`,
+  });
+}

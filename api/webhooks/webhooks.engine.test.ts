@@ -1,0 +1,336 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Webhook } from 'standardwebhooks';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createLogger } from '../../core/service/log.ts';
+import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
+import { allowList, isCallable, post, urlFault } from './webhook-target.ts';
+import { deliverDue, fanOut } from './webhook-worker.ts';
+
+const LOOPBACK = allowList(['127.0.0.1']);
+
+interface Received {
+  readonly headers: IncomingMessage['headers'];
+  readonly body: string;
+}
+
+/** A receiver on loopback that answers what it is told to. */
+async function startReceiver() {
+  const received: Received[] = [];
+  let answer = (response: ServerResponse): void => void response.writeHead(204).end();
+  const server = createServer((request, response) => {
+    let body = '';
+    request.setEncoding('utf8').on('data', (part) => {
+      body += part;
+    });
+    request.on('end', () => {
+      received.push({ headers: request.headers, body });
+      answer(response);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`,
+    received,
+    answering(next: typeof answer) {
+      answer = next;
+    },
+    async stop() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+let api: TestApi;
+let tenant: Tenant;
+let tenants = 0;
+let receiver: Awaited<ReturnType<typeof startReceiver>>;
+
+beforeAll(async () => {
+  api = await startTestApi();
+});
+afterAll(async () => {
+  await api?.stop();
+});
+beforeEach(async () => {
+  tenant = await api.tenant(`webhooks ${++tenants}`);
+  receiver = await startReceiver();
+});
+afterEach(async () => {
+  await receiver.stop();
+});
+
+async function subscribe(key: string, json: object = {}): Promise<{ id: string; secret: string }> {
+  const call = { key, json: { url: receiver.url, ...json } };
+  const { status, body } = await api.call('POST', '/v1/webhooks', call);
+  expect(status).toBe(201);
+  return { id: (body.webhook as { id: string }).id, secret: String(body.secret) };
+}
+
+/** Everything that is due now, once. */
+async function work(retryWaitsS: readonly number[] = [0, 0]): Promise<number> {
+  const { ledger, vault } = api;
+  const mailer = { send: async (mail: never) => void (api.mails as never[]).push(mail) };
+  const log = createLogger({ name: 'test', level: 'silent' });
+  await fanOut({ ledger });
+  return await deliverDue({ ledger, vault, mailer, log, allowed: LOOPBACK, retryWaitsS });
+}
+
+function order(orderId: string, affiliateId = tenant.affiliateId): Promise<bigint> {
+  return decideConversion(api.ledger, { tenant, orderId, affiliateId, outcome: 'attributed' });
+}
+
+async function deliveries(id: string, key: string): Promise<Record<string, unknown>[]> {
+  const { body } = await api.call('GET', `/v1/webhooks/${id}/deliveries`, { key });
+  return body.data as Record<string, unknown>[];
+}
+
+describe('a delivery', () => {
+  test('is verified by the reference library, and tells what happened', async () => {
+    const { secret } = await subscribe(tenant.keys.advertiser);
+    const id = await order('w-1');
+    await work();
+    const messages = receiver.received.map(({ headers, body }) => {
+      expect(headers['content-type']).toBe('application/json');
+      return new Webhook(secret).verify(body, headers as Record<string, string>) as Record<string, unknown>;
+    });
+    expect(messages.map(({ type }) => type).sort()).toEqual(['conversion.changed', 'conversion.created']);
+    for (const { data, timestamp } of messages) {
+      expect(data).toMatchObject({ id: `cnv_${id}`, order_id: 'w-1', state: 'attributed' });
+      expect(Number.isNaN(Date.parse(String(timestamp)))).toBe(false);
+    }
+    const [{ headers, body } = { headers: {}, body: '' }] = receiver.received;
+    const forged = body.replace('w-1', 'w-2');
+    expect(() => new Webhook(secret).verify(forged, headers as Record<string, string>)).toThrow();
+    expect(await work()).toBe(0);
+  });
+
+  test('to an affiliate is of its own things, without what it may not see', async () => {
+    await subscribe(tenant.keys.affiliate);
+    await order('of-other', tenant.otherAffiliateId);
+    await decideConversion(api.ledger, {
+      tenant,
+      orderId: 'mine',
+      affiliateId: tenant.affiliateId,
+      outcome: 'review',
+    });
+    await work();
+    const text = receiver.received.map(({ body }) => body).join();
+    expect(text).toMatch(/"order_id":"mine".*"reason":"unusual_traffic"/);
+    expect(text).not.toMatch(/of-other|threshold|customer-7|instant_conversion/);
+  });
+
+  test('is of the events that were asked for: affiliates and payouts too', async () => {
+    const { operator, finance } = tenant.keys;
+    await subscribe(operator, { events: ['affiliate.status_changed', 'payout.changed', 'conversion.paid'] });
+    const conversion = await order('paid');
+    await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, { key: operator });
+    const run = await api.call('POST', '/v1/payouts/run', { key: finance });
+    const payouts = run.body.payouts as { id: string }[];
+    for (const { id } of payouts) await api.call('POST', `/v1/payouts/${id}/settle`, { key: finance });
+    const path = `/v1/affiliates/aff_${tenant.otherAffiliateId}`;
+    await api.call('PATCH', path, { key: operator, json: { status: 'suspended' } });
+    while ((await work()) > 0);
+    const types = receiver.received.map(({ body }) => JSON.parse(body).type as string);
+    expect(new Set(types)).toEqual(
+      new Set(['affiliate.status_changed', 'payout.changed', 'conversion.paid']),
+    );
+  });
+
+  test('that fails is tried again under the same id, given up in the end, and replayed', async () => {
+    const key = tenant.keys.operator;
+    const { id } = await subscribe(key, { events: ['conversion.created'] });
+    receiver.answering((response) => response.writeHead(500).end('down'));
+    await order('retried');
+    for (const state of ['pending', 'pending', 'dead']) {
+      expect(await work()).toBe(1);
+      const [delivery] = await deliveries(id, key);
+      expect(delivery).toMatchObject({ state, last_status: 500, last_error: 'answered 500' });
+    }
+    expect(await work()).toBe(0);
+    const ids = receiver.received.map(({ headers }) => headers['webhook-id']);
+    expect([ids.length, new Set(ids).size]).toEqual([3, 1]);
+    expect(new Set(receiver.received.map(({ body }) => body)).size).toBe(1);
+    receiver.answering((response) => response.writeHead(200).end('fine'));
+    const replayed = await api.call('POST', `/v1/webhooks/${id}/replay-dead`, { key });
+    expect([replayed.status, replayed.body.replayed]).toEqual([202, 1]);
+    await work();
+    const [delivery] = await deliveries(id, key);
+    expect(delivery?.state).toBe('delivered');
+    const full = await api.call('GET', `/v1/webhook-deliveries/${delivery?.id}`, { key });
+    expect((full.body.log as { status: number; response: string }[]).map(({ status }) => status)).toEqual([
+      500, 500, 500, 200,
+    ]);
+    expect((await api.call('GET', `/v1/webhooks/${id}`, { key })).body.failing_since).toBeNull();
+    expect((await api.call('POST', `/v1/webhook-deliveries/${delivery?.id}/replay`, { key })).status).toBe(
+      202,
+    );
+    expect(await work()).toBe(1);
+  });
+
+  test('waits longer after each failure', async () => {
+    const key = tenant.keys.operator;
+    const { id } = await subscribe(key, { events: ['conversion.created'] });
+    receiver.answering((response) => response.writeHead(503).end());
+    await order('later');
+    await work([1_000, 2_000]);
+    const [delivery] = await deliveries(id, key);
+    const waitMs = Date.parse(String(delivery?.next_attempt_at)) - Date.now();
+    expect(waitMs).toBeGreaterThan(790_000);
+    expect(waitMs).toBeLessThan(1_210_000);
+    expect(await work()).toBe(0);
+  });
+
+  test('is made by one of two workers', async () => {
+    await subscribe(tenant.keys.operator, { events: ['conversion.created'] });
+    for (let i = 0; i < 8; i++) await order(`two-${i}`);
+    await Promise.all([work(), work(), work()]);
+    while ((await work()) > 0);
+    expect(new Set(receiver.received.map(({ headers }) => headers['webhook-id'])).size).toBe(8);
+    expect(receiver.received).toHaveLength(8);
+  });
+});
+
+describe('an endpoint', () => {
+  test('that is gone, or has failed for three days, is disabled, and its owner is told', async () => {
+    const key = tenant.keys.affiliate;
+    const { id } = await subscribe(key);
+    receiver.answering((response) => response.writeHead(410).end());
+    await api.call('POST', `/v1/webhooks/${id}/test`, { key });
+    await work();
+    const gone = await api.call('GET', `/v1/webhooks/${id}`, { key });
+    expect(gone.body).toMatchObject({ status: 'disabled', disabled_reason: 'it answered 410 Gone' });
+    expect(api.mails.at(-1)).toMatchObject({ to: 'first@example.com', text: expect.stringContaining(id) });
+
+    const enabled = await api.call('PATCH', `/v1/webhooks/${id}`, { key, json: { status: 'active' } });
+    expect(enabled.body).toMatchObject({ status: 'active', disabled_reason: null, failing_since: null });
+    receiver.answering((response) => response.writeHead(500).end());
+    await work();
+    expect((await api.call('GET', `/v1/webhooks/${id}`, { key })).body.status).toBe('active');
+    await api.ledger`update webhook_endpoints set failing_since = now() - interval '73 hours'`;
+    await work();
+    const { body } = await api.call('GET', `/v1/webhooks/${id}`, { key });
+    expect(body).toMatchObject({ status: 'disabled', disabled_reason: expect.stringMatching(/three days/) });
+  });
+
+  test('has two secrets for a day after a rotation', async () => {
+    const key = tenant.keys.operator;
+    const { id, secret } = await subscribe(key);
+    const rotated = await api.call('POST', `/v1/webhooks/${id}/rotate-secret`, { key });
+    await api.call('POST', `/v1/webhooks/${id}/test`, { key });
+    await work();
+    const [message] = receiver.received;
+    const headers = message?.headers as Record<string, string>;
+    for (const one of [secret, String(rotated.body.secret)]) {
+      expect(new Webhook(one).verify(message?.body ?? '', headers)).toMatchObject({ type: 'webhook.test' });
+    }
+  });
+
+  test('belongs to who made it', async () => {
+    const { id } = await subscribe(tenant.keys.affiliate);
+    const foreign = await api.tenant('foreign');
+    for (const key of [foreign.keys.operator, tenant.keys.advertiser, foreign.keys.affiliate]) {
+      for (const [method, path] of [
+        ['GET', `/v1/webhooks/${id}`],
+        ['GET', `/v1/webhooks/${id}/deliveries`],
+        ['DELETE', `/v1/webhooks/${id}`],
+        ['POST', `/v1/webhooks/${id}/rotate-secret`],
+        ['POST', `/v1/webhooks/${id}/test`],
+      ] as const) {
+        expect([path, (await api.call(method, path, { key })).status]).toEqual([path, 404]);
+      }
+    }
+    expect((await api.call('DELETE', `/v1/webhooks/${id}`, { key: tenant.keys.operator })).status).toBe(204);
+  });
+
+  test.each([
+    'http://example.com/',
+    'https://10.0.0.1/',
+    'https://[::1]/',
+    'https://[::ffff:10.0.0.1]/',
+    'https://169.254.169.254/latest',
+    'https://0xa.1/',
+    'https://167772161/',
+    'ftp://example.com/',
+    'https://user:pass@example.com/',
+    'https://example.com/#x',
+    'nonsense',
+  ])('cannot lead to %s', async (url) => {
+    const answer = await api.call('POST', '/v1/webhooks', { key: tenant.keys.operator, json: { url } });
+    expect([url, answer.status, answer.body.field]).toEqual([url, 422, 'url']);
+  });
+});
+
+describe('a target', () => {
+  const nothing = allowList([]);
+  const headers = {};
+
+  test('is judged after its name was resolved, and every address of it', async () => {
+    const resolving = (addresses: string[]) =>
+      ((_name: string, _options: object, done: (error: null, all: object[]) => void) =>
+        done(
+          null,
+          addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
+        )) as never;
+    for (const addresses of [
+      ['10.1.2.3'],
+      ['93.184.216.34', '127.0.0.1'],
+      ['::ffff:192.168.0.1'],
+      ['fd00::1'],
+      [],
+    ]) {
+      const answer = await post('https://rebound.example/', {
+        body: '{}',
+        headers,
+        allowed: nothing,
+        resolve: resolving(addresses),
+      });
+      expect(answer.status).toBeUndefined();
+      expect(answer.error).toMatch(/not public|nowhere/);
+    }
+    // The same name, to where it may go: the address that was judged is the one that is called.
+    const port = new URL(receiver.url).port;
+    const here = await post(`http://127.0.0.1:${port}/`, { body: '{}', headers, allowed: LOOPBACK });
+    expect(here.status).toBe(204);
+  });
+
+  test('is not followed to another place, waited for, or read to the end', async () => {
+    const send = (timeoutMs = 2_000) =>
+      post(receiver.url, { body: '{}', headers, allowed: LOOPBACK, timeoutMs });
+    receiver.answering((response) => response.writeHead(302, { location: receiver.url }).end());
+    expect(await send()).toMatchObject({ status: 302, error: 'answered 302' });
+    expect(receiver.received).toHaveLength(1);
+    receiver.answering(() => undefined);
+    expect((await send(100)).error).toBe('no answer within 100 ms');
+    receiver.answering((response) => response.writeHead(200).end('x'.repeat(10_000_000)));
+    expect((await send()).response).toHaveLength(1_000);
+    receiver.answering((response) => void response.destroy());
+    expect((await send()).status).toBeUndefined();
+  });
+
+  test.each([
+    ['8.8.8.8', true],
+    ['2606:4700::1111', true],
+    ['127.0.0.1', false],
+    ['10.0.0.1', false],
+    ['172.16.0.1', false],
+    ['192.168.1.1', false],
+    ['169.254.169.254', false],
+    ['100.64.0.1', false],
+    ['0.0.0.0', false],
+    ['224.0.0.1', false],
+    ['::1', false],
+    ['::', false],
+    ['fe80::1', false],
+    ['fc00::1', false],
+    ['::ffff:127.0.0.1', false],
+    ['64:ff9b::a00:1', false],
+    ['2002:a00:1::', false],
+    ['not an address', false],
+  ])('%s may be called: %s', (address, callable) => {
+    expect(isCallable(address, nothing)).toBe(callable);
+    expect(isCallable('10.0.0.1', allowList(['10.0.0.0/8']))).toBe(true);
+    expect(urlFault('https://example.com/hook', nothing)).toBeUndefined();
+  });
+});

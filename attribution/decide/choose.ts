@@ -1,0 +1,262 @@
+import { type ClickIdentity, clickIdentityKey } from '../../core/clicks/click-id.ts';
+import { ClickFlag, INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
+import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
+import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
+import type { AttributionModel, Terms } from '../../ledger/programs/terms.ts';
+import type { Candidate, Evidence, LosingReason } from './evidence.ts';
+
+/** Which click an order belongs to: the first half of a decision, without any store. */
+
+/** A click as the warehouse knows it. */
+export interface KnownClick extends ClickIdentity {
+  readonly programId: number;
+  readonly campaignId: number;
+  readonly affiliateId: number;
+  readonly linkId: number;
+  /** Text form, IPv4 not mapped. */
+  readonly ip: string;
+  readonly fingerprint: bigint;
+  /** Bits of ClickFlag. */
+  readonly flags: number;
+}
+
+/** What the conversion's click id turned out to be. */
+export type GivenClick =
+  | { readonly kind: 'none_given' }
+  /** No key opens it: forged or damaged. */
+  | { readonly kind: 'not_an_id' }
+  | { readonly kind: 'found'; readonly click: KnownClick }
+  | { readonly kind: 'missing'; readonly identity: ClickIdentity };
+
+/** A click with the terms in force for its affiliate and campaign when it was made. */
+export interface ClickWithTerms {
+  readonly click: KnownClick;
+  readonly terms: Terms | undefined;
+}
+
+export interface ClickFacts {
+  readonly conversion: ClaimedConversion;
+  readonly given: GivenClick;
+  /** Terms of the given click. */
+  readonly terms: Terms | undefined;
+  /** Clicks of the same visitor before the order: of its fingerprint and network. */
+  readonly visitorClicks: readonly ClickWithTerms[];
+  /** The click and terms of the subscription's first order, if the order may continue one. */
+  readonly subscription:
+    | (ClickWithTerms & {
+        readonly conversionId: bigint;
+        readonly startedAt: Date;
+        readonly inReview: boolean;
+      })
+    | undefined;
+  /** An earlier order of the customer is not decided yet, and may begin the subscription that this one continues. */
+  readonly undecidedBefore: boolean;
+  /** Every click older than this (Unix ms) is in the warehouse. */
+  readonly completeToMs: number;
+  /** The wait for the warehouse has lasted too long: decide with what there is. */
+  readonly gaveUp: boolean;
+  /** Instead of the model of the terms: a replay under another one. */
+  readonly model?: AttributionModel | undefined;
+}
+
+export interface Winner {
+  readonly click: KnownClick;
+  readonly terms: Terms;
+  readonly source: NonNullable<Evidence['source']>;
+  readonly model: AttributionModel;
+  readonly recurringOf?: bigint | undefined;
+  /** The first order is in review, and this one waits for it. */
+  readonly firstInReview?: boolean | undefined;
+}
+
+/** A conversion whose click was chosen. */
+export interface Won {
+  readonly conversion: ClaimedConversion;
+  readonly winner: Winner;
+}
+
+export type Choice =
+  /** The warehouse cannot know yet. */
+  | { readonly kind: 'awaiting_click' }
+  | { readonly kind: 'none'; readonly reason: ConversionReason; readonly candidates: readonly Candidate[] }
+  | { readonly kind: 'won'; readonly winner: Winner; readonly candidates: readonly Candidate[] };
+
+export const DAY_MS = 86_400_000;
+/** A fingerprint tells of a visitor for so long, whatever the terms allow (docs/attribution.md). */
+export const FINGERPRINT_DAYS = 30;
+/** Evidence keeps so many candidates. */
+const MAX_CANDIDATES = 20;
+
+/** Flags of clicks that were sent to the fallback instead of the landing page: nothing of theirs can convert. */
+const NOT_LANDED = ClickFlag.paused | ClickFlag.expired | ClickFlag.suspended;
+
+/** Whether everything up to this moment (Unix ms) is stored, or waited for no longer. */
+export function isKnownUpTo(
+  { completeToMs, gaveUp }: Pick<ClickFacts, 'completeToMs' | 'gaveUp'>,
+  ms: number,
+): boolean {
+  return gaveUp || completeToMs > ms;
+}
+
+export function chooseClick(facts: ClickFacts): Choice {
+  const { given } = facts;
+  const knownUpTo = (ms: number): boolean => isKnownUpTo(facts, ms);
+  if (given.kind === 'missing' && !knownUpTo(given.identity.ts)) return { kind: 'awaiting_click' };
+  if (given.kind === 'found') {
+    // Its own moment has to be complete too: what the rules count before it must not depend on who was loaded first.
+    if (!knownUpTo(given.click.ts)) return { kind: 'awaiting_click' };
+    if (waitsForEarlier(facts)) return { kind: 'awaiting_click' };
+    return continueSubscription(facts) ?? chooseAroundGiven(facts, given.click);
+  }
+  if (waitsForEarlier(facts)) return { kind: 'awaiting_click' };
+  const continued = continueSubscription(facts);
+  if (continued) return continued;
+  if (given.kind === 'missing') return none('click_not_found');
+  const reason = given.kind === 'none_given' ? 'no_click' : 'invalid_click_id';
+  return chooseByFingerprint(facts, { reason, known: knownUpTo(visitEndMs(facts.conversion) - 1) });
+}
+
+function waitsForEarlier({ undecidedBefore, gaveUp }: ClickFacts): boolean {
+  return undecidedBefore && !gaveUp;
+}
+
+/** Clicks after this belong to another visit: the order was there already. Unix ms. */
+export function visitEndMs({
+  occurredAt,
+  receivedAt,
+}: Pick<ClaimedConversion, 'occurredAt' | 'receivedAt'>): number {
+  return Math.min(occurredAt.getTime(), receivedAt.getTime());
+}
+
+function none(reason: ConversionReason, candidates: readonly Candidate[] = []): Choice {
+  return { kind: 'none', reason, candidates };
+}
+
+/** The click id names the last click. Under the first-click model an earlier one of the same visitor may win. */
+function chooseAroundGiven(facts: ClickFacts, click: KnownClick): Choice {
+  const { conversion, terms } = facts;
+  const fault = losesBecause(conversion, { click, terms });
+  if (fault !== undefined || terms === undefined) {
+    const reason = fault ?? 'no_terms';
+    return none(reason, [candidate(click, reason)]);
+  }
+  const model = facts.model ?? terms.attributionModel;
+  const given = { click, terms };
+  const rivals =
+    model === 'first_click'
+      ? facts.visitorClicks.filter(
+          (other) => other.click.ip === click.ip && other.click.ts < click.ts && !isSame(other.click, click),
+        )
+      : [];
+  return win([...rivals, given], { conversion, model, source: 'click_id' });
+}
+
+/** A later order of a customer whose first one was credited, within the months that its terms promise. */
+function continueSubscription(facts: ClickFacts): Choice | undefined {
+  const { conversion, subscription, given } = facts;
+  if (!subscription?.terms) return undefined;
+  const { click, terms, conversionId, startedAt, inReview } = subscription;
+  const until = new Date(startedAt);
+  until.setUTCMonth(until.getUTCMonth() + terms.recurringMonths);
+  const occurredMs = conversion.occurredAt.getTime();
+  if (occurredMs < startedAt.getTime() || occurredMs > until.getTime()) return undefined;
+  // A click of the customer's own, within its window, speaks for itself.
+  if (
+    given.kind === 'found' &&
+    losesBecause(conversion, { click: given.click, terms: facts.terms }) === undefined
+  ) {
+    return undefined;
+  }
+  const model = facts.model ?? terms.attributionModel;
+  const source = 'recurring';
+  const winner: Winner = { click, terms, source, model, recurringOf: conversionId, firstInReview: inReview };
+  return { kind: 'won', winner, candidates: [candidate(click, null)] };
+}
+
+function chooseByFingerprint(
+  facts: ClickFacts,
+  { reason, known }: { reason: ConversionReason; known: boolean },
+): Choice {
+  const { conversion, visitorClicks } = facts;
+  if (conversion.fingerprintMatch === 'off' || conversion.fingerprint === null || conversion.ip === null) {
+    return none(reason);
+  }
+  if (!known) return { kind: 'awaiting_click' };
+  const able = visitorClicks.filter(
+    (other) => losesBecause(conversion, other, INVALID_CLICK_FLAGS) === undefined,
+  );
+  if (able.length === 0) {
+    const lost = visitorClicks.map((other) =>
+      candidate(other.click, losesBecause(conversion, other, INVALID_CLICK_FLAGS) ?? 'no_terms'),
+    );
+    return none(reason, lost.slice(0, MAX_CANDIDATES));
+  }
+  if (new Set(able.map(({ click }) => click.affiliateId)).size > 1) {
+    return none(
+      'several_affiliates',
+      able.map(({ click }) => candidate(click, 'several_affiliates')).slice(0, MAX_CANDIDATES),
+    );
+  }
+  const model = facts.model ?? able[0]?.terms?.attributionModel ?? 'last_click';
+  return win(visitorClicks, { conversion, model, source: 'fingerprint', refusedFlags: INVALID_CLICK_FLAGS });
+}
+
+/** Of those that may win, the first or the last one does. */
+function win(
+  clicks: readonly ClickWithTerms[],
+  how: {
+    conversion: ClaimedConversion;
+    model: AttributionModel;
+    source: Winner['source'];
+    refusedFlags?: number;
+  },
+): Choice {
+  const { conversion, model, source, refusedFlags = NOT_LANDED } = how;
+  const ordered = clicks.toSorted((a, b) => compare(a.click, b.click));
+  const fault = (entry: ClickWithTerms) => losesBecause(conversion, entry, refusedFlags);
+  const able = ordered.filter((entry) => fault(entry) === undefined);
+  const winning = model === 'first_click' ? able[0] : able.at(-1);
+  if (!winning?.terms) return none('no_terms');
+  const candidates = ordered.map((entry) => {
+    if (entry === winning) return candidate(entry.click, null);
+    return candidate(
+      entry.click,
+      fault(entry) ?? (model === 'first_click' ? 'later_click' : 'earlier_click'),
+    );
+  });
+  // The winner is kept whatever else is cut.
+  const kept = candidates
+    .filter(({ lost }, i) => lost === null || i < MAX_CANDIDATES - 1)
+    .slice(0, MAX_CANDIDATES);
+  const { click, terms } = winning;
+  return { kind: 'won', winner: { click, terms, source, model }, candidates: kept };
+}
+
+/** Why a click cannot have led to the order; undefined: it can. */
+export function losesBecause(
+  conversion: ClaimedConversion,
+  { click, terms }: ClickWithTerms,
+  refusedFlags: number = NOT_LANDED,
+): Exclude<LosingReason, 'later_click' | 'earlier_click' | 'several_affiliates'> | undefined {
+  if (click.programId !== conversion.programId) return 'click_of_other_program';
+  if ((click.flags & refusedFlags) !== 0) return 'invalid_click';
+  if (!terms) return 'no_terms';
+  const occurredMs = conversion.occurredAt.getTime();
+  if (occurredMs < click.ts) return 'click_after_order';
+  if (occurredMs > click.ts + terms.cookieDays * DAY_MS) return 'outside_window';
+  return undefined;
+}
+
+function candidate(click: KnownClick, lost: LosingReason | null): Candidate {
+  const { affiliateId, campaignId, linkId, ip, flags } = click;
+  const at = new Date(click.ts).toISOString();
+  return { identity: clickIdentityKey(click), at, affiliateId, campaignId, linkId, ip, flags, lost };
+}
+
+function isSame(a: ClickIdentity, b: ClickIdentity): boolean {
+  return compare(a, b) === 0;
+}
+
+function compare(a: ClickIdentity, b: ClickIdentity): number {
+  return a.ts - b.ts || a.node - b.node || a.seq - b.seq;
+}

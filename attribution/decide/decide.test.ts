@@ -1,0 +1,407 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { ClickFlag } from '../../core/clicks/click-record.ts';
+import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
+import type { Affiliate } from '../../ledger/programs/affiliates.ts';
+import type { Terms } from '../../ledger/programs/terms.ts';
+import { type ClickFacts, type ClickWithTerms, chooseClick, type KnownClick } from './choose.ts';
+import { decide, type Verdict } from './decide.ts';
+import { evidenceSchema } from './evidence.ts';
+import { observe, type RuleFacts } from './judge.ts';
+
+const CLICK_MS = Date.UTC(2026, 0, 10, 12);
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+
+const click: KnownClick = {
+  ts: CLICK_MS,
+  node: 1,
+  seq: 2,
+  programId: 1,
+  campaignId: 2,
+  affiliateId: 3,
+  linkId: 4,
+  ip: '192.0.2.1',
+  fingerprint: 77n,
+  flags: 0,
+};
+
+function conversion(changes: Partial<ClaimedConversion> = {}): ClaimedConversion {
+  return {
+    id: 1n,
+    programId: 1,
+    orderId: 'o-1',
+    amountMinor: 10_000n,
+    currency: 'EUR',
+    orderCurrency: null,
+    orderAmountMinor: null,
+    rateId: null,
+    crossRateId: null,
+    refundedMinor: 0n,
+    state: 'received',
+    status: 'pending',
+    reason: null,
+    source: 'api',
+    occurredAt: new Date(CLICK_MS + 10 * MINUTE_MS),
+    receivedAt: new Date(CLICK_MS + 10 * MINUTE_MS),
+    decidedAt: null,
+    clickId: 'x',
+    clickTs: null,
+    clickNode: null,
+    clickSeq: null,
+    clickIp: null,
+    campaignId: null,
+    affiliateId: null,
+    linkId: null,
+    termsId: null,
+    evidence: null,
+    customerId: null,
+    customerEmailHash: null,
+    paymentAccountHash: null,
+    recurringOf: null,
+    ip: null,
+    userAgent: null,
+    fingerprint: null,
+    attempts: 0,
+    fingerprintMatch: 'review',
+    fraudRules: {},
+    rulesVersion: 1,
+    ...changes,
+  };
+}
+
+const affiliate: Affiliate = {
+  id: 3,
+  programId: 1,
+  refCode: 'ann',
+  name: 'Ann',
+  email: 'Ann@Example.test ',
+  customerRef: 'customer-ann',
+  status: 'active',
+  parentId: null,
+  approvedAt: null,
+  createdAt: new Date(0),
+};
+
+const terms: Terms = {
+  id: 7,
+  programId: 1,
+  campaignId: null,
+  affiliateId: null,
+  validFrom: null,
+  validTo: null,
+  currency: 'EUR',
+  commissionType: 'percent',
+  rateBps: 1_000,
+  fixedMinor: 0n,
+  tiers: [],
+  tierMode: 'marginal',
+  recurringMonths: 0,
+  levelRatesBps: [300, 100],
+  holdDays: 30,
+  cookieDays: 30,
+  attributionModel: 'last_click',
+  payoutMinMinor: 1_000n,
+  payoutSchedule: 'daily',
+  rounding: 'half_even',
+  createdAt: new Date(0),
+};
+
+type Given = Partial<ClickFacts & RuleFacts & { noAffiliate: true }>;
+
+/** What is decided of an ordinary order with these differences; undefined: it waits for its click. */
+function decided(given: Given = {}): Verdict | undefined {
+  const facts: ClickFacts = {
+    conversion: conversion(),
+    given: { kind: 'found', click },
+    terms,
+    visitorClicks: [],
+    subscription: undefined,
+    undecidedBefore: false,
+    completeToMs: CLICK_MS + DAY_MS,
+    gaveUp: false,
+    ...given,
+  };
+  const choice = chooseClick(facts);
+  if (choice.kind === 'awaiting_click') return undefined;
+  const ruleFacts: RuleFacts = {
+    affiliate,
+    payoutAccountHash: sha256('de89370400440532013000'),
+    fromOwnSession: false,
+    context: {
+      clicksBefore: { ip: 0, subnet: 0, fingerprint: 0 },
+      country: 'DE',
+      orderCountry: '',
+      network: '',
+    },
+    earlier: { fromIp: 0, fromCustomer: 0 },
+    pace: undefined,
+    ...given,
+  };
+  const isJudged = choice.kind === 'won' && !given.noAffiliate;
+  const observations = isJudged
+    ? observe({ ...ruleFacts, conversion: facts.conversion, winner: choice.winner })
+    : undefined;
+  return decide(facts, choice, observations);
+}
+
+const found = (changes: Partial<KnownClick>): Given => ({
+  given: { kind: 'found', click: { ...click, ...changes } },
+});
+const ordered = (changes: Partial<ClaimedConversion>): Given => ({ conversion: conversion(changes) });
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
+
+describe('the click of an order', () => {
+  it('that is ordinary wins, and the evidence says why', () => {
+    const verdict = decided();
+    expect(verdict).toMatchObject({ outcome: 'attributed', reason: null });
+    expect(evidenceSchema.parse(JSON.parse(JSON.stringify(verdict?.evidence)))).toMatchObject({
+      model: 'last_click',
+      source: 'click_id',
+      termsId: 7,
+      candidates: [{ identity: `${CLICK_MS}:1:2`, affiliateId: 3, lost: null }],
+    });
+    expect(verdict?.evidence.rules.filter(({ fired }) => fired)).toEqual([]);
+  });
+
+  it.each<[string, Given, string]>([
+    ['is not given', { given: { kind: 'none_given' } }, 'no_click'],
+    ['is forged', { given: { kind: 'not_an_id' } }, 'invalid_click_id'],
+    ['is of another program', found({ programId: 9 }), 'click_of_other_program'],
+    ['was sent to the fallback', found({ flags: ClickFlag.paused }), 'invalid_click'],
+    ['came after the order', found({ ts: CLICK_MS + 20 * MINUTE_MS }), 'click_after_order'],
+    ['has no terms', { terms: undefined }, 'no_terms'],
+    ['has no affiliate', { noAffiliate: true }, 'no_terms'],
+  ])('credits nobody when it %s', (_name, given, reason) => {
+    expect(decided(given)).toMatchObject({ outcome: 'unattributed', reason });
+  });
+
+  it('counts within its window to the millisecond', () => {
+    const at = (ms: number) => decided(ordered({ occurredAt: new Date(ms) }));
+    expect(at(CLICK_MS + 30 * DAY_MS)).toMatchObject({ outcome: 'attributed' });
+    expect(at(CLICK_MS + 30 * DAY_MS + 1)).toMatchObject({
+      outcome: 'unattributed',
+      reason: 'outside_window',
+    });
+  });
+
+  it('is missing only when the warehouse is complete past it, or the wait has lasted too long', () => {
+    const missing = (completeToMs: number, gaveUp = false) =>
+      decided({ given: { kind: 'missing', identity: click }, completeToMs, gaveUp });
+    expect(missing(CLICK_MS)).toBeUndefined();
+    expect(missing(CLICK_MS + 1)).toMatchObject({ outcome: 'unattributed', reason: 'click_not_found' });
+    expect(missing(CLICK_MS, true)).toMatchObject({ reason: 'click_not_found', evidence: { gaveUp: true } });
+    // Found before the warehouse is complete: what the rules count is not all there yet.
+    expect(decided({ completeToMs: CLICK_MS })).toBeUndefined();
+  });
+});
+
+const visit = (changes: Partial<KnownClick>): ClickWithTerms => ({ click: { ...click, ...changes }, terms });
+
+describe('the first-click model', () => {
+  const firstTerms: Terms = { ...terms, attributionModel: 'first_click' };
+  const earlier = visit({ ts: CLICK_MS - DAY_MS, affiliateId: 5, seq: 0 });
+
+  it('credits the first click of the same visitor, and says why the later one lost', () => {
+    const verdict = decided({ terms: firstTerms, visitorClicks: [earlier] });
+    expect(verdict?.evidence).toMatchObject({
+      model: 'first_click',
+      candidates: [
+        { affiliateId: 5, lost: null },
+        { affiliateId: 3, lost: 'later_click' },
+      ],
+    });
+    expect(decided({ visitorClicks: [earlier], model: 'first_click' })?.evidence.candidates).toHaveLength(2);
+  });
+
+  it.each<[string, ClickWithTerms]>([
+    ['of another address', visit({ ts: CLICK_MS - DAY_MS, affiliateId: 5, ip: '192.0.2.9' })],
+    ['of another program', visit({ ts: CLICK_MS - DAY_MS, affiliateId: 5, programId: 8 })],
+    ['outside its window', visit({ ts: CLICK_MS - 30 * DAY_MS, affiliateId: 5 })],
+    ['on a paused link', visit({ ts: CLICK_MS - DAY_MS, affiliateId: 5, flags: ClickFlag.paused })],
+  ])('does not take a click %s', (_what, other) => {
+    const verdict = decided({ terms: firstTerms, visitorClicks: [other] });
+    expect(verdict?.evidence.candidates.find(({ lost }) => lost === null)?.affiliateId).toBe(3);
+  });
+});
+
+describe('an order without a click id', () => {
+  const visitor = { fingerprint: 77n, ip: '192.0.2.1' };
+  const without = (changes: Partial<ClaimedConversion>, given: Given = {}): Given => ({
+    given: { kind: 'none_given' },
+    visitorClicks: [visit({}), visit({ ts: CLICK_MS + 1, seq: 3 })],
+    ...ordered({ ...visitor, ...changes }),
+    ...given,
+  });
+
+  it('is reviewed, credited or left alone by its fingerprint, as the program says', () => {
+    expect(decided(without({}))).toMatchObject({
+      outcome: 'review',
+      reason: 'fingerprint_match',
+      evidence: { source: 'fingerprint', candidates: [{ lost: 'earlier_click' }, { lost: null }] },
+    });
+    expect(decided(without({ fingerprintMatch: 'credit' }))).toMatchObject({ outcome: 'attributed' });
+    expect(decided(without({ fingerprintMatch: 'off' }))).toMatchObject({ reason: 'no_click' });
+    expect(decided(without({ customerId: 'customer-ann' }))).toMatchObject({ outcome: 'rejected' });
+  });
+
+  it('belongs to nobody when several affiliates may have sent the visitor', () => {
+    const visitorClicks = [visit({}), visit({ affiliateId: 5, seq: 3 })];
+    const verdict = decided(without({ fingerprintMatch: 'credit' }, { visitorClicks }));
+    expect(verdict).toMatchObject({ outcome: 'unattributed', reason: 'several_affiliates' });
+    expect(verdict?.evidence.candidates.map(({ lost }) => lost)).toEqual([
+      'several_affiliates',
+      'several_affiliates',
+    ]);
+  });
+
+  it('is not matched with clicks that are not valid, or without an address', () => {
+    const visitorClicks = [visit({ flags: ClickFlag.bot })];
+    expect(decided(without({}, { visitorClicks }))).toMatchObject({ reason: 'no_click' });
+    expect(decided(without({ ip: null }))).toMatchObject({ reason: 'no_click' });
+  });
+
+  it('waits until every click before it is known', () => {
+    const { occurredAt } = conversion();
+    expect(decided(without({}, { completeToMs: occurredAt.getTime() - 1 }))).toBeUndefined();
+    expect(decided(without({}, { completeToMs: occurredAt.getTime() }))).toMatchObject({ outcome: 'review' });
+  });
+});
+
+describe('a later order of a subscription', () => {
+  const startedAt = new Date(CLICK_MS + MINUTE_MS);
+  const subscription = {
+    ...visit({}),
+    terms: { ...terms, recurringMonths: 2 },
+    conversionId: 9n,
+    startedAt,
+    inReview: false,
+  };
+  const later = (month: number, given: Given = {}): Given => ({
+    given: { kind: 'none_given' },
+    subscription,
+    ...ordered({ occurredAt: new Date(Date.UTC(2026, month, 10, 12)) }),
+    ...given,
+  });
+
+  it('is credited by the first one for the months its terms promise', () => {
+    expect(decided(later(2))).toMatchObject({ outcome: 'attributed', evidence: { source: 'recurring' } });
+    expect(decided(later(3))).toMatchObject({ outcome: 'unattributed', reason: 'no_click' });
+  });
+
+  it('waits for the review of the first one, after what the rules have to say of its own', () => {
+    const waiting = later(2, { subscription: { ...subscription, inReview: true } });
+    expect(decided(waiting)).toMatchObject({
+      outcome: 'review',
+      reason: 'first_order_in_review',
+      evidence: { firstInReview: true },
+    });
+    const own = { ...waiting, affiliate: { status: 'suspended' } };
+    expect(decided({ ...waiting, fromOwnSession: true })).toMatchObject({ reason: 'self_referral' });
+    expect(decided(own as Given)).toMatchObject({ outcome: 'review', reason: 'affiliate_not_active' });
+  });
+
+  it('is credited also when it names the old click, and by a click of its own when it has one', () => {
+    expect(decided(later(2, { given: { kind: 'found', click } }))).toMatchObject({
+      evidence: { source: 'recurring' },
+    });
+    const own = { ...click, ts: Date.UTC(2026, 2, 9), affiliateId: 5 };
+    const completeToMs = Date.UTC(2026, 3, 1);
+    expect(decided(later(2, { given: { kind: 'found', click: own }, completeToMs }))).toMatchObject({
+      evidence: { source: 'click_id', candidates: [{ affiliateId: 5 }] },
+    });
+  });
+});
+
+describe('the fraud rules', () => {
+  it.each<[string, Given, string]>([
+    ['the customer’s id', ordered({ customerId: 'customer-ann' }), 'customer_id'],
+    ['the e-mail address', ordered({ customerEmailHash: sha256('ann@example.test') }), 'email'],
+    [
+      'the payment account',
+      ordered({ paymentAccountHash: sha256('de89370400440532013000') }),
+      'payment_account',
+    ],
+    ['a session of the affiliate’s own', { fromOwnSession: true }, 'session'],
+  ])('reject a self-referral by %s', (_what, given, observed) => {
+    const verdict = decided(given);
+    expect(verdict).toMatchObject({ outcome: 'rejected', reason: 'self_referral' });
+    expect(verdict?.evidence.rules[0]).toMatchObject({ fired: true, observed });
+  });
+
+  const quiet = {
+    clicksBefore: { ip: 60, subnet: 600, fingerprint: 1_000_000 },
+    country: 'DE',
+    orderCountry: 'DE',
+    network: 'AS680 DFN',
+  };
+  const busy = (key: 'ip' | 'subnet'): Given => ({
+    context: { ...quiet, clicksBefore: { ...quiet.clicksBefore, [key]: key === 'ip' ? 61 : 601 } },
+  });
+  const soon = (seconds: number, given: Given = {}): Given => ({
+    ...ordered({ occurredAt: new Date(CLICK_MS + seconds * 1_000) }),
+    ...given,
+  });
+  const pace = (fast: number) => ({ conversions: 20, fast });
+
+  it.each<[string, Given, Given]>([
+    ['instant_conversion', soon(29.999), soon(30)],
+    [
+      'high_conversion_rate_from_ip',
+      { earlier: { fromIp: 10, fromCustomer: 0 } },
+      { earlier: { fromIp: 9, fromCustomer: 0 } },
+    ],
+    ['click_velocity_ip', busy('ip'), { context: quiet }],
+    ['click_velocity_subnet', busy('subnet'), { context: quiet }],
+    ['bot_click', found({ flags: ClickFlag.bot }), found({ flags: ClickFlag.repeat })],
+    [
+      'geo_mismatch',
+      { context: { ...quiet, orderCountry: 'FR' } },
+      { context: { ...quiet, country: '', orderCountry: 'FR' } },
+    ],
+    ['data_centre', { context: { ...quiet, network: 'AS16276 OVH SAS' } }, { context: quiet }],
+    [
+      'repeat_orders',
+      { ...ordered({ customerId: 'c' }), earlier: { fromIp: 0, fromCustomer: 5 } },
+      { ...ordered({ customerId: 'c' }), earlier: { fromIp: 0, fromCustomer: 4 } },
+    ],
+    ['fast_conversions', soon(60, { pace: pace(11) }), soon(60, { pace: pace(10) })],
+    ['affiliate_not_active', { affiliate: { ...affiliate, status: 'suspended' } }, {}],
+  ])('review by %s above its threshold, and not at it', (reason, above, at) => {
+    expect(decided(above)).toMatchObject({ outcome: 'review', reason });
+    expect(decided(at)).toMatchObject({ outcome: 'attributed' });
+  });
+
+  it('compare with what the program says, or not at all', () => {
+    const rules = (fraudRules: ClaimedConversion['fraudRules'], given: Given = {}) =>
+      decided({ ...ordered({ fraudRules }), context: quiet, ...given });
+    expect(rules({ click_velocity_ip: 59 })).toMatchObject({ reason: 'click_velocity_ip' });
+    expect(rules({ click_velocity_fingerprint: 999_999 })).toMatchObject({
+      reason: 'click_velocity_fingerprint',
+    });
+    const robot = found({ flags: ClickFlag.bot });
+    expect(rules({ bot_click: false }, robot)).toMatchObject({ outcome: 'attributed' });
+    expect(rules({ bot_click: false }, robot)?.evidence.rules.map(({ rule }) => rule)).not.toContain(
+      'bot_click',
+    );
+  });
+
+  it('reject rather than review when both apply', () => {
+    const both = { ...ordered({ customerId: 'customer-ann' }), earlier: { fromIp: 50, fromCustomer: 0 } };
+    expect(decided(both)).toMatchObject({ outcome: 'rejected', reason: 'self_referral' });
+    const terminated = { affiliate: { ...affiliate, status: 'terminated' as const } };
+    expect(decided(terminated)).toMatchObject({ outcome: 'rejected', reason: 'affiliate_not_active' });
+  });
+
+  it('say nothing of what could not be observed', () => {
+    const results = decided({ context: undefined })?.evidence.rules ?? [];
+    expect(results.filter(({ observed }) => observed === null).map(({ rule }) => rule)).toEqual([
+      'click_velocity_ip',
+      'click_velocity_subnet',
+      'geo_mismatch',
+      'data_centre',
+      'repeat_orders',
+      'fast_conversions',
+    ]);
+  });
+});

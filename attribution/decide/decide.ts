@@ -1,0 +1,83 @@
+import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
+import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
+import { type Choice, type ClickFacts, DAY_MS, type Winner } from './choose.ts';
+import type { Evidence, RuleResult } from './evidence.ts';
+import { decisive, judge, type Observations } from './judge.ts';
+
+/**
+ * The rules of attribution, without any store: the same facts always give the same verdict, so a decision can be
+ * recomputed. `choose.ts` finds the click, `judge.ts` looks for fraud; docs/attribution.md states both in prose.
+ */
+
+/** Version of the rules in these files, kept with every decision. */
+const RULES_VERSION = 3;
+
+export type Outcome = 'attributed' | 'review' | 'rejected' | 'unattributed';
+
+export interface Verdict {
+  readonly outcome: Outcome;
+  readonly reason: ConversionReason | null;
+  readonly evidence: Evidence;
+}
+
+export type DecidedChoice = Exclude<Choice, { kind: 'awaiting_click' }>;
+
+/** Decides a conversion whose click was chosen. The observations are of the winner; undefined: no such affiliate. */
+export function decide(
+  facts: ClickFacts,
+  choice: DecidedChoice,
+  observations: Partial<Observations> | undefined,
+): Verdict {
+  const { conversion } = facts;
+  if (choice.kind === 'none' || !observations) {
+    const reason = choice.kind === 'none' ? choice.reason : 'no_terms';
+    return { outcome: 'unattributed', reason, evidence: evidenceOf(facts, choice, undefined, []) };
+  }
+  const { winner } = choice;
+  const rules = judge(observations, conversion.fraudRules);
+  const evidence = evidenceOf(facts, choice, winner, rules);
+  const isMatch = winner.source === 'fingerprint' && conversion.fingerprintMatch === 'review';
+  return { ...outcomeOf(rules, { isMatch, firstInReview: evidence.firstInReview }), evidence };
+}
+
+/** What the rules found, and what is reviewed whatever they found. */
+export function outcomeOf(
+  rules: readonly RuleResult[],
+  { isMatch, firstInReview }: { isMatch: boolean; firstInReview: boolean },
+): { outcome: Outcome; reason: ConversionReason | null } {
+  const fired = decisive(rules);
+  if (isMatch && fired?.effect !== 'rejected') return { outcome: 'review', reason: 'fingerprint_match' };
+  if (firstInReview && !fired) return { outcome: 'review', reason: 'first_order_in_review' };
+  return { outcome: fired?.effect ?? 'attributed', reason: fired?.rule ?? null };
+}
+
+function evidenceOf(
+  facts: ClickFacts,
+  choice: DecidedChoice,
+  winner: Winner | undefined,
+  rules: readonly RuleResult[],
+): Evidence {
+  const { conversion } = facts;
+  return {
+    schema: 2,
+    rulesVersion: RULES_VERSION,
+    programRulesVersion: conversion.rulesVersion,
+    model: winner?.model ?? null,
+    source: winner?.source ?? null,
+    firstInReview: winner?.firstInReview ?? false,
+    completeTo: new Date(facts.completeToMs).toISOString(),
+    gaveUp: facts.gaveUp,
+    candidates: [...choice.candidates],
+    window: winner ? windowOf(conversion, winner) : null,
+    termsId: winner?.terms.id ?? null,
+    rules: [...rules],
+  };
+}
+
+function windowOf(conversion: ClaimedConversion, { click, terms }: Winner): Evidence['window'] {
+  return {
+    from: new Date(click.ts).toISOString(),
+    to: new Date(click.ts + terms.cookieDays * DAY_MS).toISOString(),
+    occurredAt: conversion.occurredAt.toISOString(),
+  };
+}

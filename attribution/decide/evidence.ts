@@ -1,0 +1,91 @@
+import { z } from 'zod';
+import { CONVERSION_REASONS } from '../../ledger/conversions/conversions.ts';
+import { ATTRIBUTION_MODELS } from '../../ledger/programs/terms.ts';
+
+/** How an order came to its click. */
+export const EVIDENCE_SOURCES = ['click_id', 'recurring', 'fingerprint'] as const;
+
+/** Why a candidate did not win. */
+export const LOSING_REASONS = [
+  'click_of_other_program',
+  'invalid_click',
+  'no_terms',
+  'click_after_order',
+  'outside_window',
+  'later_click',
+  'earlier_click',
+  'several_affiliates',
+] as const;
+
+const candidate = z.object({
+  /** `ts:node:seq`. */
+  identity: z.string(),
+  at: z.iso.datetime(),
+  affiliateId: z.int(),
+  campaignId: z.int(),
+  linkId: z.int(),
+  ip: z.string(),
+  /** Bits of ClickFlag. */
+  flags: z.int(),
+  /** Null: it won. */
+  lost: z.enum(LOSING_REASONS).nullable(),
+});
+
+const ruleResult = z.object({
+  rule: z.enum(CONVERSION_REASONS),
+  version: z.int(),
+  effect: z.enum(['rejected', 'review']),
+  fired: z.boolean(),
+  /** Null: it could not be observed, and the rule did not fire. */
+  observed: z.union([z.string(), z.number()]).nullable(),
+  threshold: z.union([z.string(), z.number()]),
+  /** What the rule looks back over, seconds; null where it looks at one thing. */
+  windowSeconds: z.number().nullable(),
+});
+
+/** Why a conversion ended as it did: stored with it as JSON, enough to explain and to recompute. */
+export const evidenceSchema = z.object({
+  /** Version of this shape. */
+  schema: z.literal(2),
+  /** Version of the code that decided. */
+  rulesVersion: z.int(),
+  /** Version of the program's thresholds. */
+  programRulesVersion: z.int(),
+  model: z.enum(ATTRIBUTION_MODELS).nullable(),
+  source: z.enum(EVIDENCE_SOURCES).nullable(),
+  /** The first order of the subscription was in review; not written before rules version 3. */
+  firstInReview: z.boolean().default(false),
+  /** Every click older than this was known. */
+  completeTo: z.iso.datetime(),
+  /** Decided although the warehouse was not complete, because the wait had lasted too long. */
+  gaveUp: z.boolean(),
+  candidates: z.array(candidate),
+  window: z.object({ from: z.iso.datetime(), to: z.iso.datetime(), occurredAt: z.iso.datetime() }).nullable(),
+  termsId: z.int().nullable(),
+  rules: z.array(ruleResult),
+});
+
+export type Evidence = Readonly<z.output<typeof evidenceSchema>>;
+export type Candidate = Readonly<z.output<typeof candidate>>;
+export type RuleResult = Readonly<z.output<typeof ruleResult>>;
+export type LosingReason = (typeof LOSING_REASONS)[number];
+
+/** What stands instead where an operator imported an order of the past as credited: nothing was decided here. */
+export interface ImportEvidence {
+  readonly schema: 'import';
+  /** Whom the audit log names as the one who imported it. */
+  readonly creditedBy: string;
+  readonly linkId: number;
+}
+
+export function isImportEvidence(stored: unknown): stored is ImportEvidence {
+  return typeof stored === 'object' && stored !== null && 'schema' in stored && stored.schema === 'import';
+}
+
+/**
+ * The evidence of a conversion as it was stored. Undefined where there is none (not decided yet, or erased), and where it
+ * is of another shape: of an import, or of a version that this code does not know.
+ */
+export function parseEvidence(stored: unknown): Evidence | undefined {
+  return evidenceSchema.safeParse(stored).data;
+}

@@ -1,0 +1,186 @@
+import { createHash } from 'node:crypto';
+import { ClickFlag } from '../../core/clicks/click-record.ts';
+import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
+import { type EarlierCounts, FAST_SECONDS } from '../../ledger/conversions/decision-facts.ts';
+import type { Affiliate } from '../../ledger/programs/affiliates.ts';
+import {
+  FRAUD_RULES,
+  type FraudRuleName,
+  type FraudThresholds,
+  thresholdOf,
+} from '../../ledger/programs/fraud-rules.ts';
+import type { ClickContext } from '../../warehouse/lookups/click-context.ts';
+import type { Winner } from './choose.ts';
+import type { RuleResult } from './evidence.ts';
+import { isHosting } from './hosting.ts';
+import type { Pace } from './pace.ts';
+
+/**
+ * Whether the order of a winning click is credited, reviewed or rejected: the second half of a decision. A rule first
+ * observes, then compares: what was observed is kept, so that it can be compared again, with other thresholds too.
+ */
+
+/** What the rules look at. */
+export interface RuleFacts {
+  readonly affiliate: Affiliate;
+  /** SHA-256 of the account its money goes to, in hexadecimal. */
+  readonly payoutAccountHash: string | undefined;
+  /** The order came from where the affiliate itself uses the platform. */
+  readonly fromOwnSession: boolean;
+  /** Undefined: the click is too old for the velocity tables. */
+  readonly context: ClickContext | undefined;
+  readonly earlier: EarlierCounts;
+  /** Undefined: not looked for. */
+  readonly pace: Pace | undefined;
+}
+
+interface Judged extends RuleFacts {
+  readonly conversion: ClaimedConversion;
+  readonly winner: Winner;
+}
+
+type Observed = RuleResult['observed'];
+export type RuleName = 'self_referral' | 'affiliate_not_active' | FraudRuleName;
+export type Observations = Readonly<Record<RuleName, Observed>>;
+
+interface Rule {
+  /** Null: it cannot be observed. */
+  readonly observe: (judged: Judged) => Observed;
+  readonly fires: (observed: string | number, threshold: number) => boolean;
+  /** Shown where the threshold is no number. */
+  readonly threshold?: string;
+  readonly windowSeconds?: number;
+}
+
+const HOUR_S = 3_600;
+const DAY_S = 86_400;
+/** Fewer conversions than this say nothing of an affiliate's pace. */
+const LEAST_PACE = 20;
+const ROBOT = ClickFlag.bot | ClickFlag.prefetch | ClickFlag.head | ClickFlag.impression;
+
+const above = (observed: string | number, threshold: number): boolean => Number(observed) > threshold;
+
+/** In the order in which they name the reason when several fire. */
+const RULES: Readonly<Record<RuleName, Rule>> = {
+  self_referral: { observe: sameAsAffiliate, fires: (match) => match !== 'none', threshold: 'none' },
+  affiliate_not_active: {
+    observe: ({ affiliate }) => affiliate.status,
+    fires: (status) => status !== 'active',
+    threshold: 'active',
+  },
+  bot_click: {
+    observe: ({ winner }) => winner.click.flags & ROBOT,
+    fires: (flags) => flags !== 0,
+    threshold: 'no flag of a robot',
+  },
+  high_conversion_rate_from_ip: {
+    observe: ({ earlier }) => earlier.fromIp + 1,
+    fires: above,
+    windowSeconds: HOUR_S,
+  },
+  instant_conversion: { observe: secondsToConvert, fires: (seconds, least) => Number(seconds) < least },
+  click_velocity_ip: {
+    observe: ({ context }) => context?.clicksBefore.ip ?? null,
+    fires: above,
+    windowSeconds: HOUR_S,
+  },
+  click_velocity_subnet: {
+    observe: ({ context }) => context?.clicksBefore.subnet ?? null,
+    fires: above,
+    windowSeconds: HOUR_S,
+  },
+  click_velocity_fingerprint: {
+    observe: ({ context }) => context?.clicksBefore.fingerprint ?? null,
+    fires: above,
+    windowSeconds: HOUR_S,
+  },
+  geo_mismatch: {
+    observe: ({ context }) =>
+      context?.country && context.orderCountry ? `${context.country}, ${context.orderCountry}` : null,
+    fires: (countries) => new Set(String(countries).split(', ')).size > 1,
+    threshold: 'click and order from one country',
+  },
+  data_centre: {
+    observe: ({ context }) => context?.network || null,
+    fires: (network) => isHosting(String(network)),
+    threshold: 'no network of a hoster',
+  },
+  repeat_orders: {
+    observe: ({ conversion, earlier }) => (conversion.customerId === null ? null : earlier.fromCustomer + 1),
+    fires: above,
+    windowSeconds: DAY_S,
+  },
+  fast_conversions: { observe: fastPercent, fires: above },
+};
+
+export function observe(judged: Judged): Observations {
+  const observed = Object.entries(RULES).map(([name, rule]) => [name, rule.observe(judged)]);
+  return Object.fromEntries(observed) as Observations;
+}
+
+/** The result of every rule that is on in the program. */
+export function judge(observations: Partial<Observations>, thresholds: FraudThresholds): RuleResult[] {
+  return Object.entries(RULES).flatMap(([key, rule]): RuleResult[] => {
+    const name = key as RuleName;
+    const isFraudRule = name !== 'self_referral' && name !== 'affiliate_not_active';
+    const limit = isFraudRule ? thresholdOf(thresholds, name) : true;
+    if (limit === false) return [];
+    const observed = observations[name] ?? null;
+    return [
+      {
+        rule: name,
+        version: isFraudRule ? FRAUD_RULES[name].version : 2,
+        effect: effectOf(name, observed),
+        fired: observed !== null && rule.fires(observed, Number(limit)),
+        observed,
+        threshold: rule.threshold ?? Number(limit),
+        windowSeconds: rule.windowSeconds ?? null,
+      },
+    ];
+  });
+}
+
+/** The rule that decides: a rejection outweighs a review, of several reviews the first names the reason. */
+export function decisive(rules: readonly RuleResult[]): RuleResult | undefined {
+  return (
+    rules.find(({ fired, effect }) => fired && effect === 'rejected') ?? rules.find(({ fired }) => fired)
+  );
+}
+
+function effectOf(name: RuleName, observed: Observed): RuleResult['effect'] {
+  const rejects = name === 'self_referral' || (name === 'affiliate_not_active' && observed === 'terminated');
+  return rejects ? 'rejected' : 'review';
+}
+
+/** Null for a later order of a subscription, which has no click of its own. */
+function secondsToConvert({ conversion, winner }: Judged): number | null {
+  return winner.source === 'recurring' ? null : (conversion.occurredAt.getTime() - winner.click.ts) / 1_000;
+}
+
+/** Of the affiliate's latest orders before this one those within {@link FAST_SECONDS}, if it is fast itself. */
+function fastPercent(judged: Judged): number | null {
+  const { pace } = judged;
+  const seconds = secondsToConvert(judged);
+  if (seconds === null || seconds >= FAST_SECONDS || !pace || pace.conversions < LEAST_PACE) return null;
+  return Math.round((100 * pace.fast) / pace.conversions);
+}
+
+/** How the customer and the affiliate are the same person, if they are. */
+function sameAsAffiliate({
+  conversion: { customerId, customerEmailHash, paymentAccountHash },
+  affiliate,
+  payoutAccountHash,
+  fromOwnSession,
+}: Judged): 'none' | 'customer_id' | 'email' | 'payment_account' | 'session' {
+  if (customerId !== null && customerId === affiliate.customerRef) return 'customer_id';
+  if (customerEmailHash !== null && customerEmailHash === sha256(affiliate.email.trim().toLowerCase())) {
+    return 'email';
+  }
+  if (paymentAccountHash !== null && paymentAccountHash === payoutAccountHash) return 'payment_account';
+  return fromOwnSession ? 'session' : 'none';
+}
+
+/** In hexadecimal, as conversions carry hashes. */
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}

@@ -1,0 +1,129 @@
+import { formatAmount } from '../../core/money.ts';
+import type { Commission } from '../../ledger/books/commissions.ts';
+import type { Conversion, ConversionReason } from '../../ledger/conversions/conversions.ts';
+import type { Terms } from '../../ledger/programs/terms.ts';
+import {
+  type Candidate,
+  type Evidence,
+  isImportEvidence,
+  type LosingReason,
+  parseEvidence,
+  type RuleResult,
+} from '../decide/evidence.ts';
+
+/** A decision in sentences, from what was stored with it and nothing else. */
+
+const SOURCES: Readonly<Record<NonNullable<Evidence['source']>, string>> = {
+  click_id: 'The shop reported its click id.',
+  recurring: 'The order continues a subscription and is credited by the click of its first order.',
+  fingerprint:
+    'There was no usable click id; the fingerprint and the network of the customer led to the click.',
+};
+
+/** Why a click did not win, as the end of a sentence. */
+export const LOST: Readonly<Record<LosingReason, string>> = {
+  click_of_other_program: 'it is of another program',
+  invalid_click: 'it was sent to the fallback, or is not a person’s',
+  no_terms: 'no terms were in force for it',
+  click_after_order: 'it is younger than the order',
+  outside_window: 'the order came after its window',
+  later_click: 'an earlier click counts in this program',
+  earlier_click: 'a later click counts in this program',
+  several_affiliates: 'clicks of several affiliates fit, so none is credited',
+};
+
+const WITHOUT_CLICK: Readonly<Partial<Record<ConversionReason, string>>> = {
+  no_click: 'The shop reported no click id.',
+  invalid_click_id: 'The click id is not one of ours: no click key opens it.',
+  click_not_found: 'The click id is one of ours, but no such click was recorded.',
+  several_affiliates: 'There was no usable click id, and the fingerprint fits clicks of several affiliates.',
+};
+
+/** What decided a conversion, one sentence a line. */
+export function explainConversion(options: {
+  conversion: Conversion;
+  commissions: readonly Commission[];
+  /** The terms it was decided by, where there are any. */
+  terms: Terms | undefined;
+}): string[] {
+  const { conversion, commissions, terms } = options;
+  const { orderId, amountMinor, currency, state, reason } = conversion;
+  const amount = `${formatAmount(amountMinor, currency)} ${currency}`;
+  const head = `Conversion cnv_${conversion.id} is order ${orderId} of ${amount}, of ${conversion.occurredAt.toISOString()}: ${state}${reason === null ? '' : ` (${reason})`}.`;
+  const evidence = parseEvidence(conversion.evidence);
+  if (!evidence) {
+    return [
+      head,
+      withoutEvidence(conversion),
+      ...commissions.map((commission) => explainCommission(commission)),
+    ];
+  }
+  return [
+    head,
+    ...explainClick(evidence, reason),
+    ...(terms ? [explainTerms(terms, evidence)] : []),
+    ...evidence.rules.map(explainRule),
+    ...commissions.map((commission) => explainCommission(commission)),
+    `Decided by rules version ${evidence.rulesVersion}, thresholds version ${evidence.programRulesVersion} of the program, with every click before ${evidence.completeTo} known${evidence.gaveUp ? ', because the wait had lasted too long' : ''}.`,
+  ];
+}
+
+function withoutEvidence({ decidedAt, evidence }: Conversion): string {
+  if (decidedAt === null) return 'It has not been decided yet.';
+  if (evidence === null || evidence === undefined) return 'Its evidence was erased.';
+  if (isImportEvidence(evidence)) {
+    const { linkId, creditedBy } = evidence;
+    return `It was imported as credited on link lnk_${linkId}, by ${creditedBy}: no click was looked for, and no rule applied.`;
+  }
+  return 'Its evidence is of a shape that this version does not know; it is shown with the conversion as it was stored.';
+}
+
+function explainClick(evidence: Evidence, reason: ConversionReason | null): string[] {
+  const winner = evidence.candidates.find(({ lost }) => lost === null);
+  const losers = evidence.candidates.filter(({ lost }) => lost !== null);
+  const lost = losers.map(
+    (candidate) => `${describeClick(candidate)} did not win: ${LOST[candidate.lost ?? 'no_terms']}.`,
+  );
+  if (!winner || evidence.source === null) {
+    const why = (reason && WITHOUT_CLICK[reason]) ?? 'No click could be credited.';
+    return [why, ...lost];
+  }
+  const model = evidence.model === 'first_click' ? 'first' : 'last';
+  return [
+    SOURCES[evidence.source],
+    ...(evidence.firstInReview
+      ? ['That first order was in review: what is decided of it decides this one.']
+      : []),
+    `${describeClick(winner)} won: the ${model} valid click before the order counts.`,
+    ...lost,
+  ];
+}
+
+function describeClick({ identity, at, affiliateId, campaignId, linkId, ip }: Candidate): string {
+  return `Click ${identity} of ${at} from ${ip}, on link lnk_${linkId} of affiliate aff_${affiliateId} in campaign cmp_${campaignId},`;
+}
+
+function explainTerms(terms: Terms, { window }: Evidence): string {
+  const scope =
+    terms.affiliateId === null
+      ? terms.campaignId === null
+        ? 'of the program'
+        : `of campaign cmp_${terms.campaignId}`
+      : `of affiliate aff_${terms.affiliateId}`;
+  const promise = window === null ? '' : `; orders until ${window.to} are credited`;
+  return `Terms trm_${terms.id} ${scope} were in force at the click${promise}.`;
+}
+
+function explainRule({ rule, fired, effect, observed, threshold, windowSeconds }: RuleResult): string {
+  const within = windowSeconds === null ? '' : ` within ${windowSeconds / 3_600} h`;
+  if (observed === null) return `Rule ${rule} could not be applied (threshold ${threshold}).`;
+  const result = fired ? `fired: ${effect}` : 'did not fire';
+  return `Rule ${rule} ${result}; observed ${observed}${within}, threshold ${threshold}.`;
+}
+
+function explainCommission(commission: Commission): string {
+  const { id, level, affiliateId, amountMinor, reversedMinor, currency, state, termsId } = commission;
+  const taken =
+    reversedMinor === 0n ? '' : `, of which ${formatAmount(reversedMinor, currency)} were taken back`;
+  return `Commission com_${id}: level ${level}, affiliate aff_${affiliateId}, ${formatAmount(amountMinor, currency)} ${currency}${taken}, by terms trm_${termsId}; ${state}.`;
+}

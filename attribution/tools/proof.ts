@@ -1,0 +1,128 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { NatsConnection } from '@nats-io/transport-node';
+import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
+import { auditLedger } from '../../ledger/audit/audit.ts';
+import type { Proof } from '../../ledger/audit/proofs.ts';
+import { latestDecidedSince } from '../../ledger/conversions/conversions.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
+import { type ConversionSums, conversionSums, outboxLag } from '../../ledger/postgres/outbox.ts';
+import { auditWarehouse } from '../../warehouse/audit/audit.ts';
+import { checkSignedCounts, signDailyCounts } from '../../warehouse/audit/signed-counts.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
+import { mirrorSums } from '../../warehouse/mirror/mirror.ts';
+import { readWatermark } from '../../warehouse/watermark/watermark.ts';
+import { createWarehouseClicks } from '../worker/click-source.ts';
+import { replay } from './replay.ts';
+
+/** The promises that are proved by comparing what the stores hold; the fifth, freshness, is read at any moment. */
+export const PROVED_PROMISES = ['clicks_kept', 'clicks_once', 'books', 'decisions'] as const;
+export type ProvedPromise = (typeof PROVED_PROMISES)[number];
+
+/** Everything that was compared at one time. */
+export interface Proofs {
+  readonly ok: boolean;
+  /** Every click older than this was compared; undefined before the first. */
+  readonly completeTo: Date | undefined;
+  readonly checks: readonly Proof[];
+}
+
+export interface ProofOptions {
+  readonly nc: NatsConnection;
+  readonly warehouse: Warehouse;
+  readonly ledger: Ledger;
+  readonly clickIds: ClickIdCodec;
+  /** Ed25519: signs the counts of complete days, and checks the earlier ones. */
+  readonly countKey: KeyObject;
+}
+
+const MIRROR = 'mirror of conversions';
+const DECISIONS = 'decisions made again';
+/** Checks of the warehouse that prove that nothing is lost; the others prove that nothing counts twice. */
+const KEEPING: ReadonlySet<string> = new Set(['leases', 'loader', 'dead letters']);
+
+/** What a check is a proof of. */
+export function promiseOf({ store, name }: Pick<Proof, 'store' | 'name'>): ProvedPromise {
+  if (name === DECISIONS) return 'decisions';
+  if (store === 'ledger' || name === MIRROR) return 'books';
+  return KEEPING.has(name) ? 'clicks_kept' : 'clicks_once';
+}
+
+/** Proves four of the five promises; may run while the platform works. */
+export async function prove(options: ProofOptions): Promise<Proofs> {
+  const { nc, warehouse, ledger } = options;
+  const completeTo = await readWatermark(warehouse);
+  const clicks = await auditWarehouse({ warehouse, nc });
+  const counted = [...clicks, await checkMirror(options), await checkDailyCounts(options)];
+  const booked = [...(await auditLedger(ledger)), await checkDecisions(options)];
+  const checks = [
+    ...counted.map(({ name, ok, detail }) => ({ store: 'clicks' as const, name, ok, detail })),
+    ...booked.map(({ name, ok, detail }) => ({ store: 'ledger' as const, name, ok, detail })),
+  ];
+  return {
+    ok: checks.every(({ ok }) => ok),
+    completeTo: completeTo === undefined ? undefined : new Date(completeTo),
+    checks,
+  };
+}
+
+type Finding = Omit<Proof, 'store'>;
+
+/** Changes reach the mirror within a second; what differs this many looks in a row is a difference. */
+const MIRROR_LOOKS = 5;
+const MIRROR_PAUSE_MS = 1_000;
+
+/** Conversions in the warehouse against those in the books, by program and state. */
+async function checkMirror(stores: { warehouse: Warehouse; ledger: Ledger }): Promise<Finding> {
+  const name = MIRROR;
+  for (let look = 1; ; look++) {
+    const booked = (await conversionSums(stores.ledger)).map(describeSums);
+    const mirrored = new Set((await mirrorSums(stores.warehouse)).map(describeSums));
+    const missing = booked.find((sums) => !mirrored.delete(sums));
+    const [surplus] = mirrored;
+    if (missing === undefined && surplus === undefined) {
+      return { name, ok: true, detail: `equal to the books in ${booked.length} sums` };
+    }
+    if (look === MIRROR_LOOKS) {
+      const { waiting } = await outboxLag(stores.ledger);
+      return { name, ok: false, detail: `books: ${missing}; mirror: ${surplus}; ${waiting} changes wait` };
+    }
+    await sleep(MIRROR_PAUSE_MS);
+  }
+}
+
+function describeSums(sums: ConversionSums): string {
+  const { programId, state, conversions, amountMinor, refundedMinor, commissionMinor, ownCommissionMinor } =
+    sums;
+  return `program ${programId}, ${state}: ${conversions} of ${amountMinor}, refunded ${refundedMinor}, commission ${commissionMinor}, own ${ownCommissionMinor}`;
+}
+
+/** Signs the days that are complete, and counts those signed before again. */
+async function checkDailyCounts({ warehouse, countKey: key }: ProofOptions): Promise<Finding> {
+  const signed = await signDailyCounts(warehouse, { key, now: Date.now() });
+  const { compared, fault } = await checkSignedCounts(warehouse, { key: createPublicKey(key) });
+  const detail = fault ?? `${compared} signed counts found again, ${signed} of them signed now`;
+  return { name: 'daily counts', ok: fault === undefined, detail };
+}
+
+/** The latest decisions are made again: all of them would take as long as they took. */
+const DECISIONS_REPEATED = 500;
+
+async function checkDecisions({ ledger, warehouse, clickIds }: ProofOptions): Promise<Finding> {
+  const name = DECISIONS;
+  const from = await latestDecidedSince(ledger, { count: DECISIONS_REPEATED });
+  if (!from) return { name, ok: true, detail: 'nothing has been decided yet' };
+  const clicks = createWarehouseClicks(warehouse);
+  const { conversions, skipped, differences } = await replay({
+    ledger,
+    clicks,
+    clickIds,
+    from,
+    to: new Date(),
+  });
+  const [first] = differences;
+  const detail = first
+    ? `${differences.length} of the latest ${conversions} come out otherwise; first: cnv_${first.conversionId} was ${first.before.outcome}, would be ${first.after.outcome}`
+    : `the latest ${conversions} come out the same${skipped > 0 ? `; of ${skipped} the evidence is erased` : ''}`;
+  return { name, ok: first === undefined, detail };
+}

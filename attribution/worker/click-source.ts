@@ -1,0 +1,39 @@
+import { type ClickIdentity, clickIdentityKey } from '../../core/clicks/click-id.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
+import {
+  type ClickContext,
+  type ContextQuestion,
+  readClickContexts,
+} from '../../warehouse/lookups/click-context.ts';
+import {
+  type CandidateRequest,
+  fingerprintCandidates,
+  lookupClicks,
+} from '../../warehouse/lookups/lookups.ts';
+import { readWatermark } from '../../warehouse/watermark/watermark.ts';
+import type { KnownClick } from '../decide/choose.ts';
+
+/** What attribution asks the warehouse, each for a whole batch in one query. */
+export interface ClickSource {
+  /** Unix ms up to which every click is stored. Read it before the others, never after. */
+  completeToMs(): Promise<number>;
+  /** The stored clicks among these identities, by {@link clickIdentityKey}. */
+  lookUp(identities: readonly ClickIdentity[]): Promise<Map<string, KnownClick>>;
+  /** For each request the clicks of the same fingerprint and network. */
+  sameVisitor(requests: readonly CandidateRequest[]): Promise<KnownClick[][]>;
+  /** What surrounded each click. */
+  contexts(questions: readonly ContextQuestion[]): Promise<ClickContext[]>;
+}
+
+/** Clicks as ClickHouse has them. Before the first watermark it is complete up to nothing. */
+export function createWarehouseClicks(warehouse: Warehouse): ClickSource {
+  return {
+    completeToMs: async () => (await readWatermark(warehouse)) ?? 0,
+    async lookUp(identities) {
+      const { clicks } = await lookupClicks(warehouse, identities);
+      return new Map(clicks.map((click) => [clickIdentityKey(click), click]));
+    },
+    sameVisitor: async (requests) => (await fingerprintCandidates(warehouse, requests)).candidates,
+    contexts: (questions) => readClickContexts(warehouse, questions),
+  };
+}

@@ -1,0 +1,150 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { loadConfig } from '../../core/config/config.ts';
+import type { Running } from '../../core/service/service.ts';
+import { startClickHouse } from '../../engines/clickhouse.ts';
+import { type Engine, freePort } from '../../engines/engine.ts';
+import { auditLedger } from '../../ledger/audit/audit.ts';
+import { type AttributionWorld, startAttributionWorld } from '../../test/support/attribution.ts';
+import { waitFor } from '../../test/support/engines.ts';
+import type { TestParties } from '../../test/support/ledger.ts';
+import { quietLog } from '../../test/support/warehouse.ts';
+import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
+import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
+import { startAttribution } from '../main.ts';
+
+/** The warehouse away, and the warehouse behind: decisions come later and come out the same. */
+
+const MINUTE_MS = 60_000;
+const ORDERS = 300;
+
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** An address of its own for each, so that no rule counts them together. */
+const ipOf = (i: number) => Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 9, i >> 8, i & 255]);
+
+async function statesOf(
+  { ledger }: AttributionWorld,
+  { programId }: TestParties,
+): Promise<Record<string, number>> {
+  const rows = await ledger<{ state: string; count: bigint }[]>`
+    select state, count(*) from conversions where program_id = ${programId} group by state`;
+  return Object.fromEntries(rows.map(({ state, count }) => [state, Number(count)]));
+}
+
+async function commissionsOf({ ledger }: AttributionWorld, { programId }: TestParties) {
+  return await ledger<{ orderId: string; level: number; amountMinor: bigint; state: string }[]>`
+    select order_id, level, m.amount_minor, m.state from commissions m join conversions c on c.id = m.conversion_id
+    where c.program_id = ${programId} order by order_id, level`;
+}
+
+test('orders wait while ClickHouse is down, and are decided once it is back', {
+  timeout: 120_000,
+}, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'afflux-away-'));
+  cleanups.push(async () => rmSync(folder, { recursive: true, force: true }));
+  const port = await freePort();
+  const start = async (): Promise<Engine> =>
+    await startClickHouse({
+      dataDir: join(folder, 'clickhouse'),
+      port,
+      database: 'afflux',
+      log: quietLog,
+    });
+  let clickhouse = await start();
+  cleanups.push(async () => await clickhouse.stop());
+  const connected = await connectWarehouse({ url: clickhouse.url, name: 'test' });
+  await migrateWarehouse({ warehouse: connected, log: quietLog });
+  const warehouse = { ...connected, url: clickhouse.url, drop: () => connected.close() };
+  const world = await startAttributionWorld({ warehouse });
+  cleanups.push(() => world.close());
+  const { parties, clickIds } = world;
+  const clicks = await world.addClicks(Array.from({ length: ORDERS }, (_, i) => ({ ip: ipOf(i) })));
+  await world.completeTo(Date.now());
+
+  const config = loadConfig({
+    AFFLUX_HOME: folder,
+    DATABASE_URL: world.books.url,
+    CLICKHOUSE_URL: clickhouse.url,
+    CLICK_KEYS: world.clickKey.toString('hex'),
+    ATTRIBUTION_PORT: String(await freePort()),
+    PAYOUT_HOUR: 'off',
+  });
+  const attribution: Running = await startAttribution({ config, log: quietLog });
+  cleanups.push(() => attribution.stop());
+
+  process.kill(clickhouse.pid, 'SIGKILL');
+  await clickhouse.exited;
+  for (const [i, click] of clicks.entries()) {
+    await world.order({ orderId: `away-${i}`, clickId: clickIds.encode(click) });
+  }
+  const tried = async (): Promise<number> => {
+    const [row] = await world.ledger<{ count: bigint }[]>`
+      select count(*) from conversions where program_id = ${parties.programId} and attempts > 0`;
+    return Number(row?.count);
+  };
+  await waitFor(async () => (await tried()) === ORDERS, {
+    deadlineMs: 60_000,
+    what: 'every order to be tried in vain',
+  });
+  expect(await statesOf(world, parties)).toEqual({ awaiting_click: ORDERS });
+
+  clickhouse = await start();
+  await waitFor(async () => (await statesOf(world, parties)).attributed === ORDERS, {
+    deadlineMs: 90_000,
+    what: 'every order to be decided',
+  });
+  const commissions = await commissionsOf(world, parties);
+  expect(commissions).toHaveLength(3 * ORDERS);
+  expect((await auditLedger(world.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+});
+
+test('while ClickHouse is ten minutes behind, nothing is decided that might come out otherwise', {
+  timeout: 60_000,
+}, async () => {
+  const now = Date.now();
+  const behind = now - 10 * MINUTE_MS;
+  // A click every four seconds of the last twenty minutes; a third of the younger ones has been stored all the same.
+  const clicks = Array.from({ length: ORDERS }, (_, seq) => ({
+    ts: now - 20 * MINUTE_MS + seq * 4_000,
+    node: 60_001,
+    seq,
+    ip: ipOf(seq),
+  }));
+  const stored = clicks.filter(({ ts, seq }) => ts < behind || seq % 3 === 0);
+  const missing = clicks.filter((click) => !stored.includes(click));
+  const old = clicks.filter(({ ts }) => ts < behind).length;
+
+  async function worldWith(first: typeof clicks, completeTo: number): Promise<AttributionWorld> {
+    const world = await startAttributionWorld();
+    cleanups.push(() => world.close());
+    await world.addClicks(first);
+    await world.completeTo(completeTo);
+    for (const { ts, node, seq } of clicks) {
+      const occurredAt = new Date(ts + 5 * MINUTE_MS);
+      await world.order({
+        orderId: String(seq),
+        clickId: world.clickIds.encode({ ts, node, seq }),
+        occurredAt,
+      });
+    }
+    await world.decideAll();
+    return world;
+  }
+  const complete = await worldWith(clicks, now + MINUTE_MS);
+  expect(await statesOf(complete, complete.parties)).toEqual({ attributed: ORDERS });
+
+  const late = await worldWith(stored, behind);
+  expect(await statesOf(late, late.parties)).toEqual({ attributed: old, awaiting_click: ORDERS - old });
+  await late.addClicks(missing);
+  await late.completeTo(now + MINUTE_MS);
+  await late.decideAll(new Date(now + 60 * MINUTE_MS));
+  expect(await commissionsOf(late, late.parties)).toEqual(await commissionsOf(complete, complete.parties));
+  expect(await statesOf(late, late.parties)).toEqual({ attributed: ORDERS });
+  expect((await auditLedger(late.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+});

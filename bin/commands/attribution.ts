@@ -1,0 +1,89 @@
+import { explainConversion } from '../../attribution/tools/explain.ts';
+import {
+  type Difference,
+  moneyDifference,
+  type ReplayedDecision,
+  replay,
+} from '../../attribution/tools/replay.ts';
+import { createWarehouseClicks } from '../../attribution/worker/click-source.ts';
+import { createClickIdCodec } from '../../core/clicks/click-id.ts';
+import { OperatingError } from '../../core/errors.ts';
+import { formatAmount } from '../../core/money.ts';
+import { listCommissions } from '../../ledger/books/commissions.ts';
+import { getConversion } from '../../ledger/conversions/conversions.ts';
+import { connectLedger, type Ledger } from '../../ledger/postgres/db.ts';
+import { type AttributionModel, getTerms } from '../../ledger/programs/terms.ts';
+import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
+import { readConfig } from '../environment.ts';
+import { renderTable } from '../table.ts';
+
+const MAX_LEVELS = 10;
+/** A replay that changes everything is told by its sums, not by a million lines. */
+const SHOWN_DIFFERENCES = 50;
+
+/** `afflux attribution explain`: why a conversion ended as it did. */
+export async function explain(text: string): Promise<void> {
+  const id = parseId('conversion', 'cnv', text);
+  await withLedger(async (ledger) => {
+    const conversion = await getConversion(ledger, id);
+    if (!conversion) throw new OperatingError('not_found', `there is no conversion cnv_${id}`);
+    const { rows } = await listCommissions(ledger, { conversionId: id, limit: MAX_LEVELS });
+    const [terms] = conversion.termsId === null ? [] : await getTerms(ledger, [conversion.termsId]);
+    const commissions = rows.toSorted((a, b) => a.level - b.level);
+    process.stdout.write(`${explainConversion({ conversion, commissions, terms }).join('\n')}\n`);
+  });
+}
+
+/** `afflux attribution replay`: what would be decided otherwise; exit code 1 when anything would under the same rules. */
+export async function replayDecisions(options: {
+  from: Date;
+  to: Date;
+  model?: AttributionModel | undefined;
+  program?: string | undefined;
+}): Promise<void> {
+  const config = readConfig();
+  const { from, to, model, program } = options;
+  const programId = program === undefined ? undefined : Number(parseId('program', 'prg', program));
+  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-replay' });
+  await withLedger(async (ledger) => {
+    const clicks = createWarehouseClicks(warehouse);
+    const clickIds = createClickIdCodec(config.clickKeys);
+    const result = await replay({ ledger, clicks, clickIds, from, to, model, programId });
+    const { conversions, skipped, differences } = result;
+    const shown = differences.slice(0, SHOWN_DIFFERENCES).map(describeDifference);
+    const money = moneyDifference(differences).map(({ affiliateId, currency, amountMinor }) => [
+      `aff_${affiliateId}`,
+      `${amountMinor > 0n ? '+' : ''}${formatAmount(amountMinor, currency)} ${currency}`,
+    ]);
+    process.stdout.write(
+      `${[...shown, renderTable(money)].filter((line) => line !== '').join('\n')}
+${conversions} conversions decided again, ${skipped} without evidence, ${differences.length} would come out otherwise. Nothing was written.\n`,
+    );
+    if (model === undefined && differences.length > 0) process.exitCode = 1;
+  }).finally(() => warehouse.close());
+}
+
+function describeDifference({ conversionId, orderId, currency, before, after }: Difference): string {
+  const side = ({ outcome, reason, rewards }: ReplayedDecision): string => {
+    const earned = rewards.map(
+      ({ affiliateId, amountMinor }) => `aff_${affiliateId} ${formatAmount(amountMinor, currency)}`,
+    );
+    return `${outcome}${reason === null ? '' : ` (${reason})`}${earned.length === 0 ? '' : `: ${earned.join(', ')}`}`;
+  };
+  return `cnv_${conversionId}, order ${orderId}: ${side(before)} → ${side(after)}`;
+}
+
+async function withLedger(work: (ledger: Ledger) => Promise<void>): Promise<void> {
+  const ledger = await connectLedger({ url: readConfig().databaseUrl, max: 2, name: 'afflux-attribution' });
+  try {
+    await work(ledger);
+  } finally {
+    await ledger.end();
+  }
+}
+
+function parseId(what: string, prefix: string, text: string): bigint {
+  const digits = new RegExp(`^(?:${prefix}_)?(\\d{1,18})$`).exec(text)?.[1];
+  if (digits !== undefined) return BigInt(digits);
+  throw new OperatingError('usage', `${text} is not a ${what} id such as ${prefix}_12`);
+}

@@ -1,0 +1,54 @@
+import { readOrCreateCountKey } from '../../attribution/tools/count-key.ts';
+import { prove } from '../../attribution/tools/proof.ts';
+import { createClickIdCodec } from '../../core/clicks/click-id.ts';
+import { connectNats } from '../../core/clicks/stream.ts';
+import type { Config } from '../../core/config/config.ts';
+import { type Proof, recordProofs } from '../../ledger/audit/proofs.ts';
+import { connectLedger } from '../../ledger/postgres/db.ts';
+import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
+import { readConfig } from '../environment.ts';
+import { renderTable } from '../table.ts';
+
+/** What `afflux audit --json` prints. */
+export interface AuditReport {
+  readonly ok: boolean;
+  readonly at: string;
+  /** Every click older than this was compared; null before the first. */
+  readonly complete_to: string | null;
+  readonly checks: readonly Proof[];
+}
+
+/** `afflux audit`: proves the promises and prints what was found; exit code 1 when anything is off. */
+export async function audit(options: { json: boolean }): Promise<void> {
+  const report = await runAudit(readConfig());
+  process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : `${describe(report)}\n`);
+  if (!report.ok) process.exitCode = 1;
+}
+
+/** Every proof, kept for dashboards and /v1/reconciliation; may run while the platform works. */
+export async function runAudit(config: Config): Promise<AuditReport> {
+  const nc = await connectNats({ url: config.natsUrl, name: 'afflux-audit' });
+  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-audit' });
+  const ledger = await connectLedger({ url: config.databaseUrl, max: 2, name: 'afflux-audit' });
+  try {
+    const countKey = readOrCreateCountKey(config.home);
+    const clickIds = createClickIdCodec(config.clickKeys);
+    const proofs = await prove({ nc, warehouse, ledger, clickIds, countKey });
+    const at = new Date();
+    await recordProofs(ledger, at, proofs.checks);
+    return {
+      ok: proofs.ok,
+      at: at.toISOString(),
+      complete_to: proofs.completeTo?.toISOString() ?? null,
+      checks: proofs.checks,
+    };
+  } finally {
+    await Promise.all([nc.close(), warehouse.close(), ledger.end()]);
+  }
+}
+
+function describe(report: AuditReport): string {
+  const rows = report.checks.map(({ store, name, ok, detail }) => [ok ? 'ok' : 'OFF', store, name, detail]);
+  const verdict = report.ok ? 'Everything adds up.' : 'Something is off: see the lines marked OFF.';
+  return `${renderTable(rows)}\n\n${verdict} Clicks complete to ${report.complete_to ?? 'nothing yet'}.`;
+}

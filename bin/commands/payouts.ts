@@ -1,0 +1,139 @@
+import { join } from 'node:path';
+import { OperatingError } from '../../core/errors.ts';
+import { formatAmount } from '../../core/money.ts';
+import { createVault } from '../../core/vault.ts';
+import {
+  type ClosedPayout,
+  listPayouts,
+  type Payout,
+  returnPayout,
+  settlePayout,
+} from '../../ledger/payouts/payouts.ts';
+import { type LeftOut, previewRun } from '../../ledger/payouts/preview.ts';
+import { createPayoutProvider } from '../../ledger/payouts/providers/index.ts';
+import { runPayouts } from '../../ledger/payouts/run.ts';
+import { connectLedger, inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
+import { MAX_PAGE_ROWS } from '../../ledger/postgres/page.ts';
+import { listPrograms } from '../../ledger/programs/programs.ts';
+import { readConfig } from '../environment.ts';
+import { renderTable } from '../table.ts';
+
+const ACTOR = 'command line';
+
+/** `afflux payouts preview`: what a run would pay now, and why others with money get none. */
+export async function showPreview(): Promise<void> {
+  const config = readConfig();
+  await withLedger(async (ledger) => {
+    const { rows } = await listPrograms(ledger, { limit: MAX_PAGE_ROWS });
+    const paid: string[][] = [];
+    const leftOut: LeftOut[] = [];
+    for (const { id: programId } of rows) {
+      const options = { now: new Date(), provider: config.payoutProvider, programId };
+      const preview = await previewRun(ledger, options);
+      leftOut.push(...preview.leftOut);
+      for (const { affiliateId, amountMinor, currency } of preview.payouts) {
+        paid.push([`affiliate aff_${affiliateId}`, `${formatAmount(amountMinor, currency)} ${currency}`]);
+      }
+    }
+    const waiting = leftOut.map(({ affiliateId, availableMinor, currency, reason }) => [
+      `affiliate aff_${affiliateId}`,
+      `${formatAmount(availableMinor, currency)} ${currency}`,
+      reason,
+    ]);
+    process.stdout.write(`${renderTable(paid)}\n${paid.length} payouts would be made.\n`);
+    if (waiting.length > 0) {
+      process.stdout.write(
+        `${renderTable(waiting)}\n${waiting.length} affiliates would get none of what is available.\n`,
+      );
+    }
+  });
+}
+
+/** `afflux payouts run`: vests what is due, builds the payouts that are due, hands them to the provider. */
+export async function runPayoutsNow(): Promise<void> {
+  const config = readConfig();
+  await withLedger(async (ledger) => {
+    const run = await runPayouts(ledger, {
+      now: new Date(),
+      provider: createPayoutProvider(config),
+      vault: createVault(config.dataKeys),
+    });
+    const isFile = config.payoutProvider !== 'stripe';
+    process.stdout.write(`${describePayouts(run.payouts)}
+${run.vested} commissions vested; ${run.built} payouts built, ${run.submitted} submitted, ${run.failed} failed, ${run.unknown} unknown; ${run.reconciled.asked} earlier ones asked for, ${run.reconciled.unknown} still unknown; debt of ${run.debtorsWrittenOff} affiliates written off.
+${isFile && run.submitted > 0 ? `The file is in ${join(config.home, 'payouts')}. Once the money has arrived: afflux payouts settle --all\n` : ''}`);
+  });
+}
+
+/** `afflux payouts return`: records that the money of paid payouts came back. */
+export async function returnPayouts(ids: readonly string[], options: { reason: string }): Promise<void> {
+  await withLedger(async (ledger) => {
+    const returned: Payout[] = [];
+    for (const payoutId of ids.map(parsePayoutId)) {
+      const request = { payoutId, now: new Date(), actor: ACTOR, failure: options.reason };
+      returned.push(donePayout(payoutId, await inTransaction(ledger, (tx) => returnPayout(tx, request))));
+    }
+    process.stdout.write(`${describePayouts(returned)}\n${returned.length} payouts returned.\n`);
+  });
+}
+
+function donePayout(payoutId: bigint, closed: ClosedPayout): Payout {
+  if (closed.outcome === 'done') return closed.payout;
+  if (closed.outcome === 'not_found') {
+    throw new OperatingError('not_found', `there is no payout pay_${payoutId}`);
+  }
+  throw new OperatingError('wrong_state', `payout pay_${payoutId} is ${closed.state}`);
+}
+
+/** `afflux payouts settle`: records that the money of these submitted payouts, or of all of them, has arrived. */
+export async function settlePayouts(ids: readonly string[], options: { all: boolean }): Promise<void> {
+  if (options.all === ids.length > 0) {
+    throw new OperatingError('usage', 'name payout ids (pay_1 pay_2 …), or --all for every submitted one');
+  }
+  await withLedger(async (ledger) => {
+    const wanted = options.all ? await submittedIds(ledger) : ids.map(parsePayoutId);
+    const settled: Payout[] = [];
+    for (const payoutId of wanted) {
+      const request = { payoutId, now: new Date(), actor: ACTOR };
+      settled.push(donePayout(payoutId, await inTransaction(ledger, (tx) => settlePayout(tx, request))));
+    }
+    process.stdout.write(`${describePayouts(settled)}\n${settled.length} payouts settled.\n`);
+  });
+}
+
+async function withLedger(work: (ledger: Ledger) => Promise<void>): Promise<void> {
+  const ledger = await connectLedger({ url: readConfig().databaseUrl, max: 2, name: 'afflux-payouts' });
+  try {
+    await work(ledger);
+  } finally {
+    await ledger.end();
+  }
+}
+
+async function submittedIds(ledger: Ledger): Promise<bigint[]> {
+  const ids: bigint[] = [];
+  let after: bigint | undefined;
+  do {
+    const page = await listPayouts(ledger, { limit: MAX_PAGE_ROWS, after, state: 'submitted' });
+    ids.push(...page.rows.map((payout) => payout.id));
+    after = page.next ?? undefined;
+  } while (after !== undefined);
+  return ids;
+}
+
+function parsePayoutId(text: string): bigint {
+  const digits = /^(?:pay_)?(\d{1,18})$/.exec(text)?.[1];
+  if (digits === undefined) throw new OperatingError('usage', `${text} is not a payout id such as pay_12`);
+  return BigInt(digits);
+}
+
+function describePayouts(payouts: readonly Payout[]): string {
+  return renderTable(
+    payouts.map((payout) => [
+      `pay_${payout.id}`,
+      `affiliate aff_${payout.affiliateId}`,
+      `${formatAmount(payout.amountMinor, payout.currency)} ${payout.currency}`,
+      payout.state,
+    ]),
+  );
+}

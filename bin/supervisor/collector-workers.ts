@@ -1,0 +1,145 @@
+import { mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { collectorSlotFolder } from '../../collector/main.ts';
+import type { Config } from '../../core/config/config.ts';
+import { fromProject } from '../../core/config/paths.ts';
+import { errorText } from '../../core/errors.ts';
+import { createLogger, type Logger } from '../../core/service/log.ts';
+import { READY_MESSAGE, type Running, runProcess, SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
+import { type EngineProcess, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
+import { readConfig } from '../environment.ts';
+import { restartPauseMs } from './supervise.ts';
+
+/** Links by the million are loaded before a worker is ready. */
+const READY_TIMEOUT_MS = 120_000;
+/** A worker ends itself after its own deadline; its parent waits a little longer. */
+const STOP_TIMEOUT_MS = SHUTDOWN_TIMEOUT_MS + 2_000;
+
+interface Worker {
+  readonly slot: number;
+  readonly process: EngineProcess;
+  leaving: boolean;
+}
+
+/**
+ * `afflux collector --workers N`: N collectors on one port, each with its own node lease, batch and spool.
+ * SIGHUP replaces them one after another, each new one ready before the old one stops.
+ */
+export async function runCollectorWorkers(count: number): Promise<void> {
+  const config = readConfig();
+  const log = createLogger({ name: 'collector', level: config.logLevel });
+  await runProcess(log, () => startWorkers({ config, log, count }));
+}
+
+async function startWorkers(options: { config: Config; log: Logger; count: number }): Promise<Running> {
+  const { config, log, count } = options;
+  gatherOrphanedSpools(config.home, count, log);
+  const workers = new Set<Worker>();
+  let stopping = false;
+  let failures = 0;
+  let replacing: Promise<void> = Promise.resolve();
+
+  function freeSlot(): number {
+    const taken = new Set([...workers].map((worker) => worker.slot));
+    // While one replaces another, one slot more than workers is in use.
+    return Array.from({ length: count + 1 }, (_, slot) => slot).find((slot) => !taken.has(slot)) ?? count;
+  }
+
+  async function add(): Promise<Worker> {
+    const slot = freeSlot();
+    const worker: Worker = { slot, process: await spawnWorker(slot), leaving: false };
+    workers.add(worker);
+    void worker.process.exited.then((status) => {
+      workers.delete(worker);
+      if (stopping || worker.leaving) return;
+      log.error({ slot, ...status }, 'a worker ended unexpectedly');
+      void restart();
+    });
+    await waitUntilReady({
+      name: `collector worker ${slot}`,
+      process: worker.process,
+      answers: readyMessage(worker.process),
+      timeoutMs: READY_TIMEOUT_MS,
+      signal: new AbortController().signal,
+    });
+    failures = 0;
+    log.info({ slot, pid: worker.process.pid }, 'worker is up');
+    return worker;
+  }
+
+  async function restart(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, restartPauseMs(failures++)));
+    if (stopping) return;
+    await add().catch((error) => log.error({ reason: errorText(error) }, 'a worker does not start'));
+  }
+
+  async function replaceAll(): Promise<void> {
+    for (const old of [...workers]) {
+      if (stopping) return;
+      await add();
+      old.leaving = true;
+      await old.process.stop();
+      log.info({ slot: old.slot }, 'worker replaced');
+    }
+  }
+
+  process.on('SIGHUP', () => {
+    replacing = replacing
+      .then(replaceAll)
+      .catch((error) => log.error({ reason: errorText(error) }, 'the workers could not be replaced'));
+  });
+  for (let i = 0; i < count; i++) await add();
+  return {
+    async stop() {
+      stopping = true;
+      await Promise.all([...workers].map((worker) => worker.process.stop()));
+    },
+  };
+}
+
+async function spawnWorker(slot: number): Promise<EngineProcess> {
+  return await spawnEngine({
+    name: `collector worker ${slot}`,
+    command: process.execPath,
+    args: [fromProject('dist/bin/afflux.js'), 'collector', '--slot', String(slot)],
+    spawn: { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] },
+    onLine: (line) => process.stdout.write(`${line}\n`),
+    stopSignal: 'SIGTERM',
+    stopTimeoutMs: STOP_TIMEOUT_MS,
+    forceSignal: 'SIGKILL',
+  });
+}
+
+/** The port is shared, so only the worker itself can say that it is ready. */
+function readyMessage(worker: EngineProcess): () => Promise<boolean> {
+  let isReady = false;
+  worker.child.on('message', (message) => {
+    if (message === READY_MESSAGE) isReady = true;
+  });
+  return async () => isReady;
+}
+
+/** Spools of slots that no worker has any more go to the first one, which replays them with its own. */
+function gatherOrphanedSpools(home: string, count: number, log: Logger): void {
+  const heir = join(collectorSlotFolder(home, 0), 'spool');
+  mkdirSync(heir, { recursive: true });
+  const numbers = segmentsOf(heir).map((name) => Number.parseInt(name, 10));
+  let next = Math.max(0, ...numbers) + 1;
+  for (const name of readdirSync(join(home, 'collector'))) {
+    const slot = Number(name);
+    if (!Number.isInteger(slot) || slot < count) continue;
+    const folder = join(collectorSlotFolder(home, slot), 'spool');
+    for (const segment of segmentsOf(folder)) {
+      renameSync(join(folder, segment), join(heir, `${String(next++).padStart(10, '0')}.spool`));
+      log.warn({ slot, segment }, 'a spool without a worker goes to the first');
+    }
+  }
+}
+
+function segmentsOf(folder: string): string[] {
+  try {
+    return readdirSync(folder).filter((name) => name.endsWith('.spool'));
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,69 @@
+import type { Config } from '../../core/config/config.ts';
+import { fromProject } from '../../core/config/paths.ts';
+import { SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
+import { type EngineProcess, requireFreePort, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
+import { type Service, serviceUrl } from '../services.ts';
+import { renderLogLine } from './log-lines.ts';
+
+const COMMAND = fromProject('dist/bin/afflux.js');
+/** Links by the million are loaded before the collector is ready. */
+const READY_TIMEOUT_MS = 120_000;
+/** A process ends itself after its own deadline; the supervisor waits a little longer. */
+const STOP_TIMEOUT_MS = SHUTDOWN_TIMEOUT_MS + 2_000;
+
+/**
+ * Starts one of the platform's processes and returns once its /readyz says so. It ends by itself when this process
+ * is gone. @throws OperatingError `port_unavailable` or `engine_failed`.
+ */
+export async function startService(options: {
+  service: Service;
+  config: Config;
+  signal: AbortSignal;
+}): Promise<EngineProcess> {
+  const { service, config } = options;
+  await requireServicePort(options);
+  const child = await spawnEngine({
+    name: service.name,
+    command: process.execPath,
+    args: [COMMAND, service.name],
+    spawn: { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] },
+    onLine: (line) => process.stdout.write(`${renderLogLine(service.name, line)}\n`),
+    stopSignal: 'SIGTERM',
+    stopTimeoutMs: STOP_TIMEOUT_MS,
+    forceSignal: 'SIGKILL',
+  });
+  await waitUntilReady({
+    name: `the ${service.name}`,
+    // Its lines have been printed already.
+    process: { ...child, lastLines: () => '(see above)' },
+    answers: () => isReady(`${serviceUrl(service, config)}/readyz`),
+    timeoutMs: READY_TIMEOUT_MS,
+    signal: options.signal,
+  });
+  return child;
+}
+
+/**
+ * Makes sure that a service can have its port.
+ * @throws OperatingError `port_unavailable` naming the variable to change.
+ */
+export async function requireServicePort(options: {
+  service: Service;
+  config: Config;
+  /** How long its port may still be held by a process that is just ending. */
+  patienceMs?: number;
+}): Promise<void> {
+  const { service, config, patienceMs = 0 } = options;
+  const host = service.isPublic ? config.host : '127.0.0.1';
+  await requireFreePort({ host, port: service.port(config), variable: service.portVariable, patienceMs });
+}
+
+async function isReady(url: string): Promise<boolean> {
+  try {
+    const response = await fetch(url);
+    await response.text();
+    return response.ok;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,57 @@
+import { EventEmitter, once } from 'node:events';
+import { expect, test } from 'vitest';
+import { createLogger } from '../../core/service/log.ts';
+import type { ExitStatus } from '../../engines/engine.ts';
+import { restartPauseMs, supervise } from './supervise.ts';
+
+const log = createLogger({ name: 'test', level: 'silent' });
+const options = { name: 'program', log, signal: new AbortController().signal };
+
+/** A process that can be made to end, or to fail at its next start. */
+class Program extends EventEmitter<{ end: [ExitStatus]; start: [] }> {
+  starts = 0;
+  failures = 0;
+
+  async start(): Promise<{ pid: number; exited: Promise<ExitStatus>; stop(): Promise<void> }> {
+    this.starts += 1;
+    this.emit('start');
+    if (this.failures-- > 0) throw new Error('does not start');
+    const exited = once(this, 'end').then(([status]) => status as ExitStatus);
+    return { pid: this.starts, exited, stop: async () => void this.emit('end', { code: 0, signal: null }) };
+  }
+
+  crash(): void {
+    this.emit('end', { code: 1, signal: null });
+  }
+}
+
+test('pauses double up to half a minute', () => {
+  expect([0, 1, 2, 3, 4, 5, 6, 1_000].map(restartPauseMs)).toEqual([
+    500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000,
+  ]);
+});
+
+test('starts again after a crash, and after a start that fails', async () => {
+  const program = new Program();
+  const supervised = await supervise({ ...options, start: () => program.start() });
+  program.failures = 1;
+  program.crash();
+  while (program.starts < 3) await once(program, 'start');
+  await supervised.stop();
+  expect(program.starts).toBe(3);
+});
+
+test('a stop ends it for good, also in a pause between two starts', async () => {
+  const program = new Program();
+  const supervised = await supervise({ ...options, start: () => program.start() });
+  program.crash();
+  await supervised.stop();
+  expect([program.starts, supervised.pid]).toEqual([1, 0]);
+});
+
+test('the first start must succeed', async () => {
+  const program = new Program();
+  program.failures = 1;
+  await expect(supervise({ ...options, start: () => program.start() })).rejects.toThrow('does not start');
+  expect(program.starts).toBe(1);
+});

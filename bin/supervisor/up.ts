@@ -1,0 +1,194 @@
+import { existsSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import type { Config } from '../../core/config/config.ts';
+import { OperatingError } from '../../core/errors.ts';
+import type { Logger } from '../../core/service/log.ts';
+import { migrateStores } from '../commands/migrate.ts';
+import { firstSteps, prepareStores } from '../demo/first-steps.ts';
+import { readConfig } from '../environment.ts';
+import { SERVICES, serviceUrl } from '../services.ts';
+import { renderTable } from '../table.ts';
+import { lockHome } from './home-lock.ts';
+import { createLineLogger } from './log-lines.ts';
+import { chooseEngines, type EngineChoice } from './start-engines.ts';
+import { requireServicePort, startService } from './start-service.ts';
+import { type Supervised, supervise } from './supervise.ts';
+
+/** Less than this and the engines would stop within minutes. */
+const LEAST_FREE_BYTES = 256 * 1024 ** 2;
+/** After a crash of the supervisor its processes notice and end; their ports are free by then. */
+const AFTER_CRASH_PATIENCE_MS = 20_000;
+
+/**
+ * `afflux up`: runs the platform until SIGINT or SIGTERM, then stops everything it started, in order. A second signal
+ * ends it at once. Sets the exit code: 0 after an orderly stop.
+ */
+export async function up(): Promise<void> {
+  const startedAt = Date.now();
+  // Whoever read what is said may be gone; that must not end this process before it has stopped its engines.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  const config = readConfig();
+  const log = createLineLogger({ name: 'afflux', level: config.logLevel });
+  const lock = lockHome(config.home);
+  const stop = stopSignal(log);
+  const started: Supervised[] = [];
+  try {
+    await requireDiskSpace(config.home);
+    const patienceMs = lock.wasCrash ? AFTER_CRASH_PATIENCE_MS : 0;
+    // Before anything is started: what cannot run is told within a second.
+    for (const service of SERVICES) await requireServicePort({ service, config, patienceMs });
+    const engines = chooseEngines(config);
+    const hadData = engines.some(({ dataDir }) => existsSync(dataDir));
+    if (!hadData) log.info({ home: config.home }, 'first start: this takes some seconds more');
+    await startEngines({ engines, config, started, stop: stop.signal });
+    if (!stop.signal.aborted) {
+      const migrated = await migrateStores({ config, log });
+      log.debug(migrated, 'stores are migrated');
+      await prepareStores({ config, log });
+    }
+    if (!stop.signal.aborted) await startServices({ config, started, stop: stop.signal });
+    if (!stop.signal.aborted) {
+      const lines = await firstSteps({ config });
+      process.stdout.write(describe({ config, engines, hadData, startedAt, lines }));
+    }
+    await stop.promise;
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+  } finally {
+    await stopAll(started, log);
+    lock.release();
+    stop.dispose();
+  }
+}
+
+/** The first SIGINT or SIGTERM, as a signal and as a promise; the second ends the process at once. */
+function stopSignal(log: Logger): { signal: AbortSignal; promise: Promise<void>; dispose(): void } {
+  const controller = new AbortController();
+  function onSignal(name: NodeJS.Signals): void {
+    if (controller.signal.aborted) {
+      log.warn('ending at once; the engines that still run are stopped at the next start');
+      process.exit(1);
+    }
+    log.info(`${name}: stopping. Once more to end at once`);
+    controller.abort();
+  }
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return {
+    signal: controller.signal,
+    promise: new Promise((resolve) =>
+      controller.signal.addEventListener('abort', () => resolve(), { once: true }),
+    ),
+    dispose() {
+      process.off('SIGINT', onSignal);
+      process.off('SIGTERM', onSignal);
+    },
+  };
+}
+
+async function requireDiskSpace(home: string): Promise<void> {
+  const { bavail, bsize } = await statfs(home);
+  if (bavail * bsize >= LEAST_FREE_BYTES) return;
+  const free = Math.floor((bavail * bsize) / 1024 ** 2);
+  throw new OperatingError(
+    'disk_full',
+    `the disk of ${home} has only ${free} MB free. Free at least ${LEAST_FREE_BYTES / 1024 ** 2} MB, or set AFFLUX_HOME to a folder on another disk`,
+  );
+}
+
+interface Starting {
+  readonly config: Config;
+  /** Gets everything that came up, also when something else failed. */
+  readonly started: Supervised[];
+  readonly stop: AbortSignal;
+}
+
+type Start = Parameters<typeof supervise>[0]['start'];
+
+async function startEngines(options: Starting & { engines: readonly EngineChoice[] }): Promise<void> {
+  const units = options.engines.flatMap(({ name, start }) => {
+    if (!start) return [];
+    const log = createLineLogger({ name: name.toLowerCase(), level: options.config.logLevel });
+    return [{ name, log, start: () => start(log) }];
+  });
+  await startAll(options, units);
+}
+
+async function startServices(options: Starting): Promise<void> {
+  const { config } = options;
+  const units = SERVICES.map((service) => ({
+    name: service.name,
+    log: createLineLogger({ name: service.name, level: config.logLevel }),
+    start: (signal: AbortSignal) => startService({ service, config, signal }),
+  }));
+  await startAll(options, units);
+}
+
+/** Starts all at once. When one fails the others are not waited for. @throws the first failure. */
+async function startAll(
+  { started, stop }: Starting,
+  units: readonly { name: string; log: Logger; start: Start }[],
+): Promise<void> {
+  const failed = new AbortController();
+  const signal = AbortSignal.any([stop, failed.signal]);
+  let failure: unknown;
+  await Promise.all(
+    units.map(async (unit) => {
+      try {
+        started.push(await supervise({ ...unit, signal }));
+      } catch (error) {
+        failure ??= error;
+        failed.abort();
+      }
+    }),
+  );
+  if (failure !== undefined) throw failure;
+}
+
+/** The services in the order of {@link SERVICES}, so that nothing is lost on its way, then the engines. */
+async function stopAll(started: readonly Supervised[], log: Logger): Promise<void> {
+  for (const { name } of SERVICES) {
+    const running = started.find((one) => one.name === name);
+    if (!running) continue;
+    await running.stop();
+    log.debug({ name }, 'stopped');
+  }
+  await Promise.all(started.map((one) => one.stop()));
+  if (started.length > 0) log.info('everything is stopped');
+}
+
+function describe(options: {
+  config: Config;
+  engines: readonly EngineChoice[];
+  hadData: boolean;
+  startedAt: number;
+  lines: readonly string[];
+}): string {
+  const { config, engines } = options;
+  const rows = [
+    ...SERVICES.map((service) => [service.name, serviceUrl(service, config), service.summary]),
+    ['portal', `${config.portalUrl}/portal/`, 'the web pages of partners and operators, served by the api'],
+    ...engines.map(({ name, url, start, dataDir }) => [
+      name,
+      withoutPassword(url),
+      start ? `embedded, data in ${dataDir}` : 'the server you named',
+    ]),
+  ];
+  const seconds = ((Date.now() - options.startedAt) / 1000).toFixed(1);
+  const state = options.hadData ? 'all data were kept' : 'first start, new data folder';
+  return [
+    '',
+    `Afflux is up after ${seconds} s (${state}: ${config.home}). Ctrl-C stops it.`,
+    '',
+    renderTable(rows),
+    '',
+    ...options.lines,
+    '',
+  ].join('\n');
+}
+
+function withoutPassword(url: string): string {
+  const shown = new URL(url);
+  shown.password = '';
+  return shown.href;
+}

@@ -1,0 +1,46 @@
+import { formatIp } from '../../core/ip.ts';
+import type { MacroName } from '../../core/links/macros.ts';
+import type { Link } from '../links/link-set.ts';
+import { fillRedirectUrl, type RedirectUrl, type UrlPieces } from '../request/redirect-url.ts';
+import type { Visitor } from '../request/visitors.ts';
+
+/** What was recorded with a click, for the macros. */
+interface MacroSource {
+  readonly link: Link;
+  readonly ts: number;
+  /** As it is written: cut when the program or the visitor wants that. */
+  readonly ip: Uint8Array;
+  readonly visitor: Visitor;
+  /** Referrer, sub1–5, UTM ×5, rest. */
+  readonly traffic: readonly string[];
+}
+
+const VALUES: Readonly<Record<Exclude<MacroName, 'click_id'>, (source: MacroSource) => string>> = {
+  ts: ({ ts }) => String(ts),
+  program_id: ({ link }) => String(link.programId),
+  campaign_id: ({ link }) => String(link.campaignId),
+  affiliate_id: ({ link }) => String(link.affiliateId),
+  link_id: ({ link }) => String(link.linkId),
+  ip: ({ ip }) => formatIp(ip),
+  device: ({ visitor }) => visitor.device,
+  os: ({ visitor }) => visitor.os,
+  browser: ({ visitor }) => visitor.browser,
+  language: ({ visitor }) => visitor.language,
+  user_agent: ({ visitor }) => visitor.userAgent,
+  referrer: ({ traffic }) => traffic[0] ?? '',
+  sub1: ({ traffic }) => traffic[1] ?? '',
+  sub2: ({ traffic }) => traffic[2] ?? '',
+  sub3: ({ traffic }) => traffic[3] ?? '',
+  sub4: ({ traffic }) => traffic[4] ?? '',
+  sub5: ({ traffic }) => traffic[5] ?? '',
+  utm_source: ({ traffic }) => traffic[6] ?? '',
+  utm_medium: ({ traffic }) => traffic[7] ?? '',
+  utm_campaign: ({ traffic }) => traffic[8] ?? '',
+  utm_term: ({ traffic }) => traffic[9] ?? '',
+  utm_content: ({ traffic }) => traffic[10] ?? '',
+};
+
+/** The URL with everything in it but the click id. */
+export function fillLocation(url: RedirectUrl, source: MacroSource): UrlPieces {
+  return fillRedirectUrl(url, (macro) => VALUES[macro](source));
+}

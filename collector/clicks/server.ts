@@ -1,0 +1,92 @@
+import uWS, { type HttpRequest, type HttpResponse, type us_listen_socket } from 'uWebSockets.js';
+import type { Registry } from 'prom-client';
+import type { Readiness, Running } from '../../core/service/service.ts';
+import { listenError } from '../../core/service/service.ts';
+
+/** How long connections may take to receive their last answers when the collector stops. */
+const LINGER_MS = 250;
+
+type Handler = (response: HttpResponse, request: HttpRequest, isHead: boolean) => void;
+
+/**
+ * Listens. `stopAccepting` closes the port and leaves open connections alone; `stop` ends them too.
+ * @throws OperatingError `port_unavailable`.
+ */
+export async function serve(options: {
+  host: string;
+  port: number;
+  click: Handler;
+  impression: Handler;
+  snippet: Handler;
+  readiness: () => Readiness;
+  metrics: Registry;
+}): Promise<Running & { stopAccepting(): void; isClosing(): boolean }> {
+  const { host, port, readiness, metrics } = options;
+  const app = uWS.App();
+  const routes = { '/c/:code': options.click, '/i/:file': options.impression, '/afflux.js': options.snippet };
+  for (const [path, handle] of Object.entries(routes)) {
+    app.get(path, (response, request) => handle(response, request, false));
+    app.head(path, (response, request) => handle(response, request, true));
+    app.any(path, refuseMethod);
+  }
+  app.get('/healthz', (response) => {
+    response.end('ok\n');
+  });
+  app.get('/readyz', (response) => {
+    const state = readiness();
+    if (state.ready) response.end('ready\n');
+    else response.writeStatus('503 Service Unavailable').end(`${state.reason}\n`);
+  });
+  app.get('/metrics', (response) => void sendMetrics(response, metrics));
+  app.any('/*', (response) => {
+    response
+      .writeStatus('404 Not Found')
+      .writeHeader('Cache-Control', 'no-store')
+      .end('path: not found; links are /c/{code}\n');
+  });
+  const socket = await listen(app, host, port);
+  let accepting = true;
+
+  function stopAccepting(): void {
+    if (accepting) uWS.us_listen_socket_close(socket);
+    accepting = false;
+  }
+
+  return {
+    stopAccepting,
+    isClosing: () => !accepting,
+    async stop() {
+      stopAccepting();
+      await new Promise((resolve) => setTimeout(resolve, LINGER_MS));
+      app.close();
+    },
+  };
+}
+
+function refuseMethod(response: HttpResponse): void {
+  response
+    .writeStatus('405 Method Not Allowed')
+    .writeHeader('Allow', 'GET, HEAD')
+    .writeHeader('Cache-Control', 'no-store')
+    .end('method: GET or HEAD\n');
+}
+
+async function listen(app: uWS.TemplatedApp, host: string, port: number): Promise<us_listen_socket> {
+  return await new Promise((resolve, reject) => {
+    app.listen(host, port, (socket) => {
+      if (socket) resolve(socket);
+      else reject(listenError(new Error('in use, or not permitted'), port));
+    });
+  });
+}
+
+async function sendMetrics(response: HttpResponse, metrics: Registry): Promise<void> {
+  let aborted = false;
+  response.onAborted(() => {
+    aborted = true;
+  });
+  const text = await metrics.metrics();
+  if (!aborted) {
+    response.cork(() => response.writeHeader('Content-Type', metrics.contentType).end(text));
+  }
+}

@@ -1,0 +1,100 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { KV } from '@nats-io/kv';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { listLeases, openLease, readLease, writeLease } from '../../core/clicks/lease.ts';
+import { connectNats, openBucket } from '../../core/clicks/stream.ts';
+import { startTestNats, type TestNats, waitFor } from '../../test/support/engines.ts';
+import { quietLog } from '../../test/support/warehouse.ts';
+import { type LeaseKeeper, openLeaseKeeper } from './lease-keeper.ts';
+
+describe('node leases', () => {
+  let nats: TestNats;
+  let nc: NatsConnection;
+  let bucket: KV;
+  let folder = '';
+  let buckets = 0;
+  const keepers: LeaseKeeper[] = [];
+
+  const open = async (changes: { name?: string; rotateAtSeq?: number } = {}): Promise<LeaseKeeper> => {
+    const { name = 'lease', rotateAtSeq } = changes;
+    const keeper = await openLeaseKeeper({
+      bucket,
+      stateFile: join(folder, `${name}.json`),
+      spooledNodes: [],
+      log: quietLog,
+      ...(rotateAtSeq === undefined ? {} : { rotateAtSeq }),
+    });
+    keepers.push(keeper);
+    return keeper;
+  };
+  const freshBucket = async () => {
+    bucket = await openBucket(nc, `leases_${buckets++}`);
+    folder = mkdtempSync(join(tmpdir(), 'afflux-leases-'));
+  };
+
+  beforeAll(async () => {
+    nats = await startTestNats();
+    nc = await connectNats({ url: nats.url, name: 'test' });
+  });
+  afterEach(async () => {
+    for (const keeper of keepers.splice(0)) await keeper.close({ complete: true });
+    rmSync(folder, { recursive: true });
+  });
+  afterAll(async () => {
+    await nc.close();
+    await nats.stop();
+  });
+
+  it('are one each, however many collectors start at once', async () => {
+    await freshBucket();
+    const starters = 40;
+    const leases = await Promise.all(Array.from({ length: starters }, () => openLease(bucket, 1_000)));
+    expect(new Set(leases.map((lease) => lease.node)).size).toBe(starters);
+    expect((await listLeases(bucket)).map((lease) => lease.state)).toEqual(Array(starters).fill('open'));
+  });
+
+  it('begin no earlier than any other collector’s promise, even where this machine’s clock is behind', async () => {
+    await freshBucket();
+    const ahead = Date.now() + 3_600_000;
+    const other = await openLease(bucket, ahead);
+    await writeLease(bucket, { ...other, heldFromMs: ahead });
+    const keeper = await open();
+    expect(keeper.clock.now()).toBeGreaterThanOrEqual(ahead);
+    expect((await readLease(bucket, keeper.current().node))?.startedAtMs).toBeGreaterThanOrEqual(ahead);
+  });
+
+  it('are changed before their count wraps, and the old one is closed with its number of clicks', async () => {
+    await freshBucket();
+    const keeper = await open({ rotateAtSeq: 1_000 });
+    const first = keeper.current();
+    keeper.startHeartbeat(() => undefined);
+    first.nextSeq = 1_234;
+    await waitFor(() => keeper.current() !== first, { deadlineMs: 5_000, what: 'the next lease' });
+    expect(keeper.current().nextSeq).toBe(0);
+    const closed = await waitFor(
+      async () => {
+        const lease = await readLease(bucket, first.node);
+        return lease?.state === 'closed' && lease;
+      },
+      { deadlineMs: 5_000, what: 'the first lease to be closed' },
+    );
+    expect(closed).toMatchObject({ nextSeq: 1_234, ended: true });
+  });
+
+  it('hold the watermark while the collector holds a click', async () => {
+    await freshBucket();
+    const keeper = await open();
+    const heldMs = Date.now() - 60_000;
+    keeper.startHeartbeat(() => heldMs);
+    const { node } = keeper.current();
+    await waitFor(async () => (await readLease(bucket, node))?.heldFromMs === heldMs, {
+      deadlineMs: 5_000,
+      what: 'the heartbeat',
+    });
+    await keeper.close({ complete: false });
+    expect(await readLease(bucket, node)).toMatchObject({ state: 'open', heldFromMs: heldMs });
+  });
+});

@@ -1,0 +1,202 @@
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { KV } from '@nats-io/kv';
+import { type Lease, listLeases, openLease, readLease, writeLease } from '../../core/clicks/lease.ts';
+import { errorText, OperatingError } from '../../core/errors.ts';
+import type { Logger } from '../../core/service/log.ts';
+import { type Clock, createMonotonicClock } from './clock.ts';
+
+/** A node lease in use: the committer counts `nextSeq` up and asks for a successor before it wraps. */
+export interface NodeLease {
+  readonly node: number;
+  readonly startedAtMs: number;
+  nextSeq: number;
+}
+
+export interface LeaseKeeper {
+  readonly clock: Clock;
+  /** The lease new batches are written under. */
+  current(): NodeLease;
+  /** Starts writing, a few times a second, how far back this collector still holds clicks. */
+  startHeartbeat(oldestHeldMs: (node: number) => number | undefined): void;
+  /** The last word: closes every lease that holds nothing any more. `complete`: every accepted click is durable. */
+  close(options: { complete: boolean }): Promise<void>;
+}
+
+/** How often held clicks are reported: the watermark, and so the freshness of every figure, is behind by this much. */
+const HEARTBEAT_MS = 250;
+/** A lease is replaced this far before its 32-bit count would wrap: hours ahead at any possible rate. */
+const ROTATE_AT_SEQ = 2 ** 32 - 2 ** 28;
+/** A lease of ours written this recently by a living process belongs to a collector that still runs. */
+const IN_USE_MS = 5_000;
+
+interface StateFile {
+  readonly node: number;
+  readonly pid: number;
+}
+
+/** A lease this process reports on: its own, or an earlier one whose clicks still wait in the spool. */
+interface KeptLease extends NodeLease {
+  /** What it becomes when nothing of it is held any more. */
+  readonly endsAs: 'closed' | 'crashed';
+}
+
+/**
+ * Opens a node lease and keeps its record, and those of earlier leases until their spooled clicks are in the stream.
+ * `stateFile` remembers the lease across a crash.
+ */
+export async function openLeaseKeeper(options: {
+  bucket: KV;
+  stateFile: string;
+  /** Nodes with clicks in the spool, of this or an earlier process. */
+  spooledNodes: readonly number[];
+  log: Logger;
+  rotateAtSeq?: number;
+}): Promise<LeaseKeeper> {
+  const { bucket, stateFile, spooledNodes, log, rotateAtSeq = ROTATE_AT_SEQ } = options;
+  const retiring = await adoptEarlier({ bucket, stateFile, spooledNodes, log });
+  const floor = Math.max(0, ...(await listLeases(bucket)).filter(isOpen).map((lease) => lease.heldFromMs));
+  const clock = createMonotonicClock(floor);
+  let current = await open();
+  let oldestHeldMs: (node: number) => number | undefined = () => 0;
+  let timer: NodeJS.Timeout | undefined;
+  let beating: Promise<void> | undefined;
+
+  async function open(): Promise<KeptLease> {
+    const lease = await openLease(bucket, clock.now());
+    await rememberLease(stateFile, { node: lease.node, pid: process.pid });
+    log.info({ node: lease.node }, 'node lease opened');
+    return { node: lease.node, startedAtMs: lease.startedAtMs, nextSeq: 0, endsAs: 'closed' };
+  }
+
+  async function write(
+    lease: KeptLease,
+    state: Lease['state'],
+    heldFromMs: number,
+    ended: boolean,
+  ): Promise<void> {
+    await writeLease(bucket, {
+      node: lease.node,
+      startedAtMs: lease.startedAtMs,
+      state,
+      heldFromMs,
+      nextSeq: lease.nextSeq,
+      ended,
+      updatedAtMs: Date.now(),
+    });
+  }
+
+  /** The last word on a lease that gets no more clicks, once nothing of it is held. */
+  async function retire(lease: KeptLease): Promise<boolean> {
+    const held = oldestHeldMs(lease.node);
+    await write(
+      lease,
+      held === undefined ? lease.endsAs : 'open',
+      held ?? clock.now(),
+      lease.endsAs === 'closed',
+    );
+    return held === undefined;
+  }
+
+  async function beat(): Promise<void> {
+    if (current.nextSeq >= rotateAtSeq) {
+      retiring.add(current);
+      current = await open();
+    }
+    for (const lease of retiring) if (await retire(lease)) retiring.delete(lease);
+    // Read before the write: clicks that arrive meanwhile are younger than the clock's value.
+    await write(current, 'open', oldestHeldMs(current.node) ?? clock.now(), false);
+  }
+
+  function startHeartbeat(oldest: (node: number) => number | undefined): void {
+    oldestHeldMs = oldest;
+    timer = setInterval(() => {
+      beating ??= beat()
+        .catch((error) => log.warn({ reason: errorText(error) }, 'the node lease could not be renewed'))
+        .finally(() => {
+          beating = undefined;
+        });
+    }, HEARTBEAT_MS);
+  }
+
+  async function close({ complete }: { complete: boolean }): Promise<void> {
+    clearInterval(timer);
+    await beating;
+    try {
+      for (const lease of retiring) await retire(lease);
+      await retire(complete ? current : { ...current, endsAs: 'crashed' });
+    } catch (error) {
+      // Nothing is lost by it: the next start in this state folder takes the lease over.
+      log.warn({ reason: errorText(error) }, 'the node lease stays open: NATS does not answer');
+    }
+  }
+
+  return { clock, current: () => current, startHeartbeat, close };
+}
+
+function isOpen(lease: Lease): boolean {
+  return lease.state === 'open';
+}
+
+/**
+ * Takes over what an earlier process of this state folder left open. What a killed collector had redirected is in the
+ * stream or in the spool; so its lease holds back what the spool holds, and nothing more.
+ */
+async function adoptEarlier(options: {
+  bucket: KV;
+  stateFile: string;
+  spooledNodes: readonly number[];
+  log: Logger;
+}): Promise<Set<KeptLease>> {
+  const { bucket, stateFile, spooledNodes, log } = options;
+  const previous = await readStateFile(stateFile);
+  const nodes = new Set(previous ? [previous.node, ...spooledNodes] : spooledNodes);
+  const adopted = new Set<KeptLease>();
+  for (const node of nodes) {
+    const lease = await readLease(bucket, node);
+    if (!lease || !isOpen(lease)) continue;
+    if (previous && isAlive(previous.pid) && Date.now() - lease.updatedAtMs < IN_USE_MS) {
+      throw new OperatingError(
+        'collector_running',
+        `a collector with process id ${previous.pid} uses ${stateFile}; stop it, or set another AFFLUX_HOME`,
+      );
+    }
+    log.warn({ node, ended: lease.ended }, 'an earlier lease was left open; taking it over');
+    adopted.add({
+      node,
+      startedAtMs: lease.startedAtMs,
+      nextSeq: lease.nextSeq,
+      endsAs: lease.ended ? 'closed' : 'crashed',
+    });
+  }
+  return adopted;
+}
+
+async function readStateFile(file: string): Promise<StateFile | undefined> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as StateFile;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new OperatingError(
+      'state_unreadable',
+      `cannot read ${file}: ${errorText(error)}. Repair it, or remove it if no collector holds clicks`,
+      { cause: error },
+    );
+  }
+}
+
+async function rememberLease(file: string, state: StateFile): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(`${file}.new`, JSON.stringify(state), { flush: true });
+  await rename(`${file}.new`, file);
+}
+
+function isAlive(pid: number): boolean {
+  if (pid === process.pid) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

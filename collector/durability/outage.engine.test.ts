@@ -1,0 +1,213 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { clickIdentityKey, createClickIdCodec } from '../../core/clicks/click-id.ts';
+import { type Lease, listLeases } from '../../core/clicks/lease.ts';
+import { connectNats, LEASES_BUCKET, openBucket } from '../../core/clicks/stream.ts';
+import { createLink } from '../../ledger/programs/links.ts';
+import { mountSmallDisk, type SmallDisk } from '../../loadtest/small-disk.ts';
+import { type CollectorUnderTest, prepareCollector } from '../../test/support/collector.ts';
+import { waitFor } from '../../test/support/engines.ts';
+
+/** Longest wait for a spool of a test's size to be replayed. */
+const REPLAY_DEADLINE_MS = 15_000;
+/** Room for an empty stream, a lease and a few hundred clicks. */
+const DISK_MB = 16;
+
+describe('collector without NATS', () => {
+  let world: CollectorUnderTest;
+  let running: { stop(): Promise<void> }[] = [];
+  let code = '';
+
+  const start = async (changes: Parameters<CollectorUnderTest['start']>[0] = {}) => {
+    const collector = await world.start(changes);
+    running.push(collector);
+    return collector;
+  };
+  const click = () => fetch(`${world.url}/c/${code}`, { redirect: 'manual' });
+  /** Clicks one after another on several connections; gives the click ids the visitors got and the other answers. */
+  const clickMany = async (count: number) => {
+    const ids: string[] = [];
+    const others: number[] = [];
+    const visitor = async () => {
+      for (let i = 0; i < count / 10; i++) {
+        const answer = await click();
+        const id = new URL(answer.headers.get('location') ?? 'x:').searchParams.get('click_id');
+        if (answer.status === 302 && id) ids.push(id);
+        else others.push(answer.status);
+      }
+    };
+    await Promise.all(Array.from({ length: 10 }, visitor));
+    return { ids, others };
+  };
+  const metric = async (name: string) => {
+    const text = await (await fetch(`${world.url}/metrics`)).text();
+    return Number(new RegExp(`^afflux_collector_${name} (\\S+)$`, 'm').exec(text)?.[1]);
+  };
+  const spoolIsEmpty = () =>
+    waitFor(async () => (await metric('spool_bytes')) === 0, {
+      deadlineMs: REPLAY_DEADLINE_MS,
+      what: 'the replay',
+    });
+  const leases = async (): Promise<Lease[]> => {
+    const nc = await connectNats({ url: world.nats.url, name: 'test' });
+    return await listLeases(await openBucket(nc, LEASES_BUCKET)).finally(() => nc.close());
+  };
+  /** Every id a visitor holds is stored, every stored click once, and no lease has a gap. */
+  const expectNothingLost = async (ids: readonly string[]) => {
+    const codec = createClickIdCodec(world.config.clickKeys);
+    const stored = await world.storedClicks();
+    const keys = stored.map(clickIdentityKey);
+    expect(new Set(keys).size).toBe(keys.length);
+    const missing = ids.filter((id) => {
+      const identity = codec.decode(id);
+      return !identity || !keys.includes(clickIdentityKey(identity));
+    });
+    expect(missing).toEqual([]);
+    for (const node of new Set(stored.map((record) => record.node))) {
+      const seqs = stored.filter((record) => record.node === node).map((record) => record.seq);
+      expect(seqs.sort((a, b) => a - b)).toEqual(seqs.map((_, i) => i));
+    }
+  };
+
+  const prepare = async (disks: Parameters<typeof prepareCollector>[0] = {}) => {
+    running = [];
+    world = await prepareCollector(disks);
+    ({ code } = await createLink(world.ledger, {
+      campaignId: world.campaign.id,
+      affiliateId: world.affiliate.id,
+      landingUrl: 'https://shop.test/',
+    }));
+  };
+  afterEach(async () => {
+    for (const collector of running) await collector.stop();
+    await world.dispose();
+  });
+
+  it('redirects from the spool while NATS is frozen, and replays when it wakes', async () => {
+    await prepare();
+    await start();
+    const before = await clickMany(50);
+    process.kill(world.nats.pid, 'SIGSTOP');
+    const during = await clickMany(200);
+    expect(await metric('spool_bytes')).toBeGreaterThan(0);
+    expect(await metric('stream_up')).toBe(0);
+    process.kill(world.nats.pid, 'SIGCONT');
+    await spoolIsEmpty();
+    const after = await clickMany(50);
+    expect(await metric('stream_up')).toBe(1);
+    const ids = [...before.ids, ...during.ids, ...after.ids];
+    expect(ids).toHaveLength(300);
+    await expectNothingLost(ids);
+  });
+
+  it('redirects while NATS is dead, and replays when it is back', async () => {
+    await prepare();
+    await start();
+    const before = await clickMany(50);
+    await world.nats.kill();
+    const during = await clickMany(200);
+    await world.nats.restart();
+    await spoolIsEmpty();
+    const after = await clickMany(50);
+    const ids = [...before.ids, ...during.ids, ...after.ids];
+    expect(ids).toHaveLength(300);
+    await expectNothingLost(ids);
+  });
+
+  it('keeps the spool over a restart, holds its lease open until it is replayed, and then closes it exactly', async () => {
+    await prepare();
+    const first = await start();
+    await clickMany(50);
+    process.kill(world.nats.pid, 'SIGSTOP');
+    const during = await clickMany(100);
+    const stopping = first.stop();
+    running = [];
+    await waitFor(async () => !(await isListening()), {
+      deadlineMs: 5_000,
+      what: 'the collector to stop listening',
+    });
+    process.kill(world.nats.pid, 'SIGCONT');
+    await stopping;
+    const [left] = await leases();
+    await start();
+    await spoolIsEmpty();
+    const closed = await waitFor(async () => (await leases()).find((lease) => lease.state === 'closed'), {
+      deadlineMs: 5_000,
+      what: 'the first lease to be closed',
+    });
+    expect([left?.node, closed.node, closed.nextSeq]).toEqual([0, 0, 150]);
+    await expectNothingLost(during.ids);
+  });
+
+  it('refuses with Retry-After when the spool is full, says it is not ready, and has no gap afterwards', async () => {
+    await prepare();
+    await start({ spoolMaxMb: 1 / 1024 });
+    process.kill(world.nats.pid, 'SIGSTOP');
+    const during = await clickMany(300);
+    expect(new Set(during.others)).toEqual(new Set([503]));
+    expect((await click()).headers.get('retry-after')).toBe('1');
+    const readiness = await fetch(`${world.url}/readyz`);
+    expect([readiness.status, await readiness.text()]).toEqual([503, expect.stringMatching(/stored|full/)]);
+    process.kill(world.nats.pid, 'SIGCONT');
+    await spoolIsEmpty();
+    await waitFor(async () => (await click()).status === 302, { deadlineMs: 5_000, what: 'redirects again' });
+    const after = await clickMany(50);
+    expect(after.others).toEqual([]);
+    await expectNothingLost([...during.ids, ...after.ids]);
+  });
+
+  describe('and a full disk', () => {
+    let disk: SmallDisk | undefined;
+    beforeAll(() => {
+      disk = mountSmallDisk(DISK_MB);
+    });
+    afterAll(() => disk?.dispose());
+
+    it('of its own: refuses, half-records nothing, and redirects again as soon as there is room', async (context) => {
+      if (!disk) return context.skip();
+      await prepare({ homeDisk: disk.folder });
+      await start();
+      const before = await clickMany(50);
+      process.kill(world.nats.pid, 'SIGSTOP');
+      disk.fill();
+      const during = await clickMany(100);
+      expect([during.ids.length, new Set(during.others)]).toEqual([0, new Set([503])]);
+      disk.makeRoom();
+      await waitFor(async () => (await click()).status === 302, {
+        deadlineMs: 5_000,
+        what: 'redirects again',
+      });
+      const spooled = await clickMany(50);
+      expect(spooled.others).toEqual([]);
+      expect(await metric('spool_bytes')).toBeGreaterThan(0);
+      process.kill(world.nats.pid, 'SIGCONT');
+      await spoolIsEmpty();
+      await expectNothingLost([...before.ids, ...spooled.ids]);
+    });
+
+    it('of NATS: redirects from the spool, and replays when NATS has room and is started again', async (context) => {
+      if (!disk) return context.skip();
+      await prepare({ natsDisk: disk.folder });
+      await start();
+      const before = await clickMany(50);
+      disk.fill();
+      const during = await clickMany(200);
+      expect(during.others).toEqual([]);
+      expect(await metric('spool_bytes')).toBeGreaterThan(0);
+      disk.makeRoom();
+      await world.nats.kill();
+      await world.nats.restart();
+      await spoolIsEmpty();
+      const after = await clickMany(50);
+      const ids = [...before.ids, ...during.ids, ...after.ids];
+      expect(ids).toHaveLength(300);
+      await expectNothingLost(ids);
+    });
+  });
+
+  async function isListening(): Promise<boolean> {
+    return await fetch(`${world.url}/healthz`).then(
+      () => true,
+      () => false,
+    );
+  }
+});

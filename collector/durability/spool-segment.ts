@@ -1,0 +1,104 @@
+import type { FileHandle } from 'node:fs/promises';
+import { MAX_BATCH_BYTES } from '../../core/clicks/stream.ts';
+import { crc32c } from '../../core/crc32c.ts';
+
+/**
+ * The bytes of a spool segment: records one after another, each a header of 32 bytes and a batch's payload.
+ *
+ * | offset | type | field |
+ * |---|---|---|
+ * | 0 | u32 | magic |
+ * | 4 | u32 | CRC-32C of everything behind it |
+ * | 8 | u32 | payload bytes |
+ * | 12 | u32 | first seq |
+ * | 16 | u64 | Unix milliseconds of the oldest click |
+ * | 24 | u16 | click record version |
+ * | 26 | u16 | node |
+ * | 28 | u16 | rows |
+ * | 30 | u16 | zero |
+ */
+
+/** A batch as it travels: to the stream, or to the spool and from there to the stream. */
+export interface Batch {
+  readonly version: number;
+  readonly node: number;
+  readonly firstSeq: number;
+  readonly rows: number;
+  /** Unix milliseconds of its oldest click. */
+  readonly oldestTs: number;
+  readonly payload: Buffer;
+}
+
+const MAGIC = 0x50534641;
+const MAGIC_BYTES = Buffer.from('AFSP', 'latin1');
+export const RECORD_HEADER_BYTES = 32;
+
+/** The header of a batch's record; the payload follows it as it is. */
+export function encodeRecordHeader(batch: Batch): Buffer {
+  const header = Buffer.alloc(RECORD_HEADER_BYTES);
+  header.writeUInt32LE(MAGIC, 0);
+  header.writeUInt32LE(batch.payload.length, 8);
+  header.writeUInt32LE(batch.firstSeq, 12);
+  header.writeBigUInt64LE(BigInt(batch.oldestTs), 16);
+  header.writeUInt16LE(batch.version, 24);
+  header.writeUInt16LE(batch.node, 26);
+  header.writeUInt16LE(batch.rows, 28);
+  header.writeUInt32LE(crc32c(batch.payload, crc32c(header.subarray(8))), 4);
+  return header;
+}
+
+/** What a walk over a segment meets. */
+export type SegmentPart =
+  | { readonly kind: 'record'; readonly batch: Batch }
+  /** Bytes that are no whole record, up to the next one or to the end. */
+  | { readonly kind: 'damage'; readonly offset: number; readonly length: number; readonly atEnd: boolean };
+
+/** Reads a segment from the start. A damaged stretch is reported and passed over: nothing whole behind it is lost. */
+export async function* readSegment(file: FileHandle): AsyncGenerator<SegmentPart> {
+  const { size } = await file.stat();
+  let offset = 0;
+  while (offset < size) {
+    const batch = await readRecord(file, offset, size);
+    if (batch) {
+      yield { kind: 'record', batch };
+      offset += RECORD_HEADER_BYTES + batch.payload.length;
+      continue;
+    }
+    const next = await findRecord(file, offset + 1, size);
+    yield { kind: 'damage', offset, length: next - offset, atEnd: next === size };
+    offset = next;
+  }
+}
+
+async function readRecord(file: FileHandle, offset: number, size: number): Promise<Batch | undefined> {
+  if (offset + RECORD_HEADER_BYTES > size) return undefined;
+  const header = await readAt(file, offset, RECORD_HEADER_BYTES);
+  const length = header.readUInt32LE(8);
+  if (header.readUInt32LE(0) !== MAGIC || length > MAX_BATCH_BYTES) return undefined;
+  if (offset + RECORD_HEADER_BYTES + length > size) return undefined;
+  const payload = await readAt(file, offset + RECORD_HEADER_BYTES, length);
+  if (crc32c(payload, crc32c(header.subarray(8))) !== header.readUInt32LE(4)) return undefined;
+  return {
+    version: header.readUInt16LE(24),
+    node: header.readUInt16LE(26),
+    firstSeq: header.readUInt32LE(12),
+    rows: header.readUInt16LE(28),
+    oldestTs: Number(header.readBigUInt64LE(16)),
+    payload,
+  };
+}
+
+/** The offset of the next whole record at or behind `from`, or the segment's size. */
+async function findRecord(file: FileHandle, from: number, size: number): Promise<number> {
+  const rest = await readAt(file, from, size - from);
+  for (let at = rest.indexOf(MAGIC_BYTES); at >= 0; at = rest.indexOf(MAGIC_BYTES, at + 1)) {
+    if (await readRecord(file, from + at, size)) return from + at;
+  }
+  return size;
+}
+
+async function readAt(file: FileHandle, offset: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafe(length);
+  const { bytesRead } = await file.read(buffer, 0, length, offset);
+  return buffer.subarray(0, bytesRead);
+}

@@ -1,0 +1,256 @@
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorText, OperatingError } from '../../core/errors.ts';
+import type { Logger } from '../../core/service/log.ts';
+import { type Batch, encodeRecordHeader, RECORD_HEADER_BYTES, readSegment } from './spool-segment.ts';
+
+/**
+ * The spool keeps batches on the local disk while the stream does not take them: append-only segments, one fdatasync
+ * a batch, then its redirects leave. When the stream is back the segments are published again under the same message
+ * ids, oldest first, and each is deleted when all of it is acknowledged.
+ */
+
+export interface SpoolStats {
+  bytes: number;
+  segments: number;
+  appendedBatches: number;
+  appendedClicks: number;
+  replayedBatches: number;
+  /** Bytes that were no whole record: a write cut short by a crash, or a damaged disk. */
+  damagedBytes: number;
+  refusedFull: number;
+}
+
+export interface Spool {
+  readonly stats: SpoolStats;
+  /** Resolves when the batch is on the disk. @throws OperatingError `spool_full`, `spool_failed`. */
+  append(batch: Batch): Promise<void>;
+  /** Publishes the oldest segment and deletes it; false when there is none. What `publish` throws passes through. */
+  replayOldest(publish: (batch: Batch) => Promise<void>): Promise<boolean>;
+  /** Unix milliseconds of the oldest click of a node that is held here. */
+  oldestHeldMs(node: number): number | undefined;
+  /** Every node that has clicks here. */
+  nodes(): number[];
+  /** Whether the limit is near: the collector should not be sent more. */
+  isNearlyFull(): boolean;
+  close(): Promise<void>;
+}
+
+/** A segment is replayed and deleted as a whole: small enough to give space back soon. */
+const SEGMENT_BYTES = 16 * 1024 * 1024;
+/** Share of the limit at which the collector says it is not ready. */
+const NEARLY_FULL = 0.9;
+const SEGMENT_NAME = /^(\d{10})\.spool$/;
+
+interface Segment {
+  readonly path: string;
+  readonly number: number;
+  bytes: number;
+  /** Oldest click by node. */
+  readonly oldest: Map<number, number>;
+}
+
+/** Opens the spool in `folder`, cutting off what a crash left half-written. */
+export async function openSpool(options: { folder: string; maxBytes: number; log: Logger }): Promise<Spool> {
+  const { folder, maxBytes, log } = options;
+  await mkdir(folder, { recursive: true });
+  const stats: SpoolStats = {
+    bytes: 0,
+    segments: 0,
+    appendedBatches: 0,
+    appendedClicks: 0,
+    replayedBatches: 0,
+    damagedBytes: 0,
+    refusedFull: 0,
+  };
+  /** Oldest first. */
+  const segments: Segment[] = await recoverSegments(folder, stats, log);
+  let nextNumber = (segments.at(-1)?.number ?? 0) + 1;
+  /** The segment appended to, and its file; undefined when the next append starts a new one. */
+  let current: { segment: Segment; file: FileHandle } | undefined;
+  let appending: Promise<unknown> = Promise.resolve();
+
+  function append(batch: Batch): Promise<void> {
+    const appended = appending.then(() => appendNow(batch));
+    appending = appended.catch(() => undefined);
+    return appended;
+  }
+
+  async function appendNow(batch: Batch): Promise<void> {
+    const bytes = RECORD_HEADER_BYTES + batch.payload.length;
+    if (stats.bytes + bytes > maxBytes) {
+      stats.refusedFull++;
+      throw new OperatingError(
+        'spool_full',
+        `the spool in ${folder} has reached its limit of ${maxBytes} bytes`,
+      );
+    }
+    try {
+      if (current && current.segment.bytes >= SEGMENT_BYTES) await seal();
+      if (!current) {
+        const started = await startSegment();
+        // Listed and current at one moment: a replay in between would delete it under the append.
+        segments.push(started.segment);
+        stats.segments = segments.length;
+        current = started;
+      }
+      const { segment, file } = current;
+      await writeAll(file, [encodeRecordHeader(batch), batch.payload], segment.bytes);
+      await file.datasync();
+      remember(segment, batch, bytes);
+      stats.bytes += bytes;
+      stats.appendedBatches++;
+      stats.appendedClicks += batch.rows;
+    } catch (error) {
+      await abandonSegment();
+      throw new OperatingError(
+        'spool_failed',
+        `cannot write to the spool in ${folder}: ${errorText(error)}`,
+        {
+          cause: error,
+        },
+      );
+    }
+  }
+
+  async function startSegment(): Promise<{ segment: Segment; file: FileHandle }> {
+    const number = nextNumber++;
+    const path = join(folder, `${String(number).padStart(10, '0')}.spool`);
+    const file = await open(path, 'wx');
+    const segment: Segment = { path, number, bytes: 0, oldest: new Map() };
+    await syncFolder(folder);
+    return { segment, file };
+  }
+
+  async function seal(): Promise<void> {
+    const sealed = current;
+    current = undefined;
+    await sealed?.file.close();
+  }
+
+  /** After a failed write nothing is appended behind it: what the disk holds of it is unknown. */
+  async function abandonSegment(): Promise<void> {
+    const failed = current;
+    current = undefined;
+    if (!failed) return;
+    await failed.file.truncate(failed.segment.bytes).catch(() => undefined);
+    await failed.file.close().catch(() => undefined);
+  }
+
+  async function replayOldest(publish: (batch: Batch) => Promise<void>): Promise<boolean> {
+    const [oldest] = segments;
+    if (!oldest) return false;
+    if (current?.segment === oldest) {
+      appending = appending.then(() => (current?.segment === oldest ? seal() : undefined));
+      await appending;
+    }
+    const file = await open(oldest.path, constants.O_RDONLY);
+    try {
+      for await (const part of readSegment(file)) {
+        if (part.kind === 'damage') continue;
+        await publish(part.batch);
+        stats.replayedBatches++;
+      }
+    } finally {
+      await file.close();
+    }
+    await unlink(oldest.path);
+    await syncFolder(folder);
+    segments.shift();
+    stats.segments = segments.length;
+    stats.bytes -= oldest.bytes;
+    return true;
+  }
+
+  function oldestHeldMs(node: number): number | undefined {
+    let held: number | undefined;
+    for (const segment of segments) {
+      const ts = segment.oldest.get(node);
+      if (ts !== undefined && (held === undefined || ts < held)) held = ts;
+    }
+    return held;
+  }
+
+  return {
+    stats,
+    append,
+    replayOldest,
+    oldestHeldMs,
+    nodes: () => [...new Set(segments.flatMap((segment) => [...segment.oldest.keys()]))],
+    isNearlyFull: () => stats.bytes >= NEARLY_FULL * maxBytes,
+    async close() {
+      await appending;
+      await seal();
+    },
+  };
+}
+
+/** Reads what an earlier process left, cuts torn ends off, and reports everything that was no whole record. */
+async function recoverSegments(folder: string, stats: SpoolStats, log: Logger): Promise<Segment[]> {
+  const segments: Segment[] = [];
+  for (const name of (await readdir(folder)).sort()) {
+    const number = SEGMENT_NAME.exec(name)?.[1];
+    if (number === undefined) continue;
+    const segment: Segment = {
+      path: join(folder, name),
+      number: Number(number),
+      bytes: 0,
+      oldest: new Map(),
+    };
+    await recoverSegment(segment, stats, log);
+    segments.push(segment);
+    stats.bytes += segment.bytes;
+  }
+  stats.segments = segments.length;
+  if (segments.length > 0)
+    log.info({ segments: segments.length, bytes: stats.bytes }, 'spool found; it will be replayed');
+  return segments;
+}
+
+async function recoverSegment(segment: Segment, stats: SpoolStats, log: Logger): Promise<void> {
+  const file = await open(segment.path, 'r+');
+  try {
+    for await (const part of readSegment(file)) {
+      if (part.kind === 'record') {
+        remember(segment, part.batch, RECORD_HEADER_BYTES + part.batch.payload.length);
+        continue;
+      }
+      stats.damagedBytes += part.length;
+      log.warn(
+        { path: segment.path, offset: part.offset, bytes: part.length },
+        'spool: no whole record here',
+      );
+      if (part.atEnd) {
+        await file.truncate(part.offset);
+        await file.datasync();
+      } else segment.bytes += part.length;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function remember(segment: Segment, batch: Batch, bytes: number): void {
+  segment.bytes += bytes;
+  const known = segment.oldest.get(batch.node);
+  if (known === undefined || batch.oldestTs < known) segment.oldest.set(batch.node, batch.oldestTs);
+}
+
+async function writeAll(file: FileHandle, parts: Buffer[], position: number): Promise<void> {
+  const total = parts.reduce((sum, part) => sum + part.length, 0);
+  const { bytesWritten } = await file.writev(parts, position);
+  // A short write is how a disk that fills up shows itself.
+  if (bytesWritten !== total)
+    throw new Error(`only ${bytesWritten} of ${total} bytes were written: disk full?`);
+}
+
+/** Makes a file's creation or removal survive a power cut. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, constants.O_RDONLY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

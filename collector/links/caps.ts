@@ -1,0 +1,143 @@
+import { randomBytes } from 'node:crypto';
+import type { KV, KvEntry } from '@nats-io/kv';
+import { errorText } from '../../core/errors.ts';
+import type { Logger } from '../../core/service/log.ts';
+import { startLoop } from '../../core/service/loop.ts';
+
+/**
+ * Counts the valid clicks of a UTC day of the links and campaigns that have a cap, across collectors. Each collector
+ * writes its own counts to a NATS KV bucket once a second when they changed and watches those of the others.
+ *
+ * So a cap is overshot by at most what the other collectors accept between two of their writes and the arrival of
+ * these here, about a second of their clicks; and by what a killed collector had accepted since its last write. While
+ * NATS is away each collector counts on its own: at most cap × collectors.
+ */
+export interface ClickCaps {
+  /** Whether `entity` had its `cap` clicks of the day. */
+  isReached(entity: string, cap: number, nowMs: number): boolean;
+  /** Counts one valid click. */
+  count(entity: string, nowMs: number): void;
+  stop(): Promise<void>;
+}
+
+/** The name of a link or campaign in the counts. */
+export function capEntity(kind: 'link' | 'campaign', id: number): string {
+  return `${kind === 'link' ? 'l' : 'c'}${id}`;
+}
+
+const DAY_MS = 86_400_000;
+/** Counts are asked for on their day only; the second day covers clocks that differ. */
+export const CAPS_TTL_MS = 2 * DAY_MS;
+const WRITE_EVERY_MS = 1_000;
+/** A collector's counts are this many values, so that one stays far below NATS's 1 MB up to 500,000 capped entities. */
+const PARTS = 16;
+/** The last counts are worth this much of the time a stop may take. */
+const STOP_TIMEOUT_MS = 1_000;
+
+type Counts = Record<string, number>;
+
+interface Day {
+  /** Of all collectors. */
+  readonly totals: Map<string, number>;
+  /** Of this collector, by part. */
+  readonly own: Map<string, number>[];
+  readonly changed: Set<number>;
+  /** What was last read of the others, by key. */
+  readonly others: Map<string, Counts>;
+}
+
+/** Reads what was counted today, by the others and by earlier processes, and follows it. */
+export async function followCaps(options: { bucket: KV; log: Logger }): Promise<ClickCaps> {
+  const { bucket, log } = options;
+  // A new name each start: what an earlier process counted stays, as the counts of another.
+  const self = randomBytes(6).toString('hex');
+  const days = new Map<number, Day>();
+  let failed = false;
+
+  function dayOf(day: number): Day {
+    const known = days.get(day);
+    if (known) return known;
+    for (const earlier of days.keys()) if (earlier < day - 1) days.delete(earlier);
+    const own = Array.from({ length: PARTS }, () => new Map<string, number>());
+    const fresh: Day = { totals: new Map(), own, changed: new Set(), others: new Map() };
+    days.set(day, fresh);
+    return fresh;
+  }
+
+  /** Replaces what was known of one value of another collector. */
+  function take(entry: KvEntry): void {
+    const [day = '', collector] = entry.key.split('.');
+    if (collector === self || entry.operation !== 'PUT') return;
+    const { totals, others } = dayOf(Number(day));
+    const before = others.get(entry.key) ?? {};
+    const counts = entry.json<Counts>();
+    for (const [entity, count] of Object.entries(counts)) {
+      totals.set(entity, (totals.get(entity) ?? 0) + count - (before[entity] ?? 0));
+    }
+    others.set(entry.key, counts);
+  }
+
+  async function write(): Promise<void> {
+    for (const [day, { own, changed }] of days) {
+      for (const part of changed) {
+        changed.delete(part);
+        try {
+          const counts = JSON.stringify(Object.fromEntries(own[part] ?? []));
+          await bucket.put(`${day}.${self}.${part}`, counts);
+        } catch (error) {
+          changed.add(part);
+          throw error;
+        }
+      }
+    }
+  }
+
+  const keys = await bucket.keys();
+  for await (const key of keys) {
+    const entry = await bucket.get(key);
+    if (entry) take(entry);
+  }
+  const watch = await bucket.watch();
+  const watching = (async () => {
+    for await (const entry of watch) take(entry);
+  })();
+  const writing = startLoop(async () => {
+    try {
+      await write();
+      failed = false;
+    } catch (error) {
+      if (!failed) log.warn({ reason: errorText(error) }, 'the counts of capped links could not be written');
+      failed = true;
+    }
+    return WRITE_EVERY_MS;
+  });
+
+  async function finish(): Promise<void> {
+    await writing.stop();
+    await write();
+  }
+
+  return {
+    isReached: (entity, cap, nowMs) => (dayOf(Math.floor(nowMs / DAY_MS)).totals.get(entity) ?? 0) >= cap,
+    count(entity, nowMs) {
+      const day = dayOf(Math.floor(nowMs / DAY_MS));
+      const part = partOf(entity);
+      const own = day.own[part];
+      own?.set(entity, (own.get(entity) ?? 0) + 1);
+      day.totals.set(entity, (day.totals.get(entity) ?? 0) + 1);
+      day.changed.add(part);
+    },
+    async stop() {
+      watch.stop();
+      await watching;
+      await Promise.race([
+        finish().catch((error) => log.warn({ reason: errorText(error) }, 'the last counts of capped links')),
+        new Promise((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref()),
+      ]);
+    },
+  };
+}
+
+function partOf(entity: string): number {
+  return Number(entity.slice(1)) % PARTS;
+}

@@ -1,0 +1,74 @@
+import type { Postgres, PostgresTransaction } from '../../core/postgres.ts';
+import type { Logger } from '../../core/service/log.ts';
+import type { AffiliateRow, CampaignRow, LinkSet, ProgramRow } from './link-set.ts';
+import type { StoredLink } from './link-table.ts';
+
+/** Rows fetched at a time: their handling must not make a click wait that comes meanwhile. */
+const FETCH_ROWS = 2_000;
+/** A line of progress for this many links. */
+const PROGRESS_LINKS = 100_000;
+
+/** The mark before which nothing was read. */
+export const FROM_THE_BEGINNING = '0';
+
+/**
+ * Applies every row written by a transaction that was not finished when `since` was taken, and returns the mark for
+ * the next time, the oldest transaction still running now, and the number of rows. Nothing committed in between can be
+ * missed.
+ */
+export async function readLinkChanges(options: {
+  sql: Postgres;
+  set: LinkSet;
+  since: string;
+  log: Logger;
+}): Promise<{ since: string; rows: number }> {
+  const { sql, set, since, log } = options;
+  return await sql.begin('isolation level repeatable read read only', async (tx) => {
+    const [snapshot] = await tx<{ xmin: string }[]>`
+      select pg_snapshot_xmin(pg_current_snapshot())::text as xmin`;
+    const parties = await readParties(tx, set, since);
+    const links = await readLinks({ tx, set, since, log });
+    return { since: snapshot?.xmin ?? since, rows: parties + links };
+  });
+}
+
+async function readParties(tx: PostgresTransaction, set: LinkSet, since: string): Promise<number> {
+  const programs = await tx<ProgramRow[]>`
+    select id, status, fallback_url, tracking_domain, anonymise_ip, cookies, honour_opt_out
+    from programs where change_xid >= ${since}::xid8`;
+  for (const row of programs) set.putProgram(row);
+  const campaigns = await tx<CampaignRow[]>`
+    select id, program_id, status, (extract(epoch from starts_at) * 1000)::float8 as starts_at_ms,
+      (extract(epoch from ends_at) * 1000)::float8 as ends_at_ms, fallback_url, cookie_days, daily_click_cap
+    from campaigns where change_xid >= ${since}::xid8`;
+  for (const row of campaigns) set.putCampaign(row);
+  const affiliates = await tx<AffiliateRow[]>`
+    select id, status from affiliates where change_xid >= ${since}::xid8`;
+  for (const row of affiliates) set.putAffiliate(row);
+  return programs.length + campaigns.length + affiliates.length;
+}
+
+async function readLinks(options: {
+  tx: PostgresTransaction;
+  set: LinkSet;
+  since: string;
+  log: Logger;
+}): Promise<number> {
+  const { tx, set, since, log } = options;
+  const batches = tx<StoredLink[]>`
+    select code, program_id, campaign_id, affiliate_id, id as link_id, landing_url,
+      coalesce(routing::text, '') as routing, status = 'active' as is_active,
+      coalesce(extract(epoch from expires_at) * 1000, 'Infinity')::float8 as expires_at_ms,
+      coalesce(daily_click_cap, 0) as daily_click_cap
+    from links where change_xid >= ${since}::xid8`.cursor(FETCH_ROWS);
+  let links = 0;
+  for await (const rows of batches) {
+    for (const row of rows) set.putLink(row);
+    const before = links;
+    links += rows.length;
+    if (Math.floor(links / PROGRESS_LINKS) > Math.floor(before / PROGRESS_LINKS)) {
+      log.info({ links }, 'loading links');
+    }
+  }
+  return links;
+}

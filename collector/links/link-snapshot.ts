@@ -1,0 +1,122 @@
+import { type FileHandle, mkdir, open, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { crc32c } from '../../core/crc32c.ts';
+import { errorText, OperatingError } from '../../core/errors.ts';
+import type { LinkSet, Parties } from './link-set.ts';
+import { CHUNK_BYTES } from './link-table.ts';
+
+/**
+ * The links on the local disk, so that a collector can start while PostgreSQL is away.
+ *
+ * A file is the magic and then sections `kind u32 | bytes u32 | crc32c u32 | content`, little-endian: chunks of the
+ * table's rows, and last the other parties as JSON. Without that last section the file is not whole.
+ */
+
+const MAGIC = Buffer.from('AFXLNK01', 'latin1');
+const SECTION_HEADER_BYTES = 12;
+const ROWS = 1;
+const PARTIES = 2;
+/** More than any set of programs, campaigns and affiliates takes; a damaged length must not ask for all memory. */
+const MAX_PARTIES_BYTES = 256 * 1024 * 1024;
+
+interface Trailer extends Parties {
+  /** Unix milliseconds at which this was the state of PostgreSQL. */
+  readonly freshAtMs: number;
+}
+
+/** Writes the file anew beside the old one and renames it, so that there is always a whole one. */
+export async function writeLinkSnapshot(options: {
+  file: string;
+  set: LinkSet;
+  freshAtMs: number;
+}): Promise<void> {
+  const { file, set, freshAtMs } = options;
+  await mkdir(dirname(file), { recursive: true });
+  const handle = await open(`${file}.new`, 'w');
+  try {
+    await handle.write(MAGIC);
+    // A copy: the links may change while the disk works. What changes is newer than freshAtMs says, never older.
+    const copy = Buffer.allocUnsafe(CHUNK_BYTES);
+    for (const chunk of set.table.chunks()) {
+      const bytes = chunk.copy(copy);
+      await writeSection(handle, ROWS, copy.subarray(0, bytes));
+    }
+    const trailer: Trailer = { ...set.parties(), freshAtMs };
+    await writeSection(handle, PARTIES, Buffer.from(JSON.stringify(trailer)));
+    await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+  await rename(`${file}.new`, file);
+}
+
+async function writeSection(handle: FileHandle, kind: number, content: Buffer): Promise<void> {
+  const header = Buffer.allocUnsafe(SECTION_HEADER_BYTES);
+  header.writeUInt32LE(kind, 0);
+  header.writeUInt32LE(content.length, 4);
+  header.writeUInt32LE(crc32c(content, crc32c(header.subarray(0, 8))), 8);
+  await handle.writev([header, content]);
+}
+
+/**
+ * Reads a snapshot into an empty set; returns its age mark, or undefined when there is no file.
+ * @throws OperatingError `snapshot_damaged`; the set is then of no use.
+ */
+export async function readLinkSnapshot(options: {
+  file: string;
+  set: LinkSet;
+}): Promise<{ freshAtMs: number } | undefined> {
+  const { file, set } = options;
+  let handle: FileHandle;
+  try {
+    handle = await open(file, 'r');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw damaged(file, errorText(error));
+  }
+  try {
+    const magic = await readExactly(handle, MAGIC.length, file);
+    if (!magic.equals(MAGIC)) throw damaged(file, 'it does not begin like one');
+    for (;;) {
+      const { kind, content } = await readSection(handle, file);
+      if (kind === ROWS) {
+        set.table.addRows(content);
+        continue;
+      }
+      const trailer = JSON.parse(content.toString()) as Trailer;
+      for (const row of trailer.programs) set.putProgram(row);
+      for (const row of trailer.campaigns) set.putCampaign(row);
+      for (const row of trailer.affiliates) set.putAffiliate(row);
+      return { freshAtMs: trailer.freshAtMs };
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+async function readSection(handle: FileHandle, file: string): Promise<{ kind: number; content: Buffer }> {
+  const header = await readExactly(handle, SECTION_HEADER_BYTES, file);
+  const kind = header.readUInt32LE(0);
+  const bytes = header.readUInt32LE(4);
+  const limit = kind === ROWS ? CHUNK_BYTES : MAX_PARTIES_BYTES;
+  if ((kind !== ROWS && kind !== PARTIES) || bytes > limit) throw damaged(file, 'a section makes no sense');
+  const content = await readExactly(handle, bytes, file);
+  if (crc32c(content, crc32c(header.subarray(0, 8))) !== header.readUInt32LE(8)) {
+    throw damaged(file, 'a checksum does not agree');
+  }
+  return { kind, content };
+}
+
+async function readExactly(handle: FileHandle, bytes: number, file: string): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafe(bytes);
+  for (let read = 0; read < bytes; ) {
+    const { bytesRead } = await handle.read(buffer, read, bytes - read);
+    if (bytesRead === 0) throw damaged(file, 'it ends early');
+    read += bytesRead;
+  }
+  return buffer;
+}
+
+function damaged(file: string, reason: string): OperatingError {
+  return new OperatingError('snapshot_damaged', `cannot use ${file}: ${reason}`);
+}

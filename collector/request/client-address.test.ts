@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import { formatIp, parseIp } from '../../core/ip.ts';
+import { createClientAddressReader } from './client-address.ts';
+
+const bytes = (text: string): ArrayBuffer => {
+  const all = parseIp(text) ?? Buffer.alloc(16);
+  return new Uint8Array(text.includes(':') ? all : all.subarray(12)).buffer;
+};
+const peer = (remote: string, proxied?: string) => ({
+  getRemoteAddress: () => bytes(remote),
+  getProxiedRemoteAddress: () => (proxied === undefined ? new ArrayBuffer(0) : bytes(proxied)),
+});
+const client = (trusted: string[], remote: string, forwarded: string, proxied?: string) =>
+  formatIp(createClientAddressReader(trusted)(peer(remote, proxied), { getHeader: () => forwarded }));
+
+describe('client address', () => {
+  it('is the socket address when no proxy is trusted, whatever the headers say', () => {
+    expect(client([], '192.0.2.1', '8.8.8.8')).toBe('192.0.2.1');
+    expect(client([], '2001:db8::1', '8.8.8.8', '9.9.9.9')).toBe('2001:db8::1');
+  });
+
+  it('is the socket address when the peer is not a trusted proxy', () => {
+    expect(client(['10.0.0.0/8'], '192.0.2.1', '8.8.8.8')).toBe('192.0.2.1');
+  });
+
+  it('is the rightmost forwarded address that is not itself trusted', () => {
+    const trusted = ['10.0.0.0/8', '2001:db8::/32'];
+    expect(client(trusted, '10.1.1.1', '8.8.8.8')).toBe('8.8.8.8');
+    expect(client(trusted, '10.1.1.1', '1.1.1.1, 8.8.8.8')).toBe('8.8.8.8');
+    expect(client(trusted, '10.1.1.1', '1.1.1.1, 8.8.8.8, 10.2.2.2')).toBe('8.8.8.8');
+    expect(client(trusted, '2001:db8::9', '2001:4860::1')).toBe('2001:4860::1');
+    expect(client(trusted, '10.1.1.1', '10.3.3.3, 10.2.2.2')).toBe('10.3.3.3');
+  });
+
+  it('stops at what is not an address', () => {
+    expect(client(['10.0.0.0/8'], '10.1.1.1', '')).toBe('10.1.1.1');
+    expect(client(['10.0.0.0/8'], '10.1.1.1', 'evil, 10.2.2.2')).toBe('10.2.2.2');
+  });
+
+  it('believes the PROXY protocol of a trusted peer first', () => {
+    expect(client(['10.0.0.0/8'], '10.1.1.1', '8.8.8.8', '9.9.9.9')).toBe('9.9.9.9');
+  });
+});

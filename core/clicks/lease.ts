@@ -1,0 +1,111 @@
+import { JetStreamApiCodes, JetStreamApiError, type JetStreamManager } from '@nats-io/jetstream';
+import type { KV } from '@nats-io/kv';
+import { OperatingError } from '../errors.ts';
+
+/**
+ * A node lease is one collector's right to a 16-bit node number: a new one at every start, and whenever `seq` would
+ * wrap. The collector keeps beside it the oldest click it still holds, which is what the watermark is made of.
+ */
+export interface Lease {
+  readonly node: number;
+  readonly startedAtMs: number;
+  /**
+   * Only an open lease holds the watermark back. A closed one ended in order: `nextSeq` is its number of clicks.
+   * A crashed one's collector died: `nextSeq` is a lower bound, and nothing it redirected is missing.
+   */
+  readonly state: 'open' | 'closed' | 'crashed';
+  /** Every click of this lease older than this is in the stream. */
+  readonly heldFromMs: number;
+  /** The number the next click will get: all below it were given out. */
+  readonly nextSeq: number;
+  /** The collector ended in order, so `nextSeq` is the lease's number of clicks, even if some wait in a spool. */
+  readonly ended: boolean;
+  readonly updatedAtMs: number;
+}
+
+const NODE_COUNT = 65_536;
+const COUNTER_KEY = 'counter';
+/** Racing collectors each lose a round at most to every other; this bounds hundreds starting at once. */
+const MAX_TRIES = 1_000;
+
+function leaseKey(node: number): string {
+  return `lease.${node}`;
+}
+
+/** Takes the next node number, opens its lease, and returns it. Two callers never get the same one. */
+export async function openLease(bucket: KV, nowMs: number): Promise<Lease> {
+  for (let attempt = 0; attempt < MAX_TRIES; attempt++) {
+    const counter = await bucket.get(COUNTER_KEY);
+    const node = counter ? Number(counter.string()) % NODE_COUNT : 0;
+    const next = String((node + 1) % NODE_COUNT);
+    const taken = await compareAndSet(bucket, COUNTER_KEY, next, counter?.revision ?? 0);
+    if (taken === undefined) continue;
+    const previous = await readLease(bucket, node);
+    if (previous?.state === 'open') continue;
+    const lease: Lease = {
+      node,
+      startedAtMs: nowMs,
+      state: 'open',
+      heldFromMs: nowMs,
+      nextSeq: 0,
+      ended: false,
+      updatedAtMs: nowMs,
+    };
+    await writeLease(bucket, lease);
+    return lease;
+  }
+  throw new OperatingError('no_free_node', `no node number could be leased in ${MAX_TRIES} tries`);
+}
+
+export async function writeLease(bucket: KV, lease: Lease): Promise<void> {
+  await bucket.put(leaseKey(lease.node), JSON.stringify(lease));
+}
+
+export async function readLease(bucket: KV, node: number): Promise<Lease | undefined> {
+  const entry = await bucket.get(leaseKey(node));
+  return entry ? entry.json<Lease>() : undefined;
+}
+
+export async function listLeases(bucket: KV): Promise<Lease[]> {
+  const keys: string[] = [];
+  for await (const key of await bucket.keys('lease.*')) keys.push(key);
+  const entries = await Promise.all(keys.map((key) => bucket.get(key)));
+  return entries.flatMap((entry) => (entry?.operation === 'PUT' ? [entry.json<Lease>()] : []));
+}
+
+/**
+ * Removes a lease that is not open, without a trace. Its very message is deleted: a number that was leased anew
+ * meanwhile is another message, and stays.
+ */
+export async function forgetLease(
+  bucket: KV,
+  options: { manager: JetStreamManager; lease: Lease },
+): Promise<void> {
+  const { manager, lease } = options;
+  const entry = await bucket.get(leaseKey(lease.node));
+  if (entry?.operation !== 'PUT') return;
+  const { state, startedAtMs } = entry.json<Lease>();
+  if (state === 'open' || startedAtMs !== lease.startedAtMs) return;
+  const { streamInfo } = await bucket.status();
+  await manager.streams.deleteMessage(streamInfo.config.name, entry.revision, false);
+}
+
+/**
+ * Writes `value` only if the key is still at `revision` (0: absent or deleted).
+ * Returns the new revision, or undefined when somebody else was first.
+ */
+export async function compareAndSet(
+  bucket: KV,
+  key: string,
+  value: string,
+  revision: number,
+): Promise<number | undefined> {
+  try {
+    return revision === 0 ? await bucket.create(key, value) : await bucket.update(key, value, revision);
+  } catch (error) {
+    const lost =
+      error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamWrongLastSequence;
+    if (lost) return undefined;
+    throw error;
+  }
+}

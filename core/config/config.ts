@@ -1,0 +1,311 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { OperatingError } from '../errors.ts';
+import { fromProject } from './paths.ts';
+import { derivedDataKey, readOrCreateSecrets } from './secrets.ts';
+
+/**
+ * Every environment variable of the platform, in the order of `.env.example`.
+ * Each process parses them once; nothing else reads the environment.
+ */
+
+interface Variable {
+  readonly name: string;
+  /** What it is, with its unit. */
+  readonly about: string;
+  /** The default as it would be written, or '' for none. */
+  readonly fallback: string;
+  readonly schema: z.ZodType<unknown, string>;
+}
+
+const port = z
+  .string()
+  .regex(/^\d{1,5}$/, 'must be a port number from 1 to 65535')
+  .transform(Number)
+  .refine((n) => n >= 1 && n <= 65_535, 'must be a port number from 1 to 65535');
+
+const count = z
+  .string()
+  .regex(/^\d{1,9}$/, 'must be a whole number')
+  .transform(Number)
+  .refine((n) => n >= 1, 'must be at least 1');
+
+const text = z.string();
+
+const hourOrOff = z
+  .string()
+  .regex(/^(?:off|1?\d|2[0-3])$/, 'must be an hour from 0 to 23, or off')
+  .transform((value) => (value === 'off' ? null : Number(value)));
+
+function url(...protocols: string[]): z.ZodType<string, string> {
+  return z
+    .string()
+    .refine(
+      (value) => value === '' || (URL.canParse(value) && protocols.includes(new URL(value).protocol)),
+      `must be a URL starting with ${protocols.map((p) => `${p}//`).join(' or ')}`,
+    );
+}
+
+function oneOf<const T extends readonly [string, ...string[]]>(...values: T): z.ZodType<T[number], string> {
+  return z.string().pipe(z.enum(values, `must be one of ${values.join(', ')}`));
+}
+
+const list = z.string().transform((value) =>
+  value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+);
+
+const clickKeys = list.refine(
+  (keys) => keys.every((key) => /^[0-9a-f]{32}$/i.test(key)),
+  'must be keys of 32 hexadecimal digits, separated by commas, the newest first',
+);
+
+const dataKeys = list.refine(
+  (keys) => keys.every((key) => /^[0-9a-f]{64}$/i.test(key)),
+  'must be keys of 64 hexadecimal digits, separated by commas, the newest first',
+);
+
+const cidrs = list.refine(
+  (values) => values.every(isCidr),
+  'must be addresses or networks such as 10.0.0.0/8, separated by commas',
+);
+
+function isCidr(value: string): boolean {
+  const [address = '', bits, ...rest] = value.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+}
+
+const variable = <S extends z.ZodType<unknown, string>>(
+  name: string,
+  schema: S,
+  fallback: string,
+  about: string,
+): Variable & { schema: S } => ({ name, schema, fallback, about });
+
+const variables = {
+  home: variable('AFFLUX_HOME', text, '.afflux', 'data and fetched tools; relative to the project folder'),
+  host: variable('HOST', text, '127.0.0.1', 'address the collector and the API listen on'),
+  collectorPort: variable('COLLECTOR_PORT', port, '8080', 'port of the collector'),
+  collectorMetricsPort: variable(
+    'COLLECTOR_METRICS_PORT',
+    port,
+    '8090',
+    'loopback port of the first of several collectors that share a port: health and metrics; the next ones follow it',
+  ),
+  apiPort: variable('API_PORT', port, '8081', 'port of the API'),
+  loaderPort: variable('LOADER_PORT', port, '8082', 'loopback port of the loader: health and metrics'),
+  attributionPort: variable(
+    'ATTRIBUTION_PORT',
+    port,
+    '8083',
+    'loopback port of the attribution worker: health and metrics',
+  ),
+  schedulerPort: variable(
+    'SCHEDULER_PORT',
+    port,
+    '8084',
+    'loopback port of the scheduler: health and metrics',
+  ),
+  collectorUrl: variable(
+    'COLLECTOR_URL',
+    url('http:', 'https:'),
+    '',
+    'public base URL of links; empty: http://localhost:COLLECTOR_PORT. With https the click cookie is Secure',
+  ),
+  databaseUrl: variable(
+    'DATABASE_URL',
+    url('postgres:', 'postgresql:'),
+    '',
+    'PostgreSQL 15 or later; empty: the embedded one. Processes work under the role afflux_app',
+  ),
+  clickhouseUrl: variable(
+    'CLICKHOUSE_URL',
+    url('http:', 'https:'),
+    '',
+    'ClickHouse HTTP interface, 25.6 or later, as http://user:password@host:8123/database; empty: the embedded one',
+  ),
+  clickhouseCluster: variable(
+    'CLICKHOUSE_CLUSTER',
+    text,
+    '',
+    'name of the cluster of CLICKHOUSE_URL: migrations run on all its servers with replicated tables; empty: one server',
+  ),
+  natsUrl: variable(
+    'NATS_URL',
+    url('nats:', 'tls:'),
+    '',
+    'NATS server with JetStream, 2.9 or later; empty: the embedded one',
+  ),
+  postgresPort: variable('POSTGRES_PORT', port, '54320', 'loopback port of the embedded PostgreSQL'),
+  clickhousePort: variable('CLICKHOUSE_PORT', port, '18123', 'loopback port of the embedded ClickHouse'),
+  natsPort: variable('NATS_PORT', port, '14222', 'loopback port of the embedded NATS'),
+  natsServer: variable(
+    'NATS_SERVER',
+    text,
+    '',
+    'path of a nats-server binary; empty: PATH, then AFFLUX_HOME/bin',
+  ),
+  natsSync: variable(
+    'NATS_SYNC',
+    oneOf('always', 'interval'),
+    'always',
+    'embedded NATS: "always" fsyncs every batch before its redirects leave, "interval" every 2 minutes (a power cut loses more)',
+  ),
+  clickKeys: variable(
+    'CLICK_KEYS',
+    clickKeys,
+    '',
+    'keys of the click ids, 32 hexadecimal digits each, newest first; empty: one generated in AFFLUX_HOME/secrets.json',
+  ),
+  dataKeys: variable(
+    'DATA_KEYS',
+    dataKeys,
+    '',
+    'keys that seal payout methods and signing secrets, 64 hexadecimal digits each, newest first; empty: derived from AFFLUX_HOME/secrets.json',
+  ),
+  portalUrl: variable(
+    'PORTAL_URL',
+    url('http:', 'https:'),
+    '',
+    'public base URL of the portal, for mails and cookies; empty: http://localhost:API_PORT. With https cookies are Secure',
+  ),
+  mailUrl: variable(
+    'MAIL_URL',
+    url('smtp:', 'smtps:'),
+    '',
+    'SMTP server for password resets and notices, as smtp://user:password@host:587; empty: mails are logged',
+  ),
+  mailFrom: variable('MAIL_FROM', text, 'Afflux <no-reply@localhost>', 'sender of mails'),
+  webhookNetworks: variable(
+    'WEBHOOK_NETWORKS',
+    cidrs,
+    '',
+    'private addresses or networks that webhooks may go to all the same, comma-separated; empty: none',
+  ),
+  apiRequestsPerMinute: variable(
+    'API_REQUESTS_PER_MINUTE',
+    count,
+    '6000',
+    'requests a minute of one key or user, per API process; an affiliate has a tenth. Calls that report orders are not counted',
+  ),
+  apiConcurrentReports: variable(
+    'API_CONCURRENT_REPORTS',
+    count,
+    '4',
+    'reports of one key or user at a time, per API process',
+  ),
+  trustedProxies: variable(
+    'TRUSTED_PROXIES',
+    cidrs,
+    '',
+    'addresses or networks whose X-Forwarded-For is believed, comma-separated; empty: none',
+  ),
+  geoDatabase: variable(
+    'GEO_DATABASE',
+    text,
+    '',
+    "path of an .mmdb that gives the country of an address, MaxMind's format too; empty: the one that is installed (CC0)",
+  ),
+  spoolMaxMb: variable(
+    'SPOOL_MAX_MB',
+    count,
+    '1024',
+    'MiB of clicks a collector keeps on its own disk while NATS is away; beyond it clicks are answered 503',
+  ),
+  payoutProvider: variable(
+    'PAYOUT_PROVIDER',
+    oneOf('bank_csv', 'paypal_csv', 'stripe'),
+    'bank_csv',
+    'who moves the money: files in AFFLUX_HOME/payouts for a bank or for PayPal, or Stripe Connect',
+  ),
+  payoutHour: variable(
+    'PAYOUT_HOUR',
+    hourOrOff,
+    '5',
+    'from this hour on (UTC) the day’s payouts are run by the scheduler; "off": only by "afflux payouts run"',
+  ),
+  stripeSecretKey: variable('STRIPE_SECRET_KEY', text, '', 'secret key of the Stripe account that pays'),
+  stripeWebhookSecret: variable(
+    'STRIPE_WEBHOOK_SECRET',
+    text,
+    '',
+    'secret of the Stripe endpoint that is /v1/provider-notices/stripe; empty: its notices are not taken',
+  ),
+  logLevel: variable(
+    'LOG_LEVEL',
+    oneOf('silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'),
+    'info',
+    'least severity that is logged',
+  ),
+};
+
+type Parsed = { readonly [K in keyof typeof variables]: z.output<(typeof variables)[K]['schema']> };
+
+/** The configuration of a process: parsed, complete, frozen. */
+export interface Config extends Omit<Parsed, 'clickKeys' | 'dataKeys'> {
+  /** Which engines have no URL of their own and are started by `afflux up`. */
+  readonly embedded: { readonly postgres: boolean; readonly clickhouse: boolean; readonly nats: boolean };
+  readonly postgresPassword: string;
+  /** 16 bytes each, newest first. */
+  readonly clickKeys: readonly [Buffer, ...Buffer[]];
+  /** 32 bytes each, newest first. */
+  readonly dataKeys: readonly [Buffer, ...Buffer[]];
+}
+
+/** The variables that say where a service or an embedded engine listens. */
+export const PORT_VARIABLES: readonly string[] = Object.values(variables)
+  .filter(({ schema }) => schema === port)
+  .map(({ name }) => name);
+
+/**
+ * Parses the environment. Unset engine URLs become those of the embedded engines.
+ * @throws OperatingError `invalid_config` that lists every fault at once.
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const faults: string[] = [];
+  const parsed: Record<string, unknown> = {};
+  for (const [key, { name, schema, fallback }] of Object.entries(variables)) {
+    const result = schema.safeParse((env[name] ?? '').trim() || fallback);
+    if (result.success) parsed[key] = result.data;
+    else faults.push(...result.error.issues.map((issue) => `${name} ${issue.message}`));
+  }
+  if (faults.length > 0) {
+    throw new OperatingError('invalid_config', `the environment has faults:\n  ${faults.join('\n  ')}`);
+  }
+  const given = parsed as unknown as Parsed;
+  const home = fromProject(given.home);
+  const secrets = readOrCreateSecrets(home);
+  const [newest = secrets.clickKey, ...older] = given.clickKeys;
+  const [newestData = derivedDataKey(secrets), ...olderData] = given.dataKeys;
+  return Object.freeze({
+    ...given,
+    home,
+    collectorUrl: (given.collectorUrl || `http://localhost:${given.collectorPort}`).replace(/\/+$/, ''),
+    databaseUrl:
+      given.databaseUrl ||
+      `postgres://postgres:${secrets.postgresPassword}@127.0.0.1:${given.postgresPort}/afflux`,
+    clickhouseUrl: given.clickhouseUrl || `http://127.0.0.1:${given.clickhousePort}/afflux`,
+    natsUrl: given.natsUrl || `nats://127.0.0.1:${given.natsPort}`,
+    embedded: {
+      postgres: given.databaseUrl === '',
+      clickhouse: given.clickhouseUrl === '',
+      nats: given.natsUrl === '',
+    },
+    postgresPassword: secrets.postgresPassword,
+    portalUrl: (given.portalUrl || `http://localhost:${given.apiPort}`).replace(/\/+$/, ''),
+    dataKeys: [Buffer.from(newestData, 'hex'), ...olderData.map((key) => Buffer.from(key, 'hex'))] as const,
+    clickKeys: [Buffer.from(newest, 'hex'), ...older.map((key) => Buffer.from(key, 'hex'))] as const,
+  });
+}
+
+/** The text of `.env.example`; a test compares the committed file with it. */
+export function renderEnvExample(): string {
+  const lines = Object.values(variables).map(
+    ({ name, about, fallback }) => `# ${about}\n${fallback === '' ? `# ${name}=` : `${name}=${fallback}`}\n`,
+  );
+  return `# Every variable of Afflux with its default. Copy to .env and change what you need.\n\n${lines.join('\n')}`;
+}

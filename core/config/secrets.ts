@@ -1,0 +1,46 @@
+import { hkdfSync, randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { OperatingError } from '../errors.ts';
+
+/** What the embedded installation generates for itself at first start, in `$AFFLUX_HOME/secrets.json` (mode 0600). */
+export interface Secrets {
+  readonly postgresPassword: string;
+  /** One click key, 32 hexadecimal digits. */
+  readonly clickKey: string;
+}
+
+/** Reads the secrets, or creates them; of two processes that start at once, one creates and both read the same. */
+export function readOrCreateSecrets(home: string): Secrets {
+  const file = join(home, 'secrets.json');
+  try {
+    mkdirSync(home, { recursive: true });
+    const fresh: Secrets = {
+      postgresPassword: randomBytes(24).toString('base64url'),
+      clickKey: randomBytes(16).toString('hex'),
+    };
+    writeFileSync(file, `${JSON.stringify(fresh, null, 2)}\n`, { mode: 0o600, flag: 'wx' });
+    return fresh;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw unusableHome(home, error);
+  }
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Secrets;
+  } catch (error) {
+    throw unusableHome(home, error);
+  }
+}
+
+/** The key that seals stored secrets when none is configured: it lasts as long as the file. */
+export function derivedDataKey({ postgresPassword, clickKey }: Secrets): string {
+  const secret = `${postgresPassword} ${clickKey}`;
+  return Buffer.from(hkdfSync('sha256', secret, '', 'afflux data key', 32)).toString('hex');
+}
+
+function unusableHome(home: string, cause: unknown): OperatingError {
+  return new OperatingError(
+    'home_unusable',
+    `the data folder ${home} cannot be used: ${(cause as Error).message}. Make it readable and writable, or set AFFLUX_HOME`,
+    { cause },
+  );
+}

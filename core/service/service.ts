@@ -1,0 +1,117 @@
+import { createServer, type Server } from 'node:http';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import { errorText, OperatingError } from '../errors.ts';
+import type { Logger } from './log.ts';
+
+/** A part that runs until it is stopped. Stopping twice is the same as stopping once. */
+export interface Running {
+  stop(): Promise<void>;
+}
+
+/** What a process sends to the one that started it once it is ready. */
+export const READY_MESSAGE = 'ready';
+
+/** How long a process may take to finish its work after SIGTERM before it exits with code 1. */
+export const SHUTDOWN_TIMEOUT_MS = 15_000;
+
+/**
+ * Runs one process: starts it, stops it in order on SIGTERM, SIGINT or when its supervisor is gone, and exits.
+ * A bug (uncaught error) ends the process at once with code 1; the supervisor starts it again.
+ */
+export async function runProcess(log: Logger, start: () => Promise<Running>): Promise<void> {
+  let stopping = false;
+  let started: Promise<Running> | undefined;
+
+  async function shutdown(reason: string): Promise<void> {
+    if (stopping) return;
+    stopping = true;
+    log.info({ reason }, 'stopping');
+    setTimeout(() => {
+      log.error({ timeoutMs: SHUTDOWN_TIMEOUT_MS }, 'did not stop in time');
+      process.exit(1);
+    }, SHUTDOWN_TIMEOUT_MS).unref();
+    try {
+      await (await started)?.stop();
+      log.info('stopped');
+      process.exit(0);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  function fail(error: unknown): void {
+    if (error instanceof OperatingError) log.fatal({ code: error.code }, error.message);
+    else log.fatal({ err: error }, errorText(error));
+    process.exit(1);
+  }
+
+  process.on('SIGTERM', () => void shutdown('SIGTERM'));
+  process.on('SIGINT', () => void shutdown('SIGINT'));
+  process.on('disconnect', () => void shutdown('supervisor gone'));
+  process.on('uncaughtException', fail);
+  process.on('unhandledRejection', fail);
+  try {
+    started = start();
+    await started;
+    if (stopping) return;
+    log.info('ready');
+    process.send?.(READY_MESSAGE);
+  } catch (error) {
+    if (!stopping) fail(error);
+  }
+}
+
+/** The metrics registry of a process, with Node's own metrics in it. */
+export function createMetrics(): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  return registry;
+}
+
+/** Whether a process is ready, and if not, why. */
+export type Readiness = { ready: true } | { ready: false; reason: string };
+
+/** Serves `/healthz`, `/readyz` and `/metrics` on loopback, for processes that have no HTTP server of their own. */
+export async function serveHealth(options: {
+  port: number;
+  metrics: Registry;
+  readiness: () => Readiness;
+}): Promise<Running> {
+  const server = createServer(async (request, response) => {
+    const path = request.url?.split('?')[0];
+    if (path === '/healthz') {
+      response.end('ok\n');
+    } else if (path === '/readyz') {
+      const state = options.readiness();
+      response.statusCode = state.ready ? 200 : 503;
+      response.end(state.ready ? 'ready\n' : `${state.reason}\n`);
+    } else if (path === '/metrics') {
+      response.setHeader('Content-Type', options.metrics.contentType);
+      response.end(await options.metrics.metrics());
+    } else {
+      response.statusCode = 404;
+      response.end();
+    }
+  });
+  await listen(server, options.port);
+  return {
+    async stop() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+async function listen(server: Server, port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(listenError(error, port)));
+    server.listen(port, '127.0.0.1', resolve);
+  });
+}
+
+/** The clear form of EADDRINUSE and its kin. */
+export function listenError(cause: unknown, port: number): OperatingError {
+  return new OperatingError('port_unavailable', `cannot listen on port ${port}: ${errorText(cause)}`, {
+    cause,
+  });
+}

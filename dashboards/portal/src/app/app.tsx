@@ -1,0 +1,144 @@
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { ApiProblem, api, type Schemas, setSessionToken, take, takeAll, whenSignedOut } from '../data/api.ts';
+import { useData } from '../data/use-data.ts';
+import { operatorPages } from '../operator/pages.ts';
+import { partnerPages } from '../partner/pages.ts';
+import { Loading, Page, Problem } from '../ui/basics.tsx';
+import { findRoute, href, navigate, usePath } from './router.tsx';
+import { SessionProvider } from './session.tsx';
+import { RequestReset, SetPassword } from './set-password.tsx';
+import { Shell } from './shell.tsx';
+import { SignIn } from './sign-in.tsx';
+import { useTheme } from './theme.ts';
+
+const PROGRAM_KEY = 'afflux-program';
+
+/** The cookie cannot be read here: this says whether it is worth asking. */
+const SIGNED_IN_KEY = 'afflux-signed-in';
+
+/** Who is signed in; undefined: nobody. */
+async function readSession(signal: AbortSignal): Promise<Schemas['Session'] | undefined> {
+  if (localStorage.getItem(SIGNED_IN_KEY) === null) return undefined;
+  try {
+    return await take(api.GET('/v1/session', { signal }));
+  } catch (error) {
+    if (error instanceof ApiProblem && error.problem.status === 401) return undefined;
+    throw error;
+  }
+}
+
+export function App() {
+  const path = usePath();
+  if (path === '/set-password') return <SetPassword />;
+  if (path === '/forgotten') return <RequestReset />;
+  return <WithSession />;
+}
+
+function WithSession() {
+  const [wasSignedOut, setSignedOut] = useState(false);
+  const { data, error, loading, reload } = useData(async (signal) => {
+    const session = await readSession(signal);
+    setSessionToken(session?.csrf_token ?? '');
+    if (!session) return { session: undefined, programs: [] };
+    const programs = await takeAll((cursor) =>
+      api.GET('/v1/programs', { params: { query: cursor ? { cursor } : {} }, signal }),
+    );
+    return { session, programs };
+  }, []);
+  useEffect(() => {
+    whenSignedOut(() => {
+      setSignedOut(true);
+      reload();
+    });
+  }, [reload]);
+  if (error !== undefined) {
+    return (
+      <main class="alone">
+        <Problem error={error} onRetry={reload} />
+      </main>
+    );
+  }
+  if (!data) return loading ? <Loading /> : null;
+  if (!data.session) {
+    return (
+      <SignIn
+        note={wasSignedOut ? 'You were signed out. Sign in to go on.' : undefined}
+        onSignedIn={() => {
+          setSignedOut(false);
+          localStorage.setItem(SIGNED_IN_KEY, 'yes');
+          reload();
+        }}
+      />
+    );
+  }
+  return <Portal user={data.session.user} programs={data.programs} onSignedOut={reload} />;
+}
+
+function Portal(props: {
+  user: Schemas['User'];
+  programs: readonly Schemas['Program'][];
+  onSignedOut: () => void;
+}) {
+  const { user, programs } = props;
+  const path = usePath();
+  const { theme, toggle } = useTheme();
+  const [programId, setProgramId] = useState(() => localStorage.getItem(PROGRAM_KEY));
+  const program = programs.find(({ id }) => id === programId) ?? programs[0];
+  const pages = user.affiliate_id === null ? operatorPages : partnerPages;
+  const found = findRoute(pages.routes, path);
+  const shown = useRef(path);
+  useEffect(() => {
+    const heading = document.querySelector<HTMLElement>('main h1');
+    document.title = heading ? `${heading.textContent} – Afflux` : 'Afflux';
+    // Whoever goes on to another page reads from its heading on; the first one is read from its top.
+    if (shown.current !== path) {
+      window.scrollTo(0, 0);
+      heading?.focus({ preventScroll: true });
+    }
+    shown.current = path;
+  }, [path]);
+
+  async function signOut(): Promise<void> {
+    await take(api.DELETE('/v1/session')).catch(() => undefined);
+    setSessionToken('');
+    navigate('/', { replace: true });
+    props.onSignedOut();
+  }
+  if (!program) {
+    return (
+      <main class="alone">
+        <Page title="There is no program yet">
+          <p>
+            Create one with <code>POST /v1/programs</code> (see <a href="/docs">the API</a>), then reload.
+          </p>
+        </Page>
+      </main>
+    );
+  }
+  const session = {
+    user,
+    program,
+    programs,
+    theme,
+    chooseProgram(id: string) {
+      localStorage.setItem(PROGRAM_KEY, id);
+      setProgramId(id);
+    },
+    signOut: () => void signOut(),
+  };
+  return (
+    <SessionProvider value={session}>
+      <Shell groups={pages.groups} path={path} onTheme={toggle}>
+        {found ? (
+          <found.route.page key={`${path} ${program.id}`} params={found.params} />
+        ) : (
+          <Page title="There is no such page">
+            <p>
+              Go to <a href={href('/')}>the overview</a>.
+            </p>
+          </Page>
+        )}
+      </Shell>
+    </SessionProvider>
+  );
+}

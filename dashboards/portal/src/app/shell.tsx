@@ -1,0 +1,135 @@
+import type { ComponentChildren } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import type { Schemas } from '../data/api.ts';
+import { TIME_ZONE } from '../text/format.ts';
+import { Select } from '../ui/forms.tsx';
+import { CompleteTo, FreshnessProvider, useLiveFreshness } from '../ui/freshness.tsx';
+import { Link } from './router.tsx';
+import { useSession } from './session.tsx';
+
+/** The frame of every page: where one can go, who one is, how fresh the figures are. */
+
+export interface PageGroup {
+  readonly title: string;
+  readonly pages: readonly {
+    readonly path: string;
+    readonly title: string;
+    /** Who may go there; without it, whoever the pages are for. */
+    readonly roles?: readonly Schemas['User']['role'][];
+    /** It looks across programs: only for users of no single one. */
+    readonly acrossPrograms?: boolean;
+  }[];
+}
+
+export function Shell(props: {
+  groups: readonly PageGroup[];
+  path: string;
+  onTheme: () => void;
+  children: ComponentChildren;
+}) {
+  const { path } = props;
+  const { user, program, programs, chooseProgram, signOut, theme } = useSession();
+  const [open, setOpen] = useState(false);
+  const freshness = useLiveFreshness();
+  // Going somewhere closes the menu
+  useEffect(() => setOpen(false), [path]);
+  return (
+    <FreshnessProvider value={freshness}>
+      <a class="skip" href="#main">
+        Skip to the content
+      </a>
+      <div class="shell">
+        <header class={open ? 'side open' : 'side'}>
+          <div class="brand">
+            <Link to="/" class="brand-name">
+              <Mark />
+              Afflux
+            </Link>
+            <button
+              type="button"
+              class="menu"
+              aria-expanded={open ? 'true' : 'false'}
+              aria-controls="navigation"
+              onClick={() => setOpen(!open)}
+            >
+              Menu
+            </button>
+          </div>
+          <div class="side-body" id="navigation">
+            {programs.length > 1 && (
+              <Select
+                label="Program"
+                value={program.id}
+                onChange={chooseProgram}
+                choices={programs.map(({ id, name }) => ({ value: id, text: name }))}
+              />
+            )}
+            <nav aria-label="Pages">
+              {pagesFor(props.groups, user).map((group) => (
+                <div key={group.title} class="nav-group">
+                  {group.title !== '' && <h2>{group.title}</h2>}
+                  <ul>
+                    {group.pages.map(({ path: to, title }) => (
+                      <li key={to}>
+                        <Link to={to} current={isWithin(path, to)}>
+                          {title}
+                        </Link>
+                      </li>
+                    ))}
+                  </ul>
+                </div>
+              ))}
+            </nav>
+            <div class="side-foot">
+              <CompleteTo />
+              <span class="muted small">Times in {TIME_ZONE}</span>
+              <div class="who">
+                <div>
+                  <strong>{user.name}</strong>
+                  <span class="muted small">{programs.length > 1 ? user.role : program.name}</span>
+                </div>
+              </div>
+              <div class="who-actions">
+                <button type="button" class="quiet" onClick={props.onTheme}>
+                  {theme === 'dark' ? 'Light theme' : 'Dark theme'}
+                </button>
+                <button type="button" class="quiet" onClick={signOut}>
+                  Sign out
+                </button>
+              </div>
+            </div>
+          </div>
+        </header>
+        <main id="main" tabIndex={-1}>
+          {props.children}
+        </main>
+      </div>
+    </FreshnessProvider>
+  );
+}
+
+/** What a user can go to; a group without any page is left out. */
+function pagesFor(groups: readonly PageGroup[], user: Schemas['User']): readonly PageGroup[] {
+  return groups
+    .map(({ title, pages }) => ({
+      title,
+      pages: pages.filter(
+        ({ roles, acrossPrograms }) =>
+          (!roles || roles.includes(user.role)) && (!acrossPrograms || user.program_id === null),
+      ),
+    }))
+    .filter(({ pages }) => pages.length > 0);
+}
+
+function isWithin(path: string, to: string): boolean {
+  return to === '/' ? path === '/' : path === to || path.startsWith(`${to}/`);
+}
+
+export function Mark() {
+  return (
+    <svg class="mark" viewBox="0 0 32 32" aria-hidden="true">
+      <rect width="32" height="32" rx="8" />
+      <path d="M9 23 16 8l7 15M12 17.500h8" />
+    </svg>
+  );
+}

@@ -1,0 +1,96 @@
+import createClient from 'openapi-fetch';
+import type { components, paths } from '../../../../api/client/types.ts';
+
+/** The generated client of the API, with the session's token, and what an answer that is a problem means. */
+
+export type Schemas = components['schemas'];
+export type Money = Schemas['Money'];
+
+export const api = createClient<paths>({ baseUrl: window.location.origin });
+
+let csrfToken = '';
+let onSignedOut = (): void => undefined;
+
+/** From now on everything that changes something carries the token of this session. */
+export function setSessionToken(token: string): void {
+  csrfToken = token;
+}
+
+/** Called when the server does not know the session any more. */
+export function whenSignedOut(call: () => void): void {
+  onSignedOut = call;
+}
+
+api.use({
+  onRequest({ request }) {
+    if (csrfToken !== '') request.headers.set('x-csrf-token', csrfToken);
+  },
+  onResponse({ response }) {
+    if (response.status === 401 && csrfToken !== '') onSignedOut();
+  },
+});
+
+/** An answer of the API that is a problem. */
+export class ApiProblem extends Error {
+  readonly problem: Schemas['Problem'];
+  readonly retryAfter: number;
+
+  constructor(problem: Schemas['Problem'], response: Response) {
+    super(problem.detail);
+    this.problem = problem;
+    this.retryAfter = Number(response.headers.get('retry-after') ?? 0);
+  }
+}
+
+interface Answer<Data> {
+  readonly data?: Data;
+  readonly error?: unknown;
+  readonly response: Response;
+}
+
+/** The data of an answer. @throws ApiProblem when it is none. */
+export async function take<Data>(answer: Promise<Answer<Data>>): Promise<NonNullable<Data>> {
+  const { data, error, response } = await answer;
+  if (!response.ok) throw new ApiProblem(asProblem(error, response), response);
+  return data as NonNullable<Data>;
+}
+
+/** The data with the version that a change must name. */
+export async function takeVersion<Data>(
+  answer: Promise<Answer<Data>>,
+): Promise<{ data: NonNullable<Data>; etag: string }> {
+  const etag = (await answer).response.headers.get('etag') ?? '';
+  return { data: await take(answer), etag };
+}
+
+function asProblem(error: unknown, response: Response): Schemas['Problem'] {
+  if (typeof error === 'object' && error !== null && 'code' in error) return error as Schemas['Problem'];
+  const title = `The server answered ${response.status}`;
+  return {
+    type: 'about:blank',
+    title,
+    status: response.status,
+    code: 'internal',
+    detail: title,
+    request_id: '',
+  };
+}
+
+/** Names one attempt to create something, so that sending it again does not create it twice. */
+export function newAttempt(): { 'idempotency-key': string } {
+  return { 'idempotency-key': crypto.randomUUID() };
+}
+
+/** Everything of a list, page by page, up to `most` rows: for choices, not for tables. */
+export async function takeAll<Row>(
+  page: (cursor: string | undefined) => Promise<Answer<{ data: Row[]; next_cursor: string | null }>>,
+  most = 2_000,
+): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (let cursor: string | null | undefined; cursor !== null && rows.length < most; ) {
+    const { data, next_cursor } = await take(page(cursor));
+    rows.push(...data);
+    cursor = next_cursor;
+  }
+  return rows;
+}

@@ -1,0 +1,53 @@
+import { TIME_ZONE } from '../text/format.ts';
+
+/** Ranges of reports: whole hours, days of the reader's own zone, half-open. */
+
+const HOUR_MS = 3_600_000;
+
+export interface Range {
+  readonly from: string;
+  readonly to: string;
+}
+
+/** The hour under way is part of every range. */
+function nextHour(): number {
+  return Math.floor(Date.now() / HOUR_MS + 1) * HOUR_MS;
+}
+
+/** Today and the days before it. */
+export function lastDays(days: number): Range {
+  const from = new Date();
+  from.setHours(0, 0, 0, 0);
+  from.setDate(from.getDate() - days + 1);
+  return {
+    from: new Date(Math.floor(from.getTime() / HOUR_MS) * HOUR_MS).toISOString(),
+    to: new Date(nextHour()).toISOString(),
+  };
+}
+
+/** Every day of a range as reports name it (`2026-11-24`), those without a row too. */
+export function daysOf({ from, to }: Range): string[] {
+  // Where midnight is no whole hour, the range begins within the day before, which is not shown for that.
+  const day = new Date(Date.parse(from) + HOUR_MS - 1);
+  const days: string[] = [];
+  for (; day.getTime() < Date.parse(to); day.setDate(day.getDate() + 1)) days.push(dayName(day));
+  return days;
+}
+
+const parts = new Intl.DateTimeFormat('en-CA', { timeZone: TIME_ZONE, dateStyle: 'short' });
+
+function dayName(day: Date): string {
+  return parts.format(day);
+}
+
+/** The start of a day by its name, in Unix seconds, for a chart's axis. */
+export function secondsOfDay(name: string): number {
+  return new Date(`${name}T00:00:00`).getTime() / 1_000;
+}
+
+export const PERIODS = [
+  { value: '1', text: 'Today' },
+  { value: '7', text: '7 days' },
+  { value: '30', text: '30 days' },
+  { value: '90', text: '90 days' },
+] as const;

@@ -1,0 +1,48 @@
+import { TIME_ZONE } from '../text/format.ts';
+import { api, type Schemas, take } from './api.ts';
+import { daysOf, type Range } from './period.ts';
+
+/** Reading reports: figures by name, days without a row as zero. */
+
+type Row = Schemas['Report']['rows'][number];
+
+export function figure(row: Row | undefined, name: string): number {
+  return Number(row?.[name] ?? 0);
+}
+
+export interface Trend {
+  readonly report: Schemas['Report'];
+  readonly days: readonly string[];
+  /** The course of a metric, one value a day. */
+  readonly course: (metric: string) => number[];
+  readonly total: (metric: string) => number;
+  readonly before: (metric: string) => number;
+}
+
+/** Totals of a range by day, with those of the period before. */
+export async function readTrend(
+  options: { range: Range; metrics: readonly string[]; program: string; filter?: Record<string, string> },
+  signal: AbortSignal,
+): Promise<Trend> {
+  const { range, metrics, program, filter } = options;
+  const query = {
+    ...range,
+    time_zone: TIME_ZONE,
+    group_by: 'day',
+    metrics: metrics.join(','),
+    program_id: program,
+    totals: 'true' as const,
+    compare: 'true' as const,
+    ...filter,
+  };
+  const report = await take(api.GET('/v1/reports', { params: { query }, signal }));
+  const byDay = new Map(report.rows.map((row) => [String(row.day), row]));
+  const days = daysOf(range);
+  return {
+    report,
+    days,
+    course: (metric) => days.map((day) => figure(byDay.get(day), metric)),
+    total: (metric) => figure(report.totals, metric),
+    before: (metric) => figure(report.previous?.totals, metric),
+  };
+}

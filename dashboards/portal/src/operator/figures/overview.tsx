@@ -1,0 +1,166 @@
+import { Link, useParameter } from '../../app/router.tsx';
+import { mayRead, useSession } from '../../app/session.tsx';
+import { api, take } from '../../data/api.ts';
+import { lastDays, PERIODS, secondsOfDay } from '../../data/period.ts';
+import { readTrend, type Trend } from '../../data/report.ts';
+import { useData } from '../../data/use-data.ts';
+import { formatCompact, formatMinor, formatShare, ZONE_NAME } from '../../text/format.ts';
+import { Card, Loading, Page, Problem } from '../../ui/basics.tsx';
+import { TimeChart } from '../../ui/charts.tsx';
+import { Segments } from '../../ui/forms.tsx';
+import { CompleteTo } from '../../ui/freshness.tsx';
+import { Stat } from '../../ui/stat.tsx';
+
+const EVERY_MS = 5_000;
+const METRICS = [
+  'clicks',
+  'valid_clicks',
+  'conversions',
+  'conversions_attributed',
+  'conversions_in_review',
+  'revenue_minor',
+  'commission_minor',
+];
+/** More than this many are told as "100+". */
+const MOST_WAITING = 100;
+const NOTHING = { data: [] };
+
+export function OverviewPage() {
+  const { program, user } = useSession();
+  const [days, setDays] = useParameter('days', '30');
+  const { data, error, reload } = useData(
+    async (signal) => {
+      const program_id = program.id;
+      const trend = await readTrend(
+        { range: lastDays(Number(days)), metrics: METRICS, program: program_id },
+        signal,
+      );
+      const limit = String(MOST_WAITING);
+      const query = { program_id, limit };
+      const [reviews, applications, unknown] = await Promise.all([
+        take(api.GET('/v1/conversions', { params: { query: { ...query, state: 'review' } }, signal })),
+        mayRead('affiliates', user.role)
+          ? take(api.GET('/v1/affiliates', { params: { query: { ...query, status: 'pending' } }, signal }))
+          : NOTHING,
+        mayRead('payouts', user.role)
+          ? take(api.GET('/v1/payouts', { params: { query: { ...query, state: 'unknown' } }, signal }))
+          : NOTHING,
+      ]);
+      return {
+        trend,
+        reviews: reviews.data.length,
+        applications: applications.data.length,
+        unknown: unknown.data.length,
+      };
+    },
+    [program.id, days],
+    { everyMs: EVERY_MS },
+  );
+  return (
+    <Page
+      title={program.name}
+      lead={<CompleteTo />}
+      actions={<Segments label="Period" value={days} onChange={setDays} choices={PERIODS} />}
+    >
+      <Problem error={error} onRetry={reload} />
+      {data ? (
+        <>
+          <Waiting {...data} />
+          <Figures trend={data.trend} />
+          <Course trend={data.trend} />
+        </>
+      ) : (
+        error === undefined && <Loading />
+      )}
+    </Page>
+  );
+}
+
+/** What waits for a person. */
+function Waiting(props: { reviews: number; applications: number; unknown: number }) {
+  const parts = [
+    { count: props.reviews, to: '/reviews', one: 'conversion to review', many: 'conversions to review' },
+    { count: props.applications, to: '/affiliates', one: 'partner to approve', many: 'partners to approve' },
+    { count: props.unknown, to: '/payouts', one: 'payout to look after', many: 'payouts to look after' },
+  ].filter(({ count }) => count > 0);
+  if (parts.length === 0) return <p class="notice good">Nothing waits for you.</p>;
+  return (
+    <div class="notice warn">
+      <span>
+        <strong>Waiting for you: </strong>
+        {parts.map(({ count, to, one, many }, i) => (
+          <>
+            {i > 0 && ', '}
+            <Link key={to} to={to}>
+              {count >= MOST_WAITING ? `${MOST_WAITING}+` : count} {count === 1 ? one : many}
+            </Link>
+          </>
+        ))}
+        .
+      </span>
+    </div>
+  );
+}
+
+function Figures({ trend }: { trend: Trend }) {
+  const { program } = useSession();
+  const orders = trend.total('conversions_attributed');
+  const valid = trend.total('valid_clicks');
+  const stat = (metric: string) => ({
+    now: trend.total(metric),
+    before: trend.before(metric),
+    course: trend.course(metric),
+  });
+  return (
+    <dl class="stats">
+      <Stat
+        title="Clicks"
+        figure={formatCompact(trend.total('clicks'))}
+        {...stat('clicks')}
+        note={`${formatShare(trend.total('clicks') === 0 ? 0 : valid / trend.total('clicks'))} valid`}
+      />
+      <Stat
+        title="Credited orders"
+        figure={formatCompact(orders)}
+        {...stat('conversions_attributed')}
+        note={`${formatShare(valid === 0 ? 0 : orders / valid)} of valid clicks`}
+      />
+      <Stat
+        title="Order value"
+        figure={formatMinor(trend.total('revenue_minor'), program.currency)}
+        {...stat('revenue_minor')}
+        note="credited, less refunds"
+      />
+      <Stat
+        title="Commissions"
+        figure={formatMinor(trend.total('commission_minor'), program.currency)}
+        {...stat('commission_minor')}
+        note="at every level"
+      />
+    </dl>
+  );
+}
+
+function Course({ trend }: { trend: Trend }) {
+  const { program, theme } = useSession();
+  return (
+    <Card title="Clicks and order value" note={`By day, ${ZONE_NAME}`}>
+      <TimeChart
+        label="Clicks and order value by day"
+        theme={theme}
+        times={trend.days.map(secondsOfDay)}
+        series={[
+          {
+            label: 'Order value',
+            color: '--chart-2',
+            side: 'right',
+            bars: true,
+            values: trend.course('revenue_minor'),
+            format: (minor) => formatMinor(minor, program.currency),
+          },
+          { label: 'Clicks', color: '--chart-1', values: trend.course('clicks'), format: formatCompact },
+        ]}
+      />
+    </Card>
+  );
+}

@@ -1,0 +1,51 @@
+import { useSession } from '../../app/session.tsx';
+import { api, take, takeAll } from '../../data/api.ts';
+import { lastDays } from '../../data/period.ts';
+import { useData } from '../../data/use-data.ts';
+import { formatCount } from '../../text/format.ts';
+import { Card, Empty, Problem } from '../../ui/basics.tsx';
+import { Table } from '../../ui/table.tsx';
+
+const DAYS = 7;
+
+/** Partners whose visitors share addresses: one person behind several accounts looks like this. */
+export function SharedAddresses() {
+  const { program } = useSession();
+  const { data, error, reload } = useData(
+    async (signal) => {
+      const program_id = program.id;
+      const query = { program_id, ...lastDays(DAYS), min_addresses: '1', limit: '20' };
+      const [pairs, affiliates] = await Promise.all([
+        take(api.GET('/v1/shared-addresses', { params: { query }, signal })),
+        takeAll((cursor) =>
+          api.GET('/v1/affiliates', { params: { query: { program_id, cursor, limit: '500' } }, signal }),
+        ),
+      ]);
+      return { pairs: pairs.data, names: new Map(affiliates.map(({ id, name }) => [id, name])) };
+    },
+    [program.id],
+  );
+  if (!data) return <Problem error={error} onRetry={reload} />;
+  return (
+    <Card title="Partners with common addresses" note={`Clicks of the last ${DAYS} days.`}>
+      {data.pairs.length === 0 ? (
+        <Empty title="No two partners share an address">That is how it should be.</Empty>
+      ) : (
+        <Table
+          label="Partners with common addresses"
+          rows={data.pairs}
+          rowKey={({ affiliate_ids }) => affiliate_ids.join()}
+          columns={[
+            {
+              title: 'Partners',
+              head: true,
+              cell: ({ affiliate_ids }) => affiliate_ids.map((id) => data.names.get(id) ?? id).join(' and '),
+            },
+            { title: 'Addresses', numeric: true, cell: ({ addresses }) => formatCount(addresses) },
+            { title: 'Clicks', numeric: true, cell: ({ clicks }) => formatCount(clicks) },
+          ]}
+        />
+      )}
+    </Card>
+  );
+}

@@ -1,0 +1,69 @@
+import { useState } from 'preact/hooks';
+import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
+import { useAction } from '../../data/use-data.ts';
+import { formatCount, words } from '../../text/format.ts';
+import { Button, Card, Problem } from '../../ui/basics.tsx';
+import { FileField } from '../../ui/forms.tsx';
+import { Table } from '../../ui/table.tsx';
+
+/** The file in which a bank or PayPal says what became of payouts: looked at first, then recorded. */
+export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
+  const [csv, setCsv] = useState('');
+  const [results, setResults] = useState<Schemas['PaymentResults']>();
+  const { run, busy, error } = useAction(async (text: string, dryRun: boolean) => {
+    const params = {
+      header: newAttempt(),
+      query: { dry_run: dryRun ? ('true' as const) : ('false' as const) },
+    };
+    const headers = { 'content-type': 'text/csv' };
+    setResults(
+      await take(api.POST('/v1/payouts/results', { params, body: text, headers, bodySerializer: String })),
+    );
+    if (!dryRun) onRecorded();
+  });
+  return (
+    <Card
+      title="Results of the bank"
+      note="Read the file in which the bank or PayPal says what was paid. It is only looked at until you record it."
+    >
+      <div class="stack">
+        <FileField
+          label="CSV with payment_key, and status, amount, currency, reason where there are such"
+          accept=".csv,text/csv"
+          onText={(text) => {
+            setCsv(text);
+            void run(text, true);
+          }}
+        />
+        <Problem error={error} />
+        {results && (
+          <>
+            <Table
+              label="Results"
+              rows={results.rows}
+              rowKey={({ line }) => String(line)}
+              columns={[
+                { title: 'Line', numeric: true, cell: ({ line }) => formatCount(line) },
+                { title: 'Payment', head: true, cell: ({ payment_key }) => <code>{payment_key}</code> },
+                { title: 'Payout', cell: ({ payout_id }) => payout_id ?? '–' },
+                { title: 'Outcome', cell: ({ outcome }) => words(outcome) },
+                { title: 'Detail', cell: ({ detail }) => detail ?? '' },
+              ]}
+            />
+            {results.dry_run ? (
+              <div class="form-end">
+                <Button kind="primary" busy={busy} onClick={() => void run(csv, false)}>
+                  Record {formatCount(results.recorded)} results
+                </Button>
+              </div>
+            ) : (
+              <p class="notice good" role="status">
+                {formatCount(results.recorded)} results are recorded.
+              </p>
+            )}
+          </>
+        )}
+      </div>
+    </Card>
+  );
+}

@@ -1,0 +1,249 @@
+import { useState } from 'preact/hooks';
+import { useParameter } from '../../app/router.tsx';
+import { useSession } from '../../app/session.tsx';
+import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
+import { useAction } from '../../data/use-data.ts';
+import { usePages } from '../../data/use-pages.ts';
+import { words, ZONE_NAME } from '../../text/format.ts';
+import { fieldProblems } from '../../text/problem-text.ts';
+import { reasonText } from '../../text/reasons.ts';
+import { Amount, Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
+import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { Status } from '../../ui/status.tsx';
+import { ListTable } from '../../ui/table.tsx';
+import { Evidence } from './evidence.tsx';
+
+type Conversion = Schemas['Conversion'];
+
+const EVERY_MS = 10_000;
+const PAGE_ROWS = '25';
+const STATES = [
+  'received',
+  'awaiting_click',
+  'attributed',
+  'unattributed',
+  'review',
+  'rejected',
+  'partially_refunded',
+  'refunded',
+] as const;
+const FIELDS = {
+  order_id: 'Order',
+  click_id: 'Click id',
+  customer_id: 'Customer',
+  affiliate_id: 'Partner’s id',
+} as const;
+type FieldName = keyof typeof FIELDS;
+
+export function ConversionsPage() {
+  const { program } = useSession();
+  const [state, setState] = useParameter('state');
+  const [field, setField] = useParameter('field', 'order_id');
+  const [text, setText] = useParameter('text');
+  const [shown, setShown] = useState<Conversion>();
+  const list = usePages(
+    (cursor, signal) => {
+      const query = {
+        program_id: program.id,
+        limit: PAGE_ROWS,
+        cursor,
+        ...(state !== '' && { state: state as Conversion['state'] }),
+        ...(text !== '' && { [field]: text }),
+      };
+      return api.GET('/v1/conversions', { params: { query }, signal });
+    },
+    [program.id, state, field, text],
+    EVERY_MS,
+  );
+  return (
+    <Page title="Conversions" lead="Every order that was reported, with what was decided, and why.">
+      <Card>
+        <div class="filters above">
+          <Select
+            label="State"
+            value={state}
+            onChange={setState}
+            choices={[
+              { value: '', text: 'Every state' },
+              ...STATES.map((value) => ({ value, text: words(value) })),
+            ]}
+          />
+          <Select
+            label="Search by"
+            value={field}
+            onChange={setField}
+            choices={(Object.keys(FIELDS) as FieldName[]).map((value) => ({ value, text: FIELDS[value] }))}
+          />
+          <TextField
+            label={FIELDS[field as FieldName] ?? 'Text'}
+            type="search"
+            value={text}
+            onChange={setText}
+            placeholder="the whole of it"
+          />
+        </div>
+        <ListTable
+          label="Conversions"
+          list={list}
+          rowKey={({ id }) => id}
+          empty={
+            <Empty title="Nothing found">
+              Orders appear as soon as the shop reports them: see <a href="/docs">the API</a> for how, and the
+              postback calls for what was refused.
+            </Empty>
+          }
+          columns={[
+            {
+              title: 'Order',
+              head: true,
+              cell: ({ order_id, id }) => (
+                <>
+                  {order_id}
+                  <span class="sub">{id}</span>
+                </>
+              ),
+            },
+            { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
+            { title: 'By', cell: ({ source }) => words(source) },
+            { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
+            { title: 'Refunded', numeric: true, cell: ({ refunded }) => <Refunded money={refunded} /> },
+            {
+              title: 'State',
+              cell: ({ state: one, reason }) => (
+                <>
+                  <Status of={one} />
+                  {reason !== null && <span class="sub">{reasonText(reason)}</span>}
+                </>
+              ),
+            },
+            {
+              title: '',
+              cell: (conversion) => (
+                <div class="actions">
+                  <Button onClick={() => setShown(conversion)} label={`Open order ${conversion.order_id}`}>
+                    Open
+                  </Button>
+                </div>
+              ),
+            },
+          ]}
+        />
+      </Card>
+      {shown && (
+        <Details
+          conversion={shown}
+          onClose={() => setShown(undefined)}
+          onChanged={(conversion) => {
+            setShown(conversion);
+            list.reload();
+          }}
+        />
+      )}
+    </Page>
+  );
+}
+
+function Refunded({ money }: { money: Schemas['Money'] }) {
+  return Number(money.amount) === 0 ? <span class="muted">–</span> : <Amount money={money} />;
+}
+
+function Details(props: {
+  conversion: Conversion;
+  onClose: () => void;
+  onChanged: (conversion: Conversion) => void;
+}) {
+  const { conversion, onChanged } = props;
+  const { user } = useSession();
+  const [isRefunding, setRefunding] = useState(false);
+  const params = { path: { id: conversion.id } };
+  const confirm = useAction(async () => {
+    onChanged(await take(api.POST('/v1/conversions/{id}/confirm', { params })));
+  });
+  const isCredited = conversion.state === 'attributed' || conversion.state === 'partially_refunded';
+  return (
+    <Dialog title={`Order ${conversion.order_id}`} onClose={props.onClose}>
+      <div class="stack">
+        <Problem error={confirm.error} />
+        {isRefunding ? (
+          <Refund
+            conversion={conversion}
+            onCancel={() => setRefunding(false)}
+            onDone={(refunded) => {
+              setRefunding(false);
+              onChanged(refunded);
+            }}
+          />
+        ) : (
+          <div class="form-end">
+            {conversion.state !== 'refunded' && user.role !== 'fraud' && (
+              <Button onClick={() => setRefunding(true)}>Refund</Button>
+            )}
+            {isCredited && conversion.status === 'pending' && user.role === 'operator' && (
+              <Button onClick={() => void confirm.run()} busy={confirm.busy}>
+                End the hold
+              </Button>
+            )}
+          </div>
+        )}
+        <Evidence conversion={conversion} />
+      </div>
+    </Dialog>
+  );
+}
+
+function Refund(props: {
+  conversion: Conversion;
+  onCancel: () => void;
+  onDone: (conversion: Conversion) => void;
+}) {
+  const { conversion } = props;
+  const { amount: ordered, refunded } = conversion;
+  const [attempt] = useState(newAttempt);
+  const [amount, setAmount] = useState(ordered.amount);
+  const [reference, setReference] = useState('');
+  const { run, busy, error } = useAction(async () => {
+    const body = {
+      program_id: conversion.program_id,
+      conversion_id: conversion.id,
+      refund_ref: reference,
+      amount,
+      currency: ordered.currency,
+    };
+    props.onDone((await take(api.POST('/v1/refunds', { params: { header: attempt }, body }))).conversion);
+  });
+  const faults = fieldProblems(error);
+  const isOnFields = faults.amount !== undefined || faults.refund_ref !== undefined;
+  return (
+    <Form
+      submit="Record the refund"
+      kind="danger"
+      busy={busy}
+      error={isOnFields ? undefined : error}
+      onSubmit={() => void run()}
+      onCancel={props.onCancel}
+    >
+      <div class="form-row">
+        <TextField
+          label={`Given back, ${ordered.currency}`}
+          inputMode="decimal"
+          value={amount}
+          onChange={setAmount}
+          fault={faults.amount}
+          hint={`Of ${ordered.amount}, ${refunded.amount} are refunded already.`}
+          required
+        />
+        <TextField
+          label="The shop’s reference"
+          value={reference}
+          onChange={setReference}
+          fault={faults.refund_ref}
+          hint="It counts once, however often it is reported."
+          required
+        />
+      </div>
+      <p class="hint">
+        Commissions shrink in proportion, at every level; what was paid already becomes debt.
+      </p>
+    </Form>
+  );
+}

@@ -1,0 +1,125 @@
+import { mayRead, useSession } from '../../app/session.tsx';
+import { api, type Schemas, take } from '../../data/api.ts';
+import { useData } from '../../data/use-data.ts';
+import { useNames } from '../../data/use-names.ts';
+import { formatDuration, formatMoney, words, ZONE_NAME } from '../../text/format.ts';
+import { reasonText } from '../../text/reasons.ts';
+import { Amount, Loading, Problem, When } from '../../ui/basics.tsx';
+import { Status } from '../../ui/status.tsx';
+import { Table } from '../../ui/table.tsx';
+
+type Conversion = Schemas['Conversion'];
+type Explanation = Schemas['Explanation'];
+
+/** All that a decision was made of: what happened when, each rule, and the decision in sentences. */
+export function Evidence({ conversion }: { conversion: Conversion }) {
+  const { user } = useSession();
+  const maySee = mayRead('evidence', user.role);
+  const params = { path: { id: conversion.id } };
+  const { data, error, reload } = useData(
+    async (signal) =>
+      maySee ? await take(api.GET('/v1/conversions/{id}/explanation', { params, signal })) : undefined,
+    [conversion.id, conversion.state, conversion.status, conversion.refunded.amount],
+  );
+  return (
+    <div class="stack evidence">
+      <Summary conversion={conversion} />
+      <Problem error={error} onRetry={reload} />
+      {maySee && !data && error === undefined && <Loading what="Reading the evidence" />}
+      {data && (
+        <>
+          <h3>From click to payout ({ZONE_NAME})</h3>
+          <Timeline events={data.timeline} />
+          {data.rules.length > 0 && (
+            <>
+              <h3>What each rule saw</h3>
+              <Rules rules={data.rules} />
+            </>
+          )}
+          <h3>The decision in sentences</h3>
+          <ul class="sentences">
+            {data.lines.map((line) => (
+              <li key={line}>{line}</li>
+            ))}
+          </ul>
+        </>
+      )}
+    </div>
+  );
+}
+
+function Summary({ conversion }: { conversion: Conversion }) {
+  const names = useNames();
+  const { amount, refunded, state, reason, customer_id, ip, user_agent, affiliate_id } = conversion;
+  return (
+    <dl class="facts">
+      <dt>Decision</dt>
+      <dd>
+        <Status of={state} /> {reason !== null && reasonText(reason)}
+      </dd>
+      <dt>Order value</dt>
+      <dd>
+        <Amount money={amount} strong />
+        {Number(refunded.amount) > 0 && <>, {formatMoney(refunded)} refunded</>}
+      </dd>
+      <dt>Partner</dt>
+      <dd>{affiliate_id === null ? 'none' : (names.get(affiliate_id) ?? affiliate_id)}</dd>
+      <dt>Customer</dt>
+      <dd>{customer_id ? <code>{customer_id}</code> : <span class="muted">not reported</span>}</dd>
+      <dt>From</dt>
+      <dd>
+        {ip ? <code>{ip}</code> : <span class="muted">no address reported</span>}
+        {user_agent && <span class="sub">{user_agent}</span>}
+      </dd>
+    </dl>
+  );
+}
+
+function Timeline({ events }: { events: Explanation['timeline'] }) {
+  return (
+    <ol class="timeline">
+      {events.map((event, i) => (
+        <li key={`${event.at} ${event.text}`} class={event.kind}>
+          <div class="timeline-head">
+            <strong>{event.text}</strong>
+            {event.amount && <Amount money={event.amount} />}
+          </div>
+          <span class="sub">
+            <When at={event.at} />
+            {i > 0 && event.seconds !== null && `, ${formatDuration(event.seconds)} later`}
+            {event.affiliate_id && `, partner ${event.affiliate_id}`}
+          </span>
+        </li>
+      ))}
+    </ol>
+  );
+}
+
+function Rules({ rules }: { rules: Explanation['rules'] }) {
+  return (
+    <Table
+      label="Rules"
+      rows={rules.toSorted((a, b) => Number(b.fired) - Number(a.fired))}
+      rowKey={({ rule }) => rule}
+      columns={[
+        { title: 'Rule', head: true, cell: ({ rule }) => words(rule) },
+        {
+          title: 'Result',
+          cell: ({ fired, effect, observed }) =>
+            observed === null ? (
+              <span class="muted">could not be observed</span>
+            ) : (
+              <Status of={fired ? effect : 'quiet'} text={fired ? `Fired: ${effect}` : 'Passed'} />
+            ),
+        },
+        { title: 'Observed', numeric: true, cell: ({ observed }) => observed ?? '–' },
+        { title: 'Threshold', numeric: true, cell: ({ threshold }) => threshold },
+        {
+          title: 'Within',
+          numeric: true,
+          cell: ({ window_seconds }) => (window_seconds === null ? '–' : formatDuration(window_seconds)),
+        },
+      ]}
+    />
+  );
+}

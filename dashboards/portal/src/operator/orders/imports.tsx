@@ -1,0 +1,173 @@
+import { useState } from 'preact/hooks';
+import { useSession } from '../../app/session.tsx';
+import { api, type Schemas, take } from '../../data/api.ts';
+import { useAction, useData } from '../../data/use-data.ts';
+import { usePages } from '../../data/use-pages.ts';
+import { formatCount, words, ZONE_NAME } from '../../text/format.ts';
+import { Button, Card, Empty, Page, Problem, Progress, When } from '../../ui/basics.tsx';
+import { FileField, Select } from '../../ui/forms.tsx';
+import { Status } from '../../ui/status.tsx';
+import { ListTable, Table } from '../../ui/table.tsx';
+
+type Job = Schemas['Job'];
+
+const KINDS = {
+  affiliates: 'ref_code, name, email; and customer_ref, status, parent_ref_code where there are such',
+  links: 'affiliate_ref_code, campaign_id, landing_url; and code, expires_at where there are such',
+  conversions: 'order_id, amount, currency; and click_id, occurred_at, customer_id where there are such',
+} as const;
+type Kind = keyof typeof KINDS;
+
+const EVERY_MS = 5_000;
+const LOOK_MS = 700;
+
+/** CSV files with partners, links or orders: tried first, then taken. */
+export function ImportsPage() {
+  const { program } = useSession();
+  const [kind, setKind] = useState<Kind>('affiliates');
+  const [csv, setCsv] = useState('');
+  const [jobId, setJobId] = useState<string>();
+  const list = usePages(
+    (cursor, signal) => {
+      const query = { program_id: program.id, kind: 'import' as const, cursor };
+      return api.GET('/v1/jobs', { params: { query }, signal });
+    },
+    [program.id],
+    EVERY_MS,
+  );
+  const { run, busy, error } = useAction(async (text: string, dryRun: boolean) => {
+    const query = { kind, program_id: program.id, dry_run: dryRun ? ('true' as const) : ('false' as const) };
+    const headers = { 'content-type': 'text/csv' };
+    const job = await take(
+      api.POST('/v1/imports', { params: { query }, body: text, headers, bodySerializer: String }),
+    );
+    setJobId(job.id);
+    list.reload();
+  });
+  return (
+    <Page
+      title="Imports"
+      lead="Bring what you have from elsewhere. A file is tried first: it does all that the import does, and takes it back."
+    >
+      <Card title="A file">
+        <div class="form">
+          <Select
+            label="Kind"
+            value={kind}
+            onChange={(value) => {
+              setKind(value as Kind);
+              setJobId(undefined);
+            }}
+            choices={(Object.keys(KINDS) as Kind[]).map((value) => ({ value, text: words(value) }))}
+            hint={`Columns: ${KINDS[kind]}.`}
+          />
+          <FileField
+            label="CSV with a header"
+            accept=".csv,text/csv"
+            onText={(text) => {
+              setCsv(text);
+              void run(text, true);
+            }}
+          />
+          <Problem error={error} />
+        </div>
+        {jobId && <Outcome key={jobId} id={jobId} busy={busy} onTake={() => void run(csv, false)} />}
+      </Card>
+      <Card title="Imports so far">
+        <ListTable
+          label="Imports"
+          list={list}
+          rowKey={({ id }) => id}
+          empty={
+            <Empty title="Nothing was imported yet">
+              Choose a file above; nothing is kept before you say so.
+            </Empty>
+          }
+          columns={[
+            { title: 'Import', head: true, cell: ({ id }) => id },
+            { title: `Begun (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+            {
+              title: 'Kind',
+              cell: ({ request }) => words(String((request as { kind?: string }).kind ?? '')),
+            },
+            { title: 'State', cell: ({ state }) => <Status of={state} /> },
+            { title: 'Rows', numeric: true, cell: ({ rows_total }) => formatCount(rows_total) },
+            { title: 'Result', cell: (job) => summaryOf(job) },
+          ]}
+        />
+      </Card>
+    </Page>
+  );
+}
+
+interface ImportResult {
+  readonly dry_run: boolean;
+  readonly taken: number;
+  readonly refused: number;
+  readonly refused_rows: readonly {
+    readonly line: number;
+    readonly field: string;
+    readonly message: string;
+  }[];
+}
+
+function resultOf({ result }: Job): ImportResult | undefined {
+  return result === null || result === undefined ? undefined : (result as ImportResult);
+}
+
+function summaryOf(job: Job): string {
+  const result = resultOf(job);
+  if (!result) return job.failure ?? 'under way';
+  const would = result.dry_run ? 'would be taken' : 'taken';
+  return `${formatCount(result.taken)} ${would}, ${formatCount(result.refused)} refused`;
+}
+
+/** How far an import is, what became of it, and after a trial the import itself. */
+function Outcome({ id, busy, onTake }: { id: string; busy: boolean; onTake: () => void }) {
+  const [isOver, setOver] = useState(false);
+  const { data, error } = useData(
+    async (signal) => {
+      const job = await take(api.GET('/v1/jobs/{id}', { params: { path: { id } }, signal }));
+      setOver(job.state !== 'running');
+      return job;
+    },
+    [id],
+    { everyMs: isOver ? undefined : LOOK_MS },
+  );
+  if (!data) return <Problem error={error} />;
+  const result = resultOf(data);
+  if (data.state === 'running') {
+    const [done, total] = [Number(data.rows_done), Number(data.rows_total)];
+    return (
+      <Progress done={done} total={total} label={`${formatCount(done)} of ${formatCount(total)} rows`} />
+    );
+  }
+  if (!result) return <Problem error={new Error(data.failure ?? 'the import failed')} />;
+  return (
+    <div class="stack outcome">
+      <p class={result.refused > 0 ? 'notice warn' : 'notice good'} role="status">
+        {result.dry_run ? 'Tried: ' : 'Imported: '}
+        {summaryOf(data)}.
+      </p>
+      {result.refused_rows.length > 0 && (
+        <Table
+          label="Refused rows"
+          rows={result.refused_rows}
+          rowKey={({ line }) => String(line)}
+          columns={[
+            { title: 'Line', numeric: true, cell: ({ line }) => formatCount(line) },
+            { title: 'Field', head: true, cell: ({ field }) => field },
+            { title: 'What is wrong', cell: ({ message }) => message },
+          ]}
+        />
+      )}
+      {result.dry_run && result.taken > 0 && (
+        <div class="form-end">
+          <Button kind="primary" busy={busy} onClick={onTake}>
+            Import {formatCount(result.taken)} rows
+          </Button>
+        </div>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,293 @@
+import { useState } from 'preact/hooks';
+import { Link, useParameter } from '../../app/router.tsx';
+import { useSession } from '../../app/session.tsx';
+import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
+import { useAction, useData } from '../../data/use-data.ts';
+import { usePages } from '../../data/use-pages.ts';
+import { ZONE_NAME } from '../../text/format.ts';
+import { fieldProblems } from '../../text/problem-text.ts';
+import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
+import { Dialog, Form, Segments, TextArea, TextField } from '../../ui/forms.tsx';
+import { Status } from '../../ui/status.tsx';
+import { ListTable } from '../../ui/table.tsx';
+
+type Affiliate = Schemas['Affiliate'];
+
+const STATUSES = [
+  { value: '', text: 'All' },
+  { value: 'pending', text: 'To approve' },
+  { value: 'active', text: 'Active' },
+  { value: 'suspended', text: 'Suspended' },
+  { value: 'terminated', text: 'Terminated' },
+];
+
+export function AffiliatesPage() {
+  const { program, user } = useSession();
+  const [status, setStatus] = useParameter('status');
+  const [shown, setShown] = useState<Affiliate>();
+  const [isInviting, setInviting] = useState(false);
+  const list = usePages(
+    (cursor, signal) => {
+      const query = {
+        program_id: program.id,
+        cursor,
+        ...(status !== '' && { status: status as Affiliate['status'] }),
+      };
+      return api.GET('/v1/affiliates', { params: { query }, signal });
+    },
+    [program.id, status],
+  );
+  const invite = (
+    <Button kind="primary" onClick={() => setInviting(true)}>
+      Invite a partner
+    </Button>
+  );
+  return (
+    <Page
+      title="Partners"
+      lead="Who sends visitors. A partner’s links work, and its orders are credited, once it is approved."
+      actions={user.role === 'operator' && invite}
+    >
+      <Card>
+        <div class="filters above">
+          <Segments label="Status" value={status} onChange={setStatus} choices={STATUSES} />
+        </div>
+        <ListTable
+          label="Partners"
+          list={list}
+          rowKey={({ id }) => id}
+          empty={
+            status === 'pending' ? (
+              <Empty title="Nobody waits for you">
+                Whoever applies, or is imported as pending, appears here.
+              </Empty>
+            ) : (
+              <Empty title="No partners here yet">
+                {invite} or <Link to="/imports">import</Link> the ones you have.
+              </Empty>
+            )
+          }
+          columns={[
+            {
+              title: 'Partner',
+              head: true,
+              cell: ({ name, email }) => (
+                <>
+                  {name}
+                  <span class="sub">{email}</span>
+                </>
+              ),
+            },
+            { title: 'Reference', cell: ({ ref_code, id }) => <code title={id}>{ref_code}</code> },
+            { title: 'State', cell: ({ status: one }) => <Status of={one} /> },
+            { title: `Joined (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+            { title: `Approved (${ZONE_NAME})`, cell: ({ approved_at }) => <When at={approved_at} /> },
+            {
+              title: '',
+              cell: (affiliate) => (
+                <div class="actions">
+                  <Button
+                    onClick={() => setShown(affiliate)}
+                    label={`${affiliate.status === 'pending' ? 'Decide' : 'Open'} ${affiliate.name}`}
+                  >
+                    {affiliate.status === 'pending' ? 'Decide' : 'Open'}
+                  </Button>
+                </div>
+              ),
+            },
+          ]}
+        />
+      </Card>
+      {shown && (
+        <Details
+          affiliate={shown}
+          onClose={() => setShown(undefined)}
+          onChanged={() => {
+            setShown(undefined);
+            list.reload();
+          }}
+        />
+      )}
+      {isInviting && (
+        <Invite
+          onClose={() => setInviting(false)}
+          onMade={() => {
+            setInviting(false);
+            list.reload();
+          }}
+        />
+      )}
+    </Page>
+  );
+}
+
+const VERBS = {
+  approve: { path: '/v1/affiliates/{id}/approve', text: 'Approve', from: ['pending', 'suspended'] },
+  suspend: { path: '/v1/affiliates/{id}/suspend', text: 'Suspend', from: ['pending', 'active'] },
+  terminate: {
+    path: '/v1/affiliates/{id}/terminate',
+    text: 'Terminate',
+    from: ['pending', 'active', 'suspended'],
+  },
+} as const;
+
+function Details(props: { affiliate: Affiliate; onClose: () => void; onChanged: () => void }) {
+  const { affiliate } = props;
+  const { user } = useSession();
+  const params = { path: { id: affiliate.id } };
+  const { data, error } = useData(
+    async (signal) => {
+      const [balance, tree] = await Promise.all([
+        user.role === 'fraud' ? undefined : take(api.GET('/v1/affiliates/{id}/balance', { params, signal })),
+        take(api.GET('/v1/affiliates/{id}/tree', { params, signal })),
+      ]);
+      return { balance, tree: tree.data };
+    },
+    [affiliate.id],
+  );
+  const parent = data?.tree.find(({ id }) => id === affiliate.parent_id);
+  const recruits = data?.tree.filter(({ depth }) => depth > 0).length ?? 0;
+  return (
+    <Dialog title={affiliate.name} onClose={props.onClose}>
+      <div class="stack">
+        <Problem error={error} />
+        {!data && error === undefined && <Loading />}
+        {data && (
+          <dl class="facts">
+            <dt>State</dt>
+            <dd>
+              <Status of={affiliate.status} />
+            </dd>
+            <dt>Id and reference</dt>
+            <dd>
+              <code>{affiliate.id}</code>, <code>{affiliate.ref_code}</code>
+            </dd>
+            <dt>Recruited by</dt>
+            <dd>{parent?.name ?? 'nobody'}</dd>
+            <dt>Sub-affiliates</dt>
+            <dd>{recruits}</dd>
+            {data.balance && <BalanceFacts balance={data.balance} />}
+          </dl>
+        )}
+        {user.role === 'operator' && <Decision affiliate={affiliate} onChanged={props.onChanged} />}
+      </div>
+    </Dialog>
+  );
+}
+
+function BalanceFacts({ balance }: { balance: Schemas['Balance'] }) {
+  return (
+    <>
+      <dt>Pending, available</dt>
+      <dd>
+        <Amount money={balance.pending} />, <Amount money={balance.available} />
+      </dd>
+      <dt>On its way, paid</dt>
+      <dd>
+        <Amount money={balance.in_transit} />, <Amount money={balance.paid} />
+      </dd>
+      <dt>Debt</dt>
+      <dd>
+        <Amount money={balance.debt} />
+      </dd>
+    </>
+  );
+}
+
+/** What an operator may make of a partner, always with a note. */
+function Decision({ affiliate, onChanged }: { affiliate: Affiliate; onChanged: () => void }) {
+  const [note, setNote] = useState('');
+  const params = { path: { id: affiliate.id } };
+  const act = useAction(async (verb: keyof typeof VERBS) => {
+    await take(api.POST(VERBS[verb].path, { params, body: { note } }));
+    onChanged();
+  });
+  const verbs = (Object.keys(VERBS) as (keyof typeof VERBS)[]).filter((verb) =>
+    (VERBS[verb].from as readonly string[]).includes(affiliate.status),
+  );
+  if (verbs.length === 0)
+    return <p class="muted">Its relation to the programme has ended. Nothing leads back from here.</p>;
+  return (
+    <>
+      <TextArea
+        label="Note"
+        rows={2}
+        value={note}
+        onChange={setNote}
+        hint="Kept in the audit log, and mailed to the partner with the decision."
+        required
+      />
+      <Problem error={act.error} />
+      <div class="form-end">
+        {verbs.map((verb) => (
+          <Button
+            key={verb}
+            kind={verb === 'approve' ? 'primary' : verb === 'terminate' ? 'danger' : 'plain'}
+            busy={act.busy}
+            disabled={note.trim() === ''}
+            onClick={() => void act.run(verb)}
+          >
+            {VERBS[verb].text}
+          </Button>
+        ))}
+      </div>
+    </>
+  );
+}
+
+function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }) {
+  const { program } = useSession();
+  const [attempt] = useState(newAttempt);
+  const [fields, setFields] = useState({ name: '', email: '', ref_code: '', parent_id: '' });
+  const set = (field: keyof typeof fields) => (value: string) => setFields({ ...fields, [field]: value });
+  const { run, busy, error } = useAction(async () => {
+    const { parent_id, ...rest } = fields;
+    const body = {
+      program_id: program.id,
+      ...rest,
+      ...(parent_id !== '' && { parent_id }),
+      status: 'active' as const,
+    };
+    await take(api.POST('/v1/affiliates/invite', { params: { header: attempt }, body }));
+    onMade();
+  });
+  const faults = fieldProblems(error);
+  const isOnFields = Object.keys(fields).some((field) => faults[field] !== undefined);
+  return (
+    <Dialog title="Invite a partner" onClose={onClose}>
+      <Form
+        submit="Send the invitation"
+        busy={busy}
+        error={isOnFields ? undefined : error}
+        onSubmit={() => void run()}
+      >
+        <TextField label="Name" value={fields.name} onChange={set('name')} fault={faults.name} required />
+        <TextField
+          label="E-mail address"
+          type="email"
+          value={fields.email}
+          onChange={set('email')}
+          fault={faults.email}
+          hint="A link to set a password goes here; it is good for a week."
+          required
+        />
+        <TextField
+          label="Reference"
+          value={fields.ref_code}
+          onChange={set('ref_code')}
+          fault={faults.ref_code}
+          hint="A short name that is unique in the programme."
+          required
+        />
+        <TextField
+          label="Recruited by"
+          value={fields.parent_id}
+          onChange={set('parent_id')}
+          fault={faults.parent_id}
+          placeholder="aff_12"
+          hint="Optional: the id of the partner who earns level 2."
+        />
+      </Form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,260 @@
+import { useState } from 'preact/hooks';
+import { useSession } from '../../app/session.tsx';
+import { api, newAttempt, type Schemas, take, takeVersion } from '../../data/api.ts';
+import { lastDays } from '../../data/period.ts';
+import { figure } from '../../data/report.ts';
+import { useAction, useData } from '../../data/use-data.ts';
+import { usePages } from '../../data/use-pages.ts';
+import { formatCount, formatMinor, formatShare, ZONE_NAME } from '../../text/format.ts';
+import { fieldProblems } from '../../text/problem-text.ts';
+import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
+import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { CompleteTo } from '../../ui/freshness.tsx';
+import { Status } from '../../ui/status.tsx';
+import { ListTable } from '../../ui/table.tsx';
+
+type Campaign = Schemas['Campaign'];
+
+const METRICS = 'clicks,conversions_attributed,conversion_rate,revenue_minor,commission_minor';
+const EVERY_MS = 5_000;
+
+export function CampaignsPage() {
+  const { program } = useSession();
+  const [shown, setShown] = useState<Campaign | 'new'>();
+  const list = usePages(
+    (cursor, signal) =>
+      api.GET('/v1/campaigns', { params: { query: { program_id: program.id, cursor } }, signal }),
+    [program.id],
+  );
+  const { data } = useData(
+    async (signal) => {
+      const query = { ...lastDays(30), group_by: 'campaign', metrics: METRICS, program_id: program.id };
+      const { rows } = await take(api.GET('/v1/reports', { params: { query }, signal }));
+      return new Map(rows.map((row) => [String(row.campaign_id), row]));
+    },
+    [program.id],
+    { everyMs: EVERY_MS },
+  );
+  const done = () => {
+    setShown(undefined);
+    list.reload();
+  };
+  const make = (
+    <Button kind="primary" onClick={() => setShown('new')}>
+      New campaign
+    </Button>
+  );
+  const money = (id: string, metric: string) => formatMinor(figure(data?.get(id), metric), program.currency);
+  return (
+    <Page
+      title="Campaigns"
+      lead="What is advertised. Links belong to a campaign; a campaign may have terms of its own."
+      actions={make}
+    >
+      <Card
+        title="Campaigns"
+        note={
+          <>
+            Figures of the last 30 days. <CompleteTo />
+          </>
+        }
+      >
+        <ListTable
+          label="Campaigns"
+          list={list}
+          rowKey={({ id }) => id}
+          empty={<Empty title="No campaign yet">Partners make links as soon as there is one. {make}</Empty>}
+          columns={[
+            {
+              title: 'Campaign',
+              head: true,
+              cell: ({ name, id }) => (
+                <>
+                  {name}
+                  <span class="sub">{id}</span>
+                </>
+              ),
+            },
+            { title: 'State', cell: ({ status }) => <Status of={status} /> },
+            { title: `Ends (${ZONE_NAME})`, cell: ({ ends_at }) => <When at={ends_at} none="open" /> },
+            {
+              title: 'Clicks',
+              numeric: true,
+              cell: ({ id }) => formatCount(figure(data?.get(id), 'clicks')),
+            },
+            {
+              title: 'Credited',
+              numeric: true,
+              cell: ({ id }) => formatCount(figure(data?.get(id), 'conversions_attributed')),
+            },
+            {
+              title: 'Rate',
+              numeric: true,
+              cell: ({ id }) => formatShare(figure(data?.get(id), 'conversion_rate')),
+            },
+            { title: 'Order value', numeric: true, cell: ({ id }) => money(id, 'revenue_minor') },
+            { title: 'Commissions', numeric: true, cell: ({ id }) => money(id, 'commission_minor') },
+            {
+              title: '',
+              cell: (campaign) => (
+                <div class="actions">
+                  <Button onClick={() => setShown(campaign)} label={`Edit ${campaign.name}`}>
+                    Edit
+                  </Button>
+                </div>
+              ),
+            },
+          ]}
+        />
+      </Card>
+      {shown === 'new' && <NewCampaign onClose={() => setShown(undefined)} onDone={done} />}
+      {shown !== undefined && shown !== 'new' && (
+        <EditCampaign id={shown.id} onClose={() => setShown(undefined)} onDone={done} />
+      )}
+    </Page>
+  );
+}
+
+interface Fields {
+  readonly name: string;
+  readonly status: Campaign['status'];
+  readonly cookieDays: string;
+  readonly cap: string;
+  readonly fallbackUrl: string;
+  readonly endsAt: string;
+}
+
+function CampaignFields(props: {
+  fields: Fields;
+  faults: Readonly<Record<string, string>>;
+  onChange: (fields: Fields) => void;
+  withStatus: boolean;
+}) {
+  const { fields, faults, onChange } = props;
+  const set = (name: keyof Fields) => (value: string) => onChange({ ...fields, [name]: value });
+  return (
+    <>
+      <TextField label="Name" value={fields.name} onChange={set('name')} fault={faults.name} required />
+      {props.withStatus && (
+        <Select
+          label="State"
+          value={fields.status}
+          onChange={set('status')}
+          choices={[
+            { value: 'active', text: 'Active' },
+            { value: 'paused', text: 'Paused: visitors go to the fallback' },
+            { value: 'ended', text: 'Ended' },
+          ]}
+        />
+      )}
+      <div class="form-row">
+        <TextField
+          label="Days the click cookie lives"
+          inputMode="numeric"
+          value={fields.cookieDays}
+          onChange={set('cookieDays')}
+          fault={faults.cookie_days}
+        />
+        <TextField
+          label="Valid clicks a day at the most"
+          inputMode="numeric"
+          value={fields.cap}
+          onChange={set('cap')}
+          fault={faults.daily_click_cap}
+          placeholder="no cap"
+        />
+      </div>
+      <TextField
+        label="Fallback address"
+        type="url"
+        value={fields.fallbackUrl}
+        onChange={set('fallbackUrl')}
+        fault={faults.fallback_url}
+        hint="Where visitors go when the campaign is paused, has ended, or its cap is reached."
+      />
+      <TextField
+        label={`Ends (${ZONE_NAME})`}
+        type="datetime-local"
+        value={fields.endsAt}
+        onChange={set('endsAt')}
+        fault={faults.ends_at}
+      />
+    </>
+  );
+}
+
+function bodyOf({ name, cookieDays, cap, fallbackUrl, endsAt }: Fields) {
+  return {
+    name,
+    ...(cookieDays !== '' && { cookie_days: Number(cookieDays) }),
+    daily_click_cap: cap === '' ? null : Number(cap),
+    fallback_url: fallbackUrl === '' ? null : fallbackUrl,
+    ends_at: endsAt === '' ? null : new Date(endsAt).toISOString(),
+  };
+}
+
+/** As an input for a local time takes it. */
+function localTime(at: string | null): string {
+  if (at === null) return '';
+  const date = new Date(at);
+  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
+const EMPTY: Fields = { name: '', status: 'active', cookieDays: '30', cap: '', fallbackUrl: '', endsAt: '' };
+
+function NewCampaign({ onClose, onDone }: { onClose: () => void; onDone: () => void }) {
+  const { program } = useSession();
+  const [attempt] = useState(newAttempt);
+  const [fields, setFields] = useState(EMPTY);
+  const { run, busy, error } = useAction(async () => {
+    const body = { program_id: program.id, ...bodyOf(fields) };
+    await take(api.POST('/v1/campaigns', { params: { header: attempt }, body }));
+    onDone();
+  });
+  const faults = fieldProblems(error);
+  return (
+    <Dialog title="New campaign" onClose={onClose}>
+      <Form submit="Make the campaign" busy={busy} error={error} onSubmit={() => void run()}>
+        <CampaignFields fields={fields} faults={faults} onChange={setFields} withStatus={false} />
+      </Form>
+    </Dialog>
+  );
+}
+
+function EditCampaign(props: { id: string; onClose: () => void; onDone: () => void }) {
+  const params = { path: { id: props.id } };
+  const { data, error } = useData(
+    async (signal) => await takeVersion(api.GET('/v1/campaigns/{id}', { params, signal })),
+    [props.id],
+  );
+  return (
+    <Dialog title={data?.data.name ?? 'Campaign'} onClose={props.onClose}>
+      <Problem error={error} />
+      {!data && error === undefined && <Loading />}
+      {data && <EditForm campaign={data.data} etag={data.etag} onDone={props.onDone} />}
+    </Dialog>
+  );
+}
+
+function EditForm({ campaign, etag, onDone }: { campaign: Campaign; etag: string; onDone: () => void }) {
+  const [fields, setFields] = useState<Fields>({
+    name: campaign.name,
+    status: campaign.status,
+    cookieDays: String(campaign.cookie_days),
+    cap: campaign.daily_click_cap === null ? '' : String(campaign.daily_click_cap),
+    fallbackUrl: campaign.fallback_url ?? '',
+    endsAt: localTime(campaign.ends_at),
+  });
+  const { run, busy, error } = useAction(async () => {
+    const params = { path: { id: campaign.id }, header: { 'if-match': etag } };
+    await take(
+      api.PATCH('/v1/campaigns/{id}', { params, body: { ...bodyOf(fields), status: fields.status } }),
+    );
+    onDone();
+  });
+  return (
+    <Form submit="Save" busy={busy} error={error} onSubmit={() => void run()}>
+      <CampaignFields fields={fields} faults={fieldProblems(error)} onChange={setFields} withStatus />
+    </Form>
+  );
+}

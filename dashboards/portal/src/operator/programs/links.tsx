@@ -1,0 +1,223 @@
+import { useState } from 'preact/hooks';
+import { useParameter } from '../../app/router.tsx';
+import { useSession } from '../../app/session.tsx';
+import { api, type Schemas, take, takeAll, takeVersion } from '../../data/api.ts';
+import { lastDays } from '../../data/period.ts';
+import { figure } from '../../data/report.ts';
+import { useAction, useData } from '../../data/use-data.ts';
+import { usePages } from '../../data/use-pages.ts';
+import { formatCount, ZONE_NAME } from '../../text/format.ts';
+import { fieldProblems } from '../../text/problem-text.ts';
+import { Button, Card, CopyText, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
+import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { CompleteTo } from '../../ui/freshness.tsx';
+import { LandingPage } from '../../ui/landing-page.tsx';
+import { Status } from '../../ui/status.tsx';
+import { ListTable } from '../../ui/table.tsx';
+import { describeRouting, RoutingEditor, type RoutingInput } from './routing.tsx';
+
+const EVERY_MS = 5_000;
+const PAGE_ROWS = '50';
+
+/** Every link of the program, where it leads, and by which rules. */
+export function LinksPage() {
+  const { program } = useSession();
+  const [affiliate, setAffiliate] = useParameter('affiliate');
+  const [shown, setShown] = useState<string>();
+  const list = usePages(
+    (cursor, signal) => {
+      const query = {
+        program_id: program.id,
+        limit: PAGE_ROWS,
+        cursor,
+        ...(affiliate !== '' && { affiliate_id: affiliate }),
+      };
+      return api.GET('/v1/links', { params: { query }, signal });
+    },
+    [program.id, affiliate],
+  );
+  const { data } = useData(
+    async (signal) => {
+      const program_id = program.id;
+      const page = (cursor: string | undefined) => ({
+        params: { query: { program_id, cursor, limit: '500' } },
+        signal,
+      });
+      const query = {
+        ...lastDays(30),
+        group_by: 'link',
+        metrics: 'clicks,conversions_attributed',
+        program_id,
+      };
+      const [campaigns, affiliates, report] = await Promise.all([
+        takeAll((cursor) => api.GET('/v1/campaigns', page(cursor))),
+        takeAll((cursor) => api.GET('/v1/affiliates', page(cursor))),
+        take(api.GET('/v1/reports', { params: { query }, signal })),
+      ]);
+      return {
+        affiliates,
+        names: new Map([...campaigns, ...affiliates].map(({ id, name }) => [id, name])),
+        counts: new Map(report.rows.map((row) => [String(row.link_id), row])),
+      };
+    },
+    [program.id],
+    { everyMs: EVERY_MS },
+  );
+  const nameOf = (id: string) => data?.names.get(id) ?? id;
+  return (
+    <Page
+      title="Links and routing"
+      lead={
+        <>
+          Figures of the last 30 days. <CompleteTo />
+        </>
+      }
+    >
+      <Card>
+        <div class="filters above">
+          <Select
+            label="Partner"
+            value={affiliate}
+            onChange={setAffiliate}
+            choices={[
+              { value: '', text: 'Every partner' },
+              ...(data?.affiliates ?? []).map(({ id, name }) => ({ value: id, text: name })),
+            ]}
+          />
+        </div>
+        <ListTable
+          label="Links"
+          list={list}
+          rowKey={({ id }) => id}
+          empty={
+            <Empty title="No link here">
+              Partners make links themselves, once they are active and there is a campaign.
+            </Empty>
+          }
+          columns={[
+            {
+              title: 'Link',
+              head: true,
+              cell: ({ code, landing_url }) => (
+                <>
+                  {code}
+                  <span class="sub cut" title={landing_url}>
+                    {landing_url}
+                  </span>
+                </>
+              ),
+            },
+            { title: 'Partner', cell: ({ affiliate_id }) => nameOf(affiliate_id) },
+            { title: 'Campaign', cell: ({ campaign_id }) => nameOf(campaign_id) },
+            { title: 'Routing', cell: ({ routing }) => describeRouting(routing) },
+            {
+              title: 'Clicks',
+              numeric: true,
+              cell: ({ id }) => formatCount(figure(data?.counts.get(id), 'clicks')),
+            },
+            {
+              title: 'Credited',
+              numeric: true,
+              cell: ({ id }) => formatCount(figure(data?.counts.get(id), 'conversions_attributed')),
+            },
+            { title: 'State', cell: ({ status }) => <Status of={status} /> },
+            {
+              title: '',
+              cell: ({ id, code }) => (
+                <div class="actions">
+                  <Button onClick={() => setShown(id)} label={`Edit ${code}`}>
+                    Edit
+                  </Button>
+                </div>
+              ),
+            },
+          ]}
+        />
+      </Card>
+      {shown && (
+        <EditLink
+          id={shown}
+          onClose={() => setShown(undefined)}
+          onDone={() => {
+            setShown(undefined);
+            list.reload();
+          }}
+        />
+      )}
+    </Page>
+  );
+}
+
+function EditLink(props: { id: string; onClose: () => void; onDone: () => void }) {
+  const params = { path: { id: props.id } };
+  const { data, error } = useData(
+    async (signal) => await takeVersion(api.GET('/v1/links/{id}', { params, signal })),
+    [props.id],
+  );
+  return (
+    <Dialog title={data?.data.code ?? 'Link'} onClose={props.onClose}>
+      <Problem error={error} />
+      {!data && error === undefined && <Loading />}
+      {data && <EditForm link={data.data} etag={data.etag} onDone={props.onDone} />}
+    </Dialog>
+  );
+}
+
+function EditForm({ link, etag, onDone }: { link: Schemas['Link']; etag: string; onDone: () => void }) {
+  const [landingUrl, setLandingUrl] = useState(link.landing_url);
+  const [status, setStatus] = useState(link.status);
+  const [cap, setCap] = useState(link.daily_click_cap === null ? '' : String(link.daily_click_cap));
+  const [routing, setRouting] = useState<RoutingInput | null>(link.routing);
+  const { run, busy, error } = useAction(async () => {
+    const body = {
+      landing_url: landingUrl,
+      status,
+      daily_click_cap: cap === '' ? null : Number(cap),
+      routing,
+    };
+    const params = { path: { id: link.id }, header: { 'if-match': etag } };
+    await take(api.PATCH('/v1/links/{id}', { params, body }));
+    onDone();
+  });
+  const faults = fieldProblems(error);
+  return (
+    <Form
+      submit="Save"
+      busy={busy}
+      error={faults.landing_url ? undefined : error}
+      onSubmit={() => void run()}
+    >
+      <CopyText text={link.url} label="the link" />
+      <LandingPage value={landingUrl} onChange={setLandingUrl} fault={faults.landing_url} />
+      <div class="form-row">
+        <Select
+          label="State"
+          value={status}
+          onChange={(value) => setStatus(value as typeof status)}
+          choices={[
+            { value: 'active', text: 'Active' },
+            { value: 'paused', text: 'Paused' },
+          ]}
+        />
+        <TextField
+          label="Valid clicks a day at the most"
+          inputMode="numeric"
+          value={cap}
+          onChange={setCap}
+          fault={faults.daily_click_cap}
+          placeholder="no cap"
+        />
+      </div>
+      <RoutingEditor routing={routing} onChange={setRouting} />
+      <p class="hint">
+        Made <When at={link.created_at} /> {ZONE_NAME}
+        {link.expires_at !== null && (
+          <>
+            , expires <When at={link.expires_at} />
+          </>
+        )}
+        . Changes reach the collectors within a second.
+      </p>
+    </Form>
+  );
+}

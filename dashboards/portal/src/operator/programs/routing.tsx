@@ -1,0 +1,146 @@
+import type { Schemas } from '../../data/api.ts';
+import { Button } from '../../ui/basics.tsx';
+import { TextField } from '../../ui/forms.tsx';
+
+/** Where a link leads by country, device, system, language and time; the first rule that fits is taken. */
+
+export type RoutingInput = Schemas['RoutingInput'];
+type Rule = RoutingInput['rules'][number];
+type Destination = Rule['destinations'][number];
+type When = Rule['when'];
+
+const CONDITIONS = [
+  { name: 'countries', label: 'Countries', placeholder: 'DE, AT' },
+  { name: 'devices', label: 'Devices', placeholder: 'mobile, tablet' },
+  { name: 'os', label: 'Systems', placeholder: 'iOS' },
+  { name: 'languages', label: 'Languages', placeholder: 'de, fr' },
+] as const;
+type Condition = (typeof CONDITIONS)[number]['name'];
+
+export function describeRouting(routing: Schemas['Routing'] | null): string {
+  if (routing === null) return '–';
+  const rules = routing.rules.length;
+  const parts = [
+    ...(rules > 0 ? [`${rules} ${rules === 1 ? 'rule' : 'rules'}`] : []),
+    ...(routing.destinations ? [`split over ${routing.destinations.length}`] : []),
+  ];
+  return parts.join(', ') || '–';
+}
+
+export function RoutingEditor(props: {
+  routing: RoutingInput | null;
+  onChange: (routing: RoutingInput | null) => void;
+}) {
+  const routing = props.routing ?? { rules: [] };
+  const change = (next: RoutingInput): void => {
+    const isPlain = next.rules.length === 0 && !next.destinations?.length;
+    props.onChange(isPlain ? null : next);
+  };
+  const replace = (i: number, rule: Rule | undefined): void => {
+    const rules = routing.rules.flatMap((one, j) => (j === i ? (rule ? [rule] : []) : [one]));
+    change({ ...routing, rules });
+  };
+  return (
+    <fieldset class="stack">
+      <legend>Routing</legend>
+      <p class="hint">
+        The first rule that fits is taken; its number is recorded with the click. Without one that fits, the
+        landing page.
+      </p>
+      {routing.rules.map((rule, i) => (
+        // A rule has no name: it is its place in the list.
+        <RuleEditor key={`rule ${i + 1}`} number={i + 1} rule={rule} onChange={(next) => replace(i, next)} />
+      ))}
+      <div class="form-end">
+        <Button
+          onClick={() =>
+            change({
+              ...routing,
+              rules: [...routing.rules, { when: {}, destinations: [{ url: '', weight: 1 }] }],
+            })
+          }
+        >
+          Add a rule
+        </Button>
+      </div>
+    </fieldset>
+  );
+}
+
+function RuleEditor(props: { number: number; rule: Rule; onChange: (rule: Rule | undefined) => void }) {
+  const { number, rule, onChange } = props;
+  const setDestination = (i: number, destination: Destination | undefined): void => {
+    const destinations = rule.destinations.flatMap((one, j) =>
+      j === i ? (destination ? [destination] : []) : [one],
+    );
+    onChange({ ...rule, destinations });
+  };
+  return (
+    <div class="rule">
+      <div class="timeline-head">
+        <h3>Rule {number}</h3>
+        <Button kind="quiet" onClick={() => onChange(undefined)} label={`Remove rule ${number}`}>
+          Remove
+        </Button>
+      </div>
+      <div class="form-row">
+        {CONDITIONS.map(({ name, label, placeholder }) => (
+          <TextField
+            key={name}
+            label={label}
+            placeholder={placeholder}
+            value={(rule.when[name] ?? []).join(', ')}
+            onChange={(text) => onChange({ ...rule, when: withCondition(rule.when, name, text) })}
+          />
+        ))}
+      </div>
+      {rule.when.schedule && (
+        <p class="hint">
+          Only {rule.when.schedule.days.join(', ')} from {rule.when.schedule.from} to {rule.when.schedule.to},{' '}
+          {rule.when.schedule.timezone}.
+        </p>
+      )}
+      {rule.destinations.map((destination, i) => (
+        <div class="destination" key={`destination ${i + 1}`}>
+          <TextField
+            label={i === 0 ? 'Leads to' : 'or to'}
+            type="url"
+            value={destination.url}
+            onChange={(url) => setDestination(i, { ...destination, url })}
+            required
+          />
+          <TextField
+            label="Weight"
+            inputMode="numeric"
+            value={String(destination.weight)}
+            onChange={(weight) => setDestination(i, { ...destination, weight: Number(weight) })}
+          />
+          {rule.destinations.length > 1 && (
+            <Button
+              kind="quiet"
+              onClick={() => setDestination(i, undefined)}
+              label={`Remove destination ${i + 1}`}
+            >
+              ✕
+            </Button>
+          )}
+        </div>
+      ))}
+      <div class="form-end">
+        <Button
+          kind="quiet"
+          onClick={() => onChange({ ...rule, destinations: [...rule.destinations, { url: '', weight: 1 }] })}
+        >
+          Split over another address
+        </Button>
+      </div>
+    </div>
+  );
+}
+
+/** What is typed stays as it is until the server says what is wrong with it. */
+function withCondition(when: When, name: Condition, text: string): When {
+  const { [name]: _, ...others } = when;
+  if (text.trim() === '') return others;
+  return { ...others, [name]: text.split(/,\s*/) } as When;
+}

@@ -1,0 +1,162 @@
+import { useState } from 'preact/hooks';
+import { useSession } from '../../app/session.tsx';
+import { api, type Schemas, take, takeAll } from '../../data/api.ts';
+import { useData } from '../../data/use-data.ts';
+import { formatBps, formatMoney, words, ZONE_NAME } from '../../text/format.ts';
+import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
+import { Status } from '../../ui/status.tsx';
+import { Table } from '../../ui/table.tsx';
+import { NewTerms } from './new-terms.tsx';
+
+type Terms = Schemas['Terms'];
+
+/** What is promised to whom, with every version there was: a commission keeps the one it was computed with. */
+export function TermsPage() {
+  const { program, user } = useSession();
+  const [isMaking, setMaking] = useState(false);
+  const { data, error, reload } = useData(
+    async (signal) => {
+      const program_id = program.id;
+      const page = (cursor: string | undefined) => ({
+        params: { query: { program_id, cursor, limit: '500' } },
+        signal,
+      });
+      const [terms, campaigns, affiliates] = await Promise.all([
+        take(api.GET('/v1/terms', { params: { query: { program_id } }, signal })),
+        takeAll((cursor) => api.GET('/v1/campaigns', page(cursor))),
+        takeAll((cursor) => api.GET('/v1/affiliates', page(cursor))),
+      ]);
+      return { terms: terms.data, campaigns, affiliates };
+    },
+    [program.id],
+  );
+  const names = new Map(
+    [...(data?.campaigns ?? []), ...(data?.affiliates ?? [])].map(({ id, name }) => [id, name]),
+  );
+  const scopes = data ? groupByScope(data.terms) : [];
+  return (
+    <Page
+      title="Terms"
+      lead="The narrowest scope counts: a partner within a campaign, a partner, a campaign, the programme. New terms hold from their start on; what was promised before stays."
+      actions={
+        user.role === 'operator' && (
+          <Button kind="primary" onClick={() => setMaking(true)}>
+            New terms
+          </Button>
+        )
+      }
+    >
+      <Problem error={error} onRetry={reload} />
+      {!data && error === undefined && <Loading />}
+      {data && scopes.length === 0 && (
+        <Card>
+          <Empty title="Nothing is promised yet">
+            Without terms no order earns a commission. Set those of the programme first.
+          </Empty>
+        </Card>
+      )}
+      {scopes.map((versions) => (
+        <Scope key={scopeKey(versions[0])} versions={versions} names={names} />
+      ))}
+      {isMaking && data && (
+        <NewTerms
+          campaigns={data.campaigns}
+          affiliates={data.affiliates}
+          onClose={() => setMaking(false)}
+          onMade={() => {
+            setMaking(false);
+            reload();
+          }}
+        />
+      )}
+    </Page>
+  );
+}
+
+function scopeKey(terms: Terms | undefined): string {
+  return `${terms?.campaign_id ?? ''} ${terms?.affiliate_id ?? ''}`;
+}
+
+/** The programme's first; each with the newest version first, as the API lists them. */
+function groupByScope(all: readonly Terms[]): Terms[][] {
+  const groups = new Map<string, Terms[]>();
+  for (const terms of all) {
+    const group = groups.get(scopeKey(terms));
+    if (group) group.push(terms);
+    else groups.set(scopeKey(terms), [terms]);
+  }
+  return [...groups.values()].toSorted((a, b) => scopeKey(a[0]).localeCompare(scopeKey(b[0])));
+}
+
+function Scope({ versions, names }: { versions: readonly Terms[]; names: ReadonlyMap<string, string> }) {
+  const [first] = versions;
+  if (!first) return null;
+  const parts = [first.affiliate_id, first.campaign_id].flatMap((id) =>
+    id === null ? [] : [names.get(id) ?? id],
+  );
+  return (
+    <Card title={parts.length === 0 ? 'The programme' : parts.join(' within ')}>
+      <Table
+        label={`Terms of ${parts.join(' within ') || 'the programme'}`}
+        rows={versions}
+        rowKey={({ id }) => id}
+        columns={[
+          { title: 'Version', head: true, cell: ({ id }) => id },
+          { title: 'In force', cell: (terms) => <InForce terms={terms} /> },
+          { title: 'Pays', cell: (terms) => <Pays terms={terms} /> },
+          {
+            title: 'Levels 2 and on',
+            cell: ({ level_rates_bps }) => level_rates_bps.map(formatBps).join(', ') || '–',
+          },
+          { title: 'Hold', numeric: true, cell: ({ hold_days }) => `${hold_days} days` },
+          {
+            title: 'Window',
+            cell: ({ cookie_days, attribution_model }) =>
+              `${cookie_days} days, ${words(attribution_model).toLowerCase()}`,
+          },
+          {
+            title: 'Paid',
+            cell: ({ payout_min, payout_schedule }) => `${payout_schedule}, from ${formatMoney(payout_min)}`,
+          },
+        ]}
+      />
+    </Card>
+  );
+}
+
+function InForce({ terms: { valid_from, valid_to } }: { terms: Terms }) {
+  const now = Date.now();
+  const isOver = valid_to !== null && Date.parse(valid_to) <= now;
+  const isToCome = valid_from !== null && Date.parse(valid_from) > now;
+  return (
+    <>
+      <Status
+        of={isOver ? 'ended' : isToCome ? 'pending' : 'active'}
+        text={isOver ? 'Past' : isToCome ? 'To come' : 'Now'}
+      />
+      <span class="sub">
+        <When at={valid_from} none="the beginning" /> – <When at={valid_to} none="open" /> {ZONE_NAME}
+      </span>
+    </>
+  );
+}
+
+function Pays({ terms }: { terms: Terms }) {
+  const { commission_type, rate_bps, fixed, tiers, tier_mode, recurring_months } = terms;
+  const parts = [
+    ...(commission_type === 'fixed' ? [] : [formatBps(rate_bps)]),
+    ...(commission_type === 'percent' ? [] : [formatMoney(fixed)]),
+  ];
+  return (
+    <>
+      {parts.join(' and ')}
+      {tiers.length > 0 && (
+        <span class="sub">
+          {tiers.map(({ from, rate_bps: rate }) => `${formatBps(rate)} from ${formatMoney(from)}`).join(', ')}{' '}
+          ({tier_mode})
+        </span>
+      )}
+      {recurring_months > 0 && <span class="sub">for {recurring_months} months of a subscription</span>}
+    </>
+  );
+}

@@ -1,0 +1,27 @@
+import { useSession } from '../../app/session.tsx';
+import { words } from '../../text/format.ts';
+import { Card, Page } from '../../ui/basics.tsx';
+import { PasswordCard } from '../../ui/password.tsx';
+
+export function AccountPage() {
+  const { user } = useSession();
+  return (
+    <Page title="Your account" lead="Who you are here, and your password.">
+      <div class="grid">
+        <Card title="You">
+          <dl class="facts">
+            <dt>Name</dt>
+            <dd>{user.name}</dd>
+            <dt>E-mail address</dt>
+            <dd>{user.email}</dd>
+            <dt>Role</dt>
+            <dd>{words(user.role)}</dd>
+            <dt>For</dt>
+            <dd>{user.program_id ?? 'every programme'}</dd>
+          </dl>
+        </Card>
+        <PasswordCard />
+      </div>
+    </Page>
+  );
+}

@@ -1,0 +1,119 @@
+import { useState } from 'preact/hooks';
+import { api, take } from '../../data/api.ts';
+import { useAction, useData } from '../../data/use-data.ts';
+import { usePages } from '../../data/use-pages.ts';
+import { formatCount, words, ZONE_NAME } from '../../text/format.ts';
+import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
+import { Dialog } from '../../ui/forms.tsx';
+import { ListTable } from '../../ui/table.tsx';
+
+const EVERY_MS = 10_000;
+
+/** Batches of clicks that the loader could not read: set aside with their reason, never thrown away. */
+export function DeadLettersPage() {
+  const [shown, setShown] = useState<string>();
+  const list = usePages(
+    (cursor, signal) => api.GET('/v1/dead-letters', { params: { query: { cursor } }, signal }),
+    [],
+    EVERY_MS,
+  );
+  return (
+    <Page
+      title="Dead letters"
+      lead="Batches of clicks that could not be read are set aside with the reason. Once the cause is mended, put them back: nothing counts twice."
+    >
+      <Card>
+        <ListTable
+          label="Dead letters"
+          list={list}
+          rowKey={({ id }) => id}
+          empty={<Empty title="There are none">Every batch of clicks so far could be read.</Empty>}
+          columns={[
+            {
+              title: 'Reason',
+              head: true,
+              cell: ({ reason, detail }) => (
+                <>
+                  {words(reason)}
+                  <span class="sub">{detail}</span>
+                </>
+              ),
+            },
+            { title: `Set aside (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
+            {
+              title: 'Place in the stream',
+              numeric: true,
+              cell: ({ stream_seq }) => formatCount(stream_seq),
+            },
+            { title: 'Bytes', numeric: true, cell: ({ bytes }) => formatCount(bytes) },
+            { title: 'Kept', cell: ({ whole }) => (whole ? 'whole' : 'its beginning only') },
+            {
+              title: '',
+              cell: ({ id }) => (
+                <div class="actions">
+                  <Button onClick={() => setShown(id)} label={`Open ${id}`}>
+                    Open
+                  </Button>
+                </div>
+              ),
+            },
+          ]}
+        />
+      </Card>
+      {shown && <Letter id={shown} onClose={() => setShown(undefined)} />}
+    </Page>
+  );
+}
+
+function Letter({ id, onClose }: { id: string; onClose: () => void }) {
+  const params = { path: { id } };
+  const [replayed, setReplayed] = useState<number>();
+  const { data, error } = useData(
+    async (signal) => await take(api.GET('/v1/dead-letters/{id}', { params, signal })),
+    [id],
+  );
+  const replay = useAction(async () => {
+    const { stream_seq } = await take(api.POST('/v1/dead-letters/{id}/replay', { params }));
+    setReplayed(stream_seq);
+  });
+  return (
+    <Dialog title={id} onClose={onClose}>
+      <Problem error={error ?? replay.error} />
+      {!data && error === undefined && <Loading />}
+      {data && (
+        <div class="stack">
+          <p>{data.detail}</p>
+          <dl class="facts">
+            {data.headers.map(({ name, value }) => (
+              <>
+                <dt>{name}</dt>
+                <dd>
+                  <code>{value}</code>
+                </dd>
+              </>
+            ))}
+          </dl>
+          <h3>Its first bytes</h3>
+          <pre>{data.beginning.replaceAll(/(.{64})/g, '$1\n')}</pre>
+          {replayed === undefined ? (
+            <div class="form-end">
+              <Button
+                kind="primary"
+                busy={replay.busy}
+                disabled={!data.whole}
+                onClick={() => void replay.run()}
+              >
+                Put it back
+              </Button>
+            </div>
+          ) : (
+            <p class="notice good" role="status">
+              It is in the stream again, at {formatCount(replayed)}. If it still cannot be read, it comes back
+              here.
+            </p>
+          )}
+        </div>
+      )}
+    </Dialog>
+  );
+}

@@ -1,0 +1,168 @@
+import { useState } from 'preact/hooks';
+import { useSession } from '../../app/session.tsx';
+import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
+import { useAction } from '../../data/use-data.ts';
+import { usePages } from '../../data/use-pages.ts';
+import { words, ZONE_NAME } from '../../text/format.ts';
+import { fieldProblems } from '../../text/problem-text.ts';
+import { Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
+import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { Status } from '../../ui/status.tsx';
+import { ListTable } from '../../ui/table.tsx';
+
+type User = Schemas['User'];
+
+const ROLES = ['operator', 'finance', 'fraud', 'advertiser'] as const;
+
+/** Who signs in here. */
+export function UsersPage() {
+  const [isInviting, setInviting] = useState(false);
+  const list = usePages(
+    (cursor, signal) => api.GET('/v1/users', { params: { query: { cursor } }, signal }),
+    [],
+  );
+  return (
+    <Page
+      title="Users"
+      lead="Who signs in to the portal: your own people and the partners’."
+      actions={
+        <Button kind="primary" onClick={() => setInviting(true)}>
+          Invite somebody
+        </Button>
+      }
+    >
+      <Card>
+        <ListTable
+          label="Users"
+          list={list}
+          rowKey={({ id }) => id}
+          empty={<Empty title="There is nobody else">Invite your colleagues: a mail leads them here.</Empty>}
+          columns={[
+            {
+              title: 'Name',
+              head: true,
+              cell: ({ name, email }) => (
+                <>
+                  {name}
+                  <span class="sub">{email}</span>
+                </>
+              ),
+            },
+            { title: 'Role', cell: ({ role }) => words(role) },
+            {
+              title: 'For',
+              cell: ({ affiliate_id, program_id }) => affiliate_id ?? program_id ?? 'every programme',
+            },
+            {
+              title: 'State',
+              cell: ({ status, invited }) => (
+                <Status of={invited ? 'pending' : status} text={invited ? 'Invited' : words(status)} />
+              ),
+            },
+            {
+              title: `Last here (${ZONE_NAME})`,
+              cell: ({ last_login_at }) => <When at={last_login_at} none="never" />,
+            },
+            { title: '', cell: (user) => <Controls user={user} onChanged={list.reload} /> },
+          ]}
+        />
+      </Card>
+      {isInviting && (
+        <Invite
+          onClose={() => setInviting(false)}
+          onMade={() => {
+            setInviting(false);
+            list.reload();
+          }}
+        />
+      )}
+    </Page>
+  );
+}
+
+function Controls({ user, onChanged }: { user: User; onChanged: () => void }) {
+  const { user: me } = useSession();
+  const path = { id: user.id };
+  const toggle = useAction(async () => {
+    const status = user.status === 'active' ? ('disabled' as const) : ('active' as const);
+    await take(api.PATCH('/v1/users/{id}', { params: { path }, body: { status } }));
+    onChanged();
+  });
+  const invite = useAction(async () => {
+    await take(api.POST('/v1/users/{id}/invite', { params: { path } }));
+  });
+  return (
+    <>
+      <div class="actions">
+        {user.invited && (
+          <Button onClick={() => void invite.run()} busy={invite.busy}>
+            Mail again
+          </Button>
+        )}
+        {user.id !== me.id && (
+          <Button
+            onClick={() => void toggle.run()}
+            busy={toggle.busy}
+            label={`${user.status === 'active' ? 'Disable' : 'Enable'} ${user.name}`}
+          >
+            {user.status === 'active' ? 'Disable' : 'Enable'}
+          </Button>
+        )}
+      </div>
+      <Problem error={toggle.error ?? invite.error} />
+    </>
+  );
+}
+
+function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }) {
+  const { program, user } = useSession();
+  const [attempt] = useState(newAttempt);
+  const [name, setName] = useState('');
+  const [email, setEmail] = useState('');
+  const [role, setRole] = useState<(typeof ROLES)[number]>('operator');
+  const [scope, setScope] = useState(user.program_id === null ? '' : program.id);
+  const { run, busy, error } = useAction(async () => {
+    const body = { name, email, role, ...(scope !== '' && { program_id: scope }) };
+    await take(api.POST('/v1/users', { params: { header: attempt }, body }));
+    onMade();
+  });
+  const faults = fieldProblems(error);
+  const isOnFields = faults.name !== undefined || faults.email !== undefined;
+  return (
+    <Dialog title="Invite somebody" onClose={onClose}>
+      <Form
+        submit="Send the invitation"
+        busy={busy}
+        error={isOnFields ? undefined : error}
+        onSubmit={() => void run()}
+      >
+        <TextField label="Name" value={name} onChange={setName} fault={faults.name} required />
+        <TextField
+          label="E-mail address"
+          type="email"
+          value={email}
+          onChange={setEmail}
+          fault={faults.email}
+          required
+        />
+        <div class="form-row">
+          <Select
+            label="Role"
+            value={role}
+            onChange={(value) => setRole(value as typeof role)}
+            choices={ROLES.map((value) => ({ value, text: words(value) }))}
+          />
+          <Select
+            label="For"
+            value={scope}
+            onChange={setScope}
+            choices={[
+              ...(user.program_id === null ? [{ value: '', text: 'Every programme' }] : []),
+              { value: program.id, text: program.name },
+            ]}
+          />
+        </div>
+      </Form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,133 @@
+import { formatAmount } from '../../../../core/money.ts';
+import type { Money } from '../data/api.ts';
+
+/** How figures, money and times read: by the browser's own language and time zone. */
+
+export const TIME_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+const whole = new Intl.NumberFormat();
+const compact = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
+const share = new Intl.NumberFormat(undefined, { style: 'percent', maximumFractionDigits: 2 });
+const change = new Intl.NumberFormat(undefined, {
+  style: 'percent',
+  maximumFractionDigits: 0,
+  signDisplay: 'exceptZero',
+});
+const dayAndTime = new Intl.DateTimeFormat(undefined, {
+  day: 'numeric',
+  month: 'short',
+  year: 'numeric',
+  hour: '2-digit',
+  minute: '2-digit',
+  hourCycle: 'h23',
+});
+const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
+const shortDay = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  hourCycle: 'h23',
+  timeZoneName: 'short',
+});
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' });
+
+/** The short name of the zone that times are shown in, such as CET. */
+export const ZONE_NAME =
+  clock.formatToParts(new Date()).find(({ type }) => type === 'timeZoneName')?.value ?? TIME_ZONE;
+
+const currencies = new Map<string, Intl.NumberFormat>();
+
+function currencyFormat(currency: string): Intl.NumberFormat {
+  let format = currencies.get(currency);
+  if (!format) {
+    format = new Intl.NumberFormat(undefined, { style: 'currency', currency });
+    currencies.set(currency, format);
+  }
+  return format;
+}
+
+export function formatCount(count: number | string): string {
+  return whole.format(Number(count));
+}
+
+export function formatCompact(count: number): string {
+  return Math.abs(count) < 100_000 ? whole.format(count) : compact.format(count);
+}
+
+export function formatShare(value: number): string {
+  return share.format(value);
+}
+
+export function formatBps(bps: number): string {
+  return share.format(bps / 10_000);
+}
+
+/** Money as its currency writes it. The text goes to Intl as text, so no float comes between. */
+export function formatMoney({ amount, currency }: Money): string {
+  return currencyFormat(currency).format(amount as unknown as number);
+}
+
+export function formatMinor(minor: number, currency: string): string {
+  return formatMoney(moneyOfMinor(minor, currency));
+}
+
+/** Averages come in parts of a minor unit; they are shown rounded. */
+export function moneyOfMinor(minor: number, currency: string): Money {
+  return { amount: formatAmount(BigInt(Math.round(minor)), currency), currency };
+}
+
+export function isZero({ amount }: Money): boolean {
+  return Number(amount) === 0;
+}
+
+export function formatTime(at: string): string {
+  return dayAndTime.format(new Date(at));
+}
+
+export function formatDay(at: string | number): string {
+  return day.format(new Date(at));
+}
+
+export function formatShortDay(at: string | number): string {
+  return shortDay.format(new Date(at));
+}
+
+export function formatClock(at: string | number): string {
+  return clock.format(new Date(at));
+}
+
+export function formatExact(at: string): string {
+  return `${exact.format(new Date(at))} (${at})`;
+}
+
+/** +12 % against the value before, or nothing to compare with. */
+export function formatChange(now: number, before: number): string | undefined {
+  if (before === 0) return undefined;
+  return change.format((now - before) / Math.abs(before));
+}
+
+/** 95 s, 14 min, 3 h, 2 days. */
+export function formatDuration(seconds: number): string {
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3_600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
+}
+
+const PROVIDERS: Readonly<Record<string, string>> = {
+  bank_csv: 'Bank file',
+  paypal_csv: 'PayPal file',
+  stripe: 'Stripe',
+};
+
+/** Who moves the money. */
+export function providerName(provider: string): string {
+  return PROVIDERS[provider] ?? words(provider);
+}
+
+/** `partially_refunded` as people write it. */
+export function words(name: string): string {
+  const text = name.replaceAll('_', ' ');
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

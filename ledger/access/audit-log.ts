@@ -1,0 +1,63 @@
+import type { JSONValue } from 'postgres';
+import type { LedgerSql } from '../postgres/db.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+
+/** One change: who did what to which thing. */
+export interface AuditEntry {
+  /** Such as `key:7`, `user:3` or `command line`. */
+  readonly actor: string;
+  /** Such as `conversion.approve`. */
+  readonly action: string;
+  /** Prefixed id of the thing, such as `cnv_12`. */
+  readonly subject: string;
+  readonly before?: JSONValue | undefined;
+  readonly after?: JSONValue | undefined;
+}
+
+/** An entry as it was written. */
+export interface WrittenAuditEntry extends Required<AuditEntry> {
+  readonly id: bigint;
+  readonly at: Date;
+  /** The program of the subject; null for what belongs to none. */
+  readonly programId: number | null;
+}
+
+/** Appends to the audit log. Belongs in the transaction of the change itself. */
+export async function appendAuditLog(sql: LedgerSql, entry: AuditEntry): Promise<void> {
+  const { actor, action, subject, before = null, after = null } = entry;
+  await sql`
+    insert into audit_log (actor, action, subject, before, after)
+    values (${actor}, ${action}, ${subject}, ${jsonOrNull(sql, before)}, ${jsonOrNull(sql, after)})`;
+}
+
+function jsonOrNull(sql: LedgerSql, value: JSONValue) {
+  return value === null ? null : sql.json(value);
+}
+
+/** Entries, the newest first. */
+export async function listAuditLog(
+  sql: LedgerSql,
+  request: PageRequest<bigint> & {
+    programId?: number | undefined;
+    actor?: string | undefined;
+    action?: string | undefined;
+    subject?: string | undefined;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
+  },
+): Promise<Page<WrittenAuditEntry, bigint>> {
+  const { after = null, programId = null, actor = null, action = null, subject = null } = request;
+  const { from = null, to = null } = request;
+  const rows = await sql<WrittenAuditEntry[]>`
+    select id, at, program_id, actor, action, subject, before, after from audit_log
+    where (${after}::bigint is null or id < ${after})
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${actor}::text is null or actor = ${actor})
+      and (${action}::text is null or action = ${action})
+      and (${subject}::text is null or subject = ${subject})
+      and (${from}::timestamptz is null or at >= ${from})
+      and (${to}::timestamptz is null or at < ${to})
+    order by id desc limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
+}

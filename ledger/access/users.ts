@@ -1,0 +1,95 @@
+import type { LedgerSql } from '../postgres/db.ts';
+import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import type { Role } from './api-keys.ts';
+
+export const USER_STATUSES = ['active', 'disabled'] as const;
+
+/** A person who uses the portal. */
+export interface User {
+  readonly id: number;
+  /** In lower case. */
+  readonly email: string;
+  readonly name: string;
+  readonly role: Role;
+  /** Null: every program (operator, finance and fraud only). */
+  readonly programId: number | null;
+  readonly affiliateId: number | null;
+  readonly status: (typeof USER_STATUSES)[number];
+  /** Whether the invitation was accepted. */
+  readonly hasPassword: boolean;
+  readonly createdAt: Date;
+  readonly lastLoginAt: Date | null;
+}
+
+const columns = (sql: LedgerSql) => sql`
+  id, email, name, role, program_id, affiliate_id, status, password_hash is not null as has_password, created_at,
+  last_login_at`;
+
+export function normalEmail(email: string): string {
+  return email.trim().toLowerCase();
+}
+
+/** @throws InputError naming `email`, `role`, `program_id` or `affiliate_id`. */
+export async function createUser(
+  sql: LedgerSql,
+  user: Pick<User, 'email' | 'name' | 'role' | 'programId' | 'affiliateId'>,
+): Promise<User> {
+  const { email, ...rest } = user;
+  const [created] = await answeringInput(
+    sql<[User]>`insert into users ${sql({ ...rest, email: normalEmail(email) })} returning ${columns(sql)}`,
+  );
+  return created;
+}
+
+export async function getUser(sql: LedgerSql, id: number): Promise<User | undefined> {
+  const [user] = await sql<User[]>`select ${columns(sql)} from users where id = ${id}`;
+  return user;
+}
+
+/** The user of an address with the hash of the password, which is null before there is one. */
+export async function findUserByEmail(
+  sql: LedgerSql,
+  email: string,
+): Promise<(User & { passwordHash: string | null }) | undefined> {
+  const [user] = await sql<(User & { passwordHash: string | null })[]>`
+    select ${columns(sql)}, password_hash from users where email = ${normalEmail(email)}`;
+  return user;
+}
+
+export async function passwordHashOf(sql: LedgerSql, id: number): Promise<string | null | undefined> {
+  const [user] = await sql<{ passwordHash: string | null }[]>`
+    select password_hash from users where id = ${id} and status = 'active'`;
+  return user?.passwordHash;
+}
+
+/** Users by id. */
+export async function listUsers(
+  sql: LedgerSql,
+  request: PageRequest<number> & { programId?: number | undefined; affiliateId?: number | undefined },
+): Promise<Page<User, number>> {
+  const { programId = null, affiliateId = null } = request;
+  const rows = await sql<User[]>`
+    select ${columns(sql)} from users
+    where id > ${request.after ?? 0}
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
+    order by id limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
+}
+
+/** Changes the given columns. */
+export async function updateUser(
+  sql: LedgerSql,
+  options: { id: number; changes: Partial<Pick<User, 'name' | 'status'>> },
+): Promise<User | undefined> {
+  const given = givenColumns(options.changes);
+  if (Object.keys(given).length === 0) return await getUser(sql, options.id);
+  const [user] = await sql<User[]>`
+    update users set ${sql(given)} where id = ${options.id} returning ${columns(sql)}`;
+  return user;
+}
+
+export async function setPassword(sql: LedgerSql, options: { id: number; hash: string }): Promise<void> {
+  await sql`update users set password_hash = ${options.hash} where id = ${options.id}`;
+}

@@ -1,0 +1,226 @@
+import type { PendingQuery } from 'postgres';
+import type { Ledger, LedgerTransaction } from '../postgres/db.ts';
+
+/** One thing that must hold of the books. */
+export interface LedgerCheck {
+  readonly name: string;
+  readonly ok: boolean;
+  /** In words: what holds, or what is off, with the first example. */
+  readonly detail: string;
+  /** How many things were compared and how many are off. */
+  readonly counts: { readonly checked: bigint; readonly off: bigint };
+}
+
+/** What a check's query answers: one row. `example` names the first thing that is off. */
+interface Finding {
+  readonly checked: bigint;
+  readonly off: bigint;
+  readonly example: string | null;
+}
+
+interface Check {
+  readonly name: string;
+  readonly statement: string;
+  readonly find: (tx: LedgerTransaction) => PendingQuery<[Finding]>;
+}
+
+/**
+ * Proves the books from the entries up, in one snapshot: what is cached, what is stated and what may be must all
+ * follow from what was posted.
+ */
+export async function auditLedger(ledger: Ledger): Promise<LedgerCheck[]> {
+  return await ledger.begin('isolation level repeatable read read only', async (tx) => {
+    // It reads everything there is, however long that takes.
+    await tx`set local statement_timeout = 0`;
+    const checks: LedgerCheck[] = [];
+    for (const { name, statement, find } of CHECKS) {
+      const [{ checked, off, example }] = await find(tx);
+      const ok = off === 0n;
+      const detail = ok ? statement : `not so: ${statement}; first: ${example}`;
+      checks.push({ name, ok, detail, counts: { checked, off } });
+    }
+    return checks;
+  });
+}
+
+const CHECKS: readonly Check[] = [
+  {
+    name: 'journals_balance',
+    statement: 'every journal has two or more entries that sum to zero in each currency',
+    find: (tx) => tx<[Finding]>`
+      with sums as (
+        select j.id, e.currency, sum(e.amount_minor) as total, count(e.id) over_all
+        from journals j left join entries e on e.journal_id = j.id group by j.id, e.currency
+      ), judged as (
+        select id, coalesce(bool_or(total <> 0), false) or sum(over_all) < 2 as is_off from sums group by id
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'journal ' || min(id) filter (where is_off) as example from judged`,
+  },
+  {
+    name: 'books_sum_to_zero',
+    statement: 'all entries of a currency sum to zero',
+    find: (tx) => tx<[Finding]>`
+      with judged as (select currency, sum(amount_minor) as total from entries group by currency)
+      select count(*) as checked, count(*) filter (where total <> 0) as off,
+        min(currency || ' by ' || total) filter (where total <> 0) as example from judged`,
+  },
+  {
+    name: 'balances_agree',
+    statement: "every account's cached balance is the sum of its entries",
+    find: (tx) => tx<[Finding]>`
+      with judged as (
+        select a.id, a.balance_minor <> coalesce(e.total, 0) as is_off
+        from accounts a
+        left join (select account_id, sum(amount_minor) as total from entries group by account_id) e
+          on e.account_id = a.id
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'account ' || min(id) filter (where is_off) as example from judged`,
+  },
+  {
+    name: 'earned_is_somewhere',
+    statement:
+      'earned − reversed = pending + available + in transit + paid − debt, written off debt left out, for each affiliate',
+    find: (tx) => tx<[Finding]>`
+      with earned as (
+        select c.affiliate_id, c.currency, sum(l.amount_minor) as total
+        from commission_lines l join commissions c on c.id = l.commission_id group by c.affiliate_id, c.currency
+      ), held as (
+        select affiliate_id, currency, sum(balance_minor) as total
+        from accounts where affiliate_id is not null group by affiliate_id, currency
+      ), written_off as (
+        select a.affiliate_id, a.currency, sum(e.amount_minor) as total
+        from journals j join entries e on e.journal_id = j.id join accounts a on a.id = e.account_id
+        where j.kind = 'debt_write_off' and a.affiliate_id is not null group by a.affiliate_id, a.currency
+      ), judged as (
+        select affiliate_id,
+          coalesce(earned.total, 0) + coalesce(written_off.total, 0) <> coalesce(held.total, 0) as is_off
+        from earned full join held using (affiliate_id, currency) left join written_off using (affiliate_id, currency)
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'aff_' || min(affiliate_id) filter (where is_off) as example from judged`,
+  },
+  {
+    name: 'programs_mirror_affiliates',
+    statement: 'cash out = paid, and expense = what is earned and not paid, for each program',
+    find: (tx) => tx<[Finding]>`
+      with judged as (
+        select program_id, currency,
+          sum(balance_minor) filter (where kind in ('cash_clearing', 'paid')) <> 0
+          or sum(balance_minor) filter (where kind not in ('cash_clearing', 'paid')) <> 0 as is_off
+        from accounts group by program_id, currency
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'prg_' || min(program_id) filter (where is_off) as example from judged`,
+  },
+  {
+    name: 'commissions_agree',
+    statement: "every commission's state and amounts are what its lines and entries say",
+    find: (tx) => tx<[Finding]>`
+      with booked as (
+        select e.commission_id,
+          sum(e.amount_minor) filter (where a.kind = 'pending') as pending,
+          sum(e.amount_minor) filter (where a.kind = 'available') as available,
+          sum(e.amount_minor) filter (where a.kind = 'in_transit') as in_transit,
+          sum(e.amount_minor) filter (where a.kind = 'paid') as paid,
+          sum(e.amount_minor) filter (where a.kind = 'debt') as debt
+        from entries e join accounts a on a.id = e.account_id where e.commission_id is not null
+        group by e.commission_id
+      ), lined as (
+        select commission_id, sum(amount_minor) filter (where kind = 'earning') as earned,
+          -sum(amount_minor) filter (where kind <> 'earning') as reversed
+        from commission_lines group by commission_id
+      ), stated as (
+        select *, amount_minor - reversed_minor + clawback_minor as booked_minor from commissions
+      ), judged as (
+        select c.id,
+          (earned, coalesce(reversed, 0)) is distinct from (amount_minor, reversed_minor)
+          or coalesce(debt, 0) not between -clawback_minor and 0
+          or coalesce(pending, 0) <> case when state in ('pending', 'held') then booked_minor else 0 end
+          or coalesce(available, 0) <> case when state = 'available' then booked_minor else 0 end
+          or coalesce(in_transit, 0) <> case when state = 'in_payout' then booked_minor else 0 end
+          or coalesce(paid, 0) <> case when state = 'paid' then booked_minor else 0 end as is_off
+        from stated c left join booked b on b.commission_id = c.id left join lined l on l.commission_id = c.id
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'com_' || min(id) filter (where is_off) as example from judged`,
+  },
+  {
+    name: 'given_up_has_left',
+    statement: 'all debt is of commissions, and given up only for those whose money has left',
+    find: (tx) => tx<[Finding]>`
+      with judged as (
+        select e.commission_id,
+          e.commission_id is null
+          or coalesce(sum(e.amount_minor) filter (where j.kind = 'debt_write_off'), 0)
+            not between 0 and case when c.state in ('in_payout', 'paid') then c.clawback_minor else 0 end as is_off
+        from entries e join accounts a on a.id = e.account_id and a.kind = 'debt'
+        join journals j on j.id = e.journal_id
+        left join commissions c on c.id = e.commission_id
+        group by e.commission_id, c.id
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        coalesce('com_' || min(commission_id) filter (where is_off), 'debt of none') as example from judged`,
+  },
+  {
+    name: 'levels_within_order',
+    statement: 'the levels of an order together earn no more than the order, and nobody earns twice by it',
+    find: (tx) => tx<[Finding]>`
+      with judged as (
+        select c.id, sum(m.amount_minor) > c.amount_minor or count(*) <> count(distinct m.affiliate_id) as is_off
+        from conversions c join commissions m on m.conversion_id = c.id group by c.id
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'cnv_' || min(id) filter (where is_off) as example from judged`,
+  },
+  {
+    name: 'refunds_agree',
+    statement: "every order's refunded amount is the sum of its refunds",
+    find: (tx) => tx<[Finding]>`
+      with judged as (
+        select c.id, c.refunded_minor <> coalesce(r.total, 0) as is_off
+        from conversions c
+        left join (select conversion_id, sum(amount_minor) as total from refunds group by conversion_id) r
+          on r.conversion_id = c.id
+        where c.refunded_minor > 0 or r.total is not null
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'cnv_' || min(id) filter (where is_off) as example from judged`,
+  },
+  {
+    name: 'paid_once',
+    statement: 'no commission is in two live payouts, and those in a payout or paid are in one',
+    find: (tx) => tx<[Finding]>`
+      with judged as (
+        select c.id, count(i.id) <> (c.state in ('in_payout', 'paid'))::integer as is_off
+        from commissions c left join payout_items i on i.commission_id = c.id and i.live
+        group by c.id
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'com_' || min(id) filter (where is_off) as example from judged`,
+  },
+  {
+    name: 'payouts_agree',
+    statement: 'every payout is the sum of its items, and in transit or paid as its state says',
+    find: (tx) => tx<[Finding]>`
+      with itemed as (
+        select payout_id, sum(amount_minor) as total from payout_items group by payout_id
+      ), booked as (
+        select j.payout_id,
+          sum(e.amount_minor) filter (where a.kind = 'in_transit') as in_transit,
+          sum(e.amount_minor) filter (where a.kind = 'cash_clearing') as cash
+        from journals j join entries e on e.journal_id = j.id join accounts a on a.id = e.account_id
+        where j.payout_id is not null group by j.payout_id
+      ), judged as (
+        select p.id,
+          p.amount_minor is distinct from i.total
+          or coalesce(b.in_transit, 0) <> case
+            when p.state in ('created', 'submitting', 'submitted', 'unknown') then p.amount_minor else 0 end
+          or coalesce(-b.cash, 0) <> case when p.state = 'paid' then p.amount_minor else 0 end as is_off
+        from payouts p left join itemed i on i.payout_id = p.id left join booked b on b.payout_id = p.id
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'pay_' || min(id) filter (where is_off) as example from judged`,
+  },
+];

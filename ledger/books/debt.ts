@@ -1,0 +1,172 @@
+import { idArray, inTransaction, type Ledger, type LedgerTransaction } from '../postgres/db.ts';
+import { balancingEntry, type Entry, postJournals } from './journals.ts';
+
+/**
+ * Debt is owed commission by commission: every entry on a debt account names the one that was paid and then refunded,
+ * whether it is taken back, netted by a payout, or given up.
+ */
+export interface Owed {
+  readonly affiliateId: number;
+  readonly commissionId: bigint;
+  /** Above zero. */
+  readonly amountMinor: bigint;
+}
+
+/** What affiliates owe, the oldest debt of each first. `whereMoneyLeft`: without what is theirs again, unpaid. */
+export async function readOwed(
+  tx: LedgerTransaction,
+  options: { affiliateIds: readonly number[]; whereMoneyLeft: boolean },
+): Promise<Map<number, Owed[]>> {
+  const { affiliateIds, whereMoneyLeft } = options;
+  const rows = await tx<Owed[]>`
+    select a.affiliate_id, e.commission_id, -sum(e.amount_minor)::bigint as amount_minor
+    from accounts a join entries e on e.account_id = a.id join commissions c on c.id = e.commission_id
+    where a.kind = 'debt' and a.affiliate_id = any(${[...affiliateIds]}::integer[])
+      and (not ${whereMoneyLeft}::boolean or c.state in ('in_payout', 'paid'))
+    group by a.affiliate_id, e.commission_id having sum(e.amount_minor) < 0
+    order by a.affiliate_id, min(e.id)`;
+  const owed = new Map<number, Owed[]>();
+  for (const one of rows) {
+    const known = owed.get(one.affiliateId);
+    if (known) known.push(one);
+    else owed.set(one.affiliateId, [one]);
+  }
+  return owed;
+}
+
+/** The first of what is owed, up to an amount. */
+export function firstOwed(owed: readonly Owed[], upToMinor: bigint): Owed[] {
+  const first: Owed[] = [];
+  let leftMinor = upToMinor;
+  for (const one of owed) {
+    if (leftMinor <= one.amountMinor) {
+      if (leftMinor > 0n) first.push({ ...one, amountMinor: leftMinor });
+      return first;
+    }
+    first.push(one);
+    leftMinor -= one.amountMinor;
+  }
+  return first;
+}
+
+/** Debt given up in one transaction. */
+const BATCH_SIZE = 500;
+
+/**
+ * Gives up debt that is older than the program's `debt_write_off_days`: the affiliate owes nothing for it any more,
+ * and the program's expense keeps what was paid. Payouts net the oldest debt first, so what is older than N days is
+ * what exceeds the clawbacks of the last N days. What the affiliate has earned and was not paid yet will net its part,
+ * which is never given up. If the money comes back after all, so does the debt: {@link takeBackWriteOffs}. Running it
+ * again on the same day changes nothing.
+ */
+export async function writeOffDebt(
+  ledger: Ledger,
+  options: { now: Date; programId?: number | undefined },
+): Promise<{ affiliates: number; amountMinor: bigint }> {
+  const { now, programId = null } = options;
+  const programs = await ledger<{ id: number; days: number }[]>`
+    select id, debt_write_off_days as days from programs
+    where debt_write_off_days is not null and (${programId}::integer is null or id = ${programId}) order by id`;
+  let affiliates = 0;
+  let amountMinor = 0n;
+  for (const { id, days } of programs) {
+    let after: number | undefined = 0;
+    while (after !== undefined) {
+      const from: number = after;
+      const batch = await inTransaction(ledger, (tx) =>
+        writeOffBatch(tx, { now, programId: id, days, after: from }),
+      );
+      affiliates += batch.written.length;
+      amountMinor += batch.written.reduce((sum, written) => sum + written, 0n);
+      after = batch.last;
+    }
+  }
+  return { affiliates, amountMinor };
+}
+
+async function writeOffBatch(
+  tx: LedgerTransaction,
+  options: { now: Date; programId: number; days: number; after: number },
+): Promise<{ written: bigint[]; last: number | undefined }> {
+  const { now, programId, days, after } = options;
+  // Nothing but the building of payouts makes debt smaller, and it takes the same lock.
+  await tx`select pg_advisory_xact_lock(hashtextextended('payouts.build', ${programId}))`;
+  const debts = await tx<{ affiliateId: number; currency: string; oldMinor: bigint }[]>`
+    select a.affiliate_id, a.currency, greatest(0, -a.balance_minor - e.earned_minor - coalesce((
+      select sum(-l.amount_minor) from commission_lines l join commissions c on c.id = l.commission_id
+      where l.kind = 'clawback' and c.affiliate_id = a.affiliate_id
+        and l.created_at > ${now}::timestamptz - make_interval(days => ${days})
+    ), 0))::bigint as old_minor
+    from accounts a cross join lateral (
+      select sum(balance_minor) as earned_minor from accounts
+      where program_id = a.program_id and affiliate_id = a.affiliate_id and currency = a.currency
+        and kind in ('pending', 'available')
+    ) e
+    where a.program_id = ${programId} and a.kind = 'debt' and a.balance_minor < 0 and a.affiliate_id > ${after}
+    order by a.affiliate_id limit ${BATCH_SIZE}`;
+  const old = debts.filter(({ oldMinor }) => oldMinor > 0n);
+  const affiliateIds = old.map(({ affiliateId }) => affiliateId);
+  // No payout of these is returned between this look and the commit.
+  await tx`
+    select from commissions where affiliate_id = any(${affiliateIds}::integer[]) and clawback_minor > 0
+    order by id for no key update`;
+  const owed = await readOwed(tx, { affiliateIds, whereMoneyLeft: true });
+  const given = old.map(({ affiliateId, currency, oldMinor }) => ({
+    affiliateId,
+    currency,
+    entries: firstOwed(owed.get(affiliateId) ?? [], oldMinor).map(givenUp),
+  }));
+  const posted = await postJournals(
+    tx,
+    given
+      .filter(({ entries }) => entries.length > 0)
+      .map(({ affiliateId, currency, entries }) => ({
+        key: keyOf(affiliateId, now),
+        kind: 'debt_write_off',
+        programId,
+        currency,
+        entries: [...entries, balancingEntry('commission_expense', entries)],
+      })),
+  );
+  const written = given.filter(({ affiliateId }) => posted.has(keyOf(affiliateId, now)));
+  return {
+    written: written.map(({ entries }) => entries.reduce((sum, { amountMinor }) => sum + amountMinor, 0n)),
+    last: debts.length < BATCH_SIZE ? undefined : debts.at(-1)?.affiliateId,
+  };
+}
+
+function givenUp({ affiliateId, commissionId, amountMinor }: Owed): Entry {
+  return { affiliateId, account: 'debt', amountMinor, commissionId };
+}
+
+function keyOf(affiliateId: number, now: Date): string {
+  return `write-off:${affiliateId}:${now.toISOString().slice(0, 10)}`;
+}
+
+/**
+ * The money of a payout has not left, or came back: debt of its commissions that was given up is owed again, or what
+ * was refunded would be paid. The caller has locked the commissions.
+ */
+export async function takeBackWriteOffs(
+  tx: LedgerTransaction,
+  payout: { readonly id: bigint; readonly programId: number; readonly currency: string },
+  commissionIds: readonly bigint[],
+): Promise<void> {
+  const written = await tx<Owed[]>`
+    select a.affiliate_id, e.commission_id, sum(e.amount_minor)::bigint as amount_minor
+    from entries e join journals j on j.id = e.journal_id join accounts a on a.id = e.account_id
+    where e.commission_id = any(${idArray(commissionIds)}::bigint[]) and j.kind = 'debt_write_off'
+    group by a.affiliate_id, e.commission_id having sum(e.amount_minor) > 0`;
+  if (written.length === 0) return;
+  const entries = written.map((one) => givenUp({ ...one, amountMinor: -one.amountMinor }));
+  await postJournals(tx, [
+    {
+      key: `payout:${payout.id}:owed-again`,
+      kind: 'debt_write_off',
+      programId: payout.programId,
+      currency: payout.currency,
+      payoutId: payout.id,
+      entries: [...entries, balancingEntry('commission_expense', entries)],
+    },
+  ]);
+}

@@ -1,0 +1,29 @@
+import type { LedgerSql } from '../postgres/db.ts';
+
+/** What an affiliate earned on one day, by the time of the orders and less what refunds took back, minor units. */
+export interface DayEarnings {
+  /** `2026-11-24`, in the time zone asked for. */
+  readonly day: string;
+  readonly conversions: number;
+  readonly earnedMinor: bigint;
+  /** The part of it that comes from affiliates it recruited. */
+  readonly fromRecruitsMinor: bigint;
+}
+
+/**
+ * Earnings of a half-open range by day; days without any are left out. A commission that is held for a review, or was
+ * rejected, is not earned.
+ */
+export async function earningsByDay(
+  sql: LedgerSql,
+  options: { affiliateId: number; from: Date; to: Date; timeZone: string },
+): Promise<DayEarnings[]> {
+  const { affiliateId, from, to, timeZone } = options;
+  return await sql<DayEarnings[]>`
+    select to_char(c.occurred_at at time zone ${timeZone}, 'YYYY-MM-DD') as day, count(*)::integer as conversions,
+      coalesce(sum(m.amount_minor - m.reversed_minor), 0)::bigint as earned_minor,
+      coalesce(sum(m.amount_minor - m.reversed_minor) filter (where m.level > 1), 0)::bigint as from_recruits_minor
+    from commissions m join conversions c on c.id = m.conversion_id
+    where m.affiliate_id = ${affiliateId} and m.state not in ('held', 'rejected') and c.occurred_at >= ${from} and c.occurred_at < ${to}
+    group by 1 order by 1`;
+}

@@ -1,0 +1,65 @@
+import { applyRateBps } from '../../core/money.ts';
+import type { Terms } from '../programs/terms.ts';
+
+/** Who may earn by a conversion: level 1 is the affiliate whose click won, 2 its parent, and so on. */
+export interface ChainMember {
+  readonly affiliateId: number;
+  readonly level: number;
+  readonly active: boolean;
+}
+
+export interface Reward {
+  readonly affiliateId: number;
+  readonly level: number;
+  readonly amountMinor: bigint;
+}
+
+type RewardTerms = Pick<Terms, 'rateBps' | 'fixedMinor' | 'levelRatesBps' | 'tiers' | 'tierMode'>;
+
+/**
+ * What each member of the chain earns by an order, in minor units.
+ * Level 1: its rate × order, half to even, plus the fixed amount; under tiers the rate depends on `volumeBeforeMinor`,
+ * the affiliate's volume of the month before this order. Level n: its rate × order. A parent that is not active
+ * earns nothing and moves nobody up. All levels together never earn more than the order: lower levels come first.
+ * Rewards of zero are left out.
+ */
+export function computeRewards(options: {
+  orderMinor: bigint;
+  terms: RewardTerms;
+  chain: readonly ChainMember[];
+  volumeBeforeMinor?: bigint | undefined;
+}): Reward[] {
+  const { orderMinor, terms, chain, volumeBeforeMinor = 0n } = options;
+  const rewards: Reward[] = [];
+  let left = orderMinor;
+  for (const { affiliateId, level, active } of chain) {
+    if (!active && level > 1) continue;
+    const rate = terms.levelRatesBps[level - 2] ?? 0;
+    let amountMinor =
+      level === 1
+        ? ownShare(orderMinor, terms, volumeBeforeMinor) + terms.fixedMinor
+        : applyRateBps(orderMinor, rate);
+    if (amountMinor > left) amountMinor = left;
+    left -= amountMinor;
+    if (amountMinor > 0n) rewards.push({ affiliateId, level, amountMinor });
+  }
+  return rewards;
+}
+
+/** The share of level 1, rounded once whatever tiers the order runs through. */
+function ownShare(orderMinor: bigint, terms: RewardTerms, volumeBeforeMinor: bigint): bigint {
+  const steps = [{ fromMinor: 0n, rateBps: terms.rateBps }, ...terms.tiers];
+  if (terms.tierMode === 'whole') {
+    const reached = steps.findLast(({ fromMinor }) => fromMinor <= volumeBeforeMinor);
+    return applyRateBps(orderMinor, reached?.rateBps ?? terms.rateBps);
+  }
+  const end = volumeBeforeMinor + orderMinor;
+  const weighted = steps.reduce((sum, { fromMinor, rateBps }, i) => {
+    const from = fromMinor > volumeBeforeMinor ? fromMinor : volumeBeforeMinor;
+    const next = steps[i + 1]?.fromMinor ?? end;
+    const to = next < end ? next : end;
+    return to > from ? sum + (to - from) * BigInt(rateBps) : sum;
+  }, 0n);
+  // The rates are in `weighted` already, in basis points.
+  return applyRateBps(weighted, 1);
+}

@@ -1,0 +1,72 @@
+import type { LedgerSql } from '../postgres/db.ts';
+
+/** In the order in which they follow each other when they happen at once. */
+export const TIMELINE_KINDS = [
+  'click',
+  'order',
+  'received',
+  'decided',
+  'reviewed',
+  'earned',
+  'available',
+  'refunded',
+  'rejected',
+  'payout_created',
+  'payout_submitted',
+  'payout_ended',
+] as const;
+export type TimelineKind = (typeof TIMELINE_KINDS)[number];
+
+/** One thing that happened to a conversion or its money. */
+export interface TimelineEvent {
+  readonly at: Date;
+  readonly kind: TimelineKind;
+  /** Minor units, where money moved. */
+  readonly amountMinor: bigint | null;
+  readonly payoutId: bigint | null;
+  /** The state a payout ended in, the shop's reference of a refund, or what a reviewer did and why. */
+  readonly note: string | null;
+  /** Who decided, where a person or a key did. */
+  readonly actor: string | null;
+}
+
+/**
+ * Everything that happened to a conversion, the first thing first; its clicks are the evidence's to tell. A run notes
+ * the time it began as that of handing over, which is before the payouts it makes.
+ */
+export async function readTimeline(sql: LedgerSql, conversionId: bigint): Promise<TimelineEvent[]> {
+  return await sql<TimelineEvent[]>`
+    with payouts_of as (
+      select distinct p.* from payouts p join payout_items i on i.payout_id = p.id
+      join commissions c on c.id = i.commission_id where c.conversion_id = ${conversionId}
+    ), events (at, kind, amount_minor, payout_id, note, actor) as (
+      select occurred_at, 'order', amount_minor, null::bigint, order_id, null::text
+        from conversions where id = ${conversionId}
+      union all
+      select received_at, 'received', null, null, source, null from conversions where id = ${conversionId}
+      union all
+      select decided_at, 'decided', null, null, null, null
+        from conversions where id = ${conversionId} and decided_at is not null
+      union all
+      select created_at, case kind when 'earning' then 'earned' when 'vesting' then 'available' else 'rejected' end,
+        (select coalesce(sum(e.amount_minor) filter (where e.amount_minor > 0), 0)::bigint from entries e where e.journal_id = j.id),
+        null, null, null
+        from journals j where conversion_id = ${conversionId} and kind in ('earning', 'vesting', 'rejection')
+      union all
+      select received_at, 'refunded', amount_minor, null, refund_ref, null from refunds where conversion_id = ${conversionId}
+      union all
+      select at, 'reviewed', null, null,
+        concat_ws(': ', case action
+          when 'conversion.approve' then 'approved' when 'conversion.reject' then 'rejected' else 'hold ended'
+        end, after ->> 'note'), actor
+        from audit_log where subject = ${`cnv_${conversionId}`}
+          and action in ('conversion.approve', 'conversion.reject', 'conversion.confirm')
+      union all
+      select created_at, 'payout_created', amount_minor, id, null, null from payouts_of
+      union all
+      select greatest(submitted_at, created_at), 'payout_submitted', null, id, provider, null from payouts_of where submitted_at is not null
+      union all
+      select greatest(closed_at, created_at), 'payout_ended', null, id, state, null from payouts_of where closed_at is not null
+    )
+    select * from events order by at, array_position(${[...TIMELINE_KINDS]}::text[], kind)`;
+}

@@ -1,0 +1,257 @@
+import { createHash } from 'node:crypto';
+import { idArray, type LedgerSql, type LedgerTransaction } from '../postgres/db.ts';
+import { CREDITED_STATES } from './conversions.ts';
+
+/** What attribution asks the books about a batch before it decides. */
+
+/** An order to be decided for a click. */
+export interface RateQuestion {
+  readonly conversionId: bigint;
+  readonly programId: number;
+  readonly receivedAt: Date;
+  /** Of the click. */
+  readonly ip: string;
+  readonly customerId: string | null;
+}
+
+/** What was decided before, without the order itself; counted up to {@link MAX_COUNTED}. */
+export interface EarlierCounts {
+  /** Orders of the program for clicks of this address, received in the hour before this one or later. */
+  readonly fromIp: number;
+  /** Credited orders of the customer, received in the day before this one or later. */
+  readonly fromCustomer: number;
+}
+
+/** No threshold needs more, and a carrier's gateway may have a million. */
+export const MAX_COUNTED = 10_000;
+
+/**
+ * Counts what the rate rules compare, one answer a question in the same order. Holds a lock per address and customer
+ * until the transaction ends, all taken in one order, so that of concurrent decisions each sees those before it.
+ */
+export async function countEarlier(
+  tx: LedgerTransaction,
+  questions: readonly RateQuestion[],
+): Promise<EarlierCounts[]> {
+  const keys = questions.flatMap(({ programId, ip, customerId }) => [
+    lockKey('ip', programId, ip),
+    ...(customerId === null ? [] : [lockKey('customer', programId, customerId)]),
+  ]);
+  const sorted = [...new Set(keys)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  await tx`
+    select pg_advisory_xact_lock(key) from unnest(${idArray(sorted)}::bigint[]) with ordinality as k (key, i) order by i`;
+  const asked = questions.map(({ conversionId, programId, receivedAt, ip, customerId }, index) => ({
+    index,
+    id: conversionId.toString(),
+    program_id: programId,
+    at: receivedAt.toISOString(),
+    ip,
+    customer: customerId,
+  }));
+  const rows = await tx<{ index: number; fromIp: bigint; fromCustomer: bigint }[]>`
+    select q.index,
+      (select count(*) from (
+        select from conversions c
+        where c.program_id = q.program_id and c.click_ip = q.ip and c.received_at >= q.at - interval '1 hour'
+          and c.id <> q.id limit ${MAX_COUNTED}) as near) as from_ip,
+      case when q.customer is null then 0 else (select count(*) from (
+        select from conversions c
+        where c.program_id = q.program_id and c.customer_id = q.customer and c.received_at >= q.at - interval '1 day'
+          and c.id <> q.id and c.affiliate_id is not null limit ${MAX_COUNTED}) as near) end as from_customer
+    from json_to_recordset(${tx.json(asked)}::json)
+      as q (index integer, id bigint, program_id integer, at timestamptz, ip inet, customer text)`;
+  const counts = questions.map(() => ({ fromIp: 0, fromCustomer: 0 }));
+  for (const { index, fromIp, fromCustomer } of rows) {
+    counts[index] = { fromIp: Number(fromIp), fromCustomer: Number(fromCustomer) };
+  }
+  return counts;
+}
+
+/** A 64-bit name of what is counted. */
+function lockKey(kind: 'ip' | 'customer', programId: number, value: string): bigint {
+  return createHash('sha256').update(`conversions.${kind}:${programId}:${value}`).digest().readBigInt64BE(0);
+}
+
+/** Of an affiliate's orders before one the latest, {@link PACE_SAMPLE} at the most. */
+export const PACE_SAMPLE = 100;
+export const FAST_SECONDS = 120;
+
+/** An order decided for a click of its own. */
+export interface PacedOrder {
+  readonly id: bigint;
+  /** It came within {@link FAST_SECONDS} of the click. */
+  readonly isFast: boolean;
+}
+
+/**
+ * The decided orders of an affiliate whose ids lie between two others, the latest {@link PACE_SAMPLE} at the most, one
+ * answer a question in the same order. An id tells when an order was reported first.
+ */
+export async function readPacedOrders(
+  sql: LedgerSql,
+  questions: readonly { affiliateId: number; afterId: bigint; beforeId: bigint }[],
+): Promise<PacedOrder[][]> {
+  const answers: PacedOrder[][] = questions.map(() => []);
+  if (questions.length === 0) return answers;
+  const asked = questions.map(({ affiliateId, afterId, beforeId }, index) => ({
+    index,
+    affiliate_id: affiliateId,
+    after: afterId.toString(),
+    before: beforeId.toString(),
+  }));
+  const rows = await sql<(PacedOrder & { index: number })[]>`
+    select q.index, c.id, c.is_fast
+    from json_to_recordset(${sql.json(asked)}::json) as q (index integer, affiliate_id integer, after bigint, before bigint)
+    cross join lateral (
+      select id, extract(epoch from occurred_at - click_ts) < ${FAST_SECONDS} as is_fast from conversions
+      where affiliate_id = q.affiliate_id and id > q.after and id < q.before and click_ts is not null and recurring_of is null
+      order by id desc limit ${PACE_SAMPLE}
+    ) c`;
+  for (const { index, ...order } of rows) answers[index]?.push(order);
+  return answers;
+}
+
+/** By program the first order that is undecided, without those that are being decided by who asks. */
+export async function firstUndecided(
+  sql: LedgerSql,
+  options: { programIds: readonly number[]; except: readonly bigint[] },
+): Promise<Map<number, bigint>> {
+  const { programIds, except } = options;
+  const rows = await sql<{ programId: number; id: bigint }[]>`
+    select p.id as program_id, least(received.id, waiting.id) as id
+    from unnest(${[...programIds]}::integer[]) as p (id)
+    left join lateral (
+      select id from conversions
+      where program_id = p.id and state = 'received' and id <> all(${idArray(except)}::bigint[]) order by id limit 1
+    ) received on true
+    left join lateral (
+      select id from conversions
+      where program_id = p.id and state = 'awaiting_click' and id <> all(${idArray(except)}::bigint[]) order by id limit 1
+    ) waiting on true
+    where least(received.id, waiting.id) is not null`;
+  return new Map(rows.map(({ programId, id }) => [programId, id]));
+}
+
+/** The first credited order of a customer, by whose click and terms the later ones are credited. */
+export interface FirstOrder {
+  readonly conversionId: bigint;
+  readonly occurredAt: Date;
+  readonly termsId: number;
+  readonly recurringMonths: number;
+  readonly clickTs: Date;
+  readonly clickNode: number;
+  readonly clickSeq: number;
+  /** Nobody knows yet whether it is credited. */
+  readonly inReview: boolean;
+}
+
+/**
+ * For each customer the first order of a subscription it may be continuing; undefined where there is none. An order that
+ * was decided by one finds it again, also when that was rejected since: a replay decides as of then.
+ */
+export async function findFirstOrders(
+  sql: LedgerSql,
+  questions: readonly { programId: number; customerId: string; conversionId: bigint }[],
+): Promise<(FirstOrder | undefined)[]> {
+  const answers: (FirstOrder | undefined)[] = questions.map(() => undefined);
+  if (questions.length === 0) return answers;
+  const asked = questions.map(({ programId, customerId, conversionId }, index) => ({
+    index,
+    program_id: programId,
+    customer: customerId,
+    id: conversionId.toString(),
+  }));
+  const rows = await sql<(Omit<FirstOrder, 'clickSeq'> & { index: number; clickSeq: bigint })[]>`
+    select q.index, c.id as conversion_id, c.occurred_at, c.terms_id, t.recurring_months, c.click_ts, c.click_node,
+      c.click_seq, c.state = 'review' as in_review
+    from json_to_recordset(${sql.json(asked)}::json)
+      as q (index integer, program_id integer, customer text, id bigint)
+    cross join lateral (
+      select * from conversions
+      where program_id = q.program_id and customer_id = q.customer and id <> q.id and recurring_of is null
+        and (state = any(${[...CREDITED_STATES]}::text[])
+          or id = (select recurring_of from conversions where id = q.id))
+        and click_node is not null
+      order by occurred_at, id limit 1
+    ) c
+    join terms t on t.id = c.terms_id
+    where t.recurring_months > 0`;
+  for (const { index, clickSeq, ...first } of rows) answers[index] = { ...first, clickSeq: Number(clickSeq) };
+  return answers;
+}
+
+/**
+ * Whether the customer has an earlier order that is not decided yet and may begin a subscription, one answer each: what
+ * a later order continues must not depend on whose click was stored first.
+ */
+export async function haveUndecidedBefore(
+  sql: LedgerSql,
+  questions: readonly { programId: number; customerId: string; conversionId: bigint; occurredAt: Date }[],
+): Promise<boolean[]> {
+  const answers = questions.map(() => false);
+  if (questions.length === 0) return answers;
+  const asked = questions.map(({ programId, customerId, conversionId, occurredAt }, index) => ({
+    index,
+    program_id: programId,
+    customer: customerId,
+    id: conversionId.toString(),
+    at: occurredAt.toISOString(),
+  }));
+  const rows = await sql<{ index: number }[]>`
+    select q.index
+    from json_to_recordset(${sql.json(asked)}::json)
+      as q (index integer, program_id integer, customer text, id bigint, at timestamptz)
+    where exists (select from terms t where t.program_id = q.program_id and t.recurring_months > 0)
+      and exists (
+        select from conversions c
+        where c.program_id = q.program_id and c.customer_id = q.customer
+          and c.state in ('received', 'awaiting_click') and (c.occurred_at, c.id) < (q.at, q.id)
+      )`;
+  for (const { index } of rows) answers[index] = true;
+  return answers;
+}
+
+/** Notes from where an affiliate itself uses the platform: orders from there are its own. */
+export async function noteAffiliateSession(
+  sql: LedgerSql,
+  session: { programId: number; affiliateId: number; ip: string; fingerprint: bigint; now: Date },
+): Promise<void> {
+  const { programId, affiliateId, ip, fingerprint, now } = session;
+  await sql`
+    insert into affiliate_sessions (program_id, affiliate_id, ip, fingerprint, seen_at)
+    values (${programId}, ${affiliateId}, ${ip}, ${BigInt.asIntN(64, fingerprint)}, ${now})
+    on conflict (affiliate_id, ip, fingerprint) do update set seen_at = excluded.seen_at`;
+}
+
+/** How long a session gives its affiliate away; addresses change hands. */
+const SESSION_DAYS = 90;
+
+/** Which of these orders came from where the affiliate itself uses the platform, one answer each. */
+export async function fromOwnSessions(
+  sql: LedgerSql,
+  questions: readonly { affiliateId: number; ip: string | null; fingerprint: bigint | null; at: Date }[],
+): Promise<boolean[]> {
+  const asked = questions.flatMap(({ affiliateId, ip, fingerprint, at }, index) =>
+    ip === null || fingerprint === null
+      ? []
+      : [
+          {
+            index,
+            affiliate_id: affiliateId,
+            ip,
+            fingerprint: BigInt.asIntN(64, fingerprint).toString(),
+            at: at.toISOString(),
+          },
+        ],
+  );
+  const answers = questions.map(() => false);
+  if (asked.length === 0) return answers;
+  const rows = await sql<{ index: number }[]>`
+    select q.index
+    from json_to_recordset(${sql.json(asked)}::json)
+      as q (index integer, affiliate_id integer, ip inet, fingerprint bigint, at timestamptz)
+    join affiliate_sessions s on s.affiliate_id = q.affiliate_id and s.ip = q.ip and s.fingerprint = q.fingerprint
+      and s.seen_at > q.at - make_interval(days => ${SESSION_DAYS})`;
+  for (const { index } of rows) answers[index] = true;
+  return answers;
+}

@@ -1,0 +1,177 @@
+import { createHash } from 'node:crypto';
+import { isIP } from 'node:net';
+import { InputError } from '../../core/errors.ts';
+import { MAX_AMOUNT_MINOR, parseCurrency } from '../../core/money.ts';
+import type { LedgerSql } from '../postgres/db.ts';
+import { checkText } from '../postgres/input-faults.ts';
+import { type Exchange, exchange } from './rates.ts';
+
+/** Orders as shops report them: what may stand in them, what makes two the same, and what they come to. */
+
+export const CONVERSION_SOURCES = ['api', 'postback', 'pixel', 'import'] as const;
+export type ConversionSource = (typeof CONVERSION_SOURCES)[number];
+
+/** An order as a shop reports it. */
+export interface ReportedConversion {
+  readonly programId: number;
+  readonly orderId: string;
+  readonly amountMinor: bigint;
+  /** Of the amount. Another than the program's is converted by the rate in force when the order occurred. */
+  readonly currency: string;
+  readonly source: ConversionSource;
+  /** Default: when it is received. */
+  readonly occurredAt?: Date | undefined;
+  readonly clickId?: string | undefined;
+  readonly customerId?: string | undefined;
+  /** SHA-256 of the trimmed lower-case address, 64 hexadecimal digits. */
+  readonly customerEmailHash?: string | undefined;
+  /** SHA-256 of the account it was paid from, without spaces and in lower case, 64 hexadecimal digits. */
+  readonly paymentAccountHash?: string | undefined;
+  /** The customer's address, never the shop server's. */
+  readonly ip?: string | undefined;
+  readonly userAgent?: string | undefined;
+  /** As in the click record: 64 unsigned bits. */
+  readonly fingerprint?: bigint | undefined;
+}
+
+const MAX_ID_LENGTH = 200;
+const MAX_USER_AGENT_LENGTH = 4_096;
+/** A shop's clock may be wrong by a time zone; an order of next week is a mistake. */
+const MAX_FUTURE_MS = 24 * 3_600_000;
+
+function checkReported(conversion: ReportedConversion): void {
+  const { orderId, amountMinor, clickId, customerId, customerEmailHash, ip, userAgent, occurredAt } =
+    conversion;
+  parseCurrency(conversion.currency);
+  checkText(orderId, 'order_id', MAX_ID_LENGTH);
+  if (amountMinor < 0n || amountMinor > MAX_AMOUNT_MINOR) {
+    throw new InputError('amount', `must be 0 to ${MAX_AMOUNT_MINOR} minor units`);
+  }
+  if (clickId !== undefined) checkText(clickId, 'click_id', MAX_ID_LENGTH);
+  if (customerId !== undefined) checkText(customerId, 'customer_id', MAX_ID_LENGTH);
+  checkHash(customerEmailHash, 'customer_email_hash');
+  checkHash(conversion.paymentAccountHash, 'payment_account_hash');
+  if (ip !== undefined && isIP(ip) === 0) throw new InputError('ip', 'must be an IPv4 or IPv6 address');
+  if (userAgent !== undefined) checkText(userAgent, 'user_agent', MAX_USER_AGENT_LENGTH);
+  if (occurredAt !== undefined && !(occurredAt.getTime() < Date.now() + MAX_FUTURE_MS)) {
+    throw new InputError('occurred_at', 'must be a time that is not in the future');
+  }
+}
+
+function checkHash(hash: string | undefined, field: string): void {
+  if (hash === undefined || /^[0-9a-f]{64}$/.test(hash)) return;
+  throw new InputError(field, 'must be 64 lower-case hexadecimal digits');
+}
+
+/**
+ * What makes two reports of one order the same: what the shop says of the order itself, as it was given. Address,
+ * agent and way of the report are left out, because an honest retry may come another way.
+ */
+export function payloadHash(conversion: ReportedConversion): Buffer {
+  const { amountMinor, currency, occurredAt, clickId, customerId, customerEmailHash } = conversion;
+  const payload = [
+    amountMinor.toString(),
+    currency,
+    occurredAt?.toISOString() ?? null,
+    clickId ?? null,
+    customerId ?? null,
+    customerEmailHash ?? null,
+    conversion.paymentAccountHash ?? null,
+  ];
+  return createHash('sha256').update(JSON.stringify(payload)).digest();
+}
+
+/** A reported order with what it comes to in its program's currency. */
+export interface PricedConversion {
+  readonly conversion: ReportedConversion;
+  readonly receivedAt: Date;
+  readonly programCurrency: string;
+  /** Where the order's currency is another one. */
+  readonly exchange: Exchange | undefined;
+}
+
+/** The row of a reported order as JSON. */
+export function conversionRow(
+  { conversion, receivedAt, programCurrency, exchange }: PricedConversion,
+  hash: Buffer,
+) {
+  const { customerEmailHash, paymentAccountHash, fingerprint } = conversion;
+  const received = receivedAt.toISOString();
+  return {
+    program_id: conversion.programId,
+    order_id: conversion.orderId,
+    amount_minor: String(exchange?.amountMinor ?? conversion.amountMinor),
+    currency: programCurrency,
+    order_currency: exchange && conversion.currency,
+    order_amount_minor: exchange && String(conversion.amountMinor),
+    rate_id: exchange?.rateId,
+    cross_rate_id: exchange?.crossRateId,
+    source: conversion.source,
+    received_at: received,
+    next_attempt_at: received,
+    occurred_at: conversion.occurredAt?.toISOString() ?? received,
+    click_id: conversion.clickId,
+    customer_id: conversion.customerId,
+    customer_email_hash: customerEmailHash && `\\x${customerEmailHash}`,
+    payment_account_hash: paymentAccountHash && `\\x${paymentAccountHash}`,
+    ip: conversion.ip,
+    user_agent: conversion.userAgent,
+    fingerprint: fingerprint === undefined ? undefined : String(BigInt.asIntN(64, fingerprint)),
+    payload_hash: `\\x${hash.toString('hex')}`,
+  };
+}
+
+/** What each order comes to in its program's currency, or what is wrong with it. */
+export async function priceConversions(
+  sql: LedgerSql,
+  conversions: readonly ReportedConversion[],
+): Promise<(PricedConversion | InputError)[]> {
+  const currencies = await programCurrencies(sql, conversions);
+  const receivedAt = new Date();
+  const checked = conversions.map((conversion): PricedConversion | InputError => {
+    const fault = inputFaultOf(() => checkReported(conversion));
+    if (fault) return fault;
+    const programCurrency = currencies.get(conversion.programId);
+    if (programCurrency === undefined) return new InputError('program_id', 'there is no such program');
+    return { conversion, receivedAt, programCurrency, exchange: undefined };
+  });
+  const foreign = checked.filter(
+    (one): one is PricedConversion =>
+      !(one instanceof InputError) && one.conversion.currency !== one.programCurrency,
+  );
+  const exchanges = await exchange(
+    sql,
+    foreign.map(({ conversion, programCurrency }) => ({
+      amountMinor: conversion.amountMinor,
+      from: conversion.currency,
+      to: programCurrency,
+      at: conversion.occurredAt ?? receivedAt,
+    })),
+  );
+  const found = new Map(foreign.map((one, i) => [one, exchanges[i]]));
+  return checked.map((one) => {
+    if (one instanceof InputError) return one;
+    const exchange = found.get(one);
+    return exchange instanceof InputError ? exchange : { ...one, exchange };
+  });
+}
+
+function inputFaultOf(check: () => void): InputError | undefined {
+  try {
+    check();
+    return undefined;
+  } catch (error) {
+    if (error instanceof InputError) return error;
+    throw error;
+  }
+}
+
+async function programCurrencies(
+  sql: LedgerSql,
+  conversions: readonly ReportedConversion[],
+): Promise<Map<number, string>> {
+  const ids = [...new Set(conversions.map(({ programId }) => programId))];
+  const rows = await sql<{ id: number; currency: string }[]>`
+    select id, currency from programs where id = any(${ids}::integer[])`;
+  return new Map(rows.map(({ id, currency }) => [id, currency]));
+}

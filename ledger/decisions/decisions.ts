@@ -1,0 +1,354 @@
+import type { JSONValue } from 'postgres';
+import { assert } from '../../core/errors.ts';
+import type { Commission } from '../books/commissions.ts';
+import { appendLines, balancingEntry, type Journal, postJournals } from '../books/journals.ts';
+import { type ChainMember, computeRewards } from '../books/rewards.ts';
+import type { ConversionReason, ConversionState } from '../conversions/conversions.ts';
+import { idArray, type LedgerSql, type LedgerTransaction } from '../postgres/db.ts';
+import { getTerms, type Terms } from '../programs/terms.ts';
+import { applyEarlierRefunds } from './reversals.ts';
+
+/** The click that won a conversion; of an imported one, which brought no click, where it came from and when. */
+export interface WinningClick {
+  /** Unix milliseconds. */
+  readonly ts: number;
+  readonly node: number | null;
+  readonly seq: number | null;
+  /** Text form, IPv4 not mapped. */
+  readonly ip: string | null;
+  readonly linkId: number;
+  readonly campaignId: number;
+  readonly affiliateId: number;
+}
+
+/** What attribution found. `attributed` and `review` need a click and terms; the others may have them. */
+export interface Decision {
+  readonly conversionId: bigint;
+  readonly outcome: 'attributed' | 'review' | 'rejected' | 'unattributed';
+  readonly click?: WinningClick | undefined;
+  /** Needed by every outcome but `attributed`. */
+  readonly reason: ConversionReason | null;
+  /** Stored as JSON. */
+  readonly evidence: object;
+  readonly termsId: number | null;
+  /** The first order of the subscription that credits this one. */
+  readonly recurringOf?: bigint | undefined;
+  /** That first order was found in review: this one waits for it. */
+  readonly firstInReview?: boolean | undefined;
+  /** When an unattributed conversion is looked at again; default never. */
+  readonly nextAttemptAt?: Date | undefined;
+  readonly now: Date;
+}
+
+/** What a decision credits somebody with. */
+export type NewCommission = Pick<Commission, 'id' | 'conversionId' | 'affiliateId' | 'level' | 'amountMinor'>;
+
+export type RecordedDecision =
+  | { readonly outcome: 'recorded'; readonly commissions: readonly NewCommission[] }
+  /** Somebody decided before: nothing was changed. */
+  | { readonly outcome: 'already_decided'; readonly state: ConversionState }
+  /** Somebody reviewed the first order of the subscription meanwhile: nothing was changed, it is to be decided again. */
+  | { readonly outcome: 'outdated' };
+
+interface UndecidedConversion {
+  readonly id: bigint;
+  readonly programId: number;
+  readonly currency: string;
+  readonly amountMinor: bigint;
+  readonly refundedMinor: bigint;
+  readonly state: ConversionState;
+  readonly occurredAt: Date;
+  readonly receivedAt: Date;
+}
+
+/** A decision that credits somebody, with everything its commissions are computed from. */
+interface Credit {
+  readonly conversion: UndecidedConversion;
+  readonly decision: Decision;
+  readonly terms: Terms;
+  readonly chain: readonly ChainMember[];
+}
+
+/** What a decision may still change; an order found unattributed is reopened by a click that comes late. */
+const UNDECIDED: ReadonlySet<ConversionState> = new Set(['received', 'awaiting_click', 'unattributed']);
+
+/**
+ * Writes decisions: the conversions, the commissions of each level, the journals; an answer for each, in their order.
+ * Writing one again changes nothing. Commissions of a conversion in review are held. What was refunded before the
+ * decision is taken back at once. A batch takes as many statements as one decision does.
+ */
+export async function recordDecisions(
+  tx: LedgerTransaction,
+  decisions: readonly Decision[],
+): Promise<RecordedDecision[]> {
+  const firsts = decisions.flatMap(({ recurringOf }) => (recurringOf === undefined ? [] : [recurringOf]));
+  const ids = [...decisions.map(({ conversionId }) => conversionId), ...firsts];
+  const locked = await tx<UndecidedConversion[]>`
+    select id, program_id, currency, amount_minor, refunded_minor, state, occurred_at, received_at from conversions
+    where id = any(${idArray(ids)}::bigint[])
+    order by id for no key update`;
+  const conversions = new Map(locked.map((conversion) => [conversion.id, conversion]));
+  const isOutdated = ({ recurringOf, firstInReview = false }: Decision): boolean => {
+    const first = recurringOf === undefined ? undefined : conversions.get(recurringOf);
+    return (
+      first !== undefined && (first.state === 'rejected' || (first.state === 'review') !== firstInReview)
+    );
+  };
+  const taken = decisions.flatMap((decision) => {
+    const conversion = conversions.get(decision.conversionId);
+    assert(conversion, `conversion ${decision.conversionId} exists`);
+    const { state } = conversion;
+    const isDue = UNDECIDED.has(state) && state !== decision.outcome && !isOutdated(decision);
+    return isDue ? [{ decision, conversion }] : [];
+  });
+  await writeDecisions(
+    tx,
+    taken.map(({ decision }) => decision),
+  );
+  const credits = await gatherCredits(tx, taken);
+  const commissions = await insertCommissions(tx, credits);
+  await postEarnings(tx, credits, commissions);
+  for (const { conversion, decision } of credits) {
+    await applyEarlierRefunds(tx, { ...conversion, state: decision.outcome });
+  }
+  const recorded = new Set(taken.map(({ conversion }) => conversion.id));
+  return decisions.map((decision) => {
+    const { conversionId } = decision;
+    if (recorded.has(conversionId)) {
+      return { outcome: 'recorded', commissions: commissions.get(conversionId) ?? [] };
+    }
+    const state = conversions.get(conversionId)?.state ?? 'received';
+    return UNDECIDED.has(state) && isOutdated(decision)
+      ? { outcome: 'outdated' }
+      : { outcome: 'already_decided', state };
+  });
+}
+
+async function writeDecisions(tx: LedgerTransaction, decisions: readonly Decision[]): Promise<void> {
+  if (decisions.length === 0) return;
+  const rows = decisions.map((decision) => {
+    const { conversionId, outcome, click, reason, evidence, termsId, recurringOf, nextAttemptAt } = decision;
+    // A click that won nothing may be of another program: its identity is kept, nobody is credited.
+    const credited = outcome === 'unattributed' ? undefined : click;
+    return {
+      id: conversionId.toString(),
+      state: outcome,
+      reason,
+      evidence: evidence as JSONValue,
+      at: decision.now.toISOString(),
+      next: nextAttemptAt?.toISOString() ?? null,
+      terms_id: termsId,
+      recurring_of: recurringOf?.toString() ?? null,
+      click_ts: click ? new Date(click.ts).toISOString() : null,
+      click_node: click?.node ?? null,
+      click_seq: click?.seq ?? null,
+      click_ip: click?.ip ?? null,
+      link_id: credited?.linkId ?? null,
+      campaign_id: credited?.campaignId ?? null,
+      affiliate_id: credited?.affiliateId ?? null,
+    };
+  });
+  await tx`
+    update conversions c set
+      state = d.state, reason = d.reason, evidence = d.evidence, decided_at = d.at, terms_id = d.terms_id,
+      recurring_of = d.recurring_of, claimed_until = null, next_attempt_at = d.next,
+      click_ts = d.click_ts, click_node = d.click_node, click_seq = d.click_seq, click_ip = d.click_ip,
+      link_id = d.link_id, campaign_id = d.campaign_id, affiliate_id = d.affiliate_id
+    from json_to_recordset(${tx.json(rows)}::json) as d (
+      id bigint, state text, reason text, evidence json, at timestamptz, next timestamptz, terms_id integer,
+      recurring_of bigint, click_ts timestamptz, click_node integer, click_seq bigint, click_ip inet,
+      link_id integer, campaign_id integer, affiliate_id integer
+    )
+    where c.id = d.id`;
+}
+
+/** The crediting ones among the decisions, with their terms and whom they may credit: two statements for all. */
+async function gatherCredits(
+  tx: LedgerTransaction,
+  taken: readonly { decision: Decision; conversion: UndecidedConversion }[],
+): Promise<Credit[]> {
+  const crediting = taken.filter(
+    ({ decision: { outcome } }) => outcome === 'attributed' || outcome === 'review',
+  );
+  if (crediting.length === 0) return [];
+  const termsIds = new Set(
+    crediting.flatMap(({ decision: { termsId } }) => (termsId === null ? [] : [termsId])),
+  );
+  const termsById = new Map((await getTerms(tx, [...termsIds])).map((terms) => [terms.id, terms]));
+  const affiliateIds = new Set(crediting.map(({ decision: { click } }) => click?.affiliateId ?? 0));
+  const levels = 1 + Math.max(...[...termsById.values()].map(({ levelRatesBps }) => levelRatesBps.length));
+  const chains = await readChains(tx, { affiliateIds: [...affiliateIds], levels });
+  return crediting.map(({ decision, conversion }) => {
+    const { click, termsId } = decision;
+    assert(click && termsId !== null, 'a credited conversion has a click and terms');
+    const terms = termsById.get(termsId);
+    assert(terms, `terms ${termsId} exist`);
+    const chain = chains.get(click.affiliateId)?.slice(0, 1 + terms.levelRatesBps.length);
+    assert(chain, `affiliate ${click.affiliateId} exists`);
+    return { decision, conversion, terms, chain };
+  });
+}
+
+/** Each affiliate and its ancestors, `levels` at the most. The tree has no cycle, so nobody comes twice in a chain. */
+export async function readChains(
+  sql: LedgerSql,
+  options: { affiliateIds: readonly number[]; levels: number },
+): Promise<Map<number, ChainMember[]>> {
+  const rows = await sql<(ChainMember & { startId: number })[]>`
+    with recursive chain (start_id, id, parent_id, status, level) as (
+      select id, id, parent_id, status, 1 from affiliates where id = any(${[...options.affiliateIds]}::integer[])
+      union all
+      select chain.start_id, a.id, a.parent_id, a.status, chain.level + 1
+      from chain join affiliates a on a.id = chain.parent_id where chain.level < ${options.levels}
+    )
+    select start_id, id as affiliate_id, level, status = 'active' as active from chain order by start_id, level`;
+  const chains = new Map<number, ChainMember[]>();
+  for (const { startId, ...member } of rows) {
+    const chain = chains.get(startId);
+    if (chain) chain.push(member);
+    else chains.set(startId, [member]);
+  }
+  return chains;
+}
+
+async function insertCommissions(
+  tx: LedgerTransaction,
+  credits: readonly Credit[],
+): Promise<Map<bigint, NewCommission[]>> {
+  const volumes = await addVolumes(tx, credits);
+  const rows = credits.flatMap(({ conversion, decision, terms, chain }) => {
+    const volumeBeforeMinor = volumes.get(conversion.id);
+    return computeRewards({ orderMinor: conversion.amountMinor, terms, chain, volumeBeforeMinor }).map(
+      ({ affiliateId, level, amountMinor }) => ({
+        conversion_id: conversion.id.toString(),
+        program_id: conversion.programId,
+        currency: conversion.currency,
+        affiliate_id: affiliateId,
+        level,
+        terms_id: terms.id,
+        amount_minor: amountMinor.toString(),
+        volume_before_minor: level === 1 ? (volumeBeforeMinor?.toString() ?? null) : null,
+        state: decision.outcome === 'review' ? 'held' : 'pending',
+        // The hold counts from the report, not from the decision: a late decision delays nobody's money.
+        available_at: addDays(conversion.receivedAt, terms.holdDays).toISOString(),
+      }),
+    );
+  });
+  const byConversion = new Map<bigint, NewCommission[]>();
+  if (rows.length === 0) return byConversion;
+  const commissions = await tx<NewCommission[]>`
+    insert into commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
+      volume_before_minor, state, available_at)
+    select conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
+      volume_before_minor, state, available_at
+    from json_to_recordset(${tx.json(rows)}::json) as r (
+      conversion_id bigint, program_id integer, currency text, affiliate_id integer, level integer, terms_id integer,
+      amount_minor bigint, volume_before_minor bigint, state text, available_at timestamptz
+    )
+    order by conversion_id, level
+    returning id, conversion_id, affiliate_id, level, amount_minor`;
+  for (const commission of commissions) {
+    const known = byConversion.get(commission.conversionId);
+    if (known) known.push(commission);
+    else byConversion.set(commission.conversionId, [commission]);
+  }
+  return byConversion;
+}
+
+const DAY_MS = 86_400_000;
+
+function addDays(time: Date, days: number): Date {
+  return new Date(time.getTime() + days * DAY_MS);
+}
+
+/**
+ * The volume of the affiliate's month before each credited order under tiers. The rows are locked in one order,
+ * and an order counts for the next one, so that of orders decided at once each finds the ones before it. An order in
+ * review earns by what was reached before it, and counts when it is approved.
+ */
+async function addVolumes(tx: LedgerTransaction, credits: readonly Credit[]): Promise<Map<bigint, bigint>> {
+  const tiered = credits.filter(({ terms }) => terms.tiers.length > 0);
+  if (tiered.length === 0) return new Map();
+  const orders = tiered.map(({ conversion, decision }) => ({
+    conversion,
+    countedMinor: decision.outcome === 'attributed' ? conversion.amountMinor : 0n,
+    affiliateId: decision.click?.affiliateId ?? 0,
+    month: `${conversion.occurredAt.toISOString().slice(0, 7)}-01`,
+  }));
+  const sums = new Map<string, { affiliate_id: number; month: string; volume: bigint }>();
+  for (const { affiliateId, month, countedMinor } of orders) {
+    const key = `${affiliateId} ${month}`;
+    const before = sums.get(key)?.volume ?? 0n;
+    sums.set(key, { affiliate_id: affiliateId, month, volume: before + countedMinor });
+  }
+  const added = [...sums.values()].map((sum) => ({ ...sum, volume: sum.volume.toString() }));
+  const after = await tx<{ affiliateId: number; month: string; volumeMinor: bigint }[]>`
+    insert into affiliate_volumes (affiliate_id, month, volume_minor)
+    select affiliate_id, month, volume
+    from json_to_recordset(${tx.json(added)}::json) as v (affiliate_id integer, month date, volume bigint)
+    order by affiliate_id, month
+    on conflict (affiliate_id, month) do update
+      set volume_minor = affiliate_volumes.volume_minor + excluded.volume_minor
+    returning affiliate_id, month::text, volume_minor`;
+  const running = new Map(
+    after.map(({ affiliateId, month, volumeMinor }) => {
+      const key = `${affiliateId} ${month}`;
+      return [key, volumeMinor - (sums.get(key)?.volume ?? 0n)];
+    }),
+  );
+  return new Map(
+    orders.map(({ affiliateId, month, conversion, countedMinor }) => {
+      const key = `${affiliateId} ${month}`;
+      const before = running.get(key) ?? 0n;
+      running.set(key, before + countedMinor);
+      return [conversion.id, before];
+    }),
+  );
+}
+
+/** Counts an order that a reviewer has approved, for the orders after it. The caller has locked the conversion. */
+export async function countApproved(tx: LedgerTransaction, conversionId: bigint): Promise<void> {
+  await tx`
+    insert into affiliate_volumes (affiliate_id, month, volume_minor)
+    select c.affiliate_id, date_trunc('month', c.occurred_at at time zone 'UTC')::date, c.amount_minor
+    from conversions c join terms t on t.id = c.terms_id
+    where c.id = ${conversionId} and cardinality(t.tier_from_minor) > 0
+    on conflict (affiliate_id, month) do update
+      set volume_minor = affiliate_volumes.volume_minor + excluded.volume_minor`;
+}
+
+async function postEarnings(
+  tx: LedgerTransaction,
+  credits: readonly Credit[],
+  commissions: ReadonlyMap<bigint, readonly NewCommission[]>,
+): Promise<void> {
+  const journals = credits.flatMap(({ conversion }): Journal[] => {
+    const earned = (commissions.get(conversion.id) ?? []).map(({ id, affiliateId, amountMinor }) => ({
+      affiliateId,
+      account: 'pending' as const,
+      amountMinor,
+      commissionId: id,
+    }));
+    if (earned.length === 0) return [];
+    return [
+      {
+        key: `earn:${conversion.id}`,
+        kind: 'earning',
+        programId: conversion.programId,
+        currency: conversion.currency,
+        conversionId: conversion.id,
+        entries: [...earned, balancingEntry('commission_expense', earned)],
+      },
+    ];
+  });
+  const posted = await postJournals(tx, journals);
+  assert(posted.size === journals.length, 'a conversion earns once');
+  await appendLines(
+    tx,
+    [...commissions.values()].flat().map(({ id, conversionId, amountMinor }) => {
+      const journalId = posted.get(`earn:${conversionId}`);
+      assert(journalId !== undefined, 'what earns is posted');
+      return { commissionId: id, kind: 'earning', amountMinor, journalId };
+    }),
+  );
+}

@@ -1,0 +1,137 @@
+import { appendAuditLog } from '../access/audit-log.ts';
+import { lockCommissions, vestCommissions } from '../books/commissions.ts';
+import type { ConversionState } from '../conversions/conversions.ts';
+import { idArray, type LedgerTransaction } from '../postgres/db.ts';
+import { countApproved } from './decisions.ts';
+import { applyEarlierRefunds, reverseRejected } from './reversals.ts';
+
+export type Verdict =
+  | { readonly outcome: 'done'; readonly state: ConversionState }
+  | { readonly outcome: 'not_found' }
+  /** The conversion is not in a state in which this can be done: nothing was changed. */
+  | { readonly outcome: 'wrong_state'; readonly state: ConversionState };
+
+/** Who decides, and why: both go to the audit log. */
+export interface ReviewRequest {
+  readonly conversionId: bigint;
+  readonly reviewer: string;
+  readonly note: string;
+}
+
+interface LockedConversion {
+  readonly id: bigint;
+  readonly programId: number;
+  readonly currency: string;
+  readonly amountMinor: bigint;
+  readonly refundedMinor: bigint;
+  readonly state: ConversionState;
+}
+
+async function lockConversion(tx: LedgerTransaction, id: bigint): Promise<LockedConversion | undefined> {
+  const [conversion] = await tx<LockedConversion[]>`
+    select id, program_id, currency, amount_minor, refunded_minor, state from conversions
+    where id = ${id} for no key update`;
+  return conversion;
+}
+
+/**
+ * A reviewer credits a conversion in review: its commissions leave the hold for the ordinary wait, and so do those of
+ * later orders of its subscription that waited for this alone.
+ */
+export async function approveConversion(tx: LedgerTransaction, request: ReviewRequest): Promise<Verdict> {
+  const conversion = await lockConversion(tx, request.conversionId);
+  if (!conversion) return { outcome: 'not_found' };
+  if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
+  const renewals = await lockRenewals(tx, { firstId: conversion.id, onlyWaiting: true });
+  for (const renewal of renewals) {
+    await approve(tx, renewal);
+    await concludeReview(tx, { ...request, conversionId: renewal.id }, 'conversion.approve');
+  }
+  await approve(tx, conversion);
+  return await concludeReview(tx, request, 'conversion.approve');
+}
+
+/** A reviewer rejects a conversion in review and later orders of its subscription: their commissions are taken back. */
+export async function rejectConversion(tx: LedgerTransaction, request: ReviewRequest): Promise<Verdict> {
+  const conversion = await lockConversion(tx, request.conversionId);
+  if (!conversion) return { outcome: 'not_found' };
+  if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
+  const renewals = await lockRenewals(tx, { firstId: conversion.id, onlyWaiting: false });
+  for (const renewal of renewals) {
+    await reject(tx, renewal);
+    await concludeReview(tx, { ...request, conversionId: renewal.id }, 'conversion.reject');
+  }
+  await reject(tx, conversion);
+  return await concludeReview(tx, request, 'conversion.reject');
+}
+
+/** Later orders of a subscription that are in review; `onlyWaiting`: for nothing but the review of the first one. */
+async function lockRenewals(
+  tx: LedgerTransaction,
+  { firstId, onlyWaiting }: { firstId: bigint; onlyWaiting: boolean },
+): Promise<LockedConversion[]> {
+  return await tx<LockedConversion[]>`
+    select id, program_id, currency, amount_minor, refunded_minor, state from conversions
+    where recurring_of = ${firstId} and state = 'review'
+      and (not ${onlyWaiting}::boolean or reason = 'first_order_in_review')
+    order by id for no key update`;
+}
+
+async function approve(tx: LedgerTransaction, conversion: LockedConversion): Promise<void> {
+  await tx`update conversions set state = 'attributed' where id = ${conversion.id}`;
+  await countApproved(tx, conversion.id);
+  await lockCommissions(tx, conversion.id);
+  await tx`update commissions set state = 'pending' where conversion_id = ${conversion.id} and state = 'held'`;
+  await applyEarlierRefunds(tx, { ...conversion, state: 'attributed' });
+}
+
+async function reject(tx: LedgerTransaction, conversion: LockedConversion): Promise<void> {
+  await tx`
+    update conversions set state = 'rejected', reason = 'rejected_by_reviewer' where id = ${conversion.id}`;
+  await reverseRejected(tx, conversion);
+}
+
+async function concludeReview(
+  tx: LedgerTransaction,
+  request: ReviewRequest,
+  action: string,
+): Promise<Verdict> {
+  const { conversionId, reviewer, note } = request;
+  const [row] = await tx<[{ state: ConversionState }]>`
+    select state from conversions where id = ${conversionId}`;
+  await appendAuditLog(tx, {
+    actor: reviewer,
+    action,
+    subject: `cnv_${conversionId}`,
+    before: { state: 'review' },
+    after: { state: row.state, note },
+  });
+  return { outcome: 'done', state: row.state };
+}
+
+/**
+ * The operator ends the wait of a credited conversion: its commissions are available now.
+ * Confirming again changes nothing.
+ */
+export async function confirmConversion(
+  tx: LedgerTransaction,
+  request: { conversionId: bigint; actor: string; now: Date },
+): Promise<Verdict> {
+  const { conversionId, actor, now } = request;
+  const conversion = await lockConversion(tx, conversionId);
+  if (!conversion) return { outcome: 'not_found' };
+  const { state } = conversion;
+  if (state !== 'attributed' && state !== 'partially_refunded') return { outcome: 'wrong_state', state };
+  const commissions = await lockCommissions(tx, conversionId);
+  const pending = commissions.filter((commission) => commission.state === 'pending');
+  if (pending.length === 0) return { outcome: 'done', state };
+  await tx`update commissions set available_at = ${now} where id = any(${idArray(pending.map(({ id }) => id))}::bigint[])`;
+  await vestCommissions(tx, pending);
+  await appendAuditLog(tx, {
+    actor,
+    action: 'conversion.confirm',
+    subject: `cnv_${conversionId}`,
+    after: { available_at: now.toISOString() },
+  });
+  return { outcome: 'done', state };
+}

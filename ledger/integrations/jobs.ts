@@ -1,0 +1,118 @@
+import type { JSONValue } from 'postgres';
+import type { LedgerSql } from '../postgres/db.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+
+export const JOB_KINDS = ['import', 'report', 'proof'] as const;
+export type JobKind = (typeof JOB_KINDS)[number];
+export const JOB_STATES = ['running', 'done', 'failed'] as const;
+
+/** Work that outlasts a request. */
+export interface Job {
+  readonly id: bigint;
+  readonly kind: JobKind;
+  /** Null: of every program. */
+  readonly programId: number | null;
+  readonly actor: string;
+  readonly state: (typeof JOB_STATES)[number];
+  readonly request: JSONValue;
+  /** 0 until it is known. */
+  readonly rowsTotal: bigint;
+  readonly rowsDone: bigint;
+  readonly result: JSONValue;
+  readonly failure: string | null;
+  readonly createdAt: Date;
+  readonly finishedAt: Date | null;
+}
+
+const COLUMNS = [
+  'id',
+  'kind',
+  'programId',
+  'actor',
+  'state',
+  'request',
+  'rowsTotal',
+  'rowsDone',
+  'result',
+  'failure',
+  'createdAt',
+  'finishedAt',
+];
+
+export async function createJob(
+  sql: LedgerSql,
+  job: Pick<Job, 'kind' | 'programId' | 'actor' | 'request'> & { rowsTotal?: number },
+): Promise<Job> {
+  const { kind, programId, actor, request, rowsTotal = 0 } = job;
+  const [created] = await sql<[Job]>`
+    insert into jobs (kind, program_id, actor, request, rows_total)
+    values (${kind}, ${programId}, ${actor}, ${sql.json(request)}, ${rowsTotal}) returning ${sql(COLUMNS)}`;
+  return created;
+}
+
+export async function getJob(sql: LedgerSql, id: bigint): Promise<Job | undefined> {
+  const [job] = await sql<Job[]>`select ${sql(COLUMNS)} from jobs where id = ${id}`;
+  return job;
+}
+
+/** Jobs, the newest first. */
+export async function listJobs(
+  sql: LedgerSql,
+  request: PageRequest<bigint> & {
+    programId?: number | undefined;
+    kind?: JobKind | undefined;
+    actor?: string | undefined;
+  },
+): Promise<Page<Job, bigint>> {
+  const { after = null, programId = null, kind = null, actor = null } = request;
+  const rows = await sql<Job[]>`
+    select ${sql(COLUMNS)} from jobs
+    where (${after}::bigint is null or id < ${after})
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${kind}::text is null or kind = ${kind})
+      and (${actor}::text is null or actor = ${actor})
+    order by id desc limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
+}
+
+/** The job of a kind that runs now, begun after `since`: an older one is abandoned. */
+export async function findRunning(
+  sql: LedgerSql,
+  options: { kind: JobKind; since: Date },
+): Promise<Job | undefined> {
+  const [job] = await sql<Job[]>`
+    select ${sql(COLUMNS)} from jobs
+    where kind = ${options.kind} and state = 'running' and created_at >= ${options.since} order by id desc limit 1`;
+  return job;
+}
+
+export async function reportProgress(
+  sql: LedgerSql,
+  options: { id: bigint; rowsDone: number },
+): Promise<void> {
+  await sql`update jobs set rows_done = ${options.rowsDone} where id = ${options.id} and state = 'running'`;
+}
+
+export async function finishJob(
+  sql: LedgerSql,
+  options: { id: bigint; rowsDone: number; result: JSONValue },
+): Promise<void> {
+  const { id, rowsDone, result } = options;
+  await sql`
+    update jobs set state = 'done', rows_done = ${rowsDone}, rows_total = greatest(rows_total, ${rowsDone}),
+      result = ${sql.json(result)}, finished_at = clock_timestamp()
+    where id = ${id} and state = 'running'`;
+}
+
+export async function failJob(sql: LedgerSql, options: { id: bigint; failure: string }): Promise<void> {
+  await sql`
+    update jobs set state = 'failed', failure = ${options.failure.slice(0, 1_000)}, finished_at = clock_timestamp()
+    where id = ${options.id} and state = 'running'`;
+}
+
+/** Jobs that a process left running when it ended: they are not going on. */
+export async function failAbandonedJobs(sql: LedgerSql, options: { before: Date }): Promise<void> {
+  await sql`
+    update jobs set state = 'failed', failure = 'the server ended while it ran', finished_at = clock_timestamp()
+    where state = 'running' and created_at < ${options.before}`;
+}

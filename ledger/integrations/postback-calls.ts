@@ -1,0 +1,142 @@
+import type { JSONValue } from 'postgres';
+import type { LedgerSql } from '../postgres/db.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+
+export const CALL_WAYS = ['postback', 'pixel', 'api', 'batch', 'refund', 'replay'] as const;
+export type CallWay = (typeof CALL_WAYS)[number];
+export const CALL_OUTCOMES = ['accepted', 'duplicate', 'rejected'] as const;
+export type CallOutcome = (typeof CALL_OUTCOMES)[number];
+
+/** One call by which an order or a refund was reported, with what became of it. */
+export interface PostbackCall {
+  readonly id: bigint;
+  readonly receivedAt: Date;
+  readonly requestId: string;
+  readonly via: CallWay;
+  /** Null for a call of nobody who is known. */
+  readonly programId: number | null;
+  readonly actor: string | null;
+  readonly ip: string | null;
+  /** As they came, without secrets. */
+  readonly params: JSONValue;
+  readonly outcome: CallOutcome;
+  /** Of the HTTP answer. */
+  readonly status: number;
+  /** Why it was refused: a problem's code. */
+  readonly code: string | null;
+  readonly detail: string | null;
+  readonly orderId: string | null;
+  readonly conversionId: bigint | null;
+  readonly replayOf: bigint | null;
+}
+
+export type NewPostbackCall = Omit<PostbackCall, 'id' | 'receivedAt'>;
+
+const COLUMNS = [
+  'id',
+  'receivedAt',
+  'requestId',
+  'via',
+  'programId',
+  'actor',
+  'ip',
+  'params',
+  'outcome',
+  'status',
+  'code',
+  'detail',
+  'orderId',
+  'conversionId',
+  'replayOf',
+];
+
+const MAX_DETAIL_CHARS = 2_000;
+const MAX_ORDER_ID_CHARS = 200;
+
+/** Appends calls to the log and returns their ids, in their order. */
+export async function insertPostbackCalls(
+  sql: LedgerSql,
+  calls: readonly NewPostbackCall[],
+): Promise<bigint[]> {
+  if (calls.length === 0) return [];
+  const rows = calls.map((call) => ({
+    request_id: call.requestId,
+    via: call.via,
+    program_id: call.programId,
+    actor: call.actor,
+    ip: call.ip,
+    params: call.params,
+    outcome: call.outcome,
+    status: call.status,
+    code: call.code,
+    detail: call.detail?.slice(0, MAX_DETAIL_CHARS) ?? null,
+    order_id: call.orderId?.slice(0, MAX_ORDER_ID_CHARS) ?? null,
+    conversion_id: call.conversionId?.toString() ?? null,
+    replay_of: call.replayOf?.toString() ?? null,
+  }));
+  const inserted = await sql<{ id: bigint }[]>`
+    insert into postback_calls (request_id, via, program_id, actor, ip, params, outcome, status, code, detail,
+      order_id, conversion_id, replay_of)
+    select * from json_to_recordset(${sql.json(rows)}::json) as r (
+      request_id text, via text, program_id integer, actor text, ip inet, params jsonb, outcome text, status integer,
+      code text, detail text, order_id text, conversion_id bigint, replay_of bigint)
+    returning id`;
+  return inserted.map(({ id }) => id);
+}
+
+export async function getPostbackCall(sql: LedgerSql, id: bigint): Promise<PostbackCall | undefined> {
+  const [call] = await sql<PostbackCall[]>`select ${sql(COLUMNS)} from postback_calls where id = ${id}`;
+  return call;
+}
+
+/** Calls, the newest first. */
+export async function listPostbackCalls(
+  sql: LedgerSql,
+  request: PageRequest<bigint> & {
+    programId?: number | undefined;
+    outcome?: CallOutcome | undefined;
+    via?: CallWay | undefined;
+    code?: string | undefined;
+    orderId?: string | undefined;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
+  },
+): Promise<Page<PostbackCall, bigint>> {
+  const { after = null, programId = null, outcome = null, via = null, code = null, orderId = null } = request;
+  const { from = null, to = null } = request;
+  const rows = await sql<PostbackCall[]>`
+    select ${sql(COLUMNS)} from postback_calls
+    where (${after}::bigint is null or id < ${after})
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${outcome}::text is null or outcome = ${outcome})
+      and (${via}::text is null or via = ${via})
+      and (${code}::text is null or code = ${code})
+      and (${orderId}::text is null or order_id = ${orderId})
+      and (${from}::timestamptz is null or received_at >= ${from})
+      and (${to}::timestamptz is null or received_at < ${to})
+    order by id desc limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
+}
+
+/** Forgets the calls received before `before`. */
+export async function forgetPostbackCalls(sql: LedgerSql, options: { before: Date }): Promise<void> {
+  await sql`delete from postback_calls where received_at < ${options.before}`;
+}
+
+/** Takes note of a signed message; false when it has been seen before. */
+export async function noteSignature(
+  sql: LedgerSql,
+  message: { keyId: number; messageId: string; signedAt: Date },
+): Promise<boolean> {
+  const { keyId, messageId, signedAt } = message;
+  const { count } = await sql`
+    insert into seen_signatures (key_id, message_id, signed_at) values (${keyId}, ${messageId}, ${signedAt})
+    on conflict do nothing`;
+  return count === 1;
+}
+
+/** Forgets signatures that are too old to be accepted anyway. */
+export async function forgetSignatures(sql: LedgerSql, options: { before: Date }): Promise<void> {
+  await sql`delete from seen_signatures where signed_at < ${options.before}`;
+}

@@ -1,0 +1,120 @@
+import type { Role } from '../access/api-keys.ts';
+import type { LedgerSql } from '../postgres/db.ts';
+import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+
+export const WEBHOOK_EVENT_TYPES = [
+  'conversion.created',
+  'conversion.changed',
+  'conversion.paid',
+  'payout.created',
+  'payout.changed',
+  'affiliate.created',
+  'affiliate.status_changed',
+  'webhook.test',
+] as const;
+export type WebhookEventType = (typeof WEBHOOK_EVENT_TYPES)[number];
+
+export const ENDPOINT_STATUSES = ['active', 'disabled'] as const;
+
+/** Where webhooks go. */
+export interface WebhookEndpoint {
+  readonly id: number;
+  readonly programId: number;
+  /** Null: it is told of everybody's things in the program. */
+  readonly affiliateId: number | null;
+  /** Whose eyes the bodies are written for. */
+  readonly role: Role;
+  readonly url: string;
+  /** Empty: every event. */
+  readonly events: WebhookEventType[];
+  readonly status: (typeof ENDPOINT_STATUSES)[number];
+  readonly disabledReason: string | null;
+  /** Since when every attempt has failed. */
+  readonly failingSince: Date | null;
+  readonly createdAt: Date;
+}
+
+const COLUMNS = [
+  'id',
+  'programId',
+  'affiliateId',
+  'role',
+  'url',
+  'events',
+  'status',
+  'disabledReason',
+  'failingSince',
+  'createdAt',
+];
+
+/** `secret` is sealed. @throws InputError. */
+export async function createWebhookEndpoint(
+  sql: LedgerSql,
+  endpoint: Pick<WebhookEndpoint, 'programId' | 'affiliateId' | 'role' | 'url' | 'events'> & {
+    secret: Buffer;
+  },
+): Promise<WebhookEndpoint> {
+  const [created] = await answeringInput(
+    sql<[WebhookEndpoint]>`
+      insert into webhook_endpoints ${sql({ ...endpoint })} returning ${sql(COLUMNS)}`,
+  );
+  return created;
+}
+
+export async function getWebhookEndpoint(sql: LedgerSql, id: number): Promise<WebhookEndpoint | undefined> {
+  const [endpoint] = await sql<WebhookEndpoint[]>`
+    select ${sql(COLUMNS)} from webhook_endpoints where id = ${id}`;
+  return endpoint;
+}
+
+/** Endpoints by id. */
+export async function listWebhookEndpoints(
+  sql: LedgerSql,
+  request: PageRequest<number> & {
+    programId?: number | undefined;
+    affiliateId?: number | undefined;
+    role?: Role | undefined;
+  },
+): Promise<Page<WebhookEndpoint, number>> {
+  const { programId = null, affiliateId = null, role = null } = request;
+  const rows = await sql<WebhookEndpoint[]>`
+    select ${sql(COLUMNS)} from webhook_endpoints
+    where id > ${request.after ?? 0}
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
+      and (${role}::text is null or role = ${role})
+    order by id limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
+}
+
+/** Changes the given columns; making it active again forgets why it was disabled. */
+export async function updateWebhookEndpoint(
+  sql: LedgerSql,
+  options: { id: number; changes: Partial<Pick<WebhookEndpoint, 'url' | 'events' | 'status'>> },
+): Promise<WebhookEndpoint | undefined> {
+  const given = givenColumns(options.changes);
+  if (options.changes.status === 'active') Object.assign(given, { disabledReason: null, failingSince: null });
+  if (Object.keys(given).length === 0) return await getWebhookEndpoint(sql, options.id);
+  const [endpoint] = await sql<WebhookEndpoint[]>`
+    update webhook_endpoints set ${sql(given)} where id = ${options.id} returning ${sql(COLUMNS)}`;
+  return endpoint;
+}
+
+/** Puts a new sealed secret; the old one signs as well until `oldUntil`. */
+export async function rotateWebhookSecret(
+  sql: LedgerSql,
+  options: { id: number; secret: Buffer; oldUntil: Date },
+): Promise<void> {
+  const { id, secret, oldUntil } = options;
+  await sql`
+    update webhook_endpoints set old_secret = secret, old_secret_until = ${oldUntil}, secret = ${secret}
+    where id = ${id}`;
+}
+
+/** Removes an endpoint with everything that was or is to be delivered to it. */
+export async function deleteWebhookEndpoint(sql: LedgerSql, id: number): Promise<void> {
+  await sql`delete from webhook_deliveries where endpoint_id = ${id}`;
+  await sql`delete from webhook_events where endpoint_id = ${id}`;
+  await sql`delete from webhook_endpoints where id = ${id}`;
+}

@@ -1,0 +1,237 @@
+import { idArray, type LedgerSql, type LedgerTransaction } from '../postgres/db.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import type { WebhookEndpoint, WebhookEventType } from './webhook-endpoints.ts';
+
+/** Something that happened, written by a trigger in the transaction in which it did. */
+export interface WebhookEvent {
+  readonly id: bigint;
+  /** `evt_…`: what a receiver knows the message by, the same at each attempt. */
+  readonly messageId: string;
+  readonly type: WebhookEventType;
+  readonly programId: number;
+  readonly affiliateId: number | null;
+  readonly endpointId: number | null;
+  /** Prefixed id. */
+  readonly subject: string;
+  readonly at: Date;
+}
+
+export const DELIVERY_STATES = ['pending', 'delivered', 'dead'] as const;
+export type DeliveryState = (typeof DELIVERY_STATES)[number];
+
+/** An event on its way to an endpoint. */
+export interface WebhookDelivery {
+  readonly id: bigint;
+  readonly endpointId: number;
+  readonly messageId: string;
+  readonly type: WebhookEventType;
+  readonly subject: string;
+  readonly body: string;
+  readonly state: DeliveryState;
+  readonly attempts: number;
+  readonly nextAttemptAt: Date;
+  /** Of the last answer; null when there was none. */
+  readonly lastStatus: number | null;
+  readonly lastError: string | null;
+  readonly createdAt: Date;
+  readonly doneAt: Date | null;
+}
+
+/** One attempt at a delivery. */
+export interface WebhookAttempt {
+  readonly at: Date;
+  readonly durationMs: number;
+  readonly status: number | null;
+  readonly error: string | null;
+  /** The beginning of the answer. */
+  readonly response: string | null;
+}
+
+/** Writes an event for one endpoint: a test. */
+export async function addTestEvent(sql: LedgerSql, endpoint: WebhookEndpoint): Promise<void> {
+  const { id, programId, affiliateId } = endpoint;
+  await sql`
+    insert into webhook_events (type, program_id, affiliate_id, endpoint_id, subject)
+    values ('webhook.test', ${programId}, ${affiliateId}, ${id}, ${`whk_${id}`})`;
+}
+
+/** Takes the oldest events that were not told yet, at most `limit`; others skip them. */
+export async function takeEvents(tx: LedgerTransaction, options: { limit: number }): Promise<WebhookEvent[]> {
+  return await tx<WebhookEvent[]>`
+    update webhook_events set fanned_out = true
+    where id in (select id from webhook_events where not fanned_out order by id limit ${options.limit} for update skip locked)
+    returning id, message_id, type, program_id, affiliate_id, endpoint_id, subject, at`;
+}
+
+/** The active endpoints that are to be told of an event. */
+export async function listenersOf(
+  sql: LedgerSql,
+  event: WebhookEvent,
+): Promise<Pick<WebhookEndpoint, 'id' | 'role'>[]> {
+  const { programId, affiliateId, endpointId, type } = event;
+  return await sql<Pick<WebhookEndpoint, 'id' | 'role'>[]>`
+    select id, role from webhook_endpoints
+    where program_id = ${programId} and status = 'active'
+      and (${endpointId}::integer is null or id = ${endpointId})
+      and (affiliate_id is null or affiliate_id = ${affiliateId})
+      and (cardinality(events) = 0 or ${type} = any(events) or ${type} = 'webhook.test')
+    order by id`;
+}
+
+export async function addDelivery(
+  sql: LedgerSql,
+  delivery: { endpointId: number; eventId: bigint; body: string },
+): Promise<void> {
+  const { endpointId, eventId, body } = delivery;
+  await sql`
+    insert into webhook_deliveries (endpoint_id, event_id, body) values (${endpointId}, ${eventId}, ${body})
+    on conflict (endpoint_id, event_id) do nothing`;
+}
+
+/** A delivery to be attempted now, with where it goes. */
+export interface DueDelivery {
+  readonly id: bigint;
+  readonly endpointId: number;
+  readonly url: string;
+  readonly messageId: string;
+  readonly body: string;
+  readonly attempts: number;
+  /** Sealed; the old one is null unless it still signs. */
+  readonly secret: Buffer;
+  readonly oldSecret: Buffer | null;
+}
+
+/** A worker that died with a claim keeps its deliveries from the others for so long. */
+const CLAIM_SECONDS = 60;
+
+/** Takes deliveries that are due, the longest waiting first, at most `perEndpoint` of one endpoint. */
+export async function claimDeliveries(
+  sql: LedgerSql,
+  options: { limit: number; perEndpoint: number },
+): Promise<DueDelivery[]> {
+  const { limit, perEndpoint } = options;
+  return await sql<DueDelivery[]>`
+    with due as (
+      select d.id, row_number() over (partition by d.endpoint_id order by d.next_attempt_at, d.id) as place,
+        count(*) filter (where d.claimed_until > clock_timestamp()) over (partition by d.endpoint_id) as under_way,
+        d.claimed_until
+      from webhook_deliveries d join webhook_endpoints e on e.id = d.endpoint_id
+      where d.state = 'pending' and d.next_attempt_at <= clock_timestamp() and e.status = 'active'
+    ), claimed as (
+      update webhook_deliveries d set claimed_until = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
+      where d.id in (
+        select w.id from webhook_deliveries w join due on due.id = w.id
+        where due.place <= ${perEndpoint} and due.under_way < ${perEndpoint}
+          and (w.claimed_until is null or w.claimed_until <= clock_timestamp())
+        order by w.next_attempt_at, w.id limit ${limit} for no key update of w skip locked
+      )
+      returning d.*
+    )
+    select c.id, c.endpoint_id, e.url, v.message_id, c.body, c.attempts, e.secret,
+      case when e.old_secret_until > clock_timestamp() then e.old_secret end as old_secret
+    from claimed c join webhook_endpoints e on e.id = c.endpoint_id join webhook_events v on v.id = c.event_id
+    order by c.id`;
+}
+
+/** Writes down an attempt and what follows from it: done, another attempt at `nextAttemptAt`, or given up. */
+export async function recordAttempt(
+  tx: LedgerTransaction,
+  attempt: Omit<WebhookAttempt, 'at'> & {
+    deliveryId: bigint;
+    outcome: { state: 'delivered' | 'dead' } | { state: 'pending'; nextAttemptAt: Date };
+  },
+): Promise<void> {
+  const { deliveryId, durationMs, status, error, response, outcome } = attempt;
+  const { state } = outcome;
+  const nextAttemptAt = state === 'pending' ? outcome.nextAttemptAt : null;
+  await tx`
+    insert into webhook_attempts (delivery_id, duration_ms, status, error, response)
+    values (${deliveryId}, ${durationMs}, ${status}, ${error}, ${response})`;
+  await tx`
+    with done as (
+      update webhook_deliveries set attempts = attempts + 1, last_status = ${status}, last_error = ${error},
+        state = ${state}, claimed_until = null, next_attempt_at = coalesce(${nextAttemptAt}::timestamptz, next_attempt_at),
+        done_at = case when ${state} = 'pending' then null else clock_timestamp() end
+      where id = ${deliveryId} returning endpoint_id
+    )
+    update webhook_endpoints e
+    set failing_since = case when ${state} = 'delivered' then null else coalesce(e.failing_since, clock_timestamp()) end
+    from done where e.id = done.endpoint_id
+      and (${state} = 'delivered') = (e.failing_since is not null)`;
+}
+
+/** Disables an active endpoint; returns it when this call did. What waits for it waits until it is active again. */
+export async function disableEndpoint(
+  sql: LedgerSql,
+  options: { endpointId: number; reason: string; failingForMs?: number },
+): Promise<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url'> | undefined> {
+  const { endpointId, reason, failingForMs = 0 } = options;
+  const [disabled] = await sql<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url'>[]>`
+    update webhook_endpoints set status = 'disabled', disabled_reason = ${reason}
+    where id = ${endpointId} and status = 'active'
+      and (${failingForMs} = 0 or failing_since <= ${new Date(Date.now() - failingForMs)})
+    returning id, program_id, affiliate_id, url`;
+  return disabled;
+}
+
+const DELIVERY_COLUMNS = (sql: LedgerSql) => sql`
+  d.id, d.endpoint_id, v.message_id, v.type, v.subject, d.body, d.state, d.attempts, d.next_attempt_at, d.last_status,
+  d.last_error, d.created_at, d.done_at`;
+
+/** Deliveries to one endpoint, the newest first. */
+export async function listDeliveries(
+  sql: LedgerSql,
+  request: PageRequest<bigint> & { endpointId: number; state?: DeliveryState | undefined },
+): Promise<Page<WebhookDelivery, bigint>> {
+  const { after = null, endpointId, state = null } = request;
+  const rows = await sql<WebhookDelivery[]>`
+    select ${DELIVERY_COLUMNS(sql)} from webhook_deliveries d join webhook_events v on v.id = d.event_id
+    where d.endpoint_id = ${endpointId}
+      and (${after}::bigint is null or d.id < ${after})
+      and (${state}::text is null or d.state = ${state})
+    order by d.id desc limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
+}
+
+export async function getDelivery(sql: LedgerSql, id: bigint): Promise<WebhookDelivery | undefined> {
+  const [delivery] = await sql<WebhookDelivery[]>`
+    select ${DELIVERY_COLUMNS(sql)} from webhook_deliveries d join webhook_events v on v.id = d.event_id
+    where d.id = ${id}`;
+  return delivery;
+}
+
+/** Attempts at a delivery, the first one first. */
+export async function listAttempts(sql: LedgerSql, deliveryId: bigint): Promise<WebhookAttempt[]> {
+  return await sql<WebhookAttempt[]>`
+    select at, duration_ms, status, error, response from webhook_attempts
+    where delivery_id = ${deliveryId} order by id`;
+}
+
+/** Starts deliveries over, at once: one, or every dead one of an endpoint. Returns how many. */
+export async function replayDeliveries(
+  sql: LedgerSql,
+  which: { deliveryId: bigint } | { deadOf: number },
+): Promise<number> {
+  const chosen =
+    'deliveryId' in which
+      ? sql`id = ${which.deliveryId}`
+      : sql`endpoint_id = ${which.deadOf} and state = 'dead'`;
+  const { count } = await sql`
+    update webhook_deliveries set state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(),
+      claimed_until = null, done_at = null
+    where ${chosen}`;
+  return count;
+}
+
+/** Forgets events that happened before `before` and have nothing left to deliver, at most `limit`. */
+export async function forgetWebhookEvents(
+  sql: LedgerSql,
+  options: { before: Date; limit: number },
+): Promise<void> {
+  const old = await sql<{ id: bigint }[]>`
+    select id from webhook_events v
+    where at < ${options.before} and fanned_out
+      and not exists (select from webhook_deliveries d where d.event_id = v.id and d.state <> 'delivered')
+    order by id limit ${options.limit}`;
+  await sql`delete from webhook_events where id = any(${idArray(old.map(({ id }) => id))}::bigint[])`;
+}

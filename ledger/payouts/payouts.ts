@@ -1,0 +1,270 @@
+import { appendAuditLog } from '../access/audit-log.ts';
+import { takeBackWriteOffs } from '../books/debt.ts';
+import { type Entry, type Journal, postJournals } from '../books/journals.ts';
+import { idArray, type LedgerSql, type LedgerTransaction } from '../postgres/db.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+
+export const PAYOUT_STATES = [
+  'created',
+  'submitting',
+  'submitted',
+  'unknown',
+  'paid',
+  'failed',
+  'canceled',
+  'returned',
+] as const;
+export type PayoutState = (typeof PAYOUT_STATES)[number];
+
+export interface Payout {
+  readonly id: bigint;
+  readonly programId: number;
+  readonly affiliateId: number;
+  readonly currency: string;
+  readonly amountMinor: bigint;
+  readonly state: PayoutState;
+  readonly provider: string;
+  /** What the provider knows this payout by; written before the provider is called, never changed. */
+  readonly providerKey: string;
+  readonly failure: string | null;
+  readonly createdAt: Date;
+  readonly submittedAt: Date | null;
+  /** When it was paid, or ended otherwise. */
+  readonly closedAt: Date | null;
+}
+
+export const PAYOUT_COLUMNS = [
+  'id',
+  'programId',
+  'affiliateId',
+  'currency',
+  'amountMinor',
+  'state',
+  'provider',
+  'providerKey',
+  'failure',
+  'createdAt',
+  'submittedAt',
+  'closedAt',
+];
+
+/** One commission paid, or (negative, without a commission) debt netted. */
+export interface PayoutItem {
+  readonly id: bigint;
+  readonly payoutId: bigint;
+  readonly kind: 'commission' | 'debt';
+  readonly commissionId: bigint | null;
+  readonly amountMinor: bigint;
+}
+
+export async function getPayout(sql: LedgerSql, id: bigint): Promise<Payout | undefined> {
+  const [payout] = await sql<Payout[]>`select ${sql(PAYOUT_COLUMNS)} from payouts where id = ${id}`;
+  return payout;
+}
+
+/** Payouts, the newest first. */
+export async function listPayouts(
+  sql: LedgerSql,
+  request: PageRequest<bigint> & {
+    programId?: number | undefined;
+    affiliateId?: number | undefined;
+    state?: PayoutState | undefined;
+  },
+): Promise<Page<Payout, bigint>> {
+  const { after = null, programId = null, affiliateId = null, state = null } = request;
+  const rows = await sql<Payout[]>`
+    select ${sql(PAYOUT_COLUMNS)} from payouts
+    where (${after}::bigint is null or id < ${after})
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
+      and (${state}::text is null or state = ${state})
+    order by id desc limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
+}
+
+/** Every item of a payout, by id. */
+export async function listPayoutItems(sql: LedgerSql, payoutId: bigint): Promise<PayoutItem[]> {
+  return await sql<PayoutItem[]>`
+    select id, payout_id, kind, commission_id, amount_minor from payout_items
+    where payout_id = ${payoutId} order by id`;
+}
+
+/** What a journal moves for an item: a commission, or the debt of one that is netted. */
+export interface PayoutPart {
+  readonly kind: PayoutItem['kind'];
+  readonly commissionId: bigint;
+  readonly amountMinor: bigint;
+}
+
+/** The parts of a payout as its building moved them. */
+async function readParts(tx: LedgerTransaction, payoutId: bigint): Promise<PayoutPart[]> {
+  return await tx<PayoutPart[]>`
+    select 'commission' as kind, commission_id, amount_minor from payout_items
+    where payout_id = ${payoutId} and kind = 'commission'
+    union all
+    select 'debt', e.commission_id, -e.amount_minor
+    from journals j join entries e on e.journal_id = j.id join accounts a on a.id = e.account_id
+    where j.payout_id = ${payoutId} and j.kind = 'payout_build' and a.kind = 'debt'
+    order by commission_id, kind`;
+}
+
+export type ClosedPayout =
+  | { readonly outcome: 'done'; readonly payout: Payout }
+  | { readonly outcome: 'not_found' }
+  /** The payout is not in a state in which this can be done: nothing was changed. */
+  | { readonly outcome: 'wrong_state'; readonly state: PayoutState };
+
+/** How a payout ends: the states it may end from, and where its money goes. */
+interface Ending {
+  readonly from: readonly PayoutState[];
+  readonly to: PayoutState;
+  readonly commissionState: 'paid' | 'available';
+  readonly journalOf: (payout: Payout, parts: readonly PayoutPart[]) => Journal;
+}
+
+const SETTLED: Ending = {
+  from: ['submitted', 'unknown'],
+  to: 'paid',
+  commissionState: 'paid',
+  journalOf: (payout, parts) => ({
+    ...journalHead(payout, 'settle', 'payout_settlement'),
+    entries: [
+      ...parts.flatMap((part) => move(payout, part, 'in_transit', 'paid')),
+      // The program's side of the same: an expense that was owed has left in cash.
+      { affiliateId: null, account: 'commission_expense', amountMinor: payout.amountMinor },
+      { affiliateId: null, account: 'cash_clearing', amountMinor: -payout.amountMinor },
+    ],
+  }),
+};
+
+const CANCELED: Ending = {
+  from: ['created'],
+  to: 'canceled',
+  commissionState: 'available',
+  journalOf: (payout, parts) => ({
+    ...journalHead(payout, 'cancel', 'payout_cancellation'),
+    entries: parts.flatMap((part) => move(payout, part, 'in_transit', sourceOf(part))),
+  }),
+};
+
+const RETURNED: Ending = {
+  from: ['paid'],
+  to: 'returned',
+  commissionState: 'available',
+  journalOf: (payout, parts) => ({
+    ...journalHead(payout, 'return', 'payout_return'),
+    entries: [
+      ...parts.flatMap((part) => move(payout, part, 'paid', sourceOf(part))),
+      { affiliateId: null, account: 'commission_expense', amountMinor: -payout.amountMinor },
+      { affiliateId: null, account: 'cash_clearing', amountMinor: payout.amountMinor },
+    ],
+  }),
+};
+
+const FAILED: Ending = {
+  from: ['submitting', 'submitted', 'unknown'],
+  to: 'failed',
+  commissionState: 'available',
+  journalOf: (payout, parts) => ({
+    ...journalHead(payout, 'fail', 'payout_failure'),
+    entries: parts.flatMap((part) => move(payout, part, 'in_transit', sourceOf(part))),
+  }),
+};
+
+/** The journal that takes a payout's items out of the accounts they were in. */
+export function buildJournal(payout: Payout, parts: readonly PayoutPart[]): Journal {
+  return {
+    ...journalHead(payout, 'build', 'payout_build'),
+    entries: parts.flatMap((part) => move(payout, part, sourceOf(part), 'in_transit')),
+  };
+}
+
+function sourceOf({ kind }: PayoutPart): 'available' | 'debt' {
+  return kind === 'commission' ? 'available' : 'debt';
+}
+
+function journalHead<Kind extends Journal['kind']>(payout: Payout, event: string, kind: Kind) {
+  const { id, programId, currency } = payout;
+  return { key: `payout:${id}:${event}`, kind, programId, currency, payoutId: id };
+}
+
+function move(
+  { affiliateId }: Payout,
+  { kind, amountMinor, commissionId }: PayoutPart,
+  from: Entry['account'],
+  to: Entry['account'],
+): Entry[] {
+  // What is netted leaves the debt of its commission, and lessens the payout, not the commission's part of one.
+  const of = (account: Entry['account']) =>
+    kind === 'commission' || account === 'debt' ? commissionId : undefined;
+  return [
+    { affiliateId, account: from, amountMinor: -amountMinor, commissionId: of(from) },
+    { affiliateId, account: to, amountMinor, commissionId: of(to) },
+  ];
+}
+
+/** The money has arrived: submitted or unknown → paid. */
+export async function settlePayout(
+  tx: LedgerTransaction,
+  options: { payoutId: bigint; now: Date; actor: string },
+): Promise<ClosedPayout> {
+  return await closePayout(tx, SETTLED, options);
+}
+
+/** The money has not left, and never will: submitting, submitted or unknown → failed; its commissions are available again. */
+export async function failPayout(
+  tx: LedgerTransaction,
+  options: { payoutId: bigint; now: Date; actor: string; failure: string },
+): Promise<ClosedPayout> {
+  return await closePayout(tx, FAILED, options);
+}
+
+/** Nobody was told to pay it: created → canceled; its commissions are available again, for the next payout. */
+export async function cancelPayout(
+  tx: LedgerTransaction,
+  options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },
+): Promise<ClosedPayout> {
+  return await closePayout(tx, CANCELED, options);
+}
+
+/** The money came back: paid → returned; its commissions are available again. */
+export async function returnPayout(
+  tx: LedgerTransaction,
+  options: { payoutId: bigint; now: Date; actor: string; failure: string },
+): Promise<ClosedPayout> {
+  return await closePayout(tx, RETURNED, options);
+}
+
+async function closePayout(
+  tx: LedgerTransaction,
+  ending: Ending,
+  options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },
+): Promise<ClosedPayout> {
+  const { payoutId, now, actor, failure = null } = options;
+  const parts = await readParts(tx, payoutId);
+  const commissionIds = parts.flatMap(({ kind, commissionId }) =>
+    kind === 'commission' ? [commissionId] : [],
+  );
+  // Commissions before the payout, as everywhere: a refund of one of them waits, or is waited for.
+  await tx`
+    select from commissions where id = any(${idArray(commissionIds)}::bigint[]) order by id for no key update`;
+  const [before] = await tx<Payout[]>`
+    select ${tx(PAYOUT_COLUMNS)} from payouts where id = ${payoutId} for no key update`;
+  if (!before) return { outcome: 'not_found' };
+  if (!ending.from.includes(before.state)) return { outcome: 'wrong_state', state: before.state };
+  const [payout] = await tx<[Payout]>`
+    update payouts set state = ${ending.to}, failure = ${failure}, closed_at = ${now}
+    where id = ${payoutId} returning ${tx(PAYOUT_COLUMNS)}`;
+  await tx`
+    update commissions set state = ${ending.commissionState} where id = any(${idArray(commissionIds)}::bigint[])`;
+  await postJournals(tx, [ending.journalOf(payout, parts)]);
+  if (ending.commissionState === 'available') await takeBackWriteOffs(tx, payout, commissionIds);
+  await appendAuditLog(tx, {
+    actor,
+    action: `payout.${ending.to}`,
+    subject: `pay_${payoutId}`,
+    before: { state: before.state },
+    after: { state: ending.to, failure },
+  });
+  return { outcome: 'done', payout };
+}

@@ -1,0 +1,102 @@
+import { VEST_BATCH_SIZE, vestDue } from '../books/commissions.ts';
+import type { Ledger } from '../postgres/db.ts';
+import type { AffiliateStatus } from '../programs/affiliates.ts';
+import { type PayoutPreview, previewPayouts } from './build.ts';
+
+/** Why an affiliate with money gets none of it now, the first that holds. */
+export const LEFT_OUT_REASONS = [
+  /** Pending, suspended or terminated. */
+  'not_active',
+  /** One of its payouts is on its way or unknown; two at a time are not made. */
+  'payout_under_way',
+  /** All its money is in the hold. */
+  'in_hold',
+  /** Its debt takes all that is available. */
+  'debt',
+  'no_terms',
+  'below_minimum',
+  /** It was paid in this week or month already. */
+  'not_yet_due',
+  /** A refund is working on its commissions: the next run will see. */
+  'busy',
+] as const;
+export type LeftOutReason = (typeof LEFT_OUT_REASONS)[number];
+
+/** An affiliate that has money and is not paid now; amounts in minor units, debt zero or negative. */
+export interface LeftOut {
+  readonly affiliateId: number;
+  readonly currency: string;
+  readonly reason: LeftOutReason;
+  readonly status: AffiliateStatus;
+  readonly pendingMinor: bigint;
+  readonly availableMinor: bigint;
+  readonly debtMinor: bigint;
+  /** What the terms ask for; null without terms. */
+  readonly payoutMinMinor: bigint | null;
+}
+
+export interface RunPreview {
+  readonly payouts: readonly PayoutPreview[];
+  readonly leftOut: readonly LeftOut[];
+}
+
+/**
+ * What a run would pay now, and why everybody else with money would get none. Holds that have ended are ended first,
+ * as a run does it and time does anyway; nothing else is kept.
+ */
+export async function previewRun(
+  ledger: Ledger,
+  options: { now: Date; provider: string; programId: number },
+): Promise<RunPreview> {
+  const { now, programId } = options;
+  await vestDue(ledger, { now, limit: VEST_BATCH_SIZE, programId });
+  const payouts = await previewPayouts(ledger, options);
+  const paid = payouts.map(({ affiliateId }) => affiliateId);
+  return { payouts, leftOut: await findLeftOut(ledger, { now, programId, paid }) };
+}
+
+/** Everybody with money or debt who is not among `paid`, by id. The terms are found as a run finds them. */
+async function findLeftOut(
+  ledger: Ledger,
+  options: { now: Date; programId: number; paid: readonly number[] },
+): Promise<LeftOut[]> {
+  const { now, programId, paid } = options;
+  return await ledger<LeftOut[]>`
+    with money as (
+      select affiliate_id, currency,
+        sum(balance_minor) filter (where kind = 'pending')::bigint as pending_minor,
+        sum(balance_minor) filter (where kind = 'available')::bigint as available_minor,
+        sum(balance_minor) filter (where kind = 'debt')::bigint as debt_minor
+      from accounts where program_id = ${programId} and affiliate_id is not null
+      group by affiliate_id, currency
+    )
+    select m.affiliate_id, m.currency, f.status, m.pending_minor, m.available_minor, m.debt_minor,
+      t.payout_min_minor,
+      case
+        when f.status <> 'active' then 'not_active'
+        when exists (
+          select from payouts p where p.affiliate_id = m.affiliate_id and p.currency = m.currency
+            and p.state in ('created', 'submitting', 'submitted', 'unknown')
+        ) then 'payout_under_way'
+        when m.available_minor <= 0 and m.pending_minor > 0 then 'in_hold'
+        when m.available_minor + m.debt_minor <= 0 then 'debt'
+        when t.payout_min_minor is null then 'no_terms'
+        when m.available_minor + m.debt_minor < t.payout_min_minor then 'below_minimum'
+        when t.payout_schedule <> 'daily' and exists (
+          select from payouts p where p.affiliate_id = m.affiliate_id and p.state not in ('failed', 'canceled', 'returned')
+            and p.created_at >= date_trunc(
+              case t.payout_schedule when 'weekly' then 'week' else 'month' end, ${now}::timestamptz, 'UTC')
+        ) then 'not_yet_due'
+        else 'busy'
+      end as reason
+    from money m join affiliates f on f.id = m.affiliate_id
+    left join lateral (
+      select payout_min_minor, payout_schedule from terms
+      where program_id = ${programId} and campaign_id is null and validity @> ${now}::timestamptz
+        and (affiliate_id is null or affiliate_id = m.affiliate_id)
+      order by affiliate_id is null limit 1
+    ) t on true
+    where (m.pending_minor <> 0 or m.available_minor <> 0 or m.debt_minor <> 0)
+      and m.affiliate_id <> all(${[...paid]}::integer[])
+    order by m.affiliate_id`;
+}

@@ -1,0 +1,68 @@
+import { inTransaction, type Ledger } from '../postgres/db.ts';
+import { applyNotice, type NoticeOutcome, type NoticeStatus } from './notices.ts';
+import type { PayoutState } from './payouts.ts';
+
+/** What a bank or PayPal says of one payment, as its result file has it. */
+export interface PaymentResult {
+  /** The payment's key, as the payout file had it. */
+  readonly providerKey: string;
+  readonly status: NoticeStatus;
+  /** What it says was paid; undefined where it does not say. */
+  readonly amountMinor?: bigint | undefined;
+  readonly currency?: string | undefined;
+  /** Why not, in its words. */
+  readonly reason?: string | undefined;
+}
+
+export interface AppliedResult {
+  /** Null when no payout has this key. */
+  readonly payoutId: bigint | null;
+  /** `amount_differs`: it was not what the payout was made for, so nothing was changed. */
+  readonly outcome: NoticeOutcome | 'amount_differs';
+  /** As it is then; null when no payout has this key. */
+  readonly state: PayoutState | null;
+}
+
+class DryRun extends Error {}
+
+/**
+ * Records what a result file says of a payment. Saying it again changes nothing, so that a file may be read twice, or
+ * half of it and then all. A dry run does the same and takes it back. `programId` undefined: of every program.
+ */
+export async function applyPaymentResult(
+  ledger: Ledger,
+  options: {
+    result: PaymentResult;
+    programId: number | undefined;
+    now: Date;
+    actor: string;
+    dryRun: boolean;
+  },
+): Promise<AppliedResult> {
+  const { result, programId = null, now, actor, dryRun } = options;
+  const { providerKey, status, amountMinor, currency, reason } = result;
+  let applied: AppliedResult = { payoutId: null, outcome: 'not_found', state: null };
+  await inTransaction(ledger, async (tx) => {
+    applied = { payoutId: null, outcome: 'not_found', state: null };
+    const [payout] = await tx<{ id: bigint; amountMinor: bigint; currency: string; state: PayoutState }[]>`
+      select id, amount_minor, currency, state from payouts
+      where provider_key = ${providerKey} and (${programId}::integer is null or program_id = ${programId})`;
+    if (!payout) return;
+    const { id: payoutId, state } = payout;
+    const differs =
+      (amountMinor !== undefined && amountMinor !== payout.amountMinor) ||
+      (currency !== undefined && currency !== payout.currency);
+    if (differs) {
+      applied = { payoutId, outcome: 'amount_differs', state };
+      return;
+    }
+    const failure = reason ?? `${status}, as the result file says`;
+    const outcome = await applyNotice(tx, { payoutId, status, now, actor, failure });
+    const [after] = await tx<{ state: PayoutState }[]>`select state from payouts where id = ${payoutId}`;
+    applied = { payoutId, outcome, state: after?.state ?? state };
+    if (dryRun) throw new DryRun();
+  }).catch((error: unknown) => {
+    if (!(error instanceof DryRun)) throw error;
+  });
+  return applied;
+}

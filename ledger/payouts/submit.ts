@@ -1,0 +1,223 @@
+import { errorText } from '../../core/errors.ts';
+import type { Vault } from '../../core/vault.ts';
+import { idArray, inTransaction, type Ledger, type LedgerTransaction } from '../postgres/db.ts';
+import { openPayoutAccount } from './methods.ts';
+import {
+  cancelPayout,
+  failPayout,
+  PAYOUT_COLUMNS,
+  type Payout,
+  returnPayout,
+  settlePayout,
+} from './payouts.ts';
+import type { PaymentAnswer, PaymentOrder, PayoutProvider, Submission } from './provider.ts';
+
+/** How long a run may take to hand a batch over before another run does it again, under the same keys. */
+const CLAIM_SECONDS = 120;
+/** Stripe keeps idempotency keys for a day; within it the same call under the same key cannot pay twice. */
+const RESUBMIT_HOURS = 23;
+/** Payouts asked about in one go. */
+const RECONCILE_LIMIT = 200;
+const ACTOR = 'payout run';
+const REASON_LENGTH = 1_000;
+
+interface SubmitOptions {
+  readonly now: Date;
+  readonly provider: PayoutProvider;
+  /** Opens the affiliates' accounts; without it orders have none. */
+  readonly vault?: Vault | undefined;
+  readonly programId?: number | undefined;
+}
+
+/** Hands every open batch over, one after another; returns their payouts as they are then. */
+export async function submitPayouts(ledger: Ledger, options: SubmitOptions): Promise<Payout[]> {
+  const payouts: Payout[] = [];
+  for (;;) {
+    const handedOver = await handOverNext(ledger, options);
+    if (!handedOver) return payouts;
+    payouts.push(...handedOver);
+  }
+}
+
+/**
+ * Hands the oldest open batch that nobody has claimed over; undefined when there is none. The batch is committed as
+ * `submitting`, with its keys, before the provider is called: a run that dies leaves a batch that is handed over again
+ * under the same keys.
+ */
+async function handOverNext(ledger: Ledger, options: SubmitOptions): Promise<Payout[] | undefined> {
+  const { now, provider, programId = null } = options;
+  // The database's clock, because the claims of several runs are compared with each other.
+  const [claimed] = await ledger<{ id: bigint; batchKey: string; createdAt: Date }[]>`
+    update payout_batches set claimed_until = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
+    where id = (
+      select id from payout_batches
+      where handed_over_at is null and claimed_until <= clock_timestamp() and provider = ${provider.name}
+        and (${programId}::integer is null or program_id = ${programId})
+      order by id limit 1 for update skip locked
+    )
+    returning id, batch_key, created_at`;
+  if (!claimed) return undefined;
+  const begun = await inTransaction(ledger, (tx) =>
+    beginSubmission(tx, { batchId: claimed.id, now, mayRepeat: provider.lookUp === undefined }),
+  );
+  const orders = await readOrders(ledger, { ids: begun, vault: options.vault });
+  const answers = orders.length === 0 ? new Map() : await submit(provider, { ...claimed, orders });
+  return await inTransaction(ledger, async (tx) => {
+    const ids = orders.map(({ id }) => id);
+    await recordAnswers(tx, { ids, answers, now });
+    await tx`
+      update payout_batches set handed_over_at = clock_timestamp()
+      where id = ${claimed.id}
+        and not exists (select from payouts where batch_id = ${claimed.id} and state = 'submitting')`;
+    return await tx<Payout[]>`
+      select ${tx(PAYOUT_COLUMNS)} from payouts where id = any(${idArray(ids)}::bigint[]) order by id`;
+  });
+}
+
+/**
+ * Cancels the payouts of affiliates that are no longer active, and moves the others to `submitting`: from now on they
+ * can only be asked about. Returns those to hand over; with `mayRepeat` also those a dead run was handing over.
+ */
+async function beginSubmission(
+  tx: LedgerTransaction,
+  { batchId, now, mayRepeat }: { batchId: bigint; now: Date; mayRepeat: boolean },
+): Promise<bigint[]> {
+  // Before everything else, so that nobody is suspended between this look and the commit of the submission.
+  await tx`
+    select from affiliates where id in (
+      select affiliate_id from payouts where batch_id = ${batchId} and state = 'created'
+    ) order by id for share`;
+  const inactive = await tx<{ id: bigint }[]>`
+    select p.id from payouts p join affiliates a on a.id = p.affiliate_id
+    where p.batch_id = ${batchId} and p.state = 'created' and a.status <> 'active' order by p.id`;
+  for (const { id: payoutId } of inactive) await cancelPayout(tx, { payoutId, now, actor: ACTOR });
+  const begun = await tx<{ id: bigint }[]>`
+    update payouts set state = 'submitting'
+    where batch_id = ${batchId} and (state = 'created' or (${mayRepeat} and state = 'submitting'))
+    returning id`;
+  return begun.map(({ id }) => id);
+}
+
+type NumberedOrder = PaymentOrder & { readonly id: bigint };
+
+async function readOrders(
+  ledger: Ledger,
+  { ids, vault }: { ids: readonly bigint[]; vault: Vault | undefined },
+): Promise<NumberedOrder[]> {
+  const rows = await ledger<(Omit<NumberedOrder, 'payoutAccount'> & { details: Buffer | null })[]>`
+    select p.id, p.provider_key, p.affiliate_id, f.name as affiliate_name, f.email as affiliate_email,
+      m.details, p.currency, p.amount_minor
+    from payouts p join affiliates f on f.id = p.affiliate_id
+    left join payout_methods m on m.affiliate_id = p.affiliate_id
+    where p.id = any(${idArray(ids)}::bigint[])
+    order by p.id`;
+  return rows.map(({ details, ...order }) => ({
+    ...order,
+    payoutAccount: details && vault ? openPayoutAccount(vault, details) : null,
+  }));
+}
+
+/** The provider's answers; none where it did not answer at all, and nobody knows. */
+async function submit(
+  provider: PayoutProvider,
+  batch: Parameters<PayoutProvider['submit']>[0],
+): Promise<Submission & { readonly fault?: string }> {
+  try {
+    return await provider.submit(batch);
+  } catch (error) {
+    return Object.assign(new Map<string, PaymentAnswer>(), { fault: errorText(error) });
+  }
+}
+
+/** Moves payouts that are submitting or unknown to what the provider says of them, all together where it can. */
+async function recordAnswers(
+  tx: LedgerTransaction,
+  options: { ids: readonly bigint[]; answers: Submission & { readonly fault?: string }; now: Date },
+): Promise<void> {
+  const { answers, now } = options;
+  const payouts = await tx<{ id: bigint; providerKey: string }[]>`
+    select id, provider_key from payouts
+    where id = any(${idArray(options.ids)}::bigint[]) and state in ('submitting', 'unknown')
+    order by id for no key update`;
+  const answered = payouts.map(({ id, providerKey }) => ({ id, answer: answers.get(providerKey) }));
+  const idsOf = (...outcomes: (PaymentAnswer['outcome'] | undefined)[]): bigint[] =>
+    answered.filter(({ answer }) => outcomes.includes(answer?.outcome)).map(({ id }) => id);
+  const taken = idsOf('accepted', 'paid', 'returned');
+  const lost = idsOf(undefined);
+  const fault = (answers.fault ?? 'the provider gave no answer').slice(0, REASON_LENGTH);
+  await tx`
+    update payouts set state = 'submitted', submitted_at = ${now}, failure = null
+    where id = any(${idArray(taken)}::bigint[])`;
+  await tx`
+    update payouts set state = 'unknown', failure = ${fault}
+    where id = any(${idArray(lost)}::bigint[]) and state = 'submitting'`;
+  for (const { id: payoutId, answer } of answered) {
+    if (answer?.outcome === 'refused') {
+      const failure = answer.reason.slice(0, REASON_LENGTH);
+      await failPayout(tx, { payoutId, now, actor: ACTOR, failure });
+    }
+    if (answer?.outcome === 'paid' || answer?.outcome === 'returned') {
+      await settlePayout(tx, { payoutId, now, actor: ACTOR });
+    }
+    if (answer?.outcome === 'returned') {
+      await returnPayout(tx, { payoutId, now, actor: ACTOR, failure: 'returned by the provider' });
+    }
+  }
+}
+
+/**
+ * What a dead run was handing over is asked for like everything else nobody knows: handed over again it would be paid
+ * twice by a provider that has forgotten the key, and refused where the affiliate's account has changed since.
+ */
+async function disownDeadRuns(ledger: Ledger, options: SubmitOptions): Promise<void> {
+  const { provider, programId = null } = options;
+  await ledger`
+    update payouts p set state = 'unknown', failure = 'the run that handed it over has died' from payout_batches b
+    where b.id = p.batch_id and p.state = 'submitting' and b.handed_over_at is null
+      and b.claimed_until <= clock_timestamp() and b.provider = ${provider.name}
+      and (${programId}::integer is null or b.program_id = ${programId})`;
+}
+
+/** What became of payouts that nobody knew of. */
+export interface Reconciliation {
+  readonly asked: number;
+  /** Those the provider had never heard of, handed over again under their own keys. */
+  readonly resubmitted: number;
+  /** Those that are still not known: the provider cannot be asked, does not answer, or was asked too late. */
+  readonly unknown: number;
+}
+
+/**
+ * Asks the provider for payouts it gave no answer for. One that it never received is handed over again under its own
+ * key, as long as the provider remembers keys and the affiliate is active; otherwise a person decides. None ever gets
+ * a second key.
+ */
+export async function reconcilePayouts(ledger: Ledger, options: SubmitOptions): Promise<Reconciliation> {
+  const { now, provider, programId = null } = options;
+  if (provider.lookUp) await disownDeadRuns(ledger, options);
+  const unknown = await ledger<{ id: bigint; mayGoAgain: boolean }[]>`
+    select p.id, p.created_at > ${now}::timestamptz - make_interval(hours => ${RESUBMIT_HOURS})
+      and f.status = 'active' as may_go_again
+    from payouts p join affiliates f on f.id = p.affiliate_id
+    where p.state = 'unknown' and p.provider = ${provider.name}
+      and (${programId}::integer is null or p.program_id = ${programId})
+    order by p.id limit ${RECONCILE_LIMIT}`;
+  if (unknown.length === 0 || !provider.lookUp) return { asked: 0, resubmitted: 0, unknown: unknown.length };
+  const orders = await readOrders(ledger, { ids: unknown.map(({ id }) => id), vault: options.vault });
+  const found = await provider.lookUp(orders);
+  const again = new Set(unknown.filter(({ mayGoAgain }) => mayGoAgain).map(({ id }) => id));
+  const missing = orders.filter(({ id, providerKey }) => !found.has(providerKey) && again.has(id));
+  const secondAnswers =
+    missing.length === 0
+      ? new Map<string, PaymentAnswer>()
+      : await submit(provider, {
+          batchKey: `again-${missing[0]?.providerKey}`,
+          createdAt: now,
+          orders: missing,
+        });
+  const answers = new Map([...found, ...secondAnswers]);
+  const ids = orders.map(({ id }) => id);
+  await inTransaction(ledger, (tx) => recordAnswers(tx, { ids, answers, now }));
+  const left = orders.filter(({ providerKey }) => !answers.has(providerKey)).length;
+  return { asked: orders.length, resubmitted: missing.length, unknown: left };
+}

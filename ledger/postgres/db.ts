@@ -1,0 +1,86 @@
+import postgres from 'postgres';
+import { errorText, OperatingError } from '../../core/errors.ts';
+import {
+  APP_ROLE,
+  openPostgres,
+  type Postgres,
+  type PostgresSql,
+  type PostgresTransaction,
+} from '../../core/postgres.ts';
+
+/** A pool of connections to the ledger's database. */
+export type Ledger = Postgres;
+/** A transaction of the ledger. Commands that must be atomic with others take one. */
+export type LedgerTransaction = PostgresTransaction;
+/** Either: for queries, and for commands that are one statement. */
+export type LedgerSql = PostgresSql;
+
+/**
+ * Opens a pool of at most `max` connections and checks that one of them works.
+ * @throws OperatingError `postgres_unreachable`, or `ledger_not_migrated` when the role afflux_app is missing.
+ */
+export async function connectLedger(options: { url: string; max: number; name: string }): Promise<Ledger> {
+  return await checked(openPostgres({ ...options, as: 'application' }), options.url);
+}
+
+/** A single connection as the owner of the schema, for migrations and the schema dump. */
+export async function connectOwner(options: { url: string; name: string }): Promise<Ledger> {
+  return await checked(openPostgres({ ...options, max: 1, as: 'owner' }), options.url);
+}
+
+async function checked(pool: Postgres, url: string): Promise<Ledger> {
+  try {
+    await pool`select 1`;
+    return pool;
+  } catch (error) {
+    await pool.end({ timeout: 0 });
+    throw connectionFault(error, url);
+  }
+}
+
+/** `invalid_parameter_value`: what PostgreSQL answers to a start-up role that does not exist. */
+const UNKNOWN_ROLE = '22023';
+
+function connectionFault(error: unknown, url: string): OperatingError {
+  if (error instanceof postgres.PostgresError && error.code === UNKNOWN_ROLE) {
+    return new OperatingError(
+      'ledger_not_migrated',
+      `the database has no role ${APP_ROLE} yet: run "afflux migrate" first`,
+      { cause: error },
+    );
+  }
+  const { host, pathname } = new URL(url);
+  return new OperatingError(
+    'postgres_unreachable',
+    `cannot use PostgreSQL at ${host}${pathname}: ${errorText(error)}. Start the platform with "npm start", or set DATABASE_URL`,
+    { cause: error },
+  );
+}
+
+/** Serialization failure, deadlock, lock timeout: the transaction did nothing and may simply be tried again. */
+const RETRYABLE = new Set(['40001', '40P01', '55P03']);
+/** Each try waits for its rivals in the lock queue, so a handful outlasts any ordinary collision. */
+const MAX_TRIES = 5;
+
+/**
+ * Runs `work` in one READ COMMITTED transaction, and again when it lost against a rival transaction.
+ * `work` must have no effect outside the transaction.
+ */
+export async function inTransaction<T>(
+  ledger: Ledger,
+  work: (tx: LedgerTransaction) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await ledger.begin(work)) as T;
+    } catch (error) {
+      const retryable = error instanceof postgres.PostgresError && RETRYABLE.has(error.code);
+      if (!retryable || attempt === MAX_TRIES) throw error;
+    }
+  }
+}
+
+/** Ids as a parameter for `any(…::bigint[])`: the client takes an array of JavaScript bigints for one bigint. */
+export function idArray(ids: readonly bigint[]): string[] {
+  return ids.map(String);
+}

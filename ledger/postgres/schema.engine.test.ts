@@ -1,0 +1,322 @@
+import { createHash } from 'node:crypto';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { fromProject } from '../../core/config/paths.ts';
+import { createLogger } from '../../core/service/log.ts';
+import { freshPostgresDatabase } from '../../test/support/engines.ts';
+import { createParties, creditOrder, freshLedger, type TestLedger } from '../../test/support/ledger.ts';
+import { createApiKey, findApiKey, revokeApiKey } from '../access/api-keys.ts';
+import { CONVERSION_REASONS, CONVERSION_STATES } from '../conversions/conversions.ts';
+import { answerAll } from '../payouts/provider.ts';
+import { runPayouts } from '../payouts/run.ts';
+import { connectLedger, type Ledger } from './db.ts';
+import { migrateLedger } from './migrate.ts';
+import { dumpSchema } from './schema-dump.ts';
+
+const log = createLogger({ name: 'test', level: 'warn' });
+
+let db: TestLedger;
+beforeAll(async () => {
+  db = await freshLedger({ max: 4 });
+  const parties = await createParties(db.ledger);
+  await creditOrder(db.ledger, parties, { amountMinor: 10_000n });
+  await runPayouts(db.ledger, {
+    now: new Date(Date.now() + 1_000),
+    provider: { name: 'test', submit: async (batch) => answerAll(batch, { outcome: 'accepted' }) },
+  });
+});
+afterAll(async () => await db.close());
+
+describe('migrations', () => {
+  test('give the committed schema', async () => {
+    await expect(await dumpSchema(db.owner)).toMatchFileSnapshot('schema.txt');
+  });
+
+  test('may be run by ten processes at once', async () => {
+    const database = await freshPostgresDatabase();
+    try {
+      const runs = await Promise.all(
+        Array.from({ length: 10 }, () => migrateLedger({ url: database.url, log })),
+      );
+      const applied = runs.map((run) => run.applied.length).filter((count) => count > 0);
+      expect(applied).toEqual([runs.flatMap((run) => run.applied).length]);
+      expect(runs.flatMap((run) => run.applied)).toContain('0001_parties.sql');
+    } finally {
+      await database.drop();
+    }
+  });
+
+  test('refuse a file that was edited after it had been applied, and a database from the future', async () => {
+    const database = await freshPostgresDatabase();
+    const folder = await mkdtemp(join(tmpdir(), 'afflux-migrations-'));
+    try {
+      await cp(fromProject('ledger/migrations'), folder, { recursive: true });
+      await writeFile(join(folder, '9000_extra.sql'), 'create table extra (id integer);');
+      const { url } = database;
+      await migrateLedger({ url, log, folder });
+      await expect(migrateLedger({ url, log })).rejects.toMatchObject({ code: 'migration_unknown' });
+      await writeFile(join(folder, '9000_extra.sql'), 'create table extra (id bigint);');
+      await expect(migrateLedger({ url, log, folder })).rejects.toMatchObject({ code: 'migration_changed' });
+    } finally {
+      await rm(folder, { recursive: true });
+      await database.drop();
+    }
+  });
+
+  test('that fail leave nothing behind and name their file', async () => {
+    const database = await freshPostgresDatabase();
+    const folder = await mkdtemp(join(tmpdir(), 'afflux-migrations-'));
+    try {
+      await writeFile(join(folder, '0001_broken.sql'), 'create table half (id integer); select 1/0;');
+      const { url } = database;
+      await expect(migrateLedger({ url, log, folder })).rejects.toMatchObject({
+        code: 'migration_failed',
+        message: '0001_broken.sql: division by zero',
+      });
+      await writeFile(join(folder, '0001_broken.sql'), 'create table half (id integer);');
+      expect(await migrateLedger({ url, log, folder })).toEqual({ applied: ['0001_broken.sql'] });
+    } finally {
+      await rm(folder, { recursive: true });
+      await database.drop();
+    }
+  });
+});
+
+describe('a connection', () => {
+  test('says what to do when PostgreSQL is away', async () => {
+    const url = 'postgres://nobody:secret@127.0.0.1:9/none';
+    await expect(connectLedger({ url, max: 1, name: 'test' })).rejects.toMatchObject({
+      code: 'postgres_unreachable',
+      message: expect.stringMatching(
+        /^cannot use PostgreSQL at 127\.0\.0\.1:9\/none: (?!.*secret).*DATABASE_URL$/,
+      ),
+    });
+  });
+
+  test('works under the role that owns nothing', async () => {
+    const [row] = await db.ledger`
+      select current_user as role, (select count(*) from pg_class where relowner = current_user::regrole) as owned`;
+    expect(row).toEqual({ role: 'afflux_app', owned: 0n });
+  });
+});
+
+const IMMUTABLE = [
+  'journals',
+  'entries',
+  'commission_lines',
+  'audit_log',
+  'refunds',
+  'terms',
+  'payout_items',
+];
+const EVERY_MONEY_TABLE = [...IMMUTABLE, 'conversions', 'commissions', 'accounts', 'payouts'];
+
+describe('what is written in the books stays', () => {
+  test.each(EVERY_MONEY_TABLE)('the application cannot delete from or truncate %s', async (table) => {
+    const denied = { code: '42501' };
+    await expect(db.ledger.unsafe(`delete from ${table}`)).rejects.toMatchObject(denied);
+    await expect(db.ledger.unsafe(`truncate ${table}`)).rejects.toMatchObject(denied);
+  });
+
+  test.each(['journals', 'entries', 'commission_lines', 'refunds', 'accounts', 'payout_items'])(
+    'the application cannot update %s',
+    async (table) => {
+      await expect(db.ledger.unsafe(`update ${table} set id = default`)).rejects.toMatchObject({
+        code: '42501',
+      });
+    },
+  );
+
+  test.each(['amount_minor', 'order_id', 'currency', 'payload_hash', 'received_at'])(
+    'the application cannot rewrite %s of a conversion',
+    async (column) => {
+      const statement = `update conversions set ${column} = ${column}`;
+      await expect(db.ledger.unsafe(statement)).rejects.toMatchObject({ code: '42501' });
+    },
+  );
+
+  test.each([
+    'update entries set amount_minor = amount_minor + 1',
+    'delete from entries',
+    'truncate entries',
+    `update journals set kind = 'refund'`,
+    'delete from journals',
+    'update commission_lines set amount_minor = amount_minor + 1',
+    'delete from commission_lines',
+    'update terms set rate_bps = 5000',
+    `update terms set validity = tstzrange('2020-01-01', '2021-01-01')`,
+    'delete from terms',
+    'update payout_items set amount_minor = amount_minor + 1',
+    'delete from payout_items',
+  ])('not even the owner may: %s', async (statement) => {
+    await expect(db.owner.unsafe(statement)).rejects.toMatchObject({
+      // Restrict violation by our triggers, or a truncate that foreign keys refuse before.
+      code: expect.stringMatching(/^(23001|0A000)$/),
+    });
+  });
+});
+
+describe('journals', () => {
+  const journal = (key: string) => `
+    insert into journals (idempotency_key, kind, program_id) values ('${key}', 'earning', 1);`;
+  /** Entries of one statement. */
+  const entries = (key: string, ...moves: [kind: string, amount: number][]) => `
+    insert into entries (journal_id, account_id, currency, amount_minor)
+    select j.id, a.id, a.currency, m.amount from journals j
+    cross join (values ${moves.map(([kind, amount], i) => `(${i}, '${kind}', ${amount})`).join(', ')}) as m (i, kind, amount)
+    cross join lateral (
+      select id, currency from accounts where program_id = 1 and kind = m.kind order by id limit 1
+    ) a
+    where j.idempotency_key = '${key}' order by m.i;`;
+
+  async function inOneTransaction(...statements: string[]) {
+    return await db.owner.begin(async (tx) => {
+      for (const statement of statements) await tx.unsafe(statement);
+    });
+  }
+  const unbalanced = { constraint_name: 'journals_balance' };
+
+  test.each([
+    ['no entries', [journal('a')]],
+    ['one entry', [journal('b'), entries('b', ['pending', 5])]],
+    [
+      'entries that do not sum to zero',
+      [journal('c'), entries('c', ['pending', 5], ['commission_expense', -4])],
+    ],
+    [
+      'an entry added after the check was forced',
+      [
+        journal('d'),
+        entries('d', ['pending', 5], ['commission_expense', -5]),
+        'set constraints all immediate',
+        entries('d', ['pending', 7]),
+      ],
+    ],
+  ])('are refused with %s', async (_what, statements) => {
+    await expect(inOneTransaction(...statements)).rejects.toMatchObject(unbalanced);
+  });
+
+  test('take no entries after their transaction', async () => {
+    await inOneTransaction(journal('e'), entries('e', ['pending', 5], ['commission_expense', -5]));
+    const later = entries('e', ['pending', 5], ['commission_expense', -5]);
+    await expect(inOneTransaction(later)).rejects.toMatchObject({ code: '23001' });
+    await inOneTransaction(journal('f'), entries('f', ['pending', -5], ['commission_expense', 5]));
+  });
+
+  test('cannot overdraw what an affiliate has', async () => {
+    const overdraft = [journal('g'), entries('g', ['paid', -5], ['commission_expense', 5])];
+    await expect(inOneTransaction(...overdraft)).rejects.toMatchObject({ constraint_name: 'accounts_sign' });
+  });
+
+  const account = `(select min(id) from accounts where kind = 'pending')`;
+  const line = (columns: string, values: string) => `insert into ${columns} select ${values}`;
+  test.each([
+    [
+      'entries_parents',
+      `insert into entries (journal_id, account_id, currency, amount_minor)
+       select id, m.account, m.currency, m.amount from journals cross join
+         (values (${account}, 'USD', 5), (${account}, 'USD', -5)) as m (account, currency, amount)
+       where idempotency_key = 'h'`,
+    ],
+    [
+      'entries_parents',
+      `insert into entries (journal_id, account_id, currency, amount_minor, commission_id)
+       select id, ${account}, 'EUR', m.amount, 0 from journals cross join (values (5), (-5)) as m (amount)
+       where idempotency_key = 'h'`,
+    ],
+    [
+      'entries_journal_open',
+      `insert into entries (journal_id, account_id, currency, amount_minor)
+       values (0, ${account}, 'EUR', 5), (0, ${account}, 'EUR', -5)`,
+    ],
+    [
+      'commission_lines_parents',
+      line(
+        'commission_lines (commission_id, kind, amount_minor, journal_id)',
+        `0, 'reversal', -1, id from journals where idempotency_key = 'h'`,
+      ),
+    ],
+    [
+      'commissions_parents',
+      line(
+        'commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor, state, available_at)',
+        `conversion_id, program_id, 0, 9, terms_id, currency, 1, 'pending', now() from commissions limit 1`,
+      ),
+    ],
+    [
+      'commissions_parents',
+      line(
+        'commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor, state, available_at)',
+        `0, program_id, affiliate_id, 9, terms_id, currency, 1, 'pending', now() from commissions limit 1`,
+      ),
+    ],
+    [
+      'conversions_state_edge',
+      `insert into conversions (program_id, currency, order_id, amount_minor, payload_hash, state, reason, source, occurred_at)
+       select program_id, currency, 'begins rejected', 1, payload_hash, 'rejected', 'no_click', source, now()
+       from conversions limit 1`,
+    ],
+  ])('refer to what is there: %s (%#)', async (constraint, statement) => {
+    await expect(inOneTransaction(journal('h'), statement)).rejects.toMatchObject({
+      constraint_name: constraint,
+    });
+  });
+
+  test.each(['conversions', 'commissions', 'accounts', 'affiliates'])('keep their %s', async (table) => {
+    await expect(db.owner.unsafe(`delete from ${table}`)).rejects.toMatchObject({ code: '23001' });
+  });
+});
+
+describe('states', () => {
+  test.each([
+    [`update conversions set state = 'received'`, 'conversions_state_edge'],
+    [`update conversions set state = 'unattributed', reason = 'no_click'`, 'conversions_state_edge'],
+    [`update commissions set state = 'pending'`, 'commissions_state_edge'],
+    [`update payouts set state = 'created'`, 'payouts_state_edge'],
+    [`update payouts set state = 'canceled'`, 'payouts_state_edge'],
+  ])('move along their edges only: %s', async (statement, constraint) => {
+    await expect(db.owner.unsafe(statement)).rejects.toMatchObject({ constraint_name: constraint });
+  });
+
+  test('and reasons are those the code knows', async () => {
+    const edges = await db.owner<{ state: string }[]>`
+      select to_state as state from state_edges where entity = 'conversions'
+      union select from_state from state_edges where entity = 'conversions' and from_state <> 'new'`;
+    expect(new Set(edges.map(({ state }) => state))).toEqual(new Set(CONVERSION_STATES));
+    const [check] = await db.owner<{ text: string }[]>`
+      select pg_get_constraintdef(oid) as text from pg_constraint where conname = 'conversions_reason_check'`;
+    const reasons = [...(check?.text ?? '').matchAll(/'(\w+)'/g)].map((match) => match[1]);
+    expect(reasons).toEqual([...CONVERSION_REASONS]);
+  });
+});
+
+test('a batch of payouts has one open payout per affiliate, and a commission one live item', async () => {
+  const copy = db.owner.unsafe(`
+    insert into payouts (batch_id, program_id, affiliate_id, currency, amount_minor, provider)
+    select batch_id, program_id, affiliate_id, currency, amount_minor, provider from payouts limit 1`);
+  await expect(copy).rejects.toMatchObject({ constraint_name: 'payouts_one_open' });
+  const item = db.owner.unsafe(`
+    insert into payout_items (payout_id, kind, commission_id, amount_minor)
+    select payout_id, kind, commission_id, amount_minor from payout_items limit 1`);
+  await expect(item).rejects.toMatchObject({ constraint_name: 'payout_items_commission_once' });
+});
+
+test('keys are stored as hashes only', async () => {
+  const now = new Date();
+  const ledger: Ledger = db.ledger;
+  const { key, apiKey } = await createApiKey(ledger, { role: 'operator', name: 'ops' });
+  expect(key).toMatch(/^afx_operator_[\w-]{32}$/);
+  const [stored] = await db.owner<
+    { keyHash: Buffer }[]
+  >`select key_hash from api_keys where id = ${apiKey.id}`;
+  expect(stored?.keyHash).toEqual(createHash('sha256').update(key).digest());
+  expect(await findApiKey(ledger, { key, now })).toMatchObject({ id: apiKey.id, role: 'operator' });
+  expect(await findApiKey(ledger, { key: `${key}x`, now })).toBeUndefined();
+  expect(await revokeApiKey(ledger, { id: apiKey.id, now })).toBe(true);
+  expect(await revokeApiKey(ledger, { id: apiKey.id, now })).toBe(false);
+  expect(await findApiKey(ledger, { key, now })).toBeUndefined();
+  const expired = await createApiKey(ledger, { role: 'operator', name: 'old', expiresAt: now });
+  expect(await findApiKey(ledger, { key: expired.key, now })).toBeUndefined();
+});

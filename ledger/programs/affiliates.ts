@@ -1,0 +1,134 @@
+import { InputError } from '../../core/errors.ts';
+import type { LedgerSql } from '../postgres/db.ts';
+import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+
+export const AFFILIATE_STATUSES = ['pending', 'active', 'suspended', 'terminated'] as const;
+export type AffiliateStatus = (typeof AFFILIATE_STATUSES)[number];
+
+export interface Affiliate {
+  readonly id: number;
+  readonly programId: number;
+  readonly refCode: string;
+  readonly name: string;
+  readonly email: string;
+  /** The affiliate's own customer id at the shop: an order by it is a self-referral. */
+  readonly customerRef: string | null;
+  readonly status: AffiliateStatus;
+  /** Who recruited the affiliate: earns level 2 of its conversions. */
+  readonly parentId: number | null;
+  /** When it first became active. */
+  readonly approvedAt: Date | null;
+  readonly createdAt: Date;
+}
+
+export interface NewAffiliate {
+  readonly programId: number;
+  /** 1 to 64 of `A-Z a-z 0-9 _ -`, unique in the program. */
+  readonly refCode: string;
+  readonly name: string;
+  readonly email: string;
+  readonly customerRef?: string | null | undefined;
+  readonly parentId?: number | null | undefined;
+  /** Default `pending`. */
+  readonly status?: AffiliateStatus | undefined;
+}
+
+export type AffiliateChanges = Partial<Omit<NewAffiliate, 'programId'>>;
+
+const AFFILIATE_COLUMNS = [
+  'id',
+  'programId',
+  'refCode',
+  'name',
+  'email',
+  'customerRef',
+  'status',
+  'parentId',
+  'approvedAt',
+  'createdAt',
+];
+
+const MAX_NAME_LENGTH = 200;
+/** RFC 5321 allows no longer address. */
+const MAX_EMAIL_LENGTH = 254;
+
+function checkAffiliate(affiliate: AffiliateChanges): void {
+  if (affiliate.name !== undefined) checkText(affiliate.name, 'name', MAX_NAME_LENGTH);
+  if (affiliate.customerRef) checkText(affiliate.customerRef, 'customer_ref', MAX_NAME_LENGTH);
+  if (affiliate.email !== undefined) {
+    checkText(affiliate.email, 'email', MAX_EMAIL_LENGTH);
+    if (!/^[^\s@]+@[^\s@]+$/.test(affiliate.email))
+      throw new InputError('email', 'must be an e-mail address');
+  }
+}
+
+/** @throws InputError, also for a parent of another program or a tree deeper than 20. */
+export async function createAffiliate(sql: LedgerSql, affiliate: NewAffiliate): Promise<Affiliate> {
+  checkAffiliate(affiliate);
+  const { programId, refCode, name, email, customerRef, parentId, status } = affiliate;
+  const approvedAt = status === 'active' ? new Date() : undefined;
+  const row = givenColumns({
+    programId,
+    refCode,
+    name,
+    email,
+    customerRef,
+    parentId,
+    status,
+    approvedAt,
+  });
+  const [created] = await answeringInput(
+    sql<[Affiliate]>`insert into affiliates ${sql(row)} returning ${sql(AFFILIATE_COLUMNS)}`,
+  );
+  return created;
+}
+
+export async function getAffiliate(sql: LedgerSql, id: number): Promise<Affiliate | undefined> {
+  const [affiliate] = await sql<Affiliate[]>`
+    select ${sql(AFFILIATE_COLUMNS)} from affiliates where id = ${id}`;
+  return affiliate;
+}
+
+/** The affiliates with these ids, by id; unknown ids are left out. */
+export async function getAffiliates(sql: LedgerSql, ids: readonly number[]): Promise<Affiliate[]> {
+  return await sql<Affiliate[]>`
+    select ${sql(AFFILIATE_COLUMNS)} from affiliates where id = any(${[...ids]}::integer[]) order by id`;
+}
+
+/** Affiliates by id, of one program or of all. */
+export async function listAffiliates(
+  sql: LedgerSql,
+  request: PageRequest<number> & { programId?: number | undefined; status?: AffiliateStatus | undefined },
+): Promise<Page<Affiliate, number>> {
+  const { programId = null, status = null } = request;
+  const rows = await sql<Affiliate[]>`
+    select ${sql(AFFILIATE_COLUMNS)} from affiliates
+    where id > ${request.after ?? 0}
+      and (${programId}::integer is null or program_id = ${programId})
+      and (${status}::text is null or status = ${status})
+    order by id limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
+}
+
+/**
+ * Changes the given columns.
+ * @throws InputError, also for a parent that descends from the affiliate.
+ * Returns undefined when there is no such affiliate.
+ */
+export async function updateAffiliate(
+  sql: LedgerSql,
+  options: { id: number; changes: AffiliateChanges },
+): Promise<Affiliate | undefined> {
+  checkAffiliate(options.changes);
+  const { refCode, name, email, customerRef, parentId, status } = options.changes;
+  const given = givenColumns({ refCode, name, email, customerRef, parentId, status });
+  if (Object.keys(given).length === 0) return await getAffiliate(sql, options.id);
+  const approval = status === 'active' ? sql`, approved_at = coalesce(approved_at, now())` : sql``;
+  const [affiliate] = await answeringInput(
+    sql<Affiliate[]>`
+      update affiliates set ${sql(given)} ${approval} where id = ${options.id}
+      returning ${sql(AFFILIATE_COLUMNS)}`,
+  );
+  return affiliate;
+}

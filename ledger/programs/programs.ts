@@ -1,0 +1,167 @@
+import { InputError } from '../../core/errors.ts';
+import { parseUrlTemplate } from '../../core/links/macros.ts';
+import { parseCurrency } from '../../core/money.ts';
+import type { LedgerSql } from '../postgres/db.ts';
+import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { checkFraudThresholds, type FraudThresholds } from './fraud-rules.ts';
+
+export const PROGRAM_STATUSES = ['active', 'paused', 'ended'] as const;
+export type ProgramStatus = (typeof PROGRAM_STATUSES)[number];
+/** What a fingerprint match without a click id is worth: nothing, a reviewer's time, or the commission. */
+export const FINGERPRINT_MATCHES = ['off', 'review', 'credit'] as const;
+export type FingerprintMatch = (typeof FINGERPRINT_MATCHES)[number];
+
+/** What a program's decisions are made by; every change is a new version, and the versions are kept. */
+export interface FraudSettings {
+  readonly fingerprintMatch: FingerprintMatch;
+  /** Where they differ from the defaults. */
+  readonly fraudRules: FraudThresholds;
+}
+
+/** What a program keeps of its visitors. */
+export interface PrivacySettings {
+  /** Addresses are cut to /24 or /48 before they are written. */
+  readonly anonymiseIp: boolean;
+  /** Whether redirects set the click cookie. */
+  readonly cookies: boolean;
+  /** `DNT: 1` or `Sec-GPC: 1`: no cookie, the address cut, no fingerprint. */
+  readonly honourOptOut: boolean;
+}
+
+export interface Program extends FraudSettings, PrivacySettings {
+  readonly id: number;
+  readonly name: string;
+  /** ISO 4217; every order, commission and payout of the program is in it. */
+  readonly currency: string;
+  readonly status: ProgramStatus;
+  readonly fallbackUrl: string | null;
+  readonly trackingDomain: string | null;
+  /** Counts the changes of the fraud settings. */
+  readonly rulesVersion: number;
+  readonly createdAt: Date;
+}
+
+export interface NewProgram extends Partial<FraudSettings>, Partial<PrivacySettings> {
+  readonly name: string;
+  readonly currency: string;
+  readonly fallbackUrl?: string | null | undefined;
+  /** Host name on which unknown codes go to this program's fallback URL. */
+  readonly trackingDomain?: string | null | undefined;
+}
+
+export type ProgramChanges = Partial<Omit<NewProgram, 'currency'>> & { readonly status?: ProgramStatus };
+
+const PROGRAM_COLUMNS = [
+  'id',
+  'name',
+  'currency',
+  'status',
+  'fallbackUrl',
+  'trackingDomain',
+  'fingerprintMatch',
+  'fraudRules',
+  'rulesVersion',
+  'anonymiseIp',
+  'cookies',
+  'honourOptOut',
+  'createdAt',
+];
+
+const MAX_NAME_LENGTH = 200;
+const HOST_NAME =
+  /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/;
+
+function checkProgram(program: ProgramChanges): void {
+  if (program.name !== undefined) checkText(program.name, 'name', MAX_NAME_LENGTH);
+  if (program.fallbackUrl) parseUrlTemplate(program.fallbackUrl, 'fallback_url');
+  if (program.trackingDomain && !HOST_NAME.test(program.trackingDomain)) {
+    throw new InputError('tracking_domain', 'must be a host name in lower case, such as go.example.com');
+  }
+  if (program.fraudRules) checkFraudThresholds(program.fraudRules);
+}
+
+/** Creates a program; without terms (`setTerms`) nothing is credited in it yet. @throws InputError. */
+export async function createProgram(sql: LedgerSql, program: NewProgram): Promise<Program> {
+  checkProgram(program);
+  const { name, fallbackUrl, trackingDomain, fingerprintMatch } = program;
+  const { fraudRules = {}, anonymiseIp, cookies, honourOptOut } = program;
+  const row = {
+    name,
+    currency: parseCurrency(program.currency),
+    fallbackUrl,
+    trackingDomain,
+    fingerprintMatch,
+    fraudRules: sql.json(fraudRules),
+    anonymiseIp,
+    cookies,
+    honourOptOut,
+  };
+  const [created] = await answeringInput(
+    sql<[Program]>`insert into programs ${sql(givenColumns(row))} returning ${sql(PROGRAM_COLUMNS)}`,
+  );
+  return created;
+}
+
+export async function getProgram(sql: LedgerSql, id: number): Promise<Program | undefined> {
+  const [program] = await sql<Program[]>`select ${sql(PROGRAM_COLUMNS)} from programs where id = ${id}`;
+  return program;
+}
+
+/** Programs by id. */
+export async function listPrograms(
+  sql: LedgerSql,
+  request: PageRequest<number>,
+): Promise<Page<Program, number>> {
+  const rows = await sql<Program[]>`
+    select ${sql(PROGRAM_COLUMNS)} from programs
+    where id > ${request.after ?? 0} order by id limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
+}
+
+/**
+ * Changes the given columns; of the fraud rules those that are named.
+ * @throws InputError. Returns undefined when there is no such program.
+ */
+export async function updateProgram(
+  sql: LedgerSql,
+  options: { id: number; changes: ProgramChanges },
+): Promise<Program | undefined> {
+  const { id, changes } = options;
+  checkProgram(changes);
+  const { name, status, fallbackUrl, trackingDomain, fingerprintMatch } = changes;
+  const { fraudRules, anonymiseIp, cookies, honourOptOut } = changes;
+  const given = givenColumns({
+    name,
+    status,
+    fallbackUrl,
+    trackingDomain,
+    fingerprintMatch,
+    anonymiseIp,
+    cookies,
+    honourOptOut,
+  });
+  const isBare = Object.keys(given).length === 0;
+  if (isBare && fraudRules === undefined) return await getProgram(sql, id);
+  const merged = sql`fraud_rules = fraud_rules || ${sql.json(fraudRules ?? {})}`;
+  const [program] = await answeringInput(
+    isBare
+      ? sql<Program[]>`update programs set ${merged} where id = ${id} returning ${sql(PROGRAM_COLUMNS)}`
+      : sql<Program[]>`
+          update programs set ${sql(given)}, ${merged} where id = ${id} returning ${sql(PROGRAM_COLUMNS)}`,
+  );
+  return program;
+}
+
+/** The settings that had this version, by program; versions that never were are left out. */
+export async function getRulesVersions(
+  sql: LedgerSql,
+  versions: readonly { programId: number; rulesVersion: number }[],
+): Promise<(FraudSettings & { programId: number; version: number })[]> {
+  return await sql<(FraudSettings & { programId: number; version: number })[]>`
+    select program_id, version, fingerprint_match, fraud_rules from program_rules
+    where (program_id, version) in (
+      select unnest(${versions.map(({ programId }) => programId)}::integer[]),
+        unnest(${versions.map(({ rulesVersion }) => rulesVersion)}::integer[])
+    )`;
+}

@@ -1,0 +1,55 @@
+import type { Config } from '../core/config/config.ts';
+import type { Logger } from '../core/service/log.ts';
+import { createMetrics, type Running, serveHealth } from '../core/service/service.ts';
+import { createVault } from '../core/vault.ts';
+import { createPayoutProvider } from '../ledger/payouts/providers/index.ts';
+import { connectLedger } from '../ledger/postgres/db.ts';
+import { startTasks } from '../ledger/postgres/tasks.ts';
+import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
+import { startMirror } from './mirror.ts';
+import { moneyTasks } from './money-tasks.ts';
+import { startNames } from './names.ts';
+
+/** Each of the three tasks holds a connection while it works with another; the mirrors take one each. */
+const POSTGRES_CONNECTIONS = 6;
+const DISCONNECT_TIMEOUT_S = 5;
+
+/**
+ * Starts the work that follows the clock: vesting, payouts, reconciliation, and the warehouse's mirrors of conversions
+ * and names. Returns when it works. Several schedulers share the tasks.
+ */
+export async function startScheduler({ config, log }: { config: Config; log: Logger }): Promise<Running> {
+  const ledger = await connectLedger({
+    url: config.databaseUrl,
+    name: 'scheduler',
+    max: POSTGRES_CONNECTIONS,
+  });
+  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'scheduler' });
+  const metrics = createMetrics();
+  const health = await serveHealth({
+    port: config.schedulerPort,
+    metrics,
+    // A task that fails is tried again and logged; nothing that is asked of this process depends on it.
+    readiness: () => ({ ready: true }),
+  });
+  const mirrors = [startMirror({ ledger, warehouse, metrics, log }), startNames({ ledger, warehouse, log })];
+  const tasks = await startTasks({
+    url: config.databaseUrl,
+    ledger,
+    log,
+    tasks: moneyTasks({
+      ledger,
+      provider: createPayoutProvider(config),
+      vault: createVault(config.dataKeys),
+      payoutHour: config.payoutHour,
+    }),
+  });
+
+  return {
+    async stop() {
+      await Promise.all([tasks, ...mirrors].map((running) => running.stop()));
+      await health.stop();
+      await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close()]);
+    },
+  };
+}

@@ -1,0 +1,36 @@
+import type { Vault } from '../core/vault.ts';
+import { VEST_BATCH_SIZE, vestDue } from '../ledger/books/commissions.ts';
+import type { PayoutProvider } from '../ledger/payouts/provider.ts';
+import { runPayouts } from '../ledger/payouts/run.ts';
+import { reconcilePayouts } from '../ledger/payouts/submit.ts';
+import type { Ledger } from '../ledger/postgres/db.ts';
+import type { Task } from '../ledger/postgres/tasks.ts';
+
+/** Money's scheduled work: vesting, reconciliation of unknown payouts with their provider, and the daily payout run. */
+export function moneyTasks(options: {
+  ledger: Ledger;
+  provider: PayoutProvider;
+  vault: Vault;
+  /** UTC; null: payouts are run by hand only. */
+  payoutHour: number | null;
+}): Task[] {
+  const { ledger, provider, vault, payoutHour } = options;
+  return [
+    {
+      name: 'vesting',
+      run: async (now) => await vestDue(ledger, { now, limit: VEST_BATCH_SIZE }),
+    },
+    {
+      name: 'reconciliation',
+      run: async (now) => ({ ...(await reconcilePayouts(ledger, { now, provider, vault })) }),
+    },
+    {
+      name: 'payouts',
+      mayBegin: (now) => payoutHour !== null && now.getUTCHours() >= payoutHour,
+      run: async (now) => {
+        const { payouts, ...run } = await runPayouts(ledger, { now, provider, vault });
+        return run;
+      },
+    },
+  ];
+}

@@ -1,0 +1,41 @@
+import { errorText } from '../core/errors.ts';
+import type { Logger } from '../core/service/log.ts';
+import { startLoop } from '../core/service/loop.ts';
+import type { Running } from '../core/service/service.ts';
+import type { Ledger } from '../ledger/postgres/db.ts';
+import { FROM_THE_BEGINNING, readNameChanges } from '../ledger/programs/names.ts';
+import type { Warehouse } from '../warehouse/clickhouse/client.ts';
+import { mirrorNames } from '../warehouse/mirror/mirror.ts';
+
+/** A dashboard shows a new name this much after its commit. */
+const PAUSE_MS = 5_000;
+
+/**
+ * Keeps the warehouse's names in step with the ledger's until it is stopped. It begins with all of them, so that a
+ * mirror that was emptied is filled again.
+ */
+export function startNames(options: { ledger: Ledger; warehouse: Warehouse; log: Logger }): Running {
+  const { ledger, warehouse, log } = options;
+  let since = FROM_THE_BEGINNING;
+  return startLoop(async () => {
+    try {
+      since = await mirrorNameChanges({ ledger, warehouse, since });
+    } catch (error) {
+      log.warn({ reason: errorText(error) }, 'names could not be mirrored');
+    }
+    return PAUSE_MS;
+  });
+}
+
+/** Tells the warehouse of the names changed since the mark; returns the next mark. */
+export async function mirrorNameChanges(options: {
+  ledger: Ledger;
+  warehouse: Warehouse;
+  since: string;
+}): Promise<string> {
+  const { ledger, warehouse, since } = options;
+  return await readNameChanges(ledger, {
+    since,
+    take: (names, version) => mirrorNames(warehouse, names, version),
+  });
+}

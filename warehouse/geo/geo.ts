@@ -1,0 +1,151 @@
+import { createRequire } from 'node:module';
+import { timeText, type Warehouse } from '../clickhouse/client.ts';
+import { type Owner, readShippedOwners } from './asn-list.ts';
+import { type NetworkList, readMmdb, unreadable } from './mmdb.ts';
+
+/** The list that comes with Afflux: country by network from the registries' own records, CC0. */
+const SHIPPED_COUNTRIES = '@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-asn-country.mmdb';
+/** Sent in one part of the insert: a few hundred kilobytes. */
+const LINES_A_PART = 10_000;
+
+/** What networks are known by: the country of each, and who announces it. */
+export type GeoList = 'countries' | 'owners';
+
+/** What was loaded: how many networks, from where, built when. */
+export interface GeoVersion {
+  readonly list: GeoList;
+  readonly source: string;
+  readonly builtAt: Date;
+  readonly networks: number;
+}
+
+/** What the two kinds of list say of a network: ip-location-db's, and MaxMind's GeoLite2 and GeoIP2. */
+type CountryRecord = {
+  readonly country_code?: string;
+  readonly country?: { readonly iso_code?: string };
+  readonly registered_country?: { readonly iso_code?: string };
+};
+
+/** MaxMind's GeoLite2-ASN and GeoIP2 ISP. */
+type OwnerRecord = {
+  readonly autonomous_system_number?: number;
+  readonly autonomous_system_organization?: string;
+};
+
+/**
+ * Replaces the networks by which countries and owners are told, at once and without a restart; clicks that are stored
+ * keep what they were given. The files are MaxMind databases (.mmdb) with countries and with autonomous systems; by
+ * default the lists that are shipped. Everything is read before anything is replaced.
+ * @throws OperatingError `geo_unreadable` when a file is missing or is no such database.
+ */
+export async function loadGeo(
+  warehouse: Warehouse,
+  options: { countriesFile?: string | undefined; ownersFile?: string | undefined; now: number },
+): Promise<Record<GeoList, GeoVersion>> {
+  const countries = readCountries(options.countriesFile);
+  const owners = readOwners(options.ownersFile);
+  await replaceTable(warehouse, 'geo_networks', countries.lines);
+  await replaceTable(warehouse, 'asn_networks', owners.lines);
+  await replaceTable(warehouse, 'asn_owners', owners.names);
+  for (const dictionary of ['geo', 'asn', 'organisations']) {
+    await warehouse.command(`SYSTEM RELOAD DICTIONARY ${dictionary}`);
+  }
+  const versions = [countries.version, owners.version];
+  await warehouse.insertRows(
+    'geo_versions',
+    versions.map(({ list, source, builtAt, networks }) => ({
+      loaded_at: timeText(options.now),
+      list,
+      source,
+      built_at: timeText(builtAt.getTime()).slice(0, 19),
+      networks,
+    })),
+  );
+  return { countries: countries.version, owners: owners.version };
+}
+
+/** The versions that were loaded last; empty when none was. */
+export async function readGeoVersions(warehouse: Warehouse): Promise<Partial<Record<GeoList, GeoVersion>>> {
+  const { rows } = await warehouse.query<{ list: GeoList; source: string; built: number; networks: string }>(
+    `SELECT list, source, toUnixTimestamp(built_at) AS built, networks FROM geo_versions
+     ORDER BY loaded_at DESC LIMIT 1 BY list`,
+  );
+  return Object.fromEntries(
+    rows.map(({ list, source, built, networks }) => [
+      list,
+      { list, source, builtAt: new Date(built * 1_000), networks: Number(networks) },
+    ]),
+  );
+}
+
+/** A list as lines of tab separated values, in a few buffers. */
+interface Lines {
+  readonly lines: Buffer[];
+  readonly version: GeoVersion;
+}
+
+function readCountries(given: string | undefined): Lines {
+  const file = given ?? createRequire(import.meta.url).resolve(SHIPPED_COUNTRIES);
+  const list = readMmdb(file, (record) => countryOf(record as CountryRecord | null));
+  const lines = linesOf('countries', list, (country) => country);
+  if (lines.version.networks === 0) throw unreadable(file, 'it has no countries');
+  return lines;
+}
+
+function readOwners(file: string | undefined): Lines & { readonly names: Buffer[] } {
+  const names = new Map<number, string>();
+  const list =
+    file === undefined
+      ? readShippedOwners()
+      : readMmdb(file, (record) => ownerOf(record as OwnerRecord | null));
+  const lines = linesOf('owners', list, ({ asn, organisation }) => {
+    names.set(asn, organisation);
+    return String(asn);
+  });
+  if (lines.version.networks === 0) throw unreadable(list.source, 'it has no autonomous systems');
+  const nameLines = [...names].map(([asn, organisation]) => `${asn}\t${escaped(organisation)}\n`);
+  return { ...lines, names: [Buffer.from(nameLines.join(''))] };
+}
+
+function linesOf<Value>(list: GeoList, read: NetworkList<Value>, write: (value: Value) => string): Lines {
+  const lines: Buffer[] = [];
+  let part: string[] = [];
+  let networks = 0;
+  for (const { network, value } of read.networks) {
+    part.push(`${network}\t${write(value)}\n`);
+    networks++;
+    if (part.length < LINES_A_PART) continue;
+    lines.push(Buffer.from(part.join('')));
+    part = [];
+  }
+  lines.push(Buffer.from(part.join('')));
+  return { lines, version: { list, source: read.source, builtAt: read.builtAt, networks } };
+}
+
+function countryOf(record: CountryRecord | null): string | undefined {
+  const code = record?.country_code ?? record?.country?.iso_code ?? record?.registered_country?.iso_code;
+  return code !== undefined && /^[A-Z]{2}$/.test(code) ? code : undefined;
+}
+
+function ownerOf(record: OwnerRecord | null): Owner | undefined {
+  const asn = record?.autonomous_system_number;
+  return asn === undefined ? undefined : { asn, organisation: record?.autonomous_system_organization ?? '' };
+}
+
+/** As TabSeparated wants text: https://clickhouse.com/docs/interfaces/formats/TabSeparated */
+function escaped(text: string): string {
+  return text.replaceAll('\\', '\\\\').replaceAll('\t', '\\t').replaceAll('\n', '\\n');
+}
+
+/** Readers see the old rows or the new ones, never fewer. */
+async function replaceTable(warehouse: Warehouse, table: string, lines: readonly Buffer[]): Promise<void> {
+  await warehouse.command(`DROP TABLE IF EXISTS ${table}_next SYNC`);
+  await warehouse.command(`CREATE TABLE ${table}_next AS ${table}`);
+  await warehouse.insertBytes({
+    sql: `INSERT INTO ${table}_next FORMAT TabSeparated`,
+    data: lines,
+    settings: { async_insert: 0 },
+  });
+  await warehouse.command(`ALTER TABLE ${table} REPLACE PARTITION tuple() FROM ${table}_next`);
+  await warehouse.command(`DROP TABLE ${table}_next SYNC`);
+}

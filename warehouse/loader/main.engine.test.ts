@@ -1,0 +1,48 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { loadConfig } from '../../core/config/config.ts';
+import { freePort } from '../../engines/engine.ts';
+import { waitFor } from '../../test/support/engines.ts';
+import { clickRecords, quietLog, startPipeline } from '../../test/support/warehouse.ts';
+import { startLoader } from './main.ts';
+
+it('the loader process loads, and tells its health and its figures', async () => {
+  const pipeline = await startPipeline();
+  const home = mkdtempSync(join(tmpdir(), 'afflux-loader-'));
+  const port = await freePort();
+  const config = loadConfig({
+    AFFLUX_HOME: home,
+    CLICKHOUSE_URL: pipeline.warehouse.url,
+    NATS_URL: pipeline.natsUrl,
+    LOADER_PORT: String(port),
+  });
+  const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
+  const loader = await startLoader({ config, log: quietLog });
+  try {
+    await pipeline.publish(clickRecords(1, 0, 25));
+    await pipeline.publishRaw(Buffer.from('?'), {});
+    await waitFor(async () => (await get('/readyz')).status === 200, { deadlineMs: 10_000, what: '/readyz' });
+    await waitFor(async () => (await pipeline.counts()).clicks === 25, {
+      deadlineMs: 10_000,
+      what: '25 clicks',
+    });
+    const metrics = await waitFor(
+      async () => {
+        const text = await (await get('/metrics')).text();
+        return text.includes('afflux_loader_rows_total 25') && text.includes('lag_messages 0')
+          ? text
+          : undefined;
+      },
+      { deadlineMs: 10_000, what: 'the figures' },
+    );
+    expect(metrics).toContain('afflux_loader_dead_letters_total{reason="unknown_version"} 1');
+    expect(metrics).toMatch(/afflux_loader_freshness_seconds [\d.]+/);
+  } finally {
+    await loader.stop();
+    rmSync(home, { recursive: true, force: true });
+    await pipeline.stop();
+  }
+  await expect(get('/healthz')).rejects.toThrow();
+});

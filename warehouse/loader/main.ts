@@ -1,0 +1,52 @@
+import {
+  connectNats,
+  ensureStreams,
+  LEASES_BUCKET,
+  LOADER_BUCKET,
+  openBucket,
+} from '../../core/clicks/stream.ts';
+import type { Config } from '../../core/config/config.ts';
+import type { Logger } from '../../core/service/log.ts';
+import { createMetrics, type Running, serveHealth } from '../../core/service/service.ts';
+import { connectWarehouse } from '../clickhouse/client.ts';
+import { createLoader } from './loader.ts';
+import { createLoaderMetrics } from './metrics.ts';
+
+/** The one shard of the clicks stream. */
+const SHARD = 0;
+
+/**
+ * Starts the loader: clicks from the stream into the warehouse, health and metrics on `config.loaderPort`.
+ * @throws OperatingError when ClickHouse or NATS cannot be reached, or the port is taken.
+ */
+export async function startLoader(options: { config: Config; log: Logger }): Promise<Running> {
+  const { config, log } = options;
+  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-loader' });
+  const nc = await connectNats({ url: config.natsUrl, name: 'afflux-loader' });
+  const registry = createMetrics();
+  const loader = createLoader({
+    warehouse,
+    nc,
+    manager: await ensureStreams(nc),
+    loaderBucket: await openBucket(nc, LOADER_BUCKET),
+    leasesBucket: await openBucket(nc, LEASES_BUCKET),
+    shard: SHARD,
+    log,
+    metrics: createLoaderMetrics(registry),
+  });
+  const health = await serveHealth({
+    port: config.loaderPort,
+    metrics: registry,
+    readiness: loader.readiness,
+  });
+  // A rejection is a bug: nothing catches it here, so that the process ends and is started again.
+  void loader.run();
+  return {
+    async stop() {
+      await loader.stop();
+      await health.stop();
+      await nc.close();
+      await warehouse.close();
+    },
+  };
+}

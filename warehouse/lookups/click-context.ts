@@ -1,0 +1,96 @@
+import type { ClickIdentity } from '../../core/clicks/click-id.ts';
+import { assert } from '../../core/errors.ts';
+import type { Warehouse } from '../clickhouse/client.ts';
+import { addresses, numbers } from '../clickhouse/literals.ts';
+import { networkText } from '../reports/report-tables.ts';
+import { subnetSql, VELOCITY_TABLES, type VelocityKey } from './velocity.ts';
+
+/** What a click is looked up by; the order's own address where the shop gave it. */
+export interface ContextQuestion extends ClickIdentity {
+  readonly ip: string;
+  readonly fingerprint: bigint;
+  readonly orderIp: string | null;
+}
+
+/** What surrounded a click. */
+export interface ClickContext {
+  /** Clicks of the same key in the 60 whole minutes before the click's own. */
+  readonly clicksBefore: Readonly<Record<VelocityKey, number>>;
+  /** ISO 3166 codes by the list of networks as it is now; empty where it does not know. */
+  readonly country: string;
+  readonly orderCountry: string;
+  /** Who announces the click's address now, such as "AS680 DFN"; empty where nobody is known to. */
+  readonly network: string;
+}
+
+/** The velocity tables forget what is older; a click is judged by them while its hour is whole in there. */
+export const CONTEXT_HOURS = 25;
+/** As many as look-ups take. */
+export const MAX_QUESTIONS = 10_000;
+const NO_ADDRESS = '::';
+const SETTINGS = { max_query_size: 4 * 1024 * 1024, max_execution_time: 20 } as const;
+
+/**
+ * The context of clicks in one query, one answer a question in the same order. Whole minutes only, so that the
+ * answer is the same whenever it is asked, once every click before these is stored.
+ */
+export async function readClickContexts(
+  warehouse: Warehouse,
+  questions: readonly ContextQuestion[],
+): Promise<ClickContext[]> {
+  if (questions.length === 0) return [];
+  assert(questions.length <= MAX_QUESTIONS, `at most ${MAX_QUESTIONS} clicks at once`);
+  const minutes = questions.map(({ ts }) => Math.floor(ts / 60_000));
+  const asked = [
+    numbers(
+      'UInt32',
+      questions.map((_, index) => index),
+    ),
+    numbers('UInt32', minutes),
+    addresses(questions.map(({ ip }) => ip)),
+    addresses(questions.map(({ orderIp }) => orderIp ?? NO_ADDRESS)),
+    numbers(
+      'UInt64',
+      questions.map(({ fingerprint }) => fingerprint),
+    ),
+  ];
+  const [first, last] = [minutes.reduce((a, b) => Math.min(a, b)), minutes.reduce((a, b) => Math.max(a, b))];
+  // Bounds of milliseconds: against a DateTime, ClickHouse 26.7 leaves out parts of that very second.
+  const counted = (key: VelocityKey): string => `
+    SELECT index, '${key}' AS kind, toString(sum(clicks)) AS value FROM (
+      SELECT ${key} AS key, toUInt32(intDiv(toUnixTimestamp64Milli(ts), 60000)) AS at, count() AS clicks
+      FROM ${VELOCITY_TABLES[key]}
+      WHERE ${key === 'ip' ? '(subnet, ip) IN (SELECT subnet, ip FROM asked)' : `${key} IN (SELECT ${key} FROM asked)`}
+        AND ts >= fromUnixTimestamp64Milli(${(first - 60) * 60_000}, 'UTC') AND ts < fromUnixTimestamp64Milli(${last * 60_000}, 'UTC')
+      GROUP BY key, at
+    ) AS v INNER JOIN asked ON v.key = asked.${key}
+    WHERE v.at >= asked.at - 60 AND v.at < asked.at GROUP BY index`;
+  const { rows: answers } = await warehouse.query<{ index: number; kind: string; value: string }>(
+    `WITH asked AS (
+       SELECT a.1 AS index, a.2 AS at, toIPv6(a.3) AS ip, toIPv6(a.4) AS order_ip, a.5 AS fingerprint,
+         ${subnetSql('ip')} AS subnet
+       FROM (SELECT arrayJoin(arrayZip(${asked.join(', ')})) AS a)
+     )
+     ${counted('ip')} UNION ALL ${counted('subnet')} UNION ALL ${counted('fingerprint')}
+     UNION ALL SELECT index, 'country', dictGet('geo', 'country', ip) FROM asked
+     UNION ALL SELECT index, 'network', ${networkText('asn')} FROM (SELECT index, dictGet('asn', 'asn', ip) AS asn FROM asked)
+     UNION ALL SELECT index, 'order_country', dictGet('geo', 'country', order_ip) FROM asked WHERE order_ip != toIPv6('${NO_ADDRESS}')`,
+    {},
+    SETTINGS,
+  );
+  const contexts = questions.map(() => ({
+    clicksBefore: { ip: 0, subnet: 0, fingerprint: 0 },
+    country: '',
+    orderCountry: '',
+    network: '',
+  }));
+  for (const { index, kind, value } of answers) {
+    const context = contexts[index];
+    assert(context, 'an answer belongs to a question');
+    if (kind === 'country') context.country = value;
+    else if (kind === 'order_country') context.orderCountry = value;
+    else if (kind === 'network') context.network = value;
+    else context.clicksBefore[kind as VelocityKey] = Number(value);
+  }
+  return contexts;
+}

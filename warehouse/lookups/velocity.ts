@@ -1,0 +1,282 @@
+import { InputError } from '../../core/errors.ts';
+import { formatIp, isMappedIpv4, parseIp } from '../../core/ip.ts';
+import { timeText, type Warehouse } from '../clickhouse/client.ts';
+import { WATERMARK_SQL } from '../watermark/watermark.ts';
+
+/** What is counted by: an address, its network (/24 of IPv4, /64 of IPv6), or a fingerprint. */
+export type VelocityKey = 'ip' | 'subnet' | 'fingerprint';
+
+/** The spans that are counted, in minutes, by the name of their column. */
+const SPANS = { m1: 1, m5: 5, m60: 60, h24: 1_440 } as const;
+type Span = keyof typeof SPANS;
+
+/** Clicks and conversions of the last 1, 5 and 60 minutes and 24 hours. */
+export type SpanCounts = Readonly<Record<Span, number>>;
+
+export interface Velocity {
+  readonly clicks: SpanCounts;
+  /** By the time of the order; of the winning click's address or fingerprint. */
+  readonly conversions: SpanCounts;
+  /** Distinct in the last 24 hours. */
+  readonly campaigns: number;
+  readonly userAgents: number;
+  /** Within the last 24 hours; undefined when nothing was seen. */
+  readonly firstSeen: Date | undefined;
+  readonly lastSeen: Date | undefined;
+  /** Every click before this is counted. */
+  readonly completeTo: Date | undefined;
+}
+
+/** One key's rows are a few granules: a second thread only has to be waited for. */
+const SETTINGS = { max_execution_time: 5, max_memory_usage: 1_000_000_000, max_threads: 1 } as const;
+const MAX_FAST_KEYS = 1_000;
+
+/** The network of an address that is counted by: /24 of IPv4, /64 of IPv6; its first address. */
+export const subnetSql = (ip: string): string =>
+  `tupleElement(IPv6CIDRToRange(${ip}, if(${ip} BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 64)), 1)`;
+
+/** Where the last day's clicks are sorted by a key. */
+export const VELOCITY_TABLES: Readonly<Record<VelocityKey, string>> = {
+  ip: 'velocity_ip',
+  subnet: 'velocity_ip',
+  fingerprint: 'velocity_fingerprint',
+};
+
+/** The rows of one key in its table, and in conversions, which have the address only. */
+const MATCHES: Readonly<Record<VelocityKey, { clicks: string; orders: string }>> = {
+  ip: { clicks: 'subnet = {subnet:IPv6} AND ip = {key:IPv6}', orders: 'ip = {key:IPv6}' },
+  subnet: {
+    clicks: 'subnet = {subnet:IPv6}',
+    orders: 'ip BETWEEN {subnet:IPv6} AND {subnetEnd:IPv6}',
+  },
+  fingerprint: { clicks: 'fingerprint = {key:UInt64}', orders: 'fingerprint = {key:UInt64}' },
+};
+
+const MS_A_MINUTE = 60_000;
+/** The time `minutes` before now. */
+const before = (minutes: number | string): string =>
+  `fromUnixTimestamp64Milli({now:Int64} - ${minutes} * ${MS_A_MINUTE}, 'UTC')`;
+const NOW = "fromUnixTimestamp64Milli({now:Int64}, 'UTC')";
+/** Parameters that begin each span: `from_m1` and so on. Times reckoned here need no reckoning in every plan. */
+const SPAN_STARTS = Object.keys(SPANS).map((name) => `{from_${name}:DateTime64(3, 'UTC')}`);
+/** What is told of rows by their time: the counts of each span, the first and the last. */
+const seenBy = (time: string): string =>
+  [
+    ...Object.keys(SPANS).map((name, i) => `countIf(${time} >= ${SPAN_STARTS[i]}) AS ${name}`),
+    `toUnixTimestamp64Milli(min(${time})) AS first_ms, toUnixTimestamp64Milli(max(${time})) AS last_ms`,
+  ].join(', ');
+const within = (time: string): string =>
+  `${time} >= ${SPAN_STARTS.at(-1)} AND ${time} <= {now:DateTime64(3, 'UTC')}`;
+
+/**
+ * How fast one key clicks and converts. `value`: an IPv4 or IPv6 address, for a subnet any address in it; a
+ * fingerprint as a decimal number. @throws InputError `value`.
+ */
+export async function velocityOf(
+  warehouse: Warehouse,
+  options: { key: VelocityKey; value: string; now: Date },
+): Promise<Velocity> {
+  const { key, now } = options;
+  const matches = MATCHES[key];
+  interface Seen extends Record<Span, string> {
+    readonly part: 'watermark' | 'clicks' | 'orders';
+    readonly first_ms: string;
+    readonly last_ms: string;
+    readonly campaigns: string;
+    readonly agents: string;
+  }
+  // One query, because three would take three times as long, and of parts side by side: subqueries would be planned and
+  // run one by one. The watermark stands first: what it promises is then surely in the counts.
+  const { rows } = await warehouse.query<Seen>(
+    `SELECT 'watermark' AS part, 0 AS m1, 0 AS m5, 0 AS m60, 0 AS h24, complete_to AS first_ms,
+       complete_to AS last_ms, 0 AS campaigns, 0 AS agents FROM (${WATERMARK_SQL})
+     UNION ALL
+     SELECT 'clicks', ${seenBy('ts')}, uniqExact(campaign_id), uniqExact(agent)
+     FROM ${VELOCITY_TABLES[key]} WHERE ${matches.clicks} AND ${within('ts')}
+     UNION ALL
+     SELECT 'orders', ${seenBy('occurred_at')}, 0, 0
+     FROM conversions FINAL WHERE ${matches.orders} AND ${within('occurred_at')}`,
+    {
+      ...keyParams(key, options.value),
+      now: timeText(now.getTime()),
+      ...Object.fromEntries(
+        Object.entries(SPANS).map(([name, minutes]) => [
+          `from_${name}`,
+          timeText(now.getTime() - minutes * MS_A_MINUTE),
+        ]),
+      ),
+    },
+    SETTINGS,
+  );
+  const parts = new Map(rows.map((row) => [row.part, row]));
+  const clicks = parts.get('clicks');
+  const completeTo = Number(parts.get('watermark')?.first_ms ?? 0);
+  const known = clicks !== undefined && clicks.h24 !== '0';
+  return {
+    clicks: spanCounts(clicks),
+    conversions: spanCounts(parts.get('orders')),
+    campaigns: Number(clicks?.campaigns ?? 0),
+    userAgents: Number(clicks?.agents ?? 0),
+    firstSeen: known ? new Date(Number(clicks.first_ms)) : undefined,
+    lastSeen: known ? new Date(Number(clicks.last_ms)) : undefined,
+    completeTo: completeTo > 0 ? new Date(completeTo) : undefined,
+  };
+}
+
+export interface FastKey {
+  /** An address, the first address of a network, or a fingerprint as a decimal number. */
+  readonly value: string;
+  readonly clicks: number;
+  readonly campaigns: number;
+  readonly userAgents: number;
+  readonly lastSeen: Date;
+}
+
+/**
+ * Who clicked more than `clicks` times in the last `minutes` (1 to 1,440), the fastest first.
+ * @throws InputError naming `minutes`, `clicks` or `limit`.
+ */
+export async function whoExceeds(
+  warehouse: Warehouse,
+  options: { key: VelocityKey; clicks: number; minutes: number; now: Date; limit: number },
+): Promise<FastKey[]> {
+  const { key, clicks, minutes, limit } = options;
+  checkNumber('minutes', minutes, 1, SPANS.h24);
+  checkNumber('clicks', clicks, 0, 1_000_000_000);
+  checkNumber('limit', limit, 1, MAX_FAST_KEYS);
+  const table = VELOCITY_TABLES[key];
+  const recent = `ts >= ${before('{minutes:UInt32}')} AND ts <= ${NOW}`;
+  const { rows } = await warehouse.query<{
+    value: string;
+    total: string;
+    kinds: string;
+    agents: string;
+    last_ms: string;
+  }>(
+    // The distinct ones are counted for the few that exceed, not for everybody.
+    `SELECT toString(${key}) AS value, count() AS total, uniqExact(campaign_id) AS kinds, uniqExact(agent) AS agents,
+       toUnixTimestamp64Milli(max(ts)) AS last_ms
+     FROM ${table}
+     WHERE ${recent} AND ${key} IN (
+       SELECT ${key} FROM ${table} WHERE ${recent}
+       GROUP BY ${key} HAVING count() > {clicks:UInt64}
+       ORDER BY count() DESC, toString(${key}) LIMIT {limit:UInt32})
+     GROUP BY value ORDER BY total DESC, value`,
+    { clicks, minutes, limit, now: options.now.getTime() },
+    SETTINGS,
+  );
+  return rows.map((row) => ({
+    value: row.value.replace(/^::ffff:(?=\d+\.)/, ''),
+    clicks: Number(row.total),
+    campaigns: Number(row.kinds),
+    userAgents: Number(row.agents),
+    lastSeen: new Date(Number(row.last_ms)),
+  }));
+}
+
+/** Upper ends of the classes of time from click to order, seconds; the last class is open. */
+const DELAY_CLASSES_S = [10, 30, 60, 300, 3_600, 86_400, 604_800] as const;
+
+export interface DelayClass {
+  /** Undefined for the last class: all that took longer. */
+  readonly upToSeconds: number | undefined;
+  readonly conversions: number;
+}
+
+/** How long an affiliate's visitors take from click to order: orders within seconds are seldom people's. */
+export async function timeToConvert(
+  warehouse: Warehouse,
+  options: { affiliateId: number; from: Date; to: Date },
+): Promise<DelayClass[]> {
+  const { rows } = await warehouse.query<{ class: number; conversions: string }>(
+    `SELECT toUInt8(arrayCount(x -> x <= seconds, [${DELAY_CLASSES_S.join(', ')}])) AS class, count() AS conversions
+     FROM (
+       SELECT dateDiff('second', assumeNotNull(click_ts), occurred_at) AS seconds FROM conversions FINAL
+       WHERE affiliate_id = {affiliateId:UInt32} AND isNotNull(click_ts)
+         AND occurred_at >= fromUnixTimestamp64Milli({from:Int64}) AND occurred_at < fromUnixTimestamp64Milli({to:Int64})
+     )
+     GROUP BY class`,
+    { affiliateId: options.affiliateId, from: options.from.getTime(), to: options.to.getTime() },
+    SETTINGS,
+  );
+  const counts = new Map(rows.map((row) => [row.class, Number(row.conversions)]));
+  return [...DELAY_CLASSES_S, undefined].map((upToSeconds, i) => ({
+    upToSeconds,
+    conversions: counts.get(i) ?? 0,
+  }));
+}
+
+export interface SharedAddresses {
+  readonly affiliates: readonly [number, number];
+  /** Addresses from which valid clicks of both came. */
+  readonly addresses: number;
+  readonly clicks: number;
+}
+
+/** An address with more affiliates than this is a proxy or a provider's gateway, and says nothing of any of them. */
+const MAX_AFFILIATES_AN_ADDRESS = 20;
+
+/**
+ * Pairs of affiliates that share addresses, those with the most first: the same person behind two accounts.
+ * Reads the raw clicks of the range, hours rather than months.
+ */
+export async function affiliatesSharingAddresses(
+  warehouse: Warehouse,
+  options: { programId: number; from: Date; to: Date; minAddresses: number; limit: number },
+): Promise<SharedAddresses[]> {
+  checkNumber('limit', options.limit, 1, MAX_FAST_KEYS);
+  const { rows } = await warehouse.query<{ pair: [number, number]; addresses: string; total: string }>(
+    `SELECT (affiliates[i], affiliates[j]) AS pair, count() AS addresses, sum(clicks) AS total
+     FROM (
+       SELECT ip, arraySort(groupUniqArray(${MAX_AFFILIATES_AN_ADDRESS + 1})(affiliate_id)) AS affiliates, count() AS clicks
+       FROM clicks
+       WHERE program_id = {programId:UInt32} AND bitAnd(flags, 887) = 0 AND ip != toIPv6('::')
+         AND ts >= fromUnixTimestamp64Milli({from:Int64}) AND ts < fromUnixTimestamp64Milli({to:Int64})
+       GROUP BY ip HAVING length(affiliates) BETWEEN 2 AND ${MAX_AFFILIATES_AN_ADDRESS}
+     )
+     ARRAY JOIN arrayEnumerate(affiliates) AS i
+     ARRAY JOIN range(i + 1, length(affiliates) + 1) AS j
+     GROUP BY pair HAVING addresses >= {minAddresses:UInt32}
+     ORDER BY addresses DESC, pair LIMIT {limit:UInt32}`,
+    {
+      programId: options.programId,
+      minAddresses: options.minAddresses,
+      limit: options.limit,
+      from: options.from.getTime(),
+      to: options.to.getTime(),
+    },
+    { max_execution_time: 15, max_memory_usage: 2_000_000_000 },
+  );
+  return rows.map((row) => ({
+    affiliates: row.pair,
+    addresses: Number(row.addresses),
+    clicks: Number(row.total),
+  }));
+}
+
+function spanCounts(row: Readonly<Record<Span, string>> | undefined): SpanCounts {
+  return {
+    m1: Number(row?.m1 ?? 0),
+    m5: Number(row?.m5 ?? 0),
+    m60: Number(row?.m60 ?? 0),
+    h24: Number(row?.h24 ?? 0),
+  };
+}
+
+/** The key as the query's parameters; an address with the ends of its network. */
+function keyParams(key: VelocityKey, value: string): Record<string, string> {
+  if (key === 'fingerprint') {
+    if (/^\d{1,20}$/.test(value) && BigInt(value) < 2n ** 64n) return { key: value };
+    throw new InputError('value', 'must be a fingerprint: a whole number of 64 bits');
+  }
+  const bytes = parseIp(value);
+  if (!bytes) throw new InputError('value', 'must be an IPv4 or IPv6 address');
+  const hostBytes = isMappedIpv4(bytes) ? 1 : 8;
+  const end = (fill: number): string => formatIp(Buffer.from(bytes).fill(fill, bytes.length - hostBytes));
+  return { key: formatIp(bytes), subnet: end(0), subnetEnd: end(0xff) };
+}
+
+function checkNumber(field: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  throw new InputError(field, `must be a whole number from ${min} to ${max}`);
+}

@@ -1,0 +1,125 @@
+import { Readable } from 'node:stream';
+import type { Warehouse } from '../clickhouse/client.ts';
+import { readWatermark } from '../watermark/watermark.ts';
+import { dimensionKind, type ReportDimension } from './report-tables.ts';
+import {
+  EXPORT_LIMITS,
+  offsetMinutes,
+  planReport,
+  type ReportOptions,
+  type ReportPlan,
+  sortColumns,
+} from './reports.ts';
+
+/** Rows of an export that cannot be made in pieces. */
+export const MAX_EXPORT_ROWS = 5_000_000;
+export const EXPORT_FORMATS = { csv: 'CSVWithNames', arrow: 'ArrowStream', parquet: 'Parquet' } as const;
+export type ExportFormat = keyof typeof EXPORT_FORMATS;
+
+/** Rows of the table that one piece is made of: a second of work, and some 100 MB in the engine. */
+const PIECE_ROWS = 250_000;
+
+const SETTINGS = {
+  ...EXPORT_LIMITS,
+  output_format_arrow_string_as_string: 1,
+  output_format_arrow_compression_method: 'none',
+} as const;
+
+export interface ReportExport {
+  readonly stream: Readable;
+  /** The table that answered. */
+  readonly table: string;
+  readonly completeTo: Date | undefined;
+}
+
+/**
+ * A report as a stream of bytes, made while it is read: CSV with a header, an Arrow stream, or Parquet. CSV in the order
+ * of hours or minutes is made a piece of time after the other, so that neither its length nor its memory ends it.
+ * @throws InputError as runReport.
+ */
+export async function exportReport(
+  warehouse: Warehouse,
+  options: ReportOptions & {
+    format: ExportFormat;
+    /** For tests; default {@link PIECE_ROWS}. */
+    pieceRows?: number;
+  },
+): Promise<ReportExport> {
+  const { format, pieceRows = PIECE_ROWS } = options;
+  const plan = planReport(options, MAX_EXPORT_ROWS, format === 'csv' ? withoutFormula : undefined);
+  const completeTo = await readWatermark(warehouse);
+  const step = format === 'csv' ? stepOf(options, plan) : undefined;
+  const pieces = step ? await piecesOf(warehouse, plan, { step, rows: pieceRows }) : [plan];
+  const [first = plan, ...rest] = pieces;
+  const open = (piece: Range, how: string) =>
+    warehouse.stream(plan.sql, {
+      format: how,
+      params: { ...plan.params, from: piece.from, to: piece.to },
+      settings: SETTINGS,
+    });
+  const head = await open(first, EXPORT_FORMATS[format]);
+  async function* all() {
+    yield* head;
+    for (const piece of rest) yield* await open(piece, 'CSV');
+  }
+  return {
+    stream: rest.length === 0 ? head : Readable.from(all(), { objectMode: false }),
+    table: plan.table.name,
+    completeTo: completeTo === undefined ? undefined : new Date(completeTo),
+  };
+}
+
+/** Half-open, Unix milliseconds. */
+interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
+const MINUTE_MS = 60_000;
+const STEPS = { minute: MINUTE_MS, hour: 60 * MINUTE_MS } as const;
+
+/**
+ * The step of time that each row is of, where rows are asked for from the first step to the last: a piece of whole
+ * steps has whole rows. Undefined where there is none, and where hours do not begin with those of UTC.
+ */
+function stepOf(options: ReportOptions, { metrics }: ReportPlan): keyof typeof STEPS | undefined {
+  const { groupBy, timeZone = 'UTC' } = options;
+  const step = (['minute', 'hour'] as const).find((name) => groupBy.includes(name));
+  const isOdd = [options.from, options.to].some((time) => offsetMinutes(timeZone, time) % 60 !== 0);
+  if (step === undefined || (step === 'hour' && isOdd)) return undefined;
+  const columns = sortColumns({ groupBy, metrics, orderBy: options.orderBy ?? [] });
+  const before = columns.slice(0, columns.findIndex(({ by }) => by === step) + 1);
+  const inOrder = before.every(
+    ({ by, descending }) => !descending && dimensionKind(by as ReportDimension) === 'time',
+  );
+  return inOrder ? step : undefined;
+}
+
+/** The range in pieces of whole steps with some `rows` rows of the table each, were they spread evenly. */
+async function piecesOf(
+  warehouse: Warehouse,
+  { table, from, to }: ReportPlan,
+  { step, rows }: { step: keyof typeof STEPS; rows: number },
+): Promise<Range[]> {
+  const counted = await warehouse.query<{ n: string }>(
+    `SELECT count() AS n FROM ${table.name} AS t
+     WHERE t.${table.time} >= fromUnixTimestamp64Milli({from:Int64}) AND t.${table.time} < fromUnixTimestamp64Milli({to:Int64})`,
+    { from, to },
+    SETTINGS,
+  );
+  const stepMs = STEPS[step];
+  const count = Math.min((to - from) / stepMs, Math.ceil(Number(counted.rows[0]?.n ?? 0) / rows));
+  const starts = Array.from(
+    { length: Math.max(1, Math.ceil(count)) },
+    (_, i) => Math.floor((from + (i * (to - from)) / count) / stepMs) * stepMs,
+  );
+  const bounds = [from, ...new Set(starts.filter((start) => start > from)), to];
+  return bounds.slice(1).map((end, i) => ({ from: bounds[i] ?? from, to: end }));
+}
+
+/** Spreadsheets run a cell that begins so; visitors choose what is in it. An apostrophe makes it text. */
+function withoutFormula(name: ReportDimension, column: string): string {
+  return dimensionKind(name) === 'text'
+    ? `if(match(${column}, '^[=+@\\t\\r-]'), concat('\\'', ${column}), ${column})`
+    : column;
+}

@@ -1,0 +1,351 @@
+import { InputError } from '../../core/errors.ts';
+import type { QueryParams, Warehouse } from '../clickhouse/client.ts';
+import { readWatermark } from '../watermark/watermark.ts';
+import {
+  CLICK_METRICS,
+  CLICKS_TABLES,
+  type ClicksTable,
+  CONVERSION_COLUMNS,
+  CONVERSION_COUNTS,
+  CONVERSION_DIMENSIONS,
+  dimensionKind,
+  dimensionSql,
+  isOfConversions,
+  isReportDimension,
+  isReportMetric,
+  metricSql,
+  REPORT_DIMENSIONS,
+  REPORT_METRICS,
+  type ReportDimension,
+  type ReportMetric,
+} from './report-tables.ts';
+
+/** Rows of one page at the most; a longer report is an export. */
+export const MAX_REPORT_ROWS = 10_000;
+const MAX_FILTER_VALUES = 1_000;
+
+/** What one question may cost. An affiliate's own clicks are few; an export may take its time. */
+const LIMITS = {
+  operator: { max_execution_time: 15, max_memory_usage: 2_000_000_000 },
+  affiliate: { max_execution_time: 5, max_memory_usage: 1_000_000_000 },
+} as const;
+export const EXPORT_LIMITS = { max_execution_time: 55, max_memory_usage: 4_000_000_000 } as const;
+
+const DAY_MS = 86_400_000;
+/** clicks_minutely keeps 8 days; a report starts within 7, so that nothing expires while it is asked. */
+const MINUTES_KEPT_MS = 7 * DAY_MS;
+
+/** Only rows with one of these values; ids are numbers, everything else is text. */
+export interface ReportFilter {
+  readonly dimension: ReportDimension;
+  readonly values: readonly (string | number)[];
+  /** Only rows with none of them instead. */
+  readonly exclude?: boolean;
+}
+
+export interface ReportOptions {
+  /** Half-open range, widened to whole hours, or whole minutes when the table that answers knows them. */
+  readonly from: Date;
+  readonly to: Date;
+  /** IANA name, such as "Europe/Berlin"; default UTC. */
+  readonly timeZone?: string;
+  readonly groupBy: readonly ReportDimension[];
+  /** Default: the four counts of clicks. */
+  readonly metrics?: readonly ReportMetric[];
+  readonly filters?: readonly ReportFilter[];
+  /** Default: by time, then by the first metric, the greatest first. */
+  readonly orderBy?: readonly { readonly by: ReportDimension | ReportMetric; readonly descending: boolean }[];
+  /** 1 to {@link MAX_REPORT_ROWS}, for an export to MAX_EXPORT_ROWS. */
+  readonly limit: number;
+  /** Rows to leave out at the beginning; default 0. */
+  readonly offset?: number;
+  readonly role?: 'operator' | 'affiliate';
+}
+
+/** Values by the name of each dimension and metric. Unknown text is ''. Money is null when currencies mix. */
+export type ReportRow = { readonly [name in ReportDimension | ReportMetric]?: string | number | null };
+
+export interface Report {
+  readonly rows: readonly ReportRow[];
+  /** Every click before this time is counted; undefined before anything was loaded. */
+  readonly completeTo: Date | undefined;
+  /** The table that answered. */
+  readonly table: ClicksTable['name'];
+  /** The range that was counted. */
+  readonly from: Date;
+  readonly to: Date;
+}
+
+/**
+ * Counts by any subset of the dimensions. Unique addresses and visitors are distinct ones among valid clicks: exact
+ * for small numbers, within 1 % for great ones.
+ * @throws InputError naming `from`, `timeZone`, `groupBy`, `metrics`, `filters`, `orderBy` or `limit`.
+ */
+export async function runReport(warehouse: Warehouse, options: ReportOptions): Promise<Report> {
+  const plan = planReport(options, MAX_REPORT_ROWS);
+  // The watermark is read first: what it promises is then surely in the counts.
+  const completeTo = await readWatermark(warehouse);
+  const { rows } = await warehouse.query<ReportRow>(
+    plan.sql,
+    plan.params,
+    LIMITS[options.role ?? 'operator'],
+  );
+  return {
+    rows: rows.map((row) => numbersOf(row, plan.metrics)),
+    completeTo: completeTo === undefined ? undefined : new Date(completeTo),
+    table: plan.table.name,
+    from: new Date(plan.from),
+    to: new Date(plan.to),
+  };
+}
+
+/** The report without its dimensions: uniques do not add up, so totals are counted, not summed. */
+export async function reportTotals(warehouse: Warehouse, options: ReportOptions): Promise<ReportRow> {
+  const { orderBy: _order, ...rest } = options;
+  const { rows } = await runReport(warehouse, { ...rest, groupBy: [], limit: 1 });
+  return rows[0] ?? {};
+}
+
+/** The range of the same length that ends where the report's begins. */
+export function previousPeriod({ from, to }: { from: Date; to: Date }): { from: Date; to: Date } {
+  return { from: new Date(2 * from.getTime() - to.getTime()), to: from };
+}
+
+/** @throws InputError as {@link runReport}, without asking anything. */
+export function checkReport(options: ReportOptions, maxRows: number): void {
+  planReport(options, maxRows);
+}
+
+export interface ReportPlan {
+  readonly sql: string;
+  readonly params: QueryParams;
+  readonly table: ClicksTable;
+  readonly metrics: readonly ReportMetric[];
+  readonly from: number;
+  readonly to: number;
+}
+
+/** How a dimension's value is written. */
+type Show = (name: ReportDimension, column: string) => string;
+const asItIs: Show = (_name, column) => column;
+
+/** What a report asks the engine. @throws InputError as {@link runReport}. */
+export function planReport(options: ReportOptions, maxRows: number, show: Show = asItIs): ReportPlan {
+  const asked = checkedOptions(options, maxRows);
+  const { groupBy, metrics, filters, zone } = asked;
+  const table = chooseTable(options, asked);
+  const from = Math.floor(options.from.getTime() / table.stepMs) * table.stepMs;
+  const to = Math.ceil(options.to.getTime() / table.stepMs) * table.stepMs;
+  const page = 'LIMIT {limit:UInt32} OFFSET {offset:UInt64}';
+  const counted = rowsSql({ asked, table, uniques: NO_UNIQUES, within: '', show: asItIs });
+  const whole = { asked, table, uniques: table.uniques, show };
+  const sql = uniquesArePaged(asked, options.limit)
+    ? rowsSql({ ...whole, within: `SELECT ${groupBy.join(', ')} FROM (${counted} ${page})` })
+    : `${rowsSql({ ...whole, within: '' })} ${page}`;
+  const params = {
+    from,
+    to,
+    zone,
+    limit: options.limit,
+    offset: options.offset ?? 0,
+    ...filterParams(filters),
+  };
+  return { sql, params, table, metrics, from, to };
+}
+
+const NO_UNIQUES = '0 AS m_ips, 0 AS m_visitors';
+const UNIQUES: readonly string[] = ['unique_ips', 'unique_visitors'];
+
+/**
+ * Distinct visitors cost some twenty times what counts do. Where they do not decide the order, counts alone find the
+ * rows of the page first, and the distinct are counted for these only. By times alone the page is everything.
+ */
+function uniquesArePaged({ groupBy, metrics, orderBy }: Asked, limit: number): boolean {
+  return (
+    limit <= MAX_REPORT_ROWS &&
+    metrics.some((name) => UNIQUES.includes(name)) &&
+    groupBy.some((name) => dimensionKind(name) !== 'time') &&
+    !sortColumns({ groupBy, metrics, orderBy }).some(({ by }) => UNIQUES.includes(by))
+  );
+}
+
+/**
+ * Every row of a report in its order. `uniques`: how the distinct are counted; `within`: a query of the keys to which
+ * the rows are confined, or ''.
+ */
+function rowsSql(options: {
+  asked: Asked;
+  table: ClicksTable;
+  uniques: string;
+  within: string;
+  show: Show;
+}): string {
+  const { asked, table, uniques, within, show } = options;
+  const { groupBy, metrics, filters } = asked;
+  const keyList = groupBy.map((name) => `k_${name}`);
+  const grouped = keyList.length > 0 ? `GROUP BY ${keyList.join(', ')}` : '';
+  const select = (source: { name: string; time: string }, counts: string, from: string): string => {
+    const keys = groupBy.map((name) => dimensionSql(name, source));
+    return `SELECT ${[...keys.map((key, i) => `${key} AS ${keyList[i]}`), counts].join(', ')} FROM ${from}
+     WHERE t.${source.time} >= fromUnixTimestamp64Milli({from:Int64}) AND t.${source.time} < fromUnixTimestamp64Milli({to:Int64})
+     ${whereFilters(filters, source)} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${grouped}`;
+  };
+  const clicksPart = select(table, `${table.counts}, ${uniques}`, `${table.name} AS t`);
+  const nothing = CONVERSION_COLUMNS.map((name) => `0 AS m_${name}`).join(', ');
+  const orders = { name: 'conversions', time: 'occurred_at' };
+  const source = asked.conversions
+    ? `SELECT *, ${nothing}, emptyArrayString() AS m_currencies FROM (${clicksPart})
+       UNION ALL
+       SELECT ${[...keyList, '0 AS m_clicks, 0 AS m_valid, 0 AS m_ips, 0 AS m_visitors', ...CONVERSION_COLUMNS.map((name) => `m_${name}`), 'm_currencies'].join(', ')}
+       FROM (${select(orders, CONVERSION_COUNTS, 'conversions AS t FINAL')})`
+    : clicksPart;
+  // Clicks alone are grouped already: summing single rows once more took a twentieth of the query's time.
+  const total = (name: string): string =>
+    `${asked.conversions ? `sum(m_${name})` : `m_${name}`} AS s_${name}`;
+  const totals = ['clicks', 'valid', 'ips', 'visitors', ...(asked.conversions ? CONVERSION_COLUMNS : [])]
+    .map(total)
+    .concat(asked.conversions ? ['arraySort(groupUniqArrayArray(m_currencies)) AS s_currencies'] : []);
+  return `SELECT ${[...groupBy.map((name) => `${show(name, `k_${name}`)} AS ${name}`), ...metrics.map((name) => `${metricSql(name)} AS ${name}`)].join(', ')}
+    FROM (SELECT ${[...keyList, ...totals].join(', ')} FROM (${source}) ${asked.conversions ? grouped : ''})
+    ORDER BY ${sortColumns(asked)
+      .map(({ by, descending }) => `${by}${descending ? ' DESC' : ''}`)
+      .join(', ')}`;
+}
+
+interface Asked {
+  readonly groupBy: readonly ReportDimension[];
+  readonly metrics: readonly ReportMetric[];
+  readonly filters: readonly ReportFilter[];
+  readonly orderBy: NonNullable<ReportOptions['orderBy']>;
+  readonly zone: string;
+  /** Whether a metric needs the conversions. */
+  readonly conversions: boolean;
+}
+
+function checkedOptions(options: ReportOptions, maxRows: number): Asked {
+  const { limit } = options;
+  if (!(options.from.getTime() < options.to.getTime())) throw new InputError('from', 'must be before "to"');
+  if (!Number.isInteger(limit) || limit < 1 || limit > maxRows) {
+    throw new InputError('limit', `must be a whole number from 1 to ${maxRows}`);
+  }
+  const zone = checkedZone(options.timeZone ?? 'UTC');
+  const groupBy = [...new Set(options.groupBy)];
+  if (!groupBy.every(isReportDimension)) {
+    throw new InputError('groupBy', `must be among ${REPORT_DIMENSIONS.join(', ')}`);
+  }
+  const metrics = [...new Set(options.metrics ?? CLICK_METRICS)];
+  if (metrics.length === 0 || !metrics.every(isReportMetric)) {
+    throw new InputError('metrics', `must be among ${REPORT_METRICS.join(', ')}`);
+  }
+  const filters = options.filters ?? [];
+  for (const filter of filters) checkFilter(filter);
+  const orderBy = options.orderBy ?? [];
+  const sortable = new Set<string>([...groupBy, ...metrics]);
+  if (!orderBy.every(({ by }) => sortable.has(by))) {
+    throw new InputError('orderBy', 'must be dimensions or metrics of the report');
+  }
+  const conversions = metrics.some(isOfConversions);
+  const foreign = [...groupBy, ...filters.map(({ dimension }) => dimension)].find(
+    (name) => !CONVERSION_DIMENSIONS.has(name),
+  );
+  if (conversions && foreign !== undefined) {
+    throw new InputError('metrics', `conversions cannot be told by ${foreign}`);
+  }
+  return { groupBy, metrics, filters, orderBy, zone, conversions };
+}
+
+function checkedZone(zone: string): string {
+  try {
+    // Offsets such as "+01:00" are zones to JavaScript, and none to ClickHouse.
+    if (/^[A-Za-z][\w+/-]*$/.test(zone)) return new Intl.DateTimeFormat('en', { timeZone: zone }) && zone;
+  } catch {
+    // Told below.
+  }
+  throw new InputError('timeZone', 'must be an IANA time zone such as Europe/Berlin');
+}
+
+function checkFilter({ dimension, values }: ReportFilter): void {
+  if (!isReportDimension(dimension) || dimensionKind(dimension) === 'time') {
+    throw new InputError('filters', 'must name dimensions other than times');
+  }
+  if (values.length === 0 || values.length > MAX_FILTER_VALUES) {
+    throw new InputError('filters', `must have 1 to ${MAX_FILTER_VALUES} values`);
+  }
+  const isId = dimensionKind(dimension) === 'id';
+  const fits = (value: string | number): boolean =>
+    isId
+      ? typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff
+      : typeof value === 'string' && !value.includes('\0');
+  if (!values.every(fits)) throw new InputError('filters', `has a value that ${dimension} cannot have`);
+}
+
+/** The smallest table that has every dimension and is fine enough for the range and the time zone's days. */
+function chooseTable(options: ReportOptions, { groupBy, filters, zone }: Asked): ClicksTable {
+  const needed = [...groupBy, ...filters.map(({ dimension }) => dimension)];
+  const timed = groupBy.some((name) => dimensionKind(name) === 'time');
+  const fine = timed && [options.from, options.to].some((time) => offsetMinutes(zone, time) % 60 !== 0);
+  const wholeDays =
+    [options.from, options.to].every((time) => time.getTime() % DAY_MS === 0) && (!timed || isUtc(zone));
+  const recent = options.from.getTime() > Date.now() - MINUTES_KEPT_MS;
+  const table = CLICKS_TABLES.find(
+    ({ name, time, has }) =>
+      needed.every((dimension) => has.has(dimension)) &&
+      !(fine && time === 'hour') &&
+      (wholeDays || time !== 'day') &&
+      (recent || name !== 'clicks_minutely'),
+  );
+  if (!table) throw new InputError('groupBy', 'no table has all of these dimensions');
+  return table;
+}
+
+function isUtc(zone: string): boolean {
+  return new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone === 'UTC';
+}
+
+/** How far a time zone is ahead of UTC. */
+export function offsetMinutes(zone: string, at: Date): number {
+  const parts = new Intl.DateTimeFormat('en', { timeZone: zone, timeZoneName: 'longOffset' }).formatToParts(
+    at,
+  );
+  const offset = parts.find(({ type }) => type === 'timeZoneName')?.value ?? '';
+  const [, hours = '0', minutes = '0'] = /([+-]\d\d):(\d\d)/.exec(offset) ?? [];
+  return Number(hours) * 60 + Number(minutes);
+}
+
+function whereFilters(filters: readonly ReportFilter[], source: { name: string; time: string }): string {
+  return filters
+    .map(({ dimension, exclude }, i) => {
+      const type = dimensionKind(dimension) === 'id' ? 'UInt32' : 'String';
+      return `AND ${dimensionSql(dimension, source)} ${exclude ? 'NOT IN' : 'IN'} {filter${i}:Array(${type})}`;
+    })
+    .join(' ');
+}
+
+function filterParams(filters: readonly ReportFilter[]): QueryParams {
+  return Object.fromEntries(filters.map(({ values }, i) => [`filter${i}`, values]));
+}
+
+/** Empty for a report of one row. */
+export function sortColumns({
+  groupBy,
+  metrics,
+  orderBy,
+}: Pick<Asked, 'groupBy' | 'metrics' | 'orderBy'>): Asked['orderBy'] {
+  const ascending = (by: ReportDimension) => ({ by, descending: false });
+  const asked =
+    orderBy.length > 0
+      ? orderBy
+      : [
+          ...groupBy.filter((name) => dimensionKind(name) === 'time').map(ascending),
+          ...metrics.slice(0, 1).map((by) => ({ by, descending: true })),
+        ];
+  // The rest makes the order of equals the same every time.
+  return [...asked, ...groupBy.map(ascending)];
+}
+
+function numbersOf(row: ReportRow, metrics: readonly ReportMetric[]): ReportRow {
+  const numbers = metrics
+    .filter((name) => name !== 'currency')
+    .map((name) => [name, row[name] === null ? null : Number(row[name])]);
+  return { ...row, ...Object.fromEntries(numbers) };
+}

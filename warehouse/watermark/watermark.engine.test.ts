@@ -1,0 +1,162 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { forgetLease, type Lease, listLeases, openLease, writeLease } from '../../core/clicks/lease.ts';
+import { waitFor } from '../../test/support/engines.ts';
+import { clickRecords, type Pipeline, startPipeline } from '../../test/support/warehouse.ts';
+import { createWatermarkWriter, readWatermark } from './watermark.ts';
+
+let pipeline: Pipeline;
+
+beforeEach(async () => {
+  pipeline = await startPipeline();
+});
+afterEach(() => pipeline.stop());
+
+async function completeTo(): Promise<number> {
+  return (await readWatermark(pipeline.warehouse)) ?? 0;
+}
+
+it('never passes a click that a collector still holds, and follows when it lets go', async () => {
+  const startedAt = Date.now();
+  const lease = await openLease(pipeline.leasesBucket, startedAt - 60_000);
+  const held = startedAt - 30_000;
+  await writeLease(pipeline.leasesBucket, { ...lease, heldFromMs: held, nextSeq: 10 });
+  const loader = pipeline.loader();
+  const running = loader.run();
+  try {
+    await waitFor(async () => (await completeTo()) === held, { deadlineMs: 10_000, what: 'the held time' });
+    // Newer clicks of the same lease arrive before the held one.
+    await pipeline.publish(clickRecords(lease.node, 5, 5, { ts: startedAt }));
+    await waitFor(async () => (await pipeline.counts()).clicks === 5, {
+      deadlineMs: 10_000,
+      what: '5 clicks',
+    });
+    // The time moves by what the collector let go, which also shows that the leases were read since.
+    await writeLease(pipeline.leasesBucket, { ...lease, heldFromMs: held + 1, nextSeq: 10 });
+    await waitFor(async () => (await completeTo()) !== held, { deadlineMs: 10_000, what: 'the next time' });
+    expect(await completeTo()).toBe(held + 1);
+
+    await pipeline.publish(clickRecords(lease.node, 0, 5, { ts: held + 1 }));
+    const released: Lease = { ...lease, heldFromMs: startedAt, nextSeq: 10 };
+    await writeLease(pipeline.leasesBucket, released);
+    await waitFor(async () => (await completeTo()) === startedAt, {
+      deadlineMs: 10_000,
+      what: 'the released time',
+    });
+    expect((await pipeline.counts()).clicks).toBe(10);
+
+    await writeLease(pipeline.leasesBucket, { ...released, state: 'closed' });
+    await waitFor(async () => (await completeTo()) > startedAt + 1_000, {
+      deadlineMs: 10_000,
+      what: 'the present',
+    });
+    expect(await completeTo()).toBeLessThan(Date.now());
+  } finally {
+    await loader.stop();
+    await running;
+  }
+});
+
+it('waits for the mark to pass the stream as it was after the leases were read', async () => {
+  let lastSeq = 7;
+  const clock = Date.now();
+  const writer = createWatermarkWriter({
+    warehouse: pipeline.warehouse,
+    leases: pipeline.leasesBucket,
+    shard: 0,
+    forget: async () => undefined,
+    lastSeq: async () => lastSeq,
+    now: () => clock,
+  });
+  await writer.advance(6);
+  expect(await readWatermark(pipeline.warehouse)).toBeUndefined();
+  lastSeq = 9;
+  await writer.advance(7);
+  expect(await completeTo()).toBe(clock - 500);
+});
+
+it('reads the leases before the stream', async () => {
+  const clock = Date.now();
+  const lease = await openLease(pipeline.leasesBucket, clock - 10_000);
+  const writer = createWatermarkWriter({
+    warehouse: pipeline.warehouse,
+    leases: pipeline.leasesBucket,
+    shard: 0,
+    forget: async () => undefined,
+    // The collector publishes what it held between the two: whoever reads its lease after this, reads too late.
+    async lastSeq() {
+      await writeLease(pipeline.leasesBucket, { ...lease, heldFromMs: clock });
+      return 0;
+    },
+    now: () => clock,
+  });
+  await writer.advance(0);
+  expect(await completeTo()).toBe(clock - 10_000);
+});
+
+it('does not go back', async () => {
+  let clock = Date.now();
+  const writer = createWatermarkWriter({
+    warehouse: pipeline.warehouse,
+    leases: pipeline.leasesBucket,
+    shard: 0,
+    forget: async () => undefined,
+    lastSeq: async () => 0,
+    now: () => clock,
+  });
+  await writer.advance(0);
+  const first = await completeTo();
+  clock -= 3_600_000;
+  await writer.advance(0);
+  expect(writer.published()).toBe(first);
+  expect(await completeTo()).toBe(first);
+});
+
+it('moves ended leases from NATS to the warehouse once there are many, and nothing else', async () => {
+  const clock = Date.now();
+  const all = Array.from(
+    { length: 203 },
+    (_, node): Lease => ({
+      node,
+      startedAtMs: clock - 10_000 + node,
+      state: node === 0 ? 'open' : node === 1 ? 'crashed' : 'closed',
+      heldFromMs: clock,
+      nextSeq: node,
+      ended: true,
+      updatedAtMs: clock - 5_000 + node,
+    }),
+  );
+  await Promise.all(all.map((lease) => writeLease(pipeline.leasesBucket, lease)));
+  const writer = (forget: (lease: Lease) => Promise<void>) =>
+    createWatermarkWriter({
+      warehouse: pipeline.warehouse,
+      leases: pipeline.leasesBucket,
+      shard: 0,
+      forget,
+      lastSeq: async () => 0,
+      now: () => clock,
+    });
+  const died = writer(async () => {
+    throw new Error('killed');
+  });
+  await expect(died.advance(0)).rejects.toThrow('killed');
+  const { manager, leasesBucket } = pipeline;
+  await writer((lease) => forgetLease(leasesBucket, { manager, lease })).advance(0);
+  const left = (await listLeases(leasesBucket)).map(({ node }) => node).sort((a, b) => a - b);
+  expect(left).toEqual([0, ...Array.from({ length: 200 }, (_, i) => i + 3)]);
+  const { rows } = await pipeline.warehouse.query(
+    'SELECT node, next_seq, state FROM settled_leases FINAL ORDER BY node',
+  );
+  expect(rows).toEqual([
+    { node: 1, next_seq: '1', state: 'crashed' },
+    { node: 2, next_seq: '2', state: 'closed' },
+  ]);
+  // A number that was leased anew in the meantime is another lease.
+  const again = all[5] as Lease;
+  await writeLease(leasesBucket, { ...again, state: 'open', startedAtMs: clock });
+  await forgetLease(leasesBucket, { manager, lease: again });
+  expect(await listLeases(leasesBucket)).toHaveLength(201);
+  // The mark forgets them from the next start on.
+  const next = writer(async () => undefined);
+  await next.advance(0);
+  expect(next.settledNodes()).toEqual([1, 2]);
+});
