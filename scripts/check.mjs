@@ -10,8 +10,9 @@ const { include: FOLDERS } = JSON.parse(readFileSync(join(root, 'tsconfig.build.
 const steps = [
   ['types', ['tsc', '--noEmit', '-p', 'tsconfig.json']],
   ['types of the portal', ['tsc', '-p', 'dashboards/portal/tsconfig.json']],
-  ['format and lint', ['biome', 'check', '--error-on-warnings', '.']],
+  ['format and lint', ['biome', 'check', '--error-on-warnings', '--diagnostic-level=warn', '.']],
   ['import directions', ['depcruise', '--config', '.dependency-cruiser.cjs', ...FOLDERS, 'test']],
+  ['size of folders and functions', ['node', 'scripts/check-structure.mjs']],
   ['dead code', ['knip']],
   ['size of the portal', ['node', 'scripts/portal-size.mjs']],
   ['schema dumps', ['vitest', 'run', 'schema.engine']],
