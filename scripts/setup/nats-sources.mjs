@@ -30,8 +30,8 @@ export const LIMITS = {
   stalledMs: 10_000,
   /** On a line of 1 Mbit/s it takes a minute. */
   downloadMs: 180_000,
-  /** go install also compiles, on one slow core for minutes; apt-get may wait for another one. */
-  installMs: 300_000,
+  /** go install also compiles, on a slow or busy core for minutes; apt-get may wait for another one. */
+  installMs: 600_000,
 };
 /** Three times the archive. */
 const MAX_DOWNLOAD_BYTES = 32 * 1024 ** 2;

@@ -16,18 +16,18 @@ export class SetupError extends Error {}
 /** Runs one step; standard error says how long it took, once it takes over a second. */
 export async function step(what, run) {
   const startedAt = Date.now();
-  let told = false;
+  let isShown = false;
   const timer = setInterval(() => {
     const seconds = Math.round((Date.now() - startedAt) / 1000);
     if (process.stderr.isTTY) process.stderr.write(`\r${what} … ${seconds} s`);
-    else if (!told) process.stderr.write(`${what} …\n`);
-    told = true;
+    else if (!isShown) process.stderr.write(`${what} …\n`);
+    isShown = true;
   }, 1000);
   try {
     return await run();
   } finally {
     clearInterval(timer);
-    if (told) {
+    if (isShown) {
       const seconds = ((Date.now() - startedAt) / 1000).toFixed(1);
       process.stderr.write(`${process.stderr.isTTY ? '\r' : ''}${what}: ${seconds} s\n`);
     }
