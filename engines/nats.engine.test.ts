@@ -78,10 +78,25 @@ test('takes the binary it is told to, and refuses one that is too old', async ()
   const old = fake('old', 'v2.8.4');
   const refused = findNatsServer({ explicit: old, home: folder });
   await expect(refused).rejects.toMatchObject({ code: 'nats_server_missing' });
-  await expect(refused).rejects.toThrow(/is 2\.8\.4.*NATS_SERVER.*PATH.*go install.*apt-get.*NATS_URL/s);
+  await expect(refused).rejects.toThrow(/is 2\.8\.4.*setup\.mjs.*PATH.*NATS_SERVER.*NATS_URL/s);
   await expect(findNatsServer({ explicit: join(folder, 'none'), home: folder })).rejects.toThrow(
     'does not run',
   );
+});
+
+test('prefers one that can fsync before it acknowledges to an older one that comes first', async () => {
+  const path = process.env.PATH;
+  fake('nats-server', 'v2.9.10');
+  process.env.PATH = `${folder}:${path}`;
+  try {
+    const inPath = { binary: 'nats-server', version: [2, 9, 10] };
+    expect(await findNatsServer({ explicit: '', home: folder })).toEqual(inPath);
+    const own = fake('bin/nats-server', 'v2.10.0');
+    const found = { binary: own, version: [2, 10, 0] };
+    expect(await findNatsServer({ explicit: '', home: folder })).toEqual(found);
+  } finally {
+    process.env.PATH = path;
+  }
 });
 
 test('says clearly that its port is taken', async () => {

@@ -24,7 +24,6 @@ export interface NatsServer {
 const OLDEST_VERSION = [2, 9] as const;
 /** The first version that can fsync before every acknowledgement. */
 const SYNC_ALWAYS_VERSION = [2, 10] as const;
-const INSTALL_COMMAND = 'go install github.com/nats-io/nats-server/v2@v2.14.9';
 /** A stream file of tens of gigabytes is read through at start after a crash. */
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
@@ -36,8 +35,9 @@ const STOP_TIMEOUT_MS = 10_000;
 const MAX_FILE_STORE = '256GB';
 
 /**
- * Looks for nats-server in NATS_SERVER (`explicit`), PATH, and `<home>/bin`, in this order.
- * @throws OperatingError `nats_server_missing` when none of 2.9 or later is found; it names every way to get one.
+ * Looks for nats-server in NATS_SERVER (`explicit`), or else in PATH and `<home>/bin`: the first that can fsync before
+ * it acknowledges, else the first of 2.9 or later.
+ * @throws OperatingError `nats_server_missing` when there is none; it names every way to get one.
  */
 export async function findNatsServer(options: {
   /** NATS_SERVER, or '' when it is not set. */
@@ -48,19 +48,22 @@ export async function findNatsServer(options: {
   const candidates = options.explicit
     ? [options.explicit]
     : ['nats-server', join(options.home, 'bin', 'nats-server')];
+  const usable: NatsServer[] = [];
   const refused: string[] = [];
   for (const binary of candidates) {
     const version = await readVersion(binary);
     if (version === undefined) {
       if (options.explicit) refused.push(`${binary} does not run`);
     } else if (!atLeast(version, OLDEST_VERSION)) refused.push(`${binary} is ${version.join('.')}`);
-    else return { binary, version };
+    else usable.push({ binary, version });
   }
+  const best = usable.find(({ version }) => atLeast(version, SYNC_ALWAYS_VERSION)) ?? usable[0];
+  if (best) return best;
   const found = refused.length > 0 ? ` (${refused.join('; ')})` : '';
   throw new OperatingError(
     'nats_server_missing',
-    `nats-server 2.9 or later was not found${found}. Do one of these: set NATS_SERVER to its path; put it in PATH; ` +
-      `run "${INSTALL_COMMAND}" with GOBIN=${join(options.home, 'bin')}; run "apt-get install nats-server"; ` +
+    `nats-server 2.9 or later was not found${found}. Do one of these: run "node scripts/setup.mjs" in the project, ` +
+      `which fetches it; put it in PATH or in ${join(options.home, 'bin')}; set NATS_SERVER to its path; ` +
       'or set NATS_URL to a server with JetStream',
   );
 }

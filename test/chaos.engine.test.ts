@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import { fromProject } from '../core/config/paths.ts';
 import type { BenchResult } from '../loadtest/bench.ts';
+import { reportMissing } from './support/programs.ts';
 
 /** More, by hand: AFFLUX_TEST_CHAOS_MINUTES=5 AFFLUX_TEST_CHAOS_SEED=2 npm test -- test/chaos */
 const MINUTES = process.env.AFFLUX_TEST_CHAOS_MINUTES ?? '2';
@@ -29,6 +30,7 @@ test('the whole platform keeps its promises while its processes, engines and con
   }
   const [code] = await once(child, 'exit');
   expect(code, said).toBe(0);
+  for (const [, fault] of said.matchAll(/^NOT TESTED: (.*?),/gm)) reportMissing('root', `chaos: ${fault}`);
   const result = JSON.parse(readFileSync(join(folder, 'chaos.json'), 'utf8')) as BenchResult;
   rmSync(folder, { recursive: true });
   expect(result.targets.filter(({ ok }) => !ok)).toEqual([]);

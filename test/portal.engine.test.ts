@@ -1,14 +1,9 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  accessibilityFaults,
-  findChromium,
-  launchChromium,
-  takePicture,
-  watchConsole,
-} from './support/browser.ts';
+import { accessibilityFaults, launchChromium, takePicture, watchConsole } from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
+import { findChromium } from './support/programs.ts';
 
 const chromium = findChromium();
 const ARRIVE_MS = 15_000;

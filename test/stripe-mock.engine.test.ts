@@ -1,26 +1,21 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readConfig } from '../bin/environment.ts';
 import { freePort } from '../engines/engine.ts';
 import type { PaymentBatch, PayoutProvider } from '../ledger/payouts/provider.ts';
 import { createStripeProvider } from '../ledger/payouts/providers/stripe.ts';
 import { waitFor } from './support/engines.ts';
+import { findStripeMock } from './support/programs.ts';
 
 /**
  * Stripe's own mock, which knows the whole of its API and refuses what does not fit it. It keeps nothing: what repeats
- * and what gets lost is in ledger/payout-stripe.engine.test.ts. Built by the set-up of `npm test` where Go is there.
+ * and what gets lost is in ledger/payout-stripe.engine.test.ts.
  */
-const own = join(readConfig().home, 'bin', 'stripe-mock');
-const binary = existsSync(own) ? own : 'stripe-mock';
-const isThere = spawnSync(binary, ['-version']).error === undefined;
-if (!isThere) process.stderr.write('SKIPPED: the tests against stripe-mock, which needs Go to be built\n');
+const binary = findStripeMock();
 
 let mock: ChildProcess;
 let port: number;
 beforeAll(async () => {
-  if (!isThere) return;
+  if (binary === undefined) return;
   port = await freePort();
   mock = spawn(binary, ['-http-addr', `127.0.0.1:${port}`], { stdio: 'ignore' });
   await waitFor(
@@ -52,7 +47,7 @@ function batchOf(changes: Partial<PaymentBatch['orders'][number]> = {}): Payment
   return { batchKey: 'batch-1', createdAt: new Date(), orders: [order] };
 }
 
-describe.skipIf(!isThere)('stripe-mock', () => {
+describe.skipIf(binary === undefined)('stripe-mock', () => {
   test.each([
     ['EUR', 1_000n],
     ['JPY', 1_000n],

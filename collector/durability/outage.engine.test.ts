@@ -6,6 +6,7 @@ import { createLink } from '../../ledger/programs/links.ts';
 import { mountSmallDisk, type SmallDisk } from '../../loadtest/small-disk.ts';
 import { type CollectorUnderTest, prepareCollector } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
+import { reportMissing } from '../../test/support/programs.ts';
 
 /** Longest wait for a spool of a test's size to be replayed. */
 const REPLAY_DEADLINE_MS = 15_000;
@@ -159,6 +160,7 @@ describe('collector without NATS', () => {
     let disk: SmallDisk | undefined;
     beforeAll(() => {
       disk = mountSmallDisk(DISK_MB);
+      if (!disk) reportMissing('root', 'a collector without NATS and a full disk');
     });
     afterAll(() => disk?.dispose());
 

@@ -147,7 +147,7 @@ const variables = {
     'NATS_SERVER',
     text,
     '',
-    'path of a nats-server binary; empty: PATH, then AFFLUX_HOME/bin',
+    'path of a nats-server binary; empty: the one in PATH or AFFLUX_HOME/bin, whichever is 2.10 or later',
   ),
   natsSync: variable(
     'NATS_SYNC',

@@ -71,6 +71,7 @@ export async function runChaos(options: {
   const { minutes, seed, network, say, signal } = options;
   const folder = mkdtempSync(join(tmpdir(), 'afflux-chaos-'));
   const disk = mountSmallDisk(Math.ceil(DISK_MB.least + DISK_MB.perMinute * minutes));
+  if (!disk) process.stderr.write('NOT TESTED: a full disk, because none can be mounted\n');
   const kinds = FAULT_KINDS.filter(
     (kind) =>
       (disk !== undefined || kind !== 'disk full') && (network !== undefined || !kind.endsWith('cut off')),

@@ -56,12 +56,12 @@ async function install({ mayInstall }: World): Promise<string> {
   requireProgram('python3', '--version');
   const python = join(ENVIRONMENT, 'bin', 'python');
   if (existsSync(join(ENVIRONMENT, 'bin', 'waitress-serve'))) return python;
-  if (!mayInstall) throw new Missing('npm run bench:peers has not installed it yet');
+  if (!mayInstall) throw new Missing('python3', 'npm run bench:peers has not installed it yet');
   try {
     await promisify(execFile)('python3', ['-m', 'venv', '--clear', ENVIRONMENT]);
     await promisify(execFile)(python, ['-m', 'pip', 'install', '-q', '-r', join(FOLDER, 'requirements.txt')]);
   } catch (cause) {
-    throw new Missing('its packages cannot be installed with python3 -m venv and pip', { cause });
+    throw new Missing('python3', 'its packages cannot be installed with python3 -m venv and pip', { cause });
   }
   return python;
 }

@@ -93,7 +93,7 @@ async function openGo(world: World, flags: readonly string[]): Promise<OpenPeer>
   const env = { ...process.env, ...(world.mayInstall ? {} : { GOPROXY: 'off' }) };
   await promisify(execFile)('go', ['build', '-o', binary, '.'], { cwd: GO_FOLDER, env }).catch(
     (error: { stderr: string }) => {
-      throw new Missing(`go build says: ${error.stderr}`, { cause: error });
+      throw new Missing('go', `go build says: ${error.stderr}`, { cause: error });
     },
   );
   const url = await createDatabase(world, `go${flags.join('').replace('-', '_')}`);
@@ -110,7 +110,7 @@ async function openGo(world: World, flags: readonly string[]): Promise<OpenPeer>
 }
 
 /** Writes what a click tells, as the others do, to the access log; the click id is nginx's id of the request. */
-function openNginx(world: World, name: string, logOptions: string): Promise<OpenPeer> {
+async function openNginx(world: World, name: string, logOptions: string): Promise<OpenPeer> {
   requireProgram('nginx', '-v');
   const folder = join(world.folder, `nginx-${name}`);
   mkdirSync(folder);
@@ -119,7 +119,7 @@ function openNginx(world: World, name: string, logOptions: string): Promise<Open
     join(folder, 'links.map'),
     world.links.map(({ code, landingUrl }) => `/c/${code} "${landingUrl}";\n`).join(''),
   );
-  return Promise.resolve({
+  return {
     stores: [],
     start(port) {
       writeFileSync(join(folder, 'nginx.conf'), nginxConfig({ folder, port, accessLog, logOptions }));
@@ -136,7 +136,7 @@ function openNginx(world: World, name: string, logOptions: string): Promise<Open
     },
     bytes: () => Promise.resolve(statSync(accessLog).size),
     close: () => Promise.resolve(),
-  });
+  };
 }
 
 function nginxConfig(options: {

@@ -50,5 +50,12 @@ export const CORES = '0,1';
 /** The Referer of a visitor whose clicks are told apart; a number follows. Every peer stores it. */
 export const VISIT_URL = 'https://blog.example/visit/';
 
-/** A program that a peer needs is not on this machine. */
-export class Missing extends Error {}
+/** A program that a peer needs, or a package of that program, is not on this machine. */
+export class Missing extends Error {
+  readonly program: 'nginx' | 'go' | 'python3';
+
+  constructor(program: Missing['program'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.program = program;
+  }
+}

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, inject, it } from 'vitest';
 import { createLogger } from '../../core/service/log.ts';
 import { freePort } from '../../engines/engine.ts';
+import { reportMissing } from '../../test/support/programs.ts';
 import { makeLinks } from '../collector/links.ts';
 import { AFFLUX } from './afflux.ts';
 import { killUnderLoad } from './kills.ts';
@@ -46,7 +47,10 @@ describe('peers', () => {
         if (error instanceof Missing) return error;
         throw error;
       });
-      if (open instanceof Missing) return skip(`not here: ${open.message}`);
+      if (open instanceof Missing) {
+        reportMissing(open.program, `the peer "${peer.name}"`);
+        return skip(open.message);
+      }
       try {
         await visitAll(world, open);
         const { kills, answered, lost, twice } = await killUnderLoad(world, open, {

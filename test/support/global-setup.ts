@@ -1,15 +1,15 @@
-import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { readConfig } from '../../bin/environment.ts';
-import { fromProject, projectRoot } from '../../core/config/paths.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { findNatsServer, type NatsServer } from '../../engines/nats.ts';
 import { startPostgres } from '../../engines/postgres.ts';
+import { build } from '../../scripts/setup/build.mjs';
+import { missingNotice } from './programs.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -18,19 +18,25 @@ declare module 'vitest' {
     /** URL of the run's ClickHouse. */
     clickhouseUrl: string;
     natsServer: NatsServer;
+    /** Where test/support/programs.ts keeps what was missing. */
+    missingFile: string;
   }
 }
 
 /** Starts one PostgreSQL and one ClickHouse for the whole run; what it returns ends them, also after failures. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  buildServer();
+  // Tests start compiled processes. `npm test` has just built them; `npx vitest` after a change has not.
+  await build();
   const folder = mkdtempSync(join(tmpdir(), 'afflux-test-'));
   // PostgreSQL may run under another account.
   chmodSync(folder, 0o711);
+  const missingFile = join(folder, 'missing.jsonl');
+  project.provide('missingFile', missingFile);
   const log = createLogger({ name: 'test', level: 'warn' });
   const engines: Engine[] = [];
   async function teardown(): Promise<void> {
     await Promise.allSettled(engines.map((engine) => engine.stop()));
+    process.stderr.write(missingNotice(missingFile));
     rmSync(folder, { recursive: true, force: true });
   }
   async function start(name: string, starting: Promise<Engine>): Promise<Engine> {
@@ -75,14 +81,4 @@ export default async function setup(project: TestProject): Promise<() => Promise
     throw error;
   }
   return teardown;
-}
-
-/** The ClickHouse server is a process that runs compiled files; types are checked elsewhere. */
-function buildServer(): void {
-  const { status } = spawnSync(
-    process.execPath,
-    [fromProject('node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--noCheck'],
-    { cwd: projectRoot, stdio: 'inherit' },
-  );
-  if (status !== 0) throw new Error('the sources do not compile');
 }
