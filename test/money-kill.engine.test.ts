@@ -7,7 +7,7 @@ import { fromProject } from '../core/config/paths.ts';
 import { freePort } from '../engines/engine.ts';
 import { createApiKey } from '../ledger/access/api-keys.ts';
 import { auditLedger } from '../ledger/audit/audit.ts';
-import { type AttributionWorld, startAttributionWorld } from './support/attribution.ts';
+import { type AttributionFixture, startAttributionFixture } from './support/attribution.ts';
 import { waitFor } from './support/engines.ts';
 import { createParties, creditOrder } from './support/ledger.ts';
 
@@ -19,12 +19,12 @@ const ORDERS = 4_000;
 /** Whoever holds this advisory lock stops the process under test where a trigger asks for it. */
 const STOP_LOCK = 4_711;
 
-let world: AttributionWorld;
+let world: AttributionFixture;
 let home: string;
 const children = new Set<ChildProcess>();
 
 beforeAll(async () => {
-  world = await startAttributionWorld();
+  world = await startAttributionFixture();
   home = mkdtempSync(join(tmpdir(), 'afflux-kill-'));
 });
 afterAll(async () => {

@@ -4,10 +4,10 @@ import { ClickFlag } from '../../core/clicks/click-record.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
+import { observe, type RuleInput } from './apply-fraud-rules.ts';
 import { type ClickFacts, type ClickWithTerms, chooseClick, type KnownClick } from './choose.ts';
-import { decide, type Verdict } from './decide.ts';
+import { decide, type ExplainedDecision } from './decide.ts';
 import { evidenceSchema } from './evidence.ts';
-import { observe, type RuleFacts } from './judge.ts';
 
 const CLICK_MS = Date.UTC(2026, 0, 10, 12);
 const MINUTE_MS = 60_000;
@@ -107,10 +107,10 @@ const terms: Terms = {
   createdAt: new Date(0),
 };
 
-type Given = Partial<ClickFacts & RuleFacts & { noAffiliate: true }>;
+type Given = Partial<ClickFacts & RuleInput & { noAffiliate: true }>;
 
 /** What is decided of an ordinary order with these differences; undefined: it waits for its click. */
-function decided(given: Given = {}): Verdict | undefined {
+function decided(given: Given = {}): ExplainedDecision | undefined {
   const facts: ClickFacts = {
     conversion: conversion(),
     given: { kind: 'found', click },
@@ -124,7 +124,8 @@ function decided(given: Given = {}): Verdict | undefined {
   };
   const choice = chooseClick(facts);
   if (choice.kind === 'awaiting_click') return undefined;
-  const ruleFacts: RuleFacts = {
+  const observed: Omit<RuleInput, 'winner'> = {
+    conversion: facts.conversion,
     affiliate,
     payoutAccountHash: sha256('de89370400440532013000'),
     fromOwnSession: false,
@@ -138,10 +139,8 @@ function decided(given: Given = {}): Verdict | undefined {
     pace: undefined,
     ...given,
   };
-  const isJudged = choice.kind === 'won' && !given.noAffiliate;
-  const observations = isJudged
-    ? observe({ ...ruleFacts, conversion: facts.conversion, winner: choice.winner })
-    : undefined;
+  const observations =
+    choice.kind === 'won' && !given.noAffiliate ? observe({ ...observed, winner: choice.winner }) : undefined;
   return decide(facts, choice, observations);
 }
 

@@ -14,7 +14,7 @@ import { createParties, freshLedger, type TestLedger, type TestParties } from '.
 import { clickRecord, encodeClicks, freshWarehouse, quietLog } from './warehouse.ts';
 
 /** Both stores, empty but for one program, and what joins them. */
-export interface AttributionWorld {
+export interface AttributionFixture {
   readonly books: TestLedger;
   readonly ledger: Ledger;
   readonly warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
@@ -38,9 +38,9 @@ export interface AttributionWorld {
 let node = 1;
 
 /** `warehouse` instead of a database of the run's ClickHouse. */
-export async function startAttributionWorld(
-  given: { warehouse?: AttributionWorld['warehouse'] } = {},
-): Promise<AttributionWorld> {
+export async function startAttributionFixture(
+  given: { warehouse?: AttributionFixture['warehouse'] } = {},
+): Promise<AttributionFixture> {
   const [books, warehouse] = await Promise.all([
     freshLedger({ max: 10 }),
     given.warehouse ?? freshWarehouse(),
