@@ -22,7 +22,7 @@ import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/cli
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
-import { prepareBrief, runBrief } from './conventional.ts';
+import { prepareConventional, runConventional } from './conventional.ts';
 import { type BenchOrder, type BenchProgram, createBenchProgram, insertClicks, makeOrders } from './data.ts';
 import { createPayableAffiliates, lengthenEntries } from './payouts.ts';
 import { cpuMs, recordByApi, startApiProcess } from './record.ts';
@@ -98,7 +98,7 @@ const PARTS: Readonly<Record<string, (stores: Stores, state: State) => Promise<F
   },
   'usual-clicks': async ({ owner }, state) => {
     const told = shown('clicks in PostgreSQL', sizes.clicks);
-    await prepareBrief(owner, programOf(state), { clicks: sizes.clicks, progress: told });
+    await prepareConventional(owner, programOf(state), { clicks: sizes.clicks, progress: told });
     return undefined;
   },
   record: async (stores, state) => {
@@ -132,8 +132,12 @@ const PARTS: Readonly<Record<string, (stores: Stores, state: State) => Promise<F
   usual: async ({ ledger, owner }, state) => {
     const program = programOf(state);
     const orders = makeOrders(program, sizes.orders);
-    const done = await runBrief(ledger, { orders, connections: WORKER_CONNECTIONS, maxMs: sizes.usualMs });
-    await owner.unsafe('drop table brief_conversions, brief_clicks, brief_affiliates');
+    const done = await runConventional(ledger, {
+      orders,
+      connections: WORKER_CONNECTIONS,
+      maxMs: sizes.usualMs,
+    });
+    await owner.unsafe('drop table conventional_conversions, conventional_clicks, conventional_affiliates');
     return {
       rows: [{ what: `usual design, ${done.orders} orders`, per_s: round(done.perSecond) }],
       targets: [atLeast('decided / usual design', (state.decidedPerSecond ?? 0) / done.perSecond, 1)],

@@ -4,7 +4,7 @@ import type { BenchLink } from '../collector/links.ts';
 import type { Measured } from '../collector/process.ts';
 
 /** What the peers share: one machine, the same links, and the servers in which each has a database of its own. */
-export interface World {
+export interface PeerFixture {
   /** For the files of this run. */
   readonly folder: string;
   readonly links: readonly BenchLink[];
@@ -22,7 +22,7 @@ export interface Peer {
   /** What has become of a click when its redirect leaves. */
   readonly durability: string;
   /** Makes its links and its store. @throws Missing when a program is not there. */
-  open(world: World): Promise<OpenPeer>;
+  open(fixture: PeerFixture): Promise<OpenPeer>;
 }
 
 /** A peer with its store, ready to be started, killed and started again. */

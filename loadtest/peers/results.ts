@@ -19,7 +19,7 @@ export interface MeasuredPeer {
 }
 
 const OURS = 'Afflux';
-const BRIEF = 'Fastify, one INSERT, awaited';
+const CONVENTIONAL = 'Fastify, one INSERT, awaited';
 const BARE = 'bare uWebSockets.js';
 
 /** The mean of the rounds. */
@@ -38,13 +38,13 @@ export function rowOf(result: MeasuredPeer | MissingPeer, all: readonly Measured
   const { name, durability } = result.peer;
   if ('missing' in result)
     return { peer: name, 'when the redirect leaves, the click is': `not run: ${result.missing}` };
-  const brief = named(all, BRIEF);
+  const conventional = named(all, CONVENTIONAL);
   const bare = named(all, BARE);
   const logBytes = mean(result, (sample) => sample.logBytes);
   return {
     peer: name,
     requests_per_s: round(perSecond(result)),
-    ...(brief && { '÷ one INSERT': round(perSecond(result) / perSecond(brief)) }),
+    ...(conventional && { '÷ one INSERT': round(perSecond(result) / perSecond(conventional)) }),
     ...(bare && { '÷ bare': round(perSecond(result) / perSecond(bare)) }),
     'moderate: per_s': moderate(result, (load) => load.perSecond),
     p50_ms: moderate(result, (load) => load.p50Ms),
@@ -63,16 +63,24 @@ export function rowOf(result: MeasuredPeer | MissingPeer, all: readonly Measured
 
 export function targetsOf(results: readonly MeasuredPeer[]): BenchTarget[] {
   const ours = results.filter(({ peer }) => peer.name.startsWith(OURS));
-  const brief = named(results, BRIEF);
+  const conventional = named(results, CONVENTIONAL);
   return ours.flatMap((result) => {
     const { name } = result.peer;
     return [
       atMost(`${name}: redirects lost by kill −9`, result.killed.lost, 0),
       atMost(`${name}: clicks stored twice`, result.killed.twice, 0),
-      ...(brief
+      ...(conventional
         ? [
-            atLeast(`${name}: requests/s ÷ one INSERT a click`, perSecond(result) / perSecond(brief), 12),
-            atMost(`${name}: CPU of all processes ÷ one INSERT a click`, allUs(result) / allUs(brief), 0.25),
+            atLeast(
+              `${name}: requests/s ÷ one INSERT a click`,
+              perSecond(result) / perSecond(conventional),
+              12,
+            ),
+            atMost(
+              `${name}: CPU of all processes ÷ one INSERT a click`,
+              allUs(result) / allUs(conventional),
+              0.25,
+            ),
           ]
         : []),
     ];
