@@ -296,14 +296,14 @@ describe('the API, killed while it', () => {
     ends: 'reversed',
     action: 'conversion.refund',
   };
-  const review = (verdict: 'approve' | 'reject') => ({
+  const review = (action: 'approve' | 'reject') => ({
     table: 'commissions',
-    condition: verdict === 'approve' ? `new.state = 'pending'` : `new.state = 'rejected'`,
+    condition: action === 'approve' ? `new.state = 'pending'` : `new.state = 'rejected'`,
     outcome: 'review' as const,
-    request: (id: bigint): [string, object] => [`/v1/conversions/cnv_${id}/${verdict}`, { note: 'seen' }],
+    request: (id: bigint): [string, object] => [`/v1/conversions/cnv_${id}/${action}`, { note: 'seen' }],
     statuses: [200, 409],
-    ends: verdict === 'approve' ? 'pending' : 'rejected',
-    action: `conversion.${verdict}`,
+    ends: action === 'approve' ? 'pending' : 'rejected',
+    action: `conversion.${action}`,
   });
 
   test.each([

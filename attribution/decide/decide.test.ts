@@ -152,15 +152,15 @@ const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
 describe('the click of an order', () => {
   it('that is ordinary wins, and the evidence says why', () => {
-    const verdict = decided();
-    expect(verdict).toMatchObject({ outcome: 'attributed', reason: null });
-    expect(evidenceSchema.parse(JSON.parse(JSON.stringify(verdict?.evidence)))).toMatchObject({
+    const decision = decided();
+    expect(decision).toMatchObject({ outcome: 'attributed', reason: null });
+    expect(evidenceSchema.parse(JSON.parse(JSON.stringify(decision?.evidence)))).toMatchObject({
       model: 'last_click',
       source: 'click_id',
       termsId: 7,
       candidates: [{ identity: `${CLICK_MS}:1:2`, affiliateId: 3, lost: null }],
     });
-    expect(verdict?.evidence.rules.filter(({ fired }) => fired)).toEqual([]);
+    expect(decision?.evidence.rules.filter(({ fired }) => fired)).toEqual([]);
   });
 
   it.each<[string, Given, string]>([
@@ -202,8 +202,8 @@ describe('the first-click model', () => {
   const earlier = visit({ ts: CLICK_MS - DAY_MS, affiliateId: 5, seq: 0 });
 
   it('credits the first click of the same visitor, and says why the later one lost', () => {
-    const verdict = decided({ terms: firstTerms, visitorClicks: [earlier] });
-    expect(verdict?.evidence).toMatchObject({
+    const decision = decided({ terms: firstTerms, visitorClicks: [earlier] });
+    expect(decision?.evidence).toMatchObject({
       model: 'first_click',
       candidates: [
         { affiliateId: 5, lost: null },
@@ -219,8 +219,8 @@ describe('the first-click model', () => {
     ['outside its window', visit({ ts: CLICK_MS - 30 * DAY_MS, affiliateId: 5 })],
     ['on a paused link', visit({ ts: CLICK_MS - DAY_MS, affiliateId: 5, flags: ClickFlag.paused })],
   ])('does not take a click %s', (_what, other) => {
-    const verdict = decided({ terms: firstTerms, visitorClicks: [other] });
-    expect(verdict?.evidence.candidates.find(({ lost }) => lost === null)?.affiliateId).toBe(3);
+    const decision = decided({ terms: firstTerms, visitorClicks: [other] });
+    expect(decision?.evidence.candidates.find(({ lost }) => lost === null)?.affiliateId).toBe(3);
   });
 });
 
@@ -246,9 +246,9 @@ describe('an order without a click id', () => {
 
   it('belongs to nobody when several affiliates may have sent the visitor', () => {
     const visitorClicks = [visit({}), visit({ affiliateId: 5, seq: 3 })];
-    const verdict = decided(without({ fingerprintMatch: 'credit' }, { visitorClicks }));
-    expect(verdict).toMatchObject({ outcome: 'unattributed', reason: 'several_affiliates' });
-    expect(verdict?.evidence.candidates.map(({ lost }) => lost)).toEqual([
+    const decision = decided(without({ fingerprintMatch: 'credit' }, { visitorClicks }));
+    expect(decision).toMatchObject({ outcome: 'unattributed', reason: 'several_affiliates' });
+    expect(decision?.evidence.candidates.map(({ lost }) => lost)).toEqual([
       'several_affiliates',
       'several_affiliates',
     ]);
@@ -323,9 +323,9 @@ describe('the fraud rules', () => {
     ],
     ['a session of the affiliate’s own', { fromOwnSession: true }, 'session'],
   ])('reject a self-referral by %s', (_what, given, observed) => {
-    const verdict = decided(given);
-    expect(verdict).toMatchObject({ outcome: 'rejected', reason: 'self_referral' });
-    expect(verdict?.evidence.rules[0]).toMatchObject({ fired: true, observed });
+    const decision = decided(given);
+    expect(decision).toMatchObject({ outcome: 'rejected', reason: 'self_referral' });
+    expect(decision?.evidence.rules[0]).toMatchObject({ fired: true, observed });
   });
 
   const quiet = {

@@ -3,7 +3,7 @@ import { assert } from '../../core/errors.ts';
 /**
  * Asks a store one question for each item that has one, all in one call, and returns the answers by item. The stores
  * answer in the sequence of the questions; only here are answers joined to items by position.
- * @param questionOf undefined: nothing is asked for this item, and it is missing from the result.
+ * @param questionOf Undefined: there is no question for this item, and the result has no answer of it.
  */
 export async function askEach<Item extends object, Question, Answer>(
   items: readonly Item[],

@@ -15,9 +15,9 @@ const MINUTE_MS = 60_000;
 const SPAN_MS = 20 * MINUTE_MS;
 
 let fixture: AttributionFixture;
-/** The watermark only moves on, so each run plays after the one before. */
+/** The watermark only moves on, so each run is later than the one before. */
 let nextStartMs = Date.now() - 20 * 60 * MINUTE_MS;
-let played = 0;
+let sides = 0;
 beforeAll(async () => {
   fixture = await startAttributionFixture();
 });
@@ -56,7 +56,7 @@ const anyPurchases = fc.array(
 
 /** A program, its links, and the clicks and orders of a run as they are there. */
 async function createSide(model: 'last_click' | 'first_click', startMs: number) {
-  const side = ++played;
+  const side = ++sides;
   const { ledger } = fixture;
   const parties = await createParties(ledger, { attributionModel: model, recurringMonths: 2 });
   // Rules that count what was decided before depend on the order of decisions by their nature.

@@ -7,7 +7,7 @@ import { createParties, type TestParties } from '../../test/support/ledger.ts';
 /** Sets of orders in one run, each decided in several ways; more by AFFLUX_TEST_HISTORIES. */
 const RUNS = Math.ceil(Number(process.env.AFFLUX_TEST_HISTORIES ?? 300) / 100);
 const SEED = Number(process.env.AFFLUX_TEST_SEED ?? Date.now() % 2 ** 31);
-/** Shortening a counterexample may take long: what is found by then is told. */
+/** Shrinking a counterexample can take long: the smallest one by then is reported. */
 const LIMIT_MS = 30_000 + RUNS * 10_000;
 /** Clicks of all stories come from one address. */
 const RULES = {

@@ -15,7 +15,7 @@ import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { startAttribution } from '../main.ts';
 
-/** The warehouse away, and the warehouse behind: decisions come later and come out the same. */
+/** A warehouse that is unavailable or behind: decisions are later, and the same. */
 
 const MINUTE_MS = 60_000;
 const ORDERS = 300;
@@ -46,7 +46,7 @@ async function commissionsOf({ ledger }: AttributionFixture, { programId }: Test
 test('orders wait while ClickHouse is down, and are decided once it is back', {
   timeout: 120_000,
 }, async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'afflux-away-'));
+  const folder = mkdtempSync(join(tmpdir(), 'afflux-unavailable-'));
   cleanups.push(async () => rmSync(folder, { recursive: true, force: true }));
   const port = await freePort();
   const start = async (): Promise<Engine> =>
@@ -81,7 +81,7 @@ test('orders wait while ClickHouse is down, and are decided once it is back', {
   process.kill(clickhouse.pid, 'SIGKILL');
   await clickhouse.exited;
   for (const [i, click] of clicks.entries()) {
-    await fixture.order({ orderId: `away-${i}`, clickId: clickIds.encode(click) });
+    await fixture.order({ orderId: `unavailable-${i}`, clickId: clickIds.encode(click) });
   }
   const tried = async (): Promise<number> => {
     const [row] = await fixture.ledger<{ count: bigint }[]>`
@@ -109,7 +109,7 @@ test('while ClickHouse is ten minutes behind, nothing is decided that might come
 }, async () => {
   const now = Date.now();
   const behind = now - 10 * MINUTE_MS;
-  // A click every four seconds of the last twenty minutes; a third of the younger ones has been stored all the same.
+  // A click every four seconds of the last twenty minutes; a third of the later ones is stored.
   const clicks = Array.from({ length: ORDERS }, (_, seq) => ({
     ts: now - 20 * MINUTE_MS + seq * 4_000,
     node: 60_001,

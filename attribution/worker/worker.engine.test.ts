@@ -150,8 +150,11 @@ describe('an order whose click is not stored yet', () => {
   test('waits also while the warehouse gives no answer', async () => {
     const [click] = await fixture.addClicks([{}]);
     const orderId = await fixture.order({ clickId: idOf(click) });
-    const away: ClickSource = { ...fixture.clicks, lookUp: () => Promise.reject(new Error('away')) };
-    const worker = fixture.worker(away);
+    const unavailable: ClickSource = {
+      ...fixture.clicks,
+      lookUp: () => Promise.reject(new Error('unavailable')),
+    };
+    const worker = fixture.worker(unavailable);
     await worker.runBatch(new Date(Date.now() + 1_000));
     expect(await fixture.find(orderId)).toMatchObject({ state: 'awaiting_click', attempts: 1 });
     await fixture.decideAll(new Date(Date.now() + HOUR_MS));
@@ -249,7 +252,7 @@ test('later orders wait for the review of the first one, and share its end', asy
     parties,
   );
   await fixture.completeTo(Date.now());
-  const told = async (orderId: string) => {
+  const resultOf = async (orderId: string) => {
     const { id, state, reason, recurringOf } = await fixture.find(orderId, parties);
     const { rows } = await listCommissions(fixture.ledger, { conversionId: id, limit: 10 });
     return { id, recurringOf, state, reason, commissions: rows.map((commission) => commission.state) };
@@ -267,7 +270,7 @@ test('later orders wait for the review of the first one, and share its end', asy
     await inTransaction(fixture.ledger, (tx) => ends[how](tx, { conversionId, reviewer: 'ann', note: how }));
 
   const [first = '', second = '', third = ''] = await subscribe('good', clicks[0]);
-  const good = await told(first);
+  const good = await resultOf(first);
   expect(good).toMatchObject({ state: 'review', reason: 'instant_conversion' });
   const waiting = {
     state: 'review',
@@ -275,18 +278,21 @@ test('later orders wait for the review of the first one, and share its end', asy
     recurringOf: good.id,
     commissions: ['held'],
   };
-  expect(await told(second)).toMatchObject(waiting);
+  expect(await resultOf(second)).toMatchObject(waiting);
   const suspicious = { ...waiting, reason: 'repeat_orders' };
-  expect(await told(third)).toMatchObject(suspicious);
+  expect(await resultOf(third)).toMatchObject(suspicious);
   await end('approve', good.id);
-  expect(await told(second)).toMatchObject({ ...waiting, state: 'attributed', commissions: ['pending'] });
-  expect(await told(third)).toMatchObject(suspicious);
+  expect(await resultOf(second)).toMatchObject({ ...waiting, state: 'attributed', commissions: ['pending'] });
+  expect(await resultOf(third)).toMatchObject(suspicious);
 
   const bad = await subscribe('bad', clicks[1]);
-  const badId = (await told(bad[0] ?? '')).id;
+  const badId = (await resultOf(bad[0] ?? '')).id;
   await end('reject', badId);
   for (const orderId of bad) {
-    expect(await told(orderId)).toMatchObject({ reason: 'rejected_by_reviewer', commissions: ['rejected'] });
+    expect(await resultOf(orderId)).toMatchObject({
+      reason: 'rejected_by_reviewer',
+      commissions: ['rejected'],
+    });
   }
   // A later order that was being decided when the first was reviewed is decided again, and nothing is written.
   for (const [recurringOf, firstInReview] of [
@@ -344,7 +350,7 @@ describe('afterwards', () => {
     expect((await getProgram(fixture.ledger, parties.programId))?.rulesVersion).toBe(2);
   });
 
-  test('another model is told in money', async () => {
+  test('another model is shown by its difference in money', async () => {
     const parties = await program();
     const rival = await createParties(fixture.ledger);
     const visitor = { ip: ip('198.51.102.1'), fingerprint: 99n };
@@ -373,7 +379,7 @@ describe('afterwards', () => {
     ]);
   });
 
-  test('a decision is told in sentences', async () => {
+  test('a decision is explained in sentences', async () => {
     const [click] = await fixture.addClicks([{ ip: ip('198.51.100.150') }]);
     const conversion = await fixture.find(await fixture.order({ clickId: idOf(click) }));
     const tell = async (id: bigint) => {

@@ -11,7 +11,7 @@ import { isTrueWithin } from '../wait.ts';
 import { type Client, createClient } from './client.ts';
 import { createVisitors, type Visitors } from './visitors.ts';
 
-/** A platform of its own with visitors at its door. */
+/** A platform of its own with its clients. */
 export interface LoadFixture {
   readonly platform: Platform;
   readonly ledger: Ledger;
@@ -19,7 +19,7 @@ export interface LoadFixture {
   /** A client of the API. */
   readonly api: Client;
   readonly visitors: Visitors;
-  /** Answers that are not what they should be: the first few, in words. */
+  /** The first few wrong answers, as text. */
   readonly problems: readonly string[];
   reportProblem(text: string): void;
   /** Until every click up to now is counted. @throws Error when that does not come true. */

@@ -55,7 +55,7 @@ export async function ramp(fixture: LoadFixture, { rate: first, seconds }: Load)
   };
 }
 
-/** Cores that each process uses, from now until asked. */
+/** Cores that each process uses, from now until it is read. */
 function startUsage(platform: Platform): () => Record<string, number> {
   const startedAt = performance.now();
   const pids = WATCHED.map((target) => platform.pidOf(target) ?? process.pid);

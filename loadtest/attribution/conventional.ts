@@ -3,7 +3,7 @@ import type { Ledger } from '../../ledger/postgres/db.ts';
 import { AFFILIATES, type BenchOrder, type BenchProgram } from './data.ts';
 
 /**
- * The usual design, for comparison: one row a click in PostgreSQL, and for each order the queries one by one, each
+ * The conventional design, for comparison: one row a click in PostgreSQL, and for each order the queries one by one, each
  * committed on its own, floats rounded per level, as web frameworks do it by default.
  */
 

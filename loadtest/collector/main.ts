@@ -20,7 +20,7 @@ import { soak } from './soak.ts';
 import { countStoredClicks } from './stored.ts';
 
 /**
- * `npm run bench:collector`: the collector beside the bare server and the usual design, one after another and
+ * `npm run bench:collector`: the collector beside the bare server and the conventional design, one after another and
  * interleaved, in one run on one machine; bench:peers has more of them. The server has core 0; load generator, NATS and PostgreSQL have core 1.
  */
 

@@ -2,7 +2,7 @@ import postgres from 'postgres';
 import type { BenchLink } from '../collector/links.ts';
 
 /**
- * The usual design's tables for clicks: types, keys and indexes as such designs are published. `affiliates.ref_code`
+ * The conventional design's tables for clicks: types, keys and indexes as such designs are published. `affiliates.ref_code`
  * is the code of a link; an index that finds a link by its affiliate is added in the design's favour.
  */
 export const CONVENTIONAL_SCHEMA = `

@@ -41,7 +41,7 @@ const { values } = parseArgs({
 });
 const rounds = Number(values.rounds);
 const kills = Number(values.kills);
-/** 2,000 a second for whoever answers at once: less than half of what one INSERT a click can. */
+/** 2,000 a second for a server that answers at once: less than half of what one INSERT a click can. */
 const rates: Rates = {
   seconds: Number(values.seconds),
   connections: Number(values.connections),

@@ -10,7 +10,7 @@ export async function createDatabase(fixture: PeerFixture, name: string): Promis
   return url.href;
 }
 
-/** What is asked of a peer whose clicks are rows of `affiliate_clicks`. */
+/** The store of a peer whose clicks are rows of `affiliate_clicks`. */
 export function clicksInPostgres(
   fixture: PeerFixture,
   databaseUrl: string,

@@ -13,7 +13,7 @@ export interface MissingPeer {
 export interface MeasuredPeer {
   readonly peer: Peer;
   readonly samples: readonly Sample[];
-  /** What a click takes on disk to be asked for later; 0: it cannot be. */
+  /** Bytes of a click on disk where it can be queried; 0: it cannot be. */
   readonly bytes: number;
   readonly killed: KillResult;
 }
@@ -116,7 +116,7 @@ export function notesOf(
         ? `${rates.moderateConnections} connections, each pausing 0 to ${2 * rates.thinkMs} ms after an answer, ${Math.round((rates.moderateConnections * 1_000) / rates.thinkMs)} requests a second for whoever answers at once`
         : `${rates.moderateConnections} connections without pauses, since this generator has none`
     }.`,
-    'CPU counts until the click is stored where it can be asked for and ClickHouse has merged. Bytes: these clicks are of a few minutes, so the rollups by hour take next to nothing; over 60 days Afflux takes what bench:warehouse says. Of PostgreSQL: table and indexes. Log: write-ahead log of PostgreSQL; of Afflux the stream, kept 72 hours.',
+    'CPU counts until the click is stored where it can be queried and ClickHouse has merged. Bytes: these clicks are of a few minutes, so the rollups by hour take next to nothing; over 60 days Afflux takes what bench:warehouse says. Of PostgreSQL: table and indexes. Log: write-ahead log of PostgreSQL; of Afflux the stream, kept 72 hours.',
     `Kills: the redirect server alone, under the load of 64 visitors who write down each redirect they receive; it is started again, and what is not stored then is lost. What only counts clicks (django-link-shortener) hides some of its loss.`,
     'Not run: YOURLS, Kutt and Shlink, whose servers npm, PyPI and Debian do not have; golink, whose module the Go checksum database does not know.',
   ];

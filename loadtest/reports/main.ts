@@ -28,7 +28,7 @@ import {
 
 /**
  * `npm run bench:reports -- --rows 1000000,10000000`: the same questions, with the same answers, to the warehouse and
- * to PostgreSQL with the usual design's tables, holding the same clicks.
+ * to PostgreSQL with the conventional design's tables, holding the same clicks.
  */
 
 const { values } = parseArgs({

@@ -4,7 +4,7 @@ import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { CONVENTIONAL_SCHEMA } from '../peers/conventional-schema.ts';
 import type { Answer, Asked, Store } from './questions.ts';
 
-/** The usual design's tables in PostgreSQL with the clicks of a warehouse. */
+/** The conventional design's tables in PostgreSQL with the clicks of a warehouse. */
 
 /** Ids of the design are UUIDs: those of a number, the same on both sides. */
 const UUID_OF = (column: string): string =>

@@ -24,7 +24,7 @@ export interface AttributionFixture {
   readonly clickKey: Buffer;
   /** Stores clicks; what is not given is of the program's link. Returns their identities. */
   addClicks(given: readonly Partial<ClickRecord>[], parties?: TestParties): Promise<ClickIdentity[]>;
-  /** From now on every click before this is said to be stored. */
+  /** Moves the watermark: every click before this counts as stored. */
   completeTo(ms: number): Promise<void>;
   /** Records an order of 100.00; returns its order id. */
   order(given: Partial<Parameters<typeof recordConversion>[1]>, parties?: TestParties): Promise<string>;
