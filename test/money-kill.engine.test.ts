@@ -16,7 +16,7 @@ import { createParties, creditOrder } from './support/ledger.ts';
 const WORKER_KILLS = 3;
 /** Several batches, each of clicks that are all different. */
 const ORDERS = 4_000;
-/** Whoever holds this advisory lock stops the process under test where a trigger asks for it. */
+/** The holder of this advisory lock stops the process under test where a trigger takes it. */
 const STOP_LOCK = 4_711;
 
 let world: AttributionFixture;
@@ -144,8 +144,8 @@ async function isWriting(): Promise<boolean> {
 }
 
 /**
- * Stops every process where it writes such a row, before it commits, until {@link goOn}. `atCommit`: once PostgreSQL was
- * told to commit, so that it will, whatever becomes of the process.
+ * Stops every process where it writes such a row, before it commits, until {@link goOn}. `atCommit`: once PostgreSQL has
+ * received the commit, which it then carries out without the process.
  */
 async function stopBefore(table: string, condition: string, atCommit = false): Promise<void> {
   const { owner } = world.books;

@@ -171,7 +171,7 @@ describe('the click of an order', () => {
     ['came after the order', found({ ts: CLICK_MS + 20 * MINUTE_MS }), 'click_after_order'],
     ['has no terms', { terms: undefined }, 'no_terms'],
     ['has no affiliate', { noAffiliate: true }, 'no_terms'],
-  ])('credits nobody when it %s', (_name, given, reason) => {
+  ])('credits no affiliate when it %s', (_name, given, reason) => {
     expect(decided(given)).toMatchObject({ outcome: 'unattributed', reason });
   });
 
@@ -244,7 +244,7 @@ describe('an order without a click id', () => {
     expect(decided(without({ customerId: 'customer-ann' }))).toMatchObject({ outcome: 'rejected' });
   });
 
-  it('belongs to nobody when several affiliates may have sent the visitor', () => {
+  it('belongs to no affiliate when several may have sent the visitor', () => {
     const visitorClicks = [visit({}), visit({ affiliateId: 5, seq: 3 })];
     const decision = decided(without({ fingerprintMatch: 'credit' }, { visitorClicks }));
     expect(decision).toMatchObject({ outcome: 'unattributed', reason: 'several_affiliates' });

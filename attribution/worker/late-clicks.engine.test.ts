@@ -142,7 +142,7 @@ test('decisions do not depend on how late clicks are stored', { timeout: 2 * LIM
           }
         }
         await prompt.report(purchases, visits);
-        // Whoever waits for another order is tried again a minute later at the most.
+        // An order that waits for another one is tried again a minute later at the most.
         for (let i = 0; i < 4; i++) await fixture.decideAll(new Date(now + (20 + 2 * i) * MINUTE_MS));
         expect(await decisionsOf(late.parties)).toEqual(await decisionsOf(prompt.parties));
       },

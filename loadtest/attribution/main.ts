@@ -41,7 +41,7 @@ const { values } = parseArgs({
     orders: { type: 'string', default: '200000' },
     payees: { type: 'string', default: '100000' },
     entries: { type: 'string', default: '10000000' },
-    'usual-seconds': { type: 'string', default: '15' },
+    'conventional-seconds': { type: 'string', default: '15' },
     folder: { type: 'string' },
     parts: { type: 'string' },
   },
@@ -51,7 +51,7 @@ const sizes = {
   orders: Number(values.orders),
   payees: Number(values.payees),
   entries: Number(values.entries),
-  usualMs: Number(values['usual-seconds']) * 1_000,
+  conventionalMs: Number(values['conventional-seconds']) * 1_000,
 };
 
 /** As the worker process has them. */
@@ -96,7 +96,7 @@ const PARTS: Readonly<Record<string, (stores: Stores, state: State) => Promise<F
     await insertClicks(warehouse, programOf(state), showProgress('clicks in the warehouse', sizes.clicks));
     return undefined;
   },
-  'usual-clicks': async ({ owner }, state) => {
+  'conventional-clicks': async ({ owner }, state) => {
     const progress = showProgress('clicks in PostgreSQL', sizes.clicks);
     await prepareConventional(owner, programOf(state), { clicks: sizes.clicks, progress });
     return undefined;
@@ -129,18 +129,18 @@ const PARTS: Readonly<Record<string, (stores: Stores, state: State) => Promise<F
       targets: [atLeast('orders/s decided', done.perSecond, 3_000)],
     };
   },
-  usual: async ({ ledger, owner }, state) => {
+  conventional: async ({ ledger, owner }, state) => {
     const program = programOf(state);
     const orders = makeOrders(program, sizes.orders);
     const done = await runConventional(ledger, {
       orders,
       connections: WORKER_CONNECTIONS,
-      maxMs: sizes.usualMs,
+      maxMs: sizes.conventionalMs,
     });
     await owner.unsafe('drop table conventional_conversions, conventional_clicks, conventional_affiliates');
     return {
-      rows: [{ what: `usual design, ${done.orders} orders`, per_s: round(done.perSecond) }],
-      targets: [atLeast('decided / usual design', (state.decidedPerSecond ?? 0) / done.perSecond, 1)],
+      rows: [{ what: `conventional design, ${done.orders} orders`, per_s: round(done.perSecond) }],
+      targets: [atLeast('decided / conventional design', (state.decidedPerSecond ?? 0) / done.perSecond, 1)],
     };
   },
   payees: async (stores, state) => {

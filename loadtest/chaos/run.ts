@@ -93,7 +93,7 @@ export async function runChaos(options: {
   }
 }
 
-interface Play {
+interface Run {
   readonly platform: Platform;
   readonly folder: string;
   readonly schedule: readonly Fault[];
@@ -103,7 +103,7 @@ interface Play {
   readonly signal: AbortSignal;
 }
 
-async function runWithFaults(options: Play): Promise<ChaosResult> {
+async function runWithFaults(options: Run): Promise<ChaosResult> {
   const { platform, folder, seed, say, signal } = options;
   const { demo, collectorUrl } = platform;
   const http = createHttp();
@@ -164,7 +164,7 @@ async function injectAll({
   inject,
   say,
   signal,
-}: Play): Promise<Pick<ChaosResult, 'faults' | 'missedFaults'>> {
+}: Run): Promise<Pick<ChaosResult, 'faults' | 'missedFaults'>> {
   const startedAt = Date.now();
   const faults = new Map<FaultKind, number>();
   let missedFaults = 0;

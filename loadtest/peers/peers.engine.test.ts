@@ -29,7 +29,7 @@ describe('peers', () => {
   const fixture: PeerFixture = {
     folder,
     links: makeLinks(50),
-    // Nobody counts their CPU here.
+    // Their CPU is not counted here.
     postgres: { url: inject('postgresUrl'), pid: 0 },
     clickhouse: { url: inject('clickhouseUrl'), pid: 0 },
     natsServer: inject('natsServer'),

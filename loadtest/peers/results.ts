@@ -100,7 +100,7 @@ export function notesOf(
         !result.peer.name.startsWith(OURS) && read(result) > 0 && sign * (read(result) - read(ours)) > 0,
     );
     const list = ahead.map((result) => `${result.peer.name} (${round(read(result) / read(ours))} ×)`);
-    return list.length === 0 ? [`Nobody ${what}.`] : [`Who ${what}: ${list.join(', ')}.`];
+    return list.length === 0 ? [`No peer ${what}.`] : [`A peer ${what}: ${list.join(', ')}.`];
   };
   return [
     ...better('answers more requests a second than Afflux', perSecond, 1),
@@ -113,7 +113,7 @@ export function notesOf(
     ...better('takes less disk than Afflux for a stored click', (result) => result.bytes, -1),
     `Redirect server, its stores (for Afflux: NATS, loader and ClickHouse) and ${generator} share two cores as the kernel divides them. Requests/s: ${rates.connections} connections, each asking again at once. Moderate: ${
       generator === 'wrk'
-        ? `${rates.moderateConnections} connections, each pausing 0 to ${2 * rates.thinkMs} ms after an answer, ${Math.round((rates.moderateConnections * 1_000) / rates.thinkMs)} requests a second for whoever answers at once`
+        ? `${rates.moderateConnections} connections, each pausing 0 to ${2 * rates.thinkMs} ms after an answer, ${Math.round((rates.moderateConnections * 1_000) / rates.thinkMs)} requests a second for a server that answers at once`
         : `${rates.moderateConnections} connections without pauses, since this generator has none`
     }.`,
     'CPU counts until the click is stored where it can be queried and ClickHouse has merged. Bytes: these clicks are of a few minutes, so the rollups by hour take next to nothing; over 60 days Afflux takes what bench:warehouse says. Of PostgreSQL: table and indexes. Log: write-ahead log of PostgreSQL; of Afflux the stream, kept 72 hours.',
