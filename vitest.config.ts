@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** What takes minutes begins first, so that the other worker has the rest to do meanwhile. */
-const LONGEST = ['test/chaos', 'test/fresh-clone', 'loadtest/peers', 'ledger/tasks'];
+/** The files that take minutes begin first, so that the other worker has the rest to do meanwhile. */
+const LONGEST = ['test/chaos', 'test/fresh-clone', 'loadtest/peers', 'ledger/postgres/tasks'];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -14,7 +14,52 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
-export default defineConfig({
+/**
+ * Tests that can run longer than in `npm test`. `npm run test:long` runs their files alone and one after the other, with
+ * the values below: 60 to 90 minutes on two cores that do nothing else. By hand, one of them:
+ * `AFFLUX_TEST_KILLS=100 npx vitest run test/collector-kill`; what the environment sets wins. Each file names its default.
+ *
+ * AFFLUX_TEST_SEED repeats a run of the property tests and of the fuzz test, with the seed that it has printed;
+ * AFFLUX_TEST_CHAOS_SEED is the seed of the chaos run's faults. By hand only: AFFLUX_TEST_ROUNDS, rounds of lost
+ * PostgreSQL connections, and AFFLUX_TEST_IDLE, idle connections to a collector, which need a larger `ulimit -n`.
+ */
+const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files: readonly string[] }>> = {
+  /** Random histories of orders, refunds, reviews and payouts; other property tests run a fraction of the number. */
+  AFFLUX_TEST_HISTORIES: {
+    value: 1_000,
+    files: [
+      'ledger/decisions/histories',
+      'ledger/decisions/permutations',
+      'attribution/worker/pace',
+      'attribution/worker/batch',
+    ],
+  },
+  /** Histories in which clicks are stored late. */
+  AFFLUX_TEST_DELAYS: { value: 30, files: ['attribution/worker/late-clicks'] },
+  /** Random requests to each operation of the API. */
+  AFFLUX_TEST_FUZZ: { value: 2_000, files: ['api/http/fuzz'] },
+  /** Random requests to the collector. */
+  AFFLUX_TEST_REQUESTS: { value: 200_000, files: ['collector/hostile'] },
+  /** Kills −9 of a collector under load. */
+  AFFLUX_TEST_KILLS: { value: 30, files: ['test/collector-kill'] },
+  /** Minutes of faults in a whole platform under load. */
+  AFFLUX_TEST_CHAOS_MINUTES: { value: 10, files: ['test/chaos'] },
+  /** Minutes of a steady load; 0: none. */
+  AFFLUX_TEST_SOAK_MINUTES: { value: 8, files: ['test/load'] },
+  /** Whether a collector is measured with a million links: 1 or 0. */
+  AFFLUX_TEST_MILLION_LINKS: { value: 1, files: ['collector/links/million-links'] },
+};
+
+function longRun() {
+  const sizes = Object.entries(LONG_RUN);
+  return {
+    include: sizes.flatMap(([, { files }]) => files.map((file) => `${file}.engine.test.ts`)),
+    env: Object.fromEntries(sizes.map(([name, { value }]) => [name, process.env[name] ?? String(value)])),
+    maxWorkers: 1,
+  };
+}
+
+export default defineConfig(({ mode }) => ({
   test: {
     include: ['**/*.test.ts'],
     exclude: ['node_modules/**', 'dist/**', '.afflux/**'],
@@ -24,5 +69,6 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    ...(mode === 'long' && longRun()),
   },
-});
+}));

@@ -12,13 +12,14 @@ import { BATCHES_IN_FLIGHT, createAttributionWorker } from './worker/worker.ts';
 
 /**
  * Pause between batches that are not full: a conversion is decided within this and the freshness of the warehouse.
- * What comes meanwhile is decided together: a batch of one costs ClickHouse what a batch of a hundred does.
+ * Conversions that come meanwhile are decided together: a batch of one costs ClickHouse as much as a batch of a hundred.
  */
 const PAUSE_MS = 250;
 /** Pause after PostgreSQL failed. */
 const RETRY_PAUSE_MS = 1_000;
+const DISCONNECT_TIMEOUT_S = 5;
 
-/** Starts the worker that joins clicks and conversions; returns when it works. */
+/** Starts the workers that join clicks and conversions; returns when they work. */
 export async function startAttribution({ config, log }: { config: Config; log: Logger }): Promise<Running> {
   const ledger = await connectLedger({
     url: config.databaseUrl,
@@ -26,43 +27,43 @@ export async function startAttribution({ config, log }: { config: Config; log: L
     max: BATCHES_IN_FLIGHT,
   });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'attribution' });
-  const worker = createAttributionWorker({
+  const attribution = createAttributionWorker({
     ledger,
     clicks: createWarehouseClicks(warehouse),
     clickIds: createClickIdCodec(config.clickKeys),
     log,
   });
   const metrics = createMetrics();
-  registerAttributionMetrics(metrics, worker.stats);
-  let fault = '';
-  /** More is due than one lane decides; the others stand by otherwise, and would only make batches smaller. */
+  registerAttributionMetrics(metrics, attribution.stats);
+  let failure = '';
+  /** More is due than the first worker decides. Otherwise the others rest: they would only make batches smaller. */
   let isBehind = false;
   const health = await serveHealth({
     port: config.attributionPort,
     metrics,
-    readiness: (): Readiness => (fault === '' ? { ready: true } : { ready: false, reason: fault }),
+    readiness: (): Readiness => (failure === '' ? { ready: true } : { ready: false, reason: failure }),
   });
 
-  async function step(lane: number): Promise<number> {
-    if (lane > 0 && !isBehind) return PAUSE_MS;
+  async function step(worker: number): Promise<number> {
+    if (worker > 0 && !isBehind) return PAUSE_MS;
     try {
-      const { isFull } = await worker.runBatch(new Date());
-      fault = '';
+      const { isFull } = await attribution.runBatch(new Date());
+      failure = '';
       isBehind = isFull;
       return isFull ? 0 : PAUSE_MS;
     } catch (error) {
-      fault = errorText(error);
-      log.error({ reason: fault }, 'a batch failed');
+      failure = errorText(error);
+      log.error({ reason: failure }, 'an attribution batch failed; retrying');
       return RETRY_PAUSE_MS;
     }
   }
-  const loops = Array.from({ length: BATCHES_IN_FLIGHT }, (_, lane) => startLoop(() => step(lane)));
+  const loops = Array.from({ length: BATCHES_IN_FLIGHT }, (_, worker) => startLoop(() => step(worker)));
 
   return {
     async stop() {
       await Promise.all(loops.map((running) => running.stop()));
       await health.stop();
-      await Promise.all([ledger.end({ timeout: 5 }), warehouse.close()]);
+      await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close()]);
     },
   };
 }

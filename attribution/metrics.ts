@@ -2,7 +2,7 @@ import type { Registry } from 'prom-client';
 import { countByLabelOnScrape, countOnScrape } from '../core/service/metrics.ts';
 import type { WorkerStats } from './worker/worker.ts';
 
-/** Registers what the worker counts. */
+/** Registers the counts of the worker. */
 export function registerAttributionMetrics(registry: Registry, stats: WorkerStats): void {
   countByLabelOnScrape(
     registry,

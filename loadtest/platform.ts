@@ -1,5 +1,12 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { createWriteStream, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import {
+  createWriteStream,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  type WriteStream,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -20,7 +27,7 @@ export type Target =
   | 'postgres'
   | 'clickhouse';
 
-/** What the demo program's file says that a run needs. */
+/** The part of the demo program's file that a run needs. */
 export interface DemoFile {
   readonly program: { readonly id: number; readonly currency: string };
   readonly affiliates: readonly { readonly id: number; readonly parent_id: number | null }[];
@@ -39,7 +46,7 @@ export interface Platform {
   readonly demo: DemoFile;
   readonly collectorUrl: string;
   readonly apiUrl: string;
-  /** The process that is a target at this moment; undefined while it is down. */
+  /** The process that is the target at this moment; undefined while it is down. */
   pidOf(target: Target): number | undefined;
   /** Sends a signal to a process only if it still is one of the platform's; whether it was sent. */
   signal(pid: number, signal: NodeJS.Signals): boolean;
@@ -47,7 +54,7 @@ export interface Platform {
   startBeside(args: readonly string[], env: Readonly<Record<string, string>>): ChildProcess;
   /** Runs `afflux …` to its end. */
   run(...args: string[]): Promise<{ code: number; output: string }>;
-  /** Services whose /readyz does not say yes. */
+  /** Services that are not ready. */
   notReady(): Promise<string[]>;
   /** Ends everything, stopped and stuck processes too. */
   stop(): Promise<void>;
@@ -60,8 +67,8 @@ const READY_ANSWER_MS = 5_000;
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 
 /**
- * Starts it below `folder`; what it says is in `platform.log` there. With `smallDisk` the collector's spool and
- * NATS's streams live on that disk.
+ * Starts it below `folder`; its output is in `platform.log` there. With `smallDisk` the collector's spool and NATS's
+ * streams live on that disk.
  * @throws Error when it does not come up.
  */
 export async function startPlatform(options: {
@@ -70,18 +77,61 @@ export async function startPlatform(options: {
 }): Promise<Platform> {
   const { folder, smallDisk } = options;
   const home = join(folder, 'home');
-  mkdirSync(home);
-  if (smallDisk !== undefined) {
-    for (const name of ['collector', 'nats']) {
-      mkdirSync(join(smallDisk, name));
-      symlinkSync(join(smallDisk, name), join(home, name));
-    }
+  makeHome(home, smallDisk);
+  const env = await environmentFor(home);
+  const logFile = join(folder, 'platform.log');
+  const log = createWriteStream(logFile);
+  const up = spawnAfflux(['up'], { env, log });
+  const beside: ChildProcess[] = [];
+  const processes = { up, beside, log };
+  const isUp = hasPrinted(up, 'Afflux is up after');
+  if (!(await isTrueWithin(START_MS, () => isUp() || !isRunning(up))) || !isRunning(up)) {
+    await stopAll(processes);
+    throw new Error(`the platform did not come up: see ${logFile}`);
   }
+  const config = loadConfig(env);
+  const services = serviceUrls(config);
+  return {
+    config,
+    demo: JSON.parse(readFileSync(join(home, 'demo.json'), 'utf8')) as DemoFile,
+    collectorUrl: services.collector,
+    apiUrl: services.api,
+    pidOf: (target) => childrenOf(up.pid ?? 0).find((pid) => targetOf(pid) === target),
+    signal: (pid, signal) => isOneOf(processes, pid) && trySignal(pid, signal),
+    startBeside(args, more) {
+      const child = spawnAfflux(args, { env: { ...env, ...more }, log });
+      beside.push(child);
+      return child;
+    },
+    run: (...args) => runAfflux(args, env),
+    async notReady() {
+      const answers = Object.entries(services).map(async ([name, url]) => ({
+        name,
+        ready: await isReady(url),
+      }));
+      return (await Promise.all(answers)).flatMap(({ name, ready }) => (ready ? [] : [name]));
+    },
+    stop: () => stopAll(processes),
+  };
+}
+
+type Environment = Readonly<Record<string, string>>;
+
+function makeHome(home: string, smallDisk: string | undefined): void {
+  mkdirSync(home);
+  if (smallDisk === undefined) return;
+  for (const name of ['collector', 'nats']) {
+    mkdirSync(join(smallDisk, name));
+    symlinkSync(join(smallDisk, name), join(home, name));
+  }
+}
+
+async function environmentFor(home: string): Promise<Environment> {
   const nats = await findNatsServer({
     explicit: process.env.NATS_SERVER ?? '',
     home: fromProject('.afflux'),
   });
-  const env: Record<string, string> = {
+  return {
     PATH: process.env.PATH ?? '',
     AFFLUX_HOME: home,
     NATS_SERVER: nats.binary,
@@ -94,97 +144,87 @@ export async function startPlatform(options: {
     // Runs are started by the operator of the run.
     PAYOUT_HOUR: 'off',
   };
-  const log = createWriteStream(join(folder, 'platform.log'));
-  const beside: ChildProcess[] = [];
+}
 
-  function start(args: readonly string[], more: Readonly<Record<string, string>> = {}): ChildProcess {
-    const child = spawn(process.execPath, [COMMAND, ...args], {
-      env: { ...env, ...more },
-      cwd: tmpdir(),
-      stdio: ['ignore', 'pipe', 'pipe'],
-      // A Ctrl-C in the terminal is for the run: a second signal would make "afflux up" leave its engines behind.
-      detached: true,
-    });
-    for (const stream of [child.stdout, child.stderr]) stream?.pipe(log, { end: false });
-    return child;
-  }
-  const up = start(['up']);
-  const said = untilSaid(up, 'Afflux is up after');
-
-  async function stop(): Promise<void> {
-    const all = () => [...beside.filter(isRunning).map(({ pid }) => pid ?? 0), ...childrenOf(up.pid ?? 0)];
-    for (const pid of all()) trySignal(pid, 'SIGCONT');
-    for (const child of beside.filter(isRunning)) child.kill('SIGKILL');
-    if (isRunning(up)) up.kill('SIGINT');
-    if (!(await isTrueWithin(STOP_MS, () => !isRunning(up)))) {
-      for (const pid of all()) trySignal(pid, 'SIGKILL');
-      up.kill('SIGKILL');
-      await isTrueWithin(STOP_MS, () => !isRunning(up));
-    }
-    log.end();
-  }
-
-  if (!(await isTrueWithin(START_MS, () => said() || !isRunning(up))) || !isRunning(up)) {
-    await stop();
-    throw new Error(`the platform did not come up: see ${join(folder, 'platform.log')}`);
-  }
-  const config = loadConfig(env);
-  const service = (port: number): string => `http://127.0.0.1:${port}`;
-  const services = {
-    collector: service(config.collectorPort),
-    loader: service(config.loaderPort),
-    attribution: service(config.attributionPort),
-    scheduler: service(config.schedulerPort),
-    api: service(config.apiPort),
-  };
-
+function serviceUrls(config: Config) {
+  const url = (port: number): string => `http://127.0.0.1:${port}`;
   return {
-    config,
-    demo: JSON.parse(readFileSync(join(home, 'demo.json'), 'utf8')) as DemoFile,
-    collectorUrl: services.collector,
-    apiUrl: services.api,
-    pidOf: (target) => childrenOf(up.pid ?? 0).find((pid) => targetOf(pid) === target),
-    signal: (pid, signal) =>
-      (childrenOf(up.pid ?? 0).includes(pid) ||
-        beside.some((child) => child.pid === pid && isRunning(child))) &&
-      trySignal(pid, signal),
-    startBeside(args, more) {
-      const child = start(args, more);
-      beside.push(child);
-      return child;
-    },
-    async run(...args) {
-      const given = { env, cwd: tmpdir(), maxBuffer: MAX_OUTPUT_BYTES };
-      return await promisify(execFile)(process.execPath, [COMMAND, ...args], given).then(
-        ({ stdout }) => ({ code: 0, output: stdout }),
-        ({ code, stdout, stderr }: { code?: number; stdout?: string; stderr?: string }) => ({
-          code: code ?? 1,
-          output: `${stdout ?? ''}${stderr ?? ''}`,
-        }),
-      );
-    },
-    async notReady() {
-      const names = Object.entries(services);
-      const ready = await Promise.all(names.map(([, url]) => isReady(url)));
-      return names.flatMap(([name], i) => (ready[i] ? [] : [name]));
-    },
-    stop,
+    collector: url(config.collectorPort),
+    loader: url(config.loaderPort),
+    attribution: url(config.attributionPort),
+    scheduler: url(config.schedulerPort),
+    api: url(config.apiPort),
   };
+}
+
+function spawnAfflux(
+  args: readonly string[],
+  { env, log }: { env: Environment; log: WriteStream },
+): ChildProcess {
+  const child = spawn(process.execPath, [COMMAND, ...args], {
+    env,
+    cwd: tmpdir(),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // A Ctrl-C in the terminal is for the run: a second signal would make "afflux up" leave its engines behind.
+    detached: true,
+  });
+  for (const stream of [child.stdout, child.stderr]) stream?.pipe(log, { end: false });
+  return child;
+}
+
+async function runAfflux(
+  args: readonly string[],
+  env: Environment,
+): Promise<{ code: number; output: string }> {
+  const options = { env, cwd: tmpdir(), maxBuffer: MAX_OUTPUT_BYTES };
+  return await promisify(execFile)(process.execPath, [COMMAND, ...args], options).then(
+    ({ stdout }) => ({ code: 0, output: stdout }),
+    ({ code, stdout, stderr }: { code?: number; stdout?: string; stderr?: string }) => ({
+      code: code ?? 1,
+      output: `${stdout ?? ''}${stderr ?? ''}`,
+    }),
+  );
+}
+
+/** `afflux up`, the processes started beside it, and the log they all write. */
+interface Processes {
+  readonly up: ChildProcess;
+  readonly beside: readonly ChildProcess[];
+  readonly log: WriteStream;
+}
+
+function isOneOf({ up, beside }: Processes, pid: number): boolean {
+  return (
+    childrenOf(up.pid ?? 0).includes(pid) || beside.some((child) => child.pid === pid && isRunning(child))
+  );
+}
+
+async function stopAll({ up, beside, log }: Processes): Promise<void> {
+  const all = () => [...beside.filter(isRunning).map(({ pid }) => pid ?? 0), ...childrenOf(up.pid ?? 0)];
+  for (const pid of all()) trySignal(pid, 'SIGCONT');
+  for (const child of beside.filter(isRunning)) child.kill('SIGKILL');
+  if (isRunning(up)) up.kill('SIGINT');
+  if (!(await isTrueWithin(STOP_MS, () => !isRunning(up)))) {
+    for (const pid of all()) trySignal(pid, 'SIGKILL');
+    up.kill('SIGKILL');
+    await isTrueWithin(STOP_MS, () => !isRunning(up));
+  }
+  log.end();
 }
 
 export function isRunning(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null;
 }
 
-function untilSaid(child: ChildProcess, text: string): () => boolean {
-  let seen = '';
-  let said = false;
+function hasPrinted(child: ChildProcess, text: string): () => boolean {
+  let output = '';
+  let found = false;
   child.stdout?.on('data', (bytes: Buffer) => {
-    if (said) return;
-    seen += bytes.toString('utf8');
-    said = seen.includes(text);
+    if (found) return;
+    output += bytes.toString('utf8');
+    found = output.includes(text);
   });
-  return () => said;
+  return () => found;
 }
 
 /** Running child processes of a process: what `afflux up` has started, and nothing else. */

@@ -9,7 +9,7 @@ export function cpuMs(pid: number): number {
   return ((userTicks ?? Number.NaN) + (systemTicks ?? Number.NaN)) * MS_A_TICK;
 }
 
-/** Resident memory of a process, megabytes; 0 once it has ended and nobody has waited for it. */
+/** Resident memory of a process, megabytes; 0 once it has ended and waits to be reaped. */
 export function rssMb(pid: number): number {
   return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0) / 1_024;
 }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 const POLL_MS = 20;
 
-/** Looks until the condition holds, at most `deadlineMs`; whether it came to hold. */
+/** Polls until the condition holds, at most `deadlineMs`; whether it came to hold. It is polled once in any case. */
 export async function isTrueWithin(
   deadlineMs: number,
   condition: () => boolean | Promise<boolean>,

@@ -29,7 +29,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
   const health = await serveHealth({
     port: config.schedulerPort,
     metrics,
-    // A task that fails is tried again and logged; nothing that is asked of this process depends on it.
+    // A task that fails is logged and tried again; this process answers no requests that depend on it.
     readiness: () => ({ ready: true }),
   });
   const mirrors = [startMirror({ ledger, warehouse, metrics, log }), startNames({ ledger, warehouse, log })];

@@ -36,7 +36,7 @@ async function drain(): Promise<void> {
   while ((await mirrorBatch({ ledger, warehouse })) > 0);
 }
 
-test('the mirror equals the books, also when two tell it of changes while they happen', async () => {
+test('the mirror equals the books, also when two write changes to it while they happen', async () => {
   const { ledger } = books;
   let changing = true;
   const mirrors = [0, 1].map(async () => {
@@ -65,11 +65,11 @@ test('the mirror equals the books, also when two tell it of changes while they h
 test('a change stays in the outbox until the mirror has it', async () => {
   const { ledger } = books;
   await creditOrder(ledger, parties, { amountMinor: 500n });
-  const away = {
+  const unavailable = {
     ...warehouse,
-    insertRows: () => Promise.reject(new Error('away')),
+    insertRows: () => Promise.reject(new Error('unavailable')),
   };
-  await expect(mirrorBatch({ ledger, warehouse: away })).rejects.toThrow('away');
+  await expect(mirrorBatch({ ledger, warehouse: unavailable })).rejects.toThrow('unavailable');
   expect((await outboxLag(ledger)).waiting).toBeGreaterThan(0);
   await drain();
   expect(text(await mirrorSums(warehouse))).toBe(text(await conversionSums(ledger)));

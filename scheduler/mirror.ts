@@ -11,11 +11,11 @@ import { mirrorConversions } from '../warehouse/mirror/mirror.ts';
 
 /** One insert into the mirror: large enough for thousands of changes a second, small enough to read at once. */
 const BATCH_SIZE = 5_000;
-/** A report shows a conversion this much after its commit. */
+/** Longest delay from a conversion's commit to its report, besides the insert. */
 const IDLE_PAUSE_MS = 500;
 const RETRY_PAUSE_MS = 1_000;
 
-/** Tells the warehouse of the oldest changes, each at least once. Returns how many there were. */
+/** Writes the oldest changes to the warehouse, each at least once. Returns their number. */
 export async function mirrorBatch(options: { ledger: Ledger; warehouse: Warehouse }): Promise<number> {
   const { ledger, warehouse } = options;
   const batch = await readOutbox(ledger, { limit: BATCH_SIZE });
@@ -25,7 +25,7 @@ export async function mirrorBatch(options: { ledger: Ledger; warehouse: Warehous
   return batch.ids.length;
 }
 
-/** Keeps the warehouse's conversions in step with the ledger's until it is stopped. */
+/** Keeps the warehouse's conversions equal to the ledger's until it is stopped. */
 export function startMirror(options: {
   ledger: Ledger;
   warehouse: Warehouse;
@@ -46,7 +46,7 @@ export function startMirror(options: {
       lagSeconds = oldestAt === null ? 0 : (Date.now() - oldestAt.getTime()) / 1_000;
       return (await mirrorBatch(options)) === BATCH_SIZE ? 0 : IDLE_PAUSE_MS;
     } catch (error) {
-      log.warn({ reason: errorText(error) }, 'conversions could not be mirrored');
+      log.warn({ reason: errorText(error) }, 'mirroring conversions failed; retrying');
       return RETRY_PAUSE_MS;
     }
   });

@@ -7,12 +7,12 @@ import { FROM_THE_BEGINNING, readNameChanges } from '../ledger/programs/names.ts
 import type { Warehouse } from '../warehouse/clickhouse/client.ts';
 import { mirrorNames } from '../warehouse/mirror/mirror.ts';
 
-/** A dashboard shows a new name this much after its commit. */
+/** Longest delay from a name's commit to the dashboards. */
 const PAUSE_MS = 5_000;
 
 /**
- * Keeps the warehouse's names in step with the ledger's until it is stopped. It begins with all of them, so that a
- * mirror that was emptied is filled again.
+ * Keeps the warehouse's names equal to the ledger's until it is stopped. It begins with all of them, so that an
+ * emptied mirror is filled again.
  */
 export function startNames(options: { ledger: Ledger; warehouse: Warehouse; log: Logger }): Running {
   const { ledger, warehouse, log } = options;
@@ -21,13 +21,13 @@ export function startNames(options: { ledger: Ledger; warehouse: Warehouse; log:
     try {
       since = await mirrorNameChanges({ ledger, warehouse, since });
     } catch (error) {
-      log.warn({ reason: errorText(error) }, 'names could not be mirrored');
+      log.warn({ reason: errorText(error) }, 'mirroring names failed; retrying');
     }
     return PAUSE_MS;
   });
 }
 
-/** Tells the warehouse of the names changed since the mark; returns the next mark. */
+/** Writes the names changed since `since` to the warehouse; returns the next `since`. */
 export async function mirrorNameChanges(options: {
   ledger: Ledger;
   warehouse: Warehouse;

@@ -22,15 +22,15 @@ test('the whole platform keeps its promises while its processes, engines and con
   const child = spawn(process.execPath, [...command, '--results', folder], {
     env: { ...process.env, NATS_SERVER: inject('natsServer').binary },
   });
-  let said = '';
+  let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (bytes) => {
-      said += bytes;
+      output += bytes;
     });
   }
   const [code] = await once(child, 'exit');
-  expect(code, said).toBe(0);
-  for (const [, fault] of said.matchAll(/^NOT TESTED: (.*?),/gm)) reportMissing('root', `chaos: ${fault}`);
+  expect(code, output).toBe(0);
+  for (const [, fault] of output.matchAll(/^NOT TESTED: (.*?),/gm)) reportMissing('root', `chaos: ${fault}`);
   const result = JSON.parse(readFileSync(join(folder, 'chaos.json'), 'utf8')) as BenchResult;
   rmSync(folder, { recursive: true });
   expect(result.targets.filter(({ ok }) => !ok)).toEqual([]);

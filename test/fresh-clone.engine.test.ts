@@ -16,7 +16,7 @@ import { projectRoot } from '../core/config/paths.ts';
 import { freePlatformPorts } from '../engines/engine.ts';
 import { waitFor } from './support/engines.ts';
 
-/** Dependencies are installed anew: half a gigabyte, from the package manager's cache or the network. */
+/** Dependencies are installed again: half a gigabyte, from the package manager's cache or the network. */
 const INSTALL_DEADLINE_MS = 300_000;
 
 /** The two commands of the README, in a copy of the tree that has nothing installed. */

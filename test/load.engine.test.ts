@@ -1,19 +1,23 @@
 import { expect, test } from 'vitest';
-import { onField } from '../loadtest/arrivals/field.ts';
+import { withLoadFixture } from '../loadtest/arrivals/fixture.ts';
 import { reconcileClicks } from '../loadtest/arrivals/reconcile.ts';
 import { mixed } from '../loadtest/arrivals/scenarios.ts';
+import { soak } from '../loadtest/arrivals/soak.ts';
 
 const RATE = 200;
 const SECONDS = 4;
+/** A steady load for so long; by default none. */
+const SOAK_MINUTES = Number(process.env.AFFLUX_TEST_SOAK_MINUTES ?? 0);
+const OVERHEAD_MS = 300_000;
 
 test('clicks, postbacks, reports and portal reads at a steady rate: what was answered is what is stored', {
-  timeout: 300_000,
+  timeout: OVERHEAD_MS,
 }, async () => {
-  await onField(async (field) => {
-    const { rows, targets } = await mixed(field, { rate: RATE, seconds: SECONDS });
+  await withLoadFixture(async (fixture) => {
+    const { rows, targets } = await mixed(fixture, { rate: RATE, seconds: SECONDS });
     const exact = targets.filter(({ bound }) => bound === '= 0');
-    // First what was said, for it tells why a figure is wrong.
-    expect(field.complaints).toEqual([]);
+    // Wrong answers first: they tell why a figure is wrong.
+    expect(fixture.problems).toEqual([]);
     expect(exact.filter(({ ok }) => !ok)).toEqual([]);
     const counts = new Map(rows.map(({ what, count }) => [what, count]));
     expect(counts.get('redirects')).toBe(RATE * SECONDS);
@@ -21,13 +25,29 @@ test('clicks, postbacks, reports and portal reads at a steady rate: what was ans
     expect(counts.get('orders recorded')).toBe((RATE * SECONDS) / 50);
 
     // A visitor who holds the redirect of another click than the one that is stored is noticed.
-    const received = field.visitors.received();
+    const received = fixture.visitors.received();
     const leases = new Map(
       [...received.leases].map(([node, sums]) => [node, { ...sums, seqSum: sums.seqSum + 1 }]),
     );
-    const { targets: wrong } = await reconcileClicks(field.warehouse, { ...received, leases });
+    const { targets: wrong } = await reconcileClicks(fixture.warehouse, { ...received, leases });
     expect(wrong.filter(({ ok }) => !ok).map(({ name, value }) => [name, value])).toEqual([
       ['node leases whose clicks are others than those received', received.leases.size],
     ]);
   });
 });
+
+test.runIf(SOAK_MINUTES > 0)(
+  'a steady load for minutes: every redirect is stored, and memory does not grow',
+  { timeout: SOAK_MINUTES * 60_000 + OVERHEAD_MS },
+  async () => {
+    await withLoadFixture(async (fixture) => {
+      const { targets } = await soak(fixture, { rate: RATE, seconds: SOAK_MINUTES * 60 });
+      // Latency and freshness are targets of `npm run load`, on a machine that does nothing else.
+      const checked = targets.filter(
+        ({ name, bound }) => bound === '= 0' || name.includes('resident memory'),
+      );
+      expect(fixture.problems).toEqual([]);
+      expect(checked.filter(({ ok }) => !ok)).toEqual([]);
+    });
+  },
+);

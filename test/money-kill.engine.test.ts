@@ -7,7 +7,7 @@ import { fromProject } from '../core/config/paths.ts';
 import { freePort } from '../engines/engine.ts';
 import { createApiKey } from '../ledger/access/api-keys.ts';
 import { auditLedger } from '../ledger/audit/audit.ts';
-import { type AttributionWorld, startAttributionWorld } from './support/attribution.ts';
+import { type AttributionFixture, startAttributionFixture } from './support/attribution.ts';
 import { waitFor } from './support/engines.ts';
 import { createParties, creditOrder } from './support/ledger.ts';
 
@@ -16,15 +16,15 @@ import { createParties, creditOrder } from './support/ledger.ts';
 const WORKER_KILLS = 3;
 /** Several batches, each of clicks that are all different. */
 const ORDERS = 4_000;
-/** Whoever holds this advisory lock stops the process under test where a trigger asks for it. */
+/** The holder of this advisory lock stops the process under test where a trigger takes it. */
 const STOP_LOCK = 4_711;
 
-let world: AttributionWorld;
+let world: AttributionFixture;
 let home: string;
 const children = new Set<ChildProcess>();
 
 beforeAll(async () => {
-  world = await startAttributionWorld();
+  world = await startAttributionFixture();
   home = mkdtempSync(join(tmpdir(), 'afflux-kill-'));
 });
 afterAll(async () => {
@@ -144,8 +144,8 @@ async function isWriting(): Promise<boolean> {
 }
 
 /**
- * Stops every process where it writes such a row, before it commits, until {@link goOn}. `atCommit`: once PostgreSQL was
- * told to commit, so that it will, whatever becomes of the process.
+ * Stops every process where it writes such a row, before it commits, until {@link goOn}. `atCommit`: once PostgreSQL has
+ * received the commit, which it then carries out without the process.
  */
 async function stopBefore(table: string, condition: string, atCommit = false): Promise<void> {
   const { owner } = world.books;
@@ -296,14 +296,14 @@ describe('the API, killed while it', () => {
     ends: 'reversed',
     action: 'conversion.refund',
   };
-  const review = (verdict: 'approve' | 'reject') => ({
+  const review = (action: 'approve' | 'reject') => ({
     table: 'commissions',
-    condition: verdict === 'approve' ? `new.state = 'pending'` : `new.state = 'rejected'`,
+    condition: action === 'approve' ? `new.state = 'pending'` : `new.state = 'rejected'`,
     outcome: 'review' as const,
-    request: (id: bigint): [string, object] => [`/v1/conversions/cnv_${id}/${verdict}`, { note: 'seen' }],
+    request: (id: bigint): [string, object] => [`/v1/conversions/cnv_${id}/${action}`, { note: 'seen' }],
     statuses: [200, 409],
-    ends: verdict === 'approve' ? 'pending' : 'rejected',
-    action: `conversion.${verdict}`,
+    ends: action === 'approve' ? 'pending' : 'rejected',
+    action: `conversion.${action}`,
   });
 
   test.each([

@@ -144,7 +144,7 @@ test('a process that crashes comes back', { timeout: 120_000 }, async () => {
   });
 });
 
-test('stops its engines when nobody reads what it says any more', async () => {
+test('stops its engines when its output is closed', async () => {
   const { child } = await upAndReady();
   child.stdout.destroy();
   child.stderr.destroy();

@@ -12,7 +12,7 @@ import { waitFor } from './support/engines.ts';
 import { createParties, freshLedger, type TestLedger } from './support/ledger.ts';
 import { freshWarehouse } from './support/warehouse.ts';
 
-/** The API, killed −9 while it tells a webhook: every event arrives, each under one id with the same bytes. */
+/** The API, killed −9 while it delivers webhooks: every event arrives, each under one id with the same bytes. */
 
 const KILLS = 3;
 
@@ -28,7 +28,7 @@ interface Received {
   readonly body: string;
 }
 const received: Received[] = [];
-/** What the receiver does with a request; at first it says nothing. */
+/** How the receiver answers a request; at first not at all. */
 let answer: (response: ServerResponse) => void = () => undefined;
 const receiver = createServer((request, response) => {
   let body = '';
@@ -141,7 +141,7 @@ test('every event arrives, however often the process is killed', { timeout: 120_
   const bodies = new Map<string, Set<string>>();
   for (const { id, body } of received) bodies.set(id, (bodies.get(id) ?? new Set()).add(body));
   expect([...bodies.keys()].toSorted()).toEqual(events.map(({ messageId }) => messageId).toSorted());
-  for (const [id, said] of bodies) expect([id, said.size]).toEqual([id, 1]);
+  for (const [id, texts] of bodies) expect([id, texts.size]).toEqual([id, 1]);
   // Those that were under way at a kill came again.
   expect(received.length).toBeGreaterThan(events.length);
 });

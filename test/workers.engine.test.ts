@@ -84,7 +84,7 @@ describe('several collectors on one port', () => {
     expect(new Set(identities.map((identity) => identity?.node)).size).toBe(4);
   });
 
-  it('are each asked for their health and metrics on a port of their own', async () => {
+  it('have their health and metrics each on a port of its own', async () => {
     const clicks = 40;
     for (let i = 0; i < clicks; i++) await click();
     const committed = await Promise.all(

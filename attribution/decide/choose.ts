@@ -20,10 +20,10 @@ export interface KnownClick extends ClickIdentity {
   readonly flags: number;
 }
 
-/** What the conversion's click id turned out to be. */
+/** The click that the conversion's click id names. */
 export type GivenClick =
   | { readonly kind: 'none_given' }
-  /** No key opens it: forged or damaged. */
+  /** No key decrypts it: forged or damaged. */
   | { readonly kind: 'not_an_id' }
   | { readonly kind: 'found'; readonly click: KnownClick }
   | { readonly kind: 'missing'; readonly identity: ClickIdentity };
@@ -53,7 +53,7 @@ export interface ClickFacts {
   readonly undecidedBefore: boolean;
   /** Every click older than this (Unix ms) is in the warehouse. */
   readonly completeToMs: number;
-  /** The wait for the warehouse has lasted too long: decide with what there is. */
+  /** The wait for the warehouse has lasted too long: decide by the clicks that are stored. */
   readonly gaveUp: boolean;
   /** Instead of the model of the terms: a replay under another one. */
   readonly model?: AttributionModel | undefined;
@@ -82,12 +82,12 @@ export type Choice =
   | { readonly kind: 'won'; readonly winner: Winner; readonly candidates: readonly Candidate[] };
 
 export const DAY_MS = 86_400_000;
-/** A fingerprint tells of a visitor for so long, whatever the terms allow (docs/attribution.md). */
+/** A fingerprint identifies a visitor for so long, whatever the terms allow (docs/attribution.md). */
 export const FINGERPRINT_DAYS = 30;
-/** Evidence keeps so many candidates. */
+/** Candidates kept in the evidence. */
 const MAX_CANDIDATES = 20;
 
-/** Flags of clicks that were sent to the fallback instead of the landing page: nothing of theirs can convert. */
+/** Flags of clicks that were sent to the fallback instead of the landing page: they cannot convert. */
 const NOT_LANDED = ClickFlag.paused | ClickFlag.expired | ClickFlag.suspended;
 
 /** Whether everything up to this moment (Unix ms) is stored, or waited for no longer. */
@@ -103,7 +103,7 @@ export function chooseClick(facts: ClickFacts): Choice {
   const knownUpTo = (ms: number): boolean => isKnownUpTo(facts, ms);
   if (given.kind === 'missing' && !knownUpTo(given.identity.ts)) return { kind: 'awaiting_click' };
   if (given.kind === 'found') {
-    // Its own moment has to be complete too: what the rules count before it must not depend on who was loaded first.
+    // Its own moment has to be complete too: the counts before it must not depend on which click was loaded first.
     if (!knownUpTo(given.click.ts)) return { kind: 'awaiting_click' };
     if (waitsForEarlier(facts)) return { kind: 'awaiting_click' };
     return continueSubscription(facts) ?? chooseAroundGiven(facts, given.click);
@@ -135,9 +135,9 @@ function none(reason: ConversionReason, candidates: readonly Candidate[] = []): 
 /** The click id names the last click. Under the first-click model an earlier one of the same visitor may win. */
 function chooseAroundGiven(facts: ClickFacts, click: KnownClick): Choice {
   const { conversion, terms } = facts;
-  const fault = losesBecause(conversion, { click, terms });
-  if (fault !== undefined || terms === undefined) {
-    const reason = fault ?? 'no_terms';
+  const lost = losesBecause(conversion, { click, terms });
+  if (lost !== undefined || terms === undefined) {
+    const reason = lost ?? 'no_terms';
     return none(reason, [candidate(click, reason)]);
   }
   const model = facts.model ?? terms.attributionModel;
@@ -201,27 +201,27 @@ function chooseByFingerprint(
   return win(visitorClicks, { conversion, model, source: 'fingerprint', refusedFlags: INVALID_CLICK_FLAGS });
 }
 
-/** Of those that may win, the first or the last one does. */
+/** The first or the last of the clicks that can win. */
 function win(
   clicks: readonly ClickWithTerms[],
-  how: {
+  options: {
     conversion: ClaimedConversion;
     model: AttributionModel;
     source: Winner['source'];
     refusedFlags?: number;
   },
 ): Choice {
-  const { conversion, model, source, refusedFlags = NOT_LANDED } = how;
+  const { conversion, model, source, refusedFlags = NOT_LANDED } = options;
   const ordered = clicks.toSorted((a, b) => compare(a.click, b.click));
-  const fault = (entry: ClickWithTerms) => losesBecause(conversion, entry, refusedFlags);
-  const able = ordered.filter((entry) => fault(entry) === undefined);
+  const lostBy = (entry: ClickWithTerms) => losesBecause(conversion, entry, refusedFlags);
+  const able = ordered.filter((entry) => lostBy(entry) === undefined);
   const winning = model === 'first_click' ? able[0] : able.at(-1);
   if (!winning?.terms) return none('no_terms');
   const candidates = ordered.map((entry) => {
     if (entry === winning) return candidate(entry.click, null);
     return candidate(
       entry.click,
-      fault(entry) ?? (model === 'first_click' ? 'later_click' : 'earlier_click'),
+      lostBy(entry) ?? (model === 'first_click' ? 'later_click' : 'earlier_click'),
     );
   });
   // The winner is kept whatever else is cut.

@@ -4,10 +4,10 @@ import { ClickFlag } from '../../core/clicks/click-record.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
+import { observe, type RuleInput } from './apply-fraud-rules.ts';
 import { type ClickFacts, type ClickWithTerms, chooseClick, type KnownClick } from './choose.ts';
-import { decide, type Verdict } from './decide.ts';
+import { decide, type ExplainedDecision } from './decide.ts';
 import { evidenceSchema } from './evidence.ts';
-import { observe, type RuleFacts } from './judge.ts';
 
 const CLICK_MS = Date.UTC(2026, 0, 10, 12);
 const MINUTE_MS = 60_000;
@@ -107,10 +107,10 @@ const terms: Terms = {
   createdAt: new Date(0),
 };
 
-type Given = Partial<ClickFacts & RuleFacts & { noAffiliate: true }>;
+type Given = Partial<ClickFacts & RuleInput & { noAffiliate: true }>;
 
 /** What is decided of an ordinary order with these differences; undefined: it waits for its click. */
-function decided(given: Given = {}): Verdict | undefined {
+function decided(given: Given = {}): ExplainedDecision | undefined {
   const facts: ClickFacts = {
     conversion: conversion(),
     given: { kind: 'found', click },
@@ -124,7 +124,8 @@ function decided(given: Given = {}): Verdict | undefined {
   };
   const choice = chooseClick(facts);
   if (choice.kind === 'awaiting_click') return undefined;
-  const ruleFacts: RuleFacts = {
+  const observed: Omit<RuleInput, 'winner'> = {
+    conversion: facts.conversion,
     affiliate,
     payoutAccountHash: sha256('de89370400440532013000'),
     fromOwnSession: false,
@@ -138,10 +139,8 @@ function decided(given: Given = {}): Verdict | undefined {
     pace: undefined,
     ...given,
   };
-  const isJudged = choice.kind === 'won' && !given.noAffiliate;
-  const observations = isJudged
-    ? observe({ ...ruleFacts, conversion: facts.conversion, winner: choice.winner })
-    : undefined;
+  const observations =
+    choice.kind === 'won' && !given.noAffiliate ? observe({ ...observed, winner: choice.winner }) : undefined;
   return decide(facts, choice, observations);
 }
 
@@ -153,15 +152,15 @@ const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
 describe('the click of an order', () => {
   it('that is ordinary wins, and the evidence says why', () => {
-    const verdict = decided();
-    expect(verdict).toMatchObject({ outcome: 'attributed', reason: null });
-    expect(evidenceSchema.parse(JSON.parse(JSON.stringify(verdict?.evidence)))).toMatchObject({
+    const decision = decided();
+    expect(decision).toMatchObject({ outcome: 'attributed', reason: null });
+    expect(evidenceSchema.parse(JSON.parse(JSON.stringify(decision?.evidence)))).toMatchObject({
       model: 'last_click',
       source: 'click_id',
       termsId: 7,
       candidates: [{ identity: `${CLICK_MS}:1:2`, affiliateId: 3, lost: null }],
     });
-    expect(verdict?.evidence.rules.filter(({ fired }) => fired)).toEqual([]);
+    expect(decision?.evidence.rules.filter(({ fired }) => fired)).toEqual([]);
   });
 
   it.each<[string, Given, string]>([
@@ -172,7 +171,7 @@ describe('the click of an order', () => {
     ['came after the order', found({ ts: CLICK_MS + 20 * MINUTE_MS }), 'click_after_order'],
     ['has no terms', { terms: undefined }, 'no_terms'],
     ['has no affiliate', { noAffiliate: true }, 'no_terms'],
-  ])('credits nobody when it %s', (_name, given, reason) => {
+  ])('credits no affiliate when it %s', (_name, given, reason) => {
     expect(decided(given)).toMatchObject({ outcome: 'unattributed', reason });
   });
 
@@ -203,8 +202,8 @@ describe('the first-click model', () => {
   const earlier = visit({ ts: CLICK_MS - DAY_MS, affiliateId: 5, seq: 0 });
 
   it('credits the first click of the same visitor, and says why the later one lost', () => {
-    const verdict = decided({ terms: firstTerms, visitorClicks: [earlier] });
-    expect(verdict?.evidence).toMatchObject({
+    const decision = decided({ terms: firstTerms, visitorClicks: [earlier] });
+    expect(decision?.evidence).toMatchObject({
       model: 'first_click',
       candidates: [
         { affiliateId: 5, lost: null },
@@ -220,8 +219,8 @@ describe('the first-click model', () => {
     ['outside its window', visit({ ts: CLICK_MS - 30 * DAY_MS, affiliateId: 5 })],
     ['on a paused link', visit({ ts: CLICK_MS - DAY_MS, affiliateId: 5, flags: ClickFlag.paused })],
   ])('does not take a click %s', (_what, other) => {
-    const verdict = decided({ terms: firstTerms, visitorClicks: [other] });
-    expect(verdict?.evidence.candidates.find(({ lost }) => lost === null)?.affiliateId).toBe(3);
+    const decision = decided({ terms: firstTerms, visitorClicks: [other] });
+    expect(decision?.evidence.candidates.find(({ lost }) => lost === null)?.affiliateId).toBe(3);
   });
 });
 
@@ -245,11 +244,11 @@ describe('an order without a click id', () => {
     expect(decided(without({ customerId: 'customer-ann' }))).toMatchObject({ outcome: 'rejected' });
   });
 
-  it('belongs to nobody when several affiliates may have sent the visitor', () => {
+  it('belongs to no affiliate when several may have sent the visitor', () => {
     const visitorClicks = [visit({}), visit({ affiliateId: 5, seq: 3 })];
-    const verdict = decided(without({ fingerprintMatch: 'credit' }, { visitorClicks }));
-    expect(verdict).toMatchObject({ outcome: 'unattributed', reason: 'several_affiliates' });
-    expect(verdict?.evidence.candidates.map(({ lost }) => lost)).toEqual([
+    const decision = decided(without({ fingerprintMatch: 'credit' }, { visitorClicks }));
+    expect(decision).toMatchObject({ outcome: 'unattributed', reason: 'several_affiliates' });
+    expect(decision?.evidence.candidates.map(({ lost }) => lost)).toEqual([
       'several_affiliates',
       'several_affiliates',
     ]);
@@ -324,9 +323,9 @@ describe('the fraud rules', () => {
     ],
     ['a session of the affiliate’s own', { fromOwnSession: true }, 'session'],
   ])('reject a self-referral by %s', (_what, given, observed) => {
-    const verdict = decided(given);
-    expect(verdict).toMatchObject({ outcome: 'rejected', reason: 'self_referral' });
-    expect(verdict?.evidence.rules[0]).toMatchObject({ fired: true, observed });
+    const decision = decided(given);
+    expect(decision).toMatchObject({ outcome: 'rejected', reason: 'self_referral' });
+    expect(decision?.evidence.rules[0]).toMatchObject({ fired: true, observed });
   });
 
   const quiet = {

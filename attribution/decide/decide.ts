@@ -1,12 +1,12 @@
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
+import { applyFraudRules, decisiveRule, type Observations } from './apply-fraud-rules.ts';
 import { type Choice, type ClickFacts, DAY_MS, type Winner } from './choose.ts';
 import type { Evidence, RuleResult } from './evidence.ts';
-import { decisive, judge, type Observations } from './judge.ts';
 
 /**
- * The rules of attribution, without any store: the same facts always give the same verdict, so a decision can be
- * recomputed. `choose.ts` finds the click, `judge.ts` looks for fraud; docs/attribution.md states both in prose.
+ * The rules of attribution, without any store: the same facts always give the same decision, so it can be
+ * recomputed. `choose.ts` finds the click, `apply-fraud-rules.ts` looks for fraud; docs/attribution.md states both in prose.
  */
 
 /** Version of the rules in these files, kept with every decision. */
@@ -14,9 +14,13 @@ const RULES_VERSION = 3;
 
 export type Outcome = 'attributed' | 'review' | 'rejected' | 'unattributed';
 
-export interface Verdict {
+export interface FraudDecision {
   readonly outcome: Outcome;
+  /** Null: attributed, and no rule fired. */
   readonly reason: ConversionReason | null;
+}
+
+export interface ExplainedDecision extends FraudDecision {
   readonly evidence: Evidence;
 }
 
@@ -27,25 +31,25 @@ export function decide(
   facts: ClickFacts,
   choice: DecidedChoice,
   observations: Partial<Observations> | undefined,
-): Verdict {
+): ExplainedDecision {
   const { conversion } = facts;
   if (choice.kind === 'none' || !observations) {
     const reason = choice.kind === 'none' ? choice.reason : 'no_terms';
     return { outcome: 'unattributed', reason, evidence: evidenceOf(facts, choice, undefined, []) };
   }
   const { winner } = choice;
-  const rules = judge(observations, conversion.fraudRules);
+  const rules = applyFraudRules(observations, conversion.fraudRules);
   const evidence = evidenceOf(facts, choice, winner, rules);
   const isMatch = winner.source === 'fingerprint' && conversion.fingerprintMatch === 'review';
   return { ...outcomeOf(rules, { isMatch, firstInReview: evidence.firstInReview }), evidence };
 }
 
-/** What the rules found, and what is reviewed whatever they found. */
+/** The outcome by the results of the rules, and by the two reasons for a review that are no rules. */
 export function outcomeOf(
   rules: readonly RuleResult[],
   { isMatch, firstInReview }: { isMatch: boolean; firstInReview: boolean },
-): { outcome: Outcome; reason: ConversionReason | null } {
-  const fired = decisive(rules);
+): FraudDecision {
+  const fired = decisiveRule(rules);
   if (isMatch && fired?.effect !== 'rejected') return { outcome: 'review', reason: 'fingerprint_match' };
   if (firstInReview && !fired) return { outcome: 'review', reason: 'first_order_in_review' };
   return { outcome: fired?.effect ?? 'attributed', reason: fired?.rule ?? null };

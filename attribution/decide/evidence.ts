@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { CONVERSION_REASONS } from '../../ledger/conversions/conversions.ts';
 import { ATTRIBUTION_MODELS } from '../../ledger/programs/terms.ts';
 
-/** How an order came to its click. */
+/** By which data an order was joined to its click. */
 export const EVIDENCE_SOURCES = ['click_id', 'recurring', 'fingerprint'] as const;
 
 /** Why a candidate did not win. */
@@ -39,7 +39,7 @@ const ruleResult = z.object({
   /** Null: it could not be observed, and the rule did not fire. */
   observed: z.union([z.string(), z.number()]).nullable(),
   threshold: z.union([z.string(), z.number()]),
-  /** What the rule looks back over, seconds; null where it looks at one thing. */
+  /** The period that the rule counts, seconds; null where it counts nothing. */
   windowSeconds: z.number().nullable(),
 });
 
@@ -70,10 +70,10 @@ export type Candidate = Readonly<z.output<typeof candidate>>;
 export type RuleResult = Readonly<z.output<typeof ruleResult>>;
 export type LosingReason = (typeof LOSING_REASONS)[number];
 
-/** What stands instead where an operator imported an order of the past as credited: nothing was decided here. */
+/** The evidence of an order of the past that an operator imported as credited: nothing was decided here. */
 export interface ImportEvidence {
   readonly schema: 'import';
-  /** Whom the audit log names as the one who imported it. */
+  /** The actor of the import in the audit log. */
   readonly creditedBy: string;
   readonly linkId: number;
 }

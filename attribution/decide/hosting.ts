@@ -1,6 +1,6 @@
 /**
- * Autonomous systems of clouds and server hosters: orders by people do not come from there. Who runs virtual private
- * networks or relays for people (M247, Datacamp, Cloudflare, Akamai's edge) is left out on purpose. The names are those
+ * Autonomous systems of clouds and server hosters: orders by people do not come from there. Operators of virtual private
+ * networks or relays for people (M247, Datacamp, Cloudflare, Akamai's edge) are left out on purpose. The names are those
  * of the shipped list, which a test compares.
  */
 export const HOSTING: ReadonlyMap<number, string> = new Map([

@@ -25,7 +25,7 @@ export const LOST: Readonly<Record<LosingReason, string>> = {
   click_of_other_program: 'it is of another program',
   invalid_click: 'it was sent to the fallback, or is not a person’s',
   no_terms: 'no terms were in force for it',
-  click_after_order: 'it is younger than the order',
+  click_after_order: 'it is later than the order',
   outside_window: 'the order came after its window',
   later_click: 'an earlier click counts in this program',
   earlier_click: 'a later click counts in this program',
@@ -34,12 +34,12 @@ export const LOST: Readonly<Record<LosingReason, string>> = {
 
 const WITHOUT_CLICK: Readonly<Partial<Record<ConversionReason, string>>> = {
   no_click: 'The shop reported no click id.',
-  invalid_click_id: 'The click id is not one of ours: no click key opens it.',
+  invalid_click_id: 'The click id is not one of ours: no click key decrypts it.',
   click_not_found: 'The click id is one of ours, but no such click was recorded.',
   several_affiliates: 'There was no usable click id, and the fingerprint fits clicks of several affiliates.',
 };
 
-/** What decided a conversion, one sentence a line. */
+/** The reasons of a decision, one sentence a line. */
 export function explainConversion(options: {
   conversion: Conversion;
   commissions: readonly Commission[];
@@ -73,9 +73,9 @@ function withoutEvidence({ decidedAt, evidence }: Conversion): string {
   if (evidence === null || evidence === undefined) return 'Its evidence was erased.';
   if (isImportEvidence(evidence)) {
     const { linkId, creditedBy } = evidence;
-    return `It was imported as credited on link lnk_${linkId}, by ${creditedBy}: no click was looked for, and no rule applied.`;
+    return `It was imported as credited on link lnk_${linkId}, by ${creditedBy}: no click was looked up, and no rule applied.`;
   }
-  return 'Its evidence is of a shape that this version does not know; it is shown with the conversion as it was stored.';
+  return 'This version does not know the shape of its evidence; the conversion shows it as it was stored.';
 }
 
 function explainClick(evidence: Evidence, reason: ConversionReason | null): string[] {
@@ -91,9 +91,7 @@ function explainClick(evidence: Evidence, reason: ConversionReason | null): stri
   const model = evidence.model === 'first_click' ? 'first' : 'last';
   return [
     SOURCES[evidence.source],
-    ...(evidence.firstInReview
-      ? ['That first order was in review: what is decided of it decides this one.']
-      : []),
+    ...(evidence.firstInReview ? ['That first order was in review: its decision decides this one.'] : []),
     `${describeClick(winner)} won: the ${model} valid click before the order counts.`,
     ...lost,
   ];

@@ -1,4 +1,4 @@
-import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
+import { type ClickIdCodec, clickIdentityKey } from '../../core/clicks/click-id.ts';
 import { listCommissions } from '../../ledger/books/commissions.ts';
 import { type ChainMember, computeRewards, type Reward } from '../../ledger/books/rewards.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
@@ -7,26 +7,25 @@ import { readChains } from '../../ledger/decisions/decisions.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
 import { getRulesVersions } from '../../ledger/programs/programs.ts';
 import type { AttributionModel } from '../../ledger/programs/terms.ts';
-import { chooseClick, type Winner, type Won } from '../decide/choose.ts';
-import { decide, type Outcome, outcomeOf } from '../decide/decide.ts';
+import { type Observations, observe } from '../decide/apply-fraud-rules.ts';
+import { type ClickFacts, chooseClick, type Winner, type Won } from '../decide/choose.ts';
+import { type DecidedChoice, decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
 import { type Evidence, parseEvidence } from '../decide/evidence.ts';
-import { type Observations, observe } from '../decide/judge.ts';
+import { type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
 import type { ClickSource } from '../worker/click-source.ts';
-import { gatherClickFacts, gatherRuleFacts } from '../worker/gather.ts';
+import { gatherRuleFacts } from '../worker/rule-facts.ts';
 
 /**
- * Decides again what was decided, without writing, and says what would come out otherwise. Clicks, terms and
- * thresholds are read anew as of the click and the decision; what no store keeps over time (counts, the affiliate's
- * status) is taken from the evidence as long as the same click wins.
+ * Decides again what was decided, without writing, and reports the differences. Clicks, terms and thresholds are read
+ * again as of the click and the decision; what no store keeps over time (counts, the affiliate's status) is taken from
+ * the evidence as long as the same click wins.
  */
 
 /** One side of a difference. */
-export interface ReplayedDecision {
-  readonly outcome: Outcome;
-  readonly reason: string | null;
+export interface ReplayedDecision extends FraudDecision {
   /** `ts:node:seq` of the winner. */
   readonly click: string | null;
-  readonly rewards: readonly Reward[];
+  readonly commissions: readonly Reward[];
 }
 
 export interface Difference {
@@ -63,8 +62,15 @@ const MAX_LEVELS = 10;
 interface Recorded {
   readonly conversion: Conversion;
   readonly evidence: Evidence;
-  readonly rewards: readonly Reward[];
+  readonly commissions: readonly Reward[];
   readonly volumeBeforeMinor: bigint | undefined;
+}
+
+/** A recorded decision with the click that wins now. */
+interface Rechosen {
+  readonly recorded: Recorded;
+  readonly facts: ClickFacts;
+  readonly choice: DecidedChoice;
 }
 
 export async function replay(options: ReplayOptions): Promise<Replay> {
@@ -80,14 +86,7 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
     conversions += page.length;
     const recorded = await readRecorded(options.ledger, page);
     skipped += page.length - recorded.length;
-    const replayed = await replayPage(options, recorded);
-    for (const [i, { conversion, evidence, rewards }] of recorded.entries()) {
-      const before = { ...recordedOutcome(conversion, evidence), rewards };
-      const now = replayed[i];
-      if (now === undefined || isEqual(before, now)) continue;
-      const { id: conversionId, orderId, currency } = conversion;
-      differences.push({ conversionId, orderId, currency, before, after: now });
-    }
+    differences.push(...(await replayPage(options, recorded)));
   }
 }
 
@@ -101,90 +100,112 @@ async function readRecorded(ledger: Ledger, page: readonly Conversion[]): Promis
     recorded.push({
       conversion,
       evidence,
-      rewards: ordered.map(({ affiliateId, level, amountMinor }) => ({ affiliateId, level, amountMinor })),
+      commissions: ordered.map(({ affiliateId, level, amountMinor }) => ({
+        affiliateId,
+        level,
+        amountMinor,
+      })),
       volumeBeforeMinor: ordered[0]?.volumeBeforeMinor ?? undefined,
     });
   }
   return recorded;
 }
 
-/** What was decided at the time, whatever a reviewer or a refund made of it afterwards. */
-function recordedOutcome(conversion: Conversion, evidence: Evidence): Omit<ReplayedDecision, 'rewards'> {
-  const click = evidence.candidates.find(({ lost }) => lost === null)?.identity ?? null;
-  if (evidence.source === null) return { outcome: 'unattributed', reason: conversion.reason, click };
+/** The decision at the time, whatever a reviewer or a refund made of it afterwards. */
+function recordedDecision({ conversion, evidence, commissions }: Recorded): ReplayedDecision {
+  const click = winningIdentity(evidence) ?? null;
+  if (evidence.source === null) {
+    return { outcome: 'unattributed', reason: conversion.reason, click, commissions };
+  }
   // A reviewer's rejection has taken the place of the reason; an approval has left it.
   const isMatch = evidence.source === 'fingerprint' && conversion.reason === 'fingerprint_match';
-  return { ...outcomeOf(evidence.rules, { isMatch, firstInReview: evidence.firstInReview }), click };
+  const { firstInReview } = evidence;
+  return { ...outcomeOf(evidence.rules, { isMatch, firstInReview }), click, commissions };
 }
 
-async function replayPage(
-  options: ReplayOptions,
-  recorded: readonly Recorded[],
-): Promise<(ReplayedDecision | undefined)[]> {
+async function replayPage(options: ReplayOptions, recorded: readonly Recorded[]): Promise<Difference[]> {
   const { ledger, clicks, clickIds, model } = options;
   const sources = { sql: ledger, clicks, clickIds, model };
-  const conversions = await withTheirRules(ledger, recorded);
-  const evidenceOf = new Map(recorded.map(({ conversion, evidence }) => [conversion.id, evidence]));
-  const now = await gatherClickFacts(sources, {
-    conversions,
-    // Everything that will ever be known is known by now.
-    gaveUp: () => true,
-  });
-  // A review is of its time, too.
-  const facts = now.map((fact) => {
-    const inReview = evidenceOf.get(fact.conversion.id)?.firstInReview ?? false;
-    return { ...fact, subscription: fact.subscription && { ...fact.subscription, inReview } };
-  });
-  const choices = facts.map((fact) => {
-    const choice = chooseClick(fact);
-    return choice.kind === 'awaiting_click'
-      ? ({ kind: 'none', reason: 'no_click', candidates: [] } as const)
-      : choice;
-  });
-  const isSameWinner = (winner: Winner, evidence: Evidence | undefined): boolean =>
-    evidence?.source !== null &&
-    winningIdentity(evidence) === `${winner.click.ts}:${winner.click.node}:${winner.click.seq}`;
-  const others = conversions.flatMap((conversion, i): Won[] => {
-    const choice = choices[i];
-    return choice?.kind === 'won' && !isSameWinner(choice.winner, evidenceOf.get(conversion.id))
-      ? [{ conversion, winner: choice.winner }]
-      : [];
-  });
+  const rechosen = await rechoose(sources, recorded);
+  const others = rechosen.flatMap(wonByAnother);
   const fresh = await observeOthers(sources, others);
   const chains = await readChains(ledger, {
     affiliateIds: [...new Set(others.map(({ winner }) => winner.click.affiliateId))],
     levels: MAX_LEVELS,
   });
-  return conversions.map((conversion, i) => {
-    const [fact, choice, before] = [facts[i], choices[i], recorded[i]];
-    if (!fact || !choice || !before) return undefined;
-    const observations = fresh.get(conversion.id) ?? recordedObservations(before.evidence);
-    const { outcome, reason } = decide(fact, choice, observations);
-    if (choice.kind === 'none') return { outcome, reason, click: null, rewards: [] };
-    const { click, terms } = choice.winner;
-    const isSame = !fresh.has(conversion.id);
-    const chain = isSame ? before.rewards.map(asMember) : (chains.get(click.affiliateId) ?? []);
-    const credits = outcome === 'attributed' || outcome === 'review';
-    const rewards = credits
-      ? computeRewards({
-          orderMinor: conversion.amountMinor,
-          terms,
-          chain: chain.slice(0, 1 + terms.levelRatesBps.length),
-          // Another affiliate's volume at that moment is not kept: it counts from the beginning of its tiers.
-          volumeBeforeMinor: isSame ? before.volumeBeforeMinor : undefined,
-        })
-      : [];
-    return { outcome, reason, click: `${click.ts}:${click.node}:${click.seq}`, rewards };
+  return rechosen.flatMap((one): Difference[] => {
+    const { conversion } = one.recorded;
+    const before = recordedDecision(one.recorded);
+    const now = decideAgain(one, fresh.get(conversion.id), chains);
+    const { id: conversionId, orderId, currency } = conversion;
+    return isEqual(before, now) ? [] : [{ conversionId, orderId, currency, before, after: now }];
   });
 }
 
+/** Chooses the clicks again, by the thresholds of the decision. */
+async function rechoose(sources: FactSources, recorded: readonly Recorded[]): Promise<Rechosen[]> {
+  const recordedById = new Map(recorded.map((one) => [one.conversion.id, one]));
+  const clickFacts = await gatherClickFacts(sources, {
+    conversions: await withTheirRules(sources.sql, recorded),
+    // Everything that will ever be known is known by now.
+    gaveUp: () => true,
+  });
+  return clickFacts.flatMap((current) => {
+    const one = recordedById.get(current.conversion.id);
+    if (!one) return [];
+    // A review is of its time, too.
+    const inReview = one.evidence.firstInReview;
+    const facts = { ...current, subscription: current.subscription && { ...current.subscription, inReview } };
+    const choice = chooseClick(facts);
+    return [{ recorded: one, facts, choice: choice.kind === 'awaiting_click' ? NO_CLICK : choice }];
+  });
+}
+
+const NO_CLICK: DecidedChoice = { kind: 'none', reason: 'no_click', candidates: [] };
+
+/** Empty when the recorded click wins again, or none does. */
+function wonByAnother({ recorded: { evidence }, facts: { conversion }, choice }: Rechosen): Won[] {
+  if (choice.kind !== 'won') return [];
+  const { winner } = choice;
+  const isSame = evidence.source !== null && winningIdentity(evidence) === clickIdentityKey(winner.click);
+  return isSame ? [] : [{ conversion, winner }];
+}
+
+/** `fresh` are the observations of another winner than the recorded one. */
+function decideAgain(
+  { recorded, facts, choice }: Rechosen,
+  fresh: Observations | undefined,
+  chains: Awaited<ReturnType<typeof readChains>>,
+): ReplayedDecision {
+  const { outcome, reason } = decide(facts, choice, fresh ?? recordedObservations(recorded.evidence));
+  if (choice.kind === 'none') return { outcome, reason, click: null, commissions: [] };
+  const { click, terms }: Winner = choice.winner;
+  const credits = outcome === 'attributed' || outcome === 'review';
+  const chain = fresh ? (chains.get(click.affiliateId) ?? []) : recorded.commissions.map(asMember);
+  const commissions = credits
+    ? computeRewards({
+        orderMinor: recorded.conversion.amountMinor,
+        terms,
+        chain: chain.slice(0, 1 + terms.levelRatesBps.length),
+        // Another affiliate's volume at that moment is not kept: it counts from the beginning of its tiers.
+        volumeBeforeMinor: fresh ? undefined : recorded.volumeBeforeMinor,
+      })
+    : [];
+  return { outcome, reason, click: clickIdentityKey(click), commissions };
+}
+
 /** Conversions with the thresholds by which they were decided. */
-async function withTheirRules(ledger: Ledger, recorded: readonly Recorded[]): Promise<ClaimedConversion[]> {
-  const asked = recorded.map(({ conversion: { programId }, evidence }) => ({
-    programId,
-    rulesVersion: evidence.programRulesVersion,
-  }));
-  const versions = await getRulesVersions(ledger, asked);
+async function withTheirRules(
+  sql: FactSources['sql'],
+  recorded: readonly Recorded[],
+): Promise<ClaimedConversion[]> {
+  const versions = await getRulesVersions(
+    sql,
+    recorded.map(({ conversion: { programId }, evidence }) => ({
+      programId,
+      rulesVersion: evidence.programRulesVersion,
+    })),
+  );
   const known = new Map(versions.map((settings) => [`${settings.programId} ${settings.version}`, settings]));
   return recorded.map(({ conversion, evidence }) => {
     const rulesVersion = evidence.programRulesVersion;
@@ -196,18 +217,17 @@ async function withTheirRules(ledger: Ledger, recorded: readonly Recorded[]): Pr
   });
 }
 
-/** What the rules see of winners that were not the winners before: counts are as of now. */
+/** Observations of winners that were not the winners before, by conversion id: counts are as of now. */
 async function observeOthers(
-  sources: Parameters<typeof gatherRuleFacts>[0],
+  sources: FactSources,
   others: readonly Won[],
 ): Promise<Map<bigint, Observations>> {
-  const facts = await gatherRuleFacts(sources, others, new Date());
+  const ruleFacts = await gatherRuleFacts(sources, others, new Date());
+  const earlier = { fromIp: 0, fromCustomer: 0 };
   return new Map(
-    others.flatMap(({ conversion, winner }, i) => {
-      const fact = facts[i];
-      if (!fact) return [];
-      const earlier = { fromIp: 0, fromCustomer: 0 };
-      return [[conversion.id, observe({ ...fact, earlier, conversion, winner })]];
+    others.flatMap(({ conversion, winner }): [bigint, Observations][] => {
+      const facts = ruleFacts.get(conversion.id);
+      return facts ? [[conversion.id, observe({ ...facts, earlier, conversion, winner })]] : [];
     }),
   );
 }
@@ -216,8 +236,9 @@ function recordedObservations(evidence: Evidence): Partial<Observations> {
   return Object.fromEntries(evidence.rules.map(({ rule, observed }) => [rule, observed]));
 }
 
-function winningIdentity(evidence: Evidence | undefined): string | undefined {
-  return evidence?.candidates.find(({ lost }) => lost === null)?.identity;
+/** `ts:node:seq`. */
+function winningIdentity(evidence: Evidence): string | undefined {
+  return evidence.candidates.find(({ lost }) => lost === null)?.identity;
 }
 
 function asMember({ affiliateId, level }: Reward): ChainMember {
@@ -225,12 +246,14 @@ function asMember({ affiliateId, level }: Reward): ChainMember {
 }
 
 function isEqual(a: ReplayedDecision, b: ReplayedDecision): boolean {
-  const key = ({ outcome, reason, click, rewards }: ReplayedDecision) =>
-    [outcome, reason, click, ...rewards.map((r) => `${r.level}:${r.affiliateId}:${r.amountMinor}`)].join(' ');
+  const key = ({ outcome, reason, click, commissions }: ReplayedDecision) =>
+    [outcome, reason, click, ...commissions.map((c) => `${c.level}:${c.affiliateId}:${c.amountMinor}`)].join(
+      ' ',
+    );
   return key(a) === key(b);
 }
 
-/** What each affiliate would have earned more, or less, by currency, minor units. */
+/** By affiliate and currency the commission that the replay adds, or takes when negative; minor units. */
 export function moneyDifference(
   differences: readonly Difference[],
 ): { affiliateId: number; currency: string; amountMinor: bigint }[] {
@@ -241,8 +264,8 @@ export function moneyDifference(
     sums.set(key, { affiliateId, currency, amountMinor: known + sign * amountMinor });
   };
   for (const { currency, before, after } of differences) {
-    for (const reward of before.rewards) add(currency, reward, -1n);
-    for (const reward of after.rewards) add(currency, reward, 1n);
+    for (const commission of before.commissions) add(currency, commission, -1n);
+    for (const commission of after.commissions) add(currency, commission, 1n);
   }
   return [...sums.values()].filter(({ amountMinor }) => amountMinor !== 0n);
 }

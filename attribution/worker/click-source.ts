@@ -13,19 +13,19 @@ import {
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import type { KnownClick } from '../decide/choose.ts';
 
-/** What attribution asks the warehouse, each for a whole batch in one query. */
+/** The queries of attribution to the warehouse, each for a whole batch. */
 export interface ClickSource {
   /** Unix ms up to which every click is stored. Read it before the others, never after. */
   completeToMs(): Promise<number>;
   /** The stored clicks among these identities, by {@link clickIdentityKey}. */
   lookUp(identities: readonly ClickIdentity[]): Promise<Map<string, KnownClick>>;
-  /** For each request the clicks of the same fingerprint and network. */
+  /** For each request, in their sequence, the clicks of the same fingerprint and network. */
   sameVisitor(requests: readonly CandidateRequest[]): Promise<KnownClick[][]>;
-  /** What surrounded each click. */
+  /** The context of each click: earlier clicks, country, network. */
   contexts(questions: readonly ContextQuestion[]): Promise<ClickContext[]>;
 }
 
-/** Clicks as ClickHouse has them. Before the first watermark it is complete up to nothing. */
+/** Clicks as ClickHouse has them. Before the first watermark they are complete up to 0. */
 export function createWarehouseClicks(warehouse: Warehouse): ClickSource {
   return {
     completeToMs: async () => (await readWatermark(warehouse)) ?? 0,

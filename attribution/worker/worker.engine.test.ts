@@ -8,7 +8,7 @@ import { approveConversion, rejectConversion } from '../../ledger/decisions/revi
 import { inTransaction } from '../../ledger/postgres/db.ts';
 import { getProgram, updateProgram } from '../../ledger/programs/programs.ts';
 import { getTerms, type NewTerms, setTerms } from '../../ledger/programs/terms.ts';
-import { type AttributionWorld, startAttributionWorld } from '../../test/support/attribution.ts';
+import { type AttributionFixture, startAttributionFixture } from '../../test/support/attribution.ts';
 import { createParties, decisionFor, recordDecision, type TestParties } from '../../test/support/ledger.ts';
 import { parseEvidence } from '../decide/evidence.ts';
 import { explainConversion } from '../tools/explain.ts';
@@ -18,76 +18,77 @@ import type { ClickSource } from './click-source.ts';
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
-let world: AttributionWorld;
+let fixture: AttributionFixture;
 beforeAll(async () => {
-  world = await startAttributionWorld();
-  await world.completeTo(Date.now());
+  fixture = await startAttributionFixture();
+  await fixture.completeTo(Date.now());
 });
-afterAll(async () => await world?.close());
+afterAll(async () => await fixture?.close());
 
 const ip = (text: string) => parseIp(text) ?? Buffer.alloc(16);
-const idOf = (click: ClickIdentity | undefined) => world.clickIds.encode(click ?? { ts: 0, node: 0, seq: 0 });
+const idOf = (click: ClickIdentity | undefined) =>
+  fixture.clickIds.encode(click ?? { ts: 0, node: 0, seq: 0 });
 
 async function program(terms: Partial<NewTerms> = {}): Promise<TestParties> {
-  return await createParties(world.ledger, terms);
+  return await createParties(fixture.ledger, terms);
 }
 
 /** The click that won, as the evidence has it. */
 async function winner(orderId: string, parties?: TestParties) {
-  const evidence = parseEvidence((await world.find(orderId, parties)).evidence);
+  const evidence = parseEvidence((await fixture.find(orderId, parties)).evidence);
   return { source: evidence?.source, ...evidence?.candidates.find(({ lost }) => lost === null) };
 }
 
 describe('a batch', () => {
   test('decides every order with its click, and credits three levels each', async () => {
-    const clicks = await world.addClicks(
+    const clicks = await fixture.addClicks(
       Array.from({ length: 30 }, (_, i) => ({ ip: ip(`198.51.100.${i}`) })),
     );
-    const orders = await Promise.all(clicks.map((click) => world.order({ clickId: idOf(click) })));
-    await world.decideAll();
+    const orders = await Promise.all(clicks.map((click) => fixture.order({ clickId: idOf(click) })));
+    await fixture.decideAll();
     for (const orderId of orders) {
-      const conversion = await world.find(orderId);
-      expect(conversion).toMatchObject({ state: 'attributed', affiliateId: world.parties.chain[0] });
-      const { rows } = await listCommissions(world.ledger, { conversionId: conversion.id, limit: 10 });
+      const conversion = await fixture.find(orderId);
+      expect(conversion).toMatchObject({ state: 'attributed', affiliateId: fixture.parties.chain[0] });
+      const { rows } = await listCommissions(fixture.ledger, { conversionId: conversion.id, limit: 10 });
       expect(rows.map(({ amountMinor }) => amountMinor).toSorted()).toEqual([100n, 1_000n, 300n].toSorted());
     }
-    expect((await auditLedger(world.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+    expect((await auditLedger(fixture.ledger)).filter(({ ok }) => !ok)).toEqual([]);
   });
 
   test('is not held up by one order that cannot be written', async () => {
-    const clicks = await world.addClicks([{}, {}, {}]);
+    const clicks = await fixture.addClicks([{}, {}, {}]);
     const [first, broken, last] = await Promise.all(
-      clicks.map((click) => world.order({ clickId: idOf(click) })),
+      clicks.map((click) => fixture.order({ clickId: idOf(click) })),
     );
     // A constraint no decision of this order can satisfy.
-    await world.books.owner.unsafe(
+    await fixture.books.owner.unsafe(
       `alter table conversions add constraint broken check (order_id <> '${broken}' or state in ('received', 'awaiting_click'))`,
     );
     try {
-      const worker = world.worker();
+      const worker = fixture.worker();
       await worker.runBatch(new Date(Date.now() + 1_000));
       expect(worker.stats).toMatchObject({ failed: 1, decided: { attributed: 2 } });
-      expect((await world.find(first ?? '')).state).toBe('attributed');
-      expect((await world.find(last ?? '')).state).toBe('attributed');
-      expect(await world.find(broken ?? '')).toMatchObject({ state: 'awaiting_click', attempts: 1 });
+      expect((await fixture.find(first ?? '')).state).toBe('attributed');
+      expect((await fixture.find(last ?? '')).state).toBe('attributed');
+      expect(await fixture.find(broken ?? '')).toMatchObject({ state: 'awaiting_click', attempts: 1 });
     } finally {
-      await world.books.owner`alter table conversions drop constraint broken`;
+      await fixture.books.owner`alter table conversions drop constraint broken`;
     }
-    await world.decideAll(new Date(Date.now() + HOUR_MS));
-    expect((await world.find(broken ?? '')).state).toBe('attributed');
+    await fixture.decideAll(new Date(Date.now() + HOUR_MS));
+    expect((await fixture.find(broken ?? '')).state).toBe('attributed');
   });
 
   test('of 40 orders from one address lets the limit pass, also by four workers at once', async () => {
     const parties = await program();
-    const clicks = await world.addClicks(
+    const clicks = await fixture.addClicks(
       Array.from({ length: 40 }, () => ({ ip: ip('192.0.2.40') })),
       parties,
     );
-    await Promise.all(clicks.map((click) => world.order({ clickId: idOf(click) }, parties)));
+    await Promise.all(clicks.map((click) => fixture.order({ clickId: idOf(click) }, parties)));
     const now = new Date(Date.now() + 1_000);
-    await Promise.all(Array.from({ length: 4 }, () => world.worker().runBatch(now)));
-    await world.decideAll();
-    const states = await world.ledger<{ state: string; count: bigint }[]>`
+    await Promise.all(Array.from({ length: 4 }, () => fixture.worker().runBatch(now)));
+    await fixture.decideAll();
+    const states = await fixture.ledger<{ state: string; count: bigint }[]>`
       select state, count(*) from conversions where program_id = ${parties.programId} group by state order by state`;
     expect(states.map(({ state, count }) => [state, count])).toEqual([
       ['attributed', 10n],
@@ -100,36 +101,36 @@ describe('an order whose click is not stored yet', () => {
   test('waits while the warehouse is behind, and is credited when the click arrives', async () => {
     const ts = Date.now() + 3 * HOUR_MS;
     const missing = { ts, node: 60_000, seq: 1 };
-    const orderId = await world.order({
+    const orderId = await fixture.order({
       clickId: idOf(missing),
       occurredAt: new Date(ts + HOUR_MS),
     });
-    await world.decideAll();
-    expect(await world.find(orderId)).toMatchObject({ state: 'awaiting_click', attempts: 1 });
-    await world.addClicks([{ ...missing, ip: ip('198.51.100.77') }]);
+    await fixture.decideAll();
+    expect(await fixture.find(orderId)).toMatchObject({ state: 'awaiting_click', attempts: 1 });
+    await fixture.addClicks([{ ...missing, ip: ip('198.51.100.77') }]);
     // Stored, but others before it may not be.
-    await world.decideAll(new Date(Date.now() + HOUR_MS));
-    expect((await world.find(orderId)).state).toBe('awaiting_click');
-    await world.completeTo(ts + 1);
-    await world.decideAll(new Date(Date.now() + 2 * HOUR_MS));
-    expect((await world.find(orderId)).state).toBe('attributed');
+    await fixture.decideAll(new Date(Date.now() + HOUR_MS));
+    expect((await fixture.find(orderId)).state).toBe('awaiting_click');
+    await fixture.completeTo(ts + 1);
+    await fixture.decideAll(new Date(Date.now() + 2 * HOUR_MS));
+    expect((await fixture.find(orderId)).state).toBe('attributed');
   });
 
   test('is given up in the end, and opened again by the click when it does arrive', async () => {
     const ts = Date.now() + 10 * HOUR_MS;
     const missing = { ts, node: 60_000, seq: 2 };
-    const orderId = await world.order({ clickId: idOf(missing), occurredAt: new Date(ts + HOUR_MS) });
+    const orderId = await fixture.order({ clickId: idOf(missing), occurredAt: new Date(ts + HOUR_MS) });
     const givenUp = new Date(Date.now() + 73 * HOUR_MS);
-    await world.decideAll(givenUp);
-    expect(await world.find(orderId)).toMatchObject({ state: 'unattributed', reason: 'click_not_found' });
-    expect(parseEvidence((await world.find(orderId)).evidence)?.gaveUp).toBe(true);
-    await world.decideAll(new Date(givenUp.getTime() + 2 * HOUR_MS));
-    expect(await world.find(orderId)).toMatchObject({ state: 'unattributed', attempts: 1 });
-    await world.addClicks([{ ...missing, ip: ip('198.51.100.78') }]);
-    await world.decideAll(new Date(givenUp.getTime() + 4 * HOUR_MS));
-    expect((await world.find(orderId)).state).toBe('attributed');
-    const { rows } = await listCommissions(world.ledger, {
-      conversionId: (await world.find(orderId)).id,
+    await fixture.decideAll(givenUp);
+    expect(await fixture.find(orderId)).toMatchObject({ state: 'unattributed', reason: 'click_not_found' });
+    expect(parseEvidence((await fixture.find(orderId)).evidence)?.gaveUp).toBe(true);
+    await fixture.decideAll(new Date(givenUp.getTime() + 2 * HOUR_MS));
+    expect(await fixture.find(orderId)).toMatchObject({ state: 'unattributed', attempts: 1 });
+    await fixture.addClicks([{ ...missing, ip: ip('198.51.100.78') }]);
+    await fixture.decideAll(new Date(givenUp.getTime() + 4 * HOUR_MS));
+    expect((await fixture.find(orderId)).state).toBe('attributed');
+    const { rows } = await listCommissions(fixture.ledger, {
+      conversionId: (await fixture.find(orderId)).id,
       limit: 10,
     });
     expect(rows).toHaveLength(3);
@@ -137,24 +138,27 @@ describe('an order whose click is not stored yet', () => {
 
   test('is not looked for for ever', async () => {
     const ts = Date.now() - HOUR_MS;
-    const orderId = await world.order({ clickId: idOf({ ts, node: 60_000, seq: 3 }) });
-    await world.decideAll();
-    expect((await world.find(orderId)).state).toBe('unattributed');
-    await world.decideAll(new Date(Date.now() + 31 * DAY_MS));
-    const [row] = await world.ledger<{ nextAttemptAt: Date | null }[]>`
+    const orderId = await fixture.order({ clickId: idOf({ ts, node: 60_000, seq: 3 }) });
+    await fixture.decideAll();
+    expect((await fixture.find(orderId)).state).toBe('unattributed');
+    await fixture.decideAll(new Date(Date.now() + 31 * DAY_MS));
+    const [row] = await fixture.ledger<{ nextAttemptAt: Date | null }[]>`
       select next_attempt_at from conversions where order_id = ${orderId}`;
     expect(row?.nextAttemptAt).toBeNull();
   });
 
   test('waits also while the warehouse gives no answer', async () => {
-    const [click] = await world.addClicks([{}]);
-    const orderId = await world.order({ clickId: idOf(click) });
-    const away: ClickSource = { ...world.clicks, lookUp: () => Promise.reject(new Error('away')) };
-    const worker = world.worker(away);
+    const [click] = await fixture.addClicks([{}]);
+    const orderId = await fixture.order({ clickId: idOf(click) });
+    const unavailable: ClickSource = {
+      ...fixture.clicks,
+      lookUp: () => Promise.reject(new Error('unavailable')),
+    };
+    const worker = fixture.worker(unavailable);
     await worker.runBatch(new Date(Date.now() + 1_000));
-    expect(await world.find(orderId)).toMatchObject({ state: 'awaiting_click', attempts: 1 });
-    await world.decideAll(new Date(Date.now() + HOUR_MS));
-    expect((await world.find(orderId)).state).toBe('attributed');
+    expect(await fixture.find(orderId)).toMatchObject({ state: 'awaiting_click', attempts: 1 });
+    await fixture.decideAll(new Date(Date.now() + HOUR_MS));
+    expect((await fixture.find(orderId)).state).toBe('attributed');
   });
 });
 
@@ -164,13 +168,13 @@ describe('without a click id', () => {
 
   test('the fingerprint within its network finds the one affiliate it can be, for a reviewer', async () => {
     const parties = await program();
-    await world.addClicks([visitor, { ...visitor, ts: Date.now() - 60_000 * 5 }], parties);
-    await world.addClicks([{ ...visitor, ip: ip('203.0.114.90') }], parties);
+    await fixture.addClicks([visitor, { ...visitor, ts: Date.now() - 60_000 * 5 }], parties);
+    await fixture.addClicks([{ ...visitor, ip: ip('203.0.114.90') }], parties);
     const occurredAt = new Date(Date.now() - 1_000);
-    const orderId = await world.order({ ...customer, occurredAt }, parties);
-    await world.completeTo(Date.now());
-    await world.decideAll();
-    expect(await world.find(orderId, parties)).toMatchObject({
+    const orderId = await fixture.order({ ...customer, occurredAt }, parties);
+    await fixture.completeTo(Date.now());
+    await fixture.decideAll();
+    expect(await fixture.find(orderId, parties)).toMatchObject({
       state: 'review',
       reason: 'fingerprint_match',
     });
@@ -178,54 +182,59 @@ describe('without a click id', () => {
       source: 'fingerprint',
       affiliateId: parties.chain[0],
     });
-    await updateProgram(world.ledger, { id: parties.programId, changes: { fingerprintMatch: 'credit' } });
-    const credited = await world.order({ ...customer, occurredAt }, parties);
-    await world.decideAll();
-    expect((await world.find(credited, parties)).state).toBe('attributed');
+    await updateProgram(fixture.ledger, { id: parties.programId, changes: { fingerprintMatch: 'credit' } });
+    const credited = await fixture.order({ ...customer, occurredAt }, parties);
+    await fixture.decideAll();
+    expect((await fixture.find(credited, parties)).state).toBe('attributed');
   });
 
   test('later orders of a customer are credited by the first one', async () => {
     const parties = await program({ recurringMonths: 3 });
-    const [click] = await world.addClicks([{ ip: ip('198.51.100.99') }], parties);
-    const first = await world.order({ clickId: idOf(click), customerId: 'sub-1' }, parties);
-    await world.decideAll();
-    const renewal = await world.order({ customerId: 'sub-1' }, parties);
-    const stranger = await world.order({ customerId: 'sub-2' }, parties);
-    await world.decideAll();
-    const { id } = await world.find(first, parties);
-    expect(await world.find(renewal, parties)).toMatchObject({ state: 'attributed', recurringOf: id });
-    expect((await world.find(stranger, parties)).state).toBe('unattributed');
+    const [click] = await fixture.addClicks([{ ip: ip('198.51.100.99') }], parties);
+    const first = await fixture.order({ clickId: idOf(click), customerId: 'sub-1' }, parties);
+    await fixture.decideAll();
+    const renewal = await fixture.order({ customerId: 'sub-1' }, parties);
+    const stranger = await fixture.order({ customerId: 'sub-2' }, parties);
+    await fixture.decideAll();
+    const { id } = await fixture.find(first, parties);
+    expect(await fixture.find(renewal, parties)).toMatchObject({ state: 'attributed', recurringOf: id });
+    expect((await fixture.find(stranger, parties)).state).toBe('unattributed');
   });
 });
 
 test('an order from where the affiliate itself works is its own', async () => {
-  const { programId, chain } = world.parties;
+  const { programId, chain } = fixture.parties;
   const session = { ip: '198.51.100.200', fingerprint: 0xffff_ffff_ffff_ffffn };
-  await noteAffiliateSession(world.ledger, { programId, affiliateId: chain[0], ...session, now: new Date() });
-  const [click] = await world.addClicks([{}]);
-  const orderId = await world.order({ clickId: idOf(click), ...session });
-  await world.decideAll();
-  expect(await world.find(orderId)).toMatchObject({ state: 'rejected', reason: 'self_referral' });
+  await noteAffiliateSession(fixture.ledger, {
+    programId,
+    affiliateId: chain[0],
+    ...session,
+    now: new Date(),
+  });
+  const [click] = await fixture.addClicks([{}]);
+  const orderId = await fixture.order({ clickId: idOf(click), ...session });
+  await fixture.decideAll();
+  expect(await fixture.find(orderId)).toMatchObject({ state: 'rejected', reason: 'self_referral' });
 });
 
 test('clicks in the hour before are counted by address and network, in whole minutes', async () => {
   const parties = await program();
   const minute = Math.floor((Date.now() - 600_000) / 60_000) * 60_000;
   const near = Array.from({ length: 61 }, (_, i) => ({ ts: minute - 1 - i, ip: ip('198.18.7.200') }));
-  const clicks = await world.addClicks(
+  const clicks = await fixture.addClicks(
     [...near, { ts: minute, ip: ip('198.18.7.200') }, { ts: minute, ip: ip('198.18.7.201') }],
     parties,
   );
   const [fast, calm] = await Promise.all(
-    clicks.slice(-2).map((click) => world.order({ clickId: idOf(click) }, parties)),
+    clicks.slice(-2).map((click) => fixture.order({ clickId: idOf(click) }, parties)),
   );
-  await world.decideAll();
-  expect(await world.find(fast ?? '', parties)).toMatchObject({
+  await fixture.decideAll();
+  expect(await fixture.find(fast ?? '', parties)).toMatchObject({
     state: 'review',
     reason: 'click_velocity_ip',
   });
-  expect((await world.find(calm ?? '', parties)).state).toBe('attributed');
-  const rules = parseEvidence((await world.find(calm ?? '', parties)).evidence)?.rules;
+  expect((await fixture.find(calm ?? '', parties)).state).toBe('attributed');
+  const rules = parseEvidence((await fixture.find(calm ?? '', parties)).evidence)?.rules;
   expect(rules?.find(({ rule }) => rule === 'click_velocity_subnet')).toMatchObject({
     observed: 61,
     fired: false,
@@ -234,31 +243,34 @@ test('clicks in the hour before are counted by address and network, in whole min
 
 test('later orders wait for the review of the first one, and share its end', async () => {
   const parties = await program({ recurringMonths: 3, levelRatesBps: [] });
-  await updateProgram(world.ledger, { id: parties.programId, changes: { fraudRules: { repeat_orders: 2 } } });
-  const clicks = await world.addClicks(
+  await updateProgram(fixture.ledger, {
+    id: parties.programId,
+    changes: { fraudRules: { repeat_orders: 2 } },
+  });
+  const clicks = await fixture.addClicks(
     [2, 3].map((i) => ({ ip: ip(`198.51.103.${i}`), ts: Date.now() - 20_000 })),
     parties,
   );
-  await world.completeTo(Date.now());
-  const told = async (orderId: string) => {
-    const { id, state, reason, recurringOf } = await world.find(orderId, parties);
-    const { rows } = await listCommissions(world.ledger, { conversionId: id, limit: 10 });
+  await fixture.completeTo(Date.now());
+  const resultOf = async (orderId: string) => {
+    const { id, state, reason, recurringOf } = await fixture.find(orderId, parties);
+    const { rows } = await listCommissions(fixture.ledger, { conversionId: id, limit: 10 });
     return { id, recurringOf, state, reason, commissions: rows.map((commission) => commission.state) };
   };
   const subscribe = async (customerId: string, click: ClickIdentity | undefined) => {
     const orders: string[] = [];
     for (const clickId of [idOf(click), undefined, undefined]) {
-      orders.push(await world.order({ clickId, customerId }, parties));
-      await world.decideAll();
+      orders.push(await fixture.order({ clickId, customerId }, parties));
+      await fixture.decideAll();
     }
     return orders;
   };
   const ends = { approve: approveConversion, reject: rejectConversion };
   const end = async (how: keyof typeof ends, conversionId: bigint) =>
-    await inTransaction(world.ledger, (tx) => ends[how](tx, { conversionId, reviewer: 'ann', note: how }));
+    await inTransaction(fixture.ledger, (tx) => ends[how](tx, { conversionId, reviewer: 'ann', note: how }));
 
   const [first = '', second = '', third = ''] = await subscribe('good', clicks[0]);
-  const good = await told(first);
+  const good = await resultOf(first);
   expect(good).toMatchObject({ state: 'review', reason: 'instant_conversion' });
   const waiting = {
     state: 'review',
@@ -266,18 +278,21 @@ test('later orders wait for the review of the first one, and share its end', asy
     recurringOf: good.id,
     commissions: ['held'],
   };
-  expect(await told(second)).toMatchObject(waiting);
+  expect(await resultOf(second)).toMatchObject(waiting);
   const suspicious = { ...waiting, reason: 'repeat_orders' };
-  expect(await told(third)).toMatchObject(suspicious);
+  expect(await resultOf(third)).toMatchObject(suspicious);
   await end('approve', good.id);
-  expect(await told(second)).toMatchObject({ ...waiting, state: 'attributed', commissions: ['pending'] });
-  expect(await told(third)).toMatchObject(suspicious);
+  expect(await resultOf(second)).toMatchObject({ ...waiting, state: 'attributed', commissions: ['pending'] });
+  expect(await resultOf(third)).toMatchObject(suspicious);
 
   const bad = await subscribe('bad', clicks[1]);
-  const badId = (await told(bad[0] ?? '')).id;
+  const badId = (await resultOf(bad[0] ?? '')).id;
   await end('reject', badId);
   for (const orderId of bad) {
-    expect(await told(orderId)).toMatchObject({ reason: 'rejected_by_reviewer', commissions: ['rejected'] });
+    expect(await resultOf(orderId)).toMatchObject({
+      reason: 'rejected_by_reviewer',
+      commissions: ['rejected'],
+    });
   }
   // A later order that was being decided when the first was reviewed is decided again, and nothing is written.
   for (const [recurringOf, firstInReview] of [
@@ -285,70 +300,70 @@ test('later orders wait for the review of the first one, and share its end', asy
     [badId, true],
     [badId, false],
   ] as const) {
-    const late = await world.find(await world.order({}, parties), parties);
+    const late = await fixture.find(await fixture.order({}, parties), parties);
     const decision = {
       ...decisionFor(parties, late.id, { outcome: 'attributed', reason: null }),
       recurringOf,
       firstInReview,
     };
-    expect(await inTransaction(world.ledger, (tx) => recordDecision(tx, decision))).toEqual({
+    expect(await inTransaction(fixture.ledger, (tx) => recordDecision(tx, decision))).toEqual({
       outcome: 'outdated',
     });
   }
   const range = { from: new Date(Date.now() - HOUR_MS), to: new Date(Date.now() + DAY_MS) };
-  const again = await replay({ ...world, ...range, programId: parties.programId });
+  const again = await replay({ ...fixture, ...range, programId: parties.programId });
   expect(again).toMatchObject({ conversions: 6, differences: [] });
-  expect((await auditLedger(world.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+  expect((await auditLedger(fixture.ledger)).filter(({ ok }) => !ok)).toEqual([]);
 });
 
 describe('afterwards', () => {
   const range = { from: new Date(Date.now() - HOUR_MS), to: new Date(Date.now() + DAY_MS) };
-  const again = (model?: 'first_click') => replay({ ...world, ...range, model });
+  const again = (model?: 'first_click') => replay({ ...fixture, ...range, model });
 
   test('the same rules give the same decisions, whatever has changed since', async () => {
     const parties = await program({ tiers: [{ fromMinor: 15_000n, rateBps: 2_000 }] });
-    const clicks = await world.addClicks(
+    const clicks = await fixture.addClicks(
       Array.from({ length: 4 }, (_, i) => ({ ip: ip(`198.51.101.${i}`), ts: Date.now() - 20_000 })),
       parties,
     );
     const orders: string[] = [];
-    for (const click of clicks) orders.push(await world.order({ clickId: idOf(click) }, parties));
-    await world.completeTo(Date.now());
-    await world.decideAll();
+    for (const click of clicks) orders.push(await fixture.order({ clickId: idOf(click) }, parties));
+    await fixture.completeTo(Date.now());
+    await fixture.decideAll();
     const [first] = orders;
     // What comes later must not reach back: thresholds, terms, a reviewer, a parent that leaves.
-    const { id } = await world.find(first ?? '', parties);
-    await inTransaction(world.ledger, (tx) =>
+    const { id } = await fixture.find(first ?? '', parties);
+    await inTransaction(fixture.ledger, (tx) =>
       approveConversion(tx, { conversionId: id, reviewer: 'test', note: 'fine' }),
     );
-    await updateProgram(world.ledger, {
+    await updateProgram(fixture.ledger, {
       id: parties.programId,
       changes: { fraudRules: { instant_conversion: false }, fingerprintMatch: 'off' },
     });
-    await setTerms(world.ledger, { programId: parties.programId, rateBps: 100 });
-    await world.ledger`update affiliates set status = 'suspended' where id = ${parties.chain[1]}`;
-    const before = await world.ledger`select count(*) from entries`;
+    await setTerms(fixture.ledger, { programId: parties.programId, rateBps: 100 });
+    await fixture.ledger`update affiliates set status = 'suspended' where id = ${parties.chain[1]}`;
+    const before = await fixture.ledger`select count(*) from entries`;
     const result = await again();
     expect(result.differences).toEqual([]);
     expect(result.conversions).toBeGreaterThan(80);
-    expect(await world.ledger`select count(*) from entries`).toEqual(before);
-    expect((await getProgram(world.ledger, parties.programId))?.rulesVersion).toBe(2);
+    expect(await fixture.ledger`select count(*) from entries`).toEqual(before);
+    expect((await getProgram(fixture.ledger, parties.programId))?.rulesVersion).toBe(2);
   });
 
-  test('another model is told in money', async () => {
+  test('another model is shown by its difference in money', async () => {
     const parties = await program();
-    const rival = await createParties(world.ledger);
+    const rival = await createParties(fixture.ledger);
     const visitor = { ip: ip('198.51.102.1'), fingerprint: 99n };
     // The first click was the parent's, the last one the affiliate's.
-    await world.addClicks(
+    await fixture.addClicks(
       [{ ...visitor, affiliate_id: parties.chain[1], ts: Date.now() - HOUR_MS }],
       parties,
     );
-    await world.addClicks([{ ...visitor, ts: Date.now() - 2 * HOUR_MS }], rival);
-    const [last] = await world.addClicks([visitor], parties);
-    const orderId = await world.order({ clickId: idOf(last) }, parties);
-    await world.decideAll();
-    const { id } = await world.find(orderId, parties);
+    await fixture.addClicks([{ ...visitor, ts: Date.now() - 2 * HOUR_MS }], rival);
+    const [last] = await fixture.addClicks([visitor], parties);
+    const orderId = await fixture.order({ clickId: idOf(last) }, parties);
+    await fixture.decideAll();
+    const { id } = await fixture.find(orderId, parties);
     const differences = (await again('first_click')).differences.filter(
       ({ conversionId }) => conversionId === id,
     );
@@ -364,17 +379,17 @@ describe('afterwards', () => {
     ]);
   });
 
-  test('a decision is told in sentences', async () => {
-    const [click] = await world.addClicks([{ ip: ip('198.51.100.150') }]);
-    const conversion = await world.find(await world.order({ clickId: idOf(click) }));
+  test('a decision is explained in sentences', async () => {
+    const [click] = await fixture.addClicks([{ ip: ip('198.51.100.150') }]);
+    const conversion = await fixture.find(await fixture.order({ clickId: idOf(click) }));
     const tell = async (id: bigint) => {
-      const now = await world.find(conversion.orderId);
-      const { rows } = await listCommissions(world.ledger, { conversionId: id, limit: 10 });
-      const [terms] = now.termsId === null ? [] : await getTerms(world.ledger, [now.termsId]);
+      const now = await fixture.find(conversion.orderId);
+      const { rows } = await listCommissions(fixture.ledger, { conversionId: id, limit: 10 });
+      const [terms] = now.termsId === null ? [] : await getTerms(fixture.ledger, [now.termsId]);
       return explainConversion({ conversion: now, commissions: rows, terms }).join('\n');
     };
     expect(await tell(conversion.id)).toContain('It has not been decided yet.');
-    await world.decideAll();
+    await fixture.decideAll();
     const text = await tell(conversion.id);
     expect(text).toMatch(/is order .* of 100.00 EUR.*: attributed\./);
     expect(text).toMatch(/The shop reported its click id\.\nClick \d+:\d+:0 .*198\.51\.100\.150.* won/);

@@ -64,8 +64,8 @@ ${conversions} conversions decided again, ${skipped} without evidence, ${differe
 }
 
 function describeDifference({ conversionId, orderId, currency, before, after }: Difference): string {
-  const side = ({ outcome, reason, rewards }: ReplayedDecision): string => {
-    const earned = rewards.map(
+  const side = ({ outcome, reason, commissions }: ReplayedDecision): string => {
+    const earned = commissions.map(
       ({ affiliateId, amountMinor }) => `aff_${affiliateId} ${formatAmount(amountMinor, currency)}`,
     );
     return `${outcome}${reason === null ? '' : ` (${reason})`}${earned.length === 0 ? '' : `: ${earned.join(', ')}`}`;

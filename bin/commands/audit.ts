@@ -1,5 +1,5 @@
+import { auditStores } from '../../attribution/tools/audit.ts';
 import { readOrCreateCountKey } from '../../attribution/tools/count-key.ts';
-import { prove } from '../../attribution/tools/proof.ts';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { connectNats } from '../../core/clicks/stream.ts';
 import type { Config } from '../../core/config/config.ts';
@@ -33,14 +33,14 @@ export async function runAudit(config: Config): Promise<AuditReport> {
   try {
     const countKey = readOrCreateCountKey(config.home);
     const clickIds = createClickIdCodec(config.clickKeys);
-    const proofs = await prove({ nc, warehouse, ledger, clickIds, countKey });
+    const result = await auditStores({ nc, warehouse, ledger, clickIds, countKey });
     const at = new Date();
-    await recordProofs(ledger, at, proofs.checks);
+    await recordProofs(ledger, at, result.checks);
     return {
-      ok: proofs.ok,
+      ok: result.ok,
       at: at.toISOString(),
-      complete_to: proofs.completeTo?.toISOString() ?? null,
-      checks: proofs.checks,
+      complete_to: result.completeTo?.toISOString() ?? null,
+      checks: result.checks,
     };
   } finally {
     await Promise.all([nc.close(), warehouse.close(), ledger.end()]);

@@ -1,4 +1,3 @@
-/// <reference types="vite/types/importMeta.d.ts" />
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -7,11 +6,11 @@ import { prepareCollector } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
 
 /**
- * A measurement, not a check of every run: npx vitest run collector/million-links --mode measure
+ * A measurement, part of `npm run test:long`: AFFLUX_TEST_MILLION_LINKS=1 npx vitest run collector/links/million-links
  * It loads a million links into a collector process of its own, clicks many of them, and starts it again without
  * PostgreSQL. docs/links.md has its numbers.
  */
-const isAsked = import.meta.env.MODE === 'measure';
+const isEnabled = process.env.AFFLUX_TEST_MILLION_LINKS === '1';
 const LINKS = 1_000_000;
 const CLICKED = 100_000;
 const MAX_RSS_MB = 400;
@@ -20,7 +19,7 @@ const VISITORS = 32;
 /** An insert of these ends well before its time limit. */
 const INSERT_ROWS = 50_000;
 
-describe.runIf(isAsked)('a million links', () => {
+describe.runIf(isEnabled)('a million links', () => {
   it('are loaded in 10 s and take less than 400 MB', { timeout: 300_000 }, async () => {
     const world = await prepareCollector();
     for (let from = 0; from < LINKS; from += INSERT_ROWS) {

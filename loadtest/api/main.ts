@@ -42,7 +42,7 @@ const seconds = Number(values.seconds);
 const connections = Number(values.connections);
 const reportCount = Number(values.reports);
 
-/** What ClickHouse calls each format, and for how many days it is asked: Arrow and Parquet end at 5,000,000 rows. */
+/** ClickHouse's name of each format, and the days of the export: Arrow and Parquet end at 5,000,000 rows. */
 const EXPORTS = {
   csv: { input: 'CSVWithNames', days: 61 },
   arrow: { input: 'ArrowStream', days: 30 },
@@ -187,7 +187,7 @@ ${WRK_RESULT}`,
 }
 
 async function measureReports(url: string, key: string): Promise<Result> {
-  // Whole days, today's among them: what is asked for again and again.
+  // Whole days, today's among them: the usual range of a dashboard.
   const to = new Date(Math.ceil(Date.now() / DAY_MS) * DAY_MS);
   const from = new Date(to.getTime() - 30 * DAY_MS);
   const query = `from=${from.toISOString()}&to=${to.toISOString()}&group_by=day,campaign&limit=5000`;

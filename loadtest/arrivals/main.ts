@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { report } from '../bench.ts';
-import { type Field, onField } from './field.ts';
+import { type LoadFixture, withLoadFixture } from './fixture.ts';
 import { ramp } from './ramp.ts';
 import { mixed, redirects } from './scenarios.ts';
 import { soak } from './soak.ts';
@@ -39,17 +39,17 @@ const interrupted = new Promise<never>((_resolve, reject) => {
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => reject(new Error(name)));
 });
 try {
-  await onField(measure, interrupted);
+  await withLoadFixture(measure, interrupted);
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.stack : error}\n`);
   // What is under way at an interruption would go on to its end.
   process.exit(1);
 }
 
-async function measure(field: Field): Promise<void> {
-  const { rows, targets } = await run(field, { rate, seconds });
+async function measure(fixture: LoadFixture): Promise<void> {
+  const { rows, targets } = await run(fixture, { rate, seconds });
   report({ name: `load-${name}`, script: 'load', versions: {}, rows, targets });
-  for (const complaint of field.complaints) process.stdout.write(`${complaint}\n`);
+  for (const problem of fixture.problems) process.stdout.write(`${problem}\n`);
   process.exitCode = targets.every(({ ok }) => ok) ? 0 : 1;
 }
 

@@ -1,7 +1,7 @@
 import { atLeast, type BenchRow, round } from '../bench.ts';
 import type { Platform, Target } from '../platform.ts';
 import { cpuMs } from '../process-usage.ts';
-import type { Field } from './field.ts';
+import type { LoadFixture } from './fixture.ts';
 import { watchFreshness } from './freshness.ts';
 import { arrivalRow, arrivalTargets, freshnessTarget, REDIRECT_LIMITS } from './limits.ts';
 import { sendAtRate } from './rate.ts';
@@ -17,13 +17,13 @@ const WATCHED: readonly Target[] = ['collector', 'nats', 'loader', 'clickhouse']
  * Redirects at ever higher rates, `seconds` each, to the highest that holds every limit. Each step begins when the
  * one before is counted. The generator shares the machine, so the row of each step says who used it.
  */
-export async function ramp(field: Field, { rate: first, seconds }: Load): Promise<Outcomes> {
+export async function ramp(fixture: LoadFixture, { rate: first, seconds }: Load): Promise<Outcomes> {
   const rows: BenchRow[] = [];
 
   async function holds(rate: number): Promise<boolean> {
-    const freshness = watchFreshness(field.warehouse);
-    const used = startUsage(field.platform);
-    const clicks = await sendAtRate({ perSecond: rate, seconds, send: () => field.visitors.click() });
+    const freshness = watchFreshness(fixture.warehouse);
+    const used = startUsage(fixture.platform);
+    const clicks = await sendAtRate({ perSecond: rate, seconds, send: () => fixture.visitors.click() });
     const cores = used();
     const behindMs = await freshness.stop();
     const missed = [...arrivalTargets('redirects', clicks, REDIRECT_LIMITS), freshnessTarget(behindMs)]
@@ -32,11 +32,11 @@ export async function ramp(field: Field, { rate: first, seconds }: Load): Promis
     const row = arrivalRow('redirects', rate, clicks);
     rows.push({ ...row, ...cores, fresh_p99_ms: behindMs.percentile(99), missed: missed.join('; ') });
     process.stderr.write(`${row.per_s}/s: ${missed.length === 0 ? 'holds' : missed.join('; ')}\n`);
-    await field.drain();
+    await fixture.drain();
     return missed.length === 0;
   }
 
-  await warmUp(field, first);
+  await warmUp(fixture, first);
   let held = 0;
   let failed = first;
   while (await holds(failed)) {
@@ -48,14 +48,14 @@ export async function ramp(field: Field, { rate: first, seconds }: Load): Promis
     if (await holds(between)) held = between;
     else failed = between;
   }
-  const reconciled = await reconcileClicks(field.warehouse, field.visitors.received());
+  const reconciled = await reconcileClicks(fixture.warehouse, fixture.visitors.received());
   return {
     rows: [...rows, { what: 'the highest rate that holds', per_s: held }, ...reconciled.rows],
     targets: [atLeast('the highest rate that holds, clicks/s', held, first), ...reconciled.targets],
   };
 }
 
-/** Cores that each process uses, from now until asked. */
+/** Cores that each process uses, from now until it is read. */
 function startUsage(platform: Platform): () => Record<string, number> {
   const startedAt = performance.now();
   const pids = WATCHED.map((target) => platform.pidOf(target) ?? process.pid);

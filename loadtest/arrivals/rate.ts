@@ -21,7 +21,7 @@ export interface Arrivals {
   readonly latenessUs: RecordableHistogram;
 }
 
-/** More who wait at once than any platform that keeps up has; beyond it the rest stays away and is counted. */
+/** More open requests than a platform that keeps up ever has; beyond it further ones are not sent, but counted. */
 const MAX_WAITING = 4_096;
 const TICK_MS = 1;
 

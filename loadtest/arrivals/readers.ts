@@ -15,9 +15,9 @@ const DAY_MS = 86_400_000;
 export async function createReaders(options: {
   client: Client;
   demo: Pick<DemoFile, 'keys' | 'portal'>;
-  complain: (text: string) => void;
+  reportProblem: (text: string) => void;
 }): Promise<Readers> {
-  const { client, demo, complain } = options;
+  const { client, demo, reportProblem } = options;
   const operator = { Authorization: `Bearer ${demo.keys.operator}` };
   const partner = await signIn(client, demo.portal.partner);
 
@@ -25,7 +25,7 @@ export async function createReaders(options: {
     const answer = await client.send({ method: 'GET', path, headers });
     if (!answer) return 'unanswered';
     if (answer.status === 200) return 'good';
-    complain(`${path} was answered ${answer.status}: ${answer.body}`);
+    reportProblem(`${path} was answered ${answer.status}: ${answer.body}`);
     return 'wrong';
   }
 

@@ -1,5 +1,5 @@
 import type { BenchRow, BenchTarget } from '../bench.ts';
-import type { Field } from './field.ts';
+import type { LoadFixture } from './fixture.ts';
 import { watchFreshness } from './freshness.ts';
 import {
   arrivalRow,
@@ -30,13 +30,13 @@ export interface Load {
 const WARM_UP_SECONDS = 3;
 
 /** Redirects at a steady rate. */
-export async function redirects(field: Field, { rate, seconds }: Load): Promise<Outcomes> {
-  const { visitors, warehouse } = field;
-  await warmUp(field, rate);
+export async function redirects(fixture: LoadFixture, { rate, seconds }: Load): Promise<Outcomes> {
+  const { visitors, warehouse } = fixture;
+  await warmUp(fixture, rate);
   const freshness = watchFreshness(warehouse);
   const clicks = await sendAtRate({ perSecond: rate, seconds, send: () => visitors.click() });
   const behindMs = await freshness.stop();
-  await field.drain();
+  await fixture.drain();
   const reconciled = await reconcileClicks(warehouse, visitors.received());
   return {
     rows: [arrivalRow('redirects', rate, clicks), freshnessRow(behindMs), ...reconciled.rows],
@@ -52,12 +52,12 @@ export async function redirects(field: Field, { rate, seconds }: Load): Promise<
 const CLICKS_AN_ORDER = 50;
 
 /** Clicks, and beside them orders by postback, an operator's reports and a partner in the portal. */
-export async function mixed(field: Field, { rate, seconds }: Load): Promise<Outcomes> {
-  const { visitors, warehouse, ledger, api, complain, platform } = field;
+export async function mixed(fixture: LoadFixture, { rate, seconds }: Load): Promise<Outcomes> {
+  const { visitors, warehouse, ledger, api, reportProblem, platform } = fixture;
   const { demo } = platform;
-  const shop = createShop({ client: api, demo, recentClick: visitors.recentClick, complain });
-  const readers = await createReaders({ client: api, demo, complain });
-  await warmUp(field, rate);
+  const shop = createShop({ client: api, demo, recentClick: visitors.recentClick, reportProblem });
+  const readers = await createReaders({ client: api, demo, reportProblem });
+  await warmUp(fixture, rate);
   const kinds: readonly { what: string; perSecond: number; limits: Limits; send: Send }[] = [
     { what: 'redirects', perSecond: rate, limits: REDIRECT_LIMITS, send: () => visitors.click() },
     {
@@ -74,8 +74,8 @@ export async function mixed(field: Field, { rate, seconds }: Load): Promise<Outc
     kinds.map(({ perSecond, send }) => sendAtRate({ perSecond, seconds, send })),
   );
   const behindMs = await freshness.stop();
-  await field.drain();
-  await field.decide();
+  await fixture.drain();
+  await fixture.decide();
   const reconciled = [
     await reconcileClicks(warehouse, visitors.received()),
     await reconcileOrders(ledger, shop.accepted()),
@@ -99,6 +99,6 @@ export async function mixed(field: Field, { rate, seconds }: Load): Promise<Outc
 type Send = (n: number) => Promise<Outcome>;
 
 /** Both sides are as they are after a while; these clicks are reconciled too. */
-export async function warmUp({ visitors }: Field, rate: number): Promise<void> {
+export async function warmUp({ visitors }: LoadFixture, rate: number): Promise<void> {
   await sendAtRate({ perSecond: rate, seconds: WARM_UP_SECONDS, send: () => visitors.click() });
 }

@@ -23,9 +23,9 @@ export function createShop(options: {
   client: Client;
   demo: Pick<DemoFile, 'program' | 'keys'>;
   recentClick: () => string | undefined;
-  complain: (text: string) => void;
+  reportProblem: (text: string) => void;
 }): Shop {
-  const { client, demo, recentClick, complain } = options;
+  const { client, demo, recentClick, reportProblem } = options;
   const { currency } = demo.program;
   let orders = 0;
   let amount = 0;
@@ -36,7 +36,7 @@ export function createShop(options: {
     if (answer.status === 200 && (JSON.parse(answer.body) as { status: string }).status === status) {
       return 'good';
     }
-    complain(`a postback that should be ${status} was answered ${answer.status}: ${answer.body}`);
+    reportProblem(`a postback that should be ${status} was answered ${answer.status}: ${answer.body}`);
     return 'wrong';
   }
 

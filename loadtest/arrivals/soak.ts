@@ -2,7 +2,7 @@ import { startLoop } from '../../core/service/loop.ts';
 import { atMost, type BenchRow, type BenchTarget, round } from '../bench.ts';
 import type { Platform, Target } from '../platform.ts';
 import { rssMb } from '../process-usage.ts';
-import type { Field } from './field.ts';
+import type { LoadFixture } from './fixture.ts';
 import { watchFreshness } from './freshness.ts';
 import { arrivalRow, arrivalTargets, freshnessRow, freshnessTarget, REDIRECT_LIMITS } from './limits.ts';
 import { sendAtRate } from './rate.ts';
@@ -18,18 +18,18 @@ const WATCHED: readonly Target[] = [...STEADY, 'api', 'attribution', 'scheduler'
 const MAX_GROWTH_PERCENT = 10;
 
 /** Redirects for a long time, in quarters that must all be as good: latency, freshness and memory do not drift. */
-export async function soak(field: Field, { rate, seconds }: Load): Promise<Outcomes> {
+export async function soak(fixture: LoadFixture, { rate, seconds }: Load): Promise<Outcomes> {
   const rows: BenchRow[] = [];
   const targets: BenchTarget[] = [];
   const memory: Map<Target, number>[] = [];
-  await warmUp(field, rate);
+  await warmUp(fixture, rate);
   for (let quarter = 1; quarter <= QUARTERS; quarter++) {
-    const freshness = watchFreshness(field.warehouse);
-    const resident = watchMemory(field.platform);
+    const freshness = watchFreshness(fixture.warehouse);
+    const resident = watchMemory(fixture.platform);
     const clicks = await sendAtRate({
       perSecond: rate,
       seconds: seconds / QUARTERS,
-      send: () => field.visitors.click(),
+      send: () => fixture.visitors.click(),
     });
     const behindMs = await freshness.stop();
     const means = await resident.stop();
@@ -45,8 +45,8 @@ export async function soak(field: Field, { rate, seconds }: Load): Promise<Outco
     });
     process.stderr.write(`${JSON.stringify(rows.slice(-3))}\n`);
   }
-  await field.drain();
-  const reconciled = await reconcileClicks(field.warehouse, field.visitors.received());
+  await fixture.drain();
+  const reconciled = await reconcileClicks(fixture.warehouse, fixture.visitors.received());
   const growth = STEADY.map((target) => {
     const [second = 0, last = 0] = [memory[1]?.get(target), memory.at(-1)?.get(target)];
     const percent = (last / second - 1) * 100;

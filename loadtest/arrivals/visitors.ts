@@ -36,9 +36,9 @@ export function createVisitors(options: {
   links: DemoFile['links'];
   codec: ClickIdCodec;
   /** Hears of the first few answers that are wrong. */
-  complain: (text: string) => void;
+  reportProblem: (text: string) => void;
 }): Visitors {
-  const { client, links, codec, complain } = options;
+  const { client, links, codec, reportProblem } = options;
   const requests = makeRequests({
     codes: links.map(({ code }) => code),
     variety: REQUEST_VARIETY,
@@ -76,7 +76,7 @@ export function createVisitors(options: {
       const identity = codec.decode(clickId);
       const landing = landings.get(request.path.slice(0, request.path.indexOf('?')));
       if (answer.status !== 302 || !landing || !location.startsWith(landing) || !identity) {
-        complain(`${request.path} was answered ${answer.status}, location "${location}"`);
+        reportProblem(`${request.path} was answered ${answer.status}, location "${location}"`);
         return 'wrong';
       }
       recent[clicks++ % REMEMBERED] = clickId;

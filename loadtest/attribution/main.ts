@@ -22,14 +22,14 @@ import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/cli
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
-import { prepareBrief, runBrief } from './conventional.ts';
+import { prepareConventional, runConventional } from './conventional.ts';
 import { type BenchOrder, type BenchProgram, createBenchProgram, insertClicks, makeOrders } from './data.ts';
 import { createPayableAffiliates, lengthenEntries } from './payouts.ts';
 import { cpuMs, recordByApi, startApiProcess } from './record.ts';
 
 /**
  * `npm run bench:attribution`: orders recorded by the API, decided and credited at three levels against a warehouse
- * of N clicks, a payout run, a balance over a long table of entries, and the usual design on the same data.
+ * of N clicks, a payout run, a balance over a long table of entries, and the conventional design on the same data.
  *
  * With `--folder PATH` data and figures stay there, and `--parts record,decide` runs some of {@link PARTS} on them: what
  * only prepares can so be done at another time than what is measured.
@@ -41,7 +41,7 @@ const { values } = parseArgs({
     orders: { type: 'string', default: '200000' },
     payees: { type: 'string', default: '100000' },
     entries: { type: 'string', default: '10000000' },
-    'usual-seconds': { type: 'string', default: '15' },
+    'conventional-seconds': { type: 'string', default: '15' },
     folder: { type: 'string' },
     parts: { type: 'string' },
   },
@@ -51,13 +51,13 @@ const sizes = {
   orders: Number(values.orders),
   payees: Number(values.payees),
   entries: Number(values.entries),
-  usualMs: Number(values['usual-seconds']) * 1_000,
+  conventionalMs: Number(values['conventional-seconds']) * 1_000,
 };
 
 /** As the worker process has them. */
 const WORKER_CONNECTIONS = 4;
 const PASSWORD = 'bench';
-/** Balances asked for. */
+/** Balances read. */
 const BALANCES = 200;
 
 const log = createLogger({ name: 'bench', level: 'warn' });
@@ -93,12 +93,12 @@ const PARTS: Readonly<Record<string, (stores: Stores, state: State) => Promise<F
       now: Date.now(),
     });
     state.program = program;
-    await insertClicks(warehouse, programOf(state), shown('clicks in the warehouse', sizes.clicks));
+    await insertClicks(warehouse, programOf(state), showProgress('clicks in the warehouse', sizes.clicks));
     return undefined;
   },
-  'usual-clicks': async ({ owner }, state) => {
-    const told = shown('clicks in PostgreSQL', sizes.clicks);
-    await prepareBrief(owner, programOf(state), { clicks: sizes.clicks, progress: told });
+  'conventional-clicks': async ({ owner }, state) => {
+    const progress = showProgress('clicks in PostgreSQL', sizes.clicks);
+    await prepareConventional(owner, programOf(state), { clicks: sizes.clicks, progress });
     return undefined;
   },
   record: async (stores, state) => {
@@ -129,19 +129,23 @@ const PARTS: Readonly<Record<string, (stores: Stores, state: State) => Promise<F
       targets: [atLeast('orders/s decided', done.perSecond, 3_000)],
     };
   },
-  usual: async ({ ledger, owner }, state) => {
+  conventional: async ({ ledger, owner }, state) => {
     const program = programOf(state);
     const orders = makeOrders(program, sizes.orders);
-    const done = await runBrief(ledger, { orders, connections: WORKER_CONNECTIONS, maxMs: sizes.usualMs });
-    await owner.unsafe('drop table brief_conversions, brief_clicks, brief_affiliates');
+    const done = await runConventional(ledger, {
+      orders,
+      connections: WORKER_CONNECTIONS,
+      maxMs: sizes.conventionalMs,
+    });
+    await owner.unsafe('drop table conventional_conversions, conventional_clicks, conventional_affiliates');
     return {
-      rows: [{ what: `usual design, ${done.orders} orders`, per_s: round(done.perSecond) }],
-      targets: [atLeast('decided / usual design', (state.decidedPerSecond ?? 0) / done.perSecond, 1)],
+      rows: [{ what: `conventional design, ${done.orders} orders`, per_s: round(done.perSecond) }],
+      targets: [atLeast('decided / conventional design', (state.decidedPerSecond ?? 0) / done.perSecond, 1)],
     };
   },
   payees: async (stores, state) => {
-    const told = shown('affiliates with money', sizes.payees);
-    state.payable = await createPayableAffiliates(stores, { affiliates: sizes.payees, progress: told });
+    const progress = showProgress('affiliates with money', sizes.payees);
+    state.payable = await createPayableAffiliates(stores, { affiliates: sizes.payees, progress });
     await stores.owner`vacuum analyze`;
     return undefined;
   },
@@ -161,8 +165,8 @@ const PARTS: Readonly<Record<string, (stores: Stores, state: State) => Promise<F
   },
   entries: async ({ owner }, state) => {
     const { programId } = programOf(state);
-    const told = shown('entries', sizes.entries);
-    await lengthenEntries(owner, { programId, entries: sizes.entries, progress: told });
+    const progress = showProgress('entries', sizes.entries);
+    await lengthenEntries(owner, { programId, entries: sizes.entries, progress });
     return undefined;
   },
   balances: async ({ ledger }, state) => {
@@ -330,14 +334,14 @@ async function decideAll(
   });
   const startedAt = performance.now();
   let decided = 0;
-  async function lane(): Promise<void> {
+  async function decideUntilNoneIsDue(): Promise<void> {
     for (;;) {
       const { claimed } = await worker.runBatch(new Date());
       if (claimed === 0) return;
       decided += claimed;
     }
   }
-  await Promise.all(Array.from({ length: BATCHES_IN_FLIGHT }, lane));
+  await Promise.all(Array.from({ length: BATCHES_IN_FLIGHT }, decideUntilNoneIsDue));
   const perSecond = (decided * 1_000) / (performance.now() - startedAt);
   return { perSecond, outcomes: Object.entries(worker.stats.decided) };
 }
@@ -375,12 +379,12 @@ function progress(text: string): void {
   process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);
 }
 
-/** Tells of every fifth. */
-function shown(what: string, total: number): (done: number) => void {
-  let told = 0;
+/** Logs every fifth. */
+function showProgress(what: string, total: number): (done: number) => void {
+  let logged = 0;
   return (done) => {
-    if (done - told < total / 5 && done < total) return;
-    told = done;
+    if (done - logged < total / 5 && done < total) return;
+    logged = done;
     progress(`${done} of ${total} ${what}`);
   };
 }

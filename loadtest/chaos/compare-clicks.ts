@@ -13,7 +13,7 @@ export interface ClickComparison {
   readonly lost: number;
   /** Rows too many: of one request, or of one identity. */
   readonly duplicated: number;
-  /** Stored under another identity than the click id says, or made by nobody. */
+  /** Stored under another identity than the click id's, or never requested. */
   readonly foreign: number;
   /** The first few, in words. */
   readonly examples: readonly string[];
@@ -68,7 +68,9 @@ export async function compareClicks(options: {
       if (given && clickIdentityKey(given) === key) counts.found++;
       else {
         counts.foreign++;
-        say(`request ${request} is stored as ${key} and was told ${given && clickIdentityKey(given)}`);
+        say(
+          `request ${request} is stored as ${key} and was answered with ${given && clickIdentityKey(given)}`,
+        );
       }
     }
     for (let request = from; request < from + REQUESTS_A_QUERY; request++) {

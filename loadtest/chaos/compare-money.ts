@@ -12,7 +12,7 @@ export interface OrderComparison {
   readonly recorded: number;
   /** Accepted and not in the ledger. */
   readonly lost: number;
-  /** Two conversions of one order, or one that nobody sent. */
+  /** Two conversions of one order, or one that was never sent. */
   readonly duplicated: number;
   readonly undecided: number;
   /** With other content, another affiliate or another state than the order calls for. */

@@ -6,7 +6,7 @@ import { type ChaosResult, runChaos } from './run.ts';
 
 /**
  * `npm run chaos -- --minutes 20 --seed 7`: the whole platform under load while its processes and engines are killed,
- * stopped and starved of disk; then what the outside world saw is compared with what is stored. Exit code 1 when
+ * stopped and starved of disk; then what the clients received is compared with the stores. Exit code 1 when
  * anything is lost, counted twice or off by a cent.
  */
 
@@ -88,9 +88,9 @@ function targetsOf({
     atLeast('orders accepted', orders.accepted, 1),
     none('redirected clicks lost', clicks.lost),
     none('clicks stored twice', clicks.duplicated),
-    none('clicks stored under another identity, or of nobody', clicks.foreign),
+    none('clicks stored under another identity, or never requested', clicks.foreign),
     none('accepted orders lost', orders.lost),
-    none('orders recorded twice, or of nobody', orders.duplicated),
+    none('orders recorded twice, or never sent', orders.duplicated),
     none('orders undecided', orders.undecided),
     none('orders recorded or decided wrongly', orders.wrong),
     none('commissions off, minor units', Number(money.commissionDifferenceMinor)),

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /**
  * A network namespace of the run's own, in which the connections to a port can be cut while both ends live on: no
- * packet arrives, in either direction, and nobody is told.
+ * packet arrives, in either direction, and neither end gets an error.
  */
 export interface OwnNetwork {
   /** Cuts the port off for so long. */
@@ -29,7 +29,7 @@ export async function rerunInOwnNetwork(): Promise<number | undefined> {
     stdio: 'inherit',
     env: { ...process.env, [OUTSIDE]: namespace() },
   });
-  // A Ctrl-C in the terminal reaches both; this process waits until the other has put everything away.
+  // A Ctrl-C in the terminal reaches both; this process waits until the other has removed everything.
   process.on('SIGINT', () => undefined);
   process.on('SIGTERM', () => child.kill('SIGTERM'));
   const [code] = (await once(child, 'exit')) as [number | null];

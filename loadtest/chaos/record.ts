@@ -22,7 +22,7 @@ export interface ShopOrder {
   refundedMinor: number;
 }
 
-/** What the outside world saw: in memory to compare with, and appended to files that nobody rewrites. */
+/** What the clients received: in memory for the comparison, and appended to files that are never rewritten. */
 export interface ClientRecord {
   readonly clicks: ReceivedClick[];
   readonly orders: ShopOrder[];

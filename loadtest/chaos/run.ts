@@ -83,7 +83,7 @@ export async function runChaos(options: {
     platform = await startPlatform({ folder, smallDisk: disk?.folder });
     const schedule = makeSchedule({ seed, durationMs: minutes * 60_000, kinds });
     const inject = createInjector({ platform, disk, network });
-    const result = await play({ platform, folder, schedule, inject, seed, say, signal });
+    const result = await runWithFaults({ platform, folder, schedule, inject, seed, say, signal });
     ok = result.ok;
     return result;
   } finally {
@@ -94,7 +94,7 @@ export async function runChaos(options: {
   }
 }
 
-interface Play {
+interface Run {
   readonly platform: Platform;
   readonly folder: string;
   readonly schedule: readonly Fault[];
@@ -104,7 +104,7 @@ interface Play {
   readonly signal: AbortSignal;
 }
 
-async function play(options: Play): Promise<ChaosResult> {
+async function runWithFaults(options: Run): Promise<ChaosResult> {
   const { platform, folder, seed, say, signal } = options;
   const { demo, collectorUrl } = platform;
   const http = createHttp();
@@ -165,11 +165,11 @@ async function injectAll({
   inject,
   say,
   signal,
-}: Play): Promise<Pick<ChaosResult, 'faults' | 'missedFaults'>> {
+}: Run): Promise<Pick<ChaosResult, 'faults' | 'missedFaults'>> {
   const startedAt = Date.now();
   const faults = new Map<FaultKind, number>();
   let missedFaults = 0;
-  const underWay: Promise<void>[] = [];
+  const inFlight: Promise<void>[] = [];
   for (const fault of schedule) {
     await delay(Math.max(0, startedAt + fault.atMs - Date.now()), undefined, { signal });
     say(`${Math.round(fault.atMs / 1_000)} s: ${fault.kind}`);
@@ -181,9 +181,9 @@ async function injectAll({
       }
     });
     injected.catch(() => undefined);
-    underWay.push(injected);
+    inFlight.push(injected);
   }
-  await Promise.all(underWay);
+  await Promise.all(inFlight);
   return { faults, missedFaults };
 }
 
@@ -217,7 +217,7 @@ async function auditFaults(platform: Platform): Promise<string[]> {
     };
     return checks.flatMap(({ store, name, ok, detail }) => (ok ? [] : [`${store} ${name}: ${detail}`]));
   } catch (error) {
-    return [`afflux audit ended with ${code} and said no JSON (${errorText(error)}): ${output}`];
+    return [`afflux audit ended with ${code} and printed no JSON (${errorText(error)}): ${output}`];
   }
 }
 

@@ -7,7 +7,7 @@ import type { ClientRecord } from './record.ts';
 /** Clicks a second: enough that every fault meets some on their way, and the machine keeps its breath. */
 const CLICKS_PER_SECOND = 200;
 const TICK_MS = 10;
-/** Visitors who wait for their answer at the most; further ones stay away. */
+/** Most visitors that wait for an answer at one time; further clicks are not sent. */
 const MAX_WAITING = 128;
 /** Of these links' orders the commission is a percentage of the amount, at every level. */
 const PERCENT_LINKS = /-summer$/;

@@ -23,7 +23,7 @@ export function makeLinks(count: number): BenchLink[] {
 
 /** A ledger with these links, of 1,000 affiliates and 100 campaigns of one program. */
 export async function createLedgerLinks(databaseUrl: string, links: readonly BenchLink[]): Promise<void> {
-  // ClickHouse plays no part here, and `afflux migrate` wants both stores.
+  // ClickHouse is not needed here, and `afflux migrate` migrates both stores.
   await migrateLedger({ url: databaseUrl, log: createLogger({ name: 'bench', level: 'error' }) });
   const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
   await sql`insert into programs (name, currency) values ('Bench', 'EUR')`;

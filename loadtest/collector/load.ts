@@ -42,7 +42,7 @@ export function makeRequests(options: {
   const agents = Array.from(
     { length: userAgents },
     (_, i) =>
-      // Real headers repeat; a build number makes as many as are asked for.
+      // Real headers repeat; a build number makes as many as are wanted.
       `${source.random().toString()}${userAgents > 1_000 ? ` b/${i}` : ''}`,
   );
   return Array.from({ length: variety }, (_, i) => ({
@@ -75,7 +75,7 @@ export interface LoadGenerator {
   run(options: LoadOptions): Promise<Load>;
   /**
    * Each connection waits 0 to `2 × thinkMs` after an answer before it asks again, so that the rate is
-   * `connections / thinkMs` for whoever answers quickly. Undefined where the generator cannot.
+   * `connections / thinkMs` for a server that answers at once. Undefined where the generator cannot.
    */
   readonly runThinking: ((options: LoadOptions & { thinkMs: number }) => Promise<Load>) | undefined;
 }
@@ -150,7 +150,7 @@ async function runPinned(core: number | string, command: readonly string[]): Pro
     maxBuffer: 1024 * 1024,
   });
   const match = /RESULT (\d+) (\d+) ([\d.]+) ([\d.]+) ([\d.]+) (\d+)/.exec(stdout);
-  if (!match) throw new Error(`the load generator said: ${stdout}`);
+  if (!match) throw new Error(`the output of the load generator has no result: ${stdout}`);
   const [requests = 0, durationUs = 1, p50Us = 0, p99Us = 0, p999Us = 0, errors = 0] = match
     .slice(1)
     .map(Number);

@@ -11,7 +11,7 @@ import { type Engine, freePort } from '../../engines/engine.ts';
 import { findNatsServer, startNats } from '../../engines/nats.ts';
 import { startPostgres } from '../../engines/postgres.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
-import { createBriefLinks } from '../peers/conventional-schema.ts';
+import { createConventionalLinks } from '../peers/conventional-schema.ts';
 import { type BenchLink, createLedgerLinks, makeLinks } from './links.ts';
 import { createLoadGenerator, type Load, type LoadGenerator, makeRequests } from './load.ts';
 import { type Measured, pin, startMeasured } from './process.ts';
@@ -20,7 +20,7 @@ import { soak } from './soak.ts';
 import { countStoredClicks } from './stored.ts';
 
 /**
- * `npm run bench:collector`: the collector beside the bare server and the usual design, one after another and
+ * `npm run bench:collector`: the collector beside the bare server and the conventional design, one after another and
  * interleaved, in one run on one machine; bench:peers has more of them. The server has core 0; load generator, NATS and PostgreSQL have core 1.
  */
 
@@ -178,15 +178,15 @@ function collector(name: string, databaseUrl: string, natsUrl: string): Contesta
 
 async function insertPerClick(databaseUrl: string, links: readonly BenchLink[]): Promise<Contestant> {
   const url = new URL(databaseUrl);
-  url.pathname = '/brief';
+  url.pathname = '/conventional';
   const sql = postgres(databaseUrl, { max: 1 });
-  await sql`create database brief`.finally(() => sql.end());
-  await createBriefLinks(url.href, links);
+  await sql`create database conventional`.finally(() => sql.end());
+  await createConventionalLinks(url.href, links);
   return {
     name: 'Fastify + pg, one INSERT a click',
     start: (port) =>
       startMeasured({
-        command: [node, beside('../peers/brief-server.js'), String(port), url.href, 'awaited'],
+        command: [node, beside('../peers/conventional-server.js'), String(port), url.href, 'awaited'],
         core: SERVER_CORE,
         url: `http://127.0.0.1:${port}/c/none`,
       }),

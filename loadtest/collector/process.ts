@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { setTimeout as delay } from 'node:timers/promises';
 import { cpuMs, rssMb } from '../process-usage.ts';
+import { isTrueWithin } from '../wait.ts';
 
 /** A server under measurement: one process, pinned to one core. */
 export interface Measured {
@@ -37,7 +37,7 @@ export async function startMeasured(options: {
     child.kill(signal);
     await ended;
   }
-  await until(url, child).catch(async (error: unknown) => {
+  await waitUntilAnswering(url, child).catch(async (error: unknown) => {
     await end('SIGKILL');
     throw error;
   });
@@ -50,15 +50,14 @@ export async function startMeasured(options: {
   };
 }
 
-async function until(url: string, child: ChildProcess): Promise<void> {
-  const deadline = Date.now() + READY_DEADLINE_MS;
-  for (;;) {
+async function waitUntilAnswering(url: string, child: ChildProcess): Promise<void> {
+  const isAnswering = async (): Promise<boolean> => {
     if (child.exitCode !== null) throw new Error(`a server for ${url} ended with code ${child.exitCode}`);
     const answer = await fetch(url, { redirect: 'manual' }).catch(() => undefined);
-    if (answer && answer.status < 500) return;
-    if (Date.now() > deadline) throw new Error(`${url} did not answer`);
-    await delay(POLL_MS);
-  }
+    return answer !== undefined && answer.status < 500;
+  };
+  if (!(await isTrueWithin(READY_DEADLINE_MS, isAnswering, POLL_MS)))
+    throw new Error(`${url} did not answer`);
 }
 
 /** Keeps a process, all its threads and whatever it starts from now on, on one core or several. */

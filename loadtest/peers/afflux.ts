@@ -11,7 +11,7 @@ import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { createLedgerLinks } from '../collector/links.ts';
 import { pin, startMeasured } from '../collector/process.ts';
 import { settle } from '../warehouse/sizes.ts';
-import { CORES, type OpenPeer, type Peer, VISIT_URL, type World } from './peer.ts';
+import { CORES, type OpenPeer, type Peer, type PeerFixture, VISIT_URL } from './peer.ts';
 import { createDatabase } from './postgres-store.ts';
 
 const COMMAND = fromProject('dist/bin/afflux.js');
@@ -21,33 +21,33 @@ export const AFFLUX: readonly Peer[] = [
   {
     name: 'Afflux',
     durability: 'on disk: fsynced by JetStream, else in the spool',
-    open: (world) => open(world, 'always'),
+    open: (fixture) => open(fixture, 'always'),
   },
   {
     name: 'Afflux, NATS_SYNC=interval',
     durability: "in the kernel's page cache, acknowledged by JetStream",
-    open: (world) => open(world, 'interval'),
+    open: (fixture) => open(fixture, 'interval'),
   },
 ];
 
-async function open(world: World, sync: 'always' | 'interval'): Promise<OpenPeer> {
+async function open(fixture: PeerFixture, sync: 'always' | 'interval'): Promise<OpenPeer> {
   const name = `afflux_${sync}`;
-  const home = join(world.folder, name);
+  const home = join(fixture.folder, name);
   mkdirSync(home);
-  const databaseUrl = await createDatabase(world, name);
-  await createLedgerLinks(databaseUrl, world.links);
+  const databaseUrl = await createDatabase(fixture, name);
+  await createLedgerLinks(databaseUrl, fixture.links);
   const nats = await startNats({
-    server: world.natsServer,
+    server: fixture.natsServer,
     dataDir: join(home, 'nats'),
     port: await freePort(),
     sync,
-    log: world.log,
+    log: fixture.log,
   });
   pin(nats.pid, CORES);
-  const clickhouse = new URL(world.clickhouse.url);
+  const clickhouse = new URL(fixture.clickhouse.url);
   clickhouse.pathname = `/${name}`;
   const warehouse = await connectWarehouse({ url: clickhouse.href, name: 'bench' });
-  await migrateWarehouse({ warehouse, log: world.log });
+  await migrateWarehouse({ warehouse, log: fixture.log });
   await loadGeo(warehouse, { now: Date.now() });
   const env = {
     AFFLUX_HOME: home,
@@ -68,7 +68,7 @@ async function open(world: World, sync: 'always' | 'interval'): Promise<OpenPeer
   const streams = (await jetstreamManager(nc)).streams;
 
   return {
-    stores: [nats.pid, world.clickhouse.pid, loader.pid],
+    stores: [nats.pid, fixture.clickhouse.pid, loader.pid],
     start: (port) =>
       startMeasured({
         command: [process.execPath, COMMAND, 'collector'],

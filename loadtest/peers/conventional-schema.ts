@@ -2,10 +2,10 @@ import postgres from 'postgres';
 import type { BenchLink } from '../collector/links.ts';
 
 /**
- * The usual design's tables for clicks: types, keys and indexes as such designs are published. `affiliates.ref_code`
+ * The conventional design's tables for clicks: types, keys and indexes as such designs are published. `affiliates.ref_code`
  * is the code of a link; an index that finds a link by its affiliate is added in the design's favour.
  */
-export const BRIEF_SCHEMA = `
+export const CONVENTIONAL_SCHEMA = `
   create table users (id uuid primary key default gen_random_uuid());
   create table affiliates (
     id uuid primary key default gen_random_uuid(),
@@ -41,9 +41,12 @@ export const BRIEF_SCHEMA = `
   create index idx_affiliate_clicks_date on affiliate_clicks (affiliate_id, created_at desc);`;
 
 /** Makes the tables and one affiliate a link. */
-export async function createBriefLinks(databaseUrl: string, links: readonly BenchLink[]): Promise<void> {
+export async function createConventionalLinks(
+  databaseUrl: string,
+  links: readonly BenchLink[],
+): Promise<void> {
   const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
-  await sql.unsafe(BRIEF_SCHEMA);
+  await sql.unsafe(CONVENTIONAL_SCHEMA);
   const codes = links.map(({ code }) => code);
   const landings = links.map(({ landingUrl }) => landingUrl);
   await sql`with person as (insert into users select from generate_series(1, ${links.length}::int) returning id),

@@ -3,7 +3,7 @@ import fastify from 'fastify';
 import pg from 'pg';
 
 /**
- * `node brief-server.js PORT DATABASE_URL awaited|not-awaited`: the usual design over the tables of brief-schema.ts.
+ * `node conventional-server.js PORT DATABASE_URL awaited|not-awaited`: the conventional design over the tables of conventional-schema.ts.
  * Each click is looked up and inserted on a pool, two round trips; `not-awaited` redirects without waiting for the
  * second.
  */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { fromProject } from '../../core/config/paths.ts';
 import { startMeasured } from '../collector/process.ts';
-import { Missing, type OpenPeer, type World } from './peer.ts';
+import { Missing, type OpenPeer, type PeerFixture } from './peer.ts';
 import { clicksInPostgres, createDatabase } from './postgres-store.ts';
 import { requireProgram } from './programs.ts';
 
@@ -15,21 +15,21 @@ const ENVIRONMENT = fromProject('.afflux/peers-django');
  * An open-source product that a package registry has: it looks a link up, adds one to its counter in the database,
  * and redirects. It knows how many clicks a link had, and nothing of any of them.
  */
-export async function openDjango(world: World): Promise<OpenPeer> {
-  const python = await install(world);
-  const databaseUrl = await createDatabase(world, 'django');
+export async function openDjango(fixture: PeerFixture): Promise<OpenPeer> {
+  const python = await install(fixture);
+  const databaseUrl = await createDatabase(fixture, 'django');
   const env = { DATABASE_URL: databaseUrl, PYTHONDONTWRITEBYTECODE: '1' };
   const script = join(FOLDER, 'serve.py');
   await promisify(execFile)(python, [script, 'migrate'], { env: { ...process.env, ...env } });
-  const { sql, stores, logBytes, close } = clicksInPostgres(world, databaseUrl);
+  const { sql, stores, logBytes, close } = clicksInPostgres(fixture, databaseUrl);
   await sql`insert into auth_user
       (username, password, is_superuser, is_staff, is_active, first_name, last_name, email, date_joined)
     values ('bench', '', false, false, true, '', '', '', now())`;
   await sql`insert into shortener_urlmap
       (user_id, full_url, short_url, usage_count, max_count, lifespan, date_created, date_expired)
     select (select id from auth_user), landing_url, code, 0, -1, -1, now(), now() + interval '100 years'
-    from unnest(${world.links.map(({ code }) => code)}::text[],
-      ${world.links.map(({ landingUrl }) => landingUrl)}::text[]) as link (code, landing_url)`;
+    from unnest(${fixture.links.map(({ code }) => code)}::text[],
+      ${fixture.links.map(({ landingUrl }) => landingUrl)}::text[]) as link (code, landing_url)`;
   await sql.unsafe('analyze shortener_urlmap');
   return {
     stores,
@@ -52,7 +52,7 @@ export async function openDjango(world: World): Promise<OpenPeer> {
 }
 
 /** Into a virtual environment below .afflux, once. */
-async function install({ mayInstall }: World): Promise<string> {
+async function install({ mayInstall }: PeerFixture): Promise<string> {
   requireProgram('python3', '--version');
   const python = join(ENVIRONMENT, 'bin', 'python');
   if (existsSync(join(ENVIRONMENT, 'bin', 'waitress-serve'))) return python;

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from '../../engines/engine.ts';
-import type { OpenPeer, World } from './peer.ts';
+import type { OpenPeer, PeerFixture } from './peer.ts';
 import { startVisits } from './visits.ts';
 
 /** What became of the clicks of a server that was killed under load. */
@@ -27,7 +27,7 @@ const POLL_MS = 100;
 
 /** Kills the redirect server −9 so many times, each time starts it again, and compares what visitors know with what is stored. */
 export async function killUnderLoad(
-  world: World,
+  fixture: PeerFixture,
   peer: OpenPeer,
   options: { kills: number; lifeMs?: { from: number; to: number } },
 ): Promise<KillResult> {
@@ -38,7 +38,7 @@ export async function killUnderLoad(
   for (let kill = 0; kill < kills; kill++) {
     const port = await freePort();
     const server = await peer.start(port);
-    const visits = startVisits({ port, links: world.links, connections: VISITORS, from: next });
+    const visits = startVisits({ port, links: fixture.links, connections: VISITORS, from: next });
     const life = async (): Promise<void> => {
       await delay(randomInt(lifeMs.from, lifeMs.to));
       const deadline = Date.now() + ANSWERS_MS;

@@ -17,7 +17,7 @@ import { AFFLUX } from './afflux.ts';
 import { killUnderLoad } from './kills.ts';
 import { measure, type Rates, type Sample } from './measure.ts';
 import { OTHERS } from './others.ts';
-import { CORES, Missing, type OpenPeer, type Peer, type World } from './peer.ts';
+import { CORES, Missing, type OpenPeer, type Peer, type PeerFixture } from './peer.ts';
 import { type MeasuredPeer, type MissingPeer, notesOf, rowOf, targetsOf } from './results.ts';
 
 /**
@@ -41,7 +41,7 @@ const { values } = parseArgs({
 });
 const rounds = Number(values.rounds);
 const kills = Number(values.kills);
-/** 2,000 a second for whoever answers at once: less than half of what one INSERT a click can. */
+/** 2,000 a second for a server that answers at once: less than half of what one INSERT a click can. */
 const rates: Rates = {
   seconds: Number(values.seconds),
   connections: Number(values.connections),
@@ -63,12 +63,12 @@ try {
 }
 
 async function main(): Promise<void> {
-  const world = await createWorld();
+  const fixture = await createPeerFixture();
   const load = createLoadGenerator({
     folder,
     name: 'requests',
     requests: makeRequests({
-      codes: world.links.map(({ code }) => code),
+      codes: fixture.links.map(({ code }) => code),
       variety: REQUEST_VARIETY,
       userAgents: USER_AGENTS,
     }),
@@ -80,7 +80,7 @@ async function main(): Promise<void> {
   for (const peer of peers) {
     progress(`preparing ${peer.name}`);
     try {
-      const open = await peer.open(world);
+      const open = await peer.open(fixture);
       opened.push(open);
       running.push({ peer, open, samples: [] });
     } catch (error) {
@@ -101,20 +101,20 @@ async function main(): Promise<void> {
   for (const { peer, open, samples } of running) {
     const clicks = (await open.count?.()) ?? 0;
     const bytes = clicks === 0 ? 0 : (await open.bytes()) / clicks;
-    const killed = await killUnderLoad(world, open, { kills });
+    const killed = await killUnderLoad(fixture, open, { kills });
     progress(`${peer.name}: ${killed.lost} of ${killed.answered} lost in ${kills} kills`);
     results.push({ peer, samples, bytes, killed });
   }
   report({
     name: 'peers',
-    versions: versionsOf(load.name, world),
+    versions: versionsOf(load.name, fixture),
     rows: [...results, ...missing].map((result) => rowOf(result, results)),
     targets: targetsOf(results),
     notes: notesOf(results, { generator: load.name, rates }),
   });
 }
 
-async function createWorld(): Promise<World> {
+async function createPeerFixture(): Promise<PeerFixture> {
   const postgres = await startPostgres({
     dataDir: join(folder, 'postgres'),
     port: await freePort(),
@@ -145,7 +145,7 @@ async function createWorld(): Promise<World> {
   };
 }
 
-function versionsOf(generator: string, { natsServer }: World): Record<string, string> {
+function versionsOf(generator: string, { natsServer }: PeerFixture): Record<string, string> {
   const programs: readonly [string, string][] = [
     ['nginx', '-v'],
     ['go', 'version'],

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { fromProject } from '../../core/config/paths.ts';
 import { startMeasured } from '../collector/process.ts';
-import { createBriefLinks } from './conventional-schema.ts';
+import { createConventionalLinks } from './conventional-schema.ts';
 import { openDjango } from './django.ts';
-import { CORES, Missing, type OpenPeer, type Peer, VISIT_URL, type World } from './peer.ts';
+import { CORES, Missing, type OpenPeer, type Peer, type PeerFixture, VISIT_URL } from './peer.ts';
 import { clicksInPostgres, createDatabase } from './postgres-store.ts';
 import { requireProgram } from './programs.ts';
 
@@ -31,32 +31,32 @@ export const OTHERS: readonly Peer[] = [
   {
     name: 'nginx, buffered access log',
     durability: "in the process's memory for up to 1 s",
-    open: (world) => openNginx(world, 'buffered', 'buffer=64k flush=1s'),
+    open: (fixture) => openNginx(fixture, 'buffered', 'buffer=64k flush=1s'),
   },
   {
     name: 'nginx, access log',
     durability: "in the process's memory for a moment, then in the kernel's page cache",
-    open: (world) => openNginx(world, 'unbuffered', ''),
+    open: (fixture) => openNginx(fixture, 'unbuffered', ''),
   },
   {
     name: 'Fastify, one INSERT, awaited',
     durability: 'committed by PostgreSQL',
-    open: (world) => openBrief(world, 'awaited'),
+    open: (fixture) => openConventional(fixture, 'awaited'),
   },
   {
     name: 'Fastify, one INSERT, not awaited',
     durability: "in the process's memory, however long its queue",
-    open: (world) => openBrief(world, 'not-awaited'),
+    open: (fixture) => openConventional(fixture, 'not-awaited'),
   },
   {
     name: 'Go, COPY in batches',
     durability: "in the process's memory for up to 50 ms and a COPY",
-    open: (world) => openGo(world, []),
+    open: (fixture) => openGo(fixture, []),
   },
   {
     name: 'Go, COPY in batches, awaited',
     durability: 'committed by PostgreSQL',
-    open: (world) => openGo(world, ['-await']),
+    open: (fixture) => openGo(fixture, ['-await']),
   },
   {
     name: 'django-link-shortener',
@@ -67,16 +67,16 @@ export const OTHERS: readonly Peer[] = [
 
 const GO_FOLDER = fromProject('loadtest/peers/go');
 
-async function openBrief(world: World, mode: 'awaited' | 'not-awaited'): Promise<OpenPeer> {
-  const url = await createDatabase(world, `brief_${mode.replace('-', '_')}`);
-  await createBriefLinks(url, world.links);
+async function openConventional(fixture: PeerFixture, mode: 'awaited' | 'not-awaited'): Promise<OpenPeer> {
+  const url = await createDatabase(fixture, `conventional_${mode.replace('-', '_')}`);
+  await createConventionalLinks(url, fixture.links);
   return {
-    ...clicksInPostgres(world, url),
+    ...clicksInPostgres(fixture, url),
     start: (port) =>
       startMeasured({
         command: [
           process.execPath,
-          fromProject('dist/loadtest/peers/brief-server.js'),
+          fromProject('dist/loadtest/peers/conventional-server.js'),
           String(port),
           url,
           mode,
@@ -87,19 +87,19 @@ async function openBrief(world: World, mode: 'awaited' | 'not-awaited'): Promise
   };
 }
 
-async function openGo(world: World, flags: readonly string[]): Promise<OpenPeer> {
+async function openGo(fixture: PeerFixture, flags: readonly string[]): Promise<OpenPeer> {
   requireProgram('go', 'version');
-  const binary = join(world.folder, 'go-clicks');
-  const env = { ...process.env, ...(world.mayInstall ? {} : { GOPROXY: 'off' }) };
+  const binary = join(fixture.folder, 'go-clicks');
+  const env = { ...process.env, ...(fixture.mayInstall ? {} : { GOPROXY: 'off' }) };
   await promisify(execFile)('go', ['build', '-o', binary, '.'], { cwd: GO_FOLDER, env }).catch(
     (error: { stderr: string }) => {
       throw new Missing('go', `go build says: ${error.stderr}`, { cause: error });
     },
   );
-  const url = await createDatabase(world, `go${flags.join('').replace('-', '_')}`);
-  await createBriefLinks(url, world.links);
+  const url = await createDatabase(fixture, `go${flags.join('').replace('-', '_')}`);
+  await createConventionalLinks(url, fixture.links);
   return {
-    ...clicksInPostgres(world, url),
+    ...clicksInPostgres(fixture, url),
     start: (port) =>
       startMeasured({
         command: [binary, '-listen', `127.0.0.1:${port}`, '-database', url, ...flags],
@@ -110,14 +110,14 @@ async function openGo(world: World, flags: readonly string[]): Promise<OpenPeer>
 }
 
 /** Writes what a click tells, as the others do, to the access log; the click id is nginx's id of the request. */
-async function openNginx(world: World, name: string, logOptions: string): Promise<OpenPeer> {
+async function openNginx(fixture: PeerFixture, name: string, logOptions: string): Promise<OpenPeer> {
   requireProgram('nginx', '-v');
-  const folder = join(world.folder, `nginx-${name}`);
+  const folder = join(fixture.folder, `nginx-${name}`);
   mkdirSync(folder);
   const accessLog = join(folder, 'access.log');
   writeFileSync(
     join(folder, 'links.map'),
-    world.links.map(({ code, landingUrl }) => `/c/${code} "${landingUrl}";\n`).join(''),
+    fixture.links.map(({ code, landingUrl }) => `/c/${code} "${landingUrl}";\n`).join(''),
   );
   return {
     stores: [],

@@ -3,8 +3,8 @@ import type { NatsServer } from '../../engines/nats.ts';
 import type { BenchLink } from '../collector/links.ts';
 import type { Measured } from '../collector/process.ts';
 
-/** What the peers share: one machine, the same links, and the servers in which each has a database of its own. */
-export interface World {
+/** Shared by the peers: one machine, the same links, and the servers in which each has a database of its own. */
+export interface PeerFixture {
   /** For the files of this run. */
   readonly folder: string;
   readonly links: readonly BenchLink[];
@@ -16,13 +16,13 @@ export interface World {
   readonly log: Logger;
 }
 
-/** A way to answer clicks with redirects that somebody would choose. */
+/** A plausible way to answer clicks with redirects. */
 export interface Peer {
   readonly name: string;
-  /** What has become of a click when its redirect leaves. */
+  /** Where a click is stored when its redirect leaves. */
   readonly durability: string;
   /** Makes its links and its store. @throws Missing when a program is not there. */
-  open(world: World): Promise<OpenPeer>;
+  open(fixture: PeerFixture): Promise<OpenPeer>;
 }
 
 /** A peer with its store, ready to be started, killed and started again. */
@@ -33,13 +33,13 @@ export interface OpenPeer {
   readonly stores: readonly number[];
   /** Clicks stored so far; undefined for one that stores nothing. */
   readonly count?: () => Promise<number>;
-  /** Waits until the store has done what it does with clicks after it has stored them. */
+  /** Waits until the store has finished its background work on the stored clicks. */
   readonly settled?: () => Promise<void>;
   /** The numbers of the stored clicks whose Referer is a {@link VISIT_URL}; undefined where only counts are kept. */
   readonly visits?: () => Promise<number[]>;
-  /** What the clicks take on disk, indexes included; 0 where only counts are kept. */
+  /** Bytes of the clicks on disk, indexes included; 0 where only counts are kept. */
   readonly bytes: () => Promise<number>;
-  /** What has been written so far to a log that is kept for a while: write-ahead log or stream. */
+  /** Bytes written so far to a log that is kept for a while: write-ahead log or stream. */
   readonly logBytes?: () => Promise<number>;
   close(): Promise<void>;
 }
@@ -47,7 +47,7 @@ export interface OpenPeer {
 /** All that a peer consists of shares two cores with the load generator, and the kernel divides them. */
 export const CORES = '0,1';
 
-/** The Referer of a visitor whose clicks are told apart; a number follows. Every peer stores it. */
+/** The Referer that numbers a visit; the number follows. Every peer stores it. */
 export const VISIT_URL = 'https://blog.example/visit/';
 
 /** A program that a peer needs, or a package of that program, is not on this machine. */

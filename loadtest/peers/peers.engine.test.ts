@@ -9,7 +9,7 @@ import { makeLinks } from '../collector/links.ts';
 import { AFFLUX } from './afflux.ts';
 import { killUnderLoad } from './kills.ts';
 import { OTHERS } from './others.ts';
-import { Missing, type OpenPeer, type Peer, type World } from './peer.ts';
+import { Missing, type OpenPeer, type Peer, type PeerFixture } from './peer.ts';
 import { startVisits } from './visits.ts';
 
 /** Those whose redirect leaves before its click is anywhere that outlives the process. */
@@ -27,10 +27,10 @@ const PEERS: readonly Peer[] = [...AFFLUX.slice(0, 1), ...OTHERS];
 
 describe('peers', () => {
   const folder = mkdtempSync(join(tmpdir(), 'afflux-peers-'));
-  const world: World = {
+  const fixture: PeerFixture = {
     folder,
     links: makeLinks(50),
-    // Nobody counts their CPU here.
+    // Their CPU is not counted here.
     postgres: { url: inject('postgresUrl'), pid: 0 },
     clickhouse: { url: inject('clickhouseUrl'), pid: 0 },
     natsServer: inject('natsServer'),
@@ -43,7 +43,7 @@ describe('peers', () => {
     '$name redirects, stores, and keeps its word when it is killed',
     { timeout: 60_000 },
     async (peer, { skip }) => {
-      const open = await peer.open(world).catch((error: unknown) => {
+      const open = await peer.open(fixture).catch((error: unknown) => {
         if (error instanceof Missing) return error;
         throw error;
       });
@@ -52,8 +52,8 @@ describe('peers', () => {
         return skip(open.message);
       }
       try {
-        await visitAll(world, open);
-        const { kills, answered, lost, twice } = await killUnderLoad(world, open, {
+        await visitAll(fixture, open);
+        const { kills, answered, lost, twice } = await killUnderLoad(fixture, open, {
           kills: 1,
           lifeMs: { from: 200, to: 400 },
         });
@@ -69,10 +69,10 @@ describe('peers', () => {
 });
 
 /** Clicks of visitors who leave in peace: each is answered and, where anything is stored, stored. */
-async function visitAll(world: World, peer: OpenPeer): Promise<void> {
+async function visitAll(fixture: PeerFixture, peer: OpenPeer): Promise<void> {
   const port = await freePort();
   const server = await peer.start(port);
-  const visits = startVisits({ port, links: world.links, connections: 4, from: 1_000_000 });
+  const visits = startVisits({ port, links: fixture.links, connections: 4, from: 1_000_000 });
   try {
     await expect.poll(() => visits.answered.length, { timeout: 10_000 }).toBeGreaterThan(VISITS);
     visits.stop();

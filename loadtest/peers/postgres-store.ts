@@ -1,24 +1,24 @@
 import postgres from 'postgres';
-import { type OpenPeer, VISIT_URL, type World } from './peer.ts';
+import { type OpenPeer, type PeerFixture, VISIT_URL } from './peer.ts';
 
 /** A database of a peer's own on the shared server; its URL has a superuser's rights. */
-export async function createDatabase(world: World, name: string): Promise<string> {
-  const sql = postgres(world.postgres.url, { max: 1, onnotice: () => undefined });
+export async function createDatabase(fixture: PeerFixture, name: string): Promise<string> {
+  const sql = postgres(fixture.postgres.url, { max: 1, onnotice: () => undefined });
   await sql`create database ${sql(name)}`.finally(() => sql.end());
-  const url = new URL(world.postgres.url);
+  const url = new URL(fixture.postgres.url);
   url.pathname = `/${name}`;
   return url.href;
 }
 
-/** What is asked of a peer whose clicks are rows of `affiliate_clicks`. */
+/** The store of a peer whose clicks are rows of `affiliate_clicks`. */
 export function clicksInPostgres(
-  world: World,
+  fixture: PeerFixture,
   databaseUrl: string,
 ): Required<Omit<OpenPeer, 'start' | 'settled'>> & { sql: postgres.Sql } {
   const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
   return {
     sql,
-    stores: [world.postgres.pid],
+    stores: [fixture.postgres.pid],
     async count() {
       const [row] = await sql`select count(*)::int as clicks from affiliate_clicks`;
       return Number(row?.clicks);

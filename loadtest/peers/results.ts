@@ -13,13 +13,13 @@ export interface MissingPeer {
 export interface MeasuredPeer {
   readonly peer: Peer;
   readonly samples: readonly Sample[];
-  /** What a click takes on disk to be asked for later; 0: it cannot be. */
+  /** Bytes of a click on disk where it can be queried; 0: it cannot be. */
   readonly bytes: number;
   readonly killed: KillResult;
 }
 
 const OURS = 'Afflux';
-const BRIEF = 'Fastify, one INSERT, awaited';
+const CONVENTIONAL = 'Fastify, one INSERT, awaited';
 const BARE = 'bare uWebSockets.js';
 
 /** The mean of the rounds. */
@@ -38,13 +38,13 @@ export function rowOf(result: MeasuredPeer | MissingPeer, all: readonly Measured
   const { name, durability } = result.peer;
   if ('missing' in result)
     return { peer: name, 'when the redirect leaves, the click is': `not run: ${result.missing}` };
-  const brief = named(all, BRIEF);
+  const conventional = named(all, CONVENTIONAL);
   const bare = named(all, BARE);
   const logBytes = mean(result, (sample) => sample.logBytes);
   return {
     peer: name,
     requests_per_s: round(perSecond(result)),
-    ...(brief && { '÷ one INSERT': round(perSecond(result) / perSecond(brief)) }),
+    ...(conventional && { '÷ one INSERT': round(perSecond(result) / perSecond(conventional)) }),
     ...(bare && { '÷ bare': round(perSecond(result) / perSecond(bare)) }),
     'moderate: per_s': moderate(result, (load) => load.perSecond),
     p50_ms: moderate(result, (load) => load.p50Ms),
@@ -63,16 +63,24 @@ export function rowOf(result: MeasuredPeer | MissingPeer, all: readonly Measured
 
 export function targetsOf(results: readonly MeasuredPeer[]): BenchTarget[] {
   const ours = results.filter(({ peer }) => peer.name.startsWith(OURS));
-  const brief = named(results, BRIEF);
+  const conventional = named(results, CONVENTIONAL);
   return ours.flatMap((result) => {
     const { name } = result.peer;
     return [
       atMost(`${name}: redirects lost by kill −9`, result.killed.lost, 0),
       atMost(`${name}: clicks stored twice`, result.killed.twice, 0),
-      ...(brief
+      ...(conventional
         ? [
-            atLeast(`${name}: requests/s ÷ one INSERT a click`, perSecond(result) / perSecond(brief), 12),
-            atMost(`${name}: CPU of all processes ÷ one INSERT a click`, allUs(result) / allUs(brief), 0.25),
+            atLeast(
+              `${name}: requests/s ÷ one INSERT a click`,
+              perSecond(result) / perSecond(conventional),
+              12,
+            ),
+            atMost(
+              `${name}: CPU of all processes ÷ one INSERT a click`,
+              allUs(result) / allUs(conventional),
+              0.25,
+            ),
           ]
         : []),
     ];
@@ -92,7 +100,7 @@ export function notesOf(
         !result.peer.name.startsWith(OURS) && read(result) > 0 && sign * (read(result) - read(ours)) > 0,
     );
     const list = ahead.map((result) => `${result.peer.name} (${round(read(result) / read(ours))} ×)`);
-    return list.length === 0 ? [`Nobody ${what}.`] : [`Who ${what}: ${list.join(', ')}.`];
+    return list.length === 0 ? [`No peer ${what}.`] : [`A peer ${what}: ${list.join(', ')}.`];
   };
   return [
     ...better('answers more requests a second than Afflux', perSecond, 1),
@@ -105,10 +113,10 @@ export function notesOf(
     ...better('takes less disk than Afflux for a stored click', (result) => result.bytes, -1),
     `Redirect server, its stores (for Afflux: NATS, loader and ClickHouse) and ${generator} share two cores as the kernel divides them. Requests/s: ${rates.connections} connections, each asking again at once. Moderate: ${
       generator === 'wrk'
-        ? `${rates.moderateConnections} connections, each pausing 0 to ${2 * rates.thinkMs} ms after an answer, ${Math.round((rates.moderateConnections * 1_000) / rates.thinkMs)} requests a second for whoever answers at once`
+        ? `${rates.moderateConnections} connections, each pausing 0 to ${2 * rates.thinkMs} ms after an answer, ${Math.round((rates.moderateConnections * 1_000) / rates.thinkMs)} requests a second for a server that answers at once`
         : `${rates.moderateConnections} connections without pauses, since this generator has none`
     }.`,
-    'CPU counts until the click is stored where it can be asked for and ClickHouse has merged. Bytes: these clicks are of a few minutes, so the rollups by hour take next to nothing; over 60 days Afflux takes what bench:warehouse says. Of PostgreSQL: table and indexes. Log: write-ahead log of PostgreSQL; of Afflux the stream, kept 72 hours.',
+    'CPU counts until the click is stored where it can be queried and ClickHouse has merged. Bytes: these clicks are of a few minutes, so the rollups by hour take next to nothing; over 60 days Afflux takes what bench:warehouse says. Of PostgreSQL: table and indexes. Log: write-ahead log of PostgreSQL; of Afflux the stream, kept 72 hours.',
     `Kills: the redirect server alone, under the load of 64 visitors who write down each redirect they receive; it is started again, and what is not stored then is lost. What only counts clicks (django-link-shortener) hides some of its loss.`,
     'Not run: YOURLS, Kutt and Shlink, whose servers npm, PyPI and Debian do not have; golink, whose module the Go checksum database does not know.',
   ];

@@ -7,7 +7,7 @@ const BARE_LANDING_URL = 'https://shop.example/landing/page?campaign=summer';
 export interface Visits {
   /** The numbers of the clicks whose redirect arrived whole. */
   readonly answered: readonly number[];
-  /** Clicks asked for so far. */
+  /** Clicks requested so far. */
   readonly sent: () => number;
   /** Waits until every connection has ended: after {@link Visits.stop}, or because the server was killed. */
   readonly ended: Promise<void>;

@@ -155,7 +155,7 @@ async function createLinks({ apiUrl, demo }: Platform): Promise<{ id: string; co
   return made;
 }
 
-/** Waits until the collector knows every link. What it is asked by is a HEAD, stored as one. */
+/** Waits until the collector knows every link. The requests are HEADs, and stored as such. */
 async function serving({ collectorUrl }: Platform, links: readonly { code: string }[]): Promise<void> {
   const known = async (code: string): Promise<boolean> => {
     const answer = await fetch(`${collectorUrl}/c/${code}`, { method: 'HEAD', redirect: 'manual' });

@@ -18,7 +18,7 @@ export interface Probe {
 }
 
 const CLICK_PAUSE_MS = 50;
-/** Every click that was seen is at most this much fresher than it is said to be. */
+/** A click can be visible this much earlier than the report's `complete_to` tells. */
 const REPORT_PAUSE_MS = 250;
 const HOUR_MS = 3_600_000;
 const AMOUNT = '20.00';
@@ -64,14 +64,14 @@ export function startProbe(options: {
   }
 
   async function look(): Promise<void> {
-    const asked = new URLSearchParams({
+    const query = new URLSearchParams({
       from: from.toISOString(),
       to: new Date(from.getTime() + 3 * HOUR_MS).toISOString(),
       metrics: 'clicks',
       link_id: link.id,
     });
     const askedAt = performance.now();
-    const answer = await http.send('GET', `${apiUrl}/v1/reports?${asked}`, {
+    const answer = await http.send('GET', `${apiUrl}/v1/reports?${query}`, {
       headers: { Authorization: `Bearer ${demo.keys.operator}` },
     });
     if (answer?.status !== 200) {

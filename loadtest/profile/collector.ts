@@ -1,5 +1,5 @@
 import { freePort } from '../../engines/engine.ts';
-import { LOAD_CORE, makeBed } from './bed.ts';
+import { createProfileFixture, LOAD_CORE } from './fixture.ts';
 
 const CONNECTIONS = 256;
 
@@ -9,11 +9,11 @@ export async function loadCollector(options: {
   nodeFlags: readonly string[];
 }): Promise<string> {
   const { seconds, nodeFlags } = options;
-  const bed = await makeBed();
+  const fixture = await createProfileFixture();
   try {
     const port = await freePort();
-    const server = await bed.startCollector({ port, nodeFlags });
-    const { requests, perSecond, errors } = await bed.load.run({
+    const server = await fixture.startCollector({ port, nodeFlags });
+    const { requests, perSecond, errors } = await fixture.load.run({
       url: `http://127.0.0.1:${port}`,
       connections: CONNECTIONS,
       seconds,
@@ -21,8 +21,8 @@ export async function loadCollector(options: {
     });
     await server.stop();
     if (errors > 0) throw new Error(`${errors} of ${requests} requests failed`);
-    return `${requests} clicks at ${Math.round(perSecond)}/s, by ${bed.load.name}`;
+    return `${requests} clicks at ${Math.round(perSecond)}/s, by ${fixture.load.name}`;
   } finally {
-    await bed.stop();
+    await fixture.stop();
   }
 }

@@ -24,7 +24,7 @@ export interface Frame {
   readonly children: readonly Frame[];
 }
 
-/** Its time is nobody's. */
+/** Time in it belongs to no function. */
 const IDLE = '(idle)';
 
 /** The tree of calls, without the time in which nothing ran; calls of one function from the same place are one frame. */

@@ -15,7 +15,7 @@ import { runReport } from '../../warehouse/reports/reports.ts';
 import { atMost, type BenchRow, report, round } from '../bench.ts';
 import { generateClicks } from '../warehouse/generate.ts';
 import { settle } from '../warehouse/sizes.ts';
-import { addIndexes, briefStore, loadBrief } from './postgres-side.ts';
+import { addIndexes, conventionalStore, loadConventional } from './postgres-side.ts';
 import {
   type Answer,
   type Asked,
@@ -28,7 +28,7 @@ import {
 
 /**
  * `npm run bench:reports -- --rows 1000000,10000000`: the same questions, with the same answers, to the warehouse and
- * to PostgreSQL with the usual design's tables, holding the same clicks.
+ * to PostgreSQL with the conventional design's tables, holding the same clicks.
  */
 
 const { values } = parseArgs({
@@ -76,7 +76,7 @@ async function main(): Promise<void> {
     dataDir: join(folder, 'postgres'),
     port: await freePort(),
     password: 'bench',
-    database: 'brief',
+    database: 'conventional',
     log,
     settings: POSTGRES_SETTINGS,
   });
@@ -105,7 +105,7 @@ async function measure(postgresUrl: string, clickhouseUrl: string, clicks: numbe
   const asked = await makeQuestions(warehouse, endMs);
   const sql = postgres(postgresUrl, { max: 1, onnotice: () => undefined });
   progress('copying the clicks to PostgreSQL');
-  await loadBrief(sql, warehouse);
+  await loadConventional(sql, warehouse);
   const measured: Measured[] = [];
 
   async function askStore(store: Store): Promise<void> {
@@ -132,12 +132,12 @@ async function measure(postgresUrl: string, clickhouseUrl: string, clicks: numbe
 
   const ours = await warehouseStore(warehouse);
   await askStore(ours);
-  const published = await briefStore(sql, PUBLISHED);
+  const published = await conventionalStore(sql, PUBLISHED);
   await askStore(published);
   await compare([ours, published], asked.slice(0, COMPARED));
   progress('three more indexes');
   await addIndexes(sql);
-  const indexed = await briefStore(sql, 'PostgreSQL, three more indexes');
+  const indexed = await conventionalStore(sql, 'PostgreSQL, three more indexes');
   await askStore(indexed);
   await compare([ours, indexed], asked);
 

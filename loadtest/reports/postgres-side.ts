@@ -1,10 +1,10 @@
 import { pipeline } from 'node:stream/promises';
 import type postgres from 'postgres';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
-import { BRIEF_SCHEMA } from '../peers/conventional-schema.ts';
+import { CONVENTIONAL_SCHEMA } from '../peers/conventional-schema.ts';
 import type { Answer, Asked, Store } from './questions.ts';
 
-/** The usual design's tables in PostgreSQL with the clicks of a warehouse. */
+/** The conventional design's tables in PostgreSQL with the clicks of a warehouse. */
 
 /** Ids of the design are UUIDs: those of a number, the same on both sides. */
 const UUID_OF = (column: string): string =>
@@ -35,8 +35,8 @@ const MORE_INDEXES = [
   'create index on affiliate_clicks (fingerprint, created_at)',
 ];
 
-export async function loadBrief(sql: postgres.Sql, warehouse: Warehouse): Promise<void> {
-  await sql.unsafe(BRIEF_SCHEMA);
+export async function loadConventional(sql: postgres.Sql, warehouse: Warehouse): Promise<void> {
+  await sql.unsafe(CONVENTIONAL_SCHEMA);
   await sql.unsafe(
     'alter table affiliate_clicks drop constraint affiliate_clicks_pkey; drop index idx_affiliate_clicks_date',
   );
@@ -68,7 +68,7 @@ async function vacuum(sql: postgres.Sql): Promise<void> {
     await sql.unsafe(`vacuum (analyze) ${table}`);
 }
 
-export async function briefStore(sql: postgres.Sql, name: string): Promise<Store> {
+export async function conventionalStore(sql: postgres.Sql, name: string): Promise<Store> {
   const [size] = await sql`select pg_total_relation_size('affiliate_clicks')::float8 as bytes`;
   return {
     name,

@@ -1,4 +1,4 @@
-/** What both stores are asked, and how long they take. */
+/** The questions to both stores, and the time of their answers. */
 
 /** Counts by the hour, or by the span, they belong to. */
 export type Answer = readonly (readonly [string, number])[];
@@ -39,7 +39,7 @@ export interface Timing {
 const WARM_UP = 5;
 const MAX_ASKED = 200;
 const MIN_ASKED = 10;
-/** A store that answers slowly is asked less often. */
+/** A slow store gets fewer questions. */
 const PATIENCE_MS = 8_000;
 
 export async function time(ask: (i: number) => Promise<unknown>): Promise<Timing> {

@@ -18,7 +18,7 @@ export interface Freshness {
 }
 
 /**
- * Publishes clicks at a steady pace while reports are asked one after the other. A click counts as seen once a report
+ * Publishes clicks at a steady pace while reports are read one after the other. A click counts as seen once a report
  * has at least as many clicks as were published up to it.
  */
 export async function measureFreshness(options: {

@@ -14,7 +14,7 @@ const USER_AGENTS = 300;
 /** As large as the loader's. */
 const BLOCK_ROWS = 200_000;
 
-/** The user agents of the run: real ones by their frequency (drawn anew each run), with what is told of them. */
+/** The user agents of the run: real ones by their frequency (drawn again each run), with their device, system and browser. */
 function drawUserAgents(): { text: string; device: string; browser: string }[] {
   const source = new UserAgent();
   return Array.from({ length: USER_AGENTS }, () => {

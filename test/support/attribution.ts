@@ -14,7 +14,7 @@ import { createParties, freshLedger, type TestLedger, type TestParties } from '.
 import { clickRecord, encodeClicks, freshWarehouse, quietLog } from './warehouse.ts';
 
 /** Both stores, empty but for one program, and what joins them. */
-export interface AttributionWorld {
+export interface AttributionFixture {
   readonly books: TestLedger;
   readonly ledger: Ledger;
   readonly warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
@@ -24,7 +24,7 @@ export interface AttributionWorld {
   readonly clickKey: Buffer;
   /** Stores clicks; what is not given is of the program's link. Returns their identities. */
   addClicks(given: readonly Partial<ClickRecord>[], parties?: TestParties): Promise<ClickIdentity[]>;
-  /** From now on every click before this is said to be stored. */
+  /** Moves the watermark: every click before this counts as stored. */
   completeTo(ms: number): Promise<void>;
   /** Records an order of 100.00; returns its order id. */
   order(given: Partial<Parameters<typeof recordConversion>[1]>, parties?: TestParties): Promise<string>;
@@ -38,9 +38,9 @@ export interface AttributionWorld {
 let node = 1;
 
 /** `warehouse` instead of a database of the run's ClickHouse. */
-export async function startAttributionWorld(
-  given: { warehouse?: AttributionWorld['warehouse'] } = {},
-): Promise<AttributionWorld> {
+export async function startAttributionFixture(
+  given: { warehouse?: AttributionFixture['warehouse'] } = {},
+): Promise<AttributionFixture> {
   const [books, warehouse] = await Promise.all([
     freshLedger({ max: 10 }),
     given.warehouse ?? freshWarehouse(),

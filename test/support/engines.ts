@@ -2,21 +2,19 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import postgres from 'postgres';
 import { inject } from 'vitest';
 import { errorText } from '../../core/errors.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { startNats } from '../../engines/nats.ts';
+import { isTrueWithin } from '../../loadtest/wait.ts';
 
 /** A database of a test's own. */
 interface FreshDatabase {
   readonly url: string;
   drop(): Promise<void>;
 }
-
-const POLL_MS = 10;
 
 function freshName(): string {
   return `t_${randomBytes(6).toString('hex')}`;
@@ -101,19 +99,18 @@ export async function waitFor<T>(
   condition: () => T | Promise<T>,
   options: { deadlineMs: number; what: string },
 ): Promise<Exclude<T, false | undefined>> {
-  const deadline = Date.now() + options.deadlineMs;
+  let value: T | undefined;
   let failure = '';
-  for (;;) {
+  const came = await isTrueWithin(options.deadlineMs, async () => {
     try {
-      const value = await condition();
-      if (value !== false && value !== undefined) return value as Exclude<T, false | undefined>;
+      value = await condition();
       failure = '';
     } catch (error) {
+      value = undefined;
       failure = `: ${errorText(error)}`;
     }
-    if (Date.now() > deadline) {
-      throw new Error(`waited ${options.deadlineMs} ms for ${options.what}${failure}`);
-    }
-    await delay(POLL_MS);
-  }
+    return value !== false && value !== undefined;
+  });
+  if (!came) throw new Error(`waited ${options.deadlineMs} ms for ${options.what}${failure}`);
+  return value as Exclude<T, false | undefined>;
 }

@@ -113,7 +113,7 @@ function conditionsOfAll(sql: string, { values }: Situation): string {
 export interface Scene {
   readonly shop: TestParties;
   readonly other: TestParties;
-  /** When it was played, Unix milliseconds. */
+  /** Time of the run, Unix milliseconds. */
   readonly now: number;
 }
 

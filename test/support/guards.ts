@@ -23,7 +23,7 @@ export function guardName({ table, kind, name }: Pick<Guard, 'table' | 'kind' | 
   return kind === 'trigger' ? `trigger ${name} on ${table}` : `${kind} ${name}`;
 }
 
-/** Tables without money: access, sessions, what is told to whom, what audits found. Their writers are tested. */
+/** Tables without money: access, sessions, deliveries, results of audits. Their writers are tested. */
 export const OTHER_TABLES = [
   'affiliate_sessions',
   'api_keys',
@@ -87,7 +87,7 @@ const stays = (table: string, ...[behind]: string[]) => ({
   says: refused(table, 'DELETE'),
   ...(behind !== undefined && { behind }),
 });
-/** Cascading, because a foreign key would refuse before the trigger is asked. */
+/** Cascading, because a foreign key would refuse before the trigger runs. */
 const noTruncate = (table: string) => ({
   ...owner(`truncate ${table} cascade`),
   says: refused(table, 'TRUNCATE'),

@@ -13,9 +13,9 @@ export interface TestPlatform {
   readonly apiUrl: string;
   readonly collectorUrl: string;
   readonly demo: Demo;
-  /** What the platform has said so far: mails too, as there is no mail server. */
+  /** The platform's output so far: mails too, as there is no mail server. */
   output(): string;
-  /** Runs the command line, to its end. @throws Error with what it said. */
+  /** Runs the command line, to its end. @throws Error with its output. */
   afflux(...args: string[]): Promise<string>;
   stop(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { PROVED_PROMISES, promiseOf, prove } from '../../../attribution/tools/proof.ts';
+import { AUDITED_PROMISES, auditStores, promiseOf } from '../../../attribution/tools/audit.ts';
 import { errorText } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/service/log.ts';
 import { readLatestProofs, recordProofs } from '../../../ledger/audit/proofs.ts';
@@ -13,7 +13,7 @@ import { formatJob, jobView } from '../../reports/job-view.ts';
 import { formatOptionalId, idText } from '../../schemas/ids.ts';
 import { formatOptionalTime, timeText } from '../../schemas/schemas.ts';
 
-const PROMISES = [...PROVED_PROMISES, 'freshness'] as const;
+const PROMISES = [...AUDITED_PROMISES, 'freshness'] as const;
 type PromiseName = (typeof PROMISES)[number];
 
 const TITLES: Readonly<Record<PromiseName, string>> = {
@@ -127,7 +127,7 @@ export function addReconciliationRoutes(app: ApiServer, context: ApiContext & { 
   async function runProof(job: Job): Promise<void> {
     try {
       const options = { warehouse, ledger, clickIds, countKey: countKey() };
-      const proofs = await streams.use(({ nc }) => prove({ ...options, nc }), PROOF_TIMEOUT_MS);
+      const proofs = await streams.use(({ nc }) => auditStores({ ...options, nc }), PROOF_TIMEOUT_MS);
       await recordProofs(ledger, new Date(), proofs.checks);
       await finishJob(ledger, { id: job.id, rowsDone: proofs.checks.length, result: { ok: proofs.ok } });
     } catch (error) {
@@ -140,7 +140,7 @@ export function addReconciliationRoutes(app: ApiServer, context: ApiContext & { 
 }
 
 function provedPromises(proofs: Awaited<ReturnType<typeof readLatestProofs>>): PromiseView[] {
-  return PROVED_PROMISES.map((promise) => {
+  return AUDITED_PROMISES.map((promise) => {
     const checks = (proofs?.checks ?? [])
       .filter((check) => promiseOf(check) === promise)
       .map(({ name, ok, detail }) => ({ name, ok, detail }));

@@ -11,24 +11,24 @@ import { isTrueWithin } from '../wait.ts';
 import { type Client, createClient } from './client.ts';
 import { createVisitors, type Visitors } from './visitors.ts';
 
-/** A platform of its own with visitors at its door. */
-export interface Field {
+/** A platform of its own with its clients. */
+export interface LoadFixture {
   readonly platform: Platform;
   readonly ledger: Ledger;
   readonly warehouse: Warehouse;
   /** A client of the API. */
   readonly api: Client;
   readonly visitors: Visitors;
-  /** Answers that are not what they should be: the first few, in words. */
-  readonly complaints: readonly string[];
-  complain(text: string): void;
+  /** The first few wrong answers, as text. */
+  readonly problems: readonly string[];
+  reportProblem(text: string): void;
   /** Until every click up to now is counted. @throws Error when that does not come true. */
   drain(): Promise<void>;
   /** Until every order is decided. @throws Error when that does not come true. */
   decide(): Promise<void>;
 }
 
-const MAX_COMPLAINTS = 10;
+const MAX_PROBLEMS = 10;
 const DRAIN_MS = 120_000;
 const LOOK_MS = 100;
 
@@ -36,8 +36,8 @@ const LOOK_MS = 100;
  * Runs `work` on a platform in a temporary folder, which is ended and removed afterwards, also when `interrupted`
  * rejects before.
  */
-export async function onField<T>(
-  work: (field: Field) => Promise<T>,
+export async function withLoadFixture<T>(
+  work: (fixture: LoadFixture) => Promise<T>,
   interrupted: Promise<never> = new Promise(() => undefined),
 ): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'afflux-load-'));
@@ -52,9 +52,9 @@ export async function onField<T>(
     closers.push(() => warehouse.close());
     const [collector, api] = [createClient(platform.collectorUrl), createClient(platform.apiUrl)];
     closers.push(async () => void (await Promise.all([collector.close(), api.close()])));
-    const complaints: string[] = [];
-    const complain = (text: string): void => {
-      if (complaints.length < MAX_COMPLAINTS) complaints.push(text);
+    const problems: string[] = [];
+    const reportProblem = (text: string): void => {
+      if (problems.length < MAX_PROBLEMS) problems.push(text);
     };
     const working = work({
       platform,
@@ -65,10 +65,10 @@ export async function onField<T>(
         client: collector,
         links: demo.links,
         codec: createClickIdCodec(config.clickKeys),
-        complain,
+        reportProblem,
       }),
-      complaints,
-      complain,
+      problems,
+      reportProblem,
       async drain() {
         const now = Date.now();
         const isCounted = async () => ((await readWatermark(warehouse)) ?? 0) > now;

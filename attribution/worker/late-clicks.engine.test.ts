@@ -4,7 +4,7 @@ import type { ClickRecord } from '../../core/clicks/click-record.ts';
 import { parseIp } from '../../core/ip.ts';
 import { createLink } from '../../ledger/programs/links.ts';
 import { updateProgram } from '../../ledger/programs/programs.ts';
-import { type AttributionWorld, startAttributionWorld } from '../../test/support/attribution.ts';
+import { type AttributionFixture, startAttributionFixture } from '../../test/support/attribution.ts';
 import { createParties, type TestParties } from '../../test/support/ledger.ts';
 
 /** Each is two programs with the same clicks and orders; more by AFFLUX_TEST_DELAYS. */
@@ -14,14 +14,14 @@ const LIMIT_MS = 60_000 + RUNS * 2_000;
 const MINUTE_MS = 60_000;
 const SPAN_MS = 20 * MINUTE_MS;
 
-let world: AttributionWorld;
-/** The watermark only moves on, so each run plays after the one before. */
+let fixture: AttributionFixture;
+/** The watermark only moves on, so each run is later than the one before. */
 let nextStartMs = Date.now() - 20 * 60 * MINUTE_MS;
-let played = 0;
+let sides = 0;
 beforeAll(async () => {
-  world = await startAttributionWorld();
+  fixture = await startAttributionFixture();
 });
-afterAll(async () => await world?.close());
+afterAll(async () => await fixture?.close());
 
 interface Visit {
   readonly atMs: number;
@@ -56,8 +56,8 @@ const anyPurchases = fc.array(
 
 /** A program, its links, and the clicks and orders of a run as they are there. */
 async function createSide(model: 'last_click' | 'first_click', startMs: number) {
-  const side = ++played;
-  const { ledger } = world;
+  const side = ++sides;
+  const { ledger } = fixture;
   const parties = await createParties(ledger, { attributionModel: model, recurringMonths: 2 });
   // Rules that count what was decided before depend on the order of decisions by their nature.
   const fraudRules = { repeat_orders: false, high_conversion_rate_from_ip: false } as const;
@@ -82,7 +82,7 @@ async function createSide(model: 'last_click' | 'first_click', startMs: number) 
   async function report(purchases: readonly Purchase[], visits: readonly Visit[]): Promise<void> {
     for (const [i, { atMs: at, visitor: who, visit, customer }] of purchases.entries()) {
       const click = visit === null ? undefined : visits[visit];
-      await world.order(
+      await fixture.order(
         {
           orderId: String(i),
           occurredAt: new Date(startMs + at),
@@ -91,7 +91,7 @@ async function createSide(model: 'last_click' | 'first_click', startMs: number) 
           fingerprint: fingerprintOf(who),
           ...(click &&
             visit !== null && {
-              clickId: world.clickIds.encode({ ts: startMs + click.atMs, node: 20_000 + side, seq: visit }),
+              clickId: fixture.clickIds.encode({ ts: startMs + click.atMs, node: 20_000 + side, seq: visit }),
             }),
         },
         parties,
@@ -103,7 +103,7 @@ async function createSide(model: 'last_click' | 'first_click', startMs: number) 
 
 /** What was decided, in terms both programs share. */
 async function decisionsOf({ programId, chain }: TestParties): Promise<unknown[]> {
-  const rows = await world.ledger<{ affiliateId: number | null; commissions: { of: number }[] | null }[]>`
+  const rows = await fixture.ledger<{ affiliateId: number | null; commissions: { of: number }[] | null }[]>`
     select c.order_id, c.state, c.reason, c.affiliate_id, c.click_ts, c.click_seq, f.order_id as first_order,
       (select json_agg(json_build_object('of', m.affiliate_id, 'amount', m.amount_minor) order by level)
        from commissions m where m.conversion_id = c.id) as commissions
@@ -130,20 +130,20 @@ test('decisions do not depend on how late clicks are stored', { timeout: 2 * LIM
         nextStartMs += 2 * SPAN_MS + MINUTE_MS;
         const [late, prompt] = [await createSide(model, startMs), await createSide(model, startMs)];
         await late.report(purchases, visits);
-        await world.addClicks(visits.map(prompt.clickOf), prompt.parties);
+        await fixture.addClicks(visits.map(prompt.clickOf), prompt.parties);
         const now = Date.now() + 1_000;
         for (let stored = 0; stored <= VISITS; stored += 2) {
           const missing = arrival.slice(stored).map((i) => visits[i]?.atMs ?? 0);
-          await world.completeTo(startMs + Math.min(...missing, 2 * SPAN_MS + MINUTE_MS));
-          await world.decideAll(new Date(now + stored * 2 * MINUTE_MS));
+          await fixture.completeTo(startMs + Math.min(...missing, 2 * SPAN_MS + MINUTE_MS));
+          await fixture.decideAll(new Date(now + stored * 2 * MINUTE_MS));
           for (const i of arrival.slice(stored, stored + 2)) {
             const visit = visits[i];
-            if (visit) await world.addClicks([late.clickOf(visit, i)], late.parties);
+            if (visit) await fixture.addClicks([late.clickOf(visit, i)], late.parties);
           }
         }
         await prompt.report(purchases, visits);
-        // Whoever waits for another order is tried again a minute later at the most.
-        for (let i = 0; i < 4; i++) await world.decideAll(new Date(now + (20 + 2 * i) * MINUTE_MS));
+        // An order that waits for another one is tried again a minute later at the most.
+        for (let i = 0; i < 4; i++) await fixture.decideAll(new Date(now + (20 + 2 * i) * MINUTE_MS));
         expect(await decisionsOf(late.parties)).toEqual(await decisionsOf(prompt.parties));
       },
     ),

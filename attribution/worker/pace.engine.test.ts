@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { updateProgram } from '../../ledger/programs/programs.ts';
-import { type AttributionWorld, startAttributionWorld } from '../../test/support/attribution.ts';
+import { type AttributionFixture, startAttributionFixture } from '../../test/support/attribution.ts';
 import { createParties, type TestParties } from '../../test/support/ledger.ts';
 
 /** Sets of orders in one run, each decided in several ways; more by AFFLUX_TEST_HISTORIES. */
 const RUNS = Math.ceil(Number(process.env.AFFLUX_TEST_HISTORIES ?? 300) / 100);
 const SEED = Number(process.env.AFFLUX_TEST_SEED ?? Date.now() % 2 ** 31);
-/** Shortening a counterexample may take long: what is found by then is told. */
+/** Shrinking a counterexample can take long: the smallest one by then is reported. */
 const LIMIT_MS = 30_000 + RUNS * 10_000;
 /** Clicks of all stories come from one address. */
 const RULES = {
@@ -18,12 +18,12 @@ const RULES = {
 };
 const FIRST_MS = Date.now() - 3_600_000;
 
-let world: AttributionWorld;
+let fixture: AttributionFixture;
 beforeAll(async () => {
-  world = await startAttributionWorld();
-  await world.completeTo(Date.now());
+  fixture = await startAttributionFixture();
+  await fixture.completeTo(Date.now());
 });
-afterAll(async () => await world?.close());
+afterAll(async () => await fixture?.close());
 
 interface Story {
   /** Seconds from the click to each order, in the sequence of their reports. */
@@ -51,16 +51,16 @@ const anyStory: fc.Arbitrary<Story> = fc.integer({ min: 5, max: 25 }).chain((mor
 });
 
 async function report(seconds: readonly number[]): Promise<TestParties> {
-  const parties = await createParties(world.ledger);
-  await updateProgram(world.ledger, { id: parties.programId, changes: { fraudRules: RULES } });
-  const clicks = await world.addClicks(
+  const parties = await createParties(fixture.ledger);
+  await updateProgram(fixture.ledger, { id: parties.programId, changes: { fraudRules: RULES } });
+  const clicks = await fixture.addClicks(
     seconds.map((_, i) => ({ ts: FIRST_MS + i * 1_000 })),
     parties,
   );
   for (const [i, click] of clicks.entries()) {
     const occurredAt = new Date(click.ts + (seconds[i] ?? 0) * 1_000);
-    const order = { orderId: String(i), clickId: world.clickIds.encode(click), occurredAt };
-    await world.order(order, parties);
+    const order = { orderId: String(i), clickId: fixture.clickIds.encode(click), occurredAt };
+    await fixture.order(order, parties);
   }
   return parties;
 }
@@ -69,19 +69,19 @@ async function report(seconds: readonly number[]): Promise<TestParties> {
 async function decide(parties: TestParties, { moments, workers }: Omit<Story, 'seconds'>): Promise<void> {
   const startMs = Date.now();
   for (const [i, moment] of moments.entries()) {
-    await world.books.owner`
+    await fixture.books.owner`
       update conversions set next_attempt_at = ${new Date(startMs + moment * 10)}
       where program_id = ${parties.programId} and order_id = ${String(i)}`;
   }
   const due = [...new Set(moments)].sort((a, b) => a - b).map((moment) => startMs + moment * 10);
   const later = Array.from({ length: 12 }, (_, i) => startMs + 1_000 * (i + 1));
   for (const at of [...due, ...later]) {
-    await Promise.all(Array.from({ length: workers }, () => world.worker().runBatch(new Date(at))));
+    await Promise.all(Array.from({ length: workers }, () => fixture.worker().runBatch(new Date(at))));
   }
 }
 
 async function reasonsOf(parties: TestParties): Promise<string[]> {
-  const rows = await world.ledger<{ state: string; reason: string | null }[]>`
+  const rows = await fixture.ledger<{ state: string; reason: string | null }[]>`
     select state, reason from conversions where program_id = ${parties.programId} order by id`;
   return rows.map(({ state, reason }) => reason ?? state);
 }

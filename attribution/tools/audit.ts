@@ -15,19 +15,19 @@ import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { createWarehouseClicks } from '../worker/click-source.ts';
 import { replay } from './replay.ts';
 
-/** The promises that are proved by comparing what the stores hold; the fifth, freshness, is read at any moment. */
-export const PROVED_PROMISES = ['clicks_kept', 'clicks_once', 'books', 'decisions'] as const;
-export type ProvedPromise = (typeof PROVED_PROMISES)[number];
+/** The promises that an audit checks by comparing the stores; the fifth, freshness, is read at any moment. */
+export const AUDITED_PROMISES = ['clicks_kept', 'clicks_once', 'books', 'decisions'] as const;
+type AuditedPromise = (typeof AUDITED_PROMISES)[number];
 
-/** Everything that was compared at one time. */
-export interface Proofs {
+/** The checks of one run. */
+export interface AuditResult {
   readonly ok: boolean;
   /** Every click older than this was compared; undefined before the first. */
   readonly completeTo: Date | undefined;
   readonly checks: readonly Proof[];
 }
 
-export interface ProofOptions {
+export interface AuditOptions {
   readonly nc: NatsConnection;
   readonly warehouse: Warehouse;
   readonly ledger: Ledger;
@@ -38,18 +38,18 @@ export interface ProofOptions {
 
 const MIRROR = 'mirror of conversions';
 const DECISIONS = 'decisions made again';
-/** Checks of the warehouse that prove that nothing is lost; the others prove that nothing counts twice. */
-const KEEPING: ReadonlySet<string> = new Set(['leases', 'loader', 'dead letters']);
+/** Checks of the warehouse for lost clicks; the others are for clicks that count twice. */
+const LOSS_CHECKS: ReadonlySet<string> = new Set(['leases', 'loader', 'dead letters']);
 
-/** What a check is a proof of. */
-export function promiseOf({ store, name }: Pick<Proof, 'store' | 'name'>): ProvedPromise {
+/** The promise that a check belongs to. */
+export function promiseOf({ store, name }: Pick<Proof, 'store' | 'name'>): AuditedPromise {
   if (name === DECISIONS) return 'decisions';
   if (store === 'ledger' || name === MIRROR) return 'books';
-  return KEEPING.has(name) ? 'clicks_kept' : 'clicks_once';
+  return LOSS_CHECKS.has(name) ? 'clicks_kept' : 'clicks_once';
 }
 
-/** Proves four of the five promises; may run while the platform works. */
-export async function prove(options: ProofOptions): Promise<Proofs> {
+/** Checks four of the five promises; may run while the platform works. */
+export async function auditStores(options: AuditOptions): Promise<AuditResult> {
   const { nc, warehouse, ledger } = options;
   const completeTo = await readWatermark(warehouse);
   const clicks = await auditWarehouse({ warehouse, nc });
@@ -66,14 +66,14 @@ export async function prove(options: ProofOptions): Promise<Proofs> {
   };
 }
 
-type Finding = Omit<Proof, 'store'>;
+type Check = Omit<Proof, 'store'>;
 
-/** Changes reach the mirror within a second; what differs this many looks in a row is a difference. */
+/** Changes reach the mirror within a second; sums that differ this many times in a row are a difference. */
 const MIRROR_LOOKS = 5;
 const MIRROR_PAUSE_MS = 1_000;
 
 /** Conversions in the warehouse against those in the books, by program and state. */
-async function checkMirror(stores: { warehouse: Warehouse; ledger: Ledger }): Promise<Finding> {
+async function checkMirror(stores: { warehouse: Warehouse; ledger: Ledger }): Promise<Check> {
   const name = MIRROR;
   for (let look = 1; ; look++) {
     const booked = (await conversionSums(stores.ledger)).map(describeSums);
@@ -97,18 +97,18 @@ function describeSums(sums: ConversionSums): string {
   return `program ${programId}, ${state}: ${conversions} of ${amountMinor}, refunded ${refundedMinor}, commission ${commissionMinor}, own ${ownCommissionMinor}`;
 }
 
-/** Signs the days that are complete, and counts those signed before again. */
-async function checkDailyCounts({ warehouse, countKey: key }: ProofOptions): Promise<Finding> {
+/** Signs the days that are complete, and counts again those signed before. */
+async function checkDailyCounts({ warehouse, countKey: key }: AuditOptions): Promise<Check> {
   const signed = await signDailyCounts(warehouse, { key, now: Date.now() });
   const { compared, fault } = await checkSignedCounts(warehouse, { key: createPublicKey(key) });
-  const detail = fault ?? `${compared} signed counts found again, ${signed} of them signed now`;
+  const detail = fault ?? `${compared} signed counts confirmed, ${signed} of them signed now`;
   return { name: 'daily counts', ok: fault === undefined, detail };
 }
 
-/** The latest decisions are made again: all of them would take as long as they took. */
+/** Only the latest decisions are made again: all of them would take as long as they took at the time. */
 const DECISIONS_REPEATED = 500;
 
-async function checkDecisions({ ledger, warehouse, clickIds }: ProofOptions): Promise<Finding> {
+async function checkDecisions({ ledger, warehouse, clickIds }: AuditOptions): Promise<Check> {
   const name = DECISIONS;
   const from = await latestDecidedSince(ledger, { count: DECISIONS_REPEATED });
   if (!from) return { name, ok: true, detail: 'nothing has been decided yet' };
@@ -122,7 +122,7 @@ async function checkDecisions({ ledger, warehouse, clickIds }: ProofOptions): Pr
   });
   const [first] = differences;
   const detail = first
-    ? `${differences.length} of the latest ${conversions} come out otherwise; first: cnv_${first.conversionId} was ${first.before.outcome}, would be ${first.after.outcome}`
-    : `the latest ${conversions} come out the same${skipped > 0 ? `; of ${skipped} the evidence is erased` : ''}`;
+    ? `${differences.length} of the latest ${conversions} differ; first: cnv_${first.conversionId} was ${first.before.outcome}, would be ${first.after.outcome}`
+    : `the latest ${conversions} are the same${skipped > 0 ? `; the evidence of ${skipped} is erased` : ''}`;
   return { name, ok: first === undefined, detail };
 }

@@ -20,13 +20,13 @@ const REQUEST_VARIETY = 20_000;
 const USER_AGENTS = 1_000;
 
 /** What a collector needs to be measured: engines of its own, links, and a load generator that knows them. */
-export interface Bed {
+export interface ProfileFixture {
   readonly load: LoadGenerator;
   startCollector(options: { port: number; nodeFlags: readonly string[] }): Promise<Measured>;
   stop(): Promise<void>;
 }
 
-export async function makeBed(): Promise<Bed> {
+export async function createProfileFixture(): Promise<ProfileFixture> {
   const folder = mkdtempSync(join(tmpdir(), 'afflux-profile-'));
   const engines: Engine[] = [];
   async function stop(): Promise<void> {

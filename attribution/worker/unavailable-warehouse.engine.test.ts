@@ -7,7 +7,7 @@ import type { Running } from '../../core/service/service.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
-import { type AttributionWorld, startAttributionWorld } from '../../test/support/attribution.ts';
+import { type AttributionFixture, startAttributionFixture } from '../../test/support/attribution.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import type { TestParties } from '../../test/support/ledger.ts';
 import { quietLog } from '../../test/support/warehouse.ts';
@@ -15,7 +15,7 @@ import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { startAttribution } from '../main.ts';
 
-/** The warehouse away, and the warehouse behind: decisions come later and come out the same. */
+/** A warehouse that is unavailable or behind: decisions are later, and the same. */
 
 const MINUTE_MS = 60_000;
 const ORDERS = 300;
@@ -29,7 +29,7 @@ afterEach(async () => {
 const ipOf = (i: number) => Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 9, i >> 8, i & 255]);
 
 async function statesOf(
-  { ledger }: AttributionWorld,
+  { ledger }: AttributionFixture,
   { programId }: TestParties,
 ): Promise<Record<string, number>> {
   const rows = await ledger<{ state: string; count: bigint }[]>`
@@ -37,7 +37,7 @@ async function statesOf(
   return Object.fromEntries(rows.map(({ state, count }) => [state, Number(count)]));
 }
 
-async function commissionsOf({ ledger }: AttributionWorld, { programId }: TestParties) {
+async function commissionsOf({ ledger }: AttributionFixture, { programId }: TestParties) {
   return await ledger<{ orderId: string; level: number; amountMinor: bigint; state: string }[]>`
     select order_id, level, m.amount_minor, m.state from commissions m join conversions c on c.id = m.conversion_id
     where c.program_id = ${programId} order by order_id, level`;
@@ -46,7 +46,7 @@ async function commissionsOf({ ledger }: AttributionWorld, { programId }: TestPa
 test('orders wait while ClickHouse is down, and are decided once it is back', {
   timeout: 120_000,
 }, async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'afflux-away-'));
+  const folder = mkdtempSync(join(tmpdir(), 'afflux-unavailable-'));
   cleanups.push(async () => rmSync(folder, { recursive: true, force: true }));
   const port = await freePort();
   const start = async (): Promise<Engine> =>
@@ -61,17 +61,17 @@ test('orders wait while ClickHouse is down, and are decided once it is back', {
   const connected = await connectWarehouse({ url: clickhouse.url, name: 'test' });
   await migrateWarehouse({ warehouse: connected, log: quietLog });
   const warehouse = { ...connected, url: clickhouse.url, drop: () => connected.close() };
-  const world = await startAttributionWorld({ warehouse });
-  cleanups.push(() => world.close());
-  const { parties, clickIds } = world;
-  const clicks = await world.addClicks(Array.from({ length: ORDERS }, (_, i) => ({ ip: ipOf(i) })));
-  await world.completeTo(Date.now());
+  const fixture = await startAttributionFixture({ warehouse });
+  cleanups.push(() => fixture.close());
+  const { parties, clickIds } = fixture;
+  const clicks = await fixture.addClicks(Array.from({ length: ORDERS }, (_, i) => ({ ip: ipOf(i) })));
+  await fixture.completeTo(Date.now());
 
   const config = loadConfig({
     AFFLUX_HOME: folder,
-    DATABASE_URL: world.books.url,
+    DATABASE_URL: fixture.books.url,
     CLICKHOUSE_URL: clickhouse.url,
-    CLICK_KEYS: world.clickKey.toString('hex'),
+    CLICK_KEYS: fixture.clickKey.toString('hex'),
     ATTRIBUTION_PORT: String(await freePort()),
     PAYOUT_HOUR: 'off',
   });
@@ -81,10 +81,10 @@ test('orders wait while ClickHouse is down, and are decided once it is back', {
   process.kill(clickhouse.pid, 'SIGKILL');
   await clickhouse.exited;
   for (const [i, click] of clicks.entries()) {
-    await world.order({ orderId: `away-${i}`, clickId: clickIds.encode(click) });
+    await fixture.order({ orderId: `unavailable-${i}`, clickId: clickIds.encode(click) });
   }
   const tried = async (): Promise<number> => {
-    const [row] = await world.ledger<{ count: bigint }[]>`
+    const [row] = await fixture.ledger<{ count: bigint }[]>`
       select count(*) from conversions where program_id = ${parties.programId} and attempts > 0`;
     return Number(row?.count);
   };
@@ -92,16 +92,16 @@ test('orders wait while ClickHouse is down, and are decided once it is back', {
     deadlineMs: 60_000,
     what: 'every order to be tried in vain',
   });
-  expect(await statesOf(world, parties)).toEqual({ awaiting_click: ORDERS });
+  expect(await statesOf(fixture, parties)).toEqual({ awaiting_click: ORDERS });
 
   clickhouse = await start();
-  await waitFor(async () => (await statesOf(world, parties)).attributed === ORDERS, {
+  await waitFor(async () => (await statesOf(fixture, parties)).attributed === ORDERS, {
     deadlineMs: 90_000,
     what: 'every order to be decided',
   });
-  const commissions = await commissionsOf(world, parties);
+  const commissions = await commissionsOf(fixture, parties);
   expect(commissions).toHaveLength(3 * ORDERS);
-  expect((await auditLedger(world.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+  expect((await auditLedger(fixture.ledger)).filter(({ ok }) => !ok)).toEqual([]);
 });
 
 test('while ClickHouse is ten minutes behind, nothing is decided that might come out otherwise', {
@@ -109,7 +109,7 @@ test('while ClickHouse is ten minutes behind, nothing is decided that might come
 }, async () => {
   const now = Date.now();
   const behind = now - 10 * MINUTE_MS;
-  // A click every four seconds of the last twenty minutes; a third of the younger ones has been stored all the same.
+  // A click every four seconds of the last twenty minutes; a third of the later ones is stored.
   const clicks = Array.from({ length: ORDERS }, (_, seq) => ({
     ts: now - 20 * MINUTE_MS + seq * 4_000,
     node: 60_001,
@@ -120,26 +120,26 @@ test('while ClickHouse is ten minutes behind, nothing is decided that might come
   const missing = clicks.filter((click) => !stored.includes(click));
   const old = clicks.filter(({ ts }) => ts < behind).length;
 
-  async function worldWith(first: typeof clicks, completeTo: number): Promise<AttributionWorld> {
-    const world = await startAttributionWorld();
-    cleanups.push(() => world.close());
-    await world.addClicks(first);
-    await world.completeTo(completeTo);
+  async function fixtureWith(first: typeof clicks, completeTo: number): Promise<AttributionFixture> {
+    const fixture = await startAttributionFixture();
+    cleanups.push(() => fixture.close());
+    await fixture.addClicks(first);
+    await fixture.completeTo(completeTo);
     for (const { ts, node, seq } of clicks) {
       const occurredAt = new Date(ts + 5 * MINUTE_MS);
-      await world.order({
+      await fixture.order({
         orderId: String(seq),
-        clickId: world.clickIds.encode({ ts, node, seq }),
+        clickId: fixture.clickIds.encode({ ts, node, seq }),
         occurredAt,
       });
     }
-    await world.decideAll();
-    return world;
+    await fixture.decideAll();
+    return fixture;
   }
-  const complete = await worldWith(clicks, now + MINUTE_MS);
+  const complete = await fixtureWith(clicks, now + MINUTE_MS);
   expect(await statesOf(complete, complete.parties)).toEqual({ attributed: ORDERS });
 
-  const late = await worldWith(stored, behind);
+  const late = await fixtureWith(stored, behind);
   expect(await statesOf(late, late.parties)).toEqual({ attributed: old, awaiting_click: ORDERS - old });
   await late.addClicks(missing);
   await late.completeTo(now + MINUTE_MS);

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { ClickFlag } from '../../core/clicks/click-record.ts';
-import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import { type EarlierCounts, FAST_SECONDS } from '../../ledger/conversions/decision-facts.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import {
@@ -10,33 +9,39 @@ import {
   thresholdOf,
 } from '../../ledger/programs/fraud-rules.ts';
 import type { ClickContext } from '../../warehouse/lookups/click-context.ts';
-import type { Winner } from './choose.ts';
+import type { Won } from './choose.ts';
 import type { RuleResult } from './evidence.ts';
 import { isHosting } from './hosting.ts';
-import type { Pace } from './pace.ts';
 
 /**
  * Whether the order of a winning click is credited, reviewed or rejected: the second half of a decision. A rule first
- * observes, then compares: what was observed is kept, so that it can be compared again, with other thresholds too.
+ * observes, then compares: the observation is kept, so that it can be compared again, with other thresholds too.
  */
 
-/** What the rules look at. */
+/** How fast the visitors of an affiliate order. */
+export interface Pace {
+  /** The affiliate's latest orders before this one, up to the size of the sample. */
+  readonly conversions: number;
+  /** Those of them within {@link FAST_SECONDS} of the click. */
+  readonly fast: number;
+}
+
+/** What the rules look at besides the conversion and its click, and the counts that are read under locks. */
 export interface RuleFacts {
   readonly affiliate: Affiliate;
-  /** SHA-256 of the account its money goes to, in hexadecimal. */
+  /** SHA-256 of the affiliate's payout account, in hexadecimal. */
   readonly payoutAccountHash: string | undefined;
-  /** The order came from where the affiliate itself uses the platform. */
+  /** The order came from an address and fingerprint of the affiliate's own sessions. */
   readonly fromOwnSession: boolean;
   /** Undefined: the click is too old for the velocity tables. */
   readonly context: ClickContext | undefined;
-  readonly earlier: EarlierCounts;
-  /** Undefined: not looked for. */
+  /** Undefined: no rule needs it. */
   readonly pace: Pace | undefined;
 }
 
-interface Judged extends RuleFacts {
-  readonly conversion: ClaimedConversion;
-  readonly winner: Winner;
+/** Everything that is observed. */
+export interface RuleInput extends RuleFacts, Won {
+  readonly earlier: EarlierCounts;
 }
 
 type Observed = RuleResult['observed'];
@@ -45,7 +50,7 @@ export type Observations = Readonly<Record<RuleName, Observed>>;
 
 interface Rule {
   /** Null: it cannot be observed. */
-  readonly observe: (judged: Judged) => Observed;
+  readonly observe: (input: RuleInput) => Observed;
   readonly fires: (observed: string | number, threshold: number) => boolean;
   /** Shown where the threshold is no number. */
   readonly threshold?: string;
@@ -54,9 +59,9 @@ interface Rule {
 
 const HOUR_S = 3_600;
 const DAY_S = 86_400;
-/** Fewer conversions than this say nothing of an affiliate's pace. */
-const LEAST_PACE = 20;
-const ROBOT = ClickFlag.bot | ClickFlag.prefetch | ClickFlag.head | ClickFlag.impression;
+/** Fewer conversions than this say nothing about an affiliate's pace. */
+const MIN_PACE_SAMPLE = 20;
+const ROBOT_FLAGS = ClickFlag.bot | ClickFlag.prefetch | ClickFlag.head | ClickFlag.impression;
 
 const above = (observed: string | number, threshold: number): boolean => Number(observed) > threshold;
 
@@ -69,7 +74,7 @@ const RULES: Readonly<Record<RuleName, Rule>> = {
     threshold: 'active',
   },
   bot_click: {
-    observe: ({ winner }) => winner.click.flags & ROBOT,
+    observe: ({ winner }) => winner.click.flags & ROBOT_FLAGS,
     fires: (flags) => flags !== 0,
     threshold: 'no flag of a robot',
   },
@@ -113,13 +118,16 @@ const RULES: Readonly<Record<RuleName, Rule>> = {
   fast_conversions: { observe: fastPercent, fires: above },
 };
 
-export function observe(judged: Judged): Observations {
-  const observed = Object.entries(RULES).map(([name, rule]) => [name, rule.observe(judged)]);
+export function observe(input: RuleInput): Observations {
+  const observed = Object.entries(RULES).map(([name, rule]) => [name, rule.observe(input)]);
   return Object.fromEntries(observed) as Observations;
 }
 
 /** The result of every rule that is on in the program. */
-export function judge(observations: Partial<Observations>, thresholds: FraudThresholds): RuleResult[] {
+export function applyFraudRules(
+  observations: Partial<Observations>,
+  thresholds: FraudThresholds,
+): RuleResult[] {
   return Object.entries(RULES).flatMap(([key, rule]): RuleResult[] => {
     const name = key as RuleName;
     const isFraudRule = name !== 'self_referral' && name !== 'affiliate_not_active';
@@ -141,7 +149,7 @@ export function judge(observations: Partial<Observations>, thresholds: FraudThre
 }
 
 /** The rule that decides: a rejection outweighs a review, of several reviews the first names the reason. */
-export function decisive(rules: readonly RuleResult[]): RuleResult | undefined {
+export function decisiveRule(rules: readonly RuleResult[]): RuleResult | undefined {
   return (
     rules.find(({ fired, effect }) => fired && effect === 'rejected') ?? rules.find(({ fired }) => fired)
   );
@@ -153,25 +161,25 @@ function effectOf(name: RuleName, observed: Observed): RuleResult['effect'] {
 }
 
 /** Null for a later order of a subscription, which has no click of its own. */
-function secondsToConvert({ conversion, winner }: Judged): number | null {
+function secondsToConvert({ conversion, winner }: RuleInput): number | null {
   return winner.source === 'recurring' ? null : (conversion.occurredAt.getTime() - winner.click.ts) / 1_000;
 }
 
-/** Of the affiliate's latest orders before this one those within {@link FAST_SECONDS}, if it is fast itself. */
-function fastPercent(judged: Judged): number | null {
-  const { pace } = judged;
-  const seconds = secondsToConvert(judged);
-  if (seconds === null || seconds >= FAST_SECONDS || !pace || pace.conversions < LEAST_PACE) return null;
+/** The share of the affiliate's latest orders within {@link FAST_SECONDS}; null unless this order is as fast. */
+function fastPercent(input: RuleInput): number | null {
+  const { pace } = input;
+  const seconds = secondsToConvert(input);
+  if (seconds === null || seconds >= FAST_SECONDS || !pace || pace.conversions < MIN_PACE_SAMPLE) return null;
   return Math.round((100 * pace.fast) / pace.conversions);
 }
 
-/** How the customer and the affiliate are the same person, if they are. */
+/** By which mark the customer and the affiliate are the same person. */
 function sameAsAffiliate({
   conversion: { customerId, customerEmailHash, paymentAccountHash },
   affiliate,
   payoutAccountHash,
   fromOwnSession,
-}: Judged): 'none' | 'customer_id' | 'email' | 'payment_account' | 'session' {
+}: RuleInput): 'none' | 'customer_id' | 'email' | 'payment_account' | 'session' {
   if (customerId !== null && customerId === affiliate.customerRef) return 'customer_id';
   if (customerEmailHash !== null && customerEmailHash === sha256(affiliate.email.trim().toLowerCase())) {
     return 'email';

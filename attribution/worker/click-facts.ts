@@ -1,0 +1,199 @@
+import { type ClickIdCodec, type ClickIdentity, clickIdentityKey } from '../../core/clicks/click-id.ts';
+import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
+import {
+  type FirstOrder,
+  findFirstOrders,
+  haveUndecidedBefore,
+} from '../../ledger/conversions/decision-facts.ts';
+import type { LedgerSql } from '../../ledger/postgres/db.ts';
+import { type AttributionModel, getTerms, type Terms, termsInForce } from '../../ledger/programs/terms.ts';
+import type { CandidateRequest } from '../../warehouse/lookups/lookups.ts';
+import {
+  type ClickFacts,
+  type ClickWithTerms,
+  DAY_MS,
+  FINGERPRINT_DAYS,
+  type GivenClick,
+  isKnownUpTo,
+  type KnownClick,
+  losesBecause,
+  visitEndMs,
+} from '../decide/choose.ts';
+import { askEach } from './ask-each.ts';
+import type { ClickSource } from './click-source.ts';
+
+/** The first half of the facts of a batch, those that choose the click: a handful of queries, however many conversions. */
+
+export interface FactSources {
+  readonly sql: LedgerSql;
+  readonly clicks: ClickSource;
+  readonly clickIds: ClickIdCodec;
+  /** Instead of the model of the terms. */
+  readonly model?: AttributionModel | undefined;
+}
+
+/** A conversion with what its click id led to. */
+type Reported = Pick<ClickFacts, 'conversion' | 'given'>;
+type ReportedWithTerms = Pick<ClickFacts, 'conversion' | 'given' | 'terms'>;
+type Subscription = NonNullable<ClickFacts['subscription']>;
+
+/** Reads what {@link chooseClick} needs of each conversion. */
+export async function gatherClickFacts(
+  sources: FactSources,
+  options: { conversions: readonly ClaimedConversion[]; gaveUp: (conversion: ClaimedConversion) => boolean },
+): Promise<ClickFacts[]> {
+  const { conversions, gaveUp } = options;
+  const completeToMs = await sources.clicks.completeToMs();
+  const reported = await withGivenClicks(sources, {
+    conversions,
+    isKnown: (conversion, clickMs) => isKnownUpTo({ completeToMs, gaveUp: gaveUp(conversion) }, clickMs),
+  });
+  const orders = await withTerms(sources.sql, reported);
+  const { subscriptions, undecidedBefore } = await readSubscriptions(sources, orders);
+  const visits = await readVisits(sources, orders);
+  return orders.map((order) => ({
+    ...order,
+    visitorClicks: visits.get(order) ?? [],
+    subscription: subscriptions.get(order),
+    undecidedBefore: undecidedBefore.get(order) ?? false,
+    completeToMs,
+    gaveUp: gaveUp(order.conversion),
+    model: sources.model,
+  }));
+}
+
+/** A click that has to be waited for anyway is not looked for: under load that would be most look-ups. */
+async function withGivenClicks(
+  { clicks, clickIds }: FactSources,
+  options: {
+    conversions: readonly ClaimedConversion[];
+    isKnown: (conversion: ClaimedConversion, clickMs: number) => boolean;
+  },
+): Promise<Reported[]> {
+  const decoded = options.conversions.map((conversion) => ({
+    conversion,
+    identity: conversion.clickId === null ? undefined : clickIds.decode(conversion.clickId),
+  }));
+  const known = await clicks.lookUp(
+    decoded.flatMap(({ conversion, identity }) =>
+      identity && options.isKnown(conversion, identity.ts) ? [identity] : [],
+    ),
+  );
+  return decoded.map(({ conversion, identity }) => ({
+    conversion,
+    given: givenClick(conversion, identity, known),
+  }));
+}
+
+function givenClick(
+  { clickId }: ClaimedConversion,
+  identity: ClickIdentity | undefined,
+  known: ReadonlyMap<string, KnownClick>,
+): GivenClick {
+  if (clickId === null) return { kind: 'none_given' };
+  if (identity === undefined) return { kind: 'not_an_id' };
+  const click = known.get(clickIdentityKey(identity));
+  return click ? { kind: 'found', click } : { kind: 'missing', identity };
+}
+
+async function withTerms(sql: LedgerSql, reported: readonly Reported[]): Promise<ReportedWithTerms[]> {
+  const terms = await termsOfClicks(
+    sql,
+    reported.flatMap(({ given }) => (given.kind === 'found' ? [given.click] : [])),
+  );
+  return reported.map(({ conversion, given }) => ({
+    conversion,
+    given,
+    terms: given.kind === 'found' ? terms.get(given.click) : undefined,
+  }));
+}
+
+async function termsOfClicks(
+  sql: LedgerSql,
+  clicks: readonly KnownClick[],
+): Promise<Map<KnownClick, Terms | undefined>> {
+  return await askEach(
+    clicks,
+    (click) => ({ ...click, at: new Date(click.ts) }),
+    (questions) => termsInForce(sql, questions),
+  );
+}
+
+/** Earlier orders of the customers whose order has no click that can win: the first one, and whether one is undecided. */
+async function readSubscriptions(
+  { sql, clicks }: FactSources,
+  orders: readonly ReportedWithTerms[],
+): Promise<{
+  subscriptions: Map<ReportedWithTerms, Subscription>;
+  undecidedBefore: Map<ReportedWithTerms, boolean>;
+}> {
+  // Before the first orders are read: one that is decided in between is found by that.
+  const undecidedBefore = await askEach(orders, customerQuestion, (questions) =>
+    haveUndecidedBefore(sql, questions),
+  );
+  const firstOrders = await askEach(orders, customerQuestion, (questions) => findFirstOrders(sql, questions));
+  const found = [...firstOrders].flatMap(([order, first]) => (first ? [{ order, first }] : []));
+  const known = await clicks.lookUp(found.map(({ first }) => clickOf(first)));
+  const terms = await termsById(
+    sql,
+    found.map(({ first }) => first.termsId),
+  );
+  const subscriptions = found.flatMap(({ order, first }): [ReportedWithTerms, Subscription][] => {
+    const { conversionId, occurredAt: startedAt, inReview, termsId } = first;
+    const click = known.get(clickIdentityKey(clickOf(first)));
+    return click ? [[order, { click, terms: terms.get(termsId), conversionId, startedAt, inReview }]] : [];
+  });
+  return { subscriptions: new Map(subscriptions), undecidedBefore };
+}
+
+function customerQuestion({ conversion, given, terms }: ReportedWithTerms) {
+  const { customerId, programId, id: conversionId, occurredAt } = conversion;
+  const hasOwnClick =
+    given.kind === 'found' && losesBecause(conversion, { click: given.click, terms }) === undefined;
+  if (customerId === null || hasOwnClick) return undefined;
+  return { customerId, programId, conversionId, occurredAt };
+}
+
+function clickOf({ clickTs, clickNode, clickSeq }: FirstOrder): ClickIdentity {
+  return { ts: clickTs.getTime(), node: clickNode, seq: clickSeq };
+}
+
+async function termsById(sql: LedgerSql, ids: readonly number[]): Promise<Map<number, Terms>> {
+  if (ids.length === 0) return new Map();
+  const versions = await getTerms(sql, ids);
+  return new Map(versions.map((version) => [version.id, version]));
+}
+
+/** Other clicks of the visitor, for the orders where they matter: without a usable id, or under the first-click model. */
+async function readVisits(
+  { sql, clicks, model }: FactSources,
+  orders: readonly ReportedWithTerms[],
+): Promise<Map<ReportedWithTerms, ClickWithTerms[]>> {
+  const visits = await askEach(
+    orders,
+    (order) => visitRequest(order, model),
+    (requests) => clicks.sameVisitor(requests),
+  );
+  const terms = await termsOfClicks(sql, [...visits.values()].flat());
+  return new Map(
+    [...visits].map(([order, visit]) => [order, visit.map((click) => ({ click, terms: terms.get(click) }))]),
+  );
+}
+
+function visitRequest(
+  { conversion, given, terms }: ReportedWithTerms,
+  model: AttributionModel | undefined,
+): CandidateRequest | undefined {
+  if (given.kind === 'found') {
+    if (!terms || (model ?? terms.attributionModel) !== 'first_click') return undefined;
+    const { fingerprint, ip, ts: toMs } = given.click;
+    const days = Math.min(FINGERPRINT_DAYS, terms.cookieDays);
+    return { fingerprint, ip, fromMs: conversion.occurredAt.getTime() - days * DAY_MS, toMs };
+  }
+  const { fingerprint, ip, fingerprintMatch } = conversion;
+  const isUsable =
+    given.kind !== 'missing' && fingerprintMatch !== 'off' && fingerprint !== null && ip !== null;
+  if (!isUsable) return undefined;
+  const toMs = visitEndMs(conversion);
+  return { fingerprint, ip, fromMs: toMs - FINGERPRINT_DAYS * DAY_MS, toMs };
+}

@@ -1,0 +1,81 @@
+import {
+  countEarlier,
+  type EarlierCounts,
+  type RateQuestion,
+} from '../../ledger/conversions/decision-facts.ts';
+import type { Decision } from '../../ledger/decisions/decisions.ts';
+import type { LedgerTransaction } from '../../ledger/postgres/db.ts';
+import { observe } from '../decide/apply-fraud-rules.ts';
+import { decide, type ExplainedDecision } from '../decide/decide.ts';
+import { askEach } from './ask-each.ts';
+import type { PreparedConversion } from './prepare.ts';
+import { nextLook } from './retries.ts';
+
+const NONE_EARLIER: EarlierCounts = { fromIp: 0, fromCustomer: 0 };
+
+/** Decides a batch, each order counting for the next one. Counts of earlier orders are locked until `tx` ends. */
+export async function makeDecisions(
+  tx: LedgerTransaction,
+  prepared: readonly PreparedConversion[],
+  now: Date,
+): Promise<Decision[]> {
+  const counted = await askEach(prepared, rateQuestion, (questions) => countEarlier(tx, questions));
+  const tally = createTally();
+  return prepared.map((one) => {
+    const earlier = tally.add(one, counted.get(one) ?? NONE_EARLIER);
+    const { facts, choice, ruleFacts } = one;
+    const observations =
+      choice.kind === 'won' && ruleFacts
+        ? observe({ ...ruleFacts, earlier, conversion: facts.conversion, winner: choice.winner })
+        : undefined;
+    return recordable(one, decide(facts, choice, observations), now);
+  });
+}
+
+function rateQuestion({ facts: { conversion }, choice }: PreparedConversion): RateQuestion | undefined {
+  if (choice.kind !== 'won') return undefined;
+  const { id: conversionId, programId, receivedAt, customerId } = conversion;
+  return { conversionId, programId, receivedAt, customerId, ip: choice.winner.click.ip };
+}
+
+/** Counts the orders of one batch by address and customer, as the books count those before it. */
+function createTally() {
+  const seen = new Map<string, number>();
+  const count = (key: string): number => {
+    const known = seen.get(key) ?? 0;
+    seen.set(key, known + 1);
+    return known;
+  };
+  return {
+    /** Counts this order; returns what is counted before it, in the books and in the batch. */
+    add({ facts: { conversion }, choice }: PreparedConversion, before: EarlierCounts): EarlierCounts {
+      if (choice.kind !== 'won') return before;
+      const { programId, customerId } = conversion;
+      const fromIp = before.fromIp + count(`ip ${programId} ${choice.winner.click.ip}`);
+      const fromCustomer =
+        customerId === null ? 0 : before.fromCustomer + count(`customer ${programId} ${customerId}`);
+      return { fromIp, fromCustomer };
+    },
+  };
+}
+
+function recordable(
+  { facts: { conversion, given }, choice }: PreparedConversion,
+  { outcome, reason, evidence }: ExplainedDecision,
+  now: Date,
+): Decision {
+  const winner = choice.kind === 'won' ? choice.winner : undefined;
+  const mayReturn = outcome === 'unattributed' && reason === 'click_not_found';
+  return {
+    conversionId: conversion.id,
+    outcome,
+    reason,
+    evidence,
+    click: winner?.click ?? (given.kind === 'found' ? given.click : undefined),
+    termsId: winner?.terms.id ?? null,
+    recurringOf: winner?.recurringOf,
+    firstInReview: winner?.firstInReview,
+    nextAttemptAt: mayReturn ? nextLook(now) : undefined,
+    now,
+  };
+}

@@ -1,0 +1,53 @@
+import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
+import type { RuleFacts } from '../decide/apply-fraud-rules.ts';
+import { type ClickFacts, chooseClick, type Won } from '../decide/choose.ts';
+import type { DecidedChoice } from '../decide/decide.ts';
+import { type FactSources, gatherClickFacts } from './click-facts.ts';
+import { haveToWaitForEarlier } from './pace.ts';
+import { hasGivenUp } from './retries.ts';
+import { gatherRuleFacts } from './rule-facts.ts';
+
+/** A conversion that can be decided, with everything about it that is read without locks. */
+export interface PreparedConversion {
+  readonly facts: ClickFacts;
+  readonly choice: DecidedChoice;
+  /** Undefined: no click won, or its affiliate does not exist. */
+  readonly ruleFacts: RuleFacts | undefined;
+}
+
+/** Looks up the clicks, chooses among them and reads what the fraud rules look at, outside any transaction. */
+export async function prepareDecisions(
+  sources: FactSources,
+  conversions: readonly ClaimedConversion[],
+  now: Date,
+): Promise<{ prepared: PreparedConversion[]; waiting: ClaimedConversion[] }> {
+  const clickFacts = await gatherClickFacts(sources, {
+    conversions,
+    gaveUp: (conversion) => hasGivenUp(conversion, now),
+  });
+  const chosen = clickFacts.flatMap((facts) => {
+    const choice = chooseClick(facts);
+    return choice.kind === 'awaiting_click' ? [] : [{ facts, choice }];
+  });
+  // Before the paces are read: an earlier order that is decided in between is counted in them.
+  const early = await haveToWaitForEarlier(sources.sql, {
+    won: chosen.flatMap(winOf),
+    decided: chosen.map(({ facts }) => facts.conversion.id),
+    now,
+  });
+  const ready = chosen.filter(({ facts }) => !early.has(facts.conversion.id));
+  const ruleFacts = await gatherRuleFacts(sources, ready.flatMap(winOf), now);
+  const readyIds = new Set(ready.map(({ facts }) => facts.conversion.id));
+  return {
+    prepared: ready.map(({ facts, choice }) => ({
+      facts,
+      choice,
+      ruleFacts: ruleFacts.get(facts.conversion.id),
+    })),
+    waiting: conversions.filter(({ id }) => !readyIds.has(id)),
+  };
+}
+
+function winOf({ facts, choice }: Pick<PreparedConversion, 'facts' | 'choice'>): Won[] {
+  return choice.kind === 'won' ? [{ conversion: facts.conversion, winner: choice.winner }] : [];
+}
