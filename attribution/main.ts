@@ -62,7 +62,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
     async stop() {
       await Promise.all(loops.map((running) => running.stop()));
       await health.stop();
-      await Promise.all([ledger.end({ timeout: 5 }), warehouse.close()]);
+      await Promise.all([ledger.end({ timeoutMs: 5_000 }), warehouse.close()]);
     },
   };
 }

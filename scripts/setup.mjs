@@ -18,7 +18,6 @@ import {
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { patchPostgres } from './postgres-patch.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const OLDEST_NODE = [20, 12];
@@ -351,7 +350,6 @@ async function main() {
   process.once('exit', unlock);
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
   await installDependencies();
-  patchPostgres(root);
   await build();
   await buildPortal();
   await getNatsServer();
