@@ -21,7 +21,7 @@ const POSTGRES_CONNECTIONS = 16;
 /** Requests still under way at a stop get this long, and then are cut. */
 const DRAIN_TIMEOUT_MS = 8_000;
 /** Queries still running after that get this long. */
-const DISCONNECT_TIMEOUT_S = 5;
+const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /** Starts the HTTP API; returns when it listens. Stopping it lets the requests under way finish. */
 export async function startApi({ config, log }: { config: Config; log: Logger }): Promise<Running> {
@@ -62,8 +62,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   } catch (error) {
     throw listenError(error, config.apiPort);
   }
-  const tasks = await startTasks({
-    url: config.databaseUrl,
+  const tasks = startTasks({
     ledger,
     log,
     tasks: [housekeepingTask({ ledger, reportsFolder })],
@@ -83,7 +82,11 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
       await app.close();
       clearTimeout(cut);
       await Promise.all([tasks.stop(), webhooks.stop()]);
-      await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close(), streams.close()]);
+      await Promise.all([
+        ledger.end({ timeoutMs: DISCONNECT_TIMEOUT_MS }),
+        warehouse.close(),
+        streams.close(),
+      ]);
     },
   };
 }

@@ -17,7 +17,7 @@ import { BATCHES_IN_FLIGHT, createAttributionWorker } from './worker/worker.ts';
 const PAUSE_MS = 250;
 /** Pause after PostgreSQL failed. */
 const RETRY_PAUSE_MS = 1_000;
-const DISCONNECT_TIMEOUT_S = 5;
+const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /** Starts the workers that join clicks and conversions; returns when they work. */
 export async function startAttribution({ config, log }: { config: Config; log: Logger }): Promise<Running> {
@@ -63,7 +63,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
     async stop() {
       await Promise.all(loops.map((running) => running.stop()));
       await health.stop();
-      await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close()]);
+      await Promise.all([ledger.end({ timeoutMs: DISCONNECT_TIMEOUT_MS }), warehouse.close()]);
     },
   };
 }

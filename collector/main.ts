@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import { CAPS_BUCKET, connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import type { Config } from '../core/config/config.ts';
-import { openPostgres } from '../core/postgres.ts';
+import { openPostgres } from '../core/postgres/postgres.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
 import { createClickHandlers } from './clicks/clicks.ts';
@@ -131,7 +131,7 @@ export async function startCollector(options: {
       await spool.close();
       await leases.close({ complete });
       await Promise.all([links.stop(), caps.stop()]);
-      await Promise.all([sql.end({ timeout: 1 }), nc.close()]);
+      await Promise.all([sql.end({ timeoutMs: 1_000 }), nc.close()]);
     },
   };
 }

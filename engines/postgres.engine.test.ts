@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import postgres from 'postgres';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { openPostgres } from '../core/postgres/postgres.ts';
 import { createLogger } from '../core/service/log.ts';
 import { type Engine, freePort } from './engine.ts';
 import { startPostgres } from './postgres.ts';
@@ -33,7 +33,7 @@ async function start(port?: number): Promise<Engine> {
 }
 
 async function query(engine: Engine, text: string): Promise<unknown[]> {
-  const sql = postgres(engine.url, { max: 1, onnotice: () => undefined });
+  const sql = openPostgres({ url: engine.url, max: 1, name: 'test', as: 'owner' });
   return await sql.unsafe(text).finally(() => sql.end());
 }
 
@@ -54,7 +54,12 @@ test('makes a UTF-8 database that only this machine can reach, with a password',
     sorted: ['B', 'a', 'b', 'ä'],
     lower: 'ä',
   });
-  const wrong = postgres(engine.url.replace(/:[^:@]+@/, ':wrong@'), { max: 1 });
+  const wrong = openPostgres({
+    url: engine.url.replace(/:[^:@]+@/, ':wrong@'),
+    max: 1,
+    name: 'test',
+    as: 'owner',
+  });
   await expect(wrong`SELECT 1`.finally(() => wrong.end())).rejects.toMatchObject({ code: '28P01' });
 });
 

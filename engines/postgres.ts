@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import postgres from 'postgres';
 import { errorText, OperatingError } from '../core/errors.ts';
+import { openPostgres } from '../core/postgres/postgres.ts';
 import type { Logger } from '../core/service/log.ts';
 import {
   type Engine,
@@ -154,7 +154,7 @@ async function stopLeftoverPostmaster(dataDir: string, log: Logger): Promise<voi
 
 /** Makes the database if it is missing; false while the server is not answering yet. */
 async function hasDatabase(url: string, database: string, giveUp: () => Promise<void>): Promise<boolean> {
-  const sql = postgres(url, { max: 1, onnotice: () => undefined, connect_timeout: 5 });
+  const sql = openPostgres({ url, max: 1, name: 'engine', as: 'owner' });
   try {
     const [known] = await sql`SELECT 1 FROM pg_database WHERE datname = ${database}`;
     if (!known) await sql`CREATE DATABASE ${sql(database)}`;
@@ -162,7 +162,7 @@ async function hasDatabase(url: string, database: string, giveUp: () => Promise<
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     // 57P03: the server is starting up or recovering.
-    if (code === 'ECONNREFUSED' || code === '57P03' || code === 'ECONNRESET') return false;
+    if (['ECONNREFUSED', 'ECONNRESET', 'CONNECTION_CLOSED', '57P03'].includes(String(code))) return false;
     await giveUp();
     throw new OperatingError('engine_failed', `PostgreSQL refuses its superuser: ${errorText(error)}`, {
       cause: error,

@@ -12,7 +12,7 @@ import { startNames } from './names.ts';
 
 /** Each of the three tasks holds a connection while it works with another; the mirrors take one each. */
 const POSTGRES_CONNECTIONS = 6;
-const DISCONNECT_TIMEOUT_S = 5;
+const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /**
  * Starts the work that follows the clock: vesting, payouts, reconciliation, and the warehouse's mirrors of conversions
@@ -33,8 +33,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
     readiness: () => ({ ready: true }),
   });
   const mirrors = [startMirror({ ledger, warehouse, metrics, log }), startNames({ ledger, warehouse, log })];
-  const tasks = await startTasks({
-    url: config.databaseUrl,
+  const tasks = startTasks({
     ledger,
     log,
     tasks: moneyTasks({
@@ -49,7 +48,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
     async stop() {
       await Promise.all([tasks, ...mirrors].map((running) => running.stop()));
       await health.stop();
-      await Promise.all([ledger.end({ timeout: DISCONNECT_TIMEOUT_S }), warehouse.close()]);
+      await Promise.all([ledger.end({ timeoutMs: DISCONNECT_TIMEOUT_MS }), warehouse.close()]);
     },
   };
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { JSONValue } from 'postgres';
+import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { Vault } from '../../core/vault.ts';
 import { type AuditEntry, appendAuditLog } from '../../ledger/access/audit-log.ts';
 import {
@@ -117,8 +117,8 @@ function hashOf(request: FastifyRequest): Buffer {
 }
 
 /** A view as the audit log keeps it. */
-export function auditJson(view: object): JSONValue {
-  return view as JSONValue;
+export function auditJson(view: object): JsonValue {
+  return view as JsonValue;
 }
 
 /** The strong validator of a view: what is shown differs, so does it. */

@@ -1,5 +1,5 @@
-import postgres from 'postgres';
 import { InputError, OperatingError } from '../../core/errors.ts';
+import { DatabaseError } from '../../core/postgres/connection.ts';
 import { type FieldFault, Problem, type ProblemCode, RETRY_AFTER_S } from './problems.ts';
 
 /** What Fastify, Node's HTTP parser and the databases throw, as the problem it is answered with. */
@@ -109,7 +109,7 @@ function isAway(error: unknown): boolean {
       (error.code === 'clickhouse_refused' && PASSING_REFUSAL.test(error.message))
     );
   }
-  if (error instanceof postgres.PostgresError) return PASSING_SQLSTATE.test(error.code);
+  if (error instanceof DatabaseError) return PASSING_SQLSTATE.test(error.code ?? '');
   const { code } = asFastifyError(error);
   return code !== undefined && CONNECTION_CODES.has(code);
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { JSONValue } from 'postgres';
 import { errorText } from '../../core/errors.ts';
+import type { JsonValue } from '../../core/postgres/sql.ts';
 import {
   type CallWay,
   insertPostbackCalls,
@@ -28,7 +28,7 @@ declare module 'fastify' {
 
 interface CallDraft {
   readonly via: CallWay;
-  params: JSONValue;
+  params: JsonValue;
   /** Of a call without a principal. */
   programId?: number;
   /** Set by whoever writes the line in the transaction of the change itself. */
@@ -92,7 +92,7 @@ function lineOf(request: FastifyRequest, reply: FastifyReply, call: CallDraft): 
 }
 
 /** Parameters as they are kept: no secrets, e-mail addresses as hashes, nothing that PostgreSQL cannot store. */
-export function loggedParams(params: unknown): { [name: string]: JSONValue } {
+export function loggedParams(params: unknown): { [name: string]: JsonValue } {
   const kept = Object.entries(asObject(params))
     .filter(([name]) => !SECRET_NAMES.has(name))
     .slice(0, MAX_PARAMS)
@@ -100,7 +100,7 @@ export function loggedParams(params: unknown): { [name: string]: JSONValue } {
   return Object.fromEntries(kept);
 }
 
-function loggedValue(value: unknown): JSONValue {
+function loggedValue(value: unknown): JsonValue {
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return value;
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
   if (/^[^\s@]+@[^\s@]+$/.test(text.trim())) return hashedEmail(text);

@@ -35,6 +35,6 @@ async function eraseFromLedger(customerId: string): Promise<readonly string[]> {
     process.stdout.write(`${conversions} orders of customer ${customerId}; addresses: ${addresses.length}\n`);
     return addresses;
   } finally {
-    await owner.end({ timeout: 5 });
+    await owner.end({ timeoutMs: 5_000 });
   }
 }

@@ -1,4 +1,4 @@
-import type { Postgres, PostgresTransaction } from '../../core/postgres.ts';
+import type { Postgres, PostgresTransaction } from '../../core/postgres/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { AffiliateRow, CampaignRow, LinkSet, ProgramRow } from './link-set.ts';
 import type { StoredLink } from './link-table.ts';

@@ -1,5 +1,5 @@
 import { errorText } from '../../core/errors.ts';
-import type { Postgres } from '../../core/postgres.ts';
+import type { Postgres } from '../../core/postgres/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import { FROM_THE_BEGINNING, readLinkChanges } from './link-reader.ts';

@@ -73,7 +73,7 @@ export async function createApiKey(
     keyHash: hashKey(key),
   });
   const [apiKey] = await answeringInput(
-    sql<[ApiKey]>`insert into api_keys ${sql(row)} returning ${keyColumns(sql)}`,
+    sql<[ApiKey]>`insert into api_keys ${sql.values(row)} returning ${keyColumns(sql)}`,
   );
   return { key, apiKey };
 }
@@ -148,7 +148,7 @@ export async function listApiKeys(
 
 /** Returns false when there is no such live key. */
 export async function revokeApiKey(sql: LedgerSql, options: { id: number; now: Date }): Promise<boolean> {
-  const { count } = await sql`
-    update api_keys set revoked_at = ${options.now} where id = ${options.id} and revoked_at is null`;
+  const count = await sql`
+    update api_keys set revoked_at = ${options.now} where id = ${options.id} and revoked_at is null`.affected();
   return count === 1;
 }

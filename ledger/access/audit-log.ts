@@ -1,4 +1,4 @@
-import type { JSONValue } from 'postgres';
+import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -10,8 +10,8 @@ export interface AuditEntry {
   readonly action: string;
   /** Prefixed id of the thing, such as `cnv_12`. */
   readonly subject: string;
-  readonly before?: JSONValue | undefined;
-  readonly after?: JSONValue | undefined;
+  readonly before?: JsonValue | undefined;
+  readonly after?: JsonValue | undefined;
 }
 
 /** An entry as it was written. */
@@ -30,7 +30,7 @@ export async function appendAuditLog(sql: LedgerSql, entry: AuditEntry): Promise
     values (${actor}, ${action}, ${subject}, ${jsonOrNull(sql, before)}, ${jsonOrNull(sql, after)})`;
 }
 
-function jsonOrNull(sql: LedgerSql, value: JSONValue) {
+function jsonOrNull(sql: LedgerSql, value: JsonValue) {
   return value === null ? null : sql.json(value);
 }
 

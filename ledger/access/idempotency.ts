@@ -16,9 +16,9 @@ export async function claimIdempotencyKey(
   request: { actor: string; key: string; hash: Buffer },
 ): Promise<EarlierRequest> {
   const { actor, key, hash } = request;
-  const { count } = await tx`
+  const count = await tx`
     insert into idempotency_keys (actor, key, request_hash) values (${actor}, ${key}, ${hash})
-    on conflict (actor, key) do nothing`;
+    on conflict (actor, key) do nothing`.affected();
   if (count === 1) return { outcome: 'none' };
   const earlier = await findAnswer(tx, request);
   // Deleted for its age between the two statements.

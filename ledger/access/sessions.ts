@@ -86,14 +86,14 @@ export async function lockedFor(sql: LedgerSql, email: string): Promise<number> 
  * {@link forgetGuesses} takes a right one back.
  */
 export async function mayGuess(sql: LedgerSql, email: string): Promise<boolean> {
-  const { count } = await sql`
+  const count = await sql`
     insert into login_failures as f (email_hash, failures, locked_until)
     values (${hashEmail(email)}, 1, '-infinity')
     on conflict (email_hash) do update set failures = f.failures + 1, last_at = clock_timestamp(),
       locked_until = case when f.failures + 1 < ${FREE_GUESSES} then '-infinity'
         else clock_timestamp() + make_interval(secs => least(${LONGEST_LOCK_S},
           ${FIRST_LOCK_S} * power(2, least(f.failures + 1 - ${FREE_GUESSES}, 20)))) end
-    where f.locked_until <= clock_timestamp()`;
+    where f.locked_until <= clock_timestamp()`.affected();
   return count === 1;
 }
 

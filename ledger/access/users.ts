@@ -37,7 +37,9 @@ export async function createUser(
 ): Promise<User> {
   const { email, ...rest } = user;
   const [created] = await answeringInput(
-    sql<[User]>`insert into users ${sql({ ...rest, email: normalEmail(email) })} returning ${columns(sql)}`,
+    sql<
+      [User]
+    >`insert into users ${sql.values({ ...rest, email: normalEmail(email) })} returning ${columns(sql)}`,
   );
   return created;
 }
@@ -86,7 +88,7 @@ export async function updateUser(
   const given = givenColumns(options.changes);
   if (Object.keys(given).length === 0) return await getUser(sql, options.id);
   const [user] = await sql<User[]>`
-    update users set ${sql(given)} where id = ${options.id} returning ${columns(sql)}`;
+    update users set ${sql.set(given)} where id = ${options.id} returning ${columns(sql)}`;
   return user;
 }
 

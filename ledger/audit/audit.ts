@@ -1,4 +1,4 @@
-import type { PendingQuery } from 'postgres';
+import type { Statement } from '../../core/postgres/postgres.ts';
 import type { Ledger, LedgerTransaction } from '../postgres/db.ts';
 
 /** One thing that must hold of the books. */
@@ -21,7 +21,7 @@ interface Finding {
 interface Check {
   readonly name: string;
   readonly statement: string;
-  readonly find: (tx: LedgerTransaction) => PendingQuery<[Finding]>;
+  readonly find: (tx: LedgerTransaction) => Statement<[Finding]>;
 }
 
 /**

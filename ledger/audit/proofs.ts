@@ -20,7 +20,7 @@ export async function recordProofs(sql: LedgerSql, at: Date, proofs: readonly Pr
     ok,
     detail: detail.slice(0, DETAIL_CHARS),
   }));
-  await sql`insert into proofs ${sql(rows)} on conflict do nothing`;
+  await sql`insert into proofs ${sql.values(rows)} on conflict do nothing`;
 }
 
 /** What the latest audit found, and when; undefined before the first. */

@@ -1,5 +1,5 @@
-import type postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { DatabaseError } from '../../core/postgres/connection.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { GUARDS, type Guard, guardName, OTHER_TABLES } from '../../test/support/guards.ts';
 import {
@@ -82,7 +82,7 @@ async function attempt(guard: Guard, prepare: (tx: LedgerTransaction) => Promise
     });
   } catch (error) {
     if (error === ROLLED_BACK && outcome) return outcome;
-    const { constraint_name: refusedBy, message } = error as postgres.PostgresError;
+    const { constraint: refusedBy, message } = error as DatabaseError;
     return { refusedBy, message };
   }
   throw new Error('a transaction that throws does not commit');
@@ -180,7 +180,7 @@ describe('of two transactions that write the same at once, the second is refused
     let loser: Promise<unknown> | undefined;
     await ledger.begin(async (tx) => {
       await tx.unsafe(first);
-      loser = expect(ledger.unsafe(second)).rejects.toMatchObject({ constraint_name: constraint });
+      loser = expect(ledger.unsafe(second)).rejects.toMatchObject({ constraint: constraint });
       await waitFor(
         async () => {
           const [{ waiting }] = await owner<[{ waiting: bigint }]>`

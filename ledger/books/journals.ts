@@ -90,7 +90,7 @@ export async function postJournals(
       }));
   });
   if (entries.length === 0) return ids;
-  const { count } = await tx`
+  const count = await tx`
     insert into entries (journal_id, account_id, currency, amount_minor, commission_id)
     select e.journal_id, a.id, a.currency, e.amount_minor, e.commission_id
     from json_to_recordset(${tx.json(entries)}::json) as e (
@@ -98,7 +98,7 @@ export async function postJournals(
       commission_id bigint
     )
     join accounts a on a.program_id = e.program_id and coalesce(a.affiliate_id, 0) = e.owner
-      and a.currency = e.currency and a.kind = e.account`;
+      and a.currency = e.currency and a.kind = e.account`.affected();
   assert(count === entries.length, 'every account of a journal exists');
   return ids;
 }

@@ -1,5 +1,5 @@
-import type { JSONValue } from 'postgres';
 import { assert, InputError } from '../../core/errors.ts';
+import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
@@ -95,7 +95,7 @@ export interface Conversion {
   readonly affiliateId: number | null;
   readonly linkId: number | null;
   readonly termsId: number | null;
-  readonly evidence: JSONValue;
+  readonly evidence: JsonValue;
   readonly customerId: string | null;
   readonly customerEmailHash: string | null;
   readonly paymentAccountHash: string | null;

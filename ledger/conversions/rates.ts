@@ -79,11 +79,11 @@ async function addBatch(tx: LedgerTransaction, rates: readonly NewRate[]): Promi
     valid_from: validFrom.toISOString(),
     valid_until: validUntil?.toISOString() ?? null,
   }));
-  const { count } = await tx`
+  const count = await tx`
     insert into rates (base, quote, rate, source, valid_from, valid_until)
     select base, quote, rate, source, valid_from, valid_until from json_to_recordset(${tx.json(rows)}::json) as r (
       base text, quote text, rate numeric, source text, valid_from timestamptz, valid_until timestamptz)
-    on conflict on constraint rates_once do nothing`;
+    on conflict on constraint rates_once do nothing`.affected();
   if (count === rows.length) return count;
   const [other] = await tx<{ base: string; quote: string; validFrom: Date; stored: string }[]>`
     select r.base, r.quote, r.valid_from, s.rate::text as stored

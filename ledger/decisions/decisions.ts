@@ -1,5 +1,5 @@
-import type { JSONValue } from 'postgres';
 import { assert } from '../../core/errors.ts';
+import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { Commission } from '../books/commissions.ts';
 import { appendLines, balancingEntry, type Journal, postJournals } from '../books/journals.ts';
 import { type ChainMember, computeRewards } from '../books/rewards.ts';
@@ -134,7 +134,7 @@ async function writeDecisions(tx: LedgerTransaction, decisions: readonly Decisio
       id: conversionId.toString(),
       state: outcome,
       reason,
-      evidence: evidence as JSONValue,
+      evidence: evidence as JsonValue,
       at: decision.now.toISOString(),
       next: nextAttemptAt?.toISOString() ?? null,
       terms_id: termsId,

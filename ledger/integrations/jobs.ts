@@ -1,4 +1,4 @@
-import type { JSONValue } from 'postgres';
+import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -14,11 +14,11 @@ export interface Job {
   readonly programId: number | null;
   readonly actor: string;
   readonly state: (typeof JOB_STATES)[number];
-  readonly request: JSONValue;
+  readonly request: JsonValue;
   /** 0 until it is known. */
   readonly rowsTotal: bigint;
   readonly rowsDone: bigint;
-  readonly result: JSONValue;
+  readonly result: JsonValue;
   readonly failure: string | null;
   readonly createdAt: Date;
   readonly finishedAt: Date | null;
@@ -95,7 +95,7 @@ export async function reportProgress(
 
 export async function finishJob(
   sql: LedgerSql,
-  options: { id: bigint; rowsDone: number; result: JSONValue },
+  options: { id: bigint; rowsDone: number; result: JsonValue },
 ): Promise<void> {
   const { id, rowsDone, result } = options;
   await sql`

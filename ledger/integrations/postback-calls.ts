@@ -1,4 +1,4 @@
-import type { JSONValue } from 'postgres';
+import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -18,7 +18,7 @@ export interface PostbackCall {
   readonly actor: string | null;
   readonly ip: string | null;
   /** As they came, without secrets. */
-  readonly params: JSONValue;
+  readonly params: JsonValue;
   readonly outcome: CallOutcome;
   /** Of the HTTP answer. */
   readonly status: number;
@@ -130,9 +130,9 @@ export async function noteSignature(
   message: { keyId: number; messageId: string; signedAt: Date },
 ): Promise<boolean> {
   const { keyId, messageId, signedAt } = message;
-  const { count } = await sql`
+  const count = await sql`
     insert into seen_signatures (key_id, message_id, signed_at) values (${keyId}, ${messageId}, ${signedAt})
-    on conflict do nothing`;
+    on conflict do nothing`.affected();
   return count === 1;
 }
 

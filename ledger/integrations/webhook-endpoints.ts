@@ -57,7 +57,7 @@ export async function createWebhookEndpoint(
 ): Promise<WebhookEndpoint> {
   const [created] = await answeringInput(
     sql<[WebhookEndpoint]>`
-      insert into webhook_endpoints ${sql({ ...endpoint })} returning ${sql(COLUMNS)}`,
+      insert into webhook_endpoints ${sql.values({ ...endpoint })} returning ${sql(COLUMNS)}`,
   );
   return created;
 }
@@ -97,7 +97,7 @@ export async function updateWebhookEndpoint(
   if (options.changes.status === 'active') Object.assign(given, { disabledReason: null, failingSince: null });
   if (Object.keys(given).length === 0) return await getWebhookEndpoint(sql, options.id);
   const [endpoint] = await sql<WebhookEndpoint[]>`
-    update webhook_endpoints set ${sql(given)} where id = ${options.id} returning ${sql(COLUMNS)}`;
+    update webhook_endpoints set ${sql.set(given)} where id = ${options.id} returning ${sql(COLUMNS)}`;
   return endpoint;
 }
 

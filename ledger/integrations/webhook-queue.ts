@@ -216,10 +216,10 @@ export async function replayDeliveries(
     'deliveryId' in which
       ? sql`id = ${which.deliveryId}`
       : sql`endpoint_id = ${which.deadOf} and state = 'dead'`;
-  const { count } = await sql`
+  const count = await sql`
     update webhook_deliveries set state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(),
       claimed_until = null, done_at = null
-    where ${chosen}`;
+    where ${chosen}`.affected();
   return count;
 }
 

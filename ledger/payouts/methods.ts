@@ -34,7 +34,7 @@ export async function setPayoutMethod(
   method: Omit<PayoutMethod, 'updatedAt'>,
 ): Promise<PayoutMethod> {
   const [set] = await sql<[PayoutMethod]>`
-    insert into payout_methods ${sql({ ...method })}
+    insert into payout_methods ${sql.values({ ...method })}
     on conflict (affiliate_id) do update set kind = excluded.kind, details = excluded.details,
       account_hash = excluded.account_hash, hint = excluded.hint, updated_at = clock_timestamp()
     returning affiliate_id, kind, details, account_hash, hint, updated_at`;

@@ -1,12 +1,12 @@
-import postgres from 'postgres';
 import { errorText, OperatingError } from '../../core/errors.ts';
+import { DatabaseError } from '../../core/postgres/connection.ts';
 import {
-  APP_ROLE,
   openPostgres,
   type Postgres,
   type PostgresSql,
   type PostgresTransaction,
-} from '../../core/postgres.ts';
+} from '../../core/postgres/postgres.ts';
+import { APP_ROLE } from '../../core/postgres/session.ts';
 
 /** A pool of connections to the ledger's database. */
 export type Ledger = Postgres;
@@ -17,7 +17,8 @@ export type LedgerSql = PostgresSql;
 
 /**
  * Opens a pool of at most `max` connections and checks that one of them works.
- * @throws OperatingError `postgres_unreachable`, or `ledger_not_migrated` when the role afflux_app is missing.
+ * @throws OperatingError `postgres_unreachable`, `ledger_not_migrated` when the role afflux_app is missing, or what
+ * {@link openPostgres} says of a session that is not as it must be.
  */
 export async function connectLedger(options: { url: string; max: number; name: string }): Promise<Ledger> {
   return await checked(openPostgres({ ...options, as: 'application' }), options.url);
@@ -33,7 +34,7 @@ async function checked(pool: Postgres, url: string): Promise<Ledger> {
     await pool`select 1`;
     return pool;
   } catch (error) {
-    await pool.end({ timeout: 0 });
+    await pool.end({ timeoutMs: 0 });
     throw connectionFault(error, url);
   }
 }
@@ -42,7 +43,8 @@ async function checked(pool: Postgres, url: string): Promise<Ledger> {
 const UNKNOWN_ROLE = '22023';
 
 function connectionFault(error: unknown, url: string): OperatingError {
-  if (error instanceof postgres.PostgresError && error.code === UNKNOWN_ROLE) {
+  if (error instanceof OperatingError) return error;
+  if (error instanceof DatabaseError && error.code === UNKNOWN_ROLE) {
     return new OperatingError(
       'ledger_not_migrated',
       `the database has no role ${APP_ROLE} yet: run "afflux migrate" first`,
@@ -74,7 +76,7 @@ export async function inTransaction<T>(
     try {
       return (await ledger.begin(work)) as T;
     } catch (error) {
-      const retryable = error instanceof postgres.PostgresError && RETRYABLE.has(error.code);
+      const retryable = error instanceof DatabaseError && RETRYABLE.has(error.code ?? '');
       if (!retryable || attempt === MAX_TRIES) throw error;
     }
   }

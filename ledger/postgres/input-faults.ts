@@ -1,5 +1,6 @@
-import postgres, { type SerializableParameter } from 'postgres';
 import { InputError } from '../../core/errors.ts';
+import { DatabaseError } from '../../core/postgres/connection.ts';
+import type { SqlParameter } from '../../core/postgres/sql.ts';
 
 /** What is wrong with somebody's input when a constraint of the database refuses it: the field, and what it must be. */
 const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>> = {
@@ -50,12 +51,12 @@ export async function answeringInput<T>(command: PromiseLike<T>): Promise<T> {
 }
 
 function inputFault(error: unknown): InputError | undefined {
-  if (!(error instanceof postgres.PostgresError) || !CONSTRAINT_CODES.has(error.code)) return undefined;
-  const constraint = error.constraint_name ?? '';
+  if (!(error instanceof DatabaseError) || !CONSTRAINT_CODES.has(error.code ?? '')) return undefined;
+  const constraint = error.constraint ?? '';
   const known = FAULTS[constraint];
   if (known) return new InputError(...known);
   // A check of one column is named after it: affiliates_ref_code_check.
-  const prefix = `${error.table_name ?? ''}_`;
+  const prefix = `${error.table ?? ''}_`;
   const column = constraint.startsWith(prefix)
     ? /^(.+?)_check\d*$/.exec(constraint.slice(prefix.length))
     : null;
@@ -72,6 +73,6 @@ export function checkText(value: string, field: string, max: number): void {
 }
 
 /** The given columns of a row: what is undefined keeps its default, or its value. */
-export function givenColumns(values: object): Record<string, SerializableParameter> {
+export function givenColumns(values: object): Record<string, SqlParameter> {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }

@@ -3,7 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { openPostgres, type Postgres } from '../../core/postgres.ts';
+import { openPostgres, type Postgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { startPostgres } from '../../engines/postgres.ts';
@@ -38,10 +38,10 @@ beforeAll(async () => {
   await killer`create table halves (pair int not null, half int not null)`;
 });
 afterEach(async () => {
-  await Promise.all(pools.splice(0).map((pool) => pool.end({ timeout: 0 })));
+  await Promise.all(pools.splice(0).map((pool) => pool.end({ timeoutMs: 0 })));
 });
 afterAll(async () => {
-  await killer?.end({ timeout: 0 });
+  await killer?.end({ timeoutMs: 0 });
   await engine?.stop();
   rmSync(folder, { recursive: true, force: true });
 });
@@ -75,6 +75,10 @@ async function useAll(pool: Postgres, max: number): Promise<void> {
   await within(Promise.all(uses), 8_000, 'the connections of the pool');
 }
 
+function codeOf(error: unknown): string {
+  return String((error as { code?: string }).code ?? error);
+}
+
 async function within<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -97,7 +101,7 @@ function startCallers(
       await work();
       done++;
     } catch (error) {
-      codes.add(String((error as { code?: string }).code ?? error));
+      codes.add(codeOf(error));
     }
   }
   async function writePair(): Promise<void> {
@@ -181,12 +185,14 @@ test('a transaction whose connection is gone writes nothing into the next one on
       await tx`insert into halves values (1, 1)`;
       ended = paused.then(async () => {
         for (const half of [2, 3]) {
-          await tx`insert into halves values (1, ${half})`.catch((error) => told.push(error.code));
+          await tx`insert into halves values (1, ${half})`.catch((error: unknown) =>
+            told.push(codeOf(error)),
+          );
         }
       });
       await ended;
     })
-    .catch((error) => error.code);
+    .catch(codeOf);
   await waitFor(() => ended !== undefined, { deadlineMs: 5_000, what: 'the first transaction' });
   await terminate(first?.pid ?? 0);
   expect(await lost).toBe('CONNECTION_CLOSED');
@@ -206,7 +212,7 @@ test('a transaction whose connection is gone writes nothing into the next one on
 test('a query that was ended leaves neither its error nor its rows to the next', async () => {
   const pool = open(1);
   for (let round = 0; round < ROUNDS; round++) {
-    const slow = pool`select n, pg_sleep(0.01) from generate_series(1, 1000) n`.catch((error) => error.code);
+    const slow = pool`select n, pg_sleep(0.01) from generate_series(1, 1000) n`.catch(codeOf);
     await waitFor(
       async () =>
         (
@@ -225,7 +231,7 @@ test('a transaction that is asked for under the greatest load has its connection
   const pool = open(1);
   await pool`select 1`;
   // The client sends a hundred queries ahead; the transaction is the one after that.
-  const ahead = Array.from({ length: 100 }, (_, i) => pool.unsafe(`select ${i}::int as i`).execute());
+  const ahead = Array.from({ length: 100 }, (_, i) => pool.unsafe<{ i: number }[]>(`select ${i}::int as i`));
   const written = pool
     .begin(async (tx) => {
       await tx`insert into halves values (0, 1)`;
@@ -247,7 +253,7 @@ test('a reserved connection that is gone is not given back to somebody who has i
   const reserved = await pool.reserve();
   const [own] = await reserved<{ pid: number }[]>`select pg_backend_pid() as pid`;
   await terminate(own?.pid ?? 0);
-  await waitFor(async () => (await reserved`select 1`.catch((error) => error.code)) === 'CONNECTION_CLOSED', {
+  await waitFor(async () => (await reserved`select 1`.catch(codeOf)) === 'CONNECTION_CLOSED', {
     deadlineMs: 5_000,
     what: 'the loss to be noticed',
   });

@@ -3,17 +3,21 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fromProject } from '../../core/config/paths.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
-import { APP_ROLE } from '../../core/postgres.ts';
+import { DatabaseError } from '../../core/postgres/connection.ts';
+import { APP_ROLE } from '../../core/postgres/session.ts';
 import type { Logger } from '../../core/service/log.ts';
-import { connectOwner, type Ledger } from './db.ts';
-import { installTasks } from './tasks.ts';
+import { connectOwner, type Ledger, type LedgerTransaction } from './db.ts';
 
 /** The SQL files are read from the sources also when the code runs from dist/. */
 const MIGRATIONS_FOLDER = 'ledger/migrations';
 const FILE_NAME = /^\d{4}_[a-z0-9_]+\.sql$/;
 
-/** "afflux" in ASCII: whoever migrates holds this advisory lock of the database. */
+/** "afflux" in ASCII: each transaction of a migration holds this advisory lock of the database. */
 const MIGRATION_LOCK = 0x6166666c7578n;
+/** One file of another process's migration takes as long at the most; beyond that a person should look. */
+const LOCK_TIMEOUT_MS = 60_000;
+/** `lock_not_available` */
+const LOCK_TIMED_OUT = '55P03';
 
 interface Migration {
   readonly name: string;
@@ -24,28 +28,30 @@ interface Migration {
 /**
  * Brings the database to the newest schema: every numbered file once, in order, each in its own transaction.
  * Safe to run by many processes at once. `url` is the schema's owner, who may create roles.
- * @throws OperatingError `postgres_unreachable`, `migration_changed`, `migration_unknown`, `migration_failed`.
+ * @throws OperatingError `postgres_unreachable`, `migration_locked`, `migration_changed`, `migration_unknown`,
+ * `migration_failed`.
  */
 export async function migrateLedger(options: {
   url: string;
   log: Logger;
   folder?: string | undefined;
+  lockTimeoutMs?: number;
 }): Promise<{ applied: string[] }> {
+  const { log, lockTimeoutMs = LOCK_TIMEOUT_MS } = options;
   const migrations = await readMigrations(options.folder ?? fromProject(MIGRATIONS_FOLDER));
   const owner = await connectOwner({ url: options.url, name: 'afflux-migrate' });
   try {
-    // A session lock, so that it spans the files; it ends with the connection, also when the process is killed.
-    await owner`select pg_advisory_lock(${MIGRATION_LOCK})`;
-    await prepare(owner);
-    const pending = await findPending(owner, migrations);
-    for (const migration of pending) {
-      await apply(owner, migration);
-      options.log.info({ migration: migration.name }, 'ledger migrated');
+    await inLockedTransaction(owner, lockTimeoutMs, prepare);
+    const applied: string[] = [];
+    for (const migration of await findPending(owner, migrations)) {
+      const isApplied = await inLockedTransaction(owner, lockTimeoutMs, (tx) => apply(tx, migration));
+      if (!isApplied) continue;
+      log.info({ migration: migration.name }, 'ledger migrated');
+      applied.push(migration.name);
     }
-    await installTasks(owner);
-    return { applied: pending.map(({ name }) => name) };
+    return { applied };
   } finally {
-    await owner.end({ timeout: 5 });
+    await owner.end({ timeoutMs: 5_000 });
   }
 }
 
@@ -59,9 +65,46 @@ async function readMigrations(folder: string): Promise<Migration[]> {
   );
 }
 
-async function prepare(owner: Ledger): Promise<void> {
+/**
+ * Runs `work` while no other process migrates. The lock is the transaction's, so that it ends with it in any case.
+ * @throws OperatingError `migration_locked` when another process keeps the lock.
+ */
+async function inLockedTransaction<T>(
+  owner: Ledger,
+  lockTimeoutMs: number,
+  work: (tx: LedgerTransaction) => Promise<T>,
+): Promise<T> {
+  return await owner.begin(async (tx) => {
+    await tx.unsafe(`set local lock_timeout = ${lockTimeoutMs}`);
+    try {
+      await tx.savepoint((point) => point`select pg_advisory_xact_lock(${MIGRATION_LOCK})`.execute());
+    } catch (error) {
+      if (!(error instanceof DatabaseError) || error.code !== LOCK_TIMED_OUT) throw error;
+      throw await lockedError(tx, lockTimeoutMs);
+    }
+    await tx`set local lock_timeout = 0`;
+    return await work(tx);
+  });
+}
+
+async function lockedError(tx: LedgerTransaction, lockTimeoutMs: number): Promise<OperatingError> {
+  const holders = await tx<{ holder: string }[]>`
+    select format('process %s (%s of %s), %s since %s', a.pid, coalesce(nullif(application_name, ''), 'no name'), usename,
+      state, to_char(coalesce(xact_start, state_change) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')) as holder
+    from pg_locks l join pg_stat_activity a using (pid)
+    where locktype = 'advisory' and granted and l.database = (select oid from pg_database where datname = current_database())
+      and (classid::bigint << 32) | objid::bigint = ${MIGRATION_LOCK}`;
+  const [{ holder } = { holder: 'a process that has just ended' }] = holders;
+  return new OperatingError(
+    'migration_locked',
+    `another migration of the database has not ended within ${lockTimeoutMs / 1_000} s: PostgreSQL's ${holder}; ` +
+      'wait for it, or end it with pg_terminate_backend and migrate again',
+  );
+}
+
+async function prepare(tx: LedgerTransaction): Promise<void> {
   // Roles belong to the whole server: another database's migration may create this one at the same moment.
-  await owner.unsafe(`
+  await tx.unsafe(`
     do $$
     begin
       if not exists (select from pg_roles where rolname = '${APP_ROLE}') then
@@ -101,12 +144,14 @@ async function findPending(owner: Ledger, migrations: readonly Migration[]): Pro
   return migrations.filter(({ name }) => !applied.has(name));
 }
 
-async function apply(owner: Ledger, migration: Migration): Promise<void> {
+/** Returns whether it was applied here: another process may have been the first. */
+async function apply(tx: LedgerTransaction, migration: Migration): Promise<boolean> {
+  const known = await tx`select from schema_migrations where name = ${migration.name}`;
+  if (known.length > 0) return false;
   try {
-    await owner.begin(async (tx) => {
-      await tx.unsafe(migration.text);
-      await tx`insert into schema_migrations (name, checksum) values (${migration.name}, ${migration.checksum})`;
-    });
+    await tx.unsafe(migration.text);
+    await tx`insert into schema_migrations (name, checksum) values (${migration.name}, ${migration.checksum})`;
+    return true;
   } catch (error) {
     throw new OperatingError('migration_failed', `${migration.name}: ${errorText(error)}`, { cause: error });
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -40,9 +40,8 @@ describe('migrations', () => {
       const runs = await Promise.all(
         Array.from({ length: 10 }, () => migrateLedger({ url: database.url, log })),
       );
-      const applied = runs.map((run) => run.applied.length).filter((count) => count > 0);
-      expect(applied).toEqual([runs.flatMap((run) => run.applied).length]);
-      expect(runs.flatMap((run) => run.applied)).toContain('0001_parties.sql');
+      const files = (await readdir('ledger/migrations')).filter((name) => name.endsWith('.sql'));
+      expect(runs.flatMap((run) => run.applied).sort()).toEqual(files.sort());
     } finally {
       await database.drop();
     }
@@ -176,7 +175,7 @@ describe('journals', () => {
       for (const statement of statements) await tx.unsafe(statement);
     });
   }
-  const unbalanced = { constraint_name: 'journals_balance' };
+  const unbalanced = { constraint: 'journals_balance' };
 
   test.each([
     ['no entries', [journal('a')]],
@@ -207,7 +206,7 @@ describe('journals', () => {
 
   test('cannot overdraw what an affiliate has', async () => {
     const overdraft = [journal('g'), entries('g', ['paid', -5], ['commission_expense', 5])];
-    await expect(inOneTransaction(...overdraft)).rejects.toMatchObject({ constraint_name: 'accounts_sign' });
+    await expect(inOneTransaction(...overdraft)).rejects.toMatchObject({ constraint: 'accounts_sign' });
   });
 
   const account = `(select min(id) from accounts where kind = 'pending')`;
@@ -260,7 +259,7 @@ describe('journals', () => {
     ],
   ])('refer to what is there: %s (%#)', async (constraint, statement) => {
     await expect(inOneTransaction(journal('h'), statement)).rejects.toMatchObject({
-      constraint_name: constraint,
+      constraint,
     });
   });
 
@@ -277,7 +276,7 @@ describe('states', () => {
     [`update payouts set state = 'created'`, 'payouts_state_edge'],
     [`update payouts set state = 'canceled'`, 'payouts_state_edge'],
   ])('move along their edges only: %s', async (statement, constraint) => {
-    await expect(db.owner.unsafe(statement)).rejects.toMatchObject({ constraint_name: constraint });
+    await expect(db.owner.unsafe(statement)).rejects.toMatchObject({ constraint: constraint });
   });
 
   test('and reasons are those the code knows', async () => {
@@ -296,11 +295,11 @@ test('a batch of payouts has one open payout per affiliate, and a commission one
   const copy = db.owner.unsafe(`
     insert into payouts (batch_id, program_id, affiliate_id, currency, amount_minor, provider)
     select batch_id, program_id, affiliate_id, currency, amount_minor, provider from payouts limit 1`);
-  await expect(copy).rejects.toMatchObject({ constraint_name: 'payouts_one_open' });
+  await expect(copy).rejects.toMatchObject({ constraint: 'payouts_one_open' });
   const item = db.owner.unsafe(`
     insert into payout_items (payout_id, kind, commission_id, amount_minor)
     select payout_id, kind, commission_id, amount_minor from payout_items limit 1`);
-  await expect(item).rejects.toMatchObject({ constraint_name: 'payout_items_commission_once' });
+  await expect(item).rejects.toMatchObject({ constraint: 'payout_items_commission_once' });
 });
 
 test('keys are stored as hashes only', async () => {

@@ -3,9 +3,9 @@ import { createLogger } from '../../core/service/log.ts';
 import type { Running } from '../../core/service/service.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
-import { installTasks, startTasks, type Task } from './tasks.ts';
+import { startTasks, type Task } from './tasks.ts';
 
-/** A task's schedule, its lock, and what becomes of jobs that fail or take too long. Killed processes: test/money-kill. */
+/** A task's schedule, its lock, and what becomes of one that fails or takes too long. Killed processes: test/money-kill. */
 
 let books: TestLedger;
 let running: Running[];
@@ -15,28 +15,81 @@ beforeEach(async () => {
   running = [];
 });
 afterEach(async () => {
-  await Promise.all(running.map((one) => one.stop()));
+  await stopAll();
   await books.close();
 });
 
 const log = createLogger({ name: 'test', level: 'silent' });
 
-async function start(task: Task): Promise<void> {
-  running.push(await startTasks({ url: books.url, ledger: books.ledger, log, tasks: [task] }));
+function start(task: Task): void {
+  running.push(startTasks({ ledger: books.ledger, log, tasks: [task] }));
 }
 
-async function jobs(): Promise<string[]> {
-  const rows = await books.owner<{ name: string; state: string }[]>`
-    select name, state::text from pgboss.job order by name`;
-  return rows.map(({ name, state }) => `${name} ${state}`);
+async function stopAll(): Promise<void> {
+  await Promise.all(running.splice(0).map((one) => one.stop()));
 }
 
-/** Jobs of this queue end early and are tried again at once. */
-async function hasten(name: string): Promise<void> {
-  await books.owner`update pgboss.queue set expire_seconds = 1, retry_delay = 1 where name = ${name}`;
+interface StoredTask {
+  readonly stretchAt: Date;
+  readonly dueInSeconds: number;
+  readonly tries: number;
+  readonly error: string | null;
+  readonly isDone: boolean;
 }
 
-test('two processes do the job of a stretch once', async () => {
+async function stored(): Promise<StoredTask[]> {
+  return await books.owner<StoredTask[]>`
+    select stretch_at, extract(epoch from due_at - clock_timestamp())::float8 as due_in_seconds, tries, error,
+      done_at is not null as is_done
+    from scheduled_tasks order by stretch_at`;
+}
+
+async function allDone(rows: number): Promise<void> {
+  await waitFor(
+    async () => {
+      const tasks = await stored();
+      return tasks.length === rows && tasks.every(({ isDone }) => isDone);
+    },
+    { deadlineMs: 20_000, what: 'the work to be done' },
+  );
+}
+
+/** As if its time had come. */
+async function makeDue(): Promise<void> {
+  await books.owner`update scheduled_tasks set due_at = clock_timestamp()`;
+}
+
+function midnight(): Date {
+  return new Date(Math.floor(Date.now() / 86_400_000) * 86_400_000);
+}
+
+/** Work that goes on until it is released, with how often it was begun. */
+function longTask() {
+  const seen = { begun: 0, polls: 0 };
+  let release = (): void => undefined;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const task: Task = {
+    name: 'payouts',
+    async run() {
+      seen.begun++;
+      await released;
+      return {};
+    },
+  };
+  /** The same task of another process, which says when it looks. */
+  const rival: Task = {
+    ...task,
+    mayBegin: () => {
+      seen.polls++;
+      return true;
+    },
+  };
+  return { task, rival, seen, release };
+}
+
+test('two processes do the work of a stretch once', async () => {
   let runs = 0;
   const task: Task = {
     name: 'payouts',
@@ -45,87 +98,102 @@ test('two processes do the job of a stretch once', async () => {
       return {};
     },
   };
-  await Promise.all([start(task), start(task)]);
-  await waitFor(async () => (await jobs()).includes('payouts completed'), {
-    deadlineMs: 10_000,
-    what: 'the job',
-  });
+  start(task);
+  start(task);
+  await allDone(1);
   // A process that starts later in the same stretch finds it done: it looks once before it can be stopped.
-  await start(task);
-  await Promise.all(running.map((one) => one.stop()));
+  start(task);
+  await stopAll();
   expect(runs).toBe(1);
-  expect(await jobs()).toEqual(['payouts completed']);
+  expect(await stored()).toMatchObject([{ stretchAt: midnight(), tries: 1, error: null, isDone: true }]);
 });
 
-test('a job waits for its hour, and a stretch that nobody served is made up for', async () => {
-  await start({ name: 'payouts', mayBegin: () => false, run: async () => ({}) });
-  await running.pop()?.stop();
-  expect(await jobs()).toEqual([]);
-  await start({ name: 'payouts', mayBegin: () => true, run: async () => ({}) });
-  await waitFor(async () => (await jobs()).includes('payouts completed'), {
+test('work waits for its hour', async () => {
+  start({ name: 'payouts', mayBegin: () => false, run: async () => ({}) });
+  await stopAll();
+  expect(await stored()).toEqual([]);
+  start({ name: 'payouts', mayBegin: () => true, run: async () => ({}) });
+  await allDone(1);
+});
+
+test('a stretch that was missed is run late, also before the hour of the present one', async () => {
+  const days = [2, 1].map((ago) => new Date(midnight().getTime() - ago * 86_400_000));
+  await books.owner`insert into scheduled_tasks (task, stretch_at) select 'payouts', unnest(${days}::timestamptz[])`;
+  let runs = 0;
+  start({
+    name: 'payouts',
+    mayBegin: () => false,
+    run: async () => {
+      runs++;
+      return {};
+    },
+  });
+  await allDone(2);
+  expect(runs).toBe(1);
+});
+
+test('what was done long ago is forgotten', async () => {
+  await books.owner`
+    insert into scheduled_tasks (task, stretch_at, done_at) values ('payouts', now() - interval '40 days', now())`;
+  start({ name: 'payouts', run: async () => ({}) });
+  await waitFor(async () => (await stored())[0]?.stretchAt.getTime() === midnight().getTime(), {
     deadlineMs: 10_000,
-    what: 'the job',
+    what: 'the old row to go',
   });
 });
 
-test('a job that fails is tried again', { timeout: 30_000 }, async () => {
-  await hasten('payouts');
+test('work that fails is tried again after a minute', { timeout: 30_000 }, async () => {
   let runs = 0;
-  await start({
+  start({
     name: 'payouts',
     async run() {
       runs++;
-      if (runs === 1) throw new Error('the provider is away');
+      if (runs === 1) throw new Error('the provider is unavailable');
       return {};
     },
   });
-  await waitFor(async () => (await jobs()).includes('payouts completed'), {
-    deadlineMs: 20_000,
-    what: 'the second try',
+  await waitFor(async () => (await stored())[0]?.error === 'the provider is unavailable', {
+    deadlineMs: 10_000,
+    what: 'the first failure',
   });
-  expect(runs).toBe(2);
+  const [failed] = await stored();
+  expect(failed).toMatchObject({ tries: 1, isDone: false });
+  expect(failed?.dueInSeconds).toBeGreaterThan(30);
+  expect(failed?.dueInSeconds).toBeLessThanOrEqual(60);
+  await makeDue();
+  await allDone(1);
+  expect(await stored()).toMatchObject([{ tries: 2, error: null }]);
 });
 
-test('a job that takes too long is not begun by another process while it runs', {
+test('work that takes too long is not begun by another process while it is done', {
   timeout: 60_000,
 }, async () => {
-  await hasten('payouts');
-  let atOnce = 0;
-  let most = 0;
-  let release = (): void => undefined;
-  const held = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  const task: Task = {
-    name: 'payouts',
-    async run() {
-      most = Math.max(most, ++atOnce);
-      await held;
-      atOnce--;
-      return {};
-    },
-  };
-  await Promise.all([start(task), start(task)]);
-  await waitFor(
-    async () => {
-      const [row] = await books.owner<{ tries: bigint }[]>`
-        select coalesce(sum(retry_count), 0)::bigint as tries from pgboss.job`;
-      return (row?.tries ?? 0n) >= 1n && atOnce === 1;
-    },
-    { deadlineMs: 40_000, what: 'the other process to try' },
-  );
+  const { task, rival, seen, release } = longTask();
+  start(task);
+  await waitFor(() => seen.begun === 1, { deadlineMs: 10_000, what: 'the work to begin' });
+  await makeDue();
+  start(rival);
+  // When it looks for the second time it has found the lock taken.
+  await waitFor(() => seen.polls >= 2, { deadlineMs: 20_000, what: 'the other process to try' });
+  expect(await stored()).toMatchObject([{ tries: 1, isDone: false }]);
   release();
-  await waitFor(async () => (await jobs()).includes('payouts completed'), {
-    deadlineMs: 20_000,
-    what: 'its end',
-  });
-  expect(most).toBe(1);
+  await allDone(1);
+  expect(seen.begun).toBe(1);
 });
 
-test('installing again changes nothing, and the application may not change the schema', async () => {
-  await installTasks(books.owner);
-  await expect(books.ledger`create table pgboss.mine (id integer)`).rejects.toThrow('permission denied');
-  const [row] = await books.owner<{ owned: bigint }[]>`
-    select count(*) as owned from pg_class c join pg_roles r on r.oid = c.relowner where r.rolname = 'afflux_app'`;
-  expect(row?.owned).toBe(0n);
+test('work whose lock is lost with its connection is not begun by another process at once', {
+  timeout: 60_000,
+}, async () => {
+  const { task, rival, seen, release } = longTask();
+  start(task);
+  await waitFor(() => seen.begun === 1, { deadlineMs: 10_000, what: 'the work to begin' });
+  const ended = await books.owner`
+    select pg_terminate_backend(pid, 5000) from pg_locks
+    where locktype = 'advisory' and granted and database = (select oid from pg_database where datname = current_database())`;
+  expect(ended).toHaveLength(1);
+  start(rival);
+  await waitFor(() => seen.polls >= 2, { deadlineMs: 20_000, what: 'the other process to try' });
+  expect(seen.begun).toBe(1);
+  release();
+  await allDone(1);
 });

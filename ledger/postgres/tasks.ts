@@ -1,159 +1,143 @@
-import PgBoss from 'pg-boss';
 import { errorText } from '../../core/errors.ts';
-import { APP_ROLE, openPostgres, type Postgres } from '../../core/postgres.ts';
+import type { PostgresSession } from '../../core/postgres/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import type { Running } from '../../core/service/service.ts';
-import type { Ledger } from './db.ts';
+import type { Ledger, LedgerSql } from './db.ts';
 
 /**
- * Work that is done every so often, by whichever process comes first: one pg-boss job for each task and stretch of
- * time, counted from midnight UTC. A stretch that nobody was there for is made up for as soon as somebody is; a job
- * whose process died is taken over when its time is up; a job that failed is tried again.
+ * Work that is done every so often, by whichever process comes first: one row for each task and stretch of time, counted
+ * from midnight UTC. A stretch that was missed is run late; a task whose process died is taken over; one that failed is
+ * tried again each minute.
  */
 
 interface Schedule {
-  /** One job in each stretch of so many seconds. */
+  /** Once in each stretch of so many seconds, which divide a day. */
   readonly everySeconds: number;
-  /** A job whose process gave no sign for so long is somebody else's. A longer one goes on under its lock. */
-  readonly expireSeconds: number;
+  /** A task whose process died is begun again after so long; one that takes longer goes on under its lock. */
+  readonly leaseSeconds: number;
 }
 
-/** Every task: migrations make their queues, because the application's role may not. */
 const SCHEDULES = {
   /** An affiliate sees its money available so soon after its hold has ended. */
-  vesting: { everySeconds: 600, expireSeconds: 300 },
+  vesting: { everySeconds: 600, leaseSeconds: 300 },
   /** A payout nobody knows of is an affiliate who waits. */
-  reconciliation: { everySeconds: 900, expireSeconds: 300 },
-  payouts: { everySeconds: 86_400, expireSeconds: 900 },
-  housekeeping: { everySeconds: 3_600, expireSeconds: 900 },
+  reconciliation: { everySeconds: 900, leaseSeconds: 300 },
+  payouts: { everySeconds: 86_400, leaseSeconds: 900 },
+  housekeeping: { everySeconds: 3_600, leaseSeconds: 900 },
 } as const satisfies Record<string, Schedule>;
 
 export type TaskName = keyof typeof SCHEDULES;
 
 export interface Task {
   readonly name: TaskName;
-  /** Whether the job of the present stretch may be made yet; by default from the stretch's beginning on. */
+  /** Whether the work of the present stretch may begin yet; by default from the stretch's beginning on. */
   readonly mayBegin?: ((now: Date) => boolean) | undefined;
-  /** Does the work and returns what is logged of it. Done again it must do no harm: a process may die at its end. */
+  /**
+   * Does all the work there is, also that of stretches before, and returns what is logged of it. Done again it must do
+   * no harm: a process may die at its end.
+   */
   readonly run: (now: Date) => Promise<Readonly<Record<string, unknown>>>;
 }
 
-const SCHEMA = 'pgboss';
-/** How long work that became due may lie. */
+/** Longest delay before due work is picked up. */
 const POLL_MS = 5_000;
-/** A failed job is tried again after so long, and so often: a day's payouts are tried until the day has ended. */
 const RETRY_SECONDS = 60;
-const RETRY_LIMIT = 1_440;
-/** How often jobs of dead processes are looked for. */
-const SUPERVISE_SECONDS = 10;
-/** Longer than the longest stretch, because the row of a job is what says that its stretch is served. */
-const KEEP_SECONDS = 2 * 86_400;
+/** So long somebody may look up what was done when. */
+const KEEP_DAYS = 30;
 
-/** Makes or upgrades pg-boss's schema and the queues, as the schema's owner; the application may use the rows only. */
-export async function installTasks(owner: Ledger): Promise<void> {
-  const boss = createBoss(owner, { migrate: true, supervise: false });
-  await boss.start();
-  for (const [name, { expireSeconds }] of Object.entries(SCHEDULES)) {
-    const options = {
-      // At most one that waits, one that runs, one that is to be tried again.
-      policy: 'stately' as const,
-      expireInSeconds: expireSeconds,
-      retryLimit: RETRY_LIMIT,
-      retryDelay: RETRY_SECONDS,
-    };
-    await boss.createQueue(name, { name, ...options });
-    await boss.updateQueue(name, { name, ...options });
-  }
-  await boss.stop({ graceful: false });
-  await owner.unsafe(`
-    grant usage on schema ${SCHEMA} to ${APP_ROLE};
-    grant select, insert, update, delete on all tables in schema ${SCHEMA} to ${APP_ROLE}`);
-}
-
-/** Runs these tasks when they are due, beside any other process that does. A stop waits for the one under way. */
-export async function startTasks(options: {
-  url: string;
-  /** Each task that runs holds one of its connections, beside those it works with. */
+/** Runs these tasks when they are due, beside any other process that does. A stop waits for the ones in flight. */
+export function startTasks(options: {
+  /** A task that is run holds one of its connections, beside those it works with. */
   ledger: Ledger;
   log: Logger;
   tasks: readonly Task[];
-}): Promise<Running> {
+}): Running {
   const { ledger, log, tasks } = options;
-  // A connection of its own: a task that needs all of the pool must not keep others from seeing that it is alive.
-  const own = openPostgres({ url: options.url, max: 1, name: 'tasks', as: 'application' });
-  const boss = createBoss(own, { migrate: false, supervise: true });
-  boss.on('error', (error) => log.warn({ reason: errorText(error) }, 'tasks wait'));
-  await boss.start();
-
-  async function step({ name, mayBegin, run }: Task): Promise<number> {
-    try {
-      if (mayBegin?.(new Date()) ?? true) {
-        await boss.send(name, {}, { singletonSeconds: SCHEDULES[name].everySeconds });
-      }
-      const [job] = await boss.fetch(name);
-      if (job) await runJob({ name, run }, job.id);
-    } catch (error) {
-      log.warn({ task: name, reason: errorText(error) }, 'a task waits');
-    }
-    return POLL_MS;
-  }
-
-  /** Runs a job under its task's lock, which ends with the process at the latest. */
-  async function runJob({ name, run }: Task, id: string): Promise<void> {
-    const connection = await ledger.reserve();
-    const key = `task:${name}`;
-    try {
-      const [lock] = await connection<{ taken: boolean }[]>`
-        select pg_try_advisory_lock(hashtextextended(${key}, 0)) as taken`;
-      if (!lock?.taken) {
-        // Its time was up, but the process that runs it is alive.
-        await boss.fail(name, id);
-        return;
-      }
+  const loops = tasks.map((task) =>
+    startLoop(async () => {
       try {
-        const job = await boss.getJobById(name, id);
-        // Meanwhile whoever had it before has finished it.
-        if (job?.state !== 'active') return;
-        const done = await run(new Date());
-        await boss.complete(name, id);
-        log.info({ task: name, ...done }, 'task done');
+        await runIfDue({ ledger, log, task, now: new Date() });
       } catch (error) {
-        log.error({ task: name, reason: errorText(error) }, 'a task failed and will be tried again');
-        await boss.fail(name, id);
-      } finally {
-        await connection`select pg_advisory_unlock(hashtextextended(${key}, 0))`;
+        log.warn({ task: task.name, reason: errorText(error) }, 'task polling failed; retrying');
       }
-    } finally {
-      connection.release();
-    }
-  }
-
-  const loops = tasks.map((task) => startLoop(() => step(task)));
+      return POLL_MS;
+    }),
+  );
   return {
     async stop() {
       await Promise.all(loops.map((loop) => loop.stop()));
-      await boss.stop({ graceful: false });
-      await own.end({ timeout: 5 });
     },
   };
 }
 
-/** pg-boss on our own client, so that there is one driver and one way to connect. `sql` has one connection. */
-function createBoss(sql: Postgres, options: { migrate: boolean; supervise: boolean }): PgBoss {
-  return new PgBoss({
-    ...options,
-    schema: SCHEMA,
-    // Its cron forgets what fell into a downtime; the stretches do not.
-    schedule: false,
-    maintenanceIntervalSeconds: SUPERVISE_SECONDS,
-    archiveCompletedAfterSeconds: KEEP_SECONDS,
-    archiveFailedAfterSeconds: KEEP_SECONDS,
-    db: {
-      async executeSql(text, values = []) {
-        const parameters = values.map((value: unknown) => value ?? null) as (string | null)[];
-        return { rows: [...(await sql.unsafe(text, parameters))] };
-      },
-    },
-  });
+async function runIfDue(options: { ledger: Ledger; log: Logger; task: Task; now: Date }): Promise<void> {
+  const { ledger, log, task, now } = options;
+  const stretchAt = stretchOf(task.name, now);
+  if (task.mayBegin?.(now) ?? true) await addStretch(ledger, task.name, stretchAt);
+  if (!(await isDue(ledger, task.name))) return;
+  const session = await ledger.reserve();
+  try {
+    if (!(await lock(session, task.name)) || !(await claim(ledger, task.name))) return;
+    try {
+      const done = await task.run(now);
+      await finish(ledger, task.name, stretchAt);
+      log.info({ task: task.name, ...done }, 'task done');
+    } catch (error) {
+      log.error({ task: task.name, reason: errorText(error) }, 'task failed; it will be tried again');
+      await postpone(ledger, task.name, error);
+    }
+  } finally {
+    // The session ends, and its lock with it.
+    session.release();
+  }
+}
+
+function stretchOf(name: TaskName, now: Date): Date {
+  const stretchMs = SCHEDULES[name].everySeconds * 1_000;
+  return new Date(Math.floor(now.getTime() / stretchMs) * stretchMs);
+}
+
+async function addStretch(sql: LedgerSql, name: TaskName, stretchAt: Date): Promise<void> {
+  const added = await sql`
+    insert into scheduled_tasks (task, stretch_at) values (${name}, ${stretchAt}) on conflict do nothing`.affected();
+  if (added === 0) return;
+  await sql`
+    delete from scheduled_tasks where task = ${name} and stretch_at < ${stretchAt} - make_interval(days => ${KEEP_DAYS})`;
+}
+
+async function isDue(sql: LedgerSql, name: TaskName): Promise<boolean> {
+  const rows = await sql`
+    select from scheduled_tasks where task = ${name} and done_at is null and due_at <= clock_timestamp() limit 1`;
+  return rows.length > 0;
+}
+
+/** Never two at once: the process that runs a task keeps this lock, however long it takes, and loses it with its life. */
+async function lock(session: PostgresSession, name: TaskName): Promise<boolean> {
+  const [row] = await session<{ taken: boolean }[]>`
+    select pg_try_advisory_lock(hashtextextended(${`task:${name}`}, 0)) as taken`;
+  return row?.taken === true;
+}
+
+/** Begins what is due; false when another process has done it meanwhile. Without the lock it is still ours for a while. */
+async function claim(sql: LedgerSql, name: TaskName): Promise<boolean> {
+  const claimed = await sql`
+    update scheduled_tasks
+    set tries = tries + 1, due_at = clock_timestamp() + make_interval(secs => ${SCHEDULES[name].leaseSeconds})
+    where task = ${name} and done_at is null and due_at <= clock_timestamp()`.affected();
+  return claimed > 0;
+}
+
+/** The work of this stretch is done, and with it that of every stretch before. */
+async function finish(sql: LedgerSql, name: TaskName, stretchAt: Date): Promise<void> {
+  await sql`
+    update scheduled_tasks set done_at = clock_timestamp(), error = null
+    where task = ${name} and done_at is null and stretch_at <= ${stretchAt}`;
+}
+
+async function postpone(sql: LedgerSql, name: TaskName, error: unknown): Promise<void> {
+  await sql`
+    update scheduled_tasks
+    set due_at = clock_timestamp() + make_interval(secs => ${RETRY_SECONDS}), error = ${errorText(error)}
+    where task = ${name} and done_at is null`;
 }

@@ -79,7 +79,7 @@ export async function createAffiliate(sql: LedgerSql, affiliate: NewAffiliate): 
     approvedAt,
   });
   const [created] = await answeringInput(
-    sql<[Affiliate]>`insert into affiliates ${sql(row)} returning ${sql(AFFILIATE_COLUMNS)}`,
+    sql<[Affiliate]>`insert into affiliates ${sql.values(row)} returning ${sql(AFFILIATE_COLUMNS)}`,
   );
   return created;
 }
@@ -127,7 +127,7 @@ export async function updateAffiliate(
   const approval = status === 'active' ? sql`, approved_at = coalesce(approved_at, now())` : sql``;
   const [affiliate] = await answeringInput(
     sql<Affiliate[]>`
-      update affiliates set ${sql(given)} ${approval} where id = ${options.id}
+      update affiliates set ${sql.set(given)} ${approval} where id = ${options.id}
       returning ${sql(AFFILIATE_COLUMNS)}`,
   );
   return affiliate;

@@ -61,7 +61,7 @@ export async function createCampaign(sql: LedgerSql, campaign: NewCampaign): Pro
   const { programId, name, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap } = campaign;
   const row = givenColumns({ programId, name, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap });
   const [created] = await answeringInput(
-    sql<[Campaign]>`insert into campaigns ${sql(row)} returning ${sql(CAMPAIGN_COLUMNS)}`,
+    sql<[Campaign]>`insert into campaigns ${sql.values(row)} returning ${sql(CAMPAIGN_COLUMNS)}`,
   );
   return created;
 }
@@ -95,7 +95,7 @@ export async function updateCampaign(
   if (Object.keys(given).length === 0) return await getCampaign(sql, options.id);
   const [campaign] = await answeringInput(
     sql<Campaign[]>`
-      update campaigns set ${sql(given)} where id = ${options.id} returning ${sql(CAMPAIGN_COLUMNS)}`,
+      update campaigns set ${sql.set(given)} where id = ${options.id} returning ${sql(CAMPAIGN_COLUMNS)}`,
   );
   return campaign;
 }

@@ -146,7 +146,7 @@ export async function updateLink(
   });
   if (Object.keys(given).length === 0) return await getLink(sql, options.id);
   const [link] = await answeringInput(
-    sql<Link[]>`update links set ${sql(given)} where id = ${options.id} returning ${sql(LINK_COLUMNS)}`,
+    sql<Link[]>`update links set ${sql.set(given)} where id = ${options.id} returning ${sql(LINK_COLUMNS)}`,
   );
   return link;
 }

@@ -254,7 +254,7 @@ describe('terms', () => {
     const overlap = db.owner`
       insert into terms (program_id, currency, validity, commission_type, rate_bps, fixed_minor, payout_min_minor)
       values (${parties.programId}, 'EUR', '[2020-01-01,2020-01-02)', 'percent', 100, 0, 0)`;
-    await expect(overlap).rejects.toMatchObject({ constraint_name: 'terms_no_overlap' });
+    await expect(overlap).rejects.toMatchObject({ constraint: 'terms_no_overlap' });
   });
 
   test.each([

@@ -98,7 +98,7 @@ export async function createProgram(sql: LedgerSql, program: NewProgram): Promis
     honourOptOut,
   };
   const [created] = await answeringInput(
-    sql<[Program]>`insert into programs ${sql(givenColumns(row))} returning ${sql(PROGRAM_COLUMNS)}`,
+    sql<[Program]>`insert into programs ${sql.values(givenColumns(row))} returning ${sql(PROGRAM_COLUMNS)}`,
   );
   return created;
 }
@@ -148,7 +148,7 @@ export async function updateProgram(
     isBare
       ? sql<Program[]>`update programs set ${merged} where id = ${id} returning ${sql(PROGRAM_COLUMNS)}`
       : sql<Program[]>`
-          update programs set ${sql(given)}, ${merged} where id = ${id} returning ${sql(PROGRAM_COLUMNS)}`,
+          update programs set ${sql.set(given)}, ${merged} where id = ${id} returning ${sql(PROGRAM_COLUMNS)}`,
   );
   return program;
 }

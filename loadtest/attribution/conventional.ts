@@ -1,4 +1,4 @@
-import { APP_ROLE } from '../../core/postgres.ts';
+import { APP_ROLE } from '../../core/postgres/session.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
 import { AFFILIATES, type BenchOrder, type BenchProgram } from './data.ts';
 
@@ -58,28 +58,47 @@ export async function prepareConventional(
   await owner`analyze conventional_clicks`;
 }
 
+interface StoredClick {
+  readonly id: string;
+  readonly affiliateId: string;
+  readonly ip: string;
+  readonly createdAt: Date;
+}
+
+interface StoredAffiliate {
+  readonly id: string;
+  readonly cookieDays: number;
+  readonly holdDays: number;
+  readonly commissionRate: string;
+  readonly parent: number | null;
+}
+
 const RATES: Readonly<Record<number, number>> = { 2: 3, 3: 1 };
 
 /** Records and attributes one order. */
 async function attribute(sql: Ledger, order: BenchOrder): Promise<void> {
-  const [click] = await sql`select * from conventional_clicks where id = ${uuidOf(order.click)}`;
+  const [click] = await sql<
+    StoredClick[]
+  >`select * from conventional_clicks where id = ${uuidOf(order.click)}`;
   if (!click) throw new Error('a click is there');
-  const [affiliate] = await sql`select * from conventional_affiliates where id = ${click.affiliateId}`;
+  const [affiliate] = await sql<
+    StoredAffiliate[]
+  >`select * from conventional_affiliates where id = ${click.affiliateId}`;
   if (!affiliate || Date.now() - click.createdAt.getTime() > affiliate.cookieDays * 86_400_000) return;
   const amount = Number(order.amountMinor) / 100;
   const commission = Math.round(amount * Number(affiliate.commissionRate)) / 100;
   const availableAt = new Date(Date.now() + affiliate.holdDays * 86_400_000);
-  const [conversion] = await sql`
+  const [conversion] = await sql<[{ id: string }]>`
     insert into conventional_conversions (affiliate_id, click_id, order_amount, commission, available_at)
     values (${affiliate.id}, ${click.id}, ${amount}, ${commission}, ${availableAt}) returning id`;
   const [recent] = await sql`
     select count(*) from conventional_conversions v join conventional_clicks c on c.id = v.click_id
     where c.ip = ${click.ip} and v.created_at >= now() - interval '1 hour'`;
   if (Number(recent?.count) > 10)
-    await sql`update conventional_conversions set status = 'rejected' where id = ${conversion?.id}`;
+    await sql`update conventional_conversions set status = 'rejected' where id = ${conversion.id}`;
   let parent: number | null = affiliate.parent;
   for (let level = 2; level <= 3 && parent !== null; level++) {
-    const [above] = await sql`select * from conventional_affiliates where n = ${parent}`;
+    const [above] = await sql<StoredAffiliate[]>`select * from conventional_affiliates where n = ${parent}`;
     if (!above) return;
     await sql`
       insert into conventional_conversions (affiliate_id, order_amount, commission, available_at)

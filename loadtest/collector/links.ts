@@ -1,4 +1,4 @@
-import postgres from 'postgres';
+import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 
@@ -25,7 +25,7 @@ export function makeLinks(count: number): BenchLink[] {
 export async function createLedgerLinks(databaseUrl: string, links: readonly BenchLink[]): Promise<void> {
   // ClickHouse is not needed here, and `afflux migrate` migrates both stores.
   await migrateLedger({ url: databaseUrl, log: createLogger({ name: 'bench', level: 'error' }) });
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
+  const sql = openPostgres({ url: databaseUrl, max: 1, name: 'bench', as: 'owner' });
   await sql`insert into programs (name, currency) values ('Bench', 'EUR')`;
   await sql`insert into campaigns (program_id, name) select 1, 'Campaign ' || n from generate_series(1, ${CAMPAIGNS}::int) n`;
   await sql`insert into affiliates (program_id, ref_code, name, email, status)

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import postgres from 'postgres';
 import { fromProject } from '../../core/config/paths.ts';
+import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { findNatsServer, startNats } from '../../engines/nats.ts';
@@ -179,7 +179,7 @@ function collector(name: string, databaseUrl: string, natsUrl: string): Contesta
 async function insertPerClick(databaseUrl: string, links: readonly BenchLink[]): Promise<Contestant> {
   const url = new URL(databaseUrl);
   url.pathname = '/conventional';
-  const sql = postgres(databaseUrl, { max: 1 });
+  const sql = openPostgres({ url: databaseUrl, max: 1, name: 'bench', as: 'owner' });
   await sql`create database conventional`.finally(() => sql.end());
   await createConventionalLinks(url.href, links);
   return {

@@ -1,4 +1,4 @@
-import postgres from 'postgres';
+import { openPostgres } from '../../core/postgres/postgres.ts';
 import type { BenchLink } from '../collector/links.ts';
 
 /**
@@ -45,7 +45,7 @@ export async function createConventionalLinks(
   databaseUrl: string,
   links: readonly BenchLink[],
 ): Promise<void> {
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
+  const sql = openPostgres({ url: databaseUrl, max: 1, name: 'bench', as: 'owner' });
   await sql.unsafe(CONVENTIONAL_SCHEMA);
   const codes = links.map(({ code }) => code);
   const landings = links.map(({ landingUrl }) => landingUrl);

@@ -1,9 +1,9 @@
-import postgres from 'postgres';
+import { openPostgres, type Postgres } from '../../core/postgres/postgres.ts';
 import { type OpenPeer, type PeerFixture, VISIT_URL } from './peer.ts';
 
 /** A database of a peer's own on the shared server; its URL has a superuser's rights. */
 export async function createDatabase(fixture: PeerFixture, name: string): Promise<string> {
-  const sql = postgres(fixture.postgres.url, { max: 1, onnotice: () => undefined });
+  const sql = openPostgres({ url: fixture.postgres.url, max: 1, name: 'bench', as: 'owner' });
   await sql`create database ${sql(name)}`.finally(() => sql.end());
   const url = new URL(fixture.postgres.url);
   url.pathname = `/${name}`;
@@ -14,8 +14,8 @@ export async function createDatabase(fixture: PeerFixture, name: string): Promis
 export function clicksInPostgres(
   fixture: PeerFixture,
   databaseUrl: string,
-): Required<Omit<OpenPeer, 'start' | 'settled'>> & { sql: postgres.Sql } {
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => undefined });
+): Required<Omit<OpenPeer, 'start' | 'settled'>> & { sql: Postgres } {
+  const sql = openPostgres({ url: databaseUrl, max: 1, name: 'bench', as: 'owner' });
   return {
     sql,
     stores: [fixture.postgres.pid],
@@ -39,7 +39,7 @@ export function clicksInPostgres(
 }
 
 /** Of the whole server: only the peer that is measured writes. */
-async function walBytes(sql: postgres.Sql): Promise<number> {
+async function walBytes(sql: Postgres): Promise<number> {
   const [row] = await sql`select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 as bytes`;
   return Number(row?.bytes);
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import postgres from 'postgres';
+import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
@@ -103,9 +103,9 @@ async function measure(postgresUrl: string, clickhouseUrl: string, clicks: numbe
   const endMs = Date.now();
   const warehouse = await fillWarehouse(clickhouseUrl, clicks, endMs);
   const asked = await makeQuestions(warehouse, endMs);
-  const sql = postgres(postgresUrl, { max: 1, onnotice: () => undefined });
+  const sql = openPostgres({ url: postgresUrl, max: 1, name: 'bench', as: 'owner' });
   progress('copying the clicks to PostgreSQL');
-  await loadConventional(sql, warehouse);
+  await loadConventional(postgresUrl, sql, warehouse);
   const measured: Measured[] = [];
 
   async function askStore(store: Store): Promise<void> {
@@ -253,7 +253,7 @@ function notesOf(measured: readonly Measured[]): string[] {
 }
 
 async function versionsOf(postgresUrl: string, clickhouseUrl: string): Promise<Record<string, string>> {
-  const sql = postgres(postgresUrl, { max: 1 });
+  const sql = openPostgres({ url: postgresUrl, max: 1, name: 'bench', as: 'owner' });
   const [row] = await sql`select split_part(current_setting('server_version'), ' ', 1) as version`;
   await sql.end();
   const warehouse = await connectWarehouse({ url: clickhouseUrl, name: 'bench' });

@@ -1,5 +1,8 @@
 import { pipeline } from 'node:stream/promises';
-import type postgres from 'postgres';
+import pg from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
+import type { Postgres } from '../../core/postgres/postgres.ts';
+import type { Fragment } from '../../core/postgres/sql.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { CONVENTIONAL_SCHEMA } from '../peers/conventional-schema.ts';
 import type { Answer, Asked, Store } from './questions.ts';
@@ -35,40 +38,42 @@ const MORE_INDEXES = [
   'create index on affiliate_clicks (fingerprint, created_at)',
 ];
 
-export async function loadConventional(sql: postgres.Sql, warehouse: Warehouse): Promise<void> {
+export async function loadConventional(url: string, sql: Postgres, warehouse: Warehouse): Promise<void> {
   await sql.unsafe(CONVENTIONAL_SCHEMA);
   await sql.unsafe(
     'alter table affiliate_clicks drop constraint affiliate_clicks_pkey; drop index idx_affiliate_clicks_date',
   );
+  const client = new pg.Client(url);
+  await client.connect();
   // Foreign keys hold by the way the rows are made; checking each would only take longer.
-  await sql`set session_replication_role = replica`;
-  await copy(sql, warehouse, 'users (id)', USERS);
-  await copy(sql, warehouse, 'affiliates (id, user_id, ref_code, status)', AFFILIATES);
-  await copy(sql, warehouse, 'affiliate_links (id, affiliate_id, campaign_name, landing_url)', LINKS);
+  await client.query('set session_replication_role = replica');
+  await copy(client, warehouse, 'users (id)', USERS);
+  await copy(client, warehouse, 'affiliates (id, user_id, ref_code, status)', AFFILIATES);
+  await copy(client, warehouse, 'affiliate_links (id, affiliate_id, campaign_name, landing_url)', LINKS);
   const columns = 'affiliate_id, link_id, ip, user_agent, referrer, fingerprint, created_at';
-  await copy(sql, warehouse, `affiliate_clicks (${columns})`, CLICKS);
-  await sql`set session_replication_role = default`;
+  await copy(client, warehouse, `affiliate_clicks (${columns})`, CLICKS);
+  await client.end();
   await sql.unsafe(PRIMARY_KEY);
   await sql.unsafe(DATE_INDEX);
   await vacuum(sql);
 }
 
-export async function addIndexes(sql: postgres.Sql): Promise<void> {
+export async function addIndexes(sql: Postgres): Promise<void> {
   for (const index of MORE_INDEXES) await sql.unsafe(index);
   await vacuum(sql);
 }
 
-async function copy(sql: postgres.Sql, warehouse: Warehouse, target: string, select: string): Promise<void> {
+async function copy(client: pg.Client, warehouse: Warehouse, target: string, select: string): Promise<void> {
   const rows = await warehouse.stream(select, { format: 'TabSeparated' });
-  await pipeline(rows, await sql.unsafe(`copy ${target} from stdin`).writable());
+  await pipeline(rows, client.query(copyFrom(`copy ${target} from stdin`)));
 }
 
-async function vacuum(sql: postgres.Sql): Promise<void> {
+async function vacuum(sql: Postgres): Promise<void> {
   for (const table of ['affiliates', 'affiliate_links', 'affiliate_clicks'])
     await sql.unsafe(`vacuum (analyze) ${table}`);
 }
 
-export async function conventionalStore(sql: postgres.Sql, name: string): Promise<Store> {
+export async function conventionalStore(sql: Postgres, name: string): Promise<Store> {
   const [size] = await sql`select pg_total_relation_size('affiliate_clicks')::float8 as bytes`;
   return {
     name,
@@ -93,7 +98,7 @@ export async function conventionalStore(sql: postgres.Sql, name: string): Promis
 }
 
 /** Clicks of the last 5 minutes, hour and day. */
-async function recent(sql: postgres.Sql, now: Asked['now'], who: postgres.Fragment): Promise<Answer> {
+async function recent(sql: Postgres, now: Asked['now'], who: Fragment): Promise<Answer> {
   const [row] = await sql`
     select count(*) filter (where created_at >= ${now}::timestamptz - interval '5 minutes')::int as m5,
       count(*) filter (where created_at >= ${now}::timestamptz - interval '1 hour')::int as m60,

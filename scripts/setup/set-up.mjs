@@ -1,7 +1,6 @@
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { patchPostgres } from '../postgres-patch.mjs';
 import { build, buildPortal } from './build.mjs';
 import { installDependencies } from './dependencies.mjs';
 import { getNatsServer } from './nats-server.mjs';
@@ -20,7 +19,6 @@ export async function setUp() {
     checkNode();
     await withLock(async () => {
       await installDependencies();
-      patchPostgres(root);
       await build();
       await buildPortal();
       if (!variable('NATS_URL')) {

@@ -131,7 +131,7 @@ export async function startTestApi(
     tenant: (name) => createTenant(ledger, name),
     async stop() {
       await app.close();
-      await Promise.all([ledger.end({ timeout: 1 }), warehouse.close(), streams.close()]);
+      await Promise.all([ledger.end({ timeoutMs: 1_000 }), warehouse.close(), streams.close()]);
       await Promise.all([database.drop(), clickhouse.drop()]);
       rmSync(folder, { recursive: true, force: true });
     },

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import postgres from 'postgres';
 import { inject } from 'vitest';
 import { errorText } from '../../core/errors.ts';
+import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { startNats } from '../../engines/nats.ts';
@@ -25,7 +25,7 @@ export async function freshPostgresDatabase(): Promise<FreshDatabase> {
   const name = freshName();
   const url = new URL(inject('postgresUrl'));
   async function run(statement: string): Promise<void> {
-    const sql = postgres(inject('postgresUrl'), { max: 1, onnotice: () => undefined });
+    const sql = openPostgres({ url: inject('postgresUrl'), max: 1, name: 'test', as: 'owner' });
     await sql.unsafe(statement).finally(() => sql.end());
   }
   await run(`CREATE DATABASE ${name}`);

@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { CLICKHOUSE, POSTGRES } from '../../dashboards/grafana/sources.ts';
 import { expandClickHouse, expandPostgres, type Situation } from './grafana.ts';
 import type { TestLedger } from './ledger.ts';
@@ -58,16 +59,20 @@ export function createAsker(stores: { books: TestLedger; warehouse: { url: strin
 
   /** As the role that Grafana has. */
   async function postgres(sql: string): Promise<Answer> {
-    return await books.owner.begin('read only', async (tx) => {
-      await tx`set local role afflux_grafana`;
-      const result = await tx.unsafe(sql).values();
-      const columns = result.columns.map(({ name, type }) => {
+    const client = new pg.Client(books.url);
+    await client.connect();
+    try {
+      await client.query('set role afflux_grafana; set default_transaction_read_only = on');
+      const { fields, rows } = await client.query({ text: sql, rowMode: 'array' });
+      const columns = fields.map(({ name, dataTypeID: type }) => {
         const kind = POSTGRES_KINDS[type];
-        if (!kind) throw new Error(`no panel reads type ${type} of ${String(name)}\n${sql}`);
-        return { name: String(name), kind };
+        if (!kind) throw new Error(`no panel reads type ${type} of ${name}\n${sql}`);
+        return { name, kind };
       });
-      return { columns, rows: result as unknown as Answer['rows'] };
-    });
+      return { columns, rows };
+    } finally {
+      await client.end();
+    }
   }
 
   return {

@@ -34,8 +34,8 @@ export async function freshLedger(options: { max: number }): Promise<TestLedger>
   const ledger = await connectLedger({ url, max: options.max, name: 'test' });
   const owner = await connectOwner({ url, name: 'test-owner' });
   async function close(): Promise<void> {
-    await ledger.end({ timeout: 1 });
-    await owner.end({ timeout: 1 });
+    await ledger.end({ timeoutMs: 1_000 });
+    await owner.end({ timeoutMs: 1_000 });
     await database.drop();
   }
   return { ledger, owner, url, close };
