@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { hash, verify } from '@node-rs/argon2';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import type { Vault } from '../../core/vault.ts';
 import { findSession, type Session } from '../../ledger/access/sessions.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
@@ -18,9 +19,8 @@ declare module 'fastify' {
 }
 
 const SESSION_DAYS = 7;
-const DAY_MS = 86_400_000;
 /** Whoever leaves a browser open is signed out over night. */
-export const IDLE_MS = 12 * 3_600_000;
+export const IDLE_MS = 12 * HOUR_MS;
 /** 256 bits: a token cannot be guessed, so its plain SHA-256 is safe to store. */
 const TOKEN_BYTES = 32;
 const CSRF_HEADER = 'x-csrf-token';

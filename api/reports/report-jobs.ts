@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
+import { DAY_MS } from '../../core/time.ts';
 import type { Vault } from '../../core/vault.ts';
 import { failJob, finishJob, type Job } from '../../ledger/integrations/jobs.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
@@ -16,7 +17,6 @@ import { formatId } from '../schemas/ids.ts';
 
 /** How long a file and its link live. */
 const FILE_DAYS = 7;
-const DAY_MS = 86_400_000;
 const PURPOSE = 'report file';
 
 function fileOf(folder: string, job: Pick<Job, 'id'>): string {

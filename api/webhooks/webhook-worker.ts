@@ -3,6 +3,7 @@ import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import type { Running } from '../../core/service/service.ts';
+import { DAY_MS } from '../../core/time.ts';
 import type { Vault } from '../../core/vault.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import {
@@ -29,7 +30,7 @@ const RETRY_WAITS_S = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 72_
 /** So that a receiver that comes back is not met by everything at once. */
 const JITTER = 0.2;
 /** An endpoint that has failed for so long, at every attempt, is disabled. */
-const DISABLE_AFTER_MS = 3 * 86_400_000;
+const DISABLE_AFTER_MS = 3 * DAY_MS;
 const GONE = 410;
 
 const EVENTS_AT_ONCE = 100;

@@ -1,6 +1,7 @@
+import { DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
-import { type Choice, type ClickFacts, DAY_MS, type Winner } from './choose.ts';
+import type { Choice, ClickFacts, Winner } from './choose.ts';
 import type { Evidence, RuleResult } from './evidence.ts';
 import { decisive, judge, type Observations } from './judge.ts';
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { loadConfig } from '../../core/config/config.ts';
 import type { Running } from '../../core/service/service.ts';
+import { MINUTE_MS } from '../../core/time.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
@@ -17,7 +18,6 @@ import { startAttribution } from '../main.ts';
 
 /** The warehouse away, and the warehouse behind: decisions come later and come out the same. */
 
-const MINUTE_MS = 60_000;
 const ORDERS = 300;
 
 const cleanups: (() => Promise<unknown>)[] = [];

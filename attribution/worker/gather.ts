@@ -1,4 +1,5 @@
 import { type ClickIdCodec, clickIdentityKey } from '../../core/clicks/click-id.ts';
+import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import {
   findFirstOrders,
@@ -14,7 +15,6 @@ import type { CandidateRequest } from '../../warehouse/lookups/lookups.ts';
 import {
   type ClickFacts,
   type ClickWithTerms,
-  DAY_MS,
   FINGERPRINT_DAYS,
   type GivenClick,
   isKnownUpTo,
@@ -36,8 +36,6 @@ export interface FactSources {
   /** Instead of the model of the terms. */
   readonly model?: AttributionModel | undefined;
 }
-
-const HOUR_MS = 3_600_000;
 
 /** What {@link chooseClick} needs of each conversion, in the same order. */
 export async function gatherClickFacts(

@@ -1,6 +1,7 @@
 import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
+import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import {
   type ClaimedConversion,
   claimConversions,
@@ -40,8 +41,6 @@ const BATCH_SIZE = 1_000;
  * a second of 20,000 orders, two 2,800, three 3,050; more only wait for the program's expense account.
  */
 export const BATCHES_IN_FLIGHT = 3;
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 /** A click that is not in the warehouse yet is waited for a quarter longer at each try, and at least for so long. */
 const SHORTEST_WAIT_MS = 500;
 const WAIT_GROWTH = 0.25;

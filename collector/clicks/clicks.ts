@@ -5,6 +5,7 @@ import {
   type ClickParts,
   INVALID_CLICK_FLAGS,
 } from '../../core/clicks/click-record.ts';
+import { DAY_S } from '../../core/time.ts';
 import type { Clock } from '../durability/clock.ts';
 import type { Committer, PendingClick } from '../durability/committer.ts';
 import type { ClickCaps } from '../links/caps.ts';
@@ -30,7 +31,6 @@ const MAX_QUERY_LENGTH = 8_192;
 const MAX_REFERRER_LENGTH = 2_048;
 /** When a click cannot be made durable, the visitor's browser may try again after this. */
 const RETRY_AFTER_SECONDS = '1';
-const SECONDS_PER_DAY = 86_400;
 
 const CODE = /^[A-Za-z0-9_-]+$/;
 const PIXEL_SUFFIX = '.gif';
@@ -89,7 +89,7 @@ export function createClickHandlers(options: {
   function cookieAttributes(days: number): string {
     if (days !== attributesOfDays) {
       attributesOfDays = days;
-      attributes = `; Max-Age=${days * SECONDS_PER_DAY}; Path=/; HttpOnly; SameSite=Lax${options.secureCookie ? '; Secure' : ''}`;
+      attributes = `; Max-Age=${days * DAY_S}; Path=/; HttpOnly; SameSite=Lax${options.secureCookie ? '; Secure' : ''}`;
     }
     return attributes;
   }

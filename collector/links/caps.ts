@@ -3,6 +3,7 @@ import type { KV, KvEntry } from '@nats-io/kv';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
+import { DAY_MS } from '../../core/time.ts';
 
 /**
  * Counts the valid clicks of a UTC day of the links and campaigns that have a cap, across collectors. Each collector
@@ -25,7 +26,6 @@ export function capEntity(kind: 'link' | 'campaign', id: number): string {
   return `${kind === 'link' ? 'l' : 'c'}${id}`;
 }
 
-const DAY_MS = 86_400_000;
 /** Counts are asked for on their day only; the second day covers clocks that differ. */
 export const CAPS_TTL_MS = 2 * DAY_MS;
 const WRITE_EVERY_MS = 1_000;

@@ -1,7 +1,6 @@
-import { MINUTES_PER_DAY, minutesOfDay, type RoutingSchedule, WEEKDAYS } from '../../core/links/routing.ts';
+import { minutesOfDay, type RoutingSchedule, WEEKDAYS } from '../../core/links/routing.ts';
+import { DAY_MS, MINUTE_MS } from '../../core/time.ts';
 
-const MINUTE_MS = 60_000;
-const DAY_MS = MINUTES_PER_DAY * MINUTE_MS;
 /** Every time zone's changes of the clock fall on quarters of an hour, so an offset holds for one. */
 const OFFSET_MS = 15 * MINUTE_MS;
 /** 1970-01-01 was a Thursday. */

@@ -8,6 +8,7 @@ import {
 import { type KV, Kvm } from '@nats-io/kv';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { errorText, OperatingError } from '../errors.ts';
+import { HOUR_MS } from '../time.ts';
 
 /** Names and shapes of everything that travels through NATS. */
 
@@ -42,8 +43,6 @@ export function batchMessageId(node: number, firstSeq: number): string {
   return `${node}:${firstSeq}`;
 }
 
-const SECOND_MS = 1_000;
-const HOUR_MS = 3_600 * SECOND_MS;
 const NANOS_PER_MS = 1_000_000;
 
 /** Batches stay this long, so that a block can be inserted again from the stream. */
@@ -55,7 +54,7 @@ const CLICKS_MAX_BYTES = 32 * 1024 ** 3;
 const DEAD_LETTERS_MAX_BYTES = 1024 ** 3;
 
 /** How long a process waits for NATS when it starts. */
-const CONNECT_TIMEOUT_MS = 10 * SECOND_MS;
+const CONNECT_TIMEOUT_MS = 10_000;
 
 /** @throws OperatingError `nats_unreachable`. */
 export async function connectNats(options: { url: string; name: string }): Promise<NatsConnection> {

@@ -23,7 +23,6 @@ export const DEVICES = ['desktop', 'mobile', 'tablet', 'tv', 'bot', 'unknown'] a
 export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
 
 const MINUTES_PER_HOUR = 60;
-export const MINUTES_PER_DAY = 24 * MINUTES_PER_HOUR;
 
 /** "HH:MM", also "24:00", as minutes since midnight. */
 export function minutesOfDay(text: string): number {

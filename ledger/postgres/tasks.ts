@@ -4,6 +4,7 @@ import { APP_ROLE, openPostgres, type Postgres } from '../../core/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import type { Running } from '../../core/service/service.ts';
+import { DAY_S, HOUR_S } from '../../core/time.ts';
 import type { Ledger } from './db.ts';
 
 /**
@@ -25,8 +26,8 @@ const SCHEDULES = {
   vesting: { everySeconds: 600, expireSeconds: 300 },
   /** A payout nobody knows of is an affiliate who waits. */
   reconciliation: { everySeconds: 900, expireSeconds: 300 },
-  payouts: { everySeconds: 86_400, expireSeconds: 900 },
-  housekeeping: { everySeconds: 3_600, expireSeconds: 900 },
+  payouts: { everySeconds: DAY_S, expireSeconds: 900 },
+  housekeeping: { everySeconds: HOUR_S, expireSeconds: 900 },
 } as const satisfies Record<string, Schedule>;
 
 export type TaskName = keyof typeof SCHEDULES;
@@ -48,7 +49,7 @@ const RETRY_LIMIT = 1_440;
 /** How often jobs of dead processes are looked for. */
 const SUPERVISE_SECONDS = 10;
 /** Longer than the longest stretch, because the row of a job is what says that its stretch is served. */
-const KEEP_SECONDS = 2 * 86_400;
+const KEEP_SECONDS = 2 * DAY_S;
 
 /** Makes or upgrades pg-boss's schema and the queues, as the schema's owner; the application may use the rows only. */
 export async function installTasks(owner: Ledger): Promise<void> {

@@ -1,4 +1,5 @@
 import { APP_ROLE } from '../../core/postgres.ts';
+import { DAY_MS } from '../../core/time.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
 import { AFFILIATES, type BenchOrder, type BenchProgram } from './data.ts';
 
@@ -63,10 +64,10 @@ async function attribute(sql: Ledger, order: BenchOrder): Promise<void> {
   const [click] = await sql`select * from brief_clicks where id = ${uuidOf(order.click)}`;
   if (!click) throw new Error('a click is there');
   const [affiliate] = await sql`select * from brief_affiliates where id = ${click.affiliateId}`;
-  if (!affiliate || Date.now() - click.createdAt.getTime() > affiliate.cookieDays * 86_400_000) return;
+  if (!affiliate || Date.now() - click.createdAt.getTime() > affiliate.cookieDays * DAY_MS) return;
   const amount = Number(order.amountMinor) / 100;
   const commission = Math.round(amount * Number(affiliate.commissionRate)) / 100;
-  const availableAt = new Date(Date.now() + affiliate.holdDays * 86_400_000);
+  const availableAt = new Date(Date.now() + affiliate.holdDays * DAY_MS);
   const [conversion] = await sql`
     insert into brief_conversions (affiliate_id, click_id, order_amount, commission, available_at)
     values (${affiliate.id}, ${click.id}, ${amount}, ${commission}, ${availableAt}) returning id`;

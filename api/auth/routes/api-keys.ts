@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DAY_S } from '../../../core/time.ts';
 import {
   type ApiKey,
   createApiKey,
@@ -29,8 +30,8 @@ import {
 import { newSigningSecret } from '../signed-calls.ts';
 
 /** A rotated key works on for a day by default: long enough to deploy the new one. */
-const DEFAULT_GRACE_S = 86_400;
-const MAX_GRACE_S = 30 * 86_400;
+const DEFAULT_GRACE_S = DAY_S;
+const MAX_GRACE_S = 30 * DAY_S;
 const WHAT = 'live key with this id';
 
 const apiKeyView = z

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { fingerprint } from '../../../core/clicks/fingerprint.ts';
+import { HOUR_MS } from '../../../core/time.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
 import {
@@ -38,7 +39,7 @@ const MAX_EMAIL_CHARS = 254;
 const MAX_PASSWORD_CHARS = 200;
 /** NIST SP 800-63B: at least 8; more when nothing else guards the account. */
 const MIN_PASSWORD_CHARS = 10;
-const RESET_MS = 3_600_000;
+const RESET_MS = HOUR_MS;
 
 const email = text(MAX_EMAIL_CHARS);
 const password = z.string().min(1).max(MAX_PASSWORD_CHARS);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { WEEK_MS } from '../../../core/time.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { endSessionsOf } from '../../../ledger/access/sessions.ts';
 import {
@@ -22,7 +23,7 @@ import { passwordToken } from '../sessions.ts';
 import { formatUser, userView } from '../user-view.ts';
 
 const MAX_EMAIL_CHARS = 254;
-const INVITATION_MS = 7 * 86_400_000;
+const INVITATION_MS = WEEK_MS;
 const WHAT = 'user with this id';
 
 const params = z.object({ id: integerId('user') });

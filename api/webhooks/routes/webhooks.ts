@@ -1,5 +1,6 @@
 import type { BlockList } from 'node:net';
 import { z } from 'zod';
+import { DAY_MS } from '../../../core/time.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import {
   createWebhookEndpoint,
@@ -34,7 +35,7 @@ import {
 import { urlFault } from '../webhook-target.ts';
 
 /** Both secrets sign for so long after a rotation. */
-const ROTATION_MS = 86_400_000;
+const ROTATION_MS = DAY_MS;
 export const WEBHOOK_ROLES = ['operator', 'affiliate', 'advertiser'] as const;
 const WHAT = 'webhook with this id';
 
