@@ -1,10 +1,10 @@
 import type { BlockList } from 'node:net';
 import { errorText } from '../../core/errors.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import type { Running } from '../../core/service/service.ts';
 import { DAY_MS } from '../../core/time.ts';
-import type { Vault } from '../../core/vault.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import {
   addDelivery,
@@ -17,7 +17,7 @@ import {
 } from '../../ledger/integrations/webhook-queue.ts';
 import { inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
-import { openSigningSecret, sign } from '../auth/signed-calls.ts';
+import { decryptSigningSecret, sign } from '../auth/signed-calls.ts';
 import type { Mailer } from '../http/mailer.ts';
 import { formatId } from '../schemas/ids.ts';
 import { webhookBodyOf } from './webhook-bodies.ts';
@@ -43,7 +43,7 @@ const ACTOR = 'webhooks';
 
 export interface WebhookWorkerOptions {
   readonly ledger: Ledger;
-  readonly vault: Vault;
+  readonly secretBox: SecretBox;
   readonly mailer: Mailer;
   readonly log: Logger;
   /** Networks that are not public and may be called all the same. */
@@ -87,11 +87,13 @@ export async function deliverDue(options: WebhookWorkerOptions): Promise<number>
 }
 
 async function attempt(options: WebhookWorkerOptions, delivery: DueDelivery): Promise<void> {
-  const { ledger, vault, allowed, retryWaitsS = RETRY_WAITS_S } = options;
+  const { ledger, secretBox, allowed, retryWaitsS = RETRY_WAITS_S } = options;
   const timestamp = Math.floor(Date.now() / 1_000);
   const { messageId: id, body, url, endpointId } = delivery;
   const secrets = [delivery.secret, delivery.oldSecret].filter((secret) => secret !== null);
-  const signatures = secrets.map((sealed) => sign(openSigningSecret(vault, sealed), { id, timestamp, body }));
+  const signatures = secrets.map((encrypted) =>
+    sign(decryptSigningSecret(secretBox, encrypted), { id, timestamp, body }),
+  );
   const answer = await post(url, {
     body,
     allowed,

@@ -70,11 +70,11 @@ async function subscribe(key: string, json: object = {}): Promise<{ id: string; 
 
 /** Everything that is due now, once. */
 async function work(retryWaitsS: readonly number[] = [0, 0]): Promise<number> {
-  const { ledger, vault } = api;
+  const { ledger, secretBox } = api;
   const mailer = { send: async (mail: never) => void (api.mails as never[]).push(mail) };
   const log = createLogger({ name: 'test', level: 'silent' });
   await fanOut({ ledger });
-  return await deliverDue({ ledger, vault, mailer, log, allowed: LOOPBACK, retryWaitsS });
+  return await deliverDue({ ledger, secretBox, mailer, log, allowed: LOOPBACK, retryWaitsS });
 }
 
 function order(orderId: string, affiliateId = tenant.affiliateId): Promise<bigint> {

@@ -119,14 +119,14 @@ function manageable(principal: Principal, key: ApiKey | undefined): ApiKey {
 }
 
 export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, vault } = context;
+  const { ledger, secretBox } = context;
   const tags = ['keys'];
   const roles = ['operator', 'affiliate', 'advertiser'] as const;
 
   function signingSecretFor(wanted: boolean): { signingSecret?: Buffer; shown?: { signing_secret: string } } {
     if (!wanted) return {};
-    const { secret, sealed } = newSigningSecret(vault);
-    return { signingSecret: sealed, shown: { signing_secret: secret } };
+    const { secret, encrypted } = newSigningSecret(secretBox);
+    return { signingSecret: encrypted, shown: { signing_secret: secret } };
   }
 
   app.route({

@@ -36,13 +36,13 @@ function visible(principal: Principal, user: User | undefined): User {
 
 /** Mails the link by which an invited user sets a password. */
 export async function invite(
-  { vault, mailer, portalUrl }: Pick<ApiContext, 'vault' | 'mailer' | 'portalUrl'>,
+  { secretBox, mailer, portalUrl }: Pick<ApiContext, 'secretBox' | 'mailer' | 'portalUrl'>,
   tx: LedgerTransaction,
   user: User,
 ): Promise<() => Promise<void>> {
   const passwordHash = (await passwordHashOf(tx, user.id)) ?? null;
   const expiresAt = new Date(Date.now() + INVITATION_MS);
-  const token = passwordToken(vault, { userId: user.id, passwordHash, expiresAt });
+  const token = passwordToken(secretBox, { userId: user.id, passwordHash, expiresAt });
   return () =>
     mailer.send({
       to: user.email,

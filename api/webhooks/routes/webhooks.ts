@@ -82,7 +82,7 @@ export function visibleEndpoint(principal: Principal, row: WebhookEndpoint | und
 
 /** Webhooks: told of what happens, signed as Standard Webhooks defines it, retried for three days. */
 export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed: BlockList }): void {
-  const { ledger, vault, allowed } = context;
+  const { ledger, secretBox, allowed } = context;
   const tags = ['webhooks'];
   const roles = WEBHOOK_ROLES;
 
@@ -155,8 +155,8 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
         throw invalidField('program_id', 'there is no such program');
       const { affiliateId, role } = principal;
       return await commit(context, request, reply, async (tx) => {
-        const { secret, sealed } = newSigningSecret(vault);
-        const created = { programId, affiliateId, role, url, events: wanted, secret: sealed };
+        const { secret, encrypted } = newSigningSecret(secretBox);
+        const created = { programId, affiliateId, role, url, events: wanted, secret: encrypted };
         const webhook = formatEndpoint(await createWebhookEndpoint(tx, created));
         const audit = { action: 'webhook.create', subject: webhook.id, after: webhook };
         return { status: 201, body: { secret, webhook }, audit };
@@ -237,8 +237,12 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
       return await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'webhook_endpoints', id);
         visibleEndpoint(principalOf(request), await getWebhookEndpoint(tx, id));
-        const { secret, sealed } = newSigningSecret(vault);
-        await rotateWebhookSecret(tx, { id, secret: sealed, oldUntil: new Date(Date.now() + ROTATION_MS) });
+        const { secret, encrypted } = newSigningSecret(secretBox);
+        await rotateWebhookSecret(tx, {
+          id,
+          secret: encrypted,
+          oldUntil: new Date(Date.now() + ROTATION_MS),
+        });
         const audit = { action: 'webhook.rotate_secret', subject: formatId('webhookEndpoint', id) };
         return { status: 201, body: { secret }, audit };
       });
