@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Config, loadConfig } from '../core/config/config.ts';
 import { fromProject } from '../core/config/paths.ts';
+import { withGeneratedSecrets } from '../core/config/secrets.ts';
 import { freePlatformPorts } from '../engines/engine.ts';
 import { findNatsServer } from '../engines/nats.ts';
 import { isTrueWithin } from './wait.ts';
@@ -128,7 +129,7 @@ export async function startPlatform(options: {
     await stop();
     throw new Error(`the platform did not come up: see ${join(folder, 'platform.log')}`);
   }
-  const config = loadConfig(env);
+  const config = withGeneratedSecrets(loadConfig(env));
   const service = (port: number): string => `http://127.0.0.1:${port}`;
   const services = {
     collector: service(config.collectorPort),

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { loadConfig } from '../../core/config/config.ts';
+import { withGeneratedSecrets } from '../../core/config/secrets.ts';
 import type { Running } from '../../core/service/service.ts';
 import { MINUTE_MS } from '../../core/time.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
@@ -67,14 +68,16 @@ test('orders wait while ClickHouse is down, and are decided once it is back', {
   const clicks = await world.addClicks(Array.from({ length: ORDERS }, (_, i) => ({ ip: ipOf(i) })));
   await world.completeTo(Date.now());
 
-  const config = loadConfig({
-    AFFLUX_HOME: folder,
-    DATABASE_URL: world.books.url,
-    CLICKHOUSE_URL: clickhouse.url,
-    CLICK_KEYS: world.clickKey.toString('hex'),
-    ATTRIBUTION_PORT: String(await freePort()),
-    PAYOUT_HOUR: 'off',
-  });
+  const config = withGeneratedSecrets(
+    loadConfig({
+      AFFLUX_HOME: folder,
+      DATABASE_URL: world.books.url,
+      CLICKHOUSE_URL: clickhouse.url,
+      CLICK_KEYS: world.clickKey.toString('hex'),
+      ATTRIBUTION_PORT: String(await freePort()),
+      PAYOUT_HOUR: 'off',
+    }),
+  );
   const attribution: Running = await startAttribution({ config, log: quietLog });
   cleanups.push(() => attribution.stop());
 

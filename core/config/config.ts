@@ -2,7 +2,6 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { OperatingError } from '../errors.ts';
 import { fromProject } from './paths.ts';
-import { derivedDataKey, readOrCreateSecrets } from './secrets.ts';
 
 /**
  * Every environment variable of the platform, in the order of `.env.example`.
@@ -245,10 +244,14 @@ const variables = {
 
 type Parsed = { readonly [K in keyof typeof variables]: z.output<(typeof variables)[K]['schema']> };
 
-/** The configuration of a process: parsed, complete, frozen. */
-export interface Config extends Omit<Parsed, 'clickKeys' | 'dataKeys'> {
+/** What the environment says: parsed, with its defaults, frozen. */
+export interface EnvironmentConfig extends Parsed {
   /** Which engines have no URL of their own and are started by `afflux up`. */
   readonly embedded: { readonly postgres: boolean; readonly clickhouse: boolean; readonly nats: boolean };
+}
+
+/** The configuration of a process: {@link EnvironmentConfig}, completed by the generated secrets. */
+export interface Config extends Omit<EnvironmentConfig, 'clickKeys' | 'dataKeys'> {
   readonly postgresPassword: string;
   /** 16 bytes each, newest first. */
   readonly clickKeys: readonly [Buffer, ...Buffer[]];
@@ -262,10 +265,11 @@ export const PORT_VARIABLES: readonly string[] = Object.values(variables)
   .map(({ name }) => name);
 
 /**
- * Parses the environment. Unset engine URLs become those of the embedded engines.
+ * Parses the environment; reads and writes nothing else. Unset engine URLs become those of the embedded engines, except
+ * that of PostgreSQL, whose password is a generated secret (core/config/secrets.ts).
  * @throws OperatingError `invalid_config` that lists every fault at once.
  */
-export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): EnvironmentConfig {
   const faults: string[] = [];
   const parsed: Record<string, unknown> = {};
   for (const [key, { name, schema, fallback }] of Object.entries(variables)) {
@@ -277,17 +281,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     throw new OperatingError('invalid_config', `the environment has faults:\n  ${faults.join('\n  ')}`);
   }
   const given = parsed as unknown as Parsed;
-  const home = fromProject(given.home);
-  const secrets = readOrCreateSecrets(home);
-  const [newest = secrets.clickKey, ...older] = given.clickKeys;
-  const [newestData = derivedDataKey(secrets), ...olderData] = given.dataKeys;
   return Object.freeze({
     ...given,
-    home,
+    home: fromProject(given.home),
     collectorUrl: (given.collectorUrl || `http://localhost:${given.collectorPort}`).replace(/\/+$/, ''),
-    databaseUrl:
-      given.databaseUrl ||
-      `postgres://postgres:${secrets.postgresPassword}@127.0.0.1:${given.postgresPort}/afflux`,
     clickhouseUrl: given.clickhouseUrl || `http://127.0.0.1:${given.clickhousePort}/afflux`,
     natsUrl: given.natsUrl || `nats://127.0.0.1:${given.natsPort}`,
     embedded: {
@@ -295,10 +292,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       clickhouse: given.clickhouseUrl === '',
       nats: given.natsUrl === '',
     },
-    postgresPassword: secrets.postgresPassword,
     portalUrl: (given.portalUrl || `http://localhost:${given.apiPort}`).replace(/\/+$/, ''),
-    dataKeys: [Buffer.from(newestData, 'hex'), ...olderData.map((key) => Buffer.from(key, 'hex'))] as const,
-    clickKeys: [Buffer.from(newest, 'hex'), ...older.map((key) => Buffer.from(key, 'hex'))] as const,
   });
 }
 
