@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { readOrCreateCountKey } from '../attribution/tools/count-key.ts';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import type { Config } from '../core/config/config.ts';
+import { createNetworkMatcher } from '../core/ip.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, listenError, type Running } from '../core/service/service.ts';
@@ -13,7 +14,6 @@ import { createMailer } from './http/mailer.ts';
 import { createStreams } from './http/streams.ts';
 import { housekeepingTask } from './operations/housekeeping.ts';
 import { buildApiServer } from './server.ts';
-import { allowList } from './webhooks/webhook-target.ts';
 import { startWebhookWorker } from './webhooks/webhook-worker.ts';
 
 /** Enough to keep PostgreSQL busy on a few cores; more would only wait for each other. */
@@ -73,7 +73,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     secretBox,
     mailer,
     log,
-    allowed: allowList(config.webhookNetworks),
+    allowed: createNetworkMatcher(config.webhookNetworks),
   });
   log.info({ host: config.host, port: config.apiPort }, 'listening');
 

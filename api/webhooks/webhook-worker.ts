@@ -1,5 +1,5 @@
-import type { BlockList } from 'node:net';
 import { errorText } from '../../core/errors.ts';
+import type { NetworkMatcher } from '../../core/ip.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
@@ -47,7 +47,7 @@ export interface WebhookWorkerOptions {
   readonly mailer: Mailer;
   readonly log: Logger;
   /** Networks that are not public and may be called all the same. */
-  readonly allowed: BlockList;
+  readonly allowed: NetworkMatcher;
   /** For tests; default {@link RETRY_WAITS_S}. */
   readonly retryWaitsS?: readonly number[];
 }

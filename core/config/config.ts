@@ -1,6 +1,6 @@
-import { isIP } from 'node:net';
 import { z } from 'zod';
 import { OperatingError } from '../errors.ts';
+import { isNetwork } from '../ip.ts';
 import { fromProject } from './paths.ts';
 
 /**
@@ -66,17 +66,10 @@ const dataKeys = list.refine(
   'must be keys of 64 hexadecimal digits, separated by commas, the newest first',
 );
 
-const cidrs = list.refine(
-  (values) => values.every(isCidr),
+const networks = list.refine(
+  (values) => values.every(isNetwork),
   'must be addresses or networks such as 10.0.0.0/8, separated by commas',
 );
-
-function isCidr(value: string): boolean {
-  const [address = '', bits, ...rest] = value.split('/');
-  const version = isIP(address);
-  if (version === 0 || rest.length > 0) return false;
-  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
-}
 
 const variable = <S extends z.ZodType<unknown, string>>(
   name: string,
@@ -181,7 +174,7 @@ const variables = {
   mailFrom: variable('MAIL_FROM', text, 'Afflux <no-reply@localhost>', 'sender of mails'),
   webhookNetworks: variable(
     'WEBHOOK_NETWORKS',
-    cidrs,
+    networks,
     '',
     'private addresses or networks that webhooks may go to all the same, comma-separated; empty: none',
   ),
@@ -199,7 +192,7 @@ const variables = {
   ),
   trustedProxies: variable(
     'TRUSTED_PROXIES',
-    cidrs,
+    networks,
     '',
     'addresses or networks whose X-Forwarded-For is believed, comma-separated; empty: none',
   ),

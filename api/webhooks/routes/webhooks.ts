@@ -1,5 +1,5 @@
-import type { BlockList } from 'node:net';
 import { z } from 'zod';
+import type { NetworkMatcher } from '../../../core/ip.ts';
 import { DAY_MS } from '../../../core/time.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import {
@@ -81,7 +81,7 @@ export function visibleEndpoint(principal: Principal, row: WebhookEndpoint | und
 }
 
 /** Webhooks: told of what happens, signed as Standard Webhooks defines it, retried for three days. */
-export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed: BlockList }): void {
+export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed: NetworkMatcher }): void {
   const { ledger, secretBox, allowed } = context;
   const tags = ['webhooks'];
   const roles = WEBHOOK_ROLES;
