@@ -1,7 +1,7 @@
 import { Histogram, type Registry } from 'prom-client';
 import { countByLabelOnScrape, countOnScrape, gaugeOnScrape } from '../core/service/metrics.ts';
 import type { FlagCounts, OutcomeCounts } from './clicks/outcomes.ts';
-import type { Committer } from './durability/committer.ts';
+import type { CommitterStats } from './durability/committer.ts';
 import type { DurableLog } from './durability/durable-log.ts';
 import type { Spool } from './durability/spool.ts';
 import type { LinkStore } from './links/links.ts';
@@ -9,7 +9,7 @@ import type { LinkStore } from './links/links.ts';
 /** Registers what the collector knows. */
 export function registerCollectorMetrics(options: {
   registry: Registry;
-  committer: Committer;
+  committer: { readonly stats: CommitterStats };
   durable: DurableLog;
   spool: Spool;
   links: LinkStore;

@@ -27,7 +27,7 @@ interface Trailer extends Parties {
 /** Writes the file anew beside the old one and renames it, so that there is always a whole one. */
 export async function writeLinkSnapshot(options: {
   file: string;
-  set: LinkSet;
+  set: Pick<LinkSet, 'table' | 'parties'>;
   freshAtMs: number;
 }): Promise<void> {
   const { file, set, freshAtMs } = options;

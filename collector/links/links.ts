@@ -3,7 +3,7 @@ import type { Postgres } from '../../core/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import { FROM_THE_BEGINNING, readLinkChanges } from './link-reader.ts';
-import { createLinkSet, type Link, type LinkSet, type Program } from './link-set.ts';
+import { type Link, LinkSet, type Program } from './link-set.ts';
 import { readLinkSnapshot, writeLinkSnapshot } from './link-snapshot.ts';
 
 /** All links in memory: loaded once, followed by asking PostgreSQL, kept on the disk for a start without it. */
@@ -30,7 +30,7 @@ const SNAPSHOT_EVERY_MS = 60_000;
  */
 export function followLinks(options: { sql: Postgres; snapshotFile: string; log: Logger }): LinkStore {
   const { sql, snapshotFile, log } = options;
-  let set = createLinkSet({ log });
+  let set = new LinkSet({ log });
   let freshAtMs = 0;
   let since = FROM_THE_BEGINNING;
   let snapshotTried = false;
@@ -42,7 +42,7 @@ export function followLinks(options: { sql: Postgres; snapshotFile: string; log:
   async function trySnapshot(): Promise<void> {
     snapshotTried = true;
     try {
-      const stored = createLinkSet({ log });
+      const stored = new LinkSet({ log });
       const snapshot = await readLinkSnapshot({ file: snapshotFile, set: stored });
       if (!snapshot) return;
       set = stored;
@@ -55,7 +55,7 @@ export function followLinks(options: { sql: Postgres; snapshotFile: string; log:
 
   async function poll(): Promise<void> {
     const askedAtMs = Date.now();
-    const target: LinkSet = loaded ? set : createLinkSet({ log });
+    const target = loaded ? set : new LinkSet({ log });
     const read = await readLinkChanges({ sql, set: target, since, log });
     since = read.since;
     if (!loaded) log.info({ links: target.size, tookMs: Date.now() - askedAtMs }, 'links loaded');

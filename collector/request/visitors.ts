@@ -43,8 +43,11 @@ export class Visitor {
   }
 }
 
-/** A look-up from the two headers to what they say, remembered in a bounded cache. */
-export function createVisitorCache(): (userAgent: string, acceptLanguage: string) => Visitor {
+/** The visitor that the headers User-Agent and Accept-Language describe. */
+export type VisitorOf = (userAgent: string, acceptLanguage: string) => Visitor;
+
+/** {@link VisitorOf} with a bounded cache. */
+export function createVisitorCache(): VisitorOf {
   // By User-Agent, then by Accept-Language: joining the two into one key would copy and hash both at every click.
   let young = new Map<string, Map<string, Visitor>>();
   let old = new Map<string, Map<string, Visitor>>();

@@ -231,7 +231,7 @@ function writeIdentity(target: Buffer, offset: number, ts: number, node: number,
 /** The fingerprint stands at the head of a visitor segment, little-endian. */
 export const FINGERPRINT_BYTES = 8;
 
-/** Who is credited for a click. */
+/** The link of a click, and who is credited for it. */
 export interface ClickOwner {
   readonly programId: number;
   readonly campaignId: number;
@@ -239,20 +239,20 @@ export interface ClickOwner {
   readonly linkId: number;
 }
 
-/** The parts of a click that change from request to request; the visitor's segment is prepared ahead. */
-export interface ClickParts {
+/** What {@link writeClick} writes: {@link ClickRecord} as the collector has it, the visitor's columns encoded already. */
+export interface ClickRow {
   readonly ts: number;
   /** Node and seq are given when the click joins its batch. */
   node: number;
   seq: number;
-  readonly owner: ClickOwner;
+  readonly link: ClickOwner;
   /** 16 bytes in network order. */
   readonly ip: Uint8Array;
   readonly flags: number;
   readonly rule: number;
   readonly destination: number;
   /** From {@link encodeVisitor}. */
-  readonly visitor: Buffer;
+  readonly encodedVisitor: Buffer;
   /** The strings of the last columns in order: referrer, sub1–5, UTM ×5, query. */
   readonly traffic: readonly string[];
 }
@@ -283,13 +283,13 @@ export function encodeVisitor(
  * Writes one row at `offset` and returns the offset behind it.
  * The caller has made sure, with {@link clickSizeBound}, that it fits.
  */
-export function writeClick(target: Buffer, offset: number, click: ClickParts): number {
+export function writeClick(target: Buffer, offset: number, click: ClickRow): number {
   let at = writeIdentity(target, offset, click.ts, click.node, click.seq);
-  const { owner, ip, traffic } = click;
-  target.writeUInt32LE(owner.programId, at);
-  target.writeUInt32LE(owner.campaignId, at + 4);
-  target.writeUInt32LE(owner.affiliateId, at + 8);
-  target.writeUInt32LE(owner.linkId, at + 12);
+  const { link, ip, encodedVisitor, traffic } = click;
+  target.writeUInt32LE(link.programId, at);
+  target.writeUInt32LE(link.campaignId, at + 4);
+  target.writeUInt32LE(link.affiliateId, at + 8);
+  target.writeUInt32LE(link.linkId, at + 12);
   at += OWNER_BYTES;
   // So few bytes are copied here faster than a call into the runtime takes.
   for (let i = 0; i < IP_BYTES; i++) target[at + i] = ip[i] ?? 0;
@@ -298,8 +298,8 @@ export function writeClick(target: Buffer, offset: number, click: ClickParts): n
   target.writeUInt16LE(click.rule, at + 4);
   target.writeUInt16LE(click.destination, at + 6);
   at += 8;
-  target.set(click.visitor, at);
-  at += click.visitor.length;
+  target.set(encodedVisitor, at);
+  at += encodedVisitor.length;
   for (let i = 0; i < traffic.length; i++) at = writeString(target, at, traffic[i] ?? '');
   return at;
 }
