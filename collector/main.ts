@@ -35,15 +35,15 @@ const CLOSING_MS = 300;
 const READY_POLL_MS = 20;
 const MEGABYTE = 1024 * 1024;
 
-/** Where the collector of a slot keeps its lease, spool and links across restarts. */
+/** The folder in which the collector of a slot keeps its lease, spool and links across restarts. */
 export function collectorSlotFolder(home: string, slot: number): string {
   return join(home, 'collector', String(slot));
 }
 
 /**
  * Starts the redirect server; returns when it listens. It is ready once the links are loaded.
- * Several share the port when each has a `slot` of its own, which is where it keeps its state, and listens only when
- * it is ready, so that no connection comes to one that cannot answer yet.
+ * Several share the port when each has a `slot` of its own for its state; each then listens only when it is ready, so
+ * that no connection reaches one that cannot answer yet.
  */
 export async function startCollector(options: {
   config: Config;

@@ -16,7 +16,7 @@ export interface SecretBox {
   decrypt(purpose: string, encrypted: Uint8Array): string;
   /** A signature in base64url. */
   sign(purpose: string, text: string): string;
-  /** Whether one of the keys signed it; takes as long for a wrong signature as for a right one. */
+  /** Whether one of the keys signed it, in constant time. */
   verify(purpose: string, text: string, signature: string): boolean;
 }
 

@@ -43,7 +43,7 @@ export interface Quotas {
 export interface ApiContext {
   readonly ledger: Ledger;
   readonly warehouse: Warehouse;
-  /** Seals and signs what is secret. */
+  /** Encrypts and signs. */
   readonly secretBox: SecretBox;
   readonly clickIds: ClickIdCodec;
   /** Everything but dead letters and proofs works without NATS. */
@@ -52,7 +52,7 @@ export interface ApiContext {
   readonly countKey: () => KeyObject;
   /** Peers whose X-Forwarded-For is believed: addresses or networks. */
   readonly trustedProxies: readonly string[];
-  /** Private networks that webhooks may go to all the same. */
+  /** Private networks that webhooks are allowed to reach. */
   readonly webhookNetworks: readonly string[];
   readonly mailer: Mailer;
   /** Public base URL of the portal, without a slash at its end. */

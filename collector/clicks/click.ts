@@ -4,7 +4,7 @@ import type { Link } from '../links/link-set.ts';
 import type { UrlPieces } from '../request/redirect-url.ts';
 import type { Visitor } from '../request/visitors.ts';
 
-/** What a request says of a click. */
+/** The properties of a click that its request gives. */
 interface ClickRequest {
   readonly link: Link;
   /** Unix milliseconds. */

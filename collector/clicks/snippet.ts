@@ -6,7 +6,7 @@ import type { Handler } from './server.ts';
 
 /** Read from the sources also when the code runs from dist/. */
 const SNIPPET_FILE = 'collector/clicks/afflux.js';
-/** A day, and a week in which the old one may be used while the new one is fetched: shops load it on every page. */
+/** Fresh for a day, served stale for a week while it is fetched again: shops load it on every page. */
 const CACHE_CONTROL = 'public, max-age=86400, stale-while-revalidate=604800';
 
 /** The handler of `GET` and `HEAD /afflux.js`. */

@@ -11,14 +11,14 @@ export interface SpoolStats {
   appendedBatches: number;
   appendedClicks: number;
   replayedBatches: number;
-  /** Bytes that were no whole record: a write cut short by a crash, or a damaged disk. */
+  /** Bytes outside of whole records: a write cut short by a crash, or a damaged disk. */
   damagedBytes: number;
   refusedFull: number;
 }
 
 /** A segment is replayed and deleted as a whole: small enough to give space back soon. */
 const SEGMENT_BYTES = 16 * 1024 * 1024;
-/** Share of the limit at which the collector says it is not ready. */
+/** Share of the limit from which the collector is not ready. */
 const NEARLY_FULL = 0.9;
 const SEGMENT_NAME = /^(\d{10})\.spool$/;
 
@@ -190,7 +190,7 @@ export class Spool {
   }
 }
 
-/** Reads what an earlier process left, cuts torn ends off, and reports everything that was no whole record. */
+/** Reads the segments of an earlier process, cuts torn ends off, and reports bytes outside of whole records. */
 async function recoverSegments(folder: string, stats: SpoolStats, log: Logger): Promise<Segment[]> {
   const segments: Segment[] = [];
   for (const name of (await readdir(folder)).sort()) {
@@ -208,7 +208,7 @@ async function recoverSegments(folder: string, stats: SpoolStats, log: Logger): 
   }
   stats.segments = segments.length;
   if (segments.length > 0)
-    log.info({ segments: segments.length, bytes: stats.bytes }, 'spool found; it will be replayed');
+    log.info({ segments: segments.length, bytes: stats.bytes }, 'spool found; replaying');
   return segments;
 }
 
@@ -223,7 +223,7 @@ async function recoverSegment(segment: Segment, stats: SpoolStats, log: Logger):
       stats.damagedBytes += part.length;
       log.warn(
         { path: segment.path, offset: part.offset, bytes: part.length },
-        'spool: no whole record here',
+        'spool: damaged bytes skipped',
       );
       if (part.atEnd) {
         await file.truncate(part.offset);
@@ -244,7 +244,7 @@ function noteRecord(segment: Segment, batch: Batch, bytes: number): void {
 async function writeAll(file: FileHandle, parts: Buffer[], position: number): Promise<void> {
   const total = parts.reduce((sum, part) => sum + part.length, 0);
   const { bytesWritten } = await file.writev(parts, position);
-  // A short write is how a disk that fills up shows itself.
+  // A disk that fills up shows as a short write.
   if (bytesWritten !== total)
     throw new Error(`only ${bytesWritten} of ${total} bytes were written: disk full?`);
 }

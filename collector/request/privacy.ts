@@ -2,7 +2,7 @@ import type { HttpRequest } from 'uWebSockets.js';
 import { FINGERPRINT_BYTES } from '../../core/clicks/click-record.ts';
 import { isMappedIpv4 } from '../../core/ip.ts';
 
-/** What a program keeps of its visitors. */
+/** How a program treats the data of its visitors. */
 export interface Privacy {
   readonly anonymiseIp: boolean;
   readonly cookies: boolean;
@@ -23,7 +23,7 @@ export function withoutFingerprint(encodedVisitor: Buffer): Buffer {
   return Buffer.from(encodedVisitor).fill(0, 0, FINGERPRINT_BYTES);
 }
 
-/** Whether the visitor's browser asks not to be followed: `DNT: 1` or `Sec-GPC: 1`. */
+/** Whether the visitor has opted out of tracking: `DNT: 1` or `Sec-GPC: 1`. */
 export function hasOptedOut(request: Pick<HttpRequest, 'getHeader'>): boolean {
   return request.getHeader('sec-gpc') === '1' || request.getHeader('dnt') === '1';
 }

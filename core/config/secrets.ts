@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { OperatingError } from '../errors.ts';
 import type { Config, EnvironmentConfig } from './config.ts';
 
-/** What the embedded installation generates for itself at first start, in `$AFFLUX_HOME/secrets.json` (mode 0600). */
+/** Generated at first start, in `$AFFLUX_HOME/secrets.json` (mode 0600). */
 interface Secrets {
   readonly postgresPassword: string;
   /** One click key, 32 hexadecimal digits. */
