@@ -2,9 +2,10 @@ import { join } from 'node:path';
 import { readOrCreateCountKey } from '../attribution/tools/count-key.ts';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import type { Config } from '../core/config/config.ts';
+import { createNetworkMatcher } from '../core/ip.ts';
+import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, listenError, type Running } from '../core/service/service.ts';
-import { createVault } from '../core/vault.ts';
 import { createPayoutProvider } from '../ledger/payouts/providers/index.ts';
 import { connectLedger } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
@@ -13,7 +14,6 @@ import { createMailer } from './http/mailer.ts';
 import { createStreams } from './http/streams.ts';
 import { housekeepingTask } from './operations/housekeeping.ts';
 import { buildApiServer } from './server.ts';
-import { allowList } from './webhooks/webhook-target.ts';
 import { startWebhookWorker } from './webhooks/webhook-worker.ts';
 
 /** Enough to keep PostgreSQL busy on a few cores; more would only wait for each other. */
@@ -32,7 +32,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-api' });
   const streams = createStreams({ url: config.natsUrl });
-  const vault = createVault(config.dataKeys);
+  const secretBox = createSecretBox(config.dataKeys);
   const mailer = createMailer({ url: config.mailUrl, from: config.mailFrom, log });
   const reportsFolder = join(config.home, 'reports');
   const app = await buildApiServer({
@@ -42,7 +42,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     streams,
     countKey: () => readOrCreateCountKey(config.home),
     trustedProxies: config.trustedProxies,
-    vault,
+    secretBox,
     mailer,
     quotas: {
       requestsPerMinute: config.apiRequestsPerMinute,
@@ -69,10 +69,10 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   });
   const webhooks = startWebhookWorker({
     ledger,
-    vault,
+    secretBox,
     mailer,
     log,
-    allowed: allowList(config.webhookNetworks),
+    allowed: createNetworkMatcher(config.webhookNetworks),
   });
   log.info({ host: config.host, port: config.apiPort }, 'listening');
 

@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger';
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Registry } from 'prom-client';
+import { createNetworkMatcher } from '../core/ip.ts';
 import type { Logger } from '../core/service/log.ts';
 import { installAuthentication } from './auth/authentication.ts';
 import { addApiKeyRoutes } from './auth/routes/api-keys.ts';
@@ -55,7 +56,6 @@ import { addJobRoutes } from './reports/routes/jobs.ts';
 import { addReportRoutes } from './reports/routes/reports.ts';
 import { addWebhookDeliveryRoutes } from './webhooks/routes/webhook-deliveries.ts';
 import { addWebhookRoutes } from './webhooks/routes/webhooks.ts';
-import { allowList } from './webhooks/webhook-target.ts';
 
 /** A caller that takes longer to send a request is stuck or hostile. */
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -151,7 +151,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addJobRoutes(app, options);
   addSessionRoutes(app, options);
   addUserRoutes(app, options);
-  addWebhookRoutes(app, { ...options, allowed: allowList(options.webhookNetworks) });
+  addWebhookRoutes(app, { ...options, allowed: createNetworkMatcher(options.webhookNetworks) });
   addWebhookDeliveryRoutes(app, options);
 }
 

@@ -1,22 +1,25 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { NatsConnection } from '@nats-io/transport-node';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import { CAPS_BUCKET, connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import type { Config } from '../core/config/config.ts';
 import { openPostgres } from '../core/postgres/postgres.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
-import { createClickHandlers } from './clicks/clicks.ts';
+import { createAnswers } from './clicks/answers.ts';
+import type { Click } from './clicks/click.ts';
+import { createClickHandlers } from './clicks/handlers.ts';
 import { createOutcomeCounts, FlagCounts } from './clicks/outcomes.ts';
 import { serve } from './clicks/server.ts';
 import { openSnippet } from './clicks/snippet.ts';
-import { createCommitter } from './durability/committer.ts';
-import { createDurableLog } from './durability/durable-log.ts';
-import { openLeaseKeeper } from './durability/lease-keeper.ts';
+import { Committer } from './durability/committer.ts';
+import { createDurableLog, type DurableLog } from './durability/durable-log.ts';
+import { type LeaseKeeper, openLeaseKeeper } from './durability/lease-keeper.ts';
 import { createPublisher } from './durability/publisher.ts';
-import { openSpool } from './durability/spool.ts';
+import { openSpool, type Spool } from './durability/spool.ts';
 import { CAPS_TTL_MS, followCaps } from './links/caps.ts';
-import { followLinks } from './links/links.ts';
+import { followLinks, type LinkStore } from './links/links.ts';
 import { observeCommits, registerCollectorMetrics } from './metrics.ts';
 import { createClientAddressReader } from './request/client-address.ts';
 import { openCountries } from './request/geo.ts';
@@ -27,20 +30,20 @@ import { createRepeats } from './routing/repeats.ts';
 const SHARD = 0;
 /** Batches still in flight at a stop get this long to be acknowledged. */
 const DRAIN_TIMEOUT_MS = 5_000;
-/** How long open connections may still ask after a stop; each answer then tells its client to connect anew. */
-const LINGER_MS = 300;
+/** After a stop, open connections are still served this long; each answer asks its client to connect again. */
+const CLOSING_MS = 300;
 const READY_POLL_MS = 20;
 const MEGABYTE = 1024 * 1024;
 
-/** Where the collector of a slot keeps its lease, spool and links across restarts. */
+/** The folder in which the collector of a slot keeps its lease, spool and links across restarts. */
 export function collectorSlotFolder(home: string, slot: number): string {
   return join(home, 'collector', String(slot));
 }
 
 /**
  * Starts the redirect server; returns when it listens. It is ready once the links are loaded.
- * Several share the port when each has a `slot` of its own, which is where it keeps its state, and listens only when
- * it is ready, so that no connection comes to one that cannot answer yet.
+ * Several share the port when each has a `slot` of its own for its state; each then listens only when it is ready, so
+ * that no connection reaches one that cannot answer yet.
  */
 export async function startCollector(options: {
   config: Config;
@@ -56,42 +59,28 @@ export async function startCollector(options: {
   const stateFolder = collectorSlotFolder(config.home, slot ?? 0);
   const links = followLinks({ sql, snapshotFile: join(stateFolder, 'links.snapshot'), log });
   const caps = await followCaps({ bucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }), log });
-  const spool = await openSpool({
-    folder: join(stateFolder, 'spool'),
-    maxBytes: config.spoolMaxMb * MEGABYTE,
-    log,
-  });
-  const leases = await openLeaseKeeper({
-    bucket: await openBucket(nc, LEASES_BUCKET),
-    stateFile: join(stateFolder, 'lease.json'),
-    spooledNodes: spool.nodes(),
-    log,
-  });
-  const durable = createDurableLog({
-    publish: createPublisher({ nc, shard: SHARD }),
-    spool,
-    log,
-  });
+  const { spool, leases, durable } = await openDurability({ config, nc, stateFolder, log });
   const metrics = createMetrics();
-  const committer = createCommitter({
+  const outcomes = createOutcomeCounts();
+  const answers = createAnswers({
+    outcomes,
+    isClosing: () => server.isClosing(),
+    secureCookie: config.collectorUrl.startsWith('https:'),
+  });
+  const committer = new Committer({
     store: durable.store,
     leases,
     clickIds: createClickIdCodec(config.clickKeys),
+    recipient: answers,
     log,
     onCommitted: observeCommits(metrics),
   });
   leases.startHeartbeat((node) => least(committer.oldestHeldMs(node), spool.oldestHeldMs(node)));
-  const outcomes = createOutcomeCounts();
   const flagCounts = new FlagCounts();
   registerCollectorMetrics({ registry: metrics, committer, durable, spool, links, outcomes, flagCounts });
 
-  function readiness(): Readiness {
-    if (links.freshAtMs === 0) return { ready: false, reason: 'links are not loaded yet' };
-    if (!committer.isHealthy()) return { ready: false, reason: 'clicks cannot be stored' };
-    if (spool.isNearlyFull()) return { ready: false, reason: 'the spool is nearly full' };
-    return { ready: true };
-  }
-  // On a shared port the kernel chooses who answers, so each of several has a port of its own to be asked on.
+  const readiness = (): Readiness => readinessOf({ links, committer, spool });
+  // On a shared port the kernel chooses the collector, so each of several has a health port of its own.
   const health =
     slot === undefined
       ? undefined
@@ -109,10 +98,9 @@ export async function startCollector(options: {
       countryOf,
       caps,
       repeats: createRepeats(),
+      answers,
       outcomes,
       flagCounts,
-      isClosing: () => server.isClosing(),
-      secureCookie: config.collectorUrl.startsWith('https:'),
     }),
     snippet,
     readiness,
@@ -123,7 +111,7 @@ export async function startCollector(options: {
   return {
     async stop() {
       server.stopAccepting();
-      await delay(LINGER_MS);
+      await delay(CLOSING_MS);
       const complete = await committer.drain(DRAIN_TIMEOUT_MS);
       await server.stop();
       await health?.stop();
@@ -134,6 +122,36 @@ export async function startCollector(options: {
       await Promise.all([sql.end({ timeoutMs: 1_000 }), nc.close()]);
     },
   };
+}
+
+async function openDurability(options: {
+  config: Config;
+  nc: NatsConnection;
+  stateFolder: string;
+  log: Logger;
+}): Promise<{ spool: Spool; leases: LeaseKeeper; durable: DurableLog }> {
+  const { config, nc, stateFolder, log } = options;
+  const spool = await openSpool({
+    folder: join(stateFolder, 'spool'),
+    maxBytes: config.spoolMaxMb * MEGABYTE,
+    log,
+  });
+  const leases = await openLeaseKeeper({
+    bucket: await openBucket(nc, LEASES_BUCKET),
+    stateFile: join(stateFolder, 'lease.json'),
+    spooledNodes: spool.nodes(),
+    log,
+  });
+  const durable = createDurableLog({ publish: createPublisher({ nc, shard: SHARD }), spool, log });
+  return { spool, leases, durable };
+}
+
+function readinessOf(parts: { links: LinkStore; committer: Committer<Click>; spool: Spool }): Readiness {
+  const { links, committer, spool } = parts;
+  if (links.freshAtMs === 0) return { ready: false, reason: 'links are not loaded yet' };
+  if (!committer.isHealthy) return { ready: false, reason: 'clicks cannot be stored' };
+  if (spool.isNearlyFull()) return { ready: false, reason: 'the spool is nearly full' };
+  return { ready: true };
 }
 
 function least(a: number | undefined, b: number | undefined): number | undefined {

@@ -1,15 +1,15 @@
 import { Histogram, type Registry } from 'prom-client';
 import { countByLabelOnScrape, countOnScrape, gaugeOnScrape } from '../core/service/metrics.ts';
 import type { FlagCounts, OutcomeCounts } from './clicks/outcomes.ts';
-import type { Committer } from './durability/committer.ts';
+import type { CommitterStats } from './durability/committer.ts';
 import type { DurableLog } from './durability/durable-log.ts';
 import type { Spool } from './durability/spool.ts';
 import type { LinkStore } from './links/links.ts';
 
-/** Registers what the collector knows. */
+/** Registers the collector's metrics. */
 export function registerCollectorMetrics(options: {
   registry: Registry;
-  committer: Committer;
+  committer: { readonly stats: CommitterStats };
   durable: DurableLog;
   spool: Spool;
   links: LinkStore;
@@ -36,7 +36,7 @@ export function registerCollectorMetrics(options: {
   counter('batches_committed', 'Batches acknowledged by the stream', () => stats.batchesCommitted);
   counter(
     'refused_unstored',
-    'Clicks answered 503: neither stream nor spool took them',
+    'Clicks answered 503: neither stream nor spool could store them',
     () => stats.refusedUnstored,
   );
   counter('refused_full', 'Clicks answered 503: too many batches were in flight', () => stats.refusedFull);
@@ -54,14 +54,14 @@ export function registerCollectorMetrics(options: {
   );
   counter(
     'spool_damaged_bytes',
-    'Bytes in the spool that were no whole record',
+    'Bytes in the spool outside of whole records',
     () => spool.stats.damagedBytes,
   );
   counter('spool_full', 'Batches the spool refused at its limit', () => spool.stats.refusedFull);
   gauge('spool_bytes', 'Bytes waiting in the spool', () => spool.stats.bytes);
   gauge('spool_segments', 'Segments waiting in the spool', () => spool.stats.segments);
   gauge('spool_age_seconds', 'Age of the oldest click in the spool', () => spoolAgeSeconds(spool));
-  gauge('stream_up', '1 while the stream takes batches', () => (durable.isStreamUp() ? 1 : 0));
+  gauge('stream_up', '1 while the stream acknowledges batches', () => (durable.isStreamUp() ? 1 : 0));
   gauge('batches_in_flight', 'Batches published and not yet acknowledged', () => stats.inFlight);
   gauge('links', 'Links in memory', () => links.size);
   gauge('links_age_seconds', 'Time since the links were last compared with PostgreSQL', () =>
@@ -69,11 +69,11 @@ export function registerCollectorMetrics(options: {
   );
 }
 
-/** Times from a batch's first click to its durability: half a millisecond alone, a quarter of a second into the spool. */
+/** Times from a batch's first click to its durability: below a millisecond alone, above 0.25 s through the spool. */
 const COMMIT_BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1];
 const BATCH_BUCKETS = [1, 4, 16, 64, 256, 1_024, 4_096];
 
-/** Histograms of commit latency and batch size; returns what to call for each batch. */
+/** Registers histograms of commit latency and batch size; returns the function that observes a batch. */
 export function observeCommits(registry: Registry): (rows: number, tookMs: number) => void {
   const latency = new Histogram({
     name: 'afflux_collector_commit_seconds',

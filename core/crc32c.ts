@@ -8,8 +8,8 @@ const TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
 });
 
 /**
- * The checksum of `bytes`, or of what came before and `bytes` when its checksum is given.
- * A byte a step does 370 MB/s, faster than any disk it is for can sync.
+ * The checksum of `bytes`; with `before`, of the bytes of that checksum followed by `bytes`.
+ * A byte a step is faster than the disks it is for can sync.
  */
 export function crc32c(bytes: Uint8Array, before = 0): number {
   let crc = ~before;

@@ -1,15 +1,23 @@
-/** Addresses as 16 bytes in network order: IPv6, with IPv4 mapped into ::ffff:0:0/96. */
+import { assert } from './errors.ts';
+
+/**
+ * Addresses and networks: the one parser and the one matcher of the platform. An address is 16 bytes in network order:
+ * IPv6, with IPv4 mapped into ::ffff:0:0/96.
+ */
 
 const IP_BYTES = 16;
 const MAPPED_PREFIX_BITS = 96;
 
-/** Reads the text of an IPv4 or IPv6 address into 16 bytes; undefined when it is neither. */
+/**
+ * Reads the text of an IPv4 or IPv6 address; undefined when it is neither. A zone ("%eth0") is dropped. An octet with a
+ * leading zero is refused, because some programs read it as octal.
+ */
 export function parseIp(text: string): Buffer | undefined {
   return text.includes(':') ? parseIpv6(text) : parseIpv4(text);
 }
 
 function parseIpv4(text: string): Buffer | undefined {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
+  const match = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/.exec(text);
   if (!match) return undefined;
   const octets = match.slice(1).map(Number);
   return octets.some((octet) => octet > 255) ? undefined : Buffer.from(mapIpv4(octets));
@@ -25,24 +33,25 @@ export function mapIpv4(octets: ArrayLike<number>): Uint8Array {
 }
 
 function parseIpv6(text: string): Buffer | undefined {
-  const [address = ''] = text.split('%');
+  const [, address = '', ...more] = /^([^%]*)(?:%[0-9a-z.:-]+)?$/i.exec(text) ?? [];
   const halves = address.split('::');
-  if (halves.length > 2) return undefined;
-  const head = groups(halves[0] ?? '');
-  const tail = halves.length === 2 ? groups(halves[1] ?? '') : [];
+  if (more.length > 0 || halves.length > 2) return undefined;
+  const [start = '', end] = halves;
+  const head = groups(start, { mayEndInIpv4: end === undefined });
+  const tail = end === undefined ? [] : groups(end, { mayEndInIpv4: true });
   if (!head || !tail) return undefined;
   const missing = IP_BYTES / 2 - head.length - tail.length;
-  if (halves.length === 2 ? missing < 1 : missing !== 0) return undefined;
+  if (end === undefined ? missing !== 0 : missing < 1) return undefined;
   const bytes = Buffer.alloc(IP_BYTES);
   for (const [i, group] of head.entries()) bytes.writeUInt16BE(group, 2 * i);
   for (const [i, group] of tail.entries()) bytes.writeUInt16BE(group, 2 * (head.length + missing + i));
   return bytes;
 }
 
-function groups(text: string): number[] | undefined {
+function groups(text: string, { mayEndInIpv4 }: { mayEndInIpv4: boolean }): number[] | undefined {
   if (text === '') return [];
   const parts = text.split(':');
-  const embedded = parseIpv4(parts.at(-1) ?? '');
+  const embedded = mayEndInIpv4 ? parseIpv4(parts.at(-1) ?? '') : undefined;
   if (embedded) parts.splice(-1, 1, embedded.toString('hex', 12, 14), embedded.toString('hex', 14, 16));
   return parts.every((part) => /^[0-9a-f]{1,4}$/i.test(part))
     ? parts.map((part) => Number.parseInt(part, 16))
@@ -58,20 +67,50 @@ export function formatIp(bytes: Uint8Array): string {
   return new URL(`http://[${hex}]/`).hostname.slice(1, -1);
 }
 
-export function isMappedIpv4(bytes: Buffer): boolean {
-  return bytes.readUInt32BE(0) === 0 && bytes.readUInt32BE(4) === 0 && bytes.readUInt32BE(8) === 0xffff;
+export function isMappedIpv4(bytes: Uint8Array): boolean {
+  for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;
+  return bytes[10] === 0xff && bytes[11] === 0xff;
 }
 
-/** A matcher for a list of addresses and networks such as "10.0.0.0/8" (already checked by the configuration). */
-export function createNetworkMatcher(networks: readonly string[]): (address: Uint8Array) => boolean {
-  const parsed = networks.map((text) => {
-    const [address = '', bits] = text.split('/');
-    const bytes = parseIp(address);
-    if (!bytes) throw new TypeError(`${text} is not a network`);
-    const offset = address.includes(':') ? 0 : MAPPED_PREFIX_BITS;
-    return { bytes, bits: bits === undefined ? 8 * IP_BYTES : Number(bits) + offset };
+/** Addresses that share their first `bits` bits with `address`. */
+interface Network {
+  readonly address: Buffer;
+  /** From 0 to 128; of an IPv4 network from 96. */
+  readonly bits: number;
+}
+
+/** Whether a 16-byte address lies in one of the networks. */
+export type NetworkMatcher = (address: Uint8Array) => boolean;
+
+/** Whether a text is an address, or a network such as "10.0.0.0/8", named by any address in it. */
+export function isNetwork(text: string): boolean {
+  return parseNetwork(text) !== undefined;
+}
+
+function parseNetwork(text: string): Network | undefined {
+  const [address = '', bits = '', ...more] = text.split('/');
+  const bytes = parseIp(address);
+  if (!bytes || more.length > 0) return undefined;
+  if (!text.includes('/')) return { address: bytes, bits: 8 * IP_BYTES };
+  const offset = address.includes(':') ? 0 : MAPPED_PREFIX_BITS;
+  const prefix = /^\d{1,3}$/.test(bits) ? Number(bits) + offset : Number.NaN;
+  return prefix <= 8 * IP_BYTES ? { address: bytes, bits: prefix } : undefined;
+}
+
+/** Matches texts that {@link isNetwork} accepts. An IPv6 network holds no IPv4 address: "::/0" is IPv6 only. */
+export function createNetworkMatcher(texts: readonly string[]): NetworkMatcher {
+  const networks = texts.map((text) => {
+    const network = parseNetwork(text);
+    assert(network, `${text} is a network`);
+    return network;
   });
-  return (address) => parsed.some(({ bytes, bits }) => sharePrefix(bytes, address, bits));
+  return (address) => {
+    const leastBits = isMappedIpv4(address) ? MAPPED_PREFIX_BITS : 0;
+    for (const network of networks) {
+      if (network.bits >= leastBits && sharePrefix(network.address, address, network.bits)) return true;
+    }
+    return false;
+  };
 }
 
 function sharePrefix(a: Uint8Array, b: Uint8Array, bits: number): boolean {

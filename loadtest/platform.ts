@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Config, loadConfig } from '../core/config/config.ts';
 import { fromProject } from '../core/config/paths.ts';
+import { withGeneratedSecrets } from '../core/config/secrets.ts';
 import { freePlatformPorts } from '../engines/engine.ts';
 import { findNatsServer } from '../engines/nats.ts';
 import { isTrueWithin } from './wait.ts';
@@ -89,7 +90,7 @@ export async function startPlatform(options: {
     await stopAll(processes);
     throw new Error(`the platform did not come up: see ${logFile}`);
   }
-  const config = loadConfig(env);
+  const config = withGeneratedSecrets(loadConfig(env));
   const services = serviceUrls(config);
   return {
     config,

@@ -1,7 +1,7 @@
 import type { Config } from '../core/config/config.ts';
+import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../core/service/service.ts';
-import { createVault } from '../core/vault.ts';
 import { createPayoutProvider } from '../ledger/payouts/providers/index.ts';
 import { connectLedger } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
@@ -39,7 +39,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
     tasks: moneyTasks({
       ledger,
       provider: createPayoutProvider(config),
-      vault: createVault(config.dataKeys),
+      secretBox: createSecretBox(config.dataKeys),
       payoutHour: config.payoutHour,
     }),
   });

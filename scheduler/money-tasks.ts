@@ -1,4 +1,4 @@
-import type { Vault } from '../core/vault.ts';
+import type { SecretBox } from '../core/secret-box.ts';
 import { VEST_BATCH_SIZE, vestDue } from '../ledger/books/commissions.ts';
 import type { PayoutProvider } from '../ledger/payouts/provider.ts';
 import { runPayouts } from '../ledger/payouts/run.ts';
@@ -10,11 +10,11 @@ import type { Task } from '../ledger/postgres/tasks.ts';
 export function moneyTasks(options: {
   ledger: Ledger;
   provider: PayoutProvider;
-  vault: Vault;
+  secretBox: SecretBox;
   /** UTC; null: payouts are run by hand only. */
   payoutHour: number | null;
 }): Task[] {
-  const { ledger, provider, vault, payoutHour } = options;
+  const { ledger, provider, secretBox, payoutHour } = options;
   return [
     {
       name: 'vesting',
@@ -22,13 +22,13 @@ export function moneyTasks(options: {
     },
     {
       name: 'reconciliation',
-      run: async (now) => ({ ...(await reconcilePayouts(ledger, { now, provider, vault })) }),
+      run: async (now) => ({ ...(await reconcilePayouts(ledger, { now, provider, secretBox })) }),
     },
     {
       name: 'payouts',
       mayBegin: (now) => payoutHour !== null && now.getUTCHours() >= payoutHour,
       run: async (now) => {
-        const { payouts, ...run } = await runPayouts(ledger, { now, provider, vault });
+        const { payouts, ...run } = await runPayouts(ledger, { now, provider, secretBox });
         return run;
       },
     },

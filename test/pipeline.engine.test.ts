@@ -4,6 +4,7 @@ import { startAttribution } from '../attribution/main.ts';
 import { connectNats } from '../core/clicks/stream.ts';
 import { type Config, loadConfig } from '../core/config/config.ts';
 import type { Running } from '../core/service/service.ts';
+import { DAY_MS } from '../core/time.ts';
 import { freePort } from '../engines/engine.ts';
 import { createApiKey } from '../ledger/access/api-keys.ts';
 import { auditLedger } from '../ledger/audit/audit.ts';
@@ -21,7 +22,6 @@ import { type CollectorUnderTest, prepareCollector } from './support/collector.t
 import { waitFor } from './support/engines.ts';
 import { freshWarehouse, quietLog } from './support/warehouse.ts';
 
-const DAY_MS = 86_400_000;
 /** A click is counted within two seconds, and its order decided at once after that. */
 const DECIDED_MS = 20_000;
 

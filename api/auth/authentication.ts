@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify';
-import type { Vault } from '../../core/vault.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
 import { findApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
 import type { ApiServer } from '../http/context.ts';
@@ -36,9 +36,9 @@ const MAX_KEY_CHARS = 200;
 /** Puts the one authentication hook on a server. Every way of having no valid key is answered alike. */
 export function installAuthentication(
   app: ApiServer,
-  context: { ledger: Ledger; vault: Vault; portalUrl: string },
+  context: { ledger: Ledger; secretBox: SecretBox; portalUrl: string },
 ): void {
-  const { ledger, vault } = context;
+  const { ledger, secretBox } = context;
   app.decorateRequest('principal', undefined);
   app.decorateRequest('signed', undefined);
   app.decorateRequest('session', undefined);
@@ -48,7 +48,7 @@ export function installAuthentication(
     const { roles, keyAsParameter, logAs } = request.routeOptions.config;
     if (request.is404 || roles === 'public') return;
     if (logAs && request.headers['afflux-key'] !== undefined) {
-      request.signed = await signatureOf(request, { ledger, vault });
+      request.signed = await signatureOf(request, { ledger, secretBox });
       request.principal = principalFrom(request.signed.apiKey);
     } else {
       if (keyAsParameter) return;

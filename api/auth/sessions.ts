@@ -1,7 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { hash, verify } from '@node-rs/argon2';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Vault } from '../../core/vault.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
+import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { findSession, type Session } from '../../ledger/access/sessions.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
 import type { Principal } from '../http/principal.ts';
@@ -18,9 +19,8 @@ declare module 'fastify' {
 }
 
 const SESSION_DAYS = 7;
-const DAY_MS = 86_400_000;
 /** Whoever leaves a browser open is signed out over night. */
-export const IDLE_MS = 12 * 3_600_000;
+export const IDLE_MS = 12 * HOUR_MS;
 /** 256 bits: a token cannot be guessed, so its plain SHA-256 is safe to store. */
 const TOKEN_BYTES = 32;
 const CSRF_HEADER = 'x-csrf-token';
@@ -82,8 +82,8 @@ function sessionToken(request: FastifyRequest, portalUrl: string): string | unde
 }
 
 /** The token that goes with a session: only a page of ours can have read it. */
-export function csrfToken(vault: Vault, session: Pick<Session, 'id'>): string {
-  return vault.sign('csrf', String(session.id));
+export function csrfToken(secretBox: SecretBox, session: Pick<Session, 'id'>): string {
+  return secretBox.sign('csrf', String(session.id));
 }
 
 /**
@@ -92,7 +92,7 @@ export function csrfToken(vault: Vault, session: Pick<Session, 'id'>): string {
  */
 export async function sessionPrincipal(
   request: FastifyRequest,
-  { ledger, vault, portalUrl }: { ledger: Ledger; vault: Vault; portalUrl: string },
+  { ledger, secretBox, portalUrl }: { ledger: Ledger; secretBox: SecretBox; portalUrl: string },
 ): Promise<Principal | undefined> {
   const token = sessionToken(request, portalUrl);
   if (token === undefined) return undefined;
@@ -100,7 +100,7 @@ export async function sessionPrincipal(
   if (!session) return undefined;
   if (!SAFE_METHODS.has(request.method)) {
     const given = String(request.headers[CSRF_HEADER] ?? '');
-    if (!vault.verify('csrf', String(session.id), given)) {
+    if (!secretBox.verify('csrf', String(session.id), given)) {
       throw new Problem('csrf_token_missing', {
         detail: `send the csrf_token of the session as ${CSRF_HEADER}`,
       });
@@ -122,11 +122,11 @@ export async function sessionPrincipal(
 
 /** Signs the right to set a password. It is good once: it is made over the password there was. */
 export function passwordToken(
-  vault: Vault,
+  secretBox: SecretBox,
   options: { userId: number; passwordHash: string | null; expiresAt: Date },
 ): string {
   const claim = `${formatId('user', options.userId)}.${Math.floor(options.expiresAt.getTime() / 1_000)}`;
-  return `${claim}.${vault.sign('password', `${claim}.${fingerprintOf(options.passwordHash)}`)}`;
+  return `${claim}.${secretBox.sign('password', `${claim}.${fingerprintOf(options.passwordHash)}`)}`;
 }
 
 /** What a token claims, if it has the form of one; {@link isPasswordToken} proves it. */
@@ -135,9 +135,9 @@ export function claimOf(token: string): { userId: number; expiresAt: Date } | un
   return match ? { userId: Number(match[1]), expiresAt: new Date(Number(match[2]) * 1_000) } : undefined;
 }
 
-export function isPasswordToken(vault: Vault, token: string, passwordHash: string | null): boolean {
+export function isPasswordToken(secretBox: SecretBox, token: string, passwordHash: string | null): boolean {
   const [user, expires, signature = ''] = token.split('.');
-  return vault.verify('password', `${user}.${expires}.${fingerprintOf(passwordHash)}`, signature);
+  return secretBox.verify('password', `${user}.${expires}.${fingerprintOf(passwordHash)}`, signature);
 }
 
 function fingerprintOf(passwordHash: string | null): string {

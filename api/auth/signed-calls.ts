@@ -1,6 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
-import type { Vault } from '../../core/vault.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
 import { type ApiKey, findSigningKey } from '../../ledger/access/api-keys.ts';
 import { noteSignature } from '../../ledger/integrations/postback-calls.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
@@ -30,14 +30,14 @@ const SECRET_BYTES = 32;
 const PREFIX = 'whsec_';
 const PURPOSE = 'signing secret';
 
-export function newSigningSecret(vault: Vault): { secret: string; sealed: Buffer } {
+export function newSigningSecret(secretBox: SecretBox): { secret: string; encrypted: Buffer } {
   const secret = PREFIX + randomBytes(SECRET_BYTES).toString('base64');
-  return { secret, sealed: vault.seal(PURPOSE, secret) };
+  return { secret, encrypted: secretBox.encrypt(PURPOSE, secret) };
 }
 
-/** Opens a secret that {@link newSigningSecret} sealed. */
-export function openSigningSecret(vault: Vault, sealed: Uint8Array): string {
-  return vault.open(PURPOSE, sealed);
+/** Decrypts a secret of {@link newSigningSecret}. */
+export function decryptSigningSecret(secretBox: SecretBox, encrypted: Uint8Array): string {
+  return secretBox.decrypt(PURPOSE, encrypted);
 }
 
 /** The value of the header `webhook-signature`; `timestamp` in Unix seconds. */
@@ -53,7 +53,7 @@ export function sign(
 /** Reads the headers of a signed call, before its body. @throws Problem `unauthorized`. */
 export async function signatureOf(
   request: FastifyRequest,
-  { ledger, vault }: { ledger: Ledger; vault: Vault },
+  { ledger, secretBox }: { ledger: Ledger; secretBox: SecretBox },
 ): Promise<CallSignature> {
   const header = (name: string): string => String(request.headers[name] ?? '');
   const messageId = header('webhook-id');
@@ -72,7 +72,7 @@ export async function signatureOf(
   const id = integerId('apiKey').safeParse(header('afflux-key'));
   const key = id.success ? await findSigningKey(ledger, { id: id.data, now: new Date() }) : undefined;
   if (!key) throw refused(WRONG);
-  const secret = openSigningSecret(vault, key.signingSecret);
+  const secret = decryptSigningSecret(secretBox, key.signingSecret);
   return { apiKey: key.apiKey, secret, messageId, signedAt, signatures };
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { JsonValue } from '../../core/postgres/sql.ts';
-import type { Vault } from '../../core/vault.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
 import { type AuditEntry, appendAuditLog } from '../../ledger/access/audit-log.ts';
 import {
   claimIdempotencyKey,
@@ -35,7 +35,7 @@ const PURPOSE = 'idempotency answer';
  * @throws Problem `idempotency_key_reused`.
  */
 export async function commit<Body>(
-  { ledger, vault }: { ledger: Ledger; vault: Vault },
+  { ledger, secretBox }: { ledger: Ledger; secretBox: SecretBox },
   request: FastifyRequest,
   reply: FastifyReply,
   work: (tx: LedgerTransaction) => Promise<Committed<Body>>,
@@ -45,9 +45,9 @@ export async function commit<Body>(
   const { status = 200, body } = await inTransaction(ledger, async (tx): Promise<Committed<Body>> => {
     if (key === undefined) return await audited(tx);
     const earlier = await claimIdempotencyKey(tx, { actor, key, hash: hashOf(request) });
-    if (earlier.outcome !== 'none') return replayed<Body>(vault, reply, earlier);
+    if (earlier.outcome !== 'none') return replayed<Body>(secretBox, reply, earlier);
     const fresh = await audited(tx);
-    await keepAnswer(tx, { actor, key, ...sealed(vault, fresh) });
+    await keepAnswer(tx, { actor, key, ...encryptedAnswer(secretBox, fresh) });
     return fresh;
   });
 
@@ -65,7 +65,7 @@ export async function commit<Body>(
  * request gets it; two at the same time both do the work. @throws Problem `idempotency_key_reused`.
  */
 export async function answerOnce<Body>(
-  { ledger, vault }: { ledger: Ledger; vault: Vault },
+  { ledger, secretBox }: { ledger: Ledger; secretBox: SecretBox },
   request: FastifyRequest,
   reply: FastifyReply,
   work: () => Promise<{ status?: number; body: Body }>,
@@ -74,12 +74,13 @@ export async function answerOnce<Body>(
   const key = idempotencyKeyOf(request);
   const claim = key === undefined ? undefined : { actor, key, hash: hashOf(request) };
   const earlier = claim && (await findAnswer(ledger, claim));
-  const known = earlier && earlier.outcome !== 'none' ? replayed<Body>(vault, reply, earlier) : undefined;
+  const known = earlier && earlier.outcome !== 'none' ? replayed<Body>(secretBox, reply, earlier) : undefined;
   const { status = 200, body } = known ?? (await work());
   if (claim && !known) {
     await inTransaction(ledger, async (tx) => {
       const rival = await claimIdempotencyKey(tx, claim);
-      if (rival.outcome === 'none') await keepAnswer(tx, { ...claim, ...sealed(vault, { status, body }) });
+      if (rival.outcome === 'none')
+        await keepAnswer(tx, { ...claim, ...encryptedAnswer(secretBox, { status, body }) });
     });
   }
   reply.code(status);
@@ -92,7 +93,7 @@ function idempotencyKeyOf(request: FastifyRequest): string | undefined {
 }
 
 function replayed<Body>(
-  vault: Vault,
+  secretBox: SecretBox,
   reply: FastifyReply,
   earlier: Exclude<EarlierRequest, { outcome: 'none' }>,
 ): { status: number; body: Body } {
@@ -100,14 +101,14 @@ function replayed<Body>(
     throw new Problem('idempotency_key_reused', { detail: 'this key came with another request before' });
   }
   reply.header('idempotent-replayed', 'true');
-  return { status: earlier.status, body: JSON.parse(vault.open(PURPOSE, earlier.answer)) as Body };
+  return { status: earlier.status, body: JSON.parse(secretBox.decrypt(PURPOSE, earlier.answer)) as Body };
 }
 
-function sealed(
-  vault: Vault,
+function encryptedAnswer(
+  secretBox: SecretBox,
   { status = 200, body }: { status?: number; body: unknown },
 ): { status: number; answer: Buffer } {
-  return { status, answer: vault.seal(PURPOSE, JSON.stringify(body ?? null)) };
+  return { status, answer: secretBox.encrypt(PURPOSE, JSON.stringify(body ?? null)) };
 }
 
 /** Same method, same path, same bytes: the same request. */

@@ -8,7 +8,7 @@ import type {
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
-import type { Vault } from '../../core/vault.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
 import type { PayoutProvider } from '../../ledger/payouts/provider.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
@@ -43,8 +43,8 @@ export interface Quotas {
 export interface ApiContext {
   readonly ledger: Ledger;
   readonly warehouse: Warehouse;
-  /** Seals and signs what is secret. */
-  readonly vault: Vault;
+  /** Encrypts and signs. */
+  readonly secretBox: SecretBox;
   readonly clickIds: ClickIdCodec;
   /** Everything but dead letters and proofs works without NATS. */
   readonly streams: Streams;
@@ -52,7 +52,7 @@ export interface ApiContext {
   readonly countKey: () => KeyObject;
   /** Peers whose X-Forwarded-For is believed: addresses or networks. */
   readonly trustedProxies: readonly string[];
-  /** Private networks that webhooks may go to all the same. */
+  /** Private networks that webhooks are allowed to reach. */
   readonly webhookNetworks: readonly string[];
   readonly mailer: Mailer;
   /** Public base URL of the portal, without a slash at its end. */

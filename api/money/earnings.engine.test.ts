@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CLICK_COLUMN_LIST } from '../../core/clicks/click-record.ts';
+import { DAY_MS } from '../../core/time.ts';
 import { recordRefund } from '../../ledger/decisions/refunds.ts';
 import { inTransaction } from '../../ledger/postgres/db.ts';
 import { mirrorBatch } from '../../scheduler/mirror.ts';
@@ -17,7 +18,6 @@ afterAll(async () => {
   await api?.stop();
 });
 
-const DAY_MS = 86_400_000;
 const eur = (amount: string) => ({ amount, currency: 'EUR' });
 
 test('an affiliate sees what it earned by day, and how much through whom it recruited; a review earns nothing yet', async () => {

@@ -1,3 +1,4 @@
+import { HOUR_MS } from '../../core/time.ts';
 import { forgetIdempotencyKeys } from '../../ledger/access/idempotency.ts';
 import { forgetSessions } from '../../ledger/access/sessions.ts';
 import { failAbandonedJobs } from '../../ledger/integrations/jobs.ts';
@@ -9,7 +10,6 @@ import { SIGNATURE_TOLERANCE_MS } from '../auth/signed-calls.ts';
 import { IDEMPOTENCY_HOURS } from '../http/commit.ts';
 import { removeOldReports } from '../reports/report-jobs.ts';
 
-const HOUR_MS = 3_600_000;
 /** Shops dispute orders of the last quarter. */
 const CALL_LOG_DAYS = 90;
 /** Of what was delivered; what was not stays until somebody decides. */

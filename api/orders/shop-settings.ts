@@ -1,5 +1,5 @@
-import { BlockList, isIPv6 } from 'node:net';
 import type { FastifyRequest } from 'fastify';
+import { createNetworkMatcher, parseIp } from '../../core/ip.ts';
 import { getPostbackSettings, type PostbackSettings } from '../../ledger/integrations/postback-settings.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
 import { Problem } from '../http/problems.ts';
@@ -30,12 +30,8 @@ export function createShopSettings({ ledger }: { ledger: Ledger }): ShopSettings
 /** Whether the address is in one of the networks; an empty list lets everybody in. */
 export function isAllowed(address: string, networks: readonly string[]): boolean {
   if (networks.length === 0) return true;
-  const list = new BlockList();
-  for (const network of networks) {
-    const [base = '', bits = isIPv6(base) ? '128' : '32'] = network.split('/');
-    list.addSubnet(base, Number(bits), isIPv6(base) ? 'ipv6' : 'ipv4');
-  }
-  return list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+  const bytes = parseIp(address);
+  return bytes !== undefined && createNetworkMatcher(networks)(bytes);
 }
 
 /** @throws Problem `ip_not_allowed`, `signature_required`. */

@@ -115,7 +115,7 @@ describe('an affiliate', () => {
     }
   });
 
-  test('has a payout method that is stored sealed and shown as a hint, and hears of its change', async () => {
+  test('has a payout method that is stored encrypted and shown as a hint, and hears of its change', async () => {
     const iban = 'de89 3704 0044 0532 0130 00';
     const put = await api.call(
       'PUT',
@@ -126,7 +126,7 @@ describe('an affiliate', () => {
     expect(api.mails.at(-1)?.text).toContain('DE … 3000');
     const [row] = await api.ledger<{ details: Buffer }[]>`select details from payout_methods`;
     expect(row?.details.toString('latin1')).not.toMatch(/3704|Ann/);
-    expect(JSON.parse(api.vault.open('payout method', row?.details ?? Buffer.alloc(0)))).toEqual({
+    expect(JSON.parse(api.secretBox.decrypt('payout method', row?.details ?? Buffer.alloc(0)))).toEqual({
       kind: 'bank',
       holder: 'Ann',
       iban: 'DE89370400440532013000',

@@ -3,8 +3,9 @@ import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { errorText } from '../../core/errors.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
-import type { Vault } from '../../core/vault.ts';
+import { DAY_MS } from '../../core/time.ts';
 import { failJob, finishJob, type Job } from '../../ledger/integrations/jobs.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
@@ -16,7 +17,6 @@ import { formatId } from '../schemas/ids.ts';
 
 /** How long a file and its link live. */
 const FILE_DAYS = 7;
-const DAY_MS = 86_400_000;
 const PURPOSE = 'report file';
 
 function fileOf(folder: string, job: Pick<Job, 'id'>): string {
@@ -24,19 +24,19 @@ function fileOf(folder: string, job: Pick<Job, 'id'>): string {
 }
 
 /** Where a report's file is fetched, by whoever has the link, for a week. */
-export function downloadUrl(vault: Vault, job: Pick<Job, 'id'>): string {
+export function downloadUrl(secretBox: SecretBox, job: Pick<Job, 'id'>): string {
   const expires = Math.floor((Date.now() + FILE_DAYS * DAY_MS) / 1_000);
   const id = formatId('job', job.id);
-  return `/v1/jobs/${id}/download?expires=${expires}&signature=${vault.sign(PURPOSE, `${id}.${expires}`)}`;
+  return `/v1/jobs/${id}/download?expires=${expires}&signature=${secretBox.sign(PURPOSE, `${id}.${expires}`)}`;
 }
 
 export function isDownloadSigned(
-  vault: Vault,
+  secretBox: SecretBox,
   job: Pick<Job, 'id'>,
   { expires, signature }: { expires: string; signature: string },
 ): boolean {
   if (!(Number(expires) * 1_000 > Date.now())) return false;
-  return vault.verify(PURPOSE, `${formatId('job', job.id)}.${expires}`, signature);
+  return secretBox.verify(PURPOSE, `${formatId('job', job.id)}.${expires}`, signature);
 }
 
 /** The finished file of a job with its length; undefined when it is not there, or not any more. */
@@ -53,13 +53,13 @@ export async function reportFile(
 export async function runReportJob(options: {
   ledger: Ledger;
   warehouse: Warehouse;
-  vault: Vault;
+  secretBox: SecretBox;
   log: Logger;
   folder: string;
   job: Job;
   report: ReportOptions & { format: ExportFormat };
 }): Promise<void> {
-  const { ledger, warehouse, vault, log, folder, job, report } = options;
+  const { ledger, warehouse, secretBox, log, folder, job, report } = options;
   const path = fileOf(folder, job);
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -69,7 +69,7 @@ export async function runReportJob(options: {
     await rename(`${path}.part`, path);
     const { size } = await stat(path);
     const result = {
-      download_url: downloadUrl(vault, job),
+      download_url: downloadUrl(secretBox, job),
       bytes: size,
       table,
       complete_to: completeTo?.toISOString() ?? null,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
+import { DAY_MS } from '../../core/time.ts';
 import { EXPORT_FORMATS, type ExportFormat, MAX_EXPORT_ROWS } from '../../warehouse/reports/report-export.ts';
 import {
   CLICK_METRICS,
@@ -21,7 +22,6 @@ import { rowLimit, time } from '../schemas/schemas.ts';
 /** Rows of one answer at the most; below the warehouse's own limit, so that one more tells of a cut. */
 const MAX_ROWS = 5_000;
 const DEFAULT_ROWS = 1_000;
-const DAY_MS = 86_400_000;
 /** Three years by hour and link is as much as one query may read. */
 const MAX_RANGE_DAYS = 1_100;
 

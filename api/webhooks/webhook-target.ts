@@ -1,9 +1,10 @@
 import { type LookupAddress, lookup } from 'node:dns';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { BlockList, isIP, type LookupFunction } from 'node:net';
+import type { LookupFunction } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { errorText } from '../../core/errors.ts';
+import { isMappedIpv4, type NetworkMatcher, parseIp } from '../../core/ip.ts';
 
 /**
  * One HTTP request to an address that somebody else has chosen. It goes to public addresses only, judged after the
@@ -25,37 +26,29 @@ const TIMEOUT_MS = 10_000;
 /** What is kept of an answer; the rest is not read. */
 const MAX_RESPONSE_BYTES = 1_000;
 
-/** Networks that are not public and may be called all the same. */
-export function allowList(networks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const network of networks) {
-    const [base = '', bits] = network.split('/');
-    const family = isIP(base) === 6 ? 'ipv6' : 'ipv4';
-    list.addSubnet(base, Number(bits ?? (family === 'ipv6' ? 128 : 32)), family);
-  }
-  return list;
+/** Whether an address is on the public internet, or in one of the allowed networks. */
+export function isCallable(address: string, allowed: NetworkMatcher): boolean {
+  const bytes = parseIp(address);
+  return bytes !== undefined && (allowed(bytes) || isPublic(bytes));
 }
 
-/** Whether an address is on the public internet, or listed. */
-export function isCallable(address: string, allowed: BlockList): boolean {
-  if (!ipaddr.isValid(address)) return false;
+function isPublic(address: Buffer): boolean {
   // ::ffff:10.0.0.1 is 10.0.0.1.
-  const real = ipaddr.process(address);
-  if (allowed.check(real.toString(), real.kind())) return true;
-  return real.range() === 'unicast';
+  const bytes = isMappedIpv4(address) ? address.subarray(12) : address;
+  return ipaddr.fromByteArray([...bytes]).range() === 'unicast';
 }
 
 /** Why a URL cannot be a webhook's, as far as it can be told without resolving its name; undefined when it can. */
-export function urlFault(text: string, allowed: BlockList): string | undefined {
+export function urlFault(text: string, allowed: NetworkMatcher): string | undefined {
   if (!URL.canParse(text)) return 'must be a URL';
   const url = new URL(text);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'must be https';
   if (url.username !== '' || url.password !== '') return 'must not contain a user or a password';
   if (url.hash !== '') return 'must not contain a fragment';
-  const host = hostOf(url);
-  const listed = isIP(host) !== 0 && allowed.check(host, isIP(host) === 6 ? 'ipv6' : 'ipv4');
-  if (isIP(host) !== 0 && !isCallable(host, allowed)) return 'must lead to a public address';
-  if (url.protocol === 'http:' && !listed) return 'must be https';
+  const address = parseIp(hostOf(url));
+  const isListed = address !== undefined && allowed(address);
+  if (address && !isListed && !isPublic(address)) return 'must lead to a public address';
+  if (url.protocol === 'http:' && !isListed) return 'must be https';
   return undefined;
 }
 
@@ -69,7 +62,7 @@ export async function post(
   options: {
     body: string;
     headers: Readonly<Record<string, string>>;
-    allowed: BlockList;
+    allowed: NetworkMatcher;
     timeoutMs?: number;
     resolve?: typeof lookup;
   },
@@ -129,7 +122,7 @@ function exchange(
 }
 
 /** Resolves a name and gives only addresses that may be called; one that may not refuses them all. */
-function guardedLookup(allowed: BlockList, resolveName: typeof lookup): LookupFunction {
+function guardedLookup(allowed: NetworkMatcher, resolveName: typeof lookup): LookupFunction {
   return (hostname, options, callback) => {
     resolveName(hostname, { ...options, all: true }, (error, found) => {
       const addresses = (error ? [] : found) as LookupAddress[];

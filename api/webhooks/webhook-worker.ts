@@ -1,9 +1,10 @@
-import type { BlockList } from 'node:net';
 import { errorText } from '../../core/errors.ts';
+import type { NetworkMatcher } from '../../core/ip.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import type { Running } from '../../core/service/service.ts';
-import type { Vault } from '../../core/vault.ts';
+import { DAY_MS } from '../../core/time.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import {
   addDelivery,
@@ -16,7 +17,7 @@ import {
 } from '../../ledger/integrations/webhook-queue.ts';
 import { inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
-import { openSigningSecret, sign } from '../auth/signed-calls.ts';
+import { decryptSigningSecret, sign } from '../auth/signed-calls.ts';
 import type { Mailer } from '../http/mailer.ts';
 import { formatId } from '../schemas/ids.ts';
 import { webhookBodyOf } from './webhook-bodies.ts';
@@ -29,7 +30,7 @@ const RETRY_WAITS_S = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 72_
 /** So that a receiver that comes back is not met by everything at once. */
 const JITTER = 0.2;
 /** An endpoint that has failed for so long, at every attempt, is disabled. */
-const DISABLE_AFTER_MS = 3 * 86_400_000;
+const DISABLE_AFTER_MS = 3 * DAY_MS;
 const GONE = 410;
 
 const EVENTS_AT_ONCE = 100;
@@ -42,11 +43,11 @@ const ACTOR = 'webhooks';
 
 export interface WebhookWorkerOptions {
   readonly ledger: Ledger;
-  readonly vault: Vault;
+  readonly secretBox: SecretBox;
   readonly mailer: Mailer;
   readonly log: Logger;
   /** Networks that are not public and may be called all the same. */
-  readonly allowed: BlockList;
+  readonly allowed: NetworkMatcher;
   /** For tests; default {@link RETRY_WAITS_S}. */
   readonly retryWaitsS?: readonly number[];
 }
@@ -86,11 +87,13 @@ export async function deliverDue(options: WebhookWorkerOptions): Promise<number>
 }
 
 async function attempt(options: WebhookWorkerOptions, delivery: DueDelivery): Promise<void> {
-  const { ledger, vault, allowed, retryWaitsS = RETRY_WAITS_S } = options;
+  const { ledger, secretBox, allowed, retryWaitsS = RETRY_WAITS_S } = options;
   const timestamp = Math.floor(Date.now() / 1_000);
   const { messageId: id, body, url, endpointId } = delivery;
   const secrets = [delivery.secret, delivery.oldSecret].filter((secret) => secret !== null);
-  const signatures = secrets.map((sealed) => sign(openSigningSecret(vault, sealed), { id, timestamp, body }));
+  const signatures = secrets.map((encrypted) =>
+    sign(decryptSigningSecret(secretBox, encrypted), { id, timestamp, body }),
+  );
   const answer = await post(url, {
     body,
     allowed,

@@ -2,12 +2,13 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createNetworkMatcher } from '../../core/ip.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
-import { allowList, isCallable, post, urlFault } from './webhook-target.ts';
+import { isCallable, post, urlFault } from './webhook-target.ts';
 import { deliverDue, fanOut } from './webhook-worker.ts';
 
-const LOOPBACK = allowList(['127.0.0.1']);
+const LOOPBACK = createNetworkMatcher(['127.0.0.1']);
 
 interface Received {
   readonly headers: IncomingMessage['headers'];
@@ -70,11 +71,11 @@ async function subscribe(key: string, json: object = {}): Promise<{ id: string; 
 
 /** Everything that is due now, once. */
 async function work(retryWaitsS: readonly number[] = [0, 0]): Promise<number> {
-  const { ledger, vault } = api;
+  const { ledger, secretBox } = api;
   const mailer = { send: async (mail: never) => void (api.mails as never[]).push(mail) };
   const log = createLogger({ name: 'test', level: 'silent' });
   await fanOut({ ledger });
-  return await deliverDue({ ledger, vault, mailer, log, allowed: LOOPBACK, retryWaitsS });
+  return await deliverDue({ ledger, secretBox, mailer, log, allowed: LOOPBACK, retryWaitsS });
 }
 
 function order(orderId: string, affiliateId = tenant.affiliateId): Promise<bigint> {
@@ -263,7 +264,7 @@ describe('an endpoint', () => {
 });
 
 describe('a target', () => {
-  const nothing = allowList([]);
+  const nothing = createNetworkMatcher([]);
   const headers = {};
 
   test('is judged after its name was resolved, and every address of it', async () => {
@@ -330,7 +331,9 @@ describe('a target', () => {
     ['not an address', false],
   ])('%s may be called: %s', (address, callable) => {
     expect(isCallable(address, nothing)).toBe(callable);
-    expect(isCallable('10.0.0.1', allowList(['10.0.0.0/8']))).toBe(true);
+    expect(isCallable('10.0.0.1', createNetworkMatcher(['10.0.0.0/8']))).toBe(true);
+    expect(isCallable('::ffff:10.0.0.1', createNetworkMatcher(['10.0.0.0/8']))).toBe(true);
+    expect(isCallable('10.0.0.1', createNetworkMatcher(['fd00::/8']))).toBe(false);
     expect(urlFault('https://example.com/hook', nothing)).toBeUndefined();
   });
 });

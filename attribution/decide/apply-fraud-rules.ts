@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { ClickFlag } from '../../core/clicks/click-record.ts';
+import { DAY_S, HOUR_S } from '../../core/time.ts';
 import { type EarlierCounts, FAST_SECONDS } from '../../ledger/conversions/decision-facts.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import {
@@ -57,8 +58,6 @@ interface Rule {
   readonly windowSeconds?: number;
 }
 
-const HOUR_S = 3_600;
-const DAY_S = 86_400;
 /** Fewer conversions than this say nothing about an affiliate's pace. */
 const MIN_PACE_SAMPLE = 20;
 const ROBOT_FLAGS = ClickFlag.bot | ClickFlag.prefetch | ClickFlag.head | ClickFlag.impression;

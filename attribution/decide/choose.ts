@@ -1,5 +1,6 @@
 import { type ClickIdentity, clickIdentityKey } from '../../core/clicks/click-id.ts';
 import { ClickFlag, INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
+import { DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
 import type { AttributionModel, Terms } from '../../ledger/programs/terms.ts';
@@ -81,7 +82,6 @@ export type Choice =
   | { readonly kind: 'none'; readonly reason: ConversionReason; readonly candidates: readonly Candidate[] }
   | { readonly kind: 'won'; readonly winner: Winner; readonly candidates: readonly Candidate[] };
 
-export const DAY_MS = 86_400_000;
 /** A fingerprint identifies a visitor for so long, whatever the terms allow (docs/attribution.md). */
 export const FINGERPRINT_DAYS = 30;
 /** Candidates kept in the evidence. */

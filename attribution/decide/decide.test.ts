@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { ClickFlag } from '../../core/clicks/click-record.ts';
+import { DAY_MS, MINUTE_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
@@ -10,8 +11,6 @@ import { decide, type ExplainedDecision } from './decide.ts';
 import { evidenceSchema } from './evidence.ts';
 
 const CLICK_MS = Date.UTC(2026, 0, 10, 12);
-const MINUTE_MS = 60_000;
-const DAY_MS = 86_400_000;
 
 const click: KnownClick = {
   ts: CLICK_MS,

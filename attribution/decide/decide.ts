@@ -1,7 +1,8 @@
+import { DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
 import { applyFraudRules, decisiveRule, type Observations } from './apply-fraud-rules.ts';
-import { type Choice, type ClickFacts, DAY_MS, type Winner } from './choose.ts';
+import type { Choice, ClickFacts, Winner } from './choose.ts';
 import type { Evidence, RuleResult } from './evidence.ts';
 
 /**

@@ -1,4 +1,5 @@
 import { type ClickIdCodec, type ClickIdentity, clickIdentityKey } from '../../core/clicks/click-id.ts';
+import { DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import {
   type FirstOrder,
@@ -11,7 +12,6 @@ import type { CandidateRequest } from '../../warehouse/lookups/lookups.ts';
 import {
   type ClickFacts,
   type ClickWithTerms,
-  DAY_MS,
   FINGERPRINT_DAYS,
   type GivenClick,
   isKnownUpTo,

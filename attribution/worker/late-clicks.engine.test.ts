@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ClickRecord } from '../../core/clicks/click-record.ts';
 import { parseIp } from '../../core/ip.ts';
+import { MINUTE_MS } from '../../core/time.ts';
 import { createLink } from '../../ledger/programs/links.ts';
 import { updateProgram } from '../../ledger/programs/programs.ts';
 import { type AttributionFixture, startAttributionFixture } from '../../test/support/attribution.ts';
@@ -11,7 +12,6 @@ import { createParties, type TestParties } from '../../test/support/ledger.ts';
 const RUNS = Number(process.env.AFFLUX_TEST_DELAYS ?? 6);
 const SEED = Number(process.env.AFFLUX_TEST_SEED ?? Date.now() % 2 ** 31);
 const LIMIT_MS = 60_000 + RUNS * 2_000;
-const MINUTE_MS = 60_000;
 const SPAN_MS = 20 * MINUTE_MS;
 
 let fixture: AttributionFixture;

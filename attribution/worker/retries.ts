@@ -1,9 +1,8 @@
+import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 
 /** When an undecided conversion is tried again, and when an unattributed one is looked at again. */
 
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 /** A click that is not in the warehouse yet: the delay to the next try grows by a quarter of the time waited so far. */
 const WAIT_GROWTH = 0.25;
 const SHORTEST_WAIT_MS = 500;

@@ -1,3 +1,4 @@
+import { HOUR_MS } from '../../core/time.ts';
 import { fromOwnSessions } from '../../ledger/conversions/decision-facts.ts';
 import { readAccountHashes } from '../../ledger/payouts/methods.ts';
 import { getAffiliates } from '../../ledger/programs/affiliates.ts';
@@ -7,8 +8,6 @@ import type { Won } from '../decide/choose.ts';
 import { askEach } from './ask-each.ts';
 import type { FactSources } from './click-facts.ts';
 import { gatherPaces } from './pace.ts';
-
-const HOUR_MS = 3_600_000;
 
 /**
  * The second half of the facts of a batch: reads what the fraud rules look at, by conversion id. Conversions whose

@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { loadConfig } from '../../core/config/config.ts';
+import { withGeneratedSecrets } from '../../core/config/secrets.ts';
 import type { Running } from '../../core/service/service.ts';
+import { MINUTE_MS } from '../../core/time.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
@@ -17,7 +19,6 @@ import { startAttribution } from '../main.ts';
 
 /** A warehouse that is unavailable or behind: decisions are later, and the same. */
 
-const MINUTE_MS = 60_000;
 const ORDERS = 300;
 
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -67,14 +68,16 @@ test('orders wait while ClickHouse is down, and are decided once it is back', {
   const clicks = await fixture.addClicks(Array.from({ length: ORDERS }, (_, i) => ({ ip: ipOf(i) })));
   await fixture.completeTo(Date.now());
 
-  const config = loadConfig({
-    AFFLUX_HOME: folder,
-    DATABASE_URL: fixture.books.url,
-    CLICKHOUSE_URL: clickhouse.url,
-    CLICK_KEYS: fixture.clickKey.toString('hex'),
-    ATTRIBUTION_PORT: String(await freePort()),
-    PAYOUT_HOUR: 'off',
-  });
+  const config = withGeneratedSecrets(
+    loadConfig({
+      AFFLUX_HOME: folder,
+      DATABASE_URL: fixture.books.url,
+      CLICKHOUSE_URL: clickhouse.url,
+      CLICK_KEYS: fixture.clickKey.toString('hex'),
+      ATTRIBUTION_PORT: String(await freePort()),
+      PAYOUT_HOUR: 'off',
+    }),
+  );
   const attribution: Running = await startAttribution({ config, log: quietLog });
   cleanups.push(() => attribution.stop());
 

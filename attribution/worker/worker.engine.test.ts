@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ClickIdentity } from '../../core/clicks/click-id.ts';
 import { parseIp } from '../../core/ip.ts';
+import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
 import { listCommissions } from '../../ledger/books/commissions.ts';
 import { noteAffiliateSession } from '../../ledger/conversions/decision-facts.ts';
@@ -14,9 +15,6 @@ import { parseEvidence } from '../decide/evidence.ts';
 import { explainConversion } from '../tools/explain.ts';
 import { moneyDifference, replay } from '../tools/replay.ts';
 import type { ClickSource } from './click-source.ts';
-
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 
 let fixture: AttributionFixture;
 beforeAll(async () => {

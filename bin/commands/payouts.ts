@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { OperatingError } from '../../core/errors.ts';
 import { formatAmount } from '../../core/money.ts';
-import { createVault } from '../../core/vault.ts';
+import { createSecretBox } from '../../core/secret-box.ts';
 import {
   type ClosedPayout,
   listPayouts,
@@ -56,7 +56,7 @@ export async function runPayoutsNow(): Promise<void> {
     const run = await runPayouts(ledger, {
       now: new Date(),
       provider: createPayoutProvider(config),
-      vault: createVault(config.dataKeys),
+      secretBox: createSecretBox(config.dataKeys),
     });
     const isFile = config.payoutProvider !== 'stripe';
     process.stdout.write(`${describePayouts(run.payouts)}

@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { DAY_MS } from '../../core/time.ts';
 import { pick } from './clicks.ts';
 import type { Demo } from './data.ts';
 import type { HttpClient } from './http.ts';
@@ -8,7 +9,6 @@ import { decimal } from './orders.ts';
 
 const PAST_DAYS = 45;
 const ORDERS_A_DAY = 7;
-const DAY_MS = 86_400_000;
 const JOB_POLL_MS = 100;
 const JOB_TIMEOUT_MS = 90_000;
 

@@ -23,7 +23,7 @@
   window.afflux = {
     // The click id to send with the order, or undefined.
     clickId: () => [landed, read()].find(isId),
-    // What the visitor answered; false also forgets what is stored.
+    // The visitor's consent; false also deletes the stored id.
     consent: (given) => {
       allowed = given === true;
       if (allowed) keep();

@@ -1,21 +1,10 @@
 import { formatIp } from '../../core/ip.ts';
 import type { MacroName } from '../../core/links/macros.ts';
-import type { Link } from '../links/link-set.ts';
 import { fillRedirectUrl, type RedirectUrl, type UrlPieces } from '../request/redirect-url.ts';
-import type { Visitor } from '../request/visitors.ts';
+import type { Click } from './click.ts';
 
-/** What was recorded with a click, for the macros. */
-interface MacroSource {
-  readonly link: Link;
-  readonly ts: number;
-  /** As it is written: cut when the program or the visitor wants that. */
-  readonly ip: Uint8Array;
-  readonly visitor: Visitor;
-  /** Referrer, sub1–5, UTM ×5, rest. */
-  readonly traffic: readonly string[];
-}
-
-const VALUES: Readonly<Record<Exclude<MacroName, 'click_id'>, (source: MacroSource) => string>> = {
+/** The value of each macro but the click id, as it is written with the click. */
+const VALUES: Readonly<Record<Exclude<MacroName, 'click_id'>, (click: Click) => string>> = {
   ts: ({ ts }) => String(ts),
   program_id: ({ link }) => String(link.programId),
   campaign_id: ({ link }) => String(link.campaignId),
@@ -40,7 +29,7 @@ const VALUES: Readonly<Record<Exclude<MacroName, 'click_id'>, (source: MacroSour
   utm_content: ({ traffic }) => traffic[10] ?? '',
 };
 
-/** The URL with everything in it but the click id. */
-export function fillLocation(url: RedirectUrl, source: MacroSource): UrlPieces {
-  return fillRedirectUrl(url, (macro) => VALUES[macro](source));
+/** A click's URL with everything in it but the click id; the address is the one that is kept. */
+export function fillLocation(url: RedirectUrl, click: Click): UrlPieces {
+  return fillRedirectUrl(url, (macro) => VALUES[macro](click));
 }

@@ -2,7 +2,7 @@ import { ClickFlag } from '../../core/clicks/click-record.ts';
 
 const FLAG_NAMES = Object.keys(ClickFlag) as (keyof typeof ClickFlag)[];
 
-/** What became of each request for a link, counted: a closed list. */
+/** Requests for links by their outcome: a closed list. */
 export interface OutcomeCounts extends Record<string, number> {
   redirected: number;
   gone: number;

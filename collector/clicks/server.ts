@@ -3,10 +3,11 @@ import type { Registry } from 'prom-client';
 import type { Readiness, Running } from '../../core/service/service.ts';
 import { listenError } from '../../core/service/service.ts';
 
-/** How long connections may take to receive their last answers when the collector stops. */
-const LINGER_MS = 250;
+/** The last answers have this long to reach their clients before the connections are closed. */
+const LAST_ANSWERS_MS = 250;
 
-type Handler = (response: HttpResponse, request: HttpRequest, isHead: boolean) => void;
+/** Answers a GET or HEAD request, at once or later; the request is gone when it returns. */
+export type Handler = (response: HttpResponse, request: HttpRequest, isHead: boolean) => void;
 
 /**
  * Listens. `stopAccepting` closes the port and leaves open connections alone; `stop` ends them too.
@@ -57,7 +58,7 @@ export async function serve(options: {
     isClosing: () => !accepting,
     async stop() {
       stopAccepting();
-      await new Promise((resolve) => setTimeout(resolve, LINGER_MS));
+      await new Promise((resolve) => setTimeout(resolve, LAST_ANSWERS_MS));
       app.close();
     },
   };

@@ -1,18 +1,16 @@
-import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { fromProject } from '../../core/config/paths.ts';
-import { endHead } from './head.ts';
+import { endHead } from './answers.ts';
+import type { Handler } from './server.ts';
 
 /** Read from the sources also when the code runs from dist/. */
 const SNIPPET_FILE = 'collector/clicks/afflux.js';
-/** A day, and a week in which the old one may be used while the new one is fetched: shops load it on every page. */
+/** Fresh for a day, served stale for a week while it is fetched again: shops load it on every page. */
 const CACHE_CONTROL = 'public, max-age=86400, stale-while-revalidate=604800';
 
 /** The handler of `GET` and `HEAD /afflux.js`. */
-export async function openSnippet(): Promise<
-  (response: HttpResponse, request: HttpRequest, isHead: boolean) => void
-> {
+export async function openSnippet(): Promise<Handler> {
   const body = await readFile(fromProject(SNIPPET_FILE));
   const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
   return (response, request, isHead) => {

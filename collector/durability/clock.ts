@@ -4,7 +4,7 @@ export interface Clock {
 }
 
 /**
- * `floorMs` is a time already promised to be complete: no click may be older, even if this machine's clock is behind.
+ * `floorMs` is a time already reported as complete: no click is older, even if this machine's clock is behind.
  */
 export function createMonotonicClock(floorMs: number, systemNow: () => number = Date.now): Clock {
   let last = floorMs;

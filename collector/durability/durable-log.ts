@@ -12,7 +12,7 @@ import type { Batch } from './spool-segment.ts';
 export interface DurableLog {
   /**
    * Resolves when the batch is durable: to true when nothing refers to its bytes any more. A failed publish may still
-   * stand in the client's queue, and other bytes under its message id would make the stream refuse the right ones.
+   * be in the client's queue, and other bytes under its message id would make the stream refuse the right ones.
    * @throws OperatingError when neither stream nor disk took it.
    */
   store(batch: Batch): Promise<boolean>;
@@ -21,9 +21,9 @@ export interface DurableLog {
   stop(): Promise<void>;
 }
 
-/** A visitor does not wait longer than this for the stream. */
+/** Longest time a visitor waits for the stream. */
 const PUBLISH_DEADLINE_MS = 250;
-/** Nobody waits for a replay; it also tells whether the stream is back. */
+/** No visitor waits for a replay; its success also shows that the stream is back. */
 const REPLAY_TIMEOUT_MS = 2_000;
 const REPLAY_PAUSE_MS = 100;
 
@@ -35,11 +35,11 @@ export function createDurableLog(options: { publish: Publish; spool: Spool; log:
   function setStreamUp(up: boolean, reason: string): void {
     if (up === streamUp) return;
     streamUp = up;
-    if (up) log.info({ spooledBytes: spool.stats.bytes }, 'the stream takes batches again');
-    else log.warn({ reason }, 'the stream does not take batches; spooling');
+    if (up) log.info({ spooledBytes: spool.stats.bytes }, 'click stream available again');
+    else log.warn({ reason }, 'click stream unavailable; spooling');
   }
 
-  async function toStream(batch: Batch): Promise<boolean> {
+  async function publishLive(batch: Batch): Promise<boolean> {
     try {
       await publish(batch, PUBLISH_DEADLINE_MS);
       setStreamUp(true, '');
@@ -51,21 +51,21 @@ export function createDurableLog(options: { publish: Publish; spool: Spool; log:
     }
   }
 
-  async function toSpool(batch: Batch): Promise<void> {
+  async function appendToSpool(batch: Batch): Promise<void> {
     await spool.append(batch);
     stats.spooledBatches++;
     stats.spooledClicks += batch.rows;
   }
 
   async function store(batch: Batch): Promise<boolean> {
-    const tried = streamUp;
-    if (tried && (await toStream(batch))) return true;
+    const wasTried = streamUp;
+    if (wasTried && (await publishLive(batch))) return true;
     try {
-      await toSpool(batch);
-      return !tried;
+      await appendToSpool(batch);
+      return !wasTried;
     } catch (error) {
-      // The disk does not help: only the stream can, whatever its state.
-      if (!(await toStream(batch))) throw error;
+      // The disk has failed: only the stream is left, whatever its state.
+      if (!(await publishLive(batch))) throw error;
       return false;
     }
   }
@@ -80,17 +80,18 @@ export function createDurableLog(options: { publish: Publish; spool: Spool; log:
     }
   }
 
-  let replayFault = '';
+  let replayFailure = '';
   const replay = startLoop(async () => {
     try {
       const replayed = await spool.replayOldest(replayBatch);
-      replayFault = '';
+      replayFailure = '';
       return replayed ? 0 : REPLAY_PAUSE_MS;
     } catch (error) {
-      // A segment that cannot be read says nothing about the stream, which goes on taking live batches.
-      const fault = errorText(error);
-      if (streamUp && fault !== replayFault) log.error({ reason: fault }, 'the spool cannot be replayed');
-      replayFault = fault;
+      // A segment that cannot be read is no failure of the stream, which goes on taking live batches.
+      const failure = errorText(error);
+      if (streamUp && failure !== replayFailure)
+        log.error({ reason: failure }, 'spool replay failed; retrying');
+      replayFailure = failure;
       return REPLAY_PAUSE_MS;
     }
   });

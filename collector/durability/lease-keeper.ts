@@ -6,7 +6,7 @@ import { errorText, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { type Clock, createMonotonicClock } from './clock.ts';
 
-/** A node lease in use: the committer counts `nextSeq` up and asks for a successor before it wraps. */
+/** A node lease in use: the committer counts `nextSeq` up; a new lease replaces it before the count wraps. */
 export interface NodeLease {
   readonly node: number;
   readonly startedAtMs: number;
@@ -17,13 +17,13 @@ export interface LeaseKeeper {
   readonly clock: Clock;
   /** The lease new batches are written under. */
   current(): NodeLease;
-  /** Starts writing, a few times a second, how far back this collector still holds clicks. */
+  /** Starts to report, a few times a second, the oldest click that this collector still holds. */
   startHeartbeat(oldestHeldMs: (node: number) => number | undefined): void;
-  /** The last word: closes every lease that holds nothing any more. `complete`: every accepted click is durable. */
+  /** Closes every lease that holds no click any more. `complete`: every accepted click is durable. */
   close(options: { complete: boolean }): Promise<void>;
 }
 
-/** How often held clicks are reported: the watermark, and so the freshness of every figure, is behind by this much. */
+/** How often held clicks are reported: the watermark, and so the freshness of every figure, lags by this much. */
 const HEARTBEAT_MS = 250;
 /** A lease is replaced this far before its 32-bit count would wrap: hours ahead at any possible rate. */
 const ROTATE_AT_SEQ = 2 ** 32 - 2 ** 28;
@@ -54,13 +54,16 @@ export async function openLeaseKeeper(options: {
   rotateAtSeq?: number;
 }): Promise<LeaseKeeper> {
   const { bucket, stateFile, spooledNodes, log, rotateAtSeq = ROTATE_AT_SEQ } = options;
-  const retiring = await adoptEarlier({ bucket, stateFile, spooledNodes, log });
-  const floor = Math.max(0, ...(await listLeases(bucket)).filter(isOpen).map((lease) => lease.heldFromMs));
-  const clock = createMonotonicClock(floor);
+  const retiring = await adoptEarlierLeases({ bucket, stateFile, spooledNodes, log });
+  const completeToMs = Math.max(
+    0,
+    ...(await listLeases(bucket)).filter(isOpen).map((lease) => lease.heldFromMs),
+  );
+  const clock = createMonotonicClock(completeToMs);
   let current = await open();
   let oldestHeldMs: (node: number) => number | undefined = () => 0;
   let timer: NodeJS.Timeout | undefined;
-  let beating: Promise<void> | undefined;
+  let renewing: Promise<void> | undefined;
 
   async function open(): Promise<KeptLease> {
     const lease = await openLease(bucket, clock.now());
@@ -86,7 +89,7 @@ export async function openLeaseKeeper(options: {
     });
   }
 
-  /** The last word on a lease that gets no more clicks, once nothing of it is held. */
+  /** Writes the final state of a lease that gets no more clicks, once none of its clicks is held. */
   async function retire(lease: KeptLease): Promise<boolean> {
     const held = oldestHeldMs(lease.node);
     await write(
@@ -98,7 +101,7 @@ export async function openLeaseKeeper(options: {
     return held === undefined;
   }
 
-  async function beat(): Promise<void> {
+  async function renew(): Promise<void> {
     if (current.nextSeq >= rotateAtSeq) {
       retiring.add(current);
       current = await open();
@@ -111,23 +114,23 @@ export async function openLeaseKeeper(options: {
   function startHeartbeat(oldest: (node: number) => number | undefined): void {
     oldestHeldMs = oldest;
     timer = setInterval(() => {
-      beating ??= beat()
-        .catch((error) => log.warn({ reason: errorText(error) }, 'the node lease could not be renewed'))
+      renewing ??= renew()
+        .catch((error) => log.warn({ reason: errorText(error) }, 'node lease renewal failed; retrying'))
         .finally(() => {
-          beating = undefined;
+          renewing = undefined;
         });
     }, HEARTBEAT_MS);
   }
 
   async function close({ complete }: { complete: boolean }): Promise<void> {
     clearInterval(timer);
-    await beating;
+    await renewing;
     try {
       for (const lease of retiring) await retire(lease);
       await retire(complete ? current : { ...current, endsAs: 'crashed' });
     } catch (error) {
-      // Nothing is lost by it: the next start in this state folder takes the lease over.
-      log.warn({ reason: errorText(error) }, 'the node lease stays open: NATS does not answer');
+      // Nothing is lost: the next start in this state folder takes the lease over.
+      log.warn({ reason: errorText(error) }, 'node lease left open: NATS unavailable');
     }
   }
 
@@ -139,10 +142,10 @@ function isOpen(lease: Lease): boolean {
 }
 
 /**
- * Takes over what an earlier process of this state folder left open. What a killed collector had redirected is in the
- * stream or in the spool; so its lease holds back what the spool holds, and nothing more.
+ * Takes over the leases that an earlier process of this state folder left open. Every click that a killed collector
+ * redirected is in the stream or in the spool, so its lease holds the watermark back for the spool's clicks only.
  */
-async function adoptEarlier(options: {
+async function adoptEarlierLeases(options: {
   bucket: KV;
   stateFile: string;
   spooledNodes: readonly number[];
@@ -161,7 +164,7 @@ async function adoptEarlier(options: {
         `a collector with process id ${previous.pid} uses ${stateFile}; stop it, or set another AFFLUX_HOME`,
       );
     }
-    log.warn({ node, ended: lease.ended }, 'an earlier lease was left open; taking it over');
+    log.warn({ node, ended: lease.ended }, 'earlier node lease left open; taking it over');
     adopted.add({
       node,
       startedAtMs: lease.startedAtMs,

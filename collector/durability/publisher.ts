@@ -6,50 +6,50 @@ import type { Batch } from './spool-segment.ts';
 /** Publishes a batch; resolves when the stream has it, also when it had it already. */
 export type Publish = (batch: Batch, timeoutMs: number) => Promise<void>;
 
-/** How late a missed deadline may be noticed. */
+/** A missed deadline is noticed this much later at most. */
 const DEADLINE_CHECK_MS = 25;
 
-interface Waiting {
+interface PendingPublish {
   readonly deadlineMs: number;
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
 
 /**
- * Publishes to one shard of the click stream, and reads the acknowledgements on one inbox of its own: the client's
- * JetStream publish makes a request with a timer and an error of its own for each message, 35 µs of CPU a batch.
- * The client does not fail what is under way when its connection breaks, so a publish ends with its connection.
+ * Publishes to one shard of the click stream, and reads the acknowledgements on one inbox: the client's own JetStream
+ * publish makes a request with a timer and an error object for each message, which costs more than the publish.
+ * The client does not fail requests in flight when its connection breaks, so a publish fails with its connection.
  */
 export function createPublisher(options: { nc: NatsConnection; shard: number }): Publish {
   const { nc } = options;
   const subject = clicksSubject(options.shard);
   const inbox = createInbox();
-  const waiting = new Map<string, Waiting>();
+  const pending = new Map<string, PendingPublish>();
   let connected = true;
   let sent = 0;
 
   nc.subscribe(`${inbox}.*`, {
     callback: (error, message) => {
       const reply = message.subject;
-      const waits = waiting.get(reply);
-      if (!waits) return;
-      waiting.delete(reply);
+      const publish = pending.get(reply);
+      if (!publish) return;
+      pending.delete(reply);
       const refusal = error ?? refusalOf(message);
-      if (refusal) waits.reject(refusal);
-      else waits.resolve();
+      if (refusal) publish.reject(refusal);
+      else publish.resolve();
     },
   });
 
-  function failWhere(condition: (waits: Waiting) => boolean, error: () => Error): void {
-    for (const [reply, waits] of waiting) {
-      if (!condition(waits)) continue;
-      waiting.delete(reply);
-      waits.reject(error());
+  function failWhere(condition: (publish: PendingPublish) => boolean, error: () => Error): void {
+    for (const [reply, publish] of pending) {
+      if (!condition(publish)) continue;
+      pending.delete(reply);
+      publish.reject(error());
     }
   }
   setInterval(() => {
     const now = performance.now();
-    failWhere((waits) => waits.deadlineMs < now, unanswered);
+    failWhere((publish) => publish.deadlineMs < now, unanswered);
   }, DEADLINE_CHECK_MS).unref();
 
   async function watchConnection(): Promise<void> {
@@ -72,7 +72,7 @@ export function createPublisher(options: { nc: NatsConnection; shard: number }):
     head.append(BatchHeader.rows, String(batch.rows));
     const reply = `${inbox}.${sent++}`;
     await new Promise<void>((resolve, reject) => {
-      waiting.set(reply, { deadlineMs: performance.now() + timeoutMs, resolve, reject });
+      pending.set(reply, { deadlineMs: performance.now() + timeoutMs, resolve, reject });
       nc.publish(subject, batch.payload, { reply, headers: head });
     });
   };
@@ -87,7 +87,7 @@ function refusalOf(message: Msg): OperatingError | undefined {
 }
 
 function unanswered(): OperatingError {
-  return new OperatingError('stream_unanswered', 'the click stream did not answer in time');
+  return new OperatingError('stream_unanswered', 'the click stream did not acknowledge in time');
 }
 
 function disconnected(): OperatingError {

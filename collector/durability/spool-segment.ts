@@ -18,7 +18,7 @@ import { crc32c } from '../../core/crc32c.ts';
  * | 30 | u16 | zero |
  */
 
-/** A batch as it travels: to the stream, or to the spool and from there to the stream. */
+/** A batch on its way to the stream, directly or through the spool. */
 export interface Batch {
   readonly version: number;
   readonly node: number;
@@ -33,7 +33,7 @@ const MAGIC = 0x50534641;
 const MAGIC_BYTES = Buffer.from('AFSP', 'latin1');
 export const RECORD_HEADER_BYTES = 32;
 
-/** The header of a batch's record; the payload follows it as it is. */
+/** The header of a batch's record; the payload follows unchanged. */
 export function encodeRecordHeader(batch: Batch): Buffer {
   const header = Buffer.alloc(RECORD_HEADER_BYTES);
   header.writeUInt32LE(MAGIC, 0);
@@ -47,13 +47,13 @@ export function encodeRecordHeader(batch: Batch): Buffer {
   return header;
 }
 
-/** What a walk over a segment meets. */
+/** A part of a segment, in the order of its bytes. */
 export type SegmentPart =
   | { readonly kind: 'record'; readonly batch: Batch }
   /** Bytes that are no whole record, up to the next one or to the end. */
   | { readonly kind: 'damage'; readonly offset: number; readonly length: number; readonly atEnd: boolean };
 
-/** Reads a segment from the start. A damaged stretch is reported and passed over: nothing whole behind it is lost. */
+/** Reads a segment from the start. Damaged bytes are reported and skipped: no whole record behind them is lost. */
 export async function* readSegment(file: FileHandle): AsyncGenerator<SegmentPart> {
   const { size } = await file.stat();
   let offset = 0;

@@ -5,41 +5,20 @@ import { errorText, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { type Batch, encodeRecordHeader, RECORD_HEADER_BYTES, readSegment } from './spool-segment.ts';
 
-/**
- * The spool keeps batches on the local disk while the stream does not take them: append-only segments, one fdatasync
- * a batch, then its redirects leave. When the stream is back the segments are published again under the same message
- * ids, oldest first, and each is deleted when all of it is acknowledged.
- */
-
 export interface SpoolStats {
   bytes: number;
   segments: number;
   appendedBatches: number;
   appendedClicks: number;
   replayedBatches: number;
-  /** Bytes that were no whole record: a write cut short by a crash, or a damaged disk. */
+  /** Bytes outside of whole records: a write cut short by a crash, or a damaged disk. */
   damagedBytes: number;
   refusedFull: number;
 }
 
-export interface Spool {
-  readonly stats: SpoolStats;
-  /** Resolves when the batch is on the disk. @throws OperatingError `spool_full`, `spool_failed`. */
-  append(batch: Batch): Promise<void>;
-  /** Publishes the oldest segment and deletes it; false when there is none. What `publish` throws passes through. */
-  replayOldest(publish: (batch: Batch) => Promise<void>): Promise<boolean>;
-  /** Unix milliseconds of the oldest click of a node that is held here. */
-  oldestHeldMs(node: number): number | undefined;
-  /** Every node that has clicks here. */
-  nodes(): number[];
-  /** Whether the limit is near: the collector should not be sent more. */
-  isNearlyFull(): boolean;
-  close(): Promise<void>;
-}
-
 /** A segment is replayed and deleted as a whole: small enough to give space back soon. */
 const SEGMENT_BYTES = 16 * 1024 * 1024;
-/** Share of the limit at which the collector says it is not ready. */
+/** Share of the limit from which the collector is not ready. */
 const NEARLY_FULL = 0.9;
 const SEGMENT_NAME = /^(\d{10})\.spool$/;
 
@@ -64,129 +43,154 @@ export async function openSpool(options: { folder: string; maxBytes: number; log
     damagedBytes: 0,
     refusedFull: 0,
   };
-  /** Oldest first. */
-  const segments: Segment[] = await recoverSegments(folder, stats, log);
-  let nextNumber = (segments.at(-1)?.number ?? 0) + 1;
-  /** The segment appended to, and its file; undefined when the next append starts a new one. */
-  let current: { segment: Segment; file: FileHandle } | undefined;
-  let appending: Promise<unknown> = Promise.resolve();
+  const segments = await recoverSegments(folder, stats, log);
+  return new Spool({ folder, maxBytes, stats, segments });
+}
 
-  function append(batch: Batch): Promise<void> {
-    const appended = appending.then(() => appendNow(batch));
-    appending = appended.catch(() => undefined);
+/**
+ * The spool keeps batches on the local disk while the stream does not take them: append-only segments, one fdatasync
+ * a batch, then its redirects leave. When the stream is back the segments are published again under the same message
+ * ids, oldest first, and each is deleted when all of it is acknowledged.
+ */
+export class Spool {
+  readonly stats: SpoolStats;
+  readonly #folder: string;
+  readonly #maxBytes: number;
+  /** Oldest first. */
+  readonly #segments: Segment[];
+  #nextNumber: number;
+  /** The segment appended to, and its file; undefined when the next append starts a new one. */
+  #current: { segment: Segment; file: FileHandle } | undefined;
+  #appending: Promise<unknown> = Promise.resolve();
+
+  constructor(options: { folder: string; maxBytes: number; stats: SpoolStats; segments: Segment[] }) {
+    this.stats = options.stats;
+    this.#folder = options.folder;
+    this.#maxBytes = options.maxBytes;
+    this.#segments = options.segments;
+    this.#nextNumber = (options.segments.at(-1)?.number ?? 0) + 1;
+  }
+
+  /** Resolves when the batch is on the disk. @throws OperatingError `spool_full`, `spool_failed`. */
+  append(batch: Batch): Promise<void> {
+    const appended = this.#appending.then(() => this.#appendNow(batch));
+    this.#appending = appended.catch(() => undefined);
     return appended;
   }
 
-  async function appendNow(batch: Batch): Promise<void> {
+  async #appendNow(batch: Batch): Promise<void> {
+    const { stats } = this;
     const bytes = RECORD_HEADER_BYTES + batch.payload.length;
-    if (stats.bytes + bytes > maxBytes) {
+    if (stats.bytes + bytes > this.#maxBytes) {
       stats.refusedFull++;
       throw new OperatingError(
         'spool_full',
-        `the spool in ${folder} has reached its limit of ${maxBytes} bytes`,
+        `the spool in ${this.#folder} has reached its limit of ${this.#maxBytes} bytes`,
       );
     }
     try {
-      if (current && current.segment.bytes >= SEGMENT_BYTES) await seal();
-      if (!current) {
-        const started = await startSegment();
-        // Listed and current at one moment: a replay in between would delete it under the append.
-        segments.push(started.segment);
-        stats.segments = segments.length;
-        current = started;
-      }
-      const { segment, file } = current;
+      const { segment, file } = await this.#segmentToAppendTo();
       await writeAll(file, [encodeRecordHeader(batch), batch.payload], segment.bytes);
       await file.datasync();
-      remember(segment, batch, bytes);
+      noteRecord(segment, batch, bytes);
       stats.bytes += bytes;
       stats.appendedBatches++;
       stats.appendedClicks += batch.rows;
     } catch (error) {
-      await abandonSegment();
+      await this.#abandonSegment();
       throw new OperatingError(
         'spool_failed',
-        `cannot write to the spool in ${folder}: ${errorText(error)}`,
-        {
-          cause: error,
-        },
+        `cannot write to the spool in ${this.#folder}: ${errorText(error)}`,
+        { cause: error },
       );
     }
   }
 
-  async function startSegment(): Promise<{ segment: Segment; file: FileHandle }> {
-    const number = nextNumber++;
-    const path = join(folder, `${String(number).padStart(10, '0')}.spool`);
+  async #segmentToAppendTo(): Promise<{ segment: Segment; file: FileHandle }> {
+    if (this.#current && this.#current.segment.bytes >= SEGMENT_BYTES) await this.#endSegment();
+    if (this.#current) return this.#current;
+    const number = this.#nextNumber++;
+    const path = join(this.#folder, `${String(number).padStart(10, '0')}.spool`);
     const file = await open(path, 'wx');
     const segment: Segment = { path, number, bytes: 0, oldest: new Map() };
-    await syncFolder(folder);
-    return { segment, file };
+    await syncFolder(this.#folder);
+    // Listed and current at one moment: a replay in between would delete it under the append.
+    this.#segments.push(segment);
+    this.stats.segments = this.#segments.length;
+    this.#current = { segment, file };
+    return this.#current;
   }
 
-  async function seal(): Promise<void> {
-    const sealed = current;
-    current = undefined;
-    await sealed?.file.close();
+  async #endSegment(): Promise<void> {
+    const ended = this.#current;
+    this.#current = undefined;
+    await ended?.file.close();
   }
 
   /** After a failed write nothing is appended behind it: what the disk holds of it is unknown. */
-  async function abandonSegment(): Promise<void> {
-    const failed = current;
-    current = undefined;
+  async #abandonSegment(): Promise<void> {
+    const failed = this.#current;
+    this.#current = undefined;
     if (!failed) return;
     await failed.file.truncate(failed.segment.bytes).catch(() => undefined);
     await failed.file.close().catch(() => undefined);
   }
 
-  async function replayOldest(publish: (batch: Batch) => Promise<void>): Promise<boolean> {
-    const [oldest] = segments;
+  /** Publishes the oldest segment and deletes it; false when there is none. What `publish` throws passes through. */
+  async replayOldest(publish: (batch: Batch) => Promise<void>): Promise<boolean> {
+    const [oldest] = this.#segments;
     if (!oldest) return false;
-    if (current?.segment === oldest) {
-      appending = appending.then(() => (current?.segment === oldest ? seal() : undefined));
-      await appending;
+    if (this.#current?.segment === oldest) {
+      this.#appending = this.#appending.then(() =>
+        this.#current?.segment === oldest ? this.#endSegment() : undefined,
+      );
+      await this.#appending;
     }
     const file = await open(oldest.path, constants.O_RDONLY);
     try {
       for await (const part of readSegment(file)) {
         if (part.kind === 'damage') continue;
         await publish(part.batch);
-        stats.replayedBatches++;
+        this.stats.replayedBatches++;
       }
     } finally {
       await file.close();
     }
     await unlink(oldest.path);
-    await syncFolder(folder);
-    segments.shift();
-    stats.segments = segments.length;
-    stats.bytes -= oldest.bytes;
+    await syncFolder(this.#folder);
+    this.#segments.shift();
+    this.stats.segments = this.#segments.length;
+    this.stats.bytes -= oldest.bytes;
     return true;
   }
 
-  function oldestHeldMs(node: number): number | undefined {
+  /** Unix milliseconds of the oldest click of a node that is held here. */
+  oldestHeldMs(node: number): number | undefined {
     let held: number | undefined;
-    for (const segment of segments) {
-      const ts = segment.oldest.get(node);
+    for (const { oldest } of this.#segments) {
+      const ts = oldest.get(node);
       if (ts !== undefined && (held === undefined || ts < held)) held = ts;
     }
     return held;
   }
 
-  return {
-    stats,
-    append,
-    replayOldest,
-    oldestHeldMs,
-    nodes: () => [...new Set(segments.flatMap((segment) => [...segment.oldest.keys()]))],
-    isNearlyFull: () => stats.bytes >= NEARLY_FULL * maxBytes,
-    async close() {
-      await appending;
-      await seal();
-    },
-  };
+  /** Every node that has clicks here. */
+  nodes(): number[] {
+    return [...new Set(this.#segments.flatMap(({ oldest }) => [...oldest.keys()]))];
+  }
+
+  /** Whether the limit is near: the collector should not be sent more. */
+  isNearlyFull(): boolean {
+    return this.stats.bytes >= NEARLY_FULL * this.#maxBytes;
+  }
+
+  async close(): Promise<void> {
+    await this.#appending;
+    await this.#endSegment();
+  }
 }
 
-/** Reads what an earlier process left, cuts torn ends off, and reports everything that was no whole record. */
+/** Reads the segments of an earlier process, cuts torn ends off, and reports bytes outside of whole records. */
 async function recoverSegments(folder: string, stats: SpoolStats, log: Logger): Promise<Segment[]> {
   const segments: Segment[] = [];
   for (const name of (await readdir(folder)).sort()) {
@@ -204,7 +208,7 @@ async function recoverSegments(folder: string, stats: SpoolStats, log: Logger): 
   }
   stats.segments = segments.length;
   if (segments.length > 0)
-    log.info({ segments: segments.length, bytes: stats.bytes }, 'spool found; it will be replayed');
+    log.info({ segments: segments.length, bytes: stats.bytes }, 'spool found; replaying');
   return segments;
 }
 
@@ -213,13 +217,13 @@ async function recoverSegment(segment: Segment, stats: SpoolStats, log: Logger):
   try {
     for await (const part of readSegment(file)) {
       if (part.kind === 'record') {
-        remember(segment, part.batch, RECORD_HEADER_BYTES + part.batch.payload.length);
+        noteRecord(segment, part.batch, RECORD_HEADER_BYTES + part.batch.payload.length);
         continue;
       }
       stats.damagedBytes += part.length;
       log.warn(
         { path: segment.path, offset: part.offset, bytes: part.length },
-        'spool: no whole record here',
+        'spool: damaged bytes skipped',
       );
       if (part.atEnd) {
         await file.truncate(part.offset);
@@ -231,7 +235,7 @@ async function recoverSegment(segment: Segment, stats: SpoolStats, log: Logger):
   }
 }
 
-function remember(segment: Segment, batch: Batch, bytes: number): void {
+function noteRecord(segment: Segment, batch: Batch, bytes: number): void {
   segment.bytes += bytes;
   const known = segment.oldest.get(batch.node);
   if (known === undefined || batch.oldestTs < known) segment.oldest.set(batch.node, batch.oldestTs);
@@ -240,7 +244,7 @@ function remember(segment: Segment, batch: Batch, bytes: number): void {
 async function writeAll(file: FileHandle, parts: Buffer[], position: number): Promise<void> {
   const total = parts.reduce((sum, part) => sum + part.length, 0);
   const { bytesWritten } = await file.writev(parts, position);
-  // A short write is how a disk that fills up shows itself.
+  // A disk that fills up shows as a short write.
   if (bytesWritten !== total)
     throw new Error(`only ${bytesWritten} of ${total} bytes were written: disk full?`);
 }

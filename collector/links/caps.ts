@@ -3,14 +3,15 @@ import type { KV, KvEntry } from '@nats-io/kv';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
+import { DAY_MS } from '../../core/time.ts';
 
 /**
  * Counts the valid clicks of a UTC day of the links and campaigns that have a cap, across collectors. Each collector
- * writes its own counts to a NATS KV bucket once a second when they changed and watches those of the others.
+ * writes its own counts to a NATS KV bucket once a second when they have changed, and watches those of the others.
  *
  * So a cap is overshot by at most what the other collectors accept between two of their writes and the arrival of
  * these here, about a second of their clicks; and by what a killed collector had accepted since its last write. While
- * NATS is away each collector counts on its own: at most cap × collectors.
+ * NATS is unavailable each collector counts on its own: at most cap × collectors.
  */
 export interface ClickCaps {
   /** Whether `entity` had its `cap` clicks of the day. */
@@ -25,13 +26,12 @@ export function capEntity(kind: 'link' | 'campaign', id: number): string {
   return `${kind === 'link' ? 'l' : 'c'}${id}`;
 }
 
-const DAY_MS = 86_400_000;
-/** Counts are asked for on their day only; the second day covers clocks that differ. */
+/** Counts are needed on their day only; the second day covers clocks that differ. */
 export const CAPS_TTL_MS = 2 * DAY_MS;
 const WRITE_EVERY_MS = 1_000;
 /** A collector's counts are this many values, so that one stays far below NATS's 1 MB up to 500,000 capped entities. */
 const PARTS = 16;
-/** The last counts are worth this much of the time a stop may take. */
+/** Share of the time of a stop that the last counts get. */
 const STOP_TIMEOUT_MS = 1_000;
 
 type Counts = Record<string, number>;
@@ -42,14 +42,14 @@ interface Day {
   /** Of this collector, by part. */
   readonly own: Map<string, number>[];
   readonly changed: Set<number>;
-  /** What was last read of the others, by key. */
+  /** The last value of each key of the others. */
   readonly others: Map<string, Counts>;
 }
 
-/** Reads what was counted today, by the others and by earlier processes, and follows it. */
+/** Reads today's counts of the others and of earlier processes, and follows them. */
 export async function followCaps(options: { bucket: KV; log: Logger }): Promise<ClickCaps> {
   const { bucket, log } = options;
-  // A new name each start: what an earlier process counted stays, as the counts of another.
+  // A new name at each start: the counts of an earlier process stay, as those of another collector.
   const self = randomBytes(6).toString('hex');
   const days = new Map<number, Day>();
   let failed = false;
@@ -64,8 +64,8 @@ export async function followCaps(options: { bucket: KV; log: Logger }): Promise<
     return fresh;
   }
 
-  /** Replaces what was known of one value of another collector. */
-  function take(entry: KvEntry): void {
+  /** Applies one value of another collector, in place of its earlier one. */
+  function apply(entry: KvEntry): void {
     const [day = '', collector] = entry.key.split('.');
     if (collector === self || entry.operation !== 'PUT') return;
     const { totals, others } = dayOf(Number(day));
@@ -95,18 +95,19 @@ export async function followCaps(options: { bucket: KV; log: Logger }): Promise<
   const keys = await bucket.keys();
   for await (const key of keys) {
     const entry = await bucket.get(key);
-    if (entry) take(entry);
+    if (entry) apply(entry);
   }
   const watch = await bucket.watch();
   const watching = (async () => {
-    for await (const entry of watch) take(entry);
+    for await (const entry of watch) apply(entry);
   })();
   const writing = startLoop(async () => {
     try {
       await write();
       failed = false;
     } catch (error) {
-      if (!failed) log.warn({ reason: errorText(error) }, 'the counts of capped links could not be written');
+      if (!failed)
+        log.warn({ reason: errorText(error) }, 'writing the counts of capped links failed; retrying');
       failed = true;
     }
     return WRITE_EVERY_MS;
@@ -131,7 +132,9 @@ export async function followCaps(options: { bucket: KV; log: Logger }): Promise<
       watch.stop();
       await watching;
       await Promise.race([
-        finish().catch((error) => log.warn({ reason: errorText(error) }, 'the last counts of capped links')),
+        finish().catch((error) =>
+          log.warn({ reason: errorText(error) }, 'writing the last counts of capped links failed'),
+        ),
         new Promise((resolve) => setTimeout(resolve, STOP_TIMEOUT_MS).unref()),
       ]);
     },

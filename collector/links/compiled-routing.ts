@@ -3,7 +3,7 @@ import type { Routing, RoutingCondition, WeightedDestination } from '../../core/
 import { compileRedirectUrl, type RedirectUrl } from '../request/redirect-url.ts';
 import { createScheduleCompiler, type IsOpen } from './schedule.ts';
 
-/** Where a click on a known link goes, and the flags that say why. */
+/** The destination of a click on a known link, with the flags that give the reason. */
 export interface Route {
   /** Undefined: the link is gone and there is no fallback (410). */
   readonly url: RedirectUrl | undefined;
@@ -37,7 +37,7 @@ export interface CompiledRouting {
   readonly draw: Draw | undefined;
 }
 
-/** A link that leads to one place has one route, made once. */
+/** The one route of a link that leads to one place, made once. */
 export function landingRoute(url: RedirectUrl): Route {
   return { url, flags: 0, rule: 0, destination: 0 };
 }

@@ -3,18 +3,17 @@ import type { Logger } from '../../core/service/log.ts';
 import type { AffiliateRow, CampaignRow, LinkSet, ProgramRow } from './link-set.ts';
 import type { StoredLink } from './link-table.ts';
 
-/** Rows fetched at a time: their handling must not make a click wait that comes meanwhile. */
+/** Rows fetched at a time: handling them must not delay a click that comes meanwhile. */
 const FETCH_ROWS = 2_000;
-/** A line of progress for this many links. */
+/** Progress is logged once for so many links. */
 const PROGRESS_LINKS = 100_000;
 
-/** The mark before which nothing was read. */
+/** {@link readLinkChanges} from here reads everything. */
 export const FROM_THE_BEGINNING = '0';
 
 /**
- * Applies every row written by a transaction that was not finished when `since` was taken, and returns the mark for
- * the next time, the oldest transaction still running now, and the number of rows. Nothing committed in between can be
- * missed.
+ * Applies every row written by a transaction that had not finished at `since`. Returns the next `since`, which is the
+ * oldest transaction still running now, and the number of rows. Nothing that is committed in between is missed.
  */
 export async function readLinkChanges(options: {
   sql: Postgres;

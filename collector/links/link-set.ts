@@ -9,8 +9,6 @@ import { capEntity } from './caps.ts';
 import { type CompiledRouting, createRoutingCompiler, landingRoute, type Route } from './compiled-routing.ts';
 import { LinkTable, type StoredLink } from './link-table.ts';
 
-/** Everything that decides where a click goes. What links point to is updated in place. */
-
 export interface ProgramRow extends Privacy {
   readonly id: number;
   readonly status: string;
@@ -76,57 +74,56 @@ export interface Parties {
   readonly affiliates: readonly AffiliateRow[];
 }
 
-/**
- * Links kept ready for their next click, at most some 450 bytes each: two generations of this many. Making one anew costs some
- * 5 µs, as much as the rest of a click.
- */
+/** Links kept ready for their next click, some 450 bytes each: two generations of at most this many. */
 const READY_GENERATION_LINKS = 131_072;
 
-export interface LinkSet {
-  /** The links in flat memory; written through {@link LinkSet.putLink}. */
-  readonly table: LinkTable;
-  readonly size: number;
+/**
+ * Everything that decides where a click goes. Links lie in flat memory and become objects when they are clicked; what
+ * they point to is updated in place.
+ */
+export class LinkSet {
+  /** Written through {@link LinkSet.putLink}. */
+  readonly table = new LinkTable();
+  readonly #programs = new Map<number, Program>();
+  readonly #domains = new Map<string, Program>();
+  readonly #campaigns = new Map<number, Campaign>();
+  readonly #affiliates = new Map<number, AffiliateRow>();
+  readonly #compileRouting = createRoutingCompiler();
+  readonly #log: Logger;
+  #young = new Map<string, Link>();
+  #old = new Map<string, Link>();
+
+  constructor({ log }: { log: Logger }) {
+    this.#log = log;
+  }
+
+  get size(): number {
+    return this.table.size;
+  }
+
   /** The link of a code; codes are case-sensitive. */
-  find(code: string): Link | undefined;
-  /** The program that owns a tracking domain, for codes nobody knows. */
-  programOfDomain(host: string): Program | undefined;
-  putProgram(row: ProgramRow): void;
-  putCampaign(row: CampaignRow): void;
-  putAffiliate(row: AffiliateRow): void;
-  putLink(link: StoredLink): void;
-  parties(): Parties;
-}
+  find(code: string): Link | undefined {
+    const link = this.#young.get(code);
+    if (link) return link;
+    const older = this.#old.get(code);
+    if (older) return this.#keepReady(code, older);
+    const stored = this.table.get(code);
+    return stored && this.#keepReady(code, this.#makeLink(stored));
+  }
 
-export function createLinkSet({ log }: { log: Logger }): LinkSet {
-  const table = new LinkTable();
-  const programs = new Map<number, Program>();
-  const domains = new Map<string, Program>();
-  const campaigns = new Map<number, Campaign>();
-  const affiliates = new Map<number, AffiliateRow>();
-  const compileRouting = createRoutingCompiler();
-  let young = new Map<string, Link>();
-  let old = new Map<string, Link>();
-
-  /** What `compile` makes of a stored text; undefined, and an error in the log, when it cannot be used. */
-  function usable<T>(owner: string, compile: () => T): T | undefined {
-    try {
-      return compile();
-    } catch (error) {
-      if (!(error instanceof InputError || error instanceof SyntaxError)) throw error;
-      log.error({ owner, reason: error.message }, 'a stored URL or routing cannot be used');
-      return undefined;
+  #keepReady(code: string, link: Link): Link {
+    if (this.#young.size >= READY_GENERATION_LINKS) {
+      this.#old = this.#young;
+      this.#young = new Map();
     }
+    this.#young.set(code, link);
+    return link;
   }
 
-  function fallbackOf(url: string | null, owner: string): RedirectUrl | undefined {
-    if (url === null) return undefined;
-    return usable(owner, () => compileRedirectUrl(parseUrlTemplate(url, 'url'), { appendClickId: false }));
-  }
-
-  function makeLink(stored: StoredLink): Link {
+  #makeLink(stored: StoredLink): Link {
     const { programId, campaignId, affiliateId, linkId, landingUrl, routing } = stored;
     const owner = `link ${linkId}`;
-    const landing = usable(owner, () =>
+    const landing = this.#usable(owner, () =>
       compileRedirectUrl(parseUrlTemplate(landingUrl, 'url'), { appendClickId: true }),
     );
     return {
@@ -134,13 +131,13 @@ export function createLinkSet({ log }: { log: Logger }): LinkSet {
       campaignId,
       affiliateId,
       linkId,
-      campaign: known(campaigns, campaignId, 'campaign'),
-      affiliate: known(affiliates, affiliateId, 'affiliate'),
+      campaign: known(this.#campaigns, campaignId, 'campaign'),
+      affiliate: known(this.#affiliates, affiliateId, 'affiliate'),
       landing: landing && landingRoute(landing),
       routing:
         routing === ''
           ? undefined
-          : usable(owner, () => compileRouting(parseRouting(JSON.parse(routing), 'routing'))),
+          : this.#usable(owner, () => this.#compileRouting(parseRouting(JSON.parse(routing), 'routing'))),
       isActive: stored.isActive,
       expiresAtMs: stored.expiresAtMs === Number.POSITIVE_INFINITY ? undefined : stored.expiresAtMs,
       dailyClickCap: stored.dailyClickCap,
@@ -148,71 +145,74 @@ export function createLinkSet({ log }: { log: Logger }): LinkSet {
     };
   }
 
-  function ready(code: string, link: Link): Link {
-    if (young.size >= READY_GENERATION_LINKS) {
-      old = young;
-      young = new Map();
+  /** The compiled form of a stored text; undefined, and an error in the log, when it cannot be used. */
+  #usable<T>(owner: string, compile: () => T): T | undefined {
+    try {
+      return compile();
+    } catch (error) {
+      if (!(error instanceof InputError || error instanceof SyntaxError)) throw error;
+      this.#log.error({ owner, reason: error.message }, 'a stored URL or routing cannot be used');
+      return undefined;
     }
-    young.set(code, link);
-    return link;
   }
 
-  function find(code: string): Link | undefined {
-    const link = young.get(code);
-    if (link) return link;
-    const older = old.get(code);
-    if (older) return ready(code, older);
-    const stored = table.get(code);
-    return stored && ready(code, makeLink(stored));
+  #fallback(url: string | null, owner: string): RedirectUrl | undefined {
+    if (url === null) return undefined;
+    return this.#usable(owner, () =>
+      compileRedirectUrl(parseUrlTemplate(url, 'url'), { appendClickId: false }),
+    );
   }
 
-  return {
-    table,
-    get size() {
-      return table.size;
-    },
-    find,
-    programOfDomain: (host) => domains.get(host),
-    putProgram(row) {
-      const before = programs.get(row.id)?.row.trackingDomain?.toLowerCase();
-      if (before !== undefined) domains.delete(before);
-      const program = put(programs, row.id, {
-        row,
-        status: row.status,
-        fallback: fallbackOf(row.fallbackUrl, `program ${row.id}`),
-        privacy: row,
-      });
-      if (row.trackingDomain !== null) domains.set(row.trackingDomain.toLowerCase(), program);
-    },
-    putCampaign(row) {
-      put(campaigns, row.id, {
-        row,
-        program: known(programs, row.programId, 'program'),
-        status: row.status,
-        startsAtMs: row.startsAtMs ?? 0,
-        endsAtMs: row.endsAtMs ?? Number.POSITIVE_INFINITY,
-        fallback: fallbackOf(row.fallbackUrl, `campaign ${row.id}`),
-        cookieDays: row.cookieDays,
-        dailyClickCap: row.dailyClickCap ?? 0,
-        capEntity: capEntity('campaign', row.id),
-      });
-    },
-    putAffiliate(row) {
-      put(affiliates, row.id, row);
-    },
-    putLink(link) {
-      known(campaigns, link.campaignId, 'campaign');
-      known(affiliates, link.affiliateId, 'affiliate');
-      table.set(link);
-      young.delete(link.code);
-      old.delete(link.code);
-    },
-    parties: () => ({
-      programs: Array.from(programs.values(), ({ row }) => row),
-      campaigns: Array.from(campaigns.values(), ({ row }) => row),
-      affiliates: [...affiliates.values()],
-    }),
-  };
+  /** The program that owns a tracking domain, for unknown codes. */
+  programOfDomain(host: string): Program | undefined {
+    return this.#domains.get(host);
+  }
+
+  putProgram(row: ProgramRow): void {
+    const before = this.#programs.get(row.id)?.row.trackingDomain?.toLowerCase();
+    if (before !== undefined) this.#domains.delete(before);
+    const program = put(this.#programs, row.id, {
+      row,
+      status: row.status,
+      fallback: this.#fallback(row.fallbackUrl, `program ${row.id}`),
+      privacy: row,
+    });
+    if (row.trackingDomain !== null) this.#domains.set(row.trackingDomain.toLowerCase(), program);
+  }
+
+  putCampaign(row: CampaignRow): void {
+    put(this.#campaigns, row.id, {
+      row,
+      program: known(this.#programs, row.programId, 'program'),
+      status: row.status,
+      startsAtMs: row.startsAtMs ?? 0,
+      endsAtMs: row.endsAtMs ?? Number.POSITIVE_INFINITY,
+      fallback: this.#fallback(row.fallbackUrl, `campaign ${row.id}`),
+      cookieDays: row.cookieDays,
+      dailyClickCap: row.dailyClickCap ?? 0,
+      capEntity: capEntity('campaign', row.id),
+    });
+  }
+
+  putAffiliate(row: AffiliateRow): void {
+    put(this.#affiliates, row.id, row);
+  }
+
+  putLink(link: StoredLink): void {
+    known(this.#campaigns, link.campaignId, 'campaign');
+    known(this.#affiliates, link.affiliateId, 'affiliate');
+    this.table.set(link);
+    this.#young.delete(link.code);
+    this.#old.delete(link.code);
+  }
+
+  parties(): Parties {
+    return {
+      programs: Array.from(this.#programs.values(), ({ row }) => row),
+      campaigns: Array.from(this.#campaigns.values(), ({ row }) => row),
+      affiliates: [...this.#affiliates.values()],
+    };
+  }
 }
 
 /** Updates the object that others point to, or puts a new one. */

@@ -3,14 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLogger } from '../../core/service/log.ts';
-import { createLinkSet, type LinkSet } from './link-set.ts';
+import { LinkSet } from './link-set.ts';
 import { readLinkSnapshot, writeLinkSnapshot } from './link-snapshot.ts';
 
 const log = createLogger({ name: 'test', level: 'silent' });
 const LINKS = 20_000;
 
 function filledSet(): LinkSet {
-  const set = createLinkSet({ log });
+  const set = new LinkSet({ log });
   set.putProgram({
     id: 1,
     status: 'active',
@@ -52,7 +52,7 @@ function filledSet(): LinkSet {
 describe('link snapshot', () => {
   let folder = '';
   let file = '';
-  const read = () => readLinkSnapshot({ file, set: createLinkSet({ log }) });
+  const read = () => readLinkSnapshot({ file, set: new LinkSet({ log }) });
 
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'afflux-links-'));
@@ -63,7 +63,7 @@ describe('link snapshot', () => {
   it('gives back every link and party, and leaves nothing else behind', async () => {
     const set = filledSet();
     await writeLinkSnapshot({ file, set, freshAtMs: 123 });
-    const copy = createLinkSet({ log });
+    const copy = new LinkSet({ log });
     expect(await readLinkSnapshot({ file, set: copy })).toEqual({ freshAtMs: 123 });
     expect(copy.size).toBe(LINKS);
     expect(copy.parties()).toEqual(set.parties());

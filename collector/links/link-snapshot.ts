@@ -6,7 +6,7 @@ import type { LinkSet, Parties } from './link-set.ts';
 import { CHUNK_BYTES } from './link-table.ts';
 
 /**
- * The links on the local disk, so that a collector can start while PostgreSQL is away.
+ * The links on the local disk, so that a collector can start while PostgreSQL is unavailable.
  *
  * A file is the magic and then sections `kind u32 | bytes u32 | crc32c u32 | content`, little-endian: chunks of the
  * table's rows, and last the other parties as JSON. Without that last section the file is not whole.
@@ -16,7 +16,7 @@ const MAGIC = Buffer.from('AFXLNK01', 'latin1');
 const SECTION_HEADER_BYTES = 12;
 const ROWS = 1;
 const PARTIES = 2;
-/** More than any set of programs, campaigns and affiliates takes; a damaged length must not ask for all memory. */
+/** More than any set of programs, campaigns and affiliates takes; a damaged length must not allocate all memory. */
 const MAX_PARTIES_BYTES = 256 * 1024 * 1024;
 
 interface Trailer extends Parties {
@@ -24,10 +24,10 @@ interface Trailer extends Parties {
   readonly freshAtMs: number;
 }
 
-/** Writes the file anew beside the old one and renames it, so that there is always a whole one. */
+/** Writes a new file beside the old one and renames it, so that there is always a whole one. */
 export async function writeLinkSnapshot(options: {
   file: string;
-  set: LinkSet;
+  set: Pick<LinkSet, 'table' | 'parties'>;
   freshAtMs: number;
 }): Promise<void> {
   const { file, set, freshAtMs } = options;
@@ -35,7 +35,7 @@ export async function writeLinkSnapshot(options: {
   const handle = await open(`${file}.new`, 'w');
   try {
     await handle.write(MAGIC);
-    // A copy: the links may change while the disk works. What changes is newer than freshAtMs says, never older.
+    // A copy, because links may change during the write. A changed link is newer than freshAtMs, never older.
     const copy = Buffer.allocUnsafe(CHUNK_BYTES);
     for (const chunk of set.table.chunks()) {
       const bytes = chunk.copy(copy);
@@ -59,7 +59,7 @@ async function writeSection(handle: FileHandle, kind: number, content: Buffer): 
 }
 
 /**
- * Reads a snapshot into an empty set; returns its age mark, or undefined when there is no file.
+ * Reads a snapshot into an empty set; returns its age, or undefined when there is no file.
  * @throws OperatingError `snapshot_damaged`; the set is then of no use.
  */
 export async function readLinkSnapshot(options: {
@@ -76,7 +76,7 @@ export async function readLinkSnapshot(options: {
   }
   try {
     const magic = await readExactly(handle, MAGIC.length, file);
-    if (!magic.equals(MAGIC)) throw damaged(file, 'it does not begin like one');
+    if (!magic.equals(MAGIC)) throw damaged(file, 'wrong magic bytes');
     for (;;) {
       const { kind, content } = await readSection(handle, file);
       if (kind === ROWS) {
@@ -99,10 +99,10 @@ async function readSection(handle: FileHandle, file: string): Promise<{ kind: nu
   const kind = header.readUInt32LE(0);
   const bytes = header.readUInt32LE(4);
   const limit = kind === ROWS ? CHUNK_BYTES : MAX_PARTIES_BYTES;
-  if ((kind !== ROWS && kind !== PARTIES) || bytes > limit) throw damaged(file, 'a section makes no sense');
+  if ((kind !== ROWS && kind !== PARTIES) || bytes > limit) throw damaged(file, 'invalid section header');
   const content = await readExactly(handle, bytes, file);
   if (crc32c(content, crc32c(header.subarray(0, 8))) !== header.readUInt32LE(8)) {
-    throw damaged(file, 'a checksum does not agree');
+    throw damaged(file, 'checksum mismatch');
   }
   return { kind, content };
 }
@@ -111,7 +111,7 @@ async function readExactly(handle: FileHandle, bytes: number, file: string): Pro
   const buffer = Buffer.allocUnsafe(bytes);
   for (let read = 0; read < bytes; ) {
     const { bytesRead } = await handle.read(buffer, read, bytes - read);
-    if (bytesRead === 0) throw damaged(file, 'it ends early');
+    if (bytesRead === 0) throw damaged(file, 'truncated');
     read += bytesRead;
   }
   return buffer;

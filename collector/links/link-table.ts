@@ -2,8 +2,8 @@ import { randomInt } from 'node:crypto';
 import { assert } from '../../core/errors.ts';
 
 /**
- * Links by code in flat memory: about 110 bytes each instead of some 700 as objects, and nothing for the garbage
- * collector to walk. Rows stand one behind another in chunks; an open-addressing table of their places finds them.
+ * Links by code in flat memory: a sixth of the bytes they take as objects, and nothing for the garbage collector to
+ * walk. Rows lie one behind another in chunks; an open-addressing table of their places finds them.
  */
 
 /** A link as it is stored. */
@@ -49,7 +49,7 @@ const UNITS_PER_CHUNK = CHUNK_BYTES / UNIT;
 const FIRST_SLOTS = 1024;
 /** Share of the slots in use at which the table doubles. */
 const MAX_LOAD = 0.6;
-/** Dead rows are worth a rewrite of the rest when they take this much, and half of all. */
+/** Chunks are rewritten without their dead rows when these take this much, and half of all bytes. */
 const COMPACT_FROM_BYTES = 16 * CHUNK_BYTES;
 
 export class LinkTable {
@@ -59,7 +59,7 @@ export class LinkTable {
   #deadBytes = 0;
   #slots = new Uint32Array(FIRST_SLOTS);
   #size = 0;
-  /** Drawn anew by each process: nobody can choose codes that fall on one slot. */
+  /** Drawn by each process, so that codes cannot be chosen to fall on one slot. */
   readonly #seed = randomInt(2 ** 32);
 
   get size(): number {

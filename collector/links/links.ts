@@ -3,17 +3,17 @@ import type { Postgres } from '../../core/postgres/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import { FROM_THE_BEGINNING, readLinkChanges } from './link-reader.ts';
-import { createLinkSet, type Link, type LinkSet, type Program } from './link-set.ts';
+import { type Link, LinkSet, type Program } from './link-set.ts';
 import { readLinkSnapshot, writeLinkSnapshot } from './link-snapshot.ts';
 
-/** All links in memory: loaded once, followed by asking PostgreSQL, kept on the disk for a start without it. */
+/** All links in memory: loaded once, followed by polling PostgreSQL, kept on the disk for a start without it. */
 export interface LinkStore {
   /** The link of a code; codes are case-sensitive. */
   find(code: string): Link | undefined;
-  /** The program that owns a tracking domain, for codes nobody knows. */
+  /** The program that owns a tracking domain, for unknown codes. */
   programOfDomain(host: string): Program | undefined;
   readonly size: number;
-  /** Unix ms of the last look at PostgreSQL, by this process or the one that wrote the snapshot; 0: no links yet. */
+  /** Unix ms of the last poll of PostgreSQL, by this process or the one that wrote the snapshot; 0: no links yet. */
   readonly freshAtMs: number;
   stop(): Promise<void>;
 }
@@ -21,16 +21,16 @@ export interface LinkStore {
 /** A change is visible within this and the time of one query. */
 const POLL_MS = 500;
 const RETRY_MS = 1_000;
-/** The snapshot is written at most this often: a million links are 130 MB. */
+/** The snapshot is written at most this often: it holds all links, whatever has changed. */
 const SNAPSHOT_EVERY_MS = 60_000;
 
 /**
- * Starts loading at once and follows changes until stopped; PostgreSQL being away only makes the data older.
- * The snapshot serves until PostgreSQL answers; then everything is read anew, since the database may be another one.
+ * Starts loading at once and follows changes until stopped; while PostgreSQL is unavailable the links only grow older.
+ * The snapshot serves until PostgreSQL answers; then everything is read again, since it may be another database.
  */
 export function followLinks(options: { sql: Postgres; snapshotFile: string; log: Logger }): LinkStore {
   const { sql, snapshotFile, log } = options;
-  let set = createLinkSet({ log });
+  let set = new LinkSet({ log });
   let freshAtMs = 0;
   let since = FROM_THE_BEGINNING;
   let snapshotTried = false;
@@ -39,29 +39,32 @@ export function followLinks(options: { sql: Postgres; snapshotFile: string; log:
   let writtenAtMs = Date.now();
   let writing: Promise<void> | undefined;
 
-  async function trySnapshot(): Promise<void> {
+  async function loadSnapshot(): Promise<void> {
     snapshotTried = true;
     try {
-      const stored = createLinkSet({ log });
+      const stored = new LinkSet({ log });
       const snapshot = await readLinkSnapshot({ file: snapshotFile, set: stored });
       if (!snapshot) return;
       set = stored;
       freshAtMs = snapshot.freshAtMs;
-      log.info({ links: set.size, freshAt: new Date(freshAtMs) }, 'links of the last run');
+      log.info(
+        { links: set.size, freshAt: new Date(freshAtMs) },
+        'links loaded from the snapshot of the last run',
+      );
     } catch (error) {
-      log.warn({ reason: errorText(error) }, 'the snapshot of the links cannot be used');
+      log.warn({ reason: errorText(error) }, 'link snapshot unusable');
     }
   }
 
   async function poll(): Promise<void> {
-    const askedAtMs = Date.now();
-    const target: LinkSet = loaded ? set : createLinkSet({ log });
+    const polledAtMs = Date.now();
+    const target = loaded ? set : new LinkSet({ log });
     const read = await readLinkChanges({ sql, set: target, since, log });
     since = read.since;
-    if (!loaded) log.info({ links: target.size, tookMs: Date.now() - askedAtMs }, 'links loaded');
+    if (!loaded) log.info({ links: target.size, tookMs: Date.now() - polledAtMs }, 'links loaded');
     loaded = true;
     set = target;
-    freshAtMs = askedAtMs;
+    freshAtMs = polledAtMs;
     changed ||= read.rows > 0;
   }
 
@@ -72,20 +75,20 @@ export function followLinks(options: { sql: Postgres; snapshotFile: string; log:
       await writeLinkSnapshot({ file: snapshotFile, set, freshAtMs });
     } catch (error) {
       changed = true;
-      log.warn({ reason: errorText(error) }, 'the snapshot of the links could not be written');
+      log.warn({ reason: errorText(error) }, 'writing the link snapshot failed; retrying');
     } finally {
       writing = undefined;
     }
   }
 
   const loop = startLoop(async () => {
-    if (!snapshotTried) await trySnapshot();
+    if (!snapshotTried) await loadSnapshot();
     try {
       await poll();
       if (changed && Date.now() - writtenAtMs >= SNAPSHOT_EVERY_MS) writing ??= writeSnapshot();
       return POLL_MS;
     } catch (error) {
-      log.warn({ reason: errorText(error) }, 'links could not be read');
+      log.warn({ reason: errorText(error) }, 'link polling failed; retrying');
       return RETRY_MS;
     }
   });

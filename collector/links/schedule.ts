@@ -1,9 +1,8 @@
-import { MINUTES_PER_DAY, minutesOfDay, type RoutingSchedule, WEEKDAYS } from '../../core/links/routing.ts';
+import { minutesOfDay, type RoutingSchedule, WEEKDAYS } from '../../core/links/routing.ts';
+import { DAY_MS, MINUTE_MS } from '../../core/time.ts';
 
-const MINUTE_MS = 60_000;
-const DAY_MS = MINUTES_PER_DAY * MINUTE_MS;
-/** Every time zone's changes of the clock fall on quarters of an hour, so an offset holds for one. */
-const OFFSET_MS = 15 * MINUTE_MS;
+/** Every zone changes its clock on a quarter of an hour, so an offset holds for one. */
+const QUARTER_MS = 15 * MINUTE_MS;
 /** 1970-01-01 was a Thursday. */
 const EPOCH_WEEKDAY = 4;
 const DAYS_PER_WEEK = 7;
@@ -11,9 +10,7 @@ const DAYS_PER_WEEK = 7;
 /** Milliseconds to add to a UTC time to get the local time of a zone. */
 type ZoneOffset = (nowMs: number) => number;
 
-/**
- * The offset of a zone, asked of Intl once in a quarter of an hour: asking it costs some microseconds.
- */
+/** The offset of a zone, computed by Intl once in a quarter of an hour: Intl is too slow for every click. */
 function createZoneOffset(timezone: string): ZoneOffset {
   const format = new Intl.DateTimeFormat('en-US', {
     timeZone: timezone,
@@ -24,18 +21,18 @@ function createZoneOffset(timezone: string): ZoneOffset {
     hour: 'numeric',
     minute: 'numeric',
   });
-  let slot = -1;
+  let lastQuarter = -1;
   let offsetMs = 0;
   return (nowMs) => {
-    const now = Math.floor(nowMs / OFFSET_MS);
-    if (now !== slot) {
-      slot = now;
+    const quarter = Math.floor(nowMs / QUARTER_MS);
+    if (quarter !== lastQuarter) {
+      lastQuarter = quarter;
       const parts = new Map(
-        format.formatToParts(now * OFFSET_MS).map(({ type, value }) => [type, Number(value)]),
+        format.formatToParts(quarter * QUARTER_MS).map(({ type, value }) => [type, Number(value)]),
       );
       const part = (type: Intl.DateTimeFormatPartTypes): number => parts.get(type) ?? 0;
       const local = Date.UTC(part('year'), part('month') - 1, part('day'), part('hour'), part('minute'));
-      offsetMs = local - now * OFFSET_MS;
+      offsetMs = local - quarter * QUARTER_MS;
     }
     return offsetMs;
   };

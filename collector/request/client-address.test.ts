@@ -30,11 +30,14 @@ describe('client address', () => {
     expect(client(trusted, '10.1.1.1', '1.1.1.1, 8.8.8.8, 10.2.2.2')).toBe('8.8.8.8');
     expect(client(trusted, '2001:db8::9', '2001:4860::1')).toBe('2001:4860::1');
     expect(client(trusted, '10.1.1.1', '10.3.3.3, 10.2.2.2')).toBe('10.3.3.3');
+    expect(client(trusted, '10.1.1.1', '8.8.8.8, ::ffff:10.2.2.2')).toBe('8.8.8.8');
+    expect(client(trusted, '10.1.1.1', 'fe80::1%eth0')).toBe('fe80::1');
   });
 
   it('stops at what is not an address', () => {
     expect(client(['10.0.0.0/8'], '10.1.1.1', '')).toBe('10.1.1.1');
     expect(client(['10.0.0.0/8'], '10.1.1.1', 'evil, 10.2.2.2')).toBe('10.2.2.2');
+    expect(client(['10.0.0.0/8'], '10.1.1.1', '08.8.8.8, 10.2.2.2')).toBe('10.2.2.2');
   });
 
   it('believes the PROXY protocol of a trusted peer first', () => {

@@ -1,7 +1,7 @@
 import type { HttpRequest } from 'uWebSockets.js';
 import { createNetworkMatcher, mapIpv4, parseIp } from '../../core/ip.ts';
 
-/** What uWebSockets tells of a connection: the peer, and the PROXY protocol's source (empty when there is none). */
+/** The addresses of a connection: its peer, and the PROXY protocol's source (empty when there is none). */
 export interface PeerAddress {
   getRemoteAddress(): ArrayBuffer;
   getProxiedRemoteAddress(): ArrayBuffer;
@@ -10,7 +10,7 @@ export interface PeerAddress {
 export type ClientAddressReader = (peer: PeerAddress, request: Pick<HttpRequest, 'getHeader'>) => Uint8Array;
 
 /**
- * Finds the visitor's address, 16 bytes. Only a peer inside `trustedProxies` is believed: first its PROXY protocol
+ * Finds the visitor's address, 16 bytes. Headers count only from a peer inside `trustedProxies`: its PROXY protocol
  * header, else its X-Forwarded-For, read from the right up to the first address that is not itself trusted.
  */
 export function createClientAddressReader(trustedProxies: readonly string[]): ClientAddressReader {

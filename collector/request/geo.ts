@@ -4,7 +4,7 @@ import { fromProject } from '../../core/config/paths.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
 import { formatIp } from '../../core/ip.ts';
 
-/** ISO 3166 code of the country of a 16-byte address; '' when it is not known. */
+/** ISO 3166 code of the country of a 16-byte address; '' when unknown. */
 export type CountryOf = (ip: Uint8Array) => string;
 
 const INSTALLED_DATABASE =

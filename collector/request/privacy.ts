@@ -1,7 +1,8 @@
 import type { HttpRequest } from 'uWebSockets.js';
 import { FINGERPRINT_BYTES } from '../../core/clicks/click-record.ts';
+import { isMappedIpv4 } from '../../core/ip.ts';
 
-/** What a program keeps of its visitors. */
+/** How a program treats the data of its visitors. */
 export interface Privacy {
   readonly anonymiseIp: boolean;
   readonly cookies: boolean;
@@ -14,8 +15,7 @@ const IPV6_PREFIX_BYTES = 6;
 
 /** A copy of a 16-byte address cut to /24 (IPv4) or /48 (IPv6). */
 export function cutIp(ip: Uint8Array): Uint8Array {
-  const isIpv4 = ip[10] === 0xff && ip[11] === 0xff && ip.subarray(0, 10).every((byte) => byte === 0);
-  return Uint8Array.from(ip).fill(0, isIpv4 ? IPV4_PREFIX_BYTES : IPV6_PREFIX_BYTES);
+  return Uint8Array.from(ip).fill(0, isMappedIpv4(ip) ? IPV4_PREFIX_BYTES : IPV6_PREFIX_BYTES);
 }
 
 /** A copy of a visitor segment whose fingerprint is 0: no fingerprint. */
@@ -23,7 +23,7 @@ export function withoutFingerprint(encodedVisitor: Buffer): Buffer {
   return Buffer.from(encodedVisitor).fill(0, 0, FINGERPRINT_BYTES);
 }
 
-/** Whether the visitor's browser asks not to be followed: `DNT: 1` or `Sec-GPC: 1`. */
+/** Whether the visitor has opted out of tracking: `DNT: 1` or `Sec-GPC: 1`. */
 export function hasOptedOut(request: Pick<HttpRequest, 'getHeader'>): boolean {
   return request.getHeader('sec-gpc') === '1' || request.getHeader('dnt') === '1';
 }

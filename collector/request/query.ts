@@ -13,7 +13,7 @@ const REST_INDEX = TRAFFIC_COLUMN_COUNT - 1;
 
 /**
  * Sorts a query string into a row's traffic strings `[referrer, sub1–5, UTM ×5, rest]`.
- * The first of a repeated parameter wins; what is not named stays in `rest` as it came.
+ * The first of a repeated parameter wins; every other parameter stays in `rest` unchanged.
  */
 export function readTraffic(referrer: string, query: string): string[] {
   const traffic = [referrer, '', '', '', '', '', '', '', '', '', '', ''];
@@ -37,7 +37,7 @@ const LOWER_U = 0x75;
 const LOWER_B = 0x62;
 const DIGIT_0 = 0x30;
 
-/** Where the parameter whose name stands between `start` and `end` belongs; -1: it has no column. */
+/** The position of the parameter whose name lies between `start` and `end`; -1: it has no column. */
 function parameterIndex(query: string, start: number, end: number): number {
   if (end - start === 4 && query.charCodeAt(start) === LOWER_S) {
     const number = query.charCodeAt(start + 3) - DIGIT_0;

@@ -1,24 +1,24 @@
 import type { MacroName, UrlTemplate } from '../../core/links/macros.ts';
 
-/** What stands before, between and behind the click ids of a URL: the id is known only when its batch is durable. */
+/** The parts of a URL before, between and behind its click ids: the id is known only when its batch is durable. */
 export type UrlPieces = readonly string[];
 
 /** A landing or fallback URL ready to be filled. */
 export interface RedirectUrl {
   /** Its {@link UrlPieces} when nothing but the click id varies, else undefined. */
   readonly constant: UrlPieces | undefined;
-  /** Empty when there is a constant, which says it all. */
+  /** Empty when there is a constant. */
   readonly template: UrlTemplate;
 }
 
 const NO_TEMPLATE: UrlTemplate = { literals: [], macros: [] };
 
-/** Prepares a template; without a `{click_id}` of its own, `click_id` is appended to the query when asked. */
+/** Prepares a template; without a `{click_id}` of its own, `click_id` is appended to the query on request. */
 export function compileRedirectUrl(template: UrlTemplate, options: { appendClickId: boolean }): RedirectUrl {
-  const whole =
+  const complete =
     options.appendClickId && !template.macros.includes('click_id') ? appendClickId(template) : template;
-  const constant = whole.macros.every((macro) => macro === 'click_id') ? whole.literals : undefined;
-  return { constant, template: constant === undefined ? whole : NO_TEMPLATE };
+  const constant = complete.macros.every((macro) => macro === 'click_id') ? complete.literals : undefined;
+  return { constant, template: constant === undefined ? complete : NO_TEMPLATE };
 }
 
 /** Adds `click_id={click_id}` at the end of the query, before a fragment. */
@@ -41,7 +41,7 @@ function appendClickId(template: UrlTemplate): UrlTemplate {
   };
 }
 
-/** Fills every macro but the click id; values are percent-encoded, so nothing a visitor sends can leave its place. */
+/** Fills every macro but the click id; values are percent-encoded, so no value can change the URL around it. */
 export function fillRedirectUrl(
   url: RedirectUrl,
   value: (macro: Exclude<MacroName, 'click_id'>) => string,
@@ -62,7 +62,7 @@ export function fillRedirectUrl(
   return pieces;
 }
 
-/** Puts the click id where it belongs. */
+/** Joins the parts with the click id. */
 export function withClickId(pieces: UrlPieces, clickId: string): string {
   let url = pieces[0] ?? '';
   for (let i = 1; i < pieces.length; i++) url += clickId + (pieces[i] ?? '');

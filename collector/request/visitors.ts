@@ -8,12 +8,12 @@ const MAX_USER_AGENT_LENGTH = 1_024;
 /** Longest language tag kept ("zh-Hant-TW" has 10 characters). */
 const MAX_LANGUAGE_LENGTH = 16;
 /**
- * Distinct header pairs kept: parsing a User-Agent costs about 8 µs, more than the rest of a click. Two generations
- * of this many bound the memory to some 60 MB and keep what is in use.
+ * Distinct header pairs kept: parsing a User-Agent costs more than the rest of a click. Two generations of this many
+ * bound the memory to some 60 MB and keep what is in use.
  */
 const CACHE_GENERATION_SIZE = 50_000;
 
-/** What the User-Agent and Accept-Language headers of a request say. A class, so that all have one shape in V8. */
+/** A visitor as described by the headers User-Agent and Accept-Language. A class, so that all have one shape in V8. */
 export class Visitor {
   readonly userAgent: string;
   readonly device: string;
@@ -43,8 +43,11 @@ export class Visitor {
   }
 }
 
-/** A look-up from the two headers to what they say, remembered in a bounded cache. */
-export function createVisitorCache(): (userAgent: string, acceptLanguage: string) => Visitor {
+/** The visitor that the headers User-Agent and Accept-Language describe. */
+export type VisitorOf = (userAgent: string, acceptLanguage: string) => Visitor;
+
+/** {@link VisitorOf} with a bounded cache. */
+export function createVisitorCache(): VisitorOf {
   // By User-Agent, then by Accept-Language: joining the two into one key would copy and hash both at every click.
   let young = new Map<string, Map<string, Visitor>>();
   let old = new Map<string, Map<string, Visitor>>();

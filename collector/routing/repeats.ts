@@ -3,13 +3,13 @@ import { FINGERPRINT_BYTES } from '../../core/clicks/click-record.ts';
 
 /**
  * Recognises a visitor who clicks a link again: the same address, fingerprint and link as a click at most
- * {@link REPEAT_WINDOW_MS} ago. Approximate, in bounded memory (8 MiB) that is looked at in one place per click.
+ * {@link REPEAT_WINDOW_MS} ago. Approximate, in bounded memory (8 MiB) that is read in one place per click.
  *
  * A full bucket forgets its oldest entry: above some 17,000 distinct clicks a second the window shrinks. Two visitors
  * look like one with a probability of 2⁻⁴⁹ a comparison.
  */
 export interface Repeats {
-  /** Notes a click, and says whether it repeats an earlier one. Called for each click: no object is made. */
+  /** Notes a click; returns whether it repeats an earlier one. Called for each click, so it allocates nothing. */
   note(linkId: number, ip: Uint8Array, encodedVisitor: Buffer, nowMs: number): boolean;
 }
 
@@ -22,7 +22,7 @@ const BUCKET_WORDS = BUCKET_PLACES * WORDS_PER_PLACE;
 const MAX_SEED = 2 ** 32;
 
 export function createRepeats(): Repeats {
-  // Drawn anew by each process, so that nobody can prepare collisions.
+  // Drawn by each process, so that collisions cannot be prepared.
   const seedA = randomInt(MAX_SEED);
   const seedB = randomInt(MAX_SEED);
   /** By place: tag, and the low 32 bits of the milliseconds. */
@@ -48,7 +48,7 @@ export function createRepeats(): Repeats {
       let place = start;
       let greatestAge = -1;
       for (let at = start; at < start + BUCKET_WORDS; at += WORDS_PER_PLACE) {
-        // Unsigned, so that it stays right when the 32 bits begin anew.
+        // Unsigned, so that it stays right when the 32 bits wrap.
         const age = (now - (words[at + 1] ?? 0)) >>> 0;
         if (words[at] === tag && age <= REPEAT_WINDOW_MS) {
           words[at + 1] = now;

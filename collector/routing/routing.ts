@@ -5,7 +5,7 @@ import type { Link } from '../links/link-set.ts';
 import type { CountryOf } from '../request/geo.ts';
 import type { Visitor } from '../request/visitors.ts';
 
-/** What of a click decides where it goes. */
+/** The properties of a click that routing looks at. */
 export interface Visit {
   readonly ts: number;
   /** Whole, also when less of it is written. */
@@ -14,8 +14,8 @@ export interface Visit {
 }
 
 /**
- * An active link leads where its routing or landing page says; any other, and one that had its clicks of the day, to
- * its campaign's fallback, its program's, or nowhere.
+ * An active link leads to the destination of its routing, or to its landing page; any other, and one that has reached
+ * its daily cap, to its campaign's fallback, else its program's, else nowhere (410).
  */
 export function createRouter(options: {
   countryOf: CountryOf;
@@ -41,7 +41,7 @@ export function createRouter(options: {
   }
 
   function follow(routing: CompiledRouting, visit: Visit): Route | undefined {
-    // The country is looked up for the first rule that asks for it, and only then.
+    // The country is looked up for the first rule that needs it, and only then.
     let country: string | undefined;
     for (const [i, rule] of routing.rules.entries()) {
       if (!matchesVisitor(rule, visit)) continue;
@@ -58,8 +58,8 @@ export function createRouter(options: {
     let flags = stateFlags(link, visit.ts);
     if (flags === 0 && isCapped(link, visit.ts)) flags = ClickFlag.capped;
     if (flags === 0) {
-      const way = (link.routing && follow(link.routing, visit)) ?? link.landing;
-      if (way) return way;
+      const route = (link.routing && follow(link.routing, visit)) ?? link.landing;
+      if (route) return route;
     }
     const url = link.campaign.fallback ?? link.campaign.program.fallback;
     return { url, flags: url ? flags | ClickFlag.fallback : flags, rule: 0, destination: 0 };
@@ -73,14 +73,14 @@ function matchesVisitor(rule: CompiledRule, { ts, visitor }: Visit): boolean {
   return rule.isOpen === undefined || rule.isOpen(ts);
 }
 
-/** "de" takes "de" and "de-AT"; "de-at" takes only itself. */
+/** "de" matches "de" and "de-AT"; "de-at" matches only itself. */
 function matchesLanguage(languages: ReadonlySet<string>, tag: string): boolean {
   if (languages.has(tag)) return true;
   const end = tag.indexOf('-');
   return end > 0 && languages.has(tag.slice(0, end));
 }
 
-/** Why a link does not lead to its destination now; 0: it does. */
+/** The flags of a link that does not lead to its destination now; 0: it does. */
 export function stateFlags(link: Link, nowMs: number): number {
   const { campaign } = link;
   let flags = 0;

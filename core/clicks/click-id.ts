@@ -1,12 +1,12 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 
 /**
- * The click id is the click's identity as the world sees it: one AES-128 block
+ * The click id is the public form of a click's identity: one AES-128 block
  * `ts:48 | node:16 | seq:32 | check:32` (big-endian), encrypted under a click key, in base64url: 22 characters.
  * It cannot be guessed or enumerated, and it proves itself without a look-up.
  */
 
-/** What identifies a click: Unix milliseconds, the node lease's number, the count within the lease. */
+/** A click's identity: Unix milliseconds, the node lease's number, the count within the lease. */
 export interface ClickIdentity {
   readonly ts: number;
   readonly node: number;
@@ -49,13 +49,13 @@ export type ClickKeys = readonly [Buffer, ...Buffer[]];
 
 export interface ClickIdCodec {
   /**
-   * The ids of `count` plain blocks, in one text: block `i`'s is {@link clickIdAt}. Encrypted at once (10 ns a block
-   * against 800 ns one by one) and written as base64 at once.
+   * The ids of `count` plain blocks, in one text: block `i`'s is {@link clickIdAt}. Encrypted and written as base64 at
+   * once, because a call for each block costs many times the encryption.
    */
   encodeBlocks(blocks: Buffer, count: number): string;
-  /** One id on its own, for everything that is not the click path. */
+  /** One id, for everything but the click path. */
   encode(id: ClickIdentity): string;
-  /** The identity inside an id, or undefined when no key opens it: forged, damaged, or not an id at all. */
+  /** The identity inside an id, or undefined when no key decrypts it: forged, damaged, or not an id at all. */
   decode(text: string): ClickIdentity | undefined;
 }
 
@@ -85,7 +85,7 @@ export function createClickIdCodec(keys: ClickKeys): ClickIdCodec {
   function decode(text: string): ClickIdentity | undefined {
     if (text.length !== CLICK_ID_LENGTH) return undefined;
     const encrypted = Buffer.from(text, 'base64url');
-    // Base64 has several spellings of 16 bytes (unused bits, other alphabet); only ours is an id.
+    // Base64 has several spellings of 16 bytes (unused bits, other alphabet); only the canonical one is an id.
     if (encrypted.length !== CLICK_ID_BLOCK_BYTES || encrypted.toString('base64url') !== text)
       return undefined;
     for (const decipher of deciphers) {

@@ -95,7 +95,7 @@ describe('click record', () => {
           ts: record.ts,
           node: record.node,
           seq: record.seq,
-          owner: {
+          link: {
             programId: record.program_id,
             campaignId: record.campaign_id,
             affiliateId: record.affiliate_id,
@@ -105,7 +105,7 @@ describe('click record', () => {
           flags: record.flags,
           rule: record.rule,
           destination: record.destination,
-          visitor,
+          encodedVisitor: visitor,
           traffic: strings,
         });
         expect(target.subarray(offset, end).equals(encodeClick(record))).toBe(true);

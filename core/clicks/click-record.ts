@@ -16,7 +16,7 @@ export const CLICK_RECORD_VERSION = 1;
 export const ClickFlag = {
   /** The User-Agent names a robot. */
   bot: 1 << 0,
-  /** `Sec-Purpose: prefetch`: the browser fetched ahead, nobody clicked yet. */
+  /** `Sec-Purpose: prefetch`: the browser fetched ahead of a click. */
   prefetch: 1 << 1,
   /** A HEAD request: a link preview or a checker. */
   head: 1 << 2,
@@ -32,13 +32,13 @@ export const ClickFlag = {
   fallback: 1 << 7,
   /** Not a click at all: the impression pixel was loaded. */
   impression: 1 << 8,
-  /** The link or its campaign had its clicks of the day. */
+  /** The link or its campaign has reached its daily cap. */
   capped: 1 << 9,
   /** `DNT` or `Sec-GPC` was set and the program honours it: no cookie, address shortened. */
   optedOut: 1 << 10,
 } as const;
 
-/** Flags that make a click invalid in reports: it is stored, shown, and never paid for. */
+/** Flags that make a click invalid in reports: it is stored and shown, and never paid. */
 export const INVALID_CLICK_FLAGS =
   ClickFlag.bot |
   ClickFlag.prefetch |
@@ -112,7 +112,7 @@ const text = (name: keyof ClickRecord): ClickColumn => column(name, 'string', 'S
 const word = (name: keyof ClickRecord): ClickColumn =>
   column(name, 'string', 'LowCardinality(String)', 'ZSTD(1)');
 
-/** When and where within its lease: written anew for each click. */
+/** Time, and place within the lease: written for each click. */
 const IDENTITY = [
   column('ts', 'ms', "DateTime64(3, 'UTC')", 'Delta, ZSTD(1)'),
   column('node', 'u16', 'UInt16', 'ZSTD(1)'),
@@ -131,7 +131,7 @@ const REQUEST = [
   column('rule', 'u16', 'UInt16', 'ZSTD(1)'),
   column('destination', 'u16', 'UInt16', 'ZSTD(1)'),
 ];
-/** What the User-Agent and Accept-Language headers say: the same bytes for every click with these headers. */
+/** Derived from User-Agent and Accept-Language: the same bytes for every click with these headers. */
 const VISITOR = [
   column('fingerprint', 'u64', 'UInt64', 'ZSTD(1)'),
   word('user_agent'),
@@ -198,7 +198,7 @@ function writeString(target: Buffer, offset: number, value: string): number {
     return offset + 1;
   }
   if (chars <= ONE_BYTE_LENGTH) {
-    // A short ASCII text is written here faster than the two calls into the runtime below take.
+    // For a short ASCII text a loop is faster than the two calls into the runtime below.
     let i = 0;
     for (; i < chars; i++) {
       const code = value.charCodeAt(i);
@@ -228,10 +228,10 @@ function writeIdentity(target: Buffer, offset: number, ts: number, node: number,
   return offset + 14;
 }
 
-/** The fingerprint stands at the head of a visitor segment, little-endian. */
+/** The fingerprint is the head of a visitor segment, little-endian. */
 export const FINGERPRINT_BYTES = 8;
 
-/** Who is credited for a click. */
+/** The link of a click, and who is credited for it. */
 export interface ClickOwner {
   readonly programId: number;
   readonly campaignId: number;
@@ -239,20 +239,20 @@ export interface ClickOwner {
   readonly linkId: number;
 }
 
-/** The parts of a click that change from request to request; the visitor's segment is prepared ahead. */
-export interface ClickParts {
+/** What {@link writeClick} writes: {@link ClickRecord} as the collector has it, the visitor's columns encoded already. */
+export interface ClickRow {
   readonly ts: number;
   /** Node and seq are given when the click joins its batch. */
   node: number;
   seq: number;
-  readonly owner: ClickOwner;
+  readonly link: ClickOwner;
   /** 16 bytes in network order. */
   readonly ip: Uint8Array;
   readonly flags: number;
   readonly rule: number;
   readonly destination: number;
   /** From {@link encodeVisitor}. */
-  readonly visitor: Buffer;
+  readonly encodedVisitor: Buffer;
   /** The strings of the last columns in order: referrer, sub1–5, UTM ×5, query. */
   readonly traffic: readonly string[];
 }
@@ -281,25 +281,25 @@ export function encodeVisitor(
 
 /**
  * Writes one row at `offset` and returns the offset behind it.
- * The caller has made sure, with {@link clickSizeBound}, that it fits.
+ * The caller has checked, with {@link clickSizeBound}, that it fits.
  */
-export function writeClick(target: Buffer, offset: number, click: ClickParts): number {
+export function writeClick(target: Buffer, offset: number, click: ClickRow): number {
   let at = writeIdentity(target, offset, click.ts, click.node, click.seq);
-  const { owner, ip, traffic } = click;
-  target.writeUInt32LE(owner.programId, at);
-  target.writeUInt32LE(owner.campaignId, at + 4);
-  target.writeUInt32LE(owner.affiliateId, at + 8);
-  target.writeUInt32LE(owner.linkId, at + 12);
+  const { link, ip, encodedVisitor, traffic } = click;
+  target.writeUInt32LE(link.programId, at);
+  target.writeUInt32LE(link.campaignId, at + 4);
+  target.writeUInt32LE(link.affiliateId, at + 8);
+  target.writeUInt32LE(link.linkId, at + 12);
   at += OWNER_BYTES;
-  // So few bytes are copied here faster than a call into the runtime takes.
+  // For so few bytes a loop is faster than a call into the runtime.
   for (let i = 0; i < IP_BYTES; i++) target[at + i] = ip[i] ?? 0;
   at += IP_BYTES;
   target.writeUInt32LE(click.flags, at);
   target.writeUInt16LE(click.rule, at + 4);
   target.writeUInt16LE(click.destination, at + 6);
   at += 8;
-  target.set(click.visitor, at);
-  at += click.visitor.length;
+  target.set(encodedVisitor, at);
+  at += encodedVisitor.length;
   for (let i = 0; i < traffic.length; i++) at = writeString(target, at, traffic[i] ?? '');
   return at;
 }
@@ -412,8 +412,8 @@ const ROW_RUNS: readonly (readonly [fixedBytes: number, strings: number])[] = ((
 /**
  * Checks, without building records, that a payload holds exactly `rows` rows of one lease that count up from `firstSeq`.
  * Returns the least and the greatest click time in it, Unix milliseconds.
- * It is the loader's hottest loop: whole runs of fixed columns are passed over at once, and only a length of more than
- * one byte leaves it. That takes 0.1 µs a click; column by column it took 2.
+ * It is the loader's hottest loop: whole runs of fixed columns are skipped at once, and only a length of more than one
+ * byte leaves it.
  * @throws OperatingError `malformed_batch`.
  */
 export function checkBatch(
@@ -437,7 +437,7 @@ export function checkBatch(
     for (const [fixedBytes, strings] of ROW_RUNS) {
       let at = reader.skip(fixedBytes) + fixedBytes;
       for (let i = 0; i < strings; i++) {
-        // Behind the end it is undefined, which the reader finds out.
+        // Undefined behind the end, which the reader detects.
         const length = payload[at] as number;
         if (length < 0x80) at += 1 + length;
         else {

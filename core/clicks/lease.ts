@@ -4,7 +4,7 @@ import { OperatingError } from '../errors.ts';
 
 /**
  * A node lease is one collector's right to a 16-bit node number: a new one at every start, and whenever `seq` would
- * wrap. The collector keeps beside it the oldest click it still holds, which is what the watermark is made of.
+ * wrap. The collector keeps in it the time of the oldest click it still holds, from which the watermark is computed.
  */
 export interface Lease {
   readonly node: number;
@@ -16,7 +16,7 @@ export interface Lease {
   readonly state: 'open' | 'closed' | 'crashed';
   /** Every click of this lease older than this is in the stream. */
   readonly heldFromMs: number;
-  /** The number the next click will get: all below it were given out. */
+  /** The number of the next click: all below it are in use. */
   readonly nextSeq: number;
   /** The collector ended in order, so `nextSeq` is the lease's number of clicks, even if some wait in a spool. */
   readonly ended: boolean;
@@ -25,7 +25,7 @@ export interface Lease {
 
 const NODE_COUNT = 65_536;
 const COUNTER_KEY = 'counter';
-/** Racing collectors each lose a round at most to every other; this bounds hundreds starting at once. */
+/** Of racing collectors each loses at most one round to every other; this bounds hundreds that start at once. */
 const MAX_TRIES = 1_000;
 
 function leaseKey(node: number): string {
@@ -74,8 +74,8 @@ export async function listLeases(bucket: KV): Promise<Lease[]> {
 }
 
 /**
- * Removes a lease that is not open, without a trace. Its very message is deleted: a number that was leased anew
- * meanwhile is another message, and stays.
+ * Removes a lease that is not open, without a tombstone. Exactly its message is deleted: a number that has been leased
+ * again meanwhile is another message, and stays.
  */
 export async function forgetLease(
   bucket: KV,
@@ -92,7 +92,7 @@ export async function forgetLease(
 
 /**
  * Writes `value` only if the key is still at `revision` (0: absent or deleted).
- * Returns the new revision, or undefined when somebody else was first.
+ * Returns the new revision, or undefined when another writer was first.
  */
 export async function compareAndSet(
   bucket: KV,

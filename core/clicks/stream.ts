@@ -8,8 +8,9 @@ import {
 import { type KV, Kvm } from '@nats-io/kv';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { errorText, OperatingError } from '../errors.ts';
+import { HOUR_MS } from '../time.ts';
 
-/** Names and shapes of everything that travels through NATS. */
+/** Names and layouts of everything that is sent through NATS. */
 
 export const CLICKS_STREAM = 'CLICKS';
 export const DEAD_LETTERS_STREAM = 'DEADLETTERS';
@@ -42,20 +43,18 @@ export function batchMessageId(node: number, firstSeq: number): string {
   return `${node}:${firstSeq}`;
 }
 
-const SECOND_MS = 1_000;
-const HOUR_MS = 3_600 * SECOND_MS;
 const NANOS_PER_MS = 1_000_000;
 
 /** Batches stay this long, so that a block can be inserted again from the stream. */
 const CLICKS_MAX_AGE_MS = 72 * HOUR_MS;
-/** Longer than a spool takes to replay after an ordinary outage; the loader's mark recognises what comes later. */
+/** Longer than a spool takes to replay after an ordinary outage; the loader's checkpoint recognises later ones. */
 const DUPLICATE_WINDOW_MS = 2 * HOUR_MS;
 /** About 300 million clicks of 100 bytes; a full stream refuses, and the collector's spool takes over. */
 const CLICKS_MAX_BYTES = 32 * 1024 ** 3;
 const DEAD_LETTERS_MAX_BYTES = 1024 ** 3;
 
 /** How long a process waits for NATS when it starts. */
-const CONNECT_TIMEOUT_MS = 10 * SECOND_MS;
+const CONNECT_TIMEOUT_MS = 10_000;
 
 /** @throws OperatingError `nats_unreachable`. */
 export async function connectNats(options: { url: string; name: string }): Promise<NatsConnection> {
@@ -78,7 +77,7 @@ export async function connectNats(options: { url: string; name: string }): Promi
   }
 }
 
-/** Creates the streams if they are missing. The stream never forgets: when full it refuses (`discard: new`). */
+/** Creates the streams if they are missing. A full stream refuses (`discard: new`) instead of dropping old batches. */
 export async function ensureStreams(nc: NatsConnection): Promise<JetStreamManager> {
   const manager = await jetstreamManager(nc);
   await ensureStream(manager, {

@@ -1,8 +1,7 @@
-import { isIP } from 'node:net';
 import { z } from 'zod';
 import { OperatingError } from '../errors.ts';
+import { isNetwork } from '../ip.ts';
 import { fromProject } from './paths.ts';
-import { derivedDataKey, readOrCreateSecrets } from './secrets.ts';
 
 /**
  * Every environment variable of the platform, in the order of `.env.example`.
@@ -11,9 +10,9 @@ import { derivedDataKey, readOrCreateSecrets } from './secrets.ts';
 
 interface Variable {
   readonly name: string;
-  /** What it is, with its unit. */
+  /** Its meaning, with its unit. */
   readonly about: string;
-  /** The default as it would be written, or '' for none. */
+  /** The default as text, or '' for none. */
   readonly fallback: string;
   readonly schema: z.ZodType<unknown, string>;
 }
@@ -67,17 +66,10 @@ const dataKeys = list.refine(
   'must be keys of 64 hexadecimal digits, separated by commas, the newest first',
 );
 
-const cidrs = list.refine(
-  (values) => values.every(isCidr),
+const networks = list.refine(
+  (values) => values.every(isNetwork),
   'must be addresses or networks such as 10.0.0.0/8, separated by commas',
 );
-
-function isCidr(value: string): boolean {
-  const [address = '', bits, ...rest] = value.split('/');
-  const version = isIP(address);
-  if (version === 0 || rest.length > 0) return false;
-  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
-}
 
 const variable = <S extends z.ZodType<unknown, string>>(
   name: string,
@@ -94,7 +86,7 @@ const variables = {
     'COLLECTOR_METRICS_PORT',
     port,
     '8090',
-    'loopback port of the first of several collectors that share a port: health and metrics; the next ones follow it',
+    'loopback port for health and metrics of the first of several collectors that share a port; the others follow it',
   ),
   apiPort: variable('API_PORT', port, '8081', 'port of the API'),
   loaderPort: variable('LOADER_PORT', port, '8082', 'loopback port of the loader: health and metrics'),
@@ -165,7 +157,7 @@ const variables = {
     'DATA_KEYS',
     dataKeys,
     '',
-    'keys that seal payout methods and signing secrets, 64 hexadecimal digits each, newest first; empty: derived from AFFLUX_HOME/secrets.json',
+    'keys that encrypt payout methods and signing secrets, 64 hexadecimal digits each, newest first; empty: derived from AFFLUX_HOME/secrets.json',
   ),
   portalUrl: variable(
     'PORTAL_URL',
@@ -182,15 +174,15 @@ const variables = {
   mailFrom: variable('MAIL_FROM', text, 'Afflux <no-reply@localhost>', 'sender of mails'),
   webhookNetworks: variable(
     'WEBHOOK_NETWORKS',
-    cidrs,
+    networks,
     '',
-    'private addresses or networks that webhooks may go to all the same, comma-separated; empty: none',
+    'private addresses or networks that webhooks are allowed to reach, comma-separated; empty: none',
   ),
   apiRequestsPerMinute: variable(
     'API_REQUESTS_PER_MINUTE',
     count,
     '6000',
-    'requests a minute of one key or user, per API process; an affiliate has a tenth. Calls that report orders are not counted',
+    'requests a minute of one key or user, per API process; an affiliate has a tenth. Calls that report orders do not count',
   ),
   apiConcurrentReports: variable(
     'API_CONCURRENT_REPORTS',
@@ -200,55 +192,59 @@ const variables = {
   ),
   trustedProxies: variable(
     'TRUSTED_PROXIES',
-    cidrs,
+    networks,
     '',
-    'addresses or networks whose X-Forwarded-For is believed, comma-separated; empty: none',
+    'addresses or networks of the proxies whose X-Forwarded-For is trusted, comma-separated; empty: none',
   ),
   geoDatabase: variable(
     'GEO_DATABASE',
     text,
     '',
-    "path of an .mmdb that gives the country of an address, MaxMind's format too; empty: the one that is installed (CC0)",
+    "path of an .mmdb database of countries, MaxMind's format too; empty: the installed one (CC0)",
   ),
   spoolMaxMb: variable(
     'SPOOL_MAX_MB',
     count,
     '1024',
-    'MiB of clicks a collector keeps on its own disk while NATS is away; beyond it clicks are answered 503',
+    "limit of a collector's spool on its own disk while NATS is unavailable, MiB; beyond it clicks are answered 503",
   ),
   payoutProvider: variable(
     'PAYOUT_PROVIDER',
     oneOf('bank_csv', 'paypal_csv', 'stripe'),
     'bank_csv',
-    'who moves the money: files in AFFLUX_HOME/payouts for a bank or for PayPal, or Stripe Connect',
+    'how payouts are made: files in AFFLUX_HOME/payouts for a bank or for PayPal, or Stripe Connect',
   ),
   payoutHour: variable(
     'PAYOUT_HOUR',
     hourOrOff,
     '5',
-    'from this hour on (UTC) the day’s payouts are run by the scheduler; "off": only by "afflux payouts run"',
+    'hour (UTC) from which the scheduler runs the payouts of the day; "off": only "afflux payouts run" does',
   ),
   stripeSecretKey: variable('STRIPE_SECRET_KEY', text, '', 'secret key of the Stripe account that pays'),
   stripeWebhookSecret: variable(
     'STRIPE_WEBHOOK_SECRET',
     text,
     '',
-    'secret of the Stripe endpoint that is /v1/provider-notices/stripe; empty: its notices are not taken',
+    'signing secret of the Stripe webhook endpoint /v1/provider-notices/stripe; empty: disabled',
   ),
   logLevel: variable(
     'LOG_LEVEL',
     oneOf('silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'),
     'info',
-    'least severity that is logged',
+    'lowest severity that is logged',
   ),
 };
 
 type Parsed = { readonly [K in keyof typeof variables]: z.output<(typeof variables)[K]['schema']> };
 
-/** The configuration of a process: parsed, complete, frozen. */
-export interface Config extends Omit<Parsed, 'clickKeys' | 'dataKeys'> {
+/** The environment: parsed, with defaults, frozen. */
+export interface EnvironmentConfig extends Parsed {
   /** Which engines have no URL of their own and are started by `afflux up`. */
   readonly embedded: { readonly postgres: boolean; readonly clickhouse: boolean; readonly nats: boolean };
+}
+
+/** The configuration of a process: {@link EnvironmentConfig}, completed by the generated secrets. */
+export interface Config extends Omit<EnvironmentConfig, 'clickKeys' | 'dataKeys'> {
   readonly postgresPassword: string;
   /** 16 bytes each, newest first. */
   readonly clickKeys: readonly [Buffer, ...Buffer[]];
@@ -256,16 +252,17 @@ export interface Config extends Omit<Parsed, 'clickKeys' | 'dataKeys'> {
   readonly dataKeys: readonly [Buffer, ...Buffer[]];
 }
 
-/** The variables that say where a service or an embedded engine listens. */
+/** The variables that hold the port of a service or an embedded engine. */
 export const PORT_VARIABLES: readonly string[] = Object.values(variables)
   .filter(({ schema }) => schema === port)
   .map(({ name }) => name);
 
 /**
- * Parses the environment. Unset engine URLs become those of the embedded engines.
+ * Parses the environment; reads and writes nothing else. Unset engine URLs become those of the embedded engines, except
+ * that of PostgreSQL, whose password is a generated secret (core/config/secrets.ts).
  * @throws OperatingError `invalid_config` that lists every fault at once.
  */
-export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): EnvironmentConfig {
   const faults: string[] = [];
   const parsed: Record<string, unknown> = {};
   for (const [key, { name, schema, fallback }] of Object.entries(variables)) {
@@ -274,20 +271,13 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     else faults.push(...result.error.issues.map((issue) => `${name} ${issue.message}`));
   }
   if (faults.length > 0) {
-    throw new OperatingError('invalid_config', `the environment has faults:\n  ${faults.join('\n  ')}`);
+    throw new OperatingError('invalid_config', `invalid environment:\n  ${faults.join('\n  ')}`);
   }
   const given = parsed as unknown as Parsed;
-  const home = fromProject(given.home);
-  const secrets = readOrCreateSecrets(home);
-  const [newest = secrets.clickKey, ...older] = given.clickKeys;
-  const [newestData = derivedDataKey(secrets), ...olderData] = given.dataKeys;
   return Object.freeze({
     ...given,
-    home,
+    home: fromProject(given.home),
     collectorUrl: (given.collectorUrl || `http://localhost:${given.collectorPort}`).replace(/\/+$/, ''),
-    databaseUrl:
-      given.databaseUrl ||
-      `postgres://postgres:${secrets.postgresPassword}@127.0.0.1:${given.postgresPort}/afflux`,
     clickhouseUrl: given.clickhouseUrl || `http://127.0.0.1:${given.clickhousePort}/afflux`,
     natsUrl: given.natsUrl || `nats://127.0.0.1:${given.natsPort}`,
     embedded: {
@@ -295,10 +285,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       clickhouse: given.clickhouseUrl === '',
       nats: given.natsUrl === '',
     },
-    postgresPassword: secrets.postgresPassword,
     portalUrl: (given.portalUrl || `http://localhost:${given.apiPort}`).replace(/\/+$/, ''),
-    dataKeys: [Buffer.from(newestData, 'hex'), ...olderData.map((key) => Buffer.from(key, 'hex'))] as const,
-    clickKeys: [Buffer.from(newest, 'hex'), ...older.map((key) => Buffer.from(key, 'hex'))] as const,
   });
 }
 

@@ -2,16 +2,36 @@ import { hkdfSync, randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperatingError } from '../errors.ts';
+import type { Config, EnvironmentConfig } from './config.ts';
 
-/** What the embedded installation generates for itself at first start, in `$AFFLUX_HOME/secrets.json` (mode 0600). */
-export interface Secrets {
+/** Generated at first start, in `$AFFLUX_HOME/secrets.json` (mode 0600). */
+interface Secrets {
   readonly postgresPassword: string;
   /** One click key, 32 hexadecimal digits. */
   readonly clickKey: string;
 }
 
-/** Reads the secrets, or creates them; of two processes that start at once, one creates and both read the same. */
-export function readOrCreateSecrets(home: string): Secrets {
+/**
+ * Completes a configuration by the secrets of its data folder; creates the folder and the secrets at first start.
+ * @throws OperatingError `home_unusable`.
+ */
+export function withGeneratedSecrets(environment: EnvironmentConfig): Config {
+  const secrets = readOrCreateSecrets(environment.home);
+  const [newestClickKey = secrets.clickKey, ...olderClickKeys] = environment.clickKeys;
+  const [newestDataKey = derivedDataKey(secrets), ...olderDataKeys] = environment.dataKeys;
+  return Object.freeze({
+    ...environment,
+    databaseUrl:
+      environment.databaseUrl ||
+      `postgres://postgres:${secrets.postgresPassword}@127.0.0.1:${environment.postgresPort}/afflux`,
+    postgresPassword: secrets.postgresPassword,
+    clickKeys: [fromHex(newestClickKey), ...olderClickKeys.map(fromHex)] as const,
+    dataKeys: [fromHex(newestDataKey), ...olderDataKeys.map(fromHex)] as const,
+  });
+}
+
+/** Of two processes that start at once, one creates the secrets and both read the same. */
+function readOrCreateSecrets(home: string): Secrets {
   const file = join(home, 'secrets.json');
   try {
     mkdirSync(home, { recursive: true });
@@ -31,10 +51,14 @@ export function readOrCreateSecrets(home: string): Secrets {
   }
 }
 
-/** The key that seals stored secrets when none is configured: it lasts as long as the file. */
-export function derivedDataKey({ postgresPassword, clickKey }: Secrets): string {
+/** The key that encrypts stored secrets when none is configured: it lasts as long as the file. */
+function derivedDataKey({ postgresPassword, clickKey }: Secrets): string {
   const secret = `${postgresPassword} ${clickKey}`;
   return Buffer.from(hkdfSync('sha256', secret, '', 'afflux data key', 32)).toString('hex');
+}
+
+function fromHex(text: string): Buffer {
+  return Buffer.from(text, 'hex');
 }
 
 function unusableHome(home: string, cause: unknown): OperatingError {

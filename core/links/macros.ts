@@ -1,10 +1,10 @@
 import { InputError } from '../errors.ts';
 
 /**
- * Macros: `{name}` in a landing or fallback URL is replaced, percent-encoded, by what was recorded with the click.
+ * Macros: `{name}` in a landing or fallback URL is replaced by the percent-encoded value recorded with the click.
  */
 
-/** What a macro may name: the click id, its time, and every recorded text. */
+/** The values that macros name: the click id, its time, and every recorded text. */
 export const MACRO_NAMES = [
   'click_id',
   'ts',

@@ -7,7 +7,7 @@ import { MAX_URL_LENGTH, parseUrlTemplate } from './macros.ts';
  * saved and the collectors compile it, both with this one definition.
  */
 
-/** More rules than this are a program, not a link; each is tried for every click. */
+/** Each is tried for every click; a link with more of them needs a program, not rules. */
 const MAX_RULES = 50;
 /** Variants of one test. */
 const MAX_DESTINATIONS = 20;
@@ -16,14 +16,13 @@ export const MAX_WEIGHT = 1_000;
 /** All ISO 3166 countries fit. */
 const MAX_CONDITION_VALUES = 250;
 /** A collector keeps the routing of every link in memory, as this text. */
-export const MAX_ROUTING_CHARS = 32_768;
+export const MAX_ROUTING_LENGTH = 32_768;
 
-/** What the `device` column may hold. */
+/** The values of the `device` column. */
 export const DEVICES = ['desktop', 'mobile', 'tablet', 'tv', 'bot', 'unknown'] as const;
 export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
 
 const MINUTES_PER_HOUR = 60;
-export const MINUTES_PER_DAY = 24 * MINUTES_PER_HOUR;
 
 /** "HH:MM", also "24:00", as minutes since midnight. */
 export function minutesOfDay(text: string): number {
@@ -101,7 +100,10 @@ const condition = z
     ).exactOptional(),
     schedule: schedule.exactOptional(),
   })
-  .refine((when) => Object.keys(when).length > 0, 'must have a condition; what serves everybody is no rule');
+  .refine(
+    (when) => Object.keys(when).length > 0,
+    'must have a condition; a destination for every click belongs in destinations',
+  );
 
 /** The schema of {@link Routing}, for the API's description and bodies. */
 export const routingSchema = z
@@ -114,8 +116,8 @@ export const routingSchema = z
   .refine((routing) => routing.rules.length > 0 || routing.destinations !== undefined, {
     error: 'must have rules or destinations',
   })
-  .refine((routing) => JSON.stringify(routing).length <= MAX_ROUTING_CHARS, {
-    error: `must not exceed ${MAX_ROUTING_CHARS} characters`,
+  .refine((routing) => JSON.stringify(routing).length <= MAX_ROUTING_LENGTH, {
+    error: `must not exceed ${MAX_ROUTING_LENGTH} characters`,
   })
   .meta({
     id: 'Routing',

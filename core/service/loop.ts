@@ -2,7 +2,7 @@ import type { Running } from './service.ts';
 
 /**
  * Runs `step` again and again, pausing for the milliseconds it returns, until stopped.
- * A stop cuts a pause short and waits for a step under way. `step` handles its own errors: one that gets out is a bug
+ * A stop cuts a pause short and waits for the current step. `step` handles its own errors: one that it throws is a bug
  * and ends the process.
  */
 export function startLoop(step: () => Promise<number>): Running {

@@ -8,14 +8,14 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** What a process sends to the one that started it once it is ready. */
+/** The message of a process to its parent once it is ready. */
 export const READY_MESSAGE = 'ready';
 
-/** How long a process may take to finish its work after SIGTERM before it exits with code 1. */
+/** A process that has not finished its work this long after SIGTERM exits with code 1. */
 export const SHUTDOWN_TIMEOUT_MS = 15_000;
 
 /**
- * Runs one process: starts it, stops it in order on SIGTERM, SIGINT or when its supervisor is gone, and exits.
+ * Runs one process: starts it, stops it in order on SIGTERM, SIGINT or when its supervisor ends, and exits.
  * A bug (uncaught error) ends the process at once with code 1; the supervisor starts it again.
  */
 export async function runProcess(log: Logger, start: () => Promise<Running>): Promise<void> {
@@ -47,7 +47,7 @@ export async function runProcess(log: Logger, start: () => Promise<Running>): Pr
 
   process.on('SIGTERM', () => void shutdown('SIGTERM'));
   process.on('SIGINT', () => void shutdown('SIGINT'));
-  process.on('disconnect', () => void shutdown('supervisor gone'));
+  process.on('disconnect', () => void shutdown('supervisor ended'));
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
   try {
@@ -109,7 +109,7 @@ async function listen(server: Server, port: number): Promise<void> {
   });
 }
 
-/** The clear form of EADDRINUSE and its kin. */
+/** EADDRINUSE and similar failures, as an error for people. */
 export function listenError(cause: unknown, port: number): OperatingError {
   return new OperatingError('port_unavailable', `cannot listen on port ${port}: ${errorText(cause)}`, {
     cause,

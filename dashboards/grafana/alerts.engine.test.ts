@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { playScene, publishWatermark, type Scene } from '../../test/support/grafana.ts';
 import { type Answer, columnsOf, createAsker } from '../../test/support/grafana-answers.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
@@ -26,9 +27,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all([books?.close(), warehouse?.drop()]);
 });
-
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 
 const ALERTS = ALERT_GROUPS.flatMap(({ alerts }) => alerts);
 const SQL_ALERTS = ALERTS.filter(({ question }) => question.store !== 'prometheus');

@@ -1,3 +1,4 @@
+import { DAY_S, HOUR_S } from '../../core/time.ts';
 import type { Board } from './links.ts';
 import { STUCK_SECONDS } from './pieces/freshness.ts';
 import { GAPS } from './pieces/gaps.ts';
@@ -37,8 +38,6 @@ const SPIKE_FACTOR = 5;
 const USUAL_FLOOR = { address: 12, affiliate: 20 } as const;
 /** The last minute ends this long ago, when all its clicks are loaded. */
 const INGEST_LAG_SECONDS = 30;
-const HOUR_SECONDS = 3_600;
-const DAY_SECONDS = 86_400;
 
 /** The minutes of an hour before the end of the range, counted back from 0. */
 const MINUTES_AGO = (time: string): string =>
@@ -52,7 +51,7 @@ const velocityOfAddresses: Alert = {
   severity: 'ticket',
   question: {
     store: 'clickhouse',
-    fromSeconds: HOUR_SECONDS + INGEST_LAG_SECONDS,
+    fromSeconds: HOUR_S + INGEST_LAG_SECONDS,
     toSeconds: INGEST_LAG_SECONDS,
     sql: `
 SELECT replaceRegexpOne(toString(ip), '^::ffff:', '') AS address, recent / greatest(usual, ${USUAL_FLOOR.address}) AS factor
@@ -81,7 +80,7 @@ const velocityOfAffiliates: Alert = {
   severity: 'ticket',
   question: {
     store: 'clickhouse',
-    fromSeconds: HOUR_SECONDS + INGEST_LAG_SECONDS,
+    fromSeconds: HOUR_S + INGEST_LAG_SECONDS,
     toSeconds: INGEST_LAG_SECONDS,
     sql: `
 SELECT concat(${nameOr('v.id')}, ' (', toString(v.id), ')') AS affiliate, v.recent / greatest(v.usual, ${USUAL_FLOOR.affiliate}) AS factor
@@ -117,7 +116,7 @@ const conversionRate: Alert = {
   severity: 'ticket',
   question: {
     store: 'clickhouse',
-    fromSeconds: 15 * DAY_SECONDS,
+    fromSeconds: 15 * DAY_S,
     sql: `
 SELECT concat(${nameOr('r.id')}, ' (', toString(r.id), ')') AS campaign, abs(r.orders - r.expected) / sqrt(r.expected) AS deviations
 FROM (
@@ -155,7 +154,7 @@ const noClicks: Alert = {
   severity: 'page',
   question: {
     store: 'clickhouse',
-    fromSeconds: 7 * DAY_SECONDS,
+    fromSeconds: 7 * DAY_S,
     toSeconds: INGEST_LAG_SECONDS,
     sql: `
 SELECT if(recent = 0, usual, 0) AS usual_clicks
@@ -183,7 +182,7 @@ const loaderLag: Alert = {
   severity: 'page',
   question: {
     store: 'clickhouse',
-    fromSeconds: HOUR_SECONDS,
+    fromSeconds: HOUR_S,
     sql: `
 SELECT toFloat64(dateDiff('second', at, now64(3))) AS behind
 FROM (SELECT (${WATERMARK}) AS at)
@@ -203,7 +202,7 @@ const gap: Alert = {
   severity: 'page',
   question: {
     store: 'clickhouse',
-    fromSeconds: HOUR_SECONDS,
+    fromSeconds: HOUR_S,
     sql: `
 SELECT toString(node) AS lease, toFloat64(abs(missing)) AS clicks
 FROM (${GAPS}
@@ -264,7 +263,7 @@ const payoutUnknown: Alert = {
   severity: 'ticket',
   question: {
     store: 'postgres',
-    fromSeconds: HOUR_SECONDS,
+    fromSeconds: HOUR_S,
     sql: `
 SELECT provider, count(*)::float8 AS payouts
 FROM grafana_payouts
@@ -284,7 +283,7 @@ const proofFails: Alert = {
   severity: 'page',
   question: {
     store: 'postgres',
-    fromSeconds: HOUR_SECONDS,
+    fromSeconds: HOUR_S,
     sql: `
 SELECT store || ': ' || name AS proof, 1::float8 AS fails
 FROM grafana_proofs
@@ -298,7 +297,7 @@ ORDER BY proof`,
 };
 
 /** A daily audit may be late by a day; without any the age is that of a year. */
-const PROOF_STALE_SECONDS = 2 * DAY_SECONDS;
+const PROOF_STALE_SECONDS = 2 * DAY_S;
 
 const proofStale: Alert = {
   uid: 'proof-stale',
@@ -307,9 +306,9 @@ const proofStale: Alert = {
   severity: 'ticket',
   question: {
     store: 'postgres',
-    fromSeconds: HOUR_SECONDS,
+    fromSeconds: HOUR_S,
     sql: `
-SELECT coalesce(extract(epoch FROM clock_timestamp() - max(at)), ${365 * DAY_SECONDS})::float8 AS age
+SELECT coalesce(extract(epoch FROM clock_timestamp() - max(at)), ${365 * DAY_S})::float8 AS age
 FROM grafana_proofs`,
   },
   above: PROOF_STALE_SECONDS,

@@ -1,5 +1,6 @@
 import type { Dashboard, Panel, RowPanel, VariableModel } from '@grafana/grafana-foundation-sdk/dashboard';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import {
   expandClickHouse,
   playScene,
@@ -33,9 +34,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await Promise.all([books?.close(), warehouse?.drop()]);
 });
-
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 
 /** Unix milliseconds of what ClickHouse prints. */
 const millis = (value: string | number | null): number => Date.parse(`${value}Z`.replace(' ', 'T'));

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { listenError, type Running } from '../../core/service/service.ts';
+import { HOUR_MS } from '../../core/time.ts';
 import { sendError, writeCommonHeaders } from './answer.ts';
 import { openEngineSessions } from './engine-sessions.ts';
 import { createQueries, MAX_RUNNING_QUERIES } from './queries.ts';
@@ -22,7 +23,7 @@ export interface ServerOptions {
 /** Longer than clients keep an idle connection, so that none is closed under a request. */
 const KEEP_ALIVE_MS = 60_000;
 /** For the whole of one request; a large upload may be slow. */
-const REQUEST_TIMEOUT_MS = 3_600_000;
+const REQUEST_TIMEOUT_MS = HOUR_MS;
 /** How long running queries may take to finish by themselves at the end. */
 const DRAIN_MS = 8_000;
 const MAX_HEADER_BYTES = 512 * 1024;

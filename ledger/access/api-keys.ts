@@ -92,7 +92,7 @@ export async function findApiKey(
   return apiKey;
 }
 
-/** The live key of an id with its sealed signing secret; undefined when there is none, or it signs nothing. */
+/** The live key of an id with its encrypted signing secret; undefined when there is none, or it signs nothing. */
 export async function findSigningKey(
   sql: LedgerSql,
   options: { id: number; now: Date },

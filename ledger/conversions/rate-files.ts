@@ -1,12 +1,12 @@
 import { CsvError, parse } from 'csv-parse/sync';
 import { InputError, OperatingError } from '../../core/errors.ts';
 import { currencyExponent } from '../../core/money.ts';
+import { DAY_MS } from '../../core/time.ts';
 import type { NewRate } from './rates.ts';
 
 /** Files of exchange rates. */
 
 const ECB = 'European Central Bank';
-const DAY_MS = 86_400_000;
 /** Over long holidays the bank is silent for up to five days; after a week the feed has stopped. */
 const ECB_VALID_DAYS = 7;
 const OWN_COLUMNS = ['base', 'quote', 'rate', 'source', 'valid_from'];

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import { InputError } from '../../core/errors.ts';
 import { MAX_AMOUNT_MINOR, parseCurrency } from '../../core/money.ts';
+import { DAY_MS } from '../../core/time.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { checkText } from '../postgres/input-faults.ts';
 import { type Exchange, exchange } from './rates.ts';
@@ -37,7 +38,7 @@ export interface ReportedConversion {
 const MAX_ID_LENGTH = 200;
 const MAX_USER_AGENT_LENGTH = 4_096;
 /** A shop's clock may be wrong by a time zone; an order of next week is a mistake. */
-const MAX_FUTURE_MS = 24 * 3_600_000;
+const MAX_FUTURE_MS = DAY_MS;
 
 function checkReported(conversion: ReportedConversion): void {
   const { orderId, amountMinor, clickId, customerId, customerEmailHash, ip, userAgent, occurredAt } =

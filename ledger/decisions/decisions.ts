@@ -1,5 +1,6 @@
 import { assert } from '../../core/errors.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
+import { DAY_MS } from '../../core/time.ts';
 import type { Commission } from '../books/commissions.ts';
 import { appendLines, balancingEntry, type Journal, postJournals } from '../books/journals.ts';
 import { type ChainMember, computeRewards } from '../books/rewards.ts';
@@ -254,8 +255,6 @@ async function insertCommissions(
   }
   return byConversion;
 }
-
-const DAY_MS = 86_400_000;
 
 function addDays(time: Date, days: number): Date {
   return new Date(time.getTime() + days * DAY_MS);

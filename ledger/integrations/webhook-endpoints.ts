@@ -48,7 +48,7 @@ const COLUMNS = [
   'createdAt',
 ];
 
-/** `secret` is sealed. @throws InputError. */
+/** `secret` is encrypted. @throws InputError. */
 export async function createWebhookEndpoint(
   sql: LedgerSql,
   endpoint: Pick<WebhookEndpoint, 'programId' | 'affiliateId' | 'role' | 'url' | 'events'> & {
@@ -101,7 +101,7 @@ export async function updateWebhookEndpoint(
   return endpoint;
 }
 
-/** Puts a new sealed secret; the old one signs as well until `oldUntil`. */
+/** Puts a new encrypted secret; the old one signs as well until `oldUntil`. */
 export async function rotateWebhookSecret(
   sql: LedgerSql,
   options: { id: number; secret: Buffer; oldUntil: Date },

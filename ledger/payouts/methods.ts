@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { Vault } from '../../core/vault.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 
 export const PAYOUT_METHOD_KINDS = ['bank', 'paypal', 'stripe'] as const;
@@ -47,21 +47,21 @@ export type PayoutDetails =
   | { readonly kind: 'paypal'; readonly email: string }
   | { readonly kind: 'stripe'; readonly account: string };
 
-/** What was sealed as this opens as nothing else. */
+/** What is encrypted for this purpose decrypts for no other. */
 const PURPOSE = 'payout method';
-const sealedDetails = z.looseObject({
+const storedDetails = z.looseObject({
   iban: z.string().optional(),
   email: z.string().optional(),
   account: z.string().optional(),
 });
 
-export function sealPayoutDetails(vault: Vault, details: PayoutDetails): Buffer {
-  return vault.seal(PURPOSE, JSON.stringify(details));
+export function encryptPayoutDetails(secretBox: SecretBox, details: PayoutDetails): Buffer {
+  return secretBox.encrypt(PURPOSE, JSON.stringify(details));
 }
 
 /** The account that money goes to: an IBAN, a PayPal address, or a Stripe account. */
-export function openPayoutAccount(vault: Vault, sealed: Uint8Array): string | null {
-  const { iban, email, account } = sealedDetails.parse(JSON.parse(vault.open(PURPOSE, sealed)));
+export function decryptPayoutAccount(secretBox: SecretBox, encrypted: Uint8Array): string | null {
+  const { iban, email, account } = storedDetails.parse(JSON.parse(secretBox.decrypt(PURPOSE, encrypted)));
   return iban ?? email ?? account ?? null;
 }
 

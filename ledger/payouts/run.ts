@@ -1,4 +1,4 @@
-import type { Vault } from '../../core/vault.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
 import { VEST_BATCH_SIZE, vestDue } from '../books/commissions.ts';
 import { writeOffDebt } from '../books/debt.ts';
 import type { Ledger } from '../postgres/db.ts';
@@ -35,7 +35,7 @@ export async function runPayouts(
     now: Date;
     provider: PayoutProvider;
     /** Opens the affiliates' accounts. */
-    vault?: Vault | undefined;
+    secretBox?: SecretBox | undefined;
     programId?: number | undefined;
   },
 ): Promise<PayoutRun> {

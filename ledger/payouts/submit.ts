@@ -1,7 +1,7 @@
 import { errorText } from '../../core/errors.ts';
-import type { Vault } from '../../core/vault.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
 import { idArray, inTransaction, type Ledger, type LedgerTransaction } from '../postgres/db.ts';
-import { openPayoutAccount } from './methods.ts';
+import { decryptPayoutAccount } from './methods.ts';
 import {
   cancelPayout,
   failPayout,
@@ -25,7 +25,7 @@ interface SubmitOptions {
   readonly now: Date;
   readonly provider: PayoutProvider;
   /** Opens the affiliates' accounts; without it orders have none. */
-  readonly vault?: Vault | undefined;
+  readonly secretBox?: SecretBox | undefined;
   readonly programId?: number | undefined;
 }
 
@@ -60,7 +60,7 @@ async function handOverNext(ledger: Ledger, options: SubmitOptions): Promise<Pay
   const begun = await inTransaction(ledger, (tx) =>
     beginSubmission(tx, { batchId: claimed.id, now, mayRepeat: provider.lookUp === undefined }),
   );
-  const orders = await readOrders(ledger, { ids: begun, vault: options.vault });
+  const orders = await readOrders(ledger, { ids: begun, secretBox: options.secretBox });
   const answers = orders.length === 0 ? new Map() : await submit(provider, { ...claimed, orders });
   return await inTransaction(ledger, async (tx) => {
     const ids = orders.map(({ id }) => id);
@@ -102,7 +102,7 @@ type NumberedOrder = PaymentOrder & { readonly id: bigint };
 
 async function readOrders(
   ledger: Ledger,
-  { ids, vault }: { ids: readonly bigint[]; vault: Vault | undefined },
+  { ids, secretBox }: { ids: readonly bigint[]; secretBox: SecretBox | undefined },
 ): Promise<NumberedOrder[]> {
   const rows = await ledger<(Omit<NumberedOrder, 'payoutAccount'> & { details: Buffer | null })[]>`
     select p.id, p.provider_key, p.affiliate_id, f.name as affiliate_name, f.email as affiliate_email,
@@ -113,7 +113,7 @@ async function readOrders(
     order by p.id`;
   return rows.map(({ details, ...order }) => ({
     ...order,
-    payoutAccount: details && vault ? openPayoutAccount(vault, details) : null,
+    payoutAccount: details && secretBox ? decryptPayoutAccount(secretBox, details) : null,
   }));
 }
 
@@ -203,7 +203,7 @@ export async function reconcilePayouts(ledger: Ledger, options: SubmitOptions): 
       and (${programId}::integer is null or p.program_id = ${programId})
     order by p.id limit ${RECONCILE_LIMIT}`;
   if (unknown.length === 0 || !provider.lookUp) return { asked: 0, resubmitted: 0, unknown: unknown.length };
-  const orders = await readOrders(ledger, { ids: unknown.map(({ id }) => id), vault: options.vault });
+  const orders = await readOrders(ledger, { ids: unknown.map(({ id }) => id), secretBox: options.secretBox });
   const found = await provider.lookUp(orders);
   const again = new Set(unknown.filter(({ mayGoAgain }) => mayGoAgain).map(({ id }) => id));
   const missing = orders.filter(({ id, providerKey }) => !found.has(providerKey) && again.has(id));

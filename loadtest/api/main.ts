@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { fromProject } from '../../core/config/paths.ts';
 import { createLogger } from '../../core/service/log.ts';
+import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { startPostgres } from '../../engines/postgres.ts';
@@ -51,8 +52,6 @@ const EXPORTS = {
 type Format = keyof typeof EXPORTS;
 const FORMATS: readonly Format[] = ['csv', 'arrow', 'parquet'];
 
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 const ALL_CORES = '0-255';
 /** How often the memory of the process is looked at during the export. */
 const LOOK_MS = 50;

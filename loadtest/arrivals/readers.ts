@@ -1,3 +1,4 @@
+import { DAY_MS } from '../../core/time.ts';
 import type { DemoFile } from '../platform.ts';
 import type { Client } from './client.ts';
 import type { Outcome } from './rate.ts';
@@ -8,8 +9,6 @@ export interface Readers {
   /** What a page of the portal asks for, in turn. */
   portal(n: number): Promise<Outcome>;
 }
-
-const DAY_MS = 86_400_000;
 
 /** @throws Error when the partner cannot sign in. */
 export async function createReaders(options: {

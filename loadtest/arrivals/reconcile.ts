@@ -1,3 +1,4 @@
+import { HOUR_MS } from '../../core/time.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { runReport } from '../../warehouse/reports/reports.ts';
@@ -19,8 +20,6 @@ interface StoredLease {
   readonly seq_sum: string;
   readonly ts_sum: string;
 }
-
-const HOUR_MS = 3_600_000;
 
 /**
  * The redirects received against the rows stored, and against the clicks that a report counts: exactly. Per node

@@ -1,5 +1,6 @@
 import { type ClickIdCodec, createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { CLICK_COLUMN_LIST } from '../../core/clicks/click-record.ts';
+import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { createCampaign } from '../../ledger/programs/campaigns.ts';
@@ -13,7 +14,6 @@ import { timeText, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 export const AFFILIATES = 1_000;
 const CAMPAIGNS = 20;
 const DAYS = 29;
-const DAY_MS = 86_400_000;
 /** Every affiliate has a parent in the next third, and that one in the last: three levels. */
 const THIRD = Math.floor(AFFILIATES / 3);
 const NODE = 7;
@@ -145,7 +145,7 @@ export function makeOrders(program: BenchProgram, count: number): BenchOrder[] {
       clickId: program.clickIds.encode({ ts, node: NODE, seq: click }),
       amountMinor: BigInt(1_000 + ((i * 7_919) % 50_000)),
       // Minutes to an hour later, and never in the future.
-      occurredAt: new Date(ts + 180_000 + ((i * 104_729) % 3_600_000)),
+      occurredAt: new Date(ts + 180_000 + ((i * 104_729) % HOUR_MS)),
     };
   });
 }

@@ -1,4 +1,5 @@
 import { startLoop } from '../../core/service/loop.ts';
+import { HOUR_MS } from '../../core/time.ts';
 import type { Http } from '../chaos/http.ts';
 import type { Platform } from '../platform.ts';
 import { isTrueWithin } from '../wait.ts';
@@ -20,7 +21,6 @@ export interface Probe {
 const CLICK_PAUSE_MS = 50;
 /** A click can be visible this much earlier than the report's `complete_to` tells. */
 const REPORT_PAUSE_MS = 250;
-const HOUR_MS = 3_600_000;
 const AMOUNT = '20.00';
 
 /** A visitor, a shop and a reader of reports, one each: they click a link of their own, order, and look. */

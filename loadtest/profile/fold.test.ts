@@ -45,7 +45,7 @@ it('folds samples into the tree of calls, without idle time', () => {
         [
           [
             'take',
-            'collector/clicks/clicks.ts',
+            'collector/clicks/answers.ts',
             300,
             850,
             [['write <a>', 'node_modules/pkg/i.js', 550, 550, []]],
@@ -60,14 +60,14 @@ it('folds samples into the tree of calls, without idle time', () => {
 it('tells the share of each function itself', () => {
   expect(selfShares(fold(profile))).toEqual([
     { name: 'write <a>', file: 'node_modules/pkg/i.js', share: 0.55 },
-    { name: 'take', file: 'collector/clicks/clicks.ts', share: 0.3 },
+    { name: 'take', file: 'collector/clicks/answers.ts', share: 0.3 },
     { name: '(garbage collector)', file: '', share: 0.15 },
   ]);
 });
 
 it('draws each frame as wide as its time', () => {
   const picture = flameGraph(fold(profile), 'collector');
-  expect(picture).toContain('<title>take collector/clicks/clicks.ts: 85.0 %, itself 30.0 %</title>');
+  expect(picture).toContain('<title>take collector/clicks/answers.ts: 85.0 %, itself 30.0 %</title>');
   expect(picture).toContain('<title>write &lt;a> node_modules/pkg/i.js: 55.0 %, itself 55.0 %</title>');
   const widths = [...picture.matchAll(/<rect x="([\d.]+)" y="\d+" width="([\d.]+)"/g)].map((match) =>
     match.slice(1).map(Number),

@@ -15,7 +15,7 @@ export interface CpuProfile {
 /** A function called from one place in the tree of calls. */
 export interface Frame {
   readonly name: string;
-  /** Such as `collector/clicks/clicks.ts`, `node:net` or `node_modules/pino/lib/tools.js`; empty for the engine itself. */
+  /** Such as `collector/clicks/answers.ts`, `node:net` or `node_modules/pino/lib/tools.js`; empty for the engine itself. */
   readonly file: string;
   /** Microseconds in the function itself. */
   readonly selfUs: number;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
+import { HOUR_MS, WEEK_MS } from '../../core/time.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { startPostgres } from '../../engines/postgres.ts';
@@ -38,8 +39,6 @@ const sizes = values.rows.split(',').map(Number);
 const seed = Number(values.seed);
 
 const PUBLISHED = 'PostgreSQL, as published';
-const HOUR_MS = 3_600_000;
-const WEEK_MS = 7 * 24 * HOUR_MS;
 const KEYS = 100;
 /** Questions whose answers are compared. */
 const COMPARED = 5;

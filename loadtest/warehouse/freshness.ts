@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { clicksSubject, connectNats, ensureStreams } from '../../core/clicks/stream.ts';
+import { HOUR_MS } from '../../core/time.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { runReport } from '../../warehouse/reports/reports.ts';
 import { BATCH_ROWS, batchMaker } from './batches.ts';
@@ -66,8 +67,6 @@ export async function measureFreshness(options: {
   const at = (share: number): number => delays[Math.floor(share * (delays.length - 1))] ?? 0;
   return { clicksPerSecond: CLICKS_PER_SECOND, p50Ms: at(0.5), p99Ms: at(0.99) };
 }
-
-const HOUR_MS = 3_600_000;
 
 async function reportedClicks(warehouse: Warehouse): Promise<number> {
   const now = Date.now();

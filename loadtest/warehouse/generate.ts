@@ -1,11 +1,11 @@
 import UserAgent from 'user-agents';
 import { CLICK_COLUMN_LIST } from '../../core/clicks/click-record.ts';
 import { OperatingError } from '../../core/errors.ts';
+import { DAY_MS } from '../../core/time.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 
 /** Clicks are spread evenly over so many days, the last one now. */
 export const DAYS = 60;
-const DAY_MS = 86_400_000;
 /** Zipf-like: rank r has a share of about 1/r. */
 const CAMPAIGNS = 1_000;
 const AFFILIATES = 2_000;

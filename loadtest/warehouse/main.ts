@@ -51,7 +51,6 @@ try {
 }
 
 async function main(): Promise<void> {
-  const config = loadConfig({ AFFLUX_HOME: join(folder, 'home') });
   const clickhouse = await startClickHouse({
     dataDir: join(folder, 'clickhouse'),
     port: await freePort(),
@@ -80,7 +79,7 @@ async function main(): Promise<void> {
       rows: backlogRows,
       clickhouse: { url: url.href, pid: clickhouse.pid },
       nats,
-      home: config.home,
+      home: join(folder, 'home'),
     });
   }
   const { rows: versions } = await warehouse.query<{ version: string }>('SELECT version() AS version');

@@ -1,3 +1,4 @@
+import { WEEK_MS } from '../../core/time.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { lookupClicks } from '../../warehouse/lookups/lookups.ts';
 import { type VelocityKey, velocityOf, whoExceeds } from '../../warehouse/lookups/velocity.ts';
@@ -6,7 +7,6 @@ import { runReport } from '../../warehouse/reports/reports.ts';
 /** Timed questions of each kind, after some that warm the engine up. */
 const QUESTIONS = 200;
 const WARM_UP = 20;
-const WEEK_MS = 7 * 86_400_000;
 const LOOKUP_SIZE = 1_000;
 const LOOKUP_SETS = 20;
 

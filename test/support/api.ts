@@ -9,8 +9,8 @@ import type { Mail } from '../../api/http/mailer.ts';
 import { createStreams } from '../../api/http/streams.ts';
 import { buildApiServer } from '../../api/server.ts';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
+import { createSecretBox, type SecretBox } from '../../core/secret-box.ts';
 import { createLogger } from '../../core/service/log.ts';
-import { createVault, type Vault } from '../../core/vault.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { createBankCsvProvider } from '../../ledger/payouts/provider.ts';
@@ -26,7 +26,7 @@ import { freshPostgresDatabase } from './engines.ts';
 import { recordDecision } from './ledger.ts';
 import { freshWarehouse } from './warehouse.ts';
 
-/** What the click ids of these tests are sealed with. */
+/** What the click ids of these tests are encrypted with. */
 export const TEST_CLICK_KEY = Buffer.alloc(16, 7);
 
 const quietLog = createLogger({ name: 'test', level: 'silent' });
@@ -65,7 +65,7 @@ export interface TestApi {
   readonly url: string;
   /** What the API has logged, one JSON object a line. */
   readonly logLines: readonly string[];
-  readonly vault: Vault;
+  readonly secretBox: SecretBox;
   /** What would have been sent. */
   readonly mails: readonly Mail[];
   /** Opens no program: the operator's own people. */
@@ -93,7 +93,7 @@ export async function startTestApi(
   const warehouse = await connectWarehouse({ url: await through(clickhouse.url), name: 'test-api' });
   const logLines: string[] = [];
   const mails: Mail[] = [];
-  const vault = createVault([randomBytes(32)]);
+  const secretBox = createSecretBox([randomBytes(32)]);
   const folder = mkdtempSync(join(tmpdir(), 'afflux-api-'));
   const streams = createStreams({ url: natsUrl });
   const { privateKey } = generateKeyPairSync('ed25519');
@@ -104,7 +104,7 @@ export async function startTestApi(
     warehouse,
     clickIds: createClickIdCodec([TEST_CLICK_KEY]),
     trustedProxies: ['127.0.0.1'],
-    vault,
+    secretBox,
     quotas: { requestsPerMinute: 1_000_000, concurrentQueries: 4, ...quotas },
     reportsFolder: join(folder, 'reports'),
     portalUrl: 'https://portal.example',
@@ -124,7 +124,7 @@ export async function startTestApi(
     warehouse,
     url,
     logLines,
-    vault,
+    secretBox,
     mails,
     operatorKey: key,
     call: (method, path, call = {}) => callApi(url, method, path, call),

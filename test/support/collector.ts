@@ -6,6 +6,7 @@ import { startCollector } from '../../collector/main.ts';
 import { type ClickRecord, decodeClicks } from '../../core/clicks/click-record.ts';
 import { BatchHeader, CLICKS_STREAM, connectNats, ensureStreams } from '../../core/clicks/stream.ts';
 import { type Config, loadConfig } from '../../core/config/config.ts';
+import { withGeneratedSecrets } from '../../core/config/secrets.ts';
 import { freePort } from '../../engines/engine.ts';
 import { connectLedger, type Ledger } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
@@ -41,12 +42,14 @@ export async function prepareCollector(
   const nats = await startTestNats(options.natsDisk);
   const home = mkdtempSync(join(options.homeDisk ?? tmpdir(), 'afflux-collector-'));
   const port = await freePort();
-  const config = loadConfig({
-    AFFLUX_HOME: home,
-    COLLECTOR_PORT: String(port),
-    DATABASE_URL: database.url,
-    NATS_URL: nats.url,
-  });
+  const config = withGeneratedSecrets(
+    loadConfig({
+      AFFLUX_HOME: home,
+      COLLECTOR_PORT: String(port),
+      DATABASE_URL: database.url,
+      NATS_URL: nats.url,
+    }),
+  );
   const program = await createProgram(ledger, {
     name: 'Shop',
     currency: 'EUR',

@@ -1,4 +1,5 @@
 import { ClickFlag, type ClickRecord } from '../../core/clicks/click-record.ts';
+import { HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 import { recordProofs } from '../../ledger/audit/proofs.ts';
 import { recordRefund } from '../../ledger/decisions/refunds.ts';
 import { answerAll, type PaymentAnswer } from '../../ledger/payouts/provider.ts';
@@ -117,8 +118,6 @@ export interface Scene {
   readonly now: number;
 }
 
-const MINUTE = 60_000;
-const HOUR = 60 * MINUTE;
 const DAYS_OF_CLICKS = 3;
 
 /**
@@ -217,7 +216,7 @@ function sceneClicks(shop: TestParties, other: TestParties, now: number): ClickR
     for (let i = 0; i < 12; i++) {
       clicks.push({
         ...of(i % 4 === 0 ? other : shop, i % 4 === 0 ? other.chain[0] : first),
-        ts: now - hour * HOUR - 2 * MINUTE - i * MINUTE,
+        ts: now - hour * HOUR_MS - 2 * MINUTE_MS - i * MINUTE_MS,
         ip: address(203, 0, 113, i),
         flags: [0, 0, 0, ClickFlag.bot, ClickFlag.repeat, ClickFlag.head][i % 6] ?? 0,
         device: i % 3 === 0 ? 'mobile' : 'desktop',
@@ -226,8 +225,8 @@ function sceneClicks(shop: TestParties, other: TestParties, now: number): ClickR
   }
   // Two affiliates at the same five addresses.
   for (let i = 0; i < 5; i++) {
-    clicks.push({ ...of(shop, second), ts: now - HOUR - i, ip: address(203, 0, 113, i), flags: 0 });
-    clicks.push({ ...of(shop, first), ts: now - HOUR - 10 - i, ip: address(203, 0, 113, i), flags: 0 });
+    clicks.push({ ...of(shop, second), ts: now - HOUR_MS - i, ip: address(203, 0, 113, i), flags: 0 });
+    clicks.push({ ...of(shop, first), ts: now - HOUR_MS - 10 - i, ip: address(203, 0, 113, i), flags: 0 });
   }
   // A burst from one address, which ended half a minute ago.
   for (let i = 0; i < 300; i++) {

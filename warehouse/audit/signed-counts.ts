@@ -1,4 +1,5 @@
 import { type KeyObject, sign, verify } from 'node:crypto';
+import { DAY_MS } from '../../core/time.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 import { readWatermark } from '../watermark/watermark.ts';
 
@@ -10,7 +11,6 @@ interface DayCount {
   readonly valid: string;
 }
 
-const DAY_MS = 86_400_000;
 /** Days that are counted again and compared. */
 const CHECKED_DAYS = 35;
 

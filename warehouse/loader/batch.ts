@@ -2,6 +2,7 @@ import type { MsgHdrs } from '@nats-io/transport-node';
 import { CLICK_RECORD_VERSION, checkBatch } from '../../core/clicks/click-record.ts';
 import { BatchHeader } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
+import { DAY_MS } from '../../core/time.ts';
 import { coverage, type SeqRanges, withRange } from './seq-ranges.ts';
 
 /** A message of the clicks stream as it was read. */
@@ -50,7 +51,7 @@ const MAX_SEQ = 0xffff_ffff;
 /** Afflux did not exist before; an older click comes from a collector without a clock. */
 const MIN_CLICK_TS = Date.UTC(2020, 0, 1);
 /** A click from further ahead than this comes from a broken clock, and would open partitions of the far future. */
-const MAX_CLICK_AHEAD_MS = 24 * 3_600_000;
+const MAX_CLICK_AHEAD_MS = DAY_MS;
 
 /** Judges a message against what was taken before it. */
 export function judge(message: StreamMessage, taken: Taken, nowMs: number): Verdict {

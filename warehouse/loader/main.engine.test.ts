@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { loadConfig } from '../../core/config/config.ts';
+import { withGeneratedSecrets } from '../../core/config/secrets.ts';
 import { freePort } from '../../engines/engine.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { clickRecords, quietLog, startPipeline } from '../../test/support/warehouse.ts';
@@ -12,12 +13,14 @@ it('the loader process loads, and tells its health and its figures', async () =>
   const pipeline = await startPipeline();
   const home = mkdtempSync(join(tmpdir(), 'afflux-loader-'));
   const port = await freePort();
-  const config = loadConfig({
-    AFFLUX_HOME: home,
-    CLICKHOUSE_URL: pipeline.warehouse.url,
-    NATS_URL: pipeline.natsUrl,
-    LOADER_PORT: String(port),
-  });
+  const config = withGeneratedSecrets(
+    loadConfig({
+      AFFLUX_HOME: home,
+      CLICKHOUSE_URL: pipeline.warehouse.url,
+      NATS_URL: pipeline.natsUrl,
+      LOADER_PORT: String(port),
+    }),
+  );
   const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
   const loader = await startLoader({ config, log: quietLog });
   try {

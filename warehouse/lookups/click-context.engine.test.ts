@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CLICK_COLUMN_LIST } from '../../core/clicks/click-record.ts';
+import { MINUTE_MS } from '../../core/time.ts';
 import { clickRecord, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
 import { type ContextQuestion, MAX_QUESTIONS, readClickContexts } from './click-context.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 
-const MINUTE_MS = 60_000;
 const NOW = Date.now();
 
 /** Every question another address, network and fingerprint. */

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { HOUR_MS } from '../../core/time.ts';
 import { clickRecord, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
 import { INSERT_CLICKS_SQL } from '../loader/inserter.ts';
 import { exportReport } from './report-export.ts';
@@ -6,9 +7,8 @@ import type { ReportOptions } from './reports.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 
-const HOUR = 3_600_000;
 /** The minutes of the last days are kept. */
-const END = Math.floor(Date.now() / HOUR) * HOUR;
+const END = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
 const HOURS = 40;
 
 beforeAll(async () => {
@@ -17,7 +17,7 @@ beforeAll(async () => {
     clickRecord({
       seq,
       // Some hours are full and some have none.
-      ts: END - HOURS * HOUR + ((seq * seq * 7_919) % (HOURS * 60)) * 60_000,
+      ts: END - HOURS * HOUR_MS + ((seq * seq * 7_919) % (HOURS * 60)) * 60_000,
       campaign_id: 1 + (seq % 5),
       affiliate_id: 1 + (seq % 3),
       sub1: seq % 2 === 0 ? '=1+1' : `line\n${seq}`,
@@ -37,7 +37,7 @@ async function csv(options: Partial<ReportOptions>, pieceRows: number) {
       return warehouse.stream(...args);
     },
   };
-  const range = { from: new Date(END - HOURS * HOUR), to: new Date(END), limit: 100_000 };
+  const range = { from: new Date(END - HOURS * HOUR_MS), to: new Date(END), limit: 100_000 };
   const { stream, table } = await exportReport(counting, {
     ...range,
     groupBy: ['hour', 'campaign', 'affiliate'],
@@ -88,7 +88,7 @@ describe('a CSV in the order of time', () => {
   });
 
   it('ends its queries when nobody reads on', async () => {
-    const range = { from: new Date(END - HOURS * HOUR), to: new Date(END), limit: 100_000 };
+    const range = { from: new Date(END - HOURS * HOUR_MS), to: new Date(END), limit: 100_000 };
     const groupBy = ['hour', 'campaign'] as const;
     const { stream } = await exportReport(warehouse, { ...range, groupBy, format: 'csv', pieceRows: 1 });
     const first = await new Promise<Buffer>((resolve) => stream.once('data', resolve));

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { MINUTE_MS } from '../../core/time.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { readWatermark } from '../watermark/watermark.ts';
 import { dimensionKind, type ReportDimension } from './report-tables.ts';
@@ -75,7 +76,6 @@ interface Range {
   readonly to: number;
 }
 
-const MINUTE_MS = 60_000;
 const STEPS = { minute: MINUTE_MS, hour: 60 * MINUTE_MS } as const;
 
 /**

@@ -1,3 +1,4 @@
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 /**
  * What a report can be asked for, and which table can answer: the vocabulary of {@link file://./reports.ts}. Every
  * expression in a query comes from here; what a caller gives is a name out of these lists, or a bound value.
@@ -14,10 +15,6 @@ export interface ClicksTable {
   /** `m_ips` and `m_visitors`, over valid clicks. */
   readonly uniques: string;
 }
-
-const DAY_MS = 86_400_000;
-const HOUR_MS = 3_600_000;
-const MINUTE_MS = 60_000;
 
 /** The pixel's loads stand in the same tables, and are no clicks. */
 const ROLLED_UP = {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ClickFlag, type ClickRecord } from '../../core/clicks/click-record.ts';
+import { HOUR_MS } from '../../core/time.ts';
 import { clickRecord, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
 import { timeText } from '../clickhouse/client.ts';
 import { INSERT_CLICKS_SQL } from '../loader/inserter.ts';
@@ -15,7 +16,6 @@ import { previousPeriod, type ReportOptions, reportTotals, runReport } from './r
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 
 const NOON = Date.UTC(2026, 10, 22, 12);
-const HOUR = 3_600_000;
 const visitor = (last: number): Pick<ClickRecord, 'ip' | 'fingerprint'> => ({
   ip: Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 198, 51, 100, last]),
   fingerprint: BigInt(last),
@@ -27,9 +27,9 @@ const CLICKS: ClickRecord[] = [
   { ts: NOON + 10, campaign_id: 1, ...visitor(3), flags: ClickFlag.bot },
   { ts: NOON + 20, campaign_id: 1, ...visitor(1), flags: ClickFlag.repeat },
   { ts: NOON + 30, campaign_id: 1, ...visitor(4), flags: ClickFlag.paused | ClickFlag.fallback },
-  ...[1, 2, 3].map((who) => ({ ts: NOON + HOUR, campaign_id: 1, ...visitor(who), flags: 0 })),
+  ...[1, 2, 3].map((who) => ({ ts: NOON + HOUR_MS, campaign_id: 1, ...visitor(who), flags: 0 })),
   ...[7, 8].map((who) => ({ ts: NOON, campaign_id: 2, ...visitor(who), flags: 0 })),
-  { ts: NOON + 24 * HOUR, campaign_id: 2, ...visitor(9), flags: 0 },
+  { ts: NOON + 24 * HOUR_MS, campaign_id: 2, ...visitor(9), flags: 0 },
 ].map((given, seq) => clickRecord({ affiliate_id: 10, link_id: 100, device: 'desktop', seq, ...given }));
 
 beforeAll(async () => {
@@ -42,7 +42,7 @@ beforeAll(async () => {
 });
 afterAll(() => warehouse.drop());
 
-const day = { from: new Date(NOON - 12 * HOUR), to: new Date(NOON + 12 * HOUR), limit: 100 };
+const day = { from: new Date(NOON - 12 * HOUR_MS), to: new Date(NOON + 12 * HOUR_MS), limit: 100 };
 
 describe('the campaign report', () => {
   it('counts clicks, valid clicks and distinct visitors by campaign', async () => {
@@ -64,7 +64,7 @@ describe('the campaign report', () => {
       ['2026-11-22T12:00:00Z', 6],
       ['2026-11-22T13:00:00Z', 3],
     ]);
-    const two = { ...day, to: new Date(NOON + 48 * HOUR) };
+    const two = { ...day, to: new Date(NOON + 48 * HOUR_MS) };
     const days = await runReport(warehouse, { ...two, groupBy: ['day', 'campaign', 'affiliate'] });
     expect(
       days.rows.map(({ day: date, campaign, affiliate, clicks }) => [date, campaign, affiliate, clicks]),
@@ -90,10 +90,14 @@ describe('the campaign report', () => {
   });
 
   it('covers whole hours, and says so', async () => {
-    const inside = { from: new Date(NOON + HOUR + 60_000), to: new Date(NOON + HOUR + 120_000), limit: 10 };
+    const inside = {
+      from: new Date(NOON + HOUR_MS + 60_000),
+      to: new Date(NOON + HOUR_MS + 120_000),
+      limit: 10,
+    };
     const report = await runReport(warehouse, { ...inside, groupBy: [] });
     expect(report.rows[0]?.clicks).toBe(3);
-    expect([report.from, report.to]).toEqual([new Date(NOON + HOUR), new Date(NOON + 2 * HOUR)]);
+    expect([report.from, report.to]).toEqual([new Date(NOON + HOUR_MS), new Date(NOON + 2 * HOUR_MS)]);
   });
 
   it('says how fresh it is', async () => {
@@ -106,7 +110,7 @@ describe('the campaign report', () => {
   });
 
   it('gives the same counts from every table', async () => {
-    const partOfTheDay = { ...day, to: new Date(NOON + 11 * HOUR) };
+    const partOfTheDay = { ...day, to: new Date(NOON + 11 * HOUR_MS) };
     const asked: { groupBy: ReportDimension[]; from: Date; to: Date; limit: number }[] = [
       { ...day, groupBy: ['campaign'] },
       { ...partOfTheDay, groupBy: ['campaign'] },
@@ -138,7 +142,7 @@ describe('the campaign report', () => {
     expect(await runReport(warehouse, { ...byDay, timeZone: 'Europe/London' })).toMatchObject({
       table: 'campaigns_hourly',
     });
-    const fromOne = { ...byDay, from: new Date(NOON - 11 * HOUR) };
+    const fromOne = { ...byDay, from: new Date(NOON - 11 * HOUR_MS) };
     expect(await runReport(warehouse, fromOne)).toMatchObject({
       table: 'campaigns_hourly',
       from: fromOne.from,
@@ -154,7 +158,7 @@ describe('the campaign report', () => {
     for (const orderBy of orders) {
       const options = {
         ...day,
-        to: new Date(NOON + 48 * HOUR),
+        to: new Date(NOON + 48 * HOUR_MS),
         groupBy: ['day', 'campaign'] as const,
         ...(orderBy && { orderBy }),
       };
@@ -200,7 +204,7 @@ describe('the campaign report', () => {
     const rest = await runReport(warehouse, { ...options, filters });
     expect(rest.rows.map((row) => row.campaign)).toEqual([1]);
     expect(await reportTotals(warehouse, options)).toMatchObject({ clicks: 11, unique_ips: 5 });
-    const tomorrow = { from: day.to, to: new Date(NOON + 36 * HOUR) };
+    const tomorrow = { from: day.to, to: new Date(NOON + 36 * HOUR_MS) };
     expect(await reportTotals(warehouse, { ...options, ...tomorrow })).toMatchObject({ clicks: 1 });
     expect(previousPeriod(tomorrow)).toEqual({ from: day.from, to: day.to });
   });

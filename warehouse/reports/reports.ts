@@ -1,4 +1,5 @@
 import { InputError } from '../../core/errors.ts';
+import { DAY_MS } from '../../core/time.ts';
 import type { QueryParams, Warehouse } from '../clickhouse/client.ts';
 import { readWatermark } from '../watermark/watermark.ts';
 import {
@@ -31,7 +32,6 @@ const LIMITS = {
 } as const;
 export const EXPORT_LIMITS = { max_execution_time: 55, max_memory_usage: 4_000_000_000 } as const;
 
-const DAY_MS = 86_400_000;
 /** clicks_minutely keeps 8 days; a report starts within 7, so that nothing expires while it is asked. */
 const MINUTES_KEPT_MS = 7 * DAY_MS;
 

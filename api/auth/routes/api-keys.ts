@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DAY_S } from '../../../core/time.ts';
 import {
   type ApiKey,
   createApiKey,
@@ -29,8 +30,8 @@ import {
 import { newSigningSecret } from '../signed-calls.ts';
 
 /** A rotated key works on for a day by default: long enough to deploy the new one. */
-const DEFAULT_GRACE_S = 86_400;
-const MAX_GRACE_S = 30 * 86_400;
+const DEFAULT_GRACE_S = DAY_S;
+const MAX_GRACE_S = 30 * DAY_S;
 const WHAT = 'live key with this id';
 
 const apiKeyView = z
@@ -118,14 +119,14 @@ function manageable(principal: Principal, key: ApiKey | undefined): ApiKey {
 }
 
 export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, vault } = context;
+  const { ledger, secretBox } = context;
   const tags = ['keys'];
   const roles = ['operator', 'affiliate', 'advertiser'] as const;
 
   function signingSecretFor(wanted: boolean): { signingSecret?: Buffer; shown?: { signing_secret: string } } {
     if (!wanted) return {};
-    const { secret, sealed } = newSigningSecret(vault);
-    return { signingSecret: sealed, shown: { signing_secret: secret } };
+    const { secret, encrypted } = newSigningSecret(secretBox);
+    return { signingSecret: encrypted, shown: { signing_secret: secret } };
   }
 
   app.route({

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { fingerprint } from '../../../core/clicks/fingerprint.ts';
+import { HOUR_MS } from '../../../core/time.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
 import {
@@ -38,7 +39,7 @@ const MAX_EMAIL_CHARS = 254;
 const MAX_PASSWORD_CHARS = 200;
 /** NIST SP 800-63B: at least 8; more when nothing else guards the account. */
 const MIN_PASSWORD_CHARS = 10;
-const RESET_MS = 3_600_000;
+const RESET_MS = HOUR_MS;
 
 const email = text(MAX_EMAIL_CHARS);
 const password = z.string().min(1).max(MAX_PASSWORD_CHARS);
@@ -59,10 +60,10 @@ const sessionView = z
 
 /** Signing in to the portal, out, and setting a password. */
 export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, vault, portalUrl, mailer } = context;
+  const { ledger, secretBox, portalUrl, mailer } = context;
   const tags = ['session'];
   const formatSession = (session: Session): z.output<typeof sessionView> => ({
-    csrf_token: csrfToken(vault, session),
+    csrf_token: csrfToken(secretBox, session),
     expires_at: formatTime(session.expiresAt),
     user: formatUser(session.user),
   });
@@ -200,7 +201,11 @@ export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
       const user = await findUserByEmail(ledger, request.body.email);
       if (user?.status === 'active') {
         const expiresAt = new Date(Date.now() + RESET_MS);
-        const token = passwordToken(vault, { userId: user.id, passwordHash: user.passwordHash, expiresAt });
+        const token = passwordToken(secretBox, {
+          userId: user.id,
+          passwordHash: user.passwordHash,
+          expiresAt,
+        });
         // Not waited for: the time it takes would tell that there is such a user.
         void mailer.send({
           to: user.email,
@@ -233,7 +238,7 @@ export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
         await tx`select from users where id = ${claim.userId} for no key update`;
         const before = await passwordHashOf(tx, claim.userId);
         const user = await getUser(tx, claim.userId);
-        if (before === undefined || !user || !isPasswordToken(vault, token, before)) throw wrong;
+        if (before === undefined || !user || !isPasswordToken(secretBox, token, before)) throw wrong;
         await setPassword(tx, { id: user.id, hash });
         await endSessionsOf(tx, { userId: user.id });
         await forgetGuesses(tx, user.email);

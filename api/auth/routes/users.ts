@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { WEEK_MS } from '../../../core/time.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { endSessionsOf } from '../../../ledger/access/sessions.ts';
 import {
@@ -22,7 +23,7 @@ import { passwordToken } from '../sessions.ts';
 import { formatUser, userView } from '../user-view.ts';
 
 const MAX_EMAIL_CHARS = 254;
-const INVITATION_MS = 7 * 86_400_000;
+const INVITATION_MS = WEEK_MS;
 const WHAT = 'user with this id';
 
 const params = z.object({ id: integerId('user') });
@@ -35,13 +36,13 @@ function visible(principal: Principal, user: User | undefined): User {
 
 /** Mails the link by which an invited user sets a password. */
 export async function invite(
-  { vault, mailer, portalUrl }: Pick<ApiContext, 'vault' | 'mailer' | 'portalUrl'>,
+  { secretBox, mailer, portalUrl }: Pick<ApiContext, 'secretBox' | 'mailer' | 'portalUrl'>,
   tx: LedgerTransaction,
   user: User,
 ): Promise<() => Promise<void>> {
   const passwordHash = (await passwordHashOf(tx, user.id)) ?? null;
   const expiresAt = new Date(Date.now() + INVITATION_MS);
-  const token = passwordToken(vault, { userId: user.id, passwordHash, expiresAt });
+  const token = passwordToken(secretBox, { userId: user.id, passwordHash, expiresAt });
   return () =>
     mailer.send({
       to: user.email,

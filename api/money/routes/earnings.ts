@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DAY_MS } from '../../../core/time.ts';
 import { earningsByDay } from '../../../ledger/books/earnings.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
@@ -11,7 +12,6 @@ import { formatMoney, formatTime, moneyText, time, timeText } from '../../schema
 
 /** A year by day, and the leap day. */
 const MAX_RANGE_DAYS = 367;
-const DAY_MS = 86_400_000;
 
 const earningsView = z
   .object({

@@ -135,7 +135,7 @@ function whyLeftOut({
 
 /** Paying: what would be paid, paying it, and what became of it. */
 export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, payoutProvider, vault } = context;
+  const { ledger, payoutProvider, secretBox } = context;
   const tags = ['money'];
   const roles = ['operator', 'finance'] as const;
   const body = z.strictObject({ program_id: integerId('program').optional() }).nullish();
@@ -198,7 +198,12 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
     handler: async (request, reply) => {
       const programId = programFilter(principalOf(request), request.body?.program_id);
       return await answerOnce(context, request, reply, async () => {
-        const run = await runPayouts(ledger, { now: new Date(), provider: payoutProvider, vault, programId });
+        const run = await runPayouts(ledger, {
+          now: new Date(),
+          provider: payoutProvider,
+          secretBox,
+          programId,
+        });
         return { body: { ...run, payouts: run.payouts.map(formatPayout) } };
       });
     },
@@ -218,7 +223,12 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request) => {
       const programId = programFilter(principalOf(request), request.body?.program_id);
-      return await reconcilePayouts(ledger, { now: new Date(), provider: payoutProvider, vault, programId });
+      return await reconcilePayouts(ledger, {
+        now: new Date(),
+        provider: payoutProvider,
+        secretBox,
+        programId,
+      });
     },
   });
 

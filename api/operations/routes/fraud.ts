@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { WEEK_MS } from '../../../core/time.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import {
   affiliatesSharingAddresses,
@@ -168,7 +169,7 @@ export function addFraudRoutes(app: ApiServer, { ledger, warehouse }: ApiContext
           path: ['to'],
           message: 'must be later than from',
         })
-        .refine(({ from, to }) => to.getTime() - from.getTime() <= 7 * 86_400_000, {
+        .refine(({ from, to }) => to.getTime() - from.getTime() <= WEEK_MS, {
           path: ['to'],
           message: 'must be within 7 days of from: raw clicks are read',
         }),

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { AUDITED_PROMISES, auditStores, promiseOf } from '../../../attribution/tools/audit.ts';
 import { errorText } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/service/log.ts';
+import { HOUR_MS } from '../../../core/time.ts';
 import { readLatestProofs, recordProofs } from '../../../ledger/audit/proofs.ts';
 import { createJob, failJob, findRunning, finishJob, type Job } from '../../../ledger/integrations/jobs.ts';
 import { inTransaction } from '../../../ledger/postgres/db.ts';
@@ -27,7 +28,7 @@ const TITLES: Readonly<Record<PromiseName, string>> = {
 /** Clicks and conversions that reports lack for longer than this are late: ordinarily it is seconds. */
 const FRESH_MS = 120_000;
 /** A proof that has run for longer died with its process. */
-const ABANDONED_MS = 3_600_000;
+const ABANDONED_MS = HOUR_MS;
 /** NATS has so long to tell its part: it is asked once a lease. */
 const PROOF_TIMEOUT_MS = 1_800_000;
 

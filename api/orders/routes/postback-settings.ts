@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import { z } from 'zod';
+import { isNetwork } from '../../../core/ip.ts';
 import {
   getPostbackSettings,
   type PostbackSettings,
@@ -25,12 +25,7 @@ const OUR_NAMES = Object.keys(orderFields) as [keyof typeof orderFields, ...(key
 const network = z
   .string()
   .max(64)
-  .refine((value) => {
-    const [base = '', bits, ...more] = value.split('/');
-    const version = isIP(base);
-    if (version === 0 || more.length > 0) return false;
-    return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
-  }, 'must be an address or a network such as 192.0.2.0/24')
+  .refine(isNetwork, 'must be an address or a network such as 192.0.2.0/24')
   .meta({ examples: ['192.0.2.0/24'] });
 
 const shape = {

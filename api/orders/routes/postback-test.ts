@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { DAY_MS } from '../../../core/time.ts';
 import { findConversionByOrder } from '../../../ledger/conversions/conversions.ts';
 import { termsInForce } from '../../../ledger/programs/terms.ts';
 import { lookupClicks } from '../../../warehouse/lookups/lookups.ts';
@@ -12,8 +13,6 @@ import { formatMoney, formatTime } from '../../schemas/schemas.ts';
 import { type Order, postbackInput, withoutEmptyMembers } from '../order.ts';
 import type { ShopContext } from '../record-order.ts';
 import { isAllowed, renamed } from '../shop-settings.ts';
-
-const DAY_MS = 86_400_000;
 
 const stepView = z.object({
   step: z.enum(['key', 'address', 'signature', 'parameters', 'order', 'click', 'window']),

@@ -2,10 +2,10 @@ import { z } from 'zod';
 import { createUser } from '../../../ledger/access/users.ts';
 import {
   accountOf,
+  encryptPayoutDetails,
   getPayoutMethod,
   hashAccount,
   type PayoutMethod,
-  sealPayoutDetails,
   setPayoutMethod,
 } from '../../../ledger/payouts/methods.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
@@ -234,7 +234,7 @@ function addStatusRoutes(app: ApiServer, context: ApiContext): void {
 }
 
 function addProfileRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, vault } = context;
+  const { ledger, secretBox } = context;
   const tags = ['affiliates'];
 
   app.route({
@@ -346,7 +346,7 @@ function addProfileRoutes(app: ApiServer, context: ApiContext): void {
         owner = visibleAffiliate(principal, await getAffiliate(tx, id));
         const before = formatMethod(id, await getPayoutMethod(tx, id));
         checkMatch(request, before);
-        const details = sealPayoutDetails(vault, request.body);
+        const details = encryptPayoutDetails(secretBox, request.body);
         const { kind } = request.body;
         const after = formatMethod(
           id,

@@ -167,8 +167,8 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
           request: { query: request.url.split('?')[1] ?? '', format },
         });
         start = () => {
-          const { folder, vault, log } = context;
-          const work = runReportJob({ ledger, warehouse, vault, log, folder, job, report: options });
+          const { folder, secretBox, log } = context;
+          const work = runReportJob({ ledger, warehouse, secretBox, log, folder, job, report: options });
           app.underWay.add(work);
           void work.finally(() => app.underWay.delete(work));
         };
@@ -202,7 +202,7 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
     },
     handler: async (request, reply) => {
       const { id } = request.params;
-      const job = isDownloadSigned(context.vault, { id }, request.query)
+      const job = isDownloadSigned(context.secretBox, { id }, request.query)
         ? await getJob(ledger, id)
         : undefined;
       const file = job?.state === 'done' ? await reportFile(context.folder, job) : undefined;

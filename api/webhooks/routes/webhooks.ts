@@ -1,5 +1,6 @@
-import type { BlockList } from 'node:net';
 import { z } from 'zod';
+import type { NetworkMatcher } from '../../../core/ip.ts';
+import { DAY_MS } from '../../../core/time.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import {
   createWebhookEndpoint,
@@ -34,7 +35,7 @@ import {
 import { urlFault } from '../webhook-target.ts';
 
 /** Both secrets sign for so long after a rotation. */
-const ROTATION_MS = 86_400_000;
+const ROTATION_MS = DAY_MS;
 export const WEBHOOK_ROLES = ['operator', 'affiliate', 'advertiser'] as const;
 const WHAT = 'webhook with this id';
 
@@ -80,8 +81,8 @@ export function visibleEndpoint(principal: Principal, row: WebhookEndpoint | und
 }
 
 /** Webhooks: told of what happens, signed as Standard Webhooks defines it, retried for three days. */
-export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed: BlockList }): void {
-  const { ledger, vault, allowed } = context;
+export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed: NetworkMatcher }): void {
+  const { ledger, secretBox, allowed } = context;
   const tags = ['webhooks'];
   const roles = WEBHOOK_ROLES;
 
@@ -154,8 +155,8 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
         throw invalidField('program_id', 'there is no such program');
       const { affiliateId, role } = principal;
       return await commit(context, request, reply, async (tx) => {
-        const { secret, sealed } = newSigningSecret(vault);
-        const created = { programId, affiliateId, role, url, events: wanted, secret: sealed };
+        const { secret, encrypted } = newSigningSecret(secretBox);
+        const created = { programId, affiliateId, role, url, events: wanted, secret: encrypted };
         const webhook = formatEndpoint(await createWebhookEndpoint(tx, created));
         const audit = { action: 'webhook.create', subject: webhook.id, after: webhook };
         return { status: 201, body: { secret, webhook }, audit };
@@ -236,8 +237,12 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
       return await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'webhook_endpoints', id);
         visibleEndpoint(principalOf(request), await getWebhookEndpoint(tx, id));
-        const { secret, sealed } = newSigningSecret(vault);
-        await rotateWebhookSecret(tx, { id, secret: sealed, oldUntil: new Date(Date.now() + ROTATION_MS) });
+        const { secret, encrypted } = newSigningSecret(secretBox);
+        await rotateWebhookSecret(tx, {
+          id,
+          secret: encrypted,
+          oldUntil: new Date(Date.now() + ROTATION_MS),
+        });
         const audit = { action: 'webhook.rotate_secret', subject: formatId('webhookEndpoint', id) };
         return { status: 201, body: { secret }, audit };
       });

@@ -1,4 +1,5 @@
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
+import { DAY_S } from '../../../core/time.ts';
 import { payoutAnnotation } from '../annotations.ts';
 import { buildBoard, line } from '../board.ts';
 import { AFFILIATE_COLUMNS } from '../links.ts';
@@ -10,7 +11,7 @@ import { chosenInLedger } from '../sql.ts';
 import { variable } from '../variables.ts';
 
 /** A proof older than this, in seconds, says little about now. */
-const PROOF_OLD_SECONDS = 86_400;
+const PROOF_OLD_SECONDS = DAY_S;
 
 const MONEY: Column = { unit: 'locale', decimals: 2 };
 

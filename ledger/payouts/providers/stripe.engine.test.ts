@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { createVault } from '../../../core/vault.ts';
+import { createSecretBox } from '../../../core/secret-box.ts';
 import { createParties, creditOrder, freshLedger, type TestLedger } from '../../../test/support/ledger.ts';
 import { auditLedger } from '../../audit/audit.ts';
 import type { Ledger } from '../../postgres/db.ts';
-import { hashAccount, sealPayoutDetails, setPayoutMethod } from '../methods.ts';
+import { encryptPayoutDetails, hashAccount, setPayoutMethod } from '../methods.ts';
 import { listPayouts } from '../payouts.ts';
 import { runPayouts } from '../run.ts';
 import { reconcilePayouts } from '../submit.ts';
@@ -19,7 +19,7 @@ import { createStripeProvider } from './stripe.ts';
 type Fault = 'none' | 'lost answer' | 'reset before' | '500 before' | 'refused' | 'too many';
 const stripe = { fault: 'none' as Fault, byKey: new Map<string, object>(), calls: 0 };
 
-const vault = createVault([randomBytes(32)]);
+const secretBox = createSecretBox([randomBytes(32)]);
 let server: Server;
 let db: TestLedger;
 let ledger: Ledger;
@@ -88,7 +88,7 @@ async function payee(account: string | null = 'acct_1') {
   const { port } = server.address() as AddressInfo;
   const parties = await createParties(ledger, { levelRatesBps: [] });
   if (account !== null) {
-    const details = sealPayoutDetails(vault, { kind: 'stripe', account });
+    const details = encryptPayoutDetails(secretBox, { kind: 'stripe', account });
     const accountHash = hashAccount(account);
     await setPayoutMethod(ledger, {
       affiliateId: parties.chain[0],
@@ -104,7 +104,7 @@ async function payee(account: string | null = 'acct_1') {
     server: { protocol: 'http', host: '127.0.0.1', port },
     timeoutMs: 2_000,
   });
-  const options = { now: new Date(Date.now() + 1_000), provider, vault, programId: parties.programId };
+  const options = { now: new Date(Date.now() + 1_000), provider, secretBox, programId: parties.programId };
   const payouts = async () => (await listPayouts(ledger, { programId: parties.programId, limit: 10 })).rows;
   return { options, payouts };
 }

@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest';
+import { HOUR_MS } from '../../../../core/time.ts';
 import { daysOf, lastDays } from './period.ts';
-
-const HOUR_MS = 3_600_000;
 
 test('ranges are whole hours, begin with a day, and reach into the hour under way', () => {
   const { from, to } = lastDays(30);

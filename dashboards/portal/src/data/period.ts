@@ -1,8 +1,7 @@
+import { HOUR_MS } from '../../../../core/time.ts';
 import { TIME_ZONE } from '../text/format.ts';
 
 /** Ranges of reports: whole hours, days of the reader's own zone, half-open. */
-
-const HOUR_MS = 3_600_000;
 
 export interface Range {
   readonly from: string;

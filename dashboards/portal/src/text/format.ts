@@ -1,4 +1,5 @@
 import { formatAmount } from '../../../../core/money.ts';
+import { DAY_S, HOUR_S } from '../../../../core/time.ts';
 import type { Money } from '../data/api.ts';
 
 /** How figures, money and times read: by the browser's own language and time zone. */
@@ -111,8 +112,8 @@ export function formatChange(now: number, before: number): string | undefined {
 export function formatDuration(seconds: number): string {
   if (seconds < 120) return `${Math.round(seconds)} s`;
   if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 172_800) return `${Math.round(seconds / 3_600)} h`;
-  return `${Math.round(seconds / 86_400)} days`;
+  if (seconds < 172_800) return `${Math.round(seconds / HOUR_S)} h`;
+  return `${Math.round(seconds / DAY_S)} days`;
 }
 
 const PROVIDERS: Readonly<Record<string, string>> = {

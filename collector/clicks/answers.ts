@@ -1,0 +1,120 @@
+import type { HttpResponse } from 'uWebSockets.js';
+import { DAY_S } from '../../core/time.ts';
+import type { Recipient } from '../durability/committer.ts';
+import { withClickId } from '../request/redirect-url.ts';
+import type { Click } from './click.ts';
+import type { OutcomeCounts } from './outcomes.ts';
+
+/** A visitor whose click could not be stored is asked to try again after this. */
+const RETRY_AFTER_SECONDS = '1';
+/** One transparent pixel: GIF89a, 43 bytes. */
+const PIXEL = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==', 'base64');
+
+/** Answers clicks; each exactly once, and not at all when its client has gone. */
+export type Answers = Recipient<Click>;
+
+export function createAnswers(options: {
+  outcomes: OutcomeCounts;
+  /** The collector is about to end: its answers ask clients to connect again. */
+  isClosing: () => boolean;
+  /** The public URL is https, so the cookie may only travel over https. */
+  secureCookie: boolean;
+}): Answers {
+  const { outcomes, isClosing } = options;
+  const cookieAttributes = createCookieAttributes(options.secureCookie);
+
+  function redirect({ response, location, cookieDays, isHead }: Click, clickId: string): void {
+    outcomes.redirected++;
+    response
+      .writeStatus('302 Found')
+      .writeHeader('Location', withClickId(location, clickId))
+      .writeHeader('Cache-Control', 'no-store');
+    if (cookieDays > 0) {
+      response.writeHeader('Set-Cookie', `aff_click=${clickId}${cookieAttributes(cookieDays)}`);
+    }
+    if (isHead) endHead(response, 0);
+    else response.end(undefined, isClosing());
+  }
+
+  function sendGone({ response }: Click): void {
+    outcomes.gone++;
+    refuse(response, '410 Gone', 'code: this link is no longer active');
+  }
+
+  function sendPixel({ response, isHead }: Click): void {
+    outcomes.impression++;
+    response
+      .writeHeader('Content-Type', 'image/gif')
+      .writeHeader('Cache-Control', 'no-store')
+      .writeHeader('Cross-Origin-Resource-Policy', 'cross-origin');
+    if (isHead) endHead(response, PIXEL.length);
+    else response.end(PIXEL);
+  }
+
+  // The click whose answer is being written. `cork` calls its function at once and without arguments; one function for
+  // all answers, and these two variables, spare the hot path a closure a click.
+  let click: Click;
+  let clickId = '';
+  function write(): void {
+    if (click.answer === 'redirect') redirect(click, clickId);
+    else if (click.answer === 'pixel') sendPixel(click);
+    else sendGone(click);
+  }
+
+  return {
+    answer(durable, id) {
+      if (durable.isAborted) {
+        outcomes.aborted++;
+        return;
+      }
+      click = durable;
+      clickId = id;
+      durable.response.cork(write);
+    },
+    refuse({ response, isAborted }) {
+      if (isAborted) {
+        outcomes.aborted++;
+        return;
+      }
+      outcomes.unavailable++;
+      response.cork(() => {
+        refuseForNow(response, 'the click could not be stored in time; please try again');
+      });
+    },
+  };
+}
+
+/** The attributes of the cookie by its days; made again only when they differ from those of the click before. */
+function createCookieAttributes(isSecure: boolean): (days: number) => string {
+  let lastDays = -1;
+  let attributes = '';
+  return (days) => {
+    if (days !== lastDays) {
+      lastDays = days;
+      attributes = `; Max-Age=${days * DAY_S}; Path=/; HttpOnly; SameSite=Lax${isSecure ? '; Secure' : ''}`;
+    }
+    return attributes;
+  };
+}
+
+export function refuse(response: HttpResponse, status: string, text: string): void {
+  response.writeStatus(status).writeHeader('Cache-Control', 'no-store').end(`${text}\n`);
+}
+
+export function refuseForNow(response: HttpResponse, text: string): void {
+  response
+    .writeStatus('503 Service Unavailable')
+    .writeHeader('Retry-After', RETRY_AFTER_SECONDS)
+    .writeHeader('Cache-Control', 'no-store')
+    .end(`${text}\n`);
+}
+
+/**
+ * Ends the answer to a HEAD request: `bytes` is the length of the body that GET would send.
+ *
+ * The length is written by hand. Given one above 0, `endWithoutBody` waits for a body that never comes: the answer never
+ * ends, and a handler that attached no abort handler ends the whole process.
+ */
+export function endHead(response: HttpResponse, bytes: number): void {
+  response.writeHeader('Content-Length', String(bytes)).endWithoutBody();
+}

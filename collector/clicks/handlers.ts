@@ -1,0 +1,76 @@
+import type { Clock } from '../durability/clock.ts';
+import type { Committer } from '../durability/committer.ts';
+import type { ClickCaps } from '../links/caps.ts';
+import type { LinkStore } from '../links/links.ts';
+import type { ClientAddressReader } from '../request/client-address.ts';
+import type { CountryOf } from '../request/geo.ts';
+import type { VisitorOf } from '../request/visitors.ts';
+import type { Repeats } from '../routing/repeats.ts';
+import type { Answers } from './answers.ts';
+import type { Click } from './click.ts';
+import { createDecision } from './decision.ts';
+import { createLinkFinder } from './find-link.ts';
+import type { FlagCounts, OutcomeCounts } from './outcomes.ts';
+import { createRequestReader } from './read-request.ts';
+import { createRecorder } from './record.ts';
+import type { Handler } from './server.ts';
+
+/**
+ * The handlers of `GET` and `HEAD` of `/c/{code}` and of `/i/{code}.gif`. The journey of a click, one file a step:
+ *
+ * 1. `find-link.ts`: the code becomes a link, or the request is answered.
+ * 2. `read-request.ts`: headers, address and query become a {@link Click}.
+ * 3. `decision.ts`: route, flags, and what is kept of the visitor.
+ * 4. `record.ts`: into the batch that gathers (`durability/committer.ts`); refused when nothing can store it.
+ * 5. `answers.ts`: once its batch is durable, the committer has it answered.
+ */
+export function createClickHandlers(options: {
+  links: LinkStore;
+  committer: Committer<Click>;
+  clock: Clock;
+  clientAddress: ClientAddressReader;
+  visitorOf: VisitorOf;
+  countryOf: CountryOf;
+  caps: ClickCaps;
+  repeats: Repeats;
+  answers: Answers;
+  outcomes: OutcomeCounts;
+  flagCounts: FlagCounts;
+}): { click: Handler; impression: Handler } {
+  const findLink = createLinkFinder(options);
+  const readRequest = createRequestReader(options);
+  const { decideRedirect, decideImpression } = createDecision(options);
+  const record = createRecorder(options);
+
+  function handlerOf(kind: RequestKind): Handler {
+    return (response, request, isHead) => {
+      const code = kind.codeOf(request.getParameter(0) ?? '');
+      const query = request.getQuery() ?? '';
+      const link = findLink(response, request, { code, query, mayRedirect: kind.mayRedirect });
+      if (!link) return;
+      const click = readRequest(response, request, { link, query, isHead });
+      kind.decide(click);
+      record(click);
+    };
+  }
+
+  return {
+    click: handlerOf({ codeOf: (code) => code, mayRedirect: true, decide: decideRedirect }),
+    impression: handlerOf({ codeOf: codeOfPixel, mayRedirect: false, decide: decideImpression }),
+  };
+}
+
+/** What sets `/c/{code}` and `/i/{code}.gif` apart. */
+interface RequestKind {
+  readonly codeOf: (parameter: string) => string;
+  /** Whether an unknown code is redirected to the fallback of the program that owns the domain. */
+  readonly mayRedirect: boolean;
+  readonly decide: (click: Click) => void;
+}
+
+const PIXEL_SUFFIX = '.gif';
+
+/** '' when it is no pixel, which is no link's code. */
+function codeOfPixel(file: string): string {
+  return file.endsWith(PIXEL_SUFFIX) ? file.slice(0, -PIXEL_SUFFIX.length) : '';
+}

@@ -1,0 +1,57 @@
+import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
+import { ClickFlag } from '../../core/clicks/click-record.ts';
+import type { Clock } from '../durability/clock.ts';
+import type { Link } from '../links/link-set.ts';
+import type { ClientAddressReader } from '../request/client-address.ts';
+import { hasOptedOut } from '../request/privacy.ts';
+import { readTraffic } from '../request/query.ts';
+import type { Visitor, VisitorOf } from '../request/visitors.ts';
+import { Click } from './click.ts';
+
+/** Longer referrers are cut. */
+const MAX_REFERRER_LENGTH = 2_048;
+
+/** Reads everything that is wanted of a request, which is gone when its handler returns. */
+export type RequestReader = (
+  response: HttpResponse,
+  request: HttpRequest,
+  known: { link: Link; query: string; isHead: boolean },
+) => Click;
+
+export function createRequestReader(options: {
+  clock: Clock;
+  clientAddress: ClientAddressReader;
+  visitorOf: VisitorOf;
+}): RequestReader {
+  const { clock, clientAddress, visitorOf } = options;
+  return (response, request, { link, query, isHead }) => {
+    const visitor = visitorOf(request.getHeader('user-agent'), request.getHeader('accept-language'));
+    return new Click(response, {
+      link,
+      ts: clock.now(),
+      ip: clientAddress(response, request),
+      visitor,
+      traffic: readTraffic(readReferrer(request), query),
+      flags: readFlags(request, { link, visitor, isHead }),
+      isHead,
+    });
+  };
+}
+
+function readReferrer(request: HttpRequest): string {
+  const referrer = request.getHeader('referer');
+  return referrer.length > MAX_REFERRER_LENGTH ? referrer.slice(0, MAX_REFERRER_LENGTH) : referrer;
+}
+
+function readFlags(
+  request: HttpRequest,
+  { link, visitor, isHead }: { link: Link; visitor: Visitor; isHead: boolean },
+): number {
+  let flags = 0;
+  if (visitor.isBot) flags |= ClickFlag.bot;
+  if (isHead) flags |= ClickFlag.head;
+  const purpose = request.getHeader('sec-purpose');
+  if (purpose !== '' && purpose.includes('prefetch')) flags |= ClickFlag.prefetch;
+  if (link.campaign.program.privacy.honourOptOut && hasOptedOut(request)) flags |= ClickFlag.optedOut;
+  return flags;
+}
