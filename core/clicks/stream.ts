@@ -22,7 +22,7 @@ export function clicksSubject(shard: number): string {
 
 /** KV bucket of node leases: `counter` and one `lease.<node>` each. */
 export const LEASES_BUCKET = 'afflux_leases';
-/** KV bucket of the loader: `plan.<shard>` and `mark.<shard>`. */
+/** KV bucket of the loader: `intent.<shard>` and `checkpoint.<shard>`. */
 export const LOADER_BUCKET = 'afflux_loader';
 /** KV bucket of the clicks of links and campaigns with a daily cap: `<day>.<collector>.<part>`. */
 export const CAPS_BUCKET = 'afflux_caps';
@@ -48,7 +48,7 @@ const NANOS_PER_MS = 1_000_000;
 
 /** Batches stay this long, so that a block can be inserted again from the stream. */
 const CLICKS_MAX_AGE_MS = 72 * HOUR_MS;
-/** Longer than a spool takes to replay after an ordinary outage; the loader's mark recognises what comes later. */
+/** Longer than a spool takes to replay after an ordinary outage; the loader's checkpoint recognises what comes later. */
 const DUPLICATE_WINDOW_MS = 2 * HOUR_MS;
 /** About 300 million clicks of 100 bytes; a full stream refuses, and the collector's spool takes over. */
 const CLICKS_MAX_BYTES = 32 * 1024 ** 3;
