@@ -126,7 +126,7 @@ test.each([
   socket.resume();
   await waitFor(() => socket.closed, { deadlineMs: 5_000, what: 'the connection to end' });
   expect(await rowsOf('truncated')).toBe('');
-  // The same body whole is inserted: the cut was what kept it out.
+  // The same body is inserted when complete: only the cut kept it out.
   const whole = await send('INSERT INTO truncated FORMAT RowBinary', Buffer.from([9, 0, 0, 0, 0]));
   expect(whole).toMatchObject({ status: 200, written: '1' });
   await send('TRUNCATE TABLE truncated');

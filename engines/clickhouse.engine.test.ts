@@ -252,7 +252,7 @@ describe('plain HTTP', () => {
     });
   });
 
-  test('without it the failure is told at the end, and the connection cut', async () => {
+  test('without it the failure is sent at the end, and the connection cut', async () => {
     const url = new URL('/', database.url);
     url.searchParams.set('query', 'SELECT number, throwIf(number = 600000) FROM numbers(1000000)');
     const response = await fetch(url);

@@ -32,7 +32,7 @@ export async function startClickHouse(options: {
   port: number;
   database: string;
   log: Logger;
-  /** Who may use it; without them everybody on this machine. */
+  /** The only account that is accepted; by default every process on this machine is. */
   credentials?: Credentials;
 }): Promise<Engine> {
   const { dataDir, port, database, log, credentials } = options;
@@ -50,7 +50,7 @@ export async function startClickHouse(options: {
   const engine = await spawnEngine({
     name: 'clickhouse',
     command: process.execPath,
-    // The folder is only for those who look at the process list, such as findLeftover.
+    // The folder identifies the process in the process list, for findLeftover.
     args: [MAIN, dataDir],
     spawn: {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

@@ -36,7 +36,7 @@ export interface EngineProcess {
 
 const KEPT_LINES = 12;
 const POLL_MS = 20;
-/** How long the port of a process that has just been stopped may still be taken. */
+/** How long the port of a process that has just been stopped can stay in use. */
 const ENDING_PROCESS_MS = 1_000;
 
 /**
@@ -53,7 +53,7 @@ export async function spawnEngine(options: {
   onLine: (line: string) => void;
   stopSignal: NodeJS.Signals;
   stopTimeoutMs: number;
-  /** What ends it past its deadline, with the least damage. */
+  /** The signal that ends it past its deadline, with the least damage. */
   forceSignal: NodeJS.Signals;
 }): Promise<EngineProcess> {
   const child = spawn(options.command, options.args, {
@@ -117,15 +117,18 @@ export async function waitUntilReady(options: {
   const deadline = Date.now() + options.timeoutMs;
   while (!(await options.answers())) {
     const late = Date.now() > deadline;
-    const unwanted = options.signal?.aborted === true;
-    if (ended || late || unwanted) {
-      const what = ended
+    const cancelled = options.signal?.aborted === true;
+    if (ended || late || cancelled) {
+      const outcome = ended
         ? 'ended while starting'
-        : unwanted
+        : cancelled
           ? 'was stopped while starting'
           : `did not answer within ${options.timeoutMs / 1000} s`;
       await engine.stop();
-      throw new OperatingError('engine_failed', `${name} ${what}. Its last lines:\n  ${engine.lastLines()}`);
+      throw new OperatingError(
+        'engine_failed',
+        `${name} ${outcome}. Its last lines:\n  ${engine.lastLines()}`,
+      );
     }
     await delay(POLL_MS);
   }
@@ -155,7 +158,7 @@ export function findLeftover(pidFile: string, marker: string): number | undefine
     return undefined;
   }
   const pid = Number(text.split('\n')[0]);
-  // A pid may have been given to another program since: only the data folder in its command line makes it ours.
+  // Another program can have the pid by now: only the data folder in its command line makes it ours.
   return pid > 1 && commandLine(pid)?.includes(marker) ? pid : undefined;
 }
 
@@ -192,7 +195,7 @@ function isAlive(pid: number): boolean {
 }
 
 /**
- * Makes sure that a port can be listened on, before a program is started that would only end with its own words.
+ * Makes sure that a port can be listened on, before a program is started that would fail with a message of its own.
  * @throws OperatingError `port_unavailable` naming the variable to change.
  */
 export async function requireFreePort(options: {

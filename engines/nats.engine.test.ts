@@ -69,7 +69,7 @@ function fake(name: string, version: string): string {
   return path;
 }
 
-test('takes the binary it is told to, and refuses one that is too old', async () => {
+test('takes the binary of NATS_SERVER, and refuses one that is too old', async () => {
   const good = fake('good', 'v2.9.0');
   expect(await findNatsServer({ explicit: good, home: folder })).toEqual({
     binary: good,

@@ -20,7 +20,7 @@ export interface NatsServer {
   readonly version: readonly [number, number, number];
 }
 
-/** JetStream's key-value compare-and-set and message ids behave as we need from here on. */
+/** The first version whose key-value compare-and-set and message ids behave as Afflux needs. */
 const OLDEST_VERSION = [2, 9] as const;
 /** The first version that can fsync before every acknowledgement. */
 const SYNC_ALWAYS_VERSION = [2, 10] as const;
@@ -28,7 +28,7 @@ const SYNC_ALWAYS_VERSION = [2, 10] as const;
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 /**
- * What JetStream may promise to streams. Its own default, 75 % of the free disk, would refuse to create the click
+ * The disk space that JetStream can reserve for streams. Its own default, 75 % of the free disk, would refuse to create the click
  * stream (32 GiB reserved) on a small disk that has room for months of clicks; a disk that really is full is
  * reported as such, and the collector's spool takes over.
  */
@@ -105,7 +105,7 @@ export async function startNats(options: {
   if (options.sync === 'always' && !canSync) {
     log.warn(
       { version: server.version.join('.') },
-      'this nats-server cannot fsync every batch (2.10 or later can): a power cut may lose acknowledged clicks',
+      'this nats-server cannot fsync every batch (2.10 or later can): a power cut can lose acknowledged clicks',
     );
   }
   writeFileSync(
@@ -125,7 +125,7 @@ export async function startNats(options: {
   await waitUntilReady({
     name: 'nats-server',
     process: child,
-    answers: () => greets(port),
+    answers: () => sendsInfo(port),
     timeoutMs: START_TIMEOUT_MS,
   });
   return {
@@ -155,8 +155,8 @@ ${options.syncAlways ? '  sync_interval: always\n' : ''}}
 `;
 }
 
-/** Whether the server greets with its INFO line, JetStream included. */
-function greets(port: number): Promise<boolean> {
+/** Whether the server sends its INFO line, JetStream included. */
+function sendsInfo(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     let text = '';

@@ -29,8 +29,8 @@ export async function findPostgresBinaries(): Promise<PostgresBinaries> {
 }
 
 /**
- * npm packages cannot hold symbolic links; the package makes its own in an install script, which npm may have been
- * told not to run. Doing it here as well makes no difference when they exist.
+ * npm packages cannot hold symbolic links; the package creates its own in an install script, which npm does not always
+ * run. Links that exist already are left alone.
  */
 function makeSymlinks(nativeDir: string): void {
   const listFile = join(nativeDir, 'pg-symlinks.json');

@@ -22,18 +22,18 @@ interface Account {
   readonly gid: number;
 }
 
-const ITSELF: PostgresUser = {
+const CURRENT_USER: PostgresUser = {
   wrap: (program, args) => ({ command: program, args: [...args], ids: {} }),
   own: () => undefined,
 };
 
 /** Lets another user reach a checkout or a data folder below a closed folder such as /root, and nothing more. */
-const REACH = '+dac_read_search';
+const REACH_CAPABILITY = '+dac_read_search';
 /** initdb asks access(2) for its fellow programs, which leaves such a capability out of account otherwise. */
 const KEEP_FOR_ACCESS = '--securebits=+no_setuid_fixup';
 
 /**
- * Decides as whom PostgreSQL runs: the owner of an existing data folder, else `postgres`, else `nobody`; no account
+ * Chooses the account that runs PostgreSQL: the owner of an existing data folder, else `postgres`, else `nobody`; no account
  * is created. Makes the data folder's parent.
  * @throws OperatingError `postgres_user` when no account can reach the program and the folder.
  */
@@ -43,7 +43,7 @@ export function choosePostgresUser(options: {
   dataDir: string;
 }): PostgresUser {
   mkdirSync(options.parentDir, { recursive: true });
-  if (process.getuid?.() !== 0) return ITSELF;
+  if (process.getuid?.() !== 0) return CURRENT_USER;
   const account = ownerOf(options.dataDir) ?? findAccount('postgres') ?? findAccount('nobody');
   if (account === undefined) {
     throw new OperatingError(
@@ -64,8 +64,8 @@ export function choosePostgresUser(options: {
         `--reuid=${uid}`,
         `--regid=${gid}`,
         '--clear-groups',
-        `--inh-caps=${REACH}`,
-        `--ambient-caps=${REACH}`,
+        `--inh-caps=${REACH_CAPABILITY}`,
+        `--ambient-caps=${REACH_CAPABILITY}`,
         KEEP_FOR_ACCESS,
         program,
         ...args,
@@ -101,7 +101,7 @@ function findAccount(name: string): Account | undefined {
   return uid && gid ? { name, uid: Number(uid), gid: Number(gid) } : undefined;
 }
 
-/** Asks the system rather than reading modes: what it says holds for access lists and mounts too. */
+/** Asks the system instead of reading modes: its answer covers access lists and mounts too. */
 function canReach(user: PostgresUser, options: { program: string; parentDir: string }): boolean {
   const { command, args, ids } = user.wrap('/bin/sh', [
     '-c',

@@ -51,7 +51,7 @@ const TEXT_FILTERS = [
   'country',
   'network',
   'device',
-  'verdict',
+  'flag_group',
   'os',
   'browser',
   'referrer_domain',

@@ -9,7 +9,10 @@ import { OperatingError } from '../errors.ts';
  * LEB128 length and its bytes, IPv6 is 16 bytes in network order, DateTime64(3) is a signed 64-bit millisecond count.
  */
 
-/** Version of this record in the header of every batch. A change of columns is a new version. */
+/**
+ * Version of this record in the header of every batch. A change of columns is a new version, and the columns before
+ * the change become the loader's previous layout (warehouse/loader/layouts.ts).
+ */
 export const CLICK_RECORD_VERSION = 1;
 
 /** Bits of the `flags` column. A click is always recorded; the flags say what it was. */
@@ -95,11 +98,16 @@ export interface ClickRecord {
 
 type Kind = 'ms' | 'u16' | 'u32' | 'u64' | 'ip' | 'string';
 
-interface ClickColumn {
+/** What the bytes of a row say about one column. */
+export interface ColumnLayout {
+  readonly name: string;
+  readonly kind: Kind;
+}
+
+interface ClickColumn extends ColumnLayout {
   readonly name: keyof ClickRecord;
   readonly type: string;
   readonly codec: string;
-  readonly kind: Kind;
 }
 
 const column = (name: keyof ClickRecord, kind: Kind, type: string, codec: string): ClickColumn => ({
@@ -386,15 +394,24 @@ class RowReader {
  * @throws OperatingError `malformed_batch` when bytes are missing or left over.
  */
 export function decodeClicks(payload: Buffer, rows: number): ClickRecord[] {
+  return decodeColumns(CLICK_COLUMNS, payload, rows) as unknown as ClickRecord[];
+}
+
+/** {@link decodeClicks} for any layout of a row: the values by column name. */
+export function decodeColumns(
+  columns: readonly ColumnLayout[],
+  payload: Buffer,
+  rows: number,
+): Record<string, unknown>[] {
   const reader = new RowReader(payload);
-  const records: ClickRecord[] = [];
+  const decoded: Record<string, unknown>[] = [];
   for (let row = 0; row < rows; row++) {
-    const record: Record<string, unknown> = {};
-    for (const { name, kind } of CLICK_COLUMNS) record[name] = reader.value(kind);
-    records.push(record as unknown as ClickRecord);
+    const values: Record<string, unknown> = {};
+    for (const { name, kind } of columns) values[name] = reader.value(kind);
+    decoded.push(values);
   }
   if (reader.offset !== payload.length) throw malformed(`${payload.length - reader.offset} bytes left over`);
-  return records;
+  return decoded;
 }
 
 /** What follows the identity in a row, as pairs: bytes of fixed columns, then how many strings. */

@@ -23,7 +23,7 @@ export function clicksSubject(shard: number): string {
 
 /** KV bucket of node leases: `counter` and one `lease.<node>` each. */
 export const LEASES_BUCKET = 'afflux_leases';
-/** KV bucket of the loader: `plan.<shard>` and `mark.<shard>`. */
+/** KV bucket of the loader: `intent.<shard>` and `checkpoint.<shard>`. */
 export const LOADER_BUCKET = 'afflux_loader';
 /** KV bucket of the clicks of links and campaigns with a daily cap: `<day>.<collector>.<part>`. */
 export const CAPS_BUCKET = 'afflux_caps';

@@ -71,14 +71,14 @@ export function sendError(message: IncomingMessage, response: ServerResponse, th
   response.setHeader('X-ClickHouse-Exception-Code', error.code);
   response.setHeader('Content-Type', 'text/plain; charset=UTF-8');
   response.removeHeader('X-ClickHouse-Format');
-  // What is left of the body would be taken for the next request.
+  // The rest of the body would be taken for the next request.
   if (!message.complete) response.setHeader('Connection', 'close');
   response.end(`${error.message}\n`);
 }
 
 /**
  * Sends a result while it is made. Up to HELD_BYTES are held back, so that a query which fails early gets its real
- * status and a short result its complete summary; what fails later is told at the end of the body, between the
+ * status and a short result its complete summary; a later failure is sent at the end of the body, between the
  * markers of ClickHouse 25.11 and later, and the connection is cut without the last chunk.
  * @param finished settles when the query has ended; the stream ends with it.
  */

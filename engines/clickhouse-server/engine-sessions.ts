@@ -4,7 +4,7 @@ import { type ChdbResult, drainPending, Session } from 'chdb';
 import { asQueryError } from './errors.ts';
 import type { QueryRequest } from './request.ts';
 
-/** What a finished query read (an INSERT from a file: what it wrote). */
+/** The rows and bytes that a finished query read (an INSERT from a file: wrote). */
 export interface QueryStats {
   readonly rows: number;
   readonly bytes: number;
@@ -48,7 +48,7 @@ export async function openEngineSessions(path: string): Promise<EngineSessions> 
 
     async function run(sql: string): Promise<QueryStats & { output: Uint8Array }> {
       try {
-        // The tag makes the query known to kill(): the library gives queries ids of its own.
+        // The tag identifies the query for kill(): the library assigns query ids of its own.
         // In one call with its context: each costs half a millisecond.
         const result: ChdbResult = await session.queryAsync(`${prelude}${tag} ${sql}`, {
           format: request.defaultFormat,
@@ -94,7 +94,7 @@ function renderPrelude(request: Pick<QueryRequest, 'database' | 'settings' | 'pa
       .map(([name, value]) => `${name}=${quote(value)}`),
   ];
   if (assignments.length > 0) statements.push(`SET ${assignments.join(', ')}`);
-  // Last: it may forbid further changes.
+  // Last: it can forbid further changes.
   const readonly = request.settings.get('readonly');
   if (readonly !== undefined) statements.push(`SET readonly=${quote(readonly)}`);
   return statements.map((statement) => `${statement}; `).join('');

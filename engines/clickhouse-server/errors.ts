@@ -1,4 +1,4 @@
-/** An error as ClickHouse tells it: a number, a text, and a name in capitals. */
+/** An error as ClickHouse reports it: a number, a text, and a name in capitals. */
 export class QueryError extends Error {
   readonly code: number;
 
@@ -12,10 +12,10 @@ export class QueryError extends Error {
 
 const UNKNOWN_EXCEPTION = 1002;
 const NOT_PREFIXED = /^Code: \d+\. DB::(?:Parsing)?Exception: (?=Code: \d+\. DB::)/;
-/** Reading rows from a file is our doing, and its name would only puzzle the client. */
+/** The client does not know the file that its rows are read from. */
 const OUR_FILE = / ?\(in file\/uri [^)]*\)/;
 
-/** What the engine threw, as a {@link QueryError}. */
+/** An error of the engine as a {@link QueryError}. */
 export function asQueryError(error: unknown): QueryError {
   if (error instanceof QueryError) return error;
   const message = (error instanceof Error ? error.message : String(error))

@@ -9,15 +9,15 @@ import { QueryError } from './errors.ts';
 import { openResultPipe } from './pipe.ts';
 import type { ReadQuery } from './query-text.ts';
 import type { QueryRequest } from './request.ts';
-import { createSlots } from './slots.ts';
-import type { Spool } from './spool.ts';
+import type { RequestBuffer } from './request-buffer.ts';
+import { createSlots, type Slots } from './slots.ts';
 import type { Statement } from './statement.ts';
 
 /** Queries that run at a time; each holds a thread of libuv's pool and a pipe. */
 export const MAX_RUNNING_QUERIES = 16;
-/** Bodies that are taken in at a time; each may hold RAM. */
+/** Bodies that are read at a time; each can hold RAM. */
 const MAX_UPLOADS = 16;
-/** More than any honest set of clients has open; the next are told to come back. */
+/** More than any honest set of clients has open; further ones get an error. */
 const MAX_WAITING = 512;
 
 const SYNTAX_ERROR = 62;
@@ -52,122 +52,127 @@ function insertFromFile(query: ReadQuery, statement: InsertRows, path: string): 
   ].join(' ');
 }
 
-/** Runs queries, a bounded number at a time, and writes their answers. */
-export function createQueries(options: { sessions: EngineSessions; spool: Spool; log: Logger }): {
-  /** @throws QueryError while nothing has been sent yet. */
-  answer(work: Work): Promise<void>;
-} {
-  const { sessions, spool, log } = options;
-  const running = createSlots({ count: MAX_RUNNING_QUERIES, maxWaiting: MAX_WAITING });
-  const uploads = createSlots({ count: MAX_UPLOADS, maxWaiting: MAX_WAITING });
+/** The query with its rows written to a file or named pipe. */
+function selectIntoFile(query: ReadQuery, statement: Rows, format: string, path: string): string {
+  return [
+    query.text(0, statement.fileAt),
+    `INTO OUTFILE ${quote(path)} APPEND COMPRESSION 'none'`,
+    statement.format === undefined ? `FORMAT ${format}` : query.text(statement.fileAt, statement.end),
+  ].join('\n');
+}
 
-  async function answer(work: Work): Promise<void> {
+/** Runs queries, a bounded number at a time, and writes their answers. */
+export class Queries {
+  readonly #sessions: EngineSessions;
+  readonly #buffer: RequestBuffer;
+  readonly #log: Logger;
+  readonly #running: Slots = createSlots({ count: MAX_RUNNING_QUERIES, maxWaiting: MAX_WAITING });
+  readonly #uploads: Slots = createSlots({ count: MAX_UPLOADS, maxWaiting: MAX_WAITING });
+
+  constructor(options: { sessions: EngineSessions; buffer: RequestBuffer; log: Logger }) {
+    this.#sessions = options.sessions;
+    this.#buffer = options.buffer;
+    this.#log = options.log;
+  }
+
+  /** @throws QueryError while nothing has been sent yet. */
+  async answer(work: Work): Promise<void> {
     const { statement } = work.query;
     if (statement.kind === 'insert-rows' || statement.kind === 'insert-input') {
-      await answerInsert(work, statement);
-    } else if (statement.kind === 'rows') await answerRows(work, statement);
-    else await answerCommand(work, statement.end);
+      await this.#answerInsert(work, statement);
+    } else if (statement.kind === 'rows') await this.#answerRows(work, statement);
+    else await this.#answerCommand(work, statement.end);
   }
 
-  async function inSession<T>(
-    work: Work,
-    use: (session: QuerySession, slot: number) => Promise<T>,
-  ): Promise<T> {
-    const slot = await running.acquire(work.gone);
-    try {
-      const session = sessions.open(work.request);
-      return await use(session, slot).finally(() => session.close());
-    } finally {
-      running.release(slot);
-    }
-  }
-
-  async function answerCommand(work: Work, end: number): Promise<void> {
-    const result = await inSession(work, (session) => session.run(work.query.text(0, end)));
+  async #answerCommand(work: Work, end: number): Promise<void> {
+    const result = await this.#inSession(work, (session) => session.run(work.query.text(0, end)));
     writeFormatHeaders(work.response, work.request.defaultFormat);
     writeSummary(work.response, result, false);
     work.response.end(result.output);
   }
 
   /** An INSERT that has arrived whole is carried out, whether or not its client still listens. */
-  async function answerInsert(work: Work, statement: InsertRows): Promise<void> {
-    const upload = await uploads.acquire(work.gone);
+  async #answerInsert(work: Work, statement: InsertRows): Promise<void> {
+    const upload = await this.#uploads.acquire(work.gone);
     try {
-      const file = await spool.save(work.query.rows());
+      const file = await this.#buffer.save(work.query.rows());
       const sql = insertFromFile(work.query, statement, file.path);
-      const result = await inSession(work, (session) => session.run(sql)).finally(() => file.remove());
+      const result = await this.#inSession(work, (session) => session.run(sql)).finally(() => file.remove());
       writeSummary(work.response, result, true);
       work.response.setHeader('Content-Type', 'text/plain; charset=UTF-8');
       work.response.end();
     } finally {
-      uploads.release(upload);
+      this.#uploads.release(upload);
     }
   }
 
-  async function answerRows(work: Work, statement: Rows): Promise<void> {
+  async #answerRows(work: Work, statement: Rows): Promise<void> {
     const format = statement.format ?? work.request.defaultFormat;
     if (!FORMAT_NAME.test(format)) {
       throw new QueryError(SYNTAX_ERROR, `Unknown format ${format}`, 'SYNTAX_ERROR');
     }
-    const into = (path: string): string =>
-      [
-        work.query.text(0, statement.fileAt),
-        `INTO OUTFILE ${quote(path)} APPEND COMPRESSION 'none'`,
-        statement.format === undefined
-          ? `FORMAT ${format}`
-          : work.query.text(statement.fileAt, statement.end),
-      ].join('\n');
     writeFormatHeaders(work.response, format);
-    await inSession(work, async (session, slot) => {
+    await this.#inSession(work, async (session, slot) => {
       const kill = (): void => {
-        session.kill().catch((error) => log.warn({ reason: errorText(error) }, 'cannot kill a query'));
+        session.kill().catch((error) => this.#log.warn({ reason: errorText(error) }, 'cannot kill a query'));
       };
       work.gone.addEventListener('abort', kill, { once: true });
       try {
-        if (work.request.waitForEnd) await sendFromFile(work, session, into);
-        else await sendFromPipe(work, session, into(spool.pipe(slot)), spool.pipe(slot));
+        const path = work.request.waitForEnd ? this.#buffer.newResultFile() : this.#buffer.pipe(slot);
+        const target = { sql: selectIntoFile(work.query, statement, format, path), path };
+        if (work.request.waitForEnd) await sendFromFile(work, session, target);
+        else await sendFromPipe(work, session, target);
       } finally {
         work.gone.removeEventListener('abort', kill);
       }
     });
   }
 
-  /** The result is sent while the engine makes it; a slow reader slows the engine down. */
-  async function sendFromPipe(work: Work, session: QuerySession, sql: string, path: string): Promise<void> {
-    const pipe = openResultPipe(path);
-    // Nobody reads any more: the engine's next write fails instead of waiting for ever.
-    work.gone.addEventListener('abort', () => pipe.reader.destroy(), { once: true });
-    const finished = session.run(sql).finally(pipe.endWriting);
-    // Its failure is looked at when the rows have been read, which is later.
-    finished.catch(() => undefined);
+  async #inSession<T>(work: Work, use: (session: QuerySession, slot: number) => Promise<T>): Promise<T> {
+    const slot = await this.#running.acquire(work.gone);
     try {
-      await sendRows({ ...answerOf(work), rows: pipe.reader, finished });
+      const session = this.#sessions.open(work.request);
+      return await use(session, slot).finally(() => session.close());
     } finally {
-      pipe.reader.destroy();
-      // The session and the pipe are free only when the engine has let go of them.
-      await finished.catch(() => undefined);
+      this.#running.release(slot);
     }
   }
+}
 
-  /** The result is made whole before its first byte is sent. */
-  async function sendFromFile(
-    work: Work,
-    session: QuerySession,
-    into: (path: string) => string,
-  ): Promise<void> {
-    const path = spool.newResultFile();
-    try {
-      const stats = await session.run(into(path));
-      writeSummary(work.response, stats, false);
-      await sendRows({ ...answerOf(work), rows: createReadStream(path), finished: Promise.resolve(stats) });
-    } finally {
-      await rm(path, { force: true });
-    }
+/** A query with the file or pipe that its rows go to. */
+interface Target {
+  readonly sql: string;
+  readonly path: string;
+}
+
+/** The result is sent while the engine makes it; a slow reader slows the engine down. */
+async function sendFromPipe(work: Work, session: QuerySession, { sql, path }: Target): Promise<void> {
+  const pipe = openResultPipe(path);
+  // Nobody reads any more: the engine's next write fails instead of waiting for ever.
+  work.gone.addEventListener('abort', () => pipe.reader.destroy(), { once: true });
+  const finished = session.run(sql).finally(pipe.endWriting);
+  // Its failure is handled later, when the rows have been read.
+  finished.catch(() => undefined);
+  try {
+    await sendRows({ ...answerOf(work), rows: pipe.reader, finished });
+  } finally {
+    pipe.reader.destroy();
+    // The session and the pipe are free only when the engine has let go of them.
+    await finished.catch(() => undefined);
   }
+}
 
-  function answerOf({ response, request }: Work): Pick<Parameters<typeof sendRows>[0], 'response' | 'gzip'> {
-    return { response, gzip: request.compressAnswer };
+/** The result is complete before its first byte is sent. */
+async function sendFromFile(work: Work, session: QuerySession, { sql, path }: Target): Promise<void> {
+  try {
+    const stats = await session.run(sql);
+    writeSummary(work.response, stats, false);
+    await sendRows({ ...answerOf(work), rows: createReadStream(path), finished: Promise.resolve(stats) });
+  } finally {
+    await rm(path, { force: true });
   }
+}
 
-  return { answer };
+function answerOf({ response, request }: Work): Pick<Parameters<typeof sendRows>[0], 'response' | 'gzip'> {
+  return { response, gzip: request.compressAnswer };
 }

@@ -9,13 +9,13 @@ export interface ReadQuery {
   readonly statement: Statement;
   /** Bytes from `start` to `end` of the query as text. */
   text(start: number, end: number): string;
-  /** The rows of an INSERT: what followed in the text, then the rest of the body. */
+  /** The rows of an INSERT: those behind its text, then the rest of the body. */
   rows(): AsyncGenerator<Buffer>;
 }
 
-/** A statement's beginning must show what it is; ClickHouse's own `max_query_size` is the same. */
+/** A statement's kind must show in this much of it; ClickHouse's own `max_query_size` is the same. */
 const MAX_HEAD_BYTES = 256 * 1024;
-/** The engine has a limit of its own (max_query_size); this one bounds what is held in memory for it. */
+/** Bounds the memory for one query's text; the engine has a limit of its own (max_query_size). */
 const MAX_QUERY_BYTES = 16 * 1024 ** 2;
 const QUERY_IS_TOO_LARGE = 266;
 const NOT_IMPLEMENTED = 48;

@@ -18,7 +18,7 @@ export interface QueryRequest {
   readonly compressAnswer: boolean;
 }
 
-/** Who may use the server; without a user everybody on the machine. */
+/** The only account that is accepted. */
 export interface Credentials {
   readonly user: string;
   readonly password: string;
@@ -57,7 +57,7 @@ function isOn(value: string | null): boolean {
   return value === '1' || value === 'true';
 }
 
-/** @throws QueryError for what the embedded engine cannot do: HTTP sessions and the native protocol's compression. */
+/** @throws QueryError for features that the embedded engine lacks: HTTP sessions and the native protocol's compression. */
 export function readRequest(message: IncomingMessage, url: URL): QueryRequest {
   const given = url.searchParams;
   const settings = new Map<string, string>();
@@ -76,7 +76,7 @@ export function readRequest(message: IncomingMessage, url: URL): QueryRequest {
       throw new QueryError(NOT_IMPLEMENTED, `The embedded engine has no '${name}'`, 'NOT_IMPLEMENTED');
     }
   }
-  // As ClickHouse does: GET may read only.
+  // As ClickHouse does: GET is read-only.
   if (message.method !== 'POST' && !settings.has('readonly')) settings.set('readonly', '2');
   return {
     query: given.get('query') ?? '',

@@ -7,12 +7,12 @@ import { listenError, type Running } from '../../core/service/service.ts';
 import { HOUR_MS } from '../../core/time.ts';
 import { sendError, writeCommonHeaders } from './answer.ts';
 import { openEngineSessions } from './engine-sessions.ts';
-import { createQueries, MAX_RUNNING_QUERIES } from './queries.ts';
+import { MAX_RUNNING_QUERIES, Queries } from './queries.ts';
 import { readQuery } from './query-text.ts';
 import { authenticate, type Credentials, readRequest } from './request.ts';
-import { openSpool } from './spool.ts';
+import { openRequestBuffer } from './request-buffer.ts';
 
-/** What the server is told when it starts. */
+/** Sent to the server's process when it starts. */
 export interface ServerOptions {
   readonly dataDir: string;
   readonly port: number;
@@ -31,8 +31,8 @@ const MAX_HEADER_BYTES = 512 * 1024;
 /** Starts the embedded ClickHouse engine behind ClickHouse's HTTP interface, on loopback only. */
 export async function startServer(options: ServerOptions, log: Logger): Promise<Running> {
   const sessions = await openEngineSessions(join(options.dataDir, 'engine'));
-  const spool = openSpool({ dataDir: options.dataDir, pipeCount: MAX_RUNNING_QUERIES });
-  const queries = createQueries({ sessions, spool, log });
+  const buffer = openRequestBuffer({ dataDir: options.dataDir, pipeCount: MAX_RUNNING_QUERIES });
+  const queries = new Queries({ sessions, buffer, log });
   const active = new Map<ServerResponse, Promise<void>>();
 
   async function handle(message: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -83,7 +83,7 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
       server.closeAllConnections();
       await Promise.all([closed, ...active.values()]);
       await sessions.close();
-      spool.remove();
+      buffer.remove();
     },
   };
 }

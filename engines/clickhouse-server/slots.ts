@@ -2,7 +2,7 @@ import { QueryError } from './errors.ts';
 
 const TOO_MANY_SIMULTANEOUS_QUERIES = 202;
 
-/** Numbered places, of which each is held by one at a time; the others wait in order. */
+/** Numbered slots, each held by one caller at a time; further callers wait in order. */
 export interface Slots {
   /** @throws QueryError when too many wait already, or the abort reason when `signal` aborts while waiting. */
   acquire(signal: AbortSignal): Promise<number>;

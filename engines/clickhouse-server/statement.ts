@@ -1,7 +1,7 @@
 import { QueryError } from './errors.ts';
 
 /**
- * What a query is, found by its words alone, so that the server knows whether a body holds rows, whether an answer
+ * The kind of a query, found by its words alone, so that the server knows whether a body holds rows, whether an answer
  * can be streamed, and where to write a file name. The engine parses the query itself afterwards.
  * Positions count bytes: the text is given as latin1.
  */
@@ -89,7 +89,7 @@ function skipBlank(text: string, start: number): number {
   }
 }
 
-/** The tokens of `text`, one at a time: what follows an INSERT's FORMAT is data, not tokens. */
+/** The tokens of `text`, one at a time: behind an INSERT's FORMAT there is data instead of tokens. */
 function* tokens(text: string): Generator<Token, undefined> {
   let depth = 0;
   for (let at = skipBlank(text, 0); at < text.length; at = skipBlank(text, at)) {
@@ -116,7 +116,7 @@ function* tokens(text: string): Generator<Token, undefined> {
 const ROWS_FIRST_WORDS = new Set(['SELECT', 'WITH', 'FROM', 'SHOW', 'DESCRIBE', 'DESC', 'EXPLAIN', 'EXISTS']);
 
 /**
- * Tells what the query is.
+ * Finds the kind of a query.
  * @param text the beginning of the query, at most the longest query allowed, one character a byte (latin1).
  * @throws QueryError for an empty query, several statements, and INTO OUTFILE or FROM INFILE, as ClickHouse does.
  */
@@ -129,7 +129,7 @@ export function readStatement(text: string): Statement {
 }
 
 function readOther(text: string, first: Token, reader: Generator<Token, undefined>): Statement {
-  // Only what stands outside all brackets tells where the query's own clauses are.
+  // The query's own clauses stand outside all brackets.
   const top = [first];
   let end = first.end;
   for (const token of reader) {

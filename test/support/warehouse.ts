@@ -17,7 +17,7 @@ import { createLogger } from '../../core/service/log.ts';
 import type { Engine } from '../../engines/engine.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
-import { createLoader, type LoaderOptions } from '../../warehouse/loader/loader.ts';
+import { Loader, type LoaderOptions } from '../../warehouse/loader/loader.ts';
 import { createLoaderMetrics, type LoaderMetrics } from '../../warehouse/loader/metrics.ts';
 import { freshClickHouseDatabase, startTestNats } from './engines.ts';
 
@@ -103,7 +103,7 @@ export interface Pipeline {
   publish(records: readonly ClickRecord[], how?: { again?: boolean }): Promise<void>;
   /** Publishes any bytes and headers to the clicks subject. */
   publishRaw(data: Buffer, headers: Readonly<Record<string, string>>): Promise<void>;
-  loader(given?: Partial<LoaderOptions>): ReturnType<typeof createLoader>;
+  loader(given?: Partial<LoaderOptions>): Loader;
   counts(): Promise<ClickCounts>;
   stop(): Promise<void>;
 }
@@ -164,7 +164,7 @@ export async function startPipeline(given: { nats?: Engine } = {}): Promise<Pipe
     },
     publishRaw: (data, headers) => publishRaw(data, headers),
     loader: (given = {}) =>
-      createLoader({
+      new Loader({
         warehouse,
         nc,
         manager,

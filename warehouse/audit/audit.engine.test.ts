@@ -63,11 +63,11 @@ describe('the audit', () => {
   it('proves a lease that NATS has forgotten, and names its first gap', async () => {
     await loadClosedLease([[0, 10]], 10);
     const [lease] = await listLeases(pipeline.leasesBucket);
-    const settled = { started_at: timeText(lease?.startedAtMs ?? 0), ended_at: timeText(Date.now()) };
+    const sealed = { started_at: timeText(lease?.startedAtMs ?? 0), ended_at: timeText(Date.now()) };
     await pipeline.warehouse.insertRows('settled_leases', [
-      { node: lease?.node, next_seq: 10, state: 'closed', ...settled },
-      { node: 500, next_seq: 0, state: 'closed', ...settled },
-      { node: 501, next_seq: 0, state: 'crashed', ...settled },
+      { node: lease?.node, next_seq: 10, state: 'closed', ...sealed },
+      { node: 500, next_seq: 0, state: 'closed', ...sealed },
+      { node: 501, next_seq: 0, state: 'crashed', ...sealed },
     ]);
     if (lease) await forgetLease(pipeline.leasesBucket, { manager: pipeline.manager, lease });
     expect(await listLeases(pipeline.leasesBucket)).toEqual([]);

@@ -5,10 +5,10 @@ import { type Lease, listLeases } from '../../core/clicks/lease.ts';
 import { DEAD_LETTERS_STREAM, LEASES_BUCKET, LOADER_BUCKET, openBucket } from '../../core/clicks/stream.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { readClicksStream } from '../loader/clicks-stream.ts';
-import { createLoaderStore } from '../loader/loader-state.ts';
+import { createLoaderStore } from '../loader/loader-store.ts';
 import { readWatermark } from '../watermark/watermark.ts';
 
-/** One proof: what was compared, and what was found. */
+/** The result of one audit check. */
 export interface WarehouseCheck {
   readonly name: string;
   readonly ok: boolean;
@@ -20,8 +20,8 @@ const ROLLUP_LOOKS = 3;
 const SHARD = 0;
 
 /**
- * Proves that every click that should be counted is counted once: no gap in any node lease, no identity twice,
- * rollups equal to the raw rows, and the loader's mark in step with the stream. May run while clicks arrive.
+ * Checks that every click is counted once: no gap in any node lease, no identity twice, rollups equal to the raw rows,
+ * and the loader's checkpoint in step with the stream. It can run while clicks arrive.
  */
 export async function auditWarehouse(options: {
   warehouse: Warehouse;
@@ -61,7 +61,7 @@ async function checkLeases(
       range.params,
     );
     const [stored, distinct, next] = [rows[0]?.stored, rows[0]?.distinct_seqs, rows[0]?.next_seq].map(Number);
-    const expected = range.settled ? lease.nextSeq : next;
+    const expected = range.complete ? lease.nextSeq : next;
     clicks += stored ?? 0;
     if (stored === expected && distinct === expected && next === expected) continue;
     const gap = await firstGap(warehouse, lease.node, range.params, expected ?? 0);
@@ -69,25 +69,25 @@ async function checkLeases(
       `lease ${lease.node}: ${stored} rows, ${distinct} distinct, ${expected} given out${gap ? `, first gap ${gap}` : ''}`,
     );
   }
-  const settled = await checkSettled(warehouse, leases);
-  faults.push(...settled.faults);
+  const sealed = await checkSealed(warehouse, leases);
+  faults.push(...sealed.faults);
   const detail =
     faults.length > 0
       ? faults.join('; ')
-      : `${clicks + settled.clicks} clicks of ${leases.length + settled.leases} leases, no gap`;
+      : `${clicks + sealed.clicks} clicks of ${leases.length + sealed.leases} leases, no gap`;
   return { name: 'leases', ok: faults.length === 0, detail };
 }
 
-/** Leases named at the most: behind a gap in so many the rest says nothing new. */
-const MAX_SETTLED_FAULTS = 100;
-/** The lease's last word is written a moment after its last click, by another clock's reading. */
-const SETTLED_SLACK_MS = 60_000;
+/** Sealed leases named at the most: behind a gap in so many the rest says nothing new. */
+const MAX_SEALED_FAULTS = 100;
+/** A lease is written for the last time a moment after its last click, by another reading of the clock. */
+const SEALED_SLACK_MS = 60_000;
 
 /**
  * The leases that NATS has forgotten, in one pass over the clicks. That seqs are distinct follows from their number,
  * their greatest and their sum together.
  */
-async function checkSettled(
+async function checkSealed(
   warehouse: Warehouse,
   current: readonly Lease[],
 ): Promise<{ faults: string[]; leases: number; clicks: number }> {
@@ -113,11 +113,11 @@ async function checkSettled(
          SELECT k.node AS node, k.started_at AS started_at, c.seq AS seq, 1 AS found
          FROM clicks AS c ASOF INNER JOIN (SELECT node, started_at, ended_at FROM settled_leases FINAL) AS k
            ON c.node = k.node AND c.ts >= k.started_at
-         WHERE toUnixTimestamp64Milli(c.ts) <= toUnixTimestamp64Milli(k.ended_at) + ${SETTLED_SLACK_MS}
+         WHERE toUnixTimestamp64Milli(c.ts) <= toUnixTimestamp64Milli(k.ended_at) + ${SEALED_SLACK_MS}
        ) AS c ON l.node = c.node AND l.started_at = c.started_at
        GROUP BY l.node, l.started_at
      )
-     ORDER BY wrong DESC, node LIMIT ${MAX_SETTLED_FAULTS}`,
+     ORDER BY wrong DESC, node LIMIT ${MAX_SEALED_FAULTS}`,
   );
   const faults: string[] = [];
   for (const row of rows.filter(({ wrong }) => wrong)) {
@@ -137,11 +137,11 @@ const LEASE_CONDITION = `node = {node:UInt16} AND ts >= fromUnixTimestamp64Milli
 /** Far beyond any click, within the range of DateTime64(3). */
 const END_OF_TIME_MS = Date.UTC(2200, 0, 1);
 
-/** Which of a lease's clicks must be there: all once it is closed and the watermark has passed its end. */
+/** Which of a lease's clicks must be stored: all once it is closed and the watermark has passed its end. */
 function leaseRange(lease: Lease, completeTo: number) {
-  const settled = lease.state === 'closed' && completeTo >= lease.updatedAtMs;
-  const beforeMs = settled ? END_OF_TIME_MS : completeTo;
-  return { settled, params: { node: lease.node, sinceMs: lease.startedAtMs, beforeMs } };
+  const complete = lease.state === 'closed' && completeTo >= lease.updatedAtMs;
+  const beforeMs = complete ? END_OF_TIME_MS : completeTo;
+  return { complete, params: { node: lease.node, sinceMs: lease.startedAtMs, beforeMs } };
 }
 
 /** The first seqs that are missing, as `node:from-to`. */
@@ -198,17 +198,17 @@ interface RollupDifference {
   readonly rolled_valid: string;
 }
 
-const BY_VERDICT = "sum(clicks), sumIf(clicks, flag_group IN ('ok', 'repeat'))";
+const BY_FLAG_GROUP = "sum(clicks), sumIf(clicks, flag_group IN ('ok', 'repeat'))";
 const OF_CAMPAIGNS = 'sum(clicks) + sum(impressions), sum(valid_clicks)';
 /**
  * Every rollup with its time's column, how its rows and the valid among them are counted, and how far back it is kept,
  * in days; undefined: as long as the clicks.
  */
 const ROLLUPS = [
-  { table: 'clicks_hourly', time: 'hour', counts: BY_VERDICT, days: undefined },
+  { table: 'clicks_hourly', time: 'hour', counts: BY_FLAG_GROUP, days: undefined },
   { table: 'campaigns_hourly', time: 'hour', counts: OF_CAMPAIGNS, days: undefined },
   { table: 'campaigns_daily', time: 'day', counts: OF_CAMPAIGNS, days: undefined },
-  { table: 'clicks_minutely', time: 'minute', counts: BY_VERDICT, days: 7 },
+  { table: 'clicks_minutely', time: 'minute', counts: BY_FLAG_GROUP, days: 7 },
 ] as const;
 type Rollup = (typeof ROLLUPS)[number];
 const START_OF = { minute: 'toStartOfMinute', hour: 'toStartOfHour', day: 'toStartOfDay' } as const;
@@ -259,19 +259,19 @@ async function rollupDifference(
 async function checkLoader(nc: NatsConnection): Promise<WarehouseCheck[]> {
   const manager = await jetstreamManager(nc);
   const stream = await readClicksStream(manager, SHARD);
-  const { mark } = await createLoaderStore({
+  const { checkpoint } = await createLoaderStore({
     bucket: await openBucket(nc, LOADER_BUCKET),
     shard: SHARD,
   }).read();
-  const seq = mark.value?.seq ?? 0;
+  const seq = checkpoint.value?.seq ?? 0;
   const missing = Math.max(0, stream.firstSeq - seq - 1);
-  const known = !mark.value || mark.value.stream === stream.created;
+  const known = !checkpoint.value || checkpoint.value.stream === stream.created;
   const { state } = await manager.streams.info(DEAD_LETTERS_STREAM);
   return [
     {
       name: 'loader',
       ok: known && missing === 0 && seq <= stream.lastSeq,
-      detail: `mark ${seq}, stream ${stream.firstSeq} to ${stream.lastSeq}${missing > 0 ? `, ${missing} messages left the stream before they were loaded` : ''}${known ? '' : ', the mark belongs to an earlier stream'}`,
+      detail: `checkpoint ${seq}, stream ${stream.firstSeq} to ${stream.lastSeq}${missing > 0 ? `, ${missing} messages left the stream before they were loaded` : ''}${known ? '' : ', the checkpoint belongs to an earlier stream'}`,
     },
     {
       name: 'dead letters',

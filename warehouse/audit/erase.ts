@@ -2,7 +2,7 @@ import { InputError } from '../../core/errors.ts';
 import { formatIp, parseIp } from '../../core/ip.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 
-/** What was found of an address before, and what is left of it after it was erased. */
+/** Rows with an address, before and after it was erased. */
 export interface Erasure {
   readonly table: string;
   readonly before: number;
@@ -13,10 +13,10 @@ export interface Erasure {
 const WAIT = { mutations_sync: 2, lightweight_deletes_sync: 2 } as const;
 
 /**
- * Erases what tells of the person behind an address: its clicks keep their counts and their fingerprint, which
- * thousands share, and lose address, network, country, user agent, referrer and query; the mirror and the day's
- * velocity lose the address. Rollups hold no address that could be read back, and count as before. Messages that are
- * still in the clicks stream expire within 72 hours.
+ * Erases the personal data behind an address: its clicks keep their counts and their fingerprint, which thousands
+ * share, and lose address, network, country, user agent, referrer and query; the mirror and the day's velocity lose the
+ * address. Rollups hold no address that could be read back, and count as before. Messages that are still in the clicks
+ * stream expire within 72 hours.
  * @throws InputError `ip`.
  */
 export async function eraseAddress(warehouse: Warehouse, ip: string): Promise<Erasure[]> {
@@ -33,7 +33,7 @@ export async function eraseAddress(warehouse: Warehouse, ip: string): Promise<Er
     return Number(rows[0]?.found);
   };
   const before = await Promise.all(tables.map(count));
-  // What follows from the address (network, country) and the look-ups' projections are made anew with it.
+  // The columns computed from the address (network, country) and the look-ups' projections are rewritten with it.
   await warehouse.command(
     `ALTER TABLE clicks UPDATE ip = toIPv6('::'), user_agent = '', referrer = '', query = '' WHERE ${target}`,
     params,

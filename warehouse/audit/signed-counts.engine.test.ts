@@ -41,5 +41,5 @@ it('notices clicks that came or went after the signature, and a signature that w
   );
   const forged = await checkSignedCounts(warehouse, { key: publicKey });
   expect(forged.fault).toContain('affiliate 10');
-  expect(forged.fault).toContain('the signature does not fit');
+  expect(forged.fault).toContain('the signature is not valid');
 });

@@ -14,7 +14,7 @@ interface DayCount {
 /** Days that are counted again and compared. */
 const CHECKED_DAYS = 35;
 
-/** What is signed: anybody with the public key can check it without asking us. */
+/** The signed text: the public key is enough to check it. */
 function statement({ day, affiliate, clicks, valid }: DayCount): Buffer {
   return Buffer.from(`afflux-daily-count ${day} ${affiliate} ${clicks} ${valid}`);
 }
@@ -56,7 +56,7 @@ export async function signDailyCounts(
 
 /**
  * Counts the signed days again. Returns how many counts were compared, and the first that differs or whose signature
- * is not ours. `key` is the public key.
+ * is not valid. `key` is the public key.
  */
 export async function checkSignedCounts(
   warehouse: Warehouse,
@@ -75,7 +75,7 @@ export async function checkSignedCounts(
     const { day, affiliate, clicks, valid } = count;
     const what = `affiliate ${affiliate} on ${day}`;
     if (!verify(null, statement(count), options.key, Buffer.from(count.signature, 'base64'))) {
-      return { compared: signed.length, fault: `${what}: the signature does not fit` };
+      return { compared: signed.length, fault: `${what}: the signature is not valid` };
     }
     const again = now.get(`${day} ${affiliate}`);
     if (again?.clicks !== clicks || again.valid !== valid) {
@@ -86,7 +86,7 @@ export async function checkSignedCounts(
   return { compared: signed.length, fault: undefined };
 }
 
-/** Signed counts of an affiliate in a half-open range of days, the newest first, with what was signed. */
+/** Signed counts of an affiliate in a half-open range of days, the newest first, with the signed text. */
 export async function readSignedCounts(
   warehouse: Warehouse,
   options: { affiliateId: number; from: Date; to: Date },

@@ -3,6 +3,9 @@ import { expect, inject, it } from 'vitest';
 import { freePort } from '../../engines/engine.ts';
 import { connectWarehouse } from './client.ts';
 
+const UNKNOWN_TABLE = 60;
+const TIMEOUT_EXCEEDED = 159;
+
 it('creates the database that the URL names', async () => {
   const url = new URL(inject('clickhouseUrl'));
   url.pathname = '/t_client_created';
@@ -29,13 +32,22 @@ it('tells a refusal from an absence, in queries and in inserts', async () => {
   try {
     await expect(warehouse.query('SELECT nothing FROM nowhere')).rejects.toMatchObject({
       code: 'clickhouse_refused',
+      clickhouseCode: UNKNOWN_TABLE,
     });
     const insert = warehouse.insertBytes({
       sql: 'INSERT INTO nowhere FORMAT RowBinary',
       data: [Buffer.from('x')],
       settings: {},
     });
-    await expect(insert).rejects.toMatchObject({ code: 'clickhouse_refused' });
+    await expect(insert).rejects.toMatchObject({
+      code: 'clickhouse_refused',
+      clickhouseCode: UNKNOWN_TABLE,
+    });
+    const slow = warehouse.query('SELECT count() FROM numbers(1e12)', {}, { max_execution_time: 0.1 });
+    await expect(slow).rejects.toMatchObject({
+      code: 'clickhouse_refused',
+      clickhouseCode: TIMEOUT_EXCEEDED,
+    });
   } finally {
     await warehouse.close();
   }

@@ -33,7 +33,7 @@ describe('migrations', () => {
 
   it('end in the schema that is committed', async () => {
     await migrate();
-    await expect(await dumpWarehouseSchema(warehouse)).toMatchFileSnapshot('schema.sql');
+    await expect(await dumpWarehouseSchema(warehouse)).toMatchFileSnapshot('../schema.sql');
   });
 
   it('refuse a file that was changed after it was applied', async () => {

@@ -4,7 +4,7 @@ import { parse } from 'csv-parse/sync';
 import { groups, type NetworkList } from './mmdb.ts';
 
 /**
- * Who announces which addresses: the list that comes with Afflux, `@ip-location-db/asn`, from the RouteViews project,
+ * The autonomous system that announces each network: the list that comes with Afflux, `@ip-location-db/asn`, from the RouteViews project,
  * DB-IP.com and the NRO (CC BY 4.0). Two CSV files of `first,last,asn,organisation`, addresses as whole numbers.
  */
 const PACKAGE = '@ip-location-db/asn';
@@ -25,7 +25,7 @@ export function readShippedOwners(): NetworkList<Owner> {
       ['asn-ipv4-num.csv', IPV4_BITS],
       ['asn-ipv6-num.csv', IPV6_BITS],
     ] as const) {
-      // In order of address; where two ranges overlap, the first is believed.
+      // In order of address; where two ranges overlap, the first counts.
       let next = 0n;
       for (const [first = '', last = '', asn, organisation = ''] of rows(name)) {
         const value = { asn: Number(asn), organisation };

@@ -8,10 +8,10 @@ const SHIPPED_COUNTRIES = '@ip-location-db/geo-whois-asn-country-mmdb/geo-whois-
 /** Sent in one part of the insert: a few hundred kilobytes. */
 const LINES_A_PART = 10_000;
 
-/** What networks are known by: the country of each, and who announces it. */
+/** The lists of networks: by country, and by the autonomous system that announces them. */
 export type GeoList = 'countries' | 'owners';
 
-/** What was loaded: how many networks, from where, built when. */
+/** A loaded list: the number of its networks, its source, the time it was built. */
 export interface GeoVersion {
   readonly list: GeoList;
   readonly source: string;
@@ -19,7 +19,7 @@ export interface GeoVersion {
   readonly networks: number;
 }
 
-/** What the two kinds of list say of a network: ip-location-db's, and MaxMind's GeoLite2 and GeoIP2. */
+/** A network's record in the two kinds of list: ip-location-db's, and MaxMind's GeoLite2 and GeoIP2. */
 type CountryRecord = {
   readonly country_code?: string;
   readonly country?: { readonly iso_code?: string };
@@ -33,9 +33,9 @@ type OwnerRecord = {
 };
 
 /**
- * Replaces the networks by which countries and owners are told, at once and without a restart; clicks that are stored
- * keep what they were given. The files are MaxMind databases (.mmdb) with countries and with autonomous systems; by
- * default the lists that are shipped. Everything is read before anything is replaced.
+ * Replaces the networks that give clicks their country and owner, at once and without a restart; stored clicks keep
+ * theirs. The files are MaxMind databases (.mmdb) with countries and with autonomous systems; by default the shipped
+ * lists. Everything is read before anything is replaced.
  * @throws OperatingError `geo_unreadable` when a file is missing or is no such database.
  */
 export async function loadGeo(
@@ -64,7 +64,7 @@ export async function loadGeo(
   return { countries: countries.version, owners: owners.version };
 }
 
-/** The versions that were loaded last; empty when none was. */
+/** The versions loaded last; empty when none was. */
 export async function readGeoVersions(warehouse: Warehouse): Promise<Partial<Record<GeoList, GeoVersion>>> {
   const { rows } = await warehouse.query<{ list: GeoList; source: string; built: number; networks: string }>(
     `SELECT list, source, toUnixTimestamp(built_at) AS built, networks FROM geo_versions
@@ -132,7 +132,7 @@ function ownerOf(record: OwnerRecord | null): Owner | undefined {
   return asn === undefined ? undefined : { asn, organisation: record?.autonomous_system_organization ?? '' };
 }
 
-/** As TabSeparated wants text: https://clickhouse.com/docs/interfaces/formats/TabSeparated */
+/** Text as TabSeparated escapes it: https://clickhouse.com/docs/interfaces/formats/TabSeparated */
 function escaped(text: string): string {
   return text.replaceAll('\\', '\\\\').replaceAll('\t', '\\t').replaceAll('\n', '\\n');
 }

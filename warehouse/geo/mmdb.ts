@@ -7,17 +7,17 @@ import { OperatingError } from '../../core/errors.ts';
 const IPV4_DEPTH = 96;
 const IPV6_BITS = 128;
 
-/** A list of networks with something known of each. */
+/** A list of networks with a value for each. */
 export interface NetworkList<Value> {
   /** In CIDR notation, IPv4 mapped (::ffff:1.0.0.0/104). */
   readonly networks: Iterable<{ readonly network: string; readonly value: Value }>;
   readonly builtAt: Date;
-  /** What it is called. */
+  /** Its name for people. */
   readonly source: string;
 }
 
 /**
- * The networks of a MaxMind database (.mmdb) whose record `read` makes something of.
+ * The networks of a MaxMind database (.mmdb) for whose record `read` returns a value.
  * @throws OperatingError `geo_unreadable` when the file is missing or is no such database.
  */
 export function readMmdb<Value>(

@@ -1,8 +1,9 @@
 import type { MsgHdrs } from '@nats-io/transport-node';
-import { CLICK_RECORD_VERSION, checkBatch } from '../../core/clicks/click-record.ts';
+import { checkBatch } from '../../core/clicks/click-record.ts';
 import { BatchHeader } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { DAY_MS } from '../../core/time.ts';
+import { type EarlierLayouts, supportOf, toCurrentLayout } from './layouts.ts';
 import { coverage, type SeqRanges, withRange } from './seq-ranges.ts';
 
 /** A message of the clicks stream as it was read. */
@@ -13,13 +14,14 @@ export interface StreamMessage {
   readonly data: Buffer;
 }
 
-/** A checked batch: the clicks `firstSeq … firstSeq + rows - 1` of one lease. */
+/** A valid batch: the clicks `firstSeq … firstSeq + rows - 1` of one lease. */
 export interface Batch {
-  readonly streamSeq: number;
+  /** The message that holds it. */
+  readonly message: StreamMessage;
   readonly node: number;
   readonly firstSeq: number;
   readonly rows: number;
-  /** RowBinary, untouched. */
+  /** RowBinary in the current layout: the message's own bytes, unless its version is an earlier one. */
   readonly data: Buffer;
   readonly minTs: number;
   readonly maxTs: number;
@@ -27,25 +29,29 @@ export interface Batch {
 
 /** Why a message cannot be loaded. */
 export type RejectReason =
+  /** Its layout is of a later release. */
   | 'unknown_version'
+  /** Its layout is older than the one before the current. */
+  | 'outdated_version'
   | 'bad_headers'
   | 'malformed'
   | 'implausible_time'
   | 'overlapping'
-  /** It decodes, and ClickHouse refuses it all the same. */
+  /** It decodes, and ClickHouse refuses its rows. */
   | 'refused';
 
-/** What becomes of a message: its rows are loaded, or they are there already, or it is a dead letter. */
-export type Verdict =
-  | { readonly kind: 'take'; readonly batch: Batch }
+/** The outcome of checking a message: its rows are loaded, or are there already, or it becomes a dead letter. */
+export type BatchValidity =
+  | { readonly kind: 'valid'; readonly batch: Batch }
   | { readonly kind: 'repeated' }
-  | { readonly kind: 'reject'; readonly reason: RejectReason; readonly detail: string };
+  | { readonly kind: 'rejected'; readonly reason: RejectReason; readonly detail: string };
 
-/** The `seq` ranges already taken, by node lease. */
-export type Taken = ReadonlyMap<number, SeqRanges>;
+/** The `seq` ranges accepted so far, by node lease. */
+export type Accepted = ReadonlyMap<number, SeqRanges>;
 
 /** More than the 13,981 smallest clicks (75 bytes) that fit the 1 MB of a NATS message. */
 const MAX_BATCH_ROWS = 20_000;
+const MAX_VERSION = 0xffff;
 const MAX_NODE = 0xffff;
 const MAX_SEQ = 0xffff_ffff;
 /** Afflux did not exist before; an older click comes from a collector without a clock. */
@@ -53,43 +59,48 @@ const MIN_CLICK_TS = Date.UTC(2020, 0, 1);
 /** A click from further ahead than this comes from a broken clock, and would open partitions of the far future. */
 const MAX_CLICK_AHEAD_MS = DAY_MS;
 
-/** Judges a message against what was taken before it. */
-export function judge(message: StreamMessage, taken: Taken, nowMs: number): Verdict {
-  const version = message.headers?.get(BatchHeader.version) ?? '';
-  if (version !== String(CLICK_RECORD_VERSION)) {
-    return { kind: 'reject', reason: 'unknown_version', detail: `version ${JSON.stringify(version)}` };
-  }
+/** Checks a message against the batches accepted before it. */
+export function validate(
+  message: StreamMessage,
+  options: { accepted: Accepted; layouts: EarlierLayouts; nowMs: number },
+): BatchValidity {
+  const { accepted, layouts, nowMs } = options;
+  const version = headerNumber(message, BatchHeader.version, MAX_VERSION);
+  if (version === undefined) return rejected('bad_headers', 'version missing or out of range');
+  const support = supportOf(version, layouts);
+  if (support === 'newer') return rejected('unknown_version', `version ${version}`);
+  if (support === 'outdated') return rejected('outdated_version', `version ${version}`);
   const node = headerNumber(message, BatchHeader.node, MAX_NODE);
   const firstSeq = headerNumber(message, BatchHeader.firstSeq, MAX_SEQ);
   const rows = headerNumber(message, BatchHeader.rows, MAX_BATCH_ROWS);
   if (node === undefined || firstSeq === undefined || !rows || firstSeq + rows - 1 > MAX_SEQ) {
-    return {
-      kind: 'reject',
-      reason: 'bad_headers',
-      detail: 'node, first seq or rows missing or out of range',
-    };
+    return rejected('bad_headers', 'node, first seq or rows missing or out of range');
   }
-  const span = checked(message.data, { node, firstSeq, rows });
-  if (typeof span === 'string') return { kind: 'reject', reason: 'malformed', detail: span };
-  if (span.minTs < MIN_CLICK_TS || span.maxTs > nowMs + MAX_CLICK_AHEAD_MS) {
-    return { kind: 'reject', reason: 'implausible_time', detail: `times ${span.minTs} to ${span.maxTs} ms` };
+  const content = readContent(message.data, { version, node, firstSeq, rows, layouts });
+  if (typeof content === 'string') return rejected('malformed', content);
+  if (content.minTs < MIN_CLICK_TS || content.maxTs > nowMs + MAX_CLICK_AHEAD_MS) {
+    return rejected('implausible_time', `times ${content.minTs} to ${content.maxTs} ms`);
   }
-  const known = coverage(taken.get(node) ?? [], firstSeq, firstSeq + rows - 1);
+  const known = coverage(accepted.get(node) ?? [], firstSeq, firstSeq + rows - 1);
   if (known === 'all') return { kind: 'repeated' };
   if (known === 'some') {
-    const detail = `${node}:${firstSeq}-${firstSeq + rows - 1} was taken in part by other batches`;
-    return { kind: 'reject', reason: 'overlapping', detail };
+    const range = `${node}:${firstSeq}-${firstSeq + rows - 1}`;
+    return rejected('overlapping', `${range} was taken in part by other batches`);
   }
-  return {
-    kind: 'take',
-    batch: { streamSeq: message.seq, node, firstSeq, rows, data: message.data, ...span },
-  };
+  return { kind: 'valid', batch: { message, node, firstSeq, rows, ...content } };
 }
 
-/** Notes a batch as taken. */
-export function take(taken: Map<number, SeqRanges>, batch: Pick<Batch, 'node' | 'firstSeq' | 'rows'>): void {
+/** Adds a batch to the accepted ones. */
+export function accept(
+  accepted: Map<number, SeqRanges>,
+  batch: Pick<Batch, 'node' | 'firstSeq' | 'rows'>,
+): void {
   const { node, firstSeq, rows } = batch;
-  taken.set(node, withRange(taken.get(node) ?? [], firstSeq, firstSeq + rows - 1));
+  accepted.set(node, withRange(accepted.get(node) ?? [], firstSeq, firstSeq + rows - 1));
+}
+
+function rejected(reason: RejectReason, detail: string): BatchValidity {
+  return { kind: 'rejected', reason, detail };
 }
 
 function headerNumber(message: StreamMessage, name: string, max: number): number | undefined {
@@ -99,12 +110,14 @@ function headerNumber(message: StreamMessage, name: string, max: number): number
   return value <= max ? value : undefined;
 }
 
-function checked(
+/** The rows in the current layout with the least and the greatest of their times, or why they cannot be read. */
+function readContent(
   data: Buffer,
-  expected: { node: number; firstSeq: number; rows: number },
-): { minTs: number; maxTs: number } | string {
+  expected: { version: number; node: number; firstSeq: number; rows: number; layouts: EarlierLayouts },
+): Pick<Batch, 'data' | 'minTs' | 'maxTs'> | string {
   try {
-    return checkBatch(data, expected);
+    const current = toCurrentLayout(data, expected);
+    return { data: current, ...checkBatch(current, expected) };
   } catch (error) {
     if (error instanceof OperatingError) return error.message;
     throw error;

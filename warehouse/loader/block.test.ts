@@ -3,10 +3,16 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { batchHeaders, clickRecords, encodeClicks } from '../../test/support/warehouse.ts';
 import type { StreamMessage } from './batch.ts';
-import { createBlockBuilder, type Mark, type Plan, rebuildBlock, withoutLeases } from './block.ts';
+import {
+  type Checkpoint,
+  createBlockBuilder,
+  type InsertIntent,
+  rebuildBlock,
+  withoutLeases,
+} from './block.ts';
 
 const NOW = Date.UTC(2026, 10, 22, 13);
-const START: Mark = { stream: 'a', seq: 0, taken: new Map() };
+const START: Checkpoint = { stream: 'a', seq: 0, accepted: new Map() };
 
 function message(seq: number, node: number, firstSeq: number, rows: number): StreamMessage {
   const headers = createHeaders();
@@ -58,19 +64,19 @@ describe('blocks', () => {
       fc.property(histories, (history) => {
         const { messages, clicks } = streamOf(history);
         const loaded: string[] = [];
-        let mark = START;
+        let checkpoint = START;
         let rest = messages;
         for (const size of history.blockSizes) {
-          const builder = createBlockBuilder({ shard: 0, mark });
+          const builder = createBlockBuilder({ shard: 0, checkpoint });
           for (const one of rest.slice(0, size)) builder.add(one, NOW);
           rest = rest.slice(size);
           if (builder.isEmpty()) break;
           const block = builder.finish();
-          expect(block.plan.lo).toBe(mark.seq + 1);
+          expect(block.intent.lo).toBe(checkpoint.seq + 1);
           for (const { node, firstSeq, rows } of block.batches) {
             for (let i = 0; i < rows; i++) loaded.push(`${node}:${firstSeq + i}`);
           }
-          mark = block.markAfter;
+          checkpoint = block.checkpointAfter;
         }
         expect(rest).toEqual([]);
         expect(loaded.length).toBe(clicks.size);
@@ -79,36 +85,36 @@ describe('blocks', () => {
     );
   });
 
-  it('are rebuilt from their recorded plan, byte for byte', () => {
+  it('are rebuilt from their recorded intent, byte for byte', () => {
     fc.assert(
       fc.property(histories, (history) => {
         const { messages } = streamOf(history);
-        const builder = createBlockBuilder({ shard: 0, mark: START });
+        const builder = createBlockBuilder({ shard: 0, checkpoint: START });
         for (const one of messages) builder.add(one, NOW);
         const block = builder.finish();
-        const plan = JSON.parse(JSON.stringify(block.plan)) as Plan;
-        const rebuilt = rebuildBlock({ plan, mark: START, messages });
+        const intent = JSON.parse(JSON.stringify(block.intent)) as InsertIntent;
+        const rebuilt = rebuildBlock({ intent, checkpoint: START, messages });
         expect(rebuilt.batches).toEqual(block.batches);
-        expect(rebuilt.markAfter).toEqual(block.markAfter);
-        expect(rebuilt.plan).toEqual(block.plan);
+        expect(rebuilt.checkpointAfter).toEqual(block.checkpointAfter);
+        expect(rebuilt.intent).toEqual(block.intent);
       }),
     );
   });
 
   it('take the clicks of a new lease whose number a forgotten one had', () => {
-    const mark: Mark = {
+    const checkpoint: Checkpoint = {
       ...START,
-      taken: new Map([
+      accepted: new Map([
         [0, [[0, 9]]],
         [1, [[0, 9]]],
       ]),
     };
-    const builder = createBlockBuilder({ shard: 0, mark: withoutLeases(mark, [1]) });
+    const builder = createBlockBuilder({ shard: 0, checkpoint: withoutLeases(checkpoint, [1]) });
     builder.add(message(1, 0, 0, 5), NOW);
     builder.add(message(2, 1, 0, 5), NOW);
     const block = builder.finish();
     expect(block.batches.map((batch) => batch.node)).toEqual([1]);
-    expect([...block.markAfter.taken]).toEqual([
+    expect([...block.checkpointAfter.accepted]).toEqual([
       [0, [[0, 9]]],
       [1, [[0, 4]]],
     ]);
@@ -116,27 +122,27 @@ describe('blocks', () => {
 
   it('are not rebuilt from a stream that has lost a message', () => {
     const messages = [message(1, 0, 0, 2), message(2, 0, 2, 2)];
-    const builder = createBlockBuilder({ shard: 0, mark: START });
+    const builder = createBlockBuilder({ shard: 0, checkpoint: START });
     for (const one of messages) builder.add(one, NOW);
-    const { plan } = builder.finish();
-    expect(plan.token).toBe('0:1-2@a');
-    expect(() => rebuildBlock({ plan, mark: START, messages: messages.slice(1) })).toThrow(
+    const { intent } = builder.finish();
+    expect(intent.token).toBe('0:1-2@a');
+    expect(() => rebuildBlock({ intent, checkpoint: START, messages: messages.slice(1) })).toThrow(
       /2 of the 4 clicks/,
     );
   });
 
   it('refuse a message that comes out of order', () => {
-    const builder = createBlockBuilder({ shard: 0, mark: { ...START, seq: 7 } });
+    const builder = createBlockBuilder({ shard: 0, checkpoint: { ...START, seq: 7 } });
     expect(() => builder.add(message(7, 0, 0, 1), NOW)).toThrow(/came after 7/);
   });
 
   it('are cut before they are too large', () => {
-    const builder = createBlockBuilder({ shard: 0, mark: START });
+    const builder = createBlockBuilder({ shard: 0, checkpoint: START });
     let seq = 0;
     while (!builder.isFull()) {
       builder.add(message(seq + 1, 0, seq * 3_000, 3_000), NOW);
       seq++;
     }
-    expect(builder.finish().plan.rows).toBe(180_000);
+    expect(builder.finish().intent.rows).toBe(180_000);
   });
 });

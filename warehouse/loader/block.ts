@@ -1,12 +1,20 @@
 import { OperatingError } from '../../core/errors.ts';
-import { type Batch, judge, type RejectReason, type StreamMessage, type Taken, take } from './batch.ts';
+import {
+  type Accepted,
+  accept,
+  type Batch,
+  type RejectReason,
+  type StreamMessage,
+  validate,
+} from './batch.ts';
+import { EARLIER_LAYOUTS, type EarlierLayouts } from './layouts.ts';
 import { coverage, type SeqRanges, withRange } from './seq-ranges.ts';
 
 /**
- * A block is what one INSERT loads: the messages `lo … hi` of the stream, less those skipped. Its plan is recorded
- * before the insert, so that a crash is followed by the very same insert under the very same token.
+ * A block is what one INSERT loads: the messages `lo … hi` of the stream, less those skipped. Its insert intent is
+ * recorded before the insert, so that a crash is followed by the very same insert under the very same token.
  */
-export interface Plan {
+export interface InsertIntent {
   /** `insert_deduplication_token`: the engine drops an insert whose token it has seen. */
   readonly token: string;
   /** Which life of the stream `lo` and `hi` count in: the time it was created. */
@@ -18,18 +26,21 @@ export interface Plan {
   readonly skipped: SeqRanges;
 }
 
-/** How far the loader has come: everything up to `seq` is in the warehouse, or in the dead letters. */
-export interface Mark {
+/** The loader's progress: everything up to `seq` is in the warehouse, or in the dead letters. */
+export interface Checkpoint {
   readonly stream: string;
   readonly seq: number;
-  readonly taken: Taken;
+  readonly accepted: Accepted;
 }
 
-/** The mark without the leases of `nodes`: they are closed, and their numbers may come again for new ones. */
-export function withoutLeases(mark: Mark, nodes: readonly number[]): Mark {
-  if (nodes.length === 0) return mark;
+/** The checkpoint without the leases of `nodes`: they are sealed, and their numbers can come again for new ones. */
+export function withoutLeases(checkpoint: Checkpoint, nodes: readonly number[]): Checkpoint {
+  if (nodes.length === 0) return checkpoint;
   const forgotten = new Set(nodes);
-  return { ...mark, taken: new Map([...mark.taken].filter(([node]) => !forgotten.has(node))) };
+  return {
+    ...checkpoint,
+    accepted: new Map([...checkpoint.accepted].filter(([node]) => !forgotten.has(node))),
+  };
 }
 
 interface Reject {
@@ -39,37 +50,41 @@ interface Reject {
 }
 
 export interface Block {
-  readonly plan: Plan;
+  readonly intent: InsertIntent;
   readonly batches: readonly Batch[];
   readonly rejects: readonly Reject[];
   readonly repeated: number;
-  /** The mark once the block is loaded. */
-  readonly markAfter: Mark;
+  /** The checkpoint once the block is loaded. */
+  readonly checkpointAfter: Checkpoint;
 }
 
 /** One more batch of at most 20,000 rows keeps a block within 200,000, the size from which inserts gain no more. */
 const FULL_ROWS = 180_000;
 /** Bounds the loader's memory when rows are long. */
 const FULL_BYTES = 48 * 1024 * 1024;
-/** Bounds the plan's list of skipped messages well below the 1 MB of a KV value. */
+/** Bounds the intent's list of skipped messages well below the 1 MB of a KV value. */
 const FULL_MESSAGES = 20_000;
 
 /**
- * The token of a block. It names the stream's life as well: a stream made anew counts from 1 again, and a token
- * that was used before would make the engine drop new clicks in silence.
+ * The token of a block. It names the stream's life as well: a new stream counts from 1 again, and a token that was
+ * used before would make the engine drop new clicks in silence.
  */
-export function blockToken(shard: number, mark: Mark, hi: number): string {
-  return `${shard}:${mark.seq + 1}-${hi}@${mark.stream}`;
+export function blockToken(shard: number, checkpoint: Checkpoint, hi: number): string {
+  return `${shard}:${checkpoint.seq + 1}-${hi}@${checkpoint.stream}`;
 }
 
-/** Gathers the messages behind a mark into a block. */
-export function createBlockBuilder(options: { shard: number; mark: Mark }) {
-  const { shard, mark } = options;
-  const taken = new Map(mark.taken);
+/** Gathers the messages behind a checkpoint into a block. */
+export function createBlockBuilder(options: {
+  shard: number;
+  checkpoint: Checkpoint;
+  layouts?: EarlierLayouts;
+}) {
+  const { shard, checkpoint, layouts = EARLIER_LAYOUTS } = options;
+  const accepted = new Map(checkpoint.accepted);
   const batches: Batch[] = [];
   const rejects: Reject[] = [];
   let skipped: SeqRanges = [];
-  let hi = mark.seq;
+  let hi = checkpoint.seq;
   let messages = 0;
   let repeated = 0;
   let rows = 0;
@@ -82,19 +97,19 @@ export function createBlockBuilder(options: { shard: number; mark: Mark }) {
     }
     hi = message.seq;
     messages++;
-    const verdict = judge(message, taken, nowMs);
-    if (verdict.kind === 'take') {
-      batches.push(verdict.batch);
-      take(taken, verdict.batch);
-      rows += verdict.batch.rows;
-      bytes += verdict.batch.data.length;
+    const validity = validate(message, { accepted, layouts, nowMs });
+    if (validity.kind === 'valid') {
+      batches.push(validity.batch);
+      accept(accepted, validity.batch);
+      rows += validity.batch.rows;
+      bytes += validity.batch.data.length;
       return;
     }
     skipped = withRange(skipped, message.seq, message.seq);
-    if (verdict.kind === 'repeated') repeated++;
+    if (validity.kind === 'repeated') repeated++;
     else {
       bytes += message.data.length;
-      rejects.push({ message, reason: verdict.reason, detail: verdict.detail });
+      rejects.push({ message, reason: validity.reason, detail: validity.detail });
     }
   }
 
@@ -103,10 +118,10 @@ export function createBlockBuilder(options: { shard: number; mark: Mark }) {
     isEmpty: () => messages === 0,
     isFull: () => rows >= FULL_ROWS || bytes >= FULL_BYTES || messages >= FULL_MESSAGES,
     finish: (): Block => ({
-      plan: {
-        token: blockToken(shard, mark, hi),
-        stream: mark.stream,
-        lo: mark.seq + 1,
+      intent: {
+        token: blockToken(shard, checkpoint, hi),
+        stream: checkpoint.stream,
+        lo: checkpoint.seq + 1,
         hi,
         rows,
         skipped,
@@ -114,40 +129,45 @@ export function createBlockBuilder(options: { shard: number; mark: Mark }) {
       batches,
       rejects,
       repeated,
-      markAfter: { stream: mark.stream, seq: hi, taken },
+      checkpointAfter: { stream: checkpoint.stream, seq: hi, accepted },
     }),
   };
 }
 
 /**
- * The block of a recorded plan, from the stream's messages again: the same rows in the same order.
- * @throws OperatingError `plan_unreadable` when the stream no longer holds them.
+ * The block of a recorded intent, from the stream's messages again: the same rows in the same order.
+ * @throws OperatingError `intent_unreadable` when the stream no longer holds them.
  */
-export function rebuildBlock(options: { plan: Plan; mark: Mark; messages: readonly StreamMessage[] }): Block {
-  const { plan, mark, messages } = options;
-  const taken = new Map(mark.taken);
+export function rebuildBlock(options: {
+  intent: InsertIntent;
+  checkpoint: Checkpoint;
+  messages: readonly StreamMessage[];
+  layouts?: EarlierLayouts;
+}): Block {
+  const { intent, checkpoint, messages, layouts = EARLIER_LAYOUTS } = options;
+  const accepted = new Map(checkpoint.accepted);
   const batches: Batch[] = [];
   let rows = 0;
   for (const message of messages) {
-    if (coverage(plan.skipped, message.seq, message.seq) === 'all') continue;
-    // The plan was made when the clock allowed these times, so they are not judged again.
-    const verdict = judge(message, taken, Number.POSITIVE_INFINITY);
-    if (verdict.kind !== 'take') continue;
-    batches.push(verdict.batch);
-    take(taken, verdict.batch);
-    rows += verdict.batch.rows;
+    if (coverage(intent.skipped, message.seq, message.seq) === 'all') continue;
+    // The clock allowed these times when the intent was recorded, so they are not checked again.
+    const validity = validate(message, { accepted, layouts, nowMs: Number.POSITIVE_INFINITY });
+    if (validity.kind !== 'valid') continue;
+    batches.push(validity.batch);
+    accept(accepted, validity.batch);
+    rows += validity.batch.rows;
   }
-  if (rows !== plan.rows) {
+  if (rows !== intent.rows) {
     throw new OperatingError(
-      'plan_unreadable',
-      `the stream holds ${rows} of the ${plan.rows} clicks planned as ${plan.token}: messages were purged or changed before they were loaded`,
+      'intent_unreadable',
+      `the stream holds ${rows} of the ${intent.rows} clicks of insert ${intent.token}: messages were purged or changed before they were loaded`,
     );
   }
   return {
-    plan,
+    intent,
     batches,
     rejects: [],
     repeated: 0,
-    markAfter: { stream: mark.stream, seq: plan.hi, taken },
+    checkpointAfter: { stream: checkpoint.stream, seq: intent.hi, accepted },
   };
 }

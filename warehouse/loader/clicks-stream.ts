@@ -17,7 +17,7 @@ export async function readClicksStream(manager: JetStreamManager, shard: number)
   return {
     created,
     firstSeq: state.first_seq,
-    // With several shards the stream's last message may be another's, and the mark would never reach it.
+    // With several shards the stream's last message can be another's, and the checkpoint would never reach it.
     lastSeq: only ? state.last_seq : await lastOfShard(manager, shard),
   };
 }

@@ -32,12 +32,12 @@ async function letters(): Promise<DeadLetter[]> {
 async function loaded(clicks: number): Promise<void> {
   await waitFor(
     async () => {
-      const mark = await pipeline.loaderBucket.get('mark.0');
+      const checkpoint = await pipeline.loaderBucket.get('checkpoint.0');
       const { state } = await pipeline.manager.streams.info('CLICKS');
       const counts = await pipeline.counts();
-      return counts.clicks === clicks && mark?.json<{ seq: number }>().seq === state.last_seq;
+      return counts.clicks === clicks && checkpoint?.json<{ seq: number }>().seq === state.last_seq;
     },
-    { deadlineMs: 25_000, what: `${clicks} clicks and the mark behind them` },
+    { deadlineMs: 25_000, what: `${clicks} clicks and the checkpoint behind them` },
   );
   expect(await pipeline.counts()).toMatchObject({ clicks, distinct: clicks, rolledUp: clicks });
 }

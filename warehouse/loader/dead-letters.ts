@@ -17,7 +17,7 @@ const DeadLetterHeader = {
 const ORIGINAL_PREFIX = 'Afflux-Original-';
 /** Room for our headers in a message of the largest size. */
 const HEADER_ROOM_BYTES = 16 * 1024;
-const MAX_DETAIL_CHARS = 500;
+const MAX_DETAIL_LENGTH = 500;
 
 /**
  * Sets a block's unusable messages aside, with their original bytes and the reason, before the block is loaded.
@@ -34,7 +34,7 @@ export async function publishDeadLetters(options: {
   for (const { message, reason, detail } of block.rejects) {
     const headers = createHeaders();
     headers.set(DeadLetterHeader.reason, reason);
-    headers.set(DeadLetterHeader.detail, detail.slice(0, MAX_DETAIL_CHARS).replace(/[^\x20-\x7e]/g, '?'));
+    headers.set(DeadLetterHeader.detail, detail.slice(0, MAX_DETAIL_LENGTH).replace(/[^\x20-\x7e]/g, '?'));
     headers.set(DeadLetterHeader.shard, String(shard));
     headers.set(DeadLetterHeader.streamSeq, String(message.seq));
     headers.set(DeadLetterHeader.bytes, String(message.data.length));
@@ -44,12 +44,12 @@ export async function publishDeadLetters(options: {
     await js.publish(
       DEAD_LETTERS_SUBJECT,
       message.data.subarray(0, Math.max(0, maxPayloadBytes - HEADER_ROOM_BYTES)),
-      { msgID: `${shard}:${message.seq}@${block.plan.stream}`, headers },
+      { msgID: `${shard}:${message.seq}@${block.intent.stream}`, headers },
     );
   }
 }
 
-/** A batch that was set aside. */
+/** A batch that was not loaded. */
 export interface DeadLetter {
   /** Its number in the dead-letter stream. */
   readonly id: number;
@@ -66,7 +66,7 @@ export interface DeadLetter {
   readonly data: Buffer;
 }
 
-/** The dead letters, the oldest first; those behind the one with the number `after`. */
+/** The dead letters with numbers above `after`, the oldest first. */
 export async function* readDeadLetters(
   manager: JetStreamManager,
   { after = 0 }: { after?: number } = {},
@@ -87,8 +87,8 @@ export async function getDeadLetter(manager: JetStreamManager, id: number): Prom
 }
 
 /**
- * Puts a dead letter back into the clicks stream, as it was, and removes it from the dead letters. The loader judges
- * it anew: what was loaded in the meantime is recognised, and what is still unusable is set aside again.
+ * Puts a dead letter back into the clicks stream, unchanged, and removes it from the dead letters. The loader validates
+ * it again: clicks loaded in the meantime are recognised, and a batch that is still unusable is set aside again.
  * @throws OperatingError `no_dead_letter`, or `dead_letter_cut` when its payload is not whole.
  */
 export async function replayDeadLetter(

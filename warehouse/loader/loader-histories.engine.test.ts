@@ -20,18 +20,18 @@ import type { Warehouse } from '../clickhouse/client.ts';
  */
 const COUNT = Number(process.env.AFFLUX_HISTORIES ?? 12);
 const ONLY = process.env.AFFLUX_HISTORY;
-/** Histories wait more than they work, so some run side by side, each lane with engines of its own. */
-const LANES = 4;
+/** Histories wait more than they work, so some run side by side, each group with engines of its own. */
+const GROUPS = 4;
 const RUNS = 3;
 const DEADLINE_MS = 30_000;
 
 const FATES = [
-  'dies planned',
-  'dies inserted',
-  'dies marked',
-  'sleeps planned',
-  'sleeps inserted',
-  'sleeps marked',
+  'dies after intent',
+  'dies after insert',
+  'dies after checkpoint',
+  'sleeps after intent',
+  'sleeps after insert',
+  'sleeps after checkpoint',
   'dies before the insert',
   'dies before the answer',
   'loses the answer',
@@ -55,21 +55,24 @@ interface Sleeper {
   stop(): Promise<void>;
 }
 
-describe.concurrent.each(Array.from({ length: LANES }, (_, lane) => ({ lane })))('lane $lane', ({ lane }) => {
-  let pipeline: Pipeline;
-  beforeAll(async () => {
-    pipeline = await startPipeline();
-  });
-  afterAll(() => pipeline.stop());
+describe.concurrent.each(Array.from({ length: GROUPS }, (_, group) => ({ group })))(
+  'group $group',
+  ({ group }) => {
+    let pipeline: Pipeline;
+    beforeAll(async () => {
+      pipeline = await startPipeline();
+    });
+    afterAll(() => pipeline.stop());
 
-  const seeds = Array.from({ length: COUNT }, (_, seed) => seed).filter((seed) => seed % LANES === lane);
-  it('counts every click once', { timeout: 60_000 + seeds.length * 60_000 }, async () => {
-    for (const seed of seeds) {
-      if (ONLY !== undefined && seed !== Number(ONLY)) continue;
-      await expect(play(pipeline, seed), `history ${seed}`).resolves.toEqual(expectedOf(seed));
-    }
-  });
-});
+    const seeds = Array.from({ length: COUNT }, (_, seed) => seed).filter((seed) => seed % GROUPS === group);
+    it('counts every click once', { timeout: 60_000 + seeds.length * 60_000 }, async () => {
+      for (const seed of seeds) {
+        if (ONLY !== undefined && seed !== Number(ONLY)) continue;
+        await expect(play(pipeline, seed), `history ${seed}`).resolves.toEqual(expectedOf(seed));
+      }
+    });
+  },
+);
 
 /** What a history of `seed` publishes: the same draws as {@link play} makes, without engines. */
 function expectedOf(seed: number) {
@@ -132,7 +135,7 @@ function script(seed: number): {
   };
   const rounds = Array.from({ length: RUNS }, () => ({
     messages: [batch(1 + draw(400)), ...Array.from({ length: draw(5) }, message)],
-    fate: FATES[draw(FATES.length)] ?? 'dies planned',
+    fate: FATES[draw(FATES.length)] ?? 'dies after intent',
   }));
   return { rounds, clicks, bad };
 }
@@ -152,9 +155,9 @@ async function play(pipeline: Pipeline, seed: number) {
   const last = pipeline.loader();
   const ended = last.run();
   for (const sleeper of sleepers) sleeper.wake();
-  await waitFor(() => markReached(pipeline), {
+  await waitFor(() => checkpointReached(pipeline), {
     deadlineMs: DEADLINE_MS,
-    what: `the mark of history ${seed}`,
+    what: `the checkpoint of history ${seed}`,
   });
   await Promise.all([last.stop(), ...sleepers.map((sleeper) => sleeper.stop())]);
   await ended;
@@ -163,7 +166,7 @@ async function play(pipeline: Pipeline, seed: number) {
 
 /** Runs a loader until its fate meets it. One that sleeps is given back. */
 async function live(pipeline: Pipeline, fate: Fate): Promise<Sleeper | undefined> {
-  const [verb, step] = fate.split(' ');
+  const [verb, , step] = fate.split(' ');
   let met = false;
   let wake: () => void = () => undefined;
   const night = new Promise<void>((resolve) => {
@@ -189,7 +192,7 @@ async function live(pipeline: Pipeline, fate: Fate): Promise<Sleeper | undefined
   });
   const lives = fate === 'loses the answer' || fate === 'is refused';
   await waitFor(
-    async () => dead || (met && (verb === 'sleeps' || (lives && (await markReached(pipeline))))),
+    async () => dead || (met && (verb === 'sleeps' || (lives && (await checkpointReached(pipeline))))),
     {
       deadlineMs: DEADLINE_MS,
       what: `a loader that ${fate}`,
@@ -221,10 +224,10 @@ function faulty(warehouse: Warehouse, fate: Fate, isFirst: () => boolean): Wareh
   };
 }
 
-async function markReached(pipeline: Pipeline): Promise<boolean> {
-  const mark = await pipeline.loaderBucket.get('mark.0');
+async function checkpointReached(pipeline: Pipeline): Promise<boolean> {
+  const checkpoint = await pipeline.loaderBucket.get('checkpoint.0');
   const { state } = await pipeline.manager.streams.info(CLICKS_STREAM);
-  return mark?.json<{ seq: number }>().seq === state.last_seq;
+  return checkpoint?.json<{ seq: number }>().seq === state.last_seq;
 }
 
 async function deadLetters(pipeline: Pipeline): Promise<number> {

@@ -23,13 +23,13 @@ const CHILD = `
 const [dist, clickhouseUrl, natsUrl, halt] = process.argv.slice(1);
 const load = (file) => import(dist + file);
 const { connectWarehouse } = await load('warehouse/clickhouse/client.js');
-const { createLoader } = await load('warehouse/loader/loader.js');
+const { Loader } = await load('warehouse/loader/loader.js');
 const { createLoaderMetrics } = await load('warehouse/loader/metrics.js');
 const { createLogger } = await load('core/service/log.js');
 const { createMetrics } = await load('core/service/service.js');
 const { connectNats, ensureStreams, openBucket, LEASES_BUCKET, LOADER_BUCKET } = await load('core/clicks/stream.js');
 const nc = await connectNats({ url: natsUrl, name: 'child' });
-const loader = createLoader({
+const loader = new Loader({
   warehouse: await connectWarehouse({ url: clickhouseUrl, name: 'child' }),
   nc,
   manager: await ensureStreams(nc),
@@ -83,13 +83,13 @@ async function loaded(clicks: number): Promise<void> {
 
 it('killed with -9 between any two steps, and during the insert, counts every click once', async () => {
   let published = 0;
-  for (const step of ['planned', 'inserted', 'marked']) {
+  for (const step of ['intent', 'insert', 'checkpoint']) {
     published = await publish(4, published);
     await killAt(step, true);
   }
-  // Without a halt the kill meets the insert that follows the plan.
+  // Without a halt the kill meets the insert that follows the intent.
   published = await publish(20, published);
-  await killAt('planned', false);
+  await killAt('intent', false);
 
   const loader = pipeline.loader();
   const running = loader.run();
@@ -107,7 +107,7 @@ it('stopped with SIGSTOP while it inserts, and woken behind its successor, count
   let published = await publish(20, 0);
   const { child, steps } = startChild('none');
   for await (const line of steps) {
-    if (line !== 'planned') continue;
+    if (line !== 'intent') continue;
     child.kill('SIGSTOP');
     break;
   }

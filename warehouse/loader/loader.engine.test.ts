@@ -11,7 +11,7 @@ import {
   startPipeline,
 } from '../../test/support/warehouse.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
-import type { LoaderStep } from './loader.ts';
+import type { LoaderStep } from './block-loader.ts';
 
 let pipeline: Pipeline;
 const running: { stop(): Promise<void> }[] = [];
@@ -36,16 +36,16 @@ function run(loader: ReturnType<Pipeline['loader']>): { stop(): Promise<void>; f
 }
 
 async function loaded(clicks: number): Promise<void> {
-  await waitFor(async () => (await pipeline.counts()).clicks >= clicks && (await markReached()), {
+  await waitFor(async () => (await pipeline.counts()).clicks >= clicks && (await checkpointReached()), {
     deadlineMs: 15_000,
-    what: `${clicks} clicks in the warehouse and the mark behind them`,
+    what: `${clicks} clicks in the warehouse and the checkpoint behind them`,
   });
 }
 
-async function markReached(): Promise<boolean> {
-  const mark = await pipeline.loaderBucket.get('mark.0');
+async function checkpointReached(): Promise<boolean> {
+  const checkpoint = await pipeline.loaderBucket.get('checkpoint.0');
   const { state } = await pipeline.manager.streams.info('CLICKS');
-  return mark?.json<{ seq: number }>().seq === state.last_seq;
+  return checkpoint?.json<{ seq: number }>().seq === state.last_seq;
 }
 
 function exactly(clicks: number) {
@@ -67,7 +67,7 @@ describe('the loader', () => {
     });
   });
 
-  it.each<LoaderStep>(['planned', 'inserted', 'marked'])(
+  it.each<LoaderStep>(['intent', 'insert', 'checkpoint'])(
     'finishes what it began when it dies after "%s"',
     async (dying) => {
       await pipeline.publish(clickRecords(1, 0, 300));
@@ -89,7 +89,7 @@ describe('the loader', () => {
 
   it('starts over after an operating error at any step', async () => {
     await pipeline.publish(clickRecords(1, 0, 300));
-    const failing: LoaderStep[] = ['planned', 'inserted', 'marked', 'inserted', 'planned'];
+    const failing: LoaderStep[] = ['intent', 'insert', 'checkpoint', 'insert', 'intent'];
     run(
       pipeline.loader({
         async onStep(step) {
@@ -125,11 +125,12 @@ describe('the loader', () => {
   });
 
   it('says why it is not ready, and loads what gathered once ClickHouse is back', async () => {
-    let away = true;
+    let unavailable = true;
     const absent = new OperatingError('clickhouse_unreachable', 'cannot reach ClickHouse');
     const warehouse: Warehouse = {
       ...pipeline.warehouse,
-      insertBytes: (insert) => (away ? Promise.reject(absent) : pipeline.warehouse.insertBytes(insert)),
+      insertBytes: (insert) =>
+        unavailable ? Promise.reject(absent) : pipeline.warehouse.insertBytes(insert),
     };
     await pipeline.publish(clickRecords(1, 0, 100));
     const loader = pipeline.loader({ warehouse });
@@ -146,7 +147,7 @@ describe('the loader', () => {
       reason: expect.stringContaining('cannot reach ClickHouse'),
     });
     await pipeline.publish(clickRecords(1, 100, 100));
-    away = false;
+    unavailable = false;
     await loaded(200);
     await waitFor(() => loader.readiness().ready, { deadlineMs: 5_000, what: 'readiness' });
     expect(await pipeline.counts()).toEqual(exactly(200));
@@ -175,13 +176,13 @@ describe('the loader', () => {
     run(
       pipeline.loader({
         async onStep(step) {
-          if (step !== 'planned' || asleep) return;
+          if (step !== 'intent' || asleep) return;
           asleep = true;
           await sleeping;
         },
       }),
     );
-    await waitFor(() => asleep, { deadlineMs: 10_000, what: 'the first loader to plan' });
+    await waitFor(() => asleep, { deadlineMs: 10_000, what: 'the first loader to record its intent' });
     run(pipeline.loader());
     await loaded(100);
     await pipeline.publish(clickRecords(1, 100, 50));
@@ -215,7 +216,8 @@ describe('the loader', () => {
       [good, batchHeaders(4, 0, 5), 'malformed'],
       [good, batchHeaders(3, 1, 5), 'malformed'],
       [Buffer.from('hello'), batchHeaders(3, 0, 1), 'malformed'],
-      [good, {}, 'unknown_version'],
+      [good, {}, 'bad_headers'],
+      [good, { ...batchHeaders(3, 0, 5), 'Afflux-Version': '0' }, 'outdated_version'],
       [good, { ...batchHeaders(3, 0, 5), 'Afflux-Version': '2' }, 'unknown_version'],
       [good, { ...batchHeaders(3, 0, 5), 'Afflux-Rows': '-1' }, 'bad_headers'],
       [good, { ...batchHeaders(3, 0, 5), 'Afflux-Rows': '0' }, 'bad_headers'],
@@ -244,14 +246,14 @@ describe('the loader', () => {
     expect(reasons).toEqual([...bad.map(([, , reason]) => reason), 'overlapping']);
   });
 
-  it('makes its mark again from the warehouse when the record is gone', async () => {
+  it('rebuilds its checkpoint from the warehouse when the record is gone', async () => {
     const first = run(pipeline.loader());
     // Clicks from after the stream was made, as they are in life.
     const ts = Date.now();
     await pipeline.publish(clickRecords(1, 0, 100, { ts }));
     await loaded(100);
     await first.stop();
-    await pipeline.loaderBucket.purge('mark.0');
+    await pipeline.loaderBucket.purge('checkpoint.0');
     await pipeline.publish(clickRecords(1, 100, 20, { ts }));
     run(pipeline.loader());
     await loaded(120);

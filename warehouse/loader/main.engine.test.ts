@@ -40,7 +40,7 @@ it('the loader process loads, and tells its health and its figures', async () =>
       },
       { deadlineMs: 10_000, what: 'the figures' },
     );
-    expect(metrics).toContain('afflux_loader_dead_letters_total{reason="unknown_version"} 1');
+    expect(metrics).toContain('afflux_loader_dead_letters_total{reason="bad_headers"} 1');
     expect(metrics).toMatch(/afflux_loader_freshness_seconds [\d.]+/);
   } finally {
     await loader.stop();

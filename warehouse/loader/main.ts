@@ -9,7 +9,7 @@ import type { Config } from '../../core/config/config.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../../core/service/service.ts';
 import { connectWarehouse } from '../clickhouse/client.ts';
-import { createLoader } from './loader.ts';
+import { Loader } from './loader.ts';
 import { createLoaderMetrics } from './metrics.ts';
 
 /** The one shard of the clicks stream. */
@@ -24,7 +24,7 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-loader' });
   const nc = await connectNats({ url: config.natsUrl, name: 'afflux-loader' });
   const registry = createMetrics();
-  const loader = createLoader({
+  const loader = new Loader({
     warehouse,
     nc,
     manager: await ensureStreams(nc),
@@ -37,7 +37,7 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
   const health = await serveHealth({
     port: config.loaderPort,
     metrics: registry,
-    readiness: loader.readiness,
+    readiness: () => loader.readiness(),
   });
   // A rejection is a bug: nothing catches it here, so that the process ends and is started again.
   void loader.run();

@@ -3,14 +3,14 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 /** The loader's metrics; all of them are named `afflux_loader_*`. */
 export function createLoaderMetrics(registry: Registry) {
   const registers = [registry];
-  /** What the gauges are computed from at every scrape. */
-  const progress = { lastSeq: 0, markSeq: 0, completeTo: 0 };
+  /** The source of the gauges, read at every scrape. */
+  const progress = { lastSeq: 0, checkpointSeq: 0, completeTo: 0 };
   new Gauge({
     name: 'afflux_loader_lag_messages',
-    help: 'Messages of the clicks stream behind the mark',
+    help: 'Messages of the clicks stream that the checkpoint has not reached',
     registers,
     collect() {
-      this.set(Math.max(0, progress.lastSeq - progress.markSeq));
+      this.set(Math.max(0, progress.lastSeq - progress.checkpointSeq));
     },
   });
   new Gauge({
@@ -39,7 +39,7 @@ export function createLoaderMetrics(registry: Registry) {
     }),
     repeatedBatches: new Counter({
       name: 'afflux_loader_repeated_batches_total',
-      help: 'Batches skipped because their clicks were taken before',
+      help: 'Batches skipped because their clicks were loaded before',
       registers,
     }),
     missingMessages: new Counter({

@@ -5,7 +5,7 @@ import type { ClickRecord } from '../../core/clicks/click-record.ts';
 import { parseIp } from '../../core/ip.ts';
 import { batchHeaders, clickRecord, encodeClicks, freshWarehouse } from '../../test/support/warehouse.ts';
 import type { StreamMessage } from './batch.ts';
-import { type Block, createBlockBuilder, type Mark } from './block.ts';
+import { type Block, type Checkpoint, createBlockBuilder } from './block.ts';
 import { insertBlock } from './inserter.ts';
 
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
@@ -71,15 +71,15 @@ function blocksOf(
       headers.set(name, value);
     return { seq: i + 1, headers, data: encodeClicks(records) };
   });
-  let mark: Mark = { stream, seq: 0, taken: new Map() };
+  let checkpoint: Checkpoint = { stream, seq: 0, accepted: new Map() };
   return pieces(
     blockCuts.map((cut) => cut % messages.length).filter((cut) => cut > 0),
     messages.length,
   ).map(([from, to]) => {
-    const builder = createBlockBuilder({ shard: 0, mark });
+    const builder = createBlockBuilder({ shard: 0, checkpoint });
     for (const message of messages.slice(from, to)) builder.add(message, Date.now());
     const block = builder.finish();
-    mark = block.markAfter;
+    checkpoint = block.checkpointAfter;
     return block;
   });
 }
@@ -102,12 +102,12 @@ async function insertAll(
 ): Promise<Record<string, string>> {
   for (const table of Object.keys(TABLES)) await warehouse.command(`TRUNCATE TABLE ${table} SYNC`);
   for (const [i, block] of blocks.entries()) {
-    if (block.plan.rows === 0) continue;
+    if (block.intent.rows === 0) continue;
     await insertBlock(warehouse, block);
     // A retry repeats this block or an earlier one: the answer was lost, or a loader slept for long.
     for (const retry of retries.filter((at) => at % blocks.length === i)) {
       const again = blocks[retry % (i + 1)];
-      if (again && again.plan.rows > 0) await insertBlock(warehouse, again);
+      if (again && again.intent.rows > 0) await insertBlock(warehouse, again);
     }
   }
   return await digest();

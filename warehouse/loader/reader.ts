@@ -20,7 +20,7 @@ const PULL_EXPIRES_MS = 5_000;
 
 const TIMED_OUT = Symbol('timed out');
 
-/** Opens an ordered consumer at stream sequence `startSeq`; what the stream no longer has is passed over. */
+/** Opens an ordered consumer at stream sequence `startSeq`, or at the first later one that the stream still has. */
 export async function openReader(options: {
   js: JetStreamClient;
   shard: number;
@@ -36,7 +36,7 @@ export async function openReader(options: {
     expires: PULL_EXPIRES_MS,
   });
   const iterator = messages[Symbol.asyncIterator]();
-  // A `next` that timed out is still under way; the following call waits for the same one.
+  // A `next` that timed out is still pending; the following call waits for the same one.
   let pending: Promise<IteratorResult<JsMsg>> | undefined;
 
   return {
@@ -51,7 +51,7 @@ export async function openReader(options: {
     },
     async close() {
       pending?.catch(() => undefined);
-      // Not `close()`: it waits for somebody to read what was fetched ahead.
+      // Not `close()`: it waits until the messages fetched ahead are read.
       messages.stop();
       await consumer.delete().catch(() => undefined);
     },

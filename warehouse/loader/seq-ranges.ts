@@ -1,6 +1,6 @@
 /**
  * A set of whole numbers as sorted, disjoint, non-adjacent ranges `[from, to]`, both ends inside.
- * Batches of a lease count up without gaps, so that the set of what was taken is nearly always one range.
+ * Batches of a lease count up without gaps, so that the set of those accepted is nearly always one range.
  */
 export type SeqRanges = readonly (readonly [from: number, to: number])[];
 

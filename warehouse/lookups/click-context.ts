@@ -5,34 +5,34 @@ import { addresses, numbers } from '../clickhouse/literals.ts';
 import { networkText } from '../reports/report-tables.ts';
 import { subnetSql, VELOCITY_TABLES, type VelocityKey } from './velocity.ts';
 
-/** What a click is looked up by; the order's own address where the shop gave it. */
+/** The keys of one click's context; the order's own address where the shop gave it. */
 export interface ContextQuestion extends ClickIdentity {
   readonly ip: string;
   readonly fingerprint: bigint;
   readonly orderIp: string | null;
 }
 
-/** What surrounded a click. */
+/** The surroundings of a click. */
 export interface ClickContext {
   /** Clicks of the same key in the 60 whole minutes before the click's own. */
   readonly clicksBefore: Readonly<Record<VelocityKey, number>>;
-  /** ISO 3166 codes by the list of networks as it is now; empty where it does not know. */
+  /** ISO 3166 codes by the current list of networks; empty where it has none. */
   readonly country: string;
   readonly orderCountry: string;
-  /** Who announces the click's address now, such as "AS680 DFN"; empty where nobody is known to. */
+  /** The autonomous system that announces the click's address now, such as "AS680 DFN"; empty where none is known. */
   readonly network: string;
 }
 
-/** The velocity tables forget what is older; a click is judged by them while its hour is whole in there. */
+/** The velocity tables forget older clicks; a click has a context while its whole hour is in them. */
 export const CONTEXT_HOURS = 25;
-/** As many as look-ups take. */
+/** The same limit as that of look-ups. */
 export const MAX_QUESTIONS = 10_000;
 const NO_ADDRESS = '::';
 const SETTINGS = { max_query_size: 4 * 1024 * 1024, max_execution_time: 20 } as const;
 
 /**
  * The context of clicks in one query, one answer a question in the same order. Whole minutes only, so that the
- * answer is the same whenever it is asked, once every click before these is stored.
+ * answer is always the same once every click before these is stored.
  */
 export async function readClickContexts(
   warehouse: Warehouse,

@@ -3,7 +3,7 @@ import { formatIp, isMappedIpv4, parseIp } from '../../core/ip.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 import { WATERMARK_SQL } from '../watermark/watermark.ts';
 
-/** What is counted by: an address, its network (/24 of IPv4, /64 of IPv6), or a fingerprint. */
+/** The keys of the counts: an address, its network (/24 of IPv4, /64 of IPv6), or a fingerprint. */
 export type VelocityKey = 'ip' | 'subnet' | 'fingerprint';
 
 /** The spans that are counted, in minutes, by the name of their column. */
@@ -57,9 +57,9 @@ const MS_A_MINUTE = 60_000;
 const before = (minutes: number | string): string =>
   `fromUnixTimestamp64Milli({now:Int64} - ${minutes} * ${MS_A_MINUTE}, 'UTC')`;
 const NOW = "fromUnixTimestamp64Milli({now:Int64}, 'UTC')";
-/** Parameters that begin each span: `from_m1` and so on. Times reckoned here need no reckoning in every plan. */
+/** The start of each span as a parameter, `from_m1` and so on: the engine then computes no times while it plans. */
 const SPAN_STARTS = Object.keys(SPANS).map((name) => `{from_${name}:DateTime64(3, 'UTC')}`);
-/** What is told of rows by their time: the counts of each span, the first and the last. */
+/** Columns made of the rows' times: the counts of each span, the first and the last. */
 const seenBy = (time: string): string =>
   [
     ...Object.keys(SPANS).map((name, i) => `countIf(${time} >= ${SPAN_STARTS[i]}) AS ${name}`),
@@ -69,7 +69,7 @@ const within = (time: string): string =>
   `${time} >= ${SPAN_STARTS.at(-1)} AND ${time} <= {now:DateTime64(3, 'UTC')}`;
 
 /**
- * How fast one key clicks and converts. `value`: an IPv4 or IPv6 address, for a subnet any address in it; a
+ * The rate of one key's clicks and conversions. `value`: an IPv4 or IPv6 address, for a subnet any address in it; a
  * fingerprint as a decimal number. @throws InputError `value`.
  */
 export async function velocityOf(
@@ -85,8 +85,8 @@ export async function velocityOf(
     readonly campaigns: string;
     readonly agents: string;
   }
-  // One query, because three would take three times as long, and of parts side by side: subqueries would be planned and
-  // run one by one. The watermark stands first: what it promises is then surely in the counts.
+  // One query, because three would take three times as long, and a union, because subqueries are planned and run one by
+  // one. The watermark stands first, so that the counts hold everything that it covers.
   const { rows } = await warehouse.query<Seen>(
     `SELECT 'watermark' AS part, 0 AS m1, 0 AS m5, 0 AS m60, 0 AS h24, complete_to AS first_ms,
        complete_to AS last_ms, 0 AS campaigns, 0 AS agents FROM (${WATERMARK_SQL})
@@ -133,7 +133,7 @@ export interface FastKey {
 }
 
 /**
- * Who clicked more than `clicks` times in the last `minutes` (1 to 1,440), the fastest first.
+ * The keys with more than `clicks` clicks in the last `minutes` (1 to 1,440), the fastest first.
  * @throws InputError naming `minutes`, `clicks` or `limit`.
  */
 export async function whoExceeds(
@@ -153,7 +153,7 @@ export async function whoExceeds(
     agents: string;
     last_ms: string;
   }>(
-    // The distinct ones are counted for the few that exceed, not for everybody.
+    // Distinct values are counted for the few keys that exceed, not for all.
     `SELECT toString(${key}) AS value, count() AS total, uniqExact(campaign_id) AS kinds, uniqExact(agent) AS agents,
        toUnixTimestamp64Milli(max(ts)) AS last_ms
      FROM ${table}
@@ -183,7 +183,7 @@ export interface DelayClass {
   readonly conversions: number;
 }
 
-/** How long an affiliate's visitors take from click to order: orders within seconds are seldom people's. */
+/** The times from click to order of an affiliate's visitors: people seldom order within seconds. */
 export async function timeToConvert(
   warehouse: Warehouse,
   options: { affiliateId: number; from: Date; to: Date },
@@ -213,7 +213,7 @@ export interface SharedAddresses {
   readonly clicks: number;
 }
 
-/** An address with more affiliates than this is a proxy or a provider's gateway, and says nothing of any of them. */
+/** An address with more affiliates than this is a proxy or a provider's gateway, and no evidence against any of them. */
 const MAX_AFFILIATES_AN_ADDRESS = 20;
 
 /**

@@ -56,7 +56,7 @@ function conversionRow(conversion: MirroredConversion): object {
   };
 }
 
-/** What something that clicks and conversions refer to is called. */
+/** The name of a program, campaign, affiliate or link that clicks and conversions refer to. */
 export interface MirroredName {
   readonly kind: 'program' | 'campaign' | 'affiliate' | 'link';
   readonly id: number;
@@ -94,7 +94,6 @@ export interface MirrorSums {
   readonly ownCommissionMinor: bigint;
 }
 
-/** What the mirror holds, by program and state. */
 export async function mirrorSums(warehouse: Warehouse): Promise<MirrorSums[]> {
   const { rows } = await warehouse.query<Record<string, string | number>>(
     `SELECT program_id AS program, state AS word, toUInt32(count()) AS conversions, toString(sum(amount_minor)) AS amount,

@@ -35,14 +35,14 @@ export interface ReportExport {
 
 /**
  * A report as a stream of bytes, made while it is read: CSV with a header, an Arrow stream, or Parquet. CSV in the order
- * of hours or minutes is made a piece of time after the other, so that neither its length nor its memory ends it.
+ * of hours or minutes is made one piece of time after the other, so that no limit of time or memory ends it.
  * @throws InputError as runReport.
  */
 export async function exportReport(
   warehouse: Warehouse,
   options: ReportOptions & {
     format: ExportFormat;
-    /** For tests; default {@link PIECE_ROWS}. */
+    /** For tests; by default {@link PIECE_ROWS}. */
     pieceRows?: number;
   },
 ): Promise<ReportExport> {
@@ -79,8 +79,8 @@ interface Range {
 const STEPS = { minute: MINUTE_MS, hour: 60 * MINUTE_MS } as const;
 
 /**
- * The step of time that each row is of, where rows are asked for from the first step to the last: a piece of whole
- * steps has whole rows. Undefined where there is none, and where hours do not begin with those of UTC.
+ * The step of time of each row, for rows in the order of time: a piece of whole steps has complete rows. Undefined for
+ * any other order, and where hours do not begin with those of UTC.
  */
 function stepOf(options: ReportOptions, { metrics }: ReportPlan): keyof typeof STEPS | undefined {
   const { groupBy, timeZone = 'UTC' } = options;
@@ -95,7 +95,7 @@ function stepOf(options: ReportOptions, { metrics }: ReportPlan): keyof typeof S
   return inOrder ? step : undefined;
 }
 
-/** The range in pieces of whole steps with some `rows` rows of the table each, were they spread evenly. */
+/** The range in pieces of whole steps, each with about `rows` rows of the table if these are spread evenly. */
 async function piecesOf(
   warehouse: Warehouse,
   { table, from, to }: ReportPlan,
@@ -117,7 +117,7 @@ async function piecesOf(
   return bounds.slice(1).map((end, i) => ({ from: bounds[i] ?? from, to: end }));
 }
 
-/** Spreadsheets run a cell that begins so; visitors choose what is in it. An apostrophe makes it text. */
+/** Spreadsheets execute a cell that begins like this, and visitors choose its content. An apostrophe makes it text. */
 function withoutFormula(name: ReportDimension, column: string): string {
   return dimensionKind(name) === 'text'
     ? `if(match(${column}, '^[=+@\\t\\r-]'), concat('\\'', ${column}), ${column})`

@@ -1,10 +1,10 @@
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 /**
- * What a report can be asked for, and which table can answer: the vocabulary of {@link file://./reports.ts}. Every
- * expression in a query comes from here; what a caller gives is a name out of these lists, or a bound value.
+ * The dimensions and metrics of a report, and the tables that can answer: the vocabulary of {@link file://./reports.ts}.
+ * Every expression in a query comes from here; a caller gives a name out of these lists, or a bound value.
  */
 
-/** A table that holds clicks, the smallest first. `stepMs`: it knows nothing finer. */
+/** A table that holds clicks, the smallest first. `stepMs`: its finest step of time. */
 export interface ClicksTable {
   readonly name: 'campaigns_daily' | 'campaigns_hourly' | 'clicks_hourly' | 'clicks_minutely' | 'clicks';
   readonly time: 'day' | 'hour' | 'minute' | 'ts';
@@ -16,14 +16,14 @@ export interface ClicksTable {
   readonly uniques: string;
 }
 
-/** The pixel's loads stand in the same tables, and are no clicks. */
+/** The pixel's loads are in the same tables, and are no clicks. */
 const ROLLED_UP = {
   counts: `sumIf(t.clicks, flag_group != 'impression') AS m_clicks,
     sumIf(t.clicks, flag_group IN ('ok', 'repeat')) AS m_valid`,
   uniques: `uniqCombinedMergeIf(14)(t.ips, flag_group IN ('ok', 'repeat')) AS m_ips,
     uniqCombinedMergeIf(14)(t.visitors, flag_group IN ('ok', 'repeat')) AS m_visitors`,
 } as const;
-/** A campaign's rows are not told by verdict: their states are of valid clicks. */
+/** A campaign's rows are not split by flag group: their states are of valid clicks. */
 const CAMPAIGNS = {
   counts: 'sum(t.clicks) AS m_clicks, sum(t.valid_clicks) AS m_valid',
   uniques: 'uniqCombinedMerge(14)(t.ips) AS m_ips, uniqCombinedMerge(14)(t.visitors) AS m_visitors',
@@ -72,11 +72,11 @@ const DIMENSIONS = {
   link: id('link_id'),
   country: word('country'),
   device: word('device'),
-  verdict: word('flag_group'),
+  flag_group: word('flag_group'),
   os: word('os'),
   browser: word('browser'),
   language: word('language'),
-  /** Who announces the visitor's address, such as "AS680 DFN"; '' where nobody is known to. */
+  /** The autonomous system that announces the visitor's address, such as "AS680 DFN"; '' where none is known. */
   network: word(networkText('asn')),
   referrer_domain: word('referrer_domain'),
   sub1: word('sub1'),
@@ -102,20 +102,20 @@ export function dimensionKind(name: ReportDimension): Kind {
   return DIMENSIONS[name].kind;
 }
 
-/** The raw table has no column for the verdict: it is told as the rollups' feeds tell it. */
-const RAW_VERDICT = `multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot',
+/** The raw table has no column for the flag group: it is computed as the rollups' feeds compute it. */
+const RAW_FLAG_GROUP = `multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot',
   bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive',
   bitAnd(flags, 8) != 0, 'repeat', 'ok')`;
 
 /** The expression of a dimension over the rows of a table. */
 export function dimensionSql(name: ReportDimension, table: { name: string; time: string }): string {
-  if (name === 'verdict' && table.name === 'clicks') return RAW_VERDICT;
+  if (name === 'flag_group' && table.name === 'clicks') return RAW_FLAG_GROUP;
   return DIMENSIONS[name].sql.replace('{time}', `t.${table.time}`);
 }
 
 const names = (...list: ReportDimension[]): ReadonlySet<string> => new Set(list);
 const TIMES = ['hour', 'day', 'week', 'month'] as const;
-const ROLLUP_KEYS = ['program', 'campaign', 'affiliate', 'link', 'country', 'device', 'verdict'] as const;
+const ROLLUP_KEYS = ['program', 'campaign', 'affiliate', 'link', 'country', 'device', 'flag_group'] as const;
 
 export const CLICKS_TABLES: readonly ClicksTable[] = [
   {
@@ -155,7 +155,7 @@ export const CLICKS_TABLES: readonly ClicksTable[] = [
   },
 ];
 
-/** What a conversion can be told by: its own time (of the order), and the click that won it. */
+/** The dimensions of a conversion: its own time (of the order), and those of the click that won it. */
 export const CONVERSION_DIMENSIONS: ReadonlySet<string> = names(
   ...(Object.keys(TIME) as ReportDimension[]),
   'program',
@@ -233,8 +233,8 @@ export const CONVERSION_COLUMNS = [
 ] as const;
 
 /**
- * Revenue is what was not refunded of credited orders, commission what was not taken back. The winning affiliate's own is
- * what it has earned: while a review holds it, nothing.
+ * Revenue is the part of credited orders that was not refunded, commission the part that was not taken back. The winning
+ * affiliate's own commission is its earnings: nothing while a review holds it.
  */
 export const CONVERSION_COUNTS = `
   count() AS m_conversions,

@@ -25,7 +25,7 @@ import {
 export const MAX_REPORT_ROWS = 10_000;
 const MAX_FILTER_VALUES = 1_000;
 
-/** What one question may cost. An affiliate's own clicks are few; an export may take its time. */
+/** Limits of one question. An affiliate's own clicks are few; an export can take longer. */
 const LIMITS = {
   operator: { max_execution_time: 15, max_memory_usage: 2_000_000_000 },
   affiliate: { max_execution_time: 5, max_memory_usage: 1_000_000_000 },
@@ -83,7 +83,7 @@ export interface Report {
  */
 export async function runReport(warehouse: Warehouse, options: ReportOptions): Promise<Report> {
   const plan = planReport(options, MAX_REPORT_ROWS);
-  // The watermark is read first: what it promises is then surely in the counts.
+  // The watermark is read first, so that the counts hold everything that it covers.
   const completeTo = await readWatermark(warehouse);
   const { rows } = await warehouse.query<ReportRow>(
     plan.sql,
@@ -129,7 +129,7 @@ export interface ReportPlan {
 type Show = (name: ReportDimension, column: string) => string;
 const asItIs: Show = (_name, column) => column;
 
-/** What a report asks the engine. @throws InputError as {@link runReport}. */
+/** The query of a report. @throws InputError as {@link runReport}. */
 export function planReport(options: ReportOptions, maxRows: number, show: Show = asItIs): ReportPlan {
   const asked = checkedOptions(options, maxRows);
   const { groupBy, metrics, filters, zone } = asked;
@@ -249,7 +249,7 @@ function checkedOptions(options: ReportOptions, maxRows: number): Asked {
     (name) => !CONVERSION_DIMENSIONS.has(name),
   );
   if (conversions && foreign !== undefined) {
-    throw new InputError('metrics', `conversions cannot be told by ${foreign}`);
+    throw new InputError('metrics', `conversions cannot be grouped or filtered by ${foreign}`);
   }
   return { groupBy, metrics, filters, orderBy, zone, conversions };
 }

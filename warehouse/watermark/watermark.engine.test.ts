@@ -56,7 +56,7 @@ it('never passes a click that a collector still holds, and follows when it lets 
   }
 });
 
-it('waits for the mark to pass the stream as it was after the leases were read', async () => {
+it('waits for the checkpoint to pass the stream as it was after the leases were read', async () => {
   let lastSeq = 7;
   const clock = Date.now();
   const writer = createWatermarkWriter({
@@ -150,13 +150,13 @@ it('moves ended leases from NATS to the warehouse once there are many, and nothi
     { node: 1, next_seq: '1', state: 'crashed' },
     { node: 2, next_seq: '2', state: 'closed' },
   ]);
-  // A number that was leased anew in the meantime is another lease.
+  // A number that was leased again in the meantime is another lease.
   const again = all[5] as Lease;
   await writeLease(leasesBucket, { ...again, state: 'open', startedAtMs: clock });
   await forgetLease(leasesBucket, { manager, lease: again });
   expect(await listLeases(leasesBucket)).toHaveLength(201);
-  // The mark forgets them from the next start on.
+  // The checkpoint forgets them from the next start on.
   const next = writer(async () => undefined);
   await next.advance(0);
-  expect(next.settledNodes()).toEqual([1, 2]);
+  expect(next.sealedNodes()).toEqual([1, 2]);
 });

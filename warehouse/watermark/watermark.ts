@@ -2,11 +2,11 @@ import type { KV } from '@nats-io/kv';
 import { type Lease, listLeases } from '../../core/clicks/lease.ts';
 import { timeText, type Warehouse } from '../clickhouse/client.ts';
 
-/** How far the clocks of collectors and loader may differ: NTP keeps machines within a fraction of it. */
+/** The greatest difference between the clocks of collectors and loader: NTP keeps machines within a fraction of it. */
 export const CLOCK_SKEW_BOUND_MS = 500;
 /** How often the watermark is computed and written. */
 const PROBE_INTERVAL_MS = 1_000;
-/** So many ended leases stay in NATS and in the mark; a node number is used again after 65,536 of them. */
+/** So many ended leases stay in NATS and in the checkpoint; a node number is used again after 65,536 of them. */
 const REMEMBERED_LEASES = 200;
 
 /**
@@ -19,7 +19,7 @@ export function heldFrom(leases: readonly Pick<Lease, 'state' | 'heldFromMs'>[],
     .reduce((least, lease) => Math.min(least, lease.heldFromMs), nowMs - CLOCK_SKEW_BOUND_MS);
 }
 
-/** The ended leases that need not be remembered: all but those that ended last. */
+/** The ended leases that NATS can forget: all but those that ended last. */
 export function forgettable<L extends Pick<Lease, 'state' | 'updatedAtMs'>>(leases: readonly L[]): L[] {
   return leases
     .filter((lease) => lease.state !== 'open')
@@ -29,7 +29,7 @@ export function forgettable<L extends Pick<Lease, 'state' | 'updatedAtMs'>>(leas
 
 /**
  * Publishes the watermark: it reads the leases, *then* the stream's last sequence, and writes the time to the
- * warehouse once the loader's mark has passed that sequence. It only moves forward.
+ * warehouse once the loader's checkpoint has passed that sequence. It only moves forward.
  */
 export function createWatermarkWriter(options: {
   warehouse: Warehouse;
@@ -43,9 +43,9 @@ export function createWatermarkWriter(options: {
 }) {
   const { warehouse, leases, shard, lastSeq, forget, now } = options;
   let waiting: { leases: Lease[]; completeTo: number; streamSeq: number } | undefined;
-  /** Nodes of the leases in settled_leases; read at the first probe. */
-  let settled: Set<number> | undefined;
-  let settledNodes: number[] = [];
+  /** Nodes of the sealed leases in the warehouse; read at the first probe. */
+  let sealed: Set<number> | undefined;
+  let sealedNodes: number[] = [];
   let published = 0;
   let probedAt = Number.NEGATIVE_INFINITY;
 
@@ -53,16 +53,16 @@ export function createWatermarkWriter(options: {
     const startedAt = now();
     if (waiting || Math.abs(startedAt - probedAt) < PROBE_INTERVAL_MS) return;
     const listed = await listLeases(leases);
-    settled ??= await readSettled(warehouse);
-    // A number that is leased again has clicks to come, which the mark must know.
+    sealed ??= await readSealedNodes(warehouse);
+    // A number that is leased again has clicks to come, which the checkpoint must know.
     const leased = new Set(listed.map(({ node }) => node));
-    settledNodes = [...settled].filter((node) => !leased.has(node));
+    sealedNodes = [...sealed].filter((node) => !leased.has(node));
     waiting = { leases: listed, completeTo: heldFrom(listed, startedAt), streamSeq: await lastSeq() };
     probedAt = startedAt;
   }
 
-  /** The mark has passed all that these leases gave out: what the audit needs of them goes to the warehouse. */
-  async function settle(ended: readonly Lease[]): Promise<void> {
+  /** The checkpoint has passed every click of these leases: the audit's figures of them go to the warehouse. */
+  async function seal(ended: readonly Lease[]): Promise<void> {
     if (ended.length === 0) return;
     await warehouse.insertRows(
       'settled_leases',
@@ -76,17 +76,17 @@ export function createWatermarkWriter(options: {
     );
     for (const lease of ended) {
       await forget(lease);
-      settled?.add(lease.node);
+      sealed?.add(lease.node);
     }
   }
 
   return {
-    /** To be called after every block and when idle, with the mark as it is recorded. */
-    async advance(markSeq: number): Promise<void> {
+    /** To be called after every block and when idle, with the recorded checkpoint. */
+    async advance(checkpointSeq: number): Promise<void> {
       await probe();
-      if (!waiting || markSeq < waiting.streamSeq) return;
+      if (!waiting || checkpointSeq < waiting.streamSeq) return;
       const { completeTo, streamSeq } = waiting;
-      await settle(forgettable(waiting.leases));
+      await seal(forgettable(waiting.leases));
       waiting = undefined;
       if (completeTo <= published) return;
       await warehouse.insertRows('watermarks', [
@@ -94,14 +94,16 @@ export function createWatermarkWriter(options: {
       ]);
       published = completeTo;
     },
-    /** What this process published last, Unix milliseconds; 0 before the first time. */
+    /** The time that this process published last, Unix milliseconds; 0 before the first time. */
     published: () => published,
-    /** Nodes of leases that ended, with every click of theirs loaded, long ago. */
-    settledNodes: (): readonly number[] => settledNodes,
+    /** Nodes of the leases that ended long ago and have all their clicks in the warehouse. */
+    sealedNodes: (): readonly number[] => sealedNodes,
   };
 }
 
-async function readSettled(warehouse: Warehouse): Promise<Set<number>> {
+export type WatermarkWriter = ReturnType<typeof createWatermarkWriter>;
+
+async function readSealedNodes(warehouse: Warehouse): Promise<Set<number>> {
   const { rows } = await warehouse.query<{ node: number }>('SELECT DISTINCT node FROM settled_leases');
   return new Set(rows.map(({ node }) => node));
 }

@@ -22,7 +22,7 @@ export const DIMENSIONS = [
   'link',
   'country',
   'device',
-  'verdict',
+  'flag_group',
   'os',
   'browser',
   'language',

@@ -1,7 +1,7 @@
 import type { KV } from '@nats-io/kv';
 import { compareAndSet } from '../../core/clicks/lease.ts';
 import { OperatingError } from '../../core/errors.ts';
-import type { Mark, Plan } from './block.ts';
+import type { Checkpoint, InsertIntent } from './block.ts';
 import type { SeqRanges } from './seq-ranges.ts';
 
 /** A value of the bucket and the revision it must still have when it is replaced; 0 when there is none. */
@@ -11,29 +11,29 @@ export interface Versioned<T> {
 }
 
 export interface LoaderState {
-  readonly plan: Versioned<Plan | undefined>;
-  readonly mark: Versioned<Mark | undefined>;
+  readonly intent: Versioned<InsertIntent | undefined>;
+  readonly checkpoint: Versioned<Checkpoint | undefined>;
 }
 
-interface StoredMark extends Omit<Mark, 'taken'> {
-  readonly taken: readonly (readonly [node: number, ranges: SeqRanges])[];
+interface StoredCheckpoint extends Omit<Checkpoint, 'accepted'> {
+  readonly accepted: readonly (readonly [node: number, ranges: SeqRanges])[];
 }
 
 /**
  * The loader's memory of one shard, in KV. Both keys change by compare-and-set only: a loader that was overtaken
- * while it slept cannot record another plan.
+ * while it slept cannot record another intent.
  */
 export function createLoaderStore(options: { bucket: KV; shard: number }) {
   const { bucket, shard } = options;
-  const planKey = `plan.${shard}`;
-  const markKey = `mark.${shard}`;
+  const intentKey = `intent.${shard}`;
+  const checkpointKey = `checkpoint.${shard}`;
 
   async function set(key: string, value: unknown, revision: number): Promise<number> {
     const next = await compareAndSet(bucket, key, JSON.stringify(value), revision);
     if (next === undefined) {
       throw new OperatingError(
         'loader_superseded',
-        `another loader of shard ${shard} is active: it has changed ${key}`,
+        `another loader leads shard ${shard}: it has changed ${key}`,
       );
     }
     return next;
@@ -41,24 +41,32 @@ export function createLoaderStore(options: { bucket: KV; shard: number }) {
 
   async function get<T>(key: string): Promise<Versioned<T | undefined>> {
     const entry = await bucket.get(key);
-    // A deleted key leaves an entry behind; creating it anew takes care of that one.
+    // A deleted key leaves an entry behind, which creating the key replaces.
     return entry?.operation === 'PUT'
       ? { value: entry.json<T>(), revision: entry.revision }
       : { value: undefined, revision: 0 };
   }
 
   return {
-    /** The plan is read first: a mark read later can only have passed it, never fallen behind it. */
+    /** The intent is read first: a checkpoint read later can only have passed it, never fallen behind it. */
     async read(): Promise<LoaderState> {
-      const plan = await get<Plan>(planKey);
-      const { value, revision } = await get<StoredMark>(markKey);
-      return { plan, mark: { value: value && { ...value, taken: new Map(value.taken) }, revision } };
+      const intent = await get<InsertIntent>(intentKey);
+      const { value, revision } = await get<StoredCheckpoint>(checkpointKey);
+      return {
+        intent,
+        checkpoint: { value: value && { ...value, accepted: new Map(value.accepted) }, revision },
+      };
     },
     /** @throws OperatingError `loader_superseded` when another loader was first. */
-    recordPlan: (plan: Plan, revision: number): Promise<number> => set(planKey, plan, revision),
+    recordIntent: (intent: InsertIntent, revision: number): Promise<number> =>
+      set(intentKey, intent, revision),
     /** @throws OperatingError `loader_superseded` when another loader was first. */
-    advanceMark: (mark: Mark, revision: number): Promise<number> =>
-      set(markKey, { ...mark, taken: [...mark.taken] } satisfies StoredMark, revision),
+    advanceCheckpoint: (checkpoint: Checkpoint, revision: number): Promise<number> =>
+      set(
+        checkpointKey,
+        { ...checkpoint, accepted: [...checkpoint.accepted] } satisfies StoredCheckpoint,
+        revision,
+      ),
   };
 }
 

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { QueryError } from './errors.ts';
 
 /**
- * Rows on their way in. The engine reads an INSERT's rows from a file, and only once the whole body has arrived: a
- * client that vanishes midway inserts nothing. Where there is a RAM-backed folder the file never touches a disk.
+ * The request buffer: rows on their way in, results on their way out. The engine reads an INSERT's rows from a file, and
+ * only once the whole body has arrived: a client that vanishes midway inserts nothing. Where there is a RAM-backed
+ * folder the file never touches a disk.
  */
 
 const RAM_FOLDER = '/dev/shm';
@@ -24,20 +25,20 @@ interface RowsFile {
   remove(): Promise<void>;
 }
 
-export interface Spool {
+export interface RequestBuffer {
   /** The named pipe that the engine writes the result of the query in this slot into. */
   pipe(slot: number): string;
-  /** Writes the rows to a file. @throws whatever the stream throws when it ends too early; the file is gone then. */
+  /** Writes the rows to a file. @throws the stream's error when it ends too early; the file is gone then. */
   save(rows: AsyncIterable<Buffer>): Promise<RowsFile>;
-  /** A path on disk for a result that is made whole before it is sent. */
+  /** A path on disk for a result that is completed before it is sent. */
   newResultFile(): string;
   remove(): void;
 }
 
-/** Opens the spool of a data folder, empty: what an earlier process left behind is removed. */
-export function openSpool(options: { dataDir: string; pipeCount: number }): Spool {
+/** Opens the request buffer of a data folder, empty: files of an earlier process are removed. */
+export function openRequestBuffer(options: { dataDir: string; pipeCount: number }): RequestBuffer {
   const id = createHash('sha256').update(options.dataDir).digest('hex').slice(0, 16);
-  const diskFolder = join(options.dataDir, 'spool');
+  const diskFolder = join(options.dataDir, 'requests');
   const ramFolder = isFolder(RAM_FOLDER)
     ? join(RAM_FOLDER, `afflux-${process.getuid?.() ?? 0}-${id}`)
     : undefined;

@@ -1,0 +1,146 @@
+import type { JetStreamClient } from '@nats-io/jetstream';
+import { OperatingError } from '../../core/errors.ts';
+import type { Logger } from '../../core/service/log.ts';
+import type { Warehouse } from '../clickhouse/client.ts';
+import { bisect } from './bisect.ts';
+import type { Block } from './block.ts';
+import { publishDeadLetters } from './dead-letters.ts';
+import { countBlock, insertBlock, verifyBlock } from './inserter.ts';
+import type { LoaderStore } from './loader-store.ts';
+import type { LoaderMetrics } from './metrics.ts';
+import type { Position } from './recovery.ts';
+
+/**
+ * A block is cut this long after its first message: half of the freshness goal of one second. Where inserts are slow it
+ * is twice the time of the last one, at most a second: larger blocks cost a loaded engine less.
+ */
+const MIN_BLOCK_WAIT_MS = 500;
+const MAX_BLOCK_WAIT_MS = 1_000;
+const WAIT_PER_INSERT = 2;
+/** A block whose rows were refused this often is bisected. */
+const REFUSALS_BEFORE_BISECT = 3;
+
+/** The moments of loading a block at which a test may stop the loader. */
+export type LoaderStep = 'intent' | 'insert' | 'checkpoint';
+
+export interface BlockLoaderOptions {
+  readonly warehouse: Warehouse;
+  readonly js: JetStreamClient;
+  readonly store: LoaderStore;
+  readonly shard: number;
+  /** The server's limit of a message, bytes. */
+  readonly maxPayloadBytes: () => number;
+  readonly log: Logger;
+  readonly metrics: LoaderMetrics;
+  /** Called after each step; a test throws or never returns from it. */
+  readonly onStep: ((step: LoaderStep) => Promise<void>) | undefined;
+}
+
+/** Loads blocks, one at a time: dead letters, insert intent, insert, checkpoint, in this order. */
+export class BlockLoader {
+  readonly #options: BlockLoaderOptions;
+  #gatherMs = MIN_BLOCK_WAIT_MS;
+  /** The block that was refused last, and how often in a row. */
+  #refused = { token: '', times: 0, detail: '' };
+  /** Up to this stream sequence a block is bisected at its first refusal. */
+  #suspectSeq = 0;
+
+  constructor(options: BlockLoaderOptions) {
+    this.#options = options;
+  }
+
+  /** How long to gather a block after its first message. */
+  get gatherMs(): number {
+    return this.#gatherMs;
+  }
+
+  /** Loads a new block. @returns the position behind it. */
+  async load(block: Block, position: Position): Promise<Position> {
+    const { js, store, shard, maxPayloadBytes, metrics, onStep } = this.#options;
+    await publishDeadLetters({ js, block, shard, maxPayloadBytes: maxPayloadBytes() });
+    const intentRevision = await store.recordIntent(block.intent, position.intentRevision);
+    this.#reportDeadLetters(block);
+    metrics.repeatedBatches.inc(block.repeated);
+    await onStep?.('intent');
+    await this.#insert(block);
+    return await this.#advance(block, { ...position, intentRevision });
+  }
+
+  /**
+   * Loads the block of an intent that was recorded before a failure: the same insert again, then a count; without the
+   * rows that ClickHouse keeps refusing.
+   */
+  async resume(block: Block, position: Position): Promise<Position> {
+    const { warehouse, log } = this.#options;
+    const { token, lo, rows } = block.intent;
+    log.info({ block: token, rows }, 'resuming the recorded insert');
+    const patience = lo <= this.#suspectSeq ? 1 : REFUSALS_BEFORE_BISECT;
+    if (this.#refused.token === token && this.#refused.times >= patience) {
+      return await this.#loadFirstHalf(block, position);
+    }
+    await this.#insert(block);
+    if (rows > 0) await verifyBlock(warehouse, block);
+    return await this.#advance(block, position);
+  }
+
+  /** Goes on without the rows that ClickHouse refuses: see {@link bisect}. */
+  async #loadFirstHalf(block: Block, position: Position): Promise<Position> {
+    const { warehouse, shard, log } = this.#options;
+    const { token, rows, hi } = block.intent;
+    const { detail } = this.#refused;
+    const stored = await countBlock(warehouse, block);
+    if (stored > 0) {
+      throw new OperatingError(
+        'block_refused_in_part',
+        `ClickHouse holds ${stored} of the ${rows} clicks of block ${token} and refuses it: ${detail}`,
+      );
+    }
+    this.#suspectSeq = Math.max(this.#suspectSeq, hi);
+    log.error(
+      { block: token, batches: block.batches.length },
+      'ClickHouse refuses rows; bisecting the block',
+    );
+    return await this.load(bisect({ block, checkpoint: position.checkpoint, shard, detail }), position);
+  }
+
+  async #insert(block: Block): Promise<void> {
+    const { warehouse, metrics, onStep } = this.#options;
+    if (block.intent.rows > 0) {
+      const stopTimer = metrics.insertSeconds.startTimer();
+      try {
+        await insertBlock(warehouse, block);
+      } catch (error) {
+        this.#noteRefusal(block.intent.token, error);
+        throw error;
+      }
+      const wanted = WAIT_PER_INSERT * stopTimer() * 1_000;
+      this.#gatherMs = Math.min(Math.max(wanted, MIN_BLOCK_WAIT_MS), MAX_BLOCK_WAIT_MS);
+    }
+    await onStep?.('insert');
+  }
+
+  async #advance(block: Block, position: Position): Promise<Position> {
+    const { store, metrics, log, onStep } = this.#options;
+    const checkpoint = block.checkpointAfter;
+    const checkpointRevision = await store.advanceCheckpoint(checkpoint, position.checkpointRevision);
+    metrics.rows.inc(block.intent.rows);
+    metrics.blocks.inc();
+    log.debug({ block: block.intent.token, rows: block.intent.rows }, 'block loaded');
+    await onStep?.('checkpoint');
+    return { checkpoint, intentRevision: position.intentRevision, checkpointRevision };
+  }
+
+  #noteRefusal(token: string, error: unknown): void {
+    if (!(error instanceof OperatingError) || error.code !== 'rows_refused') return;
+    const times = this.#refused.token === token ? this.#refused.times + 1 : 1;
+    this.#refused = { token, times, detail: error.message };
+  }
+
+  #reportDeadLetters(block: Block): void {
+    const { metrics, log } = this.#options;
+    for (const { message, reason, detail } of block.rejects) {
+      metrics.deadLetters.inc({ reason });
+      log.warn({ streamSeq: message.seq, reason, detail }, 'batch set aside as a dead letter');
+    }
+  }
+}
