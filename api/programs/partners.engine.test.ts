@@ -163,7 +163,7 @@ describe('an affiliate', () => {
       'earning',
       'vesting',
       'payout_build',
-      'payout_settlement',
+      'payout_paid',
     ]);
     for (const place of ['pending', 'available', 'in_transit', 'paid', 'debt']) {
       const sum = lines.reduce((total, line) => total + Number(line[place]?.amount), 0);

@@ -1,8 +1,11 @@
-import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { fromProject } from '../../core/config/paths.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
+import {
+  type AppliedMigration,
+  type Migration,
+  pendingMigrations,
+  readMigrations,
+} from '../../core/migrations.ts';
 import { APP_ROLE } from '../../core/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { connectOwner, type Ledger } from './db.ts';
@@ -10,34 +13,47 @@ import { installTasks } from './tasks.ts';
 
 /** The SQL files are read from the sources also when the code runs from dist/. */
 const MIGRATIONS_FOLDER = 'ledger/migrations';
-const FILE_NAME = /^\d{4}_[a-z0-9_]+\.sql$/;
 
-/** "afflux" in ASCII: whoever migrates holds this advisory lock of the database. */
+/** "afflux" in ASCII: the process that migrates holds this advisory lock of the database. */
 const MIGRATION_LOCK = 0x6166666c7578n;
+/** Longest wait for another process that migrates; one that builds an index on a large table takes longer. */
+const MIGRATION_LOCK_TIMEOUT_MS = 60_000;
 
-interface Migration {
-  readonly name: string;
-  readonly text: string;
-  readonly checksum: string;
+interface LedgerMigrationOptions {
+  /** Of the schema's owner, who may create roles. */
+  readonly url: string;
+  /** The store's name in messages to a person. */
+  readonly store?: string | undefined;
+  readonly folder?: string | undefined;
 }
 
 /**
- * Brings the database to the newest schema: every numbered file once, in order, each in its own transaction.
- * Safe to run by many processes at once. `url` is the schema's owner, who may create roles.
- * @throws OperatingError `postgres_unreachable`, `migration_changed`, `migration_unknown`, `migration_failed`.
+ * Checks, without a change, that the database was migrated by these files or an older release of them, or not at all.
+ * @throws OperatingError `postgres_unreachable`, and those of {@link pendingMigrations}.
  */
-export async function migrateLedger(options: {
-  url: string;
-  log: Logger;
-  folder?: string | undefined;
-}): Promise<{ applied: string[] }> {
-  const migrations = await readMigrations(options.folder ?? fromProject(MIGRATIONS_FOLDER));
+export async function checkLedgerMigrations(options: LedgerMigrationOptions): Promise<void> {
   const owner = await connectOwner({ url: options.url, name: 'afflux-migrate' });
   try {
-    // A session lock, so that it spans the files; it ends with the connection, also when the process is killed.
-    await owner`select pg_advisory_lock(${MIGRATION_LOCK})`;
+    await findPending(owner, options);
+  } finally {
+    await owner.end({ timeout: 5 });
+  }
+}
+
+/**
+ * Brings the database to the newest schema: every numbered file once, in order, each in its own transaction, so that a
+ * run that was killed is continued by the next one. Safe to run by many processes at once.
+ * @throws OperatingError `postgres_unreachable`, `migration_locked`, `migration_failed`, and those of
+ *   {@link pendingMigrations}.
+ */
+export async function migrateLedger(
+  options: LedgerMigrationOptions & { log: Logger; lockTimeoutMs?: number },
+): Promise<{ applied: string[] }> {
+  const owner = await connectOwner({ url: options.url, name: 'afflux-migrate' });
+  try {
+    await takeLock(owner, options.lockTimeoutMs ?? MIGRATION_LOCK_TIMEOUT_MS);
+    const pending = await findPending(owner, options);
     await prepare(owner);
-    const pending = await findPending(owner, migrations);
     for (const migration of pending) {
       await apply(owner, migration);
       options.log.info({ migration: migration.name }, 'ledger migrated');
@@ -49,14 +65,36 @@ export async function migrateLedger(options: {
   }
 }
 
-async function readMigrations(folder: string): Promise<Migration[]> {
-  const names = (await readdir(folder)).filter((name) => FILE_NAME.test(name)).sort();
-  return await Promise.all(
-    names.map(async (name) => {
-      const text = await readFile(join(folder, name), 'utf8');
-      return { name, text, checksum: createHash('sha256').update(text).digest('hex') };
-    }),
-  );
+/** `lock_not_available`: the lock's time limit has passed. */
+const LOCK_NOT_AVAILABLE = '55P03';
+
+/** A session lock, so that it spans the files; it ends with the connection, also when the process is killed. */
+async function takeLock(owner: Ledger, timeoutMs: number): Promise<void> {
+  try {
+    await owner.unsafe(`set lock_timeout = ${timeoutMs}`);
+    await owner`select pg_advisory_lock(${MIGRATION_LOCK})`;
+    await owner.unsafe('reset lock_timeout');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === LOCK_NOT_AVAILABLE)) throw error;
+    throw new OperatingError(
+      'migration_locked',
+      `another process has been migrating PostgreSQL for ${timeoutMs / 1000} s. Wait until it has ended, then run "afflux migrate" again`,
+      { cause: error },
+    );
+  }
+}
+
+async function findPending(owner: Ledger, options: LedgerMigrationOptions): Promise<Migration[]> {
+  const { store = 'the PostgreSQL database', folder = fromProject(MIGRATIONS_FOLDER) } = options;
+  const applied = await readApplied(owner);
+  return pendingMigrations({ store, migrations: readMigrations(folder), applied });
+}
+
+async function readApplied(owner: Ledger): Promise<AppliedMigration[]> {
+  const [table] = await owner<{ exists: boolean }[]>`
+    select to_regclass('schema_migrations') is not null as exists`;
+  if (!table?.exists) return [];
+  return await owner<AppliedMigration[]>`select name, checksum from schema_migrations`;
 }
 
 async function prepare(owner: Ledger): Promise<void> {
@@ -77,28 +115,6 @@ async function prepare(owner: Ledger): Promise<void> {
       checksum text not null,
       applied_at timestamptz not null default clock_timestamp()
     )`);
-}
-
-async function findPending(owner: Ledger, migrations: readonly Migration[]): Promise<Migration[]> {
-  const rows = await owner<{ name: string; checksum: string }[]>`
-    select name, checksum from schema_migrations order by name`;
-  const applied = new Map(rows.map((row) => [row.name, row.checksum]));
-  const known = new Set(migrations.map(({ name }) => name));
-  const unknown = rows.find(({ name }) => !known.has(name));
-  if (unknown) {
-    throw new OperatingError(
-      'migration_unknown',
-      `the database has migration ${unknown.name}, which this version does not know: run the version that made it`,
-    );
-  }
-  const changed = migrations.find(({ name, checksum }) => (applied.get(name) ?? checksum) !== checksum);
-  if (changed) {
-    throw new OperatingError(
-      'migration_changed',
-      `${changed.name} was edited after it had been applied: restore it and write a new numbered file`,
-    );
-  }
-  return migrations.filter(({ name }) => !applied.has(name));
 }
 
 async function apply(owner: Ledger, migration: Migration): Promise<void> {

@@ -43,7 +43,7 @@ export function createWatermarkWriter(options: {
 }) {
   const { warehouse, leases, shard, lastSeq, forget, now } = options;
   let waiting: { leases: Lease[]; completeTo: number; streamSeq: number } | undefined;
-  /** Nodes of the leases in settled_leases; read at the first probe. */
+  /** Nodes of the leases in sealed_leases; read at the first probe. */
   let settled: Set<number> | undefined;
   let settledNodes: number[] = [];
   let published = 0;
@@ -65,7 +65,7 @@ export function createWatermarkWriter(options: {
   async function settle(ended: readonly Lease[]): Promise<void> {
     if (ended.length === 0) return;
     await warehouse.insertRows(
-      'settled_leases',
+      'sealed_leases',
       ended.map((lease) => ({
         node: lease.node,
         started_at: timeText(lease.startedAtMs),
@@ -102,7 +102,7 @@ export function createWatermarkWriter(options: {
 }
 
 async function readSettled(warehouse: Warehouse): Promise<Set<number>> {
-  const { rows } = await warehouse.query<{ node: number }>('SELECT DISTINCT node FROM settled_leases');
+  const { rows } = await warehouse.query<{ node: number }>('SELECT DISTINCT node FROM sealed_leases');
   return new Set(rows.map(({ node }) => node));
 }
 
