@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ClickFlag, INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
+import { CLICK_COLUMNS, ClickFlag, INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import { readMigrations } from '../../core/migrations.ts';
 import { freshClickHouseDatabase } from '../../test/support/engines.ts';
@@ -37,6 +37,19 @@ describe('migrations', () => {
   it('end in the schema that is committed', async () => {
     await migrate();
     await expect(await dumpWarehouseSchema(warehouse)).toMatchFileSnapshot('../schema.sql');
+  });
+
+  it('give clicks the columns of the record', async () => {
+    await migrate();
+    const { rows } = await warehouse.query<{ name: string; type: string; codec: string }>(
+      `SELECT name, type, compression_codec AS codec FROM system.columns
+       WHERE database = currentDatabase() AND table = 'clicks' AND default_kind = '' ORDER BY position`,
+    );
+    // The server adds the width that it takes from the type.
+    const written = rows.map((row) => ({ ...row, codec: row.codec.replace(/Delta\(\d\)/, 'Delta') }));
+    expect(written).toEqual(
+      CLICK_COLUMNS.map(({ name, type, codec }) => ({ name, type, codec: `CODEC(${codec})` })),
+    );
   });
 
   it('are statements that may run twice, of one kind each', () => {

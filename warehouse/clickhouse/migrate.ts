@@ -1,4 +1,3 @@
-import { clickColumnsDdl } from '../../core/clicks/click-record.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import { OperatingError } from '../../core/errors.ts';
 import {
@@ -93,10 +92,9 @@ async function readApplied(warehouse: Warehouse): Promise<AppliedMigration[]> {
   return rows;
 }
 
-/** Statements of a migration, with the click's columns in their place: each ends with a semicolon at the end of a line. */
+/** Statements of a migration, with their comments: each ends with a semicolon at the end of a line. */
 export function statementsOf(text: string): string[] {
   return text
-    .replace('/*click_columns*/', clickColumnsDdl())
     .split(/;$/m)
     .map((statement) => statement.trim())
     .filter((statement) => statement !== '');
