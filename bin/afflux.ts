@@ -1,10 +1,14 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { fromProject } from '../core/config/paths.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
 import { SERVICES } from './services.ts';
 
 /** The command line. Every command loads what it needs when it runs, so that `--help` is quick. */
+const { version } = JSON.parse(readFileSync(fromProject('package.json'), 'utf8')) as { version: string };
 const program = new Command('afflux')
+  .version(version)
   .description(
     'Affiliate-programme platform: no redirected click is lost, no click counts twice, every cent reconciles.',
   )

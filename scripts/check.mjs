@@ -13,9 +13,10 @@ const steps = [
   ['format and lint', ['biome', 'check', '--error-on-warnings', '--diagnostic-level=warn', '.']],
   ['import directions', ['depcruise', '--config', '.dependency-cruiser.cjs', ...FOLDERS, 'test']],
   ['size of folders and functions', ['node', 'scripts/check-structure.mjs']],
+  ['checksums of migrations', ['node', 'scripts/check-migrations.mjs']],
   ['dead code', ['knip']],
   ['size of the portal', ['node', 'scripts/portal-size.mjs']],
-  ['schema dumps', ['vitest', 'run', 'schema.engine']],
+  ['schema dumps', ['vitest', 'run', 'schema.engine', 'warehouse/clickhouse/migrate']],
   ['dashboards', ['node', 'dist/dashboards/grafana/main.js', '--check']],
   ['benchmarks', ['node', 'dist/loadtest/docs/main.js', '--check']],
 ];

@@ -203,7 +203,7 @@ AS SELECT
     link_id,
     CAST(toStringCutToZero(letters), 'LowCardinality(String)') AS country,
     CAST(device_number, 'Enum8(\'unknown\' = 0, \'desktop\' = 1, \'mobile\' = 2, \'tablet\' = 3, \'tv\' = 4, \'bot\' = 5)') AS device,
-    CAST(verdict, 'Enum8(\'ok\' = 0, \'bot\' = 1, \'prefetch\' = 2, \'head\' = 3, \'inactive\' = 4, \'repeat\' = 5, \'impression\' = 6)') AS flag_group,
+    CAST(group_number, 'Enum8(\'ok\' = 0, \'bot\' = 1, \'prefetch\' = 2, \'head\' = 3, \'inactive\' = 4, \'repeat\' = 5, \'impression\' = 6)') AS flag_group,
     count() AS clicks,
     uniqCombinedState(14)(ip_hash) AS ips,
     uniqCombinedState(14)(visitor_hash) AS visitors
@@ -217,7 +217,7 @@ FROM
         link_id,
         CAST(substring(country, 1, 2), 'FixedString(2)') AS letters,
         toInt8(transform(device, ['desktop', 'mobile', 'tablet', 'tv', 'bot'], [1, 2, 3, 4, 5], 0)) AS device_number,
-        toInt8(multiIf(bitAnd(flags, 256) != 0, 6, bitAnd(flags, 1) != 0, 1, bitAnd(flags, 2) != 0, 2, bitAnd(flags, 4) != 0, 3, bitAnd(flags, 624) != 0, 4, bitAnd(flags, 8) != 0, 5, 0)) AS verdict,
+        toInt8(multiIf(bitAnd(flags, 256) != 0, 6, bitAnd(flags, 1) != 0, 1, bitAnd(flags, 2) != 0, 2, bitAnd(flags, 4) != 0, 3, bitAnd(flags, 624) != 0, 4, bitAnd(flags, 8) != 0, 5, 0)) AS group_number,
         toUInt32(cityHash64(ip)) AS ip_hash,
         toUInt32(fingerprint) AS visitor_hash
     FROM clicks
@@ -230,7 +230,7 @@ GROUP BY
     link_id,
     letters,
     device_number,
-    verdict;
+    group_number;
 
 CREATE TABLE clicks_hourly
 (
@@ -400,7 +400,7 @@ SOURCE(CLICKHOUSE(TABLE 'asn_owners'))
 LIFETIME(MIN 0 MAX 0)
 LAYOUT(HASHED);
 
-CREATE TABLE settled_leases
+CREATE TABLE sealed_leases
 (
     node UInt16,
     started_at DateTime64(3, 'UTC'),

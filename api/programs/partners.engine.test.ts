@@ -159,12 +159,7 @@ describe('an affiliate', () => {
     const path = `${affiliate}/statement?from=${from}&to=${to}`;
     const { body } = await api.call('GET', path, as('affiliate'));
     const lines = body.data as Record<string, { amount: string }>[];
-    expect(lines.map(({ kind }) => kind)).toEqual([
-      'earning',
-      'vesting',
-      'payout_build',
-      'payout_settlement',
-    ]);
+    expect(lines.map(({ kind }) => kind)).toEqual(['earning', 'vesting', 'payout_build', 'payout_paid']);
     for (const place of ['pending', 'available', 'in_transit', 'paid', 'debt']) {
       const sum = lines.reduce((total, line) => total + Number(line[place]?.amount), 0);
       const { opening, closing } = body as Record<string, Record<string, { amount: string }>>;

@@ -1,8 +1,8 @@
 import type { Config } from '../../core/config/config.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
-import { migrateLedger } from '../../ledger/postgres/migrate.ts';
+import { checkLedgerMigrations, migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
-import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
+import { checkWarehouseMigrations, migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { readConfig } from '../environment.ts';
 
 /** `afflux migrate`: both stores, with what was done as its output. */
@@ -15,22 +15,32 @@ export async function migrate(): Promise<void> {
   process.stdout.write(`PostgreSQL: ${done.ledger} applied. ClickHouse: ${done.warehouse} applied.\n`);
 }
 
-/** Brings both stores to the newest schema; says how many migrations each needed. */
+/**
+ * Brings both stores to the newest schema; says how many migrations each needed. Both are checked before either is
+ * changed: a store of another version leaves the other one as it was.
+ */
 export async function migrateStores(options: {
   config: Config;
   log: Logger;
 }): Promise<{ ledger: number; warehouse: number }> {
   const { config, log } = options;
-  const ledger = await migrateLedger({ url: config.databaseUrl, log });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-migrate' });
   try {
-    const { applied } = await migrateWarehouse({
-      warehouse,
-      log,
-      cluster: config.clickhouseCluster,
-    });
+    const postgres = { url: config.databaseUrl, store: storeName(config, 'postgres'), log };
+    const clickhouse = { warehouse, store: storeName(config, 'clickhouse'), log };
+    await checkLedgerMigrations(postgres);
+    await checkWarehouseMigrations(clickhouse);
+    const ledger = await migrateLedger(postgres);
+    const { applied } = await migrateWarehouse({ ...clickhouse, cluster: config.clickhouseCluster });
     return { ledger: ledger.applied.length, warehouse: applied };
   } finally {
     await warehouse.close();
   }
+}
+
+/** A store as its owner knows it: the data folder of an embedded engine, else the database without its password. */
+function storeName(config: Config, engine: 'postgres' | 'clickhouse'): string {
+  if (config.embedded[engine]) return `the data folder ${config.home}`;
+  const { host, pathname } = new URL(engine === 'postgres' ? config.databaseUrl : config.clickhouseUrl);
+  return `the ${engine === 'postgres' ? 'PostgreSQL' : 'ClickHouse'} database ${host}${pathname}`;
 }

@@ -172,11 +172,6 @@ export const CLICK_COLUMNS: readonly ClickColumn[] = [
   ...TRAFFIC,
 ];
 
-/** `name type CODEC(…)` lines for CREATE TABLE. */
-export function clickColumnsDdl(): string {
-  return CLICK_COLUMNS.map((c) => `${c.name} ${c.type} CODEC(${c.codec})`).join(',\n  ');
-}
-
 /** `(ts, node, …)` for INSERT. */
 export const CLICK_COLUMN_LIST = `(${CLICK_COLUMNS.map((c) => c.name).join(', ')})`;
 

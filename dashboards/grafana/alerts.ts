@@ -286,8 +286,8 @@ const proofFails: Alert = {
     fromSeconds: HOUR_S,
     sql: `
 SELECT store || ': ' || name AS proof, 1::float8 AS fails
-FROM grafana_proofs
-WHERE at = (SELECT max(at) FROM grafana_proofs) AND NOT ok
+FROM grafana_audit_checks
+WHERE at = (SELECT max(at) FROM grafana_audit_checks) AND NOT ok
 ORDER BY proof`,
   },
   above: 0,
@@ -309,7 +309,7 @@ const proofStale: Alert = {
     fromSeconds: HOUR_S,
     sql: `
 SELECT coalesce(extract(epoch FROM clock_timestamp() - max(at)), ${365 * DAY_S})::float8 AS age
-FROM grafana_proofs`,
+FROM grafana_audit_checks`,
   },
   above: PROOF_STALE_SECONDS,
   for: '1h',

@@ -22,7 +22,7 @@ afterAll(async () => {
 });
 
 describe('what Grafana may read', () => {
-  const GRAFANA_VIEWS = ['balances', 'commissions', 'movements', 'payouts', 'proofs'].map(
+  const GRAFANA_VIEWS = ['audit_checks', 'balances', 'commissions', 'movements', 'payouts'].map(
     (name) => `grafana_${name}`,
   );
 

@@ -11,7 +11,7 @@ export async function countConversions(
     { state: ConversionState; status: ConversionStatus; conversions: bigint; amountMinor: bigint }[]
   >`
     select state, status, count(*) as conversions, sum(amount_minor)::bigint as amount_minor
-    from reported_conversions where program_id = ${options.programId}
+    from conversions_with_status where program_id = ${options.programId}
     group by state, status order by state, status`;
 }
 

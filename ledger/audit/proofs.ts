@@ -20,7 +20,7 @@ export async function recordProofs(sql: LedgerSql, at: Date, proofs: readonly Pr
     ok,
     detail: detail.slice(0, DETAIL_CHARS),
   }));
-  await sql`insert into proofs ${sql.values(rows)} on conflict do nothing`;
+  await sql`insert into audit_checks ${sql.values(rows)} on conflict do nothing`;
 }
 
 /** What the latest audit found, and when; undefined before the first. */
@@ -28,7 +28,7 @@ export async function readLatestProofs(
   sql: LedgerSql,
 ): Promise<{ readonly at: Date; readonly checks: readonly Proof[] } | undefined> {
   const rows = await sql<(Proof & { at: Date })[]>`
-    select at, store, name, ok, detail from proofs where at = (select max(at) from proofs) order by name`;
+    select at, store, name, ok, detail from audit_checks where at = (select max(at) from audit_checks) order by name`;
   const [first] = rows;
   return first && { at: first.at, checks: rows };
 }

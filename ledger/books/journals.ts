@@ -1,7 +1,7 @@
 import { assert } from '../../core/errors.ts';
 import type { LedgerTransaction } from '../postgres/db.ts';
 
-/** Accounts of an affiliate, and of its program (`affiliateId` null), per currency. See migrations/0004_books.sql. */
+/** Accounts of an affiliate, and of its program (`affiliateId` null), per currency. See migrations/0008_books.sql. */
 export type AccountKind =
   | 'pending'
   | 'available'
@@ -17,7 +17,7 @@ export type JournalKind =
   | 'rejection'
   | 'refund'
   | 'payout_build'
-  | 'payout_settlement'
+  | 'payout_paid'
   | 'payout_failure'
   | 'payout_cancellation'
   | 'payout_return'

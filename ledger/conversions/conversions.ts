@@ -252,7 +252,7 @@ async function storedOrders(
 ): Promise<Map<string, StoredConversion & { payloadHash: Buffer }>> {
   if (orders.length === 0) return new Map();
   const rows = await sql<(StoredConversion & { payloadHash: Buffer })[]>`
-    select ${sql(CONVERSION_COLUMNS)}, status, payload_hash from reported_conversions
+    select ${sql(CONVERSION_COLUMNS)}, status, payload_hash from conversions_with_status
     where (program_id, order_id) in (
       select * from unnest(
         ${orders.map(({ conversion }) => conversion.programId)}::integer[],
@@ -277,7 +277,7 @@ function differingFields(stored: Conversion, reported: ReportedConversion): stri
 
 export async function getConversion(sql: LedgerSql, id: bigint): Promise<Conversion | undefined> {
   const [row] = await sql<StoredConversion[]>`
-    select ${sql(CONVERSION_COLUMNS)}, status from reported_conversions where id = ${id}`;
+    select ${sql(CONVERSION_COLUMNS)}, status from conversions_with_status where id = ${id}`;
   return row && fromStored(row);
 }
 
@@ -286,7 +286,7 @@ export async function findConversionByOrder(
   options: { programId: number; orderId: string },
 ): Promise<Conversion | undefined> {
   const [row] = await sql<StoredConversion[]>`
-    select ${sql(CONVERSION_COLUMNS)}, status from reported_conversions
+    select ${sql(CONVERSION_COLUMNS)}, status from conversions_with_status
     where program_id = ${options.programId} and order_id = ${options.orderId}`;
   return row && fromStored(row);
 }
@@ -313,7 +313,7 @@ export async function listConversions(
   const { campaignId = null, reason = null, orderId = null, customerId = null, clickId = null } = request;
   const { from = null, to = null } = request;
   const rows = await sql<StoredConversion[]>`
-    select ${sql(CONVERSION_COLUMNS)}, status from reported_conversions
+    select ${sql(CONVERSION_COLUMNS)}, status from conversions_with_status
     where (${after}::bigint is null or id < ${after})
       and (${programId}::integer is null or program_id = ${programId})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
@@ -337,7 +337,7 @@ export async function listDecided(
 ): Promise<Conversion[]> {
   const { from, to, after, limit, programId = null } = options;
   const rows = await sql<StoredConversion[]>`
-    select ${sql(CONVERSION_COLUMNS)}, status from reported_conversions
+    select ${sql(CONVERSION_COLUMNS)}, status from conversions_with_status
     where id > ${after} and received_at >= ${from} and received_at < ${to} and decided_at is not null
       and (${programId}::integer is null or program_id = ${programId})
     order by id limit ${limit}`;

@@ -2,7 +2,7 @@ import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
-export const JOB_KINDS = ['import', 'report', 'proof'] as const;
+export const JOB_KINDS = ['import', 'report', 'audit'] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
 export const JOB_STATES = ['running', 'done', 'failed'] as const;
 

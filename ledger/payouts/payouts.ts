@@ -127,7 +127,7 @@ const SETTLED: Ending = {
   to: 'paid',
   commissionState: 'paid',
   journalOf: (payout, parts) => ({
-    ...journalHead(payout, 'settle', 'payout_settlement'),
+    ...journalHead(payout, 'paid', 'payout_paid'),
     entries: [
       ...parts.flatMap((part) => move(payout, part, 'in_transit', 'paid')),
       // The program's side of the same: an expense that was owed has left in cash.

@@ -1,49 +1,64 @@
-import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { fromProject } from '../../core/config/paths.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
+import {
+  type AppliedMigration,
+  type Migration,
+  pendingMigrations,
+  readMigrations,
+} from '../../core/migrations.ts';
 import { DatabaseError } from '../../core/postgres/connection.ts';
 import { APP_ROLE } from '../../core/postgres/session.ts';
 import type { Logger } from '../../core/service/log.ts';
-import { connectOwner, type Ledger, type LedgerTransaction } from './db.ts';
+import { connectOwner, type Ledger, type LedgerSql, type LedgerTransaction } from './db.ts';
 
 /** The SQL files are read from the sources also when the code runs from dist/. */
 const MIGRATIONS_FOLDER = 'ledger/migrations';
-const FILE_NAME = /^\d{4}_[a-z0-9_]+\.sql$/;
 
 /** "afflux" in ASCII: each transaction of a migration holds this advisory lock of the database. */
 const MIGRATION_LOCK = 0x6166666c7578n;
-/** One file of another process's migration takes as long at the most; beyond that a person should look. */
+/** Longest wait for another process that migrates; beyond one file's time a person should look. */
 const LOCK_TIMEOUT_MS = 60_000;
 /** `lock_not_available` */
 const LOCK_TIMED_OUT = '55P03';
+const DISCONNECT_TIMEOUT_MS = 5_000;
 
-interface Migration {
-  readonly name: string;
-  readonly text: string;
-  readonly checksum: string;
+interface LedgerMigrationOptions {
+  /** Of the schema's owner, who may create roles. */
+  readonly url: string;
+  /** The store's name in messages to a person. */
+  readonly store?: string | undefined;
+  readonly folder?: string | undefined;
 }
 
 /**
- * Brings the database to the newest schema: every numbered file once, in order, each in its own transaction.
- * Safe to run by many processes at once. `url` is the schema's owner, who may create roles.
- * @throws OperatingError `postgres_unreachable`, `migration_locked`, `migration_changed`, `migration_unknown`,
- * `migration_failed`.
+ * Checks, without a change, that the database was migrated by these files or an older release of them, or not at all.
+ * @throws OperatingError `postgres_unreachable`, and those of {@link pendingMigrations}.
  */
-export async function migrateLedger(options: {
-  url: string;
-  log: Logger;
-  folder?: string | undefined;
-  lockTimeoutMs?: number;
-}): Promise<{ applied: string[] }> {
-  const { log, lockTimeoutMs = LOCK_TIMEOUT_MS } = options;
-  const migrations = await readMigrations(options.folder ?? fromProject(MIGRATIONS_FOLDER));
+export async function checkLedgerMigrations(options: LedgerMigrationOptions): Promise<void> {
   const owner = await connectOwner({ url: options.url, name: 'afflux-migrate' });
   try {
+    await findPending(owner, options);
+  } finally {
+    await owner.end({ timeoutMs: DISCONNECT_TIMEOUT_MS });
+  }
+}
+
+/**
+ * Brings the database to the newest schema: every numbered file once, in order, each in its own transaction, so that a
+ * run that was killed is continued by the next one. Safe to run by many processes at once.
+ * @throws OperatingError `postgres_unreachable`, `migration_locked`, `migration_failed`, and those of
+ *   {@link pendingMigrations}.
+ */
+export async function migrateLedger(
+  options: LedgerMigrationOptions & { log: Logger; lockTimeoutMs?: number },
+): Promise<{ applied: string[] }> {
+  const { log, lockTimeoutMs = LOCK_TIMEOUT_MS } = options;
+  const owner = await connectOwner({ url: options.url, name: 'afflux-migrate' });
+  try {
+    const pending = await findPending(owner, options);
     await inLockedTransaction(owner, lockTimeoutMs, prepare);
     const applied: string[] = [];
-    for (const migration of await findPending(owner, migrations)) {
+    for (const migration of pending) {
       const isApplied = await inLockedTransaction(owner, lockTimeoutMs, (tx) => apply(tx, migration));
       if (!isApplied) continue;
       log.info({ migration: migration.name }, 'ledger migrated');
@@ -51,18 +66,21 @@ export async function migrateLedger(options: {
     }
     return { applied };
   } finally {
-    await owner.end({ timeoutMs: 5_000 });
+    await owner.end({ timeoutMs: DISCONNECT_TIMEOUT_MS });
   }
 }
 
-async function readMigrations(folder: string): Promise<Migration[]> {
-  const names = (await readdir(folder)).filter((name) => FILE_NAME.test(name)).sort();
-  return await Promise.all(
-    names.map(async (name) => {
-      const text = await readFile(join(folder, name), 'utf8');
-      return { name, text, checksum: createHash('sha256').update(text).digest('hex') };
-    }),
-  );
+async function findPending(sql: LedgerSql, options: LedgerMigrationOptions): Promise<Migration[]> {
+  const { store = 'the PostgreSQL database', folder = fromProject(MIGRATIONS_FOLDER) } = options;
+  const applied = await readApplied(sql);
+  return pendingMigrations({ store, migrations: readMigrations(folder), applied });
+}
+
+async function readApplied(sql: LedgerSql): Promise<AppliedMigration[]> {
+  const [table] = await sql<{ exists: boolean }[]>`
+    select to_regclass('schema_migrations') is not null as exists`;
+  if (!table?.exists) return [];
+  return await sql<AppliedMigration[]>`select name, checksum from schema_migrations`;
 }
 
 /**
@@ -120,28 +138,6 @@ async function prepare(tx: LedgerTransaction): Promise<void> {
       checksum text not null,
       applied_at timestamptz not null default clock_timestamp()
     )`);
-}
-
-async function findPending(owner: Ledger, migrations: readonly Migration[]): Promise<Migration[]> {
-  const rows = await owner<{ name: string; checksum: string }[]>`
-    select name, checksum from schema_migrations order by name`;
-  const applied = new Map(rows.map((row) => [row.name, row.checksum]));
-  const known = new Set(migrations.map(({ name }) => name));
-  const unknown = rows.find(({ name }) => !known.has(name));
-  if (unknown) {
-    throw new OperatingError(
-      'migration_unknown',
-      `the database has migration ${unknown.name}, which this version does not know: run the version that made it`,
-    );
-  }
-  const changed = migrations.find(({ name, checksum }) => (applied.get(name) ?? checksum) !== checksum);
-  if (changed) {
-    throw new OperatingError(
-      'migration_changed',
-      `${changed.name} was edited after it had been applied: restore it and write a new numbered file`,
-    );
-  }
-  return migrations.filter(({ name }) => !applied.has(name));
 }
 
 /** Returns whether it was applied here: another process may have been the first. */

@@ -1,26 +1,33 @@
 import { createHash } from 'node:crypto';
-import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { fromProject } from '../../core/config/paths.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { freshPostgresDatabase } from '../../test/support/engines.ts';
-import { createParties, creditOrder, freshLedger, type TestLedger } from '../../test/support/ledger.ts';
+import {
+  createParties,
+  creditOrder,
+  freshLedger,
+  type TestLedger,
+  type TestParties,
+} from '../../test/support/ledger.ts';
 import { createApiKey, findApiKey, revokeApiKey } from '../access/api-keys.ts';
 import { CONVERSION_REASONS, CONVERSION_STATES } from '../conversions/conversions.ts';
 import { answerAll } from '../payouts/provider.ts';
 import { runPayouts } from '../payouts/run.ts';
-import { connectLedger, type Ledger } from './db.ts';
+import { AFFILIATE_STATUSES, createAffiliate } from '../programs/affiliates.ts';
+import { connectLedger, connectOwner, type Ledger } from './db.ts';
 import { migrateLedger } from './migrate.ts';
 import { dumpSchema } from './schema-dump.ts';
 
 const log = createLogger({ name: 'test', level: 'warn' });
 
 let db: TestLedger;
+let parties: TestParties;
 beforeAll(async () => {
   db = await freshLedger({ max: 4 });
-  const parties = await createParties(db.ledger);
+  parties = await createParties(db.ledger);
   await creditOrder(db.ledger, parties, { amountMinor: 10_000n });
   await runPayouts(db.ledger, {
     now: new Date(Date.now() + 1_000),
@@ -31,7 +38,7 @@ afterAll(async () => await db.close());
 
 describe('migrations', () => {
   test('give the committed schema', async () => {
-    await expect(await dumpSchema(db.owner)).toMatchFileSnapshot('schema.txt');
+    await expect(await dumpSchema(db.owner)).toMatchFileSnapshot('../schema.txt');
   });
 
   test('may be run by ten processes at once', async () => {
@@ -47,19 +54,19 @@ describe('migrations', () => {
     }
   });
 
-  test('refuse a file that was edited after it had been applied, and a database from the future', async () => {
+  test('wait for another process that migrates, and not for ever', async () => {
     const database = await freshPostgresDatabase();
-    const folder = await mkdtemp(join(tmpdir(), 'afflux-migrations-'));
+    const rival = await connectOwner({ url: database.url, name: 'rival' });
     try {
-      await cp(fromProject('ledger/migrations'), folder, { recursive: true });
-      await writeFile(join(folder, '9000_extra.sql'), 'create table extra (id integer);');
-      const { url } = database;
-      await migrateLedger({ url, log, folder });
-      await expect(migrateLedger({ url, log })).rejects.toMatchObject({ code: 'migration_unknown' });
-      await writeFile(join(folder, '9000_extra.sql'), 'create table extra (id bigint);');
-      await expect(migrateLedger({ url, log, folder })).rejects.toMatchObject({ code: 'migration_changed' });
+      // The key of ledger/postgres/migrate.ts: "afflux".
+      await rival`select pg_advisory_lock(${0x6166666c7578n})`;
+      await expect(migrateLedger({ url: database.url, log, lockTimeoutMs: 100 })).rejects.toMatchObject({
+        code: 'migration_locked',
+        message: expect.stringContaining('another migration of the database'),
+      });
+      expect(await rival`select from pg_class where relname = 'schema_migrations'`).toHaveLength(0);
     } finally {
-      await rm(folder, { recursive: true });
+      await rival.end({ timeoutMs: 1_000 });
       await database.drop();
     }
   });
@@ -252,7 +259,7 @@ describe('journals', () => {
       ),
     ],
     [
-      'conversions_state_edge',
+      'conversions_transition',
       `insert into conversions (program_id, currency, order_id, amount_minor, payload_hash, state, reason, source, occurred_at)
        select program_id, currency, 'begins rejected', 1, payload_hash, 'rejected', 'no_click', source, now()
        from conversions limit 1`,
@@ -270,20 +277,56 @@ describe('journals', () => {
 
 describe('states', () => {
   test.each([
-    [`update conversions set state = 'received'`, 'conversions_state_edge'],
-    [`update conversions set state = 'unattributed', reason = 'no_click'`, 'conversions_state_edge'],
-    [`update commissions set state = 'pending'`, 'commissions_state_edge'],
-    [`update payouts set state = 'created'`, 'payouts_state_edge'],
-    [`update payouts set state = 'canceled'`, 'payouts_state_edge'],
-  ])('move along their edges only: %s', async (statement, constraint) => {
+    [`update conversions set state = 'received'`, 'conversions_transition'],
+    [`update conversions set state = 'unattributed', reason = 'no_click'`, 'conversions_transition'],
+    [`update commissions set state = 'pending'`, 'commissions_transition'],
+    [`update payouts set state = 'created'`, 'payouts_transition'],
+    [`update payouts set state = 'canceled'`, 'payouts_transition'],
+  ])('change by the allowed transitions only: %s', async (statement, constraint) => {
     await expect(db.owner.unsafe(statement)).rejects.toMatchObject({ constraint: constraint });
   });
 
+  const ALLOWED = [
+    'pending active',
+    'pending suspended',
+    'pending terminated',
+    'active suspended',
+    'active terminated',
+    'suspended active',
+    'suspended terminated',
+  ];
+  test.each(AFFILIATE_STATUSES.flatMap((from) => AFFILIATE_STATUSES.map((to) => [from, to] as const)))(
+    'of affiliates: %s to %s',
+    async (from, to) => {
+      const refCode = `${from}-${to}`;
+      const { id } = await createAffiliate(db.ledger, {
+        programId: parties.programId,
+        name: refCode,
+        refCode,
+        email: 'a@example.com',
+        status: from,
+      });
+      // A write that leaves the status as it is is no transition.
+      const isAllowed = from === to || ALLOWED.includes(`${from} ${to}`);
+      const change = db.ledger`update affiliates set status = ${to} where id = ${id}`;
+      if (isAllowed) await change;
+      else {
+        await expect(change).rejects.toMatchObject({
+          code: '23514',
+          constraint: 'affiliates_transition',
+          message: `affiliates cannot go from ${from} to ${to}`,
+        });
+      }
+      const [row] = await db.owner<{ status: string }[]>`select status from affiliates where id = ${id}`;
+      expect(row?.status).toBe(isAllowed ? to : from);
+    },
+  );
+
   test('and reasons are those the code knows', async () => {
-    const edges = await db.owner<{ state: string }[]>`
-      select to_state as state from state_edges where entity = 'conversions'
-      union select from_state from state_edges where entity = 'conversions' and from_state <> 'new'`;
-    expect(new Set(edges.map(({ state }) => state))).toEqual(new Set(CONVERSION_STATES));
+    const transitions = await db.owner<{ state: string }[]>`
+      select to_state as state from transitions where entity = 'conversions'
+      union select from_state from transitions where entity = 'conversions' and from_state <> 'new'`;
+    expect(new Set(transitions.map(({ state }) => state))).toEqual(new Set(CONVERSION_STATES));
     const [check] = await db.owner<{ text: string }[]>`
       select pg_get_constraintdef(oid) as text from pg_constraint where conname = 'conversions_reason_check'`;
     const reasons = [...(check?.text ?? '').matchAll(/'(\w+)'/g)].map((match) => match[1]);

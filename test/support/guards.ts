@@ -37,7 +37,7 @@ export const OTHER_TABLES = [
   'payout_methods',
   'postback_calls',
   'postback_settings',
-  'proofs',
+  'audit_checks',
   'schema_migrations',
   'seen_signatures',
   'sessions',
@@ -201,6 +201,10 @@ export const GUARDS: readonly Guard[] = [
         effect: `select change_xid = pg_current_xact_id() from affiliates where id = 1`,
       },
       stays: stays('affiliates', 'accounts_program_id_affiliate_id_fkey'),
+      transition: {
+        attempt: `update affiliates set status = 'pending' where id = 1`,
+        refusedBy: 'affiliates_transition',
+      },
       webhook_changed: {
         attempt: `update affiliates set status = 'suspended' where id = 1`,
         effect: `select exists (select from webhook_events where type = 'affiliate.status_changed')`,
@@ -314,11 +318,11 @@ export const GUARDS: readonly Guard[] = [
     triggers: {
       first_state: {
         attempt: copy('conversions', { order_id: `'new'` }, `order_id = 'small'`),
-        refusedBy: 'conversions_state_edge',
+        refusedBy: 'conversions_transition',
       },
-      state_edge: {
+      transition: {
         attempt: `update conversions set state = 'received' where order_id = 'small'`,
-        refusedBy: 'conversions_state_edge',
+        refusedBy: 'conversions_transition',
       },
       stays: stays('conversions', 'journals_conversion_id_fkey'),
       exchange: { attempt: inDollars({ order_amount_minor: '1002' }), refusedBy: 'conversions_exchange' },
@@ -408,11 +412,11 @@ export const GUARDS: readonly Guard[] = [
     triggers: {
       first_state: {
         attempt: copy('commissions', { conversion_id: order('undecided'), state: `'available'` }, SMALL),
-        refusedBy: 'commissions_state_edge',
+        refusedBy: 'commissions_transition',
       },
-      state_edge: {
+      transition: {
         attempt: `update commissions set state = 'paid' where ${SMALL}`,
-        refusedBy: 'commissions_state_edge',
+        refusedBy: 'commissions_transition',
       },
       parents: {
         attempt: copy('commissions', { conversion_id: order('undecided'), terms_id: '999' }, SMALL),
@@ -530,9 +534,9 @@ export const GUARDS: readonly Guard[] = [
       },
       first_state: {
         attempt: paying({ affiliate_id: '4', provider_key: `'new'`, state: 'r.state' }),
-        refusedBy: 'payouts_state_edge',
+        refusedBy: 'payouts_transition',
       },
-      state_edge: { attempt: `update payouts set state = 'created'`, refusedBy: 'payouts_state_edge' },
+      transition: { attempt: `update payouts set state = 'created'`, refusedBy: 'payouts_transition' },
       end_items: {
         attempt: `update payouts set state = 'failed'`,
         effect: `select not exists (select from payout_items where live)`,
@@ -575,7 +579,7 @@ export const GUARDS: readonly Guard[] = [
       },
     },
   }),
-  ...guardsOf('state_edges', { constraints: { state_edges_pkey: owner(copy('state_edges', {})) } }),
+  ...guardsOf('transitions', { constraints: { transitions_pkey: owner(copy('transitions', {})) } }),
   ...guardsOf('audit_log', {
     constraints: {
       audit_log_pkey: twice('audit_log', {}),

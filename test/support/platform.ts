@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inject } from 'vitest';
 import type { Demo } from '../../bin/demo/data.ts';
+import { type Config, loadConfig } from '../../core/config/config.ts';
 import { fromProject } from '../../core/config/paths.ts';
+import { withGeneratedSecrets } from '../../core/config/secrets.ts';
 import { freePlatformPorts } from '../../engines/engine.ts';
 import { waitFor } from './engines.ts';
 
@@ -12,7 +14,9 @@ import { waitFor } from './engines.ts';
 export interface TestPlatform {
   readonly apiUrl: string;
   readonly collectorUrl: string;
+  /** Of a platform that was started on an empty folder. */
   readonly demo: Demo;
+  readonly config: Config;
   /** The platform's output so far: mails too, as there is no mail server. */
   output(): string;
   /** Runs the command line, to its end. @throws Error with its output. */
@@ -24,8 +28,12 @@ const START_MS = 60_000;
 const COMMAND_MS = 150_000;
 const STOP_MS = 30_000;
 
-export async function startPlatform(): Promise<TestPlatform> {
+/** @param options.prepare Fills the data folder before the platform opens it. */
+export async function startPlatform(
+  options: { prepare?: (home: string) => Promise<void> } = {},
+): Promise<TestPlatform> {
   const home = mkdtempSync(join(tmpdir(), 'afflux-platform-'));
+  await options.prepare?.(home);
   const env: Record<string, string> = {
     PATH: process.env.PATH ?? '',
     AFFLUX_HOME: home,
@@ -52,7 +60,10 @@ export async function startPlatform(): Promise<TestPlatform> {
   return {
     apiUrl: `http://localhost:${env.API_PORT}`,
     collectorUrl: `http://localhost:${env.COLLECTOR_PORT}`,
-    demo: JSON.parse(readFileSync(join(home, 'demo.json'), 'utf8')) as Demo,
+    get demo() {
+      return JSON.parse(readFileSync(join(home, 'demo.json'), 'utf8')) as Demo;
+    },
+    config: withGeneratedSecrets(loadConfig(env)),
     output: up.output,
     async afflux(...args) {
       const { child, output } = run(...args);

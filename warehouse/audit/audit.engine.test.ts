@@ -64,7 +64,7 @@ describe('the audit', () => {
     await loadClosedLease([[0, 10]], 10);
     const [lease] = await listLeases(pipeline.leasesBucket);
     const sealed = { started_at: timeText(lease?.startedAtMs ?? 0), ended_at: timeText(Date.now()) };
-    await pipeline.warehouse.insertRows('settled_leases', [
+    await pipeline.warehouse.insertRows('sealed_leases', [
       { node: lease?.node, next_seq: 10, state: 'closed', ...sealed },
       { node: 500, next_seq: 0, state: 'closed', ...sealed },
       { node: 501, next_seq: 0, state: 'crashed', ...sealed },

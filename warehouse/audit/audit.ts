@@ -107,11 +107,11 @@ async function checkSealed(
      FROM (
        SELECT l.node AS node, l.started_at AS started_at, countIf(c.found = 1) AS stored, sum(toUInt128(c.seq)) AS total,
          toUInt128(if(any(l.state) = 'closed', any(l.next_seq), greatest(any(l.next_seq), if(stored = 0, 0, max(c.seq) + 1)))) AS expected
-       FROM (SELECT * FROM settled_leases FINAL
+       FROM (SELECT * FROM sealed_leases FINAL
          WHERE (node, toUnixTimestamp64Milli(started_at)) NOT IN (SELECT t.1, t.2 FROM (SELECT arrayJoin(${inNats}) AS t))) AS l
        LEFT JOIN (
          SELECT k.node AS node, k.started_at AS started_at, c.seq AS seq, 1 AS found
-         FROM clicks AS c ASOF INNER JOIN (SELECT node, started_at, ended_at FROM settled_leases FINAL) AS k
+         FROM clicks AS c ASOF INNER JOIN (SELECT node, started_at, ended_at FROM sealed_leases FINAL) AS k
            ON c.node = k.node AND c.ts >= k.started_at
          WHERE toUnixTimestamp64Milli(c.ts) <= toUnixTimestamp64Milli(k.ended_at) + ${SEALED_SLACK_MS}
        ) AS c ON l.node = c.node AND l.started_at = c.started_at

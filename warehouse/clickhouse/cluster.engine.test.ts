@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { fromProject } from '../../core/config/paths.ts';
+import { readMigrations } from '../../core/migrations.ts';
 import { freshClickHouseDatabase } from '../../test/support/engines.ts';
 import { connectWarehouse, type Warehouse } from './client.ts';
 import { onCluster } from './cluster.ts';
-import { readMigrations } from './migrate.ts';
+import { statementsOf } from './migrate.ts';
 
 let database: Awaited<ReturnType<typeof freshClickHouseDatabase>>;
 let warehouse: Warehouse;
@@ -23,10 +25,16 @@ async function understood(sql: string): Promise<string> {
   return rows[0]?.text ?? '';
 }
 
+const statements = readMigrations(fromProject('warehouse/migrations'))
+  .flatMap(({ text }) => statementsOf(text))
+  .map((statement) => statement.replace('/*credentials*/', ''))
+  // By their first line that is no comment.
+  .map((statement) => [/^(?!--)\w.*/m.exec(statement)?.[0], statement] as const);
+
 const PATH = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'";
 
 describe('on a cluster', () => {
-  it.each(readMigrations().map(({ name, sql }) => [name, sql.replace('/*credentials*/', '')]))(
+  it.each(statements)(
     '%s runs on every server, with a replicated engine where it holds rows',
     async (_name, sql) => {
       const made = await understood(onCluster(sql, 'main'));

@@ -1,25 +1,20 @@
-import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { clickColumnsDdl } from '../../core/clicks/click-record.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import { OperatingError } from '../../core/errors.ts';
+import {
+  type AppliedMigration,
+  type Migration,
+  pendingMigrations,
+  readMigrations,
+} from '../../core/migrations.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { timeText, type Warehouse } from './client.ts';
 import { onCluster } from './cluster.ts';
 
 /**
- * Migrations are `migrations/NNNN_name.sql`: forward-only, one idempotent statement each. ClickHouse has no
- * transactions over its schema; because each statement may run twice, racing migrators and crashes do no harm.
+ * ClickHouse has no transactions over its schema: because each statement of a migration may run twice, racing migrators
+ * and crashes do no harm. A file is on record once all of its statements have run.
  */
-
-interface Migration {
-  readonly number: number;
-  readonly name: string;
-  readonly sql: string;
-  /** SHA-256 of the file, hexadecimal. */
-  readonly checksum: string;
-}
+const MIGRATIONS_FOLDER = 'warehouse/migrations';
 
 const APPLIED_TABLE = `CREATE TABLE IF NOT EXISTS migrations
 (
@@ -35,77 +30,74 @@ SETTINGS fsync_after_insert = 1`;
 /** Two servers that create one table at the same moment: one may be told that it exists already. */
 const MAX_TRIES = 5;
 
-/** All migrations in order, with the click's columns in their place. */
-export function readMigrations(): Migration[] {
-  const folder = fromProject('warehouse/migrations');
-  return readdirSync(folder)
-    .filter((file) => file.endsWith('.sql'))
-    .sort()
-    .map((file) => {
-      const match = /^(\d{4})_([a-z0-9_]+)\.sql$/.exec(file);
-      if (!match) throw new Error(`a migration must be named NNNN_name.sql: ${file}`);
-      const text = readFileSync(join(folder, file), 'utf8');
-      return {
-        number: Number(match[1]),
-        name: match[2] ?? '',
-        sql: text.replace('/*click_columns*/', clickColumnsDdl()),
-        checksum: createHash('sha256').update(text).digest('hex'),
-      };
-    });
+interface WarehouseMigrationOptions {
+  readonly warehouse: Warehouse;
+  /** The store's name in messages to a person. */
+  readonly store?: string | undefined;
 }
 
 /**
- * Brings the warehouse's schema to that of this program. Any number may run at once.
- * @throws OperatingError `migration_changed` when an applied migration's file is not what it was,
- *   `schema_newer` when the store was migrated by a later program.
+ * Checks, without a change, that the warehouse was migrated by these files or an older release of them, or not at all.
+ * @throws OperatingError as {@link pendingMigrations} does.
  */
-export async function migrateWarehouse(options: {
-  warehouse: Warehouse;
-  log: Logger;
-  /** The cluster whose servers all get the schema, with replicated tables; '' for this server alone. */
-  cluster?: string;
-}): Promise<{ applied: number }> {
+export async function checkWarehouseMigrations(options: WarehouseMigrationOptions): Promise<void> {
+  await findPending(options);
+}
+
+/**
+ * Brings the warehouse's schema to that of this program. Any number may run at once, and a run that was killed is
+ * continued by the next one. Returns the number of files applied.
+ * @throws OperatingError `clickhouse_refused`, and those of {@link pendingMigrations}.
+ */
+export async function migrateWarehouse(
+  options: WarehouseMigrationOptions & {
+    log: Logger;
+    /** The cluster whose servers all get the schema, with replicated tables; '' for this server alone. */
+    cluster?: string;
+  },
+): Promise<{ applied: number }> {
   const { warehouse, log, cluster = '' } = options;
-  const placed = (sql: string): string => (cluster === '' ? sql : onCluster(sql, cluster));
-  await retried(() => warehouse.command(placed(APPLIED_TABLE)));
-  const migrations = readMigrations().map((migration) => ({ ...migration, sql: placed(migration.sql) }));
-  const done = await readApplied(warehouse);
-  const newest = Math.max(0, ...done.keys());
-  if (newest > (migrations.at(-1)?.number ?? 0)) {
-    throw new OperatingError(
-      'schema_newer',
-      `the warehouse has migration ${newest}, which this version of Afflux does not know: run the newer version`,
-    );
-  }
-  let applied = 0;
-  for (const migration of migrations) {
-    const checksum = done.get(migration.number);
-    if (checksum === migration.checksum) continue;
-    if (checksum !== undefined) {
-      throw new OperatingError(
-        'migration_changed',
-        `migration ${migration.number} (${migration.name}) was applied with other contents: restore its file and add a new migration instead`,
-      );
+  const run = async (statement: string): Promise<void> => {
+    const sql = cluster === '' ? statement : onCluster(statement, cluster);
+    await retried(() => warehouse.command(sql));
+  };
+  const pending = await findPending(options);
+  await run(APPLIED_TABLE);
+  for (const { name, text, checksum } of pending) {
+    for (const statement of statementsOf(text)) {
+      await run(statement.replace('/*credentials*/', () => dictionaryCredentials(warehouse.account)));
     }
-    await apply(warehouse, migration);
-    log.info({ number: migration.number, migration: migration.name }, 'warehouse migration applied');
-    applied++;
+    const row = { number: Number(name.slice(0, 4)), name: name.slice(5, -4), checksum };
+    await warehouse.insertRows('migrations', [{ ...row, applied_at: timeText(Date.now()) }]);
+    log.info({ migration: name }, 'warehouse migrated');
   }
-  return { applied };
+  return { applied: pending.length };
 }
 
-async function readApplied(warehouse: Warehouse): Promise<Map<number, string>> {
-  const { rows } = await warehouse.query<{ number: number; checksum: string }>(
-    'SELECT number, any(checksum) AS checksum FROM migrations GROUP BY number',
+async function findPending(options: WarehouseMigrationOptions): Promise<Migration[]> {
+  const { warehouse, store = 'the ClickHouse database' } = options;
+  const migrations = readMigrations(fromProject(MIGRATIONS_FOLDER));
+  return pendingMigrations({ store, migrations, applied: await readApplied(warehouse) });
+}
+
+async function readApplied(warehouse: Warehouse): Promise<AppliedMigration[]> {
+  const tables = await warehouse.query(
+    "SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = 'migrations'",
   );
-  return new Map(rows.map((row) => [row.number, row.checksum]));
+  if (tables.rows.length === 0) return [];
+  const { rows } = await warehouse.query<AppliedMigration>(
+    `SELECT concat(leftPad(toString(number), 4, '0'), '_', name, '.sql') AS name, any(checksum) AS checksum
+     FROM migrations GROUP BY ALL`,
+  );
+  return rows;
 }
 
-async function apply(warehouse: Warehouse, migration: Migration): Promise<void> {
-  const sql = migration.sql.replace('/*credentials*/', () => dictionaryCredentials(warehouse.account));
-  await retried(() => warehouse.command(sql));
-  const { number, name, checksum } = migration;
-  await warehouse.insertRows('migrations', [{ number, name, checksum, applied_at: timeText(Date.now()) }]);
+/** Statements of a migration, with their comments: each ends with a semicolon at the end of a line. */
+export function statementsOf(text: string): string[] {
+  return text
+    .split(/;$/m)
+    .map((statement) => statement.trim())
+    .filter((statement) => statement !== '');
 }
 
 /** A dictionary reads its table as somebody: the server's default user needs no naming, unless it has a password. */

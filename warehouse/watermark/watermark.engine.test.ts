@@ -144,7 +144,7 @@ it('moves ended leases from NATS to the warehouse once there are many, and nothi
   const left = (await listLeases(leasesBucket)).map(({ node }) => node).sort((a, b) => a - b);
   expect(left).toEqual([0, ...Array.from({ length: 200 }, (_, i) => i + 3)]);
   const { rows } = await pipeline.warehouse.query(
-    'SELECT node, next_seq, state FROM settled_leases FINAL ORDER BY node',
+    'SELECT node, next_seq, state FROM sealed_leases FINAL ORDER BY node',
   );
   expect(rows).toEqual([
     { node: 1, next_seq: '1', state: 'crashed' },

@@ -65,7 +65,7 @@ export function createWatermarkWriter(options: {
   async function seal(ended: readonly Lease[]): Promise<void> {
     if (ended.length === 0) return;
     await warehouse.insertRows(
-      'settled_leases',
+      'sealed_leases',
       ended.map((lease) => ({
         node: lease.node,
         started_at: timeText(lease.startedAtMs),
@@ -104,7 +104,7 @@ export function createWatermarkWriter(options: {
 export type WatermarkWriter = ReturnType<typeof createWatermarkWriter>;
 
 async function readSealedNodes(warehouse: Warehouse): Promise<Set<number>> {
-  const { rows } = await warehouse.query<{ node: number }>('SELECT DISTINCT node FROM settled_leases');
+  const { rows } = await warehouse.query<{ node: number }>('SELECT DISTINCT node FROM sealed_leases');
   return new Set(rows.map(({ node }) => node));
 }
 

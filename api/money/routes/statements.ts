@@ -36,7 +36,7 @@ const lineView = z
     id: idText('journal'),
     at: timeText,
     kind: z.string().meta({
-      description: 'earning, vesting, rejection, refund, payout_build, payout_settlement, payout_failure, …',
+      description: 'earning, vesting, rejection, refund, payout_build, payout_paid, payout_failure, …',
     }),
     conversion_id: idText('conversion').nullable(),
     payout_id: idText('payout').nullable(),

@@ -60,7 +60,7 @@ export function addReconciliationRoutes(app: ApiServer, context: ApiContext & { 
   const roles = ['operator', 'finance'] as const;
 
   async function running(sql: Parameters<typeof findRunning>[0]): Promise<Job | undefined> {
-    return await findRunning(sql, { kind: 'proof', since: new Date(Date.now() - ABANDONED_MS) });
+    return await findRunning(sql, { kind: 'audit', since: new Date(Date.now() - ABANDONED_MS) });
   }
 
   app.route({
@@ -113,7 +113,7 @@ export function addReconciliationRoutes(app: ApiServer, context: ApiContext & { 
         begun = undefined;
         const earlier = await running(tx);
         if (earlier) return earlier;
-        begun = await createJob(tx, { kind: 'proof', programId: null, actor, request: {} });
+        begun = await createJob(tx, { kind: 'audit', programId: null, actor, request: {} });
         return begun;
       });
       if (begun) {

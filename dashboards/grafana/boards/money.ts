@@ -87,8 +87,8 @@ function proved(): PanelSource {
       postgres(
         `
 SELECT count(*) FILTER (WHERE NOT ok) AS "Checks that fail", extract(epoch FROM clock_timestamp() - at)::float8 AS "Age"
-FROM grafana_proofs
-WHERE at = (SELECT max(at) FROM grafana_proofs)
+FROM grafana_audit_checks
+WHERE at = (SELECT max(at) FROM grafana_audit_checks)
 GROUP BY at`,
         'table',
       ),
@@ -108,8 +108,8 @@ function proofs(): PanelSource {
       postgres(
         `
 SELECT CASE WHEN ok THEN 'yes' ELSE 'NO' END AS "Holds", store AS "Store", name AS "Check", detail AS "Found"
-FROM grafana_proofs
-WHERE at = (SELECT max(at) FROM grafana_proofs)
+FROM grafana_audit_checks
+WHERE at = (SELECT max(at) FROM grafana_audit_checks)
 ORDER BY ok, store, name`,
         'table',
       ),

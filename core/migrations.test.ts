@@ -1,0 +1,113 @@
+import { spawnSync } from 'node:child_process';
+import { appendFileSync, cpSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { fromProject } from './config/paths.ts';
+import { pendingMigrations, readMigrations } from './migrations.ts';
+
+const FOLDERS = ['ledger/migrations', 'warehouse/migrations'];
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'afflux-migrations-'));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+describe('the list of checksums', () => {
+  /** Runs the check of `npm run check` on a folder. */
+  function check(...args: string[]): { status: number | null; stdout: string } {
+    return spawnSync(process.execPath, [fromProject('scripts/check-migrations.mjs'), ...args], {
+      encoding: 'utf8',
+    });
+  }
+
+  test.each(FOLDERS)('of %s is that of its files', (path) => {
+    expect(check(fromProject(path))).toMatchObject({ stdout: '', status: 0 });
+  });
+
+  test('refuses a file that has changed', () => {
+    cpSync(fromProject('ledger/migrations'), folder, { recursive: true });
+    appendFileSync(join(folder, '0002_programs.sql'), '\n');
+    expect(check(folder)).toMatchObject({
+      status: 1,
+      stdout: expect.stringMatching(/^\S+0002_programs\.sql has changed: [^\n]+\n$/),
+    });
+    // Not even by adding.
+    expect(check('--add', folder).status).toBe(1);
+  });
+
+  test('refuses a file that is gone', () => {
+    cpSync(fromProject('ledger/migrations'), folder, { recursive: true });
+    renameSync(join(folder, '0002_programs.sql'), join(folder, '0002_shops.sql'));
+    const { status, stdout } = check(folder);
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/0002_programs\.sql is listed in CHECKSUMS and missing/);
+    expect(stdout).toMatch(/0002_shops\.sql is not listed/);
+  });
+
+  test('takes a new file when it is added, and then keeps it', () => {
+    cpSync(fromProject('ledger/migrations'), folder, { recursive: true });
+    const path = join(folder, '9000_new.sql');
+    writeFileSync(path, 'select 1;\n');
+    expect(check(folder).status).toBe(1);
+    expect(check('--add', folder).status).toBe(0);
+    expect(check(folder).status).toBe(0);
+    writeFileSync(path, 'select 2;\n');
+    expect(check(folder)).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining('9000_new.sql has changed'),
+    });
+  });
+});
+
+describe('the files', () => {
+  test.each(FOLDERS)('of %s are numbered without a gap', (path) => {
+    expect(readMigrations(fromProject(path)).length).toBeGreaterThan(5);
+  });
+
+  test.each([
+    ['0001_a.sql', '0003_c.sql'],
+    ['0002_a.sql'],
+    ['0001_a.sql', '0001_b.sql'],
+    ['0001_a.sql', '2_b.sql'],
+  ])('are refused with other numbers: %s %s', (...names) => {
+    for (const name of names) if (name !== undefined) writeFileSync(join(folder, name), 'select 1;');
+    expect(() => readMigrations(folder)).toThrow(/named NNNN_topic\.sql, from 0001 without a gap/);
+  });
+});
+
+describe('what a store has applied', () => {
+  const migrations = ['0001_a.sql', '0002_b.sql', '0003_c.sql'].map((name) => ({
+    name,
+    text: name,
+    checksum: name,
+  }));
+  const has = (...names: string[]) => names.map((name) => ({ name, checksum: name }));
+  const pending = (applied: { name: string; checksum: string }[]) =>
+    pendingMigrations({ store: 'the data folder /srv/afflux', migrations, applied }).map(({ name }) => name);
+
+  test('leaves the others pending, in order', () => {
+    expect(pending([])).toEqual(['0001_a.sql', '0002_b.sql', '0003_c.sql']);
+    expect(pending(has('0002_b.sql', '0001_a.sql'))).toEqual(['0003_c.sql']);
+    expect(pending(has('0003_c.sql', '0002_b.sql', '0001_a.sql'))).toEqual([]);
+  });
+
+  test.each([
+    ['of before the first release', 'store_pre_release', has('0001_parties.sql', '0461_first.sql')],
+    ['of a later version', 'store_newer', has('0001_a.sql', '0002_b.sql', '0003_c.sql', '0004_d.sql')],
+    ['of a file that is missing here', 'migration_missing', has('0001_a.sql', '0002_x.sql')],
+    [
+      'of a file with other contents',
+      'migration_changed',
+      [...has('0001_a.sql'), { name: '0002_b.sql', checksum: 'other' }],
+    ],
+  ])('is refused: %s', (_what, code, applied) => {
+    expect(() => pending(applied)).toThrow(
+      expect.objectContaining({
+        code,
+        message: expect.stringMatching(/^the data folder \/srv\/afflux (?=.*Nothing was changed)/),
+      }),
+    );
+  });
+});
