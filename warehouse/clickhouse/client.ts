@@ -128,6 +128,7 @@ export async function connectWarehouse(options: { url: string; name: string }): 
         if (!(fault instanceof ServerFault && ROW_FAULTS.has(fault.number))) throw error;
         throw new OperatingError('rows_refused', `ClickHouse refused rows: ${fault.message}`, {
           cause: fault,
+          clickhouseCode: fault.number,
         });
       });
     },
@@ -165,7 +166,7 @@ async function translated<T>(origin: string, call: () => Promise<T>): Promise<T>
   } catch (error) {
     if (error instanceof ServerFault) {
       const text = `ClickHouse refused a statement: ${error.message}`;
-      throw new OperatingError('clickhouse_refused', text, { cause: error });
+      throw new OperatingError('clickhouse_refused', text, { cause: error, clickhouseCode: error.number });
     }
     throw new OperatingError(
       'clickhouse_unreachable',
