@@ -19,7 +19,7 @@ declare module 'fastify' {
     roles?: readonly Role[] | 'public';
     /** The key may also come as the parameter `key`, for postbacks that can send no header. */
     keyAsParameter?: boolean;
-    /** It takes an Idempotency-Key: see commit.ts. */
+    /** It takes an Idempotency-Key; elsewhere the header is ignored: see commit.ts. */
     idempotent?: boolean;
     /** It compares If-Match: see commit.ts. */
     ifMatch?: boolean;
@@ -79,12 +79,12 @@ async function authenticate(ledger: Ledger, key: string | undefined): Promise<Pr
   });
 }
 
-/** Look-ups under way. A shop sends a thousand calls a second with one key: those that come together share one. */
+/** Look-ups in flight. A shop sends a thousand calls a second with one key: those that come together share one. */
 const lookups = new Map<string, ReturnType<typeof findApiKey>>();
 
 async function findOnce(ledger: Ledger, key: string): ReturnType<typeof findApiKey> {
-  const underWay = lookups.get(key);
-  if (underWay) return await underWay;
+  const inFlight = lookups.get(key);
+  if (inFlight) return await inFlight;
   const lookup = findApiKey(ledger, { key, now: new Date() });
   lookups.set(key, lookup);
   return await lookup.finally(() => lookups.delete(key));

@@ -18,7 +18,7 @@ import type { Streams } from './streams.ts';
 declare module 'fastify' {
   interface FastifyInstance {
     /** Work that outlasts its request: a stop waits for it. */
-    underWay: Set<Promise<unknown>>;
+    inFlight: Set<Promise<unknown>>;
   }
 }
 

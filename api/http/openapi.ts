@@ -31,8 +31,9 @@ export const swaggerOptions: SwaggerOptions = {
       title: 'Afflux',
       version: '1',
       description:
-        'Affiliate programmes: orders and refunds from shops, links and money of affiliates, reports with their freshness. ' +
-        'Amounts are decimal text, times are ISO 8601 in UTC, ids carry a prefix, lists are read page by page with a cursor.',
+        'Affiliate programs: orders and refunds from shops, links and money of affiliates, reports with their freshness. ' +
+        'Amounts are decimal text, times are ISO 8601 in UTC, ids carry a prefix, lists are read page by page with a cursor. ' +
+        'Every operation that changes something takes an Idempotency-Key; sessions, passwords and postbacks ignore it.',
     },
     components: {
       securitySchemes: {
@@ -117,7 +118,7 @@ function headersOf(config: { idempotent?: boolean; ifMatch?: boolean }): z.ZodTy
   return z.looseObject({
     ...(config.idempotent && {
       [IDEMPOTENCY_HEADER]: visible.optional().meta({
-        description: `Repeating the request with the same key within ${IDEMPOTENCY_HOURS} hours gives the first answer and changes nothing.`,
+        description: `Repeating the request with the same key within ${IDEMPOTENCY_HOURS} hours gives the first answer, changes nothing and mails nothing.`,
       }),
     }),
     ...(config.ifMatch && {

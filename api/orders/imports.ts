@@ -236,8 +236,8 @@ async function takeRows(
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       refusals++;
-      const message = error.message.slice(error.field.length + 2);
-      if (refused.length < MAX_REFUSED) refused.push({ line: i + 2, field: error.field, message });
+      const { field, reason } = error;
+      if (refused.length < MAX_REFUSED) refused.push({ line: i + 2, field, message: reason });
     }
     if ((i + 1) % PROGRESS_ROWS === 0) await onProgress(i + 1);
   }

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { assert, InputError } from '../../core/errors.ts';
 import type { Conversion, RecordedConversion } from '../../ledger/conversions/conversions.ts';
 import type { ConversionSource } from '../../ledger/conversions/reported-conversion.ts';
-import { commit, IDEMPOTENCY_HEADER } from '../http/commit.ts';
+import { claimOf, commit } from '../http/commit.ts';
 import type { ApiContext } from '../http/context.ts';
 import { type Principal, principalOf, programRequired } from '../http/principal.ts';
 import { Problem } from '../http/problems.ts';
@@ -69,7 +69,7 @@ export async function reportOrder<Body>(
     const reported = accepted(recorded, { order, callId, principal });
     return { status: reported.status === 'accepted' ? acceptedStatus : 200, body: view(reported) };
   }
-  if (request.headers[IDEMPOTENCY_HEADER] !== undefined) {
+  if (claimOf(request)) {
     return await commit(context, request, reply, async (tx) => {
       const [recorded] = await recordEntries(tx, [entry]);
       assert(recorded, 'every order has an answer');

@@ -194,7 +194,6 @@ export async function inParameters<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    const said = error.message.slice(error.field.length + 2);
-    throw new InputError(PARAMETERS[error.field] ?? error.field, said);
+    throw new InputError(PARAMETERS[error.field] ?? error.field, error.reason);
   }
 }

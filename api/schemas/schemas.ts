@@ -72,8 +72,7 @@ export function toMinor(
     return parseAmount(input.amount, input.currency);
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    const message = error.message.slice(error.field.length + 2);
-    context.addIssue({ code: 'custom', path: [...path, error.field], message });
+    context.addIssue({ code: 'custom', path: [...path, error.field], message: error.reason });
     return z.NEVER;
   }
 }

@@ -1,5 +1,5 @@
 import postgres, { type SerializableParameter } from 'postgres';
-import { InputError } from '../../core/errors.ts';
+import { InputError, OperatingError } from '../../core/errors.ts';
 
 /** What is wrong with somebody's input when a constraint of the database refuses it: the field, and what it must be. */
 const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>> = {
@@ -40,7 +40,10 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
 /** foreign key, unique, check, exclusion. */
 const CONSTRAINT_CODES = new Set(['23503', '23505', '23514', '23P01']);
 
-/** Runs a command whose constraints answer for somebody's input. @throws InputError instead of the constraint's error. */
+/**
+ * Runs a command whose constraints answer for somebody's input. @throws InputError instead of the constraint's error,
+ * OperatingError `wrong_state` for a transition that `state_edges` does not have.
+ */
 export async function answeringInput<T>(command: PromiseLike<T>): Promise<T> {
   try {
     return await command;
@@ -49,9 +52,12 @@ export async function answeringInput<T>(command: PromiseLike<T>): Promise<T> {
   }
 }
 
-function inputFault(error: unknown): InputError | undefined {
+function inputFault(error: unknown): InputError | OperatingError | undefined {
   if (!(error instanceof postgres.PostgresError) || !CONSTRAINT_CODES.has(error.code)) return undefined;
   const constraint = error.constraint_name ?? '';
+  if (constraint.endsWith('_state_edge')) {
+    return new OperatingError('wrong_state', error.message, { cause: error });
+  }
   const known = FAULTS[constraint];
   if (known) return new InputError(...known);
   // A check of one column is named after it: affiliates_ref_code_check.

@@ -1,4 +1,4 @@
-import { InputError } from '../../core/errors.ts';
+import { InputError, OperatingError } from '../../core/errors.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
@@ -113,7 +113,8 @@ export async function listAffiliates(
 
 /**
  * Changes the given columns.
- * @throws InputError, also for a parent that descends from the affiliate.
+ * @throws InputError, also for a parent that descends from the affiliate; OperatingError `wrong_state` for a status that
+ * cannot follow the present one.
  * Returns undefined when there is no such affiliate.
  */
 export async function updateAffiliate(
@@ -130,5 +131,25 @@ export async function updateAffiliate(
       update affiliates set ${sql(given)} ${approval} where id = ${options.id}
       returning ${sql(AFFILIATE_COLUMNS)}`,
   );
+  return affiliate;
+}
+
+/**
+ * Moves an existing affiliate to another status, along the edges that `state_edges` allows.
+ * @throws OperatingError `wrong_state`, also when it has that status already.
+ */
+export async function changeAffiliateStatus(
+  sql: LedgerSql,
+  options: { id: number; status: AffiliateStatus },
+): Promise<Affiliate> {
+  const { id, status } = options;
+  const [affiliate] = await answeringInput(
+    sql<Affiliate[]>`
+      update affiliates set status = ${status},
+        approved_at = case when ${status} = 'active' then coalesce(approved_at, now()) else approved_at end
+      where id = ${id} and status <> ${status}
+      returning ${sql(AFFILIATE_COLUMNS)}`,
+  );
+  if (!affiliate) throw new OperatingError('wrong_state', `the affiliate is ${status} already`);
   return affiliate;
 }

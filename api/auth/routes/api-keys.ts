@@ -222,7 +222,7 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'DELETE',
     url: '/v1/api-keys/:id',
-    config: { roles, problems: ['not_found'] },
+    config: { roles, idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'revokeApiKey',
       tags,

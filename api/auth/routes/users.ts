@@ -12,7 +12,7 @@ import {
 } from '../../../ledger/access/users.ts';
 import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
-import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf, programFilter } from '../../http/principal.ts';
 import { notFound, Problem } from '../../http/problems.ts';
@@ -33,7 +33,7 @@ function visible(principal: Principal, user: User | undefined): User {
   return user;
 }
 
-/** Mails the link by which an invited user sets a password. */
+/** The mail with the link by which an invited user sets a password, to be sent after the commit. */
 export async function invite(
   { vault, mailer, portalUrl }: Pick<ApiContext, 'vault' | 'mailer' | 'portalUrl'>,
   tx: LedgerTransaction,
@@ -105,8 +105,7 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
       }
       const { email, name, role, program_id, affiliate_id } = request.body;
       const programId = programFilter(principal, program_id) ?? null;
-      let send = async (): Promise<void> => undefined;
-      const body = await commit(context, request, reply, async (tx) => {
+      return await commit(context, request, reply, async (tx) => {
         const user = await createUser(tx, {
           email,
           name,
@@ -114,12 +113,10 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
           programId,
           affiliateId: affiliate_id ?? null,
         });
-        send = await invite(context, tx, user);
-        const view = formatUser(user);
-        return { status: 201, body: view, audit: { action: 'user.create', subject: view.id, after: view } };
+        const body = formatUser(user);
+        const audit = { action: 'user.create', subject: body.id, after: body };
+        return { status: 201, body, audit, after: await invite(context, tx, user) };
       });
-      void send();
-      return body;
     },
   });
 
@@ -130,14 +127,14 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
     schema: { operationId: 'getUser', tags, summary: 'One user', params, response: { 200: userView } },
     handler: async (request, reply) => {
       const user = visible(principalOf(request), await getUser(ledger, request.params.id));
-      return tagged(reply, formatUser(user));
+      return withEtag(reply, formatUser(user));
     },
   });
 
   app.route({
     method: 'PATCH',
     url: '/v1/users/:id',
-    config: { roles, ifMatch: true, problems: ['not_found'] },
+    config: { roles, idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateUser',
       tags,
@@ -157,7 +154,7 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
         if (after.status === 'disabled') await endSessionsOf(tx, { userId: id });
         return { body: after, audit: { action: 'user.update', subject: after.id, before, after } };
       });
-      return tagged(reply, changed);
+      return withEtag(reply, changed);
     },
   });
 
@@ -173,15 +170,12 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
       response: { 202: z.object({ invited: z.literal(true) }) },
     },
     handler: async (request, reply) => {
-      let send = async (): Promise<void> => undefined;
-      const body = await commit(context, request, reply, async (tx) => {
+      return await commit(context, request, reply, async (tx) => {
         const user = visible(principalOf(request), await getUser(tx, request.params.id));
-        send = await invite(context, tx, user);
         const audit = { action: 'user.invite', subject: formatId('user', user.id) };
-        return { status: 202, body: { invited: true as const }, audit };
+        const after = await invite(context, tx, user);
+        return { status: 202, body: { invited: true as const }, audit, after };
       });
-      void send();
-      return body;
     },
   });
 }

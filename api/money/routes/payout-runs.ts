@@ -207,7 +207,7 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/payouts/reconcile',
-    config: { roles },
+    config: { roles, idempotent: true },
     schema: {
       operationId: 'reconcilePayouts',
       tags,
@@ -216,9 +216,11 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
       body,
       response: { 200: reconciliationView },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const programId = programFilter(principalOf(request), request.body?.program_id);
-      return await reconcilePayouts(ledger, { now: new Date(), provider: payoutProvider, vault, programId });
+      return await answerOnce(context, request, reply, async () => ({
+        body: await reconcilePayouts(ledger, { now: new Date(), provider: payoutProvider, vault, programId }),
+      }));
     },
   });
 

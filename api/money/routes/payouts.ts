@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import {
   type ClosedPayout,
@@ -9,17 +10,11 @@ import {
   returnPayout,
   settlePayout,
 } from '../../../ledger/payouts/payouts.ts';
-import { inTransaction, type LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import {
-  affiliateFilter,
-  inProgram,
-  owned,
-  type Principal,
-  principalOf,
-  programFilter,
-} from '../../http/principal.ts';
-import { notFound, Problem } from '../../http/problems.ts';
+import { affiliateFilter, inProgram, owned, principalOf, programFilter } from '../../http/principal.ts';
+import { notFound, wrongState } from '../../http/problems.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
 import { bigintPageQuery, formatPage, pageOf, pageRequest, text } from '../../schemas/schemas.ts';
 import { formatPayout, payoutView } from '../payout-view.ts';
@@ -76,26 +71,13 @@ function addPayoutQueries(app: ApiServer, { ledger }: ApiContext): void {
   });
 }
 
-function addPayoutCommands(app: ApiServer, { ledger }: ApiContext): void {
+function addPayoutCommands(app: ApiServer, context: ApiContext): void {
   const tags = ['money'];
-  const config = { roles: ['operator', 'finance'], problems: ['not_found', 'wrong_state'] } as const;
-
-  async function close(
-    principal: Principal,
-    id: bigint,
-    work: (tx: LedgerTransaction) => Promise<ClosedPayout>,
-  ): Promise<z.output<typeof payoutView>> {
-    return await inTransaction(ledger, async (tx) => {
-      inProgram(principal, await getPayout(tx, id), WHAT);
-      const closed = await work(tx);
-      if (closed.outcome === 'done') return formatPayout(closed.payout);
-      if (closed.outcome === 'not_found') throw notFound(WHAT);
-      throw new Problem('wrong_state', {
-        detail: `the payout is ${closed.state}`,
-        members: { state: closed.state },
-      });
-    });
-  }
+  const config = {
+    roles: ['operator', 'finance'],
+    idempotent: true,
+    problems: ['not_found', 'wrong_state'],
+  } as const;
 
   for (const { word, summary, end } of ENDINGS) {
     app.route({
@@ -103,13 +85,7 @@ function addPayoutCommands(app: ApiServer, { ledger }: ApiContext): void {
       url: `/v1/payouts/:id/${word}`,
       config,
       schema: { operationId: `${word}Payout`, tags, summary, params, response: { 200: payoutView } },
-      handler: async (request) => {
-        const { id } = request.params;
-        const principal = principalOf(request);
-        return await close(principal, id, (tx) =>
-          end(tx, { payoutId: id, now: new Date(), actor: principal.actor }),
-        );
-      },
+      handler: async (request, reply) => await close(context, request, reply, request.params.id, end),
     });
   }
 
@@ -128,16 +104,32 @@ function addPayoutCommands(app: ApiServer, { ledger }: ApiContext): void {
         }),
         response: { 200: payoutView },
       },
-      handler: async (request) => {
-        const { id } = request.params;
-        const { failure } = request.body;
-        const principal = principalOf(request);
-        return await close(principal, id, (tx) =>
-          end(tx, { payoutId: id, now: new Date(), actor: principal.actor, failure }),
-        );
-      },
+      handler: async (request, reply) =>
+        await close(context, request, reply, request.params.id, (tx, closing) =>
+          end(tx, { ...closing, failure: request.body.failure }),
+        ),
     });
   }
+}
+
+async function close(
+  context: ApiContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payoutId: bigint,
+  end: (
+    tx: LedgerTransaction,
+    closing: { payoutId: bigint; now: Date; actor: string },
+  ) => Promise<ClosedPayout>,
+): Promise<z.output<typeof payoutView>> {
+  const principal = principalOf(request);
+  return await commit(context, request, reply, async (tx) => {
+    inProgram(principal, await getPayout(tx, payoutId), WHAT);
+    const closed = await end(tx, { payoutId, now: new Date(), actor: principal.actor });
+    if (closed.outcome === 'not_found') throw notFound(WHAT);
+    if (closed.outcome === 'wrong_state') throw wrongState('payout', closed.state);
+    return { body: formatPayout(closed.payout) };
+  });
 }
 
 const ENDINGS = [

@@ -4,9 +4,9 @@ import { errorText } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/service/log.ts';
 import { readLatestProofs, recordProofs } from '../../../ledger/audit/proofs.ts';
 import { createJob, failJob, findRunning, finishJob, type Job } from '../../../ledger/integrations/jobs.ts';
-import { inTransaction } from '../../../ledger/postgres/db.ts';
 import { outboxLag } from '../../../ledger/postgres/outbox.ts';
 import { readWatermark } from '../../../warehouse/watermark/watermark.ts';
+import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { everyProgram, principalOf } from '../../http/principal.ts';
 import { formatJob, jobView } from '../../reports/job-view.ts';
@@ -95,7 +95,7 @@ export function addReconciliationRoutes(app: ApiServer, context: ApiContext & { 
   app.route({
     method: 'POST',
     url: '/v1/reconciliation',
-    config: { roles },
+    config: { roles, idempotent: true },
     schema: {
       operationId: 'prove',
       tags,
@@ -106,21 +106,13 @@ export function addReconciliationRoutes(app: ApiServer, context: ApiContext & { 
       const { actor } = everyProgram(principalOf(request));
       // Told now and not in the job, when NATS is away.
       await streams.use(async ({ manager }) => await manager.getAccountInfo());
-      let begun: Job | undefined;
-      const job = await inTransaction(ledger, async (tx) => {
+      return await commit(context, request, reply, async (tx) => {
         await tx`select pg_advisory_xact_lock(hashtextextended('jobs.proof', 0))`;
-        begun = undefined;
         const earlier = await running(tx);
-        if (earlier) return earlier;
-        begun = await createJob(tx, { kind: 'proof', programId: null, actor, request: {} });
-        return begun;
+        if (earlier) return { status: 202, body: formatJob(earlier) };
+        const job = await createJob(tx, { kind: 'proof', programId: null, actor, request: {} });
+        return { status: 202, body: formatJob(job), after: () => runProof(job) };
       });
-      if (begun) {
-        const work = runProof(begun);
-        app.underWay.add(work);
-        void work.finally(() => app.underWay.delete(work));
-      }
-      return reply.code(202).send(formatJob(job));
     },
   });
 

@@ -7,7 +7,7 @@ import {
 } from '../../../ledger/integrations/postback-settings.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
-import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
@@ -92,14 +92,14 @@ export function addPostbackSettingsRoutes(app: ApiServer, context: ApiContext): 
     handler: async (request, reply) => {
       const { id } = request.params;
       await checkVisible(principalOf(request), id);
-      return tagged(reply, format(await getPostbackSettings(ledger, id)));
+      return withEtag(reply, format(await getPostbackSettings(ledger, id)));
     },
   });
 
   app.route({
     method: 'PUT',
     url,
-    config: { roles, ifMatch: true, problems: ['not_found'] },
+    config: { roles, idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'setPostbackSettings',
       tags,
@@ -132,7 +132,7 @@ export function addPostbackSettingsRoutes(app: ApiServer, context: ApiContext): 
         const audit = { action: 'postback_settings.set', subject: after.program_id, before, after };
         return { body: after, audit };
       });
-      return tagged(reply, changed);
+      return withEtag(reply, changed);
     },
   });
 }

@@ -81,8 +81,7 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
             links.push(formatLink(await createLink(tx, await checkParties(tx, principal, asked))));
           } catch (error) {
             if (!(error instanceof InputError)) throw error;
-            const message = error.message.slice(error.field.length + 2);
-            throw new InputError(`links.${i}.${error.field}`, message);
+            throw new InputError(`links.${i}.${error.field}`, error.reason);
           }
         }
         const first = links[0]?.id ?? '';
@@ -168,7 +167,7 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'DELETE',
     url: '/v1/link-templates/:id',
-    config: { roles: ['operator'], problems: ['not_found'] },
+    config: { roles: ['operator'], idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'deleteLinkTemplate',
       tags,

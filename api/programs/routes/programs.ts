@@ -18,7 +18,7 @@ import {
   type Program,
   updateProgram,
 } from '../../../ledger/programs/programs.ts';
-import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
 import { notFound, Problem } from '../../http/problems.ts';
@@ -167,7 +167,7 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
     handler: async (request, reply) => {
       const principal = principalOf(request);
       const program = visible(principal, await getProgram(ledger, request.params.id));
-      return tagged(reply, formatProgram(program, principal));
+      return withEtag(reply, formatProgram(program, principal));
     },
   });
 
@@ -197,7 +197,7 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/programs/:id',
-    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
+    config: { roles: ['operator'], idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateProgram',
       tags: ['programs'],
@@ -223,7 +223,7 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
         const after = formatProgram(visible(principal, updated), principal);
         return { body: after, audit: { action: 'program.update', subject: after.id, before, after } };
       });
-      return tagged(reply, changed);
+      return withEtag(reply, changed);
     },
   });
 }

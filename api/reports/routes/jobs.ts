@@ -1,4 +1,3 @@
-import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Logger } from '../../../core/service/log.ts';
 import { createJob, getJob, JOB_KINDS, type Job, listJobs } from '../../../ledger/integrations/jobs.ts';
@@ -103,8 +102,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
           throw invalidField('program_id', 'there is no such program');
         const rows = readCsv(request.body);
         const dryRun = dry_run === 'true';
-        let start = (): void => undefined;
-        const answer = await commit(context, request, reply, async (tx) => {
+        return await commit(context, request, reply, async (tx) => {
           const job = await createJob(tx, {
             kind: 'import',
             programId,
@@ -112,19 +110,10 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
             request: { kind, dry_run: dryRun },
             rowsTotal: rows.length,
           });
-          start = () => void track(request, runImport({ ledger, log, job, kind, programId, dryRun, rows }));
-          return { status: 202, body: formatJob(job) };
+          const after = () => runImport({ ledger, log, job, kind, programId, dryRun, rows });
+          return { status: 202, body: formatJob(job), after };
         });
-        start();
-        return answer;
       },
     });
   });
-}
-
-/** A stop of the server waits for what it has begun. */
-async function track(request: FastifyRequest, work: Promise<void>): Promise<void> {
-  const { server } = request;
-  server.underWay.add(work);
-  await work.finally(() => server.underWay.delete(work));
 }

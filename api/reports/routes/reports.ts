@@ -158,24 +158,17 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
       const options = { ...reportOptions(principal, asked), limit: MAX_EXPORT_ROWS, format };
       // What is wrong with the report is told now and not in the job.
       await inParameters(async () => checkReport(options, MAX_EXPORT_ROWS));
-      let start = (): void => undefined;
-      const answer = await commit(context, request, reply, async (tx) => {
+      return await commit(context, request, reply, async (tx) => {
         const job = await createJob(tx, {
           kind: 'report',
           programId: principal.programId,
           actor: principal.actor,
           request: { query: request.url.split('?')[1] ?? '', format },
         });
-        start = () => {
-          const { folder, vault, log } = context;
-          const work = runReportJob({ ledger, warehouse, vault, log, folder, job, report: options });
-          app.underWay.add(work);
-          void work.finally(() => app.underWay.delete(work));
-        };
-        return { status: 202, body: formatJob(job) };
+        const { folder, vault, log } = context;
+        const after = () => runReportJob({ ledger, warehouse, vault, log, folder, job, report: options });
+        return { status: 202, body: formatJob(job), after };
       });
-      start();
-      return answer;
     },
   });
 

@@ -16,7 +16,7 @@ import { addTestEvent } from '../../../ledger/integrations/webhook-queue.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { newSigningSecret } from '../../auth/signed-calls.ts';
-import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { owned, type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
 import { invalidField } from '../../http/problems.ts';
@@ -126,7 +126,7 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
     },
     handler: async (request, reply) => {
       const endpoint = await getWebhookEndpoint(ledger, request.params.id);
-      return tagged(reply, formatEndpoint(visibleEndpoint(principalOf(request), endpoint)));
+      return withEtag(reply, formatEndpoint(visibleEndpoint(principalOf(request), endpoint)));
     },
   });
 
@@ -166,7 +166,7 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
   app.route({
     method: 'PATCH',
     url: '/v1/webhooks/:id',
-    config: { roles, ifMatch: true, problems: ['not_found'] },
+    config: { roles, idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateWebhook',
       tags,
@@ -191,14 +191,14 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
         const after = formatEndpoint(visibleEndpoint(principal, updated));
         return { body: after, audit: { action: 'webhook.update', subject: after.id, before, after } };
       });
-      return tagged(reply, changed);
+      return withEtag(reply, changed);
     },
   });
 
   app.route({
     method: 'DELETE',
     url: '/v1/webhooks/:id',
-    config: { roles, problems: ['not_found'] },
+    config: { roles, idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'deleteWebhook',
       tags,
