@@ -145,7 +145,7 @@ describe('payouts', () => {
       code: 'wrong_state',
       state: 'submitted',
     });
-    await post(`/v1/payouts/${paid?.id}/settle`);
+    await post(`/v1/payouts/${paid?.id}/mark-paid`);
     const returned = await post(`/v1/payouts/${paid?.id}/return`, { failure: 'account closed' });
     expect(returned.body).toMatchObject({ state: 'returned', failure: 'account closed' });
     expect(await run()).toHaveLength(1);
@@ -255,7 +255,7 @@ describe('an explanation', () => {
     };
     await api.ledger`update conversions set evidence = ${api.ledger.json(evidence)} where id = ${id}`;
     const [payout] = await run();
-    await post(`/v1/payouts/${payout?.id}/settle`);
+    await post(`/v1/payouts/${payout?.id}/mark-paid`);
     const { body } = await get(`/v1/conversions/cnv_${id}/explanation`, tenant.keys.fraud);
     expect(body.rules).toMatchObject([{ rule: 'instant_conversion', observed: 60, threshold: 30 }]);
     const timeline = body.timeline as { kind: string; text: string; seconds: number | null }[];

@@ -196,7 +196,7 @@ describe('an affiliate', () => {
     await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, as('operator'));
     const run = await api.call('POST', '/v1/payouts/run', as('finance'));
     const [payout] = run.body.payouts as { id: string }[];
-    await api.call('POST', `/v1/payouts/${payout?.id}/settle`, as('finance'));
+    await api.call('POST', `/v1/payouts/${payout?.id}/mark-paid`, as('finance'));
     const to = new Date(Date.now() + 60_000).toISOString();
     const path = `${affiliate}/statement?from=${from}&to=${to}`;
     const { body } = await api.call('GET', path, as('affiliate'));

@@ -61,7 +61,7 @@ export async function runPayoutsNow(): Promise<void> {
     const isFile = config.payoutProvider !== 'stripe';
     process.stdout.write(`${describePayouts(run.payouts)}
 ${run.vested} commissions vested; ${run.built} payouts built, ${run.submitted} submitted, ${run.failed} failed, ${run.unknown} unknown; ${run.reconciled.asked} earlier ones asked for, ${run.reconciled.unknown} still unknown; debt of ${run.debtorsWrittenOff} affiliates written off.
-${isFile && run.submitted > 0 ? `The file is in ${join(config.home, 'payouts')}. Once the money has arrived: afflux payouts settle --all\n` : ''}`);
+${isFile && run.submitted > 0 ? `The file is in ${join(config.home, 'payouts')}. Once the money has arrived: afflux payouts mark-paid --all\n` : ''}`);
   });
 }
 
@@ -85,19 +85,19 @@ function donePayout(payoutId: bigint, closed: ClosedPayout): Payout {
   throw new OperatingError('wrong_state', `payout pay_${payoutId} is ${closed.state}`);
 }
 
-/** `afflux payouts settle`: records that the money of these submitted payouts, or of all of them, has arrived. */
-export async function settlePayouts(ids: readonly string[], options: { all: boolean }): Promise<void> {
+/** `afflux payouts mark-paid`: records that the money of these submitted payouts, or of all of them, has arrived. */
+export async function markPayoutsPaid(ids: readonly string[], options: { all: boolean }): Promise<void> {
   if (options.all === ids.length > 0) {
     throw new OperatingError('usage', 'name payout ids (pay_1 pay_2 …), or --all for every submitted one');
   }
   await withLedger(async (ledger) => {
     const wanted = options.all ? await submittedIds(ledger) : ids.map(parsePayoutId);
-    const settled: Payout[] = [];
+    const paid: Payout[] = [];
     for (const payoutId of wanted) {
       const request = { payoutId, now: new Date(), actor: ACTOR };
-      settled.push(donePayout(payoutId, await inTransaction(ledger, (tx) => settlePayout(tx, request))));
+      paid.push(donePayout(payoutId, await inTransaction(ledger, (tx) => settlePayout(tx, request))));
     }
-    process.stdout.write(`${describePayouts(settled)}\n${settled.length} payouts settled.\n`);
+    process.stdout.write(`${describePayouts(paid)}\n${paid.length} payouts marked paid.\n`);
   });
 }
 

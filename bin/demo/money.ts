@@ -126,7 +126,7 @@ async function endPayouts(options: {
       await end(id, 'fail', 'the bank does not know the account');
       continue;
     }
-    await end(id, 'settle');
+    await end(id, 'mark-paid');
     if (id === returned) await end(id, 'return', 'the account is closed');
   }
 }

@@ -12,9 +12,9 @@ begin
     select from state_edges where entity = 'affiliates' and from_state = old.status and to_state = new.status
   ) then
     raise exception 'an affiliate cannot go from % to %', old.status, new.status
-      using errcode = 'check_violation', constraint = 'affiliates_state_edge';
+      using errcode = 'check_violation', constraint = 'affiliates_transition';
   end if;
   return new;
 end $$;
-create trigger state_edge before update of status on affiliates
+create trigger transition before update of status on affiliates
   for each row execute function check_affiliate_status();

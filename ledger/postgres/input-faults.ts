@@ -42,7 +42,7 @@ const CONSTRAINT_CODES = new Set(['23503', '23505', '23514', '23P01']);
 
 /**
  * Runs a command whose constraints answer for somebody's input. @throws InputError instead of the constraint's error,
- * OperatingError `wrong_state` for a transition that `state_edges` does not have.
+ * OperatingError `wrong_state` for a change of status that the database does not allow.
  */
 export async function answeringInput<T>(command: PromiseLike<T>): Promise<T> {
   try {
@@ -55,7 +55,7 @@ export async function answeringInput<T>(command: PromiseLike<T>): Promise<T> {
 function inputFault(error: unknown): InputError | OperatingError | undefined {
   if (!(error instanceof postgres.PostgresError) || !CONSTRAINT_CODES.has(error.code)) return undefined;
   const constraint = error.constraint_name ?? '';
-  if (constraint.endsWith('_state_edge')) {
+  if (constraint === 'affiliates_transition') {
     return new OperatingError('wrong_state', error.message, { cause: error });
   }
   const known = FAULTS[constraint];

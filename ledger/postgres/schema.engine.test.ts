@@ -276,7 +276,7 @@ describe('states', () => {
     [`update commissions set state = 'pending'`, 'commissions_state_edge'],
     [`update payouts set state = 'created'`, 'payouts_state_edge'],
     [`update payouts set state = 'canceled'`, 'payouts_state_edge'],
-    [`update affiliates set status = 'pending'`, 'affiliates_state_edge'],
+    [`update affiliates set status = 'pending'`, 'affiliates_transition'],
   ])('move along their edges only: %s', async (statement, constraint) => {
     await expect(db.owner.unsafe(statement)).rejects.toMatchObject({ constraint_name: constraint });
   });

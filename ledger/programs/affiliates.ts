@@ -135,7 +135,7 @@ export async function updateAffiliate(
 }
 
 /**
- * Moves an existing affiliate to another status, along the edges that `state_edges` allows.
+ * Moves an existing affiliate to another status, where the database allows that transition.
  * @throws OperatingError `wrong_state`, also when it has that status already.
  */
 export async function changeAffiliateStatus(

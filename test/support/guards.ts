@@ -200,9 +200,9 @@ export const GUARDS: readonly Guard[] = [
         attempt: `update affiliates set name = 'new' where id = 1`,
         effect: `select change_xid = pg_current_xact_id() from affiliates where id = 1`,
       },
-      state_edge: {
+      transition: {
         attempt: `update affiliates set status = 'pending' where id = 1`,
-        refusedBy: 'affiliates_state_edge',
+        refusedBy: 'affiliates_transition',
       },
       stays: stays('affiliates', 'accounts_program_id_affiliate_id_fkey'),
       webhook_changed: {

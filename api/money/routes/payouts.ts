@@ -79,23 +79,23 @@ function addPayoutCommands(app: ApiServer, context: ApiContext): void {
     problems: ['not_found', 'wrong_state'],
   } as const;
 
-  for (const { word, summary, end } of ENDINGS) {
+  for (const { verb, operationId, summary, end } of ENDINGS) {
     app.route({
       method: 'POST',
-      url: `/v1/payouts/:id/${word}`,
+      url: `/v1/payouts/:id/${verb}`,
       config,
-      schema: { operationId: `${word}Payout`, tags, summary, params, response: { 200: payoutView } },
+      schema: { operationId, tags, summary, params, response: { 200: payoutView } },
       handler: async (request, reply) => await close(context, request, reply, request.params.id, end),
     });
   }
 
-  for (const { word, summary, end } of FAILINGS) {
+  for (const { verb, operationId, summary, end } of FAILINGS) {
     app.route({
       method: 'POST',
-      url: `/v1/payouts/:id/${word}`,
+      url: `/v1/payouts/:id/${verb}`,
       config,
       schema: {
-        operationId: `${word}Payout`,
+        operationId,
         tags,
         summary,
         params,
@@ -133,15 +133,31 @@ async function close(
 }
 
 const ENDINGS = [
-  { word: 'settle', summary: 'The money has arrived', end: settlePayout },
   {
-    word: 'cancel',
-    summary: 'Nobody was told to pay it yet: its commissions are available again',
+    verb: 'mark-paid',
+    operationId: 'markPayoutPaid',
+    summary: 'Record that the money has arrived',
+    end: settlePayout,
+  },
+  {
+    verb: 'cancel',
+    operationId: 'cancelPayout',
+    summary: 'Cancel a payout that was not submitted: its commissions are available again',
     end: cancelPayout,
   },
 ] as const;
 
 const FAILINGS = [
-  { word: 'fail', summary: 'The money has not left: its commissions are available again', end: failPayout },
-  { word: 'return', summary: 'The money came back: its commissions are available again', end: returnPayout },
+  {
+    verb: 'fail',
+    operationId: 'failPayout',
+    summary: 'Record that the money has not left: its commissions are available again',
+    end: failPayout,
+  },
+  {
+    verb: 'return',
+    operationId: 'returnPayout',
+    summary: 'Record that the money came back: its commissions are available again',
+    end: returnPayout,
+  },
 ] as const;
