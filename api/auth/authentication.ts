@@ -31,7 +31,7 @@ declare module 'fastify' {
 }
 
 /** Far longer than any key: what is longer is not looked up. */
-const MAX_KEY_CHARS = 200;
+const MAX_KEY_LENGTH = 200;
 
 /** Puts the one authentication hook on a server. Every way of having no valid key is answered alike. */
 export function installAuthentication(
@@ -70,7 +70,7 @@ export function installAuthentication(
 }
 
 async function authenticate(ledger: Ledger, key: string | undefined): Promise<Principal> {
-  const plausible = key !== undefined && /^[\x21-\x7e]+$/.test(key) && key.length <= MAX_KEY_CHARS;
+  const plausible = key !== undefined && /^[\x21-\x7e]+$/.test(key) && key.length <= MAX_KEY_LENGTH;
   const found = plausible ? await findOnce(ledger, key) : undefined;
   if (found) return principalFrom(found);
   throw new Problem('unauthorized', {

@@ -106,7 +106,7 @@ export function documentProblems(route: RouteOptions): void {
   schema.response = { ...problemResponses([...codes]), ...(schema.response as object | undefined) };
 }
 
-const MAX_HEADER_CHARS = 255;
+const MAX_HEADER_LENGTH = 255;
 
 /** Headers that change what a route does; the others pass as they are. */
 function headersOf(config: { idempotent?: boolean; ifMatch?: boolean }): z.ZodType | undefined {
@@ -114,7 +114,7 @@ function headersOf(config: { idempotent?: boolean; ifMatch?: boolean }): z.ZodTy
   const visible = z
     .string()
     .regex(/^[\x21-\x7e]+$/, 'must be visible ASCII')
-    .max(MAX_HEADER_CHARS);
+    .max(MAX_HEADER_LENGTH);
   return z.looseObject({
     ...(config.idempotent && {
       [IDEMPOTENCY_HEADER]: visible.optional().meta({

@@ -1,6 +1,7 @@
 import { parse } from 'csv-parse/sync';
 import { errorText, InputError } from '../../core/errors.ts';
 import { parseAmount } from '../../core/money.ts';
+import { MAX_FAILURE_LENGTH } from '../../core/text-limits.ts';
 import type { NoticeStatus } from '../../ledger/payouts/notices.ts';
 import type { PaymentResult } from '../../ledger/payouts/results.ts';
 
@@ -104,12 +105,10 @@ function resultOf(row: Record<string, string>): ResultRow['result'] {
       status,
       amountMinor,
       currency,
-      reason: cell(row, 'reason')?.slice(0, MAX_REASON_CHARS),
+      reason: cell(row, 'reason')?.slice(0, MAX_FAILURE_LENGTH),
     };
   } catch (error) {
     if (error instanceof InputError) return error;
     throw error;
   }
 }
-
-const MAX_REASON_CHARS = 500;

@@ -36,8 +36,9 @@ interface CallDraft {
 }
 
 const MAX_PARAMS = 100;
-const MAX_NAME_CHARS = 100;
-const MAX_VALUE_CHARS = 4_096;
+/** Of a parameter's name. */
+export const MAX_PARAMETER_NAME_LENGTH = 100;
+const MAX_VALUE_LENGTH = 4_096;
 /** Parameters that let somebody in. */
 const SECRET_NAMES = new Set(['key', 'token', 'signature']);
 
@@ -96,7 +97,7 @@ export function loggedParams(params: unknown): { [name: string]: JSONValue } {
   const kept = Object.entries(asObject(params))
     .filter(([name]) => !SECRET_NAMES.has(name))
     .slice(0, MAX_PARAMS)
-    .map(([name, value]) => [storable(name).slice(0, MAX_NAME_CHARS), loggedValue(value)]);
+    .map(([name, value]) => [storable(name).slice(0, MAX_PARAMETER_NAME_LENGTH), loggedValue(value)]);
   return Object.fromEntries(kept);
 }
 
@@ -104,7 +105,7 @@ function loggedValue(value: unknown): JSONValue {
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return value;
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
   if (/^[^\s@]+@[^\s@]+$/.test(text.trim())) return hashedEmail(text);
-  return storable(text).slice(0, MAX_VALUE_CHARS);
+  return storable(text).slice(0, MAX_VALUE_LENGTH);
 }
 
 /** `sha256:` and the hash of the trimmed lower-case address: shops may send it so in the first place. */

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ImportEvidence } from '../../attribution/decide/evidence.ts';
 import { errorText, InputError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
+import { MAX_CODE_LENGTH, MAX_EMAIL_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import { type Conversion, recordConversion } from '../../ledger/conversions/conversions.ts';
 import { recordDecisions } from '../../ledger/decisions/decisions.ts';
@@ -29,8 +30,6 @@ export const MAX_IMPORT_ROWS = 50_000;
 const PROGRESS_ROWS = 500;
 /** Refused rows that are told one by one; the rest is counted. */
 const MAX_REFUSED = 1_000;
-const MAX_REF_CHARS = 64;
-const MAX_TEXT_CHARS = 254;
 
 export type ImportResult = {
   readonly dry_run: boolean;
@@ -62,18 +61,18 @@ export function readCsv(csv: string): Row[] {
 }
 
 const affiliateRow = z.strictObject({
-  ref_code: text(MAX_REF_CHARS),
+  ref_code: text(MAX_CODE_LENGTH),
   name: nameText,
-  email: text(MAX_TEXT_CHARS),
-  customer_ref: text(200).optional(),
+  email: text(MAX_EMAIL_LENGTH),
+  customer_ref: text(MAX_REFERENCE_LENGTH).optional(),
   status: z.enum(AFFILIATE_STATUSES).optional(),
-  parent_ref_code: text(MAX_REF_CHARS).optional(),
+  parent_ref_code: text(MAX_CODE_LENGTH).optional(),
 });
 const linkRow = z.strictObject({
-  affiliate_ref_code: text(MAX_REF_CHARS),
+  affiliate_ref_code: text(MAX_CODE_LENGTH),
   campaign_id: integerId('campaign'),
   landing_url: urlText,
-  code: text(MAX_REF_CHARS).optional(),
+  code: text(MAX_CODE_LENGTH).optional(),
   expires_at: time.optional(),
 });
 

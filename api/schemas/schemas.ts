@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { MAX_URL_LENGTH } from '../../core/links/macros.ts';
 import { formatAmount, parseAmount } from '../../core/money.ts';
+import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import { MAX_PAGE_ROWS, type Page, type PageRequest } from '../../ledger/postgres/page.ts';
 import { type BigintIdKind, bigintId, formatId, type IntegerIdKind, integerId } from './ids.ts';
 
@@ -26,7 +27,7 @@ export function text(max: number) {
 }
 
 /** A name that people read. */
-export const nameText = text(200);
+export const nameText = text(MAX_NAME_LENGTH);
 
 /** A URL; the ledger checks what is in it. */
 export const urlText = text(MAX_URL_LENGTH);
@@ -44,7 +45,7 @@ export const clickCap = z
   .meta({ description: 'Valid clicks of a UTC day after which visitors go to the fallback; null: none.' });
 
 /** Longest text that is still read as an amount: the digits of a bigint and a point. */
-const MAX_AMOUNT_CHARS = 40;
+const MAX_AMOUNT_LENGTH = 40;
 
 /** An amount before its currency is known; {@link toMinor} reads it. */
 export const amountText = z
@@ -54,7 +55,7 @@ export const amountText = z
         ? 'must be text such as "12.34": a JSON number is a float, and floats are not money'
         : undefined,
   })
-  .max(MAX_AMOUNT_CHARS, 'is too long for an amount')
+  .max(MAX_AMOUNT_LENGTH, 'is too long for an amount')
   .meta({ examples: ['12.34'], description: 'Decimal text with at most the digits of the currency.' });
 
 export const currencyText = z

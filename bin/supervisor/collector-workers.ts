@@ -121,17 +121,17 @@ function readyMessage(worker: EngineProcess): () => Promise<boolean> {
 
 /** Spools of slots that no worker has any more go to the first one, which replays them with its own. */
 function gatherOrphanedSpools(home: string, count: number, log: Logger): void {
-  const heir = join(collectorSlotFolder(home, 0), 'spool');
-  mkdirSync(heir, { recursive: true });
-  const numbers = segmentsOf(heir).map((name) => Number.parseInt(name, 10));
+  const target = join(collectorSlotFolder(home, 0), 'spool');
+  mkdirSync(target, { recursive: true });
+  const numbers = segmentsOf(target).map((name) => Number.parseInt(name, 10));
   let next = Math.max(0, ...numbers) + 1;
   for (const name of readdirSync(join(home, 'collector'))) {
     const slot = Number(name);
     if (!Number.isInteger(slot) || slot < count) continue;
     const folder = join(collectorSlotFolder(home, slot), 'spool');
     for (const segment of segmentsOf(folder)) {
-      renameSync(join(folder, segment), join(heir, `${String(next++).padStart(10, '0')}.spool`));
-      log.warn({ slot, segment }, 'a spool without a worker goes to the first');
+      renameSync(join(folder, segment), join(target, `${String(next++).padStart(10, '0')}.spool`));
+      log.warn({ slot, segment }, 'the spool of a removed worker is moved to the first worker');
     }
   }
 }

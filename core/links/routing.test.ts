@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../errors.ts';
-import { MAX_ROUTING_CHARS, minutesOfDay, parseRouting } from './routing.ts';
+import { MAX_ROUTING_LENGTH, minutesOfDay, parseRouting } from './routing.ts';
 
 const SHOP = { url: 'https://shop.test/', weight: 1 };
 const SCHEDULE = { timezone: 'Europe/Vienna', days: ['mon'], from: '09:00', to: '17:00' };
@@ -98,7 +98,7 @@ describe('parseRouting', () => {
     const url = `https://shop.test/${'x'.repeat(1_900)}`;
     const destinations = Array.from({ length: 20 }, () => ({ url, weight: 1 }));
     expect(fault({ rules: [], destinations })).toBe(
-      `routing: must not exceed ${MAX_ROUTING_CHARS} characters`,
+      `routing: must not exceed ${MAX_ROUTING_LENGTH} characters`,
     );
   });
 

@@ -16,7 +16,7 @@ export const MAX_WEIGHT = 1_000;
 /** All ISO 3166 countries fit. */
 const MAX_CONDITION_VALUES = 250;
 /** A collector keeps the routing of every link in memory, as this text. */
-export const MAX_ROUTING_CHARS = 32_768;
+export const MAX_ROUTING_LENGTH = 32_768;
 
 /** What the `device` column may hold. */
 export const DEVICES = ['desktop', 'mobile', 'tablet', 'tv', 'bot', 'unknown'] as const;
@@ -114,8 +114,8 @@ export const routingSchema = z
   .refine((routing) => routing.rules.length > 0 || routing.destinations !== undefined, {
     error: 'must have rules or destinations',
   })
-  .refine((routing) => JSON.stringify(routing).length <= MAX_ROUTING_CHARS, {
-    error: `must not exceed ${MAX_ROUTING_CHARS} characters`,
+  .refine((routing) => JSON.stringify(routing).length <= MAX_ROUTING_LENGTH, {
+    error: `must not exceed ${MAX_ROUTING_LENGTH} characters`,
   })
   .meta({
     id: 'Routing',

@@ -1,4 +1,5 @@
 import { InputError, OperatingError } from '../../core/errors.ts';
+import { MAX_EMAIL_LENGTH, MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
@@ -48,10 +49,6 @@ const AFFILIATE_COLUMNS = [
   'approvedAt',
   'createdAt',
 ];
-
-const MAX_NAME_LENGTH = 200;
-/** RFC 5321 allows no longer address. */
-const MAX_EMAIL_LENGTH = 254;
 
 function checkAffiliate(affiliate: AffiliateChanges): void {
   if (affiliate.name !== undefined) checkText(affiliate.name, 'name', MAX_NAME_LENGTH);

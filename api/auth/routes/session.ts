@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { fingerprint } from '../../../core/clicks/fingerprint.ts';
+import { MAX_EMAIL_LENGTH } from '../../../core/text-limits.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
 import {
@@ -33,19 +34,18 @@ import {
 } from '../sessions.ts';
 import { formatUser, userView } from '../user-view.ts';
 
-const MAX_EMAIL_CHARS = 254;
 /** Longer ones only cost time. */
-const MAX_PASSWORD_CHARS = 200;
+const MAX_PASSWORD_LENGTH = 200;
 /** NIST SP 800-63B: at least 8; more when nothing else guards the account. */
-const MIN_PASSWORD_CHARS = 10;
+const MIN_PASSWORD_LENGTH = 10;
 const RESET_MS = 3_600_000;
 
-const email = text(MAX_EMAIL_CHARS);
-const password = z.string().min(1).max(MAX_PASSWORD_CHARS);
+const email = text(MAX_EMAIL_LENGTH);
+const password = z.string().min(1).max(MAX_PASSWORD_LENGTH);
 export const newPassword = z
   .string()
-  .min(MIN_PASSWORD_CHARS, `must have at least ${MIN_PASSWORD_CHARS} characters`)
-  .max(MAX_PASSWORD_CHARS);
+  .min(MIN_PASSWORD_LENGTH, `must have at least ${MIN_PASSWORD_LENGTH} characters`)
+  .max(MAX_PASSWORD_LENGTH);
 
 const sessionView = z
   .object({

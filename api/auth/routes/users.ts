@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_EMAIL_LENGTH } from '../../../core/text-limits.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { endSessionsOf } from '../../../ledger/access/sessions.ts';
 import {
@@ -21,7 +22,6 @@ import { formatPage, nameText, pageOf, pageQuery, pageRequest, text } from '../.
 import { passwordToken } from '../sessions.ts';
 import { formatUser, userView } from '../user-view.ts';
 
-const MAX_EMAIL_CHARS = 254;
 const INVITATION_MS = 7 * 86_400_000;
 const WHAT = 'user with this id';
 
@@ -88,7 +88,7 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
       tags,
       summary: 'Invite a user: a mail has the link to set a password',
       body: z.strictObject({
-        email: text(MAX_EMAIL_CHARS)
+        email: text(MAX_EMAIL_LENGTH)
           .regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address')
           .meta({ examples: ['finance@example.com'] }),
         name: nameText,

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
 import { getConversion } from '../../../ledger/conversions/conversions.ts';
 import {
   approveConversion,
@@ -16,12 +17,11 @@ import { conversionView, formatConversion } from '../../orders/conversion-view.t
 import { bigintId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
 
-const MAX_NOTE_CHARS = 2_000;
 const WHAT = 'conversion with this id';
 
 const params = z.object({ id: bigintId('conversion') });
 const note = z.strictObject({
-  note: text(MAX_NOTE_CHARS).meta({ description: 'Why; it stays in the audit log.' }),
+  note: text(MAX_NOTE_LENGTH).meta({ description: 'Why; it stays in the audit log.' }),
 });
 
 /** Decisions of people about conversions; the ledger writes their audit entries. */

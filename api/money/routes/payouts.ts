@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { MAX_FAILURE_LENGTH } from '../../../core/text-limits.ts';
 import {
   type ClosedPayout,
   cancelPayout,
@@ -19,7 +20,6 @@ import { bigintId, integerId } from '../../schemas/ids.ts';
 import { bigintPageQuery, formatPage, pageOf, pageRequest, text } from '../../schemas/schemas.ts';
 import { formatPayout, payoutView } from '../payout-view.ts';
 
-const MAX_FAILURE_CHARS = 500;
 const WHAT = 'payout with this id';
 
 const params = z.object({ id: bigintId('payout') });
@@ -100,7 +100,7 @@ function addPayoutCommands(app: ApiServer, context: ApiContext): void {
         summary,
         params,
         body: z.strictObject({
-          failure: text(MAX_FAILURE_CHARS).meta({ description: 'Why; the affiliate sees it.' }),
+          failure: text(MAX_FAILURE_LENGTH).meta({ description: 'Why; the affiliate sees it.' }),
         }),
         response: { 200: payoutView },
       },

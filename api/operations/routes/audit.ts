@@ -14,8 +14,8 @@ import {
   timeText,
 } from '../../schemas/schemas.ts';
 
-const MAX_ACTOR_CHARS = 200;
-const MAX_NAME_CHARS = 100;
+/** Of what entries are searched by. */
+const MAX_FILTER_LENGTH = 200;
 
 const entryView = z
   .object({
@@ -55,9 +55,9 @@ export function addAuditRoutes(app: ApiServer, { ledger }: ApiContext): void {
       querystring: z.object({
         ...bigintPageQuery('auditEntry'),
         program_id: integerId('program').optional(),
-        actor: text(MAX_ACTOR_CHARS).optional(),
-        action: text(MAX_NAME_CHARS).optional(),
-        subject: text(MAX_NAME_CHARS).optional(),
+        actor: text(MAX_FILTER_LENGTH).optional(),
+        action: text(MAX_FILTER_LENGTH).optional(),
+        subject: text(MAX_FILTER_LENGTH).optional(),
         from: time.optional(),
         to: time.optional(),
       }),

@@ -147,7 +147,7 @@ function itemOf(
   principal: Principal,
 ): ItemAnswer {
   try {
-    const { status, conversion } = accepted(recorded, { order, callId, principal });
+    const { status, conversion } = accepted(recorded, { order, callId, role: principal.role });
     return {
       index,
       status,

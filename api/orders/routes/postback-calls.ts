@@ -30,7 +30,8 @@ import { accepted, type ShopContext, statusUrl } from '../record-order.ts';
 import { renamed } from '../shop-settings.ts';
 import { refundInput, reportRefund } from './refunds.ts';
 
-const MAX_TEXT_CHARS = 200;
+/** Of what calls are searched by. */
+const MAX_FILTER_LENGTH = 200;
 const WHAT = 'call with this id';
 
 const callView = z
@@ -109,8 +110,8 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
         program_id: integerId('program').optional(),
         outcome: z.enum(CALL_OUTCOMES).optional(),
         via: z.enum(CALL_WAYS).optional(),
-        code: text(MAX_TEXT_CHARS).optional(),
-        order_id: text(MAX_TEXT_CHARS).optional(),
+        code: text(MAX_FILTER_LENGTH).optional(),
+        order_id: text(MAX_FILTER_LENGTH).optional(),
         from: time.optional(),
         to: time.optional(),
       }),
@@ -202,7 +203,7 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
       call: line,
     });
     if (request.call) request.call.logged = true;
-    const { status, conversion } = accepted(recorded, { order, callId, principal });
+    const { status, conversion } = accepted(recorded, { order, callId, role: principal.role });
     return { status, callId, conversionId: conversion.id };
   }
 }

@@ -13,10 +13,10 @@ import { type Principal, principalOf } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
+import { MAX_PARAMETER_NAME_LENGTH } from '../call-log.ts';
 import { orderFields } from '../order.ts';
 
 const MAX_PARAMETERS = 50;
-const MAX_NAME_CHARS = 100;
 const MAX_NETWORKS = 200;
 
 const OUR_NAMES = Object.keys(orderFields) as [keyof typeof orderFields, ...(keyof typeof orderFields)[]];
@@ -35,7 +35,7 @@ const network = z
 
 const shape = {
   parameters: z
-    .record(text(MAX_NAME_CHARS), z.enum(OUR_NAMES))
+    .record(text(MAX_PARAMETER_NAME_LENGTH), z.enum(OUR_NAMES))
     .refine((names) => Object.keys(names).length <= MAX_PARAMETERS, `must not exceed ${MAX_PARAMETERS} names`)
     .meta({
       description: 'Your name of a parameter to ours, so that other trackers’ names work.',

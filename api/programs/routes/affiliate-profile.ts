@@ -16,7 +16,7 @@ import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import { formatTime, nameText, text, timeText } from '../../schemas/schemas.ts';
 import { affiliateView, formatAffiliate, newAffiliate, visibleAffiliate } from '../affiliate-view.ts';
 
-const MAX_ACCOUNT_CHARS = 100;
+const MAX_ACCOUNT_LENGTH = 100;
 
 const params = z.object({ id: integerId('affiliate') });
 
@@ -32,7 +32,7 @@ const methodInput = z.discriminatedUnion('kind', [
   }),
   z.strictObject({
     kind: z.literal('paypal'),
-    email: text(MAX_ACCOUNT_CHARS).regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address'),
+    email: text(MAX_ACCOUNT_LENGTH).regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address'),
   }),
   z.strictObject({
     kind: z.literal('stripe'),

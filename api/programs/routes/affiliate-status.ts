@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
 import { createUser } from '../../../ledger/access/users.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import {
@@ -18,12 +19,10 @@ import { integerId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
 import { affiliateView, formatAffiliate, newAffiliate, visibleAffiliate } from '../affiliate-view.ts';
 
-const MAX_NOTE_CHARS = 2_000;
-
 const params = z.object({ id: integerId('affiliate') });
 const newMember = z.strictObject({ program_id: integerId('program').optional(), ...newAffiliate });
 const decision = z.strictObject({
-  note: text(MAX_NOTE_CHARS).meta({ description: 'Why: kept in the audit log, and part of the mail.' }),
+  note: text(MAX_NOTE_LENGTH).meta({ description: 'Why: kept in the audit log, and part of the mail.' }),
 });
 
 /** What an operator decides about an affiliate: inviting it, and its status. */

@@ -37,7 +37,7 @@ import {
   urlText,
 } from '../../schemas/schemas.ts';
 
-const MAX_HOST_CHARS = 253;
+const MAX_HOST_LENGTH = 253;
 const threshold = z.union([z.int().min(0).max(MAX_FRAUD_THRESHOLD), z.boolean()]);
 const thresholds = z
   .strictObject(
@@ -91,7 +91,7 @@ const privacy = {
 
 const urls = {
   fallback_url: urlText.nullable().exactOptional(),
-  tracking_domain: text(MAX_HOST_CHARS).nullable().exactOptional(),
+  tracking_domain: text(MAX_HOST_LENGTH).nullable().exactOptional(),
 };
 
 const params = z.object({ id: integerId('program') });
