@@ -7,7 +7,7 @@ import type { Logger } from '../core/service/log.ts';
 import { installAuthentication } from './auth/authentication.ts';
 import { addApiKeyRoutes } from './auth/routes/api-keys.ts';
 import { addMeRoute } from './auth/routes/me.ts';
-import { addSessionRoutes } from './auth/routes/session.ts';
+import { addPasswordRoutes, addSessionRoutes } from './auth/routes/session.ts';
 import { addUserRoutes } from './auth/routes/users.ts';
 import { addCommissionRoutes } from './conversions/routes/commissions.ts';
 import { addConversionRoutes } from './conversions/routes/conversions.ts';
@@ -154,6 +154,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addFraudRoutes(app, options);
   addJobRoutes(app, options);
   addSessionRoutes(app, options);
+  addPasswordRoutes(app, options);
   addUserRoutes(app, options);
   addWebhookRoutes(app, { ...options, allowed: allowList(options.webhookNetworks) });
   addWebhookDeliveryRoutes(app, options);

@@ -5,6 +5,7 @@ import { LEFT_OUT_REASONS, type LeftOut, previewRun } from '../../../ledger/payo
 import { applyPaymentResult } from '../../../ledger/payouts/results.ts';
 import { runPayouts } from '../../../ledger/payouts/run.ts';
 import { reconcilePayouts } from '../../../ledger/payouts/submit.ts';
+import type { Ledger } from '../../../ledger/postgres/db.ts';
 import { AFFILIATE_STATUSES } from '../../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { installCsvBodies } from '../../http/bodies.ts';
@@ -153,33 +154,7 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request) => {
       const programId = programRequired(principalOf(request), request.query.program_id);
-      const program = await getProgram(ledger, programId);
-      if (!program) throw new InputError('program_id', 'there is no such program');
-      const { currency } = program;
-      const options = { now: new Date(), provider: payoutProvider.name, programId };
-      const { payouts, leftOut } = await previewRun(ledger, options);
-      const total = payouts.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
-      return {
-        program_id: formatId('program', programId),
-        provider: payoutProvider.name,
-        payouts: payouts.length,
-        total: formatMoney(total, currency),
-        would_pay: payouts.slice(0, MAX_PREVIEW_ROWS).map((payout) => ({
-          affiliate_id: formatId('affiliate', payout.affiliateId),
-          amount: formatMoney(payout.amountMinor, payout.currency),
-        })),
-        left_out: leftOut.slice(0, MAX_PREVIEW_ROWS).map((out) => ({
-          affiliate_id: formatId('affiliate', out.affiliateId),
-          reason: out.reason,
-          detail: whyLeftOut(out),
-          status: out.status,
-          pending: formatMoney(out.pendingMinor, out.currency),
-          available: formatMoney(out.availableMinor, out.currency),
-          debt: formatMoney(out.debtMinor, out.currency),
-          payout_min: out.payoutMinMinor === null ? null : formatMoney(out.payoutMinMinor, out.currency),
-        })),
-        left_out_total: leftOut.length,
-      };
+      return await preview(context, programId);
     },
   });
 
@@ -249,7 +224,7 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
         return await answerOnce(context, request, reply, async () => {
           const rows: ResultView[] = [];
           for (const row of results) {
-            rows.push(await takeResult(row, { programId: programId ?? undefined, actor, dryRun }));
+            rows.push(await applyResult(ledger, row, { programId: programId ?? undefined, actor, dryRun }));
           }
           const recorded = rows.filter(({ outcome }) => outcome === 'recorded').length;
           return { body: { dry_run: dryRun, recorded, rows } };
@@ -257,16 +232,50 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
       },
     });
   });
+}
 
-  async function takeResult(
-    { line, paymentKey, result }: ResultRow,
-    by: { programId: number | undefined; actor: string; dryRun: boolean },
-  ): Promise<ResultView> {
-    const head = { line, payment_key: paymentKey };
-    const none = { payout_id: null, state: null };
-    if (result === 'open') return { ...head, ...none, outcome: 'open', detail: null };
-    if (result instanceof InputError) return { ...head, ...none, outcome: 'refused', detail: result.message };
-    const { payoutId, outcome, state } = await applyPaymentResult(ledger, { ...by, result, now: new Date() });
-    return { ...head, payout_id: formatOptionalId('payout', payoutId), state, outcome, detail: null };
-  }
+async function applyResult(
+  ledger: Ledger,
+  { line, paymentKey, result }: ResultRow,
+  by: { programId: number | undefined; actor: string; dryRun: boolean },
+): Promise<ResultView> {
+  const head = { line, payment_key: paymentKey };
+  const none = { payout_id: null, state: null };
+  if (result === 'open') return { ...head, ...none, outcome: 'open', detail: null };
+  if (result instanceof InputError) return { ...head, ...none, outcome: 'refused', detail: result.message };
+  const { payoutId, outcome, state } = await applyPaymentResult(ledger, { ...by, result, now: new Date() });
+  return { ...head, payout_id: formatOptionalId('payout', payoutId), state, outcome, detail: null };
+}
+
+async function preview(
+  { ledger, payoutProvider }: ApiContext,
+  programId: number,
+): Promise<z.output<typeof previewView>> {
+  const program = await getProgram(ledger, programId);
+  if (!program) throw new InputError('program_id', 'there is no such program');
+  const { currency } = program;
+  const options = { now: new Date(), provider: payoutProvider.name, programId };
+  const { payouts, leftOut } = await previewRun(ledger, options);
+  const total = payouts.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
+  return {
+    program_id: formatId('program', programId),
+    provider: payoutProvider.name,
+    payouts: payouts.length,
+    total: formatMoney(total, currency),
+    would_pay: payouts.slice(0, MAX_PREVIEW_ROWS).map((payout) => ({
+      affiliate_id: formatId('affiliate', payout.affiliateId),
+      amount: formatMoney(payout.amountMinor, payout.currency),
+    })),
+    left_out: leftOut.slice(0, MAX_PREVIEW_ROWS).map((out) => ({
+      affiliate_id: formatId('affiliate', out.affiliateId),
+      reason: out.reason,
+      detail: whyLeftOut(out),
+      status: out.status,
+      pending: formatMoney(out.pendingMinor, out.currency),
+      available: formatMoney(out.availableMinor, out.currency),
+      debt: formatMoney(out.debtMinor, out.currency),
+      payout_min: out.payoutMinMinor === null ? null : formatMoney(out.payoutMinMinor, out.currency),
+    })),
+    left_out_total: leftOut.length,
+  };
 }

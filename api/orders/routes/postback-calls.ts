@@ -148,7 +148,7 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
     schema: {
       operationId: 'replayPostbackCall',
       tags,
-      summary: 'Do the call again, by the settings of now; what it recorded already is not recorded twice',
+      summary: 'Repeat the call under the present settings; what it recorded already is not recorded twice',
       params,
       response: { 200: replayView },
     },
@@ -157,55 +157,60 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
       const call = visible(principal, await getPostbackCall(ledger, request.params.id));
       const { programId } = call;
       if (programId === null)
-        throw new Problem('forbidden', { detail: 'a call of nobody is done by nobody' });
+        throw new Problem('forbidden', { detail: 'a call without a program cannot be replayed' });
       if (request.call) Object.assign(request.call, { params: call.params, programId });
-      const done = await replay(request, { ...call, programId });
+      const repeated = await replay(context, request, { ...call, programId });
       if (request.call) request.call.logged = true;
       return {
-        status: done.status,
-        call_id: formatId('postbackCall', done.callId),
-        conversion_id: formatId('conversion', done.conversionId),
-        status_url: statusUrl(done.conversionId),
+        status: repeated.status,
+        call_id: formatId('postbackCall', repeated.callId),
+        conversion_id: formatId('conversion', repeated.conversionId),
+        status_url: statusUrl(repeated.conversionId),
       };
     },
   });
+}
 
-  interface Done {
-    readonly status: 'accepted' | 'duplicate';
-    readonly callId: bigint;
-    readonly conversionId: bigint;
-  }
+interface ReplayedCall {
+  readonly status: 'accepted' | 'duplicate';
+  readonly callId: bigint;
+  readonly conversionId: bigint;
+}
 
-  async function replay(request: FastifyRequest, call: PostbackCall & { programId: number }): Promise<Done> {
-    const principal = principalOf(request);
-    const line = { ...callerOf(request), via: 'replay' as const, params: call.params, replayOf: call.id };
-    const { programId } = call;
-    if (isRefund(call.params)) {
-      const refund = refundInput.safeParse(call.params);
-      if (!refund.success) throw invalidFields(faultsIn(refund.error));
-      const { body, status, callId } = await inTransaction(ledger, (tx) =>
-        reportRefund(tx, { ...principal, programId }, refund.data, line),
-      );
-      const conversionId = bigintId('conversion').parse(body.conversion.id);
-      return { status: status === 201 ? 'accepted' : 'duplicate', callId, conversionId };
-    }
-    const { parameters } = await context.shopSettings.of(programId);
-    const named = renamed(call.params as Record<string, unknown>, parameters).params;
-    const read = postbackInput.safeParse(withoutEmptyMembers(named));
-    if (!read.success) throw invalidFields(faultsIn(read.error));
-    const { order } = read.data;
-    if (order.programId !== undefined && order.programId !== programId) {
-      throw invalidField('program_id', 'is another program than the caller’s');
-    }
-    const source = call.via === 'pixel' || call.via === 'postback' ? call.via : 'api';
-    const { recorded, callId } = await context.intake.submit({
-      order: { ...order, programId, source },
-      call: line,
-    });
-    if (request.call) request.call.logged = true;
-    const { status, conversion } = accepted(recorded, { order, callId, role: principal.role });
-    return { status, callId, conversionId: conversion.id };
+/** Repeats a call by the present settings of its program. @throws Problem. */
+async function replay(
+  context: ShopContext,
+  request: FastifyRequest,
+  call: PostbackCall & { programId: number },
+): Promise<ReplayedCall> {
+  const principal = principalOf(request);
+  const line = { ...callerOf(request), via: 'replay' as const, params: call.params, replayOf: call.id };
+  const { programId } = call;
+  if (isRefund(call.params)) {
+    const refund = refundInput.safeParse(call.params);
+    if (!refund.success) throw invalidFields(faultsIn(refund.error));
+    const { body, status, callId } = await inTransaction(context.ledger, (tx) =>
+      reportRefund(tx, { ...principal, programId }, refund.data, line),
+    );
+    const conversionId = bigintId('conversion').parse(body.conversion.id);
+    return { status: status === 201 ? 'accepted' : 'duplicate', callId, conversionId };
   }
+  const { parameters } = await context.shopSettings.of(programId);
+  const named = renamed(call.params as Record<string, unknown>, parameters).params;
+  const read = postbackInput.safeParse(withoutEmptyMembers(named));
+  if (!read.success) throw invalidFields(faultsIn(read.error));
+  const { order } = read.data;
+  if (order.programId !== undefined && order.programId !== programId) {
+    throw invalidField('program_id', 'is another program than the caller’s');
+  }
+  const source = call.via === 'pixel' || call.via === 'postback' ? call.via : 'api';
+  const { recorded, callId } = await context.intake.submit({
+    order: { ...order, programId, source },
+    call: line,
+  });
+  if (request.call) request.call.logged = true;
+  const { status, conversion } = accepted(recorded, { order, callId, role: principal.role });
+  return { status, callId, conversionId: conversion.id };
 }
 
 function isRefund(params: unknown): boolean {

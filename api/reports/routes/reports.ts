@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Logger } from '../../../core/service/log.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { createJob, getJob } from '../../../ledger/integrations/jobs.ts';
+import type { Warehouse } from '../../../warehouse/clickhouse/client.ts';
 import {
   type ExportFormat,
   exportReport,
@@ -91,30 +92,6 @@ interface ReportContext extends ApiContext {
 export function addReportRoutes(app: ApiServer, context: ReportContext): void {
   const { ledger, warehouse } = context;
 
-  async function jsonReport(options: ReportOptions, asked: ReportQuery) {
-    const { limit, cursor = 0 } = asked;
-    const report = await runReport(warehouse, { ...options, limit: limit + 1, offset: cursor });
-    const more = report.rows.length > limit;
-    const before = previousPeriod(options);
-    return {
-      from: formatTime(report.from),
-      to: formatTime(report.to),
-      complete_to: report.completeTo === undefined ? null : formatTime(report.completeTo),
-      table: report.table,
-      truncated: more,
-      next_cursor: more ? Buffer.from(`offset:${cursor + limit}`).toString('base64url') : null,
-      rows: report.rows.slice(0, limit).map(formatRow),
-      ...(asked.totals === 'true' && { totals: formatRow(await reportTotals(warehouse, options)) }),
-      ...(asked.compare === 'true' && {
-        previous: {
-          from: formatTime(before.from),
-          to: formatTime(before.to),
-          totals: formatRow(await reportTotals(warehouse, { ...options, ...before })),
-        },
-      }),
-    };
-  }
-
   app.route({
     method: 'GET',
     url: '/v1/reports',
@@ -130,7 +107,7 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
       const asked = request.query;
       const options = reportOptions(principalOf(request), asked);
       const format = asked.format ?? formatFor(request.headers.accept);
-      if (format === 'json') return await inParameters(() => jsonReport(options, asked));
+      if (format === 'json') return await inParameters(() => jsonReport(warehouse, options, asked));
       const { stream, table, completeTo } = await inParameters(() =>
         exportReport(warehouse, { ...options, limit: MAX_EXPORT_ROWS, format }),
       );
@@ -172,6 +149,10 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
     },
   });
 
+  addDownloadRoute(app, context);
+}
+
+function addDownloadRoute(app: ApiServer, { ledger, vault, folder }: ReportContext): void {
   app.route({
     method: 'GET',
     url: '/v1/jobs/:id/download',
@@ -195,10 +176,8 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
     },
     handler: async (request, reply) => {
       const { id } = request.params;
-      const job = isDownloadSigned(context.vault, { id }, request.query)
-        ? await getJob(ledger, id)
-        : undefined;
-      const file = job?.state === 'done' ? await reportFile(context.folder, job) : undefined;
+      const job = isDownloadSigned(vault, { id }, request.query) ? await getJob(ledger, id) : undefined;
+      const file = job?.state === 'done' ? await reportFile(folder, job) : undefined;
       if (!job || !file) throw notFound('file with this link');
       const { format } = job.request as { format: ExportFormat };
       return reply
@@ -208,6 +187,30 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
         .send(createReadStream(file.path) as never);
     },
   });
+}
+
+async function jsonReport(warehouse: Warehouse, options: ReportOptions, asked: ReportQuery) {
+  const { limit, cursor = 0 } = asked;
+  const report = await runReport(warehouse, { ...options, limit: limit + 1, offset: cursor });
+  const more = report.rows.length > limit;
+  const before = previousPeriod(options);
+  return {
+    from: formatTime(report.from),
+    to: formatTime(report.to),
+    complete_to: report.completeTo === undefined ? null : formatTime(report.completeTo),
+    table: report.table,
+    truncated: more,
+    next_cursor: more ? Buffer.from(`offset:${cursor + limit}`).toString('base64url') : null,
+    rows: report.rows.slice(0, limit).map(formatRow),
+    ...(asked.totals === 'true' && { totals: formatRow(await reportTotals(warehouse, options)) }),
+    ...(asked.compare === 'true' && {
+      previous: {
+        from: formatTime(before.from),
+        to: formatTime(before.to),
+        totals: formatRow(await reportTotals(warehouse, { ...options, ...before })),
+      },
+    }),
+  };
 }
 
 /** The first format of Accept that there is; whoever accepts anything gets JSON. */
