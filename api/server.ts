@@ -26,11 +26,11 @@ import { addPayoutRoutes } from './money/routes/payouts.ts';
 import { addProviderNoticeRoutes } from './money/routes/provider-notices.ts';
 import { addStatementRoutes } from './money/routes/statements.ts';
 import { addAuditRoutes } from './operations/routes/audit.ts';
+import { addAuditLogRoutes } from './operations/routes/audit-log.ts';
 import { addDeadLetterRoutes } from './operations/routes/dead-letters.ts';
 import { addDocsRoutes } from './operations/routes/docs.ts';
 import { addFraudRoutes } from './operations/routes/fraud.ts';
 import { addPortalRoutes } from './operations/routes/portal.ts';
-import { addReconciliationRoutes } from './operations/routes/reconciliation.ts';
 import { addSystemRoutes } from './operations/routes/system.ts';
 import { installCallLog } from './orders/call-log.ts';
 import { createIntake } from './orders/intake.ts';
@@ -115,7 +115,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
     intake: createIntake({ ledger }),
     shopSettings: createShopSettings({ ledger }),
   };
-  addAuditRoutes(app, options);
+  addAuditLogRoutes(app, options);
   addSystemRoutes(app, options);
   addMeRoute(app);
   addOrderRoutes(app, shops);
@@ -138,7 +138,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addCommissionRoutes(app, options);
   addPayoutRoutes(app, options);
   addPayoutRunRoutes(app, options);
-  addReconciliationRoutes(app, options);
+  addAuditRoutes(app, options);
   addDeadLetterRoutes(app, options);
   addFreshnessRoutes(app, options);
   addProviderNoticeRoutes(app, options);

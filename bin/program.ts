@@ -5,7 +5,7 @@ import { SERVICES } from './services.ts';
 export function createProgram(): Command {
   const program = new Command('afflux')
     .description(
-      'Affiliate-programme platform: no redirected click is lost, no click counts twice, every cent reconciles.',
+      'Affiliate program platform: no redirected click is lost, no click counts twice, every cent reconciles.',
     )
     .addHelpText(
       'after',
@@ -69,7 +69,7 @@ function addServiceCommands(program: Command): void {
 function addDemoCommand(program: Command): void {
   program
     .command('demo')
-    .summary('play traffic against the running platform and prove that it adds up')
+    .summary('play traffic against the running platform and check that it adds up')
     .description(
       `Plays clicks of visitors from many countries, converts a share of them by postback, some of them fraudulently,
 refunds, reviews, confirms and pays, and prints the trail from click to payout. Exit code 1 when it does not add up.`,
@@ -100,7 +100,7 @@ repeated and concurrent runs are idempotent.`,
   payouts
     .command('return <ids...>')
     .summary('record that the money of paid payouts came back')
-    .requiredOption('--reason <text>', 'what the bank says')
+    .requiredOption('--reason <text>', 'the reason given by the bank')
     .action(async (ids: string[], options: { reason: string }) =>
       (await import('./commands/payouts.ts')).returnPayouts(ids, options),
     );
@@ -127,7 +127,7 @@ function addRateCommands(program: Command): void {
     .description(
       `Takes eurofxref.csv or eurofxref-hist.csv of the European Central Bank, whose rates are in force from the day after
 their date (UTC) for a week, or a CSV with the columns base, quote, rate, source, valid_from and, if you like,
-valid_until. All of it is stored or nothing; what is stored already is left as it is. Load it daily.`,
+valid_until. Stores all rates of the file or none; rates that are stored already are kept. Load it daily.`,
     )
     .option('--from <date>', 'leave out what is older, such as 2026-01-01', parseTime)
     .action(async (file: string, options: { from?: Date }) =>
@@ -136,7 +136,7 @@ valid_until. All of it is stored or nothing; what is stored already is left as i
   rates
     .command('add <base> <quote> <rate>')
     .summary('store one rate, in force until a later one: afflux rates add USD EUR 0.92 --source contract')
-    .requiredOption('--source <text>', 'who says so')
+    .requiredOption('--source <text>', 'where the rate comes from')
     .option('--from <time>', 'in force from; by default from now on', parseTime)
     .action(async (base: string, quote: string, rate: string, options: { source: string; from?: Date }) =>
       (await import('./commands/rates.ts')).addRate({ base, quote, rate, ...options }),
@@ -154,10 +154,10 @@ valid_until. All of it is stored or nothing; what is stored already is left as i
 function addAuditCommand(program: Command): void {
   program
     .command('audit')
-    .summary('prove the counts and the books')
+    .summary('check the counts and the books')
     .description(
       `Compares, for every node lease, the clicks given out with the rows stored (the gap report), raw rows with rollups,
-the loader with its stream, and proves the ledger from its entries up. Exit code 1 when anything is off.`,
+the loader with its stream, and the ledger from its entries up. Exit code 1 when a check fails.`,
     )
     .option('--json', 'print the report as JSON', false)
     .action(async (options: { json: boolean }) => (await import('./commands/audit.ts')).audit(options));
@@ -188,7 +188,9 @@ function addDeadLetterCommands(program: Command): void {
   const deadLetters = program
     .command('deadletters')
     .summary('batches of clicks that could not be loaded')
-    .description('Looks at batches that were set aside with their original bytes, and puts them back.');
+    .description(
+      'Shows batches that were set aside with their original bytes, and puts them back into the stream.',
+    );
   deadLetters
     .command('list')
     .summary('one line each')
@@ -199,8 +201,8 @@ function addDeadLetterCommands(program: Command): void {
     .action(async (id: string) => (await import('./commands/deadletters.ts')).showDeadLetter(id));
   deadLetters
     .command('replay [ids...]')
-    .summary('put them back into the stream; what is loaded already is recognised')
-    .option('--all', 'all that are whole', false)
+    .summary('put them back into the stream; clicks that are loaded already are recognised')
+    .option('--all', 'every complete one', false)
     .action(async (ids: string[], options: { all: boolean }) =>
       (await import('./commands/deadletters.ts')).replayDeadLetters(ids, options),
     );
@@ -209,10 +211,10 @@ function addDeadLetterCommands(program: Command): void {
 function addEraseCommand(program: Command): void {
   program
     .command('erase')
-    .summary('remove a person, and prove it')
+    .summary('remove the data of a person, and check it')
     .description(
-      `Removes what tells of a person from clicks, velocity, mirror and orders; counts and books stay. Prints how many rows
-were found and how many are left; exit code 1 when any is. Reads DATABASE_URL (the schema's owner), CLICKHOUSE_URL.`,
+      `Removes personal data from clicks, velocity, mirror and orders; counts and books stay. Prints how many rows were found
+and how many are left; exit code 1 when any is. Reads DATABASE_URL (the schema's owner), CLICKHOUSE_URL.`,
     )
     .option('--ip <address>', 'everything that came from this address')
     .option('--customer <id>', "a shop's customer: the orders, and all that came from their addresses")
@@ -224,14 +226,14 @@ were found and how many are left; exit code 1 when any is. Reads DATABASE_URL (t
 function addAttributionCommands(attribution: Command): void {
   attribution
     .command('explain <conversion>')
-    .summary('say in sentences why a conversion ended as it did')
+    .summary('explain in sentences how a conversion was decided')
     .description(
       'Prints what was stored with the decision: clicks, terms, every rule, commissions. Reads DATABASE_URL.',
     )
     .action(async (id: string) => (await import('./commands/attribution.ts')).explain(id));
   attribution
     .command('replay')
-    .summary('decide again what was decided, and print what would change; writes nothing')
+    .summary('repeat decisions and print the differences; writes nothing')
     .description(
       `Under the same rules nothing changes. With --model the clicks are chosen by the other model, and the difference is
 printed in money. Reads DATABASE_URL, CLICKHOUSE_URL, CLICK_KEYS.`,

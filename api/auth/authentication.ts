@@ -15,7 +15,7 @@ declare module 'fastify' {
     signed: CallSignature | undefined;
   }
   interface FastifyContextConfig {
-    /** Who may call the route. Every route says so. */
+    /** Who may call the route; required for every route. */
     roles?: readonly Role[] | 'public';
     /** The key may also come as the parameter `key`, for postbacks that can send no header. */
     keyAsParameter?: boolean;
@@ -30,7 +30,7 @@ declare module 'fastify' {
   }
 }
 
-/** Far longer than any key: what is longer is not looked up. */
+/** Far longer than any key; a longer one is not looked up. */
 const MAX_KEY_LENGTH = 200;
 
 /** Puts the one authentication hook on a server. Every way of having no valid key is answered alike. */
@@ -43,7 +43,7 @@ export function installAuthentication(
   app.decorateRequest('signed', undefined);
   app.decorateRequest('session', undefined);
 
-  // Before the body is read: whoever has no key makes us read nothing.
+  // Before the body is read: a caller without a key must not make the server read one.
   app.addHook('onRequest', async (request) => {
     const { roles, keyAsParameter, logAs } = request.routeOptions.config;
     if (request.is404 || roles === 'public') return;
@@ -94,12 +94,12 @@ function admit(request: FastifyRequest, principal: Principal): void {
   const { config, method, schema } = request.routeOptions;
   const { role, scopes } = principal;
   if (!Array.isArray(config.roles) || !config.roles.includes(role)) {
-    throw new Problem('forbidden', { detail: `the role ${role} may not do this` });
+    throw new Problem('forbidden', { detail: `the role ${role} is not permitted to do this` });
   }
   const tags = (schema as { tags?: readonly string[] } | undefined)?.tags;
   const scope = scopeOf({ method: [method].flat()[0] ?? '', tags });
   if (scopes !== null && !scopes.includes(scope)) {
-    throw new Problem('forbidden', { detail: `this key has not the scope ${scope}` });
+    throw new Problem('forbidden', { detail: `this key lacks the scope ${scope}` });
   }
 }
 

@@ -58,7 +58,7 @@ export function newSessionToken(): { token: string; expiresAt: Date } {
   };
 }
 
-/** Sets the cookie; an empty token takes it away. */
+/** Sets the cookie; an empty token removes it. */
 export function setSessionCookie(reply: FastifyReply, options: { token: string; portalUrl: string }): void {
   const secure = isSecure(options.portalUrl);
   const maxAge = options.token === '' ? 0 : (SESSION_DAYS * DAY_MS) / 1_000;

@@ -21,7 +21,7 @@ export interface CallSignature {
   readonly signatures: string;
 }
 
-/** Clocks may differ by this much; a signature older than it is of no use to whoever caught it. */
+/** Clocks may differ by this much; an older signature is useless to an eavesdropper. */
 export const SIGNATURE_TOLERANCE_MS = 5 * 60_000;
 const MAX_MESSAGE_ID_LENGTH = 200;
 const MAX_SIGNATURES_LENGTH = 1_000;
@@ -35,7 +35,7 @@ export function newSigningSecret(vault: Vault): { secret: string; sealed: Buffer
   return { secret, sealed: vault.seal(PURPOSE, secret) };
 }
 
-/** Opens a secret that {@link newSigningSecret} sealed. */
+/** Decrypts a secret that {@link newSigningSecret} sealed. */
 export function openSigningSecret(vault: Vault, sealed: Uint8Array): string {
   return vault.open(PURPOSE, sealed);
 }
@@ -76,7 +76,7 @@ export async function signatureOf(
   return { apiKey: key.apiKey, secret, messageId, signedAt, signatures };
 }
 
-const WRONG = 'the signature does not fit';
+const WRONG = 'the signature does not match';
 
 /**
  * Compares the signature with the body, or with the query string when there is none, and lets each through once.

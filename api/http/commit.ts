@@ -123,7 +123,7 @@ function replayed<Body>(
   earlier: Exclude<EarlierRequest, { outcome: 'none' }>,
 ): { status: number; body: Body } {
   if (earlier.outcome === 'other_request') {
-    throw new Problem('idempotency_key_reused', { detail: 'this key came with another request before' });
+    throw new Problem('idempotency_key_reused', { detail: 'this key was used with a different request' });
   }
   reply.header('idempotent-replayed', 'true');
   const body: unknown = JSON.parse(vault.open(PURPOSE, earlier.answer));
@@ -170,7 +170,7 @@ export function checkMatch(request: FastifyRequest, present: object): void {
   const etag = etagOf(present);
   if (wanted.split(',').some((tag) => tag.trim() === etag)) return;
   throw new Problem('precondition_failed', {
-    detail: 'it was changed in the meantime: read it again, then decide',
+    detail: 'the resource was changed since: read it again, then decide',
     headers: { etag },
   });
 }

@@ -6,7 +6,7 @@ import { assert } from '../../core/errors.ts';
 import { IDEMPOTENCY_HEADER, IDEMPOTENCY_HOURS } from './commit.ts';
 import { PROBLEM_CODES, PROBLEM_MEDIA_TYPE, PROBLEMS, type ProblemCode } from './problems.ts';
 
-/** The document at /openapi.json is made of the routes' own schemas; nothing in it is written twice. */
+/** The document at /openapi.json is generated from the routes' own schemas; nothing in it is written twice. */
 
 const problemSchema = z
   .object({
@@ -83,7 +83,7 @@ const ALWAYS: readonly ProblemCode[] = ['internal', 'unavailable', 'rate_limited
 export function documentProblems(route: RouteOptions): void {
   const { config, schema } = route;
   if (!schema || schema.hide) return;
-  assert(config?.roles, `route ${String(route.method)} ${route.url} says who may call it`);
+  assert(config?.roles, `route ${String(route.method)} ${route.url} has roles`);
   const codes = new Set<ProblemCode>([...ALWAYS, ...(config.problems ?? [])]);
   if (config.roles !== 'public') codes.add('unauthorized').add('forbidden');
   if (schema.params || schema.querystring || schema.body) codes.add('invalid_input');
@@ -123,7 +123,7 @@ function headersOf(config: { idempotent?: boolean; ifMatch?: boolean }): z.ZodTy
     }),
     ...(config.ifMatch && {
       'if-match': z.string().max(1_000).optional().meta({
-        description: 'The ETag that was read: what somebody else changed since is not overwritten.',
+        description: 'The ETag that was read: a change made since is not overwritten.',
       }),
     }),
   });

@@ -73,7 +73,7 @@ function fromOperatingError(error: OperatingError): Problem {
     case 'too_costly':
       return new Problem(code, {
         detail:
-          'ask for a shorter range, fewer groups or no distinct visitors; or have it written to a file, by hours',
+          'request a shorter range, fewer groups or no distinct visitors; or export it as a report job by hours',
         cause: error,
       });
     default:

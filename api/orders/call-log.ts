@@ -31,7 +31,7 @@ interface CallDraft {
   params: JSONValue;
   /** Of a call without a principal. */
   programId?: number;
-  /** Set by whoever writes the line in the transaction of the change itself. */
+  /** Whether the line was written in the transaction of the change itself. */
   logged: boolean;
 }
 
@@ -39,7 +39,7 @@ const MAX_PARAMS = 100;
 /** Of a parameter's name. */
 export const MAX_PARAMETER_NAME_LENGTH = 100;
 const MAX_VALUE_LENGTH = 4_096;
-/** Parameters that let somebody in. */
+/** Parameters that are credentials. */
 const SECRET_NAMES = new Set(['key', 'token', 'signature']);
 
 export function installCallLog(app: ApiServer, { ledger }: { ledger: Ledger }): void {
@@ -62,13 +62,13 @@ export function installCallLog(app: ApiServer, { ledger }: { ledger: Ledger }): 
     try {
       await insertPostbackCalls(ledger, [lineOf(request, reply, call)]);
     } catch (error) {
-      // The answer stands; that it has no line is told here.
-      request.log.warn({ reason: errorText(error) }, 'a call could not be logged');
+      // The answer stands; the missing line is logged.
+      request.log.warn({ reason: errorText(error) }, 'call could not be logged');
     }
   });
 }
 
-/** What every line of the log says of its caller. */
+/** The caller, as every line of the log has it. */
 export function callerOf(request: FastifyRequest): Pick<NewPostbackCall, 'requestId' | 'actor' | 'ip'> {
   return { requestId: request.id, actor: request.principal?.actor ?? null, ip: request.ip };
 }

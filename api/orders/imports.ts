@@ -18,8 +18,8 @@ import { nameText, text, time, urlText } from '../schemas/schemas.ts';
 import { orderInput, withoutEmptyMembers } from './order.ts';
 
 /**
- * Affiliates, links and orders out of CSV. Every row is taken or refused by itself, all within one transaction: a dry
- * run does exactly what a run does and then takes it back.
+ * Affiliates, links and orders from CSV. Every row is taken or refused by itself, all within one transaction: a dry run
+ * does exactly what a run does and is rolled back.
  */
 
 export const IMPORT_KINDS = ['affiliates', 'links', 'conversions'] as const;
@@ -28,7 +28,7 @@ export type ImportKind = (typeof IMPORT_KINDS)[number];
 /** Rows of one transaction: a minute's work. */
 export const MAX_IMPORT_ROWS = 50_000;
 const PROGRESS_ROWS = 500;
-/** Refused rows that are told one by one; the rest is counted. */
+/** Refused rows that are listed; the rest is counted. */
 const MAX_REFUSED = 1_000;
 
 export type ImportResult = {
@@ -95,13 +95,13 @@ async function affiliateByRef(
   return found.id;
 }
 
-/** For which program rows are taken, and on whose word. */
+/** The program of the rows, and who imports them. */
 interface Importer {
   readonly programId: number;
   readonly actor: string;
 }
 
-const TAKE: Readonly<
+const IMPORTERS: Readonly<
   Record<ImportKind, (tx: LedgerTransaction, importer: Importer, row: Row) => Promise<unknown>>
 > = {
   async affiliates(tx, { programId }, row) {
@@ -208,10 +208,10 @@ export async function runImport(options: {
     });
     if (result) await finishJob(ledger, { id, rowsDone: rows.length, result });
   } catch (error) {
-    log.warn({ job: String(id), reason: errorText(error) }, 'an import failed');
+    log.warn({ job: String(id), reason: errorText(error) }, 'import failed');
     const failure = 'the server failed; nothing was imported';
     await failJob(ledger, { id, failure }).catch((again: unknown) => {
-      log.warn({ job: String(id), reason: errorText(again) }, 'nor could that be written down');
+      log.warn({ job: String(id), reason: errorText(again) }, 'the failure of the job could not be recorded');
     });
   }
 }
@@ -231,7 +231,7 @@ async function takeRows(
   let refusals = 0;
   for (const [i, row] of rows.entries()) {
     try {
-      await tx.savepoint((point) => TAKE[kind](point, importer, row));
+      await tx.savepoint((point) => IMPORTERS[kind](point, importer, row));
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       refusals++;

@@ -87,8 +87,8 @@ export function toOrder(input: z.output<typeof orderShape>, context: z.Refinemen
 export const orderInput = z.strictObject(orderFields).transform(toOrder);
 
 /**
- * An order in the parameters of a postback. Trackers add parameters of their own, which are no reason to lose an
- * order; they are told back as `ignored`.
+ * An order in the parameters of a postback. Trackers add parameters of their own, which are no reason to lose an order;
+ * the answer lists them as `ignored`.
  */
 export const postbackInput = z
   .looseObject({
@@ -107,7 +107,7 @@ function emailHash(email: string): string {
   return (email.startsWith(HASHED) ? email : hashedEmail(email)).slice(HASHED.length);
 }
 
-/** Members that were not filled say nothing: empty text and null are as good as absent. */
+/** Empty text and null are treated as absent. */
 export function withoutEmptyMembers(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== '' && member !== null));

@@ -34,7 +34,7 @@ export class FreshnessStreams {
   readonly #listeners = new Set<Listener>();
   #poll: Running | undefined;
   #lastSent: string | null = null;
-  #lastSentAt = Date.now();
+  #lastSentAt = 0;
 
   constructor({ read, log }: { read: () => Promise<Freshness>; log: Logger }) {
     this.#read = read;
@@ -65,7 +65,10 @@ export class FreshnessStreams {
 
   #add(listener: Listener, sent: string | null): void {
     // Earlier listeners get the same event at the next poll.
-    if (this.#listeners.size === 0) this.#lastSent = sent;
+    if (this.#listeners.size === 0) {
+      this.#lastSent = sent;
+      this.#lastSentAt = Date.now();
+    }
     this.#listeners.add(listener);
     this.#poll ??= startLoop(() => this.#step());
     listener.stream.once('close', () => {

@@ -32,10 +32,10 @@ export const nameText = text(MAX_NAME_LENGTH);
 /** A URL; the ledger checks what is in it. */
 export const urlText = text(MAX_URL_LENGTH);
 
-/** More clicks a day than this are no cap. */
+/** A higher number of clicks a day is no cap. */
 const MAX_CLICK_CAP = 1_000_000_000;
 
-/** A cap of clicks in a body: null takes it away. */
+/** A cap of clicks in a body: null removes it. */
 export const clickCap = z
   .int()
   .min(1)
@@ -110,7 +110,7 @@ export const time = z.iso
   .datetime({
     offset: true,
     error: 'must be an ISO 8601 time with a zone, such as "2026-11-22T09:30:00Z"',
-    // What follows reads a Date, so it must not see text that is none.
+    // The following checks read a Date.
     abort: true,
   })
   .transform((value) => new Date(value))
@@ -133,7 +133,7 @@ export function formatOptionalTime(at: Date | null): string | null {
 /** Rows of a page when the caller does not say. */
 const DEFAULT_PAGE_ROWS = 100;
 
-/** A query parameter that says how many rows are wanted. */
+/** The query parameter for the number of rows. */
 export function rowLimit({ max, fallback }: { max: number; fallback: number }) {
   const error = `must be a whole number from 1 to ${max}`;
   return z

@@ -25,7 +25,7 @@ const TIMEOUT_MS = 10_000;
 /** What is kept of an answer; the rest is not read. */
 const MAX_RESPONSE_BYTES = 1_000;
 
-/** Networks that are not public and may be called all the same. */
+/** Private networks that webhooks are allowed to reach. */
 export function allowList(networks: readonly string[]): BlockList {
   const list = new BlockList();
   for (const network of networks) {
@@ -45,7 +45,7 @@ export function isCallable(address: string, allowed: BlockList): boolean {
   return real.range() === 'unicast';
 }
 
-/** Why a URL cannot be a webhook's, as far as it can be told without resolving its name; undefined when it can. */
+/** Why a URL cannot be a webhook's, without resolving its name; undefined when it can. */
 export function urlFault(text: string, allowed: BlockList): string | undefined {
   if (!URL.canParse(text)) return 'must be a URL';
   const url = new URL(text);
@@ -101,7 +101,7 @@ function exchange(
     const start = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const request = start(url, {
       method: 'POST',
-      // A connection is not kept: the next delivery resolves and judges anew.
+      // A connection is not kept: the next delivery resolves and checks the address again.
       agent: false,
       lookup: guardedLookup(allowed, resolveName),
       headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },

@@ -21,10 +21,10 @@ import { renderTable } from '../table.ts';
 
 const NAME = 'afflux-attribution';
 const MAX_LEVELS = 10;
-/** A replay that changes everything is told by its sums, not by a million lines. */
+/** A replay that changes everything is shown by its sums, not by a million lines. */
 const SHOWN_DIFFERENCES = 50;
 
-/** `afflux attribution explain`: why a conversion ended as it did. */
+/** `afflux attribution explain`: how a conversion was decided. */
 export async function explain(text: string): Promise<void> {
   const id = parseBigintId('conversion', text);
   await withLedger(NAME, async (ledger) => {
@@ -37,7 +37,7 @@ export async function explain(text: string): Promise<void> {
   });
 }
 
-/** `afflux attribution replay`: what would be decided otherwise; exit code 1 when anything would under the same rules. */
+/** `afflux attribution replay`: differences to the stored decisions; exit code 1 when there are any under the same rules. */
 export async function replayDecisions(options: {
   from: Date;
   to: Date;

@@ -18,14 +18,14 @@ export interface AuditReport {
   readonly checks: readonly Proof[];
 }
 
-/** `afflux audit`: proves the promises and prints what was found; exit code 1 when anything is off. */
+/** `afflux audit`: checks the promises and prints the results; exit code 1 when a check fails. */
 export async function audit(options: { json: boolean }): Promise<void> {
   const report = await runAudit(readConfig());
   process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : `${describe(report)}\n`);
   if (!report.ok) process.exitCode = 1;
 }
 
-/** Every proof, kept for dashboards and /v1/reconciliation; may run while the platform works. */
+/** Runs every audit check and keeps the results for dashboards and /v1/audit; may run while the platform works. */
 export async function runAudit(config: Config): Promise<AuditReport> {
   const nc = await connectNats({ url: config.natsUrl, name: 'afflux-audit' });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-audit' });
@@ -48,7 +48,15 @@ export async function runAudit(config: Config): Promise<AuditReport> {
 }
 
 function describe(report: AuditReport): string {
-  const rows = report.checks.map(({ store, name, ok, detail }) => [ok ? 'ok' : 'OFF', store, name, detail]);
-  const verdict = report.ok ? 'Everything adds up.' : 'Something is off: see the lines marked OFF.';
-  return `${renderTable(rows)}\n\n${verdict} Clicks complete to ${report.complete_to ?? 'nothing yet'}.`;
+  const rows = report.checks.map(({ store, name, ok, detail }) => [
+    ok ? 'ok' : 'FAILED',
+    store,
+    name,
+    detail,
+  ]);
+  const failed = report.checks.filter(({ ok }) => !ok).length;
+  const conclusion = report.ok
+    ? 'Everything adds up.'
+    : `${failed} checks failed: see the lines marked FAILED.`;
+  return `${renderTable(rows)}\n\n${conclusion} Clicks complete to ${report.complete_to ?? 'nothing yet'}.`;
 }

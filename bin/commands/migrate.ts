@@ -15,7 +15,7 @@ export async function migrate(): Promise<void> {
   process.stdout.write(`PostgreSQL: ${done.ledger} applied. ClickHouse: ${done.warehouse} applied.\n`);
 }
 
-/** Brings both stores to the newest schema; says how many migrations each needed. */
+/** Brings both stores to the newest schema; returns how many migrations each needed. */
 export async function migrateStores(options: {
   config: Config;
   log: Logger;

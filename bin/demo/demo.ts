@@ -203,7 +203,7 @@ async function describeTrail(played: Played, known: Demo, ledger: Ledger): Promi
       `${row.commissions}: earned ${inCurrency(row.earnedMinor)}, reversed ${inCurrency(row.reversedMinor)}`,
     ]),
     ...payouts.map((row) => [`payouts ${row.state}`, `${row.payouts}, ${inCurrency(row.amountMinor)}`]),
-    ...report.checks.map((check) => [`${check.ok ? 'ok' : 'OFF'}: ${check.name}`, check.detail]),
+    ...report.checks.map((check) => [`${check.ok ? 'ok' : 'FAILED'}: ${check.name}`, check.detail]),
     ['complete to', report.complete_to ?? 'nothing'],
   ]);
 }

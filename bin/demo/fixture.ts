@@ -16,7 +16,7 @@ const APPLICANTS = [
   { ref_code: 'hal', name: 'Hal Homes' },
 ] as const;
 
-/** Accounts of the standards' own examples: nobody's. */
+/** Accounts from the standards' own examples. */
 const IBANS = ['DE89370400440532013000', 'GB29NWBK60161331926819', 'FR1420041010050500013M02606'];
 
 interface DemoContext {

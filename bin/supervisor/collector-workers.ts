@@ -52,7 +52,7 @@ async function startWorkers(options: { config: Config; log: Logger; count: numbe
     void worker.process.exited.then((status) => {
       workers.delete(worker);
       if (stopping || worker.leaving) return;
-      log.error({ slot, ...status }, 'a worker ended unexpectedly');
+      log.error({ slot, ...status }, 'worker ended unexpectedly');
       void restart();
     });
     await waitUntilReady({
@@ -70,7 +70,7 @@ async function startWorkers(options: { config: Config; log: Logger; count: numbe
   async function restart(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, restartPauseMs(failures++)));
     if (stopping) return;
-    await add().catch((error) => log.error({ reason: errorText(error) }, 'a worker does not start'));
+    await add().catch((error) => log.error({ reason: errorText(error) }, 'worker failed to start'));
   }
 
   async function replaceAll(): Promise<void> {
@@ -86,7 +86,7 @@ async function startWorkers(options: { config: Config; log: Logger; count: numbe
   process.on('SIGHUP', () => {
     replacing = replacing
       .then(replaceAll)
-      .catch((error) => log.error({ reason: errorText(error) }, 'the workers could not be replaced'));
+      .catch((error) => log.error({ reason: errorText(error) }, 'workers could not be replaced'));
   });
   for (let i = 0; i < count; i++) await add();
   return {

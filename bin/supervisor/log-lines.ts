@@ -10,7 +10,7 @@ const LEVELS: Readonly<Record<number, string>> = {
   50: 'ERROR',
   60: 'FATAL',
 };
-/** Who and when is said already. */
+/** Shown at the start of the line already. */
 const LEFT_OUT = new Set(['level', 'time', 'name', 'pid', 'hostname', 'msg', 'err']);
 const MAX_VALUE_LENGTH = 200;
 const NAME_WIDTH = 11;

@@ -140,7 +140,7 @@ export function addPasswordRoutes(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'requestPasswordReset',
       tags,
-      summary: 'Have a link to set a password mailed; the answer does not tell whether there is such a user',
+      summary: 'Mail a link to set a password; the answer is the same for unknown addresses',
       body: z.strictObject({ email }),
       response: { 202: z.object({ requested: z.literal(true) }) },
     },
@@ -216,7 +216,7 @@ async function signIn(
     });
   });
   const session = await findSession(ledger, { token, idleMs: IDLE_MS });
-  if (!session) throw new Problem('unauthorized', { detail: 'the user was disabled in this moment' });
+  if (!session) throw new Problem('unauthorized', { detail: 'the user was disabled during the sign-in' });
   setSessionCookie(reply, { token, portalUrl });
   return session;
 }

@@ -101,7 +101,9 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
     handler: async (request, reply) => {
       const principal = principalOf(request);
       if (principal.scopes !== null) {
-        throw new Problem('forbidden', { detail: 'a key with scopes cannot make users, who have none' });
+        throw new Problem('forbidden', {
+          detail: 'a key with scopes cannot create users, which have no scopes',
+        });
       }
       const { email, name, role, program_id, affiliate_id } = request.body;
       const programId = programFilter(principal, program_id) ?? null;

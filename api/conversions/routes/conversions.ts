@@ -57,7 +57,7 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
       // Whoever does not see them must not find them out by asking either.
       if (!SEE_EVIDENCE.has(principal.role) && (reason ?? customer_id) !== undefined) {
         throw new Problem('forbidden', {
-          detail: `the role ${principal.role} may not search by reason or customer`,
+          detail: `the role ${principal.role} is not permitted to search by reason or customer`,
         });
       }
       const page = await listConversions(ledger, {

@@ -17,13 +17,13 @@ import { formatMoney, moneyText } from '../../schemas/schemas.ts';
 import { MAX_RESULT_BYTES, MAX_RESULT_ROWS, type ResultRow, readPaymentResults } from '../payment-results.ts';
 import { formatPayout, payoutView } from '../payout-view.ts';
 
-/** Affiliates of a preview that are told one by one; the rest is counted. */
+/** Affiliates that a preview lists; the rest is counted. */
 const MAX_PREVIEW_ROWS = 1_000;
 
 const reconciliationView = z.object({
-  asked: z.number().meta({ description: 'Payouts the provider was asked for.' }),
-  resubmitted: z.number().meta({ description: 'It had never heard of: handed over again under their keys.' }),
-  unknown: z.number().meta({ description: 'Still not known; a person has to decide.' }),
+  asked: z.number().meta({ description: 'Payouts that the provider was queried about.' }),
+  resubmitted: z.number().meta({ description: 'Unknown to the provider: submitted again under their keys.' }),
+  unknown: z.number().meta({ description: 'Outcome still unknown; a person has to decide.' }),
 });
 
 const runView = z
@@ -33,7 +33,7 @@ const runView = z
     submitted: z.number(),
     failed: z.number(),
     unknown: z.number(),
-    reconciled: reconciliationView.meta({ description: 'Payouts of earlier runs that nobody knew of.' }),
+    reconciled: reconciliationView.meta({ description: 'Payouts of earlier runs with an unknown outcome.' }),
     payouts: z.array(payoutView),
   })
   .meta({ id: 'PayoutRun' });
@@ -118,7 +118,7 @@ function whyLeftOut({
     case 'not_active':
       return `the affiliate is ${status}`;
     case 'payout_under_way':
-      return 'one of its payouts has not ended yet';
+      return 'one of its payouts is still open';
     case 'in_hold':
       return 'all its money is in the hold';
     case 'debt':
@@ -126,11 +126,11 @@ function whyLeftOut({
     case 'no_terms':
       return 'no terms are in force';
     case 'below_minimum':
-      return `${money(availableMinor + debtMinor)} do not reach the minimum of ${money(payoutMinMinor ?? 0n)}`;
+      return `${money(availableMinor + debtMinor)} is below the minimum of ${money(payoutMinMinor ?? 0n)}`;
     case 'not_yet_due':
-      return 'its schedule has had its payout already';
+      return 'the payout of its schedule was made already';
     case 'busy':
-      return 'a refund is working on its commissions; try again';
+      return 'a refund is changing its commissions; try again';
   }
 }
 
@@ -187,7 +187,7 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
       operationId: 'reconcilePayouts',
       tags,
       summary:
-        'Ask the provider for payouts nobody knows of; what it never received goes out again, under its key',
+        'Query the provider about payouts with an unknown outcome; what it never received is submitted again, under its key',
       body,
       response: { 200: reconciliationView },
     },
@@ -209,8 +209,7 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
       schema: {
         operationId: 'recordPaymentResults',
         tags,
-        summary:
-          'Read the file in which the bank or PayPal says what became of payouts; a dry run unless told otherwise',
+        summary: 'Read the result file of the bank or PayPal; a dry run by default',
         description: `CSV with a header, at most ${MAX_RESULT_ROWS} rows: payment_key (or PayPal’s "Unique ID"), and where there are such columns status, amount, currency and reason. Without a status every row is paid. What it says of an amount is compared. Reading a file again changes nothing.`,
         consumes: ['text/csv'],
         querystring: z.object({ dry_run: z.enum(['true', 'false']).default('true') }),

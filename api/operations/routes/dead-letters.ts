@@ -113,7 +113,7 @@ export function addDeadLetterRoutes(app: ApiServer, context: ApiContext): void {
       operationId: 'replayDeadLetter',
       tags,
       summary:
-        'Put the batch back into the clicks stream: the loader judges it anew, and counts nothing twice',
+        'Put the batch back into the clicks stream: the loader validates it again, and counts nothing twice',
       params,
       response: { 200: z.object({ id: idText('deadLetter'), stream_seq: z.number() }) },
     },

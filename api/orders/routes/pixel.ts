@@ -9,7 +9,7 @@ import { integerId } from '../../schemas/ids.ts';
 import { orderFields, orderShape, toOrder, withoutEmptyMembers } from '../order.ts';
 import { reportOrder, type ShopContext } from '../record-order.ts';
 
-/** What the customer's own request says of the customer; the page need not. */
+/** Without the fields that the browser's own headers and address give. */
 const pixelFields = Object.fromEntries(
   Object.keys(orderFields)
     .filter((name) => !['ip', 'user_agent', 'accept_language'].includes(name))
@@ -57,7 +57,8 @@ export function addPixelRoute(app: ApiServer, context: ShopContext): void {
       querystring: z.looseObject(pixelFields),
       response: {
         200: {
-          description: 'A picture. Afflux-Status says accepted, duplicate, or rejected and why.',
+          description:
+            'A picture. Afflux-Status is accepted, duplicate, or rejected with the code of the problem.',
           content: { [PIXEL_MEDIA_TYPE]: { schema: z.unknown() } },
         },
       },

@@ -41,7 +41,7 @@ const callView = z
     request_id: z.string(),
     via: z.enum(CALL_WAYS),
     program_id: idText('program').nullable(),
-    actor: z.string().nullable().meta({ description: 'Null: nobody who is known.' }),
+    actor: z.string().nullable().meta({ description: 'Null: not authenticated.' }),
     ip: z.string().nullable(),
     params: z
       .unknown()
@@ -85,12 +85,12 @@ function formatCall(call: PostbackCall): z.output<typeof callView> {
   };
 }
 
-/** The call, if it is of the principal's program. Calls of nobody are for the operator of every program. */
+/** The call, if it is of the principal's program. Calls without a program are for operators of all programs. */
 function visible(principal: Principal, call: PostbackCall | undefined): PostbackCall {
   return { ...inProgram(principal, call && { ...call, programId: call.programId ?? 0 }, WHAT), ...call };
 }
 
-/** The log of what shops called, and calling it again. */
+/** The log of the calls of shops, and replaying them. */
 export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): void {
   const { ledger } = context;
   const tags = ['shops'];
@@ -104,7 +104,7 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
     schema: {
       operationId: 'listPostbackCalls',
       tags,
-      summary: 'Every call of shops with what became of it, the newest first; kept for 90 days',
+      summary: 'Every call of shops with its outcome, the newest first; kept for 90 days',
       querystring: z.object({
         ...bigintPageQuery('postbackCall'),
         program_id: integerId('program').optional(),

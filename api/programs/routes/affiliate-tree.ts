@@ -16,7 +16,7 @@ const memberView = z
     name: z.string(),
     status: z.enum(AFFILIATE_STATUSES),
     depth: z.number().meta({ description: 'Negative above the affiliate, 0 itself, positive below.' }),
-    earned: moneyText.meta({ description: 'At every level, less what was taken back.' }),
+    earned: moneyText.meta({ description: 'At every level, less reversals.' }),
   })
   .meta({ id: 'TreeMember' });
 
@@ -34,7 +34,7 @@ const subAffiliatesView = z
         level: z.number(),
         since: timeText,
         conversions: z.string(),
-        earned: moneyText.meta({ description: 'By the affiliate asked about, less what was taken back.' }),
+        earned: moneyText.meta({ description: 'By the affiliate in the path, less reversals.' }),
       }),
     ),
   })

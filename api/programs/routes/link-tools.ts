@@ -76,9 +76,9 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
       const principal = principalOf(request);
       return await commit(context, request, reply, async (tx) => {
         const links: z.output<typeof linkView>[] = [];
-        for (const [i, asked] of request.body.links.entries()) {
+        for (const [i, link] of request.body.links.entries()) {
           try {
-            links.push(formatLink(await createLink(tx, await checkParties(tx, principal, asked))));
+            links.push(formatLink(await createLink(tx, await checkParties(tx, principal, link))));
           } catch (error) {
             if (!(error instanceof InputError)) throw error;
             throw new InputError(`links.${i}.${error.field}`, error.reason);

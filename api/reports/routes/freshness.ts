@@ -12,7 +12,7 @@ const freshnessView = z
     complete_to: timeText
       .nullable()
       .meta({ description: 'Every click before this is counted; null: nothing is loaded yet.' }),
-    at: timeText.meta({ description: 'When it was asked for.' }),
+    at: timeText.meta({ description: 'When it was read.' }),
   })
   .meta({ id: 'Freshness' });
 

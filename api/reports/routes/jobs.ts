@@ -23,7 +23,7 @@ export function visibleJob(principal: Principal, job: Job | undefined): Job {
   return job;
 }
 
-/** Imports from CSV, and how far work is that outlasts a request. */
+/** Imports from CSV, and the progress of jobs. */
 export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger }): void {
   const { ledger, log } = context;
   const tags = ['imports'];
@@ -36,7 +36,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
     schema: {
       operationId: 'listJobs',
       tags,
-      summary: 'Imports and great reports, the newest first',
+      summary: 'Imports and report jobs, the newest first',
       querystring: z.object({
         ...bigintPageQuery('job'),
         program_id: integerId('program').optional(),
@@ -65,7 +65,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
     schema: {
       operationId: 'getJob',
       tags,
-      summary: 'How far a job is, and what came of it',
+      summary: 'The progress and the result of a job',
       params: z.object({ id: bigintId('job') }),
       response: { 200: jobView },
     },
@@ -83,8 +83,8 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
       schema: {
         operationId: 'startImport',
         tags,
-        summary: 'Import affiliates, links or orders from CSV; a dry run unless told otherwise',
-        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred. The job tells every refused row.`,
+        summary: 'Import affiliates, links or orders from CSV; a dry run by default',
+        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred. The job lists the refused rows.`,
         consumes: ['text/csv'],
         querystring: z.object({
           kind: z.enum(IMPORT_KINDS),

@@ -104,10 +104,10 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
       response: { 200: reportAnswer },
     },
     handler: async (request, reply) => {
-      const asked = request.query;
-      const options = reportOptions(principalOf(request), asked);
-      const format = asked.format ?? formatFor(request.headers.accept);
-      if (format === 'json') return await inParameters(() => jsonReport(warehouse, options, asked));
+      const query = request.query;
+      const options = reportOptions(principalOf(request), query);
+      const format = query.format ?? formatFor(request.headers.accept);
+      if (format === 'json') return await inParameters(() => jsonReport(warehouse, options, query));
       const { stream, table, completeTo } = await inParameters(() =>
         exportReport(warehouse, { ...options, limit: MAX_EXPORT_ROWS, format }),
       );
@@ -124,16 +124,16 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
     schema: {
       operationId: 'startReport',
       tags: ['reports'],
-      summary: 'Have a great report written to a file; the job has the link to it once it is done',
+      summary: 'Write a large report to a file; the job has its link once it is done',
       querystring: reportQuery,
       response: { 202: jobView },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
-      const asked = request.query;
-      const format = asked.format === undefined || asked.format === 'json' ? 'csv' : asked.format;
-      const options = { ...reportOptions(principal, asked), limit: MAX_EXPORT_ROWS, format };
-      // What is wrong with the report is told now and not in the job.
+      const query = request.query;
+      const format = query.format === undefined || query.format === 'json' ? 'csv' : query.format;
+      const options = { ...reportOptions(principal, query), limit: MAX_EXPORT_ROWS, format };
+      // Faults of the report fail the request, not the job.
       await inParameters(async () => checkReport(options, MAX_EXPORT_ROWS));
       return await commit(context, request, reply, async (tx) => {
         const job = await createJob(tx, {
@@ -189,8 +189,8 @@ function addDownloadRoute(app: ApiServer, { ledger, vault, folder }: ReportConte
   });
 }
 
-async function jsonReport(warehouse: Warehouse, options: ReportOptions, asked: ReportQuery) {
-  const { limit, cursor = 0 } = asked;
+async function jsonReport(warehouse: Warehouse, options: ReportOptions, query: ReportQuery) {
+  const { limit, cursor = 0 } = query;
   const report = await runReport(warehouse, { ...options, limit: limit + 1, offset: cursor });
   const more = report.rows.length > limit;
   const before = previousPeriod(options);
@@ -202,8 +202,8 @@ async function jsonReport(warehouse: Warehouse, options: ReportOptions, asked: R
     truncated: more,
     next_cursor: more ? Buffer.from(`offset:${cursor + limit}`).toString('base64url') : null,
     rows: report.rows.slice(0, limit).map(formatRow),
-    ...(asked.totals === 'true' && { totals: formatRow(await reportTotals(warehouse, options)) }),
-    ...(asked.compare === 'true' && {
+    ...(query.totals === 'true' && { totals: formatRow(await reportTotals(warehouse, options)) }),
+    ...(query.compare === 'true' && {
       previous: {
         from: formatTime(before.from),
         to: formatTime(before.to),
@@ -213,7 +213,7 @@ async function jsonReport(warehouse: Warehouse, options: ReportOptions, asked: R
   };
 }
 
-/** The first format of Accept that there is; whoever accepts anything gets JSON. */
+/** The first known format in Accept; JSON for any. */
 function formatFor(accept: string | undefined): 'json' | ExportFormat {
   for (const part of (accept ?? '').split(',')) {
     const type = part.split(';')[0]?.trim().toLowerCase();

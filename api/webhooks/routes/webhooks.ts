@@ -43,7 +43,7 @@ const endpointView = z
     id: idText('webhookEndpoint'),
     program_id: idText('program'),
     affiliate_id: idText('affiliate').nullable(),
-    role: z.enum(ROLES).meta({ description: 'Whose eyes the bodies are written for.' }),
+    role: z.enum(ROLES).meta({ description: 'The role whose view the bodies have.' }),
     url: z.string(),
     events: z.array(z.enum(WEBHOOK_EVENT_TYPES)).meta({ description: 'Empty: every event.' }),
     status: z.enum(ENDPOINT_STATUSES),
@@ -79,7 +79,7 @@ export function visibleEndpoint(principal: Principal, row: WebhookEndpoint | und
   return owned(principal, mine, WHAT);
 }
 
-/** Webhooks: told of what happens, signed as Standard Webhooks defines it, retried for three days. */
+/** Webhooks: events, signed as Standard Webhooks defines it, retried for three days. */
 export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed: BlockList }): void {
   const { ledger, vault, allowed } = context;
   const tags = ['webhooks'];
@@ -137,7 +137,7 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
     schema: {
       operationId: 'createWebhook',
       tags,
-      summary: 'Create a webhook; an affiliate’s is told of its own things only',
+      summary: 'Create a webhook; an affiliate’s gets its own events only',
       body: z.strictObject({
         program_id: integerId('program').optional(),
         url: urlText.meta({ examples: ['https://partner.example/afflux'] }),
@@ -170,7 +170,7 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
     schema: {
       operationId: 'updateWebhook',
       tags,
-      summary: 'Change a webhook; made active again, it gets what it missed',
+      summary: 'Change a webhook; made active again, it gets the events it missed',
       params,
       body: z.strictObject({
         url: urlText.exactOptional(),
@@ -251,7 +251,7 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
     schema: {
       operationId: 'testWebhook',
       tags,
-      summary: 'Have a webhook.test delivered, as any event is; the deliveries tell how it went',
+      summary: 'Deliver a webhook.test as any event; the deliveries show the result',
       params,
       response: { 202: z.object({ queued: z.literal(true) }) },
     },
