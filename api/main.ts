@@ -18,12 +18,12 @@ import { startWebhookWorker } from './webhooks/webhook-worker.ts';
 
 /** Enough to keep PostgreSQL busy on a few cores; more would only wait for each other. */
 const POSTGRES_CONNECTIONS = 16;
-/** Requests still under way at a stop get this long, and then are cut. */
+/** Requests in flight at a stop get this long before they are cut. */
 const DRAIN_TIMEOUT_MS = 8_000;
 /** Queries still running after that get this long. */
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
-/** Starts the HTTP API; returns when it listens. Stopping it lets the requests under way finish. */
+/** Starts the HTTP API; returns when it listens. Stopping it lets requests in flight finish. */
 export async function startApi({ config, log }: { config: Config; log: Logger }): Promise<Running> {
   const ledger = await connectLedger({
     url: config.databaseUrl,

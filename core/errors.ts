@@ -1,29 +1,105 @@
 /**
+ * The code of every operating error, with its meaning. A code that is not in this table does not compile; the API's
+ * answer to each is in `api/http/problems.ts`.
+ */
+export const OPERATING_ERRORS = {
+  already_running: 'another process uses this data folder',
+  block_miscounted: 'the warehouse does not hold the clicks of a block that was inserted',
+  block_refused_in_part: 'ClickHouse took a part of a block and refuses the rest',
+  clickhouse_refused: 'ClickHouse answered with an exception; clickhouseCode is its number',
+  clickhouse_unreachable: 'ClickHouse does not answer',
+  collector_running: 'another collector uses this state folder',
+  dead_letter_cut: 'a dead letter was kept in part and cannot be replayed',
+  data_key_missing: 'no key decrypts a stored secret',
+  deduplication_off: 'a table remembers too few insert tokens',
+  disk_full: 'too little disk space is left to start',
+  engine_failed: 'an embedded engine did not start, or ended',
+  geo_database_unreadable: "the collector's list of countries cannot be read",
+  geo_unreadable: 'a list of networks cannot be read',
+  home_unusable: 'the data folder cannot be written',
+  intent_unreadable: 'the stream lacks the clicks of a block that was to be inserted',
+  invalid_config: 'the configuration is not valid',
+  invalid_rates: 'exchange rates are not valid',
+  ledger_not_migrated: 'PostgreSQL lacks the schema',
+  loader_state_broken: "the loader's records do not follow each other",
+  loader_superseded: 'another loader works on this shard',
+  malformed_batch: 'a batch of clicks does not decode',
+  migration_changed: 'an applied migration has other contents now',
+  migration_failed: 'a migration failed',
+  migration_locked: 'another process migrates this store',
+  migration_missing: 'the store has a migration that this installation lacks',
+  nats_disconnected: 'the connection to NATS is lost',
+  nats_failed: 'NATS answered with an error',
+  nats_server_missing: 'no nats-server program was found',
+  nats_unreachable: 'NATS does not answer',
+  no_dead_letter: 'there is no such dead letter',
+  no_demo: 'the demo cannot run on this platform',
+  no_free_node: 'every node number is leased',
+  not_found: 'there is nothing with this id',
+  not_ready: 'the platform is not ready',
+  nothing_to_erase: 'no person was named',
+  nothing_to_replay: 'no dead letter was named',
+  payout_file_failed: 'a payout file cannot be written',
+  port_unavailable: 'the port is in use, or not permitted',
+  postgres_missing: 'there is no embedded PostgreSQL for this platform',
+  postgres_pooled: 'a pooler does not keep the settings of a session',
+  postgres_session: 'a session of PostgreSQL is not as the process needs it',
+  postgres_unreachable: 'PostgreSQL does not answer',
+  postgres_user: 'PostgreSQL has no account to run as',
+  reader_stalled: 'the stream has messages and delivers none',
+  rows_refused: 'ClickHouse refuses the rows of an insert; no repetition helps',
+  snapshot_damaged: 'the snapshot of the links is damaged',
+  spool_failed: 'the spool cannot be written',
+  spool_full: 'the spool has reached its limit',
+  state_unreadable: "the collector's state cannot be read",
+  store_newer: 'the store was made by a later version',
+  store_pre_release: 'the store was made by a version before 1.0.0-alpha.1',
+  stream_order: 'the stream delivered messages out of order',
+  stream_refused: 'the stream refused a batch',
+  stream_unanswered: 'the stream did not acknowledge a batch in time',
+  stream_unreadable: 'the stream cannot be read',
+  timeout: 'a condition was not met in time',
+  usage: 'the arguments of a command are not valid',
+  wrong_state: 'the state does not permit the change',
+} as const satisfies Record<string, string>;
+
+export type OperatingErrorCode = keyof typeof OPERATING_ERRORS;
+
+/**
  * An operating error: something outside the program went wrong and a person can mend it.
  * `code` is a stable literal for scripts and metrics; `message` says what to change.
  */
 export class OperatingError extends Error {
-  readonly code: string;
+  readonly code: OperatingErrorCode;
+  /** Of `clickhouse_refused` and `rows_refused`: ClickHouse's number of the error (system.errors), NaN when it gave none. */
+  readonly clickhouseCode: number | undefined;
 
-  constructor(code: string, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+  constructor(
+    code: OperatingErrorCode,
+    message: string,
+    options: { cause?: unknown; clickhouseCode?: number } = {},
+  ) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.name = 'OperatingError';
     this.code = code;
+    this.clickhouseCode = options.clickhouseCode;
   }
 }
 
 /** `no_rate`: the field is well-formed, and the operator has not stored what is needed to accept it. */
 export type InputErrorCode = 'invalid_input' | 'no_rate';
 
-/** A field of somebody's input is wrong. `field` is the name they wrote; `message` says what it must be. */
+/** A field of somebody's input is wrong. `field` is the name they wrote; `reason` says what it must be. */
 export class InputError extends Error {
   readonly code: InputErrorCode;
   readonly field: string;
+  readonly reason: string;
 
-  constructor(field: string, message: string, code: InputErrorCode = 'invalid_input') {
-    super(`${field}: ${message}`);
+  constructor(field: string, reason: string, code: InputErrorCode = 'invalid_input') {
+    super(`${field}: ${reason}`);
     this.name = 'InputError';
     this.field = field;
+    this.reason = reason;
     this.code = code;
   }
 }

@@ -207,7 +207,7 @@ describe('from a click to a payout', () => {
     );
     expect(paid).toHaveLength(3);
     for (const { id } of paid) {
-      const settled = await fetch(`${api}/v1/payouts/pay_${id}/settle`, {
+      const settled = await fetch(`${api}/v1/payouts/pay_${id}/mark-paid`, {
         method: 'POST',
         headers: { Authorization: `Bearer ${key}` },
       });

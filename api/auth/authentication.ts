@@ -15,11 +15,11 @@ declare module 'fastify' {
     signed: CallSignature | undefined;
   }
   interface FastifyContextConfig {
-    /** Who may call the route. Every route says so. */
+    /** Who may call the route; required for every route. */
     roles?: readonly Role[] | 'public';
     /** The key may also come as the parameter `key`, for postbacks that can send no header. */
     keyAsParameter?: boolean;
-    /** It takes an Idempotency-Key: see commit.ts. */
+    /** It takes an Idempotency-Key; elsewhere the header is ignored: see commit.ts. */
     idempotent?: boolean;
     /** It compares If-Match: see commit.ts. */
     ifMatch?: boolean;
@@ -30,8 +30,8 @@ declare module 'fastify' {
   }
 }
 
-/** Far longer than any key: what is longer is not looked up. */
-const MAX_KEY_CHARS = 200;
+/** Far longer than any key; a longer one is not looked up. */
+const MAX_KEY_LENGTH = 200;
 
 /** Puts the one authentication hook on a server. Every way of having no valid key is answered alike. */
 export function installAuthentication(
@@ -43,7 +43,7 @@ export function installAuthentication(
   app.decorateRequest('signed', undefined);
   app.decorateRequest('session', undefined);
 
-  // Before the body is read: whoever has no key makes us read nothing.
+  // Before the body is read: a caller without a key must not make the server read one.
   app.addHook('onRequest', async (request) => {
     const { roles, keyAsParameter, logAs } = request.routeOptions.config;
     if (request.is404 || roles === 'public') return;
@@ -70,7 +70,7 @@ export function installAuthentication(
 }
 
 async function authenticate(ledger: Ledger, key: string | undefined): Promise<Principal> {
-  const plausible = key !== undefined && /^[\x21-\x7e]+$/.test(key) && key.length <= MAX_KEY_CHARS;
+  const plausible = key !== undefined && /^[\x21-\x7e]+$/.test(key) && key.length <= MAX_KEY_LENGTH;
   const found = plausible ? await findOnce(ledger, key) : undefined;
   if (found) return principalFrom(found);
   throw new Problem('unauthorized', {
@@ -79,12 +79,12 @@ async function authenticate(ledger: Ledger, key: string | undefined): Promise<Pr
   });
 }
 
-/** Look-ups under way. A shop sends a thousand calls a second with one key: those that come together share one. */
+/** Look-ups in flight. A shop sends a thousand calls a second with one key: those that come together share one. */
 const lookups = new Map<string, ReturnType<typeof findApiKey>>();
 
 async function findOnce(ledger: Ledger, key: string): ReturnType<typeof findApiKey> {
-  const underWay = lookups.get(key);
-  if (underWay) return await underWay;
+  const inFlight = lookups.get(key);
+  if (inFlight) return await inFlight;
   const lookup = findApiKey(ledger, { key, now: new Date() });
   lookups.set(key, lookup);
   return await lookup.finally(() => lookups.delete(key));
@@ -94,12 +94,12 @@ function admit(request: FastifyRequest, principal: Principal): void {
   const { config, method, schema } = request.routeOptions;
   const { role, scopes } = principal;
   if (!Array.isArray(config.roles) || !config.roles.includes(role)) {
-    throw new Problem('forbidden', { detail: `the role ${role} may not do this` });
+    throw new Problem('forbidden', { detail: `the role ${role} is not permitted to do this` });
   }
   const tags = (schema as { tags?: readonly string[] } | undefined)?.tags;
   const scope = scopeOf({ method: [method].flat()[0] ?? '', tags });
   if (scopes !== null && !scopes.includes(scope)) {
-    throw new Problem('forbidden', { detail: `this key has not the scope ${scope}` });
+    throw new Problem('forbidden', { detail: `this key lacks the scope ${scope}` });
   }
 }
 

@@ -19,14 +19,14 @@ declare module 'fastify' {
 }
 
 const SESSION_DAYS = 7;
-/** Whoever leaves a browser open is signed out over night. */
+/** A browser left open is signed out over night. */
 export const IDLE_MS = 12 * HOUR_MS;
 /** 256 bits: a token cannot be guessed, so its plain SHA-256 is safe to store. */
 const TOKEN_BYTES = 32;
 const CSRF_HEADER = 'x-csrf-token';
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-/** What OWASP recommends for argon2id, and the library's default: 19 MiB, two passes, one lane. */
+/** What OWASP recommends for argon2id, and the library's default: 19 MiB, two passes, parallelism 1. */
 const ARGON2 = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
 
 export async function hashPassword(password: string): Promise<string> {
@@ -58,7 +58,7 @@ export function newSessionToken(): { token: string; expiresAt: Date } {
   };
 }
 
-/** Sets the cookie; an empty token takes it away. */
+/** Sets the cookie; an empty token removes it. */
 export function setSessionCookie(reply: FastifyReply, options: { token: string; portalUrl: string }): void {
   const secure = isSecure(options.portalUrl);
   const maxAge = options.token === '' ? 0 : (SESSION_DAYS * DAY_MS) / 1_000;
@@ -120,7 +120,7 @@ export async function sessionPrincipal(
   };
 }
 
-/** Signs the right to set a password. It is good once: it is made over the password there was. */
+/** Signs the right to set a password. Single use: the signature covers the current password hash. */
 export function passwordToken(
   secretBox: SecretBox,
   options: { userId: number; passwordHash: string | null; expiresAt: Date },

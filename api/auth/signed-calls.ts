@@ -21,10 +21,10 @@ export interface CallSignature {
   readonly signatures: string;
 }
 
-/** Clocks may differ by this much; a signature older than it is of no use to whoever caught it. */
+/** Clocks may differ by this much; an older signature is useless to an eavesdropper. */
 export const SIGNATURE_TOLERANCE_MS = 5 * 60_000;
-const MAX_MESSAGE_ID_CHARS = 200;
-const MAX_SIGNATURES_CHARS = 1_000;
+const MAX_MESSAGE_ID_LENGTH = 200;
+const MAX_SIGNATURES_LENGTH = 1_000;
 /** Standard Webhooks recommends 24 to 64. */
 const SECRET_BYTES = 32;
 const PREFIX = 'whsec_';
@@ -59,7 +59,7 @@ export async function signatureOf(
   const messageId = header('webhook-id');
   const seconds = header('webhook-timestamp');
   const signatures = header('webhook-signature');
-  if (!/^[\x21-\x7e]+$/.test(messageId) || messageId.length > MAX_MESSAGE_ID_CHARS) {
+  if (!/^[\x21-\x7e]+$/.test(messageId) || messageId.length > MAX_MESSAGE_ID_LENGTH) {
     throw refused('webhook-id must be 1 to 200 characters of visible ASCII');
   }
   if (!/^\d{1,12}$/.test(seconds)) throw refused('webhook-timestamp must be Unix seconds');
@@ -68,7 +68,7 @@ export async function signatureOf(
   if (offMs > SIGNATURE_TOLERANCE_MS) {
     throw refused(`webhook-timestamp is ${Math.round(offMs / 1_000)} seconds off; 300 are tolerated`);
   }
-  if (signatures.length > MAX_SIGNATURES_CHARS) throw refused('webhook-signature is too long');
+  if (signatures.length > MAX_SIGNATURES_LENGTH) throw refused('webhook-signature is too long');
   const id = integerId('apiKey').safeParse(header('afflux-key'));
   const key = id.success ? await findSigningKey(ledger, { id: id.data, now: new Date() }) : undefined;
   if (!key) throw refused(WRONG);
@@ -76,7 +76,7 @@ export async function signatureOf(
   return { apiKey: key.apiKey, secret, messageId, signedAt, signatures };
 }
 
-const WRONG = 'the signature does not fit';
+const WRONG = 'the signature does not match';
 
 /**
  * Compares the signature with the body, or with the query string when there is none, and lets each through once.

@@ -1,6 +1,6 @@
 /**
  * Types of the API for `openapi-fetch`, made of the OpenAPI document. openapi-typescript would do, but it needs the
- * JavaScript interface of TypeScript 5, which the compiler used here has not got.
+ * JavaScript interface of TypeScript 5, which the compiler used here lacks.
  */
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -16,7 +16,7 @@ interface Operation {
   readonly responses: Record<string, { content?: Record<string, { schema: Schema }> }>;
 }
 
-const HEAD = `/** Made of the API's own OpenAPI document; \`npx vitest run api/client -u\` makes it anew. */
+const HEAD = `/** Made of the API's own OpenAPI document; \`npx vitest run api/client -u\` generates it again. */
 `;
 
 /** The source of a module that exports \`paths\` and \`components\`. */
@@ -64,7 +64,7 @@ function operationType({ parameters = [], requestBody, responses }: Operation): 
   return `{ parameters: { ${places.join('; ')} }; ${body}; responses: { ${answers.join('; ')} } }`;
 }
 
-/** What may come as a file as well comes as JSON unless it is asked for otherwise, and then it is read as a file. */
+/** An answer that is also available as a file is JSON by default; as a file it is read as text. */
 function answerOf(content: Record<string, { schema: Schema }>): Record<string, { schema: Schema }> {
   const json = content['application/json'];
   return json ? { 'application/json': json } : content;

@@ -22,6 +22,11 @@ export interface Committed<Body> {
   readonly body: Body;
   /** Undefined when nothing changed, or when the ledger has written it already. */
   readonly audit?: Omit<AuditEntry, 'actor'> | undefined;
+  /**
+   * Effects outside the transaction, such as a mail or a job: started once, after the commit, and not for a repeated
+   * request. The answer does not wait for it, a stop of the server does. A crash right after the commit loses it.
+   */
+  readonly after?: (() => Promise<void>) | undefined;
 }
 
 /** For how long a repeated request gets the first one's answer. */
@@ -30,8 +35,9 @@ export const IDEMPOTENCY_HEADER = 'idempotency-key';
 const PURPOSE = 'idempotency answer';
 
 /**
- * Runs `work` in one transaction and answers with what it gives. With an Idempotency-Key a repeated request is answered
- * as the first one was and changes nothing; one that failed changed nothing and is simply done again.
+ * Runs `work` in one transaction and answers with its result. On a route that declares `idempotent`, a request with an
+ * Idempotency-Key that was seen before is answered as the first one was and changes nothing; a request that failed
+ * changed nothing, and its repetition is a first request.
  * @throws Problem `idempotency_key_reused`.
  */
 export async function commit<Body>(
@@ -41,27 +47,32 @@ export async function commit<Body>(
   work: (tx: LedgerTransaction) => Promise<Committed<Body>>,
 ): Promise<Body> {
   const { actor } = principalOf(request);
-  const key = idempotencyKeyOf(request);
-  const { status = 200, body } = await inTransaction(ledger, async (tx): Promise<Committed<Body>> => {
-    if (key === undefined) return await audited(tx);
-    const earlier = await claimIdempotencyKey(tx, { actor, key, hash: hashOf(request) });
+  const claim = claimOf(request);
+  const {
+    status = 200,
+    body,
+    after,
+  } = await inTransaction(ledger, async (tx): Promise<Committed<Body>> => {
+    if (!claim) return await audited(tx);
+    const earlier = await claimIdempotencyKey(tx, claim);
     if (earlier.outcome !== 'none') return replayed<Body>(secretBox, reply, earlier);
-    const fresh = await audited(tx);
-    await keepAnswer(tx, { actor, key, ...encryptedAnswer(secretBox, fresh) });
-    return fresh;
+    const result = await audited(tx);
+    await keepAnswer(tx, { ...claim, ...encrypted(secretBox, result) });
+    return result;
   });
 
   async function audited(tx: LedgerTransaction): Promise<Committed<Body>> {
-    const done = await work(tx);
-    if (done.audit) await appendAuditLog(tx, { actor, ...done.audit });
-    return done;
+    const result = await work(tx);
+    if (result.audit) await appendAuditLog(tx, { actor, ...result.audit });
+    return result;
   }
+  if (after) runInBackground(request, after);
   reply.code(status);
   return body;
 }
 
 /**
- * For work of many transactions that does no harm when it is done again: its answer is kept after it, so that a repeated
+ * For work of many transactions that does no harm when it is repeated: its answer is kept after it, so that a repeated
  * request gets it; two at the same time both do the work. @throws Problem `idempotency_key_reused`.
  */
 export async function answerOnce<Body>(
@@ -70,9 +81,7 @@ export async function answerOnce<Body>(
   reply: FastifyReply,
   work: () => Promise<{ status?: number; body: Body }>,
 ): Promise<Body> {
-  const { actor } = principalOf(request);
-  const key = idempotencyKeyOf(request);
-  const claim = key === undefined ? undefined : { actor, key, hash: hashOf(request) };
+  const claim = claimOf(request);
   const earlier = claim && (await findAnswer(ledger, claim));
   const known = earlier && earlier.outcome !== 'none' ? replayed<Body>(secretBox, reply, earlier) : undefined;
   const { status = 200, body } = known ?? (await work());
@@ -80,16 +89,33 @@ export async function answerOnce<Body>(
     await inTransaction(ledger, async (tx) => {
       const rival = await claimIdempotencyKey(tx, claim);
       if (rival.outcome === 'none')
-        await keepAnswer(tx, { ...claim, ...encryptedAnswer(secretBox, { status, body }) });
+        await keepAnswer(tx, { ...claim, ...encrypted(secretBox, { status, body }) });
     });
   }
   reply.code(status);
   return body;
 }
 
-function idempotencyKeyOf(request: FastifyRequest): string | undefined {
+/** Work that outlasts its request; a stop of the server waits for it. */
+function runInBackground(request: FastifyRequest, work: () => Promise<void>): void {
+  const { inFlight } = request.server;
+  const running = work()
+    .catch((error: unknown) => request.log.error({ err: error }, 'work after a commit failed'))
+    .finally(() => inFlight.delete(running));
+  inFlight.add(running);
+}
+
+interface Claim {
+  readonly actor: string;
+  readonly key: string;
+  readonly hash: Buffer;
+}
+
+/** The Idempotency-Key of a request, where its route declares that it takes one. */
+export function claimOf(request: FastifyRequest): Claim | undefined {
   const key = request.headers[IDEMPOTENCY_HEADER];
-  return typeof key === 'string' ? key : undefined;
+  if (!request.routeOptions.config.idempotent || typeof key !== 'string') return undefined;
+  return { actor: principalOf(request).actor, key, hash: hashOf(request) };
 }
 
 function replayed<Body>(
@@ -98,13 +124,14 @@ function replayed<Body>(
   earlier: Exclude<EarlierRequest, { outcome: 'none' }>,
 ): { status: number; body: Body } {
   if (earlier.outcome === 'other_request') {
-    throw new Problem('idempotency_key_reused', { detail: 'this key came with another request before' });
+    throw new Problem('idempotency_key_reused', { detail: 'this key was used with a different request' });
   }
   reply.header('idempotent-replayed', 'true');
-  return { status: earlier.status, body: JSON.parse(secretBox.decrypt(PURPOSE, earlier.answer)) as Body };
+  const body: unknown = JSON.parse(secretBox.decrypt(PURPOSE, earlier.answer));
+  return { status: earlier.status, body: (body ?? undefined) as Body };
 }
 
-function encryptedAnswer(
+function encrypted(
   secretBox: SecretBox,
   { status = 200, body }: { status?: number; body: unknown },
 ): { status: number; answer: Buffer } {
@@ -122,14 +149,14 @@ export function auditJson(view: object): JsonValue {
   return view as JsonValue;
 }
 
-/** The strong validator of a view: what is shown differs, so does it. */
+/** The strong validator of a view: changes whenever the representation changes. */
 export function etagOf(view: object): string {
   const hash = createHash('sha256').update(JSON.stringify(view)).digest('base64url');
   return `"${hash.slice(0, 22)}"`;
 }
 
-/** Answers one thing with its ETag. */
-export function tagged<View extends object>(reply: FastifyReply, view: View): View {
+/** Answers with the ETag of the view. */
+export function withEtag<View extends object>(reply: FastifyReply, view: View): View {
   reply.header('etag', etagOf(view));
   return view;
 }
@@ -144,7 +171,7 @@ export function checkMatch(request: FastifyRequest, present: object): void {
   const etag = etagOf(present);
   if (wanted.split(',').some((tag) => tag.trim() === etag)) return;
   throw new Problem('precondition_failed', {
-    detail: 'it was changed in the meantime: read it again, then decide',
+    detail: 'the resource was changed since: read it again, then decide',
     headers: { etag },
   });
 }

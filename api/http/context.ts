@@ -18,7 +18,7 @@ import type { Streams } from './streams.ts';
 declare module 'fastify' {
   interface FastifyInstance {
     /** Work that outlasts its request: a stop waits for it. */
-    underWay: Set<Promise<unknown>>;
+    inFlight: Set<Promise<unknown>>;
   }
 }
 
@@ -31,7 +31,7 @@ export type ApiServer = FastifyInstance<
   ZodTypeProvider
 >;
 
-/** What one caller may ask for. */
+/** Limits of one caller. */
 export interface Quotas {
   /** Of a key or a user; an affiliate has a tenth. */
   readonly requestsPerMinute: number;
@@ -43,12 +43,12 @@ export interface Quotas {
 export interface ApiContext {
   readonly ledger: Ledger;
   readonly warehouse: Warehouse;
-  /** Encrypts and signs. */
+  /** Encrypts and signs secrets. */
   readonly secretBox: SecretBox;
   readonly clickIds: ClickIdCodec;
   /** Everything but dead letters and proofs works without NATS. */
   readonly streams: Streams;
-  /** Ed25519 key of the daily counts; read, or made, when it is first asked for. */
+  /** Ed25519 key of the daily counts; read, or created, at its first use. */
   readonly countKey: () => KeyObject;
   /** Peers whose X-Forwarded-For is believed: addresses or networks. */
   readonly trustedProxies: readonly string[];
@@ -61,7 +61,7 @@ export interface ApiContext {
   /** Where files of reports are written. */
   readonly reportsFolder: string;
   readonly payoutProvider: PayoutProvider;
-  /** What Stripe signs its notices with; empty: they are not taken. */
+  /** Signing secret of Stripe's notices; empty: disabled. */
   readonly stripeWebhookSecret: string;
   /** Public base URL of tracking links, without a slash at its end. */
   readonly collectorUrl: string;

@@ -24,7 +24,7 @@ export function createProblemAnswer({ metrics }: { metrics: ApiMetrics }): Answe
   };
 }
 
-/** Routes everything that goes wrong, wherever it does, to `answer`. To be called before any route is added. */
+/** Routes every error to `answer`. To be called before any route is added. */
 export function installErrorHandling(app: ApiServer, answer: AnswerProblem): void {
   const allowedMethods = recordMethods(app);
   app.setErrorHandler(answer);
@@ -42,7 +42,7 @@ export function installErrorHandling(app: ApiServer, answer: AnswerProblem): voi
   });
 }
 
-/** Remembers the routes as they are added, to tell a wrong method from an unknown path. */
+/** Records the routes as they are added, to distinguish a wrong method from an unknown path. */
 function recordMethods(app: ApiServer): (path: string) => string[] {
   const routes: { pattern: RegExp; methods: string[] }[] = [];
   app.addHook('onRoute', ({ url, method }) => {
@@ -55,7 +55,7 @@ function recordMethods(app: ApiServer): (path: string) => string[] {
   };
 }
 
-/** What Node's parser refuses before there is a request: answered on the bare socket, in the same form. */
+/** Requests that Node's parser refuses: answered on the bare socket, in the same form. */
 export function createClientErrorHandler({ metrics }: { metrics: ApiMetrics }) {
   return (error: Error & { code?: string }, socket: Socket): void => {
     if (error.code === 'ECONNRESET' || socket.destroyed) return;

@@ -9,12 +9,12 @@ export interface Mail {
   readonly text: string;
 }
 
-/** Sends mails. What cannot be sent is logged and given up: whoever needs it asks again. */
+/** Sends mails. A mail that cannot be sent is logged and given up: its recipient can request it again. */
 export interface Mailer {
   send(mail: Mail): Promise<void>;
 }
 
-/** A server that takes longer is away. */
+/** A server that takes longer is unavailable. */
 const TIMEOUT_MS = 10_000;
 
 /** Mails by SMTP, or into the log when `url` is empty: for a first start without a mail server. */
@@ -22,7 +22,7 @@ export function createMailer({ url, from, log }: { url: string; from: string; lo
   if (url === '') {
     return {
       async send({ to, subject, text }) {
-        log.warn({ to, subject, text }, 'there is no MAIL_URL: the mail is here');
+        log.warn({ to, subject, text }, 'MAIL_URL is not set: the mail is logged instead');
       },
     };
   }
@@ -39,7 +39,7 @@ export function createMailer({ url, from, log }: { url: string; from: string; lo
         const to = { name: '', address: mail.to };
         await transport.sendMail({ ...mail, to, from });
       } catch (error) {
-        log.error({ subject: mail.subject, reason: errorText(error) }, 'a mail could not be sent');
+        log.error({ subject: mail.subject, reason: errorText(error) }, 'mail could not be sent');
       }
     },
   };

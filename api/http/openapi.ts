@@ -6,7 +6,7 @@ import { assert } from '../../core/errors.ts';
 import { IDEMPOTENCY_HEADER, IDEMPOTENCY_HOURS } from './commit.ts';
 import { PROBLEM_CODES, PROBLEM_MEDIA_TYPE, PROBLEMS, type ProblemCode } from './problems.ts';
 
-/** The document at /openapi.json is made of the routes' own schemas; nothing in it is written twice. */
+/** The document at /openapi.json is generated from the routes' own schemas; nothing in it is written twice. */
 
 const problemSchema = z
   .object({
@@ -31,8 +31,9 @@ export const swaggerOptions: SwaggerOptions = {
       title: 'Afflux',
       version: '1',
       description:
-        'Affiliate programmes: orders and refunds from shops, links and money of affiliates, reports with their freshness. ' +
-        'Amounts are decimal text, times are ISO 8601 in UTC, ids carry a prefix, lists are read page by page with a cursor.',
+        'Affiliate programs: orders and refunds from shops, links and money of affiliates, reports with their freshness. ' +
+        'Amounts are decimal text, times are ISO 8601 in UTC, ids carry a prefix, lists are read page by page with a cursor. ' +
+        'Every operation that changes something takes an Idempotency-Key; sessions, passwords and postbacks ignore it.',
     },
     components: {
       securitySchemes: {
@@ -82,7 +83,7 @@ const ALWAYS: readonly ProblemCode[] = ['internal', 'unavailable', 'rate_limited
 export function documentProblems(route: RouteOptions): void {
   const { config, schema } = route;
   if (!schema || schema.hide) return;
-  assert(config?.roles, `route ${String(route.method)} ${route.url} says who may call it`);
+  assert(config?.roles, `route ${String(route.method)} ${route.url} has roles`);
   const codes = new Set<ProblemCode>([...ALWAYS, ...(config.problems ?? [])]);
   if (config.roles !== 'public') codes.add('unauthorized').add('forbidden');
   if (schema.params || schema.querystring || schema.body) codes.add('invalid_input');
@@ -105,7 +106,7 @@ export function documentProblems(route: RouteOptions): void {
   schema.response = { ...problemResponses([...codes]), ...(schema.response as object | undefined) };
 }
 
-const MAX_HEADER_CHARS = 255;
+const MAX_HEADER_LENGTH = 255;
 
 /** Headers that change what a route does; the others pass as they are. */
 function headersOf(config: { idempotent?: boolean; ifMatch?: boolean }): z.ZodType | undefined {
@@ -113,16 +114,16 @@ function headersOf(config: { idempotent?: boolean; ifMatch?: boolean }): z.ZodTy
   const visible = z
     .string()
     .regex(/^[\x21-\x7e]+$/, 'must be visible ASCII')
-    .max(MAX_HEADER_CHARS);
+    .max(MAX_HEADER_LENGTH);
   return z.looseObject({
     ...(config.idempotent && {
       [IDEMPOTENCY_HEADER]: visible.optional().meta({
-        description: `Repeating the request with the same key within ${IDEMPOTENCY_HOURS} hours gives the first answer and changes nothing.`,
+        description: `Repeating the request with the same key within ${IDEMPOTENCY_HOURS} hours gives the first answer, changes nothing and mails nothing.`,
       }),
     }),
     ...(config.ifMatch && {
       'if-match': z.string().max(1_000).optional().meta({
-        description: 'The ETag that was read: what somebody else changed since is not overwritten.',
+        description: 'The ETag that was read: a change made since is not overwritten.',
       }),
     }),
   });

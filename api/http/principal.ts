@@ -5,8 +5,8 @@ import { formatId } from '../schemas/ids.ts';
 import { notFound, Problem } from './problems.ts';
 
 /**
- * Who is asking, and the one place that says what belongs to them. A key without a program sees every program; an
- * affiliate's key sees that affiliate's own data. What one may not see answers exactly as what does not exist.
+ * The caller, and the one place that decides what belongs to them. A key without a program sees every program; an
+ * affiliate's key sees that affiliate's own data. What a caller may not see is answered exactly as what does not exist.
  */
 export interface Principal {
   /** Null for a user of the portal. */
@@ -43,7 +43,7 @@ export function principalFrom(key: ApiKey): Principal {
   };
 }
 
-/** Who is asking on a route that is not public. */
+/** The caller of a route that is not public. */
 export function principalOf(request: FastifyRequest): Principal {
   assert(request.principal, 'a route that is not public has a principal');
   return request.principal;
@@ -73,31 +73,31 @@ export function owned<Row extends { readonly programId: number; readonly affilia
 }
 
 /**
- * The program a list is narrowed to: the key's own, or the one asked for; undefined for all.
- * @throws Problem `forbidden` when another program than the key's is asked for.
+ * The program a list is narrowed to: the key's own, or the requested one; undefined for all.
+ * @throws Problem `forbidden` when another program than the key's is requested.
  */
-export function programFilter(principal: Principal, asked: number | undefined): number | undefined {
+export function programFilter(principal: Principal, requested: number | undefined): number | undefined {
   const own = principal.programId;
-  if (own === null) return asked;
-  if (asked !== undefined && asked !== own) {
+  if (own === null) return requested;
+  if (requested !== undefined && requested !== own) {
     throw new Problem('forbidden', { detail: `this key belongs to program ${formatId('program', own)}` });
   }
   return own;
 }
 
-/** The affiliate a list is narrowed to. @throws Problem `forbidden` when an affiliate asks for another. */
-export function affiliateFilter(principal: Principal, asked: number | undefined): number | undefined {
+/** The affiliate a list is narrowed to. @throws Problem `forbidden` when an affiliate requests another. */
+export function affiliateFilter(principal: Principal, requested: number | undefined): number | undefined {
   const own = principal.affiliateId;
-  if (own === null) return asked;
-  if (asked !== undefined && asked !== own) {
+  if (own === null) return requested;
+  if (requested !== undefined && requested !== own) {
     throw new Problem('forbidden', { detail: `this key belongs to affiliate ${formatId('affiliate', own)}` });
   }
   return own;
 }
 
 /** The one program a request is about. @throws Problem `forbidden` or `invalid_input` (program_id is missing). */
-export function programRequired(principal: Principal, asked: number | undefined): number {
-  const program = programFilter(principal, asked);
+export function programRequired(principal: Principal, requested: number | undefined): number {
+  const program = programFilter(principal, requested);
   if (program !== undefined) return program;
   const message = 'is required, because this key belongs to no single program';
   throw new Problem('invalid_input', {
@@ -106,10 +106,10 @@ export function programRequired(principal: Principal, asked: number | undefined)
   });
 }
 
-/** Whoever may look across programs. @throws Problem `forbidden` for a key of one program. */
+/** The caller, if it sees every program. @throws Problem `forbidden` for a key of one program. */
 export function everyProgram(principal: Principal): Principal {
   if (principal.programId === null) return principal;
   throw new Problem('forbidden', {
-    detail: 'this looks across programs: it is for keys of no single program',
+    detail: 'this covers every program: it needs a key of no single program',
   });
 }

@@ -1,45 +1,51 @@
+import type { OperatingErrorCode } from '../../core/errors.ts';
+
 /**
- * What the API answers when it does not do what was asked: RFC 9457 problem details.
+ * The API's error answers: RFC 9457 problem details.
  * One table gives every code its status, title and log level; a code that is not in it does not exist.
  */
 
 interface ProblemKind {
   readonly status: number;
   readonly title: string;
-  /** Somebody else's mistake is `info`; `warn` wants an operator's look; `error` is ours. */
+  /** `info`: a mistake of the caller; `warn`: needs an operator's attention; `error`: a fault of the server. */
   readonly level: 'info' | 'warn' | 'error';
 }
 
 export const PROBLEMS = {
-  malformed_request: { status: 400, title: 'The request is not well-formed HTTP', level: 'info' },
-  malformed_body: { status: 400, title: 'The body does not parse', level: 'info' },
-  unauthorized: { status: 401, title: 'A valid API key is needed', level: 'info' },
-  forbidden: { status: 403, title: 'This API key may not do that', level: 'info' },
-  csrf_token_missing: { status: 403, title: 'The token of the session is missing', level: 'info' },
+  malformed_request: { status: 400, title: 'Malformed HTTP request', level: 'info' },
+  malformed_body: { status: 400, title: 'Malformed request body', level: 'info' },
+  unauthorized: { status: 401, title: 'Missing or invalid credentials', level: 'info' },
+  forbidden: { status: 403, title: 'Not permitted for this caller', level: 'info' },
+  csrf_token_missing: { status: 403, title: 'Missing or invalid CSRF token', level: 'info' },
   ip_not_allowed: { status: 403, title: 'Calls from this address are not allowed', level: 'info' },
   signature_required: { status: 403, title: 'The call must be signed', level: 'info' },
-  route_not_found: { status: 404, title: 'There is no such route', level: 'info' },
-  not_found: { status: 404, title: 'There is no such thing, or it is not yours to see', level: 'info' },
-  method_not_allowed: { status: 405, title: 'The route does not answer this method', level: 'info' },
+  route_not_found: { status: 404, title: 'No such route', level: 'info' },
+  not_found: { status: 404, title: 'Not found, or not visible to this caller', level: 'info' },
+  method_not_allowed: { status: 405, title: 'Method not allowed', level: 'info' },
   request_timeout: { status: 408, title: 'The request took too long to arrive', level: 'info' },
-  conflict: { status: 409, title: 'It is recorded already, with other content', level: 'info' },
+  conflict: { status: 409, title: 'Already recorded with different content', level: 'info' },
   replayed: { status: 409, title: 'This signed call was received before', level: 'info' },
-  wrong_state: { status: 409, title: 'It is not in a state in which this can be done', level: 'info' },
-  precondition_failed: { status: 412, title: 'It is not as If-Match says', level: 'info' },
-  body_too_large: { status: 413, title: 'The body is too large', level: 'info' },
-  unsupported_media_type: { status: 415, title: 'The content type is not understood here', level: 'info' },
-  invalid_input: { status: 422, title: 'A field is not valid', level: 'info' },
-  idempotency_key_reused: {
-    status: 422,
-    title: 'The Idempotency-Key belongs to another request',
+  wrong_state: { status: 409, title: 'The current state does not permit this change', level: 'info' },
+  precondition_failed: {
+    status: 412,
+    title: 'The resource has changed since the version in If-Match',
     level: 'info',
   },
-  too_costly: { status: 422, title: 'The question takes more time or memory than one may', level: 'info' },
-  rate_limited: { status: 429, title: 'More was asked for than is allowed at a time', level: 'info' },
+  body_too_large: { status: 413, title: 'Request body too large', level: 'info' },
+  unsupported_media_type: { status: 415, title: 'Unsupported content type', level: 'info' },
+  invalid_input: { status: 422, title: 'Invalid input', level: 'info' },
+  idempotency_key_reused: {
+    status: 422,
+    title: 'Idempotency-Key was used with a different request',
+    level: 'info',
+  },
+  too_costly: { status: 422, title: 'The query exceeds its time or memory limit', level: 'info' },
+  rate_limited: { status: 429, title: 'Rate limit exceeded', level: 'info' },
   locked_out: { status: 429, title: 'Too many wrong passwords', level: 'info' },
-  headers_too_large: { status: 431, title: 'The URL and headers are too large', level: 'info' },
-  internal: { status: 500, title: 'The server failed', level: 'error' },
-  unavailable: { status: 503, title: 'A database or NATS is away; try again', level: 'warn' },
+  headers_too_large: { status: 431, title: 'URL and headers too large', level: 'info' },
+  internal: { status: 500, title: 'Internal server error', level: 'error' },
+  unavailable: { status: 503, title: 'A backing store is unavailable; try again', level: 'warn' },
 } as const satisfies Record<string, ProblemKind>;
 
 export type ProblemCode = keyof typeof PROBLEMS;
@@ -47,7 +53,89 @@ export type ProblemCode = keyof typeof PROBLEMS;
 export const PROBLEM_CODES = Object.keys(PROBLEMS) as [ProblemCode, ...ProblemCode[]];
 export const PROBLEM_MEDIA_TYPE = 'application/problem+json';
 
-/** Seconds after which a client should try again when a database is away. */
+/**
+ * The problem that answers each operating error: what the caller can act upon, and `internal` for the rest, which an
+ * operator has to mend. Its status and log level follow from {@link PROBLEMS}.
+ */
+export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode>> = {
+  already_running: 'internal',
+  block_miscounted: 'internal',
+  block_refused_in_part: 'internal',
+  clickhouse_refused: 'internal',
+  clickhouse_unreachable: 'unavailable',
+  collector_running: 'internal',
+  dead_letter_cut: 'wrong_state',
+  data_key_missing: 'internal',
+  deduplication_off: 'internal',
+  disk_full: 'internal',
+  engine_failed: 'internal',
+  geo_database_unreadable: 'internal',
+  geo_unreadable: 'internal',
+  home_unusable: 'internal',
+  intent_unreadable: 'internal',
+  invalid_config: 'internal',
+  invalid_rates: 'internal',
+  ledger_not_migrated: 'internal',
+  loader_state_broken: 'internal',
+  loader_superseded: 'internal',
+  malformed_batch: 'internal',
+  migration_changed: 'internal',
+  migration_failed: 'internal',
+  migration_locked: 'internal',
+  migration_missing: 'internal',
+  nats_disconnected: 'unavailable',
+  nats_failed: 'internal',
+  nats_server_missing: 'internal',
+  nats_unreachable: 'unavailable',
+  no_dead_letter: 'not_found',
+  no_demo: 'internal',
+  no_free_node: 'internal',
+  not_found: 'not_found',
+  not_ready: 'internal',
+  nothing_to_erase: 'internal',
+  nothing_to_replay: 'internal',
+  payout_file_failed: 'internal',
+  port_unavailable: 'internal',
+  postgres_missing: 'internal',
+  postgres_pooled: 'internal',
+  postgres_session: 'internal',
+  postgres_unreachable: 'unavailable',
+  postgres_user: 'internal',
+  reader_stalled: 'internal',
+  rows_refused: 'internal',
+  snapshot_damaged: 'internal',
+  spool_failed: 'internal',
+  spool_full: 'internal',
+  state_unreadable: 'internal',
+  store_newer: 'internal',
+  store_pre_release: 'internal',
+  stream_order: 'internal',
+  stream_refused: 'internal',
+  stream_unanswered: 'internal',
+  stream_unreadable: 'internal',
+  timeout: 'internal',
+  usage: 'internal',
+  wrong_state: 'wrong_state',
+};
+
+/** What a `clickhouse_refused` is instead, by ClickHouse's number of the error (system.errors). */
+export const CLICKHOUSE_PROBLEMS: ReadonlyMap<number, ProblemCode> = new Map([
+  // The limits of a query: TIMEOUT_EXCEEDED, MEMORY_LIMIT_EXCEEDED.
+  [159, 'too_costly'],
+  [241, 'too_costly'],
+  // The server is overloaded or shutting down: CANNOT_ALLOCATE_MEMORY, TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT,
+  // NETWORK_ERROR, ABORTED, QUERY_WAS_CANCELLED, CANNOT_SCHEDULE_TASK, SERVER_OVERLOADED.
+  [173, 'unavailable'],
+  [202, 'unavailable'],
+  [209, 'unavailable'],
+  [210, 'unavailable'],
+  [236, 'unavailable'],
+  [394, 'unavailable'],
+  [439, 'unavailable'],
+  [745, 'unavailable'],
+]);
+
+/** Seconds after which a client should try again when a store is unavailable. */
 export const RETRY_AFTER_S = 2;
 
 /** One field at fault, by the name the caller wrote. */
@@ -105,6 +193,11 @@ export function problemBody(problem: Problem, requestId: string): Record<string,
 /** The answer for one faulty field. */
 export function invalidField(field: string, message: string): Problem {
   return new Problem('invalid_input', { detail: `${field}: ${message}`, errors: [{ field, message }] });
+}
+
+/** The answer when the state of something does not permit the change. */
+export function wrongState(what: string, state: string): Problem {
+  return new Problem('wrong_state', { detail: `the ${what} is ${state}`, members: { state } });
 }
 
 /** The answer when something does not exist or belongs to somebody else: both look alike. */

@@ -1,6 +1,8 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { fromProject } from '../../core/config/paths.ts';
 import { startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { readDocument, sampleOf } from '../../test/support/openapi.ts';
@@ -238,6 +240,20 @@ describe('the OpenAPI document', () => {
         expect(Object.values(PROBLEMS).map((problem) => problem.status)).toContain(Number(status));
       }
     }
+  });
+
+  test('has every route that the pages name', async () => {
+    const { body } = await api.call('GET', '/openapi.json');
+    const paths = body.paths as Record<string, Record<string, Operation>>;
+    const pages = readdirSync(fromProject('docs')).filter((name) => name.endsWith('.md'));
+    const named = pages.flatMap((name) => {
+      const text = readFileSync(fromProject(`docs/${name}`), 'utf8');
+      const routes = text.matchAll(/`(GET|POST|PUT|PATCH|DELETE) (\/v1\/[\w{}/-]+)/g);
+      return [...routes].map(([, method = '', path = '']) => ({ name, method: method.toLowerCase(), path }));
+    });
+    expect(named.length).toBeGreaterThan(20);
+    const wrong = named.filter(({ method, path }) => !paths[path]?.[method]);
+    expect(wrong).toEqual([]);
   });
 
   test('resolves in itself and names nothing that is not used', async () => {

@@ -3,21 +3,21 @@ import type { ApiServer, Quotas } from './context.ts';
 import { Problem } from './problems.ts';
 
 /**
- * What one caller may ask for: requests a minute, and reports at a time. Counted in this process; several of them
+ * Limits of one caller: requests a minute, and reports at a time. Counted in this process; several of them
  * allow as much each. Calls by which shops report orders are not counted: none is to be lost to a quota.
  */
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** The route asks the warehouse, which a caller may do only a few times at once. */
+    /** The route queries the warehouse; the number of concurrent queries of a caller is limited. */
     isQuery?: boolean;
   }
 }
 
 const WINDOW_S = 60;
-/** Affiliates are many, and each has little to ask. */
+/** Affiliates are many, and each needs few requests. */
 const AFFILIATE_SHARE = 0.1;
-/** Of an address that has not said who it is: signing in, and pixels. */
+/** Of an address without credentials: signing in, and pixels. */
 const STRANGER_SHARE = 0.1;
 
 export function installQuotas(app: ApiServer, { requestsPerMinute, concurrentQueries }: Quotas): void {
@@ -69,7 +69,7 @@ export function installQuotas(app: ApiServer, { requestsPerMinute, concurrentQue
       });
     }
     queries.set(caller, running + 1);
-    // Also when the caller goes away in the middle of an export.
+    // Also when the caller disconnects during an export.
     reply.raw.once('close', () => {
       const left = (queries.get(caller) ?? 1) - 1;
       if (left > 0) queries.set(caller, left);

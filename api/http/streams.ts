@@ -8,14 +8,14 @@ interface Nats {
   readonly manager: JetStreamManager;
 }
 
-/** NATS as the API uses it: seldom, and so that all else works while it is away. */
+/** NATS as the API uses it: seldom, and so that everything else works while it is unavailable. */
 export interface Streams {
   /** Runs `work` over the connection. @throws OperatingError `nats_unreachable`, also when it takes too long. */
   use<T>(work: (nats: Nats) => Promise<T>, timeoutMs?: number): Promise<T>;
   close(): Promise<void>;
 }
 
-/** While NATS is away requests wait in the client; whoever asked has not so much patience. */
+/** While NATS is unavailable requests wait in the client, longer than an HTTP caller does. */
 const ANSWER_TIMEOUT_MS = 3_000;
 
 /** Connects at the first use, and again when the connection was closed. */

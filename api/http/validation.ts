@@ -33,8 +33,8 @@ function faultsOf(issue: z.core.$ZodIssue, part: string): FieldFault[] {
 }
 
 /** Longest field name that is repeated to the caller, who may have made it up. */
-const MAX_FIELD_CHARS = 100;
+const MAX_FIELD_LENGTH = 100;
 
 function fieldName(path: readonly PropertyKey[], part: string): string {
-  return path.length === 0 ? part : path.map(String).join('.').slice(0, MAX_FIELD_CHARS);
+  return path.length === 0 ? part : path.map(String).join('.').slice(0, MAX_FIELD_LENGTH);
 }

@@ -84,9 +84,9 @@ describe('a payout', () => {
 
   test('is made once by runs at once, and settled once', async () => {
     const path = await payout();
-    const settled = await post(`${path}/settle`, undefined, tenant.keys.finance);
+    const settled = await post(`${path}/mark-paid`, undefined, tenant.keys.finance);
     expect(settled.body).toMatchObject({ state: 'paid', closed_at: expect.any(String) });
-    expect((await post(`${path}/settle`)).body).toMatchObject({ code: 'wrong_state', state: 'paid' });
+    expect((await post(`${path}/mark-paid`)).body).toMatchObject({ code: 'wrong_state', state: 'paid' });
     expect(await balance()).toMatchObject({ in_transit: '0.00', paid: '10.00', available: '0.00' });
     const { body } = await api.call('GET', '/v1/commissions?state=paid', { key: tenant.keys.affiliate });
     expect(body.data).toMatchObject([{ level: 1, amount: { amount: '10.00', currency: 'EUR' } }]);

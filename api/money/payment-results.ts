@@ -1,10 +1,11 @@
 import { parse } from 'csv-parse/sync';
 import { errorText, InputError } from '../../core/errors.ts';
 import { parseAmount } from '../../core/money.ts';
+import { MAX_FAILURE_LENGTH } from '../../core/text-limits.ts';
 import type { NoticeStatus } from '../../ledger/payouts/notices.ts';
 import type { PaymentResult } from '../../ledger/payouts/results.ts';
 
-/** The file in which a bank or PayPal says what became of a payout file, as it comes out of their pages. */
+/** The result file of a bank or PayPal for a payout file, as downloaded from their pages. */
 
 /** Each is a transaction of its own: a minute's work. */
 export const MAX_RESULT_ROWS = 5_000;
@@ -43,7 +44,7 @@ const STATUSES: Readonly<Record<string, NoticeStatus | 'open'>> = {
   held: 'open',
 };
 
-/** A row of the file: what it says, or why it cannot be read. `line` counts from 1, the header being line 1. */
+/** A row of the file: its result, or its fault. `line` counts from 1, the header being line 1. */
 export interface ResultRow {
   readonly line: number;
   readonly paymentKey: string;
@@ -104,12 +105,10 @@ function resultOf(row: Record<string, string>): ResultRow['result'] {
       status,
       amountMinor,
       currency,
-      reason: cell(row, 'reason')?.slice(0, MAX_REASON_CHARS),
+      reason: cell(row, 'reason')?.slice(0, MAX_FAILURE_LENGTH),
     };
   } catch (error) {
     if (error instanceof InputError) return error;
     throw error;
   }
 }
-
-const MAX_REASON_CHARS = 500;

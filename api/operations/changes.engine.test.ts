@@ -84,36 +84,6 @@ describe('an Idempotency-Key', () => {
     }
   });
 
-  test('is taken by every POST that makes something', async () => {
-    const document = (await api.call('GET', '/openapi.json')).body;
-    const paths = document.paths as Record<string, Record<string, { parameters?: { name: string }[] }>>;
-    const without = Object.entries(paths).flatMap(([path, { post }]) =>
-      post && !post.parameters?.some(({ name }) => name === 'idempotency-key') ? [path] : [],
-    );
-    // What sets a state, or is known by what it is about, is the same when it is done again; signing in is not to be.
-    expect(without.toSorted()).toEqual([
-      '/postback',
-      '/v1/affiliates/{id}/approve',
-      '/v1/affiliates/{id}/suspend',
-      '/v1/affiliates/{id}/terminate',
-      '/v1/conversions/{id}/approve',
-      '/v1/conversions/{id}/confirm',
-      '/v1/conversions/{id}/reject',
-      '/v1/dead-letters/{id}/replay',
-      '/v1/password-resets',
-      '/v1/password-resets/confirm',
-      '/v1/payouts/reconcile',
-      '/v1/payouts/{id}/cancel',
-      '/v1/payouts/{id}/fail',
-      '/v1/payouts/{id}/return',
-      '/v1/payouts/{id}/settle',
-      '/v1/postback-calls/{id}/replay',
-      '/v1/reconciliation',
-      '/v1/session',
-      '/v1/session/password',
-    ]);
-  });
-
   test('makes one job of a repeated import or report, and one answer of a repeated batch', async () => {
     const key = mine.keys.operator;
     const twice = async (path: string, call: object) => {

@@ -110,7 +110,7 @@ describe('a preview of payouts', () => {
     );
     expect(reasons).toEqual([
       [`aff_${suspended}`, 'not_active', 'the affiliate is suspended'],
-      [`aff_${small}`, 'below_minimum', '10.00 EUR do not reach the minimum of 100.00 EUR'],
+      [`aff_${small}`, 'below_minimum', '10.00 EUR is below the minimum of 100.00 EUR'],
       [`aff_${waiting}`, 'in_hold', 'all its money is in the hold'],
     ]);
     // It said what happens, and kept nothing.
@@ -145,7 +145,7 @@ describe('payouts', () => {
       code: 'wrong_state',
       state: 'submitted',
     });
-    await post(`/v1/payouts/${paid?.id}/settle`);
+    await post(`/v1/payouts/${paid?.id}/mark-paid`);
     const returned = await post(`/v1/payouts/${paid?.id}/return`, { failure: 'account closed' });
     expect(returned.body).toMatchObject({ state: 'returned', failure: 'account closed' });
     expect(await run()).toHaveLength(1);
@@ -255,7 +255,7 @@ describe('an explanation', () => {
     };
     await api.ledger`update conversions set evidence = ${api.ledger.json(evidence)} where id = ${id}`;
     const [payout] = await run();
-    await post(`/v1/payouts/${payout?.id}/settle`);
+    await post(`/v1/payouts/${payout?.id}/mark-paid`);
     const { body } = await get(`/v1/conversions/cnv_${id}/explanation`, tenant.keys.fraud);
     expect(body.rules).toMatchObject([{ rule: 'instant_conversion', observed: 60, threshold: 30 }]);
     const timeline = body.timeline as { kind: string; text: string; seconds: number | null }[];
@@ -420,21 +420,21 @@ test('freshness is told at once, and again when it moves on', async () => {
 
 test('the five promises are proved when somebody asks, one proof at a time', async () => {
   const key = api.operatorKey;
-  const never = await get('/v1/reconciliation', key);
+  const never = await get('/v1/audit', key);
   expect(never.body.ok).not.toBe(true);
   const [one, two] = await Promise.all([
-    post('/v1/reconciliation', undefined, key),
-    post('/v1/reconciliation', undefined, key),
+    post('/v1/audit', undefined, key),
+    post('/v1/audit', undefined, key),
   ]);
   expect([one.status, two.status, one.body.id]).toEqual([202, 202, two.body.id]);
   await waitFor(async () => (await get(`/v1/jobs/${one.body.id}`, key)).body.state === 'done', {
     deadlineMs: 20_000,
     what: 'the proof',
   });
-  const { body } = await get('/v1/reconciliation', key);
+  const { body } = await get('/v1/audit', key);
   const promises = body.promises as {
     promise: string;
-    proved_at: string;
+    audited_at: string;
     checks: { name: string; ok: boolean }[];
   }[];
   expect(promises.map(({ promise }) => promise)).toEqual([
@@ -444,27 +444,27 @@ test('the five promises are proved when somebody asks, one proof at a time', asy
     'decisions',
     'freshness',
   ]);
-  for (const { promise, proved_at, checks } of promises) {
-    expect([promise, Date.parse(proved_at) > Date.now() - 60_000]).toEqual([promise, true]);
+  for (const { promise, audited_at, checks } of promises) {
+    expect([promise, Date.parse(audited_at) > Date.now() - 60_000]).toEqual([promise, true]);
     expect(checks.length).toBeGreaterThan(0);
   }
   // Nothing mirrors the conversions of this test: that is what it finds, and nothing else of the books.
   expect(promises[2]?.checks.filter(({ ok }) => !ok).map(({ name }) => name)).toEqual([
     'mirror of conversions',
   ]);
-  expect((await get('/v1/reconciliation')).status).toBe(403);
+  expect((await get('/v1/audit')).status).toBe(403);
 });
 
 test('what needs NATS says so while it is away, and everything else goes on', async () => {
   await nats.kill();
   const answers = await Promise.all([
     get('/v1/dead-letters', api.operatorKey),
-    post('/v1/reconciliation', undefined, api.operatorKey),
+    post('/v1/audit', undefined, api.operatorKey),
   ]);
   expect(answers.map(({ status, body }) => [status, body.code, body.detail])).toEqual(
     answers.map(() => [503, 'unavailable', 'NATS does not answer; nothing was changed, try again']),
   );
-  expect((await get('/v1/reconciliation', api.operatorKey)).status).toBe(200);
+  expect((await get('/v1/audit', api.operatorKey)).status).toBe(200);
   await nats.restart();
   await waitFor(async () => (await get('/v1/dead-letters', api.operatorKey)).status === 200, {
     deadlineMs: 10_000,

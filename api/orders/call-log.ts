@@ -31,14 +31,15 @@ interface CallDraft {
   params: JsonValue;
   /** Of a call without a principal. */
   programId?: number;
-  /** Set by whoever writes the line in the transaction of the change itself. */
+  /** Whether the line was written in the transaction of the change itself. */
   logged: boolean;
 }
 
 const MAX_PARAMS = 100;
-const MAX_NAME_CHARS = 100;
-const MAX_VALUE_CHARS = 4_096;
-/** Parameters that let somebody in. */
+/** Of a parameter's name. */
+export const MAX_PARAMETER_NAME_LENGTH = 100;
+const MAX_VALUE_LENGTH = 4_096;
+/** Parameters that are credentials. */
 const SECRET_NAMES = new Set(['key', 'token', 'signature']);
 
 export function installCallLog(app: ApiServer, { ledger }: { ledger: Ledger }): void {
@@ -61,13 +62,13 @@ export function installCallLog(app: ApiServer, { ledger }: { ledger: Ledger }): 
     try {
       await insertPostbackCalls(ledger, [lineOf(request, reply, call)]);
     } catch (error) {
-      // The answer stands; that it has no line is told here.
-      request.log.warn({ reason: errorText(error) }, 'a call could not be logged');
+      // The answer stands; the missing line is logged.
+      request.log.warn({ reason: errorText(error) }, 'call could not be logged');
     }
   });
 }
 
-/** What every line of the log says of its caller. */
+/** The caller, as every line of the log has it. */
 export function callerOf(request: FastifyRequest): Pick<NewPostbackCall, 'requestId' | 'actor' | 'ip'> {
   return { requestId: request.id, actor: request.principal?.actor ?? null, ip: request.ip };
 }
@@ -96,7 +97,7 @@ export function loggedParams(params: unknown): { [name: string]: JsonValue } {
   const kept = Object.entries(asObject(params))
     .filter(([name]) => !SECRET_NAMES.has(name))
     .slice(0, MAX_PARAMS)
-    .map(([name, value]) => [storable(name).slice(0, MAX_NAME_CHARS), loggedValue(value)]);
+    .map(([name, value]) => [storable(name).slice(0, MAX_PARAMETER_NAME_LENGTH), loggedValue(value)]);
   return Object.fromEntries(kept);
 }
 
@@ -104,7 +105,7 @@ function loggedValue(value: unknown): JsonValue {
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return value;
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
   if (/^[^\s@]+@[^\s@]+$/.test(text.trim())) return hashedEmail(text);
-  return storable(text).slice(0, MAX_VALUE_CHARS);
+  return storable(text).slice(0, MAX_VALUE_LENGTH);
 }
 
 /** `sha256:` and the hash of the trimmed lower-case address: shops may send it so in the first place. */

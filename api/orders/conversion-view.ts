@@ -12,12 +12,12 @@ import type { Principal } from '../http/principal.ts';
 import { formatId, formatOptionalId, idText } from '../schemas/ids.ts';
 import { formatMoney, formatOptionalTime, formatTime, moneyText, timeText } from '../schemas/schemas.ts';
 
-/** What an answer says of a conversion, by who is asking. */
+/** A conversion in an answer, by the role of the caller. */
 
 const SAFE_REASONS = ['unusual_traffic', 'needs_review'] as const;
 type SafeReason = ConversionReason | (typeof SAFE_REASONS)[number];
 
-/** What an affiliate is told: enough to understand, not enough to tune fraud against a rule. */
+/** The reason that an affiliate sees: enough to understand, not enough to tune fraud against a rule. */
 const REASONS_FOR_AFFILIATES: Readonly<Record<ConversionReason, SafeReason>> = {
   self_referral: 'self_referral',
   high_conversion_rate_from_ip: 'unusual_traffic',
@@ -72,7 +72,7 @@ export const conversionView = z
     ip: z.string().nullable().optional(),
     user_agent: z.string().nullable().optional(),
     terms_id: idText('terms').nullable().optional(),
-    evidence: z.unknown().optional().meta({ description: 'What the decision was made of.' }),
+    evidence: z.unknown().optional().meta({ description: 'The facts of the decision.' }),
   })
   .meta({
     id: 'Conversion',
@@ -80,7 +80,7 @@ export const conversionView = z
       'The customer, the evidence and the exact reason are for the operator and the fraud team only.',
   });
 
-/** Who may see the customer and what a decision was made of. */
+/** Who may see the customer and the facts of a decision. */
 export const SEE_EVIDENCE: ReadonlySet<Role> = new Set<Role>(['operator', 'fraud']);
 
 export function formatConversion(

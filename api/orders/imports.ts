@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { ImportEvidence } from '../../attribution/decide/evidence.ts';
 import { errorText, InputError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
+import { MAX_CODE_LENGTH, MAX_EMAIL_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import { type Conversion, recordConversion } from '../../ledger/conversions/conversions.ts';
 import { recordDecisions } from '../../ledger/decisions/decisions.ts';
@@ -17,8 +18,8 @@ import { nameText, text, time, urlText } from '../schemas/schemas.ts';
 import { orderInput, withoutEmptyMembers } from './order.ts';
 
 /**
- * Affiliates, links and orders out of CSV. Every row is taken or refused by itself, all within one transaction: a dry
- * run does exactly what a run does and then takes it back.
+ * Affiliates, links and orders from CSV. Every row is taken or refused by itself, all within one transaction: a dry run
+ * does exactly what a run does and is rolled back.
  */
 
 export const IMPORT_KINDS = ['affiliates', 'links', 'conversions'] as const;
@@ -27,10 +28,8 @@ export type ImportKind = (typeof IMPORT_KINDS)[number];
 /** Rows of one transaction: a minute's work. */
 export const MAX_IMPORT_ROWS = 50_000;
 const PROGRESS_ROWS = 500;
-/** Refused rows that are told one by one; the rest is counted. */
+/** Refused rows that are listed; the rest is counted. */
 const MAX_REFUSED = 1_000;
-const MAX_REF_CHARS = 64;
-const MAX_TEXT_CHARS = 254;
 
 export type ImportResult = {
   readonly dry_run: boolean;
@@ -62,18 +61,18 @@ export function readCsv(csv: string): Row[] {
 }
 
 const affiliateRow = z.strictObject({
-  ref_code: text(MAX_REF_CHARS),
+  ref_code: text(MAX_CODE_LENGTH),
   name: nameText,
-  email: text(MAX_TEXT_CHARS),
-  customer_ref: text(200).optional(),
+  email: text(MAX_EMAIL_LENGTH),
+  customer_ref: text(MAX_REFERENCE_LENGTH).optional(),
   status: z.enum(AFFILIATE_STATUSES).optional(),
-  parent_ref_code: text(MAX_REF_CHARS).optional(),
+  parent_ref_code: text(MAX_CODE_LENGTH).optional(),
 });
 const linkRow = z.strictObject({
-  affiliate_ref_code: text(MAX_REF_CHARS),
+  affiliate_ref_code: text(MAX_CODE_LENGTH),
   campaign_id: integerId('campaign'),
   landing_url: urlText,
-  code: text(MAX_REF_CHARS).optional(),
+  code: text(MAX_CODE_LENGTH).optional(),
   expires_at: time.optional(),
 });
 
@@ -96,13 +95,13 @@ async function affiliateByRef(
   return found.id;
 }
 
-/** For which program rows are taken, and on whose word. */
+/** The program of the rows, and who imports them. */
 interface Importer {
   readonly programId: number;
   readonly actor: string;
 }
 
-const TAKE: Readonly<
+const IMPORTERS: Readonly<
   Record<ImportKind, (tx: LedgerTransaction, importer: Importer, row: Row) => Promise<unknown>>
 > = {
   async affiliates(tx, { programId }, row) {
@@ -209,10 +208,10 @@ export async function runImport(options: {
     });
     if (result) await finishJob(ledger, { id, rowsDone: rows.length, result });
   } catch (error) {
-    log.warn({ job: String(id), reason: errorText(error) }, 'an import failed');
+    log.warn({ job: String(id), reason: errorText(error) }, 'import failed');
     const failure = 'the server failed; nothing was imported';
     await failJob(ledger, { id, failure }).catch((again: unknown) => {
-      log.warn({ job: String(id), reason: errorText(again) }, 'nor could that be written down');
+      log.warn({ job: String(id), reason: errorText(again) }, 'the failure of the job could not be recorded');
     });
   }
 }
@@ -232,12 +231,12 @@ async function takeRows(
   let refusals = 0;
   for (const [i, row] of rows.entries()) {
     try {
-      await tx.savepoint((point) => TAKE[kind](point, importer, row));
+      await tx.savepoint((point) => IMPORTERS[kind](point, importer, row));
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       refusals++;
-      const message = error.message.slice(error.field.length + 2);
-      if (refused.length < MAX_REFUSED) refused.push({ line: i + 2, field: error.field, message });
+      const { field, reason } = error;
+      if (refused.length < MAX_REFUSED) refused.push({ line: i + 2, field, message: reason });
     }
     if ((i + 1) % PROGRESS_ROWS === 0) await onProgress(i + 1);
   }

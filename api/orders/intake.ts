@@ -6,9 +6,9 @@ import { inTransaction, type Ledger, type LedgerTransaction } from '../../ledger
 import { translateError } from '../http/translate-error.ts';
 
 /**
- * Where reported orders enter the ledger: each with its line of the call log, in one transaction. While transactions
- * are under way the next orders gather, and go together when one ends: a lone order waits for nobody, and under load
- * one commit makes many durable.
+ * The entry of reported orders into the ledger: each with its line of the call log, in one transaction. While transactions
+ * are in flight the next orders gather, and go together when one ends: a lone order never waits, and under load one
+ * commit makes many durable.
  */
 
 /** A reported order and the call it came by. */
@@ -65,7 +65,7 @@ export function createIntake({ ledger }: { ledger: Ledger }): Intake {
       );
       for (const [i, { resolve }] of batch.entries()) resolve(answers[i] as IntakeAnswer);
     } catch (error) {
-      // One that the database will not take must not take the others with it.
+      // An order that the database refuses must not fail the others.
       if (batch.length > 1 && translateError(error).code === 'internal') {
         await Promise.all(batch.map((one) => settle([one])));
       } else {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { fingerprint } from '../../core/clicks/fingerprint.ts';
 import { formatIp, parseIp } from '../../core/ip.ts';
+import { MAX_EMAIL_LENGTH, MAX_HEADER_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import type { ReportedConversion } from '../../ledger/conversions/reported-conversion.ts';
 import { hashAccount } from '../../ledger/payouts/methods.ts';
 import { integerId } from '../schemas/ids.ts';
@@ -9,13 +10,9 @@ import { hashedEmail } from './call-log.ts';
 
 /** An order as shops report it, by API and by postback: one schema, read once. */
 
-const MAX_REFERENCE_CHARS = 200;
-const MAX_EMAIL_CHARS = 254;
 const HASHED = 'sha256:';
-/** Browsers send far less; what is longer is no header. */
-const MAX_HEADER_CHARS = 4_096;
 
-export const orderId = text(MAX_REFERENCE_CHARS).meta({
+export const orderId = text(MAX_REFERENCE_LENGTH).meta({
   description: 'The shop’s own; an order counts once.',
 });
 
@@ -24,12 +21,12 @@ export const orderFields = {
   order_id: orderId,
   amount: amountText,
   currency: currencyText,
-  click_id: text(MAX_REFERENCE_CHARS).optional().meta({
+  click_id: text(MAX_REFERENCE_LENGTH).optional().meta({
     description: 'From the landing URL or the cookie aff_click. A wrong one is recorded and not credited.',
   }),
   occurred_at: time.optional().meta({ description: 'Default: when it arrives.' }),
-  customer_id: text(MAX_REFERENCE_CHARS).optional(),
-  customer_email: text(MAX_EMAIL_CHARS)
+  customer_id: text(MAX_REFERENCE_LENGTH).optional(),
+  customer_email: text(MAX_EMAIL_LENGTH)
     .trim()
     .regex(/^([^\s@]+@[^\s@]+|sha256:[0-9a-f]{64})$/, 'must be an e-mail address')
     .optional()
@@ -37,7 +34,7 @@ export const orderFields = {
       description:
         'Only its hash is kept. It may be sent as one: sha256: and that of the address in lower case.',
     }),
-  payment_account: text(MAX_REFERENCE_CHARS).optional().meta({
+  payment_account: text(MAX_REFERENCE_LENGTH).optional().meta({
     description:
       'The account it was paid from, such as an IBAN. Only its hash is kept; an affiliate that pays itself is found by it.',
   }),
@@ -51,8 +48,8 @@ export const orderFields = {
     })
     .optional()
     .meta({ description: 'The customer’s.' }),
-  user_agent: text(MAX_HEADER_CHARS).optional().meta({ description: 'The customer’s User-Agent header.' }),
-  accept_language: text(MAX_HEADER_CHARS).optional().meta({
+  user_agent: text(MAX_HEADER_LENGTH).optional().meta({ description: 'The customer’s User-Agent header.' }),
+  accept_language: text(MAX_HEADER_LENGTH).optional().meta({
     description: 'The customer’s Accept-Language header: with user_agent it makes the fingerprint.',
   }),
 };
@@ -90,8 +87,8 @@ export function toOrder(input: z.output<typeof orderShape>, context: z.Refinemen
 export const orderInput = z.strictObject(orderFields).transform(toOrder);
 
 /**
- * An order in the parameters of a postback. Trackers add parameters of their own, which are no reason to lose an
- * order; they are told back as `ignored`.
+ * An order in the parameters of a postback. Trackers add parameters of their own, which are no reason to lose an order;
+ * the answer lists them as `ignored`.
  */
 export const postbackInput = z
   .looseObject({
@@ -110,7 +107,7 @@ function emailHash(email: string): string {
   return (email.startsWith(HASHED) ? email : hashedEmail(email)).slice(HASHED.length);
 }
 
-/** Members that were not filled say nothing: empty text and null are as good as absent. */
+/** Empty text and null are treated as absent. */
 export function withoutEmptyMembers(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== '' && member !== null));

@@ -1,18 +1,19 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { assert, InputError } from '../../core/errors.ts';
+import type { Role } from '../../ledger/access/api-keys.ts';
 import type { Conversion, RecordedConversion } from '../../ledger/conversions/conversions.ts';
 import type { ConversionSource } from '../../ledger/conversions/reported-conversion.ts';
-import { commit, IDEMPOTENCY_HEADER } from '../http/commit.ts';
+import { claimOf, commit } from '../http/commit.ts';
 import type { ApiContext } from '../http/context.ts';
-import { type Principal, principalOf, programRequired } from '../http/principal.ts';
-import { Problem } from '../http/problems.ts';
+import { programRequired } from '../http/principal.ts';
+import { invalidField, Problem } from '../http/problems.ts';
 import { formatId } from '../schemas/ids.ts';
 import { formatMoney, formatTime } from '../schemas/schemas.ts';
 import { callerOf } from './call-log.ts';
 import { formatConversion } from './conversion-view.ts';
 import { type Intake, type IntakeAnswer, type IntakeEntry, recordEntries } from './intake.ts';
 import type { Order } from './order.ts';
-import { checkCaller, type ShopSettings } from './shop-settings.ts';
+import { checkBrowser, checkCaller, type ShopSettings } from './shop-settings.ts';
 
 /** What the routes of shops work with beside the rest. */
 export interface ShopContext extends ApiContext {
@@ -32,14 +33,21 @@ export function statusUrl(conversionId: bigint): string {
   return `/v1/conversions/${formatId('conversion', conversionId)}`;
 }
 
-/** @throws Problem `ip_not_allowed`, `signature_required`, or `forbidden` for an order of another program. */
+/**
+ * The program that the caller reports to. A browser has no key: its program has to allow that.
+ * @throws Problem `ip_not_allowed`, `signature_required`, or `forbidden`, also for an order of another program.
+ */
 export async function callProgram(
   { shopSettings }: Pick<ShopContext, 'shopSettings'>,
   request: FastifyRequest,
   asked: number | undefined,
 ): Promise<number> {
-  const programId = programRequired(principalOf(request), asked);
-  checkCaller(request, await shopSettings.of(programId));
+  const { principal } = request;
+  const programId = principal ? programRequired(principal, asked) : asked;
+  if (programId === undefined) throw invalidField('program_id', 'is required');
+  const settings = await shopSettings.of(programId);
+  if (principal) checkCaller(request, settings);
+  else checkBrowser(request, settings);
   return programId;
 }
 
@@ -59,17 +67,18 @@ export async function reportOrder<Body>(
   },
 ): Promise<Body> {
   const { order, source, acceptedStatus, view } = options;
-  const principal = principalOf(request);
+  // A browser sees of an order what an affiliate does.
+  const role = request.principal?.role ?? 'affiliate';
   const programId = await callProgram(context, request, order.programId);
   const call = { ...callerOf(request), via: request.call?.via ?? 'api', params: request.call?.params ?? {} };
   const entry: IntakeEntry = { order: { ...order, programId, source }, call };
 
   function answer({ recorded, callId }: IntakeAnswer): { status: number; body: Body } {
     if (request.call) request.call.logged = true;
-    const reported = accepted(recorded, { order, callId, principal });
+    const reported = accepted(recorded, { order, callId, role });
     return { status: reported.status === 'accepted' ? acceptedStatus : 200, body: view(reported) };
   }
-  if (request.headers[IDEMPOTENCY_HEADER] !== undefined) {
+  if (claimOf(request)) {
     return await commit(context, request, reply, async (tx) => {
       const [recorded] = await recordEntries(tx, [entry]);
       assert(recorded, 'every order has an answer');
@@ -84,7 +93,7 @@ export async function reportOrder<Body>(
 /** The order as recorded. @throws Problem `conflict`, InputError. */
 export function accepted(
   recorded: RecordedConversion | InputError,
-  { order, callId, principal }: { order: Order; callId: bigint; principal: Pick<Principal, 'role'> },
+  { order, callId, role }: { order: Order; callId: bigint; role: Role },
 ): ReportedOrder {
   if (recorded instanceof InputError) throw recorded;
   const { outcome, conversion } = recorded;
@@ -93,7 +102,7 @@ export function accepted(
     detail: `order ${JSON.stringify(order.orderId)} is recorded with another ${recorded.differing.join(', ')}`,
     members: {
       differing: recorded.differing,
-      recorded: formatConversion(conversion, principal),
+      recorded: formatConversion(conversion, { role }),
       reported: {
         order_id: order.orderId,
         amount: formatMoney(order.amountMinor, order.currency),

@@ -34,13 +34,21 @@ export function isAllowed(address: string, networks: readonly string[]): boolean
   return bytes !== undefined && createNetworkMatcher(networks)(bytes);
 }
 
+function checkAddress({ ip }: FastifyRequest, { allowedIps }: PostbackSettings): void {
+  if (isAllowed(ip, allowedIps)) return;
+  throw new Problem('ip_not_allowed', { detail: `calls from ${ip} are not allowed by the program` });
+}
+
+/** A browser can neither keep a key nor sign. @throws Problem `forbidden`, `ip_not_allowed`. */
+export function checkBrowser(request: FastifyRequest, settings: PostbackSettings): void {
+  if (!settings.pixel)
+    throw new Problem('forbidden', { detail: 'the program takes no orders from browsers' });
+  checkAddress(request, settings);
+}
+
 /** @throws Problem `ip_not_allowed`, `signature_required`. */
 export function checkCaller(request: FastifyRequest, settings: PostbackSettings): void {
-  if (!isAllowed(request.ip, settings.allowedIps)) {
-    throw new Problem('ip_not_allowed', {
-      detail: `calls from ${request.ip} are not allowed by the program`,
-    });
-  }
+  checkAddress(request, settings);
   if (settings.requireSignature && !request.signed) {
     throw new Problem('signature_required', { detail: 'the program takes signed calls only' });
   }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_CODE_LENGTH, MAX_EMAIL_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import { AFFILIATE_STATUSES, type Affiliate } from '../../ledger/programs/affiliates.ts';
 import { owned, type Principal } from '../http/principal.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../schemas/ids.ts';
@@ -34,16 +35,12 @@ export function formatAffiliate(affiliate: Affiliate): z.output<typeof affiliate
   };
 }
 
-const MAX_EMAIL_CHARS = 254;
-const MAX_CUSTOMER_REF_CHARS = 200;
-const MAX_REF_CODE_CHARS = 64;
-
 /** An affiliate to be made. */
 export const newAffiliate = {
-  ref_code: text(MAX_REF_CODE_CHARS),
+  ref_code: text(MAX_CODE_LENGTH),
   name: nameText,
-  email: text(MAX_EMAIL_CHARS).meta({ examples: ['partner@example.com'] }),
-  customer_ref: text(MAX_CUSTOMER_REF_CHARS)
+  email: text(MAX_EMAIL_LENGTH).meta({ examples: ['partner@example.com'] }),
+  customer_ref: text(MAX_REFERENCE_LENGTH)
     .nullable()
     .exactOptional()
     .meta({ description: 'Its own customer id at the shop: an order by it is a self-referral.' }),

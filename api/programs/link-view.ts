@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { routingSchema } from '../../core/links/routing.ts';
+import { MAX_CODE_LENGTH } from '../../core/text-limits.ts';
 import type { LedgerTransaction } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import { getCampaign } from '../../ledger/programs/campaigns.ts';
@@ -17,8 +18,6 @@ import {
   timeText,
   urlText,
 } from '../schemas/schemas.ts';
-
-const MAX_CODE_CHARS = 64;
 
 export const linkView = z
   .object({
@@ -44,7 +43,7 @@ export const newLink = z.strictObject({
   landing_url: urlText.meta({ examples: ['https://shop.example/?ref={click_id}'] }),
   routing: routingSchema.nullable().exactOptional(),
   daily_click_cap: clickCap,
-  code: text(MAX_CODE_CHARS).exactOptional(),
+  code: text(MAX_CODE_LENGTH).exactOptional(),
   expires_at: time.nullable().exactOptional(),
 });
 

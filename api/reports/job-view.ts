@@ -10,12 +10,12 @@ export const jobView = z
     kind: z.enum(JOB_KINDS),
     program_id: idText('program').nullable(),
     state: z.enum(JOB_STATES),
-    request: z.unknown().meta({ description: 'What was asked for.' }),
+    request: z.unknown().meta({ description: 'The request.' }),
     rows_total: z.string().meta({ description: '0 until it is known.' }),
     rows_done: z.string(),
     result: z.unknown().meta({
       description:
-        'Of an import: dry_run, taken, refused, refused_rows with line, field and message. Of a report: download_url and bytes. Of a proof: ok; the rest is in /v1/reconciliation.',
+        'Of an import: dry_run, taken, refused, refused_rows with line, field and message. Of a report: download_url and bytes. Of an audit: ok; the rest is in /v1/audit.',
     }),
     failure: z.string().nullable(),
     created_at: timeText,

@@ -13,7 +13,7 @@ import { type ExportFormat, exportReport } from '../../warehouse/reports/report-
 import type { ReportOptions } from '../../warehouse/reports/reports.ts';
 import { formatId } from '../schemas/ids.ts';
 
-/** Reports that are written to a file while nobody waits, and fetched by a link that is signed. */
+/** Reports that are written to a file in the background, and fetched by a signed link. */
 
 /** How long a file and its link live. */
 const FILE_DAYS = 7;
@@ -23,7 +23,7 @@ function fileOf(folder: string, job: Pick<Job, 'id'>): string {
   return join(folder, formatId('job', job.id));
 }
 
-/** Where a report's file is fetched, by whoever has the link, for a week. */
+/** The signed link of a report's file; valid for a week, without further authentication. */
 export function downloadUrl(secretBox: SecretBox, job: Pick<Job, 'id'>): string {
   const expires = Math.floor((Date.now() + FILE_DAYS * DAY_MS) / 1_000);
   const id = formatId('job', job.id);
@@ -49,7 +49,7 @@ export async function reportFile(
   return found && { path, bytes: found.size };
 }
 
-/** Writes the report and says so in its job; never throws. */
+/** Writes the report and records the outcome in its job; never throws. */
 export async function runReportJob(options: {
   ledger: Ledger;
   warehouse: Warehouse;
@@ -64,7 +64,7 @@ export async function runReportJob(options: {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const { stream, table, completeTo } = await exportReport(warehouse, report);
-    // Under another name until it is whole.
+    // Under another name until it is complete.
     await pipeline(stream, createWriteStream(`${path}.part`, { mode: 0o600 }));
     await rename(`${path}.part`, path);
     const { size } = await stat(path);
@@ -76,15 +76,18 @@ export async function runReportJob(options: {
     };
     await finishJob(ledger, { id: job.id, rowsDone: 0, result });
   } catch (error) {
-    log.warn({ job: String(job.id), reason: errorText(error) }, 'a report failed');
+    log.warn({ job: String(job.id), reason: errorText(error) }, 'report job failed');
     await rm(`${path}.part`, { force: true }).catch(() => undefined);
-    await failJob(ledger, { id: job.id, failure: 'the report could not be made; ask for less of it' }).catch(
-      (again: unknown) => log.warn({ reason: errorText(again) }, 'nor could that be written down'),
+    await failJob(ledger, {
+      id: job.id,
+      failure: 'the report failed; request a shorter range or fewer groups',
+    }).catch((again: unknown) =>
+      log.warn({ reason: errorText(again) }, 'the failure of the job could not be recorded'),
     );
   }
 }
 
-/** Removes files that nobody may fetch any more. */
+/** Removes files whose links have expired. */
 export async function removeOldReports(folder: string): Promise<void> {
   for (const name of await readdir(folder).catch(() => [])) {
     const path = join(folder, name);

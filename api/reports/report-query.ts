@@ -17,9 +17,9 @@ import { invalidField } from '../http/problems.ts';
 import { integerId } from '../schemas/ids.ts';
 import { rowLimit, time } from '../schemas/schemas.ts';
 
-/** What a report is asked by: parameters of a URL, and the warehouse's options that they stand for. */
+/** The parameters of a report in a URL, and the warehouse's options for them. */
 
-/** Rows of one answer at the most; below the warehouse's own limit, so that one more tells of a cut. */
+/** Rows of one answer at the most; below the warehouse's own limit, so that one row more shows a cut. */
 const MAX_ROWS = 5_000;
 const DEFAULT_ROWS = 1_000;
 /** Three years by hour and link is as much as one query may read. */
@@ -134,41 +134,41 @@ export const reportQuery = z
 
 export type ReportQuery = z.output<typeof reportQuery>;
 
-/** The report that somebody asks for, confined to what that somebody may see. @throws Problem naming `metrics`. */
-export function reportOptions(principal: Principal, asked: ReportQuery): ReportOptions {
-  if (principal.role === 'affiliate' && asked.metrics.some((name) => OF_ALL_LEVELS.includes(name))) {
+/** The requested report, confined to what the caller may see. @throws Problem naming `metrics`. */
+export function reportOptions(principal: Principal, query: ReportQuery): ReportOptions {
+  if (principal.role === 'affiliate' && query.metrics.some((name) => OF_ALL_LEVELS.includes(name))) {
     throw invalidField(
       'metrics',
       `${OF_ALL_LEVELS.join(' and ')} are of every level of the tree; ${OWN.join(' and ')} are of the affiliate alone`,
     );
   }
   return {
-    from: asked.from,
-    to: asked.to,
-    timeZone: asked.time_zone,
-    groupBy: asked.group_by,
-    metrics: asked.metrics,
-    filters: filtersOf(asked, {
-      programId: programFilter(principal, asked.program_id),
-      affiliateId: affiliateFilter(principal, asked.affiliate_id),
+    from: query.from,
+    to: query.to,
+    timeZone: query.time_zone,
+    groupBy: query.group_by,
+    metrics: query.metrics,
+    filters: filtersOf(query, {
+      programId: programFilter(principal, query.program_id),
+      affiliateId: affiliateFilter(principal, query.affiliate_id),
     }),
-    orderBy: orderOf(asked.order_by),
-    limit: asked.limit,
+    orderBy: orderOf(query.order_by),
+    limit: query.limit,
     role: principal.role === 'affiliate' ? 'affiliate' : 'operator',
   };
 }
 
 function filtersOf(
-  asked: ReportQuery,
+  query: ReportQuery,
   own: { programId: number | undefined; affiliateId: number | undefined },
 ): ReportFilter[] {
   const ids = {
     program: own.programId,
-    campaign: asked.campaign_id,
+    campaign: query.campaign_id,
     affiliate: own.affiliateId,
-    link: asked.link_id,
+    link: query.link_id,
   };
-  const texts = TEXT_FILTERS.map((name) => [name, asked[name]] as const);
+  const texts = TEXT_FILTERS.map((name) => [name, query[name]] as const);
   return [...(Object.entries(ids) as [keyof typeof ids, number | undefined][]), ...texts].flatMap(
     ([dimension, value]) => (value === undefined ? [] : [{ dimension, values: [value] }]),
   );
@@ -194,7 +194,6 @@ export async function inParameters<T>(work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    const said = error.message.slice(error.field.length + 2);
-    throw new InputError(PARAMETERS[error.field] ?? error.field, said);
+    throw new InputError(PARAMETERS[error.field] ?? error.field, error.reason);
   }
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** Ids as the outside writes them: a prefix that says what it names, and the number the database gave it. */
+/** Public ids: a prefix for the kind, and the number from the database. */
 
 const INTEGER_IDS = {
   program: 'prg',
@@ -59,13 +59,13 @@ function digitsOf(kind: IntegerIdKind | BigintIdKind, text: string, max: bigint)
   return id <= max ? id : undefined;
 }
 
-/** Reads an id of an `integer` identity; undefined when the text is none of this kind. */
+/** Reads an id of an `integer` identity; undefined for any other text. */
 function parseIntegerId(kind: IntegerIdKind, text: string): number | undefined {
   const id = digitsOf(kind, text, MAX_INTEGER);
   return id === undefined ? undefined : Number(id);
 }
 
-/** Reads an id of a `bigint` identity; undefined when the text is none of this kind. */
+/** Reads an id of a `bigint` identity; undefined for any other text. */
 function parseBigintId(kind: BigintIdKind, text: string): bigint | undefined {
   return digitsOf(kind, text, MAX_BIGINT);
 }

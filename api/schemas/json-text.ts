@@ -1,14 +1,14 @@
-/** What a JSON parser lets pass and should not: see {@link jsonFault}. */
+/** Faults that a JSON parser accepts: see {@link jsonFault}. */
 
-/** Bodies nest five deep; what nests deeper is made to exhaust whoever walks through it. */
+/** Bodies nest five deep; deeper nesting is an attack on recursive readers. */
 const MAX_DEPTH = 32;
 
 const [QUOTE, COMMA, COLON] = [0x22, 0x2c, 0x3a];
 const [OPEN_LIST, BACKSLASH, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5c, 0x5d, 0x7b, 0x7d];
 
 /**
- * Why a text that is valid JSON is refused all the same, in words; undefined when it is not. A member that comes twice
- * is one amount to us and another to the next one who reads it (RFC 8259, section 4).
+ * Why valid JSON is refused, in words; undefined when it is accepted. A repeated member can be one amount to this reader
+ * and another to the next (RFC 8259, section 4).
  */
 export function jsonFault(json: string): string | undefined {
   /** Of every object that is open, the names it has; null for a list. */

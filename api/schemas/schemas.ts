@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { MAX_URL_LENGTH } from '../../core/links/macros.ts';
 import { formatAmount, parseAmount } from '../../core/money.ts';
+import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import { MAX_PAGE_ROWS, type Page, type PageRequest } from '../../ledger/postgres/page.ts';
 import { type BigintIdKind, bigintId, formatId, type IntegerIdKind, integerId } from './ids.ts';
 
@@ -26,15 +27,15 @@ export function text(max: number) {
 }
 
 /** A name that people read. */
-export const nameText = text(200);
+export const nameText = text(MAX_NAME_LENGTH);
 
 /** A URL; the ledger checks what is in it. */
 export const urlText = text(MAX_URL_LENGTH);
 
-/** More clicks a day than this are no cap. */
+/** A higher number of clicks a day is no cap. */
 const MAX_CLICK_CAP = 1_000_000_000;
 
-/** A cap of clicks in a body: null takes it away. */
+/** A cap of clicks in a body: null removes it. */
 export const clickCap = z
   .int()
   .min(1)
@@ -44,7 +45,7 @@ export const clickCap = z
   .meta({ description: 'Valid clicks of a UTC day after which visitors go to the fallback; null: none.' });
 
 /** Longest text that is still read as an amount: the digits of a bigint and a point. */
-const MAX_AMOUNT_CHARS = 40;
+const MAX_AMOUNT_LENGTH = 40;
 
 /** An amount before its currency is known; {@link toMinor} reads it. */
 export const amountText = z
@@ -54,7 +55,7 @@ export const amountText = z
         ? 'must be text such as "12.34": a JSON number is a float, and floats are not money'
         : undefined,
   })
-  .max(MAX_AMOUNT_CHARS, 'is too long for an amount')
+  .max(MAX_AMOUNT_LENGTH, 'is too long for an amount')
   .meta({ examples: ['12.34'], description: 'Decimal text with at most the digits of the currency.' });
 
 export const currencyText = z
@@ -72,8 +73,7 @@ export function toMinor(
     return parseAmount(input.amount, input.currency);
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
-    const message = error.message.slice(error.field.length + 2);
-    context.addIssue({ code: 'custom', path: [...path, error.field], message });
+    context.addIssue({ code: 'custom', path: [...path, error.field], message: error.reason });
     return z.NEVER;
   }
 }
@@ -110,7 +110,7 @@ export const time = z.iso
   .datetime({
     offset: true,
     error: 'must be an ISO 8601 time with a zone, such as "2026-11-22T09:30:00Z"',
-    // What follows reads a Date, so it must not see text that is none.
+    // The following checks read a Date.
     abort: true,
   })
   .transform((value) => new Date(value))
@@ -133,7 +133,7 @@ export function formatOptionalTime(at: Date | null): string | null {
 /** Rows of a page when the caller does not say. */
 const DEFAULT_PAGE_ROWS = 100;
 
-/** A query parameter that says how many rows are wanted. */
+/** The query parameter for the number of rows. */
 export function rowLimit({ max, fallback }: { max: number; fallback: number }) {
   const error = `must be a whole number from 1 to ${max}`;
   return z

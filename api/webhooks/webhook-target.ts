@@ -38,7 +38,7 @@ function isPublic(address: Buffer): boolean {
   return ipaddr.fromByteArray([...bytes]).range() === 'unicast';
 }
 
-/** Why a URL cannot be a webhook's, as far as it can be told without resolving its name; undefined when it can. */
+/** Why a URL cannot be a webhook's, without resolving its name; undefined when it can. */
 export function urlFault(text: string, allowed: NetworkMatcher): string | undefined {
   if (!URL.canParse(text)) return 'must be a URL';
   const url = new URL(text);
@@ -94,7 +94,7 @@ function exchange(
     const start = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const request = start(url, {
       method: 'POST',
-      // A connection is not kept: the next delivery resolves and judges anew.
+      // A connection is not kept: the next delivery resolves and checks the address again.
       agent: false,
       lookup: guardedLookup(allowed, resolveName),
       headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },

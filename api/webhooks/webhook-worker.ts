@@ -46,7 +46,7 @@ export interface WebhookWorkerOptions {
   readonly secretBox: SecretBox;
   readonly mailer: Mailer;
   readonly log: Logger;
-  /** Networks that are not public and may be called all the same. */
+  /** Private networks that webhooks are allowed to reach. */
   readonly allowed: NetworkMatcher;
   /** For tests; default {@link RETRY_WAITS_S}. */
   readonly retryWaitsS?: readonly number[];
@@ -55,17 +55,17 @@ export interface WebhookWorkerOptions {
 export function startWebhookWorker(options: WebhookWorkerOptions): Running {
   return startLoop(async () => {
     try {
-      const told = await fanOut(options);
+      const events = await fanOut(options);
       const delivered = await deliverDue(options);
-      return told + delivered > 0 ? 0 : IDLE_PAUSE_MS;
+      return events + delivered > 0 ? 0 : IDLE_PAUSE_MS;
     } catch (error) {
-      options.log.warn({ reason: errorText(error) }, 'webhooks wait');
+      options.log.warn({ reason: errorText(error) }, 'webhook delivery failed; retrying');
       return RETRY_PAUSE_MS;
     }
   });
 }
 
-/** Writes the bodies of new events for whoever listens. Returns how many events there were. */
+/** Writes the bodies of new events for each endpoint. Returns the number of events. */
 export async function fanOut({ ledger }: Pick<WebhookWorkerOptions, 'ledger'>): Promise<number> {
   return await inTransaction(ledger, async (tx) => {
     const events = await takeEvents(tx, { limit: EVENTS_AT_ONCE });

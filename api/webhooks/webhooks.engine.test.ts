@@ -129,7 +129,7 @@ describe('a delivery', () => {
     await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, { key: operator });
     const run = await api.call('POST', '/v1/payouts/run', { key: finance });
     const payouts = run.body.payouts as { id: string }[];
-    for (const { id } of payouts) await api.call('POST', `/v1/payouts/${id}/settle`, { key: finance });
+    for (const { id } of payouts) await api.call('POST', `/v1/payouts/${id}/mark-paid`, { key: finance });
     const path = `/v1/affiliates/aff_${tenant.otherAffiliateId}`;
     await api.call('PATCH', path, { key: operator, json: { status: 'suspended' } });
     while ((await work()) > 0);

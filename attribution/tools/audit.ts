@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { NatsConnection } from '@nats-io/transport-node';
 import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
-import type { Proof } from '../../ledger/audit/proofs.ts';
+import type { AuditCheck } from '../../ledger/audit/checks.ts';
 import { latestDecidedSince } from '../../ledger/conversions/conversions.ts';
 import type { Ledger } from '../../ledger/postgres/db.ts';
 import { type ConversionSums, conversionSums, outboxLag } from '../../ledger/postgres/outbox.ts';
@@ -24,7 +24,7 @@ export interface AuditResult {
   readonly ok: boolean;
   /** Every click older than this was compared; undefined before the first. */
   readonly completeTo: Date | undefined;
-  readonly checks: readonly Proof[];
+  readonly checks: readonly AuditCheck[];
 }
 
 export interface AuditOptions {
@@ -42,7 +42,7 @@ const DECISIONS = 'decisions made again';
 const LOSS_CHECKS: ReadonlySet<string> = new Set(['leases', 'loader', 'dead letters']);
 
 /** The promise that a check belongs to. */
-export function promiseOf({ store, name }: Pick<Proof, 'store' | 'name'>): AuditedPromise {
+export function promiseOf({ store, name }: Pick<AuditCheck, 'store' | 'name'>): AuditedPromise {
   if (name === DECISIONS) return 'decisions';
   if (store === 'ledger' || name === MIRROR) return 'books';
   return LOSS_CHECKS.has(name) ? 'clicks_kept' : 'clicks_once';
@@ -66,7 +66,7 @@ export async function auditStores(options: AuditOptions): Promise<AuditResult> {
   };
 }
 
-type Check = Omit<Proof, 'store'>;
+type Check = Omit<AuditCheck, 'store'>;
 
 /** Changes reach the mirror within a second; sums that differ this many times in a row are a difference. */
 const MIRROR_LOOKS = 5;

@@ -11,20 +11,23 @@ import { OperatingError } from '../../core/errors.ts';
 import { formatAmount } from '../../core/money.ts';
 import { listCommissions } from '../../ledger/books/commissions.ts';
 import { getConversion } from '../../ledger/conversions/conversions.ts';
-import { connectLedger, type Ledger } from '../../ledger/postgres/db.ts';
+import type { Ledger } from '../../ledger/postgres/db.ts';
 import { type AttributionModel, getTerms } from '../../ledger/programs/terms.ts';
-import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
+import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { readConfig } from '../environment.ts';
+import { parseBigintId, parseIntegerId } from '../ids.ts';
+import { withLedger, withWarehouse } from '../stores.ts';
 import { renderTable } from '../table.ts';
 
+const NAME = 'afflux-attribution';
 const MAX_LEVELS = 10;
-/** A replay that changes everything is told by its sums, not by a million lines. */
+/** A replay that changes everything is shown by its sums, not by a million lines. */
 const SHOWN_DIFFERENCES = 50;
 
-/** `afflux attribution explain`: why a conversion ended as it did. */
+/** `afflux attribution explain`: how a conversion was decided. */
 export async function explain(text: string): Promise<void> {
-  const id = parseId('conversion', 'cnv', text);
-  await withLedger(async (ledger) => {
+  const id = parseBigintId('conversion', text);
+  await withLedger(NAME, async (ledger) => {
     const conversion = await getConversion(ledger, id);
     if (!conversion) throw new OperatingError('not_found', `there is no conversion cnv_${id}`);
     const { rows } = await listCommissions(ledger, { conversionId: id, limit: MAX_LEVELS });
@@ -34,7 +37,7 @@ export async function explain(text: string): Promise<void> {
   });
 }
 
-/** `afflux attribution replay`: what would be decided otherwise; exit code 1 when anything would under the same rules. */
+/** `afflux attribution replay`: differences to the stored decisions; exit code 1 when there are any under the same rules. */
 export async function replayDecisions(options: {
   from: Date;
   to: Date;
@@ -43,9 +46,8 @@ export async function replayDecisions(options: {
 }): Promise<void> {
   const config = readConfig();
   const { from, to, model, program } = options;
-  const programId = program === undefined ? undefined : Number(parseId('program', 'prg', program));
-  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-replay' });
-  await withLedger(async (ledger) => {
+  const programId = program === undefined ? undefined : parseIntegerId('program', program);
+  await withStores(async (ledger, warehouse) => {
     const clicks = createWarehouseClicks(warehouse);
     const clickIds = createClickIdCodec(config.clickKeys);
     const result = await replay({ ledger, clicks, clickIds, from, to, model, programId });
@@ -57,10 +59,14 @@ export async function replayDecisions(options: {
     ]);
     process.stdout.write(
       `${[...shown, renderTable(money)].filter((line) => line !== '').join('\n')}
-${conversions} conversions decided again, ${skipped} without evidence, ${differences.length} would come out otherwise. Nothing was written.\n`,
+${conversions} conversions decided again, ${skipped} without evidence, ${differences.length} would be decided differently. Nothing was written.\n`,
     );
     if (model === undefined && differences.length > 0) process.exitCode = 1;
-  }).finally(() => warehouse.close());
+  });
+}
+
+async function withStores(work: (ledger: Ledger, warehouse: Warehouse) => Promise<void>): Promise<void> {
+  await withWarehouse(NAME, (warehouse) => withLedger(NAME, (ledger) => work(ledger, warehouse)));
 }
 
 function describeDifference({ conversionId, orderId, currency, before, after }: Difference): string {
@@ -71,19 +77,4 @@ function describeDifference({ conversionId, orderId, currency, before, after }: 
     return `${outcome}${reason === null ? '' : ` (${reason})`}${earned.length === 0 ? '' : `: ${earned.join(', ')}`}`;
   };
   return `cnv_${conversionId}, order ${orderId}: ${side(before)} → ${side(after)}`;
-}
-
-async function withLedger(work: (ledger: Ledger) => Promise<void>): Promise<void> {
-  const ledger = await connectLedger({ url: readConfig().databaseUrl, max: 2, name: 'afflux-attribution' });
-  try {
-    await work(ledger);
-  } finally {
-    await ledger.end();
-  }
-}
-
-function parseId(what: string, prefix: string, text: string): bigint {
-  const digits = new RegExp(`^(?:${prefix}_)?(\\d{1,18})$`).exec(text)?.[1];
-  if (digits !== undefined) return BigInt(digits);
-  throw new OperatingError('usage', `${text} is not a ${what} id such as ${prefix}_12`);
 }

@@ -3,7 +3,7 @@ import { readOrCreateCountKey } from '../../attribution/tools/count-key.ts';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { connectNats } from '../../core/clicks/stream.ts';
 import type { Config } from '../../core/config/config.ts';
-import { type Proof, recordProofs } from '../../ledger/audit/proofs.ts';
+import { type AuditCheck, recordAuditChecks } from '../../ledger/audit/checks.ts';
 import { connectLedger } from '../../ledger/postgres/db.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { readConfig } from '../environment.ts';
@@ -15,17 +15,17 @@ export interface AuditReport {
   readonly at: string;
   /** Every click older than this was compared; null before the first. */
   readonly complete_to: string | null;
-  readonly checks: readonly Proof[];
+  readonly checks: readonly AuditCheck[];
 }
 
-/** `afflux audit`: proves the promises and prints what was found; exit code 1 when anything is off. */
+/** `afflux audit`: checks the promises and prints the results; exit code 1 when a check fails. */
 export async function audit(options: { json: boolean }): Promise<void> {
   const report = await runAudit(readConfig());
   process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : `${describe(report)}\n`);
   if (!report.ok) process.exitCode = 1;
 }
 
-/** Every proof, kept for dashboards and /v1/reconciliation; may run while the platform works. */
+/** Runs every audit check and keeps the results for dashboards and /v1/audit; may run while the platform works. */
 export async function runAudit(config: Config): Promise<AuditReport> {
   const nc = await connectNats({ url: config.natsUrl, name: 'afflux-audit' });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-audit' });
@@ -35,7 +35,7 @@ export async function runAudit(config: Config): Promise<AuditReport> {
     const clickIds = createClickIdCodec(config.clickKeys);
     const result = await auditStores({ nc, warehouse, ledger, clickIds, countKey });
     const at = new Date();
-    await recordProofs(ledger, at, result.checks);
+    await recordAuditChecks(ledger, at, result.checks);
     return {
       ok: result.ok,
       at: at.toISOString(),
@@ -48,7 +48,15 @@ export async function runAudit(config: Config): Promise<AuditReport> {
 }
 
 function describe(report: AuditReport): string {
-  const rows = report.checks.map(({ store, name, ok, detail }) => [ok ? 'ok' : 'OFF', store, name, detail]);
-  const verdict = report.ok ? 'Everything adds up.' : 'Something is off: see the lines marked OFF.';
-  return `${renderTable(rows)}\n\n${verdict} Clicks complete to ${report.complete_to ?? 'nothing yet'}.`;
+  const rows = report.checks.map(({ store, name, ok, detail }) => [
+    ok ? 'ok' : 'FAILED',
+    store,
+    name,
+    detail,
+  ]);
+  const failed = report.checks.filter(({ ok }) => !ok).length;
+  const conclusion = report.ok
+    ? 'Everything adds up.'
+    : `${failed} checks failed: see the lines marked FAILED.`;
+  return `${renderTable(rows)}\n\n${conclusion} Clicks complete to ${report.complete_to ?? 'nothing yet'}.`;
 }

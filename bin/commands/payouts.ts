@@ -12,18 +12,21 @@ import {
 import { type LeftOut, previewRun } from '../../ledger/payouts/preview.ts';
 import { createPayoutProvider } from '../../ledger/payouts/providers/index.ts';
 import { runPayouts } from '../../ledger/payouts/run.ts';
-import { connectLedger, inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
+import { inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
 import { MAX_PAGE_ROWS } from '../../ledger/postgres/page.ts';
 import { listPrograms } from '../../ledger/programs/programs.ts';
 import { readConfig } from '../environment.ts';
+import { parseBigintId } from '../ids.ts';
+import { withLedger } from '../stores.ts';
 import { renderTable } from '../table.ts';
 
+const NAME = 'afflux-payouts';
 const ACTOR = 'command line';
 
 /** `afflux payouts preview`: what a run would pay now, and why others with money get none. */
 export async function showPreview(): Promise<void> {
   const config = readConfig();
-  await withLedger(async (ledger) => {
+  await withLedger(NAME, async (ledger) => {
     const { rows } = await listPrograms(ledger, { limit: MAX_PAGE_ROWS });
     const paid: string[][] = [];
     const leftOut: LeftOut[] = [];
@@ -43,7 +46,7 @@ export async function showPreview(): Promise<void> {
     process.stdout.write(`${renderTable(paid)}\n${paid.length} payouts would be made.\n`);
     if (waiting.length > 0) {
       process.stdout.write(
-        `${renderTable(waiting)}\n${waiting.length} affiliates would get none of what is available.\n`,
+        `${renderTable(waiting)}\n${waiting.length} affiliates would get no payout of their available money.\n`,
       );
     }
   });
@@ -52,7 +55,7 @@ export async function showPreview(): Promise<void> {
 /** `afflux payouts run`: vests what is due, builds the payouts that are due, hands them to the provider. */
 export async function runPayoutsNow(): Promise<void> {
   const config = readConfig();
-  await withLedger(async (ledger) => {
+  await withLedger(NAME, async (ledger) => {
     const run = await runPayouts(ledger, {
       now: new Date(),
       provider: createPayoutProvider(config),
@@ -60,16 +63,16 @@ export async function runPayoutsNow(): Promise<void> {
     });
     const isFile = config.payoutProvider !== 'stripe';
     process.stdout.write(`${describePayouts(run.payouts)}
-${run.vested} commissions vested; ${run.built} payouts built, ${run.submitted} submitted, ${run.failed} failed, ${run.unknown} unknown; ${run.reconciled.asked} earlier ones asked for, ${run.reconciled.unknown} still unknown; debt of ${run.debtorsWrittenOff} affiliates written off.
-${isFile && run.submitted > 0 ? `The file is in ${join(config.home, 'payouts')}. Once the money has arrived: afflux payouts settle --all\n` : ''}`);
+${run.vested} commissions vested; ${run.built} payouts built, ${run.submitted} submitted, ${run.failed} failed, ${run.unknown} unknown; ${run.reconciled.asked} earlier ones reconciled, ${run.reconciled.unknown} of them still unknown; debt of ${run.debtorsWrittenOff} affiliates written off.
+${isFile && run.submitted > 0 ? `The file is in ${join(config.home, 'payouts')}. Once the money has arrived: afflux payouts mark-paid --all\n` : ''}`);
   });
 }
 
 /** `afflux payouts return`: records that the money of paid payouts came back. */
 export async function returnPayouts(ids: readonly string[], options: { reason: string }): Promise<void> {
-  await withLedger(async (ledger) => {
+  await withLedger(NAME, async (ledger) => {
     const returned: Payout[] = [];
-    for (const payoutId of ids.map(parsePayoutId)) {
+    for (const payoutId of ids.map((id) => parseBigintId('payout', id))) {
       const request = { payoutId, now: new Date(), actor: ACTOR, failure: options.reason };
       returned.push(donePayout(payoutId, await inTransaction(ledger, (tx) => returnPayout(tx, request))));
     }
@@ -85,29 +88,20 @@ function donePayout(payoutId: bigint, closed: ClosedPayout): Payout {
   throw new OperatingError('wrong_state', `payout pay_${payoutId} is ${closed.state}`);
 }
 
-/** `afflux payouts settle`: records that the money of these submitted payouts, or of all of them, has arrived. */
-export async function settlePayouts(ids: readonly string[], options: { all: boolean }): Promise<void> {
+/** `afflux payouts mark-paid`: records that the money of these submitted payouts, or of all of them, has arrived. */
+export async function markPayoutsPaid(ids: readonly string[], options: { all: boolean }): Promise<void> {
   if (options.all === ids.length > 0) {
     throw new OperatingError('usage', 'name payout ids (pay_1 pay_2 …), or --all for every submitted one');
   }
-  await withLedger(async (ledger) => {
-    const wanted = options.all ? await submittedIds(ledger) : ids.map(parsePayoutId);
-    const settled: Payout[] = [];
+  await withLedger(NAME, async (ledger) => {
+    const wanted = options.all ? await submittedIds(ledger) : ids.map((id) => parseBigintId('payout', id));
+    const paid: Payout[] = [];
     for (const payoutId of wanted) {
       const request = { payoutId, now: new Date(), actor: ACTOR };
-      settled.push(donePayout(payoutId, await inTransaction(ledger, (tx) => settlePayout(tx, request))));
+      paid.push(donePayout(payoutId, await inTransaction(ledger, (tx) => settlePayout(tx, request))));
     }
-    process.stdout.write(`${describePayouts(settled)}\n${settled.length} payouts settled.\n`);
+    process.stdout.write(`${describePayouts(paid)}\n${paid.length} payouts marked paid.\n`);
   });
-}
-
-async function withLedger(work: (ledger: Ledger) => Promise<void>): Promise<void> {
-  const ledger = await connectLedger({ url: readConfig().databaseUrl, max: 2, name: 'afflux-payouts' });
-  try {
-    await work(ledger);
-  } finally {
-    await ledger.end();
-  }
 }
 
 async function submittedIds(ledger: Ledger): Promise<bigint[]> {
@@ -119,12 +113,6 @@ async function submittedIds(ledger: Ledger): Promise<bigint[]> {
     after = page.next ?? undefined;
   } while (after !== undefined);
   return ids;
-}
-
-function parsePayoutId(text: string): bigint {
-  const digits = /^(?:pay_)?(\d{1,18})$/.exec(text)?.[1];
-  if (digits === undefined) throw new OperatingError('usage', `${text} is not a payout id such as pay_12`);
-  return BigInt(digits);
 }
 
 function describePayouts(payouts: readonly Payout[]): string {

@@ -2,10 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { errorText, InputError, OperatingError } from '../../core/errors.ts';
 import { parseRateFile } from '../../ledger/conversions/rate-files.ts';
 import { addRates, listRates, type NewRate } from '../../ledger/conversions/rates.ts';
-import { connectLedger, inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
-import { readConfig } from '../environment.ts';
+import { inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
+import { withLedger } from '../stores.ts';
 import { renderTable } from '../table.ts';
 
+const NAME = 'afflux-rates';
 const ACTOR = 'command line';
 const SHOWN_RATES = 100;
 
@@ -16,7 +17,7 @@ export async function loadRates(file: string, options: { from?: Date | undefined
   });
   const { from } = options;
   const rates = parseRateFile(text).filter(({ validFrom }) => from === undefined || validFrom >= from);
-  const { added, known } = await withLedger((ledger) => store(ledger, rates));
+  const { added, known } = await withLedger(NAME, (ledger) => store(ledger, rates));
   process.stdout.write(`${added} rates stored, ${known} were there already.\n`);
 }
 
@@ -29,7 +30,7 @@ export async function addRate(options: {
   from?: Date | undefined;
 }): Promise<void> {
   const { from = new Date(), ...rate } = options;
-  const { added } = await withLedger((ledger) =>
+  const { added } = await withLedger(NAME, (ledger) =>
     store(ledger, [{ ...rate, validFrom: from, validUntil: null }]),
   );
   process.stdout.write(added === 1 ? 'Stored.\n' : 'It was there already.\n');
@@ -40,7 +41,7 @@ export async function showRates(options: {
   base?: string | undefined;
   quote?: string | undefined;
 }): Promise<void> {
-  const rates = await withLedger((ledger) => listRates(ledger, { ...options, limit: SHOWN_RATES }));
+  const rates = await withLedger(NAME, (ledger) => listRates(ledger, { ...options, limit: SHOWN_RATES }));
   const rows = rates.map(({ id, base, quote, rate, source, validFrom, validUntil }) => [
     `rat_${id}`,
     `1 ${base} = ${rate} ${quote}`,
@@ -57,13 +58,4 @@ async function store(ledger: Ledger, rates: readonly NewRate[]) {
       throw new OperatingError('invalid_rates', error.message, { cause: error });
     },
   );
-}
-
-async function withLedger<T>(work: (ledger: Ledger) => Promise<T>): Promise<T> {
-  const ledger = await connectLedger({ url: readConfig().databaseUrl, max: 1, name: 'afflux-rates' });
-  try {
-    return await work(ledger);
-  } finally {
-    await ledger.end();
-  }
 }

@@ -36,7 +36,7 @@ const REFERRERS = [
 ];
 const PLACEMENTS = ['top', 'sidebar', 'newsletter', 'video', 'footer'];
 
-/** Plays `count` clicks on the demo's links; `run` is kept in sub5, so that they can be told from all others. */
+/** Sends `count` clicks on the demo's links; `run` is kept in sub5, so that they can be found among all others. */
 export async function playClicks(options: {
   http: HttpClient;
   collectorUrl: string;

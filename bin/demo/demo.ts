@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import type { Config } from '../../core/config/config.ts';
-import { OperatingError } from '../../core/errors.ts';
+import { assert, OperatingError } from '../../core/errors.ts';
 import { createNetworkMatcher, parseIp } from '../../core/ip.ts';
 import { formatAmount } from '../../core/money.ts';
 import { createLogger } from '../../core/service/log.ts';
@@ -13,19 +13,16 @@ import { lookupClicks, MAX_LOOKUP_IDENTITIES } from '../../warehouse/lookups/loo
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { type AuditReport, runAudit } from '../commands/audit.ts';
 import { readConfig } from '../environment.ts';
-import { SERVICES, serviceUrl } from '../services.ts';
+import { SERVICES, type Service, serviceUrl } from '../services.ts';
 import { renderTable } from '../table.ts';
 import { type PlayedClicks, playClicks } from './clicks.ts';
 import { type Demo, readDemo } from './data.ts';
 import { describePortal } from './first-steps.ts';
+import { prepareFixture } from './fixture.ts';
 import { createHttpClient, type HttpClient } from './http.ts';
 import { type ConversionView, listRun, type MoneyTrail, playMoney } from './money.ts';
 import { type PlayedOrders, playOrders } from './orders.ts';
-import { setScene } from './scene.ts';
-
-/** Longest wait for the platform to count and to decide what was played. */
-const SETTLE_TIMEOUT_MS = 120_000;
-const POLL_MS = 250;
+import { pollUntil } from './poll-until.ts';
 
 /**
  * `afflux demo`: plays traffic against the running platform, pays for it, prints the trail from click to payout, and
@@ -42,7 +39,7 @@ export async function demo(options: { clicks: number }): Promise<void> {
     );
   }
   await requireReady(http, config);
-  const door = await openDoor(config);
+  const collector = await openCollector(config);
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-demo' });
   const ledger = await connectLedger({ url: config.databaseUrl, max: 1, name: 'afflux-demo' });
   try {
@@ -50,21 +47,23 @@ export async function demo(options: { clicks: number }): Promise<void> {
       config,
       http,
       demo: known,
-      collectorUrl: door.url,
+      collectorUrl: collector.url,
       clicks: options.clicks,
       warehouse,
     });
-    const faults = faultsOf(played);
-    const heading = faults.length === 0 ? 'The trail, from click to payout. It adds up:' : 'The trail:';
+    const violations = violationsOf(played);
+    const heading = violations.length === 0 ? 'The trail, from click to payout. It adds up:' : 'The trail:';
     process.stdout.write(`\n${heading}\n${await describeTrail(played, known, ledger)}\n`);
     process.stdout.write(`\n${describePortal(config, known).join('\n')}\n`);
-    if (faults.length > 0) {
-      process.stderr.write(`\nIT DOES NOT ADD UP:\n${faults.map((fault) => `  ${fault}`).join('\n')}\n`);
+    if (violations.length > 0) {
+      process.stderr.write(
+        `\nIT DOES NOT ADD UP:\n${violations.map((violation) => `  ${violation}`).join('\n')}\n`,
+      );
       process.exitCode = 1;
     }
   } finally {
     http.close();
-    await door.stop();
+    await collector.stop();
     await Promise.all([warehouse.close(), ledger.end()]);
   }
 }
@@ -83,15 +82,13 @@ async function requireReady(http: HttpClient, config: Config): Promise<void> {
 
 /**
  * The demo's visitors come from all over the world, but every request of this process comes from this machine, and the
- * platform's collector rightly believes no X-Forwarded-For unless it was told to. So unless loopback is a trusted proxy,
- * the demo plays through a collector of its own that trusts it: the same code, the same stream, a lease of its own.
+ * platform's collector trusts no X-Forwarded-For from it by default. So unless loopback is a trusted proxy, the demo
+ * sends clicks to a collector of its own that trusts it: the same code, the same stream, a lease of its own.
  */
-async function openDoor(config: Config): Promise<{ url: string } & Running> {
+async function openCollector(config: Config): Promise<{ url: string } & Running> {
   const loopback = parseIp('127.0.0.1');
   if (loopback && createNetworkMatcher(config.trustedProxies)(loopback)) {
-    const [collector] = SERVICES;
-    if (!collector) throw new Error('there is no collector service');
-    return { url: serviceUrl(collector, config), stop: async () => undefined };
+    return { url: serviceUrl(serviceNamed('collector'), config), stop: async () => undefined };
   }
   const { startCollector } = await import('../../collector/main.ts');
   const { freePort } = await import('../../engines/engine.ts');
@@ -107,20 +104,11 @@ async function openDoor(config: Config): Promise<{ url: string } & Running> {
     log: createLogger({ name: 'demo-collector', level: 'error' }),
   });
   const url = `http://127.0.0.1:${port}`;
-  await until(
+  await pollUntil(
     'the demo’s collector to load its links',
     async () => (await fetch(`${url}/readyz`)).status === 200,
   );
   return { url, stop: running.stop };
-}
-
-async function until(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + SETTLE_TIMEOUT_MS;
-  while (!(await condition())) {
-    if (Date.now() > deadline)
-      throw new OperatingError('timeout', `waited ${SETTLE_TIMEOUT_MS} ms for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
 }
 
 /** What was played, and what the platform made of it. */
@@ -143,20 +131,20 @@ async function play(options: {
   warehouse: Warehouse;
 }): Promise<Played> {
   const { config, http, demo: known, collectorUrl, warehouse } = options;
-  const apiUrl = serviceUrl(apiService(), config);
+  const apiUrl = serviceUrl(serviceNamed('api'), config);
   const run = `run${Date.now().toString(36)}`;
   const inRun = { http, apiUrl, demo: known, run };
-  await setScene(inRun);
+  await prepareFixture(inRun);
   const clicks = await playClicks({ ...inRun, collectorUrl, count: options.clicks });
   const playedUntil = Date.now();
   const list = async (): Promise<ConversionView[]> => await listRun({ ...inRun, key: known.keys.operator });
   const allDecided = async (): Promise<void> =>
-    await until('every order to be decided', async () =>
+    await pollUntil('every order to be decided', async () =>
       (await list()).every(({ state }) => state !== 'received' && state !== 'awaiting_click'),
     );
   const orders = await playOrders({ ...inRun, clicks: clicks.redirected, decided: allDecided });
   process.stderr.write('waiting until every click is counted and every order decided\n');
-  await until(
+  await pollUntil(
     'the warehouse to be complete',
     async () => ((await readWatermark(warehouse)) ?? 0) > playedUntil,
   );
@@ -168,7 +156,7 @@ async function play(options: {
 }
 
 /** What does not add up; nothing when all does. */
-function faultsOf({ clicks, stored, orders, decided, report }: Played): string[] {
+function violationsOf({ clicks, stored, orders, decided, report }: Played): string[] {
   const redirects = clicks.redirected.length;
   return [
     ...expectEqual('redirects', redirects, 'clicks sent', clicks.sent),
@@ -215,15 +203,15 @@ async function describeTrail(played: Played, known: Demo, ledger: Ledger): Promi
       `${row.commissions}: earned ${inCurrency(row.earnedMinor)}, reversed ${inCurrency(row.reversedMinor)}`,
     ]),
     ...payouts.map((row) => [`payouts ${row.state}`, `${row.payouts}, ${inCurrency(row.amountMinor)}`]),
-    ...report.checks.map((check) => [`${check.ok ? 'ok' : 'OFF'}: ${check.name}`, check.detail]),
+    ...report.checks.map((check) => [`${check.ok ? 'ok' : 'FAILED'}: ${check.name}`, check.detail]),
     ['complete to', report.complete_to ?? 'nothing'],
   ]);
 }
 
-function apiService(): (typeof SERVICES)[number] {
-  const api = SERVICES.find((service) => service.name === 'api');
-  if (!api) throw new Error('there is no API service');
-  return api;
+function serviceNamed(name: Service['name']): Service {
+  const found = SERVICES.find((service) => service.name === name);
+  assert(found, `there is a service ${name}`);
+  return found;
 }
 
 /** How many rows the run left, and how many of the visitors' click ids are the id of a stored row. */

@@ -22,7 +22,7 @@ export interface MoneyTrail {
   readonly refundsBeforePayout: number;
   readonly approved: number;
   readonly rejected: number;
-  /** Orders that wait for whoever looks into the portal. */
+  /** Orders left in review, for a look at the portal. */
   readonly leftInReview: number;
   readonly confirmed: number;
   readonly payouts: number;
@@ -33,8 +33,8 @@ const WIDTH = 16;
 /** Of a hundred attributed orders, this many are given back, every second one only in part. */
 const REFUNDED_PERCENT = 6;
 const AFTER_PAYOUT = 2;
-/** What becomes of the orders in review, in turn; the last are left to whoever looks. */
-const VERDICTS = ['approve', 'reject', undefined, undefined] as const;
+/** The decisions about orders in review, in turn; the last stay in review. */
+const DECISIONS = ['approve', 'reject', undefined, undefined] as const;
 
 /** Refunds some orders, reviews what is in review, ends the holds, pays, and takes some of it back. */
 export async function playMoney(options: {
@@ -69,11 +69,11 @@ export async function playMoney(options: {
   }
 
   const inReview = conversions.filter((conversion) => conversion.state === 'review');
-  const verdicts = inReview.map((_, i) => VERDICTS[i % VERDICTS.length]);
+  const decisions = inReview.map((_, i) => DECISIONS[i % DECISIONS.length]);
   for (const [i, conversion] of inReview.entries()) {
-    const verdict = verdicts[i];
-    if (verdict === undefined) continue;
-    await http.post(`${apiUrl}/v1/conversions/${conversion.id}/${verdict}`, {
+    const decision = decisions[i];
+    if (decision === undefined) continue;
+    await http.post(`${apiUrl}/v1/conversions/${conversion.id}/${decision}`, {
       key: operator,
       body: { note: 'reviewed by the demo' },
     });
@@ -101,9 +101,9 @@ export async function playMoney(options: {
   for (const conversion of takenBack) await refund(conversion, amounts.get(conversion.order_id) ?? 0);
   return {
     refundsBeforePayout: refunded.length,
-    approved: verdicts.filter((verdict) => verdict === 'approve').length,
-    rejected: verdicts.filter((verdict) => verdict === 'reject').length,
-    leftInReview: verdicts.filter((verdict) => verdict === undefined).length,
+    approved: decisions.filter((decision) => decision === 'approve').length,
+    rejected: decisions.filter((decision) => decision === 'reject').length,
+    leftInReview: decisions.filter((decision) => decision === undefined).length,
     confirmed: creditable.length,
     payouts: payouts.length,
     refundsAfterPayout: takenBack.length,
@@ -126,7 +126,7 @@ async function endPayouts(options: {
       await end(id, 'fail', 'the bank does not know the account');
       continue;
     }
-    await end(id, 'settle');
+    await end(id, 'mark-paid');
     if (id === returned) await end(id, 'return', 'the account is closed');
   }
 }

@@ -52,7 +52,7 @@ async function startWorkers(options: { config: Config; log: Logger; count: numbe
     void worker.process.exited.then((status) => {
       workers.delete(worker);
       if (stopping || worker.leaving) return;
-      log.error({ slot, ...status }, 'a worker ended unexpectedly');
+      log.error({ slot, ...status }, 'worker ended unexpectedly');
       void restart();
     });
     await waitUntilReady({
@@ -70,7 +70,7 @@ async function startWorkers(options: { config: Config; log: Logger; count: numbe
   async function restart(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, restartPauseMs(failures++)));
     if (stopping) return;
-    await add().catch((error) => log.error({ reason: errorText(error) }, 'a worker does not start'));
+    await add().catch((error) => log.error({ reason: errorText(error) }, 'worker failed to start'));
   }
 
   async function replaceAll(): Promise<void> {
@@ -86,7 +86,7 @@ async function startWorkers(options: { config: Config; log: Logger; count: numbe
   process.on('SIGHUP', () => {
     replacing = replacing
       .then(replaceAll)
-      .catch((error) => log.error({ reason: errorText(error) }, 'the workers could not be replaced'));
+      .catch((error) => log.error({ reason: errorText(error) }, 'workers could not be replaced'));
   });
   for (let i = 0; i < count; i++) await add();
   return {
@@ -121,17 +121,17 @@ function readyMessage(worker: EngineProcess): () => Promise<boolean> {
 
 /** Spools of slots that no worker has any more go to the first one, which replays them with its own. */
 function gatherOrphanedSpools(home: string, count: number, log: Logger): void {
-  const heir = join(collectorSlotFolder(home, 0), 'spool');
-  mkdirSync(heir, { recursive: true });
-  const numbers = segmentsOf(heir).map((name) => Number.parseInt(name, 10));
+  const target = join(collectorSlotFolder(home, 0), 'spool');
+  mkdirSync(target, { recursive: true });
+  const numbers = segmentsOf(target).map((name) => Number.parseInt(name, 10));
   let next = Math.max(0, ...numbers) + 1;
   for (const name of readdirSync(join(home, 'collector'))) {
     const slot = Number(name);
     if (!Number.isInteger(slot) || slot < count) continue;
     const folder = join(collectorSlotFolder(home, slot), 'spool');
     for (const segment of segmentsOf(folder)) {
-      renameSync(join(folder, segment), join(heir, `${String(next++).padStart(10, '0')}.spool`));
-      log.warn({ slot, segment }, 'a spool without a worker goes to the first');
+      renameSync(join(folder, segment), join(target, `${String(next++).padStart(10, '0')}.spool`));
+      log.warn({ slot, segment }, 'the spool of a removed worker is moved to the first worker');
     }
   }
 }

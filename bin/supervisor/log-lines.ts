@@ -10,9 +10,9 @@ const LEVELS: Readonly<Record<number, string>> = {
   50: 'ERROR',
   60: 'FATAL',
 };
-/** Who and when is said already. */
+/** Shown at the start of the line already. */
 const LEFT_OUT = new Set(['level', 'time', 'name', 'pid', 'hostname', 'msg', 'err']);
-const MAX_VALUE_CHARS = 200;
+const MAX_VALUE_LENGTH = 200;
 const NAME_WIDTH = 11;
 
 /** `12:03:07 collector   info  listening host=127.0.0.1 port=8080`; a line that is not JSON follows its process name. */
@@ -42,7 +42,7 @@ function clock(timeMs: number): string {
 
 function shorten(value: unknown): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return text.length > MAX_VALUE_CHARS ? `${text.slice(0, MAX_VALUE_CHARS)}…` : text;
+  return text.length > MAX_VALUE_LENGTH ? `${text.slice(0, MAX_VALUE_LENGTH)}…` : text;
 }
 
 function stackOf(err: unknown): string[] {

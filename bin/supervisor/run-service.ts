@@ -3,7 +3,7 @@ import { runProcess } from '../../core/service/service.ts';
 import { readConfig } from '../environment.ts';
 import type { Service } from '../services.ts';
 
-/** Runs one of the platform's processes until it is told to stop; `slot` is a collector's, one of several workers. */
+/** Runs one of the platform's processes until it is stopped; `slot` is a collector's, one of several workers. */
 export async function runService(service: Service, slot?: number): Promise<void> {
   const config = readConfig();
   const log = createLogger({ name: service.name, level: config.logLevel });

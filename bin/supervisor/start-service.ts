@@ -12,7 +12,7 @@ const READY_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = SHUTDOWN_TIMEOUT_MS + 2_000;
 
 /**
- * Starts one of the platform's processes and returns once its /readyz says so. It ends by itself when this process
+ * Starts one of the platform's processes and returns once its /readyz is ok. It ends by itself when this process
  * is gone. @throws OperatingError `port_unavailable` or `engine_failed`.
  */
 export async function startService(options: {

@@ -21,7 +21,7 @@ export interface Supervised {
 /** A crash costs little once and must cost little when it repeats. */
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
-/** Whoever ran this long has earned a quick restart again. */
+/** A process that ran this long restarts quickly again. */
 const STABLE_MS = 60_000;
 
 /** How long to wait after so many failures in a row, in milliseconds. */
@@ -56,13 +56,13 @@ export async function supervise<T extends Started>(options: {
       if (Date.now() - startedAt > STABLE_MS) failures = 0;
       const pauseMs = restartPauseMs(failures);
       failures += 1;
-      log.warn({ pauseMs }, 'starting it again');
+      log.warn({ pauseMs }, 'restarting');
       await delay(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       if (stopping.signal.aborted) return;
       startedAt = Date.now();
       try {
         current = await options.start(stopping.signal);
-        log.info({ pid: current.pid }, 'up again');
+        log.info({ pid: current.pid }, 'restarted');
       } catch (error) {
         log.error(errorText(error));
       }
@@ -79,7 +79,7 @@ export async function supervise<T extends Started>(options: {
       stopping.abort();
       await current?.stop();
       await loop;
-      // It may have come up just as it was told to stop.
+      // It may have come up during the stop.
       await current?.stop();
     },
   };

@@ -25,7 +25,7 @@ const AFTER_CRASH_PATIENCE_MS = 20_000;
  */
 export async function up(): Promise<void> {
   const startedAt = Date.now();
-  // Whoever read what is said may be gone; that must not end this process before it has stopped its engines.
+  // The reader of the output may have ended; that must not end this process before it has stopped its engines.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const config = readConfig();
   const log = createLineLogger({ name: 'afflux', level: config.logLevel });
@@ -35,7 +35,7 @@ export async function up(): Promise<void> {
   try {
     await requireDiskSpace(config.home);
     const patienceMs = lock.wasCrash ? AFTER_CRASH_PATIENCE_MS : 0;
-    // Before anything is started: what cannot run is told within a second.
+    // Before anything is started: a port in use fails within a second.
     for (const service of SERVICES) await requireServicePort({ service, config, patienceMs });
     const engines = chooseEngines(config);
     const hadData = engines.some(({ dataDir }) => existsSync(dataDir));
@@ -66,7 +66,7 @@ function stopSignal(log: Logger): { signal: AbortSignal; promise: Promise<void>;
   const controller = new AbortController();
   function onSignal(name: NodeJS.Signals): void {
     if (controller.signal.aborted) {
-      log.warn('ending at once; the engines that still run are stopped at the next start');
+      log.warn('ending at once; engines that still run are stopped at the next start');
       process.exit(1);
     }
     log.info(`${name}: stopping. Once more to end at once`);
@@ -171,11 +171,11 @@ function describe(options: {
     ...engines.map(({ name, url, start, dataDir }) => [
       name,
       withoutPassword(url),
-      start ? `embedded, data in ${dataDir}` : 'the server you named',
+      start ? `embedded, data in ${dataDir}` : 'external server',
     ]),
   ];
   const seconds = ((Date.now() - options.startedAt) / 1000).toFixed(1);
-  const state = options.hadData ? 'all data were kept' : 'first start, new data folder';
+  const state = options.hadData ? 'existing data' : 'first start, new data folder';
   return [
     '',
     `Afflux is up after ${seconds} s (${state}: ${config.home}). Ctrl-C stops it.`,

@@ -54,7 +54,7 @@ const templateUrl = z
       parseUrlTemplate(url, 'url');
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
-      context.addIssue({ code: 'custom', message: error.message.slice('url: '.length) });
+      context.addIssue({ code: 'custom', message: error.reason });
     }
   });
 

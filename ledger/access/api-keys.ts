@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
@@ -30,7 +31,6 @@ const keyColumns = (sql: LedgerSql) => sql`
   id, role, program_id, affiliate_id, name, scopes, replaces, signing_secret is not null as signs, created_at,
   expires_at, revoked_at, last_used_at`;
 
-const MAX_NAME_LENGTH = 200;
 /** 192 bits: a key cannot be guessed, so its plain SHA-256 is safe to store and to look up by. */
 const KEY_BYTES = 24;
 /** One write a minute at the most for a key that is used a thousand times a second. */

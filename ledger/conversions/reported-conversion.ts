@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
 import { InputError } from '../../core/errors.ts';
 import { MAX_AMOUNT_MINOR, parseCurrency } from '../../core/money.ts';
+import { MAX_HEADER_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import { DAY_MS } from '../../core/time.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { checkText } from '../postgres/input-faults.ts';
@@ -35,8 +36,6 @@ export interface ReportedConversion {
   readonly fingerprint?: bigint | undefined;
 }
 
-const MAX_ID_LENGTH = 200;
-const MAX_USER_AGENT_LENGTH = 4_096;
 /** A shop's clock may be wrong by a time zone; an order of next week is a mistake. */
 const MAX_FUTURE_MS = DAY_MS;
 
@@ -44,16 +43,16 @@ function checkReported(conversion: ReportedConversion): void {
   const { orderId, amountMinor, clickId, customerId, customerEmailHash, ip, userAgent, occurredAt } =
     conversion;
   parseCurrency(conversion.currency);
-  checkText(orderId, 'order_id', MAX_ID_LENGTH);
+  checkText(orderId, 'order_id', MAX_REFERENCE_LENGTH);
   if (amountMinor < 0n || amountMinor > MAX_AMOUNT_MINOR) {
     throw new InputError('amount', `must be 0 to ${MAX_AMOUNT_MINOR} minor units`);
   }
-  if (clickId !== undefined) checkText(clickId, 'click_id', MAX_ID_LENGTH);
-  if (customerId !== undefined) checkText(customerId, 'customer_id', MAX_ID_LENGTH);
+  if (clickId !== undefined) checkText(clickId, 'click_id', MAX_REFERENCE_LENGTH);
+  if (customerId !== undefined) checkText(customerId, 'customer_id', MAX_REFERENCE_LENGTH);
   checkHash(customerEmailHash, 'customer_email_hash');
   checkHash(conversion.paymentAccountHash, 'payment_account_hash');
   if (ip !== undefined && isIP(ip) === 0) throw new InputError('ip', 'must be an IPv4 or IPv6 address');
-  if (userAgent !== undefined) checkText(userAgent, 'user_agent', MAX_USER_AGENT_LENGTH);
+  if (userAgent !== undefined) checkText(userAgent, 'user_agent', MAX_HEADER_LENGTH);
   if (occurredAt !== undefined && !(occurredAt.getTime() < Date.now() + MAX_FUTURE_MS)) {
     throw new InputError('occurred_at', 'must be a time that is not in the future');
   }

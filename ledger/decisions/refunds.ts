@@ -1,5 +1,6 @@
 import { assert, InputError } from '../../core/errors.ts';
 import { formatAmount, mulDivHalfEven } from '../../core/money.ts';
+import { MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import { appendAuditLog } from '../access/audit-log.ts';
 import {
   type Conversion,
@@ -31,7 +32,6 @@ export type RecordedRefund =
   | { readonly outcome: 'not_found' };
 
 const REFUND_COLUMNS = ['id', 'conversionId', 'refundRef', 'amountMinor', 'orderAmountMinor', 'receivedAt'];
-const MAX_REF_LENGTH = 200;
 
 /** States with commissions to take back; before a decision the refund waits for it, after a rejection nothing is left. */
 const CREDITED: ReadonlySet<ConversionState> = new Set(['attributed', 'partially_refunded', 'review']);
@@ -48,7 +48,7 @@ export async function recordRefund(
   refund: { programId: number; orderId: string; refundRef: string; amountMinor: bigint; actor: string },
 ): Promise<RecordedRefund> {
   const { refundRef, amountMinor } = refund;
-  checkText(refundRef, 'refund_ref', MAX_REF_LENGTH);
+  checkText(refundRef, 'refund_ref', MAX_REFERENCE_LENGTH);
   if (amountMinor <= 0n) throw new InputError('amount', 'must be more than zero');
   const [locked] = await tx<{ id: bigint }[]>`
     select id from conversions where program_id = ${refund.programId} and order_id = ${refund.orderId}

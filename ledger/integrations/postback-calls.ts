@@ -1,4 +1,5 @@
 import type { JsonValue } from '../../core/postgres/sql.ts';
+import { MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -50,8 +51,7 @@ const COLUMNS = [
   'replayOf',
 ];
 
-const MAX_DETAIL_CHARS = 2_000;
-const MAX_ORDER_ID_CHARS = 200;
+const MAX_DETAIL_LENGTH = 2_000;
 
 /** Appends calls to the log and returns their ids, in their order. */
 export async function insertPostbackCalls(
@@ -69,8 +69,8 @@ export async function insertPostbackCalls(
     outcome: call.outcome,
     status: call.status,
     code: call.code,
-    detail: call.detail?.slice(0, MAX_DETAIL_CHARS) ?? null,
-    order_id: call.orderId?.slice(0, MAX_ORDER_ID_CHARS) ?? null,
+    detail: call.detail?.slice(0, MAX_DETAIL_LENGTH) ?? null,
+    order_id: call.orderId?.slice(0, MAX_REFERENCE_LENGTH) ?? null,
     conversion_id: call.conversionId?.toString() ?? null,
     replay_of: call.replayOf?.toString() ?? null,
   }));

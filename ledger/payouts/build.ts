@@ -82,7 +82,7 @@ async function buildBatch(
   const payable = await lockPayable(tx, candidates);
   const payouts = await insertPayouts(tx, options, payable);
   if (payouts.length > 0) {
-    const parts = await readParts(tx, payouts);
+    const parts = await readBatchParts(tx, payouts);
     await tx`
       update commissions c set state = 'in_payout' from payout_items i
       where i.commission_id = c.id and i.payout_id = any(${idArray(payouts.map(({ id }) => id))}::bigint[])`;
@@ -181,7 +181,7 @@ async function insertPayouts(
 }
 
 /** What the payouts just made consist of; the debt they net is that of their affiliates' oldest refunds. */
-async function readParts(
+async function readBatchParts(
   tx: LedgerTransaction,
   payouts: readonly Payout[],
 ): Promise<Map<bigint, PayoutPart[]>> {

@@ -97,7 +97,7 @@ export interface PayoutPart {
 }
 
 /** The parts of a payout as its building moved them. */
-async function readParts(tx: LedgerTransaction, payoutId: bigint): Promise<PayoutPart[]> {
+async function readPayoutParts(tx: LedgerTransaction, payoutId: bigint): Promise<PayoutPart[]> {
   return await tx<PayoutPart[]>`
     select 'commission' as kind, commission_id, amount_minor from payout_items
     where payout_id = ${payoutId} and kind = 'commission'
@@ -241,7 +241,7 @@ async function closePayout(
   options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },
 ): Promise<ClosedPayout> {
   const { payoutId, now, actor, failure = null } = options;
-  const parts = await readParts(tx, payoutId);
+  const parts = await readPayoutParts(tx, payoutId);
   const commissionIds = parts.flatMap(({ kind, commissionId }) =>
     kind === 'commission' ? [commissionId] : [],
   );

@@ -1,4 +1,4 @@
-import { InputError } from '../../core/errors.ts';
+import { InputError, OperatingError } from '../../core/errors.ts';
 import { DatabaseError } from '../../core/postgres/connection.ts';
 import type { SqlParameter } from '../../core/postgres/sql.ts';
 
@@ -41,7 +41,10 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
 /** foreign key, unique, check, exclusion. */
 const CONSTRAINT_CODES = new Set(['23503', '23505', '23514', '23P01']);
 
-/** Runs a command whose constraints answer for somebody's input. @throws InputError instead of the constraint's error. */
+/**
+ * Runs a command whose constraints answer for somebody's input. @throws InputError instead of the constraint's error,
+ * OperatingError `wrong_state` for a change of status that the database does not allow.
+ */
 export async function answeringInput<T>(command: PromiseLike<T>): Promise<T> {
   try {
     return await command;
@@ -50,9 +53,12 @@ export async function answeringInput<T>(command: PromiseLike<T>): Promise<T> {
   }
 }
 
-function inputFault(error: unknown): InputError | undefined {
+function inputFault(error: unknown): InputError | OperatingError | undefined {
   if (!(error instanceof DatabaseError) || !CONSTRAINT_CODES.has(error.code ?? '')) return undefined;
   const constraint = error.constraint ?? '';
+  if (constraint === 'affiliates_transition') {
+    return new OperatingError('wrong_state', error.message, { cause: error });
+  }
   const known = FAULTS[constraint];
   if (known) return new InputError(...known);
   // A check of one column is named after it: affiliates_ref_code_check.

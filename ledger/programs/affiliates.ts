@@ -1,4 +1,5 @@
-import { InputError } from '../../core/errors.ts';
+import { InputError, OperatingError } from '../../core/errors.ts';
+import { MAX_EMAIL_LENGTH, MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
@@ -48,10 +49,6 @@ const AFFILIATE_COLUMNS = [
   'approvedAt',
   'createdAt',
 ];
-
-const MAX_NAME_LENGTH = 200;
-/** RFC 5321 allows no longer address. */
-const MAX_EMAIL_LENGTH = 254;
 
 function checkAffiliate(affiliate: AffiliateChanges): void {
   if (affiliate.name !== undefined) checkText(affiliate.name, 'name', MAX_NAME_LENGTH);
@@ -113,7 +110,8 @@ export async function listAffiliates(
 
 /**
  * Changes the given columns.
- * @throws InputError, also for a parent that descends from the affiliate.
+ * @throws InputError, also for a parent that descends from the affiliate; OperatingError `wrong_state` for a status that
+ * cannot follow the present one.
  * Returns undefined when there is no such affiliate.
  */
 export async function updateAffiliate(
@@ -130,5 +128,25 @@ export async function updateAffiliate(
       update affiliates set ${sql.set(given)} ${approval} where id = ${options.id}
       returning ${sql(AFFILIATE_COLUMNS)}`,
   );
+  return affiliate;
+}
+
+/**
+ * Moves an existing affiliate to another status, where the database allows that transition.
+ * @throws OperatingError `wrong_state`, also when it has that status already.
+ */
+export async function changeAffiliateStatus(
+  sql: LedgerSql,
+  options: { id: number; status: AffiliateStatus },
+): Promise<Affiliate> {
+  const { id, status } = options;
+  const [affiliate] = await answeringInput(
+    sql<Affiliate[]>`
+      update affiliates set status = ${status},
+        approved_at = case when ${status} = 'active' then coalesce(approved_at, now()) else approved_at end
+      where id = ${id} and status <> ${status}
+      returning ${sql(AFFILIATE_COLUMNS)}`,
+  );
+  if (!affiliate) throw new OperatingError('wrong_state', `the affiliate is ${status} already`);
   return affiliate;
 }

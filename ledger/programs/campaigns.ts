@@ -1,4 +1,5 @@
 import { parseUrlTemplate } from '../../core/links/macros.ts';
+import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { LedgerSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
@@ -47,8 +48,6 @@ const CAMPAIGN_COLUMNS = [
   'dailyClickCap',
   'createdAt',
 ];
-
-const MAX_NAME_LENGTH = 200;
 
 function checkCampaign(campaign: CampaignChanges): void {
   if (campaign.name !== undefined) checkText(campaign.name, 'name', MAX_NAME_LENGTH);

@@ -12,7 +12,7 @@ const CONFIRMS_A_RUN = 20;
 const PAYOUTS_MS = 180_000;
 const FINAL_WIDTH = 8;
 
-/** The operator: ends holds, runs payouts and settles them, all the while and once more when everything has recovered. */
+/** The operator: ends holds, runs payouts and marks them paid, all the while and once more when everything has recovered. */
 export interface Operator {
   stop(): Promise<void>;
   /** Confirms what may be confirmed and pays it; whether every payout came to its end. */
@@ -49,7 +49,7 @@ export function startOperator(options: {
   async function pay(): Promise<void> {
     await post('/v1/payouts/run');
     for (const { id, state } of (await openPayouts()) ?? []) {
-      if (state === 'submitted') await post(`/v1/payouts/${id}/settle`);
+      if (state === 'submitted') await post(`/v1/payouts/${id}/mark-paid`);
     }
   }
 

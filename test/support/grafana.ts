@@ -1,6 +1,6 @@
 import { ClickFlag, type ClickRecord } from '../../core/clicks/click-record.ts';
 import { HOUR_MS, MINUTE_MS } from '../../core/time.ts';
-import { recordProofs } from '../../ledger/audit/proofs.ts';
+import { recordAuditChecks } from '../../ledger/audit/checks.ts';
 import { recordRefund } from '../../ledger/decisions/refunds.ts';
 import { answerAll, type PaymentAnswer } from '../../ledger/payouts/provider.ts';
 import { runPayouts } from '../../ledger/payouts/run.ts';
@@ -164,7 +164,7 @@ export async function playScene(stores: { books: TestLedger; warehouse: Warehous
     await creditOrder(ledger, shop, { amountMinor: 5_000n, ...review });
   }
   await creditOrder(ledger, shop, { amountMinor: 7_000n, outcome: 'rejected', reason: 'self_referral' });
-  await recordProofs(ledger, new Date(now), [
+  await recordAuditChecks(ledger, new Date(now), [
     { store: 'clicks', name: 'leases', ok: true, detail: 'no gap' },
     { store: 'ledger', name: 'balances_agree', ok: false, detail: 'not so' },
   ]);

@@ -13,18 +13,6 @@ import {
 
 export type { QueryParams } from './http.ts';
 
-/** A statement that ClickHouse refused; its connection works. */
-export class ClickHouseError extends OperatingError {
-  /** ClickHouse's number of the error (its src/Common/ErrorCodes.cpp); NaN when something else answered. */
-  readonly clickhouseCode: number;
-
-  constructor(code: 'clickhouse_refused' | 'rows_refused', message: string, fault: ServerFault) {
-    super(code, message, { cause: fault });
-    this.name = 'ClickHouseError';
-    this.clickhouseCode = fault.number;
-  }
-}
-
 export interface QueryResult<Row> {
   readonly rows: Row[];
   /** How many rows the engine read to answer. */
@@ -55,7 +43,7 @@ export interface Warehouse {
   insertRows(table: string, rows: readonly object[]): Promise<void>;
   /**
    * Sends `INSERT … FORMAT X` with its data as they are, without copying them together.
-   * Resolves only when the server has written everything. @throws ClickHouseError `rows_refused` when no repetition helps.
+   * Resolves only when the server has written everything. @throws OperatingError `rows_refused` when no repetition helps.
    */
   insertBytes(insert: { sql: string; data: readonly Buffer[]; settings: Settings }): Promise<void>;
   close(): Promise<void>;
@@ -72,7 +60,7 @@ const ARROW_SETTINGS = {
 
 /**
  * Connects to `http://user:password@host:8123/database` and creates the database if it is missing.
- * @throws OperatingError `clickhouse_unreachable` (network), ClickHouseError `clickhouse_refused` (its answer was an exception).
+ * @throws OperatingError `clickhouse_unreachable` (network), `clickhouse_refused` (its answer was an exception).
  */
 export async function connectWarehouse(options: { url: string; name: string }): Promise<Warehouse> {
   const target = parseTarget(options.url);
@@ -136,9 +124,12 @@ export async function connectWarehouse(options: { url: string; name: string }): 
     },
     async insertBytes(insert) {
       await bytesOf(insert).catch((error) => {
-        const fault = error instanceof ClickHouseError ? error.cause : undefined;
+        const fault = error instanceof OperatingError ? error.cause : undefined;
         if (!(fault instanceof ServerFault && ROW_FAULTS.has(fault.number))) throw error;
-        throw new ClickHouseError('rows_refused', `ClickHouse refused rows: ${fault.message}`, fault);
+        throw new OperatingError('rows_refused', `ClickHouse refused rows: ${fault.message}`, {
+          cause: fault,
+          clickhouseCode: fault.number,
+        });
       });
     },
     async close() {
@@ -175,7 +166,7 @@ async function translated<T>(origin: string, call: () => Promise<T>): Promise<T>
   } catch (error) {
     if (error instanceof ServerFault) {
       const text = `ClickHouse refused a statement: ${error.message}`;
-      throw new ClickHouseError('clickhouse_refused', text, error);
+      throw new OperatingError('clickhouse_refused', text, { cause: error, clickhouseCode: error.number });
     }
     throw new OperatingError(
       'clickhouse_unreachable',

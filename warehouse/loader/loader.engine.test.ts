@@ -95,7 +95,7 @@ describe('the loader', () => {
         async onStep(step) {
           if (failing[0] !== step) return;
           failing.shift();
-          throw new OperatingError('test_fault', `after ${step}`);
+          throw new OperatingError('clickhouse_unreachable', `after ${step}`);
         },
       }),
     );

@@ -29,7 +29,7 @@ export interface Velocity {
 
 /** One key's rows are a few granules: a second thread only has to be waited for. */
 const SETTINGS = { max_execution_time: 5, max_memory_usage: 1_000_000_000, max_threads: 1 } as const;
-const MAX_FAST_KEYS = 1_000;
+export const MAX_FAST_KEYS = 1_000;
 
 /** The network of an address that is counted by: /24 of IPv4, /64 of IPv6; its first address. */
 export const subnetSql = (ip: string): string =>

@@ -94,7 +94,9 @@ function formatApiKey(key: ApiKey): z.output<typeof apiKeyView> {
 /** Nobody makes a key that may do more than they may themselves. */
 function checkGrant(principal: Principal, asked: z.output<typeof newKey>): void {
   if (principal.role !== 'operator' && asked.role !== principal.role) {
-    throw new Problem('forbidden', { detail: `you may make keys of the role ${principal.role} only` });
+    throw new Problem('forbidden', {
+      detail: `this caller can create keys of the role ${principal.role} only`,
+    });
   }
   const own = principal.scopes;
   if (own === null) return;
@@ -223,7 +225,7 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'DELETE',
     url: '/v1/api-keys/:id',
-    config: { roles, problems: ['not_found'] },
+    config: { roles, idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'revokeApiKey',
       tags,

@@ -1,5 +1,7 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { fingerprint } from '../../../core/clicks/fingerprint.ts';
+import { MAX_EMAIL_LENGTH } from '../../../core/text-limits.ts';
 import { HOUR_MS } from '../../../core/time.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
@@ -34,19 +36,18 @@ import {
 } from '../sessions.ts';
 import { formatUser, userView } from '../user-view.ts';
 
-const MAX_EMAIL_CHARS = 254;
 /** Longer ones only cost time. */
-const MAX_PASSWORD_CHARS = 200;
+const MAX_PASSWORD_LENGTH = 200;
 /** NIST SP 800-63B: at least 8; more when nothing else guards the account. */
-const MIN_PASSWORD_CHARS = 10;
+const MIN_PASSWORD_LENGTH = 10;
 const RESET_MS = HOUR_MS;
 
-const email = text(MAX_EMAIL_CHARS);
-const password = z.string().min(1).max(MAX_PASSWORD_CHARS);
+const email = text(MAX_EMAIL_LENGTH);
+const password = z.string().min(1).max(MAX_PASSWORD_LENGTH);
 export const newPassword = z
   .string()
-  .min(MIN_PASSWORD_CHARS, `must have at least ${MIN_PASSWORD_CHARS} characters`)
-  .max(MAX_PASSWORD_CHARS);
+  .min(MIN_PASSWORD_LENGTH, `must have at least ${MIN_PASSWORD_LENGTH} characters`)
+  .max(MAX_PASSWORD_LENGTH);
 
 const sessionView = z
   .object({
@@ -58,25 +59,9 @@ const sessionView = z
   })
   .meta({ id: 'Session' });
 
-/** Signing in to the portal, out, and setting a password. */
+/** Signing in to the portal and out of it. */
 export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, secretBox, portalUrl, mailer } = context;
   const tags = ['session'];
-  const formatSession = (session: Session): z.output<typeof sessionView> => ({
-    csrf_token: csrfToken(secretBox, session),
-    expires_at: formatTime(session.expiresAt),
-    user: formatUser(session.user),
-  });
-
-  /** @throws Problem `locked_out`. */
-  async function checkGuess(address: string): Promise<void> {
-    if (await mayGuess(ledger, address)) return;
-    const seconds = Math.max(1, await lockedFor(ledger, address));
-    throw new Problem('locked_out', {
-      detail: `there were too many wrong passwords for this address; try again in ${seconds} s`,
-      headers: { 'retry-after': String(seconds) },
-    });
-  }
 
   app.route({
     method: 'POST',
@@ -90,35 +75,8 @@ export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
       response: { 201: sessionView },
     },
     handler: async (request, reply) => {
-      const { email: address, password: given } = request.body;
-      await checkGuess(address);
-      const user = await findUserByEmail(ledger, address);
-      const right = await isPassword(user?.status === 'active' ? user.passwordHash : undefined, given);
-      if (!user || !right)
-        throw new Problem('unauthorized', { detail: 'the address or the password is wrong' });
-      await forgetGuesses(ledger, address);
-      const { token, expiresAt } = newSessionToken();
-      const actor = `user:${user.id}`;
-      await inTransaction(ledger, async (tx) => {
-        await createSession(tx, { userId: user.id, token, expiresAt });
-        await appendAuditLog(tx, { actor, action: 'session.create', subject: formatId('user', user.id) });
-        const agent = request.headers['user-agent'] ?? '';
-        const seen = fingerprint(agent, request.headers['accept-language'] ?? '');
-        const { programId, affiliateId } = user;
-        if (programId !== null && affiliateId !== null) {
-          await noteAffiliateSession(tx, {
-            programId,
-            affiliateId,
-            ip: request.ip,
-            fingerprint: seen,
-            now: new Date(),
-          });
-        }
-      });
-      const session = await findSession(ledger, { token, idleMs: IDLE_MS });
-      if (!session) throw new Problem('unauthorized', { detail: 'the user was disabled in this moment' });
-      setSessionCookie(reply, { token, portalUrl });
-      return reply.code(201).send(formatSession(session));
+      const session = await signIn(context, request, reply, request.body);
+      return reply.code(201).send(formatSession(context, session));
     },
   });
 
@@ -129,10 +87,10 @@ export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'getSession',
       tags,
-      summary: 'Who is signed in, and the token to change things with',
+      summary: 'The signed-in user, and the token that changes need',
       response: { 200: sessionView },
     },
-    handler: async (request) => formatSession(sessionOf(request)),
+    handler: async (request) => formatSession(context, sessionOf(request)),
   });
 
   app.route({
@@ -152,10 +110,15 @@ export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
         const audit = { action: 'session.end', subject: formatId('user', user.id) };
         return { status: 204, body: undefined, audit };
       });
-      setSessionCookie(reply, { token: '', portalUrl });
+      setSessionCookie(reply, { token: '', portalUrl: context.portalUrl });
       return reply.send();
     },
   });
+}
+
+/** Changing a password, and setting one by the link of a mail. */
+export function addPasswordRoutes(app: ApiServer, context: ApiContext): void {
+  const tags = ['session'];
 
   app.route({
     method: 'POST',
@@ -168,22 +131,7 @@ export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
       body: z.strictObject({ current_password: password, new_password: newPassword }),
       response: { 204: z.undefined().describe('It is changed.') },
     },
-    handler: async (request, reply) => {
-      const { id: sessionId, user } = sessionOf(request);
-      const { current_password, new_password } = request.body;
-      await checkGuess(user.email);
-      if (!(await isPassword(await passwordHashOf(ledger, user.id), current_password))) {
-        throw invalidField('current_password', 'is wrong');
-      }
-      await forgetGuesses(ledger, user.email);
-      const hash = await hashPassword(new_password);
-      return await commit(context, request, reply, async (tx) => {
-        await setPassword(tx, { id: user.id, hash });
-        await endSessionsOf(tx, { userId: user.id, except: sessionId });
-        const audit = { action: 'password.change', subject: formatId('user', user.id) };
-        return { status: 204, body: undefined, audit };
-      });
-    },
+    handler: async (request, reply) => await changePassword(context, request, reply, request.body),
   });
 
   app.route({
@@ -193,26 +141,12 @@ export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'requestPasswordReset',
       tags,
-      summary: 'Have a link to set a password mailed; the answer does not tell whether there is such a user',
+      summary: 'Mail a link to set a password; the answer is the same for unknown addresses',
       body: z.strictObject({ email }),
       response: { 202: z.object({ requested: z.literal(true) }) },
     },
     handler: async (request, reply) => {
-      const user = await findUserByEmail(ledger, request.body.email);
-      if (user?.status === 'active') {
-        const expiresAt = new Date(Date.now() + RESET_MS);
-        const token = passwordToken(secretBox, {
-          userId: user.id,
-          passwordHash: user.passwordHash,
-          expiresAt,
-        });
-        // Not waited for: the time it takes would tell that there is such a user.
-        void mailer.send({
-          to: user.email,
-          subject: 'Set a new password',
-          text: `To set a new password, open ${portalUrl}/set-password?token=${token}\n\nThe link is good for an hour and once. If you did not ask for it, nothing has changed.\n`,
-        });
-      }
+      await mailPasswordReset(context, request.body.email);
       return reply.code(202).send({ requested: true as const });
     },
   });
@@ -229,31 +163,127 @@ export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
       response: { 204: z.undefined().describe('It is set.') },
     },
     handler: async (request, reply) => {
-      const { token, password: wanted } = request.body;
-      const claim = claimOf(token);
-      const wrong = invalidField('token', 'is none, is older than it may be, or was used already');
-      if (!claim || claim.expiresAt.getTime() < Date.now()) throw wrong;
-      const hash = await hashPassword(wanted);
-      await inTransaction(ledger, async (tx) => {
-        await tx`select from users where id = ${claim.userId} for no key update`;
-        const before = await passwordHashOf(tx, claim.userId);
-        const user = await getUser(tx, claim.userId);
-        if (before === undefined || !user || !isPasswordToken(secretBox, token, before)) throw wrong;
-        await setPassword(tx, { id: user.id, hash });
-        await endSessionsOf(tx, { userId: user.id });
-        await forgetGuesses(tx, user.email);
-        await appendAuditLog(tx, {
-          actor: `user:${user.id}`,
-          action: 'password.set',
-          subject: formatId('user', user.id),
-        });
-      });
+      await resetPassword(context, request.body);
       return reply.code(204).send();
     },
   });
 }
 
+function formatSession({ secretBox }: ApiContext, session: Session): z.output<typeof sessionView> {
+  return {
+    csrf_token: csrfToken(secretBox, session),
+    expires_at: formatTime(session.expiresAt),
+    user: formatUser(session.user),
+  };
+}
+
+/** @throws Problem `locked_out`. */
+async function checkGuess({ ledger }: ApiContext, address: string): Promise<void> {
+  if (await mayGuess(ledger, address)) return;
+  const seconds = Math.max(1, await lockedFor(ledger, address));
+  throw new Problem('locked_out', {
+    detail: `there were too many wrong passwords for this address; try again in ${seconds} s`,
+    headers: { 'retry-after': String(seconds) },
+  });
+}
+
+/** Begins a session and sets its cookie. @throws Problem `unauthorized`, `locked_out`. */
+async function signIn(
+  context: ApiContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  given: { email: string; password: string },
+): Promise<Session> {
+  const { ledger, portalUrl } = context;
+  await checkGuess(context, given.email);
+  const user = await findUserByEmail(ledger, given.email);
+  const right = await isPassword(user?.status === 'active' ? user.passwordHash : undefined, given.password);
+  if (!user || !right) throw new Problem('unauthorized', { detail: 'the address or the password is wrong' });
+  await forgetGuesses(ledger, given.email);
+  const { token, expiresAt } = newSessionToken();
+  await inTransaction(ledger, async (tx) => {
+    await createSession(tx, { userId: user.id, token, expiresAt });
+    const actor = `user:${user.id}`;
+    await appendAuditLog(tx, { actor, action: 'session.create', subject: formatId('user', user.id) });
+    const { programId, affiliateId } = user;
+    if (programId === null || affiliateId === null) return;
+    const agent = request.headers['user-agent'] ?? '';
+    await noteAffiliateSession(tx, {
+      programId,
+      affiliateId,
+      ip: request.ip,
+      fingerprint: fingerprint(agent, request.headers['accept-language'] ?? ''),
+      now: new Date(),
+    });
+  });
+  const session = await findSession(ledger, { token, idleMs: IDLE_MS });
+  if (!session) throw new Problem('unauthorized', { detail: 'the user was disabled during the sign-in' });
+  setSessionCookie(reply, { token, portalUrl });
+  return session;
+}
+
+async function changePassword(
+  context: ApiContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  given: { current_password: string; new_password: string },
+): Promise<undefined> {
+  const { ledger } = context;
+  const { id: sessionId, user } = sessionOf(request);
+  await checkGuess(context, user.email);
+  if (!(await isPassword(await passwordHashOf(ledger, user.id), given.current_password))) {
+    throw invalidField('current_password', 'is wrong');
+  }
+  await forgetGuesses(ledger, user.email);
+  const hash = await hashPassword(given.new_password);
+  return await commit(context, request, reply, async (tx) => {
+    await setPassword(tx, { id: user.id, hash });
+    await endSessionsOf(tx, { userId: user.id, except: sessionId });
+    const audit = { action: 'password.change', subject: formatId('user', user.id) };
+    return { status: 204, body: undefined, audit };
+  });
+}
+
+async function mailPasswordReset(context: ApiContext, address: string): Promise<void> {
+  const { ledger, secretBox, mailer, portalUrl } = context;
+  const user = await findUserByEmail(ledger, address);
+  if (user?.status !== 'active') return;
+  const expiresAt = new Date(Date.now() + RESET_MS);
+  const token = passwordToken(secretBox, { userId: user.id, passwordHash: user.passwordHash, expiresAt });
+  // Not awaited: the time it takes would tell that there is such a user.
+  void mailer.send({
+    to: user.email,
+    subject: 'Set a new password',
+    text: `To set a new password, open ${portalUrl}/set-password?token=${token}\n\nThe link is valid for an hour and for one use. If you did not ask for it, nothing has changed.\n`,
+  });
+}
+
+/** @throws Problem `invalid_input` for a token that is invalid, expired or already used. */
+async function resetPassword(
+  { ledger, secretBox }: ApiContext,
+  given: { token: string; password: string },
+): Promise<void> {
+  const claim = claimOf(given.token);
+  const wrong = invalidField('token', 'is invalid, expired or already used');
+  if (!claim || claim.expiresAt.getTime() < Date.now()) throw wrong;
+  const hash = await hashPassword(given.password);
+  await inTransaction(ledger, async (tx) => {
+    await tx`select from users where id = ${claim.userId} for no key update`;
+    const before = await passwordHashOf(tx, claim.userId);
+    const user = await getUser(tx, claim.userId);
+    if (before === undefined || !user || !isPasswordToken(secretBox, given.token, before)) throw wrong;
+    await setPassword(tx, { id: user.id, hash });
+    await endSessionsOf(tx, { userId: user.id });
+    await forgetGuesses(tx, user.email);
+    await appendAuditLog(tx, {
+      actor: `user:${user.id}`,
+      action: 'password.set',
+      subject: formatId('user', user.id),
+    });
+  });
+}
+
 function sessionOf(request: { session: Session | undefined }): Session {
   if (request.session) return request.session;
-  throw new Problem('forbidden', { detail: 'this is for whoever is signed in to the portal, not for keys' });
+  throw new Problem('forbidden', { detail: 'this needs a session of the portal; an API key has none' });
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_EMAIL_LENGTH } from '../../../core/text-limits.ts';
 import { WEEK_MS } from '../../../core/time.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { endSessionsOf } from '../../../ledger/access/sessions.ts';
@@ -13,7 +14,7 @@ import {
 } from '../../../ledger/access/users.ts';
 import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
-import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf, programFilter } from '../../http/principal.ts';
 import { notFound, Problem } from '../../http/problems.ts';
@@ -22,7 +23,6 @@ import { formatPage, nameText, pageOf, pageQuery, pageRequest, text } from '../.
 import { passwordToken } from '../sessions.ts';
 import { formatUser, userView } from '../user-view.ts';
 
-const MAX_EMAIL_CHARS = 254;
 const INVITATION_MS = WEEK_MS;
 const WHAT = 'user with this id';
 
@@ -34,7 +34,7 @@ function visible(principal: Principal, user: User | undefined): User {
   return user;
 }
 
-/** Mails the link by which an invited user sets a password. */
+/** The mail with the link by which an invited user sets a password, to be sent after the commit. */
 export async function invite(
   { secretBox, mailer, portalUrl }: Pick<ApiContext, 'secretBox' | 'mailer' | 'portalUrl'>,
   tx: LedgerTransaction,
@@ -89,7 +89,7 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
       tags,
       summary: 'Invite a user: a mail has the link to set a password',
       body: z.strictObject({
-        email: text(MAX_EMAIL_CHARS)
+        email: text(MAX_EMAIL_LENGTH)
           .regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address')
           .meta({ examples: ['finance@example.com'] }),
         name: nameText,
@@ -102,12 +102,13 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
     handler: async (request, reply) => {
       const principal = principalOf(request);
       if (principal.scopes !== null) {
-        throw new Problem('forbidden', { detail: 'a key with scopes cannot make users, who have none' });
+        throw new Problem('forbidden', {
+          detail: 'a key with scopes cannot create users, which have no scopes',
+        });
       }
       const { email, name, role, program_id, affiliate_id } = request.body;
       const programId = programFilter(principal, program_id) ?? null;
-      let send = async (): Promise<void> => undefined;
-      const body = await commit(context, request, reply, async (tx) => {
+      return await commit(context, request, reply, async (tx) => {
         const user = await createUser(tx, {
           email,
           name,
@@ -115,12 +116,10 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
           programId,
           affiliateId: affiliate_id ?? null,
         });
-        send = await invite(context, tx, user);
-        const view = formatUser(user);
-        return { status: 201, body: view, audit: { action: 'user.create', subject: view.id, after: view } };
+        const body = formatUser(user);
+        const audit = { action: 'user.create', subject: body.id, after: body };
+        return { status: 201, body, audit, after: await invite(context, tx, user) };
       });
-      void send();
-      return body;
     },
   });
 
@@ -131,14 +130,14 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
     schema: { operationId: 'getUser', tags, summary: 'One user', params, response: { 200: userView } },
     handler: async (request, reply) => {
       const user = visible(principalOf(request), await getUser(ledger, request.params.id));
-      return tagged(reply, formatUser(user));
+      return withEtag(reply, formatUser(user));
     },
   });
 
   app.route({
     method: 'PATCH',
     url: '/v1/users/:id',
-    config: { roles, ifMatch: true, problems: ['not_found'] },
+    config: { roles, idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateUser',
       tags,
@@ -158,7 +157,7 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
         if (after.status === 'disabled') await endSessionsOf(tx, { userId: id });
         return { body: after, audit: { action: 'user.update', subject: after.id, before, after } };
       });
-      return tagged(reply, changed);
+      return withEtag(reply, changed);
     },
   });
 
@@ -174,15 +173,12 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
       response: { 202: z.object({ invited: z.literal(true) }) },
     },
     handler: async (request, reply) => {
-      let send = async (): Promise<void> => undefined;
-      const body = await commit(context, request, reply, async (tx) => {
+      return await commit(context, request, reply, async (tx) => {
         const user = visible(principalOf(request), await getUser(tx, request.params.id));
-        send = await invite(context, tx, user);
         const audit = { action: 'user.invite', subject: formatId('user', user.id) };
-        return { status: 202, body: { invited: true as const }, audit };
+        const after = await invite(context, tx, user);
+        return { status: 202, body: { invited: true as const }, audit, after };
       });
-      void send();
-      return body;
     },
   });
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_REFERENCE_LENGTH } from '../../../core/text-limits.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import {
   CONVERSION_REASONS,
@@ -14,8 +15,6 @@ import { conversionView, formatConversion, SEE_EVIDENCE } from '../../orders/con
 import { orderId } from '../../orders/order.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
 import { bigintPageQuery, formatPage, pageOf, pageRequest, text, time } from '../../schemas/schemas.ts';
-
-const MAX_REFERENCE_CHARS = 200;
 
 export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): void {
   const tags = ['conversions'];
@@ -37,12 +36,12 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
         status: z.enum(CONVERSION_STATUSES).optional(),
         campaign_id: integerId('campaign').optional(),
         order_id: orderId.optional(),
-        click_id: text(MAX_REFERENCE_CHARS).optional().meta({ description: 'As the shop reported it.' }),
+        click_id: text(MAX_REFERENCE_LENGTH).optional().meta({ description: 'As the shop reported it.' }),
         reason: z
           .enum(CONVERSION_REASONS)
           .optional()
           .meta({ description: 'For the operator and the fraud team.' }),
-        customer_id: text(MAX_REFERENCE_CHARS)
+        customer_id: text(MAX_REFERENCE_LENGTH)
           .optional()
           .meta({ description: 'For the operator and the fraud team.' }),
         from: time.optional().meta({ description: 'Received from here on.' }),
@@ -58,7 +57,7 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
       // Whoever does not see them must not find them out by asking either.
       if (!SEE_EVIDENCE.has(principal.role) && (reason ?? customer_id) !== undefined) {
         throw new Problem('forbidden', {
-          detail: `the role ${principal.role} may not search by reason or customer`,
+          detail: `the role ${principal.role} is not permitted to search by reason or customer`,
         });
       }
       const page = await listConversions(ledger, {

@@ -1,55 +1,41 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { type Conversion, getConversion } from '../../../ledger/conversions/conversions.ts';
+import { MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
+import { getConversion } from '../../../ledger/conversions/conversions.ts';
 import {
   approveConversion,
   confirmConversion,
+  type Verdict as ReviewOutcome,
   rejectConversion,
-  type Verdict,
 } from '../../../ledger/decisions/reviews.ts';
-import { inTransaction, type LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { inProgram, type Principal, principalOf } from '../../http/principal.ts';
-import { notFound, Problem } from '../../http/problems.ts';
+import { inProgram, principalOf } from '../../http/principal.ts';
+import { notFound, wrongState } from '../../http/problems.ts';
 import { conversionView, formatConversion } from '../../orders/conversion-view.ts';
 import { bigintId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
 
-const MAX_NOTE_CHARS = 2_000;
 const WHAT = 'conversion with this id';
 
 const params = z.object({ id: bigintId('conversion') });
 const note = z.strictObject({
-  note: text(MAX_NOTE_CHARS).meta({ description: 'Why; it stays in the audit log.' }),
+  note: text(MAX_NOTE_LENGTH).meta({ description: 'Why; it stays in the audit log.' }),
 });
 
-/** What people decide about conversions. */
-export function addReviewRoutes(app: ApiServer, { ledger }: ApiContext): void {
+/** Decisions of people about conversions; the ledger writes their audit entries. */
+export function addReviewRoutes(app: ApiServer, context: ApiContext): void {
   const tags = ['conversions'];
   const response = { 200: conversionView };
-
-  async function decide(
-    principal: Principal,
-    id: bigint,
-    work: (tx: LedgerTransaction) => Promise<Verdict>,
-  ): Promise<Conversion> {
-    return await inTransaction(ledger, async (tx) => {
-      inProgram(principal, await getConversion(tx, id), WHAT);
-      const verdict = await work(tx);
-      if (verdict.outcome === 'not_found') throw notFound(WHAT);
-      if (verdict.outcome === 'wrong_state') {
-        throw new Problem('wrong_state', {
-          detail: `the conversion is ${verdict.state}`,
-          members: { state: verdict.state },
-        });
-      }
-      return inProgram(principal, await getConversion(tx, id), WHAT);
-    });
-  }
+  const reviewed = {
+    config: { roles: ['operator', 'fraud'], idempotent: true, problems: ['not_found', 'wrong_state'] },
+  } as const;
 
   app.route({
     method: 'POST',
     url: '/v1/conversions/:id/approve',
-    config: { roles: ['operator', 'fraud'], problems: ['not_found', 'wrong_state'] },
+    ...reviewed,
     schema: {
       operationId: 'approveConversion',
       tags,
@@ -58,20 +44,16 @@ export function addReviewRoutes(app: ApiServer, { ledger }: ApiContext): void {
       body: note,
       response,
     },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const { id } = request.params;
-      const conversion = await decide(principal, id, (tx) =>
-        approveConversion(tx, { conversionId: id, reviewer: principal.actor, note: request.body.note }),
-      );
-      return formatConversion(conversion, principal);
-    },
+    handler: async (request, reply) =>
+      await decide(context, request, reply, request.params.id, (tx, decision) =>
+        approveConversion(tx, { ...decision, note: request.body.note }),
+      ),
   });
 
   app.route({
     method: 'POST',
     url: '/v1/conversions/:id/reject',
-    config: { roles: ['operator', 'fraud'], problems: ['not_found', 'wrong_state'] },
+    ...reviewed,
     schema: {
       operationId: 'rejectConversion',
       tags,
@@ -80,20 +62,16 @@ export function addReviewRoutes(app: ApiServer, { ledger }: ApiContext): void {
       body: note,
       response,
     },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const { id } = request.params;
-      const conversion = await decide(principal, id, (tx) =>
-        rejectConversion(tx, { conversionId: id, reviewer: principal.actor, note: request.body.note }),
-      );
-      return formatConversion(conversion, principal);
-    },
+    handler: async (request, reply) =>
+      await decide(context, request, reply, request.params.id, (tx, decision) =>
+        rejectConversion(tx, { ...decision, note: request.body.note }),
+      ),
   });
 
   app.route({
     method: 'POST',
     url: '/v1/conversions/:id/confirm',
-    config: { roles: ['operator'], problems: ['not_found', 'wrong_state'] },
+    config: { roles: ['operator'], idempotent: true, problems: ['not_found', 'wrong_state'] },
     schema: {
       operationId: 'confirmConversion',
       tags,
@@ -101,13 +79,30 @@ export function addReviewRoutes(app: ApiServer, { ledger }: ApiContext): void {
       params,
       response,
     },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const { id } = request.params;
-      const conversion = await decide(principal, id, (tx) =>
-        confirmConversion(tx, { conversionId: id, actor: principal.actor, now: new Date() }),
-      );
-      return formatConversion(conversion, principal);
-    },
+    handler: async (request, reply) =>
+      await decide(context, request, reply, request.params.id, (tx, { conversionId, reviewer }) =>
+        confirmConversion(tx, { conversionId, actor: reviewer, now: new Date() }),
+      ),
+  });
+}
+
+async function decide(
+  context: ApiContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  conversionId: bigint,
+  work: (
+    tx: LedgerTransaction,
+    decision: { conversionId: bigint; reviewer: string },
+  ) => Promise<ReviewOutcome>,
+): Promise<z.output<typeof conversionView>> {
+  const principal = principalOf(request);
+  return await commit(context, request, reply, async (tx) => {
+    inProgram(principal, await getConversion(tx, conversionId), WHAT);
+    const result = await work(tx, { conversionId, reviewer: principal.actor });
+    if (result.outcome === 'not_found') throw notFound(WHAT);
+    if (result.outcome === 'wrong_state') throw wrongState('conversion', result.state);
+    const conversion = inProgram(principal, await getConversion(tx, conversionId), WHAT);
+    return { body: formatConversion(conversion, principal) };
   });
 }

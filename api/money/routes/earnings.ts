@@ -21,7 +21,7 @@ const earningsView = z
     before: moneyText.meta({ description: 'In the period of the same length before.' }),
     days: z.array(
       z.object({
-        day: z.string().meta({ description: 'In the time zone asked for.', examples: ['2026-11-22'] }),
+        day: z.string().meta({ description: 'In the requested time zone.', examples: ['2026-11-22'] }),
         conversions: z.int(),
         earned: moneyText,
         from_recruits: moneyText,

@@ -5,6 +5,7 @@ import { LEFT_OUT_REASONS, type LeftOut, previewRun } from '../../../ledger/payo
 import { applyPaymentResult } from '../../../ledger/payouts/results.ts';
 import { runPayouts } from '../../../ledger/payouts/run.ts';
 import { reconcilePayouts } from '../../../ledger/payouts/submit.ts';
+import type { Ledger } from '../../../ledger/postgres/db.ts';
 import { AFFILIATE_STATUSES } from '../../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { installCsvBodies } from '../../http/bodies.ts';
@@ -16,13 +17,13 @@ import { formatMoney, moneyText } from '../../schemas/schemas.ts';
 import { MAX_RESULT_BYTES, MAX_RESULT_ROWS, type ResultRow, readPaymentResults } from '../payment-results.ts';
 import { formatPayout, payoutView } from '../payout-view.ts';
 
-/** Affiliates of a preview that are told one by one; the rest is counted. */
+/** Affiliates that a preview lists; the rest is counted. */
 const MAX_PREVIEW_ROWS = 1_000;
 
 const reconciliationView = z.object({
-  asked: z.number().meta({ description: 'Payouts the provider was asked for.' }),
-  resubmitted: z.number().meta({ description: 'It had never heard of: handed over again under their keys.' }),
-  unknown: z.number().meta({ description: 'Still not known; a person has to decide.' }),
+  asked: z.number().meta({ description: 'Payouts that the provider was queried about.' }),
+  resubmitted: z.number().meta({ description: 'Unknown to the provider: submitted again under their keys.' }),
+  unknown: z.number().meta({ description: 'Outcome still unknown; a person has to decide.' }),
 });
 
 const runView = z
@@ -32,7 +33,7 @@ const runView = z
     submitted: z.number(),
     failed: z.number(),
     unknown: z.number(),
-    reconciled: reconciliationView.meta({ description: 'Payouts of earlier runs that nobody knew of.' }),
+    reconciled: reconciliationView.meta({ description: 'Payouts of earlier runs with an unknown outcome.' }),
     payouts: z.array(payoutView),
   })
   .meta({ id: 'PayoutRun' });
@@ -117,7 +118,7 @@ function whyLeftOut({
     case 'not_active':
       return `the affiliate is ${status}`;
     case 'payout_under_way':
-      return 'one of its payouts has not ended yet';
+      return 'one of its payouts is still open';
     case 'in_hold':
       return 'all its money is in the hold';
     case 'debt':
@@ -125,71 +126,46 @@ function whyLeftOut({
     case 'no_terms':
       return 'no terms are in force';
     case 'below_minimum':
-      return `${money(availableMinor + debtMinor)} do not reach the minimum of ${money(payoutMinMinor ?? 0n)}`;
+      return `${money(availableMinor + debtMinor)} is below the minimum of ${money(payoutMinMinor ?? 0n)}`;
     case 'not_yet_due':
-      return 'its schedule has had its payout already';
+      return 'the payout of its schedule was made already';
     case 'busy':
-      return 'a refund is working on its commissions; try again';
+      return 'a refund is changing its commissions; try again';
   }
 }
 
-/** Paying: what would be paid, paying it, and what became of it. */
+const TAGS = ['money'];
+const ROLES = ['operator', 'finance'] as const;
+
+/** Paying: preview, run, reconciliation and the results of payment files. */
 export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
   const { ledger, payoutProvider, secretBox } = context;
-  const tags = ['money'];
-  const roles = ['operator', 'finance'] as const;
   const body = z.strictObject({ program_id: integerId('program').optional() }).nullish();
 
   app.route({
     method: 'GET',
     url: '/v1/payouts/preview',
-    config: { roles },
+    config: { roles: ROLES },
     schema: {
       operationId: 'previewPayouts',
-      tags,
+      tags: TAGS,
       summary: 'What a run would pay now, affiliate by affiliate, and why others would get nothing',
       querystring: z.object({ program_id: integerId('program').optional() }),
       response: { 200: previewView },
     },
     handler: async (request) => {
       const programId = programRequired(principalOf(request), request.query.program_id);
-      const program = await getProgram(ledger, programId);
-      if (!program) throw new InputError('program_id', 'there is no such program');
-      const { currency } = program;
-      const options = { now: new Date(), provider: payoutProvider.name, programId };
-      const { payouts, leftOut } = await previewRun(ledger, options);
-      const total = payouts.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
-      return {
-        program_id: formatId('program', programId),
-        provider: payoutProvider.name,
-        payouts: payouts.length,
-        total: formatMoney(total, currency),
-        would_pay: payouts.slice(0, MAX_PREVIEW_ROWS).map((payout) => ({
-          affiliate_id: formatId('affiliate', payout.affiliateId),
-          amount: formatMoney(payout.amountMinor, payout.currency),
-        })),
-        left_out: leftOut.slice(0, MAX_PREVIEW_ROWS).map((out) => ({
-          affiliate_id: formatId('affiliate', out.affiliateId),
-          reason: out.reason,
-          detail: whyLeftOut(out),
-          status: out.status,
-          pending: formatMoney(out.pendingMinor, out.currency),
-          available: formatMoney(out.availableMinor, out.currency),
-          debt: formatMoney(out.debtMinor, out.currency),
-          payout_min: out.payoutMinMinor === null ? null : formatMoney(out.payoutMinMinor, out.currency),
-        })),
-        left_out_total: leftOut.length,
-      };
+      return await preview(context, programId);
     },
   });
 
   app.route({
     method: 'POST',
     url: '/v1/payouts/run',
-    config: { roles, idempotent: true },
+    config: { roles: ROLES, idempotent: true },
     schema: {
       operationId: 'runPayouts',
-      tags,
+      tags: TAGS,
       summary:
         'Vest what is due, build the payouts that are due, and hand them to the provider; safe to repeat',
       body,
@@ -212,38 +188,44 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/payouts/reconcile',
-    config: { roles },
+    config: { roles: ROLES, idempotent: true },
     schema: {
       operationId: 'reconcilePayouts',
-      tags,
+      tags: TAGS,
       summary:
-        'Ask the provider for payouts nobody knows of; what it never received goes out again, under its key',
+        'Query the provider about payouts with an unknown outcome; what it never received is submitted again, under its key',
       body,
       response: { 200: reconciliationView },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const programId = programFilter(principalOf(request), request.body?.program_id);
-      return await reconcilePayouts(ledger, {
-        now: new Date(),
-        provider: payoutProvider,
-        secretBox,
-        programId,
-      });
+      return await answerOnce(context, request, reply, async () => ({
+        body: await reconcilePayouts(ledger, {
+          now: new Date(),
+          provider: payoutProvider,
+          secretBox,
+          programId,
+        }),
+      }));
     },
   });
 
+  addResultRoute(app, context);
+}
+
+function addResultRoute(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
   app.register(async (scope: ApiServer) => {
     installCsvBodies(scope);
     scope.route({
       method: 'POST',
       url: '/v1/payouts/results',
-      config: { roles, idempotent: true, example: RESULTS_EXAMPLE },
+      config: { roles: ROLES, idempotent: true, example: RESULTS_EXAMPLE },
       bodyLimit: MAX_RESULT_BYTES,
       schema: {
         operationId: 'recordPaymentResults',
-        tags,
-        summary:
-          'Read the file in which the bank or PayPal says what became of payouts; a dry run unless told otherwise',
+        tags: TAGS,
+        summary: 'Read the result file of the bank or PayPal; a dry run by default',
         description: `CSV with a header, at most ${MAX_RESULT_ROWS} rows: payment_key (or PayPal’s "Unique ID"), and where there are such columns status, amount, currency and reason. Without a status every row is paid. What it says of an amount is compared. Reading a file again changes nothing.`,
         consumes: ['text/csv'],
         querystring: z.object({ dry_run: z.enum(['true', 'false']).default('true') }),
@@ -257,7 +239,7 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
         return await answerOnce(context, request, reply, async () => {
           const rows: ResultView[] = [];
           for (const row of results) {
-            rows.push(await takeResult(row, { programId: programId ?? undefined, actor, dryRun }));
+            rows.push(await applyResult(ledger, row, { programId: programId ?? undefined, actor, dryRun }));
           }
           const recorded = rows.filter(({ outcome }) => outcome === 'recorded').length;
           return { body: { dry_run: dryRun, recorded, rows } };
@@ -265,16 +247,50 @@ export function addPayoutRunRoutes(app: ApiServer, context: ApiContext): void {
       },
     });
   });
+}
 
-  async function takeResult(
-    { line, paymentKey, result }: ResultRow,
-    by: { programId: number | undefined; actor: string; dryRun: boolean },
-  ): Promise<ResultView> {
-    const head = { line, payment_key: paymentKey };
-    const none = { payout_id: null, state: null };
-    if (result === 'open') return { ...head, ...none, outcome: 'open', detail: null };
-    if (result instanceof InputError) return { ...head, ...none, outcome: 'refused', detail: result.message };
-    const { payoutId, outcome, state } = await applyPaymentResult(ledger, { ...by, result, now: new Date() });
-    return { ...head, payout_id: formatOptionalId('payout', payoutId), state, outcome, detail: null };
-  }
+async function applyResult(
+  ledger: Ledger,
+  { line, paymentKey, result }: ResultRow,
+  by: { programId: number | undefined; actor: string; dryRun: boolean },
+): Promise<ResultView> {
+  const head = { line, payment_key: paymentKey };
+  const none = { payout_id: null, state: null };
+  if (result === 'open') return { ...head, ...none, outcome: 'open', detail: null };
+  if (result instanceof InputError) return { ...head, ...none, outcome: 'refused', detail: result.message };
+  const { payoutId, outcome, state } = await applyPaymentResult(ledger, { ...by, result, now: new Date() });
+  return { ...head, payout_id: formatOptionalId('payout', payoutId), state, outcome, detail: null };
+}
+
+async function preview(
+  { ledger, payoutProvider }: ApiContext,
+  programId: number,
+): Promise<z.output<typeof previewView>> {
+  const program = await getProgram(ledger, programId);
+  if (!program) throw new InputError('program_id', 'there is no such program');
+  const { currency } = program;
+  const options = { now: new Date(), provider: payoutProvider.name, programId };
+  const { payouts, leftOut } = await previewRun(ledger, options);
+  const total = payouts.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
+  return {
+    program_id: formatId('program', programId),
+    provider: payoutProvider.name,
+    payouts: payouts.length,
+    total: formatMoney(total, currency),
+    would_pay: payouts.slice(0, MAX_PREVIEW_ROWS).map((payout) => ({
+      affiliate_id: formatId('affiliate', payout.affiliateId),
+      amount: formatMoney(payout.amountMinor, payout.currency),
+    })),
+    left_out: leftOut.slice(0, MAX_PREVIEW_ROWS).map((out) => ({
+      affiliate_id: formatId('affiliate', out.affiliateId),
+      reason: out.reason,
+      detail: whyLeftOut(out),
+      status: out.status,
+      pending: formatMoney(out.pendingMinor, out.currency),
+      available: formatMoney(out.availableMinor, out.currency),
+      debt: formatMoney(out.debtMinor, out.currency),
+      payout_min: out.payoutMinMinor === null ? null : formatMoney(out.payoutMinMinor, out.currency),
+    })),
+    left_out_total: leftOut.length,
+  };
 }

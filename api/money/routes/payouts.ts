@@ -1,4 +1,6 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { MAX_FAILURE_LENGTH } from '../../../core/text-limits.ts';
 import {
   type ClosedPayout,
   cancelPayout,
@@ -9,22 +11,15 @@ import {
   returnPayout,
   settlePayout,
 } from '../../../ledger/payouts/payouts.ts';
-import { inTransaction, type LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import {
-  affiliateFilter,
-  inProgram,
-  owned,
-  type Principal,
-  principalOf,
-  programFilter,
-} from '../../http/principal.ts';
-import { notFound, Problem } from '../../http/problems.ts';
+import { affiliateFilter, inProgram, owned, principalOf, programFilter } from '../../http/principal.ts';
+import { notFound, wrongState } from '../../http/problems.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
 import { bigintPageQuery, formatPage, pageOf, pageRequest, text } from '../../schemas/schemas.ts';
 import { formatPayout, payoutView } from '../payout-view.ts';
 
-const MAX_FAILURE_CHARS = 500;
 const WHAT = 'payout with this id';
 
 const params = z.object({ id: bigintId('payout') });
@@ -76,80 +71,93 @@ function addPayoutQueries(app: ApiServer, { ledger }: ApiContext): void {
   });
 }
 
-function addPayoutCommands(app: ApiServer, { ledger }: ApiContext): void {
+function addPayoutCommands(app: ApiServer, context: ApiContext): void {
   const tags = ['money'];
-  const config = { roles: ['operator', 'finance'], problems: ['not_found', 'wrong_state'] } as const;
+  const config = {
+    roles: ['operator', 'finance'],
+    idempotent: true,
+    problems: ['not_found', 'wrong_state'],
+  } as const;
 
-  async function close(
-    principal: Principal,
-    id: bigint,
-    work: (tx: LedgerTransaction) => Promise<ClosedPayout>,
-  ): Promise<z.output<typeof payoutView>> {
-    return await inTransaction(ledger, async (tx) => {
-      inProgram(principal, await getPayout(tx, id), WHAT);
-      const closed = await work(tx);
-      if (closed.outcome === 'done') return formatPayout(closed.payout);
-      if (closed.outcome === 'not_found') throw notFound(WHAT);
-      throw new Problem('wrong_state', {
-        detail: `the payout is ${closed.state}`,
-        members: { state: closed.state },
-      });
-    });
-  }
-
-  for (const { word, summary, end } of ENDINGS) {
+  for (const { verb, operationId, summary, end } of ENDINGS) {
     app.route({
       method: 'POST',
-      url: `/v1/payouts/:id/${word}`,
+      url: `/v1/payouts/:id/${verb}`,
       config,
-      schema: { operationId: `${word}Payout`, tags, summary, params, response: { 200: payoutView } },
-      handler: async (request) => {
-        const { id } = request.params;
-        const principal = principalOf(request);
-        return await close(principal, id, (tx) =>
-          end(tx, { payoutId: id, now: new Date(), actor: principal.actor }),
-        );
-      },
+      schema: { operationId, tags, summary, params, response: { 200: payoutView } },
+      handler: async (request, reply) => await close(context, request, reply, request.params.id, end),
     });
   }
 
-  for (const { word, summary, end } of FAILINGS) {
+  for (const { verb, operationId, summary, end } of FAILINGS) {
     app.route({
       method: 'POST',
-      url: `/v1/payouts/:id/${word}`,
+      url: `/v1/payouts/:id/${verb}`,
       config,
       schema: {
-        operationId: `${word}Payout`,
+        operationId,
         tags,
         summary,
         params,
         body: z.strictObject({
-          failure: text(MAX_FAILURE_CHARS).meta({ description: 'Why; the affiliate sees it.' }),
+          failure: text(MAX_FAILURE_LENGTH).meta({ description: 'Why; the affiliate sees it.' }),
         }),
         response: { 200: payoutView },
       },
-      handler: async (request) => {
-        const { id } = request.params;
-        const { failure } = request.body;
-        const principal = principalOf(request);
-        return await close(principal, id, (tx) =>
-          end(tx, { payoutId: id, now: new Date(), actor: principal.actor, failure }),
-        );
-      },
+      handler: async (request, reply) =>
+        await close(context, request, reply, request.params.id, (tx, closing) =>
+          end(tx, { ...closing, failure: request.body.failure }),
+        ),
     });
   }
 }
 
+async function close(
+  context: ApiContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  payoutId: bigint,
+  end: (
+    tx: LedgerTransaction,
+    closing: { payoutId: bigint; now: Date; actor: string },
+  ) => Promise<ClosedPayout>,
+): Promise<z.output<typeof payoutView>> {
+  const principal = principalOf(request);
+  return await commit(context, request, reply, async (tx) => {
+    inProgram(principal, await getPayout(tx, payoutId), WHAT);
+    const closed = await end(tx, { payoutId, now: new Date(), actor: principal.actor });
+    if (closed.outcome === 'not_found') throw notFound(WHAT);
+    if (closed.outcome === 'wrong_state') throw wrongState('payout', closed.state);
+    return { body: formatPayout(closed.payout) };
+  });
+}
+
 const ENDINGS = [
-  { word: 'settle', summary: 'The money has arrived', end: settlePayout },
   {
-    word: 'cancel',
-    summary: 'Nobody was told to pay it yet: its commissions are available again',
+    verb: 'mark-paid',
+    operationId: 'markPayoutPaid',
+    summary: 'Record that the money has arrived',
+    end: settlePayout,
+  },
+  {
+    verb: 'cancel',
+    operationId: 'cancelPayout',
+    summary: 'Cancel a payout that was not submitted: its commissions are available again',
     end: cancelPayout,
   },
 ] as const;
 
 const FAILINGS = [
-  { word: 'fail', summary: 'The money has not left: its commissions are available again', end: failPayout },
-  { word: 'return', summary: 'The money came back: its commissions are available again', end: returnPayout },
+  {
+    verb: 'fail',
+    operationId: 'failPayout',
+    summary: 'Record that the money has not left: its commissions are available again',
+    end: failPayout,
+  },
+  {
+    verb: 'return',
+    operationId: 'returnPayout',
+    summary: 'Record that the money came back: its commissions are available again',
+    end: returnPayout,
+  },
 ] as const;

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { balanceAt, listStatement, type StatementAmounts } from '../../../ledger/books/statements.ts';
 import { getPayout, listPayoutItems, type PayoutItem } from '../../../ledger/payouts/payouts.ts';
+import type { Ledger } from '../../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { readSignedCounts } from '../../../warehouse/audit/signed-counts.ts';
@@ -148,22 +149,7 @@ export function addStatementRoutes(app: ApiServer, { ledger, warehouse }: ApiCon
         reply.type('text/csv; charset=utf-8').header('content-disposition', `attachment; filename="${name}"`);
         return reply.send(Readable.from(statementCsv(ledger, { affiliateId, currency, from, to })) as never);
       }
-      const format = (sums: StatementAmounts) => formatAmounts(sums, currency);
-      const page = await listStatement(ledger, { ...pageRequest(request.query), affiliateId, from, to });
-      return {
-        ...formatPage('journal', page, (line) => ({
-          id: formatId('journal', line.id),
-          at: formatTime(line.at),
-          kind: line.kind,
-          conversion_id: formatOptionalId('conversion', line.conversionId),
-          payout_id: formatOptionalId('payout', line.payoutId),
-          ...format(line),
-        })),
-        from: formatTime(from),
-        to: formatTime(to),
-        opening: format(await balanceAt(ledger, { affiliateId, at: from })),
-        closing: format(await balanceAt(ledger, { affiliateId, at: to })),
-      };
+      return await statementPage(ledger, { affiliateId, currency, from, to }, request.query);
     },
   });
 
@@ -219,6 +205,30 @@ export function addStatementRoutes(app: ApiServer, { ledger, warehouse }: ApiCon
       };
     },
   });
+}
+
+async function statementPage(
+  ledger: Ledger,
+  statement: { affiliateId: number; currency: string; from: Date; to: Date },
+  query: z.output<typeof statementQuery>,
+): Promise<z.output<typeof statementView>> {
+  const { affiliateId, currency, from, to } = statement;
+  const format = (sums: StatementAmounts) => formatAmounts(sums, currency);
+  const page = await listStatement(ledger, { ...pageRequest(query), affiliateId, from, to });
+  return {
+    ...formatPage('journal', page, (line) => ({
+      id: formatId('journal', line.id),
+      at: formatTime(line.at),
+      kind: line.kind,
+      conversion_id: formatOptionalId('conversion', line.conversionId),
+      payout_id: formatOptionalId('payout', line.payoutId),
+      ...format(line),
+    })),
+    from: formatTime(from),
+    to: formatTime(to),
+    opening: format(await balanceAt(ledger, { affiliateId, at: from })),
+    closing: format(await balanceAt(ledger, { affiliateId, at: to })),
+  };
 }
 
 function formatAmounts(sums: StatementAmounts, currency: string) {

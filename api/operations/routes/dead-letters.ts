@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { OperatingError } from '../../../core/errors.ts';
 import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
 import {
   type DeadLetter,
@@ -7,9 +6,9 @@ import {
   readDeadLetters,
   replayDeadLetter,
 } from '../../../warehouse/loader/dead-letters.ts';
+import { answerOnce } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { everyProgram, principalOf } from '../../http/principal.ts';
-import { notFound, Problem } from '../../http/problems.ts';
 import { bigintId, formatId, idText } from '../../schemas/ids.ts';
 import { bigintPageQuery, formatPage, formatTime, pageOf, timeText } from '../../schemas/schemas.ts';
 
@@ -50,16 +49,9 @@ function formatSummary(letter: DeadLetter): z.output<typeof summaryView> {
   };
 }
 
-/** What the loader says of a letter, as a problem. */
-function translated(error: unknown): unknown {
-  if (!(error instanceof OperatingError)) return error;
-  if (error.code === 'no_dead_letter') return notFound('dead letter with this id');
-  if (error.code === 'dead_letter_cut') return new Problem('wrong_state', { detail: error.message });
-  return error;
-}
-
 /** Batches of clicks that the loader could not read. They may be of any program, and need NATS. */
-export function addDeadLetterRoutes(app: ApiServer, { ledger, streams }: ApiContext): void {
+export function addDeadLetterRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger, streams } = context;
   const tags = ['clicks'];
   const roles = ['operator'] as const;
   const params = z.object({ id: bigintId('deadLetter') });
@@ -104,11 +96,7 @@ export function addDeadLetterRoutes(app: ApiServer, { ledger, streams }: ApiCont
     },
     handler: async (request) => {
       everyProgram(principalOf(request));
-      const letter = await streams
-        .use(({ manager }) => getDeadLetter(manager, Number(request.params.id)))
-        .catch((error: unknown) => {
-          throw translated(error);
-        });
+      const letter = await streams.use(({ manager }) => getDeadLetter(manager, Number(request.params.id)));
       return {
         ...formatSummary(letter),
         headers: letter.headers.map(([name, value]) => ({ name, value })),
@@ -120,30 +108,26 @@ export function addDeadLetterRoutes(app: ApiServer, { ledger, streams }: ApiCont
   app.route({
     method: 'POST',
     url: '/v1/dead-letters/:id/replay',
-    config: { roles, problems: ['not_found', 'wrong_state'] },
+    config: { roles, idempotent: true, problems: ['not_found', 'wrong_state'] },
     schema: {
       operationId: 'replayDeadLetter',
       tags,
       summary:
-        'Put the batch back into the clicks stream: the loader judges it anew, and counts nothing twice',
+        'Put the batch back into the clicks stream: the loader validates it again, and counts nothing twice',
       params,
       response: { 200: z.object({ id: idText('deadLetter'), stream_seq: z.number() }) },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const { actor } = everyProgram(principalOf(request));
       const id = formatId('deadLetter', request.params.id);
-      const { streamSeq } = await streams
-        .use(({ manager }) => replayDeadLetter(manager, Number(request.params.id)))
-        .catch((error: unknown) => {
-          throw translated(error);
-        });
-      await appendAuditLog(ledger, {
-        actor,
-        action: 'dead_letter.replay',
-        subject: id,
-        after: { stream_seq: streamSeq },
+      return await answerOnce(context, request, reply, async () => {
+        const { streamSeq } = await streams.use(({ manager }) =>
+          replayDeadLetter(manager, Number(request.params.id)),
+        );
+        const after = { stream_seq: streamSeq };
+        await appendAuditLog(ledger, { actor, action: 'dead_letter.replay', subject: id, after });
+        return { body: { id, ...after } };
       });
-      return { id, stream_seq: streamSeq };
     },
   });
 }

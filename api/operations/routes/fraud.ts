@@ -3,6 +3,7 @@ import { WEEK_MS } from '../../../core/time.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import {
   affiliatesSharingAddresses,
+  MAX_FAST_KEYS,
   timeToConvert,
   velocityOf,
   whoExceeds,
@@ -13,7 +14,6 @@ import { visibleAffiliate } from '../../programs/affiliate-view.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import { formatTime, rowLimit, time, timeText } from '../../schemas/schemas.ts';
 
-const MAX_FAST_KEYS = 1_000;
 const VELOCITY_KEYS = ['ip', 'subnet', 'fingerprint'] as const;
 
 const spans = z.object({ m1: z.number(), m5: z.number(), m60: z.number(), h24: z.number() });

@@ -84,9 +84,9 @@ export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
       const principal = principalOf(request);
       const programId = await callProgram(context, request, request.body.program_id);
       const caller = { ...callerOf(request), via: 'batch' as const };
-      const items = request.body.conversions.map((said, index): Item => {
-        const call = { ...caller, params: loggedParams(said) };
-        return { index, call, order: readOrder(said, programId) };
+      const items = request.body.conversions.map((given, index): Item => {
+        const call = { ...caller, params: loggedParams(given) };
+        return { index, call, order: readOrder(given, programId) };
       });
       return await commit(context, request, reply, async (tx) => {
         const answers = [
@@ -111,11 +111,11 @@ function summaryOf(answers: readonly ItemAnswer[]): z.output<typeof batchAnswer>
   };
 }
 
-function readOrder(said: unknown, programId: number): Order | Problem {
-  const read = orderInput.safeParse(withoutEmptyMembers(said));
+function readOrder(given: unknown, programId: number): Order | Problem {
+  const read = orderInput.safeParse(withoutEmptyMembers(given));
   if (!read.success) return invalidFields(faultsIn(read.error));
-  const asked = read.data.programId;
-  if (asked === undefined || asked === programId) return read.data;
+  const named = read.data.programId;
+  if (named === undefined || named === programId) return read.data;
   return invalidField('program_id', 'must be the program of the batch');
 }
 
@@ -147,7 +147,7 @@ function itemOf(
   principal: Principal,
 ): ItemAnswer {
   try {
-    const { status, conversion } = accepted(recorded, { order, callId, principal });
+    const { status, conversion } = accepted(recorded, { order, callId, role: principal.role });
     return {
       index,
       status,
@@ -171,8 +171,8 @@ async function logRefused(
 ): Promise<ItemAnswer[]> {
   const refused = items.flatMap(({ index, call, order: problem }) => {
     if (!(problem instanceof Problem)) return [];
-    const { order_id: said } = call.params as { order_id?: unknown };
-    return [{ index, call, problem, orderId: typeof said === 'string' ? said : null }];
+    const { order_id: orderId } = call.params as { order_id?: unknown };
+    return [{ index, call, problem, orderId: typeof orderId === 'string' ? orderId : null }];
   });
   const ids = await insertPostbackCalls(
     tx,

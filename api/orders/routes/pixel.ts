@@ -1,20 +1,15 @@
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { PIXEL_GIF, PIXEL_MEDIA_TYPE } from '../../../core/pixel.ts';
+import { MAX_HEADER_LENGTH } from '../../../core/text-limits.ts';
 import type { ApiServer } from '../../http/context.ts';
-import { invalidField, Problem } from '../../http/problems.ts';
 import { invalidFields, translateError } from '../../http/translate-error.ts';
 import { faultsIn } from '../../http/validation.ts';
 import { integerId } from '../../schemas/ids.ts';
-import { callerOf } from '../call-log.ts';
 import { orderFields, orderShape, toOrder, withoutEmptyMembers } from '../order.ts';
-import { accepted, type ShopContext } from '../record-order.ts';
-import { isAllowed } from '../shop-settings.ts';
+import { reportOrder, type ShopContext } from '../record-order.ts';
 
-/** A transparent GIF of one pixel. */
-const GIF = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7', 'base64');
-const MAX_HEADER_CHARS = 4_096;
-
-/** What the customer's own request says of the customer; the page need not. */
+/** Without the fields that the browser's own headers and address give. */
 const pixelFields = Object.fromEntries(
   Object.keys(orderFields)
     .filter((name) => !['ip', 'user_agent', 'accept_language'].includes(name))
@@ -22,44 +17,32 @@ const pixelFields = Object.fromEntries(
 );
 const pixelInput = orderShape.transform(toOrder);
 
-function programOf(query: unknown): number | undefined {
-  const { program_id: said } = query as { program_id?: unknown };
-  return integerId('program').safeParse(said).data;
-}
-
 /**
  * Orders reported by the customer's browser. A page shows a picture whatever happens, so the outcome stands in a
  * header, and in the log of calls.
  */
 export function addPixelRoute(app: ApiServer, context: ShopContext): void {
-  async function record(request: FastifyRequest): Promise<string> {
-    const header = (name: string) => String(request.headers[name] ?? '').slice(0, MAX_HEADER_CHARS);
-    const said = withoutEmptyMembers({
-      ...(request.query as object),
-      ip: request.ip,
-      user_agent: header('user-agent'),
-      accept_language: header('accept-language'),
-    });
-    const { call } = request;
-    const id = programOf(request.query);
-    if (id === undefined || !call) throw invalidField('program_id', 'is required');
-    call.programId = id;
-    const { pixel, allowedIps } = await context.shopSettings.of(id);
-    if (!pixel) throw new Problem('forbidden', { detail: 'the program takes no orders from browsers' });
-    const read = pixelInput.safeParse(said);
+  async function record(request: FastifyRequest, reply: FastifyReply): Promise<string> {
+    const { query, ip, call } = request;
+    const header = (name: string) => String(request.headers[name] ?? '').slice(0, MAX_HEADER_LENGTH);
+    const read = pixelInput.safeParse(
+      withoutEmptyMembers({
+        ...(query as object),
+        ip,
+        user_agent: header('user-agent'),
+        accept_language: header('accept-language'),
+      }),
+    );
+    // A line of the log belongs to the program that is named, also when the rest is refused.
+    const programId = integerId('program').safeParse((query as { program_id?: unknown }).program_id).data;
+    if (call && programId !== undefined) call.programId = programId;
     if (!read.success) throw invalidFields(faultsIn(read.error));
-    const order = { ...read.data, programId: id };
-    if (!isAllowed(request.ip, allowedIps)) {
-      throw new Problem('ip_not_allowed', {
-        detail: `calls from ${request.ip} are not allowed by the program`,
-      });
-    }
-    const { recorded, callId } = await context.intake.submit({
-      order: { ...order, source: 'pixel' },
-      call: { ...callerOf(request), via: 'pixel', params: call.params },
+    return await reportOrder(context, request, reply, {
+      order: read.data,
+      source: 'pixel',
+      acceptedStatus: 200,
+      view: ({ status }) => status,
     });
-    call.logged = true;
-    return accepted(recorded, { order, callId, principal: { role: 'affiliate' } }).status;
   }
 
   app.route({
@@ -74,13 +57,14 @@ export function addPixelRoute(app: ApiServer, context: ShopContext): void {
       querystring: z.looseObject(pixelFields),
       response: {
         200: {
-          description: 'A picture. Afflux-Status says accepted, duplicate, or rejected and why.',
-          content: { 'image/gif': { schema: z.unknown() } },
+          description:
+            'A picture. Afflux-Status is accepted, duplicate, or rejected with the code of the problem.',
+          content: { [PIXEL_MEDIA_TYPE]: { schema: z.unknown() } },
         },
       },
     },
     handler: async (request, reply) => {
-      const status = await record(request).catch((error: unknown) => {
+      const status = await record(request, reply).catch((error: unknown) => {
         const problem = translateError(error);
         if (problem.code === 'internal' || problem.code === 'unavailable') throw error;
         request.problem = problem;
@@ -88,8 +72,8 @@ export function addPixelRoute(app: ApiServer, context: ShopContext): void {
       });
       return reply
         .header('afflux-status', status)
-        .type('image/gif')
-        .send(GIF as never);
+        .type(PIXEL_MEDIA_TYPE)
+        .send(PIXEL_GIF as never);
     },
   });
 }

@@ -30,7 +30,8 @@ import { accepted, type ShopContext, statusUrl } from '../record-order.ts';
 import { renamed } from '../shop-settings.ts';
 import { refundInput, reportRefund } from './refunds.ts';
 
-const MAX_TEXT_CHARS = 200;
+/** Of what calls are searched by. */
+const MAX_FILTER_LENGTH = 200;
 const WHAT = 'call with this id';
 
 const callView = z
@@ -40,7 +41,7 @@ const callView = z
     request_id: z.string(),
     via: z.enum(CALL_WAYS),
     program_id: idText('program').nullable(),
-    actor: z.string().nullable().meta({ description: 'Null: nobody who is known.' }),
+    actor: z.string().nullable().meta({ description: 'Null: not authenticated.' }),
     ip: z.string().nullable(),
     params: z
       .unknown()
@@ -84,12 +85,12 @@ function formatCall(call: PostbackCall): z.output<typeof callView> {
   };
 }
 
-/** The call, if it is of the principal's program. Calls of nobody are for the operator of every program. */
+/** The call, if it is of the principal's program. Calls without a program are for operators of all programs. */
 function visible(principal: Principal, call: PostbackCall | undefined): PostbackCall {
   return { ...inProgram(principal, call && { ...call, programId: call.programId ?? 0 }, WHAT), ...call };
 }
 
-/** The log of what shops called, and calling it again. */
+/** The log of the calls of shops, and replaying them. */
 export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): void {
   const { ledger } = context;
   const tags = ['shops'];
@@ -103,14 +104,14 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
     schema: {
       operationId: 'listPostbackCalls',
       tags,
-      summary: 'Every call of shops with what became of it, the newest first; kept for 90 days',
+      summary: 'Every call of shops with its outcome, the newest first; kept for 90 days',
       querystring: z.object({
         ...bigintPageQuery('postbackCall'),
         program_id: integerId('program').optional(),
         outcome: z.enum(CALL_OUTCOMES).optional(),
         via: z.enum(CALL_WAYS).optional(),
-        code: text(MAX_TEXT_CHARS).optional(),
-        order_id: text(MAX_TEXT_CHARS).optional(),
+        code: text(MAX_FILTER_LENGTH).optional(),
+        order_id: text(MAX_FILTER_LENGTH).optional(),
         from: time.optional(),
         to: time.optional(),
       }),
@@ -147,7 +148,7 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
     schema: {
       operationId: 'replayPostbackCall',
       tags,
-      summary: 'Do the call again, by the settings of now; what it recorded already is not recorded twice',
+      summary: 'Repeat the call under the present settings; what it recorded already is not recorded twice',
       params,
       response: { 200: replayView },
     },
@@ -156,55 +157,60 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
       const call = visible(principal, await getPostbackCall(ledger, request.params.id));
       const { programId } = call;
       if (programId === null)
-        throw new Problem('forbidden', { detail: 'a call of nobody is done by nobody' });
+        throw new Problem('forbidden', { detail: 'a call without a program cannot be replayed' });
       if (request.call) Object.assign(request.call, { params: call.params, programId });
-      const done = await replay(request, { ...call, programId });
+      const repeated = await replay(context, request, { ...call, programId });
       if (request.call) request.call.logged = true;
       return {
-        status: done.status,
-        call_id: formatId('postbackCall', done.callId),
-        conversion_id: formatId('conversion', done.conversionId),
-        status_url: statusUrl(done.conversionId),
+        status: repeated.status,
+        call_id: formatId('postbackCall', repeated.callId),
+        conversion_id: formatId('conversion', repeated.conversionId),
+        status_url: statusUrl(repeated.conversionId),
       };
     },
   });
+}
 
-  interface Done {
-    readonly status: 'accepted' | 'duplicate';
-    readonly callId: bigint;
-    readonly conversionId: bigint;
-  }
+interface ReplayedCall {
+  readonly status: 'accepted' | 'duplicate';
+  readonly callId: bigint;
+  readonly conversionId: bigint;
+}
 
-  async function replay(request: FastifyRequest, call: PostbackCall & { programId: number }): Promise<Done> {
-    const principal = principalOf(request);
-    const line = { ...callerOf(request), via: 'replay' as const, params: call.params, replayOf: call.id };
-    const { programId } = call;
-    if (isRefund(call.params)) {
-      const refund = refundInput.safeParse(call.params);
-      if (!refund.success) throw invalidFields(faultsIn(refund.error));
-      const { body, status, callId } = await inTransaction(ledger, (tx) =>
-        reportRefund(tx, { ...principal, programId }, refund.data, line),
-      );
-      const conversionId = bigintId('conversion').parse(body.conversion.id);
-      return { status: status === 201 ? 'accepted' : 'duplicate', callId, conversionId };
-    }
-    const { parameters } = await context.shopSettings.of(programId);
-    const named = renamed(call.params as Record<string, unknown>, parameters).params;
-    const read = postbackInput.safeParse(withoutEmptyMembers(named));
-    if (!read.success) throw invalidFields(faultsIn(read.error));
-    const { order } = read.data;
-    if (order.programId !== undefined && order.programId !== programId) {
-      throw invalidField('program_id', 'is another program than the caller’s');
-    }
-    const source = call.via === 'pixel' || call.via === 'postback' ? call.via : 'api';
-    const { recorded, callId } = await context.intake.submit({
-      order: { ...order, programId, source },
-      call: line,
-    });
-    if (request.call) request.call.logged = true;
-    const { status, conversion } = accepted(recorded, { order, callId, principal });
-    return { status, callId, conversionId: conversion.id };
+/** Repeats a call by the present settings of its program. @throws Problem. */
+async function replay(
+  context: ShopContext,
+  request: FastifyRequest,
+  call: PostbackCall & { programId: number },
+): Promise<ReplayedCall> {
+  const principal = principalOf(request);
+  const line = { ...callerOf(request), via: 'replay' as const, params: call.params, replayOf: call.id };
+  const { programId } = call;
+  if (isRefund(call.params)) {
+    const refund = refundInput.safeParse(call.params);
+    if (!refund.success) throw invalidFields(faultsIn(refund.error));
+    const { body, status, callId } = await inTransaction(context.ledger, (tx) =>
+      reportRefund(tx, { ...principal, programId }, refund.data, line),
+    );
+    const conversionId = bigintId('conversion').parse(body.conversion.id);
+    return { status: status === 201 ? 'accepted' : 'duplicate', callId, conversionId };
   }
+  const { parameters } = await context.shopSettings.of(programId);
+  const named = renamed(call.params as Record<string, unknown>, parameters).params;
+  const read = postbackInput.safeParse(withoutEmptyMembers(named));
+  if (!read.success) throw invalidFields(faultsIn(read.error));
+  const { order } = read.data;
+  if (order.programId !== undefined && order.programId !== programId) {
+    throw invalidField('program_id', 'is another program than the caller’s');
+  }
+  const source = call.via === 'pixel' || call.via === 'postback' ? call.via : 'api';
+  const { recorded, callId } = await context.intake.submit({
+    order: { ...order, programId, source },
+    call: line,
+  });
+  if (request.call) request.call.logged = true;
+  const { status, conversion } = accepted(recorded, { order, callId, role: principal.role });
+  return { status, callId, conversionId: conversion.id };
 }
 
 function isRefund(params: unknown): boolean {

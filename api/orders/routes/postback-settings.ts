@@ -7,16 +7,16 @@ import {
 } from '../../../ledger/integrations/postback-settings.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
-import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
+import { MAX_PARAMETER_NAME_LENGTH } from '../call-log.ts';
 import { orderFields } from '../order.ts';
 
 const MAX_PARAMETERS = 50;
-const MAX_NAME_CHARS = 100;
 const MAX_NETWORKS = 200;
 
 const OUR_NAMES = Object.keys(orderFields) as [keyof typeof orderFields, ...(keyof typeof orderFields)[]];
@@ -30,7 +30,7 @@ const network = z
 
 const shape = {
   parameters: z
-    .record(text(MAX_NAME_CHARS), z.enum(OUR_NAMES))
+    .record(text(MAX_PARAMETER_NAME_LENGTH), z.enum(OUR_NAMES))
     .refine((names) => Object.keys(names).length <= MAX_PARAMETERS, `must not exceed ${MAX_PARAMETERS} names`)
     .meta({
       description: 'Your name of a parameter to ours, so that other trackers’ names work.',
@@ -87,14 +87,14 @@ export function addPostbackSettingsRoutes(app: ApiServer, context: ApiContext): 
     handler: async (request, reply) => {
       const { id } = request.params;
       await checkVisible(principalOf(request), id);
-      return tagged(reply, format(await getPostbackSettings(ledger, id)));
+      return withEtag(reply, format(await getPostbackSettings(ledger, id)));
     },
   });
 
   app.route({
     method: 'PUT',
     url,
-    config: { roles, ifMatch: true, problems: ['not_found'] },
+    config: { roles, idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'setPostbackSettings',
       tags,
@@ -127,7 +127,7 @@ export function addPostbackSettingsRoutes(app: ApiServer, context: ApiContext): 
         const audit = { action: 'postback_settings.set', subject: after.program_id, before, after };
         return { body: after, audit };
       });
-      return tagged(reply, changed);
+      return withEtag(reply, changed);
     },
   });
 }

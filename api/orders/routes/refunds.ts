@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { assert } from '../../../core/errors.ts';
+import { MAX_REFERENCE_LENGTH } from '../../../core/text-limits.ts';
 import {
   type Conversion,
   findConversionByOrder,
@@ -46,15 +47,13 @@ import { orderId } from '../order.ts';
 import type { ShopContext } from '../record-order.ts';
 import { checkCaller } from '../shop-settings.ts';
 
-const MAX_REFERENCE_CHARS = 200;
-
 /** A refund in a JSON body. */
 export const refundInput = z
   .strictObject({
     program_id: integerId('program').optional().meta({ description: 'For keys of no single program only.' }),
     order_id: orderId.optional(),
     conversion_id: bigintId('conversion').optional().meta({ description: 'Either this or order_id.' }),
-    refund_ref: text(MAX_REFERENCE_CHARS).meta({
+    refund_ref: text(MAX_REFERENCE_LENGTH).meta({
       description: 'The shop’s own reference of the refund; it counts once per order.',
     }),
     amount: amountText.meta({ description: 'What is given back now, not in all.' }),

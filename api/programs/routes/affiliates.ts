@@ -8,7 +8,7 @@ import {
   listAffiliates,
   updateAffiliate,
 } from '../../../ledger/programs/affiliates.ts';
-import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf, programFilter, programRequired } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
@@ -70,7 +70,7 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request, reply) => {
       const affiliate = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
-      return tagged(reply, formatAffiliate(affiliate));
+      return withEtag(reply, formatAffiliate(affiliate));
     },
   });
 
@@ -125,7 +125,7 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/affiliates/:id',
-    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
+    config: { roles: ['operator'], idempotent: true, ifMatch: true, problems: ['not_found', 'wrong_state'] },
     schema: {
       operationId: 'updateAffiliate',
       tags,
@@ -150,7 +150,7 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
         const after = formatAffiliate(visibleAffiliate(principal, updated));
         return { body: after, audit: { action: 'affiliate.update', subject: after.id, before, after } };
       });
-      return tagged(reply, changed);
+      return withEtag(reply, changed);
     },
   });
 }

@@ -9,7 +9,7 @@ import {
   listCampaigns,
   updateCampaign,
 } from '../../../ledger/programs/campaigns.ts';
-import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { inProgram, principalOf, programFilter, programRequired } from '../../http/principal.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
@@ -106,7 +106,7 @@ export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request, reply) => {
       const campaign = await getCampaign(ledger, request.params.id);
-      return tagged(reply, formatCampaign(inProgram(principalOf(request), campaign, WHAT)));
+      return withEtag(reply, formatCampaign(inProgram(principalOf(request), campaign, WHAT)));
     },
   });
 
@@ -134,7 +134,7 @@ export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/campaigns/:id',
-    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
+    config: { roles: ['operator'], idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateCampaign',
       tags,
@@ -158,7 +158,7 @@ export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
         const after = formatCampaign(inProgram(principal, updated, WHAT));
         return { body: after, audit: { action: 'campaign.update', subject: after.id, before, after } };
       });
-      return tagged(reply, changed);
+      return withEtag(reply, changed);
     },
   });
 }

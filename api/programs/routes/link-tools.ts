@@ -76,13 +76,12 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
       const principal = principalOf(request);
       return await commit(context, request, reply, async (tx) => {
         const links: z.output<typeof linkView>[] = [];
-        for (const [i, asked] of request.body.links.entries()) {
+        for (const [i, link] of request.body.links.entries()) {
           try {
-            links.push(formatLink(await createLink(tx, await checkParties(tx, principal, asked))));
+            links.push(formatLink(await createLink(tx, await checkParties(tx, principal, link))));
           } catch (error) {
             if (!(error instanceof InputError)) throw error;
-            const message = error.message.slice(error.field.length + 2);
-            throw new InputError(`links.${i}.${error.field}`, message);
+            throw new InputError(`links.${i}.${error.field}`, error.reason);
           }
         }
         const first = links[0]?.id ?? '';
@@ -168,7 +167,7 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'DELETE',
     url: '/v1/link-templates/:id',
-    config: { roles: ['operator'], problems: ['not_found'] },
+    config: { roles: ['operator'], idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'deleteLinkTemplate',
       tags,

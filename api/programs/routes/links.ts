@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { routingSchema } from '../../../core/links/routing.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { createLink, getLink, LINK_STATUSES, listLinks, updateLink } from '../../../ledger/programs/links.ts';
-import { auditJson, checkMatch, commit, tagged } from '../../http/commit.ts';
+import { auditJson, checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { affiliateFilter, owned, principalOf, programFilter } from '../../http/principal.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
@@ -63,7 +63,7 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
     schema: { operationId: 'getLink', tags, summary: 'One link', params, response: { 200: linkView } },
     handler: async (request, reply) => {
       const link = owned(principalOf(request), await getLink(ledger, request.params.id), WHAT);
-      return tagged(reply, formatLink(link));
+      return withEtag(reply, formatLink(link));
     },
   });
 
@@ -95,7 +95,7 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/links/:id',
-    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
+    config: { roles: ['operator'], idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateLink',
       tags,
@@ -122,7 +122,7 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
         const audit = { before: auditJson(before), after: auditJson(after) };
         return { body: after, audit: { action: 'link.update', subject: after.id, ...audit } };
       });
-      return tagged(reply, changed);
+      return withEtag(reply, changed);
     },
   });
 }

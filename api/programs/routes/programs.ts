@@ -18,7 +18,7 @@ import {
   type Program,
   updateProgram,
 } from '../../../ledger/programs/programs.ts';
-import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
 import { notFound, Problem } from '../../http/problems.ts';
@@ -37,7 +37,7 @@ import {
   urlText,
 } from '../../schemas/schemas.ts';
 
-const MAX_HOST_CHARS = 253;
+const MAX_HOST_LENGTH = 253;
 const threshold = z.union([z.int().min(0).max(MAX_FRAUD_THRESHOLD), z.boolean()]);
 const thresholds = z
   .strictObject(
@@ -91,7 +91,7 @@ const privacy = {
 
 const urls = {
   fallback_url: urlText.nullable().exactOptional(),
-  tracking_domain: text(MAX_HOST_CHARS).nullable().exactOptional(),
+  tracking_domain: text(MAX_HOST_LENGTH).nullable().exactOptional(),
 };
 
 const params = z.object({ id: integerId('program') });
@@ -167,7 +167,7 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
     handler: async (request, reply) => {
       const principal = principalOf(request);
       const program = visible(principal, await getProgram(ledger, request.params.id));
-      return tagged(reply, formatProgram(program, principal));
+      return withEtag(reply, formatProgram(program, principal));
     },
   });
 
@@ -197,7 +197,7 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/programs/:id',
-    config: { roles: ['operator'], ifMatch: true, problems: ['not_found'] },
+    config: { roles: ['operator'], idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateProgram',
       tags: ['programs'],
@@ -223,7 +223,7 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
         const after = formatProgram(visible(principal, updated), principal);
         return { body: after, audit: { action: 'program.update', subject: after.id, before, after } };
       });
-      return tagged(reply, changed);
+      return withEtag(reply, changed);
     },
   });
 }

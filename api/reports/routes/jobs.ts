@@ -1,4 +1,3 @@
-import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Logger } from '../../../core/service/log.ts';
 import { createJob, getJob, JOB_KINDS, type Job, listJobs } from '../../../ledger/integrations/jobs.ts';
@@ -24,7 +23,7 @@ export function visibleJob(principal: Principal, job: Job | undefined): Job {
   return job;
 }
 
-/** Imports from CSV, and how far work is that outlasts a request. */
+/** Imports from CSV, and the progress of jobs. */
 export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger }): void {
   const { ledger, log } = context;
   const tags = ['imports'];
@@ -37,7 +36,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
     schema: {
       operationId: 'listJobs',
       tags,
-      summary: 'Imports and great reports, the newest first',
+      summary: 'Imports and report jobs, the newest first',
       querystring: z.object({
         ...bigintPageQuery('job'),
         program_id: integerId('program').optional(),
@@ -66,7 +65,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
     schema: {
       operationId: 'getJob',
       tags,
-      summary: 'How far a job is, and what came of it',
+      summary: 'The progress and the result of a job',
       params: z.object({ id: bigintId('job') }),
       response: { 200: jobView },
     },
@@ -84,8 +83,8 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
       schema: {
         operationId: 'startImport',
         tags,
-        summary: 'Import affiliates, links or orders from CSV; a dry run unless told otherwise',
-        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred. The job tells every refused row.`,
+        summary: 'Import affiliates, links or orders from CSV; a dry run by default',
+        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred. The job lists the refused rows.`,
         consumes: ['text/csv'],
         querystring: z.object({
           kind: z.enum(IMPORT_KINDS),
@@ -103,8 +102,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
           throw invalidField('program_id', 'there is no such program');
         const rows = readCsv(request.body);
         const dryRun = dry_run === 'true';
-        let start = (): void => undefined;
-        const answer = await commit(context, request, reply, async (tx) => {
+        return await commit(context, request, reply, async (tx) => {
           const job = await createJob(tx, {
             kind: 'import',
             programId,
@@ -112,19 +110,10 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
             request: { kind, dry_run: dryRun },
             rowsTotal: rows.length,
           });
-          start = () => void track(request, runImport({ ledger, log, job, kind, programId, dryRun, rows }));
-          return { status: 202, body: formatJob(job) };
+          const after = () => runImport({ ledger, log, job, kind, programId, dryRun, rows });
+          return { status: 202, body: formatJob(job), after };
         });
-        start();
-        return answer;
       },
     });
   });
-}
-
-/** A stop of the server waits for what it has begun. */
-async function track(request: FastifyRequest, work: Promise<void>): Promise<void> {
-  const { server } = request;
-  server.underWay.add(work);
-  await work.finally(() => server.underWay.delete(work));
 }

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Logger } from '../../../core/service/log.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { createJob, getJob } from '../../../ledger/integrations/jobs.ts';
+import type { Warehouse } from '../../../warehouse/clickhouse/client.ts';
 import {
   type ExportFormat,
   exportReport,
@@ -91,30 +92,6 @@ interface ReportContext extends ApiContext {
 export function addReportRoutes(app: ApiServer, context: ReportContext): void {
   const { ledger, warehouse } = context;
 
-  async function jsonReport(options: ReportOptions, asked: ReportQuery) {
-    const { limit, cursor = 0 } = asked;
-    const report = await runReport(warehouse, { ...options, limit: limit + 1, offset: cursor });
-    const more = report.rows.length > limit;
-    const before = previousPeriod(options);
-    return {
-      from: formatTime(report.from),
-      to: formatTime(report.to),
-      complete_to: report.completeTo === undefined ? null : formatTime(report.completeTo),
-      table: report.table,
-      truncated: more,
-      next_cursor: more ? Buffer.from(`offset:${cursor + limit}`).toString('base64url') : null,
-      rows: report.rows.slice(0, limit).map(formatRow),
-      ...(asked.totals === 'true' && { totals: formatRow(await reportTotals(warehouse, options)) }),
-      ...(asked.compare === 'true' && {
-        previous: {
-          from: formatTime(before.from),
-          to: formatTime(before.to),
-          totals: formatRow(await reportTotals(warehouse, { ...options, ...before })),
-        },
-      }),
-    };
-  }
-
   app.route({
     method: 'GET',
     url: '/v1/reports',
@@ -127,10 +104,10 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
       response: { 200: reportAnswer },
     },
     handler: async (request, reply) => {
-      const asked = request.query;
-      const options = reportOptions(principalOf(request), asked);
-      const format = asked.format ?? formatFor(request.headers.accept);
-      if (format === 'json') return await inParameters(() => jsonReport(options, asked));
+      const query = request.query;
+      const options = reportOptions(principalOf(request), query);
+      const format = query.format ?? formatFor(request.headers.accept);
+      if (format === 'json') return await inParameters(() => jsonReport(warehouse, options, query));
       const { stream, table, completeTo } = await inParameters(() =>
         exportReport(warehouse, { ...options, limit: MAX_EXPORT_ROWS, format }),
       );
@@ -147,38 +124,35 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
     schema: {
       operationId: 'startReport',
       tags: ['reports'],
-      summary: 'Have a great report written to a file; the job has the link to it once it is done',
+      summary: 'Write a large report to a file; the job has its link once it is done',
       querystring: reportQuery,
       response: { 202: jobView },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
-      const asked = request.query;
-      const format = asked.format === undefined || asked.format === 'json' ? 'csv' : asked.format;
-      const options = { ...reportOptions(principal, asked), limit: MAX_EXPORT_ROWS, format };
-      // What is wrong with the report is told now and not in the job.
+      const query = request.query;
+      const format = query.format === undefined || query.format === 'json' ? 'csv' : query.format;
+      const options = { ...reportOptions(principal, query), limit: MAX_EXPORT_ROWS, format };
+      // Faults of the report fail the request, not the job.
       await inParameters(async () => checkReport(options, MAX_EXPORT_ROWS));
-      let start = (): void => undefined;
-      const answer = await commit(context, request, reply, async (tx) => {
+      return await commit(context, request, reply, async (tx) => {
         const job = await createJob(tx, {
           kind: 'report',
           programId: principal.programId,
           actor: principal.actor,
           request: { query: request.url.split('?')[1] ?? '', format },
         });
-        start = () => {
-          const { folder, secretBox, log } = context;
-          const work = runReportJob({ ledger, warehouse, secretBox, log, folder, job, report: options });
-          app.underWay.add(work);
-          void work.finally(() => app.underWay.delete(work));
-        };
-        return { status: 202, body: formatJob(job) };
+        const { folder, secretBox, log } = context;
+        const after = () => runReportJob({ ledger, warehouse, secretBox, log, folder, job, report: options });
+        return { status: 202, body: formatJob(job), after };
       });
-      start();
-      return answer;
     },
   });
 
+  addDownloadRoute(app, context);
+}
+
+function addDownloadRoute(app: ApiServer, { ledger, secretBox, folder }: ReportContext): void {
   app.route({
     method: 'GET',
     url: '/v1/jobs/:id/download',
@@ -202,10 +176,8 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
     },
     handler: async (request, reply) => {
       const { id } = request.params;
-      const job = isDownloadSigned(context.secretBox, { id }, request.query)
-        ? await getJob(ledger, id)
-        : undefined;
-      const file = job?.state === 'done' ? await reportFile(context.folder, job) : undefined;
+      const job = isDownloadSigned(secretBox, { id }, request.query) ? await getJob(ledger, id) : undefined;
+      const file = job?.state === 'done' ? await reportFile(folder, job) : undefined;
       if (!job || !file) throw notFound('file with this link');
       const { format } = job.request as { format: ExportFormat };
       return reply
@@ -217,7 +189,31 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
   });
 }
 
-/** The first format of Accept that there is; whoever accepts anything gets JSON. */
+async function jsonReport(warehouse: Warehouse, options: ReportOptions, query: ReportQuery) {
+  const { limit, cursor = 0 } = query;
+  const report = await runReport(warehouse, { ...options, limit: limit + 1, offset: cursor });
+  const more = report.rows.length > limit;
+  const before = previousPeriod(options);
+  return {
+    from: formatTime(report.from),
+    to: formatTime(report.to),
+    complete_to: report.completeTo === undefined ? null : formatTime(report.completeTo),
+    table: report.table,
+    truncated: more,
+    next_cursor: more ? Buffer.from(`offset:${cursor + limit}`).toString('base64url') : null,
+    rows: report.rows.slice(0, limit).map(formatRow),
+    ...(query.totals === 'true' && { totals: formatRow(await reportTotals(warehouse, options)) }),
+    ...(query.compare === 'true' && {
+      previous: {
+        from: formatTime(before.from),
+        to: formatTime(before.to),
+        totals: formatRow(await reportTotals(warehouse, { ...options, ...before })),
+      },
+    }),
+  };
+}
+
+/** The first known format in Accept; JSON for any. */
 function formatFor(accept: string | undefined): 'json' | ExportFormat {
   for (const part of (accept ?? '').split(',')) {
     const type = part.split(';')[0]?.trim().toLowerCase();

@@ -17,7 +17,7 @@ import { addTestEvent } from '../../../ledger/integrations/webhook-queue.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { newSigningSecret } from '../../auth/signed-calls.ts';
-import { checkMatch, commit, tagged } from '../../http/commit.ts';
+import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { owned, type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
 import { invalidField } from '../../http/problems.ts';
@@ -44,7 +44,7 @@ const endpointView = z
     id: idText('webhookEndpoint'),
     program_id: idText('program'),
     affiliate_id: idText('affiliate').nullable(),
-    role: z.enum(ROLES).meta({ description: 'Whose eyes the bodies are written for.' }),
+    role: z.enum(ROLES).meta({ description: 'The role whose view the bodies have.' }),
     url: z.string(),
     events: z.array(z.enum(WEBHOOK_EVENT_TYPES)).meta({ description: 'Empty: every event.' }),
     status: z.enum(ENDPOINT_STATUSES),
@@ -80,7 +80,7 @@ export function visibleEndpoint(principal: Principal, row: WebhookEndpoint | und
   return owned(principal, mine, WHAT);
 }
 
-/** Webhooks: told of what happens, signed as Standard Webhooks defines it, retried for three days. */
+/** Webhooks: events, signed as Standard Webhooks defines it, retried for three days. */
 export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed: NetworkMatcher }): void {
   const { ledger, secretBox, allowed } = context;
   const tags = ['webhooks'];
@@ -127,7 +127,7 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
     },
     handler: async (request, reply) => {
       const endpoint = await getWebhookEndpoint(ledger, request.params.id);
-      return tagged(reply, formatEndpoint(visibleEndpoint(principalOf(request), endpoint)));
+      return withEtag(reply, formatEndpoint(visibleEndpoint(principalOf(request), endpoint)));
     },
   });
 
@@ -138,7 +138,7 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
     schema: {
       operationId: 'createWebhook',
       tags,
-      summary: 'Create a webhook; an affiliate’s is told of its own things only',
+      summary: 'Create a webhook; an affiliate’s gets its own events only',
       body: z.strictObject({
         program_id: integerId('program').optional(),
         url: urlText.meta({ examples: ['https://partner.example/afflux'] }),
@@ -167,11 +167,11 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
   app.route({
     method: 'PATCH',
     url: '/v1/webhooks/:id',
-    config: { roles, ifMatch: true, problems: ['not_found'] },
+    config: { roles, idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateWebhook',
       tags,
-      summary: 'Change a webhook; made active again, it gets what it missed',
+      summary: 'Change a webhook; made active again, it gets the events it missed',
       params,
       body: z.strictObject({
         url: urlText.exactOptional(),
@@ -192,14 +192,14 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
         const after = formatEndpoint(visibleEndpoint(principal, updated));
         return { body: after, audit: { action: 'webhook.update', subject: after.id, before, after } };
       });
-      return tagged(reply, changed);
+      return withEtag(reply, changed);
     },
   });
 
   app.route({
     method: 'DELETE',
     url: '/v1/webhooks/:id',
-    config: { roles, problems: ['not_found'] },
+    config: { roles, idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'deleteWebhook',
       tags,
@@ -256,7 +256,7 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
     schema: {
       operationId: 'testWebhook',
       tags,
-      summary: 'Have a webhook.test delivered, as any event is; the deliveries tell how it went',
+      summary: 'Deliver a webhook.test as any event; the deliveries show the result',
       params,
       response: { 202: z.object({ queued: z.literal(true) }) },
     },

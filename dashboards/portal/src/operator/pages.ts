@@ -15,9 +15,9 @@ import { LinksPage } from './programs/links.tsx';
 import { TermsPage } from './programs/terms.tsx';
 import { AccountPage } from './system/account.tsx';
 import { ApiKeysPage } from './system/api-keys.tsx';
+import { AuditPage } from './system/audit.tsx';
 import { AuditLogPage } from './system/audit-log.tsx';
 import { DeadLettersPage } from './system/dead-letters.tsx';
-import { ReconciliationPage } from './system/reconciliation.tsx';
 import { UsersPage } from './system/users.tsx';
 
 /** What an operator can go to, and the roles that do a part of its work. */
@@ -33,7 +33,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/reviews', page: ReviewsPage },
     { path: '/velocity', page: VelocityPage },
     { path: '/payouts', page: PayoutsPage },
-    { path: '/reconciliation', page: ReconciliationPage },
+    { path: '/audit', page: AuditPage },
     { path: '/postback-calls', page: PostbackCallsPage },
     { path: '/webhooks', page: WebhooksPage },
     { path: '/dead-letters', page: DeadLettersPage },
@@ -73,8 +73,8 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       pages: [
         { path: '/payouts', title: 'Payouts', roles: ['operator', 'finance'] },
         {
-          path: '/reconciliation',
-          title: 'Reconciliation',
+          path: '/audit',
+          title: 'Audit',
           roles: ['operator', 'finance'],
           acrossPrograms: true,
         },

@@ -66,7 +66,7 @@ function ProfileCard(props: { data: Schemas['Affiliate']; etag: string; onSaved:
           value={email}
           onChange={setEmail}
           fault={faults.email}
-          hint="Notices about your money go here. You sign in with the address of your user."
+          hint="Mails about your account and changes of your payout method go here. You sign in with the address of your user."
           autocomplete="email"
           required
         />

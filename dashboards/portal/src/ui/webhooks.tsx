@@ -44,7 +44,7 @@ export function WebhooksPage() {
   return (
     <Page
       title="Postbacks and webhooks"
-      lead="Your server is told of what happens, signed as Standard Webhooks defines it, again and again until it says yes."
+      lead="Events for your server, signed as Standard Webhooks defines it, and retried for three days until it answers 2xx."
       actions={make}
     >
       <Card title="Webhooks">

@@ -104,7 +104,7 @@ export function PayoutsPage() {
 
 /** What an operator may say became of a payout, by its state. */
 const ENDINGS = {
-  settle: { path: '/v1/payouts/{id}/settle', text: 'It arrived', from: ['submitted', 'unknown'] },
+  markPaid: { path: '/v1/payouts/{id}/mark-paid', text: 'It arrived', from: ['submitted', 'unknown'] },
   fail: { path: '/v1/payouts/{id}/fail', text: 'It failed', from: ['submitted', 'unknown'] },
   return: { path: '/v1/payouts/{id}/return', text: 'It came back', from: ['paid'] },
 } as const;
@@ -113,8 +113,8 @@ type Ending = keyof typeof ENDINGS;
 function Endings(props: { payout: Payout; onShow: () => void; onChanged: () => void }) {
   const { payout, onShow, onChanged } = props;
   const [asking, setAsking] = useState<'fail' | 'return'>();
-  const settle = useAction(async () => {
-    await take(api.POST('/v1/payouts/{id}/settle', { params: { path: { id: payout.id } } }));
+  const markPaid = useAction(async () => {
+    await take(api.POST('/v1/payouts/{id}/mark-paid', { params: { path: { id: payout.id } } }));
     onChanged();
   });
   const endings = (Object.keys(ENDINGS) as Ending[]).filter((ending) =>
@@ -127,8 +127,8 @@ function Endings(props: { payout: Payout; onShow: () => void; onChanged: () => v
           <Button
             key={ending}
             label={`${ENDINGS[ending].text}: ${payout.id}`}
-            busy={ending === 'settle' && settle.busy}
-            onClick={() => (ending === 'settle' ? void settle.run() : setAsking(ending))}
+            busy={ending === 'markPaid' && markPaid.busy}
+            onClick={() => (ending === 'markPaid' ? void markPaid.run() : setAsking(ending))}
           >
             {ENDINGS[ending].text}
           </Button>
@@ -137,7 +137,7 @@ function Endings(props: { payout: Payout; onShow: () => void; onChanged: () => v
           Open
         </Button>
       </div>
-      <Problem error={settle.error} />
+      <Problem error={markPaid.error} />
       {asking && (
         <Failing
           payout={payout}

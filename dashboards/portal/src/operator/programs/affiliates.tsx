@@ -58,7 +58,7 @@ export function AffiliatesPage() {
           rowKey={({ id }) => id}
           empty={
             status === 'pending' ? (
-              <Empty title="Nobody waits for you">
+              <Empty title="No pending affiliates">
                 Whoever applies, or is imported as pending, appears here.
               </Empty>
             ) : (
@@ -206,7 +206,9 @@ function Decision({ affiliate, onChanged }: { affiliate: Affiliate; onChanged: (
     (VERBS[verb].from as readonly string[]).includes(affiliate.status),
   );
   if (verbs.length === 0)
-    return <p class="muted">Its relation to the programme has ended. Nothing leads back from here.</p>;
+    return (
+      <p class="muted">The partnership has ended for good: a terminated partner cannot be approved again.</p>
+    );
   return (
     <>
       <TextArea

@@ -52,7 +52,7 @@ export function AuditLogPage() {
           label="Audit log"
           list={list}
           rowKey={({ id }) => id}
-          empty={<Empty title="Nothing found">Names must be whole, such as payout.settle.</Empty>}
+          empty={<Empty title="Nothing found">Names must be whole, such as payout.paid.</Empty>}
           columns={[
             { title: `At (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
             { title: 'Who', cell: ({ actor: who }) => <code>{who}</code> },

@@ -4,36 +4,35 @@ import { pick } from './clicks.ts';
 import type { Demo } from './data.ts';
 import type { HttpClient } from './http.ts';
 import { decimal } from './orders.ts';
+import { pollUntil } from './poll-until.ts';
 
-/** What was there before today's traffic: so that every page of the portal has something to look at. */
+/** Data from before today's traffic, so that every page of the portal has something to show. */
 
 const PAST_DAYS = 45;
 const ORDERS_A_DAY = 7;
-const JOB_POLL_MS = 100;
-const JOB_TIMEOUT_MS = 90_000;
 
 const APPLICANTS = [
   { ref_code: 'gus', name: 'Gus Gadgets' },
   { ref_code: 'hal', name: 'Hal Homes' },
 ] as const;
 
-/** Accounts of the standards' own examples: nobody's. */
+/** Accounts from the standards' own examples. */
 const IBANS = ['DE89370400440532013000', 'GB29NWBK60161331926819', 'FR1420041010050500013M02606'];
 
-interface Scene {
+interface DemoContext {
   readonly http: HttpClient;
   readonly apiUrl: string;
   readonly demo: Demo;
 }
 
-/** Sets the scene through the API, once. */
-export async function setScene(scene: Scene): Promise<void> {
-  const { http, apiUrl, demo } = scene;
+/** Creates the demo's past and its settings through the API, once. */
+export async function prepareFixture(context: DemoContext): Promise<void> {
+  const { http, apiUrl, demo } = context;
   const key = demo.keys.operator;
   const { data } = await http.getJson<{ data: unknown[] }>(`${apiUrl}/v1/affiliates?status=pending`, { key });
   if (data.length > 0) return;
-  process.stderr.write('setting the scene: past orders, applications, payout methods, a webhook\n');
-  await importPastOrders(scene);
+  process.stderr.write('preparing the demo: past orders, applications, payout methods, a webhook\n');
+  await importPastOrders(context);
   for (const [i, { id }] of demo.affiliates.entries()) {
     const body = { kind: 'bank', holder: `Affiliate ${id}`, iban: IBANS[i % IBANS.length] };
     await http.put(`${apiUrl}/v1/affiliates/aff_${id}/payout-method`, { key, body });
@@ -46,7 +45,7 @@ export async function setScene(scene: Scene): Promise<void> {
     };
     await http.post(`${apiUrl}/v1/link-templates`, { key, body });
   }
-  await routeByDevice(scene);
+  await routeByDevice(context);
   await http.post(`${apiUrl}/v1/terms`, {
     key,
     body: {
@@ -56,8 +55,8 @@ export async function setScene(scene: Scene): Promise<void> {
     },
   });
   await http.post(`${apiUrl}/v1/webhooks`, { key, body: { url: 'https://hooks.shop.example/afflux' } });
-  await equipPartner(scene);
-  // Last, because it marks the scene as set.
+  await equipPartner(context);
+  // Last, because their presence marks the fixture as complete.
   for (const applicant of APPLICANTS) {
     const body = { ...applicant, email: `${applicant.ref_code}@affiliates.example` };
     await http.post(`${apiUrl}/v1/affiliates`, { key, body });
@@ -68,8 +67,8 @@ function inDays(days: number): string {
   return new Date(Date.now() + days * DAY_MS).toISOString();
 }
 
-/** The partner who may sign in has a program of its own that asks the API, and a server that is told. */
-async function equipPartner({ http, apiUrl, demo }: Scene): Promise<void> {
+/** The partner who may sign in has an API key and a webhook of its own. */
+async function equipPartner({ http, apiUrl, demo }: DemoContext): Promise<void> {
   const partner = demo.affiliates.find(({ ref_code }) => ref_code === 'cat');
   if (!partner) throw new Error('the demo has Cat');
   const body = { role: 'affiliate', name: 'Newsletter statistics', affiliate_id: `aff_${partner.id}` };
@@ -84,7 +83,7 @@ async function equipPartner({ http, apiUrl, demo }: Scene): Promise<void> {
 }
 
 /** Orders from before the platform came, credited to the links that brought them. */
-async function importPastOrders({ http, apiUrl, demo }: Scene): Promise<void> {
+async function importPastOrders({ http, apiUrl, demo }: DemoContext): Promise<void> {
   const key = demo.keys.operator;
   const lines = ['order_id,amount,currency,occurred_at,customer_id,link_code'];
   for (let day = PAST_DAYS; day >= 1; day--) {
@@ -100,18 +99,15 @@ async function importPastOrders({ http, apiUrl, demo }: Scene): Promise<void> {
   }
   const url = `${apiUrl}/v1/imports?kind=conversions&dry_run=false`;
   const { id } = await http.post<{ id: string }>(url, { key, csv: lines.join('\n') });
-  const deadline = Date.now() + JOB_TIMEOUT_MS;
-  for (;;) {
-    const job = await http.getJson<{ state: string }>(`${apiUrl}/v1/jobs/${id}`, { key });
-    if (job.state === 'done') return;
-    if (job.state === 'failed' || Date.now() > deadline)
-      throw new Error(`the import of past orders: ${job.state}`);
-    await new Promise((resolve) => setTimeout(resolve, JOB_POLL_MS));
-  }
+  await pollUntil('the import of past orders', async () => {
+    const { state } = await http.getJson<{ state: string }>(`${apiUrl}/v1/jobs/${id}`, { key });
+    if (state === 'failed') throw new Error('the import of past orders failed');
+    return state === 'done';
+  });
 }
 
 /** One link leads phones elsewhere, and splits German visitors over two pages. */
-async function routeByDevice({ http, apiUrl, demo }: Scene): Promise<void> {
+async function routeByDevice({ http, apiUrl, demo }: DemoContext): Promise<void> {
   const link = demo.links.find(({ code }) => code === 'cat-summer');
   if (!link) throw new Error('the demo has Cat’s link');
   const page = (path: string): string => `https://shop.example/${path}?partner={affiliate_id}&sub={sub1}`;

@@ -92,6 +92,7 @@ describe('an affiliate', () => {
       expect(api.mails.at(-1)).toMatchObject({
         to: json.email,
         subject: expect.stringContaining(status ?? ''),
+        text: expect.stringContaining('Note: because'),
       });
     }
     const log = await api.call(
@@ -100,6 +101,47 @@ describe('an affiliate', () => {
       as('fraud'),
     );
     expect(log.body.data).toMatchObject([{ before: { status: 'active' }, after: { note: 'because' } }]);
+  });
+
+  test('takes the transitions of the database and no other: 409, without mail and audit entry', async () => {
+    const verbs = { approve: 'active', suspend: 'suspended', terminate: 'terminated' } as const;
+    const allowed: string[] = [];
+    for (const status of ['pending', 'active', 'suspended', 'terminated']) {
+      for (const [verb, to] of Object.entries(verbs)) {
+        const json = {
+          ref_code: `${status}-${verb}`,
+          name: 'N',
+          email: `${status}-${verb}@example.com`,
+          status,
+        };
+        const { body } = await api.call('POST', '/v1/affiliates', as('operator', json));
+        const path = `/v1/affiliates/${body.id}`;
+        const mailsBefore = api.mails.length;
+        const moved = await api.call('POST', `${path}/${verb}`, as('operator', { note: 'n' }));
+        const patched = await api.call('PATCH', path, as('operator', { status: to, name: 'M' }));
+        const log = `/v1/audit-log?subject=${body.id}&action=affiliate.${verb}`;
+        const entries = (await api.call('GET', log, as('fraud'))).body.data as object[];
+        if (moved.status === 200) {
+          allowed.push(`${verb} ${status}`);
+          // It has that status now, and a PATCH that repeats it changes the rest.
+          expect([patched.status, patched.body.name]).toEqual([200, 'M']);
+          expect([entries.length, api.mails.length - mailsBefore]).toEqual([1, 1]);
+        } else {
+          expect([moved.status, moved.body.code]).toEqual([409, 'wrong_state']);
+          expect(patched.status).toBe(status === to ? 200 : 409);
+          expect([entries.length, api.mails.length - mailsBefore]).toEqual([0, 0]);
+        }
+      }
+    }
+    expect(allowed).toEqual([
+      'approve pending',
+      'suspend pending',
+      'terminate pending',
+      'suspend active',
+      'terminate active',
+      'approve suspended',
+      'terminate suspended',
+    ]);
   });
 
   test('keeps its profile and nothing else of itself', async () => {
@@ -154,7 +196,7 @@ describe('an affiliate', () => {
     await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, as('operator'));
     const run = await api.call('POST', '/v1/payouts/run', as('finance'));
     const [payout] = run.body.payouts as { id: string }[];
-    await api.call('POST', `/v1/payouts/${payout?.id}/settle`, as('finance'));
+    await api.call('POST', `/v1/payouts/${payout?.id}/mark-paid`, as('finance'));
     const to = new Date(Date.now() + 60_000).toISOString();
     const path = `${affiliate}/statement?from=${from}&to=${to}`;
     const { body } = await api.call('GET', path, as('affiliate'));

@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import { listAuditLog, type WrittenAuditEntry } from '../../../ledger/access/audit-log.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { principalOf, programFilter } from '../../http/principal.ts';
+import { formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
+import {
+  bigintPageQuery,
+  formatPage,
+  formatTime,
+  pageOf,
+  pageRequest,
+  text,
+  time,
+  timeText,
+} from '../../schemas/schemas.ts';
+
+/** Of what entries are searched by. */
+const MAX_FILTER_LENGTH = 200;
+
+const entryView = z
+  .object({
+    id: idText('auditEntry'),
+    at: timeText,
+    actor: z.string().meta({ description: 'Such as key:7, user:3 or "payout run".' }),
+    action: z.string(),
+    subject: z.string().meta({ description: 'Id of what was changed.' }),
+    program_id: idText('program').nullable(),
+    before: z.unknown().meta({ description: 'As it was; null where nothing was.' }),
+    after: z.unknown(),
+  })
+  .meta({ id: 'AuditEntry' });
+
+function formatEntry(entry: WrittenAuditEntry): z.output<typeof entryView> {
+  return {
+    id: formatId('auditEntry', entry.id),
+    at: formatTime(entry.at),
+    actor: entry.actor,
+    action: entry.action,
+    subject: entry.subject,
+    program_id: formatOptionalId('program', entry.programId),
+    before: entry.before,
+    after: entry.after,
+  };
+}
+
+export function addAuditLogRoutes(app: ApiServer, { ledger }: ApiContext): void {
+  app.route({
+    method: 'GET',
+    url: '/v1/audit-log',
+    config: { roles: ['operator', 'finance', 'fraud'] },
+    schema: {
+      operationId: 'listAuditLog',
+      tags: ['audit'],
+      summary: 'Every change, the newest first: who, what, before, after',
+      querystring: z.object({
+        ...bigintPageQuery('auditEntry'),
+        program_id: integerId('program').optional(),
+        actor: text(MAX_FILTER_LENGTH).optional(),
+        action: text(MAX_FILTER_LENGTH).optional(),
+        subject: text(MAX_FILTER_LENGTH).optional(),
+        from: time.optional(),
+        to: time.optional(),
+      }),
+      response: { 200: pageOf(entryView) },
+    },
+    handler: async (request) => {
+      const { actor, action, subject, from, to, program_id } = request.query;
+      const programId = programFilter(principalOf(request), program_id);
+      const filters = { programId, actor, action, subject, from, to };
+      const page = await listAuditLog(ledger, { ...pageRequest(request.query), ...filters });
+      return formatPage('auditEntry', page, formatEntry);
+    },
+  });
+}

@@ -1,0 +1,270 @@
+import { readFileSync } from 'node:fs';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { fromProject } from '../core/config/paths.ts';
+import { SERVICES } from './services.ts';
+
+/** The command line. Every command loads what it needs when it runs, so that `--help` is quick. */
+export function createProgram(): Command {
+  const { version } = JSON.parse(readFileSync(fromProject('package.json'), 'utf8')) as { version: string };
+  const program = new Command('afflux')
+    .version(version)
+    .description(
+      'Affiliate program platform: no redirected click is lost, no click counts twice, every cent reconciles.',
+    )
+    .addHelpText(
+      'after',
+      '\nSettings come from the environment and from .env in the project; .env.example lists them all.',
+    );
+  addPlatformCommands(program);
+  addServiceCommands(program);
+  addDemoCommand(program);
+  addPayoutCommands(program);
+  addRateCommands(program);
+  addAuditCommand(program);
+  addGeoCommands(program);
+  addDeadLetterCommands(program);
+  addEraseCommand(program);
+  return program;
+}
+
+function addPlatformCommands(program: Command): void {
+  program
+    .command('up')
+    .summary('start the whole platform')
+    .description(
+      `Starts an embedded engine for each of DATABASE_URL, CLICKHOUSE_URL and NATS_URL that is not set, migrates both
+stores, starts ${SERVICES.map(({ name }) => name).join(', ')}, and keeps them running until Ctrl-C. Data stay in AFFLUX_HOME.`,
+    )
+    .action(async () => (await import('./supervisor/up.ts')).up());
+
+  program
+    .command('migrate')
+    .summary('bring PostgreSQL and ClickHouse to the newest schema')
+    .description(
+      `Applies the migrations that are missing, in order; safe to run at any time and by several at once. "afflux up" does
+it by itself; run it before starting processes one by one. Reads DATABASE_URL (the schema's owner), CLICKHOUSE_URL.`,
+    )
+    .action(async () => (await import('./commands/migrate.ts')).migrate());
+}
+
+function addServiceCommands(program: Command): void {
+  for (const service of SERVICES) {
+    const command = program.command(service.name).summary(service.summary).description(service.help);
+    if (service.name === 'collector') {
+      command
+        .option(
+          '--workers <number>',
+          'processes that share the port; SIGHUP replaces them one by one',
+          parseCount,
+        )
+        .addOption(
+          new Option('--slot <number>', 'the worker’s own state folder').argParser(Number).hideHelp(),
+        );
+    }
+    if (service.name === 'attribution') addAttributionCommands(command);
+    command.action(async (options: { workers?: number; slot?: number }) => {
+      if (options.workers === undefined)
+        await (await import('./supervisor/run-service.ts')).runService(service, options.slot);
+      else await (await import('./supervisor/collector-workers.ts')).runCollectorWorkers(options.workers);
+    });
+  }
+}
+
+function addDemoCommand(program: Command): void {
+  program
+    .command('demo')
+    .summary('play traffic against the running platform and check that it adds up')
+    .description(
+      `Plays clicks of visitors from many countries, converts a share of them by postback, some of them fraudulently,
+refunds, reviews, confirms and pays, and prints the trail from click to payout. Exit code 1 when it does not add up.`,
+    )
+    .option('--clicks <number>', 'how many clicks to play', parseCount, 20_000)
+    .action(async (options: { clicks: number }) => (await import('./demo/demo.ts')).demo(options));
+}
+
+function addPayoutCommands(program: Command): void {
+  const payouts = program.command('payouts').summary('pay affiliates').description('Pays affiliates.');
+  payouts
+    .command('preview')
+    .summary('what a run would pay now')
+    .description(
+      'Ends the holds that are over, builds the payouts that are due, rolls them back, and lists why the other affiliates would get none.',
+    )
+    .action(async () => (await import('./commands/payouts.ts')).showPreview());
+  payouts
+    .command('run')
+    .summary('vest what is due, build the payouts that are due, hand them to the provider')
+    .description(
+      `Makes every commission whose hold has ended available, asks the provider for payouts whose outcome is unknown, builds one payout for
+each active affiliate at or above its minimum, and hands them to PAYOUT_PROVIDER: a CSV file for the bank or PayPal in
+AFFLUX_HOME/payouts, or Stripe. Writes off debt that is too old. The scheduler does it daily, see PAYOUT_HOUR;
+repeated and concurrent runs are idempotent.`,
+    )
+    .action(async () => (await import('./commands/payouts.ts')).runPayoutsNow());
+  payouts
+    .command('return <ids...>')
+    .summary('record that the money of paid payouts came back')
+    .requiredOption('--reason <text>', 'the reason given by the bank')
+    .action(async (ids: string[], options: { reason: string }) =>
+      (await import('./commands/payouts.ts')).returnPayouts(ids, options),
+    );
+  payouts
+    .command('mark-paid [ids...]')
+    .summary('record that the money of submitted payouts has arrived')
+    .description('Takes the ids of payouts (pay_1 pay_2 …), or --all for every submitted one.')
+    .option('--all', 'every submitted payout', false)
+    .action(async (ids: string[], options: { all: boolean }) =>
+      (await import('./commands/payouts.ts')).markPayoutsPaid(ids, options),
+    );
+}
+
+function addRateCommands(program: Command): void {
+  const rates = program
+    .command('rates')
+    .summary('exchange rates for orders in other currencies')
+    .description(
+      'An order in another currency than its program is converted by the rate in force when it occurred.',
+    );
+  rates
+    .command('load <file>')
+    .summary("store the rates of a file: the European Central Bank's, or one of your own")
+    .description(
+      `Takes eurofxref.csv or eurofxref-hist.csv of the European Central Bank, whose rates are in force from the day after
+their date (UTC) for a week, or a CSV with the columns base, quote, rate, source, valid_from and, if you like,
+valid_until. Stores all rates of the file or none; rates that are stored already are kept. Load it daily.`,
+    )
+    .option('--from <date>', 'leave out what is older, such as 2026-01-01', parseTime)
+    .action(async (file: string, options: { from?: Date }) =>
+      (await import('./commands/rates.ts')).loadRates(file, options),
+    );
+  rates
+    .command('add <base> <quote> <rate>')
+    .summary('store one rate, in force until a later one: afflux rates add USD EUR 0.92 --source contract')
+    .requiredOption('--source <text>', 'where the rate comes from')
+    .option('--from <time>', 'in force from; by default from now on', parseTime)
+    .action(async (base: string, quote: string, rate: string, options: { source: string; from?: Date }) =>
+      (await import('./commands/rates.ts')).addRate({ base, quote, rate, ...options }),
+    );
+  rates
+    .command('list')
+    .summary('the newest rates with their sources')
+    .option('--base <currency>')
+    .option('--quote <currency>')
+    .action(async (options: { base?: string; quote?: string }) =>
+      (await import('./commands/rates.ts')).showRates(options),
+    );
+}
+
+function addAuditCommand(program: Command): void {
+  program
+    .command('audit')
+    .summary('check the counts and the books')
+    .description(
+      `Compares, for every node lease, the clicks given out with the rows stored (the gap report), raw rows with rollups,
+the loader with its stream, and the ledger from its entries up. Exit code 1 when a check fails.`,
+    )
+    .option('--json', 'print the report as JSON', false)
+    .action(async (options: { json: boolean }) => (await import('./commands/audit.ts')).audit(options));
+}
+
+function addGeoCommands(program: Command): void {
+  const geo = program
+    .command('geo')
+    .summary('the lists of networks: the country of each, and whose it is')
+    .description(
+      'Clicks get both from these lists when they are stored; those stored before keep what they have.',
+    );
+  geo
+    .command('load')
+    .summary('load the shipped lists, or MaxMind databases')
+    .option('--countries <path>', 'a .mmdb file such as GeoLite2-Country.mmdb')
+    .option('--owners <path>', 'a .mmdb file such as GeoLite2-ASN.mmdb')
+    .action(async (files: { countries?: string; owners?: string }) =>
+      (await import('./commands/geo.ts')).loadNetworks(files),
+    );
+  geo
+    .command('show')
+    .summary('what is loaded')
+    .action(async () => (await import('./commands/geo.ts')).showNetworks());
+}
+
+function addDeadLetterCommands(program: Command): void {
+  const deadLetters = program
+    .command('deadletters')
+    .summary('batches of clicks that could not be loaded')
+    .description(
+      'Shows batches that were set aside with their original bytes, and puts them back into the stream.',
+    );
+  deadLetters
+    .command('list')
+    .summary('one line each')
+    .action(async () => (await import('./commands/deadletters.ts')).listDeadLetters());
+  deadLetters
+    .command('show <id>')
+    .summary('headers and bytes of one')
+    .action(async (id: string) => (await import('./commands/deadletters.ts')).showDeadLetter(id));
+  deadLetters
+    .command('replay [ids...]')
+    .summary('put them back into the stream; clicks that are loaded already are recognised')
+    .option('--all', 'every complete one', false)
+    .action(async (ids: string[], options: { all: boolean }) =>
+      (await import('./commands/deadletters.ts')).replayDeadLetters(ids, options),
+    );
+}
+
+function addEraseCommand(program: Command): void {
+  program
+    .command('erase')
+    .summary('remove the data of a person, and check it')
+    .description(
+      `Removes personal data from clicks, velocity, mirror and orders; counts and books stay. Prints how many rows were found
+and how many are left; exit code 1 when any is. Reads DATABASE_URL (the schema's owner), CLICKHOUSE_URL.`,
+    )
+    .option('--ip <address>', 'everything that came from this address')
+    .option('--customer <id>', "a shop's customer: the orders, and all that came from their addresses")
+    .action(async (options: { ip?: string; customer?: string }) =>
+      (await import('./commands/erase.ts')).erase(options),
+    );
+}
+
+function addAttributionCommands(attribution: Command): void {
+  attribution
+    .command('explain <conversion>')
+    .summary('explain in sentences how a conversion was decided')
+    .description(
+      'Prints what was stored with the decision: clicks, terms, every rule, commissions. Reads DATABASE_URL.',
+    )
+    .action(async (id: string) => (await import('./commands/attribution.ts')).explain(id));
+  attribution
+    .command('replay')
+    .summary('repeat decisions and print the differences; writes nothing')
+    .description(
+      `Under the same rules nothing changes. With --model the clicks are chosen by the other model, and the difference is
+printed in money. Reads DATABASE_URL, CLICKHOUSE_URL, CLICK_KEYS.`,
+    )
+    .requiredOption('--from <time>', 'received at or after, such as 2026-11-01', parseTime)
+    .requiredOption('--to <time>', 'received before', parseTime)
+    .addOption(
+      new Option('--model <model>', 'instead of the model of the terms').choices([
+        'first_click',
+        'last_click',
+      ]),
+    )
+    .option('--program <id>', 'of one program only, such as prg_1')
+    .action(
+      async (options: { from: Date; to: Date; model?: 'first_click' | 'last_click'; program?: string }) =>
+        (await import('./commands/attribution.ts')).replayDecisions(options),
+    );
+}
+
+function parseTime(text: string): Date {
+  const time = new Date(text);
+  if (!Number.isNaN(time.getTime())) return time;
+  throw new InvalidArgumentError('must be a time such as 2026-11-01 or 2026-11-01T12:00:00Z.');
+}
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (Number.isSafeInteger(count) && count > 0) return count;
+  throw new InvalidArgumentError('must be a whole number above 0.');
+}
