@@ -20,7 +20,7 @@ import { DeadLettersPage } from './system/dead-letters.tsx';
 import { ReconciliationPage } from './system/reconciliation.tsx';
 import { UsersPage } from './system/users.tsx';
 
-/** What an operator can go to, and the roles that do a part of its work. */
+/** Pages of operators and of the roles with a part of their work. */
 export const operatorPages: { readonly routes: readonly Route[]; readonly groups: readonly PageGroup[] } = {
   routes: [
     { path: '/', page: OverviewPage },
@@ -52,7 +52,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       ],
     },
     {
-      title: 'Programme',
+      title: 'Program',
       pages: [
         { path: '/affiliates', title: 'Partners', roles: ['operator', 'finance', 'fraud'] },
         { path: '/campaigns', title: 'Campaigns', roles: ['operator'] },
@@ -74,14 +74,14 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
         { path: '/payouts', title: 'Payouts', roles: ['operator', 'finance'] },
         {
           path: '/reconciliation',
-          title: 'Reconciliation',
+          title: 'Promises',
           roles: ['operator', 'finance'],
           acrossPrograms: true,
         },
       ],
     },
     {
-      title: 'Running it',
+      title: 'Operations',
       pages: [
         { path: '/postback-calls', title: 'Postback calls', roles: ['operator', 'fraud', 'advertiser'] },
         { path: '/webhooks', title: 'Webhooks', roles: ['operator', 'advertiser'] },

@@ -10,7 +10,7 @@ const EVERY_MS = 5_000;
 
 type PromiseProof = Schemas['Reconciliation']['promises'][number];
 
-/** The five promises, each with its latest proof. */
+/** The five promises, each with its latest audit checks. */
 export function ReconciliationPage() {
   const { data, error, reload } = useData(
     async (signal) => await take(api.GET('/v1/reconciliation', { signal })),
@@ -24,11 +24,11 @@ export function ReconciliationPage() {
   const isProving = prove.busy || (data?.job_id ?? null) !== null;
   return (
     <Page
-      title="Reconciliation"
+      title="Promises"
       lead={<CompleteTo />}
       actions={
         <Button kind="primary" busy={isProving} onClick={() => void prove.run()}>
-          {isProving ? 'Proving' : 'Prove them now'}
+          {isProving ? 'Audit running' : 'Run the audit'}
         </Button>
       }
     >
@@ -44,12 +44,12 @@ export function ReconciliationPage() {
 
 function Verdict({ ok }: { ok: boolean | null }) {
   if (ok === true)
-    return <p class="notice good">All five promises are kept, and each has its proof below.</p>;
+    return <p class="notice good">All five promises hold. The audit checks are listed below.</p>;
   if (ok === null)
-    return <p class="notice warn">Not everything was proved yet. “Prove them now” takes some seconds.</p>;
+    return <p class="notice warn">Some promises have not been audited yet. An audit takes some seconds.</p>;
   return (
     <p class="notice bad" role="alert">
-      A promise is broken. What is red below says where; docs/operations.md says what to do about each.
+      A promise is broken. The failed checks below show where; docs/operations.md has the runbook of each.
     </p>
   );
 }
@@ -63,23 +63,25 @@ function Proof({ proof }: { proof: PromiseProof }) {
       class={`promise ${tone}`}
       note={
         <>
-          Proved <When at={proved_at} none="never yet" />
+          Audited <When at={proved_at} none="never" />
         </>
       }
-      actions={<Status of={tone} text={ok === null ? 'Not proved' : ok ? 'Kept' : 'Broken'} />}
+      actions={<Status of={tone} text={ok === null ? 'Not audited' : ok ? 'Kept' : 'Broken'} />}
     >
       {checks.length > 0 && (
         <Table
-          label={`Proof: ${title}`}
+          label={`Audit checks: ${title}`}
           rows={checks}
           rowKey={({ name }) => name}
           columns={[
             { title: 'Check', head: true, cell: ({ name }) => words(name) },
             {
               title: 'Result',
-              cell: (check) => <Status of={check.ok ? 'done' : 'failed'} text={check.ok ? 'Holds' : 'Off'} />,
+              cell: (check) => (
+                <Status of={check.ok ? 'done' : 'failed'} text={check.ok ? 'Holds' : 'Violated'} />
+              ),
             },
-            { title: 'What was found', cell: ({ detail }) => detail },
+            { title: 'Finding', cell: ({ detail }) => detail },
           ]}
         />
       )}
