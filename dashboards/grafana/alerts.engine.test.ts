@@ -143,7 +143,7 @@ describe('an alert fires', () => {
     expect(firing('payout-unknown', await askAlert('payout-unknown'))).toMatchObject([
       ['test', expect.any(Number)],
     ]);
-    expect(firing('proof-fails', await askAlert('proof-fails'))).toEqual([['ledger: balances_agree', 1]]);
-    expect(firing('proof-stale', await askAlert('proof-stale'))).toEqual([]);
+    expect(firing('audit-fails', await askAlert('audit-fails'))).toEqual([['ledger: balances_agree', 1]]);
+    expect(firing('audit-stale', await askAlert('audit-stale'))).toEqual([]);
   });
 });

@@ -76,7 +76,7 @@ function complaints(parts: readonly string[]): string[] {
         exactOptionalPropertyTypes: false,
         rewriteRelativeImportExtensions: false,
       },
-      include: ['check.ts'],
+      files: ['check.ts'],
     };
     writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config));
     const { stdout } = spawnSync(
