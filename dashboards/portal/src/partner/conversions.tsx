@@ -60,7 +60,7 @@ export function ConversionsPage() {
             { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
             { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
             { title: 'Status', cell: ({ state }) => <Status of={state} /> },
-            { title: 'Paid out', cell: ({ status: paid }) => <Status of={paid} /> },
+            { title: 'Payment', cell: ({ status: paid }) => <Status of={paid} /> },
             {
               title: 'Why',
               cell: ({ reason }) => (reason === null ? <span class="muted">–</span> : reasonText(reason)),

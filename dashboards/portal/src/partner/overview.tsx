@@ -108,7 +108,7 @@ function Figures({ trend, earnings }: { trend: Trend; earnings: Earnings }) {
       <Stat
         title="Earnings per 100 valid clicks"
         figure={formatMinor(epc * 100, currency)}
-        note={`${formatShare(clicks === 0 ? 0 : orders / clicks)} of valid clicks`}
+        note={`conversion rate ${formatShare(clicks === 0 ? 0 : orders / clicks)}`}
       />
     </dl>
   );

@@ -31,8 +31,8 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
       title="API keys"
       lead={
         <>
-          With a key your own software can use the API with your permissions. <a href="/docs">See the</a> for
-          details.
+          With a key your own software can use the API with your permissions. See the{' '}
+          <a href="/docs">API documentation</a>.
         </>
       }
       actions={make}

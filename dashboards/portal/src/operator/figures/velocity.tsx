@@ -84,7 +84,7 @@ export function VelocityPage() {
                 cell: ({ value }) => (
                   <div class="actions">
                     <Button onClick={() => setShown(value)} label={`Details of ${value}`}>
-                      Look
+                      Details
                     </Button>
                   </div>
                 ),

@@ -64,7 +64,7 @@ export function ConversionsPage() {
             value={state}
             onChange={setState}
             choices={[
-              { value: '', text: 'Every state' },
+              { value: '', text: 'All statuses' },
               ...STATES.map((value) => ({ value, text: words(value) })),
             ]}
           />

@@ -49,7 +49,7 @@ export function ImportsPage() {
       title="Imports"
       lead="Import affiliates, links and orders from other systems. Each file runs first as a dry run that is rolled back."
     >
-      <Card title="A file">
+      <Card title="Import a file">
         <div class="form">
           <Select
             label="Kind"
@@ -116,7 +116,7 @@ function resultOf({ result }: Job): ImportResult | undefined {
 function summaryOf(job: Job): string {
   const result = resultOf(job);
   if (!result) return job.failure ?? 'running';
-  const would = result.dry_run ? 'would be imported' : 'taken';
+  const would = result.dry_run ? 'would be imported' : 'imported';
   return `${formatCount(result.taken)} ${would}, ${formatCount(result.refused)} refused`;
 }
 
