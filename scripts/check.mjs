@@ -13,6 +13,7 @@ const steps = [
   ['format and lint', ['biome', 'check', '--error-on-warnings', '--diagnostic-level=warn', '.']],
   ['import directions', ['depcruise', '--config', '.dependency-cruiser.cjs', ...FOLDERS, 'test']],
   ['size of folders and functions', ['node', 'scripts/check-structure.mjs']],
+  ['words', ['node', 'scripts/check-words.mjs']],
   ['dead code', ['knip']],
   ['size of the portal', ['node', 'scripts/portal-size.mjs']],
   ['schema dumps', ['vitest', 'run', 'schema.engine']],

@@ -162,13 +162,13 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
       ['operator', 'light'],
       ['operator', 'dark'],
     ] as const)(
-      'of the %s, %s, is fit for everybody, complains of nothing and asks nobody else',
+      'of the %s, %s, is accessible, logs no errors and asks no other host',
       {
         timeout: 120_000,
       },
       async (who, colorScheme) => {
         const page = await open({ colorScheme });
-        const complaints = watchConsole(page);
+        const consoleErrors = watchConsole(page);
         const foreign: string[] = [];
         page.on('request', (request) => {
           if (!request.url().startsWith(platform.apiUrl)) foreign.push(request.url());
@@ -190,7 +190,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
           if (Number(width) > PHONE.width) faults.push(`${name}: is ${width} px wide on a phone`);
         }
         expect(names.length).toBeGreaterThan(8);
-        expect({ faults, complaints, foreign }).toEqual({ faults: [], complaints: [], foreign: [] });
+        expect({ faults, consoleErrors, foreign }).toEqual({ faults: [], consoleErrors: [], foreign: [] });
         await page.close();
       },
     );
@@ -226,7 +226,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
         await page.getByLabel('Password').fill('a sentence of mine');
         await page.getByRole('button', { name: 'Sign in' }).click();
         await page.getByRole('link', { name: 'Your account' }).waitFor();
-        const complaints = watchConsole(page);
+        const consoleErrors = watchConsole(page);
         const names = await page
           .getByRole('navigation', { name: 'Pages' })
           .getByRole('link')
@@ -237,7 +237,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
           expect([name, await page.locator('.problem').count()]).toEqual([name, 0]);
         }
         expect(names.length).toBeGreaterThan(5);
-        expect(complaints).toEqual([]);
+        expect(consoleErrors).toEqual([]);
         await page.close();
       },
     );
@@ -259,9 +259,9 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     });
   });
 
-  test.each(['light', 'dark'] as const)('the front door is fit for everybody, %s', async (colorScheme) => {
+  test.each(['light', 'dark'] as const)('the front door is accessible, %s', async (colorScheme) => {
     const page = await open({ colorScheme });
-    const complaints = watchConsole(page);
+    const consoleErrors = watchConsole(page);
     await page.getByRole('heading', { name: 'Sign in' }).waitFor();
     expect(await accessibilityFaults(page)).toEqual([]);
     await takePicture(page, `sign-in-${colorScheme}`);
@@ -274,7 +274,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await page.getByRole('button', { name: 'Set the password' }).click();
     await page.getByRole('heading', { name: 'This link is no longer valid' }).waitFor();
     // The browser itself tells of the refusal.
-    expect(complaints.filter((line) => !line.includes('422'))).toEqual([]);
+    expect(consoleErrors.filter((line) => !line.includes('422'))).toEqual([]);
     await page.close();
   });
 

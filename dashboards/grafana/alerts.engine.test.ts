@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { playScene, publishWatermark, type Scene } from '../../test/support/grafana.ts';
+import { insertSampleData, publishWatermark, type SampleData } from '../../test/support/grafana.ts';
 import { type Answer, columnsOf, createAsker } from '../../test/support/grafana-answers.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse } from '../../test/support/warehouse.ts';
@@ -12,16 +12,16 @@ import { CLICKHOUSE, POSTGRES } from './sources.ts';
 let books: TestLedger;
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 let asker: ReturnType<typeof createAsker>;
-let scene: Scene;
+let sample: SampleData;
 let behindBefore: Answer;
 
 beforeAll(async () => {
   [books, warehouse] = await Promise.all([freshLedger({ max: 4 }), freshWarehouse()]);
   asker = createAsker({ books, warehouse });
-  scene = await playScene({ books, warehouse });
-  await publishWatermark(warehouse, scene.now - HOUR_MS);
+  sample = await insertSampleData({ books, warehouse });
+  await publishWatermark(warehouse, sample.now - HOUR_MS);
   behindBefore = await askAlert('loader-lag');
-  await publishWatermark(warehouse, scene.now);
+  await publishWatermark(warehouse, sample.now);
 });
 afterAll(async () => {
   await Promise.all([books?.close(), warehouse?.drop()]);
@@ -68,8 +68,8 @@ test.each(SQL_ALERTS)('the alert $uid answers one number, for each text', async 
 });
 
 describe('an alert fires', () => {
-  test('for the address and the affiliate that became fast, and for nobody else', async () => {
-    const { shop, now } = scene;
+  test('for the address and the affiliate that became fast, and for no other', async () => {
+    const { shop, now } = sample;
     const later = now + 1_000;
     expect(firing('velocity-address', await askAlert('velocity-address', later)).map(([who]) => who)).toEqual(
       ['198.51.100.9'],
@@ -112,7 +112,7 @@ describe('an alert fires', () => {
     ]);
   });
 
-  test('when nobody clicks in a quarter of an hour that has clicks on other days', async () => {
+  test('when a quarter of an hour has no clicks but had some on other days', async () => {
     const at = Date.now() + 3 * HOUR_MS;
     expect(firing('no-clicks', await askAlert('no-clicks', at))).toEqual([]);
     const days = [1, 2, 3, 4, 5, 6].map((day) => ({

@@ -7,7 +7,7 @@ import { CREDITED, nameOr, namesOf, WATERMARK } from './sql.ts';
 export interface Alert {
   readonly uid: string;
   readonly title: string;
-  /** One line for whoever is called; may name labels of the query as `{{ $labels.name }}`, and the value as `{{ $values.A }}`. */
+  /** One line for the person on call; can name labels of the query as `{{ $labels.name }}`, and the value as `{{ $values.A }}`. */
   readonly summary: string;
   readonly severity: 'page' | 'ticket';
   readonly question: Question;

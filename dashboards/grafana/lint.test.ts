@@ -139,7 +139,7 @@ describe('alerts', () => {
         'spool-growing',
         'payout-unknown',
         'audit-fails',
-        // And what would keep these from being told.
+        // And the one that reports missing audits.
         'audit-stale',
         'process-down',
         'dead-letters',

@@ -6,7 +6,7 @@ import { numbers, type PanelSource, rows } from '../panels.ts';
 import { freshness } from '../pieces/freshness.ts';
 import { comingOutOfHold } from '../pieces/hold.ts';
 import { timeToOrder } from '../pieces/time-to-order.ts';
-import { clicksByVerdict, conversionsByState } from '../pieces/traffic.ts';
+import { clicksByFlagGroup, conversionsByState } from '../pieces/traffic.ts';
 import { clickhouse, postgres } from '../sources.ts';
 import {
   ALL_CLICKS,
@@ -47,7 +47,7 @@ export function affiliate(): Dashboard {
       {
         title: 'Clicks and conversions',
         lines: [
-          line(9, [12, clicksByVerdict(...ALL)], [12, conversionsByState(...OF_ORDERS)]),
+          line(9, [12, clicksByFlagGroup(...ALL)], [12, conversionsByState(...OF_ORDERS)]),
           line(9, [12, links()], [12, campaigns()]),
         ],
       },

@@ -18,7 +18,7 @@ import {
 
 /** The figures at the top of Campaigns, each beside the range of equal length before. */
 
-/** Conversions are told by everything but the device, which an order does not have. */
+/** Filters of conversions: all but the device, which an order does not have. */
 export const ALL = ['program', 'campaign', 'affiliate', 'country', 'device'] as const;
 export const OF_ORDERS = ['program', 'campaign', 'affiliate', 'country'] as const;
 /** Where a query reads both tables. */

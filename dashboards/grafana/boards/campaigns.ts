@@ -4,7 +4,7 @@ import { buildBoard, line } from '../board.ts';
 import { drillDown } from '../links.ts';
 import { bars, type Columns, countries, overTime, type PanelSource, rows, shares } from '../panels.ts';
 import { freshness } from '../pieces/freshness.ts';
-import { clicksByVerdict, conversionsByState } from '../pieces/traffic.ts';
+import { clicksByFlagGroup, conversionsByState } from '../pieces/traffic.ts';
 import { clickhouse, postgres } from '../sources.ts';
 import {
   ALL_CLICKS,
@@ -61,7 +61,7 @@ export function campaigns(): Dashboard {
       {
         title: 'Over time',
         lines: [
-          line(9, [12, clicksByVerdict(...ALL)], [12, conversionsByState(...OF_ORDERS)]),
+          line(9, [12, clicksByFlagGroup(...ALL)], [12, conversionsByState(...OF_ORDERS)]),
           line(8, [12, rateOverTime()], [12, moneyOverTime()]),
         ],
       },

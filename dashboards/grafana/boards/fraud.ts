@@ -4,7 +4,7 @@ import { AFFILIATE_COLUMNS, drillDown } from '../links.ts';
 import { numbers, overTime, type PanelSource, rows } from '../panels.ts';
 import { freshness } from '../pieces/freshness.ts';
 import { timeToOrder } from '../pieces/time-to-order.ts';
-import { clicksByVerdict } from '../pieces/traffic.ts';
+import { clicksByFlagGroup } from '../pieces/traffic.ts';
 import { clickhouse, postgres } from '../sources.ts';
 import {
   adHoc,
@@ -55,7 +55,7 @@ export function fraud(): Dashboard {
       {
         title: 'Traffic',
         lines: [
-          line(9, [12, clicksByVerdict(...ALL)], [12, robotsByAffiliate()]),
+          line(9, [12, clicksByFlagGroup(...ALL)], [12, robotsByAffiliate()]),
           line(9, [10, networks()], [14, shared()]),
         ],
       },

@@ -3,7 +3,7 @@ import { clickhouse } from '../sources.ts';
 import { adHoc, chosen, type Filter, HOURS_IN_RANGE, ORDERS_IN_RANGE } from '../sql.ts';
 
 /** One colour per flag group: valid green and blue, bots red. */
-const VERDICT_COLOURS = {
+const FLAG_GROUP_COLOURS = {
   ok: 'green',
   repeat: 'blue',
   bot: 'red',
@@ -12,8 +12,8 @@ const VERDICT_COLOURS = {
   inactive: 'purple',
 } as const;
 
-/** Clicks by the one reason each is told by. */
-export function clicksByVerdict(...filters: readonly Filter[]): PanelSource {
+/** Clicks by flag group. */
+export function clicksByFlagGroup(...filters: readonly Filter[]): PanelSource {
   return overTime({
     title: 'Clicks by flag group',
     description:
@@ -22,7 +22,7 @@ export function clicksByVerdict(...filters: readonly Filter[]): PanelSource {
     draw: 'stacked bars',
     interval: '1h',
     seriesBy: 'group',
-    colours: VERDICT_COLOURS,
+    colours: FLAG_GROUP_COLOURS,
     queries: [
       clickhouse(
         `

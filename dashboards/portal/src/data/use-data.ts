@@ -69,10 +69,10 @@ export function useAction<Args extends readonly unknown[]>(
   work: (...args: Args) => Promise<unknown>,
 ): Action<Args> {
   const [state, setState] = useState<{ busy: boolean; error: unknown }>({ busy: false, error: undefined });
-  const underWay = useRef(false);
+  const inFlight = useRef(false);
   const run = async (...args: Args): Promise<boolean> => {
-    if (underWay.current) return false;
-    underWay.current = true;
+    if (inFlight.current) return false;
+    inFlight.current = true;
     setState({ busy: true, error: undefined });
     try {
       await work(...args);
@@ -82,7 +82,7 @@ export function useAction<Args extends readonly unknown[]>(
       setState({ busy: false, error });
       return false;
     } finally {
-      underWay.current = false;
+      inFlight.current = false;
     }
   };
   return { run, ...state, clear: () => setState({ busy: false, error: undefined }) };

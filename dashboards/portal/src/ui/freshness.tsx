@@ -19,19 +19,19 @@ export const FreshnessProvider = Context.Provider;
 
 /** Updated by server-sent events; the browser reconnects automatically. */
 export function useLiveFreshness(): Freshness | undefined {
-  const [told, setTold] = useState<Schemas['Freshness']>();
+  const [freshness, setFreshness] = useState<Schemas['Freshness']>();
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
     const events = new EventSource('/v1/freshness/stream');
-    events.addEventListener('freshness', (event) => setTold(JSON.parse(event.data)));
+    events.addEventListener('freshness', (event) => setFreshness(JSON.parse(event.data)));
     const timer = setInterval(() => setNow(Date.now()), LOOK_MS);
     return () => {
       events.close();
       clearInterval(timer);
     };
   }, []);
-  if (!told) return undefined;
-  const { complete_to: completeTo } = told;
+  if (!freshness) return undefined;
+  const { complete_to: completeTo } = freshness;
   return { completeTo, isLate: completeTo === null || now - Date.parse(completeTo) > LATE_MS };
 }
 

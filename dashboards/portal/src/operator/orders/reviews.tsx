@@ -67,7 +67,7 @@ export function ReviewsPage() {
           </nav>
           <Card key={shown.id} title={`Order ${shown.order_id}`}>
             <div class="stack">
-              <Verdict
+              <Decision
                 conversion={shown}
                 onDecided={() => {
                   setChosen(rows[place + 1]?.id ?? rows[place - 1]?.id);
@@ -88,7 +88,7 @@ const VERBS = {
   reject: '/v1/conversions/{id}/reject',
 } as const;
 
-function Verdict({ conversion, onDecided }: { conversion: Schemas['Conversion']; onDecided: () => void }) {
+function Decision({ conversion, onDecided }: { conversion: Schemas['Conversion']; onDecided: () => void }) {
   const [note, setNote] = useState('');
   const { run, busy, error } = useAction(async (verb: keyof typeof VERBS) => {
     await take(api.POST(VERBS[verb], { params: { path: { id: conversion.id } }, body: { note } }));

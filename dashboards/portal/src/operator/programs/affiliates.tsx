@@ -163,7 +163,7 @@ function Details(props: { affiliate: Affiliate; onClose: () => void; onChanged: 
               <code>{affiliate.id}</code>, <code>{affiliate.ref_code}</code>
             </dd>
             <dt>Recruited by</dt>
-            <dd>{parent?.name ?? 'nobody'}</dd>
+            <dd>{parent?.name ?? 'none'}</dd>
             <dt>Sub-affiliates</dt>
             <dd>{recruits}</dd>
             {data.balance && <BalanceFacts balance={data.balance} />}

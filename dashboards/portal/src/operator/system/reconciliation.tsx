@@ -34,7 +34,7 @@ export function ReconciliationPage() {
     >
       <Problem error={error ?? prove.error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
-      {data && <Verdict ok={data.ok} />}
+      {data && <Summary ok={data.ok} />}
       {data?.promises.map((promise) => (
         <Proof key={promise.promise} proof={promise} />
       ))}
@@ -42,7 +42,7 @@ export function ReconciliationPage() {
   );
 }
 
-function Verdict({ ok }: { ok: boolean | null }) {
+function Summary({ ok }: { ok: boolean | null }) {
   if (ok === true)
     return <p class="notice good">All five promises hold. The audit checks are listed below.</p>;
   if (ok === null)
