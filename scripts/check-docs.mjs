@@ -1,6 +1,7 @@
-// Pages name files and link to each other: each relative link and each path in backticks must exist.
+// Pages name files and link to each other: each relative link and each path in backticks must exist. Every page and
+// every decision record is linked from its index.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -14,7 +15,11 @@ const { stdout } = spawnSync('git', ['ls-files', '--cached', '--others', '--excl
   cwd: root,
   encoding: 'utf8',
 });
-const faults = stdout.trim().split('\n').filter(inRoot).flatMap(faultsOf);
+const faults = [
+  ...stdout.trim().split('\n').filter(inRoot).flatMap(faultsOf),
+  ...unlisted('docs', 'README.md'),
+  ...unlisted('docs/decisions', 'docs/decisions/README.md'),
+];
 for (const fault of faults) process.stdout.write(`${fault}\n`);
 process.exitCode = faults.length === 0 ? 0 : 1;
 
@@ -31,6 +36,14 @@ function faultsOf(page) {
     .map(([, path]) => path)
     .filter((path) => PATH.test(path) && !inRoot(path) && !inRoot(`${path}.ts`));
   return [...links, ...paths.map((path) => `no such file: ${path}`)].map((fault) => `${page}: ${fault}`);
+}
+
+/** Pages of a folder that its index does not link. */
+function unlisted(folder, index) {
+  const text = readFileSync(join(root, index), 'utf8');
+  return readdirSync(join(root, folder))
+    .filter((name) => name.endsWith('.md') && `${folder}/${name}` !== index && !text.includes(`${name})`))
+    .map((name) => `${index} does not link ${folder}/${name}`);
 }
 
 function linkFaults(path, anchor) {
