@@ -56,6 +56,9 @@ function linkFaults(path, anchor) {
 function anchors(path) {
   const headings = readFileSync(join(root, path), 'utf8').matchAll(/^#+ (.*)$/gm);
   return [...headings].map(([, heading]) =>
-    heading.toLowerCase().replaceAll(/[^\w\- ]/g, '').replaceAll(' ', '-'),
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
   );
 }
