@@ -106,7 +106,7 @@ function Figures({ trend, earnings }: { trend: Trend; earnings: Earnings }) {
         course={earnings.byDay(trend.days)}
       />
       <Stat
-        title="Earnings per 100 valid clicks"
+        title="Per 100 valid clicks"
         figure={formatMinor(epc * 100, currency)}
         note={`conversion rate ${formatShare(clicks === 0 ? 0 : orders / clicks)}`}
       />
