@@ -14,6 +14,8 @@ const steps = [
   ['import directions', ['depcruise', '--config', '.dependency-cruiser.cjs', ...FOLDERS, 'test']],
   ['size of folders and functions', ['node', 'scripts/check-structure.mjs']],
   ['checksums of migrations', ['node', 'scripts/check-migrations.mjs']],
+  ['words', ['node', 'scripts/check-words.mjs']],
+  ['links of the pages', ['node', 'scripts/check-docs.mjs']],
   ['dead code', ['knip']],
   ['size of the portal', ['node', 'scripts/portal-size.mjs']],
   ['schema dumps', ['vitest', 'run', 'schema.engine', 'warehouse/clickhouse/migrate']],

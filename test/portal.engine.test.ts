@@ -60,11 +60,11 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await goTo(page, 'Links');
     await page.getByRole('button', { name: 'New link' }).click();
     await page.getByLabel('Landing page').fill('https://shop.example/{nonsense}');
-    await page.getByRole('button', { name: 'Make the link' }).click();
+    await page.getByRole('button', { name: 'Create link' }).click();
     await page.locator('.fault', { hasText: 'nonsense' }).waitFor();
     await page.getByLabel('Landing page').fill('https://shop.example/shoes?c={click_id}');
-    await page.getByLabel('Name in the address').fill('shoes');
-    await page.getByRole('button', { name: 'Make the link' }).click();
+    await page.getByLabel('Code').fill('shoes');
+    await page.getByRole('button', { name: 'Create link' }).click();
     await page.getByRole('heading', { name: 'Share shoes' }).waitFor();
     await page.getByLabel('sub1').fill('blog');
     const code = page.locator('dialog img');
@@ -94,7 +94,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await partner.getByLabel('E-mail address').fill(platform.demo.portal.partner.email);
     await partner.getByLabel('Password').fill('not the password');
     await partner.getByRole('button', { name: 'Sign in' }).click();
-    expect(await partner.getByRole('alert').textContent()).toContain('The address or the password is wrong');
+    expect(await partner.getByRole('alert').textContent()).toContain('Wrong e-mail address or password');
     await signIn(partner, 'partner');
     await partner.getByText('No clicks in this period').waitFor();
 
@@ -105,7 +105,10 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await postOrder({ order_id: 'browser-1', amount: '120.00', click_id: clickId });
     await goTo(partner, 'Overview');
     await partner.locator('.stat', { hasText: 'Earned' }).getByText('€12.00').waitFor();
-    expect([await figure(partner, 'Clicks'), await figure(partner, 'Credited orders')]).toEqual(['1', '1']);
+    expect([await figure(partner, 'Clicks'), await figure(partner, 'Credited conversions')]).toEqual([
+      '1',
+      '1',
+    ]);
     await partner.getByRole('row', { name: /browser-1.*Attributed.*€120.00/ }).waitFor();
 
     for (let i = 0; i <= ORDERS_BEFORE_REVIEW; i++) {
@@ -116,8 +119,8 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await operator.getByRole('link', { name: '1 conversion to review' }).click();
     await operator.getByText('The customer ordered').waitFor();
     await operator.getByRole('row', { name: /Repeat orders Fired: review 6 5/ }).waitFor();
-    await operator.getByLabel('Your reason').fill('a loyal customer, known to the shop');
-    await operator.getByRole('button', { name: 'Credit it' }).click();
+    await operator.getByLabel('Reason').fill('a loyal customer, known to the shop');
+    await operator.getByRole('button', { name: 'Credit' }).click();
     await operator.getByText('The queue is empty').waitFor();
 
     await goTo(operator, 'Conversions');
@@ -127,8 +130,8 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await operator.getByRole('button', { name: 'Close' }).click();
     await goTo(operator, 'Payouts');
     await operator.getByRole('button', { name: 'Pay €12.00' }).click();
-    await operator.getByText('1 payouts made, 1 handed over').waitFor();
-    await operator.getByRole('button', { name: 'It arrived' }).click();
+    await operator.getByText('1 payouts created, 1 submitted').waitFor();
+    await operator.getByRole('button', { name: 'Mark paid' }).click();
     await operator.getByRole('row', { name: /Cat Coupons.*Paid.*€12.00/ }).waitFor();
     await operator.close();
 
@@ -154,13 +157,13 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
       ['operator', 'light'],
       ['operator', 'dark'],
     ] as const)(
-      'of the %s, %s, is fit for everybody, complains of nothing and asks nobody else',
+      'of the %s, %s, is accessible, logs no errors and asks no other host',
       {
         timeout: 120_000,
       },
       async (who, colorScheme) => {
         const page = await open({ colorScheme });
-        const complaints = watchConsole(page);
+        const consoleErrors = watchConsole(page);
         const foreign: string[] = [];
         page.on('request', (request) => {
           if (!request.url().startsWith(platform.apiUrl)) foreign.push(request.url());
@@ -182,7 +185,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
           if (Number(width) > PHONE.width) faults.push(`${name}: is ${width} px wide on a phone`);
         }
         expect(names.length).toBeGreaterThan(8);
-        expect({ faults, complaints, foreign }).toEqual({ faults: [], complaints: [], foreign: [] });
+        expect({ faults, consoleErrors, foreign }).toEqual({ faults: [], consoleErrors: [], foreign: [] });
         await page.close();
       },
     );
@@ -218,7 +221,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
         await page.getByLabel('Password').fill('a sentence of mine');
         await page.getByRole('button', { name: 'Sign in' }).click();
         await page.getByRole('link', { name: 'Your account' }).waitFor();
-        const complaints = watchConsole(page);
+        const consoleErrors = watchConsole(page);
         const names = await page
           .getByRole('navigation', { name: 'Pages' })
           .getByRole('link')
@@ -229,7 +232,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
           expect([name, await page.locator('.problem').count()]).toEqual([name, 0]);
         }
         expect(names.length).toBeGreaterThan(5);
-        expect(complaints).toEqual([]);
+        expect(consoleErrors).toEqual([]);
         await page.close();
       },
     );
@@ -251,22 +254,22 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     });
   });
 
-  test.each(['light', 'dark'] as const)('the front door is fit for everybody, %s', async (colorScheme) => {
+  test.each(['light', 'dark'] as const)('the front door is accessible, %s', async (colorScheme) => {
     const page = await open({ colorScheme });
-    const complaints = watchConsole(page);
+    const consoleErrors = watchConsole(page);
     await page.getByRole('heading', { name: 'Sign in' }).waitFor();
     expect(await accessibilityFaults(page)).toEqual([]);
     await takePicture(page, `sign-in-${colorScheme}`);
     await page.getByRole('link', { name: 'Set a new password' }).click();
     await page.getByLabel('E-mail address').fill('nobody@example.com');
-    await page.getByRole('button', { name: 'Mail me a link' }).click();
-    await page.getByRole('heading', { name: 'Look into your mail' }).waitFor();
+    await page.getByRole('button', { name: 'Send the link' }).click();
+    await page.getByRole('heading', { name: 'Check your e-mail' }).waitFor();
     await page.goto('/set-password?token=usr_1.1.nonsense');
     await page.getByLabel('New password').fill('long enough to be one');
     await page.getByRole('button', { name: 'Set the password' }).click();
-    await page.getByRole('heading', { name: 'This link is not good any more' }).waitFor();
+    await page.getByRole('heading', { name: 'This link is no longer valid' }).waitFor();
     // The browser itself tells of the refusal.
-    expect(complaints.filter((line) => !line.includes('422'))).toEqual([]);
+    expect(consoleErrors.filter((line) => !line.includes('422'))).toEqual([]);
     await page.close();
   });
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
-import { playScene, publishWatermark, type Scene } from '../../test/support/grafana.ts';
+import { insertSampleData, publishWatermark, type SampleData } from '../../test/support/grafana.ts';
 import { type Answer, columnsOf, createAsker } from '../../test/support/grafana-answers.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse } from '../../test/support/warehouse.ts';
@@ -13,16 +13,16 @@ import { CLICKHOUSE, POSTGRES } from './sources.ts';
 let books: TestLedger;
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
 let asker: ReturnType<typeof createAsker>;
-let scene: Scene;
+let sample: SampleData;
 let behindBefore: Answer;
 
 beforeAll(async () => {
   [books, warehouse] = await Promise.all([freshLedger({ max: 4 }), freshWarehouse()]);
   asker = createAsker({ books, warehouse });
-  scene = await playScene({ books, warehouse });
-  await publishWatermark(warehouse, scene.now - HOUR_MS);
+  sample = await insertSampleData({ books, warehouse });
+  await publishWatermark(warehouse, sample.now - HOUR_MS);
   behindBefore = await askAlert('loader-lag');
-  await publishWatermark(warehouse, scene.now);
+  await publishWatermark(warehouse, sample.now);
 });
 afterAll(async () => {
   await Promise.all([books?.close(), warehouse?.drop()]);
@@ -66,8 +66,8 @@ test.each(SQL_ALERTS)('the alert $uid answers one number, for each text', async 
 });
 
 describe('an alert fires', () => {
-  test('for the address and the affiliate that became fast, and for nobody else', async () => {
-    const { shop, now } = scene;
+  test('for the address and the affiliate that became fast, and for no other', async () => {
+    const { shop, now } = sample;
     const later = now + 1_000;
     expect(firing('velocity-address', await askAlert('velocity-address', later)).map(([who]) => who)).toEqual(
       ['198.51.100.9'],
@@ -110,7 +110,7 @@ describe('an alert fires', () => {
     ]);
   });
 
-  test('when nobody clicks in a quarter of an hour that has clicks on other days', async () => {
+  test('when a quarter of an hour has no clicks but had some on other days', async () => {
     const at = Date.now() + 3 * HOUR_MS;
     expect(firing('no-clicks', await askAlert('no-clicks', at))).toEqual([]);
     const days = [1, 2, 3, 4, 5, 6].map((day) => ({
@@ -141,7 +141,7 @@ describe('an alert fires', () => {
     expect(firing('payout-unknown', await askAlert('payout-unknown'))).toMatchObject([
       ['test', expect.any(Number)],
     ]);
-    expect(firing('proof-fails', await askAlert('proof-fails'))).toEqual([['ledger: balances_agree', 1]]);
-    expect(firing('proof-stale', await askAlert('proof-stale'))).toEqual([]);
+    expect(firing('audit-fails', await askAlert('audit-fails'))).toEqual([['ledger: balances_agree', 1]]);
+    expect(firing('audit-stale', await askAlert('audit-stale'))).toEqual([]);
   });
 });

@@ -8,7 +8,7 @@ import { CREDITED, nameOr, namesOf, WATERMARK } from './sql.ts';
 export interface Alert {
   readonly uid: string;
   readonly title: string;
-  /** One line for whoever is called; may name labels of the query as `{{ $labels.name }}`, and the value as `{{ $values.A }}`. */
+  /** One line for the person on call; can name labels of the query as `{{ $labels.name }}`, and the value as `{{ $values.A }}`. */
   readonly summary: string;
   readonly severity: 'page' | 'ticket';
   readonly question: Question;
@@ -45,9 +45,8 @@ const MINUTES_AGO = (time: string): string =>
 
 const velocityOfAddresses: Alert = {
   uid: 'velocity-address',
-  title: 'An address clicks far faster than before',
-  summary:
-    '{{ $labels.address }} clicked {{ $values.A }} times as often in the last minute as in its median minute',
+  title: 'Click rate of an address far above its median',
+  summary: '{{ $labels.address }}: clicks of the last minute are {{ $values.A }} times the median minute',
   severity: 'ticket',
   question: {
     store: 'clickhouse',
@@ -74,9 +73,8 @@ ORDER BY factor DESC, address LIMIT 20`,
 
 const velocityOfAffiliates: Alert = {
   uid: 'velocity-affiliate',
-  title: 'An affiliate gets clicks far faster than before',
-  summary:
-    '{{ $labels.affiliate }} got {{ $values.A }} times the clicks of its median minute in the last minute',
+  title: 'Click rate of an affiliate far above its median',
+  summary: '{{ $labels.affiliate }}: clicks of the last minute are {{ $values.A }} times the median minute',
   severity: 'ticket',
   question: {
     store: 'clickhouse',
@@ -112,7 +110,7 @@ const conversionRate: Alert = {
   uid: 'conversion-rate',
   title: 'A campaign’s conversion rate has changed',
   summary:
-    '{{ $labels.campaign }}: orders of the last day are {{ $values.A }} standard deviations from what its clicks let expect',
+    '{{ $labels.campaign }}: conversions of the last day deviate by {{ $values.A }} standard deviations from the rate of the 14 days before',
   severity: 'ticket',
   question: {
     store: 'clickhouse',
@@ -149,8 +147,8 @@ const LEAST_USUAL_CLICKS = 20;
 
 const noClicks: Alert = {
   uid: 'no-clicks',
-  title: 'No clicks arrive',
-  summary: 'No click in a quarter of an hour that had {{ $values.A }} on the days before',
+  title: 'No clicks',
+  summary: 'No click in the last 15 minutes; the days before had {{ $values.A }}',
   severity: 'page',
   question: {
     store: 'clickhouse',
@@ -177,8 +175,8 @@ FROM (
 
 const loaderLag: Alert = {
   uid: 'loader-lag',
-  title: 'Reports fall behind',
-  summary: 'Clicks are complete to {{ $values.A }} seconds ago',
+  title: 'Reports lag',
+  summary: 'complete_to is {{ $values.A }} seconds behind',
   severity: 'page',
   question: {
     store: 'clickhouse',
@@ -196,9 +194,8 @@ WHERE at > toDateTime64(0, 3)`,
 
 const gap: Alert = {
   uid: 'gap',
-  title: 'Clicks are missing, or stored twice',
-  summary:
-    'Lease {{ $labels.lease }}: {{ $values.A }} clicks between its first and its last are missing or doubled',
+  title: 'Clicks missing or stored twice',
+  summary: 'Lease {{ $labels.lease }}: {{ $values.A }} clicks missing or stored twice',
   severity: 'page',
   question: {
     store: 'clickhouse',
@@ -213,14 +210,14 @@ ORDER BY clicks DESC, lease LIMIT 20`,
   above: 0,
   for: '5m',
   noData: 'OK',
-  panel: { board: 'pipeline', title: 'Missing and doubled' },
+  panel: { board: 'pipeline', title: 'Missing and duplicate clicks' },
 };
 
 const spool: Alert = {
   uid: 'spool-growing',
-  title: 'A spool grows',
+  title: 'Spool growing',
   summary:
-    'The spool of {{ $labels.instance }} grows by {{ $values.A }} bytes a second: the stream does not take its clicks',
+    'Spool of {{ $labels.instance }} grows by {{ $values.A }} bytes a second: the stream does not acknowledge batches',
   severity: 'page',
   question: { store: 'prometheus', expr: 'deriv(afflux_collector_spool_bytes[5m])' },
   above: 0,
@@ -229,22 +226,22 @@ const spool: Alert = {
   panel: { board: 'pipeline', title: 'Spool' },
 };
 
-const processAway: Alert = {
-  uid: 'process-away',
-  title: 'A process does not answer',
-  summary: '{{ $labels.process }} at {{ $labels.instance }} does not answer for its metrics',
+const processDown: Alert = {
+  uid: 'process-down',
+  title: 'Process down',
+  summary: '{{ $labels.process }} at {{ $labels.instance }}: metrics endpoint does not answer',
   severity: 'page',
   question: { store: 'prometheus', expr: '1 - up{job="afflux"}' },
   above: 0,
   for: '2m',
   noData: 'Alerting',
-  panel: { board: 'pipeline', title: 'Processes away' },
+  panel: { board: 'pipeline', title: 'Processes down' },
 };
 
 const deadLetters: Alert = {
   uid: 'dead-letters',
-  title: 'Batches were set aside',
-  summary: '{{ $values.A }} batches could not be loaded: {{ $labels.reason }}',
+  title: 'Dead letters',
+  summary: '{{ $values.A }} batches not loaded: {{ $labels.reason }}',
   severity: 'page',
   question: {
     store: 'prometheus',
@@ -258,8 +255,8 @@ const deadLetters: Alert = {
 
 const payoutUnknown: Alert = {
   uid: 'payout-unknown',
-  title: 'A payout’s outcome is unknown',
-  summary: '{{ $values.A }} payouts by {{ $labels.provider }} have no known outcome',
+  title: 'Payouts with unknown outcome',
+  summary: '{{ $values.A }} payouts by {{ $labels.provider }} with unknown outcome',
   severity: 'ticket',
   question: {
     store: 'postgres',
@@ -273,36 +270,36 @@ GROUP BY provider ORDER BY provider`,
   above: 0,
   for: '1h',
   noData: 'OK',
-  panel: { board: 'money', title: 'Payouts that need a look' },
+  panel: { board: 'money', title: 'Payouts that need attention' },
 };
 
-const proofFails: Alert = {
-  uid: 'proof-fails',
-  title: 'A proof fails',
-  summary: 'The last audit found that this does not hold: {{ $labels.proof }}',
+const auditFails: Alert = {
+  uid: 'audit-fails',
+  title: 'Audit check violated',
+  summary: 'Violated in the last audit: {{ $labels.violation }}',
   severity: 'page',
   question: {
     store: 'postgres',
     fromSeconds: HOUR_S,
     sql: `
-SELECT store || ': ' || name AS proof, 1::float8 AS fails
+SELECT store || ': ' || name AS violation, 1::float8 AS fails
 FROM grafana_audit_checks
 WHERE at = (SELECT max(at) FROM grafana_audit_checks) AND NOT ok
-ORDER BY proof`,
+ORDER BY violation`,
   },
   above: 0,
   for: '0s',
   noData: 'OK',
-  panel: { board: 'money', title: 'What was proved' },
+  panel: { board: 'money', title: 'Audit checks' },
 };
 
 /** A daily audit may be late by a day; without any the age is that of a year. */
 const PROOF_STALE_SECONDS = 2 * DAY_S;
 
-const proofStale: Alert = {
-  uid: 'proof-stale',
-  title: 'Nothing was proved for days',
-  summary: 'The last audit ran {{ $values.A }} seconds ago',
+const auditStale: Alert = {
+  uid: 'audit-stale',
+  title: 'No recent audit',
+  summary: 'Last audit {{ $values.A }} seconds ago',
   severity: 'ticket',
   question: {
     store: 'postgres',
@@ -314,7 +311,7 @@ FROM grafana_audit_checks`,
   above: PROOF_STALE_SECONDS,
   for: '1h',
   noData: 'OK',
-  panel: { board: 'money', title: 'Last proof' },
+  panel: { board: 'money', title: 'Last audit' },
 };
 
 /** Rules that are asked together; one that reads a week is asked less often. */
@@ -326,7 +323,7 @@ export interface AlertGroup {
 
 export const ALERT_GROUPS: readonly AlertGroup[] = [
   { name: 'velocity', interval: '1m', alerts: [velocityOfAddresses, velocityOfAffiliates] },
-  { name: 'pipeline', interval: '1m', alerts: [loaderLag, gap, spool, processAway, deadLetters] },
+  { name: 'pipeline', interval: '1m', alerts: [loaderLag, gap, spool, processDown, deadLetters] },
   { name: 'traffic', interval: '5m', alerts: [noClicks, conversionRate] },
-  { name: 'money', interval: '5m', alerts: [payoutUnknown, proofFails, proofStale] },
+  { name: 'money', interval: '5m', alerts: [payoutUnknown, auditFails, auditStale] },
 ];

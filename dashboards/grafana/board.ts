@@ -27,7 +27,7 @@ export interface BoardOptions {
   readonly description: string;
   /** Where its range begins; it ends now. */
   readonly from: string;
-  /** How often it asks anew, such as "1m". */
+  /** Refresh interval, such as "1m". */
   readonly refresh: string;
   readonly variables: readonly cog.Builder<dashboard.VariableModel>[];
   readonly annotations: readonly cog.Builder<dashboard.AnnotationQuery>[];

@@ -45,7 +45,7 @@ export function siblings(): dashboard.DashboardLinkBuilder {
   return new dashboard.DashboardLinkBuilder('Afflux')
     .type(dashboard.DashboardLinkType.Dashboards)
     .icon('external link')
-    .tooltip('The other dashboards, in this range')
+    .tooltip('Other dashboards, same range')
     .tags([TAG])
     .asDropdown(true)
     .targetBlank(false)

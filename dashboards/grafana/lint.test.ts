@@ -138,10 +138,10 @@ describe('alerts', () => {
         'gap',
         'spool-growing',
         'payout-unknown',
-        'proof-fails',
-        // And what would keep these from being told.
-        'proof-stale',
-        'process-away',
+        'audit-fails',
+        // And the one that reports missing audits.
+        'audit-stale',
+        'process-down',
         'dead-letters',
       ].sort(),
     );

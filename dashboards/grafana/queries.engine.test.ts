@@ -3,9 +3,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import {
   expandClickHouse,
-  playScene,
+  insertSampleData,
   publishWatermark,
-  type Scene,
+  type SampleData,
   type Situation,
 } from '../../test/support/grafana.ts';
 import { type Answer, columnsOf, createAsker, type Target } from '../../test/support/grafana-answers.ts';
@@ -22,14 +22,14 @@ import { CHOSEN_BY_CAMPAIGN, chosen } from './sql.ts';
 
 let books: TestLedger;
 let warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
-let scene: Scene;
+let sample: SampleData;
 let asker: ReturnType<typeof createAsker>;
 
 beforeAll(async () => {
   [books, warehouse] = await Promise.all([freshLedger({ max: 4 }), freshWarehouse()]);
-  scene = await playScene({ books, warehouse });
+  sample = await insertSampleData({ books, warehouse });
   asker = createAsker({ books, warehouse });
-  await publishWatermark(warehouse, scene.now);
+  await publishWatermark(warehouse, sample.now);
 });
 afterAll(async () => {
   await Promise.all([books?.close(), warehouse?.drop()]);
@@ -43,7 +43,7 @@ const millis = (value: string | number | null): number => Date.parse(`${value}Z`
  * always has one affiliate.
  */
 function situation(board: Dashboard, what: 'all' | 'one' | 'quote' | 'filtered'): Situation {
-  const { shop, now } = scene;
+  const { shop, now } = sample;
   const one: Record<string, string> = {
     program: String(shop.programId),
     campaign: String(shop.campaignId),
@@ -140,10 +140,10 @@ test.concurrent.each(PANELS)('$name draws what the engine answers', async ({ boa
   expectShape(panel, target, answer);
   expect(answer.rows.length, 'has something to show').toBeGreaterThan(0);
   expectShape(panel, target, await asker.ask(target, situation(board, 'one')));
-  const nobody = await asker.ask(target, situation(board, 'quote'));
-  expectShape(panel, target, nobody);
-  const counted = nobody.rows.flatMap((row) =>
-    row.filter((value, i) => nobody.columns[i]?.kind === 'number' && Number(value) !== 0),
+  const unknown = await asker.ask(target, situation(board, 'quote'));
+  expectShape(panel, target, unknown);
+  const counted = unknown.rows.flatMap((row) =>
+    row.filter((value, i) => unknown.columns[i]?.kind === 'number' && Number(value) !== 0),
   );
   const isFiltered = /\$\{\w+:/.test(target.rawSql);
   expect(isFiltered ? counted : [], 'nothing has a name that nothing has').toEqual([]);
@@ -151,7 +151,7 @@ test.concurrent.each(PANELS)('$name draws what the engine answers', async ({ boa
 
 test('a number with the period before has both, in order', async () => {
   const board = allBoards()[0] as Dashboard;
-  const { shop, now } = scene;
+  const { shop, now } = sample;
   const clicks = PANELS.find(({ name }) => name === 'Campaigns: Clicks A')?.target as Target;
   // A day, and the day before it.
   const range = {
@@ -185,7 +185,7 @@ test('a number with the period before has both, in order', async () => {
 
 test('where there was nothing in this range, the one before is not taken for it', async () => {
   const board = allBoards()[0] as Dashboard;
-  const { now } = scene;
+  const { now } = sample;
   const tomorrow = {
     ...situation(board, 'all'),
     fromMs: now + 2 * HOUR_MS,
@@ -242,7 +242,7 @@ test.each([
 });
 
 test('rows that know only their campaign are chosen by its program as well', async () => {
-  const { shop, other } = scene;
+  const { shop, other } = sample;
   const given = (program: number | undefined): Situation => ({
     ...situation(allBoards()[0] as Dashboard, 'all'),
     values: { campaign: undefined, program: program === undefined ? undefined : String(program) },

@@ -62,8 +62,8 @@ function declarations(): string[] {
   return declare;
 }
 
-/** The compiler's complaints about a file of such constants. */
-function complaints(parts: readonly string[]): string[] {
+/** The compiler's errors about a file of such constants. */
+function compilerErrors(parts: readonly string[]): string[] {
   mkdirSync(fromProject('node_modules/.cache'), { recursive: true });
   const folder = mkdtempSync(fromProject('node_modules/.cache/dashboards-'));
   try {
@@ -76,7 +76,7 @@ function complaints(parts: readonly string[]): string[] {
         exactOptionalPropertyTypes: false,
         rewriteRelativeImportExtensions: false,
       },
-      include: ['check.ts'],
+      files: ['check.ts'],
     };
     writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config));
     const { stdout } = spawnSync(
@@ -93,11 +93,11 @@ function complaints(parts: readonly string[]): string[] {
 test('what is generated has the types of the SDK', () => {
   const parts = declarations();
   expect(parts.length).toBeGreaterThan(300);
-  expect(complaints(parts)).toEqual([]);
+  expect(compilerErrors(parts)).toEqual([]);
 });
 
 test('and the compiler would find a word that is no choice, a property that is none, and one that is missing', () => {
-  const wrong = complaints([
+  const wrong = compilerErrors([
     `export const a: Json<stat.Options['colorMode']> = 'values';`,
     `export const b: Json<Partial<timeseries.FieldConfig>> = { lineWith: 1 };`,
     `export const c: Json<ClickHouseQuery> = { refId: 'A' };`,

@@ -22,15 +22,15 @@ WHERE hour >= now() - INTERVAL 31 DAY AND value != ''
 GROUP BY value ORDER BY value LIMIT ${MAX_CHOICES}`;
 
 const CHOICES: Readonly<Record<Filter, { label: string; description: string; sql: string }>> = {
-  program: { label: 'Program', description: 'One shop’s affiliate programme', sql: named('program') },
-  campaign: { label: 'Campaign', description: 'What is advertised within a program', sql: named('campaign') },
+  program: { label: 'Program', description: 'One shop’s affiliate program', sql: named('program') },
+  campaign: { label: 'Campaign', description: 'Campaign of a program', sql: named('campaign') },
   affiliate: {
     label: 'Affiliate',
-    description: `Who sends visitors; the first ${MAX_CHOICES} by name, others by writing their id`,
+    description: `Affiliate; the first ${MAX_CHOICES} by name, others by typing their id`,
     sql: named('affiliate'),
   },
-  country: { label: 'Country', description: 'Of the visitor’s address', sql: seen('country') },
-  device: { label: 'Device', description: 'Told by the User-Agent', sql: seen('device') },
+  country: { label: 'Country', description: 'Country of the visitor’s address', sql: seen('country') },
+  device: { label: 'Device', description: 'Device in the User-Agent', sql: seen('device') },
 };
 
 /** A filter with All; `one`: exactly one of the choices, the first to begin with. */

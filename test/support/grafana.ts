@@ -111,7 +111,7 @@ function conditionsOfAll(sql: string, { values }: Situation): string {
 }
 
 /** Who is on the stage. */
-export interface Scene {
+export interface SampleData {
   readonly shop: TestParties;
   readonly other: TestParties;
   /** Time of the run, Unix milliseconds. */
@@ -124,7 +124,10 @@ const DAYS_OF_CLICKS = 3;
  * Two programs with three days of clicks, an address that becomes fast, two affiliates at the same addresses, orders in
  * every state, payouts that were paid, refused or never answered, and an audit of which one check failed.
  */
-export async function playScene(stores: { books: TestLedger; warehouse: Warehouse }): Promise<Scene> {
+export async function insertSampleData(stores: {
+  books: TestLedger;
+  warehouse: Warehouse;
+}): Promise<SampleData> {
   const { books, warehouse } = stores;
   const { ledger } = books;
   const shop = await createParties(ledger);
@@ -137,7 +140,7 @@ export async function playScene(stores: { books: TestLedger; warehouse: Warehous
   await warehouse.command('SYSTEM RELOAD DICTIONARY geo');
   await warehouse.insertBytes({
     sql: INSERT_CLICKS_SQL,
-    data: [encodeClicks(sceneClicks(shop, other, now))],
+    data: [encodeClicks(sampleClicks(shop, other, now))],
     settings: {},
   });
 
@@ -203,7 +206,7 @@ async function pay({ ledger }: TestLedger, answer: () => PaymentAnswer | undefin
 const address = (...bytes: [number, number, number, number]): Buffer =>
   Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...bytes]);
 
-function sceneClicks(shop: TestParties, other: TestParties, now: number): ClickRecord[] {
+function sampleClicks(shop: TestParties, other: TestParties, now: number): ClickRecord[] {
   const [first, second] = shop.chain;
   const of = (parties: TestParties, affiliateId: number): Partial<ClickRecord> => ({
     program_id: parties.programId,

@@ -6,7 +6,7 @@ import { numbers, type PanelSource, rows } from '../panels.ts';
 import { freshness } from '../pieces/freshness.ts';
 import { comingOutOfHold } from '../pieces/hold.ts';
 import { timeToOrder } from '../pieces/time-to-order.ts';
-import { clicksByVerdict, conversionsByState } from '../pieces/traffic.ts';
+import { clicksByFlagGroup, conversionsByState } from '../pieces/traffic.ts';
 import { clickhouse, postgres } from '../sources.ts';
 import {
   ALL_CLICKS,
@@ -30,8 +30,7 @@ const OF_ORDERS = ['campaign', 'affiliate', 'country'] as const;
 export function affiliate(): Dashboard {
   return buildBoard({
     board: 'affiliate',
-    description:
-      'One affiliate in depth: clicks and their quality, conversions with reasons, money by state.',
+    description: 'One affiliate: clicks and their quality, conversions with reasons, money by state.',
     from: 'now-30d',
     refresh: '5m',
     variables: [
@@ -48,7 +47,7 @@ export function affiliate(): Dashboard {
       {
         title: 'Clicks and conversions',
         lines: [
-          line(9, [12, clicksByVerdict(...ALL)], [12, conversionsByState(...OF_ORDERS)]),
+          line(9, [12, clicksByFlagGroup(...ALL)], [12, conversionsByState(...OF_ORDERS)]),
           line(9, [12, links()], [12, campaigns()]),
         ],
       },
@@ -71,7 +70,7 @@ function clickFigures(): PanelSource {
   return numbers({
     title: 'Clicks',
     description:
-      'All clicks, those that count, and distinct visitors and addresses among those, which are exact for small numbers and within 1 % for great ones.',
+      'All clicks, valid clicks, and distinct visitors and addresses of valid clicks (exact for small numbers, within 1 % for large ones).',
     unit: 'short',
     columns: { Clicks: {}, Valid: {}, Visitors: {}, Addresses: {} },
     queries: [
@@ -94,7 +93,7 @@ function orderFigures(): PanelSource {
   return numbers({
     title: 'Conversions',
     description:
-      'Orders in the range: credited, in review, rejected or without credit, and wholly refunded, by their present state.',
+      'Conversions in the range by current state: credited, in review, rejected or unattributed, fully refunded.',
     unit: 'short',
     columns: { Credited: {}, 'In review': {}, Rejected: {}, Refunded: {} },
     queries: [
@@ -116,7 +115,7 @@ function balances(): PanelSource {
   return numbers({
     title: 'Money now',
     description:
-      'From the ledger, whatever the range: pending is in the hold or in review, available goes into the next payout, in transit is in a payout on its way, debt was paid for orders refunded afterwards.',
+      'Current balances from the ledger, independent of the range. Pending: in the hold or in review. Available: part of the next payout. In transit: in a submitted payout. Debt: paid for orders refunded later.',
     unit: 'locale',
     decimals: 2,
     columns: { Pending: {}, Available: {}, 'In transit': {}, Paid: {}, Debt: { steps: [[0.01, 'orange']] } },
@@ -187,9 +186,9 @@ const campaigns = (): PanelSource => brought('campaign', 'Campaigns');
 
 function quality(): PanelSource {
   return rows({
-    title: 'Against everybody else',
+    title: 'Compared with all affiliates',
     description:
-      'This affiliate’s shares beside those of all affiliates in the same range: far more robots, clicks by returning visitors or clicks an address is where to begin to look.',
+      'Shares of this affiliate and of all affiliates in the same range. Large differences in bots, repeats or clicks per address are worth a review.',
     unit: 'percentunit',
     decimals: 1,
     columns: { 'Clicks an address': { unit: 'short', decimals: 1 }, Who: { width: 130 } },
@@ -197,7 +196,7 @@ function quality(): PanelSource {
       clickhouse(
         `
 SELECT if(mine, 'This affiliate', 'Everybody') AS Who,
-  sumIf(t.clicks, flag_group = 'bot') / sum(t.clicks) AS Robots,
+  sumIf(t.clicks, flag_group = 'bot') / sum(t.clicks) AS Bots,
   sumIf(t.clicks, flag_group = 'repeat') / sum(t.clicks) AS Repeats,
   sumIf(t.clicks, flag_group IN ('prefetch', 'head', 'inactive')) / sum(t.clicks) AS "Other invalid",
   if(${VALID_CLICKS} = 0, 0, ${VALID_CLICKS} / uniqCombinedMergeIf(14)(t.ips, flag_group IN ('ok', 'repeat'))) AS "Clicks an address"
@@ -217,9 +216,9 @@ ${adHoc('clicks_hourly')}`,
 function reasons(): PanelSource {
   return rows({
     title: 'Reasons',
-    description: 'Why orders are in review, were rejected, or credit nobody.',
+    description: 'Reasons of conversions that are in review, rejected or unattributed.',
     unit: 'short',
-    empty: 'No rule has fired',
+    empty: 'No rule fired',
     columns: { Reason: { width: 220 } },
     queries: [
       clickhouse(
@@ -249,7 +248,7 @@ function commonest(column: string, title: string, description: string): PanelSou
     queries: [
       clickhouse(
         `
-SELECT toString(${column}) AS Value, count() AS Clicks, countIf(bitAnd(flags, 1) != 0) AS Robots
+SELECT toString(${column}) AS Value, count() AS Clicks, countIf(bitAnd(flags, 1) != 0) AS Bots
 FROM clicks
 WHERE ts >= greatest($__fromTime_ms, $__toTime_ms - INTERVAL 1 DAY) AND ts <= $__toTime_ms
   AND bitAnd(flags, 256) = 0
@@ -263,18 +262,14 @@ ${adHoc('clicks')}`,
 }
 
 const referrers = (): PanelSource =>
-  commonest(
-    'referrer_domain',
-    'Referrers',
-    'Where visitors came from; empty where the browser did not tell.',
-  );
+  commonest('referrer_domain', 'Referrers', 'Referrer of the visitors; empty if the browser sent none.');
 const subs = (): PanelSource =>
-  commonest('sub1', 'Placements (sub1)', 'What the affiliate writes into its links.');
+  commonest('sub1', 'Placements (sub1)', 'The affiliate’s own labels in its links.');
 
 function payouts(): PanelSource {
   return rows({
     title: 'Payouts',
-    description: 'The last 50 payouts to this affiliate, whatever the range.',
+    description: 'The last 50 payouts to this affiliate, independent of the range.',
     unit: 'none',
     empty: 'No payout yet',
     columns: {
@@ -299,9 +294,9 @@ ORDER BY id DESC LIMIT 50`,
 function latest(): PanelSource {
   return rows({
     title: 'Latest conversions',
-    description: 'The last 100 orders of the range with what was decided and why; money of all levels.',
+    description: 'The last 100 conversions of the range with decision and reason; commission of all levels.',
     unit: 'none',
-    empty: 'No orders in this range',
+    empty: 'No conversions in this range',
     columns: {
       Time: { unit: 'dateTimeAsIso', width: 170 },
       Amount: { unit: 'locale', decimals: 2 },

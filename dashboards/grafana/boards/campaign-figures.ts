@@ -18,13 +18,13 @@ import {
 
 /** The figures at the top of Campaigns, each beside the range of equal length before. */
 
-/** Conversions are told by everything but the device, which an order does not have. */
+/** Filters of conversions: all but the device, which an order does not have. */
 export const ALL = ['program', 'campaign', 'affiliate', 'country', 'device'] as const;
 export const OF_ORDERS = ['program', 'campaign', 'affiliate', 'country'] as const;
 /** Where a query reads both tables. */
 export const BOTH = adHoc('clicks_hourly', 'conversions');
 
-const COMPARED = 'The percentage compares with the range of equal length before; whole hours.';
+const COMPARED = 'The percentage compares with the previous range of equal length, in whole hours.';
 
 function clickCount(title: string, count: string, description: string): PanelSource {
   const inner = `
@@ -43,9 +43,9 @@ function clickCount(title: string, count: string, description: string): PanelSou
 }
 
 export const clicks = (): PanelSource =>
-  clickCount('Clicks', ALL_CLICKS, 'Every recorded click, valid or not, without loads of the pixel.');
+  clickCount('Clicks', ALL_CLICKS, 'All recorded clicks, valid or not, without impressions.');
 export const valid = (): PanelSource =>
-  clickCount('Valid clicks', VALID_CLICKS, 'Clicks that count for an affiliate: ok and repeat.');
+  clickCount('Valid clicks', VALID_CLICKS, 'Clicks of the flag groups ok and repeat.');
 
 function orderCount(options: {
   title: string;
@@ -72,14 +72,14 @@ function orderCount(options: {
 export const conversions = (): PanelSource =>
   orderCount({
     title: 'Conversions',
-    description: 'Orders that credit an affiliate, without those wholly refunded.',
+    description: 'Credited conversions, without fully refunded ones.',
     count: `countIf(${CREDITED})`,
     change: 'more is good',
   });
 export const inReview = (): PanelSource =>
   orderCount({
     title: 'In review',
-    description: 'Orders on which a rule has fired: they wait for a person, and nothing approves itself.',
+    description: 'Conversions that a fraud rule put in review; none is approved automatically.',
     count: `countIf(state = 'review')`,
     change: 'more is bad',
   });
@@ -109,7 +109,7 @@ export function rate(): PanelSource {
     ) GROUP BY key`;
   return numbers({
     title: 'Conversion rate',
-    description: `Credited conversions by valid click. Orders come later than their clicks, so a short range reads low. The device is not looked at: an order has none. ${COMPARED}`,
+    description: `Credited conversions per valid click. Orders follow their clicks, so short ranges read low. The device filter does not apply: conversions have no device. ${COMPARED}`,
     unit: 'percentunit',
     decimals: 2,
     change: 'more is good',
@@ -121,7 +121,7 @@ export function rateOverTime(): PanelSource {
   const keys = { hourKey: '$__timeInterval(hour)', orderKey: '$__timeInterval(occurred_at)' };
   return overTime({
     title: 'Conversion rate over time',
-    description: 'Credited conversions by valid click of the same interval; nothing where nobody clicked.',
+    description: 'Credited conversions per valid click of the same interval; empty without clicks.',
     unit: 'percentunit',
     draw: 'lines',
     interval: '1h',
@@ -155,7 +155,7 @@ function amount(options: {
     GROUP BY period, currency`;
   return numbers({
     title,
-    description: `${description} One number for each currency. ${COMPARED}`,
+    description: `${description} One number per currency. ${COMPARED}`,
     unit: 'locale',
     decimals: 2,
     seriesBy: 'unit',
@@ -170,15 +170,14 @@ export const revenue = (): PanelSource =>
   amount({
     title: 'Revenue',
     figure: REVENUE,
-    description: 'What credited orders came to, less refunds, by the time of the order.',
+    description: 'Value of credited orders minus refunds, by the time of the order.',
     change: 'more is good',
   });
 export const commission = (): PanelSource =>
   amount({
     title: 'Commission',
     figure: COMMISSION,
-    description:
-      'What affiliates of every level earned by these orders, less what was taken back; that of orders in review included.',
+    description: 'Commission of all levels minus reversals; includes conversions in review.',
     change: 'neither',
   });
 
@@ -201,7 +200,7 @@ export function earningsPerClick(): PanelSource {
     ) AS c ON c.period = o.period`;
   return numbers({
     title: 'EPC',
-    description: `Commission by valid click, for each currency: clicks of the programs with that currency are not told apart, so choose one program where there are several. ${COMPARED}`,
+    description: `Commission per valid click and currency. Clicks are not split by currency, so select one program where there are several. ${COMPARED}`,
     unit: 'locale',
     decimals: 3,
     seriesBy: 'unit',

@@ -4,7 +4,7 @@ import { buildBoard, line } from '../board.ts';
 import { drillDown } from '../links.ts';
 import { bars, type Columns, countries, overTime, type PanelSource, rows, shares } from '../panels.ts';
 import { freshness } from '../pieces/freshness.ts';
-import { clicksByVerdict, conversionsByState } from '../pieces/traffic.ts';
+import { clicksByFlagGroup, conversionsByState } from '../pieces/traffic.ts';
 import { clickhouse, postgres } from '../sources.ts';
 import {
   ALL_CLICKS,
@@ -39,7 +39,8 @@ import {
 export function campaigns(): Dashboard {
   return buildBoard({
     board: 'campaigns',
-    description: 'How campaigns do: clicks, conversions, revenue and commission, by whom and from where.',
+    description:
+      'Campaigns: clicks, conversions, revenue and commission by affiliate, link, country and device.',
     from: 'now-7d',
     refresh: '1m',
     variables: [...ALL.map((filter) => variable(filter)), ...adHocVariables()],
@@ -60,12 +61,12 @@ export function campaigns(): Dashboard {
       {
         title: 'Over time',
         lines: [
-          line(9, [12, clicksByVerdict(...ALL)], [12, conversionsByState(...OF_ORDERS)]),
+          line(9, [12, clicksByFlagGroup(...ALL)], [12, conversionsByState(...OF_ORDERS)]),
           line(8, [12, rateOverTime()], [12, moneyOverTime()]),
         ],
       },
       {
-        title: 'Who and where',
+        title: 'Affiliates, links, countries',
         lines: [
           line(9, [24, top('campaign', 'Top campaigns')]),
           line(9, [12, top('affiliate', 'Top affiliates')], [12, top('link', 'Top links')]),
@@ -80,7 +81,7 @@ function moneyOverTime(): PanelSource {
   return overTime({
     title: 'Commission',
     description:
-      'Commission of all levels by the time of the order, less what was taken back; a series a currency.',
+      'Commission of all levels minus reversals, by the time of the order; one series per currency.',
     unit: 'locale',
     draw: 'bars',
     interval: '1h',
@@ -120,7 +121,7 @@ function top(kind: Exclude<Named, 'program'>, title: string): PanelSource {
   const owner = kind === 'link';
   return rows({
     title,
-    description: `The 50 with the most valid clicks, with their conversions and commission in the range. ${owner ? 'The code leads to the affiliate whose link it is.' : 'The name leads on, in the same range.'} Commission is that of all levels; where currencies mix it is left empty.`,
+    description: `The 50 with the most valid clicks, with conversions and commission of the range. ${owner ? 'The code links to the dashboard of its affiliate.' : 'The name links to its dashboard, in the same range.'} Commission of all levels; empty for mixed currencies.`,
     unit: 'short',
     sortBy: 'Valid',
     empty: 'No clicks in this range',
@@ -170,7 +171,7 @@ function map(): PanelSource {
   return countries({
     title: 'Countries',
     description:
-      'Valid clicks by the country of the visitor’s address, as the registries have it. Unknown ones are left out.',
+      'Valid clicks by the registry country of the visitor’s address; unknown countries are omitted.',
     unit: 'short',
     country: 'Country',
     value: 'Valid clicks',
@@ -193,7 +194,7 @@ ${adHoc('clicks_hourly')}`,
 function devices(): PanelSource {
   return shares({
     title: 'Devices',
-    description: 'Valid clicks by the device that the User-Agent tells.',
+    description: 'Valid clicks by the device in the User-Agent.',
     unit: 'short',
     queries: [
       clickhouse(
@@ -214,7 +215,7 @@ function funnel(): PanelSource {
   return bars({
     title: 'From click to payment',
     description:
-      'Valid clicks, orders reported, orders approved (credited), and orders whose own commission has been paid, the last from the ledger, whatever the country. Clicks and orders by their own time: later steps of young clicks are still to come.',
+      'Valid clicks, conversions, credited conversions, and conversions with a paid level-1 commission (from the ledger, all countries). Each step by its own time: later steps of recent clicks are incomplete.',
     unit: 'short',
     queries: [
       clickhouse(

@@ -4,7 +4,7 @@ import { AFFILIATE_COLUMNS, drillDown } from '../links.ts';
 import { numbers, overTime, type PanelSource, rows } from '../panels.ts';
 import { freshness } from '../pieces/freshness.ts';
 import { timeToOrder } from '../pieces/time-to-order.ts';
-import { clicksByVerdict } from '../pieces/traffic.ts';
+import { clicksByFlagGroup } from '../pieces/traffic.ts';
 import { clickhouse, postgres } from '../sources.ts';
 import {
   adHoc,
@@ -31,7 +31,7 @@ const MAX_AFFILIATES_AN_ADDRESS = 20;
 export function fraud(): Dashboard {
   return buildBoard({
     board: 'fraud',
-    description: 'Who is too fast, from where, which rules have fired, and what money is held because of it.',
+    description: 'Click velocity, networks, fired rules, and commission held for review.',
     from: 'now-24h',
     refresh: '30s',
     variables: [...ALL.map((filter) => variable(filter)), ...adHocVariables()],
@@ -55,7 +55,7 @@ export function fraud(): Dashboard {
       {
         title: 'Traffic',
         lines: [
-          line(9, [12, clicksByVerdict(...ALL)], [12, robotsByAffiliate()]),
+          line(9, [12, clicksByFlagGroup(...ALL)], [12, robotsByAffiliate()]),
           line(9, [10, networks()], [14, shared()]),
         ],
       },
@@ -66,12 +66,12 @@ export function fraud(): Dashboard {
 
 function robots(): PanelSource {
   return numbers({
-    title: 'Robots',
-    description: 'Share of the clicks in the range that a robot made, and of all that count for nobody.',
+    title: 'Bots',
+    description: 'Share of bot clicks and of all invalid clicks in the range.',
     unit: 'percentunit',
     decimals: 1,
     columns: {
-      Robots: {
+      Bots: {
         steps: [
           [0.3, 'orange'],
           [0.6, 'red'],
@@ -87,7 +87,7 @@ function robots(): PanelSource {
     queries: [
       clickhouse(
         `
-SELECT sumIf(t.clicks, flag_group = 'bot') / greatest(sum(t.clicks), 1) AS Robots,
+SELECT sumIf(t.clicks, flag_group = 'bot') / greatest(sum(t.clicks), 1) AS Bots,
   sumIf(t.clicks, flag_group NOT IN ('ok', 'repeat')) / greatest(sum(t.clicks), 1) AS Invalid
 FROM clicks_hourly AS t
 WHERE ${HOURS_IN_RANGE}
@@ -122,22 +122,22 @@ ${adHoc('conversions')}`,
 
 const hits = (): PanelSource =>
   stopped(
-    'Orders stopped',
+    'Conversions stopped',
     `countIf(state IN ('review', 'rejected') AND reason != '')`,
-    'Orders of the range on which a rule has fired: in review or rejected.',
+    'Conversions of the range with a fired rule: in review or rejected.',
   );
 const waiting = (): PanelSource =>
   stopped(
     'In review',
     `countIf(state = 'review')`,
-    'Orders of the range that wait for a person. Nothing approves itself with time.',
+    'Conversions of the range in review; none is approved automatically.',
   );
 
 function held(): PanelSource {
   return numbers({
     title: 'Held money',
     description:
-      'Commission that waits for a review now, whatever the range, for each currency; from the ledger.',
+      'Commission currently held for review, by currency, independent of the range; from the ledger.',
     unit: 'locale',
     decimals: 2,
     perRow: true,
@@ -157,7 +157,7 @@ GROUP BY currency ORDER BY currency LIMIT 10`,
 function hitsOverTime(): PanelSource {
   return overTime({
     title: 'Rule hits',
-    description: 'Orders in review or rejected by the rule that named the reason, by the time of the order.',
+    description: 'Conversions in review or rejected, by deciding rule and time of the order.',
     unit: 'short',
     draw: 'stacked bars',
     interval: '1m',
@@ -181,10 +181,10 @@ ${adHoc('conversions')}`,
 function hitsByRule(): PanelSource {
   return rows({
     title: 'Rules',
-    description: 'What each rule stopped in the range, what became of it, and the orders’ amounts.',
+    description: 'Conversions stopped by each rule in the range, with outcome and order value.',
     unit: 'short',
     sortBy: 'Orders',
-    empty: 'No rule has fired',
+    empty: 'No rule fired',
     columns: { Rule: { width: 230 }, Amount: { unit: 'locale', decimals: 2 } },
     queries: [
       clickhouse(
@@ -205,15 +205,15 @@ ${adHoc('conversions')}`,
 
 function fastAffiliates(): PanelSource {
   return rows({
-    title: 'Affiliates with hasty orders',
+    title: 'Affiliates with fast orders',
     description:
-      'Share of an affiliate’s orders that came within two minutes of the click; affiliates with five orders or more.',
+      'Share of an affiliate’s conversions within two minutes of the click; affiliates with five conversions or more.',
     unit: 'short',
-    sortBy: 'Hasty',
-    empty: 'No affiliate with five orders in this range',
+    sortBy: 'Fast',
+    empty: 'No affiliate with five conversions in this range',
     columns: {
       ...AFFILIATE_COLUMNS,
-      Hasty: {
+      Fast: {
         unit: 'percentunit',
         decimals: 0,
         steps: [
@@ -228,17 +228,17 @@ function fastAffiliates(): PanelSource {
         `${withNames({
           kind: 'affiliate',
           as: 'Affiliate',
-          columns: 'c.orders AS Orders, c.hasty AS Hasty, c.delay AS "Median delay"',
+          columns: 'c.orders AS Orders, c.fast AS Fast, c.delay AS "Median delay"',
           inner: `
-  SELECT affiliate_id AS id, count() AS orders, countIf(s < 120) / count() AS hasty, quantileExact(0.5)(s) AS delay
+  SELECT affiliate_id AS id, count() AS orders, countIf(s < 120) / count() AS fast, quantileExact(0.5)(s) AS delay
   FROM (
     SELECT affiliate_id, dateDiff('second', assumeNotNull(click_ts), occurred_at) AS s
     FROM conversions FINAL
     WHERE ${ORDERS_IN_RANGE}
       AND isNotNull(click_ts)
       AND ${chosen(...OF_ORDERS)}
-  ) GROUP BY id HAVING orders >= 5 ORDER BY hasty DESC, id LIMIT 25`,
-          orderBy: 'Hasty DESC',
+  ) GROUP BY id HAVING orders >= 5 ORDER BY fast DESC, id LIMIT 25`,
+          orderBy: 'Fast DESC',
         })}
 ${adHoc('conversions')}`,
         'table',
@@ -249,15 +249,14 @@ ${adHoc('conversions')}`,
 
 function robotsByAffiliate(): PanelSource {
   return rows({
-    title: 'Robots by affiliate',
-    description:
-      'Affiliates by the number of invalid clicks in the range, with the share of robots and of repeats.',
+    title: 'Bots by affiliate',
+    description: 'Affiliates by number of invalid clicks in the range, with the shares of bots and repeats.',
     unit: 'short',
     sortBy: 'Invalid',
     empty: 'No clicks in this range',
     columns: {
       ...AFFILIATE_COLUMNS,
-      Robots: {
+      Bots: {
         unit: 'percentunit',
         decimals: 1,
         steps: [
@@ -273,7 +272,7 @@ function robotsByAffiliate(): PanelSource {
         `${withNames({
           kind: 'affiliate',
           as: 'Affiliate',
-          columns: 'c.clicks AS Clicks, c.invalid AS Invalid, c.robots AS Robots, c.repeats AS Repeats',
+          columns: 'c.clicks AS Clicks, c.invalid AS Invalid, c.robots AS Bots, c.repeats AS Repeats',
           inner: `
   SELECT affiliate_id AS id, sum(t.clicks) AS clicks, sumIf(t.clicks, flag_group NOT IN ('ok', 'repeat')) AS invalid,
     sumIf(t.clicks, flag_group = 'bot') / sum(t.clicks) AS robots, sumIf(t.clicks, flag_group = 'repeat') / sum(t.clicks) AS repeats
@@ -293,11 +292,11 @@ ${adHoc('clicks_hourly')}`,
 
 function shared(): PanelSource {
   return rows({
-    title: 'Affiliates that share addresses',
-    description: `Pairs of affiliates with valid clicks from the same addresses within the last day of the range: one person behind two accounts, or two offices of one provider. Addresses with more than ${MAX_AFFILIATES_AN_ADDRESS} affiliates are a provider’s gateway and are left out.`,
+    title: 'Affiliates sharing addresses',
+    description: `Pairs of affiliates with valid clicks from the same addresses in the last day of the range: one person with two accounts, or customers of one provider. Addresses with more than ${MAX_AFFILIATES_AN_ADDRESS} affiliates are provider gateways and are omitted.`,
     unit: 'short',
     sortBy: 'Addresses',
-    empty: 'No pair shares two addresses',
+    empty: 'No pair with two shared addresses',
     columns: {
       First: {
         width: 180,
@@ -345,10 +344,10 @@ function heldByAffiliate(): PanelSource {
   return rows({
     title: 'Held for review, by affiliate',
     description:
-      'Commission that waits for a review now, whatever the range, and how long the oldest of it has waited; from the ledger.',
+      'Commission currently held for review with the age of the oldest conversion, independent of the range; from the ledger.',
     unit: 'none',
     sortBy: 'Held',
-    empty: 'Nothing is held for review',
+    empty: 'Nothing held for review',
     columns: {
       ...AFFILIATE_COLUMNS,
       Orders: { unit: 'short' },

@@ -5,7 +5,7 @@ import { fraud } from './fraud.ts';
 import { money } from './money.ts';
 import { pipeline } from './pipeline.ts';
 
-/** Every dashboard, anew. */
+/** Builds all dashboards. */
 export function allBoards(): Dashboard[] {
   return [campaigns(), affiliate(), fraud(), pipeline(), money()];
 }

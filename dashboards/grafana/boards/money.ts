@@ -10,17 +10,16 @@ import { postgres } from '../sources.ts';
 import { chosenInLedger } from '../sql.ts';
 import { variable } from '../variables.ts';
 
-/** A proof older than this, in seconds, says little about now. */
-const PROOF_OLD_SECONDS = DAY_S;
+/** An audit older than this, in seconds, is stale. */
+const STALE_AUDIT_SECONDS = DAY_S;
 
 const MONEY: Column = { unit: 'locale', decimals: 2 };
 
-/** What is owed, what is on its way, what was paid, and whether every cent of it is proved. */
+/** Balances owed, in transit and paid, with the audit of the books. */
 export function money(): Dashboard {
   return buildBoard({
     board: 'money',
-    description:
-      'What is owed, on its way and paid, payouts by state, and the proof that every cent reconciles.',
+    description: 'Balances owed, in transit and paid, payouts by state, and the audit of the books.',
     from: 'now-30d',
     refresh: '5m',
     variables: [variable('program'), variable('affiliate')],
@@ -29,15 +28,15 @@ export function money(): Dashboard {
       line(
         4,
         [4, freshness()],
-        [4, balance('pending', 'Pending', 'Earned and in the hold, or in review.')],
-        [4, balance('available', 'Available', 'Goes into the next payout.')],
-        [4, balance('in_transit', 'In transit', 'In a payout on its way.')],
-        [4, balance('paid', 'Paid', 'Has left, since the beginning.')],
-        [4, balance('debt', 'Debt', 'Was paid for orders refunded afterwards; the next payouts net it.')],
+        [4, balance('pending', 'Pending', 'In the hold or in review.')],
+        [4, balance('available', 'Available', 'Part of the next payout.')],
+        [4, balance('in_transit', 'In transit', 'In a submitted payout.')],
+        [4, balance('paid', 'Paid', 'Paid in total.')],
+        [4, balance('debt', 'Debt', 'Paid for orders refunded later; netted by the next payouts.')],
       ),
     ],
     sections: [
-      { title: 'Proof', lines: [line(9, [6, proved()], [18, proofs()])] },
+      { title: 'Audit', lines: [line(9, [6, proved()], [18, proofs()])] },
       {
         title: 'Payouts',
         lines: [line(9, [10, payoutsByState()], [14, payoutsOverTime()]), line(9, [24, openPayouts()])],
@@ -56,7 +55,7 @@ export function money(): Dashboard {
 function balance(account: string, title: string, description: string): PanelSource {
   return numbers({
     title,
-    description: `${description} Now, whatever the range; one number for each currency; from the ledger.`,
+    description: `${description} Current value, independent of the range; one number per currency; from the ledger.`,
     unit: 'locale',
     decimals: 2,
     perRow: true,
@@ -75,18 +74,17 @@ GROUP BY currency ORDER BY 2 DESC, 1 LIMIT 10`,
 
 function proved(): PanelSource {
   return numbers({
-    title: 'Last proof',
-    description:
-      'Checks of the last audit that did not hold, and how long ago it ran. Run `afflux audit` by a timer: an old proof says little about now.',
+    title: 'Last audit',
+    description: 'Violated checks of the last audit, and its age. Run `afflux audit` by a timer.',
     unit: 'none',
     columns: {
-      'Checks that fail': { steps: [[1, 'red']] },
-      Age: { unit: 's', steps: [[PROOF_OLD_SECONDS, 'orange']] },
+      'Violated checks': { steps: [[1, 'red']] },
+      Age: { unit: 's', steps: [[STALE_AUDIT_SECONDS, 'orange']] },
     },
     queries: [
       postgres(
         `
-SELECT count(*) FILTER (WHERE NOT ok) AS "Checks that fail", extract(epoch FROM clock_timestamp() - at)::float8 AS "Age"
+SELECT count(*) FILTER (WHERE NOT ok) AS "Violated checks", extract(epoch FROM clock_timestamp() - at)::float8 AS "Age"
 FROM grafana_audit_checks
 WHERE at = (SELECT max(at) FROM grafana_audit_checks)
 GROUP BY at`,
@@ -98,11 +96,11 @@ GROUP BY at`,
 
 function proofs(): PanelSource {
   return rows({
-    title: 'What was proved',
+    title: 'Audit checks',
     description:
-      'Each check of the last audit, in the words in which it was found. Those of the ledger prove the books from the entries up; those of the clicks prove that none is missing and none counts twice.',
+      'Each check of the last audit with its finding. Ledger checks recompute the books from the entries; click checks show that no click is missing or stored twice.',
     unit: 'none',
-    empty: 'No audit has run: afflux audit',
+    empty: 'No audit yet: run afflux audit',
     columns: { Holds: { width: 80 }, Store: { width: 80 }, Check: { width: 220 } },
     queries: [
       postgres(
@@ -121,7 +119,7 @@ function payoutsByState(): PanelSource {
   return rows({
     title: 'Payouts by state',
     description:
-      'Payouts created in the range. Unknown: the provider gave no answer; it is asked again and never paid under a second key. Returned: the money came back.',
+      'Payouts created in the range. Unknown: no answer from the provider; reconciliation asks again, never under a second key. Returned: the payment was returned.',
     unit: 'short',
     empty: 'No payouts in this range',
     columns: { State: { width: 120 }, Amount: MONEY },
@@ -141,8 +139,7 @@ GROUP BY state, currency ORDER BY 2 DESC, 1, 4`,
 function payoutsOverTime(): PanelSource {
   return overTime({
     title: 'Payouts by day',
-    description:
-      'Amounts of the payouts created on each day (UTC), by their present state; a series for each currency and state.',
+    description: 'Amounts of payouts by day of creation (UTC); one series per currency and current state.',
     unit: 'locale',
     draw: 'stacked bars',
     interval: '1d',
@@ -162,11 +159,11 @@ GROUP BY 1, 2 ORDER BY 1, 2`,
 
 function openPayouts(): PanelSource {
   return rows({
-    title: 'Payouts that need a look',
+    title: 'Payouts that need attention',
     description:
-      'Payouts that are unknown, failed or returned, or have been on their way for more than a day, whatever the range.',
+      'Payouts that are unknown, failed or returned, or in transit for more than a day, independent of the range.',
     unit: 'none',
-    empty: 'Every payout has arrived or is on its way',
+    empty: 'No payouts need attention',
     columns: {
       Payout: { width: 90 },
       ...AFFILIATE_COLUMNS,
@@ -191,9 +188,9 @@ ORDER BY id DESC LIMIT 100`,
 
 function movements(): PanelSource {
   return overTime({
-    title: 'What was posted, by day',
+    title: 'Postings by day',
     description:
-      'Journals of each day (UTC) by kind, the sum of what they added to affiliates’ accounts; moves between an affiliate’s own accounts sum to zero and are left out.',
+      'Sums of journals on affiliates’ accounts by day (UTC) and kind; moves between accounts of one affiliate sum to zero and are omitted.',
     unit: 'locale',
     draw: 'bars',
     signed: true,
@@ -216,10 +213,10 @@ function affiliates(): PanelSource {
   return rows({
     title: 'Balances by affiliate',
     description:
-      'The 200 affiliates with the most that is not yet paid, and everybody’s debt before that; now, whatever the range.',
+      'The 200 affiliates with the largest debt, then the largest unpaid balance; current values, independent of the range.',
     unit: 'locale',
     decimals: 2,
-    empty: 'Nobody has earned anything',
+    empty: 'No earnings',
     columns: {
       ...AFFILIATE_COLUMNS,
       Debt: { steps: [[0.01, 'orange']] },

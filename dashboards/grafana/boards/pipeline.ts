@@ -16,8 +16,7 @@ const mean = (histogram: string): string =>
 export function pipeline(): Dashboard {
   return buildBoard({
     board: 'pipeline',
-    description:
-      'The path of a click from the redirect to the report: rates, latency, what waits, what is missing.',
+    description: 'The path of a click from redirect to report: rates, latency, backlogs, gaps.',
     from: 'now-3h',
     refresh: '10s',
     variables: [],
@@ -42,15 +41,15 @@ export function pipeline(): Dashboard {
         title: 'Attribution and API',
         lines: [line(8, [8, decisions()], [8, mirrorLag()], [8, apiLatency()])],
       },
-      { title: 'Proof', lines: [line(9, [24, gapsByLease()])] },
+      { title: 'Audit', lines: [line(9, [24, gapsByLease()])] },
     ],
   });
 }
 
 function gapFigures(): PanelSource {
   return numbers({
-    title: 'Missing and doubled',
-    description: `Clicks of the last ${GAP_HOURS} hours that their lease gave out and that are not stored, and those stored twice, up to the watermark. Both must be 0; afflux audit looks at everything.`,
+    title: 'Missing and duplicate clicks',
+    description: `Clicks of the last ${GAP_HOURS} hours numbered by their lease but not stored, and clicks stored twice, up to the watermark. Both must be 0; afflux audit checks all clicks.`,
     unit: 'none',
     columns: { Missing: { steps: [[1, 'red']] }, Doubled: { steps: [[1, 'red']] } },
     queries: [
@@ -67,9 +66,9 @@ FROM (${GAPS}
 
 function waiting(): PanelSource {
   return numbers({
-    title: 'Waiting',
+    title: 'Backlog',
     description:
-      'What has not reached ClickHouse: bytes in the collectors’ spools, which means that the stream did not take them, and messages in the stream behind the loader.',
+      'Clicks not yet in ClickHouse: bytes in the collectors’ spools (not acknowledged by the stream) and messages not yet loaded.',
     unit: 'short',
     columns: {
       Spool: { unit: 'bytes', steps: [[1, 'orange']] },
@@ -90,8 +89,7 @@ function waiting(): PanelSource {
 function deadLetters(): PanelSource {
   return numbers({
     title: 'Dead letters, last day',
-    description:
-      'Batches set aside because they cannot be loaded. See the runbook in docs/warehouse.md; afflux deadletters lists them.',
+    description: 'Batches that cannot be loaded. Runbook: docs/warehouse.md; afflux deadletters lists them.',
     unit: 'short',
     decimals: 0,
     steps: [[1, 'red']],
@@ -103,8 +101,8 @@ function deadLetters(): PanelSource {
 
 function away(): PanelSource {
   return numbers({
-    title: 'Processes away',
-    description: 'Processes whose metrics do not answer, and collectors whose stream does not take batches.',
+    title: 'Processes down',
+    description: 'Processes whose metrics endpoint does not answer, and collectors without a stream.',
     unit: 'none',
     steps: [[1, 'red']],
     columns: { Processes: {}, 'Without a stream': {} },
@@ -121,7 +119,7 @@ function away(): PanelSource {
 function clickRate(): PanelSource {
   return overTime({
     title: 'Clicks a second',
-    description: 'Clicks that became durable, in the stream or in the spool, by collector.',
+    description: 'Clicks made durable in the stream or the spool, by collector.',
     unit: 'cps',
     draw: 'lines',
     queries: [
@@ -139,7 +137,7 @@ function clickRate(): PanelSource {
 function outcomes(): PanelSource {
   return overTime({
     title: 'Requests by outcome',
-    description: 'What requests for links were answered with, a second.',
+    description: 'Answers to requests for links per second.',
     unit: 'reqps',
     draw: 'stacked bars',
     queries: [
@@ -154,7 +152,7 @@ function commitLatency(): PanelSource {
   return overTime({
     title: 'Commit latency',
     description:
-      'From the first click of a batch until all of it is durable, which is when its redirects leave. Near 0.25 s batches went to the spool.',
+      'Time from the first click of a batch until the batch is durable and its redirects are sent. At 0.25 s batches go to the spool.',
     unit: 's',
     draw: 'lines',
     steps: [
@@ -171,8 +169,7 @@ function commitLatency(): PanelSource {
 function spool(): PanelSource {
   return overTime({
     title: 'Spool',
-    description:
-      'Bytes that wait on the collectors’ disks, by collector. Above zero the stream is away or too slow.',
+    description: 'Bytes on the collectors’ disks. Above zero: the stream is unavailable or too slow.',
     unit: 'bytes',
     draw: 'lines',
     queries: [promql('afflux_collector_spool_bytes', { legend: '{{instance}}' })],
@@ -183,7 +180,7 @@ function refusals(): PanelSource {
   return overTime({
     title: 'Refused clicks',
     description:
-      'Clicks answered 503 a second: unstored when neither stream nor spool took them, full when too many batches were in flight. None of them is half-recorded.',
+      'Clicks answered 503 per second. unstored: neither stream nor spool stored them; full: too many batches in flight.',
     unit: 'reqps',
     draw: 'lines',
     queries: [
@@ -200,7 +197,7 @@ function batches(): PanelSource {
   return overTime({
     title: 'Clicks in a batch',
     description:
-      'The mean number of clicks that one acknowledgement made durable, and batches in flight; at 16 the stream is the bottleneck.',
+      'Mean clicks per acknowledged batch, and batches in flight; at 16 the stream is the bottleneck.',
     unit: 'short',
     draw: 'lines',
     queries: [
@@ -213,8 +210,7 @@ function batches(): PanelSource {
 function streamLag(): PanelSource {
   return overTime({
     title: 'Stream lag',
-    description:
-      'Messages in the stream that the loader has not loaded. A message is a batch of up to 256 KiB.',
+    description: 'Messages not yet loaded. A message is a batch of up to 256 KiB.',
     unit: 'short',
     draw: 'lines',
     queries: [promql('afflux_loader_lag_messages', { legend: '{{instance}}' })],
@@ -224,8 +220,7 @@ function streamLag(): PanelSource {
 function loaderFreshness(): PanelSource {
   return overTime({
     title: 'Freshness',
-    description:
-      'Age of the watermark: every older click is in the warehouse and in its reports. The goal is 2 s.',
+    description: 'Age of the watermark: all older clicks are in the reports. The goal is 2 s.',
     unit: 's',
     draw: 'lines',
     steps: [
@@ -240,7 +235,7 @@ function loaderRate(): PanelSource {
   return overTime({
     title: 'Loaded clicks a second',
     description:
-      'Rows that the loader inserted. After an outage it is far above the rate of clicks until it has caught up.',
+      'Rows inserted by the loader. After an outage the rate exceeds the click rate until the backlog is loaded.',
     unit: 'cps',
     draw: 'lines',
     queries: [promql('sum(rate(afflux_loader_rows_total[$__rate_interval]))', { legend: 'clicks' })],
@@ -250,7 +245,7 @@ function loaderRate(): PanelSource {
 function insertLatency(): PanelSource {
   return overTime({
     title: 'Insert of a block',
-    description: 'Duration of the INSERT of a block, which syncs to the disk.',
+    description: 'Duration of the INSERT of a block, with the sync to disk.',
     unit: 's',
     draw: 'lines',
     queries: [
@@ -262,9 +257,9 @@ function insertLatency(): PanelSource {
 
 function setAside(): PanelSource {
   return overTime({
-    title: 'Loader’s trouble',
+    title: 'Loader errors',
     description:
-      'Dead letters by reason, repeated batches (a spool replayed after the duplicate window; harmless), retries by error, and messages that left the stream before they were loaded, which must stay 0.',
+      'Dead letters by reason, repeated batches (spool replayed after the duplicate window; harmless), retries by error, and messages that expired before loading (must stay 0).',
     unit: 'short',
     draw: 'bars',
     queries: [
@@ -290,8 +285,7 @@ function setAside(): PanelSource {
 function storedByMinute(): PanelSource {
   return overTime({
     title: 'Stored clicks by minute',
-    description:
-      'What ClickHouse holds, by the time of the click, for the last eight days at most: the other end of the path.',
+    description: 'Clicks in ClickHouse by the time of the click, at most the last eight days.',
     unit: 'short',
     draw: 'bars',
     interval: '1m',
@@ -311,8 +305,7 @@ GROUP BY time ORDER BY time`,
 function decisions(): PanelSource {
   return overTime({
     title: 'Conversions decided',
-    description:
-      'Decisions a second by outcome, and conversions that had to wait for their click, or for a store.',
+    description: 'Decisions per second by outcome, and conversions waiting for their click or for a store.',
     unit: 'cps',
     draw: 'lines',
     queries: [
@@ -334,7 +327,7 @@ function decisions(): PanelSource {
 function mirrorLag(): PanelSource {
   return overTime({
     title: 'Mirror lag',
-    description: 'Age of the oldest change of a conversion that reports and dashboards do not show yet.',
+    description: 'Age of the oldest change of a conversion not yet in reports and dashboards.',
     unit: 's',
     draw: 'lines',
     steps: [[LATE_SECONDS, 'orange']],
@@ -345,7 +338,7 @@ function mirrorLag(): PanelSource {
 function apiLatency(): PanelSource {
   return overTime({
     title: 'API',
-    description: 'p99 and mean of the time from a request to its answer, over all routes.',
+    description: 'p99 and mean response time over all routes.',
     unit: 's',
     draw: 'lines',
     queries: [
@@ -359,7 +352,7 @@ function gapsByLease(): PanelSource {
   return rows({
     title: `Leases of the last ${GAP_HOURS} hours`,
     description:
-      'Each start of a collector leases a node number and counts its clicks from 0 without gaps: between its first and its last number there must be as many clicks as numbers.',
+      'Each collector start leases a node number and numbers its clicks from 0 without gaps: stored clicks must equal the numbers between the first and the last.',
     unit: 'none',
     sortBy: 'Missing',
     empty: 'No clicks in these hours',

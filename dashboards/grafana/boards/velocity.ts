@@ -47,7 +47,7 @@ export function fastest(key: keyof typeof VELOCITY): PanelSource {
   const { title, table, show, keys, column } = VELOCITY[key];
   return rows({
     title: `${title}, last hour`,
-    description: `The 25 with the most clicks in the last 60 minutes, whatever the range at the top; of the variables program and campaign are looked at. ${key === 'subnet' ? 'A network is a /24 of IPv4 or a /64 of IPv6. ' : ''}${key === 'fingerprint' ? 'Thousands of visitors share one User-Agent and language: many user agents are impossible here, many campaigns are not. ' : ''}Robots are counted too.`,
+    description: `The 25 with the most clicks in the last 60 minutes, independent of the range; the variables program and campaign apply. ${key === 'subnet' ? 'A network is a /24 of IPv4 or a /64 of IPv6. ' : ''}${key === 'fingerprint' ? 'A fingerprint covers User-Agent and language, so it has one user agent; many visitors share it, so many campaigns are normal. ' : ''}Bots are included.`,
     unit: 'short',
     sortBy: '60 min',
     empty: 'No clicks in the last hour',
@@ -73,7 +73,7 @@ export function fastestAffiliates(...filters: readonly Filter[]): PanelSource {
   return rows({
     title: 'Affiliates, last hour',
     description:
-      'Clicks of the last five minutes beside the affiliate’s median minute of the last hour: the factor says how much faster it has become. Only affiliates with 20 clicks in the hour.',
+      'Clicks of the last five minutes compared with the median minute of the last hour (factor). Only affiliates with 20 clicks in the hour.',
     unit: 'short',
     sortBy: 'Factor',
     empty: 'No affiliate had 20 clicks in the last hour',
@@ -114,9 +114,9 @@ ${adHoc('clicks_minutely')}`,
 
 export function networks(): PanelSource {
   return shares({
-    title: 'Whose networks, last day',
+    title: 'Networks by owner, last day',
     description:
-      'Who announces the addresses that the clicks of the last 24 hours came from (autonomous systems, by RouteViews, DB-IP.com and NRO): the ten with the most and all others. Clouds and hosters are no audience. Unknown until "afflux geo load" was run. Of the variables program and campaign are looked at.',
+      'Autonomous systems of the clicks of the last 24 hours (by RouteViews, DB-IP.com and NRO): the ten largest and all others. Cloud and hosting networks have no human visitors. Unknown until "afflux geo load" has run. The variables program and campaign apply.',
     unit: 'short',
     queries: [
       clickhouse(

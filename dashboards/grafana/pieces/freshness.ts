@@ -11,7 +11,7 @@ export function freshness(): PanelSource {
   return numbers({
     title: 'Complete to',
     description:
-      'Every click before this time is counted. It is held back by a collector that still keeps clicks in its spool; when it falls behind, look at Pipeline. Conversions follow within a second of their commit.',
+      'Figures include every click before this time. A collector with clicks in its spool holds it back; see Pipeline when it lags. Conversions follow within a second of their commit.',
     unit: 'none',
     queries: [
       clickhouse(

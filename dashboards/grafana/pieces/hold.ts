@@ -5,12 +5,12 @@ import { chosenInLedger, type LedgerFilter } from '../sql.ts';
 /** Pending money by the day on which it becomes available; from the ledger. */
 export function comingOutOfHold(...filters: readonly LedgerFilter[]): PanelSource {
   return rows({
-    title: 'Coming out of the hold',
+    title: 'End of holds',
     description:
-      'Pending commissions by the day on which they become available; what is in review stays until a person decides.',
+      'Pending commissions by the day they become available; commissions in review stay until a reviewer decides.',
     unit: 'locale',
     decimals: 2,
-    empty: 'Nothing is held',
+    empty: 'Nothing in the hold',
     columns: { Day: { unit: 'dateTimeAsIso' }, Commissions: { unit: 'short', decimals: 0 } },
     queries: [
       postgres(

@@ -18,8 +18,7 @@ const CLASSES = [
 export function timeToOrder(...filters: readonly Filter[]): PanelSource {
   return histogram({
     title: 'From click to order',
-    description:
-      'Orders of the range by the time since their click: those within seconds are seldom people’s.',
+    description: 'Conversions of the range by time since their click; orders within seconds are suspicious.',
     unit: 'short',
     x: 'Within',
     queries: [clickhouse(timeToOrderSql(filters), 'table')],

@@ -2,8 +2,8 @@ import { overTime, type PanelSource } from '../panels.ts';
 import { clickhouse } from '../sources.ts';
 import { adHoc, chosen, type Filter, HOURS_IN_RANGE, ORDERS_IN_RANGE } from '../sql.ts';
 
-/** One colour a verdict, the same everywhere: valid is green and blue, robots red. */
-const VERDICT_COLOURS = {
+/** One colour per flag group: valid green and blue, bots red. */
+const FLAG_GROUP_COLOURS = {
   ok: 'green',
   repeat: 'blue',
   bot: 'red',
@@ -12,26 +12,26 @@ const VERDICT_COLOURS = {
   inactive: 'purple',
 } as const;
 
-/** Clicks by the one reason each is told by. */
-export function clicksByVerdict(...filters: readonly Filter[]): PanelSource {
+/** Clicks by flag group. */
+export function clicksByFlagGroup(...filters: readonly Filter[]): PanelSource {
   return overTime({
-    title: 'Clicks by verdict',
+    title: 'Clicks by flag group',
     description:
-      'All clicks by hour. Valid are ok and repeat; a bot, a prefetch, a HEAD request and a click on an inactive link are recorded and count for nobody. The last bar is not over yet.',
+      'All clicks by hour. Valid: ok and repeat. Bots, prefetches, HEAD requests and clicks on inactive links are recorded and not credited. The last bar is incomplete.',
     unit: 'short',
     draw: 'stacked bars',
     interval: '1h',
-    seriesBy: 'verdict',
-    colours: VERDICT_COLOURS,
+    seriesBy: 'group',
+    colours: FLAG_GROUP_COLOURS,
     queries: [
       clickhouse(
         `
-SELECT $__timeInterval(hour) AS time, toString(flag_group) AS verdict, sum(t.clicks) AS clicks
+SELECT $__timeInterval(hour) AS time, toString(flag_group) AS "group", sum(t.clicks) AS clicks
 FROM clicks_hourly AS t
 WHERE ${HOURS_IN_RANGE}
   AND flag_group != 'impression'
   AND ${chosen(...filters)}
-GROUP BY time, verdict ORDER BY time, verdict
+GROUP BY time, "group" ORDER BY time, "group"
 ${adHoc('clicks_hourly')}`,
         'series',
       ),
@@ -44,7 +44,7 @@ export function conversionsByState(...filters: readonly Filter[]): PanelSource {
   return overTime({
     title: 'Conversions by state',
     description:
-      'Orders by their time and present state: attributed, partially refunded and refunded were credited; review waits for a person; rejected and unattributed credit nobody; received and awaiting_click are not decided.',
+      'Conversions by time of the order and current state. Credited: attributed, partially refunded, refunded. In review: review. Not credited: rejected, unattributed. Undecided: received, awaiting_click.',
     unit: 'short',
     draw: 'stacked bars',
     interval: '1h',

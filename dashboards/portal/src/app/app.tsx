@@ -13,10 +13,10 @@ import { useTheme } from './theme.ts';
 
 const PROGRAM_KEY = 'afflux-program';
 
-/** The cookie cannot be read here: this says whether it is worth asking. */
+/** Scripts cannot read the cookie: this marks that a session may exist. */
 const SIGNED_IN_KEY = 'afflux-signed-in';
 
-/** Who is signed in; undefined: nobody. */
+/** The signed-in user; undefined without a session. */
 async function readSession(signal: AbortSignal): Promise<Schemas['Session'] | undefined> {
   if (localStorage.getItem(SIGNED_IN_KEY) === null) return undefined;
   try {
@@ -62,7 +62,7 @@ function WithSession() {
   if (!data.session) {
     return (
       <SignIn
-        note={wasSignedOut ? 'You were signed out. Sign in to go on.' : undefined}
+        note={wasSignedOut ? 'Your session has ended. Sign in to continue.' : undefined}
         onSignedIn={() => {
           setSignedOut(false);
           localStorage.setItem(SIGNED_IN_KEY, 'yes');
@@ -90,7 +90,7 @@ function Portal(props: {
   useEffect(() => {
     const heading = document.querySelector<HTMLElement>('main h1');
     document.title = heading ? `${heading.textContent} – Afflux` : 'Afflux';
-    // Whoever goes on to another page reads from its heading on; the first one is read from its top.
+    // After navigation the focus goes to the heading; the first page is read from its top.
     if (shown.current !== path) {
       window.scrollTo(0, 0);
       heading?.focus({ preventScroll: true });
@@ -107,7 +107,7 @@ function Portal(props: {
   if (!program) {
     return (
       <main class="alone">
-        <Page title="There is no program yet">
+        <Page title="No programs yet">
           <p>
             Create one with <code>POST /v1/programs</code> (see <a href="/docs">the API</a>), then reload.
           </p>
@@ -132,7 +132,7 @@ function Portal(props: {
         {found ? (
           <found.route.page key={`${path} ${program.id}`} params={found.params} />
         ) : (
-          <Page title="There is no such page">
+          <Page title="Page not found">
             <p>
               Go to <a href={href('/')}>the overview</a>.
             </p>

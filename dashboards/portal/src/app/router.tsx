@@ -1,12 +1,12 @@
 import type { ComponentChildren, ComponentType } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 
-/** Paths below /portal/, without a library: what is shown follows the address bar. */
+/** Routing below /portal/ without a library; the page follows the address bar. */
 
 const BASE = '/portal';
 
 export interface Route {
-  /** `/links/:id`; what a colon names is given to the page. */
+  /** `/links/:id`; parameters are passed to the page. */
   readonly path: string;
   readonly page: ComponentType<{ params: Readonly<Record<string, string>> }>;
 }
@@ -25,7 +25,7 @@ export function navigate(path: string, options: { replace?: boolean } = {}): voi
   window.dispatchEvent(new Event('popstate'));
 }
 
-/** The path that is shown, e.g. `/links`. */
+/** The current path, e.g. `/links`. */
 export function usePath(): string {
   const [path, setPath] = useState(current);
   useEffect(() => {

@@ -2,12 +2,12 @@ import { createContext } from 'preact';
 import { useContext } from 'preact/hooks';
 import type { Schemas } from '../data/api.ts';
 
-/** Who is signed in, and which program they look at. */
+/** The signed-in user and the selected program. */
 
 export interface SignedIn {
   readonly user: Schemas['User'];
   readonly program: Schemas['Program'];
-  /** All that they may see. */
+  /** Programs visible to the user. */
   readonly programs: readonly Schemas['Program'][];
   readonly chooseProgram: (id: string) => void;
   readonly signOut: () => void;
@@ -16,7 +16,7 @@ export interface SignedIn {
 
 type Role = Schemas['User']['role'];
 
-/** Who may list what, so that nobody's page asks for what it would be refused. */
+/** Roles that can list each resource, so that pages request nothing forbidden. */
 const READERS = {
   affiliates: ['operator', 'finance', 'fraud'],
   links: ['operator', 'finance', 'fraud', 'affiliate'],
@@ -34,7 +34,7 @@ export const SessionProvider = Context.Provider;
 
 export function useSession(): SignedIn {
   const session = useContext(Context);
-  if (!session) throw new Error('nobody is signed in');
+  if (!session) throw new Error('no session');
   return session;
 }
 
@@ -42,6 +42,6 @@ export function useSession(): SignedIn {
 export function usePartner(): SignedIn & { affiliateId: string } {
   const session = useSession();
   const affiliateId = session.user.affiliate_id;
-  if (affiliateId === null) throw new Error('this page is a partner’s');
+  if (affiliateId === null) throw new Error('this page is for partners only');
   return { ...session, affiliateId };
 }

@@ -8,7 +8,7 @@ import { Front } from './sign-in.tsx';
 
 const MIN_CHARS = 10;
 
-/** Where the link of a mail leads: an invitation, or a password that was forgotten. */
+/** Target of the mailed links: invitation and password reset. */
 export function SetPassword() {
   const token = new URLSearchParams(window.location.search).get('token') ?? '';
   const [password, setPassword] = useState('');
@@ -21,7 +21,7 @@ export function SetPassword() {
   if (isDone) {
     return (
       <Front title="Your password is set">
-        <p>Every session there was has ended.</p>
+        <p>All earlier sessions have been signed out.</p>
         <p class="front-foot">
           <Link to="/">Sign in</Link>
         </p>
@@ -30,10 +30,10 @@ export function SetPassword() {
   }
   if (token === '' || faults.token !== undefined) {
     return (
-      <Front title="This link is not good any more">
-        <p>Links to set a password work once, and for a short time. Ask for a new one.</p>
+      <Front title="This link is no longer valid">
+        <p>A link to set a password works once and expires. Request a new one.</p>
         <p class="front-foot">
-          <Link to="/forgotten">Ask for a new link</Link>
+          <Link to="/forgotten">Request a new link</Link>
         </p>
       </Front>
     );
@@ -52,7 +52,7 @@ export function SetPassword() {
           value={password}
           onChange={setPassword}
           autocomplete="new-password"
-          hint={`At least ${MIN_CHARS} characters. A sentence that only you know is best.`}
+          hint={`At least ${MIN_CHARS} characters. A sentence that only you know works well.`}
           fault={faults.password}
           required
         />
@@ -70,10 +70,10 @@ export function RequestReset() {
   });
   if (isSent) {
     return (
-      <Front title="Look into your mail">
+      <Front title="Check your e-mail">
         <p>
-          If {email} is a user’s address, a link to set a new password is on its way. It works once, for an
-          hour.
+          If {email} belongs to a user, a link to set a new password has been sent. It works once and expires
+          in one hour.
         </p>
         <p class="front-foot">
           <Link to="/">Back to sign-in</Link>
@@ -83,8 +83,8 @@ export function RequestReset() {
   }
   return (
     <Front title="Set a new password">
-      <p>We mail you a link to set a new one.</p>
-      <Form submit="Mail me a link" busy={busy} error={error} onSubmit={() => void run()}>
+      <p>We send you a link to set a new password.</p>
+      <Form submit="Send the link" busy={busy} error={error} onSubmit={() => void run()}>
         <TextField
           label="E-mail address"
           type="email"

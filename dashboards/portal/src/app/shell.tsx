@@ -7,16 +7,16 @@ import { CompleteTo, FreshnessProvider, useLiveFreshness } from '../ui/freshness
 import { Link } from './router.tsx';
 import { useSession } from './session.tsx';
 
-/** The frame of every page: where one can go, who one is, how fresh the figures are. */
+/** The frame of every page: navigation, user, freshness. */
 
 export interface PageGroup {
   readonly title: string;
   readonly pages: readonly {
     readonly path: string;
     readonly title: string;
-    /** Who may go there; without it, whoever the pages are for. */
+    /** Roles with access; without it, every role of the list. */
     readonly roles?: readonly Schemas['User']['role'][];
-    /** It looks across programs: only for users of no single one. */
+    /** Covers all programs: for users without a program only. */
     readonly acrossPrograms?: boolean;
   }[];
 }
@@ -108,7 +108,7 @@ export function Shell(props: {
   );
 }
 
-/** What a user can go to; a group without any page is left out. */
+/** Pages of the user's role; empty groups are omitted. */
 function pagesFor(groups: readonly PageGroup[], user: Schemas['User']): readonly PageGroup[] {
   return groups
     .map(({ title, pages }) => ({

@@ -56,7 +56,7 @@ export function SignIn(props: { note: string | undefined; onSignedIn: () => void
         />
         {isWrong && (
           <p class="fault" role="alert">
-            The address or the password is wrong. Check both, or set a new password.
+            Wrong e-mail address or password. Check both, or set a new password.
           </p>
         )}
       </Form>

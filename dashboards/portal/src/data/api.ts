@@ -1,7 +1,7 @@
 import createClient from 'openapi-fetch';
 import type { components, paths } from '../../../../api/client/types.ts';
 
-/** The generated client of the API, with the session's token, and what an answer that is a problem means. */
+/** The generated API client with the session's token and its error answers. */
 
 export type Schemas = components['schemas'];
 export type Money = Schemas['Money'];
@@ -11,12 +11,12 @@ export const api = createClient<paths>({ baseUrl: window.location.origin });
 let csrfToken = '';
 let onSignedOut = (): void => undefined;
 
-/** From now on everything that changes something carries the token of this session. */
+/** Later changes carry the CSRF token of this session. */
 export function setSessionToken(token: string): void {
   csrfToken = token;
 }
 
-/** Called when the server does not know the session any more. */
+/** Called when the session is no longer valid. */
 export function whenSignedOut(call: () => void): void {
   onSignedOut = call;
 }
@@ -30,7 +30,7 @@ api.use({
   },
 });
 
-/** An answer of the API that is a problem. */
+/** An error answer of the API (RFC 9457). */
 export class ApiProblem extends Error {
   readonly problem: Schemas['Problem'];
   readonly retryAfter: number;
@@ -48,14 +48,14 @@ interface Answer<Data> {
   readonly response: Response;
 }
 
-/** The data of an answer. @throws ApiProblem when it is none. */
+/** The data of an answer. @throws ApiProblem for an error answer. */
 export async function take<Data>(answer: Promise<Answer<Data>>): Promise<NonNullable<Data>> {
   const { data, error, response } = await answer;
   if (!response.ok) throw new ApiProblem(asProblem(error, response), response);
   return data as NonNullable<Data>;
 }
 
-/** The data with the version that a change must name. */
+/** The data with the ETag for `If-Match`. */
 export async function takeVersion<Data>(
   answer: Promise<Answer<Data>>,
 ): Promise<{ data: NonNullable<Data>; etag: string }> {
@@ -76,12 +76,12 @@ function asProblem(error: unknown, response: Response): Schemas['Problem'] {
   };
 }
 
-/** Names one attempt to create something, so that sending it again does not create it twice. */
+/** An Idempotency-Key for one attempt: repeating it creates nothing twice. */
 export function newAttempt(): { 'idempotency-key': string } {
   return { 'idempotency-key': crypto.randomUUID() };
 }
 
-/** Everything of a list, page by page, up to `most` rows: for choices, not for tables. */
+/** All pages of a list up to `most` rows: for select fields, not for tables. */
 export async function takeAll<Row>(
   page: (cursor: string | undefined) => Promise<Answer<{ data: Row[]; next_cursor: string | null }>>,
   most = 2_000,

@@ -8,7 +8,7 @@ export interface Range {
   readonly to: string;
 }
 
-/** The hour under way is part of every range. */
+/** Every range includes the current hour. */
 function nextHour(): number {
   return Math.floor(Date.now() / HOUR_MS + 1) * HOUR_MS;
 }
@@ -24,9 +24,9 @@ export function lastDays(days: number): Range {
   };
 }
 
-/** Every day of a range as reports name it (`2026-11-24`), those without a row too. */
+/** Days of a range in the reports' format (`2026-11-24`), including days without a row. */
 export function daysOf({ from, to }: Range): string[] {
-  // Where midnight is no whole hour, the range begins within the day before, which is not shown for that.
+  // In zones whose midnight is not a whole hour the range begins within the previous day, which is not shown.
   const day = new Date(Date.parse(from) + HOUR_MS - 1);
   const days: string[] = [];
   for (; day.getTime() < Date.parse(to); day.setDate(day.getDate() + 1)) days.push(dayName(day));
@@ -39,7 +39,7 @@ function dayName(day: Date): string {
   return parts.format(day);
 }
 
-/** The start of a day by its name, in Unix seconds, for a chart's axis. */
+/** Start of a named day in Unix seconds, for a chart's axis. */
 export function secondsOfDay(name: string): number {
   return new Date(`${name}T00:00:00`).getTime() / 1_000;
 }

@@ -13,7 +13,7 @@ export function figure(row: Row | undefined, name: string): number {
 export interface Trend {
   readonly report: Schemas['Report'];
   readonly days: readonly string[];
-  /** The course of a metric, one value a day. */
+  /** A metric by day. */
   readonly course: (metric: string) => number[];
   readonly total: (metric: string) => number;
   readonly before: (metric: string) => number;

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 
-/** What a page shows: the last data there was, whether newer is on its way, and why there is none. */
+/** State of a request: latest data, loading flag, error. */
 export interface Loaded<Data> {
   readonly data: Data | undefined;
   readonly error: unknown;
@@ -9,9 +9,9 @@ export interface Loaded<Data> {
 }
 
 /**
- * Loads when the page appears and whenever `inputs` change; what is under way for older inputs is cancelled.
+ * Loads when the page appears and whenever `inputs` change; requests in flight for older inputs are cancelled.
  * @param options.everyMs Loads again after this long, while the page is visible.
- * @param options.more Loads again when it changes, and shows what there was until then.
+ * @param options.more Loads again when it changes; the earlier data stay visible until then.
  */
 export function useData<Data>(
   load: (signal: AbortSignal) => Promise<Data>,
@@ -56,7 +56,7 @@ export function useData<Data>(
   return { ...state, reload };
 }
 
-/** Something a person does: once at a time, with what went wrong. */
+/** A user's action: one at a time, with its error. */
 export interface Action<Args extends readonly unknown[]> {
   readonly run: (...args: Args) => Promise<boolean>;
   readonly busy: boolean;
@@ -64,15 +64,15 @@ export interface Action<Args extends readonly unknown[]> {
   readonly clear: () => void;
 }
 
-/** `run` tells whether it went well. */
+/** `run` resolves to true on success. */
 export function useAction<Args extends readonly unknown[]>(
   work: (...args: Args) => Promise<unknown>,
 ): Action<Args> {
   const [state, setState] = useState<{ busy: boolean; error: unknown }>({ busy: false, error: undefined });
-  const underWay = useRef(false);
+  const inFlight = useRef(false);
   const run = async (...args: Args): Promise<boolean> => {
-    if (underWay.current) return false;
-    underWay.current = true;
+    if (inFlight.current) return false;
+    inFlight.current = true;
     setState({ busy: true, error: undefined });
     try {
       await work(...args);
@@ -82,7 +82,7 @@ export function useAction<Args extends readonly unknown[]>(
       setState({ busy: false, error });
       return false;
     } finally {
-      underWay.current = false;
+      inFlight.current = false;
     }
   };
   return { run, ...state, clear: () => setState({ busy: false, error: undefined }) };

@@ -2,7 +2,7 @@ import { mayRead, useSession } from '../app/session.tsx';
 import { api, takeAll } from './api.ts';
 import { useData } from './use-data.ts';
 
-/** Names of the program's partners by their ids, for those who may see them. */
+/** Names of the program's partners by id, for roles that can list them. */
 export function useNames(): ReadonlyMap<string, string> {
   const { program, user } = useSession();
   const { data } = useData(

@@ -13,7 +13,7 @@ type Load<Row> = (
   signal: AbortSignal,
 ) => Promise<{ data?: Page<Row>; error?: unknown; response: Response }>;
 
-/** A list of the API, a page more at each wish; it starts anew when `inputs` change. */
+/** A paginated list of the API; `more` loads the next page, changed `inputs` start again. */
 export function usePages<Row>(load: Load<Row>, inputs: readonly unknown[], everyMs?: number): Pages<Row> {
   const key = JSON.stringify(inputs);
   const [wish, setWish] = useState({ key, pages: 1 });

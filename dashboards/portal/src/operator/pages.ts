@@ -20,7 +20,7 @@ import { AuditLogPage } from './system/audit-log.tsx';
 import { DeadLettersPage } from './system/dead-letters.tsx';
 import { UsersPage } from './system/users.tsx';
 
-/** What an operator can go to, and the roles that do a part of its work. */
+/** Pages of operators and of the roles with a part of their work. */
 export const operatorPages: { readonly routes: readonly Route[]; readonly groups: readonly PageGroup[] } = {
   routes: [
     { path: '/', page: OverviewPage },
@@ -52,7 +52,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       ],
     },
     {
-      title: 'Programme',
+      title: 'Program',
       pages: [
         { path: '/affiliates', title: 'Partners', roles: ['operator', 'finance', 'fraud'] },
         { path: '/campaigns', title: 'Campaigns', roles: ['operator'] },
@@ -81,7 +81,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       ],
     },
     {
-      title: 'Running it',
+      title: 'Operations',
       pages: [
         { path: '/postback-calls', title: 'Postback calls', roles: ['operator', 'fraud', 'advertiser'] },
         { path: '/webhooks', title: 'Webhooks', roles: ['operator', 'advertiser'] },

@@ -41,7 +41,7 @@ export function ConversionsPage() {
   return (
     <Page
       title="Conversions"
-      lead="Orders of visitors whom your links brought, with what was decided and why."
+      lead="Orders of your visitors, with the decision and the reason."
       actions={<Segments label="Status" value={status} onChange={setStatus} choices={STATUSES} />}
     >
       <Card>
@@ -50,17 +50,17 @@ export function ConversionsPage() {
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title={status === '' ? 'No conversions yet' : 'None with this status'}>
-              An order appears here seconds after the shop reports it. If your visitors buy and nothing
-              appears, ask the programme whether the shop passes the click id on.
+            <Empty title={status === '' ? 'No conversions yet' : 'No conversions with this status'}>
+              A conversion appears seconds after the shop reports the order. If orders are missing, ask the
+              program whether the shop passes the click ID on.
             </Empty>
           }
           columns={[
             { title: 'Order', head: true, cell: ({ order_id }) => order_id },
             { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
             { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
-            { title: 'State', cell: ({ state }) => <Status of={state} /> },
-            { title: 'Paid out', cell: ({ status: paid }) => <Status of={paid} /> },
+            { title: 'Status', cell: ({ state }) => <Status of={state} /> },
+            { title: 'Payment', cell: ({ status: paid }) => <Status of={paid} /> },
             {
               title: 'Why',
               cell: ({ reason }) => (reason === null ? <span class="muted">–</span> : reasonText(reason)),
@@ -115,7 +115,7 @@ function Details({ conversion, onClose }: { conversion: Schemas['Conversion']; o
             <Amount money={conversion.amount} />
             {Number(conversion.refunded.amount) > 0 && (
               <>
-                , of which <Amount money={conversion.refunded} /> were refunded
+                , <Amount money={conversion.refunded} /> refunded
               </>
             )}
           </dd>
@@ -126,10 +126,10 @@ function Details({ conversion, onClose }: { conversion: Schemas['Conversion']; o
           <dt>Click</dt>
           <dd>{conversion.click_id === null ? 'none' : <code>{conversion.click_id}</code>}</dd>
         </dl>
-        <h3>What you earn by it</h3>
+        <h3>Your commission</h3>
         <Problem error={error} />
         {data === undefined && error === undefined && <Loading />}
-        {data?.length === 0 && <p class="muted">Nothing: only credited orders earn a commission.</p>}
+        {data?.length === 0 && <p class="muted">None: only credited orders earn a commission.</p>}
         {data && data.length > 0 && <Commissions rows={data} />}
       </div>
     </Dialog>
@@ -143,13 +143,13 @@ function Commissions({ rows }: { rows: readonly Schemas['Commission'][] }) {
       rows={rows}
       rowKey={({ id }) => id}
       columns={[
-        { title: 'State', cell: ({ state }) => <Status of={state} /> },
+        { title: 'Status', cell: ({ state }) => <Status of={state} /> },
         {
           title: 'On hold until',
           cell: ({ state, available_at }) => (state === 'pending' ? <When at={available_at} /> : '–'),
         },
         { title: 'Earned', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
-        { title: 'Taken back', numeric: true, cell: ({ reversed }) => <Amount money={reversed} /> },
+        { title: 'Reversed', numeric: true, cell: ({ reversed }) => <Amount money={reversed} /> },
       ]}
     />
   );

@@ -3,7 +3,7 @@ import { api, type Money, take } from '../data/api.ts';
 import type { Range } from '../data/period.ts';
 import { TIME_ZONE } from '../text/format.ts';
 
-/** What a partner earned, in minor units for charts. */
+/** Earnings of a partner in minor units, for charts. */
 export interface Earnings {
   readonly currency: string;
   readonly totalMinor: number;
@@ -27,7 +27,7 @@ export async function readEarnings(
   };
 }
 
-/** For a chart's axis; sums are the server's business. */
+/** For a chart's axis only; sums come from the server. */
 export function minorOf({ amount, currency }: Money): number {
   const isNegative = amount.startsWith('-');
   const minor = Number(parseAmount(amount.replace('-', ''), currency));

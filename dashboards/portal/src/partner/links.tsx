@@ -56,7 +56,7 @@ export function LinksPage() {
   return (
     <Page
       title="Links"
-      lead="Share these instead of the shop’s own addresses: every click is recorded before its visitor moves on."
+      lead="Share these links in place of the shop’s addresses. Every click is recorded before the visitor is redirected."
       actions={newLink}
     >
       <Card
@@ -72,8 +72,8 @@ export function LinksPage() {
           list={links}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="You have no link yet">
-              A link belongs to a campaign and leads to a page of the shop. {newLink}
+            <Empty title="No links yet">
+              A link belongs to a campaign and redirects to a page of the shop. {newLink}
             </Empty>
           }
           columns={[
@@ -96,11 +96,11 @@ export function LinksPage() {
               cell: ({ id }) => formatCount(figure(counts.data?.get(id), 'clicks')),
             },
             {
-              title: 'Orders',
+              title: 'Conversions',
               numeric: true,
               cell: ({ id }) => formatCount(figure(counts.data?.get(id), 'conversions_attributed')),
             },
-            { title: 'State', cell: ({ status }) => <Status of={status} /> },
+            { title: 'Status', cell: ({ status }) => <Status of={status} /> },
             {
               title: '',
               cell: (link) => (
@@ -155,8 +155,8 @@ function NewLink(props: {
   if (open.length === 0) {
     return (
       <Dialog title="New link" onClose={props.onClose}>
-        <Empty title="No campaign is running">
-          As soon as the programme starts one, links to it are made here.
+        <Empty title="No active campaign">
+          You can create links as soon as the program has an active campaign.
         </Empty>
       </Dialog>
     );
@@ -164,7 +164,7 @@ function NewLink(props: {
   return (
     <Dialog title="New link" onClose={props.onClose}>
       <Form
-        submit="Make the link"
+        submit="Create link"
         busy={busy}
         error={isOnFields ? undefined : error}
         onSubmit={() => void run()}
@@ -177,7 +177,7 @@ function NewLink(props: {
         />
         {templates.length > 0 && (
           <Select
-            label="Page of the shop"
+            label="Shop page"
             value={templates.find((one) => one.landing_url === landingUrl)?.id ?? ''}
             onChange={(id) => setLandingUrl(templates.find((one) => one.id === id)?.landing_url ?? '')}
             choices={[
@@ -188,11 +188,11 @@ function NewLink(props: {
         )}
         <LandingPage value={landingUrl} onChange={setLandingUrl} fault={faults.landing_url} />
         <TextField
-          label="Name in the address"
+          label="Code"
           value={code}
           onChange={setCode}
           fault={faults.code}
-          hint="Optional: letters, digits and dashes. Left empty, it is drawn."
+          hint="Optional: letters, digits and dashes. Empty: a random code."
         />
       </Form>
     </Dialog>

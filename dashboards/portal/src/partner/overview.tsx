@@ -71,7 +71,7 @@ function FirstSteps() {
   return (
     <Card>
       <Empty title="No clicks in this period">
-        Make a <Link to="/links">tracking link</Link> and share it: its clicks appear here within two seconds.
+        Create a <Link to="/links">tracking link</Link> and share it. Clicks appear here within two seconds.
       </Empty>
     </Card>
   );
@@ -92,7 +92,7 @@ function Figures({ trend, earnings }: { trend: Trend; earnings: Earnings }) {
         course={trend.course('clicks')}
       />
       <Stat
-        title="Credited orders"
+        title="Credited conversions"
         figure={formatCompact(orders)}
         now={orders}
         before={trend.before('conversions_attributed')}
@@ -106,9 +106,9 @@ function Figures({ trend, earnings }: { trend: Trend; earnings: Earnings }) {
         course={earnings.byDay(trend.days)}
       />
       <Stat
-        title="Per hundred valid clicks"
+        title="Per 100 valid clicks"
         figure={formatMinor(epc * 100, currency)}
-        note={`${formatShare(clicks === 0 ? 0 : orders / clicks)} of valid clicks order`}
+        note={`conversion rate ${formatShare(clicks === 0 ? 0 : orders / clicks)}`}
       />
     </dl>
   );
@@ -143,11 +143,11 @@ const STATES: readonly {
   title: string;
   note: string;
 }[] = [
-  { key: 'pending', title: 'Pending', note: 'on hold, in case of refunds' },
-  { key: 'available', title: 'Available', note: 'part of the next payout' },
-  { key: 'in_transit', title: 'On its way', note: 'handed to the bank' },
-  { key: 'paid', title: 'Paid', note: 'so far' },
-  { key: 'debt', title: 'To be settled', note: 'refunds of what was paid, taken from the next payout' },
+  { key: 'pending', title: 'Pending', note: 'in the hold for refunds' },
+  { key: 'available', title: 'Available', note: 'next payout' },
+  { key: 'in_transit', title: 'In transit', note: 'submitted to the provider' },
+  { key: 'paid', title: 'Paid', note: 'in total' },
+  { key: 'debt', title: 'Debt', note: 'refunds after payment, deducted from the next payout' },
 ];
 
 function BalanceCard({ balance }: { balance: Schemas['Balance'] }) {
@@ -175,7 +175,7 @@ function LatestConversions({ conversions }: { conversions: readonly Schemas['Con
     <Card title="Latest conversions" actions={<Link to="/conversions">All conversions</Link>}>
       {conversions.length === 0 ? (
         <Empty title="No conversions yet">
-          The shop reports an order once somebody who clicked your link has bought something.
+          A conversion appears when the shop reports an order of your visitor.
         </Empty>
       ) : (
         <Table
@@ -185,7 +185,7 @@ function LatestConversions({ conversions }: { conversions: readonly Schemas['Con
           columns={[
             { title: 'Order', head: true, cell: ({ order_id }) => order_id },
             { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
-            { title: 'State', cell: ({ state }) => <Status of={state} /> },
+            { title: 'Status', cell: ({ state }) => <Status of={state} /> },
             { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
           ]}
         />

@@ -10,7 +10,7 @@ import { ProfilePage } from './profile.tsx';
 import { RecruitsPage } from './recruits.tsx';
 import { ReportsPage } from './reports.tsx';
 
-/** What a partner can go to. */
+/** Pages of a partner. */
 export const partnerPages: { readonly routes: readonly Route[]; readonly groups: readonly PageGroup[] } = {
   routes: [
     { path: '/', page: OverviewPage },

@@ -41,18 +41,17 @@ export function PayoutsPage() {
       lead={
         data ? (
           <>
-            <Amount money={data.balance.available} strong /> are available for the next payout.
+            <Amount money={data.balance.available} strong /> available for the next payout.
           </>
         ) : (
-          'What was paid, and every movement of your money.'
+          'Your payouts, and every movement of your balance.'
         )
       }
     >
       {data?.method.kind === null && (
         <p class="notice warn">
           <span>
-            We do not know where to send your money. <Link to="/profile">Set a payout method</Link>, and the
-            next payout finds its way.
+            No payout method set. <Link to="/profile">Set a payout method</Link>to receive the next payout.
           </span>
         </p>
       )}
@@ -62,23 +61,23 @@ export function PayoutsPage() {
           list={payouts}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="No payout yet">
-              Commissions become available when their hold ends. Once they reach the minimum of your terms,
-              they are paid with the next run.
+            <Empty title="No payouts yet">
+              Commissions become available when their hold ends. The next run pays them if they reach the
+              minimum payout of your terms.
             </Empty>
           }
           columns={[
             { title: 'Payout', head: true, cell: ({ id }) => id },
-            { title: `Made (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
-            { title: 'State', cell: ({ state }) => <Status of={state} /> },
+            { title: `Created (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+            { title: 'Status', cell: ({ state }) => <Status of={state} /> },
             { title: `Closed (${ZONE_NAME})`, cell: ({ closed_at }) => <When at={closed_at} /> },
             { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} strong /> },
             {
               title: '',
               cell: (payout) => (
                 <div class="actions">
-                  <Button onClick={() => setShown(payout)} label={`What it pays: ${payout.id}`}>
-                    What it pays
+                  <Button onClick={() => setShown(payout)} label={`Commissions of payout ${payout.id}`}>
+                    Commissions
                   </Button>
                 </div>
               ),
@@ -96,12 +95,12 @@ const PARTS = ['pending', 'available', 'in_transit', 'paid', 'debt'] as const;
 const HEADS = {
   pending: 'Pending',
   available: 'Available',
-  in_transit: 'On its way',
+  in_transit: 'In transit',
   paid: 'Paid',
   debt: 'Debt',
 };
 
-/** A movement, or what there was before and after all of them. */
+/** A movement, or the opening or closing balance. */
 type Line = Pick<Schemas['StatementLine'], (typeof PARTS)[number]> & {
   readonly id: string;
   readonly at: string;
@@ -144,7 +143,7 @@ function StatementCard() {
   return (
     <Card
       title="Statement"
-      note="Every movement of your money between its states; the columns add up, to the cent."
+      note="Every movement between the states of your balance. The columns add up to the cent."
       actions={
         <>
           <Segments label="Period of the statement" value={days} onChange={setDays} choices={PERIODS} />
@@ -167,7 +166,7 @@ function StatementCard() {
         columns={[
           { title: 'Movement', head: true, cell: ({ kind }) => words(kind) },
           { title: `At (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
-          { title: 'About', cell: ({ about }) => about ?? '' },
+          { title: 'Reference', cell: ({ about }) => about ?? '' },
           ...PARTS.map((part) => ({
             title: HEADS[part],
             numeric: true,

@@ -23,7 +23,7 @@ export function ProfilePage() {
     [affiliateId],
   );
   return (
-    <Page title="Profile" lead="Who you are to the programme, and where your money goes.">
+    <Page title="Profile" lead="Your contact details and payout method.">
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && (
@@ -66,7 +66,7 @@ function ProfileCard(props: { data: Schemas['Affiliate']; etag: string; onSaved:
           value={email}
           onChange={setEmail}
           fault={faults.email}
-          hint="Mails about your account and changes of your payout method go here. You sign in with the address of your user."
+          hint="Receives mails about your account and changes of your payout method. You sign in with the address of your user."
           autocomplete="email"
           required
         />
@@ -102,16 +102,16 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
       title="Payout method"
       note={
         data.kind === null ? (
-          'There is none yet: your money waits until you set one.'
+          'None set. Your balance stays available until you set one.'
         ) : (
           <>
-            Now: {words(data.kind)} {data.hint}, set <When at={data.updated_at} />. It is stored encrypted.
+            Now: {words(data.kind)} {data.hint}, set <When at={data.updated_at} />. Stored encrypted.
           </>
         )
       }
     >
       <Form
-        submit={data.kind === null ? 'Set it' : 'Replace it'}
+        submit={data.kind === null ? 'Set' : 'Replace'}
         busy={busy}
         error={isOnFields ? undefined : error}
         onSubmit={() => void run()}
@@ -145,7 +145,7 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
             value={fields.account}
             onChange={set('account')}
             fault={faults.account}
-            hint="The id of your connected account, such as acct_1A2b."
+            hint="ID of your connected account, such as acct_1A2b."
             required
           />
         )}
@@ -157,13 +157,13 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
 function FactsCard({ affiliate }: { affiliate: Schemas['Affiliate'] }) {
   const { program } = usePartner();
   return (
-    <Card title="At the programme">
+    <Card title="Program">
       <dl class="facts">
-        <dt>Programme</dt>
+        <dt>Name</dt>
         <dd>
           {program.name}, in {program.currency}
         </dd>
-        <dt>Your id</dt>
+        <dt>Your ID</dt>
         <dd>
           <code>{affiliate.id}</code>
         </dd>
@@ -171,7 +171,7 @@ function FactsCard({ affiliate }: { affiliate: Schemas['Affiliate'] }) {
         <dd>
           <code>{affiliate.ref_code}</code>
         </dd>
-        <dt>State</dt>
+        <dt>Status</dt>
         <dd>
           <Status of={affiliate.status} />
         </dd>

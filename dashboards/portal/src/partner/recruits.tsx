@@ -23,17 +23,17 @@ export function RecruitsPage() {
   return (
     <Page
       title="Sub-affiliates"
-      lead="Partners whom you recruited, and those whom they recruited: you earn a share of what their visitors buy."
+      lead="Partners recruited by you and by your recruits. You earn a share of the orders of their visitors."
     >
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && (
         <>
           <Levels terms={data.terms} />
-          <Card title="Whom you recruited">
+          <Card title="Recruits">
             {data.recruits.length === 0 ? (
-              <Empty title="Nobody yet">
-                Ask the programme to enter you as the recruiter when a partner of yours joins.
+              <Empty title="No recruits yet">
+                When a partner joins through you, ask the program to record you as the recruiter.
               </Empty>
             ) : (
               <Table
@@ -51,11 +51,15 @@ export function RecruitsPage() {
                     ),
                   },
                   { title: 'Your level', cell: ({ level }) => `Level ${level}` },
-                  { title: 'State', cell: ({ status }) => <Status of={status} /> },
+                  { title: 'Status', cell: ({ status }) => <Status of={status} /> },
                   { title: `Joined (${ZONE_NAME})`, cell: ({ since }) => <When at={since} /> },
-                  { title: 'Orders', numeric: true, cell: ({ conversions }) => formatCount(conversions) },
                   {
-                    title: 'You earned',
+                    title: 'Conversions',
+                    numeric: true,
+                    cell: ({ conversions }) => formatCount(conversions),
+                  },
+                  {
+                    title: 'Your earnings',
                     numeric: true,
                     cell: ({ earned }) => <Amount money={earned} strong />,
                   },
@@ -71,14 +75,14 @@ export function RecruitsPage() {
 
 type Recruit = Schemas['SubAffiliates']['data'][number];
 
-/** Each below the one who recruited it. */
+/** Each recruit below its recruiter. */
 function inTreeOrder(recruits: readonly Recruit[], of: string): Recruit[] {
   return recruits
     .filter(({ parent_id }) => parent_id === of)
     .flatMap((recruit) => [recruit, ...inTreeOrder(recruits, recruit.id)]);
 }
 
-/** What each level earns by the terms in force that are the partner's own, else the program's. */
+/** Rates of each level by the current terms: the partner's own, else the program's. */
 function Levels({ terms }: { terms: readonly Schemas['Terms'][] }) {
   const { affiliateId } = usePartner();
   const now = Date.now();
@@ -91,7 +95,10 @@ function Levels({ terms }: { terms: readonly Schemas['Terms'][] }) {
   const inForce = today.find(({ affiliate_id }) => affiliate_id === affiliateId) ?? today[0];
   if (!inForce) return null;
   return (
-    <Card title="Levels" note="Of the order’s value, by your terms of today. Campaigns may have their own.">
+    <Card
+      title="Levels"
+      note="Shares of the order value by your current terms. Campaigns can have terms of their own."
+    >
       <dl class="facts">
         <dt>Level 1</dt>
         <dd>
@@ -107,8 +114,7 @@ function Levels({ terms }: { terms: readonly Schemas['Terms'][] }) {
 }
 
 function Level({ level, bps }: { level: number; bps: number }) {
-  const whose =
-    level === 2 ? 'visitors of partners whom you recruited' : 'visitors of partners whom those recruited';
+  const whose = level === 2 ? 'visitors of your recruits' : 'visitors of their recruits';
   return (
     <>
       <dt>Level {level}</dt>

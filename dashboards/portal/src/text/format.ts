@@ -2,7 +2,7 @@ import { formatAmount } from '../../../../core/money.ts';
 import { DAY_S, HOUR_S } from '../../../../core/time.ts';
 import type { Money } from '../data/api.ts';
 
-/** How figures, money and times read: by the browser's own language and time zone. */
+/** Formats of figures, money and times in the browser's language and time zone. */
 
 export const TIME_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
@@ -73,7 +73,7 @@ export function formatMinor(minor: number, currency: string): string {
   return formatMoney(moneyOfMinor(minor, currency));
 }
 
-/** Averages come in parts of a minor unit; they are shown rounded. */
+/** Averages are fractions of a minor unit and are shown rounded. */
 export function moneyOfMinor(minor: number, currency: string): Money {
   return { amount: formatAmount(BigInt(Math.round(minor)), currency), currency };
 }
@@ -122,7 +122,7 @@ const PROVIDERS: Readonly<Record<string, string>> = {
   stripe: 'Stripe',
 };
 
-/** Who moves the money. */
+/** Display name of a payout provider. */
 export function providerName(provider: string): string {
   return PROVIDERS[provider] ?? words(provider);
 }

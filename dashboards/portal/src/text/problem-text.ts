@@ -1,6 +1,6 @@
 import { ApiProblem } from '../data/api.ts';
 
-/** What went wrong, in words that say what to do next. */
+/** An error and the next step for the user. */
 export interface ProblemText {
   readonly title: string;
   readonly advice: string;
@@ -13,10 +13,13 @@ export function describeProblem(error: unknown): ProblemText {
     const offline = error instanceof TypeError;
     return offline
       ? {
-          title: 'The server cannot be reached',
+          title: 'The server is unreachable',
           advice: 'Check your connection, then try again. Nothing was lost.',
         }
-      : { title: 'This page failed', advice: `Reload it. If it happens again, tell us: ${String(error)}` };
+      : {
+          title: 'Error on this page',
+          advice: `Reload the page. If the error persists, report: ${String(error)}`,
+        };
   }
   const { problem, retryAfter } = error;
   const requestId = problem.request_id;
@@ -34,30 +37,30 @@ export function describeProblem(error: unknown): ProblemText {
       };
     case 'internal':
       return {
-        title: 'The server failed',
-        advice: 'Try again. If it happens again, give support this number:',
+        title: 'Server error',
+        advice: 'Try again. If the error persists, send this number to support:',
         requestId,
       };
     case 'precondition_failed':
       return {
-        title: 'Somebody changed this in the meantime',
-        advice: 'Reload the page to see it, then make your change again.',
+        title: 'Changed by another user',
+        advice: 'Reload the page, then repeat your change.',
       };
     case 'forbidden':
       return {
-        title: 'Your role may not do this',
-        advice: 'Ask an operator of the program to do it for you.',
+        title: 'Not permitted for your role',
+        advice: 'Ask an operator of the program.',
       };
     case 'not_found':
-      return { title: 'This does not exist', advice: 'Check the address, or go back to the list.' };
+      return { title: 'Not found', advice: 'Check the address, or go back to the list.' };
     case 'invalid_input':
-      return { title: 'Please correct this', advice: detail };
+      return { title: 'Invalid input', advice: detail };
     default:
       return { title: problem.title, advice: detail };
   }
 }
 
-/** What is wrong with each field, by the field's name in the API. */
+/** Messages by the field's name in the API. */
 export function fieldProblems(error: unknown): Readonly<Record<string, string>> {
   if (!(error instanceof ApiProblem)) return {};
   const { errors, field, detail } = error.problem;

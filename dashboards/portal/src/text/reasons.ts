@@ -1,37 +1,37 @@
 import type { Schemas } from '../data/api.ts';
 import { words } from './format.ts';
 
-/** Why a conversion was decided so, in a few words. */
+/** The reason of a decision in a few words. */
 
 type Reason = NonNullable<Schemas['Conversion']['reason']>;
 
 const REASONS: Readonly<Record<Reason, string>> = {
   self_referral: 'The customer is the partner',
   affiliate_not_active: 'The partner was not active',
-  bot_click: 'The click is a robot’s',
+  bot_click: 'The click came from a bot',
   high_conversion_rate_from_ip: 'Too many orders from one address',
   instant_conversion: 'Ordered too soon after the click',
   click_velocity_ip: 'Too many clicks from one address',
   click_velocity_subnet: 'Too many clicks from one network',
   click_velocity_fingerprint: 'Too many clicks from one browser',
   geo_mismatch: 'Click and order come from different countries',
-  data_centre: 'The click came from a data centre, not from a visitor’s own network',
-  repeat_orders: 'The same customer again and again',
-  fast_conversions: 'Orders come too fast',
-  fingerprint_match: 'Matched by the browser, not by a click id',
+  data_centre: 'The click came from a data centre network',
+  repeat_orders: 'Too many orders of one customer',
+  fast_conversions: 'Too many orders shortly after the click',
+  fingerprint_match: 'Matched by browser fingerprint, without a click ID',
   first_order_in_review: 'The first order of the subscription is in review',
-  several_affiliates: 'Clicks of several partners fit',
-  invalid_click: 'The click does not count',
+  several_affiliates: 'Clicks of several partners match',
+  invalid_click: 'The click is not valid',
   no_click: 'No click was reported',
-  invalid_click_id: 'The click id is not one of ours',
-  click_not_found: 'There is no such click',
-  click_of_other_program: 'The click is another programme’s',
-  click_after_order: 'The click is younger than the order',
-  outside_window: 'The order came too long after the click',
+  invalid_click_id: 'The click ID is invalid',
+  click_not_found: 'The click was not found',
+  click_of_other_program: 'The click belongs to another program',
+  click_after_order: 'The click is later than the order',
+  outside_window: 'The order is outside the attribution window',
   no_terms: 'No terms were in force',
   rejected_by_reviewer: 'Rejected by a reviewer',
-  unusual_traffic: 'Unusual traffic, being looked at',
-  needs_review: 'Waits for a person to look at it',
+  unusual_traffic: 'Unusual traffic, in review',
+  needs_review: 'In manual review',
 };
 
 export function reasonText(reason: Reason): string {

@@ -11,7 +11,7 @@ import { ListTable } from './table.tsx';
 
 type Role = Schemas['ApiKey']['role'];
 
-/** Keys of programs that speak to the API in one's name. */
+/** API keys of the user's own clients. */
 export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
   const { program } = useSession();
   const [isMaking, setMaking] = useState(false);
@@ -31,8 +31,8 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
       title="API keys"
       lead={
         <>
-          With a key a program of yours reads and does what you can do here.{' '}
-          <a href="/docs">The API’s pages</a> say how.
+          With a key your own software can use the API with your permissions. See the{' '}
+          <a href="/docs">API documentation</a>.
         </>
       }
       actions={make}
@@ -42,9 +42,7 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
           label="API keys"
           list={list}
           rowKey={({ id }) => id}
-          empty={
-            <Empty title="There is no key yet">Make one for each program that uses the API. {make}</Empty>
-          }
+          empty={<Empty title="No keys yet">Create one key for each client of the API. {make}</Empty>}
           columns={[
             {
               title: 'Name',
@@ -58,11 +56,11 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
             },
             { title: 'Role', cell: ({ role }) => words(role) },
             {
-              title: 'May',
-              cell: ({ scopes }) => (scopes === null ? 'all that the role may' : scopes.join(', ')),
+              title: 'Scopes',
+              cell: ({ scopes }) => (scopes === null ? 'all of the role' : scopes.join(', ')),
             },
-            { title: 'State', cell: (key) => <Status of={stateOf(key)} /> },
-            { title: `Made (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+            { title: 'Status', cell: (key) => <Status of={stateOf(key)} /> },
+            { title: `Created (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
             {
               title: `Last used (${ZONE_NAME})`,
               cell: ({ last_used_at }) => <When at={last_used_at} none="never" />,
@@ -91,7 +89,7 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
       {made && (
         <Dialog title={`The key ${made.api_key.name}`} onClose={() => setMade(undefined)}>
           <div class="stack">
-            <p>Copy it now: it is shown this once, and stored as a hash only.</p>
+            <p>Copy the key now. It is shown once and stored as a hash.</p>
             <CopyText text={made.key} label="the key" />
           </div>
         </Dialog>
@@ -132,7 +130,7 @@ function Controls(props: {
           onClick={() => (isSure ? void revoke.run() : setSure(true))}
           busy={revoke.busy}
         >
-          {isSure ? 'Revoke for ever' : 'Revoke'}
+          {isSure ? 'Confirm revocation' : 'Revoke'}
         </Button>
       </div>
       <Problem error={rotate.error ?? revoke.error} />
@@ -156,9 +154,9 @@ function NewKey(props: {
   });
   return (
     <Dialog title="New key" onClose={props.onClose}>
-      <Form submit="Make the key" busy={busy} error={error} onSubmit={() => void run()}>
+      <Form submit="Create key" busy={busy} error={error} onSubmit={() => void run()}>
         <TextField
-          label="What uses it"
+          label="Name of the client"
           value={name}
           onChange={setName}
           placeholder="Reports in our warehouse"

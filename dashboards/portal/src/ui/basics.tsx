@@ -4,7 +4,7 @@ import type { Money } from '../data/api.ts';
 import { formatExact, formatMoney, formatTime } from '../text/format.ts';
 import { describeProblem } from '../text/problem-text.ts';
 
-/** The small pieces that every page is made of. */
+/** Basic components of every page. */
 
 export function Page(props: {
   title: string;
@@ -83,7 +83,7 @@ export function Problem({ error, onRetry }: { error: unknown; onRetry?: () => vo
   );
 }
 
-/** What stands where there is nothing yet: why, and what to do next. */
+/** An empty state: reason and next step. */
 export function Empty(props: { title: string; children?: ComponentChildren }) {
   return (
     <div class="empty">
@@ -128,7 +128,7 @@ export function Button(props: {
 
 const COPIED_MS = 2_000;
 
-/** Copies a text; says so where it is read aloud too. */
+/** Copies a text and announces it to screen readers. */
 export function Copy({ text, label }: { text: string; label: string }) {
   const [copied, setCopied] = useState(false);
   async function copy(): Promise<void> {

@@ -3,7 +3,7 @@ import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { formatDay, formatShortDay } from '../text/format.ts';
 
-/** Charts: uPlot for what has a time axis, plain SVG for what is small. */
+/** Charts: uPlot for time axes, plain SVG for small trends. */
 
 export interface Series {
   readonly label: string;
@@ -33,7 +33,7 @@ export function TimeChart(props: {
 }) {
   const holder = useRef<HTMLDivElement>(null);
   const { times, series, theme } = props;
-  // The same figures read again must not take the chart away from under the pointer.
+  // Unchanged figures must not rebuild the chart under the pointer.
   const figures = JSON.stringify([times, series.map(({ values }) => values)]);
   // The theme's colours are read from the page
   useEffect(() => {
@@ -44,7 +44,7 @@ export function TimeChart(props: {
       [[...times], ...series.map(({ values }) => [...values])],
       element,
     );
-    // Until somebody points at a day, the legend tells of the latest; drawing has to be done by then.
+    // Until the pointer is on a day, the legend shows the latest one; this needs a finished chart.
     const frame = requestAnimationFrame(() => plot.setLegend({ idx: times.length - 1 }));
     const observer = new ResizeObserver(() =>
       plot.setSize({ width: element.clientWidth, height: HEIGHT_PX }),
@@ -151,7 +151,7 @@ export function Sparkline({ values, label }: { values: readonly number[]; label:
   );
 }
 
-/** A share of the greatest, drawn below a figure of a table. */
+/** A bar below a table figure: its share of the largest one. */
 export function Bar({ share }: { share: number }) {
   return (
     <span class="bar" aria-hidden="true">

@@ -14,10 +14,10 @@ const STATES = [
   { value: '', text: 'All' },
   { value: 'pending', text: 'Waiting' },
   { value: 'delivered', text: 'Delivered' },
-  { value: 'dead', text: 'Given up' },
+  { value: 'dead', text: 'Failed' },
 ];
 
-/** What was and is to be delivered to a webhook; what was given up can be sent again. */
+/** Deliveries of a webhook; failed ones can be sent again. */
 export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
   const [state, setState] = useState('');
   const [shown, setShown] = useState<string>();
@@ -44,9 +44,9 @@ export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
       note={hook.url}
       actions={
         <>
-          <Segments label="State" value={state} onChange={setState} choices={STATES} />
+          <Segments label="Status" value={state} onChange={setState} choices={STATES} />
           <Button onClick={() => void replayAll.run()} busy={replayAll.busy}>
-            Send again what was given up
+            Resend failed deliveries
           </Button>
         </>
       }
@@ -57,8 +57,8 @@ export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
         list={list}
         rowKey={({ id }) => id}
         empty={
-          <Empty title="Nothing here">
-            Send a test: it appears here within seconds, with what your server said.
+          <Empty title="No deliveries">
+            Send a test event. It appears here within seconds with the answer of your server.
           </Empty>
         }
         columns={[
@@ -72,8 +72,8 @@ export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
               </>
             ),
           },
-          { title: `Happened (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
-          { title: 'State', cell: ({ state: one }) => <Status of={one} /> },
+          { title: `Occurred (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+          { title: 'Status', cell: ({ state: one }) => <Status of={one} /> },
           { title: 'Attempts', numeric: true, cell: ({ attempts }) => attempts },
           {
             title: 'Last answer',
@@ -82,7 +82,7 @@ export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
                 {last_status ?? last_error ?? <span class="muted">none yet</span>}
                 {one === 'pending' && next_attempt_at && (
                   <span class="sub">
-                    again at <When at={next_attempt_at} />
+                    next attempt <When at={next_attempt_at} />
                   </span>
                 )}
               </>
@@ -131,11 +131,11 @@ function Delivery(props: { id: string; onClose: () => void; onReplayed: () => vo
               { title: `At (${ZONE_NAME})`, head: true, cell: ({ at }) => <When at={at} /> },
               { title: 'Answer', cell: ({ status, error: fault }) => status ?? fault },
               {
-                title: 'Took',
+                title: 'Duration',
                 numeric: true,
                 cell: ({ duration_ms }) => formatDuration(duration_ms / 1_000),
               },
-              { title: 'Said', cell: ({ response }) => response && <code>{response}</code> },
+              { title: 'Answer body', cell: ({ response }) => response && <code>{response}</code> },
             ]}
           />
           <h3>Body</h3>

@@ -2,12 +2,12 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
 import { Button, Problem } from './basics.tsx';
 
-/** Fields with their labels, hints and faults; forms that say what went wrong; dialogs. */
+/** Fields with labels, hints and faults; forms with errors; dialogs. */
 
 interface FieldProps {
   readonly label: string;
   readonly hint?: ComponentChildren;
-  /** What the server found wrong with it. */
+  /** The server's message about this field. */
   readonly fault?: string | undefined;
 }
 
@@ -131,7 +131,7 @@ export function Check(props: { label: string; checked: boolean; onChange: (check
   );
 }
 
-/** A few choices beside each other, of which one is pressed. */
+/** A row of choices with one selected. */
 export function Segments(props: {
   label: string;
   value: string;
@@ -155,7 +155,7 @@ export function Segments(props: {
   );
 }
 
-/** A form that sends itself once at a time. */
+/** A form with one submission at a time. */
 export function Form(props: {
   children: ComponentChildren;
   onSubmit: () => void;
@@ -190,7 +190,7 @@ export function Form(props: {
   );
 }
 
-/** The browser's own dialog: it holds the focus, and Escape closes it. */
+/** The native dialog: it keeps the focus, and Escape closes it. */
 export function Dialog(props: { title: string; onClose: () => void; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
@@ -210,7 +210,7 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
   );
 }
 
-/** A file that is read here, as text. */
+/** A file read in the browser as text. */
 export function FileField(props: { label: string; accept: string; onText: (text: string) => void }) {
   return (
     <Field label={props.label}>

@@ -3,9 +3,9 @@ import { useContext, useEffect, useState } from 'preact/hooks';
 import type { Schemas } from '../data/api.ts';
 import { formatClock } from '../text/format.ts';
 
-/** Up to when every click is counted: one reading for the whole portal, shown beside every figure. */
+/** `complete_to` for the whole portal, shown beside the figures. */
 
-/** Older than this and the reader is told that figures wait. */
+/** Older figures are marked as late. */
 const LATE_MS = 60_000;
 const LOOK_MS = 5_000;
 
@@ -17,21 +17,21 @@ export interface Freshness {
 const Context = createContext<Freshness | undefined>(undefined);
 export const FreshnessProvider = Context.Provider;
 
-/** Told by the server whenever it moves on; the browser connects again by itself. */
+/** Updated by server-sent events; the browser reconnects automatically. */
 export function useLiveFreshness(): Freshness | undefined {
-  const [told, setTold] = useState<Schemas['Freshness']>();
+  const [freshness, setFreshness] = useState<Schemas['Freshness']>();
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
     const events = new EventSource('/v1/freshness/stream');
-    events.addEventListener('freshness', (event) => setTold(JSON.parse(event.data)));
+    events.addEventListener('freshness', (event) => setFreshness(JSON.parse(event.data)));
     const timer = setInterval(() => setNow(Date.now()), LOOK_MS);
     return () => {
       events.close();
       clearInterval(timer);
     };
   }, []);
-  if (!told) return undefined;
-  const { complete_to: completeTo } = told;
+  if (!freshness) return undefined;
+  const { complete_to: completeTo } = freshness;
   return { completeTo, isLate: completeTo === null || now - Date.parse(completeTo) > LATE_MS };
 }
 
@@ -42,12 +42,12 @@ export function useFreshness(): Freshness | undefined {
 /** "Complete to 12:03:07 CET". */
 export function CompleteTo() {
   const fresh = useFreshness();
-  if (!fresh) return <span class="fresh">Freshness is being read…</span>;
+  if (!fresh) return <span class="fresh">Loading freshness…</span>;
   const { completeTo, isLate } = fresh;
   return (
-    <span class={isLate ? 'fresh late' : 'fresh'} title="Every click before this time is in the figures">
+    <span class={isLate ? 'fresh late' : 'fresh'} title="The figures include every click before this time">
       <span class="dot" aria-hidden="true" />
-      {completeTo === null ? 'Nothing is counted yet' : `Complete to ${formatClock(completeTo)}`}
+      {completeTo === null ? 'No clicks counted yet' : `Complete to ${formatClock(completeTo)}`}
     </span>
   );
 }

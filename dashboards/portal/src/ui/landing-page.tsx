@@ -2,13 +2,13 @@ import { useRef } from 'preact/hooks';
 import { MACRO_NAMES } from '../../../../core/links/macros.ts';
 import { TextArea } from './forms.tsx';
 
-/** What a macro is replaced with, where its name does not say it. */
+/** Descriptions of macros whose names are not sufficient. */
 const ABOUT: Readonly<Record<string, string>> = {
-  click_id: 'the click’s id, which the shop reports with the order',
-  ts: 'the time of the click',
+  click_id: 'click ID, reported by the shop with the order',
+  ts: 'time of the click',
 };
 
-/** A landing page with macros: a press on one puts it where the cursor stands. */
+/** A landing page with macros: a click on one inserts it at the cursor. */
 export function LandingPage(props: {
   value: string;
   onChange: (value: string) => void;
@@ -29,11 +29,11 @@ export function LandingPage(props: {
         value={props.value}
         onChange={props.onChange}
         fault={props.fault}
-        hint="Where visitors arrive. If {click_id} is not in it, it is added as click_id."
+        hint="Destination of visitors. Without {click_id} the parameter click_id is appended."
         required
       />
       <details>
-        <summary>Macros: what is filled in at each click</summary>
+        <summary>Macros, replaced at each click</summary>
         <div class="chips">
           {MACRO_NAMES.map((name) => (
             <button key={name} type="button" title={ABOUT[name]} onClick={() => insert(name)}>

@@ -5,7 +5,7 @@ import { TextField } from './forms.tsx';
 
 const SUBS = ['sub1', 'sub2', 'sub3'] as const;
 
-/** A link as it is given away: with marks of one's own, to copy, and as a QR code. */
+/** A link for publishing: with labels, as text to copy and as a QR code. */
 export function LinkSharing({ link }: { link: Schemas['Link'] }) {
   const [subs, setSubs] = useState<Readonly<Record<string, string>>>({});
   const query = new URLSearchParams(Object.entries(subs).filter(([, value]) => value !== '')).toString();
@@ -25,14 +25,14 @@ export function LinkSharing({ link }: { link: Schemas['Link'] }) {
         ))}
       </div>
       <p class="hint">
-        Marks of your own, such as a placement or a campaign. They are recorded with every click; reports can
-        be grouped by them.
+        Your own labels, such as a placement. They are recorded with every click and are dimensions of
+        reports.
       </p>
       <img class="qr" src={`/v1/links/${link.id}/qr.svg`} alt={`QR code of ${link.url}`} />
       <p class="hint">
-        The code leads to the link without marks.{' '}
+        The QR code contains the link without labels.{' '}
         <a href={`/v1/links/${link.id}/qr.svg`} download={`${link.code}.svg`}>
-          Save it
+          Download
         </a>{' '}
         for print.
       </p>

@@ -6,7 +6,7 @@ import { fieldProblems } from '../text/problem-text.ts';
 import { Card } from './basics.tsx';
 import { Form, TextField } from './forms.tsx';
 
-/** One's own password, changed by whoever knows it. */
+/** Change of the user's own password, with the current one. */
 export function PasswordCard() {
   const { user } = useSession();
   const [current, setCurrent] = useState('');
@@ -24,13 +24,13 @@ export function PasswordCard() {
   return (
     <Card title="Password" note={`You sign in as ${user.email}.`}>
       <Form
-        submit="Change the password"
+        submit="Change password"
         busy={busy}
         error={isOnFields ? undefined : error}
         onSubmit={() => void run()}
       >
         <TextField
-          label="Present password"
+          label="Current password"
           type="password"
           value={current}
           onChange={setCurrent}
@@ -44,11 +44,11 @@ export function PasswordCard() {
           value={next}
           onChange={setNext}
           fault={faults.new_password}
-          hint="At least 10 characters. Your other sessions end."
+          hint="At least 10 characters. Other sessions are signed out."
           autocomplete="new-password"
           required
         />
-        {isDone && <p role="status">It is changed, and your other sessions have ended.</p>}
+        {isDone && <p role="status">Password changed. Other sessions have been signed out.</p>}
       </Form>
     </Card>
   );

@@ -6,7 +6,7 @@ import { Dialog } from './forms.tsx';
 import { Status } from './status.tsx';
 import { Table } from './table.tsx';
 
-/** What a payout pays, commission by commission. */
+/** The commissions of a payout. */
 export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; onClose: () => void }) {
   const { data, error } = useData(
     async (signal) =>
@@ -21,13 +21,13 @@ export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; on
           <dd>
             <Amount money={payout.amount} strong />
           </dd>
-          <dt>State</dt>
+          <dt>Status</dt>
           <dd>
             <Status of={payout.state} /> {payout.failure}
           </dd>
           <dt>By</dt>
           <dd>{providerName(payout.provider)}</dd>
-          <dt>Handed over</dt>
+          <dt>Submitted</dt>
           <dd>
             <When at={payout.submitted_at} none="not yet" />
           </dd>
@@ -40,7 +40,7 @@ export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; on
         {data === undefined && error === undefined && <Loading />}
         {data && (
           <Table
-            label="What it pays"
+            label="Commissions"
             rows={data}
             rowKey={({ commission_id, kind }) => commission_id ?? kind}
             columns={[

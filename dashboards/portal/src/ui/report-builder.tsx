@@ -12,7 +12,7 @@ import { Segments, Select } from './forms.tsx';
 import { CompleteTo } from './freshness.tsx';
 import { type Column, Table } from './table.tsx';
 
-/** What every role may group by; an operator by affiliates too. */
+/** Dimensions for every role; operators also have affiliates. */
 export const DIMENSIONS = [
   'day',
   'week',
@@ -42,7 +42,7 @@ export const DIMENSIONS = [
 type Row = Schemas['Report']['rows'][number];
 
 const CLICK_METRICS = ['clicks', 'valid_clicks', 'unique_visitors'] as const;
-/** Dimensions that orders can be told by; the others are the click's own. */
+/** Dimensions of conversions; all others exist for clicks only. */
 const OF_CONVERSIONS = new Set([
   '',
   'minute',
@@ -100,15 +100,11 @@ export function ReportBuilder(props: {
             label="Then by"
             value={second}
             onChange={setSecond}
-            choices={[{ value: '', text: 'Nothing more' }, ...choices.filter(({ value }) => value !== first)]}
+            choices={[{ value: '', text: 'None' }, ...choices.filter(({ value }) => value !== first)]}
           />
           <Export query={query} />
         </div>
-        {!isOfOrders && (
-          <p class="hint">
-            Orders are not told by this dimension: it belongs to the click. Only clicks are shown.
-          </p>
-        )}
+        {!isOfOrders && <p class="hint">This dimension exists for clicks only. Conversions are not shown.</p>}
       </Card>
       <Problem error={error} onRetry={reload} />
       {data === undefined && error === undefined && <Loading />}
@@ -119,7 +115,7 @@ export function ReportBuilder(props: {
   );
 }
 
-/** Names of what reports tell by their ids. */
+/** Names of the ids in a report. */
 function useNames(): ReadonlyMap<string, string> {
   const { program, user } = useSession();
   const { data } = useData(
@@ -157,7 +153,7 @@ function Result(props: {
   if (rows.length === 0) {
     return (
       <Card>
-        <Empty title="Nothing happened in this period">Choose a longer one.</Empty>
+        <Empty title="No data in this period">Choose a longer period.</Empty>
       </Card>
     );
   }
@@ -191,7 +187,7 @@ function Result(props: {
         />
         {truncated && (
           <p class="note">
-            Only the first {formatCount(rows.length)} rows are shown; the file has all of them.
+            Only the first {formatCount(rows.length)} rows are shown. The export contains all rows.
           </p>
         )}
       </Card>
@@ -199,7 +195,7 @@ function Result(props: {
   );
 }
 
-/** By day, those on which nothing happened too. */
+/** By day, including days without data. */
 function Course({ report }: { report: Schemas['Report'] }) {
   const { theme } = useSession();
   const days = daysOf(report);
@@ -224,7 +220,7 @@ function Course({ report }: { report: Schemas['Report'] }) {
 const TITLES: Readonly<Record<string, string>> = {
   valid_clicks: 'Valid clicks',
   unique_visitors: 'Visitors',
-  conversions: 'Orders',
+  conversions: 'Conversions',
   conversions_attributed: 'Credited',
   conversions_in_review: 'In review',
   conversions_rejected: 'Rejected',
@@ -255,7 +251,7 @@ function metricText(row: Row, name: string, currency: string): string {
   return name === 'conversion_rate' ? formatShare(value) : formatCount(value);
 }
 
-/** The same report as a file, streamed by the server while it is made. */
+/** The same report as a file, streamed by the server. */
 function Export({ query }: { query: Record<string, string> }) {
   const [format, setFormat] = useState('csv');
   return (

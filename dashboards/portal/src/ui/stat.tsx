@@ -2,7 +2,7 @@ import type { ComponentChildren } from 'preact';
 import { formatChange } from '../text/format.ts';
 import { Sparkline } from './charts.tsx';
 
-/** A figure with its change and its course. */
+/** A figure with its change and its trend. */
 export function Stat(props: {
   title: string;
   figure: ComponentChildren;
@@ -22,7 +22,7 @@ export function Stat(props: {
         {change !== undefined && (
           <span class={`delta ${direction}`}>
             {change}
-            <span class="hidden"> against the period before</span>
+            <span class="hidden"> compared with the previous period</span>
           </span>
         )}
       </dt>

@@ -1,6 +1,6 @@
 import { words } from '../text/format.ts';
 
-/** A state as a coloured word: the colour repeats what the word says. */
+/** A status as a coloured word; the colour adds no information. */
 
 type Tone = 'good' | 'warn' | 'bad' | 'info' | 'quiet';
 

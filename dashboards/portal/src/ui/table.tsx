@@ -13,7 +13,7 @@ export interface Column<Row> {
 }
 
 export interface TableProps<Row> {
-  /** What the table lists, read aloud. */
+  /** Accessible name of the table. */
   readonly label: string;
   readonly columns: readonly Column<Row>[];
   readonly rows: readonly Row[];
@@ -67,7 +67,7 @@ export interface Pages<Row> {
   readonly reload: () => void;
 }
 
-/** A table with everything around it: loading, nothing there, what went wrong, more of it. */
+/** A table with its loading, empty and error states and a button for the next page. */
 export function ListTable<Row>(
   props: Omit<TableProps<Row>, 'rows'> & { list: Pages<Row>; empty: ComponentChildren },
 ) {

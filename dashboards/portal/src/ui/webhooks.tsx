@@ -11,7 +11,7 @@ import { Check, Dialog, Form, TextField } from './forms.tsx';
 import { Status } from './status.tsx';
 import { ListTable } from './table.tsx';
 
-/** Webhooks of a partner, or of a program: what is told where, and how it went. */
+/** Webhooks of a partner or a program, with their deliveries. */
 
 export const EVENTS = [
   'conversion.created',
@@ -44,7 +44,7 @@ export function WebhooksPage() {
   return (
     <Page
       title="Postbacks and webhooks"
-      lead="Events for your server, signed as Standard Webhooks defines it, and retried for three days until it answers 2xx."
+      lead="Events are sent to your server, signed by Standard Webhooks, and retried until your server accepts them."
       actions={make}
     >
       <Card title="Webhooks">
@@ -53,8 +53,8 @@ export function WebhooksPage() {
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="Nobody is told yet">
-              Give the address of your server, and it hears of conversions and payouts within seconds. {make}
+            <Empty title="No webhooks yet">
+              Add the address of your server to receive conversions and payouts within seconds. {make}
             </Empty>
           }
           columns={[
@@ -64,12 +64,12 @@ export function WebhooksPage() {
               cell: ({ url, events }) => (
                 <>
                   {url}
-                  <span class="sub">{events.length === 0 ? 'every event' : events.join(', ')}</span>
+                  <span class="sub">{events.length === 0 ? 'all events' : events.join(', ')}</span>
                 </>
               ),
             },
             {
-              title: 'State',
+              title: 'Status',
               cell: ({ status, disabled_reason, failing_since }) => (
                 <>
                   <Status of={status} />
@@ -110,7 +110,10 @@ export function WebhooksPage() {
       {secret !== undefined && (
         <Dialog title="The signing secret" onClose={() => setSecret(undefined)}>
           <div class="stack">
-            <p>Copy it now: it is shown this once. Any Standard Webhooks library verifies with it.</p>
+            <p>
+              Copy the secret now. It is shown once. Any Standard Webhooks library verifies signatures with
+              it.
+            </p>
             <CopyText text={secret} label="the secret" />
           </div>
         </Dialog>
@@ -176,7 +179,7 @@ function NewWebhook({ onClose, onMade }: { onClose: () => void; onMade: (secret:
   return (
     <Dialog title="New webhook" onClose={onClose}>
       <Form
-        submit="Make the webhook"
+        submit="Create webhook"
         busy={busy}
         error={faults.url ? undefined : error}
         onSubmit={() => void run()}
@@ -187,7 +190,7 @@ function NewWebhook({ onClose, onMade }: { onClose: () => void; onMade: (secret:
           value={url}
           onChange={setUrl}
           fault={faults.url}
-          hint="A public https address that answers with 200 within ten seconds."
+          hint="A public https address that answers 200 within ten seconds."
           required
         />
         <fieldset class="stack">
@@ -202,7 +205,7 @@ function NewWebhook({ onClose, onMade }: { onClose: () => void; onMade: (secret:
               }
             />
           ))}
-          <p class="hint">None chosen: all of them.</p>
+          <p class="hint">None selected: all events.</p>
         </fieldset>
       </Form>
     </Dialog>

@@ -21,7 +21,7 @@ const METRICS = [
   'revenue_minor',
   'commission_minor',
 ];
-/** More than this many are told as "100+". */
+/** Larger counts are shown as "100+". */
 const MOST_WAITING = 100;
 const NOTHING = { data: [] };
 
@@ -76,18 +76,23 @@ export function OverviewPage() {
   );
 }
 
-/** What waits for a person. */
+/** Open tasks of the operator. */
 function Waiting(props: { reviews: number; applications: number; unknown: number }) {
   const parts = [
     { count: props.reviews, to: '/reviews', one: 'conversion to review', many: 'conversions to review' },
     { count: props.applications, to: '/affiliates', one: 'partner to approve', many: 'partners to approve' },
-    { count: props.unknown, to: '/payouts', one: 'payout to look after', many: 'payouts to look after' },
+    {
+      count: props.unknown,
+      to: '/payouts',
+      one: 'payout with unknown outcome',
+      many: 'payouts with unknown outcome',
+    },
   ].filter(({ count }) => count > 0);
-  if (parts.length === 0) return <p class="notice good">Nothing waits for you.</p>;
+  if (parts.length === 0) return <p class="notice good">No open tasks.</p>;
   return (
     <div class="notice warn">
       <span>
-        <strong>Waiting for you: </strong>
+        <strong>Open tasks: </strong>
         {parts.map(({ count, to, one, many }, i) => (
           <>
             {i > 0 && ', '}
@@ -120,7 +125,7 @@ function Figures({ trend }: { trend: Trend }) {
         note={`${formatShare(trend.total('clicks') === 0 ? 0 : valid / trend.total('clicks'))} valid`}
       />
       <Stat
-        title="Credited orders"
+        title="Credited conversions"
         figure={formatCompact(orders)}
         {...stat('conversions_attributed')}
         note={`${formatShare(valid === 0 ? 0 : orders / valid)} of valid clicks`}
@@ -129,13 +134,13 @@ function Figures({ trend }: { trend: Trend }) {
         title="Order value"
         figure={formatMinor(trend.total('revenue_minor'), program.currency)}
         {...stat('revenue_minor')}
-        note="credited, less refunds"
+        note="credited, minus refunds"
       />
       <Stat
         title="Commissions"
         figure={formatMinor(trend.total('commission_minor'), program.currency)}
         {...stat('commission_minor')}
-        note="at every level"
+        note="all levels"
       />
     </dl>
   );

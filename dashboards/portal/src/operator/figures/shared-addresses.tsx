@@ -8,7 +8,7 @@ import { Table } from '../../ui/table.tsx';
 
 const DAYS = 7;
 
-/** Partners whose visitors share addresses: one person behind several accounts looks like this. */
+/** Partners whose visitors share addresses, a sign of one person with several accounts. */
 export function SharedAddresses() {
   const { program } = useSession();
   const { data, error, reload } = useData(
@@ -27,12 +27,12 @@ export function SharedAddresses() {
   );
   if (!data) return <Problem error={error} onRetry={reload} />;
   return (
-    <Card title="Partners with common addresses" note={`Clicks of the last ${DAYS} days.`}>
+    <Card title="Partners sharing IP addresses" note={`Clicks of the last ${DAYS} days.`}>
       {data.pairs.length === 0 ? (
-        <Empty title="No two partners share an address">That is how it should be.</Empty>
+        <Empty title="No shared addresses">No two partners have clicks from the same address.</Empty>
       ) : (
         <Table
-          label="Partners with common addresses"
+          label="Partners sharing IP addresses"
           rows={data.pairs}
           rowKey={({ affiliate_ids }) => affiliate_ids.join()}
           columns={[

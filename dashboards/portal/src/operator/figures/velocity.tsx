@@ -24,7 +24,7 @@ const WINDOWS = [
 const EVERY_MS = 5_000;
 const MOST = '20';
 
-/** Who clicks faster than a person would. */
+/** The highest click rates by address, network and browser. */
 export function VelocityPage() {
   const [key, setKey] = useParameter('key', 'ip');
   const [minutes, setMinutes] = useParameter('minutes', '1440');
@@ -49,15 +49,15 @@ export function VelocityPage() {
           <TextField label="More clicks than" inputMode="numeric" value={clicks} onChange={setClicks} />
         </div>
       </Card>
-      <Card title="Fastest now">
+      <Card title="Highest click rates">
         <Problem error={error} onRetry={reload} />
         {!data && error === undefined && <Loading />}
         {data?.length === 0 && (
-          <Empty title="Nobody is that fast">Lower the number of clicks, or look at a longer window.</Empty>
+          <Empty title="No results">Lower the number of clicks, or choose a longer window.</Empty>
         )}
         {data && data.length > 0 && (
           <Table
-            label="Fastest now"
+            label="Highest click rates"
             rows={data}
             rowKey={({ value }) => value}
             columns={[
@@ -83,8 +83,8 @@ export function VelocityPage() {
                 title: '',
                 cell: ({ value }) => (
                   <div class="actions">
-                    <Button onClick={() => setShown(value)} label={`Look at ${value}`}>
-                      Look
+                    <Button onClick={() => setShown(value)} label={`Details of ${value}`}>
+                      Details
                     </Button>
                   </div>
                 ),
@@ -122,7 +122,7 @@ function One({ keyName, value, onClose }: { keyName: Key; value: string; onClose
             columns={[
               { title: 'In the last', head: true, cell: (span) => SPANS[span] },
               { title: 'Clicks', numeric: true, cell: (span) => formatCount(data.clicks[span]) },
-              { title: 'Orders', numeric: true, cell: (span) => formatCount(data.conversions[span]) },
+              { title: 'Conversions', numeric: true, cell: (span) => formatCount(data.conversions[span]) },
             ]}
           />
           <dl class="facts">

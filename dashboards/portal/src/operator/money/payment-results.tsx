@@ -6,7 +6,7 @@ import { Button, Card, Problem } from '../../ui/basics.tsx';
 import { FileField } from '../../ui/forms.tsx';
 import { Table } from '../../ui/table.tsx';
 
-/** The file in which a bank or PayPal says what became of payouts: looked at first, then recorded. */
+/** Import of a result file of the bank or PayPal: dry run first, then recorded. */
 export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
   const [csv, setCsv] = useState('');
   const [results, setResults] = useState<Schemas['PaymentResults']>();
@@ -23,12 +23,12 @@ export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
   });
   return (
     <Card
-      title="Results of the bank"
-      note="Read the file in which the bank or PayPal says what was paid. It is only looked at until you record it."
+      title="Payment results"
+      note="Upload the result file of the bank or PayPal. It is checked first; nothing is recorded until you confirm."
     >
       <div class="stack">
         <FileField
-          label="CSV with payment_key, and status, amount, currency, reason where there are such"
+          label="CSV with payment_key; optional: status, amount, currency, reason"
           accept=".csv,text/csv"
           onText={(text) => {
             setCsv(text);
@@ -58,7 +58,7 @@ export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
               </div>
             ) : (
               <p class="notice good" role="status">
-                {formatCount(results.recorded)} results are recorded.
+                {formatCount(results.recorded)} results recorded.
               </p>
             )}
           </>

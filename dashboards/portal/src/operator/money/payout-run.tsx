@@ -9,7 +9,7 @@ import { Table } from '../../ui/table.tsx';
 const EVERY_MS = 15_000;
 const LOOK_MS = 1_000;
 
-/** What a run would pay now, and the run itself. */
+/** Preview of the next payout run, and the run itself. */
 export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string>; onDone: () => void }) {
   const { program } = useSession();
   const [result, setResult] = useState<Schemas['PayoutRun']>();
@@ -32,10 +32,10 @@ export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string
   const nameOf = (id: string) => names.get(id) ?? id;
   return (
     <Card
-      title="The next run"
+      title="Next payout run"
       note={
         data &&
-        `By ${providerName(data.provider).toLowerCase()}. Holds that have ended by then are part of it.`
+        `By ${providerName(data.provider).toLowerCase()}. Includes commissions whose hold ends before the run.`
       }
       actions={
         <Button kind="primary" busy={run.busy} disabled={!data} onClick={() => void run.run()}>
@@ -47,27 +47,27 @@ export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string
         <Problem error={preview.error ?? run.error} onRetry={preview.reload} />
         {run.busy && <RunProgress total={data?.payouts ?? 0} startedAt={startedAt} />}
         {result && <RunResult result={result} />}
-        {!data && preview.error === undefined && <Loading what="Working out what is due" />}
+        {!data && preview.error === undefined && <Loading what="Calculating payouts" />}
         {data && (
           <>
             {data.would_pay.length > 0 ? (
               <Table
-                label="What the run would pay"
+                label="Payouts of the run"
                 rows={data.would_pay}
                 rowKey={({ affiliate_id }) => affiliate_id}
                 columns={[
-                  { title: 'Would be paid', head: true, cell: ({ affiliate_id }) => nameOf(affiliate_id) },
+                  { title: 'Partner', head: true, cell: ({ affiliate_id }) => nameOf(affiliate_id) },
                   { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} strong /> },
                 ]}
               />
             ) : (
-              <p class="muted">Nobody would be paid now.</p>
+              <p class="muted">No payouts due.</p>
             )}
             {data.left_out.length > 0 && (
               <details>
                 <summary>
-                  {formatCount(data.left_out_total)} {data.left_out_total === 1 ? 'partner' : 'partners'}{' '}
-                  would get nothing, and why
+                  {formatCount(data.left_out_total)} {data.left_out_total === 1 ? 'partner' : 'partners'} not
+                  paid, with the reason
                 </summary>
                 <LeftOut rows={data.left_out} nameOf={nameOf} />
               </details>
@@ -82,12 +82,12 @@ export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string
 function LeftOut(props: { rows: Schemas['PayoutPreview']['left_out']; nameOf: (id: string) => string }) {
   return (
     <Table
-      label="Who would get nothing"
+      label="Partners not paid"
       rows={props.rows}
       rowKey={({ affiliate_id }) => affiliate_id}
       columns={[
         { title: 'Partner', head: true, cell: ({ affiliate_id }) => props.nameOf(affiliate_id) },
-        { title: 'Because', cell: ({ detail }) => detail },
+        { title: 'Reason', cell: ({ detail }) => detail },
         { title: 'On hold', numeric: true, cell: ({ pending }) => <Amount money={pending} /> },
         { title: 'Available', numeric: true, cell: ({ available }) => <Amount money={available} /> },
         { title: 'Debt', numeric: true, cell: ({ debt }) => <Amount money={debt} /> },
@@ -96,7 +96,7 @@ function LeftOut(props: { rows: Schemas['PayoutPreview']['left_out']; nameOf: (i
   );
 }
 
-/** How many payouts of this run exist already, while it works. */
+/** Progress of a run: the number of payouts created so far. */
 function RunProgress({ total, startedAt }: { total: number; startedAt: string }) {
   const { program } = useSession();
   const [made, setMade] = useState(0);
@@ -105,7 +105,7 @@ function RunProgress({ total, startedAt }: { total: number; startedAt: string })
       const query = { program_id: program.id, limit: '500' };
       take(api.GET('/v1/payouts', { params: { query } }))
         .then(({ data }) => setMade(data.filter(({ created_at }) => created_at >= startedAt).length))
-        // The run itself tells what went wrong.
+        // The run itself reports errors.
         .catch(() => undefined);
     }, LOOK_MS);
     return () => clearInterval(timer);
@@ -114,7 +114,7 @@ function RunProgress({ total, startedAt }: { total: number; startedAt: string })
     <Progress
       done={made}
       total={total}
-      label={`${formatCount(made)} of ${formatCount(total)} payouts made`}
+      label={`${formatCount(made)} of ${formatCount(total)} payouts created`}
     />
   );
 }
@@ -125,11 +125,11 @@ function RunResult({ result }: { result: Schemas['PayoutRun'] }) {
   return (
     <p class={isGood ? 'notice good' : 'notice warn'} role="status">
       <span>
-        {formatCount(vested)} holds ended, {formatCount(built)} payouts made, {formatCount(submitted)} handed
-        over
+        {formatCount(vested)} holds ended, {formatCount(built)} payouts created, {formatCount(submitted)}{' '}
+        submitted
         {failed > 0 && `, ${formatCount(failed)} refused`}
         {unknown > 0 &&
-          `, of ${formatCount(unknown)} nobody knows yet: the provider is asked again at the next run`}
+          `, ${formatCount(unknown)} with unknown outcome: the next reconciliation asks the provider again`}
         .
       </span>
     </p>

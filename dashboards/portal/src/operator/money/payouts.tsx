@@ -20,7 +20,7 @@ const EVERY_MS = 5_000;
 const PAGE_ROWS = '50';
 const STATES = [
   { value: '', text: 'All' },
-  { value: 'submitted', text: 'On their way' },
+  { value: 'submitted', text: 'In transit' },
   { value: 'unknown', text: 'Unknown' },
   { value: 'paid', text: 'Paid' },
   { value: 'failed', text: 'Failed' },
@@ -46,22 +46,19 @@ export function PayoutsPage() {
     EVERY_MS,
   );
   return (
-    <Page
-      title="Payouts"
-      lead="First what a run would pay, and to whom nothing; then the run; then what became of it."
-    >
+    <Page title="Payouts" lead="Preview of the next run, the run itself, and the outcome of each payout.">
       <PayoutRun names={names} onDone={list.reload} />
       <Card
         title="All payouts"
-        actions={<Segments label="State" value={state} onChange={setState} choices={STATES} />}
+        actions={<Segments label="Status" value={state} onChange={setState} choices={STATES} />}
       >
         <ListTable
           label="Payouts"
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="No payout here">
-              A run pays what is available and reaches the minimum of the terms.
+            <Empty title="No payouts">
+              A run pays available balances that reach the minimum payout of the terms.
             </Empty>
           }
           columns={[
@@ -75,9 +72,9 @@ export function PayoutsPage() {
                 </>
               ),
             },
-            { title: `Made (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+            { title: `Created (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
             {
-              title: 'State',
+              title: 'Status',
               cell: ({ state: one, failure }) => (
                 <>
                   <Status of={one} />
@@ -102,11 +99,11 @@ export function PayoutsPage() {
   );
 }
 
-/** What an operator may say became of a payout, by its state. */
+/** Outcomes of a payout that an operator can record, by its state. */
 const ENDINGS = {
-  markPaid: { path: '/v1/payouts/{id}/mark-paid', text: 'It arrived', from: ['submitted', 'unknown'] },
-  fail: { path: '/v1/payouts/{id}/fail', text: 'It failed', from: ['submitted', 'unknown'] },
-  return: { path: '/v1/payouts/{id}/return', text: 'It came back', from: ['paid'] },
+  markPaid: { path: '/v1/payouts/{id}/mark-paid', text: 'Mark paid', from: ['submitted', 'unknown'] },
+  fail: { path: '/v1/payouts/{id}/fail', text: 'Mark failed', from: ['submitted', 'unknown'] },
+  return: { path: '/v1/payouts/{id}/return', text: 'Mark returned', from: ['paid'] },
 } as const;
 type Ending = keyof typeof ENDINGS;
 
@@ -176,10 +173,16 @@ function Failing(props: {
         onCancel={props.onClose}
       >
         <p>
-          <Amount money={payout.amount} strong /> become available to the partner again, and are paid with the
+          <Amount money={payout.amount} strong /> become available to the partner again and are part of the
           next run.
         </p>
-        <TextField label="What the bank said" value={failure} onChange={setFailure} max={200} required />
+        <TextField
+          label="Reason given by the provider"
+          value={failure}
+          onChange={setFailure}
+          max={200}
+          required
+        />
       </Form>
     </Dialog>
   );

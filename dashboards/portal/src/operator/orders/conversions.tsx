@@ -56,20 +56,20 @@ export function ConversionsPage() {
     EVERY_MS,
   );
   return (
-    <Page title="Conversions" lead="Every order that was reported, with what was decided, and why.">
+    <Page title="Conversions" lead="Every recorded order with its decision and the reason.">
       <Card>
         <div class="filters above">
           <Select
-            label="State"
+            label="Status"
             value={state}
             onChange={setState}
             choices={[
-              { value: '', text: 'Every state' },
+              { value: '', text: 'All statuses' },
               ...STATES.map((value) => ({ value, text: words(value) })),
             ]}
           />
           <Select
-            label="Search by"
+            label="Search in"
             value={field}
             onChange={setField}
             choices={(Object.keys(FIELDS) as FieldName[]).map((value) => ({ value, text: FIELDS[value] }))}
@@ -79,7 +79,7 @@ export function ConversionsPage() {
             type="search"
             value={text}
             onChange={setText}
-            placeholder="the whole of it"
+            placeholder="exact value"
           />
         </div>
         <ListTable
@@ -87,9 +87,9 @@ export function ConversionsPage() {
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="Nothing found">
-              Orders appear as soon as the shop reports them: see <a href="/docs">the API</a> for how, and the
-              postback calls for what was refused.
+            <Empty title="No conversions found">
+              Conversions appear when the shop reports orders: see <a href="/docs">the API</a> for the calls,
+              and the postback calls for refused ones.
             </Empty>
           }
           columns={[
@@ -108,7 +108,7 @@ export function ConversionsPage() {
             { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
             { title: 'Refunded', numeric: true, cell: ({ refunded }) => <Refunded money={refunded} /> },
             {
-              title: 'State',
+              title: 'Status',
               cell: ({ state: one, reason }) => (
                 <>
                   <Status of={one} />
@@ -224,12 +224,12 @@ function Refund(props: {
     >
       <div class="form-row">
         <TextField
-          label={`Given back, ${ordered.currency}`}
+          label={`Refunded amount, ${ordered.currency}`}
           inputMode="decimal"
           value={amount}
           onChange={setAmount}
           fault={faults.amount}
-          hint={`Of ${ordered.amount}, ${refunded.amount} are refunded already.`}
+          hint={`${refunded.amount} of ${ordered.amount} already refunded.`}
           required
         />
         <TextField
@@ -237,13 +237,11 @@ function Refund(props: {
           value={reference}
           onChange={setReference}
           fault={faults.refund_ref}
-          hint="It counts once, however often it is reported."
+          hint="A refund reported again under the same reference counts once."
           required
         />
       </div>
-      <p class="hint">
-        Commissions shrink in proportion, at every level; what was paid already becomes debt.
-      </p>
+      <p class="hint">Commissions of all levels are reduced in proportion. Paid commissions become debt.</p>
     </Form>
   );
 }

@@ -11,7 +11,7 @@ import { Table } from '../../ui/table.tsx';
 type Conversion = Schemas['Conversion'];
 type Explanation = Schemas['Explanation'];
 
-/** All that a decision was made of: what happened when, each rule, and the decision in sentences. */
+/** The evidence of a decision: timeline, fraud rules, explanation. */
 export function Evidence({ conversion }: { conversion: Conversion }) {
   const { user } = useSession();
   const maySee = mayRead('evidence', user.role);
@@ -25,18 +25,18 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
     <div class="stack evidence">
       <Summary conversion={conversion} />
       <Problem error={error} onRetry={reload} />
-      {maySee && !data && error === undefined && <Loading what="Reading the evidence" />}
+      {maySee && !data && error === undefined && <Loading what="Loading the evidence" />}
       {data && (
         <>
           <h3>From click to payout ({ZONE_NAME})</h3>
           <Timeline events={data.timeline} />
           {data.rules.length > 0 && (
             <>
-              <h3>What each rule saw</h3>
+              <h3>Fraud rules</h3>
               <Rules rules={data.rules} />
             </>
           )}
-          <h3>The decision in sentences</h3>
+          <h3>Explanation</h3>
           <ul class="sentences">
             {data.lines.map((line) => (
               <li key={line}>{line}</li>
@@ -107,7 +107,7 @@ function Rules({ rules }: { rules: Explanation['rules'] }) {
           title: 'Result',
           cell: ({ fired, effect, observed }) =>
             observed === null ? (
-              <span class="muted">could not be observed</span>
+              <span class="muted">not observed</span>
             ) : (
               <Status of={fired ? effect : 'quiet'} text={fired ? `Fired: ${effect}` : 'Passed'} />
             ),

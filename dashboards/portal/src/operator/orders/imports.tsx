@@ -12,16 +12,16 @@ import { ListTable, Table } from '../../ui/table.tsx';
 type Job = Schemas['Job'];
 
 const KINDS = {
-  affiliates: 'ref_code, name, email; and customer_ref, status, parent_ref_code where there are such',
-  links: 'affiliate_ref_code, campaign_id, landing_url; and code, expires_at where there are such',
-  conversions: 'order_id, amount, currency; and click_id, occurred_at, customer_id where there are such',
+  affiliates: 'ref_code, name, email; optional: customer_ref, status, parent_ref_code',
+  links: 'affiliate_ref_code, campaign_id, landing_url; optional: code, expires_at',
+  conversions: 'order_id, amount, currency; optional: click_id, occurred_at, customer_id',
 } as const;
 type Kind = keyof typeof KINDS;
 
 const EVERY_MS = 5_000;
 const LOOK_MS = 700;
 
-/** CSV files with partners, links or orders: tried first, then taken. */
+/** CSV files with partners, links or orders: dry run first, then import. */
 export function ImportsPage() {
   const { program } = useSession();
   const [kind, setKind] = useState<Kind>('affiliates');
@@ -47,9 +47,9 @@ export function ImportsPage() {
   return (
     <Page
       title="Imports"
-      lead="Bring what you have from elsewhere. A file is tried first: it does all that the import does, and takes it back."
+      lead="Import affiliates, links and orders from other systems. Each file runs first as a dry run that is rolled back."
     >
-      <Card title="A file">
+      <Card title="Import a file">
         <div class="form">
           <Select
             label="Kind"
@@ -73,24 +73,22 @@ export function ImportsPage() {
         </div>
         {jobId && <Outcome key={jobId} id={jobId} busy={busy} onTake={() => void run(csv, false)} />}
       </Card>
-      <Card title="Imports so far">
+      <Card title="Past imports">
         <ListTable
           label="Imports"
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="Nothing was imported yet">
-              Choose a file above; nothing is kept before you say so.
-            </Empty>
+            <Empty title="No imports yet">Choose a file above. Nothing is stored until you confirm.</Empty>
           }
           columns={[
             { title: 'Import', head: true, cell: ({ id }) => id },
-            { title: `Begun (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+            { title: `Started (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
             {
               title: 'Kind',
               cell: ({ request }) => words(String((request as { kind?: string }).kind ?? '')),
             },
-            { title: 'State', cell: ({ state }) => <Status of={state} /> },
+            { title: 'Status', cell: ({ state }) => <Status of={state} /> },
             { title: 'Rows', numeric: true, cell: ({ rows_total }) => formatCount(rows_total) },
             { title: 'Result', cell: (job) => summaryOf(job) },
           ]}
@@ -117,12 +115,12 @@ function resultOf({ result }: Job): ImportResult | undefined {
 
 function summaryOf(job: Job): string {
   const result = resultOf(job);
-  if (!result) return job.failure ?? 'under way';
-  const would = result.dry_run ? 'would be taken' : 'taken';
+  if (!result) return job.failure ?? 'running';
+  const would = result.dry_run ? 'would be imported' : 'imported';
   return `${formatCount(result.taken)} ${would}, ${formatCount(result.refused)} refused`;
 }
 
-/** How far an import is, what became of it, and after a trial the import itself. */
+/** Progress and result of an import; after a dry run the import itself. */
 function Outcome({ id, busy, onTake }: { id: string; busy: boolean; onTake: () => void }) {
   const [isOver, setOver] = useState(false);
   const { data, error } = useData(
@@ -146,7 +144,7 @@ function Outcome({ id, busy, onTake }: { id: string; busy: boolean; onTake: () =
   return (
     <div class="stack outcome">
       <p class={result.refused > 0 ? 'notice warn' : 'notice good'} role="status">
-        {result.dry_run ? 'Tried: ' : 'Imported: '}
+        {result.dry_run ? 'Dry run: ' : 'Imported: '}
         {summaryOf(data)}.
       </p>
       {result.refused_rows.length > 0 && (
@@ -157,7 +155,7 @@ function Outcome({ id, busy, onTake }: { id: string; busy: boolean; onTake: () =
           columns={[
             { title: 'Line', numeric: true, cell: ({ line }) => formatCount(line) },
             { title: 'Field', head: true, cell: ({ field }) => field },
-            { title: 'What is wrong', cell: ({ message }) => message },
+            { title: 'Error', cell: ({ message }) => message },
           ]}
         />
       )}

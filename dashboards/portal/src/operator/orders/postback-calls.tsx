@@ -21,7 +21,7 @@ const OUTCOMES = [
   { value: 'rejected', text: 'Refused' },
 ];
 
-/** What the shop has said, and what it was answered: also what was refused. */
+/** Calls of the shop with their answers, refused ones included. */
 export function PostbackCallsPage() {
   const { program } = useSession();
   const [outcome, setOutcome] = useParameter('outcome');
@@ -44,7 +44,7 @@ export function PostbackCallsPage() {
   return (
     <Page
       title="Postback calls"
-      lead="Every call of the shop of the last 90 days, with its answer. One that was refused can be done again once the cause is mended."
+      lead="Calls of the shop in the last 90 days, with their answers. Replay a refused call after correcting the cause."
     >
       <Card>
         <div class="filters above">
@@ -56,9 +56,10 @@ export function PostbackCallsPage() {
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="No call here">
-              The shop calls <code>/postback</code> when somebody buys. <a href="/docs">The API’s pages</a>{' '}
-              show how, and have a test that explains step by step what a call would do.
+            <Empty title="No calls">
+              The shop calls <code>/postback</code> when an order is placed.{' '}
+              <a href="/docs">The API documentation</a> describes the call, and includes a test that explains
+              each step.
             </Empty>
           }
           columns={[
@@ -111,7 +112,7 @@ function Details({ call, onClose, onReplayed }: { call: Call; onClose: () => voi
         <dl class="facts">
           <dt>From</dt>
           <dd>
-            {call.ip ?? 'unknown'}, {call.actor ?? 'nobody known'}
+            {call.ip ?? 'unknown'}, {call.actor ?? 'unknown caller'}
           </dd>
           <dt>Answer</dt>
           <dd>
@@ -124,17 +125,17 @@ function Details({ call, onClose, onReplayed }: { call: Call; onClose: () => voi
           <dt>Conversion</dt>
           <dd>{call.conversion_id ?? 'none'}</dd>
         </dl>
-        <h3>What it said</h3>
+        <h3>Request body</h3>
         <pre>{JSON.stringify(call.params, null, 2)}</pre>
         <Problem error={error} />
         {result && (
           <p class="notice good" role="status">
-            Done again: {words(result.status)}, {result.conversion_id}.
+            Replayed: {words(result.status)}, {result.conversion_id}.
           </p>
         )}
         <div class="form-end">
           <Button onClick={() => void run()} busy={busy}>
-            Do it again
+            Replay
           </Button>
         </div>
       </div>

@@ -12,7 +12,7 @@ import { Evidence } from './evidence.tsx';
 const EVERY_MS = 10_000;
 const PAGE_ROWS = '50';
 
-/** Conversions that a rule has fired on: nothing here approves itself with time. */
+/** Conversions in review; none is approved automatically. */
 export function ReviewsPage() {
   const { program } = useSession();
   const [chosen, setChosen] = useState<string>();
@@ -33,15 +33,13 @@ export function ReviewsPage() {
   return (
     <Page
       title="Review queue"
-      lead="A rule has fired on these orders. Look at what happened, then credit or reject them: nothing decides itself with time."
+      lead="Conversions that a fraud rule put in review. Credit or reject each one; none is decided automatically."
     >
       <Problem error={list.error} onRetry={list.reload} />
       {list.rows === undefined && list.error === undefined && <Loading />}
       {list.rows?.length === 0 && (
         <Card>
-          <Empty title="The queue is empty">
-            Orders that a rule of the programme fires on wait here for you.
-          </Empty>
+          <Empty title="The queue is empty">Conversions that a fraud rule puts in review appear here.</Empty>
         </Card>
       )}
       {shown && (
@@ -69,7 +67,7 @@ export function ReviewsPage() {
           </nav>
           <Card key={shown.id} title={`Order ${shown.order_id}`}>
             <div class="stack">
-              <Verdict
+              <Decision
                 conversion={shown}
                 onDecided={() => {
                   setChosen(rows[place + 1]?.id ?? rows[place - 1]?.id);
@@ -90,29 +88,29 @@ const VERBS = {
   reject: '/v1/conversions/{id}/reject',
 } as const;
 
-function Verdict({ conversion, onDecided }: { conversion: Schemas['Conversion']; onDecided: () => void }) {
+function Decision({ conversion, onDecided }: { conversion: Schemas['Conversion']; onDecided: () => void }) {
   const [note, setNote] = useState('');
   const { run, busy, error } = useAction(async (verb: keyof typeof VERBS) => {
     await take(api.POST(VERBS[verb], { params: { path: { id: conversion.id } }, body: { note } }));
     onDecided();
   });
   return (
-    <div class="verdict">
+    <div class="decision">
       <TextArea
-        label="Your reason"
+        label="Reason"
         rows={2}
         value={note}
         onChange={setNote}
-        hint="Kept with the decision and in the audit log; the partner sees a safe reason only."
+        hint="Stored with the decision and in the audit log. The partner sees a general reason only."
         required
       />
       <Problem error={error} />
       <div class="form-end">
         <Button kind="primary" busy={busy} disabled={note.trim() === ''} onClick={() => void run('approve')}>
-          Credit it
+          Credit
         </Button>
         <Button kind="danger" busy={busy} disabled={note.trim() === ''} onClick={() => void run('reject')}>
-          Reject it
+          Reject
         </Button>
       </div>
     </div>

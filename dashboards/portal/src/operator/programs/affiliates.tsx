@@ -45,7 +45,7 @@ export function AffiliatesPage() {
   return (
     <Page
       title="Partners"
-      lead="Who sends visitors. A partner’s links work, and its orders are credited, once it is approved."
+      lead="Partners send visitors. Links and credit start with the approval."
       actions={user.role === 'operator' && invite}
     >
       <Card>
@@ -58,12 +58,12 @@ export function AffiliatesPage() {
           rowKey={({ id }) => id}
           empty={
             status === 'pending' ? (
-              <Empty title="No pending affiliates">
-                Whoever applies, or is imported as pending, appears here.
+              <Empty title="No pending partners">
+                Applications and partners imported as pending appear here.
               </Empty>
             ) : (
-              <Empty title="No partners here yet">
-                {invite} or <Link to="/imports">import</Link> the ones you have.
+              <Empty title="No partners">
+                {invite} or <Link to="/imports">import</Link> existing ones.
               </Empty>
             )
           }
@@ -79,7 +79,7 @@ export function AffiliatesPage() {
               ),
             },
             { title: 'Reference', cell: ({ ref_code, id }) => <code title={id}>{ref_code}</code> },
-            { title: 'State', cell: ({ status: one }) => <Status of={one} /> },
+            { title: 'Status', cell: ({ status: one }) => <Status of={one} /> },
             { title: `Joined (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
             { title: `Approved (${ZONE_NAME})`, cell: ({ approved_at }) => <When at={approved_at} /> },
             {
@@ -154,16 +154,16 @@ function Details(props: { affiliate: Affiliate; onClose: () => void; onChanged: 
         {!data && error === undefined && <Loading />}
         {data && (
           <dl class="facts">
-            <dt>State</dt>
+            <dt>Status</dt>
             <dd>
               <Status of={affiliate.status} />
             </dd>
-            <dt>Id and reference</dt>
+            <dt>ID and reference</dt>
             <dd>
               <code>{affiliate.id}</code>, <code>{affiliate.ref_code}</code>
             </dd>
             <dt>Recruited by</dt>
-            <dd>{parent?.name ?? 'nobody'}</dd>
+            <dd>{parent?.name ?? 'none'}</dd>
             <dt>Sub-affiliates</dt>
             <dd>{recruits}</dd>
             {data.balance && <BalanceFacts balance={data.balance} />}
@@ -182,7 +182,7 @@ function BalanceFacts({ balance }: { balance: Schemas['Balance'] }) {
       <dd>
         <Amount money={balance.pending} />, <Amount money={balance.available} />
       </dd>
-      <dt>On its way, paid</dt>
+      <dt>In transit, paid</dt>
       <dd>
         <Amount money={balance.in_transit} />, <Amount money={balance.paid} />
       </dd>
@@ -194,7 +194,7 @@ function BalanceFacts({ balance }: { balance: Schemas['Balance'] }) {
   );
 }
 
-/** What an operator may make of a partner, always with a note. */
+/** Changes of a partner's status by an operator, each with a note. */
 function Decision({ affiliate, onChanged }: { affiliate: Affiliate; onChanged: () => void }) {
   const [note, setNote] = useState('');
   const params = { path: { id: affiliate.id } };
@@ -205,10 +205,7 @@ function Decision({ affiliate, onChanged }: { affiliate: Affiliate; onChanged: (
   const verbs = (Object.keys(VERBS) as (keyof typeof VERBS)[]).filter((verb) =>
     (VERBS[verb].from as readonly string[]).includes(affiliate.status),
   );
-  if (verbs.length === 0)
-    return (
-      <p class="muted">The partnership has ended for good: a terminated partner cannot be approved again.</p>
-    );
+  if (verbs.length === 0) return <p class="muted">This partner is terminated. A termination is final.</p>;
   return (
     <>
       <TextArea
@@ -216,7 +213,7 @@ function Decision({ affiliate, onChanged }: { affiliate: Affiliate; onChanged: (
         rows={2}
         value={note}
         onChange={setNote}
-        hint="Kept in the audit log, and mailed to the partner with the decision."
+        hint="Recorded in the audit log, and mailed to the partner with the decision."
         required
       />
       <Problem error={act.error} />
@@ -270,7 +267,7 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
           value={fields.email}
           onChange={set('email')}
           fault={faults.email}
-          hint="A link to set a password goes here; it is good for a week."
+          hint="Receives a link to set a password, valid for one week."
           required
         />
         <TextField
@@ -278,7 +275,7 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
           value={fields.ref_code}
           onChange={set('ref_code')}
           fault={faults.ref_code}
-          hint="A short name that is unique in the programme."
+          hint="A short name, unique in the program."
           required
         />
         <TextField
@@ -287,7 +284,7 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
           onChange={set('parent_id')}
           fault={faults.parent_id}
           placeholder="aff_12"
-          hint="Optional: the id of the partner who earns level 2."
+          hint="Optional: ID of the partner who earns level 2."
         />
       </Form>
     </Dialog>

@@ -48,7 +48,7 @@ export function CampaignsPage() {
   return (
     <Page
       title="Campaigns"
-      lead="What is advertised. Links belong to a campaign; a campaign may have terms of its own."
+      lead="Each link belongs to a campaign. A campaign can have terms of its own."
       actions={make}
     >
       <Card
@@ -63,7 +63,7 @@ export function CampaignsPage() {
           label="Campaigns"
           list={list}
           rowKey={({ id }) => id}
-          empty={<Empty title="No campaign yet">Partners make links as soon as there is one. {make}</Empty>}
+          empty={<Empty title="No campaigns yet">Partners need a campaign to create links. {make}</Empty>}
           columns={[
             {
               title: 'Campaign',
@@ -75,7 +75,7 @@ export function CampaignsPage() {
                 </>
               ),
             },
-            { title: 'State', cell: ({ status }) => <Status of={status} /> },
+            { title: 'Status', cell: ({ status }) => <Status of={status} /> },
             { title: `Ends (${ZONE_NAME})`, cell: ({ ends_at }) => <When at={ends_at} none="open" /> },
             {
               title: 'Clicks',
@@ -137,26 +137,26 @@ function CampaignFields(props: {
       <TextField label="Name" value={fields.name} onChange={set('name')} fault={faults.name} required />
       {props.withStatus && (
         <Select
-          label="State"
+          label="Status"
           value={fields.status}
           onChange={set('status')}
           choices={[
             { value: 'active', text: 'Active' },
-            { value: 'paused', text: 'Paused: visitors go to the fallback' },
+            { value: 'paused', text: 'Paused: visitors go to the fallback URL' },
             { value: 'ended', text: 'Ended' },
           ]}
         />
       )}
       <div class="form-row">
         <TextField
-          label="Days the click cookie lives"
+          label="Cookie lifetime, days"
           inputMode="numeric"
           value={fields.cookieDays}
           onChange={set('cookieDays')}
           fault={faults.cookie_days}
         />
         <TextField
-          label="Valid clicks a day at the most"
+          label="Daily cap of valid clicks"
           inputMode="numeric"
           value={fields.cap}
           onChange={set('cap')}
@@ -165,12 +165,12 @@ function CampaignFields(props: {
         />
       </div>
       <TextField
-        label="Fallback address"
+        label="Fallback URL"
         type="url"
         value={fields.fallbackUrl}
         onChange={set('fallbackUrl')}
         fault={faults.fallback_url}
-        hint="Where visitors go when the campaign is paused, has ended, or its cap is reached."
+        hint="Target of visitors when the campaign is paused, has ended or has reached its cap."
       />
       <TextField
         label={`Ends (${ZONE_NAME})`}
@@ -193,7 +193,7 @@ function bodyOf({ name, cookieDays, cap, fallbackUrl, endsAt }: Fields) {
   };
 }
 
-/** As an input for a local time takes it. */
+/** In the format of `<input type="datetime-local">`. */
 function localTime(at: string | null): string {
   if (at === null) return '';
   const date = new Date(at);
@@ -214,7 +214,7 @@ function NewCampaign({ onClose, onDone }: { onClose: () => void; onDone: () => v
   const faults = fieldProblems(error);
   return (
     <Dialog title="New campaign" onClose={onClose}>
-      <Form submit="Make the campaign" busy={busy} error={error} onSubmit={() => void run()}>
+      <Form submit="Create campaign" busy={busy} error={error} onSubmit={() => void run()}>
         <CampaignFields fields={fields} faults={faults} onChange={setFields} withStatus={false} />
       </Form>
     </Dialog>

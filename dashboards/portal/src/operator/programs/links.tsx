@@ -13,13 +13,13 @@ import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
 import { LandingPage } from '../../ui/landing-page.tsx';
 import { Status } from '../../ui/status.tsx';
-import { ListTable } from '../../ui/table.tsx';
+import { ListTable, type Pages } from '../../ui/table.tsx';
 import { describeRouting, RoutingEditor, type RoutingInput } from './routing.tsx';
 
 const EVERY_MS = 5_000;
 const PAGE_ROWS = '50';
 
-/** Every link of the program, where it leads, and by which rules. */
+/** All links of the program with destinations and routing rules. */
 export function LinksPage() {
   const { program } = useSession();
   const [affiliate, setAffiliate] = useParameter('affiliate');
@@ -36,6 +36,55 @@ export function LinksPage() {
     },
     [program.id, affiliate],
   );
+  const context = useLinkContext();
+  return (
+    <Page
+      title="Links and routing"
+      lead={
+        <>
+          Figures of the last 30 days. <CompleteTo />
+        </>
+      }
+    >
+      <Card>
+        <div class="filters above">
+          <Select
+            label="Partner"
+            value={affiliate}
+            onChange={setAffiliate}
+            choices={[
+              { value: '', text: 'All partners' },
+              ...(context?.affiliates ?? []).map(({ id, name }) => ({ value: id, text: name })),
+            ]}
+          />
+        </div>
+        <LinkTable list={list} context={context} onEdit={setShown} />
+      </Card>
+      {shown && (
+        <EditLink
+          id={shown}
+          onClose={() => setShown(undefined)}
+          onDone={() => {
+            setShown(undefined);
+            list.reload();
+          }}
+        />
+      )}
+    </Page>
+  );
+}
+
+interface LinkContext {
+  readonly affiliates: readonly Schemas['Affiliate'][];
+  /** Of campaigns and affiliates, by id. */
+  readonly names: ReadonlyMap<string, string>;
+  /** Rows of the report of the last 30 days, by link id. */
+  readonly counts: ReadonlyMap<string, Schemas['Report']['rows'][number]>;
+}
+
+/** Names and figures shown beside the links; undefined while loading. */
+function useLinkContext(): LinkContext | undefined {
+  const { program } = useSession();
   const { data } = useData(
     async (signal) => {
       const program_id = program.id;
@@ -63,88 +112,63 @@ export function LinksPage() {
     [program.id],
     { everyMs: EVERY_MS },
   );
-  const nameOf = (id: string) => data?.names.get(id) ?? id;
+  return data;
+}
+
+function LinkTable(props: {
+  list: Pages<Schemas['Link']>;
+  context: LinkContext | undefined;
+  onEdit: (id: string) => void;
+}) {
+  const { list, context, onEdit } = props;
+  const nameOf = (id: string) => context?.names.get(id) ?? id;
   return (
-    <Page
-      title="Links and routing"
-      lead={
-        <>
-          Figures of the last 30 days. <CompleteTo />
-        </>
+    <ListTable
+      label="Links"
+      list={list}
+      rowKey={({ id }) => id}
+      empty={
+        <Empty title="No links">Active partners create links as soon as the program has a campaign.</Empty>
       }
-    >
-      <Card>
-        <div class="filters above">
-          <Select
-            label="Partner"
-            value={affiliate}
-            onChange={setAffiliate}
-            choices={[
-              { value: '', text: 'Every partner' },
-              ...(data?.affiliates ?? []).map(({ id, name }) => ({ value: id, text: name })),
-            ]}
-          />
-        </div>
-        <ListTable
-          label="Links"
-          list={list}
-          rowKey={({ id }) => id}
-          empty={
-            <Empty title="No link here">
-              Partners make links themselves, once they are active and there is a campaign.
-            </Empty>
-          }
-          columns={[
-            {
-              title: 'Link',
-              head: true,
-              cell: ({ code, landing_url }) => (
-                <>
-                  {code}
-                  <span class="sub cut" title={landing_url}>
-                    {landing_url}
-                  </span>
-                </>
-              ),
-            },
-            { title: 'Partner', cell: ({ affiliate_id }) => nameOf(affiliate_id) },
-            { title: 'Campaign', cell: ({ campaign_id }) => nameOf(campaign_id) },
-            { title: 'Routing', cell: ({ routing }) => describeRouting(routing) },
-            {
-              title: 'Clicks',
-              numeric: true,
-              cell: ({ id }) => formatCount(figure(data?.counts.get(id), 'clicks')),
-            },
-            {
-              title: 'Credited',
-              numeric: true,
-              cell: ({ id }) => formatCount(figure(data?.counts.get(id), 'conversions_attributed')),
-            },
-            { title: 'State', cell: ({ status }) => <Status of={status} /> },
-            {
-              title: '',
-              cell: ({ id, code }) => (
-                <div class="actions">
-                  <Button onClick={() => setShown(id)} label={`Edit ${code}`}>
-                    Edit
-                  </Button>
-                </div>
-              ),
-            },
-          ]}
-        />
-      </Card>
-      {shown && (
-        <EditLink
-          id={shown}
-          onClose={() => setShown(undefined)}
-          onDone={() => {
-            setShown(undefined);
-            list.reload();
-          }}
-        />
-      )}
-    </Page>
+      columns={[
+        {
+          title: 'Link',
+          head: true,
+          cell: ({ code, landing_url }) => (
+            <>
+              {code}
+              <span class="sub cut" title={landing_url}>
+                {landing_url}
+              </span>
+            </>
+          ),
+        },
+        { title: 'Partner', cell: ({ affiliate_id }) => nameOf(affiliate_id) },
+        { title: 'Campaign', cell: ({ campaign_id }) => nameOf(campaign_id) },
+        { title: 'Routing', cell: ({ routing }) => describeRouting(routing) },
+        {
+          title: 'Clicks',
+          numeric: true,
+          cell: ({ id }) => formatCount(figure(context?.counts.get(id), 'clicks')),
+        },
+        {
+          title: 'Credited',
+          numeric: true,
+          cell: ({ id }) => formatCount(figure(context?.counts.get(id), 'conversions_attributed')),
+        },
+        { title: 'Status', cell: ({ status }) => <Status of={status} /> },
+        {
+          title: '',
+          cell: ({ id, code }) => (
+            <div class="actions">
+              <Button onClick={() => onEdit(id)} label={`Edit ${code}`}>
+                Edit
+              </Button>
+            </div>
+          ),
+        },
+      ]}
+    />
   );
 }
 
@@ -191,7 +215,7 @@ function EditForm({ link, etag, onDone }: { link: Schemas['Link']; etag: string;
       <LandingPage value={landingUrl} onChange={setLandingUrl} fault={faults.landing_url} />
       <div class="form-row">
         <Select
-          label="State"
+          label="Status"
           value={status}
           onChange={(value) => setStatus(value as typeof status)}
           choices={[
@@ -200,7 +224,7 @@ function EditForm({ link, etag, onDone }: { link: Schemas['Link']; etag: string;
           ]}
         />
         <TextField
-          label="Valid clicks a day at the most"
+          label="Daily cap of valid clicks"
           inputMode="numeric"
           value={cap}
           onChange={setCap}
@@ -210,7 +234,7 @@ function EditForm({ link, etag, onDone }: { link: Schemas['Link']; etag: string;
       </div>
       <RoutingEditor routing={routing} onChange={setRouting} />
       <p class="hint">
-        Made <When at={link.created_at} /> {ZONE_NAME}
+        Created <When at={link.created_at} /> {ZONE_NAME}
         {link.expires_at !== null && (
           <>
             , expires <When at={link.expires_at} />

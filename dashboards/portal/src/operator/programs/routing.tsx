@@ -2,7 +2,7 @@ import type { Schemas } from '../../data/api.ts';
 import { Button } from '../../ui/basics.tsx';
 import { TextField } from '../../ui/forms.tsx';
 
-/** Where a link leads by country, device, system, language and time; the first rule that fits is taken. */
+/** Routing by country, device, system, language and time; the first matching rule applies. */
 
 export type RoutingInput = Schemas['RoutingInput'];
 type Rule = RoutingInput['rules'][number];
@@ -44,11 +44,11 @@ export function RoutingEditor(props: {
     <fieldset class="stack">
       <legend>Routing</legend>
       <p class="hint">
-        The first rule that fits is taken; its number is recorded with the click. Without one that fits, the
-        landing page.
+        The first matching rule applies; its number is recorded with the click. Without a match the landing
+        page applies.
       </p>
       {routing.rules.map((rule, i) => (
-        // A rule has no name: it is its place in the list.
+        // Rules have no ids: the key is the position in the list.
         <RuleEditor key={`rule ${i + 1}`} number={i + 1} rule={rule} onChange={(next) => replace(i, next)} />
       ))}
       <div class="form-end">
@@ -60,7 +60,7 @@ export function RoutingEditor(props: {
             })
           }
         >
-          Add a rule
+          Add rule
         </Button>
       </div>
     </fieldset>
@@ -103,7 +103,7 @@ function RuleEditor(props: { number: number; rule: Rule; onChange: (rule: Rule |
       {rule.destinations.map((destination, i) => (
         <div class="destination" key={`destination ${i + 1}`}>
           <TextField
-            label={i === 0 ? 'Leads to' : 'or to'}
+            label={i === 0 ? 'Destination' : 'Further destination'}
             type="url"
             value={destination.url}
             onChange={(url) => setDestination(i, { ...destination, url })}
@@ -131,14 +131,14 @@ function RuleEditor(props: { number: number; rule: Rule; onChange: (rule: Rule |
           kind="quiet"
           onClick={() => onChange({ ...rule, destinations: [...rule.destinations, { url: '', weight: 1 }] })}
         >
-          Split over another address
+          Add destination
         </Button>
       </div>
     </div>
   );
 }
 
-/** What is typed stays as it is until the server says what is wrong with it. */
+/** Input stays unchanged until the server has checked it. */
 function withCondition(when: When, name: Condition, text: string): When {
   const { [name]: _, ...others } = when;
   if (text.trim() === '') return others;

@@ -10,7 +10,7 @@ import { NewTerms } from './new-terms.tsx';
 
 type Terms = Schemas['Terms'];
 
-/** What is promised to whom, with every version there was: a commission keeps the one it was computed with. */
+/** Terms by scope with all versions; a commission keeps the version it was computed with. */
 export function TermsPage() {
   const { program, user } = useSession();
   const [isMaking, setMaking] = useState(false);
@@ -37,7 +37,7 @@ export function TermsPage() {
   return (
     <Page
       title="Terms"
-      lead="The narrowest scope counts: a partner within a campaign, a partner, a campaign, the programme. New terms hold from their start on; what was promised before stays."
+      lead="The narrowest scope applies: partner within a campaign, partner, campaign, program. New terms apply to clicks from their start; earlier clicks keep their terms."
       actions={
         user.role === 'operator' && (
           <Button kind="primary" onClick={() => setMaking(true)}>
@@ -50,8 +50,8 @@ export function TermsPage() {
       {!data && error === undefined && <Loading />}
       {data && scopes.length === 0 && (
         <Card>
-          <Empty title="Nothing is promised yet">
-            Without terms no order earns a commission. Set those of the programme first.
+          <Empty title="No terms yet">
+            Without terms no order earns a commission. Start with the terms of the program.
           </Empty>
         </Card>
       )}
@@ -77,7 +77,7 @@ function scopeKey(terms: Terms | undefined): string {
   return `${terms?.campaign_id ?? ''} ${terms?.affiliate_id ?? ''}`;
 }
 
-/** The programme's first; each with the newest version first, as the API lists them. */
+/** The program's first; each with the newest version first, as the API lists them. */
 function groupByScope(all: readonly Terms[]): Terms[][] {
   const groups = new Map<string, Terms[]>();
   for (const terms of all) {
@@ -95,17 +95,17 @@ function Scope({ versions, names }: { versions: readonly Terms[]; names: Readonl
     id === null ? [] : [names.get(id) ?? id],
   );
   return (
-    <Card title={parts.length === 0 ? 'The programme' : parts.join(' within ')}>
+    <Card title={parts.length === 0 ? 'Program' : parts.join(' within ')}>
       <Table
-        label={`Terms of ${parts.join(' within ') || 'the programme'}`}
+        label={`Terms of ${parts.join(' within ') || 'the program'}`}
         rows={versions}
         rowKey={({ id }) => id}
         columns={[
           { title: 'Version', head: true, cell: ({ id }) => id },
-          { title: 'In force', cell: (terms) => <InForce terms={terms} /> },
+          { title: 'Valid', cell: (terms) => <InForce terms={terms} /> },
           { title: 'Pays', cell: (terms) => <Pays terms={terms} /> },
           {
-            title: 'Levels 2 and on',
+            title: 'Level 2 and above',
             cell: ({ level_rates_bps }) => level_rates_bps.map(formatBps).join(', ') || '–',
           },
           { title: 'Hold', numeric: true, cell: ({ hold_days }) => `${hold_days} days` },
@@ -132,7 +132,7 @@ function InForce({ terms: { valid_from, valid_to } }: { terms: Terms }) {
     <>
       <Status
         of={isOver ? 'ended' : isToCome ? 'pending' : 'active'}
-        text={isOver ? 'Past' : isToCome ? 'To come' : 'Now'}
+        text={isOver ? 'Past' : isToCome ? 'Future' : 'Now'}
       />
       <span class="sub">
         <When at={valid_from} none="the beginning" /> – <When at={valid_to} none="open" /> {ZONE_NAME}

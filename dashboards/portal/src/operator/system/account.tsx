@@ -6,7 +6,7 @@ import { PasswordCard } from '../../ui/password.tsx';
 export function AccountPage() {
   const { user } = useSession();
   return (
-    <Page title="Your account" lead="Who you are here, and your password.">
+    <Page title="Your account" lead="Your user and your password.">
       <div class="grid">
         <Card title="You">
           <dl class="facts">
@@ -17,7 +17,7 @@ export function AccountPage() {
             <dt>Role</dt>
             <dd>{words(user.role)}</dd>
             <dt>For</dt>
-            <dd>{user.program_id ?? 'every programme'}</dd>
+            <dd>{user.program_id ?? 'all programs'}</dd>
           </dl>
         </Card>
         <PasswordCard />

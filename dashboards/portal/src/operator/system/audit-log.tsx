@@ -10,7 +10,7 @@ import { ListTable, Table } from '../../ui/table.tsx';
 
 const PAGE_ROWS = '25';
 
-/** Who changed what, from what, to what. */
+/** Changes with actor, old and new values. */
 export function AuditLogPage() {
   const { program, programs } = useSession();
   const [actor, setActor] = useParameter('actor');
@@ -34,30 +34,38 @@ export function AuditLogPage() {
   return (
     <Page
       title="Audit log"
-      lead="Who changed what, written in the change’s own transaction. Nobody can edit it."
+      lead="Every change with its author, written in the transaction of the change. Entries cannot be edited."
     >
       <Card>
         <div class="filters above">
-          <TextField label="Who" type="search" value={actor} onChange={setActor} placeholder="user:1" />
+          <TextField label="Actor" type="search" value={actor} onChange={setActor} placeholder="user:1" />
           <TextField
-            label="Did"
+            label="Action"
             type="search"
             value={action}
             onChange={setAction}
             placeholder="conversion.approve"
           />
-          <TextField label="To" type="search" value={subject} onChange={setSubject} placeholder="cnv_12" />
+          <TextField
+            label="Subject"
+            type="search"
+            value={subject}
+            onChange={setSubject}
+            placeholder="cnv_12"
+          />
         </div>
         <ListTable
           label="Audit log"
           list={list}
           rowKey={({ id }) => id}
-          empty={<Empty title="Nothing found">Names must be whole, such as payout.paid.</Empty>}
+          empty={
+            <Empty title="No entries found">Filters match whole names, such as conversion.approve.</Empty>
+          }
           columns={[
             { title: `At (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
-            { title: 'Who', cell: ({ actor: who }) => <code>{who}</code> },
-            { title: 'Did', head: true, cell: ({ action: what }) => what },
-            { title: 'To', cell: ({ subject: whom }) => <code>{whom}</code> },
+            { title: 'Actor', cell: ({ actor: who }) => <code>{who}</code> },
+            { title: 'Action', head: true, cell: ({ action: what }) => what },
+            { title: 'Subject', cell: ({ subject: whom }) => <code>{whom}</code> },
             {
               title: '',
               cell: (entry) =>
@@ -65,9 +73,9 @@ export function AuditLogPage() {
                   <div class="actions">
                     <Button
                       onClick={() => setShown(entry)}
-                      label={`What changed with ${entry.action} of ${entry.subject}`}
+                      label={`Changes by ${entry.action} of ${entry.subject}`}
                     >
-                      What changed
+                      Changes
                     </Button>
                   </div>
                 ),
@@ -87,7 +95,7 @@ function Change({ entry, onClose }: { entry: Schemas['AuditEntry']; onClose: () 
   return (
     <Dialog title={`${entry.action} of ${entry.subject}`} onClose={onClose}>
       <Table
-        label="What changed"
+        label="Changes"
         rows={names}
         rowKey={(name) => name}
         columns={[

@@ -9,7 +9,7 @@ import { ListTable } from '../../ui/table.tsx';
 
 const EVERY_MS = 10_000;
 
-/** Batches of clicks that the loader could not read: set aside with their reason, never thrown away. */
+/** Batches of clicks that the loader could not load, kept with the reason. */
 export function DeadLettersPage() {
   const [shown, setShown] = useState<string>();
   const list = usePages(
@@ -20,14 +20,14 @@ export function DeadLettersPage() {
   return (
     <Page
       title="Dead letters"
-      lead="Batches of clicks that could not be read are set aside with the reason. Once the cause is mended, put them back: nothing counts twice."
+      lead="Batches of clicks that could not be loaded, with the reason. Replay them after correcting the cause; no click counts twice."
     >
       <Card>
         <ListTable
           label="Dead letters"
           list={list}
           rowKey={({ id }) => id}
-          empty={<Empty title="There are none">Every batch of clicks so far could be read.</Empty>}
+          empty={<Empty title="No dead letters">All batches of clicks were loaded.</Empty>}
           columns={[
             {
               title: 'Reason',
@@ -39,14 +39,14 @@ export function DeadLettersPage() {
                 </>
               ),
             },
-            { title: `Set aside (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
+            { title: `Rejected (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
             {
-              title: 'Place in the stream',
+              title: 'Stream sequence',
               numeric: true,
               cell: ({ stream_seq }) => formatCount(stream_seq),
             },
             { title: 'Bytes', numeric: true, cell: ({ bytes }) => formatCount(bytes) },
-            { title: 'Kept', cell: ({ whole }) => (whole ? 'whole' : 'its beginning only') },
+            { title: 'Content', cell: ({ whole }) => (whole ? 'complete' : 'truncated') },
             {
               title: '',
               cell: ({ id }) => (
@@ -93,7 +93,7 @@ function Letter({ id, onClose }: { id: string; onClose: () => void }) {
               </>
             ))}
           </dl>
-          <h3>Its first bytes</h3>
+          <h3>First bytes</h3>
           <pre>{data.beginning.replaceAll(/(.{64})/g, '$1\n')}</pre>
           {replayed === undefined ? (
             <div class="form-end">
@@ -103,13 +103,13 @@ function Letter({ id, onClose }: { id: string; onClose: () => void }) {
                 disabled={!data.whole}
                 onClick={() => void replay.run()}
               >
-                Put it back
+                Replay
               </Button>
             </div>
           ) : (
             <p class="notice good" role="status">
-              It is in the stream again, at {formatCount(replayed)}. If it still cannot be read, it comes back
-              here.
+              Published again at stream sequence {formatCount(replayed)}. If it cannot be loaded, it appears
+              here again.
             </p>
           )}
         </div>

@@ -14,7 +14,7 @@ type User = Schemas['User'];
 
 const ROLES = ['operator', 'finance', 'fraud', 'advertiser'] as const;
 
-/** Who signs in here. */
+/** Users of the portal. */
 export function UsersPage() {
   const [isInviting, setInviting] = useState(false);
   const list = usePages(
@@ -24,10 +24,10 @@ export function UsersPage() {
   return (
     <Page
       title="Users"
-      lead="Who signs in to the portal: your own people and the partners’."
+      lead="Users of the portal: your colleagues and the partners."
       actions={
         <Button kind="primary" onClick={() => setInviting(true)}>
-          Invite somebody
+          Invite a user
         </Button>
       }
     >
@@ -36,7 +36,7 @@ export function UsersPage() {
           label="Users"
           list={list}
           rowKey={({ id }) => id}
-          empty={<Empty title="There is nobody else">Invite your colleagues: a mail leads them here.</Empty>}
+          empty={<Empty title="No other users">Invited colleagues receive a mail with a link.</Empty>}
           columns={[
             {
               title: 'Name',
@@ -51,16 +51,16 @@ export function UsersPage() {
             { title: 'Role', cell: ({ role }) => words(role) },
             {
               title: 'For',
-              cell: ({ affiliate_id, program_id }) => affiliate_id ?? program_id ?? 'every programme',
+              cell: ({ affiliate_id, program_id }) => affiliate_id ?? program_id ?? 'all programs',
             },
             {
-              title: 'State',
+              title: 'Status',
               cell: ({ status, invited }) => (
                 <Status of={invited ? 'pending' : status} text={invited ? 'Invited' : words(status)} />
               ),
             },
             {
-              title: `Last here (${ZONE_NAME})`,
+              title: `Last sign-in (${ZONE_NAME})`,
               cell: ({ last_login_at }) => <When at={last_login_at} none="never" />,
             },
             { title: '', cell: (user) => <Controls user={user} onChanged={list.reload} /> },
@@ -96,7 +96,7 @@ function Controls({ user, onChanged }: { user: User; onChanged: () => void }) {
       <div class="actions">
         {user.invited && (
           <Button onClick={() => void invite.run()} busy={invite.busy}>
-            Mail again
+            Send again
           </Button>
         )}
         {user.id !== me.id && (
@@ -129,7 +129,7 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
   const faults = fieldProblems(error);
   const isOnFields = faults.name !== undefined || faults.email !== undefined;
   return (
-    <Dialog title="Invite somebody" onClose={onClose}>
+    <Dialog title="Invite a user" onClose={onClose}>
       <Form
         submit="Send the invitation"
         busy={busy}
@@ -157,7 +157,7 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
             value={scope}
             onChange={setScope}
             choices={[
-              ...(user.program_id === null ? [{ value: '', text: 'Every programme' }] : []),
+              ...(user.program_id === null ? [{ value: '', text: 'All programs' }] : []),
               { value: program.id, text: program.name },
             ]}
           />
