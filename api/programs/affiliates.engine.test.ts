@@ -263,7 +263,7 @@ describe('an import', () => {
 
   test('tells every refused row, and a dry run changes nothing', async () => {
     const csv =
-      '\ufeffref_code,name,email,parent_ref_code\nimp-1,"Doe, Jane",j@example.com,\nimp-2,,x@example.com,\nimp-3,K,k@example.com,imp-1\nimp-1,L,l@example.com,\nimp-4,M,m@example.com,nobody\n';
+      '\ufeffref_code,name,email,parent_ref_code\nimp-1,"Doe, Jane",j@example.com,\nimp-2,,x@example.com,\nimp-3,K,k@example.com,imp-1\nimp-1,L,l@example.com,\nimp-4,M,m@example.com,missing\n';
     const expected = {
       taken: 2,
       refused: 3,

@@ -7,7 +7,7 @@ import { createRouter, stateFlags } from '../routing/routing.ts';
 import type { Click } from './click.ts';
 import { fillLocation } from './macro-values.ts';
 
-/** Nobody clicked: a request that the browser sent ahead would make the visitor's own click look like a repeat. */
+/** Not a click: a request that the browser sent ahead would make the visitor's own click look like a repeat. */
 const NO_REPEATS = ClickFlag.head | ClickFlag.prefetch;
 
 /** Completes a click that has been read: its flags, its answer, and what is kept of its visitor. */

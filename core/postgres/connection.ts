@@ -105,7 +105,7 @@ export class Connection {
     }
   }
 
-  /** It serves nobody else once it is given back. */
+  /** It is closed, not reused, once it is given back. */
   retire(): void {
     this.#isSpoilt = true;
   }

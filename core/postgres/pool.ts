@@ -6,7 +6,7 @@ interface Waiting {
 }
 
 /**
- * At most `max` connections, opened when they are first needed; whoever finds none free waits in a queue. A connection
+ * At most `max` connections, opened when they are first needed; a caller that finds none free waits in a queue. A connection
  * that ends leaves at once, also while somebody has it: its place is free for another.
  */
 export class ConnectionPool {
@@ -51,7 +51,7 @@ export class ConnectionPool {
     this.#checkIdle();
   }
 
-  /** Takes nobody in any more, and ends once all is given back; after so long it ends what is under way. */
+  /** Accepts no further caller, and ends once every connection is given back; after the limit it closes those in use. */
   async end(timeoutMs: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
@@ -90,7 +90,7 @@ export class ConnectionPool {
     this.#serveNext();
   }
 
-  /** There is room for another connection: whoever waits opens it, and is told of it when that fails. */
+  /** There is room for another connection: the first caller in the queue opens it, and gets the error when that fails. */
   #serveNext(): void {
     const next = this.#waiting.shift();
     if (next) next.resolve(this.#connect());

@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
-import { insertSampleData, publishWatermark, type SampleData } from '../../test/support/grafana.ts';
-import { type Answer, columnsOf, createAsker } from '../../test/support/grafana-answers.ts';
+import { type Answer, columnsOf, createAsker } from '../../test/support/grafana/answers.ts';
+import {
+  insertSampleData,
+  publishWatermark,
+  type SampleData,
+} from '../../test/support/grafana/sample-data.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse } from '../../test/support/warehouse.ts';
 import { timeText } from '../../warehouse/clickhouse/client.ts';

@@ -1,14 +1,14 @@
 import type { Dashboard, Panel, RowPanel, VariableModel } from '@grafana/grafana-foundation-sdk/dashboard';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
+import { type Answer, columnsOf, createAsker, type Target } from '../../test/support/grafana/answers.ts';
 import {
   expandClickHouse,
   insertSampleData,
   publishWatermark,
   type SampleData,
   type Situation,
-} from '../../test/support/grafana.ts';
-import { type Answer, columnsOf, createAsker, type Target } from '../../test/support/grafana-answers.ts';
+} from '../../test/support/grafana/sample-data.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse } from '../../test/support/warehouse.ts';
 import { allBoards } from './boards/index.ts';

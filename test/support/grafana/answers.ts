@@ -1,7 +1,7 @@
 import pg from 'pg';
-import { CLICKHOUSE, POSTGRES } from '../../dashboards/grafana/sources.ts';
-import { expandClickHouse, expandPostgres, type Situation } from './grafana.ts';
-import type { TestLedger } from './ledger.ts';
+import { CLICKHOUSE, POSTGRES } from '../../../dashboards/grafana/sources.ts';
+import type { TestLedger } from '../ledger.ts';
+import { expandClickHouse, expandPostgres, type Situation } from './sample-data.ts';
 
 /** What the engines answer to Grafana, with the types it would see. */
 
