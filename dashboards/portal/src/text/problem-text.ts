@@ -27,7 +27,11 @@ export function describeProblem(error: unknown): ProblemText {
     case 'locked_out':
       return { title: 'Too many wrong passwords', advice: detail };
     case 'unavailable':
-      return { title: 'A backing store is unavailable', advice: 'Nothing was lost. Try again in a moment.', requestId };
+      return {
+        title: 'A backing store is unavailable',
+        advice: 'Nothing was lost. Try again in a moment.',
+        requestId,
+      };
     case 'internal':
       return {
         title: 'The server failed',

@@ -206,7 +206,9 @@ function Decision({ affiliate, onChanged }: { affiliate: Affiliate; onChanged: (
     (VERBS[verb].from as readonly string[]).includes(affiliate.status),
   );
   if (verbs.length === 0)
-    return <p class="muted">The partnership has ended for good: a terminated partner cannot be approved again.</p>;
+    return (
+      <p class="muted">The partnership has ended for good: a terminated partner cannot be approved again.</p>
+    );
   return (
     <>
       <TextArea
