@@ -38,6 +38,7 @@ export const OTHER_TABLES = [
   'postback_calls',
   'postback_settings',
   'proofs',
+  'scheduled_tasks',
   'schema_migrations',
   'seen_signatures',
   'sessions',
