@@ -37,6 +37,7 @@ export function withSettings(url: string, kind: SessionKind): string {
 const SESSION = `select pg_backend_pid() as pid, current_user as role,
   exists (
     select from pg_shdepend where refclassid = 'pg_authid'::regclass and refobjid = current_user::regrole and deptype = 'o'
+      and dbid in (0, (select oid from pg_database where datname = current_database()))
   ) or (select rolsuper from pg_roles where rolname = current_user) as owns,
   extract(epoch from current_setting('statement_timeout')::interval)::float8 * 1000 as statement_timeout,
   extract(epoch from current_setting('lock_timeout')::interval)::float8 * 1000 as lock_timeout,

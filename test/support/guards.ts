@@ -38,6 +38,7 @@ export const OTHER_TABLES = [
   'postback_calls',
   'postback_settings',
   'audit_checks',
+  'scheduled_tasks',
   'schema_migrations',
   'seen_signatures',
   'sessions',
