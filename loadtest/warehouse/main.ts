@@ -12,6 +12,7 @@ import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
 import { type Backlog, catchUp } from './backlog.ts';
+import { compareClients } from './clients.ts';
 import { DAYS, generateClicks } from './generate.ts';
 import { askQuestions, type Timing } from './questions.ts';
 import { readSizes, type Sizes, settle } from './sizes.ts';
@@ -19,6 +20,7 @@ import { readSizes, type Sizes, settle } from './sizes.ts';
 /**
  * `npm run bench:warehouse -- --rows N`: how quickly clicks are loaded, how much room they take, and how the time of
  * a question grows from N/10 to N clicks. Then a backlog in JetStream is caught up with (`--backlog 0`: it is not).
+ * `--clients ROUNDS` compares the two ClickHouse clients instead.
  */
 
 const { values } = parseArgs({
@@ -26,6 +28,7 @@ const { values } = parseArgs({
     rows: { type: 'string', default: '2000000' },
     backlog: { type: 'string', default: '2000000' },
     seed: { type: 'string', default: '42' },
+    clients: { type: 'string', default: '0' },
   },
 });
 const rows = Number(values.rows);
@@ -58,6 +61,11 @@ async function main(): Promise<void> {
     log,
   });
   engines.push(clickhouse);
+  const rounds = Number(values.clients);
+  if (rounds > 0) {
+    await compareClients({ url: clickhouse.url, rows, seed, rounds, log, progress });
+    return;
+  }
   const nats = await startNats({
     server: await findNatsServer({ explicit: '', home: loadConfig({}).home }),
     dataDir: join(folder, 'nats'),

@@ -17,71 +17,108 @@ export interface Timing {
   readonly p95Ms: number;
 }
 
+export interface Question {
+  readonly name: string;
+  /** Asks the `i`-th one of its kind. */
+  readonly ask: (warehouse: Warehouse, i: number) => Promise<void>;
+}
+
 /** Asks every kind of question of the benchmark 200 times. */
 export async function askQuestions(warehouse: Warehouse, endMs: number): Promise<Timing[]> {
-  const now = new Date(endMs);
-  const to = new Date(endMs);
-  const from = new Date(endMs - WEEK_MS);
-  const identities = await sampleIdentities(warehouse);
-  const timings = [
-    await timed('campaign report, 7 days by hour', async (i) => {
-      // The busiest campaigns first and most: that is what is looked at.
-      const campaign = 1 + Math.floor(1_000 ** ((i % 50) / 50)) - 1;
-      await runReport(warehouse, {
-        from,
-        to,
-        groupBy: ['hour'],
-        filters: [{ dimension: 'campaign', values: [Math.max(1, campaign)] }],
-        limit: 1_000,
-      });
-    }),
-    await timed('affiliate × device report, 7 days by day', async (i) => {
-      await runReport(warehouse, {
-        from,
-        to,
-        groupBy: ['day', 'device'],
-        filters: [
-          { dimension: 'campaign', values: [1 + (i % 50)] },
-          { dimension: 'affiliate', values: [1 + (i % 20)] },
-        ],
-        limit: 1_000,
-      });
-    }),
-  ];
-  for (const key of ['ip', 'subnet', 'fingerprint'] as const) {
-    const values = await sampleKeys(warehouse, key);
-    timings.push(
-      await timed(`velocity of one ${key}`, async (i) => {
-        await velocityOf(warehouse, { key, value: values[i % values.length] ?? '', now });
-      }),
-    );
+  const timings: Timing[] = [];
+  for (const question of await prepareQuestions(warehouse, endMs)) {
+    timings.push(await timed(warehouse, question));
   }
-  timings.push(
-    await timed('who exceeds 5 in 5 minutes', async () => {
-      await whoExceeds(warehouse, { key: 'ip', clicks: 5, minutes: 5, now, limit: 100 });
-    }),
-    await timed('1,000 look-ups', async (i) => {
-      const wanted = identities[i % identities.length] ?? [];
-      const { clicks } = await lookupClicks(warehouse, wanted);
-      if (clicks.length !== wanted.length) {
-        throw new Error(`${clicks.length} of ${wanted.length} clicks found`);
-      }
-    }),
-  );
   return timings;
 }
 
-async function timed(name: string, ask: (i: number) => Promise<void>): Promise<Timing> {
-  for (let i = 0; i < WARM_UP; i++) await ask(i);
+/** The questions of the benchmark over the clicks that `warehouse` holds. */
+export async function prepareQuestions(warehouse: Warehouse, endMs: number): Promise<Question[]> {
+  const now = new Date(endMs);
+  const velocities: Question[] = [];
+  for (const key of ['ip', 'subnet', 'fingerprint'] as const) {
+    const values = await sampleKeys(warehouse, key);
+    velocities.push({
+      name: `velocity of one ${key}`,
+      ask: async (asked, i) => {
+        await velocityOf(asked, { key, value: values[i % values.length] ?? '', now });
+      },
+    });
+  }
+  const identities = await sampleIdentities(warehouse);
+  return [
+    ...reportQuestions(now),
+    ...velocities,
+    {
+      name: 'who exceeds 5 in 5 minutes',
+      ask: async (asked) => {
+        await whoExceeds(asked, { key: 'ip', clicks: 5, minutes: 5, now, limit: 100 });
+      },
+    },
+    {
+      name: '1,000 look-ups',
+      ask: async (asked, i) => {
+        const wanted = identities[i % identities.length] ?? [];
+        const { clicks } = await lookupClicks(asked, wanted);
+        if (clicks.length !== wanted.length) {
+          throw new Error(`${clicks.length} of ${wanted.length} clicks found`);
+        }
+      },
+    },
+  ];
+}
+
+function reportQuestions(to: Date): Question[] {
+  const from = new Date(to.getTime() - WEEK_MS);
+  return [
+    {
+      name: 'campaign report, 7 days by hour',
+      ask: async (asked, i) => {
+        // The busiest campaigns first and most: that is what is looked at.
+        const campaign = 1 + Math.floor(1_000 ** ((i % 50) / 50)) - 1;
+        await runReport(asked, {
+          from,
+          to,
+          groupBy: ['hour'],
+          filters: [{ dimension: 'campaign', values: [Math.max(1, campaign)] }],
+          limit: 1_000,
+        });
+      },
+    },
+    {
+      name: 'affiliate × device report, 7 days by day',
+      ask: async (asked, i) => {
+        await runReport(asked, {
+          from,
+          to,
+          groupBy: ['day', 'device'],
+          filters: [
+            { dimension: 'campaign', values: [1 + (i % 50)] },
+            { dimension: 'affiliate', values: [1 + (i % 20)] },
+          ],
+          limit: 1_000,
+        });
+      },
+    },
+  ];
+}
+
+async function timed(warehouse: Warehouse, { name, ask }: Question): Promise<Timing> {
+  for (let i = 0; i < WARM_UP; i++) await ask(warehouse, i);
   const times: number[] = [];
   for (let i = 0; i < QUESTIONS; i++) {
     const startedAt = performance.now();
-    await ask(i);
+    await ask(warehouse, i);
     times.push(performance.now() - startedAt);
   }
-  times.sort((a, b) => a - b);
-  const at = (share: number): number => times[Math.floor(share * (times.length - 1))] ?? 0;
-  return { name, p50Ms: at(0.5), p95Ms: at(0.95) };
+  return { name, ...spread(times) };
+}
+
+/** 50th and 95th percentile. */
+export function spread(timesMs: readonly number[]): { p50Ms: number; p95Ms: number } {
+  const sorted = [...timesMs].sort((a, b) => a - b);
+  const at = (share: number): number => sorted[Math.floor(share * (sorted.length - 1))] ?? 0;
+  return { p50Ms: at(0.5), p95Ms: at(0.95) };
 }
 
 /** Keys that were seen of late, the fast and the slow. */

@@ -1,17 +1,19 @@
 import type { Readable } from 'node:stream';
 import { type Table, tableFromIPC } from 'apache-arrow';
 import { errorText, OperatingError } from '../../core/errors.ts';
+import { openHttpTransport } from './http.ts';
+import { openOfficialTransport } from './official.ts';
 import {
-  openHttp,
+  type Query,
   type QueryParams,
   readAll,
   ServerFault,
   type Settings,
-  type Statement,
   type Target,
-} from './http.ts';
+  type Transport,
+} from './transport.ts';
 
-export type { QueryParams } from './http.ts';
+export type { QueryParams } from './transport.ts';
 
 export interface QueryResult<Row> {
   readonly rows: Row[];
@@ -22,7 +24,7 @@ export interface QueryResult<Row> {
 /** A connection to the ClickHouse database that holds the clicks. */
 export interface Warehouse {
   readonly database: string;
-  /** Whom the connection belongs to: a dictionary reads its table as the same account. */
+  /** The account of the connection: a dictionary reads its table under the same one. */
   readonly account: { readonly username: string; readonly password: string };
   /** Rows as objects. 64-bit integers arrive as decimal strings, smaller ones as numbers. */
   query<Row>(sql: string, params?: QueryParams, settings?: Settings): Promise<QueryResult<Row>>;
@@ -52,7 +54,7 @@ export interface Warehouse {
 const DEFAULT_DATABASE = 'afflux';
 /** A fingerprint does not fit a JavaScript number, so every 64-bit integer is text. */
 const JSON_SETTINGS = { output_format_json_quote_64bit_integers: 1 } as const;
-/** What `apache-arrow` can read. */
+/** The variant of Arrow that `apache-arrow` reads. */
 const ARROW_SETTINGS = {
   output_format_arrow_string_as_string: 1,
   output_format_arrow_compression_method: 'none',
@@ -64,27 +66,46 @@ const ARROW_SETTINGS = {
  */
 export async function connectWarehouse(options: { url: string; name: string }): Promise<Warehouse> {
   const target = parseTarget(options.url);
-  const { origin, database, username, password } = target;
-  const http = openHttp(target, options.name);
-  const bytesOf = (statement: Statement) =>
-    translated(origin, async () => {
-      const response = await http.post(statement);
-      return { bytes: await readAll(response), headers: response.headers };
+  await createDatabase(target, options.name);
+  return warehouseOf(target, {
+    queries: openHttpTransport(target, options.name),
+    rest: openOfficialTransport(target, options.name),
+  });
+}
+
+async function createDatabase(target: Target, name: string): Promise<void> {
+  const transport = openHttpTransport({ ...target, database: '' }, name);
+  const { database } = target;
+  try {
+    await translated(target.origin, async () => {
+      const sql = 'CREATE DATABASE IF NOT EXISTS {database:Identifier}';
+      await readAll((await transport.send({ sql, params: { database } })).body);
+    });
+  } finally {
+    await transport.close();
+  }
+}
+
+/**
+ * A warehouse over its transports: `queries` carries {@link Warehouse.query}, `rest` everything else. The one place that
+ * decides which client carries which call.
+ */
+export function warehouseOf(
+  target: Target,
+  transports: { queries: Transport<Query>; rest: Transport },
+): Warehouse {
+  const { queries, rest } = transports;
+  const bytesOf = <Request extends Query>(transport: Transport<Request>, request: Request) =>
+    translated(target.origin, async () => {
+      const { headers, body } = await transport.send(request);
+      return { headers, bytes: await readAll(body) };
     });
 
-  await bytesOf({
-    sql: 'CREATE DATABASE IF NOT EXISTS {database:Identifier}',
-    params: { database },
-    outside: true,
-  }).catch((error) => {
-    http.close();
-    throw error;
-  });
   return {
-    database,
-    account: { username, password },
+    database: target.database,
+    account: { username: target.username, password: target.password },
     async query<Row>(sql: string, params?: QueryParams, settings?: Settings) {
-      const { bytes } = await bytesOf({
+      const { bytes } = await bytesOf(queries, {
         sql: `${sql}\nFORMAT JSON`,
         params,
         settings: { ...JSON_SETTINGS, ...settings },
@@ -96,15 +117,16 @@ export async function connectWarehouse(options: { url: string; name: string }): 
       return { rows: data, readRows: statistics?.rows_read ?? 0 };
     },
     stream: (sql, { format, params, settings }) =>
-      translated(origin, () =>
-        http.post({
+      translated(target.origin, async () => {
+        const { body } = await rest.send({
           sql: `${sql}\nFORMAT ${format}`,
           params,
           settings: { ...JSON_SETTINGS, ...settings },
-        }),
-      ),
+        });
+        return body;
+      }),
     async queryArrow(sql, params, settings) {
-      const { bytes, headers } = await bytesOf({
+      const { bytes, headers } = await bytesOf(rest, {
         sql: `${sql}\nFORMAT ArrowStream`,
         params,
         settings: { ...ARROW_SETTINGS, ...settings },
@@ -113,17 +135,17 @@ export async function connectWarehouse(options: { url: string; name: string }): 
       return { table: tableFromIPC(bytes), readRows: Number(summary.read_rows ?? 0) };
     },
     async command(sql, params, settings) {
-      await bytesOf({ sql, params, settings });
+      await bytesOf(rest, { sql, params, settings });
     },
     async insertRows(table, rows) {
-      await bytesOf({
+      await bytesOf(rest, {
         sql: `INSERT INTO ${table} FORMAT JSONEachRow`,
         data: [Buffer.from(rows.map((row) => JSON.stringify(row)).join('\n'))],
         settings: { async_insert: 0 },
       });
     },
     async insertBytes(insert) {
-      await bytesOf(insert).catch((error) => {
+      await bytesOf(rest, insert).catch((error) => {
         const fault = error instanceof OperatingError ? error.cause : undefined;
         if (!(fault instanceof ServerFault && ROW_FAULTS.has(fault.number))) throw error;
         throw new OperatingError('rows_refused', `ClickHouse refused rows: ${fault.message}`, {
@@ -133,7 +155,7 @@ export async function connectWarehouse(options: { url: string; name: string }): 
       });
     },
     async close() {
-      http.close();
+      await Promise.all([queries.close(), rest.close()]);
     },
   };
 }
@@ -143,7 +165,7 @@ export function timeText(ms: number): string {
   return new Date(ms).toISOString().replace('T', ' ').replace('Z', '');
 }
 
-function parseTarget(url: string): Target {
+export function parseTarget(url: string): Target {
   const parsed = new URL(url);
   return {
     origin: parsed.origin,
@@ -154,12 +176,12 @@ function parseTarget(url: string): Target {
 }
 
 /**
- * What the rows themselves are at fault for, by ClickHouse's error numbers: text, assertion or end of data while
+ * Errors that the rows themselves cause, by ClickHouse's numbers: text, assertion or end of data while
  * parsing, unreadable or incorrect data, a value out of bounds or range, throwIf, too long a string, a constraint.
  */
 const ROW_FAULTS: ReadonlySet<number> = new Set([6, 27, 32, 33, 69, 117, 131, 321, 395, 469]);
 
-/** Turns what the network and the server throw into operating errors. */
+/** Turns errors of the network and the server into operating errors. */
 async function translated<T>(origin: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call();

@@ -21,7 +21,7 @@ export function addresses(values: readonly string[]): string {
 }
 
 function checkedIp(ip: string): string {
-  // A zone ("%eth0") passes isIP, and nothing but an address may reach the query's text.
+  // A zone ("%eth0") passes isIP, and only an address must reach the query's text.
   if (isIP(ip) === 0 || !/^[0-9a-fA-F.:]+$/.test(ip))
     throw new InputError('ip', 'must be an IPv4 or IPv6 address');
   return ip;

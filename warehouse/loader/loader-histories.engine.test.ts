@@ -68,13 +68,13 @@ describe.concurrent.each(Array.from({ length: GROUPS }, (_, group) => ({ group }
     it('counts every click once', { timeout: 60_000 + seeds.length * 60_000 }, async () => {
       for (const seed of seeds) {
         if (ONLY !== undefined && seed !== Number(ONLY)) continue;
-        await expect(play(pipeline, seed), `history ${seed}`).resolves.toEqual(expectedOf(seed));
+        await expect(runHistory(pipeline, seed), `history ${seed}`).resolves.toEqual(expectedOf(seed));
       }
     });
   },
 );
 
-/** What a history of `seed` publishes: the same draws as {@link play} makes, without engines. */
+/** The counts after the history of `seed`: the same draws as {@link runHistory} makes, without engines. */
 function expectedOf(seed: number) {
   const { clicks, bad } = script(seed);
   return {
@@ -140,7 +140,7 @@ function script(seed: number): {
   return { rounds, clicks, bad };
 }
 
-async function play(pipeline: Pipeline, seed: number) {
+async function runHistory(pipeline: Pipeline, seed: number) {
   const { rounds } = script(seed);
   const before = await deadLetters(pipeline);
   const sleepers: Sleeper[] = [];
@@ -149,7 +149,7 @@ async function play(pipeline: Pipeline, seed: number) {
       if (message.kind === 'batch') await pipeline.publish(message.records, { again: message.again });
       else await pipeline.publishRaw(message.data, message.headers);
     }
-    const sleeper = await live(pipeline, fate);
+    const sleeper = await runUntilFate(pipeline, fate);
     if (sleeper) sleepers.push(sleeper);
   }
   const last = pipeline.loader();
@@ -165,11 +165,11 @@ async function play(pipeline: Pipeline, seed: number) {
 }
 
 /** Runs a loader until its fate meets it. One that sleeps is given back. */
-async function live(pipeline: Pipeline, fate: Fate): Promise<Sleeper | undefined> {
+async function runUntilFate(pipeline: Pipeline, fate: Fate): Promise<Sleeper | undefined> {
   const [verb, , step] = fate.split(' ');
   let met = false;
   let wake: () => void = () => undefined;
-  const night = new Promise<void>((resolve) => {
+  const pause = new Promise<void>((resolve) => {
     wake = resolve;
   });
   const loader = pipeline.loader({
@@ -181,25 +181,25 @@ async function live(pipeline: Pipeline, fate: Fate): Promise<Sleeper | undefined
     async onStep(name) {
       if (name !== step || met) return;
       met = true;
-      if (verb === 'sleeps') await night;
+      if (verb === 'sleeps') await pause;
       else throw new Error('killed');
     },
   });
-  // A loader that was killed rejects: nothing but an operating error lets it live.
+  // A loader that was killed rejects: it survives operating errors only.
   let dead = false;
   const ended = loader.run().catch(() => {
     dead = true;
   });
-  const lives = fate === 'loses the answer' || fate === 'is refused';
+  const survives = fate === 'loses the answer' || fate === 'is refused';
   await waitFor(
-    async () => dead || (met && (verb === 'sleeps' || (lives && (await checkpointReached(pipeline))))),
+    async () => dead || (met && (verb === 'sleeps' || (survives && (await checkpointReached(pipeline))))),
     {
       deadlineMs: DEADLINE_MS,
       what: `a loader that ${fate}`,
     },
   );
   if (verb === 'sleeps') return { wake, stop: () => loader.stop() };
-  if (lives) await loader.stop();
+  if (survives) await loader.stop();
   await ended;
   return undefined;
 }

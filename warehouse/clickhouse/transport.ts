@@ -1,0 +1,78 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Readable } from 'node:stream';
+
+/** The address of a ClickHouse database and the account that uses it. */
+export interface Target {
+  readonly origin: string;
+  /** '' sends no database, for statements that do not need one. */
+  readonly database: string;
+  readonly username: string;
+  readonly password: string;
+}
+
+export type Settings = Readonly<Record<string, string | number>>;
+/** Values bound to `{name:Type}` in a query. */
+export type QueryParams = Readonly<Record<string, unknown>>;
+
+/** A statement without rows of its own. */
+export interface Query {
+  readonly sql: string;
+  readonly params?: QueryParams | undefined;
+  readonly settings?: Settings | undefined;
+}
+
+/** Any statement: a query, or an INSERT with its rows behind it. */
+export interface Statement extends Query {
+  /** Rows; each buffer is sent as it is. */
+  readonly data?: readonly Buffer[];
+}
+
+export interface Answer {
+  readonly headers: IncomingHttpHeaders;
+  /** Fails with the network's error when it is cut short. */
+  readonly body: Readable;
+}
+
+/** A client of ClickHouse's HTTP interface (https://clickhouse.com/docs/interfaces/http). */
+export interface Transport<Request extends Query = Statement> {
+  /** The answer, once its head has arrived. @throws ServerFault, or the network's error. */
+  send: (request: Request) => Promise<Answer>;
+  close(): Promise<void>;
+}
+
+/** An exception of the server. */
+export class ServerFault extends Error {
+  /** ClickHouse's number of the error, NaN when something else answered. */
+  readonly number: number;
+
+  constructor(number: number, text: string) {
+    const [, message, type] = /DB::Exception: (.+?)\s*\(([A-Z][A-Z0-9_]{2,})\)/s.exec(text) ?? [];
+    super(message === undefined ? text : `${type}: ${message}`);
+    this.number = number;
+  }
+}
+
+/** Longer than any query of ours: behind it the server is stuck, and the caller has to know. */
+export const REQUEST_TIMEOUT_MS = 60_000;
+/** Below every server's own, so that none closes a connection that is about to be used (ClickHouse: 3 s and more). */
+export const IDLE_MS = 2_000;
+/** Of one transport at a time; more requests wait. */
+export const MAX_CONNECTIONS = 10;
+/** Bytes of a server's error text that are kept. */
+const MAX_ERROR_TEXT_BYTES = 2_000;
+
+/** Passes an answer on unless it is an exception. @throws ServerFault, or the network's error. */
+export async function successful(answer: Answer & { status: number | undefined }): Promise<Answer> {
+  const { headers, body, status } = answer;
+  const code = headers['x-clickhouse-exception-code'];
+  if (status === 200 && code === undefined) return answer;
+  const text = (await readAll(body)).toString('utf8', 0, MAX_ERROR_TEXT_BYTES);
+  throw new ServerFault(Number(code), text || `status ${status}`);
+}
+
+/** Everything up to the body's end. @throws the network's error when it is cut short. */
+export async function readAll(body: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of body) chunks.push(chunk as Buffer);
+  return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
+}
