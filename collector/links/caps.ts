@@ -31,7 +31,7 @@ export const CAPS_TTL_MS = 2 * DAY_MS;
 const WRITE_EVERY_MS = 1_000;
 /** A collector's counts are this many values, so that one stays far below NATS's 1 MB up to 500,000 capped entities. */
 const PARTS = 16;
-/** Share of the time of a stop that the last counts get. */
+/** A stop waits this long for the last counts to be written. */
 const STOP_TIMEOUT_MS = 1_000;
 
 type Counts = Record<string, number>;
