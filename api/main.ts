@@ -7,7 +7,7 @@ import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, listenError, type Running } from '../core/service/service.ts';
 import { createPayoutProvider } from '../ledger/payouts/providers/index.ts';
-import { connectLedger } from '../ledger/postgres/db.ts';
+import { connectDatabase } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
 import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
 import { createMailer } from './http/mailer.ts';
@@ -25,7 +25,7 @@ const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /** Starts the HTTP API; returns when it listens. Stopping it lets requests in flight finish. */
 export async function startApi({ config, log }: { config: Config; log: Logger }): Promise<Running> {
-  const ledger = await connectLedger({
+  const ledger = await connectDatabase({
     url: config.databaseUrl,
     max: POSTGRES_CONNECTIONS,
     name: 'afflux-api',

@@ -4,7 +4,7 @@ import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/service/log.ts';
 import { startLoop } from '../core/service/loop.ts';
 import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
-import { connectLedger } from '../ledger/postgres/db.ts';
+import { connectDatabase } from '../ledger/postgres/db.ts';
 import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
 import { registerAttributionMetrics } from './metrics.ts';
 import { createWarehouseClicks } from './worker/click-source.ts';
@@ -21,7 +21,7 @@ const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /** Starts the workers that join clicks and conversions; returns when they work. */
 export async function startAttribution({ config, log }: { config: Config; log: Logger }): Promise<Running> {
-  const ledger = await connectLedger({
+  const ledger = await connectDatabase({
     url: config.databaseUrl,
     name: 'attribution',
     max: BATCHES_IN_FLIGHT,

@@ -1,4 +1,4 @@
-import { connectLedger, type Ledger } from '../ledger/postgres/db.ts';
+import { connectDatabase, type Database } from '../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../warehouse/clickhouse/client.ts';
 import { readConfig } from './environment.ts';
 
@@ -7,8 +7,8 @@ import { readConfig } from './environment.ts';
 /** Commands run one query after another; a second connection serves progress within a transaction. */
 const LEDGER_CONNECTIONS = 2;
 
-export async function withLedger<T>(name: string, work: (ledger: Ledger) => Promise<T>): Promise<T> {
-  const ledger = await connectLedger({ url: readConfig().databaseUrl, max: LEDGER_CONNECTIONS, name });
+export async function withLedger<T>(name: string, work: (ledger: Database) => Promise<T>): Promise<T> {
+  const ledger = await connectDatabase({ url: readConfig().databaseUrl, max: LEDGER_CONNECTIONS, name });
   return await work(ledger).finally(() => ledger.end());
 }
 

@@ -3,7 +3,7 @@ import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../core/service/service.ts';
 import { createPayoutProvider } from '../ledger/payouts/providers/index.ts';
-import { connectLedger } from '../ledger/postgres/db.ts';
+import { connectDatabase } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
 import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
 import { startMirror } from './mirror.ts';
@@ -19,7 +19,7 @@ const DISCONNECT_TIMEOUT_MS = 5_000;
  * and names. Returns when it works. Several schedulers share the tasks.
  */
 export async function startScheduler({ config, log }: { config: Config; log: Logger }): Promise<Running> {
-  const ledger = await connectLedger({
+  const ledger = await connectDatabase({
     url: config.databaseUrl,
     name: 'scheduler',
     max: POSTGRES_CONNECTIONS,

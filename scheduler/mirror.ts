@@ -4,7 +4,7 @@ import type { Logger } from '../core/service/log.ts';
 import { startLoop } from '../core/service/loop.ts';
 import { gaugeOnScrape } from '../core/service/metrics.ts';
 import type { Running } from '../core/service/service.ts';
-import type { Ledger } from '../ledger/postgres/db.ts';
+import type { Database } from '../ledger/postgres/db.ts';
 import { forgetOutbox, outboxLag, readOutbox } from '../ledger/postgres/outbox.ts';
 import type { Warehouse } from '../warehouse/clickhouse/client.ts';
 import { mirrorConversions } from '../warehouse/mirror/mirror.ts';
@@ -16,7 +16,7 @@ const IDLE_PAUSE_MS = 500;
 const RETRY_PAUSE_MS = 1_000;
 
 /** Writes the oldest changes to the warehouse, each at least once. Returns their number. */
-export async function mirrorBatch(options: { ledger: Ledger; warehouse: Warehouse }): Promise<number> {
+export async function mirrorBatch(options: { ledger: Database; warehouse: Warehouse }): Promise<number> {
   const { ledger, warehouse } = options;
   const batch = await readOutbox(ledger, { limit: BATCH_SIZE });
   if (batch.ids.length === 0) return 0;
@@ -27,7 +27,7 @@ export async function mirrorBatch(options: { ledger: Ledger; warehouse: Warehous
 
 /** Keeps the warehouse's conversions equal to the ledger's until it is stopped. */
 export function startMirror(options: {
-  ledger: Ledger;
+  ledger: Database;
   warehouse: Warehouse;
   metrics: Registry;
   log: Logger;

@@ -3,12 +3,12 @@ import { VEST_BATCH_SIZE, vestDue } from '../ledger/books/commissions.ts';
 import type { PayoutProvider } from '../ledger/payouts/provider.ts';
 import { runPayouts } from '../ledger/payouts/run.ts';
 import { reconcilePayouts } from '../ledger/payouts/submit.ts';
-import type { Ledger } from '../ledger/postgres/db.ts';
+import type { Database } from '../ledger/postgres/db.ts';
 import type { Task } from '../ledger/postgres/tasks.ts';
 
 /** Money's scheduled work: vesting, reconciliation of unknown payouts with their provider, and the daily payout run. */
 export function moneyTasks(options: {
-  ledger: Ledger;
+  ledger: Database;
   provider: PayoutProvider;
   secretBox: SecretBox;
   /** UTC; null: payouts are run by hand only. */

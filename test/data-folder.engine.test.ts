@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AuditReport } from '../bin/commands/audit.ts';
 import { fromProject } from '../core/config/paths.ts';
 import { readMigrations } from '../core/migrations.ts';
-import { connectOwner, type Ledger } from '../ledger/postgres/db.ts';
+import { connectOwner, type Database } from '../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../warehouse/clickhouse/client.ts';
 import { PACKED, unpackDataFolder } from './support/data-folder.ts';
 import { waitFor } from './support/engines.ts';
@@ -17,7 +17,7 @@ const TOTAL = PACKED.clicks.loaded + PACKED.clicks.inStream + PACKED.clicks.inSp
 
 let platform: TestPlatform;
 let warehouse: Warehouse;
-let owner: Ledger;
+let owner: Database;
 let spooledBefore: string[];
 
 const spooled = (home: string) => readdirSync(join(home, 'collector/0/spool'));

@@ -95,7 +95,7 @@ test('starts, refuses a second one, survives a kill, and stops in order leaving 
 }, async () => {
   const first = await upAndReady();
   expect(first.output()).toContain('first start');
-  expect(await Promise.all(SERVICE_PORTS.map(status))).toEqual([200, 200, 200, 200]);
+  expect(await Promise.all(SERVICE_PORTS.map(status))).toEqual(SERVICE_PORTS.map(() => 200));
 
   const second = up();
   await waitFor(() => hasEnded(second.child), { deadlineMs: 10_000, what: 'the second to end' });

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { SecretBox } from '../../core/secret-box.ts';
 import { findApiKey, type Role } from '../../ledger/access/api-keys.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import type { ApiServer } from '../http/context.ts';
 import { type Principal, principalFrom } from '../http/principal.ts';
 import { Problem, type ProblemCode } from '../http/problems.ts';
@@ -36,7 +36,7 @@ const MAX_KEY_LENGTH = 200;
 /** Puts the one authentication hook on a server. Every way of having no valid key is answered alike. */
 export function installAuthentication(
   app: ApiServer,
-  context: { ledger: Ledger; secretBox: SecretBox; portalUrl: string },
+  context: { ledger: Database; secretBox: SecretBox; portalUrl: string },
 ): void {
   const { ledger, secretBox } = context;
   app.decorateRequest('principal', undefined);
@@ -69,7 +69,7 @@ export function installAuthentication(
   });
 }
 
-async function authenticate(ledger: Ledger, key: string | undefined): Promise<Principal> {
+async function authenticate(ledger: Database, key: string | undefined): Promise<Principal> {
   const plausible = key !== undefined && /^[\x21-\x7e]+$/.test(key) && key.length <= MAX_KEY_LENGTH;
   const found = plausible ? await findOnce(ledger, key) : undefined;
   if (found) return principalFrom(found);
@@ -82,7 +82,7 @@ async function authenticate(ledger: Ledger, key: string | undefined): Promise<Pr
 /** Look-ups in flight. A shop sends a thousand calls a second with one key: those that come together share one. */
 const lookups = new Map<string, ReturnType<typeof findApiKey>>();
 
-async function findOnce(ledger: Ledger, key: string): ReturnType<typeof findApiKey> {
+async function findOnce(ledger: Database, key: string): ReturnType<typeof findApiKey> {
   const inFlight = lookups.get(key);
   if (inFlight) return await inFlight;
   const lookup = findApiKey(ledger, { key, now: new Date() });

@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { SecretBox } from '../../core/secret-box.ts';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { findSession, type Session } from '../../ledger/access/sessions.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import type { Principal } from '../http/principal.ts';
 import { Problem } from '../http/problems.ts';
 import { formatId } from '../schemas/ids.ts';
@@ -92,7 +92,7 @@ export function csrfToken(secretBox: SecretBox, session: Pick<Session, 'id'>): s
  */
 export async function sessionPrincipal(
   request: FastifyRequest,
-  { ledger, secretBox, portalUrl }: { ledger: Ledger; secretBox: SecretBox; portalUrl: string },
+  { ledger, secretBox, portalUrl }: { ledger: Database; secretBox: SecretBox; portalUrl: string },
 ): Promise<Principal | undefined> {
   const token = sessionToken(request, portalUrl);
   if (token === undefined) return undefined;

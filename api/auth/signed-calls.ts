@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import type { SecretBox } from '../../core/secret-box.ts';
 import { type ApiKey, findSigningKey } from '../../ledger/access/api-keys.ts';
 import { noteSignature } from '../../ledger/integrations/postback-calls.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import { Problem } from '../http/problems.ts';
 import { integerId } from '../schemas/ids.ts';
 
@@ -53,7 +53,7 @@ export function sign(
 /** Reads the headers of a signed call, before its body. @throws Problem `unauthorized`. */
 export async function signatureOf(
   request: FastifyRequest,
-  { ledger, secretBox }: { ledger: Ledger; secretBox: SecretBox },
+  { ledger, secretBox }: { ledger: Database; secretBox: SecretBox },
 ): Promise<CallSignature> {
   const header = (name: string): string => String(request.headers[name] ?? '');
   const messageId = header('webhook-id');
@@ -85,7 +85,7 @@ const WRONG = 'the signature does not match';
 export async function checkSignature(
   request: FastifyRequest,
   signed: CallSignature,
-  ledger: Ledger,
+  ledger: Database,
 ): Promise<void> {
   const { secret, messageId, signedAt, signatures, apiKey } = signed;
   const body = request.rawBody?.length ? request.rawBody : (request.url.split('?')[1] ?? '');

@@ -9,7 +9,7 @@ import {
   findAnswer,
   keepAnswer,
 } from '../../ledger/access/idempotency.ts';
-import { inTransaction, type Ledger, type LedgerTransaction } from '../../ledger/postgres/db.ts';
+import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
 import { principalOf } from './principal.ts';
 import { Problem } from './problems.ts';
 
@@ -41,10 +41,10 @@ const PURPOSE = 'idempotency answer';
  * @throws Problem `idempotency_key_reused`.
  */
 export async function commit<Body>(
-  { ledger, secretBox }: { ledger: Ledger; secretBox: SecretBox },
+  { ledger, secretBox }: { ledger: Database; secretBox: SecretBox },
   request: FastifyRequest,
   reply: FastifyReply,
-  work: (tx: LedgerTransaction) => Promise<Committed<Body>>,
+  work: (tx: DatabaseTransaction) => Promise<Committed<Body>>,
 ): Promise<Body> {
   const { actor } = principalOf(request);
   const claim = claimOf(request);
@@ -61,7 +61,7 @@ export async function commit<Body>(
     return result;
   });
 
-  async function audited(tx: LedgerTransaction): Promise<Committed<Body>> {
+  async function audited(tx: DatabaseTransaction): Promise<Committed<Body>> {
     const result = await work(tx);
     if (result.audit) await appendAuditLog(tx, { actor, ...result.audit });
     return result;
@@ -76,7 +76,7 @@ export async function commit<Body>(
  * request gets it; two at the same time both do the work. @throws Problem `idempotency_key_reused`.
  */
 export async function answerOnce<Body>(
-  { ledger, secretBox }: { ledger: Ledger; secretBox: SecretBox },
+  { ledger, secretBox }: { ledger: Database; secretBox: SecretBox },
   request: FastifyRequest,
   reply: FastifyReply,
   work: () => Promise<{ status?: number; body: Body }>,

@@ -10,7 +10,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
 import type { PayoutProvider } from '../../ledger/payouts/provider.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import type { Mailer } from './mailer.ts';
 import type { Streams } from './streams.ts';
@@ -41,7 +41,7 @@ export interface Quotas {
 
 /** What the routes work with. */
 export interface ApiContext {
-  readonly ledger: Ledger;
+  readonly ledger: Database;
   readonly warehouse: Warehouse;
   /** Encrypts and signs secrets. */
   readonly secretBox: SecretBox;

@@ -1,5 +1,5 @@
 import { balanceAt, listStatement, type StatementAmounts } from '../../ledger/books/statements.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import { MAX_PAGE_ROWS } from '../../ledger/postgres/page.ts';
 import { formatOptionalId } from '../schemas/ids.ts';
 import { formatMoney, formatTime } from '../schemas/schemas.ts';
@@ -10,7 +10,7 @@ const HEADER = 'at,kind,conversion_id,payout_id,pending,available,in_transit,pai
 
 /** The text page by page, so that a year of movements takes no memory. */
 export async function* statementCsv(
-  ledger: Ledger,
+  ledger: Database,
   options: { affiliateId: number; currency: string; from: Date; to: Date },
 ): AsyncGenerator<string> {
   const { affiliateId, currency, from, to } = options;

@@ -4,7 +4,7 @@ import { forgetSessions } from '../../ledger/access/sessions.ts';
 import { failAbandonedJobs } from '../../ledger/integrations/jobs.ts';
 import { forgetPostbackCalls, forgetSignatures } from '../../ledger/integrations/postback-calls.ts';
 import { forgetWebhookEvents } from '../../ledger/integrations/webhook-queue.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import type { Task } from '../../ledger/postgres/tasks.ts';
 import { SIGNATURE_TOLERANCE_MS } from '../auth/signed-calls.ts';
 import { IDEMPOTENCY_HOURS } from '../http/commit.ts';
@@ -20,7 +20,13 @@ function ago(ms: number): Date {
 }
 
 /** Forgets what has served its time. */
-export function housekeepingTask({ ledger, reportsFolder }: { ledger: Ledger; reportsFolder: string }): Task {
+export function housekeepingTask({
+  ledger,
+  reportsFolder,
+}: {
+  ledger: Database;
+  reportsFolder: string;
+}): Task {
   return {
     name: 'housekeeping',
     async run() {

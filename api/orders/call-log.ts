@@ -7,7 +7,7 @@ import {
   insertPostbackCalls,
   type NewPostbackCall,
 } from '../../ledger/integrations/postback-calls.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import type { ApiServer } from '../http/context.ts';
 import type { Problem } from '../http/problems.ts';
 
@@ -42,7 +42,7 @@ const MAX_VALUE_LENGTH = 4_096;
 /** Parameters that are credentials. */
 const SECRET_NAMES = new Set(['key', 'token', 'signature']);
 
-export function installCallLog(app: ApiServer, { ledger }: { ledger: Ledger }): void {
+export function installCallLog(app: ApiServer, { ledger }: { ledger: Database }): void {
   app.decorateRequest('call', undefined);
   app.decorateRequest('problem', undefined);
 

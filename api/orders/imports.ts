@@ -8,7 +8,7 @@ import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import { type Conversion, recordConversion } from '../../ledger/conversions/conversions.ts';
 import { recordDecisions } from '../../ledger/decisions/decisions.ts';
 import { failJob, finishJob, type Job, reportProgress } from '../../ledger/integrations/jobs.ts';
-import { inTransaction, type Ledger, type LedgerTransaction } from '../../ledger/postgres/db.ts';
+import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
 import { AFFILIATE_STATUSES, createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { createLink, findLink } from '../../ledger/programs/links.ts';
 import { termsInForce } from '../../ledger/programs/terms.ts';
@@ -84,7 +84,7 @@ function readRow<Schema extends z.ZodType>(schema: Schema, row: Row): z.output<S
 }
 
 async function affiliateByRef(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   programId: number,
   refCode: string,
   field: string,
@@ -102,7 +102,7 @@ interface Importer {
 }
 
 const IMPORTERS: Readonly<
-  Record<ImportKind, (tx: LedgerTransaction, importer: Importer, row: Row) => Promise<unknown>>
+  Record<ImportKind, (tx: DatabaseTransaction, importer: Importer, row: Row) => Promise<unknown>>
 > = {
   async affiliates(tx, { programId }, row) {
     const {
@@ -147,7 +147,7 @@ const IMPORTERS: Readonly<
  * rule applies. It earns by the terms in force when it occurred, and its hold begins with the import.
  */
 async function creditLink(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   { conversion, code, actor }: { conversion: Conversion; code: string; actor: string },
 ): Promise<void> {
   const { id: conversionId, programId, occurredAt, clickId } = conversion;
@@ -176,7 +176,7 @@ class DryRun extends Error {}
 
 /** Does an import and writes down what became of it; never throws. */
 export async function runImport(options: {
-  ledger: Ledger;
+  ledger: Database;
   log: Logger;
   job: Job;
   kind: ImportKind;
@@ -217,7 +217,7 @@ export async function runImport(options: {
 }
 
 async function takeRows(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: {
     kind: ImportKind;
     importer: Importer;

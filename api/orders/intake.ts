@@ -2,7 +2,7 @@ import { InputError } from '../../core/errors.ts';
 import { type RecordedConversion, recordConversions } from '../../ledger/conversions/conversions.ts';
 import type { ReportedConversion } from '../../ledger/conversions/reported-conversion.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../../ledger/integrations/postback-calls.ts';
-import { inTransaction, type Ledger, type LedgerTransaction } from '../../ledger/postgres/db.ts';
+import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
 import { translateError } from '../http/translate-error.ts';
 
 /**
@@ -40,7 +40,7 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-export function createIntake({ ledger }: { ledger: Ledger }): Intake {
+export function createIntake({ ledger }: { ledger: Database }): Intake {
   const queue: Waiting[] = [];
   let inFlight = 0;
 
@@ -85,7 +85,7 @@ export function createIntake({ ledger }: { ledger: Ledger }): Intake {
 
 /** Records orders with their calls; answers in their order. */
 export async function recordEntries(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   entries: readonly IntakeEntry[],
 ): Promise<IntakeAnswer[]> {
   const recorded = await recordConversions(

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { createNetworkMatcher, parseIp } from '../../core/ip.ts';
 import { getPostbackSettings, type PostbackSettings } from '../../ledger/integrations/postback-settings.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import { Problem } from '../http/problems.ts';
 
 /** A change of the settings is in force within this. */
@@ -12,7 +12,7 @@ export interface ShopSettings {
 }
 
 /** The settings of programs, each read once a second at the most. */
-export function createShopSettings({ ledger }: { ledger: Ledger }): ShopSettings {
+export function createShopSettings({ ledger }: { ledger: Database }): ShopSettings {
   const known = new Map<number, { readonly at: number; readonly settings: Promise<PostbackSettings> }>();
   return {
     of(programId) {

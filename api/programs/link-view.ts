@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { routingSchema } from '../../core/links/routing.ts';
 import { MAX_CODE_LENGTH } from '../../core/text-limits.ts';
-import type { LedgerTransaction } from '../../ledger/postgres/db.ts';
+import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import { getCampaign } from '../../ledger/programs/campaigns.ts';
 import { LINK_STATUSES, type Link, type NewLink } from '../../ledger/programs/links.ts';
@@ -70,7 +70,7 @@ export function linkFormatter(collectorUrl: string): (link: Link) => z.output<ty
  * so both are the field's fault. @throws InputError, Problem `forbidden`.
  */
 export async function checkParties(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   principal: Principal,
   asked: z.output<typeof newLink>,
 ): Promise<NewLink> {

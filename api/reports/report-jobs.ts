@@ -7,7 +7,7 @@ import type { SecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { DAY_MS } from '../../core/time.ts';
 import { failJob, finishJob, type Job } from '../../ledger/integrations/jobs.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { type ExportFormat, exportReport } from '../../warehouse/reports/report-export.ts';
 import type { ReportOptions } from '../../warehouse/reports/reports.ts';
@@ -51,7 +51,7 @@ export async function reportFile(
 
 /** Writes the report and records the outcome in its job; never throws. */
 export async function runReportJob(options: {
-  ledger: Ledger;
+  ledger: Database;
   warehouse: Warehouse;
   secretBox: SecretBox;
   log: Logger;

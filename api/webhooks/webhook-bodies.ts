@@ -4,7 +4,7 @@ import { getConversion } from '../../ledger/conversions/conversions.ts';
 import { WEBHOOK_EVENT_TYPES } from '../../ledger/integrations/webhook-endpoints.ts';
 import type { WebhookEvent } from '../../ledger/integrations/webhook-queue.ts';
 import { getPayout } from '../../ledger/payouts/payouts.ts';
-import type { LedgerSql } from '../../ledger/postgres/db.ts';
+import type { DatabaseSql } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import { formatPayout } from '../money/payout-view.ts';
 import { formatConversion } from '../orders/conversion-view.ts';
@@ -24,12 +24,12 @@ export const webhookBody = z
   .meta({ id: 'WebhookBody' });
 
 /** The body of an event for the eyes of a role. */
-export async function webhookBodyOf(sql: LedgerSql, event: WebhookEvent, role: Role): Promise<string> {
+export async function webhookBodyOf(sql: DatabaseSql, event: WebhookEvent, role: Role): Promise<string> {
   const data = await subjectOf(sql, event.subject, role);
   return JSON.stringify({ type: event.type, timestamp: formatTime(event.at), data });
 }
 
-async function subjectOf(sql: LedgerSql, subject: string, role: Role): Promise<unknown> {
+async function subjectOf(sql: DatabaseSql, subject: string, role: Role): Promise<unknown> {
   const conversionId = bigintId('conversion').safeParse(subject);
   if (conversionId.success) {
     const conversion = await getConversion(sql, conversionId.data);

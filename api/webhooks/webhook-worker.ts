@@ -15,7 +15,7 @@ import {
   recordAttempt,
   takeEvents,
 } from '../../ledger/integrations/webhook-queue.ts';
-import { inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
+import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import { decryptSigningSecret, sign } from '../auth/signed-calls.ts';
 import type { Mailer } from '../http/mailer.ts';
@@ -42,7 +42,7 @@ const RETRY_PAUSE_MS = 2_000;
 const ACTOR = 'webhooks';
 
 export interface WebhookWorkerOptions {
-  readonly ledger: Ledger;
+  readonly ledger: Database;
   readonly secretBox: SecretBox;
   readonly mailer: Mailer;
   readonly log: Logger;

@@ -5,7 +5,7 @@ import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
 import type { AuditCheck } from '../../ledger/audit/checks.ts';
 import { latestDecidedSince } from '../../ledger/conversions/conversions.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import { type ConversionSums, conversionSums, outboxLag } from '../../ledger/postgres/outbox.ts';
 import { auditWarehouse } from '../../warehouse/audit/audit.ts';
 import { checkSignedCounts, signDailyCounts } from '../../warehouse/audit/signed-counts.ts';
@@ -30,7 +30,7 @@ export interface AuditResult {
 export interface AuditOptions {
   readonly nc: NatsConnection;
   readonly warehouse: Warehouse;
-  readonly ledger: Ledger;
+  readonly ledger: Database;
   readonly clickIds: ClickIdCodec;
   /** Ed25519: signs the counts of complete days, and checks the earlier ones. */
   readonly countKey: KeyObject;
@@ -73,7 +73,7 @@ const MIRROR_LOOKS = 5;
 const MIRROR_PAUSE_MS = 1_000;
 
 /** Conversions in the warehouse against those in the books, by program and state. */
-async function checkMirror(stores: { warehouse: Warehouse; ledger: Ledger }): Promise<Check> {
+async function checkMirror(stores: { warehouse: Warehouse; ledger: Database }): Promise<Check> {
   const name = MIRROR;
   for (let look = 1; ; look++) {
     const booked = (await conversionSums(stores.ledger)).map(describeSums);

@@ -4,7 +4,7 @@ import { type ChainMember, computeRewards, type Reward } from '../../ledger/book
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import { type Conversion, listDecided } from '../../ledger/conversions/conversions.ts';
 import { readChains } from '../../ledger/decisions/decisions.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import { getRulesVersions } from '../../ledger/programs/programs.ts';
 import type { AttributionModel } from '../../ledger/programs/terms.ts';
 import { type Observations, observe } from '../decide/apply-fraud-rules.ts';
@@ -44,7 +44,7 @@ export interface Replay {
 }
 
 interface ReplayOptions {
-  readonly ledger: Ledger;
+  readonly ledger: Database;
   readonly clicks: ClickSource;
   readonly clickIds: ClickIdCodec;
   /** Of receipt; `to` is outside. */
@@ -90,7 +90,7 @@ export async function replay(options: ReplayOptions): Promise<Replay> {
   }
 }
 
-async function readRecorded(ledger: Ledger, page: readonly Conversion[]): Promise<Recorded[]> {
+async function readRecorded(ledger: Database, page: readonly Conversion[]): Promise<Recorded[]> {
   const recorded: Recorded[] = [];
   for (const conversion of page) {
     const evidence = parseEvidence(conversion.evidence);

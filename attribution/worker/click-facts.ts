@@ -6,7 +6,7 @@ import {
   findFirstOrders,
   haveUndecidedBefore,
 } from '../../ledger/conversions/decision-facts.ts';
-import type { LedgerSql } from '../../ledger/postgres/db.ts';
+import type { DatabaseSql } from '../../ledger/postgres/db.ts';
 import { type AttributionModel, getTerms, type Terms, termsInForce } from '../../ledger/programs/terms.ts';
 import type { CandidateRequest } from '../../warehouse/lookups/lookups.ts';
 import {
@@ -25,7 +25,7 @@ import type { ClickSource } from './click-source.ts';
 /** The first half of the facts of a batch, those that choose the click: a handful of queries, however many conversions. */
 
 export interface FactSources {
-  readonly sql: LedgerSql;
+  readonly sql: DatabaseSql;
   readonly clicks: ClickSource;
   readonly clickIds: ClickIdCodec;
   /** Instead of the model of the terms. */
@@ -96,7 +96,7 @@ function givenClick(
   return click ? { kind: 'found', click } : { kind: 'missing', identity };
 }
 
-async function withTerms(sql: LedgerSql, reported: readonly Reported[]): Promise<ReportedWithTerms[]> {
+async function withTerms(sql: DatabaseSql, reported: readonly Reported[]): Promise<ReportedWithTerms[]> {
   const terms = await termsOfClicks(
     sql,
     reported.flatMap(({ given }) => (given.kind === 'found' ? [given.click] : [])),
@@ -109,7 +109,7 @@ async function withTerms(sql: LedgerSql, reported: readonly Reported[]): Promise
 }
 
 async function termsOfClicks(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   clicks: readonly KnownClick[],
 ): Promise<Map<KnownClick, Terms | undefined>> {
   return await askEach(
@@ -158,7 +158,7 @@ function clickOf({ clickTs, clickNode, clickSeq }: FirstOrder): ClickIdentity {
   return { ts: clickTs.getTime(), node: clickNode, seq: clickSeq };
 }
 
-async function termsById(sql: LedgerSql, ids: readonly number[]): Promise<Map<number, Terms>> {
+async function termsById(sql: DatabaseSql, ids: readonly number[]): Promise<Map<number, Terms>> {
   if (ids.length === 0) return new Map();
   const versions = await getTerms(sql, ids);
   return new Map(versions.map((version) => [version.id, version]));

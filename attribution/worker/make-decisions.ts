@@ -4,7 +4,7 @@ import {
   type RateQuestion,
 } from '../../ledger/conversions/decision-facts.ts';
 import type { Decision } from '../../ledger/decisions/decisions.ts';
-import type { LedgerTransaction } from '../../ledger/postgres/db.ts';
+import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import { observe } from '../decide/apply-fraud-rules.ts';
 import { decide, type ExplainedDecision } from '../decide/decide.ts';
 import { askEach } from './ask-each.ts';
@@ -15,7 +15,7 @@ const NONE_EARLIER: EarlierCounts = { fromIp: 0, fromCustomer: 0 };
 
 /** Decides a batch, each order counting for the next one. Counts of earlier orders are locked until `tx` ends. */
 export async function makeDecisions(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   prepared: readonly PreparedConversion[],
   now: Date,
 ): Promise<Decision[]> {

@@ -5,7 +5,7 @@ import {
   type PacedOrder,
   readPacedOrders,
 } from '../../ledger/conversions/decision-facts.ts';
-import type { LedgerSql } from '../../ledger/postgres/db.ts';
+import type { DatabaseSql } from '../../ledger/postgres/db.ts';
 import { thresholdOf } from '../../ledger/programs/fraud-rules.ts';
 import type { Pace } from '../decide/apply-fraud-rules.ts';
 import type { Won } from '../decide/choose.ts';
@@ -34,7 +34,7 @@ function isFast({ conversion, winner }: Won): boolean {
  * `decided` are the ids that are being decided with them.
  */
 export async function haveToWaitForEarlier(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { won: readonly Won[]; decided: readonly bigint[]; now: Date },
 ): Promise<Set<bigint>> {
   const { decided, now } = options;
@@ -60,7 +60,7 @@ interface Step {
 /**
  * The pace before each order that the rule looks at, by conversion id; orders of the batch count for those after them.
  */
-export async function gatherPaces(sql: LedgerSql, won: readonly Won[]): Promise<Map<bigint, Pace>> {
+export async function gatherPaces(sql: DatabaseSql, won: readonly Won[]): Promise<Map<bigint, Pace>> {
   const steps = stepsOf(won);
   const stored = await askEach(
     steps,

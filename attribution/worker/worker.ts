@@ -7,7 +7,7 @@ import {
   postponeConversions,
 } from '../../ledger/conversions/conversion-claims.ts';
 import { type Decision, recordDecisions } from '../../ledger/decisions/decisions.ts';
-import { inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
+import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import type { Outcome } from '../decide/decide.ts';
 import type { ClickSource } from './click-source.ts';
 import { makeDecisions } from './make-decisions.ts';
@@ -34,7 +34,7 @@ export interface AttributionWorker {
 }
 
 interface WorkerOptions {
-  readonly ledger: Ledger;
+  readonly ledger: Database;
   readonly clicks: ClickSource;
   readonly clickIds: ClickIdCodec;
   readonly log: Logger;

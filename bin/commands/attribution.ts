@@ -11,7 +11,7 @@ import { OperatingError } from '../../core/errors.ts';
 import { formatAmount } from '../../core/money.ts';
 import { listCommissions } from '../../ledger/books/commissions.ts';
 import { getConversion } from '../../ledger/conversions/conversions.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import { type AttributionModel, getTerms } from '../../ledger/programs/terms.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { readConfig } from '../environment.ts';
@@ -65,7 +65,7 @@ ${conversions} conversions decided again, ${skipped} without evidence, ${differe
   });
 }
 
-async function withStores(work: (ledger: Ledger, warehouse: Warehouse) => Promise<void>): Promise<void> {
+async function withStores(work: (ledger: Database, warehouse: Warehouse) => Promise<void>): Promise<void> {
   await withWarehouse(NAME, (warehouse) => withLedger(NAME, (ledger) => work(ledger, warehouse)));
 }
 

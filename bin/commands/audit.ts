@@ -4,7 +4,7 @@ import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { connectNats } from '../../core/clicks/stream.ts';
 import type { Config } from '../../core/config/config.ts';
 import { type AuditCheck, recordAuditChecks } from '../../ledger/audit/checks.ts';
-import { connectLedger } from '../../ledger/postgres/db.ts';
+import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { readConfig } from '../environment.ts';
 import { renderTable } from '../table.ts';
@@ -29,7 +29,7 @@ export async function audit(options: { json: boolean }): Promise<void> {
 export async function runAudit(config: Config): Promise<AuditReport> {
   const nc = await connectNats({ url: config.natsUrl, name: 'afflux-audit' });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-audit' });
-  const ledger = await connectLedger({ url: config.databaseUrl, max: 2, name: 'afflux-audit' });
+  const ledger = await connectDatabase({ url: config.databaseUrl, max: 2, name: 'afflux-audit' });
   try {
     const countKey = readOrCreateCountKey(config.home);
     const clickIds = createClickIdCodec(config.clickKeys);

@@ -9,7 +9,7 @@ import { type Config, loadConfig } from '../../core/config/config.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import { withGeneratedSecrets } from '../../core/config/secrets.ts';
 import { type AppliedMigration, readMigrations } from '../../core/migrations.ts';
-import { connectOwner, type Ledger } from '../../ledger/postgres/db.ts';
+import { connectOwner, type Database } from '../../ledger/postgres/db.ts';
 import { dumpSchema } from '../../ledger/postgres/schema-dump.ts';
 import { freshClickHouseDatabase, freshPostgresDatabase, waitFor } from '../../test/support/engines.ts';
 import { quietLog } from '../../test/support/warehouse.ts';
@@ -22,7 +22,7 @@ const WAREHOUSE = readMigrations(fromProject('warehouse/migrations'));
 
 let postgres: Awaited<ReturnType<typeof freshPostgresDatabase>>;
 let clickhouse: Awaited<ReturnType<typeof freshClickHouseDatabase>>;
-let owner: Ledger;
+let owner: Database;
 let warehouse: Warehouse;
 let home: string;
 const children: ChildProcess[] = [];

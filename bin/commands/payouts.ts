@@ -12,7 +12,7 @@ import {
 import { type LeftOut, previewRun } from '../../ledger/payouts/preview.ts';
 import { createPayoutProvider } from '../../ledger/payouts/providers/index.ts';
 import { runPayouts } from '../../ledger/payouts/run.ts';
-import { inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
+import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { MAX_PAGE_ROWS } from '../../ledger/postgres/page.ts';
 import { listPrograms } from '../../ledger/programs/programs.ts';
 import { readConfig } from '../environment.ts';
@@ -104,7 +104,7 @@ export async function markPayoutsPaid(ids: readonly string[], options: { all: bo
   });
 }
 
-async function submittedIds(ledger: Ledger): Promise<bigint[]> {
+async function submittedIds(ledger: Database): Promise<bigint[]> {
   const ids: bigint[] = [];
   let after: bigint | undefined;
   do {

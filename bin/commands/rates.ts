@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { errorText, InputError, OperatingError } from '../../core/errors.ts';
 import { parseRateFile } from '../../ledger/conversions/rate-files.ts';
 import { addRates, listRates, type NewRate } from '../../ledger/conversions/rates.ts';
-import { inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
+import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { withLedger } from '../stores.ts';
 import { renderTable } from '../table.ts';
 
@@ -51,7 +51,7 @@ export async function showRates(options: {
   process.stdout.write(rows.length === 0 ? 'No rate is stored.\n' : `${renderTable(rows)}\n`);
 }
 
-async function store(ledger: Ledger, rates: readonly NewRate[]) {
+async function store(ledger: Database, rates: readonly NewRate[]) {
   return await inTransaction(ledger, (tx) => addRates(tx, { rates, actor: ACTOR })).catch(
     (error: unknown) => {
       if (!(error instanceof InputError)) throw error;

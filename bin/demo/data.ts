@@ -2,7 +2,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../../core/config/config.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
-import { inTransaction, type Ledger, type LedgerTransaction } from '../../ledger/postgres/db.ts';
+import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
 import { type Affiliate, createAffiliate, getAffiliate } from '../../ledger/programs/affiliates.ts';
 import { type Campaign, createCampaign } from '../../ledger/programs/campaigns.ts';
 import { createLink } from '../../ledger/programs/links.ts';
@@ -66,7 +66,7 @@ const CAMPAIGNS = [
  * Creates the demo program in an empty ledger, and afterwards keeps the links' URLs in `demo.json` up to date.
  * Undefined when the ledger has programs of its own and no demo.
  */
-export async function ensureDemo(options: { ledger: Ledger; config: Config }): Promise<Demo | undefined> {
+export async function ensureDemo(options: { ledger: Database; config: Config }): Promise<Demo | undefined> {
   const { ledger, config } = options;
   const file = join(config.home, 'demo.json');
   const isEmpty = (await listPrograms(ledger, { limit: 1 })).rows.length === 0;
@@ -90,7 +90,7 @@ export async function ensureDemo(options: { ledger: Ledger; config: Config }): P
 }
 
 /** Cat, who signs in to the portal: a partner who has recruited others. */
-async function partnerOf(ledger: Ledger, demo: Demo): Promise<Parameters<typeof createPortalUsers>[1]> {
+async function partnerOf(ledger: Database, demo: Demo): Promise<Parameters<typeof createPortalUsers>[1]> {
   const id = demo.affiliates.find(({ ref_code }) => ref_code === 'cat')?.id;
   const affiliate = id === undefined ? undefined : await getAffiliate(ledger, id);
   if (!affiliate) throw new Error('the demo has Cat');
@@ -116,7 +116,7 @@ export async function readDemo(file: string): Promise<Demo | undefined> {
   }
 }
 
-async function createDemo(tx: LedgerTransaction, config: Config): Promise<Demo> {
+async function createDemo(tx: DatabaseTransaction, config: Config): Promise<Demo> {
   const program = await createProgram(tx, {
     name: PROGRAM_NAME,
     currency: CURRENCY,
@@ -163,7 +163,7 @@ async function createDemo(tx: LedgerTransaction, config: Config): Promise<Demo> 
   };
 }
 
-async function createAffiliates(tx: LedgerTransaction, programId: number): Promise<Map<string, Affiliate>> {
+async function createAffiliates(tx: DatabaseTransaction, programId: number): Promise<Map<string, Affiliate>> {
   const affiliates = new Map<string, Affiliate>();
   for (const { refCode, name, parent } of AFFILIATES) {
     const parentId = parent === undefined ? null : (affiliates.get(parent)?.id ?? null);
@@ -184,7 +184,7 @@ async function createAffiliates(tx: LedgerTransaction, programId: number): Promi
 }
 
 async function createLinks(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   campaigns: readonly Campaign[],
   affiliates: ReadonlyMap<string, Affiliate>,
   config: Config,

@@ -7,7 +7,7 @@ import { formatAmount } from '../../core/money.ts';
 import { createLogger } from '../../core/service/log.ts';
 import type { Running } from '../../core/service/service.ts';
 import { countConversions, countPayouts, sumCommissions } from '../../ledger/audit/counts.ts';
-import { connectLedger, type Ledger } from '../../ledger/postgres/db.ts';
+import { connectDatabase, type Database } from '../../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { lookupClicks, MAX_LOOKUP_IDENTITIES } from '../../warehouse/lookups/lookups.ts';
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
@@ -41,7 +41,7 @@ export async function demo(options: { clicks: number }): Promise<void> {
   await requireReady(http, config);
   const collector = await openCollector(config);
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-demo' });
-  const ledger = await connectLedger({ url: config.databaseUrl, max: 1, name: 'afflux-demo' });
+  const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'afflux-demo' });
   try {
     const played = await play({
       config,
@@ -171,7 +171,7 @@ function violationsOf({ clicks, stored, orders, decided, report }: Played): stri
 }
 
 /** The trail from click to payout, as a table. */
-async function describeTrail(played: Played, known: Demo, ledger: Ledger): Promise<string> {
+async function describeTrail(played: Played, known: Demo, ledger: Database): Promise<string> {
   const { clicks, stored, orders, decided, money, report } = played;
   const { id: programId, currency } = known.program;
   const inCurrency = (minor: bigint): string => `${formatAmount(minor, currency)} ${currency}`;

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import type { Config } from '../../core/config/config.ts';
 import type { Logger } from '../../core/service/log.ts';
-import { connectLedger } from '../../ledger/postgres/db.ts';
+import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { type Demo, ensureDemo, readDemo } from './data.ts';
 
 /** What `afflux up` does with its stores once they are migrated, before any service runs: the demo program. */
 export async function prepareStores(options: { config: Config; log: Logger }): Promise<void> {
   const { config, log } = options;
-  const ledger = await connectLedger({ url: config.databaseUrl, max: 1, name: 'afflux-up' });
+  const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'afflux-up' });
   try {
     const demo = await ensureDemo({ ledger, config });
     log.debug({ program: demo?.program.name }, 'demo program');

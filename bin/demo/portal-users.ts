@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { hashPassword } from '../../api/auth/sessions.ts';
 import { createUser, setPassword } from '../../ledger/access/users.ts';
-import type { LedgerSql } from '../../ledger/postgres/db.ts';
+import type { DatabaseSql } from '../../ledger/postgres/db.ts';
 
 /** Who may sign in to the demo's portal. */
 export interface PortalUser {
@@ -18,7 +18,7 @@ export interface PortalUsers {
 const PASSWORD_BYTES = 9;
 
 export async function createPortalUsers(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { programId: number; affiliate: { id: number; name: string; email: string } },
 ): Promise<PortalUsers> {
   const { programId, affiliate } = options;

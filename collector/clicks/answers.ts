@@ -1,4 +1,5 @@
 import type { HttpResponse } from 'uWebSockets.js';
+import { PIXEL_GIF, PIXEL_MEDIA_TYPE } from '../../core/pixel.ts';
 import { DAY_S } from '../../core/time.ts';
 import type { Recipient } from '../durability/committer.ts';
 import { withClickId } from '../request/redirect-url.ts';
@@ -7,8 +8,6 @@ import type { OutcomeCounts } from './outcomes.ts';
 
 /** A visitor whose click could not be stored is asked to try again after this. */
 const RETRY_AFTER_SECONDS = '1';
-/** One transparent pixel: GIF89a, 43 bytes. */
-const PIXEL = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==', 'base64');
 
 /** Answers clicks; each exactly once, and not at all when its client has gone. */
 export type Answers = Recipient<Click>;
@@ -44,11 +43,11 @@ export function createAnswers(options: {
   function sendPixel({ response, isHead }: Click): void {
     outcomes.impression++;
     response
-      .writeHeader('Content-Type', 'image/gif')
+      .writeHeader('Content-Type', PIXEL_MEDIA_TYPE)
       .writeHeader('Cache-Control', 'no-store')
       .writeHeader('Cross-Origin-Resource-Policy', 'cross-origin');
-    if (isHead) endHead(response, PIXEL.length);
-    else response.end(PIXEL);
+    if (isHead) endHead(response, PIXEL_GIF.length);
+    else response.end(PIXEL_GIF);
   }
 
   // The click whose answer is being written. `cork` calls its function at once and without arguments; one function for

@@ -100,7 +100,7 @@ test('a transaction is whole or not there', async () => {
   expect(await ids()).toEqual([1]);
 });
 
-test('a transaction fails with a statement that failed in it, also when nobody minds', async () => {
+test('a transaction fails with a statement that failed in it, also when the caller ignores it', async () => {
   const careless = sql.begin(async (tx) => {
     await tx`insert into items values (2)`;
     await tx`select 1 / 0`.catch(() => undefined);

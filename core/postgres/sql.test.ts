@@ -34,7 +34,7 @@ test('a type that JavaScript has is stated', () => {
   });
 });
 
-test('nobody’s text becomes SQL', () => {
+test('no value becomes SQL text', () => {
   const hostile = `'; drop table t; --`;
   expect(compile(sql`select ${hostile}`)).toEqual({ text: 'select $1', parameters: [hostile] });
   expect(compile(sql`select ${identifiers('a"; drop table t')}`).text).toBe('select "a""; drop table t"');

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -27,7 +27,7 @@ export interface ApiKey {
   readonly lastUsedAt: Date | null;
 }
 
-const keyColumns = (sql: LedgerSql) => sql`
+const keyColumns = (sql: DatabaseSql) => sql`
   id, role, program_id, affiliate_id, name, scopes, replaces, signing_secret is not null as signs, created_at,
   expires_at, revoked_at, last_used_at`;
 
@@ -45,7 +45,7 @@ function hashKey(key: string): Buffer {
  * @throws InputError.
  */
 export async function createApiKey(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: {
     role: Role;
     name: string;
@@ -80,7 +80,7 @@ export async function createApiKey(
 
 /** The live key behind a plain key, its use recorded; undefined when unknown, revoked or expired. */
 export async function findApiKey(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { key: string; now: Date },
 ): Promise<ApiKey | undefined> {
   const { now } = options;
@@ -94,7 +94,7 @@ export async function findApiKey(
 
 /** The live key of an id with its encrypted signing secret; undefined when there is none, or it signs nothing. */
 export async function findSigningKey(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { id: number; now: Date },
 ): Promise<{ apiKey: ApiKey; signingSecret: Buffer } | undefined> {
   const { id, now } = options;
@@ -108,19 +108,19 @@ export async function findSigningKey(
   return { apiKey, signingSecret };
 }
 
-async function recordUse(sql: LedgerSql, apiKey: ApiKey, now: Date): Promise<void> {
+async function recordUse(sql: DatabaseSql, apiKey: ApiKey, now: Date): Promise<void> {
   const unrecordedMs = now.getTime() - (apiKey.lastUsedAt?.getTime() ?? 0);
   if (unrecordedMs <= LAST_USED_PRECISION_S * 1_000) return;
   await sql`update api_keys set last_used_at = ${now} where id = ${apiKey.id}`;
 }
 
-export async function getApiKey(sql: LedgerSql, id: number): Promise<ApiKey | undefined> {
+export async function getApiKey(sql: DatabaseSql, id: number): Promise<ApiKey | undefined> {
   const [apiKey] = await sql<ApiKey[]>`select ${keyColumns(sql)} from api_keys where id = ${id}`;
   return apiKey;
 }
 
 /** Lets a live key expire at `at`, unless it does so earlier already. */
-export async function expireApiKey(sql: LedgerSql, options: { id: number; at: Date }): Promise<void> {
+export async function expireApiKey(sql: DatabaseSql, options: { id: number; at: Date }): Promise<void> {
   const { id, at } = options;
   await sql`
     update api_keys set expires_at = least(expires_at, ${at}::timestamptz) where id = ${id} and revoked_at is null`;
@@ -128,7 +128,7 @@ export async function expireApiKey(sql: LedgerSql, options: { id: number; at: Da
 
 /** Keys by id, of one program or of all, of one affiliate or of everybody, of one role or of any. */
 export async function listApiKeys(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<number> & {
     programId?: number | undefined;
     affiliateId?: number | undefined;
@@ -147,7 +147,7 @@ export async function listApiKeys(
 }
 
 /** Returns false when there is no such live key. */
-export async function revokeApiKey(sql: LedgerSql, options: { id: number; now: Date }): Promise<boolean> {
+export async function revokeApiKey(sql: DatabaseSql, options: { id: number; now: Date }): Promise<boolean> {
   const count = await sql`
     update api_keys set revoked_at = ${options.now} where id = ${options.id} and revoked_at is null`.affected();
   return count === 1;

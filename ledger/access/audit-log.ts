@@ -1,5 +1,5 @@
 import type { JsonValue } from '../../core/postgres/sql.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
 /** One change: who did what to which thing. */
@@ -23,20 +23,20 @@ export interface WrittenAuditEntry extends Required<AuditEntry> {
 }
 
 /** Appends to the audit log. Belongs in the transaction of the change itself. */
-export async function appendAuditLog(sql: LedgerSql, entry: AuditEntry): Promise<void> {
+export async function appendAuditLog(sql: DatabaseSql, entry: AuditEntry): Promise<void> {
   const { actor, action, subject, before = null, after = null } = entry;
   await sql`
     insert into audit_log (actor, action, subject, before, after)
     values (${actor}, ${action}, ${subject}, ${jsonOrNull(sql, before)}, ${jsonOrNull(sql, after)})`;
 }
 
-function jsonOrNull(sql: LedgerSql, value: JsonValue) {
+function jsonOrNull(sql: DatabaseSql, value: JsonValue) {
   return value === null ? null : sql.json(value);
 }
 
 /** Entries, the newest first. */
 export async function listAuditLog(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<bigint> & {
     programId?: number | undefined;
     actor?: string | undefined;

@@ -1,4 +1,4 @@
-import type { LedgerSql, LedgerTransaction } from '../postgres/db.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 
 /** What a key was first used for: `none` means that this transaction is the first. */
 export type EarlierRequest =
@@ -12,7 +12,7 @@ export type EarlierRequest =
  * waits here until the first commits, and then gets its answer; when the first fails, the rival is the first.
  */
 export async function claimIdempotencyKey(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   request: { actor: string; key: string; hash: Buffer },
 ): Promise<EarlierRequest> {
   const { actor, key, hash } = request;
@@ -27,7 +27,7 @@ export async function claimIdempotencyKey(
 
 /** What a key was first used for, without claiming it. */
 export async function findAnswer(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: { actor: string; key: string; hash: Buffer },
 ): Promise<EarlierRequest> {
   const { actor, key, hash } = request;
@@ -40,7 +40,7 @@ export async function findAnswer(
 }
 
 export async function keepAnswer(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   answered: { actor: string; key: string; status: number; answer: Buffer },
 ): Promise<void> {
   const { actor, key, status, answer } = answered;
@@ -49,6 +49,6 @@ export async function keepAnswer(
 }
 
 /** Forgets the keys first used before `before`. */
-export async function forgetIdempotencyKeys(sql: LedgerSql, options: { before: Date }): Promise<void> {
+export async function forgetIdempotencyKeys(sql: DatabaseSql, options: { before: Date }): Promise<void> {
   await sql`delete from idempotency_keys where created_at < ${options.before}`;
 }

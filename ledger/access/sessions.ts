@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { normalEmail, type User } from './users.ts';
 
 /** A signed-in user. */
@@ -17,7 +17,7 @@ export function hashToken(token: string): Buffer {
 }
 
 export async function createSession(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   session: { userId: number; token: string; expiresAt: Date },
 ): Promise<void> {
   const { userId, token, expiresAt } = session;
@@ -28,7 +28,7 @@ export async function createSession(
 
 /** The live session of a token: not expired, seen within `idleMs`, of an active user. */
 export async function findSession(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { token: string; idleMs: number },
 ): Promise<Session | undefined> {
   const [row] = await sql<(User & { sessionId: bigint; expiresAt: Date; seenLongAgo: boolean })[]>`
@@ -45,13 +45,13 @@ export async function findSession(
   return { id, user, expiresAt };
 }
 
-export async function endSession(sql: LedgerSql, id: bigint): Promise<void> {
+export async function endSession(sql: DatabaseSql, id: bigint): Promise<void> {
   await sql`delete from sessions where id = ${id}`;
 }
 
 /** Ends every session of a user, but for one. */
 export async function endSessionsOf(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { userId: number; except?: bigint | undefined },
 ): Promise<void> {
   const { userId, except = null } = options;
@@ -59,7 +59,7 @@ export async function endSessionsOf(
     delete from sessions where user_id = ${userId} and (${except}::bigint is null or id <> ${except})`;
 }
 
-export async function forgetSessions(sql: LedgerSql, options: { before: Date }): Promise<void> {
+export async function forgetSessions(sql: DatabaseSql, options: { before: Date }): Promise<void> {
   await sql`delete from sessions where expires_at < ${options.before}`;
   await sql`delete from login_failures where last_at < ${options.before}`;
 }
@@ -74,7 +74,7 @@ function hashEmail(email: string): Buffer {
 }
 
 /** Seconds for which an address is locked; 0: it is not. */
-export async function lockedFor(sql: LedgerSql, email: string): Promise<number> {
+export async function lockedFor(sql: DatabaseSql, email: string): Promise<number> {
   const [row] = await sql<{ seconds: number }[]>`
     select ceil(extract(epoch from locked_until - clock_timestamp()))::integer as seconds from login_failures
     where email_hash = ${hashEmail(email)} and locked_until > clock_timestamp()`;
@@ -85,7 +85,7 @@ export async function lockedFor(sql: LedgerSql, email: string): Promise<number> 
  * Counts a guess before it is judged, and says whether it may be: of a hundred at once the first few may.
  * {@link forgetGuesses} takes a right one back.
  */
-export async function mayGuess(sql: LedgerSql, email: string): Promise<boolean> {
+export async function mayGuess(sql: DatabaseSql, email: string): Promise<boolean> {
   const count = await sql`
     insert into login_failures as f (email_hash, failures, locked_until)
     values (${hashEmail(email)}, 1, '-infinity')
@@ -98,6 +98,6 @@ export async function mayGuess(sql: LedgerSql, email: string): Promise<boolean> 
 }
 
 /** A right guess: the wrong ones before it are forgotten. */
-export async function forgetGuesses(sql: LedgerSql, email: string): Promise<void> {
+export async function forgetGuesses(sql: DatabaseSql, email: string): Promise<void> {
   await sql`delete from login_failures where email_hash = ${hashEmail(email)}`;
 }

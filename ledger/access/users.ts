@@ -1,4 +1,4 @@
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import type { Role } from './api-keys.ts';
@@ -22,7 +22,7 @@ export interface User {
   readonly lastLoginAt: Date | null;
 }
 
-const columns = (sql: LedgerSql) => sql`
+const columns = (sql: DatabaseSql) => sql`
   id, email, name, role, program_id, affiliate_id, status, password_hash is not null as has_password, created_at,
   last_login_at`;
 
@@ -32,7 +32,7 @@ export function normalEmail(email: string): string {
 
 /** @throws InputError naming `email`, `role`, `program_id` or `affiliate_id`. */
 export async function createUser(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   user: Pick<User, 'email' | 'name' | 'role' | 'programId' | 'affiliateId'>,
 ): Promise<User> {
   const { email, ...rest } = user;
@@ -44,14 +44,14 @@ export async function createUser(
   return created;
 }
 
-export async function getUser(sql: LedgerSql, id: number): Promise<User | undefined> {
+export async function getUser(sql: DatabaseSql, id: number): Promise<User | undefined> {
   const [user] = await sql<User[]>`select ${columns(sql)} from users where id = ${id}`;
   return user;
 }
 
 /** The user of an address with the hash of the password, which is null before there is one. */
 export async function findUserByEmail(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   email: string,
 ): Promise<(User & { passwordHash: string | null }) | undefined> {
   const [user] = await sql<(User & { passwordHash: string | null })[]>`
@@ -59,7 +59,7 @@ export async function findUserByEmail(
   return user;
 }
 
-export async function passwordHashOf(sql: LedgerSql, id: number): Promise<string | null | undefined> {
+export async function passwordHashOf(sql: DatabaseSql, id: number): Promise<string | null | undefined> {
   const [user] = await sql<{ passwordHash: string | null }[]>`
     select password_hash from users where id = ${id} and status = 'active'`;
   return user?.passwordHash;
@@ -67,7 +67,7 @@ export async function passwordHashOf(sql: LedgerSql, id: number): Promise<string
 
 /** Users by id. */
 export async function listUsers(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<number> & { programId?: number | undefined; affiliateId?: number | undefined },
 ): Promise<Page<User, number>> {
   const { programId = null, affiliateId = null } = request;
@@ -82,7 +82,7 @@ export async function listUsers(
 
 /** Changes the given columns. */
 export async function updateUser(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { id: number; changes: Partial<Pick<User, 'name' | 'status'>> },
 ): Promise<User | undefined> {
   const given = givenColumns(options.changes);
@@ -92,6 +92,6 @@ export async function updateUser(
   return user;
 }
 
-export async function setPassword(sql: LedgerSql, options: { id: number; hash: string }): Promise<void> {
+export async function setPassword(sql: DatabaseSql, options: { id: number; hash: string }): Promise<void> {
   await sql`update users set password_hash = ${options.hash} where id = ${options.id}`;
 }

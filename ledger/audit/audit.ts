@@ -1,5 +1,5 @@
 import type { Statement } from '../../core/postgres/postgres.ts';
-import type { Ledger, LedgerTransaction } from '../postgres/db.ts';
+import type { Database, DatabaseTransaction } from '../postgres/db.ts';
 
 /** One thing that must hold of the books. */
 export interface LedgerCheck {
@@ -21,14 +21,14 @@ interface Finding {
 interface Check {
   readonly name: string;
   readonly statement: string;
-  readonly find: (tx: LedgerTransaction) => Statement<[Finding]>;
+  readonly find: (tx: DatabaseTransaction) => Statement<[Finding]>;
 }
 
 /**
  * Proves the books from the entries up, in one snapshot: what is cached, what is stated and what may be must all
  * follow from what was posted.
  */
-export async function auditLedger(ledger: Ledger): Promise<LedgerCheck[]> {
+export async function auditLedger(ledger: Database): Promise<LedgerCheck[]> {
   return await ledger.begin('isolation level repeatable read read only', async (tx) => {
     // It reads everything there is, however long that takes.
     await tx`set local statement_timeout = 0`;

@@ -1,4 +1,4 @@
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 
 /** The result of one check of an audit. */
 export interface AuditCheck {
@@ -13,7 +13,7 @@ const DETAIL_CHARS = 2_000;
 
 /** Keeps the results of an audit of that time, for dashboards. They stay. */
 export async function recordAuditChecks(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   at: Date,
   checks: readonly AuditCheck[],
 ): Promise<void> {
@@ -29,7 +29,7 @@ export async function recordAuditChecks(
 
 /** The checks of the latest audit, and its time; undefined before the first. */
 export async function readLatestAudit(
-  sql: LedgerSql,
+  sql: DatabaseSql,
 ): Promise<{ readonly at: Date; readonly checks: readonly AuditCheck[] } | undefined> {
   const rows = await sql<(AuditCheck & { at: Date })[]>`
     select at, store, name, ok, detail from audit_checks where at = (select max(at) from audit_checks) order by name`;

@@ -1,10 +1,10 @@
 import type { ConversionState, ConversionStatus } from '../conversions/conversions.ts';
 import type { PayoutState } from '../payouts/payouts.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 
 /** How many conversions of a program are in each state. */
 export async function countConversions(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { programId: number },
 ): Promise<{ state: ConversionState; status: ConversionStatus; conversions: bigint; amountMinor: bigint }[]> {
   return await sql<
@@ -17,7 +17,7 @@ export async function countConversions(
 
 /** What each level of a program earned and gave back. */
 export async function sumCommissions(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { programId: number },
 ): Promise<{ level: number; commissions: bigint; earnedMinor: bigint; reversedMinor: bigint }[]> {
   return await sql<{ level: number; commissions: bigint; earnedMinor: bigint; reversedMinor: bigint }[]>`
@@ -28,7 +28,7 @@ export async function sumCommissions(
 
 /** How many payouts of a program are in each state, and of how much. */
 export async function countPayouts(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { programId: number },
 ): Promise<{ state: PayoutState; payouts: bigint; amountMinor: bigint }[]> {
   return await sql<{ state: PayoutState; payouts: bigint; amountMinor: bigint }[]>`
@@ -48,7 +48,7 @@ export interface Balance {
 }
 
 /** Undefined when there is no such affiliate. */
-export async function affiliateBalance(sql: LedgerSql, affiliateId: number): Promise<Balance | undefined> {
+export async function affiliateBalance(sql: DatabaseSql, affiliateId: number): Promise<Balance | undefined> {
   const [balance] = await sql<Balance[]>`
     select affiliate_id, currency,
       sum(balance_minor) filter (where kind = 'pending')::bigint as pending_minor,

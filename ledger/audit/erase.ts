@@ -1,4 +1,4 @@
-import { idArray, type Ledger } from '../postgres/db.ts';
+import { type Database, idArray } from '../postgres/db.ts';
 
 /** What the ledger knew of a customer's person. */
 export interface ErasedCustomer {
@@ -11,7 +11,7 @@ export interface ErasedCustomer {
  * Erases a customer from the orders: id, e-mail hash, addresses, user agent, fingerprint and evidence go, amounts,
  * states and the books stay. `owner` is the schema's owner, because the application may not edit these columns.
  */
-export async function eraseCustomer(owner: Ledger, customerId: string): Promise<ErasedCustomer> {
+export async function eraseCustomer(owner: Database, customerId: string): Promise<ErasedCustomer> {
   return await owner.begin(async (tx) => {
     const found = await tx<{ id: bigint; ip: string | null; clickIp: string | null }[]>`
       select id, host(ip) as ip, host(click_ip) as click_ip from conversions

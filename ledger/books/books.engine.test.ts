@@ -12,13 +12,13 @@ import { affiliateBalance } from '../audit/counts.ts';
 import { getConversion, recordConversion } from '../conversions/conversions.ts';
 import { recordRefund } from '../decisions/refunds.ts';
 import { approveConversion, confirmConversion, rejectConversion } from '../decisions/reviews.ts';
-import { inTransaction, type Ledger } from '../postgres/db.ts';
+import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateAffiliate } from '../programs/affiliates.ts';
 import type { NewTerms } from '../programs/terms.ts';
 import { listCommissions, vestDue } from './commissions.ts';
 
 let db: TestLedger;
-let ledger: Ledger;
+let ledger: Database;
 beforeAll(async () => {
   db = await freshLedger({ max: 8 });
   ledger = db.ledger;

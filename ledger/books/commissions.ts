@@ -1,9 +1,9 @@
 import {
+  type Database,
+  type DatabaseSql,
+  type DatabaseTransaction,
   idArray,
   inTransaction,
-  type Ledger,
-  type LedgerSql,
-  type LedgerTransaction,
 } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import { type Journal, postJournals } from './journals.ts';
@@ -67,7 +67,7 @@ export function bookedMinor(
 }
 
 /** Locks the commissions of a conversion, by id. The conversion itself is locked before. */
-export async function lockCommissions(tx: LedgerTransaction, conversionId: bigint): Promise<Commission[]> {
+export async function lockCommissions(tx: DatabaseTransaction, conversionId: bigint): Promise<Commission[]> {
   return await tx<Commission[]>`
     select ${tx(COMMISSION_COLUMNS)} from commissions
     where conversion_id = ${conversionId} order by id for no key update`;
@@ -75,7 +75,7 @@ export async function lockCommissions(tx: LedgerTransaction, conversionId: bigin
 
 /** Commissions, the newest first. */
 export async function listCommissions(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<bigint> & {
     programId?: number | undefined;
     affiliateId?: number | undefined;
@@ -97,7 +97,7 @@ export async function listCommissions(
 
 /** Moves pending commissions that the caller has locked to available. */
 export async function vestCommissions(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   commissions: readonly Commission[],
 ): Promise<void> {
   const ids = commissions.map(({ id }) => id);
@@ -129,7 +129,7 @@ export const VEST_BATCH_SIZE = 1_000;
  * Commissions another process is working on are left to it, or to the next time.
  */
 export async function vestDue(
-  ledger: Ledger,
+  ledger: Database,
   options: { now: Date; limit: number; programId?: number | undefined },
 ): Promise<{ vested: number }> {
   const { now, limit, programId = null } = options;

@@ -1,4 +1,4 @@
-import { idArray, inTransaction, type Ledger, type LedgerTransaction } from '../postgres/db.ts';
+import { type Database, type DatabaseTransaction, idArray, inTransaction } from '../postgres/db.ts';
 import { balancingEntry, type Entry, postJournals } from './journals.ts';
 
 /**
@@ -14,7 +14,7 @@ export interface Owed {
 
 /** What affiliates owe, the oldest debt of each first. `whereMoneyLeft`: without what is theirs again, unpaid. */
 export async function readOwed(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: { affiliateIds: readonly number[]; whereMoneyLeft: boolean },
 ): Promise<Map<number, Owed[]>> {
   const { affiliateIds, whereMoneyLeft } = options;
@@ -60,7 +60,7 @@ const BATCH_SIZE = 500;
  * again on the same day changes nothing.
  */
 export async function writeOffDebt(
-  ledger: Ledger,
+  ledger: Database,
   options: { now: Date; programId?: number | undefined },
 ): Promise<{ affiliates: number; amountMinor: bigint }> {
   const { now, programId = null } = options;
@@ -85,7 +85,7 @@ export async function writeOffDebt(
 }
 
 async function writeOffBatch(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: { now: Date; programId: number; days: number; after: number },
 ): Promise<{ written: bigint[]; last: number | undefined }> {
   const { now, programId, days, after } = options;
@@ -148,7 +148,7 @@ function keyOf(affiliateId: number, now: Date): string {
  * was refunded would be paid. The caller has locked the commissions.
  */
 export async function takeBackWriteOffs(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   payout: { readonly id: bigint; readonly programId: number; readonly currency: string },
   commissionIds: readonly bigint[],
 ): Promise<void> {

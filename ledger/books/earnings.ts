@@ -1,4 +1,4 @@
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 
 /** What an affiliate earned on one day, by the time of the orders and less what refunds took back, minor units. */
 export interface DayEarnings {
@@ -15,7 +15,7 @@ export interface DayEarnings {
  * rejected, is not earned.
  */
 export async function earningsByDay(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { affiliateId: number; from: Date; to: Date; timeZone: string },
 ): Promise<DayEarnings[]> {
   const { affiliateId, from, to, timeZone } = options;

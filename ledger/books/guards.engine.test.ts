@@ -13,7 +13,7 @@ import { recordConversion } from '../conversions/conversions.ts';
 import { recordRefund } from '../decisions/refunds.ts';
 import { answerAll } from '../payouts/provider.ts';
 import { runPayouts } from '../payouts/run.ts';
-import { inTransaction, type LedgerTransaction } from '../postgres/db.ts';
+import { type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { createAffiliate } from '../programs/affiliates.ts';
 
 /**
@@ -65,7 +65,10 @@ type Outcome =
   | { readonly accepted: true; readonly effect: boolean | undefined };
 
 /** Makes the attempt in a transaction of its own, after `prepare`, and says how it fared. */
-async function attempt(guard: Guard, prepare: (tx: LedgerTransaction) => Promise<unknown>): Promise<Outcome> {
+async function attempt(
+  guard: Guard,
+  prepare: (tx: DatabaseTransaction) => Promise<unknown>,
+): Promise<Outcome> {
   let outcome: Outcome | undefined;
   try {
     await db.owner.begin(async (tx) => {

@@ -1,5 +1,5 @@
 import { assert } from '../../core/errors.ts';
-import type { LedgerTransaction } from '../postgres/db.ts';
+import type { DatabaseTransaction } from '../postgres/db.ts';
 
 /** Accounts of an affiliate, and of its program (`affiliateId` null), per currency. See migrations/0008_books.sql. */
 export type AccountKind =
@@ -55,7 +55,7 @@ export function balancingEntry(account: AccountKind, entries: readonly Entry[]):
  * journal posted before is left out.
  */
 export async function postJournals(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   journals: readonly Journal[],
 ): Promise<Map<string, bigint>> {
   if (journals.length === 0) return new Map();
@@ -111,7 +111,7 @@ export interface CommissionLine {
   readonly amountMinor: bigint;
 }
 
-export async function appendLines(tx: LedgerTransaction, lines: readonly CommissionLine[]): Promise<void> {
+export async function appendLines(tx: DatabaseTransaction, lines: readonly CommissionLine[]): Promise<void> {
   if (lines.length === 0) return;
   const rows = lines.map(({ commissionId, journalId, kind, amountMinor }) => ({
     commission_id: commissionId.toString(),

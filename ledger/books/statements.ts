@@ -1,4 +1,4 @@
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
 /** Amounts of an affiliate by where they are, minor units; debt is zero or negative. */
@@ -20,7 +20,7 @@ export interface StatementLine extends StatementAmounts {
   readonly payoutId: bigint | null;
 }
 
-const sums = (sql: LedgerSql) => sql`
+const sums = (sql: DatabaseSql) => sql`
   coalesce(sum(e.amount_minor) filter (where a.kind = 'pending'), 0)::bigint as pending_minor,
   coalesce(sum(e.amount_minor) filter (where a.kind = 'available'), 0)::bigint as available_minor,
   coalesce(sum(e.amount_minor) filter (where a.kind = 'in_transit'), 0)::bigint as in_transit_minor,
@@ -29,7 +29,7 @@ const sums = (sql: LedgerSql) => sql`
 
 /** What an affiliate had when `at` began: the sum of every entry before it. */
 export async function balanceAt(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { affiliateId: number; at: Date },
 ): Promise<StatementAmounts> {
   const [amounts] = await sql<[StatementAmounts]>`
@@ -40,7 +40,7 @@ export async function balanceAt(
 
 /** Movements of an affiliate's money in a half-open range, the first one first. */
 export async function listStatement(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<bigint> & { affiliateId: number; from: Date; to: Date },
 ): Promise<Page<StatementLine, bigint>> {
   const { affiliateId, from, to, after = 0n } = request;

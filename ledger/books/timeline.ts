@@ -1,4 +1,4 @@
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 
 /** In the order in which they follow each other when they happen at once. */
 export const TIMELINE_KINDS = [
@@ -34,7 +34,7 @@ export interface TimelineEvent {
  * Everything that happened to a conversion, the first thing first; its clicks are the evidence's to tell. A run notes
  * the time it began as that of handing over, which is before the payouts it makes.
  */
-export async function readTimeline(sql: LedgerSql, conversionId: bigint): Promise<TimelineEvent[]> {
+export async function readTimeline(sql: DatabaseSql, conversionId: bigint): Promise<TimelineEvent[]> {
   return await sql<TimelineEvent[]>`
     with payouts_of as (
       select distinct p.* from payouts p join payout_items i on i.payout_id = p.id

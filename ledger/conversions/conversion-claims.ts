@@ -1,4 +1,4 @@
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import type { FraudSettings } from '../programs/programs.ts';
 import { CONVERSION_COLUMNS, type Conversion, fromStored, type StoredConversion } from './conversions.ts';
 
@@ -17,7 +17,7 @@ const CLAIM_MS = 60_000;
  * those that were not decided yet, and unattributed ones whose click may still come.
  */
 export async function claimConversions(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { limit: number; now: Date },
 ): Promise<ClaimedConversion[]> {
   const { limit, now } = options;
@@ -45,7 +45,7 @@ export interface Postponement {
 
 /** Puts conversions off: the clicks of undecided ones may still arrive, those of unattributed ones may yet. */
 export async function postponeConversions(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   postponements: readonly Postponement[],
 ): Promise<void> {
   const rows = postponements.map(({ conversionId, nextAttemptAt }) => ({

@@ -9,14 +9,14 @@ import {
   type TestLedger,
   type TestParties,
 } from '../../test/support/ledger.ts';
-import { inTransaction, type Ledger } from '../postgres/db.ts';
+import { type Database, inTransaction } from '../postgres/db.ts';
 import { claimConversions, postponeConversions } from './conversion-claims.ts';
 import { getConversion, listConversions, recordConversion } from './conversions.ts';
 import { countEarlier } from './decision-facts.ts';
 import type { ReportedConversion } from './reported-conversion.ts';
 
 let db: TestLedger;
-let ledger: Ledger;
+let ledger: Database;
 let parties: TestParties;
 beforeAll(async () => {
   db = await freshLedger({ max: 20 });

@@ -1,6 +1,6 @@
 import { assert, InputError } from '../../core/errors.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import {
@@ -171,7 +171,7 @@ export type RecordedConversion =
 
 /** Records an order once per (program, order id). @throws InputError. */
 export async function recordConversion(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   conversion: ReportedConversion,
 ): Promise<RecordedConversion> {
   const [recorded] = await recordConversions(sql, [conversion]);
@@ -186,7 +186,7 @@ export async function recordConversion(
  * any length are one statement to the planner, and one query for those that were there already.
  */
 export async function recordConversions(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   conversions: readonly ReportedConversion[],
 ): Promise<(RecordedConversion | InputError)[]> {
   const priced = await priceConversions(sql, conversions);
@@ -247,7 +247,7 @@ function orderKey({ programId, orderId }: { programId: number; orderId: string }
 }
 
 async function storedOrders(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   orders: readonly { conversion: ReportedConversion }[],
 ): Promise<Map<string, StoredConversion & { payloadHash: Buffer }>> {
   if (orders.length === 0) return new Map();
@@ -275,14 +275,14 @@ function differingFields(stored: Conversion, reported: ReportedConversion): stri
   return differing.length > 0 ? differing : ['occurred_at'];
 }
 
-export async function getConversion(sql: LedgerSql, id: bigint): Promise<Conversion | undefined> {
+export async function getConversion(sql: DatabaseSql, id: bigint): Promise<Conversion | undefined> {
   const [row] = await sql<StoredConversion[]>`
     select ${sql(CONVERSION_COLUMNS)}, status from conversions_with_status where id = ${id}`;
   return row && fromStored(row);
 }
 
 export async function findConversionByOrder(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { programId: number; orderId: string },
 ): Promise<Conversion | undefined> {
   const [row] = await sql<StoredConversion[]>`
@@ -293,7 +293,7 @@ export async function findConversionByOrder(
 
 /** Conversions, the newest first. */
 export async function listConversions(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<bigint> & {
     programId?: number | undefined;
     affiliateId?: number | undefined;
@@ -332,7 +332,7 @@ export async function listConversions(
 
 /** Decided conversions by id, those after `after`, received between two times. */
 export async function listDecided(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { from: Date; to: Date; after: bigint; limit: number; programId?: number | undefined },
 ): Promise<Conversion[]> {
   const { from, to, after, limit, programId = null } = options;
@@ -346,7 +346,7 @@ export async function listDecided(
 
 /** When the oldest of the latest `count` decided conversions was received; undefined when none is decided. */
 export async function latestDecidedSince(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { count: number },
 ): Promise<Date | undefined> {
   const [row] = await sql<{ since: Date | null }[]>`

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { idArray, type LedgerSql, type LedgerTransaction } from '../postgres/db.ts';
+import { type DatabaseSql, type DatabaseTransaction, idArray } from '../postgres/db.ts';
 import { CREDITED_STATES } from './conversions.ts';
 
 /** What attribution asks the books about a batch before it decides. */
@@ -30,7 +30,7 @@ export const MAX_COUNTED = 10_000;
  * until the transaction ends, all taken in one order, so that of concurrent decisions each sees those before it.
  */
 export async function countEarlier(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   questions: readonly RateQuestion[],
 ): Promise<EarlierCounts[]> {
   const keys = questions.flatMap(({ programId, ip, customerId }) => [
@@ -88,7 +88,7 @@ export interface PacedOrder {
  * answer a question in the same order. An id tells when an order was reported first.
  */
 export async function readPacedOrders(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   questions: readonly { affiliateId: number; afterId: bigint; beforeId: bigint }[],
 ): Promise<PacedOrder[][]> {
   const answers: PacedOrder[][] = questions.map(() => []);
@@ -113,7 +113,7 @@ export async function readPacedOrders(
 
 /** By program the first order that is undecided, without those that are being decided by who asks. */
 export async function firstUndecided(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { programIds: readonly number[]; except: readonly bigint[] },
 ): Promise<Map<number, bigint>> {
   const { programIds, except } = options;
@@ -150,7 +150,7 @@ export interface FirstOrder {
  * was decided by one finds it again, also when that was rejected since: a replay decides as of then.
  */
 export async function findFirstOrders(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   questions: readonly { programId: number; customerId: string; conversionId: bigint }[],
 ): Promise<(FirstOrder | undefined)[]> {
   const answers: (FirstOrder | undefined)[] = questions.map(() => undefined);
@@ -185,7 +185,7 @@ export async function findFirstOrders(
  * a later order continues must not depend on whose click was stored first.
  */
 export async function haveUndecidedBefore(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   questions: readonly { programId: number; customerId: string; conversionId: bigint; occurredAt: Date }[],
 ): Promise<boolean[]> {
   const answers = questions.map(() => false);
@@ -213,7 +213,7 @@ export async function haveUndecidedBefore(
 
 /** Notes from where an affiliate itself uses the platform: orders from there are its own. */
 export async function noteAffiliateSession(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   session: { programId: number; affiliateId: number; ip: string; fingerprint: bigint; now: Date },
 ): Promise<void> {
   const { programId, affiliateId, ip, fingerprint, now } = session;
@@ -228,7 +228,7 @@ const SESSION_DAYS = 90;
 
 /** Which of these orders came from where the affiliate itself uses the platform, one answer each. */
 export async function fromOwnSessions(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   questions: readonly { affiliateId: number; ip: string | null; fingerprint: bigint | null; at: Date }[],
 ): Promise<boolean[]> {
   const asked = questions.flatMap(({ affiliateId, ip, fingerprint, at }, index) =>

@@ -13,14 +13,14 @@ import {
 } from '../../test/support/ledger.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { recordRefund } from '../decisions/refunds.ts';
-import { inTransaction, type Ledger } from '../postgres/db.ts';
+import { type Database, inTransaction } from '../postgres/db.ts';
 import { createProgram } from '../programs/programs.ts';
 import { type Conversion, recordConversion } from './conversions.ts';
 import { parseRateFile } from './rate-files.ts';
 import { addRates, listRates, type NewRate } from './rates.ts';
 
 let db: TestLedger;
-let ledger: Ledger;
+let ledger: Database;
 let parties: TestParties;
 beforeAll(async () => {
   db = await freshLedger({ max: 4 });

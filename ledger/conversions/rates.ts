@@ -1,7 +1,7 @@
 import { InputError } from '../../core/errors.ts';
 import { convertMinor, formatAmount, MAX_AMOUNT_MINOR, parseCurrency, parseRate } from '../../core/money.ts';
 import { appendAuditLog } from '../access/audit-log.ts';
-import type { LedgerSql, LedgerTransaction } from '../postgres/db.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { checkText } from '../postgres/input-faults.ts';
 
 /**
@@ -34,7 +34,7 @@ const MAX_SOURCE_LENGTH = 200;
  * @throws InputError naming what is wrong, or `rate` when another rate is stored for the same pair and time.
  */
 export async function addRates(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: { rates: readonly NewRate[]; actor: string },
 ): Promise<{ added: number; known: number }> {
   const { rates, actor } = options;
@@ -70,7 +70,7 @@ function checkCurrency(currency: string, field: string): void {
   }
 }
 
-async function addBatch(tx: LedgerTransaction, rates: readonly NewRate[]): Promise<number> {
+async function addBatch(tx: DatabaseTransaction, rates: readonly NewRate[]): Promise<number> {
   const rows = rates.map(({ base, quote, rate, source, validFrom, validUntil }) => ({
     base,
     quote,
@@ -99,7 +99,7 @@ async function addBatch(tx: LedgerTransaction, rates: readonly NewRate[]): Promi
 
 /** Rates, the newest first. */
 export async function listRates(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { limit: number; base?: string | undefined; quote?: string | undefined },
 ): Promise<Rate[]> {
   const { limit, base = null, quote = null } = options;
@@ -140,7 +140,7 @@ interface FoundRate {
  * Answers in the order of the questions, with an InputError (`no_rate`) where no rate is in force.
  */
 export async function exchange(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   questions: readonly ExchangeQuestion[],
 ): Promise<(Exchange | InputError)[]> {
   if (questions.length === 0) return [];

@@ -4,7 +4,7 @@ import { InputError } from '../../core/errors.ts';
 import { MAX_AMOUNT_MINOR, parseCurrency } from '../../core/money.ts';
 import { MAX_HEADER_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import { DAY_MS } from '../../core/time.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { checkText } from '../postgres/input-faults.ts';
 import { type Exchange, exchange } from './rates.ts';
 
@@ -123,7 +123,7 @@ export function conversionRow(
 
 /** What each order comes to in its program's currency, or what is wrong with it. */
 export async function priceConversions(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   conversions: readonly ReportedConversion[],
 ): Promise<(PricedConversion | InputError)[]> {
   const currencies = await programCurrencies(sql, conversions);
@@ -167,7 +167,7 @@ function inputFaultOf(check: () => void): InputError | undefined {
 }
 
 async function programCurrencies(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   conversions: readonly ReportedConversion[],
 ): Promise<Map<number, string>> {
   const ids = [...new Set(conversions.map(({ programId }) => programId))];

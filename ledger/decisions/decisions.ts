@@ -5,7 +5,7 @@ import type { Commission } from '../books/commissions.ts';
 import { appendLines, balancingEntry, type Journal, postJournals } from '../books/journals.ts';
 import { type ChainMember, computeRewards } from '../books/rewards.ts';
 import type { ConversionReason, ConversionState } from '../conversions/conversions.ts';
-import { idArray, type LedgerSql, type LedgerTransaction } from '../postgres/db.ts';
+import { type DatabaseSql, type DatabaseTransaction, idArray } from '../postgres/db.ts';
 import { getTerms, type Terms } from '../programs/terms.ts';
 import { applyEarlierRefunds } from './reversals.ts';
 
@@ -79,7 +79,7 @@ const UNDECIDED: ReadonlySet<ConversionState> = new Set(['received', 'awaiting_c
  * decision is taken back at once. A batch takes as many statements as one decision does.
  */
 export async function recordDecisions(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   decisions: readonly Decision[],
 ): Promise<RecordedDecision[]> {
   const firsts = decisions.flatMap(({ recurringOf }) => (recurringOf === undefined ? [] : [recurringOf]));
@@ -125,7 +125,7 @@ export async function recordDecisions(
   });
 }
 
-async function writeDecisions(tx: LedgerTransaction, decisions: readonly Decision[]): Promise<void> {
+async function writeDecisions(tx: DatabaseTransaction, decisions: readonly Decision[]): Promise<void> {
   if (decisions.length === 0) return;
   const rows = decisions.map((decision) => {
     const { conversionId, outcome, click, reason, evidence, termsId, recurringOf, nextAttemptAt } = decision;
@@ -165,7 +165,7 @@ async function writeDecisions(tx: LedgerTransaction, decisions: readonly Decisio
 
 /** The crediting ones among the decisions, with their terms and whom they may credit: two statements for all. */
 async function gatherCredits(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   taken: readonly { decision: Decision; conversion: UndecidedConversion }[],
 ): Promise<Credit[]> {
   const crediting = taken.filter(
@@ -192,7 +192,7 @@ async function gatherCredits(
 
 /** Each affiliate and its ancestors, `levels` at the most. The tree has no cycle, so nobody comes twice in a chain. */
 export async function readChains(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { affiliateIds: readonly number[]; levels: number },
 ): Promise<Map<number, ChainMember[]>> {
   const rows = await sql<(ChainMember & { startId: number })[]>`
@@ -213,7 +213,7 @@ export async function readChains(
 }
 
 async function insertCommissions(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   credits: readonly Credit[],
 ): Promise<Map<bigint, NewCommission[]>> {
   const volumes = await addVolumes(tx, credits);
@@ -265,7 +265,7 @@ function addDays(time: Date, days: number): Date {
  * and an order counts for the next one, so that of orders decided at once each finds the ones before it. An order in
  * review earns by what was reached before it, and counts when it is approved.
  */
-async function addVolumes(tx: LedgerTransaction, credits: readonly Credit[]): Promise<Map<bigint, bigint>> {
+async function addVolumes(tx: DatabaseTransaction, credits: readonly Credit[]): Promise<Map<bigint, bigint>> {
   const tiered = credits.filter(({ terms }) => terms.tiers.length > 0);
   if (tiered.length === 0) return new Map();
   const orders = tiered.map(({ conversion, decision }) => ({
@@ -306,7 +306,7 @@ async function addVolumes(tx: LedgerTransaction, credits: readonly Credit[]): Pr
 }
 
 /** Counts an order that a reviewer has approved, for the orders after it. The caller has locked the conversion. */
-export async function countApproved(tx: LedgerTransaction, conversionId: bigint): Promise<void> {
+export async function countApproved(tx: DatabaseTransaction, conversionId: bigint): Promise<void> {
   await tx`
     insert into affiliate_volumes (affiliate_id, month, volume_minor)
     select c.affiliate_id, date_trunc('month', c.occurred_at at time zone 'UTC')::date, c.amount_minor
@@ -317,7 +317,7 @@ export async function countApproved(tx: LedgerTransaction, conversionId: bigint)
 }
 
 async function postEarnings(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   credits: readonly Credit[],
   commissions: ReadonlyMap<bigint, readonly NewCommission[]>,
 ): Promise<void> {

@@ -15,7 +15,7 @@ import { buildPayouts } from '../payouts/build.ts';
 import { cancelPayout, failPayout, listPayouts, returnPayout, settlePayout } from '../payouts/payouts.ts';
 import { answerAll, type PaymentOrder, type PayoutProvider } from '../payouts/provider.ts';
 import { runPayouts } from '../payouts/run.ts';
-import { inTransaction, type Ledger } from '../postgres/db.ts';
+import { type Database, inTransaction } from '../postgres/db.ts';
 import { getAffiliates, updateAffiliate } from '../programs/affiliates.ts';
 import type { NewTerms } from '../programs/terms.ts';
 import { recordRefund } from './refunds.ts';
@@ -35,7 +35,7 @@ const actor = 'test';
 
 /** What one history is played in: a program of its own, and a provider that remembers what it was told. */
 interface World {
-  readonly ledger: Ledger;
+  readonly ledger: Database;
   readonly parties: TestParties;
   readonly payoutMinMinor: bigint;
   readonly bank: Bank;
@@ -266,7 +266,7 @@ async function expectCashToBeWithTheBank({ ledger, parties, bank }: World): Prom
 }
 
 /** How often the histories met what they are there for. */
-async function countEvents(ledger: Ledger): Promise<Record<string, bigint>> {
+async function countEvents(ledger: Database): Promise<Record<string, bigint>> {
   const [met] = await ledger<[Record<string, bigint>]>`
     select (select count(*) from payouts where state = 'paid') as paid,
       (select count(*) from commission_lines where kind = 'clawback') as clawbacks,

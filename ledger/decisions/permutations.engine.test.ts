@@ -13,7 +13,7 @@ import { findConversionByOrder, recordConversion } from '../conversions/conversi
 import { listPayouts, settlePayout } from '../payouts/payouts.ts';
 import { answerAll } from '../payouts/provider.ts';
 import { runPayouts } from '../payouts/run.ts';
-import { inTransaction, type Ledger } from '../postgres/db.ts';
+import { type Database, inTransaction } from '../postgres/db.ts';
 import { recordRefund } from './refunds.ts';
 import { approveConversion } from './reviews.ts';
 
@@ -26,7 +26,7 @@ const RUN = { numRuns: RUNS, seed: SEED, interruptAfterTimeLimit: LIMIT_MS, mark
 const TIMEOUT = { timeout: 2 * LIMIT_MS };
 
 let db: TestLedger;
-let ledger: Ledger;
+let ledger: Database;
 beforeAll(async () => {
   db = await freshLedger({ max: 4 });
   ledger = db.ledger;

@@ -8,7 +8,7 @@ import {
   findConversionByOrder,
   getConversion,
 } from '../conversions/conversions.ts';
-import type { LedgerSql, LedgerTransaction } from '../postgres/db.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { checkText } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import { reverseRefundedShare, stateAfterRefunds } from './reversals.ts';
@@ -44,7 +44,7 @@ const CREDITED: ReadonlySet<ConversionState> = new Set(['attributed', 'partially
  * @throws InputError naming `amount` or `refund_ref`.
  */
 export async function recordRefund(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   refund: { programId: number; orderId: string; refundRef: string; amountMinor: bigint; actor: string },
 ): Promise<RecordedRefund> {
   const { refundRef, amountMinor } = refund;
@@ -85,7 +85,11 @@ export async function recordRefund(
  * What a refund of `amountMinor` in the order's currency comes to in the books: `round(amount × refunded so far ÷ order)`
  * less what was refunded before, of the reported amounts. @throws InputError naming `amount`.
  */
-async function refundedShare(tx: LedgerTransaction, order: Conversion, amountMinor: bigint): Promise<bigint> {
+async function refundedShare(
+  tx: DatabaseTransaction,
+  order: Conversion,
+  amountMinor: bigint,
+): Promise<bigint> {
   const { orderAmountMinor, orderCurrency, currency, refundedMinor } = order;
   const [row] = await tx<{ refunded: bigint }[]>`
     select coalesce(sum(coalesce(order_amount_minor, amount_minor)), 0)::bigint as refunded from refunds
@@ -100,7 +104,7 @@ async function refundedShare(tx: LedgerTransaction, order: Conversion, amountMin
   return mulDivHalfEven(order.amountMinor, beforeMinor + amountMinor, orderAmountMinor) - refundedMinor;
 }
 
-async function applyRefund(tx: LedgerTransaction, before: Conversion, amountMinor: bigint): Promise<void> {
+async function applyRefund(tx: DatabaseTransaction, before: Conversion, amountMinor: bigint): Promise<void> {
   if (amountMinor === 0n) return;
   const { id, state } = before;
   const refundedMinor = before.refundedMinor + amountMinor;
@@ -121,7 +125,7 @@ export interface ListedRefund extends Refund {
 
 /** Refunds, the newest first. */
 export async function listRefunds(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<bigint> & {
     programId?: number | undefined;
     affiliateId?: number | undefined;

@@ -11,7 +11,7 @@ import {
 } from '../books/journals.ts';
 import type { ConversionState } from '../conversions/conversions.ts';
 import { cancelPayout } from '../payouts/payouts.ts';
-import { idArray, type LedgerTransaction } from '../postgres/db.ts';
+import { type DatabaseTransaction, idArray } from '../postgres/db.ts';
 
 /** What is taken back from one commission, and whether it becomes debt because the money is on its way. */
 interface Reversal {
@@ -43,7 +43,7 @@ interface RefundedConversion {
  * far: `round(earned × refundedSoFar ÷ gross) − alreadyReversed`. Because the formula is cumulative, refunds in any parts
  * take back the same as one refund of their sum, and a full refund takes back everything.
  */
-export async function reverseRefundedShare(tx: LedgerTransaction, conversionId: bigint): Promise<void> {
+export async function reverseRefundedShare(tx: DatabaseTransaction, conversionId: bigint): Promise<void> {
   const [conversion] = await tx<RefundedConversion[]>`
     select id, program_id, currency, amount_minor, refunded_minor, state from conversions
     where id = ${conversionId}`;
@@ -71,7 +71,7 @@ export async function reverseRefundedShare(tx: LedgerTransaction, conversionId: 
  * payout is canceled, and the next run builds it again without what is taken back. Its other commissions are locked
  * out of their order, so that two such refunds may meet in a deadlock: one of them is then tried again.
  */
-async function lockOutOfPayouts(tx: LedgerTransaction, conversionId: bigint): Promise<Commission[]> {
+async function lockOutOfPayouts(tx: DatabaseTransaction, conversionId: bigint): Promise<Commission[]> {
   const commissions = await lockCommissions(tx, conversionId);
   const inPayout = commissions.filter(({ state }) => state === 'in_payout').map(({ id }) => id);
   if (inPayout.length === 0) return commissions;
@@ -102,7 +102,7 @@ export function stateAfterRefunds(
 
 /** Catches up with the refunds that came before a conversion, locked by the caller, was credited. */
 export async function applyEarlierRefunds(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   conversion: Pick<RefundedConversion, 'id' | 'state' | 'amountMinor' | 'refundedMinor'>,
 ): Promise<void> {
   if (conversion.refundedMinor === 0n) return;
@@ -112,7 +112,7 @@ export async function applyEarlierRefunds(
 
 /** Takes back all that is left of a conversion's held commissions. The caller has locked the conversion. */
 export async function reverseRejected(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   conversion: { readonly id: bigint; readonly programId: number; readonly currency: string },
 ): Promise<void> {
   const commissions = await lockCommissions(tx, conversion.id);
@@ -129,7 +129,7 @@ export async function reverseRejected(
 }
 
 async function postReversals(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: {
     key: string;
     kind: 'refund' | 'rejection';
@@ -178,7 +178,7 @@ function reversalLine({ commission, amountMinor, clawback }: Reversal, journalId
 }
 
 async function writeReversal(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   { commission, amountMinor, clawback }: Reversal,
   emptied: 'reversed' | 'rejected',
 ): Promise<void> {

@@ -1,7 +1,7 @@
 import { appendAuditLog } from '../access/audit-log.ts';
 import { lockCommissions, vestCommissions } from '../books/commissions.ts';
 import type { ConversionState } from '../conversions/conversions.ts';
-import { idArray, type LedgerTransaction } from '../postgres/db.ts';
+import { type DatabaseTransaction, idArray } from '../postgres/db.ts';
 import { countApproved } from './decisions.ts';
 import { applyEarlierRefunds, reverseRejected } from './reversals.ts';
 
@@ -27,7 +27,7 @@ interface LockedConversion {
   readonly state: ConversionState;
 }
 
-async function lockConversion(tx: LedgerTransaction, id: bigint): Promise<LockedConversion | undefined> {
+async function lockConversion(tx: DatabaseTransaction, id: bigint): Promise<LockedConversion | undefined> {
   const [conversion] = await tx<LockedConversion[]>`
     select id, program_id, currency, amount_minor, refunded_minor, state from conversions
     where id = ${id} for no key update`;
@@ -38,7 +38,7 @@ async function lockConversion(tx: LedgerTransaction, id: bigint): Promise<Locked
  * A reviewer credits a conversion in review: its commissions leave the hold for the ordinary wait, and so do those of
  * later orders of its subscription that waited for this alone.
  */
-export async function approveConversion(tx: LedgerTransaction, request: ReviewRequest): Promise<Verdict> {
+export async function approveConversion(tx: DatabaseTransaction, request: ReviewRequest): Promise<Verdict> {
   const conversion = await lockConversion(tx, request.conversionId);
   if (!conversion) return { outcome: 'not_found' };
   if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
@@ -52,7 +52,7 @@ export async function approveConversion(tx: LedgerTransaction, request: ReviewRe
 }
 
 /** A reviewer rejects a conversion in review and later orders of its subscription: their commissions are taken back. */
-export async function rejectConversion(tx: LedgerTransaction, request: ReviewRequest): Promise<Verdict> {
+export async function rejectConversion(tx: DatabaseTransaction, request: ReviewRequest): Promise<Verdict> {
   const conversion = await lockConversion(tx, request.conversionId);
   if (!conversion) return { outcome: 'not_found' };
   if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
@@ -67,7 +67,7 @@ export async function rejectConversion(tx: LedgerTransaction, request: ReviewReq
 
 /** Later orders of a subscription that are in review; `onlyWaiting`: for nothing but the review of the first one. */
 async function lockRenewals(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   { firstId, onlyWaiting }: { firstId: bigint; onlyWaiting: boolean },
 ): Promise<LockedConversion[]> {
   return await tx<LockedConversion[]>`
@@ -77,7 +77,7 @@ async function lockRenewals(
     order by id for no key update`;
 }
 
-async function approve(tx: LedgerTransaction, conversion: LockedConversion): Promise<void> {
+async function approve(tx: DatabaseTransaction, conversion: LockedConversion): Promise<void> {
   await tx`update conversions set state = 'attributed' where id = ${conversion.id}`;
   await countApproved(tx, conversion.id);
   await lockCommissions(tx, conversion.id);
@@ -85,14 +85,14 @@ async function approve(tx: LedgerTransaction, conversion: LockedConversion): Pro
   await applyEarlierRefunds(tx, { ...conversion, state: 'attributed' });
 }
 
-async function reject(tx: LedgerTransaction, conversion: LockedConversion): Promise<void> {
+async function reject(tx: DatabaseTransaction, conversion: LockedConversion): Promise<void> {
   await tx`
     update conversions set state = 'rejected', reason = 'rejected_by_reviewer' where id = ${conversion.id}`;
   await reverseRejected(tx, conversion);
 }
 
 async function concludeReview(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   request: ReviewRequest,
   action: string,
 ): Promise<Verdict> {
@@ -114,7 +114,7 @@ async function concludeReview(
  * Confirming again changes nothing.
  */
 export async function confirmConversion(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   request: { conversionId: bigint; actor: string; now: Date },
 ): Promise<Verdict> {
   const { conversionId, actor, now } = request;

@@ -1,5 +1,5 @@
 import type { JsonValue } from '../../core/postgres/sql.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
 export const JOB_KINDS = ['import', 'report', 'audit'] as const;
@@ -40,7 +40,7 @@ const COLUMNS = [
 ];
 
 export async function createJob(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   job: Pick<Job, 'kind' | 'programId' | 'actor' | 'request'> & { rowsTotal?: number },
 ): Promise<Job> {
   const { kind, programId, actor, request, rowsTotal = 0 } = job;
@@ -50,14 +50,14 @@ export async function createJob(
   return created;
 }
 
-export async function getJob(sql: LedgerSql, id: bigint): Promise<Job | undefined> {
+export async function getJob(sql: DatabaseSql, id: bigint): Promise<Job | undefined> {
   const [job] = await sql<Job[]>`select ${sql(COLUMNS)} from jobs where id = ${id}`;
   return job;
 }
 
 /** Jobs, the newest first. */
 export async function listJobs(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<bigint> & {
     programId?: number | undefined;
     kind?: JobKind | undefined;
@@ -77,7 +77,7 @@ export async function listJobs(
 
 /** The job of a kind that runs now, begun after `since`: an older one is abandoned. */
 export async function findRunning(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { kind: JobKind; since: Date },
 ): Promise<Job | undefined> {
   const [job] = await sql<Job[]>`
@@ -87,14 +87,14 @@ export async function findRunning(
 }
 
 export async function reportProgress(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { id: bigint; rowsDone: number },
 ): Promise<void> {
   await sql`update jobs set rows_done = ${options.rowsDone} where id = ${options.id} and state = 'running'`;
 }
 
 export async function finishJob(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { id: bigint; rowsDone: number; result: JsonValue },
 ): Promise<void> {
   const { id, rowsDone, result } = options;
@@ -104,14 +104,14 @@ export async function finishJob(
     where id = ${id} and state = 'running'`;
 }
 
-export async function failJob(sql: LedgerSql, options: { id: bigint; failure: string }): Promise<void> {
+export async function failJob(sql: DatabaseSql, options: { id: bigint; failure: string }): Promise<void> {
   await sql`
     update jobs set state = 'failed', failure = ${options.failure.slice(0, 1_000)}, finished_at = clock_timestamp()
     where id = ${options.id} and state = 'running'`;
 }
 
 /** Jobs that a process left running when it ended: they are not going on. */
-export async function failAbandonedJobs(sql: LedgerSql, options: { before: Date }): Promise<void> {
+export async function failAbandonedJobs(sql: DatabaseSql, options: { before: Date }): Promise<void> {
   await sql`
     update jobs set state = 'failed', failure = 'the server ended while it ran', finished_at = clock_timestamp()
     where state = 'running' and created_at < ${options.before}`;

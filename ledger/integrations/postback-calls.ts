@@ -1,6 +1,6 @@
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import { MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
 export const CALL_WAYS = ['postback', 'pixel', 'api', 'batch', 'refund', 'replay'] as const;
@@ -55,7 +55,7 @@ const MAX_DETAIL_LENGTH = 2_000;
 
 /** Appends calls to the log and returns their ids, in their order. */
 export async function insertPostbackCalls(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   calls: readonly NewPostbackCall[],
 ): Promise<bigint[]> {
   if (calls.length === 0) return [];
@@ -84,14 +84,14 @@ export async function insertPostbackCalls(
   return inserted.map(({ id }) => id);
 }
 
-export async function getPostbackCall(sql: LedgerSql, id: bigint): Promise<PostbackCall | undefined> {
+export async function getPostbackCall(sql: DatabaseSql, id: bigint): Promise<PostbackCall | undefined> {
   const [call] = await sql<PostbackCall[]>`select ${sql(COLUMNS)} from postback_calls where id = ${id}`;
   return call;
 }
 
 /** Calls, the newest first. */
 export async function listPostbackCalls(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<bigint> & {
     programId?: number | undefined;
     outcome?: CallOutcome | undefined;
@@ -120,13 +120,13 @@ export async function listPostbackCalls(
 }
 
 /** Forgets the calls received before `before`. */
-export async function forgetPostbackCalls(sql: LedgerSql, options: { before: Date }): Promise<void> {
+export async function forgetPostbackCalls(sql: DatabaseSql, options: { before: Date }): Promise<void> {
   await sql`delete from postback_calls where received_at < ${options.before}`;
 }
 
 /** Takes note of a signed message; false when it has been seen before. */
 export async function noteSignature(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   message: { keyId: number; messageId: string; signedAt: Date },
 ): Promise<boolean> {
   const { keyId, messageId, signedAt } = message;
@@ -137,6 +137,6 @@ export async function noteSignature(
 }
 
 /** Forgets signatures that are too old to be accepted anyway. */
-export async function forgetSignatures(sql: LedgerSql, options: { before: Date }): Promise<void> {
+export async function forgetSignatures(sql: DatabaseSql, options: { before: Date }): Promise<void> {
   await sql`delete from seen_signatures where signed_at < ${options.before}`;
 }

@@ -1,4 +1,4 @@
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 
 /** How a program's shop reports orders. */
 export interface PostbackSettings {
@@ -18,7 +18,7 @@ function defaults(programId: number): PostbackSettings {
   return { programId, parameters: {}, allowedIps: [], requireSignature: false, pixel: false };
 }
 
-export async function getPostbackSettings(sql: LedgerSql, programId: number): Promise<PostbackSettings> {
+export async function getPostbackSettings(sql: DatabaseSql, programId: number): Promise<PostbackSettings> {
   const [settings] = await sql<PostbackSettings[]>`
     select program_id, parameters, allowed_ips::text[] as allowed_ips, require_signature, pixel
     from postback_settings where program_id = ${programId}`;
@@ -26,7 +26,7 @@ export async function getPostbackSettings(sql: LedgerSql, programId: number): Pr
 }
 
 /** Replaces all of a program's settings. An address within a network stands for the network. */
-export async function setPostbackSettings(sql: LedgerSql, settings: PostbackSettings): Promise<void> {
+export async function setPostbackSettings(sql: DatabaseSql, settings: PostbackSettings): Promise<void> {
   const { programId, parameters, allowedIps, requireSignature, pixel } = settings;
   await sql`
     insert into postback_settings (program_id, parameters, allowed_ips, require_signature, pixel)

@@ -1,5 +1,5 @@
 import type { Role } from '../access/api-keys.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -50,7 +50,7 @@ const COLUMNS = [
 
 /** `secret` is encrypted. @throws InputError. */
 export async function createWebhookEndpoint(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   endpoint: Pick<WebhookEndpoint, 'programId' | 'affiliateId' | 'role' | 'url' | 'events'> & {
     secret: Buffer;
   },
@@ -62,7 +62,7 @@ export async function createWebhookEndpoint(
   return created;
 }
 
-export async function getWebhookEndpoint(sql: LedgerSql, id: number): Promise<WebhookEndpoint | undefined> {
+export async function getWebhookEndpoint(sql: DatabaseSql, id: number): Promise<WebhookEndpoint | undefined> {
   const [endpoint] = await sql<WebhookEndpoint[]>`
     select ${sql(COLUMNS)} from webhook_endpoints where id = ${id}`;
   return endpoint;
@@ -70,7 +70,7 @@ export async function getWebhookEndpoint(sql: LedgerSql, id: number): Promise<We
 
 /** Endpoints by id. */
 export async function listWebhookEndpoints(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<number> & {
     programId?: number | undefined;
     affiliateId?: number | undefined;
@@ -90,7 +90,7 @@ export async function listWebhookEndpoints(
 
 /** Changes the given columns; making it active again forgets why it was disabled. */
 export async function updateWebhookEndpoint(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { id: number; changes: Partial<Pick<WebhookEndpoint, 'url' | 'events' | 'status'>> },
 ): Promise<WebhookEndpoint | undefined> {
   const given = givenColumns(options.changes);
@@ -103,7 +103,7 @@ export async function updateWebhookEndpoint(
 
 /** Puts a new encrypted secret; the old one signs as well until `oldUntil`. */
 export async function rotateWebhookSecret(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { id: number; secret: Buffer; oldUntil: Date },
 ): Promise<void> {
   const { id, secret, oldUntil } = options;
@@ -113,7 +113,7 @@ export async function rotateWebhookSecret(
 }
 
 /** Removes an endpoint with everything that was or is to be delivered to it. */
-export async function deleteWebhookEndpoint(sql: LedgerSql, id: number): Promise<void> {
+export async function deleteWebhookEndpoint(sql: DatabaseSql, id: number): Promise<void> {
   await sql`delete from webhook_deliveries where endpoint_id = ${id}`;
   await sql`delete from webhook_events where endpoint_id = ${id}`;
   await sql`delete from webhook_endpoints where id = ${id}`;

@@ -1,4 +1,4 @@
-import { idArray, type LedgerSql, type LedgerTransaction } from '../postgres/db.ts';
+import { type DatabaseSql, type DatabaseTransaction, idArray } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import type { WebhookEndpoint, WebhookEventType } from './webhook-endpoints.ts';
 
@@ -48,7 +48,7 @@ export interface WebhookAttempt {
 }
 
 /** Writes an event for one endpoint: a test. */
-export async function addTestEvent(sql: LedgerSql, endpoint: WebhookEndpoint): Promise<void> {
+export async function addTestEvent(sql: DatabaseSql, endpoint: WebhookEndpoint): Promise<void> {
   const { id, programId, affiliateId } = endpoint;
   await sql`
     insert into webhook_events (type, program_id, affiliate_id, endpoint_id, subject)
@@ -56,7 +56,10 @@ export async function addTestEvent(sql: LedgerSql, endpoint: WebhookEndpoint): P
 }
 
 /** Takes the oldest events that were not told yet, at most `limit`; others skip them. */
-export async function takeEvents(tx: LedgerTransaction, options: { limit: number }): Promise<WebhookEvent[]> {
+export async function takeEvents(
+  tx: DatabaseTransaction,
+  options: { limit: number },
+): Promise<WebhookEvent[]> {
   return await tx<WebhookEvent[]>`
     update webhook_events set fanned_out = true
     where id in (select id from webhook_events where not fanned_out order by id limit ${options.limit} for update skip locked)
@@ -65,7 +68,7 @@ export async function takeEvents(tx: LedgerTransaction, options: { limit: number
 
 /** The active endpoints that are to be told of an event. */
 export async function listenersOf(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   event: WebhookEvent,
 ): Promise<Pick<WebhookEndpoint, 'id' | 'role'>[]> {
   const { programId, affiliateId, endpointId, type } = event;
@@ -79,7 +82,7 @@ export async function listenersOf(
 }
 
 export async function addDelivery(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   delivery: { endpointId: number; eventId: bigint; body: string },
 ): Promise<void> {
   const { endpointId, eventId, body } = delivery;
@@ -106,7 +109,7 @@ const CLAIM_SECONDS = 60;
 
 /** Takes deliveries that are due, the longest waiting first, at most `perEndpoint` of one endpoint. */
 export async function claimDeliveries(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { limit: number; perEndpoint: number },
 ): Promise<DueDelivery[]> {
   const { limit, perEndpoint } = options;
@@ -135,7 +138,7 @@ export async function claimDeliveries(
 
 /** Writes down an attempt and what follows from it: done, another attempt at `nextAttemptAt`, or given up. */
 export async function recordAttempt(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   attempt: Omit<WebhookAttempt, 'at'> & {
     deliveryId: bigint;
     outcome: { state: 'delivered' | 'dead' } | { state: 'pending'; nextAttemptAt: Date };
@@ -162,7 +165,7 @@ export async function recordAttempt(
 
 /** Disables an active endpoint; returns it when this call did. What waits for it waits until it is active again. */
 export async function disableEndpoint(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { endpointId: number; reason: string; failingForMs?: number },
 ): Promise<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url'> | undefined> {
   const { endpointId, reason, failingForMs = 0 } = options;
@@ -174,13 +177,13 @@ export async function disableEndpoint(
   return disabled;
 }
 
-const DELIVERY_COLUMNS = (sql: LedgerSql) => sql`
+const DELIVERY_COLUMNS = (sql: DatabaseSql) => sql`
   d.id, d.endpoint_id, v.message_id, v.type, v.subject, d.body, d.state, d.attempts, d.next_attempt_at, d.last_status,
   d.last_error, d.created_at, d.done_at`;
 
 /** Deliveries to one endpoint, the newest first. */
 export async function listDeliveries(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<bigint> & { endpointId: number; state?: DeliveryState | undefined },
 ): Promise<Page<WebhookDelivery, bigint>> {
   const { after = null, endpointId, state = null } = request;
@@ -193,7 +196,7 @@ export async function listDeliveries(
   return pageOf(rows, request);
 }
 
-export async function getDelivery(sql: LedgerSql, id: bigint): Promise<WebhookDelivery | undefined> {
+export async function getDelivery(sql: DatabaseSql, id: bigint): Promise<WebhookDelivery | undefined> {
   const [delivery] = await sql<WebhookDelivery[]>`
     select ${DELIVERY_COLUMNS(sql)} from webhook_deliveries d join webhook_events v on v.id = d.event_id
     where d.id = ${id}`;
@@ -201,7 +204,7 @@ export async function getDelivery(sql: LedgerSql, id: bigint): Promise<WebhookDe
 }
 
 /** Attempts at a delivery, the first one first. */
-export async function listAttempts(sql: LedgerSql, deliveryId: bigint): Promise<WebhookAttempt[]> {
+export async function listAttempts(sql: DatabaseSql, deliveryId: bigint): Promise<WebhookAttempt[]> {
   return await sql<WebhookAttempt[]>`
     select at, duration_ms, status, error, response from webhook_attempts
     where delivery_id = ${deliveryId} order by id`;
@@ -209,7 +212,7 @@ export async function listAttempts(sql: LedgerSql, deliveryId: bigint): Promise<
 
 /** Starts deliveries over, at once: one, or every dead one of an endpoint. Returns how many. */
 export async function replayDeliveries(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   which: { deliveryId: bigint } | { deadOf: number },
 ): Promise<number> {
   const chosen =
@@ -225,7 +228,7 @@ export async function replayDeliveries(
 
 /** Forgets events that happened before `before` and have nothing left to deliver, at most `limit`. */
 export async function forgetWebhookEvents(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { before: Date; limit: number },
 ): Promise<void> {
   const old = await sql<{ id: bigint }[]>`

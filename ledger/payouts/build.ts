@@ -1,6 +1,6 @@
 import { firstOwed, readOwed } from '../books/debt.ts';
 import { postJournals } from '../books/journals.ts';
-import { idArray, inTransaction, type Ledger, type LedgerTransaction } from '../postgres/db.ts';
+import { type Database, type DatabaseTransaction, idArray, inTransaction } from '../postgres/db.ts';
 import { buildJournal, PAYOUT_COLUMNS, type Payout, type PayoutItem, type PayoutPart } from './payouts.ts';
 
 /** Affiliates looked at in one transaction, and payouts handed over in one batch. */
@@ -17,7 +17,7 @@ interface BuildOptions {
  * Makes one payout, `created`, for every active affiliate of the program whose available money less its debt reaches
  * its payout minimum, and whose schedule allows one now. Returns how many.
  */
-export async function buildPayouts(ledger: Ledger, options: BuildOptions): Promise<number> {
+export async function buildPayouts(ledger: Database, options: BuildOptions): Promise<number> {
   let built = 0;
   let after = 0;
   for (;;) {
@@ -32,7 +32,7 @@ export async function buildPayouts(ledger: Ledger, options: BuildOptions): Promi
 export type PayoutPreview = Pick<Payout, 'affiliateId' | 'currency' | 'amountMinor'>;
 
 /** What {@link buildPayouts} would make: it is made, and rolled back, so that no second rule can say otherwise. */
-export async function previewPayouts(ledger: Ledger, options: BuildOptions): Promise<PayoutPreview[]> {
+export async function previewPayouts(ledger: Database, options: BuildOptions): Promise<PayoutPreview[]> {
   const previews: PayoutPreview[] = [];
   let after = 0;
   for (;;) {
@@ -71,7 +71,7 @@ interface Payable {
 
 /** Payouts of the next affiliates behind `after`. */
 async function buildBatch(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: BuildOptions & { after: number },
 ): Promise<BuiltBatch> {
   // One builder a program at a time. The unique keys alone would keep the money right, by failing the second one.
@@ -96,7 +96,7 @@ async function buildBatch(
 
 /** Affiliates who may be due, by id: available money, no payout under way. */
 async function findCandidates(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: BuildOptions & { after: number },
 ): Promise<number[]> {
   const rows = await tx<{ affiliateId: number }[]>`
@@ -112,7 +112,7 @@ async function findCandidates(
 }
 
 /** Locks the available commissions of these affiliates, then the affiliates that are still active. */
-async function lockPayable(tx: LedgerTransaction, affiliateIds: readonly number[]): Promise<Payable[]> {
+async function lockPayable(tx: DatabaseTransaction, affiliateIds: readonly number[]): Promise<Payable[]> {
   // A commission that a refund is working on is left for the next run.
   const payable = await tx<Payable[]>`
     select id as commission_id, affiliate_id, amount_minor - reversed_minor + clawback_minor as amount_minor
@@ -128,7 +128,7 @@ async function lockPayable(tx: LedgerTransaction, affiliateIds: readonly number[
 
 /** Inserts the payouts that reach their minimum, with their items, in a batch of their own. */
 async function insertPayouts(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   { now, provider, programId }: BuildOptions,
   payable: readonly Payable[],
 ): Promise<Payout[]> {
@@ -182,7 +182,7 @@ async function insertPayouts(
 
 /** What the payouts just made consist of; the debt they net is that of their affiliates' oldest refunds. */
 async function readBatchParts(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   payouts: readonly Payout[],
 ): Promise<Map<bigint, PayoutPart[]>> {
   const items = await tx<Omit<PayoutItem, 'id'>[]>`

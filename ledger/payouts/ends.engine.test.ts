@@ -12,7 +12,7 @@ import { affiliateBalance } from '../audit/counts.ts';
 import { vestDue } from '../books/commissions.ts';
 import { writeOffDebt } from '../books/debt.ts';
 import { recordRefund } from '../decisions/refunds.ts';
-import { inTransaction, type Ledger } from '../postgres/db.ts';
+import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateAffiliate } from '../programs/affiliates.ts';
 import { buildPayouts, previewPayouts } from './build.ts';
 import { listPayouts, type Payout, returnPayout } from './payouts.ts';
@@ -23,7 +23,7 @@ import { reconcilePayouts, submitPayouts } from './submit.ts';
 /** How payouts end otherwise than planned. */
 
 let db: TestLedger;
-let ledger: Ledger;
+let ledger: Database;
 beforeAll(async () => {
   db = await freshLedger({ max: 24 });
   ledger = db.ledger;

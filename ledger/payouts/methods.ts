@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { SecretBox } from '../../core/secret-box.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 
 export const PAYOUT_METHOD_KINDS = ['bank', 'paypal', 'stripe'] as const;
 export type PayoutMethodKind = (typeof PAYOUT_METHOD_KINDS)[number];
@@ -20,7 +20,7 @@ export interface PayoutMethod {
 }
 
 export async function getPayoutMethod(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   affiliateId: number,
 ): Promise<PayoutMethod | undefined> {
   const [method] = await sql<PayoutMethod[]>`
@@ -30,7 +30,7 @@ export async function getPayoutMethod(
 
 /** Replaces an affiliate's payout method. */
 export async function setPayoutMethod(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   method: Omit<PayoutMethod, 'updatedAt'>,
 ): Promise<PayoutMethod> {
   const [set] = await sql<[PayoutMethod]>`
@@ -77,7 +77,7 @@ export function hashAccount(account: string): Buffer {
 
 /** The hashes of affiliates' accounts, in hexadecimal, by affiliate; those without one are left out. */
 export async function readAccountHashes(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   affiliateIds: readonly number[],
 ): Promise<Map<number, string>> {
   const rows = await sql<{ affiliateId: number; accountHash: Buffer }[]>`

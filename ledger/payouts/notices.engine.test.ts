@@ -3,14 +3,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createParties, creditOrder, freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { affiliateBalance } from '../audit/counts.ts';
-import type { Ledger } from '../postgres/db.ts';
+import type { Database } from '../postgres/db.ts';
 import { type NoticeOutcome, recordNotice } from './notices.ts';
 import { getPayout, listPayouts, type PayoutState } from './payouts.ts';
 import { answerAll, type PayoutProvider } from './provider.ts';
 import { runPayouts } from './run.ts';
 
 let db: TestLedger;
-let ledger: Ledger;
+let ledger: Database;
 beforeAll(async () => {
   db = await freshLedger({ max: 8 });
   ledger = db.ledger;

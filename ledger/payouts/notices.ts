@@ -1,4 +1,4 @@
-import { inTransaction, type Ledger, type LedgerTransaction } from '../postgres/db.ts';
+import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { failPayout, type Payout, returnPayout, settlePayout } from './payouts.ts';
 
 /** What a provider tells of a payout by itself, by whatever way it tells it. */
@@ -20,7 +20,7 @@ export type NoticeOutcome =
  * already, or less, changes nothing; a return tells that the money had been paid.
  */
 export async function recordNotice(
-  ledger: Ledger,
+  ledger: Database,
   notice: { provider: string; providerKey: string; status: NoticeStatus; now: Date },
 ): Promise<NoticeOutcome> {
   const { provider, providerKey, status, now } = notice;
@@ -35,7 +35,7 @@ export async function recordNotice(
 
 /** What {@link recordNotice} does to the payout, whoever says it. */
 export async function applyNotice(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   notice: { payoutId: bigint; status: NoticeStatus; now: Date; actor: string; failure: string },
 ): Promise<NoticeOutcome> {
   const { status } = notice;

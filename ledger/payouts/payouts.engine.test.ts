@@ -12,14 +12,14 @@ import {
 import { auditLedger } from '../audit/audit.ts';
 import { affiliateBalance } from '../audit/counts.ts';
 import { recordRefund } from '../decisions/refunds.ts';
-import { inTransaction, type Ledger } from '../postgres/db.ts';
+import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateAffiliate } from '../programs/affiliates.ts';
 import { failPayout, listPayoutItems, listPayouts, settlePayout } from './payouts.ts';
 import { answerAll, createBankCsvProvider, type PaymentBatch, type PayoutProvider } from './provider.ts';
 import { runPayouts } from './run.ts';
 
 let db: TestLedger;
-let ledger: Ledger;
+let ledger: Database;
 beforeAll(async () => {
   db = await freshLedger({ max: 16 });
   ledger = db.ledger;

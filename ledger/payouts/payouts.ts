@@ -1,7 +1,7 @@
 import { appendAuditLog } from '../access/audit-log.ts';
 import { takeBackWriteOffs } from '../books/debt.ts';
 import { type Entry, type Journal, postJournals } from '../books/journals.ts';
-import { idArray, type LedgerSql, type LedgerTransaction } from '../postgres/db.ts';
+import { type DatabaseSql, type DatabaseTransaction, idArray } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
 export const PAYOUT_STATES = [
@@ -57,14 +57,14 @@ export interface PayoutItem {
   readonly amountMinor: bigint;
 }
 
-export async function getPayout(sql: LedgerSql, id: bigint): Promise<Payout | undefined> {
+export async function getPayout(sql: DatabaseSql, id: bigint): Promise<Payout | undefined> {
   const [payout] = await sql<Payout[]>`select ${sql(PAYOUT_COLUMNS)} from payouts where id = ${id}`;
   return payout;
 }
 
 /** Payouts, the newest first. */
 export async function listPayouts(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<bigint> & {
     programId?: number | undefined;
     affiliateId?: number | undefined;
@@ -83,7 +83,7 @@ export async function listPayouts(
 }
 
 /** Every item of a payout, by id. */
-export async function listPayoutItems(sql: LedgerSql, payoutId: bigint): Promise<PayoutItem[]> {
+export async function listPayoutItems(sql: DatabaseSql, payoutId: bigint): Promise<PayoutItem[]> {
   return await sql<PayoutItem[]>`
     select id, payout_id, kind, commission_id, amount_minor from payout_items
     where payout_id = ${payoutId} order by id`;
@@ -97,7 +97,7 @@ export interface PayoutPart {
 }
 
 /** The parts of a payout as its building moved them. */
-async function readPayoutParts(tx: LedgerTransaction, payoutId: bigint): Promise<PayoutPart[]> {
+async function readPayoutParts(tx: DatabaseTransaction, payoutId: bigint): Promise<PayoutPart[]> {
   return await tx<PayoutPart[]>`
     select 'commission' as kind, commission_id, amount_minor from payout_items
     where payout_id = ${payoutId} and kind = 'commission'
@@ -205,7 +205,7 @@ function move(
 
 /** The money has arrived: submitted or unknown → paid. */
 export async function settlePayout(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: { payoutId: bigint; now: Date; actor: string },
 ): Promise<ClosedPayout> {
   return await closePayout(tx, SETTLED, options);
@@ -213,7 +213,7 @@ export async function settlePayout(
 
 /** The money has not left, and never will: submitting, submitted or unknown → failed; its commissions are available again. */
 export async function failPayout(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: { payoutId: bigint; now: Date; actor: string; failure: string },
 ): Promise<ClosedPayout> {
   return await closePayout(tx, FAILED, options);
@@ -221,7 +221,7 @@ export async function failPayout(
 
 /** Nobody was told to pay it: created → canceled; its commissions are available again, for the next payout. */
 export async function cancelPayout(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },
 ): Promise<ClosedPayout> {
   return await closePayout(tx, CANCELED, options);
@@ -229,14 +229,14 @@ export async function cancelPayout(
 
 /** The money came back: paid → returned; its commissions are available again. */
 export async function returnPayout(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: { payoutId: bigint; now: Date; actor: string; failure: string },
 ): Promise<ClosedPayout> {
   return await closePayout(tx, RETURNED, options);
 }
 
 async function closePayout(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   ending: Ending,
   options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },
 ): Promise<ClosedPayout> {

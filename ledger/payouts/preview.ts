@@ -1,5 +1,5 @@
 import { VEST_BATCH_SIZE, vestDue } from '../books/commissions.ts';
-import type { Ledger } from '../postgres/db.ts';
+import type { Database } from '../postgres/db.ts';
 import type { AffiliateStatus } from '../programs/affiliates.ts';
 import { type PayoutPreview, previewPayouts } from './build.ts';
 
@@ -45,7 +45,7 @@ export interface RunPreview {
  * as a run does it and time does anyway; nothing else is kept.
  */
 export async function previewRun(
-  ledger: Ledger,
+  ledger: Database,
   options: { now: Date; provider: string; programId: number },
 ): Promise<RunPreview> {
   const { now, programId } = options;
@@ -57,7 +57,7 @@ export async function previewRun(
 
 /** Everybody with money or debt who is not among `paid`, by id. The terms are found as a run finds them. */
 async function findLeftOut(
-  ledger: Ledger,
+  ledger: Database,
   options: { now: Date; programId: number; paid: readonly number[] },
 ): Promise<LeftOut[]> {
   const { now, programId, paid } = options;

@@ -1,4 +1,4 @@
-import { inTransaction, type Ledger } from '../postgres/db.ts';
+import { type Database, inTransaction } from '../postgres/db.ts';
 import { applyNotice, type NoticeOutcome, type NoticeStatus } from './notices.ts';
 import type { PayoutState } from './payouts.ts';
 
@@ -30,7 +30,7 @@ class DryRun extends Error {}
  * half of it and then all. A dry run does the same and takes it back. `programId` undefined: of every program.
  */
 export async function applyPaymentResult(
-  ledger: Ledger,
+  ledger: Database,
   options: {
     result: PaymentResult;
     programId: number | undefined;

@@ -1,7 +1,7 @@
 import type { SecretBox } from '../../core/secret-box.ts';
 import { VEST_BATCH_SIZE, vestDue } from '../books/commissions.ts';
 import { writeOffDebt } from '../books/debt.ts';
-import type { Ledger } from '../postgres/db.ts';
+import type { Database } from '../postgres/db.ts';
 import { buildPayouts } from './build.ts';
 import type { Payout } from './payouts.ts';
 import type { PayoutProvider } from './provider.ts';
@@ -30,7 +30,7 @@ export interface PayoutRun {
  * them over, and writes off debt that is too old. Whoever runs it, however often and however many at once, each commission is paid once.
  */
 export async function runPayouts(
-  ledger: Ledger,
+  ledger: Database,
   options: {
     now: Date;
     provider: PayoutProvider;

@@ -1,6 +1,6 @@
 import { errorText } from '../../core/errors.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
-import { idArray, inTransaction, type Ledger, type LedgerTransaction } from '../postgres/db.ts';
+import { type Database, type DatabaseTransaction, idArray, inTransaction } from '../postgres/db.ts';
 import { decryptPayoutAccount } from './methods.ts';
 import {
   cancelPayout,
@@ -30,7 +30,7 @@ interface SubmitOptions {
 }
 
 /** Hands every open batch over, one after another; returns their payouts as they are then. */
-export async function submitPayouts(ledger: Ledger, options: SubmitOptions): Promise<Payout[]> {
+export async function submitPayouts(ledger: Database, options: SubmitOptions): Promise<Payout[]> {
   const payouts: Payout[] = [];
   for (;;) {
     const handedOver = await handOverNext(ledger, options);
@@ -44,7 +44,7 @@ export async function submitPayouts(ledger: Ledger, options: SubmitOptions): Pro
  * `submitting`, with its keys, before the provider is called: a run that dies leaves a batch that is handed over again
  * under the same keys.
  */
-async function handOverNext(ledger: Ledger, options: SubmitOptions): Promise<Payout[] | undefined> {
+async function handOverNext(ledger: Database, options: SubmitOptions): Promise<Payout[] | undefined> {
   const { now, provider, programId = null } = options;
   // The database's clock, because the claims of several runs are compared with each other.
   const [claimed] = await ledger<{ id: bigint; batchKey: string; createdAt: Date }[]>`
@@ -79,7 +79,7 @@ async function handOverNext(ledger: Ledger, options: SubmitOptions): Promise<Pay
  * can only be asked about. Returns those to hand over; with `mayRepeat` also those a dead run was handing over.
  */
 async function beginSubmission(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   { batchId, now, mayRepeat }: { batchId: bigint; now: Date; mayRepeat: boolean },
 ): Promise<bigint[]> {
   // Before everything else, so that nobody is suspended between this look and the commit of the submission.
@@ -101,7 +101,7 @@ async function beginSubmission(
 type NumberedOrder = PaymentOrder & { readonly id: bigint };
 
 async function readOrders(
-  ledger: Ledger,
+  ledger: Database,
   { ids, secretBox }: { ids: readonly bigint[]; secretBox: SecretBox | undefined },
 ): Promise<NumberedOrder[]> {
   const rows = await ledger<(Omit<NumberedOrder, 'payoutAccount'> & { details: Buffer | null })[]>`
@@ -131,7 +131,7 @@ async function submit(
 
 /** Moves payouts that are submitting or unknown to what the provider says of them, all together where it can. */
 async function recordAnswers(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   options: { ids: readonly bigint[]; answers: Submission & { readonly fault?: string }; now: Date },
 ): Promise<void> {
   const { answers, now } = options;
@@ -169,7 +169,7 @@ async function recordAnswers(
  * What a dead run was handing over is asked for like everything else nobody knows: handed over again it would be paid
  * twice by a provider that has forgotten the key, and refused where the affiliate's account has changed since.
  */
-async function disownDeadRuns(ledger: Ledger, options: SubmitOptions): Promise<void> {
+async function disownDeadRuns(ledger: Database, options: SubmitOptions): Promise<void> {
   const { provider, programId = null } = options;
   await ledger`
     update payouts p set state = 'unknown', failure = 'the run that handed it over has died' from payout_batches b
@@ -192,7 +192,7 @@ export interface Reconciliation {
  * key, as long as the provider remembers keys and the affiliate is active; otherwise a person decides. None ever gets
  * a second key.
  */
-export async function reconcilePayouts(ledger: Ledger, options: SubmitOptions): Promise<Reconciliation> {
+export async function reconcilePayouts(ledger: Database, options: SubmitOptions): Promise<Reconciliation> {
   const { now, provider, programId = null } = options;
   if (provider.lookUp) await disownDeadRuns(ledger, options);
   const unknown = await ledger<{ id: bigint; mayGoAgain: boolean }[]>`

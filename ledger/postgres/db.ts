@@ -9,27 +9,31 @@ import {
 import { APP_ROLE } from '../../core/postgres/session.ts';
 
 /** A pool of connections to the ledger's database. */
-export type Ledger = Postgres;
+export type Database = Postgres;
 /** A transaction of the ledger. Commands that must be atomic with others take one. */
-export type LedgerTransaction = PostgresTransaction;
+export type DatabaseTransaction = PostgresTransaction;
 /** Either: for queries, and for commands that are one statement. */
-export type LedgerSql = PostgresSql;
+export type DatabaseSql = PostgresSql;
 
 /**
  * Opens a pool of at most `max` connections and checks that one of them works.
  * @throws OperatingError `postgres_unreachable`, `ledger_not_migrated` when the role afflux_app is missing, or what
  * {@link openPostgres} says of a session that is not as it must be.
  */
-export async function connectLedger(options: { url: string; max: number; name: string }): Promise<Ledger> {
+export async function connectDatabase(options: {
+  url: string;
+  max: number;
+  name: string;
+}): Promise<Database> {
   return await checked(openPostgres({ ...options, as: 'application' }), options.url);
 }
 
 /** A single connection as the owner of the schema, for migrations and the schema dump. */
-export async function connectOwner(options: { url: string; name: string }): Promise<Ledger> {
+export async function connectOwner(options: { url: string; name: string }): Promise<Database> {
   return await checked(openPostgres({ ...options, max: 1, as: 'owner' }), options.url);
 }
 
-async function checked(pool: Postgres, url: string): Promise<Ledger> {
+async function checked(pool: Postgres, url: string): Promise<Database> {
   try {
     await pool`select 1`;
     return pool;
@@ -69,8 +73,8 @@ const MAX_TRIES = 5;
  * `work` must have no effect outside the transaction.
  */
 export async function inTransaction<T>(
-  ledger: Ledger,
-  work: (tx: LedgerTransaction) => Promise<T>,
+  ledger: Database,
+  work: (tx: DatabaseTransaction) => Promise<T>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {

@@ -1,11 +1,11 @@
-import type { LedgerTransaction } from './db.ts';
+import type { DatabaseTransaction } from './db.ts';
 
 /**
  * Locks one row until the transaction ends, so that what is read of it next is what will be changed.
  * A row that does not exist locks nothing.
  */
 export async function lockRow(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   table: 'programs' | 'campaigns' | 'affiliates' | 'links' | 'api_keys' | 'webhook_endpoints' | 'users',
   id: number,
 ): Promise<void> {

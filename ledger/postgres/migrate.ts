@@ -9,7 +9,7 @@ import {
 import { DatabaseError } from '../../core/postgres/connection.ts';
 import { APP_ROLE } from '../../core/postgres/session.ts';
 import type { Logger } from '../../core/service/log.ts';
-import { connectOwner, type Ledger, type LedgerSql, type LedgerTransaction } from './db.ts';
+import { connectOwner, type Database, type DatabaseSql, type DatabaseTransaction } from './db.ts';
 
 /** The SQL files are read from the sources also when the code runs from dist/. */
 const MIGRATIONS_FOLDER = 'ledger/migrations';
@@ -70,13 +70,13 @@ export async function migrateLedger(
   }
 }
 
-async function findPending(sql: LedgerSql, options: LedgerMigrationOptions): Promise<Migration[]> {
+async function findPending(sql: DatabaseSql, options: LedgerMigrationOptions): Promise<Migration[]> {
   const { store = 'the PostgreSQL database', folder = fromProject(MIGRATIONS_FOLDER) } = options;
   const applied = await readApplied(sql);
   return pendingMigrations({ store, migrations: readMigrations(folder), applied });
 }
 
-async function readApplied(sql: LedgerSql): Promise<AppliedMigration[]> {
+async function readApplied(sql: DatabaseSql): Promise<AppliedMigration[]> {
   const [table] = await sql<{ exists: boolean }[]>`
     select to_regclass('schema_migrations') is not null as exists`;
   if (!table?.exists) return [];
@@ -88,9 +88,9 @@ async function readApplied(sql: LedgerSql): Promise<AppliedMigration[]> {
  * @throws OperatingError `migration_locked` when another process keeps the lock.
  */
 async function inLockedTransaction<T>(
-  owner: Ledger,
+  owner: Database,
   lockTimeoutMs: number,
-  work: (tx: LedgerTransaction) => Promise<T>,
+  work: (tx: DatabaseTransaction) => Promise<T>,
 ): Promise<T> {
   return await owner.begin(async (tx) => {
     await tx.unsafe(`set local lock_timeout = ${lockTimeoutMs}`);
@@ -105,7 +105,7 @@ async function inLockedTransaction<T>(
   });
 }
 
-async function lockedError(tx: LedgerTransaction, lockTimeoutMs: number): Promise<OperatingError> {
+async function lockedError(tx: DatabaseTransaction, lockTimeoutMs: number): Promise<OperatingError> {
   const holders = await tx<{ holder: string }[]>`
     select format('process %s (%s of %s), %s since %s', a.pid, coalesce(nullif(application_name, ''), 'no name'), usename,
       state, to_char(coalesce(xact_start, state_change) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')) as holder
@@ -120,7 +120,7 @@ async function lockedError(tx: LedgerTransaction, lockTimeoutMs: number): Promis
   );
 }
 
-async function prepare(tx: LedgerTransaction): Promise<void> {
+async function prepare(tx: DatabaseTransaction): Promise<void> {
   // Roles belong to the whole server: another database's migration may create this one at the same moment.
   await tx.unsafe(`
     do $$
@@ -141,7 +141,7 @@ async function prepare(tx: LedgerTransaction): Promise<void> {
 }
 
 /** Returns whether it was applied here: another process may have been the first. */
-async function apply(tx: LedgerTransaction, migration: Migration): Promise<boolean> {
+async function apply(tx: DatabaseTransaction, migration: Migration): Promise<boolean> {
   const known = await tx`select from schema_migrations where name = ${migration.name}`;
   if (known.length > 0) return false;
   try {

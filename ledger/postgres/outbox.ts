@@ -1,4 +1,4 @@
-import { idArray, type LedgerSql } from './db.ts';
+import { type DatabaseSql, idArray } from './db.ts';
 
 /** A conversion's facts as the mirror keeps them, as of `version`: of two versions the higher one is the newer. */
 export interface ConversionFacts {
@@ -38,7 +38,7 @@ export interface OutboxBatch {
  * the facts. A change that is not among the first is still there for the next batch, and one that is was committed
  * before the version was taken, so that whoever takes a later version sees it as well.
  */
-export async function readOutbox(sql: LedgerSql, options: { limit: number }): Promise<OutboxBatch> {
+export async function readOutbox(sql: DatabaseSql, options: { limit: number }): Promise<OutboxBatch> {
   const changes = await sql<{ id: bigint; conversionId: bigint }[]>`
     select id, conversion_id from outbox order by id limit ${options.limit}`;
   if (changes.length === 0) return { ids: [], conversions: [] };
@@ -52,7 +52,7 @@ export async function readOutbox(sql: LedgerSql, options: { limit: number }): Pr
 }
 
 async function readFacts(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   ids: readonly string[],
   version: bigint,
 ): Promise<ConversionFacts[]> {
@@ -68,7 +68,7 @@ async function readFacts(
 }
 
 /** What is left of a conversion's commissions, in all and of level 1: to be joined to `conversions c`. */
-function commissionSums(sql: LedgerSql) {
+function commissionSums(sql: DatabaseSql) {
   return sql`(
     select coalesce(sum(m.amount_minor - m.reversed_minor), 0)::bigint as commission_minor,
       coalesce(sum(m.amount_minor - m.reversed_minor) filter (where m.level = 1), 0)::bigint as own_commission_minor
@@ -76,12 +76,12 @@ function commissionSums(sql: LedgerSql) {
 }
 
 /** Drops changes that the mirror has got. */
-export async function forgetOutbox(sql: LedgerSql, ids: readonly bigint[]): Promise<void> {
+export async function forgetOutbox(sql: DatabaseSql, ids: readonly bigint[]): Promise<void> {
   await sql`delete from outbox where id = any(${idArray(ids)}::bigint[])`;
 }
 
 /** How many changes wait, and since when the oldest does; null when none does. */
-export async function outboxLag(sql: LedgerSql): Promise<{ waiting: number; oldestAt: Date | null }> {
+export async function outboxLag(sql: DatabaseSql): Promise<{ waiting: number; oldestAt: Date | null }> {
   const [row] = await sql<{ waiting: number; oldestAt: Date | null }[]>`
     select count(*)::int as waiting, min(created_at) as oldest_at from outbox`;
   return row ?? { waiting: 0, oldestAt: null };
@@ -99,7 +99,7 @@ export interface ConversionSums {
 }
 
 /** Sums of what the mirror must hold, by program and state. */
-export async function conversionSums(sql: LedgerSql): Promise<ConversionSums[]> {
+export async function conversionSums(sql: DatabaseSql): Promise<ConversionSums[]> {
   return await sql<ConversionSums[]>`
     select program_id, state, count(*)::int as conversions, sum(amount_minor)::bigint as amount_minor,
       sum(refunded_minor)::bigint as refunded_minor,

@@ -8,7 +8,7 @@ import { createLogger } from '../../core/service/log.ts';
 import { freePort } from '../../engines/engine.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { freshLedger } from '../../test/support/ledger.ts';
-import { connectLedger } from './db.ts';
+import { connectDatabase } from './db.ts';
 import { migrateLedger } from './migrate.ts';
 
 /** A real PgBouncer between a process and PostgreSQL. */
@@ -101,7 +101,7 @@ describe.skipIf(!isInstalled)('behind PgBouncer a process says so and stops', ()
   ])('%s', async (_what, settings) => {
     const { url } = await database();
     const pooled = await startPooler(url, settings);
-    await expect(connectLedger({ url: pooled, max: 1, name: 'test' })).rejects.toMatchObject(refused);
+    await expect(connectDatabase({ url: pooled, max: 1, name: 'test' })).rejects.toMatchObject(refused);
   });
 
   test('and so does a migration, which leaves no lock behind', async () => {
@@ -121,7 +121,7 @@ describe('a session that is not as it must be', () => {
     const { url, owner } = await database();
     await owner`create table stray (id integer)`;
     await owner`alter table stray owner to afflux_app`;
-    await expect(connectLedger({ url, max: 1, name: 'test' })).rejects.toMatchObject({
+    await expect(connectDatabase({ url, max: 1, name: 'test' })).rejects.toMatchObject({
       code: 'postgres_session',
       message: expect.stringMatching(/afflux_app owns something/),
     });
@@ -130,7 +130,7 @@ describe('a session that is not as it must be', () => {
   test('is what a URL with settings of its own does not give', async () => {
     const { url } = await database();
     const own = `${url}?options=${encodeURIComponent('-c role=none -c statement_timeout=0 -c work_mem=5MB')}`;
-    const ledger = await connectLedger({ url: own, max: 1, name: 'test' });
+    const ledger = await connectDatabase({ url: own, max: 1, name: 'test' });
     undo.push(() => ledger.end());
     const [row] = await ledger`
       select current_user as role, current_setting('statement_timeout') as timeout, current_setting('work_mem') as memory`;

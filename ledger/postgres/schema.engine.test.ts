@@ -17,7 +17,7 @@ import { CONVERSION_REASONS, CONVERSION_STATES } from '../conversions/conversion
 import { answerAll } from '../payouts/provider.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { AFFILIATE_STATUSES, createAffiliate } from '../programs/affiliates.ts';
-import { connectLedger, connectOwner, type Ledger } from './db.ts';
+import { connectDatabase, connectOwner, type Database } from './db.ts';
 import { migrateLedger } from './migrate.ts';
 import { dumpSchema } from './schema-dump.ts';
 
@@ -93,7 +93,7 @@ describe('migrations', () => {
 describe('a connection', () => {
   test('says what to do when PostgreSQL is away', async () => {
     const url = 'postgres://nobody:secret@127.0.0.1:9/none';
-    await expect(connectLedger({ url, max: 1, name: 'test' })).rejects.toMatchObject({
+    await expect(connectDatabase({ url, max: 1, name: 'test' })).rejects.toMatchObject({
       code: 'postgres_unreachable',
       message: expect.stringMatching(
         /^cannot use PostgreSQL at 127\.0\.0\.1:9\/none: (?!.*secret).*DATABASE_URL$/,
@@ -347,7 +347,7 @@ test('a batch of payouts has one open payout per affiliate, and a commission one
 
 test('keys are stored as hashes only', async () => {
   const now = new Date();
-  const ledger: Ledger = db.ledger;
+  const ledger: Database = db.ledger;
   const { key, apiKey } = await createApiKey(ledger, { role: 'operator', name: 'ops' });
   expect(key).toMatch(/^afx_operator_[\w-]{32}$/);
   const [stored] = await db.owner<

@@ -3,7 +3,7 @@ import type { PostgresSession } from '../../core/postgres/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import type { Running } from '../../core/service/service.ts';
-import type { Ledger, LedgerSql } from './db.ts';
+import type { Database, DatabaseSql } from './db.ts';
 
 /**
  * Work that is done every so often, by whichever process comes first: one row for each task and stretch of time, counted
@@ -49,7 +49,7 @@ const KEEP_DAYS = 30;
 /** Runs these tasks when they are due, beside any other process that does. A stop waits for the ones in flight. */
 export function startTasks(options: {
   /** A task that is run holds one of its connections, beside those it works with. */
-  ledger: Ledger;
+  ledger: Database;
   log: Logger;
   tasks: readonly Task[];
 }): Running {
@@ -71,7 +71,7 @@ export function startTasks(options: {
   };
 }
 
-async function runIfDue(options: { ledger: Ledger; log: Logger; task: Task; now: Date }): Promise<void> {
+async function runIfDue(options: { ledger: Database; log: Logger; task: Task; now: Date }): Promise<void> {
   const { ledger, log, task, now } = options;
   const stretchAt = stretchOf(task.name, now);
   if (task.mayBegin?.(now) ?? true) await addStretch(ledger, task.name, stretchAt);
@@ -98,7 +98,7 @@ function stretchOf(name: TaskName, now: Date): Date {
   return new Date(Math.floor(now.getTime() / stretchMs) * stretchMs);
 }
 
-async function addStretch(sql: LedgerSql, name: TaskName, stretchAt: Date): Promise<void> {
+async function addStretch(sql: DatabaseSql, name: TaskName, stretchAt: Date): Promise<void> {
   const added = await sql`
     insert into scheduled_tasks (task, stretch_at) values (${name}, ${stretchAt}) on conflict do nothing`.affected();
   if (added === 0) return;
@@ -106,7 +106,7 @@ async function addStretch(sql: LedgerSql, name: TaskName, stretchAt: Date): Prom
     delete from scheduled_tasks where task = ${name} and stretch_at < ${stretchAt} - make_interval(days => ${KEEP_DAYS})`;
 }
 
-async function isDue(sql: LedgerSql, name: TaskName): Promise<boolean> {
+async function isDue(sql: DatabaseSql, name: TaskName): Promise<boolean> {
   const rows = await sql`
     select from scheduled_tasks where task = ${name} and done_at is null and due_at <= clock_timestamp() limit 1`;
   return rows.length > 0;
@@ -120,7 +120,7 @@ async function lock(session: PostgresSession, name: TaskName): Promise<boolean> 
 }
 
 /** Begins what is due; false when another process has done it meanwhile. Without the lock it is still ours for a while. */
-async function claim(sql: LedgerSql, name: TaskName): Promise<boolean> {
+async function claim(sql: DatabaseSql, name: TaskName): Promise<boolean> {
   const claimed = await sql`
     update scheduled_tasks
     set tries = tries + 1, due_at = clock_timestamp() + make_interval(secs => ${SCHEDULES[name].leaseSeconds})
@@ -129,13 +129,13 @@ async function claim(sql: LedgerSql, name: TaskName): Promise<boolean> {
 }
 
 /** The work of this stretch is done, and with it that of every stretch before. */
-async function finish(sql: LedgerSql, name: TaskName, stretchAt: Date): Promise<void> {
+async function finish(sql: DatabaseSql, name: TaskName, stretchAt: Date): Promise<void> {
   await sql`
     update scheduled_tasks set done_at = clock_timestamp(), error = null
     where task = ${name} and done_at is null and stretch_at <= ${stretchAt}`;
 }
 
-async function postpone(sql: LedgerSql, name: TaskName, error: unknown): Promise<void> {
+async function postpone(sql: DatabaseSql, name: TaskName, error: unknown): Promise<void> {
   await sql`
     update scheduled_tasks
     set due_at = clock_timestamp() + make_interval(secs => ${RETRY_SECONDS}), error = ${errorText(error)}

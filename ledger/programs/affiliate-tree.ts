@@ -1,4 +1,4 @@
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import type { AffiliateStatus } from './affiliates.ts';
 
 /** An affiliate in the tree of who recruited whom. */
@@ -18,7 +18,7 @@ export interface TreeMember {
 export const MAX_TREE_MEMBERS = 5_000;
 
 /** Everybody above and below an affiliate, from the top down. */
-export async function affiliateTree(sql: LedgerSql, affiliateId: number): Promise<TreeMember[]> {
+export async function affiliateTree(sql: DatabaseSql, affiliateId: number): Promise<TreeMember[]> {
   return await sql<TreeMember[]>`
     with recursive up (id, depth) as (
       select parent_id, -1 from affiliates where id = ${affiliateId} and parent_id is not null
@@ -54,7 +54,7 @@ export interface SubAffiliate {
 }
 
 /** Everybody below an affiliate, level by level, with what it earned by each. */
-export async function subAffiliates(sql: LedgerSql, affiliateId: number): Promise<SubAffiliate[]> {
+export async function subAffiliates(sql: DatabaseSql, affiliateId: number): Promise<SubAffiliate[]> {
   return await sql<SubAffiliate[]>`
     with recursive down (id, level) as (
       select id, 2 from affiliates where parent_id = ${affiliateId}

@@ -1,6 +1,6 @@
 import { InputError, OperatingError } from '../../core/errors.ts';
 import { MAX_EMAIL_LENGTH, MAX_NAME_LENGTH } from '../../core/text-limits.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -61,7 +61,7 @@ function checkAffiliate(affiliate: AffiliateChanges): void {
 }
 
 /** @throws InputError, also for a parent of another program or a tree deeper than 20. */
-export async function createAffiliate(sql: LedgerSql, affiliate: NewAffiliate): Promise<Affiliate> {
+export async function createAffiliate(sql: DatabaseSql, affiliate: NewAffiliate): Promise<Affiliate> {
   checkAffiliate(affiliate);
   const { programId, refCode, name, email, customerRef, parentId, status } = affiliate;
   const approvedAt = status === 'active' ? new Date() : undefined;
@@ -81,21 +81,21 @@ export async function createAffiliate(sql: LedgerSql, affiliate: NewAffiliate): 
   return created;
 }
 
-export async function getAffiliate(sql: LedgerSql, id: number): Promise<Affiliate | undefined> {
+export async function getAffiliate(sql: DatabaseSql, id: number): Promise<Affiliate | undefined> {
   const [affiliate] = await sql<Affiliate[]>`
     select ${sql(AFFILIATE_COLUMNS)} from affiliates where id = ${id}`;
   return affiliate;
 }
 
 /** The affiliates with these ids, by id; unknown ids are left out. */
-export async function getAffiliates(sql: LedgerSql, ids: readonly number[]): Promise<Affiliate[]> {
+export async function getAffiliates(sql: DatabaseSql, ids: readonly number[]): Promise<Affiliate[]> {
   return await sql<Affiliate[]>`
     select ${sql(AFFILIATE_COLUMNS)} from affiliates where id = any(${[...ids]}::integer[]) order by id`;
 }
 
 /** Affiliates by id, of one program or of all. */
 export async function listAffiliates(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<number> & { programId?: number | undefined; status?: AffiliateStatus | undefined },
 ): Promise<Page<Affiliate, number>> {
   const { programId = null, status = null } = request;
@@ -115,7 +115,7 @@ export async function listAffiliates(
  * Returns undefined when there is no such affiliate.
  */
 export async function updateAffiliate(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { id: number; changes: AffiliateChanges },
 ): Promise<Affiliate | undefined> {
   checkAffiliate(options.changes);
@@ -136,7 +136,7 @@ export async function updateAffiliate(
  * @throws OperatingError `wrong_state`, also when it has that status already.
  */
 export async function changeAffiliateStatus(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { id: number; status: AffiliateStatus },
 ): Promise<Affiliate> {
   const { id, status } = options;

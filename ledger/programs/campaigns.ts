@@ -1,6 +1,6 @@
 import { parseUrlTemplate } from '../../core/links/macros.ts';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -55,7 +55,7 @@ function checkCampaign(campaign: CampaignChanges): void {
 }
 
 /** @throws InputError. */
-export async function createCampaign(sql: LedgerSql, campaign: NewCampaign): Promise<Campaign> {
+export async function createCampaign(sql: DatabaseSql, campaign: NewCampaign): Promise<Campaign> {
   checkCampaign(campaign);
   const { programId, name, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap } = campaign;
   const row = givenColumns({ programId, name, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap });
@@ -65,14 +65,14 @@ export async function createCampaign(sql: LedgerSql, campaign: NewCampaign): Pro
   return created;
 }
 
-export async function getCampaign(sql: LedgerSql, id: number): Promise<Campaign | undefined> {
+export async function getCampaign(sql: DatabaseSql, id: number): Promise<Campaign | undefined> {
   const [campaign] = await sql<Campaign[]>`select ${sql(CAMPAIGN_COLUMNS)} from campaigns where id = ${id}`;
   return campaign;
 }
 
 /** Campaigns by id, of one program or of all. */
 export async function listCampaigns(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<number> & { programId?: number | undefined },
 ): Promise<Page<Campaign, number>> {
   const { programId = null } = request;
@@ -85,7 +85,7 @@ export async function listCampaigns(
 
 /** Changes the given columns. @throws InputError. Returns undefined when there is no such campaign. */
 export async function updateCampaign(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { id: number; changes: CampaignChanges },
 ): Promise<Campaign | undefined> {
   checkCampaign(options.changes);

@@ -1,6 +1,6 @@
 import { InputError } from '../../core/errors.ts';
 import { parseUrlTemplate } from '../../core/links/macros.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -19,7 +19,7 @@ const COLUMNS = ['id', 'programId', 'campaignId', 'name', 'landingUrl', 'created
 
 /** @throws InputError naming `campaign_id`, `name` or `landing_url`. */
 export async function createLinkTemplate(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   template: Pick<LinkTemplate, 'campaignId' | 'name' | 'landingUrl'>,
 ): Promise<LinkTemplate> {
   const { campaignId, name, landingUrl } = template;
@@ -34,14 +34,14 @@ export async function createLinkTemplate(
   return created;
 }
 
-export async function getLinkTemplate(sql: LedgerSql, id: number): Promise<LinkTemplate | undefined> {
+export async function getLinkTemplate(sql: DatabaseSql, id: number): Promise<LinkTemplate | undefined> {
   const [template] = await sql<LinkTemplate[]>`select ${sql(COLUMNS)} from link_templates where id = ${id}`;
   return template;
 }
 
 /** Templates by id. */
 export async function listLinkTemplates(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<number> & { programId?: number | undefined; campaignId?: number | undefined },
 ): Promise<Page<LinkTemplate, number>> {
   const { programId = null, campaignId = null } = request;
@@ -54,6 +54,6 @@ export async function listLinkTemplates(
   return pageOf(rows, request);
 }
 
-export async function deleteLinkTemplate(sql: LedgerSql, id: number): Promise<void> {
+export async function deleteLinkTemplate(sql: DatabaseSql, id: number): Promise<void> {
   await sql`delete from link_templates where id = ${id}`;
 }

@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { InputError } from '../../core/errors.ts';
 import { parseUrlTemplate } from '../../core/links/macros.ts';
 import { parseRouting, type Routing } from '../../core/links/routing.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -73,12 +73,12 @@ function checkLink(link: LinkChanges): void {
   if (link.routing) parseRouting(link.routing, 'routing');
 }
 
-function routingColumn(sql: LedgerSql, routing: Routing | null | undefined) {
+function routingColumn(sql: DatabaseSql, routing: Routing | null | undefined) {
   return routing ? sql.json(routing) : routing;
 }
 
 /** @throws InputError naming landing_url, routing, daily_click_cap, code, campaign_id or affiliate_id. */
-export async function createLink(sql: LedgerSql, link: NewLink): Promise<Link> {
+export async function createLink(sql: DatabaseSql, link: NewLink): Promise<Link> {
   checkLink(link);
   const { campaignId, affiliateId, landingUrl, code = randomCode(), expiresAt = null } = link;
   const { routing = null, dailyClickCap = null } = link;
@@ -95,14 +95,14 @@ export async function createLink(sql: LedgerSql, link: NewLink): Promise<Link> {
   return created;
 }
 
-export async function getLink(sql: LedgerSql, id: number): Promise<Link | undefined> {
+export async function getLink(sql: DatabaseSql, id: number): Promise<Link | undefined> {
   const [link] = await sql<Link[]>`select ${sql(LINK_COLUMNS)} from links where id = ${id}`;
   return link;
 }
 
 /** The link of a program with this code. */
 export async function findLink(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { programId: number; code: string },
 ): Promise<Link | undefined> {
   const [link] = await sql<Link[]>`
@@ -112,7 +112,7 @@ export async function findLink(
 
 /** Links by id. */
 export async function listLinks(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<number> & {
     programId?: number | undefined;
     campaignId?: number | undefined;
@@ -132,7 +132,7 @@ export async function listLinks(
 
 /** Changes the given columns. @throws InputError. Returns undefined when there is no such link. */
 export async function updateLink(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { id: number; changes: LinkChanges },
 ): Promise<Link | undefined> {
   checkLink(options.changes);

@@ -1,4 +1,4 @@
-import type { Ledger } from '../postgres/db.ts';
+import type { Database } from '../postgres/db.ts';
 
 /** What a program, campaign, affiliate or link is called; a link by its code. */
 export interface Name {
@@ -19,7 +19,7 @@ export const FROM_THE_BEGINNING = '0';
  * grows from read to read, and returns the mark for the next time: the oldest transaction still running now.
  */
 export async function readNameChanges(
-  ledger: Ledger,
+  ledger: Database,
   options: { since: string; take: (names: readonly Name[], version: bigint) => Promise<void> },
 ): Promise<string> {
   const { since, take } = options;

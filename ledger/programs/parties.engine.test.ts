@@ -3,7 +3,7 @@ import { InputError } from '../../core/errors.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { createParties, freshLedger, type TestLedger, type TestParties } from '../../test/support/ledger.ts';
 import { createApiKey } from '../access/api-keys.ts';
-import type { Ledger } from '../postgres/db.ts';
+import type { Database } from '../postgres/db.ts';
 import { createAffiliate, listAffiliates, updateAffiliate } from './affiliates.ts';
 import { createCampaign, updateCampaign } from './campaigns.ts';
 import { createLink, updateLink } from './links.ts';
@@ -11,7 +11,7 @@ import { createProgram, getProgram, updateProgram } from './programs.ts';
 import { listTerms, setTerms, termsInForce } from './terms.ts';
 
 let db: TestLedger;
-let ledger: Ledger;
+let ledger: Database;
 let parties: TestParties;
 beforeAll(async () => {
   db = await freshLedger({ max: 4 });

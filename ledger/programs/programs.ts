@@ -2,7 +2,7 @@ import { InputError } from '../../core/errors.ts';
 import { parseUrlTemplate } from '../../core/links/macros.ts';
 import { parseCurrency } from '../../core/money.ts';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
-import type { LedgerSql } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import { checkFraudThresholds, type FraudThresholds } from './fraud-rules.ts';
@@ -82,7 +82,7 @@ function checkProgram(program: ProgramChanges): void {
 }
 
 /** Creates a program; without terms (`setTerms`) nothing is credited in it yet. @throws InputError. */
-export async function createProgram(sql: LedgerSql, program: NewProgram): Promise<Program> {
+export async function createProgram(sql: DatabaseSql, program: NewProgram): Promise<Program> {
   checkProgram(program);
   const { name, fallbackUrl, trackingDomain, fingerprintMatch } = program;
   const { fraudRules = {}, anonymiseIp, cookies, honourOptOut } = program;
@@ -103,14 +103,14 @@ export async function createProgram(sql: LedgerSql, program: NewProgram): Promis
   return created;
 }
 
-export async function getProgram(sql: LedgerSql, id: number): Promise<Program | undefined> {
+export async function getProgram(sql: DatabaseSql, id: number): Promise<Program | undefined> {
   const [program] = await sql<Program[]>`select ${sql(PROGRAM_COLUMNS)} from programs where id = ${id}`;
   return program;
 }
 
 /** Programs by id. */
 export async function listPrograms(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   request: PageRequest<number>,
 ): Promise<Page<Program, number>> {
   const rows = await sql<Program[]>`
@@ -124,7 +124,7 @@ export async function listPrograms(
  * @throws InputError. Returns undefined when there is no such program.
  */
 export async function updateProgram(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   options: { id: number; changes: ProgramChanges },
 ): Promise<Program | undefined> {
   const { id, changes } = options;
@@ -155,7 +155,7 @@ export async function updateProgram(
 
 /** The settings that had this version, by program; versions that never were are left out. */
 export async function getRulesVersions(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   versions: readonly { programId: number; rulesVersion: number }[],
 ): Promise<(FraudSettings & { programId: number; version: number })[]> {
   return await sql<(FraudSettings & { programId: number; version: number })[]>`

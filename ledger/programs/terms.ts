@@ -1,6 +1,6 @@
 import { InputError } from '../../core/errors.ts';
 import { currencyExponent } from '../../core/money.ts';
-import { idArray, type LedgerSql } from '../postgres/db.ts';
+import { type DatabaseSql, idArray } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 
 export const COMMISSION_TYPES = ['percent', 'fixed', 'hybrid'] as const;
@@ -94,7 +94,7 @@ const DEFAULT_PAYOUT_MIN_MAJOR = 1_000n;
 /** How far the caller's clock may run behind the database's. */
 const CLOCK_TOLERANCE_MS = 2_000;
 
-const termsColumns = (sql: LedgerSql) => sql`
+const termsColumns = (sql: DatabaseSql) => sql`
   t.id, t.program_id, t.campaign_id, t.affiliate_id,
   lower(t.validity) as valid_from, upper(t.validity) as valid_to,
   t.currency, t.commission_type, t.rate_bps, t.fixed_minor, t.tier_from_minor, t.tier_rates_bps, t.tier_mode,
@@ -115,7 +115,7 @@ function fromStored({ tierFromMinor, tierRatesBps, ...terms }: StoredTerms): Ter
 }
 
 /** Ends the terms of the same scope in force at `from` and opens these. @throws InputError. */
-export async function setTerms(sql: LedgerSql, terms: NewTerms): Promise<Terms> {
+export async function setTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms> {
   const { programId, campaignId = null, affiliateId = null, from = null } = terms;
   const { commissionType = 'percent', fixedMinor = 0n, attributionModel = 'last_click' } = terms;
   const { tiers = [], tierMode = 'marginal', recurringMonths = 0, payoutSchedule = 'daily' } = terms;
@@ -166,14 +166,14 @@ export async function setTerms(sql: LedgerSql, terms: NewTerms): Promise<Terms> 
 }
 
 /** Every version of the terms of a program, the newest first. */
-export async function listTerms(sql: LedgerSql, options: { programId: number }): Promise<Terms[]> {
+export async function listTerms(sql: DatabaseSql, options: { programId: number }): Promise<Terms[]> {
   const rows = await sql<StoredTerms[]>`
     select ${termsColumns(sql)} from terms t where program_id = ${options.programId} order by id desc`;
   return rows.map(fromStored);
 }
 
 /** The terms with these ids, by id; unknown ids are left out. */
-export async function getTerms(sql: LedgerSql, ids: readonly number[]): Promise<Terms[]> {
+export async function getTerms(sql: DatabaseSql, ids: readonly number[]): Promise<Terms[]> {
   const rows = await sql<StoredTerms[]>`
     select ${termsColumns(sql)} from terms t where id = any(${[...ids]}::integer[]) order by id`;
   return rows.map(fromStored);
@@ -192,7 +192,7 @@ export interface TermsQuestion {
  * The most specific scope wins: affiliate within campaign, affiliate, campaign, program.
  */
 export async function termsInForce(
-  sql: LedgerSql,
+  sql: DatabaseSql,
   questions: readonly TermsQuestion[],
 ): Promise<(Terms | undefined)[]> {
   const asked = questions.map(({ programId, campaignId, affiliateId, at }, index) => ({

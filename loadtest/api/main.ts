@@ -11,7 +11,7 @@ import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { startPostgres } from '../../engines/postgres.ts';
 import { createApiKey } from '../../ledger/access/api-keys.ts';
-import { connectLedger } from '../../ledger/postgres/db.ts';
+import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { createProgram } from '../../ledger/programs/programs.ts';
 import { setTerms } from '../../ledger/programs/terms.ts';
@@ -121,7 +121,7 @@ async function main(): Promise<void> {
 
 async function prepareLedger(url: string): Promise<{ shop: string; operator: string }> {
   await migrateLedger({ url, log });
-  const ledger = await connectLedger({ url, max: 1, name: 'bench' });
+  const ledger = await connectDatabase({ url, max: 1, name: 'bench' });
   const { id: programId } = await createProgram(ledger, { name: 'Bench', currency: 'EUR' });
   await setTerms(ledger, { programId });
   const shop = await createApiKey(ledger, { role: 'advertiser', name: 'shop', programId });

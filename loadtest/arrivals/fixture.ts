@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
-import { connectLedger, type Ledger } from '../../ledger/postgres/db.ts';
+import { connectDatabase, type Database } from '../../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { countUndecided } from '../chaos/compare-money.ts';
@@ -14,7 +14,7 @@ import { createVisitors, type Visitors } from './visitors.ts';
 /** A platform of its own with its clients. */
 export interface LoadFixture {
   readonly platform: Platform;
-  readonly ledger: Ledger;
+  readonly ledger: Database;
   readonly warehouse: Warehouse;
   /** A client of the API. */
   readonly api: Client;
@@ -46,7 +46,7 @@ export async function withLoadFixture<T>(
     const platform = await startPlatform({ folder, smallDisk: undefined });
     closers.push(() => platform.stop());
     const { config, demo } = platform;
-    const ledger = await connectLedger({ url: config.databaseUrl, max: 1, name: 'load' });
+    const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'load' });
     closers.push(() => ledger.end());
     const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'load' });
     closers.push(() => warehouse.close());

@@ -1,5 +1,5 @@
 import { HOUR_MS } from '../../core/time.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { runReport } from '../../warehouse/reports/reports.ts';
 import { atLeast, type BenchRow, type BenchTarget } from '../bench.ts';
@@ -69,7 +69,7 @@ export async function reconcileClicks(warehouse: Warehouse, received: Received):
 }
 
 /** The orders accepted against the conversions recorded: exactly, to the minor unit. */
-export async function reconcileOrders(ledger: Ledger, accepted: Accepted): Promise<Reconciliation> {
+export async function reconcileOrders(ledger: Database, accepted: Accepted): Promise<Reconciliation> {
   const [row] = await ledger<{ orders: bigint; amountMinor: bigint; attributed: bigint }[]>`
     select count(*) as orders, coalesce(sum(amount_minor), 0)::bigint as amount_minor,
       count(*) filter (where affiliate_id is not null) as attributed from conversions`;

@@ -1,5 +1,5 @@
 import { APP_ROLE } from '../../core/postgres/session.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import { AFFILIATES, type BenchOrder, type BenchProgram } from './data.ts';
 
 /**
@@ -26,7 +26,7 @@ const SCHEMA = `
 const uuidOf = (n: number): string => `00000000-0000-4000-8000-${n.toString(16).padStart(12, '0')}`;
 
 export async function prepareConventional(
-  owner: Ledger,
+  owner: Database,
   program: BenchProgram,
   options: { clicks: number; progress: (done: number) => void },
 ): Promise<void> {
@@ -76,7 +76,7 @@ interface StoredAffiliate {
 const RATES: Readonly<Record<number, number>> = { 2: 3, 3: 1 };
 
 /** Records and attributes one order. */
-async function attribute(sql: Ledger, order: BenchOrder): Promise<void> {
+async function attribute(sql: Database, order: BenchOrder): Promise<void> {
   const [click] = await sql<
     StoredClick[]
   >`select * from conventional_clicks where id = ${uuidOf(order.click)}`;
@@ -109,7 +109,7 @@ async function attribute(sql: Ledger, order: BenchOrder): Promise<void> {
 
 /** Attributes the orders with so many connections at once; returns orders a second. Ends early after `maxMs`. */
 export async function runConventional(
-  sql: Ledger,
+  sql: Database,
   options: { orders: readonly BenchOrder[]; connections: number; maxMs: number },
 ): Promise<{ orders: number; perSecond: number }> {
   const { orders, connections, maxMs } = options;

@@ -1,7 +1,7 @@
 import { type ClickIdCodec, createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { CLICK_COLUMN_LIST } from '../../core/clicks/click-record.ts';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { createCampaign } from '../../ledger/programs/campaigns.ts';
 import { createLink } from '../../ledger/programs/links.ts';
@@ -34,7 +34,7 @@ export interface BenchProgram {
 }
 
 export async function createBenchProgram(
-  ledger: Ledger,
+  ledger: Database,
   options: { clicks: number; clickKey: Buffer; now: number },
 ): Promise<BenchProgram> {
   const { clicks, clickKey, now } = options;

@@ -16,7 +16,7 @@ import { affiliateBalance } from '../../ledger/audit/counts.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { answerAll } from '../../ledger/payouts/provider.ts';
 import { runPayouts } from '../../ledger/payouts/run.ts';
-import { connectLedger, connectOwner, type Ledger } from '../../ledger/postgres/db.ts';
+import { connectDatabase, connectOwner, type Database } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
@@ -66,8 +66,8 @@ const stateFile = join(folder, 'bench.json');
 const engines: Engine[] = [];
 
 interface Stores {
-  readonly ledger: Ledger;
-  readonly owner: Ledger;
+  readonly ledger: Database;
+  readonly owner: Database;
   readonly warehouse: Warehouse;
   readonly postgresUrl: string;
   readonly clickhouseUrl: string;
@@ -250,7 +250,7 @@ async function openStores(): Promise<Stores> {
   await migrateWarehouse({ warehouse, log });
   await loadGeo(warehouse, { now: Date.now() });
   await migrateLedger({ url: postgres.url, log });
-  const ledger = await connectLedger({ url: postgres.url, max: WORKER_CONNECTIONS, name: 'bench' });
+  const ledger = await connectDatabase({ url: postgres.url, max: WORKER_CONNECTIONS, name: 'bench' });
   const owner = await connectOwner({ url: postgres.url, name: 'bench-owner' });
   return { ledger, owner, warehouse, postgresUrl: postgres.url, clickhouseUrl: clickhouse.url };
 }
@@ -346,7 +346,7 @@ async function decideAll(
   return { perSecond, outcomes: Object.entries(worker.stats.decided) };
 }
 
-async function pay(ledger: Ledger, programId: number): Promise<{ built: number; seconds: number }> {
+async function pay(ledger: Database, programId: number): Promise<{ built: number; seconds: number }> {
   const startedAt = performance.now();
   const { built } = await runPayouts(ledger, {
     now: new Date(),
@@ -356,7 +356,7 @@ async function pay(ledger: Ledger, programId: number): Promise<{ built: number; 
   return { built, seconds: (performance.now() - startedAt) / 1_000 };
 }
 
-async function askBalances(ledger: Ledger, program: BenchProgram): Promise<{ p50: number; p95: number }> {
+async function askBalances(ledger: Database, program: BenchProgram): Promise<{ p50: number; p95: number }> {
   const times: number[] = [];
   for (let i = 0; i < BALANCES; i++) {
     const affiliateId = program.affiliateIds[(i * 7) % program.affiliateIds.length] ?? 0;

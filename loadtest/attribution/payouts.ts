@@ -1,6 +1,6 @@
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { recordDecisions } from '../../ledger/decisions/decisions.ts';
-import { inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
+import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { createProgram } from '../../ledger/programs/programs.ts';
 import { setTerms } from '../../ledger/programs/terms.ts';
 
@@ -9,7 +9,7 @@ import { setTerms } from '../../ledger/programs/terms.ts';
 const BATCH = 1_000;
 
 export async function createPayableAffiliates(
-  stores: { ledger: Ledger; owner: Ledger },
+  stores: { ledger: Database; owner: Database },
   options: { affiliates: number; progress: (done: number) => void },
 ): Promise<number> {
   const { ledger, owner } = stores;
@@ -72,7 +72,7 @@ export async function createPayableAffiliates(
 
 /** Entries that make the table as long as years of work do; they balance, and belong to the program's own accounts. */
 export async function lengthenEntries(
-  owner: Ledger,
+  owner: Database,
   options: { programId: number; entries: number; progress: (done: number) => void },
 ): Promise<void> {
   const { programId, entries, progress } = options;

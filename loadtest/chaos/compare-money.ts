@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'csv-parse/sync';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import type { DemoFile } from '../platform.ts';
 import type { ClientRecord, ShopOrder } from './record.ts';
 
@@ -48,7 +48,7 @@ interface StoredOrder {
 const UNDECIDED = ['received', 'awaiting_click'];
 
 /** How many recorded orders are not decided yet. */
-export async function countUndecided(ledger: Ledger): Promise<number> {
+export async function countUndecided(ledger: Database): Promise<number> {
   const [row] = await ledger<{ count: bigint }[]>`
     select count(*) from conversions where state = any(${UNDECIDED})`;
   return Number(row?.count);
@@ -56,7 +56,7 @@ export async function countUndecided(ledger: Ledger): Promise<number> {
 
 /** Compares every order that the shop sent with the ledger's conversions. */
 export async function compareOrders(options: {
-  ledger: Ledger;
+  ledger: Database;
   record: ClientRecord;
 }): Promise<OrderComparison> {
   const { ledger, record } = options;
@@ -123,7 +123,7 @@ function describe(value: object): string {
 
 /** Compares what the terms give for the recorded orders with the commissions, and the provider's files with the payouts. */
 export async function compareMoney(options: {
-  ledger: Ledger;
+  ledger: Database;
   record: ClientRecord;
   demo: DemoFile;
   /** Where the bank's files are. */

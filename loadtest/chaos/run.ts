@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorText } from '../../core/errors.ts';
-import { connectLedger, type Ledger } from '../../ledger/postgres/db.ts';
+import { connectDatabase, type Database } from '../../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { type Platform, startPlatform } from '../platform.ts';
@@ -198,9 +198,9 @@ async function allowQuickOrders(http: Http, { apiUrl, demo }: Platform): Promise
 
 async function withStores<T>(
   { config }: Platform,
-  work: (stores: { ledger: Ledger; warehouse: Warehouse }) => Promise<T>,
+  work: (stores: { ledger: Database; warehouse: Warehouse }) => Promise<T>,
 ): Promise<T> {
-  const ledger = await connectLedger({ url: config.databaseUrl, max: 2, name: 'chaos' });
+  const ledger = await connectDatabase({ url: config.databaseUrl, max: 2, name: 'chaos' });
   try {
     const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'chaos' });
     return await work({ ledger, warehouse }).finally(() => warehouse.close());

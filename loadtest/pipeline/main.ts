@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { connectLedger } from '../../ledger/postgres/db.ts';
+import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
@@ -219,7 +219,7 @@ async function countClicks(warehouse: Warehouse): Promise<number> {
 }
 
 async function readDecisions({ config }: Platform): Promise<Pick<Measured, 'undecided' | 'decisionMs'>> {
-  const ledger = await connectLedger({ url: config.databaseUrl, max: 1, name: 'bench' });
+  const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'bench' });
   try {
     const undecided = async (): Promise<number> => {
       const [row] = await ledger<{ count: number }[]>`

@@ -14,7 +14,7 @@ import { createLogger } from '../../core/service/log.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { createBankCsvProvider } from '../../ledger/payouts/provider.ts';
-import { connectLedger, inTransaction, type Ledger } from '../../ledger/postgres/db.ts';
+import { connectDatabase, type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { createCampaign } from '../../ledger/programs/campaigns.ts';
@@ -60,7 +60,7 @@ export interface ApiCall {
 
 export interface TestApi {
   readonly app: ApiServer;
-  readonly ledger: Ledger;
+  readonly ledger: Database;
   readonly warehouse: Warehouse;
   readonly url: string;
   /** What the API has logged, one JSON object a line. */
@@ -89,7 +89,7 @@ export async function startTestApi(
 ): Promise<TestApi> {
   const [database, clickhouse] = await Promise.all([freshPostgresDatabase(), freshWarehouse()]);
   await migrateLedger({ url: database.url, log: quietLog });
-  const ledger = await connectLedger({ url: await through(database.url), max: 8, name: 'test-api' });
+  const ledger = await connectDatabase({ url: await through(database.url), max: 8, name: 'test-api' });
   const warehouse = await connectWarehouse({ url: await through(clickhouse.url), name: 'test-api' });
   const logLines: string[] = [];
   const mails: Mail[] = [];
@@ -169,7 +169,7 @@ async function textOf(response: Response): Promise<string> {
 
 /** A conversion of 100.00 EUR decided for a click of the affiliate, by the program's terms. */
 export async function decideConversion(
-  ledger: Ledger,
+  ledger: Database,
   options: { tenant: Tenant; orderId: string; affiliateId: number; outcome: 'attributed' | 'review' },
 ): Promise<bigint> {
   const { tenant, orderId, affiliateId, outcome } = options;
@@ -198,7 +198,7 @@ export async function decideConversion(
   return conversion.id;
 }
 
-async function createTenant(ledger: Ledger, name: string): Promise<Tenant> {
+async function createTenant(ledger: Database, name: string): Promise<Tenant> {
   const program = await createProgram(ledger, { name, currency: 'EUR' });
   const programId = program.id;
   await setTerms(ledger, { programId, payoutMinMinor: 0n });

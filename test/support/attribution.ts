@@ -8,7 +8,7 @@ import {
   findConversionByOrder,
   recordConversion,
 } from '../../ledger/conversions/conversions.ts';
-import type { Ledger } from '../../ledger/postgres/db.ts';
+import type { Database } from '../../ledger/postgres/db.ts';
 import { timeText } from '../../warehouse/clickhouse/client.ts';
 import { createParties, freshLedger, type TestLedger, type TestParties } from './ledger.ts';
 import { clickRecord, encodeClicks, freshWarehouse, quietLog } from './warehouse.ts';
@@ -16,7 +16,7 @@ import { clickRecord, encodeClicks, freshWarehouse, quietLog } from './warehouse
 /** Both stores, empty but for one program, and what joins them. */
 export interface AttributionFixture {
   readonly books: TestLedger;
-  readonly ledger: Ledger;
+  readonly ledger: Database;
   readonly warehouse: Awaited<ReturnType<typeof freshWarehouse>>;
   readonly parties: TestParties;
   readonly clicks: ClickSource;

@@ -8,7 +8,7 @@ import { BatchHeader, CLICKS_STREAM, connectNats, ensureStreams } from '../../co
 import { type Config, loadConfig } from '../../core/config/config.ts';
 import { withGeneratedSecrets } from '../../core/config/secrets.ts';
 import { freePort } from '../../engines/engine.ts';
-import { connectLedger, type Ledger } from '../../ledger/postgres/db.ts';
+import { connectDatabase, type Database } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { type Affiliate, createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { type Campaign, createCampaign } from '../../ledger/programs/campaigns.ts';
@@ -21,7 +21,7 @@ export interface CollectorUnderTest {
   readonly config: Config;
   readonly url: string;
   readonly nats: TestNats;
-  readonly ledger: Ledger;
+  readonly ledger: Database;
   readonly program: Program;
   readonly campaign: Campaign;
   readonly affiliate: Affiliate;
@@ -38,7 +38,7 @@ export async function prepareCollector(
 ): Promise<CollectorUnderTest> {
   const database = await freshPostgresDatabase();
   await migrateLedger({ url: database.url, log: quietLog });
-  const ledger = await connectLedger({ url: database.url, max: 2, name: 'test' });
+  const ledger = await connectDatabase({ url: database.url, max: 2, name: 'test' });
   const nats = await startTestNats(options.natsDisk);
   const home = mkdtempSync(join(options.homeDisk ?? tmpdir(), 'afflux-collector-'));
   const port = await freePort();

@@ -3,11 +3,11 @@ import { createLogger } from '../../core/service/log.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { type Decision, type RecordedDecision, recordDecisions } from '../../ledger/decisions/decisions.ts';
 import {
-  connectLedger,
+  connectDatabase,
   connectOwner,
+  type Database,
+  type DatabaseTransaction,
   inTransaction,
-  type Ledger,
-  type LedgerTransaction,
 } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
@@ -19,9 +19,9 @@ import { freshPostgresDatabase } from './engines.ts';
 
 /** A migrated ledger of a test's own. */
 export interface TestLedger {
-  readonly ledger: Ledger;
+  readonly ledger: Database;
   /** The same database as the owner of its tables. */
-  readonly owner: Ledger;
+  readonly owner: Database;
   readonly url: string;
   close(): Promise<void>;
 }
@@ -31,7 +31,7 @@ export async function freshLedger(options: { max: number }): Promise<TestLedger>
   const database = await freshPostgresDatabase();
   const { url } = database;
   await migrateLedger({ url, log: createLogger({ name: 'test', level: 'warn' }) });
-  const ledger = await connectLedger({ url, max: options.max, name: 'test' });
+  const ledger = await connectDatabase({ url, max: options.max, name: 'test' });
   const owner = await connectOwner({ url, name: 'test-owner' });
   async function close(): Promise<void> {
     await ledger.end({ timeoutMs: 1_000 });
@@ -52,7 +52,7 @@ export interface TestParties {
 }
 
 /** Creates a program in EUR with the parties of {@link TestParties}; by default payouts of any amount, no hold. */
-export async function createParties(ledger: Ledger, terms: Partial<NewTerms> = {}): Promise<TestParties> {
+export async function createParties(ledger: Database, terms: Partial<NewTerms> = {}): Promise<TestParties> {
   const program = await createProgram(ledger, { name: 'Shop', currency: 'EUR' });
   const programId = program.id;
   const campaign = await createCampaign(ledger, { programId, name: 'Spring' });
@@ -87,7 +87,7 @@ export async function createParties(ledger: Ledger, terms: Partial<NewTerms> = {
 
 /** Records an order of these parties and decides it; returns the conversion's id. */
 export async function creditOrder(
-  ledger: Ledger,
+  ledger: Database,
   parties: TestParties,
   order: {
     amountMinor: bigint;
@@ -112,7 +112,7 @@ export async function creditOrder(
 }
 
 /** One decision, as a batch of its own. */
-export async function recordDecision(tx: LedgerTransaction, decision: Decision): Promise<RecordedDecision> {
+export async function recordDecision(tx: DatabaseTransaction, decision: Decision): Promise<RecordedDecision> {
   const [recorded] = await recordDecisions(tx, [decision]);
   if (!recorded) throw new Error('a decision has an answer');
   return recorded;

@@ -12,7 +12,7 @@ import {
   type User,
   updateUser,
 } from '../../../ledger/access/users.ts';
-import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
@@ -37,7 +37,7 @@ function visible(principal: Principal, user: User | undefined): User {
 /** The mail with the link by which an invited user sets a password, to be sent after the commit. */
 export async function invite(
   { secretBox, mailer, portalUrl }: Pick<ApiContext, 'secretBox' | 'mailer' | 'portalUrl'>,
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   user: User,
 ): Promise<() => Promise<void>> {
   const passwordHash = (await passwordHashOf(tx, user.id)) ?? null;

@@ -8,7 +8,7 @@ import {
   type Verdict as ReviewOutcome,
   rejectConversion,
 } from '../../../ledger/decisions/reviews.ts';
-import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { inProgram, principalOf } from '../../http/principal.ts';
@@ -92,7 +92,7 @@ async function decide(
   reply: FastifyReply,
   conversionId: bigint,
   work: (
-    tx: LedgerTransaction,
+    tx: DatabaseTransaction,
     decision: { conversionId: bigint; reviewer: string },
   ) => Promise<ReviewOutcome>,
 ): Promise<z.output<typeof conversionView>> {

@@ -5,7 +5,7 @@ import { LEFT_OUT_REASONS, type LeftOut, previewRun } from '../../../ledger/payo
 import { applyPaymentResult } from '../../../ledger/payouts/results.ts';
 import { runPayouts } from '../../../ledger/payouts/run.ts';
 import { reconcilePayouts } from '../../../ledger/payouts/submit.ts';
-import type { Ledger } from '../../../ledger/postgres/db.ts';
+import type { Database } from '../../../ledger/postgres/db.ts';
 import { AFFILIATE_STATUSES } from '../../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { installCsvBodies } from '../../http/bodies.ts';
@@ -250,7 +250,7 @@ function addResultRoute(app: ApiServer, context: ApiContext): void {
 }
 
 async function applyResult(
-  ledger: Ledger,
+  ledger: Database,
   { line, paymentKey, result }: ResultRow,
   by: { programId: number | undefined; actor: string; dryRun: boolean },
 ): Promise<ResultView> {

@@ -11,7 +11,7 @@ import {
   returnPayout,
   settlePayout,
 } from '../../../ledger/payouts/payouts.ts';
-import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { affiliateFilter, inProgram, owned, principalOf, programFilter } from '../../http/principal.ts';
@@ -118,7 +118,7 @@ async function close(
   reply: FastifyReply,
   payoutId: bigint,
   end: (
-    tx: LedgerTransaction,
+    tx: DatabaseTransaction,
     closing: { payoutId: bigint; now: Date; actor: string },
   ) => Promise<ClosedPayout>,
 ): Promise<z.output<typeof payoutView>> {

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { balanceAt, listStatement, type StatementAmounts } from '../../../ledger/books/statements.ts';
 import { getPayout, listPayoutItems, type PayoutItem } from '../../../ledger/payouts/payouts.ts';
-import type { Ledger } from '../../../ledger/postgres/db.ts';
+import type { Database } from '../../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { readSignedCounts } from '../../../warehouse/audit/signed-counts.ts';
@@ -208,7 +208,7 @@ export function addStatementRoutes(app: ApiServer, { ledger, warehouse }: ApiCon
 }
 
 async function statementPage(
-  ledger: Ledger,
+  ledger: Database,
   statement: { affiliateId: number; currency: string; from: Date; to: Date },
   query: z.output<typeof statementQuery>,
 ): Promise<z.output<typeof statementView>> {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { assert, InputError } from '../../../core/errors.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../../../ledger/integrations/postback-calls.ts';
-import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
@@ -120,7 +120,7 @@ function readOrder(given: unknown, programId: number): Order | Problem {
 }
 
 async function recordGood(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   items: readonly Item[],
   { programId, principal }: { programId: number; principal: Principal },
 ): Promise<ItemAnswer[]> {
@@ -165,7 +165,7 @@ function itemOf(
 }
 
 async function logRefused(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   items: readonly Item[],
   programId: number,
 ): Promise<ItemAnswer[]> {

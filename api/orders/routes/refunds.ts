@@ -13,7 +13,7 @@ import {
   recordRefund,
 } from '../../../ledger/decisions/refunds.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../../../ledger/integrations/postback-calls.ts';
-import type { LedgerTransaction } from '../../../ledger/postgres/db.ts';
+import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiServer } from '../../http/context.ts';
 import {
@@ -106,7 +106,7 @@ function formatListed(refund: ListedRefund): z.output<typeof listedView> {
 }
 
 async function refundedConversion(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   principal: Principal,
   input: RefundInput,
 ): Promise<Conversion> {
@@ -131,7 +131,7 @@ type RefundAnswer = z.output<typeof answer>;
  * @throws Problem `not_found`, `conflict`.
  */
 export async function reportRefund(
-  tx: LedgerTransaction,
+  tx: DatabaseTransaction,
   principal: Principal,
   input: RefundInput,
   call: Omit<

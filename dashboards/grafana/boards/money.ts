@@ -98,7 +98,7 @@ function proofs(): PanelSource {
   return rows({
     title: 'Audit checks',
     description:
-      'Each check of the last audit with its finding. Ledger checks recompute the books from the entries; click checks show that no click is missing or stored twice.',
+      'Each check of the last audit with its finding. Database checks recompute the books from the entries; click checks show that no click is missing or stored twice.',
     unit: 'none',
     empty: 'No audit yet: run afflux audit',
     columns: { Holds: { width: 80 }, Store: { width: 80 }, Check: { width: 220 } },

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createSecretBox } from '../../../core/secret-box.ts';
 import { createParties, creditOrder, freshLedger, type TestLedger } from '../../../test/support/ledger.ts';
 import { auditLedger } from '../../audit/audit.ts';
-import type { Ledger } from '../../postgres/db.ts';
+import type { Database } from '../../postgres/db.ts';
 import { encryptPayoutDetails, hashAccount, setPayoutMethod } from '../methods.ts';
 import { listPayouts } from '../payouts.ts';
 import { runPayouts } from '../run.ts';
@@ -22,7 +22,7 @@ const stripe = { fault: 'none' as Fault, byKey: new Map<string, object>(), calls
 const secretBox = createSecretBox([randomBytes(32)]);
 let server: Server;
 let db: TestLedger;
-let ledger: Ledger;
+let ledger: Database;
 
 beforeAll(async () => {
   server = createServer((request, response) => {
