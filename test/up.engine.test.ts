@@ -110,7 +110,7 @@ test('starts, refuses a second one, survives a kill, and stops in order leaving 
   });
 
   const third = await upAndReady();
-  expect(third.output()).toContain('all data were kept');
+  expect(third.output()).toContain('existing data');
   third.child.kill('SIGINT');
   await waitFor(() => hasEnded(third.child), { deadlineMs: 30_000, what: 'the platform to stop' });
   expect(third.child.exitCode).toBe(0);
