@@ -281,7 +281,7 @@ describe('an explanation', () => {
     const id = await earn();
     const { status, text } = await get(`/v1/conversions/cnv_${id}/explanation`);
     expect(status).toBe(200);
-    expect(text).toContain('of a shape that this version does not know');
+    expect(text).toContain('This version does not know the shape of its evidence');
   });
 });
 
