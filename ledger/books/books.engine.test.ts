@@ -87,7 +87,7 @@ describe('an attributed order', () => {
     await expectBooksToHold();
   });
 
-  test('skips a parent that is not active; the level above stays at its rate', async () => {
+  test('skips a parent that is not active; the levels above it keep their rates', async () => {
     const parties = await createParties(ledger);
     const [affiliate, parent, grandparent] = parties.chain;
     await updateAffiliate(ledger, { id: parent, changes: { status: 'suspended' } });

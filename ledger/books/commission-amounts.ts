@@ -20,8 +20,8 @@ type CommissionTerms = Pick<Terms, 'rateBps' | 'fixedMinor' | 'levelRatesBps' | 
  * What each member of the chain earns by an order, in minor units.
  * Level 1: its rate × order, half to even, plus the fixed amount; under tiers the rate depends on `volumeBeforeMinor`,
  * the affiliate's volume of the month before this order. Level n: its rate × order. A parent that is not active
- * earns nothing, and the level above stays at its rate. All levels together never earn more than the order: lower levels come first.
- * Commissions of zero are left out.
+ * earns nothing, and the levels above it keep their rates. All levels together never earn more than the order: lower
+ * levels come first. Commissions of zero are left out.
  */
 export function computeCommissions(options: {
   orderMinor: bigint;

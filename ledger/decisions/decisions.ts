@@ -190,7 +190,7 @@ async function gatherCredits(
   });
 }
 
-/** Each affiliate and its ancestors, `levels` at the most. The tree has no cycle, so each affiliate occurs once in a chain. */
+/** Each affiliate and its ancestors, at most `levels`. The tree has no cycle: an affiliate occurs once in a chain. */
 export async function readChains(
   sql: DatabaseSql,
   options: { affiliateIds: readonly number[]; levels: number },

@@ -260,7 +260,8 @@ test('24 runs at once over 60 affiliates pay each of them once, while orders are
     .reduce((sum, payout) => sum + payout.amountMinor, 0n);
   expect(total()).toBe(paid);
   await expectCashToBe(parties, paid);
-  // In any order of events: an affiliate has at most what its orders earned, and all of it without a return.
+  // In any order of events: an affiliate has at most what its orders earned, and all of it without a refund or a
+  // suspension.
   const balances = await Promise.all(ids.map((id) => affiliateBalance(ledger, id)));
   expect(balances.slice(15).map((balance) => balance?.paidMinor)).toEqual(Array(45).fill(1_000n));
   expect(balances.every((balance) => (balance?.paidMinor ?? 0n) <= 1_000n)).toBe(true);

@@ -211,7 +211,7 @@ export async function markPayoutPaid(
   return await closePayout(tx, PAID, options);
 }
 
-/** The money has not left, and never will: submitting, submitted or unknown → failed; its commissions are available again. */
+/** The money has not left, and never will: submitting, submitted or unknown → failed; commissions are available again. */
 export async function failPayout(
   tx: DatabaseTransaction,
   options: { payoutId: bigint; now: Date; actor: string; failure: string },

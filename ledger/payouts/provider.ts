@@ -38,8 +38,8 @@ export type PaymentAnswer =
 export type Submission = ReadonlyMap<string, PaymentAnswer>;
 
 /**
- * The service that moves the money. `submit` must be idempotent by the orders' keys: after a crash the same orders come again.
- * When it throws, the outcome of all of them is unknown; they stay `unknown` until their reconciliation.
+ * The service that moves the money. `submit` must be idempotent by the orders' keys: after a crash the same orders come
+ * again. When it throws, the outcome of all of them is unknown; they stay `unknown` until their reconciliation.
  */
 export interface PayoutProvider {
   readonly name: string;

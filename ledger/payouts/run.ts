@@ -26,9 +26,9 @@ export interface PayoutRun {
 }
 
 /**
- * Vests what is due, reconciles payouts of earlier runs with unknown outcome, builds the payouts that are due, hands them
- * over, and writes off debt that is too old. Each commission is paid once, however often and by however many processes at
- * once this runs.
+ * Vests what is due, reconciles payouts of earlier runs with unknown outcome, builds the payouts that are due, hands
+ * them over, and writes off debt that is too old. Each commission is paid once, however often and in however many
+ * processes at once this runs.
  */
 export async function runPayouts(
   ledger: Database,

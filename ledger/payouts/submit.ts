@@ -166,8 +166,8 @@ async function recordAnswers(
 }
 
 /**
- * Payouts that a dead run was handing over are reconciled like all others with unknown outcome: handed over again they would be paid
- * twice by a provider that has forgotten the key, and refused where the affiliate's account has changed since.
+ * Payouts that a dead run was handing over are reconciled like all others with unknown outcome: handed over again they
+ * would be paid twice by a provider that has forgotten the key, and refused where the affiliate's account has changed.
  */
 async function disownDeadRuns(ledger: Database, options: SubmitOptions): Promise<void> {
   const { provider, programId = null } = options;

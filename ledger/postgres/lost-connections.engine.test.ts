@@ -10,8 +10,9 @@ import { startPostgres } from '../../engines/postgres.ts';
 import { waitFor } from '../../test/support/engines.ts';
 
 /**
- * Connections that end while they are used, and one that is used by very many: what was in flight is rejected, nothing of it is written, nothing crashes
- * (vitest fails a run in which something was thrown outside a promise), and every connection is usable afterwards.
+ * Connections that end while they are used, and one that is used by very many: queries in
+ * flight are rejected, nothing of them is written, nothing crashes (vitest fails a run in which something was thrown
+ * outside a promise), and every connection is usable afterwards.
  */
 
 const log = createLogger({ name: 'test', level: 'silent' });
