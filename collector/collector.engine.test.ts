@@ -155,10 +155,10 @@ describe('collector', () => {
     collector = await world.start();
   });
 
-  it('sends an unknown code to the fallback of the program whose domain was asked, else says 404', async () => {
-    const unknown = await click('nobody-knows');
+  it('redirects an unknown code to the fallback of the program that owns the requested domain, else answers 404', async () => {
+    const unknown = await click('unknown-code');
     expect([unknown.status, await unknown.text()]).toEqual([404, 'code: no such link\n']);
-    const answer = await sendRaw(world.url, 'GET /c/nobody HTTP/1.1\r\nHost: go.shop.test:8080\r\n\r\n');
+    const answer = await sendRaw(world.url, 'GET /c/unknown HTTP/1.1\r\nHost: go.shop.test:8080\r\n\r\n');
     expect(answer).toMatch(/^HTTP\/1.1 302 Found\r\n/);
     expect(answer).toContain('Location: https://shop.test/lost\r\n');
   });

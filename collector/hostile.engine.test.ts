@@ -149,7 +149,7 @@ describe('collector under bad clients', () => {
       `/c/${code}`,
       `/i/${code}.gif`,
       '/afflux.js',
-      '/c/nobody',
+      '/c/unknown',
       '/afflux.js',
       '/nothing',
       `/i/${code}.gif`,

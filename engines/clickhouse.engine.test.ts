@@ -117,7 +117,7 @@ describe('@clickhouse/client', () => {
 });
 
 describe('plain HTTP', () => {
-  test('greets', async () => {
+  test('answers /ping and /', async () => {
     expect(await (await fetch(new URL('/ping', database.url))).text()).toBe('Ok.\n');
     expect(await (await fetch(new URL('/', database.url))).text()).toBe('Ok.\n');
   });

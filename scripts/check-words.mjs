@@ -12,7 +12,8 @@ const WORDS = [
   [/\bprogrammes?\b/i, 'program'],
   [/\b(?:is|are|was|were|be|been|being|stays?) away\b|\bAWAY_|awayStore/, 'unavailable'],
   [/\bwhoever\b/i, 'the role that acts'],
-  [/\bnobody\b(?!@)/i, '"no" with a noun'],
+  // Quoted, it is the account of Unix.
+  [/(?<!['"`])\bnobody\b(?!@)/i, '"no" with a noun'],
   [/\banew\b/i, 'again'],
   [/\ball the same\b/i, 'anyway, or nothing'],
   [/\btold\b/i, 'a verb that names the act: notified, reported, shown, recipient'],

@@ -152,7 +152,7 @@ test('nothing of another affiliate or another program is found by its id', async
     expect([operation.path, Object.keys(victims.stranger).includes(prefix)]).toEqual([operation.path, true]);
     for (const role of operation.roles as Role[]) {
       for (const [victim, ids] of Object.entries(victims)) {
-        // Whoever is not an affiliate may see every affiliate of the program.
+        // All other roles are allowed to see every affiliate of the program.
         if (victim === 'sibling' && (role !== 'affiliate' || !(prefix in ids))) continue;
         const { status } = await callWith(operation, mine.keys[role], ids);
         if (status !== 404 && status !== 403)

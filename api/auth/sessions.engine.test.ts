@@ -165,7 +165,7 @@ describe('a password', () => {
     expect((await signIn(email, 'another password')).status).toBe(201);
   });
 
-  test('is changed by whoever knows it; other sessions end', async () => {
+  test('is changed by a user who knows the current one; other sessions end', async () => {
     const email = await user('fraud');
     const [own, elsewhere] = [await browser(email), await browser(email)];
     const change = (current: string) =>

@@ -60,7 +60,7 @@ const MAIL = {
   text: 'Hello Ann,\n\n.\nhttps://portal.example/reset?token=abc\n',
 };
 
-test('a mail arrives as it was written, from whom it should, by whoever may send', async () => {
+test('a mail arrives unchanged, from the configured sender, with the configured credentials', async () => {
   const { url, received } = await startServer();
   const { mailer, lines } = mailerTo(url('right'));
   await mailer.send(MAIL);
@@ -86,13 +86,13 @@ test('an address cannot write a header or add a reader', async () => {
   }
 });
 
-test('a server that refuses or is away is logged without the mail, and nobody waits for ever', async () => {
+test('a server that refuses or is unavailable is logged without the mail, within a deadline', async () => {
   const { url } = await startServer();
   const refused = mailerTo(url('wrong'));
   await refused.mailer.send(MAIL);
-  const away = mailerTo('smtp://127.0.0.1:1');
-  await away.mailer.send(MAIL);
-  for (const { lines } of [refused, away]) {
+  const unavailable = mailerTo('smtp://127.0.0.1:1');
+  await unavailable.mailer.send(MAIL);
+  for (const { lines } of [refused, unavailable]) {
     expect(lines).toHaveLength(1);
     expect(lines[0]).toContain('mail could not be sent');
     expect(lines[0]).not.toMatch(/token=abc|wrong@|user:/);

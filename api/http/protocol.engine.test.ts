@@ -72,7 +72,7 @@ describe('requests that are not understood', () => {
     });
   });
 
-  test('members that nobody asked for, of every operation that takes JSON', async () => {
+  test('unknown members, for every operation that takes JSON', async () => {
     const document = readDocument((await api.call('GET', '/openapi.json')).body);
     const taking = document.operations.filter(
       ({ body, bodyType }) => body && bodyType === 'application/json',
@@ -95,7 +95,7 @@ describe('requests that are not understood', () => {
       if (!isRefused) taken.push(`${operation.method} ${operation.path} ${status} ${fields}`);
     }
     expect(taking.length).toBeGreaterThan(30);
-    // Trackers add parameters of their own, which are told back and not used.
+    // Trackers add parameters of their own: they are listed in the answer and ignored.
     expect(taken.filter((line) => !line.includes('/postback '))).toEqual([]);
   });
 

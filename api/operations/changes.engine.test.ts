@@ -58,7 +58,7 @@ describe('an Idempotency-Key', () => {
     expect((await api.call('POST', '/v1/affiliates', { ...call, json: right })).status).toBe(201);
   });
 
-  test('shows a key that is shown once again to whoever repeats the request, and is stored encrypted', async () => {
+  test('shows the new key again when its request is repeated, and is stored encrypted', async () => {
     const call = {
       key: api.operatorKey,
       json: { role: 'fraud', name: 'f' },

@@ -203,7 +203,7 @@ describe('payouts', () => {
     expect([nothing.status, nothing.body.field]).toEqual([422, 'body']);
   });
 
-  test('that nobody knows of are asked for', async () => {
+  test('with unknown outcome are reconciled', async () => {
     await earn();
     const { programId } = tenant;
     const lost = { name: 'bank_csv', submit: () => Promise.reject(new Error('no answer')) };
@@ -285,7 +285,7 @@ describe('an explanation', () => {
   });
 });
 
-test('conversions are found by any of their facts, by whoever may see these', async () => {
+test('conversions are found by any of their facts, by the roles that see these', async () => {
   const id = await earn();
   await earn();
   const [{ orderId }] = (await api.ledger`select order_id from conversions where id = ${id}`) as unknown as [
@@ -396,7 +396,7 @@ test('dead letters are listed, shown, and put back', async () => {
   await nc.close();
 });
 
-test('freshness is told at once, and again when it moves on', async () => {
+test('freshness is sent at once, and again when it advances', async () => {
   const path = '/v1/freshness';
   expect((await get(path, tenant.keys.affiliate)).body.complete_to).toBeNull();
   const stream = await fetch(`${api.url}/v1/freshness/stream`, {
@@ -455,7 +455,7 @@ test('the five promises are proved when somebody asks, one proof at a time', asy
   expect((await get('/v1/audit')).status).toBe(403);
 });
 
-test('what needs NATS says so while it is away, and everything else goes on', async () => {
+test('operations that need NATS report that it is unavailable, and all others work', async () => {
   await nats.kill();
   const answers = await Promise.all([
     get('/v1/dead-letters', api.operatorKey),

@@ -24,7 +24,7 @@ async function made(path: string, json: unknown): Promise<Record<string, unknown
 }
 
 describe('from nothing to a link', () => {
-  test('everything a programme needs is made, read, changed and logged', async () => {
+  test('everything a program needs is created, read, changed and logged', async () => {
     const program = await made('/v1/programs', { name: 'Shoes', currency: 'EUR' });
     const campaign = await made('/v1/campaigns', {
       program_id: program.id,
@@ -141,7 +141,7 @@ describe('what is saved is checked', () => {
     ['/v1/terms', { program_id: 'PRG', fixed: { amount: '1', currency: 'USD' } }, 'fixed.currency'],
     ['/v1/affiliates', { program_id: 'PRG', ref_code: 'a b', name: 'x', email: 'x@y.z' }, 'ref_code'],
     ['/v1/affiliates', { program_id: 'PRG', ref_code: 'first', name: 'x', email: 'x@y.z' }, 'ref_code'],
-    ['/v1/affiliates', { program_id: 'PRG', ref_code: 'mail', name: 'x', email: 'nobody' }, 'email'],
+    ['/v1/affiliates', { program_id: 'PRG', ref_code: 'mail', name: 'x', email: 'no address' }, 'email'],
     ['/v1/api-keys', { role: 'root', name: 'x' }, 'role'],
     ['/v1/api-keys', { role: 'affiliate', name: 'x', program_id: 'PRG' }, 'role'],
   ])('%s refuses %j', async (path, json, field) => {

@@ -273,7 +273,7 @@ describe('the pixel', () => {
 });
 
 describe('the log of calls', () => {
-  test('holds the refused ones with their reason, those of nobody for the operator only', async () => {
+  test('holds the refused ones with their reason, those without a valid key for the operator only', async () => {
     const tenant = await api.tenant('logged');
     const own = tenant.keys.advertiser;
     await api.call('GET', `/postback?key=${own}&order_id=l-1&amount=1&currency=EUR`);
@@ -301,8 +301,8 @@ describe('the log of calls', () => {
       'l-1',
     ]);
     expect(await calls('order_id=l-3', own)).toEqual([]);
-    const [nobody] = await calls('order_id=l-3', api.operatorKey);
-    expect(nobody).toMatchObject({ code: 'unauthorized', program_id: null, status: 401 });
+    const [anonymous] = await calls('order_id=l-3', api.operatorKey);
+    expect(anonymous).toMatchObject({ code: 'unauthorized', program_id: null, status: 401 });
     const foreign = await api.call('GET', `/v1/postback-calls/${lines[0]?.id}`, { key });
     expect(foreign.status).toBe(404);
   });

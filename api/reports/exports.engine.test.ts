@@ -110,7 +110,7 @@ describe('a report', () => {
   });
 });
 
-test('what takes more time or memory than a question may is told as that', async () => {
+test('a query over its limit of time or memory is reported as too costly', async () => {
   const numbers = 'SELECT uniqExact(number) FROM numbers(100000000000)';
   for (const limit of [{ max_execution_time: 1 }, { max_memory_usage: 20_000_000 }]) {
     const failed = await api.warehouse.query(numbers, {}, limit).then(
@@ -142,7 +142,7 @@ test('what ClickHouse has no room for just now may be asked again', async () => 
 
 describe('a quota', () => {
   test('of reports at a time is kept, and free again when they end', async () => {
-    // Exports that nobody reads yet keep running.
+    // Exports keep running until their rows are read.
     const open = (signal: AbortSignal) =>
       fetch(`${api.url}/v1/reports?${MONTH}&format=csv`, {
         signal,
@@ -164,7 +164,7 @@ describe('a quota', () => {
     });
   });
 
-  test('of requests is told with each answer, and refused with the time to wait', async () => {
+  test('of requests is in the headers of each answer; beyond it, the refusal has the time to wait', async () => {
     const key = mine.keys.advertiser;
     const first = await api.call('GET', '/v1/me', { key });
     expect(first.headers.get('ratelimit-policy')).toBe('"requests";q=100;w=60');
@@ -174,7 +174,7 @@ describe('a quota', () => {
     expect(refused.length).toBeGreaterThan(0);
     expect(refused[0]?.body.code).toBe('rate_limited');
     expect(Number(refused[0]?.headers.get('retry-after'))).toBeGreaterThan(0);
-    // An order is taken all the same, and another key is not affected.
+    // An order is accepted anyway, and other keys are not affected.
     const json = { order_id: 'q', amount: '1', currency: 'EUR' };
     expect((await api.call('POST', '/v1/conversions', { key, json })).status).toBe(202);
     expect((await api.call('GET', '/v1/me', { key: mine.keys.fraud })).status).toBe(200);

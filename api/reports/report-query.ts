@@ -91,7 +91,7 @@ export const reportQuery = z
     metrics: listOf(isReportMetric, REPORT_METRICS)
       .default([...DEFAULT_METRICS])
       .meta({
-        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. Conversions are told by time, program, campaign, affiliate, link and country only. ${OF_ALL_LEVELS.join(' and ')} are of every level of the tree, and not told to affiliates; ${OWN.join(' and ')} are of the affiliate whose click won, without what a review holds.`,
+        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. Conversions are grouped by time, program, campaign, affiliate, link and country only. ${OF_ALL_LEVELS.join(' and ')} are of every level of the tree, and not shown to affiliates; ${OWN.join(' and ')} are of the affiliate whose click won, without what a review holds.`,
       }),
     program_id: integerId('program').optional(),
     campaign_id: integerId('campaign').optional(),

@@ -93,7 +93,7 @@ test('an affiliate sees its own clicks, an operator those of its program, the pl
   expect(elsewhere.body.rows).toEqual([]);
 });
 
-test('an affiliate is not told what those above it earn by its orders', async () => {
+test('an affiliate does not see what its parents earn by its orders', async () => {
   const about = (metric: string) => `${DAY}&metrics=clicks,${metric}`;
   for (const metric of ['commission_minor', 'epc_minor']) {
     const own = await report(about(metric), mine.keys.affiliate);

@@ -7,8 +7,9 @@ import { errorText } from '../../core/errors.ts';
 import { isMappedIpv4, type NetworkMatcher, parseIp } from '../../core/ip.ts';
 
 /**
- * One HTTP request to an address that somebody else has chosen. It goes to public addresses only, judged after the
- * name was resolved and pinned to what was judged, so that neither a name nor a second resolution leads inside.
+ * One HTTP request to a URL that a user has configured. It goes to public addresses only: the name is resolved once,
+ * every address is checked, and the connection uses a checked address, so that no name and no second resolution
+ * leads to a private network.
  */
 
 export interface WebhookAnswer {

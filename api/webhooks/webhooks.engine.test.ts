@@ -15,7 +15,7 @@ interface Received {
   readonly body: string;
 }
 
-/** A receiver on loopback that answers what it is told to. */
+/** A receiver on loopback whose answer each test sets. */
 async function startReceiver() {
   const received: Received[] = [];
   let answer = (response: ServerResponse): void => void response.writeHead(204).end();
@@ -194,7 +194,7 @@ describe('a delivery', () => {
 });
 
 describe('an endpoint', () => {
-  test('that is gone, or has failed for three days, is disabled, and its owner is told', async () => {
+  test('that is gone, or has failed for three days, is disabled, and its owner is notified', async () => {
     const key = tenant.keys.affiliate;
     const { id } = await subscribe(key);
     receiver.answering((response) => response.writeHead(410).end());
@@ -267,7 +267,7 @@ describe('a target', () => {
   const nothing = createNetworkMatcher([]);
   const headers = {};
 
-  test('is judged after its name was resolved, and every address of it', async () => {
+  test('is checked after its name was resolved, with every address of it', async () => {
     const resolving = (addresses: string[]) =>
       ((_name: string, _options: object, done: (error: null, all: object[]) => void) =>
         done(
@@ -290,7 +290,7 @@ describe('a target', () => {
       expect(answer.status).toBeUndefined();
       expect(answer.error).toMatch(/not public|nowhere/);
     }
-    // The same name, to where it may go: the address that was judged is the one that is called.
+    // The same name with an allowed address: the checked address is the one that is called.
     const port = new URL(receiver.url).port;
     const here = await post(`http://127.0.0.1:${port}/`, { body: '{}', headers, allowed: LOOPBACK });
     expect(here.status).toBe(204);

@@ -1,6 +1,10 @@
 import { type ClickIdCodec, clickIdentityKey } from '../../core/clicks/click-id.ts';
+import {
+  type ChainMember,
+  type CommissionAmount,
+  computeCommissions,
+} from '../../ledger/books/commission-amounts.ts';
 import { listCommissions } from '../../ledger/books/commissions.ts';
-import { type ChainMember, computeRewards, type Reward } from '../../ledger/books/rewards.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import { type Conversion, listDecided } from '../../ledger/conversions/conversions.ts';
 import { readChains } from '../../ledger/decisions/decisions.ts';
@@ -25,7 +29,7 @@ import { gatherRuleFacts } from '../worker/rule-facts.ts';
 export interface ReplayedDecision extends FraudDecision {
   /** `ts:node:seq` of the winner. */
   readonly click: string | null;
-  readonly commissions: readonly Reward[];
+  readonly commissions: readonly CommissionAmount[];
 }
 
 export interface Difference {
@@ -62,7 +66,7 @@ const MAX_LEVELS = 10;
 interface Recorded {
   readonly conversion: Conversion;
   readonly evidence: Evidence;
-  readonly commissions: readonly Reward[];
+  readonly commissions: readonly CommissionAmount[];
   readonly volumeBeforeMinor: bigint | undefined;
 }
 
@@ -183,7 +187,7 @@ function decideAgain(
   const credits = outcome === 'attributed' || outcome === 'review';
   const chain = fresh ? (chains.get(click.affiliateId) ?? []) : recorded.commissions.map(asMember);
   const commissions = credits
-    ? computeRewards({
+    ? computeCommissions({
         orderMinor: recorded.conversion.amountMinor,
         terms,
         chain: chain.slice(0, 1 + terms.levelRatesBps.length),
@@ -241,7 +245,7 @@ function winningIdentity(evidence: Evidence): string | undefined {
   return evidence.candidates.find(({ lost }) => lost === null)?.identity;
 }
 
-function asMember({ affiliateId, level }: Reward): ChainMember {
+function asMember({ affiliateId, level }: CommissionAmount): ChainMember {
   return { affiliateId, level, active: true };
 }
 
@@ -258,7 +262,7 @@ export function moneyDifference(
   differences: readonly Difference[],
 ): { affiliateId: number; currency: string; amountMinor: bigint }[] {
   const sums = new Map<string, { affiliateId: number; currency: string; amountMinor: bigint }>();
-  const add = (currency: string, { affiliateId, amountMinor }: Reward, sign: bigint): void => {
+  const add = (currency: string, { affiliateId, amountMinor }: CommissionAmount, sign: bigint): void => {
     const key = `${affiliateId} ${currency}`;
     const known = sums.get(key)?.amountMinor ?? 0n;
     sums.set(key, { affiliateId, currency, amountMinor: known + sign * amountMinor });

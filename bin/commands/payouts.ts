@@ -5,9 +5,9 @@ import { createSecretBox } from '../../core/secret-box.ts';
 import {
   type ClosedPayout,
   listPayouts,
+  markPayoutPaid,
   type Payout,
   returnPayout,
-  settlePayout,
 } from '../../ledger/payouts/payouts.ts';
 import { type LeftOut, previewRun } from '../../ledger/payouts/preview.ts';
 import { createPayoutProvider } from '../../ledger/payouts/providers/index.ts';
@@ -98,7 +98,7 @@ export async function markPayoutsPaid(ids: readonly string[], options: { all: bo
     const paid: Payout[] = [];
     for (const payoutId of wanted) {
       const request = { payoutId, now: new Date(), actor: ACTOR };
-      paid.push(donePayout(payoutId, await inTransaction(ledger, (tx) => settlePayout(tx, request))));
+      paid.push(donePayout(payoutId, await inTransaction(ledger, (tx) => markPayoutPaid(tx, request))));
     }
     process.stdout.write(`${describePayouts(paid)}\n${paid.length} payouts marked paid.\n`);
   });

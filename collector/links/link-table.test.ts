@@ -57,7 +57,7 @@ describe('LinkTable', () => {
         for (const each of [table, copy]) {
           expect(each.size).toBe(model.size);
           for (const [key, link] of model) expect(each.get(key)).toEqual(link);
-          expect(each.get('nobody')).toBeUndefined();
+          expect(each.get('unknown')).toBeUndefined();
         }
       }),
       { numRuns: 50 },

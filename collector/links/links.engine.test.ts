@@ -18,8 +18,8 @@ import { startCollector } from '../main.ts';
 const SEEN_MS = 3_000;
 const CHROME =
   'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36';
-/** Nobody listens there. */
-const NOWHERE = 'postgres://nobody@127.0.0.1:1/nothing';
+/** A port on which no server listens. */
+const UNREACHABLE_URL = 'postgres://user@127.0.0.1:1/nothing';
 
 let world: CollectorUnderTest;
 let running: { stop(): Promise<void> }[] = [];
@@ -124,7 +124,7 @@ describe('links with rules', () => {
       expect(location.searchParams.get('click_id')).toMatch(/^[\w-]{22}$/);
     }
     expect((await stored('drawn')).map(({ destination }) => destination)).toEqual(drawn);
-    // All the same once in 2³⁹ runs.
+    // Fails by chance once in 2³⁹ runs.
     expect(new Set(drawn).size).toBe(2);
   });
 
@@ -181,7 +181,7 @@ describe('the pixel and the snippet', () => {
   it('answer what is no link or no pixel with 404, never with a redirect', async () => {
     const { code } = await link();
     for (const path of [
-      '/i/nobody.gif',
+      '/i/unknown.gif',
       `/i/${code}`,
       `/i/${code}.png`,
       '/i/.gif',
@@ -375,7 +375,7 @@ describe('a start without PostgreSQL', () => {
     });
     await stopAll();
     const stoppedAtMs = Date.now();
-    await start({ databaseUrl: NOWHERE });
+    await start({ databaseUrl: UNREACHABLE_URL });
     const answer = await ask(`/c/${code}`);
     expect(answer.headers.get('location')).toMatch(/^https:\/\/shop\.test\/r\?click_id=/);
     const text = await (await ask('/metrics')).text();
@@ -386,7 +386,7 @@ describe('a start without PostgreSQL', () => {
 
   it('asks visitors to come again while there are no links at all, and loses none of them to a 404', async () => {
     const home = mkdtempSync(join(tmpdir(), 'afflux-empty-'));
-    const config = { ...world.config, home, databaseUrl: NOWHERE };
+    const config = { ...world.config, home, databaseUrl: UNREACHABLE_URL };
     running.push(await startCollector({ config, log: quietLog }));
     for (const path of ['/c/any', '/i/any.gif']) {
       const answer = await ask(path);

@@ -79,7 +79,7 @@ describe.runIf(isEnabled)('a million links', () => {
       reloadedPeakMb: 0,
     };
     await again.stop();
-    // From the snapshot at once, and then everything anew beside it.
+    // From the snapshot at once, and then a full load beside it.
     const startedAtMs = Date.now();
     const both = await run(world.config.databaseUrl);
     await waitFor(
@@ -88,7 +88,7 @@ describe.runIf(isEnabled)('a million links', () => {
         const age = Number(/^afflux_collector_links_age_seconds (\S+)$/m.exec(text)?.[1]);
         return age * 1_000 < Date.now() - startedAtMs;
       },
-      { deadlineMs: 60_000, what: 'the links anew' },
+      { deadlineMs: 60_000, what: 'the full load of the links' },
     );
     measured.reloadedPeakMb = both.memoryMb('VmHWM');
     process.stderr.write(`${JSON.stringify(measured)}\n`);

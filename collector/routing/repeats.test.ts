@@ -25,7 +25,7 @@ describe('repeats', () => {
     expect(repeats.note(1, ip, turned(visitor, 8), START + 5)).toBe(true);
   });
 
-  it('are noticed within the window after the last click, also when 32 bits of milliseconds begin anew', () => {
+  it('are noticed within the window after the last click, also when 32 bits of milliseconds overflow', () => {
     for (const start of [START, 2 ** 32 * 400 - REPEAT_WINDOW_MS / 2]) {
       const repeats = createRepeats();
       expect(repeats.note(1, ip, visitor, start)).toBe(false);

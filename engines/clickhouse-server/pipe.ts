@@ -3,7 +3,7 @@ import { Socket } from 'node:net';
 
 /** The reading end of a named pipe that the engine writes a result into. */
 export interface ResultPipe {
-  /** The engine's output; the engine waits while nobody reads. Ends after `endWriting`, when all has been read. */
+  /** The engine's output; the engine waits while it is not read. Ends after `endWriting`, when all has been read. */
   readonly reader: Socket;
   /** To be called when the engine has finished, also when it never opened the pipe. */
   endWriting(): void;

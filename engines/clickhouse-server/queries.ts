@@ -148,7 +148,7 @@ interface Target {
 /** The result is sent while the engine makes it; a slow reader slows the engine down. */
 async function sendFromPipe(work: Work, session: QuerySession, { sql, path }: Target): Promise<void> {
   const pipe = openResultPipe(path);
-  // Nobody reads any more: the engine's next write fails instead of waiting for ever.
+  // The client is gone: the engine's next write fails instead of waiting for ever.
   work.gone.addEventListener('abort', () => pipe.reader.destroy(), { once: true });
   const finished = session.run(sql).finally(pipe.endWriting);
   // Its failure is handled later, when the rows have been read.

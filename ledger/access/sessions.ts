@@ -82,7 +82,7 @@ export async function lockedFor(sql: DatabaseSql, email: string): Promise<number
 }
 
 /**
- * Counts a guess before it is judged, and says whether it may be: of a hundred at once the first few may.
+ * Counts a guess before it is checked, and returns whether it is allowed: of a hundred at once only the first few are.
  * {@link forgetGuesses} takes a right one back.
  */
 export async function mayGuess(sql: DatabaseSql, email: string): Promise<boolean> {

@@ -51,32 +51,32 @@ const CHECKS: readonly Check[] = [
       with sums as (
         select j.id, e.currency, sum(e.amount_minor) as total, count(e.id) over_all
         from journals j left join entries e on e.journal_id = j.id group by j.id, e.currency
-      ), judged as (
+      ), checked as (
         select id, coalesce(bool_or(total <> 0), false) or sum(over_all) < 2 as is_off from sums group by id
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
-        'journal ' || min(id) filter (where is_off) as example from judged`,
+        'journal ' || min(id) filter (where is_off) as example from checked`,
   },
   {
     name: 'books_sum_to_zero',
     statement: 'all entries of a currency sum to zero',
     find: (tx) => tx<[Finding]>`
-      with judged as (select currency, sum(amount_minor) as total from entries group by currency)
+      with checked as (select currency, sum(amount_minor) as total from entries group by currency)
       select count(*) as checked, count(*) filter (where total <> 0) as off,
-        min(currency || ' by ' || total) filter (where total <> 0) as example from judged`,
+        min(currency || ' by ' || total) filter (where total <> 0) as example from checked`,
   },
   {
     name: 'balances_agree',
     statement: "every account's cached balance is the sum of its entries",
     find: (tx) => tx<[Finding]>`
-      with judged as (
+      with checked as (
         select a.id, a.balance_minor <> coalesce(e.total, 0) as is_off
         from accounts a
         left join (select account_id, sum(amount_minor) as total from entries group by account_id) e
           on e.account_id = a.id
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
-        'account ' || min(id) filter (where is_off) as example from judged`,
+        'account ' || min(id) filter (where is_off) as example from checked`,
   },
   {
     name: 'earned_is_somewhere',
@@ -93,26 +93,26 @@ const CHECKS: readonly Check[] = [
         select a.affiliate_id, a.currency, sum(e.amount_minor) as total
         from journals j join entries e on e.journal_id = j.id join accounts a on a.id = e.account_id
         where j.kind = 'debt_write_off' and a.affiliate_id is not null group by a.affiliate_id, a.currency
-      ), judged as (
+      ), checked as (
         select affiliate_id,
           coalesce(earned.total, 0) + coalesce(written_off.total, 0) <> coalesce(held.total, 0) as is_off
         from earned full join held using (affiliate_id, currency) left join written_off using (affiliate_id, currency)
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
-        'aff_' || min(affiliate_id) filter (where is_off) as example from judged`,
+        'aff_' || min(affiliate_id) filter (where is_off) as example from checked`,
   },
   {
     name: 'programs_mirror_affiliates',
     statement: 'cash out = paid, and expense = what is earned and not paid, for each program',
     find: (tx) => tx<[Finding]>`
-      with judged as (
+      with checked as (
         select program_id, currency,
           sum(balance_minor) filter (where kind in ('cash_clearing', 'paid')) <> 0
           or sum(balance_minor) filter (where kind not in ('cash_clearing', 'paid')) <> 0 as is_off
         from accounts group by program_id, currency
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
-        'prg_' || min(program_id) filter (where is_off) as example from judged`,
+        'prg_' || min(program_id) filter (where is_off) as example from checked`,
   },
   {
     name: 'commissions_agree',
@@ -133,7 +133,7 @@ const CHECKS: readonly Check[] = [
         from commission_lines group by commission_id
       ), stated as (
         select *, amount_minor - reversed_minor + clawback_minor as booked_minor from commissions
-      ), judged as (
+      ), checked as (
         select c.id,
           (earned, coalesce(reversed, 0)) is distinct from (amount_minor, reversed_minor)
           or coalesce(debt, 0) not between -clawback_minor and 0
@@ -144,13 +144,13 @@ const CHECKS: readonly Check[] = [
         from stated c left join booked b on b.commission_id = c.id left join lined l on l.commission_id = c.id
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
-        'com_' || min(id) filter (where is_off) as example from judged`,
+        'com_' || min(id) filter (where is_off) as example from checked`,
   },
   {
     name: 'given_up_has_left',
     statement: 'all debt is of commissions, and given up only for those whose money has left',
     find: (tx) => tx<[Finding]>`
-      with judged as (
+      with checked as (
         select e.commission_id,
           e.commission_id is null
           or coalesce(sum(e.amount_minor) filter (where j.kind = 'debt_write_off'), 0)
@@ -161,24 +161,25 @@ const CHECKS: readonly Check[] = [
         group by e.commission_id, c.id
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
-        coalesce('com_' || min(commission_id) filter (where is_off), 'debt of none') as example from judged`,
+        coalesce('com_' || min(commission_id) filter (where is_off), 'debt of none') as example from checked`,
   },
   {
     name: 'levels_within_order',
-    statement: 'the levels of an order together earn no more than the order, and nobody earns twice by it',
+    statement:
+      'the levels of an order together earn no more than the order, and each affiliate earns by it once',
     find: (tx) => tx<[Finding]>`
-      with judged as (
+      with checked as (
         select c.id, sum(m.amount_minor) > c.amount_minor or count(*) <> count(distinct m.affiliate_id) as is_off
         from conversions c join commissions m on m.conversion_id = c.id group by c.id
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
-        'cnv_' || min(id) filter (where is_off) as example from judged`,
+        'cnv_' || min(id) filter (where is_off) as example from checked`,
   },
   {
     name: 'refunds_agree',
     statement: "every order's refunded amount is the sum of its refunds",
     find: (tx) => tx<[Finding]>`
-      with judged as (
+      with checked as (
         select c.id, c.refunded_minor <> coalesce(r.total, 0) as is_off
         from conversions c
         left join (select conversion_id, sum(amount_minor) as total from refunds group by conversion_id) r
@@ -186,19 +187,19 @@ const CHECKS: readonly Check[] = [
         where c.refunded_minor > 0 or r.total is not null
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
-        'cnv_' || min(id) filter (where is_off) as example from judged`,
+        'cnv_' || min(id) filter (where is_off) as example from checked`,
   },
   {
     name: 'paid_once',
     statement: 'no commission is in two live payouts, and those in a payout or paid are in one',
     find: (tx) => tx<[Finding]>`
-      with judged as (
+      with checked as (
         select c.id, count(i.id) <> (c.state in ('in_payout', 'paid'))::integer as is_off
         from commissions c left join payout_items i on i.commission_id = c.id and i.live
         group by c.id
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
-        'com_' || min(id) filter (where is_off) as example from judged`,
+        'com_' || min(id) filter (where is_off) as example from checked`,
   },
   {
     name: 'payouts_agree',
@@ -212,7 +213,7 @@ const CHECKS: readonly Check[] = [
           sum(e.amount_minor) filter (where a.kind = 'cash_clearing') as cash
         from journals j join entries e on e.journal_id = j.id join accounts a on a.id = e.account_id
         where j.payout_id is not null group by j.payout_id
-      ), judged as (
+      ), checked as (
         select p.id,
           p.amount_minor is distinct from i.total
           or coalesce(b.in_transit, 0) <> case
@@ -221,6 +222,6 @@ const CHECKS: readonly Check[] = [
         from payouts p left join itemed i on i.payout_id = p.id left join booked b on b.payout_id = p.id
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
-        'pay_' || min(id) filter (where is_off) as example from judged`,
+        'pay_' || min(id) filter (where is_off) as example from checked`,
   },
 ];

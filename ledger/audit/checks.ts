@@ -9,7 +9,7 @@ export interface AuditCheck {
 }
 
 /** The column's limit; a check that fails everywhere names thousands of leases. */
-const DETAIL_CHARS = 2_000;
+const MAX_DETAIL_LENGTH = 2_000;
 
 /** Keeps the results of an audit of that time, for dashboards. They stay. */
 export async function recordAuditChecks(
@@ -22,7 +22,7 @@ export async function recordAuditChecks(
     store,
     name,
     ok,
-    detail: detail.slice(0, DETAIL_CHARS),
+    detail: detail.slice(0, MAX_DETAIL_LENGTH),
   }));
   await sql`insert into audit_checks ${sql.values(rows)} on conflict do nothing`;
 }

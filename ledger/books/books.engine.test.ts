@@ -87,7 +87,7 @@ describe('an attributed order', () => {
     await expectBooksToHold();
   });
 
-  test('skips a parent that is not active and moves nobody up', async () => {
+  test('skips a parent that is not active; the levels above it keep their rates', async () => {
     const parties = await createParties(ledger);
     const [affiliate, parent, grandparent] = parties.chain;
     await updateAffiliate(ledger, { id: parent, changes: { status: 'suspended' } });
@@ -210,10 +210,10 @@ describe('a conversion in review', () => {
     const conversionId = await creditOrder(ledger, parties, { ...held, orderId: 'review-refund' });
     await refund(parties.programId, 'review-refund', 'r1', 2_500n);
     expect((await getConversion(ledger, conversionId))?.state).toBe('review');
-    const verdict = await inTransaction(ledger, (tx) =>
+    const approved = await inTransaction(ledger, (tx) =>
       approveConversion(tx, { conversionId, reviewer: 'ann', note: 'fine' }),
     );
-    expect(verdict).toEqual({ outcome: 'done', state: 'partially_refunded' });
+    expect(approved).toEqual({ outcome: 'done', state: 'partially_refunded' });
     expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({ pendingMinor: 750n });
     await expectBooksToHold();
   });

@@ -166,7 +166,7 @@ describe('decisions', () => {
     expect(await decide('attributed')).toEqual({ outcome: 'already_decided', state: 'attributed' });
   });
 
-  test('about a click of another program credit nobody', async () => {
+  test('about a click of another program credit no affiliate', async () => {
     const other = await createParties(ledger);
     const { conversion } = await recordConversion(ledger, order({ orderId: 'foreign click' }));
     const decision = decisionFor(other, conversion.id, {

@@ -141,7 +141,7 @@ export interface FirstOrder {
   readonly clickTs: Date;
   readonly clickNode: number;
   readonly clickSeq: number;
-  /** Nobody knows yet whether it is credited. */
+  /** Whether it is credited is not decided yet. */
   readonly inReview: boolean;
 }
 

@@ -1,9 +1,9 @@
 import { assert } from '../../core/errors.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import { DAY_MS } from '../../core/time.ts';
+import { type ChainMember, computeCommissions } from '../books/commission-amounts.ts';
 import type { Commission } from '../books/commissions.ts';
 import { appendLines, balancingEntry, type Journal, postJournals } from '../books/journals.ts';
-import { type ChainMember, computeRewards } from '../books/rewards.ts';
 import type { ConversionReason, ConversionState } from '../conversions/conversions.ts';
 import { type DatabaseSql, type DatabaseTransaction, idArray } from '../postgres/db.ts';
 import { getTerms, type Terms } from '../programs/terms.ts';
@@ -129,7 +129,7 @@ async function writeDecisions(tx: DatabaseTransaction, decisions: readonly Decis
   if (decisions.length === 0) return;
   const rows = decisions.map((decision) => {
     const { conversionId, outcome, click, reason, evidence, termsId, recurringOf, nextAttemptAt } = decision;
-    // A click that won nothing may be of another program: its identity is kept, nobody is credited.
+    // A click that won nothing may be of another program: its identity is kept, no affiliate is credited.
     const credited = outcome === 'unattributed' ? undefined : click;
     return {
       id: conversionId.toString(),
@@ -190,7 +190,7 @@ async function gatherCredits(
   });
 }
 
-/** Each affiliate and its ancestors, `levels` at the most. The tree has no cycle, so nobody comes twice in a chain. */
+/** Each affiliate and its ancestors, at most `levels`. The tree has no cycle: an affiliate occurs once in a chain. */
 export async function readChains(
   sql: DatabaseSql,
   options: { affiliateIds: readonly number[]; levels: number },
@@ -219,7 +219,7 @@ async function insertCommissions(
   const volumes = await addVolumes(tx, credits);
   const rows = credits.flatMap(({ conversion, decision, terms, chain }) => {
     const volumeBeforeMinor = volumes.get(conversion.id);
-    return computeRewards({ orderMinor: conversion.amountMinor, terms, chain, volumeBeforeMinor }).map(
+    return computeCommissions({ orderMinor: conversion.amountMinor, terms, chain, volumeBeforeMinor }).map(
       ({ affiliateId, level, amountMinor }) => ({
         conversion_id: conversion.id.toString(),
         program_id: conversion.programId,
@@ -230,7 +230,7 @@ async function insertCommissions(
         amount_minor: amountMinor.toString(),
         volume_before_minor: level === 1 ? (volumeBeforeMinor?.toString() ?? null) : null,
         state: decision.outcome === 'review' ? 'held' : 'pending',
-        // The hold counts from the report, not from the decision: a late decision delays nobody's money.
+        // The hold counts from the report, not from the decision: a late decision delays no payout.
         available_at: addDays(conversion.receivedAt, terms.holdDays).toISOString(),
       }),
     );

@@ -12,7 +12,7 @@ import { vestDue } from '../books/commissions.ts';
 import { writeOffDebt } from '../books/debt.ts';
 import { findConversionByOrder, recordConversion } from '../conversions/conversions.ts';
 import { buildPayouts } from '../payouts/build.ts';
-import { cancelPayout, failPayout, listPayouts, returnPayout, settlePayout } from '../payouts/payouts.ts';
+import { cancelPayout, failPayout, listPayouts, markPayoutPaid, returnPayout } from '../payouts/payouts.ts';
 import { answerAll, type PaymentOrder, type PayoutProvider } from '../payouts/provider.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
@@ -33,7 +33,7 @@ const HISTORIES_A_DATABASE = 25;
 const ORDERS = 6;
 const actor = 'test';
 
-/** What one history is played in: a program of its own, and a provider that remembers what it was told. */
+/** The stores of one history: a program of its own, and a provider that keeps what was submitted to it. */
 interface World {
   readonly ledger: Database;
   readonly parties: TestParties;
@@ -72,7 +72,7 @@ const anyCommand = fc.oneof(
   }),
   fc.record({ kind: fc.constantFrom('cancel' as const, 'write off' as const) }),
   fc.record({
-    kind: fc.constantFrom('settle' as const, 'settle' as const, 'fail' as const, 'return' as const),
+    kind: fc.constantFrom('mark_paid' as const, 'mark_paid' as const, 'fail' as const, 'return' as const),
   }),
   fc.record({
     kind: fc.constant('status' as const),
@@ -166,7 +166,7 @@ async function carryOut(world: World, command: Command): Promise<void> {
       await carryOut(world, { ...command, kind: 'credit' });
       await carryOut(world, { kind: 'confirm', order: command.order });
       await carryOut(world, { kind: 'pay', answer: 'accepted', twice: false });
-      await carryOut(world, { kind: 'settle' });
+      await carryOut(world, { kind: 'mark_paid' });
       return;
     }
     case 'record': {
@@ -222,18 +222,21 @@ async function carryOut(world: World, command: Command): Promise<void> {
       return;
     case 'cancel':
     case 'return':
-    case 'settle':
+    case 'mark_paid':
     case 'fail': {
-      const close = { settle: settlePayout, fail: failPayout, return: returnPayout, cancel: cancelPayout }[
-        command.kind
-      ];
+      const close = {
+        mark_paid: markPayoutPaid,
+        fail: failPayout,
+        return: returnPayout,
+        cancel: cancelPayout,
+      }[command.kind];
       for (const { id, providerKey } of (await listPayouts(ledger, { programId, limit: 3 })).rows) {
-        // Nobody says that money has arrived which the provider never heard of.
-        if (command.kind === 'settle' && !bank.payments.has(providerKey)) continue;
+        // A payout that the provider does not know cannot have arrived.
+        if (command.kind === 'mark_paid' && !bank.payments.has(providerKey)) continue;
         const request = { payoutId: id, now: new Date(), actor, failure: 'test' };
         const closed = await inTransaction(ledger, (tx) => close(tx, request));
         if (closed.outcome !== 'done') continue;
-        bank.close(providerKey, command.kind === 'settle' ? 'paid' : 'ended');
+        bank.close(providerKey, command.kind === 'mark_paid' ? 'paid' : 'ended');
       }
       return;
     }
@@ -321,7 +324,7 @@ async function playLane(lane: number, met: Map<string, bigint>): Promise<void> {
     await fc.assert(history, {
       numRuns: Math.ceil(HISTORIES / LANES),
       seed: SEED + lane,
-      // Shortening a history that failed may take hours: what is found by then is told.
+      // Shortening a history that failed may take hours: after the limit the shortest so far is reported.
       interruptAfterTimeLimit: 100_000 + HISTORIES * 1_000,
       markInterruptAsFailure: true,
     });

@@ -10,7 +10,7 @@ import {
 } from '../../test/support/ledger.ts';
 import { vestDue } from '../books/commissions.ts';
 import { findConversionByOrder, recordConversion } from '../conversions/conversions.ts';
-import { listPayouts, settlePayout } from '../payouts/payouts.ts';
+import { listPayouts, markPayoutPaid } from '../payouts/payouts.ts';
 import { answerAll } from '../payouts/provider.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
@@ -20,7 +20,7 @@ import { approveConversion } from './reviews.ts';
 /** Pairs of orderings in one run, more by AFFLUX_TEST_HISTORIES. */
 const RUNS = Math.ceil(Number(process.env.AFFLUX_TEST_HISTORIES ?? 300) / 10);
 const SEED = Number(process.env.AFFLUX_TEST_SEED ?? Date.now() % 2 ** 31);
-/** Shortening a counterexample may take long: what is found by then is told. */
+/** Shortening a counterexample may take long: after the limit the shortest so far is reported. */
 const LIMIT_MS = 20_000 + RUNS * 1_000;
 const RUN = { numRuns: RUNS, seed: SEED, interruptAfterTimeLimit: LIMIT_MS, markInterruptAsFailure: true };
 const TIMEOUT = { timeout: 2 * LIMIT_MS };
@@ -62,7 +62,7 @@ function stepsOf({ inReview, refunds }: Fate, order: number): Step[] {
   ];
 }
 
-/** Carries a step out; false when it came before what it refers to, as its sender is told, who sends it again. */
+/** Carries a step out; false when it came before what it refers to: its sender gets an error and sends it again. */
 async function carryOut(parties: TestParties, fates: readonly Fate[], step: Step): Promise<boolean> {
   const { programId } = parties;
   const fate = fates[step.order];
@@ -108,7 +108,7 @@ async function carryOutAll(
   }
 }
 
-async function payAndSettle(programId: number): Promise<void> {
+async function runAndMarkPaid(programId: number): Promise<void> {
   const now = new Date(Date.now() + 1_000);
   const provider = {
     name: 'test',
@@ -117,7 +117,7 @@ async function payAndSettle(programId: number): Promise<void> {
   await runPayouts(ledger, { now, provider, programId });
   const { rows } = await listPayouts(ledger, { programId, state: 'submitted', limit: 10 });
   for (const { id: payoutId } of rows) {
-    await inTransaction(ledger, (tx) => settlePayout(tx, { payoutId, now, actor: 'test' }));
+    await inTransaction(ledger, (tx) => markPayoutPaid(tx, { payoutId, now, actor: 'test' }));
   }
 }
 
@@ -176,7 +176,7 @@ test('commands in any order, and any of them again, give the same balances', TIM
 });
 
 test(
-  'payouts at any moment between them change where the money stands, and nobody has more or less',
+  'payouts at any moment between them move money between accounts, and no affiliate has more or less',
   TIMEOUT,
   async () => {
     await fc.assert(
@@ -190,7 +190,7 @@ test(
           await carryOutAll(straight, fates, steps);
           for (const [i, step] of delivered.entries()) {
             await carryOut(paid, fates, step);
-            if (payoutsAt.includes(i)) await payAndSettle(paid.programId);
+            if (payoutsAt.includes(i)) await runAndMarkPaid(paid.programId);
           }
           await carryOutAll(paid, fates, steps);
           expect(worthOf(await balancesOf(paid))).toEqual(worthOf(await balancesOf(straight)));

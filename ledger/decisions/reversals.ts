@@ -67,7 +67,7 @@ export async function reverseRefundedShare(tx: DatabaseTransaction, conversionId
 }
 
 /**
- * Locks the commissions of a conversion. Those in a payout that nobody was told to pay yet are taken out of it: the
+ * Locks the commissions of a conversion. Those in a payout that is not submitted yet are taken out of it: the
  * payout is canceled, and the next run builds it again without what is taken back. Its other commissions are locked
  * out of their order, so that two such refunds may meet in a deadlock: one of them is then tried again.
  */

@@ -5,7 +5,7 @@ import { type DatabaseTransaction, idArray } from '../postgres/db.ts';
 import { countApproved } from './decisions.ts';
 import { applyEarlierRefunds, reverseRejected } from './reversals.ts';
 
-export type Verdict =
+export type ReviewOutcome =
   | { readonly outcome: 'done'; readonly state: ConversionState }
   | { readonly outcome: 'not_found' }
   /** The conversion is not in a state in which this can be done: nothing was changed. */
@@ -38,7 +38,10 @@ async function lockConversion(tx: DatabaseTransaction, id: bigint): Promise<Lock
  * A reviewer credits a conversion in review: its commissions leave the hold for the ordinary wait, and so do those of
  * later orders of its subscription that waited for this alone.
  */
-export async function approveConversion(tx: DatabaseTransaction, request: ReviewRequest): Promise<Verdict> {
+export async function approveConversion(
+  tx: DatabaseTransaction,
+  request: ReviewRequest,
+): Promise<ReviewOutcome> {
   const conversion = await lockConversion(tx, request.conversionId);
   if (!conversion) return { outcome: 'not_found' };
   if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
@@ -52,7 +55,10 @@ export async function approveConversion(tx: DatabaseTransaction, request: Review
 }
 
 /** A reviewer rejects a conversion in review and later orders of its subscription: their commissions are taken back. */
-export async function rejectConversion(tx: DatabaseTransaction, request: ReviewRequest): Promise<Verdict> {
+export async function rejectConversion(
+  tx: DatabaseTransaction,
+  request: ReviewRequest,
+): Promise<ReviewOutcome> {
   const conversion = await lockConversion(tx, request.conversionId);
   if (!conversion) return { outcome: 'not_found' };
   if (conversion.state !== 'review') return { outcome: 'wrong_state', state: conversion.state };
@@ -95,7 +101,7 @@ async function concludeReview(
   tx: DatabaseTransaction,
   request: ReviewRequest,
   action: string,
-): Promise<Verdict> {
+): Promise<ReviewOutcome> {
   const { conversionId, reviewer, note } = request;
   const [row] = await tx<[{ state: ConversionState }]>`
     select state from conversions where id = ${conversionId}`;
@@ -116,7 +122,7 @@ async function concludeReview(
 export async function confirmConversion(
   tx: DatabaseTransaction,
   request: { conversionId: bigint; actor: string; now: Date },
-): Promise<Verdict> {
+): Promise<ReviewOutcome> {
   const { conversionId, actor, now } = request;
   const conversion = await lockConversion(tx, conversionId);
   if (!conversion) return { outcome: 'not_found' };

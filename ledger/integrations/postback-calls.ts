@@ -14,7 +14,7 @@ export interface PostbackCall {
   readonly receivedAt: Date;
   readonly requestId: string;
   readonly via: CallWay;
-  /** Null for a call of nobody who is known. */
+  /** Null for a call without a valid key. */
   readonly programId: number | null;
   readonly actor: string | null;
   readonly ip: string | null;

@@ -21,7 +21,7 @@ export const ENDPOINT_STATUSES = ['active', 'disabled'] as const;
 export interface WebhookEndpoint {
   readonly id: number;
   readonly programId: number;
-  /** Null: it is told of everybody's things in the program. */
+  /** Null: it receives the events of all affiliates of the program. */
   readonly affiliateId: number | null;
   /** Whose eyes the bodies are written for. */
   readonly role: Role;

@@ -55,7 +55,7 @@ export async function addTestEvent(sql: DatabaseSql, endpoint: WebhookEndpoint):
     values ('webhook.test', ${programId}, ${affiliateId}, ${id}, ${`whk_${id}`})`;
 }
 
-/** Takes the oldest events that were not told yet, at most `limit`; others skip them. */
+/** Takes the oldest events without deliveries, at most `limit`; others skip them. */
 export async function takeEvents(
   tx: DatabaseTransaction,
   options: { limit: number },
@@ -66,7 +66,7 @@ export async function takeEvents(
     returning id, message_id, type, program_id, affiliate_id, endpoint_id, subject, at`;
 }
 
-/** The active endpoints that are to be told of an event. */
+/** The active endpoints that receive an event. */
 export async function listenersOf(
   sql: DatabaseSql,
   event: WebhookEvent,

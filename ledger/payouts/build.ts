@@ -8,7 +8,7 @@ const PAYOUT_BATCH_SIZE = 500;
 
 interface BuildOptions {
   readonly now: Date;
-  /** Whoever will move the money. */
+  /** The payout provider that will move the money. */
   readonly provider: string;
   readonly programId: number;
 }
@@ -118,7 +118,7 @@ async function lockPayable(tx: DatabaseTransaction, affiliateIds: readonly numbe
     select id as commission_id, affiliate_id, amount_minor - reversed_minor + clawback_minor as amount_minor
     from commissions where affiliate_id = any(${[...affiliateIds]}::integer[]) and state = 'available'
     order by id for no key update skip locked`;
-  // Nobody suspends an affiliate between this look and the commit of its payout.
+  // The lock: no affiliate is suspended between this check and the commit of its payout.
   const active = await tx<{ id: number }[]>`
     select id from affiliates where id = any(${[...affiliateIds]}::integer[]) and status = 'active'
     order by id for share`;

@@ -76,7 +76,7 @@ async function expectCashToBe(parties: TestParties, totalMinor: bigint) {
   expect(cash?.minor).toBe(totalMinor);
 }
 
-describe('a payout that nobody was told to pay yet', () => {
+describe('a payout that is not submitted yet', () => {
   test('is canceled by a refund of an order in it, and built again without it', async () => {
     const parties = await createParties(ledger, single);
     const { programId } = parties;
@@ -260,7 +260,8 @@ test('24 runs at once over 60 affiliates pay each of them once, while orders are
     .reduce((sum, payout) => sum + payout.amountMinor, 0n);
   expect(total()).toBe(paid);
   await expectCashToBe(parties, paid);
-  // Whatever came first: an affiliate has at most what its orders earned, and whoever was left alone has all of it.
+  // In any order of events: an affiliate has at most what its orders earned, and all of it without a refund or a
+  // suspension.
   const balances = await Promise.all(ids.map((id) => affiliateBalance(ledger, id)));
   expect(balances.slice(15).map((balance) => balance?.paidMinor)).toEqual(Array(45).fill(1_000n));
   expect(balances.every((balance) => (balance?.paidMinor ?? 0n) <= 1_000n)).toBe(true);
@@ -364,7 +365,7 @@ describe('debt that was given up comes back with the money', () => {
     // What was netted is owed no more: with its payout back, it is the affiliate's again.
     await sendBack(parties, 1);
     expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ availableMinor: 1_000n, debtMinor: 0n });
-    // The netting undone, its debt is there again, and still nobody was given anything.
+    // The netting undone, its debt is there again, and no affiliate has more than it earned.
     await sendBack(parties, 2);
     expect(await affiliateBalance(ledger, chain[0])).toMatchObject({
       availableMinor: 4_000n,

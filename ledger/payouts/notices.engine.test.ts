@@ -116,8 +116,8 @@ describe('what a provider tells by itself', () => {
     expect(await stateNow()).toBe('returned');
   });
 
-  test('of a payment nobody knows is not found', async () => {
+  test('of an unknown payment is not found', async () => {
     const notice = { provider: 'teller', status: 'paid', now: new Date() } as const;
-    expect(await recordNotice(ledger, { ...notice, providerKey: 'nobody' })).toBe('not_found');
+    expect(await recordNotice(ledger, { ...notice, providerKey: 'unknown' })).toBe('not_found');
   });
 });

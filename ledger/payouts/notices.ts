@@ -1,23 +1,23 @@
 import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
-import { failPayout, type Payout, returnPayout, settlePayout } from './payouts.ts';
+import { failPayout, markPayoutPaid, type Payout, returnPayout } from './payouts.ts';
 
-/** What a provider tells of a payout by itself, by whatever way it tells it. */
+/** Notices of a provider about a payout, by webhook, file or any other channel. */
 
 export type NoticeStatus = 'paid' | 'failed' | 'returned';
 
 export type NoticeOutcome =
   | 'recorded'
-  /** What it says is known already. */
+  /** Its content is recorded already. */
   | 'repeated'
   | 'not_found'
-  /** The run that hands the payout over has not written down the provider's answer yet: to be told again. */
+  /** The run that hands the payout over has not recorded the provider's answer yet: the notice must be sent again. */
   | 'too_early'
   /** It contradicts what is recorded: nothing was changed, and a person has to look. */
   | 'contradicts';
 
 /**
- * Records what a provider tells of a payout. Notices may come twice, late, or in any order: one that says what is known
- * already, or less, changes nothing; a return tells that the money had been paid.
+ * Records a notice of a provider. Notices may come twice, late, or in any order: one that adds nothing to what is
+ * recorded changes nothing; a return implies that the money had been paid.
  */
 export async function recordNotice(
   ledger: Database,
@@ -33,21 +33,21 @@ export async function recordNotice(
   });
 }
 
-/** What {@link recordNotice} does to the payout, whoever says it. */
+/** What {@link recordNotice} does to the payout, for any sender of the notice. */
 export async function applyNotice(
   tx: DatabaseTransaction,
   notice: { payoutId: bigint; status: NoticeStatus; now: Date; actor: string; failure: string },
 ): Promise<NoticeOutcome> {
   const { status } = notice;
   if (status === 'failed') return outcomeOf(await failPayout(tx, notice), ['failed']);
-  const settled = await settlePayout(tx, notice);
-  if (status === 'paid') return outcomeOf(settled, ['paid', 'returned']);
-  if (settled.outcome === 'wrong_state' && settled.state === 'submitting') return 'too_early';
+  const marked = await markPayoutPaid(tx, notice);
+  if (status === 'paid') return outcomeOf(marked, ['paid', 'returned']);
+  if (marked.outcome === 'wrong_state' && marked.state === 'submitting') return 'too_early';
   return outcomeOf(await returnPayout(tx, notice), ['returned']);
 }
 
 function outcomeOf(
-  closed: Awaited<ReturnType<typeof settlePayout>>,
+  closed: Awaited<ReturnType<typeof markPayoutPaid>>,
   known: readonly Payout['state'][],
 ): NoticeOutcome {
   if (closed.outcome === 'done') return 'recorded';

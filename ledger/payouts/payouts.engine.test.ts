@@ -14,7 +14,7 @@ import { affiliateBalance } from '../audit/counts.ts';
 import { recordRefund } from '../decisions/refunds.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateAffiliate } from '../programs/affiliates.ts';
-import { failPayout, listPayoutItems, listPayouts, settlePayout } from './payouts.ts';
+import { failPayout, listPayoutItems, listPayouts, markPayoutPaid } from './payouts.ts';
 import { answerAll, createBankCsvProvider, type PaymentBatch, type PayoutProvider } from './provider.ts';
 import { runPayouts } from './run.ts';
 
@@ -45,8 +45,10 @@ async function run(parties: TestParties, provider: PayoutProvider) {
   return await runPayouts(ledger, { now: soon(), provider, programId: parties.programId });
 }
 
-async function settle(payoutId: bigint) {
-  return await inTransaction(ledger, (tx) => settlePayout(tx, { payoutId, now: new Date(), actor: 'test' }));
+async function markPaid(payoutId: bigint) {
+  return await inTransaction(ledger, (tx) =>
+    markPayoutPaid(tx, { payoutId, now: new Date(), actor: 'test' }),
+  );
 }
 
 async function refundOrder(parties: TestParties, orderId: string, amountMinor: bigint) {
@@ -73,7 +75,7 @@ describe('a payout run', () => {
       new Map(parties.chain.map((id, i) => [id, [1_234n, 370n, 123n][i]])),
     );
     expect(await run(parties, provider)).toMatchObject({ vested: 0, built: 0, submitted: 0 });
-    for (const { id } of first.payouts) expect(await settle(id)).toMatchObject({ outcome: 'done' });
+    for (const { id } of first.payouts) expect(await markPaid(id)).toMatchObject({ outcome: 'done' });
     expect(await run(parties, provider)).toMatchObject({ built: 0 });
     expect(orders()).toHaveLength(3);
     expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({
@@ -96,7 +98,7 @@ describe('a payout run', () => {
     const { rows } = await listPayouts(ledger, { programId: parties.programId, limit: 100 });
     expect(new Set(orders().map(({ providerKey }) => providerKey)).size).toBe(orders().length);
     expect(rows.reduce((sum, { amountMinor }) => sum + amountMinor, 0n)).toBe(paid);
-    for (const { id } of rows) await settle(id);
+    for (const { id } of rows) await markPaid(id);
     await run(parties, provider);
     const { rows: all } = await listPayouts(ledger, { programId: parties.programId, limit: 100 });
     expect(all.reduce((sum, { amountMinor }) => sum + amountMinor, 0n)).toBe(5n * 1_400n);
@@ -152,8 +154,8 @@ describe('a payout run', () => {
     await run(parties, provider);
     expect(orders()).toEqual([]);
     const payoutId = first.payouts[0]?.id ?? 0n;
-    expect(await settle(payoutId)).toMatchObject({ outcome: 'done', payout: { state: 'paid' } });
-    expect(await settle(payoutId)).toEqual({ outcome: 'wrong_state', state: 'paid' });
+    expect(await markPaid(payoutId)).toMatchObject({ outcome: 'done', payout: { state: 'paid' } });
+    expect(await markPaid(payoutId)).toEqual({ outcome: 'wrong_state', state: 'paid' });
     await expectBooksToHold();
   });
 
@@ -182,7 +184,7 @@ describe('a refund around a payout', () => {
     await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: 'paid' });
     const { provider } = createRecordingProvider();
     const [first] = (await run(parties, provider)).payouts;
-    await settle(first?.id ?? 0n);
+    await markPaid(first?.id ?? 0n);
     await refundOrder(parties, 'paid', 4_000n);
     expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({
       paidMinor: 1_000n,
@@ -200,7 +202,7 @@ describe('a refund around a payout', () => {
       ['commission', 500n],
       ['debt', -400n],
     ]);
-    await settle(second?.id ?? 0n);
+    await markPaid(second?.id ?? 0n);
     expect(await affiliateBalance(ledger, parties.chain[0])).toEqual({
       affiliateId: parties.chain[0],
       currency: 'EUR',

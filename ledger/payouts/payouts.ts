@@ -122,7 +122,7 @@ interface Ending {
   readonly journalOf: (payout: Payout, parts: readonly PayoutPart[]) => Journal;
 }
 
-const SETTLED: Ending = {
+const PAID: Ending = {
   from: ['submitted', 'unknown'],
   to: 'paid',
   commissionState: 'paid',
@@ -204,14 +204,14 @@ function move(
 }
 
 /** The money has arrived: submitted or unknown → paid. */
-export async function settlePayout(
+export async function markPayoutPaid(
   tx: DatabaseTransaction,
   options: { payoutId: bigint; now: Date; actor: string },
 ): Promise<ClosedPayout> {
-  return await closePayout(tx, SETTLED, options);
+  return await closePayout(tx, PAID, options);
 }
 
-/** The money has not left, and never will: submitting, submitted or unknown → failed; its commissions are available again. */
+/** The money has not left, and never will: submitting, submitted or unknown → failed; commissions are available again. */
 export async function failPayout(
   tx: DatabaseTransaction,
   options: { payoutId: bigint; now: Date; actor: string; failure: string },
@@ -219,7 +219,7 @@ export async function failPayout(
   return await closePayout(tx, FAILED, options);
 }
 
-/** Nobody was told to pay it: created → canceled; its commissions are available again, for the next payout. */
+/** It was not submitted: created → canceled; its commissions are available again, for the next payout. */
 export async function cancelPayout(
   tx: DatabaseTransaction,
   options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },

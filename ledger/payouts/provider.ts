@@ -34,12 +34,12 @@ export type PaymentAnswer =
   /** It was paid and came back. */
   | { readonly outcome: 'returned' };
 
-/** Answers by the orders' keys; of those that are missing nobody knows whether they are paid. */
+/** Answers by the orders' keys; the outcome of an order without an answer is unknown. */
 export type Submission = ReadonlyMap<string, PaymentAnswer>;
 
 /**
- * Whoever moves the money. `submit` must be idempotent by the orders' keys: after a crash the same orders come again.
- * When it throws, nobody knows of any of them; they become `unknown` until they are asked for.
+ * The service that moves the money. `submit` must be idempotent by the orders' keys: after a crash the same orders come
+ * again. When it throws, the outcome of all of them is unknown; they stay `unknown` until their reconciliation.
  */
 export interface PayoutProvider {
   readonly name: string;

@@ -26,8 +26,9 @@ export interface PayoutRun {
 }
 
 /**
- * Vests what is due, asks for payouts of earlier runs that nobody knew of, makes the payouts that are due, hands
- * them over, and writes off debt that is too old. Whoever runs it, however often and however many at once, each commission is paid once.
+ * Vests what is due, reconciles payouts of earlier runs with unknown outcome, builds the payouts that are due, hands
+ * them over, and writes off debt that is too old. Each commission is paid once, however often and in however many
+ * processes at once this runs.
  */
 export async function runPayouts(
   ledger: Database,

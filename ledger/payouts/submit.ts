@@ -5,10 +5,10 @@ import { decryptPayoutAccount } from './methods.ts';
 import {
   cancelPayout,
   failPayout,
+  markPayoutPaid,
   PAYOUT_COLUMNS,
   type Payout,
   returnPayout,
-  settlePayout,
 } from './payouts.ts';
 import type { PaymentAnswer, PaymentOrder, PayoutProvider, Submission } from './provider.ts';
 
@@ -40,7 +40,7 @@ export async function submitPayouts(ledger: Database, options: SubmitOptions): P
 }
 
 /**
- * Hands the oldest open batch that nobody has claimed over; undefined when there is none. The batch is committed as
+ * Hands over the oldest open batch without a claim; undefined when there is none. The batch is committed as
  * `submitting`, with its keys, before the provider is called: a run that dies leaves a batch that is handed over again
  * under the same keys.
  */
@@ -82,7 +82,7 @@ async function beginSubmission(
   tx: DatabaseTransaction,
   { batchId, now, mayRepeat }: { batchId: bigint; now: Date; mayRepeat: boolean },
 ): Promise<bigint[]> {
-  // Before everything else, so that nobody is suspended between this look and the commit of the submission.
+  // Before everything else, so that no affiliate is suspended between this check and the commit of the submission.
   await tx`
     select from affiliates where id in (
       select affiliate_id from payouts where batch_id = ${batchId} and state = 'created'
@@ -117,7 +117,7 @@ async function readOrders(
   }));
 }
 
-/** The provider's answers; none where it did not answer at all, and nobody knows. */
+/** The provider's answers; none where it did not answer at all: the outcome is unknown. */
 async function submit(
   provider: PayoutProvider,
   batch: Parameters<PayoutProvider['submit']>[0],
@@ -157,7 +157,7 @@ async function recordAnswers(
       await failPayout(tx, { payoutId, now, actor: ACTOR, failure });
     }
     if (answer?.outcome === 'paid' || answer?.outcome === 'returned') {
-      await settlePayout(tx, { payoutId, now, actor: ACTOR });
+      await markPayoutPaid(tx, { payoutId, now, actor: ACTOR });
     }
     if (answer?.outcome === 'returned') {
       await returnPayout(tx, { payoutId, now, actor: ACTOR, failure: 'returned by the provider' });
@@ -166,8 +166,8 @@ async function recordAnswers(
 }
 
 /**
- * What a dead run was handing over is asked for like everything else nobody knows: handed over again it would be paid
- * twice by a provider that has forgotten the key, and refused where the affiliate's account has changed since.
+ * Payouts that a dead run was handing over are reconciled like all others with unknown outcome: handed over again they
+ * would be paid twice by a provider that has forgotten the key, and refused where the affiliate's account has changed.
  */
 async function disownDeadRuns(ledger: Database, options: SubmitOptions): Promise<void> {
   const { provider, programId = null } = options;
@@ -178,7 +178,7 @@ async function disownDeadRuns(ledger: Database, options: SubmitOptions): Promise
       and (${programId}::integer is null or b.program_id = ${programId})`;
 }
 
-/** What became of payouts that nobody knew of. */
+/** The result of asking about payouts with unknown outcome. */
 export interface Reconciliation {
   readonly asked: number;
   /** Those the provider had never heard of, handed over again under their own keys. */

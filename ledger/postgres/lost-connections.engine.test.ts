@@ -10,12 +10,13 @@ import { startPostgres } from '../../engines/postgres.ts';
 import { waitFor } from '../../test/support/engines.ts';
 
 /**
- * Connections that end while they are used, and one that is used by very many: what was under way is rejected, nothing of it is written, nothing crashes
- * (vitest fails a run in which something was thrown outside a promise), and every connection is usable afterwards.
+ * Connections that end while they are used, and one that is used by very many: queries in
+ * flight are rejected, nothing of them is written, nothing crashes (vitest fails a run in which something was thrown
+ * outside a promise), and every connection is usable afterwards.
  */
 
 const log = createLogger({ name: 'test', level: 'silent' });
-/** What a caller is told; see CONNECTION_CODES and PASSING_SQLSTATE of the API. */
+/** The error codes that a caller gets; see CONNECTION_CODES and PASSING_SQLSTATE of the API. */
 const LOST = /^(CONNECTION_(CLOSED|DESTROYED)|CONNECT_TIMEOUT|ECONN(RESET|REFUSED)|EPIPE|57P0[123])$/;
 const ROUNDS = Number(process.env.AFFLUX_TEST_ROUNDS ?? 10);
 
@@ -152,7 +153,7 @@ async function halves(sql: Postgres): Promise<unknown[]> {
   return [...(await sql`select pair, count(*) from halves group by pair having count(*) <> 2`)];
 }
 
-test('backends that are ended under load: callers are told, transactions are whole, the pool is usable', {
+test('backends that are ended under load: callers get errors, transactions are whole, the pool is usable', {
   timeout: 60_000,
 }, async () => {
   const pool = open(8);
@@ -178,7 +179,7 @@ test('a transaction whose connection is gone writes nothing into the next one on
   const paused = new Promise<void>((resolve) => {
     goOn = resolve;
   });
-  const told: string[] = [];
+  const codes: string[] = [];
   let ended: Promise<void> | undefined;
   const lost = pool
     .begin(async (tx) => {
@@ -186,7 +187,7 @@ test('a transaction whose connection is gone writes nothing into the next one on
       ended = paused.then(async () => {
         for (const half of [2, 3]) {
           await tx`insert into halves values (1, ${half})`.catch((error: unknown) =>
-            told.push(codeOf(error)),
+            codes.push(codeOf(error)),
           );
         }
       });
@@ -202,7 +203,7 @@ test('a transaction whose connection is gone writes nothing into the next one on
     await ended;
     await tx`insert into halves values (2, 2)`;
   });
-  expect(told).toEqual(['CONNECTION_CLOSED', 'CONNECTION_CLOSED']);
+  expect(codes).toEqual(['CONNECTION_CLOSED', 'CONNECTION_CLOSED']);
   expect([...(await pool`select pair, half from halves order by half`)]).toEqual([
     { pair: 2, half: 1 },
     { pair: 2, half: 2 },

@@ -36,7 +36,7 @@ export interface OutboxBatch {
 /**
  * The oldest changes, at most `limit`. Three statements in this order and no transaction: the changes, the version,
  * the facts. A change that is not among the first is still there for the next batch, and one that is was committed
- * before the version was taken, so that whoever takes a later version sees it as well.
+ * before the version was taken, so that a reader with a later version sees it as well.
  */
 export async function readOutbox(sql: DatabaseSql, options: { limit: number }): Promise<OutboxBatch> {
   const changes = await sql<{ id: bigint; conversionId: bigint }[]>`

@@ -91,8 +91,8 @@ describe('migrations', () => {
 });
 
 describe('a connection', () => {
-  test('says what to do when PostgreSQL is away', async () => {
-    const url = 'postgres://nobody:secret@127.0.0.1:9/none';
+  test('names the setting to change when PostgreSQL is unavailable', async () => {
+    const url = 'postgres://user:secret@127.0.0.1:9/none';
     await expect(connectDatabase({ url, max: 1, name: 'test' })).rejects.toMatchObject({
       code: 'postgres_unreachable',
       message: expect.stringMatching(

@@ -21,7 +21,7 @@ interface Schedule {
 const SCHEDULES = {
   /** An affiliate sees its money available so soon after its hold has ended. */
   vesting: { everySeconds: 600, leaseSeconds: 300 },
-  /** A payout nobody knows of is an affiliate who waits. */
+  /** An affiliate waits while the outcome of its payout is unknown. */
   reconciliation: { everySeconds: 900, leaseSeconds: 300 },
   payouts: { everySeconds: 86_400, leaseSeconds: 900 },
   housekeeping: { everySeconds: 3_600, leaseSeconds: 900 },

@@ -162,7 +162,7 @@ describe('bad input names its field', () => {
     ['name', { ...affiliate, name: '' }],
     ['name', { ...affiliate, name: 'a\u0000b' }],
     ['name', { ...affiliate, name: '\ud800' }],
-    ['email', { ...affiliate, email: 'nobody' }],
+    ['email', { ...affiliate, email: 'no address' }],
     ['customer_ref', { ...affiliate, customerRef: 'a\nb' }],
     ['program_id', { ...affiliate, programId: 2_000_000_000 }],
   ])('%s of an affiliate: %j', async (field, given) => {

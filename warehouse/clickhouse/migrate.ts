@@ -27,7 +27,7 @@ ENGINE = ReplacingMergeTree
 ORDER BY number
 SETTINGS fsync_after_insert = 1`;
 
-/** Two servers that create one table at the same moment: one may be told that it exists already. */
+/** Two servers that create one table at the same moment: one may get the error that it exists already. */
 const MAX_TRIES = 5;
 
 interface WarehouseMigrationOptions {

@@ -50,7 +50,7 @@ async function networksOf(firstSeq: number): Promise<{ countries: string[]; owne
 const LOAD_TIMEOUT_MS = 90_000;
 
 describe('countries and owners', { timeout: LOAD_TIMEOUT_MS }, () => {
-  it('are empty before a list is loaded, and told by it afterwards, without a restart', async () => {
+  it('are empty before a list is loaded, and come from it afterwards, without a restart', async () => {
     expect(await readGeoVersions(warehouse)).toEqual({});
     expect(await networksOf(0)).toEqual({ countries: KNOWN.map(() => ''), owners: KNOWN.map(() => 0) });
 

@@ -17,7 +17,7 @@ afterAll(() => warehouse.drop());
 const CLICKS = 240;
 const RUNS = Number(process.env.AFFLUX_PARTITIONS ?? 8);
 const CAMPAIGN_COUNTS = 'sum(clicks), sum(valid_clicks), sum(impressions)';
-/** Everything that holds clicks, and how its rows are told apart from how they happen to lie in parts. */
+/** All tables that hold clicks, with a query whose rows do not depend on how they are spread over parts. */
 const TABLES: Readonly<Record<string, string>> = {
   clicks: 'SELECT * , country, referrer_domain FROM clicks',
   clicks_hourly: rolledUp('clicks_hourly', 'hour, affiliate_id, link_id, country, device, flag_group'),

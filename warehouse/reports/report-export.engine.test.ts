@@ -87,7 +87,7 @@ describe('a CSV in the order of time', () => {
     expect((await csv(options, 10)).requests).toEqual(['CSVWithNames']);
   });
 
-  it('ends its queries when nobody reads on', async () => {
+  it('ends its queries when its reader closes the stream', async () => {
     const range = { from: new Date(END - HOURS * HOUR_MS), to: new Date(END), limit: 100_000 };
     const groupBy = ['hour', 'campaign'] as const;
     const { stream } = await exportReport(warehouse, { ...range, groupBy, format: 'csv', pieceRows: 1 });

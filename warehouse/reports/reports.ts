@@ -259,7 +259,7 @@ function checkedZone(zone: string): string {
     // Offsets such as "+01:00" are zones to JavaScript, and none to ClickHouse.
     if (/^[A-Za-z][\w+/-]*$/.test(zone)) return new Intl.DateTimeFormat('en', { timeZone: zone }) && zone;
   } catch {
-    // Told below.
+    // Reported below.
   }
   throw new InputError('timeZone', 'must be an IANA time zone such as Europe/Berlin');
 }

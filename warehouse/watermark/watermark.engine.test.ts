@@ -82,7 +82,7 @@ it('reads the leases before the stream', async () => {
     leases: pipeline.leasesBucket,
     shard: 0,
     forget: async () => undefined,
-    // The collector publishes what it held between the two: whoever reads its lease after this, reads too late.
+    // The collector publishes what it held between the two: a read of its lease after this is too late.
     async lastSeq() {
       await writeLease(pipeline.leasesBucket, { ...lease, heldFromMs: clock });
       return 0;

@@ -91,7 +91,7 @@ function formatApiKey(key: ApiKey): z.output<typeof apiKeyView> {
   };
 }
 
-/** Nobody makes a key that may do more than they may themselves. */
+/** A new key has at most the role and the scopes of its creator. */
 function checkGrant(principal: Principal, asked: z.output<typeof newKey>): void {
   if (principal.role !== 'operator' && asked.role !== principal.role) {
     throw new Problem('forbidden', {

@@ -54,7 +54,7 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
       const { program_id, affiliate_id, campaign_id, order_id, click_id, customer_id, ...rest } =
         request.query;
       const { state, status, reason, from, to } = rest;
-      // Whoever does not see them must not find them out by asking either.
+      // A role that does not see these fields must not learn them by filtering either.
       if (!SEE_EVIDENCE.has(principal.role) && (reason ?? customer_id) !== undefined) {
         throw new Problem('forbidden', {
           detail: `the role ${principal.role} is not permitted to search by reason or customer`,

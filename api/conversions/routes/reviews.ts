@@ -5,7 +5,7 @@ import { getConversion } from '../../../ledger/conversions/conversions.ts';
 import {
   approveConversion,
   confirmConversion,
-  type Verdict as ReviewOutcome,
+  type ReviewOutcome,
   rejectConversion,
 } from '../../../ledger/decisions/reviews.ts';
 import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';

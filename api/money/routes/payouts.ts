@@ -7,9 +7,9 @@ import {
   failPayout,
   getPayout,
   listPayouts,
+  markPayoutPaid,
   PAYOUT_STATES,
   returnPayout,
-  settlePayout,
 } from '../../../ledger/payouts/payouts.ts';
 import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { commit } from '../../http/commit.ts';
@@ -137,7 +137,7 @@ const ENDINGS = [
     verb: 'mark-paid',
     operationId: 'markPayoutPaid',
     summary: 'Record that the money has arrived',
-    end: settlePayout,
+    end: markPayoutPaid,
   },
   {
     verb: 'cancel',

@@ -139,7 +139,7 @@ test.each<[Fault, string | null]>([
 });
 
 test.each<Fault>(['lost answer', 'reset before', '500 before', 'too many'])(
-  'after "%s" nobody knows, until Stripe is asked; it is paid once',
+  'after "%s" the outcome is unknown until Stripe is asked; the payout is paid once',
   async (fault) => {
     const { options, payouts } = await payee();
     stripe.fault = fault;

@@ -76,7 +76,7 @@ function answerOf({ reversed }: Stripe.Transfer): PaymentAnswer {
   return { outcome: reversed ? 'returned' : 'paid' };
 }
 
-/** What Stripe says no to has not happened; undefined: nobody knows. */
+/** A request that Stripe refuses had no effect; undefined: the outcome is unknown. */
 function refusalOf(error: unknown): PaymentAnswer | undefined {
   const refuses =
     error instanceof Stripe.errors.StripeInvalidRequestError ||

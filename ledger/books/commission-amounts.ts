@@ -8,29 +8,29 @@ export interface ChainMember {
   readonly active: boolean;
 }
 
-export interface Reward {
+export interface CommissionAmount {
   readonly affiliateId: number;
   readonly level: number;
   readonly amountMinor: bigint;
 }
 
-type RewardTerms = Pick<Terms, 'rateBps' | 'fixedMinor' | 'levelRatesBps' | 'tiers' | 'tierMode'>;
+type CommissionTerms = Pick<Terms, 'rateBps' | 'fixedMinor' | 'levelRatesBps' | 'tiers' | 'tierMode'>;
 
 /**
  * What each member of the chain earns by an order, in minor units.
  * Level 1: its rate × order, half to even, plus the fixed amount; under tiers the rate depends on `volumeBeforeMinor`,
  * the affiliate's volume of the month before this order. Level n: its rate × order. A parent that is not active
- * earns nothing and moves nobody up. All levels together never earn more than the order: lower levels come first.
- * Rewards of zero are left out.
+ * earns nothing, and the levels above it keep their rates. All levels together never earn more than the order: lower
+ * levels come first. Commissions of zero are left out.
  */
-export function computeRewards(options: {
+export function computeCommissions(options: {
   orderMinor: bigint;
-  terms: RewardTerms;
+  terms: CommissionTerms;
   chain: readonly ChainMember[];
   volumeBeforeMinor?: bigint | undefined;
-}): Reward[] {
+}): CommissionAmount[] {
   const { orderMinor, terms, chain, volumeBeforeMinor = 0n } = options;
-  const rewards: Reward[] = [];
+  const commissions: CommissionAmount[] = [];
   let left = orderMinor;
   for (const { affiliateId, level, active } of chain) {
     if (!active && level > 1) continue;
@@ -41,13 +41,13 @@ export function computeRewards(options: {
         : applyRateBps(orderMinor, rate);
     if (amountMinor > left) amountMinor = left;
     left -= amountMinor;
-    if (amountMinor > 0n) rewards.push({ affiliateId, level, amountMinor });
+    if (amountMinor > 0n) commissions.push({ affiliateId, level, amountMinor });
   }
-  return rewards;
+  return commissions;
 }
 
 /** The share of level 1, rounded once whatever tiers the order runs through. */
-function ownShare(orderMinor: bigint, terms: RewardTerms, volumeBeforeMinor: bigint): bigint {
+function ownShare(orderMinor: bigint, terms: CommissionTerms, volumeBeforeMinor: bigint): bigint {
   const steps = [{ fromMinor: 0n, rateBps: terms.rateBps }, ...terms.tiers];
   if (terms.tierMode === 'whole') {
     const reached = steps.findLast(({ fromMinor }) => fromMinor <= volumeBeforeMinor);

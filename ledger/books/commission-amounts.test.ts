@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { applyRateBps, mulDivHalfEven } from '../../core/money.ts';
 import { renderBankCsv } from '../payouts/provider.ts';
-import { computeRewards } from './rewards.ts';
+import { computeCommissions } from './commission-amounts.ts';
 
 const chain = [1, 2, 3].map((level) => ({ affiliateId: level, level, active: true }));
 
@@ -17,11 +17,11 @@ const anyTerms = fc.record({
 });
 const anyOrder = fc.bigInt({ min: 0n, max: 1_000_000_000_000n });
 
-describe('rewards', () => {
+describe('commission amounts', () => {
   test('round half to even at every level', () => {
     const terms = { ...untiered, rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [1_000, 1_000] };
     const amounts = (orderMinor: bigint) =>
-      computeRewards({ orderMinor, terms, chain }).map(({ amountMinor }) => amountMinor);
+      computeCommissions({ orderMinor, terms, chain }).map(({ amountMinor }) => amountMinor);
     expect(amounts(25n)).toEqual([2n, 2n, 2n]);
     expect(amounts(35n)).toEqual([4n, 4n, 4n]);
   });
@@ -39,14 +39,14 @@ describe('rewards', () => {
       { fromMinor: 1_100n, rateBps: 1_500 },
     ];
     const terms = { rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers, tierMode };
-    expect(computeRewards({ orderMinor, terms, chain, volumeBeforeMinor })[0]?.amountMinor).toBe(earned);
+    expect(computeCommissions({ orderMinor, terms, chain, volumeBeforeMinor })[0]?.amountMinor).toBe(earned);
   });
 
   test('under marginal tiers are the same for an order and for its parts, but for rounding', () => {
     const tiers = [{ fromMinor: 500n, rateBps: 2_000 }];
     const terms = { rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers, tierMode: 'marginal' as const };
     const earns = (orderMinor: bigint, volumeBeforeMinor: bigint) =>
-      computeRewards({ orderMinor, terms, chain, volumeBeforeMinor })[0]?.amountMinor ?? 0n;
+      computeCommissions({ orderMinor, terms, chain, volumeBeforeMinor })[0]?.amountMinor ?? 0n;
     fc.assert(
       fc.property(fc.bigInt({ min: 1n, max: 2_000n }), fc.bigInt({ min: 1n, max: 2_000n }), (a, b) => {
         const parts = earns(a, 0n) + earns(b, a);
@@ -59,10 +59,10 @@ describe('rewards', () => {
   test('are the formula while the order is large enough, and never more than the order', () => {
     fc.assert(
       fc.property(anyTerms, anyOrder, (terms, orderMinor) => {
-        const rewards = computeRewards({ orderMinor, terms, chain });
-        const total = rewards.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
+        const commissions = computeCommissions({ orderMinor, terms, chain });
+        const total = commissions.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
         expect(total <= orderMinor).toBe(true);
-        expect(rewards.every(({ amountMinor }) => amountMinor > 0n)).toBe(true);
+        expect(commissions.every(({ amountMinor }) => amountMinor > 0n)).toBe(true);
         const wanted = [
           applyRateBps(orderMinor, terms.rateBps) + terms.fixedMinor,
           applyRateBps(orderMinor, terms.levelRatesBps[0] ?? 0),
@@ -78,7 +78,7 @@ describe('rewards', () => {
 
   test('of an order of nothing are nothing', () => {
     const terms = { ...untiered, rateBps: 1_000, fixedMinor: 500n, levelRatesBps: [300] };
-    expect(computeRewards({ orderMinor: 0n, terms, chain })).toEqual([]);
+    expect(computeCommissions({ orderMinor: 0n, terms, chain })).toEqual([]);
   });
 });
 
