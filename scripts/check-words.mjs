@@ -1,12 +1,10 @@
 // One word for one thing: refuses the words that docs/glossary.md replaces, in code, comments, texts and pages.
-// Files that still have some are excepted in word-exceptions.json; the list only shrinks, and `--prune` shrinks it.
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const EXCEPTIONS = join(root, 'scripts', 'word-exceptions.json');
 /** Pattern, and the words to use instead. */
 const WORDS = [
   [/\bprogrammes?\b/i, 'program'],
@@ -31,24 +29,18 @@ const WORDS = [
   [/\bcomplaints\b/, 'violations, faults, console errors'],
   [/\b[bB]rief[A-Z]\w*/, 'conventional'],
 ];
-/** Generated files, and the two that name the words. */
-const LEFT_OUT = [
-  'api/client/types.ts',
-  'docs/benchmarks.md',
-  'docs/glossary.md',
-  'scripts/check-words.mjs',
-  'scripts/word-exceptions.json',
-];
+/** Generated files, and those that name the words. */
+const LEFT_OUT = ['api/client/types.ts', 'docs/benchmarks.md', 'docs/glossary.md', 'scripts/check-words.mjs'];
 const READ = ['*.ts', '*.tsx', '*.mjs', '*.cjs', '*.css', '*.html', '*.md', '.env.example'];
 
 const { stdout } = spawnSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', ...READ], {
   cwd: root,
   encoding: 'utf8',
 });
-const findings = new Map();
-for (const file of stdout.trim().split('\n')) {
-  if (!LEFT_OUT.includes(file)) findings.set(file, findingsIn(file));
-}
+const files = stdout.trim().split('\n');
+const findings = files.filter((file) => !LEFT_OUT.includes(file)).flatMap(findingsIn);
+for (const finding of findings) process.stdout.write(`${finding}\n`);
+process.exitCode = findings.length === 0 ? 0 : 1;
 
 function findingsIn(file) {
   let text;
@@ -64,19 +56,4 @@ function findingsIn(file) {
       return word === undefined ? [] : [`${file}:${i + 1}: "${word}": use ${instead} (docs/glossary.md)`];
     }),
   );
-}
-
-const excepted = JSON.parse(readFileSync(EXCEPTIONS, 'utf8'));
-const stale = excepted.filter((file) => (findings.get(file) ?? []).length === 0);
-if (process.argv.includes('--prune')) {
-  const kept = excepted.filter((file) => !stale.includes(file));
-  writeFileSync(EXCEPTIONS, `${JSON.stringify(kept, null, 2)}\n`);
-  process.stdout.write(`${stale.length} exceptions removed, ${kept.length} left\n`);
-} else {
-  const faults = [...findings].flatMap(([file, found]) => (excepted.includes(file) ? [] : found));
-  for (const file of stale) {
-    faults.push(`${file} has none of these words any more: node scripts/check-words.mjs --prune`);
-  }
-  for (const fault of faults) process.stdout.write(`${fault}\n`);
-  process.exitCode = faults.length === 0 ? 0 : 1;
 }
