@@ -8,6 +8,7 @@ import { createLogger } from '../../core/service/log.ts';
 import { freePort } from '../../engines/engine.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { freshLedger } from '../../test/support/ledger.ts';
+import { reportMissing } from '../../test/support/programs.ts';
 import { connectDatabase } from './db.ts';
 import { migrateLedger } from './migrate.ts';
 
@@ -15,8 +16,7 @@ import { migrateLedger } from './migrate.ts';
 
 const log = createLogger({ name: 'test', level: 'silent' });
 const isInstalled = spawnSync('pgbouncer', ['--version']).status === 0;
-if (!isInstalled)
-  process.stderr.write('SKIPPED: pgbouncer is not installed, so no test runs behind a pooler\n');
+if (!isInstalled) reportMissing('pgbouncer', 'a process behind a connection pooler');
 
 const undo: (() => unknown)[] = [];
 afterEach(async () => {

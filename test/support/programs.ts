@@ -12,6 +12,7 @@ const HOW_TO_GET = {
   chromium: 'apt-get install chromium (as root the tests do it), or set CHROMIUM to the path of one',
   go: 'https://go.dev/dl, then "npm run bench:peers" once for the packages of the peer',
   nginx: 'apt-get install nginx',
+  pgbouncer: 'apt-get install pgbouncer',
   python3: 'apt-get install python3-venv, then "npm run bench:peers" once for the packages of the peer',
   root: 'run the tests as root, with the right to mount and to make a network (iproute2)',
   'stripe-mock': 'install Go (https://go.dev/dl), with which the tests build it',
