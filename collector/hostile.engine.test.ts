@@ -112,28 +112,40 @@ describe('collector under bad clients', () => {
     }
   });
 
+  /** Opens so many connections, sends a click or an impression on each, and resets all of them. */
+  async function sendAndLeave(clients: number): Promise<void> {
+    const waiting = await Promise.all(Array.from({ length: clients }, open));
+    await Promise.all(
+      waiting.map(
+        (socket, i) =>
+          new Promise((resolve) => {
+            const path = i % 2 === 0 ? `/c/${code}` : `/i/${code}.gif`;
+            socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`, resolve);
+          }),
+      ),
+    );
+    // A request that the kernel has not handed over yet would be dropped by the reset.
+    await waitFor(
+      async () =>
+        (await metric('afflux_collector_batches_in_flight')) > 0 ||
+        (await metric('afflux_collector_spool_bytes')) > 0,
+      { deadlineMs: 5_000, what: 'a click to wait' },
+    );
+    for (const socket of waiting) socket.resetAndDestroy();
+  }
+
   it('touches no answer whose client left while NATS was frozen and its click waited', async () => {
     const before = await aborted();
-    const clients = 40;
     process.kill(world.nats.pid, 'SIGSTOP');
     try {
-      const waiting = await Promise.all(Array.from({ length: clients }, open));
-      await Promise.all(
-        waiting.map(
-          (socket, i) =>
-            new Promise((resolve) => {
-              const path = i % 2 === 0 ? `/c/${code}` : `/i/${code}.gif`;
-              socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`, resolve);
-            }),
-        ),
+      // Clicks wait a quarter of a second before the spool takes them; a wave whose clients left later shows nothing.
+      await waitFor(
+        async () => {
+          await sendAndLeave(40);
+          return (await aborted()) > before;
+        },
+        { deadlineMs: 15_000, what: 'clients that leave while their clicks wait' },
       );
-      // What the kernel has not handed over yet would be dropped by the reset.
-      await waitFor(async () => (await metric('afflux_collector_batches_in_flight')) > 0, {
-        deadlineMs: 2_000,
-        what: 'a click to wait',
-      });
-      for (const socket of waiting) socket.resetAndDestroy();
-      await waitFor(async () => (await aborted()) > before, { deadlineMs: 2_000, what: 'the aborts' });
     } finally {
       process.kill(world.nats.pid, 'SIGCONT');
     }
