@@ -4,7 +4,7 @@ import { flameGraph } from './flame-graph.ts';
 import { type CpuProfile, type Frame, fold, selfShares } from './fold.ts';
 
 const call = (functionName: string, url: string) => ({ functionName, url, lineNumber: 0 });
-const clicks = `file://${fromProject('dist/collector/clicks/clicks.js')}`;
+const clicks = `file://${fromProject('dist/collector/clicks/answers.js')}`;
 /** Two nodes of `take` under one caller, as V8 writes them for different lines; `write` under both. */
 const profile: CpuProfile = {
   nodes: [
