@@ -22,6 +22,7 @@ const rooms = {
     '.': [],
     clicks: ['.'],
     links: ['.'],
+    postgres: ['.'],
     config: ['.'],
     service: ['.'],
   },
