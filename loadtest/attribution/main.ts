@@ -123,7 +123,12 @@ const PARTS: Readonly<Record<string, (stores: Stores, state: State) => Promise<F
     state.decidedPerSecond = done.perSecond;
     return {
       rows: [
-        { what: `decided, against ${sizes.clicks} clicks`, per_s: round(done.perSecond) },
+        {
+          what: `decided, against ${sizes.clicks} clicks`,
+          per_s: round(done.perSecond),
+          worker_us: round(done.workerUs),
+          postgres_us: round(done.postgresUs),
+        },
         ...done.outcomes.map(([outcome, count]) => ({ what: `  ${outcome}`, count })),
       ],
       targets: [atLeast('orders/s decided', done.perSecond, 3_000)],
@@ -281,15 +286,11 @@ async function record(
     CLICK_KEYS: clickKey.toString('hex'),
     LOG_LEVEL: 'warn',
   });
-  const backends = async (): Promise<number[]> => {
-    const rows = await ledger<{ pid: number }[]>`select pid from pg_stat_activity where datname is not null`;
-    return rows.map(({ pid }) => pid);
-  };
-  const cpuBefore = { api: cpuMs([api.pid]), postgres: cpuMs(await backends()) };
+  const cpuBefore = { api: cpuMs([api.pid]), postgres: cpuMs(await backendsOf(ledger)) };
   const seconds = await recordByApi({ port, key, orders });
   const perOrder = (now: number, before: number): number => ((now - before) * 1_000) / orders.length;
   const apiUs = perOrder(cpuMs([api.pid]), cpuBefore.api);
-  const postgresUs = perOrder(cpuMs(await backends()), cpuBefore.postgres);
+  const postgresUs = perOrder(cpuMs(await backendsOf(ledger)), cpuBefore.postgres);
   await api.stop();
   const alone = orders.slice(0, Math.ceil(orders.length / 20));
   const startedAt = performance.now();
@@ -320,11 +321,17 @@ async function record(
   };
 }
 
-/** The worker as its process runs it, until nothing is due. */
+/** The processes of PostgreSQL's sessions. */
+async function backendsOf(ledger: Database): Promise<number[]> {
+  const rows = await ledger<{ pid: number }[]>`select pid from pg_stat_activity where datname is not null`;
+  return rows.map(({ pid }) => pid);
+}
+
+/** The worker as its process runs it, until nothing is due; processor time of this process and of PostgreSQL's each. */
 async function decideAll(
   { ledger, owner, warehouse }: Stores,
   program: BenchProgram,
-): Promise<{ perSecond: number; outcomes: [string, number][] }> {
+): Promise<{ perSecond: number; workerUs: number; postgresUs: number; outcomes: [string, number][] }> {
   await owner`analyze`;
   const worker = createAttributionWorker({
     ledger,
@@ -332,6 +339,8 @@ async function decideAll(
     clickIds: program.clickIds,
     log,
   });
+  const postgresMs = cpuMs(await backendsOf(ledger));
+  const ownCpu = process.cpuUsage();
   const startedAt = performance.now();
   let decided = 0;
   async function decideUntilNoneIsDue(): Promise<void> {
@@ -343,7 +352,10 @@ async function decideAll(
   }
   await Promise.all(Array.from({ length: BATCHES_IN_FLIGHT }, decideUntilNoneIsDue));
   const perSecond = (decided * 1_000) / (performance.now() - startedAt);
-  return { perSecond, outcomes: Object.entries(worker.stats.decided) };
+  const { user, system } = process.cpuUsage(ownCpu);
+  const workerUs = (user + system) / decided;
+  const postgresUs = ((cpuMs(await backendsOf(ledger)) - postgresMs) * 1_000) / decided;
+  return { perSecond, workerUs, postgresUs, outcomes: Object.entries(worker.stats.decided) };
 }
 
 async function pay(ledger: Database, programId: number): Promise<{ built: number; seconds: number }> {
