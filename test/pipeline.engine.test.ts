@@ -9,7 +9,7 @@ import { freePort } from '../engines/engine.ts';
 import { createApiKey } from '../ledger/access/api-keys.ts';
 import { auditLedger } from '../ledger/audit/audit.ts';
 import { affiliateBalance } from '../ledger/audit/counts.ts';
-import { createBankCsvProvider } from '../ledger/payouts/provider.ts';
+import { createBankCsvProvider } from '../ledger/payouts/providers/bank-csv.ts';
 import { runPayouts } from '../ledger/payouts/run.ts';
 import { createAffiliate } from '../ledger/programs/affiliates.ts';
 import { createLink } from '../ledger/programs/links.ts';

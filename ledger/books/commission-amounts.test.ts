@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { applyRateBps, mulDivHalfEven } from '../../core/money.ts';
-import { renderBankCsv } from '../payouts/provider.ts';
+import { renderBankCsv } from '../payouts/providers/bank-csv.ts';
 import { computeCommissions } from './commission-amounts.ts';
 
 const chain = [1, 2, 3].map((level) => ({ affiliateId: level, level, active: true }));

@@ -15,7 +15,8 @@ import { recordRefund } from '../decisions/refunds.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateAffiliate } from '../programs/affiliates.ts';
 import { failPayout, listPayoutItems, listPayouts, markPayoutPaid } from './payouts.ts';
-import { answerAll, createBankCsvProvider, type PaymentBatch, type PayoutProvider } from './provider.ts';
+import { answerAll, type PaymentBatch, type PayoutProvider } from './provider.ts';
+import { createBankCsvProvider } from './providers/bank-csv.ts';
 import { runPayouts } from './run.ts';
 
 let db: TestLedger;

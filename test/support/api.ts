@@ -13,7 +13,7 @@ import { createSecretBox, type SecretBox } from '../../core/secret-box.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
-import { createBankCsvProvider } from '../../ledger/payouts/provider.ts';
+import { createBankCsvProvider } from '../../ledger/payouts/providers/bank-csv.ts';
 import { connectDatabase, type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import type { Config } from '../../../core/config/config.ts';
 import { OperatingError } from '../../../core/errors.ts';
-import { createBankCsvProvider, createPayPalCsvProvider, type PayoutProvider } from '../provider.ts';
+import type { PayoutProvider } from '../provider.ts';
+import { createBankCsvProvider } from './bank-csv.ts';
+import { createPayPalCsvProvider } from './paypal-csv.ts';
 import { createStripeProvider } from './stripe.ts';
 
 /** The provider that PAYOUT_PROVIDER names. @throws OperatingError `invalid_config` for Stripe without a key. */
