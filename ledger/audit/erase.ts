@@ -1,4 +1,4 @@
-import { type Database, idArray } from '../postgres/db.ts';
+import type { Database } from '../postgres/db.ts';
 
 /** What the ledger knew of a customer's person. */
 export interface ErasedCustomer {
@@ -23,7 +23,7 @@ export async function eraseCustomer(owner: Database, customerId: string): Promis
     // What the shop called is kept as it came; of this person's calls only the outcome stays.
     await tx`
       update postback_calls set params = '{}', ip = null
-      where conversion_id = any(${idArray(found.map(({ id }) => id))}::bigint[])
+      where conversion_id = any(${found.map(({ id }) => id)}::bigint[])
         or params ->> 'customer_id' = ${customerId}`;
     const addresses = found.flatMap(({ ip, clickIp }) => [ip, clickIp]).filter((ip) => ip !== null);
     return { conversions: found.length, addresses: [...new Set(addresses)] };

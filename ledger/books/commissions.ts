@@ -1,10 +1,4 @@
-import {
-  type Database,
-  type DatabaseSql,
-  type DatabaseTransaction,
-  idArray,
-  inTransaction,
-} from '../postgres/db.ts';
+import { type Database, type DatabaseSql, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import { type Journal, postJournals } from './journals.ts';
 
@@ -101,7 +95,7 @@ export async function vestCommissions(
   commissions: readonly Commission[],
 ): Promise<void> {
   const ids = commissions.map(({ id }) => id);
-  await tx`update commissions set state = 'available' where id = any(${idArray(ids)}::bigint[])`;
+  await tx`update commissions set state = 'available' where id = any(${ids}::bigint[])`;
   await postJournals(tx, commissions.map(vestingJournal));
 }
 

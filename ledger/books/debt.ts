@@ -1,4 +1,4 @@
-import { type Database, type DatabaseTransaction, idArray, inTransaction } from '../postgres/db.ts';
+import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { balancingEntry, type Entry, postJournals } from './journals.ts';
 
 /**
@@ -155,7 +155,7 @@ export async function takeBackWriteOffs(
   const written = await tx<Owed[]>`
     select a.affiliate_id, e.commission_id, sum(e.amount_minor)::bigint as amount_minor
     from entries e join journals j on j.id = e.journal_id join accounts a on a.id = e.account_id
-    where e.commission_id = any(${idArray(commissionIds)}::bigint[]) and j.kind = 'debt_write_off'
+    where e.commission_id = any(${commissionIds}::bigint[]) and j.kind = 'debt_write_off'
     group by a.affiliate_id, e.commission_id having sum(e.amount_minor) > 0`;
   if (written.length === 0) return;
   const entries = written.map((one) => givenUp({ ...one, amountMinor: -one.amountMinor }));

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type DatabaseSql, type DatabaseTransaction, idArray } from '../postgres/db.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { CREDITED_STATES } from './conversions.ts';
 
 /** What attribution asks the books about a batch before it decides. */
@@ -39,7 +39,7 @@ export async function countEarlier(
   ]);
   const sorted = [...new Set(keys)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   await tx`
-    select pg_advisory_xact_lock(key) from unnest(${idArray(sorted)}::bigint[]) with ordinality as k (key, i) order by i`;
+    select pg_advisory_xact_lock(key) from unnest(${sorted}::bigint[]) with ordinality as k (key, i) order by i`;
   const asked = questions.map(({ conversionId, programId, receivedAt, ip, customerId }, index) => ({
     index,
     id: conversionId.toString(),
@@ -122,11 +122,11 @@ export async function firstUndecided(
     from unnest(${[...programIds]}::integer[]) as p (id)
     left join lateral (
       select id from conversions
-      where program_id = p.id and state = 'received' and id <> all(${idArray(except)}::bigint[]) order by id limit 1
+      where program_id = p.id and state = 'received' and id <> all(${except}::bigint[]) order by id limit 1
     ) received on true
     left join lateral (
       select id from conversions
-      where program_id = p.id and state = 'awaiting_click' and id <> all(${idArray(except)}::bigint[]) order by id limit 1
+      where program_id = p.id and state = 'awaiting_click' and id <> all(${except}::bigint[]) order by id limit 1
     ) waiting on true
     where least(received.id, waiting.id) is not null`;
   return new Map(rows.map(({ programId, id }) => [programId, id]));

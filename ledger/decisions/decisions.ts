@@ -5,7 +5,7 @@ import { type ChainMember, computeCommissions } from '../books/commission-amount
 import type { Commission } from '../books/commissions.ts';
 import { appendLines, balancingEntry, type Journal, postJournals } from '../books/journals.ts';
 import type { ConversionReason, ConversionState } from '../conversions/conversions.ts';
-import { type DatabaseSql, type DatabaseTransaction, idArray } from '../postgres/db.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { getTerms, type Terms } from '../programs/terms.ts';
 import { applyEarlierRefunds } from './reversals.ts';
 
@@ -86,7 +86,7 @@ export async function recordDecisions(
   const ids = [...decisions.map(({ conversionId }) => conversionId), ...firsts];
   const locked = await tx<UndecidedConversion[]>`
     select id, program_id, currency, amount_minor, refunded_minor, state, occurred_at, received_at from conversions
-    where id = any(${idArray(ids)}::bigint[])
+    where id = any(${ids}::bigint[])
     order by id for no key update`;
   const conversions = new Map(locked.map((conversion) => [conversion.id, conversion]));
   const isOutdated = ({ recurringOf, firstInReview = false }: Decision): boolean => {

@@ -11,7 +11,7 @@ import {
 } from '../books/journals.ts';
 import type { ConversionState } from '../conversions/conversions.ts';
 import { cancelPayout } from '../payouts/payouts.ts';
-import { type DatabaseTransaction, idArray } from '../postgres/db.ts';
+import type { DatabaseTransaction } from '../postgres/db.ts';
 
 /** What is taken back from one commission, and whether it becomes debt because the money is on its way. */
 interface Reversal {
@@ -77,7 +77,7 @@ async function lockOutOfPayouts(tx: DatabaseTransaction, conversionId: bigint): 
   if (inPayout.length === 0) return commissions;
   const open = await tx<{ id: bigint }[]>`
     select distinct p.id from payout_items i join payouts p on p.id = i.payout_id
-    where i.commission_id = any(${idArray(inPayout)}::bigint[]) and i.live and p.state = 'created' order by p.id`;
+    where i.commission_id = any(${inPayout}::bigint[]) and i.live and p.state = 'created' order by p.id`;
   for (const { id: payoutId } of open) {
     await cancelPayout(tx, {
       payoutId,

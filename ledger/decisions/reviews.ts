@@ -1,7 +1,7 @@
 import { appendAuditLog } from '../access/audit-log.ts';
 import { lockCommissions, vestCommissions } from '../books/commissions.ts';
 import type { ConversionState } from '../conversions/conversions.ts';
-import { type DatabaseTransaction, idArray } from '../postgres/db.ts';
+import type { DatabaseTransaction } from '../postgres/db.ts';
 import { countApproved } from './decisions.ts';
 import { applyEarlierRefunds, reverseRejected } from './reversals.ts';
 
@@ -131,7 +131,7 @@ export async function confirmConversion(
   const commissions = await lockCommissions(tx, conversionId);
   const pending = commissions.filter((commission) => commission.state === 'pending');
   if (pending.length === 0) return { outcome: 'done', state };
-  await tx`update commissions set available_at = ${now} where id = any(${idArray(pending.map(({ id }) => id))}::bigint[])`;
+  await tx`update commissions set available_at = ${now} where id = any(${pending.map(({ id }) => id)}::bigint[])`;
   await vestCommissions(tx, pending);
   await appendAuditLog(tx, {
     actor,

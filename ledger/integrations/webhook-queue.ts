@@ -1,4 +1,4 @@
-import { type DatabaseSql, type DatabaseTransaction, idArray } from '../postgres/db.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import type { WebhookEndpoint, WebhookEventType } from './webhook-endpoints.ts';
 
@@ -236,5 +236,5 @@ export async function forgetWebhookEvents(
     where at < ${options.before} and fanned_out
       and not exists (select from webhook_deliveries d where d.event_id = v.id and d.state <> 'delivered')
     order by id limit ${options.limit}`;
-  await sql`delete from webhook_events where id = any(${idArray(old.map(({ id }) => id))}::bigint[])`;
+  await sql`delete from webhook_events where id = any(${old.map(({ id }) => id)}::bigint[])`;
 }

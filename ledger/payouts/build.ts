@@ -1,6 +1,6 @@
 import { firstOwed, readOwed } from '../books/debt.ts';
 import { postJournals } from '../books/journals.ts';
-import { type Database, type DatabaseTransaction, idArray, inTransaction } from '../postgres/db.ts';
+import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { buildJournal, PAYOUT_COLUMNS, type Payout, type PayoutItem, type PayoutPart } from './payouts.ts';
 
 /** Affiliates looked at in one transaction, and payouts handed over in one batch. */
@@ -85,7 +85,7 @@ async function buildBatch(
     const parts = await readBatchParts(tx, payouts);
     await tx`
       update commissions c set state = 'in_payout' from payout_items i
-      where i.commission_id = c.id and i.payout_id = any(${idArray(payouts.map(({ id }) => id))}::bigint[])`;
+      where i.commission_id = c.id and i.payout_id = any(${payouts.map(({ id }) => id)}::bigint[])`;
     await postJournals(
       tx,
       payouts.map((payout) => buildJournal(payout, parts.get(payout.id) ?? [])),
@@ -187,7 +187,7 @@ async function readBatchParts(
 ): Promise<Map<bigint, PayoutPart[]>> {
   const items = await tx<Omit<PayoutItem, 'id'>[]>`
     select payout_id, kind, commission_id, amount_minor from payout_items
-    where payout_id = any(${idArray(payouts.map(({ id }) => id))}::bigint[]) order by id`;
+    where payout_id = any(${payouts.map(({ id }) => id)}::bigint[]) order by id`;
   const payoutsById = new Map(payouts.map((payout) => [payout.id, payout]));
   const debtorOf = ({ kind, payoutId }: (typeof items)[number]) =>
     kind === 'debt' ? payoutsById.get(payoutId)?.affiliateId : undefined;

@@ -1,7 +1,7 @@
 import { appendAuditLog } from '../access/audit-log.ts';
 import { takeBackWriteOffs } from '../books/debt.ts';
 import { type Entry, type Journal, postJournals } from '../books/journals.ts';
-import { type DatabaseSql, type DatabaseTransaction, idArray } from '../postgres/db.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
 export const PAYOUT_STATES = [
@@ -247,7 +247,7 @@ async function closePayout(
   );
   // Commissions before the payout, as everywhere: a refund of one of them waits, or is waited for.
   await tx`
-    select from commissions where id = any(${idArray(commissionIds)}::bigint[]) order by id for no key update`;
+    select from commissions where id = any(${commissionIds}::bigint[]) order by id for no key update`;
   const [before] = await tx<Payout[]>`
     select ${tx(PAYOUT_COLUMNS)} from payouts where id = ${payoutId} for no key update`;
   if (!before) return { outcome: 'not_found' };
@@ -256,7 +256,7 @@ async function closePayout(
     update payouts set state = ${ending.to}, failure = ${failure}, closed_at = ${now}
     where id = ${payoutId} returning ${tx(PAYOUT_COLUMNS)}`;
   await tx`
-    update commissions set state = ${ending.commissionState} where id = any(${idArray(commissionIds)}::bigint[])`;
+    update commissions set state = ${ending.commissionState} where id = any(${commissionIds}::bigint[])`;
   await postJournals(tx, [ending.journalOf(payout, parts)]);
   if (ending.commissionState === 'available') await takeBackWriteOffs(tx, payout, commissionIds);
   await appendAuditLog(tx, {

@@ -1,6 +1,6 @@
 import { errorText } from '../../core/errors.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
-import { type Database, type DatabaseTransaction, idArray, inTransaction } from '../postgres/db.ts';
+import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { decryptPayoutAccount } from './methods.ts';
 import {
   cancelPayout,
@@ -70,7 +70,7 @@ async function handOverNext(ledger: Database, options: SubmitOptions): Promise<P
       where id = ${claimed.id}
         and not exists (select from payouts where batch_id = ${claimed.id} and state = 'submitting')`;
     return await tx<Payout[]>`
-      select ${tx(PAYOUT_COLUMNS)} from payouts where id = any(${idArray(ids)}::bigint[]) order by id`;
+      select ${tx(PAYOUT_COLUMNS)} from payouts where id = any(${ids}::bigint[]) order by id`;
   });
 }
 
@@ -109,7 +109,7 @@ async function readOrders(
       m.details, p.currency, p.amount_minor
     from payouts p join affiliates f on f.id = p.affiliate_id
     left join payout_methods m on m.affiliate_id = p.affiliate_id
-    where p.id = any(${idArray(ids)}::bigint[])
+    where p.id = any(${ids}::bigint[])
     order by p.id`;
   return rows.map(({ details, ...order }) => ({
     ...order,
@@ -137,7 +137,7 @@ async function recordAnswers(
   const { answers, now } = options;
   const payouts = await tx<{ id: bigint; providerKey: string }[]>`
     select id, provider_key from payouts
-    where id = any(${idArray(options.ids)}::bigint[]) and state in ('submitting', 'unknown')
+    where id = any(${options.ids}::bigint[]) and state in ('submitting', 'unknown')
     order by id for no key update`;
   const answered = payouts.map(({ id, providerKey }) => ({ id, answer: answers.get(providerKey) }));
   const idsOf = (...outcomes: (PaymentAnswer['outcome'] | undefined)[]): bigint[] =>
@@ -147,10 +147,10 @@ async function recordAnswers(
   const fault = (answers.fault ?? 'the provider gave no answer').slice(0, REASON_LENGTH);
   await tx`
     update payouts set state = 'submitted', submitted_at = ${now}, failure = null
-    where id = any(${idArray(taken)}::bigint[])`;
+    where id = any(${taken}::bigint[])`;
   await tx`
     update payouts set state = 'unknown', failure = ${fault}
-    where id = any(${idArray(lost)}::bigint[]) and state = 'submitting'`;
+    where id = any(${lost}::bigint[]) and state = 'submitting'`;
   for (const { id: payoutId, answer } of answered) {
     if (answer?.outcome === 'refused') {
       const failure = answer.reason.slice(0, REASON_LENGTH);

@@ -85,8 +85,3 @@ export async function inTransaction<T>(
     }
   }
 }
-
-/** Ids as a parameter for `any(…::bigint[])`: the client takes an array of JavaScript bigints for one bigint. */
-export function idArray(ids: readonly bigint[]): string[] {
-  return ids.map(String);
-}

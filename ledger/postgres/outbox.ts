@@ -1,4 +1,4 @@
-import { type DatabaseSql, idArray } from './db.ts';
+import type { DatabaseSql } from './db.ts';
 
 /** A conversion's facts as the mirror keeps them, as of `version`: of two versions the higher one is the newer. */
 export interface ConversionFacts {
@@ -44,7 +44,7 @@ export async function readOutbox(sql: DatabaseSql, options: { limit: number }): 
   if (changes.length === 0) return { ids: [], conversions: [] };
   const [next] = await sql<{ version: bigint }[]>`select nextval('outbox_versions') as version`;
   const version = next?.version ?? 0n;
-  const wanted = idArray([...new Set(changes.map((change) => change.conversionId))]);
+  const wanted = [...new Set(changes.map((change) => change.conversionId))];
   return {
     ids: changes.map((change) => change.id),
     conversions: await readFacts(sql, wanted, version),
@@ -53,7 +53,7 @@ export async function readOutbox(sql: DatabaseSql, options: { limit: number }): 
 
 async function readFacts(
   sql: DatabaseSql,
-  ids: readonly string[],
+  ids: readonly bigint[],
   version: bigint,
 ): Promise<ConversionFacts[]> {
   const rows = await sql<Omit<ConversionFacts, 'version'>[]>`
@@ -77,7 +77,7 @@ function commissionSums(sql: DatabaseSql) {
 
 /** Drops changes that the mirror has got. */
 export async function forgetOutbox(sql: DatabaseSql, ids: readonly bigint[]): Promise<void> {
-  await sql`delete from outbox where id = any(${idArray(ids)}::bigint[])`;
+  await sql`delete from outbox where id = any(${ids}::bigint[])`;
 }
 
 /** How many changes wait, and since when the oldest does; null when none does. */

@@ -1,6 +1,6 @@
 import { InputError } from '../../core/errors.ts';
 import { currencyExponent } from '../../core/money.ts';
-import { type DatabaseSql, idArray } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 
 export const COMMISSION_TYPES = ['percent', 'fixed', 'hybrid'] as const;
@@ -153,7 +153,7 @@ export async function setTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms
           cookie_days, attribution_model, payout_min_minor, payout_schedule)
         select ${programId}, ${campaignId}::integer, ${affiliateId}::integer, ${program.currency},
           tstzrange(start.at, null), ${commissionType}, ${rateBps}, ${fixedMinor},
-          ${idArray(tiers.map(({ fromMinor }) => fromMinor))}::bigint[],
+          ${tiers.map(({ fromMinor }) => fromMinor)}::bigint[],
           ${tiers.map((tier) => tier.rateBps)}::integer[], ${tierMode}, ${recurringMonths},
           ${levelRatesBps}::integer[], ${holdDays}, ${cookieDays}, ${attributionModel}, ${payoutMinMinor},
           ${payoutSchedule}
