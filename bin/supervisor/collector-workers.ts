@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { collectorSlotFolder } from '../../collector/main.ts';
 import type { Config } from '../../core/config/config.ts';
@@ -12,6 +12,11 @@ import { restartPauseMs } from './supervise.ts';
 
 /** Links by the million are loaded before a worker is ready. */
 const READY_TIMEOUT_MS = 120_000;
+/**
+ * Linux distributes connections over the listeners of a port before they are accepted, and resets those that wait at one
+ * that is closed. With this setting (since 5.14) it hands them to another listener of the port instead.
+ */
+const MIGRATION_SETTING = 'net.ipv4.tcp_migrate_req';
 /** A worker ends itself after its own deadline; its parent waits a little longer. */
 const STOP_TIMEOUT_MS = SHUTDOWN_TIMEOUT_MS + 2_000;
 
@@ -34,6 +39,12 @@ export async function runCollectorWorkers(count: number): Promise<void> {
 async function startWorkers(options: { config: Config; log: Logger; count: number }): Promise<Running> {
   const { config, log, count } = options;
   gatherOrphanedSpools(config.home, count, log);
+  if (!movesWaitingConnections()) {
+    log.warn(
+      { setting: `${MIGRATION_SETTING}=1` },
+      'a worker that ends resets the connections that it has not accepted yet; with this sysctl the kernel moves them',
+    );
+  }
   const workers = new Set<Worker>();
   let stopping = false;
   let failures = 0;
@@ -108,6 +119,15 @@ async function spawnWorker(slot: number): Promise<EngineProcess> {
     stopTimeoutMs: STOP_TIMEOUT_MS,
     forceSignal: 'SIGKILL',
   });
+}
+
+/** Whether a worker can end without refusing anyone; see {@link MIGRATION_SETTING}. */
+export function movesWaitingConnections(): boolean {
+  try {
+    return readFileSync(`/proc/sys/${MIGRATION_SETTING.replaceAll('.', '/')}`, 'utf8').trim() === '1';
+  } catch {
+    return false;
+  }
 }
 
 /** The port is shared, so only the worker itself can say that it is ready. */
