@@ -11,6 +11,7 @@ import { updateCampaign } from '../ledger/programs/campaigns.ts';
 import { createLink, updateLink } from '../ledger/programs/links.ts';
 import { type CollectorUnderTest, prepareCollector, sendRaw } from '../test/support/collector.ts';
 import { waitFor } from '../test/support/engines.ts';
+import { readMetrics } from '../test/support/metrics.ts';
 
 /** A change is seen within a second; the test machine may be busy with everything else at once. */
 const SEEN_MS = 3_000;
@@ -267,7 +268,7 @@ describe('collector', () => {
   });
 
   it('counts what became of each request', async () => {
-    const text = await (await fetch(`${world.url}/metrics`)).text();
+    const text = await readMetrics(world.url, world.config);
     for (const outcome of ['redirected', 'unknown_code', 'malformed_code', 'unknown_code_fallback']) {
       expect(text).toMatch(new RegExp(`afflux_collector_requests_total\\{outcome="${outcome}"\\} [1-9]`));
     }
