@@ -10,8 +10,8 @@ export interface Use {
   readonly tags: readonly string[];
 }
 
-/** What the users and keys of a terminated affiliate still read: its money, and who they are. */
-const EARNINGS_TAGS: readonly string[] = ['money', 'keys', 'session'];
+/** What the users and keys of a terminated affiliate still read: its money, and what is kept about it. */
+const EARNINGS_TAGS: readonly string[] = ['money', 'affiliates', 'keys', 'session'];
 
 /**
  * Why a principal may not use something; undefined when it may. Asked for every request, and again for what outlasts one:
@@ -28,7 +28,7 @@ export function refusalOf(principal: Principal, { roles, method, tags }: Use): s
     return 'the affiliate is suspended or terminated, and changes nothing';
   }
   if (standing === 'earnings' && !EARNINGS_TAGS.includes(tag)) {
-    return 'the affiliate is terminated, and reads its earnings, statements and payouts only';
+    return 'the affiliate is terminated, and reads its account, earnings, statements and payouts only';
   }
   return undefined;
 }

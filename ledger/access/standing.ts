@@ -2,7 +2,7 @@ import type { DatabaseSql } from '../postgres/db.ts';
 
 /**
  * What the status of an affiliate leaves to its keys and users: everything (pending, active); reading what is its own
- * (suspended); reading its earnings (terminated). Who belongs to no affiliate has all.
+ * (suspended); reading its account and earnings (terminated). Who belongs to no affiliate has all.
  */
 export type Standing = 'full' | 'reads' | 'earnings';
 
