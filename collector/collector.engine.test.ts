@@ -1,11 +1,15 @@
 import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { Agent, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import { ClickFlag } from '../core/clicks/click-record.ts';
 import { listLeases } from '../core/clicks/lease.ts';
 import { connectNats, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import { formatIp } from '../core/ip.ts';
+import { freePort } from '../engines/engine.ts';
 import { updateAffiliate } from '../ledger/programs/affiliates.ts';
 import { updateCampaign } from '../ledger/programs/campaigns.ts';
 import { createLink, updateLink } from '../ledger/programs/links.ts';
@@ -265,6 +269,26 @@ describe('collector', () => {
     const twice = `GET /c/${code} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(2);
     expect(await sendRaw(world.url, twice)).toBe('');
     expect((await click(code)).status).toBe(302);
+  });
+
+  it('a stranger reads no metrics', async () => {
+    for (const headers of [{}, { Authorization: 'Bearer x' }]) {
+      const answer = await fetch(`${world.url}/metrics`, { headers });
+      expect([answer.status, (await answer.text()).includes('afflux_')]).toEqual([401, false]);
+    }
+    expect((await fetch(`${world.url}/healthz`)).status).toBe(200);
+  });
+
+  it('a network in between cannot lead a browser back to http: an https collector says to stay', async () => {
+    const { code } = await link('https://shop.test/');
+    expect((await click(code)).headers.get('strict-transport-security')).toBeNull();
+    const home = mkdtempSync(join(tmpdir(), 'afflux-collector-'));
+    const collectorPort = await freePort();
+    const https = await world.start({ home, collectorPort, collectorUrl: 'https://go.example' });
+    const answer = await fetch(`http://127.0.0.1:${collectorPort}/c/${code}`, { redirect: 'manual' });
+    expect(answer.headers.get('strict-transport-security')).toBe('max-age=31536000');
+    await https.stop();
+    rmSync(home, { recursive: true, force: true });
   });
 
   it('counts what became of each request', async () => {

@@ -197,6 +197,16 @@ describe('answers', () => {
     for (const secret of secrets) expect(log.includes(secret)).toBe(false);
   });
 
+  test('a network in between cannot lead a browser back to http, nor a page to another base or form target', async () => {
+    for (const path of ['/v1/me', '/docs', '/portal/', '/healthz']) {
+      const { headers } = await api.call('GET', path);
+      expect([path, headers.get('strict-transport-security')]).toEqual([path, 'max-age=31536000']);
+      expect(headers.get('content-security-policy')).toMatch(
+        /base-uri 'none';.*form-action '(none|self)'|form-action 'self'; base-uri 'none'/,
+      );
+    }
+  });
+
   test('a stranger, a key and a wrong token read no metrics', async () => {
     for (const key of [undefined, api.operatorKey, 'x', metricsToken(createSecretBox([randomBytes(32)]))]) {
       const answer = await api.call('GET', '/metrics', key === undefined ? {} : { key });

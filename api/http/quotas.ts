@@ -14,6 +14,10 @@ declare module 'fastify' {
     /** The route queries the warehouse; the number of concurrent queries of a party is limited. */
     isQuery?: boolean;
   }
+  interface FastifyRequest {
+    /** Of a route with `isQuery`: what goes on after the answer, and counts until it ends. Does not reject. */
+    lastingQuery: Promise<void> | undefined;
+  }
 }
 
 const WINDOW_S = 60;
@@ -78,6 +82,7 @@ export function createFailureCounts({ requestsPerMinute }: Quotas): CountFailure
 export function installQuotas(app: ApiServer, { requestsPerMinute, concurrentQueries }: Quotas): void {
   const counts = createRequestCounts();
   const queries = new Map<string, number>();
+  app.decorateRequest('lastingQuery', undefined);
 
   app.addHook('onRequest', async (request, reply) => {
     const { config, schema } = request.routeOptions;
@@ -100,7 +105,7 @@ export function installQuotas(app: ApiServer, { requestsPerMinute, concurrentQue
     }
     queries.set(caller, running + 1);
     // Also when the caller disconnects during an export.
-    reply.raw.once('close', () => release(caller));
+    reply.raw.once('close', () => void Promise.resolve(request.lastingQuery).then(() => release(caller)));
   });
 
   function release(caller: string): void {

@@ -146,7 +146,11 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
           request: { query: request.url.split('?')[1] ?? '', format },
         });
         const { folder, secretBox, log } = context;
-        const after = () => runReportJob({ ledger, warehouse, secretBox, log, folder, job, report: options });
+        const after = () => {
+          const report = { ledger, warehouse, secretBox, log, folder, job, report: options };
+          request.lastingQuery = runReportJob(report);
+          return request.lastingQuery;
+        };
         return { status: 202, body: formatJob(job, principal), after };
       });
     },
