@@ -18,9 +18,10 @@ import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf, programFilter } from '../../http/principal.ts';
-import { notFound, Problem } from '../../http/problems.ts';
+import { notFound } from '../../http/problems.ts';
 import { formatId, integerId } from '../../schemas/ids.ts';
 import { formatPage, nameText, pageOf, pageQuery, pageRequest, text } from '../../schemas/schemas.ts';
+import { checkMayCreateUsers } from '../grants.ts';
 import { passwordToken } from '../sessions.ts';
 import { formatUser, userView } from '../user-view.ts';
 
@@ -101,11 +102,7 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
-      if (principal.scopes !== null) {
-        throw new Problem('forbidden', {
-          detail: 'a key with scopes cannot create users, which have no scopes',
-        });
-      }
+      checkMayCreateUsers(principal);
       const { email, name, role, program_id, affiliate_id } = request.body;
       const programId = programFilter(principal, program_id) ?? null;
       return await commit(context, request, reply, async (tx) => {
