@@ -5,9 +5,8 @@ import { clickIdentityKey, createClickIdCodec } from '../core/clicks/click-id.ts
 import { fromProject } from '../core/config/paths.ts';
 import { freePort } from '../engines/engine.ts';
 import { createLink } from '../ledger/programs/links.ts';
-import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
+import { type CollectorUnderTest, prepareCollector, readMetrics } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
-import { readMetrics } from './support/metrics.ts';
 import { reportMissing } from './support/programs.ts';
 
 const SHARING = 'share the clicks under leases of their own';
@@ -126,7 +125,7 @@ describe('several collectors on one port', () => {
 
 /** The setting belongs to a network, so this runs the test above once more, in a network of its own. */
 it.skipIf(movesWaitingConnections())(
-  'a replacement refuses no visitor where the kernel moves waiting connections',
+  'a replacement refuses no connection where the kernel moves waiting connections',
   (test) => {
     const inOwnNetwork = (script: string) =>
       spawnSync(
