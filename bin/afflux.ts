@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 import { errorText, OperatingError } from '../core/errors.ts';
+import { withoutPassword } from '../core/url.ts';
 import { createProgram } from './program.ts';
 
 try {
   await createProgram().parseAsync();
 } catch (error) {
   const isOperating = error instanceof OperatingError;
-  process.stderr.write(`${isOperating ? `afflux: ${errorText(error)}` : (error as Error).stack}\n`);
+  const text = isOperating ? `afflux: ${errorText(error)}` : withoutPassword(String((error as Error).stack));
+  process.stderr.write(`${text}\n`);
   process.exitCode = 1;
 }

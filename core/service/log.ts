@@ -1,4 +1,5 @@
 import { type Logger, pino } from 'pino';
+import { withoutPassword } from '../url.ts';
 
 export type { Logger } from 'pino';
 
@@ -12,7 +13,20 @@ export function createLogger(options: { name: string; level: string }): Logger {
   // The reader has gone; the loss of the supervisor is handled elsewhere.
   if (process.stdout.listenerCount('error') === 0) process.stdout.on('error', () => undefined);
   return pino(
-    { name: options.name, level: options.level, base: { name: options.name } },
+    {
+      name: options.name,
+      level: options.level,
+      base: { name: options.name },
+      serializers: { err: withoutPasswords },
+    },
     { write: (line: string) => process.stdout.write(line) },
+  );
+}
+
+/** An error as pino logs it. A library's can carry the URL that it was given: in its text, its stack, a member. */
+function withoutPasswords(error: Error): Record<string, unknown> {
+  const members = Object.entries(pino.stdSerializers.err(error));
+  return Object.fromEntries(
+    members.map(([name, value]) => [name, typeof value === 'string' ? withoutPassword(value) : value]),
   );
 }

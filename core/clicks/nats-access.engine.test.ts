@@ -1,0 +1,194 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { encodeAccount, encodeOperator, encodeUser, fmtCreds } from '@nats-io/jwt';
+import { createAccount, createOperator, createUser } from '@nats-io/nkeys';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { type Authority, createAuthority } from '../../test/support/certificates.ts';
+import { waitFor } from '../../test/support/engines.ts';
+import { type NatsConfig, startNatsWith } from '../../test/support/servers.ts';
+import type { NatsServer } from './nats-access.ts';
+import { connectNats, ensureStreams } from './stream.ts';
+
+/** Every way to convince a nats-server, and each refused without it. */
+
+let folder: string;
+let authority: Authority;
+const undo: (() => Promise<void>)[] = [];
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'afflux-nats-access-'));
+  authority = await createAuthority(join(folder, 'authority'));
+});
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function file(name: string, content: string | Uint8Array): string {
+  const path = join(folder, name);
+  writeFileSync(path, content, { mode: 0o600 });
+  return path;
+}
+
+/** The address of a nats-server with these settings, as `host:port`. */
+async function serve(config: NatsConfig): Promise<string> {
+  const server = await startNatsWith(config);
+  undo.push(server.stop);
+  return `localhost:${server.port}`;
+}
+
+/** Whether streams can be made there, which needs a whole login. */
+async function reaches(server: NatsServer): Promise<boolean> {
+  const nc = await connectNats({ ...server, name: 'test' });
+  const manager = await ensureStreams(nc).finally(() => nc.close());
+  return manager !== undefined;
+}
+
+async function expectRefused(server: NatsServer, reason: RegExp): Promise<void> {
+  await expect(connectNats({ ...server, name: 'test' })).rejects.toMatchObject({
+    code: 'nats_unreachable',
+    message: expect.stringMatching(reason),
+  });
+}
+
+const VIOLATION = /authorization violation/i;
+
+test('user and password in the URL, percent-encoded', async () => {
+  const address = await serve({ authorization: { user: 'a b', password: 'p@ss/w:rd%' } });
+  expect(await reaches({ url: `nats://a%20b:p%40ss%2Fw%3Ard%25@${address}` })).toBe(true);
+  await expectRefused({ url: `nats://a%20b:other@${address}` }, VIOLATION);
+  await expectRefused({ url: `nats://${address}` }, VIOLATION);
+});
+
+test('a token in the URL', async () => {
+  const address = await serve({ authorization: { token: 's3cret/token' } });
+  expect(await reaches({ url: `nats://s3cret%2Ftoken@${address}` })).toBe(true);
+  await expectRefused({ url: `nats://other@${address}` }, VIOLATION);
+});
+
+test('the seed of an nkey in a file, with what the tool nk writes behind it', async () => {
+  const user = createUser();
+  const address = await serve({ authorization: { users: [{ nkey: user.getPublicKey() }] } });
+  const seed = Buffer.from(user.getSeed()).toString();
+  const nkey = file('user.nk', `${seed}\n${user.getPublicKey()}\n`);
+  expect(await reaches({ url: `nats://${address}`, nkey })).toBe(true);
+  const other = file('other.nk', createUser().getSeed());
+  await expectRefused({ url: `nats://${address}`, nkey: other }, VIOLATION);
+});
+
+test('a credentials file', async () => {
+  const [operator, system, account, user] = [
+    createOperator(),
+    createAccount(),
+    createAccount(),
+    createUser(),
+  ];
+  const unlimited = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
+  const accountJwt = await encodeAccount('shop', account, { limits: unlimited }, { signer: operator });
+  const address = await serve({
+    operator: await encodeOperator('operator', operator),
+    system_account: system.getPublicKey(),
+    resolver: 'MEMORY',
+    resolver_preload: {
+      [account.getPublicKey()]: accountJwt,
+      [system.getPublicKey()]: await encodeAccount('system', system, {}, { signer: operator }),
+    },
+  });
+  const userJwt = await encodeUser('collector', user, account);
+  const creds = file('user.creds', fmtCreds(userJwt, user));
+  expect(await reaches({ url: `nats://${address}`, creds })).toBe(true);
+  const foreign = await encodeUser('collector', user, createAccount());
+  const others = file('foreign.creds', fmtCreds(foreign, user));
+  await expectRefused({ url: `nats://${address}`, creds: others }, VIOLATION);
+});
+
+test('a file that is missing is named with its variable', async () => {
+  const url = 'nats://localhost:1';
+  const missing = join(folder, 'missing');
+  const tls = { ca: missing, cert: '', key: '' };
+  for (const [server, name] of [
+    [{ url, creds: missing }, 'NATS_CREDS'],
+    [{ url, nkey: missing }, 'NATS_NKEY'],
+    [{ url, tls }, 'NATS_CA'],
+  ] as const) {
+    await expect(connectNats({ ...server, name: 'test' })).rejects.toMatchObject({
+      code: 'invalid_config',
+      message: expect.stringContaining(`${name} cannot be read: ENOENT`),
+    });
+  }
+});
+
+describe('TLS', () => {
+  const tlsBlock = async (settings: object) => {
+    const { cert, key } = await authority.issue('localhost');
+    return { tls: { cert_file: cert, key_file: key, ca_file: authority.ca, ...settings } };
+  };
+
+  test('own authority', async () => {
+    const address = await serve(await tlsBlock({}));
+    const tls = { ca: authority.ca, cert: '', key: '' };
+    expect(await reaches({ url: `nats://${address}`, tls })).toBe(true);
+    expect(await reaches({ url: `tls://${address}`, tls })).toBe(true);
+    await expectRefused({ url: `tls://${address}` }, /certificate/);
+    const other = await createAuthority(join(folder, 'other'));
+    await expectRefused({ url: `tls://${address}`, tls: { ...tls, ca: other.ca } }, /certificate/);
+  });
+
+  test('a certificate for another host is refused', async () => {
+    const { cert, key } = await authority.issue('elsewhere.test');
+    const address = await serve({ tls: { cert_file: cert, key_file: key } });
+    const tls = { ca: authority.ca, cert: '', key: '' };
+    await expectRefused({ url: `tls://${address}`, tls }, /altnames/);
+  });
+
+  test('client certificate and user', async () => {
+    const address = await serve({
+      ...(await tlsBlock({ verify: true })),
+      authorization: { user: 'u', password: 'p' },
+    });
+    const tls = await authority.client('collector');
+    expect(await reaches({ url: `tls://u:p@${address}`, tls })).toBe(true);
+    await expectRefused({ url: `tls://${address}`, tls }, VIOLATION);
+    await expectRefused({ url: `tls://u:p@${address}`, tls: { ...tls, cert: '', key: '' } }, /./);
+  });
+
+  test('before the greeting', async () => {
+    const address = await serve(await tlsBlock({ handshake_first: true }));
+    const tls = { ca: authority.ca, cert: '', key: '' };
+    expect(await reaches({ url: `tls://${address}`, tls, tlsFirst: true })).toBe(true);
+  });
+
+  test('tls:// does not speak in clear', async () => {
+    const address = await serve({});
+    await expectRefused({ url: `tls://${address}` }, /tls/);
+  });
+});
+
+test('of several servers each is tried, and one that was down at first takes over', async () => {
+  const login = { authorization: { user: 'u', password: 'p' } };
+  const [first, second] = [await startNatsWith(login), await startNatsWith(login)];
+  undo.push(first.stop, second.stop);
+  await first.kill();
+  const url = `nats://u:p@localhost:${first.port}, nats://u:p@localhost:${second.port}`;
+  const nc = await connectNats({ url, name: 'test' });
+  undo.push(() => nc.close());
+  const connectedTo = (port: number) => async () => {
+    await nc.flush();
+    return nc.getServer().endsWith(`:${port}`);
+  };
+  await waitFor(connectedTo(second.port), { deadlineMs: 5_000, what: 'the second server' });
+  await first.restart();
+  await second.kill();
+  await waitFor(connectedTo(first.port), { deadlineMs: 20_000, what: 'the first server' });
+});
+
+test('no password in the error when none answers', async () => {
+  const url = 'nats://user:topsecret@localhost:1,nats://user:topsecret@localhost:2';
+  const error = await connectNats({ url, name: 'test' }).catch((caught: unknown) => caught);
+  expect(error).toMatchObject({
+    code: 'nats_unreachable',
+    message: expect.stringContaining('NATS at nats://localhost:1,nats://localhost:2:'),
+  });
+  expect(String(error)).not.toContain('topsecret');
+});
