@@ -28,3 +28,13 @@ export function splitUrls(list: string): string[] {
 export function urlsOf(list: string): URL[] {
   return list === '' ? [] : splitUrls(list).map((url) => new URL(url));
 }
+
+/** Whether its user and password are percent-encoded as a URL needs it. */
+export function hasReadableLogin({ username, password }: URL): boolean {
+  try {
+    decodeURIComponent(`${username}:${password}`);
+    return true;
+  } catch {
+    return false;
+  }
+}

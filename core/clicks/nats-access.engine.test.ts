@@ -84,7 +84,8 @@ test('a credentials file', async () => {
     createAccount(),
     createUser(),
   ];
-  const unlimited = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
+  const names = ['conn', 'subs', 'data', 'payload', 'disk_storage', 'mem_storage', 'streams', 'consumer'];
+  const unlimited = Object.fromEntries(names.map((name) => [name, -1]));
   const accountJwt = await encodeAccount('shop', account, { limits: unlimited }, { signer: operator });
   const address = await serve({
     operator: await encodeOperator('operator', operator),

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { OperatingError } from '../errors.ts';
 import { isNetwork } from '../ip.ts';
+import { hasReadableLogin } from '../url.ts';
 import { fromProject } from './paths.ts';
-import { databaseUrlFault, natsUrlFault, serverFaults } from './servers.ts';
+import { databaseUrlFault, natsUrlFault, serverFaults, UNREADABLE_LOGIN } from './servers.ts';
 
 /**
  * Every environment variable of the platform, in the order of `.env.example`.
@@ -43,7 +44,8 @@ function url(...protocols: string[]): z.ZodType<string, string> {
     .refine(
       (value) => value === '' || (URL.canParse(value) && protocols.includes(new URL(value).protocol)),
       `must be a URL starting with ${protocols.map((p) => `${p}//`).join(' or ')}`,
-    );
+    )
+    .refine((value) => !URL.canParse(value) || hasReadableLogin(new URL(value)), UNREADABLE_LOGIN);
 }
 
 /** A URL that `fault` has nothing to say against, or ''. */

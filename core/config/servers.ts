@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import type { TlsFiles } from '../tls.ts';
-import { splitUrls, urlsOf } from '../url.ts';
+import { hasReadableLogin, splitUrls, urlsOf } from '../url.ts';
 
 /** How processes reach servers of one's own: what each URL may say, which settings exclude each other, what clients are given. */
 
@@ -99,13 +99,16 @@ function halfPair(prefix: string, cert: string, key: string): string[] {
   return [`${prefix}_CERT and ${prefix}_KEY belong together: set both or none`];
 }
 
+/** What is wrong with `100%` as a password. */
+export const UNREADABLE_LOGIN = 'must have a % in its user or password written as %25';
+
 /** Why a NATS_URL cannot be used; '' when it can. */
 export function natsUrlFault(list: string): string {
   const isFit = (url: string): boolean =>
     URL.canParse(url) && ['nats:', 'tls:'].includes(new URL(url).protocol) && new URL(url).host !== '';
-  return splitUrls(list).every(isFit)
-    ? ''
-    : 'must be URLs starting with nats:// or tls://, separated by commas';
+  if (!splitUrls(list).every(isFit))
+    return 'must be URLs starting with nats:// or tls://, separated by commas';
+  return urlsOf(list).every(hasReadableLogin) ? '' : UNREADABLE_LOGIN;
 }
 
 /** What a DATABASE_URL may set; everything else is refused rather than ignored, for it can be meant to protect. */
@@ -132,6 +135,7 @@ export function databaseUrlFault(text: string): string {
   if (!URL.canParse(text)) {
     return 'must be a URL such as postgres://user:password@host:5432/database; with a Unix socket its folder is the host, percent-encoded: postgres://user:password@%2Frun%2Fpostgresql/database';
   }
+  if (!hasReadableLogin(new URL(text))) return UNREADABLE_LOGIN;
   const { search, searchParams } = new URL(text);
   const unknown = [...searchParams.keys()].filter((name) => !DATABASE_PARAMETERS.has(name));
   if (unknown.length > 0) {

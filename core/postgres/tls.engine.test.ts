@@ -17,7 +17,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'afflux-tls-client-'));
   authority = await createAuthority(join(folder, 'authority'));
   other = await createAuthority(join(folder, 'other'));
-  postgres = await startTlsPostgres(authority);
+  postgres = await startTlsPostgres(authority, 'p@ss/word');
 });
 afterAll(async () => {
   await postgres?.stop();

@@ -87,17 +87,15 @@ async function listens(port: number): Promise<boolean> {
 
 export interface TlsPostgres {
   readonly port: number;
-  /** Of the superuser, on loopback and without TLS. */
-  readonly url: string;
   readonly socketFolder: string;
   stop(): Promise<void>;
 }
 
 /**
- * PostgreSQL with a certificate for `localhost`: the role `shop` (password `p@ss/word`, owner of the database `afflux`) gets in
- * over TLS with a certificate of its name, `plain` over TLS without one, the superuser without TLS.
+ * PostgreSQL with a certificate for `localhost`: the superuser `shop` gets in
+ * over TLS with a certificate of its name, `plain` over TLS without one, both with the password.
  */
-export async function startTlsPostgres(authority: Authority): Promise<TlsPostgres> {
+export async function startTlsPostgres(authority: Authority, password: string): Promise<TlsPostgres> {
   const folder = mkdtempSync(join(tmpdir(), 'afflux-tls-'));
   const dataDir = join(folder, 'postgres');
   const port = await freePort();
@@ -129,8 +127,8 @@ export async function startTlsPostgres(authority: Authority): Promise<TlsPostgre
   const sql = openPostgres({ url: engine.url, max: 1, name: 'test', as: 'owner' });
   try {
     for (const statement of [
-      `create role shop login superuser password 'p@ss/word'`,
-      `create role plain login password 'p@ss/word'`,
+      `create role shop login superuser password '${password}'`,
+      `create role plain login password '${password}'`,
       `alter system set ssl_cert_file = 'server.pem'`,
       `alter system set ssl_key_file = 'server.key'`,
       `alter system set ssl_ca_file = 'ca.pem'`,
@@ -144,7 +142,6 @@ export async function startTlsPostgres(authority: Authority): Promise<TlsPostgre
   }
   return {
     port,
-    url: engine.url,
     socketFolder: dataDir,
     async stop() {
       await engine.stop();
