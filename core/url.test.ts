@@ -36,7 +36,7 @@ test('no password is left, whatever stands in it and around it', () => {
   );
 });
 
-test('an error that carries a URL is told without its password', () => {
+test('an error that carries a URL is shown without its password', () => {
   const invalid = new Error('Invalid URL: nats://u:secret@h', { cause: new Error('at https://u:secret@h') });
   expect(errorText(invalid)).toBe('Invalid URL: nats://h (cause: at https://h)');
 });

@@ -6,10 +6,12 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { SERVICES } from '../bin/services.ts';
 import { fromProject } from '../core/config/paths.ts';
 import { freePlatformPorts, freePort } from '../engines/engine.ts';
-import { createAuthority } from './support/certificates.ts';
 import { freshClickHouseDatabase, waitFor } from './support/engines.ts';
 import { startPlatform } from './support/platform.ts';
-import { startNatsWith, startTlsPostgres, startTlsProxy } from './support/servers.ts';
+import { createAuthority } from './support/servers/certificates.ts';
+import { startNatsWith } from './support/servers/nats.ts';
+import { startTlsPostgres } from './support/servers/postgres.ts';
+import { startTlsProxy } from './support/servers/tls-proxy.ts';
 
 /** Every process and command against servers that ask for TLS, a client certificate and a password each. */
 

@@ -2,11 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeAccount, encodeOperator, encodeUser, fmtCreds } from '@nats-io/jwt';
-import { createAccount, createOperator, createUser } from '@nats-io/nkeys';
+import { nkeys } from '@nats-io/transport-node';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type Authority, createAuthority } from '../../test/support/certificates.ts';
 import { waitFor } from '../../test/support/engines.ts';
-import { type NatsConfig, startNatsWith } from '../../test/support/servers.ts';
+import { type Authority, createAuthority } from '../../test/support/servers/certificates.ts';
+import { type NatsConfig, startNatsWith } from '../../test/support/servers/nats.ts';
 import type { NatsServer } from './nats-access.ts';
 import { connectNats, ensureStreams } from './stream.ts';
 
@@ -68,21 +68,21 @@ test('a token in the URL', async () => {
 });
 
 test('the seed of an nkey in a file, with what the tool nk writes behind it', async () => {
-  const user = createUser();
+  const user = nkeys.createUser();
   const address = await serve({ authorization: { users: [{ nkey: user.getPublicKey() }] } });
   const seed = Buffer.from(user.getSeed()).toString();
   const nkey = file('user.nk', `${seed}\n${user.getPublicKey()}\n`);
   expect(await reaches({ url: `nats://${address}`, nkey })).toBe(true);
-  const other = file('other.nk', createUser().getSeed());
+  const other = file('other.nk', nkeys.createUser().getSeed());
   await expectRefused({ url: `nats://${address}`, nkey: other }, VIOLATION);
 });
 
 test('a credentials file', async () => {
   const [operator, system, account, user] = [
-    createOperator(),
-    createAccount(),
-    createAccount(),
-    createUser(),
+    nkeys.createOperator(),
+    nkeys.createAccount(),
+    nkeys.createAccount(),
+    nkeys.createUser(),
   ];
   const names = ['conn', 'subs', 'data', 'payload', 'disk_storage', 'mem_storage', 'streams', 'consumer'];
   const unlimited = Object.fromEntries(names.map((name) => [name, -1]));
@@ -99,7 +99,7 @@ test('a credentials file', async () => {
   const userJwt = await encodeUser('collector', user, account);
   const creds = file('user.creds', fmtCreds(userJwt, user));
   expect(await reaches({ url: `nats://${address}`, creds })).toBe(true);
-  const foreign = await encodeUser('collector', user, createAccount());
+  const foreign = await encodeUser('collector', user, nkeys.createAccount());
   const others = file('foreign.creds', fmtCreds(foreign, user));
   await expectRefused({ url: `nats://${address}`, creds: others }, VIOLATION);
 });

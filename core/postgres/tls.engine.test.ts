@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Authority, createAuthority } from '../../test/support/certificates.ts';
-import { startTlsPostgres, type TlsPostgres } from '../../test/support/servers.ts';
+import { type Authority, createAuthority } from '../../test/support/servers/certificates.ts';
+import { startTlsPostgres, type TlsPostgres } from '../../test/support/servers/postgres.ts';
 import { openPostgres } from './postgres.ts';
 
 /** TLS by the parameters of DATABASE_URL, with libpq's meaning, against PostgreSQL's own. */

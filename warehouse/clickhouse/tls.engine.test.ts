@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import type { TlsFiles } from '../../core/tls.ts';
-import { type Authority, createAuthority } from '../../test/support/certificates.ts';
 import { freshClickHouseDatabase } from '../../test/support/engines.ts';
-import { startTlsProxy, type TlsProxy } from '../../test/support/servers.ts';
+import { type Authority, createAuthority } from '../../test/support/servers/certificates.ts';
+import { startTlsProxy, type TlsProxy } from '../../test/support/servers/tls-proxy.ts';
 import { connectWarehouse } from './client.ts';
 
 /** ClickHouse behind TLS that asks for a client certificate. The embedded engine speaks none: a proxy ends it. */

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { generate } from 'selfsigned';
-import type { TlsFiles } from '../../core/tls.ts';
+import type { TlsFiles } from '../../../core/tls.ts';
 
 /** PEM files of a certificate and its private key. */
 interface CertificateFiles {
