@@ -20,7 +20,7 @@ test.each([
   expect(withoutPassword(text)).toBe(expected);
 });
 
-test('no password is left, whatever stands in it and around it', () => {
+test('no password is left, whatever stands in it and around it', { tags: ['attack'] }, () => {
   const url = fc.record({
     scheme: fc.constantFrom('postgres', 'https', 'nats', 'tls', 'smtps'),
     user: fc.string().map(encodeURIComponent),

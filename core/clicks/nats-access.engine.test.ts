@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeAccount, encodeOperator, encodeUser, fmtCreds } from '@nats-io/jwt';
@@ -136,7 +137,7 @@ describe('TLS', () => {
     await expectRefused({ url: `tls://${address}`, tls: { ...tls, ca: other.ca } }, /certificate/);
   });
 
-  test('a certificate for another host is refused', async () => {
+  test('a server between with a certificate for another host is refused', { tags: ['attack'] }, async () => {
     const { cert, key } = await authority.issue('elsewhere.test');
     const address = await serve({ tls: { cert_file: cert, key_file: key } });
     const tls = { ca: authority.ca, cert: '', key: '' };
@@ -160,9 +161,19 @@ describe('TLS', () => {
     expect(await reaches({ url: `tls://${address}`, tls, tlsFirst: true })).toBe(true);
   });
 
-  test('tls:// does not speak in clear', async () => {
-    const address = await serve({});
-    await expectRefused({ url: `tls://${address}` }, /tls/);
+  test('a server between that offers no TLS gets no password of tls://', { tags: ['attack'] }, async () => {
+    let received = '';
+    const between = createServer((socket) => {
+      socket.on('data', (bytes) => (received += bytes)).on('error', () => undefined);
+      socket.write(
+        'INFO {"server_id":"x","version":"2.14.0","proto":1,"headers":true,"max_payload":1048576}\r\n',
+      );
+    });
+    await new Promise<void>((resolve) => between.listen(0, '127.0.0.1', resolve));
+    undo.push(() => new Promise((resolve) => between.close(() => resolve())));
+    const { port } = between.address() as AddressInfo;
+    await expectRefused({ url: `tls://user:topsecret@localhost:${port}` }, /'tls'/);
+    expect(received).toBe('');
   });
 });
 

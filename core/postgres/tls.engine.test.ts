@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { type Authority, createAuthority } from '../../test/support/servers/certificates.ts';
 import { startTlsPostgres, type TlsPostgres } from '../../test/support/servers/postgres.ts';
 import { openPostgres } from './postgres.ts';
@@ -48,6 +48,16 @@ test('require encrypts, and trusts any server', async () => {
   expect(await session('plain', { sslmode: 'require' })).toMatchObject({ tls: expect.stringMatching(TLS) });
 });
 
+test('a server between that offers no TLS is refused', { tags: ['attack'] }, async () => {
+  for (const sslmode of ['require', 'verify-full']) {
+    const url = new URL(inject('postgresUrl'));
+    url.searchParams.set('sslmode', sslmode);
+    const sql = openPostgres({ url: url.href, max: 1, name: 'test', as: 'owner' });
+    await expect(sql`select 1`).rejects.toThrow('does not support SSL');
+    await sql.end();
+  }
+});
+
 test('without sslmode, and with disable, there is no TLS', async () => {
   await expect(session('plain', {})).rejects.toThrow(/no encryption/);
   await expect(session('plain', { sslmode: 'disable' })).rejects.toThrow(/no encryption/);
@@ -62,7 +72,9 @@ test('the environment of libpq does not decide', async () => {
   }
 });
 
-test('verify-ca and verify-full trust the own authority alone', async () => {
+test('a server between with a certificate of another authority is refused', {
+  tags: ['attack'],
+}, async () => {
   for (const sslmode of ['verify-ca', 'verify-full', 'require']) {
     const trusted = session('plain', { sslmode, sslrootcert: authority.ca });
     expect(await trusted).toMatchObject({ tls: expect.stringMatching(TLS) });
@@ -76,7 +88,9 @@ test('verify-full without an authority of its own trusts those that Node.js know
   await expect(session('plain', { sslmode: 'verify-full' })).rejects.toThrow(/certificate/);
 });
 
-test('a certificate for another host passes verify-ca and not verify-full', async () => {
+test('a server between with a certificate for another host passes verify-ca, not verify-full', {
+  tags: ['attack'],
+}, async () => {
   const sslrootcert = authority.ca;
   const passed = session('plain', { sslmode: 'verify-ca', sslrootcert }, '127.0.0.1');
   expect(await passed).toMatchObject({ tls: expect.stringMatching(TLS) });

@@ -55,7 +55,9 @@ test('own authority and client certificate, with both clients', async () => {
   expect(await use(await authority.client('afflux'))).toBe(7);
 });
 
-test('a server of another authority, or with another name, is refused', async () => {
+test('a server between, of another authority or with another name, is refused', {
+  tags: ['attack'],
+}, async () => {
   const ours = await authority.client('afflux');
   const other = await createAuthority(join(folder, 'other'));
   await expect(use({ ...ours, ca: '' })).rejects.toMatchObject(refused(/certificate/));
