@@ -105,6 +105,45 @@ test('a credentials file', async () => {
   await expectRefused({ url: `nats://${address}`, creds: others }, VIOLATION);
 });
 
+test('a seed is read again at each connection, and kept while its file is replaced', async () => {
+  const [old, renewed] = [nkeys.createUser(), nkeys.createUser()];
+  const users = [old, renewed].map((user) => ({ nkey: user.getPublicKey() }));
+  const server = await startNatsWith({ authorization: { users } });
+  undo.push(server.stop);
+  const nkey = file('renewed.nk', old.getSeed());
+  const nc = await connectNats({ url: `nats://localhost:${server.port}`, nkey, name: 'test' });
+  undo.push(() => nc.close());
+  const userAfterReconnect = async (): Promise<string> => {
+    const before = nc.info?.client_id;
+    await nc.reconnect();
+    const answer = await waitFor(
+      async () => nc.info?.client_id !== before && (await nc.request('$SYS.REQ.USER.INFO')),
+      { deadlineMs: 10_000, what: 'another connection' },
+    );
+    return answer.json<{ data: { user: string } }>().data.user;
+  };
+  rmSync(nkey);
+  expect(await userAfterReconnect()).toBe(old.getPublicKey());
+  file('renewed.nk', '');
+  expect(await userAfterReconnect()).toBe(old.getPublicKey());
+  file('renewed.nk', renewed.getSeed());
+  expect(await userAfterReconnect()).toBe(renewed.getPublicKey());
+});
+
+test('a file without a login is refused', async () => {
+  const url = 'nats://localhost:1';
+  const empty = file('empty', 'nothing');
+  for (const [server, name] of [
+    [{ url, creds: empty }, 'NATS_CREDS'],
+    [{ url, nkey: empty }, 'NATS_NKEY'],
+  ] as const) {
+    await expect(connectNats({ ...server, name: 'test' })).rejects.toMatchObject({
+      code: 'invalid_config',
+      message: expect.stringContaining(`${name} holds no login of NATS`),
+    });
+  }
+});
+
 test('a file that is missing is named with its variable', async () => {
   const url = 'nats://localhost:1';
   const missing = join(folder, 'missing');
@@ -152,7 +191,7 @@ describe('TLS', () => {
     const tls = await authority.client('collector');
     expect(await reaches({ url: `tls://u:p@${address}`, tls })).toBe(true);
     await expectRefused({ url: `tls://${address}`, tls }, VIOLATION);
-    await expectRefused({ url: `tls://u:p@${address}`, tls: { ...tls, cert: '', key: '' } }, /./);
+    await expectRefused({ url: `tls://u:p@${address}`, tls: { ...tls, cert: '', key: '' } }, /timeout|certificate/);
   });
 
   test('before the greeting', async () => {

@@ -4,10 +4,11 @@ import {
   type NodeConnectionOptions,
   nkeyAuthenticator,
 } from '@nats-io/transport-node';
+import { OperatingError } from '../errors.ts';
 import { NO_TLS_FILES, readSettingFile, readTlsFiles, type TlsFiles } from '../tls.ts';
 import { urlsOf } from '../url.ts';
 
-/** Where NATS is, and how it is convinced of us. */
+/** The address of NATS, and what it asks a client for. */
 export interface NatsServer {
   /**
    * `nats://user:password@host:4222`, percent-encoded where a URL needs it, `nats://token@host`, or `tls://…`, which refuses a
@@ -43,24 +44,38 @@ function loginOptions(
   { creds = '', nkey = '' }: NatsServer,
   urls: readonly URL[],
 ): Pick<Access, 'authenticator' | 'user' | 'pass' | 'token'> {
-  // Both files are read again at each connection, so that a renewed one needs no restart.
-  if (creds !== '') {
-    readSettingFile('NATS_CREDS', creds);
-    return { authenticator: credsAuthenticator(() => readSettingFile('NATS_CREDS', creds)) };
-  }
-  if (nkey !== '') {
-    readSettingFile('NATS_NKEY', nkey);
-    return { authenticator: nkeyAuthenticator(() => seedIn(readSettingFile('NATS_NKEY', nkey))) };
-  }
-  const { username, password } = urls.find((url) => url.username !== '') ?? { username: '', password: '' };
-  const [user, pass] = [decodeURIComponent(username), decodeURIComponent(password)];
-  if (pass !== '') return { user, pass };
-  return user === '' ? {} : { token: user };
+  if (creds !== '') return { authenticator: credsAuthenticator(rereading('NATS_CREDS', creds, CREDENTIALS)) };
+  if (nkey !== '') return { authenticator: nkeyAuthenticator(rereading('NATS_NKEY', nkey, SEED)) };
+  const login = urls.find(({ username, password }) => username !== '' || password !== '');
+  const [user, pass] = [login?.username ?? '', login?.password ?? ''].map(decodeURIComponent);
+  if (pass) return { user: user ?? '', pass };
+  return user ? { token: user } : {};
 }
 
+/** All of a credentials file: two blocks, of the JWT and of the seed. */
+const CREDENTIALS = /^.*-{3,}END .*-{3,}END .*$/s;
 /** The line of a seed; the tool `nk` writes the public key behind it. */
-function seedIn(file: Buffer): Uint8Array {
-  return Buffer.from(/^\s*(S[A-Z2-7]+)\s*$/m.exec(file.toString())?.[1] ?? '');
+const SEED = /^S[A-Z2-7]{20,}$/m;
+
+/**
+ * Reads a file at each connection, so that a renewed one needs no restart. While it is not whole, as during its replacement,
+ * what it held before is given: a failure here would end the connection for ever.
+ * @throws OperatingError `invalid_config` at once when there is nothing in it that `content` matches.
+ */
+function rereading(variable: string, path: string, content: RegExp): () => Uint8Array {
+  const read = (): string | undefined => content.exec(readSettingFile(variable, path).toString())?.[0];
+  let last = read();
+  if (last === undefined) {
+    throw new OperatingError('invalid_config', `${variable} holds no login of NATS: ${path}`);
+  }
+  return () => {
+    try {
+      last = read() ?? last;
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+    }
+    return Buffer.from(last ?? '');
+  };
 }
 
 function tlsOptions(server: NatsServer, urls: readonly URL[]): Pick<Access, 'tls'> {
