@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { encodeAccount, encodeOperator, encodeUser, fmtCreds } from '@nats-io/jwt';
 import { nkeys } from '@nats-io/transport-node';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { waitFor } from '../../test/support/engines.ts';
@@ -78,31 +77,55 @@ test('the seed of an nkey in a file, with what the tool nk writes behind it', as
   await expectRefused({ url: `nats://${address}`, nkey: other }, VIOLATION);
 });
 
+type KeyPair = ReturnType<typeof nkeys.createUser>;
+
+/** A JWT as nats-server reads it: https://docs.nats.io/running-a-nats-service/configuration/securing_nats/auth_intro/jwt */
+function jwt(claims: { name: string; sub: KeyPair; issuer: KeyPair; nats: object }): string {
+  const { name, sub, issuer, nats } = claims;
+  const iat = Math.floor(Date.now() / 1000);
+  const body = { jti: name, iat, iss: issuer.getPublicKey(), name, sub: sub.getPublicKey(), nats };
+  const parts = [{ typ: 'JWT', alg: 'ed25519-nkey' }, body];
+  const text = parts.map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.');
+  return `${text}.${Buffer.from(issuer.sign(Buffer.from(text))).toString('base64url')}`;
+}
+
+/** A credentials file, as the tool nsc writes it. */
+function credentials(user: KeyPair, issuer: KeyPair): string {
+  const nats = { type: 'user', version: 2, subs: -1, data: -1, payload: -1 };
+  const blocks = {
+    'NATS USER JWT': jwt({ name: 'collector', sub: user, issuer, nats }),
+    'USER NKEY SEED': Buffer.from(user.getSeed()).toString(),
+  };
+  return Object.entries(blocks)
+    .map(([name, text]) => `-----BEGIN ${name}-----\n${text}\n------END ${name}------\n`)
+    .join('\n');
+}
+
 test('a credentials file', async () => {
-  const [operator, system, account, user] = [
-    nkeys.createOperator(),
-    nkeys.createAccount(),
-    nkeys.createAccount(),
-    nkeys.createUser(),
-  ];
+  const [operator, user] = [nkeys.createOperator(), nkeys.createUser()];
+  const [system, account] = [nkeys.createAccount(), nkeys.createAccount()];
   const names = ['conn', 'subs', 'data', 'payload', 'disk_storage', 'mem_storage', 'streams', 'consumer'];
-  const unlimited = Object.fromEntries(names.map((name) => [name, -1]));
-  const accountJwt = await encodeAccount('shop', account, { limits: unlimited }, { signer: operator });
+  const limits = Object.fromEntries(names.map((name) => [name, -1]));
+  const accountJwt = (name: string, sub: KeyPair, nats: object) =>
+    jwt({ name, sub, issuer: operator, nats: { type: 'account', version: 2, ...nats } });
   const address = await serve({
-    operator: await encodeOperator('operator', operator),
+    operator: jwt({
+      name: 'operator',
+      sub: operator,
+      issuer: operator,
+      nats: { type: 'operator', version: 2 },
+    }),
     system_account: system.getPublicKey(),
     resolver: 'MEMORY',
     resolver_preload: {
-      [account.getPublicKey()]: accountJwt,
-      [system.getPublicKey()]: await encodeAccount('system', system, {}, { signer: operator }),
+      [account.getPublicKey()]: accountJwt('shop', account, { limits }),
+      [system.getPublicKey()]: accountJwt('system', system, {}),
     },
   });
-  const userJwt = await encodeUser('collector', user, account);
-  const creds = file('user.creds', fmtCreds(userJwt, user));
+  const creds = file('user.creds', credentials(user, account));
   expect(await reaches({ url: `nats://${address}`, creds })).toBe(true);
-  const foreign = await encodeUser('collector', user, nkeys.createAccount());
-  const others = file('foreign.creds', fmtCreds(foreign, user));
-  await expectRefused({ url: `nats://${address}`, creds: others }, VIOLATION);
+  const foreign = file('foreign.creds', credentials(user, nkeys.createAccount()));
+  await expectRefused({ url: `nats://${address}`, creds: foreign }, VIOLATION);
 });
 
 test('a seed is read again at each connection, and kept while its file is replaced', async () => {
@@ -191,7 +214,10 @@ describe('TLS', () => {
     const tls = await authority.client('collector');
     expect(await reaches({ url: `tls://u:p@${address}`, tls })).toBe(true);
     await expectRefused({ url: `tls://${address}`, tls }, VIOLATION);
-    await expectRefused({ url: `tls://u:p@${address}`, tls: { ...tls, cert: '', key: '' } }, /timeout|certificate/);
+    await expectRefused(
+      { url: `tls://u:p@${address}`, tls: { ...tls, cert: '', key: '' } },
+      /timeout|certificate/,
+    );
   });
 
   test('before the greeting', async () => {
