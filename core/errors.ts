@@ -1,3 +1,5 @@
+import { withoutPassword } from './url.ts';
+
 /**
  * The code of every operating error, with its meaning. A code that is not in this table does not compile; the API's
  * answer to each is in `api/http/problems.ts`.
@@ -109,11 +111,11 @@ export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`);
 }
 
-/** The text of anything that was thrown, with its causes. */
+/** The text of anything that was thrown, with its causes; URLs in it without their passwords. */
 export function errorText(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+  if (!(error instanceof Error)) return withoutPassword(String(error));
   const own = error.message || ('code' in error ? String(error.code) : error.name);
   const nested = error instanceof AggregateError ? error.errors.map(errorText).join('; ') : '';
   const cause = error.cause === undefined ? '' : ` (cause: ${errorText(error.cause)})`;
-  return `${own}${nested && !own.includes(nested) ? `: ${nested}` : ''}${cause}`;
+  return withoutPassword(`${own}${nested && !own.includes(nested) ? `: ${nested}` : ''}${cause}`);
 }

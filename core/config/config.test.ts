@@ -107,3 +107,86 @@ describe('.env.example', () => {
     await expect(renderEnvExample()).toMatchFileSnapshot(fromProject('.env.example'));
   });
 });
+
+describe('servers of one’s own', () => {
+  const fault = (env: Record<string, string>): string => {
+    try {
+      loadConfig(env);
+      return '';
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+
+  it.each([
+    { NATS_URL: 'nats://u:p%40ss@a.test:4222' },
+    { NATS_URL: 'nats://token@a.test, nats://token@b.test:4223' },
+    { NATS_URL: 'tls://a.test', NATS_CREDS: '/x.creds', NATS_CA: '/ca.pem', NATS_TLS_FIRST: 'yes' },
+    { NATS_URL: 'nats://a.test', NATS_NKEY: '/x.nk', NATS_CERT: '/c.pem', NATS_KEY: '/c.key' },
+    { NATS_URL: 'nats://10.0.0.1:4222' },
+    { DATABASE_URL: 'postgres://u:p@db.test/x?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=/c&sslkey=/k' },
+    { DATABASE_URL: 'postgres://u:p@db.test/x?sslmode=require&options=-c%20search_path%3Da,b' },
+    { DATABASE_URL: 'postgres://u:p@%2Frun%2Fpostgresql/x' },
+    { DATABASE_URL: 'postgres:///x?host=/run/postgresql&user=u' },
+    {
+      CLICKHOUSE_URL: 'https://u:p@ch.test/x',
+      CLICKHOUSE_CA: '/ca',
+      CLICKHOUSE_CERT: '/c',
+      CLICKHOUSE_KEY: '/k',
+    },
+  ])('takes %j', (env) => {
+    expect(fault(env)).toBe('');
+  });
+
+  it.each([
+    [
+      { NATS_URL: 'nats://u:secret@a.test', NATS_CREDS: '/x' },
+      'in NATS_URL and NATS_CREDS exclude each other',
+    ],
+    [{ NATS_URL: 'nats://a.test', NATS_CREDS: '/x', NATS_NKEY: '/y' }, 'NATS_CREDS and NATS_NKEY exclude'],
+    [{ NATS_URL: 'nats://u:secret@a.test,nats://v:secret@b.test' }, 'NATS_URL must have the same user'],
+    [{ NATS_URL: 'nats://u:secret@a.test,http://b.test' }, 'NATS_URL must be URLs starting with nats://'],
+    [{ NATS_URL: 'nats://u:100%secret@a.test' }, 'written as %25'],
+    [{ CLICKHOUSE_URL: 'http://u:100%secret@a.test' }, 'written as %25'],
+    [{ DATABASE_URL: 'postgres://u:100%secret@a.test/x' }, 'written as %25'],
+    [{ NATS_URL: 'nats://a.test,' }, 'NATS_URL must be URLs'],
+    [{ NATS_URL: 'tls://10.0.0.1' }, 'NATS_URL must have host names for TLS'],
+    [{ NATS_URL: 'nats://[::1]', NATS_CA: '/ca' }, 'NATS_URL must have host names for TLS'],
+    [{ NATS_URL: 'nats://a.test', NATS_CERT: '/c' }, 'NATS_CERT and NATS_KEY belong together'],
+    [{ NATS_CREDS: '/x' }, 'NATS_CREDS needs NATS_URL'],
+    [{ NATS_TLS_FIRST: 'yes' }, 'NATS_TLS_FIRST needs NATS_URL'],
+    [{ NATS_TLS_FIRST: 'maybe' }, 'NATS_TLS_FIRST must be one of yes, no'],
+    [
+      { CLICKHOUSE_URL: 'http://ch.test', CLICKHOUSE_CA: '/c' },
+      'CLICKHOUSE_CA needs a CLICKHOUSE_URL with https',
+    ],
+    [
+      { CLICKHOUSE_URL: 'https://ch.test', CLICKHOUSE_KEY: '/k' },
+      'CLICKHOUSE_CERT and CLICKHOUSE_KEY belong',
+    ],
+    [{ DATABASE_URL: 'postgres://u:secret@a.test,b.test/x' }, 'DATABASE_URL must name one host'],
+    [{ DATABASE_URL: 'postgres://u:secret@a.test:1,b.test:2/x' }, 'DATABASE_URL must name one host'],
+    [{ DATABASE_URL: 'postgres://u:secret@/x' }, 'percent-encoded: postgres://user:password@%2Frun'],
+    [
+      { DATABASE_URL: 'postgres://u:secret@a.test/x?sslmode=prefer' },
+      'disable, require, verify-ca, verify-full',
+    ],
+    [{ DATABASE_URL: 'postgres://u:secret@a.test/x?sslmode=verify-ca' }, 'must have sslrootcert'],
+    [
+      { DATABASE_URL: 'postgres://u:secret@a.test/x?sslrootcert=/ca' },
+      'must have sslmode, as it has sslrootcert',
+    ],
+    [{ DATABASE_URL: 'postgres://u:secret@a.test/x?sslmode=require&sslkey=/k' }, 'both sslcert and sslkey'],
+    [
+      { DATABASE_URL: 'postgres://u:secret@a.test/x?target_session_attrs=any' },
+      'parameter target_session_attrs',
+    ],
+    [
+      { DATABASE_URL: 'postgres://u:12?secret@a.test/x' },
+      'DATABASE_URL must not have the parameter: supported',
+    ],
+  ])('refuses %j, and does not repeat a password', (env, text) => {
+    expect(fault(env)).toContain(text);
+    expect(fault(env)).not.toContain('secret');
+  });
+});
