@@ -1,7 +1,9 @@
 #!/usr/bin/env node
+import { PRIVATE_UMASK } from '../core/config/home.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
 import { createProgram } from './program.ts';
 
+process.umask(PRIVATE_UMASK);
 try {
   await createProgram().parseAsync();
 } catch (error) {

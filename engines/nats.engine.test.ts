@@ -2,13 +2,14 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { connectNats } from '../core/clicks/stream.ts';
 import { createLogger } from '../core/service/log.ts';
 import { type Engine, freePort } from './engine.ts';
 import { findNatsServer, startNats } from './nats.ts';
 
 const log = createLogger({ name: 'nats', level: 'silent' });
+const PASSWORD = "p:'@/ü%";
 let folder: string;
 const engines: Engine[] = [];
 
@@ -25,6 +26,7 @@ async function start(sync: 'always' | 'interval', port?: number): Promise<Engine
     server: inject('natsServer'),
     dataDir: join(folder, 'nats'),
     port: port ?? (await freePort()),
+    password: PASSWORD,
     sync,
     log,
   });
@@ -34,14 +36,14 @@ async function start(sync: 'always' | 'interval', port?: number): Promise<Engine
 
 test('keeps acknowledged messages over a kill, and reserves the room that the click stream wants', async () => {
   const killed = await start('always');
-  const nc = await connect({ servers: killed.url, reconnect: false });
+  const nc = await connectNats({ url: killed.url, name: 'test' });
   const manager = await jetstreamManager(nc);
   await manager.streams.add({ name: 'S', subjects: ['s'], max_bytes: 32 * 1024 ** 3 });
   for (let i = 0; i < 20; i++) await jetstream(nc).publish('s', `message ${i}`);
   process.kill(killed.pid, 'SIGKILL');
   await killed.exited;
   const again = await start('always');
-  const nc2 = await connect({ servers: again.url, reconnect: false });
+  const nc2 = await connectNats({ url: again.url, name: 'test' });
   const info = await (await jetstreamManager(nc2)).streams.info('S');
   expect(info.state.messages).toBe(20);
   await Promise.all([nc.close(), nc2.close()]);
@@ -105,6 +107,7 @@ test('says clearly that its port is taken', async () => {
     server: inject('natsServer'),
     dataDir: join(folder, 'other'),
     port: Number(new URL(first.url).port),
+    password: PASSWORD,
     sync: 'interval',
     log,
   });

@@ -9,6 +9,7 @@ import { type KV, Kvm } from '@nats-io/kv';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { errorText, OperatingError } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
+import { withoutPassword } from '../url.ts';
 
 /** Names and layouts of everything that is sent through NATS. */
 
@@ -56,11 +57,14 @@ const DEAD_LETTERS_MAX_BYTES = 1024 ** 3;
 /** How long a process waits for NATS when it starts. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** @throws OperatingError `nats_unreachable`. */
+/**
+ * Connects to `nats://user:password@host:4222`; user and password are percent-encoded where a URL needs it.
+ * @throws OperatingError `nats_unreachable`.
+ */
 export async function connectNats(options: { url: string; name: string }): Promise<NatsConnection> {
   try {
     return await connect({
-      servers: options.url,
+      ...serverOf(options.url),
       name: options.name,
       timeout: CONNECT_TIMEOUT_MS,
       maxReconnectAttempts: -1,
@@ -71,10 +75,19 @@ export async function connectNats(options: { url: string; name: string }): Promi
   } catch (error) {
     throw new OperatingError(
       'nats_unreachable',
-      `cannot reach NATS at ${options.url}: ${errorText(error)}. Start the platform with "npm start", or set NATS_URL`,
+      `cannot reach NATS at ${withoutPassword(options.url)}: ${errorText(error)}. Start the platform with "npm start", or set NATS_URL`,
       { cause: error },
     );
   }
+}
+
+/** The client takes no user and password out of a URL. */
+function serverOf(url: string): { servers: string; user?: string; pass?: string } {
+  const parsed = new URL(url);
+  const [user, pass] = [decodeURIComponent(parsed.username), decodeURIComponent(parsed.password)];
+  parsed.username = '';
+  parsed.password = '';
+  return { servers: parsed.href, ...(user !== '' && { user, pass }) };
 }
 
 /** Creates the streams if they are missing. A full stream refuses (`discard: new`) instead of dropping old batches. */
