@@ -75,7 +75,7 @@ test('finishes what runs when it is stopped, refuses what comes later, and leave
   expect(readdirSync(join(folder, 'clickhouse')).sort()).toEqual(['engine', 'server.pid']);
 });
 
-test('answers nobody without the password, but for /ping', async () => {
+test('answers only /ping without the password', async () => {
   const engine = await start();
   expect(new URL(engine.url).username).toBe('default');
   expect((await ask(engine, 'SELECT 1')).status).toBe(200);

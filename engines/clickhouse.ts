@@ -25,8 +25,8 @@ const STOP_TIMEOUT_MS = 20_000;
 /**
  * Starts the embedded ClickHouse on loopback: the engine as a library (chdb) in a process of its own, behind
  * ClickHouse's HTTP interface. Makes the data folder and the database when they are missing, and returns once it
- * answers. It ends by itself when the process that started it is gone. Nobody without the password gets more than an
- * answer to `/ping`. As root it runs under another user, see {@link chooseEngineUser}.
+ * answers. It ends by itself when the process that started it is gone. Without the password it answers
+ * `/ping` only. As root it runs under another user, see {@link chooseEngineUser}.
  * @throws OperatingError `engine_failed` or `engine_user`.
  */
 export async function startClickHouse(options: {

@@ -1,4 +1,13 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
@@ -55,6 +64,33 @@ test('fsyncs every message only when asked and able to', async () => {
   expect(config()).toContain('sync_interval: always');
   await (await start('interval')).stop();
   expect(config()).not.toContain('sync_interval');
+});
+
+test('lets in clients with the password only, and shows it to no other account', async () => {
+  const nats = await start('interval');
+  const { port } = new URL(nats.url);
+  for (const login of ['', 'afflux@', 'afflux:guess@', 'default:@']) {
+    const refused = connectNats({ url: `nats://${login}127.0.0.1:${port}`, name: 'test' });
+    await expect(refused).rejects.toMatchObject({
+      code: 'nats_unreachable',
+      message: expect.not.stringContaining('guess'),
+    });
+  }
+  const config = join(folder, 'nats', 'nats-server.conf');
+  expect(statSync(config).mode & 0o777).toBe(0o600);
+  expect(statSync(join(folder, 'nats')).mode & 0o777).toBe(0o700);
+  expect(readFileSync(`/proc/${nats.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
+});
+
+test('does not follow a link that stands in the place of its configuration', async () => {
+  await (await start('interval')).stop();
+  const other = join(folder, 'other.txt');
+  writeFileSync(other, 'as it was');
+  const config = join(folder, 'nats', 'nats-server.conf');
+  rmSync(config);
+  symlinkSync(other, config);
+  await start('interval');
+  expect(readFileSync(other, 'utf8')).toBe('as it was');
 });
 
 test('ends a server left over on its folder first, even on the same port', async () => {

@@ -84,7 +84,7 @@ function atLeast(version: readonly [number, number, number], floor: readonly [nu
 /**
  * Starts nats-server on loopback with JetStream on files in `dataDir`, and returns once it answers.
  * `sync: 'always'` makes it fsync before every acknowledgement where the version can (2.10), and warns where not.
- * It answers nobody without the password. As root it runs under another user, see {@link chooseEngineUser}.
+ * Every client needs the password. As root it runs under another user, see {@link chooseEngineUser}.
  * A server left over on the same folder by a killed supervisor is stopped first.
  * @throws OperatingError `engine_failed` or `engine_user`.
  */

@@ -10,7 +10,7 @@ import { reportMissing } from './support/programs.ts';
 
 /** Another account of the machine, without a right of its own, against a running platform. */
 
-const NOBODY = 65_534;
+const OTHER_ID = 65_534;
 const isRoot = process.getuid?.() === 0;
 if (!isRoot) reportMissing('root', 'that other accounts of the machine reach nothing of a platform');
 
@@ -19,13 +19,13 @@ let home: string;
 let secrets: string[];
 
 /** Runs JavaScript (an ES module) as the other account; `args` are its `process.argv.slice(1)`. */
-function asNobody(script: string, ...args: string[]): string {
+function asOther(script: string, ...args: string[]): string {
   const { stdout, stderr, status } = spawnSync(
     process.execPath,
     ['--input-type=module', '-e', script, ...args],
     {
-      uid: NOBODY,
-      gid: NOBODY,
+      uid: OTHER_ID,
+      gid: OTHER_ID,
       cwd: '/',
       env: {},
       encoding: 'utf8',
@@ -34,6 +34,21 @@ function asNobody(script: string, ...args: string[]): string {
   );
   if (status !== 0) throw new Error(stderr);
   return stdout;
+}
+
+/** What lies in a folder of the platform, by find(1): what vanishes meanwhile does not trouble it. */
+function filesIn(folder: string): { type: string; uid: number; path: string }[] {
+  const { stdout } = spawnSync('find', [folder, '-mindepth', '1', '-printf', '%y %U %p\n'], {
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 ** 2,
+  });
+  return stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => {
+      const [type = '', uid = '', ...path] = line.split(' ');
+      return { type, uid: Number(uid), path: path.join(' ') };
+    });
 }
 
 /** Processes of the platform: their command line or environment names its data folder, or their parent is one of them. */
@@ -63,9 +78,9 @@ describe.skipIf(!isRoot)('another account of the machine', () => {
         home = folder;
         // As root ran it before: every folder is root's, but for that of PostgreSQL.
         unpackDataFolder(folder);
-        chownSync(join(folder, 'postgres'), NOBODY, NOBODY);
+        chownSync(join(folder, 'postgres'), OTHER_ID, OTHER_ID);
         for (const name of readdirSync(join(folder, 'postgres'), { recursive: true })) {
-          chownSync(join(folder, 'postgres', String(name)), NOBODY, NOBODY);
+          chownSync(join(folder, 'postgres', String(name)), OTHER_ID, OTHER_ID);
         }
       },
     });
@@ -75,8 +90,8 @@ describe.skipIf(!isRoot)('another account of the machine', () => {
   afterAll(() => platform?.stop());
 
   test('reads a file of the data folder', () => {
-    const files = readdirSync(home, { recursive: true }).map((name) => join(home, String(name)));
-    const found = asNobody(
+    const files = filesIn(home).map(({ path }) => path);
+    const found = asOther(
       `import { accessSync, constants } from 'node:fs';
        for (const path of process.argv.slice(1)) {
          try { accessSync(path, constants.R_OK); console.log(path); } catch {}
@@ -96,9 +111,7 @@ describe.skipIf(!isRoot)('another account of the machine', () => {
       if (name !== 'bin') expect([name, lstatSync(join(home, name)).mode & 0o077]).toEqual([name, 0]);
     }
     for (const engine of ['postgres', 'clickhouse', 'nats']) {
-      const owners = readdirSync(join(home, engine), { recursive: true }).map(
-        (name) => lstatSync(join(home, engine, String(name)), { throwIfNoEntry: false })?.uid ?? ENGINE_ID,
-      );
+      const owners = filesIn(join(home, engine)).map(({ uid }) => uid);
       expect([engine, new Set(owners)]).toEqual([engine, new Set([ENGINE_ID])]);
     }
   });
@@ -106,7 +119,7 @@ describe.skipIf(!isRoot)('another account of the machine', () => {
   test('queries ClickHouse, or makes it open a file', () => {
     const { clickhousePort, clickhousePassword } = platform.config;
     const answers = JSON.parse(
-      asNobody(
+      asOther(
         `const [port, file, ...keys] = process.argv.slice(1);
          const ask = async (query, password) => {
            const answer = await fetch('http://127.0.0.1:' + port + '/', {
@@ -133,7 +146,7 @@ describe.skipIf(!isRoot)('another account of the machine', () => {
       const streams = (await ensureStreams(nc)).streams;
       const before = (await streams.info(CLICKS_STREAM)).state;
       for (const login of ['{}', '{"user":"afflux","pass":""}', '{"user":"afflux","pass":"guess"}']) {
-        const answer = asNobody(
+        const answer = asOther(
           `import { connect } from 'node:net';
            const [port, login] = process.argv.slice(1);
            const socket = connect(Number(port), '127.0.0.1', () => socket.write('CONNECT ' + login + '\\r\\n' +
@@ -156,7 +169,7 @@ describe.skipIf(!isRoot)('another account of the machine', () => {
   });
 
   test('logs in to PostgreSQL', () => {
-    const answer = asNobody(
+    const answer = asOther(
       `import { connect } from 'node:net';
        const text = Buffer.from('\\0\\x03\\0\\0user\\0postgres\\0database\\0afflux\\0\\0', 'latin1');
        const length = Buffer.alloc(4);
@@ -170,8 +183,7 @@ describe.skipIf(!isRoot)('another account of the machine', () => {
   });
 
   test('finds a socket in the file system, or one that another machine reaches', () => {
-    const isSocket = (name: string) => lstatSync(join(home, name), { throwIfNoEntry: false })?.isSocket();
-    expect(readdirSync(home, { recursive: true }).filter((name) => isSocket(String(name)))).toEqual([]);
+    expect(filesIn(home).filter(({ type }) => type === 's')).toEqual([]);
     const { clickhousePort, natsPort, postgresPort, loaderPort, attributionPort, schedulerPort } =
       platform.config;
     for (const port of [clickhousePort, natsPort, postgresPort, loaderPort, attributionPort, schedulerPort]) {
@@ -194,7 +206,7 @@ describe.skipIf(!isRoot)('another account of the machine', () => {
       expect([line, uid, isNats ? 0n : capabilities]).toEqual([line, ENGINE_ID, 0n]);
     }
     const pids = processes.map(({ pid }) => String(pid));
-    const seen = asNobody(
+    const seen = asOther(
       `import { readFileSync } from 'node:fs';
        for (const pid of process.argv.slice(1)) {
          process.stdout.write(readFileSync('/proc/' + pid + '/cmdline'));

@@ -3,8 +3,7 @@ import { join } from 'node:path';
 
 /**
  * Started by root, the embedded engines run under this user and group id. It belongs to no account, so that no other
- * program of the machine runs under it: whoever shares a user id with a server can stop it and read its memory and
- * files. From the range that systemd leaves unused (https://systemd.io/UIDS-GIDS).
+ * program of the machine runs under it: one with the user id of a server can stop it and read its memory and files. From the range that systemd leaves unused (https://systemd.io/UIDS-GIDS).
  */
 export const ENGINE_ID = 61_100;
 

@@ -42,7 +42,8 @@ const COMMANDS = new Set([
   'USE',
 ]);
 
-const DICTIONARY_SOURCE_KEYS = new Set(['TABLE', 'DB', 'USER', 'PASSWORD', 'WHERE']);
+/** Not WHERE and QUERY, whose texts are expressions. */
+const DICTIONARY_SOURCE_KEYS = new Set(['TABLE', 'DB', 'USER', 'PASSWORD']);
 const DICTIONARY_LAYOUTS = new Set([
   'FLAT',
   'HASHED',
@@ -71,6 +72,8 @@ const OUTSIDE_FUNCTIONS = new Set([
  * a map is fixed, for it can name a file or a server, or hold an expression.
  */
 export const FREE_TEXT_SETTINGS: readonly string[] = [
+  // Expressions, which are checked like the query itself; Grafana sends them.
+  'additional_table_filters',
   'bool_false_representation',
   'bool_true_representation',
   'count_distinct_implementation',
@@ -86,7 +89,6 @@ export const FREE_TEXT_SETTINGS: readonly string[] = [
 /** The other settings that take a text, an address or a map, and three that change how a text is read. */
 const FIXED_SETTINGS = [
   'additional_result_filter',
-  'additional_table_filters',
   'ai_function_embedding_default_credentials',
   'ai_function_text_default_credentials',
   'chdb_client_name',
@@ -181,6 +183,8 @@ export const ACCESS_CONFIG = `<clickhouse>
 </clickhouse>
 `;
 
+const FILTERS = 'ADDITIONAL_TABLE_FILTERS';
+
 /** Checks each token of a query as it is read. @throws QueryError 497. */
 export type TokenCheck = (token: Token, text: string) => void;
 
@@ -192,14 +196,43 @@ export function createTokenChecks(tableFunctions: readonly string[]): () => Toke
   // disk(…) describes a place for a table.
   const refusedCalls = new Set([...tableFunctions, 'disk'].map((name) => name.toUpperCase()));
   for (const name of TABLE_FUNCTIONS) refusedCalls.delete(name.toUpperCase());
-  return () => {
-    let previous = '';
+  function newCheck(): TokenCheck {
+    let previous: Token | undefined;
+    let name = '';
+    let readsFilters = false;
     return (token, text) => {
-      if (token.kind === '(' && refusedCalls.has(previous)) throw refused(previous);
-      previous = nameOf(token, text);
-      if (OUTSIDE_FUNCTIONS.has(previous)) throw refused(previous);
+      if (token.kind === '(' && refusedCalls.has(name)) throw refused(name);
+      name = nameOf(token, text);
+      if (OUTSIDE_FUNCTIONS.has(name)) throw refused(name);
+      readsFilters ||= name === FILTERS;
+      if (readsFilters && token.kind === 'text') {
+        const expression = contentOf(text.slice(token.start, token.end));
+        const check = newCheck();
+        for (const part of tokens(expression)) check(part, expression);
+      }
+      // A parameter, whose value is not in the text.
+      if (readsFilters && previous?.kind === '{' && name !== '') throw refused(`a parameter for ${FILTERS}`);
+      previous = token;
     };
-  };
+  }
+  return newCheck;
+}
+
+/** The text of a string literal or heredoc. Escapes for control characters become blanks. */
+function contentOf(literal: string): string {
+  if (literal.startsWith('$')) {
+    const tag = literal.indexOf('$', 1) + 1;
+    return literal.slice(tag, -tag);
+  }
+  return literal
+    .slice(1, -1)
+    .replaceAll(
+      /\\x([0-9a-f]{2})|\\(.)|''/gis,
+      (all, hex: string | undefined, escaped: string | undefined) => {
+        if (hex !== undefined) return String.fromCharCode(Number.parseInt(hex, 16));
+        return escaped === undefined ? all.slice(1) : /[a-z0]/i.test(escaped) ? ' ' : escaped;
+      },
+    );
 }
 
 /** A word or quoted name in capitals; '' for any other token. */

@@ -108,7 +108,7 @@ async function writeRows(options: {
   return { path, bytes };
 }
 
-/** Every account can write there: a name that nobody can have taken before, and only folders of this account removed. */
+/** Every account can write there: a new name, that no other account has taken before, and only folders of this account are removed. */
 function makeRamFolder(dataDir: string): string {
   const id = createHash('sha256').update(dataDir).digest('hex').slice(0, 16);
   const prefix = `afflux-${id}-`;

@@ -65,6 +65,13 @@ export function readRequest(message: IncomingMessage, url: URL): QueryRequest {
     if (!SETTING_NAME.test(name))
       throw new QueryError(BAD_SETTING, `Unknown setting '${name}'`, 'UNKNOWN_SETTING');
   }
+  if (settings.has('additional_table_filters')) {
+    throw new QueryError(
+      BAD_SETTING,
+      'The embedded engine takes additional_table_filters in the query only',
+      'UNKNOWN_SETTING',
+    );
+  }
   for (const name of ['session_id', 'compress', 'decompress']) {
     const value = given.get(name);
     if (value && value !== '0') {
