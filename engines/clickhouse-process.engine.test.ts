@@ -11,6 +11,7 @@ let folder: string;
 const engines: Engine[] = [];
 
 beforeEach(() => {
+  // Only its owner may enter it: as root this is the case of a checkout below /root.
   folder = mkdtempSync(join(tmpdir(), "afflux it's a "));
 });
 afterEach(async () => {
@@ -22,7 +23,7 @@ const PASSWORD = "p:'@/ü%";
 
 async function start(): Promise<Engine> {
   const engine = await startClickHouse({
-    dataDir: join(folder, 'clickhouse'),
+    dataDir: join(folder, 'home', 'clickhouse'),
     port: await freePort(),
     password: PASSWORD,
     database: 'afflux',
@@ -72,7 +73,7 @@ test('finishes what runs when it is stopped, refuses what comes later, and leave
   expect([(await inserting).status, (await reading).status]).toEqual([200, 200]);
   expect(await engine.exited).toEqual({ code: 0, signal: null });
   await expect(ask(engine, 'SELECT 1')).rejects.toThrow('fetch failed');
-  expect(readdirSync(join(folder, 'clickhouse')).sort()).toEqual(['engine', 'server.pid']);
+  expect(readdirSync(join(folder, 'home', 'clickhouse')).sort()).toEqual(['engine', 'server.pid']);
 });
 
 test('answers only /ping without the password', async () => {

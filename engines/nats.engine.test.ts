@@ -23,6 +23,7 @@ let folder: string;
 const engines: Engine[] = [];
 
 beforeEach(() => {
+  // Only its owner may enter it: as root this is the case of a checkout below /root.
   folder = mkdtempSync(join(tmpdir(), "afflux it's a "));
 });
 afterEach(async () => {
@@ -33,7 +34,7 @@ afterEach(async () => {
 async function start(sync: 'always' | 'interval', port?: number): Promise<Engine> {
   const engine = await startNats({
     server: inject('natsServer'),
-    dataDir: join(folder, 'nats'),
+    dataDir: join(folder, 'home', 'nats'),
     port: port ?? (await freePort()),
     password: PASSWORD,
     sync,
@@ -59,7 +60,7 @@ test('keeps acknowledged messages over a kill, and reserves the room that the cl
 });
 
 test('fsyncs every message only when asked and able to', async () => {
-  const config = (): string => readFileSync(join(folder, 'nats', 'nats-server.conf'), 'utf8');
+  const config = (): string => readFileSync(join(folder, 'home', 'nats', 'nats-server.conf'), 'utf8');
   await (await start('always')).stop();
   expect(config()).toContain('sync_interval: always');
   await (await start('interval')).stop();
@@ -76,9 +77,9 @@ test('lets in clients with the password only, and shows it to no other account',
       message: expect.not.stringContaining('guess'),
     });
   }
-  const config = join(folder, 'nats', 'nats-server.conf');
+  const config = join(folder, 'home', 'nats', 'nats-server.conf');
   expect(statSync(config).mode & 0o777).toBe(0o600);
-  expect(statSync(join(folder, 'nats')).mode & 0o777).toBe(0o700);
+  expect(statSync(join(folder, 'home', 'nats')).mode & 0o777).toBe(0o700);
   expect(readFileSync(`/proc/${nats.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
 });
 
@@ -86,7 +87,7 @@ test('does not follow a link that stands in the place of its configuration', asy
   await (await start('interval')).stop();
   const other = join(folder, 'other.txt');
   writeFileSync(other, 'as it was');
-  const config = join(folder, 'nats', 'nats-server.conf');
+  const config = join(folder, 'home', 'nats', 'nats-server.conf');
   rmSync(config);
   symlinkSync(other, config);
   await start('interval');
