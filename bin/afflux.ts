@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 import { PRIVATE_UMASK } from '../core/config/home.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
+import { printable } from '../core/printable.ts';
+import { hideSecrets } from '../core/secret-forms.ts';
 import { createProgram } from './program.ts';
 
 process.umask(PRIVATE_UMASK);
@@ -8,6 +10,7 @@ try {
   await createProgram().parseAsync();
 } catch (error) {
   const isOperating = error instanceof OperatingError;
-  process.stderr.write(`${isOperating ? `afflux: ${errorText(error)}` : (error as Error).stack}\n`);
+  const text = hideSecrets(isOperating ? `afflux: ${errorText(error)}` : String((error as Error).stack));
+  process.stderr.write(`${text.split('\n').map(printable).join('\n')}\n`);
   process.exitCode = 1;
 }

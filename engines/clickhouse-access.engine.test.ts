@@ -40,7 +40,7 @@ async function post(
 /** `@` is the path of a file, `#` one to write to. */
 const filled = (query: string) => query.replaceAll('@', secret).replaceAll('#', target);
 
-describe('reads a file or a server through', () => {
+describe('reads a file or a server through', { tags: ['attack'] }, () => {
   test.each([
     "SELECT * FROM file('@', 'LineAsString')",
     "SELECT*FROM/**/FiLe/*x*/('@','LineAsString')",
@@ -123,7 +123,7 @@ describe('reads a file or a server through', () => {
   });
 });
 
-describe('writes a file through', () => {
+describe('writes a file through', { tags: ['attack'] }, () => {
   test.each([
     "SELECT 1 INTO OUTFILE '#'",
     "SELECT 1 INTO\u00a0OUTFILE '#'",
@@ -145,7 +145,7 @@ describe('writes a file through', () => {
   });
 });
 
-describe('makes the engine open a file or a server by', () => {
+describe('makes the engine open a file or a server by', { tags: ['attack'] }, () => {
   test.each([
     "CREATE TABLE f (s String) ENGINE = File(LineAsString, '@')",
     "CREATE TABLE f (s String) ENGINE File(LineAsString, '@')",
@@ -193,7 +193,9 @@ describe('makes the engine open a file or a server by', () => {
   });
 });
 
-test('changes a setting that names a file or a server, or holds an expression', async () => {
+test('changes a setting that names a file or a server, or holds an expression', {
+  tags: ['attack'],
+}, async () => {
   const { text } = await post(
     "SELECT name FROM system.settings WHERE type IN ('String', 'URI', 'Map', 'Dialect') AND NOT readonly ORDER BY name",
   );
@@ -230,7 +232,7 @@ async function statusOf(path: string, headers: Record<string, string>, method = 
   });
 }
 
-test('is a web page, or a name that has been led to this machine', async () => {
+test('is a web page, or a name that has been led to this machine', { tags: ['attack'] }, async () => {
   const query = '/?query=SELECT+1';
   for (const host of [
     'rebind.evil.example',
@@ -249,7 +251,7 @@ test('is a web page, or a name that has been led to this machine', async () => {
   }
 });
 
-test('writes by GET, whatever the URL says of readonly', async () => {
+test('writes by GET, whatever the URL says of readonly', { tags: ['attack'] }, async () => {
   const write = 'CREATE TABLE by_get (a Int8) ENGINE = Memory';
   for (const readonly of [undefined, '0', '1', '2', '-1', '3', 'false', '']) {
     const answer = await askClickHouse(database.url, {

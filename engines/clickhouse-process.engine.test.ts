@@ -76,7 +76,7 @@ test('finishes what runs when it is stopped, refuses what comes later, and leave
   expect(readdirSync(join(folder, 'home', 'clickhouse')).sort()).toEqual(['engine', 'server.pid']);
 });
 
-test('answers only /ping without the password', async () => {
+test('answers only /ping without the password', { tags: ['attack'] }, async () => {
   const engine = await start();
   expect(new URL(engine.url).username).toBe('default');
   expect((await ask(engine, 'SELECT 1')).status).toBe(200);

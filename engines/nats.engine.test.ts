@@ -67,7 +67,9 @@ test('fsyncs every message only when asked and able to', async () => {
   expect(config()).not.toContain('sync_interval');
 });
 
-test('lets in clients with the password only, and shows it to no other account', async () => {
+test('lets in clients with the password only, and shows it to no other account', {
+  tags: ['attack'],
+}, async () => {
   const nats = await start('interval');
   const { port } = new URL(nats.url);
   for (const login of ['', 'afflux@', 'afflux:guess@', 'default:@']) {
@@ -83,7 +85,9 @@ test('lets in clients with the password only, and shows it to no other account',
   expect(readFileSync(`/proc/${nats.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
 });
 
-test('does not follow a link that stands in the place of its configuration', async () => {
+test('does not follow a link that stands in the place of its configuration', {
+  tags: ['attack'],
+}, async () => {
   await (await start('interval')).stop();
   const other = join(folder, 'other.txt');
   writeFileSync(other, 'as it was');

@@ -71,7 +71,7 @@ function platformProcesses(): { pid: number; line: string; uid: number; capabili
     });
 }
 
-describe.skipIf(!isRoot)('another account of the machine', () => {
+describe.skipIf(!isRoot)('another account of the machine', { tags: ['attack'] }, () => {
   beforeAll(async () => {
     platform = await startPlatform({
       async prepare(folder) {
@@ -222,6 +222,16 @@ describe.skipIf(!isRoot)('another account of the machine', () => {
     for (const secret of secrets) expect(seen).not.toContain(secret);
   });
 
-  // The figures get a port or a token of their own.
-  test.todo('reads /metrics');
+  test('reads the figures of a process', () => {
+    const { collectorPort, apiPort, loaderPort, attributionPort, schedulerPort } = platform.config;
+    const ports = [collectorPort, apiPort, loaderPort, attributionPort, schedulerPort];
+    const answers = asOther(
+      `for (const port of process.argv.slice(1)) {
+         const answer = await fetch('http://127.0.0.1:' + port + '/metrics');
+         console.log(answer.status, (await answer.text()).includes('process_cpu'));
+       }`,
+      ...ports.map(String),
+    );
+    expect(answers.trim().split('\n')).toEqual(ports.map(() => '401 false'));
+  });
 });

@@ -7,6 +7,7 @@ import { freePort } from '../engines/engine.ts';
 import { createLink } from '../ledger/programs/links.ts';
 import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
+import { readMetrics } from './support/metrics.ts';
 import { reportMissing } from './support/programs.ts';
 
 const SHARING = 'share the clicks under leases of their own';
@@ -104,7 +105,7 @@ describe('several collectors on one port', () => {
     const committed = await Promise.all(
       [0, 1].map(async (slot) => {
         expect((await fetch(`http://127.0.0.1:${metricsPort + slot}/readyz`)).status).toBe(200);
-        const text = await (await fetch(`http://127.0.0.1:${metricsPort + slot}/metrics`)).text();
+        const text = await readMetrics(`http://127.0.0.1:${metricsPort + slot}`, world.config);
         return Number(/^afflux_collector_clicks_committed_total (\d+)$/m.exec(text)?.[1]);
       }),
     );
@@ -125,7 +126,7 @@ describe('several collectors on one port', () => {
 
 /** The setting belongs to a network, so this runs the test above once more, in a network of its own. */
 it.skipIf(movesWaitingConnections())(
-  'a replacement refuses nobody where the kernel moves waiting connections',
+  'a replacement refuses no connection where the kernel moves waiting connections',
   (test) => {
     const inOwnNetwork = (script: string) =>
       spawnSync(

@@ -5,7 +5,7 @@ import type { SecretBox } from '../../core/secret-box.ts';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { findSession, type Session } from '../../ledger/access/sessions.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
-import type { Principal } from '../http/principal.ts';
+import { type Principal, principalOfUser } from '../http/principal.ts';
 import { Problem } from '../http/problems.ts';
 import { formatId } from '../schemas/ids.ts';
 
@@ -107,17 +107,7 @@ export async function sessionPrincipal(
     }
   }
   request.session = session;
-  const { user } = session;
-  return {
-    keyId: null,
-    userId: user.id,
-    role: user.role,
-    name: user.name,
-    programId: user.programId,
-    affiliateId: user.affiliateId,
-    scopes: null,
-    actor: `user:${user.id}`,
-  };
+  return principalOfUser(session.user, { standing: session.standing, sessionId: session.id });
 }
 
 /** Signs the right to set a password. Single use: the signature covers the current password hash. */

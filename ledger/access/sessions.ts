@@ -1,12 +1,21 @@
 import { createHash } from 'node:crypto';
 import type { DatabaseSql } from '../postgres/db.ts';
+import { type Standing, standingOf } from './standing.ts';
 import { normalEmail, type User } from './users.ts';
 
 /** A signed-in user. */
 export interface Session {
   readonly id: bigint;
   readonly user: User;
+  readonly standing: Standing;
   readonly expiresAt: Date;
+}
+
+interface SessionRow extends User {
+  readonly sessionId: bigint;
+  readonly standing: Standing;
+  readonly expiresAt: Date;
+  readonly seenLongAgo: boolean;
 }
 
 /** One write a minute at the most. */
@@ -31,18 +40,31 @@ export async function findSession(
   sql: DatabaseSql,
   options: { token: string; idleMs: number },
 ): Promise<Session | undefined> {
-  const [row] = await sql<(User & { sessionId: bigint; expiresAt: Date; seenLongAgo: boolean })[]>`
+  const [row] = await sql<SessionRow[]>`
     select u.id, u.email, u.name, u.role, u.program_id, u.affiliate_id, u.status, true as has_password, u.created_at,
-      u.last_login_at, s.id as session_id, s.expires_at,
+      u.last_login_at, ${standingOf(sql, 'u.affiliateId')}, s.id as session_id, s.expires_at,
       s.last_seen_at < clock_timestamp() - make_interval(secs => ${LAST_SEEN_PRECISION_S}) as seen_long_ago
     from sessions s join users u on u.id = s.user_id
     where s.token_hash = ${hashToken(options.token)} and u.status = 'active'
       and s.expires_at > clock_timestamp()
       and s.last_seen_at > ${new Date(Date.now() - options.idleMs)}`;
   if (!row) return undefined;
-  const { sessionId: id, expiresAt, seenLongAgo, ...user } = row;
+  const { sessionId: id, expiresAt, standing, seenLongAgo, ...user } = row;
   if (seenLongAgo) await sql`update sessions set last_seen_at = clock_timestamp() where id = ${id}`;
-  return { id, user, expiresAt };
+  return { id, user, standing, expiresAt };
+}
+
+/** Those of the sessions that are live now, as {@link findSession} sees it, without noting them as seen. */
+export async function liveSessions(
+  sql: DatabaseSql,
+  options: { ids: readonly bigint[]; idleMs: number },
+): Promise<{ id: bigint; standing: Standing }[]> {
+  const { ids, idleMs } = options;
+  if (ids.length === 0) return [];
+  return await sql<{ id: bigint; standing: Standing }[]>`
+    select s.id, ${standingOf(sql, 'u.affiliateId')} from sessions s join users u on u.id = s.user_id
+    where s.id = any(${[...ids]}::bigint[]) and u.status = 'active' and s.expires_at > clock_timestamp()
+      and s.last_seen_at > ${new Date(Date.now() - idleMs)}`;
 }
 
 export async function endSession(sql: DatabaseSql, id: bigint): Promise<void> {

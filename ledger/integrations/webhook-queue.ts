@@ -1,3 +1,4 @@
+import { hideSecrets } from '../../core/secret-forms.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import type { WebhookEndpoint, WebhookEventType } from './webhook-endpoints.ts';
@@ -55,6 +56,18 @@ export async function addTestEvent(sql: DatabaseSql, endpoint: WebhookEndpoint):
     values ('webhook.test', ${programId}, ${affiliateId}, ${id}, ${`whk_${id}`})`;
 }
 
+/** Tests of the last minute to the endpoints of an affiliate; of a program to those of no affiliate. */
+export async function countRecentTests(
+  sql: DatabaseSql,
+  owner: Pick<WebhookEndpoint, 'programId' | 'affiliateId'>,
+): Promise<number> {
+  const [row] = await sql<[{ tests: number }]>`
+    select count(*)::integer as tests from webhook_events
+    where at > clock_timestamp() - interval '1 minute' and type = 'webhook.test'
+      and program_id = ${owner.programId} and affiliate_id is not distinct from ${owner.affiliateId}`;
+  return row.tests;
+}
+
 /** Takes the oldest events without deliveries, at most `limit`; others skip them. */
 export async function takeEvents(
   tx: DatabaseTransaction,
@@ -99,7 +112,9 @@ export interface DueDelivery {
   readonly messageId: string;
   readonly body: string;
   readonly attempts: number;
-  /** Sealed; the old one is null unless it still signs. */
+  /** Whether the endpoint's last attempt failed. */
+  readonly isFailing: boolean;
+  /** Encrypted; the old one is null unless it still signs. */
   readonly secret: Buffer;
   readonly oldSecret: Buffer | null;
 }
@@ -107,33 +122,62 @@ export interface DueDelivery {
 /** A worker that died with a claim keeps its deliveries from the others for so long. */
 const CLAIM_SECONDS = 60;
 
-/** Takes deliveries that are due, the longest waiting first, at most `perEndpoint` of one endpoint. */
-export async function claimDeliveries(
-  sql: DatabaseSql,
-  options: { limit: number; perEndpoint: number },
-): Promise<DueDelivery[]> {
-  const { limit, perEndpoint } = options;
+/** How many deliveries may be taken. */
+export interface ClaimLimits {
+  /** Of endpoints whose last attempt succeeded, or that are new. */
+  readonly healthy: number;
+  /** Of the others together. */
+  readonly failing: number;
+  /** Under way at a time, of one healthy endpoint; a failing one has one. */
+  readonly perEndpoint: number;
+}
+
+/**
+ * Takes deliveries that are due: of each endpoint its longest waiting, before the second of any other, so that no
+ * backlog stands before another.
+ */
+export async function claimDeliveries(sql: DatabaseSql, limits: ClaimLimits): Promise<DueDelivery[]> {
+  const { healthy, failing, perEndpoint } = limits;
   return await sql<DueDelivery[]>`
-    with due as (
-      select d.id, row_number() over (partition by d.endpoint_id order by d.next_attempt_at, d.id) as place,
-        count(*) filter (where d.claimed_until > clock_timestamp()) over (partition by d.endpoint_id) as under_way,
-        d.claimed_until
-      from webhook_deliveries d join webhook_endpoints e on e.id = d.endpoint_id
-      where d.state = 'pending' and d.next_attempt_at <= clock_timestamp() and e.status = 'active'
+    with under_way as (
+      select endpoint_id, count(*) as deliveries from webhook_deliveries
+      where state = 'pending' and claimed_until > clock_timestamp() group by endpoint_id
+    ), due as (
+      select d.id, d.next_attempt_at, d.place, e.failing_since is not null as is_failing
+      from webhook_endpoints e left join under_way u on u.endpoint_id = e.id
+      cross join lateral (
+        select w.id, w.next_attempt_at, row_number() over (order by w.next_attempt_at, w.id) as place
+        from webhook_deliveries w
+        where w.endpoint_id = e.id and w.state = 'pending' and w.next_attempt_at <= clock_timestamp()
+          and (w.claimed_until is null or w.claimed_until <= clock_timestamp())
+        order by w.next_attempt_at, w.id
+        limit greatest(0, case when e.failing_since is null then ${perEndpoint}::integer else 1 end - coalesce(u.deliveries, 0))
+      ) d
+      where e.status = 'active'
+    ), ranked as (
+      select id, is_failing, row_number() over (partition by is_failing order by place, next_attempt_at, id) as rank from due
     ), claimed as (
       update webhook_deliveries d set claimed_until = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
       where d.id in (
-        select w.id from webhook_deliveries w join due on due.id = w.id
-        where due.place <= ${perEndpoint} and due.under_way < ${perEndpoint}
+        select w.id from webhook_deliveries w join ranked r on r.id = w.id
+        where r.rank <= case when r.is_failing then ${failing}::bigint else ${healthy}::bigint end
           and (w.claimed_until is null or w.claimed_until <= clock_timestamp())
-        order by w.next_attempt_at, w.id limit ${limit} for no key update of w skip locked
+        for no key update of w skip locked
       )
       returning d.*
     )
-    select c.id, c.endpoint_id, e.url, v.message_id, c.body, c.attempts, e.secret,
+    select c.id, c.endpoint_id, e.url, v.message_id, c.body, c.attempts, e.secret, e.failing_since is not null as is_failing,
       case when e.old_secret_until > clock_timestamp() then e.old_secret end as old_secret
     from claimed c join webhook_endpoints e on e.id = c.endpoint_id join webhook_events v on v.id = c.event_id
     order by c.id`;
+}
+
+const MAX_ERROR_LENGTH = 500;
+const MAX_RESPONSE_LENGTH = 1_000;
+
+/** A receiver can answer with what it was sent, or with a key of its own. */
+function kept(text: string | null, maxLength: number): string | null {
+  return text === null ? null : hideSecrets(text).slice(0, maxLength);
 }
 
 /** Writes down an attempt and what follows from it: done, another attempt at `nextAttemptAt`, or given up. */
@@ -144,7 +188,9 @@ export async function recordAttempt(
     outcome: { state: 'delivered' | 'dead' } | { state: 'pending'; nextAttemptAt: Date };
   },
 ): Promise<void> {
-  const { deliveryId, durationMs, status, error, response, outcome } = attempt;
+  const { deliveryId, durationMs, status, outcome } = attempt;
+  const error = kept(attempt.error, MAX_ERROR_LENGTH);
+  const response = kept(attempt.response, MAX_RESPONSE_LENGTH);
   const { state } = outcome;
   const nextAttemptAt = state === 'pending' ? outcome.nextAttemptAt : null;
   await tx`
@@ -168,7 +214,8 @@ export async function disableEndpoint(
   sql: DatabaseSql,
   options: { endpointId: number; reason: string; failingForMs?: number },
 ): Promise<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url'> | undefined> {
-  const { endpointId, reason, failingForMs = 0 } = options;
+  const { endpointId, failingForMs = 0 } = options;
+  const reason = hideSecrets(options.reason).slice(0, MAX_ERROR_LENGTH);
   const [disabled] = await sql<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url'>[]>`
     update webhook_endpoints set status = 'disabled', disabled_reason = ${reason}
     where id = ${endpointId} and status = 'active'

@@ -12,14 +12,16 @@ import {
   type User,
   updateUser,
 } from '../../../ledger/access/users.ts';
+import { queueMail } from '../../../ledger/integrations/mails.ts';
 import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf, programFilter } from '../../http/principal.ts';
-import { notFound, Problem } from '../../http/problems.ts';
+import { notFound } from '../../http/problems.ts';
 import { formatId, integerId } from '../../schemas/ids.ts';
 import { formatPage, nameText, pageOf, pageQuery, pageRequest, text } from '../../schemas/schemas.ts';
+import { checkMayCreateUsers } from '../grants.ts';
 import { passwordToken } from '../sessions.ts';
 import { formatUser, userView } from '../user-view.ts';
 
@@ -34,21 +36,20 @@ function visible(principal: Principal, user: User | undefined): User {
   return user;
 }
 
-/** The mail with the link by which an invited user sets a password, to be sent after the commit. */
+/** Mails the link by which an invited user sets a password. */
 export async function invite(
-  { secretBox, mailer, portalUrl }: Pick<ApiContext, 'secretBox' | 'mailer' | 'portalUrl'>,
+  { secretBox, portalUrl }: Pick<ApiContext, 'secretBox' | 'portalUrl'>,
   tx: DatabaseTransaction,
   user: User,
-): Promise<() => Promise<void>> {
+): Promise<void> {
   const passwordHash = (await passwordHashOf(tx, user.id)) ?? null;
   const expiresAt = new Date(Date.now() + INVITATION_MS);
   const token = passwordToken(secretBox, { userId: user.id, passwordHash, expiresAt });
-  return () =>
-    mailer.send({
-      to: user.email,
-      subject: 'You are invited',
-      text: `Hello ${user.name},\n\nopen ${portalUrl}/set-password?token=${token} to set a password and sign in. The link is good for a week.\n`,
-    });
+  await queueMail(tx, secretBox, {
+    to: user.email,
+    subject: 'You are invited',
+    text: `Hello ${user.name},\n\nopen ${portalUrl}/set-password?token=${token} to set a password and sign in. The link is good for a week.\n`,
+  });
 }
 
 /** People of the portal. */
@@ -101,11 +102,7 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
-      if (principal.scopes !== null) {
-        throw new Problem('forbidden', {
-          detail: 'a key with scopes cannot create users, which have no scopes',
-        });
-      }
+      checkMayCreateUsers(principal);
       const { email, name, role, program_id, affiliate_id } = request.body;
       const programId = programFilter(principal, program_id) ?? null;
       return await commit(context, request, reply, async (tx) => {
@@ -118,7 +115,8 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
         });
         const body = formatUser(user);
         const audit = { action: 'user.create', subject: body.id, after: body };
-        return { status: 201, body, audit, after: await invite(context, tx, user) };
+        await invite(context, tx, user);
+        return { status: 201, body, audit };
       });
     },
   });
@@ -176,8 +174,8 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
       return await commit(context, request, reply, async (tx) => {
         const user = visible(principalOf(request), await getUser(tx, request.params.id));
         const audit = { action: 'user.invite', subject: formatId('user', user.id) };
-        const after = await invite(context, tx, user);
-        return { status: 202, body: { invited: true as const }, audit, after };
+        await invite(context, tx, user);
+        return { status: 202, body: { invited: true as const }, audit };
       });
     },
   });

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
 import { createUser } from '../../../ledger/access/users.ts';
+import { queueMail } from '../../../ledger/integrations/mails.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import {
   type AffiliateStatus,
@@ -9,6 +10,7 @@ import {
   createAffiliate,
   getAffiliate,
 } from '../../../ledger/programs/affiliates.ts';
+import { checkMayCreateUsers } from '../../auth/grants.ts';
 import { invite } from '../../auth/routes/users.ts';
 import { formatUser, userView } from '../../auth/user-view.ts';
 import { commit, withEtag } from '../../http/commit.ts';
@@ -45,14 +47,17 @@ export function addAffiliateStatusRoutes(app: ApiServer, context: ApiContext): v
       response: { 201: z.object({ affiliate: affiliateView, user: userView }) },
     },
     handler: async (request, reply) => {
-      const programId = programRequired(principalOf(request), request.body.program_id);
+      const principal = principalOf(request);
+      checkMayCreateUsers(principal);
+      const programId = programRequired(principal, request.body.program_id);
       return await commit(context, request, reply, async (tx) => {
         const created = await createAffiliate(tx, { ...camelKeys(request.body), programId });
         const { id: affiliateId, name, email } = created;
         const user = await createUser(tx, { email, name, role: 'affiliate', programId, affiliateId });
         const body = { affiliate: formatAffiliate(created), user: formatUser(user) };
         const audit = { action: 'affiliate.invite', subject: body.affiliate.id, after: body };
-        return { status: 201, body, audit, after: await invite(context, tx, user) };
+        await invite(context, tx, user);
+        return { status: 201, body, audit };
       });
     },
   });
@@ -96,15 +101,14 @@ async function decide(
     await lockRow(tx, 'affiliates', id);
     const before = formatAffiliate(visibleAffiliate(principalOf(request), await getAffiliate(tx, id)));
     const body = formatAffiliate(await changeAffiliateStatus(tx, { id, status }));
+    await queueMail(tx, context.secretBox, {
+      to: body.email,
+      subject: `Your account is ${status}`,
+      text: `Hello ${body.name},\n\nyour affiliate account is ${status} now.\n\nNote: ${note}\n`,
+    });
     return {
       body,
       audit: { action: `affiliate.${verb}`, subject: body.id, before, after: { ...body, note } },
-      after: () =>
-        context.mailer.send({
-          to: body.email,
-          subject: `Your account is ${status}`,
-          text: `Hello ${body.name},\n\nyour affiliate account is ${status} now.\n\nNote: ${note}\n`,
-        }),
     };
   });
   return withEtag(reply, changed);
