@@ -1,10 +1,12 @@
 #!/usr/bin/env node
+import { PRIVATE_UMASK } from '../core/config/home.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
 import { hideSecrets } from '../core/secret-forms.ts';
 import { withoutPassword } from '../core/url.ts';
 import { createProgram } from './program.ts';
 
+process.umask(PRIVATE_UMASK);
 try {
   await createProgram().parseAsync();
 } catch (error) {

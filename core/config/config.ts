@@ -287,7 +287,10 @@ export interface EnvironmentConfig extends Parsed {
 
 /** The configuration of a process: {@link EnvironmentConfig}, completed by the generated secrets. */
 export interface Config extends Omit<EnvironmentConfig, 'clickKeys' | 'dataKeys'> {
+  /** Of the embedded engines. */
   readonly postgresPassword: string;
+  readonly clickhousePassword: string;
+  readonly natsPassword: string;
   /** 16 bytes each, newest first. */
   readonly clickKeys: readonly [Buffer, ...Buffer[]];
   /** 32 bytes each, newest first. */
@@ -300,8 +303,8 @@ export const PORT_VARIABLES: readonly string[] = Object.values(variables)
   .map(({ name }) => name);
 
 /**
- * Parses the environment; reads and writes nothing else. Unset engine URLs become those of the embedded engines, except
- * that of PostgreSQL, whose password is a generated secret (core/config/secrets.ts).
+ * Parses the environment; reads and writes nothing else. Unset engine URLs stay empty: those of the embedded engines hold
+ * generated passwords (core/config/secrets.ts).
  * @throws OperatingError `invalid_config` that lists every fault at once.
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): EnvironmentConfig {
@@ -321,8 +324,6 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): E
     ...given,
     home: fromProject(given.home),
     collectorUrl: (given.collectorUrl || `http://localhost:${given.collectorPort}`).replace(/\/+$/, ''),
-    clickhouseUrl: given.clickhouseUrl || `http://127.0.0.1:${given.clickhousePort}/afflux`,
-    natsUrl: given.natsUrl || `nats://127.0.0.1:${given.natsPort}`,
     embedded: {
       postgres: given.databaseUrl === '',
       clickhouse: given.clickhouseUrl === '',

@@ -239,6 +239,7 @@ async function openStores(): Promise<Stores> {
   const clickhouse = await startClickHouse({
     dataDir: join(folder, 'clickhouse'),
     port: await freePort(),
+    password: 'bench',
     database: 'afflux',
     log,
   });
