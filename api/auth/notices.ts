@@ -1,7 +1,9 @@
+import type { SecretBox } from '../../core/secret-box.ts';
 import type { User } from '../../ledger/access/users.ts';
-import type { Mail } from '../http/mailer.ts';
+import { queueMail } from '../../ledger/integrations/mails.ts';
+import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
 
-/** Mails about an account's own security: whoever did not do it has to hear of it. */
+/** Mails about an account's own security: a user who did not do it has to hear of it. */
 
 const NOTICES = {
   password_changed: [
@@ -28,11 +30,16 @@ const NOTICES = {
 
 export type Notice = keyof typeof NOTICES;
 
-export function noticeMail(user: Pick<User, 'email' | 'name'>, notice: Notice, portalUrl: string): Mail {
+/** Mails a notice in the transaction of the change. */
+export async function queueNotice(
+  tx: DatabaseTransaction,
+  { secretBox, portalUrl }: { secretBox: SecretBox; portalUrl: string },
+  { user, notice }: { user: Pick<User, 'email' | 'name'>; notice: Notice },
+): Promise<void> {
   const [subject, text] = NOTICES[notice];
-  return {
+  await queueMail(tx, secretBox, {
     to: user.email,
     subject,
     text: `Hello ${user.name},\n\n${text}\n\nIf this was not you, set a new password at ${portalUrl}/portal/forgotten and tell an operator of the program.\n`,
-  };
+  });
 }

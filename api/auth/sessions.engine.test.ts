@@ -130,11 +130,11 @@ describe('a password', () => {
     const own = await users.browser(email);
     const request = (address: string) =>
       api.call('POST', '/v1/password-resets', { json: { email: address } });
-    const mailsBefore = api.mails.length;
+    const mailsBefore = (await api.mails()).length;
     const [known, unknown] = [await request(email), await request('nobody@example.com')];
     expect([known.status, known.text]).toEqual([unknown.status, unknown.text]);
-    expect(api.mails).toHaveLength(mailsBefore + 1);
-    const token = users.lastToken();
+    expect(await api.mails()).toHaveLength(mailsBefore + 1);
+    const token = await users.lastToken();
     const confirm = (json: object) => api.call('POST', '/v1/password-resets/confirm', { json });
     expect((await confirm({ token, password: 'short' })).body.field).toBe('password');
     for (const bad of [

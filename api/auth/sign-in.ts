@@ -12,7 +12,7 @@ import { invalidField, Problem } from '../http/problems.ts';
 import { formatId } from '../schemas/ids.ts';
 import { codeLimits, guess, sessionLimits, signInLimits } from './guesses.ts';
 import { knownDevice, setKnownDevice } from './known-devices.ts';
-import { noticeMail } from './notices.ts';
+import { queueNotice } from './notices.ts';
 import { isPassword } from './passwords.ts';
 import { type CodeCheck, checkCode } from './second-factor.ts';
 import { IDLE_MS, sessionOf, setSessionCookie, startSession } from './sessions.ts';
@@ -32,7 +32,7 @@ export async function signIn(
   reply: FastifyReply,
   given: Given & { email: string },
 ): Promise<Session> {
-  const { ledger, secretBox, portalUrl, mailer } = context;
+  const { ledger, secretBox, portalUrl } = context;
   const user = await findUserByEmail(ledger, given.email);
   const device = user && knownDevice(request, { userId: user.id, secretBox, portalUrl });
   const limits = signInLimits({ email: given.email, ip: request.ip, device });
@@ -49,9 +49,9 @@ export async function signIn(
     const subject = formatId('user', user.id);
     await appendAuditLog(tx, { actor: `user:${user.id}`, action: 'session.create', subject });
     await noteVisit(tx, request, user);
+    if (code === 'recovery_code') await queueNotice(tx, context, { user, notice: 'recovery_code_used' });
     return await startSession(tx, request, user.id);
   });
-  if (code === 'recovery_code') void mailer.send(noticeMail(user, 'recovery_code_used', portalUrl));
   const session = await findSession(ledger, { token, idleMs: IDLE_MS });
   if (!session) throw new Problem('unauthorized', { detail: 'the user was disabled during the sign-in' });
   setSessionCookie(reply, { token, portalUrl });

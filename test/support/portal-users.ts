@@ -32,7 +32,7 @@ export interface PortalUsers {
   /** A browser in which the user is signed in. */
   browser(email: string, more?: { code?: string; headers?: ApiCall['headers'] }): Promise<SignedInBrowser>;
   /** The token in the link of the last mail that has one. */
-  lastToken(): string;
+  lastToken(): Promise<string>;
 }
 
 export function createPortalUsers(api: TestApi, operatorKey: string): PortalUsers {
@@ -48,8 +48,8 @@ export function createPortalUsers(api: TestApi, operatorKey: string): PortalUser
     return api.call('POST', '/v1/session', { json, headers });
   }
 
-  function lastToken(): string {
-    const texts = api.mails.map(({ text }) => /token=(\S+)/.exec(text)?.[1]);
+  async function lastToken(): Promise<string> {
+    const texts = (await api.mails()).map(({ text }) => /token=(\S+)/.exec(text)?.[1]);
     return texts.findLast((token) => token !== undefined) ?? '';
   }
 
@@ -60,7 +60,7 @@ export function createPortalUsers(api: TestApi, operatorKey: string): PortalUser
       const json = { email: `user${++count}@example.com`, name: 'U', role, ...more };
       const created = await api.call('POST', '/v1/users', { key: operatorKey, json });
       expect([created.status, created.body.invited]).toEqual([201, true]);
-      const set = { token: lastToken(), password: PASSWORD };
+      const set = { token: await lastToken(), password: PASSWORD };
       expect((await api.call('POST', '/v1/password-resets/confirm', { json: set })).status).toBe(204);
       return json.email;
     },

@@ -14,17 +14,17 @@ import {
   setPassword,
   type User,
 } from '../../../ledger/access/users.ts';
+import { type Mail, queueMail } from '../../../ledger/integrations/mails.ts';
 import { type DatabaseSql, inTransaction } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import type { Mail } from '../../http/mailer.ts';
 import { invalidField } from '../../http/problems.ts';
 import { formatId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
 import { setKnownDevice } from '../known-devices.ts';
-import { noticeMail } from '../notices.ts';
+import { queueNotice } from '../notices.ts';
 import {
   checkNewPassword,
   claimOf,
@@ -109,7 +109,7 @@ async function changePassword(
   reply: FastifyReply,
   given: { current_password: string; new_password: string },
 ): Promise<undefined> {
-  const { ledger, mailer, portalUrl } = context;
+  const { ledger } = context;
   const session = sessionOf(request);
   const { user } = session;
   await checkOwnPassword(context, session, { field: 'current_password', password: given.current_password });
@@ -120,21 +120,22 @@ async function changePassword(
     await setPassword(tx, { id: user.id, hash });
     await endSessionsOf(tx, { userId: user.id, except: session.id });
     const audit = { action: 'password.change', subject: formatId('user', user.id) };
-    const after = () => mailer.send(noticeMail(user, 'password_changed', portalUrl));
-    return { status: 204, body: undefined, audit, after };
+    await queueNotice(tx, context, { user, notice: 'password_changed' });
+    return { status: 204, body: undefined, audit };
   });
 }
 
-/** The limit is written for every address, so that neither the answer nor its time tells which belong to users. */
+/**
+ * The answer is the same for every address, and nearly its time: the limit is written for each, and the one thing more
+ * that is done for a user, the mail, is done once in a quarter of an hour, which is too seldom to measure.
+ */
 async function mailPasswordReset(context: ApiContext, address: string): Promise<void> {
-  const { ledger, mailer } = context;
-  const mail = await inTransaction(ledger, async (tx) => {
+  const { ledger, secretBox } = context;
+  await inTransaction(ledger, async (tx) => {
     const wait = await takeGuess(tx, [{ of: `reset mail ${normalEmail(address)}`, ...RESET_MAILS }]);
     const user = wait === 0 ? await findUserByEmail(tx, address) : undefined;
-    return user?.status === 'active' ? resetMail(context, user) : undefined;
+    if (user?.status === 'active') await queueMail(tx, secretBox, resetMail(context, user));
   });
-  // Not awaited: the time it takes would tell that there is such a user.
-  if (mail) void mailer.send(mail);
 }
 
 function resetMail(
@@ -163,7 +164,7 @@ async function tokenHolder(sql: DatabaseSql, { secretBox }: ApiContext, token: s
 
 /** @throws Problem `invalid_input` naming `token` or `password`. */
 async function resetPassword(context: ApiContext, given: { token: string; password: string }): Promise<User> {
-  const { ledger, mailer, portalUrl } = context;
+  const { ledger } = context;
   const holder = await tokenHolder(ledger, context, given.token);
   const programNames = await programNamesOf(ledger, holder);
   checkNewPassword(given.password, { field: 'password', user: holder, programNames });
@@ -176,8 +177,8 @@ async function resetPassword(context: ApiContext, given: { token: string; passwo
     await endSessionsOf(tx, { userId: user.id });
     const audit = { actor: `user:${user.id}`, action: 'password.set', subject: formatId('user', user.id) };
     await appendAuditLog(tx, audit);
+    // The first password is that of an invitation.
+    if (user.hasPassword) await queueNotice(tx, context, { user, notice: 'password_changed' });
   });
-  // The first password is set by the user of the invitation mail; later ones may be set by who reads the mailbox.
-  if (holder.hasPassword) void mailer.send(noticeMail(holder, 'password_changed', portalUrl));
   return holder;
 }

@@ -16,7 +16,7 @@ import { invalidField, Problem } from '../../http/problems.ts';
 import { formatId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
 import { guess, sessionLimits } from '../guesses.ts';
-import { type Notice, noticeMail } from '../notices.ts';
+import { type Notice, queueNotice } from '../notices.ts';
 import { requireRecentSignIn } from '../recent-sign-in.ts';
 import { confirmEnrolment, MAX_CODE_LENGTH, newRecoveryCodes, newSecret } from '../second-factor.ts';
 import { sessionOf } from '../sessions.ts';
@@ -158,8 +158,8 @@ async function change<Body>(
   return await commit(context, request, reply, async (tx) => {
     const result = await work(tx, user.id);
     const audit = { action: `user.${notice}`, subject: formatId('user', user.id) };
-    const after = () => context.mailer.send(noticeMail(user, notice, context.portalUrl));
-    return { ...result, audit, after };
+    await queueNotice(tx, context, { user, notice });
+    return { ...result, audit };
   });
 }
 

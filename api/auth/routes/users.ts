@@ -137,8 +137,8 @@ function addChangingRoutes(app: ApiServer, context: ApiContext): void {
       return await commit(context, request, reply, async (tx) => {
         const user = visible(principalOf(request), await getUser(tx, request.params.id));
         const audit = { action: 'user.invite', subject: formatId('user', user.id) };
-        const after = await invite(context, tx, user);
-        return { status: 202, body: { invited: true as const }, audit, after };
+        await invite(context, tx, user);
+        return { status: 202, body: { invited: true as const }, audit };
       });
     },
   });
@@ -165,7 +165,8 @@ async function create(
     const user = await createUser(tx, { email, name, role, programId, affiliateId });
     const body = formatUser(user);
     const audit = { action: 'user.create', subject: body.id, after: body };
-    return { status: 201, body, audit, after: await invite(context, tx, user) };
+    await invite(context, tx, user);
+    return { status: 201, body, audit };
   });
 }
 

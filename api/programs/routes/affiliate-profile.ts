@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { queueMail } from '../../../ledger/integrations/mails.ts';
 import {
   accountOf,
   encryptPayoutDetails,
@@ -78,7 +79,7 @@ function formatMethod(affiliateId: number, method: PayoutMethod | undefined): z.
 
 /** What an affiliate may change of itself: its profile and where its money goes. */
 export function addAffiliateProfileRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, secretBox, mailer } = context;
+  const { ledger, secretBox } = context;
   const tags = ['affiliates'];
 
   app.route({
@@ -157,16 +158,15 @@ export function addAffiliateProfileRoutes(app: ApiServer, context: ApiContext): 
             hint: hintOf(request.body),
           }),
         );
+        // An account that was taken over changes this first; its owner should hear of it.
+        await queueMail(tx, secretBox, {
+          to: owner.email,
+          subject: 'Your payout method was changed',
+          text: `Hello ${owner.name},\n\nyour payouts go to ${after.hint} from now on. If that was not you, write to us at once.\n`,
+        });
         return {
           body: after,
           audit: { action: 'payout_method.set', subject: after.affiliate_id, before, after },
-          // An account that was taken over changes this first; its owner should hear of it.
-          after: () =>
-            mailer.send({
-              to: owner.email,
-              subject: 'Your payout method was changed',
-              text: `Hello ${owner.name},\n\nyour payouts go to ${after.hint} from now on. If that was not you, write to us at once.\n`,
-            }),
         };
       });
       return withEtag(reply, changed);
