@@ -1,6 +1,8 @@
 import { Secret, TOTP } from 'otpauth';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { hashPassword } from '../api/auth/passwords.ts';
+import { createUser, setPassword } from '../ledger/access/users.ts';
 import { connectDatabase, type Database } from '../ledger/postgres/db.ts';
 import { accessibilityFaults, launchChromium, takePicture } from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
@@ -8,6 +10,7 @@ import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
 
 const chromium = findChromium();
+const PASSWORD = 'correct horse battery';
 const ARRIVE_MS = 15_000;
 const SIZES = { desk: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } } as const;
 
@@ -26,6 +29,13 @@ describe.skipIf(chromium === undefined)('signing in to the portal in a browser',
     await browser?.close();
     await platform?.stop();
   });
+
+  async function createOperator(email: string): Promise<{ email: string; password: string }> {
+    const user = { email, name: 'Ada Admin', role: 'operator', programId: null, affiliateId: null } as const;
+    const { id } = await createUser(ledger, user);
+    await setPassword(ledger, { id, hash: await hashPassword(PASSWORD) });
+    return { email, password: PASSWORD };
+  }
 
   async function open(): Promise<Page> {
     const baseURL = `${platform.apiUrl}/portal/`;
@@ -71,7 +81,7 @@ describe.skipIf(chromium === undefined)('signing in to the portal in a browser',
   test('with a second factor: set up, asked for at the sign-in and before a new key, then removed', {
     timeout: 120_000,
   }, async () => {
-    const { operator } = platform.demo.portal;
+    const operator = await createOperator('ada@example.com');
     const page = await open();
     await enter(page, operator);
     await page.getByRole('link', { name: 'Your account' }).click();
@@ -125,8 +135,9 @@ describe.skipIf(chromium === undefined)('signing in to the portal in a browser',
   test('where the program requires a second factor, it is set up before anything else', {
     timeout: 120_000,
   }, async () => {
+    const { email, password } = await createOperator('bea@example.com');
     const operator = await open();
-    await enter(operator, platform.demo.portal.operator);
+    await enter(operator, { email, password });
     await operator.getByRole('link', { name: 'Users' }).click();
     await operator.getByRole('button', { name: 'Require a second factor' }).click();
     await operator.getByRole('heading', { name: 'Set up a second factor' }).waitFor();
@@ -136,7 +147,7 @@ describe.skipIf(chromium === undefined)('signing in to the portal in a browser',
     await operator.getByRole('button', { name: 'I have stored the codes' }).click();
     await operator.getByRole('button', { name: 'No longer require it' }).waitFor();
     await look(operator, 'users');
-    const output = await platform.afflux('users', 'reset-second-factor', platform.demo.portal.operator.email);
+    const output = await platform.afflux('users', 'reset-second-factor', email);
     expect(output).toContain('is removed');
     await waitFor(() => platform.output().includes('Your second factor was removed'), {
       deadlineMs: ARRIVE_MS,

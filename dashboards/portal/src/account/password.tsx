@@ -44,7 +44,7 @@ export function PasswordCard() {
           value={next}
           onChange={setNext}
           fault={faults.new_password}
-          hint="At least 10 characters. Other sessions are signed out."
+          hint="At least 10 characters, not easy to guess. Other sessions are signed out."
           autocomplete="new-password"
           required
         />

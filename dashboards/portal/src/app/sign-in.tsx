@@ -112,7 +112,7 @@ function CodeStep(props: {
       </Form>
       <p class="front-foot">
         <Button kind="quiet" onClick={props.onBack}>
-          Sign in as another user
+          Use another account
         </Button>
       </p>
       <p class="hint">Lost your phone and your recovery codes? Ask an operator of the platform.</p>
