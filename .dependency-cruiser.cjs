@@ -82,7 +82,7 @@ const rooms = {
     conversions: ['http', 'schemas', 'orders'],
     programs: ['http', 'schemas', 'auth'],
     money: ['http', 'schemas', 'programs'],
-    reports: ['http', 'schemas', 'orders'],
+    reports: ['http', 'schemas', 'auth', 'orders'],
     webhooks: ['http', 'schemas', 'auth', 'orders', 'programs', 'money'],
     operations: ['http', 'schemas', 'auth', 'programs', 'reports'],
   },

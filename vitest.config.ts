@@ -65,6 +65,7 @@ export default defineConfig(({ mode }) => ({
     exclude: ['node_modules/**', 'dist/**', '.afflux/**'],
     globalSetup: ['test/support/global-setup.ts'],
     sequence: { sequencer: LongestFirst },
+    tags: [{ name: 'attack', description: 'Tries to break a boundary of docs/security.md.' }],
     // Two cores, and the engines need one of them.
     maxWorkers: 2,
     testTimeout: 30_000,

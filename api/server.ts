@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger';
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Registry } from 'prom-client';
+import { strictTransport } from '../core/hsts.ts';
 import { createNetworkMatcher } from '../core/ip.ts';
 import type { Logger } from '../core/service/log.ts';
 import { installAuthentication } from './auth/authentication.ts';
@@ -22,7 +23,7 @@ import type { ApiContext, ApiServer } from './http/context.ts';
 import { createClientErrorHandler, createProblemAnswer, installErrorHandling } from './http/errors.ts';
 import { type ApiMetrics, createApiMetrics } from './http/metrics.ts';
 import { documentProblems, swaggerOptions } from './http/openapi.ts';
-import { installQuotas } from './http/quotas.ts';
+import { createFailureCounts, installQuotas } from './http/quotas.ts';
 import { compileValidator } from './http/validation.ts';
 import { addEarningsRoutes } from './money/routes/earnings.ts';
 import { addPayoutRunRoutes } from './money/routes/payout-runs.ts';
@@ -46,7 +47,9 @@ import { addPostbackSettingsRoutes } from './orders/routes/postback-settings.ts'
 import { addPostbackTestRoute } from './orders/routes/postback-test.ts';
 import { addPostbackRoutes } from './orders/routes/postbacks.ts';
 import { addRefundRoutes } from './orders/routes/refunds.ts';
+import { addUnidentifiedCallRoute } from './orders/routes/unidentified-calls.ts';
 import { createShopSettings } from './orders/shop-settings.ts';
+import { createStrangerCalls } from './orders/stranger-calls.ts';
 import { addAffiliateProfileRoutes } from './programs/routes/affiliate-profile.ts';
 import { addAffiliateStatusRoutes } from './programs/routes/affiliate-status.ts';
 import { addAffiliateTreeRoutes } from './programs/routes/affiliate-tree.ts';
@@ -68,10 +71,16 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** JSON and problems are never pages: a browser that is led here must not run or frame anything. */
 const SECURITY_HEADERS = {
   'cache-control': 'no-store',
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'content-security-policy':
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   'referrer-policy': 'no-referrer',
   'x-content-type-options': 'nosniff',
 };
+
+function headersOf(publicUrl: string): Readonly<Record<string, string>> {
+  const transport = strictTransport(publicUrl);
+  return { ...SECURITY_HEADERS, ...(transport && { 'strict-transport-security': transport }) };
+}
 
 export interface ApiServerOptions extends ApiContext {
   readonly log: Logger;
@@ -100,9 +109,9 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
   app.addHook('onClose', async () => void (await Promise.allSettled(app.inFlight)));
   installErrorHandling(app, answer);
   installJsonBodies(app);
-  installObservation(app, metrics);
-  installCallLog(app, options);
-  installAuthentication(app, options);
+  installObservation(app, { metrics, headers: headersOf(options.portalUrl) });
+  installCallLog(app, { ...options, strangers: createStrangerCalls(options) });
+  installAuthentication(app, { ...options, countFailure: createFailureCounts(options.quotas) });
   installQuotas(app, options.quotas);
   app.addHook('onRoute', documentProblems);
   await app.register(swagger, swaggerOptions);
@@ -126,6 +135,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addPostbackRoutes(app, shops);
   addPixelRoute(app, shops);
   addPostbackCallRoutes(app, shops);
+  addUnidentifiedCallRoute(app, options);
   addPostbackTestRoute(app, shops);
   addPostbackSettingsRoutes(app, options);
   addRefundRoutes(app, shops);
@@ -169,13 +179,16 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
  * Headers, duration and one log line for every request. The line names the route and not the URL, whose path and
  * query can hold keys, click ids and customers.
  */
-function installObservation(app: ApiServer, metrics: ApiMetrics): void {
+function installObservation(
+  app: ApiServer,
+  { metrics, headers }: { metrics: ApiMetrics; headers: Readonly<Record<string, string>> },
+): void {
   let stopping = false;
   app.addHook('preClose', async () => {
     stopping = true;
   });
   app.addHook('onRequest', async (request, reply) => {
-    reply.headers(SECURITY_HEADERS).header('x-request-id', request.id);
+    reply.headers(headers).header('x-request-id', request.id);
   });
   app.addHook('onSend', async (_request, reply) => {
     // A connection kept alive would hold the stop up until its client drops it.

@@ -1,6 +1,7 @@
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import type { Config } from '../core/config/config.ts';
 import { errorText } from '../core/errors.ts';
+import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { startLoop } from '../core/service/loop.ts';
 import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
@@ -41,6 +42,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
   const health = await serveHealth({
     port: config.attributionPort,
     metrics,
+    secretBox: createSecretBox(config.dataKeys),
     readiness: (): Readiness => (failure === '' ? { ready: true } : { ready: false, reason: failure }),
   });
 

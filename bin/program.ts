@@ -46,6 +46,15 @@ stores, starts ${SERVICES.map(({ name }) => name).join(', ')}, and keeps them ru
 it by itself; run it before starting processes one by one. Reads DATABASE_URL (the schema's owner), CLICKHOUSE_URL.`,
     )
     .action(async () => (await import('./commands/migrate.ts')).migrate());
+
+  program
+    .command('metrics-token')
+    .summary('print the token by which Prometheus reads /metrics')
+    .description(
+      `Every process answers /metrics only to "Authorization: Bearer <token>". The token follows from DATA_KEYS, or from
+AFFLUX_HOME/secrets.json; write it to a file that only Prometheus can read.`,
+    )
+    .action(async () => (await import('./commands/metrics-token.ts')).showMetricsToken());
 }
 
 function addServiceCommands(program: Command): void {

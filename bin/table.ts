@@ -1,5 +1,8 @@
-/** Rows of cells as text in columns, with the last column ragged. */
-export function renderTable(rows: readonly (readonly string[])[]): string {
+import { printable } from '../core/printable.ts';
+
+/** Rows of cells as text in columns, with the last column ragged; safe for a terminal, from any author. */
+export function renderTable(given: readonly (readonly string[])[]): string {
+  const rows = given.map((row) => row.map(printable));
   const widths: number[] = [];
   for (const row of rows) {
     row.forEach((cell, column) => {

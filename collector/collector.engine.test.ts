@@ -1,16 +1,21 @@
 import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { Agent, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import { ClickFlag } from '../core/clicks/click-record.ts';
 import { listLeases } from '../core/clicks/lease.ts';
 import { connectNats, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import { formatIp } from '../core/ip.ts';
+import { freePort } from '../engines/engine.ts';
 import { updateAffiliate } from '../ledger/programs/affiliates.ts';
 import { updateCampaign } from '../ledger/programs/campaigns.ts';
 import { createLink, updateLink } from '../ledger/programs/links.ts';
 import { type CollectorUnderTest, prepareCollector, sendRaw } from '../test/support/collector.ts';
 import { waitFor } from '../test/support/engines.ts';
+import { readMetrics } from '../test/support/metrics.ts';
 
 /** A change is seen within a second; the test machine may be busy with everything else at once. */
 const SEEN_MS = 3_000;
@@ -266,8 +271,28 @@ describe('collector', () => {
     expect((await click(code)).status).toBe(302);
   });
 
+  it('a stranger reads no metrics', async () => {
+    for (const headers of [{}, { Authorization: 'Bearer x' }]) {
+      const answer = await fetch(`${world.url}/metrics`, { headers });
+      expect([answer.status, (await answer.text()).includes('afflux_')]).toEqual([401, false]);
+    }
+    expect((await fetch(`${world.url}/healthz`)).status).toBe(200);
+  });
+
+  it('a network in between cannot lead a browser back to http: an https collector says to stay', async () => {
+    const { code } = await link('https://shop.test/');
+    expect((await click(code)).headers.get('strict-transport-security')).toBeNull();
+    const home = mkdtempSync(join(tmpdir(), 'afflux-collector-'));
+    const collectorPort = await freePort();
+    const https = await world.start({ home, collectorPort, collectorUrl: 'https://go.example' });
+    const answer = await fetch(`http://127.0.0.1:${collectorPort}/c/${code}`, { redirect: 'manual' });
+    expect(answer.headers.get('strict-transport-security')).toBe('max-age=31536000');
+    await https.stop();
+    rmSync(home, { recursive: true, force: true });
+  });
+
   it('counts what became of each request', async () => {
-    const text = await (await fetch(`${world.url}/metrics`)).text();
+    const text = await readMetrics(world.url, world.config);
     for (const outcome of ['redirected', 'unknown_code', 'malformed_code', 'unknown_code_fallback']) {
       expect(text).toMatch(new RegExp(`afflux_collector_requests_total\\{outcome="${outcome}"\\} [1-9]`));
     }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLink } from '../ledger/programs/links.ts';
 import { type CollectorUnderTest, prepareCollector } from '../test/support/collector.ts';
 import { waitFor } from '../test/support/engines.ts';
+import { readMetrics } from '../test/support/metrics.ts';
 
 /** What a hostile or broken client sends; after each, the collector must still answer a good one. */
 /**
@@ -33,7 +34,7 @@ describe('collector under bad clients', () => {
   }
 
   const metric = async (pattern: string) => {
-    const text = await (await fetch(`${world.url}/metrics`)).text();
+    const text = await readMetrics(world.url, world.config);
     return Number(new RegExp(`^${pattern} (\\S+)$`, 'm').exec(text)?.[1]);
   };
   const aborted = () => metric('afflux_collector_requests_total\\{outcome="aborted"\\}');

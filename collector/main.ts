@@ -4,7 +4,9 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import { CAPS_BUCKET, connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import type { Config } from '../core/config/config.ts';
+import { strictTransport } from '../core/hsts.ts';
 import { openPostgres } from '../core/postgres/postgres.ts';
+import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
 import { createAnswers } from './clicks/answers.ts';
@@ -61,11 +63,12 @@ export async function startCollector(options: {
   const caps = await followCaps({ bucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }), log });
   const { spool, leases, durable } = await openDurability({ config, nc, stateFolder, log });
   const metrics = createMetrics();
+  const secretBox = createSecretBox(config.dataKeys);
   const outcomes = createOutcomeCounts();
   const answers = createAnswers({
     outcomes,
     isClosing: () => server.isClosing(),
-    secureCookie: config.collectorUrl.startsWith('https:'),
+    strictTransport: strictTransport(config.collectorUrl),
   });
   const committer = new Committer({
     store: durable.store,
@@ -84,7 +87,7 @@ export async function startCollector(options: {
   const health =
     slot === undefined
       ? undefined
-      : await serveHealth({ port: config.collectorMetricsPort + slot, metrics, readiness });
+      : await serveHealth({ port: config.collectorMetricsPort + slot, metrics, secretBox, readiness });
   if (slot !== undefined) while (!readiness().ready) await delay(READY_POLL_MS);
   const server = await serve({
     host: config.host,
@@ -105,6 +108,7 @@ export async function startCollector(options: {
     snippet,
     readiness,
     metrics,
+    secretBox,
   });
   log.info({ host: config.host, port: config.collectorPort }, 'listening');
 

@@ -1,7 +1,7 @@
 import { isIP, isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createNetworkMatcher, formatIp, isNetwork, parseIp } from './ip.ts';
+import { createNetworkMatcher, formatIp, isNetwork, networkOf, parseIp } from './ip.ts';
 
 describe('addresses', () => {
   it.each([
@@ -126,3 +126,12 @@ describe('networks', () => {
     expect(matches(['203.0.113.1', network], address)).toBe(isInside);
   });
 });
+
+it.each([
+  ['192.0.2.7', '192.0.2.7'],
+  ['::ffff:192.0.2.7', '192.0.2.7'],
+  ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+  ['2001:db8:1:2::', '2001:db8:1:2::/64'],
+  ['::1', '::/64'],
+  ['no address', 'no address'],
+])('a limit by address counts %s as %s', (address, network) => expect(networkOf(address)).toBe(network));

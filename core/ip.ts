@@ -67,6 +67,16 @@ export function formatIp(bytes: Uint8Array): string {
   return new URL(`http://[${hex}]/`).hostname.slice(1, -1);
 }
 
+/** Bytes of IPv6 that a provider gives to one customer; what is below them is theirs to choose. */
+const CUSTOMER_BYTES = 8;
+
+/** Whom a limit by address counts: an IPv4 address, or the /64 of an IPv6 address. A text that is neither stands for itself. */
+export function networkOf(text: string): string {
+  const bytes = parseIp(text);
+  if (!bytes || isMappedIpv4(bytes)) return bytes ? formatIp(bytes) : text;
+  return `${formatIp(Buffer.concat([bytes.subarray(0, CUSTOMER_BYTES)], IP_BYTES))}/${8 * CUSTOMER_BYTES}`;
+}
+
 export function isMappedIpv4(bytes: Uint8Array): boolean {
   for (let i = 0; i < 10; i++) if (bytes[i] !== 0) return false;
   return bytes[10] === 0xff && bytes[11] === 0xff;

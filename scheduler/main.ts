@@ -26,9 +26,11 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
   });
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'scheduler' });
   const metrics = createMetrics();
+  const secretBox = createSecretBox(config.dataKeys);
   const health = await serveHealth({
     port: config.schedulerPort,
     metrics,
+    secretBox,
     // A task that fails is logged and tried again; this process answers no requests that depend on it.
     readiness: () => ({ ready: true }),
   });
@@ -39,7 +41,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
     tasks: moneyTasks({
       ledger,
       provider: createPayoutProvider(config),
-      secretBox: createSecretBox(config.dataKeys),
+      secretBox,
       payoutHour: config.payoutHour,
     }),
   });

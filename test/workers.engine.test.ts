@@ -7,6 +7,7 @@ import { freePort } from '../engines/engine.ts';
 import { createLink } from '../ledger/programs/links.ts';
 import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
+import { readMetrics } from './support/metrics.ts';
 import { reportMissing } from './support/programs.ts';
 
 const SHARING = 'share the clicks under leases of their own';
@@ -104,7 +105,7 @@ describe('several collectors on one port', () => {
     const committed = await Promise.all(
       [0, 1].map(async (slot) => {
         expect((await fetch(`http://127.0.0.1:${metricsPort + slot}/readyz`)).status).toBe(200);
-        const text = await (await fetch(`http://127.0.0.1:${metricsPort + slot}/metrics`)).text();
+        const text = await readMetrics(`http://127.0.0.1:${metricsPort + slot}`, world.config);
         return Number(/^afflux_collector_clicks_committed_total (\d+)$/m.exec(text)?.[1]);
       }),
     );

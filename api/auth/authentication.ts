@@ -2,10 +2,11 @@ import type { FastifyRequest } from 'fastify';
 import type { SecretBox } from '../../core/secret-box.ts';
 import { findApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
+import { refusalOf } from '../http/admission.ts';
 import type { ApiServer } from '../http/context.ts';
 import { type Principal, principalFrom } from '../http/principal.ts';
 import { Problem, type ProblemCode } from '../http/problems.ts';
-import { scopeOf } from '../http/scopes.ts';
+import type { CountFailure } from '../http/quotas.ts';
 import { sessionPrincipal } from './sessions.ts';
 import { type CallSignature, checkSignature, signatureOf } from './signed-calls.ts';
 
@@ -13,6 +14,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The signature that the call came with instead of a key. */
     signed: CallSignature | undefined;
+    /** The caller is known, by a proof that was checked, and may use the route. */
+    admitted: boolean;
   }
   interface FastifyContextConfig {
     /** Who may call the route; required for every route. */
@@ -36,17 +39,33 @@ const MAX_KEY_LENGTH = 200;
 /** Puts the one authentication hook on a server. Every way of having no valid key is answered alike. */
 export function installAuthentication(
   app: ApiServer,
-  context: { ledger: Database; secretBox: SecretBox; portalUrl: string },
+  context: { ledger: Database; secretBox: SecretBox; portalUrl: string; countFailure: CountFailure },
 ): void {
-  const { ledger, secretBox } = context;
+  const { ledger, secretBox, countFailure } = context;
   app.decorateRequest('principal', undefined);
   app.decorateRequest('signed', undefined);
+  app.decorateRequest('admitted', false);
   app.decorateRequest('session', undefined);
 
-  // Before the body is read: a caller without a key must not make the server read one.
-  app.addHook('onRequest', async (request) => {
-    const { roles, keyAsParameter, logAs } = request.routeOptions.config;
-    if (request.is404 || roles === 'public') return;
+  /**
+   * Failed authentications are counted by address. Refused reports are as well: the quota of a key does not cover them.
+   * @throws Problem as `identify` does, or `rate_limited`.
+   */
+  async function counted(request: FastifyRequest, identify: () => Promise<void>): Promise<void> {
+    try {
+      await identify();
+    } catch (error) {
+      const isFailure =
+        error instanceof Problem &&
+        (error.code === 'unauthorized' || (error.code === 'forbidden' && request.call !== undefined));
+      if (!isFailure) throw error;
+      const { code, message: detail, headers } = error;
+      throw new Problem(code, { detail, headers: { ...headers, ...countFailure(request) } });
+    }
+  }
+
+  async function identify(request: FastifyRequest): Promise<void> {
+    const { keyAsParameter, logAs } = request.routeOptions.config;
     if (logAs && request.headers['afflux-key'] !== undefined) {
       request.signed = await signatureOf(request, { ledger, secretBox });
       request.principal = principalFrom(request.signed.apiKey);
@@ -58,15 +77,27 @@ export function installAuthentication(
     }
     requireEnrolment(request);
     admit(request, request.principal);
-  });
+  }
 
-  app.addHook('preValidation', async (request) => {
+  async function identifyByBody(request: FastifyRequest): Promise<void> {
     const { keyAsParameter } = request.routeOptions.config;
-    if (request.signed) await checkSignature(request, request.signed, ledger);
+    if (request.signed) {
+      await checkSignature(request, request.signed, ledger);
+      request.admitted = true;
+    }
     if (!keyAsParameter || request.principal) return;
     const key = bearerKey(request) ?? keyParameter(request.query) ?? keyParameter(request.body);
     request.principal = await authenticate(ledger, key);
     admit(request, request.principal);
+  }
+
+  // Before the body is read: a caller without a key must not make the server read one.
+  app.addHook('onRequest', async (request) => {
+    if (request.is404 || request.routeOptions.config.roles === 'public') return;
+    await counted(request, () => identify(request));
+  });
+  app.addHook('preValidation', async (request) => {
+    await counted(request, () => identifyByBody(request));
   });
 }
 
@@ -93,26 +124,23 @@ async function findOnce(ledger: Database, key: string): ReturnType<typeof findAp
 
 /** A user who must have a second factor sets it up before anything else. @throws Problem `enrolment_required`. */
 function requireEnrolment(request: FastifyRequest): void {
-  if (!request.session?.mustEnrol || tagsOf(request)?.includes('session')) return;
+  if (!request.session?.mustEnrol || tagsOf(request).includes('session')) return;
   throw new Problem('enrolment_required', {
     detail: 'a program requires a second factor: set it up with POST /v1/session/second-factor',
   });
 }
 
-function tagsOf(request: FastifyRequest): readonly string[] | undefined {
-  return (request.routeOptions.schema as { tags?: readonly string[] } | undefined)?.tags;
+function tagsOf(request: FastifyRequest): readonly string[] {
+  const { tags = ['system'] } = (request.routeOptions.schema ?? {}) as { tags?: readonly string[] };
+  return tags;
 }
 
 function admit(request: FastifyRequest, principal: Principal): void {
   const { config, method } = request.routeOptions;
-  const { role, scopes } = principal;
-  if (!Array.isArray(config.roles) || !config.roles.includes(role)) {
-    throw new Problem('forbidden', { detail: `the role ${role} is not permitted to do this` });
-  }
-  const scope = scopeOf({ method: [method].flat()[0] ?? '', tags: tagsOf(request) });
-  if (scopes !== null && !scopes.includes(scope)) {
-    throw new Problem('forbidden', { detail: `this key lacks the scope ${scope}` });
-  }
+  const roles = Array.isArray(config.roles) ? (config.roles as readonly Role[]) : [];
+  const refusal = refusalOf(principal, { roles, method: [method].flat()[0] ?? '', tags: tagsOf(request) });
+  if (refusal !== undefined) throw new Problem('forbidden', { detail: refusal });
+  request.admitted = request.signed === undefined;
 }
 
 function bearerKey(request: FastifyRequest): string | undefined {

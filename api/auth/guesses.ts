@@ -29,7 +29,7 @@ export function signInLimits(options: {
   const { email, ip, device } = options;
   if (device !== undefined) return [{ of: `device ${device}`, ...OWN }];
   const account = `account ${normalEmail(email)}`;
-  const network = `network ${networkOf(ip)}`;
+  const network = `network ${prefixOf(ip)}`;
   return [
     { of: `${account} ${network}`, ...NETWORK_AT_ACCOUNT },
     { of: account, ...ACCOUNT },
@@ -49,7 +49,7 @@ export function sessionLimits(session: { id: bigint }): GuessLimit[] {
 }
 
 /** The first 24 bits of an IPv4 address, the first 64 of an IPv6 address: what one party usually has. */
-function networkOf(ip: string): string {
+function prefixOf(ip: string): string {
   const bytes = parseIp(ip);
   if (!bytes) return ip;
   return bytes.toString('hex', 0, isMappedIpv4(bytes) ? 15 : 8);

@@ -5,7 +5,7 @@ import {
   PASSWORD,
   type PortalUsers,
   type SignedInBrowser,
-} from '../../test/support/portal-users.ts';
+} from '../../test/support/users.ts';
 
 let api: TestApi;
 let mine: Tenant;
@@ -87,7 +87,7 @@ describe('a session', () => {
   });
 });
 
-describe('a stolen session that makes itself a key', () => {
+describe('a stolen session that makes itself a key', { tags: ['attack'] }, () => {
   async function aged(email: string): Promise<SignedInBrowser> {
     const own = await users.browser(email);
     await api.ledger`update sessions set authenticated_at = now() - interval '11 minutes'`;

@@ -5,7 +5,7 @@ import type { SecretBox } from '../../core/secret-box.ts';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { createSession, findSession, type Session } from '../../ledger/access/sessions.ts';
 import type { Database, DatabaseSql } from '../../ledger/postgres/db.ts';
-import type { Principal } from '../http/principal.ts';
+import { type Principal, principalOfUser } from '../http/principal.ts';
 import { Problem } from '../http/problems.ts';
 import { readCookie, setCookie } from './cookies.ts';
 
@@ -95,15 +95,5 @@ export async function sessionPrincipal(
     }
   }
   request.session = session;
-  const { user } = session;
-  return {
-    keyId: null,
-    userId: user.id,
-    role: user.role,
-    name: user.name,
-    programId: user.programId,
-    affiliateId: user.affiliateId,
-    scopes: null,
-    actor: `user:${user.id}`,
-  };
+  return principalOfUser(session.user, { standing: session.standing, sessionId: session.id });
 }

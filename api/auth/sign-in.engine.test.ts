@@ -7,7 +7,7 @@ import {
   PASSWORD,
   type PortalUsers,
   type SignedInBrowser,
-} from '../../test/support/portal-users.ts';
+} from '../../test/support/users.ts';
 
 let api: TestApi;
 let mine: Tenant;
@@ -42,7 +42,7 @@ async function pass(seconds: number): Promise<void> {
   await api.ledger`update guess_limits set free_at = free_at - make_interval(secs => ${seconds})`;
 }
 
-describe('a stranger who guesses a password', () => {
+describe('a stranger who guesses a password', { tags: ['attack'] }, () => {
   test('gets five guesses from a network, then one a minute, whether there is such a user or not', async () => {
     const email = await users.create('fraud');
     const [wrong, unknown] = [
@@ -148,7 +148,7 @@ describe('a stranger who guesses a password', () => {
   });
 });
 
-describe('a stranger who floods a mailbox with reset mails', () => {
+describe('a stranger who floods a mailbox with reset mails', { tags: ['attack'] }, () => {
   test('causes one in a quarter of an hour, and is answered alike', async () => {
     const email = await users.create('fraud');
     const mailsTo = async () => (await api.mails()).filter(({ to }) => to === email).length;
@@ -166,7 +166,7 @@ describe('a stranger who floods a mailbox with reset mails', () => {
   });
 });
 
-describe('an attacker who tries the usual passwords', () => {
+describe('an attacker who tries the usual passwords', { tags: ['attack'] }, () => {
   test('finds none: easy ones are refused, also those made of the user’s and the program’s names', async () => {
     const email = await users.create('fraud');
     const own = await users.browser(email);
@@ -210,7 +210,7 @@ async function enrol(own: SignedInBrowser): Promise<{ codeOf: (step: number) => 
   return { codeOf, codes: confirmed.body.recovery_codes as string[] };
 }
 
-describe('an attacker who knows the password of a user with a second factor', () => {
+describe('an attacker who knows the password of a user with a second factor', { tags: ['attack'] }, () => {
   test('is not signed in without a code, and a code works once', async () => {
     const email = await users.create('finance');
     const { codeOf, codes } = await enrol(await users.browser(email));
@@ -269,7 +269,7 @@ describe('an attacker who knows the password of a user with a second factor', ()
   });
 });
 
-describe('a stolen session', () => {
+describe('a stolen session', { tags: ['attack'] }, () => {
   const paths = [
     ['POST', '/v1/session/second-factor'],
     ['POST', '/v1/session/second-factor/recovery-codes'],
@@ -340,7 +340,9 @@ async function sessionId(browser: SignedInBrowser): Promise<bigint> {
   return BigInt(current?.id.slice('ses_'.length) ?? 0);
 }
 
-describe('an operator or finance user without a second factor, where the program requires one', () => {
+describe('an operator or finance user without a second factor, where the program requires one', {
+  tags: ['attack'],
+}, () => {
   test('can do nothing but set it up; other roles, other programs and keys go on', async () => {
     const strict = await api.tenant('strict');
     const there = createPortalUsers(api, strict.keys.operator);

@@ -12,7 +12,7 @@ import { invalidField, Problem } from '../http/problems.ts';
 import { formatId } from '../schemas/ids.ts';
 import { codeLimits, guess, sessionLimits, signInLimits } from './guesses.ts';
 import { knownDevice, setKnownDevice } from './known-devices.ts';
-import { queueNotice } from './notices.ts';
+import { queueNotice } from './mails.ts';
 import { isPassword } from './passwords.ts';
 import { type CodeCheck, checkCode } from './second-factor.ts';
 import { IDLE_MS, sessionOf, setSessionCookie, startSession } from './sessions.ts';

@@ -1,7 +1,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import type { SecretBox } from '../../core/secret-box.ts';
-import { type ApiKey, findSigningKey } from '../../ledger/access/api-keys.ts';
+import { findSigningKey, type LiveApiKey } from '../../ledger/access/api-keys.ts';
 import { noteSignature } from '../../ledger/integrations/postback-calls.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { Problem } from '../http/problems.ts';
@@ -14,7 +14,7 @@ import { integerId } from '../schemas/ids.ts';
 
 /** What a caller claims; {@link checkSignature} proves it once the body is there. */
 export interface CallSignature {
-  readonly apiKey: ApiKey;
+  readonly apiKey: LiveApiKey;
   readonly secret: string;
   readonly messageId: string;
   readonly signedAt: Date;

@@ -30,11 +30,11 @@ export type ApiServer = FastifyInstance<
   ZodTypeProvider
 >;
 
-/** Limits of one caller. */
+/** Limits of one party: see partyOf. */
 export interface Quotas {
-  /** Of a key or a user; an affiliate has a tenth. */
+  /** An affiliate has a tenth. */
   readonly requestsPerMinute: number;
-  /** Reports of one caller at a time. */
+  /** Reports at a time. */
   readonly concurrentQueries: number;
 }
 

@@ -1,6 +1,8 @@
 import type { FastifyRequest } from 'fastify';
 import { assert } from '../../core/errors.ts';
-import type { ApiKey, Role } from '../../ledger/access/api-keys.ts';
+import type { LiveApiKey, Role } from '../../ledger/access/api-keys.ts';
+import type { Standing } from '../../ledger/access/standing.ts';
+import type { User } from '../../ledger/access/users.ts';
 import { formatId } from '../schemas/ids.ts';
 import { notFound, Problem } from './problems.ts';
 
@@ -13,12 +15,19 @@ export interface Principal {
   readonly keyId: number | null;
   /** Null for a key. */
   readonly userId: number | null;
+  /** The user who asks, or who is behind the key; null: the key is of no user. */
+  readonly userBehind: number | null;
+  /** Null for a key. */
+  readonly sessionId: bigint | null;
   readonly role: Role;
   readonly name: string;
   readonly programId: number | null;
   readonly affiliateId: number | null;
   /** What it is narrowed to; null: all that the role may do. */
   readonly scopes: readonly string[] | null;
+  /** When the key expires; null: never, or a user. */
+  readonly expiresAt: Date | null;
+  readonly standing: Standing;
   /** How the audit log names them. */
   readonly actor: string;
 }
@@ -30,17 +39,52 @@ declare module 'fastify' {
   }
 }
 
-export function principalFrom(key: ApiKey): Principal {
+export function principalFrom(key: LiveApiKey): Principal {
   return {
     keyId: key.id,
     userId: null,
+    userBehind: key.userId,
+    sessionId: null,
     role: key.role,
     name: key.name,
     programId: key.programId,
     affiliateId: key.affiliateId,
     scopes: key.scopes,
+    expiresAt: key.expiresAt,
+    standing: key.standing,
     actor: `key:${key.id}`,
   };
+}
+
+export function principalOfUser(
+  user: User,
+  { standing, sessionId }: { standing: Standing; sessionId: bigint | null },
+): Principal {
+  return {
+    keyId: null,
+    userId: user.id,
+    userBehind: user.id,
+    sessionId,
+    role: user.role,
+    name: user.name,
+    programId: user.programId,
+    affiliateId: user.affiliateId,
+    scopes: null,
+    expiresAt: null,
+    standing,
+    actor: `user:${user.id}`,
+  };
+}
+
+/**
+ * Whom a limit counts: an affiliate with all its keys and users, a user, or the keys of one role of a program. More keys
+ * are not more of what a limit allows.
+ */
+export function partyOf(principal: Principal): string {
+  const { affiliateId, userId, programId, role } = principal;
+  if (affiliateId !== null) return `affiliate ${affiliateId}`;
+  if (userId !== null) return `user ${userId}`;
+  return `${role} keys of ${programId === null ? 'every program' : `program ${programId}`}`;
 }
 
 /** The caller of a route that is not public. */

@@ -30,6 +30,7 @@ export const PROBLEMS = {
   conflict: { status: 409, title: 'Already recorded with different content', level: 'info' },
   replayed: { status: 409, title: 'This signed call was received before', level: 'info' },
   wrong_state: { status: 409, title: 'The current state does not permit this change', level: 'info' },
+  limit_reached: { status: 409, title: 'The limit of what a party may have is reached', level: 'info' },
   precondition_failed: {
     status: 412,
     title: 'The resource has changed since the version in If-Match',

@@ -1,8 +1,11 @@
+import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { fromProject } from '../../core/config/paths.ts';
+import { createSecretBox } from '../../core/secret-box.ts';
+import { metricsToken } from '../../core/service/metrics-access.ts';
 import { startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { readDocument, sampleOf } from '../../test/support/openapi.ts';
@@ -194,9 +197,28 @@ describe('answers', () => {
     for (const secret of secrets) expect(log.includes(secret)).toBe(false);
   });
 
+  test('a network in between cannot lead a browser back to http, nor a page to another base or form target', async () => {
+    for (const path of ['/v1/me', '/docs', '/portal/', '/healthz']) {
+      const { headers } = await api.call('GET', path);
+      expect([path, headers.get('strict-transport-security')]).toEqual([path, 'max-age=31536000']);
+      expect(headers.get('content-security-policy')).toMatch(
+        /base-uri 'none';.*form-action '(none|self)'|form-action 'self'; base-uri 'none'/,
+      );
+    }
+  });
+
+  test('a stranger, a key and a wrong token read no metrics', async () => {
+    for (const key of [undefined, api.operatorKey, 'x', metricsToken(createSecretBox([randomBytes(32)]))]) {
+      const answer = await api.call('GET', '/metrics', key === undefined ? {} : { key });
+      expect([answer.status, answer.text.includes('afflux_api')]).toEqual([401, false]);
+    }
+    expect((await api.call('GET', '/healthz')).status).toBe(200);
+  });
+
   test('are counted by route, status and problem', async () => {
     await api.call('GET', '/v1/me');
-    const { text } = await api.call('GET', '/metrics');
+    const token = metricsToken(api.secretBox);
+    const { text } = await api.call('GET', '/metrics', { key: token });
     expect(text).toMatch(
       /afflux_api_request_duration_seconds_count\{method="GET",route="\/v1\/me",status="401"\} [1-9]/,
     );

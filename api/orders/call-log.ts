@@ -10,8 +10,12 @@ import {
 import type { Database } from '../../ledger/postgres/db.ts';
 import type { ApiServer } from '../http/context.ts';
 import type { Problem } from '../http/problems.ts';
+import type { StrangerCalls } from './stranger-calls.ts';
 
-/** The log of every call by which shops report something, also of those that were refused before a handler saw them. */
+/**
+ * The log of every call by which shops report something, also of those that were refused before a handler saw them. Of
+ * calls whose caller is not known there are counts and a sample.
+ */
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -39,10 +43,14 @@ const MAX_PARAMS = 100;
 /** Of a parameter's name. */
 export const MAX_PARAMETER_NAME_LENGTH = 100;
 const MAX_VALUE_LENGTH = 4_096;
-/** Parameters that are credentials. */
+/** Parameters that are credentials, in any case; the ledger hides keys and signing secrets under any name. */
 const SECRET_NAMES = new Set(['key', 'token', 'signature']);
 
-export function installCallLog(app: ApiServer, { ledger }: { ledger: Database }): void {
+export function installCallLog(
+  app: ApiServer,
+  { ledger, strangers }: { ledger: Database; strangers: StrangerCalls },
+): void {
+  app.addHook('onClose', () => strangers.close());
   app.decorateRequest('call', undefined);
   app.decorateRequest('problem', undefined);
 
@@ -59,6 +67,10 @@ export function installCallLog(app: ApiServer, { ledger }: { ledger: Database })
   app.addHook('onSend', async (request, reply) => {
     const { call } = request;
     if (!call || call.logged || reply.statusCode >= 500) return;
+    if (!request.admitted) {
+      await strangers.note(lineOf(request, reply, call));
+      return;
+    }
     try {
       await insertPostbackCalls(ledger, [lineOf(request, reply, call)]);
     } catch (error) {
@@ -95,7 +107,7 @@ function lineOf(request: FastifyRequest, reply: FastifyReply, call: CallDraft): 
 /** Parameters as they are kept: no secrets, e-mail addresses as hashes, nothing that PostgreSQL cannot store. */
 export function loggedParams(params: unknown): { [name: string]: JsonValue } {
   const kept = Object.entries(asObject(params))
-    .filter(([name]) => !SECRET_NAMES.has(name))
+    .filter(([name]) => !SECRET_NAMES.has(name.toLowerCase()))
     .slice(0, MAX_PARAMS)
     .map(([name, value]) => [storable(name).slice(0, MAX_PARAMETER_NAME_LENGTH), loggedValue(value)]);
   return Object.fromEntries(kept);

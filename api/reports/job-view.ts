@@ -1,5 +1,8 @@
 import { z } from 'zod';
+import { ROLES } from '../../ledger/access/api-keys.ts';
 import { JOB_KINDS, JOB_STATES, type Job } from '../../ledger/integrations/jobs.ts';
+import { refusalOf, type Use } from '../http/admission.ts';
+import type { Principal } from '../http/principal.ts';
 import { formatId, formatOptionalId, idText } from '../schemas/ids.ts';
 import { formatOptionalTime, formatTime, timeText } from '../schemas/schemas.ts';
 
@@ -15,7 +18,7 @@ export const jobView = z
     rows_done: z.string(),
     result: z.unknown().meta({
       description:
-        'Of an import: dry_run, taken, refused, refused_rows with line, field and message. Of a report: download_url and bytes. Of an audit: ok; the rest is in /v1/audit.',
+        'Of an import: dry_run, taken, refused, refused_rows with line, field and message. Of a report: download_url and bytes, null without the right to read reports. Of an audit: ok; the rest is in /v1/audit.',
     }),
     failure: z.string().nullable(),
     created_at: timeText,
@@ -23,7 +26,12 @@ export const jobView = z
   })
   .meta({ id: 'Job' });
 
-export function formatJob(job: Job): z.output<typeof jobView> {
+/** What a report's file is worth: the right to read reports. */
+export const READING_REPORTS: Use = { roles: ROLES, method: 'GET', tags: ['reports'] };
+
+/** The job as the principal sees it: the link of a report opens it to all, so it is for those who may read reports. */
+export function formatJob(job: Job, principal: Principal): z.output<typeof jobView> {
+  const hidesResult = job.kind === 'report' && refusalOf(principal, READING_REPORTS) !== undefined;
   return {
     id: formatId('job', job.id),
     kind: job.kind,
@@ -32,7 +40,7 @@ export function formatJob(job: Job): z.output<typeof jobView> {
     request: job.request,
     rows_total: String(job.rowsTotal),
     rows_done: String(job.rowsDone),
-    result: job.result,
+    result: hidesResult ? null : job.result,
     failure: job.failure,
     created_at: formatTime(job.createdAt),
     finished_at: formatOptionalTime(job.finishedAt),

@@ -192,7 +192,7 @@ async function disableWhenHopeless(
   const reason = gone ? 'it answered 410 Gone' : `every attempt has failed for three days: ${error}`;
   const disabled = await inTransaction(ledger, async (tx) => {
     const failingForMs = gone ? 0 : DISABLE_AFTER_MS;
-    const endpoint = await disableEndpoint(tx, { endpointId, reason: reason.slice(0, 500), failingForMs });
+    const endpoint = await disableEndpoint(tx, { endpointId, reason, failingForMs });
     if (!endpoint) return false;
     const subject = formatId('webhookEndpoint', endpointId);
     await appendAuditLog(tx, { actor: ACTOR, action: 'webhook.disable', subject, after: { reason } });

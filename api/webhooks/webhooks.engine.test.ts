@@ -189,7 +189,7 @@ describe('a delivery', () => {
     expect(await work()).toBe(0);
   });
 
-  test('to a healthy endpoint waits for none of 50 that hang', async () => {
+  test('to a healthy endpoint waits for none of 50 that hang', { tags: ['attack'] }, async () => {
     const slow = await startReceiver();
     slow.answering(() => undefined);
     for (let i = 0; i < 50; i++) {
@@ -275,7 +275,7 @@ describe('an endpoint', () => {
     }
   });
 
-  test('belongs to who made it', async () => {
+  test('belongs to who made it', { tags: ['attack'] }, async () => {
     const { id } = await subscribe(tenant.keys.affiliate);
     const foreign = await api.tenant('foreign');
     for (const key of [foreign.keys.operator, tenant.keys.advertiser, foreign.keys.affiliate]) {
@@ -309,13 +309,13 @@ describe('an endpoint', () => {
     'https://user:pass@example.com/',
     'https://example.com/#x',
     'nonsense',
-  ])('cannot lead to %s', async (url) => {
+  ])('cannot lead to %s', { tags: ['attack'] }, async (url) => {
     const answer = await api.call('POST', '/v1/webhooks', { key: tenant.keys.operator, json: { url } });
     expect([url, answer.status, answer.body.field]).toEqual([url, 422, 'url']);
   });
 });
 
-describe('a target', () => {
+describe('a target', { tags: ['attack'] }, () => {
   const nothing = createNetworkMatcher([]);
   const headers = {};
 

@@ -9,6 +9,7 @@ import { createWarehouseClicks } from '../../attribution/worker/click-source.ts'
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { formatAmount } from '../../core/money.ts';
+import { printable } from '../../core/printable.ts';
 import { listCommissions } from '../../ledger/books/commissions.ts';
 import { getConversion } from '../../ledger/conversions/conversions.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
@@ -33,7 +34,9 @@ export async function explain(text: string): Promise<void> {
     const { rows } = await listCommissions(ledger, { conversionId: id, limit: MAX_LEVELS });
     const [terms] = conversion.termsId === null ? [] : await getTerms(ledger, [conversion.termsId]);
     const commissions = rows.toSorted((a, b) => a.level - b.level);
-    process.stdout.write(`${explainConversion({ conversion, commissions, terms }).join('\n')}\n`);
+    process.stdout.write(
+      `${explainConversion({ conversion, commissions, terms }).map(printable).join('\n')}\n`,
+    );
   });
 }
 
@@ -52,7 +55,9 @@ export async function replayDecisions(options: {
     const clickIds = createClickIdCodec(config.clickKeys);
     const result = await replay({ ledger, clicks, clickIds, from, to, model, programId });
     const { conversions, skipped, differences } = result;
-    const shown = differences.slice(0, SHOWN_DIFFERENCES).map(describeDifference);
+    const shown = differences
+      .slice(0, SHOWN_DIFFERENCES)
+      .map((difference) => printable(describeDifference(difference)));
     const money = moneyDifference(differences).map(({ affiliateId, currency, amountMinor }) => [
       `aff_${affiliateId}`,
       `${amountMinor > 0n ? '+' : ''}${formatAmount(amountMinor, currency)} ${currency}`,

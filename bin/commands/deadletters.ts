@@ -1,6 +1,8 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
 import { connectNats, ensureStreams } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
+import { printable } from '../../core/printable.ts';
+import { hideSecrets } from '../../core/secret-forms.ts';
 import {
   type DeadLetter,
   getDeadLetter,
@@ -28,8 +30,8 @@ export async function showDeadLetter(text: string): Promise<void> {
   await withStreams(async (manager) => {
     const letter = await getDeadLetter(manager, id);
     const lines = [
-      summary(letter).join('  '),
-      ...letter.headers.map(([name, value]) => `${name}: ${value}`),
+      printable(summary(letter).join('  ')),
+      ...letter.headers.map(([name, value]) => printable(hideSecrets(`${name}: ${value}`))),
       letter.data
         .subarray(0, SHOWN_BYTES)
         .toString('hex')

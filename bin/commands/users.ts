@@ -1,4 +1,4 @@
-import { queueNotice } from '../../api/auth/notices.ts';
+import { queueNotice } from '../../api/auth/mails.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';

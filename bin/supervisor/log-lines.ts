@@ -1,4 +1,6 @@
 import { type Logger, pino } from 'pino';
+import { printable } from '../../core/printable.ts';
+import { hideSecrets } from '../../core/secret-forms.ts';
 
 /** Renders the JSON log lines of all processes as short lines for people. */
 
@@ -18,13 +20,13 @@ const NAME_WIDTH = 11;
 /** `12:03:07 collector   info  listening host=127.0.0.1 port=8080`; a line that is not JSON follows its process name. */
 export function renderLogLine(name: string, line: string): string {
   const record = parse(line);
-  if (record === undefined) return `${clock(Date.now())} ${name.padEnd(NAME_WIDTH)} ${line}`;
+  if (record === undefined) return `${clock(Date.now())} ${name.padEnd(NAME_WIDTH)} ${printable(line)}`;
   const fields = Object.entries(record)
     .filter(([key]) => !LEFT_OUT.has(key))
-    .map(([key, value]) => `${key}=${shorten(value)}`);
+    .map(([key, value]) => printable(`${key}=${shorten(value)}`));
   const level = LEVELS[Number(record.level)] ?? 'info';
   const head = `${clock(Number(record.time))} ${name.padEnd(NAME_WIDTH)} ${level.padEnd(5)}`;
-  return [head, String(record.msg ?? ''), ...fields, ...stackOf(record.err)].join(' ');
+  return [head, printable(String(record.msg ?? '')), ...fields, ...stackOf(record.err)].join(' ');
 }
 
 function parse(line: string): Record<string, unknown> | undefined {
@@ -47,13 +49,13 @@ function shorten(value: unknown): string {
 
 function stackOf(err: unknown): string[] {
   const stack = (err as { stack?: string } | undefined)?.stack;
-  return stack ? [`\n${stack}`] : [];
+  return stack ? [`\n${stack.split('\n').map(printable).join('\n')}`] : [];
 }
 
 /** A logger whose lines are rendered for people on standard output. */
 export function createLineLogger(options: { name: string; level: string }): Logger {
   return pino(
     { level: options.level, base: null },
-    { write: (line: string) => process.stdout.write(`${renderLogLine(options.name, line)}\n`) },
+    { write: (line: string) => process.stdout.write(`${renderLogLine(options.name, hideSecrets(line))}\n`) },
   );
 }

@@ -16,11 +16,11 @@ export function createAnswers(options: {
   outcomes: OutcomeCounts;
   /** The collector is about to end: its answers ask clients to connect again. */
   isClosing: () => boolean;
-  /** The public URL is https, so the cookie may only travel over https. */
-  secureCookie: boolean;
+  /** Of a public URL that is https, where the cookie may only travel over https as well. */
+  strictTransport: string | undefined;
 }): Answers {
-  const { outcomes, isClosing } = options;
-  const cookieAttributes = createCookieAttributes(options.secureCookie);
+  const { outcomes, isClosing, strictTransport } = options;
+  const cookieAttributes = createCookieAttributes(strictTransport !== undefined);
 
   function redirect({ response, location, cookieDays, isHead }: Click, clickId: string): void {
     outcomes.redirected++;
@@ -28,6 +28,7 @@ export function createAnswers(options: {
       .writeStatus('302 Found')
       .writeHeader('Location', withClickId(location, clickId))
       .writeHeader('Cache-Control', 'no-store');
+    if (strictTransport !== undefined) response.writeHeader('Strict-Transport-Security', strictTransport);
     if (cookieDays > 0) {
       response.writeHeader('Set-Cookie', `aff_click=${clickId}${cookieAttributes(cookieDays)}`);
     }

@@ -1,5 +1,7 @@
 import uWS, { type HttpRequest, type HttpResponse, type us_listen_socket } from 'uWebSockets.js';
 import type { Registry } from 'prom-client';
+import type { SecretBox } from '../../core/secret-box.ts';
+import { METRICS_REFUSAL, mayReadMetrics } from '../../core/service/metrics-access.ts';
 import type { Readiness, Running } from '../../core/service/service.ts';
 import { listenError } from '../../core/service/service.ts';
 
@@ -21,8 +23,9 @@ export async function serve(options: {
   snippet: Handler;
   readiness: () => Readiness;
   metrics: Registry;
+  secretBox: SecretBox;
 }): Promise<Running & { stopAccepting(): void; isClosing(): boolean }> {
-  const { host, port, readiness, metrics } = options;
+  const { host, port, readiness, metrics, secretBox } = options;
   const app = uWS.App();
   const routes = { '/c/:code': options.click, '/i/:file': options.impression, '/afflux.js': options.snippet };
   for (const [path, handle] of Object.entries(routes)) {
@@ -38,7 +41,10 @@ export async function serve(options: {
     if (state.ready) response.end('ready\n');
     else response.writeStatus('503 Service Unavailable').end(`${state.reason}\n`);
   });
-  app.get('/metrics', (response) => void sendMetrics(response, metrics));
+  app.get('/metrics', (response, request) => {
+    if (mayReadMetrics(secretBox, request.getHeader('authorization'))) void sendMetrics(response, metrics);
+    else refuseMetrics(response);
+  });
   app.any('/*', (response) => {
     response
       .writeStatus('404 Not Found')
@@ -70,6 +76,12 @@ function refuseMethod(response: HttpResponse): void {
     .writeHeader('Allow', 'GET, HEAD')
     .writeHeader('Cache-Control', 'no-store')
     .end('method: GET or HEAD\n');
+}
+
+function refuseMetrics(response: HttpResponse): void {
+  response.writeStatus(`${METRICS_REFUSAL.status} Unauthorized`);
+  for (const [name, value] of Object.entries(METRICS_REFUSAL.headers)) response.writeHeader(name, value);
+  response.end(`metrics: ${METRICS_REFUSAL.text}\n`);
 }
 
 async function listen(app: uWS.TemplatedApp, host: string, port: number): Promise<us_listen_socket> {

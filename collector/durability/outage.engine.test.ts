@@ -6,6 +6,7 @@ import { createLink } from '../../ledger/programs/links.ts';
 import { mountSmallDisk, type SmallDisk } from '../../loadtest/small-disk.ts';
 import { type CollectorUnderTest, prepareCollector } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
+import { readMetrics } from '../../test/support/metrics.ts';
 import { reportMissing } from '../../test/support/programs.ts';
 
 /** Longest wait for a spool of a test's size to be replayed. */
@@ -40,7 +41,7 @@ describe('collector without NATS', () => {
     return { ids, others };
   };
   const metric = async (name: string) => {
-    const text = await (await fetch(`${world.url}/metrics`)).text();
+    const text = await readMetrics(world.url, world.config);
     return Number(new RegExp(`^afflux_collector_${name} (\\S+)$`, 'm').exec(text)?.[1]);
   };
   const spoolIsEmpty = () =>

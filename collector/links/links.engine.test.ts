@@ -11,6 +11,7 @@ import { createLink, type NewLink } from '../../ledger/programs/links.ts';
 import { type PrivacySettings, updateProgram } from '../../ledger/programs/programs.ts';
 import { type CollectorUnderTest, prepareCollector } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
+import { readMetrics } from '../../test/support/metrics.ts';
 import { quietLog } from '../../test/support/warehouse.ts';
 import { startCollector } from '../main.ts';
 
@@ -378,7 +379,7 @@ describe('a start without PostgreSQL', () => {
     await start({ databaseUrl: UNREACHABLE_URL });
     const answer = await ask(`/c/${code}`);
     expect(answer.headers.get('location')).toMatch(/^https:\/\/shop\.test\/r\?click_id=/);
-    const text = await (await ask('/metrics')).text();
+    const text = await readMetrics(world.url, world.config);
     const ageSeconds = Number(/^afflux_collector_links_age_seconds (\S+)$/m.exec(text)?.[1]);
     expect(ageSeconds * 1_000).toBeGreaterThanOrEqual(Date.now() - stoppedAtMs - 1_000);
     expect(ageSeconds).toBeLessThan(60);

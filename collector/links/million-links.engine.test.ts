@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { fromProject } from '../../core/config/paths.ts';
 import { prepareCollector } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
+import { readMetrics } from '../../test/support/metrics.ts';
 
 /**
  * A measurement, part of `npm run test:long`: AFFLUX_TEST_MILLION_LINKS=1 npx vitest run collector/links/million-links
@@ -84,7 +85,7 @@ describe.runIf(isEnabled)('a million links', () => {
     const both = await run(world.config.databaseUrl);
     await waitFor(
       async () => {
-        const text = await (await fetch(`${world.url}/metrics`)).text();
+        const text = await readMetrics(world.url, world.config);
         const age = Number(/^afflux_collector_links_age_seconds (\S+)$/m.exec(text)?.[1]);
         return age * 1_000 < Date.now() - startedAtMs;
       },

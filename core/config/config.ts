@@ -182,13 +182,13 @@ const variables = {
     'API_REQUESTS_PER_MINUTE',
     count,
     '6000',
-    'requests a minute of one key or user, per API process; an affiliate has a tenth. Calls that report orders do not count',
+    'requests a minute of one party over all its keys, per API process; an affiliate has a tenth. Calls that report orders do not count',
   ),
   apiConcurrentReports: variable(
     'API_CONCURRENT_REPORTS',
     count,
     '4',
-    'reports of one key or user at a time, per API process',
+    'reports of one party at a time, over all its keys, per API process',
   ),
   trustedProxies: variable(
     'TRUSTED_PROXIES',

@@ -1,7 +1,9 @@
 import { createServer, type Server } from 'node:http';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { errorText, OperatingError } from '../errors.ts';
+import type { SecretBox } from '../secret-box.ts';
 import type { Logger } from './log.ts';
+import { METRICS_REFUSAL, mayReadMetrics } from './metrics-access.ts';
 
 /** A part that runs until it is stopped. Stopping twice is the same as stopping once. */
 export interface Running {
@@ -71,10 +73,14 @@ export function createMetrics(): Registry {
 /** Whether a process is ready, and if not, why. */
 export type Readiness = { ready: true } | { ready: false; reason: string };
 
-/** Serves `/healthz`, `/readyz` and `/metrics` on loopback, for processes that have no HTTP server of their own. */
+/**
+ * Serves `/healthz`, `/readyz` and, to who has its token, `/metrics` on loopback, for processes that have no HTTP server of
+ * their own.
+ */
 export async function serveHealth(options: {
   port: number;
   metrics: Registry;
+  secretBox: SecretBox;
   readiness: () => Readiness;
 }): Promise<Running> {
   const server = createServer(async (request, response) => {
@@ -85,6 +91,9 @@ export async function serveHealth(options: {
       const state = options.readiness();
       response.statusCode = state.ready ? 200 : 503;
       response.end(state.ready ? 'ready\n' : `${state.reason}\n`);
+    } else if (path === '/metrics' && !mayReadMetrics(options.secretBox, request.headers.authorization)) {
+      const { status, headers, text } = METRICS_REFUSAL;
+      response.writeHead(status, headers).end(`metrics: ${text}\n`);
     } else if (path === '/metrics') {
       response.setHeader('Content-Type', options.metrics.contentType);
       response.end(await options.metrics.metrics());

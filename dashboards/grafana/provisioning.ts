@@ -81,12 +81,16 @@ export const PROCESSES = [
   { process: 'api', target: '127.0.0.1:8081' },
 ] as const;
 
+/** Where Prometheus finds what `afflux metrics-token` prints. */
+export const METRICS_TOKEN_FILE = '/etc/prometheus/afflux-metrics-token';
+
 export function prometheusFile(): object {
   return {
     global: { scrape_interval: '15s', evaluation_interval: '15s' },
     scrape_configs: [
       {
         job_name: 'afflux',
+        authorization: { type: 'Bearer', credentials_file: METRICS_TOKEN_FILE },
         static_configs: PROCESSES.map(({ process, target }) => ({ targets: [target], labels: { process } })),
       },
     ],

@@ -3,6 +3,7 @@ import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { type Standing, standingOf } from './standing.ts';
 
 export const ROLES = ['operator', 'finance', 'fraud', 'affiliate', 'advertiser'] as const;
 export type Role = (typeof ROLES)[number];
@@ -19,6 +20,10 @@ export interface ApiKey {
   readonly scopes: string[] | null;
   /** The key it took over from. */
   readonly replaces: number | null;
+  /** The user behind it, who made it or the key that made it: it works while that user is active. Null: no user. */
+  readonly userId: number | null;
+  /** The key that made it; null: a user or the command line did. */
+  readonly madeBy: number | null;
   /** Whether calls may be signed with its secret instead of carrying it. */
   readonly signs: boolean;
   readonly createdAt: Date;
@@ -27,9 +32,19 @@ export interface ApiKey {
   readonly lastUsedAt: Date | null;
 }
 
+/** A key that works now. */
+export interface LiveApiKey extends ApiKey {
+  readonly standing: Standing;
+}
+
 const keyColumns = (sql: DatabaseSql) => sql`
-  id, role, program_id, affiliate_id, name, scopes, replaces, signing_secret is not null as signs, created_at,
+  id, role, program_id, affiliate_id, name, scopes, replaces, user_id, made_by, signing_secret is not null as signs, created_at,
   expires_at, revoked_at, last_used_at`;
+const liveKeyColumns = (sql: DatabaseSql) =>
+  sql`${keyColumns(sql)}, ${standingOf(sql, 'apiKeys.affiliateId')}`;
+const isLive = (sql: DatabaseSql, now: Date) => sql`
+  revoked_at is null and (expires_at is null or expires_at > ${now})
+  and not exists (select from users where users.id = api_keys.user_id and users.status <> 'active')`;
 
 /** 192 bits: a key cannot be guessed, so its plain SHA-256 is safe to store and to look up by. */
 const KEY_BYTES = 24;
@@ -56,38 +71,28 @@ export async function createApiKey(
     /** Sealed; see {@link findSigningKey}. */
     signingSecret?: Buffer | undefined;
     replaces?: number | undefined;
+    userId?: number | null | undefined;
+    madeBy?: number | null | undefined;
   },
 ): Promise<{ key: string; apiKey: ApiKey }> {
-  const { role, name, programId, affiliateId, expiresAt, scopes, signingSecret, replaces } = options;
+  const { role, name } = options;
   checkText(name, 'name', MAX_NAME_LENGTH);
   const key = `afx_${role}_${randomBytes(KEY_BYTES).toString('base64url')}`;
-  const row = givenColumns({
-    role,
-    name,
-    programId,
-    affiliateId,
-    expiresAt,
-    scopes,
-    signingSecret,
-    replaces,
-    keyHash: hashKey(key),
-  });
+  const row = givenColumns({ ...options, keyHash: hashKey(key) });
   const [apiKey] = await answeringInput(
     sql<[ApiKey]>`insert into api_keys ${sql.values(row)} returning ${keyColumns(sql)}`,
   );
   return { key, apiKey };
 }
 
-/** The live key behind a plain key, its use recorded; undefined when unknown, revoked or expired. */
+/** The live key behind a plain key, its use recorded; undefined when unknown, revoked, expired or of a disabled user. */
 export async function findApiKey(
   sql: DatabaseSql,
   options: { key: string; now: Date },
-): Promise<ApiKey | undefined> {
+): Promise<LiveApiKey | undefined> {
   const { now } = options;
-  const [apiKey] = await sql<ApiKey[]>`
-    select ${keyColumns(sql)} from api_keys
-    where key_hash = ${hashKey(options.key)} and revoked_at is null
-      and (expires_at is null or expires_at > ${now})`;
+  const [apiKey] = await sql<LiveApiKey[]>`
+    select ${liveKeyColumns(sql)} from api_keys where key_hash = ${hashKey(options.key)} and ${isLive(sql, now)}`;
   if (apiKey) await recordUse(sql, apiKey, now);
   return apiKey;
 }
@@ -96,16 +101,22 @@ export async function findApiKey(
 export async function findSigningKey(
   sql: DatabaseSql,
   options: { id: number; now: Date },
-): Promise<{ apiKey: ApiKey; signingSecret: Buffer } | undefined> {
+): Promise<{ apiKey: LiveApiKey; signingSecret: Buffer } | undefined> {
   const { id, now } = options;
-  const [found] = await sql<(ApiKey & { signingSecret: Buffer })[]>`
-    select ${keyColumns(sql)}, signing_secret from api_keys
-    where id = ${id} and signing_secret is not null and revoked_at is null
-      and (expires_at is null or expires_at > ${now})`;
+  const [found] = await sql<(LiveApiKey & { signingSecret: Buffer })[]>`
+    select ${liveKeyColumns(sql)}, signing_secret from api_keys
+    where id = ${id} and signing_secret is not null and ${isLive(sql, now)}`;
   if (!found) return undefined;
   const { signingSecret, ...apiKey } = found;
   await recordUse(sql, apiKey, now);
   return { apiKey, signingSecret };
+}
+
+/** Those of the keys that work now. */
+export async function liveApiKeys(sql: DatabaseSql, ids: readonly number[]): Promise<LiveApiKey[]> {
+  if (ids.length === 0) return [];
+  return await sql<LiveApiKey[]>`
+    select ${liveKeyColumns(sql)} from api_keys where id = any(${[...ids]}::integer[]) and ${isLive(sql, new Date())}`;
 }
 
 async function recordUse(sql: DatabaseSql, apiKey: ApiKey, now: Date): Promise<void> {
@@ -146,9 +157,36 @@ export async function listApiKeys(
   return pageOf(rows, request);
 }
 
-/** Returns false when there is no such live key. */
-export async function revokeApiKey(sql: DatabaseSql, options: { id: number; now: Date }): Promise<boolean> {
-  const count = await sql`
-    update api_keys set revoked_at = ${options.now} where id = ${options.id} and revoked_at is null`.affected();
-  return count === 1;
+/** Live keys of an affiliate; of a program those of no affiliate; of null those of every program. */
+export async function countLiveKeys(
+  sql: DatabaseSql,
+  owner: { programId: number | null; affiliateId: number | null },
+): Promise<number> {
+  const [row] = await sql<[{ keys: number }]>`
+    select count(*)::integer as keys from api_keys
+    where program_id is not distinct from ${owner.programId} and affiliate_id is not distinct from ${owner.affiliateId}
+      and revoked_at is null and (expires_at is null or expires_at > ${new Date()})`;
+  return row.keys;
+}
+
+/** The keys that a key has made, and those that these have, whether they still work or not. */
+export async function keysMadeBy(sql: DatabaseSql, id: number): Promise<number[]> {
+  const made = await sql<{ id: number }[]>`
+    with recursive made (id) as (
+      select id from api_keys where made_by = ${id}
+      union
+      select k.id from made join api_keys k on k.made_by = made.id
+    )
+    select id from made where id <> ${id} order by id`;
+  return made.map((key) => key.id);
+}
+
+/** Revokes those of the keys that are not revoked yet. */
+export async function revokeApiKeys(
+  sql: DatabaseSql,
+  options: { ids: readonly number[]; now: Date },
+): Promise<void> {
+  await sql`
+    update api_keys set revoked_at = ${options.now}
+    where id = any(${[...options.ids]}::integer[]) and revoked_at is null`;
 }

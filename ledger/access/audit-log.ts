@@ -1,4 +1,5 @@
 import type { JsonValue } from '../../core/postgres/sql.ts';
+import { hideSecretsIn } from '../../core/secret-forms.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -22,7 +23,7 @@ export interface WrittenAuditEntry extends Required<AuditEntry> {
   readonly programId: number | null;
 }
 
-/** Appends to the audit log. Belongs in the transaction of the change itself. */
+/** Appends to the audit log, without keys and signing secrets. Belongs in the transaction of the change itself. */
 export async function appendAuditLog(sql: DatabaseSql, entry: AuditEntry): Promise<void> {
   const { actor, action, subject, before = null, after = null } = entry;
   await sql`
@@ -31,7 +32,7 @@ export async function appendAuditLog(sql: DatabaseSql, entry: AuditEntry): Promi
 }
 
 function jsonOrNull(sql: DatabaseSql, value: JsonValue) {
-  return value === null ? null : sql.json(value);
+  return value === null ? null : sql.json(hideSecretsIn(value));
 }
 
 /** Entries, the newest first. */

@@ -2,12 +2,14 @@ import { createHash } from 'node:crypto';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import { requiresSecondFactor } from './second-factors.ts';
+import { type Standing, standingOf } from './standing.ts';
 import type { User } from './users.ts';
 
 /** A signed-in user. */
 export interface Session {
   readonly id: bigint;
   readonly user: User;
+  readonly standing: Standing;
   readonly expiresAt: Date;
   /** When the password, and the second factor where there is one, was last given. */
   readonly authenticatedAt: Date;
@@ -25,6 +27,11 @@ export interface ListedSession {
   readonly createdAt: Date;
   readonly lastSeenAt: Date;
   readonly expiresAt: Date;
+}
+
+interface SessionRow extends User, Omit<Session, 'id' | 'user'> {
+  readonly sessionId: bigint;
+  readonly seenLongAgo: boolean;
 }
 
 /** One write a minute at the most. */
@@ -48,11 +55,9 @@ export async function findSession(
   sql: DatabaseSql,
   options: { token: string; idleMs: number },
 ): Promise<Session | undefined> {
-  const [row] = await sql<
-    (User & Omit<Session, 'id' | 'user'> & { sessionId: bigint; seenLongAgo: boolean })[]
-  >`
+  const [row] = await sql<SessionRow[]>`
     select u.id, u.email, u.name, u.role, u.program_id, u.affiliate_id, u.status, true as has_password, u.created_at,
-      u.last_login_at, s.id as session_id, s.expires_at, s.authenticated_at,
+      u.last_login_at, ${standingOf(sql, 'u.affiliateId')}, s.id as session_id, s.expires_at, s.authenticated_at,
       s.last_seen_at < clock_timestamp() - make_interval(secs => ${LAST_SEEN_PRECISION_S}) as seen_long_ago,
       ${requiresSecondFactor(sql)} and not exists (
         select from second_factors f where f.user_id = u.id and f.confirmed_at is not null) as must_enrol
@@ -61,9 +66,22 @@ export async function findSession(
       and s.expires_at > clock_timestamp()
       and s.last_seen_at > ${new Date(Date.now() - options.idleMs)}`;
   if (!row) return undefined;
-  const { sessionId: id, expiresAt, authenticatedAt, mustEnrol, seenLongAgo, ...user } = row;
+  const { sessionId: id, standing, expiresAt, authenticatedAt, mustEnrol, seenLongAgo, ...user } = row;
   if (seenLongAgo) await sql`update sessions set last_seen_at = clock_timestamp() where id = ${id}`;
-  return { id, user, expiresAt, authenticatedAt, mustEnrol };
+  return { id, user, standing, expiresAt, authenticatedAt, mustEnrol };
+}
+
+/** Those of the sessions that are live now, as {@link findSession} sees it, without noting them as seen. */
+export async function liveSessions(
+  sql: DatabaseSql,
+  options: { ids: readonly bigint[]; idleMs: number },
+): Promise<{ id: bigint; standing: Standing }[]> {
+  const { ids, idleMs } = options;
+  if (ids.length === 0) return [];
+  return await sql<{ id: bigint; standing: Standing }[]>`
+    select s.id, ${standingOf(sql, 'u.affiliateId')} from sessions s join users u on u.id = s.user_id
+    where s.id = any(${[...ids]}::bigint[]) and u.status = 'active' and s.expires_at > clock_timestamp()
+      and s.last_seen_at > ${new Date(Date.now() - idleMs)}`;
 }
 
 /** The password was given again. */

@@ -2,6 +2,7 @@ import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import type { Role } from './api-keys.ts';
+import { type Standing, standingOf } from './standing.ts';
 
 export const USER_STATUSES = ['active', 'disabled'] as const;
 
@@ -46,6 +47,16 @@ export async function createUser(
 
 export async function getUser(sql: DatabaseSql, id: number): Promise<User | undefined> {
   const [user] = await sql<User[]>`select ${columns(sql)} from users where id = ${id}`;
+  return user;
+}
+
+/** A user who is active now, with the standing of the affiliate. */
+export async function findActiveUser(
+  sql: DatabaseSql,
+  id: number,
+): Promise<(User & { standing: Standing }) | undefined> {
+  const [user] = await sql<(User & { standing: Standing })[]>`
+    select ${columns(sql)}, ${standingOf(sql, 'users.affiliateId')} from users where id = ${id} and status = 'active'`;
   return user;
 }
 

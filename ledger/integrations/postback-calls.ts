@@ -1,4 +1,5 @@
 import type { JsonValue } from '../../core/postgres/sql.ts';
+import { hideSecrets, hideSecretsIn } from '../../core/secret-forms.ts';
 import { MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
@@ -53,7 +54,7 @@ const COLUMNS = [
 
 const MAX_DETAIL_LENGTH = 2_000;
 
-/** Appends calls to the log and returns their ids, in their order. */
+/** Appends calls to the log, without keys and signing secrets, and returns their ids, in their order. */
 export async function insertPostbackCalls(
   sql: DatabaseSql,
   calls: readonly NewPostbackCall[],
@@ -65,11 +66,11 @@ export async function insertPostbackCalls(
     program_id: call.programId,
     actor: call.actor,
     ip: call.ip,
-    params: call.params,
+    params: hideSecretsIn(call.params),
     outcome: call.outcome,
     status: call.status,
     code: call.code,
-    detail: call.detail?.slice(0, MAX_DETAIL_LENGTH) ?? null,
+    detail: call.detail === null ? null : hideSecrets(call.detail).slice(0, MAX_DETAIL_LENGTH),
     order_id: call.orderId?.slice(0, MAX_REFERENCE_LENGTH) ?? null,
     conversion_id: call.conversionId?.toString() ?? null,
     replay_of: call.replayOf?.toString() ?? null,

@@ -48,12 +48,18 @@ const COLUMNS = [
   'createdAt',
 ];
 
+/** Who has said where an endpoint is: it is disabled with that user, or with that key. */
+interface Behind {
+  readonly userId: number | null;
+  readonly madeBy: number | null;
+}
+
 /** `secret` is encrypted. @throws InputError. */
 export async function createWebhookEndpoint(
   sql: DatabaseSql,
   endpoint: Pick<WebhookEndpoint, 'programId' | 'affiliateId' | 'role' | 'url' | 'events'> & {
     secret: Buffer;
-  },
+  } & Behind,
 ): Promise<WebhookEndpoint> {
   const [created] = await answeringInput(
     sql<[WebhookEndpoint]>`
@@ -88,10 +94,28 @@ export async function listWebhookEndpoints(
   return pageOf(rows, request);
 }
 
+/** Endpoints of an affiliate; of a program those of no affiliate. */
+export async function countWebhookEndpoints(
+  sql: DatabaseSql,
+  owner: { programId: number | null; affiliateId: number | null },
+): Promise<number> {
+  const [row] = await sql<[{ endpoints: number }]>`
+    select count(*)::integer as endpoints from webhook_endpoints
+    where program_id = ${owner.programId} and affiliate_id is not distinct from ${owner.affiliateId}`;
+  return row.endpoints;
+}
+
+/** Disables the active endpoints that one of these keys has made. */
+export async function disableWebhooksMadeBy(sql: DatabaseSql, keyIds: readonly number[]): Promise<void> {
+  await sql`
+    update webhook_endpoints set status = 'disabled', disabled_reason = 'the key that made it was revoked'
+    where made_by = any(${[...keyIds]}::integer[]) and status = 'active'`;
+}
+
 /** Changes the given columns; making it active again forgets why it was disabled. */
 export async function updateWebhookEndpoint(
   sql: DatabaseSql,
-  options: { id: number; changes: Partial<Pick<WebhookEndpoint, 'url' | 'events' | 'status'>> },
+  options: { id: number; changes: Partial<Pick<WebhookEndpoint, 'url' | 'events' | 'status'> & Behind> },
 ): Promise<WebhookEndpoint | undefined> {
   const given = givenColumns(options.changes);
   if (options.changes.status === 'active') Object.assign(given, { disabledReason: null, failingSince: null });

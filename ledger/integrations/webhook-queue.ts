@@ -1,3 +1,4 @@
+import { hideSecrets } from '../../core/secret-forms.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import type { WebhookEndpoint, WebhookEventType } from './webhook-endpoints.ts';
@@ -53,6 +54,18 @@ export async function addTestEvent(sql: DatabaseSql, endpoint: WebhookEndpoint):
   await sql`
     insert into webhook_events (type, program_id, affiliate_id, endpoint_id, subject)
     values ('webhook.test', ${programId}, ${affiliateId}, ${id}, ${`whk_${id}`})`;
+}
+
+/** Tests of the last minute to the endpoints of an affiliate; of a program to those of no affiliate. */
+export async function countRecentTests(
+  sql: DatabaseSql,
+  owner: Pick<WebhookEndpoint, 'programId' | 'affiliateId'>,
+): Promise<number> {
+  const [row] = await sql<[{ tests: number }]>`
+    select count(*)::integer as tests from webhook_events
+    where at > clock_timestamp() - interval '1 minute' and type = 'webhook.test'
+      and program_id = ${owner.programId} and affiliate_id is not distinct from ${owner.affiliateId}`;
+  return row.tests;
 }
 
 /** Takes the oldest events without deliveries, at most `limit`; others skip them. */
@@ -159,6 +172,14 @@ export async function claimDeliveries(sql: DatabaseSql, limits: ClaimLimits): Pr
     order by c.id`;
 }
 
+const MAX_ERROR_LENGTH = 500;
+const MAX_RESPONSE_LENGTH = 1_000;
+
+/** A receiver can answer with what it was sent, or with a key of its own. */
+function kept(text: string | null, maxLength: number): string | null {
+  return text === null ? null : hideSecrets(text).slice(0, maxLength);
+}
+
 /** Writes down an attempt and what follows from it: done, another attempt at `nextAttemptAt`, or given up. */
 export async function recordAttempt(
   tx: DatabaseTransaction,
@@ -167,7 +188,9 @@ export async function recordAttempt(
     outcome: { state: 'delivered' | 'dead' } | { state: 'pending'; nextAttemptAt: Date };
   },
 ): Promise<void> {
-  const { deliveryId, durationMs, status, error, response, outcome } = attempt;
+  const { deliveryId, durationMs, status, outcome } = attempt;
+  const error = kept(attempt.error, MAX_ERROR_LENGTH);
+  const response = kept(attempt.response, MAX_RESPONSE_LENGTH);
   const { state } = outcome;
   const nextAttemptAt = state === 'pending' ? outcome.nextAttemptAt : null;
   await tx`
@@ -191,7 +214,8 @@ export async function disableEndpoint(
   sql: DatabaseSql,
   options: { endpointId: number; reason: string; failingForMs?: number },
 ): Promise<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url'> | undefined> {
-  const { endpointId, reason, failingForMs = 0 } = options;
+  const { endpointId, failingForMs = 0 } = options;
+  const reason = hideSecrets(options.reason).slice(0, MAX_ERROR_LENGTH);
   const [disabled] = await sql<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url'>[]>`
     update webhook_endpoints set status = 'disabled', disabled_reason = ${reason}
     where id = ${endpointId} and status = 'active'

@@ -12,7 +12,7 @@ import {
   type TestLedger,
   type TestParties,
 } from '../../test/support/ledger.ts';
-import { createApiKey, findApiKey, revokeApiKey } from '../access/api-keys.ts';
+import { createApiKey, findApiKey, revokeApiKeys } from '../access/api-keys.ts';
 import { CONVERSION_REASONS, CONVERSION_STATES } from '../conversions/conversions.ts';
 import { answerAll } from '../payouts/provider.ts';
 import { runPayouts } from '../payouts/run.ts';
@@ -356,8 +356,7 @@ test('keys are stored as hashes only', async () => {
   expect(stored?.keyHash).toEqual(createHash('sha256').update(key).digest());
   expect(await findApiKey(ledger, { key, now })).toMatchObject({ id: apiKey.id, role: 'operator' });
   expect(await findApiKey(ledger, { key: `${key}x`, now })).toBeUndefined();
-  expect(await revokeApiKey(ledger, { id: apiKey.id, now })).toBe(true);
-  expect(await revokeApiKey(ledger, { id: apiKey.id, now })).toBe(false);
+  await revokeApiKeys(ledger, { ids: [apiKey.id], now });
   expect(await findApiKey(ledger, { key, now })).toBeUndefined();
   const expired = await createApiKey(ledger, { role: 'operator', name: 'old', expiresAt: now });
   expect(await findApiKey(ledger, { key: expired.key, now })).toBeUndefined();

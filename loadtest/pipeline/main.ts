@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { createSecretBox } from '../../core/secret-box.ts';
+import { metricsToken } from '../../core/service/metrics-access.ts';
 import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
@@ -194,7 +196,9 @@ function sample(running: Platform): { stop(): Promise<{ wrkMs: number; lag: numb
   let under = Promise.resolve();
   async function look(): Promise<void> {
     wrkMs = Math.max(wrkMs, treeCpuMs(childrenNamed(process.pid, 'wrk')));
-    const metrics = await fetch(`http://127.0.0.1:${running.config.loaderPort}/metrics`);
+    const metrics = await fetch(`http://127.0.0.1:${running.config.loaderPort}/metrics`, {
+      headers: { authorization: `Bearer ${metricsToken(createSecretBox(running.config.dataKeys))}` },
+    });
     const found = /^afflux_loader_lag_messages(?:\{[^}]*\})? (\d+)/m.exec(await metrics.text());
     lag.push(Number(found?.[1]));
   }

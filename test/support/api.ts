@@ -2,7 +2,6 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import type { ApiServer, Quotas } from '../../api/http/context.ts';
 import { createStreams } from '../../api/http/streams.ts';
@@ -111,7 +110,7 @@ export async function startTestApi(
     payoutProvider: createBankCsvProvider({ folder }),
     stripeWebhookSecret: 'whsec_test',
     collectorUrl: 'https://go.example',
-    log: pino({ level: 'debug' }, { write: (line: string) => logLines.push(line) }),
+    log: createLogger({ name: 'api', level: 'debug', write: (line) => void logLines.push(line) }),
     metrics: new Registry(),
   });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });

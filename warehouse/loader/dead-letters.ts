@@ -2,6 +2,7 @@ import type { JetStreamClient, JetStreamManager, StoredMsg } from '@nats-io/jets
 import { headers as createHeaders } from '@nats-io/transport-node';
 import { clicksSubject, DEAD_LETTERS_STREAM, DEAD_LETTERS_SUBJECT } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
+import { hideSecrets } from '../../core/secret-forms.ts';
 import type { Block } from './block.ts';
 
 /** Headers of a dead letter beside those of the original message, which are kept under `Afflux-Original-`. */
@@ -34,7 +35,12 @@ export async function publishDeadLetters(options: {
   for (const { message, reason, detail } of block.rejects) {
     const headers = createHeaders();
     headers.set(DeadLetterHeader.reason, reason);
-    headers.set(DeadLetterHeader.detail, detail.slice(0, MAX_DETAIL_LENGTH).replace(/[^\x20-\x7e]/g, '?'));
+    headers.set(
+      DeadLetterHeader.detail,
+      hideSecrets(detail)
+        .slice(0, MAX_DETAIL_LENGTH)
+        .replace(/[^\x20-\x7e]/g, '?'),
+    );
     headers.set(DeadLetterHeader.shard, String(shard));
     headers.set(DeadLetterHeader.streamSeq, String(message.seq));
     headers.set(DeadLetterHeader.bytes, String(message.data.length));

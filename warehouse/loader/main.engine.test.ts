@@ -6,6 +6,7 @@ import { loadConfig } from '../../core/config/config.ts';
 import { withGeneratedSecrets } from '../../core/config/secrets.ts';
 import { freePort } from '../../engines/engine.ts';
 import { waitFor } from '../../test/support/engines.ts';
+import { readMetrics } from '../../test/support/metrics.ts';
 import { clickRecords, quietLog, startPipeline } from '../../test/support/warehouse.ts';
 import { startLoader } from './main.ts';
 
@@ -33,7 +34,7 @@ it('the loader process loads, and tells its health and its figures', async () =>
     });
     const metrics = await waitFor(
       async () => {
-        const text = await (await get('/metrics')).text();
+        const text = await readMetrics(`http://127.0.0.1:${port}`, config);
         return text.includes('afflux_loader_rows_total 25') && text.includes('lag_messages 0')
           ? text
           : undefined;
@@ -42,6 +43,8 @@ it('the loader process loads, and tells its health and its figures', async () =>
     );
     expect(metrics).toContain('afflux_loader_dead_letters_total{reason="bad_headers"} 1');
     expect(metrics).toMatch(/afflux_loader_freshness_seconds [\d.]+/);
+    // Another user of the machine reaches the port and has no token.
+    expect((await get('/metrics')).status).toBe(401);
   } finally {
     await loader.stop();
     rmSync(home, { recursive: true, force: true });

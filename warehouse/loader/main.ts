@@ -6,6 +6,7 @@ import {
   openBucket,
 } from '../../core/clicks/stream.ts';
 import type { Config } from '../../core/config/config.ts';
+import { createSecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../../core/service/service.ts';
 import { connectWarehouse } from '../clickhouse/client.ts';
@@ -37,6 +38,7 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
   const health = await serveHealth({
     port: config.loaderPort,
     metrics: registry,
+    secretBox: createSecretBox(config.dataKeys),
     readiness: () => loader.readiness(),
   });
   // A rejection is a bug: nothing catches it here, so that the process ends and is started again.

@@ -120,6 +120,6 @@ async function piecesOf(
 /** Spreadsheets execute a cell that begins like this, and visitors choose its content. An apostrophe makes it text. */
 function withoutFormula(name: ReportDimension, column: string): string {
   return dimensionKind(name) === 'text'
-    ? `if(match(${column}, '^[=+@\\t\\r-]'), concat('\\'', ${column}), ${column})`
+    ? `if(match(${column}, '^[=+@\\t\\r\\n-]'), concat('\\'', ${column}), ${column})`
     : column;
 }

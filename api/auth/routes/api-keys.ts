@@ -2,31 +2,28 @@ import { z } from 'zod';
 import { DAY_S } from '../../../core/time.ts';
 import {
   type ApiKey,
+  countLiveKeys,
   createApiKey,
   expireApiKey,
   getApiKey,
+  keysMadeBy,
   listApiKeys,
   ROLES,
-  revokeApiKey,
+  revokeApiKeys,
 } from '../../../ledger/access/api-keys.ts';
+import { disableWebhooksMadeBy } from '../../../ledger/integrations/webhook-endpoints.ts';
+import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { MAX_AFFILIATE_KEYS, MAX_PROGRAM_KEYS, requireRoom } from '../../http/party-limits.ts';
 import { affiliateFilter, type Principal, principalOf, programFilter } from '../../http/principal.ts';
-import { invalidField, notFound, Problem } from '../../http/problems.ts';
+import { notFound, Problem } from '../../http/problems.ts';
 import { SCOPES } from '../../http/scopes.ts';
-import { formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
-import {
-  formatOptionalTime,
-  formatPage,
-  formatTime,
-  nameText,
-  pageOf,
-  pageQuery,
-  pageRequest,
-  time,
-  timeText,
-} from '../../schemas/schemas.ts';
+import { formatId, integerId } from '../../schemas/ids.ts';
+import { formatPage, nameText, pageOf, pageQuery, pageRequest, time } from '../../schemas/schemas.ts';
+import { apiKeyView, createdApiKeyView, formatApiKey } from '../api-key-view.ts';
+import { checkGrantedScopes, coversScopes, grantedExpiry } from '../grants.ts';
 import { requireRecentSignIn } from '../recent-sign-in.ts';
 import { newSigningSecret } from '../signed-calls.ts';
 
@@ -35,33 +32,8 @@ const DEFAULT_GRACE_S = DAY_S;
 const MAX_GRACE_S = 30 * DAY_S;
 const WHAT = 'live key with this id';
 
-const apiKeyView = z
-  .object({
-    id: idText('apiKey'),
-    role: z.enum(ROLES),
-    name: z.string(),
-    program_id: idText('program').nullable().meta({ description: 'Null: every program.' }),
-    affiliate_id: idText('affiliate').nullable(),
-    scopes: z.array(z.string()).nullable().meta({ description: 'Null: all that the role may do.' }),
-    signs: z.boolean().meta({ description: 'Whether calls may be signed with it instead of carrying it.' }),
-    replaces: idText('apiKey').nullable().meta({ description: 'The key it took over from.' }),
-    created_at: timeText,
-    expires_at: timeText.nullable(),
-    revoked_at: timeText.nullable(),
-    last_used_at: timeText.nullable().meta({ description: 'Within a minute or so.' }),
-  })
-  .meta({ id: 'ApiKey' });
-
-const createdView = z
-  .object({
-    key: z.string().meta({ description: 'Shown in this answer only.' }),
-    signing_secret: z
-      .string()
-      .optional()
-      .meta({ description: 'To sign calls with, as Standard Webhooks does; shown in this answer only.' }),
-    api_key: apiKeyView,
-  })
-  .meta({ id: 'CreatedApiKey' });
+const TAGS = ['keys'];
+const MANAGERS = ['operator', 'affiliate', 'advertiser'] as const;
 
 const newKey = z.strictObject({
   role: z.enum(ROLES),
@@ -70,42 +42,19 @@ const newKey = z.strictObject({
   affiliate_id: integerId('affiliate').optional(),
   scopes: z.array(z.enum(SCOPES)).min(1).max(SCOPES.length).optional(),
   signing: z.boolean().default(false).meta({ description: 'Also make a secret to sign calls with.' }),
-  expires_at: time.optional(),
+  expires_at: time.optional().meta({
+    description: 'Default and latest: when the key that makes it expires; never, if that does not.',
+  }),
 });
-
+const rotation = z
+  .strictObject({
+    grace_seconds: z.int().min(0).max(MAX_GRACE_S).optional().meta({
+      description: 'How long the old key still works; default a day.',
+    }),
+    expires_at: time.optional().meta({ description: 'When the new key expires, as for a created one.' }),
+  })
+  .nullish();
 const params = z.object({ id: integerId('apiKey') });
-
-function formatApiKey(key: ApiKey): z.output<typeof apiKeyView> {
-  return {
-    id: formatId('apiKey', key.id),
-    role: key.role,
-    name: key.name,
-    program_id: formatOptionalId('program', key.programId),
-    affiliate_id: formatOptionalId('affiliate', key.affiliateId),
-    scopes: key.scopes,
-    signs: key.signs,
-    replaces: formatOptionalId('apiKey', key.replaces),
-    created_at: formatTime(key.createdAt),
-    expires_at: formatOptionalTime(key.expiresAt),
-    revoked_at: formatOptionalTime(key.revokedAt),
-    last_used_at: formatOptionalTime(key.lastUsedAt),
-  };
-}
-
-/** A new key has at most the role and the scopes of its creator. */
-function checkGrant(principal: Principal, asked: z.output<typeof newKey>): void {
-  if (principal.role !== 'operator' && asked.role !== principal.role) {
-    throw new Problem('forbidden', {
-      detail: `this caller can create keys of the role ${principal.role} only`,
-    });
-  }
-  const own = principal.scopes;
-  if (own === null) return;
-  const beyond = asked.scopes?.find((scope) => !own.includes(scope));
-  if (asked.scopes === undefined || beyond !== undefined) {
-    throw invalidField('scopes', `must be among ${own.join(', ')}, the scopes of your own key`);
-  }
-}
 
 /** The key, if it is live and the principal's to manage. @throws Problem `not_found`. */
 function manageable(principal: Principal, key: ApiKey | undefined): ApiKey {
@@ -121,31 +70,49 @@ function manageable(principal: Principal, key: ApiKey | undefined): ApiKey {
   return key;
 }
 
+/** Makes a key and its signing secret, if its owner has room for one more; in the answer's form. */
+async function makeKey(
+  { secretBox }: ApiContext,
+  tx: DatabaseTransaction,
+  principal: Principal,
+  made: Pick<ApiKey, 'role' | 'name' | 'programId' | 'affiliateId' | 'scopes' | 'expiresAt'> & {
+    signs: boolean;
+    replaces?: number;
+  },
+): Promise<z.output<typeof createdApiKeyView>> {
+  const { signs, ...given } = made;
+  const owner = { programId: made.programId, affiliateId: made.affiliateId };
+  await requireRoom(tx, {
+    what: 'keys that work',
+    owner,
+    most: made.affiliateId === null ? MAX_PROGRAM_KEYS : MAX_AFFILIATE_KEYS,
+    count: (sql) => countLiveKeys(sql, owner),
+  });
+  const signing = signs ? newSigningSecret(secretBox) : undefined;
+  const { key, apiKey } = await createApiKey(tx, {
+    ...given,
+    signingSecret: signing?.encrypted,
+    userId: principal.userBehind,
+    madeBy: principal.keyId,
+  });
+  return { key, ...(signing && { signing_secret: signing.secret }), api_key: formatApiKey(apiKey) };
+}
+
 export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, secretBox } = context;
-  const tags = ['keys'];
-  const roles = ['operator', 'affiliate', 'advertiser'] as const;
-
-  function signingSecretFor(wanted: boolean): { signingSecret?: Buffer; shown?: { signing_secret: string } } {
-    if (!wanted) return {};
-    const { secret, encrypted } = newSigningSecret(secretBox);
-    return { signingSecret: encrypted, shown: { signing_secret: secret } };
-  }
-
   app.route({
     method: 'GET',
     url: '/v1/api-keys',
-    config: { roles },
+    config: { roles: MANAGERS },
     schema: {
       operationId: 'listApiKeys',
-      tags,
+      tags: TAGS,
       summary: 'Keys, without what is secret of them',
       querystring: z.object({ ...pageQuery('apiKey'), program_id: integerId('program').optional() }),
       response: { 200: pageOf(apiKeyView) },
     },
     handler: async (request) => {
       const principal = principalOf(request);
-      const page = await listApiKeys(ledger, {
+      const page = await listApiKeys(context.ledger, {
         ...pageRequest(request.query),
         programId: programFilter(principal, request.query.program_id),
         affiliateId: affiliateFilter(principal, undefined),
@@ -154,86 +121,99 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
       return formatPage('apiKey', page, formatApiKey);
     },
   });
+  addCreateRoute(app, context);
+  addRotateRoute(app, context);
+  addRevokeRoute(app, context);
+}
 
+function addCreateRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/api-keys',
-    config: { roles, idempotent: true, problems: ['reauthentication_required'] },
+    config: { roles: MANAGERS, idempotent: true, problems: ['limit_reached', 'reauthentication_required'] },
     schema: {
       operationId: 'createApiKey',
-      tags,
+      tags: TAGS,
       summary: 'Create a key; this answer is the only one that shows it',
       body: newKey,
-      response: { 201: createdView },
+      response: { 201: createdApiKeyView },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
       requireRecentSignIn(request);
-      const { body } = request;
-      checkGrant(principal, body);
+      const { role, name, scopes, signing: signs, expires_at, program_id, affiliate_id } = request.body;
+      checkGrantedScopes(principal, { role, scopes });
       // An operator of one program cannot make a key that sees more than its own.
-      const programId = programFilter(principal, body.program_id);
-      const affiliateId = affiliateFilter(principal, body.affiliate_id);
-      const { signingSecret, shown } = signingSecretFor(body.signing);
-      const { role, name, scopes, expires_at: expiresAt } = body;
+      const programId = programFilter(principal, program_id) ?? null;
+      const affiliateId = affiliateFilter(principal, affiliate_id) ?? null;
+      const expiresAt = grantedExpiry(principal, expires_at);
+      const made = { role, name, scopes: scopes ?? null, expiresAt, programId, affiliateId, signs };
       return await commit(context, request, reply, async (tx) => {
-        const made = { role, name, scopes, expiresAt, programId, affiliateId, signingSecret };
-        const { key, apiKey } = await createApiKey(tx, made);
-        const view = formatApiKey(apiKey);
-        const audit = { action: 'api_key.create', subject: view.id, after: view };
-        return { status: 201, body: { key, ...shown, api_key: view }, audit };
+        const body = await makeKey(context, tx, principal, made);
+        const audit = { action: 'api_key.create', subject: body.api_key.id, after: body.api_key };
+        return { status: 201, body, audit };
       });
     },
   });
+}
 
+function addRotateRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/api-keys/:id/rotate',
-    config: { roles, idempotent: true, problems: ['not_found', 'reauthentication_required'] },
+    config: {
+      roles: MANAGERS,
+      idempotent: true,
+      problems: ['not_found', 'limit_reached', 'reauthentication_required'],
+    },
     schema: {
       operationId: 'rotateApiKey',
-      tags,
+      tags: TAGS,
       summary: 'Make a key that takes over from this one, which works on for a while',
       params,
-      body: z
-        .strictObject({
-          grace_seconds: z.int().min(0).max(MAX_GRACE_S).optional().meta({
-            description: 'How long the old key still works; default a day.',
-          }),
-          expires_at: time.optional().meta({ description: 'When the new key expires; default never.' }),
-        })
-        .nullish(),
-      response: { 201: createdView },
+      body: rotation,
+      response: { 201: createdApiKeyView },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
       requireRecentSignIn(request);
       const { id } = request.params;
-      const { grace_seconds = DEFAULT_GRACE_S, expires_at: expiresAt } = request.body ?? {};
+      const { grace_seconds = DEFAULT_GRACE_S, expires_at } = request.body ?? {};
+      const expiresAt = grantedExpiry(principal, expires_at);
       return await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'api_keys', id);
         const old = manageable(principal, await getApiKey(tx, id));
-        const { signingSecret, shown } = signingSecretFor(old.signs);
-        const { role, name, programId, affiliateId, scopes } = old;
-        const taken = { role, name, programId, affiliateId, scopes, expiresAt, signingSecret, replaces: id };
-        const { key, apiKey } = await createApiKey(tx, taken);
+        if (!coversScopes(principal, old.scopes)) {
+          throw new Problem('forbidden', { detail: 'that key has scopes which your own key lacks' });
+        }
+        // First: without a grace it makes the room for the new one.
         await expireApiKey(tx, { id, at: new Date(Date.now() + grace_seconds * 1_000) });
-        const view = formatApiKey(apiKey);
-        const audit = { action: 'api_key.rotate', subject: formatId('apiKey', id), after: view };
-        return { status: 201, body: { key, ...shown, api_key: view }, audit };
+        const { role, name, programId, affiliateId, scopes, signs } = old;
+        const taken = { role, name, programId, affiliateId, scopes, signs, expiresAt, replaces: id };
+        const body = await makeKey(context, tx, principal, taken);
+        const audit = { action: 'api_key.rotate', subject: formatId('apiKey', id), after: body.api_key };
+        return { status: 201, body, audit };
       });
     },
   });
+}
 
+function addRevokeRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'DELETE',
     url: '/v1/api-keys/:id',
-    config: { roles, idempotent: true, problems: ['not_found'] },
+    config: { roles: MANAGERS, idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'revokeApiKey',
-      tags,
+      tags: TAGS,
       summary: 'Revoke a key, at once and for ever',
       params,
+      querystring: z.object({
+        with_made: z.enum(['true', 'false']).default('false').meta({
+          description:
+            'Also end the keys and webhooks that it has made, and those that these have: for a key in wrong hands.',
+        }),
+      }),
       response: { 204: z.undefined().describe('It is revoked.') },
     },
     handler: async (request, reply) => {
@@ -242,12 +222,13 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
       return await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'api_keys', id);
         const before = formatApiKey(manageable(principal, await getApiKey(tx, id)));
-        await revokeApiKey(tx, { id, now: new Date() });
-        return {
-          status: 204,
-          body: undefined,
-          audit: { action: 'api_key.revoke', subject: before.id, before },
-        };
+        const withMade = request.query.with_made === 'true';
+        const ids = withMade ? [id, ...(await keysMadeBy(tx, id))] : [id];
+        await revokeApiKeys(tx, { ids, now: new Date() });
+        if (withMade) await disableWebhooksMadeBy(tx, ids);
+        const after = { revoked: ids.map((key) => formatId('apiKey', key)) };
+        const audit = { action: 'api_key.revoke', subject: before.id, before, after };
+        return { status: 204, body: undefined, audit };
       });
     },
   });

@@ -1,7 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { MAX_EMAIL_LENGTH } from '../../../core/text-limits.ts';
-import { HOUR_MS } from '../../../core/time.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
 import { takeGuess } from '../../../ledger/access/guess-limits.ts';
@@ -14,7 +13,6 @@ import {
   setPassword,
   type User,
 } from '../../../ledger/access/users.ts';
-import { type Mail, queueMail } from '../../../ledger/integrations/mails.ts';
 import { type DatabaseSql, inTransaction } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
@@ -24,7 +22,7 @@ import { invalidField } from '../../http/problems.ts';
 import { formatId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
 import { setKnownDevice } from '../known-devices.ts';
-import { queueNotice } from '../notices.ts';
+import { queueNotice, queueReset } from '../mails.ts';
 import {
   checkNewPassword,
   claimOf,
@@ -32,12 +30,10 @@ import {
   isPasswordToken,
   newPassword,
   password,
-  passwordToken,
 } from '../passwords.ts';
 import { sessionOf } from '../sessions.ts';
 import { checkOwnPassword } from '../sign-in.ts';
 
-const RESET_MS = HOUR_MS;
 /** Reset mails of one address: a second one within this time would only help somebody to flood it. */
 const RESET_MAILS = { burst: 1, everyS: 900 };
 
@@ -130,25 +126,11 @@ async function changePassword(
  * that is done for a user, the mail, is done once in a quarter of an hour, which is too seldom to measure.
  */
 async function mailPasswordReset(context: ApiContext, address: string): Promise<void> {
-  const { ledger, secretBox } = context;
-  await inTransaction(ledger, async (tx) => {
+  await inTransaction(context.ledger, async (tx) => {
     const wait = await takeGuess(tx, [{ of: `reset mail ${normalEmail(address)}`, ...RESET_MAILS }]);
     const user = wait === 0 ? await findUserByEmail(tx, address) : undefined;
-    if (user?.status === 'active') await queueMail(tx, secretBox, resetMail(context, user));
+    if (user?.status === 'active') await queueReset(tx, context, user);
   });
-}
-
-function resetMail(
-  { secretBox, portalUrl }: ApiContext,
-  user: User & { readonly passwordHash: string | null },
-): Mail {
-  const expiresAt = new Date(Date.now() + RESET_MS);
-  const token = passwordToken(secretBox, { userId: user.id, passwordHash: user.passwordHash, expiresAt });
-  return {
-    to: user.email,
-    subject: 'Set a new password',
-    text: `To set a new password, open ${portalUrl}/set-password?token=${token}\n\nThe link is valid for an hour and for one use. If you did not ask for it, nothing has changed.\n`,
-  };
 }
 
 /** The user whose right to set a password the token signs. @throws Problem `invalid_input` for any other token. */

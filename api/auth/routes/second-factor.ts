@@ -16,7 +16,7 @@ import { invalidField, Problem } from '../../http/problems.ts';
 import { formatId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
 import { guess, sessionLimits } from '../guesses.ts';
-import { type Notice, queueNotice } from '../notices.ts';
+import { type Notice, queueNotice } from '../mails.ts';
 import { requireRecentSignIn } from '../recent-sign-in.ts';
 import { confirmEnrolment, MAX_CODE_LENGTH, newRecoveryCodes, newSecret } from '../second-factor.ts';
 import { sessionOf } from '../sessions.ts';

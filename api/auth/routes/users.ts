@@ -15,10 +15,11 @@ import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf, programFilter } from '../../http/principal.ts';
-import { notFound, Problem } from '../../http/problems.ts';
+import { notFound } from '../../http/problems.ts';
 import { formatId, integerId } from '../../schemas/ids.ts';
 import { formatPage, nameText, pageOf, pageQuery, pageRequest, text } from '../../schemas/schemas.ts';
-import { invite } from '../invitations.ts';
+import { checkMayCreateUsers } from '../grants.ts';
+import { invite } from '../mails.ts';
 import { requireRecentSignIn } from '../recent-sign-in.ts';
 import { formatUser, userView } from '../user-view.ts';
 
@@ -153,11 +154,7 @@ async function create(
   const principal = principalOf(request);
   // A user outlasts the session that makes it.
   requireRecentSignIn(request);
-  if (principal.scopes !== null) {
-    throw new Problem('forbidden', {
-      detail: 'a key with scopes cannot create users, which have no scopes',
-    });
-  }
+  checkMayCreateUsers(principal);
   const { email, name, role, program_id, affiliate_id } = given;
   const programId = programFilter(principal, program_id) ?? null;
   return await commit(context, request, reply, async (tx) => {

@@ -104,15 +104,16 @@ export function addAuditRoutes(app: ApiServer, context: ApiContext & { log: Logg
       response: { 202: jobView },
     },
     handler: async (request, reply) => {
-      const { actor } = everyProgram(principalOf(request));
+      const principal = everyProgram(principalOf(request));
+      const { actor } = principal;
       // Without NATS the request fails, not the job.
       await streams.use(async ({ manager }) => await manager.getAccountInfo());
       return await commit(context, request, reply, async (tx) => {
         await tx`select pg_advisory_xact_lock(hashtextextended('jobs.audit', 0))`;
         const earlier = await running(tx);
-        if (earlier) return { status: 202, body: formatJob(earlier) };
+        if (earlier) return { status: 202, body: formatJob(earlier, principal) };
         const job = await createJob(tx, { kind: 'audit', programId: null, actor, request: {} });
-        return { status: 202, body: formatJob(job), after: () => runAuditJob(job) };
+        return { status: 202, body: formatJob(job, principal), after: () => runAuditJob(job) };
       });
     },
   });

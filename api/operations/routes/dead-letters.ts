@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { hideSecrets } from '../../../core/secret-forms.ts';
 import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
 import {
   type DeadLetter,
@@ -99,7 +100,7 @@ export function addDeadLetterRoutes(app: ApiServer, context: ApiContext): void {
       const letter = await streams.use(({ manager }) => getDeadLetter(manager, Number(request.params.id)));
       return {
         ...formatSummary(letter),
-        headers: letter.headers.map(([name, value]) => ({ name, value })),
+        headers: letter.headers.map(([name, value]) => ({ name, value: hideSecrets(value) })),
         beginning: letter.data.subarray(0, SHOWN_BYTES).toString('hex'),
       };
     },

@@ -41,18 +41,25 @@ function optionalTime(at: Date | undefined): string | null {
   return at === undefined ? null : formatTime(at);
 }
 
-/** What the fraud team looks at. Addresses are seen across programs, so velocity is for who may see all of them. */
-export function addFraudRoutes(app: ApiServer, { ledger, warehouse }: ApiContext): void {
-  const tags = ['fraud'];
-  const roles = ['operator', 'fraud'] as const;
+const TAGS = ['fraud'];
+const REVIEWERS = ['operator', 'fraud'] as const;
 
+/** What the fraud team looks at. */
+export function addFraudRoutes(app: ApiServer, context: ApiContext): void {
+  addVelocityRoutes(app, context);
+  addTimeToConvertRoute(app, context);
+  addSharedAddressRoute(app, context);
+}
+
+/** Addresses are seen across programs, so velocity is for who may see all of them. */
+function addVelocityRoutes(app: ApiServer, { warehouse }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/velocity',
-    config: { roles },
+    config: { roles: REVIEWERS },
     schema: {
       operationId: 'listVelocity',
-      tags,
+      tags: TAGS,
       summary: 'Who clicks faster than a threshold, the fastest first; for keys of no single program',
       querystring: z.object({
         key: z.enum(VELOCITY_KEYS).default('ip'),
@@ -92,10 +99,10 @@ export function addFraudRoutes(app: ApiServer, { ledger, warehouse }: ApiContext
   app.route({
     method: 'GET',
     url: '/v1/velocity/:key/:value',
-    config: { roles },
+    config: { roles: REVIEWERS },
     schema: {
       operationId: 'getVelocity',
-      tags,
+      tags: TAGS,
       summary:
         'How fast one address, network or fingerprint clicks and converts; for keys of no single program',
       params: z.object({ key: z.enum(VELOCITY_KEYS), value: z.string().max(64) }),
@@ -115,14 +122,16 @@ export function addFraudRoutes(app: ApiServer, { ledger, warehouse }: ApiContext
       };
     },
   });
+}
 
+function addTimeToConvertRoute(app: ApiServer, { ledger, warehouse }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/affiliates/:id/time-to-convert',
-    config: { roles, problems: ['not_found'] },
+    config: { roles: REVIEWERS, problems: ['not_found'] },
     schema: {
       operationId: 'getTimeToConvert',
-      tags,
+      tags: TAGS,
       summary: 'How long an affiliate’s visitors take from click to order',
       params: z.object({ id: integerId('affiliate') }),
       querystring: z.object({ from: time, to: time }),
@@ -148,14 +157,16 @@ export function addFraudRoutes(app: ApiServer, { ledger, warehouse }: ApiContext
       };
     },
   });
+}
 
+function addSharedAddressRoute(app: ApiServer, { warehouse }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/shared-addresses',
-    config: { roles },
+    config: { roles: REVIEWERS },
     schema: {
       operationId: 'listSharedAddresses',
-      tags,
+      tags: TAGS,
       summary: 'Pairs of affiliates whose clicks come from the same addresses, those with the most first',
       querystring: z
         .object({

@@ -1,15 +1,17 @@
 import type { Registry } from 'prom-client';
 import { z } from 'zod';
 import { errorText } from '../../../core/errors.ts';
+import { METRICS_REFUSAL, mayReadMetrics } from '../../../core/service/metrics-access.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { Problem } from '../../http/problems.ts';
 
 /** A store that needs longer than this to say that it is there is not ready for requests. */
 const READINESS_TIMEOUT_MS = 2_000;
 
-/** Health, readiness, metrics and the OpenAPI document: open to anyone who reaches the port. */
+/** Health, readiness and the OpenAPI document: open to anyone who reaches the port; and metrics, to who has their token. */
 export function addSystemRoutes(
   app: ApiServer,
-  { ledger, warehouse, metrics }: ApiContext & { metrics: Registry },
+  { ledger, warehouse, metrics, secretBox }: ApiContext & { metrics: Registry },
 ): void {
   const config = { roles: 'public' } as const;
   const plain = (description: string) => ({
@@ -54,14 +56,20 @@ export function addSystemRoutes(
   app.route({
     method: 'GET',
     url: '/metrics',
-    config,
+    config: { ...config, problems: ['unauthorized'] },
     schema: {
       operationId: 'getMetrics',
       tags: ['system'],
-      summary: 'Metrics in the Prometheus text format',
+      summary: 'Metrics in the Prometheus text format, by the token that `afflux metrics-token` prints',
       response: { 200: plain('The metrics.') },
     },
-    handler: async (_request, reply) => reply.type(metrics.contentType).send(await metrics.metrics()),
+    handler: async (request, reply) => {
+      const { headers, text } = METRICS_REFUSAL;
+      if (!mayReadMetrics(secretBox, request.headers.authorization)) {
+        throw new Problem('unauthorized', { detail: text, headers });
+      }
+      return reply.type(metrics.contentType).send(await metrics.metrics());
+    },
   });
 
   app.route({

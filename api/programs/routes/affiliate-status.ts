@@ -10,7 +10,8 @@ import {
   createAffiliate,
   getAffiliate,
 } from '../../../ledger/programs/affiliates.ts';
-import { invite } from '../../auth/invitations.ts';
+import { checkMayCreateUsers } from '../../auth/grants.ts';
+import { invite } from '../../auth/mails.ts';
 import { formatUser, userView } from '../../auth/user-view.ts';
 import { commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
@@ -46,7 +47,9 @@ export function addAffiliateStatusRoutes(app: ApiServer, context: ApiContext): v
       response: { 201: z.object({ affiliate: affiliateView, user: userView }) },
     },
     handler: async (request, reply) => {
-      const programId = programRequired(principalOf(request), request.body.program_id);
+      const principal = principalOf(request);
+      checkMayCreateUsers(principal);
+      const programId = programRequired(principal, request.body.program_id);
       return await commit(context, request, reply, async (tx) => {
         const created = await createAffiliate(tx, { ...camelKeys(request.body), programId });
         const { id: affiliateId, name, email } = created;

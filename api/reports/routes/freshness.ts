@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Logger } from '../../../core/service/log.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { readWatermark } from '../../../warehouse/watermark/watermark.ts';
+import { stillAdmitted } from '../../auth/live-access.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
 import { timeText } from '../../schemas/schemas.ts';
@@ -17,7 +18,10 @@ const freshnessView = z
   .meta({ id: 'Freshness' });
 
 /** How fresh reports are: once, and as a stream. */
-export function addFreshnessRoutes(app: ApiServer, { warehouse, log }: ApiContext & { log: Logger }): void {
+export function addFreshnessRoutes(
+  app: ApiServer,
+  { ledger, warehouse, log }: ApiContext & { log: Logger },
+): void {
   const tags = ['reports'];
 
   async function read(): Promise<z.output<typeof freshnessView>> {
@@ -28,7 +32,11 @@ export function addFreshnessRoutes(app: ApiServer, { warehouse, log }: ApiContex
     };
   }
 
-  const streams = new FreshnessStreams({ read, log });
+  const streams = new FreshnessStreams({
+    read,
+    admitted: (principals) => stillAdmitted(ledger, principals, { roles: ROLES, method: 'GET', tags }),
+    log,
+  });
   app.addHook('preClose', () => streams.close());
 
   app.route({
@@ -60,7 +68,7 @@ export function addFreshnessRoutes(app: ApiServer, { warehouse, log }: ApiContex
       },
     },
     handler: async (request, reply) => {
-      const stream = await streams.open(principalOf(request).actor);
+      const stream = await streams.open(principalOf(request));
       // nginx would hold events back.
       reply.type('text/event-stream').header('x-accel-buffering', 'no');
       return reply.send(stream as never);

@@ -54,7 +54,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
         actor,
         kind: request.query.kind,
       });
-      return formatPage('job', page, formatJob);
+      return formatPage('job', page, (job) => formatJob(job, principal));
     },
   });
 
@@ -69,8 +69,10 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
       params: z.object({ id: bigintId('job') }),
       response: { 200: jobView },
     },
-    handler: async (request) =>
-      formatJob(visibleJob(principalOf(request), await getJob(ledger, request.params.id))),
+    handler: async (request) => {
+      const principal = principalOf(request);
+      return formatJob(visibleJob(principal, await getJob(ledger, request.params.id)), principal);
+    },
   });
 
   app.register(async (scope: ApiServer) => {
@@ -100,7 +102,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
         const programId = programRequired(principal, program_id);
         if (!(await getProgram(ledger, programId)))
           throw invalidField('program_id', 'there is no such program');
-        const rows = readCsv(request.body);
+        const rows = await readCsv(request.body);
         const dryRun = dry_run === 'true';
         return await commit(context, request, reply, async (tx) => {
           const job = await createJob(tx, {
@@ -111,7 +113,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
             rowsTotal: rows.length,
           });
           const after = () => runImport({ ledger, log, job, kind, programId, dryRun, rows });
-          return { status: 202, body: formatJob(job), after };
+          return { status: 202, body: formatJob(job, principal), after };
         });
       },
     });

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Logger } from '../../../core/service/log.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { createJob, getJob } from '../../../ledger/integrations/jobs.ts';
+import type { Database } from '../../../ledger/postgres/db.ts';
 import type { Warehouse } from '../../../warehouse/clickhouse/client.ts';
 import {
   type ExportFormat,
@@ -17,13 +18,15 @@ import {
   reportTotals,
   runReport,
 } from '../../../warehouse/reports/reports.ts';
+import { principalOfActor } from '../../auth/live-access.ts';
+import { refusalOf } from '../../http/admission.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
 import { bigintId, formatId, type IntegerIdKind } from '../../schemas/ids.ts';
 import { formatTime, timeText } from '../../schemas/schemas.ts';
-import { formatJob, jobView } from '../job-view.ts';
+import { formatJob, jobView, READING_REPORTS } from '../job-view.ts';
 import { isDownloadSigned, reportFile, runReportJob } from '../report-jobs.ts';
 import { inParameters, type ReportQuery, reportOptions, reportQuery } from '../report-query.ts';
 
@@ -143,8 +146,12 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
           request: { query: request.url.split('?')[1] ?? '', format },
         });
         const { folder, secretBox, log } = context;
-        const after = () => runReportJob({ ledger, warehouse, secretBox, log, folder, job, report: options });
-        return { status: 202, body: formatJob(job), after };
+        const after = () => {
+          const report = { ledger, warehouse, secretBox, log, folder, job, report: options };
+          request.lastingQuery = runReportJob(report);
+          return request.lastingQuery;
+        };
+        return { status: 202, body: formatJob(job, principal), after };
       });
     },
   });
@@ -160,7 +167,8 @@ function addDownloadRoute(app: ApiServer, { ledger, secretBox, folder }: ReportC
     schema: {
       operationId: 'downloadReport',
       tags: ['reports'],
-      summary: 'The file of a report, by the link in its job; good for a week',
+      summary:
+        'The file of a report, by the link in its job; good for a week, while who made it may read reports',
       params: z.object({ id: bigintId('job') }),
       querystring: z.object({ expires: z.string().regex(/^\d{1,12}$/), signature: z.string().max(100) }),
       response: {
@@ -178,7 +186,7 @@ function addDownloadRoute(app: ApiServer, { ledger, secretBox, folder }: ReportC
       const { id } = request.params;
       const job = isDownloadSigned(secretBox, { id }, request.query) ? await getJob(ledger, id) : undefined;
       const file = job?.state === 'done' ? await reportFile(folder, job) : undefined;
-      if (!job || !file) throw notFound('file with this link');
+      if (!job || !file || !(await mayReadReports(ledger, job.actor))) throw notFound('file with this link');
       const { format } = job.request as { format: ExportFormat };
       return reply
         .type(MEDIA_TYPES[format])
@@ -187,6 +195,12 @@ function addDownloadRoute(app: ApiServer, { ledger, secretBox, folder }: ReportC
         .send(createReadStream(file.path) as never);
     },
   });
+}
+
+/** Whether who asked for a report still may: the link in wrong hands ends with the key or user that made it. */
+async function mayReadReports(ledger: Database, actor: string): Promise<boolean> {
+  const principal = await principalOfActor(ledger, actor);
+  return principal !== undefined && refusalOf(principal, READING_REPORTS) === undefined;
 }
 
 async function jsonReport(warehouse: Warehouse, options: ReportOptions, query: ReportQuery) {

@@ -25,7 +25,7 @@ import {
   timeText,
 } from '../../schemas/schemas.ts';
 import { webhookBody } from '../webhook-bodies.ts';
-import { visibleEndpoint, WEBHOOK_ROLES } from './webhooks.ts';
+import { visibleEndpoint, WEBHOOK_ROLES } from '../webhook-view.ts';
 
 const deliveryView = z
   .object({

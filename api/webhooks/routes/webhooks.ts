@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { NetworkMatcher } from '../../../core/ip.ts';
 import { DAY_MS } from '../../../core/time.ts';
-import { ROLES } from '../../../ledger/access/api-keys.ts';
 import {
+  countWebhookEndpoints,
   createWebhookEndpoint,
   deleteWebhookEndpoint,
   ENDPOINT_STATUSES,
@@ -11,164 +11,155 @@ import {
   rotateWebhookSecret,
   updateWebhookEndpoint,
   WEBHOOK_EVENT_TYPES,
-  type WebhookEndpoint,
+  type WebhookEventType,
 } from '../../../ledger/integrations/webhook-endpoints.ts';
-import { addTestEvent } from '../../../ledger/integrations/webhook-queue.ts';
+import { addTestEvent, countRecentTests } from '../../../ledger/integrations/webhook-queue.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
+import { coversScopes } from '../../auth/grants.ts';
 import { newSigningSecret } from '../../auth/signed-calls.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { owned, type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
-import { invalidField } from '../../http/problems.ts';
-import { formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
-import {
-  formatOptionalTime,
-  formatPage,
-  formatTime,
-  pageOf,
-  pageQuery,
-  pageRequest,
-  timeText,
-  urlText,
-} from '../../schemas/schemas.ts';
+import { MAX_AFFILIATE_WEBHOOKS, MAX_PROGRAM_WEBHOOKS, requireRoom } from '../../http/party-limits.ts';
+import { type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
+import { invalidField, Problem } from '../../http/problems.ts';
+import { formatId, integerId } from '../../schemas/ids.ts';
+import { formatPage, pageOf, pageQuery, pageRequest, urlText } from '../../schemas/schemas.ts';
 import { urlFault } from '../webhook-target.ts';
+import { formatWebhook, visibleEndpoint, WEBHOOK_ROLES, webhookView } from '../webhook-view.ts';
 
 /** Both secrets sign for so long after a rotation. */
 const ROTATION_MS = DAY_MS;
-export const WEBHOOK_ROLES = ['operator', 'affiliate', 'advertiser'] as const;
-const WHAT = 'webhook with this id';
+/** Tests of a party: a person clicks a button; more would be a load on somebody else's server. */
+const MAX_TESTS_A_MINUTE = 10;
 
-const endpointView = z
-  .object({
-    id: idText('webhookEndpoint'),
-    program_id: idText('program'),
-    affiliate_id: idText('affiliate').nullable(),
-    role: z.enum(ROLES).meta({ description: 'The role whose view the bodies have.' }),
-    url: z.string(),
-    events: z.array(z.enum(WEBHOOK_EVENT_TYPES)).meta({ description: 'Empty: every event.' }),
-    status: z.enum(ENDPOINT_STATUSES),
-    disabled_reason: z.string().nullable(),
-    failing_since: timeText.nullable().meta({ description: 'Since when every attempt has failed.' }),
-    created_at: timeText,
-  })
-  .meta({ id: 'Webhook' });
 const secretText = z.string().meta({
   description: 'Shown in this answer only. Standard Webhooks libraries verify with it.',
 });
 const events = z.array(z.enum(WEBHOOK_EVENT_TYPES)).max(WEBHOOK_EVENT_TYPES.length);
 const params = z.object({ id: integerId('webhookEndpoint') });
 
-function formatEndpoint(endpoint: WebhookEndpoint): z.output<typeof endpointView> {
-  return {
-    id: formatId('webhookEndpoint', endpoint.id),
-    program_id: formatId('program', endpoint.programId),
-    affiliate_id: formatOptionalId('affiliate', endpoint.affiliateId),
-    role: endpoint.role,
-    url: endpoint.url,
-    events: endpoint.events,
-    status: endpoint.status,
-    disabled_reason: endpoint.disabledReason,
-    failing_since: formatOptionalTime(endpoint.failingSince),
-    created_at: formatTime(endpoint.createdAt),
-  };
+const TAGS = ['webhooks'];
+const ONE = { roles: WEBHOOK_ROLES, problems: ['not_found'] } as const;
+
+type WebhookContext = ApiContext & { allowed: NetworkMatcher };
+
+function checkUrl({ allowed }: WebhookContext, url: string): void {
+  const fault = urlFault(url, allowed);
+  if (fault) throw invalidField('url', fault);
 }
 
-/** The endpoint, if it is the principal's: an operator's are every one of the program, anybody else's their own. */
-export function visibleEndpoint(principal: Principal, row: WebhookEndpoint | undefined): WebhookEndpoint {
-  const mine = principal.role === 'operator' || row?.role === principal.role ? row : undefined;
-  return owned(principal, mine, WHAT);
+/** The scope that reads what the bodies of an event show. */
+function scopeOfEvent(type: WebhookEventType): string | undefined {
+  const [subject] = type.split('.');
+  const tag = { conversion: 'conversions', payout: 'money', affiliate: 'affiliates' }[subject ?? ''];
+  return tag && `${tag}:read`;
+}
+
+/** A key receives nothing by a webhook that it may not read. @throws Problem naming `events`. */
+function checkEvents(principal: Principal, wanted: readonly WebhookEventType[]): void {
+  const types = wanted.length === 0 ? WEBHOOK_EVENT_TYPES : wanted;
+  const beyond = types.filter((type) => {
+    const scope = scopeOfEvent(type);
+    return scope !== undefined && !coversScopes(principal, [scope]);
+  });
+  if (beyond.length === 0) return;
+  throw invalidField('events', `your own key lacks the scopes to read ${beyond.join(', ')}`);
+}
+
+/** With whom a webhook ends: who has said where it goes. */
+function behind({ userBehind, keyId }: Principal): { userId: number | null; madeBy: number | null } {
+  return { userId: userBehind, madeBy: keyId };
 }
 
 /** Webhooks: events, signed as Standard Webhooks defines it, retried for three days. */
 export function addWebhookRoutes(app: ApiServer, context: WebhookContext): void {
   addReadRoutes(app, context);
   addCreateRoute(app, context);
-  addChangeRoutes(app, context);
-  addSecretRoutes(app, context);
+  addUpdateRoute(app, context);
+  addDeleteRoute(app, context);
+  addSecretRoute(app, context);
+  addTestRoute(app, context);
 }
 
-type WebhookContext = ApiContext & { readonly allowed: NetworkMatcher };
-
-const tags = ['webhooks'];
-const roles = WEBHOOK_ROLES;
-
-function checkUrl(url: string, allowed: NetworkMatcher): void {
-  const fault = urlFault(url, allowed);
-  if (fault) throw invalidField('url', fault);
-}
-
-function addReadRoutes(app: ApiServer, { ledger }: WebhookContext): void {
+function addReadRoutes(app: ApiServer, context: WebhookContext): void {
   app.route({
     method: 'GET',
     url: '/v1/webhooks',
-    config: { roles },
+    config: { roles: WEBHOOK_ROLES },
     schema: {
       operationId: 'listWebhooks',
-      tags,
+      tags: TAGS,
       summary: 'Webhooks, by id',
       querystring: z.object({ ...pageQuery('webhookEndpoint'), program_id: integerId('program').optional() }),
-      response: { 200: pageOf(endpointView) },
+      response: { 200: pageOf(webhookView) },
     },
     handler: async (request) => {
       const principal = principalOf(request);
-      const page = await listWebhookEndpoints(ledger, {
+      const page = await listWebhookEndpoints(context.ledger, {
         ...pageRequest(request.query),
         programId: programFilter(principal, request.query.program_id),
         affiliateId: principal.affiliateId ?? undefined,
         role: principal.role === 'operator' ? undefined : principal.role,
       });
-      return formatPage('webhookEndpoint', page, formatEndpoint);
+      return formatPage('webhookEndpoint', page, formatWebhook);
     },
   });
 
   app.route({
     method: 'GET',
     url: '/v1/webhooks/:id',
-    config: { roles, problems: ['not_found'] },
+    config: ONE,
     schema: {
       operationId: 'getWebhook',
-      tags,
+      tags: TAGS,
       summary: 'One webhook',
       params,
-      response: { 200: endpointView },
+      response: { 200: webhookView },
     },
     handler: async (request, reply) => {
-      const endpoint = await getWebhookEndpoint(ledger, request.params.id);
-      return withEtag(reply, formatEndpoint(visibleEndpoint(principalOf(request), endpoint)));
+      const endpoint = await getWebhookEndpoint(context.ledger, request.params.id);
+      return withEtag(reply, formatWebhook(visibleEndpoint(principalOf(request), endpoint)));
     },
   });
 }
 
 function addCreateRoute(app: ApiServer, context: WebhookContext): void {
-  const { ledger, secretBox, allowed } = context;
   app.route({
     method: 'POST',
     url: '/v1/webhooks',
-    config: { roles, idempotent: true },
+    config: { roles: WEBHOOK_ROLES, idempotent: true, problems: ['limit_reached'] },
     schema: {
       operationId: 'createWebhook',
-      tags,
+      tags: TAGS,
       summary: 'Create a webhook; an affiliate’s gets its own events only',
       body: z.strictObject({
         program_id: integerId('program').optional(),
         url: urlText.meta({ examples: ['https://partner.example/afflux'] }),
         events: events.default([]),
       }),
-      response: { 201: z.object({ secret: secretText, webhook: endpointView }) },
+      response: { 201: z.object({ secret: secretText, webhook: webhookView }) },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
       const { url, events: wanted, program_id } = request.body;
       const programId = programRequired(principal, program_id);
-      checkUrl(url, allowed);
-      if (!(await getProgram(ledger, programId)))
+      checkUrl(context, url);
+      checkEvents(principal, wanted);
+      if (!(await getProgram(context.ledger, programId)))
         throw invalidField('program_id', 'there is no such program');
       const { affiliateId, role } = principal;
+      const owner = { programId, affiliateId };
       return await commit(context, request, reply, async (tx) => {
-        const { secret, encrypted } = newSigningSecret(secretBox);
-        const created = { programId, affiliateId, role, url, events: wanted, secret: encrypted };
-        const webhook = formatEndpoint(await createWebhookEndpoint(tx, created));
+        await requireRoom(tx, {
+          what: 'webhooks',
+          owner,
+          most: affiliateId === null ? MAX_PROGRAM_WEBHOOKS : MAX_AFFILIATE_WEBHOOKS,
+          count: (sql) => countWebhookEndpoints(sql, owner),
+        });
+        const { secret, encrypted } = newSigningSecret(context.secretBox);
+        const created = { ...owner, role, url, events: wanted, secret: encrypted, ...behind(principal) };
+        const webhook = formatWebhook(await createWebhookEndpoint(tx, created));
         const audit = { action: 'webhook.create', subject: webhook.id, after: webhook };
         return { status: 201, body: { secret, webhook }, audit };
       });
@@ -176,14 +167,14 @@ function addCreateRoute(app: ApiServer, context: WebhookContext): void {
   });
 }
 
-function addChangeRoutes(app: ApiServer, context: WebhookContext): void {
+function addUpdateRoute(app: ApiServer, context: WebhookContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/webhooks/:id',
-    config: { roles, idempotent: true, ifMatch: true, problems: ['not_found'] },
+    config: { roles: WEBHOOK_ROLES, idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateWebhook',
-      tags,
+      tags: TAGS,
       summary: 'Change a webhook; made active again, it gets the events it missed',
       params,
       body: z.strictObject({
@@ -191,31 +182,35 @@ function addChangeRoutes(app: ApiServer, context: WebhookContext): void {
         events: events.exactOptional(),
         status: z.enum(ENDPOINT_STATUSES).exactOptional(),
       }),
-      response: { 200: endpointView },
+      response: { 200: webhookView },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
       const { id } = request.params;
-      if (request.body.url !== undefined) checkUrl(request.body.url, context.allowed);
+      if (request.body.url !== undefined) checkUrl(context, request.body.url);
       const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'webhook_endpoints', id);
-        const before = formatEndpoint(visibleEndpoint(principal, await getWebhookEndpoint(tx, id)));
+        const before = formatWebhook(visibleEndpoint(principal, await getWebhookEndpoint(tx, id)));
         checkMatch(request, before);
-        const updated = await updateWebhookEndpoint(tx, { id, changes: request.body });
-        const after = formatEndpoint(visibleEndpoint(principal, updated));
+        const changes = { ...request.body, ...(request.body.url !== undefined && behind(principal)) };
+        const updated = await updateWebhookEndpoint(tx, { id, changes });
+        const after = formatWebhook(visibleEndpoint(principal, updated));
+        if (after.status === 'active') checkEvents(principal, after.events);
         return { body: after, audit: { action: 'webhook.update', subject: after.id, before, after } };
       });
       return withEtag(reply, changed);
     },
   });
+}
 
+function addDeleteRoute(app: ApiServer, context: WebhookContext): void {
   app.route({
     method: 'DELETE',
     url: '/v1/webhooks/:id',
-    config: { roles, idempotent: true, problems: ['not_found'] },
+    config: { roles: WEBHOOK_ROLES, idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'deleteWebhook',
-      tags,
+      tags: TAGS,
       summary: 'Remove a webhook with its log',
       params,
       response: { 204: z.undefined().describe('It is removed.') },
@@ -224,9 +219,7 @@ function addChangeRoutes(app: ApiServer, context: WebhookContext): void {
       const { id } = request.params;
       return await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'webhook_endpoints', id);
-        const before = formatEndpoint(
-          visibleEndpoint(principalOf(request), await getWebhookEndpoint(tx, id)),
-        );
+        const before = formatWebhook(visibleEndpoint(principalOf(request), await getWebhookEndpoint(tx, id)));
         await deleteWebhookEndpoint(tx, id);
         const audit = { action: 'webhook.delete', subject: before.program_id, before };
         return { status: 204, body: undefined, audit };
@@ -235,15 +228,14 @@ function addChangeRoutes(app: ApiServer, context: WebhookContext): void {
   });
 }
 
-function addSecretRoutes(app: ApiServer, context: WebhookContext): void {
-  const { secretBox } = context;
+function addSecretRoute(app: ApiServer, context: WebhookContext): void {
   app.route({
     method: 'POST',
     url: '/v1/webhooks/:id/rotate-secret',
-    config: { roles, idempotent: true, problems: ['not_found'] },
+    config: { roles: WEBHOOK_ROLES, idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'rotateWebhookSecret',
-      tags,
+      tags: TAGS,
       summary: 'Make a new secret; for a day both sign',
       params,
       response: { 201: z.object({ secret: secretText }) },
@@ -253,7 +245,7 @@ function addSecretRoutes(app: ApiServer, context: WebhookContext): void {
       return await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'webhook_endpoints', id);
         visibleEndpoint(principalOf(request), await getWebhookEndpoint(tx, id));
-        const { secret, encrypted } = newSigningSecret(secretBox);
+        const { secret, encrypted } = newSigningSecret(context.secretBox);
         await rotateWebhookSecret(tx, {
           id,
           secret: encrypted,
@@ -264,14 +256,16 @@ function addSecretRoutes(app: ApiServer, context: WebhookContext): void {
       });
     },
   });
+}
 
+function addTestRoute(app: ApiServer, context: WebhookContext): void {
   app.route({
     method: 'POST',
     url: '/v1/webhooks/:id/test',
-    config: { roles, idempotent: true, problems: ['not_found'] },
+    config: { roles: WEBHOOK_ROLES, idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'testWebhook',
-      tags,
+      tags: TAGS,
       summary: 'Deliver a webhook.test as any event; the deliveries show the result',
       params,
       response: { 202: z.object({ queued: z.literal(true) }) },
@@ -280,6 +274,12 @@ function addSecretRoutes(app: ApiServer, context: WebhookContext): void {
       const { id } = request.params;
       return await commit(context, request, reply, async (tx) => {
         const endpoint = visibleEndpoint(principalOf(request), await getWebhookEndpoint(tx, id));
+        if ((await countRecentTests(tx, endpoint)) >= MAX_TESTS_A_MINUTE) {
+          throw new Problem('rate_limited', {
+            detail: `${MAX_TESTS_A_MINUTE} tests a minute are allowed, over all webhooks of a party`,
+            headers: { 'retry-after': '60' },
+          });
+        }
         await addTestEvent(tx, endpoint);
         return { status: 202, body: { queued: true as const } };
       });

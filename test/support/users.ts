@@ -1,5 +1,45 @@
+import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
+import { csrfToken, IDLE_MS } from '../../api/auth/sessions.ts';
+import { HOUR_MS } from '../../core/time.ts';
+import type { Role } from '../../ledger/access/api-keys.ts';
+import { createSession, findSession } from '../../ledger/access/sessions.ts';
+import { createUser } from '../../ledger/access/users.ts';
 import type { Answer, ApiCall, TestApi } from './api.ts';
+
+/** A user of the portal with a session, and what a browser sends by it. */
+export interface SignedIn {
+  readonly userId: number;
+  readonly headers: Readonly<Record<string, string>>;
+  call(method: string, path: string, call?: ApiCall): Promise<Answer>;
+}
+
+let users = 0;
+
+/** A user with a session, and without a password. */
+export async function signedIn(
+  api: TestApi,
+  user: { role: Role; programId?: number; affiliateId?: number },
+): Promise<SignedIn> {
+  const { role, programId = null, affiliateId = null } = user;
+  const email = `signed-in-${++users}@example.com`;
+  const { id: userId } = await createUser(api.ledger, { email, name: 'U', role, programId, affiliateId });
+  const token = randomBytes(32).toString('base64url');
+  const expiresAt = new Date(Date.now() + HOUR_MS);
+  await createSession(api.ledger, { userId, token, expiresAt, device: '', address: '127.0.0.1' });
+  const session = await findSession(api.ledger, { token, idleMs: IDLE_MS });
+  if (!session) throw new Error('the session does not live');
+  const headers = {
+    cookie: `__Host-afflux_session=${token}`,
+    'x-csrf-token': csrfToken(api.secretBox, session),
+  };
+  return {
+    userId,
+    headers,
+    call: (method, path, call = {}) =>
+      api.call(method, path, { ...call, headers: { ...headers, ...call.headers } }),
+  };
+}
 
 /** Users of the portal, and browsers in which they are signed in. */
 

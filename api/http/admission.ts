@@ -1,0 +1,34 @@
+import type { Role } from '../../ledger/access/api-keys.ts';
+import type { Principal } from './principal.ts';
+import { scopeOf } from './scopes.ts';
+
+/** What a principal wants to use: a route, by who may call it and by its scope. */
+export interface Use {
+  readonly roles: readonly Role[];
+  readonly method: string;
+  /** The first one is the scope's. */
+  readonly tags: readonly string[];
+}
+
+/** What the users and keys of a terminated affiliate still read: its money, and what is kept about it. */
+const EARNINGS_TAGS: readonly string[] = ['money', 'affiliates', 'keys', 'session'];
+
+/**
+ * Why a principal may not use something; undefined when it may. Asked for every request, and again for what outlasts one:
+ * open streams, and files that are fetched later.
+ */
+export function refusalOf(principal: Principal, { roles, method, tags }: Use): string | undefined {
+  const { role, scopes, standing } = principal;
+  if (!roles.includes(role)) return `the role ${role} is not permitted to do this`;
+  const scope = scopeOf({ method, tags });
+  if (scopes !== null && !scopes.includes(scope)) return `this key lacks the scope ${scope}`;
+  const [tag = ''] = tags;
+  const reads = method === 'GET' || method === 'HEAD';
+  if (standing !== 'full' && !reads && tag !== 'session') {
+    return 'the affiliate is suspended or terminated, and changes nothing';
+  }
+  if (standing === 'earnings' && !EARNINGS_TAGS.includes(tag)) {
+    return 'the affiliate is terminated, and reads its account, earnings, statements and payouts only';
+  }
+  return undefined;
+}

@@ -1,0 +1,49 @@
+import { z } from 'zod';
+import { ROLES } from '../../ledger/access/api-keys.ts';
+import {
+  ENDPOINT_STATUSES,
+  WEBHOOK_EVENT_TYPES,
+  type WebhookEndpoint,
+} from '../../ledger/integrations/webhook-endpoints.ts';
+import { owned, type Principal } from '../http/principal.ts';
+import { formatId, formatOptionalId, idText } from '../schemas/ids.ts';
+import { formatOptionalTime, formatTime, timeText } from '../schemas/schemas.ts';
+
+export const WEBHOOK_ROLES = ['operator', 'affiliate', 'advertiser'] as const;
+export const NO_WEBHOOK = 'webhook with this id';
+
+export const webhookView = z
+  .object({
+    id: idText('webhookEndpoint'),
+    program_id: idText('program'),
+    affiliate_id: idText('affiliate').nullable(),
+    role: z.enum(ROLES).meta({ description: 'The role whose view the bodies have.' }),
+    url: z.string(),
+    events: z.array(z.enum(WEBHOOK_EVENT_TYPES)).meta({ description: 'Empty: every event.' }),
+    status: z.enum(ENDPOINT_STATUSES),
+    disabled_reason: z.string().nullable(),
+    failing_since: timeText.nullable().meta({ description: 'Since when every attempt has failed.' }),
+    created_at: timeText,
+  })
+  .meta({ id: 'Webhook' });
+
+export function formatWebhook(endpoint: WebhookEndpoint): z.output<typeof webhookView> {
+  return {
+    id: formatId('webhookEndpoint', endpoint.id),
+    program_id: formatId('program', endpoint.programId),
+    affiliate_id: formatOptionalId('affiliate', endpoint.affiliateId),
+    role: endpoint.role,
+    url: endpoint.url,
+    events: endpoint.events,
+    status: endpoint.status,
+    disabled_reason: endpoint.disabledReason,
+    failing_since: formatOptionalTime(endpoint.failingSince),
+    created_at: formatTime(endpoint.createdAt),
+  };
+}
+
+/** The endpoint, if it is the principal's: an operator's are every one of the program, anybody else's their own. */
+export function visibleEndpoint(principal: Principal, row: WebhookEndpoint | undefined): WebhookEndpoint {
+  const mine = principal.role === 'operator' || row?.role === principal.role ? row : undefined;
+  return owned(principal, mine, NO_WEBHOOK);
+}
