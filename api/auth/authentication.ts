@@ -75,6 +75,7 @@ export function installAuthentication(
         request.headers.authorization === undefined && (await sessionPrincipal(request, context));
       request.principal = byCookie || (await authenticate(ledger, bearerKey(request)));
     }
+    requireEnrolment(request);
     admit(request, request.principal);
   }
 
@@ -121,11 +122,23 @@ async function findOnce(ledger: Database, key: string): ReturnType<typeof findAp
   return await lookup.finally(() => lookups.delete(key));
 }
 
+/** A user who must have a second factor sets it up before anything else. @throws Problem `enrolment_required`. */
+function requireEnrolment(request: FastifyRequest): void {
+  if (!request.session?.mustEnrol || tagsOf(request).includes('session')) return;
+  throw new Problem('enrolment_required', {
+    detail: 'a program requires a second factor: set it up with POST /v1/session/second-factor',
+  });
+}
+
+function tagsOf(request: FastifyRequest): readonly string[] {
+  const { tags = ['system'] } = (request.routeOptions.schema ?? {}) as { tags?: readonly string[] };
+  return tags;
+}
+
 function admit(request: FastifyRequest, principal: Principal): void {
-  const { config, method, schema } = request.routeOptions;
-  const { tags = ['system'] } = (schema ?? {}) as { tags?: readonly string[] };
+  const { config, method } = request.routeOptions;
   const roles = Array.isArray(config.roles) ? (config.roles as readonly Role[]) : [];
-  const refusal = refusalOf(principal, { roles, method: [method].flat()[0] ?? '', tags });
+  const refusal = refusalOf(principal, { roles, method: [method].flat()[0] ?? '', tags: tagsOf(request) });
   if (refusal !== undefined) throw new Problem('forbidden', { detail: refusal });
   request.admitted = request.signed === undefined;
 }

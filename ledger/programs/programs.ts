@@ -30,7 +30,13 @@ export interface PrivacySettings {
   readonly honourOptOut: boolean;
 }
 
-export interface Program extends FraudSettings, PrivacySettings {
+/** Who may work on a program. */
+export interface AccessSettings {
+  /** Operators and finance must have a second factor before anything else is allowed. */
+  readonly requireSecondFactor: boolean;
+}
+
+export interface Program extends FraudSettings, PrivacySettings, AccessSettings {
   readonly id: number;
   readonly name: string;
   /** ISO 4217; every order, commission and payout of the program is in it. */
@@ -43,7 +49,10 @@ export interface Program extends FraudSettings, PrivacySettings {
   readonly createdAt: Date;
 }
 
-export interface NewProgram extends Partial<FraudSettings>, Partial<PrivacySettings> {
+export interface NewProgram
+  extends Partial<FraudSettings>,
+    Partial<PrivacySettings>,
+    Partial<AccessSettings> {
   readonly name: string;
   readonly currency: string;
   readonly fallbackUrl?: string | null | undefined;
@@ -66,6 +75,7 @@ const PROGRAM_COLUMNS = [
   'anonymiseIp',
   'cookies',
   'honourOptOut',
+  'requireSecondFactor',
   'createdAt',
 ];
 
@@ -85,7 +95,7 @@ function checkProgram(program: ProgramChanges): void {
 export async function createProgram(sql: DatabaseSql, program: NewProgram): Promise<Program> {
   checkProgram(program);
   const { name, fallbackUrl, trackingDomain, fingerprintMatch } = program;
-  const { fraudRules = {}, anonymiseIp, cookies, honourOptOut } = program;
+  const { fraudRules = {}, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = program;
   const row = {
     name,
     currency: parseCurrency(program.currency),
@@ -96,6 +106,7 @@ export async function createProgram(sql: DatabaseSql, program: NewProgram): Prom
     anonymiseIp,
     cookies,
     honourOptOut,
+    requireSecondFactor,
   };
   const [created] = await answeringInput(
     sql<[Program]>`insert into programs ${sql.values(givenColumns(row))} returning ${sql(PROGRAM_COLUMNS)}`,
@@ -130,7 +141,7 @@ export async function updateProgram(
   const { id, changes } = options;
   checkProgram(changes);
   const { name, status, fallbackUrl, trackingDomain, fingerprintMatch } = changes;
-  const { fraudRules, anonymiseIp, cookies, honourOptOut } = changes;
+  const { fraudRules, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = changes;
   const given = givenColumns({
     name,
     status,
@@ -140,6 +151,7 @@ export async function updateProgram(
     anonymiseIp,
     cookies,
     honourOptOut,
+    requireSecondFactor,
   });
   const isBare = Object.keys(given).length === 0;
   if (isBare && fraudRules === undefined) return await getProgram(sql, id);

@@ -24,6 +24,7 @@ import { formatId, integerId } from '../../schemas/ids.ts';
 import { formatPage, nameText, pageOf, pageQuery, pageRequest, time } from '../../schemas/schemas.ts';
 import { apiKeyView, createdApiKeyView, formatApiKey } from '../api-key-view.ts';
 import { checkGrantedScopes, coversScopes, grantedExpiry } from '../grants.ts';
+import { requireRecentSignIn } from '../recent-sign-in.ts';
 import { newSigningSecret } from '../signed-calls.ts';
 
 /** A rotated key works on for a day by default: long enough to deploy the new one. */
@@ -129,7 +130,7 @@ function addCreateRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/api-keys',
-    config: { roles: MANAGERS, idempotent: true, problems: ['limit_reached'] },
+    config: { roles: MANAGERS, idempotent: true, problems: ['limit_reached', 'reauthentication_required'] },
     schema: {
       operationId: 'createApiKey',
       tags: TAGS,
@@ -139,6 +140,7 @@ function addCreateRoute(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
+      requireRecentSignIn(request);
       const { role, name, scopes, signing: signs, expires_at, program_id, affiliate_id } = request.body;
       checkGrantedScopes(principal, { role, scopes });
       // An operator of one program cannot make a key that sees more than its own.
@@ -159,7 +161,11 @@ function addRotateRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/api-keys/:id/rotate',
-    config: { roles: MANAGERS, idempotent: true, problems: ['not_found', 'limit_reached'] },
+    config: {
+      roles: MANAGERS,
+      idempotent: true,
+      problems: ['not_found', 'limit_reached', 'reauthentication_required'],
+    },
     schema: {
       operationId: 'rotateApiKey',
       tags: TAGS,
@@ -170,6 +176,7 @@ function addRotateRoute(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
+      requireRecentSignIn(request);
       const { id } = request.params;
       const { grace_seconds = DEFAULT_GRACE_S, expires_at } = request.body ?? {};
       const expiresAt = grantedExpiry(principal, expires_at);

@@ -11,7 +11,7 @@ import {
   getAffiliate,
 } from '../../../ledger/programs/affiliates.ts';
 import { checkMayCreateUsers } from '../../auth/grants.ts';
-import { invite } from '../../auth/routes/users.ts';
+import { invite } from '../../auth/mails.ts';
 import { formatUser, userView } from '../../auth/user-view.ts';
 import { commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';

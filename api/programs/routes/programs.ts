@@ -18,6 +18,7 @@ import {
   type Program,
   updateProgram,
 } from '../../../ledger/programs/programs.ts';
+import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
@@ -69,6 +70,9 @@ const programView = z
     honour_opt_out: z
       .boolean()
       .meta({ description: 'DNT: 1 or Sec-GPC: 1 means no cookie, a cut address, no fingerprint.' }),
+    require_second_factor: z.boolean().meta({
+      description: 'Operators and finance must have a second factor before anything else is allowed.',
+    }),
     created_at: timeText,
   })
   .partial({
@@ -88,6 +92,8 @@ const privacy = {
   cookies: z.boolean().exactOptional(),
   honour_opt_out: z.boolean().exactOptional(),
 };
+
+const access = { require_second_factor: z.boolean().exactOptional() };
 
 const urls = {
   fallback_url: urlText.nullable().exactOptional(),
@@ -110,6 +116,7 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
     anonymise_ip: program.anonymiseIp,
     cookies: program.cookies,
     honour_opt_out: program.honourOptOut,
+    require_second_factor: program.requireSecondFactor,
     created_at: formatTime(program.createdAt),
     ...(SEE_RULES.has(principal.role) && {
       fingerprint_match: program.fingerprintMatch,
@@ -179,7 +186,14 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
       operationId: 'createProgram',
       tags: ['programs'],
       summary: 'Create a program; its terms are set next',
-      body: z.strictObject({ name: nameText, currency: currencyText, ...urls, ...rules, ...privacy }),
+      body: z.strictObject({
+        name: nameText,
+        currency: currencyText,
+        ...urls,
+        ...rules,
+        ...privacy,
+        ...access,
+      }),
       response: { 201: programView },
     },
     handler: async (request, reply) => {
@@ -194,10 +208,19 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
     },
   });
 
+  addChangeRoute(app, context);
+}
+
+function addChangeRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/programs/:id',
-    config: { roles: ['operator'], idempotent: true, ifMatch: true, problems: ['not_found'] },
+    config: {
+      roles: ['operator'],
+      idempotent: true,
+      ifMatch: true,
+      problems: ['not_found', 'reauthentication_required'],
+    },
     schema: {
       operationId: 'updateProgram',
       tags: ['programs'],
@@ -209,11 +232,14 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
         ...urls,
         ...rules,
         ...privacy,
+        ...access,
       }),
       response: { 200: programView },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
+      // A stolen session could lift it.
+      if (request.body.require_second_factor !== undefined) requireRecentSignIn(request);
       const { id } = request.params;
       const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'programs', id);

@@ -1,0 +1,87 @@
+import type { SecretBox } from '../../core/secret-box.ts';
+import { HOUR_MS, WEEK_MS } from '../../core/time.ts';
+import { passwordHashOf, type User } from '../../ledger/access/users.ts';
+import { queueMail } from '../../ledger/integrations/mails.ts';
+import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
+import { passwordToken } from './passwords.ts';
+
+/** Mails about accounts, each in the transaction of what it tells of. */
+
+const INVITATION_MS = WEEK_MS;
+const RESET_MS = HOUR_MS;
+
+interface MailContext {
+  readonly secretBox: SecretBox;
+  readonly portalUrl: string;
+}
+
+/** Mails the link by which an invited user sets a password. */
+export async function invite(
+  { secretBox, portalUrl }: MailContext,
+  tx: DatabaseTransaction,
+  user: User,
+): Promise<void> {
+  const passwordHash = (await passwordHashOf(tx, user.id)) ?? null;
+  const expiresAt = new Date(Date.now() + INVITATION_MS);
+  const token = passwordToken(secretBox, { userId: user.id, passwordHash, expiresAt });
+  await queueMail(tx, secretBox, {
+    to: user.email,
+    subject: 'You are invited',
+    text: `Hello ${user.name},\n\nopen ${portalUrl}/set-password?token=${token} to set a password and sign in. The link is good for a week.\n`,
+  });
+}
+
+/** Mails the link by which a user sets a new password. */
+export async function queueReset(
+  tx: DatabaseTransaction,
+  { secretBox, portalUrl }: MailContext,
+  user: User & { readonly passwordHash: string | null },
+): Promise<void> {
+  const expiresAt = new Date(Date.now() + RESET_MS);
+  const token = passwordToken(secretBox, { userId: user.id, passwordHash: user.passwordHash, expiresAt });
+  await queueMail(tx, secretBox, {
+    to: user.email,
+    subject: 'Set a new password',
+    text: `To set a new password, open ${portalUrl}/set-password?token=${token}\n\nThe link is valid for an hour and for one use. If you did not ask for it, nothing has changed.\n`,
+  });
+}
+
+/** Changes of an account's own security: a user who did not make them has to hear of them. */
+const NOTICES = {
+  password_changed: [
+    'Your password was changed',
+    'the password of your account was changed, and every other session was signed out.',
+  ],
+  second_factor_added: [
+    'Your second factor is set up',
+    'a second factor was set up for your account. From now on you sign in with the code of an authenticator app.',
+  ],
+  second_factor_removed: [
+    'Your second factor was removed',
+    'the second factor of your account was removed. You sign in with your password alone.',
+  ],
+  recovery_codes_replaced: [
+    'Your recovery codes were replaced',
+    'new recovery codes were made for your account. The codes before are void.',
+  ],
+  recovery_code_used: [
+    'A recovery code was used',
+    'somebody signed in to your account with your password and a recovery code. Each code works once: make new ones before they run out.',
+  ],
+} as const;
+
+export type Notice = keyof typeof NOTICES;
+
+/** Mails a notice in the transaction of the change. */
+export async function queueNotice(
+  tx: DatabaseTransaction,
+  { secretBox, portalUrl }: MailContext,
+  { user, notice }: { user: Pick<User, 'email' | 'name'>; notice: Notice },
+): Promise<void> {
+  const [subject, text] = NOTICES[notice];
+  await queueMail(tx, secretBox, {
+    to: user.email,
+    subject,
+    text: `Hello ${user.name},\n\n${text}\n\nIf this was not you, set a new password at ${portalUrl}/portal/forgotten and tell an operator of the program.\n`,
+  });
+}
