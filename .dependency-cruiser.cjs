@@ -81,7 +81,7 @@ const rooms = {
     orders: ['http', 'schemas'],
     conversions: ['http', 'schemas', 'orders'],
     programs: ['http', 'schemas', 'auth'],
-    money: ['http', 'schemas', 'programs'],
+    money: ['http', 'schemas', 'auth', 'programs'],
     reports: ['http', 'schemas', 'orders'],
     webhooks: ['http', 'schemas', 'auth', 'orders', 'programs', 'money'],
     operations: ['http', 'schemas', 'auth', 'programs', 'reports'],

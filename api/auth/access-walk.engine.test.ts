@@ -64,8 +64,8 @@ async function thingsOf(
   await fanOut({ ledger: api.ledger });
   const [delivery] = await api.ledger<{ id: bigint }[]>`select max(id) as id from webhook_deliveries`;
   await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, { key: operator });
-  const run = await post('/v1/payouts/run', tenant.keys.finance, {});
-  const [payout] = run.payouts as { id: string }[];
+  const run = await api.runPayouts(tenant.keys.finance);
+  const [payout] = run.body.payouts as { id: string }[];
   const refund = await post('/v1/refunds', tenant.keys.advertiser, {
     order_id: orderId,
     refund_ref: orderId,

@@ -18,6 +18,7 @@ export const PROBLEMS = {
   unauthorized: { status: 401, title: 'Missing or invalid credentials', level: 'info' },
   forbidden: { status: 403, title: 'Not permitted for this caller', level: 'info' },
   csrf_token_missing: { status: 403, title: 'Missing or invalid CSRF token', level: 'info' },
+  reauthentication_required: { status: 403, title: 'The password must be confirmed', level: 'info' },
   ip_not_allowed: { status: 403, title: 'Calls from this address are not allowed', level: 'info' },
   signature_required: { status: 403, title: 'The call must be signed', level: 'info' },
   route_not_found: { status: 404, title: 'No such route', level: 'info' },
@@ -26,6 +27,11 @@ export const PROBLEMS = {
   request_timeout: { status: 408, title: 'The request took too long to arrive', level: 'info' },
   conflict: { status: 409, title: 'Already recorded with different content', level: 'info' },
   replayed: { status: 409, title: 'This signed call was received before', level: 'info' },
+  preview_changed: {
+    status: 409,
+    title: 'What would be paid has changed since the preview',
+    level: 'info',
+  },
   wrong_state: { status: 409, title: 'The current state does not permit this change', level: 'info' },
   precondition_failed: {
     status: 412,
@@ -101,6 +107,7 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   postgres_session: 'internal',
   postgres_unreachable: 'unavailable',
   postgres_user: 'internal',
+  preview_changed: 'preview_changed',
   reader_stalled: 'internal',
   rows_refused: 'internal',
   snapshot_damaged: 'internal',

@@ -200,14 +200,14 @@ async function carryOut(world: World, command: Command): Promise<void> {
       return;
     case 'pay': {
       const provider = bank.provider(command.answer, (orders) => findUndue(world, orders));
-      const pay = () => runPayouts(ledger, { now: daysAhead(0), provider, programId });
+      const pay = () => runPayouts(ledger, { actor: 'test', now: daysAhead(0), provider, programId });
       await Promise.all(command.twice ? [pay(), pay()] : [pay()]);
       return;
     }
     case 'credit and build':
       await carryOut(world, { ...command, kind: 'credit' });
       await carryOut(world, { kind: 'confirm', order: command.order });
-      await buildPayouts(ledger, { now: daysAhead(0), provider: 'test', programId });
+      await buildPayouts(ledger, { actor: 'test', now: daysAhead(0), provider: 'test', programId });
       return;
     case 'suspend meanwhile': {
       // Between the making of its payout and the hand-over.
@@ -242,7 +242,7 @@ async function carryOut(world: World, command: Command): Promise<void> {
     }
     case 'status': {
       const id = parties.chain[command.member] ?? 0;
-      await updateAffiliate(ledger, { id, changes: { status: command.status } });
+      await updateAffiliate(ledger, { actor: 'test', id, changes: { status: command.status } });
     }
   }
 }

@@ -30,7 +30,18 @@ export interface PrivacySettings {
   readonly honourOptOut: boolean;
 }
 
-export interface Program extends FraudSettings, PrivacySettings {
+/** What stands between a program's money and one person who would move it alone. */
+export interface PayoutSettings {
+  /** Days, 0 to {@link MAX_HOLD_DAYS}, without payouts to a destination after it was changed. */
+  readonly payoutMethodHoldDays: number;
+  /** Whether a second person approves a run before it is handed over. */
+  readonly payoutsNeedApproval: boolean;
+}
+
+/** A longer hold would keep affiliates from money that is theirs. */
+export const MAX_HOLD_DAYS = 90;
+
+export interface Program extends FraudSettings, PrivacySettings, PayoutSettings {
   readonly id: number;
   readonly name: string;
   /** ISO 4217; every order, commission and payout of the program is in it. */
@@ -43,7 +54,10 @@ export interface Program extends FraudSettings, PrivacySettings {
   readonly createdAt: Date;
 }
 
-export interface NewProgram extends Partial<FraudSettings>, Partial<PrivacySettings> {
+export interface NewProgram
+  extends Partial<FraudSettings>,
+    Partial<PrivacySettings>,
+    Partial<PayoutSettings> {
   readonly name: string;
   readonly currency: string;
   readonly fallbackUrl?: string | null | undefined;
@@ -66,6 +80,8 @@ const PROGRAM_COLUMNS = [
   'anonymiseIp',
   'cookies',
   'honourOptOut',
+  'payoutMethodHoldDays',
+  'payoutsNeedApproval',
   'createdAt',
 ];
 
@@ -86,6 +102,7 @@ export async function createProgram(sql: DatabaseSql, program: NewProgram): Prom
   checkProgram(program);
   const { name, fallbackUrl, trackingDomain, fingerprintMatch } = program;
   const { fraudRules = {}, anonymiseIp, cookies, honourOptOut } = program;
+  const { payoutMethodHoldDays, payoutsNeedApproval } = program;
   const row = {
     name,
     currency: parseCurrency(program.currency),
@@ -96,6 +113,8 @@ export async function createProgram(sql: DatabaseSql, program: NewProgram): Prom
     anonymiseIp,
     cookies,
     honourOptOut,
+    payoutMethodHoldDays,
+    payoutsNeedApproval,
   };
   const [created] = await answeringInput(
     sql<[Program]>`insert into programs ${sql.values(givenColumns(row))} returning ${sql(PROGRAM_COLUMNS)}`,
@@ -131,6 +150,7 @@ export async function updateProgram(
   checkProgram(changes);
   const { name, status, fallbackUrl, trackingDomain, fingerprintMatch } = changes;
   const { fraudRules, anonymiseIp, cookies, honourOptOut } = changes;
+  const { payoutMethodHoldDays, payoutsNeedApproval } = changes;
   const given = givenColumns({
     name,
     status,
@@ -140,6 +160,8 @@ export async function updateProgram(
     anonymiseIp,
     cookies,
     honourOptOut,
+    payoutMethodHoldDays,
+    payoutsNeedApproval,
   });
   const isBare = Object.keys(given).length === 0;
   if (isBare && fraudRules === undefined) return await getProgram(sql, id);

@@ -71,6 +71,8 @@ export interface TestApi {
   /** Opens no program: the operator's own people. */
   readonly operatorKey: string;
   call(method: string, path: string, call?: ApiCall): Promise<Answer>;
+  /** Runs the payouts of the key's program, as its preview shows them. */
+  runPayouts(key: string, headers?: Readonly<Record<string, string>>): Promise<Answer>;
   tenant(name: string): Promise<Tenant>;
   stop(): Promise<void>;
 }
@@ -128,6 +130,11 @@ export async function startTestApi(
     mails,
     operatorKey: key,
     call: (method, path, call = {}) => callApi(url, method, path, call),
+    async runPayouts(key, headers = {}) {
+      const { body } = await callApi(url, 'GET', '/v1/payouts/preview', { key });
+      const json = { preview: body.preview };
+      return await callApi(url, 'POST', '/v1/payouts/run', { key, json, headers });
+    },
     tenant: (name) => createTenant(ledger, name),
     async stop() {
       await app.close();

@@ -14,10 +14,12 @@ import {
   FINGERPRINT_MATCHES,
   getProgram,
   listPrograms,
+  MAX_HOLD_DAYS,
   PROGRAM_STATUSES,
   type Program,
   updateProgram,
 } from '../../../ledger/programs/programs.ts';
+import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
@@ -69,14 +71,25 @@ const programView = z
     honour_opt_out: z
       .boolean()
       .meta({ description: 'DNT: 1 or Sec-GPC: 1 means no cookie, a cut address, no fingerprint.' }),
+    payout_method_hold_days: z
+      .number()
+      .meta({ description: 'Days without payouts to a destination after it was changed.' }),
+    payouts_need_approval: z
+      .boolean()
+      .meta({ description: 'Whether a second person approves a payout run before it is handed over.' }),
     created_at: timeText,
   })
   .partial({
+    payout_method_hold_days: true,
+    payouts_need_approval: true,
     fingerprint_match: true,
     fraud_rules: true,
     rules_version: true,
   })
-  .meta({ id: 'Program', description: 'The fraud rules are shown to the operator’s own people only.' });
+  .meta({
+    id: 'Program',
+    description: 'The fraud rules and the payout settings are shown to the operator’s own people only.',
+  });
 
 const rules = {
   fingerprint_match: z.enum(FINGERPRINT_MATCHES).exactOptional(),
@@ -87,6 +100,11 @@ const privacy = {
   anonymise_ip: z.boolean().exactOptional(),
   cookies: z.boolean().exactOptional(),
   honour_opt_out: z.boolean().exactOptional(),
+};
+
+const payouts = {
+  payout_method_hold_days: z.int().min(0).max(MAX_HOLD_DAYS).exactOptional(),
+  payouts_need_approval: z.boolean().exactOptional(),
 };
 
 const urls = {
@@ -112,6 +130,8 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
     honour_opt_out: program.honourOptOut,
     created_at: formatTime(program.createdAt),
     ...(SEE_RULES.has(principal.role) && {
+      payout_method_hold_days: program.payoutMethodHoldDays,
+      payouts_need_approval: program.payoutsNeedApproval,
       fingerprint_match: program.fingerprintMatch,
       fraud_rules: inForce(program.fraudRules),
       rules_version: program.rulesVersion,
@@ -130,8 +150,26 @@ function visible(principal: Principal, program: Program | undefined): Program {
   return program;
 }
 
+const A_PERSON_LOOSENS =
+  'a key cannot shorten payout_method_hold_days or end payouts_need_approval: a signed-in user can';
+
+/** Whether a change takes away what protects the payouts: otherwise a stolen key would begin with that. */
+function loosensPayouts(
+  old: Program,
+  changes: { payout_method_hold_days?: number; payouts_need_approval?: boolean },
+): boolean {
+  const { payout_method_hold_days: days, payouts_need_approval: approval } = changes;
+  return (
+    (days !== undefined && days < old.payoutMethodHoldDays) || (approval === false && old.payoutsNeedApproval)
+  );
+}
+
 export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger } = context;
+  addProgramQueries(app, context);
+  addProgramCommands(app, context);
+}
+
+function addProgramQueries(app: ApiServer, { ledger }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/programs',
@@ -170,7 +208,9 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
       return withEtag(reply, formatProgram(program, principal));
     },
   });
+}
 
+function addProgramCommands(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/programs',
@@ -179,7 +219,14 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
       operationId: 'createProgram',
       tags: ['programs'],
       summary: 'Create a program; its terms are set next',
-      body: z.strictObject({ name: nameText, currency: currencyText, ...urls, ...rules, ...privacy }),
+      body: z.strictObject({
+        name: nameText,
+        currency: currencyText,
+        ...urls,
+        ...rules,
+        ...privacy,
+        ...payouts,
+      }),
       response: { 201: programView },
     },
     handler: async (request, reply) => {
@@ -197,7 +244,12 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/programs/:id',
-    config: { roles: ['operator'], idempotent: true, ifMatch: true, problems: ['not_found'] },
+    config: {
+      roles: ['operator'],
+      idempotent: true,
+      ifMatch: true,
+      problems: ['not_found', 'reauthentication_required'],
+    },
     schema: {
       operationId: 'updateProgram',
       tags: ['programs'],
@@ -209,6 +261,7 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
         ...urls,
         ...rules,
         ...privacy,
+        ...payouts,
       }),
       response: { 200: programView },
     },
@@ -217,8 +270,13 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
       const { id } = request.params;
       const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'programs', id);
-        const before = formatProgram(visible(principal, await getProgram(tx, id)), principal);
+        const old = visible(principal, await getProgram(tx, id));
+        const before = formatProgram(old, principal);
         checkMatch(request, before);
+        if (loosensPayouts(old, request.body)) {
+          if (principal.userId === null) throw new Problem('forbidden', { detail: A_PERSON_LOOSENS });
+          requireRecentSignIn(request);
+        }
         const updated = await updateProgram(tx, { id, changes: camelKeys(request.body) });
         const after = formatProgram(visible(principal, updated), principal);
         return { body: after, audit: { action: 'program.update', subject: after.id, before, after } };

@@ -8,10 +8,12 @@ import { usePages } from '../../data/use-pages.ts';
 import { ZONE_NAME } from '../../text/format.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Segments, TextField } from '../../ui/forms.tsx';
-import { PayoutItems } from '../../ui/payout-items.tsx';
+import { Destination, PayoutItems } from '../../ui/payout-items.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 import { PaymentResults } from './payment-results.tsx';
+import { PayoutApprovals } from './payout-approvals.tsx';
+import { PayoutProtection } from './payout-protection.tsx';
 import { PayoutRun } from './payout-run.tsx';
 
 type Payout = Schemas['Payout'];
@@ -20,6 +22,7 @@ const EVERY_MS = 5_000;
 const PAGE_ROWS = '50';
 const STATES = [
   { value: '', text: 'All' },
+  { value: 'awaiting_approval', text: 'Awaiting approval' },
   { value: 'submitted', text: 'In transit' },
   { value: 'unknown', text: 'Unknown' },
   { value: 'paid', text: 'Paid' },
@@ -47,6 +50,7 @@ export function PayoutsPage() {
   );
   return (
     <Page title="Payouts" lead="Preview of the next run, the run itself, and the outcome of each payout.">
+      <PayoutApprovals onDecided={list.reload} />
       <PayoutRun names={names} onDone={list.reload} />
       <Card
         title="All payouts"
@@ -82,6 +86,7 @@ export function PayoutsPage() {
                 </>
               ),
             },
+            { title: 'To', cell: ({ destination }) => <Destination to={destination} /> },
             { title: `Closed (${ZONE_NAME})`, cell: ({ closed_at }) => <When at={closed_at} /> },
             { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} strong /> },
             {
@@ -94,6 +99,7 @@ export function PayoutsPage() {
         />
       </Card>
       <PaymentResults onRecorded={list.reload} />
+      <PayoutProtection />
       {shown && <PayoutItems payout={shown} onClose={() => setShown(undefined)} />}
     </Page>
   );
