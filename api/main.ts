@@ -10,8 +10,9 @@ import { createPayoutProvider } from '../ledger/payouts/providers/index.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
 import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
-import { createMailer } from './http/mailer.ts';
 import { createStreams } from './http/streams.ts';
+import { startMailWorker } from './mails/mail-worker.ts';
+import { createMailer } from './mails/mailer.ts';
 import { housekeepingTask } from './operations/housekeeping.ts';
 import { buildApiServer } from './server.ts';
 import { startWebhookWorker } from './webhooks/webhook-worker.ts';
@@ -33,7 +34,6 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
   const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-api' });
   const streams = createStreams({ url: config.natsUrl });
   const secretBox = createSecretBox(config.dataKeys);
-  const mailer = createMailer({ url: config.mailUrl, from: config.mailFrom, log });
   const reportsFolder = join(config.home, 'reports');
   const app = await buildApiServer({
     ledger,
@@ -43,7 +43,6 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     countKey: () => readOrCreateCountKey(config.home),
     trustedProxies: config.trustedProxies,
     secretBox,
-    mailer,
     quotas: {
       requestsPerMinute: config.apiRequestsPerMinute,
       concurrentQueries: config.apiConcurrentReports,
@@ -67,10 +66,15 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     log,
     tasks: [housekeepingTask({ ledger, reportsFolder })],
   });
+  const mails = startMailWorker({
+    ledger,
+    secretBox,
+    mailer: createMailer({ url: config.mailUrl, from: config.mailFrom, log }),
+    log,
+  });
   const webhooks = startWebhookWorker({
     ledger,
     secretBox,
-    mailer,
     log,
     allowed: createNetworkMatcher(config.webhookNetworks),
   });
@@ -81,7 +85,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
       const cut = setTimeout(() => app.server.closeAllConnections(), DRAIN_TIMEOUT_MS);
       await app.close();
       clearTimeout(cut);
-      await Promise.all([tasks.stop(), webhooks.stop()]);
+      await Promise.all([tasks.stop(), mails.stop(), webhooks.stop()]);
       await Promise.all([
         ledger.end({ timeoutMs: DISCONNECT_TIMEOUT_MS }),
         warehouse.close(),

@@ -43,8 +43,8 @@ async function browser(email: string, password = PASSWORD): Promise<Browser> {
   };
 }
 
-function lastToken(): string {
-  return /token=(\S+)/.exec(api.mails.at(-1)?.text ?? '')?.[1] ?? '';
+async function lastToken(): Promise<string> {
+  return /token=(\S+)/.exec((await api.mails()).at(-1)?.text ?? '')?.[1] ?? '';
 }
 
 let users = 0;
@@ -53,7 +53,7 @@ async function user(role: string, more: object = {}): Promise<string> {
   const json = { email, name: 'U', role, ...more };
   const created = await api.call('POST', '/v1/users', { key: mine.keys.operator, json });
   expect([created.status, created.body.invited]).toEqual([201, true]);
-  const set = { token: lastToken(), password: PASSWORD };
+  const set = { token: await lastToken(), password: PASSWORD };
   expect((await api.call('POST', '/v1/password-resets/confirm', { json: set })).status).toBe(204);
   return email;
 }
@@ -144,11 +144,11 @@ describe('a password', () => {
     const own = await browser(email);
     const request = (address: string) =>
       api.call('POST', '/v1/password-resets', { json: { email: address } });
-    const mailsBefore = api.mails.length;
+    const mailsBefore = (await api.mails()).length;
     const [known, unknown] = [await request(email), await request('nobody@example.com')];
     expect([known.status, known.text]).toEqual([unknown.status, unknown.text]);
-    expect(api.mails).toHaveLength(mailsBefore + 1);
-    const token = lastToken();
+    expect(await api.mails()).toHaveLength(mailsBefore + 1);
+    const token = await lastToken();
     const confirm = (json: object) => api.call('POST', '/v1/password-resets/confirm', { json });
     expect((await confirm({ token, password: 'short' })).body.field).toBe('password');
     for (const bad of [

@@ -23,8 +23,8 @@ export interface Committed<Body> {
   /** Undefined when nothing changed, or when the ledger has written it already. */
   readonly audit?: Omit<AuditEntry, 'actor'> | undefined;
   /**
-   * Effects outside the transaction, such as a mail or a job: started once, after the commit, and not for a repeated
-   * request. The answer does not wait for it, a stop of the server does. A crash right after the commit loses it.
+   * The work of a job: started once, after the commit, and not for a repeated request. The answer does not wait for it,
+   * a stop of the server does. A crash ends it, and the job is marked as failed.
    */
   readonly after?: (() => Promise<void>) | undefined;
 }

@@ -12,7 +12,6 @@ import type { SecretBox } from '../../core/secret-box.ts';
 import type { PayoutProvider } from '../../ledger/payouts/provider.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
-import type { Mailer } from './mailer.ts';
 import type { Streams } from './streams.ts';
 
 declare module 'fastify' {
@@ -54,7 +53,6 @@ export interface ApiContext {
   readonly trustedProxies: readonly string[];
   /** Private networks that webhooks are allowed to reach. */
   readonly webhookNetworks: readonly string[];
-  readonly mailer: Mailer;
   /** Public base URL of the portal, without a slash at its end. */
   readonly portalUrl: string;
   readonly quotas: Quotas;

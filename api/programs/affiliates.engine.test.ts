@@ -72,7 +72,7 @@ describe('an affiliate', () => {
     expect(invited.status).toBe(201);
     const { affiliate: made } = invited.body as { affiliate: { id: string; status: string } };
     expect(made.status).toBe('pending');
-    const token = /token=(\S+)/.exec(api.mails.at(-1)?.text ?? '')?.[1];
+    const token = /token=(\S+)/.exec((await api.mails()).at(-1)?.text ?? '')?.[1];
     const password = 'correct horse battery';
     const set = await api.call('POST', '/v1/password-resets/confirm', { json: { token, password } });
     expect(set.status).toBe(204);
@@ -89,7 +89,7 @@ describe('an affiliate', () => {
         as('operator', { note: 'because' }),
       );
       expect(moved.body.status).toBe(status);
-      expect(api.mails.at(-1)).toMatchObject({
+      expect((await api.mails()).at(-1)).toMatchObject({
         to: json.email,
         subject: expect.stringContaining(status ?? ''),
         text: expect.stringContaining('Note: because'),
@@ -116,7 +116,7 @@ describe('an affiliate', () => {
         };
         const { body } = await api.call('POST', '/v1/affiliates', as('operator', json));
         const path = `/v1/affiliates/${body.id}`;
-        const mailsBefore = api.mails.length;
+        const mailsBefore = (await api.mails()).length;
         const moved = await api.call('POST', `${path}/${verb}`, as('operator', { note: 'n' }));
         const patched = await api.call('PATCH', path, as('operator', { status: to, name: 'M' }));
         const log = `/v1/audit-log?subject=${body.id}&action=affiliate.${verb}`;
@@ -125,11 +125,11 @@ describe('an affiliate', () => {
           allowed.push(`${verb} ${status}`);
           // It has that status now, and a PATCH that repeats it changes the rest.
           expect([patched.status, patched.body.name]).toEqual([200, 'M']);
-          expect([entries.length, api.mails.length - mailsBefore]).toEqual([1, 1]);
+          expect([entries.length, (await api.mails()).length - mailsBefore]).toEqual([1, 1]);
         } else {
           expect([moved.status, moved.body.code]).toEqual([409, 'wrong_state']);
           expect(patched.status).toBe(status === to ? 200 : 409);
-          expect([entries.length, api.mails.length - mailsBefore]).toEqual([0, 0]);
+          expect([entries.length, (await api.mails()).length - mailsBefore]).toEqual([0, 0]);
         }
       }
     }
@@ -165,7 +165,7 @@ describe('an affiliate', () => {
       as('affiliate', { kind: 'bank', holder: 'Ann', iban }),
     );
     expect(put.body).toMatchObject({ kind: 'bank', hint: 'DE … 3000' });
-    expect(api.mails.at(-1)?.text).toContain('DE … 3000');
+    expect((await api.mails()).at(-1)?.text).toContain('DE … 3000');
     const [row] = await api.ledger<{ details: Buffer }[]>`select details from payout_methods`;
     expect(row?.details.toString('latin1')).not.toMatch(/3704|Ann/);
     expect(JSON.parse(api.secretBox.decrypt('payout method', row?.details ?? Buffer.alloc(0)))).toEqual({

@@ -17,6 +17,10 @@ export const webhookBody = z
   .object({
     type: z.enum(WEBHOOK_EVENT_TYPES),
     timestamp: timeText.meta({ description: 'When it happened.' }),
+    sequence: z.number().exactOptional().meta({
+      description:
+        'Grows with the events of one object, with gaps: of two messages the later has the higher one. Only messages of 1.0.0-alpha.1 lack it.',
+    }),
     data: z.unknown().meta({
       description: 'The conversion, payout or affiliate as it was when the message was made, moments later.',
     }),
@@ -26,7 +30,12 @@ export const webhookBody = z
 /** The body of an event for the eyes of a role. */
 export async function webhookBodyOf(sql: DatabaseSql, event: WebhookEvent, role: Role): Promise<string> {
   const data = await subjectOf(sql, event.subject, role);
-  return JSON.stringify({ type: event.type, timestamp: formatTime(event.at), data });
+  return JSON.stringify({
+    type: event.type,
+    timestamp: formatTime(event.at),
+    sequence: Number(event.id),
+    data,
+  });
 }
 
 async function subjectOf(sql: DatabaseSql, subject: string, role: Role): Promise<unknown> {

@@ -24,6 +24,10 @@ export interface WebhookAnswer {
 
 /** From the first byte to the last: a receiver should answer at once and work afterwards. */
 const TIMEOUT_MS = 10_000;
+/** Another one may belong to a service that was never meant for HTTP from outside, so only an exception has it. */
+const PORTS: ReadonlySet<string> = new Set(['', '80', '443', '8443']);
+/** Of names that lead inside and of names that lead nowhere: the difference would tell what exists inside. */
+const NOT_PUBLIC = 'the host has no public address';
 /** What is kept of an answer; the rest is not read. */
 const MAX_RESPONSE_BYTES = 1_000;
 
@@ -35,8 +39,9 @@ export function isCallable(address: string, allowed: NetworkMatcher): boolean {
 
 function isPublic(address: Buffer): boolean {
   // ::ffff:10.0.0.1 is 10.0.0.1.
-  const bytes = isMappedIpv4(address) ? address.subarray(12) : address;
-  return ipaddr.fromByteArray([...bytes]).range() === 'unicast';
+  if (isMappedIpv4(address)) return ipaddr.fromByteArray([...address.subarray(12)]).range() === 'unicast';
+  // Only 2000::/3 is assigned (RFC 4291); what has no range of its own beside it is nobody's, or embeds an IPv4 address.
+  return ((address[0] ?? 0) & 0xe0) === 0x20 && ipaddr.fromByteArray([...address]).range() === 'unicast';
 }
 
 /** Why a URL cannot be a webhook's, without resolving its name; undefined when it can. */
@@ -50,6 +55,7 @@ export function urlFault(text: string, allowed: NetworkMatcher): string | undefi
   const isListed = address !== undefined && allowed(address);
   if (address && !isListed && !isPublic(address)) return 'must lead to a public address';
   if (url.protocol === 'http:' && !isListed) return 'must be https';
+  if (!PORTS.has(url.port) && !isListed) return 'must have port 80, 443 or 8443';
   return undefined;
 }
 
@@ -127,12 +133,10 @@ function guardedLookup(allowed: NetworkMatcher, resolveName: typeof lookup): Loo
   return (hostname, options, callback) => {
     resolveName(hostname, { ...options, all: true }, (error, found) => {
       const addresses = (error ? [] : found) as LookupAddress[];
-      const inside = addresses.find(({ address }) => !isCallable(address, allowed));
       const [first] = addresses;
-      if (error) callback(error, '', 0);
-      else if (inside)
-        callback(new Error(`${hostname} leads to ${inside.address}, which is not public`), '', 0);
-      else if (!first) callback(new Error(`${hostname} leads nowhere`), '', 0);
+      if (error && error.code !== 'ENOTFOUND' && error.code !== 'ENODATA') callback(error, '', 0);
+      else if (!first || !addresses.every(({ address }) => isCallable(address, allowed)))
+        callback(new Error(NOT_PUBLIC), '', 0);
       else if (options.all) callback(null, addresses);
       else callback(null, first.address, first.family);
     });

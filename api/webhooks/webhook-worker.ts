@@ -6,6 +6,7 @@ import { startLoop } from '../../core/service/loop.ts';
 import type { Running } from '../../core/service/service.ts';
 import { DAY_MS } from '../../core/time.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
+import { queueMail } from '../../ledger/integrations/mails.ts';
 import {
   addDelivery,
   claimDeliveries,
@@ -18,12 +19,14 @@ import {
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import { decryptSigningSecret, sign } from '../auth/signed-calls.ts';
-import type { Mailer } from '../http/mailer.ts';
 import { formatId } from '../schemas/ids.ts';
 import { webhookBodyOf } from './webhook-bodies.ts';
 import { post, type WebhookAnswer } from './webhook-target.ts';
 
-/** Tells endpoints of events: each at least once, in the order of the events as long as all goes well. */
+/**
+ * Tells endpoints of events: each at least once. Attempts are independent of each other, so a later event can arrive first;
+ * `sequence` in the bodies orders those of one object.
+ */
 
 /** Waits between the attempts, as Standard Webhooks recommends: ten attempts over three days. */
 const RETRY_WAITS_S = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 72_000];
@@ -34,8 +37,13 @@ const DISABLE_AFTER_MS = 3 * DAY_MS;
 const GONE = 410;
 
 const EVENTS_AT_ONCE = 100;
-const DELIVERIES_AT_ONCE = 50;
-/** A slow receiver keeps no more than these; the others have room. */
+/**
+ * Connections at a time, half of them for endpoints whose last attempt failed: receivers that hang, each until its time-out,
+ * then take those of each other only. Well below the 1,024 open files that many systems allow.
+ */
+const MAX_IN_FLIGHT = 512;
+const MAX_FAILING_IN_FLIGHT = MAX_IN_FLIGHT / 2;
+/** Deliveries of one endpoint at a time; a failing one has a single one. */
 const PER_ENDPOINT = 5;
 const IDLE_PAUSE_MS = 500;
 const RETRY_PAUSE_MS = 2_000;
@@ -44,7 +52,6 @@ const ACTOR = 'webhooks';
 export interface WebhookWorkerOptions {
   readonly ledger: Database;
   readonly secretBox: SecretBox;
-  readonly mailer: Mailer;
   readonly log: Logger;
   /** Private networks that webhooks are allowed to reach. */
   readonly allowed: NetworkMatcher;
@@ -53,16 +60,70 @@ export interface WebhookWorkerOptions {
 }
 
 export function startWebhookWorker(options: WebhookWorkerOptions): Running {
-  return startLoop(async () => {
+  const deliveries = startDeliveries(options);
+  const loop = startLoop(async () => {
     try {
       const events = await fanOut(options);
-      const delivered = await deliverDue(options);
-      return events + delivered > 0 ? 0 : IDLE_PAUSE_MS;
+      const claimed = await deliveries.claim();
+      if (events + claimed > 0) return 0;
+      await deliveries.settled(IDLE_PAUSE_MS);
+      return 0;
     } catch (error) {
       options.log.warn({ reason: errorText(error) }, 'webhook delivery failed; retrying');
       return RETRY_PAUSE_MS;
     }
   });
+  return {
+    async stop() {
+      await loop.stop();
+      await deliveries.ended();
+    },
+  };
+}
+
+/** Attempts under way. Each ends by itself: nothing waits for the slowest. */
+export function startDeliveries(options: WebhookWorkerOptions): {
+  /** Starts as many attempts as there is room for; returns their number. */
+  claim(): Promise<number>;
+  /** Returns when an attempt has ended, or after `timeoutMs`. */
+  settled(timeoutMs: number): Promise<void>;
+  /** Returns when none is under way. */
+  ended(): Promise<void>;
+} {
+  const inFlight = new Map<Promise<void>, DueDelivery>();
+
+  function begin(delivery: DueDelivery): void {
+    const running = attempt(options, delivery)
+      .catch((error) =>
+        options.log.warn({ reason: errorText(error) }, 'a webhook attempt was not recorded; repeating'),
+      )
+      .finally(() => inFlight.delete(running));
+    inFlight.set(running, delivery);
+  }
+
+  return {
+    async claim() {
+      const failing = [...inFlight.values()].filter(({ isFailing }) => isFailing).length;
+      const due = await claimDeliveries(options.ledger, {
+        failing: MAX_FAILING_IN_FLIGHT - failing,
+        healthy: MAX_IN_FLIGHT - MAX_FAILING_IN_FLIGHT - (inFlight.size - failing),
+        perEndpoint: PER_ENDPOINT,
+      });
+      for (const delivery of due) begin(delivery);
+      return due.length;
+    },
+    async settled(timeoutMs) {
+      let timer: NodeJS.Timeout | undefined;
+      const timeout = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, timeoutMs);
+      });
+      await Promise.race([timeout, ...inFlight.keys()]);
+      clearTimeout(timer);
+    },
+    async ended() {
+      await Promise.all(inFlight.keys());
+    },
+  };
 }
 
 /** Writes the bodies of new events for each endpoint. Returns the number of events. */
@@ -77,13 +138,6 @@ export async function fanOut({ ledger }: Pick<WebhookWorkerOptions, 'ledger'>): 
     }
     return events.length;
   });
-}
-
-/** Attempts what is due. Returns how many attempts were made. */
-export async function deliverDue(options: WebhookWorkerOptions): Promise<number> {
-  const due = await claimDeliveries(options.ledger, { limit: DELIVERIES_AT_ONCE, perEndpoint: PER_ENDPOINT });
-  await Promise.all(due.map((delivery) => attempt(options, delivery)));
-  return due.length;
 }
 
 async function attempt(options: WebhookWorkerOptions, delivery: DueDelivery): Promise<void> {
@@ -130,7 +184,7 @@ function afterAbout(seconds: number): Date {
 }
 
 async function disableWhenHopeless(
-  { ledger, mailer, log }: WebhookWorkerOptions,
+  { ledger, secretBox, log }: WebhookWorkerOptions,
   endpointId: number,
   { status, error }: WebhookAnswer,
 ): Promise<void> {
@@ -139,19 +193,18 @@ async function disableWhenHopeless(
   const disabled = await inTransaction(ledger, async (tx) => {
     const failingForMs = gone ? 0 : DISABLE_AFTER_MS;
     const endpoint = await disableEndpoint(tx, { endpointId, reason: reason.slice(0, 500), failingForMs });
+    if (!endpoint) return false;
     const subject = formatId('webhookEndpoint', endpointId);
-    if (endpoint) {
-      await appendAuditLog(tx, { actor: ACTOR, action: 'webhook.disable', subject, after: { reason } });
+    await appendAuditLog(tx, { actor: ACTOR, action: 'webhook.disable', subject, after: { reason } });
+    const owner = endpoint.affiliateId === null ? undefined : await getAffiliate(tx, endpoint.affiliateId);
+    if (owner) {
+      await queueMail(tx, secretBox, {
+        to: owner.email,
+        subject: 'A webhook of yours was disabled',
+        text: `The webhook ${subject} to ${endpoint.url} was disabled: ${reason}.\n\nWhat it missed waits. Set its status to active to have it delivered.\n`,
+      });
     }
-    return endpoint;
+    return true;
   });
-  if (!disabled) return;
-  log.warn({ endpoint: endpointId, reason }, 'a webhook was disabled');
-  const owner = disabled.affiliateId === null ? undefined : await getAffiliate(ledger, disabled.affiliateId);
-  if (!owner) return;
-  await mailer.send({
-    to: owner.email,
-    subject: 'A webhook of yours was disabled',
-    text: `The webhook ${formatId('webhookEndpoint', endpointId)} to ${disabled.url} was disabled: ${reason}.\n\nWhat it missed waits. Set its status to active to have it delivered.\n`,
-  });
+  if (disabled) log.warn({ endpoint: endpointId, reason }, 'a webhook was disabled');
 }

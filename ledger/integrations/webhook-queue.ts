@@ -99,7 +99,9 @@ export interface DueDelivery {
   readonly messageId: string;
   readonly body: string;
   readonly attempts: number;
-  /** Sealed; the old one is null unless it still signs. */
+  /** Whether the endpoint's last attempt failed. */
+  readonly isFailing: boolean;
+  /** Encrypted; the old one is null unless it still signs. */
   readonly secret: Buffer;
   readonly oldSecret: Buffer | null;
 }
@@ -107,30 +109,51 @@ export interface DueDelivery {
 /** A worker that died with a claim keeps its deliveries from the others for so long. */
 const CLAIM_SECONDS = 60;
 
-/** Takes deliveries that are due, the longest waiting first, at most `perEndpoint` of one endpoint. */
-export async function claimDeliveries(
-  sql: DatabaseSql,
-  options: { limit: number; perEndpoint: number },
-): Promise<DueDelivery[]> {
-  const { limit, perEndpoint } = options;
+/** How many deliveries may be taken. */
+export interface ClaimLimits {
+  /** Of endpoints whose last attempt succeeded, or that are new. */
+  readonly healthy: number;
+  /** Of the others together. */
+  readonly failing: number;
+  /** Under way at a time, of one healthy endpoint; a failing one has one. */
+  readonly perEndpoint: number;
+}
+
+/**
+ * Takes deliveries that are due: of each endpoint its longest waiting, before the second of any other, so that nobody's
+ * backlog stands before another's.
+ */
+export async function claimDeliveries(sql: DatabaseSql, limits: ClaimLimits): Promise<DueDelivery[]> {
+  const { healthy, failing, perEndpoint } = limits;
   return await sql<DueDelivery[]>`
-    with due as (
-      select d.id, row_number() over (partition by d.endpoint_id order by d.next_attempt_at, d.id) as place,
-        count(*) filter (where d.claimed_until > clock_timestamp()) over (partition by d.endpoint_id) as under_way,
-        d.claimed_until
-      from webhook_deliveries d join webhook_endpoints e on e.id = d.endpoint_id
-      where d.state = 'pending' and d.next_attempt_at <= clock_timestamp() and e.status = 'active'
+    with under_way as (
+      select endpoint_id, count(*) as deliveries from webhook_deliveries
+      where state = 'pending' and claimed_until > clock_timestamp() group by endpoint_id
+    ), due as (
+      select d.id, d.next_attempt_at, d.place, e.failing_since is not null as is_failing
+      from webhook_endpoints e left join under_way u on u.endpoint_id = e.id
+      cross join lateral (
+        select w.id, w.next_attempt_at, row_number() over (order by w.next_attempt_at, w.id) as place
+        from webhook_deliveries w
+        where w.endpoint_id = e.id and w.state = 'pending' and w.next_attempt_at <= clock_timestamp()
+          and (w.claimed_until is null or w.claimed_until <= clock_timestamp())
+        order by w.next_attempt_at, w.id
+        limit greatest(0, case when e.failing_since is null then ${perEndpoint}::integer else 1 end - coalesce(u.deliveries, 0))
+      ) d
+      where e.status = 'active'
+    ), ranked as (
+      select id, is_failing, row_number() over (partition by is_failing order by place, next_attempt_at, id) as rank from due
     ), claimed as (
       update webhook_deliveries d set claimed_until = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
       where d.id in (
-        select w.id from webhook_deliveries w join due on due.id = w.id
-        where due.place <= ${perEndpoint} and due.under_way < ${perEndpoint}
+        select w.id from webhook_deliveries w join ranked r on r.id = w.id
+        where r.rank <= case when r.is_failing then ${failing}::bigint else ${healthy}::bigint end
           and (w.claimed_until is null or w.claimed_until <= clock_timestamp())
-        order by w.next_attempt_at, w.id limit ${limit} for no key update of w skip locked
+        for no key update of w skip locked
       )
       returning d.*
     )
-    select c.id, c.endpoint_id, e.url, v.message_id, c.body, c.attempts, e.secret,
+    select c.id, c.endpoint_id, e.url, v.message_id, c.body, c.attempts, e.secret, e.failing_since is not null as is_failing,
       case when e.old_secret_until > clock_timestamp() then e.old_secret end as old_secret
     from claimed c join webhook_endpoints e on e.id = c.endpoint_id join webhook_events v on v.id = c.event_id
     order by c.id`;

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import type { ApiServer, Quotas } from '../../api/http/context.ts';
-import type { Mail } from '../../api/http/mailer.ts';
 import { createStreams } from '../../api/http/streams.ts';
 import { buildApiServer } from '../../api/server.ts';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
@@ -13,6 +12,7 @@ import { createSecretBox, type SecretBox } from '../../core/secret-box.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
+import { claimMails, type Mail } from '../../ledger/integrations/mails.ts';
 import { createBankCsvProvider } from '../../ledger/payouts/providers/bank-csv.ts';
 import { connectDatabase, type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
@@ -66,8 +66,8 @@ export interface TestApi {
   /** What the API has logged, one JSON object a line. */
   readonly logLines: readonly string[];
   readonly secretBox: SecretBox;
-  /** What would have been sent. */
-  readonly mails: readonly Mail[];
+  /** What is to be sent, the oldest first. */
+  mails(): Promise<Mail[]>;
   /** Opens no program: the operator's own people. */
   readonly operatorKey: string;
   call(method: string, path: string, call?: ApiCall): Promise<Answer>;
@@ -94,7 +94,6 @@ export async function startTestApi(
   const ledger = await connectDatabase({ url: await through(database.url), max: 8, name: 'test-api' });
   const warehouse = await connectWarehouse({ url: await through(clickhouse.url), name: 'test-api' });
   const logLines: string[] = [];
-  const mails: Mail[] = [];
   const secretBox = createSecretBox([randomBytes(32)]);
   const folder = mkdtempSync(join(tmpdir(), 'afflux-api-'));
   const streams = createStreams({ url: natsUrl });
@@ -111,7 +110,6 @@ export async function startTestApi(
     reportsFolder: join(folder, 'reports'),
     portalUrl: 'https://portal.example',
     webhookNetworks: ['127.0.0.1'],
-    mailer: { send: async (mail) => void mails.push(mail) },
     payoutProvider: createBankCsvProvider({ folder }),
     stripeWebhookSecret: 'whsec_test',
     collectorUrl: 'https://go.example',
@@ -127,7 +125,7 @@ export async function startTestApi(
     url,
     logLines,
     secretBox,
-    mails,
+    mails: () => claimMails(ledger, secretBox, { limit: 1_000, claimSeconds: 0 }),
     operatorKey: key,
     call: (method, path, call = {}) => callApi(url, method, path, call),
     async runPayouts(key, headers = {}) {

@@ -17,6 +17,7 @@ import {
 } from '../../../ledger/access/sessions.ts';
 import { findUserByEmail, getUser, passwordHashOf, setPassword } from '../../../ledger/access/users.ts';
 import { noteAffiliateSession } from '../../../ledger/conversions/decision-facts.ts';
+import { queueMail } from '../../../ledger/integrations/mails.ts';
 import { inTransaction } from '../../../ledger/postgres/db.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
@@ -245,17 +246,18 @@ async function changePassword(
 }
 
 async function mailPasswordReset(context: ApiContext, address: string): Promise<void> {
-  const { ledger, secretBox, mailer, portalUrl } = context;
+  const { ledger, secretBox, portalUrl } = context;
   const user = await findUserByEmail(ledger, address);
   if (user?.status !== 'active') return;
   const expiresAt = new Date(Date.now() + RESET_MS);
   const token = passwordToken(secretBox, { userId: user.id, passwordHash: user.passwordHash, expiresAt });
-  // Not awaited: the time it takes would tell that there is such a user.
-  void mailer.send({
-    to: user.email,
-    subject: 'Set a new password',
-    text: `To set a new password, open ${portalUrl}/set-password?token=${token}\n\nThe link is valid for an hour and for one use. If you did not ask for it, nothing has changed.\n`,
-  });
+  await inTransaction(ledger, (tx) =>
+    queueMail(tx, secretBox, {
+      to: user.email,
+      subject: 'Set a new password',
+      text: `To set a new password, open ${portalUrl}/set-password?token=${token}\n\nThe link is valid for an hour and for one use. If you did not ask for it, nothing has changed.\n`,
+    }),
+  );
 }
 
 /** @throws Problem `invalid_input` for a token that is invalid, expired or already used. */

@@ -12,6 +12,7 @@ import {
   type User,
   updateUser,
 } from '../../../ledger/access/users.ts';
+import { queueMail } from '../../../ledger/integrations/mails.ts';
 import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
@@ -34,21 +35,20 @@ function visible(principal: Principal, user: User | undefined): User {
   return user;
 }
 
-/** The mail with the link by which an invited user sets a password, to be sent after the commit. */
+/** Mails the link by which an invited user sets a password. */
 export async function invite(
-  { secretBox, mailer, portalUrl }: Pick<ApiContext, 'secretBox' | 'mailer' | 'portalUrl'>,
+  { secretBox, portalUrl }: Pick<ApiContext, 'secretBox' | 'portalUrl'>,
   tx: DatabaseTransaction,
   user: User,
-): Promise<() => Promise<void>> {
+): Promise<void> {
   const passwordHash = (await passwordHashOf(tx, user.id)) ?? null;
   const expiresAt = new Date(Date.now() + INVITATION_MS);
   const token = passwordToken(secretBox, { userId: user.id, passwordHash, expiresAt });
-  return () =>
-    mailer.send({
-      to: user.email,
-      subject: 'You are invited',
-      text: `Hello ${user.name},\n\nopen ${portalUrl}/set-password?token=${token} to set a password and sign in. The link is good for a week.\n`,
-    });
+  await queueMail(tx, secretBox, {
+    to: user.email,
+    subject: 'You are invited',
+    text: `Hello ${user.name},\n\nopen ${portalUrl}/set-password?token=${token} to set a password and sign in. The link is good for a week.\n`,
+  });
 }
 
 /** People of the portal. */
@@ -118,7 +118,8 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
         });
         const body = formatUser(user);
         const audit = { action: 'user.create', subject: body.id, after: body };
-        return { status: 201, body, audit, after: await invite(context, tx, user) };
+        await invite(context, tx, user);
+        return { status: 201, body, audit };
       });
     },
   });
@@ -176,8 +177,8 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
       return await commit(context, request, reply, async (tx) => {
         const user = visible(principalOf(request), await getUser(tx, request.params.id));
         const audit = { action: 'user.invite', subject: formatId('user', user.id) };
-        const after = await invite(context, tx, user);
-        return { status: 202, body: { invited: true as const }, audit, after };
+        await invite(context, tx, user);
+        return { status: 202, body: { invited: true as const }, audit };
       });
     },
   });

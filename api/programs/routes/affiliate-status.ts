@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
 import { createUser } from '../../../ledger/access/users.ts';
+import { queueMail } from '../../../ledger/integrations/mails.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import {
   type AffiliateStatus,
@@ -52,7 +53,8 @@ export function addAffiliateStatusRoutes(app: ApiServer, context: ApiContext): v
         const user = await createUser(tx, { email, name, role: 'affiliate', programId, affiliateId });
         const body = { affiliate: formatAffiliate(created), user: formatUser(user) };
         const audit = { action: 'affiliate.invite', subject: body.affiliate.id, after: body };
-        return { status: 201, body, audit, after: await invite(context, tx, user) };
+        await invite(context, tx, user);
+        return { status: 201, body, audit };
       });
     },
   });
@@ -96,15 +98,14 @@ async function decide(
     await lockRow(tx, 'affiliates', id);
     const before = formatAffiliate(visibleAffiliate(principalOf(request), await getAffiliate(tx, id)));
     const body = formatAffiliate(await changeAffiliateStatus(tx, { id, status }));
+    await queueMail(tx, context.secretBox, {
+      to: body.email,
+      subject: `Your account is ${status}`,
+      text: `Hello ${body.name},\n\nyour affiliate account is ${status} now.\n\nNote: ${note}\n`,
+    });
     return {
       body,
       audit: { action: `affiliate.${verb}`, subject: body.id, before, after: { ...body, note } },
-      after: () =>
-        context.mailer.send({
-          to: body.email,
-          subject: `Your account is ${status}`,
-          text: `Hello ${body.name},\n\nyour affiliate account is ${status} now.\n\nNote: ${note}\n`,
-        }),
     };
   });
   return withEtag(reply, changed);

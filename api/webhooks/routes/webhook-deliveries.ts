@@ -9,6 +9,7 @@ import {
   type WebhookAttempt,
   type WebhookDelivery,
 } from '../../../ledger/integrations/webhook-queue.ts';
+import type { DatabaseSql } from '../../../ledger/postgres/db.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
@@ -84,19 +85,23 @@ function formatAttempt(attempt: WebhookAttempt): z.output<typeof attemptView> {
 
 /** What was delivered, what was not, and doing it again. */
 export function addWebhookDeliveryRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger } = context;
-  const tags = ['webhooks'];
-  const config = { roles: WEBHOOK_ROLES, problems: ['not_found'] } as const;
-  const deliveryParams = z.object({ id: bigintId('webhookDelivery') });
-  const endpointParams = z.object({ id: integerId('webhookEndpoint') });
+  addReadRoutes(app, context);
+  addReplayRoutes(app, context);
+}
 
-  async function visibleDelivery(principal: Principal, id: bigint): Promise<WebhookDelivery> {
-    const delivery = await getDelivery(ledger, id);
-    if (!delivery) throw notFound('webhook with this id');
-    visibleEndpoint(principal, await getWebhookEndpoint(ledger, delivery.endpointId));
-    return delivery;
-  }
+const tags = ['webhooks'];
+const config = { roles: WEBHOOK_ROLES, problems: ['not_found'] } as const;
+const deliveryParams = z.object({ id: bigintId('webhookDelivery') });
+const endpointParams = z.object({ id: integerId('webhookEndpoint') });
 
+async function visibleDelivery(sql: DatabaseSql, principal: Principal, id: bigint): Promise<WebhookDelivery> {
+  const delivery = await getDelivery(sql, id);
+  if (!delivery) throw notFound('webhook with this id');
+  visibleEndpoint(principal, await getWebhookEndpoint(sql, delivery.endpointId));
+  return delivery;
+}
+
+function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/webhooks/:id/deliveries',
@@ -133,12 +138,15 @@ export function addWebhookDeliveryRoutes(app: ApiServer, context: ApiContext): v
       response: { 200: deliveryView.extend({ log: z.array(attemptView) }) },
     },
     handler: async (request) => {
-      const delivery = await visibleDelivery(principalOf(request), request.params.id);
+      const delivery = await visibleDelivery(ledger, principalOf(request), request.params.id);
       const log = await listAttempts(ledger, delivery.id);
       return { ...formatDelivery(delivery), log: log.map(formatAttempt) };
     },
   });
+}
 
+function addReplayRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
   app.route({
     method: 'POST',
     url: '/v1/webhook-deliveries/:id/replay',
@@ -151,7 +159,7 @@ export function addWebhookDeliveryRoutes(app: ApiServer, context: ApiContext): v
       response: { 202: z.object({ replayed: z.number() }) },
     },
     handler: async (request, reply) => {
-      const { id } = await visibleDelivery(principalOf(request), request.params.id);
+      const { id } = await visibleDelivery(ledger, principalOf(request), request.params.id);
       return await commit(context, request, reply, async (tx) => {
         const replayed = await replayDeliveries(tx, { deliveryId: id });
         const audit = { action: 'webhook_delivery.replay', subject: formatId('webhookDelivery', id) };

@@ -81,16 +81,24 @@ export function visibleEndpoint(principal: Principal, row: WebhookEndpoint | und
 }
 
 /** Webhooks: events, signed as Standard Webhooks defines it, retried for three days. */
-export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed: NetworkMatcher }): void {
-  const { ledger, secretBox, allowed } = context;
-  const tags = ['webhooks'];
-  const roles = WEBHOOK_ROLES;
+export function addWebhookRoutes(app: ApiServer, context: WebhookContext): void {
+  addReadRoutes(app, context);
+  addCreateRoute(app, context);
+  addChangeRoutes(app, context);
+  addSecretRoutes(app, context);
+}
 
-  function checkUrl(url: string): void {
-    const fault = urlFault(url, allowed);
-    if (fault) throw invalidField('url', fault);
-  }
+type WebhookContext = ApiContext & { readonly allowed: NetworkMatcher };
 
+const tags = ['webhooks'];
+const roles = WEBHOOK_ROLES;
+
+function checkUrl(url: string, allowed: NetworkMatcher): void {
+  const fault = urlFault(url, allowed);
+  if (fault) throw invalidField('url', fault);
+}
+
+function addReadRoutes(app: ApiServer, { ledger }: WebhookContext): void {
   app.route({
     method: 'GET',
     url: '/v1/webhooks',
@@ -130,7 +138,10 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
       return withEtag(reply, formatEndpoint(visibleEndpoint(principalOf(request), endpoint)));
     },
   });
+}
 
+function addCreateRoute(app: ApiServer, context: WebhookContext): void {
+  const { ledger, secretBox, allowed } = context;
   app.route({
     method: 'POST',
     url: '/v1/webhooks',
@@ -150,7 +161,7 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
       const principal = principalOf(request);
       const { url, events: wanted, program_id } = request.body;
       const programId = programRequired(principal, program_id);
-      checkUrl(url);
+      checkUrl(url, allowed);
       if (!(await getProgram(ledger, programId)))
         throw invalidField('program_id', 'there is no such program');
       const { affiliateId, role } = principal;
@@ -163,7 +174,9 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
       });
     },
   });
+}
 
+function addChangeRoutes(app: ApiServer, context: WebhookContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/webhooks/:id',
@@ -183,7 +196,7 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
     handler: async (request, reply) => {
       const principal = principalOf(request);
       const { id } = request.params;
-      if (request.body.url !== undefined) checkUrl(request.body.url);
+      if (request.body.url !== undefined) checkUrl(request.body.url, context.allowed);
       const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'webhook_endpoints', id);
         const before = formatEndpoint(visibleEndpoint(principal, await getWebhookEndpoint(tx, id)));
@@ -220,7 +233,10 @@ export function addWebhookRoutes(app: ApiServer, context: ApiContext & { allowed
       });
     },
   });
+}
 
+function addSecretRoutes(app: ApiServer, context: WebhookContext): void {
+  const { ledger, secretBox } = context;
   app.route({
     method: 'POST',
     url: '/v1/webhooks/:id/rotate-secret',

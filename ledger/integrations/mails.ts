@@ -1,0 +1,64 @@
+import type { SecretBox } from '../../core/secret-box.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
+
+export interface Mail {
+  readonly to: string;
+  readonly subject: string;
+  /** Plain text. */
+  readonly text: string;
+}
+
+/** A mail that is to be sent now. */
+export interface DueMail extends Mail {
+  readonly id: bigint;
+  /** A UUID; the same at every attempt. */
+  readonly messageId: string;
+  /** Attempts before this one. */
+  readonly attempts: number;
+  readonly createdAt: Date;
+}
+
+const PURPOSE = 'mail';
+
+/** Sends a mail when, and only when, the transaction commits. */
+export async function queueMail(tx: DatabaseTransaction, secretBox: SecretBox, mail: Mail): Promise<void> {
+  const { to, subject, text } = mail;
+  const encrypted = secretBox.encrypt(PURPOSE, JSON.stringify({ to, subject, text }));
+  await tx`insert into mails (encrypted) values (${encrypted})`;
+}
+
+/** Takes mails that are due, the oldest first; nobody else gets them for `claimSeconds`. */
+export async function claimMails(
+  sql: DatabaseSql,
+  secretBox: SecretBox,
+  options: { limit: number; claimSeconds: number },
+): Promise<DueMail[]> {
+  const { limit, claimSeconds } = options;
+  const rows = await sql<
+    { id: bigint; messageId: string; encrypted: Buffer; attempts: number; createdAt: Date }[]
+  >`
+    update mails set due_at = clock_timestamp() + make_interval(secs => ${claimSeconds})
+    where id in (
+      select id from mails where due_at <= clock_timestamp() order by due_at, id limit ${limit} for update skip locked
+    )
+    returning id, message_id, encrypted, attempts, created_at`;
+  return rows
+    .map(({ encrypted, ...row }) => ({
+      ...row,
+      ...(JSON.parse(secretBox.decrypt(PURPOSE, encrypted)) as Mail),
+    }))
+    .toSorted((a, b) => Number(a.id - b.id));
+}
+
+/** Of a mail that a server took, or that is given up. */
+export async function forgetMail(sql: DatabaseSql, id: bigint): Promise<void> {
+  await sql`delete from mails where id = ${id}`;
+}
+
+/** Has a mail attempted again. */
+export async function retryMail(sql: DatabaseSql, retry: { id: bigint; waitSeconds: number }): Promise<void> {
+  const { id, waitSeconds } = retry;
+  await sql`
+    update mails set attempts = attempts + 1, due_at = clock_timestamp() + make_interval(secs => ${waitSeconds})
+    where id = ${id}`;
+}
