@@ -128,21 +128,25 @@ export async function readPreview(
   };
 }
 
-/** Longer than any: 13 digits, a point, 64 hexadecimal digits. */
-const MAX_TOKEN_LENGTH = 100;
+/** Its moment in milliseconds, and its hash. */
+const NAME = /^(\d{13})\.([0-9a-f]{64})$/;
 
 /** The name of a preview, in the body of a run. */
-export const previewText = z.string().max(MAX_TOKEN_LENGTH).meta({
-  description:
-    'The `preview` of GET /v1/payouts/preview. When a run would not pay exactly that any more, nothing is paid: 409 `preview_changed`.',
-});
+export const previewText = z
+  .string()
+  .regex(NAME, 'must be the preview of GET /v1/payouts/preview')
+  .meta({
+    examples: [`1764374400000.${'0123456789abcdef'.repeat(4)}`],
+    description:
+      'The `preview` of GET /v1/payouts/preview. When a run would not pay exactly that any more, nothing is paid: 409 `preview_changed`.',
+  });
 
 /**
  * The preview that a run is confirmed with. Its moment is not in the future, where holds would have ended.
  * @throws InputError `preview`; Problem `preview_changed` when it is too old.
  */
 export function parsePreview(name: string, programId: number): ConfirmedPreview {
-  const [, time, hash] = /^(\d{13})\.([0-9a-f]{64})$/.exec(name) ?? [];
+  const [, time, hash] = NAME.exec(name) ?? [];
   const ageMs = Date.now() - Number(time);
   if (hash === undefined || ageMs < 0) {
     throw new InputError('preview', 'must be the preview of GET /v1/payouts/preview');

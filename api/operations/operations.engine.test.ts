@@ -363,7 +363,7 @@ test('a statement of a month comes as JSON and as CSV with the same sums', async
     .split('\r\n')
     .map((line) => line.split(','));
   expect(rows.map(([, kind]) => kind)).toEqual(['kind', 'opening', 'earning', 'vesting', 'closing']);
-  expect(rows.at(-1)?.slice(4)).toEqual(['0.00', '10.00', '0.00', '0.00', '0.00', 'EUR']);
+  expect(rows.at(-1)?.slice(4)).toEqual(['0.00', '10.00', '0.00', '0.00', '0.00', 'EUR', '']);
   expect((await get(`${path}?month=2026-13`)).body.field).toBe('month');
   expect((await get(`${path}?from=2026-11-01T00:00:00Z`)).body.field).toBe('to');
 });
