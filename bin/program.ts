@@ -24,6 +24,7 @@ export function createProgram(): Command {
   addGeoCommands(program);
   addDeadLetterCommands(program);
   addEraseCommand(program);
+  addUserCommands(program);
   return program;
 }
 
@@ -225,6 +226,18 @@ and how many are left; exit code 1 when any is. Reads DATABASE_URL (the schema's
     .action(async (options: { ip?: string; customer?: string }) =>
       (await import('./commands/erase.ts')).erase(options),
     );
+}
+
+function addUserCommands(program: Command): void {
+  const users = program.command('users').summary('users of the portal').description('Users of the portal.');
+  users
+    .command('reset-second-factor <email>')
+    .summary('for a user who lost the authenticator app and the recovery codes')
+    .description(
+      `Removes the second factor and ends every session of the user, who signs in with the password alone then. Make sure
+that it is the user who asks. Written to the audit log. Reads DATABASE_URL.`,
+    )
+    .action(async (email: string) => (await import('./commands/users.ts')).resetSecondFactor(email));
 }
 
 function addAttributionCommands(attribution: Command): void {

@@ -16,6 +16,7 @@ const steps = [
   ['checksums of migrations', ['node', 'scripts/check-migrations.mjs']],
   ['words', ['node', 'scripts/check-words.mjs']],
   ['links of the pages', ['node', 'scripts/check-docs.mjs']],
+  ['licences', ['node', 'scripts/check-licences.mjs']],
   ['dead code', ['knip']],
   ['size of the portal', ['node', 'scripts/portal-size.mjs']],
   ['schema dumps', ['vitest', 'run', 'schema.engine', 'warehouse/clickhouse/migrate']],

@@ -125,7 +125,7 @@ describe('several collectors on one port', () => {
 
 /** The setting belongs to a network, so this runs the test above once more, in a network of its own. */
 it.skipIf(movesWaitingConnections())(
-  'a replacement refuses nobody where the kernel moves waiting connections',
+  'a replacement refuses no connection where the kernel moves waiting connections',
   (test) => {
     const inOwnNetwork = (script: string) =>
       spawnSync(

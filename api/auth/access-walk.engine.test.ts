@@ -100,6 +100,10 @@ async function thingsOf(
     actor: `key:${apiKey.id}`,
     request: {},
   });
+  const [session] = await api.ledger<{ id: bigint }[]>`
+    insert into sessions (user_id, token_hash, expires_at)
+    values (${Number(String(user.id).slice('usr_'.length))}, sha256(${orderId}::text::bytea), now() + interval '1 day')
+    returning id`;
   return {
     own: {
       aff: `aff_${affiliateId}`,
@@ -115,6 +119,7 @@ async function thingsOf(
       pbk: String(postback.body.call_id),
       job: `job_${job.id}`,
       dlt: 'dlt_1',
+      ses: `ses_${session?.id}`,
     },
     shared: { prg: `prg_${tenant.programId}`, cmp: campaignId, tpl: String(template.id) },
   };

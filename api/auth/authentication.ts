@@ -56,6 +56,7 @@ export function installAuthentication(
         request.headers.authorization === undefined && (await sessionPrincipal(request, context));
       request.principal = byCookie || (await authenticate(ledger, bearerKey(request)));
     }
+    requireEnrolment(request);
     admit(request, request.principal);
   });
 
@@ -90,14 +91,25 @@ async function findOnce(ledger: Database, key: string): ReturnType<typeof findAp
   return await lookup.finally(() => lookups.delete(key));
 }
 
+/** A user who must have a second factor sets it up before anything else. @throws Problem `enrolment_required`. */
+function requireEnrolment(request: FastifyRequest): void {
+  if (!request.session?.mustEnrol || tagsOf(request)?.includes('session')) return;
+  throw new Problem('enrolment_required', {
+    detail: 'a program requires a second factor: set it up with POST /v1/session/second-factor',
+  });
+}
+
+function tagsOf(request: FastifyRequest): readonly string[] | undefined {
+  return (request.routeOptions.schema as { tags?: readonly string[] } | undefined)?.tags;
+}
+
 function admit(request: FastifyRequest, principal: Principal): void {
-  const { config, method, schema } = request.routeOptions;
+  const { config, method } = request.routeOptions;
   const { role, scopes } = principal;
   if (!Array.isArray(config.roles) || !config.roles.includes(role)) {
     throw new Problem('forbidden', { detail: `the role ${role} is not permitted to do this` });
   }
-  const tags = (schema as { tags?: readonly string[] } | undefined)?.tags;
-  const scope = scopeOf({ method: [method].flat()[0] ?? '', tags });
+  const scope = scopeOf({ method: [method].flat()[0] ?? '', tags: tagsOf(request) });
   if (scopes !== null && !scopes.includes(scope)) {
     throw new Problem('forbidden', { detail: `this key lacks the scope ${scope}` });
   }

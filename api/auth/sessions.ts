@@ -1,13 +1,13 @@
-import { createHmac, randomBytes } from 'node:crypto';
-import { hash, verify } from '@node-rs/argon2';
+import { randomBytes } from 'node:crypto';
+import Bowser from 'bowser';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { SecretBox } from '../../core/secret-box.ts';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
-import { findSession, type Session } from '../../ledger/access/sessions.ts';
-import type { Database } from '../../ledger/postgres/db.ts';
+import { createSession, findSession, type Session } from '../../ledger/access/sessions.ts';
+import type { Database, DatabaseSql } from '../../ledger/postgres/db.ts';
 import type { Principal } from '../http/principal.ts';
 import { Problem } from '../http/problems.ts';
-import { formatId } from '../schemas/ids.ts';
+import { readCookie, setCookie } from './cookies.ts';
 
 /** Sessions of the portal: a cookie that scripts cannot read, and a token that other sites cannot know. */
 
@@ -18,67 +18,55 @@ declare module 'fastify' {
   }
 }
 
-const SESSION_DAYS = 7;
+const NAME = 'afflux_session';
+const SESSION_MS = 7 * DAY_MS;
 /** A browser left open is signed out over night. */
 export const IDLE_MS = 12 * HOUR_MS;
 /** 256 bits: a token cannot be guessed, so its plain SHA-256 is safe to store. */
 const TOKEN_BYTES = 32;
 const CSRF_HEADER = 'x-csrf-token';
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+const MAX_DEVICE_LENGTH = 100;
+/** A User-Agent this long says nothing more. */
+const MAX_USER_AGENT_LENGTH = 500;
 
-/** What OWASP recommends for argon2id, and the library's default: 19 MiB, two passes, parallelism 1. */
-const ARGON2 = { memoryCost: 19_456, timeCost: 2, parallelism: 1 } as const;
-
-export async function hashPassword(password: string): Promise<string> {
-  return await hash(password.normalize('NFC'), ARGON2);
+/** Records a session of a user who has given the password, and what it is recognised by. @returns Its token. */
+export async function startSession(
+  sql: DatabaseSql,
+  request: FastifyRequest,
+  userId: number,
+): Promise<string> {
+  const token = randomBytes(TOKEN_BYTES).toString('base64url');
+  const expiresAt = new Date(Date.now() + SESSION_MS);
+  const device = deviceName(request.headers['user-agent'] ?? '');
+  await createSession(sql, { userId, token, expiresAt, device, address: request.ip });
+  return token;
 }
 
-let dummyHash: Promise<string> | undefined;
-
-/** Whether the password is right. An account that does not exist takes as long. */
-export async function isPassword(stored: string | null | undefined, password: string): Promise<boolean> {
-  dummyHash ??= hashPassword(randomBytes(TOKEN_BYTES).toString('hex'));
-  const right = await verify(stored ?? (await dummyHash), password.normalize('NFC'));
-  return right && stored !== null && stored !== undefined;
+/** "Firefox on Linux", as far as the browser says. */
+function deviceName(userAgent: string): string {
+  if (userAgent === '') return '';
+  const { browser, os } = Bowser.parse(userAgent.slice(0, MAX_USER_AGENT_LENGTH));
+  return [browser.name, os.name].filter(Boolean).join(' on ').slice(0, MAX_DEVICE_LENGTH);
 }
 
-/** Cookies are for this host alone when the portal is on https: the prefix makes browsers insist on it. */
-function cookieName(secure: boolean): string {
-  return secure ? '__Host-afflux_session' : 'afflux_session';
-}
-
-export function isSecure(portalUrl: string): boolean {
-  return portalUrl.startsWith('https:');
-}
-
-export function newSessionToken(): { token: string; expiresAt: Date } {
-  return {
-    token: randomBytes(TOKEN_BYTES).toString('base64url'),
-    expiresAt: new Date(Date.now() + SESSION_DAYS * DAY_MS),
-  };
-}
-
-/** Sets the cookie; an empty token removes it. */
 export function setSessionCookie(reply: FastifyReply, options: { token: string; portalUrl: string }): void {
-  const secure = isSecure(options.portalUrl);
-  const maxAge = options.token === '' ? 0 : (SESSION_DAYS * DAY_MS) / 1_000;
-  const attributes = [
-    'Path=/',
-    'HttpOnly',
-    'SameSite=Lax',
-    `Max-Age=${maxAge}`,
-    ...(secure ? ['Secure'] : []),
-  ];
-  reply.header('set-cookie', [`${cookieName(secure)}=${options.token}`, ...attributes].join('; '));
+  setCookie(reply, { name: NAME, value: options.token, maxAgeMs: SESSION_MS, portalUrl: options.portalUrl });
+}
+
+export function removeSessionCookie(reply: FastifyReply, { portalUrl }: { portalUrl: string }): void {
+  setCookie(reply, { name: NAME, value: '', maxAgeMs: 0, portalUrl });
 }
 
 function sessionToken(request: FastifyRequest, portalUrl: string): string | undefined {
-  const name = cookieName(isSecure(portalUrl));
-  for (const part of (request.headers.cookie ?? '').split(';')) {
-    const [key, value] = part.trim().split('=', 2);
-    if (key === name && value && /^[\w-]{40,50}$/.test(value)) return value;
-  }
-  return undefined;
+  const value = readCookie(request, { name: NAME, portalUrl });
+  return value !== undefined && /^[\w-]{40,50}$/.test(value) ? value : undefined;
+}
+
+/** The session that a request came by. @throws Problem `forbidden` for an API key. */
+export function sessionOf(request: { session: Session | undefined }): Session {
+  if (request.session) return request.session;
+  throw new Problem('forbidden', { detail: 'this needs a session of the portal; an API key has none' });
 }
 
 /** The token that goes with a session: only a page of ours can have read it. */
@@ -118,30 +106,4 @@ export async function sessionPrincipal(
     scopes: null,
     actor: `user:${user.id}`,
   };
-}
-
-/** Signs the right to set a password. Single use: the signature covers the current password hash. */
-export function passwordToken(
-  secretBox: SecretBox,
-  options: { userId: number; passwordHash: string | null; expiresAt: Date },
-): string {
-  const claim = `${formatId('user', options.userId)}.${Math.floor(options.expiresAt.getTime() / 1_000)}`;
-  return `${claim}.${secretBox.sign('password', `${claim}.${fingerprintOf(options.passwordHash)}`)}`;
-}
-
-/** What a token claims, if it has the form of one; {@link isPasswordToken} proves it. */
-export function claimOf(token: string): { userId: number; expiresAt: Date } | undefined {
-  const match = /^usr_([1-9]\d{0,9})\.(\d{10})\.[\w-]+$/.exec(token);
-  return match ? { userId: Number(match[1]), expiresAt: new Date(Number(match[2]) * 1_000) } : undefined;
-}
-
-export function isPasswordToken(secretBox: SecretBox, token: string, passwordHash: string | null): boolean {
-  const [user, expires, signature = ''] = token.split('.');
-  return secretBox.verify('password', `${user}.${expires}.${fingerprintOf(passwordHash)}`, signature);
-}
-
-function fingerprintOf(passwordHash: string | null): string {
-  return createHmac('sha256', 'password')
-    .update(passwordHash ?? '')
-    .digest('base64url');
 }

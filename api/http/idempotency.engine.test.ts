@@ -59,14 +59,21 @@ describe('every operation that changes something', () => {
       .filter((operation) => operation.method !== 'GET' && !declares(operation))
       .map(({ method, path }) => `${method} ${path}`);
     expect(without.toSorted()).toEqual([
-      // A repeated sign-in, sign-out or password is a new one.
+      // A repeated sign-in, sign-out, password or code is a new one.
       'DELETE /v1/session',
+      'DELETE /v1/session/second-factor',
+      'DELETE /v1/sessions',
+      'DELETE /v1/sessions/{id}',
       'POST /postback',
       'POST /v1/password-resets',
       'POST /v1/password-resets/confirm',
       'POST /v1/postback-calls/{id}/replay',
       'POST /v1/session',
+      'POST /v1/session/confirm',
       'POST /v1/session/password',
+      'POST /v1/session/second-factor',
+      'POST /v1/session/second-factor/confirm',
+      'POST /v1/session/second-factor/recovery-codes',
     ]);
   });
 

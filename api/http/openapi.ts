@@ -85,7 +85,7 @@ export function documentProblems(route: RouteOptions): void {
   if (!schema || schema.hide) return;
   assert(config?.roles, `route ${String(route.method)} ${route.url} has roles`);
   const codes = new Set<ProblemCode>([...ALWAYS, ...(config.problems ?? [])]);
-  if (config.roles !== 'public') codes.add('unauthorized').add('forbidden');
+  if (config.roles !== 'public') codes.add('unauthorized').add('forbidden').add('enrolment_required');
   if (schema.params || schema.querystring || schema.body) codes.add('invalid_input');
   if (route.method !== 'GET') {
     codes.add('malformed_body').add('body_too_large').add('unsupported_media_type');

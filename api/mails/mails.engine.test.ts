@@ -25,7 +25,7 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await new Promise<void>((resolve) => server.close(resolve));
 });
 
-/** A server that lets `user:right` in and knows everybody but nobody. */
+/** A server that lets `user:right` in and refuses the recipient unknown@…. */
 async function startServer(): Promise<{ url: (password: string) => string; received: Received[] }> {
   const received: Received[] = [];
   const server = new SMTPServer({
@@ -36,7 +36,7 @@ async function startServer(): Promise<{ url: (password: string) => string; recei
       else done(new Error('wrong password'));
     },
     onRcptTo({ address }, _session, done) {
-      if (address.startsWith('nobody@'))
+      if (address.startsWith('unknown@'))
         done(Object.assign(new Error('no such user'), { responseCode: 550 }));
       else done();
     },
@@ -205,7 +205,7 @@ describe('a queued mail', () => {
 
   test('is given up, with an error in the log, after the last attempt or when its recipient is refused', async () => {
     const { url, received } = await startServer();
-    await queue('nobody@example.com');
+    await queue('unknown@example.com');
     await send(mailerTo(url('right')).mailer);
     await queue();
     await send(mailerTo('smtp://127.0.0.1:1').mailer, []);

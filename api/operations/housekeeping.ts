@@ -1,4 +1,5 @@
 import { HOUR_MS } from '../../core/time.ts';
+import { forgetGuesses } from '../../ledger/access/guess-limits.ts';
 import { forgetIdempotencyKeys } from '../../ledger/access/idempotency.ts';
 import { forgetSessions } from '../../ledger/access/sessions.ts';
 import { failAbandonedJobs } from '../../ledger/integrations/jobs.ts';
@@ -36,6 +37,7 @@ export function housekeepingTask({
       await removeOldReports(reportsFolder);
       await failAbandonedJobs(ledger, { before: ago(24 * HOUR_MS) });
       await forgetSessions(ledger, { before: ago(24 * HOUR_MS) });
+      await forgetGuesses(ledger);
       // What is older than the tolerance is refused for its age; twice as long, because clocks differ.
       await forgetSignatures(ledger, { before: ago(2 * SIGNATURE_TOLERANCE_MS) });
       return {};

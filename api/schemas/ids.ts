@@ -27,6 +27,7 @@ const BIGINT_IDS = {
   journal: 'jrn',
   job: 'job',
   deadLetter: 'dlt',
+  session: 'ses',
 } as const;
 
 export type IntegerIdKind = keyof typeof INTEGER_IDS;

@@ -40,7 +40,7 @@ export function isCallable(address: string, allowed: NetworkMatcher): boolean {
 function isPublic(address: Buffer): boolean {
   // ::ffff:10.0.0.1 is 10.0.0.1.
   if (isMappedIpv4(address)) return ipaddr.fromByteArray([...address.subarray(12)]).range() === 'unicast';
-  // Only 2000::/3 is assigned (RFC 4291); what has no range of its own beside it is nobody's, or embeds an IPv4 address.
+  // Only 2000::/3 is assigned (RFC 4291); what lies beside it is unassigned or embeds an IPv4 address.
   return ((address[0] ?? 0) & 0xe0) === 0x20 && ipaddr.fromByteArray([...address]).range() === 'unicast';
 }
 

@@ -194,7 +194,7 @@ describe('a delivery', () => {
     slow.answering(() => undefined);
     for (let i = 0; i < 50; i++) {
       const { id } = await subscribe(tenant.keys.affiliate, { url: slow.url });
-      for (let test = 0; test < 10; test++) {
+      for (let test = 0; test < 6; test++) {
         await api.call('POST', `/v1/webhooks/${id}/test`, { key: tenant.keys.affiliate });
       }
     }

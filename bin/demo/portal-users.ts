@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { hashPassword } from '../../api/auth/sessions.ts';
+import { hashPassword } from '../../api/auth/passwords.ts';
 import { createUser, setPassword } from '../../ledger/access/users.ts';
 import type { DatabaseSql } from '../../ledger/postgres/db.ts';
 

@@ -27,7 +27,7 @@ export async function queueMail(tx: DatabaseTransaction, secretBox: SecretBox, m
   await tx`insert into mails (encrypted) values (${encrypted})`;
 }
 
-/** Takes mails that are due, the oldest first; nobody else gets them for `claimSeconds`. */
+/** Takes mails that are due, the oldest first; no other process gets them for `claimSeconds`. */
 export async function claimMails(
   sql: DatabaseSql,
   secretBox: SecretBox,

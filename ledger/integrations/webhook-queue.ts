@@ -120,8 +120,8 @@ export interface ClaimLimits {
 }
 
 /**
- * Takes deliveries that are due: of each endpoint its longest waiting, before the second of any other, so that nobody's
- * backlog stands before another's.
+ * Takes deliveries that are due: of each endpoint its longest waiting, before the second of any other, so that no
+ * backlog stands before another.
  */
 export async function claimDeliveries(sql: DatabaseSql, limits: ClaimLimits): Promise<DueDelivery[]> {
   const { healthy, failing, perEndpoint } = limits;

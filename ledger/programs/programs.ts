@@ -41,7 +41,13 @@ export interface PayoutSettings {
 /** A longer hold would keep affiliates from money that is theirs. */
 export const MAX_HOLD_DAYS = 90;
 
-export interface Program extends FraudSettings, PrivacySettings, PayoutSettings {
+/** Who may work on a program. */
+export interface AccessSettings {
+  /** Operators and finance must have a second factor before anything else is allowed. */
+  readonly requireSecondFactor: boolean;
+}
+
+export interface Program extends FraudSettings, PrivacySettings, PayoutSettings, AccessSettings {
   readonly id: number;
   readonly name: string;
   /** ISO 4217; every order, commission and payout of the program is in it. */
@@ -57,7 +63,8 @@ export interface Program extends FraudSettings, PrivacySettings, PayoutSettings 
 export interface NewProgram
   extends Partial<FraudSettings>,
     Partial<PrivacySettings>,
-    Partial<PayoutSettings> {
+    Partial<PayoutSettings>,
+    Partial<AccessSettings> {
   readonly name: string;
   readonly currency: string;
   readonly fallbackUrl?: string | null | undefined;
@@ -82,6 +89,7 @@ const PROGRAM_COLUMNS = [
   'honourOptOut',
   'payoutMethodHoldDays',
   'payoutsNeedApproval',
+  'requireSecondFactor',
   'createdAt',
 ];
 
@@ -101,8 +109,8 @@ function checkProgram(program: ProgramChanges): void {
 export async function createProgram(sql: DatabaseSql, program: NewProgram): Promise<Program> {
   checkProgram(program);
   const { name, fallbackUrl, trackingDomain, fingerprintMatch } = program;
-  const { fraudRules = {}, anonymiseIp, cookies, honourOptOut } = program;
   const { payoutMethodHoldDays, payoutsNeedApproval } = program;
+  const { fraudRules = {}, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = program;
   const row = {
     name,
     currency: parseCurrency(program.currency),
@@ -115,6 +123,7 @@ export async function createProgram(sql: DatabaseSql, program: NewProgram): Prom
     honourOptOut,
     payoutMethodHoldDays,
     payoutsNeedApproval,
+    requireSecondFactor,
   };
   const [created] = await answeringInput(
     sql<[Program]>`insert into programs ${sql.values(givenColumns(row))} returning ${sql(PROGRAM_COLUMNS)}`,
@@ -149,8 +158,8 @@ export async function updateProgram(
   const { id, changes } = options;
   checkProgram(changes);
   const { name, status, fallbackUrl, trackingDomain, fingerprintMatch } = changes;
-  const { fraudRules, anonymiseIp, cookies, honourOptOut } = changes;
   const { payoutMethodHoldDays, payoutsNeedApproval } = changes;
+  const { fraudRules, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = changes;
   const given = givenColumns({
     name,
     status,
@@ -162,6 +171,7 @@ export async function updateProgram(
     honourOptOut,
     payoutMethodHoldDays,
     payoutsNeedApproval,
+    requireSecondFactor,
   });
   const isBare = Object.keys(given).length === 0;
   if (isBare && fraudRules === undefined) return await getProgram(sql, id);

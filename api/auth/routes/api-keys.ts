@@ -27,6 +27,7 @@ import {
   time,
   timeText,
 } from '../../schemas/schemas.ts';
+import { requireRecentSignIn } from '../recent-sign-in.ts';
 import { newSigningSecret } from '../signed-calls.ts';
 
 /** A rotated key works on for a day by default: long enough to deploy the new one. */
@@ -157,7 +158,7 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/api-keys',
-    config: { roles, idempotent: true },
+    config: { roles, idempotent: true, problems: ['reauthentication_required'] },
     schema: {
       operationId: 'createApiKey',
       tags,
@@ -167,6 +168,7 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
+      requireRecentSignIn(request);
       const { body } = request;
       checkGrant(principal, body);
       // An operator of one program cannot make a key that sees more than its own.
@@ -187,7 +189,7 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/api-keys/:id/rotate',
-    config: { roles, idempotent: true, problems: ['not_found'] },
+    config: { roles, idempotent: true, problems: ['not_found', 'reauthentication_required'] },
     schema: {
       operationId: 'rotateApiKey',
       tags,
@@ -205,6 +207,7 @@ export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
+      requireRecentSignIn(request);
       const { id } = request.params;
       const { grace_seconds = DEFAULT_GRACE_S, expires_at: expiresAt } = request.body ?? {};
       return await commit(context, request, reply, async (tx) => {

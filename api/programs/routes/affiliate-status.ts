@@ -10,7 +10,7 @@ import {
   createAffiliate,
   getAffiliate,
 } from '../../../ledger/programs/affiliates.ts';
-import { invite } from '../../auth/routes/users.ts';
+import { invite } from '../../auth/invitations.ts';
 import { formatUser, userView } from '../../auth/user-view.ts';
 import { commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';

@@ -77,6 +77,9 @@ const programView = z
     payouts_need_approval: z
       .boolean()
       .meta({ description: 'Whether a second person approves a payout run before it is handed over.' }),
+    require_second_factor: z.boolean().meta({
+      description: 'Operators and finance must have a second factor before anything else is allowed.',
+    }),
     created_at: timeText,
   })
   .partial({
@@ -106,6 +109,7 @@ const payouts = {
   payout_method_hold_days: z.int().min(0).max(MAX_HOLD_DAYS).exactOptional(),
   payouts_need_approval: z.boolean().exactOptional(),
 };
+const access = { require_second_factor: z.boolean().exactOptional() };
 
 const urls = {
   fallback_url: urlText.nullable().exactOptional(),
@@ -128,6 +132,7 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
     anonymise_ip: program.anonymiseIp,
     cookies: program.cookies,
     honour_opt_out: program.honourOptOut,
+    require_second_factor: program.requireSecondFactor,
     created_at: formatTime(program.createdAt),
     ...(SEE_RULES.has(principal.role) && {
       payout_method_hold_days: program.payoutMethodHoldDays,
@@ -226,6 +231,7 @@ function addProgramCommands(app: ApiServer, context: ApiContext): void {
         ...rules,
         ...privacy,
         ...payouts,
+        ...access,
       }),
       response: { 201: programView },
     },
@@ -241,6 +247,10 @@ function addProgramCommands(app: ApiServer, context: ApiContext): void {
     },
   });
 
+  addChangeRoute(app, context);
+}
+
+function addChangeRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/programs/:id',
@@ -262,11 +272,14 @@ function addProgramCommands(app: ApiServer, context: ApiContext): void {
         ...rules,
         ...privacy,
         ...payouts,
+        ...access,
       }),
       response: { 200: programView },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
+      // A stolen session could lift it.
+      if (request.body.require_second_factor !== undefined) requireRecentSignIn(request);
       const { id } = request.params;
       const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'programs', id);

@@ -236,7 +236,7 @@ function addChangeRoutes(app: ApiServer, context: WebhookContext): void {
 }
 
 function addSecretRoutes(app: ApiServer, context: WebhookContext): void {
-  const { ledger, secretBox } = context;
+  const { secretBox } = context;
   app.route({
     method: 'POST',
     url: '/v1/webhooks/:id/rotate-secret',

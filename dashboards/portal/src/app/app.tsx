@@ -1,4 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { ConfirmSignIn } from '../account/confirm-sign-in.tsx';
+import { Enrolment } from '../account/enrolment.tsx';
 import { ApiProblem, api, type Schemas, setSessionToken, take, takeAll, whenSignedOut } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
 import { operatorPages } from '../operator/pages.ts';
@@ -8,7 +10,7 @@ import { findRoute, href, navigate, usePath } from './router.tsx';
 import { SessionProvider } from './session.tsx';
 import { RequestReset, SetPassword } from './set-password.tsx';
 import { Shell } from './shell.tsx';
-import { SignIn } from './sign-in.tsx';
+import { Front, SignIn } from './sign-in.tsx';
 import { useTheme } from './theme.ts';
 
 const PROGRAM_KEY = 'afflux-program';
@@ -27,6 +29,11 @@ async function readSession(signal: AbortSignal): Promise<Schemas['Session'] | un
   }
 }
 
+/** A program requires a second factor: the API allows nothing else before. */
+function mustEnrol({ second_factor }: Schemas['Session']): boolean {
+  return second_factor.required && second_factor.enrolled_at === null;
+}
+
 export function App() {
   const path = usePath();
   if (path === '/set-password') return <SetPassword />;
@@ -39,7 +46,7 @@ function WithSession() {
   const { data, error, loading, reload } = useData(async (signal) => {
     const session = await readSession(signal);
     setSessionToken(session?.csrf_token ?? '');
-    if (!session) return { session: undefined, programs: [] };
+    if (!session || mustEnrol(session)) return { session, programs: [] };
     const programs = await takeAll((cursor) =>
       api.GET('/v1/programs', { params: { query: cursor ? { cursor } : {} }, signal }),
     );
@@ -71,15 +78,28 @@ function WithSession() {
       />
     );
   }
-  return <Portal user={data.session.user} programs={data.programs} onSignedOut={reload} />;
+  return (
+    <>
+      {mustEnrol(data.session) ? (
+        <Front title="Set up a second factor">
+          <p>Your program requires a second factor for your role, before you go on.</p>
+          <Enrolment onDone={reload} />
+        </Front>
+      ) : (
+        <Portal session={data.session} programs={data.programs} reload={reload} />
+      )}
+      <ConfirmSignIn session={data.session} />
+    </>
+  );
 }
 
 function Portal(props: {
-  user: Schemas['User'];
+  session: Schemas['Session'];
   programs: readonly Schemas['Program'][];
-  onSignedOut: () => void;
+  reload: () => void;
 }) {
-  const { user, programs } = props;
+  const { programs, reload } = props;
+  const { user, second_factor: secondFactor } = props.session;
   const path = usePath();
   const { theme, toggle } = useTheme();
   const [programId, setProgramId] = useState(() => localStorage.getItem(PROGRAM_KEY));
@@ -102,7 +122,7 @@ function Portal(props: {
     await take(api.DELETE('/v1/session')).catch(() => undefined);
     setSessionToken('');
     navigate('/', { replace: true });
-    props.onSignedOut();
+    reload();
   }
   if (!program) {
     return (
@@ -120,6 +140,8 @@ function Portal(props: {
     program,
     programs,
     theme,
+    secondFactor,
+    reload,
     chooseProgram(id: string) {
       localStorage.setItem(PROGRAM_KEY, id);
       setProgramId(id);

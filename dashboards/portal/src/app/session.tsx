@@ -10,6 +10,9 @@ export interface SignedIn {
   /** Programs visible to the user. */
   readonly programs: readonly Schemas['Program'][];
   readonly chooseProgram: (id: string) => void;
+  readonly secondFactor: Schemas['Session']['second_factor'];
+  /** Reads the session and the programs again. */
+  readonly reload: () => void;
   readonly signOut: () => void;
   readonly theme: string;
 }

@@ -1,7 +1,10 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import { CodeField } from '../account/code-field.tsx';
 import { ApiProblem, api, take } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
+import { fieldProblems } from '../text/problem-text.ts';
+import { Button } from '../ui/basics.tsx';
 import { Form, TextField } from '../ui/forms.tsx';
 import { Link } from './router.tsx';
 import { Mark } from './shell.tsx';
@@ -29,11 +32,27 @@ export function Front(props: { title: string; children: ComponentChildren }) {
 export function SignIn(props: { note: string | undefined; onSignedIn: () => void }) {
   const [email, setEmail] = useState('');
   const [password, setPassword] = useState('');
-  const { run, busy, error } = useAction(async () => {
-    await take(api.POST('/v1/session', { body: { email, password } }));
+  const [needsCode, setNeedsCode] = useState(false);
+  const { run, busy, error, clear } = useAction(async (code?: string) => {
+    const body = { email, password, ...(code !== undefined && { code }) };
+    try {
+      await take(api.POST('/v1/session', { body }));
+    } catch (problem) {
+      if (!isProblem(problem, 'second_factor_required')) throw problem;
+      setNeedsCode(true);
+      return;
+    }
     props.onSignedIn();
   });
-  const isWrong = error instanceof ApiProblem && error.problem.code === 'unauthorized';
+  if (needsCode) {
+    const back = () => {
+      setNeedsCode(false);
+      setPassword('');
+      clear();
+    };
+    return <CodeStep busy={busy} error={error} onCode={(code) => void run(code)} onBack={back} />;
+  }
+  const isWrong = isProblem(error, 'unauthorized');
   return (
     <Front title="Sign in">
       {props.note && <p role="status">{props.note}</p>}
@@ -63,6 +82,40 @@ export function SignIn(props: { note: string | undefined; onSignedIn: () => void
       <p class="front-foot">
         <Link to="/forgotten">Set a new password</Link>
       </p>
+    </Front>
+  );
+}
+
+function isProblem(error: unknown, code: string): boolean {
+  return error instanceof ApiProblem && error.problem.code === code;
+}
+
+/** The second step of a user with a second factor. */
+function CodeStep(props: {
+  busy: boolean;
+  error: unknown;
+  onCode: (code: string) => void;
+  onBack: () => void;
+}) {
+  const [code, setCode] = useState('');
+  const { busy, error } = props;
+  const fault = fieldProblems(error).code;
+  return (
+    <Front title="Enter your code">
+      <Form
+        submit="Sign in"
+        busy={busy}
+        error={fault === undefined ? error : undefined}
+        onSubmit={() => props.onCode(code)}
+      >
+        <CodeField value={code} onChange={setCode} fault={fault} />
+      </Form>
+      <p class="front-foot">
+        <Button kind="quiet" onClick={props.onBack}>
+          Sign in as another user
+        </Button>
+      </p>
+      <p class="hint">Lost your phone and your recovery codes? Ask an operator of the platform.</p>
     </Front>
   );
 }

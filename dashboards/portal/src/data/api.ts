@@ -6,10 +6,13 @@ import type { components, paths } from '../../../../api/client/types.ts';
 export type Schemas = components['schemas'];
 export type Money = Schemas['Money'];
 
-export const api = createClient<paths>({ baseUrl: window.location.origin });
+export const api = createClient<paths>({ baseUrl: window.location.origin, fetch: fetchConfirmed });
 
 let csrfToken = '';
 let onSignedOut = (): void => undefined;
+let confirmSignIn = async (): Promise<boolean> => false;
+/** Requests that wait for the same confirmation. */
+let confirming: Promise<boolean> | undefined;
 
 /** Later changes carry the CSRF token of this session. */
 export function setSessionToken(token: string): void {
@@ -19,6 +22,24 @@ export function setSessionToken(token: string): void {
 /** Called when the session is no longer valid. */
 export function whenSignedOut(call: () => void): void {
   onSignedOut = call;
+}
+
+/** Called when a request needs the password again; resolves to whether it was given. */
+export function whenConfirmationNeeded(call: () => Promise<boolean>): void {
+  confirmSignIn = call;
+}
+
+/** Sends a request, and once more after the password was confirmed, where the server requires that. */
+async function fetchConfirmed(request: Request): Promise<Response> {
+  const again = request.clone();
+  const response = await fetch(request);
+  if (response.status !== 403) return response;
+  const problem: { code?: unknown } = await response.clone().json();
+  if (problem.code !== 'reauthentication_required') return response;
+  confirming ??= confirmSignIn().finally(() => {
+    confirming = undefined;
+  });
+  return (await confirming) ? await fetch(again) : response;
 }
 
 api.use({

@@ -1,4 +1,7 @@
 import { useState } from 'preact/hooks';
+import { PasswordCard } from '../account/password.tsx';
+import { SecondFactorCard } from '../account/second-factor.tsx';
+import { SessionsCard } from '../account/sessions.tsx';
 import { usePartner } from '../app/session.tsx';
 import { api, type Schemas, take, takeVersion } from '../data/api.ts';
 import { useAction, useData } from '../data/use-data.ts';
@@ -6,7 +9,6 @@ import { words } from '../text/format.ts';
 import { fieldProblems } from '../text/problem-text.ts';
 import { Card, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Form, Segments, TextField } from '../ui/forms.tsx';
-import { PasswordCard } from '../ui/password.tsx';
 import { HoldNotice } from '../ui/payout-items.tsx';
 import { Status } from '../ui/status.tsx';
 
@@ -32,9 +34,11 @@ export function ProfilePage() {
           <ProfileCard key={data.profile.etag} {...data.profile} onSaved={reload} />
           <MethodCard key={data.method.etag} {...data.method} onSaved={reload} />
           <PasswordCard />
+          <SecondFactorCard />
           <FactsCard affiliate={data.profile.data} />
         </div>
       )}
+      <SessionsCard />
     </Page>
   );
 }

@@ -28,7 +28,7 @@ export function describeProblem(error: unknown): ProblemText {
     case 'rate_limited':
       return { title: 'Too many requests', advice: `Wait ${Math.max(1, retryAfter)} s, then try again.` };
     case 'locked_out':
-      return { title: 'Too many wrong passwords', advice: detail };
+      return { title: 'Too many wrong passwords or codes', advice: detail };
     case 'unavailable':
       return {
         title: 'A backing store is unavailable',
@@ -50,6 +50,13 @@ export function describeProblem(error: unknown): ProblemText {
       return {
         title: 'Not permitted for your role',
         advice: 'Ask an operator of the program.',
+      };
+    case 'enrolment_required':
+      return { title: 'Set up a second factor', advice: 'Your program requires it now. Reload the page.' };
+    case 'reauthentication_required':
+      return {
+        title: 'Your password was not confirmed',
+        advice: 'Nothing was changed. Repeat the action, then enter your password.',
       };
     case 'not_found':
       return { title: 'Not found', advice: 'Check the address, or go back to the list.' };

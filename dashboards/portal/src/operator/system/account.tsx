@@ -1,12 +1,14 @@
+import { PasswordCard } from '../../account/password.tsx';
+import { SecondFactorCard } from '../../account/second-factor.tsx';
+import { SessionsCard } from '../../account/sessions.tsx';
 import { useSession } from '../../app/session.tsx';
 import { words } from '../../text/format.ts';
 import { Card, Page } from '../../ui/basics.tsx';
-import { PasswordCard } from '../../ui/password.tsx';
 
 export function AccountPage() {
   const { user } = useSession();
   return (
-    <Page title="Your account" lead="Your user and your password.">
+    <Page title="Your account" lead="Your user, your sign-in and your sessions.">
       <div class="grid">
         <Card title="You">
           <dl class="facts">
@@ -21,7 +23,9 @@ export function AccountPage() {
           </dl>
         </Card>
         <PasswordCard />
+        <SecondFactorCard />
       </div>
+      <SessionsCard />
     </Page>
   );
 }

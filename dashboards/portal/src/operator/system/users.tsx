@@ -67,6 +67,7 @@ export function UsersPage() {
           ]}
         />
       </Card>
+      <RequirementCard />
       {isInviting && (
         <Invite
           onClose={() => setInviting(false)}
@@ -77,6 +78,38 @@ export function UsersPage() {
         />
       )}
     </Page>
+  );
+}
+
+/** Whether operators and finance of the program must have a second factor. */
+function RequirementCard() {
+  const { program, reload } = useSession();
+  const { require_second_factor: isRequired } = program;
+  const { run, busy, error } = useAction(async () => {
+    const body = { require_second_factor: !isRequired };
+    await take(api.PATCH('/v1/programs/{id}', { params: { path: { id: program.id } }, body }));
+    reload();
+  });
+  return (
+    <Card
+      title="Second factor"
+      note={
+        isRequired
+          ? `Operators and finance of ${program.name} must have a second factor.`
+          : `Operators and finance of ${program.name} may sign in with a password alone.`
+      }
+      actions={
+        <Button onClick={() => void run()} busy={busy}>
+          {isRequired ? 'No longer require it' : 'Require a second factor'}
+        </Button>
+      }
+    >
+      <p class="hint">
+        Users without one set it up at their next page, before anything else. Each does so under “Your
+        account”.
+      </p>
+      <Problem error={error} />
+    </Card>
   );
 }
 

@@ -3,8 +3,8 @@ import { useSession } from '../app/session.tsx';
 import { api, take } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
 import { fieldProblems } from '../text/problem-text.ts';
-import { Card } from './basics.tsx';
-import { Form, TextField } from './forms.tsx';
+import { Card } from '../ui/basics.tsx';
+import { Form, TextField } from '../ui/forms.tsx';
 
 /** Change of the user's own password, with the current one. */
 export function PasswordCard() {
