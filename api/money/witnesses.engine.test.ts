@@ -245,3 +245,34 @@ describe('one person alone where two are asked for', () => {
     ]);
   });
 });
+
+test('a cookie that was stolen later moves no money: each of these asks for the password again', async () => {
+  await earn();
+  const operator = await signedIn('operator');
+  const { preview } = await previewOf(operator.call);
+  const runs = await api.ledger<{ id: bigint }[]>`
+    insert into payout_runs (program_id, provider, state, started_by)
+    values (${tenant.programId}, 'bank_csv', 'confirmed', 'test') returning id`;
+  await api.ledger`
+    update programs set payout_method_hold_days = 3, payouts_need_approval = true where id = ${tenant.programId}`;
+  await api.ledger`update sessions set authenticated_at = now() - interval '11 minutes'`;
+  const program = `/v1/programs/prg_${tenant.programId}`;
+  const calls: [string, string, object?][] = [
+    ['PUT', `${affiliate}/payout-method`, THIEF],
+    ['PATCH', `${affiliate}/profile`, { email: 'thief@evil.example' }],
+    ['PATCH', affiliate, { email: 'thief@evil.example' }],
+    ['PATCH', program, { payout_method_hold_days: 0 }],
+    ['PATCH', program, { payouts_need_approval: false }],
+    ['POST', '/v1/payouts/run', { preview }],
+    ['POST', `/v1/payout-runs/run_${runs[0]?.id}/approve`],
+    ['POST', '/v1/payouts/pay_1/fail', { failure: 'pay it again' }],
+    ['POST', '/v1/payouts/pay_1/return', { failure: 'pay it again' }],
+  ];
+  for (const [method, path, json] of calls) {
+    const { status, body } = await operator.call(method, path, json);
+    expect([method, path, status, body.code]).toEqual([method, path, 403, 'reauthentication_required']);
+  }
+  // What moves nothing is done as before.
+  expect((await operator.call('PATCH', affiliate, { name: 'Ann' })).status).toBe(200);
+  expect((await operator.call('PATCH', program, { payout_method_hold_days: 4 })).status).toBe(200);
+});
