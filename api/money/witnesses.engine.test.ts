@@ -91,17 +91,17 @@ describe('a thief with a key', () => {
       email: 'thief@evil.example',
     });
     expect(changed.status).toBe(200);
-    const told = async () => (await api.mails()).map(({ to }) => to);
+    const recipients = async () => (await api.mails()).map(({ to }) => to);
     const everybody = ['first@example.com', operator.email, partner.email, 'thief@evil.example'].toSorted();
-    expect((await told()).toSorted()).toEqual(everybody);
+    expect((await recipients()).toSorted()).toEqual(everybody);
     await api.ledger`delete from mails`;
     await byKey('affiliate')('PUT', `${affiliate}/payout-method`, THIEF);
-    expect((await told()).toSorted()).toEqual(everybody.filter((to) => to !== 'first@example.com'));
+    expect((await recipients()).toSorted()).toEqual(everybody.filter((to) => to !== 'first@example.com'));
     const [mail] = (await api.mails()).filter(({ to }) => to === partner.email);
     expect(mail?.text).toMatch(/changed to GB … 5432\. Payouts are on hold until 20/);
     await api.ledger`delete from mails`;
     await byKey('operator')('PATCH', affiliate, { email: 'third@example.com' });
-    expect(await told()).toEqual(expect.arrayContaining(['thief@evil.example', 'third@example.com']));
+    expect(await recipients()).toEqual(expect.arrayContaining(['thief@evil.example', 'third@example.com']));
   });
 
   test('of an operator sets a method, shortens the hold and runs at once: nothing leaves, and the owner sees why', async () => {
@@ -237,7 +237,7 @@ describe('one person alone where two are asked for', () => {
   test('a rejected run gives the money back, with the reason', async () => {
     await startRun(byKey('finance'));
     const [run] = await waiting();
-    const reason = 'an account that nobody knows';
+    const reason = 'an unknown account';
     const rejected = await byKey('finance')('POST', `/v1/payout-runs/${run?.id}/reject`, { reason });
     expect(rejected.body).toMatchObject({ state: 'rejected', payouts: 0 });
     expect((await byKey('affiliate')('GET', '/v1/payouts')).body.data).toMatchObject([

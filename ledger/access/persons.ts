@@ -1,10 +1,10 @@
 import type { DatabaseSql } from '../postgres/db.ts';
 
-/** Keys that made keys, or that were rotated: nobody has a longer chain of them for a good reason. */
+/** Keys that made keys, or that were rotated: a longer chain of them has no good reason. */
 const MAX_CHAIN = 50;
 
 /**
- * The user behind an actor of the audit log: the user itself, or whoever made the key, over rotations and keys that
+ * The user behind an actor of the audit log: the user itself, or the one who made the key, over rotations and keys that
  * made keys. Null where no user is known: the command line, the scheduler, a key that was made on the command line.
  */
 export async function userBehind(sql: DatabaseSql, actor: string): Promise<number | null> {

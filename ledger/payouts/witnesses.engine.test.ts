@@ -402,7 +402,7 @@ describe('a program that asks for a second person', () => {
     await expectBooksToHold();
   });
 
-  test('is obeyed by the database, whoever writes', async () => {
+  test('is obeyed by the database as well', async () => {
     const { programId, runId } = await waitingRun('user:1');
     await expect(
       ledger`update payouts set state = 'created' where program_id = ${programId}`,

@@ -3,7 +3,7 @@ import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
-import { formatCount, formatMoney, providerName, ZONE_NAME } from '../../text/format.ts';
+import { formatCount, formatMoney, providerName } from '../../text/format.ts';
 import { Amount, Button, Card, When } from '../../ui/basics.tsx';
 import { Dialog, Form, TextField } from '../../ui/forms.tsx';
 import { ListTable } from '../../ui/table.tsx';
@@ -38,13 +38,19 @@ export function PayoutApprovals({ onDecided }: { onDecided: () => void }) {
         rowKey={({ id }) => id}
         empty={null}
         columns={[
-          { title: 'Run', head: true, cell: ({ id }) => id },
           {
-            title: 'Started by',
-            cell: ({ started_by }) => (started_by === ownActor ? 'You' : started_by),
+            title: 'Run',
+            head: true,
+            cell: ({ id, payouts, started_by, started_at }) => (
+              <>
+                {id}
+                <span class="sub">
+                  {formatCount(payouts)} {payouts === 1 ? 'payout' : 'payouts'}, started by{' '}
+                  {started_by === ownActor ? 'you' : started_by}, <When at={started_at} />
+                </span>
+              </>
+            ),
           },
-          { title: `Started (${ZONE_NAME})`, cell: ({ started_at }) => <When at={started_at} /> },
-          { title: 'Payouts', numeric: true, cell: ({ payouts }) => formatCount(payouts) },
           { title: 'Total', numeric: true, cell: ({ total }) => <Amount money={total} strong /> },
           {
             title: '',

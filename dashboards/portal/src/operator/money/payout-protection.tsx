@@ -7,7 +7,7 @@ import { Card, Loading, Problem } from '../../ui/basics.tsx';
 import { Check, Form, TextField } from '../../ui/forms.tsx';
 
 /** What stands between the program's money and one person who would move it alone. */
-export function PayoutProtection() {
+export function PayoutProtection({ onSaved }: { onSaved: () => void }) {
   const { program, user } = useSession();
   const { data, error, reload } = useData(
     async (signal) =>
@@ -19,7 +19,16 @@ export function PayoutProtection() {
     <Card title="Protection" note="Changes are in the audit log. To relax one, confirm your password.">
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
-      {data && <ProtectionForm key={data.etag} {...data} onSaved={reload} />}
+      {data && (
+        <ProtectionForm
+          key={data.etag}
+          {...data}
+          onSaved={() => {
+            reload();
+            onSaved();
+          }}
+        />
+      )}
     </Card>
   );
 }

@@ -8,7 +8,7 @@ import { usePages } from '../../data/use-pages.ts';
 import { ZONE_NAME } from '../../text/format.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Segments, TextField } from '../../ui/forms.tsx';
-import { Destination, PayoutItems } from '../../ui/payout-items.tsx';
+import { PayoutItems } from '../../ui/payout-items.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 import { PaymentResults } from './payment-results.tsx';
@@ -34,6 +34,8 @@ export function PayoutsPage() {
   const { program } = useSession();
   const [state, setState] = useParameter('state');
   const [shown, setShown] = useState<Payout>();
+  /** Counts the changes of the settings, after which the preview is another. */
+  const [saved, setSaved] = useState(0);
   const names = useNames();
   const list = usePages(
     (cursor, signal) => {
@@ -51,7 +53,7 @@ export function PayoutsPage() {
   return (
     <Page title="Payouts" lead="Preview of the next run, the run itself, and the outcome of each payout.">
       <PayoutApprovals onDecided={list.reload} />
-      <PayoutRun names={names} onDone={list.reload} />
+      <PayoutRun key={saved} names={names} onDone={list.reload} />
       <Card
         title="All payouts"
         actions={<Segments label="Status" value={state} onChange={setState} choices={STATES} />}
@@ -69,10 +71,13 @@ export function PayoutsPage() {
             {
               title: 'Partner',
               head: true,
-              cell: ({ affiliate_id, id }) => (
+              cell: ({ affiliate_id, id, destination }) => (
                 <>
                   {names.get(affiliate_id) ?? affiliate_id}
-                  <span class="sub">{id}</span>
+                  <span class="sub">
+                    {id}
+                    {destination && `, to ${destination.hint}`}
+                  </span>
                 </>
               ),
             },
@@ -86,7 +91,6 @@ export function PayoutsPage() {
                 </>
               ),
             },
-            { title: 'To', cell: ({ destination }) => <Destination to={destination} /> },
             { title: `Closed (${ZONE_NAME})`, cell: ({ closed_at }) => <When at={closed_at} /> },
             { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} strong /> },
             {
@@ -99,7 +103,7 @@ export function PayoutsPage() {
         />
       </Card>
       <PaymentResults onRecorded={list.reload} />
-      <PayoutProtection />
+      <PayoutProtection onSaved={() => setSaved(saved + 1)} />
       {shown && <PayoutItems payout={shown} onClose={() => setShown(undefined)} />}
     </Page>
   );
