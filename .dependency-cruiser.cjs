@@ -82,7 +82,7 @@ const rooms = {
     orders: ['http', 'schemas'],
     conversions: ['http', 'schemas', 'orders'],
     programs: ['http', 'schemas', 'auth'],
-    money: ['http', 'schemas', 'programs'],
+    money: ['http', 'schemas', 'auth', 'programs'],
     reports: ['http', 'schemas', 'auth', 'orders'],
     mails: [],
     webhooks: ['http', 'schemas', 'auth', 'orders', 'programs', 'money'],

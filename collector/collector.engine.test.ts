@@ -193,12 +193,20 @@ describe('collector', () => {
       ClickFlag.expired | ClickFlag.fallback,
     ]);
     const other = await link('https://shop.test/');
-    await updateAffiliate(world.ledger, { id: world.affiliate.id, changes: { status: 'suspended' } });
+    await updateAffiliate(world.ledger, {
+      actor: 'test',
+      id: world.affiliate.id,
+      changes: { status: 'suspended' },
+    });
     const isSuspended = async () =>
       (await click(`${other.code}?sub5=suspended`)).headers.get('location')?.includes('lost');
     await waitFor(isSuspended, { deadlineMs: SEEN_MS, what: 'the suspension' });
     expect((await stored('suspended')).at(-1)?.flags).toBe(ClickFlag.suspended | ClickFlag.fallback);
-    await updateAffiliate(world.ledger, { id: world.affiliate.id, changes: { status: 'active' } });
+    await updateAffiliate(world.ledger, {
+      actor: 'test',
+      id: world.affiliate.id,
+      changes: { status: 'active' },
+    });
     await waitFor(async () => !(await isSuspended()), {
       deadlineMs: SEEN_MS,
       what: 'the end of the suspension',

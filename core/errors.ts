@@ -48,6 +48,7 @@ export const OPERATING_ERRORS = {
   postgres_pooled: 'a pooler does not keep the settings of a session',
   postgres_session: 'a session of PostgreSQL is not as the process needs it',
   postgres_unreachable: 'PostgreSQL does not answer',
+  preview_changed: 'a payout run would not do what its preview showed',
   reader_stalled: 'the stream has messages and delivers none',
   rows_refused: 'ClickHouse refuses the rows of an insert; no repetition helps',
   snapshot_damaged: 'the snapshot of the links is damaged',

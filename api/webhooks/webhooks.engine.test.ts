@@ -136,7 +136,7 @@ describe('a delivery', () => {
     await subscribe(operator, { events: ['affiliate.status_changed', 'payout.changed', 'conversion.paid'] });
     const conversion = await order('paid');
     await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, { key: operator });
-    const run = await api.call('POST', '/v1/payouts/run', { key: finance });
+    const run = await api.runPayouts(finance);
     const payouts = run.body.payouts as { id: string }[];
     for (const { id } of payouts) await api.call('POST', `/v1/payouts/${id}/mark-paid`, { key: finance });
     const path = `/v1/affiliates/aff_${tenant.otherAffiliateId}`;
