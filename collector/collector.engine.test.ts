@@ -5,7 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
-import { ClickFlag } from '../core/clicks/click-record.ts';
+import {
+  ClickFlag,
+  type ClickRecord,
+  encodeClick,
+  INVALID_CLICK_FLAGS,
+} from '../core/clicks/click-record.ts';
 import { listLeases } from '../core/clicks/lease.ts';
 import { connectNats, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import { formatIp } from '../core/ip.ts';
@@ -20,6 +25,7 @@ import {
   sendRaw,
 } from '../test/support/collector.ts';
 import { waitFor } from '../test/support/engines.ts';
+import { MAX_CLICKS_A_MINUTE } from './routing/floods.ts';
 
 /** A change is seen within a second; the test machine may be busy with everything else at once. */
 const SEEN_MS = 3_000;
@@ -151,6 +157,75 @@ describe('collector', () => {
     });
     const all = (await world.storedClicks()).filter((record) => record.sub5 === 'flags');
     expect(all.map((record) => record.flags)).toEqual([ClickFlag.head, ClickFlag.prefetch, ClickFlag.bot]);
+  });
+
+  it('a page that loads a link as an image or in a frame makes no valid click, and sets no cookie', {
+    tags: ['attack'],
+  }, async () => {
+    const { code } = await link('https://shop.test/');
+    const ask = async (headers: Record<string, string>) =>
+      await sendRaw(
+        world.url,
+        `GET /c/${code}?sub5=forced HTTP/1.1\r\nHost: a\r\nUser-Agent: ${CHROME}\r\n${Object.entries(headers)
+          .map(([name, value]) => `${name}: ${value}\r\n`)
+          .join('')}\r\n`,
+      );
+    const destinations = ['image', 'script', 'style', 'iframe', 'frame', 'object', 'embed', 'empty', 'video'];
+    const forced = [
+      ...destinations.map((destination) => ({ 'Sec-Fetch-Dest': destination })),
+      { 'Sec-Fetch-Mode': 'no-cors' },
+    ];
+    for (const headers of forced) {
+      const answer = await ask(headers);
+      expect(answer).toMatch(/^HTTP\/1.1 302 Found\r\nLocation: https:\/\/shop\.test\/\?click_id=/);
+      expect(answer).not.toContain('Set-Cookie');
+    }
+    const clicked = [
+      {},
+      { 'Sec-Fetch-Dest': 'document', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Site': 'cross-site' },
+    ];
+    for (const headers of clicked) expect(await ask(headers)).toContain('Set-Cookie: aff_click=');
+    const flags = (await stored('forced')).map((record) => record.flags);
+    expect(flags).toEqual([...forced.map(() => ClickFlag.forced), 0, 0]);
+    expect(INVALID_CLICK_FLAGS & ClickFlag.forced).not.toBe(0);
+  });
+
+  it('an address that floods a link with large parameters is redirected as before, and stored small', {
+    tags: ['attack'],
+  }, async () => {
+    const { code } = await link('https://shop.test/?s={sub1}');
+    await collector.stop();
+    collector = await world.start({ trustedProxies: ['127.0.0.1'] });
+    const long = 'x'.repeat(3_000);
+    const ask = async (address: string) => {
+      const headers = { 'User-Agent': `${CHROME} ${long}`, Referer: `http://r.test/${long}` };
+      const answer = await click(`${code}?sub1=${long}&sub5=flood&rest=${long}`, {
+        headers: { ...headers, 'X-Forwarded-For': address },
+      });
+      return new URL(answer.headers.get('location') ?? '').searchParams.get('s');
+    };
+    // More than two minutes' worth: one minute at least has too many, also when it turns meanwhile.
+    const clicks = 2 * MAX_CLICKS_A_MINUTE + 1;
+    for (let i = 0; i < clicks; i++) expect(await ask('198.51.100.7')).toBe(long);
+    expect(await ask('198.51.100.8')).toBe(long);
+    const records = await stored('flood');
+    const isFlood = ({ flags }: ClickRecord) => (flags & ClickFlag.flood) !== 0;
+    const floods = records.filter(isFlood);
+    expect(floods.length).toBeGreaterThan(0);
+    expect(floods.length).toBeLessThanOrEqual(clicks - MAX_CLICKS_A_MINUTE);
+    expect(records).toHaveLength(clicks + 1);
+    for (const record of floods) {
+      expect(encodeClick(record).length).toBeLessThan(600);
+      expect(record).toMatchObject({
+        sub1: 'x'.repeat(64),
+        user_agent: CHROME.slice(0, 64),
+        browser: 'Chrome',
+      });
+    }
+    expect(encodeClick(records[0] as ClickRecord).length).toBeGreaterThan(7_000);
+    expect(isFlood(records.at(-1) as ClickRecord)).toBe(false);
+    await collector.stop();
+    collector = await world.start();
   });
 
   it('believes X-Forwarded-For only of a trusted proxy', async () => {

@@ -27,6 +27,7 @@ import { observeCommits, registerCollectorMetrics } from './metrics.ts';
 import { createClientAddressReader } from './request/client-address.ts';
 import { openCountries } from './request/geo.ts';
 import { createVisitorCache } from './request/visitors.ts';
+import { createFloods } from './routing/floods.ts';
 import { createRepeats } from './routing/repeats.ts';
 
 /** The stream shard this collector publishes to. */
@@ -102,6 +103,8 @@ export async function startCollector(options: {
       countryOf,
       caps,
       repeats: createRepeats(),
+      floods: createFloods(),
+      log,
       answers,
       outcomes,
       flagCounts,

@@ -29,6 +29,7 @@ describe('from nothing to a link', () => {
     const campaign = await made('/v1/campaigns', {
       program_id: program.id,
       name: 'Winter',
+      landing_url: 'https://shop.example/',
       starts_at: '2026-11-01T00:00:00Z',
       cookie_days: 14,
     });
@@ -107,7 +108,7 @@ describe('what is saved is checked', () => {
     '//shop.example/',
     'https://user:secret@shop.example/',
     'https://shop.example/\r\nSet-Cookie: a=b',
-    'https://shop.example/ space',
+    'https://phish.example/',
     'https://shop.example/{unknown}',
     'https://{sub1}.example/',
     `https://shop.example/${'x'.repeat(2_000)}`,

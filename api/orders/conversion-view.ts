@@ -23,6 +23,7 @@ const REASONS_FOR_AFFILIATES: Readonly<Record<ConversionReason, SafeReason>> = {
   high_conversion_rate_from_ip: 'unusual_traffic',
   instant_conversion: 'unusual_traffic',
   bot_click: 'unusual_traffic',
+  forced_click: 'unusual_traffic',
   click_velocity_ip: 'unusual_traffic',
   click_velocity_subnet: 'unusual_traffic',
   click_velocity_fingerprint: 'unusual_traffic',

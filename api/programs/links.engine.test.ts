@@ -24,7 +24,15 @@ const newLink = (fields: object) => ({
 beforeAll(async () => {
   api = await startTestApi();
   ids.program = String((await made('/v1/programs', { name: 'Shoes', currency: 'EUR' })).id);
-  ids.campaign = String((await made('/v1/campaigns', { program_id: ids.program, name: 'Winter' })).id);
+  ids.campaign = String(
+    (
+      await made('/v1/campaigns', {
+        program_id: ids.program,
+        name: 'Winter',
+        landing_url: 'https://shop.example/',
+      })
+    ).id,
+  );
   const affiliate = { program_id: ids.program, ref_code: 'a', name: 'Ann', email: 'a@example.com' };
   ids.affiliate = String((await made('/v1/affiliates', { ...affiliate, status: 'active' })).id);
 });
@@ -81,6 +89,28 @@ describe('routing and caps of links', () => {
   ])('refuse %j by the name of the field', async (fields, field) => {
     const answer = await send('POST', '/v1/links', newLink(fields));
     expect([answer.status, answer.text]).toEqual([422, expect.stringContaining(`"${field}"`)]);
+  });
+});
+
+describe('an affiliate who links to a host of their own', { tags: ['attack'] }, () => {
+  test('is refused, until an operator allows the host; the answers show what is sent', async () => {
+    const path = `/v1/campaigns/${ids.campaign}`;
+    const elsewhere = newLink({ landing_url: 'https:///Other.example/x' });
+    const refused = await send('POST', '/v1/links', elsewhere);
+    expect([refused.status, refused.body.field]).toEqual([422, 'landing_url']);
+    const changed = await send('PATCH', path, { allowed_hosts: ['*.shop.example', 'OTHER.example'] });
+    expect(changed.body).toMatchObject({
+      landing_url: 'https://shop.example/',
+      allowed_hosts: ['*.shop.example', 'other.example'],
+    });
+    expect(await made('/v1/links', elsewhere)).toMatchObject({ landing_url: 'https://other.example/x' });
+    expect((await send('PATCH', path, { allowed_hosts: ['a/b'] })).body.field).toBe('allowed_hosts.0');
+    await send('PATCH', path, { allowed_hosts: [] });
+    const { body } = await send('GET', `${path}/hosts`);
+    expect(body.hosts).toContainEqual({ host: 'other.example', links: 1, allowed: false });
+    expect(body.hosts).toContainEqual(expect.objectContaining({ host: 'shop.example', allowed: true }));
+    const { body: listed } = await send('GET', `/v1/links?campaign_id=${ids.campaign}&host=other.example`);
+    expect(listed.data).toHaveLength(1);
   });
 });
 

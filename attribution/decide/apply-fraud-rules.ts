@@ -77,6 +77,11 @@ const RULES: Readonly<Record<RuleName, Rule>> = {
     fires: (flags) => flags !== 0,
     threshold: 'no flag of a robot',
   },
+  forced_click: {
+    observe: ({ winner }) => winner.click.flags & ClickFlag.forced,
+    fires: (flags) => flags !== 0,
+    threshold: 'no flag of a forced click',
+  },
   high_conversion_rate_from_ip: {
     observe: ({ earlier }) => earlier.fromIp + 1,
     fires: above,

@@ -132,7 +132,10 @@ function none(reason: ConversionReason, candidates: readonly Candidate[] = []): 
   return { kind: 'none', reason, candidates };
 }
 
-/** The click id names the last click. Under the first-click model an earlier one of the same visitor may win. */
+/**
+ * The click id names the last click. Under the first-click model an earlier one of the same visitor may win, but none
+ * that a page forced: it would take the order from the affiliate whose link was really clicked.
+ */
 function chooseAroundGiven(facts: ClickFacts, click: KnownClick): Choice {
   const { conversion, terms } = facts;
   const lost = losesBecause(conversion, { click, terms });
@@ -145,7 +148,11 @@ function chooseAroundGiven(facts: ClickFacts, click: KnownClick): Choice {
   const rivals =
     model === 'first_click'
       ? facts.visitorClicks.filter(
-          (other) => other.click.ip === click.ip && other.click.ts < click.ts && !isSame(other.click, click),
+          (other) =>
+            other.click.ip === click.ip &&
+            other.click.ts < click.ts &&
+            !isSame(other.click, click) &&
+            (other.click.flags & ClickFlag.forced) === 0,
         )
       : [];
   return win([...rivals, given], { conversion, model, source: 'click_id' });

@@ -217,6 +217,7 @@ describe('the first-click model', () => {
     ['of another program', visit({ ts: CLICK_MS - DAY_MS, affiliateId: 5, programId: 8 })],
     ['outside its window', visit({ ts: CLICK_MS - 30 * DAY_MS, affiliateId: 5 })],
     ['on a paused link', visit({ ts: CLICK_MS - DAY_MS, affiliateId: 5, flags: ClickFlag.paused })],
+    ['that a page forced', visit({ ts: CLICK_MS - DAY_MS, affiliateId: 5, flags: ClickFlag.forced })],
   ])('does not take a click %s', (_what, other) => {
     const decision = decided({ terms: firstTerms, visitorClicks: [other] });
     expect(decision?.evidence.candidates.find(({ lost }) => lost === null)?.affiliateId).toBe(3);
@@ -254,8 +255,12 @@ describe('an order without a click id', () => {
   });
 
   it('is not matched with clicks that are not valid, or without an address', () => {
-    const visitorClicks = [visit({ flags: ClickFlag.bot })];
-    expect(decided(without({}, { visitorClicks }))).toMatchObject({ reason: 'no_click' });
+    for (const flags of [ClickFlag.bot, ClickFlag.forced, ClickFlag.flood]) {
+      const visitorClicks = [visit({ flags })];
+      expect(decided(without({ fingerprintMatch: 'credit' }, { visitorClicks }))).toMatchObject({
+        reason: 'no_click',
+      });
+    }
     expect(decided(without({ ip: null }))).toMatchObject({ reason: 'no_click' });
   });
 
@@ -352,6 +357,7 @@ describe('the fraud rules', () => {
     ['click_velocity_ip', busy('ip'), { context: quiet }],
     ['click_velocity_subnet', busy('subnet'), { context: quiet }],
     ['bot_click', found({ flags: ClickFlag.bot }), found({ flags: ClickFlag.repeat })],
+    ['forced_click', found({ flags: ClickFlag.forced }), found({ flags: ClickFlag.repeat })],
     [
       'geo_mismatch',
       { context: { ...quiet, orderCountry: 'FR' } },

@@ -127,8 +127,9 @@ async function createDemo(tx: DatabaseTransaction, config: Config): Promise<Demo
   });
   await setTerms(tx, { programId: program.id, rateBps: 1_000, payoutMinMinor: 1_000n });
   const campaigns: Campaign[] = [];
-  for (const { name, terms } of CAMPAIGNS) {
-    const campaign = await createCampaign(tx, { programId: program.id, name });
+  for (const { name, slug, terms } of CAMPAIGNS) {
+    const landingUrl = `https://shop.example/${slug}`;
+    const campaign = await createCampaign(tx, { programId: program.id, name, landingUrl });
     if (terms) {
       await setTerms(tx, {
         programId: program.id,

@@ -14,7 +14,7 @@ interface ClickRequest {
   readonly visitor: Visitor;
   /** Referrer, sub1–5, UTM ×5, rest. */
   readonly traffic: readonly string[];
-  /** bot, head, prefetch, optedOut. */
+  /** bot, head, prefetch, forced, optedOut. */
   readonly flags: number;
   readonly isHead: boolean;
 }
@@ -31,13 +31,14 @@ export class Click implements ClickRow {
   readonly link: Link;
   readonly ts: number;
   readonly visitor: Visitor;
-  readonly traffic: readonly string[];
+  /** Whole until its redirect is made; cut when it is one of a flood. */
+  traffic: readonly string[];
   readonly isHead: boolean;
   node = 0;
   seq = 0;
   /** Whole until the decision cuts it to what the program keeps. */
   ip: Uint8Array;
-  /** The visitor's columns; without the fingerprint once the decision says so. */
+  /** The visitor's columns; shorter, or without the fingerprint, once the decision says so. */
   encodedVisitor: Buffer;
   flags: number;
   rule = 0;

@@ -2,13 +2,14 @@ import { ClickFlag } from '../../core/clicks/click-record.ts';
 import type { ClickCaps } from '../links/caps.ts';
 import type { CountryOf } from '../request/geo.ts';
 import { cutIp, withoutFingerprint } from '../request/privacy.ts';
+import { cutTexts, FLOOD_TEXT_LENGTH, type Floods } from '../routing/floods.ts';
 import type { Repeats } from '../routing/repeats.ts';
 import { createRouter, stateFlags } from '../routing/routing.ts';
 import type { Click } from './click.ts';
 import { fillLocation } from './macro-values.ts';
 
-/** Not a click: a request that the browser sent ahead would make the visitor's own click look like a repeat. */
-const NO_REPEATS = ClickFlag.head | ClickFlag.prefetch;
+/** Not a click: a request that the browser sent by itself would make the visitor's own click look like a repeat. */
+const NO_REPEATS = ClickFlag.head | ClickFlag.prefetch | ClickFlag.forced;
 
 /** Completes a click that has been read: its flags, its answer, and what is kept of its visitor. */
 export interface Decision {
@@ -20,9 +21,16 @@ export function createDecision(options: {
   countryOf: CountryOf;
   caps: ClickCaps;
   repeats: Repeats;
+  floods: Floods;
 }): Decision {
-  const { repeats } = options;
+  const { repeats, floods } = options;
   const route = createRouter(options);
+
+  function noteFlood(click: Click): void {
+    if (!floods.note(click.ip, click.ts)) return;
+    click.flags |= ClickFlag.flood;
+    click.encodedVisitor = click.visitor.encodedShort(FLOOD_TEXT_LENGTH);
+  }
 
   return {
     decideRedirect(click) {
@@ -37,18 +45,30 @@ export function createDecision(options: {
       ) {
         click.flags |= ClickFlag.repeat;
       }
+      noteFlood(click);
       applyPrivacy(click);
-      if (!url) return;
-      click.answer = 'redirect';
-      click.location = url.constant ?? fillLocation(url, click);
-      click.cookieDays = cookieDaysOf(click);
+      if (url) {
+        click.answer = 'redirect';
+        click.location = url.constant ?? fillLocation(url, click);
+        click.cookieDays = cookieDaysOf(click);
+      }
+      cutFlood(click);
     },
     decideImpression(click) {
-      click.flags |= stateFlags(click.link, click.ts) | ClickFlag.impression;
+      // A pixel is an image, and no page was forced to be one.
+      click.flags =
+        (click.flags & ~ClickFlag.forced) | stateFlags(click.link, click.ts) | ClickFlag.impression;
+      noteFlood(click);
       applyPrivacy(click);
       click.answer = 'pixel';
+      cutFlood(click);
     },
   };
+}
+
+/** After the redirect is made: where the visitor lands does not depend on who else shares the address. */
+function cutFlood(click: Click): void {
+  if ((click.flags & ClickFlag.flood) !== 0) click.traffic = cutTexts(click.traffic);
 }
 
 /** Cuts what the program does not keep, or the visitor does not want kept. Routing and repeats need it whole. */
@@ -58,8 +78,11 @@ function applyPrivacy(click: Click): void {
   if (hasOptedOut || click.link.campaign.program.privacy.anonymiseIp) click.ip = cutIp(click.ip);
 }
 
-/** 0: no cookie, because the visitor does not land on the shop or does not want one, or the program has none. */
+/**
+ * 0: no cookie, because the visitor does not land on the shop or does not want one, or the program has none; or because a
+ * page forced the click, which must not take the place of the one that the visitor made.
+ */
 function cookieDaysOf({ link, flags }: Click): number {
-  const isUnwanted = (flags & (ClickFlag.fallback | ClickFlag.optedOut)) !== 0;
+  const isUnwanted = (flags & (ClickFlag.fallback | ClickFlag.optedOut | ClickFlag.forced)) !== 0;
   return isUnwanted || !link.campaign.program.privacy.cookies ? 0 : link.campaign.cookieDays;
 }

@@ -1,3 +1,4 @@
+import type { Logger } from '../../core/service/log.ts';
 import type { Clock } from '../durability/clock.ts';
 import type { Committer } from '../durability/committer.ts';
 import type { ClickCaps } from '../links/caps.ts';
@@ -5,6 +6,7 @@ import type { LinkStore } from '../links/links.ts';
 import type { ClientAddressReader } from '../request/client-address.ts';
 import type { CountryOf } from '../request/geo.ts';
 import type { VisitorOf } from '../request/visitors.ts';
+import type { Floods } from '../routing/floods.ts';
 import type { Repeats } from '../routing/repeats.ts';
 import type { Answers } from './answers.ts';
 import type { Click } from './click.ts';
@@ -33,6 +35,8 @@ export function createClickHandlers(options: {
   countryOf: CountryOf;
   caps: ClickCaps;
   repeats: Repeats;
+  floods: Floods;
+  log: Logger;
   answers: Answers;
   outcomes: OutcomeCounts;
   flagCounts: FlagCounts;

@@ -52,6 +52,18 @@ function readFlags(
   if (isHead) flags |= ClickFlag.head;
   const purpose = request.getHeader('sec-purpose');
   if (purpose !== '' && purpose.includes('prefetch')) flags |= ClickFlag.prefetch;
+  if (isForced(request)) flags |= ClickFlag.forced;
   if (link.campaign.program.privacy.honourOptOut && hasOptedOut(request)) flags |= ClickFlag.optedOut;
   return flags;
+}
+
+/**
+ * Whether a page loaded the link without a click: as an image, a script, a frame, or by a request of a script. A click is
+ * a navigation of a whole tab (`document`). Browsers let no page change these headers
+ * (https://www.w3.org/TR/fetch-metadata/); old ones and apps send neither.
+ */
+function isForced(request: HttpRequest): boolean {
+  const destination = request.getHeader('sec-fetch-dest');
+  if (destination !== '' && destination !== 'document') return true;
+  return request.getHeader('sec-fetch-mode') === 'no-cors';
 }

@@ -14,9 +14,10 @@ export function createRecorder(options: {
 }): (click: Click) => void {
   const { committer, caps, answers, flagCounts } = options;
 
-  function countAgainstCaps({ link, ts }: Click): void {
-    if (link.dailyClickCap > 0) caps.count(link.capEntity, ts);
-    if (link.campaign.dailyClickCap > 0) caps.count(link.campaign.capEntity, ts);
+  function countAgainstCaps(click: Click): void {
+    const { link } = click;
+    if (link.dailyClickCap > 0) caps.count(link.capEntity, click);
+    if (link.campaign.dailyClickCap > 0) caps.count(link.campaign.capEntity, click);
   }
 
   return (click) => {

@@ -4,6 +4,7 @@ import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import { DAY_MS } from '../../core/time.ts';
+import { AddressCounts, isPrivateAddress } from '../request/address-counts.ts';
 
 /**
  * Counts the valid clicks of a UTC day of the links and campaigns that have a cap, across collectors. Each collector
@@ -12,12 +13,15 @@ import { DAY_MS } from '../../core/time.ts';
  * So a cap is overshot by at most what the other collectors accept between two of their writes and the arrival of
  * these here, about a second of their clicks; and by what a killed collector had accepted since its last write. While
  * NATS is unavailable each collector counts on its own: at most cap × collectors.
+ *
+ * One network (/24, /48) gets at most a tenth of a cap, so that one address does not use up an affiliate's cap with a new
+ * User-Agent a click. Each collector counts networks for itself, in fixed memory.
  */
 export interface ClickCaps {
-  /** Whether `entity` had its `cap` clicks of the day. */
-  isReached(entity: string, cap: number, nowMs: number): boolean;
+  /** Whether `entity` had its `cap` clicks of the day, or the share of it that one network may have. */
+  isReached(entity: string, cap: number, visit: { ts: number; ip: Uint8Array }): boolean;
   /** Counts one valid click. */
-  count(entity: string, nowMs: number): void;
+  count(entity: string, visit: { ts: number; ip: Uint8Array }): void;
   stop(): Promise<void>;
 }
 
@@ -29,6 +33,10 @@ export function capEntity(kind: 'link' | 'campaign', id: number): string {
 /** Counts are needed on their day only; the second day covers clocks that differ. */
 export const CAPS_TTL_MS = 2 * DAY_MS;
 const WRITE_EVERY_MS = 1_000;
+/** Of a cap for one network, at least one click: the visitors of an office or a carrier's gateway fit. */
+const NETWORK_SHARE = 0.1;
+/** 4 MiB: 330,000 pairs of a capped entity and a network a day, of which the smallest counts are forgotten first. */
+const NETWORK_BUCKETS = 2 ** 16;
 /** A collector's counts are this many values, so that one stays far below NATS's 1 MB up to 500,000 capped entities. */
 const PARTS = 16;
 /** A stop waits this long for the last counts to be written. */
@@ -52,6 +60,7 @@ export async function followCaps(options: { bucket: KV; log: Logger }): Promise<
   // A new name at each start: the counts of an earlier process stay, as those of another collector.
   const self = randomBytes(6).toString('hex');
   const days = new Map<number, Day>();
+  const shares = createNetworkShares();
   let failed = false;
 
   function dayOf(day: number): Day {
@@ -119,9 +128,14 @@ export async function followCaps(options: { bucket: KV; log: Logger }): Promise<
   }
 
   return {
-    isReached: (entity, cap, nowMs) => (dayOf(Math.floor(nowMs / DAY_MS)).totals.get(entity) ?? 0) >= cap,
-    count(entity, nowMs) {
-      const day = dayOf(Math.floor(nowMs / DAY_MS));
+    isReached(entity, cap, { ts, ip }) {
+      const date = Math.floor(ts / DAY_MS);
+      return (dayOf(date).totals.get(entity) ?? 0) >= cap || shares.isUsedUp({ entity, cap, ip, date });
+    },
+    count(entity, { ts, ip }) {
+      const date = Math.floor(ts / DAY_MS);
+      const day = dayOf(date);
+      shares.count(entity, ip, date);
       const part = partOf(entity);
       const own = day.own[part];
       own?.set(entity, (own.get(entity) ?? 0) + 1);
@@ -139,6 +153,26 @@ export async function followCaps(options: { bucket: KV; log: Logger }): Promise<
       ]);
     },
   };
+}
+
+/** Counts the clicks of networks, of each capped entity and day (days since 1970). */
+function createNetworkShares() {
+  const counts = new AddressCounts({ part: 'network', buckets: NETWORK_BUCKETS });
+  return {
+    isUsedUp(options: { entity: string; cap: number; ip: Uint8Array; date: number }): boolean {
+      const { entity, cap, ip, date } = options;
+      const share = Math.ceil(cap * NETWORK_SHARE);
+      return counts.count(subjectOf(entity), ip, date) >= share && !isPrivateAddress(ip);
+    },
+    count(entity: string, ip: Uint8Array, date: number): void {
+      counts.add(subjectOf(entity), ip, date);
+    },
+  };
+}
+
+/** The name of an entity as a number. */
+function subjectOf(entity: string): number {
+  return 2 * Number(entity.slice(1)) + (entity.startsWith('l') ? 1 : 0);
 }
 
 function partOf(entity: string): number {

@@ -288,6 +288,30 @@ describe('caps of clicks a day', () => {
     expect(flags).toEqual([0, 0, 0, capped, capped]);
   });
 
+  it('one address that uses up a cap with many User-Agents gets a tenth of it, and others the rest', {
+    tags: ['attack'],
+  }, async () => {
+    await start({ trustedProxies: ['127.0.0.1'] });
+    const { code } = await link({ dailyClickCap: 20 });
+    const landings = async (address: string, agents: number): Promise<number> => {
+      let landed = 0;
+      for (let i = 0; i < agents; i++) {
+        const headers = { 'User-Agent': `${CHROME} ${i}`, 'X-Forwarded-For': address };
+        landed += await clicks(code, 1, { headers });
+      }
+      return landed;
+    };
+    expect(await landings('198.51.100.7', 20)).toBe(2);
+    expect(await landings('198.51.100.200', 3)).toBe(0);
+    expect(await landings('2001:db8:7::1', 3)).toBe(2);
+    expect(await landings('2001:db8:7:ff::1', 3)).toBe(0);
+    expect(await landings('203.0.113.1', 1)).toBe(1);
+    // 5 of the 20: the rest is there for 8 more networks.
+    let others = 0;
+    for (let i = 1; i <= 20; i++) others += await landings(`192.0.${i}.1`, 1);
+    expect(others).toBe(15);
+  });
+
   it('hold for all links of a campaign together, and are gone when taken away', async () => {
     await start();
     const first = await link();

@@ -9,13 +9,13 @@ export interface Privacy {
   readonly honourOptOut: boolean;
 }
 
-/** Bytes that stay of the 16: 96 + 24 bits of a mapped IPv4 address, 48 bits of an IPv6 address. */
-const IPV4_PREFIX_BYTES = 15;
-const IPV6_PREFIX_BYTES = 6;
+/** Bytes of the 16 that name a network: 96 + 24 bits of a mapped IPv4 address, 48 bits of an IPv6 address. */
+export const IPV4_NETWORK_BYTES = 15;
+export const IPV6_NETWORK_BYTES = 6;
 
 /** A copy of a 16-byte address cut to /24 (IPv4) or /48 (IPv6). */
 export function cutIp(ip: Uint8Array): Uint8Array {
-  return Uint8Array.from(ip).fill(0, isMappedIpv4(ip) ? IPV4_PREFIX_BYTES : IPV6_PREFIX_BYTES);
+  return Uint8Array.from(ip).fill(0, isMappedIpv4(ip) ? IPV4_NETWORK_BYTES : IPV6_NETWORK_BYTES);
 }
 
 /** A copy of a visitor segment whose fingerprint is 0: no fingerprint. */

@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { InputError } from '../../core/errors.ts';
+import { isAllowedHost, parseDestination } from '../../core/links/destination.ts';
 import { MACRO_NAMES, type MacroName, parseUrlTemplate } from '../../core/links/macros.ts';
 import { compileRedirectUrl, fillRedirectUrl, withClickId } from './redirect-url.ts';
 
@@ -11,9 +13,20 @@ const finish = (url: string, values: Partial<Record<MacroName, string>> = {}) =>
     'ID',
   );
 
+/** Undefined when the URL is refused. */
+function refusedOr<T>(parse: () => T): T | undefined {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof InputError) return undefined;
+    throw error;
+  }
+}
+
 describe('redirect URL', () => {
   it.each([
-    ['https://shop.test', 'https://shop.test?click_id=ID'],
+    ['https://shop.test', 'https://shop.test/?click_id=ID'],
+    ['https:///shop.test\\p', 'https://shop.test/p?click_id=ID'],
     ['https://shop.test/p', 'https://shop.test/p?click_id=ID'],
     ['https://shop.test/p?a=1', 'https://shop.test/p?a=1&click_id=ID'],
     ['https://shop.test/p?', 'https://shop.test/p?click_id=ID'],
@@ -30,6 +43,73 @@ describe('redirect URL', () => {
 
   it('appends no click id when not asked', () => {
     expect(compile('https://shop.test/p', false).constant).toEqual(['https://shop.test/p']);
+  });
+
+  it('an affiliate and a visitor who choose spelling and values together never leave the allowed hosts', {
+    tags: ['attack'],
+  }, () => {
+    const allowedHosts = ['shop.test', '*.sub.test', 'xn--shp-tna.test'];
+    const macro = fc.constantFrom(...MACRO_NAMES.map((name) => `{${name}}`));
+    const host = fc.constantFrom(
+      'shop.test',
+      'www.shop.test',
+      'a.sub.test',
+      'evil.test',
+      'SHÖP.test',
+      '127.1',
+    );
+    const slip = fc.constantFrom(
+      '',
+      '',
+      '/',
+      '\\',
+      '//',
+      '@',
+      ':',
+      '.',
+      '%2f',
+      '%40',
+      '?',
+      '#',
+      '\t',
+      '\u3002',
+      '[',
+      ' ',
+    );
+    const scheme = fc.constantFrom(
+      'https:',
+      'HTTP:',
+      'https:/',
+      'https://',
+      'https:///',
+      'http:\\',
+      '//',
+      'javascript:',
+    );
+    const part = fc.oneof(macro, host, slip, fc.string({ maxLength: 3 }));
+    const spelling = fc
+      .tuple(scheme, fc.array(part, { maxLength: 3 }), host, fc.array(part, { maxLength: 6 }))
+      .map(([start, before, name, after]) => [start, ...before, name, ...after].join(''));
+    const values = fc.dictionary(
+      fc.constantFrom(...MACRO_NAMES),
+      fc.oneof(fc.string({ unit: 'binary', maxLength: 20 }), part),
+    );
+    let accepted = 0;
+    fc.assert(
+      fc.property(spelling, values, (url, chosen) => {
+        const destination = refusedOr(() => parseDestination(url, { field: 'url', allowedHosts }));
+        if (!destination) return;
+        accepted++;
+        const sent = finish(destination.url, chosen);
+        expect(sent).toMatch(/^https?:\/\/[\x21-\x7e]+$/);
+        // What the browser makes of the Location header.
+        const { hostname, username, password } = new URL(sent);
+        expect([hostname, username, password]).toEqual([destination.host, '', '']);
+        expect(isAllowedHost(hostname, allowedHosts)).toBe(true);
+      }),
+      { numRuns: 5_000 },
+    );
+    expect(accepted).toBeGreaterThan(200);
   });
 
   it('keeps every value inside its place, whatever it holds', () => {

@@ -23,6 +23,7 @@ export class Visitor {
   readonly isBot: boolean;
   /** The bytes of these columns in a row, ready to copy. */
   readonly encoded: Buffer;
+  #encodedShort: Buffer | undefined;
 
   constructor(userAgentHeader: string, acceptLanguage: string) {
     this.userAgent = userAgentHeader.slice(0, MAX_USER_AGENT_LENGTH).toWellFormed();
@@ -32,14 +33,21 @@ export class Visitor {
     this.os = parsed.os.name ?? '';
     this.browser = parsed.browser.name ?? '';
     this.language = firstLanguage(acceptLanguage);
-    this.encoded = encodeVisitor({
-      fingerprint: fingerprint(userAgentHeader, acceptLanguage),
-      user_agent: this.userAgent,
-      device: this.device,
-      os: this.os,
-      browser: this.browser,
-      language: this.language,
-    });
+    this.encoded = this.#encode(fingerprint(userAgentHeader, acceptLanguage), this.userAgent);
+  }
+
+  /** {@link Visitor.encoded} with at most so many characters of the User-Agent, always the same number. */
+  encodedShort(userAgentLength: number): Buffer {
+    this.#encodedShort ??= this.#encode(
+      this.encoded.readBigUInt64LE(0),
+      this.userAgent.slice(0, userAgentLength).toWellFormed(),
+    );
+    return this.#encodedShort;
+  }
+
+  #encode(fingerprint: bigint, userAgent: string): Buffer {
+    const { device, os, browser, language } = this;
+    return encodeVisitor({ fingerprint, user_agent: userAgent, device, os, browser, language });
   }
 }
 

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { FINGERPRINT_BYTES } from '../../core/clicks/click-record.ts';
+import { finish, MAX_SEED, mix, readWord } from '../request/hash.ts';
 
 /**
  * Recognises a visitor who clicks a link again: the same address, fingerprint and link as a click at most
@@ -19,10 +20,8 @@ const BUCKETS = 2 ** 17;
 const BUCKET_PLACES = 8;
 const WORDS_PER_PLACE = 2;
 const BUCKET_WORDS = BUCKET_PLACES * WORDS_PER_PLACE;
-const MAX_SEED = 2 ** 32;
 
 export function createRepeats(): Repeats {
-  // Drawn by each process, so that collisions cannot be prepared.
   const seedA = randomInt(MAX_SEED);
   const seedB = randomInt(MAX_SEED);
   /** By place: tag, and the low 32 bits of the milliseconds. */
@@ -33,12 +32,12 @@ export function createRepeats(): Repeats {
       let a = mix(seedA, linkId);
       let b = mix(seedB, linkId);
       for (let at = 0; at < ip.length; at += 4) {
-        const word = readWord(ip, at);
+        const word = readWord(ip, at, ip.length);
         a = mix(a, word);
         b = mix(b, word);
       }
       for (let at = 0; at < FINGERPRINT_BYTES; at += 4) {
-        const word = readWord(encodedVisitor, at);
+        const word = readWord(encodedVisitor, at, FINGERPRINT_BYTES);
         a = mix(a, word);
         b = mix(b, word);
       }
@@ -64,30 +63,4 @@ export function createRepeats(): Repeats {
       return false;
     },
   };
-}
-
-function readWord(bytes: Uint8Array, at: number): number {
-  return (
-    (bytes[at] ?? 0) |
-    ((bytes[at + 1] ?? 0) << 8) |
-    ((bytes[at + 2] ?? 0) << 16) |
-    ((bytes[at + 3] ?? 0) << 24)
-  );
-}
-
-/** A step and the end of MurmurHash3 (x86, 32 bits): https://github.com/aappleby/smhasher. */
-function mix(hash: number, word: number): number {
-  let k = Math.imul(word, 0xcc9e2d51);
-  k = (k << 15) | (k >>> 17);
-  let h = hash ^ Math.imul(k, 0x1b873593);
-  h = (h << 13) | (h >>> 19);
-  return (Math.imul(h, 5) + 0xe6546b64) | 0;
-}
-
-function finish(hash: number): number {
-  let h = hash ^ (hash >>> 16);
-  h = Math.imul(h, 0x85ebca6b);
-  h ^= h >>> 13;
-  h = Math.imul(h, 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
 }

@@ -25,11 +25,11 @@ export function createRouter(options: {
 }): (link: Link, visit: Visit) => Route {
   const { countryOf, caps, random = Math.random } = options;
 
-  function isCapped(link: Link, nowMs: number): boolean {
+  function isCapped(link: Link, visit: Visit): boolean {
     const { campaign } = link;
     return (
-      (link.dailyClickCap > 0 && caps.isReached(link.capEntity, link.dailyClickCap, nowMs)) ||
-      (campaign.dailyClickCap > 0 && caps.isReached(campaign.capEntity, campaign.dailyClickCap, nowMs))
+      (link.dailyClickCap > 0 && caps.isReached(link.capEntity, link.dailyClickCap, visit)) ||
+      (campaign.dailyClickCap > 0 && caps.isReached(campaign.capEntity, campaign.dailyClickCap, visit))
     );
   }
 
@@ -56,7 +56,7 @@ export function createRouter(options: {
 
   return (link, visit) => {
     let flags = stateFlags(link, visit.ts);
-    if (flags === 0 && isCapped(link, visit.ts)) flags = ClickFlag.capped;
+    if (flags === 0 && isCapped(link, visit)) flags = ClickFlag.capped;
     if (flags === 0) {
       const route = (link.routing && follow(link.routing, visit)) ?? link.landing;
       if (route) return route;

@@ -39,6 +39,10 @@ export const ClickFlag = {
   capped: 1 << 9,
   /** `DNT` or `Sec-GPC` was set and the program honours it: no cookie, address shortened. */
   optedOut: 1 << 10,
+  /** `Sec-Fetch-Dest`, `Sec-Fetch-Mode`: a page loaded the link as an image, a frame or the like; no person clicked. */
+  forced: 1 << 11,
+  /** Its address had more clicks in the minute than people make; stored with its texts cut. */
+  flood: 1 << 12,
 } as const;
 
 /** Flags that make a click invalid in reports: it is stored and shown, and never paid. */
@@ -50,7 +54,9 @@ export const INVALID_CLICK_FLAGS =
   ClickFlag.expired |
   ClickFlag.suspended |
   ClickFlag.impression |
-  ClickFlag.capped;
+  ClickFlag.capped |
+  ClickFlag.forced |
+  ClickFlag.flood;
 
 /** One click with every column as a JavaScript value. */
 export interface ClickRecord {

@@ -42,19 +42,24 @@ export async function openLease(bucket: KV, nowMs: number): Promise<Lease> {
     if (taken === undefined) continue;
     const previous = await readLease(bucket, node);
     if (previous?.state === 'open') continue;
-    const lease: Lease = {
-      node,
-      startedAtMs: nowMs,
-      state: 'open',
-      heldFromMs: nowMs,
-      nextSeq: 0,
-      ended: false,
-      updatedAtMs: nowMs,
-    };
+    const lease = newLease(node, nowMs);
     await writeLease(bucket, lease);
     return lease;
   }
   throw new OperatingError('no_free_node', `no node number could be leased in ${MAX_TRIES} tries`);
+}
+
+/** A lease that begins at `nowMs`, Unix milliseconds. */
+export function newLease(node: number, nowMs: number): Lease {
+  return {
+    node,
+    startedAtMs: nowMs,
+    state: 'open',
+    heldFromMs: nowMs,
+    nextSeq: 0,
+    ended: false,
+    updatedAtMs: nowMs,
+  };
 }
 
 export async function writeLease(bucket: KV, lease: Lease): Promise<void> {

@@ -45,22 +45,55 @@ export const MAX_URL_LENGTH = 2_000;
 const KNOWN: ReadonlySet<string> = new Set(MACRO_NAMES);
 
 /**
- * Parses and checks a landing or fallback URL.
- * Refused: other schemes than http and https, credentials, spaces, control or non-ASCII characters (write them
- * percent-encoded), a macro in the host, an unknown macro.
+ * Parses a landing or fallback URL. It is validated, and sent, as the WHATWG parser of every browser makes it, not as it
+ * is spelled: `https:///shop.test` and `HTTPS:\\shop.test` are `https://shop.test/`, an international host becomes
+ * punycode, a space `%20`.
+ * Refused: other schemes than http and https, credentials, control characters, an unknown macro, and a macro in scheme,
+ * host or port.
  * @throws InputError naming `field`.
  */
 export function parseUrlTemplate(url: string, field: string): UrlTemplate {
   if (url.length > MAX_URL_LENGTH)
     throw new InputError(field, `must not exceed ${MAX_URL_LENGTH} characters`);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what must be refused
-  if (/[\x00-\x20\x7f-\uffff"<>\\^`|]/.test(url)) {
-    throw new InputError(
-      field,
-      'must not contain spaces, control characters or unencoded special characters',
-    );
+  // The parser drops some of them without a word: what is read would not be what is sent.
+  if (/[\p{Cc}\p{Cs}]/u.test(url)) {
+    throw new InputError(field, 'must not contain control characters or broken Unicode');
   }
-  if (!/^https?:\/\//i.test(url)) throw new InputError(field, 'must begin with http:// or https://');
+  const { literals, macros } = cutAtMacros(url, field);
+  // Each macro is a word while the URL is parsed: where the word comes to lie, there the value will.
+  const mark = unusedWord(url);
+  const spelled = literals.reduce((text, literal, i) => `${text}${mark}${i - 1}z${literal}`);
+  const parsed = URL.canParse(spelled) ? new URL(spelled) : undefined;
+  if (parsed?.protocol !== 'http:' && parsed?.protocol !== 'https:') {
+    throw new InputError(field, 'must be a valid URL that begins with http:// or https://');
+  }
+  if (parsed.username !== '' || parsed.password !== '') {
+    throw new InputError(field, 'must not contain a user name or password');
+  }
+  if (parsed.hostname.includes(mark)) throw new InputError(field, 'must not have a macro in the host');
+  const template = cutAtMarks(parsed.href, mark, macros);
+  if (templateText(template).length > MAX_URL_LENGTH) {
+    throw new InputError(field, `must not exceed ${MAX_URL_LENGTH} characters once it is percent-encoded`);
+  }
+  return template;
+}
+
+/** The URL of a template with its macros, as it is stored and shown; parsed again it gives the same template. */
+export function templateText({ literals, macros }: UrlTemplate): string {
+  return literals.reduce((text, literal, i) => `${text}{${macros[i - 1]}}${literal}`);
+}
+
+/** A landing or fallback URL as it is stored and shown. @throws InputError naming `field`. */
+export function normalizeUrl(url: string, field: string): string {
+  return templateText(parseUrlTemplate(url, field));
+}
+
+/** The host of every URL that a template becomes: lower case, punycode, without the port. */
+export function hostOf({ literals }: UrlTemplate): string {
+  return new URL(literals[0] ?? '').hostname;
+}
+
+function cutAtMacros(url: string, field: string): UrlTemplate {
   const literals: string[] = [];
   const macros: MacroName[] = [];
   let rest = 0;
@@ -77,14 +110,23 @@ export function parseUrlTemplate(url: string, field: string): UrlTemplate {
   if (literals.some((literal) => /[{}]/.test(literal))) {
     throw new InputError(field, 'has an unbalanced { or }; write them percent-encoded as %7B and %7D');
   }
-  const plain = literals.join('x');
-  if (!URL.canParse(plain)) throw new InputError(field, 'is not a valid URL');
-  const parsed = new URL(plain);
-  if (parsed.username !== '' || parsed.password !== '') {
-    throw new InputError(field, 'must not contain a user name or password');
-  }
-  const hostEnd = url.slice(url.indexOf('//') + 2).search(/[/?#]/);
-  const host = hostEnd < 0 ? url : url.slice(0, url.indexOf('//') + 2 + hostEnd);
-  if (host.includes('{')) throw new InputError(field, 'must not have a macro in the host');
   return { literals, macros };
+}
+
+/** A word of lower-case letters that is not in the URL, in any case. */
+function unusedWord(url: string): string {
+  const text = url.toLowerCase();
+  let word = 'xm';
+  while (text.includes(word)) word += 'm';
+  return word;
+}
+
+/** A parsed URL cut at the marks that are left in it: `/{sub1}/..` has none. */
+function cutAtMarks(href: string, mark: string, macros: readonly MacroName[]): UrlTemplate {
+  // Every other part is the number that the mark carries.
+  const parts = href.split(new RegExp(`${mark}(\\d+)z`));
+  return {
+    literals: parts.filter((_, i) => i % 2 === 0),
+    macros: parts.flatMap((part, i) => (i % 2 === 1 ? [macros[Number(part)] ?? 'click_id'] : [])),
+  };
 }

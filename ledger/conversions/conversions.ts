@@ -31,6 +31,7 @@ export const CONVERSION_REASONS = [
   'self_referral',
   'affiliate_not_active',
   'bot_click',
+  'forced_click',
   'high_conversion_rate_from_ip',
   'instant_conversion',
   'click_velocity_ip',

@@ -1,4 +1,7 @@
-import { parseUrlTemplate } from '../../core/links/macros.ts';
+import { InputError } from '../../core/errors.ts';
+import { MAX_ALLOWED_HOSTS, parseHostPattern } from '../../core/links/destination.ts';
+import { hostOf, normalizeUrl, parseUrlTemplate } from '../../core/links/macros.ts';
+import type { SqlParameter } from '../../core/postgres/sql.ts';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
@@ -14,6 +17,11 @@ export interface Campaign {
   readonly status: CampaignStatus;
   readonly startsAt: Date | null;
   readonly endsAt: Date | null;
+  /** The page that is advertised: its host is allowed to links without being listed. */
+  readonly landingUrl: string | null;
+  /** Further hosts to which links may lead, as core/links/destination.ts describes patterns. */
+  readonly allowedHosts: readonly string[];
+  /** Chosen by operators like the two above, and so not limited by them. */
   readonly fallbackUrl: string | null;
   /** Life of the click cookie in days; the attribution window itself stands in the terms. */
   readonly cookieDays: number;
@@ -27,6 +35,8 @@ export interface NewCampaign {
   readonly name: string;
   readonly startsAt?: Date | null | undefined;
   readonly endsAt?: Date | null | undefined;
+  readonly landingUrl?: string | null | undefined;
+  readonly allowedHosts?: readonly string[] | undefined;
   readonly fallbackUrl?: string | null | undefined;
   /** 1 to 365, default 30. */
   readonly cookieDays?: number | undefined;
@@ -43,22 +53,48 @@ const CAMPAIGN_COLUMNS = [
   'status',
   'startsAt',
   'endsAt',
+  'landingUrl',
+  'allowedHosts',
   'fallbackUrl',
   'cookieDays',
   'dailyClickCap',
   'createdAt',
 ];
 
-function checkCampaign(campaign: CampaignChanges): void {
-  if (campaign.name !== undefined) checkText(campaign.name, 'name', MAX_NAME_LENGTH);
-  if (campaign.fallbackUrl) parseUrlTemplate(campaign.fallbackUrl, 'fallback_url');
+/** The given columns as they are stored. @throws InputError. */
+function campaignColumns(campaign: Partial<NewCampaign> & CampaignChanges): Record<string, SqlParameter> {
+  const { programId, name, status, startsAt, endsAt, landingUrl, allowedHosts, fallbackUrl } = campaign;
+  if (name !== undefined) checkText(name, 'name', MAX_NAME_LENGTH);
+  if (allowedHosts && allowedHosts.length > MAX_ALLOWED_HOSTS) {
+    throw new InputError('allowed_hosts', `must not have more than ${MAX_ALLOWED_HOSTS} hosts`);
+  }
+  return givenColumns({
+    programId,
+    name,
+    status,
+    startsAt,
+    endsAt,
+    landingUrl: landingUrl && normalizeUrl(landingUrl, 'landing_url'),
+    allowedHosts: allowedHosts?.map((host, i) => parseHostPattern(host, `allowed_hosts.${i}`)),
+    fallbackUrl: fallbackUrl && normalizeUrl(fallbackUrl, 'fallback_url'),
+    cookieDays: campaign.cookieDays,
+    dailyClickCap: campaign.dailyClickCap,
+  });
+}
+
+/** The patterns of all hosts to which links of a campaign may lead. */
+export function hostsOfCampaign({
+  landingUrl,
+  allowedHosts,
+}: Pick<Campaign, 'landingUrl' | 'allowedHosts'>): readonly string[] {
+  return landingUrl === null
+    ? allowedHosts
+    : [hostOf(parseUrlTemplate(landingUrl, 'landing_url')), ...allowedHosts];
 }
 
 /** @throws InputError. */
 export async function createCampaign(sql: DatabaseSql, campaign: NewCampaign): Promise<Campaign> {
-  checkCampaign(campaign);
-  const { programId, name, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap } = campaign;
-  const row = givenColumns({ programId, name, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap });
+  const row = campaignColumns(campaign);
   const [created] = await answeringInput(
     sql<[Campaign]>`insert into campaigns ${sql.values(row)} returning ${sql(CAMPAIGN_COLUMNS)}`,
   );
@@ -88,9 +124,7 @@ export async function updateCampaign(
   sql: DatabaseSql,
   options: { id: number; changes: CampaignChanges },
 ): Promise<Campaign | undefined> {
-  checkCampaign(options.changes);
-  const { name, status, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap } = options.changes;
-  const given = givenColumns({ name, status, startsAt, endsAt, fallbackUrl, cookieDays, dailyClickCap });
+  const given = campaignColumns(options.changes);
   if (Object.keys(given).length === 0) return await getCampaign(sql, options.id);
   const [campaign] = await answeringInput(
     sql<Campaign[]>`

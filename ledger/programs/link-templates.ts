@@ -1,8 +1,9 @@
 import { InputError } from '../../core/errors.ts';
-import { parseUrlTemplate } from '../../core/links/macros.ts';
+import { parseDestination } from '../../core/links/destination.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { getCampaign, hostsOfCampaign } from './campaigns.ts';
 
 /** A landing page of a campaign that affiliates make links of. */
 export interface LinkTemplate {
@@ -22,15 +23,17 @@ export async function createLinkTemplate(
   sql: DatabaseSql,
   template: Pick<LinkTemplate, 'campaignId' | 'name' | 'landingUrl'>,
 ): Promise<LinkTemplate> {
-  const { campaignId, name, landingUrl } = template;
-  parseUrlTemplate(landingUrl, 'landing_url');
+  const { campaignId, name } = template;
+  const campaign = await getCampaign(sql, campaignId);
+  if (!campaign) throw new InputError('campaign_id', 'there is no such campaign');
+  const allowedHosts = hostsOfCampaign(campaign);
+  const { url } = parseDestination(template.landingUrl, { field: 'landing_url', allowedHosts });
   const [created] = await answeringInput(
-    sql<LinkTemplate[]>`
+    sql<[LinkTemplate]>`
       insert into link_templates (program_id, campaign_id, name, landing_url)
-      select program_id, id, ${name}, ${landingUrl} from campaigns where id = ${campaignId}
+      values (${campaign.programId}, ${campaignId}, ${name}, ${url})
       returning ${sql(COLUMNS)}`,
   );
-  if (!created) throw new InputError('campaign_id', 'there is no such campaign');
   return created;
 }
 

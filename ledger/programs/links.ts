@@ -1,10 +1,11 @@
 import { randomInt } from 'node:crypto';
 import { InputError } from '../../core/errors.ts';
-import { parseUrlTemplate } from '../../core/links/macros.ts';
-import { parseRouting, type Routing } from '../../core/links/routing.ts';
+import { isAllowedHost, parseDestination } from '../../core/links/destination.ts';
+import { parseRouting, type Routing, type WeightedDestination } from '../../core/links/routing.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { type Campaign, getCampaign, hostsOfCampaign } from './campaigns.ts';
 
 export const LINK_STATUSES = ['active', 'paused'] as const;
 export type LinkStatus = (typeof LINK_STATUSES)[number];
@@ -60,6 +61,9 @@ const LINK_COLUMNS = [
   'createdAt',
 ];
 
+/** More hosts than these are no list that a person reads; those that are not allowed come first. */
+const MAX_LINKED_HOSTS = 1_000;
+
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 /** 62⁹ codes: a million links collide with a new one once in 13 billion draws. */
 const RANDOM_CODE_LENGTH = 9;
@@ -68,30 +72,56 @@ function randomCode(): string {
   return Array.from({ length: RANDOM_CODE_LENGTH }, () => BASE62[randomInt(BASE62.length)]).join('');
 }
 
-function checkLink(link: LinkChanges): void {
-  if (link.landingUrl !== undefined) parseUrlTemplate(link.landingUrl, 'landing_url');
-  if (link.routing) parseRouting(link.routing, 'routing');
+/** What a link leads to, in its stored form, with the hosts of each part of it. */
+interface Targets {
+  readonly landingUrl: string;
+  readonly routing: Routing | null;
+  readonly hosts: readonly string[];
 }
 
-function routingColumn(sql: DatabaseSql, routing: Routing | null | undefined) {
-  return routing ? sql.json(routing) : routing;
+/**
+ * Checks the given targets against the hosts that a campaign allows.
+ * @throws InputError naming landing_url or a place in routing.
+ */
+function readTargets(
+  { landingUrl, routing }: Pick<NewLink, 'landingUrl' | 'routing'>,
+  allowedHosts: readonly string[],
+): Targets {
+  const landing = parseDestination(landingUrl, { field: 'landing_url', allowedHosts });
+  const hosts = new Set([landing.host]);
+  const read = (destinations: readonly WeightedDestination[], place: string): WeightedDestination[] =>
+    destinations.map(({ url, weight }, i) => {
+      const destination = parseDestination(url, { field: `${place}.destinations.${i}.url`, allowedHosts });
+      hosts.add(destination.host);
+      return { url: destination.url, weight };
+    });
+  if (!routing) return { landingUrl: landing.url, routing: null, hosts: [...hosts] };
+  const { rules, destinations } = parseRouting(routing, 'routing');
+  const stored: Routing = {
+    rules: rules.map((rule, i) => ({
+      ...rule,
+      destinations: read(rule.destinations, `routing.rules.${i}`),
+    })),
+    ...(destinations && { destinations: read(destinations, 'routing') }),
+  };
+  return { landingUrl: landing.url, routing: stored, hosts: [...hosts] };
 }
 
 /** @throws InputError naming landing_url, routing, daily_click_cap, code, campaign_id or affiliate_id. */
 export async function createLink(sql: DatabaseSql, link: NewLink): Promise<Link> {
-  checkLink(link);
-  const { campaignId, affiliateId, landingUrl, code = randomCode(), expiresAt = null } = link;
-  const { routing = null, dailyClickCap = null } = link;
+  const { campaignId, affiliateId, code = randomCode(), expiresAt = null, dailyClickCap = null } = link;
+  const campaign = await getCampaign(sql, campaignId);
+  if (!campaign) throw new InputError('campaign_id', 'there is no such campaign');
+  const { landingUrl, routing, hosts } = readTargets(link, hostsOfCampaign(campaign));
   const [created] = await answeringInput(
-    sql<Link[]>`
+    sql<[Link]>`
       insert into links
-        (program_id, campaign_id, affiliate_id, landing_url, routing, daily_click_cap, code, expires_at)
-      select program_id, id, ${affiliateId}, ${landingUrl}, ${routingColumn(sql, routing) ?? null}::jsonb,
-        ${dailyClickCap}::integer, ${code}, ${expiresAt}::timestamptz
-      from campaigns where id = ${campaignId}
+        (program_id, campaign_id, affiliate_id, landing_url, routing, hosts, daily_click_cap, code, expires_at)
+      values (${campaign.programId}, ${campaignId}, ${affiliateId}, ${landingUrl},
+        ${routing && sql.json(routing)}::jsonb, ${hosts}::text[], ${dailyClickCap}::integer, ${code},
+        ${expiresAt}::timestamptz)
       returning ${sql(LINK_COLUMNS)}`,
   );
-  if (!created) throw new InputError('campaign_id', 'there is no such campaign');
   return created;
 }
 
@@ -117,36 +147,64 @@ export async function listLinks(
     programId?: number | undefined;
     campaignId?: number | undefined;
     affiliateId?: number | undefined;
+    /** One of the link's targets leads there. */
+    host?: string | undefined;
   },
 ): Promise<Page<Link, number>> {
-  const { programId = null, campaignId = null, affiliateId = null } = request;
+  const { programId = null, campaignId = null, affiliateId = null, host = null } = request;
   const rows = await sql<Link[]>`
     select ${sql(LINK_COLUMNS)} from links
     where id > ${request.after ?? 0}
       and (${programId}::integer is null or program_id = ${programId})
       and (${campaignId}::integer is null or campaign_id = ${campaignId})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
+      and (${host}::text is null or ${host} = any(hosts))
     order by id limit ${rowsToRead(request)}`;
   return pageOf(rows, request);
 }
 
-/** Changes the given columns. @throws InputError. Returns undefined when there is no such link. */
+/**
+ * Changes the given columns. Targets are checked when one of them is given: a link of before the campaign's hosts can be
+ * paused without being mended. @throws InputError. Returns undefined when there is no such link.
+ */
 export async function updateLink(
   sql: DatabaseSql,
   options: { id: number; changes: LinkChanges },
 ): Promise<Link | undefined> {
-  checkLink(options.changes);
   const { landingUrl, routing, dailyClickCap, status, expiresAt } = options.changes;
-  const given = givenColumns({
-    landingUrl,
-    routing: routingColumn(sql, routing),
-    dailyClickCap,
-    status,
-    expiresAt,
-  });
-  if (Object.keys(given).length === 0) return await getLink(sql, options.id);
+  const before = await getLink(sql, options.id);
+  if (!before) return undefined;
+  const isRedirected = landingUrl !== undefined || routing !== undefined;
+  const targets = isRedirected ? await readChangedTargets(sql, before, options.changes) : {};
+  const given = givenColumns({ ...targets, dailyClickCap, status, expiresAt });
+  if (Object.keys(given).length === 0) return before;
   const [link] = await answeringInput(
     sql<Link[]>`update links set ${sql.set(given)} where id = ${options.id} returning ${sql(LINK_COLUMNS)}`,
   );
   return link;
+}
+
+async function readChangedTargets(sql: DatabaseSql, link: Link, changes: LinkChanges) {
+  const campaign = await getCampaign(sql, link.campaignId);
+  const { landingUrl = link.landingUrl, routing = link.routing } = changes;
+  const targets = readTargets({ landingUrl, routing }, campaign ? hostsOfCampaign(campaign) : []);
+  return { ...targets, routing: targets.routing && sql.json(targets.routing) };
+}
+
+/** A host that links of a campaign lead to. */
+export interface LinkedHost {
+  /** `?`: of a URL that was saved before links had hosts, and that none could be read from. */
+  readonly host: string;
+  readonly links: number;
+  readonly isAllowed: boolean;
+}
+
+/** The hosts that a campaign's links lead to, those that it does not allow first. */
+export async function hostsOfLinks(sql: DatabaseSql, campaign: Campaign): Promise<LinkedHost[]> {
+  const rows = await sql<{ host: string; links: number }[]>`
+    select host, count(*)::integer as links from links, unnest(hosts) as host
+    where campaign_id = ${campaign.id} group by host order by links desc, host`;
+  const allowed = hostsOfCampaign(campaign);
+  const hosts = rows.map((row) => ({ ...row, isAllowed: isAllowedHost(row.host, allowed) }));
+  return hosts.toSorted((a, b) => Number(a.isAllowed) - Number(b.isAllowed)).slice(0, MAX_LINKED_HOSTS);
 }

@@ -1,5 +1,5 @@
 import { InputError } from '../../core/errors.ts';
-import { parseUrlTemplate } from '../../core/links/macros.ts';
+import { normalizeUrl } from '../../core/links/macros.ts';
 import { parseCurrency } from '../../core/money.ts';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
@@ -98,7 +98,6 @@ const HOST_NAME =
 
 function checkProgram(program: ProgramChanges): void {
   if (program.name !== undefined) checkText(program.name, 'name', MAX_NAME_LENGTH);
-  if (program.fallbackUrl) parseUrlTemplate(program.fallbackUrl, 'fallback_url');
   if (program.trackingDomain && !HOST_NAME.test(program.trackingDomain)) {
     throw new InputError('tracking_domain', 'must be a host name in lower case, such as go.example.com');
   }
@@ -114,7 +113,7 @@ export async function createProgram(sql: DatabaseSql, program: NewProgram): Prom
   const row = {
     name,
     currency: parseCurrency(program.currency),
-    fallbackUrl,
+    fallbackUrl: fallbackUrl && normalizeUrl(fallbackUrl, 'fallback_url'),
     trackingDomain,
     fingerprintMatch,
     fraudRules: sql.json(fraudRules),
@@ -163,7 +162,7 @@ export async function updateProgram(
   const given = givenColumns({
     name,
     status,
-    fallbackUrl,
+    fallbackUrl: fallbackUrl && normalizeUrl(fallbackUrl, 'fallback_url'),
     trackingDomain,
     fingerprintMatch,
     anonymiseIp,

@@ -42,7 +42,9 @@ export async function createBenchProgram(
   await setTerms(ledger, { programId, holdDays: 30, payoutMinMinor: 0n });
   const campaignIds: number[] = [];
   for (let i = 0; i < CAMPAIGNS; i++) {
-    campaignIds.push((await createCampaign(ledger, { programId, name: `c${i}` })).id);
+    campaignIds.push(
+      (await createCampaign(ledger, { programId, name: `c${i}`, landingUrl: 'https://shop.example/' })).id,
+    );
   }
   const affiliateIds: number[] = [];
   const linkIds: number[] = [];

@@ -5,7 +5,7 @@ import { fromProject } from '../../core/config/paths.ts';
 import { freePort } from '../../engines/engine.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { cpuMs, rssMb } from '../process-usage.ts';
-import { BATCH_ROWS, batchMaker } from './batches.ts';
+import { BATCH_ROWS, batchMaker, leaseNode } from './batches.ts';
 import { type Freshness, measureFreshness } from './freshness.ts';
 
 const BACKLOG_NODE = 60_000;
@@ -100,6 +100,7 @@ async function countClicks(warehouse: Warehouse): Promise<number> {
 async function publish(natsUrl: string, rows: number): Promise<void> {
   const nc = await connectNats({ url: natsUrl, name: 'bench' });
   const js = (await ensureStreams(nc)).jetstream();
+  await leaseNode(nc, BACKLOG_NODE);
   const makeBatch = batchMaker(BACKLOG_NODE);
   const inFlight = new Set<Promise<unknown>>();
   for (let firstSeq = 0; firstSeq < rows; firstSeq += BATCH_ROWS) {

@@ -1,6 +1,8 @@
-import { headers as createHeaders, type MsgHdrs } from '@nats-io/transport-node';
+import { headers as createHeaders, type MsgHdrs, type NatsConnection } from '@nats-io/transport-node';
 import { CLICK_RECORD_VERSION, type ClickRecord, encodeClick } from '../../core/clicks/click-record.ts';
-import { BatchHeader, batchMessageId } from '../../core/clicks/stream.ts';
+import { newLease, writeLease } from '../../core/clicks/lease.ts';
+import { BatchHeader, batchMessageId, LEASES_BUCKET, openBucket } from '../../core/clicks/stream.ts';
+import { DAY_MS } from '../../core/time.ts';
 
 /** As full as a collector's batches are when many clicks arrive. */
 export const BATCH_ROWS = 1_000;
@@ -26,6 +28,13 @@ export function batchMaker(node: number) {
     headers.set(BatchHeader.rows, String(BATCH_ROWS));
     return { payload, options: { headers, msgID: batchMessageId(node, firstSeq) } };
   };
+}
+
+/** A lease for the node of such batches, without which the loader refuses them; one that holds no watermark back. */
+export async function leaseNode(nc: NatsConnection, node: number): Promise<void> {
+  const lease = newLease(node, Date.now());
+  const bucket = await openBucket(nc, LEASES_BUCKET);
+  await writeLease(bucket, { ...lease, state: 'crashed', updatedAtMs: lease.startedAtMs + DAY_MS });
 }
 
 /** Gives each row of a batch its time, number and address. */

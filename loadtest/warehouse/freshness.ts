@@ -3,7 +3,7 @@ import { clicksSubject, connectNats, ensureStreams } from '../../core/clicks/str
 import { HOUR_MS } from '../../core/time.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { runReport } from '../../warehouse/reports/reports.ts';
-import { BATCH_ROWS, batchMaker } from './batches.ts';
+import { BATCH_ROWS, batchMaker, leaseNode } from './batches.ts';
 
 /** A steady day's peak on two cores, which also run the engines and this benchmark. */
 const CLICKS_PER_SECOND = 50_000;
@@ -33,6 +33,7 @@ export async function measureFreshness(options: {
   while ((await reportedClicks(warehouse)) < base) await delay(POLL_MS);
   const nc = await connectNats({ url: natsUrl, name: 'bench' });
   const js = (await ensureStreams(nc)).jetstream();
+  await leaseNode(nc, NODE);
   const makeBatch = batchMaker(NODE);
   /** When each batch was acknowledged. */
   const publishedAt: number[] = [];

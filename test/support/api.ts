@@ -206,7 +206,7 @@ async function createTenant(ledger: Database, name: string): Promise<Tenant> {
   const program = await createProgram(ledger, { name, currency: 'EUR' });
   const programId = program.id;
   await setTerms(ledger, { programId, payoutMinMinor: 0n });
-  const campaign = await createCampaign(ledger, { programId, name });
+  const campaign = await createCampaign(ledger, { programId, name, landingUrl: 'https://shop.example/' });
   const affiliate = (refCode: string) =>
     createAffiliate(ledger, { programId, refCode, name, email: `${refCode}@example.com`, status: 'active' });
   const [first, other] = [await affiliate('first'), await affiliate('other')];

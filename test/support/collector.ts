@@ -58,7 +58,12 @@ export async function prepareCollector(
     trackingDomain: 'go.shop.test',
     fallbackUrl: 'https://shop.test/lost',
   });
-  const campaign = await createCampaign(ledger, { programId: program.id, name: 'Summer', cookieDays: 7 });
+  const campaign = await createCampaign(ledger, {
+    programId: program.id,
+    name: 'Summer',
+    cookieDays: 7,
+    landingUrl: 'https://shop.test/',
+  });
   const affiliate = await createAffiliate(ledger, {
     programId: program.id,
     refCode: 'ann',

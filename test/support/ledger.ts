@@ -55,7 +55,11 @@ export interface TestParties {
 export async function createParties(ledger: Database, terms: Partial<NewTerms> = {}): Promise<TestParties> {
   const program = await createProgram(ledger, { name: 'Shop', currency: 'EUR' });
   const programId = program.id;
-  const campaign = await createCampaign(ledger, { programId, name: 'Spring' });
+  const campaign = await createCampaign(ledger, {
+    programId,
+    name: 'Spring',
+    landingUrl: 'https://shop.example/',
+  });
   const join = async (name: string, parentId: number | null) =>
     (
       await createAffiliate(ledger, {

@@ -3,6 +3,7 @@ import type { KV } from '@nats-io/kv';
 import { headers as createHeaders, type NatsConnection } from '@nats-io/transport-node';
 import { Registry } from 'prom-client';
 import { CLICK_RECORD_VERSION, type ClickRecord, encodeClick } from '../../core/clicks/click-record.ts';
+import { newLease, readLease, writeLease } from '../../core/clicks/lease.ts';
 import {
   BatchHeader,
   batchMessageId,
@@ -144,6 +145,7 @@ export async function startPipeline(given: { nats?: Engine } = {}): Promise<Pipe
   ): Promise<void> {
     const headers = createHeaders();
     for (const [name, value] of Object.entries(given)) headers.set(name, value);
+    await leaseNode(leasesBucket, Number(given[BatchHeader.node] ?? Number.NaN));
     await js.publish(clicksSubject(0), data, { headers, ...(msgID ? { msgID } : {}) });
   }
 
@@ -181,6 +183,16 @@ export async function startPipeline(given: { nats?: Engine } = {}): Promise<Pipe
       await Promise.all([nats.stop(), warehouse.drop()]);
     },
   };
+}
+
+/**
+ * Gives a node a lease, if it has none: without one the loader refuses its clicks. It has ended, so it holds no
+ * watermark back, and has room for clicks of every time.
+ */
+export async function leaseNode(bucket: KV, node: number): Promise<void> {
+  if (!Number.isInteger(node) || (await readLease(bucket, node))) return;
+  const lease = newLease(node, Date.UTC(2020, 0, 1));
+  await writeLease(bucket, { ...lease, state: 'crashed', updatedAtMs: Date.UTC(2100, 0, 1) });
 }
 
 /** What the table and its rollup hold. */

@@ -109,6 +109,24 @@ describe('the audit', () => {
     }
   });
 
+  it('finds clicks that somebody wrote past the loader, and that no lease gave out', {
+    tags: ['attack'],
+  }, async () => {
+    await loadClosedLease([[0, 10]], 10);
+    const forged = (node: number, ts: string) =>
+      pipeline.warehouse.command(
+        `INSERT INTO clicks SELECT * REPLACE (${node} AS node, ${ts} AS ts, 0 AS seq) FROM clicks LIMIT 1
+         SETTINGS async_insert = 0`,
+      );
+    await forged(77, 'ts - 1');
+    await forged(0, 'ts - INTERVAL 1 HOUR');
+    expect(await failures()).toEqual({
+      leases: expect.stringMatching(
+        /^node 0: 1 clicks of no lease, the first at [-\d: .]+; node 77: 1 clicks of no lease/,
+      ),
+    });
+  });
+
   it('counts dead letters and notices lost messages', async () => {
     await pipeline.publishRaw(Buffer.from('?'), {});
     await loadClosedLease([[0, 10]], 10);

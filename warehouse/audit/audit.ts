@@ -6,6 +6,7 @@ import { DEAD_LETTERS_STREAM, LEASES_BUCKET, LOADER_BUCKET, openBucket } from '.
 import type { Warehouse } from '../clickhouse/client.ts';
 import { readClicksStream } from '../loader/clicks-stream.ts';
 import { createLoaderStore } from '../loader/loader-store.ts';
+import { LEASE_END_SLACK_MS } from '../watermark/known-leases.ts';
 import { readWatermark } from '../watermark/watermark.ts';
 
 /** The result of one audit check. */
@@ -70,7 +71,7 @@ async function checkLeases(
     );
   }
   const sealed = await checkSealed(warehouse, leases);
-  faults.push(...sealed.faults);
+  faults.push(...sealed.faults, ...(await findUnleased(warehouse, leases, completeTo)));
   const detail =
     faults.length > 0
       ? faults.join('; ')
@@ -80,8 +81,6 @@ async function checkLeases(
 
 /** Sealed leases named at the most: behind a gap in so many the rest says nothing new. */
 const MAX_SEALED_FAULTS = 100;
-/** A lease is written for the last time a moment after its last click, by another reading of the clock. */
-const SEALED_SLACK_MS = 60_000;
 
 /**
  * The leases that NATS has forgotten, in one pass over the clicks. That seqs are distinct follows from their number,
@@ -113,7 +112,7 @@ async function checkSealed(
          SELECT k.node AS node, k.started_at AS started_at, c.seq AS seq, 1 AS found
          FROM clicks AS c ASOF INNER JOIN (SELECT node, started_at, ended_at FROM sealed_leases FINAL) AS k
            ON c.node = k.node AND c.ts >= k.started_at
-         WHERE toUnixTimestamp64Milli(c.ts) <= toUnixTimestamp64Milli(k.ended_at) + ${SEALED_SLACK_MS}
+         WHERE toUnixTimestamp64Milli(c.ts) <= toUnixTimestamp64Milli(k.ended_at) + ${LEASE_END_SLACK_MS}
        ) AS c ON l.node = c.node AND l.started_at = c.started_at
        GROUP BY l.node, l.started_at
      )
@@ -128,6 +127,40 @@ async function checkSealed(
     );
   }
   return { faults, leases: Number(rows[0]?.leases ?? 0), clicks: Number(rows[0]?.clicks ?? 0) };
+}
+
+/** Nodes named at the most of clicks that no lease gave out. */
+const MAX_UNLEASED_NODES = 20;
+
+/**
+ * The other direction: clicks that no lease gave out, up to the watermark, which is older than the list of leases. They
+ * were written past the loader, which refuses them.
+ */
+async function findUnleased(
+  warehouse: Warehouse,
+  current: readonly Lease[],
+  completeTo: number,
+): Promise<string[]> {
+  const inNats = current.map(({ node, startedAtMs, state, updatedAtMs }) => {
+    const endedAtMs = state === 'open' ? END_OF_TIME_MS : updatedAtMs;
+    return `(${node},${startedAtMs},${endedAtMs})`;
+  });
+  const { rows } = await warehouse.query<{ node: number; clicks: string; first: string }>(
+    `SELECT c.node AS node, count() AS clicks, toString(min(c.ts)) AS first
+     FROM clicks AS c ASOF LEFT JOIN (
+       SELECT node, started_at, ended_at, 1 AS found FROM sealed_leases FINAL
+       UNION ALL
+       SELECT t.1, fromUnixTimestamp64Milli(t.2, 'UTC'), fromUnixTimestamp64Milli(t.3, 'UTC'), 1
+       FROM (SELECT arrayJoin([${inNats.join(',')}]::Array(Tuple(UInt16, Int64, Int64))) AS t)
+     ) AS k ON c.node = k.node AND c.ts >= k.started_at
+     WHERE c.ts < fromUnixTimestamp64Milli({completeTo:Int64})
+       AND (k.found = 0 OR toUnixTimestamp64Milli(c.ts) > toUnixTimestamp64Milli(k.ended_at) + ${LEASE_END_SLACK_MS})
+     GROUP BY c.node ORDER BY clicks DESC, node LIMIT ${MAX_UNLEASED_NODES}`,
+    { completeTo },
+  );
+  return rows.map(
+    ({ node, clicks, first }) => `node ${node}: ${clicks} clicks of no lease, the first at ${first}`,
+  );
 }
 
 /** A node number is used again after 65,536 leases, hence the lower bound. */

@@ -73,8 +73,8 @@ describe('migrations', () => {
   });
 
   it('count as invalid what core/clicks/click-record.ts says', () => {
-    // The numbers that 0003_click_rollups.sql is written with.
-    expect(INVALID_CLICK_FLAGS).toBe(887);
+    // The numbers that the migration "forced_clicks" is written with.
+    expect(INVALID_CLICK_FLAGS).toBe(7031);
     expect(ClickFlag).toMatchObject({
       bot: 1,
       prefetch: 2,
@@ -85,6 +85,8 @@ describe('migrations', () => {
       suspended: 64,
       impression: 256,
       capped: 512,
+      forced: 2048,
+      flood: 4096,
     });
   });
 });

@@ -37,6 +37,8 @@ export type RejectReason =
   | 'malformed'
   | 'implausible_time'
   | 'overlapping'
+  /** No node lease gave out its clicks: they come from no collector. */
+  | 'no_lease'
   /** It decodes, and ClickHouse refuses its rows. */
   | 'refused';
 
@@ -44,6 +46,8 @@ export type RejectReason =
 export type BatchValidity =
   | { readonly kind: 'valid'; readonly batch: Batch }
   | { readonly kind: 'repeated' }
+  /** No known lease gave out its clicks. */
+  | { readonly kind: 'unleased'; readonly node: number; readonly detail: string }
   | { readonly kind: 'rejected'; readonly reason: RejectReason; readonly detail: string };
 
 /** The `seq` ranges accepted so far, by node lease. */
@@ -59,12 +63,15 @@ const MIN_CLICK_TS = Date.UTC(2020, 0, 1);
 /** A click from further ahead than this comes from a broken clock, and would open partitions of the far future. */
 const MAX_CLICK_AHEAD_MS = DAY_MS;
 
-/** Checks a message against the batches accepted before it. */
+/** Whether a lease of the node gave out clicks of all these times, Unix milliseconds. */
+export type LeaseCheck = (node: number, minTs: number, maxTs: number) => boolean;
+
+/** Checks a message against the batches accepted before it, and the known leases. */
 export function validate(
   message: StreamMessage,
-  options: { accepted: Accepted; layouts: EarlierLayouts; nowMs: number },
+  options: { accepted: Accepted; layouts: EarlierLayouts; isLeased: LeaseCheck; nowMs: number },
 ): BatchValidity {
-  const { accepted, layouts, nowMs } = options;
+  const { accepted, layouts, isLeased, nowMs } = options;
   const version = headerNumber(message, BatchHeader.version, MAX_VERSION);
   if (version === undefined) return rejected('bad_headers', 'version missing or out of range');
   const support = supportOf(version, layouts);
@@ -81,10 +88,14 @@ export function validate(
   if (content.minTs < MIN_CLICK_TS || content.maxTs > nowMs + MAX_CLICK_AHEAD_MS) {
     return rejected('implausible_time', `times ${content.minTs} to ${content.maxTs} ms`);
   }
+  const range = `${node}:${firstSeq}-${firstSeq + rows - 1}`;
+  if (!isLeased(node, content.minTs, content.maxTs)) {
+    const detail = `no lease gave out ${range} at ${content.minTs} to ${content.maxTs} ms`;
+    return { kind: 'unleased', node, detail };
+  }
   const known = coverage(accepted.get(node) ?? [], firstSeq, firstSeq + rows - 1);
   if (known === 'all') return { kind: 'repeated' };
   if (known === 'some') {
-    const range = `${node}:${firstSeq}-${firstSeq + rows - 1}`;
     return rejected('overlapping', `${range} was taken in part by other batches`);
   }
   return { kind: 'valid', batch: { message, node, firstSeq, rows, ...content } };

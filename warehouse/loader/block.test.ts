@@ -67,7 +67,7 @@ describe('blocks', () => {
         let checkpoint = START;
         let rest = messages;
         for (const size of history.blockSizes) {
-          const builder = createBlockBuilder({ shard: 0, checkpoint });
+          const builder = createBlockBuilder({ shard: 0, checkpoint, isLeased: () => true });
           for (const one of rest.slice(0, size)) builder.add(one, NOW);
           rest = rest.slice(size);
           if (builder.isEmpty()) break;
@@ -89,7 +89,7 @@ describe('blocks', () => {
     fc.assert(
       fc.property(histories, (history) => {
         const { messages } = streamOf(history);
-        const builder = createBlockBuilder({ shard: 0, checkpoint: START });
+        const builder = createBlockBuilder({ shard: 0, checkpoint: START, isLeased: () => true });
         for (const one of messages) builder.add(one, NOW);
         const block = builder.finish();
         const intent = JSON.parse(JSON.stringify(block.intent)) as InsertIntent;
@@ -109,7 +109,11 @@ describe('blocks', () => {
         [1, [[0, 9]]],
       ]),
     };
-    const builder = createBlockBuilder({ shard: 0, checkpoint: withoutLeases(checkpoint, [1]) });
+    const builder = createBlockBuilder({
+      shard: 0,
+      checkpoint: withoutLeases(checkpoint, [1]),
+      isLeased: () => true,
+    });
     builder.add(message(1, 0, 0, 5), NOW);
     builder.add(message(2, 1, 0, 5), NOW);
     const block = builder.finish();
@@ -122,7 +126,7 @@ describe('blocks', () => {
 
   it('are not rebuilt from a stream that has lost a message', () => {
     const messages = [message(1, 0, 0, 2), message(2, 0, 2, 2)];
-    const builder = createBlockBuilder({ shard: 0, checkpoint: START });
+    const builder = createBlockBuilder({ shard: 0, checkpoint: START, isLeased: () => true });
     for (const one of messages) builder.add(one, NOW);
     const { intent } = builder.finish();
     expect(intent.token).toBe('0:1-2@a');
@@ -132,12 +136,12 @@ describe('blocks', () => {
   });
 
   it('refuse a message that comes out of order', () => {
-    const builder = createBlockBuilder({ shard: 0, checkpoint: { ...START, seq: 7 } });
+    const builder = createBlockBuilder({ shard: 0, checkpoint: { ...START, seq: 7 }, isLeased: () => true });
     expect(() => builder.add(message(7, 0, 0, 1), NOW)).toThrow(/came after 7/);
   });
 
   it('are cut before they are too large', () => {
-    const builder = createBlockBuilder({ shard: 0, checkpoint: START });
+    const builder = createBlockBuilder({ shard: 0, checkpoint: START, isLeased: () => true });
     let seq = 0;
     while (!builder.isFull()) {
       builder.add(message(seq + 1, 0, seq * 3_000, 3_000), NOW);

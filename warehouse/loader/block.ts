@@ -3,6 +3,7 @@ import {
   type Accepted,
   accept,
   type Batch,
+  type LeaseCheck,
   type RejectReason,
   type StreamMessage,
   validate,
@@ -77,9 +78,10 @@ export function blockToken(shard: number, checkpoint: Checkpoint, hi: number): s
 export function createBlockBuilder(options: {
   shard: number;
   checkpoint: Checkpoint;
+  isLeased: LeaseCheck;
   layouts?: EarlierLayouts;
 }) {
-  const { shard, checkpoint, layouts = EARLIER_LAYOUTS } = options;
+  const { shard, checkpoint, isLeased, layouts = EARLIER_LAYOUTS } = options;
   const accepted = new Map(checkpoint.accepted);
   const batches: Batch[] = [];
   const rejects: Reject[] = [];
@@ -90,27 +92,33 @@ export function createBlockBuilder(options: {
   let rows = 0;
   let bytes = 0;
 
-  /** Adds the next message of the stream; its sequence must be above that of the one before. */
-  function add(message: StreamMessage, nowMs: number): void {
+  /**
+   * Adds the next message of the stream; its sequence must be above that of the one before. Returns the node of a message
+   * that no known lease covers, without adding it: the caller reads the node's leases and adds it again, as `isFinal`.
+   */
+  function add(message: StreamMessage, nowMs: number, { isFinal = false } = {}): number | undefined {
     if (message.seq <= hi) {
       throw new OperatingError('stream_order', `stream sequence ${message.seq} came after ${hi}`);
     }
+    const validity = validate(message, { accepted, layouts, isLeased, nowMs });
+    if (validity.kind === 'unleased' && !isFinal) return validity.node;
     hi = message.seq;
     messages++;
-    const validity = validate(message, { accepted, layouts, nowMs });
     if (validity.kind === 'valid') {
       batches.push(validity.batch);
       accept(accepted, validity.batch);
       rows += validity.batch.rows;
       bytes += validity.batch.data.length;
-      return;
+      return undefined;
     }
     skipped = withRange(skipped, message.seq, message.seq);
     if (validity.kind === 'repeated') repeated++;
     else {
       bytes += message.data.length;
-      rejects.push({ message, reason: validity.reason, detail: validity.detail });
+      const reason = validity.kind === 'unleased' ? 'no_lease' : validity.reason;
+      rejects.push({ message, reason, detail: validity.detail });
     }
+    return undefined;
   }
 
   return {
@@ -150,8 +158,13 @@ export function rebuildBlock(options: {
   let rows = 0;
   for (const message of messages) {
     if (coverage(intent.skipped, message.seq, message.seq) === 'all') continue;
-    // The clock allowed these times when the intent was recorded, so they are not checked again.
-    const validity = validate(message, { accepted, layouts, nowMs: Number.POSITIVE_INFINITY });
+    // Clock and leases allowed it when the intent was recorded, so they are not asked again.
+    const validity = validate(message, {
+      accepted,
+      layouts,
+      isLeased: () => true,
+      nowMs: Number.POSITIVE_INFINITY,
+    });
     if (validity.kind !== 'valid') continue;
     batches.push(validity.batch);
     accept(accepted, validity.batch);

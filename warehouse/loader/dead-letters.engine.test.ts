@@ -1,6 +1,17 @@
+import { headers as createHeaders } from '@nats-io/transport-node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Lease, newLease, writeLease } from '../../core/clicks/lease.ts';
+import { clicksSubject } from '../../core/clicks/stream.ts';
+import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { waitFor } from '../../test/support/engines.ts';
-import { clickRecords, type Pipeline, startPipeline } from '../../test/support/warehouse.ts';
+import {
+  batchHeaders,
+  clickRecords,
+  encodeClicks,
+  type Pipeline,
+  startPipeline,
+} from '../../test/support/warehouse.ts';
+import { timeText } from '../clickhouse/client.ts';
 import { type DeadLetter, getDeadLetter, readDeadLetters, replayDeadLetter } from './dead-letters.ts';
 
 let pipeline: Pipeline;
@@ -66,6 +77,64 @@ describe('rows that ClickHouse refuses', () => {
     expect(await letters()).toEqual([]);
     // A second replay of what is gone says so, and one of what was loaded already adds nothing.
     await expect(replayDeadLetter(pipeline.manager, 1)).rejects.toMatchObject({ code: 'no_dead_letter' });
+  });
+});
+
+describe('somebody who publishes clicks that no collector redirected', { tags: ['attack'] }, () => {
+  /** Published without a lease, as by hand. */
+  const forge = async (node: number, ts: number): Promise<void> => {
+    const headers = createHeaders();
+    for (const [name, value] of Object.entries(batchHeaders(node, 0, 5))) headers.set(name, value);
+    await pipeline.js.publish(clicksSubject(0), encodeClicks(clickRecords(node, 0, 5, { ts })), { headers });
+  };
+  const lease = async (node: number, changes: Partial<Lease>): Promise<void> =>
+    await writeLease(pipeline.leasesBucket, { ...newLease(node, NOW), ...changes });
+  const NOW = Date.now();
+
+  it('has them set aside, whether the node never had a lease, or had one at another time', async () => {
+    await lease(4, { startedAtMs: NOW - HOUR_MS, updatedAtMs: NOW - HOUR_MS / 2, state: 'closed' });
+    startLoader();
+    await forge(77, NOW);
+    await forge(4, NOW);
+    await forge(4, NOW - 2 * HOUR_MS);
+    await loaded(0);
+    expect((await letters()).map(({ reason, detail }) => [reason, detail])).toEqual([
+      ['no_lease', `no lease gave out 77:0-4 at ${NOW} to ${NOW} ms`],
+      ['no_lease', expect.stringContaining('4:0-4')],
+      ['no_lease', expect.stringContaining('4:0-4')],
+    ]);
+    // Once the lease is on record again, a replay loads the batch.
+    const [letter] = await letters();
+    await lease(77, { startedAtMs: NOW - HOUR_MS });
+    await replayDeadLetter(pipeline.manager, letter?.id ?? 0);
+    await loaded(5);
+  });
+
+  it('does not keep out a lease that was opened after the loader has read, one that has ended, or a sealed one', async () => {
+    startLoader();
+    await lease(5, {});
+    await forge(5, NOW + 1);
+    await loaded(5);
+    // Days in a spool: the lease has ended, and NATS may have forgotten it.
+    await lease(6, { startedAtMs: NOW - 3 * DAY_MS, updatedAtMs: NOW - DAY_MS, state: 'crashed' });
+    await forge(6, NOW - 2 * DAY_MS);
+    await pipeline.warehouse.insertRows('sealed_leases', [
+      {
+        node: 7,
+        started_at: timeText(NOW - 5 * DAY_MS),
+        ended_at: timeText(NOW - 4 * DAY_MS),
+        next_seq: 5,
+        state: 'closed',
+      },
+    ]);
+    await forge(7, NOW - 4.5 * DAY_MS);
+    await loaded(15);
+    // The number is leased again, after the loader has read the sealed one.
+    await lease(7, { startedAtMs: NOW });
+    const again = clickRecords(7, 5, 5, { ts: NOW + 5 });
+    await pipeline.publish(again);
+    await loaded(20);
+    expect(await letters()).toEqual([]);
   });
 });
 

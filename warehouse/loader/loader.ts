@@ -12,6 +12,7 @@ import { errorText, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Readiness } from '../../core/service/service.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
+import { KnownLeases } from '../watermark/known-leases.ts';
 import { createWatermarkWriter, readWatermark, type WatermarkWriter } from '../watermark/watermark.ts';
 import { type Block, type Checkpoint, createBlockBuilder, withoutLeases } from './block.ts';
 import { BlockLoader, type LoaderStep } from './block-loader.ts';
@@ -61,6 +62,7 @@ export class Loader {
   readonly #store: LoaderStore;
   readonly #blocks: BlockLoader;
   readonly #watermark: WatermarkWriter;
+  readonly #leases: KnownLeases;
   readonly #stopping = new AbortController();
   #role: 'leader' | 'standby' = 'leader';
   #readiness: Readiness = { ready: false, reason: 'starting' };
@@ -86,6 +88,7 @@ export class Loader {
       metrics,
       onStep,
     });
+    this.#leases = new KnownLeases({ bucket: leasesBucket, warehouse });
     this.#watermark = createWatermarkWriter({
       warehouse,
       leases: leasesBucket,
@@ -197,6 +200,7 @@ export class Loader {
     const builder = createBlockBuilder({
       shard: this.#options.shard,
       checkpoint: withoutLeases(checkpoint, this.#watermark.sealedNodes()),
+      isLeased: this.#leases.cover,
       layouts: this.#layouts,
     });
     let waitMs = IDLE_WAIT_MS;
@@ -205,7 +209,11 @@ export class Loader {
       const message = await reader.next(waitMs);
       if (!message) break;
       if (builder.isEmpty()) deadline = Date.now() + this.#blocks.gatherMs;
-      builder.add(message, Date.now());
+      const unleased = builder.add(message, Date.now());
+      if (unleased !== undefined) {
+        await this.#leases.read(unleased);
+        builder.add(message, Date.now(), { isFinal: true });
+      }
       waitMs = deadline - Date.now();
     }
     return builder.isEmpty() ? undefined : builder.finish();

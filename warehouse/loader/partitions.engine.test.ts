@@ -76,7 +76,7 @@ function blocksOf(
     blockCuts.map((cut) => cut % messages.length).filter((cut) => cut > 0),
     messages.length,
   ).map(([from, to]) => {
-    const builder = createBlockBuilder({ shard: 0, checkpoint });
+    const builder = createBlockBuilder({ shard: 0, checkpoint, isLeased: () => true });
     for (const message of messages.slice(from, to)) builder.add(message, Date.now());
     const block = builder.finish();
     checkpoint = block.checkpointAfter;

@@ -28,11 +28,11 @@ const CAMPAIGNS = {
   counts: 'sum(t.clicks) AS m_clicks, sum(t.valid_clicks) AS m_valid',
   uniques: 'uniqCombinedMerge(14)(t.ips) AS m_ips, uniqCombinedMerge(14)(t.visitors) AS m_visitors',
 } as const;
-/** 887: INVALID_CLICK_FLAGS, 256: an impression; a test keeps them true. */
+/** 7031: INVALID_CLICK_FLAGS, 256: an impression; a test keeps them true. */
 const RAW = {
-  counts: 'countIf(bitAnd(flags, 256) = 0) AS m_clicks, countIf(bitAnd(flags, 887) = 0) AS m_valid',
-  uniques: `uniqCombinedIf(14)(toUInt32(cityHash64(t.ip)), bitAnd(flags, 887) = 0) AS m_ips,
-    uniqCombinedIf(14)(toUInt32(t.fingerprint), bitAnd(flags, 887) = 0) AS m_visitors`,
+  counts: 'countIf(bitAnd(flags, 256) = 0) AS m_clicks, countIf(bitAnd(flags, 7031) = 0) AS m_valid',
+  uniques: `uniqCombinedIf(14)(toUInt32(cityHash64(t.ip)), bitAnd(flags, 7031) = 0) AS m_ips,
+    uniqCombinedIf(14)(toUInt32(t.fingerprint), bitAnd(flags, 7031) = 0) AS m_visitors`,
 } as const;
 
 type Kind = 'time' | 'id' | 'text';
@@ -105,7 +105,7 @@ export function dimensionKind(name: ReportDimension): Kind {
 /** The raw table has no column for the flag group: it is computed as the rollups' feeds compute it. */
 const RAW_FLAG_GROUP = `multiIf(bitAnd(flags, 256) != 0, 'impression', bitAnd(flags, 1) != 0, 'bot',
   bitAnd(flags, 2) != 0, 'prefetch', bitAnd(flags, 4) != 0, 'head', bitAnd(flags, 624) != 0, 'inactive',
-  bitAnd(flags, 8) != 0, 'repeat', 'ok')`;
+  bitAnd(flags, 2048) != 0, 'forced', bitAnd(flags, 4096) != 0, 'flood', bitAnd(flags, 8) != 0, 'repeat', 'ok')`;
 
 /** The expression of a dimension over the rows of a table. */
 export function dimensionSql(name: ReportDimension, table: { name: string; time: string }): string {

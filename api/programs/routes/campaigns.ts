@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_ALLOWED_HOSTS, MAX_HOST_PATTERN_LENGTH } from '../../../core/links/destination.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import {
@@ -9,6 +10,7 @@ import {
   listCampaigns,
   updateCampaign,
 } from '../../../ledger/programs/campaigns.ts';
+import { hostsOfLinks } from '../../../ledger/programs/links.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { inProgram, principalOf, programFilter, programRequired } from '../../http/principal.ts';
@@ -23,6 +25,7 @@ import {
   pageOf,
   pageQuery,
   pageRequest,
+  text,
   time,
   timeText,
   urlText,
@@ -38,6 +41,8 @@ const campaignView = z
     status: z.enum(CAMPAIGN_STATUSES),
     starts_at: timeText.nullable(),
     ends_at: timeText.nullable(),
+    landing_url: z.string().nullable(),
+    allowed_hosts: z.array(z.string()),
     fallback_url: z.string().nullable(),
     cookie_days: z.number().meta({ description: 'Life of the click cookie.' }),
     daily_click_cap: z.number().nullable(),
@@ -48,6 +53,19 @@ const campaignView = z
 const settings = {
   starts_at: time.nullable().exactOptional(),
   ends_at: time.nullable().exactOptional(),
+  landing_url: urlText
+    .nullable()
+    .exactOptional()
+    .meta({ description: 'The page that is advertised: links may lead to its host.' }),
+  allowed_hosts: z
+    .array(text(MAX_HOST_PATTERN_LENGTH))
+    .max(MAX_ALLOWED_HOSTS)
+    .exactOptional()
+    .meta({
+      description:
+        'Further hosts to which links may lead: `shop.example`, `*.shop.example` for all names below it, `*` for every host.',
+      examples: [['*.shop.example']],
+    }),
   fallback_url: urlText.nullable().exactOptional(),
   cookie_days: z.int().min(1).max(MAX_COOKIE_DAYS).exactOptional(),
   daily_click_cap: clickCap,
@@ -64,6 +82,8 @@ function formatCampaign(campaign: Campaign): z.output<typeof campaignView> {
     status: campaign.status,
     starts_at: formatOptionalTime(campaign.startsAt),
     ends_at: formatOptionalTime(campaign.endsAt),
+    landing_url: campaign.landingUrl,
+    allowed_hosts: [...campaign.allowedHosts],
     fallback_url: campaign.fallbackUrl,
     cookie_days: campaign.cookieDays,
     daily_click_cap: campaign.dailyClickCap,
@@ -71,17 +91,33 @@ function formatCampaign(campaign: Campaign): z.output<typeof campaignView> {
   };
 }
 
-export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger } = context;
-  const tags = ['campaigns'];
+const TAGS = ['campaigns'];
 
+const linkedHosts = z
+  .object({
+    hosts: z.array(
+      z.object({
+        host: z.string().meta({ description: '`?`: none can be read from the URL of an old link.' }),
+        links: z.number(),
+        allowed: z.boolean(),
+      }),
+    ),
+  })
+  .meta({ id: 'LinkedHosts' });
+
+export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
+  addReadRoutes(app, context);
+  addChangeRoutes(app, context);
+}
+
+function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/campaigns',
     config: { roles: ROLES },
     schema: {
       operationId: 'listCampaigns',
-      tags,
+      tags: TAGS,
       summary: 'Campaigns, by id',
       querystring: z.object({ ...pageQuery('campaign'), program_id: integerId('program').optional() }),
       response: { 200: pageOf(campaignView) },
@@ -99,7 +135,7 @@ export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
     config: { roles: ROLES, problems: ['not_found'] },
     schema: {
       operationId: 'getCampaign',
-      tags,
+      tags: TAGS,
       summary: 'One campaign',
       params,
       response: { 200: campaignView },
@@ -111,12 +147,32 @@ export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
   });
 
   app.route({
+    method: 'GET',
+    url: '/v1/campaigns/:id/hosts',
+    config: { roles: ['operator'], problems: ['not_found'] },
+    schema: {
+      operationId: 'listLinkedHosts',
+      tags: TAGS,
+      summary: 'The hosts that the links of a campaign lead to; first those that it does not allow',
+      params,
+      response: { 200: linkedHosts },
+    },
+    handler: async (request) => {
+      const campaign = inProgram(principalOf(request), await getCampaign(ledger, request.params.id), WHAT);
+      const hosts = await hostsOfLinks(ledger, campaign);
+      return { hosts: hosts.map(({ isAllowed, ...rest }) => ({ ...rest, allowed: isAllowed })) };
+    },
+  });
+}
+
+function addChangeRoutes(app: ApiServer, context: ApiContext): void {
+  app.route({
     method: 'POST',
     url: '/v1/campaigns',
     config: { roles: ['operator'], idempotent: true },
     schema: {
       operationId: 'createCampaign',
-      tags,
+      tags: TAGS,
       summary: 'Create a campaign',
       body: z.strictObject({ program_id: integerId('program').optional(), name: nameText, ...settings }),
       response: { 201: campaignView },
@@ -137,7 +193,7 @@ export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
     config: { roles: ['operator'], idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateCampaign',
-      tags,
+      tags: TAGS,
       summary: 'Change a campaign',
       params,
       body: z.strictObject({

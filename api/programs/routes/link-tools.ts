@@ -53,12 +53,19 @@ function formatTemplate(template: LinkTemplate): z.output<typeof templateView> {
   };
 }
 
+const TAGS = ['links'];
+const TEMPLATE = 'link template with this id';
+
 /** Many links at once, landing pages to make links of, and a link as a picture. */
 export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, collectorUrl } = context;
-  const tags = ['links'];
-  const formatLink = linkFormatter(collectorUrl);
-  const WHAT = 'link template with this id';
+  addBatchRoute(app, context);
+  addQrCodeRoute(app, context);
+  addTemplateListRoute(app, context);
+  addTemplateChangeRoutes(app, context);
+}
+
+function addBatchRoute(app: ApiServer, context: ApiContext): void {
+  const formatLink = linkFormatter(context.collectorUrl);
 
   app.route({
     method: 'POST',
@@ -67,7 +74,7 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
     bodyLimit: MAX_BATCH_BYTES,
     schema: {
       operationId: 'createLinks',
-      tags,
+      tags: TAGS,
       summary: 'Create up to 1,000 links: all of them, or none and the field at fault',
       body: z.strictObject({ links: z.array(newLink).min(1).max(MAX_BATCH_LINKS) }),
       response: { 201: z.object({ links: z.array(linkView) }) },
@@ -90,6 +97,10 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
       });
     },
   });
+}
+
+function addQrCodeRoute(app: ApiServer, { ledger, collectorUrl }: ApiContext): void {
+  const formatLink = linkFormatter(collectorUrl);
 
   app.route({
     method: 'GET',
@@ -97,7 +108,7 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
     config: { roles: LINK_READERS, problems: ['not_found'] },
     schema: {
       operationId: 'getLinkQrCode',
-      tags,
+      tags: TAGS,
       summary: 'The link as a QR code',
       params: z.object({ id: integerId('link') }),
       response: { 200: { description: 'SVG.', content: { 'image/svg+xml': { schema: z.string() } } } },
@@ -107,14 +118,16 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
       return reply.type('image/svg+xml').send(renderSVG(formatLink(link).url) as never);
     },
   });
+}
 
+function addTemplateListRoute(app: ApiServer, { ledger }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/link-templates',
     config: { roles: LINK_READERS },
     schema: {
       operationId: 'listLinkTemplates',
-      tags,
+      tags: TAGS,
       summary: 'Landing pages to make links of, by id',
       querystring: z.object({
         ...pageQuery('linkTemplate'),
@@ -130,14 +143,16 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
       return formatPage('linkTemplate', page, formatTemplate);
     },
   });
+}
 
+function addTemplateChangeRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/link-templates',
     config: { roles: ['operator'], idempotent: true },
     schema: {
       operationId: 'createLinkTemplate',
-      tags,
+      tags: TAGS,
       summary: 'Create a landing page to make links of',
       body: z.strictObject({
         campaign_id: integerId('campaign'),
@@ -170,7 +185,7 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
     config: { roles: ['operator'], idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'deleteLinkTemplate',
-      tags,
+      tags: TAGS,
       summary: 'Remove a landing page; links made of it stay',
       params: z.object({ id: integerId('linkTemplate') }),
       response: { 204: z.undefined().describe('It is removed.') },
@@ -178,7 +193,9 @@ export function addLinkToolRoutes(app: ApiServer, context: ApiContext): void {
     handler: async (request, reply) => {
       const { id } = request.params;
       return await commit(context, request, reply, async (tx) => {
-        const before = formatTemplate(inProgram(principalOf(request), await getLinkTemplate(tx, id), WHAT));
+        const before = formatTemplate(
+          inProgram(principalOf(request), await getLinkTemplate(tx, id), TEMPLATE),
+        );
         await deleteLinkTemplate(tx, id);
         const audit = { action: 'link_template.delete', subject: before.program_id, before };
         return { status: 204, body: undefined, audit };

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_HOST_PATTERN_LENGTH } from '../../../core/links/destination.ts';
 import { routingSchema } from '../../../core/links/routing.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { createLink, getLink, LINK_STATUSES, listLinks, updateLink } from '../../../ledger/programs/links.ts';
@@ -13,6 +14,7 @@ import {
   pageOf,
   pageQuery,
   pageRequest,
+  text,
   time,
   urlText,
 } from '../../schemas/schemas.ts';
@@ -21,10 +23,14 @@ import { checkParties, linkFormatter, linkView, newLink } from '../link-view.ts'
 const params = z.object({ id: integerId('link') });
 const WHAT = 'link with this id';
 
-export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, collectorUrl } = context;
-  const tags = ['links'];
+const TAGS = ['links'];
 
+export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
+  addReadRoutes(app, context);
+  addChangeRoutes(app, context);
+}
+
+function addReadRoutes(app: ApiServer, { ledger, collectorUrl }: ApiContext): void {
   const formatLink = linkFormatter(collectorUrl);
 
   app.route({
@@ -33,24 +39,28 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
     config: { roles: ['operator', 'finance', 'fraud', 'affiliate'] },
     schema: {
       operationId: 'listLinks',
-      tags,
+      tags: TAGS,
       summary: 'Links, by id',
       querystring: z.object({
         ...pageQuery('link'),
         program_id: integerId('program').optional(),
         campaign_id: integerId('campaign').optional(),
         affiliate_id: integerId('affiliate').optional(),
+        host: text(MAX_HOST_PATTERN_LENGTH)
+          .optional()
+          .meta({ description: 'A host that the link leads to, as listLinkedHosts names it.' }),
       }),
       response: { 200: pageOf(linkView) },
     },
     handler: async (request) => {
       const principal = principalOf(request);
-      const { program_id, campaign_id, affiliate_id } = request.query;
+      const { program_id, campaign_id, affiliate_id, host } = request.query;
       const page = await listLinks(ledger, {
         ...pageRequest(request.query),
         programId: programFilter(principal, program_id),
         campaignId: campaign_id,
         affiliateId: affiliateFilter(principal, affiliate_id),
+        host,
       });
       return formatPage('link', page, formatLink);
     },
@@ -60,12 +70,16 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
     method: 'GET',
     url: '/v1/links/:id',
     config: { roles: ['operator', 'finance', 'fraud', 'affiliate'], problems: ['not_found'] },
-    schema: { operationId: 'getLink', tags, summary: 'One link', params, response: { 200: linkView } },
+    schema: { operationId: 'getLink', tags: TAGS, summary: 'One link', params, response: { 200: linkView } },
     handler: async (request, reply) => {
       const link = owned(principalOf(request), await getLink(ledger, request.params.id), WHAT);
       return withEtag(reply, formatLink(link));
     },
   });
+}
+
+function addChangeRoutes(app: ApiServer, context: ApiContext): void {
+  const formatLink = linkFormatter(context.collectorUrl);
 
   app.route({
     method: 'POST',
@@ -73,7 +87,7 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
     config: { roles: ['operator', 'affiliate'], idempotent: true },
     schema: {
       operationId: 'createLink',
-      tags,
+      tags: TAGS,
       summary: 'Create a tracking link; the collector serves it within a second',
       body: newLink,
       response: { 201: linkView },
@@ -98,7 +112,7 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
     config: { roles: ['operator'], idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'updateLink',
-      tags,
+      tags: TAGS,
       summary: 'Change or pause a link',
       params,
       body: z.strictObject({

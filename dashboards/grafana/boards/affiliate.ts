@@ -188,7 +188,7 @@ function quality(): PanelSource {
   return rows({
     title: 'Compared with all affiliates',
     description:
-      'Shares of this affiliate and of all affiliates in the same range. Large differences in bots, repeats or clicks per address are worth a review.',
+      'Shares of this affiliate and of all affiliates in the same range. Large differences in bots, repeats, forced clicks or clicks per address are worth a review.',
     unit: 'percentunit',
     decimals: 1,
     columns: { 'Clicks an address': { unit: 'short', decimals: 1 }, Who: { width: 130 } },
@@ -198,7 +198,8 @@ function quality(): PanelSource {
 SELECT if(mine, 'This affiliate', 'Everybody') AS Who,
   sumIf(t.clicks, flag_group = 'bot') / sum(t.clicks) AS Bots,
   sumIf(t.clicks, flag_group = 'repeat') / sum(t.clicks) AS Repeats,
-  sumIf(t.clicks, flag_group IN ('prefetch', 'head', 'inactive')) / sum(t.clicks) AS "Other invalid",
+  sumIf(t.clicks, flag_group = 'forced') / sum(t.clicks) AS Forced,
+  sumIf(t.clicks, flag_group IN ('prefetch', 'head', 'inactive', 'flood')) / sum(t.clicks) AS "Other invalid",
   if(${VALID_CLICKS} = 0, 0, ${VALID_CLICKS} / uniqCombinedMergeIf(14)(t.ips, flag_group IN ('ok', 'repeat'))) AS "Clicks an address"
 FROM clicks_hourly AS t
 ARRAY JOIN if(${CONDITIONS.affiliate}, [1, 0], [0]) AS mine

@@ -23,7 +23,7 @@ const ALL = ['program', 'campaign', 'affiliate', 'country', 'device'] as const;
 const OF_ORDERS = ['program', 'campaign', 'affiliate', 'country'] as const;
 
 /** Bits of `flags` that make a click invalid (core/clicks/click-record.ts; a test compares). */
-export const INVALID_FLAGS = 887;
+export const INVALID_FLAGS = 7031;
 /** An address with more affiliates than this is a provider's gateway, and says nothing of any of them. */
 const MAX_AFFILIATES_AN_ADDRESS = 20;
 
@@ -250,7 +250,8 @@ ${adHoc('conversions')}`,
 function robotsByAffiliate(): PanelSource {
   return rows({
     title: 'Bots by affiliate',
-    description: 'Affiliates by number of invalid clicks in the range, with the shares of bots and repeats.',
+    description:
+      'Affiliates by number of invalid clicks in the range, with the shares of bots, forced clicks and repeats.',
     unit: 'short',
     sortBy: 'Invalid',
     empty: 'No clicks in this range',
@@ -264,6 +265,14 @@ function robotsByAffiliate(): PanelSource {
           [0.6, 'red'],
         ],
       },
+      Forced: {
+        unit: 'percentunit',
+        decimals: 1,
+        steps: [
+          [0.05, 'orange'],
+          [0.2, 'red'],
+        ],
+      },
       Repeats: { unit: 'percentunit', decimals: 1 },
       Invalid: { bar: true },
     },
@@ -272,10 +281,12 @@ function robotsByAffiliate(): PanelSource {
         `${withNames({
           kind: 'affiliate',
           as: 'Affiliate',
-          columns: 'c.clicks AS Clicks, c.invalid AS Invalid, c.robots AS Bots, c.repeats AS Repeats',
+          columns:
+            'c.clicks AS Clicks, c.invalid AS Invalid, c.robots AS Bots, c.forced AS Forced, c.repeats AS Repeats',
           inner: `
   SELECT affiliate_id AS id, sum(t.clicks) AS clicks, sumIf(t.clicks, flag_group NOT IN ('ok', 'repeat')) AS invalid,
-    sumIf(t.clicks, flag_group = 'bot') / sum(t.clicks) AS robots, sumIf(t.clicks, flag_group = 'repeat') / sum(t.clicks) AS repeats
+    sumIf(t.clicks, flag_group = 'bot') / sum(t.clicks) AS robots,
+    sumIf(t.clicks, flag_group = 'forced') / sum(t.clicks) AS forced, sumIf(t.clicks, flag_group = 'repeat') / sum(t.clicks) AS repeats
   FROM clicks_hourly AS t
   WHERE ${HOURS_IN_RANGE}
     AND flag_group != 'impression'

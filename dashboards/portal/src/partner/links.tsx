@@ -143,7 +143,7 @@ function NewLink(props: {
   const open = props.campaigns.filter(({ status }) => status === 'active');
   const [attempt] = useState(newAttempt);
   const [campaign, setCampaign] = useState(open[0]?.id ?? '');
-  const [landingUrl, setLandingUrl] = useState('');
+  const [landingUrl, setLandingUrl] = useState(open[0]?.landing_url ?? '');
   const [code, setCode] = useState('');
   const { run, busy, error } = useAction(async () => {
     const body = { campaign_id: campaign, landing_url: landingUrl, ...(code !== '' && { code }) };
@@ -172,7 +172,10 @@ function NewLink(props: {
         <Select
           label="Campaign"
           value={campaign}
-          onChange={setCampaign}
+          onChange={(id) => {
+            setCampaign(id);
+            setLandingUrl(open.find((one) => one.id === id)?.landing_url ?? '');
+          }}
           choices={open.map(({ id, name }) => ({ value: id, text: name }))}
         />
         {templates.length > 0 && (

@@ -9,6 +9,7 @@ const REASONS: Readonly<Record<Reason, string>> = {
   self_referral: 'The customer is the partner',
   affiliate_not_active: 'The partner was not active',
   bot_click: 'The click came from a bot',
+  forced_click: 'A page loaded the link without a click',
   high_conversion_rate_from_ip: 'Too many orders from one address',
   instant_conversion: 'Ordered too soon after the click',
   click_velocity_ip: 'Too many clicks from one address',

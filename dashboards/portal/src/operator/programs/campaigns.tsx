@@ -120,6 +120,9 @@ interface Fields {
   readonly status: Campaign['status'];
   readonly cookieDays: string;
   readonly cap: string;
+  readonly landingUrl: string;
+  /** Separated by spaces or commas. */
+  readonly allowedHosts: string;
   readonly fallbackUrl: string;
   readonly endsAt: string;
 }
@@ -132,6 +135,7 @@ function CampaignFields(props: {
 }) {
   const { fields, faults, onChange } = props;
   const set = (name: keyof Fields) => (value: string) => onChange({ ...fields, [name]: value });
+  const hostsFault = Object.entries(faults).find(([field]) => field.startsWith('allowed_hosts'))?.[1];
   return (
     <>
       <TextField label="Name" value={fields.name} onChange={set('name')} fault={faults.name} required />
@@ -165,6 +169,22 @@ function CampaignFields(props: {
         />
       </div>
       <TextField
+        label="Landing page"
+        type="url"
+        value={fields.landingUrl}
+        onChange={set('landingUrl')}
+        fault={faults.landing_url}
+        hint="The page that is advertised. Links may lead to every page of its host."
+      />
+      <TextField
+        label="Further hosts of links"
+        value={fields.allowedHosts}
+        onChange={set('allowedHosts')}
+        fault={hostsFault}
+        placeholder="none"
+        hint="Separated by spaces: shop.example, *.shop.example for all names below it, or * for every host."
+      />
+      <TextField
         label="Fallback URL"
         type="url"
         value={fields.fallbackUrl}
@@ -183,11 +203,13 @@ function CampaignFields(props: {
   );
 }
 
-function bodyOf({ name, cookieDays, cap, fallbackUrl, endsAt }: Fields) {
+function bodyOf({ name, cookieDays, cap, landingUrl, allowedHosts, fallbackUrl, endsAt }: Fields) {
   return {
     name,
     ...(cookieDays !== '' && { cookie_days: Number(cookieDays) }),
     daily_click_cap: cap === '' ? null : Number(cap),
+    landing_url: landingUrl === '' ? null : landingUrl,
+    allowed_hosts: allowedHosts.split(/[\s,]+/).filter((host) => host !== ''),
     fallback_url: fallbackUrl === '' ? null : fallbackUrl,
     ends_at: endsAt === '' ? null : new Date(endsAt).toISOString(),
   };
@@ -200,7 +222,16 @@ function localTime(at: string | null): string {
   return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }
 
-const EMPTY: Fields = { name: '', status: 'active', cookieDays: '30', cap: '', fallbackUrl: '', endsAt: '' };
+const EMPTY: Fields = {
+  name: '',
+  status: 'active',
+  cookieDays: '30',
+  cap: '',
+  landingUrl: '',
+  allowedHosts: '',
+  fallbackUrl: '',
+  endsAt: '',
+};
 
 function NewCampaign({ onClose, onDone }: { onClose: () => void; onDone: () => void }) {
   const { program } = useSession();
@@ -231,9 +262,23 @@ function EditCampaign(props: { id: string; onClose: () => void; onDone: () => vo
     <Dialog title={data?.data.name ?? 'Campaign'} onClose={props.onClose}>
       <Problem error={error} />
       {!data && error === undefined && <Loading />}
+      {data && <StrayHosts id={props.id} />}
       {data && <EditForm campaign={data.data} etag={data.etag} onDone={props.onDone} />}
     </Dialog>
   );
+}
+
+/** Links of before the hosts were set, or of a longer list, lead where they led until they are changed or paused. */
+function StrayHosts({ id }: { id: string }) {
+  const { data, error } = useData(
+    async (signal) => await take(api.GET('/v1/campaigns/{id}/hosts', { params: { path: { id } }, signal })),
+    [id],
+  );
+  const stray = data?.hosts.filter(({ allowed }) => !allowed) ?? [];
+  if (error !== undefined) return <Problem error={error} />;
+  if (stray.length === 0) return null;
+  const list = stray.map(({ host, links }) => `${host === '?' ? 'unreadable' : host} (${links})`).join(', ');
+  return <p class="notice warn">Links that lead to hosts which are not allowed: {list}.</p>;
 }
 
 function EditForm({ campaign, etag, onDone }: { campaign: Campaign; etag: string; onDone: () => void }) {
@@ -242,6 +287,8 @@ function EditForm({ campaign, etag, onDone }: { campaign: Campaign; etag: string
     status: campaign.status,
     cookieDays: String(campaign.cookie_days),
     cap: campaign.daily_click_cap === null ? '' : String(campaign.daily_click_cap),
+    landingUrl: campaign.landing_url ?? '',
+    allowedHosts: campaign.allowed_hosts.join(' '),
     fallbackUrl: campaign.fallback_url ?? '',
     endsAt: localTime(campaign.ends_at),
   });

@@ -1,0 +1,54 @@
+import type { KV } from '@nats-io/kv';
+import { readLease } from '../../core/clicks/lease.ts';
+import { MINUTE_MS } from '../../core/time.ts';
+import type { Warehouse } from '../clickhouse/client.ts';
+
+/** A lease is written for the last time a moment after its last click, by another reading of the clock. */
+export const LEASE_END_SLACK_MS = MINUTE_MS;
+
+/** From its start to its end, Unix milliseconds; no end while it is open. */
+interface LeaseSpan {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/**
+ * The node leases, as the loader compares batches with them: who can publish to the stream could otherwise write
+ * clicks that no collector ever redirected. A lease is in NATS from before its first click, and in the warehouse once NATS
+ * has forgotten it, so a node that is read after its batch was received has every lease that the batch can belong to.
+ */
+export class KnownLeases {
+  readonly #bucket: KV;
+  readonly #warehouse: Warehouse;
+  /** At most one entry a node number; grows to 65,536 of them. */
+  readonly #spans = new Map<number, readonly LeaseSpan[]>();
+
+  constructor(options: { bucket: KV; warehouse: Warehouse }) {
+    this.#bucket = options.bucket;
+    this.#warehouse = options.warehouse;
+  }
+
+  /** Whether one lease of the node, as read last, gave out clicks of all these times (Unix milliseconds). */
+  readonly cover = (node: number, minTs: number, maxTs: number): boolean =>
+    this.#spans.get(node)?.some(({ fromMs, toMs }) => minTs >= fromMs && maxTs <= toMs) ?? false;
+
+  /** Reads the leases of a node again. */
+  async read(node: number): Promise<void> {
+    const current = await readLease(this.#bucket, node);
+    const { rows } = await this.#warehouse.query<{ from: string; to: string }>(
+      `SELECT toUnixTimestamp64Milli(started_at) AS from, toUnixTimestamp64Milli(ended_at) AS to
+       FROM sealed_leases FINAL WHERE node = {node:UInt16}`,
+      { node },
+    );
+    const spans = rows.map(({ from, to }) => ({
+      fromMs: Number(from),
+      toMs: Number(to) + LEASE_END_SLACK_MS,
+    }));
+    if (current) {
+      const { startedAtMs, state, updatedAtMs } = current;
+      const toMs = state === 'open' ? Number.POSITIVE_INFINITY : updatedAtMs + LEASE_END_SLACK_MS;
+      spans.push({ fromMs: startedAtMs, toMs });
+    }
+    this.#spans.set(node, spans);
+  }
+}
