@@ -1,9 +1,11 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig, renderEnvExample } from './config.ts';
-import { fromProject } from './paths.ts';
+import { fromProject, projectRoot } from './paths.ts';
 import { withGeneratedSecrets } from './secrets.ts';
 
 const folders: string[] = [];
@@ -79,8 +81,48 @@ describe('withGeneratedSecrets', () => {
     expect(second).toEqual(first);
     expect(first.clickKeys.map((key) => key.length)).toEqual([16]);
     expect(first.dataKeys.map((key) => key.length)).toEqual([32]);
-    const { port, password } = new URL(first.databaseUrl);
-    expect([port, password]).toEqual(['54320', first.postgresPassword]);
+    const login = ({ port, username, password }: URL) => [port, username, password];
+    expect(login(new URL(first.databaseUrl))).toEqual(['54320', 'afflux_app', first.databasePassword]);
+    expect(login(new URL(first.databaseOwnerUrl))).toEqual(['54320', 'postgres', first.postgresPassword]);
+  });
+
+  it('adds the secrets that the folder of an earlier version lacks, and changes no other', () => {
+    const home = folder();
+    const file = join(home, 'secrets.json');
+    const earlier = { postgresPassword: 'p'.repeat(32), clickKey: 'ab'.repeat(16) };
+    writeFileSync(file, JSON.stringify(earlier), { mode: 0o600 });
+    // What a start leaves behind that ended before its file was in place.
+    writeFileSync(`${file}.added`, JSON.stringify({ ...earlier, other: 'x' }), { mode: 0o600 });
+    const first = withGeneratedSecrets(loadConfig({ AFFLUX_HOME: home }));
+    expect(withGeneratedSecrets(loadConfig({ AFFLUX_HOME: home }))).toEqual(first);
+    const stored = JSON.parse(readFileSync(file, 'utf8'));
+    expect(stored).toEqual({ ...earlier, other: 'x', databasePassword: first.databasePassword });
+    expect([readdirSync(home), statSync(file).mode & 0o777]).toEqual([['secrets.json'], 0o600]);
+    // Derived from the two secrets of the first version: what they encrypted stays readable.
+    expect(first.dataKeys[0].toString('hex')).toBe(
+      '44c46f87e4740542555e237d12d9d21a0d28afb4d9df0301d99fd95d4335cf6b',
+    );
+  });
+
+  it('gives processes that start at once the same secrets', { timeout: 30_000 }, async () => {
+    const home = folder();
+    const earlier = { postgresPassword: 'p'.repeat(32), clickKey: 'ab'.repeat(16) };
+    writeFileSync(join(home, 'secrets.json'), JSON.stringify(earlier), { mode: 0o600 });
+    const script = `
+      import { loadConfig } from './dist/core/config/config.js';
+      import { withGeneratedSecrets } from './dist/core/config/secrets.js';
+      const at = Number(process.argv[1]);
+      while (Date.now() < at);
+      process.stdout.write(withGeneratedSecrets(loadConfig({ AFFLUX_HOME: process.argv[2] })).databasePassword);`;
+    const at = String(Date.now() + 2_000);
+    const passwords = await Promise.all(
+      Array.from({ length: 4 }, async () => {
+        const args = ['--input-type=module', '-e', script, at, home];
+        return (await promisify(execFile)(process.execPath, args, { cwd: projectRoot })).stdout;
+      }),
+    );
+    expect(new Set(passwords).size).toBe(1);
+    expect(passwords[0]).toMatch(/^[\w-]{32}$/);
   });
 
   it('prefers what is configured', () => {
