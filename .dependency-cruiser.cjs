@@ -23,6 +23,7 @@ const rooms = {
     clicks: ['.'],
     links: ['.'],
     postgres: ['.'],
+    keys: ['.', 'postgres'],
     config: ['.'],
     service: ['.'],
   },

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
-import { readOrCreateCountKey } from '../attribution/tools/count-key.ts';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import type { Config } from '../core/config/config.ts';
 import { clickhouseServer, natsServer } from '../core/config/servers.ts';
 import { createNetworkMatcher } from '../core/ip.ts';
+import { openCountKey } from '../core/keys/count-key.ts';
+import { verifyPlatformKeys } from '../core/keys/platform-keys.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, listenError, type Running } from '../core/service/service.ts';
@@ -32,6 +33,11 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     max: POSTGRES_CONNECTIONS,
     name: 'afflux-api',
   });
+  await verifyPlatformKeys(ledger, [
+    { kind: 'click', keys: config.clickKeys },
+    { kind: 'data', keys: config.dataKeys },
+  ]);
+  const countKey = await openCountKey({ home: config.home, sql: ledger });
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-api' });
   const streams = createStreams(natsServer(config));
   const secretBox = createSecretBox(config.dataKeys);
@@ -41,7 +47,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     warehouse,
     clickIds: createClickIdCodec(config.clickKeys),
     streams,
-    countKey: () => readOrCreateCountKey(config.home),
+    countKey,
     trustedProxies: config.trustedProxies,
     secretBox,
     quotas: {

@@ -2,6 +2,7 @@ import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import type { Config } from '../core/config/config.ts';
 import { clickhouseServer } from '../core/config/servers.ts';
 import { errorText } from '../core/errors.ts';
+import { verifyPlatformKeys } from '../core/keys/platform-keys.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { startLoop } from '../core/service/loop.ts';
@@ -28,6 +29,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
     name: 'attribution',
     max: BATCHES_IN_FLIGHT,
   });
+  await verifyPlatformKeys(ledger, [{ kind: 'click', keys: config.clickKeys }]);
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'attribution' });
   const attribution = createAttributionWorker({
     ledger,

@@ -13,3 +13,9 @@ export function readConfig(): Config {
   if (existsSync(file)) process.loadEnvFile(file);
   return withGeneratedSecrets(loadConfig(process.env));
 }
+
+/** The environment of a service that this process starts: it does not get to know the owner of PostgreSQL's schema. */
+export function serviceEnvironment(): NodeJS.ProcessEnv {
+  // Empty, not absent: the service reads the .env file too, and what is set wins.
+  return { ...process.env, DATABASE_OWNER_URL: '' };
+}

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { fromProject } from '../core/config/paths.ts';
 import { SERVICES } from './services.ts';
 
@@ -23,6 +23,7 @@ and NATS_URL name servers of your own; logins and certificates: "Servers of your
   addPayoutCommands(program);
   addRateCommands(program);
   addAuditCommand(program);
+  addKeyCommands(program);
   addGeoCommands(program);
   addDeadLetterCommands(program);
   addEraseCommand(program);
@@ -45,7 +46,7 @@ stores, starts ${SERVICES.map(({ name }) => name).join(', ')}, and keeps them ru
     .summary('bring PostgreSQL and ClickHouse to the newest schema')
     .description(
       `Applies the migrations that are missing, in order; safe to run at any time and by several at once. "afflux up" does
-it by itself; run it before starting processes one by one. Reads DATABASE_URL (the schema's owner), CLICKHOUSE_URL.`,
+it by itself; run it before starting processes one by one. Reads DATABASE_OWNER_URL, CLICKHOUSE_URL.`,
     )
     .action(async () => (await import('./commands/migrate.ts')).migrate());
 
@@ -179,6 +180,25 @@ the loader with its stream, and the ledger from its entries up. Exit code 1 when
     .action(async (options: { json: boolean }) => (await import('./commands/audit.ts')).audit(options));
 }
 
+function addKeyCommands(program: Command): void {
+  const keys = program
+    .command('keys')
+    .summary('the fingerprints of the keys of the platform and of this machine')
+    .description(
+      `Lists the keys that something was made with: of click ids, of encrypted values, of signed counts. A process that lacks one
+of them does not start. Reads DATABASE_URL, CLICK_KEYS, DATA_KEYS.`,
+    )
+    .action(async () => (await import('./commands/keys.ts')).showKeys());
+  keys
+    .command('forget')
+    .summary('let processes start without a key, once nothing that it made is needed')
+    .addArgument(new Argument('<kind>').choices(['click', 'data', 'count']))
+    .argument('<fingerprint>')
+    .action(async (kind: 'click' | 'data' | 'count', fingerprint: string) =>
+      (await import('./commands/keys.ts')).forgetKey(kind, fingerprint),
+    );
+}
+
 function addGeoCommands(program: Command): void {
   const geo = program
     .command('geo')
@@ -230,7 +250,7 @@ function addEraseCommand(program: Command): void {
     .summary('remove the data of a person, and check it')
     .description(
       `Removes personal data from clicks, velocity, mirror and orders; counts and books stay. Prints how many rows were found
-and how many are left; exit code 1 when any is. Reads DATABASE_URL (the schema's owner), CLICKHOUSE_URL.`,
+and how many are left; exit code 1 when any is. Reads DATABASE_OWNER_URL, CLICKHOUSE_URL.`,
     )
     .option('--ip <address>', 'everything that came from this address')
     .option('--customer <id>', "a shop's customer: the orders, and all that came from their addresses")

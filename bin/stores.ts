@@ -1,4 +1,7 @@
+import type { Config } from '../core/config/config.ts';
 import { clickhouseServer } from '../core/config/servers.ts';
+import { OperatingError } from '../core/errors.ts';
+import { APP_ROLE } from '../core/login.ts';
 import { connectDatabase, type Database } from '../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../warehouse/clickhouse/client.ts';
 import { readConfig } from './environment.ts';
@@ -16,4 +19,14 @@ export async function withLedger<T>(name: string, work: (ledger: Database) => Pr
 export async function withWarehouse<T>(name: string, work: (warehouse: Warehouse) => Promise<T>): Promise<T> {
   const warehouse = await connectWarehouse({ ...clickhouseServer(readConfig()), name });
   return await work(warehouse).finally(() => warehouse.close());
+}
+
+/** The URL of PostgreSQL for what only the schema's owner may do. @throws OperatingError `owner_unknown`. */
+export function requireOwnerUrl(config: Config): string {
+  if (config.databaseOwnerUrl !== '') return config.databaseOwnerUrl;
+  throw new OperatingError(
+    'owner_unknown',
+    'DATABASE_OWNER_URL is not set: this needs the owner of the schema, postgres://owner:password@host/database, ' +
+      `and DATABASE_URL is the login of the processes, ${APP_ROLE} (docs/operations.md)`,
+  );
 }

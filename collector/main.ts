@@ -21,6 +21,7 @@ import { createDurableLog, type DurableLog } from './durability/durable-log.ts';
 import { type LeaseKeeper, openLeaseKeeper } from './durability/lease-keeper.ts';
 import { createPublisher } from './durability/publisher.ts';
 import { openSpool, type Spool } from './durability/spool.ts';
+import { type KeyCheck, openKeyCheck } from './keys.ts';
 import { CAPS_TTL_MS, followCaps } from './links/caps.ts';
 import { followLinks, type LinkStore } from './links/links.ts';
 import { observeCommits, registerCollectorMetrics } from './metrics.ts';
@@ -61,7 +62,18 @@ export async function startCollector(options: {
   await ensureStreams(nc);
   const sql = openPostgres({ url: config.databaseUrl, name: 'afflux-collector', max: 1, as: 'application' });
   const stateFolder = collectorSlotFolder(config.home, slot ?? 0);
-  const links = followLinks({ sql, snapshotFile: join(stateFolder, 'links.snapshot'), log });
+  const keys = await openKeyCheck({
+    sql,
+    keys: { kind: 'click', keys: config.clickKeys },
+    file: join(stateFolder, 'keys.json'),
+    log,
+  });
+  const links = followLinks({
+    sql,
+    snapshotFile: join(stateFolder, 'links.snapshot'),
+    beforeReading: keys.verify,
+    log,
+  });
   const caps = await followCaps({ bucket: await openBucket(nc, CAPS_BUCKET, { ttlMs: CAPS_TTL_MS }), log });
   const { spool, leases, durable } = await openDurability({ config, nc, stateFolder, log });
   const metrics = createMetrics();
@@ -84,7 +96,7 @@ export async function startCollector(options: {
   const flagCounts = new FlagCounts();
   registerCollectorMetrics({ registry: metrics, committer, durable, spool, links, outcomes, flagCounts });
 
-  const readiness = (): Readiness => readinessOf({ links, committer, spool });
+  const readiness = (): Readiness => readinessOf({ keys, links, committer, spool });
   // On a shared port the kernel chooses the collector, so each of several has a health port of its own.
   const health =
     slot === undefined
@@ -154,8 +166,14 @@ async function openDurability(options: {
   return { spool, leases, durable };
 }
 
-function readinessOf(parts: { links: LinkStore; committer: Committer<Click>; spool: Spool }): Readiness {
-  const { links, committer, spool } = parts;
+function readinessOf(parts: {
+  keys: KeyCheck;
+  links: LinkStore;
+  committer: Committer<Click>;
+  spool: Spool;
+}): Readiness {
+  const { keys, links, committer, spool } = parts;
+  if (keys.fault !== '') return { ready: false, reason: keys.fault };
   if (links.freshAtMs === 0) return { ready: false, reason: 'links are not loaded yet' };
   if (!committer.isHealthy) return { ready: false, reason: 'clicks cannot be stored' };
   if (spool.isNearlyFull()) return { ready: false, reason: 'the spool is nearly full' };

@@ -1,5 +1,6 @@
 import type { Config } from '../core/config/config.ts';
 import { clickhouseServer } from '../core/config/servers.ts';
+import { verifyPlatformKeys } from '../core/keys/platform-keys.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../core/service/service.ts';
@@ -7,12 +8,13 @@ import { createPayoutProvider } from '../ledger/payouts/providers/index.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
 import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
+import { hashChainTask } from './hash-chain-task.ts';
 import { startMirror } from './mirror.ts';
 import { moneyTasks } from './money-tasks.ts';
 import { startNames } from './names.ts';
 
-/** Each of the three tasks holds a connection while it works with another; the mirrors take one each. */
-const POSTGRES_CONNECTIONS = 6;
+/** Each of the four tasks holds a connection while it works with another; the mirrors take one each. */
+const POSTGRES_CONNECTIONS = 8;
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
 /**
@@ -25,6 +27,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
     name: 'scheduler',
     max: POSTGRES_CONNECTIONS,
   });
+  await verifyPlatformKeys(ledger, [{ kind: 'data', keys: config.dataKeys }]);
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'scheduler' });
   const metrics = createMetrics();
   const secretBox = createSecretBox(config.dataKeys);
@@ -39,12 +42,15 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
   const tasks = startTasks({
     ledger,
     log,
-    tasks: moneyTasks({
-      ledger,
-      provider: createPayoutProvider(config),
-      secretBox,
-      payoutHour: config.payoutHour,
-    }),
+    tasks: [
+      ...moneyTasks({
+        ledger,
+        provider: createPayoutProvider(config),
+        secretBox,
+        payoutHour: config.payoutHour,
+      }),
+      hashChainTask(ledger),
+    ],
   });
 
   return {

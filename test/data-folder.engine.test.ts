@@ -30,7 +30,7 @@ beforeAll(async () => {
     },
   });
   warehouse = await connectWarehouse({ url: platform.config.clickhouseUrl, name: 'test' });
-  owner = await connectOwner({ url: platform.config.databaseUrl, name: 'test' });
+  owner = await connectOwner({ url: platform.config.databaseOwnerUrl, name: 'test' });
 }, 120_000);
 afterAll(async () => {
   await owner?.end({ timeoutMs: 1_000 });

@@ -46,7 +46,7 @@ async function start(
     env: {
       ...process.env,
       AFFLUX_HOME: home,
-      DATABASE_URL: world.books.url,
+      DATABASE_URL: world.books.appUrl,
       CLICKHOUSE_URL: world.warehouse.url,
       CLICK_KEYS: world.clickKey.toString('hex'),
       LOG_LEVEL: 'error',

@@ -64,7 +64,7 @@ async function startApi(): Promise<() => Promise<void>> {
     env: {
       ...process.env,
       AFFLUX_HOME: home,
-      DATABASE_URL: books.url,
+      DATABASE_URL: books.appUrl,
       CLICKHOUSE_URL: warehouse.url,
       API_PORT: String(port),
       WEBHOOK_NETWORKS: '127.0.0.1',

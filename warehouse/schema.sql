@@ -425,6 +425,18 @@ ENGINE = ReplacingMergeTree(signed_at)
 ORDER BY (day, affiliate_id)
 SETTINGS fsync_after_insert = 1, index_granularity = 8192;
 
+CREATE TABLE signed_heads
+(
+    chain LowCardinality(String),
+    last_id UInt64,
+    head String,
+    signed_at DateTime64(3, 'UTC'),
+    signature String
+)
+ENGINE = MergeTree
+ORDER BY (chain, last_id)
+SETTINGS fsync_after_insert = 1, index_granularity = 8192;
+
 CREATE TABLE velocity_fingerprint
 (
     fingerprint UInt64 CODEC(ZSTD(1)),

@@ -48,7 +48,7 @@ export interface ApiContext {
   /** Everything but dead letters and proofs works without NATS. */
   readonly streams: Streams;
   /** Ed25519 key of the daily counts; read, or created, at its first use. */
-  readonly countKey: () => KeyObject;
+  readonly countKey: KeyObject;
   /** Peers whose X-Forwarded-For is believed: addresses or networks. */
   readonly trustedProxies: readonly string[];
   /** Private networks that webhooks are allowed to reach. */

@@ -14,8 +14,6 @@ import { removeOldReports } from '../reports/report-jobs.ts';
 
 /** Shops dispute orders of the last quarter. */
 const CALL_LOG_DAYS = 90;
-/** Of what was delivered; what was not stays until somebody decides. */
-const WEBHOOK_LOG_DAYS = 30;
 
 function ago(ms: number): Date {
   return new Date(Date.now() - ms);
@@ -35,7 +33,7 @@ export function housekeepingTask({
       await forgetIdempotencyKeys(ledger, { before: ago(IDEMPOTENCY_HOURS * HOUR_MS) });
       await forgetPostbackCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
       await forgetUnidentifiedCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
-      await forgetWebhookEvents(ledger, { before: ago(WEBHOOK_LOG_DAYS * 24 * HOUR_MS), limit: 10_000 });
+      await forgetWebhookEvents(ledger, { limit: 10_000 });
       await removeOldReports(reportsFolder);
       await failAbandonedJobs(ledger, { before: ago(24 * HOUR_MS) });
       await forgetSessions(ledger, { before: ago(24 * HOUR_MS) });

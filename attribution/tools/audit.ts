@@ -14,6 +14,7 @@ import { mirrorSums } from '../../warehouse/mirror/mirror.ts';
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { createWarehouseClicks } from '../worker/click-source.ts';
 import { replay } from './replay.ts';
+import { checkSignedHeads } from './signed-heads.ts';
 
 /** The promises that an audit checks by comparing the stores; the fifth, freshness, is read at any moment. */
 export const AUDITED_PROMISES = ['clicks_kept', 'clicks_once', 'books', 'decisions'] as const;
@@ -32,7 +33,7 @@ export interface AuditOptions {
   readonly warehouse: Warehouse;
   readonly ledger: Database;
   readonly clickIds: ClickIdCodec;
-  /** Ed25519: signs the counts of complete days, and checks the earlier ones. */
+  /** Ed25519: signs the counts of complete days and the heads of the hash chains, and checks the earlier ones. */
   readonly countKey: KeyObject;
 }
 
@@ -54,7 +55,8 @@ export async function auditStores(options: AuditOptions): Promise<AuditResult> {
   const completeTo = await readWatermark(warehouse);
   const clicks = await auditWarehouse({ warehouse, nc });
   const counted = [...clicks, await checkMirror(options), await checkDailyCounts(options)];
-  const booked = [...(await auditLedger(ledger)), await checkDecisions(options)];
+  const books = await auditLedger(ledger);
+  const booked = [...books, await checkSignedHeads(options), await checkDecisions(options)];
   const checks = [
     ...counted.map(({ name, ok, detail }) => ({ store: 'clicks' as const, name, ok, detail })),
     ...booked.map(({ name, ok, detail }) => ({ store: 'ledger' as const, name, ok, detail })),

@@ -72,7 +72,7 @@ test('orders wait while ClickHouse is down, and are decided once it is back', {
   const config = withGeneratedSecrets(
     loadConfig({
       AFFLUX_HOME: folder,
-      DATABASE_URL: fixture.books.url,
+      DATABASE_URL: fixture.books.appUrl,
       CLICKHOUSE_URL: clickhouse.url,
       CLICK_KEYS: fixture.clickKey.toString('hex'),
       ATTRIBUTION_PORT: String(await freePort()),

@@ -8,6 +8,7 @@ import {
 import { createWarehouseClicks } from '../../attribution/worker/click-source.ts';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { OperatingError } from '../../core/errors.ts';
+import { verifyPlatformKeys } from '../../core/keys/platform-keys.ts';
 import { formatAmount } from '../../core/money.ts';
 import { printable } from '../../core/printable.ts';
 import { listCommissions } from '../../ledger/books/commissions.ts';
@@ -51,6 +52,7 @@ export async function replayDecisions(options: {
   const { from, to, model, program } = options;
   const programId = program === undefined ? undefined : parseIntegerId('program', program);
   await withStores(async (ledger, warehouse) => {
+    await verifyPlatformKeys(ledger, [{ kind: 'click', keys: config.clickKeys }]);
     const clicks = createWarehouseClicks(warehouse);
     const clickIds = createClickIdCodec(config.clickKeys);
     const result = await replay({ ledger, clicks, clickIds, from, to, model, programId });

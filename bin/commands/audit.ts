@@ -1,9 +1,10 @@
 import { auditStores } from '../../attribution/tools/audit.ts';
-import { readOrCreateCountKey } from '../../attribution/tools/count-key.ts';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { connectNats } from '../../core/clicks/stream.ts';
 import type { Config } from '../../core/config/config.ts';
 import { clickhouseServer, natsServer } from '../../core/config/servers.ts';
+import { openCountKey } from '../../core/keys/count-key.ts';
+import { verifyPlatformKeys } from '../../core/keys/platform-keys.ts';
 import { type AuditCheck, recordAuditChecks } from '../../ledger/audit/checks.ts';
 import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
@@ -32,7 +33,8 @@ export async function runAudit(config: Config): Promise<AuditReport> {
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-audit' });
   const ledger = await connectDatabase({ url: config.databaseUrl, max: 2, name: 'afflux-audit' });
   try {
-    const countKey = readOrCreateCountKey(config.home);
+    await verifyPlatformKeys(ledger, [{ kind: 'click', keys: config.clickKeys }]);
+    const countKey = await openCountKey({ home: config.home, sql: ledger });
     const clickIds = createClickIdCodec(config.clickKeys);
     const result = await auditStores({ nc, warehouse, ledger, clickIds, countKey });
     const at = new Date();

@@ -5,6 +5,7 @@ import { connectOwner } from '../../ledger/postgres/db.ts';
 import { eraseAddress } from '../../warehouse/audit/erase.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { readConfig } from '../environment.ts';
+import { requireOwnerUrl } from '../stores.ts';
 import { renderTable } from '../table.ts';
 
 /** `afflux erase`: removes a person, named by address or by the shop's customer id, and prints what was found and left. */
@@ -30,7 +31,7 @@ export async function erase(options: { ip?: string; customer?: string }): Promis
 }
 
 async function eraseFromLedger(customerId: string): Promise<readonly string[]> {
-  const owner = await connectOwner({ url: readConfig().databaseUrl, name: 'afflux-erase' });
+  const owner = await connectOwner({ url: requireOwnerUrl(readConfig()), name: 'afflux-erase' });
   try {
     const { conversions, addresses } = await eraseCustomer(owner, customerId);
     process.stdout.write(`${conversions} orders of customer ${customerId}; addresses: ${addresses.length}\n`);

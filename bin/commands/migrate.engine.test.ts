@@ -44,7 +44,12 @@ afterEach(async () => {
 });
 
 function environment(): Record<string, string> {
-  return { AFFLUX_HOME: home, DATABASE_URL: postgres.url, CLICKHOUSE_URL: clickhouse.url };
+  return {
+    AFFLUX_HOME: home,
+    DATABASE_URL: postgres.appUrl,
+    DATABASE_OWNER_URL: postgres.url,
+    CLICKHOUSE_URL: clickhouse.url,
+  };
 }
 
 /** Everything that a migration can add, as text. */

@@ -5,6 +5,7 @@ import { checkLedgerMigrations, migrateLedger } from '../../ledger/postgres/migr
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
 import { checkWarehouseMigrations, migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { readConfig } from '../environment.ts';
+import { requireOwnerUrl } from '../stores.ts';
 
 /** `afflux migrate`: both stores, with what was done as its output. */
 export async function migrate(): Promise<void> {
@@ -25,9 +26,15 @@ export async function migrateStores(options: {
   log: Logger;
 }): Promise<{ ledger: number; warehouse: number }> {
   const { config, log } = options;
+  const ownerUrl = requireOwnerUrl(config);
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-migrate' });
   try {
-    const postgres = { url: config.databaseUrl, store: storeName(config, 'postgres'), log };
+    const postgres = {
+      url: ownerUrl,
+      store: storeName(config, 'postgres'),
+      log,
+      appPassword: config.embedded.postgres ? config.databasePassword : undefined,
+    };
     const clickhouse = { warehouse, store: storeName(config, 'clickhouse'), log };
     await checkLedgerMigrations(postgres);
     await checkWarehouseMigrations(clickhouse);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { OperatingError } from '../../core/errors.ts';
+import { verifyPlatformKeys } from '../../core/keys/platform-keys.ts';
 import { formatAmount } from '../../core/money.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import {
@@ -57,6 +58,7 @@ export async function showPreview(): Promise<void> {
 export async function runPayoutsNow(): Promise<void> {
   const config = readConfig();
   await withLedger(NAME, async (ledger) => {
+    await verifyPlatformKeys(ledger, [{ kind: 'data', keys: config.dataKeys }]);
     const run = await runPayouts(ledger, {
       now: new Date(),
       actor: ACTOR,

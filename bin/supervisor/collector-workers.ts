@@ -7,7 +7,7 @@ import { errorText } from '../../core/errors.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
 import { READY_MESSAGE, type Running, runProcess, SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
 import { type EngineProcess, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
-import { readConfig } from '../environment.ts';
+import { readConfig, serviceEnvironment } from '../environment.ts';
 import { restartPauseMs } from './supervise.ts';
 
 /** Links by the million are loaded before a worker is ready. */
@@ -113,7 +113,7 @@ async function spawnWorker(slot: number): Promise<EngineProcess> {
     name: `collector worker ${slot}`,
     command: process.execPath,
     args: [fromProject('dist/bin/afflux.js'), 'collector', '--slot', String(slot)],
-    spawn: { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] },
+    spawn: { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: serviceEnvironment() },
     onLine: (line) => process.stdout.write(`${line}\n`),
     stopSignal: 'SIGTERM',
     stopTimeoutMs: STOP_TIMEOUT_MS,

@@ -2,6 +2,7 @@ import type { Config } from '../../core/config/config.ts';
 import { fromProject } from '../../core/config/paths.ts';
 import { SHUTDOWN_TIMEOUT_MS } from '../../core/service/service.ts';
 import { type EngineProcess, requireFreePort, spawnEngine, waitUntilReady } from '../../engines/engine.ts';
+import { serviceEnvironment } from '../environment.ts';
 import { type Service, serviceUrl } from '../services.ts';
 import { renderLogLine } from './log-lines.ts';
 
@@ -26,7 +27,7 @@ export async function startService(options: {
     name: service.name,
     command: process.execPath,
     args: [COMMAND, service.name],
-    spawn: { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] },
+    spawn: { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: serviceEnvironment() },
     onLine: (line) => process.stdout.write(`${renderLogLine(service.name, line)}\n`),
     stopSignal: 'SIGTERM',
     stopTimeoutMs: STOP_TIMEOUT_MS,

@@ -28,8 +28,14 @@ const SNAPSHOT_EVERY_MS = 60_000;
  * Starts loading at once and follows changes until stopped; while PostgreSQL is unavailable the links only grow older.
  * The snapshot serves until PostgreSQL answers; then everything is read again, since it may be another database.
  */
-export function followLinks(options: { sql: Postgres; snapshotFile: string; log: Logger }): LinkStore {
-  const { sql, snapshotFile, log } = options;
+export function followLinks(options: {
+  sql: Postgres;
+  snapshotFile: string;
+  /** Awaited before PostgreSQL's links are loaded; they are not while it rejects. */
+  beforeReading: () => Promise<void>;
+  log: Logger;
+}): LinkStore {
+  const { sql, snapshotFile, beforeReading, log } = options;
   let set = new LinkSet({ log });
   let freshAtMs = 0;
   let since = FROM_THE_BEGINNING;
@@ -57,6 +63,7 @@ export function followLinks(options: { sql: Postgres; snapshotFile: string; log:
   }
 
   async function poll(): Promise<void> {
+    if (!loaded) await beforeReading();
     const polledAtMs = Date.now();
     const target = loaded ? set : new LinkSet({ log });
     const read = await readLinkChanges({ sql, set: target, since, log });

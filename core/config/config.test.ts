@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig, renderEnvExample } from './config.ts';
-import { fromProject } from './paths.ts';
+import { fromProject, projectRoot } from './paths.ts';
 import { withGeneratedSecrets } from './secrets.ts';
 
 /** As 1.0.0-alpha.1 derives it from a password of 32 p and a click key of 16 bytes ab. */
@@ -94,16 +94,18 @@ describe('withGeneratedSecrets', () => {
     expect(second).toEqual(first);
     expect(first.clickKeys.map((key) => key.length)).toEqual([16]);
     expect(first.dataKeys.map((key) => key.length)).toEqual([32]);
-    const logins = [first.databaseUrl, first.clickhouseUrl, first.natsUrl].map((url) => {
+    const urls = [first.databaseOwnerUrl, first.databaseUrl, first.clickhouseUrl, first.natsUrl];
+    const logins = urls.map((url) => {
       const { username, password, port } = new URL(url);
       return [username, password, port];
     });
     expect(logins).toEqual([
       ['postgres', first.postgresPassword, '54320'],
+      ['afflux_app', first.databasePassword, '54320'],
       ['default', first.clickhousePassword, '18123'],
       ['afflux', first.natsPassword, '14222'],
     ]);
-    expect(new Set(logins.map(([, password]) => password)).size).toBe(3);
+    expect(new Set(logins.map(([, password]) => password)).size).toBe(4);
   });
 
   it('adds the passwords that the file of an earlier version lacks, and changes nothing else', () => {
@@ -118,8 +120,11 @@ describe('withGeneratedSecrets', () => {
       ...old,
       clickhousePassword: config.clickhousePassword,
       natsPassword: config.natsPassword,
+      databasePassword: config.databasePassword,
     });
-    expect([config.clickhousePassword.length, config.natsPassword.length]).toEqual([32, 32]);
+    const added = [config.clickhousePassword, config.natsPassword, config.databasePassword];
+    expect(added.map(({ length }) => length)).toEqual([32, 32, 32]);
+    expect(new Set(added).size).toBe(3);
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(readdirSync(home)).toEqual(['secrets.json']);
     // What is encrypted already stays readable: the key depends on the two older secrets alone.

@@ -125,7 +125,13 @@ const variables = {
     'DATABASE_URL',
     urlWithout(databaseUrlFault),
     '',
-    'PostgreSQL 15 or later, as postgres://user:password@host:5432/database, with sslmode, sslrootcert, sslcert and sslkey as libpq has them; empty: the embedded one. Processes work under the role afflux_app',
+    'PostgreSQL 15 or later, as postgres://afflux_app:password@host:5432/database, the login of every process, with sslmode, sslrootcert, sslcert and sslkey as libpq has them; empty: the embedded one',
+  ),
+  databaseOwnerUrl: variable(
+    'DATABASE_OWNER_URL',
+    urlWithout(databaseUrlFault),
+    '',
+    'the database of DATABASE_URL as the owner of its schema: for "migrate", "up" and "erase" only; no other process needs it',
   ),
   clickhouseUrl: variable(
     'CLICKHOUSE_URL',
@@ -287,8 +293,10 @@ export interface EnvironmentConfig extends Parsed {
 
 /** The configuration of a process: {@link EnvironmentConfig}, completed by the generated secrets. */
 export interface Config extends Omit<EnvironmentConfig, 'clickKeys' | 'dataKeys'> {
-  /** Of the embedded engines. */
+  /** Of the embedded PostgreSQL's superuser, who owns the schema there. */
   readonly postgresPassword: string;
+  /** Of the login that processes use at the embedded PostgreSQL. */
+  readonly databasePassword: string;
   readonly clickhousePassword: string;
   readonly natsPassword: string;
   /** 16 bytes each, newest first. */
@@ -317,6 +325,9 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): E
   }
   const given = parsed as unknown as Parsed;
   if (faults.length === 0) faults.push(...serverFaults(given));
+  if (given.databaseOwnerUrl && !given.databaseUrl) {
+    faults.push('DATABASE_OWNER_URL must be set together with DATABASE_URL');
+  }
   if (faults.length > 0) {
     throw new OperatingError('invalid_config', `invalid environment:\n  ${faults.join('\n  ')}`);
   }

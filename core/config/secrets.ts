@@ -2,20 +2,28 @@ import { hkdfSync, randomBytes } from 'node:crypto';
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperatingError } from '../errors.ts';
+import { applicationUrl } from '../login.ts';
 import type { Config, EnvironmentConfig } from './config.ts';
 import { openHome } from './home.ts';
 
-/** Generated at first start, in `$AFFLUX_HOME/secrets.json` (mode 0600). */
-interface Secrets {
+/** What every `$AFFLUX_HOME/secrets.json` (mode 0600) has held from the first version on. */
+interface FirstSecrets {
+  /** Of the embedded PostgreSQL's superuser, who owns the schema there. */
   readonly postgresPassword: string;
   /** One click key, 32 hexadecimal digits. */
   readonly clickKey: string;
-  readonly clickhousePassword: string;
-  readonly natsPassword: string;
 }
 
-/** What every secrets.json has held from the first version on. */
-type FirstSecrets = Pick<Secrets, 'postgresPassword' | 'clickKey'>;
+/** Passwords that later versions have added, each with the purpose under which a file that lacks it gets it. */
+const ADDED_PASSWORDS = {
+  clickhousePassword: 'afflux ClickHouse password',
+  natsPassword: 'afflux NATS password',
+  /** Of the login that processes use at the embedded PostgreSQL. */
+  databasePassword: 'afflux PostgreSQL application password',
+} as const;
+const PASSWORD_BYTES = 24;
+
+type Secrets = FirstSecrets & { readonly [Name in keyof typeof ADDED_PASSWORDS]: string };
 
 /** The only user of the embedded ClickHouse, by the engine's own name for it. */
 export const CLICKHOUSE_USER = 'default';
@@ -28,19 +36,23 @@ export const NATS_USER = 'afflux';
  */
 export function withGeneratedSecrets(environment: EnvironmentConfig): Config {
   const secrets = readOrCreateSecrets(environment.home);
-  const { postgresPassword, clickhousePassword, natsPassword } = secrets;
+  const { postgresPassword, databasePassword, clickhousePassword, natsPassword } = secrets;
   const { postgresPort, clickhousePort, natsPort } = environment;
   const [newestClickKey = secrets.clickKey, ...olderClickKeys] = environment.clickKeys;
   const [newestDataKey = derivedDataKey(secrets), ...olderDataKeys] = environment.dataKeys;
+  const embeddedOwnerUrl = `postgres://postgres:${postgresPassword}@127.0.0.1:${postgresPort}/afflux`;
   return Object.freeze({
     ...environment,
-    databaseUrl:
-      environment.databaseUrl || `postgres://postgres:${postgresPassword}@127.0.0.1:${postgresPort}/afflux`,
+    ...(environment.embedded.postgres && {
+      databaseUrl: applicationUrl(embeddedOwnerUrl, databasePassword),
+      databaseOwnerUrl: embeddedOwnerUrl,
+    }),
     clickhouseUrl:
       environment.clickhouseUrl ||
       `http://${CLICKHOUSE_USER}:${clickhousePassword}@127.0.0.1:${clickhousePort}/afflux`,
     natsUrl: environment.natsUrl || `nats://${NATS_USER}:${natsPassword}@127.0.0.1:${natsPort}`,
     postgresPassword,
+    databasePassword,
     clickhousePassword,
     natsPassword,
     clickKeys: [fromHex(newestClickKey), ...olderClickKeys.map(fromHex)] as const,
@@ -69,30 +81,33 @@ function readSecrets(file: string): (FirstSecrets & Partial<Secrets>) | undefine
 }
 
 function createSecrets(file: string): FirstSecrets & Partial<Secrets> {
-  const fresh: Secrets = {
-    postgresPassword: randomBytes(24).toString('base64url'),
+  const fresh = {
+    postgresPassword: randomBytes(PASSWORD_BYTES).toString('base64url'),
     clickKey: randomBytes(16).toString('hex'),
-    clickhousePassword: randomBytes(24).toString('base64url'),
-    natsPassword: randomBytes(24).toString('base64url'),
+    ...passwords(() => randomBytes(PASSWORD_BYTES)),
   };
   writeWhole(file, fresh, (draft) => linkSync(draft, file));
   return readSecrets(file) ?? fresh;
 }
 
 /**
- * Adds the passwords that a file of 1.0.0-alpha.1 lacks. They are derived from what it has, so that processes which add
- * them at the same time write the same.
+ * Adds the passwords that the file of an earlier version lacks. They are derived from what it has, so that processes which
+ * add them at the same time write the same.
  */
 function completed(file: string, secrets: FirstSecrets & Partial<Secrets>): Secrets {
-  if (secrets.clickhousePassword && secrets.natsPassword) return secrets as Secrets;
-  const whole: Secrets = {
-    ...secrets,
-    clickhousePassword:
-      secrets.clickhousePassword || derive(secrets, 'afflux ClickHouse password', 24).toString('base64url'),
-    natsPassword: secrets.natsPassword || derive(secrets, 'afflux NATS password', 24).toString('base64url'),
-  };
-  writeWhole(file, whole, (draft) => renameSync(draft, file));
+  const whole = { ...passwords((purpose) => derive(secrets, purpose, PASSWORD_BYTES)), ...secrets };
+  if (Object.keys(ADDED_PASSWORDS).some((name) => !(name in secrets))) {
+    writeWhole(file, whole, (draft) => renameSync(draft, file));
+  }
   return whole;
+}
+
+function passwords(make: (purpose: string) => Buffer): Omit<Secrets, keyof FirstSecrets> {
+  const made = Object.entries(ADDED_PASSWORDS).map(([name, purpose]) => [
+    name,
+    make(purpose).toString('base64url'),
+  ]);
+  return Object.fromEntries(made) as Omit<Secrets, keyof FirstSecrets>;
 }
 
 /** Writes a draft and puts it in place: no reader sees a part of it. An existing file is kept where `place` refuses it. */

@@ -1,9 +1,7 @@
-import pg from 'pg';
+import pg, { escapeIdentifier } from 'pg';
 import { OperatingError } from '../errors.ts';
+import { APP_ROLE } from '../login.ts';
 import type { Connection } from './connection.ts';
-
-/** The role of every process but the migrations: it owns no table, so it can neither edit nor empty the books. */
-export const APP_ROLE = 'afflux_app';
 
 /** A statement touches one batch at the most; what runs longer is stuck, and must not hold its locks. */
 const STATEMENT_TIMEOUT_MS = 30_000;
@@ -14,7 +12,6 @@ const IDLE_TRANSACTION_TIMEOUT_MS = 60_000;
 
 /** The application's settings; the owner of the schema may take as long as a migration takes. */
 const APP_SETTINGS: Readonly<Record<string, string>> = {
-  role: APP_ROLE,
   statement_timeout: `${STATEMENT_TIMEOUT_MS}ms`,
   lock_timeout: `${LOCK_TIMEOUT_MS}ms`,
   idle_in_transaction_session_timeout: `${IDLE_TRANSACTION_TIMEOUT_MS}ms`,
@@ -37,58 +34,97 @@ export function withSettings(url: string, kind: SessionKind): string {
   return target.href;
 }
 
-const SESSION = `select pg_backend_pid() as pid, current_user as role,
+const SESSION = `select pg_backend_pid() as pid, session_user as login, current_user as role, current_database() as database,
+  rolsuper or rolcreaterole or rolreplication or rolbypassrls as is_privileged,
+  array(select pg_get_userbyid(roleid) from pg_auth_members where member = r.oid) as roles,
   exists (
-    select from pg_shdepend where refclassid = 'pg_authid'::regclass and refobjid = current_user::regrole and deptype = 'o'
+    select from pg_shdepend where refclassid = 'pg_authid'::regclass and refobjid = r.oid and deptype = 'o'
       and dbid in (0, (select oid from pg_database where datname = current_database()))
-  ) or (select rolsuper from pg_roles where rolname = current_user) as owns,
+  ) as owns,
+  has_database_privilege(current_database(), 'TEMPORARY') or has_schema_privilege('public', 'CREATE') as creates,
   extract(epoch from current_setting('statement_timeout')::interval)::float8 * 1000 as statement_timeout,
   extract(epoch from current_setting('lock_timeout')::interval)::float8 * 1000 as lock_timeout,
-  extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval)::float8 * 1000 as idle_timeout`;
+  extract(epoch from current_setting('idle_in_transaction_session_timeout')::interval)::float8 * 1000 as idle_timeout
+  from pg_roles r where rolname = session_user`;
 
 interface Session {
   readonly pid: number;
+  readonly login: string;
   readonly role: string;
+  readonly database: string;
+  readonly isPrivileged: boolean;
+  /** That the login is a member of. */
+  readonly roles: readonly string[];
   readonly owns: boolean;
+  /** Whether it can put tables of its own in front of the platform's. */
+  readonly creates: boolean;
   readonly statementTimeout: number;
   readonly lockTimeout: number;
   readonly idleTimeout: number;
 }
 
 /**
- * Makes sure that a new connection is a session of PostgreSQL with what was asked for, which a connection pooler in
- * between may drop in silence: the owner's rights instead of the application's, no time-outs, locks that outlive us.
- * @throws OperatingError `postgres_pooled` or `postgres_session`.
+ * Makes sure that a new connection is a session of PostgreSQL with what was asked for: a connection pooler in between
+ * may drop time-outs in silence and let locks outlive us, and a URL may log in as a role that could edit the books.
+ * @throws OperatingError `postgres_pooled`, `postgres_login` or `postgres_session`.
  */
 export async function checkSession(connection: Connection, kind: SessionKind): Promise<void> {
   const { rows } = await connection.query({ text: SESSION, parameters: [] }, { isPrepared: true });
   const session = rows[0] as Session;
   if (session.pid !== connection.pid) throw pooled();
-  if (kind === 'application') checkApplication(session);
+  if (kind === 'owner') return;
+  checkLogin(session);
+  checkTimeouts(session);
 }
 
-function checkApplication(session: Session): void {
-  const { role, owns, statementTimeout, lockTimeout, idleTimeout } = session;
-  if (role !== APP_ROLE) throw unfit(`its role is ${role} and not ${APP_ROLE}`);
-  if (owns)
-    throw unfit(`the role ${APP_ROLE} owns something or is a superuser, so that it could edit the books`);
+/** What the login could do to the books, each with the statement of the owner that ends it. */
+function checkLogin(session: Session): void {
+  const { login, role, database, isPrivileged, roles, owns, creates } = session;
+  if (login !== APP_ROLE || role !== APP_ROLE) {
+    throw new OperatingError(
+      'postgres_login',
+      `DATABASE_URL logs in as ${login}${role === login ? '' : ` with the role ${role}`}, and a process works as ${APP_ROLE} only, which cannot ` +
+        'edit the books. Set DATABASE_OWNER_URL to the owner of the schema and run "afflux migrate", then as the owner:\n' +
+        `  alter role ${APP_ROLE} login password '…';\nand set DATABASE_URL to postgres://${APP_ROLE}:…@host/${database}`,
+    );
+  }
+  const faults: string[][] = [];
+  if (isPrivileged) {
+    const attributes = 'nosuperuser nocreaterole noreplication nobypassrls';
+    faults.push(['has rights over the server', `alter role ${APP_ROLE} ${attributes};`]);
+  }
+  for (const name of roles) {
+    faults.push([`is a member of ${name}`, `revoke ${escapeIdentifier(name)} from ${APP_ROLE};`]);
+  }
+  if (owns) faults.push(['owns something', `reassign owned by ${APP_ROLE} to …;`]);
+  if (creates) {
+    const revoke = `revoke temporary on database ${escapeIdentifier(database)} from public, ${APP_ROLE};`;
+    faults.push(['can create tables', `${revoke} revoke create on schema public from public, ${APP_ROLE};`]);
+  }
+  if (faults.length === 0) return;
+  throw new OperatingError(
+    'postgres_login',
+    `the role ${APP_ROLE} ${faults.map(([what]) => what).join(' and ')}, so that a process could edit the books. As the owner:\n` +
+      faults.map(([, statement]) => `  ${statement}`).join('\n'),
+  );
+}
+
+function checkTimeouts({ statementTimeout, lockTimeout, idleTimeout }: Session): void {
   for (const [name, actual, wanted] of [
     ['statement_timeout', statementTimeout, STATEMENT_TIMEOUT_MS],
     ['lock_timeout', lockTimeout, LOCK_TIMEOUT_MS],
     ['idle_in_transaction_session_timeout', idleTimeout, IDLE_TRANSACTION_TIMEOUT_MS],
   ] as const) {
-    if (actual !== wanted) throw unfit(`its ${name} is ${actual} ms and not ${wanted} ms`);
+    if (actual === wanted) continue;
+    const what = `its ${name} is ${actual} ms and not ${wanted} ms`;
+    throw new OperatingError('postgres_session', `the session of PostgreSQL is not as it must be: ${what}`);
   }
-}
-
-function unfit(what: string): OperatingError {
-  return new OperatingError('postgres_session', `the session of PostgreSQL is not as it must be: ${what}`);
 }
 
 function pooled(cause?: unknown): OperatingError {
   return new OperatingError(
     'postgres_pooled',
-    'DATABASE_URL leads to a connection pooler (such as PgBouncer), behind which neither the role, the time-outs nor ' +
+    'DATABASE_URL leads to a connection pooler (such as PgBouncer), behind which neither the time-outs nor ' +
       'the locks of a session hold: let it lead to PostgreSQL itself; every process keeps a small pool of its own',
     { cause },
   );

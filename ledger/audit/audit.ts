@@ -1,5 +1,6 @@
 import type { Statement } from '../../core/postgres/postgres.ts';
 import type { Database, DatabaseTransaction } from '../postgres/db.ts';
+import { extendHashChains, type HashChain } from './hash-chains.ts';
 
 /** One thing that must hold of the books. */
 export interface LedgerCheck {
@@ -29,6 +30,7 @@ interface Check {
  * follow from what was posted.
  */
 export async function auditLedger(ledger: Database): Promise<LedgerCheck[]> {
+  await extendHashChains(ledger);
   return await ledger.begin('isolation level repeatable read read only', async (tx) => {
     // It reads everything there is, however long that takes.
     await tx`set local statement_timeout = 0`;
@@ -239,4 +241,45 @@ const CHECKS: readonly Check[] = [
       select count(*) as checked, count(*) filter (where is_off) as off,
         'pay_' || min(id) filter (where is_off) as example from checked`,
   },
+  chainCheck(
+    'audit_log',
+    'the audit log is as it was written: every row leads to the hash that was taken of it',
+  ),
+  chainCheck(
+    'journals',
+    'journals and entries are as they were written: every journal leads to the hash that was taken of it',
+  ),
 ];
+
+/** A row joins the chain within minutes; one that waits this long means that the chain is not extended. */
+const CHAINED_WITHIN = '1 hour';
+
+function chainCheck(chain: HashChain, statement: string): Check {
+  const writtenAt = chain === 'journals' ? 'created_at' : 'at';
+  return {
+    name: `${chain}_chain`,
+    statement,
+    find: (tx) => tx<[Finding]>`
+      with links as (
+        select last_id, row_count, head, lag(last_id, 1, 0::bigint) over following as after_id,
+          lag(head, 1, ''::bytea) over following as start
+        from hash_chain where chain = ${chain} window following as (order by last_id)
+      ), checked as (
+        select row_count, 'the rows with ids from ' || after_id + 1 || ' to ' || last_id || ', ' || row_count
+            || ' when they were chained, now ' || found_count as example,
+          head is distinct from found_head or row_count <> found_count as is_off
+        from links cross join lateral (
+          select count(*) as found_count, chain_hash(links.start, content order by row_id) as found_head
+          from chained_rows(${chain}, links.after_id, links.last_id)
+        ) found
+      ), waiting as (
+        select id from ${tx(chain)}
+        where id > (select coalesce(max(last_id), 0) from links)
+          and ${tx(writtenAt)} < clock_timestamp() - ${CHAINED_WITHIN}::interval
+      )
+      select (select coalesce(sum(row_count), 0)::bigint from checked) as checked,
+        (select count(*) from checked where is_off) + (select count(*) from waiting) as off,
+        coalesce((select min(example) from checked where is_off), 'row ' || (select min(id) from waiting) || ' is not chained')
+          as example`,
+  };
+}

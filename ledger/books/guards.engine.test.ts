@@ -9,6 +9,7 @@ import {
   type TestLedger,
   type TestParties,
 } from '../../test/support/ledger.ts';
+import { extendHashChains } from '../audit/hash-chains.ts';
 import { recordConversion } from '../conversions/conversions.ts';
 import { recordRefund } from '../decisions/refunds.ts';
 import { answerAll } from '../payouts/provider.ts';
@@ -55,6 +56,7 @@ beforeAll(async () => {
   await ledger`insert into affiliate_volumes (affiliate_id, month, volume_minor) values (${chain[0]}, '2026-01-01', 1)`;
   await owner`
     insert into rates (base, quote, rate, source, valid_from) values ('USD', 'EUR', 0.5, 'test', '2020-01-01')`;
+  await extendHashChains(ledger);
   await owner`
     insert into webhook_endpoints (program_id, role, url, secret) values (${programId}, 'operator', 'https://x.example', '')`;
 });

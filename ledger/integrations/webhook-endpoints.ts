@@ -138,7 +138,5 @@ export async function rotateWebhookSecret(
 
 /** Removes an endpoint with everything that was or is to be delivered to it. */
 export async function deleteWebhookEndpoint(sql: DatabaseSql, id: number): Promise<void> {
-  await sql`delete from webhook_deliveries where endpoint_id = ${id}`;
-  await sql`delete from webhook_events where endpoint_id = ${id}`;
-  await sql`delete from webhook_endpoints where id = ${id}`;
+  await sql`select remove_webhook_endpoint(${id})`;
 }

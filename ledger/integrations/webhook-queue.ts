@@ -273,15 +273,7 @@ export async function replayDeliveries(
   return count;
 }
 
-/** Forgets events that happened before `before` and have nothing left to deliver, at most `limit`. */
-export async function forgetWebhookEvents(
-  sql: DatabaseSql,
-  options: { before: Date; limit: number },
-): Promise<void> {
-  const old = await sql<{ id: bigint }[]>`
-    select id from webhook_events v
-    where at < ${options.before} and fanned_out
-      and not exists (select from webhook_deliveries d where d.event_id = v.id and d.state <> 'delivered')
-    order by id limit ${options.limit}`;
-  await sql`delete from webhook_events where id = any(${old.map(({ id }) => id)}::bigint[])`;
+/** Forgets events of more than 30 days ago that have nothing left to deliver, at most `limit`. */
+export async function forgetWebhookEvents(sql: DatabaseSql, options: { limit: number }): Promise<void> {
+  await sql`select forget_webhook_events(${options.limit})`;
 }

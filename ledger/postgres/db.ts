@@ -1,4 +1,5 @@
 import { errorText, OperatingError } from '../../core/errors.ts';
+import { APP_ROLE } from '../../core/login.ts';
 import { DatabaseError } from '../../core/postgres/connection.ts';
 import {
   openPostgres,
@@ -6,7 +7,6 @@ import {
   type PostgresSql,
   type PostgresTransaction,
 } from '../../core/postgres/postgres.ts';
-import { APP_ROLE } from '../../core/postgres/session.ts';
 
 /** A pool of connections to the ledger's database. */
 export type Database = Postgres;
@@ -17,8 +17,8 @@ export type DatabaseSql = PostgresSql;
 
 /**
  * Opens a pool of at most `max` connections and checks that one of them works.
- * @throws OperatingError `postgres_unreachable`, `ledger_not_migrated` when the role afflux_app is missing, or what
- * {@link openPostgres} says of a session that is not as it must be.
+ * @throws OperatingError `postgres_unreachable`, `postgres_login`, or what {@link openPostgres} says of a session that is not
+ * as it must be.
  */
 export async function connectDatabase(options: {
   url: string;
@@ -43,19 +43,23 @@ async function checked(pool: Postgres, url: string): Promise<Database> {
   }
 }
 
-/** `invalid_parameter_value`: what PostgreSQL answers to a start-up role that does not exist. */
-const UNKNOWN_ROLE = '22023';
+/** `invalid_authorization_specification`, `invalid_password`: also what PostgreSQL answers of a role that does not exist. */
+const LOGIN_REFUSED = new Set(['28000', '28P01']);
 
 function connectionFault(error: unknown, url: string): OperatingError {
   if (error instanceof OperatingError) return error;
-  if (error instanceof DatabaseError && error.code === UNKNOWN_ROLE) {
+  const { host, pathname, username } = new URL(url);
+  if (error instanceof DatabaseError && LOGIN_REFUSED.has(error.code ?? '')) {
+    const remedy =
+      username === APP_ROLE
+        ? `. Run "afflux migrate", which makes the role, then as the owner:\n  alter role ${APP_ROLE} login password '…';`
+        : '';
     return new OperatingError(
-      'ledger_not_migrated',
-      `the database has no role ${APP_ROLE} yet: run "afflux migrate" first`,
+      'postgres_login',
+      `PostgreSQL at ${host}${pathname} refuses the login: ${errorText(error)}${remedy}`,
       { cause: error },
     );
   }
-  const { host, pathname } = new URL(url);
   return new OperatingError(
     'postgres_unreachable',
     `cannot use PostgreSQL at ${host}${pathname}: ${errorText(error)}. Start the platform with "npm start", or set DATABASE_URL`,

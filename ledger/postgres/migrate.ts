@@ -1,5 +1,6 @@
 import { fromProject } from '../../core/config/paths.ts';
 import { errorText, OperatingError } from '../../core/errors.ts';
+import { APP_ROLE } from '../../core/login.ts';
 import {
   type AppliedMigration,
   type Migration,
@@ -7,7 +8,6 @@ import {
   readMigrations,
 } from '../../core/migrations.ts';
 import { DatabaseError } from '../../core/postgres/connection.ts';
-import { APP_ROLE } from '../../core/postgres/session.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { connectOwner, type Database, type DatabaseSql, type DatabaseTransaction } from './db.ts';
 
@@ -23,7 +23,7 @@ const LOCK_TIMED_OUT = '55P03';
 const DISCONNECT_TIMEOUT_MS = 5_000;
 
 interface LedgerMigrationOptions {
-  /** Of the schema's owner, who may create roles. */
+  /** Of the schema's owner, who may create roles, unless both roles of docs/operations.md are there. */
   readonly url: string;
   /** The store's name in messages to a person. */
   readonly store?: string | undefined;
@@ -50,9 +50,14 @@ export async function checkLedgerMigrations(options: LedgerMigrationOptions): Pr
  *   {@link pendingMigrations}.
  */
 export async function migrateLedger(
-  options: LedgerMigrationOptions & { log: Logger; lockTimeoutMs?: number },
+  options: LedgerMigrationOptions & {
+    log: Logger;
+    lockTimeoutMs?: number;
+    /** Lets processes log in with this password; undefined: the server's administrator does (docs/operations.md). */
+    appPassword?: string | undefined;
+  },
 ): Promise<{ applied: string[] }> {
-  const { log, lockTimeoutMs = LOCK_TIMEOUT_MS } = options;
+  const { log, lockTimeoutMs = LOCK_TIMEOUT_MS, appPassword } = options;
   const owner = await connectOwner({ url: options.url, name: 'afflux-migrate' });
   try {
     const pending = await findPending(owner, options);
@@ -63,6 +68,9 @@ export async function migrateLedger(
       if (!isApplied) continue;
       log.info({ migration: migration.name }, 'ledger migrated');
       applied.push(migration.name);
+    }
+    if (appPassword !== undefined) {
+      await inLockedTransaction(owner, lockTimeoutMs, (tx) => setPassword(tx, appPassword));
     }
     return { applied };
   } finally {
@@ -120,24 +128,57 @@ async function lockedError(tx: DatabaseTransaction, lockTimeoutMs: number): Prom
   );
 }
 
+/** `insufficient_privilege` */
+const NOT_ALLOWED = '42501';
+
 async function prepare(tx: DatabaseTransaction): Promise<void> {
-  // Roles belong to the whole server: another database's migration may create this one at the same moment.
-  await tx.unsafe(`
-    do $$
-    begin
-      if not exists (select from pg_roles where rolname = '${APP_ROLE}') then
-        create role ${APP_ROLE} nologin;
-      end if;
-      if not (select rolsuper from pg_roles where rolname = current_user) then
-        execute format('grant ${APP_ROLE} to %I', current_user);
-      end if;
-    exception when duplicate_object or unique_violation then null;
-    end $$;
+  try {
+    // Roles belong to the whole server: another database's migration may create this one at the same moment.
+    await tx.unsafe(`
+      do $$
+      begin
+        if not exists (select from pg_roles where rolname = '${APP_ROLE}') then
+          create role ${APP_ROLE} nologin;
+        end if;
+      exception when duplicate_object or unique_violation then null;
+      end $$`);
+  } catch (error) {
+    if (!(error instanceof DatabaseError) || error.code !== NOT_ALLOWED) throw error;
+    throw new OperatingError(
+      'migration_failed',
+      "the owner of the schema may not create roles. As the server's administrator, then migrate again:\n" +
+        `  create role ${APP_ROLE} login password '…';\n  create role afflux_grafana nologin;`,
+      { cause: error },
+    );
+  }
+  await tx`
     create table if not exists schema_migrations (
       name text primary key,
       checksum text not null,
       applied_at timestamptz not null default clock_timestamp()
-    )`);
+    )`;
+  await checkGrants(tx);
+}
+
+/** A database restored into a server without the roles has its tables, and none of the grants. */
+async function checkGrants(tx: DatabaseTransaction): Promise<void> {
+  const [grants] = await tx<{ areMissing: boolean }[]>`
+    select exists (select from schema_migrations) and not has_table_privilege(${APP_ROLE}, 'schema_migrations', 'SELECT')
+      as are_missing`;
+  if (!grants?.areMissing) return;
+  throw new OperatingError(
+    'migration_failed',
+    `the database has its tables, but ${APP_ROLE} has no rights to them: it was restored before the role was there. ` +
+      `Create the roles ${APP_ROLE} and afflux_grafana, and restore it again into an empty database (docs/operations.md)`,
+  );
+}
+
+async function setPassword(tx: DatabaseTransaction, password: string): Promise<void> {
+  await tx`select set_config('afflux.password', ${password}, true)`;
+  await tx.unsafe(`
+    do $$ begin
+      execute format('alter role ${APP_ROLE} login password %L', current_setting('afflux.password'));
+    end $$`);
 }
 
 /** Returns whether it was applied here: another process may have been the first. */

@@ -38,7 +38,15 @@ export async function dumpSchema(owner: Database): Promise<string> {
     group by table_name, grantee
     union all
     select format('function %s', pg_get_functiondef(p.oid))
-    from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'public'`;
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'public' and prokind <> 'a'
+    union all
+    select format('aggregate %s(%s) by %s', proname, pg_get_function_arguments(p.oid), aggtransfn)
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_aggregate a on a.aggfnoid = p.oid
+    where n.nspname = 'public'
+    union all
+    select format('function %s / grant EXECUTE to %s', routine_name, grantee)
+    from information_schema.role_routine_grants
+    where specific_schema = 'public' and grantee = 'afflux_app'`;
   // Sorted here: the database's order depends on its collation.
   return `${lines
     .map(({ line }) => line.trimEnd())

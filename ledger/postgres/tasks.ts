@@ -25,6 +25,8 @@ const SCHEDULES = {
   reconciliation: { everySeconds: 900, leaseSeconds: 300 },
   payouts: { everySeconds: 86_400, leaseSeconds: 900 },
   housekeeping: { everySeconds: 3_600, leaseSeconds: 900 },
+  /** So long a row of the books may wait for its place in the chain. */
+  hash_chains: { everySeconds: 300, leaseSeconds: 300 },
 } as const satisfies Record<string, Schedule>;
 
 export type TaskName = keyof typeof SCHEDULES;

@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { fromProject } from '../../core/config/paths.ts';
+import { applicationUrl } from '../../core/login.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
@@ -21,6 +22,7 @@ import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
 import { runWrk, WRK_RESULT } from '../collector/load.ts';
 import { type Measured, startMeasured } from '../collector/process.ts';
+import { APP_PASSWORD } from '../login.ts';
 import { generateClicks } from '../warehouse/generate.ts';
 
 /**
@@ -84,7 +86,8 @@ async function main(): Promise<void> {
     log,
   });
   engines.push(clickhouse);
-  const keys = await prepareLedger(database.url);
+  const databaseUrl = applicationUrl(database.url, APP_PASSWORD);
+  const keys = await prepareLedger(database.url, databaseUrl);
   const warehouse = await connectWarehouse({ url: clickhouse.url, name: 'bench' });
   await prepareWarehouse(warehouse);
   const port = await freePort();
@@ -93,7 +96,7 @@ async function main(): Promise<void> {
     command: [process.execPath, ...profileFlags(), fromProject('dist/bin/afflux.js'), 'api'],
     env: {
       AFFLUX_HOME: join(folder, 'home'),
-      DATABASE_URL: database.url,
+      DATABASE_URL: databaseUrl,
       CLICKHOUSE_URL: clickhouse.url,
       API_PORT: String(port),
       API_REQUESTS_PER_MINUTE: '1000000',
@@ -120,8 +123,8 @@ async function main(): Promise<void> {
   }
 }
 
-async function prepareLedger(url: string): Promise<{ shop: string; operator: string }> {
-  await migrateLedger({ url, log });
+async function prepareLedger(ownerUrl: string, url: string): Promise<{ shop: string; operator: string }> {
+  await migrateLedger({ url: ownerUrl, log, appPassword: APP_PASSWORD });
   const ledger = await connectDatabase({ url, max: 1, name: 'bench' });
   const { id: programId } = await createProgram(ledger, { name: 'Bench', currency: 'EUR' });
   await setTerms(ledger, { programId });

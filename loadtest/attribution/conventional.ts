@@ -1,4 +1,4 @@
-import { APP_ROLE } from '../../core/postgres/session.ts';
+import { APP_ROLE } from '../../core/login.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { AFFILIATES, type BenchOrder, type BenchProgram } from './data.ts';
 

@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { createWarehouseClicks } from '../../attribution/worker/click-source.ts';
 import { BATCHES_IN_FLIGHT, createAttributionWorker } from '../../attribution/worker/worker.ts';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
+import { applicationUrl } from '../../core/login.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
@@ -22,6 +23,7 @@ import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/cli
 import { migrateWarehouse } from '../../warehouse/clickhouse/migrate.ts';
 import { loadGeo } from '../../warehouse/geo/geo.ts';
 import { atLeast, atMost, type BenchRow, type BenchTarget, report, round } from '../bench.ts';
+import { APP_PASSWORD } from '../login.ts';
 import { prepareConventional, runConventional } from './conventional.ts';
 import { type BenchOrder, type BenchProgram, createBenchProgram, insertClicks, makeOrders } from './data.ts';
 import { createPayableAffiliates, lengthenEntries } from './payouts.ts';
@@ -69,7 +71,7 @@ interface Stores {
   readonly ledger: Database;
   readonly owner: Database;
   readonly warehouse: Warehouse;
-  readonly postgresUrl: string;
+  readonly databaseUrl: string;
   readonly clickhouseUrl: string;
 }
 
@@ -255,15 +257,16 @@ async function openStores(): Promise<Stores> {
   const warehouse = await connectWarehouse({ url: clickhouse.url, name: 'bench' });
   await migrateWarehouse({ warehouse, log });
   await loadGeo(warehouse, { now: Date.now() });
-  await migrateLedger({ url: postgres.url, log });
-  const ledger = await connectDatabase({ url: postgres.url, max: WORKER_CONNECTIONS, name: 'bench' });
+  await migrateLedger({ url: postgres.url, log, appPassword: APP_PASSWORD });
+  const databaseUrl = applicationUrl(postgres.url, APP_PASSWORD);
+  const ledger = await connectDatabase({ url: databaseUrl, max: WORKER_CONNECTIONS, name: 'bench' });
   const owner = await connectOwner({ url: postgres.url, name: 'bench-owner' });
-  return { ledger, owner, warehouse, postgresUrl: postgres.url, clickhouseUrl: clickhouse.url };
+  return { ledger, owner, warehouse, databaseUrl, clickhouseUrl: clickhouse.url };
 }
 
 /** All orders by the API; then as many again by the ledger's own function, of a twentieth of them. */
 async function record(
-  { ledger, postgresUrl, clickhouseUrl }: Stores,
+  { ledger, databaseUrl, clickhouseUrl }: Stores,
   { programId }: BenchProgram,
   orders: readonly BenchOrder[],
   clickKey: Buffer,
@@ -280,7 +283,7 @@ async function record(
   if (!existsSync(home)) mkdirSync(home);
   const api = await startApiProcess({
     AFFLUX_HOME: home,
-    DATABASE_URL: postgresUrl,
+    DATABASE_URL: databaseUrl,
     CLICKHOUSE_URL: clickhouseUrl,
     NATS_URL: 'nats://127.0.0.1:4222',
     API_PORT: String(port),

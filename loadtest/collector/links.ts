@@ -1,6 +1,8 @@
+import { applicationUrl } from '../../core/login.ts';
 import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
+import { APP_PASSWORD } from '../login.ts';
 
 /** A tracking link of a benchmark. */
 export interface BenchLink {
@@ -21,11 +23,15 @@ export function makeLinks(count: number): BenchLink[] {
   }));
 }
 
-/** A ledger with these links, of 1,000 affiliates and 100 campaigns of one program. */
-export async function createLedgerLinks(databaseUrl: string, links: readonly BenchLink[]): Promise<void> {
+/**
+ * A ledger with these links, of 1,000 affiliates and 100 campaigns of one program. Returns the URL that processes log in
+ * with. `ownerUrl` is a superuser's.
+ */
+export async function createLedgerLinks(ownerUrl: string, links: readonly BenchLink[]): Promise<string> {
   // ClickHouse is not needed here, and `afflux migrate` migrates both stores.
-  await migrateLedger({ url: databaseUrl, log: createLogger({ name: 'bench', level: 'error' }) });
-  const sql = openPostgres({ url: databaseUrl, max: 1, name: 'bench', as: 'owner' });
+  const log = createLogger({ name: 'bench', level: 'error' });
+  await migrateLedger({ url: ownerUrl, log, appPassword: APP_PASSWORD });
+  const sql = openPostgres({ url: ownerUrl, max: 1, name: 'bench', as: 'owner' });
   await sql`insert into programs (name, currency) values ('Bench', 'EUR')`;
   await sql`insert into campaigns (program_id, name) select 1, 'Campaign ' || n from generate_series(1, ${CAMPAIGNS}::int) n`;
   await sql`insert into affiliates (program_id, ref_code, name, email, status)
@@ -35,4 +41,5 @@ export async function createLedgerLinks(databaseUrl: string, links: readonly Ben
     from unnest(${links.map(({ code }) => code)}::text[], ${links.map(({ landingUrl }) => landingUrl)}::text[])
       with ordinality as link (code, landing_url, n)`;
   await sql.end();
+  return applicationUrl(ownerUrl, APP_PASSWORD);
 }

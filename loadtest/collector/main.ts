@@ -70,9 +70,9 @@ try {
 }
 
 async function main(): Promise<void> {
-  const { databaseUrl, nats, natsAlways } = await startEngines();
+  const { ownerUrl, nats, natsAlways } = await startEngines();
   const links = makeLinks(LINKS);
-  await createLedgerLinks(databaseUrl, links);
+  const databaseUrl = await createLedgerLinks(ownerUrl, links);
   const codes = links.map(({ code }) => code);
   const load = createLoadGenerator({
     folder,
@@ -83,7 +83,7 @@ async function main(): Promise<void> {
     bareUws(),
     collector('collector', databaseUrl, nats.url),
     ...(natsAlways ? [collector('collector, sync_interval: always', databaseUrl, natsAlways.url)] : []),
-    await insertPerClick(databaseUrl, links),
+    await insertPerClick(ownerUrl, links),
   ].filter(
     (contestant) =>
       values.only === '' || values.only.split(',').some((part) => contestant.name.startsWith(part)),
@@ -138,7 +138,7 @@ async function startEngines() {
   pin(database.pid, LOAD_CORE);
   const canSyncAlways = server.version[0] > 2 || server.version[1] >= 10;
   return {
-    databaseUrl: database.url,
+    ownerUrl: database.url,
     nats: await start('nats', 'interval'),
     natsAlways: canSyncAlways ? await start('nats-always', 'always') : undefined,
   };
@@ -177,10 +177,10 @@ function collector(name: string, databaseUrl: string, natsUrl: string): Contesta
   };
 }
 
-async function insertPerClick(databaseUrl: string, links: readonly BenchLink[]): Promise<Contestant> {
-  const url = new URL(databaseUrl);
+async function insertPerClick(ownerUrl: string, links: readonly BenchLink[]): Promise<Contestant> {
+  const url = new URL(ownerUrl);
   url.pathname = '/conventional';
-  const sql = openPostgres({ url: databaseUrl, max: 1, name: 'bench', as: 'owner' });
+  const sql = openPostgres({ url: ownerUrl, max: 1, name: 'bench', as: 'owner' });
   await sql`create database conventional`.finally(() => sql.end());
   await createConventionalLinks(url.href, links);
   return {

@@ -34,8 +34,8 @@ async function open(fixture: PeerFixture, sync: 'always' | 'interval'): Promise<
   const name = `afflux_${sync}`;
   const home = join(fixture.folder, name);
   mkdirSync(home);
-  const databaseUrl = await createDatabase(fixture, name);
-  await createLedgerLinks(databaseUrl, fixture.links);
+  const ownerUrl = await createDatabase(fixture, name);
+  const databaseUrl = await createLedgerLinks(ownerUrl, fixture.links);
   const nats = await startNats({
     server: fixture.natsServer,
     dataDir: join(home, 'nats'),

@@ -34,9 +34,9 @@ export async function createProfileFixture(): Promise<ProfileFixture> {
     rmSync(folder, { recursive: true, force: true });
   }
   try {
-    const { databaseUrl, natsUrl } = await startEngines(folder, engines);
+    const { ownerUrl, natsUrl } = await startEngines(folder, engines);
     const links = makeLinks(LINKS);
-    await createLedgerLinks(databaseUrl, links);
+    const databaseUrl = await createLedgerLinks(ownerUrl, links);
     const codes = links.map(({ code }) => code);
     return {
       load: createLoadGenerator({
@@ -69,7 +69,7 @@ export async function createProfileFixture(): Promise<ProfileFixture> {
 async function startEngines(
   folder: string,
   engines: Engine[],
-): Promise<{ databaseUrl: string; natsUrl: string }> {
+): Promise<{ ownerUrl: string; natsUrl: string }> {
   const log = createLogger({ name: 'profile', level: 'error' });
   const config = readConfigFor(folder);
   const nats = await startNats({
@@ -90,5 +90,5 @@ async function startEngines(
   });
   engines.push(database);
   for (const { pid } of engines) pin(pid, LOAD_CORE);
-  return { databaseUrl: database.url, natsUrl: nats.url };
+  return { ownerUrl: database.url, natsUrl: nats.url };
 }

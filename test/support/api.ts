@@ -90,7 +90,7 @@ export async function startTestApi(
 ): Promise<TestApi> {
   const [database, clickhouse] = await Promise.all([freshPostgresDatabase(), freshWarehouse()]);
   await migrateLedger({ url: database.url, log: quietLog });
-  const ledger = await connectDatabase({ url: await through(database.url), max: 8, name: 'test-api' });
+  const ledger = await connectDatabase({ url: await through(database.appUrl), max: 8, name: 'test-api' });
   const warehouse = await connectWarehouse({ url: await through(clickhouse.url), name: 'test-api' });
   const logLines: string[] = [];
   const secretBox = createSecretBox([randomBytes(32)]);
@@ -100,7 +100,7 @@ export async function startTestApi(
   const app = await buildApiServer({
     ledger,
     streams,
-    countKey: () => privateKey,
+    countKey: privateKey,
     warehouse,
     clickIds: createClickIdCodec([TEST_CLICK_KEY]),
     trustedProxies: ['127.0.0.1'],

@@ -40,7 +40,7 @@ export async function prepareCollector(
 ): Promise<CollectorUnderTest> {
   const database = await freshPostgresDatabase();
   await migrateLedger({ url: database.url, log: quietLog });
-  const ledger = await connectDatabase({ url: database.url, max: 2, name: 'test' });
+  const ledger = await connectDatabase({ url: database.appUrl, max: 2, name: 'test' });
   const nats = await startTestNats(options.natsDisk);
   const home = mkdtempSync(join(options.homeDisk ?? tmpdir(), 'afflux-collector-'));
   const port = await freePort();
@@ -48,7 +48,7 @@ export async function prepareCollector(
     loadConfig({
       AFFLUX_HOME: home,
       COLLECTOR_PORT: String(port),
-      DATABASE_URL: database.url,
+      DATABASE_URL: database.appUrl,
       NATS_URL: nats.url,
     }),
   );

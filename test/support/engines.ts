@@ -4,14 +4,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inject } from 'vitest';
 import { errorText } from '../../core/errors.ts';
+import { applicationUrl } from '../../core/login.ts';
 import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { startNats } from '../../engines/nats.ts';
+import { APP_PASSWORD } from '../../loadtest/login.ts';
 import { isTrueWithin } from '../../loadtest/wait.ts';
 
 /** A database of a test's own. */
 interface FreshDatabase {
+  /** With the rights of its owner. */
   readonly url: string;
   drop(): Promise<void>;
 }
@@ -20,8 +23,8 @@ function freshName(): string {
   return `t_${randomBytes(6).toString('hex')}`;
 }
 
-/** An empty PostgreSQL database on the run's server; its URL has a superuser's rights. */
-export async function freshPostgresDatabase(): Promise<FreshDatabase> {
+/** An empty PostgreSQL database on the run's server. `appUrl` is the processes' login, which can use it once it is migrated. */
+export async function freshPostgresDatabase(): Promise<FreshDatabase & { readonly appUrl: string }> {
   const name = freshName();
   const url = new URL(inject('postgresUrl'));
   async function run(statement: string): Promise<void> {
@@ -30,7 +33,11 @@ export async function freshPostgresDatabase(): Promise<FreshDatabase> {
   }
   await run(`CREATE DATABASE ${name}`);
   url.pathname = `/${name}`;
-  return { url: url.href, drop: () => run(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+  return {
+    url: url.href,
+    appUrl: applicationUrl(url.href, APP_PASSWORD),
+    drop: () => run(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+  };
 }
 
 /** An empty ClickHouse database on the run's server. */

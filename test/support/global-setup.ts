@@ -3,11 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { readConfig } from '../../bin/environment.ts';
+import { APP_ROLE } from '../../core/login.ts';
+import { openPostgres } from '../../core/postgres/postgres.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { findNatsServer, type NatsServer } from '../../engines/nats.ts';
 import { startPostgres } from '../../engines/postgres.ts';
+import { APP_PASSWORD } from '../../loadtest/login.ts';
 import { build } from '../../scripts/setup/build.mjs';
 import { missingNotice } from './programs.ts';
 
@@ -73,6 +76,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
         }),
       ),
     ]);
+    await createLogin(postgres.url);
     project.provide('postgresUrl', postgres.url);
     project.provide('clickhouseUrl', clickhouse.url);
   } catch (error) {
@@ -80,4 +84,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
     throw error;
   }
   return teardown;
+}
+
+/** Of every database of the run: migrations of several databases at once would set its password at the same moment. */
+async function createLogin(url: string): Promise<void> {
+  const sql = openPostgres({ url, max: 1, name: 'test', as: 'owner' });
+  await sql.unsafe(`create role ${APP_ROLE} login password '${APP_PASSWORD}'`).finally(() => sql.end());
 }

@@ -33,7 +33,10 @@ export const OTHER_TABLES = [
   'link_templates',
   'links',
   'guess_limits',
+  'mails',
   'outbox',
+  'payout_methods',
+  'platform_keys',
   'postback_calls',
   'postback_settings',
   'audit_checks',
@@ -43,6 +46,7 @@ export const OTHER_TABLES = [
   'second_factors',
   'seen_signatures',
   'sessions',
+  'unidentified_calls',
   'users',
   'webhook_attempts',
   'webhook_deliveries',
@@ -125,6 +129,9 @@ const IN_WAITING: Values = {
 /** One byte, as JSON has it. */
 const BYTES = `'\\x00'`;
 
+/** Whether the attempt has written a webhook's event of this type. */
+const noted = (type: string) =>
+  `select exists (select from webhook_events where type = '${type}' and xmin = pg_current_xact_id()::xid)`;
 const order = (orderId: string) => `(select id from conversions where order_id = '${orderId}')`;
 /** The only commission of the order that is too small for a second level. */
 const SMALL = `conversion_id = ${order('small')}`;
@@ -227,11 +234,17 @@ export const GUARDS: readonly Guard[] = [
       },
       webhook_changed: {
         attempt: `update affiliates set status = 'suspended' where id = 1`,
-        effect: `select exists (select from webhook_events where type = 'affiliate.status_changed')`,
+        effect: noted('affiliate.status_changed'),
       },
       webhook_created: {
-        attempt: `delete from webhook_events; ${copy('affiliates', { ref_code: `'x'` })}`,
-        effect: `select exists (select from webhook_events where type = 'affiliate.created')`,
+        attempt: `${copy('affiliates', { ref_code: `'x'` })}`,
+        effect: noted('affiliate.created'),
+      },
+      webhooks_end: {
+        attempt: `insert into webhook_endpoints (program_id, affiliate_id, role, url, secret)
+          values (1, 1, 'affiliate', 'https://y.example', '');
+          update affiliates set status = 'terminated' where id = 1`,
+        effect: `select exists (select from webhook_endpoints where affiliate_id = 1 and status = 'disabled')`,
       },
     },
   }),
@@ -355,12 +368,12 @@ export const GUARDS: readonly Guard[] = [
         effect: `select exists (select from outbox where conversion_id = ${order('undecided')})`,
       },
       webhook_created: {
-        attempt: `delete from webhook_events; ${copy('conversions', { order_id: `'new'` }, `order_id = 'undecided'`)}`,
-        effect: `select exists (select from webhook_events where type = 'conversion.created')`,
+        attempt: `${copy('conversions', { order_id: `'new'` }, `order_id = 'undecided'`)}`,
+        effect: noted('conversion.created'),
       },
       webhook_changed: {
-        attempt: `delete from webhook_events; update conversions set refunded_minor = 1 where order_id = 'undecided'`,
-        effect: `select exists (select from webhook_events where type = 'conversion.changed')`,
+        attempt: `update conversions set refunded_minor = 1 where order_id = 'undecided'`,
+        effect: noted('conversion.changed'),
       },
     },
   }),
@@ -452,9 +465,9 @@ export const GUARDS: readonly Guard[] = [
         effect: `select exists (select from outbox where conversion_id = ${order('submitted')})`,
       },
       webhook_paid: {
-        attempt: `delete from webhook_events;
+        attempt: `
           update commissions set state = 'paid' where conversion_id = ${order('submitted')}`,
-        effect: `select exists (select from webhook_events where type = 'conversion.paid')`,
+        effect: noted('conversion.paid'),
       },
     },
   }),
@@ -631,12 +644,12 @@ export const GUARDS: readonly Guard[] = [
         effect: `select not exists (select from payout_items where live)`,
       },
       webhook_created: {
-        attempt: `delete from webhook_events; ${paying({ affiliate_id: '4', provider_key: `'new'` })}`,
-        effect: `select exists (select from webhook_events where type = 'payout.created')`,
+        attempt: `${paying({ affiliate_id: '4', provider_key: `'new'` })}`,
+        effect: noted('payout.created'),
       },
       webhook_changed: {
-        attempt: `delete from webhook_events; update payouts set state = 'paid'`,
-        effect: `select exists (select from webhook_events where type = 'payout.changed')`,
+        attempt: `update payouts set state = 'paid'`,
+        effect: noted('payout.changed'),
       },
     },
   }),
@@ -683,6 +696,18 @@ export const GUARDS: readonly Guard[] = [
         attempt: copy('audit_log', { subject: `'aff_1'`, program_id: 'null' }),
         effect: `select program_id is not distinct from 1 from audit_log where id = ${newest('audit_log')}`,
       },
+    },
+  }),
+  ...guardsOf('hash_chain', {
+    constraints: {
+      hash_chain_pkey: owner(copy('hash_chain', {})),
+      hash_chain_chain_check: owner(copy('hash_chain', { chain: `'other'` })),
+      hash_chain_row_count_check: owner(copy('hash_chain', { last_id: '0', row_count: '0' })),
+      hash_chain_head_check: owner(copy('hash_chain', { last_id: '0', head: `''` })),
+    },
+    triggers: {
+      append_only: appendOnly('hash_chain', 'head'),
+      no_truncate: noTruncate('hash_chain'),
     },
   }),
 ];

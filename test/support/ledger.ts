@@ -22,23 +22,26 @@ export interface TestLedger {
   readonly ledger: Database;
   /** The same database as the owner of its tables. */
   readonly owner: Database;
+  /** As the owner. */
   readonly url: string;
+  /** As processes log in. */
+  readonly appUrl: string;
   close(): Promise<void>;
 }
 
 /** @param options.max Connections of the ledger's pool. */
 export async function freshLedger(options: { max: number }): Promise<TestLedger> {
   const database = await freshPostgresDatabase();
-  const { url } = database;
+  const { url, appUrl } = database;
   await migrateLedger({ url, log: createLogger({ name: 'test', level: 'warn' }) });
-  const ledger = await connectDatabase({ url, max: options.max, name: 'test' });
+  const ledger = await connectDatabase({ url: appUrl, max: options.max, name: 'test' });
   const owner = await connectOwner({ url, name: 'test-owner' });
   async function close(): Promise<void> {
     await ledger.end({ timeoutMs: 1_000 });
     await owner.end({ timeoutMs: 1_000 });
     await database.drop();
   }
-  return { ledger, owner, url, close };
+  return { ledger, owner, url, appUrl, close };
 }
 
 /** A program with one campaign, an active affiliate with two active ancestors, its link, and terms. */

@@ -120,7 +120,7 @@ export function addAuditRoutes(app: ApiServer, context: ApiContext & { log: Logg
 
   async function runAuditJob(job: Job): Promise<void> {
     try {
-      const options = { warehouse, ledger, clickIds, countKey: countKey() };
+      const options = { warehouse, ledger, clickIds, countKey };
       const audit = await streams.use(({ nc }) => auditStores({ ...options, nc }), AUDIT_TIMEOUT_MS);
       await recordAuditChecks(ledger, new Date(), audit.checks);
       await finishJob(ledger, { id: job.id, rowsDone: audit.checks.length, result: { ok: audit.ok } });
