@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig, renderEnvExample } from './config.ts';
-import { fromProject, projectRoot } from './paths.ts';
+import { fromProject } from './paths.ts';
 import { withGeneratedSecrets } from './secrets.ts';
 
 /** As 1.0.0-alpha.1 derives it from a password of 32 p and a click key of 16 bytes ab. */
