@@ -83,7 +83,7 @@ export type PayoutPreview = Pick<
 export async function previewPayouts(
   ledger: Database,
   options: Omit<BuildOptions, 'actor'>,
-): Promise<PayoutPreview[]> {
+): Promise<readonly PayoutPreview[]> {
   let payouts: readonly Payout[] = [];
   const rolledBack = new Error('a preview leaves nothing');
   await inTransaction(ledger, async (tx) => {
@@ -92,25 +92,7 @@ export async function previewPayouts(
   }).catch((error: unknown) => {
     if (error !== rolledBack) throw error;
   });
-  return payouts.map(
-    ({
-      affiliateId,
-      currency,
-      amountMinor,
-      destinationKind,
-      destinationHint,
-      destinationEmail,
-      methodVersion,
-    }) => ({
-      affiliateId,
-      currency,
-      amountMinor,
-      destinationKind,
-      destinationHint,
-      destinationEmail,
-      methodVersion,
-    }),
-  );
+  return payouts;
 }
 
 /**

@@ -116,47 +116,55 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
         )
       }
     >
-      <HoldNotice hold={data.hold} />
-      <Form
-        submit={data.kind === null ? 'Set' : 'Replace'}
-        busy={busy}
-        error={isOnFields ? undefined : error}
-        onSubmit={() => void run()}
-      >
-        <Segments label="Kind" value={kind} onChange={(value) => setKind(value as Kind)} choices={KINDS} />
-        {kind === 'bank' && (
-          <>
+      <div class="stack">
+        <HoldNotice hold={data.hold} />
+        <Form
+          submit={data.kind === null ? 'Set' : 'Replace'}
+          busy={busy}
+          error={isOnFields ? undefined : error}
+          onSubmit={() => void run()}
+        >
+          <Segments label="Kind" value={kind} onChange={(value) => setKind(value as Kind)} choices={KINDS} />
+          {kind === 'bank' && (
+            <>
+              <TextField
+                label="Account holder"
+                value={fields.holder}
+                onChange={set('holder')}
+                fault={faults.holder}
+                required
+              />
+              <TextField
+                label="IBAN"
+                value={fields.iban}
+                onChange={set('iban')}
+                fault={faults.iban}
+                required
+              />
+            </>
+          )}
+          {kind === 'paypal' && (
             <TextField
-              label="Account holder"
-              value={fields.holder}
-              onChange={set('holder')}
-              fault={faults.holder}
+              label="PayPal address"
+              type="email"
+              value={fields.email}
+              onChange={set('email')}
+              fault={faults.email}
               required
             />
-            <TextField label="IBAN" value={fields.iban} onChange={set('iban')} fault={faults.iban} required />
-          </>
-        )}
-        {kind === 'paypal' && (
-          <TextField
-            label="PayPal address"
-            type="email"
-            value={fields.email}
-            onChange={set('email')}
-            fault={faults.email}
-            required
-          />
-        )}
-        {kind === 'stripe' && (
-          <TextField
-            label="Stripe account"
-            value={fields.account}
-            onChange={set('account')}
-            fault={faults.account}
-            hint="ID of your connected account, such as acct_1A2b."
-            required
-          />
-        )}
-      </Form>
+          )}
+          {kind === 'stripe' && (
+            <TextField
+              label="Stripe account"
+              value={fields.account}
+              onChange={set('account')}
+              fault={faults.account}
+              hint="ID of your connected account, such as acct_1A2b."
+              required
+            />
+          )}
+        </Form>
+      </div>
     </Card>
   );
 }

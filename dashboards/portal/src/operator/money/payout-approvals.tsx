@@ -41,9 +41,9 @@ export function PayoutApprovals({ onDecided }: { onDecided: () => void }) {
           {
             title: 'Run',
             head: true,
-            cell: ({ id, payouts, started_by, started_at }) => (
+            cell: ({ id, total, payouts, started_by, started_at }) => (
               <>
-                {id}
+                {id}: <Amount money={total} strong />
                 <span class="sub">
                   {formatCount(payouts)} {payouts === 1 ? 'payout' : 'payouts'}, started by{' '}
                   {started_by === ownActor ? 'you' : started_by}, <When at={started_at} />
@@ -51,7 +51,6 @@ export function PayoutApprovals({ onDecided }: { onDecided: () => void }) {
               </>
             ),
           },
-          { title: 'Total', numeric: true, cell: ({ total }) => <Amount money={total} strong /> },
           {
             title: '',
             cell: (run) => (
