@@ -79,8 +79,12 @@ const programView = z
     fingerprint_match: true,
     fraud_rules: true,
     rules_version: true,
+    require_second_factor: true,
   })
-  .meta({ id: 'Program', description: 'The fraud rules are shown to the operator’s own people only.' });
+  .meta({
+    id: 'Program',
+    description: 'The fraud rules and the requirement are shown to the operator’s own people only.',
+  });
 
 const rules = {
   fingerprint_match: z.enum(FINGERPRINT_MATCHES).exactOptional(),
@@ -116,12 +120,12 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
     anonymise_ip: program.anonymiseIp,
     cookies: program.cookies,
     honour_opt_out: program.honourOptOut,
-    require_second_factor: program.requireSecondFactor,
     created_at: formatTime(program.createdAt),
     ...(SEE_RULES.has(principal.role) && {
       fingerprint_match: program.fingerprintMatch,
       fraud_rules: inForce(program.fraudRules),
       rules_version: program.rulesVersion,
+      require_second_factor: program.requireSecondFactor,
     }),
   };
 }
