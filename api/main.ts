@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { readOrCreateCountKey } from '../attribution/tools/count-key.ts';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import type { Config } from '../core/config/config.ts';
+import { clickhouseServer, natsServer } from '../core/config/servers.ts';
 import { createNetworkMatcher } from '../core/ip.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
@@ -31,8 +32,8 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     max: POSTGRES_CONNECTIONS,
     name: 'afflux-api',
   });
-  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-api' });
-  const streams = createStreams({ url: config.natsUrl });
+  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-api' });
+  const streams = createStreams(natsServer(config));
   const secretBox = createSecretBox(config.dataKeys);
   const reportsFolder = join(config.home, 'reports');
   const app = await buildApiServer({

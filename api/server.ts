@@ -26,6 +26,7 @@ import { documentProblems, swaggerOptions } from './http/openapi.ts';
 import { createFailureCounts, installQuotas } from './http/quotas.ts';
 import { compileValidator } from './http/validation.ts';
 import { addEarningsRoutes } from './money/routes/earnings.ts';
+import { addPaymentResultRoute } from './money/routes/payment-results.ts';
 import { addPayoutRunRoutes } from './money/routes/payout-runs.ts';
 import { addPayoutRoutes } from './money/routes/payouts.ts';
 import { addProviderNoticeRoutes } from './money/routes/provider-notices.ts';
@@ -151,6 +152,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addCommissionRoutes(app, options);
   addPayoutRoutes(app, options);
   addPayoutRunRoutes(app, options);
+  addPaymentResultRoute(app, options);
   addAuditRoutes(app, options);
   addDeadLetterRoutes(app, options);
   addFreshnessRoutes(app, options);

@@ -1,5 +1,6 @@
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import type { Config } from '../core/config/config.ts';
+import { clickhouseServer } from '../core/config/servers.ts';
 import { errorText } from '../core/errors.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
@@ -27,7 +28,7 @@ export async function startAttribution({ config, log }: { config: Config; log: L
     name: 'attribution',
     max: BATCHES_IN_FLIGHT,
   });
-  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'attribution' });
+  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'attribution' });
   const attribution = createAttributionWorker({
     ledger,
     clicks: createWarehouseClicks(warehouse),

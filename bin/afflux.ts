@@ -1,14 +1,19 @@
 #!/usr/bin/env node
+import { PRIVATE_UMASK } from '../core/config/home.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
 import { hideSecrets } from '../core/secret-forms.ts';
+import { withoutPassword } from '../core/url.ts';
 import { createProgram } from './program.ts';
 
+process.umask(PRIVATE_UMASK);
 try {
   await createProgram().parseAsync();
 } catch (error) {
   const isOperating = error instanceof OperatingError;
-  const text = hideSecrets(isOperating ? `afflux: ${errorText(error)}` : String((error as Error).stack));
-  process.stderr.write(`${text.split('\n').map(printable).join('\n')}\n`);
+  const message = isOperating
+    ? `afflux: ${errorText(error)}`
+    : withoutPassword(String((error as Error).stack));
+  process.stderr.write(`${hideSecrets(message).split('\n').map(printable).join('\n')}\n`);
   process.exitCode = 1;
 }

@@ -13,7 +13,9 @@ export function createProgram(): Command {
     )
     .addHelpText(
       'after',
-      '\nSettings come from the environment and from .env in the project; .env.example lists them all.',
+      `
+Settings come from the environment and from .env in the project; .env.example lists them all. DATABASE_URL, CLICKHOUSE_URL
+and NATS_URL name servers of your own; logins and certificates: "Servers of your own" in docs/operations.md.`,
     );
   addPlatformCommands(program);
   addServiceCommands(program);

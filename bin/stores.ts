@@ -1,3 +1,4 @@
+import { clickhouseServer } from '../core/config/servers.ts';
 import { connectDatabase, type Database } from '../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../warehouse/clickhouse/client.ts';
 import { readConfig } from './environment.ts';
@@ -13,6 +14,6 @@ export async function withLedger<T>(name: string, work: (ledger: Database) => Pr
 }
 
 export async function withWarehouse<T>(name: string, work: (warehouse: Warehouse) => Promise<T>): Promise<T> {
-  const warehouse = await connectWarehouse({ url: readConfig().clickhouseUrl, name });
+  const warehouse = await connectWarehouse({ ...clickhouseServer(readConfig()), name });
   return await work(warehouse).finally(() => warehouse.close());
 }

@@ -13,9 +13,13 @@ import { freePort } from '../engines/engine.ts';
 import { updateAffiliate } from '../ledger/programs/affiliates.ts';
 import { updateCampaign } from '../ledger/programs/campaigns.ts';
 import { createLink, updateLink } from '../ledger/programs/links.ts';
-import { type CollectorUnderTest, prepareCollector, sendRaw } from '../test/support/collector.ts';
+import {
+  type CollectorUnderTest,
+  prepareCollector,
+  readMetrics,
+  sendRaw,
+} from '../test/support/collector.ts';
 import { waitFor } from '../test/support/engines.ts';
-import { readMetrics } from '../test/support/metrics.ts';
 
 /** A change is seen within a second; the test machine may be busy with everything else at once. */
 const SEEN_MS = 3_000;
@@ -189,12 +193,20 @@ describe('collector', () => {
       ClickFlag.expired | ClickFlag.fallback,
     ]);
     const other = await link('https://shop.test/');
-    await updateAffiliate(world.ledger, { id: world.affiliate.id, changes: { status: 'suspended' } });
+    await updateAffiliate(world.ledger, {
+      actor: 'test',
+      id: world.affiliate.id,
+      changes: { status: 'suspended' },
+    });
     const isSuspended = async () =>
       (await click(`${other.code}?sub5=suspended`)).headers.get('location')?.includes('lost');
     await waitFor(isSuspended, { deadlineMs: SEEN_MS, what: 'the suspension' });
     expect((await stored('suspended')).at(-1)?.flags).toBe(ClickFlag.suspended | ClickFlag.fallback);
-    await updateAffiliate(world.ledger, { id: world.affiliate.id, changes: { status: 'active' } });
+    await updateAffiliate(world.ledger, {
+      actor: 'test',
+      id: world.affiliate.id,
+      changes: { status: 'active' },
+    });
     await waitFor(async () => !(await isSuspended()), {
       deadlineMs: SEEN_MS,
       what: 'the end of the suspension',
@@ -271,7 +283,7 @@ describe('collector', () => {
     expect((await click(code)).status).toBe(302);
   });
 
-  it('a stranger reads no metrics', async () => {
+  it('a stranger reads no metrics', { tags: ['attack'] }, async () => {
     for (const headers of [{}, { Authorization: 'Bearer x' }]) {
       const answer = await fetch(`${world.url}/metrics`, { headers });
       expect([answer.status, (await answer.text()).includes('afflux_')]).toEqual([401, false]);
@@ -279,7 +291,9 @@ describe('collector', () => {
     expect((await fetch(`${world.url}/healthz`)).status).toBe(200);
   });
 
-  it('a network in between cannot lead a browser back to http: an https collector says to stay', async () => {
+  it('a network in between cannot lead a browser back to http: an https collector says to stay', {
+    tags: ['attack'],
+  }, async () => {
     const { code } = await link('https://shop.test/');
     expect((await click(code)).headers.get('strict-transport-security')).toBeNull();
     const home = mkdtempSync(join(tmpdir(), 'afflux-collector-'));

@@ -1,9 +1,8 @@
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLink } from '../ledger/programs/links.ts';
-import { type CollectorUnderTest, prepareCollector } from '../test/support/collector.ts';
+import { type CollectorUnderTest, prepareCollector, readMetrics } from '../test/support/collector.ts';
 import { waitFor } from '../test/support/engines.ts';
-import { readMetrics } from '../test/support/metrics.ts';
 
 /** What a hostile or broken client sends; after each, the collector must still answer a good one. */
 /**

@@ -4,6 +4,7 @@ import type { NatsConnection } from '@nats-io/transport-node';
 import { createClickIdCodec } from '../core/clicks/click-id.ts';
 import { CAPS_BUCKET, connectNats, ensureStreams, LEASES_BUCKET, openBucket } from '../core/clicks/stream.ts';
 import type { Config } from '../core/config/config.ts';
+import { natsServer } from '../core/config/servers.ts';
 import { strictTransport } from '../core/hsts.ts';
 import { openPostgres } from '../core/postgres/postgres.ts';
 import { createSecretBox } from '../core/secret-box.ts';
@@ -55,7 +56,7 @@ export async function startCollector(options: {
   const { config, log, slot } = options;
   const countryOf = await openCountries(config.geoDatabase);
   const snippet = await openSnippet();
-  const nc = await connectNats({ url: config.natsUrl, name: 'collector' });
+  const nc = await connectNats({ ...natsServer(config), name: 'collector' });
   await ensureStreams(nc);
   const sql = openPostgres({ url: config.databaseUrl, name: 'afflux-collector', max: 1, as: 'application' });
   const stateFolder = collectorSlotFolder(config.home, slot ?? 0);

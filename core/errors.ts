@@ -1,3 +1,5 @@
+import { withoutPassword } from './url.ts';
+
 /**
  * The code of every operating error, with its meaning. A code that is not in this table does not compile; the API's
  * answer to each is in `api/http/problems.ts`.
@@ -14,6 +16,7 @@ export const OPERATING_ERRORS = {
   deduplication_off: 'a table remembers too few insert tokens',
   disk_full: 'too little disk space is left to start',
   engine_failed: 'an embedded engine did not start, or ended',
+  engine_user: 'an embedded engine has no user to run as',
   geo_database_unreadable: "the collector's list of countries cannot be read",
   geo_unreadable: 'a list of networks cannot be read',
   home_unusable: 'the data folder cannot be written',
@@ -45,7 +48,7 @@ export const OPERATING_ERRORS = {
   postgres_pooled: 'a pooler does not keep the settings of a session',
   postgres_session: 'a session of PostgreSQL is not as the process needs it',
   postgres_unreachable: 'PostgreSQL does not answer',
-  postgres_user: 'PostgreSQL has no account to run as',
+  preview_changed: 'a payout run would not do what its preview showed',
   reader_stalled: 'the stream has messages and delivers none',
   rows_refused: 'ClickHouse refuses the rows of an insert; no repetition helps',
   snapshot_damaged: 'the snapshot of the links is damaged',
@@ -109,11 +112,11 @@ export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${message}`);
 }
 
-/** The text of anything that was thrown, with its causes. */
+/** The text of anything that was thrown, with its causes; URLs in it without their passwords. */
 export function errorText(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+  if (!(error instanceof Error)) return withoutPassword(String(error));
   const own = error.message || ('code' in error ? String(error.code) : error.name);
   const nested = error instanceof AggregateError ? error.errors.map(errorText).join('; ') : '';
   const cause = error.cause === undefined ? '' : ` (cause: ${errorText(error.cause)})`;
-  return `${own}${nested && !own.includes(nested) ? `: ${nested}` : ''}${cause}`;
+  return withoutPassword(`${own}${nested && !own.includes(nested) ? `: ${nested}` : ''}${cause}`);
 }

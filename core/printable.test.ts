@@ -6,7 +6,7 @@ test.each([
   ['writes a line of its own', 'a\r\nafflux: all is well', 'a\\x0d\\x0aafflux: all is well'],
   ['uses the one-byte escapes', '\x9b31m', '\\x9b31m'],
   ['turns the direction round', 'a\u202eb', 'a\\u{202e}b'],
-])('a sender of text %s of the operator’s terminal', (_name, text, expected) => {
+])('a sender of text %s of the operator’s terminal', { tags: ['attack'] }, (_name, text, expected) => {
   expect(printable(text)).toBe(expected);
 });
 

@@ -12,7 +12,7 @@ test.each([
   ['a signing secret', `secret=${SIGNING};`, 'secret=whsec_[hidden];'],
   ['two', `${KEY} ${SIGNING}`, 'afx_advertiser_[hidden] whsec_[hidden]'],
   ['in capitals', KEY.toUpperCase(), 'AFX_ADVERTISER_[hidden]'],
-])('a stranger reads no secret out of a kept text: %s', (_name, text, expected) => {
+])('a stranger reads no secret out of a kept text: %s', { tags: ['attack'] }, (_name, text, expected) => {
   expect(hideSecrets(text)).toBe(expected);
 });
 
@@ -27,7 +27,7 @@ test.each([
   ['twice', encodeURIComponent(percentEncoded(KEY))],
   ['as escapes of JSON', KEY.replaceAll('_', '\\u005f')],
   ['as escapes of JSON in JSON', KEY.replaceAll('_', '\\\\u005F')],
-])('a stranger reads no encoded secret out of a kept text: %s', (_name, text) => {
+])('a stranger reads no encoded secret out of a kept text: %s', { tags: ['attack'] }, (_name, text) => {
   const hidden = hideSecrets(`x=${text}&y=1`);
   expect(hidden).toMatch(/^x=.*\[hidden\]&y=1$/);
   let decoded = hidden;

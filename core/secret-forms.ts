@@ -1,5 +1,3 @@
-import type { JsonValue } from './postgres/sql.ts';
-
 /**
  * Secrets that are known by their form: API keys (`afx_<role>_<random>`) and signing secrets (`whsec_<base64>`). Text that
  * is kept or logged passes through here, because a secret can stand under any name, in a URL, a header or an error.
@@ -32,15 +30,16 @@ export function hideSecrets(text: string): string {
   return text.replace(SECRETS, (_, key?: string, signing?: string) => `${key ?? signing}[hidden]`);
 }
 
-/** The value with {@link hideSecrets} applied to each text and each name in it. */
-export function hideSecretsIn(value: JsonValue): JsonValue {
+/** A value of JSON with {@link hideSecrets} applied to each text and each name in it. */
+export function hideSecretsIn<Value>(value: Value): Value {
+  return hiddenIn(value) as Value;
+}
+
+function hiddenIn(value: unknown): unknown {
   if (typeof value === 'string') return hideSecrets(value);
-  if (value === null || typeof value !== 'object' || value instanceof Date) return value;
-  if (Array.isArray(value)) return value.map((item: JsonValue) => hideSecretsIn(item));
+  if (typeof value !== 'object' || value === null || value instanceof Date) return value;
+  if (Array.isArray(value)) return value.map(hiddenIn);
   return Object.fromEntries(
-    Object.entries(value as Readonly<Record<string, JsonValue | undefined>>).map(([name, member]) => [
-      hideSecrets(name),
-      member === undefined ? undefined : hideSecretsIn(member),
-    ]),
+    Object.entries(value).map(([name, member]) => [hideSecrets(name), hiddenIn(member)]),
   );
 }

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { createClient } from '@clickhouse/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freshClickHouseDatabase, waitFor } from '../test/support/engines.ts';
+import { askClickHouse, freshClickHouseDatabase, waitFor } from '../test/support/engines.ts';
 
 let database: Awaited<ReturnType<typeof freshClickHouseDatabase>>;
 
@@ -17,11 +17,8 @@ async function send(
   body: string | Buffer = '',
   parameters: Record<string, string> = {},
 ): Promise<{ status: number; text: string; written: string | undefined }> {
-  const url = new URL('/', database.url);
-  url.searchParams.set('database', new URL(database.url).pathname.slice(1));
-  if (query !== '') url.searchParams.set('query', query);
-  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
-  const response = await fetch(url, { method: 'POST', body });
+  const all = { ...(query !== '' && { query }), ...parameters };
+  const response = await askClickHouse(database.url, all, { method: 'POST', body });
   const summary = JSON.parse(response.headers.get('x-clickhouse-summary') ?? '{}');
   return { status: response.status, text: await response.text(), written: summary.written_rows };
 }
@@ -38,14 +35,14 @@ async function rowsOf(name: string): Promise<string> {
 }
 
 test.each([
-  ['values', "INSERT INTO # VALUES (1,'x'),(2,'(FORMAT')", ''],
+  ['given', "INSERT INTO # VALUES (1,'x'),(2,'(FORMAT')", ''],
   ['columns', 'INSERT INTO # (s, a) FORMAT CSV', '"x",1\n"(FORMAT",2\n'],
   [
     'settings',
     'INSERT INTO # SETTINGS max_insert_threads = 1 FORMAT JSONEachRow',
     '{"a":1,"s":"x"}{"a":2,"s":"(FORMAT"}',
   ],
-  ['in_body', '', "INSERT INTO # VALUES (1, 'x'), (2, concat('(', 'FORMAT'))"],
+  ['in_body', '', "INSERT INTO # VALUES (1, 'x'), (2, '(FORMAT')"],
   ['data_in_body', '', 'INSERT INTO #\n-- a comment\nFORMAT TSV\n1\tx\n2\t(FORMAT\n'],
   ['split', 'INSERT INTO # FORMAT', 'TSV\n1\tx\n2\t(FORMAT\n'],
   ['table_word', 'INSERT INTO TABLE `#` (*) VALUES', "(1, 'x') (2, '(FORMAT')"],
@@ -60,7 +57,7 @@ test.each([
     "INSERT INTO # SELECT n + 1, t FROM input('n UInt8, t String') ORDER BY n FORMAT CSV",
     '1,"(FORMAT"\n0,"x"\n',
   ],
-  ['parameters', "INSERT INTO # VALUES ({n:UInt32}, 'x'), (2, {s:String})", ''],
+  ['parameters', "INSERT INTO # SELECT {n:UInt32}, 'x' UNION ALL SELECT 2, {s:String}", ''],
 ])('inserts: %s', async (name, query, body) => {
   await table(name);
   const inserted = await send(query.replace('#', name), body.replace('#', name), {
@@ -111,7 +108,8 @@ async function openRequest(head: string): Promise<Socket> {
   const socket = connect(Number(url.port), url.hostname);
   await new Promise((resolve) => socket.once('connect', resolve));
   const path = `/?database=${url.pathname.slice(1)}&query=${encodeURIComponent('INSERT INTO truncated FORMAT RowBinary')}`;
-  socket.write(`POST ${path} HTTP/1.1\r\nHost: x\r\n${head}\r\n\r\n`);
+  const login = `X-ClickHouse-Key: ${url.password}`;
+  socket.write(`POST ${path} HTTP/1.1\r\nHost: localhost\r\n${login}\r\n${head}\r\n\r\n`);
   return socket;
 }
 

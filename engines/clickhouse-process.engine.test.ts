@@ -11,6 +11,7 @@ let folder: string;
 const engines: Engine[] = [];
 
 beforeEach(() => {
+  // Only its owner may enter it: as root this is the case of a checkout below /root.
   folder = mkdtempSync(join(tmpdir(), "afflux it's a "));
 });
 afterEach(async () => {
@@ -18,23 +19,31 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function start(credentials?: { user: string; password: string }): Promise<Engine> {
+const PASSWORD = "p:'@/ü%";
+
+async function start(): Promise<Engine> {
   const engine = await startClickHouse({
-    dataDir: join(folder, 'clickhouse'),
+    dataDir: join(folder, 'home', 'clickhouse'),
     port: await freePort(),
+    password: PASSWORD,
     database: 'afflux',
     log,
-    ...(credentials ? { credentials } : {}),
   });
   engines.push(engine);
   return engine;
 }
 
-async function ask(engine: Engine, query: string, headers: Record<string, string> = {}): Promise<Response> {
-  const url = new URL('/', engine.url);
-  url.username = '';
-  url.password = '';
-  return await fetch(url, { method: 'POST', body: query, headers });
+const basic = (user: string, password: string) => ({
+  Authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`,
+});
+
+async function ask(
+  engine: Engine,
+  query: string,
+  headers: Record<string, string> = basic('default', PASSWORD),
+): Promise<Response> {
+  const { origin } = new URL(engine.url);
+  return await fetch(new URL('/', origin), { method: 'POST', body: query, headers });
 }
 
 const CREATE =
@@ -64,28 +73,31 @@ test('finishes what runs when it is stopped, refuses what comes later, and leave
   expect([(await inserting).status, (await reading).status]).toEqual([200, 200]);
   expect(await engine.exited).toEqual({ code: 0, signal: null });
   await expect(ask(engine, 'SELECT 1')).rejects.toThrow('fetch failed');
-  expect(readdirSync(join(folder, 'clickhouse')).sort()).toEqual(['engine', 'server.pid']);
+  expect(readdirSync(join(folder, 'home', 'clickhouse')).sort()).toEqual(['engine', 'server.pid']);
 });
 
-test('lets in only those with the password, when there is one', async () => {
-  const credentials = { user: 'grafana', password: "p:'@/" };
-  const engine = await start(credentials);
-  const basic = (user: string, password: string): Record<string, string> => ({
-    Authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`,
-  });
-  expect((await ask(engine, 'SELECT 1', basic('grafana', "p:'@/"))).status).toBe(200);
-  const keys = { 'X-ClickHouse-User': 'grafana', 'X-ClickHouse-Key': "p:'@/" };
-  expect((await ask(engine, 'SELECT 1', keys)).status).toBe(200);
+test('answers only /ping without the password', { tags: ['attack'] }, async () => {
+  const engine = await start();
+  expect(new URL(engine.url).username).toBe('default');
+  expect((await ask(engine, 'SELECT 1')).status).toBe(200);
+  const { origin } = new URL(engine.url);
+  expect(await (await fetch(`${origin}/ping`)).text()).toBe('Ok.\n');
   for (const headers of [
     {},
-    basic('grafana', 'p'),
-    basic('default', "p:'@/"),
-    { 'X-ClickHouse-User': 'grafana' },
+    basic('default', ''),
+    basic('default', 'p'),
+    basic('afflux', PASSWORD),
+    { 'X-ClickHouse-User': 'default' },
+    { 'X-ClickHouse-User': 'default', 'X-ClickHouse-Key': 'x' },
   ]) {
     const refused = await ask(engine, 'SELECT 1', headers);
     expect([refused.status, refused.headers.get('x-clickhouse-exception-code')]).toEqual([403, '516']);
   }
-  expect(new URL(engine.url).username).toBe('grafana');
+  for (const path of ['/', '/replicas_status', '/?query=SELECT+1', '/ping/', '/?user=default&password=x']) {
+    expect([path, (await fetch(`${origin}${path}`)).status]).toEqual([path, 403]);
+  }
+  const key = encodeURIComponent(PASSWORD);
+  expect((await fetch(`${origin}/?query=SELECT+1&password=${key}`)).status).toBe(200);
 });
 
 test('two servers never open one data folder', async () => {
@@ -103,6 +115,7 @@ test('says clearly that its port is taken', async () => {
   const taken = startClickHouse({
     dataDir: join(folder, 'other'),
     port: Number(new URL(first.url).port),
+    password: PASSWORD,
     database: 'afflux',
     log,
   });

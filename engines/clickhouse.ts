@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fromProject } from '../core/config/paths.ts';
+import { CLICKHOUSE_USER } from '../core/config/secrets.ts';
 import { errorText, OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/service/log.ts';
-import type { Credentials } from './clickhouse-server/request.ts';
 import type { ServerOptions } from './clickhouse-server/server.ts';
 import {
   type Engine,
@@ -13,6 +13,7 @@ import {
   stopLeftover,
   waitUntilReady,
 } from './engine.ts';
+import { chooseEngineUser, openEngineFolder, writeEngineFile } from './engine-user.ts';
 
 /** The server is a Node process of its own, and Node 20 runs JavaScript only. */
 const MAIN = fromProject('dist/engines/clickhouse-server/main.js');
@@ -24,35 +25,46 @@ const STOP_TIMEOUT_MS = 20_000;
 /**
  * Starts the embedded ClickHouse on loopback: the engine as a library (chdb) in a process of its own, behind
  * ClickHouse's HTTP interface. Makes the data folder and the database when they are missing, and returns once it
- * answers. It ends by itself when the process that started it is gone.
- * @throws OperatingError `engine_failed`.
+ * answers. It ends by itself when the process that started it is gone. Without the password it answers
+ * `/ping` only. As root it runs under another user, see {@link chooseEngineUser}.
+ * @throws OperatingError `engine_failed` or `engine_user`.
  */
 export async function startClickHouse(options: {
   dataDir: string;
   port: number;
   database: string;
+  /** Of the only user, {@link CLICKHOUSE_USER}. */
+  password: string;
   log: Logger;
-  /** The only account that is accepted; by default every process on this machine is. */
-  credentials?: Credentials;
 }): Promise<Engine> {
-  const { dataDir, port, database, log, credentials } = options;
+  const { dataDir, port, database, password, log } = options;
   if (!existsSync(MAIN)) {
     throw new OperatingError('engine_failed', `${MAIN} is missing. Run "node scripts/setup.mjs"`);
   }
-  mkdirSync(dataDir, { recursive: true });
+  const user = chooseEngineUser({
+    engine: 'ClickHouse',
+    variable: 'CLICKHOUSE_URL',
+    program: process.execPath,
+    files: [MAIN],
+    dataDir,
+  });
   const pidFile = join(dataDir, 'server.pid');
   const leftover = findLeftover(pidFile, dataDir);
   if (leftover !== undefined) {
     log.warn({ pid: leftover }, 'stopping a ClickHouse left over from an earlier run');
     await stopLeftover({ pid: leftover, signal: 'SIGTERM', timeoutMs: STOP_TIMEOUT_MS });
   }
+  openEngineFolder(user, dataDir);
   await requireFreePort({ host: '127.0.0.1', port, variable: 'CLICKHOUSE_PORT' });
+  // The folder identifies the process in the process list, for findLeftover.
+  const run = user.wrap(process.execPath, [MAIN, dataDir]);
   const engine = await spawnEngine({
     name: 'clickhouse',
-    command: process.execPath,
-    // The folder identifies the process in the process list, for findLeftover.
-    args: [MAIN, dataDir],
+    command: run.command,
+    args: run.args,
     spawn: {
+      ...run.ids,
+      cwd: '/',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env: { PATH: '/usr/bin:/bin', TZ: 'UTC', UV_THREADPOOL_SIZE: String(THREAD_POOL_SIZE) },
     },
@@ -61,8 +73,8 @@ export async function startClickHouse(options: {
     stopTimeoutMs: STOP_TIMEOUT_MS,
     forceSignal: 'SIGKILL',
   });
-  writeFileSync(pidFile, `${engine.pid}\n`);
-  const serverOptions: ServerOptions = { dataDir, port, logLevel: log.level, credentials };
+  writeEngineFile(user, pidFile, `${engine.pid}\n`);
+  const serverOptions: ServerOptions = { dataDir, port, logLevel: log.level, password };
   engine.child.send(serverOptions);
   const base = `http://127.0.0.1:${port}`;
   await waitUntilReady({
@@ -71,10 +83,10 @@ export async function startClickHouse(options: {
     answers: () => answersPing(base),
     timeoutMs: START_TIMEOUT_MS,
   });
-  await createDatabase(base, database, credentials);
+  await createDatabase({ base, database, password });
   const url = new URL(`${base}/${encodeURIComponent(database)}`);
-  url.username = credentials?.user ?? '';
-  url.password = credentials?.password ?? '';
+  url.username = CLICKHOUSE_USER;
+  url.password = encodeURIComponent(password);
   return { name: 'clickhouse', url: url.href, pid: engine.pid, exited: engine.exited, stop: engine.stop };
 }
 
@@ -87,14 +99,13 @@ async function answersPing(base: string): Promise<boolean> {
   }
 }
 
-async function createDatabase(base: string, database: string, credentials?: Credentials): Promise<void> {
+async function createDatabase(options: { base: string; database: string; password: string }): Promise<void> {
+  const { base, database, password } = options;
   const name = database.replaceAll('\\', '\\\\').replaceAll('`', '\\`');
   const response = await fetch(base, {
     method: 'POST',
     body: `CREATE DATABASE IF NOT EXISTS \`${name}\``,
-    headers: credentials
-      ? { 'X-ClickHouse-User': credentials.user, 'X-ClickHouse-Key': credentials.password }
-      : {},
+    headers: { Authorization: `Basic ${Buffer.from(`${CLICKHOUSE_USER}:${password}`).toString('base64')}` },
   });
   if (!response.ok) {
     throw new OperatingError(

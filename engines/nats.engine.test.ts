@@ -1,18 +1,29 @@
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
+import { connectNats } from '../core/clicks/stream.ts';
 import { createLogger } from '../core/service/log.ts';
 import { type Engine, freePort } from './engine.ts';
 import { findNatsServer, startNats } from './nats.ts';
 
 const log = createLogger({ name: 'nats', level: 'silent' });
+const PASSWORD = "p:'@/ü%";
 let folder: string;
 const engines: Engine[] = [];
 
 beforeEach(() => {
+  // Only its owner may enter it: as root this is the case of a checkout below /root.
   folder = mkdtempSync(join(tmpdir(), "afflux it's a "));
 });
 afterEach(async () => {
@@ -23,8 +34,9 @@ afterEach(async () => {
 async function start(sync: 'always' | 'interval', port?: number): Promise<Engine> {
   const engine = await startNats({
     server: inject('natsServer'),
-    dataDir: join(folder, 'nats'),
+    dataDir: join(folder, 'home', 'nats'),
     port: port ?? (await freePort()),
+    password: PASSWORD,
     sync,
     log,
   });
@@ -34,25 +46,56 @@ async function start(sync: 'always' | 'interval', port?: number): Promise<Engine
 
 test('keeps acknowledged messages over a kill, and reserves the room that the click stream wants', async () => {
   const killed = await start('always');
-  const nc = await connect({ servers: killed.url, reconnect: false });
+  const nc = await connectNats({ url: killed.url, name: 'test' });
   const manager = await jetstreamManager(nc);
   await manager.streams.add({ name: 'S', subjects: ['s'], max_bytes: 32 * 1024 ** 3 });
   for (let i = 0; i < 20; i++) await jetstream(nc).publish('s', `message ${i}`);
   process.kill(killed.pid, 'SIGKILL');
   await killed.exited;
   const again = await start('always');
-  const nc2 = await connect({ servers: again.url, reconnect: false });
+  const nc2 = await connectNats({ url: again.url, name: 'test' });
   const info = await (await jetstreamManager(nc2)).streams.info('S');
   expect(info.state.messages).toBe(20);
   await Promise.all([nc.close(), nc2.close()]);
 });
 
 test('fsyncs every message only when asked and able to', async () => {
-  const config = (): string => readFileSync(join(folder, 'nats', 'nats-server.conf'), 'utf8');
+  const config = (): string => readFileSync(join(folder, 'home', 'nats', 'nats-server.conf'), 'utf8');
   await (await start('always')).stop();
   expect(config()).toContain('sync_interval: always');
   await (await start('interval')).stop();
   expect(config()).not.toContain('sync_interval');
+});
+
+test('lets in clients with the password only, and shows it to no other account', {
+  tags: ['attack'],
+}, async () => {
+  const nats = await start('interval');
+  const { port } = new URL(nats.url);
+  for (const login of ['', 'afflux@', 'afflux:guess@', 'default:@']) {
+    const refused = connectNats({ url: `nats://${login}127.0.0.1:${port}`, name: 'test' });
+    await expect(refused).rejects.toMatchObject({
+      code: 'nats_unreachable',
+      message: expect.not.stringContaining('guess'),
+    });
+  }
+  const config = join(folder, 'home', 'nats', 'nats-server.conf');
+  expect(statSync(config).mode & 0o777).toBe(0o600);
+  expect(statSync(join(folder, 'home', 'nats')).mode & 0o777).toBe(0o700);
+  expect(readFileSync(`/proc/${nats.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
+});
+
+test('does not follow a link that stands in the place of its configuration', {
+  tags: ['attack'],
+}, async () => {
+  await (await start('interval')).stop();
+  const other = join(folder, 'other.txt');
+  writeFileSync(other, 'as it was');
+  const config = join(folder, 'home', 'nats', 'nats-server.conf');
+  rmSync(config);
+  symlinkSync(other, config);
+  await start('interval');
+  expect(readFileSync(other, 'utf8')).toBe('as it was');
 });
 
 test('ends a server left over on its folder first, even on the same port', async () => {
@@ -105,6 +148,7 @@ test('says clearly that its port is taken', async () => {
     server: inject('natsServer'),
     dataDir: join(folder, 'other'),
     port: Number(new URL(first.url).port),
+    password: PASSWORD,
     sync: 'interval',
     log,
   });

@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { NATS_USER } from '../core/config/secrets.ts';
 import { OperatingError } from '../core/errors.ts';
 import type { Logger } from '../core/service/log.ts';
 import {
@@ -13,6 +13,7 @@ import {
   stopLeftover,
   waitUntilReady,
 } from './engine.ts';
+import { chooseEngineUser, openEngineFolder, writeEngineFile } from './engine-user.ts';
 
 /** A nats-server binary that was found, with its version as [major, minor, patch]. */
 export interface NatsServer {
@@ -27,6 +28,8 @@ const SYNC_ALWAYS_VERSION = [2, 10] as const;
 /** A stream file of tens of gigabytes is read through at start after a crash. */
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
+/** A warning of the server: its configuration, which only its own user reads, holds the password as secrets.json does. */
+const PLAIN_PASSWORD = 'Plaintext passwords detected, use nkeys or bcrypt';
 /**
  * The disk space that JetStream can reserve for streams. Its own default, 75 % of the free disk, would refuse to create the click
  * stream (32 GiB reserved) on a small disk that has room for months of clicks; a disk that really is full is
@@ -81,18 +84,20 @@ function atLeast(version: readonly [number, number, number], floor: readonly [nu
 /**
  * Starts nats-server on loopback with JetStream on files in `dataDir`, and returns once it answers.
  * `sync: 'always'` makes it fsync before every acknowledgement where the version can (2.10), and warns where not.
+ * Every client needs the password. As root it runs under another user, see {@link chooseEngineUser}.
  * A server left over on the same folder by a killed supervisor is stopped first.
- * @throws OperatingError `engine_failed`.
+ * @throws OperatingError `engine_failed` or `engine_user`.
  */
 export async function startNats(options: {
   server: NatsServer;
   dataDir: string;
   port: number;
+  password: string;
   sync: 'always' | 'interval';
   log: Logger;
 }): Promise<Engine> {
-  const { server, dataDir, port, log } = options;
-  mkdirSync(dataDir, { recursive: true });
+  const { server, dataDir, port, password, log } = options;
+  const user = chooseEngineUser({ engine: 'NATS', variable: 'NATS_URL', program: server.binary, dataDir });
   const config = join(dataDir, 'nats-server.conf');
   const pidFile = join(dataDir, 'nats-server.pid');
   const leftover = findLeftover(pidFile, config);
@@ -100,6 +105,7 @@ export async function startNats(options: {
     log.warn({ pid: leftover }, 'stopping a nats-server left over from an earlier run');
     await stopLeftover({ pid: leftover, signal: 'SIGTERM', timeoutMs: STOP_TIMEOUT_MS });
   }
+  openEngineFolder(user, dataDir);
   await requireFreePort({ host: '127.0.0.1', port, variable: 'NATS_PORT' });
   const canSync = atLeast(server.version, SYNC_ALWAYS_VERSION);
   if (options.sync === 'always' && !canSync) {
@@ -108,15 +114,14 @@ export async function startNats(options: {
       'this nats-server cannot fsync every batch (2.10 or later can): a power cut can lose acknowledged clicks',
     );
   }
-  writeFileSync(
-    config,
-    renderConfig({ dataDir, pidFile, port, syncAlways: options.sync === 'always' && canSync }),
-  );
-
+  const syncAlways = options.sync === 'always' && canSync;
+  writeEngineFile(user, config, renderConfig({ dataDir, pidFile, port, password, syncAlways }));
+  const run = user.wrap(server.binary, ['--config', config]);
   const child = await spawnEngine({
     name: 'nats',
-    command: server.binary,
-    args: ['--config', config],
+    command: run.command,
+    args: run.args,
+    spawn: run.ids,
     onLine: (line) => logLine(log, line),
     stopSignal: 'SIGTERM',
     stopTimeoutMs: STOP_TIMEOUT_MS,
@@ -130,7 +135,7 @@ export async function startNats(options: {
   });
   return {
     name: 'nats',
-    url: `nats://127.0.0.1:${port}`,
+    url: `nats://${NATS_USER}:${encodeURIComponent(password)}@127.0.0.1:${port}`,
     pid: child.pid,
     exited: child.exited,
     stop: child.stop,
@@ -142,12 +147,17 @@ function renderConfig(options: {
   dataDir: string;
   pidFile: string;
   port: number;
+  password: string;
   syncAlways: boolean;
 }): string {
   return `# Written by afflux at every start.
 listen: "127.0.0.1:${options.port}"
 server_name: afflux
 pid_file: ${JSON.stringify(options.pidFile)}
+authorization {
+  user: ${NATS_USER}
+  password: ${JSON.stringify(options.password)}
+}
 jetstream {
   store_dir: ${JSON.stringify(options.dataDir)}
   max_file_store: ${MAX_FILE_STORE}
@@ -177,6 +187,6 @@ function logLine(log: Logger, line: string): void {
   const match = /\[(INF|WRN|ERR|FTL|DBG|TRC)\] (.*)/.exec(line);
   const [, level = 'INF', message = line] = match ?? [];
   if (level === 'ERR' || level === 'FTL') log.error(message);
-  else if (level === 'WRN') log.warn(message);
+  else if (level === 'WRN' && message !== PLAIN_PASSWORD) log.warn(message);
   else log.debug(message);
 }

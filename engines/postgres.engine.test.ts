@@ -22,7 +22,7 @@ afterEach(async () => {
 
 async function start(port?: number): Promise<Engine> {
   const engine = await startPostgres({
-    dataDir: join(folder, 'postgres'),
+    dataDir: join(folder, 'home', 'postgres'),
     port: port ?? (await freePort()),
     password: "p:'@/ü",
     database: 'afflux',
@@ -88,7 +88,10 @@ test('ends a server left over on its folder first, even on the same port', async
 test('is not stopped by the pid file of a process that is somebody else', async () => {
   const first = await start();
   await first.stop();
-  writeFileSync(join(folder, 'postgres', 'postmaster.pid'), `${process.pid}\n${join(folder, 'postgres')}\n`);
+  writeFileSync(
+    join(folder, 'home', 'postgres', 'postmaster.pid'),
+    `${process.pid}\n${join(folder, 'home', 'postgres')}\n`,
+  );
   const second = await start();
   expect(await query(second, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
 });

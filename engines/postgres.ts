@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { errorText, OperatingError } from '../core/errors.ts';
 import { openPostgres } from '../core/postgres/postgres.ts';
@@ -13,8 +13,8 @@ import {
   stopLeftover,
   waitUntilReady,
 } from './engine.ts';
+import { chooseEngineUser, type EngineUser } from './engine-user.ts';
 import { findPostgresBinaries, type PostgresBinaries } from './postgres-binaries.ts';
-import { choosePostgresUser, type PostgresUser } from './postgres-user.ts';
 
 const SUPERUSER = 'postgres';
 /** Our own first attempts to connect are refused with this until it is ready. */
@@ -46,9 +46,9 @@ const SETTINGS: Readonly<Record<string, string>> = {
 
 /**
  * Starts the embedded PostgreSQL on 127.0.0.1, making its data folder and the database when they are missing, and
- * returns once it answers. As root it runs under another account, see {@link choosePostgresUser}.
+ * returns once it answers. As root it runs under another user, see {@link chooseEngineUser}.
  * A server left over on the same folder by a killed supervisor is stopped first.
- * @throws OperatingError `postgres_missing`, `postgres_user` or `engine_failed`.
+ * @throws OperatingError `postgres_missing`, `engine_user` or `engine_failed`.
  */
 export async function startPostgres(options: {
   dataDir: string;
@@ -62,8 +62,14 @@ export async function startPostgres(options: {
 }): Promise<Engine> {
   const { dataDir, port, password, database, log } = options;
   const binaries = await findPostgresBinaries();
-  const user = choosePostgresUser({ program: binaries.postgres, parentDir: dirname(dataDir), dataDir });
+  const user = chooseEngineUser({
+    engine: 'PostgreSQL',
+    variable: 'DATABASE_URL',
+    program: binaries.postgres,
+    dataDir,
+  });
   await stopLeftoverPostmaster(dataDir, log);
+  user.own(dataDir);
   await requireFreePort({ host: '127.0.0.1', port, variable: 'POSTGRES_PORT' });
   if (!existsSync(join(dataDir, 'PG_VERSION'))) {
     log.info({ dataDir }, 'first start: making the PostgreSQL data folder');
@@ -101,11 +107,12 @@ export async function startPostgres(options: {
 /** The data folder is made under another name and renamed when complete, so that a crash leaves no half of one. */
 async function initialise(options: {
   binaries: PostgresBinaries;
-  user: PostgresUser;
+  user: EngineUser;
   dataDir: string;
   password: string;
 }): Promise<void> {
-  const { user, dataDir } = options;
+  const { dataDir } = options;
+  const user = options.user.named();
   const unfinished = `${dataDir}.new`;
   const passwordFile = `${dataDir}.password`;
   rmSync(unfinished, { recursive: true, force: true });
@@ -126,6 +133,7 @@ async function initialise(options: {
       '--builtin-locale=C.UTF-8',
     ]);
     await promisify(execFile)(run.command, run.args, { ...run.ids, cwd: '/', timeout: INITDB_TIMEOUT_MS });
+    options.user.own(unfinished);
     rmSync(dataDir, { recursive: true, force: true });
     renameSync(unfinished, dataDir);
   } catch (cause) {

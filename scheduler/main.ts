@@ -1,4 +1,5 @@
 import type { Config } from '../core/config/config.ts';
+import { clickhouseServer } from '../core/config/servers.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../core/service/service.ts';
@@ -24,7 +25,7 @@ export async function startScheduler({ config, log }: { config: Config; log: Log
     name: 'scheduler',
     max: POSTGRES_CONNECTIONS,
   });
-  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'scheduler' });
+  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'scheduler' });
   const metrics = createMetrics();
   const secretBox = createSecretBox(config.dataKeys);
   const health = await serveHealth({

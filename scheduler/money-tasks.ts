@@ -28,7 +28,12 @@ export function moneyTasks(options: {
       name: 'payouts',
       mayBegin: (now) => payoutHour !== null && now.getUTCHours() >= payoutHour,
       run: async (now) => {
-        const { payouts, ...run } = await runPayouts(ledger, { now, provider, secretBox });
+        const { payouts, ...run } = await runPayouts(ledger, {
+          now,
+          provider,
+          secretBox,
+          actor: 'scheduler',
+        });
         return run;
       },
     },

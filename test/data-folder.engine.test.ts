@@ -25,7 +25,7 @@ const spooled = (home: string) => readdirSync(join(home, 'collector/0/spool'));
 beforeAll(async () => {
   platform = await startPlatform({
     async prepare(home) {
-      await unpackDataFolder(home);
+      unpackDataFolder(home);
       spooledBefore = spooled(home);
     },
   });

@@ -7,6 +7,10 @@ import { fromProject } from '../core/config/paths.ts';
 import { freePort } from '../engines/engine.ts';
 import { createApiKey } from '../ledger/access/api-keys.ts';
 import { auditLedger } from '../ledger/audit/audit.ts';
+import { approvePayoutRun, listPayoutRuns } from '../ledger/payouts/approvals.ts';
+import { setPayoutMethod } from '../ledger/payouts/methods.ts';
+import { inTransaction } from '../ledger/postgres/db.ts';
+import { updateProgram } from '../ledger/programs/programs.ts';
 import { type AttributionFixture, startAttributionFixture } from './support/attribution.ts';
 import { waitFor } from './support/engines.ts';
 import { createParties, creditOrder } from './support/ledger.ts';
@@ -219,6 +223,92 @@ describe('a payout run killed', () => {
     for (const { providerKey } of payouts) expect(text.split(providerKey)).toHaveLength(2);
     await expectBooksToHold();
   });
+});
+
+test('a run killed before its hand-over does not pay an account that a thief has set meanwhile', {
+  timeout: 60_000,
+}, async () => {
+  const { ledger } = world;
+  const { owner } = world.books;
+  const parties = await createParties(ledger, { levelRatesBps: [] });
+  const [affiliateId] = parties.chain;
+  await creditOrder(ledger, parties, { amountMinor: 10_000n });
+  await stopBefore('payouts', `new.state = 'submitting'`);
+  const { child, exited } = await start(['payouts', 'run']);
+  await isStopped();
+  child.kill('SIGKILL');
+  await exited;
+  await goOn('payouts');
+  await setPayoutMethod(ledger, {
+    affiliateId,
+    kind: 'bank',
+    details: Buffer.from('the account of a thief'),
+    accountHash: Buffer.alloc(32),
+    hint: 'GB … 5432',
+    changedBy: 'key:1',
+  });
+  await owner`update payout_batches set claimed_until = '-infinity'`;
+  for (let i = 0; i < 2; i++) expect(await (await start(['payouts', 'run'])).exited).toBe(0);
+  const payouts = await ledger<{ state: string }[]>`
+    select state from payouts where program_id = ${parties.programId}`;
+  expect(payouts.map(({ state }) => state)).toEqual(['canceled']);
+  const [balance] = await ledger<{ minor: bigint }[]>`
+    select balance_minor as minor from accounts where affiliate_id = ${affiliateId} and kind = 'available'`;
+  expect(balance?.minor).toBe(1_000n);
+  await expectBooksToHold();
+});
+
+describe('a run that needs a second person, killed', () => {
+  test.each([
+    ['before the commit of what it has built', `new.state = 'awaiting_approval'`],
+    ['before the commit that it will call the provider', `new.state = 'submitting'`],
+    ['between the provider’s yes and ours', `new.state = 'submitted'`],
+  ])(
+    '%s, pays each affiliate once, and only after the approval',
+    { timeout: 90_000 },
+    async (_when, condition) => {
+      const { ledger } = world;
+      const { owner } = world.books;
+      const parties = await createParties(ledger);
+      const { programId } = parties;
+      await updateProgram(ledger, { id: programId, changes: { payoutsNeedApproval: true } });
+      for (let i = 0; i < 3; i++) await creditOrder(ledger, parties, { amountMinor: 10_000n });
+      const statesOf = async () =>
+        (
+          await ledger<{ state: string; amountMinor: bigint }[]>`
+          select state, amount_minor from payouts where program_id = ${programId} order by amount_minor`
+        ).map(({ state, amountMinor }) => [state, amountMinor]);
+      const all = (state: string) => [
+        [state, 300n],
+        [state, 900n],
+        [state, 3_000n],
+      ];
+      async function runKilled(): Promise<void> {
+        await stopBefore('payouts', `new.program_id = ${programId} and ${condition}`);
+        const { child, exited } = await start(['payouts', 'run']);
+        await isStopped();
+        child.kill('SIGKILL');
+        await exited;
+        await goOn('payouts');
+        await owner`update payout_batches set claimed_until = '-infinity'`;
+      }
+      const isBuilding = condition.includes('awaiting');
+      if (isBuilding) await runKilled();
+      for (let i = 0; i < 2; i++) expect(await (await start(['payouts', 'run'])).exited).toBe(0);
+      expect(await statesOf()).toEqual(all('awaiting_approval'));
+      await expectBooksToHold();
+      const { rows } = await listPayoutRuns(ledger, { programId, state: 'awaiting_approval', limit: 10 });
+      expect(rows).toMatchObject([{ startedBy: 'command line', payouts: 3 }]);
+      const approval = { runId: rows[0]?.id ?? 0n, userId: 1, now: new Date() };
+      expect(await inTransaction(ledger, (tx) => approvePayoutRun(tx, approval))).toMatchObject({
+        outcome: 'done',
+      });
+      if (!isBuilding) await runKilled();
+      for (let i = 0; i < 2; i++) expect(await (await start(['payouts', 'run'])).exited).toBe(0);
+      expect(await statesOf()).toEqual(all('submitted'));
+      await expectBooksToHold();
+    },
+  );
 });
 
 test('a scheduled run whose process is killed is done by another process, once', {

@@ -191,11 +191,11 @@ describe('from a click to a payout', () => {
     expect(await balance(ids.cat)).toEqual([cat, 0, 0, 0]);
 
     const provider = createBankCsvProvider({ folder: `${config.home}/payouts` });
-    const early = await runPayouts(world.ledger, { now: new Date(), provider });
+    const early = await runPayouts(world.ledger, { actor: 'test', now: new Date(), provider });
     expect([early.vested, early.built]).toEqual([0, 0]);
     const afterHold = new Date(Date.now() + 31 * DAY_MS);
     const runs = await Promise.all(
-      Array.from({ length: 4 }, () => runPayouts(world.ledger, { now: afterHold, provider })),
+      Array.from({ length: 4 }, () => runPayouts(world.ledger, { actor: 'test', now: afterHold, provider })),
     );
     const paid = runs.flatMap((run) => run.payouts);
     expect(new Map(paid.map((payout) => [payout.affiliateId, Number(payout.amountMinor)]))).toEqual(

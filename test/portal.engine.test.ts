@@ -9,6 +9,8 @@ const chromium = findChromium();
 const ARRIVE_MS = 15_000;
 const PHONE = { width: 390, height: 844 };
 const DESK = { width: 1280, height: 900 };
+const WIDE = { width: 1440, height: 900 };
+const NEW_PASSWORD = 'a sentence of mine';
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
 /** From the sixth order of one customer a day on a person has to look. */
 const ORDERS_BEFORE_REVIEW = 5;
@@ -39,6 +41,42 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await page.getByLabel('Password').fill(password);
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByRole('link', { name: 'Overview' }).waitFor({ state: 'attached' });
+  }
+
+  /** Invites a user, who sets a password by the link of the mail; gives the address. */
+  async function invite(role: string, email: string): Promise<string> {
+    const said = platform.output().length;
+    const invited = await fetch(`${platform.apiUrl}/v1/users`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${platform.demo.keys.operator}`,
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify({ email, name: role, role }),
+    });
+    expect([invited.status, await invited.text()]).toEqual([201, expect.stringContaining(email)]);
+    const token = await waitFor(
+      () => /set-password\?token=([\w.-]+)/.exec(platform.output().slice(said))?.[1],
+      {
+        deadlineMs: ARRIVE_MS,
+        what: 'the invitation',
+      },
+    );
+    const page = await browser.newPage({ baseURL: platform.apiUrl, viewport: DESK });
+    page.setDefaultTimeout(ARRIVE_MS);
+    await page.goto(`/set-password?token=${token}`);
+    await page.getByLabel('New password').fill(NEW_PASSWORD);
+    await page.getByRole('button', { name: 'Set the password' }).click();
+    await page.getByRole('link', { name: 'Sign in' }).waitFor();
+    await page.close();
+    return email;
+  }
+
+  async function signInAs(page: Page, email: string): Promise<void> {
+    await page.getByLabel('E-mail address').fill(email);
+    await page.getByLabel('Password').fill(NEW_PASSWORD);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('link', { name: 'Your account' }).waitFor();
   }
 
   const goTo = (page: Page, name: string) =>
@@ -130,6 +168,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await operator.getByRole('button', { name: 'Close' }).click();
     await goTo(operator, 'Payouts');
     await operator.getByRole('button', { name: 'Pay €12.00' }).click();
+    await operator.getByRole('button', { name: 'Confirm €12.00' }).click();
     await operator.getByText('1 payouts created, 1 submitted').waitFor();
     await operator.getByRole('button', { name: 'Mark paid' }).click();
     await operator.getByRole('row', { name: /Cat Coupons.*Paid.*€12.00/ }).waitFor();
@@ -193,34 +232,8 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     test.each(['finance', 'fraud', 'advertiser'])(
       'of %s: invited by mail they set a password, and no page asks for what it would be refused',
       async (role) => {
-        const email = `${role}@demo.example`;
-        const said = platform.output().length;
-        const invited = await fetch(`${platform.apiUrl}/v1/users`, {
-          method: 'POST',
-          headers: {
-            authorization: `Bearer ${platform.demo.keys.operator}`,
-            'content-type': 'application/json',
-          },
-          body: JSON.stringify({ email, name: role, role }),
-        });
-        expect([invited.status, await invited.text()]).toEqual([201, expect.stringContaining(email)]);
-        const token = await waitFor(
-          () => /set-password\?token=([\w.-]+)/.exec(platform.output().slice(said))?.[1],
-          {
-            deadlineMs: ARRIVE_MS,
-            what: 'the invitation',
-          },
-        );
-        const page = await browser.newPage({ baseURL: platform.apiUrl, viewport: DESK });
-        page.setDefaultTimeout(ARRIVE_MS);
-        await page.goto(`/set-password?token=${token}`);
-        await page.getByLabel('New password').fill('a sentence of mine');
-        await page.getByRole('button', { name: 'Set the password' }).click();
-        await page.getByRole('link', { name: 'Sign in' }).click();
-        await page.getByLabel('E-mail address').fill(email);
-        await page.getByLabel('Password').fill('a sentence of mine');
-        await page.getByRole('button', { name: 'Sign in' }).click();
-        await page.getByRole('link', { name: 'Your account' }).waitFor();
+        const page = await open();
+        await signInAs(page, await invite(role, `${role}@demo.example`));
         const consoleErrors = watchConsole(page);
         const names = await page
           .getByRole('navigation', { name: 'Pages' })
@@ -236,6 +249,79 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
         await page.close();
       },
     );
+
+    test('a run waits for a second person, who approves it; a changed account is on hold', {
+      timeout: 120_000,
+    }, async () => {
+      const page = await open();
+      await signIn(page, 'operator');
+      await goTo(page, 'Payouts');
+      await page.getByLabel('A second person approves each run').check();
+      const preview = page.waitForResponse(
+        async (response) =>
+          response.url().includes('/preview') && (await response.json()).needs_approval === true,
+      );
+      await page.getByRole('button', { name: 'Save' }).click();
+      await preview;
+      await page.getByRole('button', { name: /^Pay €/ }).click();
+      await page.getByText('They wait for a second person').waitFor();
+      await page.getByRole('button', { name: /^Confirm €/ }).click();
+      await page.getByText('awaiting approval.').waitFor();
+      const waiting = page.getByRole('row', { name: /^run_\d+.*started by you/ });
+      await waiting.getByRole('button', { name: /Reject/ }).waitFor();
+      expect(await waiting.getByRole('button', { name: /Approve/ }).count()).toBe(0);
+      await page.getByText('not paid, with the reason').click();
+      await page.getByText(/payouts on hold until/).waitFor();
+      await page.close();
+
+      const second = await open();
+      await signInAs(second, await invite('operator', 'second@demo.example'));
+      const faults: string[] = [];
+      for (const [name, viewport] of [
+        ['wide', WIDE],
+        ['phone', PHONE],
+      ] as const) {
+        await second.setViewportSize(viewport);
+        await second.goto('payouts');
+        await second.getByRole('button', { name: /^Approve run_/ }).waitFor();
+        await takePicture(second, `approval-${name}`);
+        faults.push(...(await accessibilityFaults(second)));
+        const width = await second.evaluate('document.documentElement.scrollWidth');
+        if (Number(width) > viewport.width) faults.push(`is ${width} px wide on ${viewport.width}`);
+      }
+      await second.getByRole('button', { name: /^Approve run_/ }).click();
+      await takePicture(second, 'approval-dialog-phone');
+      await second
+        .getByRole('dialog')
+        .getByRole('button', { name: /^Pay €/ })
+        .click();
+      await second.getByText('Runs awaiting approval').waitFor({ state: 'detached' });
+      await second
+        .getByRole('row', { name: /Submitted/ })
+        .first()
+        .waitFor();
+      expect(faults).toEqual([]);
+      await second.close();
+
+      const partner = await open({ viewport: WIDE });
+      await signIn(partner, 'partner');
+      await goTo(partner, 'Profile and payout method');
+      await partner.getByLabel('Account holder').fill('Cat');
+      await partner.getByLabel('IBAN').fill('BE68 5390 0754 7034');
+      await partner.getByRole('button', { name: 'Replace' }).click();
+      await partner.getByText(/Payouts on hold until .*, because the payout method was changed on/).waitFor();
+      await takePicture(partner, 'hold-profile-wide');
+      for (const [name, viewport] of [
+        ['wide', WIDE],
+        ['phone', PHONE],
+      ] as const) {
+        await partner.setViewportSize(viewport);
+        await partner.goto('payouts');
+        await partner.getByText(/Payouts on hold until/).waitFor();
+        await takePicture(partner, `hold-${name}`);
+      }
+      await partner.close();
+    });
 
     test('can be reached and used without a mouse', async () => {
       const page = await open();

@@ -5,9 +5,8 @@ import { clickIdentityKey, createClickIdCodec } from '../core/clicks/click-id.ts
 import { fromProject } from '../core/config/paths.ts';
 import { freePort } from '../engines/engine.ts';
 import { createLink } from '../ledger/programs/links.ts';
-import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
+import { type CollectorUnderTest, prepareCollector, readMetrics } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
-import { readMetrics } from './support/metrics.ts';
 import { reportMissing } from './support/programs.ts';
 
 const SHARING = 'share the clicks under leases of their own';

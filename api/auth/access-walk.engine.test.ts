@@ -64,8 +64,10 @@ async function thingsOf(
   await fanOut({ ledger: api.ledger });
   const [delivery] = await api.ledger<{ id: bigint }[]>`select max(id) as id from webhook_deliveries`;
   await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, { key: operator });
-  const run = await post('/v1/payouts/run', tenant.keys.finance, {});
-  const [payout] = run.payouts as { id: string }[];
+  const run = await api.runPayouts(tenant.keys.finance);
+  const [payout] = run.body.payouts as { id: string }[];
+  const runs = await api.call('GET', '/v1/payout-runs', { key: operator });
+  const [payoutRun] = runs.body.data as { id: string }[];
   const refund = await post('/v1/refunds', tenant.keys.advertiser, {
     order_id: orderId,
     refund_ref: orderId,
@@ -110,6 +112,7 @@ async function thingsOf(
       dlv: `dlv_${delivery?.id}`,
       cnv: `cnv_${conversion}`,
       pay: String(payout?.id),
+      run: String(payoutRun?.id),
       ref: (refund.refund as { id: string }).id,
       lnk: String(link.id),
       usr: String(user.id),

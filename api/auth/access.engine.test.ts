@@ -158,7 +158,7 @@ async function creditOther(tenant: Tenant): Promise<{ conversionId: bigint; payo
     key: keys.operator,
   });
   expect(confirmed.status).toBe(200);
-  const run = await api.call('POST', '/v1/payouts/run', { key: keys.finance });
+  const run = await api.runPayouts(keys.finance);
   const [payout] = run.body.payouts as { id: string }[];
   return { conversionId, payoutId: BigInt(payout?.id.slice('pay_'.length) ?? 0) };
 }

@@ -44,7 +44,7 @@ function bearer(key: string) {
   return { authorization: `Bearer ${key}` };
 }
 
-describe('a user who was disabled goes on', () => {
+describe('a user who was disabled goes on', { tags: ['attack'] }, () => {
   test('by no key of theirs, nor by one that such a key made, nor by a stream or webhook', async () => {
     const { programId, keys } = await freshTenant();
     const user = await signedIn(api, { role: 'operator', programId });
@@ -99,7 +99,7 @@ describe('a user who was disabled goes on', () => {
   });
 });
 
-test('a stream goes on after its user has signed out', async () => {
+test('a stream goes on after its user has signed out', { tags: ['attack'] }, async () => {
   const { programId } = await freshTenant();
   const user = await signedIn(api, { role: 'operator', programId });
   const { ended } = await openStream(user.headers);
@@ -107,7 +107,7 @@ test('a stream goes on after its user has signed out', async () => {
   await ended;
 });
 
-describe('a key in wrong hands goes on after its revocation', () => {
+describe('a key in wrong hands goes on after its revocation', { tags: ['attack'] }, () => {
   test('by the keys and webhooks that it made, unless they end with it', async () => {
     const { programId, keys } = await freshTenant();
     const stolen = await createApiKey(api.ledger, { role: 'operator', name: 's', programId });
@@ -145,7 +145,7 @@ describe('a key in wrong hands goes on after its revocation', () => {
   });
 });
 
-describe('an affiliate that is', () => {
+describe('an affiliate that is', { tags: ['attack'] }, () => {
   const decide = (verb: string) =>
     api.call('POST', `/v1/affiliates/aff_${mine.affiliateId}/${verb}`, {
       key: mine.keys.operator,

@@ -33,7 +33,7 @@ function expiryOf(answer: Answer): number {
   return Date.parse(String((answer.body.api_key as { expires_at: string | null }).expires_at));
 }
 
-describe('a narrowed key that wants more', () => {
+describe('a narrowed key that wants more', { tags: ['attack'] }, () => {
   test('rotates no key with scopes that it lacks', async () => {
     const { key, path } = await operatorKey({ scopes: ['keys:write', 'keys:read'] });
     const wide = await operatorKey();
@@ -92,7 +92,9 @@ describe('a narrowed key that wants more', () => {
   });
 });
 
-describe('the file of a report in the hands of somebody without the right to it', () => {
+describe('the file of a report in the hands of somebody without the right to it', {
+  tags: ['attack'],
+}, () => {
   const REPORT = '/v1/report-jobs?from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z';
 
   async function downloadUrl(key: string): Promise<{ url: string; job: string }> {

@@ -49,7 +49,7 @@ async function makeThings(): Promise<void> {
     const id = await decideConversion(api.ledger, { tenant, orderId, affiliateId, outcome });
     if (outcome === 'attributed') await post(`/v1/conversions/cnv_${id}/confirm`, {});
   }
-  await post('/v1/payouts/run', {});
+  await api.runPayouts(keys.operator);
   await fanOut({ ledger: api.ledger });
 }
 

@@ -30,7 +30,7 @@ async function affiliateKey(name: string, affiliateId = mine.affiliateId): Promi
   return (await createApiKey(api.ledger, { role: 'affiliate', name, programId, affiliateId })).key;
 }
 
-describe('an affiliate with many keys', () => {
+describe('an affiliate with many keys', { tags: ['attack'] }, () => {
   test('has one quota of requests over all of them and its users', async () => {
     const { programId, affiliateId, otherAffiliateId } = await freshTenant();
     const keys = await Promise.all(Array.from({ length: 10 }, (_, i) => affiliateKey(`k${i}`)));
@@ -100,7 +100,7 @@ describe('an affiliate with many keys', () => {
   });
 });
 
-describe('a stranger who tries keys', () => {
+describe('a stranger who tries keys', { tags: ['attack'] }, () => {
   const from = (address: string, key = 'afx_operator_wrong') =>
     api.call('GET', '/v1/me', { key, headers: { 'x-forwarded-for': address } });
 

@@ -29,6 +29,11 @@ export const PROBLEMS = {
   request_timeout: { status: 408, title: 'The request took too long to arrive', level: 'info' },
   conflict: { status: 409, title: 'Already recorded with different content', level: 'info' },
   replayed: { status: 409, title: 'This signed call was received before', level: 'info' },
+  preview_changed: {
+    status: 409,
+    title: 'What would be paid has changed since the preview',
+    level: 'info',
+  },
   wrong_state: { status: 409, title: 'The current state does not permit this change', level: 'info' },
   limit_reached: { status: 409, title: 'The limit of what a party may have is reached', level: 'info' },
   precondition_failed: {
@@ -73,6 +78,7 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   deduplication_off: 'internal',
   disk_full: 'internal',
   engine_failed: 'internal',
+  engine_user: 'internal',
   geo_database_unreadable: 'internal',
   geo_unreadable: 'internal',
   home_unusable: 'internal',
@@ -104,7 +110,7 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   postgres_pooled: 'internal',
   postgres_session: 'internal',
   postgres_unreachable: 'unavailable',
-  postgres_user: 'internal',
+  preview_changed: 'preview_changed',
   reader_stalled: 'internal',
   rows_refused: 'internal',
   snapshot_damaged: 'internal',

@@ -197,7 +197,9 @@ describe('answers', () => {
     for (const secret of secrets) expect(log.includes(secret)).toBe(false);
   });
 
-  test('a network in between cannot lead a browser back to http, nor a page to another base or form target', async () => {
+  test('a network in between cannot lead a browser back to http, nor a page to another base or form target', {
+    tags: ['attack'],
+  }, async () => {
     for (const path of ['/v1/me', '/docs', '/portal/', '/healthz']) {
       const { headers } = await api.call('GET', path);
       expect([path, headers.get('strict-transport-security')]).toEqual([path, 'max-age=31536000']);
@@ -207,7 +209,7 @@ describe('answers', () => {
     }
   });
 
-  test('a stranger, a key and a wrong token read no metrics', async () => {
+  test('a stranger, a key and a wrong token read no metrics', { tags: ['attack'] }, async () => {
     for (const key of [undefined, api.operatorKey, 'x', metricsToken(createSecretBox([randomBytes(32)]))]) {
       const answer = await api.call('GET', '/metrics', key === undefined ? {} : { key });
       expect([answer.status, answer.text.includes('afflux_api')]).toEqual([401, false]);

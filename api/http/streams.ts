@@ -1,5 +1,6 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
+import type { NatsServer } from '../../core/clicks/nats-access.ts';
 import { connectNats, ensureStreams } from '../../core/clicks/stream.ts';
 import { OperatingError } from '../../core/errors.ts';
 
@@ -19,11 +20,11 @@ export interface Streams {
 const ANSWER_TIMEOUT_MS = 3_000;
 
 /** Connects at the first use, and again when the connection was closed. */
-export function createStreams({ url }: { url: string }): Streams {
+export function createStreams(server: NatsServer): Streams {
   let connecting: Promise<Nats> | undefined;
 
   async function connect(): Promise<Nats> {
-    const nc = await connectNats({ url, name: 'afflux-api' });
+    const nc = await connectNats({ ...server, name: 'afflux-api' });
     try {
       return { nc, manager: await ensureStreams(nc) };
     } catch (error) {

@@ -20,6 +20,7 @@ async function submitted() {
   const parties = await createParties(ledger, { levelRatesBps: [] });
   await creditOrder(ledger, parties, { amountMinor: 10_000n });
   await runPayouts(ledger, {
+    actor: 'test',
     now: new Date(Date.now() + 1_000),
     programId: parties.programId,
     provider: { name: 'stripe', submit: async (batch) => answerAll(batch, { outcome: 'accepted' }) },

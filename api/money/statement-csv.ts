@@ -1,12 +1,14 @@
 import { balanceAt, listStatement, type StatementAmounts } from '../../ledger/books/statements.ts';
+import { csvCell } from '../../ledger/payouts/providers/payment-file.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { MAX_PAGE_ROWS } from '../../ledger/postgres/page.ts';
 import { formatOptionalId } from '../schemas/ids.ts';
 import { formatMoney, formatTime } from '../schemas/schemas.ts';
 
-/** A statement as CSV: what there was, every movement, what there is. No cell of it is anybody's free text. */
+/** A statement as CSV: what there was, every movement, what there is. */
 
-const HEADER = 'at,kind,conversion_id,payout_id,pending,available,in_transit,paid,debt,currency\r\n';
+const HEADER =
+  'at,kind,conversion_id,payout_id,pending,available,in_transit,paid,debt,currency,destination\r\n';
 
 /** The text page by page, so that a year of movements takes no memory. */
 export async function* statementCsv(
@@ -14,7 +16,12 @@ export async function* statementCsv(
   options: { affiliateId: number; currency: string; from: Date; to: Date },
 ): AsyncGenerator<string> {
   const { affiliateId, currency, from, to } = options;
-  const row = (at: Date, kind: string, ids: readonly (string | null)[], sums: StatementAmounts): string => {
+  const row = (
+    at: Date,
+    kind: string,
+    ids: readonly (string | null)[],
+    sums: StatementAmounts & { destinationHint?: string | null },
+  ): string => {
     const amounts = [
       sums.pendingMinor,
       sums.availableMinor,
@@ -23,7 +30,10 @@ export async function* statementCsv(
       sums.debtMinor,
     ];
     const cells = amounts.map((minor) => formatMoney(minor, currency).amount);
-    return `${[formatTime(at), kind, ...ids.map((id) => id ?? ''), ...cells, currency].join(',')}\r\n`;
+    // The one cell with somebody's text: a part of an address.
+    const destination = sums.destinationHint ? csvCell(sums.destinationHint) : '';
+    const texts = [formatTime(at), kind, ...ids.map((id) => id ?? ''), ...cells, currency, destination];
+    return `${texts.join(',')}\r\n`;
   };
   yield HEADER + row(from, 'opening', [null, null], await balanceAt(ledger, { affiliateId, at: from }));
   let after: bigint | undefined;

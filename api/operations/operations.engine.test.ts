@@ -57,8 +57,8 @@ interface PayoutBody {
   readonly state: string;
 }
 
-async function run(headers: Record<string, string> = {}): Promise<readonly PayoutBody[]> {
-  const answer = await api.call('POST', '/v1/payouts/run', { key: tenant.keys.finance, json: {}, headers });
+async function run(): Promise<readonly PayoutBody[]> {
+  const answer = await api.runPayouts(tenant.keys.finance);
   expect(answer.status).toBe(200);
   return answer.body.payouts as PayoutBody[];
 }
@@ -125,18 +125,26 @@ describe('a preview of payouts', () => {
 describe('payouts', () => {
   test('are run once for one Idempotency-Key', async () => {
     await earn();
+    const key = tenant.keys.finance;
     const headers = { 'idempotency-key': `run-${tenants}` };
-    const first = await run(headers);
+    const { preview } = (await get('/v1/payouts/preview', key)).body;
+    const once = () => api.call('POST', '/v1/payouts/run', { key, json: { preview }, headers });
+    const first = await once();
+    expect([first.status, first.body.built]).toEqual([200, 1]);
     await earn(tenant.otherAffiliateId);
-    expect(await run(headers)).toEqual(first);
+    expect((await once()).text).toBe(first.text);
     expect(await run()).toHaveLength(1);
-    const other = await api.call('POST', '/v1/payouts/run', { key: tenant.keys.finance, headers });
-    expect(other.body.code).toBe('idempotency_key_reused');
+    expect((await api.runPayouts(key, headers)).body.code).toBe('idempotency_key_reused');
   });
 
   test('are canceled before they are handed over, and returned after they are paid', async () => {
     await earn();
-    await buildPayouts(api.ledger, { now: new Date(), provider: 'bank_csv', programId: tenant.programId });
+    await buildPayouts(api.ledger, {
+      actor: 'test',
+      now: new Date(),
+      provider: 'bank_csv',
+      programId: tenant.programId,
+    });
     const [created] = (await get('/v1/payouts')).body.data as PayoutBody[];
     const canceled = await post(`/v1/payouts/${created?.id}/cancel`);
     expect([canceled.status, canceled.body.state]).toEqual([200, 'canceled']);
@@ -207,7 +215,7 @@ describe('payouts', () => {
     await earn();
     const { programId } = tenant;
     const lost = { name: 'bank_csv', submit: () => Promise.reject(new Error('no answer')) };
-    await buildPayouts(api.ledger, { now: new Date(), provider: lost.name, programId });
+    await buildPayouts(api.ledger, { actor: 'test', now: new Date(), provider: lost.name, programId });
     await submitPayouts(api.ledger, { now: new Date(), provider: lost, programId });
     const [payout] = (await get('/v1/payouts?state=unknown')).body.data as PayoutBody[];
     const asked = await post('/v1/payouts/reconcile', {}, tenant.keys.finance);
@@ -355,7 +363,7 @@ test('a statement of a month comes as JSON and as CSV with the same sums', async
     .split('\r\n')
     .map((line) => line.split(','));
   expect(rows.map(([, kind]) => kind)).toEqual(['kind', 'opening', 'earning', 'vesting', 'closing']);
-  expect(rows.at(-1)?.slice(4)).toEqual(['0.00', '10.00', '0.00', '0.00', '0.00', 'EUR']);
+  expect(rows.at(-1)?.slice(4)).toEqual(['0.00', '10.00', '0.00', '0.00', '0.00', 'EUR', '']);
   expect((await get(`${path}?month=2026-13`)).body.field).toBe('month');
   expect((await get(`${path}?from=2026-11-01T00:00:00Z`)).body.field).toBe('to');
 });

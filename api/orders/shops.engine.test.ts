@@ -279,7 +279,9 @@ describe('the log of calls', () => {
     await api.call('GET', `/postback?key=${own}&order_id=l-1&amount=1&currency=EUR`);
     await api.call('GET', `/postback?key=${own}&order_id=l-1&amount=2&currency=EUR`);
     await api.call('GET', `/postback?key=${own}&order_id=l-2&amount=x&currency=EUR`);
-    await api.call('GET', `/postback?key=wrong&order_id=l-3&amount=1&currency=EUR`);
+    await api.call('GET', `/postback?key=wrong&order_id=l-3&amount=1&currency=EUR`, {
+      headers: { 'x-forwarded-for': '198.51.100.77' },
+    });
     await api.call('POST', '/v1/conversions', {
       key: own,
       raw: '{',

@@ -38,7 +38,7 @@ function large(): string {
   return Array.from({ length: 15 }, (_, i) => `p${i}=${randomBytes(1_500).toString('hex')}`).join('&');
 }
 
-describe('a stranger who reports orders without a key', () => {
+describe('a stranger who reports orders without a key', { tags: ['attack'] }, () => {
   const ways: [string, (address: string) => Promise<Answer>][] = [
     [
       'in a form',
@@ -132,7 +132,9 @@ describe('a stranger who reports orders without a key', () => {
   });
 });
 
-test('a reviewer reads no working key out of the log of calls, whatever parameter it stood in', async () => {
+test('a reviewer reads no working key out of the log of calls, whatever parameter it stood in', {
+  tags: ['attack'],
+}, async () => {
   const { key } = await createApiKey(api.ledger, {
     role: 'advertiser',
     name: 'leaky',

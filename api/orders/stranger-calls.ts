@@ -27,21 +27,22 @@ const FLUSH_MS = 5_000;
 const MAX_NETWORKS = 1_000;
 /** Every network beyond {@link MAX_NETWORKS}. */
 const OTHERS = '0.0.0.0/0';
-/** Lines of an hour in the call log, of all networks and of one: enough to see what comes. */
+/** Lines of an hour in the call log, in all and of one reason of a network: enough to see what comes. */
 const MAX_SAMPLES = 100;
-const MAX_SAMPLES_A_NETWORK = 5;
+const MAX_SAMPLES_A_REASON = 5;
 /** Of a sample's parameters, and of why it was refused: enough to recognise the sender. */
 const MAX_SAMPLE_LENGTH = 300;
 
 interface Hour {
   readonly at: Date;
-  /** Samples taken of each network. */
-  readonly networks: Map<string, number>;
-  samples: number;
+  readonly networks: Set<string>;
+  /** Samples taken of each reason of a network. */
+  readonly samples: Map<string, number>;
+  sampled: number;
 }
 
 export function createStrangerCalls({ ledger, log }: { ledger: Database; log: Logger }): StrangerCalls {
-  let hour: Hour = { at: new Date(0), networks: new Map(), samples: 0 };
+  let hour = newHour(0);
   let counts = new Map<string, UnidentifiedCalls>();
 
   async function flush(): Promise<void> {
@@ -68,24 +69,25 @@ export function createStrangerCalls({ ledger, log }: { ledger: Database; log: Lo
     counts.set(key, { ...count, calls: count.calls + (counts.get(key)?.calls ?? 0) });
   }
 
-  /** Whether the call of a network is one of the sample. */
-  function isSample(network: string): boolean {
-    const ofNetwork = hour.networks.get(network) ?? 0;
-    if (hour.samples >= MAX_SAMPLES || ofNetwork >= MAX_SAMPLES_A_NETWORK) return false;
-    hour.samples++;
-    hour.networks.set(network, ofNetwork + 1);
+  function isSample(network: string, reason: string): boolean {
+    const key = `${network} ${reason}`;
+    const taken = hour.samples.get(key) ?? 0;
+    if (hour.sampled >= MAX_SAMPLES || taken >= MAX_SAMPLES_A_REASON) return false;
+    hour.sampled++;
+    hour.samples.set(key, taken + 1);
     return true;
   }
 
   return {
     async note(call) {
       const at = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
-      if (hour.at.getTime() !== at) hour = { at: new Date(at), networks: new Map(), samples: 0 };
+      if (hour.at.getTime() !== at) hour = newHour(at);
       const own = keptNetwork(call.ip ?? '');
       const network = hour.networks.has(own) || hour.networks.size < MAX_NETWORKS ? own : OTHERS;
-      if (!hour.networks.has(network)) hour.networks.set(network, 0);
-      add({ hour: hour.at, network, via: call.via, reason: call.code ?? 'unknown', calls: 1 });
-      if (!isSample(network)) return;
+      hour.networks.add(network);
+      const reason = call.code ?? 'unknown';
+      add({ hour: hour.at, network, via: call.via, reason, calls: 1 });
+      if (!isSample(network, reason)) return;
       await insertPostbackCalls(ledger, [sampleOf(call)]).catch((error: unknown) =>
         log.warn({ reason: errorText(error) }, 'an unidentified call could not be logged'),
       );
@@ -95,6 +97,10 @@ export function createStrangerCalls({ ledger, log }: { ledger: Database; log: Lo
       await flush();
     },
   };
+}
+
+function newHour(at: number): Hour {
+  return { at: new Date(at), networks: new Set(), samples: new Map(), sampled: 0 };
 }
 
 /** The network under which an address is counted: what is kept names no single visitor. */
@@ -111,7 +117,6 @@ function sampleOf(call: NewPostbackCall): NewPostbackCall {
   return {
     ...call,
     actor: null,
-    orderId: null,
     params: { sample: JSON.stringify(call.params).slice(0, MAX_SAMPLE_LENGTH).toWellFormed() },
     detail: call.detail?.slice(0, MAX_SAMPLE_LENGTH) ?? null,
   };

@@ -194,7 +194,11 @@ describe('an affiliate', () => {
       outcome: 'attributed',
     });
     await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, as('operator'));
-    const run = await api.call('POST', '/v1/payouts/run', as('finance'));
+    // Its payout method was set a moment ago, and is on hold.
+    await api.ledger`update programs set payout_method_hold_days = 0 where id = ${mine.programId}`;
+    const json = { kind: 'bank', holder: 'Ann', iban: 'GB29 NWBK 6016 1331 9268 19' };
+    await api.call('PUT', `${affiliate}/payout-method`, as('affiliate', json));
+    const run = await api.runPayouts(mine.keys.finance);
     const [payout] = run.body.payouts as { id: string }[];
     await api.call('POST', `/v1/payouts/${payout?.id}/mark-paid`, as('finance'));
     const to = new Date(Date.now() + 60_000).toISOString();

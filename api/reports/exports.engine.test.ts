@@ -88,7 +88,7 @@ describe('a report', () => {
     );
     const { download_url: url, bytes } = job.result as { download_url: string; bytes: number };
     const file = await api.call('GET', url);
-    expect([file.status, file.text.length, file.text.split('\n').length]).toEqual([200, bytes, 9]);
+    expect([file.status, file.text.length, file.text.split('\n').length]).toEqual([200, bytes, 11]);
     expect(file.headers.get('content-disposition')).toBe(`attachment; filename="${job.id}.csv"`);
     for (const wrong of [
       url.replace(/expires=\d+/, 'expires=99999999999'),

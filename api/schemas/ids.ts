@@ -20,6 +20,7 @@ const BIGINT_IDS = {
   commission: 'com',
   refund: 'ref',
   payout: 'pay',
+  payoutRun: 'run',
   auditEntry: 'log',
   postbackCall: 'pbk',
   webhookDelivery: 'dlv',

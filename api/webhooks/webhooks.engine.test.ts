@@ -4,8 +4,11 @@ import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createNetworkMatcher } from '../../core/ip.ts';
 import { createLogger } from '../../core/service/log.ts';
+import { createWebhookEndpoint } from '../../ledger/integrations/webhook-endpoints.ts';
+import { addTestEvent } from '../../ledger/integrations/webhook-queue.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { waitFor } from '../../test/support/engines.ts';
+import { newSigningSecret } from '../auth/signed-calls.ts';
 import { isCallable, post, urlFault } from './webhook-target.ts';
 import { fanOut, startDeliveries, startWebhookWorker } from './webhook-worker.ts';
 
@@ -133,7 +136,7 @@ describe('a delivery', () => {
     await subscribe(operator, { events: ['affiliate.status_changed', 'payout.changed', 'conversion.paid'] });
     const conversion = await order('paid');
     await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, { key: operator });
-    const run = await api.call('POST', '/v1/payouts/run', { key: finance });
+    const run = await api.runPayouts(finance);
     const payouts = run.body.payouts as { id: string }[];
     for (const { id } of payouts) await api.call('POST', `/v1/payouts/${id}/mark-paid`, { key: finance });
     const path = `/v1/affiliates/aff_${tenant.otherAffiliateId}`;
@@ -192,11 +195,20 @@ describe('a delivery', () => {
   test('to a healthy endpoint waits for none of 50 that hang', { tags: ['attack'] }, async () => {
     const slow = await startReceiver();
     slow.answering(() => undefined);
+    const { programId, affiliateId } = tenant;
     for (let i = 0; i < 50; i++) {
-      const { id } = await subscribe(tenant.keys.affiliate, { url: slow.url });
-      for (let test = 0; test < 6; test++) {
-        await api.call('POST', `/v1/webhooks/${id}/test`, { key: tenant.keys.affiliate });
-      }
+      // The API refuses an affiliate so many.
+      const endpoint = await createWebhookEndpoint(api.ledger, {
+        programId,
+        affiliateId,
+        role: 'affiliate',
+        url: slow.url,
+        events: [],
+        secret: newSigningSecret(api.secretBox).encrypted,
+        userId: null,
+        madeBy: null,
+      });
+      for (let test = 0; test < 6; test++) await addTestEvent(api.ledger, endpoint);
     }
     await subscribe(tenant.keys.operator, { events: ['conversion.created'] });
     for (let i = 0; i < 30; i++) await order(`healthy-${i}`, tenant.otherAffiliateId);

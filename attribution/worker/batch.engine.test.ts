@@ -95,6 +95,7 @@ async function createSide(startMs: number, run: number, clicks: readonly Click[]
       details: Buffer.from('encrypted'),
       accountHash: accountOf(i),
       hint: '…',
+      changedBy: 'test',
     });
   }
   const links = await Promise.all(

@@ -54,6 +54,7 @@ test('orders wait while ClickHouse is down, and are decided once it is back', {
     await startClickHouse({
       dataDir: join(folder, 'clickhouse'),
       port,
+      password: 'test',
       database: 'afflux',
       log: quietLog,
     });

@@ -3,6 +3,7 @@ import { readOrCreateCountKey } from '../../attribution/tools/count-key.ts';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { connectNats } from '../../core/clicks/stream.ts';
 import type { Config } from '../../core/config/config.ts';
+import { clickhouseServer, natsServer } from '../../core/config/servers.ts';
 import { type AuditCheck, recordAuditChecks } from '../../ledger/audit/checks.ts';
 import { connectDatabase } from '../../ledger/postgres/db.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
@@ -27,8 +28,8 @@ export async function audit(options: { json: boolean }): Promise<void> {
 
 /** Runs every audit check and keeps the results for dashboards and /v1/audit; may run while the platform works. */
 export async function runAudit(config: Config): Promise<AuditReport> {
-  const nc = await connectNats({ url: config.natsUrl, name: 'afflux-audit' });
-  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-audit' });
+  const nc = await connectNats({ ...natsServer(config), name: 'afflux-audit' });
+  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-audit' });
   const ledger = await connectDatabase({ url: config.databaseUrl, max: 2, name: 'afflux-audit' });
   try {
     const countKey = readOrCreateCountKey(config.home);

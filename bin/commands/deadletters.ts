@@ -1,5 +1,6 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
 import { connectNats, ensureStreams } from '../../core/clicks/stream.ts';
+import { natsServer } from '../../core/config/servers.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { printable } from '../../core/printable.ts';
 import { hideSecrets } from '../../core/secret-forms.ts';
@@ -78,7 +79,7 @@ function parseId(text: string): number {
 }
 
 async function withStreams(work: (manager: JetStreamManager) => Promise<void>): Promise<void> {
-  const nc = await connectNats({ url: readConfig().natsUrl, name: 'afflux-deadletters' });
+  const nc = await connectNats({ ...natsServer(readConfig()), name: 'afflux-deadletters' });
   await ensureStreams(nc)
     .then(work)
     .finally(() => nc.close());

@@ -1,3 +1,4 @@
+import { clickhouseServer } from '../../core/config/servers.ts';
 import { OperatingError } from '../../core/errors.ts';
 import { eraseCustomer } from '../../ledger/audit/erase.ts';
 import { connectOwner } from '../../ledger/postgres/db.ts';
@@ -13,7 +14,7 @@ export async function erase(options: { ip?: string; customer?: string }): Promis
     throw new OperatingError('nothing_to_erase', 'name either --ip or --customer');
   }
   const addresses = customer === undefined ? [ip ?? ''] : await eraseFromLedger(customer);
-  const warehouse = await connectWarehouse({ url: readConfig().clickhouseUrl, name: 'afflux-erase' });
+  const warehouse = await connectWarehouse({ ...clickhouseServer(readConfig()), name: 'afflux-erase' });
   try {
     const rows: string[][] = [];
     for (const address of addresses) {

@@ -1,4 +1,5 @@
 import type { Config } from '../../core/config/config.ts';
+import { clickhouseServer } from '../../core/config/servers.ts';
 import { createLogger, type Logger } from '../../core/service/log.ts';
 import { checkLedgerMigrations, migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { connectWarehouse } from '../../warehouse/clickhouse/client.ts';
@@ -24,7 +25,7 @@ export async function migrateStores(options: {
   log: Logger;
 }): Promise<{ ledger: number; warehouse: number }> {
   const { config, log } = options;
-  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-migrate' });
+  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-migrate' });
   try {
     const postgres = { url: config.databaseUrl, store: storeName(config, 'postgres'), log };
     const clickhouse = { warehouse, store: storeName(config, 'clickhouse'), log };

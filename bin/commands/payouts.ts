@@ -34,14 +34,15 @@ export async function showPreview(): Promise<void> {
       const options = { now: new Date(), provider: config.payoutProvider, programId };
       const preview = await previewRun(ledger, options);
       leftOut.push(...preview.leftOut);
-      for (const { affiliateId, amountMinor, currency } of preview.payouts) {
-        paid.push([`affiliate aff_${affiliateId}`, `${formatAmount(amountMinor, currency)} ${currency}`]);
+      for (const { affiliateId, amountMinor, currency, destinationHint } of preview.payouts) {
+        const amount = `${formatAmount(amountMinor, currency)} ${currency}`;
+        paid.push([`affiliate aff_${affiliateId}`, amount, destinationHint ?? 'no account']);
       }
     }
-    const waiting = leftOut.map(({ affiliateId, availableMinor, currency, reason }) => [
+    const waiting = leftOut.map(({ affiliateId, availableMinor, currency, reason, heldUntil }) => [
       `affiliate aff_${affiliateId}`,
       `${formatAmount(availableMinor, currency)} ${currency}`,
-      reason,
+      heldUntil === null ? reason : `${reason} until ${heldUntil.toISOString()}`,
     ]);
     process.stdout.write(`${renderTable(paid)}\n${paid.length} payouts would be made.\n`);
     if (waiting.length > 0) {
@@ -58,12 +59,13 @@ export async function runPayoutsNow(): Promise<void> {
   await withLedger(NAME, async (ledger) => {
     const run = await runPayouts(ledger, {
       now: new Date(),
+      actor: ACTOR,
       provider: createPayoutProvider(config),
       secretBox: createSecretBox(config.dataKeys),
     });
     const isFile = config.payoutProvider !== 'stripe';
     process.stdout.write(`${describePayouts(run.payouts)}
-${run.vested} commissions vested; ${run.built} payouts built, ${run.submitted} submitted, ${run.failed} failed, ${run.unknown} unknown; ${run.reconciled.asked} earlier ones reconciled, ${run.reconciled.unknown} of them still unknown; debt of ${run.debtorsWrittenOff} affiliates written off.
+${run.vested} commissions vested; ${run.built} payouts built, ${run.awaitingApproval} of them awaiting approval, ${run.submitted} submitted, ${run.failed} failed, ${run.unknown} unknown; ${run.reconciled.asked} earlier ones reconciled, ${run.reconciled.unknown} of them still unknown; debt of ${run.debtorsWrittenOff} affiliates written off.
 ${isFile && run.submitted > 0 ? `The file is in ${join(config.home, 'payouts')}. Once the money has arrived: afflux payouts mark-paid --all\n` : ''}`);
   });
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import type { Config } from '../../core/config/config.ts';
+import { clickhouseServer } from '../../core/config/servers.ts';
 import { assert, OperatingError } from '../../core/errors.ts';
 import { createNetworkMatcher, parseIp } from '../../core/ip.ts';
 import { formatAmount } from '../../core/money.ts';
@@ -40,7 +41,7 @@ export async function demo(options: { clicks: number }): Promise<void> {
   }
   await requireReady(http, config);
   const collector = await openCollector(config);
-  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-demo' });
+  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-demo' });
   const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'afflux-demo' });
   try {
     const played = await play({

@@ -19,6 +19,9 @@ const APPLICANTS = [
 /** Accounts from the standards' own examples. */
 const IBANS = ['DE89370400440532013000', 'GB29NWBK60161331926819', 'FR1420041010050500013M02606'];
 
+const NEW_IBAN = 'NL91ABNA0417164300';
+const HOLD_DAYS = 3;
+
 interface DemoContext {
   readonly http: HttpClient;
   readonly apiUrl: string;
@@ -33,10 +36,7 @@ export async function prepareFixture(context: DemoContext): Promise<void> {
   if (data.length > 0) return;
   process.stderr.write('preparing the demo: past orders, applications, payout methods, a webhook\n');
   await importPastOrders(context);
-  for (const [i, { id }] of demo.affiliates.entries()) {
-    const body = { kind: 'bank', holder: `Affiliate ${id}`, iban: IBANS[i % IBANS.length] };
-    await http.put(`${apiUrl}/v1/affiliates/aff_${id}/payout-method`, { key, body });
-  }
+  await setPayoutMethods(context);
   for (const campaign of demo.campaigns) {
     const body = {
       campaign_id: `cmp_${campaign.id}`,
@@ -61,6 +61,23 @@ export async function prepareFixture(context: DemoContext): Promise<void> {
     const body = { ...applicant, email: `${applicant.ref_code}@affiliates.example` };
     await http.post(`${apiUrl}/v1/affiliates`, { key, body });
   }
+}
+
+/** Everybody has an account. One was changed a moment ago, and its payouts are on hold. */
+async function setPayoutMethods({ http, apiUrl, demo }: DemoContext): Promise<void> {
+  const key = demo.keys.operator;
+  const set = async (id: number, iban: string | undefined) => {
+    const body = { kind: 'bank', holder: `Affiliate ${id}`, iban };
+    await http.put(`${apiUrl}/v1/affiliates/aff_${id}/payout-method`, { key, body });
+  };
+  for (const [i, { id }] of demo.affiliates.entries()) await set(id, IBANS[i % IBANS.length]);
+  await http.patch(`${apiUrl}/v1/programs/prg_${demo.program.id}`, {
+    key,
+    body: { payout_method_hold_days: HOLD_DAYS },
+  });
+  const changed = demo.affiliates.find(({ ref_code }) => ref_code === 'eve');
+  if (!changed) throw new Error('the demo has Eve');
+  await set(changed.id, NEW_IBAN);
 }
 
 function inDays(days: number): string {

@@ -89,9 +89,12 @@ export async function playMoney(options: {
   });
   progress.done();
 
+  const { preview } = await http.getJson<{ preview: string }>(`${apiUrl}/v1/payouts/preview`, {
+    key: operator,
+  });
   const { payouts } = await http.post<{ payouts: { id: string }[] }>(`${apiUrl}/v1/payouts/run`, {
     key: operator,
-    body: {},
+    body: { preview },
   });
   await endPayouts({ http, apiUrl, key: operator, ids: payouts.map(({ id }) => id) });
 

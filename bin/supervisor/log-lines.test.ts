@@ -22,7 +22,9 @@ test.each(['not JSON', '{"broken', '', '[1]'])('passes %j on as it is', (line) =
   expect(renderLogLine('api', line).slice(9)).toBe(`api         ${line}`);
 });
 
-test('a stranger cannot steer the terminal by a value, a message or a line of a program', () => {
+test('a stranger cannot steer the terminal by a value, a message or a line of a program', {
+  tags: ['attack'],
+}, () => {
   const evil = '\x1b]0;pwned\x07\r\n12:00:00 api info all is well';
   const record = JSON.stringify({ level: 30, time: at, msg: evil, value: evil, [evil]: 1 });
   for (const line of [record, evil]) {

@@ -49,6 +49,7 @@ export function chooseEngines(config: Config): EngineChoice[] {
             startClickHouse({
               dataDir: clickhouseDir,
               port: config.clickhousePort,
+              password: config.clickhousePassword,
               database: DATABASE,
               log,
             })
@@ -64,6 +65,7 @@ export function chooseEngines(config: Config): EngineChoice[] {
               server: await findNatsServer({ explicit: config.natsServer, home: config.home }),
               dataDir: natsDir,
               port: config.natsPort,
+              password: config.natsPassword,
               sync: config.natsSync,
               log,
             })

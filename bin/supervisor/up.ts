@@ -3,6 +3,7 @@ import { statfs } from 'node:fs/promises';
 import type { Config } from '../../core/config/config.ts';
 import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
+import { withoutPassword } from '../../core/url.ts';
 import { migrateStores } from '../commands/migrate.ts';
 import { firstSteps, prepareStores } from '../demo/first-steps.ts';
 import { readConfig } from '../environment.ts';
@@ -185,10 +186,4 @@ function describe(options: {
     ...options.lines,
     '',
   ].join('\n');
-}
-
-function withoutPassword(url: string): string {
-  const shown = new URL(url);
-  shown.password = '';
-  return shown.href;
 }

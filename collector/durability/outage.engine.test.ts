@@ -4,9 +4,8 @@ import { type Lease, listLeases } from '../../core/clicks/lease.ts';
 import { connectNats, LEASES_BUCKET, openBucket } from '../../core/clicks/stream.ts';
 import { createLink } from '../../ledger/programs/links.ts';
 import { mountSmallDisk, type SmallDisk } from '../../loadtest/small-disk.ts';
-import { type CollectorUnderTest, prepareCollector } from '../../test/support/collector.ts';
+import { type CollectorUnderTest, prepareCollector, readMetrics } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
-import { readMetrics } from '../../test/support/metrics.ts';
 import { reportMissing } from '../../test/support/programs.ts';
 
 /** Longest wait for a spool of a test's size to be replayed. */

@@ -9,9 +9,8 @@ import { freePort } from '../../engines/engine.ts';
 import { updateCampaign } from '../../ledger/programs/campaigns.ts';
 import { createLink, type NewLink } from '../../ledger/programs/links.ts';
 import { type PrivacySettings, updateProgram } from '../../ledger/programs/programs.ts';
-import { type CollectorUnderTest, prepareCollector } from '../../test/support/collector.ts';
+import { type CollectorUnderTest, prepareCollector, readMetrics } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
-import { readMetrics } from '../../test/support/metrics.ts';
 import { quietLog } from '../../test/support/warehouse.ts';
 import { startCollector } from '../main.ts';
 

@@ -2,9 +2,8 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { fromProject } from '../../core/config/paths.ts';
-import { prepareCollector } from '../../test/support/collector.ts';
+import { prepareCollector, readMetrics } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
-import { readMetrics } from '../../test/support/metrics.ts';
 
 /**
  * A measurement, part of `npm run test:long`: AFFLUX_TEST_MILLION_LINKS=1 npx vitest run collector/links/million-links

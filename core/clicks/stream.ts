@@ -9,6 +9,8 @@ import { type KV, Kvm } from '@nats-io/kv';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
 import { errorText, OperatingError } from '../errors.ts';
 import { HOUR_MS } from '../time.ts';
+import { withoutPassword } from '../url.ts';
+import { accessOptions, keepServers, type NatsServer } from './nats-access.ts';
 
 /** Names and layouts of everything that is sent through NATS. */
 
@@ -56,11 +58,12 @@ const DEAD_LETTERS_MAX_BYTES = 1024 ** 3;
 /** How long a process waits for NATS when it starts. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** @throws OperatingError `nats_unreachable`. */
-export async function connectNats(options: { url: string; name: string }): Promise<NatsConnection> {
+/** @throws OperatingError `nats_unreachable`, or `invalid_config` for a file that cannot be read. */
+export async function connectNats(options: NatsServer & { name: string }): Promise<NatsConnection> {
+  const access = accessOptions(options);
   try {
-    return await connect({
-      servers: options.url,
+    const nc = await connect({
+      ...access,
       name: options.name,
       timeout: CONNECT_TIMEOUT_MS,
       maxReconnectAttempts: -1,
@@ -68,10 +71,12 @@ export async function connectNats(options: { url: string; name: string }): Promi
       // A request captures a stack trace by default, which costs more than the publish itself.
       noAsyncTraces: true,
     });
+    keepServers(nc, access.servers);
+    return nc;
   } catch (error) {
     throw new OperatingError(
       'nats_unreachable',
-      `cannot reach NATS at ${options.url}: ${errorText(error)}. Start the platform with "npm start", or set NATS_URL`,
+      `cannot reach NATS at ${withoutPassword(options.url)}: ${errorText(error)}. Start the platform with "npm start", or set NATS_URL`,
       { cause: error },
     );
   }

@@ -1,10 +1,27 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { hkdfSync } from 'node:crypto';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig, renderEnvExample } from './config.ts';
 import { fromProject } from './paths.ts';
 import { withGeneratedSecrets } from './secrets.ts';
+
+/** As 1.0.0-alpha.1 derives it from a password of 32 p and a click key of 16 bytes ab. */
+const DATA_KEY_OF_OLD = Buffer.from(
+  hkdfSync('sha256', `${'p'.repeat(32)} ${'ab'.repeat(16)}`, '', 'afflux data key', 32),
+).toString('hex');
 
 const folders: string[] = [];
 const folder = () => {
@@ -17,11 +34,9 @@ afterAll(() => {
 });
 
 describe('loadConfig', () => {
-  it('fills in the embedded engines', () => {
+  it('chooses the embedded engines', () => {
     const config = loadConfig({});
     expect(config.embedded).toEqual({ postgres: true, clickhouse: true, nats: true });
-    expect(config.natsUrl).toBe('nats://127.0.0.1:14222');
-    expect(config.clickhouseUrl).toBe('http://127.0.0.1:18123/afflux');
     expect([config.collectorPort, config.apiPort]).toEqual([8080, 8081]);
     expect(config.collectorUrl).toBe('http://localhost:8080');
   });
@@ -79,8 +94,77 @@ describe('withGeneratedSecrets', () => {
     expect(second).toEqual(first);
     expect(first.clickKeys.map((key) => key.length)).toEqual([16]);
     expect(first.dataKeys.map((key) => key.length)).toEqual([32]);
-    const { port, password } = new URL(first.databaseUrl);
-    expect([port, password]).toEqual(['54320', first.postgresPassword]);
+    const logins = [first.databaseUrl, first.clickhouseUrl, first.natsUrl].map((url) => {
+      const { username, password, port } = new URL(url);
+      return [username, password, port];
+    });
+    expect(logins).toEqual([
+      ['postgres', first.postgresPassword, '54320'],
+      ['default', first.clickhousePassword, '18123'],
+      ['afflux', first.natsPassword, '14222'],
+    ]);
+    expect(new Set(logins.map(([, password]) => password)).size).toBe(3);
+  });
+
+  it('adds the passwords that the file of an earlier version lacks, and changes nothing else', () => {
+    const home = folder();
+    const file = join(home, 'secrets.json');
+    const old = { postgresPassword: 'p'.repeat(32), clickKey: 'ab'.repeat(16) };
+    writeFileSync(file, JSON.stringify(old), { mode: 0o644 });
+    const environment = loadConfig({ AFFLUX_HOME: home });
+    const config = withGeneratedSecrets(environment);
+    const stored = JSON.parse(readFileSync(file, 'utf8'));
+    expect(stored).toEqual({
+      ...old,
+      clickhousePassword: config.clickhousePassword,
+      natsPassword: config.natsPassword,
+    });
+    expect([config.clickhousePassword.length, config.natsPassword.length]).toEqual([32, 32]);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(readdirSync(home)).toEqual(['secrets.json']);
+    // What is encrypted already stays readable: the key depends on the two older secrets alone.
+    expect(config.dataKeys[0].toString('hex')).toBe(DATA_KEY_OF_OLD);
+    expect(withGeneratedSecrets(environment)).toEqual(config);
+  });
+
+  it.each([
+    ['a new folder', undefined],
+    ['the file of an earlier version', { postgresPassword: 'p', clickKey: 'ab'.repeat(16) }],
+  ])('gives processes that start at once the same secrets: %s', { timeout: 60_000 }, async (_case, old) => {
+    const home = join(folder(), 'home');
+    if (old) {
+      mkdirSync(home);
+      writeFileSync(join(home, 'secrets.json'), JSON.stringify(old));
+    }
+    const script = `
+      import { loadConfig } from ${JSON.stringify(fromProject('dist/core/config/config.js'))};
+      import { withGeneratedSecrets } from ${JSON.stringify(fromProject('dist/core/config/secrets.js'))};
+      const { databaseUrl, clickhouseUrl, natsUrl } = withGeneratedSecrets(loadConfig(process.env));
+      console.log(databaseUrl, clickhouseUrl, natsUrl);`;
+    const run = promisify(execFile);
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () =>
+        run(process.execPath, ['--input-type=module', '-e', script], { env: { AFFLUX_HOME: home } }),
+      ),
+    );
+    expect(new Set(answers.map(({ stdout }) => stdout)).size).toBe(1);
+    expect(readdirSync(home)).toEqual(['secrets.json']);
+  });
+
+  it('makes the data folder its owner’s alone, and closes what an earlier version left open', () => {
+    const home = join(folder(), 'home');
+    const environment = loadConfig({ AFFLUX_HOME: home });
+    const mode = (name: string) => statSync(join(home, name)).mode & 0o777;
+    withGeneratedSecrets(environment);
+    expect([mode('.'), mode('secrets.json')]).toEqual([0o700, 0o600]);
+    for (const name of ['bin', 'clickhouse']) mkdirSync(join(home, name));
+    writeFileSync(join(home, 'demo.json'), '');
+    for (const name of ['.', 'bin', 'clickhouse']) chmodSync(join(home, name), 0o755);
+    chmodSync(join(home, 'demo.json'), 0o644);
+    withGeneratedSecrets(environment);
+    expect([mode('.'), mode('clickhouse'), mode('demo.json')]).toEqual([0o700, 0o700, 0o600]);
+    // Programs, no data: an engine's account runs them.
+    expect(mode('bin')).toBe(0o755);
   });
 
   it('prefers what is configured', () => {
@@ -105,5 +189,88 @@ describe('withGeneratedSecrets', () => {
 describe('.env.example', () => {
   it('lists every variable with its unit and default', async () => {
     await expect(renderEnvExample()).toMatchFileSnapshot(fromProject('.env.example'));
+  });
+});
+
+describe('servers of one’s own', () => {
+  const fault = (env: Record<string, string>): string => {
+    try {
+      loadConfig(env);
+      return '';
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+
+  it.each([
+    { NATS_URL: 'nats://u:p%40ss@a.test:4222' },
+    { NATS_URL: 'nats://token@a.test, nats://token@b.test:4223' },
+    { NATS_URL: 'tls://a.test', NATS_CREDS: '/x.creds', NATS_CA: '/ca.pem', NATS_TLS_FIRST: 'yes' },
+    { NATS_URL: 'nats://a.test', NATS_NKEY: '/x.nk', NATS_CERT: '/c.pem', NATS_KEY: '/c.key' },
+    { NATS_URL: 'nats://10.0.0.1:4222' },
+    { DATABASE_URL: 'postgres://u:p@db.test/x?sslmode=verify-full&sslrootcert=/ca.pem&sslcert=/c&sslkey=/k' },
+    { DATABASE_URL: 'postgres://u:p@db.test/x?sslmode=require&options=-c%20search_path%3Da,b' },
+    { DATABASE_URL: 'postgres://u:p@%2Frun%2Fpostgresql/x' },
+    { DATABASE_URL: 'postgres:///x?host=/run/postgresql&user=u' },
+    {
+      CLICKHOUSE_URL: 'https://u:p@ch.test/x',
+      CLICKHOUSE_CA: '/ca',
+      CLICKHOUSE_CERT: '/c',
+      CLICKHOUSE_KEY: '/k',
+    },
+  ])('takes %j', (env) => {
+    expect(fault(env)).toBe('');
+  });
+
+  it.each([
+    [
+      { NATS_URL: 'nats://u:secret@a.test', NATS_CREDS: '/x' },
+      'in NATS_URL and NATS_CREDS exclude each other',
+    ],
+    [{ NATS_URL: 'nats://a.test', NATS_CREDS: '/x', NATS_NKEY: '/y' }, 'NATS_CREDS and NATS_NKEY exclude'],
+    [{ NATS_URL: 'nats://u:secret@a.test,nats://v:secret@b.test' }, 'NATS_URL must have the same user'],
+    [{ NATS_URL: 'nats://u:secret@a.test,http://b.test' }, 'NATS_URL must be URLs starting with nats://'],
+    [{ NATS_URL: 'nats://u:100%secret@a.test' }, 'written as %25'],
+    [{ CLICKHOUSE_URL: 'http://u:100%secret@a.test' }, 'written as %25'],
+    [{ DATABASE_URL: 'postgres://u:100%secret@a.test/x' }, 'written as %25'],
+    [{ NATS_URL: 'nats://a.test,' }, 'NATS_URL must be URLs'],
+    [{ NATS_URL: 'tls://10.0.0.1' }, 'NATS_URL must have host names for TLS'],
+    [{ NATS_URL: 'nats://[::1]', NATS_CA: '/ca' }, 'NATS_URL must have host names for TLS'],
+    [{ NATS_URL: 'nats://a.test', NATS_CERT: '/c' }, 'NATS_CERT and NATS_KEY belong together'],
+    [{ NATS_CREDS: '/x' }, 'NATS_CREDS needs NATS_URL'],
+    [{ NATS_TLS_FIRST: 'yes' }, 'NATS_TLS_FIRST needs NATS_URL'],
+    [{ NATS_TLS_FIRST: 'maybe' }, 'NATS_TLS_FIRST must be one of yes, no'],
+    [
+      { CLICKHOUSE_URL: 'http://ch.test', CLICKHOUSE_CA: '/c' },
+      'CLICKHOUSE_CA needs a CLICKHOUSE_URL with https',
+    ],
+    [
+      { CLICKHOUSE_URL: 'https://ch.test', CLICKHOUSE_KEY: '/k' },
+      'CLICKHOUSE_CERT and CLICKHOUSE_KEY belong',
+    ],
+    [{ DATABASE_URL: 'postgres://u:secret@a.test,b.test/x' }, 'DATABASE_URL must name one host'],
+    [{ DATABASE_URL: 'postgres://u:secret@a.test:1,b.test:2/x' }, 'DATABASE_URL must name one host'],
+    [{ DATABASE_URL: 'postgres://u:secret@/x' }, 'percent-encoded: postgres://user:password@%2Frun'],
+    [
+      { DATABASE_URL: 'postgres://u:secret@a.test/x?sslmode=prefer' },
+      'disable, require, verify-ca, verify-full',
+    ],
+    [{ DATABASE_URL: 'postgres://u:secret@a.test/x?sslmode=verify-ca' }, 'must have sslrootcert'],
+    [
+      { DATABASE_URL: 'postgres://u:secret@a.test/x?sslrootcert=/ca' },
+      'must have sslmode, as it has sslrootcert',
+    ],
+    [{ DATABASE_URL: 'postgres://u:secret@a.test/x?sslmode=require&sslkey=/k' }, 'both sslcert and sslkey'],
+    [
+      { DATABASE_URL: 'postgres://u:secret@a.test/x?target_session_attrs=any' },
+      'parameter target_session_attrs',
+    ],
+    [
+      { DATABASE_URL: 'postgres://u:12?secret@a.test/x' },
+      'DATABASE_URL must not have the parameter: supported',
+    ],
+  ])('refuses %j, and does not repeat a password', (env, text) => {
+    expect(fault(env)).toContain(text);
+    expect(fault(env)).not.toContain('secret');
   });
 });

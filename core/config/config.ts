@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { OperatingError } from '../errors.ts';
 import { isNetwork } from '../ip.ts';
+import { hasReadableLogin } from '../url.ts';
 import { fromProject } from './paths.ts';
+import { databaseUrlFault, natsUrlFault, serverFaults, UNREADABLE_LOGIN } from './servers.ts';
 
 /**
  * Every environment variable of the platform, in the order of `.env.example`.
@@ -42,12 +44,23 @@ function url(...protocols: string[]): z.ZodType<string, string> {
     .refine(
       (value) => value === '' || (URL.canParse(value) && protocols.includes(new URL(value).protocol)),
       `must be a URL starting with ${protocols.map((p) => `${p}//`).join(' or ')}`,
-    );
+    )
+    .refine((value) => !URL.canParse(value) || hasReadableLogin(new URL(value)), UNREADABLE_LOGIN);
+}
+
+/** A URL that `fault` has nothing to say against, or ''. */
+function urlWithout(fault: (value: string) => string): z.ZodType<string, string> {
+  return z.string().superRefine((value, context) => {
+    const message = value === '' ? '' : fault(value);
+    if (message !== '') context.addIssue({ code: 'custom', message });
+  });
 }
 
 function oneOf<const T extends readonly [string, ...string[]]>(...values: T): z.ZodType<T[number], string> {
   return z.string().pipe(z.enum(values, `must be one of ${values.join(', ')}`));
 }
+
+const yesOrNo = oneOf('yes', 'no').transform((value) => value === 'yes');
 
 const list = z.string().transform((value) =>
   value
@@ -110,9 +123,9 @@ const variables = {
   ),
   databaseUrl: variable(
     'DATABASE_URL',
-    url('postgres:', 'postgresql:'),
+    urlWithout(databaseUrlFault),
     '',
-    'PostgreSQL 15 or later; empty: the embedded one. Processes work under the role afflux_app',
+    'PostgreSQL 15 or later, as postgres://user:password@host:5432/database, with sslmode, sslrootcert, sslcert and sslkey as libpq has them; empty: the embedded one. Processes work under the role afflux_app',
   ),
   clickhouseUrl: variable(
     'CLICKHOUSE_URL',
@@ -120,6 +133,19 @@ const variables = {
     '',
     'ClickHouse HTTP interface, 25.6 or later, as http://user:password@host:8123/database; empty: the embedded one',
   ),
+  clickhouseCa: variable(
+    'CLICKHOUSE_CA',
+    text,
+    '',
+    'PEM file of the authorities that sign the certificate of CLICKHOUSE_URL; empty: those that Node.js knows',
+  ),
+  clickhouseCert: variable(
+    'CLICKHOUSE_CERT',
+    text,
+    '',
+    'PEM file of the certificate that ClickHouse asks for; it is also the login when CLICKHOUSE_URL has no password',
+  ),
+  clickhouseKey: variable('CLICKHOUSE_KEY', text, '', 'PEM file of the private key of CLICKHOUSE_CERT'),
   clickhouseCluster: variable(
     'CLICKHOUSE_CLUSTER',
     text,
@@ -128,9 +154,25 @@ const variables = {
   ),
   natsUrl: variable(
     'NATS_URL',
-    url('nats:', 'tls:'),
+    urlWithout(natsUrlFault),
     '',
-    'NATS server with JetStream, 2.9 or later; empty: the embedded one',
+    'NATS server with JetStream, 2.9 or later, as nats://user:password@host:4222, nats://token@host:4222 or tls://…, several of a cluster with commas between; empty: the embedded one',
+  ),
+  natsCreds: variable('NATS_CREDS', text, '', 'credentials file (.creds: a JWT and its seed) for NATS_URL'),
+  natsNkey: variable('NATS_NKEY', text, '', 'file with the seed of an nkey for NATS_URL'),
+  natsCa: variable(
+    'NATS_CA',
+    text,
+    '',
+    'PEM file of the authorities that sign the certificates of NATS_URL; empty: those that Node.js knows',
+  ),
+  natsCert: variable('NATS_CERT', text, '', 'PEM file of the certificate that NATS asks for'),
+  natsKey: variable('NATS_KEY', text, '', 'PEM file of the private key of NATS_CERT'),
+  natsTlsFirst: variable(
+    'NATS_TLS_FIRST',
+    yesOrNo,
+    'no',
+    '"yes": TLS before the server speaks, as nats-server with handshake_first wants it',
   ),
   postgresPort: variable('POSTGRES_PORT', port, '54320', 'loopback port of the embedded PostgreSQL'),
   clickhousePort: variable('CLICKHOUSE_PORT', port, '18123', 'loopback port of the embedded ClickHouse'),
@@ -245,7 +287,10 @@ export interface EnvironmentConfig extends Parsed {
 
 /** The configuration of a process: {@link EnvironmentConfig}, completed by the generated secrets. */
 export interface Config extends Omit<EnvironmentConfig, 'clickKeys' | 'dataKeys'> {
+  /** Of the embedded engines. */
   readonly postgresPassword: string;
+  readonly clickhousePassword: string;
+  readonly natsPassword: string;
   /** 16 bytes each, newest first. */
   readonly clickKeys: readonly [Buffer, ...Buffer[]];
   /** 32 bytes each, newest first. */
@@ -258,8 +303,8 @@ export const PORT_VARIABLES: readonly string[] = Object.values(variables)
   .map(({ name }) => name);
 
 /**
- * Parses the environment; reads and writes nothing else. Unset engine URLs become those of the embedded engines, except
- * that of PostgreSQL, whose password is a generated secret (core/config/secrets.ts).
+ * Parses the environment; reads and writes nothing else. Unset engine URLs stay empty: those of the embedded engines hold
+ * generated passwords (core/config/secrets.ts).
  * @throws OperatingError `invalid_config` that lists every fault at once.
  */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): EnvironmentConfig {
@@ -270,16 +315,15 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): E
     if (result.success) parsed[key] = result.data;
     else faults.push(...result.error.issues.map((issue) => `${name} ${issue.message}`));
   }
+  const given = parsed as unknown as Parsed;
+  if (faults.length === 0) faults.push(...serverFaults(given));
   if (faults.length > 0) {
     throw new OperatingError('invalid_config', `invalid environment:\n  ${faults.join('\n  ')}`);
   }
-  const given = parsed as unknown as Parsed;
   return Object.freeze({
     ...given,
     home: fromProject(given.home),
     collectorUrl: (given.collectorUrl || `http://localhost:${given.collectorPort}`).replace(/\/+$/, ''),
-    clickhouseUrl: given.clickhouseUrl || `http://127.0.0.1:${given.clickhousePort}/afflux`,
-    natsUrl: given.natsUrl || `nats://127.0.0.1:${given.natsPort}`,
     embedded: {
       postgres: given.databaseUrl === '',
       clickhouse: given.clickhouseUrl === '',

@@ -53,7 +53,7 @@ export class Connection {
 
   /** @throws ConnectionError, or PostgreSQL's own error when it refuses the session. */
   static async open(config: pg.ClientConfig): Promise<Connection> {
-    const client = new pg.Client({ ...config, pipeline: true, types: COLUMN_TYPES });
+    const client = openClient(config);
     const connection = new Connection(client);
     try {
       await client.connect();
@@ -61,8 +61,7 @@ export class Connection {
     } catch (error) {
       connection.destroy();
       if (error instanceof pg.DatabaseError) throw error;
-      const { code } = error as NodeJS.ErrnoException;
-      throw new ConnectionError(errorText(error), { code, cause: error });
+      throw connectionError(error);
     }
   }
 
@@ -126,6 +125,20 @@ export class Connection {
     this.#lost = new ConnectionError('the connection to PostgreSQL has ended', { cause });
     for (const listener of this.#listeners) listener(this.#lost);
   }
+}
+
+/** @throws ConnectionError for a certificate's file that cannot be read, which the client does here. */
+function openClient(config: pg.ClientConfig): pg.Client {
+  try {
+    return new pg.Client({ ...config, pipeline: true, types: COLUMN_TYPES });
+  } catch (error) {
+    throw connectionError(error);
+  }
+}
+
+function connectionError(error: unknown): ConnectionError {
+  const { code } = error as NodeJS.ErrnoException;
+  return new ConnectionError(errorText(error), { code, cause: error });
 }
 
 /** Of several statements in one text the last one's. */

@@ -22,12 +22,15 @@ const APP_SETTINGS: Readonly<Record<string, string>> = {
 
 export type SessionKind = 'application' | 'owner';
 
-/** The database's URL with the settings that a session of this kind starts with, behind those that it has. */
+/** The database's URL as the client reads it, with the settings that a session of this kind starts with behind its own. */
 export function withSettings(url: string, kind: SessionKind): string {
   const target = new URL(url);
   const { searchParams } = target;
+  const socket = target.hostname.startsWith('%2') || searchParams.get('host')?.startsWith('/');
+  // A Unix socket has no TLS, as with libpq. Without a mode the client would take PGSSLMODE.
+  if (socket || !searchParams.has('sslmode')) searchParams.set('sslmode', 'disable');
   // As libpq reads sslmode and sslrootcert, and as the next version of the client will.
-  if (searchParams.has('sslmode')) searchParams.set('uselibpqcompat', 'true');
+  searchParams.set('uselibpqcompat', 'true');
   if (kind === 'owner') return target.href;
   const settings = Object.entries(APP_SETTINGS).map(([name, value]) => `-c ${name}=${value}`);
   searchParams.set('options', [searchParams.get('options') ?? '', ...settings].join(' ').trim());

@@ -1,5 +1,6 @@
 import { type Logger, pino } from 'pino';
 import { hideSecrets } from '../secret-forms.ts';
+import { withoutPassword } from '../url.ts';
 
 export type { Logger } from 'pino';
 
@@ -18,5 +19,16 @@ export function createLogger(options: {
   const { name, level, write = (line: string) => void process.stdout.write(line) } = options;
   // The reader has gone; the loss of the supervisor is handled elsewhere.
   if (process.stdout.listenerCount('error') === 0) process.stdout.on('error', () => undefined);
-  return pino({ name, level, base: { name } }, { write: (line: string) => write(hideSecrets(line)) });
+  return pino(
+    { name, level, base: { name }, serializers: { err: withoutPasswords } },
+    { write: (line: string) => write(hideSecrets(line)) },
+  );
+}
+
+/** An error as pino logs it. A library's can carry the URL that it was given: in its text, its stack, a member. */
+function withoutPasswords(error: Error): Record<string, unknown> {
+  const members = Object.entries(pino.stdSerializers.err(error));
+  return Object.fromEntries(
+    members.map(([name, value]) => [name, typeof value === 'string' ? withoutPassword(value) : value]),
+  );
 }

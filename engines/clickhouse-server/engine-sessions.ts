@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { type ChdbResult, drainPending, Session } from 'chdb';
+import { ACCESS_CONFIG } from './access.ts';
 import { asQueryError } from './errors.ts';
 import type { QueryRequest } from './request.ts';
 
@@ -10,6 +12,9 @@ export interface QueryStats {
   readonly bytes: number;
   readonly elapsedSeconds: number;
 }
+
+/** A command that the engine writes out is quoted twice at most. */
+const MAX_COMMAND_BYTES = 64 * 1024 ** 2;
 
 /** One query's own session: its settings, parameters and database are gone with it. */
 export interface QuerySession {
@@ -29,15 +34,25 @@ export interface EngineSessions {
    * ever used twice: nothing can leak from one query to the next.
    */
   open(request: Pick<QueryRequest, 'database' | 'settings' | 'parameters' | 'defaultFormat'>): QuerySession;
+  /** A statement as the engine understands it, in one spelling. @throws QueryError for one that does not parse. */
+  format(sql: string): Promise<string>;
+  readTableFunctions(): Promise<string[]>;
   close(): Promise<void>;
 }
 
-/** Opens the ClickHouse engine on `path`. Only one process can have it open. */
-export async function openEngineSessions(path: string): Promise<EngineSessions> {
+/** Opens the ClickHouse engine of a data folder. Only one process can have it open. */
+export async function openEngineSessions(dataDir: string): Promise<EngineSessions> {
+  const path = join(dataDir, 'engine');
   mkdirSync(path, { recursive: true });
+  const config = join(dataDir, 'access.xml');
+  writeFileSync(config, ACCESS_CONFIG);
   // The engine shuts down with its last session; this one keeps it up, and kills queries.
-  const keeper = new Session(path);
-  await keeper.queryAsync('SELECT 1');
+  const keeper = new Session(path, {
+    connectionArgs: [`--config-file=${config}`, `--users_config=${config}`],
+  });
+  await keeper.queryAsync(`SET max_query_size = ${MAX_COMMAND_BYTES}`);
+  // Read once, when the engine started with the first session.
+  rmSync(config);
 
   function open(
     request: Pick<QueryRequest, 'database' | 'settings' | 'parameters' | 'defaultFormat'>,
@@ -71,13 +86,29 @@ export async function openEngineSessions(path: string): Promise<EngineSessions> 
     return { run, kill, close: () => session.close() };
   }
 
+  async function format(sql: string): Promise<string> {
+    try {
+      return await ask(`SELECT formatQuerySingleLine(${quote(sql)})`);
+    } catch (error) {
+      throw asQueryError(error);
+    }
+  }
+
+  async function readTableFunctions(): Promise<string[]> {
+    return (await ask('SELECT name FROM system.table_functions')).trim().split('\n');
+  }
+
+  async function ask(sql: string): Promise<string> {
+    return (await keeper.queryAsync(sql, { format: 'TSVRaw' })).text();
+  }
+
   async function close(): Promise<void> {
     await drainPending();
     keeper.close();
     await drainPending();
   }
 
-  return { open, close };
+  return { open, format, readTableFunctions, close };
 }
 
 /**

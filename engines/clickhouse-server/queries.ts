@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
+import { checkCommand } from './access.ts';
 import { sendRows, writeFormatHeaders, writeSummary } from './answer.ts';
 import { type EngineSessions, type QuerySession, quote } from './engine-sessions.ts';
 import { QueryError } from './errors.ts';
@@ -21,6 +22,8 @@ const MAX_UPLOADS = 16;
 const MAX_WAITING = 512;
 
 const SYNTAX_ERROR = 62;
+/** The rows of an INSERT … SELECT … FROM input(…), in the session's own memory. */
+const ROWS_TABLE = '`rows of the request`';
 const FORMAT_NAME = /^\w+$/;
 
 /** A query to answer. */
@@ -38,18 +41,21 @@ type Rows = Extract<Statement, { kind: 'rows' }>;
 /** The INSERT with a file in the place of the rows that follow it. */
 function insertFromFile(query: ReadQuery, statement: InsertRows, path: string): string {
   if (statement.kind === 'insert-input') {
+    // The function file() would read the rows at once, but it needs a privilege that would open every file.
     return [
+      `CREATE TEMPORARY TABLE ${ROWS_TABLE} ENGINE = Memory AS SELECT * FROM null(${query.text(...statement.structure)});`,
+      `INSERT INTO ${ROWS_TABLE} FROM INFILE ${quote(path)} COMPRESSION 'none' FORMAT ${statement.format};`,
       query.text(0, statement.inputAt),
-      `file(${quote(path)}, ${quote(statement.format)}, ${query.text(...statement.structure)}, 'none')`,
+      ROWS_TABLE,
       query.text(statement.inputEnd, statement.end),
-    ].join(' ');
+    ].join('\n');
   }
   return [
     query.text(0, statement.fileAt),
     `FROM INFILE ${quote(path)} COMPRESSION 'none'`,
     query.text(statement.fileAt, statement.end),
     statement.isValues ? 'FORMAT Values' : '',
-  ].join(' ');
+  ].join('\n');
 }
 
 /** The query with its rows written to a file or named pipe. */
@@ -85,7 +91,9 @@ export class Queries {
   }
 
   async #answerCommand(work: Work, end: number): Promise<void> {
-    const result = await this.#inSession(work, (session) => session.run(work.query.text(0, end)));
+    const sql = work.query.text(0, end);
+    checkCommand(await this.#sessions.format(sql));
+    const result = await this.#inSession(work, (session) => session.run(sql));
     writeFormatHeaders(work.response, work.request.defaultFormat);
     writeSummary(work.response, result, false);
     work.response.end(result.output);

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import type { TokenCheck } from './access.ts';
 import { QueryError } from './errors.ts';
 import { readStatement, type Statement } from './statement.ts';
 
@@ -44,12 +45,28 @@ function hasRows(statement: Statement): statement is Extract<Statement, { rowsAt
   return statement.kind === 'insert-rows' || statement.kind === 'insert-input';
 }
 
+/** The INSERT with rows that `text` begins with, or undefined: of another query the text can be cut off in a quote. */
+function readInsertWithRows(text: string, check: TokenCheck): Statement | undefined {
+  try {
+    const statement = readStatement(text, check);
+    return hasRows(statement) ? statement : undefined;
+  } catch (error) {
+    if (error instanceof QueryError) return undefined;
+    throw error;
+  }
+}
+
 /**
  * Reads the query: that of the URL, a line end, and the body, as ClickHouse joins them. Of an INSERT with rows no
  * more is read than shows where they begin.
+ * @param newCheck makes a check of the query's tokens.
  * @throws QueryError, or the body's own error when the client vanished.
  */
-export async function readQuery(message: IncomingMessage, urlQuery: string): Promise<ReadQuery> {
+export async function readQuery(
+  message: IncomingMessage,
+  urlQuery: string,
+  newCheck: () => TokenCheck,
+): Promise<ReadQuery> {
   const body = decodedBody(message)[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   const chunks: Buffer[] = urlQuery === '' ? [] : [Buffer.from(`${urlQuery}\n`)];
   let bytes = chunks[0]?.length ?? 0;
@@ -68,8 +85,8 @@ export async function readQuery(message: IncomingMessage, urlQuery: string): Pro
   }
 
   let latin1 = await readUntil(MAX_HEAD_BYTES);
-  let statement = readStatement(latin1);
-  if (!hasRows(statement) && !ended) {
+  let statement = ended ? readStatement(latin1, newCheck()) : readInsertWithRows(latin1, newCheck());
+  if (statement === undefined) {
     latin1 = await readUntil(MAX_QUERY_BYTES);
     if (!ended) {
       throw new QueryError(
@@ -78,7 +95,7 @@ export async function readQuery(message: IncomingMessage, urlQuery: string): Pro
         'QUERY_IS_TOO_LARGE',
       );
     }
-    statement = readStatement(latin1);
+    statement = readStatement(latin1, newCheck());
   }
   const rowsAt = hasRows(statement) ? statement.rowsAt : 0;
 

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { copyFile, type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { QueryError } from './errors.ts';
@@ -37,17 +37,14 @@ export interface RequestBuffer {
 
 /** Opens the request buffer of a data folder, empty: files of an earlier process are removed. */
 export function openRequestBuffer(options: { dataDir: string; pipeCount: number }): RequestBuffer {
-  const id = createHash('sha256').update(options.dataDir).digest('hex').slice(0, 16);
   const diskFolder = join(options.dataDir, 'requests');
-  const ramFolder = isFolder(RAM_FOLDER)
-    ? join(RAM_FOLDER, `afflux-${process.getuid?.() ?? 0}-${id}`)
-    : undefined;
+  rmSync(diskFolder, { recursive: true, force: true });
+  mkdirSync(diskFolder, { mode: 0o700 });
+  const ramFolder = isFolder(RAM_FOLDER) ? makeRamFolder(options.dataDir) : undefined;
   const folders = [diskFolder, ...(ramFolder ? [ramFolder] : [])];
   function removeFolders(): void {
     for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   }
-  removeFolders();
-  for (const folder of folders) mkdirSync(folder, { recursive: true, mode: 0o700 });
   const pipe = (slot: number): string => join(ramFolder ?? diskFolder, `pipe-${slot}`);
   // Node cannot make named pipes itself.
   execFileSync('mkfifo', [
@@ -109,6 +106,18 @@ async function writeRows(options: {
     await file.close();
   }
   return { path, bytes };
+}
+
+/** Every account can write there: a new name, that no other account has taken before, and only folders of this account are removed. */
+function makeRamFolder(dataDir: string): string {
+  const id = createHash('sha256').update(dataDir).digest('hex').slice(0, 16);
+  const prefix = `afflux-${id}-`;
+  for (const name of readdirSync(RAM_FOLDER)) {
+    const path = join(RAM_FOLDER, name);
+    const owner = name.startsWith(prefix) ? statSync(path, { throwIfNoEntry: false })?.uid : undefined;
+    if (owner === process.getuid?.()) rmSync(path, { recursive: true, force: true });
+  }
+  return mkdtempSync(join(RAM_FOLDER, prefix));
 }
 
 function isFolder(path: string): boolean {

@@ -1,5 +1,6 @@
-import { timingSafeEqual } from 'node:crypto';
+import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import { CLICKHOUSE_USER } from '../../core/config/secrets.ts';
 import { QueryError } from './errors.ts';
 
 /** A request with everything that its URL and headers say; the body is still unread. */
@@ -16,12 +17,6 @@ export interface QueryRequest {
   /** The answer starts only when the query has ended, so that its status is final. */
   readonly waitForEnd: boolean;
   readonly compressAnswer: boolean;
-}
-
-/** The only account that is accepted. */
-export interface Credentials {
-  readonly user: string;
-  readonly password: string;
 }
 
 const NOT_IMPLEMENTED = 48;
@@ -70,14 +65,21 @@ export function readRequest(message: IncomingMessage, url: URL): QueryRequest {
     if (!SETTING_NAME.test(name))
       throw new QueryError(BAD_SETTING, `Unknown setting '${name}'`, 'UNKNOWN_SETTING');
   }
+  if (settings.has('additional_table_filters')) {
+    throw new QueryError(
+      BAD_SETTING,
+      'The embedded engine takes additional_table_filters in the query only',
+      'UNKNOWN_SETTING',
+    );
+  }
   for (const name of ['session_id', 'compress', 'decompress']) {
     const value = given.get(name);
     if (value && value !== '0') {
       throw new QueryError(NOT_IMPLEMENTED, `The embedded engine has no '${name}'`, 'NOT_IMPLEMENTED');
     }
   }
-  // As ClickHouse does: GET is read-only.
-  if (message.method !== 'POST' && !settings.has('readonly')) settings.set('readonly', '2');
+  // As ClickHouse does: GET is read-only. A browser sends it for an image; the URL can only forbid more.
+  if (message.method !== 'POST' && settings.get('readonly') !== '1') settings.set('readonly', '2');
   return {
     query: given.get('query') ?? '',
     queryId: given.get('query_id') ?? undefined,
@@ -96,14 +98,30 @@ function header(message: IncomingMessage, name: string): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
+/** Names of this machine's loopback interface; the server listens on nothing else. */
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
+
+/**
+ * Refuses what a web page sends: a page of another site has an Origin, and one whose name has been led to this machine
+ * has that name as Host.
+ * @throws QueryError 516.
+ */
+export function requireLocal({ headers }: IncomingMessage): void {
+  if (headers.origin === undefined && LOOPBACK.test(headers.host ?? '')) return;
+  throw new QueryError(
+    AUTHENTICATION_FAILED,
+    'The embedded engine answers requests to localhost or 127.0.0.1 only, and none of a web page (Origin)',
+    'AUTHENTICATION_FAILED',
+  );
+}
+
 /**
  * Checks the user and password of the Authorization header, the X-ClickHouse headers or the URL, in this order.
- * @throws QueryError 516 when they are not the configured ones.
+ * @throws QueryError 516 when they are not the right ones.
  */
-export function authenticate(message: IncomingMessage, url: URL, wanted: Credentials | undefined): void {
-  if (wanted === undefined) return;
+export function authenticate(message: IncomingMessage, url: URL, password: string): void {
   const given = readCredentials(message, url);
-  const matches = [isSame(given.user, wanted.user), isSame(given.password, wanted.password)];
+  const matches = [isSame(given.user, CLICKHOUSE_USER), isSame(given.password, password)];
   if (matches.includes(false)) {
     throw new QueryError(
       AUTHENTICATION_FAILED,
@@ -113,7 +131,7 @@ export function authenticate(message: IncomingMessage, url: URL, wanted: Credent
   }
 }
 
-function readCredentials(message: IncomingMessage, url: URL): Credentials {
+function readCredentials(message: IncomingMessage, url: URL): { user: string; password: string } {
   const basic = /^Basic +(.+)$/i.exec(header(message, 'authorization') ?? '')?.[1];
   if (basic !== undefined) {
     const text = Buffer.from(basic, 'base64').toString();
@@ -124,13 +142,16 @@ function readCredentials(message: IncomingMessage, url: URL): Credentials {
     };
   }
   return {
-    user: header(message, 'x-clickhouse-user') ?? url.searchParams.get('user') ?? 'default',
+    user: header(message, 'x-clickhouse-user') ?? url.searchParams.get('user') ?? CLICKHOUSE_USER,
     password: header(message, 'x-clickhouse-key') ?? url.searchParams.get('password') ?? '',
   };
 }
 
+/** Takes the same time whatever is given: the digests are equally long. */
 function isSame(given: string, wanted: string): boolean {
-  const a = Buffer.from(given);
-  const b = Buffer.from(wanted);
-  return a.length === b.length && timingSafeEqual(a, b);
+  const [a, b] = [given, wanted].map((text) => createHash('sha256').update(text).digest()) as [
+    Buffer,
+    Buffer,
+  ];
+  return timingSafeEqual(a, b);
 }

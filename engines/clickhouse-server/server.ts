@@ -1,15 +1,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { listenError, type Running } from '../../core/service/service.ts';
 import { HOUR_MS } from '../../core/time.ts';
+import { createTokenChecks } from './access.ts';
 import { sendError, writeCommonHeaders } from './answer.ts';
 import { openEngineSessions } from './engine-sessions.ts';
 import { MAX_RUNNING_QUERIES, Queries } from './queries.ts';
 import { readQuery } from './query-text.ts';
-import { authenticate, type Credentials, readRequest } from './request.ts';
+import { authenticate, readRequest, requireLocal } from './request.ts';
 import { openRequestBuffer } from './request-buffer.ts';
 
 /** Sent to the server's process when it starts. */
@@ -17,7 +17,7 @@ export interface ServerOptions {
   readonly dataDir: string;
   readonly port: number;
   readonly logLevel: string;
-  readonly credentials: Credentials | undefined;
+  readonly password: string;
 }
 
 /** Longer than clients keep an idle connection, so that none is closed under a request. */
@@ -30,7 +30,8 @@ const MAX_HEADER_BYTES = 512 * 1024;
 
 /** Starts the embedded ClickHouse engine behind ClickHouse's HTTP interface, on loopback only. */
 export async function startServer(options: ServerOptions, log: Logger): Promise<Running> {
-  const sessions = await openEngineSessions(join(options.dataDir, 'engine'));
+  const sessions = await openEngineSessions(options.dataDir);
+  const newCheck = createTokenChecks(await sessions.readTableFunctions());
   const buffer = openRequestBuffer({ dataDir: options.dataDir, pipeCount: MAX_RUNNING_QUERIES });
   const queries = new Queries({ sessions, buffer, log });
   const active = new Map<ServerResponse, Promise<void>>();
@@ -41,15 +42,20 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
       if (!response.writableFinished) gone.abort(new Error('the client has gone'));
     });
     try {
+      requireLocal(message);
       const url = new URL(message.url ?? '/', 'http://localhost');
+      if (url.pathname === '/ping') {
+        response.end('Ok.\n');
+        return;
+      }
+      authenticate(message, url, options.password);
+      writeCommonHeaders(response, url.searchParams.get('query_id') ?? undefined);
       if (isGreeting(message, url)) {
         response.end('Ok.\n');
         return;
       }
-      writeCommonHeaders(response, url.searchParams.get('query_id') ?? undefined);
-      authenticate(message, url, options.credentials);
       const request = readRequest(message, url);
-      const query = await readQuery(message, request.query);
+      const query = await readQuery(message, request.query, newCheck);
       await queries.answer({ request, query, response, gone: gone.signal });
     } catch (error) {
       if (gone.signal.aborted || response.headersSent) {
@@ -89,7 +95,6 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
 }
 
 function isGreeting(message: IncomingMessage, url: URL): boolean {
-  if (url.pathname === '/ping' || url.pathname === '/replicas_status') return true;
   return url.pathname === '/' && message.method === 'GET' && !url.searchParams.has('query');
 }
 

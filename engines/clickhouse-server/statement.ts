@@ -1,4 +1,6 @@
+import type { TokenCheck } from './access.ts';
 import { QueryError } from './errors.ts';
+import { SYNTAX_ERROR, type Token, tokens } from './lexer.ts';
 
 /**
  * The kind of a query, found by its words alone, so that the server knows whether a body holds rows, whether an answer
@@ -42,90 +44,31 @@ export type Statement =
     }
   | { readonly kind: 'command'; readonly end: number };
 
-interface Token {
-  /** 'word' for bare words and numbers, 'name' for quoted identifiers, 'text' for strings, or the symbol itself. */
-  readonly kind: string;
-  /** The upper-case text of a word, otherwise ''. */
-  readonly word: string;
-  readonly start: number;
-  readonly end: number;
-  /** How many brackets are open around it. */
-  readonly depth: number;
-}
-
-const SYNTAX_ERROR = 62;
 const INTO_OUTFILE_NOT_ALLOWED = 344;
 const UNKNOWN_TYPE_OF_QUERY = 78;
-
-const SPACE = /[\s\0]*/y;
-const LINE_COMMENT = /(?:--|#!|# )[^\n]*/y;
-const BLOCK_COMMENT = /\/\*.*?\*\//sy;
-const WORD = /[A-Za-z0-9_$\x80-\xff]+/y;
-// Loops over whole runs of ordinary characters: long strings would otherwise exhaust the matcher's stack.
-const TEXT = /'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'/sy;
-const BACKTICKS = /`[^`\\]*(?:(?:\\.|``)[^`\\]*)*`/sy;
-const QUOTES = /"[^"\\]*(?:(?:\\.|"")[^"\\]*)*"/sy;
-const HEREDOC = /\$([A-Za-z0-9_]*)\$.*?\$\1\$/sy;
-
-const TOKENS: readonly (readonly [RegExp, string])[] = [
-  [TEXT, 'text'],
-  [BACKTICKS, 'name'],
-  [QUOTES, 'name'],
-  [HEREDOC, 'text'],
-  [WORD, 'word'],
-];
-
-function matchAt(pattern: RegExp, text: string, at: number): number {
-  pattern.lastIndex = at;
-  return pattern.test(text) ? pattern.lastIndex : at;
-}
-
-function skipBlank(text: string, start: number): number {
-  let at = start;
-  for (;;) {
-    const from = at;
-    for (const pattern of [SPACE, LINE_COMMENT, BLOCK_COMMENT]) at = matchAt(pattern, text, at);
-    if (at === from) return at;
-  }
-}
-
-/** The tokens of `text`, one at a time: behind an INSERT's FORMAT there is data instead of tokens. */
-function* tokens(text: string): Generator<Token, undefined> {
-  let depth = 0;
-  for (let at = skipBlank(text, 0); at < text.length; at = skipBlank(text, at)) {
-    const start = at;
-    const symbol = text[at] ?? '';
-    let kind = symbol;
-    at += 1;
-    for (const [pattern, name] of TOKENS) {
-      const end = matchAt(pattern, text, start);
-      if (end > start) {
-        kind = name;
-        at = end;
-        break;
-      }
-    }
-    if (symbol === ')' || symbol === ']' || symbol === '}') depth -= 1;
-    const word = kind === 'word' ? text.slice(start, at).toUpperCase() : '';
-    yield { kind, word, start, end: at, depth };
-    if (symbol === '(' || symbol === '[' || symbol === '{') depth += 1;
-  }
-  return undefined;
-}
 
 const ROWS_FIRST_WORDS = new Set(['SELECT', 'WITH', 'FROM', 'SHOW', 'DESCRIBE', 'DESC', 'EXPLAIN', 'EXISTS']);
 
 /**
  * Finds the kind of a query.
  * @param text the beginning of the query, at most the longest query allowed, one character a byte (latin1).
+ * @param check sees every token of the query proper.
  * @throws QueryError for an empty query, several statements, and INTO OUTFILE or FROM INFILE, as ClickHouse does.
  */
-export function readStatement(text: string): Statement {
-  const reader = tokens(text);
+export function readStatement(text: string, check: TokenCheck): Statement {
+  const reader = checkedTokens(text, check);
   const first = reader.next().value;
   if (first === undefined) throw new QueryError(SYNTAX_ERROR, 'Empty query', 'SYNTAX_ERROR');
   if (first.word === 'INSERT') return readInsert(text, reader);
   return readOther(text, first, reader);
+}
+
+function* checkedTokens(text: string, check: TokenCheck): Generator<Token, undefined> {
+  for (const token of tokens(text)) {
+    check(token, text);
+    yield token;
+  }
+  return undefined;
 }
 
 function readOther(text: string, first: Token, reader: Generator<Token, undefined>): Statement {

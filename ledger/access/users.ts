@@ -103,6 +103,30 @@ export async function updateUser(
   return user;
 }
 
+/** Addresses that hear of a change of where an affiliate's money goes. */
+export interface Witnesses {
+  /** Of the affiliate's own users. */
+  readonly affiliate: readonly string[];
+  /** Of the people who run the program. */
+  readonly program: readonly string[];
+}
+
+/** The users of an affiliate, and the operators and finance people of its program, disabled ones left out. */
+export async function listWitnesses(
+  sql: DatabaseSql,
+  { programId, affiliateId }: { programId: number; affiliateId: number },
+): Promise<Witnesses> {
+  const rows = await sql<{ email: string; isOwn: boolean }[]>`
+    select email, affiliate_id is not null as is_own from users
+    where status = 'active' and (
+      affiliate_id = ${affiliateId}
+      or role in ('operator', 'finance') and (program_id is null or program_id = ${programId})
+    )
+    order by id`;
+  const addresses = (isOwn: boolean) => rows.filter((row) => row.isOwn === isOwn).map(({ email }) => email);
+  return { affiliate: addresses(true), program: addresses(false) };
+}
+
 export async function setPassword(sql: DatabaseSql, options: { id: number; hash: string }): Promise<void> {
   await sql`update users set password_hash = ${options.hash} where id = ${options.id}`;
 }

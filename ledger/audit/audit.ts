@@ -217,9 +217,24 @@ const CHECKS: readonly Check[] = [
         select p.id,
           p.amount_minor is distinct from i.total
           or coalesce(b.in_transit, 0) <> case
-            when p.state in ('created', 'submitting', 'submitted', 'unknown') then p.amount_minor else 0 end
+            when p.state in ('awaiting_approval', 'created', 'submitting', 'submitted', 'unknown')
+              then p.amount_minor else 0 end
           or coalesce(-b.cash, 0) <> case when p.state = 'paid' then p.amount_minor else 0 end as is_off
         from payouts p left join itemed i on i.payout_id = p.id left join booked b on b.payout_id = p.id
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'pay_' || min(id) filter (where is_off) as example from checked`,
+  },
+  {
+    name: 'payouts_approved',
+    statement: 'every payout is as far as the approval of its run allows',
+    find: (tx) => tx<[Finding]>`
+      with checked as (
+        select p.id, case r.state
+          when 'awaiting_approval' then p.state not in ('awaiting_approval', 'canceled')
+          when 'rejected' then p.state <> 'canceled'
+          else p.state = 'awaiting_approval' end as is_off
+        from payouts p join payout_batches b on b.id = p.batch_id join payout_runs r on r.id = b.run_id
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
         'pay_' || min(id) filter (where is_off) as example from checked`,

@@ -90,7 +90,7 @@ describe('an attributed order', () => {
   test('skips a parent that is not active; the levels above it keep their rates', async () => {
     const parties = await createParties(ledger);
     const [affiliate, parent, grandparent] = parties.chain;
-    await updateAffiliate(ledger, { id: parent, changes: { status: 'suspended' } });
+    await updateAffiliate(ledger, { actor: 'test', id: parent, changes: { status: 'suspended' } });
     const id = await creditOrder(ledger, parties, { amountMinor: 10_000n });
     const commissions = await commissionsOf(id);
     expect(

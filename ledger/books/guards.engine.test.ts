@@ -35,7 +35,10 @@ beforeAll(async () => {
     name: 'test',
     submit: async (batch: Parameters<typeof answerAll>[0]) => answerAll(batch, { outcome: 'accepted' }),
   };
-  await runPayouts(ledger, { now: new Date(Date.now() + 1_000), provider });
+  await runPayouts(ledger, { actor: 'test', now: new Date(Date.now() + 1_000), provider });
+  await owner`
+    insert into payout_methods (affiliate_id, kind, details, account_hash, hint)
+    values (${chain[1]}, 'bank', '', ${Buffer.alloc(32)}, 'x')`;
   await creditOrder(ledger, parties, { orderId: 'small', amountMinor: 10n });
   await creditOrder(ledger, parties, { orderId: 'refunded', amountMinor: 10_000n });
   await inTransaction(ledger, (tx) =>

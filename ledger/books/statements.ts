@@ -18,6 +18,8 @@ export interface StatementLine extends StatementAmounts {
   readonly kind: string;
   readonly conversionId: bigint | null;
   readonly payoutId: bigint | null;
+  /** Of a payout's movements: a hint of where it goes. */
+  readonly destinationHint: string | null;
 }
 
 const sums = (sql: DatabaseSql) => sql`
@@ -45,9 +47,10 @@ export async function listStatement(
 ): Promise<Page<StatementLine, bigint>> {
   const { affiliateId, from, to, after = 0n } = request;
   const rows = await sql<StatementLine[]>`
-    select j.id, j.created_at as at, j.kind, j.conversion_id, j.payout_id, ${sums(sql)}
+    select j.id, j.created_at as at, j.kind, j.conversion_id, j.payout_id, p.destination_hint, ${sums(sql)}
     from accounts a join entries e on e.account_id = a.id join journals j on j.id = e.journal_id
+    left join payouts p on p.id = j.payout_id
     where a.affiliate_id = ${affiliateId} and j.created_at >= ${from} and j.created_at < ${to} and j.id > ${after}
-    group by j.id order by j.id limit ${rowsToRead(request)}`;
+    group by j.id, p.id order by j.id limit ${rowsToRead(request)}`;
   return pageOf(rows, request);
 }

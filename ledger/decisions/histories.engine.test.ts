@@ -11,12 +11,15 @@ import { auditLedger } from '../audit/audit.ts';
 import { vestDue } from '../books/commissions.ts';
 import { writeOffDebt } from '../books/debt.ts';
 import { findConversionByOrder, recordConversion } from '../conversions/conversions.ts';
+import { approvePayoutRun, listPayoutRuns, rejectPayoutRun } from '../payouts/approvals.ts';
 import { buildPayouts } from '../payouts/build.ts';
+import { setPayoutMethod } from '../payouts/methods.ts';
 import { cancelPayout, failPayout, listPayouts, markPayoutPaid, returnPayout } from '../payouts/payouts.ts';
 import { answerAll, type PaymentOrder, type PayoutProvider } from '../payouts/provider.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { getAffiliates, updateAffiliate } from '../programs/affiliates.ts';
+import { updateProgram } from '../programs/programs.ts';
 import type { NewTerms } from '../programs/terms.ts';
 import { recordRefund } from './refunds.ts';
 import { approveConversion, confirmConversion, rejectConversion } from './reviews.ts';
@@ -32,6 +35,8 @@ const HISTORIES_A_DATABASE = 25;
 /** Few, so that the commands of a history meet on the same orders. */
 const ORDERS = 6;
 const actor = 'test';
+/** The user who approves, and sets some of the accounts. */
+const SETTER = 7;
 
 /** The stores of one history: a program of its own, and a provider that keeps what was submitted to it. */
 interface World {
@@ -55,6 +60,8 @@ const anyCommand = fc.oneof(
   report('credit and pay' as const),
   report('credit and build' as const),
   report('suspend meanwhile' as const),
+  report('change destination meanwhile' as const),
+  report('credit and wait' as const),
   report('record' as const),
   fc.record({
     kind: fc.constant('refund' as const),
@@ -71,6 +78,13 @@ const anyCommand = fc.oneof(
     twice: fc.boolean(),
   }),
   fc.record({ kind: fc.constantFrom('cancel' as const, 'write off' as const) }),
+  fc.record({ kind: fc.constantFrom('approve runs' as const, 'reject runs' as const) }),
+  fc.record({
+    kind: fc.constant('set method' as const),
+    member: fc.integer({ min: 0, max: 2 }),
+    account: fc.integer({ min: 0, max: 1 }),
+    held: fc.boolean(),
+  }),
   fc.record({
     kind: fc.constantFrom('mark_paid' as const, 'mark_paid' as const, 'fail' as const, 'return' as const),
   }),
@@ -139,14 +153,25 @@ class Bank {
   }
 }
 
-/** What must not be handed over: payments to affiliates that are not active, or below the minimum. */
+/**
+ * What must not be handed over: payments to affiliates that are not active, below the minimum, elsewhere than to the
+ * present account, to one on hold, or without the approval that their run needs.
+ */
 async function findUndue(
   { ledger, payoutMinMinor }: World,
   orders: readonly PaymentOrder[],
 ): Promise<readonly unknown[]> {
   const affiliates = await getAffiliates(ledger, [...new Set(orders.map(({ affiliateId }) => affiliateId))]);
   const inactive = affiliates.filter(({ status }) => status !== 'active');
-  return [...inactive, ...orders.filter(({ amountMinor }) => amountMinor < payoutMinMinor)];
+  const witnessless = await ledger`
+    select p.id, p.method_version, m.version, m.held_until, r.state
+    from payouts p join payout_batches b on b.id = p.batch_id join payout_runs r on r.id = b.run_id
+    left join payout_methods m on m.affiliate_id = p.affiliate_id
+    where p.provider_key = any(${orders.map(({ providerKey }) => providerKey)}::text[])
+      and (p.method_version is distinct from m.version or m.held_until > ${daysAhead(0)}
+        or r.state not in ('confirmed', 'approved'))`;
+  const small = orders.filter(({ amountMinor }) => amountMinor < payoutMinMinor);
+  return [...inactive, ...witnessless, ...small];
 }
 
 async function carryOut(world: World, command: Command): Promise<void> {
@@ -200,14 +225,14 @@ async function carryOut(world: World, command: Command): Promise<void> {
       return;
     case 'pay': {
       const provider = bank.provider(command.answer, (orders) => findUndue(world, orders));
-      const pay = () => runPayouts(ledger, { now: daysAhead(0), provider, programId });
+      const pay = () => runPayouts(ledger, { actor: 'test', now: daysAhead(0), provider, programId });
       await Promise.all(command.twice ? [pay(), pay()] : [pay()]);
       return;
     }
     case 'credit and build':
       await carryOut(world, { ...command, kind: 'credit' });
       await carryOut(world, { kind: 'confirm', order: command.order });
-      await buildPayouts(ledger, { now: daysAhead(0), provider: 'test', programId });
+      await buildPayouts(ledger, { actor: 'test', now: daysAhead(0), provider: 'test', programId });
       return;
     case 'suspend meanwhile': {
       // Between the making of its payout and the hand-over.
@@ -215,6 +240,44 @@ async function carryOut(world: World, command: Command): Promise<void> {
       await carryOut(world, { kind: 'status', member: 0, status: 'suspended' });
       await carryOut(world, { kind: 'pay', answer: 'accepted', twice: false });
       await carryOut(world, { kind: 'status', member: 0, status: 'active' });
+      return;
+    }
+    case 'change destination meanwhile':
+      await carryOut(world, { ...command, kind: 'credit and build' });
+      await carryOut(world, { kind: 'set method', member: 0, account: 1, held: false });
+      await carryOut(world, { kind: 'set method', member: 0, account: 0, held: false });
+      await carryOut(world, { kind: 'pay', answer: 'accepted', twice: false });
+      return;
+    case 'credit and wait':
+      // Its run needs a second person, who comes later or never, and may be the one who set the account.
+      await carryOut(world, { kind: 'set method', member: 0, account: command.order % 2, held: false });
+      await updateProgram(ledger, { id: programId, changes: { payoutsNeedApproval: true } });
+      await carryOut(world, { ...command, kind: 'credit and build' });
+      await carryOut(world, { kind: 'pay', answer: 'accepted', twice: false });
+      await updateProgram(ledger, { id: programId, changes: { payoutsNeedApproval: false } });
+      return;
+    case 'set method': {
+      const { member, account, held } = command;
+      await updateProgram(ledger, { id: programId, changes: { payoutMethodHoldDays: held ? 3 : 0 } });
+      await setPayoutMethod(ledger, {
+        affiliateId: parties.chain[member] ?? 0,
+        kind: 'bank',
+        details: Buffer.from([account]),
+        accountHash: Buffer.alloc(32, account),
+        hint: `… ${account}`,
+        changedBy: account === 0 ? actor : `user:${SETTER}`,
+      });
+      return;
+    }
+    case 'approve runs':
+    case 'reject runs': {
+      const { rows } = await listPayoutRuns(ledger, { programId, state: 'awaiting_approval', limit: 5 });
+      for (const { id: runId } of rows) {
+        const decision = { runId, now: new Date(), userId: SETTER, actor, reason: 'test' };
+        const decide = command.kind === 'approve runs' ? approvePayoutRun : rejectPayoutRun;
+        const { outcome } = await inTransaction(ledger, (tx) => decide(tx, decision));
+        expect(outcome).toBe('done');
+      }
       return;
     }
     case 'write off':
@@ -242,7 +305,7 @@ async function carryOut(world: World, command: Command): Promise<void> {
     }
     case 'status': {
       const id = parties.chain[command.member] ?? 0;
-      await updateAffiliate(ledger, { id, changes: { status: command.status } });
+      await updateAffiliate(ledger, { actor: 'test', id, changes: { status: command.status } });
     }
   }
 }
@@ -277,6 +340,10 @@ async function countEvents(ledger: Database): Promise<Record<string, bigint>> {
       (select count(*) from payouts where state = 'failed') as failed,
       (select count(*) from payouts where state = 'canceled') as canceled,
       (select count(*) from payouts where state = 'returned') as returned,
+      (select count(*) from payout_runs where state = 'approved') as approved,
+      (select count(*) from payout_runs where state = 'rejected') as rejected,
+      (select count(*) from payouts where failure = 'its approver had set where it goes') as left_out,
+      (select count(*) from payouts where failure = 'the payout method was changed before it was handed over') as stopped,
       (select count(*) from journals where kind = 'debt_write_off' and payout_id is null) as written_off,
       (select count(*) from journals where kind = 'debt_write_off' and payout_id is not null) as owed_again`;
   return met;

@@ -114,7 +114,7 @@ async function runAndMarkPaid(programId: number): Promise<void> {
     name: 'test',
     submit: async (batch: Parameters<typeof answerAll>[0]) => answerAll(batch, { outcome: 'accepted' }),
   };
-  await runPayouts(ledger, { now, provider, programId });
+  await runPayouts(ledger, { actor: 'test', now, provider, programId });
   const { rows } = await listPayouts(ledger, { programId, state: 'submitted', limit: 10 });
   for (const { id: payoutId } of rows) {
     await inTransaction(ledger, (tx) => markPayoutPaid(tx, { payoutId, now, actor: 'test' }));

@@ -77,7 +77,8 @@ async function lockOutOfPayouts(tx: DatabaseTransaction, conversionId: bigint): 
   if (inPayout.length === 0) return commissions;
   const open = await tx<{ id: bigint }[]>`
     select distinct p.id from payout_items i join payouts p on p.id = i.payout_id
-    where i.commission_id = any(${inPayout}::bigint[]) and i.live and p.state = 'created' order by p.id`;
+    where i.commission_id = any(${inPayout}::bigint[]) and i.live and p.state in ('awaiting_approval', 'created')
+    order by p.id`;
   for (const { id: payoutId } of open) {
     await cancelPayout(tx, {
       payoutId,

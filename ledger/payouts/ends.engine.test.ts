@@ -84,15 +84,17 @@ describe('a payout that is not submitted yet', () => {
     await creditOrder(ledger, parties, { amountMinor: 5_000n, orderId: 'refunded' });
     const { provider, total } = createPayer();
     await vestDue(ledger, { now: soon(), limit: 10, programId });
-    expect(await previewPayouts(ledger, { now: soon(), provider: 'payer', programId })).toEqual([
+    expect(await previewPayouts(ledger, { now: soon(), provider: 'payer', programId })).toMatchObject([
       { affiliateId: parties.chain[0], currency: 'EUR', amountMinor: 1_500n },
     ]);
     expect(await payoutsOf(parties)).toEqual([]);
-    expect(await buildPayouts(ledger, { now: soon(), provider: 'payer', programId })).toBe(1);
+    expect(
+      await buildPayouts(ledger, { actor: 'test', now: soon(), provider: 'payer', programId }),
+    ).toMatchObject({ built: 1 });
     await refund(parties, 'refunded', 5_000n);
     expect((await payoutsOf(parties)).map(({ state }) => state)).toEqual(['canceled']);
     await expectBooksToHold();
-    await runPayouts(ledger, { now: soon(), provider, programId });
+    await runPayouts(ledger, { actor: 'test', now: soon(), provider, programId });
     expect((await payoutsOf(parties)).map(({ state, amountMinor }) => [state, amountMinor])).toEqual([
       ['canceled', 1_500n],
       ['paid', 1_000n],
@@ -107,8 +109,8 @@ describe('a payout that is not submitted yet', () => {
     const { programId } = parties;
     await creditOrder(ledger, parties, { amountMinor: 10_000n });
     await vestDue(ledger, { now: soon(), limit: 10, programId });
-    await buildPayouts(ledger, { now: soon(), provider: 'payer', programId });
-    await updateAffiliate(ledger, { id: parties.chain[0], changes: { status: 'suspended' } });
+    await buildPayouts(ledger, { actor: 'test', now: soon(), provider: 'payer', programId });
+    await updateAffiliate(ledger, { actor: 'test', id: parties.chain[0], changes: { status: 'suspended' } });
     const { provider, total } = createPayer();
     await submitPayouts(ledger, { now: soon(), provider, programId });
     expect((await payoutsOf(parties)).map(({ state }) => state)).toEqual(['canceled']);
@@ -123,7 +125,7 @@ test('a payout is canceled also when its affiliate is suspended in the moment of
   const { programId, chain } = parties;
   await creditOrder(ledger, parties, { amountMinor: 10_000n });
   await vestDue(ledger, { now: soon(), limit: 10, programId });
-  await buildPayouts(ledger, { now: soon(), provider: 'payer', programId });
+  await buildPayouts(ledger, { actor: 'test', now: soon(), provider: 'payer', programId });
   const { provider, total } = createPayer();
   let run: Promise<unknown> | undefined;
   await ledger.begin(async (tx) => {
@@ -161,11 +163,11 @@ test('a payout that a dead run left with the provider long ago is asked for, and
       return await new Promise(() => undefined);
     },
   };
-  void runPayouts(ledger, { now: soon(), provider: dying, programId });
+  void runPayouts(ledger, { actor: 'test', now: soon(), provider: dying, programId });
   await waitFor(() => paid.size > 0, { deadlineMs: 10_000, what: 'the provider to pay' });
   await db.owner`update payout_batches set claimed_until = now() where program_id = ${programId}`;
   // By now the provider has forgotten the key, and would pay again.
-  const later = { now: new Date(Date.now() + 24 * 3_600_000), provider, programId };
+  const later = { now: new Date(Date.now() + 24 * 3_600_000), provider, programId, actor: 'test' };
   await runPayouts(ledger, later);
   await runPayouts(ledger, later);
   expect(calls).toBe(1);
@@ -184,7 +186,7 @@ describe('a payout without an answer', () => {
       isFirst = false;
       return answer;
     });
-    const options = { now: soon(), provider, programId: parties.programId };
+    const options = { now: soon(), provider, programId: parties.programId, actor: 'test' };
     expect(await runPayouts(ledger, options)).toMatchObject({ unknown: 1 });
     expect(await reconcilePayouts(ledger, options)).toEqual({ asked: 1, resubmitted: 0, unknown: 0 });
     expect((await payoutsOf(parties)).map(({ state }) => state)).toEqual(['paid']);
@@ -199,10 +201,10 @@ describe('a payout without an answer', () => {
     await creditOrder(ledger, parties, { amountMinor: 10_000n });
     let isAway = true;
     const { provider, paid } = createPayer(() => (isAway ? 'nothing' : 'paid'));
-    const options = { now: soon(), provider, programId: parties.programId };
+    const options = { now: soon(), provider, programId: parties.programId, actor: 'test' };
     await runPayouts(ledger, options);
     isAway = false;
-    await updateAffiliate(ledger, { id: parties.chain[0], changes: { status: 'suspended' } });
+    await updateAffiliate(ledger, { actor: 'test', id: parties.chain[0], changes: { status: 'suspended' } });
     expect(await reconcilePayouts(ledger, options)).toEqual({ asked: 1, resubmitted: 0, unknown: 1 });
     expect(paid.size).toBe(0);
     await expectBooksToHold();
@@ -213,7 +215,7 @@ describe('a payout without an answer', () => {
     await creditOrder(ledger, parties, { amountMinor: 10_000n });
     let isAway = true;
     const { provider, paid } = createPayer(() => (isAway ? 'nothing' : 'paid'));
-    const options = { now: soon(), provider, programId: parties.programId };
+    const options = { now: soon(), provider, programId: parties.programId, actor: 'test' };
     await runPayouts(ledger, options);
     const tomorrow = { ...options, now: new Date(Date.now() + 24 * 3_600_000) };
     expect(await reconcilePayouts(ledger, tomorrow)).toEqual({ asked: 1, resubmitted: 0, unknown: 1 });
@@ -247,10 +249,12 @@ test('24 runs at once over 60 affiliates pay each of them once, while orders are
       await creditOrder(ledger, own, { amountMinor: 5_000n, orderId: `${id}-${i}` });
   }
   const { provider, total } = createPayer();
-  const run = () => runPayouts(ledger, { now: soon(), provider, programId });
+  const run = () => runPayouts(ledger, { actor: 'test', now: soon(), provider, programId });
   const others = [
     ...ids.slice(0, 10).map((id) => refund(parties, `${id}-0`, 5_000n)),
-    ...ids.slice(10, 15).map((id) => updateAffiliate(ledger, { id, changes: { status: 'suspended' } })),
+    ...ids
+      .slice(10, 15)
+      .map((id) => updateAffiliate(ledger, { actor: 'test', id, changes: { status: 'suspended' } })),
   ];
   await Promise.all([...Array.from({ length: 24 }, run), ...others]);
   await run();
@@ -274,10 +278,15 @@ test('a weekly payout waits for the next week', async () => {
   const { provider } = createPayer();
   for (const orderId of ['first', 'second']) {
     await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId });
-    await runPayouts(ledger, { now: soon(), provider, programId });
+    await runPayouts(ledger, { actor: 'test', now: soon(), provider, programId });
   }
   expect(await payoutsOf(parties)).toHaveLength(1);
-  await runPayouts(ledger, { now: new Date(Date.now() + 7 * 86_400_000), provider, programId });
+  await runPayouts(ledger, {
+    actor: 'test',
+    now: new Date(Date.now() + 7 * 86_400_000),
+    provider,
+    programId,
+  });
   expect(await payoutsOf(parties)).toHaveLength(2);
 });
 
@@ -286,7 +295,7 @@ test('debt is given up when it is older than the program says, and only then', a
   const { programId, chain } = parties;
   await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: 'paid' });
   const { provider } = createPayer();
-  await runPayouts(ledger, { now: soon(), provider, programId });
+  await runPayouts(ledger, { actor: 'test', now: soon(), provider, programId });
   await refund(parties, 'paid', 4_000n);
   const inDays = (days: number) => ({ now: new Date(Date.now() + days * 86_400_000), programId });
   expect(await writeOffDebt(ledger, inDays(179))).toEqual({ affiliates: 0, amountMinor: 0n });
@@ -301,7 +310,7 @@ test('debt is not given up while there are earnings it can be taken from', async
   const { programId, chain } = parties;
   const { provider, total } = createPayer();
   await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: 'paid' });
-  await runPayouts(ledger, { now: soon(), provider, programId });
+  await runPayouts(ledger, { actor: 'test', now: soon(), provider, programId });
   await refund(parties, 'paid', 10_000n);
   // 3.00 available, 2.00 in the hold, 10.00 owed: only 5.00 are beyond reach.
   await creditOrder(ledger, parties, { amountMinor: 3_000n });
@@ -309,11 +318,11 @@ test('debt is not given up while there are earnings it can be taken from', async
   await creditOrder(ledger, parties, { amountMinor: 2_000n });
   const now = new Date(Date.now() + 181 * 86_400_000);
   expect(await writeOffDebt(ledger, { now, programId })).toEqual({ affiliates: 1, amountMinor: 500n });
-  await runPayouts(ledger, { now, provider, programId });
+  await runPayouts(ledger, { actor: 'test', now, provider, programId });
   expect(total()).toBe(1_000n);
   expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ availableMinor: 500n, debtMinor: 500n });
   await creditOrder(ledger, parties, { amountMinor: 6_000n });
-  await runPayouts(ledger, { now, provider, programId });
+  await runPayouts(ledger, { actor: 'test', now, provider, programId });
   expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ paidMinor: 1_600n, debtMinor: 0n });
   await expectBooksToHold();
 });
@@ -327,7 +336,7 @@ describe('debt that was given up comes back with the money', () => {
     const { provider, total } = createPayer();
     await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: 'kept' });
     await creditOrder(ledger, parties, { amountMinor: 5_000n, orderId: 'refunded' });
-    await runPayouts(ledger, { now: soon(), provider, programId });
+    await runPayouts(ledger, { actor: 'test', now: soon(), provider, programId });
     await refund(parties, 'refunded', 5_000n);
     expect(await writeOffDebt(ledger, { now: later(), programId })).toEqual({
       affiliates: 1,
@@ -340,7 +349,7 @@ describe('debt that was given up comes back with the money', () => {
       paidMinor: 0n,
     });
     await expectBooksToHold();
-    await runPayouts(ledger, { now: soon(), provider, programId });
+    await runPayouts(ledger, { actor: 'test', now: soon(), provider, programId });
     // The first payment came back: 10.00 is all that is left of both.
     expect(total() - 1_500n).toBe(1_000n);
     expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ paidMinor: 1_000n, debtMinor: 0n });
@@ -352,7 +361,7 @@ describe('debt that was given up comes back with the money', () => {
     const parties = await createParties(ledger, single);
     const { programId, chain } = parties;
     const { provider } = createPayer();
-    const pay = () => runPayouts(ledger, { now: soon(), provider, programId });
+    const pay = () => runPayouts(ledger, { actor: 'test', now: soon(), provider, programId });
     for (const orderId of ['given up', 'netted']) {
       await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId });
       await pay();

@@ -16,28 +16,44 @@ export interface PayoutMethod {
   readonly accountHash: Buffer | null;
   /** Enough to recognise it by, such as "…3000". */
   readonly hint: string;
+  /** Counts the accounts that the affiliate has had. */
+  readonly version: number;
+  /** When the account was last changed; setting the same one again is no change. */
   readonly updatedAt: Date;
+  /** Who changed it, as the audit log names them. */
+  readonly changedBy: string;
 }
+
+const METHOD_COLUMNS = [
+  'affiliateId',
+  'kind',
+  'details',
+  'accountHash',
+  'hint',
+  'version',
+  'updatedAt',
+  'changedBy',
+];
 
 export async function getPayoutMethod(
   sql: DatabaseSql,
   affiliateId: number,
 ): Promise<PayoutMethod | undefined> {
   const [method] = await sql<PayoutMethod[]>`
-    select affiliate_id, kind, details, account_hash, hint, updated_at from payout_methods where affiliate_id = ${affiliateId}`;
+    select ${sql(METHOD_COLUMNS)} from payout_methods where affiliate_id = ${affiliateId}`;
   return method;
 }
 
-/** Replaces an affiliate's payout method. */
+/** Replaces an affiliate's payout method. Another account is on hold at first, the first one as well: see destinations.ts. */
 export async function setPayoutMethod(
   sql: DatabaseSql,
-  method: Omit<PayoutMethod, 'updatedAt'>,
+  method: Omit<PayoutMethod, 'version' | 'updatedAt'>,
 ): Promise<PayoutMethod> {
   const [set] = await sql<[PayoutMethod]>`
     insert into payout_methods ${sql.values({ ...method })}
     on conflict (affiliate_id) do update set kind = excluded.kind, details = excluded.details,
-      account_hash = excluded.account_hash, hint = excluded.hint, updated_at = clock_timestamp()
-    returning affiliate_id, kind, details, account_hash, hint, updated_at`;
+      account_hash = excluded.account_hash, hint = excluded.hint, changed_by = excluded.changed_by
+    returning ${sql(METHOD_COLUMNS)}`;
   return set;
 }
 

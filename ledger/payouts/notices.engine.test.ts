@@ -42,6 +42,7 @@ async function payoutThat(state: 'submitted' | 'unknown' | 'submitting') {
     },
   };
   await runPayouts(ledger, {
+    actor: 'test',
     now: new Date(Date.now() + 1_000),
     provider,
     programId: parties.programId,

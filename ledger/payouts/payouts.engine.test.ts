@@ -43,7 +43,7 @@ function createRecordingProvider() {
 const soon = () => new Date(Date.now() + 1_000);
 
 async function run(parties: TestParties, provider: PayoutProvider) {
-  return await runPayouts(ledger, { now: soon(), provider, programId: parties.programId });
+  return await runPayouts(ledger, { actor: 'test', now: soon(), provider, programId: parties.programId });
 }
 
 async function markPaid(payoutId: bigint) {
@@ -110,13 +110,13 @@ describe('a payout run', () => {
     const parties = await createParties(ledger, { payoutMinMinor: 300n });
     const [affiliate, parent] = parties.chain;
     await creditOrder(ledger, parties, { amountMinor: 10_000n });
-    await updateAffiliate(ledger, { id: affiliate, changes: { status: 'suspended' } });
+    await updateAffiliate(ledger, { actor: 'test', id: affiliate, changes: { status: 'suspended' } });
     const { provider, orders } = createRecordingProvider();
     await run(parties, provider);
     expect(orders().map(({ affiliateId, amountMinor }) => [affiliateId, amountMinor])).toEqual([
       [parent, 300n],
     ]);
-    await updateAffiliate(ledger, { id: affiliate, changes: { status: 'active' } });
+    await updateAffiliate(ledger, { actor: 'test', id: affiliate, changes: { status: 'active' } });
     await run(parties, provider);
     expect(orders().map(({ affiliateId }) => affiliateId)).toEqual([parent, affiliate]);
   });
@@ -246,7 +246,11 @@ describe('the bank file', () => {
     const folder = await mkdtemp(join(tmpdir(), 'afflux-payouts-'));
     try {
       const parties = await createParties(ledger, { levelRatesBps: [] });
-      await updateAffiliate(ledger, { id: parties.chain[0], changes: { name: '=HYPERLINK("x")' } });
+      await updateAffiliate(ledger, {
+        actor: 'test',
+        id: parties.chain[0],
+        changes: { name: '=HYPERLINK("x")' },
+      });
       await creditOrder(ledger, parties, { amountMinor: 10_005n });
       const provider = createBankCsvProvider({ folder });
       const [payout] = (await run(parties, provider)).payouts;

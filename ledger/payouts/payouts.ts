@@ -3,8 +3,10 @@ import { takeBackWriteOffs } from '../books/debt.ts';
 import { type Entry, type Journal, postJournals } from '../books/journals.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import type { DestinationKind } from './destinations.ts';
 
 export const PAYOUT_STATES = [
+  'awaiting_approval',
   'created',
   'submitting',
   'submitted',
@@ -27,6 +29,14 @@ export interface Payout {
   /** What the provider knows this payout by; written before the provider is called, never changed. */
   readonly providerKey: string;
   readonly failure: string | null;
+  /** Where it goes, as it was when it was built; null: the affiliate had no account, or it was not kept. */
+  readonly destinationKind: DestinationKind | null;
+  /** Enough to recognise it by, such as "DE … 3000". */
+  readonly destinationHint: string | null;
+  /** Instead of an account, where the provider pays to the affiliate's address. */
+  readonly destinationEmail: string | null;
+  /** Of the payout method: each other account is a new version. */
+  readonly methodVersion: number | null;
   readonly createdAt: Date;
   readonly submittedAt: Date | null;
   /** When it was paid, or ended otherwise. */
@@ -43,6 +53,10 @@ export const PAYOUT_COLUMNS = [
   'provider',
   'providerKey',
   'failure',
+  'destinationKind',
+  'destinationHint',
+  'destinationEmail',
+  'methodVersion',
   'createdAt',
   'submittedAt',
   'closedAt',
@@ -138,7 +152,7 @@ const PAID: Ending = {
 };
 
 const CANCELED: Ending = {
-  from: ['created'],
+  from: ['awaiting_approval', 'created'],
   to: 'canceled',
   commissionState: 'available',
   journalOf: (payout, parts) => ({
@@ -219,7 +233,7 @@ export async function failPayout(
   return await closePayout(tx, FAILED, options);
 }
 
-/** It was not submitted: created → canceled; its commissions are available again, for the next payout. */
+/** It was not submitted: awaiting approval or created → canceled; its commissions are available again, for the next payout. */
 export async function cancelPayout(
   tx: DatabaseTransaction,
   options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },

@@ -1,7 +1,8 @@
 import { VEST_BATCH_SIZE, vestDue } from '../books/commissions.ts';
 import type { Database } from '../postgres/db.ts';
 import type { AffiliateStatus } from '../programs/affiliates.ts';
-import { type PayoutPreview, previewPayouts } from './build.ts';
+import { hashPreview, type PayoutPreview, previewPayouts } from './build.ts';
+import { destinations } from './destinations.ts';
 
 /** Why an affiliate with money gets none of it now, the first that holds. */
 export const LEFT_OUT_REASONS = [
@@ -17,6 +18,8 @@ export const LEFT_OUT_REASONS = [
   'below_minimum',
   /** It was paid in this week or month already. */
   'not_yet_due',
+  /** Where its money goes was changed a short time ago. */
+  'destination_on_hold',
   /** A refund is working on its commissions: the next run will see. */
   'busy',
 ] as const;
@@ -33,9 +36,15 @@ export interface LeftOut {
   readonly debtMinor: bigint;
   /** What the terms ask for; null without terms. */
   readonly payoutMinMinor: bigint | null;
+  /** When where its money goes was last changed; null: it has no destination. */
+  readonly destinationChangedAt: Date | null;
+  /** Until then nothing is paid there; null: no hold. */
+  readonly heldUntil: Date | null;
 }
 
 export interface RunPreview {
+  /** See {@link hashPreview}: a run that is given it makes these payouts, or none. */
+  readonly hash: string;
   readonly payouts: readonly PayoutPreview[];
   readonly leftOut: readonly LeftOut[];
 }
@@ -52,15 +61,15 @@ export async function previewRun(
   await vestDue(ledger, { now, limit: VEST_BATCH_SIZE, programId });
   const payouts = await previewPayouts(ledger, options);
   const paid = payouts.map(({ affiliateId }) => affiliateId);
-  return { payouts, leftOut: await findLeftOut(ledger, { now, programId, paid }) };
+  return { hash: hashPreview(options, payouts), payouts, leftOut: await findLeftOut(ledger, options, paid) };
 }
 
 /** Everybody with money or debt who is not among `paid`, by id. The terms are found as a run finds them. */
 async function findLeftOut(
   ledger: Database,
-  options: { now: Date; programId: number; paid: readonly number[] },
+  { now, provider, programId }: { now: Date; provider: string; programId: number },
+  paid: readonly number[],
 ): Promise<LeftOut[]> {
-  const { now, programId, paid } = options;
   return await ledger<LeftOut[]>`
     with money as (
       select affiliate_id, currency,
@@ -71,12 +80,13 @@ async function findLeftOut(
       group by affiliate_id, currency
     )
     select m.affiliate_id, m.currency, f.status, m.pending_minor, m.available_minor, m.debt_minor,
-      t.payout_min_minor,
+      t.payout_min_minor, d.changed_at as destination_changed_at,
+      case when d.held_until > ${now} then d.held_until end as held_until,
       case
         when f.status <> 'active' then 'not_active'
         when exists (
           select from payouts p where p.affiliate_id = m.affiliate_id and p.currency = m.currency
-            and p.state in ('created', 'submitting', 'submitted', 'unknown')
+            and p.state in ('awaiting_approval', 'created', 'submitting', 'submitted', 'unknown')
         ) then 'payout_under_way'
         when m.available_minor <= 0 and m.pending_minor > 0 then 'in_hold'
         when m.available_minor + m.debt_minor <= 0 then 'debt'
@@ -87,9 +97,11 @@ async function findLeftOut(
             and p.created_at >= date_trunc(
               case t.payout_schedule when 'weekly' then 'week' else 'month' end, ${now}::timestamptz, 'UTC')
         ) then 'not_yet_due'
+        when d.held_until > ${now} then 'destination_on_hold'
         else 'busy'
       end as reason
     from money m join affiliates f on f.id = m.affiliate_id
+    join ${destinations(ledger, provider)} d on d.affiliate_id = m.affiliate_id
     left join lateral (
       select payout_min_minor, payout_schedule from terms
       where program_id = ${programId} and campaign_id is null and validity @> ${now}::timestamptz

@@ -5,7 +5,7 @@ export interface PaymentOrder {
   readonly affiliateId: number;
   readonly affiliateName: string;
   readonly affiliateEmail: string;
-  /** An IBAN, a PayPal address, a Stripe account: whatever the affiliate gave. */
+  /** An IBAN, a PayPal address, a Stripe account, as it was when the payout was built; null: none. */
   readonly payoutAccount: string | null;
   readonly currency: string;
   readonly amountMinor: bigint;

@@ -1,6 +1,7 @@
 import { errorText } from '../../core/errors.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
-import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
+import { type Database, type DatabaseSql, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
+import { destinations } from './destinations.ts';
 import { decryptPayoutAccount } from './methods.ts';
 import {
   cancelPayout,
@@ -24,12 +25,12 @@ const REASON_LENGTH = 1_000;
 interface SubmitOptions {
   readonly now: Date;
   readonly provider: PayoutProvider;
-  /** Opens the affiliates' accounts; without it orders have none. */
+  /** Decrypts the accounts of the payouts; without it orders have none. */
   readonly secretBox?: SecretBox | undefined;
   readonly programId?: number | undefined;
 }
 
-/** Hands every open batch over, one after another; returns their payouts as they are then. */
+/** Hands every open batch over that needs no approval or has it; returns their payouts as they are then. */
 export async function submitPayouts(ledger: Database, options: SubmitOptions): Promise<Payout[]> {
   const payouts: Payout[] = [];
   for (;;) {
@@ -50,15 +51,16 @@ async function handOverNext(ledger: Database, options: SubmitOptions): Promise<P
   const [claimed] = await ledger<{ id: bigint; batchKey: string; createdAt: Date }[]>`
     update payout_batches set claimed_until = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
     where id = (
-      select id from payout_batches
+      select id from payout_batches b
       where handed_over_at is null and claimed_until <= clock_timestamp() and provider = ${provider.name}
         and (${programId}::integer is null or program_id = ${programId})
+        and exists (select from payout_runs r where r.id = b.run_id and r.state <> 'awaiting_approval')
       order by id limit 1 for update skip locked
     )
     returning id, batch_key, created_at`;
   if (!claimed) return undefined;
   const begun = await inTransaction(ledger, (tx) =>
-    beginSubmission(tx, { batchId: claimed.id, now, mayRepeat: provider.lookUp === undefined }),
+    beginSubmission(tx, { batchId: claimed.id, now, provider }),
   );
   const orders = await readOrders(ledger, { ids: begun, secretBox: options.secretBox });
   const answers = orders.length === 0 ? new Map() : await submit(provider, { ...claimed, orders });
@@ -74,23 +76,37 @@ async function handOverNext(ledger: Database, options: SubmitOptions): Promise<P
   });
 }
 
+/** A condition: the money of payout `p` would go elsewhere by now, `d` being the present destination. */
+const isElsewhere = (sql: DatabaseSql) => sql`
+  (p.destination_kind, p.method_version, p.destination_email) is distinct from (d.kind, d.method_version, d.email)`;
+
 /**
- * Cancels the payouts of affiliates that are no longer active, and moves the others to `submitting`: from now on they
- * can only be asked about. Returns those to hand over; with `mayRepeat` also those a dead run was handing over.
+ * Cancels the payouts of affiliates that are no longer active, or have changed where their money goes: the next run
+ * builds them again, after the hold. Moves the others to `submitting`: from now on they can only be asked about.
+ * Returns those to hand over; with `mayRepeat` also those a dead run was handing over.
  */
 async function beginSubmission(
   tx: DatabaseTransaction,
-  { batchId, now, mayRepeat }: { batchId: bigint; now: Date; mayRepeat: boolean },
+  options: { batchId: bigint; now: Date; provider: PayoutProvider },
 ): Promise<bigint[]> {
-  // Before everything else, so that no affiliate is suspended between this check and the commit of the submission.
+  const { batchId, now, provider } = options;
+  const mayRepeat = provider.lookUp === undefined;
+  // Before everything else, so that no affiliate is suspended, and no destination changed, between this check and the
+  // commit of the submission.
   await tx`
     select from affiliates where id in (
       select affiliate_id from payouts where batch_id = ${batchId} and state = 'created'
     ) order by id for share`;
-  const inactive = await tx<{ id: bigint }[]>`
-    select p.id from payouts p join affiliates a on a.id = p.affiliate_id
-    where p.batch_id = ${batchId} and p.state = 'created' and a.status <> 'active' order by p.id`;
-  for (const { id: payoutId } of inactive) await cancelPayout(tx, { payoutId, now, actor: ACTOR });
+  const stopped = await tx<{ id: bigint; failure: string }[]>`
+    select p.id, case when a.status <> 'active' then ${'its affiliate is not active any more'}
+      else ${'the payout method was changed before it was handed over'} end as failure
+    from payouts p join affiliates a on a.id = p.affiliate_id
+    join ${destinations(tx, provider.name)} d on d.affiliate_id = p.affiliate_id
+    where p.batch_id = ${batchId} and p.state = 'created' and (a.status <> 'active' or ${isElsewhere(tx)})
+    order by p.id`;
+  for (const { id: payoutId, failure } of stopped) {
+    await cancelPayout(tx, { payoutId, now, actor: ACTOR, failure });
+  }
   const begun = await tx<{ id: bigint }[]>`
     update payouts set state = 'submitting'
     where batch_id = ${batchId} and (state = 'created' or (${mayRepeat} and state = 'submitting'))
@@ -100,20 +116,22 @@ async function beginSubmission(
 
 type NumberedOrder = PaymentOrder & { readonly id: bigint };
 
+/** What to pay, to where each payout was built for: a repeated order has the same destination. */
 async function readOrders(
   ledger: Database,
   { ids, secretBox }: { ids: readonly bigint[]; secretBox: SecretBox | undefined },
 ): Promise<NumberedOrder[]> {
-  const rows = await ledger<(Omit<NumberedOrder, 'payoutAccount'> & { details: Buffer | null })[]>`
+  const rows = await ledger<
+    (Omit<NumberedOrder, 'payoutAccount'> & { details: Buffer | null; email: string | null })[]
+  >`
     select p.id, p.provider_key, p.affiliate_id, f.name as affiliate_name, f.email as affiliate_email,
-      m.details, p.currency, p.amount_minor
+      p.destination_details as details, p.destination_email as email, p.currency, p.amount_minor
     from payouts p join affiliates f on f.id = p.affiliate_id
-    left join payout_methods m on m.affiliate_id = p.affiliate_id
     where p.id = any(${ids}::bigint[])
     order by p.id`;
-  return rows.map(({ details, ...order }) => ({
+  return rows.map(({ details, email, ...order }) => ({
     ...order,
-    payoutAccount: details && secretBox ? decryptPayoutAccount(secretBox, details) : null,
+    payoutAccount: details && secretBox ? decryptPayoutAccount(secretBox, details) : email,
   }));
 }
 
@@ -167,7 +185,7 @@ async function recordAnswers(
 
 /**
  * Payouts that a dead run was handing over are reconciled like all others with unknown outcome: handed over again they
- * would be paid twice by a provider that has forgotten the key, and refused where the affiliate's account has changed.
+ * would be paid twice by a provider that has forgotten the key.
  */
 async function disownDeadRuns(ledger: Database, options: SubmitOptions): Promise<void> {
   const { provider, programId = null } = options;
@@ -189,16 +207,17 @@ export interface Reconciliation {
 
 /**
  * Asks the provider for payouts it gave no answer for. One that it never received is handed over again under its own
- * key, as long as the provider remembers keys and the affiliate is active; otherwise a person decides. None ever gets
- * a second key.
+ * key, as long as the provider remembers keys, the affiliate is active and its money still goes there; otherwise a
+ * person decides. None ever gets a second key.
  */
 export async function reconcilePayouts(ledger: Database, options: SubmitOptions): Promise<Reconciliation> {
   const { now, provider, programId = null } = options;
   if (provider.lookUp) await disownDeadRuns(ledger, options);
   const unknown = await ledger<{ id: bigint; mayGoAgain: boolean }[]>`
     select p.id, p.created_at > ${now}::timestamptz - make_interval(hours => ${RESUBMIT_HOURS})
-      and f.status = 'active' as may_go_again
+      and f.status = 'active' and not (${isElsewhere(ledger)}) as may_go_again
     from payouts p join affiliates f on f.id = p.affiliate_id
+    join ${destinations(ledger, provider.name)} d on d.affiliate_id = p.affiliate_id
     where p.state = 'unknown' and p.provider = ${provider.name}
       and (${programId}::integer is null or p.program_id = ${programId})
     order by p.id limit ${RECONCILE_LIMIT}`;

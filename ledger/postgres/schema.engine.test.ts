@@ -30,6 +30,7 @@ beforeAll(async () => {
   parties = await createParties(db.ledger);
   await creditOrder(db.ledger, parties, { amountMinor: 10_000n });
   await runPayouts(db.ledger, {
+    actor: 'test',
     now: new Date(Date.now() + 1_000),
     provider: { name: 'test', submit: async (batch) => answerAll(batch, { outcome: 'accepted' }) },
   });

@@ -109,18 +109,20 @@ export async function listAffiliates(
 }
 
 /**
- * Changes the given columns.
+ * Changes the given columns. Another e-mail address is a destination on hold where the provider pays to it, and
+ * remembers its actor.
  * @throws InputError, also for a parent that descends from the affiliate; OperatingError `wrong_state` for a status that
  * cannot follow the present one.
  * Returns undefined when there is no such affiliate.
  */
 export async function updateAffiliate(
   sql: DatabaseSql,
-  options: { id: number; changes: AffiliateChanges },
+  options: { id: number; changes: AffiliateChanges; actor: string },
 ): Promise<Affiliate | undefined> {
   checkAffiliate(options.changes);
   const { refCode, name, email, customerRef, parentId, status } = options.changes;
-  const given = givenColumns({ refCode, name, email, customerRef, parentId, status });
+  const emailChangedBy = email === undefined ? undefined : options.actor;
+  const given = givenColumns({ refCode, name, email, emailChangedBy, customerRef, parentId, status });
   if (Object.keys(given).length === 0) return await getAffiliate(sql, options.id);
   const approval = status === 'active' ? sql`, approved_at = coalesce(approved_at, now())` : sql``;
   const [affiliate] = await answeringInput(

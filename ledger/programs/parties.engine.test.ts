@@ -102,7 +102,8 @@ describe('links', () => {
 describe('the tree of affiliates', () => {
   test('refuses a cycle, also one that two transactions would close together', async () => {
     const [affiliate, parent, grandparent] = parties.chain;
-    const hang = (id: number, parentId: number) => updateAffiliate(ledger, { id, changes: { parentId } });
+    const hang = (id: number, parentId: number) =>
+      updateAffiliate(ledger, { actor: 'test', id, changes: { parentId } });
     await expect(hang(grandparent, affiliate)).rejects.toEqual(inputError('parent_id'));
     await expect(hang(parent, parent)).rejects.toEqual(inputError('parent_id'));
     const { programId } = parties;
@@ -110,7 +111,7 @@ describe('the tree of affiliates', () => {
       createAffiliate(ledger, { programId, refCode, name: refCode, email: 'a@example.com' });
     const [a, b] = [await loose('a'), await loose('b')];
     const second = await ledger.begin(async (tx) => {
-      await updateAffiliate(tx, { id: a.id, changes: { parentId: b.id } });
+      await updateAffiliate(tx, { actor: 'test', id: a.id, changes: { parentId: b.id } });
       const rival = Promise.allSettled([hang(b.id, a.id)]);
       await waitFor(
         async () => {
@@ -141,14 +142,18 @@ describe('the tree of affiliates', () => {
       name: 'top',
       email: 'a@example.com',
     });
-    const lowered = updateAffiliate(ledger, { id: parties.chain[2], changes: { parentId: top.id } });
+    const lowered = updateAffiliate(ledger, {
+      actor: 'test',
+      id: parties.chain[2],
+      changes: { parentId: top.id },
+    });
     await expect(lowered).rejects.toEqual(inputError('parent_id'));
   });
 
   test('stays within one program', async () => {
     const other = await createParties(ledger);
     const changes = { parentId: other.chain[0] };
-    await expect(updateAffiliate(ledger, { id: parties.chain[0], changes })).rejects.toEqual(
+    await expect(updateAffiliate(ledger, { actor: 'test', id: parties.chain[0], changes })).rejects.toEqual(
       inputError('parent_id'),
     );
   });

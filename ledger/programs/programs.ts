@@ -30,13 +30,24 @@ export interface PrivacySettings {
   readonly honourOptOut: boolean;
 }
 
+/** What stands between a program's money and one person who would move it alone. */
+export interface PayoutSettings {
+  /** Days, 0 to {@link MAX_HOLD_DAYS}, without payouts to a destination after it was changed. */
+  readonly payoutMethodHoldDays: number;
+  /** Whether a second person approves a run before it is handed over. */
+  readonly payoutsNeedApproval: boolean;
+}
+
+/** A longer hold would keep affiliates from money that is theirs. */
+export const MAX_HOLD_DAYS = 90;
+
 /** Who may work on a program. */
 export interface AccessSettings {
   /** Operators and finance must have a second factor before anything else is allowed. */
   readonly requireSecondFactor: boolean;
 }
 
-export interface Program extends FraudSettings, PrivacySettings, AccessSettings {
+export interface Program extends FraudSettings, PrivacySettings, PayoutSettings, AccessSettings {
   readonly id: number;
   readonly name: string;
   /** ISO 4217; every order, commission and payout of the program is in it. */
@@ -52,6 +63,7 @@ export interface Program extends FraudSettings, PrivacySettings, AccessSettings 
 export interface NewProgram
   extends Partial<FraudSettings>,
     Partial<PrivacySettings>,
+    Partial<PayoutSettings>,
     Partial<AccessSettings> {
   readonly name: string;
   readonly currency: string;
@@ -75,6 +87,8 @@ const PROGRAM_COLUMNS = [
   'anonymiseIp',
   'cookies',
   'honourOptOut',
+  'payoutMethodHoldDays',
+  'payoutsNeedApproval',
   'requireSecondFactor',
   'createdAt',
 ];
@@ -95,6 +109,7 @@ function checkProgram(program: ProgramChanges): void {
 export async function createProgram(sql: DatabaseSql, program: NewProgram): Promise<Program> {
   checkProgram(program);
   const { name, fallbackUrl, trackingDomain, fingerprintMatch } = program;
+  const { payoutMethodHoldDays, payoutsNeedApproval } = program;
   const { fraudRules = {}, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = program;
   const row = {
     name,
@@ -106,6 +121,8 @@ export async function createProgram(sql: DatabaseSql, program: NewProgram): Prom
     anonymiseIp,
     cookies,
     honourOptOut,
+    payoutMethodHoldDays,
+    payoutsNeedApproval,
     requireSecondFactor,
   };
   const [created] = await answeringInput(
@@ -141,6 +158,7 @@ export async function updateProgram(
   const { id, changes } = options;
   checkProgram(changes);
   const { name, status, fallbackUrl, trackingDomain, fingerprintMatch } = changes;
+  const { payoutMethodHoldDays, payoutsNeedApproval } = changes;
   const { fraudRules, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = changes;
   const given = givenColumns({
     name,
@@ -151,6 +169,8 @@ export async function updateProgram(
     anonymiseIp,
     cookies,
     honourOptOut,
+    payoutMethodHoldDays,
+    payoutsNeedApproval,
     requireSecondFactor,
   });
   const isBare = Object.keys(given).length === 0;

@@ -79,6 +79,7 @@ async function main(): Promise<void> {
   const clickhouse = await startClickHouse({
     dataDir: join(folder, 'clickhouse'),
     port: await freePort(),
+    password: 'bench',
     database: 'afflux',
     log,
   });

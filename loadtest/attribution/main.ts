@@ -239,6 +239,7 @@ async function openStores(): Promise<Stores> {
   const clickhouse = await startClickHouse({
     dataDir: join(folder, 'clickhouse'),
     port: await freePort(),
+    password: 'bench',
     database: 'afflux',
     log,
   });
@@ -361,6 +362,7 @@ async function decideAll(
 async function pay(ledger: Database, programId: number): Promise<{ built: number; seconds: number }> {
   const startedAt = performance.now();
   const { built } = await runPayouts(ledger, {
+    actor: 'bench',
     now: new Date(),
     programId,
     provider: { name: 'bench', submit: async (batch) => answerAll(batch, { outcome: 'accepted' }) },

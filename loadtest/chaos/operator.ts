@@ -47,7 +47,11 @@ export function startOperator(options: {
   }
 
   async function pay(): Promise<void> {
-    await post('/v1/payouts/run');
+    const answer = await http.send('GET', `${platform.apiUrl}/v1/payouts/preview`, { headers });
+    if (answer?.status === 200) {
+      const { preview } = JSON.parse(answer.body) as { preview: string };
+      await post('/v1/payouts/run', { preview });
+    }
     for (const { id, state } of (await openPayouts()) ?? []) {
       if (state === 'submitted') await post(`/v1/payouts/${id}/mark-paid`);
     }

@@ -119,6 +119,7 @@ async function startEngines() {
       server,
       dataDir: join(folder, name),
       port: await freePort(),
+      password: 'bench',
       sync,
       log,
     });

@@ -40,6 +40,7 @@ async function open(fixture: PeerFixture, sync: 'always' | 'interval'): Promise<
     server: fixture.natsServer,
     dataDir: join(home, 'nats'),
     port: await freePort(),
+    password: 'bench',
     sync,
     log: fixture.log,
   });

@@ -126,6 +126,7 @@ async function createPeerFixture(): Promise<PeerFixture> {
   const clickhouse = await startClickHouse({
     dataDir: join(folder, 'clickhouse'),
     port: await freePort(),
+    password: 'bench',
     database: 'bench',
     log,
   });

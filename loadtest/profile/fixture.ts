@@ -76,6 +76,7 @@ async function startEngines(
     server: await findNatsServer({ explicit: config.natsServer, home: fromProject('.afflux') }),
     dataDir: join(folder, 'nats'),
     port: await freePort(),
+    password: 'bench',
     sync: 'interval',
     log,
   });

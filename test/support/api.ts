@@ -70,6 +70,8 @@ export interface TestApi {
   /** Opens no program: the operator's own people. */
   readonly operatorKey: string;
   call(method: string, path: string, call?: ApiCall): Promise<Answer>;
+  /** Runs the payouts of the key's program, as its preview shows them. */
+  runPayouts(key: string, headers?: Readonly<Record<string, string>>): Promise<Answer>;
   tenant(name: string): Promise<Tenant>;
   stop(): Promise<void>;
 }
@@ -125,6 +127,11 @@ export async function startTestApi(
     mails: () => claimMails(ledger, secretBox, { limit: 1_000, claimSeconds: 0 }),
     operatorKey: key,
     call: (method, path, call = {}) => callApi(url, method, path, call),
+    async runPayouts(key, headers = {}) {
+      const { body } = await callApi(url, 'GET', '/v1/payouts/preview', { key });
+      const json = { preview: body.preview };
+      return await callApi(url, 'POST', '/v1/payouts/run', { key, json, headers });
+    },
     tenant: (name) => createTenant(ledger, name),
     async stop() {
       await app.close();

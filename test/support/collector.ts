@@ -7,6 +7,8 @@ import { type ClickRecord, decodeClicks } from '../../core/clicks/click-record.t
 import { BatchHeader, CLICKS_STREAM, connectNats, ensureStreams } from '../../core/clicks/stream.ts';
 import { type Config, loadConfig } from '../../core/config/config.ts';
 import { withGeneratedSecrets } from '../../core/config/secrets.ts';
+import { createSecretBox } from '../../core/secret-box.ts';
+import { metricsToken } from '../../core/service/metrics-access.ts';
 import { freePort } from '../../engines/engine.ts';
 import { connectDatabase, type Database } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
@@ -91,6 +93,12 @@ export async function prepareCollector(
       rmSync(home, { recursive: true, force: true });
     },
   };
+}
+
+/** What Prometheus reads of the process at `url`, by the token of its configuration. */
+export async function readMetrics(url: string, { dataKeys }: Pick<Config, 'dataKeys'>): Promise<string> {
+  const authorization = `Bearer ${metricsToken(createSecretBox(dataKeys))}`;
+  return await (await fetch(`${url}/metrics`, { headers: { authorization } })).text();
 }
 
 /** Every click in a stream; the batches' headers agree with their rows, or it throws. */

@@ -1,9 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliDecompressSync, constants } from 'node:zlib';
 import { fromProject } from '../../core/config/paths.ts';
-import { findPostgresBinaries } from '../../engines/postgres-binaries.ts';
-import { choosePostgresUser } from '../../engines/postgres-user.ts';
 
 const FOLDER = fromProject('test/fixtures/data-folder');
 
@@ -25,8 +23,8 @@ interface PackedEntry {
   readonly link?: string;
 }
 
-/** Unpacks the data folder of an earlier version into `home`, as the account that runs PostgreSQL here needs it. */
-export async function unpackDataFolder(home: string): Promise<void> {
+/** Unpacks the data folder of an earlier version into `home`. Started by root, the platform hands it to its engines. */
+export function unpackDataFolder(home: string): void {
   const content = brotliDecompressSync(readFileSync(join(FOLDER, 'data-folder.br')), {
     params: { [constants.BROTLI_DECODER_PARAM_LARGE_WINDOW]: 1 },
   });
@@ -43,9 +41,4 @@ export async function unpackDataFolder(home: string): Promise<void> {
       offset += size ?? 0;
     }
   }
-  const dataDir = join(home, 'postgres');
-  const { postgres: program } = await findPostgresBinaries();
-  const user = choosePostgresUser({ program, parentDir: home, dataDir });
-  user.own(dataDir);
-  for (const name of readdirSync(dataDir, { recursive: true })) user.own(join(dataDir, String(name)));
 }

@@ -38,12 +38,32 @@ export async function freshClickHouseDatabase(): Promise<FreshDatabase> {
   const name = freshName();
   const url = new URL(inject('clickhouseUrl'));
   async function run(statement: string): Promise<void> {
-    const response = await fetch(new URL('/', url), { method: 'POST', body: statement });
+    const response = await askClickHouse(inject('clickhouseUrl'), {}, { method: 'POST', body: statement });
     if (!response.ok) throw new Error(await response.text());
   }
   await run(`CREATE DATABASE ${name}`);
   url.pathname = `/${name}`;
   return { url: url.href, drop: () => run(`DROP DATABASE IF EXISTS ${name} SYNC`) };
+}
+
+/** A request to a ClickHouse by the URL of its database, as curl would send it, with the URL's password. */
+export async function askClickHouse(
+  database: string,
+  parameters: Readonly<Record<string, string>> = {},
+  init: RequestInit = {},
+): Promise<Response> {
+  const { origin, username, password, pathname } = new URL(database);
+  const url = new URL('/', origin);
+  url.searchParams.set('database', pathname.slice(1));
+  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
+  const headers = new Headers(init.headers);
+  if (!headers.has('Authorization')) {
+    headers.set(
+      'Authorization',
+      `Basic ${Buffer.from(`${username}:${decodeURIComponent(password)}`).toString('base64')}`,
+    );
+  }
+  return await fetch(url, { ...init, headers });
 }
 
 /** A nats-server that a test may end at any moment and start again, with its data, on its port. */
@@ -66,6 +86,7 @@ export async function startTestNats(parent = tmpdir()): Promise<TestNats> {
       server: inject('natsServer'),
       dataDir: folder,
       port,
+      password: 'test',
       sync: 'interval',
       log: createLogger({ name: 'nats', level: 'silent' }),
     });

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
@@ -28,8 +28,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
   // Tests start compiled processes. `npm test` has just built them; `npx vitest` after a change has not.
   await build();
   const folder = mkdtempSync(join(tmpdir(), 'afflux-test-'));
-  // PostgreSQL may run under another account.
-  chmodSync(folder, 0o711);
   const missingFile = join(folder, 'missing.jsonl');
   project.provide('missingFile', missingFile);
   const log = createLogger({ name: 'test', level: 'warn' });
@@ -69,6 +67,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
         startClickHouse({
           dataDir: join(folder, 'clickhouse'),
           port: clickhousePort,
+          password: 'test',
           database: 'afflux',
           log,
         }),

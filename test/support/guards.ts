@@ -34,7 +34,6 @@ export const OTHER_TABLES = [
   'links',
   'guess_limits',
   'outbox',
-  'payout_methods',
   'postback_calls',
   'postback_settings',
   'audit_checks',
@@ -114,6 +113,18 @@ const paying = (values: Values, identity: typeof copy | typeof twice = copy) => 
   insert into payout_items (payout_id, kind, commission_id, amount_minor)
   select made.id, 'commission', c.id, greatest(made.amount_minor, 1) from made, commissions c where ${SMALL}`;
 
+/** A run that waits for a second person, with a batch. */
+const WAITING = `update programs set payouts_need_approval = true where id = 1;
+  insert into payout_runs (program_id, provider, state, started_by) values (1, 'test', 'awaiting_approval', 'x');
+  insert into payout_batches (program_id, provider, run_id) select 1, 'test', max(id) from payout_runs`;
+const IN_WAITING: Values = {
+  affiliate_id: '4',
+  provider_key: `'new'`,
+  batch_id: '(select max(id) from payout_batches)',
+};
+/** One byte, as JSON has it. */
+const BYTES = `'\\x00'`;
+
 const order = (orderId: string) => `(select id from conversions where order_id = '${orderId}')`;
 /** The only commission of the order that is too small for a second level. */
 const SMALL = `conversion_id = ${order('small')}`;
@@ -145,6 +156,7 @@ export const GUARDS: readonly Guard[] = [
       programs_fingerprint_match_check: copy('programs', { fingerprint_match: `'x'` }),
       programs_fraud_rules_check: copy('programs', { fraud_rules: `'[]'::jsonb` }),
       programs_name_check: copy('programs', { name: `''` }),
+      programs_payout_method_hold_days_check: copy('programs', { payout_method_hold_days: '91' }),
       programs_status_check: copy('programs', { status: `'x'` }),
       programs_tracking_domain_unique: `${copy('programs', { tracking_domain: `'x.example'` })};
         ${copy('programs', { tracking_domain: `'x.example'` })}`,
@@ -182,6 +194,7 @@ export const GUARDS: readonly Guard[] = [
     constraints: {
       affiliates_pkey: behind('affiliates_program_id_id_key', twice('affiliates', { ref_code: `'x'` })),
       affiliates_customer_ref_check: copy('affiliates', { ref_code: `'x'`, customer_ref: `''` }),
+      affiliates_email_changed_by_check: copy('affiliates', { ref_code: `'x'`, email_changed_by: `''` }),
       affiliates_email_check: copy('affiliates', { ref_code: `'x'`, email: `'x'` }),
       affiliates_name_check: copy('affiliates', { ref_code: `'x'`, name: `''` }),
       affiliates_parent_known: copy('affiliates', { ref_code: `'x'`, parent_id: '999' }),
@@ -191,6 +204,10 @@ export const GUARDS: readonly Guard[] = [
       affiliates_status_check: copy('affiliates', { ref_code: `'x'`, status: `'x'` }),
     },
     triggers: {
+      hold_email: {
+        attempt: `update affiliates set email = 'thief@evil.example' where id = 1`,
+        effect: `select email_changed_at >= now() and email_held_until > now() from affiliates where id = 1`,
+      },
       open_accounts: {
         attempt: copy('affiliates', { ref_code: `'x'` }),
         effect: `select count(*) = 5 from accounts where affiliate_id = ${newest('affiliates')}`,
@@ -501,8 +518,52 @@ export const GUARDS: readonly Guard[] = [
       apply_entries: { attempt: copy('entries', {}), refusedBy: 'entries_journal_open' },
     },
   }),
+  ...guardsOf('payout_methods', {
+    constraints: {
+      payout_methods_pkey: copy('payout_methods', {}),
+      payout_methods_account_hash_check: copy('payout_methods', { affiliate_id: '3', account_hash: BYTES }),
+      payout_methods_affiliate_id_fkey: copy('payout_methods', { affiliate_id: '999' }),
+      payout_methods_changed_by_check: copy('payout_methods', { affiliate_id: '3', changed_by: `''` }),
+      payout_methods_hint_check: copy('payout_methods', { affiliate_id: '3', hint: `''` }),
+      payout_methods_kind_check: copy('payout_methods', { affiliate_id: '3', kind: `'x'` }),
+    },
+    triggers: {
+      hold: {
+        attempt: `update payout_methods set account_hash = null`,
+        effect: `select version = 2 and held_until > now() + interval '2 days' from payout_methods`,
+      },
+    },
+  }),
+  ...guardsOf('payout_runs', {
+    constraints: {
+      payout_runs_pkey: twice('payout_runs', {}),
+      payout_runs_decided: `update payout_runs set decided_by = 'x'`,
+      payout_runs_program_id_fkey: behind('payout_runs_waits', copy('payout_runs', { program_id: '999' })),
+      payout_runs_provider_check: copy('payout_runs', { provider: `''` }),
+      payout_runs_second_person: behind(
+        'payout_runs_transition',
+        `update payout_runs set state = 'approved', decided_at = now(), decided_by = started_by`,
+      ),
+      payout_runs_started_by_check: copy('payout_runs', { started_by: `''` }),
+    },
+    triggers: {
+      first_state: {
+        attempt: copy('payout_runs', { state: `'rejected'`, decided_at: 'now()', decided_by: `'x'` }),
+        refusedBy: 'payout_runs_transition',
+      },
+      transition: {
+        attempt: `update payout_runs set state = 'awaiting_approval'`,
+        refusedBy: 'payout_runs_transition',
+      },
+      waits: {
+        attempt: copy('payout_runs', { state: `'awaiting_approval'` }),
+        refusedBy: 'payout_runs_waits',
+      },
+    },
+  }),
   ...guardsOf('payout_batches', {
     constraints: {
+      payout_batches_run_id_fkey: copy('payout_batches', { batch_key: `'new'`, run_id: '999' }),
       payout_batches_pkey: twice('payout_batches', { batch_key: `'new'` }),
       payout_batches_batch_key_key: copy('payout_batches', {}),
       payout_batches_program_id_fkey: copy('payout_batches', { batch_key: `'new'`, program_id: '999' }),
@@ -522,6 +583,22 @@ export const GUARDS: readonly Guard[] = [
           paying({ affiliate_id: '4', provider_key: `'new'`, ...values }),
         ]),
       ),
+      payouts_destination: paying({ affiliate_id: '4', provider_key: `'new'`, destination_hint: `'x'` }),
+      payouts_destination_hint_check: paying({
+        affiliate_id: '4',
+        provider_key: `'new'`,
+        destination_kind: `'email'`,
+        destination_email: `'a@example.com'`,
+        destination_hint: `''`,
+      }),
+      payouts_destination_kind_check: paying({
+        affiliate_id: '4',
+        provider_key: `'new'`,
+        destination_kind: `'x'`,
+        destination_details: BYTES,
+        destination_hint: `'x'`,
+        method_version: '1',
+      }),
       payouts_amount_minor_check: behind(
         'payouts_total',
         paying({ affiliate_id: '4', provider_key: `'new'`, amount_minor: '0' }),
@@ -531,6 +608,15 @@ export const GUARDS: readonly Guard[] = [
     },
     indexes: { payouts_one_open: paying({ provider_key: `'new'` }) },
     triggers: {
+      approved: {
+        attempt: `${WAITING}; ${paying({ ...IN_WAITING, state: `'awaiting_approval'` })};
+          update payouts set state = 'created' where state = 'awaiting_approval'`,
+        refusedBy: 'payouts_approved',
+      },
+      approved_first: {
+        attempt: `${WAITING}; ${paying(IN_WAITING)}`,
+        refusedBy: 'payouts_approved',
+      },
       total: {
         attempt: copy('payouts', { affiliate_id: '4', provider_key: `'new'`, state: `'created'` }),
         refusedBy: 'payouts_total',

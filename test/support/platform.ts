@@ -28,9 +28,12 @@ const START_MS = 60_000;
 const COMMAND_MS = 150_000;
 const STOP_MS = 30_000;
 
-/** @param options.prepare Fills the data folder before the platform opens it. */
+/**
+ * @param options.prepare Fills the data folder before the platform opens it.
+ * @param options.env More variables, such as the URLs of servers.
+ */
 export async function startPlatform(
-  options: { prepare?: (home: string) => Promise<void> } = {},
+  options: { prepare?: (home: string) => Promise<void>; env?: Readonly<Record<string, string>> } = {},
 ): Promise<TestPlatform> {
   const home = mkdtempSync(join(tmpdir(), 'afflux-platform-'));
   await options.prepare?.(home);
@@ -39,6 +42,7 @@ export async function startPlatform(
     AFFLUX_HOME: home,
     NATS_SERVER: inject('natsServer').binary,
     ...(await freePlatformPorts()),
+    ...options.env,
   };
   const run = (...args: string[]) => start(args, env);
   const up = run('up');

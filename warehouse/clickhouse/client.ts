@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { type Table, tableFromIPC } from 'apache-arrow';
 import { errorText, OperatingError } from '../../core/errors.ts';
+import { NO_TLS_FILES, readTlsFiles, type TlsFiles } from '../../core/tls.ts';
 import { openHttpTransport } from './http.ts';
 import { openOfficialTransport } from './official.ts';
 import {
@@ -62,10 +63,16 @@ const ARROW_SETTINGS = {
 
 /**
  * Connects to `http://user:password@host:8123/database` and creates the database if it is missing.
- * @throws OperatingError `clickhouse_unreachable` (network), `clickhouse_refused` (its answer was an exception).
+ * @throws OperatingError `clickhouse_unreachable` (network), `clickhouse_refused` (its answer was an exception),
+ * `invalid_config` for a certificate's file that cannot be read.
  */
-export async function connectWarehouse(options: { url: string; name: string }): Promise<Warehouse> {
-  const target = parseTarget(options.url);
+export async function connectWarehouse(options: {
+  url: string;
+  tls?: TlsFiles;
+  name: string;
+}): Promise<Warehouse> {
+  const { url, tls = NO_TLS_FILES } = options;
+  const target = { ...parseTarget(url), tls: readTlsFiles('CLICKHOUSE', tls) };
   await createDatabase(target, options.name);
   return warehouseOf(target, {
     queries: openHttpTransport(target, options.name),
@@ -172,6 +179,7 @@ export function parseTarget(url: string): Target {
     database: decodeURIComponent(parsed.pathname.replace(/^\/+|\/+$/g, '')) || DEFAULT_DATABASE,
     username: decodeURIComponent(parsed.username) || 'default',
     password: decodeURIComponent(parsed.password),
+    tls: {},
   };
 }
 

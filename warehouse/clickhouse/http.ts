@@ -1,8 +1,10 @@
-import { Agent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import {
+  createAgent,
   IDLE_MS,
-  MAX_CONNECTIONS,
+  isSecure,
+  loginHeaders,
   type Query,
   REQUEST_TIMEOUT_MS,
   successful,
@@ -12,15 +14,9 @@ import {
 
 /** Sends each query at once, without the official client's timer: docs/decisions/0002-clickhouse-client.md. */
 export function openHttpTransport(target: Target, name: string): Transport<Query> {
-  const secure = target.origin.startsWith('https:');
-  const settings = { keepAlive: true, maxSockets: MAX_CONNECTIONS, timeout: IDLE_MS };
-  const agent = secure ? new HttpsAgent(settings) : new Agent(settings);
-  const open = secure ? httpsRequest : httpRequest;
-  const headers = {
-    'User-Agent': `afflux-${name}`,
-    'X-ClickHouse-User': target.username,
-    'X-ClickHouse-Key': target.password,
-  };
+  const agent = createAgent(target, { timeout: IDLE_MS });
+  const open = isSecure(target) ? httpsRequest : httpRequest;
+  const headers = { 'User-Agent': `afflux-${name}`, ...loginHeaders(target) };
 
   function post(query: Query): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {

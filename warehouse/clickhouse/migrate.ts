@@ -100,7 +100,10 @@ export function statementsOf(text: string): string[] {
     .filter((statement) => statement !== '');
 }
 
-/** A dictionary reads its table as somebody: the server's default user needs no naming, unless it has a password. */
+/**
+ * A dictionary reads its table as somebody: the server's default user needs no naming, unless it has a password. Within
+ * the embedded engine any password does, so that a new one needs no new dictionary.
+ */
 function dictionaryCredentials({ username, password }: Warehouse['account']): string {
   if (username === 'default' && password === '') return '';
   const quoted = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;

@@ -1,7 +1,9 @@
 import { Readable } from 'node:stream';
 import { ClickHouseLogLevel, createClient } from '@clickhouse/client';
 import {
+  createAgent,
   IDLE_MS,
+  loginHeaders,
   MAX_CONNECTIONS,
   REQUEST_TIMEOUT_MS,
   successful,
@@ -14,8 +16,10 @@ export function openOfficialTransport(target: Target, name: string): Transport {
   const client = createClient({
     url: target.origin,
     database: target.database,
-    username: target.username,
-    password: target.password,
+    // Its own TLS settings would send the certificate as a login beside the password, which ClickHouse refuses.
+    http_agent: createAgent(target),
+    http_headers: loginHeaders(target),
+    set_basic_auth_header: false,
     application: `afflux-${name}`,
     request_timeout: REQUEST_TIMEOUT_MS,
     max_open_connections: MAX_CONNECTIONS,

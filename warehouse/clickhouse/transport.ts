@@ -1,5 +1,7 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import { Agent, type IncomingHttpHeaders } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
 import type { Readable } from 'node:stream';
+import type { TlsContents } from '../../core/tls.ts';
 
 /** The address of a ClickHouse database and the account that uses it. */
 export interface Target {
@@ -8,6 +10,8 @@ export interface Target {
   readonly database: string;
   readonly username: string;
   readonly password: string;
+  /** Authorities and client certificate of an https origin. */
+  readonly tls: TlsContents;
 }
 
 export type Settings = Readonly<Record<string, string | number>>;
@@ -60,6 +64,25 @@ export const IDLE_MS = 2_000;
 export const MAX_CONNECTIONS = 10;
 /** Bytes of a server's error text that are kept. */
 const MAX_ERROR_TEXT_BYTES = 2_000;
+
+/** Connections to a target. */
+export function createAgent(target: Target, options: { timeout?: number } = {}): Agent {
+  const settings = { keepAlive: true, maxSockets: MAX_CONNECTIONS, ...options };
+  return isSecure(target) ? new HttpsAgent({ ...settings, ...target.tls }) : new Agent(settings);
+}
+
+export function isSecure({ origin }: Target): boolean {
+  return origin.startsWith('https:');
+}
+
+/** Who we are to ClickHouse: by the password, or by the client certificate alone when there is none. */
+export function loginHeaders({ username, password, tls }: Target): Record<string, string> {
+  const proof: Record<string, string> =
+    tls.cert && password === ''
+      ? { 'X-ClickHouse-SSL-Certificate-Auth': 'on' }
+      : { 'X-ClickHouse-Key': password };
+  return { 'X-ClickHouse-User': username, ...proof };
+}
 
 /** Passes an answer on unless it is an exception. @throws ServerFault, or the network's error. */
 export async function successful(answer: Answer & { status: number | undefined }): Promise<Answer> {

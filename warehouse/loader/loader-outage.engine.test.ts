@@ -13,6 +13,7 @@ it('goes on by itself after NATS was killed and came back', async () => {
     server: inject('natsServer'),
     dataDir,
     port: await freePort(),
+    password: 'test',
     sync: 'always',
     log: quietLog,
   } as const;

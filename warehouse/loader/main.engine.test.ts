@@ -5,8 +5,8 @@ import { expect, it } from 'vitest';
 import { loadConfig } from '../../core/config/config.ts';
 import { withGeneratedSecrets } from '../../core/config/secrets.ts';
 import { freePort } from '../../engines/engine.ts';
+import { readMetrics } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
-import { readMetrics } from '../../test/support/metrics.ts';
 import { clickRecords, quietLog, startPipeline } from '../../test/support/warehouse.ts';
 import { startLoader } from './main.ts';
 

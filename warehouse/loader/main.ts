@@ -6,6 +6,7 @@ import {
   openBucket,
 } from '../../core/clicks/stream.ts';
 import type { Config } from '../../core/config/config.ts';
+import { clickhouseServer, natsServer } from '../../core/config/servers.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { createMetrics, type Running, serveHealth } from '../../core/service/service.ts';
@@ -22,8 +23,8 @@ const SHARD = 0;
  */
 export async function startLoader(options: { config: Config; log: Logger }): Promise<Running> {
   const { config, log } = options;
-  const warehouse = await connectWarehouse({ url: config.clickhouseUrl, name: 'afflux-loader' });
-  const nc = await connectNats({ url: config.natsUrl, name: 'afflux-loader' });
+  const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-loader' });
+  const nc = await connectNats({ ...natsServer(config), name: 'afflux-loader' });
   const registry = createMetrics();
   const loader = new Loader({
     warehouse,

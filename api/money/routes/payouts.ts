@@ -12,6 +12,7 @@ import {
   returnPayout,
 } from '../../../ledger/payouts/payouts.ts';
 import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
+import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { affiliateFilter, inProgram, owned, principalOf, programFilter } from '../../http/principal.ts';
@@ -93,7 +94,7 @@ function addPayoutCommands(app: ApiServer, context: ApiContext): void {
     app.route({
       method: 'POST',
       url: `/v1/payouts/:id/${verb}`,
-      config,
+      config: { ...config, problems: [...config.problems, 'reauthentication_required'] },
       schema: {
         operationId,
         tags,
@@ -104,10 +105,13 @@ function addPayoutCommands(app: ApiServer, context: ApiContext): void {
         }),
         response: { 200: payoutView },
       },
-      handler: async (request, reply) =>
-        await close(context, request, reply, request.params.id, (tx, closing) =>
+      handler: async (request, reply) => {
+        // The next run pays again what is said not to have arrived.
+        requireRecentSignIn(request);
+        return await close(context, request, reply, request.params.id, (tx, closing) =>
           end(tx, { ...closing, failure: request.body.failure }),
-        ),
+        );
+      },
     });
   }
 }

@@ -41,6 +41,7 @@ const lineView = z
     }),
     conversion_id: idText('conversion').nullable(),
     payout_id: idText('payout').nullable(),
+    destination: z.string().nullable().meta({ description: 'Where the payout goes, by a hint.' }),
     ...amounts,
   })
   .meta({ id: 'StatementLine', description: 'A movement: what it added to each place, or took from it.' });
@@ -222,6 +223,7 @@ async function statementPage(
       kind: line.kind,
       conversion_id: formatOptionalId('conversion', line.conversionId),
       payout_id: formatOptionalId('payout', line.payoutId),
+      destination: line.destinationHint,
       ...format(line),
     })),
     from: formatTime(from),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { queueMail } from '../../../ledger/integrations/mails.ts';
+import { type Destination, readDestination } from '../../../ledger/payouts/destinations.ts';
 import {
   accountOf,
   encryptPayoutDetails,
@@ -8,16 +8,23 @@ import {
   type PayoutMethod,
   setPayoutMethod,
 } from '../../../ledger/payouts/methods.ts';
+import type { DatabaseSql } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
-import { getAffiliate, updateAffiliate } from '../../../ledger/programs/affiliates.ts';
+import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
+import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import { formatTime, nameText, text, timeText } from '../../schemas/schemas.ts';
-import { affiliateView, formatAffiliate, newAffiliate, visibleAffiliate } from '../affiliate-view.ts';
+import { changeAffiliate } from '../affiliate-changes.ts';
+import { affiliateView, newAffiliate, visibleAffiliate } from '../affiliate-view.ts';
+import { mailChange } from '../change-mails.ts';
 
 const MAX_ACCOUNT_LENGTH = 100;
+
+const TAGS = ['affiliates'];
+const PROBLEMS = ['not_found', 'reauthentication_required'] as const;
 
 const params = z.object({ id: integerId('affiliate') });
 
@@ -49,7 +56,18 @@ const methodView = z
       .string()
       .nullable()
       .meta({ description: 'Enough to recognise it by; the rest is stored encrypted.' }),
-    updated_at: timeText.nullable(),
+    version: z.int().nullable().meta({ description: 'Counts the accounts that the affiliate has had.' }),
+    updated_at: timeText.nullable().meta({ description: 'When the account was last changed.' }),
+    hold: z
+      .object({
+        until: timeText,
+        changed: z.enum(['payout_method', 'email']),
+        changed_at: timeText,
+      })
+      .nullable()
+      .meta({
+        description: 'No payouts until then, because where they go was changed; null: no hold.',
+      }),
   })
   .meta({ id: 'PayoutMethod' });
 
@@ -68,46 +86,67 @@ function hintOf(method: z.output<typeof methodInput>): string {
   return `acct_…${method.account.slice(-4)}`;
 }
 
-function formatMethod(affiliateId: number, method: PayoutMethod | undefined): z.output<typeof methodView> {
+function formatMethod(
+  affiliateId: number,
+  method: PayoutMethod | undefined,
+  { kind, changedAt, heldUntil }: Destination,
+): z.output<typeof methodView> {
   return {
     affiliate_id: formatId('affiliate', affiliateId),
     kind: method?.kind ?? null,
     hint: method?.hint ?? null,
+    version: method?.version ?? null,
     updated_at: method ? formatTime(method.updatedAt) : null,
+    hold:
+      changedAt && heldUntil
+        ? {
+            until: formatTime(heldUntil),
+            changed: kind === 'email' ? 'email' : 'payout_method',
+            changed_at: formatTime(changedAt),
+          }
+        : null,
   };
 }
 
 /** What an affiliate may change of itself: its profile and where its money goes. */
 export function addAffiliateProfileRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, secretBox } = context;
-  const tags = ['affiliates'];
+  addProfileRoute(app, context);
+  addMethodRoutes(app, context);
+}
 
+function addProfileRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/affiliates/:id/profile',
-    config: { roles: ['operator', 'affiliate'], idempotent: true, ifMatch: true, problems: ['not_found'] },
+    config: { roles: ['operator', 'affiliate'], idempotent: true, ifMatch: true, problems: PROBLEMS },
     schema: {
       operationId: 'updateProfile',
-      tags,
+      tags: TAGS,
       summary: 'What an affiliate may change of itself',
+      description:
+        'A change of the e-mail address is mailed to the old and the new one, and to the program. Where the provider pays to the address, payouts are on hold for payout_method_hold_days.',
       params,
       body: z.strictObject({ name: nameText.exactOptional(), email: newAffiliate.email.exactOptional() }),
       response: { 200: affiliateView },
     },
-    handler: async (request, reply) => {
-      const principal = principalOf(request);
-      const { id } = request.params;
-      const changed = await commit(context, request, reply, async (tx) => {
-        await lockRow(tx, 'affiliates', id);
-        const before = formatAffiliate(visibleAffiliate(principal, await getAffiliate(tx, id)));
-        checkMatch(request, before);
-        const updated = await updateAffiliate(tx, { id, changes: request.body });
-        const after = formatAffiliate(visibleAffiliate(principal, updated));
-        return { body: after, audit: { action: 'affiliate.profile', subject: after.id, before, after } };
-      });
-      return withEtag(reply, changed);
-    },
+    handler: async (request, reply) =>
+      await changeAffiliate(context, request, reply, {
+        id: request.params.id,
+        changes: request.body,
+        action: 'affiliate.profile',
+      }),
   });
+}
+
+function addMethodRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger, secretBox, payoutProvider } = context;
+  const provider = payoutProvider.name;
+
+  async function readMethod(sql: DatabaseSql, affiliateId: number): Promise<z.output<typeof methodView>> {
+    const method = await getPayoutMethod(sql, affiliateId);
+    const destination = await readDestination(sql, { affiliateId, provider, now: new Date() });
+    return formatMethod(affiliateId, method, destination);
+  }
 
   app.route({
     method: 'GET',
@@ -115,55 +154,54 @@ export function addAffiliateProfileRoutes(app: ApiServer, context: ApiContext): 
     config: { roles: ['operator', 'finance', 'affiliate'], problems: ['not_found'] },
     schema: {
       operationId: 'getPayoutMethod',
-      tags,
-      summary: 'Where an affiliate’s money goes, by a hint',
+      tags: TAGS,
+      summary: 'Where an affiliate’s money goes, by a hint, and whether payouts are on hold',
       params,
       response: { 200: methodView },
     },
     handler: async (request, reply) => {
       const { id } = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
-      return withEtag(reply, formatMethod(id, await getPayoutMethod(ledger, id)));
+      return withEtag(reply, await readMethod(ledger, id));
     },
   });
 
   app.route({
     method: 'PUT',
     url: '/v1/affiliates/:id/payout-method',
-    config: { roles: ['operator', 'affiliate'], idempotent: true, ifMatch: true, problems: ['not_found'] },
+    config: { roles: ['operator', 'affiliate'], idempotent: true, ifMatch: true, problems: PROBLEMS },
     schema: {
       operationId: 'setPayoutMethod',
-      tags,
+      tags: TAGS,
       summary: 'Set where an affiliate’s money goes; stored encrypted, and confirmed by mail',
+      description:
+        'Another account than before, the first one as well, gets no payout for payout_method_hold_days of the program. The affiliate, its users and the program’s people hear of it by mail.',
       params,
       body: methodInput,
       response: { 200: methodView },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
+      const { actor } = principal;
       const { id } = request.params;
+      requireRecentSignIn(request);
       const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'affiliates', id);
         const owner = visibleAffiliate(principal, await getAffiliate(tx, id));
-        const before = formatMethod(id, await getPayoutMethod(tx, id));
+        const before = await readMethod(tx, id);
         checkMatch(request, before);
-        const details = encryptPayoutDetails(secretBox, request.body);
-        const { kind } = request.body;
-        const after = formatMethod(
-          id,
-          await setPayoutMethod(tx, {
-            affiliateId: id,
-            kind,
-            details,
-            accountHash: hashAccount(accountOf(request.body)),
-            hint: hintOf(request.body),
-          }),
-        );
-        // An account that was taken over changes this first; its owner should hear of it.
-        await queueMail(tx, secretBox, {
-          to: owner.email,
-          subject: 'Your payout method was changed',
-          text: `Hello ${owner.name},\n\nyour payouts go to ${after.hint} from now on. If that was not you, write to us at once.\n`,
+        await setPayoutMethod(tx, {
+          affiliateId: id,
+          kind: request.body.kind,
+          details: encryptPayoutDetails(secretBox, request.body),
+          accountHash: hashAccount(accountOf(request.body)),
+          hint: hintOf(request.body),
+          changedBy: actor,
         });
+        const after = await readMethod(tx, id);
+        const { heldUntil } = await readDestination(tx, { affiliateId: id, provider, now: new Date() });
+        const now = `${after.hint}`;
+        const what = 'payout method';
+        await mailChange(tx, secretBox, { before: owner, after: owner, what, now, actor, heldUntil });
         return {
           body: after,
           audit: { action: 'payout_method.set', subject: after.affiliate_id, before, after },

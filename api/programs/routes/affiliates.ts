@@ -1,20 +1,19 @@
 import { z } from 'zod';
 import { affiliateBalance } from '../../../ledger/audit/counts.ts';
-import { lockRow } from '../../../ledger/postgres/lock.ts';
 import {
   AFFILIATE_STATUSES,
   createAffiliate,
   getAffiliate,
   listAffiliates,
-  updateAffiliate,
 } from '../../../ledger/programs/affiliates.ts';
-import { checkMatch, commit, withEtag } from '../../http/commit.ts';
+import { commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf, programFilter, programRequired } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import { formatMoney, formatPage, moneyText, pageOf, pageQuery, pageRequest } from '../../schemas/schemas.ts';
+import { changeAffiliate } from '../affiliate-changes.ts';
 import { affiliateView, formatAffiliate, newAffiliate, visibleAffiliate } from '../affiliate-view.ts';
 
 const balanceView = z
@@ -30,17 +29,22 @@ const balanceView = z
 
 const params = z.object({ id: integerId('affiliate') });
 
-export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger } = context;
-  const tags = ['affiliates'];
+const TAGS = ['affiliates'];
 
+export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
+  addAffiliateQueries(app, context);
+  addBalanceRoute(app, context);
+  addAffiliateCommands(app, context);
+}
+
+function addAffiliateQueries(app: ApiServer, { ledger }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/affiliates',
     config: { roles: ['operator', 'finance', 'fraud'] },
     schema: {
       operationId: 'listAffiliates',
-      tags,
+      tags: TAGS,
       summary: 'Affiliates, by id',
       querystring: z.object({
         ...pageQuery('affiliate'),
@@ -63,7 +67,7 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
     config: { roles: ['operator', 'finance', 'fraud', 'affiliate'], problems: ['not_found'] },
     schema: {
       operationId: 'getAffiliate',
-      tags,
+      tags: TAGS,
       summary: 'One affiliate',
       params,
       response: { 200: affiliateView },
@@ -73,14 +77,16 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
       return withEtag(reply, formatAffiliate(affiliate));
     },
   });
+}
 
+function addBalanceRoute(app: ApiServer, { ledger }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/affiliates/:id/balance',
     config: { roles: ['operator', 'finance', 'affiliate'], problems: ['not_found'] },
     schema: {
       operationId: 'getAffiliateBalance',
-      tags,
+      tags: TAGS,
       summary: 'An affiliate’s money by where it is',
       params,
       response: { 200: balanceView },
@@ -100,14 +106,16 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
       };
     },
   });
+}
 
+function addAffiliateCommands(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/affiliates',
     config: { roles: ['operator'], idempotent: true },
     schema: {
       operationId: 'createAffiliate',
-      tags,
+      tags: TAGS,
       summary: 'Create an affiliate; it is pending until its status is set to active',
       body: z.strictObject({ program_id: integerId('program').optional(), ...newAffiliate }),
       response: { 201: affiliateView },
@@ -125,10 +133,15 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/affiliates/:id',
-    config: { roles: ['operator'], idempotent: true, ifMatch: true, problems: ['not_found', 'wrong_state'] },
+    config: {
+      roles: ['operator'],
+      idempotent: true,
+      ifMatch: true,
+      problems: ['not_found', 'wrong_state', 'reauthentication_required'],
+    },
     schema: {
       operationId: 'updateAffiliate',
-      tags,
+      tags: TAGS,
       summary: 'Change, approve, suspend or terminate an affiliate',
       params,
       body: z.strictObject({
@@ -139,18 +152,11 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
       }),
       response: { 200: affiliateView },
     },
-    handler: async (request, reply) => {
-      const principal = principalOf(request);
-      const { id } = request.params;
-      const changed = await commit(context, request, reply, async (tx) => {
-        await lockRow(tx, 'affiliates', id);
-        const before = formatAffiliate(visibleAffiliate(principal, await getAffiliate(tx, id)));
-        checkMatch(request, before);
-        const updated = await updateAffiliate(tx, { id, changes: camelKeys(request.body) });
-        const after = formatAffiliate(visibleAffiliate(principal, updated));
-        return { body: after, audit: { action: 'affiliate.update', subject: after.id, before, after } };
-      });
-      return withEtag(reply, changed);
-    },
+    handler: async (request, reply) =>
+      await changeAffiliate(context, request, reply, {
+        id: request.params.id,
+        changes: camelKeys(request.body),
+        action: 'affiliate.update',
+      }),
   });
 }

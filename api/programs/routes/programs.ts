@@ -14,6 +14,7 @@ import {
   FINGERPRINT_MATCHES,
   getProgram,
   listPrograms,
+  MAX_HOLD_DAYS,
   PROGRAM_STATUSES,
   type Program,
   updateProgram,
@@ -70,12 +71,20 @@ const programView = z
     honour_opt_out: z
       .boolean()
       .meta({ description: 'DNT: 1 or Sec-GPC: 1 means no cookie, a cut address, no fingerprint.' }),
+    payout_method_hold_days: z
+      .number()
+      .meta({ description: 'Days without payouts to a destination after it was changed.' }),
+    payouts_need_approval: z
+      .boolean()
+      .meta({ description: 'Whether a second person approves a payout run before it is handed over.' }),
     require_second_factor: z.boolean().meta({
       description: 'Operators and finance must have a second factor before anything else is allowed.',
     }),
     created_at: timeText,
   })
   .partial({
+    payout_method_hold_days: true,
+    payouts_need_approval: true,
     fingerprint_match: true,
     fraud_rules: true,
     rules_version: true,
@@ -83,7 +92,8 @@ const programView = z
   })
   .meta({
     id: 'Program',
-    description: 'The fraud rules and the requirement are shown to the operator’s own people only.',
+    description:
+      'The fraud rules, the payout settings and the second factor are shown to the operator’s own people only.',
   });
 
 const rules = {
@@ -97,6 +107,10 @@ const privacy = {
   honour_opt_out: z.boolean().exactOptional(),
 };
 
+const payouts = {
+  payout_method_hold_days: z.int().min(0).max(MAX_HOLD_DAYS).exactOptional(),
+  payouts_need_approval: z.boolean().exactOptional(),
+};
 const access = { require_second_factor: z.boolean().exactOptional() };
 
 const urls = {
@@ -122,6 +136,8 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
     honour_opt_out: program.honourOptOut,
     created_at: formatTime(program.createdAt),
     ...(SEE_RULES.has(principal.role) && {
+      payout_method_hold_days: program.payoutMethodHoldDays,
+      payouts_need_approval: program.payoutsNeedApproval,
       fingerprint_match: program.fingerprintMatch,
       fraud_rules: inForce(program.fraudRules),
       rules_version: program.rulesVersion,
@@ -141,8 +157,26 @@ function visible(principal: Principal, program: Program | undefined): Program {
   return program;
 }
 
+const A_PERSON_LOOSENS =
+  'a key cannot shorten payout_method_hold_days or end payouts_need_approval: a signed-in user can';
+
+/** Whether a change takes away what protects the payouts: otherwise a stolen key would begin with that. */
+function loosensPayouts(
+  old: Program,
+  changes: { payout_method_hold_days?: number; payouts_need_approval?: boolean },
+): boolean {
+  const { payout_method_hold_days: days, payouts_need_approval: approval } = changes;
+  return (
+    (days !== undefined && days < old.payoutMethodHoldDays) || (approval === false && old.payoutsNeedApproval)
+  );
+}
+
 export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger } = context;
+  addProgramQueries(app, context);
+  addProgramCommands(app, context);
+}
+
+function addProgramQueries(app: ApiServer, { ledger }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/programs',
@@ -181,7 +215,9 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
       return withEtag(reply, formatProgram(program, principal));
     },
   });
+}
 
+function addProgramCommands(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/programs',
@@ -196,6 +232,7 @@ export function addProgramRoutes(app: ApiServer, context: ApiContext): void {
         ...urls,
         ...rules,
         ...privacy,
+        ...payouts,
         ...access,
       }),
       response: { 201: programView },
@@ -236,6 +273,7 @@ function addChangeRoute(app: ApiServer, context: ApiContext): void {
         ...urls,
         ...rules,
         ...privacy,
+        ...payouts,
         ...access,
       }),
       response: { 200: programView },
@@ -247,8 +285,13 @@ function addChangeRoute(app: ApiServer, context: ApiContext): void {
       const { id } = request.params;
       const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'programs', id);
-        const before = formatProgram(visible(principal, await getProgram(tx, id)), principal);
+        const old = visible(principal, await getProgram(tx, id));
+        const before = formatProgram(old, principal);
         checkMatch(request, before);
+        if (loosensPayouts(old, request.body)) {
+          if (principal.userId === null) throw new Problem('forbidden', { detail: A_PERSON_LOOSENS });
+          requireRecentSignIn(request);
+        }
         const updated = await updateProgram(tx, { id, changes: camelKeys(request.body) });
         const after = formatProgram(visible(principal, updated), principal);
         return { body: after, audit: { action: 'program.update', subject: after.id, before, after } };

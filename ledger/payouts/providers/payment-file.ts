@@ -52,7 +52,7 @@ export function renderCsv(rows: readonly (readonly string[])[]): string {
 }
 
 /** A spreadsheet would run a cell that begins like a formula: such a cell gets a leading apostrophe (OWASP, CSV injection). */
-function csvCell(value: string): string {
+export function csvCell(value: string): string {
   const safe = /^[=+\-@\t\r\n]/.test(value) ? `'${value}` : value;
   return `"${safe.replaceAll('"', '""')}"`;
 }

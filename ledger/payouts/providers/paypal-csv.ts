@@ -9,7 +9,7 @@ export function createPayPalCsvProvider({ folder }: { folder: string }): PayoutP
 
 function renderPayPalCsv(orders: readonly PaymentOrder[]): string {
   const rows = orders.map((order) => [
-    order.payoutAccount?.includes('@') ? order.payoutAccount : order.affiliateEmail,
+    order.payoutAccount ?? '',
     formatAmount(order.amountMinor, order.currency),
     order.currency,
     order.providerKey,

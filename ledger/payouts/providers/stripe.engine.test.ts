@@ -6,6 +6,7 @@ import { createSecretBox } from '../../../core/secret-box.ts';
 import { createParties, creditOrder, freshLedger, type TestLedger } from '../../../test/support/ledger.ts';
 import { auditLedger } from '../../audit/audit.ts';
 import type { Database } from '../../postgres/db.ts';
+import { updateProgram } from '../../programs/programs.ts';
 import { encryptPayoutDetails, hashAccount, setPayoutMethod } from '../methods.ts';
 import { listPayouts } from '../payouts.ts';
 import { runPayouts } from '../run.ts';
@@ -87,6 +88,7 @@ async function readBody(request: IncomingMessage): Promise<URLSearchParams> {
 async function payee(account: string | null = 'acct_1') {
   const { port } = server.address() as AddressInfo;
   const parties = await createParties(ledger, { levelRatesBps: [] });
+  await updateProgram(ledger, { id: parties.programId, changes: { payoutMethodHoldDays: 0 } });
   if (account !== null) {
     const details = encryptPayoutDetails(secretBox, { kind: 'stripe', account });
     const accountHash = hashAccount(account);
@@ -96,6 +98,7 @@ async function payee(account: string | null = 'acct_1') {
       details,
       accountHash,
       hint: 'acct',
+      changedBy: 'test',
     });
   }
   await creditOrder(ledger, parties, { amountMinor: 10_000n });
@@ -104,7 +107,8 @@ async function payee(account: string | null = 'acct_1') {
     server: { protocol: 'http', host: '127.0.0.1', port },
     timeoutMs: 2_000,
   });
-  const options = { now: new Date(Date.now() + 1_000), provider, secretBox, programId: parties.programId };
+  const { programId } = parties;
+  const options = { now: new Date(Date.now() + 1_000), provider, secretBox, programId, actor: 'test' };
   const payouts = async () => (await listPayouts(ledger, { programId: parties.programId, limit: 10 })).rows;
   return { options, payouts };
 }

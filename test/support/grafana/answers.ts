@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { CLICKHOUSE, POSTGRES } from '../../../dashboards/grafana/sources.ts';
+import { askClickHouse } from '../engines.ts';
 import type { TestLedger } from '../ledger.ts';
 import { expandClickHouse, expandPostgres, type Situation } from './sample-data.ts';
 
@@ -42,12 +43,8 @@ export function createAsker(stores: { books: TestLedger; warehouse: { url: strin
   const { books, warehouse } = stores;
 
   async function clickhouse(sql: string): Promise<Answer> {
-    const url = new URL(warehouse.url);
-    const database = url.pathname.slice(1);
-    const response = await fetch(`${url.origin}/?database=${database}&default_format=JSONCompact`, {
-      method: 'POST',
-      body: sql,
-    });
+    const format = { default_format: 'JSONCompact' };
+    const response = await askClickHouse(warehouse.url, format, { method: 'POST', body: sql });
     const text = await response.text();
     if (!response.ok) throw new Error(`${text}\n${sql}`);
     const { meta, data } = JSON.parse(text) as {

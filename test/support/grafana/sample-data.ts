@@ -191,6 +191,7 @@ async function orders({ ledger }: TestLedger, parties: TestParties, count: numbe
 /** A run whose provider answers so, or not at all. */
 async function pay({ ledger }: TestLedger, answer: () => PaymentAnswer | undefined): Promise<void> {
   await runPayouts(ledger, {
+    actor: 'test',
     now: new Date(Date.now() + 1_000),
     provider: {
       name: 'test',

@@ -8,7 +8,7 @@ import { usePages } from '../data/use-pages.ts';
 import { words, ZONE_NAME } from '../text/format.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
 import { Segments } from '../ui/forms.tsx';
-import { PayoutItems } from '../ui/payout-items.tsx';
+import { Destination, HoldNotice, PayoutItems } from '../ui/payout-items.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
 
@@ -55,6 +55,7 @@ export function PayoutsPage() {
           </span>
         </p>
       )}
+      <HoldNotice hold={data?.method.hold ?? null} />
       <Card title="Payouts">
         <ListTable
           label="Payouts"
@@ -70,6 +71,7 @@ export function PayoutsPage() {
             { title: 'Payout', head: true, cell: ({ id }) => id },
             { title: `Created (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
             { title: 'Status', cell: ({ state }) => <Status of={state} /> },
+            { title: 'To', cell: ({ destination }) => <Destination to={destination} /> },
             { title: `Closed (${ZONE_NAME})`, cell: ({ closed_at }) => <When at={closed_at} /> },
             { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} strong /> },
             {
@@ -106,6 +108,7 @@ type Line = Pick<Schemas['StatementLine'], (typeof PARTS)[number]> & {
   readonly at: string;
   readonly kind: string;
   readonly about: string | null;
+  readonly destination: string | null;
 };
 
 function StatementCard() {
@@ -132,6 +135,7 @@ function StatementCard() {
     at,
     kind: id,
     about: null,
+    destination: null,
     ...amounts,
   });
   const all = rows &&
@@ -166,7 +170,15 @@ function StatementCard() {
         columns={[
           { title: 'Movement', head: true, cell: ({ kind }) => words(kind) },
           { title: `At (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
-          { title: 'Reference', cell: ({ about }) => about ?? '' },
+          {
+            title: 'Reference',
+            cell: ({ about, destination }) => (
+              <>
+                {about ?? ''}
+                {destination && <span class="sub">to {destination}</span>}
+              </>
+            ),
+          },
           ...PARTS.map((part) => ({
             title: HEADS[part],
             numeric: true,

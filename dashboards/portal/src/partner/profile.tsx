@@ -9,6 +9,7 @@ import { words } from '../text/format.ts';
 import { fieldProblems } from '../text/problem-text.ts';
 import { Card, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Form, Segments, TextField } from '../ui/forms.tsx';
+import { HoldNotice } from '../ui/payout-items.tsx';
 import { Status } from '../ui/status.tsx';
 
 export function ProfilePage() {
@@ -109,11 +110,13 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
           'None set. Your balance stays available until you set one.'
         ) : (
           <>
-            Now: {words(data.kind)} {data.hint}, set <When at={data.updated_at} />. Stored encrypted.
+            Now: {words(data.kind)} {data.hint}, set <When at={data.updated_at} />. Stored encrypted. A new
+            one receives payouts after some days only; you and the program hear of the change by mail.
           </>
         )
       }
     >
+      <HoldNotice hold={data.hold} />
       <Form
         submit={data.kind === null ? 'Set' : 'Replace'}
         busy={busy}

@@ -27,6 +27,10 @@ export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; on
           </dd>
           <dt>By</dt>
           <dd>{providerName(payout.provider)}</dd>
+          <dt>To</dt>
+          <dd>
+            <Destination to={payout.destination} />
+          </dd>
           <dt>Submitted</dt>
           <dd>
             <When at={payout.submitted_at} none="not yet" />
@@ -51,5 +55,30 @@ export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; on
         )}
       </div>
     </Dialog>
+  );
+}
+
+/** Where a payout goes, by its hint. */
+export function Destination({ to }: { to: Schemas['PayoutDestination'] | null }) {
+  if (to === null) return <span class="muted">No account</span>;
+  return (
+    <>
+      {to.hint}
+      <span class="sub">{to.kind === 'email' ? 'E-mail address' : words(to.kind)}</span>
+    </>
+  );
+}
+
+/** Payouts wait after a change of where they go. */
+export function HoldNotice({ hold }: { hold: Schemas['PayoutMethod']['hold'] }) {
+  if (hold === null) return null;
+  return (
+    <p class="notice warn">
+      <span>
+        Payouts on hold until <When at={hold.until} />, because{' '}
+        {hold.changed === 'email' ? 'the e-mail address' : 'the payout method'} was changed on{' '}
+        <When at={hold.changed_at} />. If you did not change it, write to the program at once.
+      </span>
+    </p>
   );
 }

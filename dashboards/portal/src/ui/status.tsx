@@ -7,6 +7,7 @@ type Tone = 'good' | 'warn' | 'bad' | 'info' | 'quiet';
 const TONES: Readonly<Record<string, Tone>> = {
   active: 'good',
   accepted: 'good',
+  approved: 'good',
   attributed: 'good',
   available: 'good',
   confirmed: 'good',
@@ -19,6 +20,7 @@ const TONES: Readonly<Record<string, Tone>> = {
   unknown: 'warn',
   paused: 'warn',
   partially_refunded: 'warn',
+  awaiting_approval: 'warn',
   awaiting_click: 'info',
   received: 'info',
   created: 'info',

@@ -4,6 +4,8 @@ import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { formatCount, formatMoney, providerName } from '../../text/format.ts';
 import { Amount, Button, Card, Loading, Problem, Progress } from '../../ui/basics.tsx';
+import { Dialog, Form } from '../../ui/forms.tsx';
+import { Destination } from '../../ui/payout-items.tsx';
 import { Table } from '../../ui/table.tsx';
 
 const EVERY_MS = 15_000;
@@ -12,7 +14,8 @@ const LOOK_MS = 1_000;
 /** Preview of the next payout run, and the run itself. */
 export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string>; onDone: () => void }) {
   const { program } = useSession();
-  const [result, setResult] = useState<Schemas['PayoutRun']>();
+  const [result, setResult] = useState<Schemas['PayoutRunResult']>();
+  const [asking, setAsking] = useState<Schemas['PayoutPreview']>();
   const [startedAt, setStartedAt] = useState('');
   const preview = useData(
     async (signal) =>
@@ -20,13 +23,18 @@ export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string
     [program.id],
     { everyMs: EVERY_MS },
   );
-  const run = useAction(async () => {
+  const run = useAction(async (confirmed: Schemas['PayoutPreview']) => {
     setResult(undefined);
+    setAsking(undefined);
     setStartedAt(new Date().toISOString());
     const params = { header: newAttempt() };
-    setResult(await take(api.POST('/v1/payouts/run', { params, body: { program_id: program.id } })));
-    preview.reload();
-    onDone();
+    const body = { program_id: program.id, preview: confirmed.preview };
+    try {
+      setResult(await take(api.POST('/v1/payouts/run', { params, body })));
+    } finally {
+      preview.reload();
+      onDone();
+    }
   });
   const { data } = preview;
   const nameOf = (id: string) => names.get(id) ?? id;
@@ -38,7 +46,7 @@ export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string
         `By ${providerName(data.provider).toLowerCase()}. Includes commissions whose hold ends before the run.`
       }
       actions={
-        <Button kind="primary" busy={run.busy} disabled={!data} onClick={() => void run.run()}>
+        <Button kind="primary" busy={run.busy} disabled={!data} onClick={() => setAsking(data)}>
           {data && data.payouts > 0 ? `Pay ${formatMoney(data.total)}` : 'Run now'}
         </Button>
       }
@@ -57,6 +65,7 @@ export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string
                 rowKey={({ affiliate_id }) => affiliate_id}
                 columns={[
                   { title: 'Partner', head: true, cell: ({ affiliate_id }) => nameOf(affiliate_id) },
+                  { title: 'To', cell: ({ destination }) => <Destination to={destination} /> },
                   { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} strong /> },
                 ]}
               />
@@ -75,7 +84,40 @@ export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string
           </>
         )}
       </div>
+      {asking && (
+        <ConfirmRun
+          preview={asking}
+          onConfirm={() => void run.run(asking)}
+          onClose={() => setAsking(undefined)}
+        />
+      )}
     </Card>
+  );
+}
+
+/** The run pays what is confirmed here, or nothing: the preview of the page may have gone on meanwhile. */
+function ConfirmRun(props: {
+  preview: Schemas['PayoutPreview'];
+  onConfirm: () => void;
+  onClose: () => void;
+}) {
+  const { preview, onConfirm, onClose } = props;
+  return (
+    <Dialog title="Confirm the run" onClose={onClose}>
+      <Form
+        submit={preview.payouts > 0 ? `Confirm ${formatMoney(preview.total)}` : 'Confirm'}
+        busy={false}
+        error={undefined}
+        onSubmit={onConfirm}
+        onCancel={onClose}
+      >
+        <p>
+          {formatCount(preview.payouts)} {preview.payouts === 1 ? 'payout' : 'payouts'} of{' '}
+          <Amount money={preview.total} strong /> in total, by {providerName(preview.provider).toLowerCase()}.
+          {preview.needs_approval && ' They wait for a second person, who approves them.'}
+        </p>
+      </Form>
+    </Dialog>
   );
 }
 
@@ -119,14 +161,15 @@ function RunProgress({ total, startedAt }: { total: number; startedAt: string })
   );
 }
 
-function RunResult({ result }: { result: Schemas['PayoutRun'] }) {
-  const { vested, built, submitted, failed, unknown } = result;
+function RunResult({ result }: { result: Schemas['PayoutRunResult'] }) {
+  const { vested, built, awaiting_approval, submitted, failed, unknown } = result;
   const isGood = failed === 0 && unknown === 0;
   return (
     <p class={isGood ? 'notice good' : 'notice warn'} role="status">
       <span>
         {formatCount(vested)} holds ended, {formatCount(built)} payouts created, {formatCount(submitted)}{' '}
         submitted
+        {awaiting_approval > 0 && `, ${formatCount(awaiting_approval)} awaiting approval`}
         {failed > 0 && `, ${formatCount(failed)} refused`}
         {unknown > 0 &&
           `, ${formatCount(unknown)} with unknown outcome: the next reconciliation asks the provider again`}

@@ -12,6 +12,8 @@ import { PayoutItems } from '../../ui/payout-items.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 import { PaymentResults } from './payment-results.tsx';
+import { PayoutApprovals } from './payout-approvals.tsx';
+import { PayoutProtection } from './payout-protection.tsx';
 import { PayoutRun } from './payout-run.tsx';
 
 type Payout = Schemas['Payout'];
@@ -20,6 +22,7 @@ const EVERY_MS = 5_000;
 const PAGE_ROWS = '50';
 const STATES = [
   { value: '', text: 'All' },
+  { value: 'awaiting_approval', text: 'Awaiting approval' },
   { value: 'submitted', text: 'In transit' },
   { value: 'unknown', text: 'Unknown' },
   { value: 'paid', text: 'Paid' },
@@ -31,6 +34,8 @@ export function PayoutsPage() {
   const { program } = useSession();
   const [state, setState] = useParameter('state');
   const [shown, setShown] = useState<Payout>();
+  /** Counts the changes of the settings, after which the preview is another. */
+  const [saved, setSaved] = useState(0);
   const names = useNames();
   const list = usePages(
     (cursor, signal) => {
@@ -47,7 +52,8 @@ export function PayoutsPage() {
   );
   return (
     <Page title="Payouts" lead="Preview of the next run, the run itself, and the outcome of each payout.">
-      <PayoutRun names={names} onDone={list.reload} />
+      <PayoutApprovals onDecided={list.reload} />
+      <PayoutRun key={saved} names={names} onDone={list.reload} />
       <Card
         title="All payouts"
         actions={<Segments label="Status" value={state} onChange={setState} choices={STATES} />}
@@ -65,10 +71,13 @@ export function PayoutsPage() {
             {
               title: 'Partner',
               head: true,
-              cell: ({ affiliate_id, id }) => (
+              cell: ({ affiliate_id, id, destination }) => (
                 <>
                   {names.get(affiliate_id) ?? affiliate_id}
-                  <span class="sub">{id}</span>
+                  <span class="sub">
+                    {id}
+                    {destination && `, to ${destination.hint}`}
+                  </span>
                 </>
               ),
             },
@@ -94,6 +103,7 @@ export function PayoutsPage() {
         />
       </Card>
       <PaymentResults onRecorded={list.reload} />
+      <PayoutProtection onSaved={() => setSaved(saved + 1)} />
       {shown && <PayoutItems payout={shown} onClose={() => setShown(undefined)} />}
     </Page>
   );

@@ -1,0 +1,109 @@
+import { z } from 'zod';
+import { InputError } from '../../../core/errors.ts';
+import { PAYOUT_STATES } from '../../../ledger/payouts/payouts.ts';
+import { applyPaymentResult } from '../../../ledger/payouts/results.ts';
+import type { Database } from '../../../ledger/postgres/db.ts';
+import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
+import { installCsvBodies } from '../../http/bodies.ts';
+import { answerOnce } from '../../http/commit.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { principalOf } from '../../http/principal.ts';
+import { formatOptionalId, idText } from '../../schemas/ids.ts';
+import { MAX_RESULT_BYTES, MAX_RESULT_ROWS, type ResultRow, readPaymentResults } from '../payment-results.ts';
+
+const RESULT_OUTCOMES = [
+  'recorded',
+  'repeated',
+  'open',
+  'not_found',
+  'contradicts',
+  'too_early',
+  'amount_differs',
+  'refused',
+] as const;
+
+const resultsView = z
+  .object({
+    dry_run: z.boolean(),
+    recorded: z.number(),
+    rows: z.array(
+      z.object({
+        line: z.number(),
+        payment_key: z.string(),
+        payout_id: idText('payout').nullable(),
+        outcome: z.enum(RESULT_OUTCOMES),
+        state: z.enum(PAYOUT_STATES).nullable().meta({ description: 'Of the payout afterwards.' }),
+        detail: z.string().nullable(),
+      }),
+    ),
+  })
+  .meta({
+    id: 'PaymentResults',
+    description:
+      'recorded: done. repeated: known already. open: not final yet. too_early: it is being handed over, read it in again. contradicts: it is in another state, a person has to look. refused: the row cannot be read.',
+  });
+
+/** As a bank gives it. */
+const RESULTS_EXAMPLE =
+  'payment_key,status,amount,currency,reason\npay-1,paid,12.34,EUR,\npay-2,failed,5.00,EUR,no such account\n';
+
+type ResultView = z.output<typeof resultsView>['rows'][number];
+
+const ROLES = ['operator', 'finance'] as const;
+
+/** The results of payment files, as the bank or PayPal gives them. */
+export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  app.register(async (scope: ApiServer) => {
+    installCsvBodies(scope);
+    scope.route({
+      method: 'POST',
+      url: '/v1/payouts/results',
+      config: {
+        roles: ROLES,
+        idempotent: true,
+        example: RESULTS_EXAMPLE,
+        problems: ['reauthentication_required'],
+      },
+      bodyLimit: MAX_RESULT_BYTES,
+      schema: {
+        operationId: 'recordPaymentResults',
+        tags: ['money'],
+        summary: 'Read the result file of the bank or PayPal; a dry run by default',
+        description: `CSV with a header, at most ${MAX_RESULT_ROWS} rows: payment_key (or PayPal’s "Unique ID"), and where there are such columns status, amount, currency and reason. Without a status every row is paid. What it says of an amount is compared. Reading a file again changes nothing.`,
+        consumes: ['text/csv'],
+        querystring: z.object({ dry_run: z.enum(['true', 'false']).default('true') }),
+        body: z.string(),
+        response: { 200: resultsView },
+      },
+      handler: async (request, reply) => {
+        const { programId, actor } = principalOf(request);
+        const dryRun = request.query.dry_run === 'true';
+        // The next run pays again what the file says has not arrived.
+        if (!dryRun) requireRecentSignIn(request);
+        const results = readPaymentResults(request.body);
+        return await answerOnce(context, request, reply, async () => {
+          const rows: ResultView[] = [];
+          for (const row of results) {
+            rows.push(await applyResult(ledger, row, { programId: programId ?? undefined, actor, dryRun }));
+          }
+          const recorded = rows.filter(({ outcome }) => outcome === 'recorded').length;
+          return { body: { dry_run: dryRun, recorded, rows } };
+        });
+      },
+    });
+  });
+}
+
+async function applyResult(
+  ledger: Database,
+  { line, paymentKey, result }: ResultRow,
+  by: { programId: number | undefined; actor: string; dryRun: boolean },
+): Promise<ResultView> {
+  const head = { line, payment_key: paymentKey };
+  const none = { payout_id: null, state: null };
+  if (result === 'open') return { ...head, ...none, outcome: 'open', detail: null };
+  if (result instanceof InputError) return { ...head, ...none, outcome: 'refused', detail: result.message };
+  const { payoutId, outcome, state } = await applyPaymentResult(ledger, { ...by, result, now: new Date() });
+  return { ...head, payout_id: formatOptionalId('payout', payoutId), state, outcome, detail: null };
+}
