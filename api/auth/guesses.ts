@@ -5,8 +5,8 @@ import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { Problem } from '../http/problems.ts';
 
 /**
- * How often passwords and codes may be guessed. No wait is longer than a minute, and none is caused by others for a known
- * device or a session: a limit that strangers can use up is a way to keep the owner out.
+ * How often passwords and codes may be guessed. A limit that strangers can use up is a way to keep the owner out: their
+ * guesses do not count for a known device or a session, and no wait for a guess at a password is longer than a minute.
  */
 
 /** Of a known device or a session: its holder mistypes, or somebody sits at the owner's computer. */

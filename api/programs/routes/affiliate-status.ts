@@ -12,6 +12,7 @@ import {
 } from '../../../ledger/programs/affiliates.ts';
 import { checkMayCreateUsers } from '../../auth/grants.ts';
 import { invite } from '../../auth/mails.ts';
+import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
 import { formatUser, userView } from '../../auth/user-view.ts';
 import { commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
@@ -37,6 +38,7 @@ export function addAffiliateStatusRoutes(app: ApiServer, context: ApiContext): v
     config: {
       roles: ['operator'],
       idempotent: true,
+      problems: ['reauthentication_required'],
       example: { ref_code: 'ann', name: 'Ann', email: 'ann@example.com' },
     },
     schema: {
@@ -49,6 +51,7 @@ export function addAffiliateStatusRoutes(app: ApiServer, context: ApiContext): v
     handler: async (request, reply) => {
       const principal = principalOf(request);
       checkMayCreateUsers(principal);
+      requireRecentSignIn(request);
       const programId = programRequired(principal, request.body.program_id);
       return await commit(context, request, reply, async (tx) => {
         const created = await createAffiliate(tx, { ...camelKeys(request.body), programId });

@@ -88,10 +88,12 @@ const programView = z
     fingerprint_match: true,
     fraud_rules: true,
     rules_version: true,
+    require_second_factor: true,
   })
   .meta({
     id: 'Program',
-    description: 'The fraud rules and the payout settings are shown to the operator’s own people only.',
+    description:
+      'The fraud rules, the payout settings and the second factor are shown to the operator’s own people only.',
   });
 
 const rules = {
@@ -132,7 +134,6 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
     anonymise_ip: program.anonymiseIp,
     cookies: program.cookies,
     honour_opt_out: program.honourOptOut,
-    require_second_factor: program.requireSecondFactor,
     created_at: formatTime(program.createdAt),
     ...(SEE_RULES.has(principal.role) && {
       payout_method_hold_days: program.payoutMethodHoldDays,
@@ -140,6 +141,7 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
       fingerprint_match: program.fingerprintMatch,
       fraud_rules: inForce(program.fraudRules),
       rules_version: program.rulesVersion,
+      require_second_factor: program.requireSecondFactor,
     }),
   };
 }
