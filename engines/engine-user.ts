@@ -1,11 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
+  existsSync,
   lchownSync,
   lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -128,10 +130,15 @@ function reachingAs(ids: Ids): EngineUser {
   };
 }
 
-/** The folder itself comes last: it belongs to the user only when everything in it does. */
-function giveTo({ uid, gid }: Ids, path: string): void {
-  const status = lstatSync(path, { throwIfNoEntry: false });
-  if (status === undefined || (status.uid === uid && status.gid === gid)) return;
+/**
+ * The folder itself comes last: it belongs to the user only when everything in it does. A link in its place leads to
+ * another disk, and only who may write to the folder above can have made it; links inside are not followed.
+ */
+function giveTo({ uid, gid }: Ids, link: string): void {
+  if (!existsSync(link)) return;
+  const path = realpathSync(link);
+  const status = lstatSync(path);
+  if (status.uid === uid && status.gid === gid) return;
   if (status.isDirectory()) {
     for (const name of readdirSync(path, { recursive: true })) lchownSync(join(path, String(name)), uid, gid);
   }
