@@ -35,7 +35,6 @@ export const OTHER_TABLES = [
   'guess_limits',
   'mails',
   'outbox',
-  'payout_methods',
   'platform_keys',
   'postback_calls',
   'postback_settings',
