@@ -147,7 +147,7 @@ async function callWith(operation: Operation, key: string, ids: Readonly<Record<
   });
 }
 
-test('nothing of another affiliate or another program is found by its id', async () => {
+test('nothing of another affiliate or another program is found by its id', { tags: ['attack'] }, async () => {
   const other = await thingsOf(mine, mine.otherAffiliateId);
   const theirs = await thingsOf(foreign, foreign.affiliateId);
   const victims = { sibling: other.own, stranger: { ...theirs.own, ...theirs.shared } };
@@ -171,7 +171,7 @@ test('nothing of another affiliate or another program is found by its id', async
   expect(seen).toEqual([]);
 });
 
-test('nothing of another is listed, nor when it is asked for', async () => {
+test('nothing of another is listed, nor when it is asked for', { tags: ['attack'] }, async () => {
   const other = await thingsOf(mine, mine.otherAffiliateId);
   const theirs = await thingsOf(foreign, foreign.affiliateId);
   const lists = document.operations.filter(

@@ -163,7 +163,7 @@ async function creditOther(tenant: Tenant): Promise<{ conversionId: bigint; payo
   return { conversionId, payoutId: BigInt(payout?.id.slice('pay_'.length) ?? 0) };
 }
 
-describe('an affiliate', () => {
+describe('an affiliate', { tags: ['attack'] }, () => {
   test('sees nothing of another affiliate of its program, and what it sees of its own is safe', async () => {
     const { conversionId, payoutId } = await creditOther(mine);
     const other = mine.otherAffiliateId;
@@ -260,7 +260,7 @@ describe('an affiliate', () => {
   });
 });
 
-describe('a key of one program', () => {
+describe('a key of one program', { tags: ['attack'] }, () => {
   test('finds nothing of another program, and changes nothing there', async () => {
     const operator = mine.keys.operator;
     const changes: [string, string, unknown][] = [

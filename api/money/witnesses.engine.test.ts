@@ -82,7 +82,7 @@ async function startRun(call: Caller): Promise<Answer> {
   return await call('POST', '/v1/payouts/run', { preview: (await previewOf(call)).preview });
 }
 
-describe('a thief with a key', () => {
+describe('a thief with a key', { tags: ['attack'] }, () => {
   test('of an affiliate cannot lead the notice away: old and new address, users and program hear of each change', async () => {
     const operator = await signedIn('operator');
     const partner = await signedIn('affiliate', { affiliate_id: `aff_${tenant.affiliateId}` });
@@ -182,7 +182,7 @@ describe('a thief with a key', () => {
   });
 });
 
-describe('one person alone where two are asked for', () => {
+describe('one person alone where two are asked for', { tags: ['attack'] }, () => {
   beforeEach(async () => {
     await earn();
     await endHolds();
@@ -246,7 +246,9 @@ describe('one person alone where two are asked for', () => {
   });
 });
 
-test('a cookie that was stolen later moves no money: each of these asks for the password again', async () => {
+test('a cookie that was stolen later moves no money: each of these asks for the password again', {
+  tags: ['attack'],
+}, async () => {
   await earn();
   const operator = await signedIn('operator');
   const { preview } = await previewOf(operator.call);

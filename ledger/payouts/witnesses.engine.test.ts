@@ -98,7 +98,7 @@ async function expectBooksToHold() {
   expect((await auditLedger(ledger)).filter(({ ok }) => !ok)).toEqual([]);
 }
 
-describe('a thief with one credential who changes where the money goes', () => {
+describe('a thief with one credential who changes where the money goes', { tags: ['attack'] }, () => {
   test('is paid nothing before the hold has ended; the preview says until when', async () => {
     const { programId, affiliateId } = await payee();
     await setMethod(affiliateId, FOREIGN);
@@ -234,7 +234,7 @@ describe('a thief with one credential who changes where the money goes', () => {
   });
 });
 
-describe('a run is bound to the preview it was confirmed with', () => {
+describe('a run is bound to the preview it was confirmed with', { tags: ['attack'] }, () => {
   test.each<[string, (parties: TestParties & { affiliateId: number }) => Promise<unknown>]>([
     ['the amount', (parties) => creditNow(parties)],
     ['the destination', ({ affiliateId }) => setMethod(affiliateId, FOREIGN)],
@@ -301,7 +301,7 @@ describe('a run is bound to the preview it was confirmed with', () => {
   });
 });
 
-describe('a program that asks for a second person', () => {
+describe('a program that asks for a second person', { tags: ['attack'] }, () => {
   let users = 0;
   async function user(): Promise<number> {
     const email = `user-${++users}@example.com`;

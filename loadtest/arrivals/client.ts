@@ -3,6 +3,7 @@ import { Pool } from 'undici';
 export interface Answer {
   readonly status: number;
   /** Names in lower case. */
+  /** By name in lower case; the values of a repeated one are lines. */
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly body: string;
 }
@@ -67,7 +68,8 @@ export function createClient(origin: string): Client {
 function byName(raw: readonly Buffer[]): Record<string, string> {
   const headers: Record<string, string> = {};
   for (let i = 0; i + 1 < raw.length; i += 2) {
-    headers[String(raw[i]).toLowerCase()] = String(raw[i + 1]);
+    const name = String(raw[i]).toLowerCase();
+    headers[name] = headers[name] === undefined ? String(raw[i + 1]) : `${headers[name]}\n${raw[i + 1]}`;
   }
   return headers;
 }

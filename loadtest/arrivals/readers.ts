@@ -47,7 +47,8 @@ async function signIn(
   const answer = await client.send({ method: 'POST', path: '/v1/session', body });
   if (answer?.status !== 201) throw new Error(`the partner cannot sign in: ${answer?.body}`);
   const { user } = JSON.parse(answer.body) as { user: { affiliate_id: string } };
-  return { cookie: answer.headers['set-cookie']?.split(';')[0] ?? '', affiliateId: user.affiliate_id };
+  const cookies = (answer.headers['set-cookie'] ?? '').split('\n').map((cookie) => cookie.split(';')[0]);
+  return { cookie: cookies.join('; '), affiliateId: user.affiliate_id };
 }
 
 /** Whole days, today's among them. */
