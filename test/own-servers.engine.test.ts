@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { SERVICES } from '../bin/services.ts';
 import { fromProject } from '../core/config/paths.ts';
+import { APP_ROLE } from '../core/login.ts';
 import { freePlatformPorts, freePort } from '../engines/engine.ts';
 import { freshClickHouseDatabase, waitFor } from './support/engines.ts';
 import { startPlatform } from './support/platform.ts';
@@ -18,6 +20,7 @@ import { startTlsProxy } from './support/servers/tls-proxy.ts';
 const START_MS = 60_000;
 /** In each password, so that any of it in an output is found. */
 const SECRET = 'topsecret';
+const COUNT_KEY = 'count-key.pem';
 
 let folder: string;
 /** The settings of servers that want everything. */
@@ -29,6 +32,7 @@ beforeAll(async () => {
   undo.push(async () => rmSync(folder, { recursive: true, force: true }));
   const authority = await createAuthority(join(folder, 'authority'));
   const [client, server] = [await authority.client('shop'), await authority.issue('localhost')];
+  const login = await authority.client(APP_ROLE);
 
   const postgres = await startTlsPostgres(authority, `${SECRET}/p@ss`);
   undo.push(postgres.stop);
@@ -42,13 +46,17 @@ beforeAll(async () => {
   const proxy = await startTlsProxy(authority, Number(new URL(inject('clickhouseUrl')).port));
   undo.push(proxy.stop);
 
-  const databaseUrl = new URL(`postgres://shop:${SECRET}%2Fp%40ss@localhost:${postgres.port}/afflux`);
-  const tls = { sslmode: 'verify-full', sslrootcert: client.ca, sslcert: client.cert, sslkey: client.key };
-  for (const [name, value] of Object.entries(tls)) databaseUrl.searchParams.set(name, value);
+  const databaseUrl = (user: string, { ca, cert, key }: typeof client) => {
+    const url = new URL(`postgres://${user}:${SECRET}%2Fp%40ss@localhost:${postgres.port}/afflux`);
+    const tls = { sslmode: 'verify-full', sslrootcert: ca, sslcert: cert, sslkey: key };
+    for (const [name, value] of Object.entries(tls)) url.searchParams.set(name, value);
+    return url.href;
+  };
   const clickhouseUrl = new URL(database.url);
   clickhouseUrl.host = `localhost:${proxy.port}`;
   settings = {
-    DATABASE_URL: databaseUrl.href,
+    DATABASE_URL: databaseUrl(APP_ROLE, login),
+    DATABASE_OWNER_URL: databaseUrl('shop', client),
     NATS_URL: `tls://shop:${SECRET}%2Fp%40ss@localhost:${nats.port}`,
     NATS_CA: client.ca,
     NATS_CERT: client.cert,
@@ -57,6 +65,9 @@ beforeAll(async () => {
     CLICKHOUSE_CA: client.ca,
     CLICKHOUSE_CERT: client.cert,
     CLICKHOUSE_KEY: client.key,
+    // Every home belongs to the same platform.
+    CLICK_KEYS: randomBytes(16).toString('hex'),
+    DATA_KEYS: randomBytes(32).toString('hex'),
   };
   expect(await outputOf(['migrate'], settings, /applied/)).toContain('applied');
 });
@@ -73,6 +84,7 @@ test('the platform runs on them, and so do the commands', async () => {
     expect(await platform.afflux('migrate')).toContain('0 applied');
     expect(await platform.afflux('audit')).toContain('Everything adds up.');
     expect(await platform.afflux('deadletters', 'list')).toContain('There are no dead letters.');
+    cpSync(join(platform.config.home, COUNT_KEY), join(folder, COUNT_KEY));
     expect(platform.output()).toContain('external server');
     expect(platform.output()).not.toContain(SECRET);
   } finally {
@@ -87,6 +99,8 @@ async function outputOf(
   until: RegExp,
 ): Promise<string> {
   const home = mkdtempSync(join(folder, 'home-'));
+  // Of the platform that has run, when one has.
+  if (existsSync(join(folder, COUNT_KEY))) cpSync(join(folder, COUNT_KEY), join(home, COUNT_KEY));
   const whole = { PATH: process.env.PATH ?? '', ...(await freePlatformPorts()), AFFLUX_HOME: home, ...env };
   const child: ChildProcess = spawn(process.execPath, [fromProject('dist/bin/afflux.js'), ...args], {
     env: whole,
@@ -113,7 +127,8 @@ describe('a reader of the logs looks for passwords of servers', { tags: ['attack
   const unreachable = async () => {
     const port = await freePort();
     return {
-      DATABASE_URL: `postgres://shop:${SECRET}%2Fp%40ss@localhost:${port}/afflux`,
+      DATABASE_URL: `postgres://${APP_ROLE}:${SECRET}%2Fp%40ss@localhost:${port}/afflux`,
+      DATABASE_OWNER_URL: `postgres://shop:${SECRET}%2Fp%40ss@localhost:${port}/afflux`,
       CLICKHOUSE_URL: `https://shop:${SECRET}%2Fp%40ss@localhost:${port}/afflux`,
       NATS_URL: `nats://shop:${SECRET}%2Fp%40ss@localhost:${port},nats://shop:${SECRET}%2Fp%40ss@localhost:${port}`,
     };

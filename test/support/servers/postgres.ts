@@ -1,6 +1,7 @@
 import { chownSync, copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { APP_ROLE } from '../../../core/login.ts';
 import { openPostgres } from '../../../core/postgres/postgres.ts';
 import { createLogger } from '../../../core/service/log.ts';
 import { freePort } from '../../../engines/engine.ts';
@@ -14,8 +15,8 @@ export interface TlsPostgres {
 }
 
 /**
- * PostgreSQL with a certificate for `localhost`: the superuser `shop` gets in
- * over TLS with a certificate of its name, `plain` over TLS without one, both with the password.
+ * PostgreSQL with a certificate for `localhost`: the superuser `shop` and the processes' login get
+ * in over TLS with a certificate of their name, `plain` over TLS without one, all with the password.
  */
 export async function startTlsPostgres(authority: Authority, password: string): Promise<TlsPostgres> {
   const folder = mkdtempSync(join(tmpdir(), 'afflux-tls-'));
@@ -41,7 +42,7 @@ export async function startTlsPostgres(authority: Authority, password: string): 
   place('ca.pem', (path) => copyFileSync(authority.ca, path));
   const rules = [
     'local all all scram-sha-256',
-    'hostssl all shop all scram-sha-256 clientcert=verify-full',
+    `hostssl all shop,${APP_ROLE} all scram-sha-256 clientcert=verify-full`,
     'hostssl all plain all scram-sha-256',
     'host all postgres all scram-sha-256',
   ];
@@ -50,6 +51,7 @@ export async function startTlsPostgres(authority: Authority, password: string): 
   try {
     for (const statement of [
       `create role shop login superuser password '${password}'`,
+      `create role ${APP_ROLE} login password '${password}'`,
       `create role plain login password '${password}'`,
       `alter system set ssl_cert_file = 'server.pem'`,
       `alter system set ssl_key_file = 'server.key'`,
