@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,6 +25,8 @@ import { countStoredClicks } from './stored.ts';
  * interleaved, in one run on one machine; bench:peers has more of them. The server has core 0; load generator, NATS and PostgreSQL have core 1.
  */
 
+/** All collectors belong to one platform, each with a data folder of its own. */
+const CLICK_KEYS = randomBytes(16).toString('hex');
 const SERVER_CORE = 0;
 const LOAD_CORE = 1;
 const LINKS = 100_000;
@@ -164,6 +167,7 @@ function collector(name: string, databaseUrl: string, natsUrl: string): Contesta
         command: [node, fromProject('dist/bin/afflux.js'), 'collector'],
         env: {
           AFFLUX_HOME: join(folder, name.replaceAll(/\W+/g, '-')),
+          CLICK_KEYS,
           DATABASE_URL: databaseUrl,
           NATS_URL: natsUrl,
           COLLECTOR_PORT: String(port),
