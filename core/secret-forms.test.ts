@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { hideSecrets, hideSecretsIn } from './secret-forms.ts';
+import { keptJson } from './kept-text.ts';
+import { hideSecrets } from './secret-forms.ts';
 
 const KEY = 'afx_advertiser_Zm9vYmFyYmF6cXV4LXF1dXV4_-9';
 const SIGNING = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw+/=';
@@ -45,7 +46,7 @@ test('texts without a secret stay as they are', () => {
 test('values and names within JSON', () => {
   const at = new Date(0);
   const value = { a: [KEY, { [SIGNING]: 1 }], b: null, c: at, d: undefined };
-  expect(hideSecretsIn(value)).toEqual({
+  expect(keptJson(value)).toEqual({
     a: ['afx_advertiser_[hidden]', { 'whsec_[hidden]': 1 }],
     b: null,
     c: at,

@@ -29,17 +29,3 @@ const SECRETS = new RegExp(
 export function hideSecrets(text: string): string {
   return text.replace(SECRETS, (_, key?: string, signing?: string) => `${key ?? signing}[hidden]`);
 }
-
-/** A value of JSON with {@link hideSecrets} applied to each text and each name in it. */
-export function hideSecretsIn<Value>(value: Value): Value {
-  return hiddenIn(value) as Value;
-}
-
-function hiddenIn(value: unknown): unknown {
-  if (typeof value === 'string') return hideSecrets(value);
-  if (typeof value !== 'object' || value === null || value instanceof Date) return value;
-  if (Array.isArray(value)) return value.map(hiddenIn);
-  return Object.fromEntries(
-    Object.entries(value).map(([name, member]) => [hideSecrets(name), hiddenIn(member)]),
-  );
-}

@@ -104,12 +104,12 @@ function lineOf(request: FastifyRequest, reply: FastifyReply, call: CallDraft): 
   };
 }
 
-/** Parameters as they are kept: no secrets, e-mail addresses as hashes, nothing that PostgreSQL cannot store. */
+/** Parameters as they are kept: no credentials, e-mail addresses as hashes. */
 export function loggedParams(params: unknown): { [name: string]: JsonValue } {
   const kept = Object.entries(asObject(params))
     .filter(([name]) => !SECRET_NAMES.has(name.toLowerCase()))
     .slice(0, MAX_PARAMS)
-    .map(([name, value]) => [storable(name).slice(0, MAX_PARAMETER_NAME_LENGTH), loggedValue(value)]);
+    .map(([name, value]) => [name.slice(0, MAX_PARAMETER_NAME_LENGTH), loggedValue(value)]);
   return Object.fromEntries(kept);
 }
 
@@ -117,16 +117,12 @@ function loggedValue(value: unknown): JsonValue {
   if (typeof value === 'number' || typeof value === 'boolean' || value === null) return value;
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
   if (/^[^\s@]+@[^\s@]+$/.test(text.trim())) return hashedEmail(text);
-  return storable(text).slice(0, MAX_VALUE_LENGTH);
+  return text.slice(0, MAX_VALUE_LENGTH);
 }
 
 /** `sha256:` and the hash of the trimmed lower-case address: shops may send it so in the first place. */
 export function hashedEmail(address: string): string {
   return `sha256:${createHash('sha256').update(address.trim().toLowerCase()).digest('hex')}`;
-}
-
-function storable(text: string): string {
-  return text.replaceAll('\0', '').toWellFormed();
 }
 
 function asObject(value: unknown): Record<string, unknown> {

@@ -84,6 +84,18 @@ describe('a batch', () => {
     expect(logged).toHaveLength(16);
   });
 
+  test.each(['a\u0000b', '\udaf9', 'x\u0000'.repeat(60)])(
+    'with an item whose member has the name %j records the others',
+    { tags: ['attack'] },
+    async (name) => {
+      const good = order(`named-${name.length}-${name.codePointAt(0)}`);
+      const json = { conversions: [good, { ...order('unnamed'), [name]: 1 }] };
+      const answer = await api.call('POST', '/v1/conversions/batch', { key, json });
+      expect(answer.status).toBe(200);
+      expect(answer.body).toMatchObject({ accepted: 1, rejected: 1 });
+    },
+  );
+
   test('takes a thousand orders, and no more', async () => {
     const conversions = Array.from({ length: 1_001 }, (_, i) => order(`k-${i}`));
     const call = (json: object) => api.call('POST', '/v1/conversions/batch', { key, json });

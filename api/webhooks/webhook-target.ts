@@ -114,7 +114,7 @@ function exchange(
       let bytes = 0;
       const finish = (): void => {
         const text = Buffer.concat(parts).subarray(0, MAX_RESPONSE_BYTES).toString('utf8');
-        resolve({ status: answer.statusCode ?? 0, response: text.replaceAll('\0', '').toWellFormed() });
+        resolve({ status: answer.statusCode ?? 0, response: text });
         request.destroy();
       };
       answer.on('data', (part: Buffer) => {

@@ -1,5 +1,5 @@
+import { keptJson } from '../../core/kept-text.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
-import { hideSecretsIn } from '../../core/secret-forms.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -32,7 +32,7 @@ export async function appendAuditLog(sql: DatabaseSql, entry: AuditEntry): Promi
 }
 
 function jsonOrNull(sql: DatabaseSql, value: JsonValue) {
-  return value === null ? null : sql.json(hideSecretsIn(value));
+  return value === null ? null : sql.json(keptJson(value));
 }
 
 /** Entries, the newest first. */

@@ -1,5 +1,5 @@
+import { keptJson, keptText } from '../../core/kept-text.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
-import { hideSecrets, hideSecretsIn } from '../../core/secret-forms.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
@@ -47,7 +47,7 @@ export async function createJob(
   const { kind, programId, actor, request, rowsTotal = 0 } = job;
   const [created] = await sql<[Job]>`
     insert into jobs (kind, program_id, actor, request, rows_total)
-    values (${kind}, ${programId}, ${actor}, ${sql.json(hideSecretsIn(request))}, ${rowsTotal}) returning ${sql(COLUMNS)}`;
+    values (${kind}, ${programId}, ${actor}, ${sql.json(keptJson(request))}, ${rowsTotal}) returning ${sql(COLUMNS)}`;
   return created;
 }
 
@@ -101,13 +101,13 @@ export async function finishJob(
   const { id, rowsDone, result } = options;
   await sql`
     update jobs set state = 'done', rows_done = ${rowsDone}, rows_total = greatest(rows_total, ${rowsDone}),
-      result = ${sql.json(hideSecretsIn(result))}, finished_at = clock_timestamp()
+      result = ${sql.json(keptJson(result))}, finished_at = clock_timestamp()
     where id = ${id} and state = 'running'`;
 }
 
 export async function failJob(sql: DatabaseSql, options: { id: bigint; failure: string }): Promise<void> {
   await sql`
-    update jobs set state = 'failed', failure = ${hideSecrets(options.failure).slice(0, 1_000)}, finished_at = clock_timestamp()
+    update jobs set state = 'failed', failure = ${keptText(options.failure, 1_000)}, finished_at = clock_timestamp()
     where id = ${options.id} and state = 'running'`;
 }
 

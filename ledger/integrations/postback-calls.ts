@@ -1,5 +1,5 @@
+import { keptJson, keptText } from '../../core/kept-text.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
-import { hideSecrets, hideSecretsIn } from '../../core/secret-forms.ts';
 import { MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
@@ -66,12 +66,12 @@ export async function insertPostbackCalls(
     program_id: call.programId,
     actor: call.actor,
     ip: call.ip,
-    params: hideSecretsIn(call.params),
+    params: keptJson(call.params),
     outcome: call.outcome,
     status: call.status,
     code: call.code,
-    detail: call.detail === null ? null : hideSecrets(call.detail).slice(0, MAX_DETAIL_LENGTH),
-    order_id: call.orderId?.slice(0, MAX_REFERENCE_LENGTH) ?? null,
+    detail: call.detail === null ? null : keptText(call.detail, MAX_DETAIL_LENGTH),
+    order_id: call.orderId === null ? null : keptText(call.orderId, MAX_REFERENCE_LENGTH),
     conversion_id: call.conversionId?.toString() ?? null,
     replay_of: call.replayOf?.toString() ?? null,
   }));

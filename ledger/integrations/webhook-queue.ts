@@ -1,4 +1,4 @@
-import { hideSecrets } from '../../core/secret-forms.ts';
+import { keptText } from '../../core/kept-text.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import type { WebhookEndpoint, WebhookEventType } from './webhook-endpoints.ts';
@@ -177,7 +177,7 @@ const MAX_RESPONSE_LENGTH = 1_000;
 
 /** A receiver can answer with what it was sent, or with a key of its own. */
 function kept(text: string | null, maxLength: number): string | null {
-  return text === null ? null : hideSecrets(text).slice(0, maxLength);
+  return text === null ? null : keptText(text, maxLength);
 }
 
 /** Writes down an attempt and what follows from it: done, another attempt at `nextAttemptAt`, or given up. */
@@ -215,7 +215,7 @@ export async function disableEndpoint(
   options: { endpointId: number; reason: string; failingForMs?: number },
 ): Promise<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url'> | undefined> {
   const { endpointId, failingForMs = 0 } = options;
-  const reason = hideSecrets(options.reason).slice(0, MAX_ERROR_LENGTH);
+  const reason = keptText(options.reason, MAX_ERROR_LENGTH);
   const [disabled] = await sql<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url'>[]>`
     update webhook_endpoints set status = 'disabled', disabled_reason = ${reason}
     where id = ${endpointId} and status = 'active'
