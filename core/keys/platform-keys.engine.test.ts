@@ -34,7 +34,9 @@ describe('keys of processes', () => {
     const [a, b, c, d] = [newKey(), newKey(), newKey(), newKey()];
     await verifyPlatformKeys(db.ledger, [click(a, b)]);
     await verifyPlatformKeys(db.ledger, [click(a, b, c)]);
-    expect(await known()).toEqual([a, b].map((key) => `click ${fingerprintOf('click', key)}`).sort());
+    expect(new Set(await known())).toEqual(
+      new Set([a, b].map((key) => `click ${fingerprintOf('click', key)}`)),
+    );
     await verifyPlatformKeys(db.ledger, [click(d, a, b), data(a)]);
     expect(await known()).toHaveLength(4);
     await expect(verifyPlatformKeys(db.ledger, [click(a, b), data(a)])).rejects.toMatchObject({
