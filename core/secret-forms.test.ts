@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
-import { keptJson } from './kept-text.ts';
-import { hideSecrets } from './secret-forms.ts';
+import { hideSecrets, keptJson } from './secret-forms.ts';
 
 const KEY = 'afx_advertiser_Zm9vYmFyYmF6cXV4LXF1dXV4_-9';
 const SIGNING = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw+/=';

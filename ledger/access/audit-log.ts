@@ -1,4 +1,4 @@
-import { keptJson } from '../../core/kept-text.ts';
+import { keptJson } from '../../core/secret-forms.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';

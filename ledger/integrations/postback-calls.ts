@@ -1,4 +1,4 @@
-import { keptJson, keptText } from '../../core/kept-text.ts';
+import { keptJson, keptText } from '../../core/secret-forms.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import { MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';

@@ -1,4 +1,4 @@
-import { keptText } from '../../core/kept-text.ts';
+import { keptText } from '../../core/secret-forms.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import type { WebhookEndpoint, WebhookEventType } from './webhook-endpoints.ts';
