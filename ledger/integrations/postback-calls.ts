@@ -1,5 +1,5 @@
-import { keptJson, keptText } from '../../core/secret-forms.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
+import { keptJson, keptText } from '../../core/secret-forms.ts';
 import { MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
