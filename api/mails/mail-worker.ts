@@ -3,9 +3,16 @@ import type { SecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
 import type { Running } from '../../core/service/service.ts';
-import { claimMails, type DueMail, forgetMail, retryMail } from '../../ledger/integrations/mails.ts';
+import {
+  claimMails,
+  type DueMail,
+  forgetMail,
+  type Mail,
+  readMail,
+  retryMail,
+} from '../../ledger/integrations/mails.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
-import { type Mailer, SMTP_TIMEOUT_MS } from './mailer.ts';
+import { type Mailer, type Sending, SMTP_TIMEOUT_MS } from './mailer.ts';
 
 /**
  * Sends what the ledger has queued. A mail goes out once; a second time only when this process ends between the server's
@@ -42,18 +49,18 @@ export function startMailWorker(options: MailWorkerOptions): Running {
 
 /** Attempts what is due. Returns how many attempts were made. */
 export async function sendDue(options: MailWorkerOptions): Promise<number> {
-  const { ledger, secretBox } = options;
-  const due = await claimMails(ledger, secretBox, { limit: MAILS_AT_ONCE, claimSeconds: CLAIM_SECONDS });
+  const { ledger } = options;
+  const due = await claimMails(ledger, { limit: MAILS_AT_ONCE, claimSeconds: CLAIM_SECONDS });
   await Promise.all(due.map((mail) => attempt(options, mail)));
   return due.length;
 }
 
 async function attempt(options: MailWorkerOptions, mail: DueMail): Promise<void> {
-  const { ledger, mailer, log, retryWaitsS = RETRY_WAITS_S } = options;
-  const sending = await mailer.send(mail);
+  const { ledger, log, retryWaitsS = RETRY_WAITS_S } = options;
+  const sending = await send(options, mail);
   if (sending.outcome === 'sent') return await forgetMail(ledger, mail.id);
   const waitSeconds = sending.outcome === 'failed' ? retryWaitsS[mail.attempts] : undefined;
-  const note = { subject: mail.subject, queuedAt: mail.createdAt, reason: sending.reason };
+  const note = { mail: mail.messageId, queuedAt: mail.createdAt, reason: sending.reason };
   if (waitSeconds === undefined) {
     log.error(note, 'mail could not be sent and is given up');
     await forgetMail(ledger, mail.id);
@@ -61,4 +68,15 @@ async function attempt(options: MailWorkerOptions, mail: DueMail): Promise<void>
     log.warn({ ...note, waitSeconds }, 'mail could not be sent; retrying');
     await retryMail(ledger, { id: mail.id, waitSeconds });
   }
+}
+
+/** A mail that no key reads fails by itself, and holds up none of those that were claimed with it. */
+async function send({ secretBox, mailer }: MailWorkerOptions, due: DueMail): Promise<Sending> {
+  let mail: Mail;
+  try {
+    mail = readMail(secretBox, due);
+  } catch (error) {
+    return { outcome: 'failed', reason: errorText(error) };
+  }
+  return await mailer.send({ ...mail, messageId: due.messageId });
 }

@@ -1,13 +1,13 @@
 import { createTransport } from 'nodemailer';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
-import type { DueMail } from '../../ledger/integrations/mails.ts';
+import type { DueMail, Mail } from '../../ledger/integrations/mails.ts';
 
 /** What became of an attempt: taken by the server, refused for good, or to be tried again. */
 export type Sending = { outcome: 'sent' } | { outcome: 'refused' | 'failed'; reason: string };
 
 export interface Mailer {
-  send(mail: Pick<DueMail, 'to' | 'subject' | 'text' | 'messageId'>): Promise<Sending>;
+  send(mail: Mail & Pick<DueMail, 'messageId'>): Promise<Sending>;
 }
 
 /** A server that takes longer is unavailable. */

@@ -203,6 +203,15 @@ describe('a queued mail', () => {
     expect(received).toHaveLength(1);
   });
 
+  test('that no key reads holds up none of the others', async () => {
+    const { url, received } = await startServer();
+    await inTransaction(books.ledger, (tx) => queueMail(tx, createSecretBox([randomBytes(32)]), MAIL));
+    await queue();
+    expect(await send(mailerTo(url('right')).mailer)).toBe(2);
+    expect(received).toHaveLength(1);
+    expect(await waiting()).toEqual([1]);
+  });
+
   test('is given up, with an error in the log, after the last attempt or when its recipient is refused', async () => {
     const { url, received } = await startServer();
     await queue('unknown@example.com');

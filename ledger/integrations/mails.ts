@@ -8,9 +8,10 @@ export interface Mail {
   readonly text: string;
 }
 
-/** A mail that is to be sent now. */
-export interface DueMail extends Mail {
+/** A mail that is to be sent now; {@link readMail} gives what it says. */
+export interface DueMail {
   readonly id: bigint;
+  readonly encrypted: Buffer;
   /** A UUID; the same at every attempt. */
   readonly messageId: string;
   /** Attempts before this one. */
@@ -30,24 +31,21 @@ export async function queueMail(tx: DatabaseTransaction, secretBox: SecretBox, m
 /** Takes mails that are due, the oldest first; no other process gets them for `claimSeconds`. */
 export async function claimMails(
   sql: DatabaseSql,
-  secretBox: SecretBox,
   options: { limit: number; claimSeconds: number },
 ): Promise<DueMail[]> {
   const { limit, claimSeconds } = options;
-  const rows = await sql<
-    { id: bigint; messageId: string; encrypted: Buffer; attempts: number; createdAt: Date }[]
-  >`
+  const rows = await sql<DueMail[]>`
     update mails set due_at = clock_timestamp() + make_interval(secs => ${claimSeconds})
     where id in (
       select id from mails where due_at <= clock_timestamp() order by due_at, id limit ${limit} for update skip locked
     )
     returning id, message_id, encrypted, attempts, created_at`;
-  return rows
-    .map(({ encrypted, ...row }) => ({
-      ...row,
-      ...(JSON.parse(secretBox.decrypt(PURPOSE, encrypted)) as Mail),
-    }))
-    .toSorted((a, b) => Number(a.id - b.id));
+  return rows.toSorted((a, b) => Number(a.id - b.id));
+}
+
+/** @throws OperatingError `data_key_missing` when no key decrypts it. */
+export function readMail(secretBox: SecretBox, { encrypted }: Pick<DueMail, 'encrypted'>): Mail {
+  return JSON.parse(secretBox.decrypt(PURPOSE, encrypted)) as Mail;
 }
 
 /** Of a mail that a server took, or that is given up. */

@@ -11,7 +11,7 @@ import { createSecretBox, type SecretBox } from '../../core/secret-box.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
-import { claimMails, type Mail } from '../../ledger/integrations/mails.ts';
+import { claimMails, type Mail, readMail } from '../../ledger/integrations/mails.ts';
 import { createBankCsvProvider } from '../../ledger/payouts/providers/bank-csv.ts';
 import { connectDatabase, type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
@@ -124,7 +124,8 @@ export async function startTestApi(
     url,
     logLines,
     secretBox,
-    mails: () => claimMails(ledger, secretBox, { limit: 1_000, claimSeconds: 0 }),
+    mails: async () =>
+      (await claimMails(ledger, { limit: 1_000, claimSeconds: 0 })).map((mail) => readMail(secretBox, mail)),
     operatorKey: key,
     call: (method, path, call = {}) => callApi(url, method, path, call),
     async runPayouts(key, headers = {}) {
