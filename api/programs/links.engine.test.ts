@@ -95,6 +95,7 @@ describe('routing and caps of links', () => {
 describe('an affiliate who links to a host of their own', { tags: ['attack'] }, () => {
   test('is refused, until an operator allows the host; the answers show what is sent', async () => {
     const path = `/v1/campaigns/${ids.campaign}`;
+    await made('/v1/links', newLink({}));
     const elsewhere = newLink({ landing_url: 'https:///Other.example/x' });
     const refused = await send('POST', '/v1/links', elsewhere);
     expect([refused.status, refused.body.field]).toEqual([422, 'landing_url']);

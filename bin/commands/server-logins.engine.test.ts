@@ -48,6 +48,8 @@ async function databaseOf(name: string, owner: string): Promise<string> {
   return url.href;
 }
 
+let granted = 0;
+
 const connect = (url: string) => connectDatabase({ url, max: 1, name: 'test' });
 
 test('a migration without the right to create roles says which ones it needs, and then needs no more', async () => {
@@ -76,7 +78,7 @@ test('a migration lets processes log in with the password it is given, whatever 
 });
 
 test.each([
-  ['grant plain to afflux_app', 'is a member of plain', 'revoke "plain" from afflux_app;'],
+  ['grant somebody to afflux_app', 'is a member of somebody', 'revoke "somebody" from afflux_app;'],
   [
     'grant pg_write_all_data to afflux_app',
     'is a member of pg_write_all_data',
@@ -96,9 +98,10 @@ test.each([
   'a process refuses a login that could become the owner: %s',
   { tags: ['attack'] },
   async (grant, what, remedy) => {
-    const url = new URL(engine.url);
-    url.pathname = '/of_root';
-    const appUrl = applicationUrl(url.href, `it's "new"\\`);
+    const url = await databaseOf(`granted_${++granted}`, 'postgres');
+    await root.unsafe('drop role if exists somebody; create role somebody');
+    await migrateLedger({ url, log, appPassword: 'own' });
+    const appUrl = applicationUrl(url, 'own');
     await root.unsafe(grant);
     await expect(connect(appUrl)).rejects.toMatchObject({
       code: 'postgres_login',
