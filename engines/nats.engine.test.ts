@@ -14,6 +14,7 @@ import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { afterEach, beforeEach, expect, inject, test } from 'vitest';
 import { connectNats } from '../core/clicks/stream.ts';
 import { createLogger } from '../core/service/log.ts';
+import { mountSmallDisk } from '../loadtest/small-disk.ts';
 import { type Engine, freePort } from './engine.ts';
 import { findNatsServer, startNats } from './nats.ts';
 
@@ -57,6 +58,35 @@ test('keeps acknowledged messages over a kill, and reserves the room that the cl
   const info = await (await jetstreamManager(nc2)).streams.info('S');
   expect(info.state.messages).toBe(20);
   await Promise.all([nc.close(), nc2.close()]);
+});
+
+test('ends once a disk that was full has room again: the next one writes, and has what was acknowledged', async (context) => {
+  const disk = mountSmallDisk(16);
+  if (!disk) {
+    console.warn('NOT TESTED: a full disk of nats-server, because mounting one takes root');
+    return context.skip();
+  }
+  try {
+    symlinkSync(disk.folder, join(folder, 'home'));
+    const full = await start('always');
+    const nc = await connectNats({ url: full.url, name: 'test' });
+    await (await jetstreamManager(nc)).streams.add({ name: 'S', subjects: ['s'] });
+    await jetstream(nc).publish('s', 'acknowledged');
+    disk.fill();
+    await expect(jetstream(nc).publish('s', Buffer.alloc(64 * 1024), { timeout: 2_000 })).rejects.toThrow();
+    await nc.close();
+    disk.makeRoom();
+    await full.exited;
+    const again = await start('always');
+    const nc2 = await connectNats({ url: again.url, name: 'test' });
+    await jetstream(nc2).publish('s', 'again');
+    const info = await (await jetstreamManager(nc2)).streams.info('S');
+    expect(info.state.messages).toBe(2);
+    await nc2.close();
+    await again.stop();
+  } finally {
+    disk.dispose();
+  }
 });
 
 test('fsyncs every message only when asked and able to', async () => {

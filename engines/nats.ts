@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { statfsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -36,6 +37,11 @@ const PLAIN_PASSWORD = 'Plaintext passwords detected, use nkeys or bcrypt';
  * reported as such, and the collector's spool takes over.
  */
 const MAX_FILE_STORE = '256GB';
+/** A line of a server that could not write a stream; old versions disable JetStream then. */
+const WRITE_FAILED = /no space left on device|write error|out of File resources/i;
+/** Room enough for a server to start on its folder and take clicks again. */
+const ROOM_BYTES = 4 * 1024 * 1024;
+const ROOM_POLL_MS = 1_000;
 
 /**
  * Looks for nats-server in NATS_SERVER (`explicit`), or else in PATH and `<home>/bin`: the first that can fsync before
@@ -86,6 +92,7 @@ function atLeast(version: readonly [number, number, number], floor: readonly [nu
  * `sync: 'always'` makes it fsync before every acknowledgement where the version can (2.10), and warns where not.
  * Every client needs the password. As root it runs under another user, see {@link chooseEngineUser}.
  * A server left over on the same folder by a killed supervisor is stopped first.
+ * A server that could not write ends by itself once the disk has room again, to be started anew.
  * @throws OperatingError `engine_failed` or `engine_user`.
  */
 export async function startNats(options: {
@@ -117,12 +124,16 @@ export async function startNats(options: {
   const syncAlways = options.sync === 'always' && canSync;
   writeEngineFile(user, config, renderConfig({ dataDir, pidFile, port, password, syncAlways }));
   const run = user.wrap(server.binary, ['--config', config]);
+  let hasFailedToWrite = false;
   const child = await spawnEngine({
     name: 'nats',
     command: run.command,
     args: run.args,
     spawn: run.ids,
-    onLine: (line) => logLine(log, line),
+    onLine: (line) => {
+      hasFailedToWrite ||= WRITE_FAILED.test(line);
+      logLine(log, line);
+    },
     stopSignal: 'SIGTERM',
     stopTimeoutMs: STOP_TIMEOUT_MS,
     forceSignal: 'SIGKILL',
@@ -133,6 +144,14 @@ export async function startNats(options: {
     answers: () => sendsInfo(port),
     timeoutMs: START_TIMEOUT_MS,
   });
+  // The server never writes again to a stream that failed once, however much room there is: only a new one does.
+  const watch = setInterval(() => {
+    if (!hasFailedToWrite || roomBytes(dataDir) < ROOM_BYTES) return;
+    clearInterval(watch);
+    log.warn('the disk was full and has room again: ending nats-server, which would go on refusing to write');
+    void child.stop();
+  }, ROOM_POLL_MS);
+  void child.exited.then(() => clearInterval(watch));
   return {
     name: 'nats',
     url: `nats://${NATS_USER}:${encodeURIComponent(password)}@127.0.0.1:${port}`,
@@ -140,6 +159,12 @@ export async function startNats(options: {
     exited: child.exited,
     stop: child.stop,
   };
+}
+
+/** What is free for users other than root. */
+function roomBytes(folder: string): number {
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize;
 }
 
 /** Strings of the configuration are quoted as JSON, which its parser reads. */
