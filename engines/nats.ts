@@ -92,7 +92,7 @@ function atLeast(version: readonly [number, number, number], floor: readonly [nu
  * `sync: 'always'` makes it fsync before every acknowledgement where the version can (2.10), and warns where not.
  * Every client needs the password. As root it runs under another user, see {@link chooseEngineUser}.
  * A server left over on the same folder by a killed supervisor is stopped first.
- * A server that could not write ends by itself once the disk has room again, to be started anew.
+ * A server that could not write ends by itself once the disk has room again, to be started again.
  * @throws OperatingError `engine_failed` or `engine_user`.
  */
 export async function startNats(options: {
