@@ -122,10 +122,10 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
 }
 
 function addRoutes(app: ApiServer, options: ApiServerOptions): void {
-  const { ledger } = options;
+  const { ledger, clickIds } = options;
   const shops = {
     ...options,
-    intake: createIntake({ ledger }),
+    intake: createIntake({ ledger, clickIds }),
     shopSettings: createShopSettings({ ledger }),
   };
   addAuditLogRoutes(app, options);

@@ -5,5 +5,11 @@ export const HOUR_MS = 60 * MINUTE_MS;
 export const DAY_MS = 24 * HOUR_MS;
 export const WEEK_MS = 7 * DAY_MS;
 
+/**
+ * Clocks of shops, collectors and this machine differ, and many shops give the time of an order to the minute: times that
+ * different machines say of one order are compared with this tolerance.
+ */
+export const CLOCK_TOLERANCE_MS = 5 * MINUTE_MS;
+
 export const HOUR_S = 3_600;
 export const DAY_S = 24 * HOUR_S;

@@ -1,4 +1,6 @@
+import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
 import { InputError } from '../../core/errors.ts';
+import { CLOCK_TOLERANCE_MS } from '../../core/time.ts';
 import { type RecordedConversion, recordConversions } from '../../ledger/conversions/conversions.ts';
 import type { ReportedConversion } from '../../ledger/conversions/reported-conversion.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../../ledger/integrations/postback-calls.ts';
@@ -40,7 +42,7 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-export function createIntake({ ledger }: { ledger: Database }): Intake {
+export function createIntake({ ledger, clickIds }: { ledger: Database; clickIds: ClickIdCodec }): Intake {
   const queue: Waiting[] = [];
   let inFlight = 0;
 
@@ -58,10 +60,7 @@ export function createIntake({ ledger }: { ledger: Database }): Intake {
   async function settle(batch: readonly Waiting[]): Promise<void> {
     try {
       const answers = await inTransaction(ledger, (tx) =>
-        recordEntries(
-          tx,
-          batch.map(({ entry }) => entry),
-        ),
+        recordEntries(tx, { entries: batch.map(({ entry }) => entry), clickIds }),
       );
       for (const [i, { resolve }] of batch.entries()) resolve(answers[i] as IntakeAnswer);
     } catch (error) {
@@ -86,15 +85,36 @@ export function createIntake({ ledger }: { ledger: Database }): Intake {
 /** Records orders with their calls; answers in their order. */
 export async function recordEntries(
   tx: DatabaseTransaction,
-  entries: readonly IntakeEntry[],
+  { entries, clickIds }: { entries: readonly IntakeEntry[]; clickIds: ClickIdCodec },
 ): Promise<IntakeAnswer[]> {
-  const recorded = await recordConversions(
-    tx,
-    entries.map(({ order }) => order),
-  );
+  const faults = entries.map(({ order }) => timeFault(order, clickIds));
+  const sound = entries.flatMap(({ order }, i) => (faults[i] ? [] : [order]));
+  const answers = (await recordConversions(tx, sound)).values();
+  const recorded = faults.map((fault) => fault ?? (answers.next().value as RecordedConversion | InputError));
   const calls = entries.map((entry, i) => callOf(entry, recorded[i] as RecordedConversion | InputError));
   const ids = await insertPostbackCalls(tx, calls);
   return recorded.map((answer, i) => ({ recorded: answer, callId: ids[i] as bigint }));
+}
+
+/**
+ * A time by which the order would be nobody's: later than now, or long before its own click. The shop's clock or time
+ * zone is wrong; it hears of that at once and can report the order again. An id that no key decrypts is left to the decision.
+ */
+function timeFault(
+  { occurredAt, clickId }: ReportedConversion,
+  clickIds: ClickIdCodec,
+): InputError | undefined {
+  if (occurredAt === undefined) return undefined;
+  const now = Date.now();
+  if (occurredAt.getTime() > now + CLOCK_TOLERANCE_MS) {
+    const here = new Date(now).toISOString();
+    return new InputError('occurred_at', `must not be more than 5 minutes in the future; it is ${here} here`);
+  }
+  const click = clickId === undefined ? undefined : clickIds.decode(clickId);
+  if (!click || occurredAt.getTime() >= click.ts - CLOCK_TOLERANCE_MS) return undefined;
+  const clickedAt = new Date(click.ts).toISOString();
+  const message = `must not be more than 5 minutes before the click of click_id, which was at ${clickedAt}`;
+  return new InputError('occurred_at', message);
 }
 
 function callOf({ order, call }: IntakeEntry, recorded: RecordedConversion | InputError): NewPostbackCall {

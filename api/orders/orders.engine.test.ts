@@ -1,8 +1,15 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { fingerprint } from '../../core/clicks/fingerprint.ts';
 import { listConversions } from '../../ledger/conversions/conversions.ts';
-import { type Answer, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
+import {
+  type Answer,
+  startTestApi,
+  TEST_CLICK_KEY,
+  type Tenant,
+  type TestApi,
+} from '../../test/support/api.ts';
 
 let api: TestApi;
 let shop: Tenant;
@@ -32,6 +39,47 @@ async function stored(orderId: string) {
   const { rows } = await listConversions(api.ledger, { limit: 1_000, programId: shop.programId });
   return rows.filter((row) => row.orderId === orderId);
 }
+
+describe('the time of an order', () => {
+  const MINUTE_MS = 60_000;
+  const clickIds = createClickIdCodec([TEST_CLICK_KEY]);
+  const iso = (ms: number): string => new Date(ms).toISOString();
+
+  test('may be 5 minutes before its click and ahead of the API; what lies further is refused by name, and logged', async () => {
+    const now = Date.now();
+    const clickId = clickIds.encode({ ts: now, node: 1, seq: 1 });
+    const cases: [string, number, string | undefined, number, RegExp][] = [
+      ['to-the-minute', now - 4 * MINUTE_MS, clickId, 202, /^$/],
+      ['before-click', now - 6 * MINUTE_MS, clickId, 422, new RegExp(iso(now))],
+      ['no-click-known', now - 6 * MINUTE_MS, 'forged', 202, /^$/],
+      ['ahead', now + 4 * MINUTE_MS, clickId, 202, /^$/],
+      ['far-ahead', now + 7 * MINUTE_MS, undefined, 422, /in the future; it is \d{4}-/],
+    ];
+    for (const [orderId, ms, click_id, status, message] of cases) {
+      const answer = await report({ ...order(orderId), occurred_at: iso(ms), click_id });
+      expect([orderId, answer.status]).toEqual([orderId, status]);
+      expect(await stored(orderId)).toHaveLength(status === 202 ? 1 : 0);
+      if (status !== 422) continue;
+      expect(answer.body.errors).toMatchObject([
+        { field: 'occurred_at', message: expect.stringMatching(message) },
+      ]);
+      const calls = await api.call('GET', `/v1/postback-calls?order_id=${orderId}`, { key });
+      expect(calls.body.data).toMatchObject([{ outcome: 'rejected', status: 422 }]);
+    }
+    const inBatch = await api.call('POST', '/v1/conversions/batch', {
+      key,
+      json: {
+        conversions: [
+          { ...order('batch-bad'), occurred_at: iso(now - 6 * MINUTE_MS), click_id: clickId },
+          order('batch-good'),
+        ],
+      },
+    });
+    expect(inBatch.body).toMatchObject({ accepted: 1, rejected: 1 });
+    const byPostback = `/postback?key=${key}&order_id=pb&amount=1&currency=EUR&occurred_at=${iso(now + 7 * MINUTE_MS)}`;
+    expect((await api.call('GET', byPostback)).status).toBe(422);
+  });
+});
 
 describe('an order counts once', () => {
   test('50 postbacks of one order at once make one conversion and agree on it', async () => {

@@ -80,7 +80,7 @@ export async function reportOrder<Body>(
   }
   if (claimOf(request)) {
     return await commit(context, request, reply, async (tx) => {
-      const [recorded] = await recordEntries(tx, [entry]);
+      const [recorded] = await recordEntries(tx, { entries: [entry], clickIds: context.clickIds });
       assert(recorded, 'every order has an answer');
       return answer(recorded);
     });

@@ -164,9 +164,14 @@ function effectOf(name: RuleName, observed: Observed): RuleResult['effect'] {
   return rejects ? 'rejected' : 'review';
 }
 
-/** Null for a later order of a subscription, which has no click of its own. */
-function secondsToConvert({ conversion, winner }: RuleInput): number | null {
-  return winner.source === 'recurring' ? null : (conversion.occurredAt.getTime() - winner.click.ts) / 1_000;
+/**
+ * Null for a later order of a subscription, which has no click of its own. An order dated before its click, by another
+ * clock or cut to the minute, says nothing of the time between them: its receipt counts, unless that is before it as well.
+ */
+function secondsToConvert({ conversion: { occurredAt, receivedAt }, winner }: RuleInput): number | null {
+  if (winner.source === 'recurring') return null;
+  const later = [occurredAt, receivedAt].find((time) => time.getTime() >= winner.click.ts);
+  return later ? (later.getTime() - winner.click.ts) / 1_000 : null;
 }
 
 /** The share of the affiliate's latest orders within {@link FAST_SECONDS}; null unless this order is as fast. */

@@ -1,6 +1,6 @@
 import { type ClickIdentity, clickIdentityKey } from '../../core/clicks/click-id.ts';
 import { ClickFlag, INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
-import { DAY_MS } from '../../core/time.ts';
+import { CLOCK_TOLERANCE_MS, DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
 import type { AttributionModel, Terms } from '../../ledger/programs/terms.ts';
@@ -58,6 +58,8 @@ export interface ClickFacts {
   readonly gaveUp: boolean;
   /** Instead of the model of the terms: a replay under another one. */
   readonly model?: AttributionModel | undefined;
+  /** An order may lie so much before the click that its id names: the signed id proves that the click was first. */
+  readonly clockToleranceMs: number;
 }
 
 export interface Winner {
@@ -120,6 +122,11 @@ function waitsForEarlier({ undecidedBefore, gaveUp }: ClickFacts): boolean {
   return undecidedBefore && !gaveUp;
 }
 
+/** The {@link ClickFacts.clockToleranceMs} of a version of the rules; before version 4 there was none. */
+export function clockToleranceMs(rulesVersion: number): number {
+  return rulesVersion < 4 ? 0 : CLOCK_TOLERANCE_MS;
+}
+
 /** Clicks after this belong to another visit: the order was there already. Unix ms. */
 export function visitEndMs({
   occurredAt,
@@ -137,8 +144,8 @@ function none(reason: ConversionReason, candidates: readonly Candidate[] = []): 
  * that a page forced: it would take the order from the affiliate whose link was really clicked.
  */
 function chooseAroundGiven(facts: ClickFacts, click: KnownClick): Choice {
-  const { conversion, terms } = facts;
-  const lost = losesBecause(conversion, { click, terms });
+  const { conversion, terms, clockToleranceMs } = facts;
+  const lost = losesBecause(conversion, { click, terms }, { clockToleranceMs });
   if (lost !== undefined || terms === undefined) {
     const reason = lost ?? 'no_terms';
     return none(reason, [candidate(click, reason)]);
@@ -155,12 +162,12 @@ function chooseAroundGiven(facts: ClickFacts, click: KnownClick): Choice {
             (other.click.flags & ClickFlag.forced) === 0,
         )
       : [];
-  return win([...rivals, given], { conversion, model, source: 'click_id' });
+  return win([...rivals, given], { conversion, model, source: 'click_id', clockToleranceMs });
 }
 
 /** A later order of a customer whose first one was credited, within the months that its terms promise. */
 function continueSubscription(facts: ClickFacts): Choice | undefined {
-  const { conversion, subscription, given } = facts;
+  const { conversion, subscription, given, clockToleranceMs } = facts;
   if (!subscription?.terms) return undefined;
   const { click, terms, conversionId, startedAt, inReview } = subscription;
   const until = new Date(startedAt);
@@ -170,7 +177,7 @@ function continueSubscription(facts: ClickFacts): Choice | undefined {
   // A click of the customer's own, within its window, speaks for itself.
   if (
     given.kind === 'found' &&
-    losesBecause(conversion, { click: given.click, terms: facts.terms }) === undefined
+    losesBecause(conversion, { click: given.click, terms: facts.terms }, { clockToleranceMs }) === undefined
   ) {
     return undefined;
   }
@@ -190,11 +197,14 @@ function chooseByFingerprint(
   }
   if (!known) return { kind: 'awaiting_click' };
   const able = visitorClicks.filter(
-    (other) => losesBecause(conversion, other, INVALID_CLICK_FLAGS) === undefined,
+    (other) => losesBecause(conversion, other, { refusedFlags: INVALID_CLICK_FLAGS }) === undefined,
   );
   if (able.length === 0) {
     const lost = visitorClicks.map((other) =>
-      candidate(other.click, losesBecause(conversion, other, INVALID_CLICK_FLAGS) ?? 'no_terms'),
+      candidate(
+        other.click,
+        losesBecause(conversion, other, { refusedFlags: INVALID_CLICK_FLAGS }) ?? 'no_terms',
+      ),
     );
     return none(reason, lost.slice(0, MAX_CANDIDATES));
   }
@@ -216,11 +226,12 @@ function win(
     model: AttributionModel;
     source: Winner['source'];
     refusedFlags?: number;
+    clockToleranceMs?: number;
   },
 ): Choice {
-  const { conversion, model, source, refusedFlags = NOT_LANDED } = options;
+  const { conversion, model, source } = options;
   const ordered = clicks.toSorted((a, b) => compare(a.click, b.click));
-  const lostBy = (entry: ClickWithTerms) => losesBecause(conversion, entry, refusedFlags);
+  const lostBy = (entry: ClickWithTerms) => losesBecause(conversion, entry, options);
   const able = ordered.filter((entry) => lostBy(entry) === undefined);
   const winning = model === 'first_click' ? able[0] : able.at(-1);
   if (!winning?.terms) return none('no_terms');
@@ -243,13 +254,13 @@ function win(
 export function losesBecause(
   conversion: ClaimedConversion,
   { click, terms }: ClickWithTerms,
-  refusedFlags: number = NOT_LANDED,
+  { refusedFlags = NOT_LANDED, clockToleranceMs = 0 }: { refusedFlags?: number; clockToleranceMs?: number },
 ): Exclude<LosingReason, 'later_click' | 'earlier_click' | 'several_affiliates'> | undefined {
   if (click.programId !== conversion.programId) return 'click_of_other_program';
   if ((click.flags & refusedFlags) !== 0) return 'invalid_click';
   if (!terms) return 'no_terms';
   const occurredMs = conversion.occurredAt.getTime();
-  if (occurredMs < click.ts) return 'click_after_order';
+  if (occurredMs < click.ts - clockToleranceMs) return 'click_after_order';
   if (occurredMs > click.ts + terms.cookieDays * DAY_MS) return 'outside_window';
   return undefined;
 }

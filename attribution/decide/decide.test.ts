@@ -119,6 +119,7 @@ function decided(given: Given = {}): ExplainedDecision | undefined {
     undecidedBefore: false,
     completeToMs: CLICK_MS + DAY_MS,
     gaveUp: false,
+    clockToleranceMs: 5 * MINUTE_MS,
     ...given,
   };
   const choice = chooseClick(facts);
@@ -167,7 +168,7 @@ describe('the click of an order', () => {
     ['is forged', { given: { kind: 'not_an_id' } }, 'invalid_click_id'],
     ['is of another program', found({ programId: 9 }), 'click_of_other_program'],
     ['was sent to the fallback', found({ flags: ClickFlag.paused }), 'invalid_click'],
-    ['came after the order', found({ ts: CLICK_MS + 20 * MINUTE_MS }), 'click_after_order'],
+    ['came after the order', found({ ts: CLICK_MS + 15 * MINUTE_MS + 1 }), 'click_after_order'],
     ['has no terms', { terms: undefined }, 'no_terms'],
     ['has no affiliate', { noAffiliate: true }, 'no_terms'],
   ])('credits no affiliate when it %s', (_name, given, reason) => {
@@ -181,6 +182,27 @@ describe('the click of an order', () => {
       outcome: 'unattributed',
       reason: 'outside_window',
     });
+  });
+
+  it('may be up to 5 minutes after the order by the clocks, when its id names it', () => {
+    expect(decided(found({ ts: CLICK_MS + 15 * MINUTE_MS }))).toMatchObject({ outcome: 'attributed' });
+    expect(decided({ ...found({ ts: CLICK_MS + 15 * MINUTE_MS }), clockToleranceMs: 0 })).toMatchObject({
+      reason: 'click_after_order',
+    });
+  });
+
+  it('is not converted at once because the order is dated before it: its receipt counts', () => {
+    const rules = { fraudRules: { instant_conversion: 30 } };
+    const receivedAt = (seconds: number) =>
+      decided(
+        ordered({
+          ...rules,
+          occurredAt: new Date(CLICK_MS - 20_000),
+          receivedAt: new Date(CLICK_MS + seconds * 1_000),
+        }),
+      );
+    expect(receivedAt(31)).toMatchObject({ outcome: 'attributed' });
+    expect(receivedAt(29)).toMatchObject({ outcome: 'review', reason: 'instant_conversion' });
   });
 
   it('is missing only when the warehouse is complete past it, or the wait has lasted too long', () => {

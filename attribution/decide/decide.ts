@@ -11,7 +11,7 @@ import type { Evidence, RuleResult } from './evidence.ts';
  */
 
 /** Version of the rules in these files, kept with every decision. */
-const RULES_VERSION = 3;
+export const RULES_VERSION = 4;
 
 export type Outcome = 'attributed' | 'review' | 'rejected' | 'unattributed';
 

@@ -12,7 +12,7 @@ import type { Database } from '../../ledger/postgres/db.ts';
 import { getRulesVersions } from '../../ledger/programs/programs.ts';
 import type { AttributionModel } from '../../ledger/programs/terms.ts';
 import { type Observations, observe } from '../decide/apply-fraud-rules.ts';
-import { type ClickFacts, chooseClick, type Winner, type Won } from '../decide/choose.ts';
+import { type ClickFacts, chooseClick, clockToleranceMs, type Winner, type Won } from '../decide/choose.ts';
 import { type DecidedChoice, decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
 import { type Evidence, parseEvidence } from '../decide/evidence.ts';
 import { type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
@@ -159,7 +159,11 @@ async function rechoose(sources: FactSources, recorded: readonly Recorded[]): Pr
     if (!one) return [];
     // A review is of its time, too.
     const inReview = one.evidence.firstInReview;
-    const facts = { ...current, subscription: current.subscription && { ...current.subscription, inReview } };
+    const facts = {
+      ...current,
+      subscription: current.subscription && { ...current.subscription, inReview },
+      clockToleranceMs: clockToleranceMs(one.evidence.rulesVersion),
+    };
     const choice = chooseClick(facts);
     return [{ recorded: one, facts, choice: choice.kind === 'awaiting_click' ? NO_CLICK : choice }];
   });

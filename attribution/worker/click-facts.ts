@@ -12,6 +12,7 @@ import type { CandidateRequest } from '../../warehouse/lookups/lookups.ts';
 import {
   type ClickFacts,
   type ClickWithTerms,
+  clockToleranceMs,
   FINGERPRINT_DAYS,
   type GivenClick,
   isKnownUpTo,
@@ -19,6 +20,7 @@ import {
   losesBecause,
   visitEndMs,
 } from '../decide/choose.ts';
+import { RULES_VERSION } from '../decide/decide.ts';
 import { askEach } from './ask-each.ts';
 import type { ClickSource } from './click-source.ts';
 
@@ -36,6 +38,8 @@ export interface FactSources {
 type Reported = Pick<ClickFacts, 'conversion' | 'given'>;
 type ReportedWithTerms = Pick<ClickFacts, 'conversion' | 'given' | 'terms'>;
 type Subscription = NonNullable<ClickFacts['subscription']>;
+
+const TOLERANCE_MS = clockToleranceMs(RULES_VERSION);
 
 /** Reads what {@link chooseClick} needs of each conversion. */
 export async function gatherClickFacts(
@@ -59,6 +63,7 @@ export async function gatherClickFacts(
     completeToMs,
     gaveUp: gaveUp(order.conversion),
     model: sources.model,
+    clockToleranceMs: TOLERANCE_MS,
   }));
 }
 
@@ -149,7 +154,8 @@ async function readSubscriptions(
 function customerQuestion({ conversion, given, terms }: ReportedWithTerms) {
   const { customerId, programId, id: conversionId, occurredAt } = conversion;
   const hasOwnClick =
-    given.kind === 'found' && losesBecause(conversion, { click: given.click, terms }) === undefined;
+    given.kind === 'found' &&
+    losesBecause(conversion, { click: given.click, terms }, { clockToleranceMs: TOLERANCE_MS }) === undefined;
   if (customerId === null || hasOwnClick) return undefined;
   return { customerId, programId, conversionId, occurredAt };
 }

@@ -36,7 +36,7 @@ export interface ReportedConversion {
   readonly fingerprint?: bigint | undefined;
 }
 
-/** A shop's clock may be wrong by a time zone; an order of next week is a mistake. */
+/** An order of next week is a mistake, whoever records it. The API, which shops report to, has a closer limit. */
 const MAX_FUTURE_MS = DAY_MS;
 
 function checkReported(conversion: ReportedConversion): void {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { ClickIdCodec } from '../../../core/clicks/click-id.ts';
 import { assert, InputError } from '../../../core/errors.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../../../ledger/integrations/postback-calls.ts';
 import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
@@ -90,7 +91,7 @@ export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
       });
       return await commit(context, request, reply, async (tx) => {
         const answers = [
-          ...(await recordGood(tx, items, { programId, principal })),
+          ...(await recordGood(tx, items, { programId, principal, clickIds: context.clickIds })),
           ...(await logRefused(tx, items, programId)),
         ];
         assert(request.call, 'the route logs its calls');
@@ -122,17 +123,14 @@ function readOrder(given: unknown, programId: number): Order | Problem {
 async function recordGood(
   tx: DatabaseTransaction,
   items: readonly Item[],
-  { programId, principal }: { programId: number; principal: Principal },
+  { programId, principal, clickIds }: { programId: number; principal: Principal; clickIds: ClickIdCodec },
 ): Promise<ItemAnswer[]> {
   const good = items.flatMap(({ index, call, order }) =>
     order instanceof Problem
       ? []
       : [{ index, entry: { order: { ...order, programId, source: 'api' }, call } as const }],
   );
-  const answers = await recordEntries(
-    tx,
-    good.map(({ entry }) => entry),
-  );
+  const answers = await recordEntries(tx, { entries: good.map(({ entry }) => entry), clickIds });
   return good.map(({ index, entry }, i) => {
     const answer = answers[i];
     assert(answer, 'every order has an answer');
