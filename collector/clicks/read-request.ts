@@ -64,7 +64,7 @@ function readFlags(
 const PURPOSE_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'] as const;
 const SPECULATIVE = /\b(?:prefetch|prerender|preview|instant)\b/i;
 
-/** Whether nobody has clicked yet: the browser fetches what its user could click next, or a preview of it. */
+/** Whether no user has clicked yet: the browser fetches what its user could click next, or a preview of it. */
 function isSpeculative(request: HttpRequest): boolean {
   for (const name of PURPOSE_HEADERS) {
     const purpose = request.getHeader(name);

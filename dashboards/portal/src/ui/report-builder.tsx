@@ -187,8 +187,8 @@ function Result(props: {
         />
         {metrics.includes('unique_visitors') && (
           <p class="note">
-            Visitors: distinct browsers (User-Agent and language) in distinct networks, among valid clicks. Those
-            who opted out of tracking are told apart by network only. A dash: some clicks are from before
+            Visitors: distinct browsers (User-Agent and language) in distinct networks, among valid clicks.
+            Those who opted out of tracking count by network only. A dash: some clicks are from before
             visitors were counted like this, or have no address any more.
           </p>
         )}
