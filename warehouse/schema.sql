@@ -484,7 +484,7 @@ AS SELECT
     campaign_id,
     toUInt32(cityHash64(user_agent)) AS agent
 FROM clicks
-WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0);
+WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0) AND (fingerprint != 0);
 
 CREATE TABLE velocity_ip
 (

@@ -119,6 +119,13 @@ ALTER TABLE campaigns_hourly
 ALTER TABLE campaigns_daily
   DROP COLUMN IF EXISTS visitors;
 
+-- Nor is 0 a fingerprint whose speed could be measured: it is everyone who opted out.
+ALTER TABLE velocity_fingerprint_feed
+  MODIFY QUERY
+SELECT fingerprint, ts, campaign_id, toUInt32(cityHash64(user_agent)) AS agent
+FROM clicks
+WHERE ts > now() - INTERVAL 26 HOUR AND ts < now() + INTERVAL 26 HOUR AND bitAnd(flags, 256) = 0 AND fingerprint != 0;
+
 -- From this time on the visitors of the rollups are known: addresses are kept for 90 days, and what is older has none.
 -- The latest row counts.
 CREATE TABLE IF NOT EXISTS visitors_known
