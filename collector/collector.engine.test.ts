@@ -145,18 +145,66 @@ describe('collector', () => {
     expect(answer.headers.getSetCookie()).toHaveLength(1);
   });
 
-  it('answers HEAD without a body, and flags HEAD, prefetch and robots', async () => {
+  it('answers HEAD without a body, and flags HEAD and robots', async () => {
     const { code } = await link('https://shop.test/');
     const head = await click(`${code}?sub5=flags`, { method: 'HEAD' });
     expect([head.status, await head.text()]).toEqual([302, '']);
-    await click(`${code}?sub5=flags`, {
-      headers: { 'User-Agent': CHROME, 'Sec-Purpose': 'prefetch;prerender' },
-    });
+    const fetchedAhead = { 'User-Agent': CHROME, 'Sec-Purpose': 'prefetch' };
+    await click(`${code}?sub5=flags`, { method: 'HEAD', headers: fetchedAhead });
     await click(`${code}?sub5=flags`, {
       headers: { 'User-Agent': 'Googlebot/2.1 (+http://www.google.com/bot.html)' },
     });
     const all = (await world.storedClicks()).filter((record) => record.sub5 === 'flags');
-    expect(all.map((record) => record.flags)).toEqual([ClickFlag.head, ClickFlag.prefetch, ClickFlag.bot]);
+    expect(all.map((record) => record.flags)).toEqual([
+      ClickFlag.head,
+      ClickFlag.head | ClickFlag.prefetch,
+      ClickFlag.bot,
+    ]);
+  });
+
+  it.each([
+    { 'Sec-Purpose': 'prefetch' },
+    { 'Sec-Purpose': 'prefetch;prerender' },
+    { 'Sec-Purpose': 'prefetch;anonymous-client-ip' },
+    { 'sec-purpose': 'Prefetch ; prerender' },
+    { Purpose: 'prefetch' },
+    { Purpose: 'Prefetch' },
+    { 'X-Purpose': 'preview' },
+    { 'X-Purpose': 'prefetch' },
+    { 'X-Purpose': 'instant' },
+    { 'X-Moz': 'prefetch' },
+    { Purpose: '', 'X-Moz': 'prefetch' },
+    { 'Sec-Purpose': 'prefetch', 'Sec-Fetch-Dest': 'empty', 'Sec-Fetch-Mode': 'no-cors' },
+  ])(
+    'a browser that fetches a link ahead takes no click from its user: %j',
+    { tags: ['attack'] },
+    async (headers) => {
+      const { id, code } = await link('https://shop.test/');
+      const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+      const ahead = await sendRaw(
+        world.url,
+        `GET /c/${code}?sub5=ahead HTTP/1.1\r\nHost: a\r\nUser-Agent: ${CHROME}\r\n${lines.join('')}\r\n`,
+      );
+      expect(ahead).toMatch(/^HTTP\/1\.1 503 .*\r\n/);
+      expect(ahead).toMatch(/^cache-control: no-store\r$/im);
+      expect(ahead).not.toMatch(/^(location|set-cookie|retry-after):/im);
+      const visit = await click(`${code}?sub5=ahead`, { headers: { 'User-Agent': CHROME } });
+      expect(visit.status).toBe(302);
+      const all = (await stored('ahead')).filter((record) => record.link_id === id);
+      expect(all.map((record) => record.flags)).toEqual([0]);
+    },
+  );
+
+  it('takes other purposes for clicks, and counts pixels that are fetched ahead', async () => {
+    const { code } = await link('https://shop.test/');
+    const other = { 'User-Agent': CHROME, Purpose: 'shopping', 'X-Purpose': '', 'X-Moz': 'microsummary' };
+    expect((await click(`${code}?sub5=purposes`, { headers: other })).status).toBe(302);
+    const pixel = `${world.url}/i/${code}.gif?sub5=purposes`;
+    expect((await fetch(pixel, { headers: { 'User-Agent': CHROME, Purpose: 'prefetch' } })).status).toBe(200);
+    expect((await stored('purposes')).map((record) => record.flags)).toEqual([
+      0,
+      ClickFlag.impression | ClickFlag.prefetch,
+    ]);
   });
 
   it('a page that loads a link as an image or in a frame makes no valid click, and sets no cookie', {

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AuditReport } from '../bin/commands/audit.ts';
+import { INVALID_CLICK_FLAGS } from '../core/clicks/click-record.ts';
 import { fromProject } from '../core/config/paths.ts';
 import { readMigrations } from '../core/migrations.ts';
 import { connectOwner, type Database } from '../ledger/postgres/db.ts';
@@ -66,6 +67,24 @@ describe('the data folder of an earlier version', () => {
     await waitFor(() => spooled(platform.config.home).length === 0, {
       deadlineMs: 10_000,
       what: 'the spool to be empty',
+    });
+  });
+
+  test('has the visitors of its clicks counted, each rollup as the clicks themselves', async () => {
+    const since = '(SELECT max(since) FROM visitors_known)';
+    const { rows } = await warehouse.query<Record<string, number>>(
+      `SELECT
+         (SELECT toUInt32(uniqExact(visitor)) FROM clicks WHERE ts >= ${since}) AS clicks,
+         (SELECT toUInt32(uniqCombinedMerge(14)(distinct_visitors)) FROM clicks_hourly WHERE hour >= ${since}) AS hourly,
+         (SELECT toUInt32(uniqExactIf(visitor, bitAnd(flags, ${INVALID_CLICK_FLAGS}) = 0)) FROM clicks WHERE ts >= ${since}) AS valid,
+         (SELECT toUInt32(uniqCombinedMerge(14)(distinct_visitors)) FROM campaigns_hourly WHERE hour >= ${since}) AS campaigns,
+         (SELECT toUInt32(uniqCombinedMerge(14)(distinct_visitors)) FROM campaigns_daily WHERE day >= ${since}) AS days`,
+    );
+    const [counted] = rows;
+    expect(counted).toMatchObject({
+      hourly: counted?.clicks,
+      campaigns: counted?.valid,
+      days: counted?.valid,
     });
   });
 

@@ -37,7 +37,7 @@ CREATE TABLE campaigns_daily
     valid_clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     impressions SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
-    visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(day)
@@ -54,7 +54,7 @@ CREATE MATERIALIZED VIEW campaigns_daily_feed TO campaigns_daily
     valid_clicks UInt64,
     impressions UInt64,
     ips AggregateFunction(uniqCombined(14), UInt32),
-    visitors AggregateFunction(uniqCombined(14), UInt32)
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32)
 )
 AS SELECT
     toStartOfDay(hour) AS day,
@@ -64,7 +64,7 @@ AS SELECT
     sum(h.valid_clicks) AS valid_clicks,
     sum(h.impressions) AS impressions,
     uniqCombinedMergeState(14)(h.ips) AS ips,
-    uniqCombinedMergeState(14)(h.visitors) AS visitors
+    uniqCombinedMergeState(14)(h.distinct_visitors) AS distinct_visitors
 FROM campaigns_hourly AS h
 GROUP BY
     day,
@@ -80,7 +80,7 @@ CREATE TABLE campaigns_hourly
     valid_clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     impressions SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
-    visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)
@@ -97,7 +97,7 @@ CREATE MATERIALIZED VIEW campaigns_hourly_feed TO campaigns_hourly
     valid_clicks UInt64,
     impressions UInt64,
     ips AggregateFunction(uniqCombined(14), UInt32),
-    visitors AggregateFunction(uniqCombined(14), UInt32)
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32)
 )
 AS SELECT
     toStartOfHour(minute) AS hour,
@@ -107,7 +107,7 @@ AS SELECT
     sumIf(g.clicks, (flag_group IN ('ok', 'repeat'))) AS valid_clicks,
     sumIf(g.clicks, flag_group = 'impression') AS impressions,
     uniqCombinedMergeStateIf(14)(g.ips, (flag_group IN ('ok', 'repeat'))) AS ips,
-    uniqCombinedMergeStateIf(14)(g.visitors, (flag_group IN ('ok', 'repeat'))) AS visitors
+    uniqCombinedMergeStateIf(14)(g.distinct_visitors, (flag_group IN ('ok', 'repeat'))) AS distinct_visitors
 FROM clicks_grouped AS g
 GROUP BY
     hour,
@@ -148,6 +148,7 @@ CREATE TABLE clicks
     referrer_domain LowCardinality(String) MATERIALIZED domainWithoutWWW(referrer) CODEC(ZSTD(1)),
     country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip) CODEC(ZSTD(1)),
     asn UInt32 MATERIALIZED dictGet('asn', 'asn', ip) CODEC(ZSTD(1)),
+    visitor UInt32 ALIAS toUInt32(cityHash64(fingerprint, tupleElement(IPv6CIDRToRange(ip, if((ip >= toIPv6('::ffff:0.0.0.0')) AND (ip <= toIPv6('::ffff:255.255.255.255')), 120, 48)), 1))),
     PROJECTION by_time
     (
         SELECT _part_offset
@@ -177,7 +178,7 @@ CREATE TABLE clicks_grouped
     flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
-    visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = Null;
 
@@ -193,7 +194,7 @@ CREATE MATERIALIZED VIEW clicks_grouped_feed TO clicks_grouped
     flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8),
     clicks UInt64,
     ips AggregateFunction(uniqCombined(14), UInt32),
-    visitors AggregateFunction(uniqCombined(14), UInt32)
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32)
 )
 AS SELECT
     minute,
@@ -206,7 +207,7 @@ AS SELECT
     CAST(group_number, 'Enum8(\'ok\' = 0, \'bot\' = 1, \'prefetch\' = 2, \'head\' = 3, \'inactive\' = 4, \'repeat\' = 5, \'impression\' = 6, \'forced\' = 7, \'flood\' = 8)') AS flag_group,
     count() AS clicks,
     uniqCombinedState(14)(ip_hash) AS ips,
-    uniqCombinedState(14)(visitor_hash) AS visitors
+    uniqCombinedState(14)(visitor) AS distinct_visitors
 FROM
 (
     SELECT
@@ -219,7 +220,7 @@ FROM
         toInt8(transform(device, ['desktop', 'mobile', 'tablet', 'tv', 'bot'], [1, 2, 3, 4, 5], 0)) AS device_number,
         toInt8(multiIf(bitAnd(flags, 256) != 0, 6, bitAnd(flags, 1) != 0, 1, bitAnd(flags, 2) != 0, 2, bitAnd(flags, 4) != 0, 3, bitAnd(flags, 624) != 0, 4, bitAnd(flags, 2048) != 0, 7, bitAnd(flags, 4096) != 0, 8, bitAnd(flags, 8) != 0, 5, 0)) AS group_number,
         toUInt32(cityHash64(ip)) AS ip_hash,
-        toUInt32(fingerprint) AS visitor_hash
+        visitor
     FROM clicks
 )
 GROUP BY
@@ -244,7 +245,7 @@ CREATE TABLE clicks_hourly
     flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
-    visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(hour)
@@ -264,11 +265,20 @@ CREATE MATERIALIZED VIEW clicks_hourly_feed TO clicks_hourly
     flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8),
     clicks SimpleAggregateFunction(sum, UInt64),
     ips AggregateFunction(uniqCombined(14), UInt32),
-    visitors AggregateFunction(uniqCombined(14), UInt32)
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32)
 )
 AS SELECT
     toStartOfHour(minute) AS hour,
-    * EXCEPT minute
+    program_id,
+    campaign_id,
+    affiliate_id,
+    link_id,
+    country,
+    device,
+    flag_group,
+    clicks,
+    ips,
+    distinct_visitors
 FROM clicks_grouped;
 
 CREATE TABLE clicks_minutely
@@ -283,7 +293,7 @@ CREATE TABLE clicks_minutely
     flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8) CODEC(ZSTD(1)),
     clicks SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(1)),
     ips AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1)),
-    visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32) CODEC(ZSTD(1))
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMMDD(minute)
@@ -303,9 +313,20 @@ CREATE MATERIALIZED VIEW clicks_minutely_feed TO clicks_minutely
     flag_group Enum8('ok' = 0, 'bot' = 1, 'prefetch' = 2, 'head' = 3, 'inactive' = 4, 'repeat' = 5, 'impression' = 6, 'forced' = 7, 'flood' = 8),
     clicks SimpleAggregateFunction(sum, UInt64),
     ips AggregateFunction(uniqCombined(14), UInt32),
-    visitors AggregateFunction(uniqCombined(14), UInt32)
+    distinct_visitors AggregateFunction(uniqCombined(14), UInt32)
 )
-AS SELECT *
+AS SELECT
+    minute,
+    program_id,
+    campaign_id,
+    affiliate_id,
+    link_id,
+    country,
+    device,
+    flag_group,
+    clicks,
+    ips,
+    distinct_visitors
 FROM clicks_grouped
 WHERE (minute > (now() - toIntervalDay(8))) AND (minute < (now() + toIntervalHour(26)));
 
@@ -463,7 +484,7 @@ AS SELECT
     campaign_id,
     toUInt32(cityHash64(user_agent)) AS agent
 FROM clicks
-WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0);
+WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0) AND (fingerprint != 0);
 
 CREATE TABLE velocity_ip
 (
@@ -495,6 +516,14 @@ AS SELECT
     toUInt32(cityHash64(user_agent)) AS agent
 FROM clicks
 WHERE (ts > (now() - toIntervalHour(26))) AND (ts < (now() + toIntervalHour(26))) AND (bitAnd(flags, 256) = 0);
+
+CREATE TABLE visitors_known
+(
+    since DateTime('UTC')
+)
+ENGINE = MergeTree
+ORDER BY since
+SETTINGS fsync_after_insert = 1, index_granularity = 8192;
 
 CREATE TABLE watermarks
 (

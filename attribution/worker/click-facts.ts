@@ -1,4 +1,5 @@
 import { type ClickIdCodec, type ClickIdentity, clickIdentityKey } from '../../core/clicks/click-id.ts';
+import { NO_FINGERPRINT } from '../../core/clicks/fingerprint.ts';
 import { DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import {
@@ -193,6 +194,8 @@ function visitRequest(
   if (given.kind === 'found') {
     if (!terms || (model ?? terms.attributionModel) !== 'first_click') return undefined;
     const { fingerprint, ip, ts: toMs } = given.click;
+    // Who opted out has none: other clicks without one are of other people.
+    if (fingerprint === NO_FINGERPRINT) return undefined;
     const days = Math.min(FINGERPRINT_DAYS, terms.cookieDays);
     return { fingerprint, ip, fromMs: conversion.occurredAt.getTime() - days * DAY_MS, toMs };
   }

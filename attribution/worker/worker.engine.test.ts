@@ -95,6 +95,24 @@ describe('a batch', () => {
   });
 });
 
+test('an affiliate takes no orders of others by a visitor who opted out: without a fingerprint there is no first click', {
+  tags: ['attack'],
+}, async () => {
+  const parties = await program({ attributionModel: 'first_click' });
+  const optedOut = { ip: ip('198.51.103.0'), fingerprint: 0n };
+  await fixture.addClicks(
+    [{ ...optedOut, affiliate_id: parties.chain[1], ts: Date.now() - HOUR_MS }],
+    parties,
+  );
+  const [own] = await fixture.addClicks([optedOut], parties);
+  const orderId = await fixture.order({ clickId: idOf(own) }, parties);
+  await fixture.decideAll();
+  expect(await fixture.find(orderId, parties)).toMatchObject({
+    state: 'attributed',
+    affiliateId: parties.chain[0],
+  });
+});
+
 describe('an order whose click is not stored yet', () => {
   test('waits while the warehouse is behind, and is credited when the click arrives', async () => {
     const ts = Date.now() + 3 * HOUR_MS;

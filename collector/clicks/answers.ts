@@ -10,7 +10,13 @@ import type { OutcomeCounts } from './outcomes.ts';
 const RETRY_AFTER_SECONDS = '1';
 
 /** Answers clicks; each exactly once, and not at all when its client has gone. */
-export type Answers = Recipient<Click>;
+export interface Answers extends Recipient<Click> {
+  /**
+   * Refuses a fetch ahead of a click. A browser keeps a redirect for the visit and sends no second request; after 503 it
+   * asks again when its user clicks (https://wicg.github.io/nav-speculation/prefetch.html).
+   */
+  refuseSpeculative(click: Click): void;
+}
 
 export function createAnswers(options: {
   outcomes: OutcomeCounts;
@@ -70,6 +76,10 @@ export function createAnswers(options: {
       click = durable;
       clickId = id;
       durable.response.cork(write);
+    },
+    refuseSpeculative({ response }) {
+      outcomes.speculative++;
+      refuse(response, '503 Service Unavailable', 'purpose: a link is not fetched before it is clicked');
     },
     refuse({ response, isAborted }) {
       if (isAborted) {

@@ -1,3 +1,4 @@
+import { ClickFlag } from '../../core/clicks/click-record.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Clock } from '../durability/clock.ts';
 import type { Committer } from '../durability/committer.ts';
@@ -21,7 +22,7 @@ import type { Handler } from './server.ts';
  * The handlers of `GET` and `HEAD` of `/c/{code}` and of `/i/{code}.gif`. The journey of a click, one file a step:
  *
  * 1. `find-link.ts`: the code becomes a link, or the request is answered.
- * 2. `read-request.ts`: headers, address and query become a {@link Click}.
+ * 2. `read-request.ts`: headers, address and query become a {@link Click}; a speculative fetch is refused.
  * 3. `decision.ts`: route, flags, and what is kept of the visitor.
  * 4. `record.ts`: into the batch that gathers (`durability/committer.ts`); refused when nothing can store it.
  * 5. `answers.ts`: once its batch is durable, the committer has it answered.
@@ -41,6 +42,7 @@ export function createClickHandlers(options: {
   outcomes: OutcomeCounts;
   flagCounts: FlagCounts;
 }): { click: Handler; impression: Handler } {
+  const { answers } = options;
   const findLink = createLinkFinder(options);
   const readRequest = createRequestReader(options);
   const { decideRedirect, decideImpression } = createDecision(options);
@@ -53,6 +55,10 @@ export function createClickHandlers(options: {
       const link = findLink(response, request, { code, query, mayRedirect: kind.mayRedirect });
       if (!link) return;
       const click = readRequest(response, request, { link, query, isHead });
+      if (kind.mayRedirect && isSpeculativeVisit(click)) {
+        answers.refuseSpeculative(click);
+        return;
+      }
       kind.decide(click);
       record(click);
     };
@@ -67,9 +73,17 @@ export function createClickHandlers(options: {
 /** What sets `/c/{code}` and `/i/{code}.gif` apart. */
 interface RequestKind {
   readonly codeOf: (parameter: string) => string;
-  /** Whether an unknown code is redirected to the fallback of the program that owns the domain. */
+  /**
+   * Whether its answers are redirects: an unknown code leads to the fallback of the program that owns the domain, and a
+   * speculative fetch is refused.
+   */
   readonly mayRedirect: boolean;
   readonly decide: (click: Click) => void;
+}
+
+/** The answer to HEAD leads nowhere, so it cannot take the place of the visit's own. */
+function isSpeculativeVisit({ flags, isHead }: Click): boolean {
+  return (flags & ClickFlag.prefetch) !== 0 && !isHead;
 }
 
 const PIXEL_SUFFIX = '.gif';

@@ -8,6 +8,8 @@ export interface OutcomeCounts extends Record<string, number> {
   gone: number;
   /** The impression pixel was sent. */
   impression: number;
+  /** Answered 503: fetched ahead of a click, which then sends a request of its own. */
+  speculative: number;
   /** Answered 503: no links have been loaded yet. */
   not_loaded: number;
   unknown_code: number;
@@ -25,6 +27,7 @@ export function createOutcomeCounts(): OutcomeCounts {
     redirected: 0,
     gone: 0,
     impression: 0,
+    speculative: 0,
     not_loaded: 0,
     unknown_code: 0,
     unknown_code_fallback: 0,

@@ -50,11 +50,27 @@ function readFlags(
   let flags = 0;
   if (visitor.isBot) flags |= ClickFlag.bot;
   if (isHead) flags |= ClickFlag.head;
-  const purpose = request.getHeader('sec-purpose');
-  if (purpose !== '' && purpose.includes('prefetch')) flags |= ClickFlag.prefetch;
+  if (isSpeculative(request)) flags |= ClickFlag.prefetch;
   if (isForced(request)) flags |= ClickFlag.forced;
   if (link.campaign.program.privacy.honourOptOut && hasOptedOut(request)) flags |= ClickFlag.optedOut;
   return flags;
+}
+
+/**
+ * Where browsers and apps say that they fetch ahead of a click: `Sec-Purpose`
+ * (https://wicg.github.io/nav-speculation/prefetch.html), `Purpose` of Chromium and Safari, `X-Purpose` of Safari and of
+ * the Facebook app, `X-Moz` of Firefox before 115.
+ */
+const PURPOSE_HEADERS = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz'] as const;
+const SPECULATIVE = /\b(?:prefetch|prerender|preview|instant)\b/i;
+
+/** Whether no user has clicked yet: the browser fetches what its user could click next, or a preview of it. */
+function isSpeculative(request: HttpRequest): boolean {
+  for (const name of PURPOSE_HEADERS) {
+    const purpose = request.getHeader(name);
+    if (purpose !== '' && SPECULATIVE.test(purpose)) return true;
+  }
+  return false;
 }
 
 /**

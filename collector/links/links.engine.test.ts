@@ -133,14 +133,14 @@ describe('links with rules', () => {
     const other = await link();
     const from = (path: string, headers: Record<string, string> = {}) =>
       ask(`/c/${path}?sub5=again`, { headers: { 'X-Forwarded-For': '192.0.2.1', ...headers } });
-    await from(code, { 'Sec-Purpose': 'prefetch' });
+    await from(code, { 'Sec-Fetch-Dest': 'image' });
     await from(code);
     await from(code);
     await from(code, { 'X-Forwarded-For': '192.0.2.2' });
     await from(code, { 'Accept-Language': 'fr' });
     await from(other.code);
     expect((await stored('again')).map((record) => record.flags)).toEqual([
-      ClickFlag.prefetch,
+      ClickFlag.forced,
       0,
       ClickFlag.repeat,
       0,

@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { fromProject } from '../../core/config/paths.ts';
+import { isRobot } from './robots.ts';
 import { createVisitorCache } from './visitors.ts';
 
 const CHROME =
@@ -50,4 +53,30 @@ describe('visitors', () => {
   it('remembers', () => {
     expect(visitorOf(CHROME, 'de')).toBe(visitorOf(CHROME, 'de'));
   });
+});
+
+/** Real User-Agent headers by the page that documents them. */
+const SOURCES = JSON.parse(
+  readFileSync(fromProject('test/fixtures/user-agents/user-agents.json'), 'utf8'),
+) as Record<string, { people?: string[]; robots?: string[] }>;
+const all = (kind: 'people' | 'robots') => Object.values(SOURCES).flatMap((source) => source[kind] ?? []);
+
+describe('User-Agent headers', () => {
+  it('are a hundred, each once', () => {
+    const known = [...all('people'), ...all('robots')];
+    expect(known.length).toBeGreaterThanOrEqual(100);
+    expect(new Set(known).size).toBe(known.length);
+  });
+
+  it.each(all('people'))('a person is not taken for a robot: %s', (userAgent) => {
+    expect(isRobot(userAgent)).toBe(false);
+  });
+
+  it.each(all('robots'))(
+    'a preview, scanner or library is no visitor: %s',
+    { tags: ['attack'] },
+    (userAgent) => {
+      expect(isRobot(userAgent)).toBe(true);
+    },
+  );
 });

@@ -1,7 +1,7 @@
 import Bowser from 'bowser';
-import { isbot } from 'isbot';
 import { encodeVisitor } from '../../core/clicks/click-record.ts';
 import { fingerprint } from '../../core/clicks/fingerprint.ts';
+import { isRobot } from './robots.ts';
 
 /** Longer User-Agent headers are cut: browsers stay far below, and a row must stay small. */
 const MAX_USER_AGENT_LENGTH = 1_024;
@@ -27,7 +27,7 @@ export class Visitor {
 
   constructor(userAgentHeader: string, acceptLanguage: string) {
     this.userAgent = userAgentHeader.slice(0, MAX_USER_AGENT_LENGTH).toWellFormed();
-    this.isBot = this.userAgent === '' || isbot(this.userAgent);
+    this.isBot = isRobot(this.userAgent);
     const parsed = Bowser.parse(this.userAgent === '' ? '-' : this.userAgent);
     this.device = this.isBot ? 'bot' : (parsed.platform.type ?? 'unknown');
     this.os = parsed.os.name ?? '';

@@ -15,11 +15,11 @@ import { OperatingError } from '../errors.ts';
  */
 export const CLICK_RECORD_VERSION = 1;
 
-/** Bits of the `flags` column. A click is always recorded; the flags say what it was. */
+/** Bits of the `flags` column. What is redirected is always recorded; the flags say what it was. */
 export const ClickFlag = {
   /** The User-Agent names a robot. */
   bot: 1 << 0,
-  /** `Sec-Purpose: prefetch`: the browser fetched ahead of a click. */
+  /** Fetched ahead of a click: a HEAD request or a pixel; links refuse it, and did not in 1.0.0-alpha.1. */
   prefetch: 1 << 1,
   /** A HEAD request: a link preview or a checker. */
   head: 1 << 2,

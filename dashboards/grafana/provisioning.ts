@@ -108,6 +108,7 @@ export const READ_TABLES = [
   'conversions',
   'names',
   'watermarks',
+  'visitors_known',
 ] as const;
 
 /** The dictionaries that questions look into. */

@@ -50,7 +50,7 @@ export function findChromium(): string | undefined {
   const found = installedChromium() ?? (installChromium() ? installedChromium() : undefined);
   if (found !== undefined) return found;
   if (process.env.CI) throw new Error(`There is no Chromium: ${HOW_TO_GET.chromium}.`);
-  reportMissing('chromium', 'the portal in a browser');
+  reportMissing('chromium', 'the portal and speculative fetches in a browser');
   return undefined;
 }
 

@@ -66,6 +66,7 @@ describe('migrations', () => {
         'CREATE DICTIONARY IF NOT EXISTS',
         'CREATE MATERIALIZED VIEW IF NOT EXISTS',
         'ALTER TABLE',
+        'INSERT INTO',
       ]),
     );
     // One statement has no second semicolon, but in its comments.

@@ -30,7 +30,7 @@ const TABLES: Readonly<Record<string, string>> = {
 
 function rolledUp(table: string, keys: string, counts = 'sum(clicks)'): string {
   return `SELECT ${keys}, program_id, campaign_id, ${counts},
-    uniqCombinedMerge(14)(ips) AS ips, uniqCombinedMerge(14)(visitors) AS visitors FROM ${table}
+    uniqCombinedMerge(14)(ips) AS ips, uniqCombinedMerge(14)(distinct_visitors) AS visitors FROM ${table}
     GROUP BY ${keys}, program_id, campaign_id`;
 }
 

@@ -36,8 +36,8 @@ const CLICK_EXPRESSIONS = `toUnixTimestamp64Milli(ts) AS ts_ms, node, seq, progr
 /** The network of an address that stands for a visitor: /24 of IPv4, /48 of IPv6; its first address or its last. */
 const network = (ip: string, end: 'first' | 'last'): string =>
   `tupleElement(IPv6CIDRToRange(${ip}, if(${ip} BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255'), 120, 48)), ${end === 'first' ? 1 : 2})`;
-/** The sort key of the projection by_visitor, word for word. */
-const visitorHash = (fingerprint: string, ip: string): string =>
+/** The column `visitor` of clicks, which is the sort key of the projection by_visitor, for an order. */
+const visitorOf = (fingerprint: string, ip: string): string =>
   `toUInt32(cityHash64(${fingerprint}, ${network(ip, 'first')}))`;
 
 /**
@@ -91,7 +91,7 @@ export async function fingerprintCandidates(
      SELECT request, ${CLICK_EXPRESSIONS}
      FROM (
        SELECT * FROM clicks
-       WHERE ${atRows(`${visitorHash('fingerprint', 'ip')} IN (SELECT ${visitorHash('wanted', 'address')} FROM requests)`)}
+       WHERE ${atRows(`visitor IN (SELECT ${visitorOf('wanted', 'address')} FROM requests)`)}
          AND ts BETWEEN fromUnixTimestamp64Milli({minMs:Int64}) AND fromUnixTimestamp64Milli({maxMs:Int64})
      ) AS found
      INNER JOIN requests ON found.fingerprint = requests.wanted

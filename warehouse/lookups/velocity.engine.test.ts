@@ -32,6 +32,7 @@ beforeAll(async () => {
     { ts: NOW, ip: ip('198.51.100.8'), fingerprint: 8n, campaign_id: 9, affiliate_id: 10 },
     { ts: NOW - MINUTE, ip: ip('198.51.100.8'), fingerprint: 8n, campaign_id: 9, affiliate_id: 11 },
     { ts: NOW, ip: ip('198.51.100.8'), fingerprint: 8n, flags: ClickFlag.impression },
+    ...[1, 2, 3].map((i) => ({ ts: NOW, ip: ip(`203.0.${i}.0`), fingerprint: 0n })),
     { ts: NOW, ip: ip('2001:db8:1:2::1'), fingerprint: 2n ** 64n - 1n, affiliate_id: 12 },
     { ts: NOW, ip: ip('2001:db8:1:2:ffff::1'), fingerprint: 2n ** 64n - 1n, affiliate_id: 12 },
   ];
@@ -55,6 +56,13 @@ beforeAll(async () => {
 afterAll(() => warehouse.drop());
 
 describe('velocity', () => {
+  it('is not measured of those who opted out, as if they were one fingerprint', async () => {
+    const { clicks } = await velocityOf(warehouse, { key: 'fingerprint', value: '0', now });
+    expect(clicks).toEqual({ m1: 0, m5: 0, m60: 0, h24: 0 });
+    const fast = await whoExceeds(warehouse, { key: 'fingerprint', clicks: 0, minutes: 60, now, limit: 100 });
+    expect(fast.map(({ value }) => value)).not.toContain('0');
+  });
+
   it('of an address: clicks and orders by span, campaigns, user agents, first and last', async () => {
     expect(await velocityOf(warehouse, { key: 'ip', value: '198.51.100.7', now })).toEqual({
       clicks: { m1: 1, m5: 4, m60: 6, h24: 8 },

@@ -12,27 +12,36 @@ export interface ClicksTable {
   readonly has: ReadonlySet<string>;
   /** `m_clicks` and `m_valid`. */
   readonly counts: string;
-  /** `m_ips` and `m_visitors`, over valid clicks. */
+  /**
+   * `m_ips` and `m_visitors`, over valid clicks; `m_ips_unknown` and `m_visitors_unknown`: rows that cannot tell theirs.
+   */
   readonly uniques: string;
 }
+
+/** Rows of clicks from before their visitors were known (warehouse/migrations/0010_visitors.sql). */
+const rolledUpUnknown = (time: string): string =>
+  `0 AS m_ips_unknown, countIf(t.${time} < (SELECT max(since) FROM visitors_known)) AS m_visitors_unknown`;
 
 /** The pixel's loads are in the same tables, and are no clicks. */
 const ROLLED_UP = {
   counts: `sumIf(t.clicks, flag_group != 'impression') AS m_clicks,
     sumIf(t.clicks, flag_group IN ('ok', 'repeat')) AS m_valid`,
   uniques: `uniqCombinedMergeIf(14)(t.ips, flag_group IN ('ok', 'repeat')) AS m_ips,
-    uniqCombinedMergeIf(14)(t.visitors, flag_group IN ('ok', 'repeat')) AS m_visitors`,
+    uniqCombinedMergeIf(14)(t.distinct_visitors, flag_group IN ('ok', 'repeat')) AS m_visitors`,
 } as const;
 /** A campaign's rows are not split by flag group: their states are of valid clicks. */
 const CAMPAIGNS = {
   counts: 'sum(t.clicks) AS m_clicks, sum(t.valid_clicks) AS m_valid',
-  uniques: 'uniqCombinedMerge(14)(t.ips) AS m_ips, uniqCombinedMerge(14)(t.visitors) AS m_visitors',
+  uniques: 'uniqCombinedMerge(14)(t.ips) AS m_ips, uniqCombinedMerge(14)(t.distinct_visitors) AS m_visitors',
 } as const;
+/** Addresses are removed after 90 days; those of a person who was erased count as one. */
+const NO_ADDRESS = "t.ip = toIPv6('::') AND t.ts < now() - INTERVAL 90 DAY";
 /** 7031: INVALID_CLICK_FLAGS, 256: an impression; a test keeps them true. */
 const RAW = {
   counts: 'countIf(bitAnd(flags, 256) = 0) AS m_clicks, countIf(bitAnd(flags, 7031) = 0) AS m_valid',
   uniques: `uniqCombinedIf(14)(toUInt32(cityHash64(t.ip)), bitAnd(flags, 7031) = 0) AS m_ips,
-    uniqCombinedIf(14)(toUInt32(t.fingerprint), bitAnd(flags, 7031) = 0) AS m_visitors`,
+    uniqCombinedIf(14)(t.visitor, bitAnd(flags, 7031) = 0) AS m_visitors,
+    countIf(${NO_ADDRESS}) AS m_ips_unknown, countIf(${NO_ADDRESS}) AS m_visitors_unknown`,
 } as const;
 
 type Kind = 'time' | 'id' | 'text';
@@ -124,6 +133,7 @@ export const CLICKS_TABLES: readonly ClicksTable[] = [
     stepMs: DAY_MS,
     has: names('day', 'week', 'month', 'program', 'campaign'),
     ...CAMPAIGNS,
+    uniques: `${CAMPAIGNS.uniques}, ${rolledUpUnknown('day')}`,
   },
   {
     name: 'campaigns_hourly',
@@ -131,6 +141,7 @@ export const CLICKS_TABLES: readonly ClicksTable[] = [
     stepMs: HOUR_MS,
     has: names(...TIMES, 'program', 'campaign'),
     ...CAMPAIGNS,
+    uniques: `${CAMPAIGNS.uniques}, ${rolledUpUnknown('hour')}`,
   },
   {
     name: 'clicks_hourly',
@@ -138,6 +149,7 @@ export const CLICKS_TABLES: readonly ClicksTable[] = [
     stepMs: HOUR_MS,
     has: names(...TIMES, ...ROLLUP_KEYS),
     ...ROLLED_UP,
+    uniques: `${ROLLED_UP.uniques}, ${rolledUpUnknown('hour')}`,
   },
   {
     name: 'clicks_minutely',
@@ -145,6 +157,7 @@ export const CLICKS_TABLES: readonly ClicksTable[] = [
     stepMs: MINUTE_MS,
     has: names('minute', ...TIMES, ...ROLLUP_KEYS),
     ...ROLLED_UP,
+    uniques: `${ROLLED_UP.uniques}, ${rolledUpUnknown('minute')}`,
   },
   {
     name: 'clicks',
@@ -179,8 +192,9 @@ const money = (sql: string): Metric => ofConversions(`if(length(s_currencies) > 
 const METRICS = {
   clicks: ofClicks('s_clicks'),
   valid_clicks: ofClicks('s_valid'),
-  unique_ips: ofClicks('s_ips'),
-  unique_visitors: ofClicks('s_visitors'),
+  /** Null where a part of the clicks has no address any more. */
+  unique_ips: ofClicks('if(s_ips_unknown > 0, NULL, s_ips)'),
+  unique_visitors: ofClicks('if(s_visitors_unknown > 0, NULL, s_visitors)'),
   conversions: ofConversions('s_conversions'),
   conversions_attributed: ofConversions('s_attributed'),
   conversions_in_review: ofConversions('s_review'),

@@ -78,7 +78,7 @@ export interface Report {
 
 /**
  * Counts by any subset of the dimensions. Unique addresses and visitors are distinct ones among valid clicks: exact
- * for small numbers, within 1 % for great ones.
+ * for small numbers, within 1 % for great ones; null where a part of the clicks is too old to tell.
  * @throws InputError naming `from`, `timeZone`, `groupBy`, `metrics`, `filters`, `orderBy` or `limit`.
  */
 export async function runReport(warehouse: Warehouse, options: ReportOptions): Promise<Report> {
@@ -153,7 +153,8 @@ export function planReport(options: ReportOptions, maxRows: number, show: Show =
   return { sql, params, table, metrics, from, to };
 }
 
-const NO_UNIQUES = '0 AS m_ips, 0 AS m_visitors';
+const UNIQUE_COLUMNS = ['ips', 'visitors', 'ips_unknown', 'visitors_unknown'] as const;
+const NO_UNIQUES = UNIQUE_COLUMNS.map((name) => `0 AS m_${name}`).join(', ');
 const UNIQUES: readonly string[] = ['unique_ips', 'unique_visitors'];
 
 /**
@@ -196,13 +197,13 @@ function rowsSql(options: {
   const source = asked.conversions
     ? `SELECT *, ${nothing}, emptyArrayString() AS m_currencies FROM (${clicksPart})
        UNION ALL
-       SELECT ${[...keyList, '0 AS m_clicks, 0 AS m_valid, 0 AS m_ips, 0 AS m_visitors', ...CONVERSION_COLUMNS.map((name) => `m_${name}`), 'm_currencies'].join(', ')}
+       SELECT ${[...keyList, `0 AS m_clicks, 0 AS m_valid, ${NO_UNIQUES}`, ...CONVERSION_COLUMNS.map((name) => `m_${name}`), 'm_currencies'].join(', ')}
        FROM (${select(orders, CONVERSION_COUNTS, 'conversions AS t FINAL')})`
     : clicksPart;
   // Clicks alone are grouped already: summing single rows once more took a twentieth of the query's time.
   const total = (name: string): string =>
     `${asked.conversions ? `sum(m_${name})` : `m_${name}`} AS s_${name}`;
-  const totals = ['clicks', 'valid', 'ips', 'visitors', ...(asked.conversions ? CONVERSION_COLUMNS : [])]
+  const totals = ['clicks', 'valid', ...UNIQUE_COLUMNS, ...(asked.conversions ? CONVERSION_COLUMNS : [])]
     .map(total)
     .concat(asked.conversions ? ['arraySort(groupUniqArrayArray(m_currencies)) AS s_currencies'] : []);
   return `SELECT ${[...groupBy.map((name) => `${show(name, `k_${name}`)} AS ${name}`), ...metrics.map((name) => `${metricSql(name)} AS ${name}`)].join(', ')}

@@ -70,14 +70,15 @@ function clickFigures(): PanelSource {
   return numbers({
     title: 'Clicks',
     description:
-      'All clicks, valid clicks, and distinct visitors and addresses of valid clicks (exact for small numbers, within 1 % for large ones).',
+      'All clicks, valid clicks, and distinct visitors and addresses of valid clicks (exact for small numbers, within 1 % for large ones). A visitor is a browser (User-Agent and language) in a network; none where the range begins before visitors were counted so.',
     unit: 'short',
     columns: { Clicks: {}, Valid: {}, Visitors: {}, Addresses: {} },
     queries: [
       clickhouse(
         `
 SELECT ${ALL_CLICKS} AS Clicks, ${VALID_CLICKS} AS Valid,
-  uniqCombinedMergeIf(14)(t.visitors, flag_group IN ('ok', 'repeat')) AS Visitors,
+  if(countIf(t.hour < (SELECT max(since) FROM visitors_known)) > 0, NULL,
+    uniqCombinedMergeIf(14)(t.distinct_visitors, flag_group IN ('ok', 'repeat'))) AS Visitors,
   uniqCombinedMergeIf(14)(t.ips, flag_group IN ('ok', 'repeat')) AS Addresses
 FROM clicks_hourly AS t
 WHERE ${HOURS_IN_RANGE}

@@ -23,6 +23,8 @@ GRANT SELECT ON afflux.names TO grafana;
 
 GRANT SELECT ON afflux.watermarks TO grafana;
 
+GRANT SELECT ON afflux.visitors_known TO grafana;
+
 GRANT dictGet ON afflux.asn TO grafana;
 
 GRANT dictGet ON afflux.organisations TO grafana;

@@ -15,7 +15,7 @@ import { Table } from '../ui/table.tsx';
 import { type Earnings, readEarnings } from './earnings.ts';
 
 const EVERY_MS = 5_000;
-const METRICS = ['clicks', 'valid_clicks', 'unique_visitors', 'conversions', 'conversions_attributed'];
+const METRICS = ['clicks', 'valid_clicks', 'conversions', 'conversions_attributed'];
 
 export function OverviewPage() {
   const { affiliateId, program, user } = usePartner();

@@ -185,6 +185,13 @@ function Result(props: {
           rows={totals ? [totals, ...rows] : rows}
           rowKey={(row) => groups.map((name) => keyOf(row, name)).join('|') || 'total'}
         />
+        {metrics.includes('unique_visitors') && (
+          <p class="note">
+            Visitors: distinct browsers (User-Agent and language) in distinct networks, among valid clicks.
+            Those who opted out of tracking count by network only. A dash: some clicks are from before
+            visitors were counted like this, or have no address any more.
+          </p>
+        )}
         {truncated && (
           <p class="note">
             Only the first {formatCount(rows.length)} rows are shown. The export contains all rows.
