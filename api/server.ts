@@ -25,6 +25,7 @@ import { type ApiMetrics, createApiMetrics } from './http/metrics.ts';
 import { documentProblems, swaggerOptions } from './http/openapi.ts';
 import { createFailureCounts, installQuotas } from './http/quotas.ts';
 import { compileValidator } from './http/validation.ts';
+import { installVisitorAddress } from './http/visitor-address.ts';
 import { addEarningsRoutes } from './money/routes/earnings.ts';
 import { addPaymentResultRoute } from './money/routes/payment-results.ts';
 import { addPayoutRunRoutes } from './money/routes/payout-runs.ts';
@@ -98,7 +99,6 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: () => randomUUID(),
     bodyLimit: MAX_BODY_BYTES,
-    trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { querystringParser: parseForm },
     clientErrorHandler: createClientErrorHandler({ metrics }),
@@ -106,6 +106,7 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(compileValidator);
   app.setSerializerCompiler(serializerCompiler);
+  installVisitorAddress(app, options);
   app.decorate('inFlight', new Set<Promise<unknown>>());
   app.addHook('onClose', async () => void (await Promise.allSettled(app.inFlight)));
   installErrorHandling(app, answer);

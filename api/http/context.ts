@@ -49,7 +49,7 @@ export interface ApiContext {
   readonly streams: Streams;
   /** Ed25519 key of the daily counts; read, or created, at its first use. */
   readonly countKey: KeyObject;
-  /** Peers whose X-Forwarded-For is believed: addresses or networks. */
+  /** Peers whose X-Forwarded-For or Forwarded is believed: addresses or networks. */
   readonly trustedProxies: readonly string[];
   /** Private networks that webhooks are allowed to reach. */
   readonly webhookNetworks: readonly string[];
