@@ -251,6 +251,9 @@ describe('settings of a program', () => {
         address,
       ]);
     }
+    const pixels = await api.ledger<{ ip: string | null }[]>`
+      select ip from conversions where program_id = ${tenant.programId} and source = 'pixel' order by id`;
+    expect(pixels.map(({ ip }) => ip)).toEqual(spellings.map(([, address]) => address));
     const bad = await api.call(
       'GET',
       `/postback?key=${tenant.keys.advertiser}&order_id=bad&amount=1&currency=EUR&ip=unknown`,
