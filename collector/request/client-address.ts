@@ -13,12 +13,12 @@ export type ClientAddressReader = (peer: PeerAddress, request: Pick<HttpRequest,
 /** "::" of the click record: a trusted proxy names no address. Never changed. */
 const NO_ADDRESS = new Uint8Array(16);
 
-/** Visitors without an address cannot be told apart: none of them is another one's repetition. */
+/** Visitors without an address cannot be distinguished: none of them is another one's repetition. */
 export const isUnknownAddress = (ip: Uint8Array): boolean => ip === NO_ADDRESS;
 
 /**
  * Finds the visitor's address, 16 bytes; "::" when it is unknown. Headers count only from a peer inside
- * `trustedProxies`: its PROXY protocol header, and where that names a trusted proxy too or nobody, its forwarded addresses.
+ * `trustedProxies`: its PROXY protocol header, and where that names a trusted proxy too or no source, its forwarded addresses.
  */
 export function createClientAddressReader(trustedProxies: readonly string[]): ClientAddressReader {
   if (trustedProxies.length === 0) return (peer) => to16(peer.getRemoteAddress());

@@ -84,7 +84,7 @@ export function parseForwardedAddress(text: string): Uint8Array | undefined {
   return address && !isUnspecified(address) ? address : undefined;
 }
 
-/** "::" and 0.0.0.0: nobody has them, and in the click record the first stands for no address. */
+/** "::" and 0.0.0.0: no host has them, and in the click record the first stands for no address. */
 function isUnspecified(address: Uint8Array): boolean {
   return address.every((byte, i) => byte === 0 || ((i === 10 || i === 11) && byte === 0xff));
 }
