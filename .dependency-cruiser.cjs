@@ -26,6 +26,7 @@ const rooms = {
     keys: ['.', 'postgres'],
     config: ['.'],
     service: ['.'],
+    net: ['.'],
   },
   collector: {
     '.': ['request', 'links', 'routing', 'durability', 'clicks'],

@@ -24,6 +24,7 @@ class LongestFirst extends BaseSequencer {
  * PostgreSQL connections, and AFFLUX_TEST_IDLE, idle connections to a collector, which need a larger `ulimit -n`.
  */
 const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files: readonly string[] }>> = {
+  AFFLUX_TEST_WORKERS: { value: 8, files: ['test/workers-behind-haproxy'] },
   /** Random histories of orders, refunds, reviews and payouts; other property tests run a fraction of the number. */
   AFFLUX_TEST_HISTORIES: {
     value: 1_000,

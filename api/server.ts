@@ -19,7 +19,7 @@ import { addConversionRoutes } from './conversions/routes/conversions.ts';
 import { addExplanationRoute } from './conversions/routes/explanations.ts';
 import { addReviewRoutes } from './conversions/routes/reviews.ts';
 import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './http/bodies.ts';
-import type { ApiContext, ApiServer } from './http/context.ts';
+import { type ApiContext, type ApiServer, installVisitorAddress } from './http/context.ts';
 import { createClientErrorHandler, createProblemAnswer, installErrorHandling } from './http/errors.ts';
 import { type ApiMetrics, createApiMetrics } from './http/metrics.ts';
 import { documentProblems, swaggerOptions } from './http/openapi.ts';
@@ -98,7 +98,6 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: () => randomUUID(),
     bodyLimit: MAX_BODY_BYTES,
-    trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { querystringParser: parseForm },
     clientErrorHandler: createClientErrorHandler({ metrics }),
@@ -106,6 +105,7 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(compileValidator);
   app.setSerializerCompiler(serializerCompiler);
+  installVisitorAddress(app, options);
   app.decorate('inFlight', new Set<Promise<unknown>>());
   app.addHook('onClose', async () => void (await Promise.allSettled(app.inFlight)));
   installErrorHandling(app, answer);

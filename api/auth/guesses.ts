@@ -23,7 +23,7 @@ const CODES = { burst: 10, everyS: 300 };
 /** Limits of a sign-in: `device` is that of a known device, undefined for any other. */
 export function signInLimits(options: {
   email: string;
-  ip: string;
+  ip: string | null;
   device: string | undefined;
 }): GuessLimit[] {
   const { email, ip, device } = options;
@@ -48,10 +48,13 @@ export function sessionLimits(session: { id: bigint }): GuessLimit[] {
   return [{ of: `session ${session.id}`, ...OWN }];
 }
 
-/** The first 24 bits of an IPv4 address, the first 64 of an IPv6 address: what one party usually has. */
-function prefixOf(ip: string): string {
-  const bytes = parseIp(ip);
-  if (!bytes) return ip;
+/**
+ * The first 24 bits of an IPv4 address, the first 64 of an IPv6 address: what one party usually has. Unknown addresses
+ * are one network: hiding the address must not be a way around the limit.
+ */
+function prefixOf(ip: string | null): string {
+  const bytes = ip === null ? undefined : parseIp(ip);
+  if (!bytes) return 'unknown';
   return bytes.toString('hex', 0, isMappedIpv4(bytes) ? 15 : 8);
 }
 

@@ -39,7 +39,7 @@ export async function startSession(
   const token = randomBytes(TOKEN_BYTES).toString('base64url');
   const expiresAt = new Date(Date.now() + SESSION_MS);
   const device = deviceName(request.headers['user-agent'] ?? '');
-  await createSession(sql, { userId, token, expiresAt, device, address: request.ip });
+  await createSession(sql, { userId, token, expiresAt, device, address: request.visitorIp ?? 'unknown' });
   return token;
 }
 

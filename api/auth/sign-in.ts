@@ -35,7 +35,7 @@ export async function signIn(
   const { ledger, secretBox, portalUrl } = context;
   const user = await findUserByEmail(ledger, given.email);
   const device = user && knownDevice(request, { userId: user.id, secretBox, portalUrl });
-  const limits = signInLimits({ email: given.email, ip: request.ip, device });
+  const limits = signInLimits({ email: given.email, ip: request.visitorIp, device });
   const hash = user?.status === 'active' ? user.passwordHash : undefined;
   const isRight = await guess(ledger, limits, () => isPassword(hash, given.password));
   if (!user || !isRight)
@@ -62,9 +62,10 @@ export async function signIn(
 /** An affiliate's own orders are recognised by the address and the browser of its sign-ins. */
 async function noteVisit(tx: DatabaseTransaction, request: FastifyRequest, user: User): Promise<void> {
   const { programId, affiliateId } = user;
-  if (programId === null || affiliateId === null) return;
+  const ip = request.visitorIp;
+  if (programId === null || affiliateId === null || ip === null) return;
   const { 'user-agent': agent = '', 'accept-language': language = '' } = request.headers;
-  const visit = { ip: request.ip, fingerprint: fingerprint(agent, language), now: new Date() };
+  const visit = { ip, fingerprint: fingerprint(agent, language), now: new Date() };
   await noteAffiliateSession(tx, { programId, affiliateId, ...visit });
 }
 

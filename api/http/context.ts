@@ -8,6 +8,8 @@ import type {
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
+import { formatIp, parseIp } from '../../core/ip.ts';
+import { createVisitorAddressReader } from '../../core/net/forwarded.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
 import type { PayoutProvider } from '../../ledger/payouts/provider.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
@@ -18,6 +20,10 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Work that outlasts its request: a stop waits for it. */
     inFlight: Set<Promise<unknown>>;
+  }
+  interface FastifyRequest {
+    /** The caller's address, always one that PostgreSQL takes; null where a trusted proxy names none. */
+    visitorIp: string | null;
   }
 }
 
@@ -49,7 +55,7 @@ export interface ApiContext {
   readonly streams: Streams;
   /** Ed25519 key of the daily counts; read, or created, at its first use. */
   readonly countKey: KeyObject;
-  /** Peers whose X-Forwarded-For is believed: addresses or networks. */
+  /** Peers whose X-Forwarded-For or Forwarded is believed: addresses or networks. */
   readonly trustedProxies: readonly string[];
   /** Private networks that webhooks are allowed to reach. */
   readonly webhookNetworks: readonly string[];
@@ -63,4 +69,24 @@ export interface ApiContext {
   readonly stripeWebhookSecret: string;
   /** Public base URL of tracking links, without a slash at its end. */
   readonly collectorUrl: string;
+}
+
+/** In the place of Fastify's own `ip`, which passes on whatever text a proxy sent. */
+export function installVisitorAddress(
+  app: ApiServer,
+  { trustedProxies }: Pick<ApiContext, 'trustedProxies'>,
+): void {
+  const visitorAddress = createVisitorAddressReader(trustedProxies);
+  app.decorateRequest('visitorIp', null);
+  app.addHook('onRequest', async (request) => {
+    const peer = parseIp(request.socket.remoteAddress ?? '');
+    const { headersDistinct } = request.raw;
+    const address =
+      peer &&
+      visitorAddress([peer], () => ({
+        xForwardedFor: headersDistinct['x-forwarded-for'] ?? [],
+        forwarded: headersDistinct.forwarded ?? [],
+      }));
+    request.visitorIp = address ? formatIp(address) : null;
+  });
 }

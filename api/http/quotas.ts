@@ -115,8 +115,8 @@ export function installQuotas(app: ApiServer, { requestsPerMinute, concurrentQue
   }
 }
 
-function callerOf({ principal, ip }: FastifyRequest): string {
-  return principal ? partyOf(principal) : networkOf(ip);
+function callerOf({ principal, visitorIp }: FastifyRequest): string {
+  return principal ? partyOf(principal) : networkOf(visitorIp ?? 'unknown');
 }
 
 function shareOf({ principal }: FastifyRequest): number {

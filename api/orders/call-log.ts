@@ -82,7 +82,7 @@ export function installCallLog(
 
 /** The caller, as every line of the log has it. */
 export function callerOf(request: FastifyRequest): Pick<NewPostbackCall, 'requestId' | 'actor' | 'ip'> {
-  return { requestId: request.id, actor: request.principal?.actor ?? null, ip: request.ip };
+  return { requestId: request.id, actor: request.principal?.actor ?? null, ip: request.visitorIp };
 }
 
 function lineOf(request: FastifyRequest, reply: FastifyReply, call: CallDraft): NewPostbackCall {

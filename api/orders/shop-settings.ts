@@ -27,16 +27,18 @@ export function createShopSettings({ ledger }: { ledger: Database }): ShopSettin
   };
 }
 
-/** Whether the address is in one of the networks; an empty list lets everybody in. */
-export function isAllowed(address: string, networks: readonly string[]): boolean {
+/** Whether the address is in one of the networks; an unknown one is in none. An empty list lets everybody in. */
+export function isAllowed(address: string | null, networks: readonly string[]): boolean {
   if (networks.length === 0) return true;
-  const bytes = parseIp(address);
+  const bytes = address === null ? undefined : parseIp(address);
   return bytes !== undefined && createNetworkMatcher(networks)(bytes);
 }
 
-function checkAddress({ ip }: FastifyRequest, { allowedIps }: PostbackSettings): void {
-  if (isAllowed(ip, allowedIps)) return;
-  throw new Problem('ip_not_allowed', { detail: `calls from ${ip} are not allowed by the program` });
+function checkAddress({ visitorIp }: FastifyRequest, { allowedIps }: PostbackSettings): void {
+  if (isAllowed(visitorIp, allowedIps)) return;
+  throw new Problem('ip_not_allowed', {
+    detail: `calls from ${visitorIp ?? 'an unknown address'} are not allowed by the program`,
+  });
 }
 
 /** A browser can neither keep a key nor sign. @throws Problem `forbidden`, `ip_not_allowed`. */

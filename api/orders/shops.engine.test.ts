@@ -206,6 +206,61 @@ describe('settings of a program', () => {
     expect(JSON.stringify(line)).not.toMatch(/example\.com|afx_/i);
   });
 
+  test('an order with an address header that is none is taken: nothing unparsed reaches an inet column', async () => {
+    const tenant = await api.tenant('forwarded');
+    await settings(tenant, { pixel: true });
+    const spellings: [string, string | null][] = [
+      ['203.0.113.7', '203.0.113.7'],
+      ['203.0.113.7:4711', '203.0.113.7'],
+      ['2a02:8388::7', '2a02:8388::7'],
+      ['[2a02:8388::7]', '2a02:8388::7'],
+      ['[2a02:8388::7]:443', '2a02:8388::7'],
+      ['"203.0.113.7"', '203.0.113.7'],
+      ['fe80::1%eth0', 'fe80::1'],
+      ['::ffff:203.0.113.7', '203.0.113.7'],
+      ['1.2.3.4, 203.0.113.7', '203.0.113.7'],
+      ['203.0.113.7, , 127.0.0.1', '203.0.113.7'],
+      ['203.0.113.7, 127.0.0.1,', '203.0.113.7'],
+      ['unknown', null],
+      ['_hidden', null],
+      ['999.1.1.1', null],
+      ['203.0.113.7, unknown', null],
+      ['', '127.0.0.1'],
+    ];
+    for (const [i, [spelling, address]] of spellings.entries()) {
+      const headers = { 'x-forwarded-for': spelling };
+      const order = (way: string) => `order_id=${way}-${i}&amount=1&currency=EUR`;
+      const key = tenant.keys.advertiser;
+      const answers = [
+        await api.call('GET', `/postback?key=${key}&${order('get')}`, { headers }),
+        await api.call('POST', '/postback', { key, form: order('post'), headers }),
+        await api.call('POST', '/v1/conversions', {
+          key,
+          json: { order_id: `json-${i}`, amount: '1.00', currency: 'EUR' },
+          headers,
+        }),
+        await api.call('GET', `/pixel?program_id=prg_${tenant.programId}&${order('pixel')}`, { headers }),
+      ];
+      expect([spelling, ...answers.map(({ status }) => status)]).toEqual([spelling, 200, 200, 202, 200]);
+      const stored = await api.ledger<{ orderId: string; ip: string | null }[]>`
+        select c.order_id, l.ip from conversions c join postback_calls l on l.conversion_id = c.id
+        where c.program_id = ${tenant.programId} and c.order_id like ${`%-${i}`}`;
+      expect([spelling, stored.length, ...new Set(stored.map(({ ip }) => ip))]).toEqual([
+        spelling,
+        4,
+        address,
+      ]);
+    }
+    const pixels = await api.ledger<{ ip: string | null }[]>`
+      select ip from conversions where program_id = ${tenant.programId} and source = 'pixel' order by id`;
+    expect(pixels.map(({ ip }) => ip)).toEqual(spellings.map(([, address]) => address));
+    const bad = await api.call(
+      'GET',
+      `/postback?key=${tenant.keys.advertiser}&order_id=bad&amount=1&currency=EUR&ip=unknown`,
+    );
+    expect([bad.status, bad.text]).toEqual([422, expect.stringContaining('"ip"')]);
+  });
+
   test('let calls in from listed networks only, or signed ones only', async () => {
     const tenant = await api.tenant('fenced');
     const set = await settings(tenant, { allowed_ips: ['192.0.2.1/24', '2001:db8::/32'] });

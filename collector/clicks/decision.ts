@@ -1,5 +1,6 @@
 import { ClickFlag } from '../../core/clicks/click-record.ts';
 import type { ClickCaps } from '../links/caps.ts';
+import { isUnknownAddress } from '../request/client-address.ts';
 import type { CountryOf } from '../request/geo.ts';
 import { cutIp, withoutFingerprint } from '../request/privacy.ts';
 import { cutTexts, FLOOD_TEXT_LENGTH, type Floods } from '../routing/floods.ts';
@@ -41,6 +42,7 @@ export function createDecision(options: {
       click.destination = destination;
       if (
         (click.flags & NO_REPEATS) === 0 &&
+        !isUnknownAddress(click.ip) &&
         repeats.note(link.linkId, click.ip, visitor.encoded, click.ts)
       ) {
         click.flags |= ClickFlag.repeat;

@@ -92,10 +92,11 @@ export class AddressCounts {
 }
 
 /**
- * Whether an address is of this machine or a private network. Such an address is a proxy of one's own that
- * `TRUSTED_PROXIES` does not name, with all visitors behind it, or a test; no visitor comes from there.
+ * Whether an address is unknown ("::"), of this machine or of a private network. A private one is a proxy of one's own
+ * that `TRUSTED_PROXIES` does not name, with all visitors behind it, or a test; none of these is one visitor's.
  */
 export const isPrivateAddress = createNetworkMatcher([
+  '::',
   '127.0.0.0/8',
   '10.0.0.0/8',
   '172.16.0.0/12',

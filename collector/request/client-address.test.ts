@@ -10,8 +10,13 @@ const peer = (remote: string, proxied?: string) => ({
   getRemoteAddress: () => bytes(remote),
   getProxiedRemoteAddress: () => (proxied === undefined ? new ArrayBuffer(0) : bytes(proxied)),
 });
-const client = (trusted: string[], remote: string, forwarded: string, proxied?: string) =>
-  formatIp(createClientAddressReader(trusted)(peer(remote, proxied), { getHeader: () => forwarded }));
+const client = (trusted: string[], remote: string, forwarded: string | string[], proxied?: string) => {
+  const lines = [forwarded].flat().map((line) => ['x-forwarded-for', line] as const);
+  const forEach = (visit: (name: string, value: string) => void): void => {
+    for (const [name, value] of [['host', 'go.test'] as const, ...lines]) visit(name, value);
+  };
+  return formatIp(createClientAddressReader(trusted)(peer(remote, proxied), { forEach }));
+};
 
 describe('client address', () => {
   it('is the socket address when no proxy is trusted, whatever the headers say', () => {
@@ -34,10 +39,16 @@ describe('client address', () => {
     expect(client(trusted, '10.1.1.1', 'fe80::1%eth0')).toBe('fe80::1');
   });
 
-  it('stops at what is not an address', () => {
-    expect(client(['10.0.0.0/8'], '10.1.1.1', '')).toBe('10.1.1.1');
-    expect(client(['10.0.0.0/8'], '10.1.1.1', 'evil, 10.2.2.2')).toBe('10.2.2.2');
-    expect(client(['10.0.0.0/8'], '10.1.1.1', '08.8.8.8, 10.2.2.2')).toBe('10.2.2.2');
+  it('is unknown, not the proxy, when the proxy names no address', () => {
+    const trusted = ['10.0.0.0/8'];
+    expect(client(trusted, '10.1.1.1', '')).toBe('10.1.1.1');
+    expect(client(trusted, '10.1.1.1', 'evil, 10.2.2.2')).toBe('::');
+    expect(client(trusted, '10.1.1.1', '8.8.8.8, unknown')).toBe('::');
+    expect(client(trusted, '10.1.1.1', '8.8.8.8, , 10.2.2.2,')).toBe('8.8.8.8');
+  });
+
+  it('a visitor who sends a line of its own does not choose its address: the last line counts', () => {
+    expect(client(['10.0.0.0/8'], '10.1.1.1', ['1.2.3.4', '203.0.113.7'])).toBe('203.0.113.7');
   });
 
   it('believes the PROXY protocol of a trusted peer first', () => {

@@ -1,5 +1,6 @@
 import type { HttpRequest } from 'uWebSockets.js';
-import { createNetworkMatcher, mapIpv4, parseIp } from '../../core/ip.ts';
+import { mapIpv4 } from '../../core/ip.ts';
+import { createVisitorAddressReader, type ForwardedLines } from '../../core/net/forwarded.ts';
 
 /** The addresses of a connection: its peer, and the PROXY protocol's source (empty when there is none). */
 export interface PeerAddress {
@@ -7,29 +8,38 @@ export interface PeerAddress {
   getProxiedRemoteAddress(): ArrayBuffer;
 }
 
-export type ClientAddressReader = (peer: PeerAddress, request: Pick<HttpRequest, 'getHeader'>) => Uint8Array;
+export type ClientAddressReader = (peer: PeerAddress, request: Pick<HttpRequest, 'forEach'>) => Uint8Array;
+
+/** "::" of the click record: a trusted proxy names no address. Never changed. */
+const NO_ADDRESS = new Uint8Array(16);
+
+/** Visitors without an address cannot be distinguished: none of them is another one's repetition. */
+export const isUnknownAddress = (ip: Uint8Array): boolean => ip === NO_ADDRESS;
 
 /**
- * Finds the visitor's address, 16 bytes. Headers count only from a peer inside `trustedProxies`: its PROXY protocol
- * header, else its X-Forwarded-For, read from the right up to the first address that is not itself trusted.
+ * Finds the visitor's address, 16 bytes; "::" when it is unknown. Headers count only from a peer inside
+ * `trustedProxies`: its PROXY protocol header, and where that names a trusted proxy too or no source, its forwarded addresses.
  */
 export function createClientAddressReader(trustedProxies: readonly string[]): ClientAddressReader {
   if (trustedProxies.length === 0) return (peer) => to16(peer.getRemoteAddress());
-  const isTrusted = createNetworkMatcher(trustedProxies);
+  const visitorAddress = createVisitorAddressReader(trustedProxies);
   return (peer, request) => {
-    const socket = to16(peer.getRemoteAddress());
-    if (!isTrusted(socket)) return socket;
+    const hops = [to16(peer.getRemoteAddress())];
     const proxied = peer.getProxiedRemoteAddress();
-    if (proxied.byteLength > 0) return to16(proxied);
-    let client = socket;
-    for (const part of request.getHeader('x-forwarded-for').split(',').reverse()) {
-      const address = parseIp(part.trim());
-      if (!address) break;
-      client = address;
-      if (!isTrusted(address)) break;
-    }
-    return client;
+    if (proxied.byteLength > 0) hops.push(to16(proxied));
+    return visitorAddress(hops, () => forwardedLines(request)) ?? NO_ADDRESS;
   };
+}
+
+/** getHeader() would give the first line only, which is the visitor's own where a proxy adds a second one. */
+function forwardedLines(request: Pick<HttpRequest, 'forEach'>): ForwardedLines {
+  const xForwardedFor: string[] = [];
+  const forwarded: string[] = [];
+  request.forEach((name, value) => {
+    if (name === 'x-forwarded-for') xForwardedFor.push(value);
+    else if (name === 'forwarded') forwarded.push(value);
+  });
+  return { xForwardedFor, forwarded };
 }
 
 function to16(address: ArrayBuffer): Uint8Array {

@@ -242,7 +242,7 @@ const variables = {
     'TRUSTED_PROXIES',
     networks,
     '',
-    'addresses or networks of the proxies whose X-Forwarded-For is trusted, comma-separated; empty: none',
+    'addresses or networks of the proxies whose X-Forwarded-For, Forwarded or PROXY header is trusted, comma-separated; empty: none',
   ),
   geoDatabase: variable(
     'GEO_DATABASE',

@@ -11,7 +11,8 @@ import { readConfig } from '../../bin/environment.ts';
 const HOW_TO_GET = {
   chromium: 'apt-get install chromium (as root the tests do it), or set CHROMIUM to the path of one',
   go: 'https://go.dev/dl, then "npm run bench:peers" once for the packages of the peer',
-  nginx: 'apt-get install nginx',
+  haproxy: 'apt-get install haproxy (as root the tests do it)',
+  nginx: 'apt-get install nginx-light (as root the tests do it)',
   pgbouncer: 'apt-get install pgbouncer',
   python3: 'apt-get install python3-venv, then "npm run bench:peers" once for the packages of the peer',
   root: 'run the tests as root, with the right to mount and to make a network (iproute2)',
@@ -63,11 +64,27 @@ function installedChromium(): string | undefined {
 }
 
 function installChromium(): boolean {
+  return installPackage('chromium');
+}
+
+/**
+ * Whether HAProxy or nginx is there, installed from Debian's package when this process may do so. Where it is not, that is
+ * reported; in CI it is an error.
+ */
+export function hasProxy(need: 'haproxy' | 'nginx'): boolean {
+  const isThere = () => spawnSync(need, ['-v'], { stdio: 'ignore' }).status === 0;
+  if (isThere() || (installPackage(need === 'nginx' ? 'nginx-light' : need) && isThere())) return true;
+  if (process.env.CI) throw new Error(`There is no ${need}: ${HOW_TO_GET[need]}.`);
+  reportMissing(need, 'collector and API behind it');
+  return false;
+}
+
+function installPackage(name: string): boolean {
   if (process.getuid?.() !== 0) return false;
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const apt = (...args: string[]) => spawnSync('apt-get', args, { env, stdio: 'ignore' }).status === 0;
-  const install = () => apt('install', '-y', '--no-install-recommends', 'chromium');
-  process.stderr.write('Installing chromium with apt-get (once) …\n');
+  const install = () => apt('install', '-y', '--no-install-recommends', name);
+  process.stderr.write(`Installing ${name} with apt-get (once) …\n`);
   return install() || (apt('update') && install());
 }
 

@@ -23,12 +23,12 @@ const pixelInput = orderShape.transform(toOrder);
  */
 export function addPixelRoute(app: ApiServer, context: ShopContext): void {
   async function record(request: FastifyRequest, reply: FastifyReply): Promise<string> {
-    const { query, ip, call } = request;
+    const { query, visitorIp, call } = request;
     const header = (name: string) => String(request.headers[name] ?? '').slice(0, MAX_HEADER_LENGTH);
     const read = pixelInput.safeParse(
       withoutEmptyMembers({
         ...(query as object),
-        ip,
+        ip: visitorIp ?? undefined,
         user_agent: header('user-agent'),
         accept_language: header('accept-language'),
       }),

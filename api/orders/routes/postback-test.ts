@@ -67,9 +67,13 @@ async function explain(context: ShopContext, request: FastifyRequest): Promise<z
 
   const own = principal.programId;
   const settings = own === null ? undefined : await context.shopSettings.of(own);
-  const allowed = isAllowed(request.ip, settings?.allowedIps ?? []);
+  const allowed = isAllowed(request.visitorIp, settings?.allowedIps ?? []);
   if (
-    !take('address', allowed, `${request.ip} ${allowed ? 'may call' : 'is in none of the allowed networks'}`)
+    !take(
+      'address',
+      allowed,
+      `${request.visitorIp ?? 'an unknown address'} ${allowed ? 'may call' : 'is in none of the allowed networks'}`,
+    )
   ) {
     return rejected;
   }
