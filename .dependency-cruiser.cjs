@@ -26,6 +26,7 @@ const rooms = {
     keys: ['.', 'postgres'],
     config: ['.'],
     service: ['.'],
+    uws: ['.', 'config', 'service'],
   },
   collector: {
     '.': ['request', 'links', 'routing', 'durability', 'clicks'],
