@@ -27,6 +27,7 @@ const rooms = {
     config: ['.'],
     service: ['.'],
     net: ['.'],
+    uws: ['.', 'config', 'service'],
   },
   collector: {
     '.': ['request', 'links', 'routing', 'durability', 'clicks'],

@@ -41,6 +41,8 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
   AFFLUX_TEST_FUZZ: { value: 2_000, files: ['api/http/fuzz'] },
   /** Random requests to the collector. */
   AFFLUX_TEST_REQUESTS: { value: 200_000, files: ['collector/hostile'] },
+  /** Every n-th byte at which a request is cut. */
+  AFFLUX_TEST_CUT_STEP: { value: 1, files: ['test/http-parser'] },
   /** Kills −9 of a collector under load. */
   AFFLUX_TEST_KILLS: { value: 30, files: ['test/collector-kill'] },
   /** Minutes of faults in a whole platform under load. */

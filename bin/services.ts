@@ -1,6 +1,7 @@
 import type { Config } from '../core/config/config.ts';
 import type { Logger } from '../core/service/log.ts';
 import type { Running } from '../core/service/service.ts';
+import { requireServer } from '../core/uws/self-test.ts';
 
 /** One of the platform's own processes. */
 export interface Service {
@@ -26,7 +27,10 @@ export const SERVICES: readonly Service[] = [
     portVariable: 'COLLECTOR_PORT',
     port: (config) => config.collectorPort,
     isPublic: true,
-    start: async (options) => (await import('../collector/main.ts')).startCollector(options),
+    start: async (options) => {
+      await requireServer({ home: options.config.home, log: options.log });
+      return (await import('../collector/main.ts')).startCollector(options);
+    },
   },
   {
     name: 'loader',

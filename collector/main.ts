@@ -10,6 +10,7 @@ import { openPostgres } from '../core/postgres/postgres.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, type Readiness, type Running, serveHealth } from '../core/service/service.ts';
+import { loadUws } from '../core/uws/uws.ts';
 import { createAnswers } from './clicks/answers.ts';
 import type { Click } from './clicks/click.ts';
 import { createClickHandlers } from './clicks/handlers.ts';
@@ -104,6 +105,7 @@ export async function startCollector(options: {
       : await serveHealth({ port: config.collectorMetricsPort + slot, metrics, secretBox, readiness });
   if (slot !== undefined) while (!readiness().ready) await delay(READY_POLL_MS);
   const server = await serve({
+    uws: loadUws({ folder: config.home, maxHeaderBytes: config.maxHeaderBytes }),
     host: config.host,
     port: config.collectorPort,
     ...createClickHandlers({

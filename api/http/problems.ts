@@ -115,6 +115,7 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   preview_changed: 'preview_changed',
   reader_stalled: 'internal',
   rows_refused: 'internal',
+  server_unavailable: 'internal',
   snapshot_damaged: 'internal',
   spool_failed: 'internal',
   spool_full: 'internal',

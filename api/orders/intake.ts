@@ -97,7 +97,7 @@ export async function recordEntries(
 }
 
 /**
- * A time by which the order would be nobody's: later than now, or long before its own click. The shop's clock or time
+ * A time by which the order would stay unattributed: later than now, or long before its own click. The shop's clock or time
  * zone is wrong; it hears of that at once and can report the order again. An id that no key decrypts is left to the decision.
  */
 function timeFault(

@@ -4,6 +4,7 @@ import type { Config } from '../../core/config/config.ts';
 import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { withoutPassword } from '../../core/url.ts';
+import { requireServer } from '../../core/uws/self-test.ts';
 import { migrateStores } from '../commands/migrate.ts';
 import { firstSteps, prepareStores } from '../demo/first-steps.ts';
 import { readConfig } from '../environment.ts';
@@ -35,6 +36,7 @@ export async function up(): Promise<void> {
   const started: Supervised[] = [];
   try {
     await requireDiskSpace(config.home);
+    await requireServer({ home: config.home, log });
     const patienceMs = lock.wasCrash ? AFTER_CRASH_PATIENCE_MS : 0;
     // Before anything is started: a port in use fails within a second.
     for (const service of SERVICES) await requireServicePort({ service, config, patienceMs });

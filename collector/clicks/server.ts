@@ -1,9 +1,10 @@
-import uWS, { type HttpRequest, type HttpResponse, type us_listen_socket } from 'uWebSockets.js';
+import type { HttpRequest, HttpResponse, TemplatedApp, us_listen_socket } from 'uWebSockets.js';
 import type { Registry } from 'prom-client';
 import type { SecretBox } from '../../core/secret-box.ts';
 import { METRICS_REFUSAL, mayReadMetrics } from '../../core/service/metrics-access.ts';
 import type { Readiness, Running } from '../../core/service/service.ts';
 import { listenError } from '../../core/service/service.ts';
+import type { Uws } from '../../core/uws/uws.ts';
 
 /** The last answers have this long to reach their clients before the connections are closed. */
 const LAST_ANSWERS_MS = 250;
@@ -16,6 +17,7 @@ export type Handler = (response: HttpResponse, request: HttpRequest, isHead: boo
  * @throws OperatingError `port_unavailable`.
  */
 export async function serve(options: {
+  uws: Uws;
   host: string;
   port: number;
   click: Handler;
@@ -25,8 +27,8 @@ export async function serve(options: {
   metrics: Registry;
   secretBox: SecretBox;
 }): Promise<Running & { stopAccepting(): void; isClosing(): boolean }> {
-  const { host, port, readiness, metrics, secretBox } = options;
-  const app = uWS.App();
+  const { uws, host, port, readiness, metrics, secretBox } = options;
+  const app = uws.App();
   const routes = { '/c/:code': options.click, '/i/:file': options.impression, '/afflux.js': options.snippet };
   for (const [path, handle] of Object.entries(routes)) {
     app.get(path, (response, request) => handle(response, request, false));
@@ -55,7 +57,7 @@ export async function serve(options: {
   let accepting = true;
 
   function stopAccepting(): void {
-    if (accepting) uWS.us_listen_socket_close(socket);
+    if (accepting) uws.us_listen_socket_close(socket);
     accepting = false;
   }
 
@@ -84,7 +86,7 @@ function refuseMetrics(response: HttpResponse): void {
   response.end(`metrics: ${METRICS_REFUSAL.text}\n`);
 }
 
-async function listen(app: uWS.TemplatedApp, host: string, port: number): Promise<us_listen_socket> {
+async function listen(app: TemplatedApp, host: string, port: number): Promise<us_listen_socket> {
   return await new Promise((resolve, reject) => {
     app.listen(host, port, (socket) => {
       if (socket) resolve(socket);

@@ -238,6 +238,12 @@ const variables = {
     '4',
     'reports of one party at a time, over all its keys, per API process',
   ),
+  maxHeaderBytes: variable(
+    'UWS_HTTP_MAX_HEADERS_SIZE',
+    count,
+    '16384',
+    'limit of the request line and headers of a click together, bytes; beyond it 431',
+  ),
   trustedProxies: variable(
     'TRUSTED_PROXIES',
     networks,

@@ -36,7 +36,7 @@ export interface ReportedConversion {
   readonly fingerprint?: bigint | undefined;
 }
 
-/** An order of next week is a mistake, whoever records it. The API, which shops report to, has a closer limit. */
+/** An order of next week is a mistake, whatever its source. The API, which shops report to, has a closer limit. */
 const MAX_FUTURE_MS = DAY_MS;
 
 function checkReported(conversion: ReportedConversion): void {

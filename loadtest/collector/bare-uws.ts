@@ -1,10 +1,12 @@
-import uWS from 'uWebSockets.js';
+import { tmpdir } from 'node:os';
+import { loadUws } from '../../core/uws/uws.ts';
 
 /** The floor: uWebSockets.js answering with the same bytes as the collector, and doing nothing else. */
+const uws = loadUws({ folder: tmpdir(), maxHeaderBytes: 16_384 });
 const port = Number(process.argv[2]);
 const CLICK_ID = 's-uIPaf-AWjKzOHBSY1BfA';
 
-uWS
+uws
   .App()
   .get('/*', (response) => {
     response
