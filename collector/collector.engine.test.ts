@@ -145,6 +145,46 @@ describe('collector', () => {
     expect(answer.headers.getSetCookie()).toHaveLength(1);
   });
 
+  it('follows a link in its harmless spellings, each once, and sends what is no link to the fallback of its host', async () => {
+    const { code } = await link('https://shop.test/spelt');
+    const encoded = code.replace('-', '%2D');
+    const spellings = [
+      `/c/${code}/?sub5=spelt`,
+      `//c/${code}?sub5=spelt`,
+      `/C/${code}?sub5=spelt`,
+      `/c/${encoded}?sub5=spelt`,
+      `/c/${code}.?sub5=spelt`,
+      `/c/${code}%22?sub5=spelt`,
+      `/c/${code}%E2%80%8B?sub5=spelt`,
+      `/c/${code}&sub5=spelt`,
+      `/c/${code}%3Fsub5%3Dspelt`,
+      `/c/${code}?sub1=a&amp;sub5=spelt`,
+    ];
+    const send = (path: string, host = '127.0.0.1', method = 'GET') =>
+      sendRaw(world.url, `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    for (const path of spellings) expect(`${path} ${await send(path)}`).toMatch(/ HTTP\/1\.1 302 /);
+    const all = await waitFor(
+      async () => {
+        const rows = await stored('spelt');
+        return rows.length >= spellings.length && rows;
+      },
+      { deadlineMs: 5_000, what: 'the clicks' },
+    );
+    expect(all).toHaveLength(spellings.length);
+    expect(await send('/c/a/b')).toMatch(/^HTTP\/1\.1 404 /);
+    for (const host of ['go.shop.test', 'GO.Shop.test.', 'go.shop.test:8080']) {
+      for (const path of ['/', '/c/', '/c/nope/', '/c/nope.', '/c/a/b', '/lost?x=1']) {
+        expect(`${host}${path} ${await send(path, host)}`).toMatch(
+          / HTTP\/1\.1 302 .*\r\nLocation: https:\/\/shop\.test\/lost\r\n/s,
+        );
+      }
+      for (const path of ['/favicon.ico', '/robots.txt', '/.well-known/security.txt']) {
+        expect(await send(path, host)).toMatch(/^HTTP\/1\.1 404 /);
+      }
+    }
+    expect(await send(`/c/${code}`, '127.0.0.1', 'POST')).toMatch(/^HTTP\/1\.1 405 /);
+  });
+
   it('answers HEAD without a body, and flags HEAD and robots', async () => {
     const { code } = await link('https://shop.test/');
     const head = await click(`${code}?sub5=flags`, { method: 'HEAD' });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CLICK_ID_LENGTH } from '../../core/clicks/click-id.ts';
 import { fingerprint } from '../../core/clicks/fingerprint.ts';
 import { formatIp, parseIp } from '../../core/ip.ts';
 import { MAX_EMAIL_LENGTH, MAX_HEADER_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
@@ -21,8 +22,9 @@ export const orderFields = {
   order_id: orderId,
   amount: amountText,
   currency: currencyText,
-  click_id: text(MAX_REFERENCE_LENGTH).optional().meta({
-    description: 'From the landing URL or the cookie aff_click. A wrong one is recorded and not credited.',
+  click_id: text(MAX_REFERENCE_LENGTH).transform(withoutSurroundings).optional().meta({
+    description:
+      'From the landing URL or the cookie aff_click; blanks, quotes and the like around it are dropped. A wrong one is recorded and not credited.',
   }),
   occurred_at: time.optional().meta({ description: 'Default: when it arrives.' }),
   customer_id: text(MAX_REFERENCE_LENGTH).optional(),
@@ -102,6 +104,12 @@ export const postbackInput = z
     order: toOrder(input, context),
     ignored: Object.keys(input).filter((name) => name !== 'key' && !Object.hasOwn(orderFields, name)),
   }));
+
+/** A click id without what templates and spreadsheets leave around it. Other texts are recorded as they are. */
+function withoutSurroundings(clickId: string): string {
+  const bare = clickId.replace(/^[^\w-]+/, '').replace(/[^\w-]+$/, '');
+  return bare.length === CLICK_ID_LENGTH ? bare : clickId;
+}
 
 function emailHash(email: string): string {
   return (email.startsWith(HASHED) ? email : hashedEmail(email)).slice(HASHED.length);

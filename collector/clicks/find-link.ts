@@ -2,6 +2,7 @@ import type { HttpRequest, HttpResponse } from 'uWebSockets.js';
 import type { Logger } from '../../core/service/log.ts';
 import type { Link } from '../links/link-set.ts';
 import type { LinkStore } from '../links/links.ts';
+import { CODE } from '../request/link-path.ts';
 import { withClickId } from '../request/redirect-url.ts';
 import { refuse, refuseForNow } from './answers.ts';
 import type { OutcomeCounts } from './outcomes.ts';
@@ -12,12 +13,14 @@ const MAX_CODE_LENGTH = 64;
 /** A query of this length already holds every parameter of the largest trackers; a row must stay small. */
 const MAX_QUERY_LENGTH = 8_192;
 
-const CODE = /^[A-Za-z0-9_-]+$/;
+/** What browsers and crawlers ask of every host: no visitor follows it. */
+const ASKED_OF_EVERY_HOST = /^\/(?:favicon\.ico$|robots\.txt$|\.well-known\/)/;
 
 /** Finds the link of a request, or answers the request and returns undefined. */
 export type LinkFinder = (
   response: HttpResponse,
   request: HttpRequest,
+  /** The code is '' when the request is for no link. */
   wanted: { code: string; query: string; mayRedirect: boolean },
 ) => Link | undefined;
 
@@ -29,22 +32,19 @@ export function createLinkFinder(options: {
   const { links, outcomes, log } = options;
   const samples = createSamples({ log });
 
-  function answerUnknownCode(response: HttpResponse, request: HttpRequest, mayRedirect: boolean): void {
-    const host = request.getHeader('host').toLowerCase();
-    const program = links.programOfDomain(host) ?? links.programOfDomain(host.replace(/:\d+$/, ''));
+  /** To the fallback of the program that owns the host: who follows a spoilt link is still its visitor. */
+  function redirectToFallback(response: HttpResponse, request: HttpRequest): boolean {
+    const host = request.getHeader('host').toLowerCase().replace(/:\d+$/, '').replace(/\.$/, '');
     // There is no click to fill macros from: a fallback that needs one cannot serve an unknown code.
-    const location = program?.fallback?.constant;
-    if (location === undefined || !mayRedirect) {
-      outcomes.unknown_code++;
-      refuse(response, '404 Not Found', 'code: no such link');
-      return;
-    }
+    const location = links.programOfDomain(host)?.fallback?.constant;
+    if (location === undefined || ASKED_OF_EVERY_HOST.test(request.getUrl())) return false;
     outcomes.unknown_code_fallback++;
     response
       .writeStatus('302 Found')
       .writeHeader('Location', withClickId(location, ''))
       .writeHeader('Cache-Control', 'no-store')
       .end();
+    return true;
   }
 
   return (response, request, { code, query, mayRedirect }) => {
@@ -56,16 +56,23 @@ export function createLinkFinder(options: {
     }
     const link = links.find(code);
     if (link) return link;
-    if (code.length > MAX_CODE_LENGTH || !CODE.test(code)) {
-      outcomes.malformed_code++;
-      samples.note('malformed_code', code);
-      refuse(response, '404 Not Found', `code: must be 1 to ${MAX_CODE_LENGTH} of A-Z a-z 0-9 _ -`);
-    } else if (links.freshAtMs === 0) {
+    if (links.freshAtMs === 0) {
       outcomes.not_loaded++;
       refuseForNow(response, 'the links are not loaded yet; please try again');
+      return undefined;
+    }
+    const isCode = code.length <= MAX_CODE_LENGTH && CODE.test(code);
+    if (code !== '') samples.note(isCode ? 'unknown_code' : 'malformed_code', code);
+    if (mayRedirect && redirectToFallback(response, request)) return undefined;
+    if (code === '') {
+      outcomes.unknown_path++;
+      refuse(response, '404 Not Found', 'path: not found; links are /c/{code}');
+    } else if (isCode) {
+      outcomes.unknown_code++;
+      refuse(response, '404 Not Found', 'code: no such link');
     } else {
-      samples.note('unknown_code', code);
-      answerUnknownCode(response, request, mayRedirect);
+      outcomes.malformed_code++;
+      refuse(response, '404 Not Found', `code: must be 1 to ${MAX_CODE_LENGTH} of A-Z a-z 0-9 _ -`);
     }
     return undefined;
   };

@@ -1,3 +1,4 @@
+import type { HttpRequest } from 'uWebSockets.js';
 import { ClickFlag } from '../../core/clicks/click-record.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Clock } from '../durability/clock.ts';
@@ -6,6 +7,7 @@ import type { ClickCaps } from '../links/caps.ts';
 import type { LinkStore } from '../links/links.ts';
 import type { ClientAddressReader } from '../request/client-address.ts';
 import type { CountryOf } from '../request/geo.ts';
+import { CODE, type LinkPath, readLinkPath } from '../request/link-path.ts';
 import type { VisitorOf } from '../request/visitors.ts';
 import type { Floods } from '../routing/floods.ts';
 import type { Repeats } from '../routing/repeats.ts';
@@ -50,8 +52,7 @@ export function createClickHandlers(options: {
 
   function handlerOf(kind: RequestKind): Handler {
     return (response, request, isHead) => {
-      const code = kind.codeOf(request.getParameter(0) ?? '');
-      const query = request.getQuery() ?? '';
+      const { code, query } = kind.read(request);
       const link = findLink(response, request, { code, query, mayRedirect: kind.mayRedirect });
       if (!link) return;
       const click = readRequest(response, request, { link, query, isHead });
@@ -65,14 +66,14 @@ export function createClickHandlers(options: {
   }
 
   return {
-    click: handlerOf({ codeOf: (code) => code, mayRedirect: true, decide: decideRedirect }),
-    impression: handlerOf({ codeOf: codeOfPixel, mayRedirect: false, decide: decideImpression }),
+    click: handlerOf({ read: readClickPath, mayRedirect: true, decide: decideRedirect }),
+    impression: handlerOf({ read: readPixelPath, mayRedirect: false, decide: decideImpression }),
   };
 }
 
 /** What sets `/c/{code}` and `/i/{code}.gif` apart. */
 interface RequestKind {
-  readonly codeOf: (parameter: string) => string;
+  readonly read: (request: HttpRequest) => LinkPath;
   /**
    * Whether its answers are redirects: an unknown code leads to the fallback of the program that owns the domain, and a
    * speculative fetch is refused.
@@ -88,7 +89,15 @@ function isSpeculativeVisit({ flags, isHead }: Click): boolean {
 
 const PIXEL_SUFFIX = '.gif';
 
-/** '' when it is no pixel, which is no link's code. */
-function codeOfPixel(file: string): string {
-  return file.endsWith(PIXEL_SUFFIX) ? file.slice(0, -PIXEL_SUFFIX.length) : '';
+function readPixelPath(request: HttpRequest): LinkPath {
+  const file = request.getParameter(0) ?? '';
+  const code = file.endsWith(PIXEL_SUFFIX) ? file.slice(0, -PIXEL_SUFFIX.length) : '';
+  return { code, query: request.getQuery() ?? '' };
+}
+
+/** Nearly every address is spelt as it was published. */
+function readClickPath(request: HttpRequest): LinkPath {
+  const code = request.getParameter(0) ?? '';
+  const query = request.getQuery() ?? '';
+  return CODE.test(code) ? { code, query } : readLinkPath(request.getUrl(), query);
 }

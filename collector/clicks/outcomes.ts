@@ -13,6 +13,8 @@ export interface OutcomeCounts extends Record<string, number> {
   /** Answered 503: no links have been loaded yet. */
   not_loaded: number;
   unknown_code: number;
+  /** No link's address. */
+  unknown_path: number;
   unknown_code_fallback: number;
   malformed_code: number;
   query_too_long: number;
@@ -30,6 +32,7 @@ export function createOutcomeCounts(): OutcomeCounts {
     speculative: 0,
     not_loaded: 0,
     unknown_code: 0,
+    unknown_path: 0,
     unknown_code_fallback: 0,
     malformed_code: 0,
     query_too_long: 0,

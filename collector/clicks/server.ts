@@ -47,12 +47,10 @@ export async function serve(options: {
     if (mayReadMetrics(secretBox, request.getHeader('authorization'))) void sendMetrics(response, metrics);
     else refuseMetrics(response);
   });
-  app.any('/*', (response) => {
-    response
-      .writeStatus('404 Not Found')
-      .writeHeader('Cache-Control', 'no-store')
-      .end('path: not found; links are /c/{code}\n');
-  });
+  // Links are followed in spellings that no route has, and other addresses of a tracking domain lead to its fallback.
+  app.get('/*', (response, request) => options.click(response, request, false));
+  app.head('/*', (response, request) => options.click(response, request, true));
+  app.any('/*', refuseMethod);
   const socket = await listen(app, host, port);
   let accepting = true;
 

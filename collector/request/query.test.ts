@@ -25,6 +25,9 @@ describe('readTraffic', () => {
   it.each([
     ['', {}],
     ['sub1=a&sub2=b&sub5=c', { sub1: 'a', sub2: 'b', sub5: 'c' }],
+    ['sub1=a&amp;sub2=b&amp;x=1', { sub1: 'a', sub2: 'b', rest: 'x=1' }],
+    ['amp;sub1=a&amp=1', { sub1: 'a', rest: 'amp=1' }],
+    ['%73ub1=a&utm%5Fsource=s&%25sub2=b', { sub1: 'a', source: 's', rest: '%25sub2=b' }],
     [
       'utm_source=s&utm_medium=m&utm_campaign=c&utm_term=t&utm_content=x',
       { source: 's', medium: 'm', campaign: 'c', term: 't', content: 'x' },

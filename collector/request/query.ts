@@ -22,6 +22,9 @@ export function readTraffic(referrer: string, query: string): string[] {
   while (start < query.length) {
     const next = query.indexOf('&', start);
     const end = next < 0 ? query.length : next;
+    if (query.charCodeAt(start) === LOWER_A && query.startsWith(ESCAPED_AMPERSAND, start)) {
+      start += ESCAPED_AMPERSAND.length;
+    }
     const equals = query.indexOf('=', start);
     const index = equals < 0 || equals > end ? -1 : parameterIndex(query, start, equals);
     if (index > 0 && traffic[index] === '') traffic[index] = decode(query.slice(equals + 1, end));
@@ -32,6 +35,9 @@ export function readTraffic(referrer: string, query: string): string[] {
   return traffic;
 }
 
+/** What is left of `&amp;` behind its `&`: the address was copied from HTML. */
+const ESCAPED_AMPERSAND = 'amp;';
+const LOWER_A = 0x61;
 const LOWER_S = 0x73;
 const LOWER_U = 0x75;
 const LOWER_B = 0x62;
@@ -44,8 +50,12 @@ function parameterIndex(query: string, start: number, end: number): number {
     const isSub = query.charCodeAt(start + 1) === LOWER_U && query.charCodeAt(start + 2) === LOWER_B;
     return isSub && number >= 1 && number <= 5 ? number : -1;
   }
-  if (query.charCodeAt(start) !== LOWER_U) return -1;
-  return UTM_INDEX.get(query.slice(start, end)) ?? -1;
+  const name = query.slice(start, end);
+  if (name.includes('%')) {
+    const decoded = lenientUnescape(name);
+    return decoded.includes('%') ? -1 : parameterIndex(decoded, 0, decoded.length);
+  }
+  return UTM_INDEX.get(name) ?? -1;
 }
 
 /** Percent-decodes; bytes that are not UTF-8 become U+FFFD instead of an error. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { InputError } from '../errors.ts';
+import { canonicalTimeZone } from '../time.ts';
 import { MAX_URL_LENGTH, parseUrlTemplate } from './macros.ts';
 
 /**
@@ -30,14 +31,15 @@ export function minutesOfDay(text: string): number {
   return (hours ?? 0) * MINUTES_PER_HOUR + (minutes ?? 0);
 }
 
-function isTimezone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en-US', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
-}
+const timeZone = z
+  .string()
+  .max(64)
+  .transform((name, context) => {
+    const canonical = canonicalTimeZone(name);
+    if (canonical !== undefined) return canonical;
+    context.addIssue({ code: 'custom', message: 'must be an IANA time zone such as "Europe/Vienna"' });
+    return z.NEVER;
+  });
 
 function values<T extends z.ZodType<string, string>>(value: T) {
   return z
@@ -75,7 +77,7 @@ const clockTime = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'must be a time 
 
 const schedule = z
   .strictObject({
-    timezone: z.string().max(64).refine(isTimezone, 'must be an IANA time zone such as "Europe/Vienna"'),
+    timezone: timeZone,
     days: z.array(z.enum(WEEKDAYS)).min(1, 'must not be empty').max(WEEKDAYS.length),
     from: clockTime,
     to: clockTime.or(z.literal('24:00')),

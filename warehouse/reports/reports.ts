@@ -1,5 +1,5 @@
 import { InputError } from '../../core/errors.ts';
-import { DAY_MS } from '../../core/time.ts';
+import { canonicalTimeZone, DAY_MS } from '../../core/time.ts';
 import type { QueryParams, Warehouse } from '../clickhouse/client.ts';
 import { readWatermark } from '../watermark/watermark.ts';
 import {
@@ -256,13 +256,10 @@ function checkedOptions(options: ReportOptions, maxRows: number): Asked {
 }
 
 function checkedZone(zone: string): string {
-  try {
-    // Offsets such as "+01:00" are zones to JavaScript, and none to ClickHouse.
-    if (/^[A-Za-z][\w+/-]*$/.test(zone)) return new Intl.DateTimeFormat('en', { timeZone: zone }) && zone;
-  } catch {
-    // Reported below.
-  }
-  throw new InputError('timeZone', 'must be an IANA time zone such as Europe/Berlin');
+  const canonical = canonicalTimeZone(zone);
+  if (canonical === undefined)
+    throw new InputError('timeZone', 'must be an IANA time zone such as Europe/Berlin');
+  return canonical;
 }
 
 function checkFilter({ dimension, values }: ReportFilter): void {
@@ -286,7 +283,7 @@ function chooseTable(options: ReportOptions, { groupBy, filters, zone }: Asked):
   const timed = groupBy.some((name) => dimensionKind(name) === 'time');
   const fine = timed && [options.from, options.to].some((time) => offsetMinutes(zone, time) % 60 !== 0);
   const wholeDays =
-    [options.from, options.to].every((time) => time.getTime() % DAY_MS === 0) && (!timed || isUtc(zone));
+    [options.from, options.to].every((time) => time.getTime() % DAY_MS === 0) && (!timed || zone === 'UTC');
   const recent = options.from.getTime() > Date.now() - MINUTES_KEPT_MS;
   const table = CLICKS_TABLES.find(
     ({ name, time, has }) =>
@@ -297,10 +294,6 @@ function chooseTable(options: ReportOptions, { groupBy, filters, zone }: Asked):
   );
   if (!table) throw new InputError('groupBy', 'no table has all of these dimensions');
   return table;
-}
-
-function isUtc(zone: string): boolean {
-  return new Intl.DateTimeFormat('en', { timeZone: zone }).resolvedOptions().timeZone === 'UTC';
 }
 
 /** How far a time zone is ahead of UTC. */

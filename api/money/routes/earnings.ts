@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { DAY_MS } from '../../../core/time.ts';
+import { canonicalTimeZone, DAY_MS } from '../../../core/time.ts';
 import { earningsByDay } from '../../../ledger/books/earnings.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
@@ -65,8 +65,9 @@ export function addEarningsRoutes(app: ApiServer, { ledger }: ApiContext): void 
       const affiliate = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
       const program = await getProgram(ledger, affiliate.programId);
       if (!program) throw notFound('affiliate with this id');
-      const { from, to, time_zone: timeZone } = request.query;
-      if (!isTimeZone(timeZone)) throw invalidField('time_zone', 'must be an IANA time zone');
+      const { from, to, time_zone } = request.query;
+      const timeZone = canonicalTimeZone(time_zone);
+      if (timeZone === undefined) throw invalidField('time_zone', 'must be an IANA time zone');
       const read = (range: { from: Date; to: Date }) =>
         earningsByDay(ledger, { affiliateId: affiliate.id, timeZone, ...range });
       const earlier = new Date(2 * from.getTime() - to.getTime());
@@ -87,13 +88,4 @@ export function addEarningsRoutes(app: ApiServer, { ledger }: ApiContext): void 
       };
     },
   });
-}
-
-function isTimeZone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
 }
