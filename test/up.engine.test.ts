@@ -163,7 +163,7 @@ test('names the variable of a port that is taken, before it starts anything', as
   expect(platform.output()).toMatch(
     /cannot listen on 127\.0\.0\.1:\d+: another program is using it.*API_PORT/,
   );
-  expect(readdirSync(home)).toEqual(['secrets.json']);
+  expect(readdirSync(home).toSorted()).toEqual(['secrets.json', 'server-self-test']);
 });
 
 test('lists every fault of the environment at once', async () => {

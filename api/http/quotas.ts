@@ -76,7 +76,7 @@ export type CountFailure = (request: FastifyRequest) => Readonly<Record<string, 
 export function createFailureCounts({ requestsPerMinute }: Quotas): CountFailure {
   const counts = createRequestCounts();
   const limit = Math.max(1, Math.floor(requestsPerMinute * FAILURE_SHARE));
-  return ({ ip }) => counts.take('failed authentications', networkOf(ip), limit);
+  return ({ visitorIp }) => counts.take('failed authentications', networkOf(visitorIp ?? 'unknown'), limit);
 }
 
 export function installQuotas(app: ApiServer, { requestsPerMinute, concurrentQueries }: Quotas): void {

@@ -35,8 +35,8 @@ const RESENT_PERCENT = 5;
 /** Whose visitors order sooner than people read a page: the rule fast_conversions has something to find. */
 const HASTY_AFFILIATE = 'dan';
 const HASTY_SECONDS = [35, 110] as const;
-/** Everybody else's take their time; small delays are common, large ones rare. */
-const ORDINARY_SECONDS = [150, 2_700] as const;
+/** Everybody else's take their time, no more than the API lets an order be ahead of its clock; small delays are common. */
+const ORDINARY_SECONDS = [150, 290] as const;
 const SMALLEST_ORDER_MINOR = 900;
 const LARGEST_ORDER_MINOR = 40_000;
 

@@ -38,6 +38,8 @@ describe('on a cluster', () => {
     '%s runs on every server, with a replicated engine where it holds rows',
     async (_name, sql) => {
       const made = await understood(onCluster(sql, 'main'));
+      // Rows are inserted on one server, and replicated.
+      if (made.startsWith('INSERT INTO ')) return;
       expect(made.split('\n')[0]).toMatch(/^(CREATE|ALTER) .* ON CLUSTER main\b/);
       const engine = (text: string) => /^ENGINE = (\w+)(?:\((.*)\))?$/m.exec(text);
       const [, plain, version] = engine(await understood(sql)) ?? [];
