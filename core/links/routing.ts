@@ -34,12 +34,11 @@ export function minutesOfDay(text: string): number {
 const timeZone = z
   .string()
   .max(64)
-  .transform((name, context) => {
-    const canonical = canonicalTimeZone(name);
-    if (canonical !== undefined) return canonical;
-    context.addIssue({ code: 'custom', message: 'must be an IANA time zone such as "Europe/Vienna"' });
-    return z.NEVER;
-  });
+  .refine(
+    (name) => canonicalTimeZone(name) !== undefined,
+    'must be an IANA time zone such as "Europe/Vienna"',
+  )
+  .overwrite((name) => canonicalTimeZone(name) ?? name);
 
 function values<T extends z.ZodType<string, string>>(value: T) {
   return z
