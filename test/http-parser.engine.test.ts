@@ -41,7 +41,7 @@ const corpus: readonly Case[] = (
     ],
     ['a HEAD', get('/c/good').replace('GET', 'HEAD'), '302'],
     ['an unknown link', get('/c/none', 'Host: x\r\n'), '404'],
-    ['an unknown path', get('/nothing'), '404'],
+    ['an unknown path', get('/nothing', 'Host: x\r\n'), '404'],
     ['another method', `POST /c/good HTTP/1.1\r\n${HOST}Content-Length: 0\r\n\r\n`, '405'],
     ['a URL of 3,000 characters', get(`/c/good?sub1=${'a'.repeat(3_000)}`), '302'],
     ['a URL beyond the limit', get(`/c/good?sub1=${'a'.repeat(9_000)}`), '414'],
