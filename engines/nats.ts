@@ -161,10 +161,14 @@ export async function startNats(options: {
   };
 }
 
-/** What is free for users other than root. */
+/** What is free for users other than root; 0 where the disk does not say. */
 function roomBytes(folder: string): number {
-  const { bavail, bsize } = statfsSync(folder);
-  return bavail * bsize;
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return 0;
+  }
 }
 
 /** Strings of the configuration are quoted as JSON, which its parser reads. */
