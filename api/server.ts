@@ -49,6 +49,7 @@ import { addPostbackTestRoute } from './orders/routes/postback-test.ts';
 import { addPostbackRoutes } from './orders/routes/postbacks.ts';
 import { addRefundRoutes } from './orders/routes/refunds.ts';
 import { addUnidentifiedCallRoute } from './orders/routes/unidentified-calls.ts';
+import { createShopClocks } from './orders/shop-clocks.ts';
 import { createShopSettings } from './orders/shop-settings.ts';
 import { createStrangerCalls } from './orders/stranger-calls.ts';
 import { addAffiliateProfileRoutes } from './programs/routes/affiliate-profile.ts';
@@ -122,10 +123,12 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
 }
 
 function addRoutes(app: ApiServer, options: ApiServerOptions): void {
-  const { ledger, clickIds } = options;
+  const { ledger, clickIds, log, metrics } = options;
+  const shopClocks = createShopClocks({ registry: metrics, log });
   const shops = {
     ...options,
-    intake: createIntake({ ledger, clickIds }),
+    shopClocks,
+    intake: createIntake({ ledger, clickIds, shopClocks }),
     shopSettings: createShopSettings({ ledger }),
   };
   addAuditLogRoutes(app, options);

@@ -92,7 +92,7 @@ describe('collector', () => {
     expect(answer.status).toBe(302);
     const location = new URL(answer.headers.get('location') ?? '');
     const clickId = location.searchParams.get('click_id') ?? '';
-    expect(location.href).toBe(`https://shop.test/p?a=1&click_id=${clickId}`);
+    expect(location.href).toBe(`https://shop.test/p?a=1&click_id=${clickId}&gclid=xyz`);
     expect(answer.headers.get('set-cookie')).toBe(
       `aff_click=${clickId}; Max-Age=${7 * 86_400}; Path=/; HttpOnly; SameSite=Lax`,
     );
@@ -330,9 +330,12 @@ describe('collector', () => {
   it('redirects an unknown code to the fallback of the program that owns the requested domain, else answers 404', async () => {
     const unknown = await click('unknown-code');
     expect([unknown.status, await unknown.text()]).toEqual([404, 'code: no such link\n']);
-    const answer = await sendRaw(world.url, 'GET /c/unknown HTTP/1.1\r\nHost: go.shop.test:8080\r\n\r\n');
+    const answer = await sendRaw(
+      world.url,
+      'GET /c/unknown?gclid=g HTTP/1.1\r\nHost: go.shop.test:8080\r\n\r\n',
+    );
     expect(answer).toMatch(/^HTTP\/1.1 302 Found\r\n/);
-    expect(answer).toContain('Location: https://shop.test/lost\r\n');
+    expect(answer).toContain('Location: https://shop.test/lost?gclid=g\r\n');
   });
 
   it('follows changes within a second: paused links go to the fallback, flagged, without a cookie', async () => {

@@ -63,6 +63,11 @@ export function registerCollectorMetrics(options: {
   gauge('spool_age_seconds', 'Age of the oldest click in the spool', () => spoolAgeSeconds(spool));
   gauge('stream_up', '1 while the stream acknowledges batches', () => (durable.isStreamUp() ? 1 : 0));
   gauge('batches_in_flight', 'Batches published and not yet acknowledged', () => stats.inFlight);
+  gauge(
+    'clock_off_seconds',
+    'How far the clock is at least ahead of that of PostgreSQL; below 0: behind',
+    () => links.clockOffMs / 1_000,
+  );
   gauge('links', 'Links in memory', () => links.size);
   gauge('links_age_seconds', 'Time since the links were last compared with PostgreSQL', () =>
     links.freshAtMs === 0 ? Number.POSITIVE_INFINITY : (Date.now() - links.freshAtMs) / 1_000,

@@ -11,6 +11,25 @@ export const WEEK_MS = 7 * DAY_MS;
  */
 export const CLOCK_TOLERANCE_MS = 5 * MINUTE_MS;
 
+/** A clock that differs by more than this is told of: figures and decisions of seconds depend on it. */
+export const CLOCK_WARNING_MS = 1_000;
+
+/** Another machine's clock, read between two moments of this one's; Unix milliseconds. */
+export interface ClockReading {
+  readonly askedAtMs: number;
+  readonly serverMs: number;
+  readonly answeredAtMs: number;
+}
+
+/**
+ * How far the other clock is at least ahead of this one, milliseconds; below 0: behind. An answer that took long shows
+ * nothing within its time.
+ */
+export function aheadMs({ askedAtMs, serverMs, answeredAtMs }: ClockReading): number {
+  if (serverMs < askedAtMs) return serverMs - askedAtMs;
+  return serverMs > answeredAtMs ? serverMs - answeredAtMs : 0;
+}
+
 export const HOUR_S = 3_600;
 export const DAY_S = 24 * HOUR_S;
 

@@ -6,6 +6,7 @@ import type { ReportedConversion } from '../../ledger/conversions/reported-conve
 import { insertPostbackCalls, type NewPostbackCall } from '../../ledger/integrations/postback-calls.ts';
 import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
 import { translateError } from '../http/translate-error.ts';
+import { clockOffset, type ShopClocks } from './shop-clocks.ts';
 
 /**
  * The entry of reported orders into the ledger: each with its line of the call log, in one transaction. While transactions
@@ -42,7 +43,13 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-export function createIntake({ ledger, clickIds }: { ledger: Database; clickIds: ClickIdCodec }): Intake {
+/** What an order is checked with. */
+export interface OrderChecks {
+  readonly clickIds: ClickIdCodec;
+  readonly shopClocks: ShopClocks;
+}
+
+export function createIntake({ ledger, ...checks }: OrderChecks & { ledger: Database }): Intake {
   const queue: Waiting[] = [];
   let inFlight = 0;
 
@@ -60,7 +67,7 @@ export function createIntake({ ledger, clickIds }: { ledger: Database; clickIds:
   async function settle(batch: readonly Waiting[]): Promise<void> {
     try {
       const answers = await inTransaction(ledger, (tx) =>
-        recordEntries(tx, { entries: batch.map(({ entry }) => entry), clickIds }),
+        recordEntries(tx, { entries: batch.map(({ entry }) => entry), ...checks }),
       );
       for (const [i, { resolve }] of batch.entries()) resolve(answers[i] as IntakeAnswer);
     } catch (error) {
@@ -85,9 +92,9 @@ export function createIntake({ ledger, clickIds }: { ledger: Database; clickIds:
 /** Records orders with their calls; answers in their order. */
 export async function recordEntries(
   tx: DatabaseTransaction,
-  { entries, clickIds }: { entries: readonly IntakeEntry[]; clickIds: ClickIdCodec },
+  { entries, ...checks }: OrderChecks & { entries: readonly IntakeEntry[] },
 ): Promise<IntakeAnswer[]> {
-  const faults = entries.map(({ order }) => timeFault(order, clickIds));
+  const faults = entries.map(({ order }) => timeFault(order, checks));
   const sound = entries.flatMap(({ order }, i) => (faults[i] ? [] : [order]));
   const answers = (await recordConversions(tx, sound)).values();
   const recorded = faults.map((fault) => fault ?? (answers.next().value as RecordedConversion | InputError));
@@ -101,19 +108,20 @@ export async function recordEntries(
  * zone is wrong; it hears of that at once and can report the order again. An id that no key decrypts is left to the decision.
  */
 function timeFault(
-  { occurredAt, clickId }: ReportedConversion,
-  clickIds: ClickIdCodec,
+  { programId, occurredAt, clickId }: ReportedConversion,
+  { clickIds, shopClocks }: OrderChecks,
 ): InputError | undefined {
   if (occurredAt === undefined) return undefined;
-  const now = Date.now();
-  if (occurredAt.getTime() > now + CLOCK_TOLERANCE_MS) {
-    const here = new Date(now).toISOString();
-    return new InputError('occurred_at', `must not be more than 5 minutes in the future; it is ${here} here`);
-  }
-  const click = clickId === undefined ? undefined : clickIds.decode(clickId);
-  if (!click || occurredAt.getTime() >= click.ts - CLOCK_TOLERANCE_MS) return undefined;
-  const clickedAt = new Date(click.ts).toISOString();
-  const message = `must not be more than 5 minutes before the click of click_id, which was at ${clickedAt}`;
+  const nowMs = Date.now();
+  const clickMs = clickId === undefined ? undefined : clickIds.decode(clickId)?.ts;
+  const offMs = clockOffset(occurredAt.getTime(), { nowMs, clickMs });
+  shopClocks.note({ programId, occurredAt }, offMs);
+  if (Math.abs(offMs) <= CLOCK_TOLERANCE_MS) return undefined;
+  const other = new Date(occurredAt.getTime() - offMs).toISOString();
+  const message =
+    offMs > 0
+      ? `must not be more than 5 minutes in the future; it is ${other} here`
+      : `must not be more than 5 minutes before the click of click_id, which was at ${other}`;
   return new InputError('occurred_at', message);
 }
 

@@ -11,12 +11,18 @@ import { formatId } from '../schemas/ids.ts';
 import { formatMoney, formatTime } from '../schemas/schemas.ts';
 import { callerOf } from './call-log.ts';
 import { formatConversion } from './conversion-view.ts';
-import { type Intake, type IntakeAnswer, type IntakeEntry, recordEntries } from './intake.ts';
+import {
+  type Intake,
+  type IntakeAnswer,
+  type IntakeEntry,
+  type OrderChecks,
+  recordEntries,
+} from './intake.ts';
 import type { Order } from './order.ts';
 import { checkBrowser, checkCaller, type ShopSettings } from './shop-settings.ts';
 
 /** What the routes of shops work with beside the rest. */
-export interface ShopContext extends ApiContext {
+export interface ShopContext extends ApiContext, OrderChecks {
   readonly intake: Intake;
   readonly shopSettings: ShopSettings;
 }
@@ -80,7 +86,7 @@ export async function reportOrder<Body>(
   }
   if (claimOf(request)) {
     return await commit(context, request, reply, async (tx) => {
-      const [recorded] = await recordEntries(tx, { entries: [entry], clickIds: context.clickIds });
+      const [recorded] = await recordEntries(tx, { ...context, entries: [entry] });
       assert(recorded, 'every order has an answer');
       return answer(recorded);
     });

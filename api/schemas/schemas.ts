@@ -35,6 +35,12 @@ export const urlText = text(MAX_URL_LENGTH);
 /** A higher number of clicks a day is no cap. */
 const MAX_CLICK_CAP = 1_000_000_000;
 
+/** Names of parameters that redirects pass on. */
+export const passParameters = z.array(z.string()).meta({
+  description:
+    'Parameters of the address of a link that its redirect passes on to the landing page, whose own win; ["*"]: all.',
+});
+
 /** A cap of clicks in a body: null removes it. */
 export const clickCap = z
   .int()

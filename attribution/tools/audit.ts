@@ -13,6 +13,7 @@ import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { mirrorSums } from '../../warehouse/mirror/mirror.ts';
 import { readWatermark } from '../../warehouse/watermark/watermark.ts';
 import { createWarehouseClicks } from '../worker/click-source.ts';
+import { clockWarnings } from './clocks.ts';
 import { replay } from './replay.ts';
 import { checkSignedHeads } from './signed-heads.ts';
 
@@ -26,6 +27,8 @@ export interface AuditResult {
   /** Every click older than this was compared; undefined before the first. */
   readonly completeTo: Date | undefined;
   readonly checks: readonly AuditCheck[];
+  /** Clocks that are off, in words. */
+  readonly warnings: readonly string[];
 }
 
 export interface AuditOptions {
@@ -65,6 +68,7 @@ export async function auditStores(options: AuditOptions): Promise<AuditResult> {
     ok: checks.every(({ ok }) => ok),
     completeTo: completeTo === undefined ? undefined : new Date(completeTo),
     checks,
+    warnings: await clockWarnings(options),
   };
 }
 

@@ -18,6 +18,8 @@ export interface AuditReport {
   /** Every click older than this was compared; null before the first. */
   readonly complete_to: string | null;
   readonly checks: readonly AuditCheck[];
+  /** What no promise hangs on, in words: clocks that are off. */
+  readonly warnings: readonly string[];
 }
 
 /** `afflux audit`: checks the promises and prints the results; exit code 1 when a check fails. */
@@ -44,6 +46,7 @@ export async function runAudit(config: Config): Promise<AuditReport> {
       at: at.toISOString(),
       complete_to: result.completeTo?.toISOString() ?? null,
       checks: result.checks,
+      warnings: result.warnings,
     };
   } finally {
     await Promise.all([nc.close(), warehouse.close(), ledger.end()]);
@@ -61,5 +64,6 @@ function describe(report: AuditReport): string {
   const conclusion = report.ok
     ? 'Everything adds up.'
     : `${failed} checks failed: see the lines marked FAILED.`;
-  return `${renderTable(rows)}\n\n${conclusion} Clicks complete to ${report.complete_to ?? 'nothing yet'}.`;
+  const warnings = report.warnings.map((warning) => `WARNING: ${warning}; set it by NTP.\n`).join('');
+  return `${renderTable(rows)}\n\n${warnings}${conclusion} Clicks complete to ${report.complete_to ?? 'nothing yet'}.`;
 }

@@ -51,7 +51,7 @@ export function createDecision(options: {
       applyPrivacy(click);
       if (url) {
         click.answer = 'redirect';
-        click.location = url.constant ?? fillLocation(url, click);
+        click.location = fillLocation(url, click);
         click.cookieDays = cookieDaysOf(click);
       }
       cutFlood(click);

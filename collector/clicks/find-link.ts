@@ -5,6 +5,7 @@ import type { LinkStore } from '../links/links.ts';
 import { CODE } from '../request/link-path.ts';
 import { withClickId } from '../request/redirect-url.ts';
 import { refuse, refuseForNow } from './answers.ts';
+import { fillFallback } from './macro-values.ts';
 import type { OutcomeCounts } from './outcomes.ts';
 import { createSamples } from './samples.ts';
 
@@ -33,15 +34,14 @@ export function createLinkFinder(options: {
   const samples = createSamples({ log });
 
   /** To the fallback of the program that owns the host: who follows a spoilt link is still its visitor. */
-  function redirectToFallback(response: HttpResponse, request: HttpRequest): boolean {
+  function redirectToFallback(response: HttpResponse, request: HttpRequest, query: string): boolean {
     const host = request.getHeader('host').toLowerCase().replace(/:\d+$/, '').replace(/\.$/, '');
-    // There is no click to fill macros from: a fallback that needs one cannot serve an unknown code.
-    const location = links.programOfDomain(host)?.fallback?.constant;
-    if (location === undefined || ASKED_OF_EVERY_HOST.test(request.getUrl())) return false;
+    const program = links.programOfDomain(host);
+    if (!program?.fallback || ASKED_OF_EVERY_HOST.test(request.getUrl())) return false;
     outcomes.unknown_code_fallback++;
     response
       .writeStatus('302 Found')
-      .writeHeader('Location', withClickId(location, ''))
+      .writeHeader('Location', withClickId(fillFallback(program.fallback, program, query), ''))
       .writeHeader('Cache-Control', 'no-store')
       .end();
     return true;
@@ -63,7 +63,7 @@ export function createLinkFinder(options: {
     }
     const isCode = code.length <= MAX_CODE_LENGTH && CODE.test(code);
     if (code !== '') samples.note(isCode ? 'unknown_code' : 'malformed_code', code);
-    if (mayRedirect && redirectToFallback(response, request)) return undefined;
+    if (mayRedirect && redirectToFallback(response, request, query)) return undefined;
     if (code === '') {
       outcomes.unknown_path++;
       refuse(response, '404 Not Found', 'path: not found; links are /c/{code}');

@@ -1,10 +1,13 @@
 import { formatIp } from '../../core/ip.ts';
 import type { MacroName } from '../../core/links/macros.ts';
+import type { Program } from '../links/link-set.ts';
+import { EVERY_PARAMETER, type PassedParameters, passedQuery } from '../request/passed-parameters.ts';
+import { readTraffic } from '../request/query.ts';
 import { fillRedirectUrl, type RedirectUrl, type UrlPieces } from '../request/redirect-url.ts';
 import type { Click } from './click.ts';
 
 /** The value of each macro but the click id, as it is written with the click. */
-const VALUES: Readonly<Record<Exclude<MacroName, 'click_id'>, (click: Click) => string>> = {
+const VALUES: Readonly<Record<Exclude<MacroName, 'click_id' | 'query'>, (click: Click) => string>> = {
   ts: ({ ts }) => String(ts),
   program_id: ({ link }) => String(link.programId),
   campaign_id: ({ link }) => String(link.campaignId),
@@ -31,5 +34,16 @@ const VALUES: Readonly<Record<Exclude<MacroName, 'click_id'>, (click: Click) => 
 
 /** A click's URL with everything in it but the click id; the address is the one that is kept. */
 export function fillLocation(url: RedirectUrl, click: Click): UrlPieces {
-  return fillRedirectUrl(url, (macro) => VALUES[macro](click));
+  const { link, traffic } = click;
+  const passed = passedTo(url, traffic, link.passed ?? link.campaign.program.passed);
+  return fillRedirectUrl(url, passed, (macro) => VALUES[macro](click));
+}
+
+/** The fallback of a request for no link: there is no click, so every macro but `{query}` is empty. */
+export function fillFallback(url: RedirectUrl, program: Program, query: string): UrlPieces {
+  return fillRedirectUrl(url, passedTo(url, readTraffic('', query), program.passed), () => '');
+}
+
+function passedTo(url: RedirectUrl, traffic: readonly string[], named: PassedParameters): string {
+  return passedQuery(traffic, url.takesAll ? EVERY_PARAMETER : named, url.taken);
 }

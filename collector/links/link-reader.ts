@@ -1,5 +1,6 @@
 import type { Postgres, PostgresTransaction } from '../../core/postgres/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
+import type { ClockReading } from '../../core/time.ts';
 import type { AffiliateRow, CampaignRow, LinkSet, ProgramRow } from './link-set.ts';
 import type { StoredLink } from './link-table.ts';
 
@@ -8,32 +9,43 @@ const FETCH_ROWS = 2_000;
 /** Progress is logged once for so many links. */
 const PROGRESS_LINKS = 100_000;
 
+/** What one poll has found. */
+interface LinkChanges {
+  readonly since: string;
+  readonly rows: number;
+  readonly clock: ClockReading;
+}
+
 /** {@link readLinkChanges} from here reads everything. */
 export const FROM_THE_BEGINNING = '0';
 
 /**
  * Applies every row written by a transaction that had not finished at `since`. Returns the next `since`, which is the
- * oldest transaction still running now, and the number of rows. Nothing that is committed in between is missed.
+ * oldest transaction still running now, the number of rows, and PostgreSQL's clock. Nothing that is committed in between
+ * is missed.
  */
 export async function readLinkChanges(options: {
   sql: Postgres;
   set: LinkSet;
   since: string;
   log: Logger;
-}): Promise<{ since: string; rows: number }> {
+}): Promise<LinkChanges> {
   const { sql, set, since, log } = options;
   return await sql.begin('isolation level repeatable read read only', async (tx) => {
-    const [snapshot] = await tx<{ xmin: string }[]>`
-      select pg_snapshot_xmin(pg_current_snapshot())::text as xmin`;
+    const askedAtMs = Date.now();
+    const [snapshot] = await tx<[{ xmin: string; nowMs: number }]>`
+      select pg_snapshot_xmin(pg_current_snapshot())::text as xmin,
+        (extract(epoch from clock_timestamp()) * 1000)::float8 as now_ms`;
+    const clock = { askedAtMs, answeredAtMs: Date.now(), serverMs: snapshot.nowMs };
     const parties = await readParties(tx, set, since);
     const links = await readLinks({ tx, set, since, log });
-    return { since: snapshot?.xmin ?? since, rows: parties + links };
+    return { since: snapshot.xmin, rows: parties + links, clock };
   });
 }
 
 async function readParties(tx: PostgresTransaction, set: LinkSet, since: string): Promise<number> {
   const programs = await tx<ProgramRow[]>`
-    select id, status, fallback_url, tracking_domain, anonymise_ip, cookies, honour_opt_out
+    select id, status, fallback_url, tracking_domain, pass_parameters, anonymise_ip, cookies, honour_opt_out
     from programs where change_xid >= ${since}::xid8`;
   for (const row of programs) set.putProgram(row);
   const campaigns = await tx<CampaignRow[]>`
@@ -56,7 +68,8 @@ async function readLinks(options: {
   const { tx, set, since, log } = options;
   const batches = tx<StoredLink[]>`
     select code, program_id, campaign_id, affiliate_id, id as link_id, landing_url,
-      coalesce(routing::text, '') as routing, status = 'active' as is_active,
+      coalesce(routing::text, '') as routing, coalesce(to_jsonb(pass_parameters)::text, '') as pass_parameters,
+      status = 'active' as is_active,
       coalesce(extract(epoch from expires_at) * 1000, 'Infinity')::float8 as expires_at_ms,
       coalesce(daily_click_cap, 0) as daily_click_cap
     from links where change_xid >= ${since}::xid8`.cursor(FETCH_ROWS);

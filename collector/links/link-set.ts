@@ -3,6 +3,7 @@ import { InputError } from '../../core/errors.ts';
 import { parseUrlTemplate } from '../../core/links/macros.ts';
 import { parseRouting } from '../../core/links/routing.ts';
 import type { Logger } from '../../core/service/log.ts';
+import { compilePassed, type PassedParameters } from '../request/passed-parameters.ts';
 import type { Privacy } from '../request/privacy.ts';
 import { compileRedirectUrl, type RedirectUrl } from '../request/redirect-url.ts';
 import { capEntity } from './caps.ts';
@@ -14,6 +15,7 @@ export interface ProgramRow extends Privacy {
   readonly status: string;
   readonly fallbackUrl: string | null;
   readonly trackingDomain: string | null;
+  readonly passParameters: readonly string[];
 }
 
 export interface CampaignRow {
@@ -36,6 +38,7 @@ export interface Program {
   row: ProgramRow;
   status: string;
   fallback: RedirectUrl | undefined;
+  passed: PassedParameters;
   privacy: Privacy;
 }
 
@@ -60,6 +63,8 @@ export interface Link extends ClickOwner {
   /** Undefined when the stored URL does not parse: such a link goes to the fallback. */
   readonly landing: Route | undefined;
   readonly routing: CompiledRouting | undefined;
+  /** Undefined: what its program passes on. */
+  readonly passed: PassedParameters | undefined;
   readonly isActive: boolean;
   readonly expiresAtMs: number | undefined;
   readonly dailyClickCap: number;
@@ -121,7 +126,7 @@ export class LinkSet {
   }
 
   #makeLink(stored: StoredLink): Link {
-    const { programId, campaignId, affiliateId, linkId, landingUrl, routing } = stored;
+    const { programId, campaignId, affiliateId, linkId, landingUrl, routing, passParameters } = stored;
     const owner = `link ${linkId}`;
     const landing = this.#usable(owner, () =>
       compileRedirectUrl(parseUrlTemplate(landingUrl, 'url'), { appendClickId: true }),
@@ -138,6 +143,7 @@ export class LinkSet {
         routing === ''
           ? undefined
           : this.#usable(owner, () => this.#compileRouting(parseRouting(JSON.parse(routing), 'routing'))),
+      passed: passParameters === '' ? undefined : compilePassed(JSON.parse(passParameters)),
       isActive: stored.isActive,
       expiresAtMs: stored.expiresAtMs === Number.POSITIVE_INFINITY ? undefined : stored.expiresAtMs,
       dailyClickCap: stored.dailyClickCap,
@@ -175,6 +181,7 @@ export class LinkSet {
       row,
       status: row.status,
       fallback: this.#fallback(row.fallbackUrl, `program ${row.id}`),
+      passed: compilePassed(row.passParameters),
       privacy: row,
     });
     if (row.trackingDomain !== null) this.#domains.set(row.trackingDomain.toLowerCase(), program);

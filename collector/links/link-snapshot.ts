@@ -12,7 +12,7 @@ import { CHUNK_BYTES } from './link-table.ts';
  * table's rows, and last the other parties as JSON. Without that last section the file is not whole.
  */
 
-const MAGIC = Buffer.from('AFXLNK01', 'latin1');
+const MAGIC = Buffer.from('AFXLNK02', 'latin1');
 const SECTION_HEADER_BYTES = 12;
 const ROWS = 1;
 const PARTIES = 2;

@@ -18,6 +18,7 @@ const storedLink = (codes: fc.Arbitrary<string> = code): fc.Arbitrary<StoredLink
     linkId: id,
     landingUrl: fc.string({ unit: 'grapheme', maxLength: 300 }),
     routing: fc.string({ unit: 'grapheme', maxLength: 300 }),
+    passParameters: fc.constantFrom('', '[]', '["gclid", "sub1"]'),
     isActive: fc.boolean(),
     expiresAtMs: fc.oneof(
       fc.constant(Number.POSITIVE_INFINITY),
@@ -35,6 +36,7 @@ function plainLink(n: number, changes: Partial<StoredLink> = {}): StoredLink {
     linkId: n,
     landingUrl: `https://shop.test/${n}`,
     routing: '',
+    passParameters: '',
     isActive: true,
     expiresAtMs: Number.POSITIVE_INFINITY,
     dailyClickCap: 0,

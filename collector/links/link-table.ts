@@ -16,6 +16,8 @@ export interface StoredLink {
   readonly landingUrl: string;
   /** The routing as JSON; '': none. */
   readonly routing: string;
+  /** The names that it passes on as JSON; '': those of its program. */
+  readonly passParameters: string;
   readonly isActive: boolean;
   /** Unix milliseconds, or Infinity. */
   readonly expiresAtMs: number;
@@ -23,10 +25,11 @@ export interface StoredLink {
   readonly dailyClickCap: number;
 }
 
-/** Rows lie within one chunk, so the longest row (40 bytes, code, URL, routing) must fit one. */
+/** Rows lie within one chunk, so the longest row (42 bytes, code, URL, routing, names) must fit one. */
 export const CHUNK_BYTES = 1024 * 1024;
 
-/** A row's fixed part, little-endian; then code, landing URL and routing in UTF-8, then padding to a multiple of 8. */
+/** A row's fixed part, little-endian; then code, landing URL, routing and the names of
+ * parameters in UTF-8, then padding to a multiple of 8. */
 const Row = {
   size: 0,
   dailyClickCap: 4,
@@ -37,7 +40,8 @@ const Row = {
   codeBytes: 33,
   landingBytes: 34,
   routingBytes: 36,
-  text: 40,
+  passBytes: 40,
+  text: 42,
 } as const;
 const ACTIVE = 1;
 /** Replaced by a longer row elsewhere. */
@@ -73,6 +77,7 @@ export class LinkTable {
     const codeBytes = chunk[at + Row.codeBytes] ?? 0;
     const landingAt = at + Row.text + codeBytes;
     const routingAt = landingAt + chunk.readUInt16LE(at + Row.landingBytes);
+    const passAt = routingAt + chunk.readUInt32LE(at + Row.routingBytes);
     return {
       code,
       programId: chunk.readUInt32LE(at + Row.owner),
@@ -80,7 +85,8 @@ export class LinkTable {
       affiliateId: chunk.readUInt32LE(at + Row.owner + 8),
       linkId: chunk.readUInt32LE(at + Row.owner + 12),
       landingUrl: chunk.toString('utf8', landingAt, routingAt),
-      routing: chunk.toString('utf8', routingAt, routingAt + chunk.readUInt32LE(at + Row.routingBytes)),
+      routing: chunk.toString('utf8', routingAt, passAt),
+      passParameters: chunk.toString('latin1', passAt, passAt + chunk.readUInt16LE(at + Row.passBytes)),
       isActive: ((chunk[at + Row.flags] ?? 0) & ACTIVE) !== 0,
       expiresAtMs: chunk.readDoubleLE(at + Row.expiresAtMs),
       dailyClickCap: chunk.readUInt32LE(at + Row.dailyClickCap),
@@ -183,10 +189,11 @@ export class LinkTable {
     const landingBytes = chunk.write(link.landingUrl, at + Row.text + codeBytes);
     chunk[at + Row.codeBytes] = codeBytes;
     chunk.writeUInt16LE(landingBytes, at + Row.landingBytes);
-    chunk.writeUInt32LE(
-      chunk.write(link.routing, at + Row.text + codeBytes + landingBytes),
-      at + Row.routingBytes,
-    );
+    const routingAt = at + Row.text + codeBytes + landingBytes;
+    const routingBytes = chunk.write(link.routing, routingAt);
+    chunk.writeUInt32LE(routingBytes, at + Row.routingBytes);
+    const passBytes = chunk.write(link.passParameters, routingAt + routingBytes, 'latin1');
+    chunk.writeUInt16LE(passBytes, at + Row.passBytes);
   }
 
   /** The slot of a code, or the empty one where it belongs. */
@@ -234,8 +241,9 @@ export class LinkTable {
 }
 
 function rowSize(link: StoredLink): number {
-  const bytes =
-    Row.text + link.code.length + Buffer.byteLength(link.landingUrl) + Buffer.byteLength(link.routing);
+  const { code, landingUrl, routing, passParameters } = link;
+  const texts = code.length + Buffer.byteLength(landingUrl) + Buffer.byteLength(routing);
+  const bytes = Row.text + texts + passParameters.length;
   assert(bytes <= CHUNK_BYTES, 'a link fits a chunk');
   return Math.ceil(bytes / UNIT) * UNIT;
 }

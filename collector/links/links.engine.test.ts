@@ -7,7 +7,7 @@ import { ClickFlag } from '../../core/clicks/click-record.ts';
 import { formatIp } from '../../core/ip.ts';
 import { freePort } from '../../engines/engine.ts';
 import { updateCampaign } from '../../ledger/programs/campaigns.ts';
-import { createLink, type NewLink } from '../../ledger/programs/links.ts';
+import { createLink, type NewLink, updateLink } from '../../ledger/programs/links.ts';
 import { type PrivacySettings, updateProgram } from '../../ledger/programs/programs.ts';
 import { type CollectorUnderTest, prepareCollector, readMetrics } from '../../test/support/collector.ts';
 import { waitFor } from '../../test/support/engines.ts';
@@ -75,6 +75,44 @@ afterAll(() => world.dispose());
 describe('links with rules', () => {
   beforeAll(() => start({ trustedProxies: ['127.0.0.1'] }));
   afterAll(stopAll);
+
+  it('pass on what their program names, or they themselves, each within a second of its change', async () => {
+    const landed = async (code: string, query: string) => {
+      const answer = await ask(`/c/${code}?${query}`);
+      const url = new URL(answer.headers.get('location') ?? 'x:');
+      return [...url.searchParams.keys()].filter((name) => name !== 'click_id');
+    };
+    const query = 'gclid=1&ref=2&x=3&sub1=4';
+    const { code, id } = await link();
+    expect(await landed(code, query)).toEqual(['gclid']);
+    const program = { id: world.program.id };
+    await updateProgram(world.ledger, { ...program, changes: { passParameters: ['ref', 'sub1'] } });
+    await waitFor(async () => (await landed(code, query)).join() === 'sub1,ref', {
+      deadlineMs: 2_000,
+      what: 'the names of the program',
+    });
+    await updateLink(world.ledger, { id, changes: { passParameters: ['*'] } });
+    await waitFor(async () => (await landed(code, query)).join() === 'sub1,gclid,ref,x', {
+      deadlineMs: 2_000,
+      what: 'the names of the link',
+    });
+    expect(await landed((await link({ passParameters: [] })).code, query)).toEqual([]);
+    const chosen = await link({
+      routing: { rules: [], destinations: [{ url: 'https://shop.test/?x=own&{query}', weight: 1 }] },
+    });
+    expect(await landed(chosen.code, query)).toEqual(['x', 'sub1', 'gclid', 'ref']);
+    await updateProgram(world.ledger, {
+      ...program,
+      changes: { passParameters: world.program.passParameters },
+    });
+  });
+
+  it('of a list that cannot be stored are refused by the name in it', async () => {
+    const refused = link({ passParameters: ['gclid', 'a&b'] });
+    await expect(refused).rejects.toMatchObject({ field: 'pass_parameters.1' });
+    const raw = world.ledger`update links set pass_parameters = ${['*', 'gclid']}::text[]`;
+    await expect(raw).rejects.toThrow('links_pass_parameters_check');
+  });
 
   it('lead where the first rule that matches says, which the click keeps', async () => {
     const to = (name: string) => [{ url: `https://shop.test/${name}?c={click_id}`, weight: 1 }];

@@ -2,6 +2,7 @@ import { errorText } from '../../core/errors.ts';
 import type { Postgres } from '../../core/postgres/postgres.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { startLoop } from '../../core/service/loop.ts';
+import { createClockWatch } from './clock-watch.ts';
 import { FROM_THE_BEGINNING, readLinkChanges } from './link-reader.ts';
 import { type Link, LinkSet, type Program } from './link-set.ts';
 import { readLinkSnapshot, writeLinkSnapshot } from './link-snapshot.ts';
@@ -15,6 +16,8 @@ export interface LinkStore {
   readonly size: number;
   /** Unix ms of the last poll of PostgreSQL, by this process or the one that wrote the snapshot; 0: no links yet. */
   readonly freshAtMs: number;
+  /** How far this machine's clock is from PostgreSQL's: see `ClockWatch`. */
+  readonly clockOffMs: number;
   stop(): Promise<void>;
 }
 
@@ -36,6 +39,7 @@ export function followLinks(options: {
   log: Logger;
 }): LinkStore {
   const { sql, snapshotFile, beforeReading, log } = options;
+  const clocks = createClockWatch({ log });
   let set = new LinkSet({ log });
   let freshAtMs = 0;
   let since = FROM_THE_BEGINNING;
@@ -68,6 +72,7 @@ export function followLinks(options: {
     const target = loaded ? set : new LinkSet({ log });
     const read = await readLinkChanges({ sql, set: target, since, log });
     since = read.since;
+    clocks.note(read.clock);
     if (!loaded) log.info({ links: target.size, tookMs: Date.now() - polledAtMs }, 'links loaded');
     loaded = true;
     set = target;
@@ -108,6 +113,9 @@ export function followLinks(options: {
     },
     get freshAtMs() {
       return freshAtMs;
+    },
+    get clockOffMs() {
+      return clocks.offMs;
     },
     async stop() {
       await loop.stop();

@@ -9,7 +9,18 @@ const UTM_INDEX: ReadonlyMap<string, number> = new Map([
   ['utm_term', 9],
   ['utm_content', 10],
 ]);
-const REST_INDEX = TRAFFIC_COLUMN_COUNT - 1;
+export const REST_INDEX = TRAFFIC_COLUMN_COUNT - 1;
+
+/** A parameter that has a traffic string of its own. */
+export interface TrafficParameter {
+  readonly name: string;
+  /** Its position among the traffic strings. */
+  readonly index: number;
+}
+export const TRAFFIC_PARAMETERS: readonly TrafficParameter[] = [
+  ...[1, 2, 3, 4, 5].map((index) => ({ name: `sub${index}`, index })),
+  ...Array.from(UTM_INDEX, ([name, index]) => ({ name, index })),
+];
 
 /**
  * Sorts a query string into a row's traffic strings `[referrer, sub1–5, UTM ×5, rest]`.
@@ -27,7 +38,7 @@ export function readTraffic(referrer: string, query: string): string[] {
     }
     const equals = query.indexOf('=', start);
     const index = equals < 0 || equals > end ? -1 : parameterIndex(query, start, equals);
-    if (index > 0 && traffic[index] === '') traffic[index] = decode(query.slice(equals + 1, end));
+    if (index > 0 && traffic[index] === '') traffic[index] = decodeText(query.slice(equals + 1, end));
     else if (end > start) rest += (rest === '' ? '' : '&') + query.slice(start, end);
     start = end + 1;
   }
@@ -59,7 +70,7 @@ function parameterIndex(query: string, start: number, end: number): number {
 }
 
 /** Percent-decodes; bytes that are not UTF-8 become U+FFFD instead of an error. */
-function decode(value: string): string {
+export function decodeText(value: string): string {
   if (!value.includes('%') && !value.includes('+')) return value;
   return lenientUnescape(value.replaceAll('+', ' '));
 }

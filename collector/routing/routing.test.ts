@@ -5,6 +5,7 @@ import { parseUrlTemplate } from '../../core/links/macros.ts';
 import { parseRouting, type RoutingCondition } from '../../core/links/routing.ts';
 import { createRoutingCompiler, landingRoute } from '../links/compiled-routing.ts';
 import type { Link } from '../links/link-set.ts';
+import { compilePassed } from '../request/passed-parameters.ts';
 import { compileRedirectUrl } from '../request/redirect-url.ts';
 import { createRouter, type Visit } from './routing.ts';
 
@@ -36,12 +37,14 @@ function linkWith(routing: unknown, changes: Partial<Link> = {}): Link {
           status: 'active',
           fallbackUrl: null,
           trackingDomain: null,
+          passParameters: [],
           anonymiseIp: false,
           cookies: true,
           honourOptOut: false,
         },
         status: 'active',
         fallback: undefined,
+        passed: compilePassed([]),
         privacy: { anonymiseIp: false, cookies: true, honourOptOut: false },
       },
       status: 'active',
@@ -54,6 +57,7 @@ function linkWith(routing: unknown, changes: Partial<Link> = {}): Link {
     },
     affiliate: { id: 1, status: 'active' },
     landing: landingRoute(url('https://shop.test/landing')),
+    passed: undefined,
     routing: routing === undefined ? undefined : createRoutingCompiler()(parseRouting(routing, 'routing')),
     isActive: true,
     expiresAtMs: undefined,
@@ -85,7 +89,7 @@ function routerFor(options: { country?: string; random?: () => number; reached?:
 function under(when: RoutingCondition, visited: Visit, country = 'AT'): string {
   const link = linkWith({ rules: [{ when, destinations: [destination('rule')] }] });
   const { url: chosen } = routerFor({ country }).route(link, visited);
-  return new URL(chosen?.constant?.join('') ?? 'x:').pathname;
+  return new URL(chosen?.template.literals.join('') ?? 'x:').pathname;
 }
 
 describe('rules', () => {
@@ -217,7 +221,7 @@ describe('a link without rules', () => {
     const { route } = routerFor({ reached: ['l1', 'c1'] });
     for (const [link, flags] of cases) {
       const { url: chosen, flags: given } = route(link, visit());
-      expect([chosen?.constant?.join(''), given]).toEqual([
+      expect([chosen?.template.literals.join(''), given]).toEqual([
         'https://shop.test/fallback',
         flags | ClickFlag.fallback,
       ]);

@@ -72,10 +72,17 @@ export async function readLease(bucket: KV, node: number): Promise<Lease | undef
 }
 
 export async function listLeases(bucket: KV): Promise<Lease[]> {
+  return (await listStoredLeases(bucket)).map(({ lease }) => lease);
+}
+
+/** Leases with the time at which NATS stored them, Unix milliseconds of its clock. */
+export async function listStoredLeases(bucket: KV): Promise<{ lease: Lease; storedAtMs: number }[]> {
   const keys: string[] = [];
   for await (const key of await bucket.keys('lease.*')) keys.push(key);
   const entries = await Promise.all(keys.map((key) => bucket.get(key)));
-  return entries.flatMap((entry) => (entry?.operation === 'PUT' ? [entry.json<Lease>()] : []));
+  return entries.flatMap((entry) =>
+    entry?.operation === 'PUT' ? [{ lease: entry.json<Lease>(), storedAtMs: entry.created.getTime() }] : [],
+  );
 }
 
 /**

@@ -4,7 +4,10 @@ import { InputError } from '../errors.ts';
  * Macros: `{name}` in a landing or fallback URL is replaced by the percent-encoded value recorded with the click.
  */
 
-/** The values that macros name: the click id, its time, and every recorded text. */
+/**
+ * The values that macros name: the click id, its time, every recorded text; `query` is every parameter of the link's
+ * address that the URL does not have itself, as `name=value&…`.
+ */
 export const MACRO_NAMES = [
   'click_id',
   'ts',
@@ -29,6 +32,7 @@ export const MACRO_NAMES = [
   'utm_campaign',
   'utm_term',
   'utm_content',
+  'query',
 ] as const;
 
 export type MacroName = (typeof MACRO_NAMES)[number];
@@ -72,6 +76,9 @@ export function parseUrlTemplate(url: string, field: string): UrlTemplate {
   }
   if (parsed.hostname.includes(mark)) throw new InputError(field, 'must not have a macro in the host');
   const template = cutAtMarks(parsed.href, mark, macros);
+  if (!hasWholeQueries(template)) {
+    throw new InputError(field, 'must have {query} behind a ? or &, and nothing but & or # behind it');
+  }
   if (templateText(template).length > MAX_URL_LENGTH) {
     throw new InputError(field, `must not exceed ${MAX_URL_LENGTH} characters once it is percent-encoded`);
   }
@@ -111,6 +118,13 @@ function cutAtMacros(url: string, field: string): UrlTemplate {
     throw new InputError(field, 'has an unbalanced { or }; write them percent-encoded as %7B and %7D');
   }
   return { literals, macros };
+}
+
+/** Whether `{query}`, which has `=` and `&` of its own, stands where parameters do: never in a path or in a value. */
+function hasWholeQueries({ literals, macros }: UrlTemplate): boolean {
+  // A word for each other macro: `{query}{sub1}` is not whole.
+  const url = literals.reduce((text, literal, i) => text + (macros[i - 1] === 'query' ? '{' : 'x') + literal);
+  return !/[^?&]\{|\{[^&#]/.test(url) && !/^[^?#]*\{/.test(url);
 }
 
 /** A word of lower-case letters that is not in the URL, in any case. */

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { InputError } from '../../core/errors.ts';
 import { isAllowedHost, parseDestination } from '../../core/links/destination.ts';
+import { parsePassedParameters } from '../../core/links/passed-parameters.ts';
 import { parseRouting, type Routing, type WeightedDestination } from '../../core/links/routing.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
@@ -21,6 +22,8 @@ export interface Link {
   readonly routing: Routing | null;
   /** Valid clicks of a UTC day after which the link leads to its fallback; null: none. */
   readonly dailyClickCap: number | null;
+  /** The parameters of its address that it passes on, `*` alone: all; null: those of its program. */
+  readonly passParameters: readonly string[] | null;
   readonly status: LinkStatus;
   readonly expiresAt: Date | null;
   readonly createdAt: Date;
@@ -36,6 +39,7 @@ export interface NewLink {
   readonly routing?: Routing | null | undefined;
   /** 1 to 1,000,000,000. */
   readonly dailyClickCap?: number | null | undefined;
+  readonly passParameters?: readonly string[] | null | undefined;
   readonly expiresAt?: Date | null | undefined;
 }
 
@@ -43,6 +47,7 @@ export type LinkChanges = {
   readonly landingUrl?: string | undefined;
   readonly routing?: Routing | null | undefined;
   readonly dailyClickCap?: number | null | undefined;
+  readonly passParameters?: readonly string[] | null | undefined;
   readonly status?: LinkStatus | undefined;
   readonly expiresAt?: Date | null | undefined;
 };
@@ -56,6 +61,7 @@ const LINK_COLUMNS = [
   'landingUrl',
   'routing',
   'dailyClickCap',
+  'passParameters',
   'status',
   'expiresAt',
   'createdAt',
@@ -107,18 +113,21 @@ function readTargets(
   return { landingUrl: landing.url, routing: stored, hosts: [...hosts] };
 }
 
-/** @throws InputError naming landing_url, routing, daily_click_cap, code, campaign_id or affiliate_id. */
+/** @throws InputError naming landing_url, routing, daily_click_cap, pass_parameters, code, campaign_id or affiliate_id. */
 export async function createLink(sql: DatabaseSql, link: NewLink): Promise<Link> {
   const { campaignId, affiliateId, code = randomCode(), expiresAt = null, dailyClickCap = null } = link;
+  const passParameters = readPassed(link);
   const campaign = await getCampaign(sql, campaignId);
   if (!campaign) throw new InputError('campaign_id', 'there is no such campaign');
   const { landingUrl, routing, hosts } = readTargets(link, hostsOfCampaign(campaign));
   const [created] = await answeringInput(
     sql<[Link]>`
       insert into links
-        (program_id, campaign_id, affiliate_id, landing_url, routing, hosts, daily_click_cap, code, expires_at)
+        (program_id, campaign_id, affiliate_id, landing_url, routing, hosts, daily_click_cap, pass_parameters, code,
+        expires_at)
       values (${campaign.programId}, ${campaignId}, ${affiliateId}, ${landingUrl},
-        ${routing && sql.json(routing)}::jsonb, ${hosts}::text[], ${dailyClickCap}::integer, ${code},
+        ${routing && sql.json(routing)}::jsonb, ${hosts}::text[], ${dailyClickCap}::integer,
+        ${passParameters ?? null}::text[], ${code},
         ${expiresAt}::timestamptz)
       returning ${sql(LINK_COLUMNS)}`,
   );
@@ -176,12 +185,17 @@ export async function updateLink(
   if (!before) return undefined;
   const isRedirected = landingUrl !== undefined || routing !== undefined;
   const targets = isRedirected ? await readChangedTargets(sql, before, options.changes) : {};
-  const given = givenColumns({ ...targets, dailyClickCap, status, expiresAt });
+  const passParameters = readPassed(options.changes);
+  const given = givenColumns({ ...targets, dailyClickCap, passParameters, status, expiresAt });
   if (Object.keys(given).length === 0) return before;
   const [link] = await answeringInput(
     sql<Link[]>`update links set ${sql.set(given)} where id = ${options.id} returning ${sql(LINK_COLUMNS)}`,
   );
   return link;
+}
+
+function readPassed({ passParameters: given }: Pick<NewLink, 'passParameters'>) {
+  return given && parsePassedParameters(given, 'pass_parameters');
 }
 
 async function readChangedTargets(sql: DatabaseSql, link: Link, changes: LinkChanges) {

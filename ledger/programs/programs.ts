@@ -1,5 +1,6 @@
 import { InputError } from '../../core/errors.ts';
 import { normalizeUrl } from '../../core/links/macros.ts';
+import { parsePassedParameters } from '../../core/links/passed-parameters.ts';
 import { parseCurrency } from '../../core/money.ts';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
@@ -55,6 +56,8 @@ export interface Program extends FraudSettings, PrivacySettings, PayoutSettings,
   readonly status: ProgramStatus;
   readonly fallbackUrl: string | null;
   readonly trackingDomain: string | null;
+  /** The parameters of a link's address that its redirect passes on; `*` alone: all. */
+  readonly passParameters: readonly string[];
   /** Counts the changes of the fraud settings. */
   readonly rulesVersion: number;
   readonly createdAt: Date;
@@ -70,6 +73,8 @@ export interface NewProgram
   readonly fallbackUrl?: string | null | undefined;
   /** Host name on which unknown codes go to this program's fallback URL. */
   readonly trackingDomain?: string | null | undefined;
+  /** By default the click ids of Google, Meta, TikTok and Microsoft. */
+  readonly passParameters?: readonly string[] | undefined;
 }
 
 export type ProgramChanges = Partial<Omit<NewProgram, 'currency'>> & { readonly status?: ProgramStatus };
@@ -81,6 +86,7 @@ const PROGRAM_COLUMNS = [
   'status',
   'fallbackUrl',
   'trackingDomain',
+  'passParameters',
   'fingerprintMatch',
   'fraudRules',
   'rulesVersion',
@@ -107,7 +113,7 @@ function checkProgram(program: ProgramChanges): void {
 /** Creates a program; without terms (`setTerms`) nothing is credited in it yet. @throws InputError. */
 export async function createProgram(sql: DatabaseSql, program: NewProgram): Promise<Program> {
   checkProgram(program);
-  const { name, fallbackUrl, trackingDomain, fingerprintMatch } = program;
+  const { name, fallbackUrl, trackingDomain, passParameters, fingerprintMatch } = program;
   const { payoutMethodHoldDays, payoutsNeedApproval } = program;
   const { fraudRules = {}, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = program;
   const row = {
@@ -115,6 +121,7 @@ export async function createProgram(sql: DatabaseSql, program: NewProgram): Prom
     currency: parseCurrency(program.currency),
     fallbackUrl: fallbackUrl && normalizeUrl(fallbackUrl, 'fallback_url'),
     trackingDomain,
+    passParameters: passParameters && parsePassedParameters(passParameters, 'pass_parameters'),
     fingerprintMatch,
     fraudRules: sql.json(fraudRules),
     anonymiseIp,
@@ -156,7 +163,7 @@ export async function updateProgram(
 ): Promise<Program | undefined> {
   const { id, changes } = options;
   checkProgram(changes);
-  const { name, status, fallbackUrl, trackingDomain, fingerprintMatch } = changes;
+  const { name, status, fallbackUrl, trackingDomain, passParameters, fingerprintMatch } = changes;
   const { payoutMethodHoldDays, payoutsNeedApproval } = changes;
   const { fraudRules, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = changes;
   const given = givenColumns({
@@ -164,6 +171,7 @@ export async function updateProgram(
     status,
     fallbackUrl: fallbackUrl && normalizeUrl(fallbackUrl, 'fallback_url'),
     trackingDomain,
+    passParameters: passParameters && parsePassedParameters(passParameters, 'pass_parameters'),
     fingerprintMatch,
     anonymiseIp,
     cookies,

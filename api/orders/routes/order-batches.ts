@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { ClickIdCodec } from '../../../core/clicks/click-id.ts';
 import { assert, InputError } from '../../../core/errors.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../../../ledger/integrations/postback-calls.ts';
 import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
@@ -11,7 +10,7 @@ import { invalidFields, translateError } from '../../http/translate-error.ts';
 import { faultsIn } from '../../http/validation.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import { callerOf, loggedParams } from '../call-log.ts';
-import { type IntakeAnswer, type IntakeEntry, recordEntries } from '../intake.ts';
+import { type IntakeAnswer, type IntakeEntry, type OrderChecks, recordEntries } from '../intake.ts';
 import { type Order, orderInput, withoutEmptyMembers } from '../order.ts';
 import { accepted, callProgram, type ShopContext, statusUrl } from '../record-order.ts';
 
@@ -91,7 +90,7 @@ export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
       });
       return await commit(context, request, reply, async (tx) => {
         const answers = [
-          ...(await recordGood(tx, items, { programId, principal, clickIds: context.clickIds })),
+          ...(await recordGood(tx, items, { ...context, programId, principal })),
           ...(await logRefused(tx, items, programId)),
         ];
         assert(request.call, 'the route logs its calls');
@@ -123,14 +122,14 @@ function readOrder(given: unknown, programId: number): Order | Problem {
 async function recordGood(
   tx: DatabaseTransaction,
   items: readonly Item[],
-  { programId, principal, clickIds }: { programId: number; principal: Principal; clickIds: ClickIdCodec },
+  { programId, principal, ...checks }: OrderChecks & { programId: number; principal: Principal },
 ): Promise<ItemAnswer[]> {
   const good = items.flatMap(({ index, call, order }) =>
     order instanceof Problem
       ? []
       : [{ index, entry: { order: { ...order, programId, source: 'api' }, call } as const }],
   );
-  const answers = await recordEntries(tx, { entries: good.map(({ entry }) => entry), clickIds });
+  const answers = await recordEntries(tx, { ...checks, entries: good.map(({ entry }) => entry) });
   return good.map(({ index, entry }, i) => {
     const answer = answers[i];
     assert(answer, 'every order has an answer');

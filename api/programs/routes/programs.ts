@@ -34,6 +34,7 @@ import {
   pageOf,
   pageQuery,
   pageRequest,
+  passParameters,
   text,
   timeText,
   urlText,
@@ -61,6 +62,7 @@ const programView = z
     status: z.enum(PROGRAM_STATUSES),
     fallback_url: z.string().nullable(),
     tracking_domain: z.string().nullable(),
+    pass_parameters: passParameters,
     fingerprint_match: z.enum(FINGERPRINT_MATCHES),
     fraud_rules: thresholds,
     rules_version: z.number(),
@@ -113,9 +115,10 @@ const payouts = {
 };
 const access = { require_second_factor: z.boolean().exactOptional() };
 
-const urls = {
+const redirects = {
   fallback_url: urlText.nullable().exactOptional(),
   tracking_domain: text(MAX_HOST_LENGTH).nullable().exactOptional(),
+  pass_parameters: passParameters.exactOptional(),
 };
 
 const params = z.object({ id: integerId('program') });
@@ -131,6 +134,7 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
     status: program.status,
     fallback_url: program.fallbackUrl,
     tracking_domain: program.trackingDomain,
+    pass_parameters: [...program.passParameters],
     anonymise_ip: program.anonymiseIp,
     cookies: program.cookies,
     honour_opt_out: program.honourOptOut,
@@ -229,7 +233,7 @@ function addProgramCommands(app: ApiServer, context: ApiContext): void {
       body: z.strictObject({
         name: nameText,
         currency: currencyText,
-        ...urls,
+        ...redirects,
         ...rules,
         ...privacy,
         ...payouts,
@@ -270,7 +274,7 @@ function addChangeRoute(app: ApiServer, context: ApiContext): void {
       body: z.strictObject({
         name: nameText.exactOptional(),
         status: z.enum(PROGRAM_STATUSES).exactOptional(),
-        ...urls,
+        ...redirects,
         ...rules,
         ...privacy,
         ...payouts,

@@ -191,12 +191,14 @@ function EditForm({ link, etag, onDone }: { link: Schemas['Link']; etag: string;
   const [landingUrl, setLandingUrl] = useState(link.landing_url);
   const [status, setStatus] = useState(link.status);
   const [cap, setCap] = useState(link.daily_click_cap === null ? '' : String(link.daily_click_cap));
+  const [passed, setPassed] = useState(link.pass_parameters?.join(' ') ?? '');
   const [routing, setRouting] = useState<RoutingInput | null>(link.routing);
   const { run, busy, error } = useAction(async () => {
     const body = {
       landing_url: landingUrl,
       status,
       daily_click_cap: cap === '' ? null : Number(cap),
+      pass_parameters: passed.trim() === '' ? null : passed.trim().split(/[\s,]+/),
       routing,
     };
     const params = { path: { id: link.id }, header: { 'if-match': etag } };
@@ -232,6 +234,13 @@ function EditForm({ link, etag, onDone }: { link: Schemas['Link']; etag: string;
           placeholder="no cap"
         />
       </div>
+      <TextField
+        label="Parameters passed on to the landing page"
+        hint="Names such as gclid fbclid, or * for all. Empty: those of the program."
+        value={passed}
+        onChange={setPassed}
+        fault={Object.entries(faults).find(([field]) => field.startsWith('pass_parameters'))?.[1]}
+      />
       <RoutingEditor routing={routing} onChange={setRouting} />
       <p class="hint">
         Created <When at={link.created_at} /> {ZONE_NAME}
