@@ -11,7 +11,7 @@ export const WEEK_MS = 7 * DAY_MS;
  */
 export const CLOCK_TOLERANCE_MS = 5 * MINUTE_MS;
 
-/** A clock that differs by more than this is told of: figures and decisions of seconds depend on it. */
+/** A clock that differs by more than this is reported: figures and decisions of seconds depend on it. */
 export const CLOCK_WARNING_MS = 1_000;
 
 /** Another machine's clock, read between two moments of this one's; Unix milliseconds. */

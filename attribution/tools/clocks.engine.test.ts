@@ -24,7 +24,7 @@ afterAll(async () => {
 
 const warnings = () => clockWarnings({ nc, warehouse, ledger: books.ledger });
 
-test('clocks of collectors and shops that are off by more than a second are told, the others are not', async () => {
+test('clocks of collectors and shops that are off by more than a second are reported, the others are not', async () => {
   const leases = await openBucket(nc, LEASES_BUCKET);
   await writeLease(leases, newLease(1, Date.now()));
   await writeLease(leases, { ...newLease(3, Date.now() + 9_000), state: 'closed' });

@@ -17,7 +17,7 @@ describe('the clock of a collector', () => {
     expect(watch.offMs).toBe(expected);
   });
 
-  it('is told of when it goes wrong, and when it is right again', () => {
+  it('is reported when it goes wrong, and when it is right again', () => {
     const lines: unknown[] = [];
     const write = (level: string) => (fields: { offSeconds: number }) =>
       lines.push([level, fields.offSeconds]);
