@@ -9,6 +9,7 @@ import { countBlock, insertBlock, verifyBlock } from './inserter.ts';
 import type { LoaderStore } from './loader-store.ts';
 import type { LoaderMetrics } from './metrics.ts';
 import type { Position } from './recovery.ts';
+import type { ViewIdentities } from './view-identities.ts';
 
 /**
  * A block is cut this long after its first message: half of the freshness goal of one second. Where inserts are slow it
@@ -28,6 +29,7 @@ export interface BlockLoaderOptions {
   readonly js: JetStreamClient;
   readonly store: LoaderStore;
   readonly shard: number;
+  readonly views: ViewIdentities;
   /** The server's limit of a message, bytes. */
   readonly maxPayloadBytes: () => number;
   readonly log: Logger;
@@ -104,8 +106,9 @@ export class BlockLoader {
   }
 
   async #insert(block: Block): Promise<void> {
-    const { warehouse, metrics, onStep } = this.#options;
+    const { warehouse, views, metrics, onStep } = this.#options;
     if (block.intent.rows > 0) {
+      await views.settle();
       const stopTimer = metrics.insertSeconds.startTimer();
       try {
         await insertBlock(warehouse, block);

@@ -23,6 +23,7 @@ import { createLoaderStore, type LoaderStore } from './loader-store.ts';
 import type { LoaderMetrics } from './metrics.ts';
 import { openReader, type Reader } from './reader.ts';
 import { establishCheckpoint, type Position, pendingIntent, rereadBlock } from './recovery.ts';
+import { createViewIdentities, type ViewIdentities } from './view-identities.ts';
 
 /** How long to wait for a first message before the watermark gets its turn. */
 const IDLE_WAIT_MS = 200;
@@ -42,6 +43,8 @@ export interface LoaderOptions {
   readonly loaderBucket: KV;
   readonly leasesBucket: KV;
   readonly shard: number;
+  /** Whose servers all have the schema; by default '', this server alone. */
+  readonly cluster?: string;
   readonly log: Logger;
   readonly metrics: LoaderMetrics;
   /** Earlier layouts of the click record; by default that of the release before. */
@@ -60,6 +63,7 @@ export class Loader {
   readonly #js: JetStreamClient;
   readonly #layouts: EarlierLayouts;
   readonly #store: LoaderStore;
+  readonly #views: ViewIdentities;
   readonly #blocks: BlockLoader;
   readonly #watermark: WatermarkWriter;
   readonly #leases: KnownLeases;
@@ -73,16 +77,18 @@ export class Loader {
   #finished: Promise<void> = Promise.resolve();
 
   constructor(options: LoaderOptions) {
-    const { warehouse, nc, manager, leasesBucket, shard, log, metrics, onStep } = options;
+    const { warehouse, nc, manager, leasesBucket, shard, cluster = '', log, metrics, onStep } = options;
     this.#options = options;
     this.#js = manager.jetstream();
     this.#layouts = options.layouts ?? EARLIER_LAYOUTS;
     this.#store = createLoaderStore({ bucket: options.loaderBucket, shard });
+    this.#views = createViewIdentities({ warehouse, cluster });
     this.#blocks = new BlockLoader({
       warehouse,
       js: this.#js,
       store: this.#store,
       shard,
+      views: this.#views,
       maxPayloadBytes: () => nc.info?.max_payload ?? 0,
       log,
       metrics,
@@ -159,6 +165,7 @@ export class Loader {
   /** Finds the position to go on from, and finishes the block that was begun, if there is one. */
   async #recover(): Promise<Position> {
     const { warehouse, manager, shard, log, metrics } = this.#options;
+    this.#views.forget();
     await checkDeduplication(warehouse);
     const stream = await readClicksStream(manager, shard);
     const state = await this.#store.read();
