@@ -2,6 +2,7 @@ import type { JetStreamClient } from '@nats-io/jetstream';
 import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
+import type { ViewIdentities } from '../clickhouse/view-identities.ts';
 import { bisect } from './bisect.ts';
 import type { Block } from './block.ts';
 import { publishDeadLetters } from './dead-letters.ts';
@@ -9,7 +10,6 @@ import { countBlock, insertBlock, verifyBlock } from './inserter.ts';
 import type { LoaderStore } from './loader-store.ts';
 import type { LoaderMetrics } from './metrics.ts';
 import type { Position } from './recovery.ts';
-import type { ViewIdentities } from './view-identities.ts';
 
 /**
  * A block is cut this long after its first message: half of the freshness goal of one second. Where inserts are slow it

@@ -12,6 +12,7 @@ import { errorText, OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Readiness } from '../../core/service/service.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
+import { createViewIdentities, type ViewIdentities } from '../clickhouse/view-identities.ts';
 import { KnownLeases } from '../watermark/known-leases.ts';
 import { createWatermarkWriter, readWatermark, type WatermarkWriter } from '../watermark/watermark.ts';
 import { type Block, type Checkpoint, createBlockBuilder, withoutLeases } from './block.ts';
@@ -23,7 +24,6 @@ import { createLoaderStore, type LoaderStore } from './loader-store.ts';
 import type { LoaderMetrics } from './metrics.ts';
 import { openReader, type Reader } from './reader.ts';
 import { establishCheckpoint, type Position, pendingIntent, rereadBlock } from './recovery.ts';
-import { createViewIdentities, type ViewIdentities } from './view-identities.ts';
 
 /** How long to wait for a first message before the watermark gets its turn. */
 const IDLE_WAIT_MS = 200;

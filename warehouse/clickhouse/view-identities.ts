@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
-import type { Warehouse } from '../clickhouse/client.ts';
-import { onCluster } from '../clickhouse/cluster.ts';
+import type { Warehouse } from './client.ts';
+import { onCluster } from './cluster.ts';
 
 /**
  * Keeps the identities of the rollups' views one and the same, whatever becomes of the server.
