@@ -3,6 +3,7 @@ import { HOUR_MS, MINUTE_MS } from '../../../core/time.ts';
 import { recordAuditChecks } from '../../../ledger/audit/checks.ts';
 import { recordRefund } from '../../../ledger/decisions/refunds.ts';
 import { answerAll, type PaymentAnswer } from '../../../ledger/payouts/provider.ts';
+import { BANK_LIMITS } from '../../../ledger/payouts/providers/bank-csv.ts';
 import { runPayouts } from '../../../ledger/payouts/run.ts';
 import { inTransaction } from '../../../ledger/postgres/db.ts';
 import { FROM_THE_BEGINNING } from '../../../ledger/programs/names.ts';
@@ -195,6 +196,7 @@ async function pay({ ledger }: TestLedger, answer: () => PaymentAnswer | undefin
     now: new Date(Date.now() + 1_000),
     provider: {
       name: 'test',
+      limits: BANK_LIMITS,
       async submit(batch) {
         const given = answer();
         if (!given) throw new Error('no answer');
