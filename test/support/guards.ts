@@ -601,12 +601,14 @@ export const GUARDS: readonly Guard[] = [
         provider_key: `'new'`,
         provider_failure: `''`,
       }),
-      payouts_destination: paying({ affiliate_id: '4', provider_key: `'new'`, destination_hint: `'x'` }),
+      payouts_destination: paying({ affiliate_id: '4', provider_key: `'new'`, destination_hint: 'null' }),
       payouts_destination_hint_check: paying({
         affiliate_id: '4',
         provider_key: `'new'`,
         destination_kind: `'email'`,
         destination_email: `'a@example.com'`,
+        destination_details: 'null',
+        method_version: 'null',
         destination_hint: `''`,
       }),
       payouts_destination_kind_check: paying({

@@ -57,7 +57,8 @@ export interface TestParties {
 }
 
 /** What the payout methods of tests are encrypted with. */
-export const TEST_SECRET_BOX = createSecretBox([Buffer.alloc(32, 7)]);
+export const TEST_DATA_KEY = Buffer.alloc(32, 7);
+export const TEST_SECRET_BOX = createSecretBox([TEST_DATA_KEY]);
 
 /** Gives an affiliate a payout method that is paid at once, whatever hold its program has. */
 export async function givePayoutMethod(
