@@ -76,6 +76,8 @@ describe('a payout', () => {
       [1, 2, 3, 4].map(() => post('/v1/payouts/run', { preview }, tenant.keys.finance)),
     );
     expect(runs.map(({ status }) => status).toSorted()).toEqual([200, 409, 409, 409]);
+    const done = runs.find(({ status }) => status === 200)?.body;
+    expect(done).toMatchObject({ built: 1, submitted: 1, payouts: [{ state: 'submitted' }] });
     const { body } = await api.call('GET', '/v1/payouts', { key: tenant.keys.affiliate });
     const [made, ...others] = body.data as { id: string; amount: object; state: string }[];
     expect(others).toEqual([]);

@@ -7,24 +7,14 @@ import { postJournals } from '../books/journals.ts';
 import { lockProgramBalances } from '../books/program-lock.ts';
 import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { destinations } from './destinations.ts';
-import { findLeftOut, type LeftOut } from './left-out.ts';
+import { findLeftOut, type LeftOut, type RunScope } from './left-out.ts';
 import { buildJournal, PAYOUT_COLUMNS, type Payout, type PayoutItem, type PayoutPart } from './payouts.ts';
-import { type CurrencyLimits, limitsIn, type PayoutProvider } from './provider.ts';
+import { type CurrencyLimits, limitsIn } from './provider.ts';
 
 /** Affiliates looked at in one transaction, and payouts handed over in one batch. */
 const PAYOUT_BATCH_SIZE = 500;
 
-export interface BuildOptions {
-  /** Commissions available then are paid, to destinations whose hold has ended by then. */
-  readonly now: Date;
-  /** Will move the money. */
-  readonly provider: Pick<PayoutProvider, 'name' | 'limits'>;
-  readonly programId: number;
-  /** Pays this affiliate alone: also below its minimum, off its schedule, and after its termination. */
-  readonly affiliateId?: number | undefined;
-}
-
-interface StartOptions extends BuildOptions {
+interface StartOptions extends RunScope {
   /** Who starts the run, as the audit log names them. */
   readonly actor: string;
 }
@@ -119,7 +109,7 @@ export interface RunPreview {
  * What {@link buildPayouts} would make, and why everybody else with money would get none: it is made, and rolled back,
  * so that no second rule can say otherwise, and nothing is written.
  */
-export async function previewRun(ledger: Database, options: BuildOptions): Promise<RunPreview> {
+export async function previewRun(ledger: Database, options: RunScope): Promise<RunPreview> {
   const rolledBack = new Error('a preview leaves nothing');
   let preview: RunPreview | undefined;
   await inTransaction(ledger, async (tx) => {
@@ -139,7 +129,7 @@ export async function previewRun(ledger: Database, options: BuildOptions): Promi
  * the payouts of a run.
  */
 export function hashPreview(
-  { now, provider, programId, affiliateId }: BuildOptions,
+  { now, provider, programId, affiliateId }: RunScope,
   payouts: readonly PayoutPreview[],
 ): string {
   const only = affiliateId === undefined ? '' : ` aff_${affiliateId}`;
@@ -236,7 +226,7 @@ async function runOf(tx: DatabaseTransaction, [payout]: readonly Payout[]): Prom
 }
 
 /** A condition: affiliate `f` may be paid. Who is terminated is paid by a run of its own. */
-const mayBePaid = (tx: DatabaseTransaction, { affiliateId }: BuildOptions) => tx`
+const mayBePaid = (tx: DatabaseTransaction, { affiliateId }: RunScope) => tx`
   (f.status = 'active' or (${affiliateId !== undefined} and f.status = 'terminated'))`;
 
 /** Affiliates who may be due, by id: available money, no payout under way. */

@@ -1,8 +1,18 @@
 import type { DatabaseSql } from '../postgres/db.ts';
 import type { AffiliateStatus } from '../programs/affiliates.ts';
-import type { BuildOptions } from './build.ts';
 import { BLOCKED_REASONS, destinations } from './destinations.ts';
-import { limitsIn } from './provider.ts';
+import { limitsIn, type PayoutProvider } from './provider.ts';
+
+/** What a run is to pay. */
+export interface RunScope {
+  /** Commissions available then are paid, to destinations whose hold has ended by then. */
+  readonly now: Date;
+  /** Will move the money. */
+  readonly provider: Pick<PayoutProvider, 'name' | 'limits'>;
+  readonly programId: number;
+  /** Pays this affiliate alone: also below its minimum, off its schedule, and after its termination. */
+  readonly affiliateId?: number | undefined;
+}
 
 /** Why an affiliate with money gets none of it now, the first that holds. */
 export const LEFT_OUT_REASONS = [
@@ -53,7 +63,7 @@ export interface LeftOut {
  */
 export async function findLeftOut(
   sql: DatabaseSql,
-  options: BuildOptions,
+  options: RunScope,
   paid: readonly number[],
 ): Promise<LeftOut[]> {
   const { now, provider, programId, affiliateId = null } = options;

@@ -303,7 +303,7 @@ describe('who cannot be paid is left out, with the reason', () => {
 });
 
 describe('one affiliate is paid now', () => {
-  test('below its minimum and after its termination, and nobody else', async () => {
+  test('below its minimum and after its termination, and no other', async () => {
     const parties = await createParties(ledger, { payoutMinMinor: 100_000n });
     const { programId, chain } = parties;
     await creditOrder(ledger, parties, { amountMinor: 10_000n });

@@ -63,7 +63,7 @@ test.each([
   expect(balance).toMatchObject({ availableMinor: restMinor });
 });
 
-test.each(['KWD', 'MGA'])('PayPal has no %s: nobody is in the file', async (currency) => {
+test.each(['KWD', 'MGA'])('PayPal has no %s: no payment is in the file', async (currency) => {
   const { run, text } = await pay(currency, 1_523_373n);
   expect([text, run.leftOut.map(({ reason }) => reason)]).toEqual(['', ['currency_not_supported']]);
 });

@@ -232,7 +232,7 @@ test('a lost answer after the balance was too low is found, and not paid under a
   expect(stripe.byKey.size).toBe(1);
 });
 
-/** 10 % of an order, in ISO's minor units; what Stripe is told; what is paid, and what stays available. */
+/** 10 % of an order, in ISO's minor units; what is sent to Stripe; what is paid, and what stays available. */
 test.each([
   ['MGA', 12_340n, 12, 1_200n, 34n],
   ['JPY', 12_340n, 1_234, 1_234n, 0n],
