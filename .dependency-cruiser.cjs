@@ -54,7 +54,7 @@ const rooms = {
     books: ['postgres', 'programs'],
     integrations: ['postgres', 'access'],
     conversions: ['postgres', 'access', 'programs'],
-    payouts: ['postgres', 'access', 'programs', 'books'],
+    payouts: ['postgres', 'access', 'programs', 'books', 'integrations'],
     decisions: ['postgres', 'access', 'programs', 'books', 'conversions', 'payouts'],
     audit: ['postgres', 'conversions', 'payouts'],
   },

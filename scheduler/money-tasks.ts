@@ -28,13 +28,13 @@ export function moneyTasks(options: {
       name: 'payouts',
       mayBegin: (now) => payoutHour !== null && now.getUTCHours() >= payoutHour,
       run: async (now) => {
-        const { payouts, ...run } = await runPayouts(ledger, {
+        const { payouts, leftOut, ...run } = await runPayouts(ledger, {
           now,
           provider,
           secretBox,
           actor: 'scheduler',
         });
-        return run;
+        return { ...run, leftOut: leftOut.length };
       },
     },
   ];

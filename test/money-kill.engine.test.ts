@@ -13,7 +13,7 @@ import { inTransaction } from '../ledger/postgres/db.ts';
 import { updateProgram } from '../ledger/programs/programs.ts';
 import { type AttributionFixture, startAttributionFixture } from './support/attribution.ts';
 import { waitFor } from './support/engines.ts';
-import { createParties, creditOrder } from './support/ledger.ts';
+import { createParties, creditOrder, TEST_DATA_KEY } from './support/ledger.ts';
 
 /** Processes that move money, killed −9 at the worst moments. */
 
@@ -49,6 +49,7 @@ async function start(
       DATABASE_URL: world.books.appUrl,
       CLICKHOUSE_URL: world.warehouse.url,
       CLICK_KEYS: world.clickKey.toString('hex'),
+      DATA_KEYS: TEST_DATA_KEY.toString('hex'),
       LOG_LEVEL: 'error',
       ATTRIBUTION_PORT: String(await freePort()),
       SCHEDULER_PORT: String(await freePort()),

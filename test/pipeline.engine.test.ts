@@ -20,6 +20,7 @@ import { auditWarehouse } from '../warehouse/audit/audit.ts';
 import { startLoader } from '../warehouse/loader/main.ts';
 import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
+import { givePayoutMethod } from './support/ledger.ts';
 import { freshWarehouse, quietLog } from './support/warehouse.ts';
 
 /** A click is counted within two seconds, and its order decided at once after that. */
@@ -112,6 +113,7 @@ describe('from a click to a payout', () => {
     ids.cat = await affiliate('cat', null);
     ids.bob = await affiliate('bob', ids.cat);
     ids.ann = await affiliate('ann-2', ids.bob);
+    for (const id of [ids.ann, ids.bob, ids.cat]) await givePayoutMethod(ledger, id);
     await setTerms(ledger, { programId: program.id, rateBps: 1_000, holdDays: 30, payoutMinMinor: 100n });
     for (let i = 0; i < 3; i++) {
       const { code } = await createLink(ledger, {

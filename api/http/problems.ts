@@ -54,6 +54,11 @@ export const PROBLEMS = {
   locked_out: { status: 429, title: 'Too many wrong passwords or codes', level: 'info' },
   headers_too_large: { status: 431, title: 'URL and headers too large', level: 'info' },
   internal: { status: 500, title: 'Internal server error', level: 'error' },
+  payout_provider_refused: {
+    status: 502,
+    title: 'The payout provider refuses to work for the operator’s account',
+    level: 'warn',
+  },
   unavailable: { status: 503, title: 'A backing store is unavailable; try again', level: 'warn' },
 } as const satisfies Record<string, ProblemKind>;
 
@@ -106,6 +111,7 @@ export const OPERATING_PROBLEMS: Readonly<Record<OperatingErrorCode, ProblemCode
   nothing_to_replay: 'internal',
   owner_unknown: 'internal',
   payout_file_failed: 'internal',
+  payout_provider_refused: 'payout_provider_refused',
   port_unavailable: 'internal',
   postgres_login: 'internal',
   postgres_missing: 'internal',

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { setTerms } from '../../ledger/programs/terms.ts';
 import {
   type Answer,
   decideConversion,
@@ -75,6 +76,8 @@ describe('a payout', () => {
       [1, 2, 3, 4].map(() => post('/v1/payouts/run', { preview }, tenant.keys.finance)),
     );
     expect(runs.map(({ status }) => status).toSorted()).toEqual([200, 409, 409, 409]);
+    const done = runs.find(({ status }) => status === 200)?.body;
+    expect(done).toMatchObject({ built: 1, submitted: 1, payouts: [{ state: 'submitted' }] });
     const { body } = await api.call('GET', '/v1/payouts', { key: tenant.keys.affiliate });
     const [made, ...others] = body.data as { id: string; amount: object; state: string }[];
     expect(others).toEqual([]);
@@ -99,6 +102,105 @@ describe('a payout', () => {
     expect(failed.body).toMatchObject({ state: 'failed', failure: 'account closed' });
     expect(await balance()).toMatchObject({ available: '10.00', in_transit: '0.00', paid: '0.00' });
   });
+});
+
+describe('a payout that cannot be made', () => {
+  const PATH = () => `/v1/affiliates/aff_${tenant.affiliateId}/payout-method`;
+
+  async function available(): Promise<void> {
+    expect((await post(`/v1/conversions/cnv_${await decide('attributed')}/confirm`)).status).toBe(200);
+  }
+
+  test('names its reason in the preview, in the run, and to the affiliate', async () => {
+    await available();
+    await api.ledger`update payout_methods set kind = 'stripe' where affiliate_id = ${tenant.affiliateId}`;
+    const { body } = await api.call('GET', '/v1/payouts/preview', { key: tenant.keys.finance });
+    const reason = 'method_does_not_fit_provider';
+    expect(body).toMatchObject({ payouts: 0, left_out: [{ reason }], left_out_total: 1 });
+    const run = await api.runPayouts(tenant.keys.finance);
+    expect(run.body).toMatchObject({ built: 0, payouts: [], left_out: [{ reason }], stopped: null });
+    expect((await api.call('GET', PATH(), { key: tenant.keys.affiliate })).body).toMatchObject({
+      blocked: reason,
+      refused_at: null,
+    });
+  });
+
+  test('because a payment failed waits until the account changes or an operator allows it', async () => {
+    await available();
+    const [payout] = (await api.runPayouts(tenant.keys.finance)).body.payouts as { id: string }[];
+    const path = `/v1/payouts/${payout?.id}`;
+    await api.ledger`delete from mails`;
+    await post(`${path}/fail`, { failure: 'bad iban' });
+    for (let i = 0; i < 3; i++) {
+      const { body } = await api.runPayouts(tenant.keys.finance);
+      expect(body).toMatchObject({ built: 0, left_out: [{ reason: 'method_refused' }] });
+    }
+    expect((await api.mails()).map(({ to, subject }) => [to, subject])).toEqual([
+      ['first@example.com', 'A payment to you was refused'],
+    ]);
+    const seen = await api.call('GET', PATH(), { key: tenant.keys.affiliate });
+    expect(seen.body).toMatchObject({ blocked: 'method_refused', refused_at: expect.any(String) });
+    expect((await post(`${PATH()}/allow`, undefined, tenant.keys.affiliate)).status).toBe(403);
+    expect((await post(`${PATH()}/allow`, undefined, tenant.keys.finance)).body).toMatchObject({
+      blocked: null,
+    });
+    expect((await post(`${PATH()}/allow`)).body.code).toBe('wrong_state');
+    expect((await api.runPayouts(tenant.keys.finance)).body).toMatchObject({ built: 1, submitted: 1 });
+  });
+
+  test('for a fault of the provider’s shows its words to operators, and neutral ones to affiliates', async () => {
+    await available();
+    const [payout] = (await api.runPayouts(tenant.keys.finance)).body.payouts as { id: string }[];
+    const id = BigInt(String(payout?.id).slice('pay_'.length));
+    await api.ledger`
+      update payouts set state = 'failed', failure = 'the payment was refused', provider_failure = 'sk_live_1 expired'
+      where id = ${id}`;
+    const path = `/v1/payouts/${payout?.id}`;
+    const forAffiliate = await api.call('GET', path, { key: tenant.keys.affiliate });
+    expect(forAffiliate.body).toMatchObject({ failure: 'the payment was refused', provider_failure: null });
+    const listed = await api.call('GET', '/v1/payouts', { key: tenant.keys.affiliate });
+    expect(forAffiliate.text + listed.text).not.toContain('sk_live');
+    const forFinance = await api.call('GET', path, { key: tenant.keys.finance });
+    expect(forFinance.body).toMatchObject({ provider_failure: 'sk_live_1 expired' });
+  });
+});
+
+test('a preview by a key that may only read leaves no journal', async () => {
+  await decide('attributed');
+  await api.ledger`
+    update commissions set available_at = now() - interval '1 second' where program_id = ${tenant.programId}`;
+  const { keys, programId } = tenant;
+  const narrow = { role: 'finance', name: 'reader', scopes: ['money:read'] };
+  const key = String((await post('/v1/api-keys', narrow)).body.key);
+  const journals = async () => [
+    ...(await api.ledger`select id, kind from journals where program_id = ${programId} order by id`),
+  ];
+  const before = await journals();
+  const preview = await api.call('GET', '/v1/payouts/preview', { key });
+  expect([preview.status, preview.body.total]).toEqual([200, { amount: '10.00', currency: 'EUR' }]);
+  expect(await balance()).toMatchObject({ pending: '10.00', available: '0.00' });
+  expect(await journals()).toEqual(before);
+  expect((await post('/v1/payouts/run', { preview: preview.body.preview }, key)).status).toBe(403);
+  const run = await post('/v1/payouts/run', { preview: preview.body.preview }, keys.finance);
+  expect(run.body).toMatchObject({ vested: 1, built: 1, submitted: 1, left_out: [] });
+});
+
+test('one affiliate is paid now, below its minimum', async () => {
+  const { affiliateId, programId } = tenant;
+  await setTerms(api.ledger, { programId, holdDays: 0, payoutMinMinor: 100_000n });
+  expect((await post(`/v1/conversions/cnv_${await decide('attributed')}/confirm`)).status).toBe(200);
+  const key = tenant.keys.finance;
+  const affiliate_id = `aff_${affiliateId}`;
+  const everybody = await api.call('GET', '/v1/payouts/preview', { key });
+  expect(everybody.body).toMatchObject({ payouts: 0, left_out: [{ affiliate_id, reason: 'below_minimum' }] });
+  const { body } = await api.call('GET', `/v1/payouts/preview?affiliate_id=${affiliate_id}`, { key });
+  expect(body).toMatchObject({ would_pay: [{ affiliate_id }], left_out: [] });
+  const { preview } = body;
+  expect((await post('/v1/payouts/run', { preview }, key)).body.code).toBe('preview_changed');
+  const run = await post('/v1/payouts/run', { preview, affiliate_id }, key);
+  expect(run.body).toMatchObject({ built: 1, payouts: [{ affiliate_id }] });
+  const runs = await api.call('GET', '/v1/payout-runs', { key });
+  expect(runs.body.data).toMatchObject([{ affiliate_id, payouts: 1 }]);
 });
 
 test('refunds are listed page by page, to whom they concern, in the currency they were reported in', async () => {

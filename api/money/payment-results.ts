@@ -44,6 +44,9 @@ const STATUSES: Readonly<Record<string, NoticeStatus | 'open'>> = {
   held: 'open',
 };
 
+/** Of those that failed or came back, the ones by which PayPal or a person stopped the payment, not its account. */
+const NOT_OF_THE_ACCOUNT: ReadonlySet<string> = new Set(['canceled', 'cancelled', 'denied']);
+
 /** A row of the file: its result, or its fault. `line` counts from 1, the header being line 1. */
 export interface ResultRow {
   readonly line: number;
@@ -92,7 +95,8 @@ function resultOf(row: Record<string, string>): ResultRow['result'] {
   if (providerKey === undefined) return new InputError('payment_key', 'is required');
   // A file without the column lists what was paid.
   const word = cell(row, 'status') ?? (COLUMNS.status.some((name) => name in row) ? '' : 'paid');
-  const status = STATUSES[word.toLowerCase().replaceAll(/[^a-z]/g, '')];
+  const known = word.toLowerCase().replaceAll(/[^a-z]/g, '');
+  const status = STATUSES[known];
   if (status === undefined)
     return new InputError('status', `must be one of ${Object.keys(STATUSES).join(', ')}`);
   if (status === 'open') return 'open';
@@ -103,6 +107,7 @@ function resultOf(row: Record<string, string>): ResultRow['result'] {
     return {
       providerKey,
       status,
+      accountRefused: !NOT_OF_THE_ACCOUNT.has(known),
       amountMinor,
       currency,
       reason: cell(row, 'reason')?.slice(0, MAX_FAILURE_LENGTH),

@@ -1,8 +1,9 @@
 import { z } from 'zod';
+import type { Role } from '../../ledger/access/api-keys.ts';
 import { PAYOUT_RUN_STATES, type PayoutRun } from '../../ledger/payouts/approvals.ts';
 import { DESTINATION_KINDS } from '../../ledger/payouts/destinations.ts';
 import { PAYOUT_STATES, type Payout } from '../../ledger/payouts/payouts.ts';
-import { formatId, idText } from '../schemas/ids.ts';
+import { formatId, formatOptionalId, idText } from '../schemas/ids.ts';
 import { formatMoney, formatOptionalTime, formatTime, moneyText, timeText } from '../schemas/schemas.ts';
 
 export const destinationView = z
@@ -38,13 +39,18 @@ export const payoutView = z
     provider: z.string(),
     destination: destinationView.nullable().meta({ description: 'Null: none was set, or kept.' }),
     failure: z.string().nullable(),
+    provider_failure: z
+      .string()
+      .nullable()
+      .meta({ description: 'In the words of the provider; null for affiliates.' }),
     created_at: timeText,
     submitted_at: timeText.nullable(),
     closed_at: timeText.nullable(),
   })
   .meta({ id: 'Payout' });
 
-export function formatPayout(payout: Payout): z.output<typeof payoutView> {
+/** A payout for the eyes of a role. */
+export function formatPayout(payout: Payout, { role }: { role: Role }): z.output<typeof payoutView> {
   return {
     id: formatId('payout', payout.id),
     program_id: formatId('program', payout.programId),
@@ -54,6 +60,7 @@ export function formatPayout(payout: Payout): z.output<typeof payoutView> {
     provider: payout.provider,
     destination: formatDestination(payout),
     failure: payout.failure,
+    provider_failure: role === 'affiliate' ? null : payout.providerFailure,
     created_at: formatTime(payout.createdAt),
     submitted_at: formatOptionalTime(payout.submittedAt),
     closed_at: formatOptionalTime(payout.closedAt),
@@ -64,6 +71,7 @@ export const payoutRunView = z
   .object({
     id: idText('payoutRun'),
     program_id: idText('program'),
+    affiliate_id: idText('affiliate').nullable().meta({ description: 'Of a run for one affiliate.' }),
     provider: z.string(),
     state: z.enum(PAYOUT_RUN_STATES),
     started_at: timeText,
@@ -83,6 +91,7 @@ export function formatPayoutRun(run: PayoutRun): z.output<typeof payoutRunView> 
   return {
     id: formatId('payoutRun', run.id),
     program_id: formatId('program', run.programId),
+    affiliate_id: formatOptionalId('affiliate', run.affiliateId),
     provider: run.provider,
     state: run.state,
     started_at: formatTime(run.startedAt),

@@ -2,6 +2,7 @@ import Stripe from 'stripe';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { listPayouts } from '../../ledger/payouts/payouts.ts';
 import { answerAll } from '../../ledger/payouts/provider.ts';
+import { BANK_LIMITS } from '../../ledger/payouts/providers/bank-csv.ts';
 import { runPayouts } from '../../ledger/payouts/run.ts';
 import { startTestApi, type TestApi } from '../../test/support/api.ts';
 import { createParties, creditOrder } from '../../test/support/ledger.ts';
@@ -23,7 +24,11 @@ async function submitted() {
     actor: 'test',
     now: new Date(Date.now() + 1_000),
     programId: parties.programId,
-    provider: { name: 'stripe', submit: async (batch) => answerAll(batch, { outcome: 'accepted' }) },
+    provider: {
+      name: 'stripe',
+      limits: BANK_LIMITS,
+      submit: async (batch) => answerAll(batch, { outcome: 'accepted' }),
+    },
   });
   const payout = async () => (await listPayouts(ledger, { programId: parties.programId, limit: 1 })).rows[0];
   return { payout, key: (await payout())?.providerKey ?? '' };

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { HOUR_MS } from '../../core/time.ts';
-import { LEFT_OUT_REASONS, type LeftOut, previewRun } from '../../ledger/payouts/preview.ts';
+import { previewRun } from '../../ledger/payouts/build.ts';
+import { LEFT_OUT_REASONS, type LeftOut } from '../../ledger/payouts/left-out.ts';
 import type { ConfirmedPreview } from '../../ledger/payouts/run.ts';
 import { AFFILIATE_STATUSES } from '../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../ledger/programs/programs.ts';
@@ -15,6 +16,42 @@ import { destinationView, formatDestination } from './payout-view.ts';
 const MAX_PREVIEW_ROWS = 1_000;
 /** Who confirms an older one confirms what they no longer know. */
 const MAX_PREVIEW_AGE_MS = HOUR_MS;
+
+const leftOutView = z
+  .object({
+    affiliate_id: idText('affiliate'),
+    reason: z.enum(LEFT_OUT_REASONS),
+    detail: z.string(),
+    status: z.enum(AFFILIATE_STATUSES),
+    pending: moneyText,
+    available: moneyText,
+    debt: moneyText.meta({ description: 'Zero or negative.' }),
+    payout_min: moneyText.nullable(),
+    held_until: timeText
+      .nullable()
+      .meta({ description: 'No payouts until then, because the destination was changed.' }),
+  })
+  .meta({ id: 'LeftOut', description: 'An affiliate that has money and gets no payout, and why.' });
+
+/** In the answers of preview and run: those listed, and how many there are. */
+export const leftOutFields = { left_out: z.array(leftOutView), left_out_total: z.number() };
+
+export function formatLeftOut(leftOut: readonly LeftOut[]): z.output<z.ZodObject<typeof leftOutFields>> {
+  return {
+    left_out: leftOut.slice(0, MAX_PREVIEW_ROWS).map((out) => ({
+      affiliate_id: formatId('affiliate', out.affiliateId),
+      reason: out.reason,
+      detail: whyLeftOut(out),
+      status: out.status,
+      pending: formatMoney(out.pendingMinor, out.currency),
+      available: formatMoney(out.availableMinor, out.currency),
+      debt: formatMoney(out.debtMinor, out.currency),
+      payout_min: out.payoutMinMinor === null ? null : formatMoney(out.payoutMinMinor, out.currency),
+      held_until: formatOptionalTime(out.heldUntil),
+    })),
+    left_out_total: leftOut.length,
+  };
+}
 
 export const previewView = z
   .object({
@@ -35,22 +72,7 @@ export const previewView = z
         destination: destinationView.nullable(),
       }),
     ),
-    left_out: z.array(
-      z.object({
-        affiliate_id: idText('affiliate'),
-        reason: z.enum(LEFT_OUT_REASONS),
-        detail: z.string(),
-        status: z.enum(AFFILIATE_STATUSES),
-        pending: moneyText,
-        available: moneyText,
-        debt: moneyText.meta({ description: 'Zero or negative.' }),
-        payout_min: moneyText.nullable(),
-        held_until: timeText
-          .nullable()
-          .meta({ description: 'No payouts until then, because the destination was changed.' }),
-      }),
-    ),
-    left_out_total: z.number(),
+    ...leftOutFields,
   })
   .meta({
     id: 'PayoutPreview',
@@ -76,6 +98,16 @@ function whyLeftOut(left: LeftOut): string {
       return 'no terms are in force';
     case 'below_minimum':
       return `${money(availableMinor + debtMinor)} is below the minimum of ${money(payoutMinMinor ?? 0n)}`;
+    case 'currency_not_supported':
+      return `the provider does not pay ${currency}`;
+    case 'no_payout_method':
+      return 'the affiliate has set no payout method';
+    case 'method_does_not_fit_provider':
+      return 'the provider does not pay to a payout method of this kind';
+    case 'method_refused':
+      return `a payment to the payout method was refused or came back on ${formatOptionalTime(left.refusedAt)}, and it was not changed since`;
+    case 'above_maximum':
+      return 'its oldest commission alone is more than the provider’s largest payment';
     case 'not_yet_due':
       return 'the payout of its schedule was made already';
     case 'destination_on_hold':
@@ -85,10 +117,10 @@ function whyLeftOut(left: LeftOut): string {
   }
 }
 
-/** The preview of a program's run as of now. @throws InputError `program_id`. */
+/** The preview of a program's run as of now, or of a run for one affiliate. @throws InputError `program_id`. */
 export async function readPreview(
-  { ledger, payoutProvider }: ApiContext,
-  programId: number,
+  { ledger, payoutProvider: provider }: ApiContext,
+  { programId, affiliateId }: { programId: number; affiliateId: number | undefined },
 ): Promise<z.output<typeof previewView>> {
   const program = await getProgram(ledger, programId);
   if (!program) throw new InputError('program_id', 'there is no such program');
@@ -96,13 +128,14 @@ export async function readPreview(
   const now = new Date();
   const { hash, payouts, leftOut } = await previewRun(ledger, {
     now,
-    provider: payoutProvider.name,
+    provider,
     programId,
+    affiliateId,
   });
   const total = payouts.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
   return {
     program_id: formatId('program', programId),
-    provider: payoutProvider.name,
+    provider: provider.name,
     as_of: formatTime(now),
     preview: `${now.getTime()}.${hash}`,
     payouts: payouts.length,
@@ -113,18 +146,7 @@ export async function readPreview(
       amount: formatMoney(payout.amountMinor, payout.currency),
       destination: formatDestination(payout),
     })),
-    left_out: leftOut.slice(0, MAX_PREVIEW_ROWS).map((out) => ({
-      affiliate_id: formatId('affiliate', out.affiliateId),
-      reason: out.reason,
-      detail: whyLeftOut(out),
-      status: out.status,
-      pending: formatMoney(out.pendingMinor, out.currency),
-      available: formatMoney(out.availableMinor, out.currency),
-      debt: formatMoney(out.debtMinor, out.currency),
-      payout_min: out.payoutMinMinor === null ? null : formatMoney(out.payoutMinMinor, out.currency),
-      held_until: formatOptionalTime(out.heldUntil),
-    })),
-    left_out_total: leftOut.length,
+    ...formatLeftOut(leftOut),
   };
 }
 
@@ -145,7 +167,10 @@ export const previewText = z
  * The preview that a run is confirmed with. Its moment is not in the future, where holds would have ended.
  * @throws InputError `preview`; Problem `preview_changed` when it is too old.
  */
-export function parsePreview(name: string, programId: number): ConfirmedPreview {
+export function parsePreview(
+  name: string,
+  run: Pick<ConfirmedPreview, 'programId' | 'affiliateId'>,
+): ConfirmedPreview {
   const [, time, hash] = NAME.exec(name) ?? [];
   const ageMs = Date.now() - Number(time);
   if (hash === undefined || ageMs < 0) {
@@ -154,5 +179,5 @@ export function parsePreview(name: string, programId: number): ConfirmedPreview 
   if (ageMs > MAX_PREVIEW_AGE_MS) {
     throw new Problem('preview_changed', { detail: 'the preview is older than an hour: look at a new one' });
   }
-  return { programId, asOf: new Date(Number(time)), hash };
+  return { ...run, asOf: new Date(Number(time)), hash };
 }

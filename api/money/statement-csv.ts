@@ -1,5 +1,5 @@
 import { balanceAt, listStatement, type StatementAmounts } from '../../ledger/books/statements.ts';
-import { csvCell } from '../../ledger/payouts/providers/payment-file.ts';
+import { csvCell, forPeople } from '../../ledger/payouts/providers/payment-file.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { MAX_PAGE_ROWS } from '../../ledger/postgres/page.ts';
 import { formatOptionalId } from '../schemas/ids.ts';
@@ -31,7 +31,7 @@ export async function* statementCsv(
     ];
     const cells = amounts.map((minor) => formatMoney(minor, currency).amount);
     // The one cell with somebody's text: a part of an address.
-    const destination = sums.destinationHint ? csvCell(sums.destinationHint) : '';
+    const destination = sums.destinationHint ? csvCell(forPeople(sums.destinationHint)) : '';
     const texts = [formatTime(at), kind, ...ids.map((id) => id ?? ''), ...cells, currency, destination];
     return `${texts.join(',')}\r\n`;
   };

@@ -135,8 +135,9 @@ describe('a thief with a key', { tags: ['attack'] }, () => {
     const shown = await byKey('affiliate')('GET', `${affiliate}/payout-method`);
     expect(shown.body).toMatchObject({
       hint: 'GB … 5432',
-      version: 3,
-      hold: { changed: 'payout_method', until: expect.any(String), changed_at: expect.any(String) },
+      version: 4,
+      blocked: 'destination_on_hold',
+      hold: { until: expect.any(String), changed_at: expect.any(String) },
     });
   });
 
@@ -161,7 +162,7 @@ describe('a thief with a key', { tags: ['attack'] }, () => {
     await endHolds();
     const run = await startRun(byKey('finance'));
     await byKey('affiliate')('PUT', `${affiliate}/payout-method`, THIEF);
-    const destination = { kind: 'bank', hint: 'DE … 3000', method_version: 2 };
+    const destination = { kind: 'bank', hint: 'DE … 3000', method_version: 3 };
     expect(run.body.payouts).toMatchObject([{ destination }]);
     const [payout] = (await byKey('affiliate')('GET', '/v1/payouts')).body.data as object[];
     expect(payout).toMatchObject({ destination });

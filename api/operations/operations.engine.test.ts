@@ -2,6 +2,7 @@ import { headers as createHeaders } from '@nats-io/transport-node';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { connectNats, DEAD_LETTERS_SUBJECT, ensureStreams } from '../../core/clicks/stream.ts';
 import { buildPayouts } from '../../ledger/payouts/build.ts';
+import { BANK_LIMITS } from '../../ledger/payouts/providers/bank-csv.ts';
 import { submitPayouts } from '../../ledger/payouts/submit.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { setTerms } from '../../ledger/programs/terms.ts';
@@ -142,7 +143,7 @@ describe('payouts', () => {
     await buildPayouts(api.ledger, {
       actor: 'test',
       now: new Date(),
-      provider: 'bank_csv',
+      provider: { name: 'bank_csv', limits: BANK_LIMITS },
       programId: tenant.programId,
     });
     const [created] = (await get('/v1/payouts')).body.data as PayoutBody[];
@@ -154,8 +155,11 @@ describe('payouts', () => {
       state: 'submitted',
     });
     await post(`/v1/payouts/${paid?.id}/mark-paid`);
-    const returned = await post(`/v1/payouts/${paid?.id}/return`, { failure: 'account closed' });
-    expect(returned.body).toMatchObject({ state: 'returned', failure: 'account closed' });
+    const returned = await post(`/v1/payouts/${paid?.id}/return`, {
+      failure: 'sent twice',
+      account_refused: false,
+    });
+    expect(returned.body).toMatchObject({ state: 'returned', failure: 'sent twice' });
     expect(await run()).toHaveLength(1);
   });
 
@@ -199,7 +203,10 @@ describe('payouts', () => {
     expect(await upload(false)).toEqual([...expected, '8 amount_differs paid']);
     expect((await states()).toSorted()).toEqual(['failed', 'paid']);
     expect((await upload(false)).slice(0, 2)).toEqual(['2 repeated paid', '3 repeated failed']);
-    expect((await get(`/v1/payouts/${second?.id}`)).body.failure).toBe('no such account');
+    expect((await get(`/v1/payouts/${second?.id}`)).body).toMatchObject({
+      failure: 'failed, as the result file says',
+      provider_failure: 'no such account',
+    });
     const audit = await get(`/v1/audit-log?subject=${first?.id}&action=payout.paid`);
     expect(audit.body.data).toMatchObject([{ actor: expect.stringMatching(/^key:/) }]);
     const headers = { 'content-type': 'text/csv' };
@@ -214,8 +221,12 @@ describe('payouts', () => {
   test('with unknown outcome are reconciled', async () => {
     await earn();
     const { programId } = tenant;
-    const lost = { name: 'bank_csv', submit: () => Promise.reject(new Error('no answer')) };
-    await buildPayouts(api.ledger, { actor: 'test', now: new Date(), provider: lost.name, programId });
+    const lost = {
+      name: 'bank_csv',
+      limits: BANK_LIMITS,
+      submit: () => Promise.reject(new Error('no answer')),
+    };
+    await buildPayouts(api.ledger, { actor: 'test', now: new Date(), provider: lost, programId });
     await submitPayouts(api.ledger, { now: new Date(), provider: lost, programId });
     const [payout] = (await get('/v1/payouts?state=unknown')).body.data as PayoutBody[];
     const asked = await post('/v1/payouts/reconcile', {}, tenant.keys.finance);

@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
-import { readDestination } from '../../ledger/payouts/destinations.ts';
 import { lockRow } from '../../ledger/postgres/lock.ts';
 import { type AffiliateChanges, getAffiliate, updateAffiliate } from '../../ledger/programs/affiliates.ts';
 import { requireRecentSignIn } from '../auth/recent-sign-in.ts';
@@ -20,7 +19,7 @@ export async function changeAffiliate(
   reply: FastifyReply,
   change: { id: number; changes: AffiliateChanges; action: string },
 ): Promise<z.output<typeof affiliateView>> {
-  const { secretBox, payoutProvider } = context;
+  const { secretBox } = context;
   const { id, changes, action } = change;
   const principal = principalOf(request);
   const { actor } = principal;
@@ -33,15 +32,13 @@ export async function changeAffiliate(
     const updated = visibleAffiliate(principal, await updateAffiliate(tx, { id, changes, actor }));
     const after = formatAffiliate(updated);
     if (updated.email !== old.email) {
-      const provider = payoutProvider.name;
-      const { kind, heldUntil } = await readDestination(tx, { affiliateId: id, provider, now: new Date() });
       await mailChange(tx, secretBox, {
         before: old,
         after: updated,
         what: 'e-mail address',
         now: updated.email,
         actor,
-        heldUntil: kind === 'email' ? heldUntil : null,
+        heldUntil: null,
       });
     }
     return { body: after, audit: { action, subject: after.id, before, after } };

@@ -166,7 +166,8 @@ describe('an affiliate', () => {
     );
     expect(put.body).toMatchObject({ kind: 'bank', hint: 'DE … 3000' });
     expect((await api.mails()).at(-1)?.text).toContain('DE … 3000');
-    const [row] = await api.ledger<{ details: Buffer }[]>`select details from payout_methods`;
+    const [row] = await api.ledger<{ details: Buffer }[]>`
+      select details from payout_methods where affiliate_id = ${mine.affiliateId}`;
     expect(row?.details.toString('latin1')).not.toMatch(/3704|Ann/);
     expect(JSON.parse(api.secretBox.decrypt('payout method', row?.details ?? Buffer.alloc(0)))).toEqual({
       kind: 'bank',
@@ -176,6 +177,9 @@ describe('an affiliate', () => {
     for (const json of [
       { kind: 'bank', holder: 'Ann', iban: 'DE89370400440532013001' },
       { kind: 'paypal', email: 'x' },
+      // A spreadsheet would run it, and with an apostrophe it would be another address.
+      { kind: 'paypal', email: '-ann@example.com' },
+      { kind: 'bank', holder: '=Ann', iban },
       { kind: 'stripe', account: 'x' },
       { kind: 'cash' },
     ]) {

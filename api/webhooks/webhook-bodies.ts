@@ -47,7 +47,7 @@ async function subjectOf(sql: DatabaseSql, subject: string, role: Role): Promise
   const payoutId = bigintId('payout').safeParse(subject);
   if (payoutId.success) {
     const payout = await getPayout(sql, payoutId.data);
-    return payout ? formatPayout(payout) : null;
+    return payout ? formatPayout(payout, { role }) : null;
   }
   const affiliateId = integerId('affiliate').safeParse(subject);
   if (affiliateId.success) {

@@ -3,6 +3,9 @@ import { OperatingError } from '../../core/errors.ts';
 import { verifyPlatformKeys } from '../../core/keys/platform-keys.ts';
 import { formatAmount } from '../../core/money.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
+import { previewRun } from '../../ledger/payouts/build.ts';
+import type { LeftOut } from '../../ledger/payouts/left-out.ts';
+import { refuseDestination } from '../../ledger/payouts/methods.ts';
 import {
   type ClosedPayout,
   listPayouts,
@@ -10,7 +13,6 @@ import {
   type Payout,
   returnPayout,
 } from '../../ledger/payouts/payouts.ts';
-import { type LeftOut, previewRun } from '../../ledger/payouts/preview.ts';
 import { createPayoutProvider } from '../../ledger/payouts/providers/index.ts';
 import { runPayouts } from '../../ledger/payouts/run.ts';
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
@@ -26,13 +28,13 @@ const ACTOR = 'command line';
 
 /** `afflux payouts preview`: what a run would pay now, and why others with money get none. */
 export async function showPreview(): Promise<void> {
-  const config = readConfig();
+  const provider = createPayoutProvider(readConfig());
   await withLedger(NAME, async (ledger) => {
     const { rows } = await listPrograms(ledger, { limit: MAX_PAGE_ROWS });
     const paid: string[][] = [];
     const leftOut: LeftOut[] = [];
     for (const { id: programId } of rows) {
-      const options = { now: new Date(), provider: config.payoutProvider, programId };
+      const options = { now: new Date(), provider, programId };
       const preview = await previewRun(ledger, options);
       leftOut.push(...preview.leftOut);
       for (const { affiliateId, amountMinor, currency, destinationHint } of preview.payouts) {
@@ -67,18 +69,30 @@ export async function runPayoutsNow(): Promise<void> {
     });
     const isFile = config.payoutProvider !== 'stripe';
     process.stdout.write(`${describePayouts(run.payouts)}
-${run.vested} commissions vested; ${run.built} payouts built, ${run.awaitingApproval} of them awaiting approval, ${run.submitted} submitted, ${run.failed} failed, ${run.unknown} unknown; ${run.reconciled.asked} earlier ones reconciled, ${run.reconciled.unknown} of them still unknown; debt of ${run.debtorsWrittenOff} affiliates written off.
+${run.vested} commissions vested; ${run.built} payouts built, ${run.awaitingApproval} of them awaiting approval, ${run.submitted} submitted, ${run.failed} failed, ${run.unknown} unknown; ${run.reconciled.asked} earlier ones reconciled, ${run.reconciled.unknown} of them still unknown; ${run.leftOut.length} affiliates with money left out (afflux payouts preview names the reasons); debt of ${run.debtorsWrittenOff} affiliates written off.
 ${isFile && run.submitted > 0 ? `The file is in ${join(config.home, 'payouts')}. Once the money has arrived: afflux payouts mark-paid --all\n` : ''}`);
+    if (run.stopped !== null) {
+      throw new OperatingError(
+        'payout_provider_refused',
+        `the run has stopped, its other payouts wait: ${run.stopped}`,
+      );
+    }
   });
 }
 
 /** `afflux payouts return`: records that the money of paid payouts came back. */
 export async function returnPayouts(ids: readonly string[], options: { reason: string }): Promise<void> {
+  const secretBox = createSecretBox(readConfig().dataKeys);
   await withLedger(NAME, async (ledger) => {
     const returned: Payout[] = [];
     for (const payoutId of ids.map((id) => parseBigintId('payout', id))) {
-      const request = { payoutId, now: new Date(), actor: ACTOR, failure: options.reason };
-      returned.push(donePayout(payoutId, await inTransaction(ledger, (tx) => returnPayout(tx, request))));
+      const request = { payoutId, now: new Date(), actor: ACTOR, failure: options.reason, secretBox };
+      const closed = await inTransaction(ledger, async (tx) => {
+        const done = await returnPayout(tx, request);
+        if (done.outcome === 'done') await refuseDestination(tx, request);
+        return done;
+      });
+      returned.push(donePayout(payoutId, closed));
     }
     process.stdout.write(`${describePayouts(returned)}\n${returned.length} payouts returned.\n`);
   });

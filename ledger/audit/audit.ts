@@ -228,6 +228,27 @@ const CHECKS: readonly Check[] = [
         'pay_' || min(id) filter (where is_off) as example from checked`,
   },
   {
+    name: 'rests_agree',
+    statement:
+      'what is available and of no available commission is what payouts left below the smallest unit of their provider',
+    find: (tx) => tx<[Finding]>`
+      with earned as (
+        select affiliate_id, currency, sum(amount_minor - reversed_minor + clawback_minor) as total
+        from commissions where state = 'available' group by affiliate_id, currency
+      ), left_over as (
+        select p.affiliate_id, p.currency, -sum(i.amount_minor) as total
+        from payout_items i join payouts p on p.id = i.payout_id
+        where i.kind = 'rest' and i.live group by p.affiliate_id, p.currency
+      ), checked as (
+        select a.affiliate_id, coalesce(l.total, 0) < 0
+          or a.balance_minor <> coalesce(e.total, 0) + coalesce(l.total, 0) as is_off
+        from accounts a left join earned e using (affiliate_id, currency)
+        left join left_over l using (affiliate_id, currency) where a.kind = 'available'
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'aff_' || min(affiliate_id) filter (where is_off) as example from checked`,
+  },
+  {
     name: 'payouts_approved',
     statement: 'every payout is as far as the approval of its run allows',
     find: (tx) => tx<[Finding]>`

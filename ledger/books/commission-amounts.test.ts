@@ -116,10 +116,11 @@ test.each([
     affiliateName,
     affiliateEmail: 'a@example.com',
     payoutAccount: null,
+    accountHolder: null,
     currency: 'JPY',
     amountMinor: 1_234n,
   };
-  expect(renderBankCsv([order]).split('\r\n')[1]).toBe(
-    `"pay_1","aff_7",${cell},"a@example.com","","1234","JPY"`,
+  expect(renderBankCsv([order], ({ providerKey }) => providerKey).split('\r\n')[1]).toBe(
+    `"pay_1","aff_7",${cell},"a@example.com","","","1234","JPY"`,
   );
 });

@@ -1,6 +1,7 @@
 import { type Database, type DatabaseSql, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import { type Journal, postJournals } from './journals.ts';
+import { lockProgramBalances } from './program-lock.ts';
 
 export const COMMISSION_STATES = [
   'pending',
@@ -115,30 +116,57 @@ function vestingJournal(commission: Commission): Journal {
   };
 }
 
-/** Commissions vested in one transaction. */
+/** Commissions vested in one statement, and by the vesting task in one transaction. */
 export const VEST_BATCH_SIZE = 1_000;
 
 /**
- * Makes every pending commission whose hold has ended available, in transactions of `limit`.
- * Commissions another process is working on are left to it, or to the next time.
+ * Makes every pending commission whose hold has ended available, program by program, in transactions of `limit`.
+ * Commissions that a refund or a review is working on are left to the next time.
  */
 export async function vestDue(
   ledger: Database,
   options: { now: Date; limit: number; programId?: number | undefined },
 ): Promise<{ vested: number }> {
   const { now, limit, programId = null } = options;
+  const programs = await ledger<{ id: number }[]>`
+    select distinct program_id as id from commissions
+    where state = 'pending' and available_at <= ${now}
+      and (${programId}::integer is null or program_id = ${programId}) order by id`;
+  let vested = 0;
+  for (const { id } of programs) {
+    let count = limit;
+    while (count === limit) {
+      count = await inTransaction(ledger, async (tx) => {
+        await lockProgramBalances(tx, id);
+        return await vestBatch(tx, { now, limit, programId: id });
+      });
+      vested += count;
+    }
+  }
+  return { vested };
+}
+
+/** The same in a transaction of the caller’s, who has the lock of the program’s balances. */
+export async function vestProgram(
+  tx: DatabaseTransaction,
+  options: { now: Date; programId: number },
+): Promise<number> {
   let vested = 0;
   for (;;) {
-    const count = await inTransaction(ledger, async (tx) => {
-      const due = await tx<Commission[]>`
-        select ${tx(COMMISSION_COLUMNS)} from commissions
-        where state = 'pending' and available_at <= ${now}
-          and (${programId}::integer is null or program_id = ${programId})
-        order by available_at, id limit ${limit} for no key update skip locked`;
-      await vestCommissions(tx, due);
-      return due.length;
-    });
+    const count = await vestBatch(tx, { ...options, limit: VEST_BATCH_SIZE });
     vested += count;
-    if (count < limit) return { vested };
+    if (count < VEST_BATCH_SIZE) return vested;
   }
+}
+
+async function vestBatch(
+  tx: DatabaseTransaction,
+  { now, limit, programId }: { now: Date; limit: number; programId: number },
+): Promise<number> {
+  const due = await tx<Commission[]>`
+    select ${tx(COMMISSION_COLUMNS)} from commissions
+    where state = 'pending' and available_at <= ${now} and program_id = ${programId}
+    order by available_at, id limit ${limit} for no key update skip locked`;
+  await vestCommissions(tx, due);
+  return due.length;
 }

@@ -1,5 +1,6 @@
 import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { balancingEntry, type Entry, postJournals } from './journals.ts';
+import { lockProgramBalances } from './program-lock.ts';
 
 /**
  * Debt is owed commission by commission: every entry on a debt account names the one that was paid and then refunded,
@@ -90,7 +91,7 @@ async function writeOffBatch(
 ): Promise<{ written: bigint[]; last: number | undefined }> {
   const { now, programId, days, after } = options;
   // Nothing but the building of payouts makes debt smaller, and it takes the same lock.
-  await tx`select pg_advisory_xact_lock(hashtextextended('payouts.build', ${programId}))`;
+  await lockProgramBalances(tx, programId);
   const debts = await tx<{ affiliateId: number; currency: string; oldMinor: bigint }[]>`
     select a.affiliate_id, a.currency, greatest(0, -a.balance_minor - e.earned_minor - coalesce((
       select sum(-l.amount_minor) from commission_lines l join commissions c on c.id = l.commission_id

@@ -13,6 +13,7 @@ import { extendHashChains } from '../audit/hash-chains.ts';
 import { recordConversion } from '../conversions/conversions.ts';
 import { recordRefund } from '../decisions/refunds.ts';
 import { answerAll } from '../payouts/provider.ts';
+import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { createAffiliate } from '../programs/affiliates.ts';
@@ -34,12 +35,13 @@ beforeAll(async () => {
   await creditOrder(ledger, parties, { orderId: 'submitted', amountMinor: 10_000n });
   const provider = {
     name: 'test',
+    limits: BANK_LIMITS,
     submit: async (batch: Parameters<typeof answerAll>[0]) => answerAll(batch, { outcome: 'accepted' }),
   };
   await runPayouts(ledger, { actor: 'test', now: new Date(Date.now() + 1_000), provider });
-  await owner`
-    insert into payout_methods (affiliate_id, kind, details, account_hash, hint)
-    values (${chain[1]}, 'bank', '', ${Buffer.alloc(32)}, 'x')`;
+  // The guards look at one method, with a refusal that a change ends.
+  await owner`delete from payout_methods where affiliate_id <> ${chain[1]}`;
+  await owner`update payout_methods set refused_at = now()`;
   await creditOrder(ledger, parties, { orderId: 'small', amountMinor: 10n });
   await creditOrder(ledger, parties, { orderId: 'refunded', amountMinor: 10_000n });
   await inTransaction(ledger, (tx) =>

@@ -16,6 +16,7 @@ import { buildPayouts } from '../payouts/build.ts';
 import { setPayoutMethod } from '../payouts/methods.ts';
 import { cancelPayout, failPayout, listPayouts, markPayoutPaid, returnPayout } from '../payouts/payouts.ts';
 import { answerAll, type PaymentOrder, type PayoutProvider } from '../payouts/provider.ts';
+import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { getAffiliates, updateAffiliate } from '../programs/affiliates.ts';
@@ -118,6 +119,7 @@ class Bank {
   ): PayoutProvider {
     return {
       name: 'test',
+      limits: BANK_LIMITS,
       submit: async (batch) => {
         this.faults.push(...(await findUndue(batch.orders)));
         if (answer === 'unheard') throw new Error('no connection');
@@ -232,7 +234,12 @@ async function carryOut(world: World, command: Command): Promise<void> {
     case 'credit and build':
       await carryOut(world, { ...command, kind: 'credit' });
       await carryOut(world, { kind: 'confirm', order: command.order });
-      await buildPayouts(ledger, { actor: 'test', now: daysAhead(0), provider: 'test', programId });
+      await buildPayouts(ledger, {
+        actor: 'test',
+        now: daysAhead(0),
+        provider: { name: 'test', limits: BANK_LIMITS },
+        programId,
+      });
       return;
     case 'suspend meanwhile': {
       // Between the making of its payout and the hand-over.

@@ -12,6 +12,7 @@ import { vestDue } from '../books/commissions.ts';
 import { findConversionByOrder, recordConversion } from '../conversions/conversions.ts';
 import { listPayouts, markPayoutPaid } from '../payouts/payouts.ts';
 import { answerAll } from '../payouts/provider.ts';
+import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { recordRefund } from './refunds.ts';
@@ -112,6 +113,7 @@ async function runAndMarkPaid(programId: number): Promise<void> {
   const now = new Date(Date.now() + 1_000);
   const provider = {
     name: 'test',
+    limits: BANK_LIMITS,
     submit: async (batch: Parameters<typeof answerAll>[0]) => answerAll(batch, { outcome: 'accepted' }),
   };
   await runPayouts(ledger, { actor: 'test', now, provider, programId });

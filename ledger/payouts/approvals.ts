@@ -19,6 +19,8 @@ export type PayoutRunState = (typeof PAYOUT_RUN_STATES)[number];
 export interface PayoutRun {
   readonly id: bigint;
   readonly programId: number;
+  /** Of a run for one affiliate. */
+  readonly affiliateId: number | null;
   readonly provider: string;
   readonly state: PayoutRunState;
   readonly startedAt: Date;
@@ -34,7 +36,7 @@ export interface PayoutRun {
 }
 
 const runs = (sql: DatabaseSql) => sql`
-  select r.id, r.program_id, r.provider, r.state, r.started_at, r.started_by, r.decided_at, r.decided_by,
+  select r.id, r.program_id, r.affiliate_id, r.provider, r.state, r.started_at, r.started_by, r.decided_at, r.decided_by,
     t.payouts, t.amount_minor, g.currency
   from payout_runs r join programs g on g.id = r.program_id
   cross join lateral (

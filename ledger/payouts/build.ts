@@ -1,46 +1,57 @@
 import { createHash } from 'node:crypto';
-import { OperatingError } from '../../core/errors.ts';
+import { assert, OperatingError } from '../../core/errors.ts';
 import { appendAuditLog } from '../access/audit-log.ts';
+import { vestProgram } from '../books/commissions.ts';
 import { firstOwed, readOwed } from '../books/debt.ts';
 import { postJournals } from '../books/journals.ts';
+import { lockProgramBalances } from '../books/program-lock.ts';
 import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { destinations } from './destinations.ts';
+import { findLeftOut, type LeftOut, type RunScope } from './left-out.ts';
 import { buildJournal, PAYOUT_COLUMNS, type Payout, type PayoutItem, type PayoutPart } from './payouts.ts';
+import { type CurrencyLimits, limitsIn } from './provider.ts';
 
 /** Affiliates looked at in one transaction, and payouts handed over in one batch. */
 const PAYOUT_BATCH_SIZE = 500;
 
-interface BuildOptions {
-  /** Commissions available then are paid, to destinations whose hold has ended by then. */
-  readonly now: Date;
-  /** The payout provider that will move the money. */
-  readonly provider: string;
-  readonly programId: number;
+interface StartOptions extends RunScope {
   /** Who starts the run, as the audit log names them. */
   readonly actor: string;
+}
+
+/** What a run leaves to itself for a while: no other run hands these batches over. */
+export interface BatchClaim {
+  readonly runId: bigint;
+  readonly until: Date;
 }
 
 export interface BuiltPayouts {
   /** Null: nothing was due. */
   readonly runId: bigint | null;
+  /** Commissions whose hold had ended. */
+  readonly vested: number;
   readonly built: number;
   /** They wait for a second person: see approvals.ts. */
   readonly awaitsApproval: boolean;
+  readonly leftOut: readonly LeftOut[];
+  /** Null: without `claimSeconds`, or nothing is to be handed over. */
+  readonly claim: BatchClaim | null;
 }
 
 /**
- * Makes one payout for every active affiliate of the program whose available money less its debt reaches its payout
- * minimum, whose schedule allows one now and whose destination is not on hold: `awaiting_approval` where the program
- * asks for a second person, else `created`. All in one transaction, so that a run is what its preview showed, or
- * nothing. @throws OperatingError `preview_changed` when that is not what `preview` is the hash of.
+ * Makes available whatever is due, then one payout for every active affiliate of the program whose available money less
+ * its debt reaches its payout minimum, whose schedule allows one now and whose destination can be paid:
+ * `awaiting_approval` where the program asks for a second person, else `created`. All in one transaction, so that a run
+ * is what its preview showed, or nothing. With `claimSeconds` other runs leave the payouts to the caller for so long.
+ * @throws OperatingError `preview_changed` when that is not what `preview` is the hash of.
  */
 export async function buildPayouts(
   ledger: Database,
-  options: BuildOptions & { preview?: string | undefined },
+  options: StartOptions & { preview?: string | undefined; claimSeconds?: number | undefined },
 ): Promise<BuiltPayouts> {
-  const { preview, now, provider, programId, actor } = options;
+  const { preview, now, provider, programId, affiliateId, actor, claimSeconds } = options;
   return await inTransaction(ledger, async (tx) => {
-    const { runId, payouts, awaitsApproval } = await buildAll(tx, options);
+    const { runId, vested, payouts, awaitsApproval, leftOut } = await buildAll(tx, options);
     const hash = hashPreview(options, payouts);
     if (preview !== undefined && preview !== hash) {
       throw new OperatingError('preview_changed', 'what would be paid has changed since the preview');
@@ -52,7 +63,8 @@ export async function buildPayouts(
         subject: `run_${runId}`,
         after: {
           program_id: `prg_${programId}`,
-          provider,
+          ...(affiliateId !== undefined && { affiliate_id: `aff_${affiliateId}` }),
+          provider: provider.name,
           as_of: now,
           preview: hash,
           confirmed: preview !== undefined,
@@ -63,51 +75,67 @@ export async function buildPayouts(
         },
       });
     }
-    return { runId, built: payouts.length, awaitsApproval };
+    const claim =
+      claimSeconds === undefined || runId === null || awaitsApproval
+        ? null
+        : await claimBatches(tx, runId, claimSeconds);
+    return { runId, vested, built: payouts.length, awaitsApproval, leftOut, claim };
   });
+}
+
+/** By the database's clock, because the claims of several runs are compared with each other. */
+async function claimBatches(tx: DatabaseTransaction, runId: bigint, seconds: number): Promise<BatchClaim> {
+  const [claim] = await tx<[{ until: Date }]>`
+    update payout_batches set
+      claimed_until = date_trunc('milliseconds', statement_timestamp() + make_interval(secs => ${seconds}))
+    where run_id = ${runId} returning claimed_until as until`;
+  return { runId, until: claim.until };
 }
 
 /** A payout that would be made now. */
 export type PayoutPreview = Pick<
   Payout,
-  | 'affiliateId'
-  | 'currency'
-  | 'amountMinor'
-  | 'destinationKind'
-  | 'destinationHint'
-  | 'destinationEmail'
-  | 'methodVersion'
+  'affiliateId' | 'currency' | 'amountMinor' | 'destinationKind' | 'destinationHint' | 'methodVersion'
 >;
 
-/** What {@link buildPayouts} would make: it is made, and rolled back, so that no second rule can say otherwise. */
-export async function previewPayouts(
-  ledger: Database,
-  options: Omit<BuildOptions, 'actor'>,
-): Promise<readonly PayoutPreview[]> {
-  let payouts: readonly Payout[] = [];
+export interface RunPreview {
+  /** See {@link hashPreview}: a run that is given it makes these payouts, or none. */
+  readonly hash: string;
+  readonly payouts: readonly PayoutPreview[];
+  readonly leftOut: readonly LeftOut[];
+}
+
+/**
+ * What {@link buildPayouts} would make, and why everybody else with money would get none: it is made, and rolled back,
+ * so that no second rule can say otherwise, and nothing is written.
+ */
+export async function previewRun(ledger: Database, options: RunScope): Promise<RunPreview> {
   const rolledBack = new Error('a preview leaves nothing');
+  let preview: RunPreview | undefined;
   await inTransaction(ledger, async (tx) => {
-    ({ payouts } = await buildAll(tx, { ...options, actor: 'preview' }));
+    const { payouts, leftOut } = await buildAll(tx, { ...options, actor: 'preview' });
+    preview = { hash: hashPreview(options, payouts), payouts, leftOut };
     throw rolledBack;
   }).catch((error: unknown) => {
     if (error !== rolledBack) throw error;
   });
-  return payouts;
+  assert(preview, 'what would be paid is known before it is rolled back');
+  return preview;
 }
 
 /**
- * SHA-256, in hexadecimal, of a preview: the program, the provider and the moment, then a line for each affiliate by
- * id, with its currency, its minor units and where they go. It can be computed again from the payouts of a run.
+ * SHA-256, in hexadecimal, of a preview: the program, the provider, the moment and the affiliate of a run for one, then
+ * a line for each affiliate by id, with its currency, its minor units and where they go. It can be computed again from
+ * the payouts of a run.
  */
 export function hashPreview(
-  { now, provider, programId }: Omit<BuildOptions, 'actor'>,
+  { now, provider, programId, affiliateId }: RunScope,
   payouts: readonly PayoutPreview[],
 ): string {
-  const hash = createHash('sha256').update(`prg_${programId} ${provider} ${now.toISOString()}\n`);
-  for (const payout of payouts) {
-    const { affiliateId, currency, amountMinor, destinationKind, methodVersion, destinationEmail } = payout;
-    const destination = `${destinationKind ?? '-'} ${methodVersion ?? destinationEmail ?? '-'}`;
-    hash.update(`aff_${affiliateId} ${currency} ${amountMinor} ${destination}\n`);
+  const only = affiliateId === undefined ? '' : ` aff_${affiliateId}`;
+  const hash = createHash('sha256').update(`prg_${programId} ${provider.name} ${now.toISOString()}${only}\n`);
+  for (const { affiliateId: id, currency, amountMinor, destinationKind, methodVersion } of payouts) {
+    hash.update(`aff_${id} ${currency} ${amountMinor} ${destinationKind} ${methodVersion}\n`);
   }
   return hash.digest('hex');
 }
@@ -118,25 +146,38 @@ interface StartedRun {
   readonly awaitsApproval: boolean;
 }
 
-async function buildAll(
-  tx: DatabaseTransaction,
-  options: BuildOptions,
-): Promise<StartedRun & { payouts: readonly Payout[] }> {
-  // One builder a program at a time. The unique keys alone would keep the money right, by failing the second one.
-  await tx`select pg_advisory_xact_lock(hashtextextended('payouts.build', ${options.programId}))`;
-  const [program] = await tx<{ awaitsApproval: boolean }[]>`
-    select payouts_need_approval as awaits_approval from programs where id = ${options.programId} for share`;
+interface BuiltRun extends StartedRun {
+  readonly vested: number;
+  readonly payouts: readonly Payout[];
+  readonly leftOut: readonly LeftOut[];
+}
+
+async function buildAll(tx: DatabaseTransaction, options: StartOptions): Promise<BuiltRun> {
+  // One builder a program at a time, and no vesting beside it, which would leave out what it is about to add.
+  await lockProgramBalances(tx, options.programId);
+  const vested = await vestProgram(tx, options);
+  const [program] = await tx<{ currency: string; awaitsApproval: boolean }[]>`
+    select currency, payouts_need_approval as awaits_approval from programs
+    where id = ${options.programId} for share`;
   const awaitsApproval = program?.awaitsApproval ?? false;
+  const limits = program && limitsIn(options.provider.limits, program.currency);
   const payouts: Payout[] = [];
   let runId: bigint | null = null;
-  let after = 0;
-  for (;;) {
-    const batch: BuiltBatch = await buildBatch(tx, { ...options, runId, awaitsApproval, after });
+  let after: number | undefined = 0;
+  while (limits && after !== undefined) {
+    const batch: BuiltBatch = await buildBatch(tx, { ...options, limits, runId, awaitsApproval, after });
     runId = batch.runId;
     payouts.push(...batch.payouts);
-    if (batch.last === undefined) return { runId, awaitsApproval, payouts };
     after = batch.last;
   }
+  const paid = payouts.map(({ affiliateId }) => affiliateId);
+  return { runId, vested, awaitsApproval, payouts, leftOut: await findLeftOut(tx, options, paid) };
+}
+
+interface BatchOptions extends StartOptions, StartedRun {
+  readonly limits: CurrencyLimits;
+  /** Only affiliates behind it. */
+  readonly after: number;
 }
 
 interface BuiltBatch {
@@ -146,21 +187,22 @@ interface BuiltBatch {
   readonly last?: number | undefined;
 }
 
+/** Affiliates that may be paid, and their commissions that can be, both locked. */
 interface Payable {
-  readonly commissionId: bigint;
-  readonly affiliateId: number;
-  readonly amountMinor: bigint;
+  readonly affiliateIds: readonly number[];
+  readonly commissions: readonly {
+    readonly commissionId: bigint;
+    readonly affiliateId: number;
+    readonly amountMinor: bigint;
+  }[];
 }
 
 /** Payouts of the next affiliates behind `after`. */
-async function buildBatch(
-  tx: DatabaseTransaction,
-  options: BuildOptions & StartedRun & { after: number },
-): Promise<BuiltBatch> {
+async function buildBatch(tx: DatabaseTransaction, options: BatchOptions): Promise<BuiltBatch> {
   const candidates = await findCandidates(tx, options);
   const last = candidates.at(-1);
   if (last === undefined) return { runId: options.runId, payouts: [] };
-  const payable = await lockPayable(tx, candidates, options.now);
+  const payable = await lockPayable(tx, candidates, options);
   const payouts = await insertPayouts(tx, options, payable);
   const runId = options.runId ?? (await runOf(tx, payouts));
   if (payouts.length > 0) {
@@ -183,95 +225,125 @@ async function runOf(tx: DatabaseTransaction, [payout]: readonly Payout[]): Prom
   return batch.runId;
 }
 
+/** A condition: affiliate `f` may be paid. Who is terminated is paid by a run of its own. */
+const mayBePaid = (tx: DatabaseTransaction, { affiliateId }: RunScope) => tx`
+  (f.status = 'active' or (${affiliateId !== undefined} and f.status = 'terminated'))`;
+
 /** Affiliates who may be due, by id: available money, no payout under way. */
-async function findCandidates(
-  tx: DatabaseTransaction,
-  options: BuildOptions & { after: number },
-): Promise<number[]> {
+async function findCandidates(tx: DatabaseTransaction, options: BatchOptions): Promise<number[]> {
+  const { programId, affiliateId = null, after } = options;
   const rows = await tx<{ affiliateId: number }[]>`
     select a.affiliate_id from accounts a join affiliates f on f.id = a.affiliate_id
-    where a.program_id = ${options.programId} and a.kind = 'available' and a.balance_minor > 0
-      and a.affiliate_id > ${options.after} and f.status = 'active'
+    where a.program_id = ${programId} and a.kind = 'available' and a.balance_minor > 0
+      and a.affiliate_id > ${after} and (${affiliateId}::integer is null or a.affiliate_id = ${affiliateId})
+      and ${mayBePaid(tx, options)}
       and not exists (
         select from payouts p where p.affiliate_id = a.affiliate_id and p.currency = a.currency
           and p.state in ('awaiting_approval', 'created', 'submitting', 'submitted', 'unknown')
       )
     order by a.affiliate_id limit ${PAYOUT_BATCH_SIZE}`;
-  return rows.map(({ affiliateId }) => affiliateId);
+  return rows.map((row) => row.affiliateId);
 }
 
-/** Locks the available commissions of these affiliates, then the affiliates that are still active. */
+/** Locks the available commissions of these affiliates, then the affiliates that may still be paid. */
 async function lockPayable(
   tx: DatabaseTransaction,
-  affiliateIds: readonly number[],
-  now: Date,
-): Promise<Payable[]> {
+  candidates: readonly number[],
+  options: BatchOptions,
+): Promise<Payable> {
   // A commission that a refund is working on is left for the next run.
-  const payable = await tx<Payable[]>`
+  const commissions = await tx<Payable['commissions'][number][]>`
     select id as commission_id, affiliate_id, amount_minor - reversed_minor + clawback_minor as amount_minor
-    from commissions where affiliate_id = any(${[...affiliateIds]}::integer[]) and state = 'available'
-      and available_at <= ${now}
+    from commissions where affiliate_id = any(${[...candidates]}::integer[]) and state = 'available'
+      and available_at <= ${options.now}
     order by id for no key update skip locked`;
   // The lock: no affiliate is suspended, and no destination changed, between this check and the commit of its payout.
-  const active = await tx<{ id: number }[]>`
-    select id from affiliates where id = any(${[...affiliateIds]}::integer[]) and status = 'active'
+  const payable = await tx<{ id: number }[]>`
+    select id from affiliates f where id = any(${[...candidates]}::integer[]) and ${mayBePaid(tx, options)}
     order by id for share`;
-  const ids = new Set(active.map(({ id }) => id));
-  return payable.filter(({ affiliateId }) => ids.has(affiliateId));
+  const ids = new Set(payable.map(({ id }) => id));
+  return {
+    affiliateIds: [...ids],
+    commissions: commissions.filter(({ affiliateId }) => ids.has(affiliateId)),
+  };
 }
 
-/** Inserts the payouts that reach their minimum, with their items, in a batch of their own. */
+/**
+ * Inserts the payouts that reach their minimum, with their items, in a batch of their own. Of what an affiliate has, the
+ * oldest commissions are paid that the provider's largest payment takes, in multiples of its unit.
+ */
 async function insertPayouts(
   tx: DatabaseTransaction,
-  { now, provider, programId, actor, runId, awaitsApproval }: BuildOptions & StartedRun,
-  payable: readonly Payable[],
+  options: BatchOptions,
+  payable: Payable,
 ): Promise<Payout[]> {
-  const rows = payable.map(({ commissionId, affiliateId, amountMinor }) => ({
-    commission_id: commissionId.toString(),
-    affiliate_id: affiliateId,
-    amount_minor: amountMinor.toString(),
+  const { now, provider, programId, affiliateId = null, actor, runId, awaitsApproval, limits } = options;
+  const isForOne = affiliateId !== null;
+  const rows = payable.commissions.map((commission) => ({
+    commission_id: commission.commissionId.toString(),
+    affiliate_id: commission.affiliateId,
+    amount_minor: commission.amountMinor.toString(),
   }));
   // The client takes a list for column names only after a plain `select`: no `(select` may come before it.
   return await tx<Payout[]>`
-    with payable as (
+    with commissions_of as (
       select * from jsonb_to_recordset(${tx.json(rows)}::jsonb)
         as r (commission_id bigint, affiliate_id integer, amount_minor bigint)
+    ), carried as (
+      select a.affiliate_id, a.currency, a.balance_minor as debt_minor, a.balance_minor + coalesce((
+        select -sum(i.amount_minor) from payout_items i join payouts p on p.id = i.payout_id
+        where i.kind = 'rest' and i.live and p.affiliate_id = a.affiliate_id and p.currency = a.currency
+      ), 0) as carried_minor
+      from accounts a where a.affiliate_id = any(${[...payable.affiliateIds]}::integer[]) and a.kind = 'debt'
+    ), summed as (
+      select r.*, c.carried_minor + sum(r.amount_minor) over (
+        partition by r.affiliate_id order by r.commission_id
+      ) as sum_minor
+      from commissions_of r join carried c on c.affiliate_id = r.affiliate_id
+    ), payable as (
+      select * from summed where sum_minor <= coalesce(${limits.largestMinor}::bigint, sum_minor)
     ), owed as (
-      select r.affiliate_id, a.currency, a.balance_minor as debt_minor,
-        sum(r.amount_minor)::bigint + a.balance_minor as amount_minor
-      from payable r join accounts a on a.affiliate_id = r.affiliate_id and a.kind = 'debt'
-      group by r.affiliate_id, a.currency, a.balance_minor
+      select c.*, c.carried_minor + coalesce(p.minor, 0) as payable_minor,
+        c.carried_minor + coalesce(w.minor, 0) as whole_minor, coalesce(p.minor, 0) as commissions_minor
+      from carried c
+      left join (select affiliate_id, sum(amount_minor) as minor from payable group by affiliate_id) p
+        on p.affiliate_id = c.affiliate_id
+      left join (select affiliate_id, sum(amount_minor) as minor from commissions_of group by affiliate_id) w
+        on w.affiliate_id = c.affiliate_id
     ), due as (
-      select owed.*, d.kind, d.details, d.email, d.hint, d.method_version, d.set_by
-      from owed join ${destinations(tx, provider)} d on d.affiliate_id = owed.affiliate_id
+      select owed.*, d.kind, d.details, d.hint, d.method_version, d.set_by,
+        (trunc(owed.payable_minor / ${limits.unitMinor}::bigint) * ${limits.unitMinor}::bigint)::bigint as amount_minor
+      from owed join ${destinations(tx, options)} d on d.affiliate_id = owed.affiliate_id
       cross join lateral (
         select payout_min_minor, payout_schedule from terms
         where program_id = ${programId} and campaign_id is null and validity @> ${now}::timestamptz
           and (affiliate_id is null or affiliate_id = owed.affiliate_id)
         order by affiliate_id is null limit 1
       ) t
-      where owed.amount_minor > 0 and owed.amount_minor >= t.payout_min_minor
-        and (d.held_until is null or d.held_until <= ${now})
-        and (t.payout_schedule = 'daily' or not exists (
+      where owed.payable_minor >= ${limits.unitMinor}::bigint
+        and (${isForOne} or owed.whole_minor >= t.payout_min_minor)
+        and d.blocked is null
+        and (${isForOne} or t.payout_schedule = 'daily' or not exists (
           select from payouts p where p.affiliate_id = owed.affiliate_id and p.state not in ('failed', 'canceled', 'returned')
             and p.created_at >= date_trunc(
               case t.payout_schedule when 'weekly' then 'week' else 'month' end, ${now}::timestamptz, 'UTC')
         ))
     ), run as (
-      insert into payout_runs (program_id, provider, state, started_by)
-      select ${programId}, ${provider}, ${awaitsApproval ? 'awaiting_approval' : 'confirmed'}, ${actor}
+      insert into payout_runs (program_id, affiliate_id, provider, state, started_by)
+      select ${programId}, ${affiliateId}::integer, ${provider.name},
+        ${awaitsApproval ? 'awaiting_approval' : 'confirmed'}, ${actor}
       from due where ${runId}::bigint is null limit 1
       returning id
     ), batch as (
       insert into payout_batches (program_id, provider, run_id)
-      select ${programId}, ${provider}, coalesce(${runId}::bigint, (select id from run)) from due limit 1
+      select ${programId}, ${provider.name}, coalesce(${runId}::bigint, (select id from run)) from due limit 1
       returning id
     ), made as (
       insert into payouts (batch_id, program_id, affiliate_id, currency, amount_minor, provider, state, destination_kind,
-        destination_details, destination_email, destination_hint, method_version, destination_set_by)
-      select batch.id, ${programId}, due.affiliate_id, due.currency, due.amount_minor, ${provider},
-        ${awaitsApproval ? 'awaiting_approval' : 'created'}, due.kind, due.details, due.email, due.hint,
-        due.method_version, due.set_by
+        destination_details, destination_hint, method_version, destination_set_by)
+      select batch.id, ${programId}, due.affiliate_id, due.currency, due.amount_minor, ${provider.name},
+        ${awaitsApproval ? 'awaiting_approval' : 'created'}, due.kind, due.details, due.hint, due.method_version,
+        due.set_by
       from due cross join batch order by due.affiliate_id
       returning *
     ), items as (
@@ -281,6 +353,10 @@ async function insertPayouts(
       union all
       select made.id, 'debt', null, due.debt_minor
       from made join due on due.affiliate_id = made.affiliate_id where due.debt_minor < 0
+      union all
+      select made.id, 'rest', null, (due.amount_minor - due.commissions_minor - due.debt_minor)::bigint
+      from made join due on due.affiliate_id = made.affiliate_id
+      where due.amount_minor <> due.commissions_minor + due.debt_minor
     )
     select ${tx(PAYOUT_COLUMNS)} from made order by id`;
 }
@@ -305,7 +381,7 @@ async function readBatchParts(
     const { payoutId, kind, commissionId, amountMinor } = item;
     const netted = firstOwed(owed?.get(debtorOf(item) ?? 0) ?? [], -amountMinor);
     const parts =
-      commissionId === null
+      kind === 'debt'
         ? netted.map((one) => ({ kind, commissionId: one.commissionId, amountMinor: -one.amountMinor }))
         : [{ kind, commissionId, amountMinor }];
     const known = byPayout.get(payoutId);

@@ -1,52 +1,65 @@
 import type { DatabaseSql } from '../postgres/db.ts';
+import type { PayoutProvider } from './provider.ts';
 
 /**
- * Where the money of affiliates goes: preview, build and hand-over read it here. After a change nothing is paid there
- * until the hold has ended, which triggers of the database set (`payout_method_hold_days` of the program).
+ * Where the money of affiliates goes: preview, build, hand-over and the affiliate's own view read it here. After a change
+ * nothing is paid there until the hold has ended, which triggers of the database set (`payout_method_hold_days` of the
+ * program); after a refusal nothing is paid there until it changes.
  */
 
-/** Providers that pay an affiliate without a PayPal method to its e-mail address. */
-const PAYS_TO_EMAIL: ReadonlySet<string> = new Set(['paypal_csv']);
-
+/** `email`: payouts of earlier versions, to the affiliate's own address. */
 export const DESTINATION_KINDS = ['bank', 'paypal', 'stripe', 'email'] as const;
 export type DestinationKind = (typeof DESTINATION_KINDS)[number];
 
-/** A destination as people see it; everything is null without one. */
+/** Why nothing can be paid to an affiliate's destination, the first that holds. */
+export const BLOCKED_REASONS = [
+  'no_payout_method',
+  /** Such as an IBAN where the program's provider is Stripe. */
+  'method_does_not_fit_provider',
+  /** A payment to it was refused or came back, and it was not changed since. */
+  'method_refused',
+  /** It was changed a short time ago. */
+  'destination_on_hold',
+] as const;
+export type BlockedReason = (typeof BLOCKED_REASONS)[number];
+
+/** A destination as people see it. */
 export interface Destination {
-  readonly kind: DestinationKind | null;
-  readonly hint: string | null;
+  /** Null without one. */
   readonly changedAt: Date | null;
   /** Until then nothing is paid there; null: no hold. */
   readonly heldUntil: Date | null;
+  /** When a payment to it was refused or came back; null: not since it was set. */
+  readonly refusedAt: Date | null;
+  /** Null: money can be paid there. */
+  readonly blocked: BlockedReason | null;
 }
 
-/** A subquery: the destination of every affiliate, by `affiliate_id`. `held_until` is null without a destination. */
-export function destinations(sql: DatabaseSql, provider: string) {
+/** A subquery: the destination of every affiliate, by `affiliate_id`. All but `blocked` is null without one. */
+export function destinations(
+  sql: DatabaseSql,
+  { provider, now }: { provider: Pick<PayoutProvider, 'limits'>; now: Date },
+) {
   return sql`(
-    select f.id as affiliate_id,
-      case when d.to_email then 'email' else m.kind end as kind,
-      case when not d.to_email then m.details end as details,
-      case when d.to_email then f.email end as email,
-      case when d.to_email then left(f.email, 1) || '…@' || left(split_part(f.email, '@', 2), 90) else m.hint end as hint,
-      case when not d.to_email then m.version end as method_version,
-      case when d.to_email then f.email_changed_by else m.changed_by end as set_by,
-      case when d.to_email then f.email_changed_at else m.updated_at end as changed_at,
-      case when d.to_email then f.email_held_until else m.held_until end as held_until
+    select f.id as affiliate_id, m.kind, m.details, m.hint, m.version as method_version, m.changed_by as set_by,
+      m.updated_at as changed_at, case when m.held_until > ${now} then m.held_until end as held_until, m.refused_at,
+      case
+        when m.affiliate_id is null then 'no_payout_method'
+        when m.kind <> ${provider.limits.methodKind} then 'method_does_not_fit_provider'
+        when m.refused_at is not null then 'method_refused'
+        when m.held_until > ${now} then 'destination_on_hold'
+      end as blocked
     from affiliates f left join payout_methods m on m.affiliate_id = f.id
-    cross join lateral (
-      select ${PAYS_TO_EMAIL.has(provider)}::boolean and m.kind is distinct from 'paypal' as to_email
-    ) d
   )`;
 }
 
 /** Where an affiliate's next payout by this provider goes. */
 export async function readDestination(
   sql: DatabaseSql,
-  options: { affiliateId: number; provider: string; now: Date },
+  options: { affiliateId: number; provider: Pick<PayoutProvider, 'limits'>; now: Date },
 ): Promise<Destination> {
-  const { affiliateId, provider, now } = options;
-  const [destination] = await sql<Destination[]>`
-    select kind, hint, changed_at, case when held_until > ${now} then held_until end as held_until
-    from ${destinations(sql, provider)} d where affiliate_id = ${affiliateId}`;
-  return destination ?? { kind: null, hint: null, changedAt: null, heldUntil: null };
+  const [destination] = await sql<[Destination]>`
+    select changed_at, held_until, refused_at, blocked
+    from ${destinations(sql, options)} d where affiliate_id = ${options.affiliateId}`;
+  return destination;
 }

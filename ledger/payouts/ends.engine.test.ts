@@ -4,6 +4,7 @@ import {
   createParties,
   creditOrder,
   freshLedger,
+  givePayoutMethod,
   type TestLedger,
   type TestParties,
 } from '../../test/support/ledger.ts';
@@ -14,9 +15,10 @@ import { writeOffDebt } from '../books/debt.ts';
 import { recordRefund } from '../decisions/refunds.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateAffiliate } from '../programs/affiliates.ts';
-import { buildPayouts, previewPayouts } from './build.ts';
+import { buildPayouts, previewRun } from './build.ts';
 import { listPayouts, type Payout, returnPayout } from './payouts.ts';
 import { answerAll, type PaymentBatch, type PaymentOrder, type PayoutProvider } from './provider.ts';
+import { BANK_LIMITS } from './providers/bank-csv.ts';
 import { runPayouts } from './run.ts';
 import { reconcilePayouts, submitPayouts } from './submit.ts';
 
@@ -38,6 +40,7 @@ function createPayer(gives: (batch: PaymentBatch) => 'paid' | 'nothing' | 'no an
   const paid = new Map<string, bigint>();
   const provider: PayoutProvider = {
     name: 'payer',
+    limits: BANK_LIMITS,
     async submit(batch) {
       const gift = gives(batch);
       if (gift === 'nothing') throw new Error('connection refused');
@@ -84,13 +87,13 @@ describe('a payout that is not submitted yet', () => {
     await creditOrder(ledger, parties, { amountMinor: 5_000n, orderId: 'refunded' });
     const { provider, total } = createPayer();
     await vestDue(ledger, { now: soon(), limit: 10, programId });
-    expect(await previewPayouts(ledger, { now: soon(), provider: 'payer', programId })).toMatchObject([
-      { affiliateId: parties.chain[0], currency: 'EUR', amountMinor: 1_500n },
-    ]);
+    expect(await previewRun(ledger, { now: soon(), provider, programId })).toMatchObject({
+      payouts: [{ affiliateId: parties.chain[0], currency: 'EUR', amountMinor: 1_500n }],
+    });
     expect(await payoutsOf(parties)).toEqual([]);
-    expect(
-      await buildPayouts(ledger, { actor: 'test', now: soon(), provider: 'payer', programId }),
-    ).toMatchObject({ built: 1 });
+    expect(await buildPayouts(ledger, { actor: 'test', now: soon(), provider, programId })).toMatchObject({
+      built: 1,
+    });
     await refund(parties, 'refunded', 5_000n);
     expect((await payoutsOf(parties)).map(({ state }) => state)).toEqual(['canceled']);
     await expectBooksToHold();
@@ -109,9 +112,9 @@ describe('a payout that is not submitted yet', () => {
     const { programId } = parties;
     await creditOrder(ledger, parties, { amountMinor: 10_000n });
     await vestDue(ledger, { now: soon(), limit: 10, programId });
-    await buildPayouts(ledger, { actor: 'test', now: soon(), provider: 'payer', programId });
-    await updateAffiliate(ledger, { actor: 'test', id: parties.chain[0], changes: { status: 'suspended' } });
     const { provider, total } = createPayer();
+    await buildPayouts(ledger, { actor: 'test', now: soon(), provider, programId });
+    await updateAffiliate(ledger, { actor: 'test', id: parties.chain[0], changes: { status: 'suspended' } });
     await submitPayouts(ledger, { now: soon(), provider, programId });
     expect((await payoutsOf(parties)).map(({ state }) => state)).toEqual(['canceled']);
     expect(total()).toBe(0n);
@@ -125,8 +128,8 @@ test('a payout is canceled also when its affiliate is suspended in the moment of
   const { programId, chain } = parties;
   await creditOrder(ledger, parties, { amountMinor: 10_000n });
   await vestDue(ledger, { now: soon(), limit: 10, programId });
-  await buildPayouts(ledger, { actor: 'test', now: soon(), provider: 'payer', programId });
   const { provider, total } = createPayer();
+  await buildPayouts(ledger, { actor: 'test', now: soon(), provider, programId });
   let run: Promise<unknown> | undefined;
   await ledger.begin(async (tx) => {
     await tx`update affiliates set status = 'suspended' where id = ${chain[0]}`;
@@ -237,6 +240,7 @@ test('24 runs at once over 60 affiliates pay each of them once, while orders are
       insert into affiliates (program_id, ref_code, name, email, status, change_xid)
       values (${programId}, ${`many${i}`}, 'many', 'many@example.com', 'active', pg_current_xact_id()) returning id`;
     ids.push(row?.id ?? 0);
+    await givePayoutMethod(ledger, row?.id ?? 0);
   }
   await db.owner`
     insert into links (code, program_id, campaign_id, affiliate_id, landing_url, change_xid)

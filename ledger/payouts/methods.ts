@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { SecretBox } from '../../core/secret-box.ts';
-import type { DatabaseSql } from '../postgres/db.ts';
+import { appendAuditLog } from '../access/audit-log.ts';
+import { listWitnesses, normalEmail } from '../access/users.ts';
+import { queueMail } from '../integrations/mails.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 
 export const PAYOUT_METHOD_KINDS = ['bank', 'paypal', 'stripe'] as const;
 export type PayoutMethodKind = (typeof PAYOUT_METHOD_KINDS)[number];
@@ -66,6 +69,7 @@ export type PayoutDetails =
 /** What is encrypted for this purpose decrypts for no other. */
 const PURPOSE = 'payout method';
 const storedDetails = z.looseObject({
+  holder: z.string().optional(),
   iban: z.string().optional(),
   email: z.string().optional(),
   account: z.string().optional(),
@@ -75,10 +79,15 @@ export function encryptPayoutDetails(secretBox: SecretBox, details: PayoutDetail
   return secretBox.encrypt(PURPOSE, JSON.stringify(details));
 }
 
-/** The account that money goes to: an IBAN, a PayPal address, or a Stripe account. */
-export function decryptPayoutAccount(secretBox: SecretBox, encrypted: Uint8Array): string | null {
-  const { iban, email, account } = storedDetails.parse(JSON.parse(secretBox.decrypt(PURPOSE, encrypted)));
-  return iban ?? email ?? account ?? null;
+/** The account that money goes to: an IBAN with its holder, a PayPal address, or a Stripe account. */
+export function decryptPayoutAccount(
+  secretBox: SecretBox,
+  encrypted: Uint8Array,
+): { account: string | null; holder: string | null } {
+  const { holder, iban, email, account } = storedDetails.parse(
+    JSON.parse(secretBox.decrypt(PURPOSE, encrypted)),
+  );
+  return { account: iban ?? email ?? account ?? null, holder: holder ?? null };
 }
 
 export function accountOf(details: PayoutDetails): string {
@@ -100,4 +109,48 @@ export async function readAccountHashes(
     select affiliate_id, account_hash from payout_methods
     where affiliate_id = any(${[...affiliateIds]}::integer[]) and account_hash is not null`;
   return new Map(rows.map(({ affiliateId, accountHash }) => [affiliateId, accountHash.toString('hex')]));
+}
+
+/**
+ * A payout to an account was refused or came back: no payouts go there until its affiliate sets another one, or an
+ * operator allows it again. The affiliate and its users hear of it once, by mail. Nothing changes when the account has
+ * changed since the payout was built. Without a secret box no mail is queued.
+ */
+export async function refuseDestination(
+  tx: DatabaseTransaction,
+  options: { payoutId: bigint; now: Date; actor: string; secretBox: SecretBox | undefined },
+): Promise<void> {
+  const { payoutId, now, actor, secretBox } = options;
+  const [refused] = await tx<{ affiliateId: number; programId: number; hint: string }[]>`
+    update payout_methods m set refused_at = ${now} from payouts p
+    where p.id = ${payoutId} and m.affiliate_id = p.affiliate_id and m.version = p.method_version
+      and m.refused_at is null
+    returning m.affiliate_id, p.program_id, m.hint`;
+  if (!refused) return;
+  const { affiliateId, programId, hint } = refused;
+  await appendAuditLog(tx, {
+    actor,
+    action: 'payout_method.refused',
+    subject: `aff_${affiliateId}`,
+    after: { payout_id: `pay_${payoutId}` },
+  });
+  if (!secretBox) return;
+  const [owner] = await tx<[{ name: string; email: string }]>`
+    select name, email from affiliates where id = ${affiliateId}`;
+  const { affiliate } = await listWitnesses(tx, { programId, affiliateId });
+  for (const to of new Set([owner.email, ...affiliate].map(normalEmail))) {
+    await queueMail(tx, secretBox, {
+      to,
+      subject: 'A payment to you was refused',
+      text: `Hello ${owner.name},\n\na payment to your payout method (${hint}) was refused or came back. Its amount is available again. No payouts go to this account until you set another payout method; ask us if you think that it is right.\n`,
+    });
+  }
+}
+
+/** Payouts go to a refused account again. False: it was not refused. */
+export async function allowDestination(tx: DatabaseTransaction, affiliateId: number): Promise<boolean> {
+  const allowed = await tx`
+    update payout_methods set refused_at = null
+    where affiliate_id = ${affiliateId} and refused_at is not null`.affected();
+  return allowed > 0;
 }

@@ -1,12 +1,19 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createParties, creditOrder, freshLedger, type TestLedger } from '../../test/support/ledger.ts';
+import {
+  createParties,
+  creditOrder,
+  freshLedger,
+  TEST_SECRET_BOX,
+  type TestLedger,
+} from '../../test/support/ledger.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { affiliateBalance } from '../audit/counts.ts';
 import type { Database } from '../postgres/db.ts';
 import { type NoticeOutcome, recordNotice } from './notices.ts';
 import { getPayout, listPayouts, type PayoutState } from './payouts.ts';
 import { answerAll, type PayoutProvider } from './provider.ts';
+import { BANK_LIMITS } from './providers/bank-csv.ts';
 import { runPayouts } from './run.ts';
 
 let db: TestLedger;
@@ -30,10 +37,12 @@ async function payoutThat(state: 'submitted' | 'unknown' | 'submitting') {
       providerKey: known ?? '',
       status,
       now: new Date(),
+      secretBox: TEST_SECRET_BOX,
     });
   let outcome: NoticeOutcome | undefined;
   const provider: PayoutProvider = {
     name: 'teller',
+    limits: BANK_LIMITS,
     async submit(batch) {
       known = batch.orders[0]?.providerKey;
       if (state === 'submitting') outcome = await tell('returned');
@@ -118,7 +127,12 @@ describe('what a provider tells by itself', () => {
   });
 
   test('of an unknown payment is not found', async () => {
-    const notice = { provider: 'teller', status: 'paid', now: new Date() } as const;
+    const notice = {
+      provider: 'teller',
+      status: 'paid',
+      now: new Date(),
+      secretBox: TEST_SECRET_BOX,
+    } as const;
     expect(await recordNotice(ledger, { ...notice, providerKey: 'unknown' })).toBe('not_found');
   });
 });

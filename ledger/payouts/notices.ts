@@ -1,4 +1,6 @@
+import type { SecretBox } from '../../core/secret-box.ts';
 import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
+import { refuseDestination } from './methods.ts';
 import { failPayout, markPayoutPaid, type Payout, returnPayout } from './payouts.ts';
 
 /** Notices of a provider about a payout, by webhook, file or any other channel. */
@@ -21,26 +23,54 @@ export type NoticeOutcome =
  */
 export async function recordNotice(
   ledger: Database,
-  notice: { provider: string; providerKey: string; status: NoticeStatus; now: Date },
+  notice: { provider: string; providerKey: string; status: NoticeStatus; now: Date; secretBox: SecretBox },
 ): Promise<NoticeOutcome> {
-  const { provider, providerKey, status, now } = notice;
+  const { provider, providerKey, status, now, secretBox } = notice;
   return await inTransaction(ledger, async (tx) => {
     const [payout] = await tx<{ id: bigint }[]>`
       select id from payouts where provider = ${provider} and provider_key = ${providerKey}`;
     if (!payout) return 'not_found';
     const failure = `${status}, as ${provider} says`;
-    return await applyNotice(tx, { payoutId: payout.id, status, now, actor: provider, failure });
+    return await applyNotice(tx, {
+      payoutId: payout.id,
+      status,
+      now,
+      actor: provider,
+      failure,
+      accountRefused: true,
+      secretBox,
+    });
   });
 }
 
+interface Notice {
+  readonly payoutId: bigint;
+  readonly status: NoticeStatus;
+  readonly now: Date;
+  readonly actor: string;
+  /** Why it failed or came back, in words for its affiliate as well. */
+  readonly failure: string;
+  /** The same in the sender's own words, for operators. */
+  readonly providerFailure?: string | undefined;
+  /** Whether a payout that failed or came back did so because of its account, to which nothing more is paid then. */
+  readonly accountRefused: boolean;
+  readonly secretBox: SecretBox;
+}
+
 /** What {@link recordNotice} does to the payout, for any sender of the notice. */
-export async function applyNotice(
-  tx: DatabaseTransaction,
-  notice: { payoutId: bigint; status: NoticeStatus; now: Date; actor: string; failure: string },
-): Promise<NoticeOutcome> {
+export async function applyNotice(tx: DatabaseTransaction, notice: Notice): Promise<NoticeOutcome> {
+  const outcome = await closeByNotice(tx, notice);
+  if (outcome === 'recorded' && notice.status !== 'paid' && notice.accountRefused) {
+    await refuseDestination(tx, notice);
+  }
+  return outcome;
+}
+
+async function closeByNotice(tx: DatabaseTransaction, notice: Notice): Promise<NoticeOutcome> {
   const { status } = notice;
   if (status === 'failed') return outcomeOf(await failPayout(tx, notice), ['failed']);
-  const marked = await markPayoutPaid(tx, notice);
+  const { payoutId, now, actor } = notice;
+  const marked = await markPayoutPaid(tx, { payoutId, now, actor });
   if (status === 'paid') return outcomeOf(marked, ['paid', 'returned']);
   if (marked.outcome === 'wrong_state' && marked.state === 'submitting') return 'too_early';
   return outcomeOf(await returnPayout(tx, notice), ['returned']);

@@ -28,13 +28,14 @@ export interface Payout {
   readonly provider: string;
   /** What the provider knows this payout by; written before the provider is called, never changed. */
   readonly providerKey: string;
+  /** Why it is in this state, in words for its affiliate as well. */
   readonly failure: string | null;
-  /** Where it goes, as it was when it was built; null: the affiliate had no account, or it was not kept. */
+  /** What the provider said of it; for operators. */
+  readonly providerFailure: string | null;
+  /** Where it goes, as it was when it was built; null: it was not kept. */
   readonly destinationKind: DestinationKind | null;
   /** Enough to recognise it by, such as "DE … 3000". */
   readonly destinationHint: string | null;
-  /** Instead of an account, where the provider pays to the affiliate's address. */
-  readonly destinationEmail: string | null;
   /** Of the payout method: each other account is a new version. */
   readonly methodVersion: number | null;
   readonly createdAt: Date;
@@ -53,20 +54,27 @@ export const PAYOUT_COLUMNS = [
   'provider',
   'providerKey',
   'failure',
+  'providerFailure',
   'destinationKind',
   'destinationHint',
-  'destinationEmail',
   'methodVersion',
   'createdAt',
   'submittedAt',
   'closedAt',
 ];
 
-/** One commission paid, or (negative, without a commission) debt netted. */
+export const PAYOUT_ITEM_KINDS = [
+  'commission',
+  /** Debt that is netted; negative. */
+  'debt',
+  /** What is below the provider's smallest unit: negative where it stays available, else taken up again. */
+  'rest',
+] as const;
+
 export interface PayoutItem {
   readonly id: bigint;
   readonly payoutId: bigint;
-  readonly kind: 'commission' | 'debt';
+  readonly kind: (typeof PAYOUT_ITEM_KINDS)[number];
   readonly commissionId: bigint | null;
   readonly amountMinor: bigint;
 }
@@ -103,18 +111,18 @@ export async function listPayoutItems(sql: DatabaseSql, payoutId: bigint): Promi
     where payout_id = ${payoutId} order by id`;
 }
 
-/** What a journal moves for an item: a commission, or the debt of one that is netted. */
+/** What a journal moves for an item: a commission, the debt of one that is netted, or a rest, which is of none. */
 export interface PayoutPart {
   readonly kind: PayoutItem['kind'];
-  readonly commissionId: bigint;
+  readonly commissionId: bigint | null;
   readonly amountMinor: bigint;
 }
 
 /** The parts of a payout as its building moved them. */
 async function readPayoutParts(tx: DatabaseTransaction, payoutId: bigint): Promise<PayoutPart[]> {
   return await tx<PayoutPart[]>`
-    select 'commission' as kind, commission_id, amount_minor from payout_items
-    where payout_id = ${payoutId} and kind = 'commission'
+    select kind, commission_id, amount_minor from payout_items
+    where payout_id = ${payoutId} and kind <> 'debt'
     union all
     select 'debt', e.commission_id, -e.amount_minor
     from journals j join entries e on e.journal_id = j.id join accounts a on a.id = e.account_id
@@ -194,7 +202,7 @@ export function buildJournal(payout: Payout, parts: readonly PayoutPart[]): Jour
 }
 
 function sourceOf({ kind }: PayoutPart): 'available' | 'debt' {
-  return kind === 'commission' ? 'available' : 'debt';
+  return kind === 'debt' ? 'debt' : 'available';
 }
 
 function journalHead<Kind extends Journal['kind']>(payout: Payout, event: string, kind: Kind) {
@@ -210,7 +218,7 @@ function move(
 ): Entry[] {
   // What is netted leaves the debt of its commission, and lessens the payout, not the commission's part of one.
   const of = (account: Entry['account']) =>
-    kind === 'commission' || account === 'debt' ? commissionId : undefined;
+    kind === 'commission' || account === 'debt' ? (commissionId ?? undefined) : undefined;
   return [
     { affiliateId, account: from, amountMinor: -amountMinor, commissionId: of(from) },
     { affiliateId, account: to, amountMinor, commissionId: of(to) },
@@ -225,39 +233,41 @@ export async function markPayoutPaid(
   return await closePayout(tx, PAID, options);
 }
 
+/** How a payout is closed, and why: `failure` in words for its affiliate, `providerFailure` in the provider's. */
+interface Closing {
+  readonly payoutId: bigint;
+  readonly now: Date;
+  readonly actor: string;
+  readonly failure?: string | undefined;
+  readonly providerFailure?: string | undefined;
+}
+
 /** The money has not left, and never will: submitting, submitted or unknown → failed; commissions are available again. */
 export async function failPayout(
   tx: DatabaseTransaction,
-  options: { payoutId: bigint; now: Date; actor: string; failure: string },
+  options: Closing & { failure: string },
 ): Promise<ClosedPayout> {
   return await closePayout(tx, FAILED, options);
 }
 
 /** It was not submitted: awaiting approval or created → canceled; its commissions are available again, for the next payout. */
-export async function cancelPayout(
-  tx: DatabaseTransaction,
-  options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },
-): Promise<ClosedPayout> {
+export async function cancelPayout(tx: DatabaseTransaction, options: Closing): Promise<ClosedPayout> {
   return await closePayout(tx, CANCELED, options);
 }
 
 /** The money came back: paid → returned; its commissions are available again. */
 export async function returnPayout(
   tx: DatabaseTransaction,
-  options: { payoutId: bigint; now: Date; actor: string; failure: string },
+  options: Closing & { failure: string },
 ): Promise<ClosedPayout> {
   return await closePayout(tx, RETURNED, options);
 }
 
-async function closePayout(
-  tx: DatabaseTransaction,
-  ending: Ending,
-  options: { payoutId: bigint; now: Date; actor: string; failure?: string | undefined },
-): Promise<ClosedPayout> {
-  const { payoutId, now, actor, failure = null } = options;
+async function closePayout(tx: DatabaseTransaction, ending: Ending, options: Closing): Promise<ClosedPayout> {
+  const { payoutId, now, actor, failure = null, providerFailure = null } = options;
   const parts = await readPayoutParts(tx, payoutId);
   const commissionIds = parts.flatMap(({ kind, commissionId }) =>
-    kind === 'commission' ? [commissionId] : [],
+    kind === 'commission' && commissionId !== null ? [commissionId] : [],
   );
   // Commissions before the payout, as everywhere: a refund of one of them waits, or is waited for.
   await tx`
@@ -267,7 +277,7 @@ async function closePayout(
   if (!before) return { outcome: 'not_found' };
   if (!ending.from.includes(before.state)) return { outcome: 'wrong_state', state: before.state };
   const [payout] = await tx<[Payout]>`
-    update payouts set state = ${ending.to}, failure = ${failure}, closed_at = ${now}
+    update payouts set state = ${ending.to}, failure = ${failure}, provider_failure = ${providerFailure}, closed_at = ${now}
     where id = ${payoutId} returning ${tx(PAYOUT_COLUMNS)}`;
   await tx`
     update commissions set state = ${ending.commissionState} where id = any(${commissionIds}::bigint[])`;
@@ -278,7 +288,11 @@ async function closePayout(
     action: `payout.${ending.to}`,
     subject: `pay_${payoutId}`,
     before: { state: before.state },
-    after: { state: ending.to, failure },
+    after: {
+      state: ending.to,
+      failure,
+      ...(providerFailure !== null && { provider_failure: providerFailure }),
+    },
   });
   return { outcome: 'done', payout };
 }

@@ -1,4 +1,5 @@
-import { type Database, inTransaction } from '../postgres/db.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
+import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { applyNotice, type NoticeOutcome, type NoticeStatus } from './notices.ts';
 import type { PayoutState } from './payouts.ts';
 
@@ -7,6 +8,8 @@ export interface PaymentResult {
   /** The payment's key, as the payout file had it. */
   readonly providerKey: string;
   readonly status: NoticeStatus;
+  /** Of a payment that failed or came back: whether its account was the reason. */
+  readonly accountRefused: boolean;
   /** What it says was paid; undefined where it does not say. */
   readonly amountMinor?: bigint | undefined;
   readonly currency?: string | undefined;
@@ -37,16 +40,15 @@ export async function applyPaymentResult(
     now: Date;
     actor: string;
     dryRun: boolean;
+    secretBox: SecretBox;
   },
 ): Promise<AppliedResult> {
-  const { result, programId = null, now, actor, dryRun } = options;
-  const { providerKey, status, amountMinor, currency, reason } = result;
+  const { result, now, actor, dryRun, secretBox } = options;
+  const { status, amountMinor, currency, accountRefused } = result;
   let applied: AppliedResult = { payoutId: null, outcome: 'not_found', state: null };
   await inTransaction(ledger, async (tx) => {
     applied = { payoutId: null, outcome: 'not_found', state: null };
-    const [payout] = await tx<{ id: bigint; amountMinor: bigint; currency: string; state: PayoutState }[]>`
-      select id, amount_minor, currency, state from payouts
-      where provider_key = ${providerKey} and (${programId}::integer is null or program_id = ${programId})`;
+    const payout = await findPayout(tx, options);
     if (!payout) return;
     const { id: payoutId, state } = payout;
     const differs =
@@ -56,8 +58,16 @@ export async function applyPaymentResult(
       applied = { payoutId, outcome: 'amount_differs', state };
       return;
     }
-    const failure = reason ?? `${status}, as the result file says`;
-    const outcome = await applyNotice(tx, { payoutId, status, now, actor, failure });
+    const outcome = await applyNotice(tx, {
+      payoutId,
+      status,
+      now,
+      actor,
+      failure: `${status}, as the result file says`,
+      providerFailure: result.reason,
+      accountRefused,
+      secretBox,
+    });
     const [after] = await tx<{ state: PayoutState }[]>`select state from payouts where id = ${payoutId}`;
     applied = { payoutId, outcome, state: after?.state ?? state };
     if (dryRun) throw new DryRun();
@@ -65,4 +75,31 @@ export async function applyPaymentResult(
     if (!(error instanceof DryRun)) throw error;
   });
   return applied;
+}
+
+/** Keys of earlier versions have 36 characters, of which PayPal keeps so many. */
+const CUT_KEY_LENGTH = 30;
+
+interface FoundPayout {
+  readonly id: bigint;
+  readonly amountMinor: bigint;
+  readonly currency: string;
+  readonly state: PayoutState;
+}
+
+async function findPayout(
+  tx: DatabaseTransaction,
+  options: { result: PaymentResult; programId: number | undefined },
+): Promise<FoundPayout | undefined> {
+  const { providerKey } = options.result;
+  const programId = options.programId ?? null;
+  const [payout] = await tx<FoundPayout[]>`
+    select id, amount_minor, currency, state from payouts
+    where provider_key = ${providerKey} and (${programId}::integer is null or program_id = ${programId})`;
+  if (payout || providerKey.length !== CUT_KEY_LENGTH) return payout;
+  const cut = await tx<FoundPayout[]>`
+    select id, amount_minor, currency, state from payouts
+    where left(provider_key, ${CUT_KEY_LENGTH}) = ${providerKey}
+      and (${programId}::integer is null or program_id = ${programId}) limit 2`;
+  return cut.length === 1 ? cut[0] : undefined;
 }

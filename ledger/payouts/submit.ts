@@ -1,8 +1,10 @@
 import { errorText } from '../../core/errors.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
+import { appendAuditLog } from '../access/audit-log.ts';
 import { type Database, type DatabaseSql, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
+import type { BatchClaim } from './build.ts';
 import { destinations } from './destinations.ts';
-import { decryptPayoutAccount } from './methods.ts';
+import { decryptPayoutAccount, refuseDestination } from './methods.ts';
 import {
   cancelPayout,
   failPayout,
@@ -14,7 +16,7 @@ import {
 import type { PaymentAnswer, PaymentOrder, PayoutProvider, Submission } from './provider.ts';
 
 /** How long a run may take to hand a batch over before another run does it again, under the same keys. */
-const CLAIM_SECONDS = 120;
+export const CLAIM_SECONDS = 120;
 /** Stripe keeps idempotency keys for a day; within it the same call under the same key cannot pay twice. */
 const RESUBMIT_HOURS = 23;
 /** Payouts asked about in one go. */
@@ -22,67 +24,114 @@ const RECONCILE_LIMIT = 200;
 const ACTOR = 'payout run';
 const REASON_LENGTH = 1_000;
 
+/** What affiliates read; the provider's own words are for operators. */
+const REFUSED = 'the payment was refused';
+const NO_ANSWER = 'the provider gave no answer';
+const RETURNED = 'the payment came back';
+
 interface SubmitOptions {
   readonly now: Date;
   readonly provider: PayoutProvider;
-  /** Decrypts the accounts of the payouts; without it orders have none. */
+  /** Decrypts the accounts of the payouts, and encrypts mails; without it orders have none, and none are sent. */
   readonly secretBox?: SecretBox | undefined;
   readonly programId?: number | undefined;
 }
 
-/** Hands every open batch over that needs no approval or has it; returns their payouts as they are then. */
-export async function submitPayouts(ledger: Database, options: SubmitOptions): Promise<Payout[]> {
+export interface SubmittedPayouts {
+  /** Those handed over, as they are then. */
+  readonly payouts: readonly Payout[];
+  /**
+   * Why the provider refuses to work for the operator, in its words: what was not handed over waits for another run.
+   * Null: it does not refuse.
+   */
+  readonly stopped: string | null;
+}
+
+/**
+ * Hands every open batch over that needs no approval or has it: those that `claims` has left to this run, and those
+ * that no run has claimed.
+ */
+export async function submitPayouts(
+  ledger: Database,
+  options: SubmitOptions & { claims?: readonly BatchClaim[] | undefined },
+): Promise<SubmittedPayouts> {
   const payouts: Payout[] = [];
   for (;;) {
     const handedOver = await handOverNext(ledger, options);
-    if (!handedOver) return payouts;
-    payouts.push(...handedOver);
+    if (!handedOver) return { payouts, stopped: null };
+    payouts.push(...handedOver.payouts);
+    if (handedOver.stopped !== null) return { payouts, stopped: handedOver.stopped };
   }
 }
 
 /**
- * Hands over the oldest open batch without a claim; undefined when there is none. The batch is committed as
- * `submitting`, with its keys, before the provider is called: a run that dies leaves a batch that is handed over again
- * under the same keys.
+ * Hands over the oldest open batch without a claim of another run; undefined when there is none. The batch is committed
+ * as `submitting`, with its keys, before the provider is called: a run that dies leaves a batch that is handed over
+ * again under the same keys.
  */
-async function handOverNext(ledger: Database, options: SubmitOptions): Promise<Payout[] | undefined> {
-  const { now, provider, programId = null } = options;
+async function handOverNext(
+  ledger: Database,
+  options: SubmitOptions & { claims?: readonly BatchClaim[] | undefined },
+): Promise<SubmittedPayouts | undefined> {
+  const { now, provider, secretBox, programId = null, claims = [] } = options;
   // The database's clock, because the claims of several runs are compared with each other.
-  const [claimed] = await ledger<{ id: bigint; batchKey: string; createdAt: Date }[]>`
+  const [claimed] = await ledger<{ id: bigint; runId: bigint; batchKey: string; createdAt: Date }[]>`
     update payout_batches set claimed_until = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
     where id = (
       select id from payout_batches b
-      where handed_over_at is null and claimed_until <= clock_timestamp() and provider = ${provider.name}
+      where handed_over_at is null and provider = ${provider.name}
+        and (claimed_until <= clock_timestamp() or (run_id, claimed_until) in (
+          select * from unnest(${claims.map(({ runId }) => runId)}::bigint[], ${claims.map(({ until }) => until)}::timestamptz[])
+        ))
         and (${programId}::integer is null or program_id = ${programId})
         and exists (select from payout_runs r where r.id = b.run_id and r.state <> 'awaiting_approval')
       order by id limit 1 for update skip locked
     )
-    returning id, batch_key, created_at`;
+    returning id, run_id, batch_key, created_at`;
   if (!claimed) return undefined;
   const begun = await inTransaction(ledger, (tx) =>
     beginSubmission(tx, { batchId: claimed.id, now, provider }),
   );
-  const orders = await readOrders(ledger, { ids: begun, secretBox: options.secretBox });
+  const orders = await readOrders(ledger, { ids: begun, secretBox });
   const answers = orders.length === 0 ? new Map() : await submit(provider, { ...claimed, orders });
   return await inTransaction(ledger, async (tx) => {
     const ids = orders.map(({ id }) => id);
-    await recordAnswers(tx, { ids, answers, now });
+    const stopped = await recordAnswers(tx, { ids, answers, now, secretBox });
+    if (stopped !== null) await leaveToNextRun(tx, { ...claimed, stopped });
     await tx`
       update payout_batches set handed_over_at = clock_timestamp()
       where id = ${claimed.id}
-        and not exists (select from payouts where batch_id = ${claimed.id} and state = 'submitting')`;
-    return await tx<Payout[]>`
-      select ${tx(PAYOUT_COLUMNS)} from payouts where id = any(${ids}::bigint[]) order by id`;
+        and not exists (select from payouts where batch_id = ${claimed.id} and state in ('created', 'submitting'))`;
+    const payouts = await tx<Payout[]>`
+      select ${tx(PAYOUT_COLUMNS)} from payouts where id = any(${ids}::bigint[]) and state <> 'created' order by id`;
+    return { payouts, stopped };
+  });
+}
+
+async function leaveToNextRun(
+  tx: DatabaseTransaction,
+  { id, runId, stopped }: { id: bigint; runId: bigint; stopped: string },
+): Promise<void> {
+  await tx`update payout_batches set claimed_until = '-infinity' where id = ${id}`;
+  await appendAuditLog(tx, {
+    actor: ACTOR,
+    action: 'payouts.stopped',
+    subject: `run_${runId}`,
+    after: { provider_failure: stopped },
   });
 }
 
 /** A condition: the money of payout `p` would go elsewhere by now, `d` being the present destination. */
 const isElsewhere = (sql: DatabaseSql) => sql`
-  (p.destination_kind, p.method_version, p.destination_email) is distinct from (d.kind, d.method_version, d.email)`;
+  (p.destination_kind, p.method_version) is distinct from (d.kind, d.method_version)`;
+
+/** A condition: affiliate `f` may not be paid by run `r`. Who is terminated is paid by a run of its own. */
+const isStopped = (sql: DatabaseSql) => sql`
+  (f.status <> 'active' and not (f.status = 'terminated' and r.affiliate_id is not null))`;
 
 /**
- * Cancels the payouts of affiliates that are no longer active, or have changed where their money goes: the next run
- * builds them again, after the hold. Moves the others to `submitting`: from now on they can only be asked about.
+ * Cancels the payouts of affiliates that are no longer active, have changed where their money goes, or whose account was
+ * refused meanwhile: the next run builds them again when they can be paid. Moves the others to `submitting`: from now on they can only be asked about.
  * Returns those to hand over; with `mayRepeat` also those a dead run was handing over.
  */
 async function beginSubmission(
@@ -98,11 +147,16 @@ async function beginSubmission(
       select affiliate_id from payouts where batch_id = ${batchId} and state = 'created'
     ) order by id for share`;
   const stopped = await tx<{ id: bigint; failure: string }[]>`
-    select p.id, case when a.status <> 'active' then ${'its affiliate is not active any more'}
-      else ${'the payout method was changed before it was handed over'} end as failure
-    from payouts p join affiliates a on a.id = p.affiliate_id
-    join ${destinations(tx, provider.name)} d on d.affiliate_id = p.affiliate_id
-    where p.batch_id = ${batchId} and p.state = 'created' and (a.status <> 'active' or ${isElsewhere(tx)})
+    select p.id, case
+        when ${isStopped(tx)} then ${'its affiliate is not active any more'}
+        when ${isElsewhere(tx)} then ${'the payout method was changed before it was handed over'}
+        else ${'a payment to the payout method was refused'}
+      end as failure
+    from payouts p join payout_batches b on b.id = p.batch_id join payout_runs r on r.id = b.run_id
+    join affiliates f on f.id = p.affiliate_id
+    join ${destinations(tx, { provider, now })} d on d.affiliate_id = p.affiliate_id
+    where p.batch_id = ${batchId} and p.state = 'created'
+      and (${isStopped(tx)} or ${isElsewhere(tx)} or d.refused_at is not null)
     order by p.id`;
   for (const { id: payoutId, failure } of stopped) {
     await cancelPayout(tx, { payoutId, now, actor: ACTOR, failure });
@@ -122,17 +176,17 @@ async function readOrders(
   { ids, secretBox }: { ids: readonly bigint[]; secretBox: SecretBox | undefined },
 ): Promise<NumberedOrder[]> {
   const rows = await ledger<
-    (Omit<NumberedOrder, 'payoutAccount'> & { details: Buffer | null; email: string | null })[]
+    (Omit<NumberedOrder, 'payoutAccount' | 'accountHolder'> & { details: Buffer | null })[]
   >`
     select p.id, p.provider_key, p.affiliate_id, f.name as affiliate_name, f.email as affiliate_email,
-      p.destination_details as details, p.destination_email as email, p.currency, p.amount_minor
+      p.destination_details as details, p.currency, p.amount_minor
     from payouts p join affiliates f on f.id = p.affiliate_id
     where p.id = any(${ids}::bigint[])
     order by p.id`;
-  return rows.map(({ details, email, ...order }) => ({
-    ...order,
-    payoutAccount: details && secretBox ? decryptPayoutAccount(secretBox, details) : email,
-  }));
+  return rows.map(({ details, ...order }) => {
+    const to = details && secretBox ? decryptPayoutAccount(secretBox, details) : undefined;
+    return { ...order, payoutAccount: to?.account ?? null, accountHolder: to?.holder ?? null };
+  });
 }
 
 /** The provider's answers; none where it did not answer at all: the outcome is unknown. */
@@ -147,12 +201,20 @@ async function submit(
   }
 }
 
-/** Moves payouts that are submitting or unknown to what the provider says of them, all together where it can. */
+/**
+ * Moves payouts that are submitting or unknown to what the provider says of them, all together where it can. Returns why
+ * the provider has stopped, in its words; null: it has not.
+ */
 async function recordAnswers(
   tx: DatabaseTransaction,
-  options: { ids: readonly bigint[]; answers: Submission & { readonly fault?: string }; now: Date },
-): Promise<void> {
-  const { answers, now } = options;
+  options: {
+    ids: readonly bigint[];
+    answers: Submission & { readonly fault?: string };
+    now: Date;
+    secretBox: SecretBox | undefined;
+  },
+): Promise<string | null> {
+  const { answers, now, secretBox } = options;
   const payouts = await tx<{ id: bigint; providerKey: string }[]>`
     select id, provider_key from payouts
     where id = any(${options.ids}::bigint[]) and state in ('submitting', 'unknown')
@@ -162,25 +224,31 @@ async function recordAnswers(
     answered.filter(({ answer }) => outcomes.includes(answer?.outcome)).map(({ id }) => id);
   const taken = idsOf('accepted', 'paid', 'returned');
   const lost = idsOf(undefined);
-  const fault = (answers.fault ?? 'the provider gave no answer').slice(0, REASON_LENGTH);
+  const untouched = idsOf('stopped');
+  const fault = (answers.fault ?? NO_ANSWER).slice(0, REASON_LENGTH);
   await tx`
-    update payouts set state = 'submitted', submitted_at = ${now}, failure = null
+    update payouts set state = 'submitted', submitted_at = ${now}, failure = null, provider_failure = null
     where id = any(${taken}::bigint[])`;
   await tx`
-    update payouts set state = 'unknown', failure = ${fault}
+    update payouts set state = 'unknown', failure = ${NO_ANSWER}, provider_failure = ${fault}
     where id = any(${lost}::bigint[]) and state = 'submitting'`;
+  await tx`
+    update payouts set state = 'created' where id = any(${untouched}::bigint[]) and state = 'submitting'`;
   for (const { id: payoutId, answer } of answered) {
+    const closing = { payoutId, now, actor: ACTOR };
     if (answer?.outcome === 'refused') {
-      const failure = answer.reason.slice(0, REASON_LENGTH);
-      await failPayout(tx, { payoutId, now, actor: ACTOR, failure });
+      const providerFailure = answer.reason.slice(0, REASON_LENGTH);
+      await failPayout(tx, { ...closing, failure: REFUSED, providerFailure });
+      await refuseDestination(tx, { ...closing, secretBox });
     }
-    if (answer?.outcome === 'paid' || answer?.outcome === 'returned') {
-      await markPayoutPaid(tx, { payoutId, now, actor: ACTOR });
-    }
+    if (answer?.outcome === 'paid' || answer?.outcome === 'returned') await markPayoutPaid(tx, closing);
     if (answer?.outcome === 'returned') {
-      await returnPayout(tx, { payoutId, now, actor: ACTOR, failure: 'returned by the provider' });
+      await returnPayout(tx, { ...closing, failure: RETURNED });
+      await refuseDestination(tx, { ...closing, secretBox });
     }
   }
+  const stop = answered.find(({ answer }) => answer?.outcome === 'stopped')?.answer;
+  return stop?.outcome === 'stopped' ? stop.reason.slice(0, REASON_LENGTH) : null;
 }
 
 /**
@@ -190,7 +258,8 @@ async function recordAnswers(
 async function disownDeadRuns(ledger: Database, options: SubmitOptions): Promise<void> {
   const { provider, programId = null } = options;
   await ledger`
-    update payouts p set state = 'unknown', failure = 'the run that handed it over has died' from payout_batches b
+    update payouts p set state = 'unknown', failure = ${NO_ANSWER}, provider_failure = 'the run that handed it over has died'
+    from payout_batches b
     where b.id = p.batch_id and p.state = 'submitting' and b.handed_over_at is null
       and b.claimed_until <= clock_timestamp() and b.provider = ${provider.name}
       and (${programId}::integer is null or b.program_id = ${programId})`;
@@ -209,15 +278,17 @@ export interface Reconciliation {
  * Asks the provider for payouts it gave no answer for. One that it never received is handed over again under its own
  * key, as long as the provider remembers keys, the affiliate is active and its money still goes there; otherwise a
  * person decides. None ever gets a second key.
+ * @throws OperatingError `payout_provider_refused`.
  */
 export async function reconcilePayouts(ledger: Database, options: SubmitOptions): Promise<Reconciliation> {
   const { now, provider, programId = null } = options;
   if (provider.lookUp) await disownDeadRuns(ledger, options);
   const unknown = await ledger<{ id: bigint; mayGoAgain: boolean }[]>`
     select p.id, p.created_at > ${now}::timestamptz - make_interval(hours => ${RESUBMIT_HOURS})
-      and f.status = 'active' and not (${isElsewhere(ledger)}) as may_go_again
-    from payouts p join affiliates f on f.id = p.affiliate_id
-    join ${destinations(ledger, provider.name)} d on d.affiliate_id = p.affiliate_id
+      and not ${isStopped(ledger)} and not (${isElsewhere(ledger)}) and d.refused_at is null as may_go_again
+    from payouts p join payout_batches b on b.id = p.batch_id join payout_runs r on r.id = b.run_id
+    join affiliates f on f.id = p.affiliate_id
+    join ${destinations(ledger, { provider, now })} d on d.affiliate_id = p.affiliate_id
     where p.state = 'unknown' and p.provider = ${provider.name}
       and (${programId}::integer is null or p.program_id = ${programId})
     order by p.id limit ${RECONCILE_LIMIT}`;
@@ -236,7 +307,8 @@ export async function reconcilePayouts(ledger: Database, options: SubmitOptions)
         });
   const answers = new Map([...found, ...secondAnswers]);
   const ids = orders.map(({ id }) => id);
-  await inTransaction(ledger, (tx) => recordAnswers(tx, { ids, answers, now }));
-  const left = orders.filter(({ providerKey }) => !answers.has(providerKey)).length;
+  await inTransaction(ledger, (tx) => recordAnswers(tx, { ids, answers, now, secretBox: options.secretBox }));
+  const isKnown = (answer: PaymentAnswer | undefined) => answer !== undefined && answer.outcome !== 'stopped';
+  const left = orders.filter(({ providerKey }) => !isKnown(answers.get(providerKey))).length;
   return { asked: orders.length, resubmitted: missing.length, unknown: left };
 }

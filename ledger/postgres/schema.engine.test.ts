@@ -15,6 +15,7 @@ import {
 import { createApiKey, findApiKey, revokeApiKeys } from '../access/api-keys.ts';
 import { CONVERSION_REASONS, CONVERSION_STATES } from '../conversions/conversions.ts';
 import { answerAll } from '../payouts/provider.ts';
+import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { AFFILIATE_STATUSES, createAffiliate } from '../programs/affiliates.ts';
 import { connectDatabase, connectOwner, type Database } from './db.ts';
@@ -32,7 +33,11 @@ beforeAll(async () => {
   await runPayouts(db.ledger, {
     actor: 'test',
     now: new Date(Date.now() + 1_000),
-    provider: { name: 'test', submit: async (batch) => answerAll(batch, { outcome: 'accepted' }) },
+    provider: {
+      name: 'test',
+      limits: BANK_LIMITS,
+      submit: async (batch) => answerAll(batch, { outcome: 'accepted' }),
+    },
   });
 });
 afterAll(async () => await db.close());

@@ -109,8 +109,7 @@ export async function listAffiliates(
 }
 
 /**
- * Changes the given columns. Another e-mail address is a destination on hold where the provider pays to it, and
- * remembers its actor.
+ * Changes the given columns. Another e-mail address remembers its actor.
  * @throws InputError, also for a parent that descends from the affiliate; OperatingError `wrong_state` for a status that
  * cannot follow the present one.
  * Returns undefined when there is no such affiliate.

@@ -16,6 +16,7 @@ import { auditLedger } from '../../ledger/audit/audit.ts';
 import { affiliateBalance } from '../../ledger/audit/counts.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { answerAll } from '../../ledger/payouts/provider.ts';
+import { BANK_LIMITS } from '../../ledger/payouts/providers/bank-csv.ts';
 import { runPayouts } from '../../ledger/payouts/run.ts';
 import { connectDatabase, connectOwner, type Database } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
@@ -368,7 +369,11 @@ async function pay(ledger: Database, programId: number): Promise<{ built: number
     actor: 'bench',
     now: new Date(),
     programId,
-    provider: { name: 'bench', submit: async (batch) => answerAll(batch, { outcome: 'accepted' }) },
+    provider: {
+      name: 'bench',
+      limits: BANK_LIMITS,
+      submit: async (batch) => answerAll(batch, { outcome: 'accepted' }),
+    },
   });
   return { built, seconds: (performance.now() - startedAt) / 1_000 };
 }

@@ -23,6 +23,10 @@ export async function createPayableAffiliates(
     select ${programId}, 'p' || i, 'Payee ' || i, 'p' || i || '@example.com', 'active', pg_current_xact_id()
     from generate_series(1, ${affiliates}) as i`;
   await owner`
+    insert into payout_methods (affiliate_id, kind, details, hint)
+    select id, 'bank', '', 'bench' from affiliates where program_id = ${programId}`;
+  await owner`update payout_methods set held_until = '-infinity'`;
+  await owner`
     insert into links (code, program_id, campaign_id, affiliate_id, landing_url, change_xid)
     select 'pay' || a.id, a.program_id, c.id, a.id, 'https://shop.example/', pg_current_xact_id()
     from affiliates a join campaigns c on c.program_id = a.program_id where a.program_id = ${programId}`;

@@ -22,7 +22,7 @@ import { createProgram } from '../../ledger/programs/programs.ts';
 import { listTerms, setTerms } from '../../ledger/programs/terms.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { freshPostgresDatabase } from './engines.ts';
-import { recordDecision } from './ledger.ts';
+import { givePayoutMethod, recordDecision } from './ledger.ts';
 import { freshWarehouse } from './warehouse.ts';
 
 /** What the click ids of these tests are encrypted with. */
@@ -133,7 +133,7 @@ export async function startTestApi(
       const json = { preview: body.preview };
       return await callApi(url, 'POST', '/v1/payouts/run', { key, json, headers });
     },
-    tenant: (name) => createTenant(ledger, name),
+    tenant: (name) => createTenant(ledger, secretBox, name),
     async stop() {
       await app.close();
       await Promise.all([ledger.end({ timeoutMs: 1_000 }), warehouse.close(), streams.close()]);
@@ -203,7 +203,7 @@ export async function decideConversion(
   return conversion.id;
 }
 
-async function createTenant(ledger: Database, name: string): Promise<Tenant> {
+async function createTenant(ledger: Database, secretBox: SecretBox, name: string): Promise<Tenant> {
   const program = await createProgram(ledger, { name, currency: 'EUR' });
   const programId = program.id;
   await setTerms(ledger, { programId, payoutMinMinor: 0n });
@@ -211,6 +211,7 @@ async function createTenant(ledger: Database, name: string): Promise<Tenant> {
   const affiliate = (refCode: string) =>
     createAffiliate(ledger, { programId, refCode, name, email: `${refCode}@example.com`, status: 'active' });
   const [first, other] = [await affiliate('first'), await affiliate('other')];
+  for (const { id } of [first, other]) await givePayoutMethod(ledger, id, undefined, secretBox);
   const link = await createLink(ledger, {
     campaignId: campaign.id,
     affiliateId: first.id,

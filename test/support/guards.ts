@@ -211,9 +211,9 @@ export const GUARDS: readonly Guard[] = [
       affiliates_status_check: copy('affiliates', { ref_code: `'x'`, status: `'x'` }),
     },
     triggers: {
-      hold_email: {
+      note_email: {
         attempt: `update affiliates set email = 'thief@evil.example' where id = 1`,
-        effect: `select email_changed_at >= now() and email_held_until > now() from affiliates where id = 1`,
+        effect: `select email_changed_at >= now() from affiliates where id = 1`,
       },
       open_accounts: {
         attempt: copy('affiliates', { ref_code: `'x'` }),
@@ -543,7 +543,7 @@ export const GUARDS: readonly Guard[] = [
     triggers: {
       hold: {
         attempt: `update payout_methods set account_hash = null`,
-        effect: `select version = 2 and held_until > now() + interval '2 days' from payout_methods`,
+        effect: `select version = 2 and refused_at is null and held_until > now() + interval '2 days' from payout_methods`,
       },
     },
   }),
@@ -551,6 +551,7 @@ export const GUARDS: readonly Guard[] = [
     constraints: {
       payout_runs_pkey: twice('payout_runs', {}),
       payout_runs_decided: `update payout_runs set decided_by = 'x'`,
+      payout_runs_affiliate_known: copy('payout_runs', { affiliate_id: '999' }),
       payout_runs_program_id_fkey: behind('payout_runs_waits', copy('payout_runs', { program_id: '999' })),
       payout_runs_provider_check: copy('payout_runs', { provider: `''` }),
       payout_runs_second_person: behind(
@@ -596,12 +597,19 @@ export const GUARDS: readonly Guard[] = [
           paying({ affiliate_id: '4', provider_key: `'new'`, ...values }),
         ]),
       ),
-      payouts_destination: paying({ affiliate_id: '4', provider_key: `'new'`, destination_hint: `'x'` }),
+      payouts_provider_failure_check: paying({
+        affiliate_id: '4',
+        provider_key: `'new'`,
+        provider_failure: `''`,
+      }),
+      payouts_destination: paying({ affiliate_id: '4', provider_key: `'new'`, destination_hint: 'null' }),
       payouts_destination_hint_check: paying({
         affiliate_id: '4',
         provider_key: `'new'`,
         destination_kind: `'email'`,
         destination_email: `'a@example.com'`,
+        destination_details: 'null',
+        method_version: 'null',
         destination_hint: `''`,
       }),
       payouts_destination_kind_check: paying({

@@ -1,7 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { createSecretBox, type SecretBox } from '../../core/secret-box.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { type Decision, type RecordedDecision, recordDecisions } from '../../ledger/decisions/decisions.ts';
+import { encryptPayoutDetails, type PayoutDetails, setPayoutMethod } from '../../ledger/payouts/methods.ts';
 import {
   connectDatabase,
   connectOwner,
@@ -13,7 +15,7 @@ import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { createCampaign } from '../../ledger/programs/campaigns.ts';
 import { createLink } from '../../ledger/programs/links.ts';
-import { createProgram } from '../../ledger/programs/programs.ts';
+import { createProgram, updateProgram } from '../../ledger/programs/programs.ts';
 import { type NewTerms, setTerms } from '../../ledger/programs/terms.ts';
 import { freshPostgresDatabase } from './engines.ts';
 
@@ -54,9 +56,46 @@ export interface TestParties {
   readonly termsId: number;
 }
 
-/** Creates a program in EUR with the parties of {@link TestParties}; by default payouts of any amount, no hold. */
-export async function createParties(ledger: Database, terms: Partial<NewTerms> = {}): Promise<TestParties> {
-  const program = await createProgram(ledger, { name: 'Shop', currency: 'EUR' });
+/** What the payout methods of tests are encrypted with. */
+export const TEST_DATA_KEY = Buffer.alloc(32, 7);
+export const TEST_SECRET_BOX = createSecretBox([TEST_DATA_KEY]);
+
+/** Gives an affiliate a payout method that is paid at once, whatever hold its program has. */
+export async function givePayoutMethod(
+  ledger: Database,
+  affiliateId: number,
+  details: PayoutDetails = { kind: 'bank', holder: 'Ann Example', iban: 'DE89370400440532013000' },
+  secretBox: SecretBox = TEST_SECRET_BOX,
+): Promise<void> {
+  await inTransaction(ledger, async (tx) => {
+    const [program] = await tx<{ id: number; days: number }[]>`
+      select p.id, p.payout_method_hold_days as days
+      from programs p join affiliates f on f.program_id = p.id where f.id = ${affiliateId}`;
+    if (!program) throw new Error('the affiliate exists');
+    await updateProgram(tx, { id: program.id, changes: { payoutMethodHoldDays: 0 } });
+    await setPayoutMethod(tx, {
+      affiliateId,
+      kind: details.kind,
+      details: encryptPayoutDetails(secretBox, details),
+      // Of its own, so that no order looks as if it were paid from there.
+      accountHash: createHash('sha256').update(randomUUID()).digest(),
+      hint: 'DE … 3000',
+      changedBy: 'test',
+    });
+    await updateProgram(tx, { id: program.id, changes: { payoutMethodHoldDays: program.days } });
+  });
+}
+
+/**
+ * Creates a program in EUR (by default) with the parties of {@link TestParties}, who have payout methods; by default
+ * payouts of any amount, no hold.
+ */
+export async function createParties(
+  ledger: Database,
+  terms: Partial<NewTerms> = {},
+  currency = 'EUR',
+): Promise<TestParties> {
+  const program = await createProgram(ledger, { name: 'Shop', currency });
   const programId = program.id;
   const campaign = await createCampaign(ledger, {
     programId,
@@ -77,6 +116,7 @@ export async function createParties(ledger: Database, terms: Partial<NewTerms> =
   const grandparent = await join('grandparent', null);
   const parent = await join('parent', grandparent);
   const affiliateId = await join('affiliate', parent);
+  for (const id of [affiliateId, parent, grandparent]) await givePayoutMethod(ledger, id);
   const link = await createLink(ledger, {
     campaignId: campaign.id,
     affiliateId,
@@ -102,14 +142,21 @@ export async function creditOrder(
     outcome?: Decision['outcome'];
     reason?: Decision['reason'];
     clickIp?: string;
+    currency?: string;
   },
 ): Promise<bigint> {
-  const { amountMinor, orderId = randomUUID(), outcome = 'attributed', reason = null } = order;
+  const {
+    amountMinor,
+    orderId = randomUUID(),
+    outcome = 'attributed',
+    reason = null,
+    currency = 'EUR',
+  } = order;
   const { conversion } = await recordConversion(ledger, {
     programId: parties.programId,
     orderId,
     amountMinor,
-    currency: 'EUR',
+    currency,
     source: 'api',
   });
   await inTransaction(ledger, (tx) =>

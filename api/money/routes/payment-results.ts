@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { InputError } from '../../../core/errors.ts';
+import type { SecretBox } from '../../../core/secret-box.ts';
 import { PAYOUT_STATES } from '../../../ledger/payouts/payouts.ts';
 import { applyPaymentResult } from '../../../ledger/payouts/results.ts';
 import type { Database } from '../../../ledger/postgres/db.ts';
@@ -53,7 +54,7 @@ const ROLES = ['operator', 'finance'] as const;
 
 /** The results of payment files, as the bank or PayPal gives them. */
 export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void {
-  const { ledger } = context;
+  const { ledger, secretBox } = context;
   app.register(async (scope: ApiServer) => {
     installCsvBodies(scope);
     scope.route({
@@ -70,7 +71,7 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
         operationId: 'recordPaymentResults',
         tags: ['money'],
         summary: 'Read the result file of the bank or PayPal; a dry run by default',
-        description: `CSV with a header, at most ${MAX_RESULT_ROWS} rows: payment_key (or PayPal’s "Unique ID"), and where there are such columns status, amount, currency and reason. Without a status every row is paid. What it says of an amount is compared. Reading a file again changes nothing.`,
+        description: `CSV with a header, at most ${MAX_RESULT_ROWS} rows: payment_key (or PayPal’s "Unique ID"), and where there are such columns status, amount, currency and reason. Without a status every row is paid. What it says of an amount is compared. An account that a payment failed for or came back from is not paid any more until it changes, unless the row says canceled or denied. Reading a file again changes nothing.`,
         consumes: ['text/csv'],
         querystring: z.object({ dry_run: z.enum(['true', 'false']).default('true') }),
         body: z.string(),
@@ -85,7 +86,8 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
         return await answerOnce(context, request, reply, async () => {
           const rows: ResultView[] = [];
           for (const row of results) {
-            rows.push(await applyResult(ledger, row, { programId: programId ?? undefined, actor, dryRun }));
+            const by = { programId: programId ?? undefined, actor, dryRun, secretBox };
+            rows.push(await applyResult(ledger, row, by));
           }
           const recorded = rows.filter(({ outcome }) => outcome === 'recorded').length;
           return { body: { dry_run: dryRun, recorded, rows } };
@@ -98,7 +100,7 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
 async function applyResult(
   ledger: Database,
   { line, paymentKey, result }: ResultRow,
-  by: { programId: number | undefined; actor: string; dryRun: boolean },
+  by: { programId: number | undefined; actor: string; dryRun: boolean; secretBox: SecretBox },
 ): Promise<ResultView> {
   const head = { line, payment_key: paymentKey };
   const none = { payout_id: null, state: null };

@@ -19,7 +19,14 @@ import { notFound, Problem, wrongState } from '../../http/problems.ts';
 import { bigintId, formatId, idText, integerId } from '../../schemas/ids.ts';
 import { bigintPageQuery, formatPage, pageOf, pageRequest, text } from '../../schemas/schemas.ts';
 import { formatPayout, formatPayoutRun, payoutRunView, payoutView } from '../payout-view.ts';
-import { parsePreview, previewText, previewView, readPreview } from '../run-preview.ts';
+import {
+  formatLeftOut,
+  leftOutFields,
+  parsePreview,
+  previewText,
+  previewView,
+  readPreview,
+} from '../run-preview.ts';
 
 const TAGS = ['money'];
 const ROLES = ['operator', 'finance'] as const;
@@ -29,6 +36,16 @@ const reconciliationView = z.object({
   asked: z.number().meta({ description: 'Payouts that the provider was queried about.' }),
   resubmitted: z.number().meta({ description: 'Unknown to the provider: submitted again under their keys.' }),
   unknown: z.number().meta({ description: 'Outcome still unknown; a person has to decide.' }),
+});
+
+const stoppedText = z.string().nullable().meta({
+  description:
+    'Why the provider refuses to work for the operator (its key, permissions, or balance), in its words: the payouts that are not handed over wait for another run. Null: it does not refuse.',
+});
+
+const onlyAffiliate = integerId('affiliate').meta({
+  description:
+    'Pays this affiliate alone: also below its minimum, off its schedule, and after its termination.',
 });
 
 const resultView = z
@@ -41,6 +58,8 @@ const resultView = z
     unknown: z.number(),
     reconciled: reconciliationView.meta({ description: 'Payouts of earlier runs with an unknown outcome.' }),
     payouts: z.array(payoutView).meta({ description: 'Those that were handed over.' }),
+    stopped: stoppedText,
+    ...leftOutFields,
   })
   .meta({ id: 'PayoutRunResult' });
 
@@ -52,6 +71,7 @@ const decisionView = z
         'Canceled, because who approves had set where they go: the next run builds them again, for somebody else to approve.',
     }),
     payouts: z.array(payoutView).meta({ description: 'Those that were handed over.' }),
+    stopped: stoppedText,
   })
   .meta({ id: 'PayoutRunDecision' });
 
@@ -75,24 +95,37 @@ function addRunRoutes(app: ApiServer, context: ApiContext): void {
       operationId: 'previewPayouts',
       tags: TAGS,
       summary: 'What a run would pay now, affiliate by affiliate, and why others would get nothing',
-      querystring: z.object({ program_id: integerId('program').optional() }),
+      querystring: z.object({
+        program_id: integerId('program').optional(),
+        affiliate_id: onlyAffiliate.optional(),
+      }),
       response: { 200: previewView },
     },
-    handler: async (request) =>
-      await readPreview(context, programRequired(principalOf(request), request.query.program_id)),
+    handler: async (request) => {
+      const programId = programRequired(principalOf(request), request.query.program_id);
+      return await readPreview(context, { programId, affiliateId: request.query.affiliate_id });
+    },
   });
 
   app.route({
     method: 'POST',
     url: '/v1/payouts/run',
-    config: { roles: ROLES, idempotent: true, problems: ['preview_changed', 'reauthentication_required'] },
+    config: {
+      roles: ROLES,
+      idempotent: true,
+      problems: ['preview_changed', 'reauthentication_required', 'payout_provider_refused'],
+    },
     schema: {
       operationId: 'runPayouts',
       tags: TAGS,
       summary: 'Build the payouts of a preview, and hand them to the provider',
       description:
         'Where the program requires approval, the payouts wait for a second person instead. Payouts of earlier runs that were not handed over yet are handed over as well.',
-      body: z.strictObject({ program_id: integerId('program').optional(), preview: previewText }),
+      body: z.strictObject({
+        program_id: integerId('program').optional(),
+        affiliate_id: onlyAffiliate.optional(),
+        preview: previewText,
+      }),
       response: { 200: resultView },
     },
     handler: async (request, reply) => {
@@ -100,12 +133,18 @@ function addRunRoutes(app: ApiServer, context: ApiContext): void {
       const programId = programRequired(principal, request.body.program_id);
       requireRecentSignIn(request);
       return await answerOnce(context, request, reply, async () => {
-        const preview = parsePreview(request.body.preview, programId);
+        const affiliateId = request.body.affiliate_id;
+        const preview = parsePreview(request.body.preview, { programId, affiliateId });
         const { actor } = principal;
         const result = await runPayouts(ledger, { now: new Date(), provider, secretBox, actor, preview });
-        const { awaitingApproval, payouts, ...counts } = result;
+        const { awaitingApproval, payouts, leftOut, debtorsWrittenOff: _, ...counts } = result;
         return {
-          body: { ...counts, awaiting_approval: awaitingApproval, payouts: payouts.map(formatPayout) },
+          body: {
+            ...counts,
+            awaiting_approval: awaitingApproval,
+            payouts: payouts.map((payout) => formatPayout(payout, principal)),
+            ...formatLeftOut(leftOut),
+          },
         };
       });
     },
@@ -164,10 +203,16 @@ function addApprovalRoutes(app: ApiServer, context: ApiContext): void {
           approvePayoutRun(tx, { runId, userId, now: new Date() }),
         );
         const leftOut = leftOutOf(decided);
-        const payouts = await submitPayouts(ledger, { now: new Date(), provider, secretBox, programId });
+        const submission = { now: new Date(), provider, secretBox, programId };
+        const { payouts, stopped } = await submitPayouts(ledger, submission);
         const run = inProgram(principal, await getPayoutRun(ledger, runId), WHAT);
         return {
-          body: { run: formatPayoutRun(run), left_out: leftOut, payouts: payouts.map(formatPayout) },
+          body: {
+            run: formatPayoutRun(run),
+            left_out: leftOut,
+            payouts: payouts.map((payout) => formatPayout(payout, principal)),
+            stopped,
+          },
         };
       });
     },
@@ -220,7 +265,7 @@ function addReconciliationRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/payouts/reconcile',
-    config: { roles: ROLES, idempotent: true },
+    config: { roles: ROLES, idempotent: true, problems: ['payout_provider_refused'] },
     schema: {
       operationId: 'reconcilePayouts',
       tags: TAGS,

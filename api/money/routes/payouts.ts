@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { MAX_FAILURE_LENGTH } from '../../../core/text-limits.ts';
+import { refuseDestination } from '../../../ledger/payouts/methods.ts';
 import {
   type ClosedPayout,
   cancelPayout,
@@ -58,7 +59,7 @@ function addPayoutQueries(app: ApiServer, { ledger }: ApiContext): void {
         affiliateId: affiliateFilter(principal, affiliate_id),
         state,
       });
-      return formatPage('payout', page, formatPayout);
+      return formatPage('payout', page, (payout) => formatPayout(payout, principal));
     },
   });
 
@@ -67,8 +68,10 @@ function addPayoutQueries(app: ApiServer, { ledger }: ApiContext): void {
     url: '/v1/payouts/:id',
     config: { roles: ['operator', 'finance', 'affiliate'], problems: ['not_found'] },
     schema: { operationId: 'getPayout', tags, summary: 'One payout', params, response: { 200: payoutView } },
-    handler: async (request) =>
-      formatPayout(owned(principalOf(request), await getPayout(ledger, request.params.id), WHAT)),
+    handler: async (request) => {
+      const principal = principalOf(request);
+      return formatPayout(owned(principal, await getPayout(ledger, request.params.id), WHAT), principal);
+    },
   });
 }
 
@@ -102,15 +105,24 @@ function addPayoutCommands(app: ApiServer, context: ApiContext): void {
         params,
         body: z.strictObject({
           failure: text(MAX_FAILURE_LENGTH).meta({ description: 'Why; the affiliate sees it.' }),
+          account_refused: z.boolean().default(true).meta({
+            description:
+              'Whether the account was the reason: nothing is paid to it then until it changes, or an operator allows it again.',
+          }),
         }),
         response: { 200: payoutView },
       },
       handler: async (request, reply) => {
         // The next run pays again what is said not to have arrived.
         requireRecentSignIn(request);
-        return await close(context, request, reply, request.params.id, (tx, closing) =>
-          end(tx, { ...closing, failure: request.body.failure }),
-        );
+        const { failure, account_refused: accountRefused } = request.body;
+        return await close(context, request, reply, request.params.id, async (tx, closing) => {
+          const closed = await end(tx, { ...closing, failure });
+          if (closed.outcome === 'done' && accountRefused) {
+            await refuseDestination(tx, { ...closing, secretBox: context.secretBox });
+          }
+          return closed;
+        });
       },
     });
   }
@@ -132,7 +144,7 @@ async function close(
     const closed = await end(tx, { payoutId, now: new Date(), actor: principal.actor });
     if (closed.outcome === 'not_found') throw notFound(WHAT);
     if (closed.outcome === 'wrong_state') throw wrongState('payout', closed.state);
-    return { body: formatPayout(closed.payout) };
+    return { body: formatPayout(closed.payout, principal) };
   });
 }
 

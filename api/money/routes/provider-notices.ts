@@ -6,7 +6,7 @@ import { notFound, Problem } from '../../http/problems.ts';
 
 /** Notices of payout providers. Stripe signs them, and repeats for days those that are not answered 2xx. */
 export function addProviderNoticeRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, stripeWebhookSecret: secret } = context;
+  const { ledger, secretBox, stripeWebhookSecret: secret } = context;
   app.route({
     method: 'POST',
     url: '/v1/provider-notices/stripe',
@@ -18,7 +18,7 @@ export function addProviderNoticeRoutes(app: ApiServer, context: ApiContext): vo
       const event = verified(request.rawBody, String(request.headers['stripe-signature'] ?? ''), secret);
       const notice = stripeNotice(event);
       if (!notice) return { outcome: 'ignored' };
-      const outcome = await recordNotice(ledger, { ...notice, now: new Date() });
+      const outcome = await recordNotice(ledger, { ...notice, now: new Date(), secretBox });
       if (outcome === 'too_early') {
         throw new Problem('wrong_state', {
           detail: 'the payout is being submitted; repeat the notice later',

@@ -1,7 +1,12 @@
 import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { balanceAt, listStatement, type StatementAmounts } from '../../../ledger/books/statements.ts';
-import { getPayout, listPayoutItems, type PayoutItem } from '../../../ledger/payouts/payouts.ts';
+import {
+  getPayout,
+  listPayoutItems,
+  PAYOUT_ITEM_KINDS,
+  type PayoutItem,
+} from '../../../ledger/payouts/payouts.ts';
 import type { Database } from '../../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
@@ -59,9 +64,12 @@ const statementView = pageOf(lineView)
 
 const itemView = z
   .object({
-    kind: z.enum(['commission', 'debt']),
+    kind: z.enum(PAYOUT_ITEM_KINDS),
     commission_id: idText('commission').nullable(),
-    amount: moneyText.meta({ description: 'Negative for debt that is netted.' }),
+    amount: moneyText.meta({
+      description:
+        'Negative for debt that is netted, and for a rest below the provider’s smallest unit, which stays available.',
+    }),
   })
   .meta({ id: 'PayoutItem' });
 

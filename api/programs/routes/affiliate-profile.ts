@@ -1,13 +1,15 @@
 import { z } from 'zod';
-import { type Destination, readDestination } from '../../../ledger/payouts/destinations.ts';
+import { BLOCKED_REASONS, type Destination, readDestination } from '../../../ledger/payouts/destinations.ts';
 import {
   accountOf,
+  allowDestination,
   encryptPayoutDetails,
   getPayoutMethod,
   hashAccount,
   type PayoutMethod,
   setPayoutMethod,
 } from '../../../ledger/payouts/methods.ts';
+import type { PayoutProvider } from '../../../ledger/payouts/provider.ts';
 import type { DatabaseSql } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
@@ -15,8 +17,9 @@ import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
+import { wrongState } from '../../http/problems.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
-import { formatTime, nameText, text, timeText } from '../../schemas/schemas.ts';
+import { formatOptionalTime, formatTime, nameText, text, timeText } from '../../schemas/schemas.ts';
 import { changeAffiliate } from '../affiliate-changes.ts';
 import { affiliateView, newAffiliate, visibleAffiliate } from '../affiliate-view.ts';
 import { mailChange } from '../change-mails.ts';
@@ -28,10 +31,14 @@ const PROBLEMS = ['not_found', 'reauthentication_required'] as const;
 
 const params = z.object({ id: integerId('affiliate') });
 
+/** These stand in files that a machine reads, and a spreadsheet would run them. */
+const NO_FORMULA = /^[^=+\-@]/;
+const FORMULA_FAULT = 'must not begin with =, +, - or @';
+
 const methodInput = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('bank'),
-    holder: nameText,
+    holder: nameText.regex(NO_FORMULA, FORMULA_FAULT),
     iban: z
       .string()
       .meta({ examples: ['DE89 3704 0044 0532 0130 00'] })
@@ -40,7 +47,9 @@ const methodInput = z.discriminatedUnion('kind', [
   }),
   z.strictObject({
     kind: z.literal('paypal'),
-    email: text(MAX_ACCOUNT_LENGTH).regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address'),
+    email: text(MAX_ACCOUNT_LENGTH)
+      .regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address')
+      .regex(NO_FORMULA, FORMULA_FAULT),
   }),
   z.strictObject({
     kind: z.literal('stripe'),
@@ -61,13 +70,18 @@ const methodView = z
     hold: z
       .object({
         until: timeText,
-        changed: z.enum(['payout_method', 'email']),
         changed_at: timeText,
       })
       .nullable()
       .meta({
         description: 'No payouts until then, because where they go was changed; null: no hold.',
       }),
+    blocked: z.enum(BLOCKED_REASONS).nullable().meta({
+      description: 'Why no payout can be made to it now; null: one can, once the rest of the terms is met.',
+    }),
+    refused_at: timeText.nullable().meta({
+      description: 'When a payment to this account was refused or came back. Null: not since it was set.',
+    }),
   })
   .meta({ id: 'PayoutMethod' });
 
@@ -89,7 +103,7 @@ function hintOf(method: z.output<typeof methodInput>): string {
 function formatMethod(
   affiliateId: number,
   method: PayoutMethod | undefined,
-  { kind, changedAt, heldUntil }: Destination,
+  { changedAt, heldUntil, refusedAt, blocked }: Destination,
 ): z.output<typeof methodView> {
   return {
     affiliate_id: formatId('affiliate', affiliateId),
@@ -101,10 +115,11 @@ function formatMethod(
       changedAt && heldUntil
         ? {
             until: formatTime(heldUntil),
-            changed: kind === 'email' ? 'email' : 'payout_method',
             changed_at: formatTime(changedAt),
           }
         : null,
+    blocked,
+    refused_at: formatOptionalTime(refusedAt),
   };
 }
 
@@ -112,6 +127,7 @@ function formatMethod(
 export function addAffiliateProfileRoutes(app: ApiServer, context: ApiContext): void {
   addProfileRoute(app, context);
   addMethodRoutes(app, context);
+  addAllowRoute(app, context);
 }
 
 function addProfileRoute(app: ApiServer, context: ApiContext): void {
@@ -123,8 +139,7 @@ function addProfileRoute(app: ApiServer, context: ApiContext): void {
       operationId: 'updateProfile',
       tags: TAGS,
       summary: 'What an affiliate may change of itself',
-      description:
-        'A change of the e-mail address is mailed to the old and the new one, and to the program. Where the provider pays to the address, payouts are on hold for payout_method_hold_days.',
+      description: 'A change of the e-mail address is mailed to the old and the new one, and to the program.',
       params,
       body: z.strictObject({ name: nameText.exactOptional(), email: newAffiliate.email.exactOptional() }),
       response: { 200: affiliateView },
@@ -139,14 +154,7 @@ function addProfileRoute(app: ApiServer, context: ApiContext): void {
 }
 
 function addMethodRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger, secretBox, payoutProvider } = context;
-  const provider = payoutProvider.name;
-
-  async function readMethod(sql: DatabaseSql, affiliateId: number): Promise<z.output<typeof methodView>> {
-    const method = await getPayoutMethod(sql, affiliateId);
-    const destination = await readDestination(sql, { affiliateId, provider, now: new Date() });
-    return formatMethod(affiliateId, method, destination);
-  }
+  const { ledger, secretBox, payoutProvider: provider } = context;
 
   app.route({
     method: 'GET',
@@ -161,7 +169,7 @@ function addMethodRoutes(app: ApiServer, context: ApiContext): void {
     },
     handler: async (request, reply) => {
       const { id } = visibleAffiliate(principalOf(request), await getAffiliate(ledger, request.params.id));
-      return withEtag(reply, await readMethod(ledger, id));
+      return withEtag(reply, await readMethod(ledger, { affiliateId: id, provider }));
     },
   });
 
@@ -187,7 +195,7 @@ function addMethodRoutes(app: ApiServer, context: ApiContext): void {
       const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'affiliates', id);
         const owner = visibleAffiliate(principal, await getAffiliate(tx, id));
-        const before = await readMethod(tx, id);
+        const before = await readMethod(tx, { affiliateId: id, provider });
         checkMatch(request, before);
         await setPayoutMethod(tx, {
           affiliateId: id,
@@ -197,7 +205,7 @@ function addMethodRoutes(app: ApiServer, context: ApiContext): void {
           hint: hintOf(request.body),
           changedBy: actor,
         });
-        const after = await readMethod(tx, id);
+        const after = await readMethod(tx, { affiliateId: id, provider });
         const { heldUntil } = await readDestination(tx, { affiliateId: id, provider, now: new Date() });
         const now = `${after.hint}`;
         const what = 'payout method';
@@ -208,6 +216,47 @@ function addMethodRoutes(app: ApiServer, context: ApiContext): void {
         };
       });
       return withEtag(reply, changed);
+    },
+  });
+}
+
+/** Where an affiliate's money goes, as it sees it. */
+async function readMethod(
+  sql: DatabaseSql,
+  { affiliateId, provider }: { affiliateId: number; provider: PayoutProvider },
+): Promise<z.output<typeof methodView>> {
+  const method = await getPayoutMethod(sql, affiliateId);
+  const destination = await readDestination(sql, { affiliateId, provider, now: new Date() });
+  return formatMethod(affiliateId, method, destination);
+}
+
+function addAllowRoute(app: ApiServer, context: ApiContext): void {
+  const { payoutProvider: provider } = context;
+  app.route({
+    method: 'POST',
+    url: '/v1/affiliates/:id/payout-method/allow',
+    config: { roles: ['operator', 'finance'], idempotent: true, problems: [...PROBLEMS, 'wrong_state'] },
+    schema: {
+      operationId: 'allowPayoutMethod',
+      tags: TAGS,
+      summary: 'Pay to an account again that a payment was refused for or came back from',
+      params,
+      response: { 200: methodView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const { id } = request.params;
+      requireRecentSignIn(request);
+      return await commit(context, request, reply, async (tx) => {
+        visibleAffiliate(principal, await getAffiliate(tx, id));
+        const before = await readMethod(tx, { affiliateId: id, provider });
+        if (!(await allowDestination(tx, id))) throw wrongState('payout method', 'not refused');
+        const after = await readMethod(tx, { affiliateId: id, provider });
+        return {
+          body: after,
+          audit: { action: 'payout_method.allow', subject: after.affiliate_id, before, after },
+        };
+      });
     },
   });
 }

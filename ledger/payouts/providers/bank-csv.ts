@@ -1,24 +1,45 @@
 import { formatAmount } from '../../../core/money.ts';
-import type { PaymentOrder, PayoutProvider } from '../provider.ts';
-import { createFileProvider, renderCsv } from './payment-file.ts';
+import type { PaymentOrder, PayoutProvider, ProviderLimits } from '../provider.ts';
+import { createFileProvider, csvRow, forPeople } from './payment-file.ts';
+
+/** Banks differ; what they all pay are IBANs. A reference fits SEPA's EndToEndId (35 characters). */
+export const BANK_LIMITS: ProviderLimits = { methodKind: 'bank', referenceLength: 35 };
 
 /** Every payment with its account, for the bank. */
 export function createBankCsvProvider({ folder }: { folder: string }): PayoutProvider {
-  return createFileProvider({ folder, format: { name: 'bank_csv', render: renderBankCsv } });
+  return createFileProvider({
+    folder,
+    format: { name: 'bank_csv', limits: BANK_LIMITS, render: renderBankCsv },
+  });
 }
 
-const HEADER = ['payment_key', 'affiliate_id', 'name', 'email', 'account', 'amount', 'currency'];
+const HEADER = [
+  'payment_key',
+  'affiliate_id',
+  'name',
+  'email',
+  'holder',
+  'account',
+  'amount',
+  'currency',
+] as const;
 
-/** RFC 4180, every cell quoted, lines ended by CRLF. */
-export function renderBankCsv(orders: readonly PaymentOrder[]): string {
-  const rows = orders.map((order) => [
-    order.providerKey,
-    `aff_${order.affiliateId}`,
-    order.affiliateName,
-    order.affiliateEmail,
-    order.payoutAccount ?? '',
-    formatAmount(order.amountMinor, order.currency),
-    order.currency,
-  ]);
-  return renderCsv([HEADER, ...rows]);
+/** RFC 4180, every cell quoted, lines ended by CRLF. Banks compare the holder with the account. */
+export function renderBankCsv(
+  orders: readonly PaymentOrder[],
+  referenceOf: (order: PaymentOrder) => string,
+): string {
+  const rows = orders.map((order) =>
+    csvRow([
+      referenceOf(order),
+      `aff_${order.affiliateId}`,
+      forPeople(order.affiliateName),
+      forPeople(order.affiliateEmail),
+      forPeople(order.accountHolder ?? ''),
+      order.payoutAccount ?? '',
+      formatAmount(order.amountMinor, order.currency),
+      order.currency,
+    ]),
+  );
+  return [csvRow(HEADER), ...rows].join('');
 }

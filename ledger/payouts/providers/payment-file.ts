@@ -7,22 +7,27 @@ import {
   type PaymentBatch,
   type PaymentOrder,
   type PayoutProvider,
+  type ProviderLimits,
   type Submission,
 } from '../provider.ts';
 
-/** A file that a person uploads to a bank or to PayPal: its provider's name and its text. */
+/** A file that a person uploads to a bank or to PayPal: its provider's name and limits, and its text. */
 interface FileFormat {
   readonly name: string;
-  readonly render: (orders: readonly PaymentOrder[]) => string;
+  readonly limits: ProviderLimits;
+  readonly render: (orders: readonly PaymentOrder[], referenceOf: (order: PaymentOrder) => string) => string;
 }
 
 /** Writes each batch as `<folder>/<date>-<batch key>.csv`; a file is whole or not there. */
 export function createFileProvider(options: { folder: string; format: FileFormat }): PayoutProvider {
   const { folder, format } = options;
+  // Keys of earlier versions are longer than some providers take.
+  const referenceOf = ({ providerKey }: PaymentOrder) => providerKey.slice(0, format.limits.referenceLength);
+
   async function submit(batch: PaymentBatch): Promise<Submission> {
     const date = batch.createdAt.toISOString().slice(0, 10);
     const file = join(folder, `${date}-${batch.batchKey}.csv`);
-    const text = format.render(batch.orders);
+    const text = format.render(batch.orders, referenceOf);
     try {
       // It holds names and addresses: for the owner's eyes only.
       await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -40,21 +45,30 @@ export function createFileProvider(options: { folder: string; format: FileFormat
     const texts = await Promise.all(
       names.filter((name) => name.endsWith('.csv')).map((name) => readFile(join(folder, name), 'utf8')),
     );
-    const known = orders.filter(({ providerKey }) => texts.some((text) => text.includes(`"${providerKey}"`)));
+    // Files of earlier versions have the whole key.
+    const known = orders.filter((order) =>
+      [referenceOf(order), order.providerKey].some((key) => texts.some((text) => text.includes(`"${key}"`))),
+    );
     return new Map(known.map(({ providerKey }) => [providerKey, { outcome: 'accepted' }]));
   }
-  return { name: format.name, submit, lookUp };
+  return { name: format.name, limits: format.limits, submit, lookUp };
 }
 
-/** RFC 4180, every cell quoted, lines ended by CRLF, no cell that a spreadsheet would run. */
-export function renderCsv(rows: readonly (readonly string[])[]): string {
-  return rows.map((cells) => `${cells.map(csvCell).join(',')}\r\n`).join('');
+/** RFC 4180: every cell quoted, the line ended by CRLF. */
+export function csvRow(cells: readonly string[]): string {
+  return `${cells.map(csvCell).join(',')}\r\n`;
 }
 
-/** A spreadsheet would run a cell that begins like a formula: such a cell gets a leading apostrophe (OWASP, CSV injection). */
-export function csvCell(value: string): string {
-  const safe = /^[=+\-@\t\r\n]/.test(value) ? `'${value}` : value;
-  return `"${safe.replaceAll('"', '""')}"`;
+export function csvCell(text: string): string {
+  return `"${text.replaceAll('"', '""')}"`;
+}
+
+/**
+ * A cell that people read: a spreadsheet would run it when it begins like a formula, so that it gets a leading
+ * apostrophe (OWASP, CSV injection). A cell that a machine reads must not: it would be another address or reference.
+ */
+export function forPeople(text: string): string {
+  return /^[=+\-@\t\r\n]/.test(text) ? `'${text}` : text;
 }
 
 /** Writes beside, syncs, renames. A file that is there already with this text is left alone. */

@@ -1,7 +1,8 @@
 import Stripe from 'stripe';
+import { assert, OperatingError } from '../../../core/errors.ts';
 import { currencyExponent } from '../../../core/money.ts';
 import type { NoticeStatus } from '../notices.ts';
-import type { PaymentAnswer, PaymentOrder, PayoutProvider } from '../provider.ts';
+import type { PaymentAnswer, PaymentOrder, PayoutProvider, ProviderLimits } from '../provider.ts';
 
 /**
  * Stripe Connect: one transfer to the affiliate's connected account per payout. The payout's key is Stripe's
@@ -9,16 +10,51 @@ import type { PaymentAnswer, PaymentOrder, PayoutProvider } from '../provider.ts
  * was lost can be looked up: https://docs.stripe.com/api/transfers, https://docs.stripe.com/api/idempotent_requests
  */
 
-/** Stripe counts these in hundredths although ISO 4217 gives them no minor unit (docs.stripe.com/currencies). */
-const HUNDREDTHS_AT_STRIPE = new Set(['ISK', 'UGX']);
-/** Three-digit currencies have to end in zero there. */
-const LAST_DIGIT = 10n;
+const TWO_DIGITS = `AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BWP BYN BZD CAD CDF CHF CNY
+  COP CRC CVE CZK DKK DOP DZD EGP ETB EUR FJD FKP GBP GEL GIP GMD GTQ GYD HKD HNL HTG IDR ILS INR JMD KES KGS KHR KYD
+  KZT LAK LBP LKR LRD LSL MAD MDL MKD MMK MNT MOP MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR
+  PLN QAR RON RSD RUB SAR SBD SCR SEK SGD SHP SLE SOS SRD SZL THB TJS TOP TRY TTD TZS UAH USD UYU UZS WST XCD XCG
+  YER ZAR ZMW`;
+/** Amounts count whole units. */
+const ZERO_DECIMAL = 'BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF';
+/** Amounts count hundredths, which have to be zero: ISK and UGX always, HUF and TWD where the money leaves for a bank. */
+const WHOLE_IN_HUNDREDTHS = 'HUF ISK TWD UGX';
+/** Amounts count thousandths, the last digit of which has to be zero. */
+const THREE_DECIMAL = 'BHD JOD KWD OMR TND';
+
+interface StripeCurrency {
+  /** Digits of the amounts that it takes. */
+  readonly digits: number;
+  /** Digits of the unit in which its API counts them. */
+  readonly apiDigits: number;
+}
+
+const inStripe = (codes: string, digits: number, apiDigits: number) =>
+  codes.split(/\s+/).map((code): [string, StripeCurrency] => [code, { digits, apiDigits }]);
+
+/** Presentment, zero-decimal and three-decimal currencies and the special cases: docs.stripe.com/currencies. */
+const CURRENCIES = new Map([
+  ...inStripe(TWO_DIGITS, 2, 2),
+  ...inStripe(ZERO_DECIMAL, 0, 0),
+  ...inStripe(WHOLE_IN_HUNDREDTHS, 0, 2),
+  ...inStripe(THREE_DECIMAL, 2, 3),
+]);
+
+const STRIPE_LIMITS: ProviderLimits = {
+  methodKind: 'stripe',
+  digits: new Map([...CURRENCIES].map(([code, { digits }]) => [code, digits])),
+  // Of an idempotency key (docs.stripe.com/api/idempotent_requests).
+  referenceLength: 255,
+};
+
 /** Of one call, without Stripe's own retries. */
 const TIMEOUT_MS = 20_000;
 /** With the same idempotency key, so repeating is safe. */
 const RETRIES = 2;
 /** Transfers in flight: far below Stripe's 100 requests a second. */
 const CONCURRENCY = 8;
+/** Of one transfer, each after a run that the operator's own account has stopped; Stripe forgets a key after a day. */
+const MAX_ATTEMPTS = 50;
 
 export function createStripeProvider(options: {
   secretKey: string;
@@ -35,26 +71,26 @@ export function createStripeProvider(options: {
   });
 
   async function transfer(order: PaymentOrder): Promise<PaymentAnswer | undefined> {
-    const amount = toStripeAmount(order);
-    if (!order.payoutAccount?.startsWith('acct_')) {
-      return { outcome: 'refused', reason: 'the affiliate has no Stripe account' };
-    }
-    if (amount === undefined) {
-      return { outcome: 'refused', reason: `Stripe transfers no such amount of ${order.currency}` };
-    }
-    try {
-      const made = await stripe.transfers.create(
-        {
-          amount,
-          currency: order.currency.toLowerCase(),
-          destination: order.payoutAccount,
-          transfer_group: order.providerKey,
-        },
-        { idempotencyKey: order.providerKey },
-      );
-      return answerOf(made);
-    } catch (error) {
-      return refusalOf(error);
+    const destination = order.payoutAccount;
+    if (destination === null) return { outcome: 'refused', reason: 'the payout has no Stripe account' };
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const made = await stripe.transfers.create(
+          {
+            amount: toStripeAmount(order),
+            currency: order.currency.toLowerCase(),
+            destination,
+            transfer_group: order.providerKey,
+          },
+          { idempotencyKey: attempt === 1 ? order.providerKey : `${order.providerKey}-${attempt}` },
+        );
+        return answerOf(made);
+      } catch (error) {
+        // For a day Stripe repeats its answer to a key, also that the balance was too low. Such an answer is final and
+        // without effect, so that another key cannot pay twice; the keys are tried in the same order each time.
+        if (isOperatorFault(error) && isReplayed(error) && attempt < MAX_ATTEMPTS) continue;
+        return refusalOf(error);
+      }
     }
   }
 
@@ -66,8 +102,16 @@ export function createStripeProvider(options: {
 
   return {
     name: 'stripe',
+    limits: STRIPE_LIMITS,
     submit: ({ orders }) => answers(orders, transfer),
-    lookUp: (orders) => answers(orders, find),
+    lookUp: async (orders) => {
+      try {
+        return await answers(orders, find);
+      } catch (cause) {
+        if (!isOperatorFault(cause)) throw cause;
+        throw new OperatingError('payout_provider_refused', `Stripe: ${cause.message}`, { cause });
+      }
+    },
   };
 }
 
@@ -76,33 +120,64 @@ function answerOf({ reversed }: Stripe.Transfer): PaymentAnswer {
   return { outcome: reversed ? 'returned' : 'paid' };
 }
 
+/** Not the payee's: the key, its permissions, the platform's account or its balance (docs.stripe.com/error-codes). */
+const OPERATOR_FAULTS: ReadonlySet<string | undefined> = new Set([
+  'api_key_expired',
+  'balance_insufficient',
+  'insufficient_funds',
+  'livemode_mismatch',
+  'platform_account_required',
+  'platform_api_key_expired',
+  'secret_key_required',
+  'testmode_charges_only',
+  'tls_version_unsupported',
+]);
+
+function isOperatorFault(error: unknown): error is Stripe.errors.StripeError {
+  return (
+    error instanceof Stripe.errors.StripeAuthenticationError ||
+    error instanceof Stripe.errors.StripePermissionError ||
+    (error instanceof Stripe.errors.StripeInvalidRequestError && OPERATOR_FAULTS.has(error.code))
+  );
+}
+
+/** Stripe marks an answer that it had stored (docs.stripe.com/api/idempotent_requests). */
+function isReplayed({ headers }: Stripe.errors.StripeError): boolean {
+  return headers?.['idempotent-replayed'] === 'true';
+}
+
 /** A request that Stripe refuses had no effect; undefined: the outcome is unknown. */
 function refusalOf(error: unknown): PaymentAnswer | undefined {
-  const refuses =
-    error instanceof Stripe.errors.StripeInvalidRequestError ||
-    error instanceof Stripe.errors.StripePermissionError ||
-    error instanceof Stripe.errors.StripeAuthenticationError;
-  return refuses ? { outcome: 'refused', reason: error.message } : undefined;
+  if (isOperatorFault(error)) return { outcome: 'stopped', reason: error.message };
+  if (error instanceof Stripe.errors.StripeInvalidRequestError) {
+    return { outcome: 'refused', reason: error.message };
+  }
+  return undefined;
 }
 
-function toStripeAmount({ amountMinor, currency }: PaymentOrder): number | undefined {
-  if (HUNDREDTHS_AT_STRIPE.has(currency)) return Number(amountMinor * 100n);
-  const exponent = currencyExponent(currency) ?? 2;
-  const fits = exponent < 3 || (exponent === 3 && amountMinor % LAST_DIGIT === 0n);
-  return fits ? Number(amountMinor) : undefined;
+/** The amount is a multiple of what Stripe takes: see `limitsIn`. */
+function toStripeAmount({ amountMinor, currency }: PaymentOrder): number {
+  const apiDigits = CURRENCIES.get(currency)?.apiDigits;
+  const exponent = currencyExponent(currency);
+  assert(apiDigits !== undefined && exponent !== undefined, `Stripe pays ${currency}`);
+  return apiDigits >= exponent
+    ? Number(amountMinor * 10n ** BigInt(apiDigits - exponent))
+    : Number(amountMinor / 10n ** BigInt(exponent - apiDigits));
 }
 
-/** Asks for each order, a few at a time; orders without an answer are left out. */
+/** Asks for each order, a few at a time; orders without an answer are left out. After a stop none is asked any more. */
 async function answers(
   orders: readonly PaymentOrder[],
   ask: (order: PaymentOrder) => Promise<PaymentAnswer | undefined>,
 ): Promise<Map<string, PaymentAnswer>> {
   const found = new Map<string, PaymentAnswer>();
   const rest = orders.values();
+  let stop: PaymentAnswer | undefined;
   await Promise.all(
     Array.from({ length: CONCURRENCY }, async () => {
       for (const order of rest) {
-        const answer = await ask(order);
+        const answer = stop ?? (await ask(order));
+        if (answer?.outcome === 'stopped') stop ??= answer;
         if (answer) found.set(order.providerKey, answer);
       }
     }),

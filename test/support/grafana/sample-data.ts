@@ -3,6 +3,7 @@ import { HOUR_MS, MINUTE_MS } from '../../../core/time.ts';
 import { recordAuditChecks } from '../../../ledger/audit/checks.ts';
 import { recordRefund } from '../../../ledger/decisions/refunds.ts';
 import { answerAll, type PaymentAnswer } from '../../../ledger/payouts/provider.ts';
+import { BANK_LIMITS } from '../../../ledger/payouts/providers/bank-csv.ts';
 import { runPayouts } from '../../../ledger/payouts/run.ts';
 import { inTransaction } from '../../../ledger/postgres/db.ts';
 import { FROM_THE_BEGINNING } from '../../../ledger/programs/names.ts';
@@ -159,6 +160,8 @@ export async function insertSampleData(stores: {
   );
   await orders(books, other, 3);
   await pay(books, () => ({ outcome: 'refused', reason: 'no such account' }));
+  // The accounts are looked into, and paid again.
+  await books.owner`update payout_methods set refused_at = null`;
   await orders(books, shop, 2);
   await pay(books, () => undefined);
   await orders(books, shop, 4);
@@ -195,6 +198,7 @@ async function pay({ ledger }: TestLedger, answer: () => PaymentAnswer | undefin
     now: new Date(Date.now() + 1_000),
     provider: {
       name: 'test',
+      limits: BANK_LIMITS,
       async submit(batch) {
         const given = answer();
         if (!given) throw new Error('no answer');

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { Link, useParameter } from '../app/router.tsx';
+import { useParameter } from '../app/router.tsx';
 import { usePartner } from '../app/session.tsx';
 import { api, type Schemas, take } from '../data/api.ts';
 import { lastDays, PERIODS } from '../data/period.ts';
@@ -8,7 +8,7 @@ import { usePages } from '../data/use-pages.ts';
 import { words, ZONE_NAME } from '../text/format.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
 import { Segments } from '../ui/forms.tsx';
-import { Destination, HoldNotice, PayoutItems } from '../ui/payout-items.tsx';
+import { BlockedNotice, Destination, PayoutItems } from '../ui/payout-items.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
 
@@ -48,14 +48,7 @@ export function PayoutsPage() {
         )
       }
     >
-      {data?.method.kind === null && (
-        <p class="notice warn">
-          <span>
-            No payout method set. <Link to="/profile">Set a payout method</Link>to receive the next payout.
-          </span>
-        </p>
-      )}
-      <HoldNotice hold={data?.method.hold ?? null} />
+      <BlockedNotice method={data?.method} />
       <Card title="Payouts">
         <ListTable
           label="Payouts"

@@ -9,7 +9,7 @@ import { words } from '../text/format.ts';
 import { fieldProblems } from '../text/problem-text.ts';
 import { Card, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Form, Segments, TextField } from '../ui/forms.tsx';
-import { HoldNotice } from '../ui/payout-items.tsx';
+import { BlockedNotice } from '../ui/payout-items.tsx';
 import { Status } from '../ui/status.tsx';
 
 export function ProfilePage() {
@@ -117,7 +117,7 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
       }
     >
       <div class="stack">
-        <HoldNotice hold={data.hold} />
+        <BlockedNotice method={data} />
         <Form
           submit={data.kind === null ? 'Set' : 'Replace'}
           busy={busy}

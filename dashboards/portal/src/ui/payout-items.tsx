@@ -1,3 +1,4 @@
+import { Link } from '../app/router.tsx';
 import { api, type Schemas, take } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
 import { providerName, words } from '../text/format.ts';
@@ -24,6 +25,7 @@ export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; on
           <dt>Status</dt>
           <dd>
             <Status of={payout.state} /> {payout.failure}
+            {payout.provider_failure && <span class="sub">{payout.provider_failure}</span>}
           </dd>
           <dt>By</dt>
           <dd>{providerName(payout.provider)}</dd>
@@ -69,16 +71,49 @@ export function Destination({ to }: { to: Schemas['PayoutDestination'] | null })
   );
 }
 
-/** Payouts wait after a change of where they go. */
-export function HoldNotice({ hold }: { hold: Schemas['PayoutMethod']['hold'] }) {
-  if (hold === null) return null;
+/** Why no payouts are made to a partner's payout method now. */
+export function BlockedNotice({ method }: { method: Schemas['PayoutMethod'] | undefined }) {
+  if (!method?.blocked) return null;
   return (
     <p class="notice warn">
       <span>
-        Payouts on hold until <When at={hold.until} />, because{' '}
-        {hold.changed === 'email' ? 'the e-mail address' : 'the payout method'} was changed on{' '}
-        <When at={hold.changed_at} />. If you did not change it, write to the program at once.
+        <WhyBlocked method={method} />
       </span>
     </p>
   );
+}
+
+function WhyBlocked({ method: { blocked, hold, refused_at } }: { method: Schemas['PayoutMethod'] }) {
+  switch (blocked) {
+    case 'no_payout_method':
+      return (
+        <>
+          No payout method set. <Link to="/profile">Set a payout method</Link> to receive the next payout.
+        </>
+      );
+    case 'method_does_not_fit_provider':
+      return (
+        <>
+          The program does not pay to a payout method of this kind.{' '}
+          <Link to="/profile">Set another payout method</Link> to receive the next payout.
+        </>
+      );
+    case 'method_refused':
+      return (
+        <>
+          A payment to this account was refused or came back on <When at={refused_at} />.{' '}
+          <Link to="/profile">Set another payout method</Link> to receive the next payout, or write to the
+          program.
+        </>
+      );
+    case 'destination_on_hold':
+      return (
+        <>
+          Payouts on hold until <When at={hold?.until ?? null} />, because the payout method was changed on{' '}
+          <When at={hold?.changed_at ?? null} />. If you did not change it, write to the program at once.
+        </>
+      );
+    case null:
+      return null;
+  }
 }

@@ -162,8 +162,8 @@ function RunProgress({ total, startedAt }: { total: number; startedAt: string })
 }
 
 function RunResult({ result }: { result: Schemas['PayoutRunResult'] }) {
-  const { vested, built, awaiting_approval, submitted, failed, unknown } = result;
-  const isGood = failed === 0 && unknown === 0;
+  const { vested, built, awaiting_approval, submitted, failed, unknown, stopped } = result;
+  const isGood = failed === 0 && unknown === 0 && stopped === null;
   return (
     <p class={isGood ? 'notice good' : 'notice warn'} role="status">
       <span>
@@ -174,6 +174,8 @@ function RunResult({ result }: { result: Schemas['PayoutRunResult'] }) {
         {unknown > 0 &&
           `, ${formatCount(unknown)} with unknown outcome: the next reconciliation asks the provider again`}
         .
+        {stopped !== null &&
+          ` The provider has stopped the run; the other payouts wait for the next one: ${stopped}`}
       </span>
     </p>
   );

@@ -1,8 +1,18 @@
-import { VEST_BATCH_SIZE, vestDue } from '../books/commissions.ts';
-import type { Database } from '../postgres/db.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
 import type { AffiliateStatus } from '../programs/affiliates.ts';
-import { hashPreview, type PayoutPreview, previewPayouts } from './build.ts';
-import { destinations } from './destinations.ts';
+import { BLOCKED_REASONS, destinations } from './destinations.ts';
+import { limitsIn, type PayoutProvider } from './provider.ts';
+
+/** What a run is to pay. */
+export interface RunScope {
+  /** Commissions available then are paid, to destinations whose hold has ended by then. */
+  readonly now: Date;
+  /** Will move the money. */
+  readonly provider: Pick<PayoutProvider, 'name' | 'limits'>;
+  readonly programId: number;
+  /** Pays this affiliate alone: also below its minimum, off its schedule, and after its termination. */
+  readonly affiliateId?: number | undefined;
+}
 
 /** Why an affiliate with money gets none of it now, the first that holds. */
 export const LEFT_OUT_REASONS = [
@@ -18,8 +28,11 @@ export const LEFT_OUT_REASONS = [
   'below_minimum',
   /** It was paid in this week or month already. */
   'not_yet_due',
-  /** Where its money goes was changed a short time ago. */
-  'destination_on_hold',
+  /** The provider does not pay the program's currency. */
+  'currency_not_supported',
+  ...BLOCKED_REASONS,
+  /** Its oldest commission alone is more than the provider's largest payment. */
+  'above_maximum',
   /** A refund is working on its commissions: the next run will see. */
   'busy',
 ] as const;
@@ -34,56 +47,44 @@ export interface LeftOut {
   readonly pendingMinor: bigint;
   readonly availableMinor: bigint;
   readonly debtMinor: bigint;
-  /** What the terms ask for; null without terms. */
+  /** What the terms ask for, or the provider's smallest unit where that is more; null without terms. */
   readonly payoutMinMinor: bigint | null;
   /** When where its money goes was last changed; null: it has no destination. */
   readonly destinationChangedAt: Date | null;
   /** Until then nothing is paid there; null: no hold. */
   readonly heldUntil: Date | null;
-}
-
-export interface RunPreview {
-  /** See {@link hashPreview}: a run that is given it makes these payouts, or none. */
-  readonly hash: string;
-  readonly payouts: readonly PayoutPreview[];
-  readonly leftOut: readonly LeftOut[];
+  /** When a payment to its destination was refused or came back; null: not since it was set. */
+  readonly refusedAt: Date | null;
 }
 
 /**
- * What a run would pay now, and why everybody else with money would get none. Holds that have ended are ended first,
- * as a run does it and time does anyway; nothing else is kept.
+ * Everybody with money or debt who is not among `paid`, by id, or only the affiliate of a run for one. The terms are
+ * found as the run finds them.
  */
-export async function previewRun(
-  ledger: Database,
-  options: { now: Date; provider: string; programId: number },
-): Promise<RunPreview> {
-  const { now, programId } = options;
-  await vestDue(ledger, { now, limit: VEST_BATCH_SIZE, programId });
-  const payouts = await previewPayouts(ledger, options);
-  const paid = payouts.map(({ affiliateId }) => affiliateId);
-  return { hash: hashPreview(options, payouts), payouts, leftOut: await findLeftOut(ledger, options, paid) };
-}
-
-/** Everybody with money or debt who is not among `paid`, by id. The terms are found as a run finds them. */
-async function findLeftOut(
-  ledger: Database,
-  { now, provider, programId }: { now: Date; provider: string; programId: number },
+export async function findLeftOut(
+  sql: DatabaseSql,
+  options: RunScope,
   paid: readonly number[],
 ): Promise<LeftOut[]> {
-  return await ledger<LeftOut[]>`
+  const { now, provider, programId, affiliateId = null } = options;
+  const isForOne = affiliateId !== null;
+  const [program] = await sql<{ currency: string }[]>`select currency from programs where id = ${programId}`;
+  const limits = program && limitsIn(provider.limits, program.currency);
+  const unitMinor = limits?.unitMinor ?? 1n;
+  return await sql<LeftOut[]>`
     with money as (
       select affiliate_id, currency,
         sum(balance_minor) filter (where kind = 'pending')::bigint as pending_minor,
         sum(balance_minor) filter (where kind = 'available')::bigint as available_minor,
         sum(balance_minor) filter (where kind = 'debt')::bigint as debt_minor
       from accounts where program_id = ${programId} and affiliate_id is not null
+        and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
       group by affiliate_id, currency
     )
     select m.affiliate_id, m.currency, f.status, m.pending_minor, m.available_minor, m.debt_minor,
-      t.payout_min_minor, d.changed_at as destination_changed_at,
-      case when d.held_until > ${now} then d.held_until end as held_until,
+      t.payout_min_minor, d.changed_at as destination_changed_at, d.held_until, d.refused_at,
       case
-        when f.status <> 'active' then 'not_active'
+        when f.status <> 'active' and not (${isForOne} and f.status = 'terminated') then 'not_active'
         when exists (
           select from payouts p where p.affiliate_id = m.affiliate_id and p.currency = m.currency
             and p.state in ('awaiting_approval', 'created', 'submitting', 'submitted', 'unknown')
@@ -92,18 +93,22 @@ async function findLeftOut(
         when m.available_minor + m.debt_minor <= 0 then 'debt'
         when t.payout_min_minor is null then 'no_terms'
         when m.available_minor + m.debt_minor < t.payout_min_minor then 'below_minimum'
-        when t.payout_schedule <> 'daily' and exists (
+        when not ${isForOne} and t.payout_schedule <> 'daily' and exists (
           select from payouts p where p.affiliate_id = m.affiliate_id and p.state not in ('failed', 'canceled', 'returned')
             and p.created_at >= date_trunc(
               case t.payout_schedule when 'weekly' then 'week' else 'month' end, ${now}::timestamptz, 'UTC')
         ) then 'not_yet_due'
-        when d.held_until > ${now} then 'destination_on_hold'
+        when ${limits === undefined} then 'currency_not_supported'
+        when d.blocked is not null then d.blocked
+        when m.available_minor + m.debt_minor > ${limits?.largestMinor ?? null}::bigint then 'above_maximum'
         else 'busy'
       end as reason
     from money m join affiliates f on f.id = m.affiliate_id
-    join ${destinations(ledger, provider)} d on d.affiliate_id = m.affiliate_id
+    join ${destinations(sql, options)} d on d.affiliate_id = m.affiliate_id
     left join lateral (
-      select payout_min_minor, payout_schedule from terms
+      select greatest(${unitMinor}::bigint, case when not ${isForOne} then payout_min_minor end) as payout_min_minor,
+        payout_schedule
+      from terms
       where program_id = ${programId} and campaign_id is null and validity @> ${now}::timestamptz
         and (affiliate_id is null or affiliate_id = m.affiliate_id)
       order by affiliate_id is null limit 1
