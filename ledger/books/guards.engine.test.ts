@@ -11,6 +11,7 @@ import {
 } from '../../test/support/ledger.ts';
 import { extendHashChains } from '../audit/hash-chains.ts';
 import { recordConversion } from '../conversions/conversions.ts';
+import { recordReport } from '../decisions/order-reports.ts';
 import { recordRefund } from '../decisions/refunds.ts';
 import { answerAll } from '../payouts/provider.ts';
 import { runPayouts } from '../payouts/run.ts';
@@ -44,6 +45,12 @@ beforeAll(async () => {
   await creditOrder(ledger, parties, { orderId: 'refunded', amountMinor: 10_000n });
   await inTransaction(ledger, (tx) =>
     recordRefund(tx, { programId, orderId: 'refunded', refundRef: 'r1', amountMinor: 500n, actor: 'test' }),
+  );
+  const restored = { programId, orderId: 'refunded', order: undefined, actor: 'test' };
+  const lost = { refundRef: 'r2', amountMinor: 100n, actor: 'test' };
+  await inTransaction(ledger, (tx) => recordRefund(tx, { programId, orderId: 'refunded', ...lost }));
+  await inTransaction(ledger, (tx) =>
+    recordReport(tx, { ...restored, event: { kind: 'restored', refundRef: 'r2' } }),
   );
   await recordConversion(ledger, {
     programId,

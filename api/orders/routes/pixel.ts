@@ -6,7 +6,7 @@ import type { ApiServer } from '../../http/context.ts';
 import { invalidFields, translateError } from '../../http/translate-error.ts';
 import { faultsIn } from '../../http/validation.ts';
 import { integerId } from '../../schemas/ids.ts';
-import { orderFields, orderShape, toOrder, withoutEmptyMembers } from '../order.ts';
+import { orderFields, orderShape, STATUS_FIELDS, toReport, withoutEmptyMembers } from '../order.ts';
 import { reportOrder, type ShopContext } from '../record-order.ts';
 
 /** Without the fields that the browser's own headers and address give. */
@@ -15,7 +15,22 @@ const pixelFields = Object.fromEntries(
     .filter((name) => !['ip', 'user_agent', 'accept_language'].includes(name))
     .map((name) => [name, z.unknown().optional().meta({ description: 'As in /postback.' })]),
 );
-const pixelInput = orderShape.transform(toOrder);
+/** Anybody can imitate a browser: it reports orders, and nothing that happens to them later. */
+const pixelInput = orderShape.transform((input, context) => {
+  const { event, ...report } = toReport(input, context);
+  if (event === undefined || (event.kind === 'approved' && report.order))
+    return { ...report, event: undefined };
+  const path = STATUS_FIELDS.filter((field) => input[field] !== undefined && input[field] !== 'order').slice(
+    0,
+    1,
+  );
+  context.addIssue({
+    code: 'custom',
+    path,
+    message: 'is not taken from a browser, which reports orders only',
+  });
+  return z.NEVER;
+});
 
 /**
  * Orders reported by the customer's browser. A page shows a picture whatever happens, so the outcome stands in a
@@ -38,9 +53,9 @@ export function addPixelRoute(app: ApiServer, context: ShopContext): void {
     if (call && programId !== undefined) call.programId = programId;
     if (!read.success) throw invalidFields(faultsIn(read.error));
     return await reportOrder(context, request, reply, {
-      order: read.data,
+      report: read.data,
       source: 'pixel',
-      acceptedStatus: 200,
+      newStatus: 200,
       view: ({ status }) => status,
     });
   }
