@@ -24,6 +24,9 @@ const SPELLINGS = {
     chargeback_reversed refund_failed refund_cancelled refund_canceled refund_reversed`,
 } as const;
 
+/** Names under which shops say what a report means. */
+export const STATUS_FIELDS = ['status', 'event', 'type'] as const;
+
 /** What a status means. */
 export type OrderStatus = keyof typeof SPELLINGS;
 

@@ -9,7 +9,7 @@ import { hashAccount } from '../../ledger/payouts/methods.ts';
 import { integerId } from '../schemas/ids.ts';
 import { amountText, currencyText, type Money, text, time, toMinor } from '../schemas/schemas.ts';
 import { hashedEmail } from './call-log.ts';
-import { ORDER_STATUSES, type OrderStatus, parseOrderStatus } from './order-status.ts';
+import { ORDER_STATUSES, type OrderStatus, parseOrderStatus, STATUS_FIELDS } from './order-status.ts';
 
 /** An order and what happened to it, as shops report it, by API and by postback: one schema, read once. */
 
@@ -35,9 +35,6 @@ const statusWord = text(MAX_STATUS_LENGTH)
     return z.NEVER;
   })
   .optional();
-
-/** Names under which shops say what a report means. */
-export const STATUS_FIELDS = ['status', 'event', 'type'] as const;
 
 export const orderFields = {
   program_id: integerId('program').optional().meta({ description: 'For keys of no single program only.' }),

@@ -184,7 +184,7 @@ describe('of two transactions that write the same at once, the second is refused
       'refunds_ref_once',
       ...both(`insert into refunds (conversion_id, refund_ref, amount_minor) values (${small}, 'raced', 1)`),
     ],
-    ['commissions_level_once', commission.replace('%s', '2, 2'), commission.replace('%s', '1, 2')],
+    ['commissions_part_once', commission.replace('%s', '2, 2'), commission.replace('%s', '1, 2')],
     ['commissions_affiliate_once', commission.replace('%s', '1, 3'), commission.replace('%s', '1, 4')],
     ['commission_lines_earning_once', line.replace('%s', '1'), line.replace('%s', '2')],
     ['payouts_provider_key_once', payout(4), payout(5)],

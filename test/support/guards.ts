@@ -414,7 +414,10 @@ export const GUARDS: readonly Guard[] = [
       refunds_ref_once: copy('refunds', {}),
       refunds_refund_ref_check: copy('refunds', { refund_ref: `''` }),
     },
-    triggers: { append_only: appendOnly('refunds', 'amount_minor'), no_truncate: noTruncate('refunds') },
+    triggers: {
+      append_only: appendOnly('refunds', 'amount_minor'),
+      no_truncate: { ...noTruncate('refunds'), behind: 'order_changes is append-only' },
+    },
   }),
   ...guardsOf('order_changes', {
     constraints: {
@@ -430,7 +433,10 @@ export const GUARDS: readonly Guard[] = [
         refund_id: 'null',
         lowered_minor: '1',
       }),
-      order_changes_refund: copy('order_changes', { kind: `'restored'`, refund_id: 'null' }),
+      order_changes_refund: copy('order_changes', {
+        kind: `'restored'`,
+        refund_id: `(select id from refunds where refund_ref = 'r1')`,
+      }),
       order_changes_refund_once: copy('order_changes', {}),
       order_changes_refund_id_fkey: copy('order_changes', { refund_id: '999' }),
       order_changes_conversion_id_fkey: copy('order_changes', {

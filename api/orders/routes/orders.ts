@@ -40,6 +40,7 @@ export function addOrderRoutes(app: ApiServer, context: ShopContext): void {
       roles: ['advertiser', 'operator'],
       logAs: 'api',
       idempotent: true,
+      example: { order_id: '1001', amount: '12.34', currency: 'EUR' },
       problems: ['conflict', 'not_found', 'replayed', 'ip_not_allowed'],
     },
     schema: {

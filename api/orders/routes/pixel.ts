@@ -6,8 +6,10 @@ import type { ApiServer } from '../../http/context.ts';
 import { invalidFields, translateError } from '../../http/translate-error.ts';
 import { faultsIn } from '../../http/validation.ts';
 import { integerId } from '../../schemas/ids.ts';
-import { orderFields, orderShape, STATUS_FIELDS, toReport, withoutEmptyMembers } from '../order.ts';
+import { orderFields, orderShape, toReport, withoutEmptyMembers } from '../order.ts';
+import { STATUS_FIELDS } from '../order-status.ts';
 import { reportOrder, type ShopContext } from '../record-order.ts';
+import { renamed } from '../shop-settings.ts';
 
 /** Without the fields that the browser's own headers and address give. */
 const pixelFields = Object.fromEntries(
@@ -40,17 +42,18 @@ export function addPixelRoute(app: ApiServer, context: ShopContext): void {
   async function record(request: FastifyRequest, reply: FastifyReply): Promise<string> {
     const { query, visitorIp, call } = request;
     const header = (name: string) => String(request.headers[name] ?? '').slice(0, MAX_HEADER_LENGTH);
+    // A line of the log belongs to the program that is named, also when the rest is refused.
+    const programId = integerId('program').safeParse((query as { program_id?: unknown }).program_id).data;
+    if (call && programId !== undefined) call.programId = programId;
+    const names = programId === undefined ? {} : (await context.shopSettings.of(programId)).parameters;
     const read = pixelInput.safeParse(
       withoutEmptyMembers({
-        ...(query as object),
+        ...renamed(query as Record<string, unknown>, names).params,
         ip: visitorIp ?? undefined,
         user_agent: header('user-agent'),
         accept_language: header('accept-language'),
       }),
     );
-    // A line of the log belongs to the program that is named, also when the rest is refused.
-    const programId = integerId('program').safeParse((query as { program_id?: unknown }).program_id).data;
-    if (call && programId !== undefined) call.programId = programId;
     if (!read.success) throw invalidFields(faultsIn(read.error));
     return await reportOrder(context, request, reply, {
       report: read.data,

@@ -25,7 +25,8 @@ import {
   timeText,
 } from '../../schemas/schemas.ts';
 import { callerOf } from '../call-log.ts';
-import { postbackInput, STATUS_FIELDS, withoutEmptyMembers } from '../order.ts';
+import { postbackInput, withoutEmptyMembers } from '../order.ts';
+import { STATUS_FIELDS } from '../order-status.ts';
 import { accepted, ledgerReport, type ShopContext, statusUrl } from '../record-order.ts';
 import { renamed } from '../shop-settings.ts';
 import { refundInput, reportRefund } from './refunds.ts';

@@ -94,7 +94,7 @@ export function addPostbackRoutes(app: ApiServer, context: ShopContext): void {
     scope.route({
       method: 'POST',
       url: '/postback',
-      config,
+      config: { ...config, example: { order_id: '1001', amount: '12.34', currency: 'EUR' } },
       schema: {
         ...common,
         operationId: 'postbackForm',
