@@ -59,6 +59,9 @@ function groups(text: string, { mayEndInIpv4 }: { mayEndInIpv4: boolean }): numb
 }
 
 /** The text of 16 address bytes: dotted for a mapped IPv4, else hexadecimal groups with the longest zeros cut out. */
+/** The address "::", as a click has it whose visitor's address is not known: it says nothing of who two visitors are. */
+export const UNKNOWN_IP = '::';
+
 export function formatIp(bytes: Uint8Array): string {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (isMappedIpv4(view)) return view.subarray(12).join('.');

@@ -1,7 +1,11 @@
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { formatIp } from '../core/ip.ts';
+import { createAffiliate } from '../ledger/programs/affiliates.ts';
+import { createCampaign } from '../ledger/programs/campaigns.ts';
 import { createLink } from '../ledger/programs/links.ts';
+import { createProgram } from '../ledger/programs/programs.ts';
 import { type CollectorUnderTest, prepareCollector } from './support/collector.ts';
 import { waitFor } from './support/engines.ts';
 
@@ -26,6 +30,9 @@ interface Case {
   readonly status: string;
 }
 
+/** Statuses of clicks: one without a destination is recorded as well. */
+const CLICKS: ReadonlySet<string> = new Set(['302', '410']);
+
 const HOST = 'Host: go.shop.test\r\n';
 const get = (target: string, headers = HOST) => `GET ${target} HTTP/1.1\r\n${headers}\r\n`;
 const cookies = (length: number) => `${HOST}Cookie: ${'c'.repeat(length)}\r\n`;
@@ -40,6 +47,8 @@ const corpus: readonly Case[] = (
       '302',
     ],
     ['a HEAD', get('/c/good').replace('GET', 'HEAD'), '302'],
+    ['a link that has ended', get('/c/gone'), '410'],
+    ['a fetch ahead of a click', get('/c/good', `${HOST}Sec-Purpose: prefetch\r\n`), '503'],
     ['an unknown link', get('/c/none', 'Host: x\r\n'), '404'],
     ['an unknown path', get('/nothing', 'Host: x\r\n'), '404'],
     ['another method', `POST /c/good HTTP/1.1\r\n${HOST}Content-Length: 0\r\n\r\n`, '405'],
@@ -65,8 +74,29 @@ describe('requests in pieces, as real networks deliver them', () => {
       landingUrl: 'https://shop.test/',
       code: 'good',
     });
+    const program = await createProgram(world.ledger, { name: 'Ended', currency: 'EUR' });
+    const owner = { programId: program.id, name: 'Ended' };
+    const campaign = await createCampaign(world.ledger, {
+      ...owner,
+      landingUrl: 'https://shop.test/',
+      endsAt: new Date(0),
+    });
+    const affiliate = await createAffiliate(world.ledger, {
+      ...owner,
+      refCode: 'bob',
+      email: 'bob@affiliates.test',
+      status: 'active',
+    });
+    await createLink(world.ledger, {
+      campaignId: campaign.id,
+      affiliateId: affiliate.id,
+      landingUrl: 'https://shop.test/',
+      code: 'gone',
+    });
     const good = async () => (await fetch(`${world.url}/c/good`, { redirect: 'manual' })).status;
-    await waitFor(async () => (await good()) === 302, { deadlineMs: 2_000, what: 'the link' });
+    await waitFor(async () => (await good()) === 302, { deadlineMs: 5_000, what: 'the link' });
+    const gone = async () => (await fetch(`${world.url}/c/gone`)).status;
+    await waitFor(async () => (await gone()) === 410, { deadlineMs: 5_000, what: 'the ended link' });
   });
   afterAll(async () => {
     await collector.stop();
@@ -98,7 +128,7 @@ describe('requests in pieces, as real networks deliver them', () => {
     return got;
   }
 
-  /** Sends every list of pieces; all are answered with `status`, and every redirect is stored once. */
+  /** Sends every list of pieces; all are answered with `status`, and every click is stored once. */
   async function expectAll(status: string, lists: readonly (readonly Buffer[])[]): Promise<void> {
     const before = (await world.storedClicks()).length;
     const answers = new Map<string, number>();
@@ -109,7 +139,7 @@ describe('requests in pieces, as real networks deliver them', () => {
     }
     expect(Object.fromEntries(answers)).toEqual({ [status]: lists.length });
     const stored = await world.storedClicks();
-    expect(stored.length - before).toBe(status === '302' ? lists.length : 0);
+    expect(stored.length - before).toBe(CLICKS.has(status) ? lists.length : 0);
     expect(new Set(stored.map(({ node, seq }) => `${node}:${seq}`)).size).toBe(stored.length);
   }
 
@@ -134,6 +164,9 @@ describe('requests in pieces, as real networks deliver them', () => {
 
   it('a PROXY header is read wherever it is cut', async () => {
     const bytes = Buffer.concat([Buffer.from(PROXY, 'hex'), Buffer.from(get('/c/good'))]);
-    await expectAll('302', cutTwice(bytes, 1));
+    const lists = cutTwice(bytes, 1);
+    await expectAll('302', lists);
+    const addresses = (await world.storedClicks()).slice(-lists.length).map(({ ip }) => formatIp(ip));
+    expect(new Set(addresses)).toEqual(new Set(['203.0.113.7']));
   });
 });

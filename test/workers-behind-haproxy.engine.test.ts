@@ -15,7 +15,10 @@ const WORKERS = Number(process.env.AFFLUX_TEST_WORKERS ?? 3);
 const VISITORS = 8;
 const START_MS = 60_000;
 
-/** HAProxy connects again where a worker ended before it accepted: nothing was sent on that connection yet. */
+/**
+ * HAProxy asks again where a worker ended before it accepted the connection, or closed it without a byte of an answer. Such
+ * a request is not a click that counts: its redirect was not sent.
+ */
 const haproxyConfig = (from: number, to: number): string => `defaults
   mode http
   retries 3

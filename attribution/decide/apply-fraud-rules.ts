@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { ClickFlag } from '../../core/clicks/click-record.ts';
+import { UNKNOWN_IP } from '../../core/ip.ts';
 import { DAY_S, HOUR_S } from '../../core/time.ts';
 import { type EarlierCounts, FAST_SECONDS } from '../../ledger/conversions/decision-facts.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
@@ -83,7 +84,7 @@ const RULES: Readonly<Record<RuleName, Rule>> = {
     threshold: 'no flag of a forced click',
   },
   high_conversion_rate_from_ip: {
-    observe: ({ earlier }) => earlier.fromIp + 1,
+    observe: ({ winner, earlier }) => (winner.click.ip === UNKNOWN_IP ? null : earlier.fromIp + 1),
     fires: above,
     windowSeconds: HOUR_S,
   },

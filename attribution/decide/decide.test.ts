@@ -378,6 +378,12 @@ describe('the fraud rules', () => {
       { earlier: { fromIp: 10, fromCustomer: 0 } },
       { earlier: { fromIp: 9, fromCustomer: 0 } },
     ],
+    [
+      'high_conversion_rate_from_ip',
+      { earlier: { fromIp: 10, fromCustomer: 0 } },
+      // Not known: of many visitors.
+      { ...found({ ip: '::' }), earlier: { fromIp: 10, fromCustomer: 0 } },
+    ],
     ['click_velocity_ip', busy('ip'), { context: quiet }],
     ['click_velocity_subnet', busy('subnet'), { context: quiet }],
     ['bot_click', found({ flags: ClickFlag.bot }), found({ flags: ClickFlag.repeat })],

@@ -1,5 +1,6 @@
 import { type ClickIdCodec, type ClickIdentity, clickIdentityKey } from '../../core/clicks/click-id.ts';
 import { NO_FINGERPRINT } from '../../core/clicks/fingerprint.ts';
+import { UNKNOWN_IP } from '../../core/ip.ts';
 import { DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import {
@@ -194,8 +195,8 @@ function visitRequest(
   if (given.kind === 'found') {
     if (!terms || (model ?? terms.attributionModel) !== 'first_click') return undefined;
     const { fingerprint, ip, ts: toMs } = given.click;
-    // Who opted out has none: other clicks without one are of other people.
-    if (fingerprint === NO_FINGERPRINT) return undefined;
+    // Who opted out has no fingerprint, and an unknown address is of many: other clicks of that kind are of other people.
+    if (fingerprint === NO_FINGERPRINT || ip === UNKNOWN_IP) return undefined;
     const days = Math.min(FINGERPRINT_DAYS, terms.cookieDays);
     return { fingerprint, ip, fromMs: conversion.occurredAt.getTime() - days * DAY_MS, toMs };
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { formatIp, parseIp } from '../../core/ip.ts';
-import { createClientAddressReader } from './client-address.ts';
+import { createClientAddressReader, isUnknownAddress } from './client-address.ts';
 
 const bytes = (text: string): ArrayBuffer => {
   const all = parseIp(text) ?? Buffer.alloc(16);
@@ -19,6 +19,15 @@ const client = (trusted: string[], remote: string, forwarded: string | string[],
 };
 
 describe('client address', () => {
+  it('is unknown when a trusted proxy names none, or the unspecified one', () => {
+    const read = createClientAddressReader(['10.0.0.0/8']);
+    const forEach = (): void => {};
+    for (const proxied of ['::', '0:0:0:0:0:0:0:0']) {
+      expect(isUnknownAddress(read(peer('10.1.1.1', proxied), { forEach }))).toBe(true);
+    }
+    expect(isUnknownAddress(read(peer('10.1.1.1', '2001:db8::1'), { forEach }))).toBe(false);
+  });
+
   it('is the socket address when no proxy is trusted, whatever the headers say', () => {
     expect(client([], '192.0.2.1', '8.8.8.8')).toBe('192.0.2.1');
     expect(client([], '2001:db8::1', '8.8.8.8', '9.9.9.9')).toBe('2001:db8::1');

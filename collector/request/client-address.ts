@@ -27,7 +27,9 @@ export function createClientAddressReader(trustedProxies: readonly string[]): Cl
     const hops = [to16(peer.getRemoteAddress())];
     const proxied = peer.getProxiedRemoteAddress();
     if (proxied.byteLength > 0) hops.push(to16(proxied));
-    return visitorAddress(hops, () => forwardedLines(request)) ?? NO_ADDRESS;
+    const address = visitorAddress(hops, () => forwardedLines(request));
+    // A proxy that knows no address may say so with "::".
+    return address?.some((byte) => byte !== 0) ? address : NO_ADDRESS;
   };
 }
 

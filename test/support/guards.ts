@@ -162,6 +162,7 @@ export const GUARDS: readonly Guard[] = [
       programs_fingerprint_match_check: copy('programs', { fingerprint_match: `'x'` }),
       programs_fraud_rules_check: copy('programs', { fraud_rules: `'[]'::jsonb` }),
       programs_name_check: copy('programs', { name: `''` }),
+      programs_pass_parameters_check: copy('programs', { pass_parameters: `'{*,gclid}'` }),
       programs_payout_method_hold_days_check: copy('programs', { payout_method_hold_days: '91' }),
       programs_status_check: copy('programs', { status: `'x'` }),
       programs_tracking_domain_unique: `${copy('programs', { tracking_domain: `'x.example'` })};

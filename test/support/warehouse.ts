@@ -75,9 +75,11 @@ export function encodeClicks(records: readonly ClickRecord[]): Buffer {
   return Buffer.concat(records.map(encodeClick));
 }
 
-/** A database of the caller's own, migrated. */
-export async function freshWarehouse(): Promise<Warehouse & { url: string; drop(): Promise<void> }> {
-  const { url, drop } = await freshClickHouseDatabase();
+/** A database of the caller's own, migrated; the one at `given`, if it is. */
+export async function freshWarehouse(
+  given?: string,
+): Promise<Warehouse & { url: string; drop(): Promise<void> }> {
+  const { url, drop } = given ? { url: given, async drop() {} } : await freshClickHouseDatabase();
   const warehouse = await connectWarehouse({ url, name: 'test' });
   await migrateWarehouse({ warehouse, log: quietLog });
   return {
@@ -126,9 +128,14 @@ export function batchHeaders(node: number, firstSeq: number, rows: number): Reco
   };
 }
 
-/** An empty warehouse and stream of the caller's own; `nats` instead of a server made for it, and stopped with it. */
-export async function startPipeline(given: { nats?: Engine } = {}): Promise<Pipeline> {
-  const warehouse = await freshWarehouse();
+/**
+ * An empty warehouse and stream of the caller's own; `nats` instead of a server made for it, and stopped with it;
+ * `clickhouseUrl` of an empty database.
+ */
+export async function startPipeline(
+  given: { nats?: Engine; clickhouseUrl?: string } = {},
+): Promise<Pipeline> {
+  const warehouse = await freshWarehouse(given.clickhouseUrl);
   const nats = given.nats ?? (await startTestNats());
   const nc = await connectNats({ url: nats.url, name: 'test' });
   const manager = await ensureStreams(nc);

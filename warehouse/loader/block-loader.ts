@@ -2,6 +2,7 @@ import type { JetStreamClient } from '@nats-io/jetstream';
 import { OperatingError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
+import type { ViewIdentities } from '../clickhouse/view-identities.ts';
 import { bisect } from './bisect.ts';
 import type { Block } from './block.ts';
 import { publishDeadLetters } from './dead-letters.ts';
@@ -28,6 +29,7 @@ export interface BlockLoaderOptions {
   readonly js: JetStreamClient;
   readonly store: LoaderStore;
   readonly shard: number;
+  readonly views: ViewIdentities;
   /** The server's limit of a message, bytes. */
   readonly maxPayloadBytes: () => number;
   readonly log: Logger;
@@ -104,8 +106,9 @@ export class BlockLoader {
   }
 
   async #insert(block: Block): Promise<void> {
-    const { warehouse, metrics, onStep } = this.#options;
+    const { warehouse, views, metrics, onStep } = this.#options;
     if (block.intent.rows > 0) {
+      await views.settle();
       const stopTimer = metrics.insertSeconds.startTimer();
       try {
         await insertBlock(warehouse, block);

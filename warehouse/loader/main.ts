@@ -33,6 +33,7 @@ export async function startLoader(options: { config: Config; log: Logger }): Pro
     loaderBucket: await openBucket(nc, LOADER_BUCKET),
     leasesBucket: await openBucket(nc, LEASES_BUCKET),
     shard: SHARD,
+    cluster: config.clickhouseCluster,
     log,
     metrics: createLoaderMetrics(registry),
   });

@@ -46,6 +46,20 @@ beforeAll(async () => {
 afterAll(() => warehouse.drop());
 
 describe('contexts of clicks', () => {
+  it('do not take the clicks of unknown addresses for those of one', async () => {
+    const clicks = [1, 2, 3].map((seq) =>
+      clickRecord({ ts: NOW - 5 * MINUTE_MS, node: 3, seq, ip: Buffer.alloc(16), fingerprint: 77n }),
+    );
+    await warehouse.insertBytes({
+      sql: `INSERT INTO clicks ${CLICK_COLUMN_LIST} FORMAT RowBinary`,
+      data: [encodeClicks(clicks)],
+      settings: { async_insert: 0 },
+    });
+    const asked = { ...question(0), ip: '::', fingerprint: 77n };
+    const [context] = await readClickContexts(warehouse, [asked]);
+    expect(context?.clicksBefore).toEqual({ ip: null, subnet: null, fingerprint: 3 });
+  });
+
   it('are read for as many clicks as may be asked for at once, all of them different', async () => {
     const contexts = await readClickContexts(
       warehouse,

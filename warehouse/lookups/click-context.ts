@@ -1,5 +1,6 @@
 import type { ClickIdentity } from '../../core/clicks/click-id.ts';
 import { assert } from '../../core/errors.ts';
+import { UNKNOWN_IP } from '../../core/ip.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { addresses, numbers } from '../clickhouse/literals.ts';
 import { networkText } from '../reports/report-tables.ts';
@@ -14,8 +15,8 @@ export interface ContextQuestion extends ClickIdentity {
 
 /** The surroundings of a click. */
 export interface ClickContext {
-  /** Clicks of the same key in the 60 whole minutes before the click's own. */
-  readonly clicksBefore: Readonly<Record<VelocityKey, number>>;
+  /** Clicks of the same key in the 60 whole minutes before the click's own; null: its address is not known. */
+  readonly clicksBefore: Readonly<Record<VelocityKey, number | null>>;
   /** ISO 3166 codes by the current list of networks; empty where it has none. */
   readonly country: string;
   readonly orderCountry: string;
@@ -27,7 +28,6 @@ export interface ClickContext {
 export const CONTEXT_HOURS = 25;
 /** The same limit as that of look-ups. */
 export const MAX_QUESTIONS = 10_000;
-const NO_ADDRESS = '::';
 const SETTINGS = { max_query_size: 4 * 1024 * 1024, max_execution_time: 20 } as const;
 
 /**
@@ -48,7 +48,7 @@ export async function readClickContexts(
     ),
     numbers('UInt32', minutes),
     addresses(questions.map(({ ip }) => ip)),
-    addresses(questions.map(({ orderIp }) => orderIp ?? NO_ADDRESS)),
+    addresses(questions.map(({ orderIp }) => orderIp ?? UNKNOWN_IP)),
     numbers(
       'UInt64',
       questions.map(({ fingerprint }) => fingerprint),
@@ -74,12 +74,12 @@ export async function readClickContexts(
      ${counted('ip')} UNION ALL ${counted('subnet')} UNION ALL ${counted('fingerprint')}
      UNION ALL SELECT index, 'country', dictGet('geo', 'country', ip) FROM asked
      UNION ALL SELECT index, 'network', ${networkText('asn')} FROM (SELECT index, dictGet('asn', 'asn', ip) AS asn FROM asked)
-     UNION ALL SELECT index, 'order_country', dictGet('geo', 'country', order_ip) FROM asked WHERE order_ip != toIPv6('${NO_ADDRESS}')`,
+     UNION ALL SELECT index, 'order_country', dictGet('geo', 'country', order_ip) FROM asked WHERE order_ip != toIPv6('${UNKNOWN_IP}')`,
     {},
     SETTINGS,
   );
-  const contexts = questions.map(() => ({
-    clicksBefore: { ip: 0, subnet: 0, fingerprint: 0 },
+  const contexts = questions.map(({ ip }) => ({
+    clicksBefore: noClicksBefore(ip),
     country: '',
     orderCountry: '',
     network: '',
@@ -90,7 +90,15 @@ export async function readClickContexts(
     if (kind === 'country') context.country = value;
     else if (kind === 'order_country') context.orderCountry = value;
     else if (kind === 'network') context.network = value;
-    else context.clicksBefore[kind as VelocityKey] = Number(value);
+    else if (context.clicksBefore[kind as VelocityKey] !== null) {
+      context.clicksBefore[kind as VelocityKey] = Number(value);
+    }
   }
   return contexts;
+}
+
+/** Visitors without an address are not one visitor: how many clicks they have together says nothing. */
+function noClicksBefore(ip: string): Record<VelocityKey, number | null> {
+  const ofAddress = ip === UNKNOWN_IP ? null : 0;
+  return { ip: ofAddress, subnet: ofAddress, fingerprint: 0 };
 }
