@@ -126,13 +126,13 @@ describe.each(WAYS)('by %s', (way, report) => {
 
 describe('a report', () => {
   test('tells what it did', async () => {
-    await credited('told');
+    await credited('answered');
     const did = async (query: string) => {
-      const { status, body } = await postback(`order_id=told&${query}`);
+      const { status, body } = await postback(`order_id=answered&${query}`);
       return [status, body.status, body.outcome];
     };
     expect(await did('status=changed&amount=120.00&currency=EUR')).toEqual([200, 'accepted', 'raised']);
-    expect(await earned('told')).toBe('1200');
+    expect(await earned('answered')).toBe('1200');
     expect(await did('status=changed&amount=120.00&currency=EUR')).toEqual([200, 'duplicate', 'unchanged']);
     expect(await did('amount=120.00&currency=EUR&customer_id=customer-7')).toEqual([
       200,
@@ -140,16 +140,16 @@ describe('a report', () => {
       'unchanged',
     ]);
     expect(await did('status=changed&amount=90.00&currency=EUR')).toEqual([200, 'accepted', 'lowered']);
-    expect(await earned('told')).toBe('900');
+    expect(await earned('answered')).toBe('900');
     expect(await did('status=chargeback')).toEqual([200, 'accepted', 'charged_back']);
     expect(await did('status=dispute_won')).toEqual([200, 'accepted', 'restored']);
-    expect(await earned('told')).toBe('900');
+    expect(await earned('answered')).toBe('900');
     expect(await did('status=cancelled')).toEqual([200, 'accepted', 'cancelled']);
     expect(await did('status=cancelled')).toEqual([200, 'duplicate', 'unchanged']);
     expect(await did('status=approved')).toEqual([200, 'duplicate', 'unchanged']);
-    expect(await earned('told')).toBe('0');
+    expect(await earned('answered')).toBe('0');
     expect(await did('status=restored')).toEqual([200, 'accepted', 'restored']);
-    expect(await earned('told')).toBe('900');
+    expect(await earned('answered')).toBe('900');
   });
 
   test('of the cancellation of an order that is not known is 404, and logged; with the order it is kept', async () => {
@@ -216,7 +216,7 @@ describe('a report', () => {
     const explain = async (query: string) =>
       (await api.call('GET', `/v1/postbacks/test?key=${key}&${query}`)).body;
     expect(await explain('order_id=explained&status=cancelled')).toMatchObject({ would: 'accept' });
-    expect(await explain('order_id=nobody&status=cancelled')).toMatchObject({ would: 'reject' });
+    expect(await explain('order_id=missing&status=cancelled')).toMatchObject({ would: 'reject' });
     expect(await earned('explained')).toBe('1000');
   });
 

@@ -14,7 +14,8 @@ export const COMMISSION_STATES = [
 export type CommissionState = (typeof COMMISSION_STATES)[number];
 
 /** What a part was earned by: the order as it was decided, a raise of it, or the end of a refund or cancellation. */
-export type CommissionCause = 'order' | 'raise' | 'restoration';
+export const COMMISSION_CAUSES = ['order', 'raise', 'restoration'] as const;
+export type CommissionCause = (typeof COMMISSION_CAUSES)[number];
 
 /** What one affiliate earns by one conversion, or a part of it: an order that is raised or restored earns further parts. */
 export interface Commission {
