@@ -1,8 +1,9 @@
 import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
 import { InputError } from '../../core/errors.ts';
 import { CLOCK_TOLERANCE_MS } from '../../core/time.ts';
-import { recordConversions } from '../../ledger/conversions/conversions.ts';
+import { type RecordedConversion, recordConversions } from '../../ledger/conversions/conversions.ts';
 import type { ReportedConversion } from '../../ledger/conversions/reported-conversion.ts';
+import type { Author } from '../../ledger/decisions/order-changes.ts';
 import {
   approveRecorded,
   type OrderOutcome,
@@ -93,7 +94,7 @@ export function createIntake({ ledger, ...checks }: OrderChecks & { ledger: Data
     submit: (entry) =>
       new Promise((resolve, reject) => {
         const one = { entry, resolve, reject };
-        if (isOrder(entry)) {
+        if (orderOf(entry)) {
           queue.push(one);
           pump();
         } else {
@@ -104,9 +105,9 @@ export function createIntake({ ledger, ...checks }: OrderChecks & { ledger: Data
   };
 }
 
-/** Whether the entry reports an order, rather than what happened to one. */
-function isOrder({ report: { order, event } }: IntakeEntry): boolean {
-  return order !== undefined && (event === undefined || event.kind === 'approved');
+/** The order of an entry that reports one, rather than what happened to one. */
+function orderOf({ report: { order, event } }: IntakeEntry): ReportedConversion | undefined {
+  return event === undefined || event.kind === 'approved' ? order : undefined;
 }
 
 /**
@@ -117,32 +118,34 @@ export async function recordEntries(
   tx: DatabaseTransaction,
   { entries, ...checks }: OrderChecks & { entries: readonly IntakeEntry[] },
 ): Promise<IntakeAnswer[]> {
-  const faults = entries.map(({ report: { order } }) => order && timeFault(order, checks));
+  const recorded = entries.map(
+    ({ report: { order } }): RecordedReport | InputError | undefined => order && timeFault(order, checks),
+  );
   const orders = entries.flatMap((entry, i) => {
-    const { order } = entry.report;
-    return order && isOrder(entry) && !faults[i] ? [order] : [];
+    const order = recorded[i] === undefined ? orderOf(entry) : undefined;
+    return order ? [{ i, order, report: reportOf(entry) }] : [];
   });
-  const answers = (await recordConversions(tx, orders)).values();
-  const recorded: (RecordedReport | InputError)[] = [];
-  const later: (() => Promise<void>)[] = [];
-  for (const [i, entry] of entries.entries()) {
-    const report = { ...entry.report, actor: entry.call.actor ?? entry.call.via, note: entry.note };
-    const fault = faults[i];
-    if (fault) {
-      recorded[i] = fault;
-    } else if (isOrder(entry)) {
-      const answer = answers.next().value as Exclude<ReturnType<typeof answers.next>['value'], undefined>;
-      recorded[i] = answer instanceof InputError ? answer : await approveRecorded(tx, report, answer);
-    } else {
-      later.push(async () => {
-        recorded[i] = await recordReport(tx, report).catch(inputFault);
-      });
-    }
+  const answers = await recordConversions(
+    tx,
+    orders.map(({ order }) => order),
+  );
+  for (const [n, { i, report }] of orders.entries()) {
+    const answer = answers[n] as RecordedConversion | InputError;
+    recorded[i] = answer instanceof InputError ? answer : await approveRecorded(tx, report, answer);
   }
-  for (const record of later) await record();
-  const calls = entries.map((entry, i) => callOf(entry, recorded[i] as RecordedReport | InputError));
-  const ids = await insertPostbackCalls(tx, calls);
-  return recorded.map((answer, i) => ({ recorded: answer, callId: ids[i] as bigint }));
+  for (const [i, entry] of entries.entries()) {
+    recorded[i] ??= await recordReport(tx, reportOf(entry)).catch(inputFault);
+  }
+  const done = recorded as (RecordedReport | InputError)[];
+  const ids = await insertPostbackCalls(
+    tx,
+    entries.map((entry, i) => callOf(entry, done[i] as RecordedReport | InputError)),
+  );
+  return done.map((answer, i) => ({ recorded: answer, callId: ids[i] as bigint }));
+}
+
+function reportOf({ report, call, note }: IntakeEntry): OrderReport & Author {
+  return { ...report, actor: call.actor ?? call.via, note };
 }
 
 /** The ledger checks a report before it writes, so one that is at fault leaves nothing behind. */

@@ -133,6 +133,10 @@ describe('a report', () => {
     };
     expect(await did('status=changed&amount=120.00&currency=EUR')).toEqual([200, 'accepted', 'raised']);
     expect(await earned('answered')).toBe('1200');
+    const logged = await api.call('GET', '/v1/postback-calls?order_id=answered', { key });
+    expect(logged.body.data).toMatchObject([
+      { outcome: 'accepted', status: 200, conversion_id: expect.stringMatching(/^cnv_/) },
+    ]);
     expect(await did('status=changed&amount=120.00&currency=EUR')).toEqual([200, 'duplicate', 'unchanged']);
     expect(await did('amount=120.00&currency=EUR&customer_id=customer-7')).toEqual([
       200,
@@ -157,15 +161,17 @@ describe('a report', () => {
     expect([early.status, early.body.code]).toEqual([404, 'not_found']);
     const { body } = await api.call('GET', '/v1/postback-calls?order_id=early', { key });
     expect(body.data).toMatchObject([{ outcome: 'rejected', status: 404, code: 'not_found' }]);
+    const headers = { 'idempotency-key': 'early-2' };
+    const json = { order_id: 'early-2', status: 'cancelled' };
+    expect((await api.call('POST', '/v1/conversions', { key, json, headers })).status).toBe(404);
+    const keyed = await api.call('GET', '/v1/postback-calls?order_id=early-2', { key });
+    expect(keyed.body.data).toMatchObject([{ outcome: 'rejected', status: 404 }]);
     const kept = await postback(whole('kept', 'status=cancelled'));
     expect([kept.status, kept.body.outcome]).toEqual([200, 'cancelled']);
     const report = await postback(whole('kept', ''));
     expect([report.status, report.body.outcome]).toEqual([200, 'unchanged']);
-    const { affiliateId } = shop;
-    const decided = await api.ledger<{ id: bigint }[]>`select id from conversions where order_id = 'kept'`;
-    expect(decided).toHaveLength(1);
     const found = await findConversionByOrder(api.ledger, { programId: shop.programId, orderId: 'kept' });
-    expect([found?.cancelledAt instanceof Date, affiliateId > 0]).toEqual([true, true]);
+    expect(found?.cancelledAt).toBeInstanceOf(Date);
   });
 
   test('whose words contradict each other is refused; a sale says nothing against them', async () => {

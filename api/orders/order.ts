@@ -127,10 +127,9 @@ function readStatus(input: Input, context: z.RefinementCtx): OrderStatus | undef
   const given = STATUS_FIELDS.flatMap((field) =>
     input[field] === undefined ? [] : [{ field, is: input[field] }],
   );
-  const [first, second] = given.filter(({ is }) => is !== 'order');
-  if (first && second && first.is !== second.is) {
-    fault(context, second.field, `says ${second.is} where ${first.field} says ${first.is}`);
-  }
+  const [first, ...others] = given.filter(({ is }) => is !== 'order');
+  const other = others.find(({ is }) => is !== first?.is);
+  if (first && other) fault(context, other.field, `says ${other.is} where ${first.field} says ${first.is}`);
   return (first ?? given[0])?.is;
 }
 

@@ -95,7 +95,6 @@ export async function reportOrder<Body>(
   const entry: IntakeEntry = { report: ledgerReport(report, { programId, source }), call, note };
 
   function answer({ recorded, callId }: IntakeAnswer): { status: number; body: Body } {
-    if (request.call) request.call.logged = true;
     const reported = accepted(recorded, { report, callId, role });
     return { status: isNewOrder({ did: reported.outcome }) ? newStatus : 200, body: view(reported) };
   }
@@ -103,10 +102,15 @@ export async function reportOrder<Body>(
     return await commit(context, request, reply, async (tx) => {
       const [recorded] = await recordEntries(tx, { ...context, entries: [entry] });
       assert(recorded, 'every order has an answer');
-      return answer(recorded);
+      const answered = answer(recorded);
+      // What is refused leaves nothing in this transaction: its line is written with the answer.
+      if (request.call) request.call.logged = true;
+      return answered;
     });
   }
-  const { status, body } = answer(await context.intake.submit(entry));
+  const recorded = await context.intake.submit(entry);
+  if (request.call) request.call.logged = true;
+  const { status, body } = answer(recorded);
   reply.code(status);
   return body;
 }

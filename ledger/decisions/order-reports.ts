@@ -105,7 +105,8 @@ export async function approveRecorded(
   const { outcome, conversion } = recorded;
   if (outcome === 'conflict') {
     const { differing } = recorded;
-    const detail = `order ${JSON.stringify(conversion.orderId)} is recorded with another ${differing.join(', ')}`;
+    const how = differing.includes('amount') ? '; a new amount is reported with the status changed' : '';
+    const detail = `order ${JSON.stringify(conversion.orderId)} is recorded with another ${differing.join(', ')}${how}`;
     return { outcome, conversion, differing, detail };
   }
   if (outcome === 'accepted')
