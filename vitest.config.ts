@@ -31,6 +31,7 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
     files: [
       'ledger/decisions/histories',
       'ledger/decisions/permutations',
+      'ledger/decisions/order-lives',
       'attribution/worker/pace',
       'attribution/worker/batch',
     ],

@@ -41,6 +41,7 @@ import { addSystemRoutes } from './operations/routes/system.ts';
 import { installCallLog } from './orders/call-log.ts';
 import { createIntake } from './orders/intake.ts';
 import { addOrderBatchRoute } from './orders/routes/order-batches.ts';
+import { addOrderChangeRoutes } from './orders/routes/order-changes.ts';
 import { addOrderRoutes } from './orders/routes/orders.ts';
 import { addPixelRoute } from './orders/routes/pixel.ts';
 import { addPostbackCallRoutes } from './orders/routes/postback-calls.ts';
@@ -135,6 +136,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addSystemRoutes(app, options);
   addMeRoute(app);
   addOrderRoutes(app, shops);
+  addOrderChangeRoutes(app, shops);
   addOrderBatchRoute(app, shops);
   addPostbackRoutes(app, shops);
   addPixelRoute(app, shops);

@@ -56,7 +56,11 @@ export const conversionView = z
       .object({ amount: moneyText, rate_ids: z.array(idText('rate')) })
       .nullable()
       .meta({ description: 'What the shop reported, where that was another currency, and the rates used.' }),
-    refunded: moneyText,
+    refunded: moneyText.meta({
+      description: 'What was taken off the order in all; all of it while it is cancelled.',
+    }),
+    awaits_shop: z.boolean().meta({ description: 'Reported as pending, and not approved by the shop yet.' }),
+    cancelled_at: timeText.nullable(),
     status: z.enum(CONVERSION_STATUSES),
     state: z.enum(CONVERSION_STATES),
     reason: z.enum([...CONVERSION_REASONS, ...SAFE_REASONS]).nullable(),
@@ -97,6 +101,8 @@ export function formatConversion(
     amount: formatMoney(conversion.amountMinor, currency),
     exchange: formatExchange(conversion),
     refunded: formatMoney(conversion.refundedMinor, currency),
+    awaits_shop: conversion.awaitsShop,
+    cancelled_at: formatOptionalTime(conversion.cancelledAt),
     status: conversion.status,
     state: conversion.state,
     reason: principal.role === 'affiliate' ? safeReason : reason,

@@ -6,8 +6,9 @@ import { errorText, InputError } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { MAX_CODE_LENGTH, MAX_EMAIL_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
-import { type Conversion, recordConversion } from '../../ledger/conversions/conversions.ts';
+import { type Conversion, findConversionByOrder } from '../../ledger/conversions/conversions.ts';
 import { recordDecisions } from '../../ledger/decisions/decisions.ts';
+import { recordReport } from '../../ledger/decisions/order-reports.ts';
 import { failJob, finishJob, type Job, reportProgress } from '../../ledger/integrations/jobs.ts';
 import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
 import { AFFILIATE_STATUSES, createAffiliate } from '../../ledger/programs/affiliates.ts';
@@ -17,6 +18,7 @@ import { faultsIn } from '../http/validation.ts';
 import { formatId, integerId } from '../schemas/ids.ts';
 import { nameText, text, time, urlText } from '../schemas/schemas.ts';
 import { orderInput, withoutEmptyMembers } from './order.ts';
+import { ledgerReport } from './record-order.ts';
 
 /**
  * Affiliates, links and orders from CSV. Every row is taken or refused by itself, all within one transaction: a dry run
@@ -155,15 +157,17 @@ const IMPORTERS: Readonly<
   },
   async conversions(tx, { programId, actor }, row) {
     const { link_code: code = '', ...rest } = row;
-    const { programId: _, ...order } = readRow(orderInput, rest);
-    const recorded = await recordConversion(tx, { ...order, programId, source: 'import' });
+    const report = ledgerReport(readRow(orderInput, rest), { programId, source: 'import' });
+    const known = await findConversionByOrder(tx, report);
+    const recorded = await recordReport(tx, { ...report, actor });
+    if (recorded.outcome === 'not_found') throw new InputError('order_id', 'is no order that is known');
+    const { conversion } = recorded;
     if (recorded.outcome !== 'accepted') {
-      throw new InputError(
-        'order_id',
-        `is recorded already, as ${formatId('conversion', recorded.conversion.id)}`,
-      );
+      const reason = recorded.outcome === 'conflict' && !recorded.differing ? recorded.detail : undefined;
+      const id = formatId('conversion', conversion.id);
+      throw new InputError('order_id', reason ?? `is recorded already, as ${id}`);
     }
-    if (code !== '') await creditLink(tx, { conversion: recorded.conversion, code, actor });
+    if (code !== '' && !known) await creditLink(tx, { conversion, code, actor });
   },
 };
 

@@ -3,28 +3,38 @@ import { InputError } from '../../core/errors.ts';
 import { CLOCK_TOLERANCE_MS } from '../../core/time.ts';
 import { type RecordedConversion, recordConversions } from '../../ledger/conversions/conversions.ts';
 import type { ReportedConversion } from '../../ledger/conversions/reported-conversion.ts';
+import type { Author } from '../../ledger/decisions/order-changes.ts';
+import {
+  approveRecorded,
+  type OrderOutcome,
+  type OrderReport,
+  type RecordedReport,
+  recordReport,
+} from '../../ledger/decisions/order-reports.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../../ledger/integrations/postback-calls.ts';
 import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
 import { translateError } from '../http/translate-error.ts';
 import { clockOffset, type ShopClocks } from './shop-clocks.ts';
 
 /**
- * The entry of reported orders into the ledger: each with its line of the call log, in one transaction. While transactions
+ * The entry of reported orders, and of what happened to them, into the ledger: each with its line of the call log, in one transaction. While transactions
  * are in flight the next orders gather, and go together when one ends: a lone order never waits, and under load one
  * commit makes many durable.
  */
 
-/** A reported order and the call it came by. */
+/** A report and the call it came by. */
 export interface IntakeEntry {
-  readonly order: ReportedConversion;
+  readonly report: OrderReport;
+  /** Why, where a person changes an order. */
+  readonly note?: string | undefined;
   readonly call: Pick<NewPostbackCall, 'requestId' | 'via' | 'actor' | 'ip' | 'params'> & {
     readonly replayOf?: bigint;
   };
 }
 
 export interface IntakeAnswer {
-  /** InputError: the order itself is at fault, and was not recorded. */
-  readonly recorded: RecordedConversion | InputError;
+  /** InputError: the report itself is at fault, and nothing was recorded. */
+  readonly recorded: RecordedReport | InputError;
   readonly callId: bigint;
 }
 
@@ -83,24 +93,65 @@ export function createIntake({ ledger, ...checks }: OrderChecks & { ledger: Data
   return {
     submit: (entry) =>
       new Promise((resolve, reject) => {
-        queue.push({ entry, resolve, reject });
-        pump();
+        const one = { entry, resolve, reject };
+        if (orderOf(entry)) {
+          queue.push(one);
+          pump();
+        } else {
+          // It locks commissions, payouts and accounts: no order waits for those.
+          void settle([one]);
+        }
       }),
   };
 }
 
-/** Records orders with their calls; answers in their order. */
+/** The order of an entry that reports one, rather than what happened to one. */
+function orderOf({ report: { order, event } }: IntakeEntry): ReportedConversion | undefined {
+  return event === undefined || event.kind === 'approved' ? order : undefined;
+}
+
+/**
+ * Records reports with their calls; answers in their order. Orders come first, so that what happened to an order finds it
+ * when both are in one batch.
+ */
 export async function recordEntries(
   tx: DatabaseTransaction,
   { entries, ...checks }: OrderChecks & { entries: readonly IntakeEntry[] },
 ): Promise<IntakeAnswer[]> {
-  const faults = entries.map(({ order }) => timeFault(order, checks));
-  const sound = entries.flatMap(({ order }, i) => (faults[i] ? [] : [order]));
-  const answers = (await recordConversions(tx, sound)).values();
-  const recorded = faults.map((fault) => fault ?? (answers.next().value as RecordedConversion | InputError));
-  const calls = entries.map((entry, i) => callOf(entry, recorded[i] as RecordedConversion | InputError));
-  const ids = await insertPostbackCalls(tx, calls);
-  return recorded.map((answer, i) => ({ recorded: answer, callId: ids[i] as bigint }));
+  const recorded = entries.map(
+    ({ report: { order } }): RecordedReport | InputError | undefined => order && timeFault(order, checks),
+  );
+  const orders = entries.flatMap((entry, i) => {
+    const order = recorded[i] === undefined ? orderOf(entry) : undefined;
+    return order ? [{ i, order, report: reportOf(entry) }] : [];
+  });
+  const answers = await recordConversions(
+    tx,
+    orders.map(({ order }) => order),
+  );
+  for (const [n, { i, report }] of orders.entries()) {
+    const answer = answers[n] as RecordedConversion | InputError;
+    recorded[i] = answer instanceof InputError ? answer : await approveRecorded(tx, report, answer);
+  }
+  for (const [i, entry] of entries.entries()) {
+    recorded[i] ??= await recordReport(tx, reportOf(entry)).catch(inputFault);
+  }
+  const done = recorded as (RecordedReport | InputError)[];
+  const ids = await insertPostbackCalls(
+    tx,
+    entries.map((entry, i) => callOf(entry, done[i] as RecordedReport | InputError)),
+  );
+  return done.map((answer, i) => ({ recorded: answer, callId: ids[i] as bigint }));
+}
+
+function reportOf({ report, call, note }: IntakeEntry): OrderReport & Author {
+  return { ...report, actor: call.actor ?? call.via, note };
+}
+
+/** The ledger checks a report before it writes, so one that is at fault leaves nothing behind. */
+function inputFault(error: unknown): InputError {
+  if (error instanceof InputError) return error;
+  throw error;
 }
 
 /**
@@ -125,24 +176,31 @@ function timeFault(
   return new InputError('occurred_at', message);
 }
 
-function callOf({ order, call }: IntakeEntry, recorded: RecordedConversion | InputError): NewPostbackCall {
+function callOf({ report, call }: IntakeEntry, recorded: RecordedReport | InputError): NewPostbackCall {
   const { replayOf = null, ...rest } = call;
-  const known = { ...rest, replayOf, programId: order.programId, orderId: order.orderId };
+  const { programId, orderId } = report;
+  const known = { ...rest, replayOf, programId, orderId, conversionId: null };
+  const refused = { ...known, outcome: 'rejected' } as const;
   if (recorded instanceof InputError) {
-    const refused = {
-      outcome: 'rejected',
-      status: 422,
-      code: recorded.code,
-      detail: recorded.message,
-    } as const;
-    return { ...known, ...refused, conversionId: null };
+    return { ...refused, status: 422, code: recorded.code, detail: recorded.message };
+  }
+  if (recorded.outcome === 'not_found') {
+    return { ...refused, status: 404, code: 'not_found', detail: UNKNOWN_ORDER };
   }
   const { outcome, conversion } = recorded;
+  const conversionId = conversion.id;
   if (outcome === 'conflict') {
-    const detail = `recorded with another ${recorded.differing.join(', ')}`;
-    const refused = { outcome: 'rejected', status: 409, code: 'conflict', detail } as const;
-    return { ...known, ...refused, conversionId: conversion.id };
+    return { ...refused, status: 409, code: 'conflict', detail: recorded.detail, conversionId };
   }
-  const status = outcome === 'accepted' ? 202 : 200;
-  return { ...known, outcome, status, code: null, detail: null, conversionId: conversion.id };
+  const status = isNewOrder(recorded) ? 202 : 200;
+  return { ...known, outcome, status, code: null, detail: null, conversionId };
+}
+
+/** What is answered, and logged, of something that happened to an order before the order was reported. */
+export const UNKNOWN_ORDER =
+  'the order is not known here: report it with amount and currency, then repeat the call';
+
+/** Whether a report was of an order that is decided from now on. */
+export function isNewOrder(recorded: { readonly did: OrderOutcome }): boolean {
+  return recorded.did === 'recorded' || recorded.did === 'pending';
 }

@@ -4,24 +4,53 @@ import { fingerprint } from '../../core/clicks/fingerprint.ts';
 import { formatIp, parseIp } from '../../core/ip.ts';
 import { MAX_EMAIL_LENGTH, MAX_HEADER_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import type { ReportedConversion } from '../../ledger/conversions/reported-conversion.ts';
+import type { OrderEvent } from '../../ledger/decisions/order-reports.ts';
 import { hashAccount } from '../../ledger/payouts/methods.ts';
 import { integerId } from '../schemas/ids.ts';
-import { amountText, currencyText, text, time, toMinor } from '../schemas/schemas.ts';
+import { amountText, currencyText, type Money, text, time, toMinor } from '../schemas/schemas.ts';
 import { hashedEmail } from './call-log.ts';
+import { ORDER_STATUSES, type OrderStatus, parseOrderStatus, STATUS_FIELDS } from './order-status.ts';
 
-/** An order as shops report it, by API and by postback: one schema, read once. */
+/** An order and what happened to it, as shops report it, by API and by postback: one schema, read once. */
 
 const HASHED = 'sha256:';
+/** Longer than every spelling. */
+const MAX_STATUS_LENGTH = 50;
 
 export const orderId = text(MAX_REFERENCE_LENGTH).meta({
   description: 'The shop’s own; an order counts once.',
 });
 
+/** The shop's own reference of a refund. */
+export const refundRef = text(MAX_REFERENCE_LENGTH).meta({
+  description: 'The shop’s own reference of the refund; it counts once per order.',
+});
+
+/** A status in any of its spellings. */
+const statusWord = text(MAX_STATUS_LENGTH)
+  .transform((word, context): OrderStatus => {
+    const status = parseOrderStatus(word);
+    if (status) return status;
+    context.addIssue({ code: 'custom', message: `is not known: ${ORDER_STATUSES.join(', ')} are` });
+    return z.NEVER;
+  })
+  .optional();
+
 export const orderFields = {
   program_id: integerId('program').optional().meta({ description: 'For keys of no single program only.' }),
   order_id: orderId,
-  amount: amountText,
-  currency: currencyText,
+  status: statusWord.meta({
+    description: `What happened to the order, in the usual spellings: ${ORDER_STATUSES.join(', ')}. Without it the order is reported as approved.`,
+    examples: ['approved'],
+  }),
+  event: statusWord.meta({ description: 'As status.' }),
+  type: statusWord.meta({ description: 'As status.' }),
+  refund_ref: refundRef.optional(),
+  amount: amountText.optional().meta({
+    description:
+      'Of the order; of a change what the order comes to now, refunds not taken off; of a refund what is given back now. Required to report an order or a change; without it a refund is of all that is left.',
+  }),
+  currency: currencyText.optional(),
   click_id: text(MAX_REFERENCE_LENGTH).transform(withoutSurroundings).optional().meta({
     description:
       'From the landing URL or the cookie aff_click; blanks, quotes and the like around it are dropped. A wrong one is recorded and not credited.',
@@ -59,17 +88,100 @@ export const orderFields = {
 export const orderShape = z.object(orderFields);
 
 /** An order without what only the route knows: its program and how it came. */
-export type Order = Omit<ReportedConversion, 'programId' | 'source'> & {
-  readonly programId?: number | undefined;
-};
+export type Order = Omit<ReportedConversion, 'programId' | 'source'>;
 
-/** An order of its fields. */
-export function toOrder(input: z.output<typeof orderShape>, context: z.RefinementCtx): Order {
+/** What a shop reports: an order, what happened to it, or both. */
+export interface ShopReport {
+  readonly programId: number | undefined;
+  readonly orderId: string;
+  /** Undefined where the report is of something that happened to an order. */
+  readonly order: Order | undefined;
+  readonly event: OrderEvent | undefined;
+}
+
+type Input = z.output<typeof orderShape>;
+
+/** A report of its fields. */
+export function toReport(input: Input, context: z.RefinementCtx): ShopReport {
+  const { program_id: programId, order_id: orderId, refund_ref: ref } = input;
+  const status = readStatus(input, context);
+  const isRefund = status === 'refunded' || status === 'partially_refunded' || status === 'charged_back';
+  if (ref !== undefined && !isRefund && status !== 'restored') {
+    fault(context, 'refund_ref', 'is of a refund: give the status refunded, charged_back or restored');
+  }
+  const required =
+    status === undefined || ['order', 'pending', 'changed', 'partially_refunded'].includes(status);
+  const amount = readAmount(input, context, required);
+  if (status === 'partially_refunded' && ref === undefined) fault(context, 'refund_ref', 'is required');
+  const isOrder = !isRefund && status !== 'changed' && status !== 'restored';
   return {
-    programId: input.program_id,
+    programId,
+    orderId,
+    order: isOrder && amount ? toOrder(input, amount, status === 'pending') : undefined,
+    event: eventOf(status, amount, ref),
+  };
+}
+
+/** What the fields that may say so make of the report. Two that contradict each other are refused. */
+function readStatus(input: Input, context: z.RefinementCtx): OrderStatus | undefined {
+  const given = STATUS_FIELDS.flatMap((field) =>
+    input[field] === undefined ? [] : [{ field, is: input[field] }],
+  );
+  const [first, ...others] = given.filter(({ is }) => is !== 'order');
+  const other = others.find(({ is }) => is !== first?.is);
+  if (first && other) fault(context, other.field, `says ${other.is} where ${first.field} says ${first.is}`);
+  return (first ?? given[0])?.is;
+}
+
+/** An amount with its currency, where they are given. */
+export function readAmount(
+  { amount, currency }: Pick<Input, 'amount' | 'currency'>,
+  context: z.RefinementCtx,
+  required: boolean,
+): Money | undefined {
+  if (amount === undefined && required) fault(context, 'amount', 'is required');
+  // A currency without an amount says nothing: it stands in the templates of shops.
+  if (currency === undefined && (required || amount !== undefined)) fault(context, 'currency', 'is required');
+  if (amount === undefined || currency === undefined) return undefined;
+  return { amountMinor: toMinor({ amount, currency }, context), currency };
+}
+
+function fault(context: z.RefinementCtx, field: string, message: string): void {
+  context.addIssue({ code: 'custom', path: [field], message });
+}
+
+function eventOf(
+  status: OrderStatus | undefined,
+  amount: Money | undefined,
+  ref: string | undefined,
+): OrderEvent | undefined {
+  switch (status) {
+    case undefined:
+    case 'order':
+    case 'pending':
+      return undefined;
+    case 'approved':
+    case 'cancelled':
+    case 'rejected':
+      return { kind: status };
+    case 'changed':
+      return amount && { kind: status, total: amount };
+    case 'refunded':
+    case 'partially_refunded':
+      return { kind: 'refunded', amount, refundRef: ref };
+    case 'charged_back':
+      return { kind: status, amount, refundRef: ref };
+    case 'restored':
+      return { kind: status, refundRef: ref };
+  }
+}
+
+function toOrder(input: Input, { amountMinor, currency }: Money, awaitsShop: boolean): Order {
+  return {
     orderId: input.order_id,
-    amountMinor: toMinor(input, context),
-    currency: input.currency,
+    amountMinor,
+    currency,
+    awaitsShop,
     clickId: input.click_id,
     occurredAt: input.occurred_at,
     customerId: input.customer_id,
@@ -85,11 +197,11 @@ export function toOrder(input: z.output<typeof orderShape>, context: z.Refinemen
   };
 }
 
-/** An order in a JSON body: a member that is not known is refused, so that a misspelt one is not lost. */
-export const orderInput = z.strictObject(orderFields).transform(toOrder);
+/** A report in a JSON body: a member that is not known is refused, so that a misspelt one is not lost. */
+export const orderInput = z.strictObject(orderFields).transform(toReport);
 
 /**
- * An order in the parameters of a postback. Trackers add parameters of their own, which are no reason to lose an order;
+ * A report in the parameters of a postback. Trackers add parameters of their own, which are no reason to lose an order;
  * the answer lists them as `ignored`.
  */
 export const postbackInput = z
@@ -101,7 +213,7 @@ export const postbackInput = z
     ...orderFields,
   })
   .transform((input, context) => ({
-    order: toOrder(input, context),
+    report: toReport(input, context),
     ignored: Object.keys(input).filter((name) => name !== 'key' && !Object.hasOwn(orderFields, name)),
   }));
 

@@ -1,8 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { assert, InputError } from '../../core/errors.ts';
 import type { Role } from '../../ledger/access/api-keys.ts';
-import type { Conversion, RecordedConversion } from '../../ledger/conversions/conversions.ts';
+import type { Conversion } from '../../ledger/conversions/conversions.ts';
 import type { ConversionSource } from '../../ledger/conversions/reported-conversion.ts';
+import type { OrderOutcome, OrderReport, RecordedReport } from '../../ledger/decisions/order-reports.ts';
 import { claimOf, commit } from '../http/commit.ts';
 import type { ApiContext } from '../http/context.ts';
 import { programRequired } from '../http/principal.ts';
@@ -15,10 +16,12 @@ import {
   type Intake,
   type IntakeAnswer,
   type IntakeEntry,
+  isNewOrder,
   type OrderChecks,
   recordEntries,
+  UNKNOWN_ORDER,
 } from './intake.ts';
-import type { Order } from './order.ts';
+import type { ShopReport } from './order.ts';
 import { checkBrowser, checkCaller, type ShopSettings } from './shop-settings.ts';
 
 /** What the routes of shops work with beside the rest. */
@@ -27,9 +30,11 @@ export interface ShopContext extends ApiContext, OrderChecks {
   readonly shopSettings: ShopSettings;
 }
 
-/** An order that is in the ledger, now or before. */
+/** A report that is in the ledger, now or before. */
 export interface ReportedOrder {
   readonly status: 'accepted' | 'duplicate';
+  /** What it did. */
+  readonly outcome: OrderOutcome;
   readonly conversion: Conversion;
   readonly callId: bigint;
 }
@@ -57,66 +62,85 @@ export async function callProgram(
   return programId;
 }
 
+/** A report in the ledger's terms. */
+export function ledgerReport(
+  { orderId, order, event }: ShopReport,
+  { programId, source }: { programId: number; source: ConversionSource },
+): OrderReport {
+  return { programId, orderId, order: order && { ...order, programId, source }, event };
+}
+
 /**
- * Records a reported order once, with its line of the call log, and answers 202, or 200 when it was there before.
- * @throws Problem `conflict` that shows both, when the order is recorded with other content; InputError.
+ * Records a report once, with its line of the call log, and answers 200, or `newStatus` for a new order.
+ * @throws Problem `conflict` that shows both, when the order is recorded with other content; `not_found` when something
+ * happened to an order that is not known; InputError.
  */
 export async function reportOrder<Body>(
   context: ShopContext,
   request: FastifyRequest,
   reply: FastifyReply,
   options: {
-    order: Order;
+    report: ShopReport;
     source: ConversionSource;
-    acceptedStatus: 200 | 202;
+    newStatus: 200 | 202;
+    note?: string | undefined;
     view: (reported: ReportedOrder) => Body;
   },
 ): Promise<Body> {
-  const { order, source, acceptedStatus, view } = options;
+  const { report, source, newStatus, note, view } = options;
   // A browser sees of an order what an affiliate does.
   const role = request.principal?.role ?? 'affiliate';
-  const programId = await callProgram(context, request, order.programId);
+  const programId = await callProgram(context, request, report.programId);
   const call = { ...callerOf(request), via: request.call?.via ?? 'api', params: request.call?.params ?? {} };
-  const entry: IntakeEntry = { order: { ...order, programId, source }, call };
+  const entry: IntakeEntry = { report: ledgerReport(report, { programId, source }), call, note };
 
   function answer({ recorded, callId }: IntakeAnswer): { status: number; body: Body } {
-    if (request.call) request.call.logged = true;
-    const reported = accepted(recorded, { order, callId, role });
-    return { status: reported.status === 'accepted' ? acceptedStatus : 200, body: view(reported) };
+    const reported = accepted(recorded, { report, callId, role });
+    return { status: isNewOrder({ did: reported.outcome }) ? newStatus : 200, body: view(reported) };
   }
   if (claimOf(request)) {
     return await commit(context, request, reply, async (tx) => {
       const [recorded] = await recordEntries(tx, { ...context, entries: [entry] });
       assert(recorded, 'every order has an answer');
-      return answer(recorded);
+      const answered = answer(recorded);
+      // What is refused leaves nothing in this transaction: its line is written with the answer.
+      if (request.call) request.call.logged = true;
+      return answered;
     });
   }
-  const { status, body } = answer(await context.intake.submit(entry));
+  const recorded = await context.intake.submit(entry);
+  if (request.call) request.call.logged = true;
+  const { status, body } = answer(recorded);
   reply.code(status);
   return body;
 }
 
-/** The order as recorded. @throws Problem `conflict`, InputError. */
+/** The report as recorded. @throws Problem `conflict`, `not_found`, InputError. */
 export function accepted(
-  recorded: RecordedConversion | InputError,
-  { order, callId, role }: { order: Order; callId: bigint; role: Role },
+  recorded: RecordedReport | InputError,
+  { report, callId, role }: { report: Pick<ShopReport, 'order'>; callId: bigint; role: Role },
 ): ReportedOrder {
   if (recorded instanceof InputError) throw recorded;
+  if (recorded.outcome === 'not_found') throw new Problem('not_found', { detail: UNKNOWN_ORDER });
   const { outcome, conversion } = recorded;
-  if (outcome !== 'conflict') return { status: outcome, conversion, callId };
+  if (outcome !== 'conflict') return { status: outcome, outcome: recorded.did, conversion, callId };
+  const { differing, detail } = recorded;
+  const { order } = report;
   throw new Problem('conflict', {
-    detail: `order ${JSON.stringify(order.orderId)} is recorded with another ${recorded.differing.join(', ')}`,
+    detail,
     members: {
-      differing: recorded.differing,
+      ...(differing && { differing }),
       recorded: formatConversion(conversion, { role }),
-      reported: {
-        order_id: order.orderId,
-        amount: formatMoney(order.amountMinor, order.currency),
-        occurred_at: order.occurredAt === undefined ? null : formatTime(order.occurredAt),
-        click_id: order.clickId ?? null,
-        customer_id: order.customerId ?? null,
-        ip: order.ip ?? null,
-      },
+      ...(order && {
+        reported: {
+          order_id: order.orderId,
+          amount: formatMoney(order.amountMinor, order.currency),
+          occurred_at: order.occurredAt === undefined ? null : formatTime(order.occurredAt),
+          click_id: order.clickId ?? null,
+          customer_id: order.customerId ?? null,
+          ip: order.ip ?? null,
+        },
+      }),
     },
   });
 }

@@ -3,6 +3,7 @@ import { createNetworkMatcher, parseIp } from '../../core/ip.ts';
 import { getPostbackSettings, type PostbackSettings } from '../../ledger/integrations/postback-settings.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { Problem } from '../http/problems.ts';
+import { STATUS_FIELDS } from './order-status.ts';
 
 /** A change of the settings is in force within this. */
 const FRESH_MS = 1_000;
@@ -56,7 +57,10 @@ export function checkCaller(request: FastifyRequest, settings: PostbackSettings)
   }
 }
 
-/** Parameters under our names; what is there under our name already wins. Tells which were renamed. */
+/**
+ * Parameters under our names; what is there under our name already wins. Tells which were renamed. A status counts under
+ * its name in any case: ignored, a cancelled order would be a sale.
+ */
 export function renamed(
   params: Readonly<Record<string, unknown>>,
   names: Readonly<Record<string, string>>,
@@ -64,6 +68,13 @@ export function renamed(
   const ours: Record<string, unknown> = Object.create(null);
   const renames: { from: string; to: string }[] = [];
   for (const [name, value] of Object.entries(params)) if (!Object.hasOwn(names, name)) ours[name] = value;
+  for (const name of Object.keys(ours)) {
+    const field = name.toLowerCase();
+    if (name === field || !STATUS_FIELDS.some((one) => one === field)) continue;
+    if (!Object.hasOwn(ours, field)) ours[field] = ours[name];
+    else if (ours[field] !== ours[name]) ours[field] = [ours[field], ours[name]];
+    delete ours[name];
+  }
   for (const [name, value] of Object.entries(params)) {
     const to = Object.hasOwn(names, name) ? names[name] : undefined;
     if (to === undefined) continue;

@@ -37,6 +37,8 @@ function conversion(changes: Partial<ClaimedConversion> = {}): ClaimedConversion
     rateId: null,
     crossRateId: null,
     refundedMinor: 0n,
+    awaitsShop: false,
+    cancelledAt: null,
     state: 'received',
     status: 'pending',
     reason: null,

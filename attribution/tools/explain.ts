@@ -55,6 +55,7 @@ export function explainConversion(options: {
     return [
       head,
       withoutEvidence(conversion),
+      ...explainLife(conversion),
       ...commissions.map((commission) => explainCommission(commission)),
     ];
   }
@@ -63,8 +64,31 @@ export function explainConversion(options: {
     ...explainClick(evidence, reason),
     ...(terms ? [explainTerms(terms, evidence)] : []),
     ...evidence.rules.map(explainRule),
+    ...explainLife(conversion),
     ...commissions.map((commission) => explainCommission(commission)),
     `Decided by rules version ${evidence.rulesVersion}, thresholds version ${evidence.programRulesVersion} of the program, with every click before ${evidence.completeTo} known${evidence.gaveUp ? ', because the wait had lasted too long' : ''}.`,
+  ];
+}
+
+/** What became of the order since it was reported. */
+function explainLife({
+  awaitsShop,
+  cancelledAt,
+  refundedMinor,
+  amountMinor,
+  currency,
+}: Conversion): string[] {
+  const amount = `${formatAmount(amountMinor, currency)} ${currency}`;
+  return [
+    ...(awaitsShop
+      ? ['The shop has reported it as pending: what it earns is held until the shop approves it.']
+      : []),
+    ...(cancelledAt === null
+      ? []
+      : [`It is cancelled since ${cancelledAt.toISOString()}: it earns nothing until it is restored.`]),
+    ...(cancelledAt === null && refundedMinor > 0n
+      ? [`Of its ${amount}, ${formatAmount(refundedMinor, currency)} were refunded or taken off.`]
+      : []),
   ];
 }
 
@@ -120,8 +144,10 @@ function explainRule({ rule, fired, effect, observed, threshold, windowSeconds }
 }
 
 function explainCommission(commission: Commission): string {
-  const { id, level, affiliateId, amountMinor, reversedMinor, currency, state, termsId } = commission;
+  const { id, level, part, cause, affiliateId, amountMinor, reversedMinor, currency, state, termsId } =
+    commission;
+  const further = part === 1 ? '' : `, part ${part} (${cause})`;
   const taken =
     reversedMinor === 0n ? '' : `, of which ${formatAmount(reversedMinor, currency)} were taken back`;
-  return `Commission com_${id}: level ${level}, affiliate aff_${affiliateId}, ${formatAmount(amountMinor, currency)} ${currency}${taken}, by terms trm_${termsId}; ${state}.`;
+  return `Commission com_${id}: level ${level}${further}, affiliate aff_${affiliateId}, ${formatAmount(amountMinor, currency)} ${currency}${taken}, by terms trm_${termsId}; ${state}.`;
 }

@@ -14,6 +14,7 @@ import { printable } from '../../core/printable.ts';
 import { listCommissions } from '../../ledger/books/commissions.ts';
 import { getConversion } from '../../ledger/conversions/conversions.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
+import { MAX_PAGE_ROWS } from '../../ledger/postgres/page.ts';
 import { type AttributionModel, getTerms } from '../../ledger/programs/terms.ts';
 import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { readConfig } from '../environment.ts';
@@ -22,7 +23,6 @@ import { withLedger, withWarehouse } from '../stores.ts';
 import { renderTable } from '../table.ts';
 
 const NAME = 'afflux-attribution';
-const MAX_LEVELS = 10;
 /** A replay that changes everything is shown by its sums, not by a million lines. */
 const SHOWN_DIFFERENCES = 50;
 
@@ -32,9 +32,9 @@ export async function explain(text: string): Promise<void> {
   await withLedger(NAME, async (ledger) => {
     const conversion = await getConversion(ledger, id);
     if (!conversion) throw new OperatingError('not_found', `there is no conversion cnv_${id}`);
-    const { rows } = await listCommissions(ledger, { conversionId: id, limit: MAX_LEVELS });
+    const { rows } = await listCommissions(ledger, { conversionId: id, limit: MAX_PAGE_ROWS });
     const [terms] = conversion.termsId === null ? [] : await getTerms(ledger, [conversion.termsId]);
-    const commissions = rows.toSorted((a, b) => a.level - b.level);
+    const commissions = rows.toSorted((a, b) => a.level - b.level || a.part - b.part);
     process.stdout.write(
       `${explainConversion({ conversion, commissions, terms }).map(printable).join('\n')}\n`,
     );

@@ -168,25 +168,54 @@ const CHECKS: readonly Check[] = [
   {
     name: 'levels_within_order',
     statement:
-      'the levels of an order together earn no more than the order, and each affiliate earns by it once',
+      'the levels of an order together have no more than the order, and each affiliate earns by it at one level',
     find: (tx) => tx<[Finding]>`
       with checked as (
-        select c.id, sum(m.amount_minor) > c.amount_minor or count(*) <> count(distinct m.affiliate_id) as is_off
+        select c.id, sum(m.amount_minor - m.reversed_minor) > c.amount_minor
+          or count(distinct m.level) <> count(distinct m.affiliate_id)
+          or count(distinct (m.level, m.affiliate_id)) <> count(distinct m.level) as is_off
         from conversions c join commissions m on m.conversion_id = c.id group by c.id
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
         'cnv_' || min(id) filter (where is_off) as example from checked`,
   },
   {
-    name: 'refunds_agree',
-    statement: "every order's refunded amount is the sum of its refunds",
+    name: 'commissions_follow_orders',
+    statement:
+      'every level of an order has the share of what it earned that is left of the order, to half a unit',
     find: (tx) => tx<[Finding]>`
       with checked as (
-        select c.id, c.refunded_minor <> coalesce(r.total, 0) as is_off
+        select c.id, case
+          when c.state = 'rejected' or c.cancelled_at is not null or (c.refunded_minor = c.amount_minor and c.refunded_minor > 0)
+            then sum(m.amount_minor - m.reversed_minor) <> 0
+          else 2 * abs(sum(m.amount_minor - m.reversed_minor) * c.amount_minor
+              - coalesce(sum(m.amount_minor) filter (where m.cause <> 'restoration'), 0) * (c.amount_minor - c.refunded_minor))
+            > c.amount_minor end as is_off
+        from conversions c join commissions m on m.conversion_id = c.id group by c.id, m.level
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'cnv_' || min(id) filter (where is_off) as example from checked`,
+  },
+  {
+    name: 'refunds_agree',
+    statement:
+      "every order's refunded amount is the sum of what was taken off it, all of it while it is cancelled",
+    find: (tx) => tx<[Finding]>`
+      with taken as (
+        select conversion_id, coalesce(order_amount_minor, amount_minor) as minor from refunds r
+        where not exists (select from order_changes where refund_id = r.id)
+        union all
+        select conversion_id, lowered_minor from order_changes
+      ), checked as (
+        select c.id, case when c.cancelled_at is not null then c.refunded_minor <> c.amount_minor
+          when c.order_amount_minor is null then c.refunded_minor <> coalesce(t.total, 0)
+          -- In the program's currency, to half a unit.
+          else 2 * abs(c.refunded_minor::numeric * c.order_amount_minor - c.amount_minor::numeric * coalesce(t.total, 0))
+            > c.order_amount_minor end as is_off
         from conversions c
-        left join (select conversion_id, sum(amount_minor) as total from refunds group by conversion_id) r
-          on r.conversion_id = c.id
-        where c.refunded_minor > 0 or r.total is not null
+        left join (select conversion_id, sum(minor) as total from taken group by conversion_id) t
+          on t.conversion_id = c.id
+        where c.refunded_minor > 0 or c.cancelled_at is not null or t.total is not null
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
         'cnv_' || min(id) filter (where is_off) as example from checked`,

@@ -14,7 +14,11 @@ export const COMMISSION_STATES = [
 ] as const;
 export type CommissionState = (typeof COMMISSION_STATES)[number];
 
-/** What one affiliate earns by one conversion. */
+/** What a part was earned by: the order as it was decided, a raise of it, or the end of a refund or cancellation. */
+export const COMMISSION_CAUSES = ['order', 'raise', 'restoration'] as const;
+export type CommissionCause = (typeof COMMISSION_CAUSES)[number];
+
+/** What one affiliate earns by one conversion, or a part of it: an order that is raised or restored earns further parts. */
 export interface Commission {
   readonly id: bigint;
   readonly conversionId: bigint;
@@ -22,6 +26,9 @@ export interface Commission {
   readonly affiliateId: number;
   /** 1: the affiliate whose click won; 2: its parent; … */
   readonly level: number;
+  /** Counts from 1 within the level. */
+  readonly part: number;
+  readonly cause: CommissionCause;
   readonly termsId: number;
   readonly currency: string;
   /** As earned. */
@@ -43,6 +50,8 @@ export const COMMISSION_COLUMNS = [
   'programId',
   'affiliateId',
   'level',
+  'part',
+  'cause',
   'termsId',
   'currency',
   'amountMinor',

@@ -1,5 +1,5 @@
 import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
-import { balancingEntry, type Entry, postJournals } from './journals.ts';
+import { balancingEntry, type Entry, type Journal, postJournals } from './journals.ts';
 import { lockProgramBalances } from './program-lock.ts';
 
 /**
@@ -145,28 +145,31 @@ function keyOf(affiliateId: number, now: Date): string {
 }
 
 /**
- * The money of a payout has not left, or came back: debt of its commissions that was given up is owed again, or what
- * was refunded would be paid. The caller has locked the commissions.
+ * Debt of these commissions that was given up is owed again, at most `upToMinor` of each affiliate's: the money of their
+ * payout has not left or came back, or their order was restored and is going to earn what was forgiven. The caller has
+ * locked the commissions.
  */
 export async function takeBackWriteOffs(
   tx: DatabaseTransaction,
-  payout: { readonly id: bigint; readonly programId: number; readonly currency: string },
-  commissionIds: readonly bigint[],
+  options: Pick<Journal, 'key' | 'programId' | 'currency' | 'conversionId' | 'payoutId'> & {
+    readonly commissionIds: readonly bigint[];
+    readonly upToMinor?: bigint;
+  },
 ): Promise<void> {
+  const { commissionIds, upToMinor, ...journal } = options;
   const written = await tx<Owed[]>`
     select a.affiliate_id, e.commission_id, sum(e.amount_minor)::bigint as amount_minor
     from entries e join journals j on j.id = e.journal_id join accounts a on a.id = e.account_id
     where e.commission_id = any(${commissionIds}::bigint[]) and j.kind = 'debt_write_off'
-    group by a.affiliate_id, e.commission_id having sum(e.amount_minor) > 0`;
+    group by a.affiliate_id, e.commission_id having sum(e.amount_minor) > 0
+    order by e.commission_id`;
   if (written.length === 0) return;
-  const entries = written.map((one) => givenUp({ ...one, amountMinor: -one.amountMinor }));
+  const again = upToMinor === undefined ? written : firstOwed(written, upToMinor);
+  const entries = again.map((one) => givenUp({ ...one, amountMinor: -one.amountMinor }));
   await postJournals(tx, [
     {
-      key: `payout:${payout.id}:owed-again`,
+      ...journal,
       kind: 'debt_write_off',
-      programId: payout.programId,
-      currency: payout.currency,
-      payoutId: payout.id,
       entries: [...entries, balancingEntry('commission_expense', entries)],
     },
   ]);

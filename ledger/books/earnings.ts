@@ -20,7 +20,7 @@ export async function earningsByDay(
 ): Promise<DayEarnings[]> {
   const { affiliateId, from, to, timeZone } = options;
   return await sql<DayEarnings[]>`
-    select to_char(c.occurred_at at time zone ${timeZone}, 'YYYY-MM-DD') as day, count(*)::integer as conversions,
+    select to_char(c.occurred_at at time zone ${timeZone}, 'YYYY-MM-DD') as day, count(distinct c.id)::integer as conversions,
       coalesce(sum(m.amount_minor - m.reversed_minor), 0)::bigint as earned_minor,
       coalesce(sum(m.amount_minor - m.reversed_minor) filter (where m.level > 1), 0)::bigint as from_recruits_minor
     from commissions m join conversions c on c.id = m.conversion_id

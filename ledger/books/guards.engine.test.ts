@@ -11,6 +11,7 @@ import {
 } from '../../test/support/ledger.ts';
 import { extendHashChains } from '../audit/hash-chains.ts';
 import { recordConversion } from '../conversions/conversions.ts';
+import { recordReport } from '../decisions/order-reports.ts';
 import { recordRefund } from '../decisions/refunds.ts';
 import { answerAll } from '../payouts/provider.ts';
 import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
@@ -46,6 +47,12 @@ beforeAll(async () => {
   await creditOrder(ledger, parties, { orderId: 'refunded', amountMinor: 10_000n });
   await inTransaction(ledger, (tx) =>
     recordRefund(tx, { programId, orderId: 'refunded', refundRef: 'r1', amountMinor: 500n, actor: 'test' }),
+  );
+  const restored = { programId, orderId: 'refunded', order: undefined, actor: 'test' };
+  const lost = { refundRef: 'r2', amountMinor: 100n, actor: 'test' };
+  await inTransaction(ledger, (tx) => recordRefund(tx, { programId, orderId: 'refunded', ...lost }));
+  await inTransaction(ledger, (tx) =>
+    recordReport(tx, { ...restored, event: { kind: 'restored', refundRef: 'r2' } }),
   );
   await recordConversion(ledger, {
     programId,
@@ -179,7 +186,7 @@ describe('of two transactions that write the same at once, the second is refused
       'refunds_ref_once',
       ...both(`insert into refunds (conversion_id, refund_ref, amount_minor) values (${small}, 'raced', 1)`),
     ],
-    ['commissions_level_once', commission.replace('%s', '2, 2'), commission.replace('%s', '1, 2')],
+    ['commissions_part_once', commission.replace('%s', '2, 2'), commission.replace('%s', '1, 2')],
     ['commissions_affiliate_once', commission.replace('%s', '1, 3'), commission.replace('%s', '1, 4')],
     ['commission_lines_earning_once', line.replace('%s', '1'), line.replace('%s', '2')],
     ['payouts_provider_key_once', payout(4), payout(5)],

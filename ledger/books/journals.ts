@@ -16,6 +16,7 @@ export type JournalKind =
   | 'vesting'
   | 'rejection'
   | 'refund'
+  | 'restoration'
   | 'payout_build'
   | 'payout_paid'
   | 'payout_failure'

@@ -9,7 +9,11 @@ export const TIMELINE_KINDS = [
   'reviewed',
   'earned',
   'available',
+  'approved_by_shop',
+  'changed',
   'refunded',
+  'cancelled',
+  'restored',
   'rejected',
   'payout_created',
   'payout_submitted',
@@ -24,7 +28,7 @@ export interface TimelineEvent {
   /** Minor units, where money moved. */
   readonly amountMinor: bigint | null;
   readonly payoutId: bigint | null;
-  /** The state a payout ended in, the shop's reference of a refund, or what a reviewer did and why. */
+  /** The state a payout ended in, the shop's reference of a refund, how an order changed, or what a reviewer did and why. */
   readonly note: string | null;
   /** Who decided, where a person or a key did. */
   readonly actor: string | null;
@@ -48,12 +52,22 @@ export async function readTimeline(sql: DatabaseSql, conversionId: bigint): Prom
       select decided_at, 'decided', null, null, null, null
         from conversions where id = ${conversionId} and decided_at is not null
       union all
-      select created_at, case kind when 'earning' then 'earned' when 'vesting' then 'available' else 'rejected' end,
+      select created_at, case kind when 'vesting' then 'available' when 'rejection' then 'rejected' else 'earned' end,
         (select coalesce(sum(e.amount_minor) filter (where e.amount_minor > 0), 0)::bigint from entries e where e.journal_id = j.id),
         null, null, null
-        from journals j where conversion_id = ${conversionId} and kind in ('earning', 'vesting', 'rejection')
+        from journals j where conversion_id = ${conversionId} and kind in ('earning', 'restoration', 'vesting', 'rejection')
       union all
-      select received_at, 'refunded', amount_minor, null, refund_ref, null from refunds where conversion_id = ${conversionId}
+      select received_at, 'refunded', amount_minor, null,
+        case when charged_back then refund_ref || ', charged back' else refund_ref end, null
+        from refunds where conversion_id = ${conversionId}
+      union all
+      select o.received_at,
+        case o.kind when 'approved' then 'approved_by_shop' when 'rejected' then 'cancelled'
+          when 'refund_restored' then 'restored' else o.kind end,
+        null, null,
+        case o.kind when 'changed' then case when o.raised_minor > o.lowered_minor then 'raised' else 'lowered' end
+          when 'refund_restored' then 'refund ' || r.refund_ref else o.kind end, null
+        from order_changes o left join refunds r on r.id = o.refund_id where o.conversion_id = ${conversionId}
       union all
       select at, 'reviewed', null, null,
         concat_ws(': ', case action

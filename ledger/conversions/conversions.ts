@@ -79,6 +79,10 @@ export interface Conversion {
   readonly rateId: number | null;
   readonly crossRateId: number | null;
   readonly refundedMinor: bigint;
+  /** The shop has reported it as pending and not approved it yet: its commissions are held. */
+  readonly awaitsShop: boolean;
+  /** While it is set the order earns nothing. */
+  readonly cancelledAt: Date | null;
   readonly state: ConversionState;
   readonly status: ConversionStatus;
   readonly reason: ConversionReason | null;
@@ -119,6 +123,8 @@ export const CONVERSION_COLUMNS = [
   'rateId',
   'crossRateId',
   'refundedMinor',
+  'awaitsShop',
+  'cancelledAt',
   'state',
   'reason',
   'source',
@@ -209,13 +215,13 @@ export async function recordConversions(
       : await answeringInput(sql<StoredConversion[]>`
           insert into conversions (program_id, order_id, amount_minor, currency, order_currency, order_amount_minor,
             rate_id, cross_rate_id, source, received_at, next_attempt_at, occurred_at, click_id, customer_id,
-            customer_email_hash, payment_account_hash, ip, user_agent, fingerprint, payload_hash)
+            customer_email_hash, payment_account_hash, ip, user_agent, fingerprint, payload_hash, awaits_shop)
           select * from json_to_recordset(${sql.json(rows)}::json) as r (
             program_id integer, order_id text, amount_minor bigint, currency text, order_currency text,
             order_amount_minor bigint, rate_id integer, cross_rate_id integer, source text, received_at timestamptz,
             next_attempt_at timestamptz, occurred_at timestamptz, click_id text, customer_id text,
             customer_email_hash bytea, payment_account_hash bytea, ip inet, user_agent text, fingerprint bigint,
-            payload_hash bytea)
+            payload_hash bytea, awaits_shop boolean)
           on conflict (program_id, order_id) do nothing
           returning ${sql(CONVERSION_COLUMNS)}, conversion_status(state, null) as status`);
   const accepted = new Map(inserted.map((row) => [orderKey(row), row]));
@@ -231,11 +237,14 @@ export async function recordConversions(
   for (const { i, conversion, hash, key } of later) {
     const row = stored.get(key);
     assert(row, 'an order that cannot be inserted is there');
-    const { payloadHash: before, ...rest } = row;
+    const { payloadHash: before, raisedMinor, ...rest } = row;
     const known = fromStored(rest);
-    answers[i] = before.equals(hash)
-      ? { outcome: 'duplicate', conversion: known }
-      : { outcome: 'conflict', conversion: known, differing: differingFields(known, conversion) };
+    // Of an order that was raised since, its present amount says the same as the first one.
+    const amountMinor = conversion.amountMinor - raisedMinor;
+    answers[i] =
+      before.equals(hash) || (raisedMinor > 0n && before.equals(payloadHash({ ...conversion, amountMinor })))
+        ? { outcome: 'duplicate', conversion: known }
+        : { outcome: 'conflict', conversion: known, differing: differingFields(known, conversion) };
   }
   return answers.map((answer) => {
     assert(answer, 'every order has an answer');
@@ -250,10 +259,13 @@ function orderKey({ programId, orderId }: { programId: number; orderId: string }
 async function storedOrders(
   sql: DatabaseSql,
   orders: readonly { conversion: ReportedConversion }[],
-): Promise<Map<string, StoredConversion & { payloadHash: Buffer }>> {
+): Promise<Map<string, StoredConversion & { payloadHash: Buffer; raisedMinor: bigint }>> {
   if (orders.length === 0) return new Map();
-  const rows = await sql<(StoredConversion & { payloadHash: Buffer })[]>`
-    select ${sql(CONVERSION_COLUMNS)}, status, payload_hash from conversions_with_status
+  const rows = await sql<(StoredConversion & { payloadHash: Buffer; raisedMinor: bigint })[]>`
+    select ${sql(CONVERSION_COLUMNS)}, status, payload_hash, (
+        select coalesce(sum(raised_minor), 0)::bigint from order_changes where conversion_id = c.id
+      ) as raised_minor
+    from conversions_with_status c
     where (program_id, order_id) in (
       select * from unnest(
         ${orders.map(({ conversion }) => conversion.programId)}::integer[],

@@ -174,7 +174,25 @@ export async function exchange(
   });
 }
 
-function exchanged({ amountMinor, from, to }: ExchangeQuestion, found: FoundRate): Exchange | InputError {
+/** What an amount comes to by the rates that an order was converted by. @throws InputError naming `amount`. */
+export async function exchangeBy(
+  sql: DatabaseSql,
+  question: Omit<ExchangeQuestion, 'at'> & { rateId: number; crossRateId: number | null },
+): Promise<bigint> {
+  const { rateId, crossRateId, to } = question;
+  const [found] = await sql<[Omit<FoundRate, 'index'>]>`
+    select f.id as rate_id, f.base = ${to} or t.id is not null as is_inverse, f.rate::text as rate,
+      t.id as cross_rate_id, t.rate::text as cross_rate
+    from rates f left join rates t on t.id = ${crossRateId}::integer where f.id = ${rateId}`;
+  const converted = exchanged(question, found);
+  if (converted instanceof InputError) throw converted;
+  return converted.amountMinor;
+}
+
+function exchanged(
+  { amountMinor, from, to }: Omit<ExchangeQuestion, 'at'>,
+  found: Omit<FoundRate, 'index'>,
+): Exchange | InputError {
   const rate = parseRate(found.rate);
   const across = found.crossRate === null ? { numerator: 1n, denominator: 1n } : parseRate(found.crossRate);
   const [by, per] = found.isInverse ? [rate.denominator, rate.numerator] : [rate.numerator, rate.denominator];

@@ -34,6 +34,8 @@ export interface ReportedConversion {
   readonly userAgent?: string | undefined;
   /** As in the click record: 64 unsigned bits. */
   readonly fingerprint?: bigint | undefined;
+  /** The shop reports it as pending: what it earns is held until the shop approves it. Default: false. */
+  readonly awaitsShop?: boolean | undefined;
 }
 
 /** An order of next week is a mistake, whatever its source. The API, which shops report to, has a closer limit. */
@@ -118,6 +120,7 @@ export function conversionRow(
     user_agent: conversion.userAgent,
     fingerprint: fingerprint === undefined ? undefined : String(BigInt.asIntN(64, fingerprint)),
     payload_hash: `\\x${hash.toString('hex')}`,
+    awaits_shop: conversion.awaitsShop ?? false,
   };
 }
 

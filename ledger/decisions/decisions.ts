@@ -7,7 +7,7 @@ import { appendLines, balancingEntry, type Journal, postJournals } from '../book
 import type { ConversionReason, ConversionState } from '../conversions/conversions.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { getTerms, type Terms } from '../programs/terms.ts';
-import { applyEarlierRefunds } from './reversals.ts';
+import { adjustCommissions, writeChange } from './adjustments.ts';
 
 /** The click that won a conversion; of an imported one, which brought no click, where it came from and when. */
 export interface WinningClick {
@@ -57,6 +57,8 @@ interface UndecidedConversion {
   readonly currency: string;
   readonly amountMinor: bigint;
   readonly refundedMinor: bigint;
+  readonly cancelledAt: Date | null;
+  readonly awaitsShop: boolean;
   readonly state: ConversionState;
   readonly occurredAt: Date;
   readonly receivedAt: Date;
@@ -75,8 +77,8 @@ const UNDECIDED: ReadonlySet<ConversionState> = new Set(['received', 'awaiting_c
 
 /**
  * Writes decisions: the conversions, the commissions of each level, the journals; an answer for each, in their order.
- * Writing one again changes nothing. Commissions of a conversion in review are held. What was refunded before the
- * decision is taken back at once. A batch takes as many statements as one decision does.
+ * Writing one again changes nothing. Commissions of a conversion that is in review, or that its shop has not
+ * approved, are held. What was refunded before the decision is taken back at once. A batch takes as many statements as one decision does.
  */
 export async function recordDecisions(
   tx: DatabaseTransaction,
@@ -85,7 +87,9 @@ export async function recordDecisions(
   const firsts = decisions.flatMap(({ recurringOf }) => (recurringOf === undefined ? [] : [recurringOf]));
   const ids = [...decisions.map(({ conversionId }) => conversionId), ...firsts];
   const locked = await tx<UndecidedConversion[]>`
-    select id, program_id, currency, amount_minor, refunded_minor, state, occurred_at, received_at from conversions
+    select id, program_id, currency, amount_minor, refunded_minor, cancelled_at, awaits_shop, state, occurred_at,
+      received_at
+    from conversions
     where id = any(${ids}::bigint[])
     order by id for no key update`;
   const conversions = new Map(locked.map((conversion) => [conversion.id, conversion]));
@@ -109,8 +113,10 @@ export async function recordDecisions(
   const credits = await gatherCredits(tx, taken);
   const commissions = await insertCommissions(tx, credits);
   await postEarnings(tx, credits, commissions);
-  for (const { conversion, decision } of credits) {
-    await applyEarlierRefunds(tx, { ...conversion, state: decision.outcome });
+  for (const { conversion } of credits) {
+    const { id, refundedMinor, cancelledAt } = conversion;
+    if (refundedMinor === 0n && cancelledAt === null) continue;
+    await adjustCommissions(tx, await writeChange(tx, id), `decision:${id}`);
   }
   const recorded = new Set(taken.map(({ conversion }) => conversion.id));
   return decisions.map((decision) => {
@@ -229,7 +235,7 @@ async function insertCommissions(
         terms_id: terms.id,
         amount_minor: amountMinor.toString(),
         volume_before_minor: level === 1 ? (volumeBeforeMinor?.toString() ?? null) : null,
-        state: decision.outcome === 'review' ? 'held' : 'pending',
+        state: decision.outcome === 'review' || conversion.awaitsShop ? 'held' : 'pending',
         // The hold counts from the report, not from the decision: a late decision delays no payout.
         available_at: addDays(conversion.receivedAt, terms.holdDays).toISOString(),
       }),
@@ -305,13 +311,19 @@ async function addVolumes(tx: DatabaseTransaction, credits: readonly Credit[]): 
   );
 }
 
-/** Counts an order that a reviewer has approved, for the orders after it. The caller has locked the conversion. */
-export async function countApproved(tx: DatabaseTransaction, conversionId: bigint): Promise<void> {
+/**
+ * Counts an order that a reviewer has approved, or what was added to one, for the orders after it. The caller has locked
+ * the conversion.
+ */
+export async function countVolume(
+  tx: DatabaseTransaction,
+  { id, amountMinor }: { id: bigint; amountMinor: bigint },
+): Promise<void> {
   await tx`
     insert into affiliate_volumes (affiliate_id, month, volume_minor)
-    select c.affiliate_id, date_trunc('month', c.occurred_at at time zone 'UTC')::date, c.amount_minor
+    select c.affiliate_id, date_trunc('month', c.occurred_at at time zone 'UTC')::date, ${amountMinor}::bigint
     from conversions c join terms t on t.id = c.terms_id
-    where c.id = ${conversionId} and cardinality(t.tier_from_minor) > 0
+    where c.id = ${id} and cardinality(t.tier_from_minor) > 0
     on conflict (affiliate_id, month) do update
       set volume_minor = affiliate_volumes.volume_minor + excluded.volume_minor`;
 }

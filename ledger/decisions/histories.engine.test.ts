@@ -427,7 +427,7 @@ test('the audit finds what is off', async () => {
     await damaged.owner`update conversions set refunded_minor = 1`;
     expect(await off()).toEqual(['refunds_agree']);
     await damaged.owner`update commissions set reversed_minor = 1 where level = 1`;
-    expect(await off()).toEqual(['commissions_agree', 'refunds_agree']);
+    expect(await off()).toEqual(['commissions_agree', 'commissions_follow_orders', 'refunds_agree']);
     await damaged.owner`update accounts set balance_minor = 1 where kind = 'paid' and affiliate_id = ${parties.chain[0]}`;
     expect(await off()).toEqual(
       expect.arrayContaining(['balances_agree', 'earned_is_somewhere', 'programs_mirror_affiliates']),

@@ -1,17 +1,13 @@
 import { assert, InputError } from '../../core/errors.ts';
-import { formatAmount, mulDivHalfEven } from '../../core/money.ts';
+import { formatAmount } from '../../core/money.ts';
 import { MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import { appendAuditLog } from '../access/audit-log.ts';
-import {
-  type Conversion,
-  type ConversionState,
-  findConversionByOrder,
-  getConversion,
-} from '../conversions/conversions.ts';
+import { type Conversion, getConversion } from '../conversions/conversions.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { checkText } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
-import { reverseRefundedShare, stateAfterRefunds } from './reversals.ts';
+import { adjustCommissions, writeChange } from './adjustments.ts';
+import { leftOfOrder, lockOrder, readAmounts, refundedInBooks } from './order-amounts.ts';
 
 export interface Refund {
   readonly id: bigint;
@@ -21,97 +17,118 @@ export interface Refund {
   readonly amountMinor: bigint;
   /** As it was reported, in the order's currency; null where that is the program's. */
   readonly orderAmountMinor: bigint | null;
+  /** Whether the customer's bank took the money back. */
+  readonly chargedBack: boolean;
   readonly receivedAt: Date;
+  /** It was taken back then: the order is as without it. */
+  readonly restoredAt: Date | null;
 }
 
 export type RecordedRefund =
   | { readonly outcome: 'recorded'; readonly refund: Refund; readonly conversion: Conversion }
   | { readonly outcome: 'duplicate'; readonly refund: Refund; readonly conversion: Conversion }
-  /** The same reference with another amount: the stored one stays. */
+  /** The same reference with another amount, or after it was taken back: what is stored stays. */
   | { readonly outcome: 'conflict'; readonly refund: Refund; readonly conversion: Conversion }
+  /** All that is left was to be refunded, and that is nothing. */
+  | { readonly outcome: 'nothing_left'; readonly conversion: Conversion }
   | { readonly outcome: 'not_found' };
 
-const REFUND_COLUMNS = ['id', 'conversionId', 'refundRef', 'amountMinor', 'orderAmountMinor', 'receivedAt'];
+/** To be read from `refunds r`. */
+export const REFUND_COLUMNS = [
+  'r.id',
+  'r.conversionId',
+  'r.refundRef',
+  'r.amountMinor',
+  'r.orderAmountMinor',
+  'r.chargedBack',
+  'r.receivedAt',
+];
 
-/** States with commissions to take back; before a decision the refund waits for it, after a rejection nothing is left. */
-const CREDITED: ReadonlySet<ConversionState> = new Set(['attributed', 'partially_refunded', 'review']);
+/** When a refund `r` was taken back. */
+export const restoredAt = (sql: DatabaseSql) =>
+  sql`(select received_at from order_changes where refund_id = r.id) as restored_at`;
+
+export interface NewRefund {
+  readonly programId: number;
+  readonly orderId: string;
+  readonly refundRef: string;
+  /** In the order's currency; undefined: all that is left of the order. */
+  readonly amountMinor?: bigint | undefined;
+  readonly chargedBack?: boolean | undefined;
+  readonly actor: string;
+}
 
 /**
  * Records a refund once per (order, reference) and takes back its share at every level. What is still in the hold or
  * available is reversed; what is in a payout or paid becomes debt, which the affiliate's next payout nets: a refund
- * is never refused for the moment it comes at. `amountMinor` is in the order's currency; an order that was converted
- * is refunded by the rate it was converted by, so that refunds in any parts come to what the order came to.
- * @throws InputError naming `amount` or `refund_ref`.
+ * is never refused for the moment it comes at. An order that was converted is refunded by the rate it was converted by, so
+ * that refunds in any parts come to what the order came to. @throws InputError naming `amount` or `refund_ref`.
  */
-export async function recordRefund(
-  tx: DatabaseTransaction,
-  refund: { programId: number; orderId: string; refundRef: string; amountMinor: bigint; actor: string },
-): Promise<RecordedRefund> {
-  const { refundRef, amountMinor } = refund;
+export async function recordRefund(tx: DatabaseTransaction, refund: NewRefund): Promise<RecordedRefund> {
+  const { refundRef, chargedBack = false, actor } = refund;
   checkText(refundRef, 'refund_ref', MAX_REFERENCE_LENGTH);
-  if (amountMinor <= 0n) throw new InputError('amount', 'must be more than zero');
-  const [locked] = await tx<{ id: bigint }[]>`
-    select id from conversions where program_id = ${refund.programId} and order_id = ${refund.orderId}
-    for no key update`;
-  if (!locked) return { outcome: 'not_found' };
-  const before = await getConversion(tx, locked.id);
-  assert(before, 'a locked conversion is there');
-  const [known] = await tx<Refund[]>`
-    select ${tx(REFUND_COLUMNS)} from refunds
-    where conversion_id = ${before.id} and refund_ref = ${refundRef}`;
+  if (refund.amountMinor !== undefined && refund.amountMinor <= 0n) {
+    throw new InputError('amount', 'must be more than zero');
+  }
+  const before = await lockOrder(tx, refund);
+  if (!before) return { outcome: 'not_found' };
+  const known = await findRefund(tx, { conversionId: before.id, refundRef });
   if (known) {
-    const outcome = (known.orderAmountMinor ?? known.amountMinor) === amountMinor ? 'duplicate' : 'conflict';
+    const sameAmount =
+      refund.amountMinor === undefined ||
+      (known.orderAmountMinor ?? known.amountMinor) === refund.amountMinor;
+    const outcome = sameAmount && known.restoredAt === null ? 'duplicate' : 'conflict';
     return { outcome, refund: known, conversion: before };
   }
-  const inBooksMinor = await refundedShare(tx, before, amountMinor);
-  const [recorded] = await tx<[Refund]>`
-    insert into refunds (conversion_id, refund_ref, amount_minor, order_amount_minor)
-    values (${before.id}, ${refundRef}, ${inBooksMinor}, ${before.orderAmountMinor === null ? null : amountMinor})
-    returning ${tx(REFUND_COLUMNS)}`;
-  await applyRefund(tx, before, inBooksMinor);
+  const amounts = await readAmounts(tx, before);
+  const leftMinor = leftOfOrder(amounts);
+  const { amountMinor = leftMinor } = refund;
+  if (amountMinor > leftMinor) {
+    const left = formatAmount(leftMinor, amounts.currency);
+    throw new InputError('amount', `must not exceed what is left of the order, ${left}`);
+  }
+  if (amountMinor === 0n) return { outcome: 'nothing_left', conversion: before };
+  const refundedMinor = refundedInBooks(before, {
+    ...amounts,
+    refundedMinor: amounts.refundedMinor + amountMinor,
+  });
+  const inBooksMinor = refundedMinor - refundedInBooks(before, amounts);
+  const [{ id }] = await tx<[{ id: bigint }]>`
+    insert into refunds (conversion_id, refund_ref, amount_minor, order_amount_minor, charged_back)
+    values (${before.id}, ${refundRef}, ${inBooksMinor}, ${before.orderAmountMinor === null ? null : amountMinor}, ${chargedBack})
+    returning id`;
+  const change = before.cancelledAt === null ? { refundedMinor } : {};
+  await adjustCommissions(tx, await writeChange(tx, before.id, change), `refund:${id}`);
   await appendAuditLog(tx, {
-    actor: refund.actor,
+    actor,
     action: 'conversion.refund',
     subject: `cnv_${before.id}`,
     before: { state: before.state, refunded: formatAmount(before.refundedMinor, before.currency) },
     after: { refund_ref: refundRef, amount: formatAmount(inBooksMinor, before.currency) },
   });
-  const conversion = await findConversionByOrder(tx, refund);
-  assert(conversion, 'a locked conversion is there');
+  const recorded = await findRefund(tx, { conversionId: before.id, refundRef });
+  const conversion = await getConversion(tx, before.id);
+  assert(recorded && conversion, 'what was written is there');
   return { outcome: 'recorded', refund: recorded, conversion };
 }
 
-/**
- * What a refund of `amountMinor` in the order's currency comes to in the books: `round(amount × refunded so far ÷ order)`
- * less what was refunded before, of the reported amounts. @throws InputError naming `amount`.
- */
-async function refundedShare(
-  tx: DatabaseTransaction,
-  order: Conversion,
-  amountMinor: bigint,
-): Promise<bigint> {
-  const { orderAmountMinor, orderCurrency, currency, refundedMinor } = order;
-  const [row] = await tx<{ refunded: bigint }[]>`
-    select coalesce(sum(coalesce(order_amount_minor, amount_minor)), 0)::bigint as refunded from refunds
-    where conversion_id = ${order.id}`;
-  const reportedMinor = orderAmountMinor ?? order.amountMinor;
-  const beforeMinor = row?.refunded ?? 0n;
-  if (beforeMinor + amountMinor > reportedMinor) {
-    const left = formatAmount(reportedMinor - beforeMinor, orderCurrency ?? currency);
-    throw new InputError('amount', `must not exceed what is left of the order, ${left}`);
-  }
-  if (orderAmountMinor === null) return amountMinor;
-  return mulDivHalfEven(order.amountMinor, beforeMinor + amountMinor, orderAmountMinor) - refundedMinor;
+/** The refund of an order by its reference. */
+export async function findRefund(
+  sql: DatabaseSql,
+  { conversionId, refundRef }: { conversionId: bigint; refundRef: string },
+): Promise<Refund | undefined> {
+  const [refund] = await sql<Refund[]>`
+    select ${sql(REFUND_COLUMNS)}, ${restoredAt(sql)} from refunds r
+    where conversion_id = ${conversionId} and refund_ref = ${refundRef}`;
+  return refund;
 }
 
-async function applyRefund(tx: DatabaseTransaction, before: Conversion, amountMinor: bigint): Promise<void> {
-  if (amountMinor === 0n) return;
-  const { id, state } = before;
-  const refundedMinor = before.refundedMinor + amountMinor;
-  const credited = CREDITED.has(state);
-  const next = credited ? stateAfterRefunds({ ...before, refundedMinor }) : state;
-  await tx`update conversions set refunded_minor = ${refundedMinor}, state = ${next} where id = ${id}`;
-  if (credited) await reverseRefundedShare(tx, id);
+/** Refunds of an order that were not taken back. */
+export async function openRefunds(sql: DatabaseSql, conversionId: bigint): Promise<Refund[]> {
+  return await sql<Refund[]>`
+    select ${sql(REFUND_COLUMNS)}, null::timestamptz as restored_at from refunds r
+    where conversion_id = ${conversionId} and not exists (select from order_changes where refund_id = r.id)
+    order by id`;
 }
 
 /** A refund with the order it is of. */
@@ -139,7 +156,7 @@ export async function listRefunds(
   const { after = null, programId = null, affiliateId = null, conversionId = null, orderId = null } = request;
   const { from = null, to = null } = request;
   const rows = await sql<ListedRefund[]>`
-    select ${sql(REFUND_COLUMNS.map((column) => `r.${column}`))}, c.program_id, c.order_id, c.affiliate_id,
+    select ${sql(REFUND_COLUMNS)}, ${restoredAt(sql)}, c.program_id, c.order_id, c.affiliate_id,
       coalesce(c.order_currency, c.currency) as currency
     from refunds r join conversions c on c.id = r.conversion_id
     where (${after}::bigint is null or r.id < ${after})

@@ -2,8 +2,9 @@ import { appendAuditLog } from '../access/audit-log.ts';
 import { lockCommissions, vestCommissions } from '../books/commissions.ts';
 import type { ConversionState } from '../conversions/conversions.ts';
 import type { DatabaseTransaction } from '../postgres/db.ts';
-import { countApproved } from './decisions.ts';
-import { applyEarlierRefunds, reverseRejected } from './reversals.ts';
+import { adjustCommissions, reverseRejected, writeChange } from './adjustments.ts';
+import { countVolume } from './decisions.ts';
+import { approveForShop } from './order-changes.ts';
 
 export type ReviewOutcome =
   | { readonly outcome: 'done'; readonly state: ConversionState }
@@ -23,13 +24,13 @@ interface LockedConversion {
   readonly programId: number;
   readonly currency: string;
   readonly amountMinor: bigint;
-  readonly refundedMinor: bigint;
+  readonly awaitsShop: boolean;
   readonly state: ConversionState;
 }
 
 async function lockConversion(tx: DatabaseTransaction, id: bigint): Promise<LockedConversion | undefined> {
   const [conversion] = await tx<LockedConversion[]>`
-    select id, program_id, currency, amount_minor, refunded_minor, state from conversions
+    select id, program_id, currency, amount_minor, awaits_shop, state from conversions
     where id = ${id} for no key update`;
   return conversion;
 }
@@ -77,18 +78,22 @@ async function lockRenewals(
   { firstId, onlyWaiting }: { firstId: bigint; onlyWaiting: boolean },
 ): Promise<LockedConversion[]> {
   return await tx<LockedConversion[]>`
-    select id, program_id, currency, amount_minor, refunded_minor, state from conversions
+    select id, program_id, currency, amount_minor, awaits_shop, state from conversions
     where recurring_of = ${firstId} and state = 'review'
       and (not ${onlyWaiting}::boolean or reason = 'first_order_in_review')
     order by id for no key update`;
 }
 
 async function approve(tx: DatabaseTransaction, conversion: LockedConversion): Promise<void> {
-  await tx`update conversions set state = 'attributed' where id = ${conversion.id}`;
-  await countApproved(tx, conversion.id);
-  await lockCommissions(tx, conversion.id);
-  await tx`update commissions set state = 'pending' where conversion_id = ${conversion.id} and state = 'held'`;
-  await applyEarlierRefunds(tx, { ...conversion, state: 'attributed' });
+  const { id, awaitsShop } = conversion;
+  await tx`update conversions set reviewed_at = clock_timestamp() where id = ${id}`;
+  const approved = await writeChange(tx, id);
+  await countVolume(tx, conversion);
+  await lockCommissions(tx, id);
+  if (!awaitsShop) {
+    await tx`update commissions set state = 'pending' where conversion_id = ${id} and state = 'held'`;
+  }
+  await adjustCommissions(tx, approved, `approval:${id}`);
 }
 
 async function reject(tx: DatabaseTransaction, conversion: LockedConversion): Promise<void> {
@@ -116,7 +121,7 @@ async function concludeReview(
 }
 
 /**
- * The operator ends the wait of a credited conversion: its commissions are available now.
+ * The operator ends the wait of a credited conversion, also that for the shop: its commissions are available now.
  * Confirming again changes nothing.
  */
 export async function confirmConversion(
@@ -128,6 +133,7 @@ export async function confirmConversion(
   if (!conversion) return { outcome: 'not_found' };
   const { state } = conversion;
   if (state !== 'attributed' && state !== 'partially_refunded') return { outcome: 'wrong_state', state };
+  if (conversion.awaitsShop) await approveForShop(tx, { conversionId, author: { actor } });
   const commissions = await lockCommissions(tx, conversionId);
   const pending = commissions.filter((commission) => commission.state === 'pending');
   if (pending.length === 0) return { outcome: 'done', state };

@@ -282,7 +282,11 @@ async function closePayout(tx: DatabaseTransaction, ending: Ending, options: Clo
   await tx`
     update commissions set state = ${ending.commissionState} where id = any(${commissionIds}::bigint[])`;
   await postJournals(tx, [ending.journalOf(payout, parts)]);
-  if (ending.commissionState === 'available') await takeBackWriteOffs(tx, payout, commissionIds);
+  if (ending.commissionState === 'available') {
+    const { programId, currency } = payout;
+    const key = `payout:${payoutId}:owed-again`;
+    await takeBackWriteOffs(tx, { key, programId, currency, payoutId, commissionIds });
+  }
   await appendAuditLog(tx, {
     actor,
     action: `payout.${ending.to}`,

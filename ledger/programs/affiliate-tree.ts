@@ -61,7 +61,7 @@ export async function subAffiliates(sql: DatabaseSql, affiliateId: number): Prom
       union all
       select a.id, down.level + 1 from down join affiliates a on a.parent_id = down.id
     ), earned as (
-      select v.affiliate_id, count(*) as conversions, sum(c.amount_minor - c.reversed_minor)::bigint as earned_minor
+      select v.affiliate_id, count(distinct v.id) as conversions, sum(c.amount_minor - c.reversed_minor)::bigint as earned_minor
       from commissions c join conversions v on v.id = c.conversion_id
       where c.affiliate_id = ${affiliateId} and c.level > 1 group by v.affiliate_id
     )

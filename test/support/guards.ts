@@ -358,6 +358,15 @@ export const GUARDS: readonly Guard[] = [
         refusedBy: 'conversions_transition',
       },
       stays: stays('conversions', 'journals_conversion_id_fkey'),
+      amount_grows: {
+        attempt: `update conversions set amount_minor = amount_minor - 1 where order_id = 'undecided'`,
+        refusedBy: 'conversions_amount_grows',
+      },
+      raised_exchange: {
+        attempt: `${inDollars({})}; update conversions set order_amount_minor = order_amount_minor + 9
+          where id = ${newest('conversions')}`,
+        refusedBy: 'conversions_exchange',
+      },
       exchange: { attempt: inDollars({ order_amount_minor: '1002' }), refusedBy: 'conversions_exchange' },
       note_insert: {
         attempt: copy('conversions', { order_id: `'new'` }, `order_id = 'undecided'`),
@@ -406,7 +415,41 @@ export const GUARDS: readonly Guard[] = [
       refunds_ref_once: copy('refunds', {}),
       refunds_refund_ref_check: copy('refunds', { refund_ref: `''` }),
     },
-    triggers: { append_only: appendOnly('refunds', 'amount_minor'), no_truncate: noTruncate('refunds') },
+    triggers: {
+      append_only: appendOnly('refunds', 'amount_minor'),
+      no_truncate: { ...noTruncate('refunds'), behind: 'order_changes is append-only' },
+    },
+  }),
+  ...guardsOf('order_changes', {
+    constraints: {
+      order_changes_pkey: twice('order_changes', { refund_id: 'null', kind: `'restored'` }),
+      order_changes_kind_check: behind('order_changes_refund', copy('order_changes', { kind: `'x'` })),
+      order_changes_raised_minor_check: copy('order_changes', {
+        kind: `'changed'`,
+        refund_id: 'null',
+        raised_minor: '-1',
+      }),
+      order_changes_amounts: copy('order_changes', {
+        kind: `'restored'`,
+        refund_id: 'null',
+        lowered_minor: '1',
+      }),
+      order_changes_refund: copy('order_changes', {
+        kind: `'restored'`,
+        refund_id: `(select id from refunds where refund_ref = 'r1')`,
+      }),
+      order_changes_refund_once: copy('order_changes', {}),
+      order_changes_refund_id_fkey: copy('order_changes', { refund_id: '999' }),
+      order_changes_conversion_id_fkey: copy('order_changes', {
+        kind: `'restored'`,
+        refund_id: 'null',
+        conversion_id: '999',
+      }),
+    },
+    triggers: {
+      append_only: appendOnly('order_changes', 'kind'),
+      no_truncate: noTruncate('order_changes'),
+    },
   }),
   ...guardsOf('accounts', {
     constraints: {
@@ -432,7 +475,9 @@ export const GUARDS: readonly Guard[] = [
         copy('commissions', { conversion_id: order('undecided'), amount_minor: '0' }, SMALL),
       ),
       commissions_level_check: copy('commissions', { conversion_id: order('undecided'), level: '11' }, SMALL),
-      commissions_level_once: copy('commissions', { affiliate_id: '1' }, SMALL),
+      commissions_part_once: copy('commissions', { affiliate_id: '1' }, SMALL),
+      commissions_part_check: copy('commissions', { part: '0' }, SMALL),
+      commissions_cause_check: copy('commissions', { part: '2', cause: `'x'` }, SMALL),
       commissions_affiliate_once: copy('commissions', { level: '2' }, SMALL),
       commissions_reversed_within: `update commissions set reversed_minor = amount_minor + 2, clawback_minor = 1 where ${SMALL}`,
       commissions_reversed_state: `update commissions set reversed_minor = amount_minor where ${SMALL}`,

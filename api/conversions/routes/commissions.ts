@@ -1,5 +1,10 @@
 import { z } from 'zod';
-import { COMMISSION_STATES, type Commission, listCommissions } from '../../../ledger/books/commissions.ts';
+import {
+  COMMISSION_CAUSES,
+  COMMISSION_STATES,
+  type Commission,
+  listCommissions,
+} from '../../../ledger/books/commissions.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { affiliateFilter, principalOf, programFilter } from '../../http/principal.ts';
 import { bigintId, formatId, idText, integerId } from '../../schemas/ids.ts';
@@ -21,6 +26,10 @@ const commissionView = z
     program_id: idText('program'),
     affiliate_id: idText('affiliate'),
     level: z.number().meta({ description: '1: its own click; 2: a click of whom it recruited; …' }),
+    part: z
+      .number()
+      .meta({ description: 'Counts from 1: an order that is raised or restored earns further parts.' }),
+    cause: z.enum(COMMISSION_CAUSES),
     terms_id: idText('terms'),
     amount: moneyText.meta({ description: 'As earned.' }),
     reversed: moneyText.meta({ description: 'What refunds and rejections took back.' }),
@@ -37,6 +46,8 @@ function formatCommission(commission: Commission): z.output<typeof commissionVie
     program_id: formatId('program', commission.programId),
     affiliate_id: formatId('affiliate', commission.affiliateId),
     level: commission.level,
+    part: commission.part,
+    cause: commission.cause,
     terms_id: formatId('terms', commission.termsId),
     amount: formatMoney(commission.amountMinor, commission.currency),
     reversed: formatMoney(commission.reversedMinor, commission.currency),

@@ -61,6 +61,14 @@ function sentenceOf({ kind, note, actor, payoutId }: TimelineEvent): string {
       return 'Commissions were posted.';
     case 'available':
       return 'The hold ended: commissions are available.';
+    case 'approved_by_shop':
+      return 'The shop approved the order.';
+    case 'changed':
+      return `The order was ${note}.`;
+    case 'cancelled':
+      return `The order was ${note}: it earns nothing.`;
+    case 'restored':
+      return note === 'restored' ? 'The order was restored.' : `The ${note} was taken back.`;
     case 'refunded':
       return `The shop gave money back (${note}).`;
     case 'rejected':

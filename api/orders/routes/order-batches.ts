@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { assert, InputError } from '../../../core/errors.ts';
+import { ORDER_OUTCOMES } from '../../../ledger/decisions/order-reports.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../../../ledger/integrations/postback-calls.ts';
 import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { commit } from '../../http/commit.ts';
@@ -11,8 +12,8 @@ import { faultsIn } from '../../http/validation.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import { callerOf, loggedParams } from '../call-log.ts';
 import { type IntakeAnswer, type IntakeEntry, type OrderChecks, recordEntries } from '../intake.ts';
-import { type Order, orderInput, withoutEmptyMembers } from '../order.ts';
-import { accepted, callProgram, type ShopContext, statusUrl } from '../record-order.ts';
+import { orderInput, type ShopReport, withoutEmptyMembers } from '../order.ts';
+import { accepted, callProgram, ledgerReport, type ShopContext, statusUrl } from '../record-order.ts';
 
 /** Larger batches would hold their locks for seconds. */
 const MAX_BATCH_ORDERS = 1_000;
@@ -23,6 +24,10 @@ const itemAnswer = z
   .object({
     index: z.number().meta({ description: 'Place in the batch, from 0.' }),
     status: z.enum(['accepted', 'duplicate', 'rejected']),
+    outcome: z
+      .enum(ORDER_OUTCOMES)
+      .nullable()
+      .meta({ description: 'What the report did; null: nothing, it was rejected.' }),
     order_id: z.string().nullable(),
     conversion_id: idText('conversion').nullable(),
     conversion_status: z.string().nullable(),
@@ -54,7 +59,7 @@ const orderItem = z.record(z.string(), z.unknown()).meta({
 interface Item {
   readonly index: number;
   readonly call: IntakeEntry['call'];
-  readonly order: Order | Problem;
+  readonly report: ShopReport | Problem;
 }
 
 export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
@@ -71,7 +76,8 @@ export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
     schema: {
       operationId: 'reportConversions',
       tags: ['shops'],
-      summary: 'Report up to 1,000 orders; each is answered by itself, and repeating them changes nothing',
+      summary:
+        'Report up to 1,000 orders, or what happened to them; each is answered by itself, and repeating them changes nothing',
       body: z.strictObject({
         program_id: integerId('program')
           .optional()
@@ -86,7 +92,7 @@ export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
       const caller = { ...callerOf(request), via: 'batch' as const };
       const items = request.body.conversions.map((given, index): Item => {
         const call = { ...caller, params: loggedParams(given) };
-        return { index, call, order: readOrder(given, programId) };
+        return { index, call, report: readReport(given, programId) };
       });
       return await commit(context, request, reply, async (tx) => {
         const answers = [
@@ -111,7 +117,7 @@ function summaryOf(answers: readonly ItemAnswer[]): z.output<typeof batchAnswer>
   };
 }
 
-function readOrder(given: unknown, programId: number): Order | Problem {
+function readReport(given: unknown, programId: number): ShopReport | Problem {
   const read = orderInput.safeParse(withoutEmptyMembers(given));
   if (!read.success) return invalidFields(faultsIn(read.error));
   const named = read.data.programId;
@@ -124,30 +130,31 @@ async function recordGood(
   items: readonly Item[],
   { programId, principal, ...checks }: OrderChecks & { programId: number; principal: Principal },
 ): Promise<ItemAnswer[]> {
-  const good = items.flatMap(({ index, call, order }) =>
-    order instanceof Problem
+  const good = items.flatMap(({ index, call, report }) =>
+    report instanceof Problem
       ? []
-      : [{ index, entry: { order: { ...order, programId, source: 'api' }, call } as const }],
+      : [{ index, report, entry: { report: ledgerReport(report, { programId, source: 'api' }), call } }],
   );
   const answers = await recordEntries(tx, { ...checks, entries: good.map(({ entry }) => entry) });
-  return good.map(({ index, entry }, i) => {
+  return good.map(({ index, report }, i) => {
     const answer = answers[i];
     assert(answer, 'every order has an answer');
-    return itemOf(index, entry.order, answer, principal);
+    return itemOf(index, report, answer, principal);
   });
 }
 
 function itemOf(
   index: number,
-  order: Order,
+  report: ShopReport,
   { recorded, callId }: IntakeAnswer,
   principal: Principal,
 ): ItemAnswer {
   try {
-    const { status, conversion } = accepted(recorded, { order, callId, role: principal.role });
+    const { status, outcome, conversion } = accepted(recorded, { report, callId, role: principal.role });
     return {
       index,
       status,
+      outcome,
       order_id: conversion.orderId,
       conversion_id: formatId('conversion', conversion.id),
       conversion_status: conversion.status,
@@ -157,7 +164,7 @@ function itemOf(
     };
   } catch (error) {
     if (!(error instanceof Problem || error instanceof InputError)) throw error;
-    return rejectedItem({ index, orderId: order.orderId, callId, problem: translateError(error) });
+    return rejectedItem({ index, orderId: report.orderId, callId, problem: translateError(error) });
   }
 }
 
@@ -166,7 +173,7 @@ async function logRefused(
   items: readonly Item[],
   programId: number,
 ): Promise<ItemAnswer[]> {
-  const refused = items.flatMap(({ index, call, order: problem }) => {
+  const refused = items.flatMap(({ index, call, report: problem }) => {
     if (!(problem instanceof Problem)) return [];
     const { order_id: orderId } = call.params as { order_id?: unknown };
     return [{ index, call, problem, orderId: typeof orderId === 'string' ? orderId : null }];
@@ -200,6 +207,7 @@ function rejectedItem(item: {
   return {
     index: item.index,
     status: 'rejected',
+    outcome: null,
     order_id: item.orderId,
     conversion_id: null,
     conversion_status: null,

@@ -6,8 +6,10 @@ import type { ApiServer } from '../../http/context.ts';
 import { invalidFields, translateError } from '../../http/translate-error.ts';
 import { faultsIn } from '../../http/validation.ts';
 import { integerId } from '../../schemas/ids.ts';
-import { orderFields, orderShape, toOrder, withoutEmptyMembers } from '../order.ts';
+import { orderFields, orderShape, toReport, withoutEmptyMembers } from '../order.ts';
+import { STATUS_FIELDS } from '../order-status.ts';
 import { reportOrder, type ShopContext } from '../record-order.ts';
+import { renamed } from '../shop-settings.ts';
 
 /** Without the fields that the browser's own headers and address give. */
 const pixelFields = Object.fromEntries(
@@ -15,7 +17,22 @@ const pixelFields = Object.fromEntries(
     .filter((name) => !['ip', 'user_agent', 'accept_language'].includes(name))
     .map((name) => [name, z.unknown().optional().meta({ description: 'As in /postback.' })]),
 );
-const pixelInput = orderShape.transform(toOrder);
+/** Anybody can imitate a browser: it reports orders, and nothing that happens to them later. */
+const pixelInput = orderShape.transform((input, context) => {
+  const { event, ...report } = toReport(input, context);
+  if (event === undefined || (event.kind === 'approved' && report.order))
+    return { ...report, event: undefined };
+  const path = STATUS_FIELDS.filter((field) => input[field] !== undefined && input[field] !== 'order').slice(
+    0,
+    1,
+  );
+  context.addIssue({
+    code: 'custom',
+    path,
+    message: 'is not taken from a browser, which reports orders only',
+  });
+  return z.NEVER;
+});
 
 /**
  * Orders reported by the customer's browser. A page shows a picture whatever happens, so the outcome stands in a
@@ -25,22 +42,23 @@ export function addPixelRoute(app: ApiServer, context: ShopContext): void {
   async function record(request: FastifyRequest, reply: FastifyReply): Promise<string> {
     const { query, visitorIp, call } = request;
     const header = (name: string) => String(request.headers[name] ?? '').slice(0, MAX_HEADER_LENGTH);
+    // A line of the log belongs to the program that is named, also when the rest is refused.
+    const programId = integerId('program').safeParse((query as { program_id?: unknown }).program_id).data;
+    if (call && programId !== undefined) call.programId = programId;
+    const names = programId === undefined ? {} : (await context.shopSettings.of(programId)).parameters;
     const read = pixelInput.safeParse(
       withoutEmptyMembers({
-        ...(query as object),
+        ...renamed(query as Record<string, unknown>, names).params,
         ip: visitorIp ?? undefined,
         user_agent: header('user-agent'),
         accept_language: header('accept-language'),
       }),
     );
-    // A line of the log belongs to the program that is named, also when the rest is refused.
-    const programId = integerId('program').safeParse((query as { program_id?: unknown }).program_id).data;
-    if (call && programId !== undefined) call.programId = programId;
     if (!read.success) throw invalidFields(faultsIn(read.error));
     return await reportOrder(context, request, reply, {
-      order: read.data,
+      report: read.data,
       source: 'pixel',
-      acceptedStatus: 200,
+      newStatus: 200,
       view: ({ status }) => status,
     });
   }

@@ -26,7 +26,8 @@ import {
 } from '../../schemas/schemas.ts';
 import { callerOf } from '../call-log.ts';
 import { postbackInput, withoutEmptyMembers } from '../order.ts';
-import { accepted, type ShopContext, statusUrl } from '../record-order.ts';
+import { STATUS_FIELDS } from '../order-status.ts';
+import { accepted, ledgerReport, type ShopContext, statusUrl } from '../record-order.ts';
 import { renamed } from '../shop-settings.ts';
 import { refundInput, reportRefund } from './refunds.ts';
 
@@ -186,7 +187,9 @@ async function replay(
   const principal = principalOf(request);
   const line = { ...callerOf(request), via: 'replay' as const, params: call.params, replayOf: call.id };
   const { programId } = call;
-  if (isRefund(call.params)) {
+  const { parameters } = await context.shopSettings.of(programId);
+  const named = withoutEmptyMembers(renamed(call.params as Record<string, unknown>, parameters).params);
+  if (isRefund(named)) {
     const refund = refundInput.safeParse(call.params);
     if (!refund.success) throw invalidFields(faultsIn(refund.error));
     const { body, status, callId } = await inTransaction(context.ledger, (tx) =>
@@ -195,24 +198,24 @@ async function replay(
     const conversionId = bigintId('conversion').parse(body.conversion.id);
     return { status: status === 201 ? 'accepted' : 'duplicate', callId, conversionId };
   }
-  const { parameters } = await context.shopSettings.of(programId);
-  const named = renamed(call.params as Record<string, unknown>, parameters).params;
-  const read = postbackInput.safeParse(withoutEmptyMembers(named));
+  const read = postbackInput.safeParse(named);
   if (!read.success) throw invalidFields(faultsIn(read.error));
-  const { order } = read.data;
-  if (order.programId !== undefined && order.programId !== programId) {
+  const { report } = read.data;
+  if (report.programId !== undefined && report.programId !== programId) {
     throw invalidField('program_id', 'is another program than the caller’s');
   }
   const source = call.via === 'pixel' || call.via === 'postback' ? call.via : 'api';
   const { recorded, callId } = await context.intake.submit({
-    order: { ...order, programId, source },
+    report: ledgerReport(report, { programId, source }),
     call: line,
   });
   if (request.call) request.call.logged = true;
-  const { status, conversion } = accepted(recorded, { order, callId, role: principal.role });
+  const { status, conversion } = accepted(recorded, { report, callId, role: principal.role });
   return { status, callId, conversionId: conversion.id };
 }
 
+/** A call of /v1/refunds: by the other ways a reference of a refund comes with a status. */
 function isRefund(params: unknown): boolean {
-  return typeof params === 'object' && params !== null && 'refund_ref' in params;
+  if (typeof params !== 'object' || params === null) return false;
+  return 'refund_ref' in params && !STATUS_FIELDS.some((field) => field in params);
 }

@@ -10,7 +10,7 @@ import { principalOf } from '../../http/principal.ts';
 import { faultsIn } from '../../http/validation.ts';
 import { formatId } from '../../schemas/ids.ts';
 import { formatMoney, formatTime } from '../../schemas/schemas.ts';
-import { type Order, postbackInput, withoutEmptyMembers } from '../order.ts';
+import { type Order, postbackInput, type ShopReport, withoutEmptyMembers } from '../order.ts';
 import type { ShopContext } from '../record-order.ts';
 import { isAllowed, renamed } from '../shop-settings.ts';
 
@@ -88,14 +88,19 @@ async function explain(context: ShopContext, request: FastifyRequest): Promise<z
     take('parameters', false, [...names, ...faults].join('; '));
     return rejected;
   }
-  const { order, ignored } = read.data;
+  const { report, ignored } = read.data;
   const unknown = ignored.map((name) => `${name} is ignored`);
   take('parameters', true, [...names, ...unknown, 'all that is needed is there'].join('; '));
 
-  const programId = own ?? order.programId;
-  if (programId === undefined || (order.programId !== undefined && order.programId !== programId)) {
+  const programId = own ?? report.programId;
+  if (programId === undefined || (report.programId !== undefined && report.programId !== programId)) {
     take('order', false, 'program_id is missing or of another program than the key');
     return rejected;
+  }
+  const { order } = report;
+  if (!order) {
+    const known = await tellEvent(context, { report, programId, take });
+    return known ? { would: 'accept', steps, would_credit: false } : rejected;
   }
   const would = await tellOrder(context, { order, programId, take });
   if (would === 'reject') return rejected;
@@ -106,6 +111,20 @@ interface Telling {
   readonly order: Order;
   readonly programId: number;
   readonly take: (step: Step['step'], ok: boolean, detail: string) => boolean;
+}
+
+/** Something that happened to an order: whether the order is known. */
+async function tellEvent(
+  { ledger }: ShopContext,
+  { report, programId, take }: Pick<Telling, 'programId' | 'take'> & { report: ShopReport },
+): Promise<boolean> {
+  const { orderId, event } = report;
+  const known = await findConversionByOrder(ledger, { programId, orderId });
+  const did = event?.kind.replace('_', ' ') ?? 'reported';
+  const detail = known
+    ? `the order is recorded as ${formatId('conversion', known.id)}, and would be ${did}`
+    : `the order would be ${did}, and is not known here: it must be reported first`;
+  return take('order', known !== undefined, detail);
 }
 
 async function tellOrder(

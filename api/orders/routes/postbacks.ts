@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { ORDER_OUTCOMES } from '../../../ledger/decisions/order-reports.ts';
 import { installFormBodies } from '../../http/bodies.ts';
 import type { ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
@@ -12,6 +13,7 @@ import { renamed } from '../shop-settings.ts';
 const answer = z
   .object({
     status: z.enum(['accepted', 'duplicate']),
+    outcome: z.enum(ORDER_OUTCOMES).meta({ description: 'What the call did.' }),
     conversion_id: idText('conversion'),
     conversion_status: z.string().meta({ description: 'pending until it is decided.' }),
     status_url: z.string().meta({ description: 'Where the decision is to be seen.' }),
@@ -32,7 +34,7 @@ const config = {
   roles: ['advertiser', 'operator'],
   keyAsParameter: true,
   logAs: 'postback',
-  problems: ['conflict', 'replayed', 'ip_not_allowed'],
+  problems: ['conflict', 'not_found', 'replayed', 'ip_not_allowed'],
 } as const;
 
 /** Orders from shops that can only call a URL. They live in a scope of their own, which also reads forms. */
@@ -40,14 +42,15 @@ export function addPostbackRoutes(app: ApiServer, context: ShopContext): void {
   async function record(
     request: FastifyRequest,
     reply: FastifyReply,
-    { order, ignored }: z.output<typeof postbackInput>,
+    { report, ignored }: z.output<typeof postbackInput>,
   ): Promise<z.output<typeof answer>> {
     return await reportOrder(context, request, reply, {
-      order,
+      report,
       source: 'postback',
-      acceptedStatus: 200,
-      view: ({ status, conversion, callId }) => ({
+      newStatus: 200,
+      view: ({ status, outcome, conversion, callId }) => ({
         status,
+        outcome,
         conversion_id: formatId('conversion', conversion.id),
         conversion_status: conversion.status,
         status_url: statusUrl(conversion.id),
@@ -78,7 +81,8 @@ export function addPostbackRoutes(app: ApiServer, context: ShopContext): void {
       schema: {
         ...common,
         operationId: 'postback',
-        summary: 'Report an order by its parameters, under our names or the program’s own',
+        summary:
+          'Report an order, or what happened to one, by parameters under our names or the program’s own',
         querystring: postbackInput,
       },
       preValidation: async (request) => {
@@ -90,11 +94,11 @@ export function addPostbackRoutes(app: ApiServer, context: ShopContext): void {
     scope.route({
       method: 'POST',
       url: '/postback',
-      config,
+      config: { ...config, example: { order_id: '1001', amount: '12.34', currency: 'EUR' } },
       schema: {
         ...common,
         operationId: 'postbackForm',
-        summary: 'Report an order by parameters in the URL, in a form or in JSON; the body outweighs the URL',
+        summary: 'The same by parameters in the URL, in a form or in JSON; the body outweighs the URL',
         consumes: ['application/x-www-form-urlencoded', 'application/json'],
         body: postbackInput,
       },

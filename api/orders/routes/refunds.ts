@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import { assert } from '../../../core/errors.ts';
-import { MAX_REFERENCE_LENGTH } from '../../../core/text-limits.ts';
 import {
   type Conversion,
   findConversionByOrder,
   getConversion,
 } from '../../../ledger/conversions/conversions.ts';
+import { checkCurrency, refundConflict } from '../../../ledger/decisions/order-reports.ts';
 import {
   type ListedRefund,
   listRefunds,
@@ -24,26 +24,25 @@ import {
   programFilter,
   programRequired,
 } from '../../http/principal.ts';
-import { invalidField, notFound, Problem } from '../../http/problems.ts';
+import { notFound, Problem } from '../../http/problems.ts';
 import { bigintId, formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
 import {
   amountText,
   bigintPageQuery,
   currencyText,
   formatMoney,
+  formatOptionalTime,
   formatPage,
   formatTime,
   moneyText,
   pageOf,
   pageRequest,
-  text,
   time,
   timeText,
-  toMinor,
 } from '../../schemas/schemas.ts';
 import { callerOf } from '../call-log.ts';
 import { conversionView, formatConversion } from '../conversion-view.ts';
-import { orderId } from '../order.ts';
+import { orderId, readAmount, refundRef } from '../order.ts';
 import type { ShopContext } from '../record-order.ts';
 import { checkCaller } from '../shop-settings.ts';
 
@@ -53,27 +52,34 @@ export const refundInput = z
     program_id: integerId('program').optional().meta({ description: 'For keys of no single program only.' }),
     order_id: orderId.optional(),
     conversion_id: bigintId('conversion').optional().meta({ description: 'Either this or order_id.' }),
-    refund_ref: text(MAX_REFERENCE_LENGTH).meta({
-      description: 'The shop’s own reference of the refund; it counts once per order.',
+    refund_ref: refundRef,
+    amount: amountText.optional().meta({
+      description: 'What is given back now, not in all; without it, all that is left of the order.',
     }),
-    amount: amountText.meta({ description: 'What is given back now, not in all.' }),
-    currency: currencyText,
+    currency: currencyText.optional(),
   })
   .refine((input) => (input.order_id === undefined) !== (input.conversion_id === undefined), {
     path: ['order_id'],
     message: 'give either order_id or conversion_id',
   })
-  .transform((input, context) => ({ ...input, amountMinor: toMinor(input, context) }));
+  .transform((input, context) => ({ ...input, reported: readAmount(input, context, false) }));
 
 type RefundInput = z.output<typeof refundInput>;
 
 const refundView = z
-  .object({ id: idText('refund'), refund_ref: z.string(), amount: moneyText, received_at: timeText })
+  .object({
+    id: idText('refund'),
+    refund_ref: z.string(),
+    amount: moneyText,
+    charged_back: z.boolean(),
+    received_at: timeText,
+    restored_at: timeText.nullable().meta({ description: 'When it was taken back; it counts no longer.' }),
+  })
   .meta({ id: 'Refund' });
 
 const answer = z.object({
   status: z.enum(['recorded', 'duplicate']),
-  refund: refundView,
+  refund: refundView.nullable().meta({ description: 'Null: nothing was left of the order to refund.' }),
   conversion: conversionView,
 });
 
@@ -82,7 +88,9 @@ function formatRefund(refund: Refund, currency: string): z.output<typeof refundV
     id: formatId('refund', refund.id),
     refund_ref: refund.refundRef,
     amount: formatMoney(refund.orderAmountMinor ?? refund.amountMinor, currency),
+    charged_back: refund.chargedBack,
     received_at: formatTime(refund.receivedAt),
+    restored_at: formatOptionalTime(refund.restoredAt),
   };
 }
 
@@ -119,9 +127,8 @@ async function refundedConversion(
           orderId: order_id,
         });
   const conversion = inProgram(principal, found || undefined, 'conversion of this order');
-  const currency = conversion.orderCurrency ?? conversion.currency;
-  if (currency === input.currency) return conversion;
-  throw invalidField('currency', `must be ${currency}, the currency of the order`);
+  if (input.reported) checkCurrency(conversion, input.reported);
+  return conversion;
 }
 
 type RefundAnswer = z.output<typeof answer>;
@@ -144,19 +151,20 @@ export async function reportRefund(
     programId: found.programId,
     orderId: found.orderId,
     refundRef: input.refund_ref,
-    amountMinor: input.amountMinor,
+    amountMinor: input.reported?.amountMinor,
     actor: principal.actor,
   });
   if (recorded.outcome === 'not_found') throw notFound('conversion of this order');
   const { outcome, conversion } = recorded;
   const currency = conversion.orderCurrency ?? conversion.currency;
-  const refund = formatRefund(recorded.refund, currency);
+  const refund = outcome === 'nothing_left' ? null : formatRefund(recorded.refund, currency);
   if (outcome === 'conflict') {
+    const { reported } = input;
     throw new Problem('conflict', {
-      detail: 'this refund_ref is recorded for the order with another amount',
+      detail: refundConflict(recorded.refund),
       members: {
         recorded: refund,
-        reported: { amount: formatMoney(input.amountMinor, currency) },
+        ...(reported && { reported: { amount: formatMoney(reported.amountMinor, currency) } }),
       },
     });
   }
@@ -174,7 +182,11 @@ export async function reportRefund(
     },
   ]);
   assert(callId, 'a line that is written has an id');
-  const body = { status: outcome, refund, conversion: formatConversion(conversion, principal) };
+  const body = {
+    status: outcome === 'recorded' ? outcome : ('duplicate' as const),
+    refund,
+    conversion: formatConversion(conversion, principal),
+  };
   return { status, body, callId };
 }
 

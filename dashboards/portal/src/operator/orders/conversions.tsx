@@ -159,11 +159,16 @@ function Details(props: {
   const confirm = useAction(async () => {
     onChanged(await take(api.POST('/v1/conversions/{id}/confirm', { params })));
   });
+  const isCancelled = conversion.cancelled_at !== null;
+  const cancel = useAction(async () => {
+    const act = isCancelled ? '/v1/conversions/{id}/restore' : '/v1/conversions/{id}/cancel';
+    onChanged((await take(api.POST(act, { params, body: {} }))).conversion);
+  });
   const isCredited = conversion.state === 'attributed' || conversion.state === 'partially_refunded';
   return (
     <Dialog title={`Order ${conversion.order_id}`} onClose={props.onClose}>
       <div class="stack">
-        <Problem error={confirm.error} />
+        <Problem error={confirm.error ?? cancel.error} />
         {isRefunding ? (
           <Refund
             conversion={conversion}
@@ -177,6 +182,11 @@ function Details(props: {
           <div class="form-end">
             {conversion.state !== 'refunded' && user.role !== 'fraud' && (
               <Button onClick={() => setRefunding(true)}>Refund</Button>
+            )}
+            {user.role === 'operator' && (
+              <Button onClick={() => void cancel.run()} busy={cancel.busy}>
+                {isCancelled ? 'Restore the order' : 'Cancel the order'}
+              </Button>
             )}
             {isCredited && conversion.status === 'pending' && user.role === 'operator' && (
               <Button onClick={() => void confirm.run()} busy={confirm.busy}>

@@ -1,0 +1,451 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { InputError } from '../../core/errors.ts';
+import {
+  createParties,
+  creditOrder,
+  decisionFor,
+  freshLedger,
+  recordDecision,
+  type TestLedger,
+  type TestParties,
+} from '../../test/support/ledger.ts';
+import { auditLedger } from '../audit/audit.ts';
+import { vestDue } from '../books/commissions.ts';
+import { writeOffDebt } from '../books/debt.ts';
+import { findConversionByOrder } from '../conversions/conversions.ts';
+import { addRates } from '../conversions/rates.ts';
+import { failPayout, listPayouts, markPayoutPaid, returnPayout } from '../payouts/payouts.ts';
+import { answerAll } from '../payouts/provider.ts';
+import { runPayouts } from '../payouts/run.ts';
+import { type Database, inTransaction } from '../postgres/db.ts';
+import { type OrderEvent, type OrderOutcome, recordReport } from './order-reports.ts';
+import { approveConversion, confirmConversion, rejectConversion } from './reviews.ts';
+
+/**
+ * Random lives of orders. A model of a few lines computes from the last state of each order what its affiliates must have,
+ * whatever way led there and whatever was paid meanwhile.
+ */
+
+/** Lives in one run, more by AFFLUX_TEST_HISTORIES. */
+const RUNS = Math.ceil(Number(process.env.AFFLUX_TEST_HISTORIES ?? 300) / 6);
+const SEED = Number(process.env.AFFLUX_TEST_SEED ?? Date.now() % 2 ** 31);
+/** Shortening a counterexample may take long: after the limit the shortest so far is reported. */
+const LIMIT_MS = 60_000 + RUNS * 2_000;
+/** Each life is audited with those before it in its database, which would take ever longer. */
+const LIVES_A_DATABASE = 25;
+const actor = 'test';
+const ORDERS = 2;
+/** Euros for ten thousand dollars. */
+const RATE = 9_137n;
+
+let db: TestLedger;
+let ledger: Database;
+async function open(): Promise<void> {
+  db = await freshLedger({ max: 4 });
+  ledger = db.ledger;
+  const always = { source: 'test', validFrom: new Date(0), validUntil: null };
+  await inTransaction(ledger, (tx) =>
+    addRates(tx, { rates: [{ base: 'USD', quote: 'EUR', rate: '0.9137', ...always }], actor }),
+  );
+}
+beforeAll(open);
+afterAll(async () => await db.close());
+
+const order = fc.integer({ min: 0, max: ORDERS - 1 });
+const minor = fc.bigInt({ min: 0n, max: 30_000n });
+const ref = fc.option(fc.constantFrom('a', 'b', 'c'), { nil: undefined });
+const anyStep = fc.oneof(
+  fc.record({ kind: fc.constant('report' as const), order, amountMinor: minor, pending: fc.boolean() }),
+  fc.record({ kind: fc.constant('decide' as const), order, review: fc.boolean() }),
+  fc.record({ kind: fc.constant('decide' as const), order, review: fc.boolean() }),
+  fc.record({
+    kind: fc.constantFrom('approved' as const, 'cancelled' as const, 'rejected' as const),
+    order,
+  }),
+  fc.record({ kind: fc.constant('changed' as const), order, amountMinor: minor }),
+  fc.record({ kind: fc.constant('changed' as const), order, amountMinor: minor }),
+  fc.record({
+    kind: fc.constantFrom('refunded' as const, 'charged_back' as const),
+    order,
+    ref,
+    amountMinor: fc.option(fc.bigInt({ min: 1n, max: 10_000n }), { nil: undefined }),
+  }),
+  fc.record({ kind: fc.constant('restored' as const), order, ref }),
+  fc.record({ kind: fc.constant('restored' as const), order, ref }),
+  fc.record({ kind: fc.constant('pay and arrive' as const) }),
+  fc.record({ kind: fc.constant('pay and arrive' as const) }),
+  fc.record({ kind: fc.constantFrom('accept' as const, 'decline' as const, 'confirm' as const), order }),
+  fc.record({
+    kind: fc.constantFrom('vest', 'pay', 'arrive', 'fail', 'return', 'write off' as const),
+  }),
+);
+type Step = typeof anyStep extends fc.Arbitrary<infer T> ? T : never;
+
+/** An order as its shop knows it, in its own currency. */
+interface ModelOrder {
+  grossMinor: bigint;
+  loweredMinor: bigint;
+  readonly refunds: Map<string, { amountMinor: bigint; restored: boolean }>;
+  cancelled: boolean;
+  awaitsShop: boolean;
+  decision: 'none' | 'credited' | 'review' | 'rejected';
+}
+
+interface World {
+  readonly parties: TestParties;
+  readonly currency: 'EUR' | 'USD';
+  readonly orders: (ModelOrder | undefined)[];
+}
+
+const halfEven = (numerator: bigint, denominator: bigint): bigint => {
+  const [whole, rest] = [numerator / denominator, 2n * (numerator % denominator)];
+  return rest > denominator || (rest === denominator && whole % 2n === 1n) ? whole + 1n : whole;
+};
+
+function openRefunds({ refunds }: ModelOrder): [string, { amountMinor: bigint; restored: boolean }][] {
+  return [...refunds].filter(([, { restored }]) => !restored);
+}
+
+function refundedOf(model: ModelOrder): bigint {
+  return openRefunds(model).reduce((sum, [, { amountMinor }]) => sum + amountMinor, 0n);
+}
+
+/** What an event must answer: what it does, or `refused`. It changes the model. */
+function expectedOf(model: ModelOrder, step: Step): OrderOutcome | 'refused' {
+  switch (step.kind) {
+    case 'approved': {
+      const did = model.awaitsShop ? 'approved' : 'unchanged';
+      model.awaitsShop = false;
+      return did;
+    }
+    case 'cancelled':
+    case 'rejected': {
+      const did = model.cancelled ? 'unchanged' : step.kind;
+      model.cancelled = true;
+      return did;
+    }
+    case 'changed': {
+      const before = model.grossMinor - model.loweredMinor;
+      if (step.amountMinor === before) return 'unchanged';
+      if (step.amountMinor < refundedOf(model)) return 'refused';
+      if (step.amountMinor > model.grossMinor) model.grossMinor = step.amountMinor;
+      model.loweredMinor = model.grossMinor - step.amountMinor;
+      return step.amountMinor > before ? 'raised' : 'lowered';
+    }
+    case 'refunded':
+    case 'charged_back':
+      return expectedRefund(model, step);
+    case 'restored':
+      return expectedRestoration(model, step.ref);
+    default:
+      throw new Error('not an event of an order');
+  }
+}
+
+function expectedRefund(
+  model: ModelOrder,
+  step: Step & { kind: 'refunded' | 'charged_back' },
+): OrderOutcome | 'refused' {
+  const { kind, amountMinor } = step;
+  const total = model.grossMinor - model.loweredMinor;
+  const left = total - refundedOf(model);
+  const whole = amountMinor === undefined || amountMinor === total || amountMinor === left;
+  if (step.ref === undefined && !whole) return 'refused';
+  if (total === 0n && whole) {
+    const did = model.cancelled ? 'unchanged' : 'cancelled';
+    model.cancelled = true;
+    return did;
+  }
+  const name = step.ref ?? (kind === 'refunded' ? 'refund' : 'chargeback');
+  const wanted = step.ref === undefined ? undefined : amountMinor;
+  const known = model.refunds.get(name);
+  if (known) {
+    return !known.restored && (wanted ?? known.amountMinor) === known.amountMinor ? 'unchanged' : 'refused';
+  }
+  if ((wanted ?? 0n) > left) return 'refused';
+  if ((wanted ?? left) === 0n) return 'unchanged';
+  model.refunds.set(name, { amountMinor: wanted ?? left, restored: false });
+  return kind;
+}
+
+function expectedRestoration(model: ModelOrder, name: string | undefined): OrderOutcome | 'refused' {
+  if (name === undefined && model.cancelled) {
+    model.cancelled = false;
+    return 'restored';
+  }
+  const open = openRefunds(model);
+  const refund = name === undefined ? open[0]?.[1] : model.refunds.get(name);
+  if (name === undefined && open.length > 1) return 'refused';
+  if (!refund) return name === undefined ? 'unchanged' : 'refused';
+  if (refund.restored) return 'unchanged';
+  refund.restored = true;
+  return 'restored';
+}
+
+/** What the two levels have of an order in the end, by the program's terms: 10 % and 0.50, and 3 %. */
+function worthOf(model: ModelOrder, currency: World['currency']): [bigint, bigint] {
+  if (model.decision === 'none' || model.decision === 'rejected' || model.cancelled) return [0n, 0n];
+  const { grossMinor } = model;
+  const inBooks = (amountMinor: bigint) =>
+    currency === 'EUR' ? amountMinor : halfEven(amountMinor * RATE, 10_000n);
+  const amount = inBooks(grossMinor);
+  const taken = model.loweredMinor + refundedOf(model);
+  const refunded = currency === 'EUR' ? taken : grossMinor === 0n ? 0n : halfEven(amount * taken, grossMinor);
+  if (refunded === amount && refunded > 0n) return [0n, 0n];
+  const least = (a: bigint, b: bigint) => (a < b ? a : b);
+  const first = least(halfEven(amount, 10n) + 50n, amount);
+  const second = least(halfEven(amount * 3n, 100n), amount - first);
+  const left = (earned: bigint) => (amount === 0n ? earned : earned - halfEven(earned * refunded, amount));
+  return [left(first), left(second)];
+}
+
+async function carryOut(world: World, step: Step): Promise<void> {
+  const { parties, currency, orders } = world;
+  const { programId } = parties;
+  if (!('order' in step)) return await moveMoney(programId, step.kind);
+  const orderId = String(step.order);
+  const model = orders[step.order];
+  if (step.kind === 'report') {
+    if (model) return;
+    const { amountMinor, pending: awaitsShop } = step;
+    const reported = { programId, orderId, amountMinor, currency, awaitsShop, source: 'api' } as const;
+    await inTransaction(ledger, (tx) =>
+      recordReport(tx, { programId, orderId, order: reported, event: undefined, actor }),
+    );
+    orders[step.order] = {
+      grossMinor: amountMinor,
+      loweredMinor: 0n,
+      refunds: new Map(),
+      cancelled: false,
+      awaitsShop,
+      decision: 'none',
+    };
+    return;
+  }
+  if (!model) return;
+  const conversion = await findConversionByOrder(ledger, { programId, orderId });
+  if (!conversion) throw new Error('a reported order is there');
+  const conversionId = conversion.id;
+  switch (step.kind) {
+    case 'decide': {
+      const decision = step.review
+        ? ({ outcome: 'review', reason: 'instant_conversion' } as const)
+        : ({ outcome: 'attributed', reason: null } as const);
+      await inTransaction(ledger, (tx) => recordDecision(tx, decisionFor(parties, conversionId, decision)));
+      if (model.decision === 'none') model.decision = step.review ? 'review' : 'credited';
+      return;
+    }
+    case 'accept':
+    case 'decline': {
+      const decide = step.kind === 'accept' ? approveConversion : rejectConversion;
+      const { outcome } = await inTransaction(ledger, (tx) =>
+        decide(tx, { conversionId, reviewer: actor, note: '' }),
+      );
+      if (outcome === 'done') model.decision = step.kind === 'accept' ? 'credited' : 'rejected';
+      return;
+    }
+    case 'confirm': {
+      const request = { conversionId, actor, now: new Date() };
+      const { outcome } = await inTransaction(ledger, (tx) => confirmConversion(tx, request));
+      if (outcome === 'done') model.awaitsShop = false;
+      return;
+    }
+    default:
+      await report(world, { orderId, model, step });
+  }
+}
+
+async function report(
+  { parties: { programId }, currency }: World,
+  { orderId, model, step }: { orderId: string; model: ModelOrder; step: Step },
+): Promise<void> {
+  const amount =
+    'amountMinor' in step && step.amountMinor !== undefined
+      ? { amountMinor: step.amountMinor, currency }
+      : undefined;
+  const refundRef = 'ref' in step ? step.ref : undefined;
+  const event = { kind: step.kind, amount, total: amount, refundRef } as unknown as OrderEvent;
+  const expected = expectedOf(model, step);
+  const did = await inTransaction(ledger, async (tx) => {
+    const recorded = await recordReport(tx, { programId, orderId, order: undefined, event, actor });
+    return 'did' in recorded ? recorded.did : 'refused';
+  }).catch((error: unknown) => {
+    if (error instanceof InputError) return 'refused';
+    throw error;
+  });
+  expect(did).toBe(expected);
+}
+
+const later = () => new Date(Date.now() + 10_000);
+
+async function moveMoney(programId: number, kind: string): Promise<void> {
+  const now = later();
+  if (kind === 'vest') return void (await vestDue(ledger, { now, limit: 100, programId }));
+  if (kind === 'write off') {
+    return void (await writeOffDebt(ledger, { now: new Date(Date.now() + 400 * 86_400_000), programId }));
+  }
+  if (kind === 'pay') {
+    const submit = async (batch: Parameters<typeof answerAll>[0]) =>
+      answerAll(batch, { outcome: 'accepted' });
+    await runPayouts(ledger, { actor, now, provider: { name: 'test', submit }, programId });
+    return;
+  }
+  if (kind === 'pay and arrive') {
+    await moveMoney(programId, 'pay');
+    return await moveMoney(programId, 'arrive');
+  }
+  const close = { arrive: markPayoutPaid, fail: failPayout, return: returnPayout }[kind] ?? failPayout;
+  for (const { id: payoutId } of (await listPayouts(ledger, { programId, limit: 3 })).rows) {
+    await inTransaction(ledger, (tx) => close(tx, { payoutId, now, actor, failure: 'test' }));
+  }
+}
+
+/** What the affiliates of both levels have in all, debt taken off; what was forgiven counts as not had. */
+async function worthInBooks({ programId, chain }: TestParties): Promise<[bigint, bigint]> {
+  const rows = await ledger<{ affiliateId: number; worthMinor: bigint }[]>`
+    select a.affiliate_id, coalesce(sum(e.amount_minor) filter (where j.kind <> 'debt_write_off'), 0)::bigint as worth_minor
+    from accounts a left join entries e on e.account_id = a.id left join journals j on j.id = e.journal_id
+    where a.program_id = ${programId} and a.affiliate_id is not null group by a.affiliate_id`;
+  const of = (id: number) => rows.find(({ affiliateId }) => affiliateId === id)?.worthMinor ?? 0n;
+  return [of(chain[0]), of(chain[1])];
+}
+
+/** How often the lives met what they are there for. */
+async function countEvents(): Promise<Record<string, bigint>> {
+  const [met] = await ledger<[Record<string, bigint>]>`
+    select (select count(*) from commissions where cause = 'raise' and state = 'paid') as raises_paid,
+      (select count(*) from commissions where cause = 'restoration' and state = 'paid') as restorations_paid,
+      (select count(*) from commission_lines where kind = 'clawback') as clawbacks,
+      (select count(*) from order_changes where kind = 'changed' and lowered_minor < 0) as lowered_and_raised,
+      (select count(*) from order_changes where kind = 'refund_restored') as refunds_restored,
+      (select count(*) from order_changes where kind = 'restored') as cancellations_restored,
+      (select count(*) from journals where kind = 'debt_write_off' and conversion_id is not null) as owed_again`;
+  return met;
+}
+
+test('whatever happens to orders, each level has what their last state makes of it', {
+  timeout: 2 * LIMIT_MS,
+}, async () => {
+  process.stdout.write(`${RUNS} lives, AFFLUX_TEST_SEED=${SEED}\n`);
+  const life = fc.asyncProperty(
+    fc.constantFrom('EUR' as const, 'USD' as const),
+    fc.bigInt({ min: 1_000n, max: 30_000n }),
+    fc.array(anyStep, { minLength: 10, maxLength: 50, size: 'max' }),
+    async (currency, amountMinor, further) => {
+      const parties = await createParties(ledger, {
+        commissionType: 'hybrid',
+        rateBps: 1_000,
+        fixedMinor: 50n,
+        levelRatesBps: [300],
+      });
+      const world: World = { parties, currency, orders: [] };
+      const steps: Step[] = [
+        { kind: 'report', order: 0, amountMinor, pending: false },
+        { kind: 'decide', order: 0, review: false },
+        { kind: 'pay and arrive' },
+        ...further,
+      ];
+      for (const step of steps) {
+        await carryOut(world, step);
+        const expected = world.orders.reduce<[bigint, bigint]>(
+          (sum, model) => {
+            const [own, parent] = model ? worthOf(model, currency) : [0n, 0n];
+            return [sum[0] + own, sum[1] + parent];
+          },
+          [0n, 0n],
+        );
+        expect(await worthInBooks(parties)).toEqual(expected);
+      }
+      expect((await auditLedger(ledger)).filter(({ ok }) => !ok)).toEqual([]);
+    },
+  );
+  const limits = { interruptAfterTimeLimit: LIMIT_MS, markInterruptAsFailure: true };
+  const met = new Map<string, bigint>();
+  for (let played = 0; played < RUNS; played += LIVES_A_DATABASE) {
+    if (played > 0) {
+      await db.close();
+      await open();
+    }
+    await fc.assert(life, {
+      numRuns: Math.min(LIVES_A_DATABASE, RUNS - played),
+      seed: SEED + played,
+      ...limits,
+    });
+    for (const [name, count] of Object.entries(await countEvents()))
+      met.set(name, (met.get(name) ?? 0n) + count);
+  }
+  // Lives that are never paid, raised and restored would prove little.
+  expect([...met].filter(([, count]) => count === 0n)).toEqual([]);
+});
+
+describe('an order that is restored', () => {
+  async function paidOrder(parties: TestParties): Promise<void> {
+    await creditOrder(ledger, parties, { orderId: 'paid', amountMinor: 10_000n });
+    await moveMoney(parties.programId, 'pay and arrive');
+  }
+
+  async function tell(parties: TestParties, event: OrderEvent): Promise<void> {
+    const { programId } = parties;
+    await inTransaction(ledger, (tx) =>
+      recordReport(tx, { programId, orderId: 'paid', order: undefined, event, actor }),
+    );
+  }
+
+  async function balances({ programId, chain }: TestParties): Promise<Record<string, bigint>> {
+    const rows = await ledger<{ kind: string; balanceMinor: bigint }[]>`
+      select kind, balance_minor from accounts
+      where program_id = ${programId} and affiliate_id = ${chain[0]} and balance_minor <> 0`;
+    return Object.fromEntries(rows.map(({ kind, balanceMinor }) => [kind, balanceMinor]));
+  }
+
+  const terms = { rateBps: 1_000, levelRatesBps: [300] };
+
+  test('after its debt was forgiven is not paid twice', async () => {
+    const parties = await createParties(ledger, terms);
+    await paidOrder(parties);
+    await tell(parties, { kind: 'charged_back' });
+    expect(await balances(parties)).toEqual({ paid: 1_000n, debt: -1_000n });
+    await moveMoney(parties.programId, 'write off');
+    expect(await balances(parties)).toEqual({ paid: 1_000n });
+    await tell(parties, { kind: 'restored' });
+    expect(await balances(parties)).toEqual({ paid: 1_000n, debt: -1_000n, pending: 1_000n });
+    await moveMoney(parties.programId, 'pay and arrive');
+    expect((await balances(parties)).paid).toBe(1_000n);
+    expect((await auditLedger(ledger)).filter(({ ok }) => !ok)).toEqual([]);
+  });
+
+  test('after another payout has netted its debt is paid', async () => {
+    const parties = await createParties(ledger, terms);
+    await paidOrder(parties);
+    await tell(parties, { kind: 'cancelled' });
+    await creditOrder(ledger, parties, { amountMinor: 30_000n });
+    await moveMoney(parties.programId, 'pay and arrive');
+    expect(await balances(parties)).toEqual({ paid: 3_000n });
+    await tell(parties, { kind: 'restored' });
+    await moveMoney(parties.programId, 'pay and arrive');
+    expect(await balances(parties)).toEqual({ paid: 4_000n });
+  });
+
+  test('goes back to its review, and earns what it is approved for', async () => {
+    const parties = await createParties(ledger, terms);
+    const { programId } = parties;
+    const id = await creditOrder(ledger, parties, {
+      orderId: 'paid',
+      amountMinor: 10_000n,
+      outcome: 'review',
+      reason: 'instant_conversion',
+    });
+    await tell(parties, { kind: 'refunded' });
+    await tell(parties, { kind: 'restored' });
+    const found = await findConversionByOrder(ledger, { programId, orderId: 'paid' });
+    expect(found?.state).toBe('review');
+    await vestDue(ledger, { now: later(), limit: 100, programId });
+    expect(await balances(parties)).toEqual({ pending: 1_000n });
+    await inTransaction(ledger, (tx) =>
+      approveConversion(tx, { conversionId: id, reviewer: actor, note: '' }),
+    );
+    await vestDue(ledger, { now: later(), limit: 100, programId });
+    expect(await balances(parties)).toEqual({ available: 1_000n });
+  });
+});
