@@ -2,6 +2,8 @@ import { z } from 'zod';
 import { CONVERSION_REASONS } from '../../ledger/conversions/conversions.ts';
 import { ATTRIBUTION_MODELS } from '../../ledger/programs/terms.ts';
 
+export const DECISION_OUTCOMES = ['attributed', 'review', 'rejected', 'unattributed'] as const;
+
 /** By which data an order was joined to its click. */
 export const EVIDENCE_SOURCES = ['click_id', 'recurring', 'fingerprint'] as const;
 
@@ -63,6 +65,10 @@ export const evidenceSchema = z.object({
   window: z.object({ from: z.iso.datetime(), to: z.iso.datetime(), occurredAt: z.iso.datetime() }).nullable(),
   termsId: z.int().nullable(),
   rules: z.array(ruleResult),
+  /** What was decided, whatever a reviewer or a refund made of it afterwards; not written before rules version 5. */
+  decided: z
+    .object({ outcome: z.enum(DECISION_OUTCOMES), reason: z.enum(CONVERSION_REASONS).nullable() })
+    .optional(),
 });
 
 export type Evidence = Readonly<z.output<typeof evidenceSchema>>;

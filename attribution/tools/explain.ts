@@ -64,8 +64,14 @@ export function explainConversion(options: {
     ...(terms ? [explainTerms(terms, evidence)] : []),
     ...evidence.rules.map(explainRule),
     ...commissions.map((commission) => explainCommission(commission)),
-    `Decided by rules version ${evidence.rulesVersion}, thresholds version ${evidence.programRulesVersion} of the program, with every click before ${evidence.completeTo} known${evidence.gaveUp ? ', because the wait had lasted too long' : ''}.`,
+    `Decided${decidedAs(evidence)} by rules version ${evidence.rulesVersion}, thresholds version ${evidence.programRulesVersion} of the program, with every click before ${evidence.completeTo} known${evidence.gaveUp ? ', because the wait had lasted too long' : ''}.`,
   ];
+}
+
+/** Also where a reviewer has decided otherwise since. */
+function decidedAs({ decided }: Evidence): string {
+  if (!decided) return '';
+  return ` as ${decided.outcome}${decided.reason === null ? '' : ` (${decided.reason})`}`;
 }
 
 function withoutEvidence({ decidedAt, evidence }: Conversion): string {

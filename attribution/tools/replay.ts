@@ -116,15 +116,22 @@ async function readRecorded(ledger: Database, page: readonly Conversion[]): Prom
 }
 
 /** The decision at the time, whatever a reviewer or a refund made of it afterwards. */
-function recordedDecision({ conversion, evidence, commissions }: Recorded): ReplayedDecision {
-  const click = winningIdentity(evidence) ?? null;
-  if (evidence.source === null) {
-    return { outcome: 'unattributed', reason: conversion.reason, click, commissions };
-  }
-  // A reviewer's rejection has taken the place of the reason; an approval has left it.
-  const isMatch = evidence.source === 'fingerprint' && conversion.reason === 'fingerprint_match';
-  const { firstInReview } = evidence;
-  return { ...outcomeOf(evidence.rules, { isMatch, firstInReview }), click, commissions };
+function recordedDecision({ recorded, facts }: Rechosen): ReplayedDecision {
+  const { evidence, commissions } = recorded;
+  const { outcome, reason } = evidence.decided ?? decidedBeforeVersion5(recorded, facts.conversion);
+  return { outcome, reason, click: winningIdentity(evidence) ?? null, commissions };
+}
+
+/** Earlier evidence does not say what was decided: it follows from its rules, and from the settings of that time. */
+function decidedBeforeVersion5(
+  { conversion: { reason }, evidence: { source, rules, firstInReview } }: Recorded,
+  { fingerprintMatch }: ClaimedConversion,
+): FraudDecision {
+  if (source === null) return { outcome: 'unattributed', reason };
+  return outcomeOf(rules, {
+    isMatch: source === 'fingerprint' && fingerprintMatch === 'review',
+    firstInReview,
+  });
 }
 
 async function replayPage(options: ReplayOptions, recorded: readonly Recorded[]): Promise<Difference[]> {
@@ -139,7 +146,7 @@ async function replayPage(options: ReplayOptions, recorded: readonly Recorded[])
   });
   return rechosen.flatMap((one): Difference[] => {
     const { conversion } = one.recorded;
-    const before = recordedDecision(one.recorded);
+    const before = recordedDecision(one);
     const now = decideAgain(one, fresh.get(conversion.id), chains);
     const { id: conversionId, orderId, currency } = conversion;
     return isEqual(before, now) ? [] : [{ conversionId, orderId, currency, before, after: now }];

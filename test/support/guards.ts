@@ -357,6 +357,10 @@ export const GUARDS: readonly Guard[] = [
         refusedBy: 'conversions_transition',
       },
       stays: stays('conversions', 'journals_conversion_id_fkey'),
+      evidence_stays: {
+        attempt: `update conversions set evidence = '{}' where order_id = 'small'`,
+        says: /^the evidence of decided conversion \d+ is kept/,
+      },
       exchange: { attempt: inDollars({ order_amount_minor: '1002' }), refusedBy: 'conversions_exchange' },
       note_insert: {
         attempt: copy('conversions', { order_id: `'new'` }, `order_id = 'undecided'`),
