@@ -65,6 +65,8 @@ export const evidenceSchema = z.object({
   window: z.object({ from: z.iso.datetime(), to: z.iso.datetime(), occurredAt: z.iso.datetime() }).nullable(),
   termsId: z.int().nullable(),
   rules: z.array(ruleResult),
+  /** Under tiers: the affiliate's volume of the month before the order, minor units; not written before rules version 5. */
+  volumeBeforeMinor: z.string().optional(),
   /** What was decided, whatever a reviewer or a refund made of it afterwards; not written before rules version 5. */
   decided: z
     .object({ outcome: z.enum(DECISION_OUTCOMES), reason: z.enum(CONVERSION_REASONS).nullable() })

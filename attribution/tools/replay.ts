@@ -4,7 +4,7 @@ import {
   type CommissionAmount,
   computeCommissions,
 } from '../../ledger/books/commission-amounts.ts';
-import { listCommissions } from '../../ledger/books/commissions.ts';
+import { type Commission, listCommissions } from '../../ledger/books/commissions.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import { type Conversion, listDecided } from '../../ledger/conversions/conversions.ts';
 import { readChains } from '../../ledger/decisions/decisions.ts';
@@ -109,10 +109,17 @@ async function readRecorded(ledger: Database, page: readonly Conversion[]): Prom
         level,
         amountMinor,
       })),
-      volumeBeforeMinor: ordered[0]?.volumeBeforeMinor ?? undefined,
+      volumeBeforeMinor: volumeBefore(evidence, ordered[0]),
     });
   }
   return recorded;
+}
+
+/** Before rules version 5 it stands with the commission of level 1 alone, and nowhere where that was nothing. */
+function volumeBefore({ volumeBeforeMinor }: Evidence, first: Commission | undefined): bigint | undefined {
+  return volumeBeforeMinor === undefined
+    ? (first?.volumeBeforeMinor ?? undefined)
+    : BigInt(volumeBeforeMinor);
 }
 
 /** The decision at the time, whatever a reviewer or a refund made of it afterwards. */

@@ -29,7 +29,7 @@ export interface Decision {
   readonly click?: WinningClick | undefined;
   /** Needed by every outcome but `attributed`. */
   readonly reason: ConversionReason | null;
-  /** Stored as JSON. */
+  /** Stored as JSON; under tiers with `volumeBeforeMinor`, which is known only when the decision is written. */
   readonly evidence: object;
   readonly termsId: number | null;
   /** The first order of the subscription that credits this one. */
@@ -102,12 +102,14 @@ export async function recordDecisions(
     const isDue = UNDECIDED.has(state) && state !== decision.outcome && !isOutdated(decision);
     return isDue ? [{ decision, conversion }] : [];
   });
+  const credits = await gatherCredits(tx, taken);
+  const volumes = await addVolumes(tx, credits);
   await writeDecisions(
     tx,
     taken.map(({ decision }) => decision),
+    volumes,
   );
-  const credits = await gatherCredits(tx, taken);
-  const commissions = await insertCommissions(tx, credits);
+  const commissions = await insertCommissions(tx, credits, volumes);
   await postEarnings(tx, credits, commissions);
   for (const { conversion, decision } of credits) {
     await applyEarlierRefunds(tx, { ...conversion, state: decision.outcome });
@@ -125,17 +127,22 @@ export async function recordDecisions(
   });
 }
 
-async function writeDecisions(tx: DatabaseTransaction, decisions: readonly Decision[]): Promise<void> {
+async function writeDecisions(
+  tx: DatabaseTransaction,
+  decisions: readonly Decision[],
+  volumes: Volumes,
+): Promise<void> {
   if (decisions.length === 0) return;
   const rows = decisions.map((decision) => {
     const { conversionId, outcome, click, reason, evidence, termsId, recurringOf, nextAttemptAt } = decision;
     // A click that won nothing may be of another program: its identity is kept, no affiliate is credited.
     const credited = outcome === 'unattributed' ? undefined : click;
+    const volumeBeforeMinor = volumes.get(conversionId)?.toString();
     return {
       id: conversionId.toString(),
       state: outcome,
       reason,
-      evidence: evidence as JsonValue,
+      evidence: { ...evidence, ...(volumeBeforeMinor && { volumeBeforeMinor }) } as JsonValue,
       at: decision.now.toISOString(),
       next: nextAttemptAt?.toISOString() ?? null,
       terms_id: termsId,
@@ -215,8 +222,8 @@ export async function readChains(
 async function insertCommissions(
   tx: DatabaseTransaction,
   credits: readonly Credit[],
+  volumes: Volumes,
 ): Promise<Map<bigint, NewCommission[]>> {
-  const volumes = await addVolumes(tx, credits);
   const rows = credits.flatMap(({ conversion, decision, terms, chain }) => {
     const volumeBeforeMinor = volumes.get(conversion.id);
     return computeCommissions({ orderMinor: conversion.amountMinor, terms, chain, volumeBeforeMinor }).map(
@@ -260,16 +267,20 @@ function addDays(time: Date, days: number): Date {
   return new Date(time.getTime() + days * DAY_MS);
 }
 
+/** By conversion under tiers: the affiliate's volume of the month before it, minor units. */
+type Volumes = ReadonlyMap<bigint, bigint>;
+
 /**
- * The volume of the affiliate's month before each credited order under tiers. The rows are locked in one order,
- * and an order counts for the next one, so that of orders decided at once each finds the ones before it. An order in
- * review earns by what was reached before it, and counts when it is approved.
+ * Counts every credited order in the volume of its affiliate's month, whatever its terms, and reads what each order under
+ * tiers finds there. The rows are locked in one order, and an order counts for the next one, so that of orders decided at
+ * once each finds the ones before it. An order in review earns by what was reached before it, and counts when it is
+ * approved.
  */
-async function addVolumes(tx: DatabaseTransaction, credits: readonly Credit[]): Promise<Map<bigint, bigint>> {
-  const tiered = credits.filter(({ terms }) => terms.tiers.length > 0);
-  if (tiered.length === 0) return new Map();
-  const orders = tiered.map(({ conversion, decision }) => ({
+async function addVolumes(tx: DatabaseTransaction, credits: readonly Credit[]): Promise<Volumes> {
+  if (credits.length === 0) return new Map();
+  const orders = credits.map(({ conversion, decision, terms }) => ({
     conversion,
+    hasTiers: terms.tiers.length > 0,
     countedMinor: decision.outcome === 'attributed' ? conversion.amountMinor : 0n,
     affiliateId: decision.click?.affiliateId ?? 0,
     month: `${conversion.occurredAt.toISOString().slice(0, 7)}-01`,
@@ -296,11 +307,11 @@ async function addVolumes(tx: DatabaseTransaction, credits: readonly Credit[]): 
     }),
   );
   return new Map(
-    orders.map(({ affiliateId, month, conversion, countedMinor }) => {
+    orders.flatMap(({ affiliateId, month, conversion, hasTiers, countedMinor }): [bigint, bigint][] => {
       const key = `${affiliateId} ${month}`;
       const before = running.get(key) ?? 0n;
       running.set(key, before + countedMinor);
-      return [conversion.id, before];
+      return hasTiers ? [[conversion.id, before]] : [];
     }),
   );
 }
@@ -310,8 +321,7 @@ export async function countApproved(tx: DatabaseTransaction, conversionId: bigin
   await tx`
     insert into affiliate_volumes (affiliate_id, month, volume_minor)
     select c.affiliate_id, date_trunc('month', c.occurred_at at time zone 'UTC')::date, c.amount_minor
-    from conversions c join terms t on t.id = c.terms_id
-    where c.id = ${conversionId} and cardinality(t.tier_from_minor) > 0
+    from conversions c where c.id = ${conversionId}
     on conflict (affiliate_id, month) do update
       set volume_minor = affiliate_volumes.volume_minor + excluded.volume_minor`;
 }

@@ -9,3 +9,14 @@ create trigger evidence_stays before update of evidence on conversions for each 
   when (old.state not in ('received', 'awaiting_click', 'unattributed') and new.evidence is not null
     and new.evidence::text is distinct from old.evidence::text)
   execute function keep_evidence();
+
+-- Volumes count all credited orders of an affiliate's month (UTC), whatever their terms; until now they counted those under
+-- tiers alone. An order that was refunded wholly while it was in review was never credited.
+insert into affiliate_volumes (affiliate_id, month, volume_minor)
+select c.affiliate_id, date_trunc('month', c.occurred_at at time zone 'UTC')::date, sum(c.amount_minor)
+from conversions c
+where c.state in ('attributed', 'partially_refunded')
+  or c.state = 'refunded' and (c.reason is null
+    or exists (select from audit_log where subject = 'cnv_' || c.id and action = 'conversion.approve'))
+group by 1, 2
+on conflict (affiliate_id, month) do update set volume_minor = excluded.volume_minor;
