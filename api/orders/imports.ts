@@ -154,7 +154,10 @@ const IMPORTERS: Readonly<
     return await createLink(tx, { campaignId, affiliateId, landingUrl, code, expiresAt: expires_at });
   },
   async conversions(tx, { programId, actor }, row) {
-    const { link_code: code = '', ...rest } = row;
+    const { link_code: code = '', commission_paid: paid = '', ...rest } = row;
+    if (!['', 'true', 'false'].includes(paid))
+      throw new InputError('commission_paid', 'must be true or false');
+    if (paid !== '' && code === '') throw new InputError('commission_paid', 'needs a link_code');
     const { programId: _, ...order } = readRow(orderInput, rest);
     const recorded = await recordConversion(tx, { ...order, programId, source: 'import' });
     if (recorded.outcome !== 'accepted') {
@@ -163,18 +166,21 @@ const IMPORTERS: Readonly<
         `is recorded already, as ${formatId('conversion', recorded.conversion.id)}`,
       );
     }
-    if (code !== '') await creditLink(tx, { conversion: recorded.conversion, code, actor });
+    const { conversion } = recorded;
+    if (code !== '') await creditLink(tx, { conversion, code, actor, paidOutside: paid === 'true' });
   },
 };
 
 /**
  * Credits an order of the past to the link it came by, as the books before these had it: no click is looked for and no
- * rule applies. It earns by the terms in force when it occurred, and its hold begins with the import.
+ * rule applies. It earns by the terms in force when it occurred, and its hold begins with the import; what was paid before
+ * is booked as paid.
  */
 async function creditLink(
   tx: DatabaseTransaction,
-  { conversion, code, actor }: { conversion: Conversion; code: string; actor: string },
+  options: { conversion: Conversion; code: string; actor: string; paidOutside: boolean },
 ): Promise<void> {
+  const { conversion, code, actor, paidOutside } = options;
   const { id: conversionId, programId, occurredAt, clickId } = conversion;
   if (clickId !== null) throw new InputError('link_code', 'stands instead of click_id');
   const link = await findLink(tx, { programId, code });
@@ -182,7 +188,7 @@ async function creditLink(
   const { id: linkId, campaignId, affiliateId } = link;
   const [terms] = await termsInForce(tx, [{ programId, campaignId, affiliateId, at: occurredAt }]);
   if (!terms) throw new InputError('occurred_at', 'no terms were in force then');
-  const evidence: ImportEvidence = { schema: 'import', creditedBy: actor, linkId };
+  const evidence: ImportEvidence = { schema: 'import', creditedBy: actor, linkId, paidOutside };
   await recordDecisions(tx, [
     {
       conversionId,
@@ -191,6 +197,7 @@ async function creditLink(
       reason: null,
       evidence,
       termsId: terms.id,
+      paidOutside,
       now: new Date(),
     },
   ]);

@@ -64,7 +64,10 @@ const ROBOT_FLAGS = ClickFlag.bot | ClickFlag.prefetch | ClickFlag.head | ClickF
 
 const above = (observed: string | number, threshold: number): boolean => Number(observed) > threshold;
 
-/** In the order in which they name the reason when several fire. */
+/**
+ * In the order in which they name the reason when several fire. A later order of a subscription has no click of its own,
+ * so what rules observe of a click was decided with the first one.
+ */
 const RULES: Readonly<Record<RuleName, Rule>> = {
   self_referral: { observe: sameAsAffiliate, fires: (match) => match !== 'none', threshold: 'none' },
   affiliate_not_active: {
@@ -73,17 +76,17 @@ const RULES: Readonly<Record<RuleName, Rule>> = {
     threshold: 'active',
   },
   bot_click: {
-    observe: ({ winner }) => winner.click.flags & ROBOT_FLAGS,
+    observe: ({ winner }) => (winner.source === 'recurring' ? null : winner.click.flags & ROBOT_FLAGS),
     fires: (flags) => flags !== 0,
     threshold: 'no flag of a robot',
   },
   forced_click: {
-    observe: ({ winner }) => winner.click.flags & ClickFlag.forced,
+    observe: ({ winner }) => (winner.source === 'recurring' ? null : winner.click.flags & ClickFlag.forced),
     fires: (flags) => flags !== 0,
     threshold: 'no flag of a forced click',
   },
   high_conversion_rate_from_ip: {
-    observe: ({ earlier }) => earlier.fromIp + 1,
+    observe: ({ winner, earlier }) => (winner.source === 'recurring' ? null : earlier.fromIp + 1),
     fires: above,
     windowSeconds: HOUR_S,
   },
@@ -165,7 +168,7 @@ function effectOf(name: RuleName, observed: Observed): RuleResult['effect'] {
 }
 
 /**
- * Null for a later order of a subscription, which has no click of its own. An order dated before its click, by another
+ * Null for a later order of a subscription. An order dated before its click, by another
  * clock or cut to the minute, says nothing of the time between them: its receipt counts, unless that is before it as well.
  */
 function secondsToConvert({ conversion: { occurredAt, receivedAt }, winner }: RuleInput): number | null {

@@ -7,7 +7,7 @@ import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
 import { observe, type RuleInput } from './apply-fraud-rules.ts';
 import { type ClickFacts, type ClickWithTerms, chooseClick, type KnownClick } from './choose.ts';
-import { decide, type ExplainedDecision } from './decide.ts';
+import { decide, type ExplainedDecision, RULES_VERSION } from './decide.ts';
 import { evidenceSchema } from './evidence.ts';
 
 const CLICK_MS = Date.UTC(2026, 0, 10, 12);
@@ -119,7 +119,7 @@ function decided(given: Given = {}): ExplainedDecision | undefined {
     undecidedBefore: false,
     completeToMs: CLICK_MS + DAY_MS,
     gaveUp: false,
-    clockToleranceMs: 5 * MINUTE_MS,
+    rulesVersion: RULES_VERSION,
     ...given,
   };
   const choice = chooseClick(facts);
@@ -186,7 +186,7 @@ describe('the click of an order', () => {
 
   it('may be up to 5 minutes after the order by the clocks, when its id names it', () => {
     expect(decided(found({ ts: CLICK_MS + 15 * MINUTE_MS }))).toMatchObject({ outcome: 'attributed' });
-    expect(decided({ ...found({ ts: CLICK_MS + 15 * MINUTE_MS }), clockToleranceMs: 0 })).toMatchObject({
+    expect(decided({ ...found({ ts: CLICK_MS + 15 * MINUTE_MS }), rulesVersion: 3 })).toMatchObject({
       reason: 'click_after_order',
     });
   });

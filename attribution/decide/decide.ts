@@ -42,7 +42,7 @@ export function decide(
   const { winner } = choice;
   const rules = applyFraudRules(observations, conversion.fraudRules);
   const isMatch = winner.source === 'fingerprint' && conversion.fingerprintMatch === 'review';
-  const decided = outcomeOf(rules, { isMatch, firstInReview: winner.firstInReview ?? false });
+  const decided = outcomeOf(rules, { isMatch, firstInReview: isFirstInReview(winner) });
   return { ...decided, evidence: evidenceOf({ facts, choice, winner, rules, decided }) };
 }
 
@@ -72,7 +72,8 @@ function evidenceOf(options: {
     programRulesVersion: conversion.rulesVersion,
     model: winner?.model ?? null,
     source: winner?.source ?? null,
-    firstInReview: winner?.firstInReview ?? false,
+    firstInReview: winner !== undefined && isFirstInReview(winner),
+    firstOrder: facts.subscription?.conversionId.toString() ?? null,
     completeTo: new Date(facts.completeToMs).toISOString(),
     gaveUp: facts.gaveUp,
     candidates: [...choice.candidates],
@@ -81,6 +82,10 @@ function evidenceOf(options: {
     rules: [...rules],
     decided,
   };
+}
+
+function isFirstInReview(winner: Winner): boolean {
+  return winner.source === 'recurring' && winner.firstInReview;
 }
 
 function windowOf(conversion: ClaimedConversion, { click, terms }: Winner): Evidence['window'] {

@@ -15,7 +15,7 @@ import {
 
 const SOURCES: Readonly<Record<NonNullable<Evidence['source']>, string>> = {
   click_id: 'The shop reported its click id.',
-  recurring: 'The order continues a subscription and is credited by the click of its first order.',
+  recurring: 'The order continues a subscription and is credited as its first order.',
   fingerprint:
     'There was no usable click id; the fingerprint and the network of the customer led to the click.',
 };
@@ -78,8 +78,9 @@ function withoutEvidence({ decidedAt, evidence }: Conversion): string {
   if (decidedAt === null) return 'It has not been decided yet.';
   if (evidence === null || evidence === undefined) return 'Its evidence was erased.';
   if (isImportEvidence(evidence)) {
-    const { linkId, creditedBy } = evidence;
-    return `It was imported as credited on link lnk_${linkId}, by ${creditedBy}: no click was looked up, and no rule applied.`;
+    const { linkId, creditedBy, paidOutside } = evidence;
+    const paid = paidOutside ? ' Its commissions were paid before, outside these books.' : '';
+    return `It was imported as credited on link lnk_${linkId}, by ${creditedBy}: no click was looked up, and no rule applied.${paid}`;
   }
   return 'This version does not know the shape of its evidence; the conversion shows it as it was stored.';
 }
@@ -98,13 +99,15 @@ function explainClick(evidence: Evidence, reason: ConversionReason | null): stri
   return [
     SOURCES[evidence.source],
     ...(evidence.firstInReview ? ['That first order was in review: its decision decides this one.'] : []),
-    `${describeClick(winner)} won: the ${model} valid click before the order counts.`,
+    ...(evidence.source === 'recurring'
+      ? [`${describeClick(winner)} had won the first order.`]
+      : [`${describeClick(winner)} won: the ${model} valid click before the order counts.`]),
     ...lost,
   ];
 }
 
 function describeClick({ identity, at, affiliateId, campaignId, linkId, ip }: Candidate): string {
-  return `Click ${identity} of ${at} from ${ip}, on link lnk_${linkId} of affiliate aff_${affiliateId} in campaign cmp_${campaignId},`;
+  return `Click ${identity} of ${at}${ip === null ? '' : ` from ${ip}`}, on link lnk_${linkId} of affiliate aff_${affiliateId} in campaign cmp_${campaignId},`;
 }
 
 function explainTerms(terms: Terms, { window }: Evidence): string {

@@ -1,4 +1,4 @@
-import { type ClickIdCodec, clickIdentityKey } from '../../core/clicks/click-id.ts';
+import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
 import {
   type ChainMember,
   type CommissionAmount,
@@ -12,10 +12,10 @@ import type { Database } from '../../ledger/postgres/db.ts';
 import { getRulesVersions } from '../../ledger/programs/programs.ts';
 import type { AttributionModel } from '../../ledger/programs/terms.ts';
 import { type Observations, observe } from '../decide/apply-fraud-rules.ts';
-import { type ClickFacts, chooseClick, clockToleranceMs, type Winner, type Won } from '../decide/choose.ts';
+import { type ClickFacts, chooseClick, identityOf, type Winner, type Won } from '../decide/choose.ts';
 import { type DecidedChoice, decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
 import { type Evidence, parseEvidence } from '../decide/evidence.ts';
-import { type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
+import { type EarlierDecision, type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
 import type { ClickSource } from '../worker/click-source.ts';
 import { gatherRuleFacts } from '../worker/rule-facts.ts';
 
@@ -167,6 +167,7 @@ async function rechoose(sources: FactSources, recorded: readonly Recorded[]): Pr
     conversions: await withTheirRules(sources.sql, recorded),
     // Everything that will ever be known is known by now.
     gaveUp: () => true,
+    earlierOf: ({ id }) => earlierDecision(recordedById.get(id)?.evidence),
   });
   return clickFacts.flatMap((current) => {
     const one = recordedById.get(current.conversion.id);
@@ -176,11 +177,16 @@ async function rechoose(sources: FactSources, recorded: readonly Recorded[]): Pr
     const facts = {
       ...current,
       subscription: current.subscription && { ...current.subscription, inReview },
-      clockToleranceMs: clockToleranceMs(one.evidence.rulesVersion),
     };
     const choice = chooseClick(facts);
     return [{ recorded: one, facts, choice: choice.kind === 'awaiting_click' ? NO_CLICK : choice }];
   });
+}
+
+function earlierDecision(evidence: Evidence | undefined): EarlierDecision | undefined {
+  if (!evidence) return undefined;
+  const { rulesVersion, firstOrder } = evidence;
+  return { rulesVersion, firstOrder: typeof firstOrder === 'string' ? BigInt(firstOrder) : firstOrder };
 }
 
 const NO_CLICK: DecidedChoice = { kind: 'none', reason: 'no_click', candidates: [] };
@@ -189,7 +195,7 @@ const NO_CLICK: DecidedChoice = { kind: 'none', reason: 'no_click', candidates: 
 function wonByAnother({ recorded: { evidence }, facts: { conversion }, choice }: Rechosen): Won[] {
   if (choice.kind !== 'won') return [];
   const { winner } = choice;
-  const isSame = evidence.source !== null && winningIdentity(evidence) === clickIdentityKey(winner.click);
+  const isSame = evidence.source !== null && winningIdentity(evidence) === identityOf(winner.click);
   return isSame ? [] : [{ conversion, winner }];
 }
 
@@ -213,7 +219,7 @@ function decideAgain(
         volumeBeforeMinor: fresh ? undefined : recorded.volumeBeforeMinor,
       })
     : [];
-  return { outcome, reason, click: clickIdentityKey(click), commissions };
+  return { outcome, reason, click: identityOf(click), commissions };
 }
 
 /** Conversions with the thresholds by which they were decided. */

@@ -50,16 +50,17 @@ export async function gatherRuleFacts(
 }
 
 function sessionQuestion({ conversion, winner }: Won) {
+  const own = winner.source === 'recurring' ? undefined : winner.click;
   return {
     affiliateId: winner.click.affiliateId,
-    ip: conversion.ip ?? winner.click.ip,
-    fingerprint: conversion.fingerprint ?? winner.click.fingerprint,
+    ip: conversion.ip ?? own?.ip ?? null,
+    fingerprint: conversion.fingerprint ?? own?.fingerprint ?? null,
     at: conversion.receivedAt,
   };
 }
 
 /** Undefined for clicks older than the velocity tables, and for later orders of a subscription, which have none of their own. */
 function contextQuestion({ conversion, winner }: Won, oldestMs: number): ContextQuestion | undefined {
-  const { click, source } = winner;
-  return source === 'recurring' || click.ts < oldestMs ? undefined : { ...click, orderIp: conversion.ip };
+  if (winner.source === 'recurring' || winner.click.ts < oldestMs) return undefined;
+  return { ...winner.click, orderIp: conversion.ip };
 }

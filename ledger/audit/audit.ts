@@ -193,10 +193,11 @@ const CHECKS: readonly Check[] = [
   },
   {
     name: 'paid_once',
-    statement: 'no commission is in two live payouts, and those in a payout or paid are in one',
+    statement:
+      'no commission is in two live payouts, those in a payout or paid are in one, and those paid outside in none',
     find: (tx) => tx<[Finding]>`
       with checked as (
-        select c.id, count(i.id) <> (c.state in ('in_payout', 'paid'))::integer as is_off
+        select c.id, count(i.id) <> (c.state in ('in_payout', 'paid') and not c.paid_outside)::integer as is_off
         from commissions c left join payout_items i on i.commission_id = c.id and i.live
         group by c.id
       )

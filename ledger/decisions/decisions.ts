@@ -2,7 +2,7 @@ import { assert } from '../../core/errors.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import { DAY_MS } from '../../core/time.ts';
 import { type ChainMember, computeCommissions } from '../books/commission-amounts.ts';
-import type { Commission } from '../books/commissions.ts';
+import type { Commission, CommissionState } from '../books/commissions.ts';
 import { appendLines, balancingEntry, type Journal, postJournals } from '../books/journals.ts';
 import type { ConversionReason, ConversionState } from '../conversions/conversions.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
@@ -36,6 +36,8 @@ export interface Decision {
   readonly recurringOf?: bigint | undefined;
   /** That first order was found in review: this one waits for it. */
   readonly firstInReview?: boolean | undefined;
+  /** Of an imported order: its commissions were paid before, outside these books. They are booked as paid, and never paid. */
+  readonly paidOutside?: boolean | undefined;
   /** When an unattributed conversion is looked at again; default never. */
   readonly nextAttemptAt?: Date | undefined;
   readonly now: Date;
@@ -236,7 +238,8 @@ async function insertCommissions(
         terms_id: terms.id,
         amount_minor: amountMinor.toString(),
         volume_before_minor: level === 1 ? (volumeBeforeMinor?.toString() ?? null) : null,
-        state: decision.outcome === 'review' ? 'held' : 'pending',
+        state: firstState(decision),
+        paid_outside: decision.paidOutside ?? false,
         // The hold counts from the report, not from the decision: a late decision delays no payout.
         available_at: addDays(conversion.receivedAt, terms.holdDays).toISOString(),
       }),
@@ -246,12 +249,12 @@ async function insertCommissions(
   if (rows.length === 0) return byConversion;
   const commissions = await tx<NewCommission[]>`
     insert into commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
-      volume_before_minor, state, available_at)
+      volume_before_minor, state, paid_outside, available_at)
     select conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
-      volume_before_minor, state, available_at
+      volume_before_minor, state, paid_outside, available_at
     from json_to_recordset(${tx.json(rows)}::json) as r (
       conversion_id bigint, program_id integer, currency text, affiliate_id integer, level integer, terms_id integer,
-      amount_minor bigint, volume_before_minor bigint, state text, available_at timestamptz
+      amount_minor bigint, volume_before_minor bigint, state text, paid_outside boolean, available_at timestamptz
     )
     order by conversion_id, level
     returning id, conversion_id, affiliate_id, level, amount_minor`;
@@ -261,6 +264,11 @@ async function insertCommissions(
     else byConversion.set(commission.conversionId, [commission]);
   }
   return byConversion;
+}
+
+function firstState({ outcome, paidOutside = false }: Decision): CommissionState {
+  if (paidOutside) return 'paid';
+  return outcome === 'review' ? 'held' : 'pending';
 }
 
 function addDays(time: Date, days: number): Date {
@@ -331,10 +339,10 @@ async function postEarnings(
   credits: readonly Credit[],
   commissions: ReadonlyMap<bigint, readonly NewCommission[]>,
 ): Promise<void> {
-  const journals = credits.flatMap(({ conversion }): Journal[] => {
+  const journals = credits.flatMap(({ conversion, decision: { paidOutside = false } }): Journal[] => {
     const earned = (commissions.get(conversion.id) ?? []).map(({ id, affiliateId, amountMinor }) => ({
       affiliateId,
-      account: 'pending' as const,
+      account: paidOutside ? ('paid' as const) : ('pending' as const),
       amountMinor,
       commissionId: id,
     }));
@@ -346,7 +354,7 @@ async function postEarnings(
         programId: conversion.programId,
         currency: conversion.currency,
         conversionId: conversion.id,
-        entries: [...earned, balancingEntry('commission_expense', earned)],
+        entries: [...earned, balancingEntry(paidOutside ? 'cash_clearing' : 'commission_expense', earned)],
       },
     ];
   });

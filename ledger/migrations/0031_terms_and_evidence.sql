@@ -20,3 +20,18 @@ where c.state in ('attributed', 'partially_refunded')
     or exists (select from audit_log where subject = 'cnv_' || c.id and action = 'conversion.approve'))
 group by 1, 2
 on conflict (affiliate_id, month) do update set volume_minor = excluded.volume_minor;
+
+-- Customers that are known by their e-mail address alone have subscriptions too.
+create index on conversions (program_id, customer_email_hash, received_at) where customer_email_hash is not null;
+
+-- Paid before its order was imported, outside these books: earned and paid at once, and in no payout.
+alter table commissions add paid_outside boolean not null default false,
+  add constraint commissions_paid_outside check (state = 'paid' or not paid_outside);
+insert into transitions (entity, from_state, to_state) values ('commissions', 'new', 'paid');
+create function check_paid_from_start() returns trigger language plpgsql as $$
+begin
+  raise exception 'a commission begins as paid only where it was paid outside'
+    using errcode = 'check_violation', constraint = 'commissions_transition';
+end $$;
+create trigger paid_from_start before insert on commissions for each row
+  when (new.state = 'paid' and not new.paid_outside) execute function check_paid_from_start();

@@ -162,6 +162,7 @@ export const GUARDS: readonly Guard[] = [
       programs_fingerprint_match_check: copy('programs', { fingerprint_match: `'x'` }),
       programs_fraud_rules_check: copy('programs', { fraud_rules: `'[]'::jsonb` }),
       programs_name_check: copy('programs', { name: `''` }),
+      programs_pass_parameters_check: copy('programs', { pass_parameters: `array['a b']` }),
       programs_payout_method_hold_days_check: copy('programs', { payout_method_hold_days: '91' }),
       programs_status_check: copy('programs', { status: `'x'` }),
       programs_tracking_domain_unique: `${copy('programs', { tracking_domain: `'x.example'` })};
@@ -439,6 +440,11 @@ export const GUARDS: readonly Guard[] = [
       commissions_affiliate_once: copy('commissions', { level: '2' }, SMALL),
       commissions_reversed_within: `update commissions set reversed_minor = amount_minor + 2, clawback_minor = 1 where ${SMALL}`,
       commissions_reversed_state: `update commissions set reversed_minor = amount_minor where ${SMALL}`,
+      commissions_paid_outside: copy(
+        'commissions',
+        { conversion_id: order('undecided'), paid_outside: 'true' },
+        SMALL,
+      ),
       commissions_volume_before_minor_check: copy(
         'commissions',
         { conversion_id: order('undecided'), volume_before_minor: '-1' },
@@ -448,6 +454,10 @@ export const GUARDS: readonly Guard[] = [
     triggers: {
       first_state: {
         attempt: copy('commissions', { conversion_id: order('undecided'), state: `'available'` }, SMALL),
+        refusedBy: 'commissions_transition',
+      },
+      paid_from_start: {
+        attempt: copy('commissions', { conversion_id: order('undecided'), state: `'paid'` }, SMALL),
         refusedBy: 'commissions_transition',
       },
       transition: {
