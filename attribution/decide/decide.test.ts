@@ -93,6 +93,7 @@ const terms: Terms = {
   commissionType: 'percent',
   rateBps: 1_000,
   fixedMinor: 0n,
+  fixedWithinOrder: false,
   tiers: [],
   tierMode: 'marginal',
   recurringMonths: 0,
@@ -103,7 +104,9 @@ const terms: Terms = {
   payoutMinMinor: 1_000n,
   payoutSchedule: 'daily',
   rounding: 'half_even',
+  origins: {},
   createdAt: new Date(0),
+  withdrawnAt: null,
 };
 
 type Given = Partial<ClickFacts & RuleInput & { noAffiliate: true }>;

@@ -1,4 +1,5 @@
 import { formatAmount } from '../../core/money.ts';
+import { uncutCommission } from '../../ledger/books/commission-amounts.ts';
 import type { Commission } from '../../ledger/books/commissions.ts';
 import type { Conversion, ConversionReason } from '../../ledger/conversions/conversions.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
@@ -63,6 +64,7 @@ export function explainConversion(options: {
     ...explainClick(evidence, reason),
     ...(terms ? [explainTerms(terms, evidence)] : []),
     ...evidence.rules.map(explainRule),
+    ...(terms ? explainCut(conversion, { evidence, terms, commissions }) : []),
     ...commissions.map((commission) => explainCommission(commission)),
     `Decided${decidedAs(evidence)} by rules version ${evidence.rulesVersion}, thresholds version ${evidence.programRulesVersion} of the program, with every click before ${evidence.completeTo} known${evidence.gaveUp ? ', because the wait had lasted too long' : ''}.`,
   ];
@@ -119,6 +121,31 @@ function explainTerms(terms: Terms, { window }: Evidence): string {
       : `of affiliate aff_${terms.affiliateId}`;
   const promise = window === null ? '' : `; orders until ${window.to} are credited`;
   return `Terms trm_${terms.id} ${scope} were in force at the click${promise}.`;
+}
+
+/** What the amount of the order makes of the commission, where something is fixed in it or was cut. */
+function explainCut(
+  { amountMinor, currency, state }: Conversion,
+  context: { evidence: Evidence; terms: Terms; commissions: readonly Commission[] },
+): string[] {
+  const { evidence, terms, commissions } = context;
+  const outcome = evidence.decided?.outcome ?? state;
+  if (outcome === 'rejected' || outcome === 'unattributed') return [];
+  const money = (minor: bigint) => `${formatAmount(minor, currency)} ${currency}`;
+  const isWithin = terms.fixedWithinOrder || evidence.rulesVersion < 5;
+  const fixed = isWithin
+    ? 'Its fixed commission is cut to the amount of the order, as percentages are.'
+    : `Its fixed commission of ${money(terms.fixedMinor)} is earned whatever the amount of the order; only percentages are cut to that.`;
+  const own = commissions.find(({ level }) => level === 1);
+  const volumeBefore = evidence.volumeBeforeMinor ?? own?.volumeBeforeMinor ?? 0n;
+  const uncutMinor = uncutCommission(amountMinor, terms, BigInt(volumeBefore));
+  const earnedMinor = own?.amountMinor ?? 0n;
+  return [
+    ...(terms.fixedMinor > 0n ? [fixed] : []),
+    ...(earnedMinor < uncutMinor
+      ? [`The commission of level 1 would be ${money(uncutMinor)}, and was cut to ${money(earnedMinor)}.`]
+      : []),
+  ];
 }
 
 function explainRule({ rule, fired, effect, observed, threshold, windowSeconds }: RuleResult): string {

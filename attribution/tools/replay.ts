@@ -10,7 +10,7 @@ import { type Conversion, listDecided } from '../../ledger/conversions/conversio
 import { readChains } from '../../ledger/decisions/decisions.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { getRulesVersions } from '../../ledger/programs/programs.ts';
-import type { AttributionModel } from '../../ledger/programs/terms.ts';
+import type { AttributionModel, Terms } from '../../ledger/programs/terms.ts';
 import { type Observations, observe } from '../decide/apply-fraud-rules.ts';
 import { type ClickFacts, chooseClick, identityOf, type Winner, type Won } from '../decide/choose.ts';
 import { type DecidedChoice, decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
@@ -209,17 +209,32 @@ function decideAgain(
   if (choice.kind === 'none') return { outcome, reason, click: null, commissions: [] };
   const { click, terms }: Winner = choice.winner;
   const credits = outcome === 'attributed' || outcome === 'review';
-  const chain = fresh ? (chains.get(click.affiliateId) ?? []) : recorded.commissions.map(asMember);
+  const chain = fresh ? (chains.get(click.affiliateId) ?? []) : recordedChain(recorded, click.affiliateId);
   const commissions = credits
     ? computeCommissions({
         orderMinor: recorded.conversion.amountMinor,
-        terms,
+        terms: termsOfVersion(terms, recorded.evidence),
         chain: chain.slice(0, 1 + terms.levelRatesBps.length),
         // Another affiliate's volume at that moment is not kept: it counts from the beginning of its tiers.
         volumeBeforeMinor: fresh ? undefined : recorded.volumeBeforeMinor,
       })
     : [];
   return { outcome, reason, click: identityOf(click), commissions };
+}
+
+/**
+ * Who earned at the time, and the affiliate of the click also where it earned nothing; before version 5 of the rules the
+ * volume by which it did is not known.
+ */
+function recordedChain({ commissions, evidence }: Recorded, affiliateId: number): ChainMember[] {
+  const members = commissions.map(asMember);
+  if (evidence.rulesVersion < 5 || members.some(({ level }) => level === 1)) return members;
+  return [{ affiliateId, level: 1, active: true }, ...members];
+}
+
+/** Before version 5 of the rules every fixed commission was cut to the amount of the order. */
+function termsOfVersion(terms: Terms, { rulesVersion }: Evidence): Terms {
+  return rulesVersion < 5 ? { ...terms, fixedWithinOrder: true } : terms;
 }
 
 /** Conversions with the thresholds by which they were decided. */

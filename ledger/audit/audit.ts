@@ -168,11 +168,14 @@ const CHECKS: readonly Check[] = [
   {
     name: 'levels_within_order',
     statement:
-      'the levels of an order together earn no more than the order, and each affiliate earns by it once',
+      'the percentages of all levels of an order together come to no more than the order, fixed commissions neither where their terms say so, and each affiliate earns by it once',
     find: (tx) => tx<[Finding]>`
       with checked as (
-        select c.id, sum(m.amount_minor) > c.amount_minor or count(*) <> count(distinct m.affiliate_id) as is_off
-        from conversions c join commissions m on m.conversion_id = c.id group by c.id
+        select c.id,
+          sum(m.amount_minor) > c.amount_minor
+            + coalesce(sum(t.fixed_minor) filter (where m.level = 1 and not t.fixed_within_order), 0)
+          or count(*) <> count(distinct m.affiliate_id) as is_off
+        from conversions c join commissions m on m.conversion_id = c.id join terms t on t.id = m.terms_id group by c.id
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
         'cnv_' || min(id) filter (where is_off) as example from checked`,

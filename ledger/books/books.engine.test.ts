@@ -69,6 +69,12 @@ describe('an attributed order', () => {
       name: 'fixed above the order',
       terms: { commissionType: 'fixed', fixedMinor: 750n },
       orderMinor: 500n,
+      earned: [750n, 15n, 5n],
+    },
+    {
+      name: 'fixed above the order and cut to it',
+      terms: { commissionType: 'fixed', fixedMinor: 750n, fixedWithinOrder: true },
+      orderMinor: 500n,
       earned: [500n],
     },
   ];

@@ -100,6 +100,7 @@ const anyTerms = fc.record({
   commissionType: fc.constant('hybrid' as const),
   rateBps: fc.integer({ min: 100, max: 3_000 }),
   fixedMinor: fc.bigInt({ min: 0n, max: 500n }),
+  fixedWithinOrder: fc.boolean(),
   levelRatesBps: fc.array(fc.integer({ min: 0, max: 1_500 }), { maxLength: 3 }),
   holdDays: fc.integer({ min: 0, max: 1 }),
   payoutMinMinor: fc.bigInt({ min: 0n, max: 1_500n }),
@@ -318,7 +319,7 @@ function daysAhead(days: number): Date {
 async function expectFullRefundsToReverseAll({ ledger, parties }: World): Promise<void> {
   const kept = await ledger`
     select m.id from commissions m join conversions c on c.id = m.conversion_id
-    where c.program_id = ${parties.programId} and c.refunded_minor = c.amount_minor
+    where c.program_id = ${parties.programId} and c.refunded_minor = c.amount_minor and c.amount_minor > 0
       and m.reversed_minor < m.amount_minor`;
   expect([...kept]).toEqual([]);
 }

@@ -35,3 +35,33 @@ begin
 end $$;
 create trigger paid_from_start before insert on commissions for each row
   when (new.state = 'paid' and not new.paid_outside) execute function check_paid_from_start();
+
+-- A fixed commission is a promise whatever the amount of the order, also of 0.00; terms may cut it to that amount.
+alter table terms add fixed_within_order boolean not null default false;
+
+-- Where values come from that terms do not name: the id of wider terms, or "default". Terms of before keep every value they
+-- have, as if they had named it, also the minimum of 1,000 units that was a default.
+alter table terms add origins jsonb not null default '{}' check (jsonb_typeof(origins) = 'object'),
+  -- Terms that are not in force yet can be withdrawn: then they are in force at no time.
+  add withdrawn_at timestamptz,
+  drop constraint terms_validity_check,
+  add constraint terms_withdrawn check (isempty(validity) = (withdrawn_at is not null));
+grant update (withdrawn_at) on terms to afflux_app;
+
+-- Terms end, are withdrawn before they begin, or go on because those after them were: the past is never rewritten.
+create or replace function check_terms_change() returns trigger language plpgsql as $$
+declare
+  ends boolean := upper(old.validity) is null and upper(new.validity) is not null
+    and lower(new.validity) is not distinct from lower(old.validity) and new.withdrawn_at is null;
+  is_withdrawn boolean := lower(old.validity) > clock_timestamp() and old.withdrawn_at is null
+    and isempty(new.validity) and new.withdrawn_at is not null;
+  goes_on boolean := upper(old.validity) > clock_timestamp()
+    and coalesce(upper(new.validity), 'infinity') > upper(old.validity)
+    and lower(new.validity) is not distinct from lower(old.validity) and new.withdrawn_at is null;
+begin
+  if (ends or is_withdrawn or goes_on) is not true
+    or to_jsonb(new) - array['validity', 'withdrawn_at'] is distinct from to_jsonb(old) - array['validity', 'withdrawn_at'] then
+    raise exception 'terms % can only be ended, or withdrawn before they begin', old.id using errcode = 'restrict_violation';
+  end if;
+  return new;
+end $$;

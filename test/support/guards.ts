@@ -285,7 +285,8 @@ export const GUARDS: readonly Guard[] = [
         tier_from_minor: `array[2, 1]`,
         tier_rates_bps: `array[1, 1]`,
       }),
-      terms_validity_check: copy('terms', { campaign_id: '1', validity: `'empty'` }),
+      terms_withdrawn: copy('terms', { campaign_id: '1', validity: `'empty'` }),
+      terms_origins_check: copy('terms', { campaign_id: '1', origins: `'[]'::jsonb` }),
     },
     triggers: {
       append_only: stays('terms', 'conversions_terms_id_fkey'),
