@@ -65,3 +65,11 @@ begin
   end if;
   return new;
 end $$;
+
+-- SHA-256 of the mailbox behind the customer's address, without its tag and the like (core/email.ts).
+alter table conversions add customer_mailbox_hash bytea check (length(customer_mailbox_hash) = 32);
+drop view conversions_with_status;
+create view conversions_with_status as
+  select c.*, conversion_status(c.state, m.state) as status
+  from conversions c left join commissions m on m.conversion_id = c.id and m.level = 1;
+grant select on conversions_with_status to afflux_app;

@@ -313,6 +313,7 @@ export const GUARDS: readonly Guard[] = [
           click_node_check: { click_node: '65536' },
           click_seq_check: { click_seq: '-1' },
           customer_email_hash_check: { customer_email_hash: `'\\x00'` },
+          customer_mailbox_hash_check: { customer_mailbox_hash: `'\\x00'` },
           customer_id_check: { customer_id: `''` },
           order_id_check: { order_id: `''` },
           payload_hash_check: { payload_hash: `'\\x00'` },

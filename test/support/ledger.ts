@@ -102,9 +102,10 @@ export async function creditOrder(
     outcome?: Decision['outcome'];
     reason?: Decision['reason'];
     clickIp?: string;
+    paidOutside?: boolean;
   },
 ): Promise<bigint> {
-  const { amountMinor, orderId = randomUUID(), outcome = 'attributed', reason = null } = order;
+  const { amountMinor, orderId = randomUUID(), outcome = 'attributed', reason = null, paidOutside } = order;
   const { conversion } = await recordConversion(ledger, {
     programId: parties.programId,
     orderId,
@@ -113,7 +114,10 @@ export async function creditOrder(
     source: 'api',
   });
   await inTransaction(ledger, (tx) =>
-    recordDecision(tx, decisionFor(parties, conversion.id, { outcome, reason, clickIp: order.clickIp })),
+    recordDecision(tx, {
+      ...decisionFor(parties, conversion.id, { outcome, reason, clickIp: order.clickIp }),
+      paidOutside,
+    }),
   );
   return conversion.id;
 }
