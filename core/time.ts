@@ -33,6 +33,16 @@ export function aheadMs({ askedAtMs, serverMs, answeredAtMs }: ClockReading): nu
 export const HOUR_S = 3_600;
 export const DAY_S = 24 * HOUR_S;
 
+/** So many calendar months later, in UTC: a month after the 31st of January is the last day of February. */
+export function addMonths(time: Date, months: number): Date {
+  const later = new Date(time);
+  later.setUTCDate(1);
+  later.setUTCMonth(later.getUTCMonth() + months);
+  const lastDay = new Date(Date.UTC(later.getUTCFullYear(), later.getUTCMonth() + 1, 0)).getUTCDate();
+  later.setUTCDate(Math.min(time.getUTCDate(), lastDay));
+  return later;
+}
+
 /** The canonical name of a time zone given in any case, such as Europe/Vienna; undefined: it is none that every store knows. */
 export function canonicalTimeZone(name: string): string | undefined {
   // Offsets such as "+01:00" are zones to JavaScript, and none to the stores.

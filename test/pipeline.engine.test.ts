@@ -229,6 +229,7 @@ describe('from a click to a payout', () => {
       ['forged', { click_id: forged }, 'unattributed', 'invalid_click_id'],
       ['self', { click_id: clickId, customer_id: 'customer-ann-2' }, 'rejected', 'self_referral'],
       ['email', { click_id: clickId, customer_email: ' ANN-2@affiliates.test' }, 'rejected', 'self_referral'],
+      ['tag', { click_id: clickId, customer_email: 'ann-2+shop@affiliates.test' }, 'review', 'self_referral'],
     ];
     for (const [orderId, fields] of cases) await order({ order_id: orderId, amount: '10.00', ...fields });
     const outcomes = await decided(cases.map(([orderId]) => orderId));

@@ -84,6 +84,10 @@ async function thingsOf(
     name: orderId,
     landing_url: 'https://shop.example/',
   });
+  const terms = await post('/v1/terms', operator, {
+    affiliate_id: `aff_${affiliateId}`,
+    from: new Date(Date.now() + 86_400_000).toISOString(),
+  });
   const user = await post('/v1/users', operator, {
     email: `${orderId}@example.com`,
     name: 'u',
@@ -121,7 +125,12 @@ async function thingsOf(
       dlt: 'dlt_1',
       ses: `ses_${session?.id}`,
     },
-    shared: { prg: `prg_${tenant.programId}`, cmp: campaignId, tpl: String(template.id) },
+    shared: {
+      prg: `prg_${tenant.programId}`,
+      cmp: campaignId,
+      tpl: String(template.id),
+      trm: String(terms.id),
+    },
   };
 }
 

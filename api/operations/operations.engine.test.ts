@@ -45,9 +45,10 @@ function post(path: string, json?: unknown, key = tenant.keys.operator): Promise
 }
 
 /** 10.00 EUR earned by a conversion whose hold has ended. */
-async function earn(affiliateId = tenant.affiliateId): Promise<bigint> {
+async function earn(affiliateId = tenant.affiliateId, evidence?: object): Promise<bigint> {
   const orderId = `order-${++orders}`;
-  const id = await decideConversion(api.ledger, { tenant, orderId, affiliateId, outcome: 'attributed' });
+  const decision = { tenant, orderId, affiliateId, outcome: 'attributed' as const };
+  const id = await decideConversion(api.ledger, { ...decision, ...(evidence && { evidence }) });
   expect((await post(`/v1/conversions/cnv_${id}/confirm`)).status).toBe(200);
   return id;
 }
@@ -237,7 +238,6 @@ describe('payouts', () => {
 
 describe('an explanation', () => {
   test('has the rules and everything that happened, in order, to the payout', async () => {
-    const id = await earn();
     const click = {
       at: new Date(Date.now() - 60_000).toISOString(),
       affiliateId: tenant.affiliateId,
@@ -272,7 +272,7 @@ describe('an explanation', () => {
         },
       ],
     };
-    await api.ledger`update conversions set evidence = ${api.ledger.json(evidence)} where id = ${id}`;
+    const id = await earn(tenant.affiliateId, evidence);
     const [payout] = await run();
     await post(`/v1/payouts/${payout?.id}/mark-paid`);
     const { body } = await get(`/v1/conversions/cnv_${id}/explanation`, tenant.keys.fraud);

@@ -216,3 +216,30 @@ describe('refunds', () => {
     expect([answer.status, answer.body.field]).toEqual([status, field]);
   });
 });
+
+test('terms that begin later are withdrawn once, in the audit log, and only before they begin', async () => {
+  const mine = await api.tenant('terms');
+  const key = mine.keys.operator;
+  const from = new Date(Date.now() + 86_400_000).toISOString();
+  const made = await api.call('POST', '/v1/terms', { key, json: { hold_days: 7, from } });
+  expect(made.body).toMatchObject({
+    valid_from: from,
+    origins: { hold_days: 'named', payout_min: 'default' },
+  });
+  const path = `/v1/terms/${made.body.id}`;
+  for (const _ of ['first', 'again']) expect((await api.call('DELETE', path, { key })).status).toBe(204);
+  const { body } = await api.call('GET', `/v1/audit-log?subject=${made.body.id}`, { key });
+  expect(body.data).toMatchObject([{ action: 'terms.withdraw' }, { action: 'terms.set' }]);
+  const now = await api.call('POST', '/v1/terms', {
+    key,
+    json: { campaign_id: `cmp_${mine.campaignId}`, rate_bps: 1 },
+  });
+  expect(now.body.origins).toMatchObject({
+    rate_bps: 'named',
+    hold_days: expect.stringMatching(/^trm_\d+$/),
+  });
+  const late = await api.call('DELETE', `/v1/terms/${now.body.id}`, { key });
+  expect([late.status, late.body.code]).toEqual([409, 'wrong_state']);
+  const far = await api.call('POST', '/v1/terms', { key, json: { from: '2099-01-01T00:00:00Z' } });
+  expect([far.status, far.body.field]).toEqual([422, 'from']);
+});

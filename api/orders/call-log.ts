@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { emailHash } from '../../core/email.ts';
 import { errorText } from '../../core/errors.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import {
@@ -122,7 +122,7 @@ function loggedValue(value: unknown): JsonValue {
 
 /** `sha256:` and the hash of the trimmed lower-case address: shops may send it so in the first place. */
 export function hashedEmail(address: string): string {
-  return `sha256:${createHash('sha256').update(address.trim().toLowerCase()).digest('hex')}`;
+  return `sha256:${emailHash(address)}`;
 }
 
 function asObject(value: unknown): Record<string, unknown> {

@@ -156,9 +156,14 @@ const IMPORTERS: Readonly<
     return await createLink(tx, { campaignId, affiliateId, landingUrl, code, expiresAt: expires_at });
   },
   async conversions(tx, { programId, actor }, row) {
-    const { link_code: code = '', ...rest } = row;
+    const { link_code: code = '', commission_paid: paid = '', ...rest } = row;
+    if (!['', 'true', 'false'].includes(paid))
+      throw new InputError('commission_paid', 'must be true or false');
+    if (paid !== '' && code === '') throw new InputError('commission_paid', 'needs a link_code');
     const report = ledgerReport(readRow(orderInput, rest), { programId, source: 'import' });
     const known = await findConversionByOrder(tx, report);
+    if (paid !== '' && known)
+      throw new InputError('commission_paid', 'is of an order that is not recorded yet');
     const recorded = await recordReport(tx, { ...report, actor });
     if (recorded.outcome === 'not_found') throw new InputError('order_id', 'is no order that is known');
     const { conversion } = recorded;
@@ -167,18 +172,22 @@ const IMPORTERS: Readonly<
       const id = formatId('conversion', conversion.id);
       throw new InputError('order_id', reason ?? `is recorded already, as ${id}`);
     }
-    if (code !== '' && !known) await creditLink(tx, { conversion, code, actor });
+    if (code !== '' && !known) {
+      await creditLink(tx, { conversion, code, actor, paidOutside: paid === 'true' });
+    }
   },
 };
 
 /**
  * Credits an order of the past to the link it came by, as the books before these had it: no click is looked for and no
- * rule applies. It earns by the terms in force when it occurred, and its hold begins with the import.
+ * rule applies. It earns by the terms in force when it occurred, and its hold begins with the import; what was paid before
+ * is booked as paid.
  */
 async function creditLink(
   tx: DatabaseTransaction,
-  { conversion, code, actor }: { conversion: Conversion; code: string; actor: string },
+  options: { conversion: Conversion; code: string; actor: string; paidOutside: boolean },
 ): Promise<void> {
+  const { conversion, code, actor, paidOutside } = options;
   const { id: conversionId, programId, occurredAt, clickId } = conversion;
   if (clickId !== null) throw new InputError('link_code', 'stands instead of click_id');
   const link = await findLink(tx, { programId, code });
@@ -186,7 +195,7 @@ async function creditLink(
   const { id: linkId, campaignId, affiliateId } = link;
   const [terms] = await termsInForce(tx, [{ programId, campaignId, affiliateId, at: occurredAt }]);
   if (!terms) throw new InputError('occurred_at', 'no terms were in force then');
-  const evidence: ImportEvidence = { schema: 'import', creditedBy: actor, linkId };
+  const evidence: ImportEvidence = { schema: 'import', creditedBy: actor, linkId, paidOutside };
   await recordDecisions(tx, [
     {
       conversionId,
@@ -195,6 +204,7 @@ async function creditLink(
       reason: null,
       evidence,
       termsId: terms.id,
+      paidOutside,
       now: new Date(),
     },
   ]);

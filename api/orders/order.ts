@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CLICK_ID_LENGTH } from '../../core/clicks/click-id.ts';
 import { fingerprint } from '../../core/clicks/fingerprint.ts';
+import { canonicalEmail, emailHash } from '../../core/email.ts';
 import { formatIp, parseIp } from '../../core/ip.ts';
 import { MAX_EMAIL_LENGTH, MAX_HEADER_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import type { ReportedConversion } from '../../ledger/conversions/reported-conversion.ts';
@@ -8,7 +9,6 @@ import type { OrderEvent } from '../../ledger/decisions/order-reports.ts';
 import { hashAccount } from '../../ledger/payouts/methods.ts';
 import { integerId } from '../schemas/ids.ts';
 import { amountText, currencyText, type Money, text, time, toMinor } from '../schemas/schemas.ts';
-import { hashedEmail } from './call-log.ts';
 import { ORDER_STATUSES, type OrderStatus, parseOrderStatus, STATUS_FIELDS } from './order-status.ts';
 
 /** An order and what happened to it, as shops report it, by API and by postback: one schema, read once. */
@@ -63,7 +63,7 @@ export const orderFields = {
     .optional()
     .meta({
       description:
-        'Only its hash is kept. It may be sent as one: sha256: and that of the address in lower case.',
+        'Only its hash is kept. It may be sent as one: sha256: and that of the address in lower case; then an affiliate’s address with a tag is not recognised.',
     }),
   payment_account: text(MAX_REFERENCE_LENGTH).optional().meta({
     description:
@@ -185,7 +185,7 @@ function toOrder(input: Input, { amountMinor, currency }: Money, awaitsShop: boo
     clickId: input.click_id,
     occurredAt: input.occurred_at,
     customerId: input.customer_id,
-    customerEmailHash: input.customer_email === undefined ? undefined : emailHash(input.customer_email),
+    ...(input.customer_email !== undefined && emailHashes(input.customer_email)),
     paymentAccountHash:
       input.payment_account === undefined ? undefined : hashAccount(input.payment_account).toString('hex'),
     ip: input.ip,
@@ -223,8 +223,10 @@ function withoutSurroundings(clickId: string): string {
   return bare.length === CLICK_ID_LENGTH ? bare : clickId;
 }
 
-function emailHash(email: string): string {
-  return (email.startsWith(HASHED) ? email : hashedEmail(email)).slice(HASHED.length);
+/** An address that comes as a hash says nothing of its mailbox. */
+function emailHashes(email: string) {
+  if (email.startsWith(HASHED)) return { customerEmailHash: email.slice(HASHED.length) };
+  return { customerEmailHash: emailHash(email), customerMailboxHash: emailHash(canonicalEmail(email)) };
 }
 
 /** Empty text and null are treated as absent. */

@@ -305,14 +305,20 @@ describe('an import', () => {
       'past-2,1.00,EUR,2025-01-01T00:00:00Z,no-such-link,',
       `past-3,1.00,EUR,2025-01-01T00:00:00Z,${mine.linkCode},a-click-id`,
       'past-4,1.00,EUR,2025-01-01T00:00:00Z,,',
-    ];
-    const csv = `order_id,amount,currency,occurred_at,link_code,click_id\n${rows.join('\n')}\n`;
+      `past-5,200.00,EUR,2025-01-01T00:00:00Z,${mine.linkCode},,true`,
+      `past-6,200.00,EUR,2025-01-01T00:00:00Z,${mine.linkCode},,yes`,
+      'past-7,200.00,EUR,2025-01-01T00:00:00Z,,,true',
+    ].map((row) => (row.split(',').length === 7 ? row : `${row},`));
+    const header = 'order_id,amount,currency,occurred_at,link_code,click_id,commission_paid';
+    const csv = `${header}\n${rows.join('\n')}\n`;
     const { result } = (await run('conversions', csv, false)) as { result: Record<string, unknown> };
     expect(result).toMatchObject({
-      taken: 2,
+      taken: 3,
       refused_rows: [
         { line: 3, field: 'link_code', message: 'there is no such link' },
         { line: 4, field: 'link_code', message: 'stands instead of click_id' },
+        { line: 7, field: 'commission_paid', message: 'must be true or false' },
+        { line: 8, field: 'commission_paid', message: 'needs a link_code' },
       ],
     });
     const { body } = await api.call('GET', '/v1/conversions?order_id=past-1', as('operator'));
@@ -327,6 +333,13 @@ describe('an import', () => {
     expect(earned.body.data).toMatchObject([{ level: 1, amount: { amount: '20.00' }, state: 'pending' }]);
     const why = await api.call('GET', `/v1/conversions/${conversion?.id}/explanation`, as('operator'));
     expect(why.text).toMatch(/imported as credited on link lnk_\d+, by key:\d+/);
+    const paid = await api.call('GET', '/v1/conversions?order_id=past-5', as('operator'));
+    expect(paid.body.data).toMatchObject([{ state: 'attributed', status: 'paid' }]);
+    const [{ id: paidId }] = paid.body.data as [{ id: string }];
+    const before = await api.call('GET', `/v1/commissions?conversion_id=${paidId}`, as('operator'));
+    expect(before.body.data).toMatchObject([
+      { level: 1, amount: { amount: '20.00' }, state: 'paid', paid_outside: true },
+    ]);
     const plain = await api.call('GET', '/v1/conversions?order_id=past-4', as('operator'));
     expect(plain.body.data).toMatchObject([{ state: 'received' }]);
   });

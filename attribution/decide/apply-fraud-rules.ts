@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { ClickFlag } from '../../core/clicks/click-record.ts';
+import { canonicalEmail, emailHash } from '../../core/email.ts';
 import { UNKNOWN_IP } from '../../core/ip.ts';
 import { DAY_S, HOUR_S } from '../../core/time.ts';
 import { type EarlierCounts, FAST_SECONDS } from '../../ledger/conversions/decision-facts.ts';
@@ -28,13 +28,19 @@ export interface Pace {
   readonly fast: number;
 }
 
-/** What the rules look at besides the conversion and its click, and the counts that are read under locks. */
-export interface RuleFacts {
+/** An affiliate that would earn by the order, with what gives it away as the customer. */
+export interface Earner {
   readonly affiliate: Affiliate;
-  /** SHA-256 of the affiliate's payout account, in hexadecimal. */
+  /** SHA-256 of its payout account, in hexadecimal. */
   readonly payoutAccountHash: string | undefined;
   /** The order came from an address and fingerprint of the affiliate's own sessions. */
   readonly fromOwnSession: boolean;
+}
+
+/** What the rules look at besides the conversion and its click, and the counts that are read under locks. */
+export interface RuleFacts extends Earner {
+  /** Those that earn by the affiliate's orders: level 2 and above. */
+  readonly ancestors: readonly (Earner & { readonly level: number })[];
   /** Undefined: the click is too old for the velocity tables. */
   readonly context: ClickContext | undefined;
   /** Undefined: no rule needs it. */
@@ -65,26 +71,30 @@ const ROBOT_FLAGS = ClickFlag.bot | ClickFlag.prefetch | ClickFlag.head | ClickF
 
 const above = (observed: string | number, threshold: number): boolean => Number(observed) > threshold;
 
-/** In the order in which they name the reason when several fire. */
+/**
+ * In the order in which they name the reason when several fire. A later order of a subscription has no click of its own,
+ * so what rules observe of a click was decided with the first one.
+ */
 const RULES: Readonly<Record<RuleName, Rule>> = {
-  self_referral: { observe: sameAsAffiliate, fires: (match) => match !== 'none', threshold: 'none' },
+  self_referral: { observe: sameAsEarner, fires: (match) => match !== 'none', threshold: 'none' },
   affiliate_not_active: {
     observe: ({ affiliate }) => affiliate.status,
     fires: (status) => status !== 'active',
     threshold: 'active',
   },
   bot_click: {
-    observe: ({ winner }) => winner.click.flags & ROBOT_FLAGS,
+    observe: ({ winner }) => (winner.source === 'recurring' ? null : winner.click.flags & ROBOT_FLAGS),
     fires: (flags) => flags !== 0,
     threshold: 'no flag of a robot',
   },
   forced_click: {
-    observe: ({ winner }) => winner.click.flags & ClickFlag.forced,
+    observe: ({ winner }) => (winner.source === 'recurring' ? null : winner.click.flags & ClickFlag.forced),
     fires: (flags) => flags !== 0,
     threshold: 'no flag of a forced click',
   },
   high_conversion_rate_from_ip: {
-    observe: ({ winner, earlier }) => (winner.click.ip === UNKNOWN_IP ? null : earlier.fromIp + 1),
+    observe: ({ winner, earlier }) =>
+      winner.source === 'recurring' || winner.click.ip === UNKNOWN_IP ? null : earlier.fromIp + 1,
     fires: above,
     windowSeconds: HOUR_S,
   },
@@ -142,7 +152,7 @@ export function applyFraudRules(
     return [
       {
         rule: name,
-        version: isFraudRule ? FRAUD_RULES[name].version : 2,
+        version: isFraudRule ? FRAUD_RULES[name].version : 3,
         effect: effectOf(name, observed),
         fired: observed !== null && rule.fires(observed, Number(limit)),
         observed,
@@ -161,12 +171,14 @@ export function decisiveRule(rules: readonly RuleResult[]): RuleResult | undefin
 }
 
 function effectOf(name: RuleName, observed: Observed): RuleResult['effect'] {
-  const rejects = name === 'self_referral' || (name === 'affiliate_not_active' && observed === 'terminated');
+  const rejects =
+    (name === 'self_referral' && !String(observed).startsWith(SAME_MAILBOX)) ||
+    (name === 'affiliate_not_active' && observed === 'terminated');
   return rejects ? 'rejected' : 'review';
 }
 
 /**
- * Null for a later order of a subscription, which has no click of its own. An order dated before its click, by another
+ * Null for a later order of a subscription. An order dated before its click, by another
  * clock or cut to the minute, says nothing of the time between them: its receipt counts, unless that is before it as well.
  */
 function secondsToConvert({ conversion: { occurredAt, receivedAt }, winner }: RuleInput): number | null {
@@ -183,22 +195,59 @@ function fastPercent(input: RuleInput): number | null {
   return Math.round((100 * pace.fast) / pace.conversions);
 }
 
-/** By which mark the customer and the affiliate are the same person. */
-function sameAsAffiliate({
-  conversion: { customerId, customerEmailHash, paymentAccountHash },
-  affiliate,
-  payoutAccountHash,
-  fromOwnSession,
-}: RuleInput): 'none' | 'customer_id' | 'email' | 'payment_account' | 'session' {
-  if (customerId !== null && customerId === affiliate.customerRef) return 'customer_id';
-  if (customerEmailHash !== null && customerEmailHash === sha256(affiliate.email.trim().toLowerCase())) {
-    return 'email';
+/** No identity, but a reason to look. */
+const SAME_MAILBOX = 'mailbox';
+
+/**
+ * By which mark the customer is the affiliate, or another one that would earn by the order; a mark that identifies comes
+ * before one that does not.
+ */
+function sameAsEarner({ conversion, ancestors, ...own }: RuleInput): string {
+  const earners = [{ ...own, level: 1 }, ...ancestors];
+  for (const mark of [identifyingMark, mailboxMark]) {
+    for (const earner of earners) {
+      const found = mark(conversion, earner);
+      if (found !== undefined) return earner.level === 1 ? found : `${found}, level ${earner.level}`;
+    }
   }
-  if (paymentAccountHash !== null && paymentAccountHash === payoutAccountHash) return 'payment_account';
-  return fromOwnSession ? 'session' : 'none';
+  return 'none';
 }
 
-/** In hexadecimal, as conversions carry hashes. */
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+type Customer = RuleInput['conversion'];
+
+function identifyingMark(
+  { customerId, customerEmailHash, paymentAccountHash }: Customer,
+  { affiliate, payoutAccountHash, fromOwnSession }: Earner,
+): string | undefined {
+  const { customerRef, email } = affiliate;
+  if (
+    customerId !== null &&
+    customerRef !== null &&
+    normalReference(customerId) === normalReference(customerRef)
+  ) {
+    return 'customer_id';
+  }
+  const address = emailHash(email);
+  if (customerEmailHash === address) return 'email';
+  // A PayPal account is an address, and hashed like one.
+  if (customerEmailHash !== null && customerEmailHash === payoutAccountHash) return 'payout_email';
+  const isAccount = paymentAccountHash === address || paymentAccountHash === payoutAccountHash;
+  if (paymentAccountHash !== null && isAccount) return 'payment_account';
+  return fromOwnSession ? 'session' : undefined;
+}
+
+/** Where the shop sends hashes alone, a tag of the affiliate's is seen, and one of the customer's is not. */
+function mailboxMark(
+  { customerEmailHash, customerMailboxHash }: Customer,
+  { affiliate, payoutAccountHash }: Earner,
+): string | undefined {
+  const mailbox = customerMailboxHash ?? customerEmailHash;
+  if (mailbox === null) return undefined;
+  const isSame = mailbox === emailHash(canonicalEmail(affiliate.email)) || mailbox === payoutAccountHash;
+  return isSame ? SAME_MAILBOX : undefined;
+}
+
+/** Shops and affiliates write one reference in several ways. */
+function normalReference(reference: string): string {
+  return reference.trim().normalize('NFC').toLowerCase();
 }

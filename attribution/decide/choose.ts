@@ -1,10 +1,11 @@
 import { type ClickIdentity, clickIdentityKey } from '../../core/clicks/click-id.ts';
 import { ClickFlag, INVALID_CLICK_FLAGS } from '../../core/clicks/click-record.ts';
-import { CLOCK_TOLERANCE_MS, DAY_MS } from '../../core/time.ts';
+import { addMonths, CLOCK_TOLERANCE_MS, DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
+import type { WinningClick } from '../../ledger/decisions/decisions.ts';
 import type { AttributionModel, Terms } from '../../ledger/programs/terms.ts';
-import type { Candidate, Evidence, LosingReason } from './evidence.ts';
+import type { Candidate, LosingReason } from './evidence.ts';
 
 /** Which click an order belongs to: the first half of a decision, without any store. */
 
@@ -42,14 +43,8 @@ export interface ClickFacts {
   readonly terms: Terms | undefined;
   /** Clicks of the same visitor before the order: of its fingerprint and network. */
   readonly visitorClicks: readonly ClickWithTerms[];
-  /** The click and terms of the subscription's first order, if the order may continue one. */
-  readonly subscription:
-    | (ClickWithTerms & {
-        readonly conversionId: bigint;
-        readonly startedAt: Date;
-        readonly inReview: boolean;
-      })
-    | undefined;
+  /** The first order of the subscription that the order may continue. */
+  readonly subscription: Subscription | undefined;
   /** An earlier order of the customer is not decided yet, and may begin the subscription that this one continues. */
   readonly undecidedBefore: boolean;
   /** Every click older than this (Unix ms) is in the warehouse. */
@@ -58,19 +53,35 @@ export interface ClickFacts {
   readonly gaveUp: boolean;
   /** Instead of the model of the terms: a replay under another one. */
   readonly model?: AttributionModel | undefined;
-  /** An order may lie so much before the click that its id names: the signed id proves that the click was first. */
-  readonly clockToleranceMs: number;
+  /** Of the rules to decide by: another than the present one where a decision is made again. */
+  readonly rulesVersion: number;
 }
 
-export interface Winner {
-  readonly click: KnownClick;
-  readonly terms: Terms;
-  readonly source: NonNullable<Evidence['source']>;
-  readonly model: AttributionModel;
-  readonly recurringOf?: bigint | undefined;
-  /** The first order is in review, and this one waits for it. */
-  readonly firstInReview?: boolean | undefined;
+/** The first order of a subscription, as the books have it: its click may have expired, and an imported order had none. */
+export interface Subscription {
+  readonly click: WinningClick;
+  readonly terms: Terms | undefined;
+  readonly conversionId: bigint;
+  readonly startedAt: Date;
+  readonly inReview: boolean;
 }
+
+interface WonTerms {
+  readonly terms: Terms;
+  readonly model: AttributionModel;
+}
+
+export type Winner = WonTerms &
+  (
+    | { readonly source: 'click_id' | 'fingerprint'; readonly click: KnownClick }
+    | {
+        readonly source: 'recurring';
+        readonly click: WinningClick;
+        readonly recurringOf: bigint;
+        /** The first order is in review, and this one waits for it. */
+        readonly firstInReview: boolean;
+      }
+  );
 
 /** A conversion whose click was chosen. */
 export interface Won {
@@ -122,7 +133,10 @@ function waitsForEarlier({ undecidedBefore, gaveUp }: ClickFacts): boolean {
   return undecidedBefore && !gaveUp;
 }
 
-/** The {@link ClickFacts.clockToleranceMs} of a version of the rules; before version 4 there was none. */
+/**
+ * An order may lie so much before the click that its id names: the signed id proves that the click was first. Before
+ * version 4 of the rules there was no tolerance.
+ */
 export function clockToleranceMs(rulesVersion: number): number {
   return rulesVersion < 4 ? 0 : CLOCK_TOLERANCE_MS;
 }
@@ -144,8 +158,9 @@ function none(reason: ConversionReason, candidates: readonly Candidate[] = []): 
  * that a page forced: it would take the order from the affiliate whose link was really clicked.
  */
 function chooseAroundGiven(facts: ClickFacts, click: KnownClick): Choice {
-  const { conversion, terms, clockToleranceMs } = facts;
-  const lost = losesBecause(conversion, { click, terms }, { clockToleranceMs });
+  const { conversion, terms, rulesVersion } = facts;
+  const toleranceMs = clockToleranceMs(rulesVersion);
+  const lost = losesBecause(conversion, { click, terms }, { toleranceMs });
   if (lost !== undefined || terms === undefined) {
     const reason = lost ?? 'no_terms';
     return none(reason, [candidate(click, reason)]);
@@ -162,29 +177,44 @@ function chooseAroundGiven(facts: ClickFacts, click: KnownClick): Choice {
             (other.click.flags & ClickFlag.forced) === 0,
         )
       : [];
-  return win([...rivals, given], { conversion, model, source: 'click_id', clockToleranceMs });
+  return win([...rivals, given], { conversion, model, source: 'click_id', toleranceMs });
 }
 
 /** A later order of a customer whose first one was credited, within the months that its terms promise. */
 function continueSubscription(facts: ClickFacts): Choice | undefined {
-  const { conversion, subscription, given, clockToleranceMs } = facts;
+  const { conversion, subscription, given, rulesVersion } = facts;
   if (!subscription?.terms) return undefined;
   const { click, terms, conversionId, startedAt, inReview } = subscription;
-  const until = new Date(startedAt);
-  until.setUTCMonth(until.getUTCMonth() + terms.recurringMonths);
-  const occurredMs = conversion.occurredAt.getTime();
-  if (occurredMs < startedAt.getTime() || occurredMs > until.getTime()) return undefined;
+  const isWithin =
+    startedAt <= conversion.occurredAt &&
+    conversion.occurredAt < subscriptionEnd(startedAt, terms.recurringMonths, rulesVersion);
+  if (!isWithin) return undefined;
   // A click of the customer's own, within its window, speaks for itself.
   if (
     given.kind === 'found' &&
-    losesBecause(conversion, { click: given.click, terms: facts.terms }, { clockToleranceMs }) === undefined
+    losesBecause(
+      conversion,
+      { click: given.click, terms: facts.terms },
+      { toleranceMs: clockToleranceMs(rulesVersion) },
+    ) === undefined
   ) {
     return undefined;
   }
   const model = facts.model ?? terms.attributionModel;
   const source = 'recurring';
   const winner: Winner = { click, terms, source, model, recurringOf: conversionId, firstInReview: inReview };
-  return { kind: 'won', winner, candidates: [candidate(click, null)] };
+  return { kind: 'won', winner, candidates: [candidate({ ...click, flags: null }, null)] };
+}
+
+/**
+ * The end is not within: with the first one, twelve months are twelve monthly payments. Before version 5 of the rules it
+ * was, and a month that is too short ran over into the next one.
+ */
+function subscriptionEnd(startedAt: Date, months: number, rulesVersion: number): Date {
+  if (rulesVersion >= 5) return addMonths(startedAt, months);
+  const last = new Date(startedAt);
+  last.setUTCMonth(last.getUTCMonth() + months);
+  return new Date(last.getTime() + 1);
 }
 
 function chooseByFingerprint(
@@ -224,9 +254,9 @@ function win(
   options: {
     conversion: ClaimedConversion;
     model: AttributionModel;
-    source: Winner['source'];
+    source: 'click_id' | 'fingerprint';
     refusedFlags?: number;
-    clockToleranceMs?: number;
+    toleranceMs?: number;
   },
 ): Choice {
   const { conversion, model, source } = options;
@@ -254,21 +284,29 @@ function win(
 export function losesBecause(
   conversion: ClaimedConversion,
   { click, terms }: ClickWithTerms,
-  { refusedFlags = NOT_LANDED, clockToleranceMs = 0 }: { refusedFlags?: number; clockToleranceMs?: number },
+  { refusedFlags = NOT_LANDED, toleranceMs = 0 }: { refusedFlags?: number; toleranceMs?: number },
 ): Exclude<LosingReason, 'later_click' | 'earlier_click' | 'several_affiliates'> | undefined {
   if (click.programId !== conversion.programId) return 'click_of_other_program';
   if ((click.flags & refusedFlags) !== 0) return 'invalid_click';
   if (!terms) return 'no_terms';
   const occurredMs = conversion.occurredAt.getTime();
-  if (occurredMs < click.ts - clockToleranceMs) return 'click_after_order';
+  if (occurredMs < click.ts - toleranceMs) return 'click_after_order';
   if (occurredMs > click.ts + terms.cookieDays * DAY_MS) return 'outside_window';
   return undefined;
 }
 
-function candidate(click: KnownClick, lost: LosingReason | null): Candidate {
+function candidate(
+  click: WinningClick & { readonly flags: number | null },
+  lost: LosingReason | null,
+): Candidate {
   const { affiliateId, campaignId, linkId, ip, flags } = click;
   const at = new Date(click.ts).toISOString();
-  return { identity: clickIdentityKey(click), at, affiliateId, campaignId, linkId, ip, flags, lost };
+  return { identity: identityOf(click), at, affiliateId, campaignId, linkId, ip, flags, lost };
+}
+
+/** `ts:node:seq`; of an imported first order, which had no click, `import:ts`. */
+export function identityOf({ ts, node, seq }: WinningClick): string {
+  return node === null || seq === null ? `import:${ts}` : clickIdentityKey({ ts, node, seq });
 }
 
 function isSame(a: ClickIdentity, b: ClickIdentity): boolean {

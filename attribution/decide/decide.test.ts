@@ -7,7 +7,7 @@ import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
 import { observe, type RuleInput } from './apply-fraud-rules.ts';
 import { type ClickFacts, type ClickWithTerms, chooseClick, type KnownClick } from './choose.ts';
-import { decide, type ExplainedDecision } from './decide.ts';
+import { decide, type ExplainedDecision, RULES_VERSION } from './decide.ts';
 import { evidenceSchema } from './evidence.ts';
 
 const CLICK_MS = Date.UTC(2026, 0, 10, 12);
@@ -58,6 +58,7 @@ function conversion(changes: Partial<ClaimedConversion> = {}): ClaimedConversion
     evidence: null,
     customerId: null,
     customerEmailHash: null,
+    customerMailboxHash: null,
     paymentAccountHash: null,
     recurringOf: null,
     ip: null,
@@ -95,6 +96,7 @@ const terms: Terms = {
   commissionType: 'percent',
   rateBps: 1_000,
   fixedMinor: 0n,
+  fixedWithinOrder: false,
   tiers: [],
   tierMode: 'marginal',
   recurringMonths: 0,
@@ -105,7 +107,9 @@ const terms: Terms = {
   payoutMinMinor: 1_000n,
   payoutSchedule: 'daily',
   rounding: 'half_even',
+  origins: {},
   createdAt: new Date(0),
+  withdrawnAt: null,
 };
 
 type Given = Partial<ClickFacts & RuleInput & { noAffiliate: true }>;
@@ -121,7 +125,7 @@ function decided(given: Given = {}): ExplainedDecision | undefined {
     undecidedBefore: false,
     completeToMs: CLICK_MS + DAY_MS,
     gaveUp: false,
-    clockToleranceMs: 5 * MINUTE_MS,
+    rulesVersion: RULES_VERSION,
     ...given,
   };
   const choice = chooseClick(facts);
@@ -131,6 +135,7 @@ function decided(given: Given = {}): ExplainedDecision | undefined {
     affiliate,
     payoutAccountHash: sha256('de89370400440532013000'),
     fromOwnSession: false,
+    ancestors: [],
     context: {
       clicksBefore: { ip: 0, subnet: 0, fingerprint: 0 },
       country: 'DE',
@@ -188,7 +193,7 @@ describe('the click of an order', () => {
 
   it('may be up to 5 minutes after the order by the clocks, when its id names it', () => {
     expect(decided(found({ ts: CLICK_MS + 15 * MINUTE_MS }))).toMatchObject({ outcome: 'attributed' });
-    expect(decided({ ...found({ ts: CLICK_MS + 15 * MINUTE_MS }), clockToleranceMs: 0 })).toMatchObject({
+    expect(decided({ ...found({ ts: CLICK_MS + 15 * MINUTE_MS }), rulesVersion: 3 })).toMatchObject({
       reason: 'click_after_order',
     });
   });
@@ -323,9 +328,9 @@ describe('a later order of a subscription', () => {
       reason: 'first_order_in_review',
       evidence: { firstInReview: true },
     });
-    const own = { ...waiting, affiliate: { status: 'suspended' } };
+    const own = { ...waiting, affiliate: { ...affiliate, status: 'suspended' as const } };
     expect(decided({ ...waiting, fromOwnSession: true })).toMatchObject({ reason: 'self_referral' });
-    expect(decided(own as Given)).toMatchObject({ outcome: 'review', reason: 'affiliate_not_active' });
+    expect(decided(own)).toMatchObject({ outcome: 'review', reason: 'affiliate_not_active' });
   });
 
   it('is credited also when it names the old click, and by a click of its own when it has one', () => {
@@ -340,6 +345,17 @@ describe('a later order of a subscription', () => {
   });
 });
 
+/** An order of an affiliate whose recruiter earns by it. */
+const recruited = (changes: Partial<ClaimedConversion>): Given => {
+  const parent = { ...affiliate, id: 2, email: 'Eve@example.test', customerRef: 'customer-eve' };
+  const earner = { affiliate: parent, payoutAccountHash: undefined, fromOwnSession: false, level: 2 };
+  return { ...ordered(changes), ancestors: [earner] };
+};
+
+/** An order of a customer whose address has a tag, with the mailbox behind it. */
+const mailbox = (address: string): Given =>
+  ordered({ customerEmailHash: sha256('with a tag'), customerMailboxHash: sha256(address) });
+
 describe('the fraud rules', () => {
   it.each<[string, Given, string]>([
     ['the customer’s id', ordered({ customerId: 'customer-ann' }), 'customer_id'],
@@ -350,10 +366,49 @@ describe('the fraud rules', () => {
       'payment_account',
     ],
     ['a session of the affiliate’s own', { fromOwnSession: true }, 'session'],
+    ['the customer’s id, written in another way', ordered({ customerId: ' Customer-ANN ' }), 'customer_id'],
+    [
+      'the address of its payouts',
+      ordered({ customerEmailHash: sha256('de89370400440532013000') }),
+      'payout_email',
+    ],
+    [
+      'its address as the account',
+      ordered({ paymentAccountHash: sha256('ann@example.test') }),
+      'payment_account',
+    ],
+    [
+      'the e-mail address of a recruiter',
+      recruited({ customerEmailHash: sha256('eve@example.test') }),
+      'email, level 2',
+    ],
+    ['the reference of a recruiter', recruited({ customerId: 'CUSTOMER-eve' }), 'customer_id, level 2'],
   ])('reject a self-referral by %s', (_what, given, observed) => {
     const decision = decided(given);
     expect(decision).toMatchObject({ outcome: 'rejected', reason: 'self_referral' });
     expect(decision?.evidence.rules[0]).toMatchObject({ fired: true, observed });
+  });
+
+  it.each<[string, Given, string]>([
+    ['with a tag', mailbox('ann@example.test'), 'mailbox'],
+    ['of the payouts with a tag', mailbox('de89370400440532013000'), 'mailbox'],
+    [
+      'of a recruiter with a tag',
+      recruited({ customerMailboxHash: sha256('eve@example.test') }),
+      'mailbox, level 2',
+    ],
+  ])('review an order of the address %s', (_what, given, observed) => {
+    const decision = decided(given);
+    expect(decision).toMatchObject({ outcome: 'review', reason: 'self_referral' });
+    expect(decision?.evidence.rules[0]).toMatchObject({ fired: true, effect: 'review', observed });
+  });
+
+  it('find the affiliate’s own tag also where the shop sends hashes alone, and no one else', () => {
+    const tagged = { affiliate: { ...affiliate, email: 'Ann+partner@example.test' } };
+    const hashed = ordered({ customerEmailHash: sha256('ann@example.test') });
+    expect(decided({ ...tagged, ...hashed })).toMatchObject({ outcome: 'review', reason: 'self_referral' });
+    expect(decided(mailbox('bob@example.test'))).toMatchObject({ outcome: 'attributed' });
+    expect(decided(recruited({ customerId: 'customer-bob' }))).toMatchObject({ outcome: 'attributed' });
   });
 
   const quiet = {

@@ -3,7 +3,7 @@ import type { ClaimedConversion } from '../../ledger/conversions/conversion-clai
 import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
 import { applyFraudRules, decisiveRule, type Observations } from './apply-fraud-rules.ts';
 import type { Choice, ClickFacts, Winner } from './choose.ts';
-import type { Evidence, RuleResult } from './evidence.ts';
+import type { DECISION_OUTCOMES, Evidence, RuleResult } from './evidence.ts';
 
 /**
  * The rules of attribution, without any store: the same facts always give the same decision, so it can be
@@ -11,9 +11,9 @@ import type { Evidence, RuleResult } from './evidence.ts';
  */
 
 /** Version of the rules in these files, kept with every decision. */
-export const RULES_VERSION = 4;
+export const RULES_VERSION = 5;
 
-export type Outcome = 'attributed' | 'review' | 'rejected' | 'unattributed';
+export type Outcome = (typeof DECISION_OUTCOMES)[number];
 
 export interface FraudDecision {
   readonly outcome: Outcome;
@@ -36,13 +36,14 @@ export function decide(
   const { conversion } = facts;
   if (choice.kind === 'none' || !observations) {
     const reason = choice.kind === 'none' ? choice.reason : 'no_terms';
-    return { outcome: 'unattributed', reason, evidence: evidenceOf(facts, choice, undefined, []) };
+    const decided = { outcome: 'unattributed' as const, reason };
+    return { ...decided, evidence: evidenceOf({ facts, choice, winner: undefined, rules: [], decided }) };
   }
   const { winner } = choice;
   const rules = applyFraudRules(observations, conversion.fraudRules);
-  const evidence = evidenceOf(facts, choice, winner, rules);
   const isMatch = winner.source === 'fingerprint' && conversion.fingerprintMatch === 'review';
-  return { ...outcomeOf(rules, { isMatch, firstInReview: evidence.firstInReview }), evidence };
+  const decided = outcomeOf(rules, { isMatch, firstInReview: isFirstInReview(winner) });
+  return { ...decided, evidence: evidenceOf({ facts, choice, winner, rules, decided }) };
 }
 
 /** The outcome by the results of the rules, and by the two reasons for a review that are no rules. */
@@ -56,12 +57,14 @@ export function outcomeOf(
   return { outcome: fired?.effect ?? 'attributed', reason: fired?.rule ?? null };
 }
 
-function evidenceOf(
-  facts: ClickFacts,
-  choice: DecidedChoice,
-  winner: Winner | undefined,
-  rules: readonly RuleResult[],
-): Evidence {
+function evidenceOf(options: {
+  facts: ClickFacts;
+  choice: DecidedChoice;
+  winner: Winner | undefined;
+  rules: readonly RuleResult[];
+  decided: FraudDecision;
+}): Evidence {
+  const { facts, choice, winner, rules, decided } = options;
   const { conversion } = facts;
   return {
     schema: 2,
@@ -69,14 +72,20 @@ function evidenceOf(
     programRulesVersion: conversion.rulesVersion,
     model: winner?.model ?? null,
     source: winner?.source ?? null,
-    firstInReview: winner?.firstInReview ?? false,
+    firstInReview: winner !== undefined && isFirstInReview(winner),
+    firstOrder: facts.subscription?.conversionId.toString() ?? null,
     completeTo: new Date(facts.completeToMs).toISOString(),
     gaveUp: facts.gaveUp,
     candidates: [...choice.candidates],
     window: winner ? windowOf(conversion, winner) : null,
     termsId: winner?.terms.id ?? null,
     rules: [...rules],
+    decided,
   };
+}
+
+function isFirstInReview(winner: Winner): boolean {
+  return winner.source === 'recurring' && winner.firstInReview;
 }
 
 function windowOf(conversion: ClaimedConversion, { click, terms }: Winner): Evidence['window'] {

@@ -2,6 +2,8 @@ import { z } from 'zod';
 import { CONVERSION_REASONS } from '../../ledger/conversions/conversions.ts';
 import { ATTRIBUTION_MODELS } from '../../ledger/programs/terms.ts';
 
+export const DECISION_OUTCOMES = ['attributed', 'review', 'rejected', 'unattributed'] as const;
+
 /** By which data an order was joined to its click. */
 export const EVIDENCE_SOURCES = ['click_id', 'recurring', 'fingerprint'] as const;
 
@@ -18,15 +20,16 @@ export const LOSING_REASONS = [
 ] as const;
 
 const candidate = z.object({
-  /** `ts:node:seq`. */
+  /** `ts:node:seq`; of an imported first order of a subscription `import:ts`. */
   identity: z.string(),
   at: z.iso.datetime(),
   affiliateId: z.int(),
   campaignId: z.int(),
   linkId: z.int(),
-  ip: z.string(),
-  /** Bits of ClickFlag. */
-  flags: z.int(),
+  /** Null: of an imported first order. */
+  ip: z.string().nullable(),
+  /** Bits of ClickFlag; null: of the first order of a subscription, decided with that one. */
+  flags: z.int().nullable(),
   /** Null: it won. */
   lost: z.enum(LOSING_REASONS).nullable(),
 });
@@ -55,6 +58,11 @@ export const evidenceSchema = z.object({
   source: z.enum(EVIDENCE_SOURCES).nullable(),
   /** The first order of the subscription was in review; not written before rules version 3. */
   firstInReview: z.boolean().default(false),
+  /**
+   * Id of the customer's first order that was found, by which this one may be credited; null: there was none. Not written
+   * before rules version 5.
+   */
+  firstOrder: z.string().nullable().optional(),
   /** Every click older than this was known. */
   completeTo: z.iso.datetime(),
   /** Decided although the warehouse was not complete, because the wait had lasted too long. */
@@ -63,6 +71,12 @@ export const evidenceSchema = z.object({
   window: z.object({ from: z.iso.datetime(), to: z.iso.datetime(), occurredAt: z.iso.datetime() }).nullable(),
   termsId: z.int().nullable(),
   rules: z.array(ruleResult),
+  /** Under tiers: the affiliate's volume of the month before the order, minor units; not written before rules version 5. */
+  volumeBeforeMinor: z.string().optional(),
+  /** What was decided, whatever a reviewer or a refund made of it afterwards; not written before rules version 5. */
+  decided: z
+    .object({ outcome: z.enum(DECISION_OUTCOMES), reason: z.enum(CONVERSION_REASONS).nullable() })
+    .optional(),
 });
 
 export type Evidence = Readonly<z.output<typeof evidenceSchema>>;
@@ -76,6 +90,8 @@ export interface ImportEvidence {
   /** The actor of the import in the audit log. */
   readonly creditedBy: string;
   readonly linkId: number;
+  /** The commissions were paid before, outside these books. */
+  readonly paidOutside: boolean;
 }
 
 export function isImportEvidence(stored: unknown): stored is ImportEvidence {

@@ -1,4 +1,5 @@
 import { formatAmount } from '../../core/money.ts';
+import { uncutCommission } from '../../ledger/books/commission-amounts.ts';
 import type { Commission } from '../../ledger/books/commissions.ts';
 import type { Conversion, ConversionReason } from '../../ledger/conversions/conversions.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
@@ -15,7 +16,7 @@ import {
 
 const SOURCES: Readonly<Record<NonNullable<Evidence['source']>, string>> = {
   click_id: 'The shop reported its click id.',
-  recurring: 'The order continues a subscription and is credited by the click of its first order.',
+  recurring: 'The order continues a subscription and is credited as its first order.',
   fingerprint:
     'There was no usable click id; the fingerprint and the network of the customer led to the click.',
 };
@@ -65,8 +66,9 @@ export function explainConversion(options: {
     ...(terms ? [explainTerms(terms, evidence)] : []),
     ...evidence.rules.map(explainRule),
     ...explainLife(conversion),
+    ...(terms ? explainCut(conversion, { evidence, terms, commissions }) : []),
     ...commissions.map((commission) => explainCommission(commission)),
-    `Decided by rules version ${evidence.rulesVersion}, thresholds version ${evidence.programRulesVersion} of the program, with every click before ${evidence.completeTo} known${evidence.gaveUp ? ', because the wait had lasted too long' : ''}.`,
+    `Decided${decidedAs(evidence)} by rules version ${evidence.rulesVersion}, thresholds version ${evidence.programRulesVersion} of the program, with every click before ${evidence.completeTo} known${evidence.gaveUp ? ', because the wait had lasted too long' : ''}.`,
   ];
 }
 
@@ -92,12 +94,19 @@ function explainLife({
   ];
 }
 
+/** Also where a reviewer has decided otherwise since. */
+function decidedAs({ decided }: Evidence): string {
+  if (!decided) return '';
+  return ` as ${decided.outcome}${decided.reason === null ? '' : ` (${decided.reason})`}`;
+}
+
 function withoutEvidence({ decidedAt, evidence }: Conversion): string {
   if (decidedAt === null) return 'It has not been decided yet.';
   if (evidence === null || evidence === undefined) return 'Its evidence was erased.';
   if (isImportEvidence(evidence)) {
-    const { linkId, creditedBy } = evidence;
-    return `It was imported as credited on link lnk_${linkId}, by ${creditedBy}: no click was looked up, and no rule applied.`;
+    const { linkId, creditedBy, paidOutside } = evidence;
+    const paid = paidOutside ? ' Its commissions were paid before, outside these books.' : '';
+    return `It was imported as credited on link lnk_${linkId}, by ${creditedBy}: no click was looked up, and no rule applied.${paid}`;
   }
   return 'This version does not know the shape of its evidence; the conversion shows it as it was stored.';
 }
@@ -116,13 +125,15 @@ function explainClick(evidence: Evidence, reason: ConversionReason | null): stri
   return [
     SOURCES[evidence.source],
     ...(evidence.firstInReview ? ['That first order was in review: its decision decides this one.'] : []),
-    `${describeClick(winner)} won: the ${model} valid click before the order counts.`,
+    ...(evidence.source === 'recurring'
+      ? [`${describeClick(winner)} had won the first order.`]
+      : [`${describeClick(winner)} won: the ${model} valid click before the order counts.`]),
     ...lost,
   ];
 }
 
 function describeClick({ identity, at, affiliateId, campaignId, linkId, ip }: Candidate): string {
-  return `Click ${identity} of ${at} from ${ip}, on link lnk_${linkId} of affiliate aff_${affiliateId} in campaign cmp_${campaignId},`;
+  return `Click ${identity} of ${at}${ip === null ? '' : ` from ${ip}`}, on link lnk_${linkId} of affiliate aff_${affiliateId} in campaign cmp_${campaignId},`;
 }
 
 function explainTerms(terms: Terms, { window }: Evidence): string {
@@ -134,6 +145,31 @@ function explainTerms(terms: Terms, { window }: Evidence): string {
       : `of affiliate aff_${terms.affiliateId}`;
   const promise = window === null ? '' : `; orders until ${window.to} are credited`;
   return `Terms trm_${terms.id} ${scope} were in force at the click${promise}.`;
+}
+
+/** What the amount of the order makes of the commission, where something is fixed in it or was cut. */
+function explainCut(
+  { amountMinor, currency, state }: Conversion,
+  context: { evidence: Evidence; terms: Terms; commissions: readonly Commission[] },
+): string[] {
+  const { evidence, terms, commissions } = context;
+  const outcome = evidence.decided?.outcome ?? state;
+  if (outcome === 'rejected' || outcome === 'unattributed') return [];
+  const money = (minor: bigint) => `${formatAmount(minor, currency)} ${currency}`;
+  const isWithin = terms.fixedWithinOrder || evidence.rulesVersion < 5;
+  const fixed = isWithin
+    ? 'Its fixed commission is cut to the amount of the order, as percentages are.'
+    : `Its fixed commission of ${money(terms.fixedMinor)} is earned whatever the amount of the order; only percentages are cut to that.`;
+  const own = commissions.find(({ level }) => level === 1);
+  const volumeBefore = evidence.volumeBeforeMinor ?? own?.volumeBeforeMinor ?? 0n;
+  const uncutMinor = uncutCommission(amountMinor, terms, BigInt(volumeBefore));
+  const earnedMinor = own?.amountMinor ?? 0n;
+  return [
+    ...(terms.fixedMinor > 0n ? [fixed] : []),
+    ...(earnedMinor < uncutMinor
+      ? [`The commission of level 1 would be ${money(uncutMinor)}, and was cut to ${money(earnedMinor)}.`]
+      : []),
+  ];
 }
 
 function explainRule({ rule, fired, effect, observed, threshold, windowSeconds }: RuleResult): string {

@@ -1,21 +1,21 @@
-import { type ClickIdCodec, clickIdentityKey } from '../../core/clicks/click-id.ts';
+import type { ClickIdCodec } from '../../core/clicks/click-id.ts';
 import {
   type ChainMember,
   type CommissionAmount,
   computeCommissions,
 } from '../../ledger/books/commission-amounts.ts';
-import { listCommissions } from '../../ledger/books/commissions.ts';
+import { type Commission, listCommissions } from '../../ledger/books/commissions.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import { type Conversion, listDecided } from '../../ledger/conversions/conversions.ts';
 import { readChains } from '../../ledger/decisions/decisions.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { getRulesVersions } from '../../ledger/programs/programs.ts';
-import type { AttributionModel } from '../../ledger/programs/terms.ts';
+import type { AttributionModel, Terms } from '../../ledger/programs/terms.ts';
 import { type Observations, observe } from '../decide/apply-fraud-rules.ts';
-import { type ClickFacts, chooseClick, clockToleranceMs, type Winner, type Won } from '../decide/choose.ts';
+import { type ClickFacts, chooseClick, identityOf, type Winner, type Won } from '../decide/choose.ts';
 import { type DecidedChoice, decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
 import { type Evidence, parseEvidence } from '../decide/evidence.ts';
-import { type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
+import { type EarlierDecision, type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
 import type { ClickSource } from '../worker/click-source.ts';
 import { gatherRuleFacts } from '../worker/rule-facts.ts';
 
@@ -109,22 +109,36 @@ async function readRecorded(ledger: Database, page: readonly Conversion[]): Prom
         level,
         amountMinor,
       })),
-      volumeBeforeMinor: ordered[0]?.volumeBeforeMinor ?? undefined,
+      volumeBeforeMinor: volumeBefore(evidence, ordered[0]),
     });
   }
   return recorded;
 }
 
+/** Before rules version 5 it stands with the commission of level 1 alone, and nowhere where that was nothing. */
+function volumeBefore({ volumeBeforeMinor }: Evidence, first: Commission | undefined): bigint | undefined {
+  return volumeBeforeMinor === undefined
+    ? (first?.volumeBeforeMinor ?? undefined)
+    : BigInt(volumeBeforeMinor);
+}
+
 /** The decision at the time, whatever a reviewer or a refund made of it afterwards. */
-function recordedDecision({ conversion, evidence, commissions }: Recorded): ReplayedDecision {
-  const click = winningIdentity(evidence) ?? null;
-  if (evidence.source === null) {
-    return { outcome: 'unattributed', reason: conversion.reason, click, commissions };
-  }
-  // A reviewer's rejection has taken the place of the reason; an approval has left it.
-  const isMatch = evidence.source === 'fingerprint' && conversion.reason === 'fingerprint_match';
-  const { firstInReview } = evidence;
-  return { ...outcomeOf(evidence.rules, { isMatch, firstInReview }), click, commissions };
+function recordedDecision({ recorded, facts }: Rechosen): ReplayedDecision {
+  const { evidence, commissions } = recorded;
+  const { outcome, reason } = evidence.decided ?? decidedBeforeVersion5(recorded, facts.conversion);
+  return { outcome, reason, click: winningIdentity(evidence) ?? null, commissions };
+}
+
+/** Earlier evidence does not say what was decided: it follows from its rules, and from the settings of that time. */
+function decidedBeforeVersion5(
+  { conversion: { reason }, evidence: { source, rules, firstInReview } }: Recorded,
+  { fingerprintMatch }: ClaimedConversion,
+): FraudDecision {
+  if (source === null) return { outcome: 'unattributed', reason };
+  return outcomeOf(rules, {
+    isMatch: source === 'fingerprint' && fingerprintMatch === 'review',
+    firstInReview,
+  });
 }
 
 async function replayPage(options: ReplayOptions, recorded: readonly Recorded[]): Promise<Difference[]> {
@@ -139,7 +153,7 @@ async function replayPage(options: ReplayOptions, recorded: readonly Recorded[])
   });
   return rechosen.flatMap((one): Difference[] => {
     const { conversion } = one.recorded;
-    const before = recordedDecision(one.recorded);
+    const before = recordedDecision(one);
     const now = decideAgain(one, fresh.get(conversion.id), chains);
     const { id: conversionId, orderId, currency } = conversion;
     return isEqual(before, now) ? [] : [{ conversionId, orderId, currency, before, after: now }];
@@ -153,6 +167,7 @@ async function rechoose(sources: FactSources, recorded: readonly Recorded[]): Pr
     conversions: await withTheirRules(sources.sql, recorded),
     // Everything that will ever be known is known by now.
     gaveUp: () => true,
+    earlierOf: ({ id }) => earlierDecision(recordedById.get(id)?.evidence),
   });
   return clickFacts.flatMap((current) => {
     const one = recordedById.get(current.conversion.id);
@@ -162,11 +177,16 @@ async function rechoose(sources: FactSources, recorded: readonly Recorded[]): Pr
     const facts = {
       ...current,
       subscription: current.subscription && { ...current.subscription, inReview },
-      clockToleranceMs: clockToleranceMs(one.evidence.rulesVersion),
     };
     const choice = chooseClick(facts);
     return [{ recorded: one, facts, choice: choice.kind === 'awaiting_click' ? NO_CLICK : choice }];
   });
+}
+
+function earlierDecision(evidence: Evidence | undefined): EarlierDecision | undefined {
+  if (!evidence) return undefined;
+  const { rulesVersion, firstOrder } = evidence;
+  return { rulesVersion, firstOrder: typeof firstOrder === 'string' ? BigInt(firstOrder) : firstOrder };
 }
 
 const NO_CLICK: DecidedChoice = { kind: 'none', reason: 'no_click', candidates: [] };
@@ -175,7 +195,7 @@ const NO_CLICK: DecidedChoice = { kind: 'none', reason: 'no_click', candidates: 
 function wonByAnother({ recorded: { evidence }, facts: { conversion }, choice }: Rechosen): Won[] {
   if (choice.kind !== 'won') return [];
   const { winner } = choice;
-  const isSame = evidence.source !== null && winningIdentity(evidence) === clickIdentityKey(winner.click);
+  const isSame = evidence.source !== null && winningIdentity(evidence) === identityOf(winner.click);
   return isSame ? [] : [{ conversion, winner }];
 }
 
@@ -189,17 +209,32 @@ function decideAgain(
   if (choice.kind === 'none') return { outcome, reason, click: null, commissions: [] };
   const { click, terms }: Winner = choice.winner;
   const credits = outcome === 'attributed' || outcome === 'review';
-  const chain = fresh ? (chains.get(click.affiliateId) ?? []) : recorded.commissions.map(asMember);
+  const chain = fresh ? (chains.get(click.affiliateId) ?? []) : recordedChain(recorded, click.affiliateId);
   const commissions = credits
     ? computeCommissions({
         orderMinor: recorded.conversion.amountMinor,
-        terms,
+        terms: termsOfVersion(terms, recorded.evidence),
         chain: chain.slice(0, 1 + terms.levelRatesBps.length),
         // Another affiliate's volume at that moment is not kept: it counts from the beginning of its tiers.
         volumeBeforeMinor: fresh ? undefined : recorded.volumeBeforeMinor,
       })
     : [];
-  return { outcome, reason, click: clickIdentityKey(click), commissions };
+  return { outcome, reason, click: identityOf(click), commissions };
+}
+
+/**
+ * Who earned at the time, and the affiliate of the click also where it earned nothing; before version 5 of the rules the
+ * volume by which it did is not known.
+ */
+function recordedChain({ commissions, evidence }: Recorded, affiliateId: number): ChainMember[] {
+  const members = commissions.map(asMember);
+  if (evidence.rulesVersion < 5 || members.some(({ level }) => level === 1)) return members;
+  return [{ affiliateId, level: 1, active: true }, ...members];
+}
+
+/** Before version 5 of the rules every fixed commission was cut to the amount of the order. */
+function termsOfVersion(terms: Terms, { rulesVersion }: Evidence): Terms {
+  return rulesVersion < 5 ? { ...terms, fixedWithinOrder: true } : terms;
 }
 
 /** Conversions with the thresholds by which they were decided. */

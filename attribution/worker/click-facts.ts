@@ -4,8 +4,11 @@ import { UNKNOWN_IP } from '../../core/ip.ts';
 import { DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import {
+  type CustomerQuestion,
   type FirstOrder,
   findFirstOrders,
+  findFirstOrdersBeforeVersion5,
+  getFirstOrders,
   haveUndecidedBefore,
 } from '../../ledger/conversions/decision-facts.ts';
 import type { DatabaseSql } from '../../ledger/postgres/db.ts';
@@ -20,6 +23,7 @@ import {
   isKnownUpTo,
   type KnownClick,
   losesBecause,
+  type Subscription,
   visitEndMs,
 } from '../decide/choose.ts';
 import { RULES_VERSION } from '../decide/decide.ts';
@@ -36,18 +40,27 @@ export interface FactSources {
   readonly model?: AttributionModel | undefined;
 }
 
+/** What a decision that is made again keeps from its evidence. */
+export interface EarlierDecision {
+  readonly rulesVersion: number;
+  /** The customer's first order that was found; undefined: before version 5 of the rules, which did not keep it. */
+  readonly firstOrder: bigint | null | undefined;
+}
+
 /** A conversion with what its click id led to. */
 type Reported = Pick<ClickFacts, 'conversion' | 'given'>;
 type ReportedWithTerms = Pick<ClickFacts, 'conversion' | 'given' | 'terms'>;
-type Subscription = NonNullable<ClickFacts['subscription']>;
 
-const TOLERANCE_MS = clockToleranceMs(RULES_VERSION);
-
-/** Reads what {@link chooseClick} needs of each conversion. */
+/** Reads what {@link chooseClick} needs of each conversion; `earlierOf` where decisions are made again. */
 export async function gatherClickFacts(
   sources: FactSources,
-  options: { conversions: readonly ClaimedConversion[]; gaveUp: (conversion: ClaimedConversion) => boolean },
+  options: {
+    conversions: readonly ClaimedConversion[];
+    gaveUp: (conversion: ClaimedConversion) => boolean;
+    earlierOf?: (conversion: ClaimedConversion) => EarlierDecision | undefined;
+  },
 ): Promise<ClickFacts[]> {
+  const { earlierOf = () => undefined } = options;
   const { conversions, gaveUp } = options;
   const completeToMs = await sources.clicks.completeToMs();
   const reported = await withGivenClicks(sources, {
@@ -55,7 +68,7 @@ export async function gatherClickFacts(
     isKnown: (conversion, clickMs) => isKnownUpTo({ completeToMs, gaveUp: gaveUp(conversion) }, clickMs),
   });
   const orders = await withTerms(sources.sql, reported);
-  const { subscriptions, undecidedBefore } = await readSubscriptions(sources, orders);
+  const { subscriptions, undecidedBefore } = await readSubscriptions(sources.sql, orders, earlierOf);
   const visits = await readVisits(sources, orders);
   return orders.map((order) => ({
     ...order,
@@ -65,7 +78,7 @@ export async function gatherClickFacts(
     completeToMs,
     gaveUp: gaveUp(order.conversion),
     model: sources.model,
-    clockToleranceMs: TOLERANCE_MS,
+    rulesVersion: earlierOf(order.conversion)?.rulesVersion ?? RULES_VERSION,
   }));
 }
 
@@ -126,44 +139,85 @@ async function termsOfClicks(
   );
 }
 
+type EarlierOf = (conversion: ClaimedConversion) => EarlierDecision | undefined;
+
 /** Earlier orders of the customers whose order has no click that can win: the first one, and whether one is undecided. */
 async function readSubscriptions(
-  { sql, clicks }: FactSources,
+  sql: DatabaseSql,
   orders: readonly ReportedWithTerms[],
+  earlierOf: EarlierOf,
 ): Promise<{
   subscriptions: Map<ReportedWithTerms, Subscription>;
   undecidedBefore: Map<ReportedWithTerms, boolean>;
 }> {
+  const questionOf = (order: ReportedWithTerms) =>
+    customerQuestion(order, earlierOf(order.conversion)?.rulesVersion ?? RULES_VERSION);
   // Before the first orders are read: one that is decided in between is found by that.
-  const undecidedBefore = await askEach(orders, customerQuestion, (questions) =>
+  const undecidedBefore = await askEach(orders, questionOf, (questions) =>
     haveUndecidedBefore(sql, questions),
   );
-  const firstOrders = await askEach(orders, customerQuestion, (questions) => findFirstOrders(sql, questions));
-  const found = [...firstOrders].flatMap(([order, first]) => (first ? [{ order, first }] : []));
-  const known = await clicks.lookUp(found.map(({ first }) => clickOf(first)));
+  const found = await readFirstOrders(sql, orders, { questionOf, earlierOf });
   const terms = await termsById(
     sql,
     found.map(({ first }) => first.termsId),
   );
-  const subscriptions = found.flatMap(({ order, first }): [ReportedWithTerms, Subscription][] => {
+  const subscriptions = found.map(({ order, first }): [ReportedWithTerms, Subscription] => {
     const { conversionId, occurredAt: startedAt, inReview, termsId } = first;
-    const click = known.get(clickIdentityKey(clickOf(first)));
-    return click ? [[order, { click, terms: terms.get(termsId), conversionId, startedAt, inReview }]] : [];
+    return [order, { click: clickOf(first), terms: terms.get(termsId), conversionId, startedAt, inReview }];
   });
   return { subscriptions: new Map(subscriptions), undecidedBefore };
 }
 
-function customerQuestion({ conversion, given, terms }: ReportedWithTerms) {
-  const { customerId, programId, id: conversionId, occurredAt } = conversion;
-  const hasOwnClick =
-    given.kind === 'found' &&
-    losesBecause(conversion, { click: given.click, terms }, { clockToleranceMs: TOLERANCE_MS }) === undefined;
-  if (customerId === null || hasOwnClick) return undefined;
-  return { customerId, programId, conversionId, occurredAt };
+/** The one that a decision found stands in its evidence: what happened to it, or was imported, since then changes nothing. */
+async function readFirstOrders(
+  sql: DatabaseSql,
+  orders: readonly ReportedWithTerms[],
+  options: {
+    questionOf: (order: ReportedWithTerms) => CustomerQuestion | undefined;
+    earlierOf: EarlierOf;
+  },
+): Promise<{ order: ReportedWithTerms; first: FirstOrder }[]> {
+  const { questionOf, earlierOf } = options;
+  const fresh = orders.filter(({ conversion }) => earlierOf(conversion) === undefined);
+  const kept = orders.filter(({ conversion }) => earlierOf(conversion)?.firstOrder !== undefined);
+  const before5 = orders.filter((order) => !fresh.includes(order) && !kept.includes(order));
+  const answers = [
+    ...(await askEach(fresh, questionOf, (questions) => findFirstOrders(sql, questions))),
+    ...(await askEach(
+      kept,
+      ({ conversion }) => earlierOf(conversion)?.firstOrder ?? null,
+      (ids) => getFirstOrders(sql, ids),
+    )),
+    ...(await askEach(before5, questionOf, (questions) => findFirstOrdersBeforeVersion5(sql, questions))),
+  ];
+  return answers.flatMap(([order, first]) => (first ? [{ order, first }] : []));
 }
 
-function clickOf({ clickTs, clickNode, clickSeq }: FirstOrder): ClickIdentity {
-  return { ts: clickTs.getTime(), node: clickNode, seq: clickSeq };
+/** Undefined where no earlier order of the customer matters: the order has a click that can win, or names no customer. */
+function customerQuestion(
+  { conversion, given, terms }: ReportedWithTerms,
+  rulesVersion: number,
+): CustomerQuestion | undefined {
+  const { customerId, customerEmailHash, programId, id: conversionId, occurredAt } = conversion;
+  const toleranceMs = clockToleranceMs(rulesVersion);
+  const hasOwnClick =
+    given.kind === 'found' &&
+    losesBecause(conversion, { click: given.click, terms }, { toleranceMs }) === undefined;
+  if ((customerId === null && customerEmailHash === null) || hasOwnClick) return undefined;
+  return { customerId, customerEmailHash, programId, conversionId, occurredAt };
+}
+
+function clickOf({ clickTs, clickNode, clickSeq, clickIp, ...first }: FirstOrder): Subscription['click'] {
+  const { linkId, campaignId, affiliateId } = first;
+  return {
+    ts: clickTs.getTime(),
+    node: clickNode,
+    seq: clickSeq,
+    ip: clickIp,
+    linkId,
+    campaignId,
+    affiliateId,
+  };
 }
 
 async function termsById(sql: DatabaseSql, ids: readonly number[]): Promise<Map<number, Terms>> {

@@ -6,6 +6,7 @@ import {
 import type { Decision } from '../../ledger/decisions/decisions.ts';
 import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import { observe } from '../decide/apply-fraud-rules.ts';
+import type { Winner } from '../decide/choose.ts';
 import { decide, type ExplainedDecision } from '../decide/decide.ts';
 import { askEach } from './ask-each.ts';
 import type { PreparedConversion } from './prepare.ts';
@@ -35,7 +36,12 @@ export async function makeDecisions(
 function rateQuestion({ facts: { conversion }, choice }: PreparedConversion): RateQuestion | undefined {
   if (choice.kind !== 'won') return undefined;
   const { id: conversionId, programId, receivedAt, customerId } = conversion;
-  return { conversionId, programId, receivedAt, customerId, ip: choice.winner.click.ip };
+  return { conversionId, programId, receivedAt, customerId, ip: ownIp(choice.winner) };
+}
+
+/** The address of the order's own click. */
+function ownIp({ source, click }: Winner): string | null {
+  return source === 'recurring' ? null : click.ip;
 }
 
 /** Counts the orders of one batch by address and customer, as the books count those before it. */
@@ -51,7 +57,8 @@ function createTally() {
     add({ facts: { conversion }, choice }: PreparedConversion, before: EarlierCounts): EarlierCounts {
       if (choice.kind !== 'won') return before;
       const { programId, customerId } = conversion;
-      const fromIp = before.fromIp + count(`ip ${programId} ${choice.winner.click.ip}`);
+      const ip = ownIp(choice.winner);
+      const fromIp = ip === null ? 0 : before.fromIp + count(`ip ${programId} ${ip}`);
       const fromCustomer =
         customerId === null ? 0 : before.fromCustomer + count(`customer ${programId} ${customerId}`);
       return { fromIp, fromCustomer };
@@ -73,8 +80,10 @@ function recordable(
     evidence,
     click: winner?.click ?? (given.kind === 'found' ? given.click : undefined),
     termsId: winner?.terms.id ?? null,
-    recurringOf: winner?.recurringOf,
-    firstInReview: winner?.firstInReview,
+    ...(winner?.source === 'recurring' && {
+      recurringOf: winner.recurringOf,
+      firstInReview: winner.firstInReview,
+    }),
     nextAttemptAt: mayReturn ? nextLook(now) : undefined,
     now,
   };

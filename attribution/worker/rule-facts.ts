@@ -1,13 +1,21 @@
 import { HOUR_MS } from '../../core/time.ts';
 import { fromOwnSessions } from '../../ledger/conversions/decision-facts.ts';
+import { readChains } from '../../ledger/decisions/decisions.ts';
 import { readAccountHashes } from '../../ledger/payouts/methods.ts';
-import { getAffiliates } from '../../ledger/programs/affiliates.ts';
+import { type Affiliate, getAffiliates } from '../../ledger/programs/affiliates.ts';
 import { CONTEXT_HOURS, type ContextQuestion } from '../../warehouse/lookups/click-context.ts';
-import type { RuleFacts } from '../decide/apply-fraud-rules.ts';
+import type { Earner, RuleFacts } from '../decide/apply-fraud-rules.ts';
 import type { Won } from '../decide/choose.ts';
 import { askEach } from './ask-each.ts';
 import type { FactSources } from './click-facts.ts';
 import { gatherPaces } from './pace.ts';
+
+/** An affiliate that would earn by an order that is decided. */
+interface Candidate {
+  readonly won: Won;
+  readonly affiliate: Affiliate;
+  readonly level: number;
+}
 
 /**
  * The second half of the facts of a batch: reads what the fraud rules look at, by conversion id. Conversions whose
@@ -19,13 +27,8 @@ export async function gatherRuleFacts(
   now: Date,
 ): Promise<Map<bigint, RuleFacts>> {
   if (won.length === 0) return new Map();
-  const affiliateIds = [...new Set(won.map(({ winner }) => winner.click.affiliateId))];
-  const rows = await getAffiliates(sql, affiliateIds);
-  const affiliates = new Map(rows.map((affiliate) => [affiliate.id, affiliate]));
+  const earners = await gatherEarners(sql, won);
   const paces = await gatherPaces(sql, won);
-  const hasAccount = won.some(({ conversion }) => conversion.paymentAccountHash !== null);
-  const accounts = hasAccount ? await readAccountHashes(sql, affiliateIds) : new Map<number, string>();
-  const ownSessions = await askEach(won, sessionQuestion, (questions) => fromOwnSessions(sql, questions));
   const oldestMs = now.getTime() - CONTEXT_HOURS * HOUR_MS + HOUR_MS;
   const contexts = await askEach(
     won,
@@ -34,32 +37,61 @@ export async function gatherRuleFacts(
   );
   return new Map(
     won.flatMap((one): [bigint, RuleFacts][] => {
-      const { conversion, winner } = one;
-      const affiliate = affiliates.get(winner.click.affiliateId);
-      if (!affiliate) return [];
-      const facts = {
-        affiliate,
-        payoutAccountHash: accounts.get(affiliate.id),
-        fromOwnSession: ownSessions.get(one) ?? false,
-        context: contexts.get(one),
-        pace: paces.get(conversion.id),
-      };
-      return [[conversion.id, facts]];
+      const [own, ...ancestors] = earners.get(one) ?? [];
+      if (own?.level !== 1) return [];
+      const { id } = one.conversion;
+      return [[id, { ...own, ancestors, context: contexts.get(one), pace: paces.get(id) }]];
     }),
   );
 }
 
-function sessionQuestion({ conversion, winner }: Won) {
+/** Who would earn by each order, the affiliate of the click first: ancestors that are active and have a rate. */
+async function gatherEarners(
+  sql: FactSources['sql'],
+  won: readonly Won[],
+): Promise<Map<Won, (Earner & { level: number })[]>> {
+  const winners = [...new Set(won.map(({ winner }) => winner.click.affiliateId))];
+  const levels = 1 + Math.max(...won.map(({ winner }) => winner.terms.levelRatesBps.length));
+  const chains = await readChains(sql, { affiliateIds: winners, levels });
+  const ids = [...new Set([...chains.values()].flat().map(({ affiliateId }) => affiliateId))];
+  const affiliates = new Map((await getAffiliates(sql, ids)).map((affiliate) => [affiliate.id, affiliate]));
+  const candidates = won.flatMap((one): Candidate[] => {
+    const { click, terms } = one.winner;
+    const earning = (chains.get(click.affiliateId) ?? []).filter(
+      ({ level, active }) => level === 1 || (active && (terms.levelRatesBps[level - 2] ?? 0) > 0),
+    );
+    return earning.flatMap(({ affiliateId, level }) => {
+      const affiliate = affiliates.get(affiliateId);
+      return affiliate ? [{ won: one, affiliate, level }] : [];
+    });
+  });
+  const hasMark = won.some(
+    ({ conversion }) => conversion.paymentAccountHash !== null || conversion.customerEmailHash !== null,
+  );
+  const accounts = hasMark ? await readAccountHashes(sql, ids) : new Map<number, string>();
+  const sessions = await askEach(candidates, sessionQuestion, (questions) => fromOwnSessions(sql, questions));
+  const earners = new Map<Won, (Earner & { level: number })[]>();
+  for (const candidate of candidates) {
+    const { won: one, affiliate, level } = candidate;
+    const payoutAccountHash = accounts.get(affiliate.id);
+    const earner = { affiliate, level, payoutAccountHash, fromOwnSession: sessions.get(candidate) ?? false };
+    earners.set(one, [...(earners.get(one) ?? []), earner]);
+  }
+  return earners;
+}
+
+function sessionQuestion({ won: { conversion, winner }, affiliate }: Candidate) {
+  const own = winner.source === 'recurring' ? undefined : winner.click;
   return {
-    affiliateId: winner.click.affiliateId,
-    ip: conversion.ip ?? winner.click.ip,
-    fingerprint: conversion.fingerprint ?? winner.click.fingerprint,
+    affiliateId: affiliate.id,
+    ip: conversion.ip ?? own?.ip ?? null,
+    fingerprint: conversion.fingerprint ?? own?.fingerprint ?? null,
     at: conversion.receivedAt,
   };
 }
 
 /** Undefined for clicks older than the velocity tables, and for later orders of a subscription, which have none of their own. */
 function contextQuestion({ conversion, winner }: Won, oldestMs: number): ContextQuestion | undefined {
-  const { click, source } = winner;
-  return source === 'recurring' || click.ts < oldestMs ? undefined : { ...click, orderIp: conversion.ip };
+  if (winner.source === 'recurring' || winner.click.ts < oldestMs) return undefined;
+  return { ...winner.click, orderIp: conversion.ip };
 }

@@ -233,6 +233,30 @@ test('an order from where the affiliate itself works is its own', async () => {
   expect(await fixture.find(orderId)).toMatchObject({ state: 'rejected', reason: 'self_referral' });
 });
 
+test('an order of another affiliate that would earn by it is rejected, while that one is active and its level has a rate', async () => {
+  const parties = await program({ levelRatesBps: [300, 0] });
+  const { chain } = parties;
+  const buyer = async (customerId: string) => {
+    const [click] = await fixture.addClicks([{ ip: ip('198.51.104.1') }], parties);
+    const orderId = await fixture.order({ clickId: idOf(click), customerId }, parties);
+    await fixture.decideAll();
+    return await fixture.find(orderId, parties);
+  };
+  for (const [i, reference] of ['own', 'parent', 'grandparent'].entries()) {
+    await fixture.ledger`update affiliates set customer_ref = ${reference} where id = ${chain[i] ?? 0}`;
+  }
+  const selfReferral = { state: 'rejected', reason: 'self_referral' };
+  expect(await buyer('Own ')).toMatchObject(selfReferral);
+  const byParent = await buyer('PARENT');
+  expect(byParent).toMatchObject(selfReferral);
+  expect(parseEvidence(byParent.evidence)?.rules[0]).toMatchObject({ observed: 'customer_id, level 2' });
+  expect(await buyer('grandparent')).toMatchObject({ state: 'attributed' });
+  await fixture.ledger`update affiliates set status = 'suspended' where id = ${chain[1]}`;
+  expect(await buyer('parent')).toMatchObject({ state: 'attributed' });
+  const range = { from: new Date(Date.now() - HOUR_MS), to: new Date(Date.now() + DAY_MS) };
+  expect((await replay({ ...fixture, ...range, programId: parties.programId })).differences).toEqual([]);
+});
+
 test('clicks in the hour before are counted by address and network, in whole minutes', async () => {
   const parties = await program();
   const minute = Math.floor((Date.now() - 600_000) / 60_000) * 60_000;

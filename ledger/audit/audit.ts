@@ -168,13 +168,15 @@ const CHECKS: readonly Check[] = [
   {
     name: 'levels_within_order',
     statement:
-      'the levels of an order together have no more than the order, and each affiliate earns by it at one level',
+      'the percentages of all levels of an order together have no more than the order, fixed commissions neither where their terms say so, and each affiliate earns by it at one level',
     find: (tx) => tx<[Finding]>`
       with checked as (
-        select c.id, sum(m.amount_minor - m.reversed_minor) > c.amount_minor
+        select c.id,
+          sum(m.amount_minor - m.reversed_minor) > c.amount_minor
+            + coalesce(max(t.fixed_minor) filter (where m.level = 1 and not t.fixed_within_order), 0)
           or count(distinct m.level) <> count(distinct m.affiliate_id)
           or count(distinct (m.level, m.affiliate_id)) <> count(distinct m.level) as is_off
-        from conversions c join commissions m on m.conversion_id = c.id group by c.id
+        from conversions c join commissions m on m.conversion_id = c.id join terms t on t.id = m.terms_id group by c.id
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
         'cnv_' || min(id) filter (where is_off) as example from checked`,
@@ -222,10 +224,11 @@ const CHECKS: readonly Check[] = [
   },
   {
     name: 'paid_once',
-    statement: 'no commission is in two live payouts, and those in a payout or paid are in one',
+    statement:
+      'no commission is in two live payouts, those in a payout or paid are in one, and those paid outside in none',
     find: (tx) => tx<[Finding]>`
       with checked as (
-        select c.id, count(i.id) <> (c.state in ('in_payout', 'paid'))::integer as is_off
+        select c.id, count(i.id) <> (c.state in ('in_payout', 'paid') and not c.paid_outside)::integer as is_off
         from commissions c left join payout_items i on i.commission_id = c.id and i.live
         group by c.id
       )

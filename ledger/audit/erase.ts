@@ -17,7 +17,8 @@ export async function eraseCustomer(owner: Database, customerId: string): Promis
       select id, host(ip) as ip, host(click_ip) as click_ip from conversions
       where customer_id = ${customerId} for no key update`;
     await tx`
-      update conversions set customer_id = null, customer_email_hash = null, payment_account_hash = null, ip = null, click_ip = null,
+      update conversions set customer_id = null, customer_email_hash = null, customer_mailbox_hash = null,
+        payment_account_hash = null, ip = null, click_ip = null,
         user_agent = null, fingerprint = null, evidence = null
       where customer_id = ${customerId}`;
     // What the shop called is kept as it came; of this person's calls only the outcome stays.

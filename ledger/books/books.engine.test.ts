@@ -6,6 +6,7 @@ import {
   freshLedger,
   recordDecision,
   type TestLedger,
+  type TestParties,
 } from '../../test/support/ledger.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { affiliateBalance } from '../audit/counts.ts';
@@ -14,7 +15,7 @@ import { recordRefund } from '../decisions/refunds.ts';
 import { approveConversion, confirmConversion, rejectConversion } from '../decisions/reviews.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateAffiliate } from '../programs/affiliates.ts';
-import type { NewTerms } from '../programs/terms.ts';
+import { type NewTerms, setTerms } from '../programs/terms.ts';
 import { listCommissions, vestDue } from './commissions.ts';
 
 let db: TestLedger;
@@ -67,6 +68,12 @@ describe('an attributed order', () => {
     {
       name: 'fixed above the order',
       terms: { commissionType: 'fixed', fixedMinor: 750n },
+      orderMinor: 500n,
+      earned: [750n, 15n, 5n],
+    },
+    {
+      name: 'fixed above the order and cut to it',
+      terms: { commissionType: 'fixed', fixedMinor: 750n, fixedWithinOrder: true },
       orderMinor: 500n,
       earned: [500n],
     },
@@ -182,6 +189,30 @@ describe('a conversion in review', () => {
     for (const id of [first, reviewed, meanwhile, after])
       earned.push((await commissionsOf(id))[0]?.amountMinor);
     expect(earned).toEqual([1_000n, 2_000n, 20n, 3_000n]);
+    await expectBooksToHold();
+  });
+
+  test('counts in the volume of its month whatever its terms, refunded or not, and in no other month', async () => {
+    const plain = await createParties(ledger, { levelRatesBps: [] });
+    const { programId, campaignId, chain } = plain;
+    const earnedBy = async (parties: TestParties, amountMinor: bigint, orderId?: string) => {
+      const id = await creditOrder(ledger, parties, { amountMinor, ...(orderId && { orderId }) });
+      return (await commissionsOf(id))[0]?.amountMinor;
+    };
+    await earnedBy(plain, 50_000n, 'big');
+    const tiers = [{ fromMinor: 10_000n, rateBps: 2_000 }];
+    const terms = { programId, tiers, tierMode: 'whole' as const, levelRatesBps: [] };
+    const { id: termsId } = await setTerms(ledger, terms);
+    const tiered = { ...plain, termsId };
+    expect(await earnedBy(tiered, 1_000n)).toBe(200n);
+    await refund(programId, 'big', 'all', 50_000n);
+    expect(await earnedBy(tiered, 1_000n)).toBe(200n);
+    // By the old click, under terms without tiers in a campaign of their own: the volume is of the affiliate.
+    const { id: otherTerms } = await setTerms(ledger, { programId, campaignId, levelRatesBps: [] });
+    await earnedBy({ ...plain, termsId: otherTerms }, 500n);
+    const volumes = await ledger`
+      select to_char(month, 'YYYY-MM') as month, volume_minor from affiliate_volumes where affiliate_id = ${chain[0]}`;
+    expect([...volumes]).toEqual([{ month: new Date().toISOString().slice(0, 7), volumeMinor: 52_500n }]);
     await expectBooksToHold();
   });
 

@@ -6,13 +6,14 @@ import { computeCommissions } from './commission-amounts.ts';
 
 const chain = [1, 2, 3].map((level) => ({ affiliateId: level, level, active: true }));
 
-const untiered = { tiers: [], tierMode: 'marginal' as const };
+const untiered = { tiers: [], tierMode: 'marginal' as const, fixedWithinOrder: false };
 
 const anyTerms = fc.record({
   tiers: fc.constant([]),
   tierMode: fc.constant('marginal' as const),
   rateBps: fc.integer({ min: 0, max: 10_000 }),
   fixedMinor: fc.bigInt({ min: 0n, max: 1_000_000n }),
+  fixedWithinOrder: fc.boolean(),
   levelRatesBps: fc.array(fc.integer({ min: 0, max: 10_000 }), { maxLength: 9 }),
 });
 const anyOrder = fc.bigInt({ min: 0n, max: 1_000_000_000_000n });
@@ -38,13 +39,13 @@ describe('commission amounts', () => {
       { fromMinor: 1_000n, rateBps: 1_200 },
       { fromMinor: 1_100n, rateBps: 1_500 },
     ];
-    const terms = { rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers, tierMode };
+    const terms = { ...untiered, rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers, tierMode };
     expect(computeCommissions({ orderMinor, terms, chain, volumeBeforeMinor })[0]?.amountMinor).toBe(earned);
   });
 
   test('under marginal tiers are the same for an order and for its parts, but for rounding', () => {
     const tiers = [{ fromMinor: 500n, rateBps: 2_000 }];
-    const terms = { rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers, tierMode: 'marginal' as const };
+    const terms = { ...untiered, rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers };
     const earns = (orderMinor: bigint, volumeBeforeMinor: bigint) =>
       computeCommissions({ orderMinor, terms, chain, volumeBeforeMinor })[0]?.amountMinor ?? 0n;
     fc.assert(
@@ -56,15 +57,16 @@ describe('commission amounts', () => {
     );
   });
 
-  test('are the formula while the order is large enough, and never more than the order', () => {
+  test('are the formula while the order is large enough, and but for what is fixed never more than the order', () => {
     fc.assert(
       fc.property(anyTerms, anyOrder, (terms, orderMinor) => {
         const commissions = computeCommissions({ orderMinor, terms, chain });
-        const total = commissions.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
-        expect(total <= orderMinor).toBe(true);
         expect(commissions.every(({ amountMinor }) => amountMinor > 0n)).toBe(true);
+        const onTop = terms.fixedWithinOrder ? 0n : terms.fixedMinor;
+        const total = commissions.reduce((sum, { amountMinor }) => sum + amountMinor, 0n) - onTop;
+        expect(total <= orderMinor).toBe(true);
         const wanted = [
-          applyRateBps(orderMinor, terms.rateBps) + terms.fixedMinor,
+          applyRateBps(orderMinor, terms.rateBps) + terms.fixedMinor - onTop,
           applyRateBps(orderMinor, terms.levelRatesBps[0] ?? 0),
           applyRateBps(orderMinor, terms.levelRatesBps[1] ?? 0),
         ];
@@ -76,9 +78,15 @@ describe('commission amounts', () => {
     );
   });
 
-  test('of an order of nothing are nothing', () => {
-    const terms = { ...untiered, rateBps: 1_000, fixedMinor: 500n, levelRatesBps: [300] };
-    expect(computeCommissions({ orderMinor: 0n, terms, chain })).toEqual([]);
+  test.each([
+    [0n, false, [500n]],
+    [300n, false, [530n, 9n]],
+    [0n, true, []],
+    [300n, true, [300n]],
+  ])('of an order of %i with 5.00 fixed, within the order: %s', (orderMinor, fixedWithinOrder, earned) => {
+    const terms = { ...untiered, rateBps: 1_000, fixedMinor: 500n, fixedWithinOrder, levelRatesBps: [300] };
+    const amounts = computeCommissions({ orderMinor, terms, chain }).map(({ amountMinor }) => amountMinor);
+    expect(amounts).toEqual(earned);
   });
 });
 

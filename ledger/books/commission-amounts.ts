@@ -14,14 +14,18 @@ export interface CommissionAmount {
   readonly amountMinor: bigint;
 }
 
-type CommissionTerms = Pick<Terms, 'rateBps' | 'fixedMinor' | 'levelRatesBps' | 'tiers' | 'tierMode'>;
+type CommissionTerms = Pick<
+  Terms,
+  'rateBps' | 'fixedMinor' | 'fixedWithinOrder' | 'levelRatesBps' | 'tiers' | 'tierMode'
+>;
 
 /**
  * What each member of the chain earns by an order, in minor units.
  * Level 1: its rate × order, half to even, plus the fixed amount; under tiers the rate depends on `volumeBeforeMinor`,
  * the affiliate's volume of the month before this order. Level n: its rate × order. A parent that is not active
- * earns nothing, and the levels above it keep their rates. All levels together never earn more than the order: lower
- * levels come first. Commissions of zero are left out.
+ * earns nothing, and the levels above it keep their rates. The percentages of all levels together never come to more than
+ * the order: lower levels come first. The fixed amount is a promise of its own, also for an order of nothing, unless the
+ * terms keep it `fixedWithinOrder`. Commissions of zero are left out.
  */
 export function computeCommissions(options: {
   orderMinor: bigint;
@@ -34,16 +38,23 @@ export function computeCommissions(options: {
   let left = orderMinor;
   for (const { affiliateId, level, active } of chain) {
     if (!active && level > 1) continue;
-    const rate = terms.levelRatesBps[level - 2] ?? 0;
-    let amountMinor =
+    const fixedMinor = level === 1 ? terms.fixedMinor : 0n;
+    const shareMinor =
       level === 1
-        ? ownShare(orderMinor, terms, volumeBeforeMinor) + terms.fixedMinor
-        : applyRateBps(orderMinor, rate);
-    if (amountMinor > left) amountMinor = left;
-    left -= amountMinor;
+        ? ownShare(orderMinor, terms, volumeBeforeMinor)
+        : applyRateBps(orderMinor, terms.levelRatesBps[level - 2] ?? 0);
+    const withinMinor = terms.fixedWithinOrder ? shareMinor + fixedMinor : shareMinor;
+    const takenMinor = withinMinor < left ? withinMinor : left;
+    left -= takenMinor;
+    const amountMinor = terms.fixedWithinOrder ? takenMinor : takenMinor + fixedMinor;
     if (amountMinor > 0n) commissions.push({ affiliateId, level, amountMinor });
   }
   return commissions;
+}
+
+/** What level 1 earns by an order that is large enough for it, minor units. */
+export function uncutCommission(orderMinor: bigint, terms: CommissionTerms, volumeBeforeMinor = 0n): bigint {
+  return ownShare(orderMinor, terms, volumeBeforeMinor) + terms.fixedMinor;
 }
 
 /** The share of level 1, rounded once whatever tiers the order runs through. */

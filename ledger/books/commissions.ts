@@ -40,6 +40,8 @@ export interface Commission {
   /** Level 1 under tiers: the affiliate's volume of the month before this order. */
   readonly volumeBeforeMinor: bigint | null;
   readonly state: CommissionState;
+  /** Paid before the order was imported, outside these books: in no payout. */
+  readonly paidOutside: boolean;
   readonly availableAt: Date;
   readonly createdAt: Date;
 }
@@ -59,6 +61,7 @@ export const COMMISSION_COLUMNS = [
   'clawbackMinor',
   'volumeBeforeMinor',
   'state',
+  'paidOutside',
   'availableAt',
   'createdAt',
 ];

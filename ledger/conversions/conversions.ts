@@ -103,6 +103,7 @@ export interface Conversion {
   readonly evidence: JsonValue;
   readonly customerId: string | null;
   readonly customerEmailHash: string | null;
+  readonly customerMailboxHash: string | null;
   readonly paymentAccountHash: string | null;
   /** The first order of the subscription by which this one was credited. */
   readonly recurringOf: bigint | null;
@@ -143,6 +144,7 @@ export const CONVERSION_COLUMNS = [
   'evidence',
   'customerId',
   'customerEmailHash',
+  'customerMailboxHash',
   'paymentAccountHash',
   'recurringOf',
   'ip',
@@ -152,18 +154,23 @@ export const CONVERSION_COLUMNS = [
 ];
 
 /** Columns whose type in PostgreSQL is not the one of {@link Conversion}. */
-export type StoredConversion = Omit<Conversion, 'clickSeq' | 'customerEmailHash' | 'paymentAccountHash'> & {
+export type StoredConversion = Omit<
+  Conversion,
+  'clickSeq' | 'customerEmailHash' | 'customerMailboxHash' | 'paymentAccountHash'
+> & {
   readonly clickSeq: bigint | null;
   readonly customerEmailHash: Buffer | null;
+  readonly customerMailboxHash: Buffer | null;
   readonly paymentAccountHash: Buffer | null;
 };
 
 export function fromStored<Row extends StoredConversion>(row: Row) {
-  const { clickSeq, customerEmailHash, paymentAccountHash, fingerprint } = row;
+  const { clickSeq, customerEmailHash, customerMailboxHash, paymentAccountHash, fingerprint } = row;
   return {
     ...row,
     clickSeq: clickSeq === null ? null : Number(clickSeq),
     customerEmailHash: customerEmailHash?.toString('hex') ?? null,
+    customerMailboxHash: customerMailboxHash?.toString('hex') ?? null,
     paymentAccountHash: paymentAccountHash?.toString('hex') ?? null,
     fingerprint: fingerprint === null ? null : BigInt.asUintN(64, fingerprint),
   };
@@ -215,13 +222,14 @@ export async function recordConversions(
       : await answeringInput(sql<StoredConversion[]>`
           insert into conversions (program_id, order_id, amount_minor, currency, order_currency, order_amount_minor,
             rate_id, cross_rate_id, source, received_at, next_attempt_at, occurred_at, click_id, customer_id,
-            customer_email_hash, payment_account_hash, ip, user_agent, fingerprint, payload_hash, awaits_shop)
+            customer_email_hash, customer_mailbox_hash, payment_account_hash, ip, user_agent, fingerprint, payload_hash,
+            awaits_shop)
           select * from json_to_recordset(${sql.json(rows)}::json) as r (
             program_id integer, order_id text, amount_minor bigint, currency text, order_currency text,
             order_amount_minor bigint, rate_id integer, cross_rate_id integer, source text, received_at timestamptz,
             next_attempt_at timestamptz, occurred_at timestamptz, click_id text, customer_id text,
-            customer_email_hash bytea, payment_account_hash bytea, ip inet, user_agent text, fingerprint bigint,
-            payload_hash bytea, awaits_shop boolean)
+            customer_email_hash bytea, customer_mailbox_hash bytea, payment_account_hash bytea, ip inet,
+            user_agent text, fingerprint bigint, payload_hash bytea, awaits_shop boolean)
           on conflict (program_id, order_id) do nothing
           returning ${sql(CONVERSION_COLUMNS)}, conversion_status(state, null) as status`);
   const accepted = new Map(inserted.map((row) => [orderKey(row), row]));

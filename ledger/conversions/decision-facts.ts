@@ -9,8 +9,8 @@ export interface RateQuestion {
   readonly conversionId: bigint;
   readonly programId: number;
   readonly receivedAt: Date;
-  /** Of the click. */
-  readonly ip: string;
+  /** Of the click; null for later orders of a subscription, which have none of their own. */
+  readonly ip: string | null;
   readonly customerId: string | null;
 }
 
@@ -34,7 +34,7 @@ export async function countEarlier(
   questions: readonly RateQuestion[],
 ): Promise<EarlierCounts[]> {
   const keys = questions.flatMap(({ programId, ip, customerId }) => [
-    lockKey('ip', programId, ip),
+    ...(ip === null ? [] : [lockKey('ip', programId, ip)]),
     ...(customerId === null ? [] : [lockKey('customer', programId, customerId)]),
   ]);
   const sorted = [...new Set(keys)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
@@ -53,7 +53,7 @@ export async function countEarlier(
       (select count(*) from (
         select from conversions c
         where c.program_id = q.program_id and c.click_ip = q.ip and c.received_at >= q.at - interval '1 hour'
-          and c.id <> q.id limit ${MAX_COUNTED}) as near) as from_ip,
+          and c.recurring_of is null and c.id <> q.id limit ${MAX_COUNTED}) as near) as from_ip,
       case when q.customer is null then 0 else (select count(*) from (
         select from conversions c
         where c.program_id = q.program_id and c.customer_id = q.customer and c.received_at >= q.at - interval '1 day'
@@ -104,7 +104,7 @@ export async function readPacedOrders(
     from json_to_recordset(${sql.json(asked)}::json) as q (index integer, affiliate_id integer, after bigint, before bigint)
     cross join lateral (
       select id, extract(epoch from occurred_at - click_ts) < ${FAST_SECONDS} as is_fast from conversions
-      where affiliate_id = q.affiliate_id and id > q.after and id < q.before and click_ts is not null and recurring_of is null
+      where affiliate_id = q.affiliate_id and id > q.after and id < q.before and click_node is not null and recurring_of is null
       order by id desc limit ${PACE_SAMPLE}
     ) c`;
   for (const { index, ...order } of rows) answers[index]?.push(order);
@@ -132,39 +132,113 @@ export async function firstUndecided(
   return new Map(rows.map(({ programId, id }) => [programId, id]));
 }
 
-/** The first credited order of a customer, by whose click and terms the later ones are credited. */
+/** An order that may continue a subscription of its customer. */
+export interface CustomerQuestion {
+  readonly programId: number;
+  readonly conversionId: bigint;
+  readonly occurredAt: Date;
+  readonly customerId: string | null;
+  /** In hexadecimal. */
+  readonly customerEmailHash: string | null;
+}
+
+/** The first credited order of a customer, by whose affiliate, link and terms the later ones are credited. */
 export interface FirstOrder {
   readonly conversionId: bigint;
   readonly occurredAt: Date;
   readonly termsId: number;
-  readonly recurringMonths: number;
+  readonly campaignId: number;
+  readonly affiliateId: number;
+  readonly linkId: number;
+  /** Of an imported order when it occurred; it had no click, so that the next three are null. */
   readonly clickTs: Date;
-  readonly clickNode: number;
-  readonly clickSeq: number;
+  readonly clickNode: number | null;
+  readonly clickSeq: number | null;
+  readonly clickIp: string | null;
   /** Whether it is credited is not decided yet. */
   readonly inReview: boolean;
 }
 
-/**
- * For each customer the first order of a subscription it may be continuing; undefined where there is none. An order that
- * was decided by one finds it again, also when that was rejected since: a replay decides as of then.
- */
-export async function findFirstOrders(
-  sql: DatabaseSql,
-  questions: readonly { programId: number; customerId: string; conversionId: bigint }[],
-): Promise<(FirstOrder | undefined)[]> {
-  const answers: (FirstOrder | undefined)[] = questions.map(() => undefined);
-  if (questions.length === 0) return answers;
-  const asked = questions.map(({ programId, customerId, conversionId }, index) => ({
+/** Orders of the same customer: by the id at the shop, and by the e-mail address where one of two orders has no id. */
+const ordersOfCustomer = (sql: DatabaseSql) => sql`
+  select * from conversions where program_id = q.program_id and customer_id = q.customer
+  union all
+  select * from conversions where program_id = q.program_id and customer_email_hash = q.email
+    and (q.customer is null or customer_id is null)`;
+
+function askedCustomers(questions: readonly CustomerQuestion[]) {
+  return questions.map(({ programId, customerId, customerEmailHash, conversionId, occurredAt }, index) => ({
     index,
     program_id: programId,
     customer: customerId,
+    email: customerEmailHash && `\\x${customerEmailHash}`,
     id: conversionId.toString(),
+    at: occurredAt.toISOString(),
   }));
-  const rows = await sql<(Omit<FirstOrder, 'clickSeq'> & { index: number; clickSeq: bigint })[]>`
-    select q.index, c.id as conversion_id, c.occurred_at, c.terms_id, t.recurring_months, c.click_ts, c.click_node,
-      c.click_seq, c.state = 'review' as in_review
-    from json_to_recordset(${sql.json(asked)}::json)
+}
+
+type StoredFirstOrder = Omit<FirstOrder, 'clickSeq'> & {
+  readonly index: number;
+  readonly clickSeq: bigint | null;
+};
+
+const firstOrderColumns = (sql: DatabaseSql) => sql`
+  c.id as conversion_id, c.occurred_at, c.terms_id, c.campaign_id, c.affiliate_id, c.link_id, c.click_ts, c.click_node,
+  c.click_seq, host(c.click_ip) as click_ip, c.state = 'review' as in_review`;
+
+function placed(count: number, rows: readonly StoredFirstOrder[]): (FirstOrder | undefined)[] {
+  const answers: (FirstOrder | undefined)[] = Array.from({ length: count }, () => undefined);
+  for (const { index, clickSeq, ...first } of rows) {
+    answers[index] = { ...first, clickSeq: clickSeq === null ? null : Number(clickSeq) };
+  }
+  return answers;
+}
+
+/** For each customer the first order of a subscription it may be continuing; undefined where there is none. */
+export async function findFirstOrders(
+  sql: DatabaseSql,
+  questions: readonly CustomerQuestion[],
+): Promise<(FirstOrder | undefined)[]> {
+  if (questions.length === 0) return [];
+  const rows = await sql<StoredFirstOrder[]>`
+    select q.index, ${firstOrderColumns(sql)}
+    from json_to_recordset(${sql.json(askedCustomers(questions))}::json)
+      as q (index integer, program_id integer, customer text, email bytea, id bigint)
+    cross join lateral (
+      select * from (${ordersOfCustomer(sql)}) of_customer
+      where id <> q.id and recurring_of is null and state = any(${[...CREDITED_STATES]}::text[])
+      order by occurred_at, id limit 1
+    ) c
+    join terms t on t.id = c.terms_id
+    where t.recurring_months > 0`;
+  return placed(questions.length, rows);
+}
+
+/** The first orders with these ids, one answer each; undefined for null. */
+export async function getFirstOrders(
+  sql: DatabaseSql,
+  ids: readonly (bigint | null)[],
+): Promise<(FirstOrder | undefined)[]> {
+  const asked = ids.flatMap((id, index) => (id === null ? [] : [{ index, id: id.toString() }]));
+  if (asked.length === 0) return ids.map(() => undefined);
+  const rows = await sql<StoredFirstOrder[]>`
+    select q.index, ${firstOrderColumns(sql)}
+    from json_to_recordset(${sql.json(asked)}::json) as q (index integer, id bigint) join conversions c on c.id = q.id`;
+  return placed(ids.length, rows);
+}
+
+/**
+ * What {@link findFirstOrders} found before version 5 of the rules, for decisions that are made again: by the customer id
+ * alone, and with a click. The one by which an order was credited is found also when it was rejected since.
+ */
+export async function findFirstOrdersBeforeVersion5(
+  sql: DatabaseSql,
+  questions: readonly CustomerQuestion[],
+): Promise<(FirstOrder | undefined)[]> {
+  if (questions.length === 0) return [];
+  const rows = await sql<StoredFirstOrder[]>`
+    select q.index, ${firstOrderColumns(sql)}
+    from json_to_recordset(${sql.json(askedCustomers(questions))}::json)
       as q (index integer, program_id integer, customer text, id bigint)
     cross join lateral (
       select * from conversions
@@ -176,8 +250,7 @@ export async function findFirstOrders(
     ) c
     join terms t on t.id = c.terms_id
     where t.recurring_months > 0`;
-  for (const { index, clickSeq, ...first } of rows) answers[index] = { ...first, clickSeq: Number(clickSeq) };
-  return answers;
+  return placed(questions.length, rows);
 }
 
 /**
@@ -186,26 +259,18 @@ export async function findFirstOrders(
  */
 export async function haveUndecidedBefore(
   sql: DatabaseSql,
-  questions: readonly { programId: number; customerId: string; conversionId: bigint; occurredAt: Date }[],
+  questions: readonly CustomerQuestion[],
 ): Promise<boolean[]> {
   const answers = questions.map(() => false);
   if (questions.length === 0) return answers;
-  const asked = questions.map(({ programId, customerId, conversionId, occurredAt }, index) => ({
-    index,
-    program_id: programId,
-    customer: customerId,
-    id: conversionId.toString(),
-    at: occurredAt.toISOString(),
-  }));
   const rows = await sql<{ index: number }[]>`
     select q.index
-    from json_to_recordset(${sql.json(asked)}::json)
-      as q (index integer, program_id integer, customer text, id bigint, at timestamptz)
+    from json_to_recordset(${sql.json(askedCustomers(questions))}::json)
+      as q (index integer, program_id integer, customer text, email bytea, id bigint, at timestamptz)
     where exists (select from terms t where t.program_id = q.program_id and t.recurring_months > 0)
       and exists (
-        select from conversions c
-        where c.program_id = q.program_id and c.customer_id = q.customer
-          and c.state in ('received', 'awaiting_click') and (c.occurred_at, c.id) < (q.at, q.id)
+        select from (${ordersOfCustomer(sql)}) c
+        where c.state in ('received', 'awaiting_click') and (c.occurred_at, c.id) < (q.at, q.id)
       )`;
   for (const { index } of rows) answers[index] = true;
   return answers;

@@ -27,6 +27,8 @@ export interface ReportedConversion {
   readonly customerId?: string | undefined;
   /** SHA-256 of the trimmed lower-case address, 64 hexadecimal digits. */
   readonly customerEmailHash?: string | undefined;
+  /** The same of the mailbox behind the address (core/email.ts), where the address was given. */
+  readonly customerMailboxHash?: string | undefined;
   /** SHA-256 of the account it was paid from, without spaces and in lower case, 64 hexadecimal digits. */
   readonly paymentAccountHash?: string | undefined;
   /** The customer's address, never the shop server's. */
@@ -52,6 +54,7 @@ function checkReported(conversion: ReportedConversion): void {
   if (clickId !== undefined) checkText(clickId, 'click_id', MAX_REFERENCE_LENGTH);
   if (customerId !== undefined) checkText(customerId, 'customer_id', MAX_REFERENCE_LENGTH);
   checkHash(customerEmailHash, 'customer_email_hash');
+  checkHash(conversion.customerMailboxHash, 'customer_mailbox_hash');
   checkHash(conversion.paymentAccountHash, 'payment_account_hash');
   if (ip !== undefined && isIP(ip) === 0) throw new InputError('ip', 'must be an IPv4 or IPv6 address');
   if (userAgent !== undefined) checkText(userAgent, 'user_agent', MAX_HEADER_LENGTH);
@@ -97,7 +100,7 @@ export function conversionRow(
   { conversion, receivedAt, programCurrency, exchange }: PricedConversion,
   hash: Buffer,
 ) {
-  const { customerEmailHash, paymentAccountHash, fingerprint } = conversion;
+  const { customerEmailHash, customerMailboxHash, paymentAccountHash, fingerprint } = conversion;
   const received = receivedAt.toISOString();
   return {
     program_id: conversion.programId,
@@ -115,6 +118,7 @@ export function conversionRow(
     click_id: conversion.clickId,
     customer_id: conversion.customerId,
     customer_email_hash: customerEmailHash && `\\x${customerEmailHash}`,
+    customer_mailbox_hash: customerMailboxHash && `\\x${customerMailboxHash}`,
     payment_account_hash: paymentAccountHash && `\\x${paymentAccountHash}`,
     ip: conversion.ip,
     user_agent: conversion.userAgent,

@@ -2,7 +2,7 @@ import { assert } from '../../core/errors.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import { DAY_MS } from '../../core/time.ts';
 import { type ChainMember, computeCommissions } from '../books/commission-amounts.ts';
-import type { Commission } from '../books/commissions.ts';
+import type { Commission, CommissionState } from '../books/commissions.ts';
 import { appendLines, balancingEntry, type Journal, postJournals } from '../books/journals.ts';
 import type { ConversionReason, ConversionState } from '../conversions/conversions.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
@@ -29,13 +29,15 @@ export interface Decision {
   readonly click?: WinningClick | undefined;
   /** Needed by every outcome but `attributed`. */
   readonly reason: ConversionReason | null;
-  /** Stored as JSON. */
+  /** Stored as JSON; under tiers with `volumeBeforeMinor`, which is known only when the decision is written. */
   readonly evidence: object;
   readonly termsId: number | null;
   /** The first order of the subscription that credits this one. */
   readonly recurringOf?: bigint | undefined;
   /** That first order was found in review: this one waits for it. */
   readonly firstInReview?: boolean | undefined;
+  /** Of an imported order: its commissions were paid before, outside these books. They are booked as paid, and never paid. */
+  readonly paidOutside?: boolean | undefined;
   /** When an unattributed conversion is looked at again; default never. */
   readonly nextAttemptAt?: Date | undefined;
   readonly now: Date;
@@ -106,12 +108,14 @@ export async function recordDecisions(
     const isDue = UNDECIDED.has(state) && state !== decision.outcome && !isOutdated(decision);
     return isDue ? [{ decision, conversion }] : [];
   });
+  const credits = await gatherCredits(tx, taken);
+  const volumes = await addVolumes(tx, credits);
   await writeDecisions(
     tx,
     taken.map(({ decision }) => decision),
+    volumes,
   );
-  const credits = await gatherCredits(tx, taken);
-  const commissions = await insertCommissions(tx, credits);
+  const commissions = await insertCommissions(tx, credits, volumes);
   await postEarnings(tx, credits, commissions);
   for (const { conversion } of credits) {
     const { id, refundedMinor, cancelledAt } = conversion;
@@ -131,17 +135,22 @@ export async function recordDecisions(
   });
 }
 
-async function writeDecisions(tx: DatabaseTransaction, decisions: readonly Decision[]): Promise<void> {
+async function writeDecisions(
+  tx: DatabaseTransaction,
+  decisions: readonly Decision[],
+  volumes: Volumes,
+): Promise<void> {
   if (decisions.length === 0) return;
   const rows = decisions.map((decision) => {
     const { conversionId, outcome, click, reason, evidence, termsId, recurringOf, nextAttemptAt } = decision;
     // A click that won nothing may be of another program: its identity is kept, no affiliate is credited.
     const credited = outcome === 'unattributed' ? undefined : click;
+    const volumeBeforeMinor = volumes.get(conversionId)?.toString();
     return {
       id: conversionId.toString(),
       state: outcome,
       reason,
-      evidence: evidence as JsonValue,
+      evidence: { ...evidence, ...(volumeBeforeMinor && { volumeBeforeMinor }) } as JsonValue,
       at: decision.now.toISOString(),
       next: nextAttemptAt?.toISOString() ?? null,
       terms_id: termsId,
@@ -221,8 +230,8 @@ export async function readChains(
 async function insertCommissions(
   tx: DatabaseTransaction,
   credits: readonly Credit[],
+  volumes: Volumes,
 ): Promise<Map<bigint, NewCommission[]>> {
-  const volumes = await addVolumes(tx, credits);
   const rows = credits.flatMap(({ conversion, decision, terms, chain }) => {
     const volumeBeforeMinor = volumes.get(conversion.id);
     return computeCommissions({ orderMinor: conversion.amountMinor, terms, chain, volumeBeforeMinor }).map(
@@ -235,7 +244,8 @@ async function insertCommissions(
         terms_id: terms.id,
         amount_minor: amountMinor.toString(),
         volume_before_minor: level === 1 ? (volumeBeforeMinor?.toString() ?? null) : null,
-        state: decision.outcome === 'review' || conversion.awaitsShop ? 'held' : 'pending',
+        state: firstState(decision, conversion),
+        paid_outside: decision.paidOutside ?? false,
         // The hold counts from the report, not from the decision: a late decision delays no payout.
         available_at: addDays(conversion.receivedAt, terms.holdDays).toISOString(),
       }),
@@ -245,12 +255,12 @@ async function insertCommissions(
   if (rows.length === 0) return byConversion;
   const commissions = await tx<NewCommission[]>`
     insert into commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
-      volume_before_minor, state, available_at)
+      volume_before_minor, state, paid_outside, available_at)
     select conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
-      volume_before_minor, state, available_at
+      volume_before_minor, state, paid_outside, available_at
     from json_to_recordset(${tx.json(rows)}::json) as r (
       conversion_id bigint, program_id integer, currency text, affiliate_id integer, level integer, terms_id integer,
-      amount_minor bigint, volume_before_minor bigint, state text, available_at timestamptz
+      amount_minor bigint, volume_before_minor bigint, state text, paid_outside boolean, available_at timestamptz
     )
     order by conversion_id, level
     returning id, conversion_id, affiliate_id, level, amount_minor`;
@@ -262,20 +272,32 @@ async function insertCommissions(
   return byConversion;
 }
 
+function firstState(
+  { outcome, paidOutside = false }: Decision,
+  { awaitsShop }: Pick<UndecidedConversion, 'awaitsShop'>,
+): CommissionState {
+  if (paidOutside) return 'paid';
+  return outcome === 'review' || awaitsShop ? 'held' : 'pending';
+}
+
 function addDays(time: Date, days: number): Date {
   return new Date(time.getTime() + days * DAY_MS);
 }
 
+/** By conversion under tiers: the affiliate's volume of the month before it, minor units. */
+type Volumes = ReadonlyMap<bigint, bigint>;
+
 /**
- * The volume of the affiliate's month before each credited order under tiers. The rows are locked in one order,
- * and an order counts for the next one, so that of orders decided at once each finds the ones before it. An order in
- * review earns by what was reached before it, and counts when it is approved.
+ * Counts every credited order in the volume of its affiliate's month, whatever its terms, and reads what each order under
+ * tiers finds there. The rows are locked in one order, and an order counts for the next one, so that of orders decided at
+ * once each finds the ones before it. An order in review earns by what was reached before it, and counts when it is
+ * approved.
  */
-async function addVolumes(tx: DatabaseTransaction, credits: readonly Credit[]): Promise<Map<bigint, bigint>> {
-  const tiered = credits.filter(({ terms }) => terms.tiers.length > 0);
-  if (tiered.length === 0) return new Map();
-  const orders = tiered.map(({ conversion, decision }) => ({
+async function addVolumes(tx: DatabaseTransaction, credits: readonly Credit[]): Promise<Volumes> {
+  if (credits.length === 0) return new Map();
+  const orders = credits.map(({ conversion, decision, terms }) => ({
     conversion,
+    hasTiers: terms.tiers.length > 0,
     countedMinor: decision.outcome === 'attributed' ? conversion.amountMinor : 0n,
     affiliateId: decision.click?.affiliateId ?? 0,
     month: `${conversion.occurredAt.toISOString().slice(0, 7)}-01`,
@@ -302,11 +324,11 @@ async function addVolumes(tx: DatabaseTransaction, credits: readonly Credit[]): 
     }),
   );
   return new Map(
-    orders.map(({ affiliateId, month, conversion, countedMinor }) => {
+    orders.flatMap(({ affiliateId, month, conversion, hasTiers, countedMinor }): [bigint, bigint][] => {
       const key = `${affiliateId} ${month}`;
       const before = running.get(key) ?? 0n;
       running.set(key, before + countedMinor);
-      return [conversion.id, before];
+      return hasTiers ? [[conversion.id, before]] : [];
     }),
   );
 }
@@ -322,8 +344,7 @@ export async function countVolume(
   await tx`
     insert into affiliate_volumes (affiliate_id, month, volume_minor)
     select c.affiliate_id, date_trunc('month', c.occurred_at at time zone 'UTC')::date, ${amountMinor}::bigint
-    from conversions c join terms t on t.id = c.terms_id
-    where c.id = ${id} and cardinality(t.tier_from_minor) > 0
+    from conversions c where c.id = ${id}
     on conflict (affiliate_id, month) do update
       set volume_minor = affiliate_volumes.volume_minor + excluded.volume_minor`;
 }
@@ -333,10 +354,10 @@ async function postEarnings(
   credits: readonly Credit[],
   commissions: ReadonlyMap<bigint, readonly NewCommission[]>,
 ): Promise<void> {
-  const journals = credits.flatMap(({ conversion }): Journal[] => {
+  const journals = credits.flatMap(({ conversion, decision: { paidOutside = false } }): Journal[] => {
     const earned = (commissions.get(conversion.id) ?? []).map(({ id, affiliateId, amountMinor }) => ({
       affiliateId,
-      account: 'pending' as const,
+      account: paidOutside ? ('paid' as const) : ('pending' as const),
       amountMinor,
       commissionId: id,
     }));
@@ -348,7 +369,7 @@ async function postEarnings(
         programId: conversion.programId,
         currency: conversion.currency,
         conversionId: conversion.id,
-        entries: [...earned, balancingEntry('commission_expense', earned)],
+        entries: [...earned, balancingEntry(paidOutside ? 'cash_clearing' : 'commission_expense', earned)],
       },
     ];
   });

@@ -64,6 +64,7 @@ const anyCommand = fc.oneof(
   report('change destination meanwhile' as const),
   report('credit and wait' as const),
   report('record' as const),
+  report('import as paid' as const),
   fc.record({
     kind: fc.constant('refund' as const),
     order,
@@ -101,6 +102,7 @@ const anyTerms = fc.record({
   commissionType: fc.constant('hybrid' as const),
   rateBps: fc.integer({ min: 100, max: 3_000 }),
   fixedMinor: fc.bigInt({ min: 0n, max: 500n }),
+  fixedWithinOrder: fc.boolean(),
   levelRatesBps: fc.array(fc.integer({ min: 0, max: 1_500 }), { maxLength: 3 }),
   holdDays: fc.integer({ min: 0, max: 1 }),
   payoutMinMinor: fc.bigInt({ min: 0n, max: 1_500n }),
@@ -189,6 +191,9 @@ async function carryOut(world: World, command: Command): Promise<void> {
       await creditOrder(ledger, parties, { ...decision, orderId, amountMinor: command.amountMinor });
       return;
     }
+    case 'import as paid':
+      await creditOrder(ledger, parties, { orderId, amountMinor: command.amountMinor, paidOutside: true });
+      return;
     case 'credit and pay': {
       await carryOut(world, { ...command, kind: 'credit' });
       await carryOut(world, { kind: 'confirm', order: command.order });
@@ -325,16 +330,18 @@ function daysAhead(days: number): Date {
 async function expectFullRefundsToReverseAll({ ledger, parties }: World): Promise<void> {
   const kept = await ledger`
     select m.id from commissions m join conversions c on c.id = m.conversion_id
-    where c.program_id = ${parties.programId} and c.refunded_minor = c.amount_minor
+    where c.program_id = ${parties.programId} and c.refunded_minor = c.amount_minor and c.amount_minor > 0
       and m.reversed_minor < m.amount_minor`;
   expect([...kept]).toEqual([]);
 }
 
-/** What has left in cash is what the provider paid. */
+/** What has left in cash is what the provider paid, beside what had been paid outside. */
 async function expectCashToBeWithTheBank({ ledger, parties, bank }: World): Promise<void> {
   const [cash] = await ledger<[{ outMinor: bigint }]>`
-    select -balance_minor as out_minor from accounts
-    where program_id = ${parties.programId} and kind = 'cash_clearing'`;
+    select -balance_minor - (
+        select coalesce(sum(amount_minor), 0)::bigint from commissions
+        where program_id = ${parties.programId} and paid_outside) as out_minor
+    from accounts where program_id = ${parties.programId} and kind = 'cash_clearing'`;
   expect(cash.outMinor).toBe(bank.paidMinor);
 }
 
@@ -344,6 +351,7 @@ async function countEvents(ledger: Database): Promise<Record<string, bigint>> {
     select (select count(*) from payouts where state = 'paid') as paid,
       (select count(*) from commission_lines where kind = 'clawback') as clawbacks,
       (select count(*) from payout_items where kind = 'debt') as netted,
+      (select count(*) from commissions where paid_outside) as paid_outside,
       (select count(*) from payouts where state = 'failed') as failed,
       (select count(*) from payouts where state = 'canceled') as canceled,
       (select count(*) from payouts where state = 'returned') as returned,

@@ -17,6 +17,7 @@ import { findConversionByOrder } from '../conversions/conversions.ts';
 import { addRates } from '../conversions/rates.ts';
 import { failPayout, listPayouts, markPayoutPaid, returnPayout } from '../payouts/payouts.ts';
 import { answerAll } from '../payouts/provider.ts';
+import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { type OrderEvent, type OrderOutcome, recordReport } from './order-reports.ts';
@@ -288,7 +289,12 @@ async function moveMoney(programId: number, kind: string): Promise<void> {
   if (kind === 'pay') {
     const submit = async (batch: Parameters<typeof answerAll>[0]) =>
       answerAll(batch, { outcome: 'accepted' });
-    await runPayouts(ledger, { actor, now, provider: { name: 'test', submit }, programId });
+    await runPayouts(ledger, {
+      actor,
+      now,
+      provider: { name: 'test', limits: BANK_LIMITS, submit },
+      programId,
+    });
     return;
   }
   if (kind === 'pay and arrive') {

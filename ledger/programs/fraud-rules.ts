@@ -12,9 +12,9 @@ export interface FraudRule {
 
 /** By name, in the order in which they name the reason when several fire. */
 export const FRAUD_RULES = {
-  bot_click: { unit: 'yes or no', fallback: true, version: 1 },
-  forced_click: { unit: 'yes or no', fallback: true, version: 1 },
-  high_conversion_rate_from_ip: { unit: 'conversions an hour', fallback: 10, version: 2 },
+  bot_click: { unit: 'yes or no', fallback: true, version: 2 },
+  forced_click: { unit: 'yes or no', fallback: true, version: 2 },
+  high_conversion_rate_from_ip: { unit: 'conversions an hour', fallback: 10, version: 3 },
   instant_conversion: { unit: 'seconds', fallback: 30, version: 1 },
   click_velocity_ip: { unit: 'clicks in the hour before', fallback: 60, version: 1 },
   click_velocity_subnet: { unit: 'clicks in the hour before', fallback: 600, version: 1 },

@@ -1,6 +1,6 @@
-import { InputError } from '../../core/errors.ts';
-import { currencyExponent } from '../../core/money.ts';
-import type { DatabaseSql } from '../postgres/db.ts';
+import { assert, InputError, OperatingError } from '../../core/errors.ts';
+import { addMonths } from '../../core/time.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 
 export const COMMISSION_TYPES = ['percent', 'fixed', 'hybrid'] as const;
@@ -35,6 +35,8 @@ export interface Terms {
   readonly commissionType: CommissionType;
   readonly rateBps: number;
   readonly fixedMinor: bigint;
+  /** The fixed amount is cut to the amount of the order, as percentages are. */
+  readonly fixedWithinOrder: boolean;
   /** By rising `fromMinor`; below the first one `rateBps` counts. */
   readonly tiers: readonly Tier[];
   readonly tierMode: TierMode;
@@ -50,56 +52,120 @@ export interface Terms {
   readonly payoutMinMinor: bigint;
   readonly payoutSchedule: PayoutSchedule;
   readonly rounding: 'half_even';
+  /** Where the values come from that these terms do not name. */
+  readonly origins: TermsOrigins;
   readonly createdAt: Date;
+  /** Taken back before they were in force; never in force. */
+  readonly withdrawnAt: Date | null;
 }
 
-/** New terms of a program, or of one campaign, one affiliate, or one affiliate within one campaign. */
+/**
+ * New terms of a program, or of one campaign, one affiliate, or one affiliate within one campaign. What they do not name
+ * comes from the wider terms in force when they begin, else from the defaults: see {@link completeTerms}.
+ */
 export interface NewTerms {
   readonly programId: number;
   readonly campaignId?: number | null | undefined;
   readonly affiliateId?: number | null | undefined;
-  /** When they begin, not in the past; default at once, and for a program's first terms the beginning of time. */
+  /** When they begin, not in the past and within a year; default at once, and for a program's first terms the beginning of time. */
   readonly from?: Date | undefined;
-  /** Default percent. */
   readonly commissionType?: CommissionType | undefined;
-  /** Default 1,000 (10 %), and 0 for fixed. */
   readonly rateBps?: number | undefined;
-  /** Default 0. */
   readonly fixedMinor?: bigint | undefined;
-  /** Default none. */
+  readonly fixedWithinOrder?: boolean | undefined;
   readonly tiers?: readonly Tier[] | undefined;
-  /** Default marginal. */
   readonly tierMode?: TierMode | undefined;
-  /** Default 0. */
   readonly recurringMonths?: number | undefined;
-  /** Default [300, 100]. */
   readonly levelRatesBps?: readonly number[] | undefined;
-  /** Default 30. */
   readonly holdDays?: number | undefined;
-  /** Default 30. */
   readonly cookieDays?: number | undefined;
-  /** Default last_click. */
   readonly attributionModel?: AttributionModel | undefined;
-  /** Default 1,000 major units. */
   readonly payoutMinMinor?: bigint | undefined;
-  /** Default daily. */
   readonly payoutSchedule?: PayoutSchedule | undefined;
 }
 
-const DEFAULT_RATE_BPS = 1_000;
-const DEFAULT_LEVEL_RATES_BPS = [300, 100];
-const DEFAULT_HOLD_DAYS = 30;
-const DEFAULT_COOKIE_DAYS = 30;
-const DEFAULT_PAYOUT_MIN_MAJOR = 1_000n;
+/** A wrong digit in the year would freeze the terms of a scope until then. */
+const MAX_MONTHS_AHEAD = 12;
+/** The fields of terms that may be named, inherited, or left to a default. */
+const TERMS_FIELDS = [
+  'commissionType',
+  'rateBps',
+  'fixedMinor',
+  'fixedWithinOrder',
+  'tiers',
+  'tierMode',
+  'recurringMonths',
+  'levelRatesBps',
+  'holdDays',
+  'cookieDays',
+  'attributionModel',
+  'payoutMinMinor',
+  'payoutSchedule',
+] as const;
+export type TermsField = (typeof TERMS_FIELDS)[number];
+
+/** Where values come from: the id of the wider terms that named them, or `default`; fields that are missing were named. */
+export type TermsOrigins = { readonly [Field in TermsField]?: number | 'default' };
+
+type TermsValues = Pick<Terms, TermsField>;
+
+const DEFAULTS: TermsValues = {
+  commissionType: 'percent',
+  rateBps: 1_000,
+  fixedMinor: 0n,
+  fixedWithinOrder: false,
+  tiers: [],
+  tierMode: 'marginal',
+  recurringMonths: 0,
+  levelRatesBps: [300, 100],
+  holdDays: 30,
+  cookieDays: 30,
+  attributionModel: 'last_click',
+  // Any amount: what is little money depends on the currency, so only the program can say.
+  payoutMinMinor: 0n,
+  payoutSchedule: 'daily',
+};
+
+/** Every value of new terms, and where those that they do not name come from. `wider`: the narrowest first, none for a program's terms. */
+function completeTerms(
+  named: NewTerms,
+  wider: readonly Terms[],
+): { values: TermsValues; origins: TermsOrigins } {
+  const commissionType = named.commissionType ?? wider[0]?.commissionType ?? DEFAULTS.commissionType;
+  const values: Record<string, unknown> = {};
+  const origins: Record<string, number | 'default'> = {};
+  for (const field of TERMS_FIELDS) {
+    const given = named[field];
+    const source = fits(field, commissionType) && wider.find((terms) => fits(field, terms.commissionType));
+    if (given !== undefined) {
+      values[field] = given;
+    } else if (source) {
+      const origin = source.origins[field];
+      values[field] = source[field];
+      origins[field] = typeof origin === 'number' ? origin : source.id;
+    } else {
+      values[field] = field === 'rateBps' && commissionType === 'fixed' ? 0 : DEFAULTS[field];
+      origins[field] = 'default';
+    }
+  }
+  return { values: values as unknown as TermsValues, origins };
+}
+
+/** A rate and tiers say nothing of fixed commissions, and an amount nothing of percentages: they are not inherited across. */
+function fits(field: TermsField, type: Terms['commissionType']): boolean {
+  if (field === 'rateBps' || field === 'tiers' || field === 'tierMode') return type !== 'fixed';
+  return field !== 'fixedMinor' || type !== 'percent';
+}
+
 /** How far the caller's clock may run behind the database's. */
 const CLOCK_TOLERANCE_MS = 2_000;
 
 const termsColumns = (sql: DatabaseSql) => sql`
   t.id, t.program_id, t.campaign_id, t.affiliate_id,
   lower(t.validity) as valid_from, upper(t.validity) as valid_to,
-  t.currency, t.commission_type, t.rate_bps, t.fixed_minor, t.tier_from_minor, t.tier_rates_bps, t.tier_mode,
+  t.currency, t.commission_type, t.rate_bps, t.fixed_minor, t.fixed_within_order, t.tier_from_minor, t.tier_rates_bps, t.tier_mode,
   t.recurring_months, t.level_rates_bps, t.hold_days, t.cookie_days, t.attribution_model, t.payout_min_minor,
-  t.payout_schedule, t.rounding, t.created_at`;
+  t.payout_schedule, t.rounding, t.origins, t.created_at, t.withdrawn_at`;
 
 /** As PostgreSQL keeps them: tiers are two columns. */
 type StoredTerms = Omit<Terms, 'tiers'> & {
@@ -117,28 +183,19 @@ function fromStored({ tierFromMinor, tierRatesBps, ...terms }: StoredTerms): Ter
 /** Ends the terms of the same scope in force at `from` and opens these. @throws InputError. */
 export async function setTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms> {
   const { programId, campaignId = null, affiliateId = null, from = null } = terms;
-  const { commissionType = 'percent', fixedMinor = 0n, attributionModel = 'last_click' } = terms;
-  const { tiers = [], tierMode = 'marginal', recurringMonths = 0, payoutSchedule = 'daily' } = terms;
-  const { holdDays = DEFAULT_HOLD_DAYS, cookieDays = DEFAULT_COOKIE_DAYS } = terms;
-  if (from !== null && from.getTime() < Date.now() - CLOCK_TOLERANCE_MS) {
-    throw new InputError('from', 'must not be in the past: what was earned keeps its terms');
-  }
+  checkBeginning(from);
   const [program] = await sql<{ currency: string }[]>`select currency from programs where id = ${programId}`;
   if (!program) throw new InputError('program_id', 'there is no such program');
-  const unit = 10n ** BigInt(currencyExponent(program.currency) ?? 2);
-  const rateBps = terms.rateBps ?? (commissionType === 'fixed' ? 0 : DEFAULT_RATE_BPS);
-  const levelRatesBps = [...(terms.levelRatesBps ?? DEFAULT_LEVEL_RATES_BPS)];
-  const payoutMinMinor = terms.payoutMinMinor ?? DEFAULT_PAYOUT_MIN_MAJOR * unit;
-  const scope = sql`
-    program_id = ${programId} and campaign_id is not distinct from ${campaignId}::integer
-    and affiliate_id is not distinct from ${affiliateId}::integer`;
+  const { values, origins } = completeTerms(terms, await widerTerms(sql, terms));
+  const { tiers } = values;
+  const scope = scopeOf(sql, terms);
   // One statement, so that it is atomic also without a transaction; reading from `ended` makes the end come first.
   const [opened] = await answeringInput(
     sql<[StoredTerms]>`
       with start as (
         select coalesce(${from}::timestamptz, case
           when ${campaignId}::integer is null and ${affiliateId}::integer is null
-            and not exists (select from terms where ${scope}) then null
+            and not exists (select from terms where ${scope} and withdrawn_at is null) then null
           else clock_timestamp()
         end) as at
       ), ended as (
@@ -149,14 +206,14 @@ export async function setTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms
         returning id
       ), t as (
         insert into terms (program_id, campaign_id, affiliate_id, currency, validity, commission_type, rate_bps,
-          fixed_minor, tier_from_minor, tier_rates_bps, tier_mode, recurring_months, level_rates_bps, hold_days,
-          cookie_days, attribution_model, payout_min_minor, payout_schedule)
+          fixed_minor, fixed_within_order, tier_from_minor, tier_rates_bps, tier_mode, recurring_months,
+          level_rates_bps, hold_days, cookie_days, attribution_model, payout_min_minor, payout_schedule, origins)
         select ${programId}, ${campaignId}::integer, ${affiliateId}::integer, ${program.currency},
-          tstzrange(start.at, null), ${commissionType}, ${rateBps}, ${fixedMinor},
-          ${tiers.map(({ fromMinor }) => fromMinor)}::bigint[],
-          ${tiers.map((tier) => tier.rateBps)}::integer[], ${tierMode}, ${recurringMonths},
-          ${levelRatesBps}::integer[], ${holdDays}, ${cookieDays}, ${attributionModel}, ${payoutMinMinor},
-          ${payoutSchedule}
+          tstzrange(start.at, null), ${values.commissionType}, ${values.rateBps}, ${values.fixedMinor},
+          ${values.fixedWithinOrder}, ${tiers.map(({ fromMinor }) => fromMinor)}::bigint[],
+          ${tiers.map((tier) => tier.rateBps)}::integer[], ${values.tierMode}, ${values.recurringMonths},
+          ${[...values.levelRatesBps]}::integer[], ${values.holdDays}, ${values.cookieDays},
+          ${values.attributionModel}, ${values.payoutMinMinor}, ${values.payoutSchedule}, ${sql.json(origins)}::jsonb
         from start where (select count(*) from ended) >= 0
         returning *
       )
@@ -165,10 +222,62 @@ export async function setTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms
   return fromStored(opened);
 }
 
-/** Every version of the terms of a program, the newest first. */
+function checkBeginning(from: Date | null): void {
+  if (from === null) return;
+  const now = new Date();
+  if (from.getTime() < now.getTime() - CLOCK_TOLERANCE_MS) {
+    throw new InputError('from', 'must not be in the past: what was earned keeps its terms');
+  }
+  if (from > addMonths(now, MAX_MONTHS_AHEAD)) throw new InputError('from', 'must be within a year');
+}
+
+type Scope = Pick<NewTerms, 'programId' | 'campaignId' | 'affiliateId'>;
+
+const scopeOf = (sql: DatabaseSql, { programId, campaignId = null, affiliateId = null }: Scope) => sql`
+  program_id = ${programId} and campaign_id is not distinct from ${campaignId}::integer
+  and affiliate_id is not distinct from ${affiliateId}::integer`;
+
+/** The terms of wider scopes that are in force when these begin, the narrowest first. */
+async function widerTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms[]> {
+  const { programId, campaignId = null, affiliateId = null, from = null } = terms;
+  const wider = await sql<StoredTerms[]>`
+    select ${termsColumns(sql)} from terms t
+    where program_id = ${programId} and validity @> coalesce(${from}::timestamptz, clock_timestamp())
+      and (campaign_id is null or campaign_id = ${campaignId}::integer)
+      and (affiliate_id is null or affiliate_id = ${affiliateId}::integer) and not (${scopeOf(sql, terms)})
+    order by affiliate_id is null, campaign_id is null`;
+  return wider.map(fromStored);
+}
+
+/**
+ * Takes terms back that are not in force yet; those before them go on instead. Withdrawing again changes nothing.
+ * @throws OperatingError `wrong_state` for terms that are in force, or were. The caller knows that they exist.
+ */
+export async function withdrawTerms(
+  tx: DatabaseTransaction,
+  { id, now }: { id: number; now: Date },
+): Promise<{ withdrawn: boolean }> {
+  const [row] = await tx<StoredTerms[]>`
+    select ${termsColumns(tx)} from terms t where id = ${id} for no key update`;
+  assert(row, `terms ${id} exist`);
+  const terms = fromStored(row);
+  if (terms.withdrawnAt !== null) return { withdrawn: false };
+  const { validFrom, validTo } = terms;
+  if (validFrom === null || validFrom <= now) {
+    throw new OperatingError('wrong_state', 'the terms are in force already: other terms can follow them');
+  }
+  await tx`update terms set validity = 'empty', withdrawn_at = ${now} where id = ${id}`;
+  await tx`
+    update terms set validity = tstzrange(lower(validity), ${validTo}::timestamptz)
+    where ${scopeOf(tx, terms)} and upper(validity) = ${validFrom}`;
+  return { withdrawn: true };
+}
+
+/** Every version of the terms of a program but those withdrawn, the newest first. */
 export async function listTerms(sql: DatabaseSql, options: { programId: number }): Promise<Terms[]> {
   const rows = await sql<StoredTerms[]>`
-    select ${termsColumns(sql)} from terms t where program_id = ${options.programId} order by id desc`;
+    select ${termsColumns(sql)} from terms t
+    where program_id = ${options.programId} and withdrawn_at is null order by id desc`;
   return rows.map(fromStored);
 }
 

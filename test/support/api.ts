@@ -175,9 +175,15 @@ async function textOf(response: Response): Promise<string> {
 /** A conversion of 100.00 EUR decided for a click of the affiliate, by the program's terms. */
 export async function decideConversion(
   ledger: Database,
-  options: { tenant: Tenant; orderId: string; affiliateId: number; outcome: 'attributed' | 'review' },
+  options: {
+    tenant: Tenant;
+    orderId: string;
+    affiliateId: number;
+    outcome: 'attributed' | 'review';
+    evidence?: object;
+  },
 ): Promise<bigint> {
-  const { tenant, orderId, affiliateId, outcome } = options;
+  const { tenant, orderId, affiliateId, outcome, evidence = { secret: 'threshold' } } = options;
   const { programId, campaignId } = tenant;
   const link = await createLink(ledger, { campaignId, affiliateId, landingUrl: 'https://shop.example/o' });
   const terms = (await listTerms(ledger, { programId })).find((version) => version.affiliateId === null);
@@ -194,7 +200,7 @@ export async function decideConversion(
       conversionId: conversion.id,
       outcome,
       reason: outcome === 'review' ? 'instant_conversion' : null,
-      evidence: { secret: 'threshold' },
+      evidence,
       termsId: terms?.id ?? null,
       now: new Date(),
       click: { ts: Date.now(), node: 1, seq: 1, ip: '192.0.2.1', linkId: link.id, campaignId, affiliateId },

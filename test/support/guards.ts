@@ -285,7 +285,8 @@ export const GUARDS: readonly Guard[] = [
         tier_from_minor: `array[2, 1]`,
         tier_rates_bps: `array[1, 1]`,
       }),
-      terms_validity_check: copy('terms', { campaign_id: '1', validity: `'empty'` }),
+      terms_withdrawn: copy('terms', { campaign_id: '1', validity: `'empty'` }),
+      terms_origins_check: copy('terms', { campaign_id: '1', origins: `'[]'::jsonb` }),
     },
     triggers: {
       append_only: stays('terms', 'conversions_terms_id_fkey'),
@@ -312,6 +313,7 @@ export const GUARDS: readonly Guard[] = [
           click_node_check: { click_node: '65536' },
           click_seq_check: { click_seq: '-1' },
           customer_email_hash_check: { customer_email_hash: `'\\x00'` },
+          customer_mailbox_hash_check: { customer_mailbox_hash: `'\\x00'` },
           customer_id_check: { customer_id: `''` },
           order_id_check: { order_id: `''` },
           payload_hash_check: { payload_hash: `'\\x00'` },
@@ -366,6 +368,10 @@ export const GUARDS: readonly Guard[] = [
         attempt: `${inDollars({})}; update conversions set order_amount_minor = order_amount_minor + 9
           where id = ${newest('conversions')}`,
         refusedBy: 'conversions_exchange',
+      },
+      evidence_stays: {
+        attempt: `update conversions set evidence = '{}' where order_id = 'small'`,
+        says: /^the evidence of decided conversion \d+ is kept/,
       },
       exchange: { attempt: inDollars({ order_amount_minor: '1002' }), refusedBy: 'conversions_exchange' },
       note_insert: {
@@ -481,6 +487,11 @@ export const GUARDS: readonly Guard[] = [
       commissions_affiliate_once: copy('commissions', { level: '2' }, SMALL),
       commissions_reversed_within: `update commissions set reversed_minor = amount_minor + 2, clawback_minor = 1 where ${SMALL}`,
       commissions_reversed_state: `update commissions set reversed_minor = amount_minor where ${SMALL}`,
+      commissions_paid_outside: copy(
+        'commissions',
+        { conversion_id: order('undecided'), paid_outside: 'true' },
+        SMALL,
+      ),
       commissions_volume_before_minor_check: copy(
         'commissions',
         { conversion_id: order('undecided'), volume_before_minor: '-1' },
@@ -490,6 +501,10 @@ export const GUARDS: readonly Guard[] = [
     triggers: {
       first_state: {
         attempt: copy('commissions', { conversion_id: order('undecided'), state: `'available'` }, SMALL),
+        refusedBy: 'commissions_transition',
+      },
+      paid_from_start: {
+        attempt: copy('commissions', { conversion_id: order('undecided'), state: `'paid'` }, SMALL),
         refusedBy: 'commissions_transition',
       },
       transition: {

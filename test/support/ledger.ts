@@ -143,6 +143,7 @@ export async function creditOrder(
     reason?: Decision['reason'];
     clickIp?: string;
     currency?: string;
+    paidOutside?: boolean;
   },
 ): Promise<bigint> {
   const {
@@ -151,6 +152,7 @@ export async function creditOrder(
     outcome = 'attributed',
     reason = null,
     currency = 'EUR',
+    paidOutside,
   } = order;
   const { conversion } = await recordConversion(ledger, {
     programId: parties.programId,
@@ -160,7 +162,10 @@ export async function creditOrder(
     source: 'api',
   });
   await inTransaction(ledger, (tx) =>
-    recordDecision(tx, decisionFor(parties, conversion.id, { outcome, reason, clickIp: order.clickIp })),
+    recordDecision(tx, {
+      ...decisionFor(parties, conversion.id, { outcome, reason, clickIp: order.clickIp }),
+      paidOutside,
+    }),
   );
   return conversion.id;
 }

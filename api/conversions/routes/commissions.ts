@@ -34,6 +34,9 @@ const commissionView = z
     amount: moneyText.meta({ description: 'As earned.' }),
     reversed: moneyText.meta({ description: 'What refunds and rejections took back.' }),
     state: z.enum(COMMISSION_STATES),
+    paid_outside: z.boolean().meta({
+      description: 'Paid before the order was imported: in no payout.',
+    }),
     available_at: timeText,
     created_at: timeText,
   })
@@ -52,6 +55,7 @@ function formatCommission(commission: Commission): z.output<typeof commissionVie
     amount: formatMoney(commission.amountMinor, commission.currency),
     reversed: formatMoney(commission.reversedMinor, commission.currency),
     state: commission.state,
+    paid_outside: commission.paidOutside,
     available_at: formatTime(commission.availableAt),
     created_at: formatTime(commission.createdAt),
   };

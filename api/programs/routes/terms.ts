@@ -3,15 +3,18 @@ import { getProgram } from '../../../ledger/programs/programs.ts';
 import {
   ATTRIBUTION_MODELS,
   COMMISSION_TYPES,
+  getTerms,
   listTerms,
   PAYOUT_SCHEDULES,
   setTerms,
   type Terms,
+  type TermsField,
   TIER_MODES,
+  withdrawTerms,
 } from '../../../ledger/programs/terms.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { type Principal, principalOf, programRequired } from '../../http/principal.ts';
+import { inProgram, type Principal, principalOf, programRequired } from '../../http/principal.ts';
 import { invalidField } from '../../http/problems.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
@@ -33,6 +36,25 @@ const MAX_DAYS = 365;
 const MAX_TIERS = 10;
 const MAX_RECURRING_MONTHS = 120;
 
+/** The fields of terms as the API names them. */
+const FIELDS = {
+  commission_type: 'commissionType',
+  rate_bps: 'rateBps',
+  fixed: 'fixedMinor',
+  fixed_within_order: 'fixedWithinOrder',
+  tiers: 'tiers',
+  tier_mode: 'tierMode',
+  recurring_months: 'recurringMonths',
+  level_rates_bps: 'levelRatesBps',
+  hold_days: 'holdDays',
+  cookie_days: 'cookieDays',
+  attribution_model: 'attributionModel',
+  payout_min: 'payoutMinMinor',
+  payout_schedule: 'payoutSchedule',
+} as const satisfies Readonly<Record<string, TermsField>>;
+type FieldName = keyof typeof FIELDS;
+const FIELD_NAMES = Object.keys(FIELDS) as FieldName[];
+
 const rateBps = z.int().min(0).max(MAX_RATE_BPS);
 
 const termsView = z
@@ -46,6 +68,9 @@ const termsView = z
     commission_type: z.enum(COMMISSION_TYPES),
     rate_bps: z.number().meta({ description: 'Hundredths of a percent: 1000 is 10 %.' }),
     fixed: moneyText,
+    fixed_within_order: z.boolean().meta({
+      description: 'The fixed commission is cut to the amount of the order; percentages always are.',
+    }),
     tiers: z.array(z.object({ from: moneyText, rate_bps: z.number() })).meta({
       description: 'From this volume of a calendar month (UTC) on, the own rate is this one.',
     }),
@@ -59,6 +84,9 @@ const termsView = z
     attribution_model: z.enum(ATTRIBUTION_MODELS),
     payout_min: moneyText,
     payout_schedule: z.enum(PAYOUT_SCHEDULES),
+    origins: z.record(z.enum(FIELD_NAMES), z.union([z.literal(['named', 'default']), idText('terms')])).meta({
+      description: 'Where each value comes from: named by these terms, from wider ones, or a default.',
+    }),
     created_at: timeText,
   })
   .meta({ id: 'Terms' });
@@ -67,10 +95,11 @@ const newTerms = z.strictObject({
   program_id: integerId('program').optional(),
   campaign_id: integerId('campaign').optional(),
   affiliate_id: integerId('affiliate').optional(),
-  from: time.optional().meta({ description: 'Not in the past; default: at once.' }),
+  from: time.optional().meta({ description: 'Not in the past, and within a year; default: at once.' }),
   commission_type: z.enum(COMMISSION_TYPES).optional(),
   rate_bps: rateBps.optional(),
   fixed: moneyInput.optional(),
+  fixed_within_order: z.boolean().optional(),
   level_rates_bps: z.array(rateBps).max(MAX_HIGHER_LEVELS).optional(),
   hold_days: z.int().min(0).max(MAX_DAYS).optional(),
   cookie_days: z.int().min(1).max(MAX_DAYS).optional(),
@@ -97,6 +126,7 @@ function formatTerms(terms: Terms): z.output<typeof termsView> {
     commission_type: terms.commissionType,
     rate_bps: terms.rateBps,
     fixed: formatMoney(terms.fixedMinor, terms.currency),
+    fixed_within_order: terms.fixedWithinOrder,
     tiers: terms.tiers.map(({ fromMinor, rateBps }) => ({
       from: formatMoney(fromMinor, terms.currency),
       rate_bps: rateBps,
@@ -109,8 +139,17 @@ function formatTerms(terms: Terms): z.output<typeof termsView> {
     attribution_model: terms.attributionModel,
     payout_min: formatMoney(terms.payoutMinMinor, terms.currency),
     payout_schedule: terms.payoutSchedule,
+    origins: formatOrigins(terms.origins),
     created_at: formatTime(terms.createdAt),
   };
+}
+
+function formatOrigins(origins: Terms['origins']): Record<FieldName, string> {
+  const formatted = FIELD_NAMES.map((name) => {
+    const origin = origins[FIELDS[name]] ?? 'named';
+    return [name, typeof origin === 'number' ? formatId('terms', origin) : origin];
+  });
+  return Object.fromEntries(formatted) as Record<FieldName, string>;
 }
 
 /** An affiliate sees what is promised to everyone and to itself, not what was promised to another. */
@@ -156,6 +195,8 @@ export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
       operationId: 'setTerms',
       tags,
       summary: 'Set the terms of a program, a campaign, an affiliate, or an affiliate within a campaign',
+      description:
+        'What they do not name comes from the wider terms in force when they begin; a program’s terms have defaults.',
       body: newTerms,
       response: { 201: termsView },
     },
@@ -178,6 +219,29 @@ export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
         });
         const body = formatTerms(terms);
         return { status: 201, body, audit: { action: 'terms.set', subject: body.id, after: body } };
+      });
+    },
+  });
+
+  app.route({
+    method: 'DELETE',
+    url: '/v1/terms/:id',
+    config: { roles: ['operator'], problems: ['not_found', 'wrong_state'] },
+    schema: {
+      operationId: 'withdrawTerms',
+      tags,
+      summary: 'Withdraw terms that are not in force yet; those before them go on',
+      params: z.object({ id: integerId('terms') }),
+      response: { 204: z.undefined().describe('They are withdrawn, also if they were before.') },
+    },
+    handler: async (request, reply) => {
+      const [found] = await getTerms(ledger, [request.params.id]);
+      const terms = inProgram(principalOf(request), found, 'terms with this id');
+      return await commit(context, request, reply, async (tx) => {
+        const { withdrawn } = await withdrawTerms(tx, { id: terms.id, now: new Date() });
+        const before = formatTerms(terms);
+        const audit = withdrawn ? { action: 'terms.withdraw', subject: before.id, before } : undefined;
+        return { status: 204, body: undefined, audit };
       });
     },
   });

@@ -118,6 +118,7 @@ function Scope({ versions, names }: { versions: readonly Terms[]; names: Readonl
             title: 'Paid',
             cell: ({ payout_min, payout_schedule }) => `${payout_schedule}, from ${formatMoney(payout_min)}`,
           },
+          { title: 'Not named here', cell: (terms) => <Origins terms={terms} /> },
         ]}
       />
     </Card>
@@ -137,6 +138,25 @@ function InForce({ terms: { valid_from, valid_to } }: { terms: Terms }) {
       <span class="sub">
         <When at={valid_from} none="the beginning" /> – <When at={valid_to} none="open" /> {ZONE_NAME}
       </span>
+    </>
+  );
+}
+
+/** Values that these terms do not name, by where they come from. */
+function Origins({ terms: { origins } }: { terms: Terms }) {
+  const sources = new Map<string, string[]>();
+  for (const [field, origin] of Object.entries(origins)) {
+    if (origin === 'named') continue;
+    sources.set(origin, [...(sources.get(origin) ?? []), words(field).toLowerCase()]);
+  }
+  if (sources.size === 0) return <>–</>;
+  return (
+    <>
+      {[...sources].map(([origin, fields]) => (
+        <span class="sub" key={origin}>
+          {`${origin === 'default' ? 'by default' : `from ${origin}`}: ${fields.join(', ')}`}
+        </span>
+      ))}
     </>
   );
 }
