@@ -338,7 +338,17 @@ test('whatever happens to orders, each level has what their last state makes of 
     fc.constantFrom('EUR' as const, 'USD' as const),
     fc.bigInt({ min: 1_000n, max: 30_000n }),
     fc.array(anyStep, { minLength: 10, maxLength: 50, size: 'max' }),
-    async (currency, amountMinor, further) => {
+    // Debt is seldom forgiven and then owed again by chance.
+    fc.constantFrom<readonly Step[]>(
+      [],
+      [
+        { kind: 'cancelled', order: 0 },
+        { kind: 'write off' },
+        { kind: 'restored', order: 0, ref: undefined },
+        { kind: 'pay and arrive' },
+      ],
+    ),
+    async (currency, amountMinor, further, ending) => {
       const parties = await createParties(ledger, {
         commissionType: 'hybrid',
         rateBps: 1_000,
@@ -351,6 +361,7 @@ test('whatever happens to orders, each level has what their last state makes of 
         { kind: 'decide', order: 0, review: false },
         { kind: 'pay and arrive' },
         ...further,
+        ...ending,
       ];
       for (const step of steps) {
         await carryOut(world, step);
