@@ -41,7 +41,7 @@ function say(machine, major, result) {
   process.stdout.write(`Node.js ${major}, ${machine}: ${result}\n`);
 }
 
-function judge(run, { isToRun, isLimited }) {
+function resultOf(run, { isToRun, isLimited }) {
   const output = `${run.stdout}${run.stderr}`.trim();
   if (run.status === 0)
     return isToRun ? 'passed' : 'FAILED: it runs, and docs/operations.md says that it does not';
@@ -58,7 +58,7 @@ function testAll(machine, { runs, limited = [] }, run) {
   for (const [major, { node, failure }] of nodes) {
     const result = failure
       ? `NOT TRIED: ${failure}`
-      : judge(run(major, node), { isToRun: runs.includes(major), isLimited: limited.includes(major) });
+      : resultOf(run(major, node), { isToRun: runs.includes(major), isLimited: limited.includes(major) });
     if (!/^(passed|refused|runs with limits)/.test(result)) process.exitCode = 1;
     say(machine, major, result);
   }
