@@ -50,20 +50,53 @@ export async function reverseRefundedShare(tx: DatabaseTransaction, conversionId
   assert(conversion, `conversion ${conversionId} exists`);
   const { amountMinor: grossMinor, refundedMinor } = conversion;
   const commissions = await lockOutOfPayouts(tx, conversionId);
-  const reversals = commissions.flatMap((commission): Reversal[] => {
+  const left = await lockLeftBalances(tx, commissions);
+  const reversals: Reversal[] = [];
+  const paidWithRests: Reversal[] = [];
+  for (const commission of commissions) {
     const account = REVERSED_FROM[commission.state];
     const targetMinor = mulDivHalfEven(commission.amountMinor, refundedMinor, grossMinor);
     const amountMinor = targetMinor - commission.reversedMinor;
-    if (account === undefined || amountMinor <= 0n) return [];
-    return [{ commission, amountMinor, clawback: account === 'debt' }];
-  });
-  await postReversals(tx, {
-    key: `refund:${conversionId}:${refundedMinor}`,
-    kind: 'refund',
-    conversion,
-    reversals,
-    emptied: 'reversed',
-  });
+    if (account === undefined || amountMinor <= 0n) continue;
+    const leftMinor =
+      account === 'available' ? (left.get(commission.affiliateId) ?? amountMinor) : amountMinor;
+    const takenMinor = leftMinor < amountMinor ? leftMinor : amountMinor;
+    if (takenMinor > 0n)
+      reversals.push({ commission, amountMinor: takenMinor, clawback: account === 'debt' });
+    if (takenMinor < amountMinor) {
+      paidWithRests.push({ commission, amountMinor: amountMinor - takenMinor, clawback: true });
+    }
+  }
+  const posting = { kind: 'refund', conversion, emptied: 'reversed' } as const;
+  const key = `refund:${conversionId}:${refundedMinor}`;
+  await postReversals(tx, { ...posting, key, reversals });
+  // A journal has one line of a commission.
+  await postReversals(tx, { ...posting, key: `${key}:rest`, reversals: paidWithRests });
+}
+
+/**
+ * What is available to affiliates to whom payouts have left rests. When such a payout comes back after a later one has
+ * taken up its rest, its commissions are available again and a part of them is paid: that part is owed. Refunds of one
+ * affiliate wait for each other, or two would take the same money; nothing else lessens what is left to them.
+ */
+async function lockLeftBalances(
+  tx: DatabaseTransaction,
+  commissions: readonly Commission[],
+): Promise<Map<number, bigint>> {
+  const affiliateIds = commissions
+    .filter(({ state }) => state === 'available')
+    .map(({ affiliateId }) => affiliateId);
+  if (affiliateIds.length === 0) return new Map();
+  const withRests = await tx<{ affiliateId: number }[]>`
+    select distinct p.affiliate_id from payouts p join payout_items i on i.payout_id = p.id
+    where p.affiliate_id = any(${affiliateIds}::integer[]) and i.kind = 'rest' and i.live order by p.affiliate_id`;
+  for (const { affiliateId } of withRests) {
+    await tx`select pg_advisory_xact_lock(hashtextextended('refunds.rests', ${affiliateId}))`;
+  }
+  const rows = await tx<{ affiliateId: number; balanceMinor: bigint }[]>`
+    select affiliate_id, balance_minor from accounts
+    where kind = 'available' and affiliate_id = any(${withRests.map(({ affiliateId }) => affiliateId)}::integer[])`;
+  return new Map(rows.map(({ affiliateId, balanceMinor }) => [affiliateId, balanceMinor]));
 }
 
 /**
