@@ -272,8 +272,7 @@ const CHECKS: readonly Check[] = [
         from payout_items i join payouts p on p.id = i.payout_id
         where i.kind = 'rest' and i.live group by p.affiliate_id, p.currency
       ), checked as (
-        select a.affiliate_id, coalesce(l.total, 0) < 0
-          or a.balance_minor <> coalesce(e.total, 0) + coalesce(l.total, 0) as is_off
+        select a.affiliate_id, a.balance_minor <> coalesce(e.total, 0) + coalesce(l.total, 0) as is_off
         from accounts a left join earned e using (affiliate_id, currency)
         left join left_over l using (affiliate_id, currency) where a.kind = 'available'
       )

@@ -143,13 +143,11 @@ export async function adjustCommissions(
   }
   const levels = levelsOf(commissions);
   const reversals = levels.flatMap((parts) => takeBack(parts, -lackOf(parts, conversion)));
-  await postReversals(tx, {
-    key: `refund:${key}`,
-    kind: 'refund',
-    conversion,
-    reversals,
-    emptied: 'reversed',
-  });
+  const { standing, paidWithRests } = splitByRests(reversals, await lockLeftBalances(tx, reversals));
+  const posting = { kind: 'refund', conversion, emptied: 'reversed' } as const;
+  await postReversals(tx, { ...posting, key: `refund:${key}`, reversals: standing });
+  // A journal has one line of a commission.
+  await postReversals(tx, { ...posting, key: `refund:${key}:rest`, reversals: paidWithRests });
   await restore(tx, { key, conversion, levels });
 }
 
@@ -193,6 +191,52 @@ function takeBack(parts: readonly Commission[], amountMinor: bigint): Reversal[]
     toTakeMinor -= takenMinor;
   }
   return reversals;
+}
+
+/**
+ * What is available to affiliates to whom payouts have left rests. When such a payout comes back after a later one has
+ * taken up its rest, its commissions are available again and a part of them is paid: that part is owed. Refunds of one
+ * affiliate wait for each other, or two would take the same money; nothing else lessens what is left to them.
+ */
+async function lockLeftBalances(
+  tx: DatabaseTransaction,
+  reversals: readonly Reversal[],
+): Promise<Map<number, bigint>> {
+  const affiliateIds = reversals
+    .filter(({ commission }) => commission.state === 'available')
+    .map(({ commission }) => commission.affiliateId);
+  if (affiliateIds.length === 0) return new Map();
+  const withRests = await tx<{ affiliateId: number }[]>`
+    select distinct p.affiliate_id from payouts p join payout_items i on i.payout_id = p.id
+    where p.affiliate_id = any(${affiliateIds}::integer[]) and i.kind = 'rest' and i.live order by p.affiliate_id`;
+  for (const { affiliateId } of withRests) {
+    await tx`select pg_advisory_xact_lock(hashtextextended('refunds.rests', ${affiliateId}))`;
+  }
+  const rows = await tx<{ affiliateId: number; balanceMinor: bigint }[]>`
+    select affiliate_id, balance_minor from accounts
+    where kind = 'available' and affiliate_id = any(${withRests.map(({ affiliateId }) => affiliateId)}::integer[])`;
+  return new Map(rows.map(({ affiliateId, balanceMinor }) => [affiliateId, balanceMinor]));
+}
+
+/** Sets apart what of available commissions a payout has paid as another one's rest: it is owed. */
+function splitByRests(
+  reversals: readonly Reversal[],
+  leftBalances: ReadonlyMap<number, bigint>,
+): { standing: Reversal[]; paidWithRests: Reversal[] } {
+  const left = new Map(leftBalances);
+  const standing: Reversal[] = [];
+  const paidWithRests: Reversal[] = [];
+  for (const reversal of reversals) {
+    const { commission, amountMinor } = reversal;
+    const leftMinor = commission.state === 'available' ? left.get(commission.affiliateId) : undefined;
+    const takenMinor = leftMinor !== undefined && leftMinor < amountMinor ? leftMinor : amountMinor;
+    if (leftMinor !== undefined) left.set(commission.affiliateId, leftMinor - takenMinor);
+    if (takenMinor > 0n) standing.push({ ...reversal, amountMinor: takenMinor });
+    if (takenMinor < amountMinor) {
+      paidWithRests.push({ commission, amountMinor: amountMinor - takenMinor, clawback: true });
+    }
+  }
+  return { standing, paidWithRests };
 }
 
 /**

@@ -15,7 +15,13 @@ import { approvePayoutRun, listPayoutRuns, rejectPayoutRun } from '../payouts/ap
 import { buildPayouts } from '../payouts/build.ts';
 import { setPayoutMethod } from '../payouts/methods.ts';
 import { cancelPayout, failPayout, listPayouts, markPayoutPaid, returnPayout } from '../payouts/payouts.ts';
-import { answerAll, type PaymentOrder, type PayoutProvider } from '../payouts/provider.ts';
+import {
+  answerAll,
+  limitsIn,
+  type PaymentOrder,
+  type PayoutProvider,
+  type ProviderLimits,
+} from '../payouts/provider.ts';
 import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
@@ -108,11 +114,27 @@ const anyTerms = fc.record({
   payoutMinMinor: fc.bigInt({ min: 0n, max: 1_500n }),
 });
 
+/** What the provider takes: cents, tenths or whole euros, and of any size or at most 60.00. */
+const anyTaken = fc.record({
+  digits: fc.constantFrom(2, 2, 1, 0),
+  largest: fc.constantFrom(null, null, '60.00'),
+});
+type Taken = typeof anyTaken extends fc.Arbitrary<infer T> ? T : never;
+
 /** Keeps each payment by its key, as a provider does. */
 class Bank {
+  readonly limits: ProviderLimits;
   readonly payments = new Map<string, { amountMinor: bigint; status: 'accepted' | 'paid' | 'ended' }>();
   /** Orders it should never have been given. It tells at the end: an error of a provider is taken for silence. */
   readonly faults: unknown[] = [];
+
+  constructor({ digits, largest }: Taken) {
+    this.limits = {
+      ...BANK_LIMITS,
+      digits: new Map([['EUR', digits]]),
+      largest: new Map(largest === null ? [] : [['EUR', largest]]),
+    };
+  }
 
   /** `silent` takes the orders and does not answer; `unheard` never got them. */
   provider(
@@ -121,7 +143,7 @@ class Bank {
   ): PayoutProvider {
     return {
       name: 'test',
-      limits: BANK_LIMITS,
+      limits: this.limits,
       submit: async (batch) => {
         this.faults.push(...(await findUndue(batch.orders)));
         if (answer === 'unheard') throw new Error('no connection');
@@ -158,11 +180,11 @@ class Bank {
 }
 
 /**
- * What must not be handed over: payments to affiliates that are not active, below the minimum, elsewhere than to the
- * present account, to one on hold, or without the approval that their run needs.
+ * What must not be handed over: payments to affiliates that are not active, below the minimum, of an amount that the
+ * provider does not take, elsewhere than to the present account, to one that is refused or on hold, or without the approval that their run needs.
  */
 async function findUndue(
-  { ledger, payoutMinMinor }: World,
+  { ledger, payoutMinMinor, bank }: World,
   orders: readonly PaymentOrder[],
 ): Promise<readonly unknown[]> {
   const affiliates = await getAffiliates(ledger, [...new Set(orders.map(({ affiliateId }) => affiliateId))]);
@@ -172,10 +194,18 @@ async function findUndue(
     from payouts p join payout_batches b on b.id = p.batch_id join payout_runs r on r.id = b.run_id
     left join payout_methods m on m.affiliate_id = p.affiliate_id
     where p.provider_key = any(${orders.map(({ providerKey }) => providerKey)}::text[])
-      and (p.method_version is distinct from m.version or m.held_until > ${daysAhead(0)}
+      and (p.method_version is distinct from m.version or m.held_until > ${daysAhead(0)} or m.refused_at is not null
         or r.state not in ('confirmed', 'approved'))`;
-  const small = orders.filter(({ amountMinor }) => amountMinor < payoutMinMinor);
-  return [...inactive, ...witnessless, ...small];
+  const { unitMinor = 1n, largestMinor = null } = limitsIn(bank.limits, 'EUR') ?? {};
+  // Of a balance that reaches the minimum, a part is paid where the provider takes no more of it.
+  const small = orders.filter(
+    ({ amountMinor }) => largestMinor === null && amountMinor + unitMinor <= payoutMinMinor,
+  );
+  const untaken = orders.filter(
+    ({ amountMinor }) =>
+      amountMinor % unitMinor !== 0n || (largestMinor !== null && amountMinor > largestMinor),
+  );
+  return [...inactive, ...witnessless, ...small, ...untaken];
 }
 
 async function carryOut(world: World, command: Command): Promise<void> {
@@ -242,7 +272,7 @@ async function carryOut(world: World, command: Command): Promise<void> {
       await buildPayouts(ledger, {
         actor: 'test',
         now: daysAhead(0),
-        provider: { name: 'test', limits: BANK_LIMITS },
+        provider: { name: 'test', limits: bank.limits },
         programId,
       });
       return;
@@ -352,6 +382,9 @@ async function countEvents(ledger: Database): Promise<Record<string, bigint>> {
       (select count(*) from commission_lines where kind = 'clawback') as clawbacks,
       (select count(*) from payout_items where kind = 'debt') as netted,
       (select count(*) from commissions where paid_outside) as paid_outside,
+      (select count(*) from payout_items where kind = 'rest' and amount_minor < 0) as rests,
+      (select count(*) from payout_items where kind = 'rest' and amount_minor > 0) as taken_up,
+      (select count(*) from payouts where failure = 'the payment was refused') as refused,
       (select count(*) from payouts where state = 'failed') as failed,
       (select count(*) from payouts where state = 'canceled') as canceled,
       (select count(*) from payouts where state = 'returned') as returned,
@@ -375,11 +408,15 @@ async function playLane(lane: number, met: Map<string, bigint>): Promise<void> {
     await db.close();
     db = undefined;
   }
-  async function playOne(terms: Partial<NewTerms>, commands: readonly Command[]): Promise<void> {
+  async function playOne(
+    terms: Partial<NewTerms>,
+    taken: Taken,
+    commands: readonly Command[],
+  ): Promise<void> {
     db ??= await freshLedger({ max: 4 });
     const { ledger } = db;
     const parties = await createParties(ledger, terms);
-    const world = { ledger, parties, payoutMinMinor: terms.payoutMinMinor ?? 0n, bank: new Bank() };
+    const world = { ledger, parties, payoutMinMinor: terms.payoutMinMinor ?? 0n, bank: new Bank(taken) };
     for (const command of commands) await carryOut(world, command);
     expect((await auditLedger(ledger)).filter(({ ok }) => !ok)).toEqual([]);
     await expectFullRefundsToReverseAll(world);
@@ -388,12 +425,13 @@ async function playLane(lane: number, met: Map<string, bigint>): Promise<void> {
   }
   const history = fc.asyncProperty(
     anyTerms,
+    anyTaken,
     fc.array(anyCommand, { minLength: 10, maxLength: 30, size: 'max' }),
     // Debt is seldom open when one of the commands gives it up; at the end of a history it often is.
     fc.constantFrom<readonly Command['kind'][]>([], ['write off'], ['write off', 'return']),
-    async (terms, commands, endsWith) => {
+    async (terms, taken, commands, endsWith) => {
       try {
-        await playOne(terms, [...commands, ...endsWith.map((kind) => ({ kind }) as Command)]);
+        await playOne(terms, taken, [...commands, ...endsWith.map((kind) => ({ kind }) as Command)]);
         if (++played % HISTORIES_A_DATABASE === 0) await close();
       } catch (error) {
         // What went wrong stays in the books: the shorter histories that are tried now need clean ones.

@@ -368,6 +368,37 @@ describe('amounts are what the provider takes', () => {
     await expectBooksToHold();
   });
 
+  test('a rest that a later payout has paid is owed when the first one comes back and its order is refunded', async () => {
+    const parties = await createParties(ledger, { levelRatesBps: [] }, 'KWD');
+    const recording = createRecordingProvider();
+    const provider = { ...recording.provider, limits: limitsOf({ digits: new Map([['KWD', 2]]) }) };
+    const pay = async () => {
+      const [payout] = (await run(parties, provider)).payouts;
+      await markPaid(payout?.id ?? 0n);
+      return payout;
+    };
+    await creditOrder(ledger, parties, { amountMinor: 12_340n, currency: 'KWD', orderId: 'refunded' });
+    const first = await pay();
+    await creditOrder(ledger, parties, { amountMinor: 12_360n, currency: 'KWD' });
+    // 4 + 1,236 = 1,240: all of the rest.
+    expect((await pay())?.amountMinor).toBe(1_240n);
+    const returning = { payoutId: first?.id ?? 0n, now: new Date(), actor: 'test', failure: 'closed' };
+    await inTransaction(ledger, (tx) => returnPayout(tx, returning));
+    expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({ availableMinor: 1_230n });
+    await expectBooksToHold();
+    await refundOrder(parties, 'refunded', 12_340n);
+    // Earned 1,236, paid 1,240.
+    expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({
+      availableMinor: 0n,
+      paidMinor: 1_240n,
+      debtMinor: 4n,
+    });
+    await expectBooksToHold();
+    await creditOrder(ledger, parties, { amountMinor: 12_340n, currency: 'KWD' });
+    expect((await pay())?.amountMinor).toBe(1_230n);
+    await expectBooksToHold();
+  });
+
   test('a balance below the smallest unit is left out as below the minimum', async () => {
     const parties = await createParties(ledger, { levelRatesBps: [] }, 'KWD');
     const { provider } = createRecordingProvider();
