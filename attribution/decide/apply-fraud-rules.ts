@@ -1,7 +1,7 @@
 import { ClickFlag } from '../../core/clicks/click-record.ts';
-import { canonicalEmail, emailHash } from '../../core/email.ts';
 import { DAY_S, HOUR_S } from '../../core/time.ts';
 import { type EarlierCounts, FAST_SECONDS } from '../../ledger/conversions/decision-facts.ts';
+import { canonicalEmail, emailHash } from '../../ledger/conversions/emails.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import {
   FRAUD_RULES,
