@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { emailHash } from '../../core/email.ts';
 import { errorText } from '../../core/errors.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
+import { emailHash } from '../../ledger/conversions/emails.ts';
 import {
   type CallWay,
   insertPostbackCalls,

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { CLICK_ID_LENGTH } from '../../core/clicks/click-id.ts';
 import { fingerprint } from '../../core/clicks/fingerprint.ts';
-import { canonicalEmail, emailHash } from '../../core/email.ts';
 import { formatIp, parseIp } from '../../core/ip.ts';
 import { MAX_EMAIL_LENGTH, MAX_HEADER_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
+import { canonicalEmail, emailHash } from '../../ledger/conversions/emails.ts';
 import type { ReportedConversion } from '../../ledger/conversions/reported-conversion.ts';
 import type { OrderEvent } from '../../ledger/decisions/order-reports.ts';
 import { hashAccount } from '../../ledger/payouts/methods.ts';

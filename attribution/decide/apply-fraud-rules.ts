@@ -1,8 +1,8 @@
 import { ClickFlag } from '../../core/clicks/click-record.ts';
-import { canonicalEmail, emailHash } from '../../core/email.ts';
 import { UNKNOWN_IP } from '../../core/ip.ts';
 import { DAY_S, HOUR_S } from '../../core/time.ts';
 import { type EarlierCounts, FAST_SECONDS } from '../../ledger/conversions/decision-facts.ts';
+import { canonicalEmail, emailHash } from '../../ledger/conversions/emails.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import {
   FRAUD_RULES,

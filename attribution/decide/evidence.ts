@@ -71,6 +71,8 @@ export const evidenceSchema = z.object({
   window: z.object({ from: z.iso.datetime(), to: z.iso.datetime(), occurredAt: z.iso.datetime() }).nullable(),
   termsId: z.int().nullable(),
   rules: z.array(ruleResult),
+  /** The order's amount when the decision was written, minor units; not written before rules version 5. */
+  amountMinor: z.string().optional(),
   /** Under tiers: the affiliate's volume of the month before the order, minor units; not written before rules version 5. */
   volumeBeforeMinor: z.string().optional(),
   /** What was decided, whatever a reviewer or a refund made of it afterwards; not written before rules version 5. */
@@ -104,4 +106,12 @@ export function isImportEvidence(stored: unknown): stored is ImportEvidence {
  */
 export function parseEvidence(stored: unknown): Evidence | undefined {
   return evidenceSchema.safeParse(stored).data;
+}
+
+/** The amount of the order by which its commissions were computed, minor units. */
+export function decidedAmount(
+  { amountMinor }: { readonly amountMinor: bigint },
+  evidence: Pick<Evidence, 'amountMinor'>,
+): bigint {
+  return evidence.amountMinor === undefined ? amountMinor : BigInt(evidence.amountMinor);
 }

@@ -5,6 +5,7 @@ import type { Conversion, ConversionReason } from '../../ledger/conversions/conv
 import type { Terms } from '../../ledger/programs/terms.ts';
 import {
   type Candidate,
+  decidedAmount,
   type Evidence,
   isImportEvidence,
   type LosingReason,
@@ -149,9 +150,10 @@ function explainTerms(terms: Terms, { window }: Evidence): string {
 
 /** What the amount of the order makes of the commission, where something is fixed in it or was cut. */
 function explainCut(
-  { amountMinor, currency, state }: Conversion,
+  conversion: Conversion,
   context: { evidence: Evidence; terms: Terms; commissions: readonly Commission[] },
 ): string[] {
+  const { currency, state } = conversion;
   const { evidence, terms, commissions } = context;
   const outcome = evidence.decided?.outcome ?? state;
   if (outcome === 'rejected' || outcome === 'unattributed') return [];
@@ -162,7 +164,7 @@ function explainCut(
     : `Its fixed commission of ${money(terms.fixedMinor)} is earned whatever the amount of the order; only percentages are cut to that.`;
   const own = commissions.find(({ level }) => level === 1);
   const volumeBefore = evidence.volumeBeforeMinor ?? own?.volumeBeforeMinor ?? 0n;
-  const uncutMinor = uncutCommission(amountMinor, terms, BigInt(volumeBefore));
+  const uncutMinor = uncutCommission(decidedAmount(conversion, evidence), terms, BigInt(volumeBefore));
   const earnedMinor = own?.amountMinor ?? 0n;
   return [
     ...(terms.fixedMinor > 0n ? [fixed] : []),

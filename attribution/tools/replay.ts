@@ -14,7 +14,7 @@ import type { AttributionModel, Terms } from '../../ledger/programs/terms.ts';
 import { type Observations, observe } from '../decide/apply-fraud-rules.ts';
 import { type ClickFacts, chooseClick, identityOf, type Winner, type Won } from '../decide/choose.ts';
 import { type DecidedChoice, decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
-import { type Evidence, parseEvidence } from '../decide/evidence.ts';
+import { decidedAmount, type Evidence, parseEvidence } from '../decide/evidence.ts';
 import { type EarlierDecision, type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
 import type { ClickSource } from '../worker/click-source.ts';
 import { gatherRuleFacts } from '../worker/rule-facts.ts';
@@ -212,7 +212,7 @@ function decideAgain(
   const chain = fresh ? (chains.get(click.affiliateId) ?? []) : recordedChain(recorded, click.affiliateId);
   const commissions = credits
     ? computeCommissions({
-        orderMinor: recorded.conversion.amountMinor,
+        orderMinor: decidedAmount(recorded.conversion, recorded.evidence),
         terms: termsOfVersion(terms, recorded.evidence),
         chain: chain.slice(0, 1 + terms.levelRatesBps.length),
         // Another affiliate's volume at that moment is not kept: it counts from the beginning of its tiers.

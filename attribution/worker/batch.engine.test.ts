@@ -197,9 +197,10 @@ async function decisionsOf({ programId, chain }: TestParties): Promise<unknown[]
 /** Evidence without ids; the times of clicks name them. */
 function comparable(evidence: Evidence | undefined, chain: TestParties['chain']): unknown {
   if (!evidence) return undefined;
-  const { candidates, termsId: _, ...rest } = evidence;
+  const { candidates, termsId: _, firstOrder, ...rest } = evidence;
   return {
     ...rest,
+    hasFirstOrder: firstOrder !== null,
     candidates: candidates.map(({ at, affiliateId, ip, flags, lost }) => ({
       at,
       affiliate: chain.indexOf(affiliateId),

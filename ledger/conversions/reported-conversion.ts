@@ -27,7 +27,7 @@ export interface ReportedConversion {
   readonly customerId?: string | undefined;
   /** SHA-256 of the trimmed lower-case address, 64 hexadecimal digits. */
   readonly customerEmailHash?: string | undefined;
-  /** The same of the mailbox behind the address (core/email.ts), where the address was given. */
+  /** The same of the mailbox behind the address (ledger/conversions/emails.ts), where the address was given. */
   readonly customerMailboxHash?: string | undefined;
   /** SHA-256 of the account it was paid from, without spaces and in lower case, 64 hexadecimal digits. */
   readonly paymentAccountHash?: string | undefined;

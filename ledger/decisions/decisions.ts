@@ -29,7 +29,7 @@ export interface Decision {
   readonly click?: WinningClick | undefined;
   /** Needed by every outcome but `attributed`. */
   readonly reason: ConversionReason | null;
-  /** Stored as JSON; under tiers with `volumeBeforeMinor`, which is known only when the decision is written. */
+  /** Stored as JSON, with what is known only when it is written: `amountMinor`, and under tiers `volumeBeforeMinor`. */
   readonly evidence: object;
   readonly termsId: number | null;
   /** The first order of the subscription that credits this one. */
@@ -66,10 +66,14 @@ interface UndecidedConversion {
   readonly receivedAt: Date;
 }
 
-/** A decision that credits somebody, with everything its commissions are computed from. */
-interface Credit {
+/** A decision that is written, with its conversion as it was then. */
+interface Taken {
   readonly conversion: UndecidedConversion;
   readonly decision: Decision;
+}
+
+/** A decision that credits somebody, with everything its commissions are computed from. */
+interface Credit extends Taken {
   readonly terms: Terms;
   readonly chain: readonly ChainMember[];
 }
@@ -110,11 +114,7 @@ export async function recordDecisions(
   });
   const credits = await gatherCredits(tx, taken);
   const volumes = await addVolumes(tx, credits);
-  await writeDecisions(
-    tx,
-    taken.map(({ decision }) => decision),
-    volumes,
-  );
+  await writeDecisions(tx, taken, volumes);
   const commissions = await insertCommissions(tx, credits, volumes);
   await postEarnings(tx, credits, commissions);
   for (const { conversion } of credits) {
@@ -137,11 +137,11 @@ export async function recordDecisions(
 
 async function writeDecisions(
   tx: DatabaseTransaction,
-  decisions: readonly Decision[],
+  taken: readonly Taken[],
   volumes: Volumes,
 ): Promise<void> {
-  if (decisions.length === 0) return;
-  const rows = decisions.map((decision) => {
+  if (taken.length === 0) return;
+  const rows = taken.map(({ decision, conversion }) => {
     const { conversionId, outcome, click, reason, evidence, termsId, recurringOf, nextAttemptAt } = decision;
     // A click that won nothing may be of another program: its identity is kept, no affiliate is credited.
     const credited = outcome === 'unattributed' ? undefined : click;
@@ -150,7 +150,11 @@ async function writeDecisions(
       id: conversionId.toString(),
       state: outcome,
       reason,
-      evidence: { ...evidence, ...(volumeBeforeMinor && { volumeBeforeMinor }) } as JsonValue,
+      evidence: {
+        ...evidence,
+        amountMinor: conversion.amountMinor.toString(),
+        ...(volumeBeforeMinor && { volumeBeforeMinor }),
+      } as JsonValue,
       at: decision.now.toISOString(),
       next: nextAttemptAt?.toISOString() ?? null,
       terms_id: termsId,
@@ -179,10 +183,7 @@ async function writeDecisions(
 }
 
 /** The crediting ones among the decisions, with their terms and whom they may credit: two statements for all. */
-async function gatherCredits(
-  tx: DatabaseTransaction,
-  taken: readonly { decision: Decision; conversion: UndecidedConversion }[],
-): Promise<Credit[]> {
+async function gatherCredits(tx: DatabaseTransaction, taken: readonly Taken[]): Promise<Credit[]> {
   const crediting = taken.filter(
     ({ decision: { outcome } }) => outcome === 'attributed' || outcome === 'review',
   );

@@ -66,7 +66,7 @@ begin
   return new;
 end $$;
 
--- SHA-256 of the mailbox behind the customer's address, without its tag and the like (core/email.ts).
+-- SHA-256 of the mailbox behind the customer's address, without its tag and the like (ledger/conversions/emails.ts).
 alter table conversions add customer_mailbox_hash bytea check (length(customer_mailbox_hash) = 32);
 drop view conversions_with_status;
 create view conversions_with_status as

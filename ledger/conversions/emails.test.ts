@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { canonicalEmail, emailHash } from './email.ts';
+import { canonicalEmail, emailHash } from './emails.ts';
 
 test.each([
   ['Jane.Doe+shop@Example.com ', 'jane.doe@example.com'],
