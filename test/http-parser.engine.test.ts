@@ -1,7 +1,6 @@
-import { connect } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatIp } from '../core/ip.ts';
+import { answerTo } from '../core/uws/pieces.ts';
 import { createAffiliate } from '../ledger/programs/affiliates.ts';
 import { createCampaign } from '../ledger/programs/campaigns.ts';
 import { createLink } from '../ledger/programs/links.ts';
@@ -15,11 +14,8 @@ const STEP = Number(process.env.AFFLUX_TEST_CUT_STEP ?? 20);
 const SHORT_BYTES = 200;
 /** Of a TCP segment over Ethernet. */
 const SEGMENT_BYTES = 1_460;
-/** Between two pieces, so that each is a read of its own. */
-const PIECE_MS = 3;
 /** Connections at a time. */
 const AT_ONCE = 100;
-const ANSWER_MS = 10_000;
 
 /** PROXY version 2: IPv4 over TCP, from 203.0.113.7:4660 to 10.0.0.1:80. */
 const PROXY = '0d0a0d0a000d0a515549540a2111000ccb0071070a00000112340050';
@@ -103,30 +99,8 @@ describe('requests in pieces, as real networks deliver them', () => {
     await world.dispose();
   });
 
-  /** Sends pieces one by one until an answer comes; gives its status. */
-  async function send(pieces: readonly Buffer[]): Promise<string> {
-    const socket = connect({ port: Number(new URL(world.url).port), host: '127.0.0.1', noDelay: true });
-    let status: string | undefined;
-    const answered = new Promise<string>((resolve) => {
-      const settle = (value: string) => {
-        status ??= value;
-        resolve(value);
-      };
-      socket.setTimeout(ANSWER_MS, () => settle('silence'));
-      socket.once('data', (bytes) => settle(bytes.toString('latin1', 9, 12)));
-      socket.once('close', () => settle('a closed connection'));
-      // The server may answer and close before the last piece is sent.
-      socket.on('error', () => undefined);
-    });
-    for (const [i, piece] of pieces.entries()) {
-      if (i > 0) await delay(PIECE_MS);
-      if (status !== undefined) break;
-      socket.write(piece);
-    }
-    const got = await answered;
-    socket.destroy();
-    return got;
-  }
+  const send = (pieces: readonly Buffer[]): Promise<string> =>
+    answerTo(Number(new URL(world.url).port), pieces);
 
   /** Sends every list of pieces; all are answered with `status`, and every click is stored once. */
   async function expectAll(status: string, lists: readonly (readonly Buffer[])[]): Promise<void> {
