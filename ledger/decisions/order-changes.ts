@@ -29,8 +29,18 @@ export interface Author {
   readonly note?: string | undefined;
 }
 
+/** Each kind of change, by its action in the audit log; a reviewer's are `conversion.approve` and `.reject`. */
+const ACTIONS = {
+  approved: 'conversion.shop_approve',
+  changed: 'conversion.change',
+  cancelled: 'conversion.cancel',
+  rejected: 'conversion.shop_reject',
+  restored: 'conversion.restore',
+  refund_restored: 'conversion.restore_refund',
+} as const;
+
 interface NewChange {
-  readonly kind: 'approved' | 'changed' | 'cancelled' | 'rejected' | 'restored' | 'refund_restored';
+  readonly kind: keyof typeof ACTIONS;
   readonly raisedMinor?: bigint;
   readonly loweredMinor?: bigint;
   readonly refundId?: bigint;
@@ -49,7 +59,7 @@ async function noteChange(
   const [{ id }] = await tx<[{ id: bigint }]>`
     insert into order_changes (conversion_id, kind, raised_minor, lowered_minor, refund_id)
     values (${conversionId}, ${kind}, ${raisedMinor}, ${loweredMinor}, ${refundId ?? null}) returning id`;
-  const action = `conversion.${kind}`;
+  const action = ACTIONS[kind];
   await appendAuditLog(tx, { actor, action, subject: `cnv_${conversionId}`, after: { ...after, note } });
   return `change:${id}`;
 }
