@@ -60,9 +60,11 @@ export async function reverseRefundedShare(tx: DatabaseTransaction, conversionId
     if (account === undefined || amountMinor <= 0n) continue;
     const leftMinor =
       account === 'available' ? (left.get(commission.affiliateId) ?? amountMinor) : amountMinor;
-    const takenMinor = leftMinor < amountMinor ? leftMinor : amountMinor;
-    if (takenMinor > 0n)
+    let takenMinor = amountMinor;
+    if (leftMinor < amountMinor) takenMinor = leftMinor;
+    if (takenMinor > 0n) {
       reversals.push({ commission, amountMinor: takenMinor, clawback: account === 'debt' });
+    }
     if (takenMinor < amountMinor) {
       paidWithRests.push({ commission, amountMinor: amountMinor - takenMinor, clawback: true });
     }
