@@ -295,7 +295,7 @@ describe('the OpenAPI document', () => {
         content: {
           'application/json': {
             schema: {
-              required: ['order_id', 'amount', 'currency'],
+              required: ['order_id'],
               additionalProperties: false,
               properties: { amount: { type: 'string' }, program_id: { pattern: '^prg_[1-9][0-9]*$' } },
             },
