@@ -45,7 +45,8 @@ function resultOf(run, { isToRun, isLimited }) {
   const output = `${run.stdout}${run.stderr}`.trim();
   if (run.status === 0)
     return isToRun ? 'passed' : 'FAILED: it runs, and docs/operations.md says that it does not';
-  if (isLimited && /was answered with 505/.test(output)) return `runs with limits: ${output.match(/^.*answered with 505$/m)?.[0]}`;
+  if (isLimited && /was answered with 505/.test(output))
+    return `runs with limits: ${output.match(/^.*answered with 505$/m)?.[0]}`;
   // A release that the server does not run on is to be refused in words.
   if (!isToRun && output.includes('glibc')) return `refused: ${output.match(/^.*Error: .*$/m)?.[0]}`;
   return `FAILED: ${output || run.signal}`;
