@@ -1,6 +1,7 @@
 import { type ClickIdCodec, createClickIdCodec } from '../../core/clicks/click-id.ts';
 import { CLICK_COLUMN_LIST } from '../../core/clicks/click-record.ts';
 import { DAY_MS, HOUR_MS } from '../../core/time.ts';
+import { hashAccount, setPayoutMethod } from '../../ledger/payouts/methods.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { createCampaign } from '../../ledger/programs/campaigns.ts';
@@ -38,7 +39,11 @@ export async function createBenchProgram(
   options: { clicks: number; clickKey: Buffer; now: number },
 ): Promise<BenchProgram> {
   const { clicks, clickKey, now } = options;
-  const { id: programId } = await createProgram(ledger, { name: 'Bench', currency: 'EUR' });
+  const { id: programId } = await createProgram(ledger, {
+    name: 'Bench',
+    currency: 'EUR',
+    payoutMethodHoldDays: 0,
+  });
   await setTerms(ledger, { programId, holdDays: 30, payoutMinMinor: 0n });
   const campaignIds: number[] = [];
   for (let i = 0; i < CAMPAIGNS; i++) {
@@ -58,6 +63,15 @@ export async function createBenchProgram(
       email: `a${i}@example.com`,
       status: 'active',
       parentId,
+    });
+    // Nobody is paid without an account; the provider of this run does not read it.
+    await setPayoutMethod(ledger, {
+      affiliateId: id,
+      kind: 'bank',
+      details: Buffer.alloc(64),
+      accountHash: hashAccount(`account ${i}`),
+      hint: '…0000',
+      changedBy: 'bench',
     });
     affiliateIds.push(id);
     const campaignId = campaignIds[i % CAMPAIGNS] ?? 0;

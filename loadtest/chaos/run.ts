@@ -94,6 +94,9 @@ export async function runChaos(options: {
   }
 }
 
+/** Of the standard's own example. */
+const IBAN = 'DE89370400440532013000';
+
 interface Run {
   readonly platform: Platform;
   readonly folder: string;
@@ -110,6 +113,7 @@ async function runWithFaults(options: Run): Promise<ChaosResult> {
   const http = createHttp();
   const record = createClientRecord(folder);
   await allowQuickOrders(http, platform);
+  await nameAccounts(http, platform);
   const visitors = startVisitors({ http, collectorUrl, demo, random: createRandom(seed + 1), record });
   const shop = startShop({ http, platform, random: createRandom(seed + 2), record });
   const operator = startOperator({ http, platform, random: createRandom(seed + 3), record });
@@ -194,6 +198,17 @@ async function allowQuickOrders(http: Http, { apiUrl, demo }: Platform): Promise
     body: { fraud_rules: { bot_click: false, instant_conversion: false, fast_conversions: false } },
   });
   if (answer?.status !== 200) throw new Error(`the program cannot be changed: ${answer?.body}`);
+}
+
+/** Nobody is paid without an account. */
+async function nameAccounts(http: Http, { apiUrl, demo }: Platform): Promise<void> {
+  for (const { id } of demo.affiliates) {
+    const answer = await http.send('PUT', `${apiUrl}/v1/affiliates/aff_${id}/payout-method`, {
+      headers: { Authorization: `Bearer ${demo.keys.operator}` },
+      body: { kind: 'bank', holder: `Affiliate ${id}`, iban: IBAN },
+    });
+    if (answer?.status !== 200) throw new Error(`an account cannot be named: ${answer?.body}`);
+  }
 }
 
 async function withStores<T>(
