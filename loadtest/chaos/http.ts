@@ -9,7 +9,7 @@ export interface Answer {
 export interface Http {
   /** Undefined: no whole answer came. `onHead` hears of an answer whose body may still fail to come. */
   send(
-    method: 'GET' | 'POST' | 'PATCH',
+    method: 'GET' | 'POST' | 'PATCH' | 'PUT',
     url: string,
     options?: {
       headers?: Readonly<Record<string, string>>;
