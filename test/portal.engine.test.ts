@@ -94,6 +94,20 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('accepted')]);
   }
 
+  /** Gives the partner of the demo an account: nobody is paid without one. */
+  async function nameAccount(): Promise<void> {
+    const partner = platform.demo.affiliates.find(({ ref_code }) => ref_code === 'cat');
+    const answer = await fetch(`${platform.apiUrl}/v1/affiliates/aff_${partner?.id}/payout-method`, {
+      method: 'PUT',
+      headers: {
+        authorization: `Bearer ${platform.demo.keys.operator}`,
+        'content-type': 'application/json',
+      },
+      body: JSON.stringify({ kind: 'bank', holder: 'Cat Coupons', iban: 'DE89370400440532013000' }),
+    });
+    expect(answer.status).toBe(200);
+  }
+
   /** Ends the hold of the newest conversions: their commissions can be paid at once. */
   async function endHolds(): Promise<void> {
     const headers = { authorization: `Bearer ${platform.demo.keys.operator}` };
@@ -179,6 +193,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await operator.getByRole('button', { name: 'End the hold' }).click();
     await operator.getByText('The hold ended').waitFor();
     await operator.getByRole('button', { name: 'Close' }).click();
+    await nameAccount();
     await goTo(operator, 'Payouts');
     await operator.getByRole('button', { name: 'Pay €12.00' }).click();
     await operator.getByRole('button', { name: 'Confirm €12.00' }).click();

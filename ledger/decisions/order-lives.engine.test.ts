@@ -194,9 +194,9 @@ function worthOf(model: ModelOrder, currency: World['currency']): [bigint, bigin
   const taken = model.loweredMinor + refundedOf(model);
   const refunded = currency === 'EUR' ? taken : grossMinor === 0n ? 0n : halfEven(amount * taken, grossMinor);
   if (refunded === amount && refunded > 0n) return [0n, 0n];
-  const least = (a: bigint, b: bigint) => (a < b ? a : b);
-  const first = least(halfEven(amount, 10n) + 50n, amount);
-  const second = least(halfEven(amount * 3n, 100n), amount - first);
+  // The fixed part is earned whatever the amount.
+  const first = halfEven(amount, 10n) + 50n;
+  const second = halfEven(amount * 3n, 100n);
   const left = (earned: bigint) => (amount === 0n ? earned : earned - halfEven(earned * refunded, amount));
   return [left(first), left(second)];
 }

@@ -226,7 +226,7 @@ export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'DELETE',
     url: '/v1/terms/:id',
-    config: { roles: ['operator'], problems: ['not_found', 'wrong_state'] },
+    config: { roles: ['operator'], idempotent: true, problems: ['not_found', 'wrong_state'] },
     schema: {
       operationId: 'withdrawTerms',
       tags,
