@@ -94,7 +94,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     expect([answer.status, await answer.text()]).toEqual([200, expect.stringContaining('accepted')]);
   }
 
-  /** Gives the partner of the demo an account: nobody is paid without one. */
+  /** Gives the partner of the demo an account: none is paid without one. */
   async function nameAccount(): Promise<void> {
     const partner = platform.demo.affiliates.find(({ ref_code }) => ref_code === 'cat');
     const answer = await fetch(`${platform.apiUrl}/v1/affiliates/aff_${partner?.id}/payout-method`, {

@@ -64,7 +64,7 @@ export async function createBenchProgram(
       status: 'active',
       parentId,
     });
-    // Nobody is paid without an account; the provider of this run does not read it.
+    // No affiliate is paid without an account; the provider of this run does not read it.
     await setPayoutMethod(ledger, {
       affiliateId: id,
       kind: 'bank',

@@ -200,7 +200,7 @@ async function allowQuickOrders(http: Http, { apiUrl, demo }: Platform): Promise
   if (answer?.status !== 200) throw new Error(`the program cannot be changed: ${answer?.body}`);
 }
 
-/** Nobody is paid without an account. */
+/** No affiliate is paid without an account. */
 async function nameAccounts(http: Http, { apiUrl, demo }: Platform): Promise<void> {
   for (const { id } of demo.affiliates) {
     const answer = await http.send('PUT', `${apiUrl}/v1/affiliates/aff_${id}/payout-method`, {
