@@ -16,11 +16,20 @@ export function parseIp(text: string): Buffer | undefined {
   return text.includes(':') ? parseIpv6(text) : parseIpv4(text);
 }
 
+const IPV4 = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/;
+
 function parseIpv4(text: string): Buffer | undefined {
-  const match = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/.exec(text);
+  const match = IPV4.exec(text);
   if (!match) return undefined;
-  const octets = match.slice(1).map(Number);
-  return octets.some((octet) => octet > 255) ? undefined : Buffer.from(mapIpv4(octets));
+  const bytes = Buffer.alloc(IP_BYTES);
+  bytes[10] = 0xff;
+  bytes[11] = 0xff;
+  for (let i = 0; i < 4; i++) {
+    const octet = Number(match[i + 1]);
+    if (octet > 255) return undefined;
+    bytes[12 + i] = octet;
+  }
+  return bytes;
 }
 
 /** 4 address bytes as 16. */
@@ -58,10 +67,10 @@ function groups(text: string, { mayEndInIpv4 }: { mayEndInIpv4: boolean }): numb
     : undefined;
 }
 
-/** The text of 16 address bytes: dotted for a mapped IPv4, else hexadecimal groups with the longest zeros cut out. */
 /** The address "::", as a click has it whose visitor's address is not known: it says nothing of who two visitors are. */
 export const UNKNOWN_IP = '::';
 
+/** The text of 16 address bytes: dotted for a mapped IPv4, else hexadecimal groups with the longest zeros cut out. */
 export function formatIp(bytes: Uint8Array): string {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (isMappedIpv4(view)) return view.subarray(12).join('.');
