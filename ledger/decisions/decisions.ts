@@ -113,9 +113,13 @@ export async function recordDecisions(
     return isDue ? [{ decision, conversion }] : [];
   });
   const credits = await gatherCredits(tx, taken);
-  const volumes = await addVolumes(tx, credits);
+  // Batches wait for each other at an affiliate's volume until they commit, so it is locked first only where tiers read
+  // it. It is locked before any account, whatever the batch: two batches could deadlock otherwise.
+  const hasTiers = credits.some(({ terms }) => terms.tiers.length > 0);
+  const volumes: Volumes = hasTiers ? await addVolumes(tx, credits) : new Map();
   await writeDecisions(tx, taken, volumes);
   const commissions = await insertCommissions(tx, credits, volumes);
+  if (!hasTiers) await addVolumes(tx, credits);
   await postEarnings(tx, credits, commissions);
   for (const { conversion } of credits) {
     const { id, refundedMinor, cancelledAt } = conversion;

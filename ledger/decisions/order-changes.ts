@@ -201,8 +201,9 @@ async function earnRaise(
     const part = 1 + commissions.filter((commission) => commission.level === level).length;
     return amountMinor > 0n ? [{ affiliateId: earner, level, part, termsId, amountMinor, availableAt }] : [];
   });
-  await earnParts(tx, { key: `raise:${key}`, cause: 'raise', conversion, parts });
+  // Before any account is locked, as decisions do it.
   if (!awaitsReview(conversion)) {
     await countVolume(tx, { id: before.id, amountMinor: conversion.amountMinor - before.amountMinor });
   }
+  await earnParts(tx, { key: `raise:${key}`, cause: 'raise', conversion, parts });
 }

@@ -159,6 +159,7 @@ const PARTS: Readonly<Record<string, (stores: Stores, state: State) => Promise<F
   },
   pay: async ({ ledger }, { payable }) => {
     const done = await pay(ledger, required(payable));
+    if (done.built !== sizes.payees) throw new Error(`${done.built} of ${sizes.payees} affiliates were paid`);
     return {
       rows: [{ what: `payout run, ${done.built} payouts`, seconds: round(done.seconds) }],
       targets: [atMost(`seconds to pay ${sizes.payees} affiliates`, done.seconds, 60)],

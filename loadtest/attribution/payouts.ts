@@ -14,7 +14,11 @@ export async function createPayableAffiliates(
 ): Promise<number> {
   const { ledger, owner } = stores;
   const { affiliates, progress } = options;
-  const { id: programId } = await createProgram(ledger, { name: 'Payable', currency: 'EUR' });
+  const { id: programId } = await createProgram(ledger, {
+    name: 'Payable',
+    currency: 'EUR',
+    payoutMethodHoldDays: 0,
+  });
   const terms = await setTerms(ledger, { programId, holdDays: 0, levelRatesBps: [], payoutMinMinor: 0n });
   await owner`
     insert into campaigns (program_id, name, change_xid) values (${programId}, 'all', pg_current_xact_id())`;
@@ -25,7 +29,6 @@ export async function createPayableAffiliates(
   await owner`
     insert into payout_methods (affiliate_id, kind, details, hint)
     select id, 'bank', '', 'bench' from affiliates where program_id = ${programId}`;
-  await owner`update payout_methods set held_until = '-infinity'`;
   await owner`
     insert into links (code, program_id, campaign_id, affiliate_id, landing_url, change_xid)
     select 'pay' || a.id, a.program_id, c.id, a.id, 'https://shop.example/', pg_current_xact_id()
