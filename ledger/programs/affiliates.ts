@@ -93,6 +93,16 @@ export async function getAffiliates(sql: DatabaseSql, ids: readonly number[]): P
     select ${sql(AFFILIATE_COLUMNS)} from affiliates where id = any(${[...ids]}::integer[]) order by id`;
 }
 
+/** The affiliates of a program with this address, in whatever case, by id. */
+export async function affiliatesOfEmail(
+  sql: DatabaseSql,
+  { programId, email }: { programId: number; email: string },
+): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select id from affiliates where program_id = ${programId} and lower(email) = lower(${email}) order by id`;
+  return rows.map(({ id }) => id);
+}
+
 /** Affiliates by id, of one program or of all. */
 export async function listAffiliates(
   sql: DatabaseSql,

@@ -64,7 +64,7 @@ export function addPasswordRoutes(app: ApiServer, context: ApiContext): void {
       tags,
       summary:
         'Mail a link to set a password, once in a quarter of an hour; the answer is the same for unknown addresses',
-      body: z.strictObject({ email: text(MAX_EMAIL_LENGTH) }),
+      body: z.strictObject({ email: plain(MAX_EMAIL_LENGTH) }),
       response: { 202: z.object({ requested: z.literal(true) }) },
     },
     handler: async (request, reply) => {

@@ -63,7 +63,7 @@ export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
       operationId: 'signIn',
       tags,
       summary: 'Sign in: sets the cookie of the portal',
-      body: z.strictObject({ email: text(MAX_EMAIL_LENGTH), password, code }),
+      body: z.strictObject({ email: plain(MAX_EMAIL_LENGTH), password, code }),
       response: { 201: sessionView },
     },
     handler: async (request, reply) => {

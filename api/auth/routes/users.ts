@@ -30,7 +30,7 @@ const TAGS = ['users'];
 const params = z.object({ id: integerId('user') });
 
 const newUser = z.strictObject({
-  email: text(MAX_EMAIL_LENGTH)
+  email: plain(MAX_EMAIL_LENGTH)
     .regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address')
     .meta({ examples: ['finance@example.com'] }),
   name: nameText,

@@ -47,7 +47,7 @@ const methodInput = z.discriminatedUnion('kind', [
   }),
   z.strictObject({
     kind: z.literal('paypal'),
-    email: text(MAX_ACCOUNT_LENGTH)
+    email: plain(MAX_ACCOUNT_LENGTH)
       .regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address')
       .regex(NO_FORMULA, FORMULA_FAULT),
   }),
