@@ -219,6 +219,38 @@ describe('payouts', () => {
     expect([nothing.status, nothing.body.field]).toEqual([422, 'body']);
   });
 
+  test('a dry run of a file promises what the run does, also where it contradicts itself', async () => {
+    await earn();
+    await earn(tenant.otherAffiliateId);
+    const payouts = await run();
+    const keys = await Promise.all(payouts.map(({ id }) => providerKey(id ?? '')));
+    const raw = [
+      'sep=;',
+      'Payment Key;Status;Amount;Currency',
+      `${keys[0]};paid;10,00;eur`,
+      '',
+      `${keys[1]};paid;-10.00;EUR`,
+      `${keys[0]};failed;10.0000;EUR`,
+      `${keys[0]};paid`,
+      `${keys[0]};paid;1.234,56;EUR`,
+    ].join('\r\n');
+    const upload = async (dryRun: boolean) => {
+      const headers = { 'content-type': 'text/csv' };
+      const key = tenant.keys.finance;
+      const { body } = await api.call('POST', `/v1/payouts/results?dry_run=${dryRun}`, { key, raw, headers });
+      return { recorded: body.recorded, rows: body.rows as { line: number; outcome: string }[] };
+    };
+    const promised = await upload(true);
+    expect(promised.rows.map(({ line, outcome }) => `${line} ${outcome}`)).toEqual([
+      '3 recorded',
+      '5 recorded',
+      '6 contradicts',
+      '7 refused',
+      '8 refused',
+    ]);
+    expect(await upload(false)).toEqual(promised);
+  });
+
   test('with unknown outcome are reconciled', async () => {
     await earn();
     const { programId } = tenant;

@@ -17,6 +17,8 @@ export const affiliateView = z
     parent_id: idText('affiliate').nullable().meta({ description: 'Who recruited it, and earns level 2.' }),
     approved_at: timeText.nullable(),
     created_at: timeText,
+    merged_into: idText('affiliate').nullable().meta({ description: 'Who has taken its place.' }),
+    erased_at: timeText.nullable().meta({ description: 'Since when it is not known who it was.' }),
   })
   .meta({ id: 'Affiliate' });
 
@@ -32,6 +34,8 @@ export function formatAffiliate(affiliate: Affiliate): z.output<typeof affiliate
     parent_id: formatOptionalId('affiliate', affiliate.parentId),
     approved_at: formatOptionalTime(affiliate.approvedAt),
     created_at: formatTime(affiliate.createdAt),
+    merged_into: formatOptionalId('affiliate', affiliate.mergedInto),
+    erased_at: formatOptionalTime(affiliate.erasedAt),
   };
 }
 

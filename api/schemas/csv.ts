@@ -50,20 +50,26 @@ export async function readCsv(text: string, { maxRows }: { maxRows: number }): P
   const delimiter = sep?.[1] ?? delimiterOf(csv);
   const firstLine = sep ? 2 : 1;
   let columns: readonly string[] | undefined;
+  let headerLine = 0;
   const rows: CsvRow[] = [];
   await parsePieces(csv.slice(sep?.[0].length ?? 0), delimiter, {
     onRecord({ record, info }) {
       const cells = record.map((cell) => cell.trim());
       const line = info.lines - breaksIn(record) + firstLine - 1;
       if (cells.every((cell) => cell === '')) return;
-      if (!columns) columns = columnsOf(cells);
-      else rows.push({ line, cells: namedCells(columns, cells) });
+      if (columns) rows.push({ line, cells: namedCells(columns, cells) });
+      else {
+        columns = columnsOf(cells);
+        headerLine = line;
+      }
       if (rows.length > maxRows) throw new InputError('body', `must not exceed ${maxRows} rows`);
     },
     onFault(line) {
       rows.push({ line: line + firstLine - 1, cells: new InputError('row', 'has a quote within a cell') });
     },
   });
+  // Faults are known before the rows of their piece.
+  if (rows.some(({ line }) => line < headerLine)) throw new InputError('body', 'is not CSV with a header');
   if (!columns || rows.length === 0) throw new InputError('body', 'has no rows');
   return { columns, rows: rows.toSorted((a, b) => a.line - b.line), delimiter };
 }
@@ -148,7 +154,7 @@ function namedCells(columns: readonly string[], cells: readonly string[]): CsvRo
 }
 
 /** Digits with one sign between them, and how many stand behind it. */
-const WITH_SIGN = /^\d+([.,])(\d+)$/;
+const WITH_SIGN = /^-?\d+([.,])(\d+)$/;
 /** Behind a sign that separates thousands. */
 const THOUSAND_DIGITS = 3;
 

@@ -86,13 +86,14 @@ export function PayoutsPage() {
   );
 }
 
-const PARTS = ['pending', 'available', 'in_transit', 'paid', 'debt'] as const;
+const PARTS = ['pending', 'available', 'in_transit', 'paid', 'debt', 'adjustments'] as const;
 const HEADS = {
   pending: 'Pending',
   available: 'Available',
   in_transit: 'In transit',
   paid: 'Paid',
   debt: 'Debt',
+  adjustments: 'Bonuses, deductions',
 };
 
 /** A movement, or the opening or closing balance. */
@@ -102,6 +103,7 @@ type Line = Pick<Schemas['StatementLine'], (typeof PARTS)[number]> & {
   readonly kind: string;
   readonly about: string | null;
   readonly destination: string | null;
+  readonly note: string | null;
 };
 
 function StatementCard() {
@@ -129,6 +131,7 @@ function StatementCard() {
     kind: id,
     about: null,
     destination: null,
+    note: null,
     ...amounts,
   });
   const all = rows &&
@@ -165,10 +168,11 @@ function StatementCard() {
           { title: `At (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
           {
             title: 'Reference',
-            cell: ({ about, destination }) => (
+            cell: ({ about, destination, note }) => (
               <>
                 {about ?? ''}
                 {destination && <span class="sub">to {destination}</span>}
+                {note}
               </>
             ),
           },

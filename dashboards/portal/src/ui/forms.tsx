@@ -210,7 +210,6 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
   );
 }
 
-/** A file read in the browser as text. */
 /** Gives the file as it is: the API reads its encoding. */
 export function FileField(props: { label: string; accept: string; onFile: (file: File) => void }) {
   return (
