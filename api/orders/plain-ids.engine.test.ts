@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { waitFor } from '../../test/support/engines.ts';
 
-/** What means the same is the same by every way in, and what nobody sees is refused by name. */
+/** What means the same is the same by every way in, and what no reader sees is refused by name. */
 
 let api: TestApi;
 let shop: Tenant;
@@ -42,7 +42,7 @@ async function importFile(
 type Report = Record<string, string>;
 
 const WAYS: readonly [string, (report: Report) => Promise<{ status: number; field: unknown }>][] = [
-  ['api', async (json) => told(await api.call('POST', '/v1/conversions', { key, json }))],
+  ['api', async (json) => answerOf(await api.call('POST', '/v1/conversions', { key, json }))],
   [
     'batch',
     async (report) => {
@@ -54,12 +54,12 @@ const WAYS: readonly [string, (report: Report) => Promise<{ status: number; fiel
   [
     'postback',
     async (report) =>
-      told(await api.call('GET', `/postback?${new URLSearchParams({ key, ...report }).toString()}`)),
+      answerOf(await api.call('GET', `/postback?${new URLSearchParams({ key, ...report }).toString()}`)),
   ],
   [
     'form',
     async (report) =>
-      told(await api.call('POST', '/postback', { key, form: new URLSearchParams(report).toString() })),
+      answerOf(await api.call('POST', '/postback', { key, form: new URLSearchParams(report).toString() })),
   ],
   [
     'import',
@@ -75,7 +75,7 @@ const WAYS: readonly [string, (report: Report) => Promise<{ status: number; fiel
   ],
 ];
 
-function told({ status, body }: Answer): { status: number; field: unknown } {
+function answerOf({ status, body }: Answer): { status: number; field: unknown } {
   return { status: status === 201 ? 200 : status, field: body.field };
 }
 

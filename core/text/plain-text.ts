@@ -10,7 +10,7 @@ export function plainText(value: string): string {
 /** Control and format characters (UAX 44: Cc, Cf), line separators, surrogates, what fonts leave out, damaged UTF-8. */
 const HIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\ufffd]/u;
 
-/** The first character that nobody sees, such as `U+200B`; undefined: there is none. */
+/** The first character that no reader sees, such as `U+200B`; undefined: there is none. */
 export function hiddenCharacter(value: string): string | undefined {
   const code = HIDDEN.exec(value)?.[0].codePointAt(0);
   return code === undefined ? undefined : `U+${code.toString(16).toUpperCase().padStart(4, '0')}`;

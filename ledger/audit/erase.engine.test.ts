@@ -40,7 +40,7 @@ test.each([
   ['its address', ' Kunde@Example.com', ['address', 'both', 'id']],
   ['the hash of its address', `sha256:${emailHash('kunde@example.com')}`, ['address', 'both', 'id']],
   ['its id', 'cus_1', ['both', 'id']],
-])('a customer is erased by %s, and nobody else', async (_what, named, erased) => {
+])('a customer is erased by %s, and no one else', async (_what, named, erased) => {
   db = await freshLedger({ max: 2 });
   const { ledger, owner } = db;
   const parties = await createParties(ledger);

@@ -20,7 +20,7 @@ const config = {
   problems: ['not_found', 'wrong_state', 'reauthentication_required'],
 } as const;
 
-/** How an affiliate ends: as another one, or as nobody. */
+/** How an affiliate ends: as another one, or as no one known. */
 export function addAffiliateEndRoutes(app: ApiServer, context: ApiContext): void {
   const tags = ['affiliates'];
 
