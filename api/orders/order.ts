@@ -228,8 +228,9 @@ function emailHashes(email: string) {
   return { customerEmailHash: emailHash(email), customerMailboxHash: emailHash(canonicalEmail(email)) };
 }
 
-/** Empty text and null are treated as absent. */
+/** Blank text and null are treated as absent. */
 export function withoutEmptyMembers(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== '' && member !== null));
+  const isGiven = (member: unknown) => member !== null && !(typeof member === 'string' && member.trim() === '');
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => isGiven(member)));
 }

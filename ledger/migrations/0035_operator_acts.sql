@@ -134,7 +134,7 @@ begin
   return new;
 end $$;
 
--- The audit log has pseudonyms for what it says of persons: a hash of the value and a salt, which stand here by whom they are
+-- The audit log has pseudonyms for what it says of affiliates, users and their keys: a hash of the value and a salt, which stand here by whom they are
 -- of. Erasing a person deletes them, and leaves the log and its chain as they are.
 create table audit_values (
   pseudonym text primary key,
@@ -159,6 +159,9 @@ begin
   values (new_pseudonym, value_subject, new_salt, personal_value);
   return new_pseudonym;
 end $$;
+
+revoke execute on function keep_audit_value(text, text) from public;
+grant execute on function keep_audit_value(text, text) to afflux_app;
 
 -- JSON with pseudonyms for the names, addresses and accounts in it.
 create function with_pseudonyms(value_subject text, given jsonb) returns jsonb language plpgsql as $$
@@ -197,7 +200,7 @@ begin
   return new;
 end $$;
 create trigger pseudonyms before insert on audit_log for each row
-  when (new.subject ~ '^(aff|usr)_') execute function use_pseudonyms();
+  when (new.subject ~ '^(aff|usr|key)_') execute function use_pseudonyms();
 
 -- The rows of before get pseudonyms too. What they lead to now stands beside the head that was taken of them, and only where
 -- they led there until now: what was signed stays, and what was forged before still shows.
@@ -215,12 +218,12 @@ begin
     from hash_chain where chain = 'audit_log' window following as (order by last_id)
   loop
     continue when not exists (
-      select from audit_log where id > link.after_id and id <= link.last_id and subject ~ '^(aff|usr)_'
+      select from audit_log where id > link.after_id and id <= link.last_id and subject ~ '^(aff|usr|key)_'
     );
     select chain_hash(link.start, content order by row_id) = link.head into was_right
     from chained_rows('audit_log', link.after_id, link.last_id);
     update audit_log set before = with_pseudonyms(subject, before), after = with_pseudonyms(subject, after)
-    where id > link.after_id and id <= link.last_id and subject ~ '^(aff|usr)_';
+    where id > link.after_id and id <= link.last_id and subject ~ '^(aff|usr|key)_';
     if was_right then
       update hash_chain set rewritten_head = (
         select chain_hash(link.start, content order by row_id)
@@ -229,7 +232,7 @@ begin
     end if;
   end loop;
   update audit_log set before = with_pseudonyms(subject, before), after = with_pseudonyms(subject, after)
-  where id > (select coalesce(max(last_id), 0) from hash_chain where chain = 'audit_log') and subject ~ '^(aff|usr)_';
+  where id > (select coalesce(max(last_id), 0) from hash_chain where chain = 'audit_log') and subject ~ '^(aff|usr|key)_';
   alter table audit_log enable trigger append_only;
   alter table hash_chain enable trigger append_only;
 end $$;
@@ -258,7 +261,8 @@ begin
   where id = any (user_ids);
   update api_keys set name = 'erased', revoked_at = coalesce(revoked_at, clock_timestamp()) where affiliate_id = erased;
   delete from audit_values
-  where subject = 'aff_' || erased or subject in (select 'usr_' || id from unnest(user_ids) as u (id));
+  where subject = 'aff_' || erased or subject in (select 'usr_' || id from unnest(user_ids) as u (id))
+    or subject in (select 'key_' || id from api_keys where affiliate_id = erased);
 end $$;
 revoke execute on function erase_affiliate(integer) from public;
 grant execute on function erase_affiliate(integer) to afflux_app;
