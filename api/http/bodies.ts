@@ -65,8 +65,10 @@ export function installCsvBodies(scope: ApiServer): void {
 /** Spreadsheets save "Unicode text" as UTF-16: with a byte order mark, else known by the zeros beside its first letter. */
 function decodeCsv(bytes: Buffer): string {
   const [first, second] = bytes;
-  if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0)) return decodeAs('utf-16le', bytes);
-  if ((first === 0xfe && second === 0xff) || (first === 0 && second !== 0)) return decodeAs('utf-16be', bytes);
+  if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0))
+    return decodeAs('utf-16le', bytes);
+  if ((first === 0xfe && second === 0xff) || (first === 0 && second !== 0))
+    return decodeAs('utf-16be', bytes);
   try {
     return decodeUtf8(bytes);
   } catch {

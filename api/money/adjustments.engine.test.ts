@@ -60,8 +60,9 @@ test('a bonus is paid by the next payout, and a deduction lessens it, each with 
   const paid = await api.runPayouts(tenant.keys.finance);
   expect(paid.body).toMatchObject({ built: 1, submitted: 1 });
   expect(await balance(tenant)).toEqual({ in_transit: '25.00' });
-  const [payout] = (await api.call('GET', '/v1/payouts', { key: tenant.keys.affiliate })).body
-    .data as { id: string }[];
+  const [payout] = (await api.call('GET', '/v1/payouts', { key: tenant.keys.affiliate })).body.data as {
+    id: string;
+  }[];
   const items = await api.call('GET', `/v1/payouts/${payout?.id}/items`, { key: tenant.keys.affiliate });
   expect(items.body.data).toEqual([
     { kind: 'adjustment', commission_id: null, amount: { amount: '25.00', currency: 'EUR' } },
@@ -92,9 +93,13 @@ test('a bonus is paid by the next payout, and a deduction lessens it, each with 
     key: tenant.keys.affiliate,
   });
   expect(listed.body.data).toMatchObject([{ kind: 'deduction' }, { kind: 'bonus' }]);
-  const log = await api.call('GET', `/v1/audit-log?subject=aff_${tenant.affiliateId}&action=affiliate.bonus`, {
-    key: tenant.keys.operator,
-  });
+  const log = await api.call(
+    'GET',
+    `/v1/audit-log?subject=aff_${tenant.affiliateId}&action=affiliate.bonus`,
+    {
+      key: tenant.keys.operator,
+    },
+  );
   expect(log.body.data).toMatchObject([{ after: { amount: { amount: '25.00' }, note: 'a bonus' } }]);
   await expectSoundBooks();
 });

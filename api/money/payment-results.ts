@@ -95,7 +95,8 @@ function resultOf(row: Cells, amountOf: (cell: string) => string): ResultRow['re
   const [amount, currency] = [cell(row, 'amount'), cell(row, 'currency')?.toUpperCase()];
   if (amount !== undefined && currency === undefined) return new InputError('currency', 'is required');
   try {
-    const amountMinor = amount === undefined ? undefined : parseAmount(unsigned(amountOf(amount)), currency ?? '');
+    const amountMinor =
+      amount === undefined ? undefined : parseAmount(unsigned(amountOf(amount)), currency ?? '');
     return {
       providerKey,
       status,

@@ -231,6 +231,7 @@ function emailHashes(email: string) {
 /** Blank text and null are treated as absent. */
 export function withoutEmptyMembers(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  const isGiven = (member: unknown) => member !== null && !(typeof member === 'string' && member.trim() === '');
+  const isGiven = (member: unknown) =>
+    member !== null && !(typeof member === 'string' && member.trim() === '');
   return Object.fromEntries(Object.entries(value).filter(([, member]) => isGiven(member)));
 }

@@ -122,7 +122,8 @@ describe('two affiliates that are one', () => {
       json: { failure: 'closed', account_refused: false },
     });
     await api.runPayouts(tenant.keys.finance);
-    const payouts = await api.ledger`select affiliate_id, state from payouts where program_id = ${tenant.programId} order by id`;
+    const payouts =
+      await api.ledger`select affiliate_id, state from payouts where program_id = ${tenant.programId} order by id`;
     expect([...payouts]).toEqual([
       { affiliateId: old, state: 'returned' },
       { affiliateId: kept, state: 'submitted' },
@@ -155,10 +156,13 @@ describe('two affiliates that are one', () => {
 describe('an affiliate that wants to be forgotten', () => {
   test('is erased everywhere but in the books, and the audit log keeps its proof', async () => {
     const tenant = await fresh();
-    const { affiliateId: id } = tenant;
     const secret = `Zed-${randomUUID()}`;
     const email = `${secret.toLowerCase()}@example.com`;
-    const invited = await operate(tenant, '/v1/affiliates/invite', { ref_code: secret.slice(0, 20), name: secret, email });
+    const invited = await operate(tenant, '/v1/affiliates/invite', {
+      ref_code: secret.slice(0, 20),
+      name: secret,
+      email,
+    });
     const invitedId = Number(String((invited.body.affiliate as { id: string }).id).slice(4));
     await api.call('PATCH', `/v1/affiliates/${aff(invitedId)}`, {
       key: tenant.keys.operator,
@@ -182,7 +186,11 @@ describe('an affiliate that wants to be forgotten', () => {
     const erased = await erase();
     expect([erased.status, erased.body]).toEqual([
       200,
-      expect.objectContaining({ name: 'erased', email: `erased-${invitedId}@erased.invalid`, customer_ref: null }),
+      expect.objectContaining({
+        name: 'erased',
+        email: `erased-${invitedId}@erased.invalid`,
+        customer_ref: null,
+      }),
     ]);
     expect((await log()).text).not.toContain(secret);
     expect((await log()).text).toContain('affiliate.erase');
@@ -200,7 +208,9 @@ describe('an affiliate that wants to be forgotten', () => {
       where table_schema = 'public' and table_type = 'BASE TABLE' and has_table_privilege(table_name, 'select')`;
     const holding: string[] = [];
     for (const { name } of tables) {
-      const found = await api.ledger.unsafe(`select from ${name} t where t::text ilike '%${secret}%' limit 1`);
+      const found = await api.ledger.unsafe(
+        `select from ${name} t where t::text ilike '%${secret}%' limit 1`,
+      );
       if (found.length > 0) holding.push(name);
     }
     expect(holding).toEqual([]);
@@ -213,7 +223,10 @@ describe('an affiliate that wants to be forgotten', () => {
     await operate(tenant, `/v1/affiliates/${aff(id)}/terminate`, { note: 'x' });
     const refused = await operate(tenant, `/v1/affiliates/${aff(id)}/erase`);
     expect(refused.body.detail).toBe('it has money that is not paid: pay it, or let it forfeit');
-    await api.call('POST', `/v1/affiliates/${aff(id)}/forfeit`, { key: tenant.keys.finance, json: { note: 'x' } });
+    await api.call('POST', `/v1/affiliates/${aff(id)}/forfeit`, {
+      key: tenant.keys.finance,
+      json: { note: 'x' },
+    });
     expect((await operate(tenant, `/v1/affiliates/${aff(id)}/erase`)).status).toBe(200);
     await expectSoundBooks();
   });

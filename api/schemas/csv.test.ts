@@ -72,7 +72,10 @@ test('an empty cell between tabs stays a cell', async () => {
 test('a row that is none is refused alone, by the line where it begins', async () => {
   const csv = ['a,b', '', '1,"two\r\nlines"', '1', '1,2,3', '', '1,x"y', '5,6'].join('\r\n');
   const { rows } = await read(csv);
-  const outcomes = rows.map(({ line, cells }) => [line, cells instanceof InputError ? cells.message : 'read']);
+  const outcomes = rows.map(({ line, cells }) => [
+    line,
+    cells instanceof InputError ? cells.message : 'read',
+  ]);
   expect(outcomes).toEqual([
     [3, 'read'],
     [5, 'row: has 1 cells, the header has 2'],

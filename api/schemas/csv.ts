@@ -148,9 +148,7 @@ function namedCells(columns: readonly string[], cells: readonly string[]): CsvRo
     return new InputError('row', `has ${cells.length} cells, the header has ${columns.length}`);
   if (cells.some((cell, i) => cell !== '' && columns[i] === ''))
     return new InputError('row', 'has text in a column without a name');
-  return Object.fromEntries(
-    columns.flatMap((name, i) => (name === '' ? [] : [[name, cells[i] ?? '']])),
-  );
+  return Object.fromEntries(columns.flatMap((name, i) => (name === '' ? [] : [[name, cells[i] ?? '']])));
 }
 
 /** Digits with one sign between them, and how many stand behind it. */

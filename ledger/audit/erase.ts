@@ -1,6 +1,6 @@
-import type { Database, DatabaseTransaction } from '../postgres/db.ts';
 import { lockProgramBalances } from '../books/program-lock.ts';
 import { emailHash } from '../conversions/emails.ts';
+import type { Database, DatabaseTransaction } from '../postgres/db.ts';
 
 /** What the ledger knew of a customer's person. */
 export interface ErasedCustomer {
@@ -66,7 +66,9 @@ export async function eraseAffiliate(
 ): Promise<string | undefined> {
   // No payout is built meanwhile.
   await lockProgramBalances(tx, programId);
-  const [affiliate] = await tx<[{ status: string; isErased: boolean; unpaidMinor: bigint; inTransitMinor: bigint }]>`
+  const [affiliate] = await tx<
+    [{ status: string; isErased: boolean; unpaidMinor: bigint; inTransitMinor: bigint }]
+  >`
     select status, erased_at is not null as is_erased,
       (select sum(balance_minor)::bigint from accounts
         where affiliate_id = f.id and kind in ('pending', 'available', 'debt', 'adjustments')) as unpaid_minor,

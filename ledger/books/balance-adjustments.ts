@@ -74,7 +74,9 @@ export async function adjustBalance(
   const { kind, amountMinor } = options;
   assert(amountMinor > 0n, 'a bonus or a deduction is above zero');
   const signed = kind === 'bonus' ? amountMinor : -amountMinor;
-  const [adjustment] = await postAdjustments(tx, [{ ...options, amountMinor: signed, otherAffiliateId: null }]);
+  const [adjustment] = await postAdjustments(tx, [
+    { ...options, amountMinor: signed, otherAffiliateId: null },
+  ]);
   assert(adjustment, 'an adjustment that is posted has a row');
   return adjustment;
 }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { InputError, OperatingError } from '../../core/errors.ts';
 import {
   createParties,
   creditOrder,
@@ -7,7 +8,6 @@ import {
   type TestLedger,
   type TestParties,
 } from '../../test/support/ledger.ts';
-import { InputError, OperatingError } from '../../core/errors.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { adjustBalance, forfeitBalance } from '../books/balance-adjustments.ts';
 import { vestDue } from '../books/commissions.ts';
@@ -367,7 +367,15 @@ async function carryOut(world: World, command: Command): Promise<void> {
       const affiliateId = parties.chain[command.member] ?? 0;
       const { kind, amountMinor } = command;
       await inTransaction(ledger, (tx) =>
-        adjustBalance(tx, { programId, affiliateId, kind, amountMinor, currency: 'EUR', note: 'test', actor }),
+        adjustBalance(tx, {
+          programId,
+          affiliateId,
+          kind,
+          amountMinor,
+          currency: 'EUR',
+          note: 'test',
+          actor,
+        }),
       );
       return;
     }

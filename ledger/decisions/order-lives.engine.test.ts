@@ -89,7 +89,13 @@ const anyStep = fc.oneof(
   }),
   fc.record({ kind: fc.constant('forfeit' as const), member: fc.constantFrom(0 as const, 1 as const) }),
   // Seldom, because it cannot be taken back.
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('merge' as const), sure: fc.constantFrom(true, false, false, false) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('merge' as const),
+      sure: fc.constantFrom(true, false, false, false),
+    }),
+  },
 );
 type Step = typeof anyStep extends fc.Arbitrary<infer T> ? T : never;
 

@@ -22,7 +22,10 @@ export async function requireNoOpenPayout(tx: DatabaseTransaction, affiliateId: 
     select id, state from payouts
     where affiliate_id = ${affiliateId} and state in ('awaiting_approval', 'created', 'submitting', 'submitted', 'unknown')`;
   if (!open) return;
-  throw new OperatingError('wrong_state', `its payout pay_${open.id} is ${open.state}: it must be closed first`);
+  throw new OperatingError(
+    'wrong_state',
+    `its payout pay_${open.id} is ${open.state}: it must be closed first`,
+  );
 }
 
 /**

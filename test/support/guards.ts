@@ -828,9 +828,7 @@ export const GUARDS: readonly Guard[] = [
       hash_chain_pkey: owner(copy('hash_chain', {})),
       hash_chain_chain_check: owner(copy('hash_chain', { chain: `'other'` })),
       hash_chain_row_count_check: owner(copy('hash_chain', { last_id: '0', row_count: '0' })),
-      hash_chain_rewritten_head_check: owner(
-        copy('hash_chain', { last_id: '0', rewritten_head: BYTES }),
-      ),
+      hash_chain_rewritten_head_check: owner(copy('hash_chain', { last_id: '0', rewritten_head: BYTES })),
       hash_chain_head_check: owner(copy('hash_chain', { last_id: '0', head: `''` })),
     },
     triggers: {

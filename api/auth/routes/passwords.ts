@@ -20,7 +20,7 @@ import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { invalidField } from '../../http/problems.ts';
 import { formatId } from '../../schemas/ids.ts';
-import { text } from '../../schemas/schemas.ts';
+import { plain, text } from '../../schemas/schemas.ts';
 import { setKnownDevice } from '../known-devices.ts';
 import { queueNotice, queueReset } from '../mails.ts';
 import {

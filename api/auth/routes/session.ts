@@ -6,7 +6,7 @@ import { endSession, type Session } from '../../../ledger/access/sessions.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { formatId } from '../../schemas/ids.ts';
-import { formatOptionalTime, formatTime, text, timeText } from '../../schemas/schemas.ts';
+import { formatOptionalTime, formatTime, plain, text, timeText } from '../../schemas/schemas.ts';
 import { password } from '../passwords.ts';
 import { MAX_CODE_LENGTH } from '../second-factor.ts';
 import { csrfToken, removeSessionCookie, sessionOf } from '../sessions.ts';

@@ -17,7 +17,7 @@ import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf, programFilter } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
 import { formatId, integerId } from '../../schemas/ids.ts';
-import { formatPage, nameText, pageOf, pageQuery, pageRequest, text } from '../../schemas/schemas.ts';
+import { formatPage, nameText, pageOf, pageQuery, pageRequest, plain } from '../../schemas/schemas.ts';
 import { checkMayCreateUsers } from '../grants.ts';
 import { invite } from '../mails.ts';
 import { requireRecentSignIn } from '../recent-sign-in.ts';

@@ -14,7 +14,7 @@ import { Problem } from '../../http/problems.ts';
 import { conversionView, formatConversion, SEE_EVIDENCE } from '../../orders/conversion-view.ts';
 import { orderId } from '../../orders/order.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
-import { bigintPageQuery, formatPage, pageOf, pageRequest, text, time } from '../../schemas/schemas.ts';
+import { bigintPageQuery, formatPage, pageOf, pageRequest, plain, time } from '../../schemas/schemas.ts';
 
 export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): void {
   const tags = ['conversions'];

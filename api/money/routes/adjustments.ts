@@ -58,7 +58,9 @@ function formatAdjustment(adjustment: Adjustment): z.output<typeof adjustmentVie
   };
 }
 
-const note = text(MAX_NOTE_LENGTH).meta({ description: 'Why: the affiliate sees it, and the audit log has it.' });
+const note = text(MAX_NOTE_LENGTH).meta({
+  description: 'Why: the affiliate sees it, and the audit log has it.',
+});
 const newAdjustment = z
   .strictObject({
     kind: z.enum(['bonus', 'deduction']),
@@ -136,7 +138,11 @@ function addAdjustmentCommand(app: ApiServer, context: ApiContext): void {
         const { actor } = principal;
         const adjusted = { programId, affiliateId, currency, kind, amountMinor, note, actor };
         const body = formatAdjustment(await adjustBalance(tx, adjusted));
-        return { status: 201, body, audit: { action: `affiliate.${kind}`, subject: body.affiliate_id, after: body } };
+        return {
+          status: 201,
+          body,
+          audit: { action: `affiliate.${kind}`, subject: body.affiliate_id, after: body },
+        };
       });
     },
   });
@@ -150,7 +156,8 @@ function addForfeitRoute(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'forfeitBalance',
       tags: TAGS,
-      summary: 'Let a terminated affiliate give up all that it has and was not paid, also what is in the hold',
+      summary:
+        'Let a terminated affiliate give up all that it has and was not paid, also what is in the hold',
       description: 'To pay it instead, start a run for it: affiliate_id of POST /v1/payouts/run.',
       params,
       body: z.strictObject({ note }),
@@ -164,16 +171,26 @@ function addForfeitRoute(app: ApiServer, context: ApiContext): void {
         const found = visibleAffiliate(principal, await getAffiliate(tx, request.params.id));
         await lockProgramBalances(tx, found.programId);
         await lockRow(tx, 'affiliates', found.id);
-        const { id: affiliateId, programId, status } = visibleAffiliate(
-          principal,
-          await getAffiliate(tx, found.id),
-        );
+        const {
+          id: affiliateId,
+          programId,
+          status,
+        } = visibleAffiliate(principal, await getAffiliate(tx, found.id));
         if (status !== 'terminated') throw wrongState('affiliate', status);
         await requireNoOpenPayout(tx, affiliateId);
-        const adjustment = await forfeitBalance(tx, { programId, affiliateId, note: request.body.note, actor });
+        const adjustment = await forfeitBalance(tx, {
+          programId,
+          affiliateId,
+          note: request.body.note,
+          actor,
+        });
         if (!adjustment) throw wrongState('balance', 'zero or below: there is nothing to forfeit');
         const body = formatAdjustment(adjustment);
-        return { status: 201, body, audit: { action: 'affiliate.forfeit', subject: body.affiliate_id, after: body } };
+        return {
+          status: 201,
+          body,
+          audit: { action: 'affiliate.forfeit', subject: body.affiliate_id, after: body },
+        };
       });
     },
   });

@@ -52,7 +52,6 @@ const ROLES = ['operator', 'finance'] as const;
 
 /** The results of payment files, as the bank or PayPal gives them. */
 export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void {
-  const { ledger, secretBox } = context;
   app.register(async (scope: ApiServer) => {
     installCsvBodies(scope);
     scope.route({
