@@ -88,7 +88,7 @@ test('a bonus is paid by the next payout, and a deduction lessens it, each with 
   const csv = await api.call('GET', `/v1/affiliates/aff_${tenant.affiliateId}/statement?format=csv`, {
     key: tenant.keys.affiliate,
   });
-  expect(csv.text).toContain(',-40.00,a deduction\r\n');
+  expect(csv.text).toContain(',-40.00,"a deduction"\r\n');
   const listed = await api.call('GET', `/v1/affiliates/aff_${tenant.affiliateId}/adjustments`, {
     key: tenant.keys.affiliate,
   });

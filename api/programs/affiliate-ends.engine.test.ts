@@ -204,8 +204,8 @@ describe('an affiliate that wants to be forgotten', () => {
     await expectSoundBooks();
     // Nowhere in the ledger but in mails that are encrypted and sent within a day.
     const tables = await api.ledger<{ name: string }[]>`
-      select table_name as name from information_schema.tables
-      where table_schema = 'public' and table_type = 'BASE TABLE' and has_table_privilege(table_name, 'select')`;
+      select relname as name from pg_class
+      where relnamespace = 'public'::regnamespace and relkind = 'r' and has_table_privilege(oid, 'select')`;
     const holding: string[] = [];
     for (const { name } of tables) {
       const found = await api.ledger.unsafe(

@@ -579,7 +579,7 @@ export const GUARDS: readonly Guard[] = [
     },
     triggers: {
       append_only: appendOnly('journals', 'kind'),
-      no_truncate: noTruncate('journals'),
+      no_truncate: { ...noTruncate('journals'), behind: 'adjustments is append-only' },
       balance: { attempt: copy('journals', { idempotency_key: `'new'` }), refusedBy: 'journals_balance' },
       stamp: {
         attempt: posted({ idempotency_key: `'new'` }),

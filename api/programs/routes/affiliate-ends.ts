@@ -27,7 +27,7 @@ export function addAffiliateEndRoutes(app: ApiServer, context: ApiContext): void
   app.route({
     method: 'POST',
     url: '/v1/affiliates/:id/merge',
-    config,
+    config: { ...config, example: { into_affiliate_id: 'aff_2', note: 'One person' } },
     schema: {
       operationId: 'mergeAffiliate',
       tags,
