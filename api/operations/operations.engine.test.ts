@@ -196,7 +196,7 @@ describe('payouts', () => {
       '6 refused null',
       '7 refused null',
     ];
-    expect(await upload(true)).toEqual([...expected, '8 amount_differs submitted']);
+    expect(await upload(true)).toEqual([...expected, '8 amount_differs paid']);
     expect(await states()).toEqual(['submitted', 'submitted']);
     expect(await upload(true, foreign.keys.finance, lines.slice(0, 2).join('\n'))).toEqual([
       '2 not_found null',
@@ -406,7 +406,7 @@ test('a statement of a month comes as JSON and as CSV with the same sums', async
     .split('\r\n')
     .map((line) => line.split(','));
   expect(rows.map(([, kind]) => kind)).toEqual(['kind', 'opening', 'earning', 'vesting', 'closing']);
-  expect(rows.at(-1)?.slice(4)).toEqual(['0.00', '10.00', '0.00', '0.00', '0.00', 'EUR', '']);
+  expect(rows.at(-1)?.slice(4)).toEqual(['0.00', '10.00', '0.00', '0.00', '0.00', 'EUR', '', '0.00', '']);
   expect((await get(`${path}?month=2026-13`)).body.field).toBe('month');
   expect((await get(`${path}?from=2026-11-01T00:00:00Z`)).body.field).toBe('to');
 });
