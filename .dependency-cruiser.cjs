@@ -23,6 +23,7 @@ const rooms = {
     clicks: ['.'],
     links: ['.'],
     postgres: ['.'],
+    text: [],
     keys: ['.', 'postgres'],
     config: ['.'],
     service: ['.'],
