@@ -78,13 +78,7 @@ function Adjustment({ affiliate, onChanged }: Props) {
         fault={faults.amount}
         required
       />
-      <TextField
-        label="Note"
-        value={fields.note}
-        onChange={set('note')}
-        hint="The partner sees it in the statement."
-        required
-      />
+      <TextField label="Note in the statement" value={fields.note} onChange={set('note')} required />
     </Form>
   );
 }
@@ -110,7 +104,7 @@ function Closing({ affiliate, onChanged, mayErase }: Props & { mayErase: boolean
         onSubmit={() => void forfeit.run()}
       >
         <TextField
-          label="Note"
+          label="Reason"
           value={note}
           onChange={setNote}
           hint="All that was earned and is not paid goes back to the program. To pay it, run the payouts for this partner."
@@ -158,7 +152,7 @@ function Merge({ affiliate, onChanged }: Props) {
         hint="Takes over links, recruits and balance; this one is terminated."
         required
       />
-      <TextField label="Note" value={fields.note} onChange={set('note')} required />
+      <TextField label="Reason" value={fields.note} onChange={set('note')} required />
     </Form>
   );
 }
