@@ -5,7 +5,7 @@ import { api, type Schemas, take } from '../data/api.ts';
 import { lastDays, PERIODS } from '../data/period.ts';
 import { useData } from '../data/use-data.ts';
 import { usePages } from '../data/use-pages.ts';
-import { words, ZONE_NAME } from '../text/format.ts';
+import { isZero, words, ZONE_NAME } from '../text/format.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
 import { Segments } from '../ui/forms.tsx';
 import { BlockedNotice, Destination, PayoutItems } from '../ui/payout-items.tsx';
@@ -41,7 +41,14 @@ export function PayoutsPage() {
       lead={
         data ? (
           <>
-            <Amount money={data.balance.available} strong /> available for the next payout.
+            <Amount money={data.balance.available} strong /> available for the next payout
+            {isZero(data.balance.adjustments) ? (
+              '.'
+            ) : (
+              <>
+                , and <Amount money={data.balance.adjustments} strong /> of bonuses and deductions.
+              </>
+            )}
           </>
         ) : (
           'Your payouts, and every movement of your balance.'
