@@ -23,6 +23,7 @@ const rooms = {
     clicks: ['.'],
     links: ['.'],
     postgres: ['.'],
+    text: [],
     keys: ['.', 'postgres'],
     config: ['.'],
     service: ['.'],
@@ -56,7 +57,7 @@ const rooms = {
     conversions: ['postgres', 'access', 'programs'],
     payouts: ['postgres', 'access', 'programs', 'books', 'integrations'],
     decisions: ['postgres', 'access', 'programs', 'books', 'conversions', 'payouts'],
-    audit: ['postgres', 'conversions', 'payouts'],
+    audit: ['postgres', 'books', 'conversions', 'payouts'],
   },
   attribution: {
     '.': ['worker'],

@@ -25,6 +25,7 @@ import { type ApiMetrics, createApiMetrics } from './http/metrics.ts';
 import { documentProblems, swaggerOptions } from './http/openapi.ts';
 import { createFailureCounts, installQuotas } from './http/quotas.ts';
 import { compileValidator } from './http/validation.ts';
+import { addAdjustmentRoutes } from './money/routes/adjustments.ts';
 import { addEarningsRoutes } from './money/routes/earnings.ts';
 import { addPaymentResultRoute } from './money/routes/payment-results.ts';
 import { addPayoutRunRoutes } from './money/routes/payout-runs.ts';
@@ -53,6 +54,7 @@ import { addUnidentifiedCallRoute } from './orders/routes/unidentified-calls.ts'
 import { createShopClocks } from './orders/shop-clocks.ts';
 import { createShopSettings } from './orders/shop-settings.ts';
 import { createStrangerCalls } from './orders/stranger-calls.ts';
+import { addAffiliateEndRoutes } from './programs/routes/affiliate-ends.ts';
 import { addAffiliateProfileRoutes } from './programs/routes/affiliate-profile.ts';
 import { addAffiliateStatusRoutes } from './programs/routes/affiliate-status.ts';
 import { addAffiliateTreeRoutes } from './programs/routes/affiliate-tree.ts';
@@ -156,6 +158,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addReviewRoutes(app, options);
   addCommissionRoutes(app, options);
   addPayoutRoutes(app, options);
+  addAdjustmentRoutes(app, options);
   addPayoutRunRoutes(app, options);
   addPaymentResultRoute(app, options);
   addAuditRoutes(app, options);
@@ -167,6 +170,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addPortalRoutes(app);
   addLinkToolRoutes(app, options);
   addAffiliateStatusRoutes(app, options);
+  addAffiliateEndRoutes(app, options);
   addAffiliateTreeRoutes(app, options);
   addAffiliateProfileRoutes(app, options);
   addStatementRoutes(app, options);

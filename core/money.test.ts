@@ -93,3 +93,24 @@ describe('mulDivHalfEven', () => {
     expect(applyRateBps(100n, 10_000)).toBe(100n);
   });
 });
+
+it.each([
+  ['120.0000', 'EUR', 12_000n],
+  ['50.50000', 'EUR', 5_050n],
+  ['1050.00', 'JPY', 1_050n],
+  ['1.2340', 'KWD', 1_234n],
+])('%s %s has zeros that say nothing', (amount, currency, minor) => {
+  expect(parseAmount(amount, currency)).toBe(minor);
+});
+
+it.each([
+  ['10.005', 'EUR'],
+  ['10.0001', 'EUR'],
+  ['1050.50', 'JPY'],
+  ['10,00', 'EUR'],
+  ['1,000.00', 'EUR'],
+  ['1e3', 'EUR'],
+  ['10.', 'EUR'],
+])('%s %s is refused', (amount, currency) => {
+  expect(() => parseAmount(amount, currency)).toThrow();
+});

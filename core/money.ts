@@ -51,17 +51,19 @@ export function parseCurrency(text: string): string {
 
 /**
  * Reads a decimal amount such as "12.34" into minor units.
- * Only plain decimals are money: no sign, exponent, separator or digit beyond the currency's minor unit.
+ * Only plain decimals are money: no sign, exponent, separator or digit beyond the currency's minor unit, but for zeros.
  * @throws InputError naming `field`.
  */
 export function parseAmount(text: string, currency: string, field = 'amount'): bigint {
   const exponent = knownExponent(currency);
-  const match = /^(\d{1,15})(?:\.(\d{1,9}))?$/.exec(text);
+  const match = /^(\d{1,15})(?:\.(\d{1,15}))?$/.exec(text);
   const whole = match?.[1];
   if (whole === undefined) {
     throw new InputError(field, 'must be a plain decimal number such as "12.34"');
   }
-  const fraction = match?.[2] ?? '';
+  const digits = match?.[2] ?? '';
+  // Shops whose database has four digits for every currency write 120.0000.
+  const fraction = digits.slice(0, exponent) + digits.slice(exponent).replace(/0+$/, '');
   if (fraction.length > exponent) {
     throw new InputError(
       field,

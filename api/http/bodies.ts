@@ -50,16 +50,40 @@ export function installFormBodies(scope: ApiServer): void {
   );
 }
 
-/** Understands CSV as text, for the routes of `scope`. */
+/** Understands CSV in UTF-8 or UTF-16, for the routes of `scope`. */
 export function installCsvBodies(scope: ApiServer): void {
   scope.addContentTypeParser(
     'text/csv',
     { parseAs: 'buffer' },
     async (request: FastifyRequest, body: Buffer) => {
       request.rawBody = body;
-      return decodeUtf8(body);
+      return decodeCsv(body);
     },
   );
+}
+
+/** Spreadsheets save "Unicode text" as UTF-16: with a byte order mark, else known by the zeros beside its first letter. */
+function decodeCsv(bytes: Buffer): string {
+  const [first, second] = bytes;
+  if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0))
+    return decodeAs('utf-16le', bytes);
+  if ((first === 0xfe && second === 0xff) || (first === 0 && second !== 0))
+    return decodeAs('utf-16be', bytes);
+  try {
+    return decodeUtf8(bytes);
+  } catch {
+    throw malformedBody(
+      'the body is not valid UTF-8, perhaps Latin-1 or Windows-1252: save the file as "CSV UTF-8"',
+    );
+  }
+}
+
+function decodeAs(encoding: 'utf-16le' | 'utf-16be', bytes: Buffer): string {
+  try {
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
+  } catch {
+    throw malformedBody(`the body is not valid ${encoding.toUpperCase()}`);
+  }
 }
 
 /** `a=1&b=2` as an object. A name that comes twice becomes a list, which no schema takes for text. */

@@ -1,9 +1,9 @@
-import { parse } from 'csv-parse/sync';
-import { errorText, InputError } from '../../core/errors.ts';
+import { InputError } from '../../core/errors.ts';
 import { parseAmount } from '../../core/money.ts';
 import { MAX_FAILURE_LENGTH } from '../../core/text-limits.ts';
 import type { NoticeStatus } from '../../ledger/payouts/notices.ts';
 import type { PaymentResult } from '../../ledger/payouts/results.ts';
+import { amountReader, readCsv } from '../schemas/csv.ts';
 
 /** The result file of a bank or PayPal for a payout file, as downloaded from their pages. */
 
@@ -11,7 +11,7 @@ import type { PaymentResult } from '../../ledger/payouts/results.ts';
 export const MAX_RESULT_ROWS = 5_000;
 export const MAX_RESULT_BYTES = 2 * 1024 * 1024;
 
-/** Columns by their names in lower case with `_` for anything else; the first that is there counts. */
+/** Columns by their names; the first that is there counts. */
 const COLUMNS = {
   key: ['payment_key', 'unique_id', 'sender_item_id', 'reference', 'customer_id'],
   status: ['status', 'transaction_status'],
@@ -47,7 +47,9 @@ const STATUSES: Readonly<Record<string, NoticeStatus | 'open'>> = {
 /** Of those that failed or came back, the ones by which PayPal or a person stopped the payment, not its account. */
 const NOT_OF_THE_ACCOUNT: ReadonlySet<string> = new Set(['canceled', 'cancelled', 'denied']);
 
-/** A row of the file: its result, or its fault. `line` counts from 1, the header being line 1. */
+type Cells = Readonly<Record<string, string>>;
+
+/** A row of the file: its result, or its fault. `line` is where it begins in the file, from 1. */
 export interface ResultRow {
   readonly line: number;
   readonly paymentKey: string;
@@ -55,42 +57,32 @@ export interface ResultRow {
 }
 
 /** The rows of a result file. @throws InputError `body`. */
-export function readPaymentResults(csv: string): ResultRow[] {
-  let rows: Record<string, string>[];
-  try {
-    rows = parse(csv, {
-      columns: (names: string[]) => names.map(columnName),
-      bom: true,
-      trim: true,
-      skip_empty_lines: true,
-    });
-  } catch (error) {
-    throw new InputError('body', `is not CSV with a header: ${errorText(error)}`);
-  }
-  const [first] = rows;
-  if (!first) throw new InputError('body', 'has no rows');
-  if (rows.length > MAX_RESULT_ROWS) throw new InputError('body', `must not exceed ${MAX_RESULT_ROWS} rows`);
-  if (!COLUMNS.key.some((name) => name in first)) {
+export async function readPaymentResults(csv: string): Promise<ResultRow[]> {
+  const file = await readCsv(csv, { maxRows: MAX_RESULT_ROWS });
+  if (!COLUMNS.key.some((name) => file.columns.includes(name))) {
     throw new InputError('body', `needs the payments’ keys in a column ${COLUMNS.key.join(', ')}`);
   }
-  return rows.map((row, i) => ({ line: i + 2, paymentKey: cell(row, 'key') ?? '', result: resultOf(row) }));
+  const column = COLUMNS.amount.find((name) => file.columns.includes(name)) ?? 'amount';
+  const amountOf = amountReader(file, column);
+  return file.rows.map(({ line, cells }) =>
+    cells instanceof InputError
+      ? { line, paymentKey: '', result: cells }
+      : { line, paymentKey: cell(cells, 'key') ?? '', result: resultOf(cells, amountOf) },
+  );
 }
 
-function columnName(name: string): string {
-  return name
-    .trim()
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9]+/g, '_')
-    .replaceAll(/^_|_$/g, '');
+/** PayPal lists payments as what left the account: below zero. */
+function unsigned(amount: string): string {
+  return amount.replace(/^-/, '');
 }
 
 /** A cell without the apostrophe that our own files put before what a spreadsheet would run. */
-function cell(row: Record<string, string>, column: keyof typeof COLUMNS): string | undefined {
+function cell(row: Cells, column: keyof typeof COLUMNS): string | undefined {
   const value = COLUMNS[column].map((name) => row[name]).find((text) => text !== undefined && text !== '');
   return value?.replace(/^'(?=[=+\-@])/, '');
 }
 
-function resultOf(row: Record<string, string>): ResultRow['result'] {
+function resultOf(row: Cells, amountOf: (cell: string) => string): ResultRow['result'] {
   const providerKey = cell(row, 'key');
   if (providerKey === undefined) return new InputError('payment_key', 'is required');
   // A file without the column lists what was paid.
@@ -100,10 +92,11 @@ function resultOf(row: Record<string, string>): ResultRow['result'] {
   if (status === undefined)
     return new InputError('status', `must be one of ${Object.keys(STATUSES).join(', ')}`);
   if (status === 'open') return 'open';
-  const [amount, currency] = [cell(row, 'amount'), cell(row, 'currency')];
+  const [amount, currency] = [cell(row, 'amount'), cell(row, 'currency')?.toUpperCase()];
   if (amount !== undefined && currency === undefined) return new InputError('currency', 'is required');
   try {
-    const amountMinor = amount === undefined ? undefined : parseAmount(amount, currency ?? '');
+    const amountMinor =
+      amount === undefined ? undefined : parseAmount(unsigned(amountOf(amount)), currency ?? '');
     return {
       providerKey,
       status,

@@ -26,6 +26,7 @@ const leftOutView = z
     pending: moneyText,
     available: moneyText,
     debt: moneyText.meta({ description: 'Zero or negative.' }),
+    adjustments: moneyText.meta({ description: 'Bonuses less deductions.' }),
     payout_min: moneyText.nullable(),
     held_until: timeText
       .nullable()
@@ -46,6 +47,7 @@ export function formatLeftOut(leftOut: readonly LeftOut[]): z.output<z.ZodObject
       pending: formatMoney(out.pendingMinor, out.currency),
       available: formatMoney(out.availableMinor, out.currency),
       debt: formatMoney(out.debtMinor, out.currency),
+      adjustments: formatMoney(out.adjustmentsMinor, out.currency),
       payout_min: out.payoutMinMinor === null ? null : formatMoney(out.payoutMinMinor, out.currency),
       held_until: formatOptionalTime(out.heldUntil),
     })),
@@ -80,7 +82,7 @@ export const previewView = z
   });
 
 function whyLeftOut(left: LeftOut): string {
-  const { reason, status, currency, availableMinor, debtMinor, payoutMinMinor } = left;
+  const { reason, status, currency, availableMinor, debtMinor, adjustmentsMinor, payoutMinMinor } = left;
   const money = (minor: bigint): string => {
     const { amount } = formatMoney(minor, currency);
     return `${amount} ${currency}`;
@@ -93,11 +95,13 @@ function whyLeftOut(left: LeftOut): string {
     case 'in_hold':
       return 'all its money is in the hold';
     case 'debt':
-      return `its debt of ${money(-debtMinor)} takes the ${money(availableMinor)} that are available`;
+      return adjustmentsMinor === 0n
+        ? `its debt of ${money(-debtMinor)} takes the ${money(availableMinor)} that are available`
+        : `its debt of ${money(-debtMinor)} and adjustments of ${money(adjustmentsMinor)} leave nothing of the ${money(availableMinor)} that are available`;
     case 'no_terms':
       return 'no terms are in force';
     case 'below_minimum':
-      return `${money(availableMinor + debtMinor)} is below the minimum of ${money(payoutMinMinor ?? 0n)}`;
+      return `${money(availableMinor + debtMinor + adjustmentsMinor)} is below the minimum of ${money(payoutMinMinor ?? 0n)}`;
     case 'currency_not_supported':
       return `the provider does not pay ${currency}`;
     case 'no_payout_method':

@@ -8,7 +8,7 @@ import { formatMoney, formatTime } from '../schemas/schemas.ts';
 /** A statement as CSV: what there was, every movement, what there is. */
 
 const HEADER =
-  'at,kind,conversion_id,payout_id,pending,available,in_transit,paid,debt,currency,destination\r\n';
+  'at,kind,conversion_id,payout_id,pending,available,in_transit,paid,debt,currency,destination,adjustments,note\r\n';
 
 /** The text page by page, so that a year of movements takes no memory. */
 export async function* statementCsv(
@@ -20,7 +20,7 @@ export async function* statementCsv(
     at: Date,
     kind: string,
     ids: readonly (string | null)[],
-    sums: StatementAmounts & { destinationHint?: string | null },
+    sums: StatementAmounts & { destinationHint?: string | null; note?: string | null },
   ): string => {
     const amounts = [
       sums.pendingMinor,
@@ -30,9 +30,21 @@ export async function* statementCsv(
       sums.debtMinor,
     ];
     const cells = amounts.map((minor) => formatMoney(minor, currency).amount);
-    // The one cell with somebody's text: a part of an address.
-    const destination = sums.destinationHint ? csvCell(forPeople(sums.destinationHint)) : '';
-    const texts = [formatTime(at), kind, ...ids.map((id) => id ?? ''), ...cells, currency, destination];
+    // The cells with somebody's text: a part of an address, and why an adjustment was made.
+    const [destination, note] = [sums.destinationHint, sums.note].map((somebodys) =>
+      somebodys ? csvCell(forPeople(somebodys)) : '',
+    );
+    const adjustments = formatMoney(sums.adjustmentsMinor, currency).amount;
+    const texts = [
+      formatTime(at),
+      kind,
+      ...ids.map((id) => id ?? ''),
+      ...cells,
+      currency,
+      destination,
+      adjustments,
+      note,
+    ];
     return `${texts.join(',')}\r\n`;
   };
   yield HEADER + row(from, 'opening', [null, null], await balanceAt(ledger, { affiliateId, at: from }));

@@ -196,7 +196,7 @@ describe('payouts', () => {
       '6 refused null',
       '7 refused null',
     ];
-    expect(await upload(true)).toEqual([...expected, '8 amount_differs submitted']);
+    expect(await upload(true)).toEqual([...expected, '8 amount_differs paid']);
     expect(await states()).toEqual(['submitted', 'submitted']);
     expect(await upload(true, foreign.keys.finance, lines.slice(0, 2).join('\n'))).toEqual([
       '2 not_found null',
@@ -217,6 +217,38 @@ describe('payouts', () => {
       headers,
     });
     expect([nothing.status, nothing.body.field]).toEqual([422, 'body']);
+  });
+
+  test('a dry run of a file promises what the run does, also where it contradicts itself', async () => {
+    await earn();
+    await earn(tenant.otherAffiliateId);
+    const payouts = await run();
+    const keys = await Promise.all(payouts.map(({ id }) => providerKey(id ?? '')));
+    const raw = [
+      'sep=;',
+      'Payment Key;Status;Amount;Currency',
+      `${keys[0]};paid;10,00;eur`,
+      '',
+      `${keys[1]};paid;-10.00;EUR`,
+      `${keys[0]};failed;10.0000;EUR`,
+      `${keys[0]};paid`,
+      `${keys[0]};paid;1.234,56;EUR`,
+    ].join('\r\n');
+    const upload = async (dryRun: boolean) => {
+      const headers = { 'content-type': 'text/csv' };
+      const key = tenant.keys.finance;
+      const { body } = await api.call('POST', `/v1/payouts/results?dry_run=${dryRun}`, { key, raw, headers });
+      return { recorded: body.recorded, rows: body.rows as { line: number; outcome: string }[] };
+    };
+    const promised = await upload(true);
+    expect(promised.rows.map(({ line, outcome }) => `${line} ${outcome}`)).toEqual([
+      '3 recorded',
+      '5 recorded',
+      '6 contradicts',
+      '7 refused',
+      '8 refused',
+    ]);
+    expect(await upload(false)).toEqual(promised);
   });
 
   test('with unknown outcome are reconciled', async () => {
@@ -374,7 +406,7 @@ test('a statement of a month comes as JSON and as CSV with the same sums', async
     .split('\r\n')
     .map((line) => line.split(','));
   expect(rows.map(([, kind]) => kind)).toEqual(['kind', 'opening', 'earning', 'vesting', 'closing']);
-  expect(rows.at(-1)?.slice(4)).toEqual(['0.00', '10.00', '0.00', '0.00', '0.00', 'EUR', '']);
+  expect(rows.at(-1)?.slice(4)).toEqual(['0.00', '10.00', '0.00', '0.00', '0.00', 'EUR', '', '0.00', '']);
   expect((await get(`${path}?month=2026-13`)).body.field).toBe('month');
   expect((await get(`${path}?from=2026-11-01T00:00:00Z`)).body.field).toBe('to');
 });

@@ -1,5 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { parse } from 'csv-parse';
 import { z } from 'zod';
 import type { ImportEvidence } from '../../attribution/decide/evidence.ts';
 import { errorText, InputError } from '../../core/errors.ts';
@@ -11,12 +9,13 @@ import { recordDecisions } from '../../ledger/decisions/decisions.ts';
 import { recordReport } from '../../ledger/decisions/order-reports.ts';
 import { failJob, finishJob, type Job, reportProgress } from '../../ledger/integrations/jobs.ts';
 import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
-import { AFFILIATE_STATUSES, createAffiliate } from '../../ledger/programs/affiliates.ts';
+import { AFFILIATE_STATUSES, affiliatesOfEmail, createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { createLink, findLink } from '../../ledger/programs/links.ts';
 import { termsInForce } from '../../ledger/programs/terms.ts';
 import { faultsIn } from '../http/validation.ts';
+import { amountReader, type CsvFile } from '../schemas/csv.ts';
 import { formatId, integerId } from '../schemas/ids.ts';
-import { nameText, text, time, urlText } from '../schemas/schemas.ts';
+import { nameText, plain, time, urlText } from '../schemas/schemas.ts';
 import { orderInput, withoutEmptyMembers } from './order.ts';
 import { ledgerReport } from './record-order.ts';
 
@@ -31,75 +30,36 @@ export type ImportKind = (typeof IMPORT_KINDS)[number];
 /** Rows of one transaction: a minute's work. */
 export const MAX_IMPORT_ROWS = 50_000;
 const PROGRESS_ROWS = 500;
-/** Refused rows that are listed; the rest is counted. */
-const MAX_REFUSED = 1_000;
+/** Refused rows that are listed, the rest is counted; and rows with a notice. */
+const MAX_LISTED = 1_000;
 
 export type ImportResult = {
   readonly dry_run: boolean;
   readonly taken: number;
   readonly refused: number;
-  /** `line` counts from 1, the header being line 1. */
-  readonly refused_rows: { readonly line: number; readonly field: string; readonly message: string }[];
+  /** `line` is where the row begins in the file, from 1. */
+  readonly refused_rows: RowNotice[];
+  /** Rows that were taken and that somebody should look at. */
+  readonly noticed_rows: RowNotice[];
 };
 
-type Row = Record<string, string>;
+type RowNotice = { readonly line: number; readonly field: string; readonly message: string };
 
-/** Characters that are parsed in one turn: of the shortest rows some milliseconds, in which the server does nothing else. */
-const PARSED_AT_ONCE = 8 * 1024;
-
-/**
- * The rows of a CSV with a header. Parsed piece by piece, so that other requests are answered meanwhile, and no further
- * than the limit of rows. @throws InputError `body`.
- */
-export async function readCsv(csv: string): Promise<Row[]> {
-  const parser = parse({
-    columns: true,
-    bom: true,
-    skip_empty_lines: true,
-    trim: true,
-    max_record_size: 100_000,
-  });
-  let failure: Error | undefined;
-  parser.on('error', (error) => {
-    failure = error;
-  });
-  const rows: Row[] = [];
-  const takeParsed = (): void => {
-    for (let row = parser.read() as Row | null; row !== null; row = parser.read() as Row | null)
-      rows.push(row);
-    if (failure) throw new InputError('body', `is not CSV: ${errorText(failure)}`);
-    if (rows.length > MAX_IMPORT_ROWS)
-      throw new InputError('body', `must not exceed ${MAX_IMPORT_ROWS} rows`);
-  };
-  try {
-    for (let at = 0; at < csv.length; at += PARSED_AT_ONCE) {
-      parser.write(csv.slice(at, at + PARSED_AT_ONCE));
-      takeParsed();
-      await nextTurn();
-    }
-    parser.end();
-    await nextTurn();
-    takeParsed();
-  } finally {
-    parser.destroy();
-  }
-  if (rows.length === 0) throw new InputError('body', 'has no rows');
-  return rows;
-}
+type Row = Readonly<Record<string, string>>;
 
 const affiliateRow = z.strictObject({
-  ref_code: text(MAX_CODE_LENGTH),
+  ref_code: plain(MAX_CODE_LENGTH),
   name: nameText,
-  email: text(MAX_EMAIL_LENGTH),
-  customer_ref: text(MAX_REFERENCE_LENGTH).optional(),
+  email: plain(MAX_EMAIL_LENGTH),
+  customer_ref: plain(MAX_REFERENCE_LENGTH).optional(),
   status: z.enum(AFFILIATE_STATUSES).optional(),
-  parent_ref_code: text(MAX_CODE_LENGTH).optional(),
+  parent_ref_code: plain(MAX_CODE_LENGTH).optional(),
 });
 const linkRow = z.strictObject({
-  affiliate_ref_code: text(MAX_CODE_LENGTH),
+  affiliate_ref_code: plain(MAX_CODE_LENGTH),
   campaign_id: integerId('campaign'),
   landing_url: urlText,
-  code: text(MAX_CODE_LENGTH).optional(),
+  code: plain(MAX_CODE_LENGTH).optional(),
   expires_at: time.optional(),
 });
 
@@ -128,9 +88,10 @@ interface Importer {
   readonly actor: string;
 }
 
-const IMPORTERS: Readonly<
-  Record<ImportKind, (tx: DatabaseTransaction, importer: Importer, row: Row) => Promise<unknown>>
-> = {
+/** Takes a row, and returns what somebody should look at, if anything. @throws InputError. */
+type TakeRow = (tx: DatabaseTransaction, importer: Importer, row: Row) => Promise<InputError | undefined>;
+
+const IMPORTERS: Readonly<Record<ImportKind, TakeRow>> = {
   async affiliates(tx, { programId }, row) {
     const {
       parent_ref_code,
@@ -142,7 +103,11 @@ const IMPORTERS: Readonly<
       parent_ref_code === undefined
         ? undefined
         : await affiliateByRef(tx, programId, parent_ref_code, 'parent_ref_code');
-    return await createAffiliate(tx, { ...rest, programId, refCode, customerRef, parentId });
+    const [other] = await affiliatesOfEmail(tx, { programId, email: rest.email });
+    await createAffiliate(tx, { ...rest, programId, refCode, customerRef, parentId });
+    return other === undefined
+      ? undefined
+      : new InputError('email', `is the address of ${formatId('affiliate', other)} as well`);
   },
   async links(tx, { programId }, row) {
     const {
@@ -153,7 +118,8 @@ const IMPORTERS: Readonly<
       expires_at,
     } = readRow(linkRow, row);
     const affiliateId = await affiliateByRef(tx, programId, affiliate_ref_code, 'affiliate_ref_code');
-    return await createLink(tx, { campaignId, affiliateId, landingUrl, code, expiresAt: expires_at });
+    await createLink(tx, { campaignId, affiliateId, landingUrl, code, expiresAt: expires_at });
+    return undefined;
   },
   async conversions(tx, { programId, actor }, row) {
     const { link_code: code = '', commission_paid: paid = '', ...rest } = row;
@@ -175,6 +141,7 @@ const IMPORTERS: Readonly<
     if (code !== '' && !known) {
       await creditLink(tx, { conversion, code, actor, paidOutside: paid === 'true' });
     }
+    return undefined;
   },
 };
 
@@ -221,9 +188,9 @@ export async function runImport(options: {
   kind: ImportKind;
   programId: number;
   dryRun: boolean;
-  rows: readonly Row[];
+  file: CsvFile;
 }): Promise<void> {
-  const { ledger, log, job, kind, programId, dryRun, rows } = options;
+  const { ledger, log, job, kind, programId, dryRun, file } = options;
   const { id } = job;
   let result: ImportResult | undefined;
   try {
@@ -245,7 +212,7 @@ export async function runImport(options: {
     }).catch((error: unknown) => {
       if (!(error instanceof DryRun)) throw error;
     });
-    if (result) await finishJob(ledger, { id, rowsDone: rows.length, result });
+    if (result) await finishJob(ledger, { id, rowsDone: file.rows.length, result });
   } catch (error) {
     log.warn({ job: String(id), reason: errorText(error) }, 'import failed');
     const failure = 'the server failed; nothing was imported';
@@ -261,23 +228,37 @@ async function takeRows(
     kind: ImportKind;
     importer: Importer;
     dryRun: boolean;
-    rows: readonly Row[];
+    file: CsvFile;
     onProgress: (rowsDone: number) => Promise<void>;
   },
 ): Promise<ImportResult> {
-  const { kind, importer, dryRun, rows, onProgress } = options;
-  const refused: { line: number; field: string; message: string }[] = [];
+  const { kind, importer, dryRun, file, onProgress } = options;
+  const amount = amountReader(file, 'amount');
+  const refused: RowNotice[] = [];
+  const noticed: RowNotice[] = [];
   let refusals = 0;
-  for (const [i, row] of rows.entries()) {
+  for (const [i, { line, cells }] of file.rows.entries()) {
     try {
-      await tx.savepoint((point) => IMPORTERS[kind](point, importer, row));
+      if (cells instanceof InputError) throw cells;
+      const row = cells.amount === undefined ? cells : { ...cells, amount: amount(cells.amount) };
+      const notice = await tx.savepoint((point) => IMPORTERS[kind](point, importer, row));
+      if (notice && noticed.length < MAX_LISTED) noticed.push(rowNotice(line, notice));
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       refusals++;
-      const { field, reason } = error;
-      if (refused.length < MAX_REFUSED) refused.push({ line: i + 2, field, message: reason });
+      if (refused.length < MAX_LISTED) refused.push(rowNotice(line, error));
     }
     if ((i + 1) % PROGRESS_ROWS === 0) await onProgress(i + 1);
   }
-  return { dry_run: dryRun, taken: rows.length - refusals, refused: refusals, refused_rows: refused };
+  return {
+    dry_run: dryRun,
+    taken: file.rows.length - refusals,
+    refused: refusals,
+    refused_rows: refused,
+    noticed_rows: noticed,
+  };
+}
+
+function rowNotice(line: number, { field, reason: message }: InputError): RowNotice {
+  return { line, field, message };
 }

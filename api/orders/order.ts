@@ -8,7 +8,7 @@ import type { ReportedConversion } from '../../ledger/conversions/reported-conve
 import type { OrderEvent } from '../../ledger/decisions/order-reports.ts';
 import { hashAccount } from '../../ledger/payouts/methods.ts';
 import { integerId } from '../schemas/ids.ts';
-import { amountText, currencyText, type Money, text, time, toMinor } from '../schemas/schemas.ts';
+import { amountText, currencyText, type Money, plain, text, time, toMinor } from '../schemas/schemas.ts';
 import { ORDER_STATUSES, type OrderStatus, parseOrderStatus, STATUS_FIELDS } from './order-status.ts';
 
 /** An order and what happened to it, as shops report it, by API and by postback: one schema, read once. */
@@ -17,12 +17,12 @@ const HASHED = 'sha256:';
 /** Longer than every spelling. */
 const MAX_STATUS_LENGTH = 50;
 
-export const orderId = text(MAX_REFERENCE_LENGTH).meta({
+export const orderId = plain(MAX_REFERENCE_LENGTH).meta({
   description: 'The shop’s own; an order counts once.',
 });
 
 /** The shop's own reference of a refund. */
-export const refundRef = text(MAX_REFERENCE_LENGTH).meta({
+export const refundRef = plain(MAX_REFERENCE_LENGTH).meta({
   description: 'The shop’s own reference of the refund; it counts once per order.',
 });
 
@@ -51,21 +51,20 @@ export const orderFields = {
       'Of the order; of a change what the order comes to now, refunds not taken off; of a refund what is given back now. Required to report an order or a change; without it a refund is of all that is left.',
   }),
   currency: currencyText.optional(),
-  click_id: text(MAX_REFERENCE_LENGTH).transform(withoutSurroundings).optional().meta({
+  click_id: z.string().overwrite(withoutSurroundings).pipe(plain(MAX_REFERENCE_LENGTH)).optional().meta({
     description:
       'From the landing URL or the cookie aff_click; blanks, quotes and the like around it are dropped. A wrong one is recorded and not credited.',
   }),
   occurred_at: time.optional().meta({ description: 'Default: when it arrives.' }),
-  customer_id: text(MAX_REFERENCE_LENGTH).optional(),
-  customer_email: text(MAX_EMAIL_LENGTH)
-    .trim()
+  customer_id: plain(MAX_REFERENCE_LENGTH).optional(),
+  customer_email: plain(MAX_EMAIL_LENGTH)
     .regex(/^([^\s@]+@[^\s@]+|sha256:[0-9a-f]{64})$/, 'must be an e-mail address')
     .optional()
     .meta({
       description:
         'Only its hash is kept. It may be sent as one: sha256: and that of the address in lower case; then an affiliate’s address with a tag is not recognised.',
     }),
-  payment_account: text(MAX_REFERENCE_LENGTH).optional().meta({
+  payment_account: plain(MAX_REFERENCE_LENGTH).optional().meta({
     description:
       'The account it was paid from, such as an IBAN. Only its hash is kept; an affiliate that pays itself is found by it.',
   }),
@@ -229,8 +228,10 @@ function emailHashes(email: string) {
   return { customerEmailHash: emailHash(email), customerMailboxHash: emailHash(canonicalEmail(email)) };
 }
 
-/** Empty text and null are treated as absent. */
+/** Blank text and null are treated as absent. */
 export function withoutEmptyMembers(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== '' && member !== null));
+  const isGiven = (member: unknown) =>
+    member !== null && !(typeof member === 'string' && member.trim() === '');
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => isGiven(member)));
 }

@@ -3,7 +3,7 @@ import { MAX_CODE_LENGTH, MAX_EMAIL_LENGTH, MAX_REFERENCE_LENGTH } from '../../c
 import { AFFILIATE_STATUSES, type Affiliate } from '../../ledger/programs/affiliates.ts';
 import { owned, type Principal } from '../http/principal.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../schemas/ids.ts';
-import { formatOptionalTime, formatTime, nameText, text, timeText } from '../schemas/schemas.ts';
+import { formatOptionalTime, formatTime, nameText, plain, timeText } from '../schemas/schemas.ts';
 
 export const affiliateView = z
   .object({
@@ -17,6 +17,8 @@ export const affiliateView = z
     parent_id: idText('affiliate').nullable().meta({ description: 'Who recruited it, and earns level 2.' }),
     approved_at: timeText.nullable(),
     created_at: timeText,
+    merged_into: idText('affiliate').nullable().meta({ description: 'Who has taken its place.' }),
+    erased_at: timeText.nullable().meta({ description: 'Since when it is not known who it was.' }),
   })
   .meta({ id: 'Affiliate' });
 
@@ -32,15 +34,17 @@ export function formatAffiliate(affiliate: Affiliate): z.output<typeof affiliate
     parent_id: formatOptionalId('affiliate', affiliate.parentId),
     approved_at: formatOptionalTime(affiliate.approvedAt),
     created_at: formatTime(affiliate.createdAt),
+    merged_into: formatOptionalId('affiliate', affiliate.mergedInto),
+    erased_at: formatOptionalTime(affiliate.erasedAt),
   };
 }
 
 /** An affiliate to be made. */
 export const newAffiliate = {
-  ref_code: text(MAX_CODE_LENGTH),
+  ref_code: plain(MAX_CODE_LENGTH),
   name: nameText,
-  email: text(MAX_EMAIL_LENGTH).meta({ examples: ['partner@example.com'] }),
-  customer_ref: text(MAX_REFERENCE_LENGTH)
+  email: plain(MAX_EMAIL_LENGTH).meta({ examples: ['partner@example.com'] }),
+  customer_ref: plain(MAX_REFERENCE_LENGTH)
     .nullable()
     .exactOptional()
     .meta({ description: 'Its own customer id at the shop: an order by it is a self-referral.' }),

@@ -280,6 +280,7 @@ describe('an import', () => {
         { line: 5, field: 'ref_code', message: 'is taken by another affiliate of the program' },
         { line: 6, field: 'parent_ref_code', message: 'there is no such affiliate' },
       ],
+      noticed_rows: [],
     };
     const count = async () =>
       (await api.ledger<{ n: bigint }[]>`select count(*) as n from affiliates where ref_code like 'imp-%'`)[0]
@@ -348,7 +349,7 @@ describe('an import', () => {
     ['', 'body'],
     ['a,b\n"x', 'body'],
     ['a,b\n', 'body'],
-    ['a,b\n1,2,3\n', 'body'],
+    ['a,a\n1,2\n', 'body'],
   ])('refuses what is no CSV: %j', async (raw, field) => {
     const answer = await api.call('POST', '/v1/imports?kind=links', {
       key: mine.keys.operator,

@@ -21,6 +21,7 @@ const BIGINT_IDS = {
   refund: 'ref',
   payout: 'pay',
   payoutRun: 'run',
+  adjustment: 'adj',
   auditEntry: 'log',
   postbackCall: 'pbk',
   webhookDelivery: 'dlv',

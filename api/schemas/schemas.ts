@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { MAX_URL_LENGTH } from '../../core/links/macros.ts';
 import { formatAmount, parseAmount } from '../../core/money.ts';
+import { hiddenCharacter, plainText } from '../../core/text/plain-text.ts';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import { MAX_PAGE_ROWS, type Page, type PageRequest } from '../../ledger/postgres/page.ts';
 import { type BigintIdKind, bigintId, formatId, type IntegerIdKind, integerId } from './ids.ts';
@@ -24,6 +25,23 @@ export function text(max: number) {
       (value) => !CONTROL_OR_DAMAGED.test(value) && value.isWellFormed(),
       'must not contain control characters or damaged UTF-8',
     );
+}
+
+/**
+ * An id or an address of 1 to `max` characters, as everybody else who names the same thing writes it: see
+ * {@link plainText}.
+ */
+export function plain(max: number) {
+  return z
+    .string()
+    .overwrite(plainText)
+    .min(1, 'must not be empty')
+    .max(max, `must not exceed ${max} characters`)
+    .superRefine((value, context) => {
+      const hidden = hiddenCharacter(value);
+      if (hidden !== undefined)
+        context.addIssue({ code: 'custom', message: `must not contain the hidden character ${hidden}` });
+    });
 }
 
 /** A name that people read. */
@@ -62,12 +80,18 @@ export const amountText = z
         : undefined,
   })
   .max(MAX_AMOUNT_LENGTH, 'is too long for an amount')
-  .meta({ examples: ['12.34'], description: 'Decimal text with at most the digits of the currency.' });
+  .trim()
+  .meta({
+    examples: ['12.34'],
+    description: 'Decimal text with at most the digits of the currency; zeros behind them say nothing.',
+  });
 
 export const currencyText = z
   .string()
+  .trim()
+  .toUpperCase()
   .max(3, 'must be an ISO 4217 code such as "EUR"')
-  .meta({ examples: ['EUR'], description: 'ISO 4217 code.' });
+  .meta({ examples: ['EUR'], description: 'ISO 4217 code, in any case of letters.' });
 
 /** Reads an amount into minor units and reports what is wrong as an issue of the schema, by its field. */
 export function toMinor(

@@ -83,6 +83,8 @@ const affiliate: Affiliate = {
   parentId: null,
   approvedAt: null,
   createdAt: new Date(0),
+  mergedInto: null,
+  erasedAt: null,
 };
 
 const terms: Terms = {

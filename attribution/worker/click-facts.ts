@@ -12,6 +12,7 @@ import {
   haveUndecidedBefore,
 } from '../../ledger/conversions/decision-facts.ts';
 import type { DatabaseSql } from '../../ledger/postgres/db.ts';
+import { readSuccessors } from '../../ledger/programs/affiliates.ts';
 import { type AttributionModel, getTerms, type Terms, termsInForce } from '../../ledger/programs/terms.ts';
 import type { CandidateRequest } from '../../warehouse/lookups/lookups.ts';
 import {
@@ -63,13 +64,19 @@ export async function gatherClickFacts(
   const { earlierOf = () => undefined } = options;
   const { conversions, gaveUp } = options;
   const completeToMs = await sources.clicks.completeToMs();
+  const madeAt: MadeAt = (conversion) =>
+    earlierOf(conversion) === undefined ? undefined : (conversion.decidedAt ?? undefined);
   const reported = await withGivenClicks(sources, {
     conversions,
+    madeAt,
     isKnown: (conversion, clickMs) => isKnownUpTo({ completeToMs, gaveUp: gaveUp(conversion) }, clickMs),
   });
   const orders = await withTerms(sources.sql, reported);
-  const { subscriptions, undecidedBefore } = await readSubscriptions(sources.sql, orders, earlierOf);
-  const visits = await readVisits(sources, orders);
+  const { subscriptions, undecidedBefore } = await readSubscriptions(sources.sql, orders, {
+    earlierOf,
+    madeAt,
+  });
+  const visits = await readVisits(sources, orders, madeAt);
   return orders.map((order) => ({
     ...order,
     visitorClicks: visits.get(order) ?? [],
@@ -82,11 +89,15 @@ export async function gatherClickFacts(
   }));
 }
 
+/** When a decision that is made again was made: affiliates that were merged later were not then. Undefined: it is made now. */
+type MadeAt = (conversion: ClaimedConversion) => Date | undefined;
+
 /** A click that has to be waited for anyway is not looked for: under load that would be most look-ups. */
 async function withGivenClicks(
-  { clicks, clickIds }: FactSources,
+  { sql, clicks, clickIds }: FactSources,
   options: {
     conversions: readonly ClaimedConversion[];
+    madeAt: MadeAt;
     isKnown: (conversion: ClaimedConversion, clickMs: number) => boolean;
   },
 ): Promise<Reported[]> {
@@ -99,10 +110,16 @@ async function withGivenClicks(
       identity && options.isKnown(conversion, identity.ts) ? [identity] : [],
     ),
   );
-  return decoded.map(({ conversion, identity }) => ({
-    conversion,
-    given: givenClick(conversion, identity, known),
-  }));
+  const successorAt = await readSuccessors(
+    sql,
+    [...known.values()].map(({ affiliateId }) => affiliateId),
+  );
+  return decoded.map(({ conversion, identity }) => {
+    const given = givenClick(conversion, identity, known);
+    if (given.kind !== 'found') return { conversion, given };
+    const affiliateId = successorAt(given.click.affiliateId, options.madeAt(conversion));
+    return { conversion, given: { ...given, click: { ...given.click, affiliateId } } };
+  });
 }
 
 function givenClick(
@@ -145,7 +162,7 @@ type EarlierOf = (conversion: ClaimedConversion) => EarlierDecision | undefined;
 async function readSubscriptions(
   sql: DatabaseSql,
   orders: readonly ReportedWithTerms[],
-  earlierOf: EarlierOf,
+  { earlierOf, madeAt }: { earlierOf: EarlierOf; madeAt: MadeAt },
 ): Promise<{
   subscriptions: Map<ReportedWithTerms, Subscription>;
   undecidedBefore: Map<ReportedWithTerms, boolean>;
@@ -161,9 +178,15 @@ async function readSubscriptions(
     sql,
     found.map(({ first }) => first.termsId),
   );
+  const successorAt = await readSuccessors(
+    sql,
+    found.map(({ first }) => first.affiliateId),
+  );
   const subscriptions = found.map(({ order, first }): [ReportedWithTerms, Subscription] => {
     const { conversionId, occurredAt: startedAt, inReview, termsId } = first;
-    return [order, { click: clickOf(first), terms: terms.get(termsId), conversionId, startedAt, inReview }];
+    const affiliateId = successorAt(first.affiliateId, madeAt(order.conversion));
+    const click = { ...clickOf(first), affiliateId };
+    return [order, { click, terms: terms.get(termsId), conversionId, startedAt, inReview }];
   });
   return { subscriptions: new Map(subscriptions), undecidedBefore };
 }
@@ -230,11 +253,25 @@ async function termsById(sql: DatabaseSql, ids: readonly number[]): Promise<Map<
 async function readVisits(
   { sql, clicks, model }: FactSources,
   orders: readonly ReportedWithTerms[],
+  madeAt: MadeAt,
 ): Promise<Map<ReportedWithTerms, ClickWithTerms[]>> {
-  const visits = await askEach(
+  const found = await askEach(
     orders,
     (order) => visitRequest(order, model),
     (requests) => clicks.sameVisitor(requests),
+  );
+  const successorAt = await readSuccessors(
+    sql,
+    [...found.values()].flat().map(({ affiliateId }) => affiliateId),
+  );
+  const visits = new Map(
+    [...found].map(([order, visit]) => [
+      order,
+      visit.map((click) => ({
+        ...click,
+        affiliateId: successorAt(click.affiliateId, madeAt(order.conversion)),
+      })),
+    ]),
   );
   const terms = await termsOfClicks(sql, [...visits.values()].flat());
   return new Map(

@@ -23,7 +23,10 @@ export interface WrittenAuditEntry extends Required<AuditEntry> {
   readonly programId: number | null;
 }
 
-/** Appends to the audit log, without keys and signing secrets. Belongs in the transaction of the change itself. */
+/**
+ * Appends to the audit log, without keys and signing secrets. Belongs in the transaction of the change itself. Of affiliates
+ * and users it has pseudonyms (migrations/0035_operator_acts.sql): erasing one leaves the log as it was written.
+ */
 export async function appendAuditLog(sql: DatabaseSql, entry: AuditEntry): Promise<void> {
   const { actor, action, subject, before = null, after = null } = entry;
   await sql`
@@ -51,7 +54,9 @@ export async function listAuditLog(
   const { after = null, programId = null, actor = null, action = null, subject = null } = request;
   const { from = null, to = null } = request;
   const rows = await sql<WrittenAuditEntry[]>`
-    select id, at, program_id, actor, action, subject, before, after from audit_log
+    select id, at, program_id, actor, action, subject, without_pseudonyms(before) as before,
+      without_pseudonyms(after) as after
+    from audit_log
     where (${after}::bigint is null or id < ${after})
       and (${programId}::integer is null or program_id = ${programId})
       and (${actor}::text is null or actor = ${actor})

@@ -1,3 +1,4 @@
+import { plainText } from '../../core/text/plain-text.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
@@ -28,7 +29,7 @@ const columns = (sql: DatabaseSql) => sql`
   last_login_at`;
 
 export function normalEmail(email: string): string {
-  return email.trim().toLowerCase();
+  return plainText(email).toLowerCase();
 }
 
 /** @throws InputError naming `email`, `role`, `program_id` or `affiliate_id`. */

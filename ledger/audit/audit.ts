@@ -83,7 +83,7 @@ const CHECKS: readonly Check[] = [
   {
     name: 'earned_is_somewhere',
     statement:
-      'earned − reversed = pending + available + in transit + paid − debt, written off debt left out, for each affiliate',
+      'earned − reversed + adjusted = pending + available + in transit + paid − debt + adjustments, written off debt left out, for each affiliate',
     find: (tx) => tx<[Finding]>`
       with earned as (
         select c.affiliate_id, c.currency, sum(l.amount_minor) as total
@@ -95,10 +95,14 @@ const CHECKS: readonly Check[] = [
         select a.affiliate_id, a.currency, sum(e.amount_minor) as total
         from journals j join entries e on e.journal_id = j.id join accounts a on a.id = e.account_id
         where j.kind = 'debt_write_off' and a.affiliate_id is not null group by a.affiliate_id, a.currency
+      ), adjusted as (
+        select affiliate_id, currency, sum(amount_minor) as total from adjustments group by affiliate_id, currency
       ), checked as (
         select affiliate_id,
-          coalesce(earned.total, 0) + coalesce(written_off.total, 0) <> coalesce(held.total, 0) as is_off
+          coalesce(earned.total, 0) + coalesce(written_off.total, 0) + coalesce(adjusted.total, 0)
+            <> coalesce(held.total, 0) as is_off
         from earned full join held using (affiliate_id, currency) left join written_off using (affiliate_id, currency)
+        left join adjusted using (affiliate_id, currency)
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
         'aff_' || min(affiliate_id) filter (where is_off) as example from checked`,
@@ -280,6 +284,27 @@ const CHECKS: readonly Check[] = [
         'aff_' || min(affiliate_id) filter (where is_off) as example from checked`,
   },
   {
+    name: 'adjustments_agree',
+    statement:
+      'what an affiliate has without an order is its adjustments less those in payouts, and each is in a journal of its kind',
+    find: (tx) => tx<[Finding]>`
+      with adjusted as (
+        select d.affiliate_id, d.currency, sum(d.amount_minor) as total, bool_or(j.kind <> d.kind) as is_foreign
+        from adjustments d join journals j on j.id = d.journal_id group by d.affiliate_id, d.currency
+      ), taken_up as (
+        select p.affiliate_id, p.currency, sum(i.amount_minor) as total
+        from payout_items i join payouts p on p.id = i.payout_id
+        where i.kind = 'adjustment' and i.live group by p.affiliate_id, p.currency
+      ), checked as (
+        select a.affiliate_id,
+          a.balance_minor <> coalesce(d.total, 0) - coalesce(t.total, 0) or coalesce(d.is_foreign, false) as is_off
+        from accounts a left join adjusted d using (affiliate_id, currency)
+        left join taken_up t using (affiliate_id, currency) where a.kind = 'adjustments'
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'aff_' || min(affiliate_id) filter (where is_off) as example from checked`,
+  },
+  {
     name: 'payouts_approved',
     statement: 'every payout is as far as the approval of its run allows',
     find: (tx) => tx<[Finding]>`
@@ -314,12 +339,13 @@ function chainCheck(chain: HashChain, statement: string): Check {
     find: (tx) => tx<[Finding]>`
       with links as (
         select last_id, row_count, head, lag(last_id, 1, 0::bigint) over following as after_id,
-          lag(head, 1, ''::bytea) over following as start
+          lag(head, 1, ''::bytea) over following as start,
+          coalesce(rewritten_head, head) as due_head
         from hash_chain where chain = ${chain} window following as (order by last_id)
       ), checked as (
         select row_count, 'the rows with ids from ' || after_id + 1 || ' to ' || last_id || ', ' || row_count
             || ' when they were chained, now ' || found_count as example,
-          head is distinct from found_head or row_count <> found_count as is_off
+          due_head is distinct from found_head or row_count <> found_count as is_off
         from links cross join lateral (
           select count(*) as found_count, chain_hash(links.start, content order by row_id) as found_head
           from chained_rows(${chain}, links.after_id, links.last_id)

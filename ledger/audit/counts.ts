@@ -45,6 +45,8 @@ export interface Balance {
   readonly inTransitMinor: bigint;
   readonly paidMinor: bigint;
   readonly debtMinor: bigint;
+  /** Without an order; below zero: deductions. */
+  readonly adjustmentsMinor: bigint;
 }
 
 /** Undefined when there is no such affiliate. */
@@ -55,7 +57,8 @@ export async function affiliateBalance(sql: DatabaseSql, affiliateId: number): P
       sum(balance_minor) filter (where kind = 'available')::bigint as available_minor,
       sum(balance_minor) filter (where kind = 'in_transit')::bigint as in_transit_minor,
       sum(balance_minor) filter (where kind = 'paid')::bigint as paid_minor,
-      -sum(balance_minor) filter (where kind = 'debt')::bigint as debt_minor
+      -sum(balance_minor) filter (where kind = 'debt')::bigint as debt_minor,
+      sum(balance_minor) filter (where kind = 'adjustments')::bigint as adjustments_minor
     from accounts where affiliate_id = ${affiliateId} group by affiliate_id, currency`;
   return balance;
 }

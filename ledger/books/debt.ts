@@ -101,7 +101,7 @@ async function writeOffBatch(
     from accounts a cross join lateral (
       select sum(balance_minor) as earned_minor from accounts
       where program_id = a.program_id and affiliate_id = a.affiliate_id and currency = a.currency
-        and kind in ('pending', 'available')
+        and kind in ('pending', 'available', 'adjustments')
     ) e
     where a.program_id = ${programId} and a.kind = 'debt' and a.balance_minor < 0 and a.affiliate_id > ${after}
     order by a.affiliate_id limit ${BATCH_SIZE}`;

@@ -9,6 +9,7 @@ import {
   type TestLedger,
   type TestParties,
 } from '../../test/support/ledger.ts';
+import { appendAuditLog } from '../access/audit-log.ts';
 import { extendHashChains } from '../audit/hash-chains.ts';
 import { recordConversion } from '../conversions/conversions.ts';
 import { recordReport } from '../decisions/order-reports.ts';
@@ -18,6 +19,7 @@ import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { createAffiliate } from '../programs/affiliates.ts';
+import { adjustBalance } from './balance-adjustments.ts';
 
 /**
  * Each guard of the books is tried twice: with it the forbidden write is refused by its name, or its effect is seen;
@@ -43,6 +45,9 @@ beforeAll(async () => {
   // The guards look at one method, with a refusal that a change ends.
   await owner`delete from payout_methods where affiliate_id <> ${chain[1]}`;
   await owner`update payout_methods set refused_at = now()`;
+  const bonus = { kind: 'bonus', amountMinor: 100n, currency: 'EUR', note: 'test', actor: 'test' } as const;
+  await inTransaction(ledger, (tx) => adjustBalance(tx, { ...bonus, programId, affiliateId: chain[0] }));
+  await appendAuditLog(ledger, { actor: 'test', action: 'test', subject: 'aff_1', after: { name: 'Ann' } });
   await creditOrder(ledger, parties, { orderId: 'small', amountMinor: 10n });
   await creditOrder(ledger, parties, { orderId: 'refunded', amountMinor: 10_000n });
   await inTransaction(ledger, (tx) =>

@@ -8,6 +8,7 @@ export type AccountKind =
   | 'in_transit'
   | 'paid'
   | 'debt'
+  | 'adjustments'
   | 'commission_expense'
   | 'cash_clearing';
 
@@ -22,7 +23,11 @@ export type JournalKind =
   | 'payout_failure'
   | 'payout_cancellation'
   | 'payout_return'
-  | 'debt_write_off';
+  | 'debt_write_off'
+  | 'bonus'
+  | 'deduction'
+  | 'forfeiture'
+  | 'merge';
 
 /** One movement on one account; positive amounts are what an affiliate gains. */
 export interface Entry {

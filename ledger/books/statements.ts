@@ -8,6 +8,8 @@ export interface StatementAmounts {
   readonly inTransitMinor: bigint;
   readonly paidMinor: bigint;
   readonly debtMinor: bigint;
+  /** Without an order; below zero: deductions. */
+  readonly adjustmentsMinor: bigint;
 }
 
 /** One movement: a journal, as far as it touches the affiliate. */
@@ -20,6 +22,8 @@ export interface StatementLine extends StatementAmounts {
   readonly payoutId: bigint | null;
   /** Of a payout's movements: a hint of where it goes. */
   readonly destinationHint: string | null;
+  /** Of an adjustment: why. */
+  readonly note: string | null;
 }
 
 const sums = (sql: DatabaseSql) => sql`
@@ -27,7 +31,8 @@ const sums = (sql: DatabaseSql) => sql`
   coalesce(sum(e.amount_minor) filter (where a.kind = 'available'), 0)::bigint as available_minor,
   coalesce(sum(e.amount_minor) filter (where a.kind = 'in_transit'), 0)::bigint as in_transit_minor,
   coalesce(sum(e.amount_minor) filter (where a.kind = 'paid'), 0)::bigint as paid_minor,
-  coalesce(sum(e.amount_minor) filter (where a.kind = 'debt'), 0)::bigint as debt_minor`;
+  coalesce(sum(e.amount_minor) filter (where a.kind = 'debt'), 0)::bigint as debt_minor,
+  coalesce(sum(e.amount_minor) filter (where a.kind = 'adjustments'), 0)::bigint as adjustments_minor`;
 
 /** What an affiliate had when `at` began: the sum of every entry before it. */
 export async function balanceAt(
@@ -47,10 +52,11 @@ export async function listStatement(
 ): Promise<Page<StatementLine, bigint>> {
   const { affiliateId, from, to, after = 0n } = request;
   const rows = await sql<StatementLine[]>`
-    select j.id, j.created_at as at, j.kind, j.conversion_id, j.payout_id, p.destination_hint, ${sums(sql)}
+    select j.id, j.created_at as at, j.kind, j.conversion_id, j.payout_id, p.destination_hint, d.note, ${sums(sql)}
     from accounts a join entries e on e.account_id = a.id join journals j on j.id = e.journal_id
     left join payouts p on p.id = j.payout_id
+    left join adjustments d on d.journal_id = j.id and d.affiliate_id = a.affiliate_id
     where a.affiliate_id = ${affiliateId} and j.created_at >= ${from} and j.created_at < ${to} and j.id > ${after}
-    group by j.id, p.id order by j.id limit ${rowsToRead(request)}`;
+    group by j.id, p.id, d.id order by j.id limit ${rowsToRead(request)}`;
   return pageOf(rows, request);
 }

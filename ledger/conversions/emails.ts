@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
+import { plainText } from '../../core/text/plain-text.ts';
 
 /** E-mail addresses as what they identify, and their hashes. */
 
 /** Of the same mailbox to every server: case and blanks around it say nothing. */
 function normalEmail(address: string): string {
-  return address.trim().normalize('NFC').toLowerCase();
+  return plainText(address).toLowerCase();
 }
 
 const GOOGLE_DOMAINS: ReadonlySet<string> = new Set(['gmail.com', 'googlemail.com']);

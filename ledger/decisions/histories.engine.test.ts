@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { InputError, OperatingError } from '../../core/errors.ts';
 import {
   createParties,
   creditOrder,
@@ -8,12 +9,14 @@ import {
   type TestParties,
 } from '../../test/support/ledger.ts';
 import { auditLedger } from '../audit/audit.ts';
+import { adjustBalance, forfeitBalance } from '../books/balance-adjustments.ts';
 import { vestDue } from '../books/commissions.ts';
 import { writeOffDebt } from '../books/debt.ts';
 import { findConversionByOrder, recordConversion } from '../conversions/conversions.ts';
 import { approvePayoutRun, listPayoutRuns, rejectPayoutRun } from '../payouts/approvals.ts';
 import { buildPayouts } from '../payouts/build.ts';
-import { setPayoutMethod } from '../payouts/methods.ts';
+import { mergeAffiliates, requireNoOpenPayout } from '../payouts/merges.ts';
+import { removePayoutMethod, setPayoutMethod } from '../payouts/methods.ts';
 import { cancelPayout, failPayout, listPayouts, markPayoutPaid, returnPayout } from '../payouts/payouts.ts';
 import {
   answerAll,
@@ -95,6 +98,20 @@ const anyCommand = fc.oneof(
   }),
   fc.record({
     kind: fc.constantFrom('mark_paid' as const, 'mark_paid' as const, 'fail' as const, 'return' as const),
+  }),
+  fc.record({
+    kind: fc.constantFrom('bonus' as const, 'deduction' as const),
+    member: fc.integer({ min: 0, max: 2 }),
+    amountMinor: fc.bigInt({ min: 1n, max: 8_000n }),
+  }),
+  fc.record({
+    kind: fc.constantFrom('forfeit' as const, 'remove method' as const),
+    member: fc.integer({ min: 0, max: 2 }),
+  }),
+  fc.record({
+    kind: fc.constant('merge' as const),
+    member: fc.integer({ min: 0, max: 2 }),
+    into: fc.integer({ min: 0, max: 2 }),
   }),
   fc.record({
     kind: fc.constant('status' as const),
@@ -345,8 +362,48 @@ async function carryOut(world: World, command: Command): Promise<void> {
       }
       return;
     }
+    case 'bonus':
+    case 'deduction': {
+      const affiliateId = parties.chain[command.member] ?? 0;
+      const { kind, amountMinor } = command;
+      await inTransaction(ledger, (tx) =>
+        adjustBalance(tx, {
+          programId,
+          affiliateId,
+          kind,
+          amountMinor,
+          currency: 'EUR',
+          note: 'test',
+          actor,
+        }),
+      );
+      return;
+    }
+    case 'remove method':
+      await inTransaction(ledger, (tx) => removePayoutMethod(tx, parties.chain[command.member] ?? 0));
+      return;
+    case 'forfeit':
+    case 'merge': {
+      const affiliateId = parties.chain[command.member] ?? 0;
+      const common = { programId, affiliateId, note: 'test', actor };
+      await inTransaction(ledger, async (tx) => {
+        if (command.kind === 'merge') {
+          const intoAffiliateId = parties.chain[command.into] ?? 0;
+          await mergeAffiliates(tx, { ...common, intoAffiliateId });
+        } else {
+          await requireNoOpenPayout(tx, affiliateId);
+          await forfeitBalance(tx, common);
+        }
+      }).catch((error: unknown) => {
+        // A payout is open, or one of the two is not active.
+        if (!(error instanceof OperatingError || error instanceof InputError)) throw error;
+      });
+      return;
+    }
     case 'status': {
       const id = parties.chain[command.member] ?? 0;
+      const [found] = await getAffiliates(ledger, [id]);
+      if (found?.status === 'terminated') return;
       await updateAffiliate(ledger, { actor: 'test', id, changes: { status: command.status } });
     }
   }
@@ -384,6 +441,10 @@ async function countEvents(ledger: Database): Promise<Record<string, bigint>> {
       (select count(*) from commissions where paid_outside) as paid_outside,
       (select count(*) from payout_items where kind = 'rest' and amount_minor < 0) as rests,
       (select count(*) from payout_items where kind = 'rest' and amount_minor > 0) as taken_up,
+      (select count(*) from payout_items where kind = 'adjustment' and amount_minor > 0) as bonuses,
+      (select count(*) from payout_items where kind = 'adjustment' and amount_minor < 0) as deductions,
+      (select count(*) from adjustments where kind = 'forfeiture') as forfeited,
+      (select count(*) from affiliates where merged_into is not null) as merged,
       (select count(*) from payouts where failure = 'the payment was refused') as refused,
       (select count(*) from payouts where state = 'failed') as failed,
       (select count(*) from payouts where state = 'canceled') as canceled,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { InputError } from '../../core/errors.ts';
+import { InputError, OperatingError } from '../../core/errors.ts';
 import {
   createParties,
   creditOrder,
@@ -11,10 +11,12 @@ import {
   type TestParties,
 } from '../../test/support/ledger.ts';
 import { auditLedger } from '../audit/audit.ts';
+import { adjustBalance, forfeitBalance } from '../books/balance-adjustments.ts';
 import { vestDue } from '../books/commissions.ts';
 import { writeOffDebt } from '../books/debt.ts';
 import { findConversionByOrder } from '../conversions/conversions.ts';
 import { addRates } from '../conversions/rates.ts';
+import { mergeAffiliates, requireNoOpenPayout } from '../payouts/merges.ts';
 import { failPayout, listPayouts, markPayoutPaid, returnPayout } from '../payouts/payouts.ts';
 import { answerAll } from '../payouts/provider.ts';
 import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
@@ -80,6 +82,20 @@ const anyStep = fc.oneof(
   fc.record({
     kind: fc.constantFrom('vest', 'pay', 'arrive', 'fail', 'return', 'write off' as const),
   }),
+  fc.record({
+    kind: fc.constantFrom('bonus' as const, 'deduction' as const),
+    member: fc.constantFrom(0 as const, 1 as const),
+    amountMinor: fc.bigInt({ min: 1n, max: 2_000n }),
+  }),
+  fc.record({ kind: fc.constant('forfeit' as const), member: fc.constantFrom(0 as const, 1 as const) }),
+  // Seldom, because it cannot be taken back.
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('merge' as const),
+      sure: fc.constantFrom(true, false, false, false),
+    }),
+  },
 );
 type Step = typeof anyStep extends fc.Arbitrary<infer T> ? T : never;
 
@@ -97,6 +113,10 @@ interface World {
   readonly parties: TestParties;
   readonly currency: 'EUR' | 'USD';
   readonly orders: (ModelOrder | undefined)[];
+  /** Of each level without an order. */
+  readonly adjusted: [bigint, bigint];
+  /** The first level was merged into the second: what both have is one. */
+  merged: boolean;
 }
 
 const halfEven = (numerator: bigint, denominator: bigint): bigint => {
@@ -204,6 +224,8 @@ function worthOf(model: ModelOrder, currency: World['currency']): [bigint, bigin
 async function carryOut(world: World, step: Step): Promise<void> {
   const { parties, currency, orders } = world;
   const { programId } = parties;
+  if (step.kind === 'bonus' || step.kind === 'deduction' || step.kind === 'forfeit' || step.kind === 'merge')
+    return await actWithoutOrder(world, step);
   if (!('order' in step)) return await moveMoney(programId, step.kind);
   const orderId = String(step.order);
   const model = orders[step.order];
@@ -255,6 +277,51 @@ async function carryOut(world: World, step: Step): Promise<void> {
     default:
       await report(world, { orderId, model, step });
   }
+}
+
+type Act = Extract<Step, { kind: 'bonus' | 'deduction' | 'forfeit' | 'merge' }>;
+
+async function actWithoutOrder(world: World, step: Act): Promise<void> {
+  const { parties, adjusted } = world;
+  const { programId, chain } = parties;
+  const common = { programId, note: 'test', actor };
+  if (step.kind === 'merge') {
+    if (!step.sure || world.merged) return;
+    const [affiliateId, intoAffiliateId] = chain;
+    world.merged = await inTransaction(ledger, (tx) =>
+      mergeAffiliates(tx, { ...common, affiliateId, intoAffiliateId }),
+    ).then(
+      () => true,
+      // A payout is open.
+      (error: unknown) => {
+        if (error instanceof OperatingError && error.message.includes('must be closed first')) return false;
+        throw error;
+      },
+    );
+    return;
+  }
+  const { member } = step;
+  const affiliateId = chain[member];
+  if (step.kind !== 'forfeit') {
+    const { kind, amountMinor } = step;
+    const adjustment = { ...common, affiliateId, kind, amountMinor, currency: 'EUR' };
+    await inTransaction(ledger, (tx) => adjustBalance(tx, adjustment));
+    adjusted[member] += kind === 'bonus' ? amountMinor : -amountMinor;
+    return;
+  }
+  const forfeited = await inTransaction(ledger, async (tx) => {
+    await requireNoOpenPayout(tx, affiliateId);
+    return await forfeitBalance(tx, { ...common, affiliateId });
+  }).catch((error: unknown) => {
+    if (error instanceof OperatingError) return undefined;
+    throw error;
+  });
+  if (!forfeited) return;
+  adjusted[member] += forfeited.amountMinor;
+  const [left] = await ledger<[{ minor: bigint }]>`
+    select sum(balance_minor)::bigint as minor from accounts
+    where affiliate_id = ${affiliateId} and kind in ('pending', 'available', 'debt', 'adjustments')`;
+  expect(left.minor).toBe(0n);
 }
 
 async function report(
@@ -326,7 +393,15 @@ async function countEvents(): Promise<Record<string, bigint>> {
       (select count(*) from order_changes where kind = 'changed' and lowered_minor < 0) as lowered_and_raised,
       (select count(*) from order_changes where kind = 'refund_restored') as refunds_restored,
       (select count(*) from order_changes where kind = 'restored') as cancellations_restored,
-      (select count(*) from journals where kind = 'debt_write_off' and conversion_id is not null) as owed_again`;
+      (select count(*) from journals where kind = 'debt_write_off' and conversion_id is not null) as owed_again,
+      (select count(*) from payout_items i join payouts p on p.id = i.payout_id
+        where i.kind = 'adjustment' and i.amount_minor > 0 and p.state = 'paid') as bonuses_paid,
+      (select count(*) from payout_items i join payouts p on p.id = i.payout_id
+        where i.kind = 'adjustment' and i.amount_minor < 0 and p.state = 'paid') as deductions_netted,
+      (select count(*) from adjustments where kind = 'forfeiture') as forfeited,
+      (select count(*) from adjustments where kind = 'merge' and amount_minor > 0) as handed_over,
+      (select count(*) from adjustments where kind = 'merge' and amount_minor < 0
+        and other_affiliate_id < affiliate_id) as debt_handed_over`;
   return met;
 }
 
@@ -355,7 +430,7 @@ test('whatever happens to orders, each level has what their last state makes of 
         fixedMinor: 50n,
         levelRatesBps: [300],
       });
-      const world: World = { parties, currency, orders: [] };
+      const world: World = { parties, currency, orders: [], adjusted: [0n, 0n], merged: false };
       const steps: Step[] = [
         { kind: 'report', order: 0, amountMinor, pending: false },
         { kind: 'decide', order: 0, review: false },
@@ -370,9 +445,12 @@ test('whatever happens to orders, each level has what their last state makes of 
             const [own, parent] = model ? worthOf(model, currency) : [0n, 0n];
             return [sum[0] + own, sum[1] + parent];
           },
-          [0n, 0n],
+          [...world.adjusted],
         );
-        expect(await worthInBooks(parties)).toEqual(expected);
+        const found = await worthInBooks(parties);
+        expect(world.merged ? found[0] + found[1] : found).toEqual(
+          world.merged ? expected[0] + expected[1] : expected,
+        );
       }
       expect((await auditLedger(ledger)).filter(({ ok }) => !ok)).toEqual([]);
     },

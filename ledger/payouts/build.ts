@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { assert, OperatingError } from '../../core/errors.ts';
 import { appendAuditLog } from '../access/audit-log.ts';
+import { handOverMerged } from '../books/balance-adjustments.ts';
 import { vestProgram } from '../books/commissions.ts';
 import { firstOwed, readOwed } from '../books/debt.ts';
 import { postJournals } from '../books/journals.ts';
@@ -156,6 +157,7 @@ async function buildAll(tx: DatabaseTransaction, options: StartOptions): Promise
   // One builder a program at a time, and no vesting beside it, which would leave out what it is about to add.
   await lockProgramBalances(tx, options.programId);
   const vested = await vestProgram(tx, options);
+  await handOverMerged(tx, options);
   const [program] = await tx<{ currency: string; awaitsApproval: boolean }[]>`
     select currency, payouts_need_approval as awaits_approval from programs
     where id = ${options.programId} for share`;
@@ -234,7 +236,8 @@ async function findCandidates(tx: DatabaseTransaction, options: BatchOptions): P
   const { programId, affiliateId = null, after } = options;
   const rows = await tx<{ affiliateId: number }[]>`
     select a.affiliate_id from accounts a join affiliates f on f.id = a.affiliate_id
-    where a.program_id = ${programId} and a.kind = 'available' and a.balance_minor > 0
+    join accounts j on j.affiliate_id = a.affiliate_id and j.currency = a.currency and j.kind = 'adjustments'
+    where a.program_id = ${programId} and a.kind = 'available' and a.balance_minor + j.balance_minor > 0
       and a.affiliate_id > ${after} and (${affiliateId}::integer is null or a.affiliate_id = ${affiliateId})
       and ${mayBePaid(tx, options)}
       and not exists (
@@ -290,11 +293,14 @@ async function insertPayouts(
       select * from jsonb_to_recordset(${tx.json(rows)}::jsonb)
         as r (commission_id bigint, affiliate_id integer, amount_minor bigint)
     ), carried as (
-      select a.affiliate_id, a.currency, a.balance_minor as debt_minor, a.balance_minor + coalesce((
+      select a.affiliate_id, a.currency, a.balance_minor as debt_minor, j.balance_minor as adjustment_minor,
+        a.balance_minor + j.balance_minor + coalesce((
         select -sum(i.amount_minor) from payout_items i join payouts p on p.id = i.payout_id
         where i.kind = 'rest' and i.live and p.affiliate_id = a.affiliate_id and p.currency = a.currency
       ), 0) as carried_minor
-      from accounts a where a.affiliate_id = any(${[...payable.affiliateIds]}::integer[]) and a.kind = 'debt'
+      from accounts a
+      join accounts j on j.affiliate_id = a.affiliate_id and j.currency = a.currency and j.kind = 'adjustments'
+      where a.affiliate_id = any(${[...payable.affiliateIds]}::integer[]) and a.kind = 'debt'
     ), summed as (
       select r.*, c.carried_minor + sum(r.amount_minor) over (
         partition by r.affiliate_id order by r.commission_id
@@ -312,7 +318,8 @@ async function insertPayouts(
         on w.affiliate_id = c.affiliate_id
     ), due as (
       select owed.*, d.kind, d.details, d.hint, d.method_version, d.set_by,
-        (trunc(owed.payable_minor / ${limits.unitMinor}::bigint) * ${limits.unitMinor}::bigint)::bigint as amount_minor
+        (trunc(least(owed.payable_minor, ${limits.largestMinor}::bigint) / ${limits.unitMinor}::bigint)
+          * ${limits.unitMinor}::bigint)::bigint as amount_minor
       from owed join ${destinations(tx, options)} d on d.affiliate_id = owed.affiliate_id
       cross join lateral (
         select payout_min_minor, payout_schedule from terms
@@ -354,9 +361,13 @@ async function insertPayouts(
       select made.id, 'debt', null, due.debt_minor
       from made join due on due.affiliate_id = made.affiliate_id where due.debt_minor < 0
       union all
-      select made.id, 'rest', null, (due.amount_minor - due.commissions_minor - due.debt_minor)::bigint
+      select made.id, 'adjustment', null, due.adjustment_minor
+      from made join due on due.affiliate_id = made.affiliate_id where due.adjustment_minor <> 0
+      union all
+      select made.id, 'rest', null,
+        (due.amount_minor - due.commissions_minor - due.debt_minor - due.adjustment_minor)::bigint
       from made join due on due.affiliate_id = made.affiliate_id
-      where due.amount_minor <> due.commissions_minor + due.debt_minor
+      where due.amount_minor <> due.commissions_minor + due.debt_minor + due.adjustment_minor
     )
     select ${tx(PAYOUT_COLUMNS)} from made order by id`;
 }

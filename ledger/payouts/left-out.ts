@@ -22,7 +22,7 @@ export const LEFT_OUT_REASONS = [
   'payout_under_way',
   /** All its money is in the hold. */
   'in_hold',
-  /** Its debt takes all that is available. */
+  /** Its debt, or its deductions, take all that is available. */
   'debt',
   'no_terms',
   'below_minimum',
@@ -38,7 +38,7 @@ export const LEFT_OUT_REASONS = [
 ] as const;
 export type LeftOutReason = (typeof LEFT_OUT_REASONS)[number];
 
-/** An affiliate that has money and is not paid now; amounts in minor units, debt zero or negative. */
+/** An affiliate that has money and is not paid now; amounts in minor units, debt zero or negative, adjustments either. */
 export interface LeftOut {
   readonly affiliateId: number;
   readonly currency: string;
@@ -47,6 +47,7 @@ export interface LeftOut {
   readonly pendingMinor: bigint;
   readonly availableMinor: bigint;
   readonly debtMinor: bigint;
+  readonly adjustmentsMinor: bigint;
   /** What the terms ask for, or the provider's smallest unit where that is more; null without terms. */
   readonly payoutMinMinor: bigint | null;
   /** When where its money goes was last changed; null: it has no destination. */
@@ -76,12 +77,14 @@ export async function findLeftOut(
       select affiliate_id, currency,
         sum(balance_minor) filter (where kind = 'pending')::bigint as pending_minor,
         sum(balance_minor) filter (where kind = 'available')::bigint as available_minor,
-        sum(balance_minor) filter (where kind = 'debt')::bigint as debt_minor
+        sum(balance_minor) filter (where kind = 'debt')::bigint as debt_minor,
+        sum(balance_minor) filter (where kind = 'adjustments')::bigint as adjustments_minor,
+        sum(balance_minor) filter (where kind in ('available', 'debt', 'adjustments'))::bigint as payable_minor
       from accounts where program_id = ${programId} and affiliate_id is not null
         and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
       group by affiliate_id, currency
     )
-    select m.affiliate_id, m.currency, f.status, m.pending_minor, m.available_minor, m.debt_minor,
+    select m.affiliate_id, m.currency, f.status, m.pending_minor, m.available_minor, m.debt_minor, m.adjustments_minor,
       t.payout_min_minor, d.changed_at as destination_changed_at, d.held_until, d.refused_at,
       case
         when f.status <> 'active' and not (${isForOne} and f.status = 'terminated') then 'not_active'
@@ -89,10 +92,10 @@ export async function findLeftOut(
           select from payouts p where p.affiliate_id = m.affiliate_id and p.currency = m.currency
             and p.state in ('awaiting_approval', 'created', 'submitting', 'submitted', 'unknown')
         ) then 'payout_under_way'
-        when m.available_minor <= 0 and m.pending_minor > 0 then 'in_hold'
-        when m.available_minor + m.debt_minor <= 0 then 'debt'
+        when m.available_minor <= 0 and m.adjustments_minor <= 0 and m.pending_minor > 0 then 'in_hold'
+        when m.payable_minor <= 0 then 'debt'
         when t.payout_min_minor is null then 'no_terms'
-        when m.available_minor + m.debt_minor < t.payout_min_minor then 'below_minimum'
+        when m.payable_minor < t.payout_min_minor then 'below_minimum'
         when not ${isForOne} and t.payout_schedule <> 'daily' and exists (
           select from payouts p where p.affiliate_id = m.affiliate_id and p.state not in ('failed', 'canceled', 'returned')
             and p.created_at >= date_trunc(
@@ -100,7 +103,7 @@ export async function findLeftOut(
         ) then 'not_yet_due'
         when ${limits === undefined} then 'currency_not_supported'
         when d.blocked is not null then d.blocked
-        when m.available_minor + m.debt_minor > ${limits?.largestMinor ?? null}::bigint then 'above_maximum'
+        when m.payable_minor > ${limits?.largestMinor ?? null}::bigint then 'above_maximum'
         else 'busy'
       end as reason
     from money m join affiliates f on f.id = m.affiliate_id
@@ -113,7 +116,8 @@ export async function findLeftOut(
         and (affiliate_id is null or affiliate_id = m.affiliate_id)
       order by affiliate_id is null limit 1
     ) t on true
-    where (m.pending_minor <> 0 or m.available_minor <> 0 or m.debt_minor <> 0)
+    where (m.pending_minor <> 0 or m.available_minor <> 0 or m.debt_minor <> 0 or m.adjustments_minor <> 0)
+      and not (f.merged_into is not null and m.payable_minor = 0) and not (f.status = 'terminated' and m.pending_minor + m.payable_minor = 0)
       and m.affiliate_id <> all(${[...paid]}::integer[])
     order by m.affiliate_id`;
 }

@@ -60,6 +60,12 @@ export async function setPayoutMethod(
   return set;
 }
 
+/** False: there was none. */
+export async function removePayoutMethod(tx: DatabaseTransaction, affiliateId: number): Promise<boolean> {
+  const removed = await tx`delete from payout_methods where affiliate_id = ${affiliateId}`.affected();
+  return removed > 0;
+}
+
 /** What a payout method's details say, by its kind. */
 export type PayoutDetails =
   | { readonly kind: 'bank'; readonly holder: string; readonly iban: string }

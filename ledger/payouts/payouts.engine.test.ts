@@ -518,6 +518,7 @@ describe('a refund around a payout', () => {
       inTransitMinor: 0n,
       paidMinor: 1_400n,
       debtMinor: 0n,
+      adjustmentsMinor: 0n,
     });
     await expectBooksToHold();
   });

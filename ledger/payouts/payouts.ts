@@ -69,6 +69,8 @@ export const PAYOUT_ITEM_KINDS = [
   'debt',
   /** What is below the provider's smallest unit: negative where it stays available, else taken up again. */
   'rest',
+  /** Bonuses less deductions. */
+  'adjustment',
 ] as const;
 
 export interface PayoutItem {
@@ -111,7 +113,7 @@ export async function listPayoutItems(sql: DatabaseSql, payoutId: bigint): Promi
     where payout_id = ${payoutId} order by id`;
 }
 
-/** What a journal moves for an item: a commission, the debt of one that is netted, or a rest, which is of none. */
+/** What a journal moves for an item: a commission, the debt of one that is netted, or a rest or adjustments, which are of none. */
 export interface PayoutPart {
   readonly kind: PayoutItem['kind'];
   readonly commissionId: bigint | null;
@@ -201,7 +203,8 @@ export function buildJournal(payout: Payout, parts: readonly PayoutPart[]): Jour
   };
 }
 
-function sourceOf({ kind }: PayoutPart): 'available' | 'debt' {
+function sourceOf({ kind }: PayoutPart): 'available' | 'debt' | 'adjustments' {
+  if (kind === 'adjustment') return 'adjustments';
   return kind === 'debt' ? 'debt' : 'available';
 }
 

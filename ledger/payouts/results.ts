@@ -28,53 +28,68 @@ export interface AppliedResult {
 
 class DryRun extends Error {}
 
+interface ResultScope {
+  /** Undefined: of every program. */
+  readonly programId: number | undefined;
+  readonly now: Date;
+  readonly actor: string;
+  readonly secretBox: SecretBox;
+}
+
 /**
- * Records what a result file says of a payment. Saying it again changes nothing, so that a file may be read twice, or
- * half of it and then all. A dry run does the same and takes it back. `programId` undefined: of every program.
+ * Records what a result file says, and answers each result in its place. Saying it again changes nothing, so that a file
+ * may be read twice, or half of it and then all. A dry run does the same and takes it back: what a file says of one payment
+ * is one transaction, so that a later line of it meets what the earlier ones have done.
  */
-export async function applyPaymentResult(
+export async function applyPaymentResults(
   ledger: Database,
-  options: {
-    result: PaymentResult;
-    programId: number | undefined;
-    now: Date;
-    actor: string;
-    dryRun: boolean;
-    secretBox: SecretBox;
-  },
-): Promise<AppliedResult> {
-  const { result, now, actor, dryRun, secretBox } = options;
-  const { status, amountMinor, currency, accountRefused } = result;
-  let applied: AppliedResult = { payoutId: null, outcome: 'not_found', state: null };
-  await inTransaction(ledger, async (tx) => {
-    applied = { payoutId: null, outcome: 'not_found', state: null };
-    const payout = await findPayout(tx, options);
-    if (!payout) return;
-    const { id: payoutId, state } = payout;
-    const differs =
-      (amountMinor !== undefined && amountMinor !== payout.amountMinor) ||
-      (currency !== undefined && currency !== payout.currency);
-    if (differs) {
-      applied = { payoutId, outcome: 'amount_differs', state };
-      return;
-    }
-    const outcome = await applyNotice(tx, {
-      payoutId,
-      status,
-      now,
-      actor,
-      failure: `${status}, as the result file says`,
-      providerFailure: result.reason,
-      accountRefused,
-      secretBox,
+  options: ResultScope & { results: readonly PaymentResult[]; dryRun: boolean },
+): Promise<AppliedResult[]> {
+  const { results, dryRun, ...scope } = options;
+  const byPayment = new Map<string, PaymentResult[]>();
+  for (const result of results) {
+    const key = result.providerKey.slice(0, CUT_KEY_LENGTH);
+    byPayment.set(key, [...(byPayment.get(key) ?? []), result]);
+  }
+  const applied = new Map<PaymentResult, AppliedResult>();
+  for (const ofPayment of byPayment.values()) {
+    await inTransaction(ledger, async (tx) => {
+      for (const result of ofPayment) applied.set(result, await applyResult(tx, { ...scope, result }));
+      if (dryRun) throw new DryRun();
+    }).catch((error: unknown) => {
+      if (!(error instanceof DryRun)) throw error;
     });
-    const [after] = await tx<{ state: PayoutState }[]>`select state from payouts where id = ${payoutId}`;
-    applied = { payoutId, outcome, state: after?.state ?? state };
-    if (dryRun) throw new DryRun();
-  }).catch((error: unknown) => {
-    if (!(error instanceof DryRun)) throw error;
+  }
+  return results.map((result) => applied.get(result) ?? NOT_FOUND);
+}
+
+const NOT_FOUND: AppliedResult = { payoutId: null, outcome: 'not_found', state: null };
+
+async function applyResult(
+  tx: DatabaseTransaction,
+  options: ResultScope & { result: PaymentResult },
+): Promise<AppliedResult> {
+  const { result, now, actor, secretBox } = options;
+  const { status, amountMinor, currency, accountRefused } = result;
+  const payout = await findPayout(tx, options);
+  if (!payout) return NOT_FOUND;
+  const { id: payoutId, state } = payout;
+  const differs =
+    (amountMinor !== undefined && amountMinor !== payout.amountMinor) ||
+    (currency !== undefined && currency !== payout.currency);
+  if (differs) return { payoutId, outcome: 'amount_differs', state };
+  const outcome = await applyNotice(tx, {
+    payoutId,
+    status,
+    now,
+    actor,
+    failure: `${status}, as the result file says`,
+    providerFailure: result.reason,
+    accountRefused,
+    secretBox,
   });
-  return applied;
+  const [after] = await tx<{ state: PayoutState }[]>`select state from payouts where id = ${payoutId}`;
+  return { payoutId, outcome, state: after?.state ?? state };
 }
 
 /** Keys of earlier versions have 36 characters, of which PayPal keeps so many. */

@@ -21,6 +21,10 @@ export interface Affiliate {
   /** When it first became active. */
   readonly approvedAt: Date | null;
   readonly createdAt: Date;
+  /** Who has taken its place; null: it was not merged. */
+  readonly mergedInto: number | null;
+  /** Since when it is not known who it was; null: it is. */
+  readonly erasedAt: Date | null;
 }
 
 export interface NewAffiliate {
@@ -48,6 +52,8 @@ const AFFILIATE_COLUMNS = [
   'parentId',
   'approvedAt',
   'createdAt',
+  'mergedInto',
+  'erasedAt',
 ];
 
 function checkAffiliate(affiliate: AffiliateChanges): void {
@@ -91,6 +97,34 @@ export async function getAffiliate(sql: DatabaseSql, id: number): Promise<Affili
 export async function getAffiliates(sql: DatabaseSql, ids: readonly number[]): Promise<Affiliate[]> {
   return await sql<Affiliate[]>`
     select ${sql(AFFILIATE_COLUMNS)} from affiliates where id = any(${[...ids]}::integer[]) order by id`;
+}
+
+/** Says of each affiliate whose it is at a time: its own, or that of who had taken its place by then. */
+export type SuccessorAt = (affiliateId: number, at: Date | undefined) => number;
+
+/** Who has taken the place of these affiliates. Without a time all merges count. */
+export async function readSuccessors(sql: DatabaseSql, ids: readonly number[]): Promise<SuccessorAt> {
+  const rows =
+    ids.length === 0
+      ? []
+      : await sql<{ id: number; mergedInto: number; mergedAt: Date }[]>`
+          select id, merged_into, merged_at from affiliates
+          where id = any(${[...new Set(ids)]}::integer[]) and merged_into is not null`;
+  const merged = new Map(rows.map((row) => [row.id, row]));
+  return (affiliateId, at) => {
+    const merge = merged.get(affiliateId);
+    return merge && (at === undefined || merge.mergedAt <= at) ? merge.mergedInto : affiliateId;
+  };
+}
+
+/** The affiliates of a program with this address, in whatever case, by id. */
+export async function affiliatesOfEmail(
+  sql: DatabaseSql,
+  { programId, email }: { programId: number; email: string },
+): Promise<number[]> {
+  const rows = await sql<{ id: number }[]>`
+    select id from affiliates where program_id = ${programId} and lower(email) = lower(${email}) order by id`;
+  return rows.map(({ id }) => id);
 }
 
 /** Affiliates by id, of one program or of all. */

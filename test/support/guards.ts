@@ -204,6 +204,14 @@ export const GUARDS: readonly Guard[] = [
       affiliates_email_changed_by_check: copy('affiliates', { ref_code: `'x'`, email_changed_by: `''` }),
       affiliates_email_check: copy('affiliates', { ref_code: `'x'`, email: `'x'` }),
       affiliates_name_check: copy('affiliates', { ref_code: `'x'`, name: `''` }),
+      affiliates_erased: copy('affiliates', { ref_code: `'x'`, erased_at: 'now()' }),
+      affiliates_merged: copy('affiliates', { ref_code: `'x'`, merged_into: '1', merged_at: 'now()' }),
+      affiliates_merged_into_known: copy('affiliates', {
+        ref_code: `'x'`,
+        status: `'terminated'`,
+        merged_into: '999',
+        merged_at: 'now()',
+      }),
       affiliates_parent_known: copy('affiliates', { ref_code: `'x'`, parent_id: '999' }),
       affiliates_program_known: copy('affiliates', { ref_code: `'x'`, program_id: '999', parent_id: 'null' }),
       affiliates_ref_code_check: copy('affiliates', { ref_code: `'x y'` }),
@@ -217,7 +225,7 @@ export const GUARDS: readonly Guard[] = [
       },
       open_accounts: {
         attempt: copy('affiliates', { ref_code: `'x'` }),
-        effect: `select count(*) = 5 from accounts where affiliate_id = ${newest('affiliates')}`,
+        effect: `select count(*) = 6 from accounts where affiliate_id = ${newest('affiliates')}`,
       },
       parent: {
         attempt: `update affiliates set parent_id = 3 where id = 1`,
@@ -571,7 +579,7 @@ export const GUARDS: readonly Guard[] = [
     },
     triggers: {
       append_only: appendOnly('journals', 'kind'),
-      no_truncate: noTruncate('journals'),
+      no_truncate: { ...noTruncate('journals'), behind: 'adjustments is append-only' },
       balance: { attempt: copy('journals', { idempotency_key: `'new'` }), refusedBy: 'journals_balance' },
       stamp: {
         attempt: posted({ idempotency_key: `'new'` }),
@@ -749,6 +757,51 @@ export const GUARDS: readonly Guard[] = [
       },
     },
   }),
+  ...guardsOf('adjustments', {
+    constraints: {
+      adjustments_pkey: behind('adjustments_journal_once', twice('adjustments', {})),
+      adjustments_actor_check: copy('adjustments', { journal_id: OTHER_JOURNAL, actor: `''` }),
+      adjustments_journal_id_fkey: copy('adjustments', { journal_id: '999999' }),
+      adjustments_journal_once: copy('adjustments', {}),
+      adjustments_kind_check: copy('adjustments', { journal_id: OTHER_JOURNAL, kind: `'x'` }),
+      adjustments_note_check: copy('adjustments', { journal_id: OTHER_JOURNAL, note: `''` }),
+      adjustments_other: copy('adjustments', { journal_id: OTHER_JOURNAL, other_affiliate_id: '2' }),
+      adjustments_program_id_affiliate_id_fkey: copy('adjustments', {
+        journal_id: OTHER_JOURNAL,
+        affiliate_id: '999',
+      }),
+      adjustments_program_id_currency_fkey: copy('adjustments', {
+        journal_id: OTHER_JOURNAL,
+        currency: `'USD'`,
+      }),
+      adjustments_program_id_other_affiliate_id_fkey: copy('adjustments', {
+        journal_id: OTHER_JOURNAL,
+        kind: `'merge'`,
+        other_affiliate_id: '999',
+      }),
+      adjustments_sign: copy('adjustments', { journal_id: OTHER_JOURNAL, amount_minor: '-1' }),
+    },
+    triggers: {
+      append_only: appendOnly('adjustments', 'note'),
+      no_truncate: noTruncate('adjustments'),
+    },
+  }),
+  ...guardsOf('audit_values', {
+    constraints: {
+      audit_values_pkey: owner(copy('audit_values', {})),
+      audit_values_pseudonym: owner(copy('audit_values', { pseudonym: `'pseudonym:x'` })),
+      audit_values_salt_check: owner(
+        `insert into audit_values (pseudonym, subject, salt, value)
+          values ('pseudonym:' || encode(sha256('\\x00'::bytea || convert_to('a', 'UTF8')), 'hex'), 'aff_1', '\\x00', 'a')`,
+      ),
+    },
+    triggers: {
+      stays: {
+        ...owner(`update audit_values set subject = 'aff_9'`),
+        says: refused('audit_values', 'UPDATE'),
+      },
+    },
+  }),
   ...guardsOf('transitions', { constraints: { transitions_pkey: owner(copy('transitions', {})) } }),
   ...guardsOf('audit_log', {
     constraints: {
@@ -760,6 +813,10 @@ export const GUARDS: readonly Guard[] = [
     triggers: {
       append_only: appendOnly('audit_log', 'actor'),
       no_truncate: noTruncate('audit_log'),
+      pseudonyms: {
+        attempt: copy('audit_log', { subject: `'aff_1'`, after: `'{"name": "Ann"}'::jsonb` }),
+        effect: `select after::text not like '%Ann%' from audit_log where id = ${newest('audit_log')}`,
+      },
       stamp_program: {
         attempt: copy('audit_log', { subject: `'aff_1'`, program_id: 'null' }),
         effect: `select program_id is not distinct from 1 from audit_log where id = ${newest('audit_log')}`,
@@ -771,6 +828,7 @@ export const GUARDS: readonly Guard[] = [
       hash_chain_pkey: owner(copy('hash_chain', {})),
       hash_chain_chain_check: owner(copy('hash_chain', { chain: `'other'` })),
       hash_chain_row_count_check: owner(copy('hash_chain', { last_id: '0', row_count: '0' })),
+      hash_chain_rewritten_head_check: owner(copy('hash_chain', { last_id: '0', rewritten_head: BYTES })),
       hash_chain_head_check: owner(copy('hash_chain', { last_id: '0', head: `''` })),
     },
     triggers: {

@@ -20,7 +20,7 @@ import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { invalidField } from '../../http/problems.ts';
 import { formatId } from '../../schemas/ids.ts';
-import { text } from '../../schemas/schemas.ts';
+import { plain, text } from '../../schemas/schemas.ts';
 import { setKnownDevice } from '../known-devices.ts';
 import { queueNotice, queueReset } from '../mails.ts';
 import {
@@ -64,7 +64,7 @@ export function addPasswordRoutes(app: ApiServer, context: ApiContext): void {
       tags,
       summary:
         'Mail a link to set a password, once in a quarter of an hour; the answer is the same for unknown addresses',
-      body: z.strictObject({ email: text(MAX_EMAIL_LENGTH) }),
+      body: z.strictObject({ email: plain(MAX_EMAIL_LENGTH) }),
       response: { 202: z.object({ requested: z.literal(true) }) },
     },
     handler: async (request, reply) => {

@@ -6,7 +6,7 @@ import { endSession, type Session } from '../../../ledger/access/sessions.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { formatId } from '../../schemas/ids.ts';
-import { formatOptionalTime, formatTime, text, timeText } from '../../schemas/schemas.ts';
+import { formatOptionalTime, formatTime, plain, text, timeText } from '../../schemas/schemas.ts';
 import { password } from '../passwords.ts';
 import { MAX_CODE_LENGTH } from '../second-factor.ts';
 import { csrfToken, removeSessionCookie, sessionOf } from '../sessions.ts';
@@ -63,7 +63,7 @@ export function addSessionRoutes(app: ApiServer, context: ApiContext): void {
       operationId: 'signIn',
       tags,
       summary: 'Sign in: sets the cookie of the portal',
-      body: z.strictObject({ email: text(MAX_EMAIL_LENGTH), password, code }),
+      body: z.strictObject({ email: plain(MAX_EMAIL_LENGTH), password, code }),
       response: { 201: sessionView },
     },
     handler: async (request, reply) => {

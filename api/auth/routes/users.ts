@@ -17,7 +17,7 @@ import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf, programFilter } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
 import { formatId, integerId } from '../../schemas/ids.ts';
-import { formatPage, nameText, pageOf, pageQuery, pageRequest, text } from '../../schemas/schemas.ts';
+import { formatPage, nameText, pageOf, pageQuery, pageRequest, plain } from '../../schemas/schemas.ts';
 import { checkMayCreateUsers } from '../grants.ts';
 import { invite } from '../mails.ts';
 import { requireRecentSignIn } from '../recent-sign-in.ts';
@@ -30,7 +30,7 @@ const TAGS = ['users'];
 const params = z.object({ id: integerId('user') });
 
 const newUser = z.strictObject({
-  email: text(MAX_EMAIL_LENGTH)
+  email: plain(MAX_EMAIL_LENGTH)
     .regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address')
     .meta({ examples: ['finance@example.com'] }),
   name: nameText,

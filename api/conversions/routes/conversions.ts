@@ -14,7 +14,7 @@ import { Problem } from '../../http/problems.ts';
 import { conversionView, formatConversion, SEE_EVIDENCE } from '../../orders/conversion-view.ts';
 import { orderId } from '../../orders/order.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
-import { bigintPageQuery, formatPage, pageOf, pageRequest, text, time } from '../../schemas/schemas.ts';
+import { bigintPageQuery, formatPage, pageOf, pageRequest, plain, time } from '../../schemas/schemas.ts';
 
 export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): void {
   const tags = ['conversions'];
@@ -36,12 +36,12 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
         status: z.enum(CONVERSION_STATUSES).optional(),
         campaign_id: integerId('campaign').optional(),
         order_id: orderId.optional(),
-        click_id: text(MAX_REFERENCE_LENGTH).optional().meta({ description: 'As the shop reported it.' }),
+        click_id: plain(MAX_REFERENCE_LENGTH).optional().meta({ description: 'As the shop reported it.' }),
         reason: z
           .enum(CONVERSION_REASONS)
           .optional()
           .meta({ description: 'For the operator and the fraud team.' }),
-        customer_id: text(MAX_REFERENCE_LENGTH)
+        customer_id: plain(MAX_REFERENCE_LENGTH)
           .optional()
           .meta({ description: 'For the operator and the fraud team.' }),
         from: time.optional().meta({ description: 'Received from here on.' }),

@@ -1,9 +1,7 @@
 import { z } from 'zod';
-import { InputError } from '../../../core/errors.ts';
-import type { SecretBox } from '../../../core/secret-box.ts';
+import { assert, InputError } from '../../../core/errors.ts';
 import { PAYOUT_STATES } from '../../../ledger/payouts/payouts.ts';
-import { applyPaymentResult } from '../../../ledger/payouts/results.ts';
-import type { Database } from '../../../ledger/postgres/db.ts';
+import { applyPaymentResults } from '../../../ledger/payouts/results.ts';
 import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
 import { installCsvBodies } from '../../http/bodies.ts';
 import { answerOnce } from '../../http/commit.ts';
@@ -54,7 +52,6 @@ const ROLES = ['operator', 'finance'] as const;
 
 /** The results of payment files, as the bank or PayPal gives them. */
 export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void {
-  const { ledger, secretBox } = context;
   app.register(async (scope: ApiServer) => {
     installCsvBodies(scope);
     scope.route({
@@ -82,30 +79,39 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
         const dryRun = request.query.dry_run === 'true';
         // The next run pays again what the file says has not arrived.
         if (!dryRun) requireRecentSignIn(request);
-        const results = readPaymentResults(request.body);
+        const rows = await readPaymentResults(request.body);
         return await answerOnce(context, request, reply, async () => {
-          const rows: ResultView[] = [];
-          for (const row of results) {
-            const by = { programId: programId ?? undefined, actor, dryRun, secretBox };
-            rows.push(await applyResult(ledger, row, by));
-          }
-          const recorded = rows.filter(({ outcome }) => outcome === 'recorded').length;
-          return { body: { dry_run: dryRun, recorded, rows } };
+          const views = await applyRows(context, rows, {
+            programId: programId ?? undefined,
+            actor,
+            dryRun,
+            now: new Date(),
+          });
+          const recorded = views.filter(({ outcome }) => outcome === 'recorded').length;
+          return { body: { dry_run: dryRun, recorded, rows: views } };
         });
       },
     });
   });
 }
 
-async function applyResult(
-  ledger: Database,
-  { line, paymentKey, result }: ResultRow,
-  by: { programId: number | undefined; actor: string; dryRun: boolean; secretBox: SecretBox },
-): Promise<ResultView> {
-  const head = { line, payment_key: paymentKey };
-  const none = { payout_id: null, state: null };
-  if (result === 'open') return { ...head, ...none, outcome: 'open', detail: null };
-  if (result instanceof InputError) return { ...head, ...none, outcome: 'refused', detail: result.message };
-  const { payoutId, outcome, state } = await applyPaymentResult(ledger, { ...by, result, now: new Date() });
-  return { ...head, payout_id: formatOptionalId('payout', payoutId), state, outcome, detail: null };
+async function applyRows(
+  { ledger, secretBox }: Pick<ApiContext, 'ledger' | 'secretBox'>,
+  rows: readonly ResultRow[],
+  by: { programId: number | undefined; actor: string; dryRun: boolean; now: Date },
+): Promise<ResultView[]> {
+  const results = rows.flatMap(({ result }) =>
+    result === 'open' || result instanceof InputError ? [] : [result],
+  );
+  const answers = (await applyPaymentResults(ledger, { ...by, secretBox, results })).values();
+  return rows.map(({ line, paymentKey, result }): ResultView => {
+    const head = { line, payment_key: paymentKey };
+    const none = { payout_id: null, state: null };
+    if (result === 'open') return { ...head, ...none, outcome: 'open', detail: null };
+    if (result instanceof InputError) return { ...head, ...none, outcome: 'refused', detail: result.message };
+    const applied = answers.next().value;
+    assert(applied, 'every result has an answer');
+    const { payoutId, outcome, state } = applied;
+    return { ...head, payout_id: formatOptionalId('payout', payoutId), state, outcome, detail: null };
+  });
 }

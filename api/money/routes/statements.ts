@@ -35,6 +35,7 @@ const amounts = {
   in_transit: moneyText,
   paid: moneyText,
   debt: moneyText,
+  adjustments: moneyText.meta({ description: 'Bonuses less deductions.' }),
 };
 
 const lineView = z
@@ -42,11 +43,12 @@ const lineView = z
     id: idText('journal'),
     at: timeText,
     kind: z.string().meta({
-      description: 'earning, vesting, rejection, refund, payout_build, payout_paid, payout_failure, …',
+      description: 'earning, vesting, rejection, refund, bonus, deduction, payout_build, payout_paid, …',
     }),
     conversion_id: idText('conversion').nullable(),
     payout_id: idText('payout').nullable(),
     destination: z.string().nullable().meta({ description: 'Where the payout goes, by a hint.' }),
+    note: z.string().nullable().meta({ description: 'Of a bonus, a deduction and the like: why.' }),
     ...amounts,
   })
   .meta({ id: 'StatementLine', description: 'A movement: what it added to each place, or took from it.' });
@@ -232,6 +234,7 @@ async function statementPage(
       conversion_id: formatOptionalId('conversion', line.conversionId),
       payout_id: formatOptionalId('payout', line.payoutId),
       destination: line.destinationHint,
+      note: line.note,
       ...format(line),
     })),
     from: formatTime(from),
@@ -249,6 +252,7 @@ function formatAmounts(sums: StatementAmounts, currency: string) {
     in_transit: money(sums.inTransitMinor),
     paid: money(sums.paidMinor),
     debt: money(sums.debtMinor),
+    adjustments: money(sums.adjustmentsMinor),
   };
 }
 

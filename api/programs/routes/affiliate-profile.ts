@@ -7,6 +7,7 @@ import {
   getPayoutMethod,
   hashAccount,
   type PayoutMethod,
+  removePayoutMethod,
   setPayoutMethod,
 } from '../../../ledger/payouts/methods.ts';
 import type { PayoutProvider } from '../../../ledger/payouts/provider.ts';
@@ -17,9 +18,9 @@ import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
-import { wrongState } from '../../http/problems.ts';
+import { notFound, wrongState } from '../../http/problems.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
-import { formatOptionalTime, formatTime, nameText, text, timeText } from '../../schemas/schemas.ts';
+import { formatOptionalTime, formatTime, nameText, plain, timeText } from '../../schemas/schemas.ts';
 import { changeAffiliate } from '../affiliate-changes.ts';
 import { affiliateView, newAffiliate, visibleAffiliate } from '../affiliate-view.ts';
 import { mailChange } from '../change-mails.ts';
@@ -47,7 +48,7 @@ const methodInput = z.discriminatedUnion('kind', [
   }),
   z.strictObject({
     kind: z.literal('paypal'),
-    email: text(MAX_ACCOUNT_LENGTH)
+    email: plain(MAX_ACCOUNT_LENGTH)
       .regex(/^[^\s@]+@[^\s@]+$/, 'must be an e-mail address')
       .regex(NO_FORMULA, FORMULA_FAULT),
   }),
@@ -127,6 +128,7 @@ function formatMethod(
 export function addAffiliateProfileRoutes(app: ApiServer, context: ApiContext): void {
   addProfileRoute(app, context);
   addMethodRoutes(app, context);
+  addRemoveRoute(app, context);
   addAllowRoute(app, context);
 }
 
@@ -228,6 +230,45 @@ async function readMethod(
   const method = await getPayoutMethod(sql, affiliateId);
   const destination = await readDestination(sql, { affiliateId, provider, now: new Date() });
   return formatMethod(affiliateId, method, destination);
+}
+
+function addRemoveRoute(app: ApiServer, context: ApiContext): void {
+  const { secretBox, payoutProvider: provider } = context;
+  app.route({
+    method: 'DELETE',
+    url: '/v1/affiliates/:id/payout-method',
+    config: { roles: ['operator', 'affiliate'], idempotent: true, problems: PROBLEMS },
+    schema: {
+      operationId: 'removePayoutMethod',
+      tags: TAGS,
+      summary: 'Remove where an affiliate’s money goes: nothing is paid until another account is set',
+      description: 'A payout that is not handed over yet is canceled when it would be. Confirmed by mail.',
+      params,
+      response: { 200: methodView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const { actor } = principal;
+      const { id } = request.params;
+      requireRecentSignIn(request);
+      return await commit(context, request, reply, async (tx) => {
+        await lockRow(tx, 'affiliates', id);
+        const owner = visibleAffiliate(principal, await getAffiliate(tx, id));
+        const before = await readMethod(tx, { affiliateId: id, provider });
+        if (!(await removePayoutMethod(tx, id))) throw notFound('payout method of this affiliate');
+        const body = await readMethod(tx, { affiliateId: id, provider });
+        await mailChange(tx, secretBox, {
+          before: owner,
+          after: owner,
+          what: 'payout method',
+          now: 'removed',
+          actor,
+          heldUntil: null,
+        });
+        return { body, audit: { action: 'payout_method.remove', subject: body.affiliate_id, before } };
+      });
+    },
+  });
 }
 
 function addAllowRoute(app: ApiServer, context: ApiContext): void {

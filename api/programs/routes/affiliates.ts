@@ -24,6 +24,9 @@ const balanceView = z
     in_transit: moneyText.meta({ description: 'In a payout on its way.' }),
     paid: moneyText,
     debt: moneyText.meta({ description: 'Taken back after it was paid: the next payouts net it.' }),
+    adjustments: moneyText.meta({
+      description: 'Bonuses less deductions, without an order: part of the next payout.',
+    }),
   })
   .meta({ id: 'Balance' });
 
@@ -103,6 +106,7 @@ function addBalanceRoute(app: ApiServer, { ledger }: ApiContext): void {
         in_transit: money(balance.inTransitMinor),
         paid: money(balance.paidMinor),
         debt: money(balance.debtMinor),
+        adjustments: money(balance.adjustmentsMinor),
       };
     },
   });

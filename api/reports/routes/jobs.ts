@@ -7,7 +7,8 @@ import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
 import { invalidField, notFound } from '../../http/problems.ts';
-import { IMPORT_KINDS, MAX_IMPORT_ROWS, readCsv, runImport } from '../../orders/imports.ts';
+import { IMPORT_KINDS, MAX_IMPORT_ROWS, runImport } from '../../orders/imports.ts';
+import { readCsv } from '../../schemas/csv.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
 import { bigintPageQuery, formatPage, pageOf, pageRequest } from '../../schemas/schemas.ts';
 import { formatJob, jobView } from '../job-view.ts';
@@ -86,7 +87,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
         operationId: 'startImport',
         tags,
         summary: 'Import affiliates, links or orders from CSV; a dry run by default',
-        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred, and commission_paid (true or false) says whether that was paid before. The job lists the refused rows.`,
+        description: `At most ${MAX_IMPORT_ROWS} rows with a header. affiliates: ref_code, name, email, customer_ref, status, parent_ref_code. links: affiliate_ref_code, campaign_id, landing_url, code, expires_at. conversions: as POST /v1/conversions; with link_code instead of click_id an order of the past is credited to that link at once, by the terms in force when it occurred, and commission_paid (true or false) says whether that was paid before. The job lists the refused rows with their lines. Cells may be separated by comma, semicolon or tab.`,
         consumes: ['text/csv'],
         querystring: z.object({
           kind: z.enum(IMPORT_KINDS),
@@ -102,7 +103,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
         const programId = programRequired(principal, program_id);
         if (!(await getProgram(ledger, programId)))
           throw invalidField('program_id', 'there is no such program');
-        const rows = await readCsv(request.body);
+        const file = await readCsv(request.body, { maxRows: MAX_IMPORT_ROWS });
         const dryRun = dry_run === 'true';
         return await commit(context, request, reply, async (tx) => {
           const job = await createJob(tx, {
@@ -110,9 +111,9 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
             programId,
             actor: principal.actor,
             request: { kind, dry_run: dryRun },
-            rowsTotal: rows.length,
+            rowsTotal: file.rows.length,
           });
-          const after = () => runImport({ ledger, log, job, kind, programId, dryRun, rows });
+          const after = () => runImport({ ledger, log, job, kind, programId, dryRun, file });
           return { status: 202, body: formatJob(job, principal), after };
         });
       },

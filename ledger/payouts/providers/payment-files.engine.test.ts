@@ -13,7 +13,7 @@ import {
 import { auditLedger } from '../../audit/audit.ts';
 import { affiliateBalance } from '../../audit/counts.ts';
 import type { Database } from '../../postgres/db.ts';
-import { applyPaymentResult } from '../results.ts';
+import { applyPaymentResults } from '../results.ts';
 import { runPayouts } from '../run.ts';
 import { createPayPalCsvProvider } from './paypal-csv.ts';
 
@@ -101,13 +101,13 @@ test('a key of an earlier version is cut to what PayPal takes, and its result is
   const text = await readFile(join(folder, String(programId), '1970-01-01-old.csv'), 'utf8');
   expect(text).toContain(`"${long.slice(0, 30)}"`);
   expect(await provider.lookUp?.([order])).toEqual(new Map([[long, { outcome: 'accepted' }]]));
-  const applied = await applyPaymentResult(ledger, {
-    result: { providerKey: long.slice(0, 30), status: 'paid', accountRefused: true },
+  const applied = await applyPaymentResults(ledger, {
+    results: [{ providerKey: long.slice(0, 30), status: 'paid', accountRefused: true }],
     programId,
     now: new Date(),
     actor: 'test',
     dryRun: false,
     secretBox: TEST_SECRET_BOX,
   });
-  expect(applied).toMatchObject({ payoutId: payout?.id, outcome: 'recorded' });
+  expect(applied).toMatchObject([{ payoutId: payout?.id, outcome: 'recorded' }]);
 });

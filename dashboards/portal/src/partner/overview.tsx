@@ -148,13 +148,17 @@ const STATES: readonly {
   { key: 'in_transit', title: 'In transit', note: 'submitted to the provider' },
   { key: 'paid', title: 'Paid', note: 'in total' },
   { key: 'debt', title: 'Debt', note: 'refunds after payment, deducted from the next payout' },
+  { key: 'adjustments', title: 'Bonuses, deductions', note: 'without an order, part of the next payout' },
 ];
+
+/** Shown where there is any. */
+const SELDOM: ReadonlySet<string> = new Set(['debt', 'adjustments']);
 
 function BalanceCard({ balance }: { balance: Schemas['Balance'] }) {
   return (
     <Card title="Balance" actions={<Link to="/payouts">Statement</Link>}>
       <dl class="balance">
-        {STATES.filter(({ key }) => key !== 'debt' || !isZero(balance.debt)).map(({ key, title, note }) => (
+        {STATES.filter(({ key }) => !SELDOM.has(key) || !isZero(balance[key])).map(({ key, title, note }) => (
           <div key={key}>
             <dt>
               {title}

@@ -5,7 +5,7 @@ import { api, type Schemas, take } from '../data/api.ts';
 import { lastDays, PERIODS } from '../data/period.ts';
 import { useData } from '../data/use-data.ts';
 import { usePages } from '../data/use-pages.ts';
-import { words, ZONE_NAME } from '../text/format.ts';
+import { isZero, words, ZONE_NAME } from '../text/format.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
 import { Segments } from '../ui/forms.tsx';
 import { BlockedNotice, Destination, PayoutItems } from '../ui/payout-items.tsx';
@@ -41,7 +41,14 @@ export function PayoutsPage() {
       lead={
         data ? (
           <>
-            <Amount money={data.balance.available} strong /> available for the next payout.
+            <Amount money={data.balance.available} strong /> available for the next payout
+            {isZero(data.balance.adjustments) ? (
+              '.'
+            ) : (
+              <>
+                , and <Amount money={data.balance.adjustments} strong /> of bonuses and deductions.
+              </>
+            )}
           </>
         ) : (
           'Your payouts, and every movement of your balance.'
@@ -86,13 +93,14 @@ export function PayoutsPage() {
   );
 }
 
-const PARTS = ['pending', 'available', 'in_transit', 'paid', 'debt'] as const;
+const PARTS = ['pending', 'available', 'in_transit', 'paid', 'debt', 'adjustments'] as const;
 const HEADS = {
   pending: 'Pending',
   available: 'Available',
   in_transit: 'In transit',
   paid: 'Paid',
   debt: 'Debt',
+  adjustments: 'Bonuses, deductions',
 };
 
 /** A movement, or the opening or closing balance. */
@@ -102,6 +110,7 @@ type Line = Pick<Schemas['StatementLine'], (typeof PARTS)[number]> & {
   readonly kind: string;
   readonly about: string | null;
   readonly destination: string | null;
+  readonly note: string | null;
 };
 
 function StatementCard() {
@@ -129,6 +138,7 @@ function StatementCard() {
     kind: id,
     about: null,
     destination: null,
+    note: null,
     ...amounts,
   });
   const all = rows &&
@@ -165,10 +175,11 @@ function StatementCard() {
           { title: `At (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
           {
             title: 'Reference',
-            cell: ({ about, destination }) => (
+            cell: ({ about, destination, note }) => (
               <>
                 {about ?? ''}
                 {destination && <span class="sub">to {destination}</span>}
+                {note}
               </>
             ),
           },

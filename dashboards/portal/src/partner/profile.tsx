@@ -7,7 +7,7 @@ import { api, type Schemas, take, takeVersion } from '../data/api.ts';
 import { useAction, useData } from '../data/use-data.ts';
 import { words } from '../text/format.ts';
 import { fieldProblems } from '../text/problem-text.ts';
-import { Card, Loading, Page, Problem, When } from '../ui/basics.tsx';
+import { Button, Card, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Form, Segments, TextField } from '../ui/forms.tsx';
 import { BlockedNotice } from '../ui/payout-items.tsx';
 import { Status } from '../ui/status.tsx';
@@ -100,6 +100,12 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
     await take(api.PUT('/v1/affiliates/{id}/payout-method', { params, body }));
     onSaved();
   });
+  const removal = useAction(async () => {
+    await take(
+      api.DELETE('/v1/affiliates/{id}/payout-method', { params: { path: { id: data.affiliate_id } } }),
+    );
+    onSaved();
+  });
   const faults = fieldProblems(error);
   const isOnFields = Object.keys(fields).some((name) => faults[name] !== undefined);
   return (
@@ -164,6 +170,16 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
             />
           )}
         </Form>
+        {data.kind !== null && (
+          <>
+            <Problem error={removal.error} />
+            <div class="form-end">
+              <Button kind="quiet" busy={removal.busy} onClick={() => void removal.run()}>
+                Remove the payout method
+              </Button>
+            </div>
+          </>
+        )}
       </div>
     </Card>
   );

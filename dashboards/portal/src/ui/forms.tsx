@@ -210,8 +210,8 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
   );
 }
 
-/** A file read in the browser as text. */
-export function FileField(props: { label: string; accept: string; onText: (text: string) => void }) {
+/** Gives the file as it is: the API reads its encoding. */
+export function FileField(props: { label: string; accept: string; onFile: (file: File) => void }) {
   return (
     <Field label={props.label}>
       {({ id }) => (
@@ -221,7 +221,7 @@ export function FileField(props: { label: string; accept: string; onText: (text:
           accept={props.accept}
           onChange={(event) => {
             const file = event.currentTarget.files?.[0];
-            if (file) void file.text().then(props.onText);
+            if (file) props.onFile(file);
           }}
         />
       )}

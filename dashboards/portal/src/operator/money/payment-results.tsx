@@ -8,16 +8,16 @@ import { Table } from '../../ui/table.tsx';
 
 /** Import of a result file of the bank or PayPal: dry run first, then recorded. */
 export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
-  const [csv, setCsv] = useState('');
+  const [csv, setCsv] = useState<File>();
   const [results, setResults] = useState<Schemas['PaymentResults']>();
-  const { run, busy, error } = useAction(async (text: string, dryRun: boolean) => {
+  const { run, busy, error } = useAction(async (file: File, dryRun: boolean) => {
     const params = {
       header: newAttempt(),
       query: { dry_run: dryRun ? ('true' as const) : ('false' as const) },
     };
     const headers = { 'content-type': 'text/csv' };
     setResults(
-      await take(api.POST('/v1/payouts/results', { params, body: text, headers, bodySerializer: String })),
+      await take(api.POST('/v1/payouts/results', { params, body: '', headers, bodySerializer: () => file })),
     );
     if (!dryRun) onRecorded();
   });
@@ -30,9 +30,9 @@ export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
         <FileField
           label="CSV with payment_key; optional: status, amount, currency, reason"
           accept=".csv,text/csv"
-          onText={(text) => {
-            setCsv(text);
-            void run(text, true);
+          onFile={(file) => {
+            setCsv(file);
+            void run(file, true);
           }}
         />
         <Problem error={error} />
@@ -52,7 +52,7 @@ export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
             />
             {results.dry_run ? (
               <div class="form-end">
-                <Button kind="primary" busy={busy} onClick={() => void run(csv, false)}>
+                <Button kind="primary" busy={busy} onClick={() => csv && void run(csv, false)}>
                   Record {formatCount(results.recorded)} results
                 </Button>
               </div>

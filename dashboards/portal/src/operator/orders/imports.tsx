@@ -25,7 +25,7 @@ const LOOK_MS = 700;
 export function ImportsPage() {
   const { program } = useSession();
   const [kind, setKind] = useState<Kind>('affiliates');
-  const [csv, setCsv] = useState('');
+  const [csv, setCsv] = useState<File>();
   const [jobId, setJobId] = useState<string>();
   const list = usePages(
     (cursor, signal) => {
@@ -35,11 +35,11 @@ export function ImportsPage() {
     [program.id],
     EVERY_MS,
   );
-  const { run, busy, error } = useAction(async (text: string, dryRun: boolean) => {
+  const { run, busy, error } = useAction(async (file: File, dryRun: boolean) => {
     const query = { kind, program_id: program.id, dry_run: dryRun ? ('true' as const) : ('false' as const) };
     const headers = { 'content-type': 'text/csv' };
     const job = await take(
-      api.POST('/v1/imports', { params: { query }, body: text, headers, bodySerializer: String }),
+      api.POST('/v1/imports', { params: { query }, body: '', headers, bodySerializer: () => file }),
     );
     setJobId(job.id);
     list.reload();
@@ -64,14 +64,14 @@ export function ImportsPage() {
           <FileField
             label="CSV with a header"
             accept=".csv,text/csv"
-            onText={(text) => {
-              setCsv(text);
-              void run(text, true);
+            onFile={(file) => {
+              setCsv(file);
+              void run(file, true);
             }}
           />
           <Problem error={error} />
         </div>
-        {jobId && <Outcome key={jobId} id={jobId} busy={busy} onTake={() => void run(csv, false)} />}
+        {jobId && <Outcome key={jobId} id={jobId} busy={busy} onTake={() => csv && void run(csv, false)} />}
       </Card>
       <Card title="Past imports">
         <ListTable
@@ -98,15 +98,19 @@ export function ImportsPage() {
   );
 }
 
+interface RowNotice {
+  readonly line: number;
+  readonly field: string;
+  readonly message: string;
+}
+
 interface ImportResult {
   readonly dry_run: boolean;
   readonly taken: number;
   readonly refused: number;
-  readonly refused_rows: readonly {
-    readonly line: number;
-    readonly field: string;
-    readonly message: string;
-  }[];
+  readonly refused_rows: readonly RowNotice[];
+  /** Imports of before had none. */
+  readonly noticed_rows?: readonly RowNotice[];
 }
 
 function resultOf({ result }: Job): ImportResult | undefined {
@@ -147,18 +151,8 @@ function Outcome({ id, busy, onTake }: { id: string; busy: boolean; onTake: () =
         {result.dry_run ? 'Dry run: ' : 'Imported: '}
         {summaryOf(data)}.
       </p>
-      {result.refused_rows.length > 0 && (
-        <Table
-          label="Refused rows"
-          rows={result.refused_rows}
-          rowKey={({ line }) => String(line)}
-          columns={[
-            { title: 'Line', numeric: true, cell: ({ line }) => formatCount(line) },
-            { title: 'Field', head: true, cell: ({ field }) => field },
-            { title: 'Error', cell: ({ message }) => message },
-          ]}
-        />
-      )}
+      <Rows label="Refused rows" rows={result.refused_rows} />
+      <Rows label="Rows to look at" rows={result.noticed_rows ?? []} />
       {result.dry_run && result.taken > 0 && (
         <div class="form-end">
           <Button kind="primary" busy={busy} onClick={onTake}>
@@ -167,5 +161,21 @@ function Outcome({ id, busy, onTake }: { id: string; busy: boolean; onTake: () =
         </div>
       )}
     </div>
+  );
+}
+
+function Rows({ label, rows }: { label: string; rows: readonly RowNotice[] }) {
+  if (rows.length === 0) return null;
+  return (
+    <Table
+      label={label}
+      rows={rows}
+      rowKey={({ line }) => String(line)}
+      columns={[
+        { title: 'Line', numeric: true, cell: ({ line }) => formatCount(line) },
+        { title: 'Field', head: true, cell: ({ field }) => field },
+        { title: label, cell: ({ message }) => message },
+      ]}
+    />
   );
 }

@@ -10,6 +10,7 @@ import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../..
 import { Dialog, Form, Segments, TextArea, TextField } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
+import { AffiliateActs } from './affiliate-acts.tsx';
 
 type Affiliate = Schemas['Affiliate'];
 
@@ -170,6 +171,7 @@ function Details(props: { affiliate: Affiliate; onClose: () => void; onChanged: 
           </dl>
         )}
         {user.role === 'operator' && <Decision affiliate={affiliate} onChanged={props.onChanged} />}
+        {user.role !== 'fraud' && <AffiliateActs affiliate={affiliate} onChanged={props.onChanged} />}
       </div>
     </Dialog>
   );
@@ -186,9 +188,9 @@ function BalanceFacts({ balance }: { balance: Schemas['Balance'] }) {
       <dd>
         <Amount money={balance.in_transit} />, <Amount money={balance.paid} />
       </dd>
-      <dt>Debt</dt>
+      <dt>Debt, adjustments</dt>
       <dd>
-        <Amount money={balance.debt} />
+        <Amount money={balance.debt} />, <Amount money={balance.adjustments} />
       </dd>
     </>
   );

@@ -1,0 +1,253 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { auditLedger } from '../../ledger/audit/audit.ts';
+import { extendHashChains } from '../../ledger/audit/hash-chains.ts';
+import { vestDue } from '../../ledger/books/commissions.ts';
+import { recordRefund } from '../../ledger/decisions/refunds.ts';
+import { inTransaction } from '../../ledger/postgres/db.ts';
+import { createAffiliate } from '../../ledger/programs/affiliates.ts';
+import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
+
+let api: TestApi;
+let tenants = 0;
+beforeAll(async () => {
+  api = await startTestApi();
+});
+afterAll(async () => await api?.stop());
+
+const fresh = () => api.tenant(`tenant ${++tenants}`);
+const aff = (id: number) => `aff_${id}`;
+
+const operate = (tenant: Tenant, path: string, json: object = {}) =>
+  api.call('POST', path, { key: tenant.keys.operator, json });
+
+async function earn(tenant: Tenant, orderId: string, affiliateId: number): Promise<void> {
+  await decideConversion(api.ledger, { tenant, orderId, affiliateId, outcome: 'attributed' });
+}
+
+async function vest({ programId }: Tenant): Promise<void> {
+  await vestDue(api.ledger, { now: new Date(Date.now() + 40 * 86_400_000), limit: 100, programId });
+  await api.ledger`update commissions set available_at = now() where program_id = ${programId}`;
+}
+
+async function refund({ programId }: Tenant, orderId: string): Promise<void> {
+  await inTransaction(api.ledger, (tx) =>
+    recordRefund(tx, { programId, orderId, refundRef: 'all', amountMinor: undefined, actor: 'test' }),
+  );
+}
+
+/** What can still be paid, by affiliate. */
+async function payable(...ids: number[]): Promise<bigint[]> {
+  const rows = await api.ledger<{ affiliateId: number; minor: bigint }[]>`
+    select affiliate_id, sum(balance_minor)::bigint as minor from accounts
+    where affiliate_id = any(${ids}::integer[]) and kind in ('available', 'debt', 'adjustments')
+    group by affiliate_id`;
+  return ids.map((id) => rows.find(({ affiliateId }) => affiliateId === id)?.minor ?? 0n);
+}
+
+async function expectSoundBooks(): Promise<void> {
+  expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+}
+
+describe('two affiliates that are one', () => {
+  test('are merged with links, recruits and money, and nothing is paid twice', async () => {
+    const tenant = await fresh();
+    const { affiliateId: old, otherAffiliateId: kept, programId } = tenant;
+    const recruit = await createAffiliate(api.ledger, {
+      programId,
+      refCode: 'recruit',
+      name: 'Recruit',
+      email: 'recruit@example.com',
+      parentId: old,
+      status: 'active',
+    });
+    await earn(tenant, 'vested', old);
+    await vest(tenant);
+    await earn(tenant, 'held', old);
+    const merged = await operate(tenant, `/v1/affiliates/${aff(old)}/merge`, {
+      into_affiliate_id: aff(kept),
+      note: 'one person',
+    });
+    expect([merged.status, merged.body]).toEqual([
+      200,
+      expect.objectContaining({ status: 'terminated', merged_into: aff(kept) }),
+    ]);
+    expect(await payable(old, kept)).toEqual([0n, 1_000n]);
+    const links = await api.call('GET', `/v1/links?affiliate_id=${aff(old)}`, { key: tenant.keys.operator });
+    expect(links.body.data).toEqual([]);
+    const child = await api.call('GET', `/v1/affiliates/${aff(recruit.id)}`, { key: tenant.keys.operator });
+    expect(child.body.parent_id).toBe(aff(kept));
+    // What was in the hold follows when it is vested.
+    await vest(tenant);
+    expect((await api.runPayouts(tenant.keys.finance)).body).toMatchObject({ built: 1, submitted: 1 });
+    const [payout] = await api.ledger<{ id: bigint; affiliateId: number; amountMinor: bigint }[]>`
+      select id, affiliate_id, amount_minor from payouts where program_id = ${programId}`;
+    expect(payout).toMatchObject({ affiliateId: kept, amountMinor: 2_000n });
+    expect(await payable(old, kept)).toEqual([0n, 0n]);
+    await expectSoundBooks();
+    // A refund of an order of the old one is owed by the new one.
+    await refund(tenant, 'vested');
+    expect((await api.runPayouts(tenant.keys.finance)).body).toMatchObject({ built: 0 });
+    expect(await payable(old, kept)).toEqual([0n, -1_000n]);
+    await expectSoundBooks();
+    const statement = await api.call('GET', `/v1/affiliates/${aff(old)}/statement`, {
+      key: tenant.keys.operator,
+    });
+    expect((statement.body.data as { kind: string }[]).map(({ kind }) => kind)).toContain('merge');
+  });
+
+  test('are not merged while a payout is open, into one that is not active, or twice', async () => {
+    const tenant = await fresh();
+    const { affiliateId: old, otherAffiliateId: kept } = tenant;
+    await earn(tenant, 'paid', old);
+    await vest(tenant);
+    await api.runPayouts(tenant.keys.finance);
+    const merge = (into = kept) =>
+      operate(tenant, `/v1/affiliates/${aff(old)}/merge`, { into_affiliate_id: aff(into), note: 'one' });
+    const [payout] = await api.ledger<{ id: bigint }[]>`
+      select id from payouts where affiliate_id = ${old}`;
+    expect((await merge()).body).toMatchObject({
+      code: 'wrong_state',
+      detail: `its payout pay_${payout?.id} is submitted: it must be closed first`,
+    });
+    await api.call('POST', `/v1/payouts/pay_${payout?.id}/mark-paid`, { key: tenant.keys.finance, json: {} });
+    expect((await merge(old)).body.field).toBe('into_affiliate_id');
+    const foreign = await fresh();
+    expect((await merge(foreign.affiliateId)).body.field).toBe('into_affiliate_id');
+    expect((await merge()).status).toBe(200);
+    expect((await merge()).body.code).toBe('wrong_state');
+    // Money that comes back later is the successor's.
+    await api.call('POST', `/v1/payouts/pay_${payout?.id}/return`, {
+      key: tenant.keys.finance,
+      json: { failure: 'closed', account_refused: false },
+    });
+    await api.runPayouts(tenant.keys.finance);
+    const payouts =
+      await api.ledger`select affiliate_id, state from payouts where program_id = ${tenant.programId} order by id`;
+    expect([...payouts]).toEqual([
+      { affiliateId: old, state: 'returned' },
+      { affiliateId: kept, state: 'submitted' },
+    ]);
+    await expectSoundBooks();
+  });
+
+  test('who is above the successor ends without a circle', async () => {
+    const tenant = await fresh();
+    const { affiliateId: old, otherAffiliateId: kept, programId } = tenant;
+    const between = await createAffiliate(api.ledger, {
+      programId,
+      refCode: 'between',
+      name: 'Between',
+      email: 'between@example.com',
+      parentId: old,
+      status: 'active',
+    });
+    await api.ledger`update affiliates set parent_id = ${between.id} where id = ${kept}`;
+    await operate(tenant, `/v1/affiliates/${aff(old)}/merge`, { into_affiliate_id: aff(kept), note: 'one' });
+    const parents = await api.ledger`
+      select id, parent_id from affiliates where id in (${between.id}, ${kept}) order by id`;
+    expect([...parents]).toEqual([
+      { id: kept, parentId: between.id },
+      { id: between.id, parentId: null },
+    ]);
+  });
+});
+
+describe('an affiliate that wants to be forgotten', () => {
+  test('is erased everywhere but in the books, and the audit log keeps its proof', async () => {
+    const tenant = await fresh();
+    const secret = `Zed-${randomUUID()}`;
+    const email = `${secret.toLowerCase()}@example.com`;
+    const invited = await operate(tenant, '/v1/affiliates/invite', {
+      ref_code: secret.slice(0, 20),
+      name: secret,
+      email,
+    });
+    const invitedId = Number(String((invited.body.affiliate as { id: string }).id).slice(4));
+    await api.call('PATCH', `/v1/affiliates/${aff(invitedId)}`, {
+      key: tenant.keys.operator,
+      json: { name: `${secret} two` },
+    });
+    await operate(tenant, `/v1/affiliates/${aff(invitedId)}/approve`, { note: 'welcome' });
+    await api.call('PUT', `/v1/affiliates/${aff(invitedId)}/payout-method`, {
+      key: tenant.keys.operator,
+      json: { kind: 'paypal', email: `pay-${email}` },
+    });
+    await extendHashChains(api.ledger);
+    const log = () =>
+      api.call('GET', `/v1/audit-log?subject=${aff(invitedId)}`, { key: tenant.keys.operator });
+    expect((await log()).text).toContain(secret);
+    const [stored] = await api.ledger<{ text: string }[]>`
+      select jsonb_agg(jsonb_build_array(before, after))::text as text from audit_log where subject = ${aff(invitedId)}`;
+    expect(stored?.text).not.toContain(secret);
+    const erase = () => operate(tenant, `/v1/affiliates/${aff(invitedId)}/erase`);
+    expect((await erase()).body.detail).toBe('the affiliate is active: terminate it first');
+    await operate(tenant, `/v1/affiliates/${aff(invitedId)}/terminate`, { note: 'asked for it' });
+    const erased = await erase();
+    expect([erased.status, erased.body]).toEqual([
+      200,
+      expect.objectContaining({
+        name: 'erased',
+        email: `erased-${invitedId}@erased.invalid`,
+        customer_ref: null,
+      }),
+    ]);
+    expect((await log()).text).not.toContain(secret);
+    expect((await log()).text).toContain('affiliate.erase');
+    const method = await api.call('GET', `/v1/affiliates/${aff(invitedId)}/payout-method`, {
+      key: tenant.keys.operator,
+    });
+    expect(method.body).toMatchObject({ kind: null, hint: null });
+    const users = await api.ledger`select name, status from users where affiliate_id = ${invitedId}`;
+    expect([...users]).toEqual([{ name: 'erased', status: 'disabled' }]);
+    expect((await erase()).body.code).toBe('wrong_state');
+    await expectSoundBooks();
+    // Nowhere in the ledger but in mails that are encrypted and sent within a day.
+    const tables = await api.ledger<{ name: string }[]>`
+      select relname as name from pg_class
+      where relnamespace = 'public'::regnamespace and relkind = 'r' and has_table_privilege(oid, 'select')`;
+    const holding: string[] = [];
+    for (const { name } of tables) {
+      const found = await api.ledger.unsafe(
+        `select from ${name} t where t::text ilike '%${secret}%' limit 1`,
+      );
+      if (found.length > 0) holding.push(name);
+    }
+    expect(holding).toEqual([]);
+  });
+
+  test('is paid, or forfeits, before', async () => {
+    const tenant = await fresh();
+    const { affiliateId: id } = tenant;
+    await earn(tenant, 'unpaid', id);
+    await operate(tenant, `/v1/affiliates/${aff(id)}/terminate`, { note: 'x' });
+    const refused = await operate(tenant, `/v1/affiliates/${aff(id)}/erase`);
+    expect(refused.body.detail).toBe('it has money that is not paid: pay it, or let it forfeit');
+    await api.call('POST', `/v1/affiliates/${aff(id)}/forfeit`, {
+      key: tenant.keys.finance,
+      json: { note: 'x' },
+    });
+    expect((await operate(tenant, `/v1/affiliates/${aff(id)}/erase`)).status).toBe(200);
+    await expectSoundBooks();
+  });
+});
+
+test('a payout method is removed, and payouts for it never go to the next one', async () => {
+  const tenant = await fresh();
+  const { affiliateId: id } = tenant;
+  await earn(tenant, 'once', id);
+  await vest(tenant);
+  await api.runPayouts(tenant.keys.finance);
+  const path = `/v1/affiliates/${aff(id)}/payout-method`;
+  const removed = await api.call('DELETE', path, { key: tenant.keys.affiliate });
+  expect([removed.status, removed.body]).toEqual([
+    200,
+    expect.objectContaining({ kind: null, blocked: 'no_payout_method' }),
+  ]);
+  expect((await api.call('DELETE', path, { key: tenant.keys.affiliate })).status).toBe(404);
+  const again = await api.call('PUT', path, {
+    key: tenant.keys.affiliate,
+    json: { kind: 'paypal', email: 'next@example.com' },
+  });
+  expect(again.body.version).toBe(2);
+});

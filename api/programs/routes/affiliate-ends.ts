@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import { OperatingError } from '../../../core/errors.ts';
+import { MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
+import { eraseAffiliate } from '../../../ledger/audit/erase.ts';
+import { mergeAffiliates } from '../../../ledger/payouts/merges.ts';
+import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
+import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
+import { commit } from '../../http/commit.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { principalOf } from '../../http/principal.ts';
+import { integerId } from '../../schemas/ids.ts';
+import { text } from '../../schemas/schemas.ts';
+import { affiliateView, formatAffiliate, visibleAffiliate } from '../affiliate-view.ts';
+
+const params = z.object({ id: integerId('affiliate') });
+const note = text(MAX_NOTE_LENGTH).meta({ description: 'Why; it stays in the audit log.' });
+const config = {
+  roles: ['operator'],
+  idempotent: true,
+  problems: ['not_found', 'wrong_state', 'reauthentication_required'],
+} as const;
+
+/** How an affiliate ends: as another one, or as no one known. */
+export function addAffiliateEndRoutes(app: ApiServer, context: ApiContext): void {
+  const tags = ['affiliates'];
+
+  app.route({
+    method: 'POST',
+    url: '/v1/affiliates/:id/merge',
+    config: { ...config, example: { into_affiliate_id: 'aff_2', note: 'One person' } },
+    schema: {
+      operationId: 'mergeAffiliate',
+      tags,
+      summary: 'Let another affiliate of the program take the place of this one, which ends as terminated',
+      description:
+        'Links, recruits, and what it has or owes go to the other one, and later orders of its clicks and customers. What is decided stays as it is. Refused while one of its payouts is open.',
+      params,
+      body: z.strictObject({ into_affiliate_id: integerId('affiliate'), note }),
+      response: { 200: affiliateView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      const { actor } = principal;
+      requireRecentSignIn(request);
+      const { id } = request.params;
+      const { into_affiliate_id: intoAffiliateId, note } = request.body;
+      return await commit(context, request, reply, async (tx) => {
+        const { programId } = visibleAffiliate(principal, await getAffiliate(tx, id));
+        await mergeAffiliates(tx, { programId, affiliateId: id, intoAffiliateId, note, actor });
+        return { body: formatAffiliate(visibleAffiliate(principal, await getAffiliate(tx, id))) };
+      });
+    },
+  });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/affiliates/:id/erase',
+    config,
+    schema: {
+      operationId: 'eraseAffiliate',
+      tags,
+      summary: 'Remove who a terminated affiliate was; the books stay under its id',
+      description:
+        'Names, addresses, payout method, users, sessions and what the audit log says of them go, for good. Its balance has to be zero: pay it, or let it forfeit.',
+      params,
+      response: { 200: affiliateView },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      requireRecentSignIn(request);
+      const { id } = request.params;
+      return await commit(context, request, reply, async (tx) => {
+        const { programId } = visibleAffiliate(principal, await getAffiliate(tx, id));
+        const fault = await eraseAffiliate(tx, { programId, affiliateId: id });
+        if (fault !== undefined) throw new OperatingError('wrong_state', fault);
+        const body = formatAffiliate(visibleAffiliate(principal, await getAffiliate(tx, id)));
+        return { body, audit: { action: 'affiliate.erase', subject: body.id } };
+      });
+    },
+  });
+}

@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { fromProject } from '../../core/config/paths.ts';
+import { readMigrations } from '../../core/migrations.ts';
+import { freshPostgresDatabase } from '../../test/support/engines.ts';
+import { createParties, freshLedger, type TestLedger, type TestParties } from '../../test/support/ledger.ts';
+import { recordConversion } from '../conversions/conversions.ts';
+import { emailHash } from '../conversions/emails.ts';
+import { connectOwner } from '../postgres/db.ts';
+import { auditLedger } from './audit.ts';
+import { eraseCustomer } from './erase.ts';
+
+let db: TestLedger | undefined;
+afterEach(async () => {
+  await db?.close();
+  db = undefined;
+});
+
+async function order(
+  ledger: TestLedger['ledger'],
+  { programId }: TestParties,
+  orderId: string,
+  given: { customerId?: string; email?: string },
+): Promise<void> {
+  const { customerId, email } = given;
+  await recordConversion(ledger, {
+    programId,
+    orderId,
+    amountMinor: 1_000n,
+    currency: 'EUR',
+    source: 'api',
+    customerId,
+    customerEmailHash: email && emailHash(email),
+    ip: '198.51.100.1',
+  });
+}
+
+test.each([
+  ['its address', ' Kunde@Example.com', ['address', 'both', 'id']],
+  ['the hash of its address', `sha256:${emailHash('kunde@example.com')}`, ['address', 'both', 'id']],
+  ['its id', 'cus_1', ['both', 'id']],
+])('a customer is erased by %s, and no one else', async (_what, named, erased) => {
+  db = await freshLedger({ max: 2 });
+  const { ledger, owner } = db;
+  const parties = await createParties(ledger);
+  await order(ledger, parties, 'address', { email: 'kunde@example.com' });
+  await order(ledger, parties, 'both', { email: 'kunde@example.com', customerId: 'cus_1' });
+  await order(ledger, parties, 'id', { customerId: 'cus_1' });
+  await order(ledger, parties, 'other', { email: 'other@example.com', customerId: 'cus_2' });
+  expect(await eraseCustomer(owner, named.trim())).toEqual({
+    conversions: erased.length,
+    addresses: ['198.51.100.1'],
+  });
+  const left = await ledger<{ orderId: string }[]>`
+    select order_id from conversions
+    where coalesce(customer_id, host(ip), customer_email_hash::text) is null order by order_id`;
+  expect(left.map(({ orderId }) => orderId)).toEqual(erased);
+});
+
+test('rows of the audit log from before have pseudonyms too, and what was forged before still shows', async () => {
+  const database = await freshPostgresDatabase();
+  const owner = await connectOwner({ url: database.url, name: 'test' });
+  try {
+    const folder = fromProject('ledger/migrations');
+    const names = readMigrations(folder).map(({ name }) => name);
+    const last = names.findIndex((name) => name.startsWith('0035'));
+    const apply = async (from: number, to: number) => {
+      for (const name of names.slice(from, to)) await owner.unsafe(readFileSync(join(folder, name), 'utf8'));
+    };
+    await owner.unsafe('create table schema_migrations (name text)');
+    await apply(0, last);
+    await owner`insert into audit_log (actor, action, subject, after) values
+      ('key:1', 'affiliate.create', 'aff_1', '{"name": "Zed", "status": "active"}'),
+      ('key:1', 'program.create', 'prg_1', '{"name": "Shop"}')`;
+    const chain = () => owner`select extend_hash_chain('audit_log', interval '1 second')`;
+    await chain();
+    await owner`insert into audit_log (actor, action, subject, after) values
+      ('key:1', 'affiliate.invite', 'aff_2', '{"user": {"email": "zed@example.com"}}')`;
+    await chain();
+    await owner`set session_replication_role = replica`;
+    await owner`update audit_log set actor = 'key:2' where subject = 'aff_2'`;
+    await owner`set session_replication_role = origin`;
+    await owner`insert into audit_log (actor, action, subject, after) values
+      ('key:1', 'user.update', 'usr_1', '{"name": "Zed"}')`;
+    await apply(last, names.length);
+    await chain();
+    const [{ text }] = await owner<[{ text: string }]>`select jsonb_agg(after)::text as text from audit_log`;
+    expect(text).not.toMatch(/zed/i);
+    expect(text).toContain('Shop');
+    const read = await owner<{ after: unknown }[]>`
+      select without_pseudonyms(after) as after from audit_log order by id`;
+    expect(read.map(({ after }) => after)).toEqual([
+      { name: 'Zed', status: 'active' },
+      { name: 'Shop' },
+      { user: { email: 'zed@example.com' } },
+      { name: 'Zed' },
+    ]);
+    const check = async () =>
+      (await auditLedger(owner)).filter(({ name, ok }) => name === 'audit_log_chain' && !ok);
+    expect(await check()).toMatchObject([{ detail: expect.stringContaining('ids from 3 to 3') }]);
+  } finally {
+    await owner.end({ timeoutMs: 1_000 });
+    await database.drop();
+  }
+});
