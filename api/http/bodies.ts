@@ -50,10 +50,10 @@ export function installFormBodies(scope: ApiServer): void {
   );
 }
 
-/** Understands CSV as text, for the routes of `scope`. */
-export function installCsvBodies(scope: ApiServer): void {
+/** Understands CSV, or other types of text, as text, for the routes of `scope`. */
+export function installTextBodies(scope: ApiServer, ...types: readonly string[]): void {
   scope.addContentTypeParser(
-    'text/csv',
+    [...types],
     { parseAs: 'buffer' },
     async (request: FastifyRequest, body: Buffer) => {
       request.rawBody = body;

@@ -67,13 +67,18 @@ export function readPaymentResults(csv: string): ResultRow[] {
   } catch (error) {
     throw new InputError('body', `is not CSV with a header: ${errorText(error)}`);
   }
-  const [first] = rows;
-  if (!first) throw new InputError('body', 'has no rows');
-  if (rows.length > MAX_RESULT_ROWS) throw new InputError('body', `must not exceed ${MAX_RESULT_ROWS} rows`);
+  checkRowCount(rows);
+  const [first = {}] = rows;
   if (!COLUMNS.key.some((name) => name in first)) {
     throw new InputError('body', `needs the payments’ keys in a column ${COLUMNS.key.join(', ')}`);
   }
   return rows.map((row, i) => ({ line: i + 2, paymentKey: cell(row, 'key') ?? '', result: resultOf(row) }));
+}
+
+/** @throws InputError `body`. */
+export function checkRowCount(rows: readonly unknown[]): void {
+  if (rows.length === 0) throw new InputError('body', 'has no rows');
+  if (rows.length > MAX_RESULT_ROWS) throw new InputError('body', `must not exceed ${MAX_RESULT_ROWS} rows`);
 }
 
 function columnName(name: string): string {

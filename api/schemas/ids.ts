@@ -21,6 +21,8 @@ const BIGINT_IDS = {
   refund: 'ref',
   payout: 'pay',
   payoutRun: 'run',
+  payoutBatch: 'bat',
+  statementDocument: 'stm',
   auditEntry: 'log',
   postbackCall: 'pbk',
   webhookDelivery: 'dlv',

@@ -17,6 +17,8 @@ export interface StatementLine extends StatementAmounts {
   readonly at: Date;
   readonly kind: string;
   readonly conversionId: bigint | null;
+  /** The shop's id of the order, where the affiliate's own click won it. */
+  readonly orderId: string | null;
   readonly payoutId: bigint | null;
   /** Of a payout's movements: a hint of where it goes. */
   readonly destinationHint: string | null;
@@ -47,10 +49,11 @@ export async function listStatement(
 ): Promise<Page<StatementLine, bigint>> {
   const { affiliateId, from, to, after = 0n } = request;
   const rows = await sql<StatementLine[]>`
-    select j.id, j.created_at as at, j.kind, j.conversion_id, j.payout_id, p.destination_hint, ${sums(sql)}
+    select j.id, j.created_at as at, j.kind, j.conversion_id, c.order_id, j.payout_id, p.destination_hint, ${sums(sql)}
     from accounts a join entries e on e.account_id = a.id join journals j on j.id = e.journal_id
     left join payouts p on p.id = j.payout_id
+    left join conversions c on c.id = j.conversion_id and c.affiliate_id = ${affiliateId}
     where a.affiliate_id = ${affiliateId} and j.created_at >= ${from} and j.created_at < ${to} and j.id > ${after}
-    group by j.id, p.id order by j.id limit ${rowsToRead(request)}`;
+    group by j.id, p.id, c.id order by j.id limit ${rowsToRead(request)}`;
   return pageOf(rows, request);
 }

@@ -34,7 +34,7 @@ const amounts = {
   available: moneyText,
   in_transit: moneyText,
   paid: moneyText,
-  debt: moneyText,
+  debt: moneyText.meta({ description: 'Zero or negative.' }),
 };
 
 const lineView = z
@@ -45,6 +45,7 @@ const lineView = z
       description: 'earning, vesting, rejection, refund, payout_build, payout_paid, payout_failure, …',
     }),
     conversion_id: idText('conversion').nullable(),
+    order_id: z.string().nullable().meta({ description: 'Of the shop; null for orders of recruits.' }),
     payout_id: idText('payout').nullable(),
     destination: z.string().nullable().meta({ description: 'Where the payout goes, by a hint.' }),
     ...amounts,
@@ -230,6 +231,7 @@ async function statementPage(
       at: formatTime(line.at),
       kind: line.kind,
       conversion_id: formatOptionalId('conversion', line.conversionId),
+      order_id: line.orderId,
       payout_id: formatOptionalId('payout', line.payoutId),
       destination: line.destinationHint,
       ...format(line),
