@@ -22,6 +22,7 @@ const rooms = {
     '.': [],
     clicks: ['.'],
     links: ['.'],
+    money: ['.'],
     postgres: ['.'],
     text: [],
     keys: ['.', 'postgres'],

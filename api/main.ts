@@ -8,7 +8,7 @@ import { verifyPlatformKeys } from '../core/keys/platform-keys.ts';
 import { createSecretBox } from '../core/secret-box.ts';
 import type { Logger } from '../core/service/log.ts';
 import { createMetrics, listenError, type Running } from '../core/service/service.ts';
-import { createPayoutProvider } from '../ledger/payouts/providers/index.ts';
+import { createPayoutProvider, paymentFolder } from '../ledger/payouts/providers/index.ts';
 import { connectDatabase } from '../ledger/postgres/db.ts';
 import { startTasks } from '../ledger/postgres/tasks.ts';
 import { connectWarehouse } from '../warehouse/clickhouse/client.ts';
@@ -58,6 +58,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     portalUrl: config.portalUrl,
     webhookNetworks: config.webhookNetworks,
     payoutProvider: createPayoutProvider(config),
+    paymentFolder: paymentFolder(config),
     stripeWebhookSecret: config.stripeWebhookSecret,
     collectorUrl: config.collectorUrl,
     log,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from './errors.ts';
-import { applyRateBps, formatAmount, MAX_AMOUNT_MINOR, mulDivHalfEven, parseAmount } from './money.ts';
+import { formatAmount, MAX_AMOUNT_MINOR, parseAmount } from './money.ts';
 
 describe('parseAmount', () => {
   it.each([
@@ -65,32 +65,6 @@ describe('formatAmount', () => {
     expect(formatAmount(-5n, 'EUR')).toBe('-0.05');
     expect(formatAmount(0n, 'KWD')).toBe('0.000');
     expect(formatAmount(-1_200n, 'JPY')).toBe('-1200');
-  });
-});
-
-describe('mulDivHalfEven', () => {
-  it('rounds halves to the even neighbour, on both sides of zero', () => {
-    expect([5n, 15n, 25n, 35n].map((v) => mulDivHalfEven(v, 1n, 10n))).toEqual([0n, 2n, 2n, 4n]);
-    expect([-5n, -15n, -25n, -35n].map((v) => mulDivHalfEven(v, 1n, 10n))).toEqual([0n, -2n, -2n, -4n]);
-  });
-
-  it('is never further than a half from the exact value, and even when exactly there', () => {
-    const any = fc.bigInt({ min: -(10n ** 24n), max: 10n ** 24n });
-    fc.assert(
-      fc.property(any, any, fc.bigInt({ min: 1n, max: 10n ** 20n }), (value, numerator, denominator) => {
-        const rounded = mulDivHalfEven(value, numerator, denominator);
-        const error = 2n * (value * numerator - rounded * denominator);
-        const magnitude = error < 0n ? -error : error;
-        expect(magnitude <= denominator).toBe(true);
-        expect(magnitude < denominator || rounded % 2n === 0n).toBe(true);
-      }),
-    );
-  });
-
-  it('takes shares in basis points', () => {
-    expect(applyRateBps(12_345n, 1_000)).toBe(1_234n);
-    expect(applyRateBps(12_355n, 1_000)).toBe(1_236n);
-    expect(applyRateBps(100n, 10_000)).toBe(100n);
   });
 });
 

@@ -2,7 +2,7 @@ import { InputError } from './errors.ts';
 
 /**
  * Money is an integer number of minor units (`bigint`) beside an ISO 4217 currency code.
- * There is no float in this file, and there must not be one in any caller.
+ * There is no float in this file, and there must not be one in any caller; rates are in core/money/rates.ts.
  */
 
 /** Exponents of the ISO 4217 currencies whose minor unit is not 1/100 (source: ISO 4217 list one, maintained by SIX). */
@@ -84,57 +84,4 @@ export function formatAmount(amountMinor: bigint, currency: string): string {
   const digits = (amountMinor < 0n ? -amountMinor : amountMinor).toString().padStart(exponent + 1, '0');
   if (exponent === 0) return sign + digits;
   return `${sign}${digits.slice(0, -exponent)}.${digits.slice(-exponent)}`;
-}
-
-/**
- * `value × numerator ÷ denominator`, rounded half to even: the one rounding of the platform.
- * Exact for any size, because it never leaves the integers. `denominator` must be positive.
- */
-export function mulDivHalfEven(value: bigint, numerator: bigint, denominator: bigint): bigint {
-  if (denominator <= 0n) throw new RangeError('denominator must be positive');
-  const product = value * numerator;
-  const negative = product < 0n;
-  const magnitude = negative ? -product : product;
-  let quotient = magnitude / denominator;
-  const twiceRest = 2n * (magnitude % denominator);
-  if (twiceRest > denominator || (twiceRest === denominator && quotient % 2n === 1n)) quotient += 1n;
-  return negative ? -quotient : quotient;
-}
-
-/** Basis points in one whole: a rate of 10 % is 1,000 bps. */
-const BPS_PER_ONE = 10_000n;
-
-/** A share of an amount by a rate in basis points, rounded half to even. */
-export function applyRateBps(amountMinor: bigint, rateBps: number): bigint {
-  return mulDivHalfEven(amountMinor, BigInt(rateBps), BPS_PER_ONE);
-}
-
-/** An exact ratio; the denominator is positive. */
-export interface Ratio {
-  readonly numerator: bigint;
-  readonly denominator: bigint;
-}
-
-/**
- * Reads an exchange rate such as "1.0843" exactly: at most 12 digits before the point and 12 behind it, above zero.
- * @throws InputError naming `rate`.
- */
-export function parseRate(text: string): Ratio {
-  const match = /^(\d{1,12})(?:\.(\d{1,12}))?$/.exec(text);
-  const fraction = match?.[2] ?? '';
-  const numerator = match ? BigInt(`${match[1]}${fraction}`) : 0n;
-  if (numerator > 0n) return { numerator, denominator: 10n ** BigInt(fraction.length) };
-  throw new InputError('rate', 'must be a plain decimal above zero such as "1.0843"');
-}
-
-/** An amount in another currency: one whole unit of `from` is worth `numerator ÷ denominator` whole units of `to`. */
-export function convertMinor(
-  amountMinor: bigint,
-  { from, to, numerator, denominator }: Ratio & { readonly from: string; readonly to: string },
-): bigint {
-  const [fromUnit, toUnit] = [from, to].map((currency) => 10n ** BigInt(knownExponent(currency))) as [
-    bigint,
-    bigint,
-  ];
-  return mulDivHalfEven(amountMinor, numerator * toUnit, denominator * fromUnit);
 }

@@ -1,12 +1,13 @@
 import type { SecretBox } from '../core/secret-box.ts';
 import { VEST_BATCH_SIZE, vestDue } from '../ledger/books/commissions.ts';
+import { issueStatements } from '../ledger/books/statement-documents.ts';
 import type { PayoutProvider } from '../ledger/payouts/provider.ts';
 import { runPayouts } from '../ledger/payouts/run.ts';
 import { reconcilePayouts } from '../ledger/payouts/submit.ts';
 import type { Database } from '../ledger/postgres/db.ts';
 import type { Task } from '../ledger/postgres/tasks.ts';
 
-/** Money's scheduled work: vesting, reconciliation of unknown payouts with their provider, and the daily payout run. */
+/** Money's scheduled work: vesting, reconciliation of unknown payouts with their provider, monthly statements, and the daily payout run. */
 export function moneyTasks(options: {
   ledger: Database;
   provider: PayoutProvider;
@@ -23,6 +24,10 @@ export function moneyTasks(options: {
     {
       name: 'reconciliation',
       run: async (now) => ({ ...(await reconcilePayouts(ledger, { now, provider, secretBox })) }),
+    },
+    {
+      name: 'statements',
+      run: async (now) => await issueStatements(ledger, { now }),
     },
     {
       name: 'payouts',

@@ -19,12 +19,15 @@ const PERMISSIVE = [
   'ISC',
   'MIT',
   'MIT-0',
+  // Fonts, which may be bundled and sold with software.
+  'OFL-1.1',
   'Python-2.0',
   'Unlicense',
 ];
 /** Packages whose entry in the lock file names no licence, with what their repository says. */
 const BY_HAND = [
   [/^@chdb\/lib-/, 'Apache-2.0', 'https://github.com/chdb-io/chdb'],
+  [/^png-js$/, 'MIT', 'https://github.com/devongovett/png.js'],
   [/^@ip-location-db\/asn$/, 'CC-BY-4.0', 'https://github.com/sapics/ip-location-db'],
 ];
 

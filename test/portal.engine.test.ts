@@ -291,7 +291,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
         async (response) =>
           response.url().includes('/preview') && (await response.json()).needs_approval === true,
       );
-      await page.getByRole('button', { name: 'Save' }).click();
+      await page.getByRole('button', { name: 'Save', exact: true }).click();
       await preview;
       await page.getByRole('button', { name: /^Pay €/ }).click();
       await page.getByText('They wait for a second person').waitFor();
@@ -348,6 +348,59 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
         await partner.getByText(/Payouts on hold until/).waitFor();
         await takePicture(partner, `hold-${name}`);
       }
+      await partner.close();
+    });
+
+    test('the file of a run is downloaded once without being asked again; tax data are kept by both', {
+      timeout: 120_000,
+    }, async () => {
+      const page = await open();
+      const consoleErrors = watchConsole(page);
+      await signIn(page, 'operator');
+      await goTo(page, 'Payouts');
+      const file = page.getByRole('row', { name: /^Bank file bat_\d+.*Not yet/ }).first();
+      const downloaded = page.waitForEvent('download');
+      await file.getByRole('button', { name: /^Download bat_/ }).click();
+      expect((await downloaded).suggestedFilename()).toMatch(/^\d{4}-\d\d-\d\d-bat_[0-9a-f]{32}\.csv$/);
+      await page.getByText(/^by user:\d+$/).waitFor();
+      await page
+        .getByRole('button', { name: /^Download bat_/ })
+        .first()
+        .click();
+      await page.getByText('may be paid twice').waitFor();
+      await takePicture(page, 'download-again');
+      await page.getByRole('button', { name: 'Cancel' }).click();
+      await page.getByLabel('Legal name').fill('Demo Shop GmbH');
+      await page.getByLabel('Address').fill('Hauptstraße 1\n10115 Berlin');
+      await page.getByLabel('Country').fill('de');
+      await page.getByLabel('VAT number').fill('DE136695977');
+      await page.getByLabel('Statements are self-billing invoices with VAT').check();
+      await page.getByLabel('VAT, %').fill('19');
+      await page.getByRole('button', { name: 'Save tax data' }).click();
+      await page.locator('.fault', { hasText: 'no VAT number of DE' }).waitFor();
+      await page.getByLabel('VAT number').fill('DE136695976');
+      await page.getByRole('button', { name: 'Save tax data' }).click();
+      await page.locator('.fault').waitFor({ state: 'detached' });
+      await takePicture(page, 'payouts-papers-wide');
+      await page.setViewportSize(PHONE);
+      await takePicture(page, 'payouts-papers-phone');
+      expect(consoleErrors.filter((line) => !line.includes('422'))).toEqual([]);
+      await page.close();
+
+      const partner = await open();
+      await signIn(partner, 'partner');
+      await goTo(partner, 'Profile and payout method');
+      await partner.getByLabel('Legal name').fill('Cat Coupons Ltd');
+      await partner.getByLabel('Address', { exact: true }).fill('1 High Street');
+      await partner.getByLabel('Country').fill('IE');
+      const saved = partner.waitForResponse((response) => response.request().method() === 'PUT');
+      await partner.getByRole('button', { name: 'Save tax data' }).click();
+      expect((await saved).status()).toBe(200);
+      await partner.reload();
+      expect(await partner.getByLabel('Legal name').inputValue()).toBe('Cat Coupons Ltd');
+      await takePicture(partner, 'profile-tax-wide');
+      await partner.setViewportSize(PHONE);
+      await takePicture(partner, 'profile-tax-phone');
       await partner.close();
     });
 

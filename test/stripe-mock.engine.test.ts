@@ -36,6 +36,7 @@ function provider(secretKey = 'sk_test_123'): PayoutProvider {
 function batchOf(changes: Partial<PaymentBatch['orders'][number]> = {}): PaymentBatch {
   const order = {
     providerKey: 'payout-1',
+    payoutId: 1n,
     affiliateId: 1,
     affiliateName: 'Ann',
     affiliateEmail: 'ann@example.com',
@@ -45,7 +46,7 @@ function batchOf(changes: Partial<PaymentBatch['orders'][number]> = {}): Payment
     amountMinor: 1_000n,
     ...changes,
   };
-  return { batchKey: 'batch-1', createdAt: new Date(), orders: [order] };
+  return { batchKey: 'batch-1', createdAt: new Date(), handedOverAt: new Date(), orders: [order] };
 }
 
 describe.skipIf(binary === undefined)('stripe-mock', () => {

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { addMonths } from '../../core/time.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
+import { issueStatements } from '../../ledger/books/statement-documents.ts';
 import { createJob } from '../../ledger/integrations/jobs.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { startTestNats, type TestNats } from '../../test/support/engines.ts';
@@ -68,6 +70,11 @@ async function thingsOf(
   const [payout] = run.body.payouts as { id: string }[];
   const runs = await api.call('GET', '/v1/payout-runs', { key: operator });
   const [payoutRun] = runs.body.data as { id: string }[];
+  const files = await api.call('GET', '/v1/payout-files', { key: operator });
+  const [file] = files.body.data as { id: string }[];
+  await issueStatements(api.ledger, { now: addMonths(new Date(), 2) });
+  const [statement] = await api.ledger<{ id: bigint }[]>`
+    select id from statement_documents where affiliate_id = ${affiliateId}`;
   const refund = await post('/v1/refunds', tenant.keys.advertiser, {
     order_id: orderId,
     refund_ref: orderId,
@@ -117,6 +124,8 @@ async function thingsOf(
       cnv: `cnv_${conversion}`,
       pay: String(payout?.id),
       run: String(payoutRun?.id),
+      bat: String(file?.id),
+      stm: `stm_${statement?.id}`,
       ref: (refund.refund as { id: string }).id,
       lnk: String(link.id),
       usr: String(user.id),

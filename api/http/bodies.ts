@@ -50,20 +50,20 @@ export function installFormBodies(scope: ApiServer): void {
   );
 }
 
-/** Understands CSV in UTF-8 or UTF-16, for the routes of `scope`. */
-export function installCsvBodies(scope: ApiServer): void {
+/** Understands CSV in UTF-8 or UTF-16, or other types of text, as text, for the routes of `scope`. */
+export function installTextBodies(scope: ApiServer, ...types: readonly string[]): void {
   scope.addContentTypeParser(
-    'text/csv',
+    [...types],
     { parseAs: 'buffer' },
     async (request: FastifyRequest, body: Buffer) => {
       request.rawBody = body;
-      return decodeCsv(body);
+      return decodeText(body);
     },
   );
 }
 
 /** Spreadsheets save "Unicode text" as UTF-16: with a byte order mark, else known by the zeros beside its first letter. */
-function decodeCsv(bytes: Buffer): string {
+function decodeText(bytes: Buffer): string {
   const [first, second] = bytes;
   if ((first === 0xff && second === 0xfe) || (first !== 0 && second === 0))
     return decodeAs('utf-16le', bytes);

@@ -65,6 +65,8 @@ export interface ApiContext {
   /** Where files of reports are written. */
   readonly reportsFolder: string;
   readonly payoutProvider: PayoutProvider;
+  /** Where the files of payouts are. */
+  readonly paymentFolder: string;
   /** Signing secret of Stripe's notices; empty: disabled. */
   readonly stripeWebhookSecret: string;
   /** Public base URL of tracking links, without a slash at its end. */

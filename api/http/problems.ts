@@ -29,6 +29,7 @@ export const PROBLEMS = {
   request_timeout: { status: 408, title: 'The request took too long to arrive', level: 'info' },
   conflict: { status: 409, title: 'Already recorded with different content', level: 'info' },
   replayed: { status: 409, title: 'This signed call was received before', level: 'info' },
+  already_downloaded: { status: 409, title: 'The file was downloaded before', level: 'info' },
   preview_changed: {
     status: 409,
     title: 'What would be paid has changed since the preview',

@@ -38,7 +38,7 @@ test('an affiliate sees what it earned by day, and how much through whom it recr
   expect(body).toMatchObject({
     total: eur('13.00'),
     before: eur('0.00'),
-    days: [{ day: today, conversions: 2, earned: eur('13.00'), from_recruits: eur('3.00') }],
+    days: [{ day: today, conversions_attributed: 2, earned: eur('13.00'), from_recruits: eur('3.00') }],
   });
 });
 
@@ -92,7 +92,7 @@ test('reports tell an affiliate what each of its links earned it: its own entrie
     entries.map(({ linkId, minor }, i) => ({
       link_id: `lnk_${linkId}`,
       own_commission_minor: minor,
-      own_epc_minor: i === 0 ? minor / 5 : 0,
+      own_epc_minor: i === 0 ? minor / 5 : null,
     })),
   );
   const whole = await api.call(
@@ -103,7 +103,7 @@ test('reports tell an affiliate what each of its links earned it: its own entrie
     },
   );
   expect(whole.body.rows).toMatchObject([
-    { affiliate_id: `aff_${parent}`, commission_minor: 2_750, own_commission_minor: 1_750 },
+    { affiliate_id: `aff_${parent}`, commission_minor: 1_750, own_commission_minor: 1_750 },
     { affiliate_id: `aff_${child}`, commission_minor: 1_300, own_commission_minor: 1_000 },
   ]);
   const earnings = await api.call('GET', `/v1/affiliates/aff_${parent}/earnings?${range}`, {

@@ -104,6 +104,8 @@ function whyLeftOut(left: LeftOut): string {
       return `${money(availableMinor + debtMinor + adjustmentsMinor)} is below the minimum of ${money(payoutMinMinor ?? 0n)}`;
     case 'currency_not_supported':
       return `the provider does not pay ${currency}`;
+    case 'no_tax_data':
+      return 'the affiliate has given no tax data, which the program asks for';
     case 'no_payout_method':
       return 'the affiliate has set no payout method';
     case 'method_does_not_fit_provider':

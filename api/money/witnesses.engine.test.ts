@@ -169,7 +169,7 @@ describe('a thief with a key', { tags: ['attack'] }, () => {
     const statement = await byKey('affiliate')('GET', `${affiliate}/statement`);
     expect((statement.body.data as { destination: string | null }[]).at(-1)?.destination).toBe('DE … 3000');
     const csv = await byKey('affiliate')('GET', `${affiliate}/statement?format=csv`);
-    expect(csv.text).toMatch(/payout_build,,pay_\d+,.*,EUR,"DE … 3000",0\.00,\r\n/);
+    expect(csv.text).toMatch(/payout_build,,,pay_\d+,.*,EUR,"DE … 3000",0\.00,\r\n/);
     const log = await byKey('operator')('GET', '/v1/audit-log?action=payouts.run');
     expect(log.body.data).toMatchObject([
       {

@@ -382,8 +382,8 @@ test('an affiliate sees whom it recruited, and what it earns by them', async () 
   const path = `/v1/affiliates/aff_${affiliateId}/sub-affiliates`;
   const { body } = await get(path, tenant.keys.affiliate);
   expect(body.levels).toMatchObject([
-    { level: 2, members: 1, conversions: '1', earned: { amount: '3.00', currency: 'EUR' } },
-    { level: 3, members: 1, conversions: '0', earned: { amount: '0.00' } },
+    { level: 2, members: 1, conversions_attributed: 1, earned: { amount: '3.00', currency: 'EUR' } },
+    { level: 3, members: 1, conversions_attributed: 0, earned: { amount: '0.00' } },
   ]);
   expect((body.data as { id: string }[]).map(({ id }) => id)).toEqual([`aff_${child}`, `aff_${grandchild}`]);
   const other = `/v1/affiliates/aff_${tenant.otherAffiliateId}/sub-affiliates`;
@@ -406,7 +406,7 @@ test('a statement of a month comes as JSON and as CSV with the same sums', async
     .split('\r\n')
     .map((line) => line.split(','));
   expect(rows.map(([, kind]) => kind)).toEqual(['kind', 'opening', 'earning', 'vesting', 'closing']);
-  expect(rows.at(-1)?.slice(4)).toEqual(['0.00', '10.00', '0.00', '0.00', '0.00', 'EUR', '', '0.00', '']);
+  expect(rows.at(-1)?.slice(5)).toEqual(['0.00', '10.00', '0.00', '0.00', '0.00', 'EUR', '', '0.00', '']);
   expect((await get(`${path}?month=2026-13`)).body.field).toBe('month');
   expect((await get(`${path}?from=2026-11-01T00:00:00Z`)).body.field).toBe('to');
 });

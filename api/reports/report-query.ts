@@ -91,7 +91,7 @@ export const reportQuery = z
     metrics: listOf(isReportMetric, REPORT_METRICS)
       .default([...DEFAULT_METRICS])
       .meta({
-        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. A unique visitor is a fingerprint (User-Agent and language) in a network (/24 of IPv4, /48 of IPv6), among valid clicks; visitors who opted out count by network only. unique_visitors and unique_ips are null where a part of the clicks is from before visitors were counted so, or older than the 90 days for which addresses are kept. Conversions are grouped by time, program, campaign, affiliate, link and country only. ${OF_ALL_LEVELS.join(' and ')} are of every level of the tree, and not shown to affiliates; ${OWN.join(' and ')} are of the affiliate whose click won, without what a review holds.`,
+        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. A unique visitor is a fingerprint (User-Agent and language) in a network (/24 of IPv4, /48 of IPv6), among valid clicks; visitors who opted out count by network only. unique_visitors and unique_ips are null where a part of the clicks is from before visitors were counted so, or older than the 90 days for which addresses are kept. Conversions are grouped by time, program, campaign, affiliate, link and country only. ${OF_ALL_LEVELS.join(' and ')} are of every level of the tree, and not shown to affiliates; ${OWN.join(' and ')} are of the affiliate whose click won. What a review or the shop’s approval holds is not earned. conversion_rate and those per click are null without valid clicks.`,
       }),
     program_id: integerId('program').optional(),
     campaign_id: integerId('campaign').optional(),

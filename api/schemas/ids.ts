@@ -22,6 +22,8 @@ const BIGINT_IDS = {
   payout: 'pay',
   payoutRun: 'run',
   adjustment: 'adj',
+  payoutBatch: 'bat',
+  statementDocument: 'stm',
   auditEntry: 'log',
   postbackCall: 'pbk',
   webhookDelivery: 'dlv',

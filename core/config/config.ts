@@ -264,9 +264,22 @@ const variables = {
   ),
   payoutProvider: variable(
     'PAYOUT_PROVIDER',
-    oneOf('bank_csv', 'paypal_csv', 'stripe'),
+    oneOf('bank_csv', 'sepa_xml', 'paypal_csv', 'stripe'),
     'bank_csv',
-    'how payouts are made: files in AFFLUX_HOME/payouts for a bank or for PayPal, or Stripe Connect',
+    'how payouts are made: files in AFFLUX_HOME/payouts for a bank (CSV, or SEPA credit transfers as pain.001) or for PayPal, or Stripe Connect',
+  ),
+  sepaDebtorName: variable(
+    'SEPA_DEBTOR_NAME',
+    text,
+    '',
+    'who pays SEPA credit transfers: the holder of the account',
+  ),
+  sepaDebtorIban: variable('SEPA_DEBTOR_IBAN', text, '', 'the IBAN that SEPA credit transfers are paid from'),
+  sepaDebtorBic: variable(
+    'SEPA_DEBTOR_BIC',
+    text,
+    '',
+    'the BIC of its bank; empty: the bank finds it by the IBAN',
   ),
   payoutHour: variable(
     'PAYOUT_HOUR',

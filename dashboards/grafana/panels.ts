@@ -111,7 +111,8 @@ export function numbers(
     .reduceOptions(
       perRow
         ? new common.ReduceDataOptionsBuilder().values(true).limit(10).calcs([])
-        : new common.ReduceDataOptionsBuilder().values(false).calcs(['lastNotNull']),
+        : // Of two periods the last one, also where it has no value.
+          new common.ReduceDataOptionsBuilder().values(false).calcs([change ? 'last' : 'lastNotNull']),
     )
     .graphMode(common.BigValueGraphMode.None)
     .colorMode(isColoured ? common.BigValueColorMode.Value : common.BigValueColorMode.None)

@@ -95,12 +95,15 @@ export const NO_AD_HOC = adHoc('none');
 export const ALL_CLICKS = `sumIf(t.clicks, flag_group != 'impression')`;
 export const VALID_CLICKS = `sumIf(t.clicks, flag_group IN ('ok', 'repeat'))`;
 
-/** Conversions that credit somebody; what a refund left of them is revenue and commission. */
+/** The figures of docs/glossary.md: credited conversions, what refunds left of their orders, and what was earned by them. */
 export const CREDITED = `state IN ('attributed', 'partially_refunded')`;
 export const REVENUE = major(
   `sumIf(amount_minor - refunded_minor, state IN ('attributed', 'partially_refunded', 'refunded'))`,
 );
 export const COMMISSION = major('sum(commission_minor)');
+/** A rate or an amount per valid click: none without clicks. */
+export const perClick = (figure: string, valid: string): string =>
+  `if(${valid} = 0, NULL, ${figure} / ${valid})`;
 
 /** Minor units as units of their currency. */
 export function major(minor: string, currency = 'currency'): string {

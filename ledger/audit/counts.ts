@@ -36,7 +36,7 @@ export async function countPayouts(
     from payouts where program_id = ${options.programId} group by state order by state`;
 }
 
-/** An affiliate's money by account, minor units; `debtMinor` is what it owes, as a positive number. */
+/** An affiliate's money by account, minor units; `debtMinor` is zero or negative, so that they add up. */
 export interface Balance {
   readonly affiliateId: number;
   readonly currency: string;
@@ -57,7 +57,7 @@ export async function affiliateBalance(sql: DatabaseSql, affiliateId: number): P
       sum(balance_minor) filter (where kind = 'available')::bigint as available_minor,
       sum(balance_minor) filter (where kind = 'in_transit')::bigint as in_transit_minor,
       sum(balance_minor) filter (where kind = 'paid')::bigint as paid_minor,
-      -sum(balance_minor) filter (where kind = 'debt')::bigint as debt_minor,
+      sum(balance_minor) filter (where kind = 'debt')::bigint as debt_minor,
       sum(balance_minor) filter (where kind = 'adjustments')::bigint as adjustments_minor
     from accounts where affiliate_id = ${affiliateId} group by affiliate_id, currency`;
   return balance;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { applyRateBps, mulDivHalfEven } from '../../core/money.ts';
+import { applyRateBps, mulDivHalfEven } from '../../core/money/rates.ts';
 import { renderBankCsv } from '../payouts/providers/bank-csv.ts';
 import { computeCommissions } from './commission-amounts.ts';
 
@@ -122,6 +122,7 @@ test.each([
     providerKey: 'pay_1',
     affiliateId: 7,
     affiliateName,
+    payoutId: 1n,
     affiliateEmail: 'a@example.com',
     payoutAccount: null,
     accountHolder: null,

@@ -1,4 +1,4 @@
-import { applyRateBps } from '../../core/money.ts';
+import { applyRateBps, applyRatesBps } from '../../core/money/rates.ts';
 import type { Terms } from '../programs/terms.ts';
 
 /** Who may earn by a conversion: level 1 is the affiliate whose click won, 2 its parent, and so on. */
@@ -65,12 +65,12 @@ function ownShare(orderMinor: bigint, terms: CommissionTerms, volumeBeforeMinor:
     return applyRateBps(orderMinor, reached?.rateBps ?? terms.rateBps);
   }
   const end = volumeBeforeMinor + orderMinor;
-  const weighted = steps.reduce((sum, { fromMinor, rateBps }, i) => {
-    const from = fromMinor > volumeBeforeMinor ? fromMinor : volumeBeforeMinor;
-    const next = steps[i + 1]?.fromMinor ?? end;
-    const to = next < end ? next : end;
-    return to > from ? sum + (to - from) * BigInt(rateBps) : sum;
-  }, 0n);
-  // The rates are in `weighted` already, in basis points.
-  return applyRateBps(weighted, 1);
+  return applyRatesBps(
+    steps.flatMap(({ fromMinor, rateBps }, i) => {
+      const from = fromMinor > volumeBeforeMinor ? fromMinor : volumeBeforeMinor;
+      const next = steps[i + 1]?.fromMinor ?? end;
+      const to = next < end ? next : end;
+      return to > from ? [{ amountMinor: to - from, rateBps }] : [];
+    }),
+  );
 }

@@ -70,6 +70,9 @@ beforeAll(async () => {
   await ledger`insert into affiliate_volumes (affiliate_id, month, volume_minor) values (${chain[0]}, '2026-01-01', 1)`;
   await owner`
     insert into rates (base, quote, rate, source, valid_from) values ('USD', 'EUR', 0.5, 'test', '2020-01-01')`;
+  await ledger`
+    insert into statement_documents (program_id, affiliate_id, month, number, currency, issuer, recipient, payable_minor, vat, vat_minor)
+    values (${programId}, ${chain[0]}, '2026-01-01', 1, 'EUR', '{}', '{}', 0, 'none', 0)`;
   await extendHashChains(ledger);
   await owner`
     insert into webhook_endpoints (program_id, role, url, secret) values (${programId}, 'operator', 'https://x.example', '')`;

@@ -19,6 +19,8 @@ export interface StatementLine extends StatementAmounts {
   readonly at: Date;
   readonly kind: string;
   readonly conversionId: bigint | null;
+  /** The shop's id of the order, where the affiliate's own click won it. */
+  readonly orderId: string | null;
   readonly payoutId: bigint | null;
   /** Of a payout's movements: a hint of where it goes. */
   readonly destinationHint: string | null;
@@ -52,11 +54,13 @@ export async function listStatement(
 ): Promise<Page<StatementLine, bigint>> {
   const { affiliateId, from, to, after = 0n } = request;
   const rows = await sql<StatementLine[]>`
-    select j.id, j.created_at as at, j.kind, j.conversion_id, j.payout_id, p.destination_hint, d.note, ${sums(sql)}
+    select j.id, j.created_at as at, j.kind, j.conversion_id, c.order_id, j.payout_id, p.destination_hint, d.note,
+      ${sums(sql)}
     from accounts a join entries e on e.account_id = a.id join journals j on j.id = e.journal_id
     left join payouts p on p.id = j.payout_id
+    left join conversions c on c.id = j.conversion_id and c.affiliate_id = ${affiliateId}
     left join adjustments d on d.journal_id = j.id and d.affiliate_id = a.affiliate_id
     where a.affiliate_id = ${affiliateId} and j.created_at >= ${from} and j.created_at < ${to} and j.id > ${after}
-    group by j.id, p.id, d.id order by j.id limit ${rowsToRead(request)}`;
+    group by j.id, p.id, c.id, d.id order by j.id limit ${rowsToRead(request)}`;
   return pageOf(rows, request);
 }

@@ -1,5 +1,6 @@
 import { InputError } from '../../core/errors.ts';
-import { convertMinor, formatAmount, MAX_AMOUNT_MINOR, parseCurrency, parseRate } from '../../core/money.ts';
+import { convertMinor, parseExchangeRate } from '../../core/money/rates.ts';
+import { formatAmount, MAX_AMOUNT_MINOR, parseCurrency } from '../../core/money.ts';
 import { appendAuditLog } from '../access/audit-log.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { checkText } from '../postgres/input-faults.ts';
@@ -54,7 +55,7 @@ function checkRate({ base, quote, rate, source, validFrom, validUntil }: NewRate
   checkCurrency(base, 'base');
   checkCurrency(quote, 'quote');
   if (base === quote) throw new InputError('quote', 'must be another currency than base');
-  parseRate(rate);
+  parseExchangeRate(rate);
   checkText(source, 'source', MAX_SOURCE_LENGTH);
   if (Number.isNaN(validFrom.getTime())) throw new InputError('valid_from', 'must be a time');
   if (validUntil !== null && !(validUntil > validFrom)) {
@@ -193,15 +194,10 @@ function exchanged(
   { amountMinor, from, to }: Omit<ExchangeQuestion, 'at'>,
   found: Omit<FoundRate, 'index'>,
 ): Exchange | InputError {
-  const rate = parseRate(found.rate);
-  const across = found.crossRate === null ? { numerator: 1n, denominator: 1n } : parseRate(found.crossRate);
-  const [by, per] = found.isInverse ? [rate.denominator, rate.numerator] : [rate.numerator, rate.denominator];
-  const converted = convertMinor(amountMinor, {
-    from,
-    to,
-    numerator: by * across.numerator,
-    denominator: per * across.denominator,
-  });
+  const rate = parseExchangeRate(found.rate);
+  const across = found.crossRate === null ? [] : [parseExchangeRate(found.crossRate)];
+  const [times, per] = found.isInverse ? [across, [rate]] : [[rate, ...across], []];
+  const converted = convertMinor(amountMinor, { from, to, times, per });
   if (converted > MAX_AMOUNT_MINOR) {
     return new InputError('amount', `must not exceed ${formatAmount(MAX_AMOUNT_MINOR, to)} in ${to}`);
   }

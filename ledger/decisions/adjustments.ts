@@ -1,5 +1,5 @@
 import { assert } from '../../core/errors.ts';
-import { mulDivHalfEven } from '../../core/money.ts';
+import { mulDivHalfEven } from '../../core/money/rates.ts';
 import { bookedMinor, type Commission, type CommissionCause, lockCommissions } from '../books/commissions.ts';
 import { takeBackWriteOffs } from '../books/debt.ts';
 import {

@@ -1,4 +1,4 @@
-import { mulDivHalfEven } from '../../core/money.ts';
+import { mulDivHalfEven } from '../../core/money/rates.ts';
 import { type Conversion, getConversion } from '../conversions/conversions.ts';
 import type { DatabaseTransaction } from '../postgres/db.ts';
 

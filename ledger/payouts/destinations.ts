@@ -13,6 +13,8 @@ export type DestinationKind = (typeof DESTINATION_KINDS)[number];
 
 /** Why nothing can be paid to an affiliate's destination, the first that holds. */
 export const BLOCKED_REASONS = [
+  /** The program pays no affiliate without tax data. */
+  'no_tax_data',
   'no_payout_method',
   /** Such as an IBAN where the program's provider is Stripe. */
   'method_does_not_fit_provider',
@@ -44,12 +46,14 @@ export function destinations(
     select f.id as affiliate_id, m.kind, m.details, m.hint, m.version as method_version, m.changed_by as set_by,
       m.updated_at as changed_at, case when m.held_until > ${now} then m.held_until end as held_until, m.refused_at,
       case
+        when r.required_for_payout and t.id is null then 'no_tax_data'
         when m.affiliate_id is null then 'no_payout_method'
         when m.kind <> ${provider.limits.methodKind} then 'method_does_not_fit_provider'
         when m.refused_at is not null then 'method_refused'
         when m.held_until > ${now} then 'destination_on_hold'
       end as blocked
     from affiliates f left join payout_methods m on m.affiliate_id = f.id
+    left join tax_rules r on r.program_id = f.program_id left join tax_data t on t.affiliate_id = f.id
   )`;
 }
 

@@ -324,7 +324,7 @@ test('debt is not given up while there are earnings it can be taken from', async
   expect(await writeOffDebt(ledger, { now, programId })).toEqual({ affiliates: 1, amountMinor: 500n });
   await runPayouts(ledger, { actor: 'test', now, provider, programId });
   expect(total()).toBe(1_000n);
-  expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ availableMinor: 500n, debtMinor: 500n });
+  expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ availableMinor: 500n, debtMinor: -500n });
   await creditOrder(ledger, parties, { amountMinor: 6_000n });
   await runPayouts(ledger, { actor: 'test', now, provider, programId });
   expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ paidMinor: 1_600n, debtMinor: 0n });
@@ -349,7 +349,7 @@ describe('debt that was given up comes back with the money', () => {
     await sendBack(parties, 0);
     expect(await affiliateBalance(ledger, chain[0])).toMatchObject({
       availableMinor: 1_500n,
-      debtMinor: 500n,
+      debtMinor: -500n,
       paidMinor: 0n,
     });
     await expectBooksToHold();
@@ -382,13 +382,13 @@ describe('debt that was given up comes back with the money', () => {
     await sendBack(parties, 2);
     expect(await affiliateBalance(ledger, chain[0])).toMatchObject({
       availableMinor: 4_000n,
-      debtMinor: 1_000n,
+      debtMinor: -1_000n,
       paidMinor: 1_000n,
     });
     await sendBack(parties, 0);
     expect(await affiliateBalance(ledger, chain[0])).toMatchObject({
       availableMinor: 5_000n,
-      debtMinor: 2_000n,
+      debtMinor: -2_000n,
       paidMinor: 0n,
     });
     await expectBooksToHold();

@@ -391,7 +391,7 @@ describe('amounts are what the provider takes', () => {
     expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({
       availableMinor: 0n,
       paidMinor: 1_240n,
-      debtMinor: 4n,
+      debtMinor: -4n,
     });
     await expectBooksToHold();
     await creditOrder(ledger, parties, { amountMinor: 12_340n, currency: 'KWD' });
@@ -495,7 +495,7 @@ describe('a refund around a payout', () => {
     await refundOrder(parties, 'paid', 4_000n);
     expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({
       paidMinor: 1_000n,
-      debtMinor: 400n,
+      debtMinor: -400n,
     });
     await creditOrder(ledger, parties, { amountMinor: 3_000n });
     expect(await run(parties, provider)).toMatchObject({ built: 0 });
@@ -540,7 +540,7 @@ describe('a refund around a payout', () => {
     );
     expect(await affiliateBalance(ledger, parties.chain[0])).toMatchObject({
       availableMinor: 1_000n,
-      debtMinor: 250n,
+      debtMinor: -250n,
     });
     await run(parties, provider);
     expect(orders().map(({ amountMinor }) => amountMinor)).toEqual([1_000n, 750n]);

@@ -39,6 +39,8 @@ export function limitsIn(limits: ProviderLimits, currency: string): CurrencyLimi
 export interface PaymentOrder {
   /** Names the payment for ever: the provider must not pay two orders with one key. */
   readonly providerKey: string;
+  /** Its number, by which an affiliate knows it. */
+  readonly payoutId: bigint;
   readonly affiliateId: number;
   readonly affiliateName: string;
   readonly affiliateEmail: string;
@@ -54,6 +56,7 @@ export interface PaymentOrder {
 export interface PaymentBatch {
   readonly batchKey: string;
   readonly createdAt: Date;
+  readonly handedOverAt: Date;
   readonly orders: readonly PaymentOrder[];
 }
 

@@ -13,6 +13,8 @@ export interface PaymentResult {
   /** What it says was paid; undefined where it does not say. */
   readonly amountMinor?: bigint | undefined;
   readonly currency?: string | undefined;
+  /** Why not, in words for the affiliate as well; default: that it did not arrive. */
+  readonly failure?: string | undefined;
   /** Why not, in its words. */
   readonly reason?: string | undefined;
 }
@@ -83,13 +85,26 @@ async function applyResult(
     status,
     now,
     actor,
-    failure: `${status}, as the result file says`,
+    failure: result.failure ?? `${status}, as the result file says`,
     providerFailure: result.reason,
     accountRefused,
     secretBox,
   });
   const [after] = await tx<{ state: PayoutState }[]>`select state from payouts where id = ${payoutId}`;
   return { payoutId, outcome, state: after?.state ?? state };
+}
+
+/** The keys of a batch's payments that can still fail. `programId` undefined: of every program. */
+export async function readBatchPayments(
+  ledger: Database,
+  { batchKey, programId = null }: { batchKey: string; programId?: number | null | undefined },
+): Promise<string[]> {
+  const payouts = await ledger<{ providerKey: string }[]>`
+    select p.provider_key from payouts p join payout_batches b on b.id = p.batch_id
+    where b.batch_key = ${batchKey} and (${programId}::integer is null or p.program_id = ${programId})
+      and p.state in ('submitting', 'submitted', 'unknown', 'failed')
+    order by p.id`;
+  return payouts.map(({ providerKey }) => providerKey);
 }
 
 /** Keys of earlier versions have 36 characters, of which PayPal keeps so many. */

@@ -93,9 +93,10 @@ async function handOverNext(
     beginSubmission(tx, { batchId: claimed.id, now, provider }),
   );
   const orders = await readOrders(ledger, { ids: begun, secretBox });
-  const answers = orders.length === 0 ? new Map() : await submit(provider, { ...claimed, orders });
+  const answers =
+    orders.length === 0 ? new Map() : await submit(provider, { ...claimed, handedOverAt: now, orders });
   return await inTransaction(ledger, async (tx) => {
-    const ids = orders.map(({ id }) => id);
+    const ids = orders.map(({ payoutId }) => payoutId);
     const stopped = await recordAnswers(tx, { ids, answers, now, secretBox });
     if (stopped !== null) await leaveToNextRun(tx, { ...claimed, stopped });
     await tx`
@@ -168,17 +169,15 @@ async function beginSubmission(
   return begun.map(({ id }) => id);
 }
 
-type NumberedOrder = PaymentOrder & { readonly id: bigint };
-
 /** What to pay, to where each payout was built for: a repeated order has the same destination. */
 async function readOrders(
   ledger: Database,
   { ids, secretBox }: { ids: readonly bigint[]; secretBox: SecretBox | undefined },
-): Promise<NumberedOrder[]> {
+): Promise<PaymentOrder[]> {
   const rows = await ledger<
-    (Omit<NumberedOrder, 'payoutAccount' | 'accountHolder'> & { details: Buffer | null })[]
+    (Omit<PaymentOrder, 'payoutAccount' | 'accountHolder'> & { details: Buffer | null })[]
   >`
-    select p.id, p.provider_key, p.affiliate_id, f.name as affiliate_name, f.email as affiliate_email,
+    select p.id as payout_id, p.provider_key, p.affiliate_id, f.name as affiliate_name, f.email as affiliate_email,
       p.destination_details as details, p.currency, p.amount_minor
     from payouts p join affiliates f on f.id = p.affiliate_id
     where p.id = any(${ids}::bigint[])
@@ -283,8 +282,8 @@ export interface Reconciliation {
 export async function reconcilePayouts(ledger: Database, options: SubmitOptions): Promise<Reconciliation> {
   const { now, provider, programId = null } = options;
   if (provider.lookUp) await disownDeadRuns(ledger, options);
-  const unknown = await ledger<{ id: bigint; mayGoAgain: boolean }[]>`
-    select p.id, p.created_at > ${now}::timestamptz - make_interval(hours => ${RESUBMIT_HOURS})
+  const unknown = await ledger<{ id: bigint; mayGoAgain: boolean; batchKey: string; createdAt: Date }[]>`
+    select p.id, b.batch_key, b.created_at, p.created_at > ${now}::timestamptz - make_interval(hours => ${RESUBMIT_HOURS})
       and not ${isStopped(ledger)} and not (${isElsewhere(ledger)}) and d.refused_at is null as may_go_again
     from payouts p join payout_batches b on b.id = p.batch_id join payout_runs r on r.id = b.run_id
     join affiliates f on f.id = p.affiliate_id
@@ -293,22 +292,39 @@ export async function reconcilePayouts(ledger: Database, options: SubmitOptions)
       and (${programId}::integer is null or p.program_id = ${programId})
     order by p.id limit ${RECONCILE_LIMIT}`;
   if (unknown.length === 0 || !provider.lookUp) return { asked: 0, resubmitted: 0, unknown: unknown.length };
-  const orders = await readOrders(ledger, { ids: unknown.map(({ id }) => id), secretBox: options.secretBox });
+  const ids = unknown.map(({ id }) => id);
+  const orders = await readOrders(ledger, { ids, secretBox: options.secretBox });
   const found = await provider.lookUp(orders);
-  const again = new Set(unknown.filter(({ mayGoAgain }) => mayGoAgain).map(({ id }) => id));
-  const missing = orders.filter(({ id, providerKey }) => !found.has(providerKey) && again.has(id));
-  const secondAnswers =
-    missing.length === 0
-      ? new Map<string, PaymentAnswer>()
-      : await submit(provider, {
-          batchKey: `again-${missing[0]?.providerKey}`,
-          createdAt: now,
-          orders: missing,
-        });
-  const answers = new Map([...found, ...secondAnswers]);
-  const ids = orders.map(({ id }) => id);
+  const batches = new Map(unknown.map((payout) => [payout.id, payout]));
+  const missing = orders.filter(
+    ({ payoutId, providerKey }) => !found.has(providerKey) && batches.get(payoutId)?.mayGoAgain,
+  );
+  const answers = new Map(found);
+  // Batch by batch, so that no file has payments of two programs.
+  for (const [batchKey, batch] of groupByBatch(missing, batches)) {
+    const again = { ...batch, batchKey: `${batchKey}-again-${batch.orders[0]?.providerKey}` };
+    for (const [key, answer] of await submit(provider, { ...again, handedOverAt: now })) {
+      answers.set(key, answer);
+    }
+  }
   await inTransaction(ledger, (tx) => recordAnswers(tx, { ids, answers, now, secretBox: options.secretBox }));
   const isKnown = (answer: PaymentAnswer | undefined) => answer !== undefined && answer.outcome !== 'stopped';
   const left = orders.filter(({ providerKey }) => !isKnown(answers.get(providerKey))).length;
   return { asked: orders.length, resubmitted: missing.length, unknown: left };
+}
+
+/** Orders by the key of their batch. */
+function groupByBatch(
+  orders: readonly PaymentOrder[],
+  batches: ReadonlyMap<bigint, { readonly batchKey: string; readonly createdAt: Date }>,
+): Map<string, { createdAt: Date; orders: PaymentOrder[] }> {
+  const groups = new Map<string, { createdAt: Date; orders: PaymentOrder[] }>();
+  for (const order of orders) {
+    const batch = batches.get(order.payoutId);
+    if (!batch) continue;
+    const group = groups.get(batch.batchKey) ?? { createdAt: batch.createdAt, orders: [] };
+    group.orders.push(order);
+    groups.set(batch.batchKey, group);
+  }
+  return groups;
 }

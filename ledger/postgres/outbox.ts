@@ -8,12 +8,13 @@ export interface ConversionFacts {
   readonly campaignId: number | null;
   readonly affiliateId: number | null;
   readonly linkId: number | null;
+  /** {@link AWAITING_SHOP} in the place of a credited state until the shop approves the order. */
   readonly state: string;
   readonly reason: string | null;
   readonly currency: string;
   readonly amountMinor: bigint;
   readonly refundedMinor: bigint;
-  /** Of all levels, less what was taken back. */
+  /** Earned at all levels: see the view earned_commissions. */
   readonly commissionMinor: bigint;
   /** The part of it that the affiliate has whose click won: level 1. */
   readonly ownCommissionMinor: bigint;
@@ -57,7 +58,7 @@ async function readFacts(
   version: bigint,
 ): Promise<ConversionFacts[]> {
   const rows = await sql<Omit<ConversionFacts, 'version'>[]>`
-    select id, program_id, campaign_id, affiliate_id, link_id, state, reason, currency, amount_minor, refunded_minor,
+    select id, program_id, campaign_id, affiliate_id, link_id, ${mirroredState(sql)} as state, reason, currency, amount_minor, refunded_minor,
       commission_minor, own_commission_minor, occurred_at, received_at, click_ts, host(coalesce(click_ip, ip)) as ip, fingerprint
     from conversions c cross join lateral ${commissionSums(sql)} where id = any(${ids}::bigint[]) order by id`;
   return rows.map((row) => ({
@@ -67,12 +68,18 @@ async function readFacts(
   }));
 }
 
-/** What is left of a conversion's commissions, in all and of level 1: to be joined to `conversions c`. */
+/** The mirror's state of a credited order that its shop has not approved: neither credited nor earned yet. */
+const AWAITING_SHOP = 'awaiting_shop';
+
+const mirroredState = (sql: DatabaseSql) => sql`
+  case when c.awaits_shop and c.state in ('attributed', 'partially_refunded') then ${AWAITING_SHOP} else c.state end`;
+
+/** What a conversion's commissions have earned, in all and at level 1: to be joined to `conversions c`. */
 function commissionSums(sql: DatabaseSql) {
   return sql`(
-    select coalesce(sum(m.amount_minor - m.reversed_minor), 0)::bigint as commission_minor,
-      coalesce(sum(m.amount_minor - m.reversed_minor) filter (where m.level = 1), 0)::bigint as own_commission_minor
-    from commissions m where m.conversion_id = c.id) sums`;
+    select coalesce(sum(m.earned_minor), 0)::bigint as commission_minor,
+      coalesce(sum(m.earned_minor) filter (where m.level = 1), 0)::bigint as own_commission_minor
+    from earned_commissions m where m.conversion_id = c.id) sums`;
 }
 
 /** Drops changes that the mirror has got. */
@@ -101,8 +108,8 @@ export interface ConversionSums {
 /** Sums of what the mirror must hold, by program and state. */
 export async function conversionSums(sql: DatabaseSql): Promise<ConversionSums[]> {
   return await sql<ConversionSums[]>`
-    select program_id, state, count(*)::int as conversions, sum(amount_minor)::bigint as amount_minor,
+    select program_id, ${mirroredState(sql)} as state, count(*)::int as conversions, sum(amount_minor)::bigint as amount_minor,
       sum(refunded_minor)::bigint as refunded_minor,
       sum(commission_minor)::bigint as commission_minor, sum(own_commission_minor)::bigint as own_commission_minor
-    from conversions c cross join lateral ${commissionSums(sql)} group by program_id, state order by program_id, state`;
+    from conversions c cross join lateral ${commissionSums(sql)} group by 1, 2 order by 1, 2`;
 }

@@ -24,6 +24,8 @@ const SCHEDULES = {
   /** An affiliate waits while the outcome of its payout is unknown. */
   reconciliation: { everySeconds: 900, leaseSeconds: 300 },
   payouts: { everySeconds: 86_400, leaseSeconds: 900 },
+  /** The statements of a month are there in the first hours of its second day. */
+  statements: { everySeconds: 86_400, leaseSeconds: 900 },
   housekeeping: { everySeconds: 3_600, leaseSeconds: 900 },
   /** So long a row of the books may wait for its place in the chain. */
   hash_chains: { everySeconds: 300, leaseSeconds: 300 },

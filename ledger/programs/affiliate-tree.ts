@@ -9,7 +9,7 @@ export interface TreeMember {
   readonly status: AffiliateStatus;
   /** Negative: above the affiliate asked about; 0: itself; positive: below. */
   readonly depth: number;
-  /** What it earned at every level less what was taken back, minor units. */
+  /** What it earned at every level, minor units: see the view earned_commissions. */
   readonly earnedMinor: bigint;
   readonly currency: string;
 }
@@ -32,7 +32,7 @@ export async function affiliateTree(sql: DatabaseSql, affiliateId: number): Prom
       select * from up union all select * from down
     )
     select a.id, a.parent_id, a.name, a.status, m.depth, p.currency,
-      coalesce((select sum(c.amount_minor - c.reversed_minor) from commissions c where c.affiliate_id = a.id), 0)::bigint
+      coalesce((select sum(c.earned_minor) from earned_commissions c where c.affiliate_id = a.id), 0)::bigint
         as earned_minor
     from members m join affiliates a on a.id = m.id join programs p on p.id = a.program_id
     order by m.depth, a.id limit ${MAX_TREE_MEMBERS}`;
@@ -47,8 +47,9 @@ export interface SubAffiliate {
   /** At which level the one asking earns by its clicks: 2 for those it recruited itself. */
   readonly level: number;
   readonly createdAt: Date;
-  readonly conversions: bigint;
-  /** What the one asking earned by it less what was taken back, minor units. */
+  /** Credited conversions of it by which the one asking earned. */
+  readonly credited: number;
+  /** What the one asking earned by it, minor units. */
   readonly earnedMinor: bigint;
   readonly currency: string;
 }
@@ -61,12 +62,13 @@ export async function subAffiliates(sql: DatabaseSql, affiliateId: number): Prom
       union all
       select a.id, down.level + 1 from down join affiliates a on a.parent_id = down.id
     ), earned as (
-      select v.affiliate_id, count(distinct v.id) as conversions, sum(c.amount_minor - c.reversed_minor)::bigint as earned_minor
-      from commissions c join conversions v on v.id = c.conversion_id
+      select v.affiliate_id, sum(c.earned_minor)::bigint as earned_minor,
+        (count(distinct v.id) filter (where v.state in ('attributed', 'partially_refunded')))::integer as credited
+      from earned_commissions c join conversions v on v.id = c.conversion_id
       where c.affiliate_id = ${affiliateId} and c.level > 1 group by v.affiliate_id
     )
     select a.id, a.parent_id, a.name, a.status, d.level, a.created_at, p.currency,
-      coalesce(e.conversions, 0) as conversions, coalesce(e.earned_minor, 0)::bigint as earned_minor
+      coalesce(e.credited, 0) as credited, coalesce(e.earned_minor, 0)::bigint as earned_minor
     from down d join affiliates a on a.id = d.id join programs p on p.id = a.program_id
     left join earned e on e.affiliate_id = a.id
     order by d.level, a.id limit ${MAX_TREE_MEMBERS}`;

@@ -12,6 +12,7 @@ import { createLogger } from '../../core/service/log.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { claimMails, type Mail, readMail } from '../../ledger/integrations/mails.ts';
+import type { PayoutProvider } from '../../ledger/payouts/provider.ts';
 import { createBankCsvProvider } from '../../ledger/payouts/providers/bank-csv.ts';
 import { connectDatabase, type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { migrateLedger } from '../../ledger/postgres/migrate.ts';
@@ -62,6 +63,8 @@ export interface TestApi {
   readonly ledger: Database;
   readonly warehouse: Warehouse;
   readonly url: string;
+  /** The databases as their owners open them. */
+  readonly stores: { readonly books: { readonly url: string }; readonly warehouse: { readonly url: string } };
   /** What the API has logged, one JSON object a line. */
   readonly logLines: readonly string[];
   readonly secretBox: SecretBox;
@@ -81,12 +84,13 @@ const NO_NATS = 'nats://127.0.0.1:1';
 
 /**
  * The API on a port and databases of its own. `through` may put something between it and the databases, by URL. Without
- * `natsUrl` there is no NATS.
+ * `natsUrl` there is no NATS; payouts are made by a bank's file unless `providerIn` says otherwise.
  */
 export async function startTestApi(
   through: (url: string) => Promise<string> = async (url) => url,
   quotas: Partial<Quotas> = {},
   natsUrl = NO_NATS,
+  providerIn: (folder: string) => PayoutProvider = (folder) => createBankCsvProvider({ folder }),
 ): Promise<TestApi> {
   const [database, clickhouse] = await Promise.all([freshPostgresDatabase(), freshWarehouse()]);
   await migrateLedger({ url: database.url, log: quietLog });
@@ -109,7 +113,8 @@ export async function startTestApi(
     reportsFolder: join(folder, 'reports'),
     portalUrl: 'https://portal.example',
     webhookNetworks: ['127.0.0.1'],
-    payoutProvider: createBankCsvProvider({ folder }),
+    payoutProvider: providerIn(folder),
+    paymentFolder: folder,
     stripeWebhookSecret: 'whsec_test',
     collectorUrl: 'https://go.example',
     log: createLogger({ name: 'api', level: 'debug', write: (line) => void logLines.push(line) }),
@@ -122,6 +127,7 @@ export async function startTestApi(
     ledger,
     warehouse,
     url,
+    stores: { books: database, warehouse: clickhouse },
     logLines,
     secretBox,
     mails: async () =>

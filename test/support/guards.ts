@@ -45,6 +45,8 @@ export const OTHER_TABLES = [
   'second_factors',
   'seen_signatures',
   'sessions',
+  'tax_data',
+  'tax_rules',
   'unidentified_calls',
   'users',
   'webhook_attempts',
@@ -125,6 +127,8 @@ const IN_WAITING: Values = {
   provider_key: `'new'`,
   batch_id: '(select max(id) from payout_batches)',
 };
+/** The statement after the one there is. */
+const NEXT_STATEMENT: Values = { number: '2', month: `'2026-02-01'` };
 /** One byte, as JSON has it. */
 const BYTES = `'\\x00'`;
 
@@ -820,6 +824,42 @@ export const GUARDS: readonly Guard[] = [
       stamp_program: {
         attempt: copy('audit_log', { subject: `'aff_1'`, program_id: 'null' }),
         effect: `select program_id is not distinct from 1 from audit_log where id = ${newest('audit_log')}`,
+      },
+    },
+  }),
+  ...guardsOf('statement_documents', {
+    constraints: {
+      statement_documents_pkey: twice('statement_documents', NEXT_STATEMENT),
+      statement_documents_number_once: copy('statement_documents', { ...NEXT_STATEMENT, number: '1' }),
+      statement_documents_month_once: copy('statement_documents', { number: '2' }),
+      statement_documents_affiliate_known: copy('statement_documents', {
+        ...NEXT_STATEMENT,
+        affiliate_id: '999',
+      }),
+      statement_documents_month_check: copy('statement_documents', {
+        ...NEXT_STATEMENT,
+        month: `'2026-02-02'`,
+      }),
+      statement_documents_number_check: copy('statement_documents', { ...NEXT_STATEMENT, number: '0' }),
+      statement_documents_issuer_check: copy('statement_documents', { ...NEXT_STATEMENT, issuer: `'[]'` }),
+      statement_documents_recipient_check: copy('statement_documents', {
+        ...NEXT_STATEMENT,
+        recipient: `'[]'`,
+      }),
+      statement_documents_vat_check: copy('statement_documents', { ...NEXT_STATEMENT, vat: `'x'` }),
+      statement_documents_vat_rate_check: copy('statement_documents', {
+        ...NEXT_STATEMENT,
+        vat: `'domestic'`,
+        vat_rate: '101',
+      }),
+      statement_documents_tax: copy('statement_documents', { ...NEXT_STATEMENT, vat_minor: '1' }),
+    },
+    triggers: {
+      append_only: appendOnly('statement_documents', 'number'),
+      no_truncate: noTruncate('statement_documents'),
+      no_gap: {
+        attempt: copy('statement_documents', { ...NEXT_STATEMENT, number: '3' }),
+        refusedBy: 'statement_documents_no_gap',
       },
     },
   }),

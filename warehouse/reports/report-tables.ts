@@ -201,14 +201,14 @@ const METRICS = {
   conversions_rejected: ofConversions('s_rejected'),
   conversions_refunded: ofConversions('s_refunded'),
   conversions_open: ofConversions('s_open'),
-  /** Credited conversions a valid click, 0 without clicks. */
-  conversion_rate: ofConversions('if(s_valid = 0, 0, s_attributed / s_valid)'),
+  /** Credited conversions a valid click, null without one. */
+  conversion_rate: ofConversions('if(s_valid = 0, NULL, s_attributed / s_valid)'),
   revenue_minor: money('toFloat64(s_revenue)'),
   commission_minor: money('toFloat64(s_commission)'),
-  /** Commission a valid click, in minor units. */
-  epc_minor: money('if(s_valid = 0, 0, toFloat64(s_commission) / s_valid)'),
+  /** What was earned a valid click, in minor units; null without one. */
+  epc_minor: money('if(s_valid = 0, NULL, toFloat64(s_commission) / s_valid)'),
   own_commission_minor: money('toFloat64(s_own_commission)'),
-  own_epc_minor: money('if(s_valid = 0, 0, toFloat64(s_own_commission) / s_valid)'),
+  own_epc_minor: money('if(s_valid = 0, NULL, toFloat64(s_own_commission) / s_valid)'),
   seconds_to_convert: ofConversions('if(s_timed = 0, NULL, s_seconds / s_timed)'),
   currency: ofConversions(
     "multiIf(length(s_currencies) > 1, 'mixed', length(s_currencies) = 0, '', s_currencies[1])",
@@ -247,8 +247,8 @@ export const CONVERSION_COLUMNS = [
 ] as const;
 
 /**
- * Revenue is the part of credited orders that was not refunded, commission the part that was not taken back. The winning
- * affiliate's own commission is its earnings: nothing while a review holds it.
+ * Revenue is the part of credited orders that was not refunded; commissions are what was earned by them, of all levels and
+ * of the winning affiliate, as the mirror has it. docs/glossary.md defines every figure.
  */
 export const CONVERSION_COUNTS = `
   count() AS m_conversions,
@@ -256,10 +256,10 @@ export const CONVERSION_COUNTS = `
   countIf(state = 'review') AS m_review,
   countIf(state IN ('rejected', 'unattributed')) AS m_rejected,
   countIf(state = 'refunded') AS m_refunded,
-  countIf(state IN ('received', 'awaiting_click')) AS m_open,
+  countIf(state IN ('received', 'awaiting_click', 'awaiting_shop')) AS m_open,
   sumIf(amount_minor - refunded_minor, state IN ('attributed', 'partially_refunded', 'refunded')) AS m_revenue,
   sum(commission_minor) AS m_commission,
-  sumIf(own_commission_minor, state != 'review') AS m_own_commission,
+  sum(own_commission_minor) AS m_own_commission,
   countIf(isNotNull(click_ts)) AS m_timed,
   sumIf(dateDiff('millisecond', assumeNotNull(click_ts), occurred_at), isNotNull(click_ts)) / 1000 AS m_seconds,
   groupUniqArray(4)(toString(currency)) AS m_currencies`;

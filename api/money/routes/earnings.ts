@@ -22,13 +22,19 @@ const earningsView = z
     days: z.array(
       z.object({
         day: z.string().meta({ description: 'In the requested time zone.', examples: ['2026-11-22'] }),
-        conversions: z.int(),
+        conversions_attributed: z
+          .int()
+          .meta({ description: 'Credited conversions of which it earned, at whatever level.' }),
         earned: moneyText,
         from_recruits: moneyText,
       }),
     ),
   })
-  .meta({ id: 'Earnings', description: 'By the time of the orders, less what refunds took back.' });
+  .meta({
+    id: 'Earnings',
+    description:
+      'By the time of the orders, less what was taken back; without what a review or the shop’s approval holds.',
+  });
 
 /** What an affiliate earned, day by day. */
 export function addEarningsRoutes(app: ApiServer, { ledger }: ApiContext): void {
@@ -79,9 +85,9 @@ export function addEarningsRoutes(app: ApiServer, { ledger }: ApiContext): void 
         to: formatTime(to),
         total: sum(days),
         before: sum(daysBefore),
-        days: days.map(({ day, conversions, earnedMinor, fromRecruitsMinor }) => ({
+        days: days.map(({ day, credited, earnedMinor, fromRecruitsMinor }) => ({
           day,
-          conversions,
+          conversions_attributed: credited,
           earned: money(earnedMinor),
           from_recruits: money(fromRecruitsMinor),
         })),

@@ -1,14 +1,17 @@
 import { z } from 'zod';
 import { assert, InputError } from '../../../core/errors.ts';
 import { PAYOUT_STATES } from '../../../ledger/payouts/payouts.ts';
-import { applyPaymentResults } from '../../../ledger/payouts/results.ts';
+import { batchKeyOf } from '../../../ledger/payouts/providers/sepa-xml.ts';
+import { applyPaymentResults, readBatchPayments } from '../../../ledger/payouts/results.ts';
+import type { Database } from '../../../ledger/postgres/db.ts';
 import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
-import { installCsvBodies } from '../../http/bodies.ts';
+import { installTextBodies } from '../../http/bodies.ts';
 import { answerOnce } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
 import { formatOptionalId, idText } from '../../schemas/ids.ts';
 import { MAX_RESULT_BYTES, MAX_RESULT_ROWS, type ResultRow, readPaymentResults } from '../payment-results.ts';
+import { readSepaResults } from '../sepa-results.ts';
 
 const RESULT_OUTCOMES = [
   'recorded',
@@ -27,7 +30,9 @@ const resultsView = z
     recorded: z.number(),
     rows: z.array(
       z.object({
-        line: z.number(),
+        line: z.number().meta({
+          description: 'Of CSV from 1, the header being line 1; of XML the number of the transaction.',
+        }),
         payment_key: z.string(),
         payout_id: idText('payout').nullable(),
         outcome: z.enum(RESULT_OUTCOMES),
@@ -49,11 +54,12 @@ const RESULTS_EXAMPLE =
 type ResultView = z.output<typeof resultsView>['rows'][number];
 
 const ROLES = ['operator', 'finance'] as const;
+const XML_TYPES = ['application/xml', 'text/xml'] as const;
 
 /** The results of payment files, as the bank or PayPal gives them. */
 export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void {
   app.register(async (scope: ApiServer) => {
-    installCsvBodies(scope);
+    installTextBodies(scope, 'text/csv', ...XML_TYPES);
     scope.route({
       method: 'POST',
       url: '/v1/payouts/results',
@@ -67,9 +73,9 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
       schema: {
         operationId: 'recordPaymentResults',
         tags: ['money'],
-        summary: 'Read the result file of the bank or PayPal; a dry run by default',
-        description: `CSV with a header, at most ${MAX_RESULT_ROWS} rows: payment_key (or PayPal’s "Unique ID"), and where there are such columns status, amount, currency and reason. Without a status every row is paid. What it says of an amount is compared. An account that a payment failed for or came back from is not paid any more until it changes, unless the row says canceled or denied. Reading a file again changes nothing.`,
-        consumes: ['text/csv'],
+        summary: 'Read the result file of the bank or PayPal (CSV, pain.002, camt.054); a dry run by default',
+        description: `CSV with a header, at most ${MAX_RESULT_ROWS} rows: payment_key (or PayPal’s "Unique ID"), and where there are such columns status, amount, currency and reason. Without a status every row is paid. What it says of an amount is compared. An account that a payment failed for or came back from is not paid any more until it changes, unless the row says canceled or denied. Reading a file again changes nothing. XML of a bank for SEPA files: pain.002, whose refusals are recorded, by end-to-end id or for a whole message, and camt.054, whose booked debits are recorded as paid and whose credits under the reference of a payout as returned.`,
+        consumes: ['text/csv', ...XML_TYPES],
         querystring: z.object({ dry_run: z.enum(['true', 'false']).default('true') }),
         body: z.string(),
         response: { 200: resultsView },
@@ -79,7 +85,10 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
         const dryRun = request.query.dry_run === 'true';
         // The next run pays again what the file says has not arrived.
         if (!dryRun) requireRecentSignIn(request);
-        const rows = await readPaymentResults(request.body);
+        const isXml = XML_TYPES.some((type) => request.headers['content-type']?.startsWith(type));
+        const rows = isXml
+          ? await readXml(context.ledger, request.body, programId ?? undefined)
+          : await readPaymentResults(request.body);
         return await answerOnce(context, request, reply, async () => {
           const views = await applyRows(context, rows, {
             programId: programId ?? undefined,
@@ -93,6 +102,22 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
       },
     });
   });
+}
+
+/** The rows of a pain.002 or camt.054; a message that was refused whole is a row for each of its payments. */
+async function readXml(ledger: Database, xml: string, programId: number | undefined): Promise<ResultRow[]> {
+  const { rows, refusedMessages } = readSepaResults(xml);
+  const all = [...rows];
+  for (const { line, messageId, result } of refusedMessages) {
+    const keys = await readBatchPayments(ledger, { batchKey: batchKeyOf(messageId), programId });
+    // A message that is not known is a row that finds nothing.
+    for (const providerKey of keys.length === 0 ? [messageId] : keys) {
+      all.push({ line, paymentKey: providerKey, result: { ...result, providerKey } });
+    }
+  }
+  if (all.length === 0) throw new InputError('body', 'has no rows');
+  if (all.length > MAX_RESULT_ROWS) throw new InputError('body', `must not exceed ${MAX_RESULT_ROWS} rows`);
+  return all;
 }
 
 async function applyRows(

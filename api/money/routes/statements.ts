@@ -34,7 +34,7 @@ const amounts = {
   available: moneyText,
   in_transit: moneyText,
   paid: moneyText,
-  debt: moneyText,
+  debt: moneyText.meta({ description: 'Zero or negative.' }),
   adjustments: moneyText.meta({ description: 'Bonuses less deductions.' }),
 };
 
@@ -46,6 +46,7 @@ const lineView = z
       description: 'earning, vesting, rejection, refund, bonus, deduction, payout_build, payout_paid, …',
     }),
     conversion_id: idText('conversion').nullable(),
+    order_id: z.string().nullable().meta({ description: 'Of the shop; null for orders of recruits.' }),
     payout_id: idText('payout').nullable(),
     destination: z.string().nullable().meta({ description: 'Where the payout goes, by a hint.' }),
     note: z.string().nullable().meta({ description: 'Of a bonus, a deduction and the like: why.' }),
@@ -232,6 +233,7 @@ async function statementPage(
       at: formatTime(line.at),
       kind: line.kind,
       conversion_id: formatOptionalId('conversion', line.conversionId),
+      order_id: line.orderId,
       payout_id: formatOptionalId('payout', line.payoutId),
       destination: line.destinationHint,
       note: line.note,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { BLOCKED_REASONS, type Destination, readDestination } from '../../../ledger/payouts/destinations.ts';
+import { isIban, normalIban } from '../../../ledger/payouts/iban.ts';
 import {
   accountOf,
   allowDestination,
@@ -43,7 +44,7 @@ const methodInput = z.discriminatedUnion('kind', [
     iban: z
       .string()
       .meta({ examples: ['DE89 3704 0044 0532 0130 00'] })
-      .transform((value) => value.replace(/\s/g, '').toUpperCase())
+      .transform(normalIban)
       .refine(isIban, 'must be an IBAN'),
   }),
   z.strictObject({
@@ -85,14 +86,6 @@ const methodView = z
     }),
   })
   .meta({ id: 'PayoutMethod' });
-
-/** ISO 13616: the rest of the number modulo 97 is 1. */
-function isIban(iban: string): boolean {
-  if (!/^[A-Z]{2}\d{2}[A-Z0-9]{10,30}$/.test(iban)) return false;
-  const turned = iban.slice(4) + iban.slice(0, 4);
-  const digits = turned.replace(/[A-Z]/g, (letter) => String(letter.charCodeAt(0) - 55));
-  return BigInt(digits) % 97n === 1n;
-}
 
 function hintOf(method: z.output<typeof methodInput>): string {
   if (method.kind === 'bank') return `${method.iban.slice(0, 2)} … ${method.iban.slice(-4)}`;

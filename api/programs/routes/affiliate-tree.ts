@@ -16,14 +16,21 @@ const memberView = z
     name: z.string(),
     status: z.enum(AFFILIATE_STATUSES),
     depth: z.number().meta({ description: 'Negative above the affiliate, 0 itself, positive below.' }),
-    earned: moneyText.meta({ description: 'At every level, less reversals.' }),
+    earned: moneyText.meta({ description: 'At every level, less what was taken back.' }),
   })
   .meta({ id: 'TreeMember' });
 
 const subAffiliatesView = z
   .object({
     levels: z
-      .array(z.object({ level: z.number(), members: z.number(), conversions: z.string(), earned: moneyText }))
+      .array(
+        z.object({
+          level: z.number(),
+          members: z.number(),
+          conversions_attributed: z.int(),
+          earned: moneyText,
+        }),
+      )
       .meta({ description: 'Level 2: recruited by itself; level 3: by those; and so on.' }),
     data: z.array(
       z.object({
@@ -33,8 +40,12 @@ const subAffiliatesView = z
         status: z.enum(AFFILIATE_STATUSES),
         level: z.number(),
         since: timeText,
-        conversions: z.string(),
-        earned: moneyText.meta({ description: 'By the affiliate in the path, less reversals.' }),
+        conversions_attributed: z
+          .int()
+          .meta({ description: 'Credited conversions by which the affiliate in the path earned.' }),
+        earned: moneyText.meta({
+          description: 'By the affiliate in the path, less what was taken back.',
+        }),
       }),
     ),
   })
@@ -43,14 +54,12 @@ const subAffiliatesView = z
 function formatSubAffiliates(members: readonly SubAffiliate[]): z.output<typeof subAffiliatesView> {
   const levels = [...new Set(members.map(({ level }) => level))].map((level) => {
     const own = members.filter((member) => member.level === level);
-    const sum = (value: (member: SubAffiliate) => bigint): bigint =>
-      own.reduce((total, member) => total + value(member), 0n);
     return {
       level,
       members: own.length,
-      conversions: String(sum(({ conversions }) => conversions)),
+      conversions_attributed: own.reduce((sum, { credited }) => sum + credited, 0),
       earned: formatMoney(
-        sum(({ earnedMinor }) => earnedMinor),
+        own.reduce((sum, { earnedMinor }) => sum + earnedMinor, 0n),
         own[0]?.currency ?? '',
       ),
     };
@@ -64,7 +73,7 @@ function formatSubAffiliates(members: readonly SubAffiliate[]): z.output<typeof 
       status: member.status,
       level: member.level,
       since: formatTime(member.createdAt),
-      conversions: String(member.conversions),
+      conversions_attributed: member.credited,
       earned: formatMoney(member.earnedMinor, member.currency),
     })),
   };

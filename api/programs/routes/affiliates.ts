@@ -19,11 +19,13 @@ import { affiliateView, formatAffiliate, newAffiliate, visibleAffiliate } from '
 const balanceView = z
   .object({
     affiliate_id: idText('affiliate'),
-    pending: moneyText.meta({ description: 'Earned, still on hold.' }),
+    pending: moneyText.meta({ description: 'In the hold, in review, or not approved by the shop yet.' }),
     available: moneyText.meta({ description: 'Goes into the next payout.' }),
     in_transit: moneyText.meta({ description: 'In a payout on its way.' }),
     paid: moneyText,
-    debt: moneyText.meta({ description: 'Taken back after it was paid: the next payouts net it.' }),
+    debt: moneyText.meta({
+      description: 'Zero or negative: taken back after it was paid; the next payouts net it.',
+    }),
     adjustments: moneyText.meta({
       description: 'Bonuses less deductions, without an order: part of the next payout.',
     }),

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Logger } from '../../../core/service/log.ts';
 import { createJob, getJob, JOB_KINDS, type Job, listJobs } from '../../../ledger/integrations/jobs.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
-import { installCsvBodies } from '../../http/bodies.ts';
+import { installTextBodies } from '../../http/bodies.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
@@ -77,7 +77,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
   });
 
   app.register(async (scope: ApiServer) => {
-    installCsvBodies(scope);
+    installTextBodies(scope, 'text/csv');
     scope.route({
       method: 'POST',
       url: '/v1/imports',

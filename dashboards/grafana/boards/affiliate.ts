@@ -116,10 +116,10 @@ function balances(): PanelSource {
   return numbers({
     title: 'Money now',
     description:
-      'Current balances from the ledger, independent of the range. Pending: in the hold or in review. Available: part of the next payout. In transit: in a submitted payout. Debt: paid for orders refunded later.',
+      'Current balances from the ledger, independent of the range. Pending: in the hold or in review. Available: part of the next payout. In transit: in a submitted payout. Debt, zero or negative: paid for orders refunded later.',
     unit: 'locale',
     decimals: 2,
-    columns: { Pending: {}, Available: {}, 'In transit': {}, Paid: {}, Debt: { steps: [[0.01, 'orange']] } },
+    columns: { Pending: {}, Available: {}, 'In transit': {}, Paid: {}, Debt: {} },
     queries: [
       postgres(
         `
@@ -138,7 +138,7 @@ function brought(kind: 'link' | 'campaign', title: string): PanelSource {
   const id = `${kind}_id`;
   return rows({
     title,
-    description: `The 50 ${kind}s of this affiliate with the most valid clicks in the range, and the conversions they brought.`,
+    description: `The 50 ${kind}s of this affiliate with the most valid clicks in the range, and the credited conversions they brought, with what was earned at all levels.`,
     unit: 'short',
     sortBy: 'Valid',
     empty: 'No clicks in this range',
@@ -158,7 +158,7 @@ function brought(kind: 'link' | 'campaign', title: string): PanelSource {
         `${withNames({
           kind,
           as: 'Name',
-          columns: 'c.valid AS Valid, o.credited AS Conversions, o.commission AS Commission',
+          columns: 'c.valid AS Valid, o.credited AS Credited, o.commission AS Commission',
           inner: `
   SELECT ${id} AS id, ${VALID_CLICKS} AS valid
   FROM clicks_hourly AS t

@@ -11,6 +11,7 @@ import {
   HOURS_IN_RANGE,
   ORDERS_IN_BOTH,
   ORDERS_IN_RANGE,
+  perClick,
   period,
   REVENUE,
   VALID_CLICKS,
@@ -71,7 +72,7 @@ function orderCount(options: {
 
 export const conversions = (): PanelSource =>
   orderCount({
-    title: 'Conversions',
+    title: 'Credited conversions',
     description: 'Credited conversions, without fully refunded ones.',
     count: `countIf(${CREDITED})`,
     change: 'more is good',
@@ -104,7 +105,7 @@ function joined(options: { hours: string; orders: string; hourKey: string; order
 export function rate(): PanelSource {
   const keys = { hourKey: period('hour'), orderKey: period('occurred_at') };
   const inner = `
-    SELECT key AS period, sum(credited) / greatest(sum(valid), 1) AS v
+    SELECT key AS period, ${perClick('sum(credited)', 'sum(valid)')} AS v
     FROM (${joined({ hours: HOURS_IN_BOTH, orders: ORDERS_IN_BOTH, ...keys })}
     ) GROUP BY key`;
   return numbers({
@@ -128,7 +129,7 @@ export function rateOverTime(): PanelSource {
     queries: [
       clickhouse(
         `
-SELECT key AS time, sum(credited) / sum(valid) AS "Conversion rate"
+SELECT key AS time, ${perClick('sum(credited)', 'sum(valid)')} AS "Conversion rate"
 FROM (${joined({ hours: HOURS_IN_RANGE, orders: ORDERS_IN_RANGE, ...keys })}
 )
 GROUP BY key HAVING sum(valid) > 0 ORDER BY key
@@ -177,13 +178,14 @@ export const commission = (): PanelSource =>
   amount({
     title: 'Commission',
     figure: COMMISSION,
-    description: 'Commission of all levels minus reversals; includes conversions in review.',
+    description:
+      'Earned at all levels, less what was taken back; without what a review or the shop’s approval holds.',
     change: 'neither',
   });
 
 export function earningsPerClick(): PanelSource {
   const inner = `
-    SELECT o.period AS period, o.unit AS unit, o.commission / greatest(c.valid, 1) AS v
+    SELECT o.period AS period, o.unit AS unit, ${perClick('o.commission', 'c.valid')} AS v
     FROM (
       SELECT ${period('occurred_at')} AS period, toString(currency) AS unit, ${COMMISSION} AS commission
       FROM conversions FINAL
@@ -200,7 +202,7 @@ export function earningsPerClick(): PanelSource {
     ) AS c ON c.period = o.period`;
   return numbers({
     title: 'EPC',
-    description: `Commission per valid click and currency. Clicks are not split by currency, so select one program where there are several. ${COMPARED}`,
+    description: `Earned at all levels per valid click and currency. Clicks are not split by currency, so select one program where there are several. ${COMPARED}`,
     unit: 'locale',
     decimals: 3,
     seriesBy: 'unit',

@@ -16,6 +16,7 @@ import {
   HOURS_IN_RANGE,
   type Named,
   ORDERS_IN_RANGE,
+  perClick,
   VALID_CLICKS,
   withNames,
 } from '../sql.ts';
@@ -81,7 +82,7 @@ function moneyOverTime(): PanelSource {
   return overTime({
     title: 'Commission',
     description:
-      'Commission of all levels minus reversals, by the time of the order; one series per currency.',
+      'Earned at all levels, less what was taken back, by the time of the order; one series per currency.',
     unit: 'locale',
     draw: 'bars',
     interval: '1h',
@@ -121,7 +122,7 @@ function top(kind: Exclude<Named, 'program'>, title: string): PanelSource {
   const owner = kind === 'link';
   return rows({
     title,
-    description: `The 50 with the most valid clicks, with conversions and commission of the range. ${owner ? 'The code links to the dashboard of its affiliate.' : 'The name links to its dashboard, in the same range.'} Commission of all levels; empty for mixed currencies.`,
+    description: `The 50 with the most valid clicks, with credited conversions and commission of the range. ${owner ? 'The code links to the dashboard of its affiliate.' : 'The name links to its dashboard, in the same range.'} Commission of all levels; empty for mixed currencies.`,
     unit: 'short',
     sortBy: 'Valid',
     empty: 'No clicks in this range',
@@ -139,7 +140,7 @@ function top(kind: Exclude<Named, 'program'>, title: string): PanelSource {
           kind,
           as: 'Name',
           columns: `${owner ? 'c.affiliate AS Affiliate, ' : ''}c.clicks AS Clicks, c.valid AS Valid,
-  o.credited AS Conversions, if(c.valid = 0, 0, o.credited / c.valid) AS Rate,
+  o.credited AS Credited, ${perClick('o.credited', 'c.valid')} AS Rate,
   if(length(o.currencies) > 1, NULL, o.commission) AS Commission, arrayStringConcat(o.currencies, ', ') AS Currency`,
           inner: `
   SELECT ${id} AS id, ${owner ? 'any(affiliate_id) AS affiliate, ' : ''}${ALL_CLICKS} AS clicks, ${VALID_CLICKS} AS valid

@@ -32,7 +32,14 @@ export function money(): Dashboard {
         [4, balance('available', 'Available', 'Part of the next payout.')],
         [4, balance('in_transit', 'In transit', 'In a submitted payout.')],
         [4, balance('paid', 'Paid', 'Paid in total.')],
-        [4, balance('debt', 'Debt', 'Paid for orders refunded later; netted by the next payouts.')],
+        [
+          4,
+          balance(
+            'debt',
+            'Debt',
+            'Zero or negative: paid for orders refunded later; netted by the next payouts.',
+          ),
+        ],
       ),
     ],
     sections: [
@@ -219,7 +226,6 @@ function affiliates(): PanelSource {
     empty: 'No earnings',
     columns: {
       ...AFFILIATE_COLUMNS,
-      Debt: { steps: [[0.01, 'orange']] },
     },
     queries: [
       postgres(
@@ -229,7 +235,7 @@ SELECT affiliate AS "Affiliate", affiliate_id AS "ID", program AS "Program", cur
 FROM grafana_balances
 WHERE ${chosenInLedger('program', 'affiliate')}
   AND (pending, available, in_transit, paid, debt) <> (0, 0, 0, 0, 0)
-ORDER BY debt DESC, pending + available + in_transit DESC, affiliate_id LIMIT 200`,
+ORDER BY debt, pending + available + in_transit DESC, affiliate_id LIMIT 200`,
         'table',
       ),
     ],

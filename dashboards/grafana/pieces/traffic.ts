@@ -44,7 +44,7 @@ export function conversionsByState(...filters: readonly Filter[]): PanelSource {
   return overTime({
     title: 'Conversions by state',
     description:
-      'Conversions by time of the order and current state. Credited: attributed, partially refunded, refunded. In review: review. Not credited: rejected, unattributed. Undecided: received, awaiting_click.',
+      'Conversions by time of the order and current state. Credited: attributed, partially refunded, refunded. In review: review. Not credited: rejected, unattributed. Not approved by the shop: awaiting_shop. Undecided: received, awaiting_click.',
     unit: 'short',
     draw: 'stacked bars',
     interval: '1h',

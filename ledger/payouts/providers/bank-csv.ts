@@ -1,6 +1,6 @@
 import { formatAmount } from '../../../core/money.ts';
 import type { PaymentOrder, PayoutProvider, ProviderLimits } from '../provider.ts';
-import { createFileProvider, csvRow, forPeople } from './payment-file.ts';
+import { createFileProvider, csvCell, csvRow, forPeople } from './payment-file.ts';
 
 /** Banks differ; what they all pay are IBANs. A reference fits SEPA's EndToEndId (35 characters). */
 export const BANK_LIMITS: ProviderLimits = { methodKind: 'bank', referenceLength: 35 };
@@ -9,7 +9,13 @@ export const BANK_LIMITS: ProviderLimits = { methodKind: 'bank', referenceLength
 export function createBankCsvProvider({ folder }: { folder: string }): PayoutProvider {
   return createFileProvider({
     folder,
-    format: { name: 'bank_csv', limits: BANK_LIMITS, render: renderBankCsv },
+    format: {
+      name: 'bank_csv',
+      limits: BANK_LIMITS,
+      extension: 'csv',
+      render: ({ orders }, referenceOf) => renderBankCsv(orders, referenceOf),
+      quote: csvCell,
+    },
   });
 }
 

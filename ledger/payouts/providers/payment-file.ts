@@ -15,10 +15,38 @@ import {
 interface FileFormat {
   readonly name: string;
   readonly limits: ProviderLimits;
-  readonly render: (orders: readonly PaymentOrder[], referenceOf: (order: PaymentOrder) => string) => string;
+  readonly extension: keyof typeof MEDIA_TYPES;
+  readonly render: (batch: PaymentBatch, referenceOf: (order: PaymentOrder) => string) => string;
+  /** How a reference stands in the text. */
+  readonly quote: (reference: string) => string;
 }
 
-/** Writes each batch as `<folder>/<date>-<batch key>.csv`; a file is whole or not there. */
+const MEDIA_TYPES = { csv: 'text/csv', xml: 'application/xml' } as const;
+
+/** A file as it was written. */
+export interface PaymentFile {
+  readonly name: string;
+  readonly mediaType: (typeof MEDIA_TYPES)[keyof typeof MEDIA_TYPES];
+  readonly text: string;
+}
+
+/**
+ * The files of a batch, whichever provider has written them: a second one has the payments that were handed over again.
+ * Empty: they are not in this folder.
+ */
+export async function readPaymentFiles(folder: string, batchKey: string): Promise<PaymentFile[]> {
+  const names = (await readdir(folder).catch(() => [])).toSorted();
+  const files: PaymentFile[] = [];
+  for (const name of names) {
+    const [, key, extension] =
+      /^\d{4}-\d\d-\d\d-(bat_[0-9a-f]{32})(?:-again-.*)?\.(csv|xml)$/.exec(name) ?? [];
+    if (key !== batchKey || (extension !== 'csv' && extension !== 'xml')) continue;
+    files.push({ name, mediaType: MEDIA_TYPES[extension], text: await readFile(join(folder, name), 'utf8') });
+  }
+  return files;
+}
+
+/** Writes each batch as `<folder>/<date>-<batch key>.<extension>`; a file is whole or not there. */
 export function createFileProvider(options: { folder: string; format: FileFormat }): PayoutProvider {
   const { folder, format } = options;
   // Keys of earlier versions are longer than some providers take.
@@ -26,8 +54,8 @@ export function createFileProvider(options: { folder: string; format: FileFormat
 
   async function submit(batch: PaymentBatch): Promise<Submission> {
     const date = batch.createdAt.toISOString().slice(0, 10);
-    const file = join(folder, `${date}-${batch.batchKey}.csv`);
-    const text = format.render(batch.orders, referenceOf);
+    const file = join(folder, `${date}-${batch.batchKey}.${format.extension}`);
+    const text = format.render(batch, referenceOf);
     try {
       // It holds names and addresses: for the owner's eyes only.
       await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -43,11 +71,15 @@ export function createFileProvider(options: { folder: string; format: FileFormat
   async function lookUp(orders: readonly PaymentOrder[]): Promise<Submission> {
     const names = await readdir(folder).catch(() => []);
     const texts = await Promise.all(
-      names.filter((name) => name.endsWith('.csv')).map((name) => readFile(join(folder, name), 'utf8')),
+      names
+        .filter((name) => name.endsWith(`.${format.extension}`))
+        .map((name) => readFile(join(folder, name), 'utf8')),
     );
     // Files of earlier versions have the whole key.
     const known = orders.filter((order) =>
-      [referenceOf(order), order.providerKey].some((key) => texts.some((text) => text.includes(`"${key}"`))),
+      [referenceOf(order), order.providerKey].some((key) =>
+        texts.some((text) => text.includes(format.quote(key))),
+      ),
     );
     return new Map(known.map(({ providerKey }) => [providerKey, { outcome: 'accepted' }]));
   }

@@ -88,6 +88,7 @@ test('a key of an earlier version is cut to what PayPal takes, and its result is
   await db.owner`update payouts set provider_key = ${long} where id = ${payout?.id ?? 0n}`;
   const order = {
     providerKey: long,
+    payoutId: 1n,
     affiliateId: 1,
     affiliateName: 'Ann',
     affiliateEmail: 'login@example.com',
@@ -96,7 +97,7 @@ test('a key of an earlier version is cut to what PayPal takes, and its result is
     currency: 'EUR',
     amountMinor: 1_000n,
   };
-  const batch = { batchKey: 'old', createdAt: new Date(0), orders: [order] };
+  const batch = { batchKey: 'old', createdAt: new Date(0), handedOverAt: new Date(0), orders: [order] };
   await provider.submit(batch);
   const text = await readFile(join(folder, String(programId), '1970-01-01-old.csv'), 'utf8');
   expect(text).toContain(`"${long.slice(0, 30)}"`);

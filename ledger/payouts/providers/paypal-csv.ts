@@ -1,6 +1,6 @@
 import { formatAmount } from '../../../core/money.ts';
-import type { PaymentOrder, PayoutProvider, ProviderLimits } from '../provider.ts';
-import { createFileProvider, csvRow } from './payment-file.ts';
+import type { PaymentBatch, PaymentOrder, PayoutProvider, ProviderLimits } from '../provider.ts';
+import { createFileProvider, csvCell, csvRow } from './payment-file.ts';
 
 const TWO_DIGITS = 'AUD BRL CAD CHF CZK DKK EUR GBP HKD ILS MXN MYR NOK NZD PHP PLN SEK SGD THB USD';
 const WHOLE = 'HUF JPY TWD';
@@ -23,14 +23,17 @@ const PAYPAL_LIMITS: ProviderLimits = {
 export function createPayPalCsvProvider({ folder }: { folder: string }): PayoutProvider {
   return createFileProvider({
     folder,
-    format: { name: 'paypal_csv', limits: PAYPAL_LIMITS, render: renderPayPalCsv },
+    format: {
+      name: 'paypal_csv',
+      limits: PAYPAL_LIMITS,
+      extension: 'csv',
+      render: renderPayPalCsv,
+      quote: csvCell,
+    },
   });
 }
 
-function renderPayPalCsv(
-  orders: readonly PaymentOrder[],
-  referenceOf: (order: PaymentOrder) => string,
-): string {
+function renderPayPalCsv({ orders }: PaymentBatch, referenceOf: (order: PaymentOrder) => string): string {
   return orders
     .map((order) =>
       csvRow([

@@ -39,7 +39,7 @@ const POSTGRES_KINDS: Readonly<Record<number, Kind>> = {
   1114: 'time',
 };
 
-export function createAsker(stores: { books: TestLedger; warehouse: { url: string } }) {
+export function createAsker(stores: { books: Pick<TestLedger, 'url'>; warehouse: { url: string } }) {
   const { books, warehouse } = stores;
 
   async function clickhouse(sql: string): Promise<Answer> {

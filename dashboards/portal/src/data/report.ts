@@ -10,6 +10,12 @@ export function figure(row: Row | undefined, name: string): number {
   return Number(row?.[name] ?? 0);
 }
 
+/** A rate or an amount per click, which there is none of without clicks. */
+export function ratio(row: Row | undefined, name: string): number | undefined {
+  const value = row?.[name] ?? undefined;
+  return value === undefined ? undefined : Number(value);
+}
+
 export interface Trend {
   readonly report: Schemas['Report'];
   readonly days: readonly string[];
@@ -17,6 +23,8 @@ export interface Trend {
   readonly course: (metric: string) => number[];
   readonly total: (metric: string) => number;
   readonly before: (metric: string) => number;
+  /** Undefined where there is nothing to divide by. */
+  readonly ratio: (metric: string) => number | undefined;
 }
 
 /** Totals of a range by day, with those of the period before. */
@@ -44,5 +52,6 @@ export async function readTrend(
     course: (metric) => days.map((day) => figure(byDay.get(day), metric)),
     total: (metric) => figure(report.totals, metric),
     before: (metric) => figure(report.previous?.totals, metric),
+    ratio: (metric) => ratio(report.totals, metric),
   };
 }

@@ -15,7 +15,7 @@ import { Table } from '../ui/table.tsx';
 import { type Earnings, readEarnings } from './earnings.ts';
 
 const EVERY_MS = 5_000;
-const METRICS = ['clicks', 'valid_clicks', 'conversions', 'conversions_attributed'];
+const METRICS = ['clicks', 'valid_clicks', 'conversions_attributed', 'conversion_rate', 'own_epc_minor'];
 
 export function OverviewPage() {
   const { affiliateId, program, user } = usePartner();
@@ -80,8 +80,7 @@ function FirstSteps() {
 function Figures({ trend, earnings }: { trend: Trend; earnings: Earnings }) {
   const { currency } = earnings;
   const orders = trend.total('conversions_attributed');
-  const clicks = trend.total('valid_clicks');
-  const epc = clicks === 0 ? 0 : earnings.totalMinor / clicks;
+  const epc = trend.ratio('own_epc_minor');
   return (
     <dl class="stats">
       <Stat
@@ -107,8 +106,8 @@ function Figures({ trend, earnings }: { trend: Trend; earnings: Earnings }) {
       />
       <Stat
         title="Per 100 valid clicks"
-        figure={formatMinor(epc * 100, currency)}
-        note={`conversion rate ${formatShare(clicks === 0 ? 0 : orders / clicks)}`}
+        figure={epc === undefined ? '–' : formatMinor(epc * 100, currency)}
+        note={`earned by your own visitors; conversion rate ${formatShare(trend.ratio('conversion_rate'))}`}
       />
     </dl>
   );

@@ -9,6 +9,7 @@ import { isZero, words, ZONE_NAME } from '../text/format.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
 import { Segments } from '../ui/forms.tsx';
 import { BlockedNotice, Destination, PayoutItems } from '../ui/payout-items.tsx';
+import { StatementDocuments } from '../ui/statements.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
 
@@ -16,7 +17,7 @@ const EVERY_MS = 10_000;
 const PAGE_ROWS = '25';
 
 export function PayoutsPage() {
-  const { affiliateId } = usePartner();
+  const { affiliateId, program } = usePartner();
   const [shown, setShown] = useState<Schemas['Payout']>();
   const path = { params: { path: { id: affiliateId } } };
   const { data } = useData(
@@ -87,6 +88,7 @@ export function PayoutsPage() {
           ]}
         />
       </Card>
+      <StatementDocuments programId={program.id} affiliateId={affiliateId} />
       <StatementCard />
       {shown && <PayoutItems payout={shown} onClose={() => setShown(undefined)} />}
     </Page>
@@ -130,7 +132,7 @@ function StatementCard() {
   );
   const rows: Line[] | undefined = lines.rows?.map((line) => ({
     ...line,
-    about: line.conversion_id ?? line.payout_id,
+    about: line.order_id === null ? (line.conversion_id ?? line.payout_id) : `Order ${line.order_id}`,
   }));
   const end = (id: string, at: string, amounts: Schemas['Statement']['opening']): Line => ({
     id,

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { PasswordCard } from '../account/password.tsx';
 import { SecondFactorCard } from '../account/second-factor.tsx';
 import { SessionsCard } from '../account/sessions.tsx';
+import { TaxFields, useTaxFields } from '../account/tax-data.tsx';
 import { usePartner } from '../app/session.tsx';
 import { api, type Schemas, take, takeVersion } from '../data/api.ts';
 import { useAction, useData } from '../data/use-data.ts';
@@ -17,22 +18,24 @@ export function ProfilePage() {
   const { data, error, reload } = useData(
     async (signal) => {
       const path = { params: { path: { id: affiliateId } }, signal };
-      const [profile, method] = await Promise.all([
+      const [profile, method, tax] = await Promise.all([
         takeVersion(api.GET('/v1/affiliates/{id}', path)),
         takeVersion(api.GET('/v1/affiliates/{id}/payout-method', path)),
+        takeVersion(api.GET('/v1/affiliates/{id}/tax-data', path)),
       ]);
-      return { profile, method };
+      return { profile, method, tax };
     },
     [affiliateId],
   );
   return (
-    <Page title="Profile" lead="Your contact details and payout method.">
+    <Page title="Profile" lead="Your contact details, payout method and tax data.">
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && (
         <div class="grid">
           <ProfileCard key={data.profile.etag} {...data.profile} onSaved={reload} />
           <MethodCard key={data.method.etag} {...data.method} onSaved={reload} />
+          <TaxCard key={data.tax.etag} {...data.tax} onSaved={reload} />
           <PasswordCard />
           <SecondFactorCard />
           <FactsCard affiliate={data.profile.data} />
@@ -181,6 +184,36 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
           </>
         )}
       </div>
+    </Card>
+  );
+}
+
+function TaxCard(props: { data: Schemas['AffiliateTaxData']; etag: string; onSaved: () => void }) {
+  const { data, etag, onSaved } = props;
+  const { fields, set, body } = useTaxFields(data.tax_data);
+  const { run, busy, error } = useAction(async () => {
+    const params = { path: { id: data.affiliate_id }, header: { 'if-match': etag } };
+    await take(api.PUT('/v1/affiliates/{id}/tax-data', { params, body }));
+    onSaved();
+  });
+  const faults = fieldProblems(error);
+  return (
+    <Card
+      title="Tax data"
+      note={
+        data.required && data.tax_data === null
+          ? 'The program pays no partner without them.'
+          : 'They stand on the statements that are made from now on.'
+      }
+    >
+      <Form
+        submit="Save tax data"
+        busy={busy}
+        error={Object.keys(faults).length > 0 ? undefined : error}
+        onSubmit={() => void run()}
+      >
+        <TaxFields fields={fields} set={set} faults={faults} withForm />
+      </Form>
     </Card>
   );
 }

@@ -54,9 +54,9 @@ export function RecruitsPage() {
                   { title: 'Status', cell: ({ status }) => <Status of={status} /> },
                   { title: `Joined (${ZONE_NAME})`, cell: ({ since }) => <When at={since} /> },
                   {
-                    title: 'Conversions',
+                    title: 'Credited conversions',
                     numeric: true,
-                    cell: ({ conversions }) => formatCount(conversions),
+                    cell: ({ conversions_attributed }) => formatCount(conversions_attributed),
                   },
                   {
                     title: 'Your earnings',

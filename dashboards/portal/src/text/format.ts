@@ -56,8 +56,9 @@ export function formatCompact(count: number): string {
   return Math.abs(count) < 100_000 ? whole.format(count) : compact.format(count);
 }
 
-export function formatShare(value: number): string {
-  return share.format(value);
+/** A dash where there is nothing to divide by. */
+export function formatShare(value: number | undefined): string {
+  return value === undefined ? '–' : share.format(value);
 }
 
 export function formatBps(bps: number): string {
@@ -118,6 +119,7 @@ export function formatDuration(seconds: number): string {
 
 const PROVIDERS: Readonly<Record<string, string>> = {
   bank_csv: 'Bank file',
+  sepa_xml: 'SEPA file',
   paypal_csv: 'PayPal file',
   stripe: 'Stripe',
 };

@@ -85,6 +85,13 @@ export function BlockedNotice({ method }: { method: Schemas['PayoutMethod'] | un
 
 function WhyBlocked({ method: { blocked, hold, refused_at } }: { method: Schemas['PayoutMethod'] }) {
   switch (blocked) {
+    case 'no_tax_data':
+      return (
+        <>
+          The program needs your tax data. <Link to="/profile">Enter your tax data</Link> to receive the next
+          payout.
+        </>
+      );
     case 'no_payout_method':
       return (
         <>

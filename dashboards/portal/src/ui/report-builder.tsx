@@ -234,7 +234,7 @@ const TITLES: Readonly<Record<string, string>> = {
   conversion_rate: 'Rate',
   revenue_minor: 'Order value',
   commission_minor: 'Commissions',
-  epc_minor: 'Per click',
+  epc_minor: 'Commissions per click',
   own_commission_minor: 'Commission',
   own_epc_minor: 'Commission per click',
 };

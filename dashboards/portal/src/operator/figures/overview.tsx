@@ -15,9 +15,8 @@ const EVERY_MS = 5_000;
 const METRICS = [
   'clicks',
   'valid_clicks',
-  'conversions',
   'conversions_attributed',
-  'conversions_in_review',
+  'conversion_rate',
   'revenue_minor',
   'commission_minor',
 ];
@@ -122,13 +121,13 @@ function Figures({ trend }: { trend: Trend }) {
         title="Clicks"
         figure={formatCompact(trend.total('clicks'))}
         {...stat('clicks')}
-        note={`${formatShare(trend.total('clicks') === 0 ? 0 : valid / trend.total('clicks'))} valid`}
+        note={`${formatShare(trend.total('clicks') === 0 ? undefined : valid / trend.total('clicks'))} valid`}
       />
       <Stat
         title="Credited conversions"
         figure={formatCompact(orders)}
         {...stat('conversions_attributed')}
-        note={`${formatShare(valid === 0 ? 0 : orders / valid)} of valid clicks`}
+        note={`${formatShare(trend.ratio('conversion_rate'))} of valid clicks`}
       />
       <Stat
         title="Order value"
@@ -140,7 +139,7 @@ function Figures({ trend }: { trend: Trend }) {
         title="Commissions"
         figure={formatMinor(trend.total('commission_minor'), program.currency)}
         {...stat('commission_minor')}
-        note="all levels"
+        note="earned at all levels"
       />
     </dl>
   );

@@ -8,14 +8,14 @@ import { Table } from '../../ui/table.tsx';
 
 /** Import of a result file of the bank or PayPal: dry run first, then recorded. */
 export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
-  const [csv, setCsv] = useState<File>();
+  const [file, setFile] = useState<File>();
   const [results, setResults] = useState<Schemas['PaymentResults']>();
   const { run, busy, error } = useAction(async (file: File, dryRun: boolean) => {
     const params = {
       header: newAttempt(),
       query: { dry_run: dryRun ? ('true' as const) : ('false' as const) },
     };
-    const headers = { 'content-type': 'text/csv' };
+    const headers = { 'content-type': /\.xml$/i.test(file.name) ? 'application/xml' : 'text/csv' };
     setResults(
       await take(api.POST('/v1/payouts/results', { params, body: '', headers, bodySerializer: () => file })),
     );
@@ -28,11 +28,11 @@ export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
     >
       <div class="stack">
         <FileField
-          label="CSV with payment_key; optional: status, amount, currency, reason"
-          accept=".csv,text/csv"
-          onFile={(file) => {
-            setCsv(file);
-            void run(file, true);
+          label="CSV with payment_key (optional: status, amount, currency, reason), pain.002 or camt.054"
+          accept=".csv,.xml,text/csv,application/xml"
+          onFile={(chosen) => {
+            setFile(chosen);
+            void run(chosen, true);
           }}
         />
         <Problem error={error} />
@@ -41,7 +41,7 @@ export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
             <Table
               label="Results"
               rows={results.rows}
-              rowKey={({ line }) => String(line)}
+              rowKey={({ line, payment_key }) => `${line} ${payment_key}`}
               columns={[
                 { title: 'Line', numeric: true, cell: ({ line }) => formatCount(line) },
                 { title: 'Payment', head: true, cell: ({ payment_key }) => <code>{payment_key}</code> },
@@ -52,7 +52,7 @@ export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
             />
             {results.dry_run ? (
               <div class="form-end">
-                <Button kind="primary" busy={busy} onClick={() => csv && void run(csv, false)}>
+                <Button kind="primary" busy={busy} onClick={() => file && void run(file, false)}>
                   Record {formatCount(results.recorded)} results
                 </Button>
               </div>

@@ -9,12 +9,15 @@ import { ZONE_NAME } from '../../text/format.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Segments, TextField } from '../../ui/forms.tsx';
 import { PayoutItems } from '../../ui/payout-items.tsx';
+import { StatementDocuments } from '../../ui/statements.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
+import { PaymentFiles } from './payment-files.tsx';
 import { PaymentResults } from './payment-results.tsx';
 import { PayoutApprovals } from './payout-approvals.tsx';
 import { PayoutProtection } from './payout-protection.tsx';
 import { PayoutRun } from './payout-run.tsx';
+import { TaxSettings } from './tax-settings.tsx';
 
 type Payout = Schemas['Payout'];
 
@@ -102,7 +105,10 @@ export function PayoutsPage() {
           ]}
         />
       </Card>
+      <PaymentFiles />
       <PaymentResults onRecorded={list.reload} />
+      <StatementDocuments programId={program.id} names={names} />
+      <TaxSettings onSaved={() => setSaved(saved + 1)} />
       <PayoutProtection onSaved={() => setSaved(saved + 1)} />
       {shown && <PayoutItems payout={shown} onClose={() => setShown(undefined)} />}
     </Page>

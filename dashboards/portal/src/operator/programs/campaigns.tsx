@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take, takeVersion } from '../../data/api.ts';
 import { lastDays } from '../../data/period.ts';
-import { figure } from '../../data/report.ts';
+import { figure, ratio } from '../../data/report.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { formatCount, formatMinor, formatShare, ZONE_NAME } from '../../text/format.ts';
@@ -90,7 +90,7 @@ export function CampaignsPage() {
             {
               title: 'Rate',
               numeric: true,
-              cell: ({ id }) => formatShare(figure(data?.get(id), 'conversion_rate')),
+              cell: ({ id }) => formatShare(ratio(data?.get(id), 'conversion_rate')),
             },
             { title: 'Order value', numeric: true, cell: ({ id }) => money(id, 'revenue_minor') },
             { title: 'Commissions', numeric: true, cell: ({ id }) => money(id, 'commission_minor') },

@@ -1,0 +1,145 @@
+import { describe, expect, test } from 'vitest';
+import { readSepaResults } from './sepa-results.ts';
+
+const statusReport = (inside: string, version = '10') => `<?xml version="1.0" encoding="UTF-8"?>
+<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.${version}"><CstmrPmtStsRpt>
+  <GrpHdr><MsgId>bank-1</MsgId><CreDtTm>2026-11-29T10:00:00</CreDtTm></GrpHdr>${inside}
+</CstmrPmtStsRpt></Document>`;
+const group = (inside = '') =>
+  `<OrgnlGrpInfAndSts><OrgnlMsgId>bat0123456789abcdef0123456789abcdef</OrgnlMsgId><OrgnlMsgNmId>pain.001.001.09</OrgnlMsgNmId>${inside}</OrgnlGrpInfAndSts>`;
+const transfer = (key: string, status: string, inside = '') =>
+  `<TxInfAndSts><OrgnlEndToEndId>${key}</OrgnlEndToEndId><TxSts>${status}</TxSts>${inside}</TxInfAndSts>`;
+const reason = (code: string) => `<StsRsnInf><Rsn><Cd>${code}</Cd></Rsn></StsRsnInf>`;
+const payment = (...transfers: string[]) =>
+  `<OrgnlPmtInfAndSts><OrgnlPmtInfId>p</OrgnlPmtInfId>${transfers.join('')}</OrgnlPmtInfAndSts>`;
+
+const notification = (...entries: string[]) => `<?xml version="1.0" encoding="UTF-8"?>
+<ns:Document xmlns:ns="urn:iso:std:iso:20022:tech:xsd:camt.054.001.08"><ns:BkToCstmrDbtCdtNtfctn><ns:Ntfctn>
+${entries.join('').replaceAll(/<(\/?)(?=[A-Z])/g, '<$1ns:')}</ns:Ntfctn></ns:BkToCstmrDbtCdtNtfctn></ns:Document>`;
+const entry = (direction: string, status: string, ...details: string[]) =>
+  `<Ntry><Amt Ccy="EUR">1.00</Amt><CdtDbtInd>${direction}</CdtDbtInd><Sts>${status}</Sts>${details.length === 0 ? '' : `<NtryDtls>${details.join('')}</NtryDtls>`}</Ntry>`;
+const details = (key: string, amount: string, inside = '') =>
+  `<TxDtls><Refs><EndToEndId>${key}</EndToEndId></Refs><Amt Ccy="EUR">${amount}</Amt>${inside}</TxDtls>`;
+
+describe('pain.002', () => {
+  test('says by end-to-end id what became of each transfer', () => {
+    const { rows, refusedMessages } = readSepaResults(
+      statusReport(
+        group('<GrpSts>PART</GrpSts>') +
+          payment(
+            transfer('pay-1', 'ACCP'),
+            transfer('pay-2', 'RJCT', reason('AC04')),
+            transfer('pay-3', 'RJCT', reason('AM04')),
+            transfer(
+              'pay-4',
+              'ACSC',
+              '<OrgnlTxRef><Amt><InstdAmt Ccy="EUR">12.3400</InstdAmt></Amt></OrgnlTxRef>',
+            ),
+          ) +
+          payment(
+            transfer('pay-5', 'RJCT'),
+            transfer('pay-6', 'XXXX'),
+            '<TxInfAndSts><TxSts>RJCT</TxSts></TxInfAndSts>',
+          ),
+      ),
+    );
+    expect(refusedMessages).toEqual([]);
+    expect(rows).toMatchObject([
+      { line: 1, paymentKey: 'pay-1', result: 'open' },
+      {
+        paymentKey: 'pay-2',
+        result: {
+          status: 'failed',
+          accountRefused: true,
+          failure: 'the account is closed',
+          reason: 'AC04: the account is closed',
+        },
+      },
+      // The operator's balance: no affiliate reads of it, and no account is stopped.
+      { result: { status: 'failed', accountRefused: false, failure: 'the payment was refused' } },
+      { result: { status: 'paid', amountMinor: 1_234n, currency: 'EUR' } },
+      {
+        result: {
+          status: 'failed',
+          accountRefused: true,
+          failure: 'the bank of the account refused the payment',
+        },
+      },
+      { line: 6, result: { field: 'TxSts' } },
+      { line: 7, result: { field: 'OrgnlEndToEndId' } },
+    ]);
+  });
+
+  test('refuses a message whole, by its group or its payment', () => {
+    for (const inside of [
+      group(`<GrpSts>RJCT</GrpSts>${reason('DT01')}`),
+      group() + payment(`<PmtInfSts>RJCT</PmtInfSts>${reason('DT01')}`),
+      group(`<GrpSts>RJCT</GrpSts>${reason('DT01')}`) +
+        payment(`<PmtInfSts>RJCT</PmtInfSts>${reason('DT01')}`),
+    ]) {
+      const { rows, refusedMessages } = readSepaResults(statusReport(inside, '03'));
+      expect(rows).toEqual([]);
+      expect(refusedMessages).toMatchObject([
+        {
+          messageId: 'bat0123456789abcdef0123456789abcdef',
+          result: { status: 'failed', accountRefused: false, reason: 'DT01: the payment was refused' },
+        },
+      ]);
+    }
+    const { rows } = readSepaResults(statusReport(group('<GrpSts>ACCP</GrpSts>')));
+    expect(rows).toMatchObject([{ result: 'open' }]);
+  });
+});
+
+describe('camt.054', () => {
+  test('a booked debit was paid, a credit under its reference has come back', () => {
+    const { rows } = readSepaResults(
+      notification(
+        entry('DBIT', 'BOOK', details('pay-1', '10.00'), details('pay-2', '20.00')),
+        entry('DBIT', '<Cd>BOOK</Cd>', details('pay-3', '30.00')),
+        entry('DBIT', '<Cd>PDNG</Cd>', details('pay-4', '40.00')),
+        entry('CRDT', 'BOOK', details('pay-1', '10.00', '<RtrInf><Rsn><Cd>AC01</Cd></Rsn></RtrInf>')),
+        entry('DBIT', 'BOOK'),
+      ),
+    );
+    expect(rows).toMatchObject([
+      { line: 1, paymentKey: 'pay-1', result: { status: 'paid', amountMinor: 1_000n } },
+      { line: 2, paymentKey: 'pay-2', result: { status: 'paid', amountMinor: 2_000n } },
+      { result: { status: 'paid', amountMinor: 3_000n } },
+      { paymentKey: 'pay-4', result: 'open' },
+      {
+        paymentKey: 'pay-1',
+        result: { status: 'returned', accountRefused: true, failure: 'the account number is wrong' },
+      },
+      { line: 6, result: { field: 'EndToEndId' } },
+    ]);
+  });
+});
+
+describe('refuses', () => {
+  const bomb = `<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2 "&lol;&lol;">]><Document>&lol2;</Document>`;
+  const outside = `<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><Document>&x;</Document>`;
+  test.each([
+    ['entities that grow', bomb, /no document type/],
+    ['entities that point elsewhere', outside, /no document type/],
+    ['a document type in lower case', '<!doctype html><html></html>', /no document type/],
+    ['what is not well-formed', '<Document><CstmrPmtStsRpt></Document>', /not well-formed/],
+    ['no XML', 'payment_key\npay-1\n', /not well-formed|must be a pain\.002/],
+    ['another message', '<Document><FIToFIPmtStsRpt/></Document>', /must be a pain\.002/],
+    ['names of prototypes', '<Document><__proto__><x>1</x></__proto__></Document>', /./],
+    ['elements without an end', '<a>'.repeat(5_000) + '</a>'.repeat(5_000), /./],
+  ])('%s', (_, xml, message) => {
+    expect(() => readSepaResults(xml)).toThrow(message);
+    expect(() => readSepaResults(xml)).toThrow(/^body: /);
+  });
+
+  test('an amount that is none, in its row', () => {
+    const { rows } = readSepaResults(notification(entry('DBIT', 'BOOK', details('pay-1', '1,00'))));
+    expect(rows).toMatchObject([{ result: { field: 'amount' } }]);
+  });
+
+  test('an entity in a text is a text', () => {
+    const { rows } = readSepaResults(notification(entry('DBIT', 'BOOK', details('pay-&#49;&amp;', '1.00'))));
+    expect(rows).toMatchObject([{ paymentKey: 'pay-1&' }]);
+  });
+});

@@ -1,0 +1,224 @@
+import { XMLParser, XMLValidator } from 'fast-xml-parser';
+import { InputError } from '../../core/errors.ts';
+import { parseAmount } from '../../core/money.ts';
+import type { NoticeStatus } from '../../ledger/payouts/notices.ts';
+import type { PaymentResult } from '../../ledger/payouts/results.ts';
+import type { ResultRow } from './payment-results.ts';
+import { reasonOf } from './sepa-reasons.ts';
+
+/**
+ * The answers of a bank to SEPA credit transfers, in any version of ISO 20022's messages: pain.002 (what became of the
+ * transfers) and camt.054 (what was booked: a debit was paid, a credit under our reference has come back).
+ */
+export interface SepaResults {
+  readonly rows: readonly ResultRow[];
+  /** Messages that were refused whole, without a word on their transfers. */
+  readonly refusedMessages: readonly RefusedMessage[];
+}
+
+export interface RefusedMessage {
+  readonly line: number;
+  readonly messageId: string;
+  readonly result: Omit<PaymentResult, 'providerKey'>;
+}
+
+/** Elements that may come once or more. */
+const LISTS = new Set([
+  'OrgnlPmtInfAndSts',
+  'TxInfAndSts',
+  'StsRsnInf',
+  'Ntfctn',
+  'Ntry',
+  'NtryDtls',
+  'TxDtls',
+  'AddtlInf',
+]);
+
+/** Depth of the deepest element that is read is 9; names of parties and addresses are deeper. */
+const MAX_DEPTH = 40;
+
+const parser = new XMLParser({
+  ignoreAttributes: false,
+  removeNSPrefix: true,
+  parseTagValue: false,
+  parseAttributeValue: false,
+  maxNestedTags: MAX_DEPTH,
+  // Characters by their numbers.
+  htmlEntities: true,
+  isArray: (name) => LISTS.has(name),
+});
+
+/**
+ * Reads a pain.002 or a camt.054. Entities of its own are refused, so that nothing in it can grow or point elsewhere.
+ * @throws InputError `body`.
+ */
+export function readSepaResults(xml: string): SepaResults {
+  const document = parseXml(xml);
+  const report = at(document, 'Document', 'CstmrPmtStsRpt');
+  if (report) return readStatusReport(report);
+  const notification = at(document, 'Document', 'BkToCstmrDbtCdtNtfctn');
+  if (notification) return { rows: readNotification(notification), refusedMessages: [] };
+  throw new InputError('body', 'must be a pain.002 (CstmrPmtStsRpt) or a camt.054 (BkToCstmrDbtCdtNtfctn)');
+}
+
+function parseXml(xml: string): Node {
+  if (/<!(?:DOCTYPE|ENTITY)/i.test(xml)) {
+    throw new InputError('body', 'must have no document type and no entities of its own');
+  }
+  const valid = XMLValidator.validate(xml);
+  if (valid !== true) {
+    throw new InputError('body', `is not well-formed XML: line ${valid.err.line}, ${valid.err.msg}`);
+  }
+  try {
+    return parser.parse(xml) as Node;
+  } catch (error) {
+    throw new InputError('body', `cannot be read: ${error instanceof Error ? error.message : 'not XML'}`);
+  }
+}
+
+/** An element: its children by name, lists of them, or its text. */
+type Node = { readonly [name: string]: Node | readonly Node[] | string } | string;
+
+function at(node: Node | undefined, ...path: readonly string[]): Node | undefined {
+  let found: Node | undefined = node;
+  for (const name of path) {
+    const child = typeof found === 'object' && Object.hasOwn(found, name) ? found[name] : undefined;
+    found = (Array.isArray(child) ? child[0] : child) as Node | undefined;
+  }
+  return found;
+}
+
+function listAt(node: Node | undefined, name: string): readonly Node[] {
+  const child = typeof node === 'object' && Object.hasOwn(node, name) ? node[name] : undefined;
+  return child === undefined ? [] : ([child].flat() as Node[]);
+}
+
+/** The text of an element, with or without attributes. */
+function textAt(node: Node | undefined, ...path: readonly string[]): string | undefined {
+  const found = at(node, ...path);
+  const text = typeof found === 'object' ? at(found, '#text') : found;
+  return typeof text === 'string' && text.trim() !== '' ? text.trim() : undefined;
+}
+
+/** The first amount of these paths, with its currency. @throws InputError */
+function amountAt(
+  node: Node,
+  paths: readonly (readonly string[])[],
+): Pick<PaymentResult, 'amountMinor' | 'currency'> {
+  for (const path of paths) {
+    const amount = textAt(node, ...path);
+    const currency = textAt(node, ...path, '@_Ccy');
+    if (amount !== undefined && currency !== undefined) {
+      return { amountMinor: parseAmount(withoutZeros(amount, currency), currency), currency };
+    }
+  }
+  return {};
+}
+
+/** Banks may write up to five decimals; zeros behind the currency's own say nothing. */
+function withoutZeros(amount: string, currency: string): string {
+  return currency === 'EUR' ? amount.replace(/^(\d+\.\d{2})0+$/, '$1') : amount;
+}
+
+/** What a transfer's status says, by ISO 20022's ExternalPaymentTransactionStatus1Code. */
+const STATUSES: Readonly<Record<string, NoticeStatus | 'open'>> = {
+  RJCT: 'failed',
+  CANC: 'failed',
+  /** Settled on the account of who pays, or of who is paid. */
+  ACSC: 'paid',
+  ACCC: 'paid',
+  ACCP: 'open',
+  ACSP: 'open',
+  ACTC: 'open',
+  ACWC: 'open',
+  ACFC: 'open',
+  ACWP: 'open',
+  RCVD: 'open',
+  PDNG: 'open',
+  PATC: 'open',
+  PART: 'open',
+};
+
+function readStatusReport(report: Node): SepaResults {
+  const rows: ResultRow[] = [];
+  const refusedMessages: RefusedMessage[] = [];
+  let line = 0;
+  const group = at(report, 'OrgnlGrpInfAndSts');
+  const payments = listAt(report, 'OrgnlPmtInfAndSts');
+  const messageId = textAt(group, 'OrgnlMsgId') ?? '';
+  const refuse = (status: string | undefined, at: Node | undefined): void => {
+    if (status === 'RJCT') refusedMessages.push({ line: ++line, messageId, result: failedBy(at) });
+  };
+  const hasTransfers = payments.some((payment) => listAt(payment, 'TxInfAndSts').length > 0);
+  if (!hasTransfers) refuse(textAt(group, 'GrpSts'), group);
+  for (const payment of payments) {
+    const transfers = listAt(payment, 'TxInfAndSts');
+    if (transfers.length === 0 && refusedMessages.length === 0) refuse(textAt(payment, 'PmtInfSts'), payment);
+    for (const transfer of transfers) {
+      const paymentKey = textAt(transfer, 'OrgnlEndToEndId') ?? '';
+      rows.push({ line: ++line, paymentKey, result: read(() => transferResult(paymentKey, transfer)) });
+    }
+  }
+  if (line === 0) rows.push({ line: 1, paymentKey: messageId, result: 'open' });
+  return { rows, refusedMessages };
+}
+
+function transferResult(providerKey: string, transfer: Node): ResultRow['result'] {
+  if (providerKey === '') return new InputError('OrgnlEndToEndId', 'is required');
+  const status = STATUSES[textAt(transfer, 'TxSts') ?? ''];
+  if (status === undefined) {
+    return new InputError('TxSts', `must be one of ${Object.keys(STATUSES).join(', ')}`);
+  }
+  if (status === 'open') return 'open';
+  const amount = amountAt(transfer, [['OrgnlTxRef', 'Amt', 'InstdAmt']]);
+  const result = status === 'failed' ? failedBy(transfer) : { status, accountRefused: false };
+  return { providerKey, ...result, ...amount };
+}
+
+/** Why something failed, by its first reason. */
+function failedBy(node: Node | undefined): Omit<PaymentResult, 'providerKey'> {
+  const [information] = listAt(node, 'StsRsnInf');
+  const code = textAt(information, 'Rsn', 'Cd') ?? textAt(information, 'Rsn', 'Prtry');
+  return { status: 'failed', ...reasonOf(code, textAt(information, 'AddtlInf')) };
+}
+
+function readNotification(notification: Node): ResultRow[] {
+  const entries = listAt(notification, 'Ntfctn').flatMap((one) => listAt(one, 'Ntry'));
+  const transactions = entries.flatMap((entry) => {
+    const details = listAt(entry, 'NtryDtls').flatMap((one) => listAt(one, 'TxDtls'));
+    // An entry of one transaction may have its references in no details of its own.
+    return (details.length === 0 ? [entry] : details).map((transaction) => ({ entry, transaction }));
+  });
+  return transactions.map(({ entry, transaction }, i) => {
+    const paymentKey = textAt(transaction, 'Refs', 'EndToEndId') ?? '';
+    return { line: i + 1, paymentKey, result: read(() => bookedResult(paymentKey, entry, transaction)) };
+  });
+}
+
+function bookedResult(providerKey: string, entry: Node, transaction: Node): ResultRow['result'] {
+  if (providerKey === '') return new InputError('EndToEndId', 'is required: the entry names no payment');
+  // Up to version 4 the status is the element's text, later a code within it.
+  const status = textAt(entry, 'Sts', 'Cd') ?? textAt(entry, 'Sts');
+  if (status !== 'BOOK') return 'open';
+  const amount = amountAt(transaction, [
+    ['Amt'],
+    ['AmtDtls', 'TxAmt', 'Amt'],
+    ['AmtDtls', 'InstdAmt', 'Amt'],
+  ]);
+  const direction = textAt(transaction, 'CdtDbtInd') ?? textAt(entry, 'CdtDbtInd');
+  if (direction === 'DBIT') return { providerKey, status: 'paid', accountRefused: false, ...amount };
+  if (direction !== 'CRDT') return new InputError('CdtDbtInd', 'must be DBIT or CRDT');
+  const code = textAt(transaction, 'RtrInf', 'Rsn', 'Cd') ?? textAt(transaction, 'RtrInf', 'Rsn', 'Prtry');
+  const words = textAt(transaction, 'RtrInf', 'AddtlInf');
+  return { providerKey, status: 'returned', ...reasonOf(code, words), ...amount };
+}
+
+/** A row's fault instead of the file's. */
+function read(result: () => ResultRow['result']): ResultRow['result'] {
+  try {
+    return result();
+  } catch (error) {
+    if (error instanceof InputError) return error;
+    throw error;
+  }
+}

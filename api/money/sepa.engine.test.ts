@@ -1,0 +1,232 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { auditLedger } from '../../ledger/audit/audit.ts';
+import { createSepaProvider } from '../../ledger/payouts/providers/sepa-xml.ts';
+import { createAffiliate } from '../../ledger/programs/affiliates.ts';
+import { setTerms } from '../../ledger/programs/terms.ts';
+import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
+import { givePayoutMethod } from '../../test/support/ledger.ts';
+import { type ReadFile, readCreditTransfers } from '../../test/support/money/sepa.ts';
+
+/** Payouts as SEPA credit transfers: the file, its downloads, and what the bank answers. */
+
+const DEBTOR = { name: 'Größer & Söhne GmbH', iban: 'NL91 ABNA 0417 1643 00', bic: '' };
+
+let api: TestApi;
+let tenant: Tenant;
+let affiliates: number[];
+beforeAll(async () => {
+  const providerIn = (folder: string) => createSepaProvider({ folder, debtor: DEBTOR });
+  api = await startTestApi(undefined, undefined, undefined, providerIn);
+  tenant = await api.tenant('sepa');
+  await setTerms(api.ledger, {
+    programId: tenant.programId,
+    holdDays: 0,
+    payoutMinMinor: 0n,
+    levelRatesBps: [],
+  });
+  affiliates = [];
+});
+afterAll(async () => await api?.stop());
+
+/** An affiliate with this account holder and 10.00 available. */
+async function earn(holder: string, iban = 'DE89370400440532013000'): Promise<number> {
+  const { programId } = tenant;
+  const name = `affiliate-${affiliates.length}`;
+  const { id } = await createAffiliate(api.ledger, {
+    programId,
+    refCode: name,
+    name,
+    email: `${name}@example.com`,
+    status: 'active',
+  });
+  await givePayoutMethod(api.ledger, id, { kind: 'bank', holder, iban }, api.secretBox);
+  await decideConversion(api.ledger, { tenant, orderId: name, affiliateId: id, outcome: 'attributed' });
+  affiliates.push(id);
+  return id;
+}
+
+interface Payout {
+  readonly id: string;
+  readonly affiliate_id: string;
+  readonly state: string;
+  readonly failure: string | null;
+  readonly provider_failure: string | null;
+}
+
+const post = (path: string, json?: unknown, key = tenant.keys.finance) =>
+  api.call('POST', path, { key, ...(json !== undefined && { json }) });
+const payouts = async () =>
+  (await api.call('GET', '/v1/payouts', { key: tenant.keys.operator })).body.data as Payout[];
+
+/** A run, and the one file that it wrote, as an independent reader understands it. */
+async function runAndRead(): Promise<{ id: string; file: ReadFile; run: Record<string, unknown> }> {
+  const { body: run } = await api.runPayouts(tenant.keys.operator);
+  const { body } = await api.call('GET', '/v1/payout-files', { key: tenant.keys.finance });
+  const [{ id }] = body.data as [{ id: string }];
+  const { body: download } = await post(`/v1/payout-files/${id}/download`);
+  const [{ text }] = download.files as [{ text: string }];
+  return { id, file: readCreditTransfers(text), run };
+}
+
+const pain002 = (inside: string) =>
+  `<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt>${inside}</CstmrPmtStsRpt></Document>`;
+const results = (xml: string, dryRun = false) =>
+  api.call('POST', `/v1/payouts/results?dry_run=${dryRun}`, {
+    key: tenant.keys.finance,
+    raw: xml,
+    headers: { 'content-type': 'application/xml' },
+  });
+const booked = (...transactions: [key: string, direction: 'DBIT' | 'CRDT', code?: string][]) =>
+  `<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.054.001.08"><BkToCstmrDbtCdtNtfctn><Ntfctn>${transactions
+    .map(
+      ([key, direction, code]) => `<Ntry><Amt Ccy="EUR">10.00</Amt><CdtDbtInd>${direction}</CdtDbtInd>
+      <Sts><Cd>BOOK</Cd></Sts><NtryDtls><TxDtls><Refs><EndToEndId>${key}</EndToEndId></Refs><Amt Ccy="EUR">10.00</Amt>
+      ${code ? `<RtrInf><Rsn><Cd>${code}</Cd></Rsn></RtrInf>` : ''}</TxDtls></NtryDtls></Ntry>`,
+    )
+    .join('')}</Ntfctn></BkToCstmrDbtCdtNtfctn></Document>`;
+
+test('a run is one file by the rules of the scheme, with the holders as every bank reads them', async () => {
+  const zoe = await earn('Zoë Ünal & Søn <GmbH>');
+  await earn('Ελένη Παπαδοπούλου');
+  await earn('Юлия Ковальчук', 'FR1420041010050500013M02606');
+  await earn(`Straße ${'x'.repeat(100)}`);
+  const outside = await earn('John Doe', 'TR330006100519786457841326');
+  const { file, run } = await runAndRead();
+  expect(file.faults).toEqual([]);
+  expect(file).toMatchObject({
+    debtor: 'Grosser + Sohne GmbH',
+    debtorIban: 'NL91ABNA0417164300',
+    debtorAgent: 'NOTPROVIDED',
+    date: new Date().toISOString().slice(0, 10),
+  });
+  expect(file.transfers.map(({ name, amountCents }) => [name, amountCents])).toEqual([
+    ['Zoe Unal + Son GmbH', 1_000],
+    ['Eleni Papadopoyloy', 1_000],
+    [expect.stringMatching(/^[A-Za-z]+ Koval'?chuk$/), 1_000],
+    [`Strasse ${'x'.repeat(62)}`, 1_000],
+  ]);
+  // The payout's own number is the creditor's reference.
+  const made = (run.payouts as Payout[]).find(({ affiliate_id }) => affiliate_id === `aff_${zoe}`);
+  expect(file.transfers[0]?.reference.slice(4)).toBe(made?.id.replace('_', '').toUpperCase());
+  expect(run).toMatchObject({ built: 5, submitted: 4, failed: 1 });
+  const refused = (await payouts()).find(({ affiliate_id }) => affiliate_id === `aff_${outside}`);
+  expect(refused).toMatchObject({ state: 'failed', provider_failure: 'the account is outside SEPA' });
+  expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+});
+
+test('a file is downloaded by who may pay, its downloads are shown, and a second one must be asked for', async () => {
+  const { body } = await api.call('GET', '/v1/payout-files', { key: tenant.keys.finance });
+  const [{ id, downloads }] = body.data as [{ id: string; downloads: { by: string }[] }];
+  expect(body.data).toMatchObject([
+    { provider: 'sepa_xml', payouts: 4, total: { amount: '40.00', currency: 'EUR' } },
+  ]);
+  expect(downloads).toMatchObject([{ by: expect.stringMatching(/^key:\d+$/) }]);
+  const path = `/v1/payout-files/${id}/download`;
+  const second = await post(path, {});
+  expect(second).toMatchObject({ status: 409, body: { code: 'already_downloaded' } });
+  expect(second.body.detail).toContain(downloads[0]?.by);
+  const again = await post(path, { again: true }, tenant.keys.operator);
+  expect(again).toMatchObject({ status: 200, body: { payout_file: { downloads: [{}, {}] } } });
+  for (const key of [tenant.keys.affiliate, tenant.keys.advertiser, tenant.keys.fraud]) {
+    expect((await post(path, { again: true }, key)).status).toBe(403);
+    expect((await api.call('GET', '/v1/payout-files', { key })).status).toBe(403);
+  }
+  const other = await api.tenant('other');
+  expect((await post(path, { again: true }, other.keys.finance)).status).toBe(404);
+  const { body: log } = await api.call('GET', '/v1/audit-log?action=payout_file.download', {
+    key: tenant.keys.operator,
+  });
+  expect(log.data).toMatchObject([{ subject: id }, { subject: id }]);
+});
+
+test('pain.002 and camt.054 record what the bank says, by end-to-end id, in words for affiliates', async () => {
+  const [closed, , third] = await Promise.all(
+    (await payouts()).filter(({ state }) => state === 'submitted').toReversed(),
+  );
+  const { body } = await api.call('GET', '/v1/payout-files', { key: tenant.keys.finance });
+  const [{ id }] = body.data as [{ id: string }];
+  const { body: download } = await post(`/v1/payout-files/${id}/download`, { again: true });
+  const [{ text }] = download.files as [{ text: string }];
+  const keys = readCreditTransfers(text).transfers.map(({ endToEndId }) => endToEndId);
+  const [first = '', paid = '', returned = ''] = keys;
+  const report = pain002(`<OrgnlGrpInfAndSts><GrpSts>PART</GrpSts></OrgnlGrpInfAndSts><OrgnlPmtInfAndSts>
+    <TxInfAndSts><OrgnlEndToEndId>${first}</OrgnlEndToEndId><TxSts>RJCT</TxSts><StsRsnInf><Rsn><Cd>AC04</Cd></Rsn></StsRsnInf></TxInfAndSts>
+    <TxInfAndSts><OrgnlEndToEndId>${paid}</OrgnlEndToEndId><TxSts>ACCP</TxSts></TxInfAndSts></OrgnlPmtInfAndSts>`);
+  const dry = await results(report, true);
+  expect(dry.body).toMatchObject({ dry_run: true, recorded: 1 });
+  expect((await results(report)).body).toMatchObject({
+    recorded: 1,
+    rows: [{ outcome: 'recorded', state: 'failed', payout_id: closed?.id }, { outcome: 'open' }],
+  });
+  expect((await results(report)).body).toMatchObject({ recorded: 0, rows: [{ outcome: 'repeated' }, {}] });
+  const bookings = booked(
+    [paid, 'DBIT'],
+    [returned, 'DBIT'],
+    [returned, 'CRDT', 'AC06'],
+    ['NOTPROVIDED', 'DBIT'],
+  );
+  expect((await results(bookings)).body).toMatchObject({
+    recorded: 3,
+    rows: [{ state: 'paid' }, { state: 'paid' }, { state: 'returned' }, { outcome: 'not_found' }],
+  });
+  const states = new Map((await payouts()).map((payout) => [payout.id, payout]));
+  expect(states.get(closed?.id ?? '')).toMatchObject({
+    state: 'failed',
+    failure: 'the account is closed',
+    provider_failure: 'AC04: the account is closed',
+  });
+  expect(states.get(third?.id ?? '')).toMatchObject({ state: 'returned', failure: 'the account is blocked' });
+  // Both accounts are stopped until they change.
+  const { body: preview } = await api.call('GET', '/v1/payouts/preview', { key: tenant.keys.finance });
+  const reasons = (preview.left_out as { reason: string }[]).map(({ reason }) => reason);
+  expect(reasons.filter((reason) => reason === 'method_refused')).toHaveLength(3);
+  expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+});
+
+test('a message that the bank refuses whole fails all its payouts, and stops no account', async () => {
+  for (const holder of ['Ann Example', 'Bob Example']) await earn(holder);
+  const { file } = await runAndRead();
+  expect(file.transfers).toHaveLength(2);
+  const report = pain002(
+    `<OrgnlGrpInfAndSts><OrgnlMsgId>${file.messageId}</OrgnlMsgId><GrpSts>RJCT</GrpSts><StsRsnInf><Rsn><Cd>AM04</Cd></Rsn></StsRsnInf></OrgnlGrpInfAndSts>`,
+  );
+  expect((await results(report)).body).toMatchObject({
+    recorded: 2,
+    rows: [{ state: 'failed' }, { state: 'failed' }],
+  });
+  expect((await payouts()).slice(0, 2)).toMatchObject([
+    { failure: 'the payment was refused', provider_failure: 'AM04: the payment was refused' },
+    { failure: 'the payment was refused' },
+  ]);
+  const { body: run } = await api.runPayouts(tenant.keys.operator);
+  expect(run).toMatchObject({ built: 2, submitted: 2 });
+  const unknown = report.replace(file.messageId, 'bat00000000000000000000000000000000');
+  expect((await results(unknown)).body).toMatchObject({ recorded: 0, rows: [{ outcome: 'not_found' }] });
+});
+
+test('hostile XML is refused, and nothing of it is done', async () => {
+  const [open] = (await payouts()).filter(({ state }) => state === 'submitted');
+  const entity = `<!DOCTYPE d [<!ENTITY k "pay">]>${booked(['&k;', 'DBIT'])}`;
+  for (const xml of [entity, '<Document>', 'payment_key\n1\n', booked()]) {
+    const { status, body } = await results(xml);
+    expect([status, body.field]).toEqual([422, 'body']);
+  }
+  const large = booked(['x'.repeat(3_000_000), 'DBIT']);
+  expect((await results(large)).status).toBe(413);
+  const latin = await api.call('POST', '/v1/payouts/results', {
+    key: tenant.keys.finance,
+    raw: Buffer.from('<?xml version="1.0" encoding="ISO-8859-1"?><Document>\xe9</Document>', 'latin1'),
+    headers: { 'content-type': 'text/xml' },
+  });
+  expect(latin.status).toBe(400);
+  expect((await payouts()).find(({ id }) => id === open?.id)?.state).toBe('submitted');
+});
+
+test('who pays is checked when the platform starts', () => {
+  const create = (debtor: Partial<typeof DEBTOR>) => () =>
+    createSepaProvider({ folder: '/nowhere', debtor: { ...DEBTOR, ...debtor } });
+  expect(create({ name: '' })).toThrow(/SEPA_DEBTOR_NAME/);
+  expect(create({ iban: 'NL91ABNA0417164301' })).toThrow(/SEPA_DEBTOR_IBAN/);
+  expect(create({ bic: 'ABNANL' })).toThrow(/SEPA_DEBTOR_BIC/);
+  expect(create({ bic: 'ABNANL2A' })).not.toThrow();
+});

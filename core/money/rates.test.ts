@@ -1,0 +1,141 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { currencyExponent } from '../money.ts';
+import {
+  applyRateBps,
+  applyRatesBps,
+  convertMinor,
+  mulDivHalfEven,
+  parseExchangeRate,
+  parsePercent,
+  taxWithin,
+} from './rates.ts';
+
+describe('mulDivHalfEven', () => {
+  it('rounds halves to the even neighbour, on both sides of zero', () => {
+    expect([5n, 15n, 25n, 35n].map((v) => mulDivHalfEven(v, 1n, 10n))).toEqual([0n, 2n, 2n, 4n]);
+    expect([-5n, -15n, -25n, -35n].map((v) => mulDivHalfEven(v, 1n, 10n))).toEqual([0n, -2n, -2n, -4n]);
+  });
+
+  it('is never further than a half from the exact value, and even when exactly there', () => {
+    const any = fc.bigInt({ min: -(10n ** 24n), max: 10n ** 24n });
+    fc.assert(
+      fc.property(any, any, fc.bigInt({ min: 1n, max: 10n ** 20n }), (value, numerator, denominator) => {
+        const rounded = mulDivHalfEven(value, numerator, denominator);
+        const error = 2n * (value * numerator - rounded * denominator);
+        const magnitude = error < 0n ? -error : error;
+        expect(magnitude <= denominator).toBe(true);
+        expect(magnitude < denominator || rounded % 2n === 0n).toBe(true);
+      }),
+    );
+  });
+
+  it('takes shares in basis points', () => {
+    expect(applyRateBps(12_345n, 1_000)).toBe(1_234n);
+    expect(applyRateBps(12_355n, 1_000)).toBe(1_236n);
+    expect(applyRateBps(100n, 10_000)).toBe(100n);
+  });
+});
+
+/** Half to even on integers alone: another way to the same. */
+function divideHalfEven(value: bigint, by: bigint): bigint {
+  const magnitude = value < 0n ? -value : value;
+  let quotient = magnitude / by;
+  const twiceRest = 2n * (magnitude % by);
+  if (twiceRest > by || (twiceRest === by && quotient % 2n === 1n)) quotient += 1n;
+  return value < 0n ? -quotient : quotient;
+}
+
+describe('against integer arithmetic', () => {
+  const amount = fc.bigInt({ min: -(10n ** 15n), max: 10n ** 15n });
+  const text = fc
+    .tuple(fc.bigInt({ min: 1n, max: 10n ** 12n - 1n }), fc.integer({ min: 0, max: 12 }))
+    .map(([digits, decimals]) => {
+      const padded = digits.toString().padStart(decimals + 1, '0');
+      const whole = padded.slice(0, padded.length - decimals);
+      return decimals === 0 ? whole : `${whole}.${padded.slice(-decimals)}`;
+    });
+  /** A decimal as a ratio of integers. */
+  const ratio = (decimal: string): [bigint, bigint] => {
+    const [whole = '', fraction = ''] = decimal.split('.');
+    return [BigInt(whole + fraction), 10n ** BigInt(fraction.length)];
+  };
+
+  it('multiplies and divides the same, halves and near halves among them', () => {
+    const any = fc.bigInt({ min: -(10n ** 24n), max: 10n ** 24n });
+    fc.assert(
+      fc.property(any, any, fc.bigInt({ min: 1n, max: 10n ** 24n }), (value, numerator, denominator) => {
+        expect(mulDivHalfEven(value, numerator, denominator)).toBe(
+          divideHalfEven(value * numerator, denominator),
+        );
+        const half = value * denominator + denominator / 2n;
+        for (const near of [half - 1n, half, half + 1n]) {
+          expect(mulDivHalfEven(near, 1n, denominator)).toBe(divideHalfEven(near, denominator));
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('takes shares by basis points the same, also of several parts at once', () => {
+    const part = fc.record({ amountMinor: amount, rateBps: fc.integer({ min: 0, max: 10_000 }) });
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 10 }), (parts) => {
+        const weighted = parts.reduce(
+          (sum, { amountMinor, rateBps }) => sum + amountMinor * BigInt(rateBps),
+          0n,
+        );
+        expect(applyRatesBps(parts)).toBe(divideHalfEven(weighted, 10_000n));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('converts the same: by a rate, by the inverse, and across a third currency', () => {
+    const currency = fc.constantFrom('JPY', 'EUR', 'KWD', 'CLF');
+    fc.assert(
+      fc.property(amount, currency, currency, text, text, (minor, from, to, rate, across) => {
+        const [n, d] = ratio(rate);
+        const [an, ad] = ratio(across);
+        const unit = (code: string) => 10n ** BigInt(currencyExponent(code) ?? 0);
+        const [fromUnit, toUnit] = [unit(from), unit(to)];
+        const [one, other] = [parseExchangeRate(rate), parseExchangeRate(across)];
+        const by = (times: (typeof one)[], per: (typeof one)[]) =>
+          convertMinor(minor, { from, to, times, per });
+        expect(by([one], [])).toBe(divideHalfEven(minor * n * toUnit, d * fromUnit));
+        expect(by([], [one])).toBe(divideHalfEven(minor * d * toUnit, n * fromUnit));
+        expect(by([other], [one])).toBe(divideHalfEven(minor * d * an * toUnit, n * ad * fromUnit));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('finds the tax within an amount the same', () => {
+    const percent = fc.integer({ min: 0, max: 1_000_000 });
+    fc.assert(
+      fc.property(amount, percent, (minor, tenThousandths) => {
+        const padded = String(tenThousandths).padStart(5, '0');
+        const rate = parsePercent(`${padded.slice(0, -4)}.${padded.slice(-4)}`, 'vat_rate');
+        const whole = BigInt(tenThousandths);
+        expect(taxWithin(minor, rate)).toBe(divideHalfEven(minor * whole, whole + 1_000_000n));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+describe('reading', () => {
+  it.each(['0', '0.0', '-1', '1e3', '1.', '.5', '1,5', '', '1'.repeat(13), `1.${'1'.repeat(13)}`])(
+    'refuses %j as an exchange rate',
+    (given) => expect(() => parseExchangeRate(given)).toThrow(/^rate: /),
+  );
+  it.each(['100.0001', '101', '-1', '1.23456', '1e1', '', 'x', '19 %'])(
+    'refuses %j as a percentage',
+    (given) => expect(() => parsePercent(given, 'vat_rate')).toThrow(/^vat_rate: /),
+  );
+  it('takes percentages with four decimals', () => {
+    expect(taxWithin(11_900n, parsePercent('19', 'vat_rate'))).toBe(1_900n);
+    expect(taxWithin(10_000n, parsePercent('8.8750', 'vat_rate'))).toBe(815n);
+    expect(taxWithin(10_000n, parsePercent('0', 'vat_rate'))).toBe(0n);
+  });
+});

@@ -1,0 +1,86 @@
+import { Decimal } from 'decimal.js';
+import { InputError } from '../errors.ts';
+import { currencyExponent } from '../money.ts';
+
+/**
+ * Rates: basis points of terms, percentages of VAT, exchange rates. They are read here, multiplied here, and what they come
+ * to is rounded here, half to even: the one rounding of the platform. Amounts stay `bigint` minor units (core/money.ts).
+ *
+ * 120 digits hold every product of amounts and rates exactly. A quotient is rounded twice, to 120 digits and then to
+ * minor units; that is the same as once, because a quotient by a divisor of d digits that is no half is further than
+ * 10⁻ᵈ from one.
+ */
+const Exact = Decimal.clone({ precision: 120, rounding: Decimal.ROUND_HALF_EVEN });
+
+/** An exact decimal. */
+export type Rate = Decimal;
+
+const exact = (value: bigint | number): Rate => new Exact(String(value));
+
+function roundHalfEven(value: Rate): bigint {
+  return BigInt(value.toDecimalPlaces(0, Decimal.ROUND_HALF_EVEN).toFixed(0));
+}
+
+/**
+ * Reads an exchange rate such as "1.0843": at most 12 digits before the point and 12 behind it, above zero.
+ * @throws InputError naming `rate`.
+ */
+export function parseExchangeRate(text: string): Rate {
+  const rate = /^\d{1,12}(?:\.\d{1,12})?$/.test(text) ? new Exact(text) : undefined;
+  if (rate && !rate.isZero()) return rate;
+  throw new InputError('rate', 'must be a plain decimal above zero such as "1.0843"');
+}
+
+/** Reads a percentage such as "19" or "7.1250": 0 to 100, at most four decimals. @throws InputError naming `field`. */
+export function parsePercent(text: string, field: string): Rate {
+  const percent = /^\d{1,3}(?:\.\d{1,4})?$/.test(text) ? new Exact(text) : undefined;
+  if (percent?.lessThanOrEqualTo(100)) return percent;
+  throw new InputError(
+    field,
+    'must be a percentage from 0 to 100 with at most four decimals, such as "19.5"',
+  );
+}
+
+/** `value × numerator ÷ denominator`, rounded half to even. `denominator` must be positive. */
+export function mulDivHalfEven(value: bigint, numerator: bigint, denominator: bigint): bigint {
+  if (denominator <= 0n) throw new RangeError('denominator must be positive');
+  return roundHalfEven(exact(value).times(exact(numerator)).div(exact(denominator)));
+}
+
+/** Basis points in one whole: a rate of 10 % is 1,000 bps. */
+const BPS_PER_ONE = 10_000;
+
+/** Shares of amounts by rates in basis points, summed exactly and rounded once. */
+export function applyRatesBps(
+  parts: readonly { readonly amountMinor: bigint; readonly rateBps: number }[],
+): bigint {
+  const sum = parts.reduce(
+    (total, { amountMinor, rateBps }) => total.plus(exact(amountMinor).times(exact(rateBps))),
+    exact(0),
+  );
+  return roundHalfEven(sum.div(BPS_PER_ONE));
+}
+
+/** A share of an amount by a rate in basis points, rounded half to even. */
+export function applyRateBps(amountMinor: bigint, rateBps: number): bigint {
+  return applyRatesBps([{ amountMinor, rateBps }]);
+}
+
+/**
+ * An amount in another currency, rounded once: multiplied by the rates of `times` and divided by those of `per`, which are
+ * of whole units.
+ */
+export function convertMinor(
+  amountMinor: bigint,
+  { from, to, times, per }: { from: string; to: string; times: readonly Rate[]; per: readonly Rate[] },
+): bigint {
+  const product = (rates: readonly Rate[]) => rates.reduce((all, rate) => all.times(rate), exact(1));
+  // As text, because the float 10 ** -4 is not exact.
+  const units = new Exact(`1e${(currencyExponent(to) ?? 0) - (currencyExponent(from) ?? 0)}`);
+  return roundHalfEven(exact(amountMinor).times(product(times)).times(units).div(product(per)));
+}
+
+/** The tax within an amount that includes it. */
+export function taxWithin(grossMinor: bigint, percent: Rate): bigint {
+  return roundHalfEven(exact(grossMinor).times(percent).div(percent.plus(100)));
+}

@@ -1,0 +1,121 @@
+import { useState } from 'preact/hooks';
+import { useSession } from '../../app/session.tsx';
+import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
+import { useAction } from '../../data/use-data.ts';
+import { usePages } from '../../data/use-pages.ts';
+import { formatCount, providerName, ZONE_NAME } from '../../text/format.ts';
+import { Amount, Button, Card, Problem, When } from '../../ui/basics.tsx';
+import { Dialog, Form } from '../../ui/forms.tsx';
+import { ListTable } from '../../ui/table.tsx';
+
+type PayoutFile = Schemas['PayoutFile'];
+
+const EVERY_MS = 10_000;
+const PAGE_ROWS = '10';
+
+/** Files of payouts for the bank or PayPal, with who has downloaded them. */
+export function PaymentFiles() {
+  const { program } = useSession();
+  const [again, setAgain] = useState<PayoutFile>();
+  const list = usePages(
+    (cursor, signal) => {
+      const query = { program_id: program.id, limit: PAGE_ROWS, cursor };
+      return api.GET('/v1/payout-files', { params: { query }, signal });
+    },
+    [program.id],
+    EVERY_MS,
+  );
+  const { run, busy, error } = useAction(async (file: PayoutFile, isAgain: boolean) => {
+    await download(file.id, isAgain);
+    setAgain(undefined);
+    list.reload();
+  });
+  if (list.rows?.length === 0) return null;
+  return (
+    <Card title="Payment files" note="Download each file once, and give it to the bank or PayPal.">
+      <Problem error={again ? undefined : error} />
+      <ListTable
+        label="Payment files"
+        list={list}
+        rowKey={({ id }) => id}
+        empty={null}
+        columns={[
+          {
+            title: 'File',
+            head: true,
+            cell: ({ provider, id, run_id }) => (
+              <>
+                {providerName(provider)}
+                <span class="sub">
+                  {id} of {run_id}
+                </span>
+              </>
+            ),
+          },
+          { title: `Created (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+          { title: 'Payouts', numeric: true, cell: ({ payouts }) => formatCount(payouts) },
+          { title: 'Total', numeric: true, cell: ({ total }) => <Amount money={total} strong /> },
+          { title: 'Downloaded', cell: ({ downloads }) => <Downloads downloads={downloads} /> },
+          {
+            title: '',
+            cell: (file) => (
+              <div class="actions">
+                <Button
+                  busy={busy}
+                  label={`Download ${file.id}`}
+                  onClick={() => (file.downloads.length === 0 ? void run(file, false) : setAgain(file))}
+                >
+                  Download
+                </Button>
+              </div>
+            ),
+          },
+        ]}
+      />
+      {again && (
+        <Dialog title="Download the file again?" onClose={() => setAgain(undefined)}>
+          <Form
+            submit="Download again"
+            kind="danger"
+            busy={busy}
+            error={error}
+            onSubmit={() => void run(again, true)}
+            onCancel={() => setAgain(undefined)}
+          >
+            <p>
+              {again.downloads.at(-1)?.by} downloaded it on <When at={again.downloads.at(-1)?.at ?? null} />.
+              A file that is given to the bank twice may be paid twice.
+            </p>
+          </Form>
+        </Dialog>
+      )}
+    </Card>
+  );
+}
+
+function Downloads({ downloads }: Pick<PayoutFile, 'downloads'>) {
+  const last = downloads.at(-1);
+  if (!last) return <span class="muted">Not yet</span>;
+  return (
+    <>
+      <When at={last.at} />
+      <span class="sub">
+        by {last.by}
+        {downloads.length > 1 && `, ${downloads.length} times in all`}
+      </span>
+    </>
+  );
+}
+
+/** Asks for the file, which is recorded, and hands it to the browser. */
+async function download(id: string, again: boolean): Promise<void> {
+  const params = { path: { id }, header: newAttempt() };
+  const { files } = await take(api.POST('/v1/payout-files/{id}/download', { params, body: { again } }));
+  for (const { name, media_type, text } of files) {
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(new Blob([text], { type: media_type }));
+    link.download = name;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+}

@@ -1,0 +1,90 @@
+import { useState } from 'preact/hooks';
+import { TaxFields, useTaxFields } from '../../account/tax-data.tsx';
+import { useSession } from '../../app/session.tsx';
+import { api, type Schemas, take, takeVersion } from '../../data/api.ts';
+import { useAction, useData } from '../../data/use-data.ts';
+import { fieldProblems } from '../../text/problem-text.ts';
+import { Card, Loading, Problem } from '../../ui/basics.tsx';
+import { Check, Form, TextField } from '../../ui/forms.tsx';
+
+/** Who runs the program, what it asks of tax data, and which tax its statements show. */
+export function TaxSettings({ onSaved }: { onSaved: () => void }) {
+  const { program, user } = useSession();
+  const { data, error, reload } = useData(
+    async (signal) =>
+      await takeVersion(
+        api.GET('/v1/programs/{id}/tax-data', { params: { path: { id: program.id } }, signal }),
+      ),
+    [program.id],
+  );
+  if (user.role !== 'operator') return null;
+  return (
+    <Card title="Tax data and statements" note="Stands on the statements that are made from now on.">
+      <Problem error={error} onRetry={reload} />
+      {!data && error === undefined && <Loading />}
+      {data && (
+        <SettingsForm
+          key={data.etag}
+          {...data}
+          onSaved={() => {
+            reload();
+            onSaved();
+          }}
+        />
+      )}
+    </Card>
+  );
+}
+
+function SettingsForm(props: { data: Schemas['ProgramTaxData']; etag: string; onSaved: () => void }) {
+  const { data, etag, onSaved } = props;
+  const { fields, set, body } = useTaxFields(data.tax_data);
+  const [required, setRequired] = useState(data.rules.required_for_payout);
+  const [selfBilling, setSelfBilling] = useState(data.rules.vat === 'self_billing');
+  const [rate, setRate] = useState(data.rules.vat_rate === null ? '' : String(Number(data.rules.vat_rate)));
+  const { run, busy, error } = useAction(async () => {
+    const params = { path: { id: data.program_id }, header: { 'if-match': etag } };
+    const rules = {
+      required_for_payout: required,
+      vat: selfBilling ? ('self_billing' as const) : ('none' as const),
+      vat_rate: selfBilling ? rate : null,
+    };
+    await take(api.PUT('/v1/programs/{id}/tax-data', { params, body: { tax_data: body, rules } }));
+    onSaved();
+  });
+  const faults = fieldProblems(error);
+  return (
+    <Form
+      submit="Save tax data"
+      busy={busy}
+      error={Object.keys(faults).length > 0 ? undefined : error}
+      onSubmit={() => void run()}
+    >
+      <TaxFields fields={fields} set={set} faults={byLastName(faults)} withForm={false} />
+      <Check label="No payout without a partner’s tax data" checked={required} onChange={setRequired} />
+      <Check
+        label="Statements are self-billing invoices with VAT"
+        checked={selfBilling}
+        onChange={setSelfBilling}
+      />
+      {selfBilling && (
+        <TextField
+          label="VAT, %"
+          hint="Within what is paid, for partners with a VAT number in the country above; within the European Union others are reverse charge."
+          inputMode="decimal"
+          value={rate}
+          onChange={setRate}
+          fault={byLastName(faults).vat_rate}
+          required
+        />
+      )}
+    </Form>
+  );
+}
+
+/** `tax_data.country` as `country`. */
+function byLastName(faults: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(faults).map(([name, fault]) => [name.split('.').at(-1) ?? name, fault]),
+  );
+}
