@@ -27,6 +27,7 @@ const rooms = {
     config: ['.'],
     service: ['.'],
     net: ['.'],
+    text: ['.'],
     uws: ['.', 'config', 'service'],
   },
   collector: {

@@ -79,6 +79,7 @@ async function thingsOf(
     campaign_id: campaignId,
     landing_url: 'https://shop.example/',
   });
+  const coupon = await post('/v1/coupons', operator, { affiliate_id: `aff_${affiliateId}`, code: orderId });
   const template = await post('/v1/link-templates', operator, {
     campaign_id: campaignId,
     name: orderId,
@@ -119,6 +120,7 @@ async function thingsOf(
       run: String(payoutRun?.id),
       ref: (refund.refund as { id: string }).id,
       lnk: String(link.id),
+      cpn: String(coupon.id),
       usr: String(user.id),
       pbk: String(postback.body.call_id),
       job: `job_${job.id}`,
