@@ -29,6 +29,7 @@ const rooms = {
     config: ['.'],
     service: ['.'],
     net: ['.'],
+    text: ['.'],
     uws: ['.', 'config', 'service'],
   },
   collector: {

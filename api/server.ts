@@ -14,6 +14,7 @@ import { addSecondFactorRoutes } from './auth/routes/second-factor.ts';
 import { addSessionRoutes } from './auth/routes/session.ts';
 import { addOwnSessionsRoutes } from './auth/routes/sessions.ts';
 import { addUserRoutes } from './auth/routes/users.ts';
+import { addAttributeRoute } from './conversions/routes/attribute.ts';
 import { addCommissionRoutes } from './conversions/routes/commissions.ts';
 import { addConversionRoutes } from './conversions/routes/conversions.ts';
 import { addExplanationRoute } from './conversions/routes/explanations.ts';
@@ -62,6 +63,7 @@ import { addAffiliateStatusRoutes } from './programs/routes/affiliate-status.ts'
 import { addAffiliateTreeRoutes } from './programs/routes/affiliate-tree.ts';
 import { addAffiliateRoutes } from './programs/routes/affiliates.ts';
 import { addCampaignRoutes } from './programs/routes/campaigns.ts';
+import { addCouponRoutes } from './programs/routes/coupons.ts';
 import { addLinkToolRoutes } from './programs/routes/link-tools.ts';
 import { addLinkRoutes } from './programs/routes/links.ts';
 import { addProgramRoutes } from './programs/routes/programs.ts';
@@ -155,10 +157,12 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addAffiliateRoutes(app, options);
   addTermsRoutes(app, options);
   addLinkRoutes(app, options);
+  addCouponRoutes(app, options);
   addApiKeyRoutes(app, options);
   addConversionRoutes(app, options);
   addExplanationRoute(app, options);
   addReviewRoutes(app, options);
+  addAttributeRoute(app, options);
   addCommissionRoutes(app, options);
   addPayoutRoutes(app, options);
   addAdjustmentRoutes(app, options);

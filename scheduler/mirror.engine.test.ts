@@ -1,13 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { recordConversion } from '../ledger/conversions/conversions.ts';
 import { recordRefund } from '../ledger/decisions/refunds.ts';
 import { inTransaction } from '../ledger/postgres/db.ts';
 import { conversionSums, outboxLag } from '../ledger/postgres/outbox.ts';
+import { createCoupon } from '../ledger/programs/coupons.ts';
 import { FROM_THE_BEGINNING } from '../ledger/programs/names.ts';
 import {
   createParties,
   creditOrder,
+  decisionFor,
   freshLedger,
+  recordDecision,
   type TestLedger,
   type TestParties,
 } from '../test/support/ledger.ts';
@@ -112,4 +116,27 @@ test('names follow the ledger, also those of a transaction that was open at the 
   });
   since = await mirrorNameChanges({ ledger, warehouse, since });
   expect(await shown('campaign')).toEqual(['Autumn']);
+});
+
+test('an order that a coupon credits has no link, and took no time from a click', async () => {
+  const { ledger } = books;
+  const { programId, chain } = parties;
+  const { id: couponId } = await createCoupon(ledger, { programId, affiliateId: chain[0], code: 'MIRROR' });
+  const order = {
+    programId,
+    orderId: 'by-coupon',
+    amountMinor: 1_000n,
+    currency: 'EUR',
+    source: 'api',
+  } as const;
+  const { conversion } = await recordConversion(ledger, order);
+  const { click, ...decision } = decisionFor(parties, conversion.id, { outcome: 'attributed', reason: null });
+  if (!click) throw new Error('a decision of tests has a click');
+  const withoutClick = { ...click, node: null, seq: null, ip: null, linkId: null };
+  await inTransaction(ledger, (tx) => recordDecision(tx, { ...decision, click: withoutClick, couponId }));
+  await drain();
+  const { rows } = await warehouse.query(
+    `SELECT affiliate_id, link_id, click_ts FROM conversions FINAL WHERE conversion_id = ${conversion.id}`,
+  );
+  expect(rows).toEqual([{ affiliate_id: chain[0], link_id: 0, click_ts: null }]);
 });

@@ -213,6 +213,69 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await partner.close();
   });
 
+  test('a spoken code credits its partner, and an operator credits an order that nothing credited', {
+    timeout: 90_000,
+  }, async () => {
+    const operator = await open({ viewport: WIDE });
+    await signIn(operator, 'operator');
+    const consoleErrors = watchConsole(operator);
+    await goTo(operator, 'Coupon codes');
+    await operator.getByRole('button', { name: 'New code' }).first().click();
+    const dialog = operator.getByRole('dialog');
+    await dialog.getByLabel('Partner').selectOption({ label: 'Cat Coupons' });
+    await dialog.getByLabel('Code').fill('Spoken10');
+    await takePicture(operator, 'coupon-new-wide');
+    await dialog.getByRole('button', { name: 'Create code' }).click();
+    await operator.getByRole('row', { name: /Spoken10.*Cat Coupons.*Valid/ }).waitFor();
+
+    await postOrder({ order_id: 'spoken-1', amount: '40.00', coupon: 'WELCOME, spoken10' });
+    await postOrder({ order_id: 'welcome-1', amount: '50.00', coupon: 'WELCOME' });
+    await goTo(operator, 'Conversions');
+    await operator.getByRole('row', { name: /spoken-1.*Attributed/ }).waitFor();
+    await operator.getByRole('row', { name: /welcome-1.*No click, and no code of a partner/ }).waitFor();
+    await operator.getByRole('button', { name: 'Open order welcome-1' }).click();
+    await dialog.getByText('it is of no affiliate of the program').waitFor();
+    await dialog.getByRole('button', { name: 'Credit to a partner' }).click();
+    await dialog.getByLabel('Partner').selectOption({ label: 'Cat Coupons' });
+    await dialog.getByLabel('Reason').fill('named by the customer');
+    await takePicture(operator, 'credit-by-hand-wide');
+    await operator.setViewportSize(PHONE);
+    await takePicture(operator, 'credit-by-hand-phone');
+    await operator.setViewportSize(WIDE);
+    await dialog.getByRole('button', { name: 'Credit the order' }).click();
+    await dialog.getByText('“named by the customer”').waitFor();
+    await operator.getByRole('button', { name: 'Close' }).click();
+    await operator.getByRole('row', { name: /welcome-1.*Attributed/ }).waitFor();
+
+    const partner = await open();
+    await signIn(partner, 'partner');
+    await goTo(partner, 'Links');
+    await partner.getByRole('row', { name: /Spoken10.*Valid/ }).waitFor();
+    for (const [size, viewport] of [
+      ['wide', WIDE],
+      ['phone', PHONE],
+    ] as const) {
+      await partner.setViewportSize(viewport);
+      await takePicture(partner, `coupon-partner-${size}`);
+    }
+    await partner.close();
+
+    await goTo(operator, 'Coupon codes');
+    for (const [size, viewport] of [
+      ['phone', PHONE],
+      ['wide', WIDE],
+    ] as const) {
+      await operator.setViewportSize(viewport);
+      await takePicture(operator, `coupon-list-${size}`);
+    }
+    await operator.getByRole('button', { name: 'Edit Spoken10' }).click();
+    await takePicture(operator, 'coupon-edit-wide');
+    await dialog.getByRole('button', { name: 'Withdraw' }).click();
+    await operator.getByRole('row', { name: /Spoken10.*Withdrawn/ }).waitFor();
+    expect(consoleErrors).toEqual([]);
+    await operator.close();
+  });
+
   describe('every page', () => {
     beforeAll(async () => {
       await platform.afflux('demo', '--clicks', '2000');

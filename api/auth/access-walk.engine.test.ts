@@ -86,6 +86,7 @@ async function thingsOf(
     campaign_id: campaignId,
     landing_url: 'https://shop.example/',
   });
+  const coupon = await post('/v1/coupons', operator, { affiliate_id: `aff_${affiliateId}`, code: orderId });
   const template = await post('/v1/link-templates', operator, {
     campaign_id: campaignId,
     name: orderId,
@@ -128,6 +129,7 @@ async function thingsOf(
       stm: `stm_${statement?.id}`,
       ref: (refund.refund as { id: string }).id,
       lnk: String(link.id),
+      cpn: String(coupon.id),
       usr: String(user.id),
       pbk: String(postback.body.call_id),
       job: `job_${job.id}`,

@@ -8,6 +8,7 @@ export const TAGS = [
   'campaigns',
   'affiliates',
   'links',
+  'coupons',
   'terms',
   'shops',
   'conversions',

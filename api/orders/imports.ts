@@ -10,6 +10,7 @@ import { recordReport } from '../../ledger/decisions/order-reports.ts';
 import { failJob, finishJob, type Job, reportProgress } from '../../ledger/integrations/jobs.ts';
 import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
 import { AFFILIATE_STATUSES, affiliatesOfEmail, createAffiliate } from '../../ledger/programs/affiliates.ts';
+import { createCoupon } from '../../ledger/programs/coupons.ts';
 import { createLink, findLink } from '../../ledger/programs/links.ts';
 import { termsInForce } from '../../ledger/programs/terms.ts';
 import { faultsIn } from '../http/validation.ts';
@@ -20,11 +21,11 @@ import { orderInput, withoutEmptyMembers } from './order.ts';
 import { ledgerReport } from './record-order.ts';
 
 /**
- * Affiliates, links and orders from CSV. Every row is taken or refused by itself, all within one transaction: a dry run
+ * Affiliates, links, coupons and orders from CSV. Every row is taken or refused by itself, all within one transaction: a dry run
  * does exactly what a run does and is rolled back.
  */
 
-export const IMPORT_KINDS = ['affiliates', 'links', 'conversions'] as const;
+export const IMPORT_KINDS = ['affiliates', 'links', 'coupons', 'conversions'] as const;
 export type ImportKind = (typeof IMPORT_KINDS)[number];
 
 /** Rows of one transaction: a minute's work. */
@@ -61,6 +62,14 @@ const linkRow = z.strictObject({
   landing_url: urlText,
   code: plain(MAX_CODE_LENGTH).optional(),
   expires_at: time.optional(),
+});
+
+const couponRow = z.strictObject({
+  affiliate_ref_code: plain(MAX_CODE_LENGTH),
+  code: plain(MAX_CODE_LENGTH),
+  campaign_id: integerId('campaign').optional(),
+  valid_from: time.optional(),
+  valid_until: time.optional(),
 });
 
 function readRow<Schema extends z.ZodType>(schema: Schema, row: Row): z.output<Schema> {
@@ -119,6 +128,18 @@ const IMPORTERS: Readonly<Record<ImportKind, TakeRow>> = {
     } = readRow(linkRow, row);
     const affiliateId = await affiliateByRef(tx, programId, affiliate_ref_code, 'affiliate_ref_code');
     await createLink(tx, { campaignId, affiliateId, landingUrl, code, expiresAt: expires_at });
+    return undefined;
+  },
+  async coupons(tx, { programId }, row) {
+    const {
+      affiliate_ref_code,
+      code,
+      campaign_id: campaignId,
+      valid_from: validFrom,
+      valid_until: validUntil,
+    } = readRow(couponRow, row);
+    const affiliateId = await affiliateByRef(tx, programId, affiliate_ref_code, 'affiliate_ref_code');
+    await createCoupon(tx, { programId, affiliateId, campaignId, code, validFrom, validUntil });
     return undefined;
   },
   async conversions(tx, { programId, actor }, row) {

@@ -2,11 +2,13 @@ import { z } from 'zod';
 import { CLICK_ID_LENGTH } from '../../core/clicks/click-id.ts';
 import { fingerprint } from '../../core/clicks/fingerprint.ts';
 import { formatIp, parseIp } from '../../core/ip.ts';
+import { hiddenCharacter, plainText } from '../../core/text/plain-text.ts';
 import { MAX_EMAIL_LENGTH, MAX_HEADER_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import { canonicalEmail, emailHash } from '../../ledger/conversions/emails.ts';
-import type { ReportedConversion } from '../../ledger/conversions/reported-conversion.ts';
+import { MAX_ORDER_COUPONS, type ReportedConversion } from '../../ledger/conversions/reported-conversion.ts';
 import type { OrderEvent } from '../../ledger/decisions/order-reports.ts';
 import { hashAccount } from '../../ledger/payouts/methods.ts';
+import { couponKey } from '../../ledger/programs/coupons.ts';
 import { integerId } from '../schemas/ids.ts';
 import { amountText, currencyText, type Money, plain, text, time, toMinor } from '../schemas/schemas.ts';
 import { ORDER_STATUSES, type OrderStatus, parseOrderStatus, STATUS_FIELDS } from './order-status.ts';
@@ -36,6 +38,34 @@ const statusWord = text(MAX_STATUS_LENGTH)
   })
   .optional();
 
+/** One code, or several: as a list, or with commas between them. Each once, in their order. */
+const couponCodes = z
+  .union([z.string(), z.array(z.string()).max(MAX_ORDER_COUPONS)], {
+    error: `must be a code or a list of at most ${MAX_ORDER_COUPONS} codes`,
+  })
+  .transform((given, context): string[] => {
+    const codes = (typeof given === 'string' ? given.split(',') : given).flatMap((code) =>
+      readCode(code, context),
+    );
+    if (codes.length > MAX_ORDER_COUPONS) {
+      context.addIssue({ code: 'custom', message: `must not be more than ${MAX_ORDER_COUPONS} codes` });
+    }
+    return codes;
+  })
+  .optional();
+
+function readCode(given: string, context: z.RefinementCtx): string[] {
+  const code = plainText(given);
+  const hidden = hiddenCharacter(code);
+  if (hidden === undefined && code.length <= MAX_REFERENCE_LENGTH) return code === '' ? [] : [code];
+  const message =
+    hidden === undefined
+      ? `must be codes of at most ${MAX_REFERENCE_LENGTH} characters`
+      : `must not contain the hidden character ${hidden}`;
+  context.addIssue({ code: 'custom', message });
+  return [];
+}
+
 export const orderFields = {
   program_id: integerId('program').optional().meta({ description: 'For keys of no single program only.' }),
   order_id: orderId,
@@ -55,6 +85,12 @@ export const orderFields = {
     description:
       'From the landing URL or the cookie aff_click; blanks, quotes and the like around it are dropped. A wrong one is recorded and not credited.',
   }),
+  coupon: couponCodes.meta({
+    description:
+      'Coupon codes that the customer used, all of them: a list, or text with commas. One of an affiliate credits it without a click; others are recorded.',
+    examples: ['ANN10'],
+  }),
+  coupons: couponCodes.meta({ description: 'As coupon.' }),
   occurred_at: time.optional().meta({ description: 'Default: when it arrives.' }),
   customer_id: plain(MAX_REFERENCE_LENGTH).optional(),
   customer_email: plain(MAX_EMAIL_LENGTH)
@@ -182,6 +218,7 @@ function toOrder(input: Input, { amountMinor, currency }: Money, awaitsShop: boo
     currency,
     awaitsShop,
     clickId: input.click_id,
+    coupons: distinctCodes([...(input.coupon ?? []), ...(input.coupons ?? [])]),
     occurredAt: input.occurred_at,
     customerId: input.customer_id,
     ...(input.customer_email !== undefined && emailHashes(input.customer_email)),
@@ -194,6 +231,10 @@ function toOrder(input: Input, { amountMinor, currency }: Money, awaitsShop: boo
         ? undefined
         : fingerprint(input.user_agent, input.accept_language),
   };
+}
+
+function distinctCodes(codes: readonly string[]): string[] {
+  return [...new Map(codes.toReversed().map((code) => [couponKey(code), code])).values()].toReversed();
 }
 
 /** A report in a JSON body: a member that is not known is refused, so that a misspelt one is not lost. */

@@ -137,6 +137,7 @@ export function accepted(
           amount: formatMoney(order.amountMinor, order.currency),
           occurred_at: order.occurredAt === undefined ? null : formatTime(order.occurredAt),
           click_id: order.clickId ?? null,
+          coupons: [...(order.coupons ?? [])],
           customer_id: order.customerId ?? null,
           ip: order.ip ?? null,
         },

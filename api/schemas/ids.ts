@@ -7,6 +7,7 @@ const INTEGER_IDS = {
   campaign: 'cmp',
   affiliate: 'aff',
   link: 'lnk',
+  coupon: 'cpn',
   terms: 'trm',
   apiKey: 'key',
   webhookEndpoint: 'whk',

@@ -11,7 +11,7 @@ import {
   thresholdOf,
 } from '../../ledger/programs/fraud-rules.ts';
 import type { ClickContext } from '../../warehouse/lookups/click-context.ts';
-import type { Won } from './choose.ts';
+import { ownClick, type Won } from './choose.ts';
 import type { RuleResult } from './evidence.ts';
 import { isHosting } from './hosting.ts';
 
@@ -72,8 +72,8 @@ const ROBOT_FLAGS = ClickFlag.bot | ClickFlag.prefetch | ClickFlag.head | ClickF
 const above = (observed: string | number, threshold: number): boolean => Number(observed) > threshold;
 
 /**
- * In the order in which they name the reason when several fire. A later order of a subscription has no click of its own,
- * so what rules observe of a click was decided with the first one.
+ * In the order in which they name the reason when several fire. What rules observe of a click is null where the order has
+ * none of its own: a coupon credits it, or it continues a subscription, whose click was decided with the first order.
  */
 const RULES: Readonly<Record<RuleName, Rule>> = {
   self_referral: { observe: sameAsEarner, fires: (match) => match !== 'none', threshold: 'none' },
@@ -83,18 +83,18 @@ const RULES: Readonly<Record<RuleName, Rule>> = {
     threshold: 'active',
   },
   bot_click: {
-    observe: ({ winner }) => (winner.source === 'recurring' ? null : winner.click.flags & ROBOT_FLAGS),
+    observe: ({ winner }) => flagsOf(winner, ROBOT_FLAGS),
     fires: (flags) => flags !== 0,
     threshold: 'no flag of a robot',
   },
   forced_click: {
-    observe: ({ winner }) => (winner.source === 'recurring' ? null : winner.click.flags & ClickFlag.forced),
+    observe: ({ winner }) => flagsOf(winner, ClickFlag.forced),
     fires: (flags) => flags !== 0,
     threshold: 'no flag of a forced click',
   },
   high_conversion_rate_from_ip: {
     observe: ({ winner, earlier }) =>
-      winner.source === 'recurring' || winner.click.ip === UNKNOWN_IP ? null : earlier.fromIp + 1,
+      (ownClick(winner)?.ip ?? UNKNOWN_IP) === UNKNOWN_IP ? null : earlier.fromIp + 1,
     fires: above,
     windowSeconds: HOUR_S,
   },
@@ -127,6 +127,11 @@ const RULES: Readonly<Record<RuleName, Rule>> = {
   },
   repeat_orders: {
     observe: ({ conversion, earlier }) => (conversion.customerId === null ? null : earlier.fromCustomer + 1),
+    fires: above,
+    windowSeconds: DAY_S,
+  },
+  coupon_without_click: {
+    observe: ({ winner, earlier }) => (winner.source === 'coupon' ? earlier.fromCoupon + 1 : null),
     fires: above,
     windowSeconds: DAY_S,
   },
@@ -178,13 +183,18 @@ function effectOf(name: RuleName, observed: Observed): RuleResult['effect'] {
 }
 
 /**
- * Null for a later order of a subscription. An order dated before its click, by another
+ * Null without a click of its own. An order dated before its click, by another
  * clock or cut to the minute, says nothing of the time between them: its receipt counts, unless that is before it as well.
  */
 function secondsToConvert({ conversion: { occurredAt, receivedAt }, winner }: RuleInput): number | null {
-  if (winner.source === 'recurring') return null;
-  const later = [occurredAt, receivedAt].find((time) => time.getTime() >= winner.click.ts);
-  return later ? (later.getTime() - winner.click.ts) / 1_000 : null;
+  const click = ownClick(winner);
+  const later = click && [occurredAt, receivedAt].find((time) => time.getTime() >= click.ts);
+  return later ? (later.getTime() - click.ts) / 1_000 : null;
+}
+
+function flagsOf(winner: Won['winner'], mask: number): number | null {
+  const click = ownClick(winner);
+  return click ? click.flags & mask : null;
 }
 
 /** The share of the affiliate's latest orders within {@link FAST_SECONDS}; null unless this order is as fast. */

@@ -5,9 +5,10 @@ import type { ClaimedConversion } from '../../ledger/conversions/conversion-clai
 import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
 import type { WinningClick } from '../../ledger/decisions/decisions.ts';
 import type { AttributionModel, Terms } from '../../ledger/programs/terms.ts';
+import { type AbleCoupon, type CouponChoice, chooseCoupon, type ReportedCoupon } from './choose-coupon.ts';
 import type { Candidate, LosingReason } from './evidence.ts';
 
-/** Which click an order belongs to: the first half of a decision, without any store. */
+/** Which click, coupon or earlier order an order belongs to: the first half of a decision, without any store. */
 
 /** A click as the warehouse knows it. */
 export interface KnownClick extends ClickIdentity {
@@ -43,6 +44,10 @@ export interface ClickFacts {
   readonly terms: Terms | undefined;
   /** Clicks of the same visitor before the order: of its fingerprint and network. */
   readonly visitorClicks: readonly ClickWithTerms[];
+  /** The coupon codes that were reported with the order, in their order. */
+  readonly coupons: readonly ReportedCoupon[];
+  /** A person credits it: then nothing else counts. */
+  readonly manual?: ManualTarget | undefined;
   /** The first order of the subscription that the order may continue. */
   readonly subscription: Subscription | undefined;
   /** An earlier order of the customer is not decided yet, and may begin the subscription that this one continues. */
@@ -57,13 +62,22 @@ export interface ClickFacts {
   readonly rulesVersion: number;
 }
 
-/** The first order of a subscription, as the books have it: its click may have expired, and an imported order had none. */
+/** The first order of a subscription, as the books have it: its click may have expired, or it had none. */
 export interface Subscription {
   readonly click: WinningClick;
   readonly terms: Terms | undefined;
   readonly conversionId: bigint;
   readonly startedAt: Date;
   readonly inReview: boolean;
+}
+
+/** To whom a person credits an order. */
+export interface ManualTarget {
+  readonly affiliateId: number;
+  readonly campaignId: number;
+  readonly linkId: number | null;
+  /** In force at the time of the order. */
+  readonly terms: Terms;
 }
 
 interface WonTerms {
@@ -81,7 +95,14 @@ export type Winner = WonTerms &
         /** The first order is in review, and this one waits for it. */
         readonly firstInReview: boolean;
       }
+    | { readonly source: 'coupon'; readonly click: WinningClick; readonly couponId: number }
+    | { readonly source: 'manual'; readonly click: WinningClick }
   );
+
+/** The click of the order itself; undefined where it is credited by something else. */
+export function ownClick(winner: Winner): KnownClick | undefined {
+  return winner.source === 'click_id' || winner.source === 'fingerprint' ? winner.click : undefined;
+}
 
 /** A conversion whose click was chosen. */
 export interface Won {
@@ -94,6 +115,8 @@ export type Choice =
   | { readonly kind: 'awaiting_click' }
   | { readonly kind: 'none'; readonly reason: ConversionReason; readonly candidates: readonly Candidate[] }
   | { readonly kind: 'won'; readonly winner: Winner; readonly candidates: readonly Candidate[] };
+
+export type DecidedChoice = Exclude<Choice, { kind: 'awaiting_click' }>;
 
 /** A fingerprint identifies a visitor for so long, whatever the terms allow (docs/attribution.md). */
 export const FINGERPRINT_DAYS = 30;
@@ -111,22 +134,75 @@ export function isKnownUpTo(
   return gaveUp || completeToMs > ms;
 }
 
-export function chooseClick(facts: ClickFacts): Choice {
-  const { given } = facts;
+/**
+ * What credits an order: its own click; its customer's first order; a coupon; a match by fingerprint. A coupon of another
+ * affiliate comes before the first two, unless the program says otherwise.
+ */
+export function choose(facts: ClickFacts): Choice {
+  const { given, conversion, manual } = facts;
+  if (manual) return creditByHand(conversion, manual);
   const knownUpTo = (ms: number): boolean => isKnownUpTo(facts, ms);
   if (given.kind === 'missing' && !knownUpTo(given.identity.ts)) return { kind: 'awaiting_click' };
-  if (given.kind === 'found') {
-    // Its own moment has to be complete too: the counts before it must not depend on which click was loaded first.
-    if (!knownUpTo(given.click.ts)) return { kind: 'awaiting_click' };
-    if (waitsForEarlier(facts)) return { kind: 'awaiting_click' };
-    return continueSubscription(facts) ?? chooseAroundGiven(facts, given.click);
-  }
+  // Its own moment has to be complete too: the counts before it must not depend on which click was loaded first.
+  if (given.kind === 'found' && !knownUpTo(given.click.ts)) return { kind: 'awaiting_click' };
   if (waitsForEarlier(facts)) return { kind: 'awaiting_click' };
-  const continued = continueSubscription(facts);
-  if (continued) return continued;
+  const named =
+    continueSubscription(facts) ??
+    (given.kind === 'found' ? chooseAroundGiven(facts, given.click) : undefined);
+  const { able, reason: couponReason } = couponsOf(facts);
+  if (able && (named?.kind !== 'won' || outweighs(able, named.winner, conversion))) {
+    return wonByCoupon(facts, able, named?.candidates ?? []);
+  }
+  if (named) return named;
   if (given.kind === 'missing') return none('click_not_found');
-  const reason = given.kind === 'none_given' ? 'no_click' : 'invalid_click_id';
-  return chooseByFingerprint(facts, { reason, known: knownUpTo(visitEndMs(facts.conversion) - 1) });
+  const reason = given.kind === 'none_given' ? (couponReason ?? 'no_click') : 'invalid_click_id';
+  return chooseByFingerprint(facts, { reason, known: knownUpTo(visitEndMs(conversion) - 1) });
+}
+
+/** The coupon that speaks for an order, if one does. */
+export function couponsOf({ conversion, coupons, subscription, rulesVersion }: ClickFacts): CouponChoice {
+  const isOver =
+    subscription?.terms !== undefined &&
+    conversion.occurredAt >=
+      subscriptionEnd(subscription.startedAt, subscription.terms.recurringMonths, rulesVersion);
+  return chooseCoupon(coupons, { endedFor: isOver ? subscription.click.affiliateId : undefined });
+}
+
+/** A coupon of the same affiliate says nothing that the click, which knows more, has not said. */
+function outweighs(
+  { affiliateId }: AbleCoupon,
+  { click }: Winner,
+  { couponEvidence }: ClaimedConversion,
+): boolean {
+  return couponEvidence === 'coupon_wins' && affiliateId !== click.affiliateId;
+}
+
+function wonByCoupon(
+  { conversion, model }: ClickFacts,
+  { couponId, affiliateId, campaignId, terms }: AbleCoupon,
+  others: readonly Candidate[],
+): Choice {
+  const click = withoutClick(conversion, { affiliateId, campaignId, linkId: null });
+  return {
+    kind: 'won',
+    winner: { source: 'coupon', couponId, click, terms, model: model ?? terms.attributionModel },
+    candidates: others.map((other) => ({ ...other, lost: other.lost ?? 'coupon_counts' })),
+  };
+}
+
+function creditByHand(conversion: ClaimedConversion, { terms, ...target }: ManualTarget): Choice {
+  const click = withoutClick(conversion, target);
+  const winner: Winner = { source: 'manual', click, terms, model: terms.attributionModel };
+  return { kind: 'won', winner, candidates: [] };
+}
+
+/** What stands for the click of an order that is credited without one. */
+export function withoutClick(
+  { occurredAt }: Pick<ClaimedConversion, 'occurredAt'>,
+  target: Pick<WinningClick, 'affiliateId' | 'campaignId' | 'linkId'>,
+): WinningClick {
+  const { affiliateId, campaignId, linkId } = target;
+  return { ts: occurredAt.getTime(), node: null, seq: null, ip: null, affiliateId, campaignId, linkId };
 }
 
 function waitsForEarlier({ undecidedBefore, gaveUp }: ClickFacts): boolean {
@@ -149,7 +225,7 @@ export function visitEndMs({
   return Math.min(occurredAt.getTime(), receivedAt.getTime());
 }
 
-function none(reason: ConversionReason, candidates: readonly Candidate[] = []): Choice {
+function none(reason: ConversionReason, candidates: readonly Candidate[] = []): DecidedChoice {
   return { kind: 'none', reason, candidates };
 }
 
@@ -157,7 +233,7 @@ function none(reason: ConversionReason, candidates: readonly Candidate[] = []): 
  * The click id names the last click. Under the first-click model an earlier one of the same visitor may win, but none
  * that a page forced: it would take the order from the affiliate whose link was really clicked.
  */
-function chooseAroundGiven(facts: ClickFacts, click: KnownClick): Choice {
+function chooseAroundGiven(facts: ClickFacts, click: KnownClick): DecidedChoice {
   const { conversion, terms, rulesVersion } = facts;
   const toleranceMs = clockToleranceMs(rulesVersion);
   const lost = losesBecause(conversion, { click, terms }, { toleranceMs });
@@ -181,7 +257,7 @@ function chooseAroundGiven(facts: ClickFacts, click: KnownClick): Choice {
 }
 
 /** A later order of a customer whose first one was credited, within the months that its terms promise. */
-function continueSubscription(facts: ClickFacts): Choice | undefined {
+function continueSubscription(facts: ClickFacts): DecidedChoice | undefined {
   const { conversion, subscription, given, rulesVersion } = facts;
   if (!subscription?.terms) return undefined;
   const { click, terms, conversionId, startedAt, inReview } = subscription;
@@ -258,7 +334,7 @@ function win(
     refusedFlags?: number;
     toleranceMs?: number;
   },
-): Choice {
+): DecidedChoice {
   const { conversion, model, source } = options;
   const ordered = clicks.toSorted((a, b) => compare(a.click, b.click));
   const lostBy = (entry: ClickWithTerms) => losesBecause(conversion, entry, options);
@@ -285,7 +361,9 @@ export function losesBecause(
   conversion: ClaimedConversion,
   { click, terms }: ClickWithTerms,
   { refusedFlags = NOT_LANDED, toleranceMs = 0 }: { refusedFlags?: number; toleranceMs?: number },
-): Exclude<LosingReason, 'later_click' | 'earlier_click' | 'several_affiliates'> | undefined {
+):
+  | Exclude<LosingReason, 'later_click' | 'earlier_click' | 'several_affiliates' | 'coupon_counts'>
+  | undefined {
   if (click.programId !== conversion.programId) return 'click_of_other_program';
   if ((click.flags & refusedFlags) !== 0) return 'invalid_click';
   if (!terms) return 'no_terms';
@@ -304,8 +382,14 @@ function candidate(
   return { identity: identityOf(click), at, affiliateId, campaignId, linkId, ip, flags, lost };
 }
 
-/** `ts:node:seq`; of an imported first order, which had no click, `import:ts`. */
-export function identityOf({ ts, node, seq }: WinningClick): string {
+/** What won: `ts:node:seq` of a click, `coupon:id`, or `manual`. */
+export function winnerIdentity(winner: Winner): string {
+  if (winner.source === 'coupon') return `coupon:${winner.couponId}`;
+  return winner.source === 'manual' ? winner.source : identityOf(winner.click);
+}
+
+/** `ts:node:seq`; of a first order of a subscription that had no click `import:ts`. */
+function identityOf({ ts, node, seq }: WinningClick): string {
   return node === null || seq === null ? `import:${ts}` : clickIdentityKey({ ts, node, seq });
 }
 

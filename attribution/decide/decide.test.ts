@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ClickFlag } from '../../core/clicks/click-record.ts';
 import { DAY_MS, MINUTE_MS } from '../../core/time.ts';
@@ -6,7 +7,8 @@ import type { ClaimedConversion } from '../../ledger/conversions/conversion-clai
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
 import { observe, type RuleInput } from './apply-fraud-rules.ts';
-import { type ClickFacts, type ClickWithTerms, chooseClick, type KnownClick } from './choose.ts';
+import { type ClickFacts, type ClickWithTerms, choose, type KnownClick } from './choose.ts';
+import { couponAsFound, type ReportedCoupon } from './choose-coupon.ts';
 import { decide, type ExplainedDecision, RULES_VERSION } from './decide.ts';
 import { evidenceSchema } from './evidence.ts';
 
@@ -47,6 +49,8 @@ function conversion(changes: Partial<ClaimedConversion> = {}): ClaimedConversion
     receivedAt: new Date(CLICK_MS + 10 * MINUTE_MS),
     decidedAt: null,
     clickId: 'x',
+    coupons: [],
+    couponId: null,
     clickTs: null,
     clickNode: null,
     clickSeq: null,
@@ -67,6 +71,7 @@ function conversion(changes: Partial<ClaimedConversion> = {}): ClaimedConversion
     attempts: 0,
     fingerprintMatch: 'review',
     fraudRules: {},
+    couponEvidence: 'coupon_wins',
     rulesVersion: 1,
     ...changes,
   };
@@ -123,6 +128,7 @@ function decided(given: Given = {}): ExplainedDecision | undefined {
     given: { kind: 'found', click },
     terms,
     visitorClicks: [],
+    coupons: [],
     subscription: undefined,
     undecidedBefore: false,
     completeToMs: CLICK_MS + DAY_MS,
@@ -130,7 +136,7 @@ function decided(given: Given = {}): ExplainedDecision | undefined {
     rulesVersion: RULES_VERSION,
     ...given,
   };
-  const choice = chooseClick(facts);
+  const choice = choose(facts);
   if (choice.kind === 'awaiting_click') return undefined;
   const observed: Omit<RuleInput, 'winner'> = {
     conversion: facts.conversion,
@@ -144,7 +150,7 @@ function decided(given: Given = {}): ExplainedDecision | undefined {
       orderCountry: '',
       network: '',
     },
-    earlier: { fromIp: 0, fromCustomer: 0 },
+    earlier: { fromIp: 0, fromCustomer: 0, fromCoupon: 0 },
     pace: undefined,
     ...given,
   };
@@ -158,6 +164,8 @@ const found = (changes: Partial<KnownClick>): Given => ({
 });
 const ordered = (changes: Partial<ClaimedConversion>): Given => ({ conversion: conversion(changes) });
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
+
+const visit = (changes: Partial<KnownClick>): ClickWithTerms => ({ click: { ...click, ...changes }, terms });
 
 describe('the click of an order', () => {
   it('that is ordinary wins, and the evidence says why', () => {
@@ -225,7 +233,255 @@ describe('the click of an order', () => {
   });
 });
 
-const visit = (changes: Partial<KnownClick>): ClickWithTerms => ({ click: { ...click, ...changes }, terms });
+describe('a coupon code', () => {
+  const coupon = (changes: Partial<ReportedCoupon> = {}): ReportedCoupon => ({
+    code: 'BEN10',
+    couponId: 9,
+    affiliateId: 5,
+    campaignId: 2,
+    validFrom: null,
+    validUntil: null,
+    standing: 'valid',
+    terms,
+    ...changes,
+  });
+  const own = coupon({ code: 'ANN10', couponId: 8, affiliateId: 3 });
+  const unknown = coupon({
+    code: 'WELCOME',
+    couponId: null,
+    affiliateId: null,
+    campaignId: null,
+    standing: 'unknown_coupon',
+    terms: undefined,
+  });
+  const alone = (...coupons: ReportedCoupon[]): Given => ({ given: { kind: 'none_given' }, coupons });
+  const results = (given: Given) => decided(given)?.evidence.coupons?.map(({ result }) => result);
+  const winnerOf = (given: Given) => {
+    const decision = decided(given);
+    const won = decision?.evidence.candidates.find(({ lost }) => lost === null);
+    return [decision?.evidence.source, won?.affiliateId ?? null];
+  };
+  const subscription = (changes: object = {}): Given => ({
+    subscription: {
+      click: { ...click, ts: CLICK_MS - 40 * DAY_MS },
+      terms: { ...terms, recurringMonths: 2 },
+      conversionId: 5n,
+      startedAt: new Date(CLICK_MS - 40 * DAY_MS),
+      inReview: false,
+      ...changes,
+    },
+  });
+
+  it('credits an order without a click, by the terms in force when it occurred', () => {
+    const decision = decided(alone(unknown, coupon()));
+    expect(decision).toMatchObject({ outcome: 'attributed', reason: null });
+    expect(evidenceSchema.parse(JSON.parse(JSON.stringify(decision?.evidence)))).toMatchObject({
+      rulesVersion: 6,
+      source: 'coupon',
+      termsId: 7,
+      window: null,
+      candidates: [],
+      coupons: [
+        { code: 'WELCOME', couponId: null, result: 'unknown_coupon' },
+        { couponId: 9, result: 'won' },
+      ],
+    });
+  });
+
+  it.each<[string, ReportedCoupon[], string]>([
+    ['of no affiliate', [unknown], 'unknown_coupon'],
+    ['that is not valid then', [unknown, coupon({ standing: 'coupon_not_valid' })], 'coupon_not_valid'],
+    ['of a terminated affiliate', [coupon({ standing: 'affiliate_not_active' })], 'affiliate_not_active'],
+    ['without terms', [coupon({ terms: undefined })], 'no_terms'],
+    ['of two affiliates', [coupon(), own], 'several_affiliates'],
+  ])('%s leaves it unattributed, and the reason says so', (_name, coupons, reason) => {
+    expect(decided(alone(...coupons))).toMatchObject({ outcome: 'unattributed', reason });
+    // A click says more than a code that credits nothing.
+    expect(winnerOf({ coupons })).toEqual(['click_id', 3]);
+  });
+
+  it('of two codes of one affiliate credits it once, by the first', () => {
+    expect(results(alone(coupon(), coupon({ code: 'BEN5', couponId: 10 })))).toEqual(['won', 'agrees']);
+  });
+
+  it('wins over a click of another affiliate, which stays in the evidence', () => {
+    const decision = decided({ coupons: [coupon()] });
+    expect(decision?.evidence).toMatchObject({
+      source: 'coupon',
+      candidates: [{ identity: `${CLICK_MS}:1:2`, affiliateId: 3, lost: 'coupon_counts' }],
+      coupons: [{ affiliateId: 5, result: 'won' }],
+    });
+  });
+
+  it('does not, where the program says that the click wins', () => {
+    const given = { ...ordered({ couponEvidence: 'click_wins' }), coupons: [coupon()] };
+    expect(winnerOf(given)).toEqual(['click_id', 3]);
+    expect(results(given)).toEqual(['click_counts']);
+    // Nothing else speaks for the order: neither a click of before its window nor a missing one.
+    const late = {
+      ...ordered({ couponEvidence: 'click_wins', occurredAt: new Date(CLICK_MS + 31 * DAY_MS) }),
+    };
+    expect(decided({ ...late, coupons: [coupon()] })?.evidence).toMatchObject({
+      source: 'coupon',
+      candidates: [{ lost: 'outside_window' }],
+    });
+  });
+
+  it('of the affiliate of the click agrees with it, and the click names campaign and terms', () => {
+    expect(winnerOf({ coupons: [own] })).toEqual(['click_id', 3]);
+    expect(results({ coupons: [own, unknown] })).toEqual(['agrees', 'unknown_coupon']);
+    expect(results({ coupons: [own, coupon()] })).toEqual(['agrees', 'several_affiliates']);
+  });
+
+  it('waits for a click that may still come, and counts where it does not', () => {
+    const missing = (completeToMs: number) => ({
+      given: { kind: 'missing' as const, identity: click },
+      completeToMs,
+      coupons: [coupon()],
+    });
+    expect(decided(missing(CLICK_MS))).toBeUndefined();
+    expect(decided(missing(CLICK_MS + 1))?.evidence.source).toBe('coupon');
+  });
+
+  it('comes before a match by fingerprint', () => {
+    const visitorClicks = [visit({})];
+    const visitor = { fingerprint: 77n, ip: '192.0.2.1' };
+    for (const couponEvidence of ['coupon_wins', 'click_wins'] as const) {
+      const given = { ...ordered({ ...visitor, couponEvidence }), ...alone(coupon()), visitorClicks };
+      expect(winnerOf(given)).toEqual(['coupon', null]);
+    }
+    expect(winnerOf({ ...ordered(visitor), ...alone(unknown), visitorClicks })).toEqual(['fingerprint', 3]);
+  });
+
+  it('in a later order of a subscription: of its affiliate it agrees, of another one it counts as against a click', () => {
+    expect(winnerOf({ ...alone(own), ...subscription() })).toEqual(['recurring', 3]);
+    expect(results({ ...alone(own), ...subscription() })).toEqual(['agrees']);
+    expect(winnerOf({ ...alone(coupon()), ...subscription() })).toEqual(['coupon', null]);
+    const clickWins = { ...ordered({ couponEvidence: 'click_wins' }), ...alone(coupon()), ...subscription() };
+    expect(winnerOf(clickWins)).toEqual(['recurring', 3]);
+  });
+
+  it('earns no longer than the months of the subscription', () => {
+    const over = subscription({ startedAt: new Date(CLICK_MS - 90 * DAY_MS) });
+    expect(decided({ ...alone(own), ...over })).toMatchObject({
+      outcome: 'unattributed',
+      reason: 'subscription_ended',
+    });
+    // Another affiliate has brought the customer back, and so has a click.
+    expect(winnerOf({ ...alone(coupon()), ...over })).toEqual(['coupon', null]);
+    expect(winnerOf({ coupons: [own] })).toEqual(['click_id', 3]);
+  });
+
+  it('that brings more orders in a day than the program expects without clicks goes to a review', () => {
+    const used = (fromCoupon: number) =>
+      decided({ ...alone(coupon()), earlier: { fromIp: 0, fromCustomer: 0, fromCoupon } });
+    expect(used(19)).toMatchObject({ outcome: 'attributed' });
+    expect(used(20)).toMatchObject({ outcome: 'review', reason: 'coupon_without_click' });
+    const withClick = { coupons: [own], earlier: { fromIp: 0, fromCustomer: 0, fromCoupon: 50 } };
+    expect(decided(withClick)).toMatchObject({ outcome: 'attributed' });
+  });
+
+  it('is no way for an affiliate to buy for itself', () => {
+    expect(decided({ ...alone(own), ...ordered({ customerId: 'customer-ann' }) })).toMatchObject({
+      outcome: 'rejected',
+      reason: 'self_referral',
+    });
+    expect(decided({ ...alone(own), fromOwnSession: true })).toMatchObject({ reason: 'self_referral' });
+  });
+
+  describe('whatever else an order has', () => {
+    const unable = ['coupon_not_valid', 'affiliate_not_active'] as const;
+    const anyCoupon = fc.oneof(
+      fc.constant(unknown),
+      fc
+        .record({
+          couponId: fc.integer({ min: 1, max: 6 }),
+          standing: fc.constantFrom('valid' as const, 'valid' as const, ...unable),
+          terms: fc.constantFrom(terms, terms, undefined),
+        })
+        // Two coupons of each of three affiliates: those of the click, of the first order, and another one.
+        .map((one) => coupon({ ...one, code: `C${one.couponId}`, affiliateId: 3 + (one.couponId % 3) * 2 })),
+    );
+    const anyOrder = fc.record({
+      coupons: fc.uniqueArray(anyCoupon, { maxLength: 4, selector: ({ code }) => code }),
+      couponEvidence: fc.constantFrom('coupon_wins' as const, 'click_wins' as const),
+      hasClick: fc.boolean(),
+      late: fc.boolean(),
+      subscribed: fc.constantFrom(undefined, 40, 90),
+    });
+    type AnyOrder = typeof anyOrder extends fc.Arbitrary<infer T> ? T : never;
+
+    const factsOf = ({ coupons, couponEvidence, hasClick, late, subscribed }: AnyOrder): Given => ({
+      ...ordered({ couponEvidence, occurredAt: new Date(CLICK_MS + (late ? 31 : 0.1) * DAY_MS) }),
+      ...(hasClick ? {} : { given: { kind: 'none_given' as const } }),
+      // As it is read: an order with a click that can win continues no subscription.
+      ...(subscribed !== undefined &&
+        (!hasClick || late) &&
+        subscription({
+          click: { ...click, affiliateId: 5 },
+          startedAt: new Date(CLICK_MS - subscribed * DAY_MS),
+        })),
+      coupons,
+    });
+    const able = ({ coupons }: AnyOrder) =>
+      coupons.filter(({ standing, terms: inForce }) => standing === 'valid' && inForce !== undefined);
+
+    it('a code credits its own affiliate or none, and only where the program lets it', () => {
+      fc.assert(
+        fc.property(anyOrder, (order) => {
+          const given = factsOf(order);
+          const facts = decided(given)?.evidence;
+          const without = decided({ ...given, coupons: [] })?.evidence;
+          const won = facts?.coupons?.filter(({ result }) => result === 'won') ?? [];
+          expect(won.length).toBe(facts?.source === 'coupon' ? 1 : 0);
+          if (won[0]) expect(able(order).map(({ couponId }) => couponId)).toContain(won[0].couponId);
+          if (facts?.source !== 'coupon') expect(facts?.source).toBe(without?.source);
+          if (order.couponEvidence === 'click_wins' && without?.source !== null) {
+            expect(facts?.source).toBe(without?.source);
+          }
+          // Of codes of several affiliates none credits it.
+          const others = facts?.coupons?.filter(({ result }) => result === 'several_affiliates') ?? [];
+          expect(won.length === 0 || others.length === 0).toBe(true);
+          // Evidence tells what became of each code, in their order.
+          expect(facts?.coupons?.map(({ code }) => code)).toEqual(order.coupons.map(({ code }) => code));
+        }),
+      );
+    });
+
+    it('the sequence of the codes says nothing of whom they credit', () => {
+      fc.assert(
+        fc.property(anyOrder, (order) => {
+          const ofWinner = (one: AnyOrder) => {
+            const decision = decided(factsOf(one));
+            const won = decision?.evidence.coupons?.find(({ result }) => result === 'won');
+            return [decision?.outcome, decision?.reason, decision?.evidence.source, won?.affiliateId];
+          };
+          expect(ofWinner({ ...order, coupons: order.coupons.toReversed() })).toEqual(ofWinner(order));
+        }),
+      );
+    });
+
+    it('its evidence is enough to decide again', () => {
+      fc.assert(
+        fc.property(anyOrder, (order) => {
+          const first = decided(factsOf(order));
+          const coupons = (first?.evidence.coupons ?? []).map((found, i) => ({
+            ...couponAsFound(found),
+            terms: order.coupons[i]?.terms,
+          }));
+          expect(decided({ ...factsOf(order), coupons })).toEqual(first);
+        }),
+      );
+    });
+  });
+
+  it('has no click that a rule could look at', () => {
+    const unobserved = decided({ ...alone(coupon()), context: undefined })?.evidence.rules ?? [];
+    const names = unobserved.filter(({ observed }) => observed === null).map(({ rule }) => rule);
+    expect(names).toEqual(expect.arrayContaining(['bot_click', 'forced_click', 'instant_conversion']));
+    expect(names).toContain('high_conversion_rate_from_ip');
+  });
+});
 
 describe('the first-click model', () => {
   const firstTerms: Terms = { ...terms, attributionModel: 'first_click' };
@@ -432,14 +688,14 @@ describe('the fraud rules', () => {
     ['instant_conversion', soon(29.999), soon(30)],
     [
       'high_conversion_rate_from_ip',
-      { earlier: { fromIp: 10, fromCustomer: 0 } },
-      { earlier: { fromIp: 9, fromCustomer: 0 } },
+      { earlier: { fromIp: 10, fromCustomer: 0, fromCoupon: 0 } },
+      { earlier: { fromIp: 9, fromCustomer: 0, fromCoupon: 0 } },
     ],
     [
       'high_conversion_rate_from_ip',
-      { earlier: { fromIp: 10, fromCustomer: 0 } },
+      { earlier: { fromIp: 10, fromCustomer: 0, fromCoupon: 0 } },
       // Not known: of many visitors.
-      { ...found({ ip: '::' }), earlier: { fromIp: 10, fromCustomer: 0 } },
+      { ...found({ ip: '::' }), earlier: { fromIp: 10, fromCustomer: 0, fromCoupon: 0 } },
     ],
     ['click_velocity_ip', busy('ip'), { context: quiet }],
     ['click_velocity_subnet', busy('subnet'), { context: quiet }],
@@ -453,8 +709,8 @@ describe('the fraud rules', () => {
     ['data_centre', { context: { ...quiet, network: 'AS16276 OVH SAS' } }, { context: quiet }],
     [
       'repeat_orders',
-      { ...ordered({ customerId: 'c' }), earlier: { fromIp: 0, fromCustomer: 5 } },
-      { ...ordered({ customerId: 'c' }), earlier: { fromIp: 0, fromCustomer: 4 } },
+      { ...ordered({ customerId: 'c' }), earlier: { fromIp: 0, fromCustomer: 5, fromCoupon: 0 } },
+      { ...ordered({ customerId: 'c' }), earlier: { fromIp: 0, fromCustomer: 4, fromCoupon: 0 } },
     ],
     ['fast_conversions', soon(60, { pace: pace(11) }), soon(60, { pace: pace(10) })],
     ['affiliate_not_active', { affiliate: { ...affiliate, status: 'suspended' } }, {}],
@@ -478,7 +734,10 @@ describe('the fraud rules', () => {
   });
 
   it('reject rather than review when both apply', () => {
-    const both = { ...ordered({ customerId: 'customer-ann' }), earlier: { fromIp: 50, fromCustomer: 0 } };
+    const both = {
+      ...ordered({ customerId: 'customer-ann' }),
+      earlier: { fromIp: 50, fromCustomer: 0, fromCoupon: 0 },
+    };
     expect(decided(both)).toMatchObject({ outcome: 'rejected', reason: 'self_referral' });
     const terminated = { affiliate: { ...affiliate, status: 'terminated' as const } };
     expect(decided(terminated)).toMatchObject({ outcome: 'rejected', reason: 'affiliate_not_active' });
@@ -492,6 +751,7 @@ describe('the fraud rules', () => {
       'geo_mismatch',
       'data_centre',
       'repeat_orders',
+      'coupon_without_click',
       'fast_conversions',
     ]);
   });

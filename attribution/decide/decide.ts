@@ -2,16 +2,17 @@ import { DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
 import { applyFraudRules, decisiveRule, type Observations } from './apply-fraud-rules.ts';
-import type { Choice, ClickFacts, Winner } from './choose.ts';
+import { type ClickFacts, couponsOf, type DecidedChoice, ownClick, type Winner } from './choose.ts';
+import { couponResults } from './choose-coupon.ts';
 import type { DECISION_OUTCOMES, Evidence, RuleResult } from './evidence.ts';
 
 /**
  * The rules of attribution, without any store: the same facts always give the same decision, so it can be
- * recomputed. `choose.ts` finds the click, `apply-fraud-rules.ts` looks for fraud; docs/attribution.md states both in prose.
+ * recomputed. `choose.ts` finds the click or what stands for it, `apply-fraud-rules.ts` looks for fraud; docs/attribution.md states both in prose.
  */
 
 /** Version of the rules in these files, kept with every decision. */
-export const RULES_VERSION = 5;
+export const RULES_VERSION = 6;
 
 export type Outcome = (typeof DECISION_OUTCOMES)[number];
 
@@ -24,8 +25,6 @@ export interface FraudDecision {
 export interface ExplainedDecision extends FraudDecision {
   readonly evidence: Evidence;
 }
-
-export type DecidedChoice = Exclude<Choice, { kind: 'awaiting_click' }>;
 
 /** Decides a conversion whose click was chosen. The observations are of the winner; undefined: no such affiliate. */
 export function decide(
@@ -77,6 +76,13 @@ function evidenceOf(options: {
     completeTo: new Date(facts.completeToMs).toISOString(),
     gaveUp: facts.gaveUp,
     candidates: [...choice.candidates],
+    coupons: couponResults(facts.coupons, {
+      faults: couponsOf(facts).faults,
+      winner: winner && {
+        affiliateId: winner.click.affiliateId,
+        couponId: winner.source === 'coupon' ? winner.couponId : undefined,
+      },
+    }),
     window: winner ? windowOf(conversion, winner) : null,
     termsId: winner?.terms.id ?? null,
     rules: [...rules],
@@ -88,7 +94,10 @@ function isFirstInReview(winner: Winner): boolean {
   return winner.source === 'recurring' && winner.firstInReview;
 }
 
-function windowOf(conversion: ClaimedConversion, { click, terms }: Winner): Evidence['window'] {
+/** A coupon and a person have no window. */
+function windowOf(conversion: ClaimedConversion, winner: Winner): Evidence['window'] {
+  const { click, terms, source } = winner;
+  if (ownClick(winner) === undefined && source !== 'recurring') return null;
   return {
     from: new Date(click.ts).toISOString(),
     to: new Date(click.ts + terms.cookieDays * DAY_MS).toISOString(),

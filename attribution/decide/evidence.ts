@@ -4,8 +4,8 @@ import { ATTRIBUTION_MODELS } from '../../ledger/programs/terms.ts';
 
 export const DECISION_OUTCOMES = ['attributed', 'review', 'rejected', 'unattributed'] as const;
 
-/** By which data an order was joined to its click. */
-export const EVIDENCE_SOURCES = ['click_id', 'recurring', 'fingerprint'] as const;
+/** By what an order was credited. */
+export const EVIDENCE_SOURCES = ['click_id', 'coupon', 'recurring', 'fingerprint', 'manual'] as const;
 
 /** Why a candidate did not win. */
 export const LOSING_REASONS = [
@@ -17,16 +17,57 @@ export const LOSING_REASONS = [
   'later_click',
   'earlier_click',
   'several_affiliates',
+  'coupon_counts',
 ] as const;
 
+/** What became of a coupon code that was reported. */
+export const COUPON_RESULTS = [
+  'won',
+  /** It is of the affiliate that the order is credited to anyway. */
+  'agrees',
+  'unknown_coupon',
+  'coupon_not_valid',
+  'affiliate_not_active',
+  'no_terms',
+  'several_affiliates',
+  'subscription_ended',
+  'click_counts',
+] as const;
+
+const reportedCoupon = z.object({
+  /** As the shop gave it. */
+  code: z.string(),
+  /** Null: of no affiliate. */
+  couponId: z.int().nullable(),
+  affiliateId: z.int().nullable(),
+  campaignId: z.int().nullable(),
+  /** As it was when the order was decided; null: without a beginning, or an end. */
+  validFrom: z.iso.datetime().nullable(),
+  validUntil: z.iso.datetime().nullable(),
+  result: z.enum(COUPON_RESULTS),
+});
+
+/** A person's decision to credit an order. */
+const manualCredit = z.object({
+  /** The actor in the audit log. */
+  creditedBy: z.string(),
+  note: z.string(),
+  affiliateId: z.int(),
+  campaignId: z.int(),
+  linkId: z.int().nullable(),
+  /** Why it was credited to no affiliate before; null: it was not decided yet. */
+  reasonBefore: z.enum(CONVERSION_REASONS).nullable(),
+});
+
 const candidate = z.object({
-  /** `ts:node:seq`; of an imported first order of a subscription `import:ts`. */
+  /** `ts:node:seq`; of a first order of a subscription that had no click `import:ts`. */
   identity: z.string(),
   at: z.iso.datetime(),
   affiliateId: z.int(),
   campaignId: z.int(),
-  linkId: z.int(),
-  /** Null: of an imported first order. */
+  /** Null: of a first order that came by no link. */
+  linkId: z.int().nullable(),
+  /** Null: of a first order that had no click. */
   ip: z.string().nullable(),
   /** Bits of ClickFlag; null: of the first order of a subscription, decided with that one. */
   flags: z.int().nullable(),
@@ -68,6 +109,10 @@ export const evidenceSchema = z.object({
   /** Decided although the warehouse was not complete, because the wait had lasted too long. */
   gaveUp: z.boolean(),
   candidates: z.array(candidate),
+  /** The coupon codes of the order; not written before rules version 6. */
+  coupons: z.array(reportedCoupon).optional(),
+  /** Where a person credited it: then nothing else decided. */
+  manual: manualCredit.optional(),
   window: z.object({ from: z.iso.datetime(), to: z.iso.datetime(), occurredAt: z.iso.datetime() }).nullable(),
   termsId: z.int().nullable(),
   rules: z.array(ruleResult),
@@ -84,6 +129,9 @@ export const evidenceSchema = z.object({
 export type Evidence = Readonly<z.output<typeof evidenceSchema>>;
 export type Candidate = Readonly<z.output<typeof candidate>>;
 export type RuleResult = Readonly<z.output<typeof ruleResult>>;
+export type CouponEvidence = Readonly<z.output<typeof reportedCoupon>>;
+export type CouponResult = (typeof COUPON_RESULTS)[number];
+export type ManualCredit = Readonly<z.output<typeof manualCredit>>;
 export type LosingReason = (typeof LOSING_REASONS)[number];
 
 /** The evidence of an order of the past that an operator imported as credited: nothing was decided here. */

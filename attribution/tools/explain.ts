@@ -5,10 +5,13 @@ import type { Conversion, ConversionReason } from '../../ledger/conversions/conv
 import type { Terms } from '../../ledger/programs/terms.ts';
 import {
   type Candidate,
+  type CouponEvidence,
+  type CouponResult,
   decidedAmount,
   type Evidence,
   isImportEvidence,
   type LosingReason,
+  type ManualCredit,
   parseEvidence,
   type RuleResult,
 } from '../decide/evidence.ts';
@@ -17,6 +20,8 @@ import {
 
 const SOURCES: Readonly<Record<NonNullable<Evidence['source']>, string>> = {
   click_id: 'The shop reported its click id.',
+  coupon: 'The shop reported a coupon code of the affiliate.',
+  manual: 'A person credited it.',
   recurring: 'The order continues a subscription and is credited as its first order.',
   fingerprint:
     'There was no usable click id; the fingerprint and the network of the customer led to the click.',
@@ -32,13 +37,33 @@ export const LOST: Readonly<Record<LosingReason, string>> = {
   later_click: 'an earlier click counts in this program',
   earlier_click: 'a later click counts in this program',
   several_affiliates: 'clicks of several affiliates fit, so none is credited',
+  coupon_counts: 'the coupon of another affiliate counts in this program',
+};
+
+/** What became of a coupon code, as the end of a sentence. */
+const COUPONS: Readonly<Record<CouponResult, string>> = {
+  won: 'it credits the order',
+  agrees: 'it is of the affiliate that is credited anyway',
+  unknown_coupon: 'it is of no affiliate of the program',
+  coupon_not_valid: 'it was not valid when the order occurred',
+  affiliate_not_active: 'its affiliate is terminated',
+  no_terms: 'no terms were in force for it',
+  several_affiliates: 'the codes of the order are of several affiliates, so none is credited',
+  subscription_ended:
+    'the months for which later orders of this customer are credited to its affiliate are over',
+  click_counts: 'it does not count beside what credits the order',
 };
 
 const WITHOUT_CLICK: Readonly<Partial<Record<ConversionReason, string>>> = {
-  no_click: 'The shop reported no click id.',
+  no_click: 'The shop reported no click id and no coupon code.',
+  unknown_coupon: 'The shop reported no click id, and no coupon code of an affiliate.',
+  coupon_not_valid: 'The shop reported no click id, and a coupon code that was not valid.',
+  subscription_ended:
+    'The shop reported no click id, and a coupon code that credits this customer no longer.',
   invalid_click_id: 'The click id is not one of ours: no click key decrypts it.',
   click_not_found: 'The click id is one of ours, but no such click was recorded.',
-  several_affiliates: 'There was no usable click id, and the fingerprint fits clicks of several affiliates.',
+  several_affiliates:
+    'There was no usable click id, and the coupon codes or the fingerprint fit several affiliates.',
 };
 
 /** The reasons of a decision, one sentence a line. */
@@ -64,6 +89,7 @@ export function explainConversion(options: {
   return [
     head,
     ...explainClick(evidence, reason),
+    ...(evidence.coupons ?? []).map(explainCoupon),
     ...(terms ? [explainTerms(terms, evidence)] : []),
     ...evidence.rules.map(explainRule),
     ...explainLife(conversion),
@@ -113,11 +139,10 @@ function withoutEvidence({ decidedAt, evidence }: Conversion): string {
 }
 
 function explainClick(evidence: Evidence, reason: ConversionReason | null): string[] {
+  if (evidence.manual) return explainManual(evidence.manual, lostClicks(evidence));
   const winner = evidence.candidates.find(({ lost }) => lost === null);
-  const losers = evidence.candidates.filter(({ lost }) => lost !== null);
-  const lost = losers.map(
-    (candidate) => `${describeClick(candidate)} did not win: ${LOST[candidate.lost ?? 'no_terms']}.`,
-  );
+  const lost = lostClicks(evidence);
+  if (evidence.source === 'coupon') return [SOURCES.coupon, ...lost];
   if (!winner || evidence.source === null) {
     const why = (reason && WITHOUT_CLICK[reason]) ?? 'No click could be credited.';
     return [why, ...lost];
@@ -133,8 +158,43 @@ function explainClick(evidence: Evidence, reason: ConversionReason | null): stri
   ];
 }
 
+function lostClicks({ candidates }: Evidence): string[] {
+  const losers = candidates.filter(({ lost }) => lost !== null);
+  return losers.map(
+    (candidate) => `${describeClick(candidate)} did not win: ${LOST[candidate.lost ?? 'no_terms']}.`,
+  );
+}
+
+function explainManual(
+  { creditedBy, note, affiliateId, campaignId, linkId, reasonBefore }: ManualCredit,
+  lost: readonly string[],
+): string[] {
+  const link = linkId === null ? '' : ` on link lnk_${linkId}`;
+  const before = reasonBefore === null ? '' : ` It was credited to no affiliate before (${reasonBefore}).`;
+  return [
+    `${SOURCES.manual.slice(0, -1)}: ${creditedBy}, to affiliate aff_${affiliateId} in campaign cmp_${campaignId}${link}: “${note}”.${before}`,
+    ...lost,
+  ];
+}
+
+function explainCoupon({
+  code,
+  couponId,
+  affiliateId,
+  validFrom,
+  validUntil,
+  result,
+}: CouponEvidence): string {
+  const owner = couponId === null ? '' : ` (cpn_${couponId} of affiliate aff_${affiliateId})`;
+  const span = [validFrom && ` from ${validFrom}`, validUntil && ` until ${validUntil}`]
+    .filter(Boolean)
+    .join('');
+  const validity = couponId === null || span === '' ? '' : `, valid${span}`;
+  return `Coupon code ${JSON.stringify(code)}${owner}${validity}: ${COUPONS[result]}.`;
+}
+
 function describeClick({ identity, at, affiliateId, campaignId, linkId, ip }: Candidate): string {
-  return `Click ${identity} of ${at}${ip === null ? '' : ` from ${ip}`}, on link lnk_${linkId} of affiliate aff_${affiliateId} in campaign cmp_${campaignId},`;
+  return `Click ${identity} of ${at}${ip === null ? '' : ` from ${ip}`},${linkId === null ? '' : ` on link lnk_${linkId}`} of affiliate aff_${affiliateId} in campaign cmp_${campaignId},`;
 }
 
 function explainTerms(terms: Terms, { window }: Evidence): string {
@@ -145,7 +205,8 @@ function explainTerms(terms: Terms, { window }: Evidence): string {
         : `of campaign cmp_${terms.campaignId}`
       : `of affiliate aff_${terms.affiliateId}`;
   const promise = window === null ? '' : `; orders until ${window.to} are credited`;
-  return `Terms trm_${terms.id} ${scope} were in force at the click${promise}.`;
+  const isByClick = window !== null;
+  return `Terms trm_${terms.id} ${scope} were in force at the ${isByClick ? 'click' : 'order'}${promise}.`;
 }
 
 /** What the amount of the order makes of the commission, where something is fixed in it or was cut. */

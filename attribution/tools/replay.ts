@@ -10,10 +10,18 @@ import { type Conversion, listDecided } from '../../ledger/conversions/conversio
 import { readChains } from '../../ledger/decisions/decisions.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { getRulesVersions } from '../../ledger/programs/programs.ts';
-import type { AttributionModel, Terms } from '../../ledger/programs/terms.ts';
+import { type AttributionModel, getTerms, type Terms } from '../../ledger/programs/terms.ts';
 import { type Observations, observe } from '../decide/apply-fraud-rules.ts';
-import { type ClickFacts, chooseClick, identityOf, type Winner, type Won } from '../decide/choose.ts';
-import { type DecidedChoice, decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
+import {
+  type ClickFacts,
+  choose,
+  type DecidedChoice,
+  type ManualTarget,
+  type Winner,
+  type Won,
+  winnerIdentity,
+} from '../decide/choose.ts';
+import { decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
 import { decidedAmount, type Evidence, parseEvidence } from '../decide/evidence.ts';
 import { type EarlierDecision, type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
 import type { ClickSource } from '../worker/click-source.ts';
@@ -27,7 +35,7 @@ import { gatherRuleFacts } from '../worker/rule-facts.ts';
 
 /** One side of a difference. */
 export interface ReplayedDecision extends FraudDecision {
-  /** `ts:node:seq` of the winner. */
+  /** `ts:node:seq` of the click that won; `coupon:id` or `manual` where none did. */
   readonly click: string | null;
   readonly commissions: readonly CommissionAmount[];
 }
@@ -163,6 +171,7 @@ async function replayPage(options: ReplayOptions, recorded: readonly Recorded[])
 /** Chooses the clicks again, by the thresholds of the decision. */
 async function rechoose(sources: FactSources, recorded: readonly Recorded[]): Promise<Rechosen[]> {
   const recordedById = new Map(recorded.map((one) => [one.conversion.id, one]));
+  const manual = await manualTargets(sources.sql, recorded);
   const clickFacts = await gatherClickFacts(sources, {
     conversions: await withTheirRules(sources.sql, recorded),
     // Everything that will ever be known is known by now.
@@ -177,16 +186,40 @@ async function rechoose(sources: FactSources, recorded: readonly Recorded[]): Pr
     const facts = {
       ...current,
       subscription: current.subscription && { ...current.subscription, inReview },
+      manual: manual.get(one),
     };
-    const choice = chooseClick(facts);
+    const choice = choose(facts);
     return [{ recorded: one, facts, choice: choice.kind === 'awaiting_click' ? NO_CLICK : choice }];
   });
 }
 
+/** To whom people credited orders, by the terms of that time. */
+async function manualTargets(
+  sql: FactSources['sql'],
+  recorded: readonly Recorded[],
+): Promise<Map<Recorded, ManualTarget>> {
+  const byHand = recorded.filter(({ evidence }) => evidence.manual !== undefined);
+  const ids = byHand.flatMap(({ evidence: { termsId } }) => (termsId === null ? [] : [termsId]));
+  const versions = new Map(
+    (ids.length === 0 ? [] : await getTerms(sql, ids)).map((terms) => [terms.id, terms]),
+  );
+  return new Map(
+    byHand.flatMap((one): [Recorded, ManualTarget][] => {
+      const { manual, termsId } = one.evidence;
+      const terms = versions.get(termsId ?? 0);
+      return manual && terms ? [[one, { ...manual, terms }]] : [];
+    }),
+  );
+}
+
 function earlierDecision(evidence: Evidence | undefined): EarlierDecision | undefined {
   if (!evidence) return undefined;
-  const { rulesVersion, firstOrder } = evidence;
-  return { rulesVersion, firstOrder: typeof firstOrder === 'string' ? BigInt(firstOrder) : firstOrder };
+  const { rulesVersion, firstOrder, coupons = [] } = evidence;
+  return {
+    rulesVersion,
+    coupons,
+    firstOrder: typeof firstOrder === 'string' ? BigInt(firstOrder) : firstOrder,
+  };
 }
 
 const NO_CLICK: DecidedChoice = { kind: 'none', reason: 'no_click', candidates: [] };
@@ -195,7 +228,7 @@ const NO_CLICK: DecidedChoice = { kind: 'none', reason: 'no_click', candidates: 
 function wonByAnother({ recorded: { evidence }, facts: { conversion }, choice }: Rechosen): Won[] {
   if (choice.kind !== 'won') return [];
   const { winner } = choice;
-  const isSame = evidence.source !== null && winningIdentity(evidence) === identityOf(winner.click);
+  const isSame = evidence.source !== null && winningIdentity(evidence) === winnerIdentity(winner);
   return isSame ? [] : [{ conversion, winner }];
 }
 
@@ -219,7 +252,7 @@ function decideAgain(
         volumeBeforeMinor: fresh ? undefined : recorded.volumeBeforeMinor,
       })
     : [];
-  return { outcome, reason, click: identityOf(click), commissions };
+  return { outcome, reason, click: winnerIdentity(choice.winner), commissions };
 }
 
 /**
@@ -255,8 +288,8 @@ async function withTheirRules(
     const settings = known.get(`${conversion.programId} ${rulesVersion}`);
     if (!settings)
       throw new Error(`version ${rulesVersion} of program ${conversion.programId}'s rules is kept`);
-    const { fingerprintMatch, fraudRules } = settings;
-    return { ...conversion, fingerprintMatch, fraudRules, rulesVersion };
+    const { fingerprintMatch, fraudRules, couponEvidence } = settings;
+    return { ...conversion, fingerprintMatch, fraudRules, couponEvidence, rulesVersion };
   });
 }
 
@@ -266,7 +299,7 @@ async function observeOthers(
   others: readonly Won[],
 ): Promise<Map<bigint, Observations>> {
   const ruleFacts = await gatherRuleFacts(sources, others, new Date());
-  const earlier = { fromIp: 0, fromCustomer: 0 };
+  const earlier = { fromIp: 0, fromCustomer: 0, fromCoupon: 0 };
   return new Map(
     others.flatMap(({ conversion, winner }): [bigint, Observations][] => {
       const facts = ruleFacts.get(conversion.id);
@@ -279,8 +312,11 @@ function recordedObservations(evidence: Evidence): Partial<Observations> {
   return Object.fromEntries(evidence.rules.map(({ rule, observed }) => [rule, observed]));
 }
 
-/** `ts:node:seq`. */
+/** As `winnerIdentity` names it. */
 function winningIdentity(evidence: Evidence): string | undefined {
+  if (evidence.source === 'manual') return evidence.source;
+  const coupon = evidence.coupons?.find(({ result }) => result === 'won');
+  if (coupon) return `coupon:${coupon.couponId}`;
   return evidence.candidates.find(({ lost }) => lost === null)?.identity;
 }
 

@@ -13,6 +13,7 @@ import {
 } from '../../ledger/conversions/decision-facts.ts';
 import type { DatabaseSql } from '../../ledger/postgres/db.ts';
 import { readSuccessors } from '../../ledger/programs/affiliates.ts';
+import { type FoundCoupon, findCoupons } from '../../ledger/programs/coupons.ts';
 import { type AttributionModel, getTerms, type Terms, termsInForce } from '../../ledger/programs/terms.ts';
 import type { CandidateRequest } from '../../warehouse/lookups/lookups.ts';
 import {
@@ -27,7 +28,9 @@ import {
   type Subscription,
   visitEndMs,
 } from '../decide/choose.ts';
+import { couponAsFound, couponTime, type ReportedCoupon } from '../decide/choose-coupon.ts';
 import { RULES_VERSION } from '../decide/decide.ts';
+import type { CouponEvidence } from '../decide/evidence.ts';
 import { askEach } from './ask-each.ts';
 import type { ClickSource } from './click-source.ts';
 
@@ -46,13 +49,15 @@ export interface EarlierDecision {
   readonly rulesVersion: number;
   /** The customer's first order that was found; undefined: before version 5 of the rules, which did not keep it. */
   readonly firstOrder: bigint | null | undefined;
+  /** The coupons that were found: what was changed of them since then changes nothing. */
+  readonly coupons: readonly CouponEvidence[];
 }
 
 /** A conversion with what its click id led to. */
 type Reported = Pick<ClickFacts, 'conversion' | 'given'>;
 type ReportedWithTerms = Pick<ClickFacts, 'conversion' | 'given' | 'terms'>;
 
-/** Reads what {@link chooseClick} needs of each conversion; `earlierOf` where decisions are made again. */
+/** Reads what `choose` needs of each conversion; `earlierOf` where decisions are made again. */
 export async function gatherClickFacts(
   sources: FactSources,
   options: {
@@ -76,10 +81,12 @@ export async function gatherClickFacts(
     earlierOf,
     madeAt,
   });
+  const coupons = await readCoupons(sources.sql, conversions, earlierOf);
   const visits = await readVisits(sources, orders, madeAt);
   return orders.map((order) => ({
     ...order,
     visitorClicks: visits.get(order) ?? [],
+    coupons: coupons.get(order.conversion) ?? [],
     subscription: subscriptions.get(order),
     undecidedBefore: undecidedBefore.get(order) ?? false,
     completeToMs,
@@ -247,6 +254,70 @@ async function termsById(sql: DatabaseSql, ids: readonly number[]): Promise<Map<
   if (ids.length === 0) return new Map();
   const versions = await getTerms(sql, ids);
   return new Map(versions.map((version) => [version.id, version]));
+}
+
+type StoredCoupon = Omit<ReportedCoupon, 'terms'>;
+
+/** The codes of each order with what they were worth when it occurred; in decisions that are made again, what was found. */
+async function readCoupons(
+  sql: DatabaseSql,
+  conversions: readonly ClaimedConversion[],
+  earlierOf: EarlierOf,
+): Promise<Map<ClaimedConversion, ReportedCoupon[]>> {
+  const codes = conversions.flatMap((conversion) =>
+    earlierOf(conversion) ? [] : conversion.coupons.map((code) => ({ conversion, code })),
+  );
+  const found = await askEach(
+    codes,
+    ({ conversion, code }) => ({ programId: conversion.programId, code, at: couponTime(conversion) }),
+    (questions) => findCoupons(sql, questions),
+  );
+  const stored = [
+    ...codes.map((one) => ({ ...one, coupon: storedCoupon(one.code, found.get(one)) })),
+    ...conversions.flatMap((conversion) =>
+      (earlierOf(conversion)?.coupons ?? []).map((evidence) => ({
+        conversion,
+        coupon: couponAsFound(evidence),
+      })),
+    ),
+  ];
+  const terms = await askEach(
+    stored,
+    ({ conversion, coupon: { standing, affiliateId, campaignId } }) =>
+      standing === 'valid' && affiliateId !== null && campaignId !== null
+        ? { programId: conversion.programId, affiliateId, campaignId, at: couponTime(conversion) }
+        : undefined,
+    (questions) => termsInForce(sql, questions),
+  );
+  const coupons = new Map<ClaimedConversion, ReportedCoupon[]>();
+  for (const one of stored) {
+    const known = coupons.get(one.conversion) ?? [];
+    coupons.set(one.conversion, [...known, { ...one.coupon, terms: terms.get(one) }]);
+  }
+  return coupons;
+}
+
+function storedCoupon(code: string, found: FoundCoupon | undefined): StoredCoupon {
+  if (!found) {
+    const nothing = {
+      couponId: null,
+      affiliateId: null,
+      campaignId: null,
+      validFrom: null,
+      validUntil: null,
+    };
+    return { code, ...nothing, standing: 'unknown_coupon' };
+  }
+  const { id: couponId, affiliateId, campaignId, validFrom, validUntil, isValid, isTerminated } = found;
+  return {
+    code,
+    couponId,
+    affiliateId,
+    campaignId,
+    validFrom: validFrom?.toISOString() ?? null,
+    validUntil: validUntil?.toISOString() ?? null,
+    standing: isValid ? (isTerminated ? 'affiliate_not_active' : 'valid') : 'coupon_not_valid',
+  };
 }
 
 /** Other clicks of the visitor, for the orders where they matter: without a usable id, or under the first-click model. */

@@ -6,13 +6,13 @@ import {
 import type { Decision } from '../../ledger/decisions/decisions.ts';
 import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import { observe } from '../decide/apply-fraud-rules.ts';
-import type { Winner } from '../decide/choose.ts';
+import { ownClick, type Winner } from '../decide/choose.ts';
 import { decide, type ExplainedDecision } from '../decide/decide.ts';
 import { askEach } from './ask-each.ts';
 import type { PreparedConversion } from './prepare.ts';
 import { nextLook } from './retries.ts';
 
-const NONE_EARLIER: EarlierCounts = { fromIp: 0, fromCustomer: 0 };
+const NONE_EARLIER: EarlierCounts = { fromIp: 0, fromCustomer: 0, fromCoupon: 0 };
 
 /** Decides a batch, each order counting for the next one. Counts of earlier orders are locked until `tx` ends. */
 export async function makeDecisions(
@@ -36,15 +36,20 @@ export async function makeDecisions(
 function rateQuestion({ facts: { conversion }, choice }: PreparedConversion): RateQuestion | undefined {
   if (choice.kind !== 'won') return undefined;
   const { id: conversionId, programId, receivedAt, customerId } = conversion;
-  return { conversionId, programId, receivedAt, customerId, ip: ownIp(choice.winner) };
+  const { winner } = choice;
+  return { conversionId, programId, receivedAt, customerId, ip: ownIp(winner), couponId: couponOf(winner) };
 }
 
 /** The address of the order's own click. */
-function ownIp({ source, click }: Winner): string | null {
-  return source === 'recurring' ? null : click.ip;
+function ownIp(winner: Winner): string | null {
+  return ownClick(winner)?.ip ?? null;
 }
 
-/** Counts the orders of one batch by address and customer, as the books count those before it. */
+function couponOf(winner: Winner): number | null {
+  return winner.source === 'coupon' ? winner.couponId : null;
+}
+
+/** Counts the orders of one batch by address, customer and coupon, as the books count those before it. */
 function createTally() {
   const seen = new Map<string, number>();
   const count = (key: string): number => {
@@ -58,10 +63,12 @@ function createTally() {
       if (choice.kind !== 'won') return before;
       const { programId, customerId } = conversion;
       const ip = ownIp(choice.winner);
+      const couponId = couponOf(choice.winner);
       const fromIp = ip === null ? 0 : before.fromIp + count(`ip ${programId} ${ip}`);
       const fromCustomer =
         customerId === null ? 0 : before.fromCustomer + count(`customer ${programId} ${customerId}`);
-      return { fromIp, fromCustomer };
+      const fromCoupon = couponId === null ? 0 : before.fromCoupon + count(`coupon ${couponId}`);
+      return { fromIp, fromCustomer, fromCoupon };
     },
   };
 }
@@ -80,6 +87,7 @@ function recordable(
     evidence,
     click: winner?.click ?? (given.kind === 'found' ? given.click : undefined),
     termsId: winner?.terms.id ?? null,
+    ...(winner?.source === 'coupon' && { couponId: winner.couponId }),
     ...(winner?.source === 'recurring' && {
       recurringOf: winner.recurringOf,
       firstInReview: winner.firstInReview,

@@ -8,7 +8,7 @@ import {
 import type { DatabaseSql } from '../../ledger/postgres/db.ts';
 import { thresholdOf } from '../../ledger/programs/fraud-rules.ts';
 import type { Pace } from '../decide/apply-fraud-rules.ts';
-import type { Won } from '../decide/choose.ts';
+import { ownClick, type Won } from '../decide/choose.ts';
 import { askEach } from './ask-each.ts';
 
 /**
@@ -25,8 +25,8 @@ function needsPace({ conversion, winner }: Won): boolean {
 }
 
 function isFast({ conversion, winner }: Won): boolean {
-  const ms = conversion.occurredAt.getTime() - winner.click.ts;
-  return winner.source !== 'recurring' && ms < FAST_SECONDS * 1_000;
+  const click = ownClick(winner);
+  return click !== undefined && conversion.occurredAt.getTime() - click.ts < FAST_SECONDS * 1_000;
 }
 
 /**
@@ -102,7 +102,7 @@ function stepsOf(won: readonly Won[]): Step[] {
         (order) =>
           order.conversion.id >= afterId &&
           order.conversion.id < beforeId &&
-          order.winner.source !== 'recurring',
+          ownClick(order.winner) !== undefined,
       );
       steps.push({ affiliateId, afterId, beforeId, orders: between });
       afterId = beforeId;

@@ -1,7 +1,6 @@
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { RuleFacts } from '../decide/apply-fraud-rules.ts';
-import { type ClickFacts, chooseClick, type Won } from '../decide/choose.ts';
-import type { DecidedChoice } from '../decide/decide.ts';
+import { type ClickFacts, choose, type DecidedChoice, type Won } from '../decide/choose.ts';
 import { type FactSources, gatherClickFacts } from './click-facts.ts';
 import { haveToWaitForEarlier } from './pace.ts';
 import { hasGivenUp } from './retries.ts';
@@ -26,7 +25,7 @@ export async function prepareDecisions(
     gaveUp: (conversion) => hasGivenUp(conversion, now),
   });
   const chosen = clickFacts.flatMap((facts) => {
-    const choice = chooseClick(facts);
+    const choice = choose(facts);
     return choice.kind === 'awaiting_click' ? [] : [{ facts, choice }];
   });
   // Before the paces are read: an earlier order that is decided in between is counted in them.

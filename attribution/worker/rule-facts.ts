@@ -5,7 +5,7 @@ import { readAccountHashes } from '../../ledger/payouts/methods.ts';
 import { type Affiliate, getAffiliates } from '../../ledger/programs/affiliates.ts';
 import { CONTEXT_HOURS, type ContextQuestion } from '../../warehouse/lookups/click-context.ts';
 import type { Earner, RuleFacts } from '../decide/apply-fraud-rules.ts';
-import type { Won } from '../decide/choose.ts';
+import { ownClick, type Won } from '../decide/choose.ts';
 import { askEach } from './ask-each.ts';
 import type { FactSources } from './click-facts.ts';
 import { gatherPaces } from './pace.ts';
@@ -81,7 +81,7 @@ async function gatherEarners(
 }
 
 function sessionQuestion({ won: { conversion, winner }, affiliate }: Candidate) {
-  const own = winner.source === 'recurring' ? undefined : winner.click;
+  const own = ownClick(winner);
   return {
     affiliateId: affiliate.id,
     ip: conversion.ip ?? own?.ip ?? null,
@@ -90,8 +90,8 @@ function sessionQuestion({ won: { conversion, winner }, affiliate }: Candidate) 
   };
 }
 
-/** Undefined for clicks older than the velocity tables, and for later orders of a subscription, which have none of their own. */
+/** Undefined for clicks older than the velocity tables, and for orders without a click of their own. */
 function contextQuestion({ conversion, winner }: Won, oldestMs: number): ContextQuestion | undefined {
-  if (winner.source === 'recurring' || winner.click.ts < oldestMs) return undefined;
-  return { ...winner.click, orderIp: conversion.ip };
+  const click = ownClick(winner);
+  return click && click.ts >= oldestMs ? { ...click, orderIp: conversion.ip } : undefined;
 }

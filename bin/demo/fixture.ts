@@ -84,11 +84,14 @@ function inDays(days: number): string {
   return new Date(Date.now() + days * DAY_MS).toISOString();
 }
 
-/** The partner who may sign in has an API key and a webhook of its own. */
+/** The partner who may sign in has an API key, a webhook and a coupon code of its own. */
 async function equipPartner({ http, apiUrl, demo }: DemoContext): Promise<void> {
   const partner = demo.affiliates.find(({ ref_code }) => ref_code === 'cat');
   if (!partner) throw new Error('the demo has Cat');
-  const body = { role: 'affiliate', name: 'Newsletter statistics', affiliate_id: `aff_${partner.id}` };
+  const affiliate_id = `aff_${partner.id}`;
+  const coupon = { affiliate_id, campaign_id: `cmp_${demo.campaigns[0]?.id}`, code: 'CAT10' };
+  await http.post(`${apiUrl}/v1/coupons`, { key: demo.keys.operator, body: coupon });
+  const body = { role: 'affiliate', name: 'Newsletter statistics', affiliate_id };
   const { key } = await http.post<{ key: string }>(`${apiUrl}/v1/api-keys`, {
     key: demo.keys.operator,
     body,

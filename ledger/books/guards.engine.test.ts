@@ -19,6 +19,7 @@ import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { createAffiliate } from '../programs/affiliates.ts';
+import { createCoupon } from '../programs/coupons.ts';
 import { adjustBalance } from './balance-adjustments.ts';
 
 /**
@@ -67,6 +68,7 @@ beforeAll(async () => {
     source: 'api',
   });
   await createAffiliate(ledger, { programId, name: 'new', refCode: 'new', email: 'new@example.com' });
+  await createCoupon(ledger, { programId, affiliateId: chain[0], code: 'CODE' });
   await ledger`insert into affiliate_volumes (affiliate_id, month, volume_minor) values (${chain[0]}, '2026-01-01', 1)`;
   await owner`
     insert into rates (base, quote, rate, source, valid_from) values ('USD', 'EUR', 0.5, 'test', '2020-01-01')`;

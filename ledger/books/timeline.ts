@@ -71,10 +71,11 @@ export async function readTimeline(sql: DatabaseSql, conversionId: bigint): Prom
       union all
       select at, 'reviewed', null, null,
         concat_ws(': ', case action
-          when 'conversion.approve' then 'approved' when 'conversion.reject' then 'rejected' else 'hold ended'
+          when 'conversion.approve' then 'approved' when 'conversion.reject' then 'rejected'
+          when 'conversion.attribute' then 'credited' else 'hold ended'
         end, after ->> 'note'), actor
         from audit_log where subject = ${`cnv_${conversionId}`}
-          and action in ('conversion.approve', 'conversion.reject', 'conversion.confirm')
+          and action in ('conversion.approve', 'conversion.reject', 'conversion.confirm', 'conversion.attribute')
       union all
       select created_at, 'payout_created', amount_minor, id, null, null from payouts_of
       union all

@@ -32,7 +32,7 @@ export async function claimConversions(
       returning c.*
     )
     select ${sql(CONVERSION_COLUMNS.map((column) => `c.${column}`))}, conversion_status(c.state, null) as status,
-      p.fingerprint_match, p.fraud_rules, p.rules_version
+      p.fingerprint_match, p.fraud_rules, p.coupon_evidence, p.rules_version
     from claimed c join programs p on p.id = c.program_id order by c.id`;
   return rows.map(fromStored);
 }

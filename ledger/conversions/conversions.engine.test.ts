@@ -193,7 +193,14 @@ describe('decisions', () => {
         await inTransaction(ledger, async (tx) => {
           const { programId } = own;
           const { id: conversionId, receivedAt } = conversion;
-          const question = { conversionId, programId, receivedAt, ip: clickIp, customerId: null };
+          const question = {
+            conversionId,
+            programId,
+            receivedAt,
+            ip: clickIp,
+            customerId: null,
+            couponId: null,
+          };
           const [before] = await countEarlier(tx, [question]);
           const decision =
             (before?.fromIp ?? 0) < 10

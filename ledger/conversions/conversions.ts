@@ -40,6 +40,7 @@ export const CONVERSION_REASONS = [
   'geo_mismatch',
   'data_centre',
   'repeat_orders',
+  'coupon_without_click',
   'fast_conversions',
   'fingerprint_match',
   'first_order_in_review',
@@ -51,6 +52,9 @@ export const CONVERSION_REASONS = [
   'click_of_other_program',
   'click_after_order',
   'outside_window',
+  'unknown_coupon',
+  'coupon_not_valid',
+  'subscription_ended',
   'no_terms',
   'rejected_by_reviewer',
 ] as const;
@@ -90,8 +94,13 @@ export interface Conversion {
   readonly occurredAt: Date;
   readonly receivedAt: Date;
   readonly decidedAt: Date | null;
-  /** As the shop gave it; the identity of the winning click stands in the next four. */
+  /** As the shop gave it. */
   readonly clickId: string | null;
+  /** Codes, as the shop gave them. */
+  readonly coupons: readonly string[];
+  /** The one of them that credits it, unless a click or its customer's first order does. */
+  readonly couponId: number | null;
+  /** The winning click; of an order that is credited without one when it occurred, and nothing in the next three. */
   readonly clickTs: Date | null;
   readonly clickNode: number | null;
   readonly clickSeq: number | null;
@@ -133,6 +142,8 @@ export const CONVERSION_COLUMNS = [
   'receivedAt',
   'decidedAt',
   'clickId',
+  'coupons',
+  'couponId',
   'clickTs',
   'clickNode',
   'clickSeq',
@@ -223,13 +234,13 @@ export async function recordConversions(
           insert into conversions (program_id, order_id, amount_minor, currency, order_currency, order_amount_minor,
             rate_id, cross_rate_id, source, received_at, next_attempt_at, occurred_at, click_id, customer_id,
             customer_email_hash, customer_mailbox_hash, payment_account_hash, ip, user_agent, fingerprint, payload_hash,
-            awaits_shop)
+            awaits_shop, coupons)
           select * from json_to_recordset(${sql.json(rows)}::json) as r (
             program_id integer, order_id text, amount_minor bigint, currency text, order_currency text,
             order_amount_minor bigint, rate_id integer, cross_rate_id integer, source text, received_at timestamptz,
             next_attempt_at timestamptz, occurred_at timestamptz, click_id text, customer_id text,
             customer_email_hash bytea, customer_mailbox_hash bytea, payment_account_hash bytea, ip inet,
-            user_agent text, fingerprint bigint, payload_hash bytea, awaits_shop boolean)
+            user_agent text, fingerprint bigint, payload_hash bytea, awaits_shop boolean, coupons text[])
           on conflict (program_id, order_id) do nothing
           returning ${sql(CONVERSION_COLUMNS)}, conversion_status(state, null) as status`);
   const accepted = new Map(inserted.map((row) => [orderKey(row), row]));
@@ -288,6 +299,7 @@ function differingFields(stored: Conversion, reported: ReportedConversion): stri
     ['amount', stored.orderAmountMinor ?? stored.amountMinor, reported.amountMinor],
     ['currency', stored.orderCurrency ?? stored.currency, reported.currency],
     ['click_id', stored.clickId, reported.clickId ?? null],
+    ['coupon', stored.coupons.join(), (reported.coupons ?? []).join()],
     ['customer_id', stored.customerId, reported.customerId ?? null],
     ['customer_email_hash', stored.customerEmailHash, reported.customerEmailHash ?? null],
     ['payment_account_hash', stored.paymentAccountHash, reported.paymentAccountHash ?? null],

@@ -12,6 +12,8 @@ export interface RateQuestion {
   /** Of the click; null for later orders of a subscription, which have none of their own. */
   readonly ip: string | null;
   readonly customerId: string | null;
+  /** The coupon that credits it. */
+  readonly couponId: number | null;
 }
 
 /** What was decided before, without the order itself; counted up to {@link MAX_COUNTED}. */
@@ -20,35 +22,39 @@ export interface EarlierCounts {
   readonly fromIp: number;
   /** Credited orders of the customer, received in the day before this one or later. */
   readonly fromCustomer: number;
+  /** Orders credited by this coupon, received in the day before this one or later. */
+  readonly fromCoupon: number;
 }
 
 /** No threshold needs more, and a carrier's gateway may have a million. */
 export const MAX_COUNTED = 10_000;
 
 /**
- * Counts what the rate rules compare, one answer a question in the same order. Holds a lock per address and customer
+ * Counts what the rate rules compare, one answer a question in the same order. Holds a lock per address, customer and coupon
  * until the transaction ends, all taken in one order, so that of concurrent decisions each sees those before it.
  */
 export async function countEarlier(
   tx: DatabaseTransaction,
   questions: readonly RateQuestion[],
 ): Promise<EarlierCounts[]> {
-  const keys = questions.flatMap(({ programId, ip, customerId }) => [
+  const keys = questions.flatMap(({ programId, ip, customerId, couponId }) => [
+    ...(couponId === null ? [] : [lockKey('coupon', programId, String(couponId))]),
     ...(ip === null ? [] : [lockKey('ip', programId, ip)]),
     ...(customerId === null ? [] : [lockKey('customer', programId, customerId)]),
   ]);
   const sorted = [...new Set(keys)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
   await tx`
     select pg_advisory_xact_lock(key) from unnest(${sorted}::bigint[]) with ordinality as k (key, i) order by i`;
-  const asked = questions.map(({ conversionId, programId, receivedAt, ip, customerId }, index) => ({
+  const asked = questions.map(({ conversionId, programId, receivedAt, ip, customerId, couponId }, index) => ({
     index,
     id: conversionId.toString(),
     program_id: programId,
     at: receivedAt.toISOString(),
     ip,
     customer: customerId,
+    coupon: couponId,
   }));
-  const rows = await tx<{ index: number; fromIp: bigint; fromCustomer: bigint }[]>`
+  const rows = await tx<{ index: number; fromIp: bigint; fromCustomer: bigint; fromCoupon: bigint }[]>`
     select q.index,
       (select count(*) from (
         select from conversions c
@@ -57,18 +63,26 @@ export async function countEarlier(
       case when q.customer is null then 0 else (select count(*) from (
         select from conversions c
         where c.program_id = q.program_id and c.customer_id = q.customer and c.received_at >= q.at - interval '1 day'
-          and c.id <> q.id and c.affiliate_id is not null limit ${MAX_COUNTED}) as near) end as from_customer
+          and c.id <> q.id and c.affiliate_id is not null limit ${MAX_COUNTED}) as near) end as from_customer,
+      case when q.coupon is null then 0 else (select count(*) from (
+        select from conversions c
+        where c.coupon_id = q.coupon and c.received_at >= q.at - interval '1 day'
+          and c.id <> q.id limit ${MAX_COUNTED}) as near) end as from_coupon
     from json_to_recordset(${tx.json(asked)}::json)
-      as q (index integer, id bigint, program_id integer, at timestamptz, ip inet, customer text)`;
-  const counts = questions.map(() => ({ fromIp: 0, fromCustomer: 0 }));
-  for (const { index, fromIp, fromCustomer } of rows) {
-    counts[index] = { fromIp: Number(fromIp), fromCustomer: Number(fromCustomer) };
+      as q (index integer, id bigint, program_id integer, at timestamptz, ip inet, customer text, coupon integer)`;
+  const counts = questions.map(() => ({ fromIp: 0, fromCustomer: 0, fromCoupon: 0 }));
+  for (const { index, fromIp, fromCustomer, fromCoupon } of rows) {
+    counts[index] = {
+      fromIp: Number(fromIp),
+      fromCustomer: Number(fromCustomer),
+      fromCoupon: Number(fromCoupon),
+    };
   }
   return counts;
 }
 
 /** A 64-bit name of what is counted. */
-function lockKey(kind: 'ip' | 'customer', programId: number, value: string): bigint {
+function lockKey(kind: 'ip' | 'customer' | 'coupon', programId: number, value: string): bigint {
   return createHash('sha256').update(`conversions.${kind}:${programId}:${value}`).digest().readBigInt64BE(0);
 }
 
@@ -149,8 +163,9 @@ export interface FirstOrder {
   readonly termsId: number;
   readonly campaignId: number;
   readonly affiliateId: number;
-  readonly linkId: number;
-  /** Of an imported order when it occurred; it had no click, so that the next three are null. */
+  /** Null where it was credited without a link. */
+  readonly linkId: number | null;
+  /** Where it was credited without a click when it occurred; then the next three are null. */
   readonly clickTs: Date;
   readonly clickNode: number | null;
   readonly clickSeq: number | null;

@@ -24,6 +24,8 @@ export interface ReportedConversion {
   /** Default: when it is received. */
   readonly occurredAt?: Date | undefined;
   readonly clickId?: string | undefined;
+  /** Coupon codes of any kind, {@link MAX_ORDER_COUPONS} at the most; those of affiliates may credit them. */
+  readonly coupons?: readonly string[] | undefined;
   readonly customerId?: string | undefined;
   /** SHA-256 of the trimmed lower-case address, 64 hexadecimal digits. */
   readonly customerEmailHash?: string | undefined;
@@ -40,6 +42,9 @@ export interface ReportedConversion {
   readonly awaitsShop?: boolean | undefined;
 }
 
+/** No shop lets a customer use more on one order. */
+export const MAX_ORDER_COUPONS = 20;
+
 /** An order of next week is a mistake, whatever its source. The API, which shops report to, has a closer limit. */
 const MAX_FUTURE_MS = DAY_MS;
 
@@ -52,6 +57,7 @@ function checkReported(conversion: ReportedConversion): void {
     throw new InputError('amount', `must be 0 to ${MAX_AMOUNT_MINOR} minor units`);
   }
   if (clickId !== undefined) checkText(clickId, 'click_id', MAX_REFERENCE_LENGTH);
+  checkCoupons(conversion.coupons ?? []);
   if (customerId !== undefined) checkText(customerId, 'customer_id', MAX_REFERENCE_LENGTH);
   checkHash(customerEmailHash, 'customer_email_hash');
   checkHash(conversion.customerMailboxHash, 'customer_mailbox_hash');
@@ -61,6 +67,13 @@ function checkReported(conversion: ReportedConversion): void {
   if (occurredAt !== undefined && !(occurredAt.getTime() < Date.now() + MAX_FUTURE_MS)) {
     throw new InputError('occurred_at', 'must be a time that is not in the future');
   }
+}
+
+function checkCoupons(coupons: readonly string[]): void {
+  if (coupons.length > MAX_ORDER_COUPONS) {
+    throw new InputError('coupon', `must not be more than ${MAX_ORDER_COUPONS} codes`);
+  }
+  for (const code of coupons) checkText(code, 'coupon', MAX_REFERENCE_LENGTH);
 }
 
 function checkHash(hash: string | undefined, field: string): void {
@@ -73,7 +86,15 @@ function checkHash(hash: string | undefined, field: string): void {
  * agent and way of the report are left out, because an honest retry may come another way.
  */
 export function payloadHash(conversion: ReportedConversion): Buffer {
-  const { amountMinor, currency, occurredAt, clickId, customerId, customerEmailHash } = conversion;
+  const {
+    amountMinor,
+    currency,
+    occurredAt,
+    clickId,
+    customerId,
+    customerEmailHash,
+    coupons = [],
+  } = conversion;
   const payload = [
     amountMinor.toString(),
     currency,
@@ -82,6 +103,8 @@ export function payloadHash(conversion: ReportedConversion): Buffer {
     customerId ?? null,
     customerEmailHash ?? null,
     conversion.paymentAccountHash ?? null,
+    // Only where there are any: orders of before coupons keep their hash.
+    ...(coupons.length > 0 ? [coupons] : []),
   ];
   return createHash('sha256').update(JSON.stringify(payload)).digest();
 }
@@ -125,6 +148,7 @@ export function conversionRow(
     fingerprint: fingerprint === undefined ? undefined : String(BigInt.asIntN(64, fingerprint)),
     payload_hash: `\\x${hash.toString('hex')}`,
     awaits_shop: conversion.awaitsShop ?? false,
+    coupons: conversion.coupons ?? [],
   };
 }
 

@@ -9,7 +9,7 @@ import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { getTerms, type Terms } from '../programs/terms.ts';
 import { adjustCommissions, writeChange } from './adjustments.ts';
 
-/** The click that won a conversion; of an imported one, which brought no click, where it came from and when. */
+/** The click that won a conversion; without a click whom it is credited to, and when it occurred. */
 export interface WinningClick {
   /** Unix milliseconds. */
   readonly ts: number;
@@ -17,7 +17,8 @@ export interface WinningClick {
   readonly seq: number | null;
   /** Text form, IPv4 not mapped. */
   readonly ip: string | null;
-  readonly linkId: number;
+  /** Null: it came by no link. */
+  readonly linkId: number | null;
   readonly campaignId: number;
   readonly affiliateId: number;
 }
@@ -32,6 +33,8 @@ export interface Decision {
   /** Stored as JSON, with what is known only when it is written: `amountMinor`, and under tiers `volumeBeforeMinor`. */
   readonly evidence: object;
   readonly termsId: number | null;
+  /** The coupon that credits it. */
+  readonly couponId?: number | undefined;
   /** The first order of the subscription that credits this one. */
   readonly recurringOf?: bigint | undefined;
   /** That first order was found in review: this one waits for it. */
@@ -163,6 +166,7 @@ async function writeDecisions(
       next: nextAttemptAt?.toISOString() ?? null,
       terms_id: termsId,
       recurring_of: recurringOf?.toString() ?? null,
+      coupon_id: decision.couponId ?? null,
       click_ts: click ? new Date(click.ts).toISOString() : null,
       click_node: click?.node ?? null,
       click_seq: click?.seq ?? null,
@@ -175,12 +179,12 @@ async function writeDecisions(
   await tx`
     update conversions c set
       state = d.state, reason = d.reason, evidence = d.evidence, decided_at = d.at, terms_id = d.terms_id,
-      recurring_of = d.recurring_of, claimed_until = null, next_attempt_at = d.next,
+      recurring_of = d.recurring_of, coupon_id = d.coupon_id, claimed_until = null, next_attempt_at = d.next,
       click_ts = d.click_ts, click_node = d.click_node, click_seq = d.click_seq, click_ip = d.click_ip,
       link_id = d.link_id, campaign_id = d.campaign_id, affiliate_id = d.affiliate_id
     from json_to_recordset(${tx.json(rows)}::json) as d (
       id bigint, state text, reason text, evidence json, at timestamptz, next timestamptz, terms_id integer,
-      recurring_of bigint, click_ts timestamptz, click_node integer, click_seq bigint, click_ip inet,
+      recurring_of bigint, coupon_id integer, click_ts timestamptz, click_node integer, click_seq bigint, click_ip inet,
       link_id integer, campaign_id integer, affiliate_id integer
     )
     where c.id = d.id`;

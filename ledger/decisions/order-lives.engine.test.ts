@@ -22,6 +22,7 @@ import { answerAll } from '../payouts/provider.ts';
 import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
 import { runPayouts } from '../payouts/run.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
+import { createCoupon } from '../programs/coupons.ts';
 import { type OrderEvent, type OrderOutcome, recordReport } from './order-reports.ts';
 import { approveConversion, confirmConversion, rejectConversion } from './reviews.ts';
 
@@ -61,7 +62,10 @@ const ref = fc.option(fc.constantFrom('a', 'b', 'c'), { nil: undefined });
 const anyStep = fc.oneof(
   fc.record({ kind: fc.constant('report' as const), order, amountMinor: minor, pending: fc.boolean() }),
   fc.record({ kind: fc.constant('decide' as const), order, review: fc.boolean() }),
-  fc.record({ kind: fc.constant('decide' as const), order, review: fc.boolean() }),
+  fc.record({
+    kind: fc.constantFrom('leave' as const, 'leave' as const, 'credit by hand' as const, 'coupon' as const),
+    order,
+  }),
   fc.record({
     kind: fc.constantFrom('approved' as const, 'cancelled' as const, 'rejected' as const),
     order,
@@ -106,11 +110,12 @@ interface ModelOrder {
   readonly refunds: Map<string, { amountMinor: bigint; restored: boolean }>;
   cancelled: boolean;
   awaitsShop: boolean;
-  decision: 'none' | 'credited' | 'review' | 'rejected';
+  decision: 'none' | 'left' | 'credited' | 'review' | 'rejected';
 }
 
 interface World {
   readonly parties: TestParties;
+  readonly couponId: number;
   readonly currency: 'EUR' | 'USD';
   readonly orders: (ModelOrder | undefined)[];
   /** Of each level without an order. */
@@ -206,7 +211,9 @@ function expectedRestoration(model: ModelOrder, name: string | undefined): Order
 
 /** What the two levels have of an order in the end, by the program's terms: 10 % and 0.50, and 3 %. */
 function worthOf(model: ModelOrder, currency: World['currency']): [bigint, bigint] {
-  if (model.decision === 'none' || model.decision === 'rejected' || model.cancelled) return [0n, 0n];
+  const { decision } = model;
+  const isCredited = decision === 'credited' || decision === 'review';
+  if (!isCredited || model.cancelled) return [0n, 0n];
   const { grossMinor } = model;
   const inBooks = (amountMinor: bigint) =>
     currency === 'EUR' ? amountMinor : halfEven(amountMinor * RATE, 10_000n);
@@ -256,9 +263,13 @@ async function carryOut(world: World, step: Step): Promise<void> {
         ? ({ outcome: 'review', reason: 'instant_conversion' } as const)
         : ({ outcome: 'attributed', reason: null } as const);
       await inTransaction(ledger, (tx) => recordDecision(tx, decisionFor(parties, conversionId, decision)));
-      if (model.decision === 'none') model.decision = step.review ? 'review' : 'credited';
+      if (isOpen(model)) model.decision = step.review ? 'review' : 'credited';
       return;
     }
+    case 'leave':
+    case 'coupon':
+    case 'credit by hand':
+      return await decideWithoutClick(world, { conversionId, model, kind: step.kind });
     case 'accept':
     case 'decline': {
       const decide = step.kind === 'accept' ? approveConversion : rejectConversion;
@@ -322,6 +333,37 @@ async function actWithoutOrder(world: World, step: Act): Promise<void> {
     select sum(balance_minor)::bigint as minor from accounts
     where affiliate_id = ${affiliateId} and kind in ('pending', 'available', 'debt', 'adjustments')`;
   expect(left.minor).toBe(0n);
+}
+
+/** No evidence and no person has credited the order yet. */
+const isOpen = ({ decision }: ModelOrder): boolean => decision === 'none' || decision === 'left';
+
+/** Leaves an order without an affiliate, or credits it by a coupon or a person. */
+async function decideWithoutClick(
+  { parties, couponId }: World,
+  {
+    conversionId,
+    model,
+    kind,
+  }: { conversionId: bigint; model: ModelOrder; kind: 'leave' | 'coupon' | 'credit by hand' },
+): Promise<void> {
+  const isLeft = kind === 'leave';
+  const { click, ...decision } = decisionFor(parties, conversionId, {
+    outcome: isLeft ? 'unattributed' : 'attributed',
+    reason: isLeft ? 'no_click' : null,
+  });
+  if (!click) throw new Error('a decision of tests has a click');
+  const target = { ...click, node: null, seq: null, ip: null, linkId: null };
+  const { outcome } = await inTransaction(ledger, (tx) =>
+    recordDecision(tx, {
+      ...decision,
+      evidence: { test: kind },
+      ...(isLeft ? { termsId: null } : { click: target }),
+      ...(kind === 'coupon' && { couponId }),
+    }),
+  );
+  expect(outcome === 'recorded').toBe(isLeft ? model.decision === 'none' : isOpen(model));
+  if (isOpen(model)) model.decision = isLeft ? 'left' : 'credited';
 }
 
 async function report(
@@ -393,6 +435,9 @@ async function countEvents(): Promise<Record<string, bigint>> {
       (select count(*) from order_changes where kind = 'changed' and lowered_minor < 0) as lowered_and_raised,
       (select count(*) from order_changes where kind = 'refund_restored') as refunds_restored,
       (select count(*) from order_changes where kind = 'restored') as cancellations_restored,
+      (select count(*) from conversions where coupon_id is not null) as credited_by_coupon,
+      (select count(*) from conversions c where c.evidence ->> 'test' = 'credit by hand'
+        and exists (select from refunds where conversion_id = c.id)) as credited_by_hand_and_refunded,
       (select count(*) from journals where kind = 'debt_write_off' and conversion_id is not null) as owed_again,
       (select count(*) from payout_items i join payouts p on p.id = i.payout_id
         where i.kind = 'adjustment' and i.amount_minor > 0 and p.state = 'paid') as bonuses_paid,
@@ -430,7 +475,16 @@ test('whatever happens to orders, each level has what their last state makes of 
         fixedMinor: 50n,
         levelRatesBps: [300],
       });
-      const world: World = { parties, currency, orders: [], adjusted: [0n, 0n], merged: false };
+      const { programId, chain } = parties;
+      const coupon = await createCoupon(ledger, { programId, affiliateId: chain[0], code: 'LIFE' });
+      const world: World = {
+        parties,
+        couponId: coupon.id,
+        currency,
+        orders: [],
+        adjusted: [0n, 0n],
+        merged: false,
+      };
       const steps: Step[] = [
         { kind: 'report', order: 0, amountMinor, pending: false },
         { kind: 'decide', order: 0, review: false },

@@ -30,7 +30,7 @@ export async function requireNoOpenPayout(tx: DatabaseTransaction, affiliateId: 
 
 /**
  * Lets one affiliate take the place of another of its program, which ends as terminated and points to it: the links, the
- * recruits, what it has or owes, and from now on the orders of its clicks and its customers. What was decided stays as it
+ * coupons, the recruits, what it has or owes, and from now on the orders of its clicks and its customers. What was decided stays as it
  * is, with the commissions of then: what becomes of them is handed over too, when it is vested.
  * @throws InputError `into_affiliate_id`; OperatingError `wrong_state`.
  */
@@ -54,6 +54,9 @@ export async function mergeAffiliates(
   const recruits = await moveRecruits(tx, from, into);
   const links = await tx`
     update links set affiliate_id = ${into.id} where affiliate_id = ${from.id}`.affected();
+  const coupons = await tx`
+    update coupons set affiliate_id = ${into.id}
+    where affiliate_id = ${from.id} and withdrawn_at is null`.affected();
   // Those merged into it before have one successor, too.
   await tx`update affiliates set merged_into = ${into.id} where merged_into = ${from.id}`;
   await tx`
@@ -74,6 +77,7 @@ export async function mergeAffiliates(
     after: {
       merged_into: `aff_${intoAffiliateId}`,
       links,
+      coupons,
       recruits,
       handed_over_minor: handedOverMinor.toString(),
       note,

@@ -16,6 +16,10 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
   links_code_form: ['code', 'must be 1 to 64 of A-Z a-z 0-9 _ -'],
   links_campaign_known: ['campaign_id', 'there is no such campaign in the program of the affiliate'],
   links_affiliate_known: ['affiliate_id', 'there is no such affiliate in the program of the campaign'],
+  coupons_affiliate_known: ['affiliate_id', 'there is no such affiliate in the program'],
+  coupons_campaign_known: ['campaign_id', 'there is no such campaign in the program'],
+  coupons_code_once: ['code', 'belongs to an affiliate of the program at this time'],
+  coupons_span: ['valid_until', 'must be later than valid_from'],
   api_keys_program_known: ['program_id', 'there is no such program'],
   api_keys_affiliate_known: ['affiliate_id', 'there is no such affiliate in the program'],
   link_templates_campaign_known: ['campaign_id', 'there is no such campaign in the program'],
@@ -56,7 +60,7 @@ export async function answeringInput<T>(command: PromiseLike<T>): Promise<T> {
 function inputFault(error: unknown): InputError | OperatingError | undefined {
   if (!(error instanceof DatabaseError) || !CONSTRAINT_CODES.has(error.code ?? '')) return undefined;
   const constraint = error.constraint ?? '';
-  if (constraint === 'affiliates_transition') {
+  if (constraint === 'affiliates_transition' || constraint === 'coupons_withdrawn') {
     return new OperatingError('wrong_state', error.message, { cause: error });
   }
   const known = FAULTS[constraint];

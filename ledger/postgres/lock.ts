@@ -6,7 +6,15 @@ import type { DatabaseTransaction } from './db.ts';
  */
 export async function lockRow(
   tx: DatabaseTransaction,
-  table: 'programs' | 'campaigns' | 'affiliates' | 'links' | 'api_keys' | 'webhook_endpoints' | 'users',
+  table:
+    | 'programs'
+    | 'campaigns'
+    | 'affiliates'
+    | 'links'
+    | 'coupons'
+    | 'api_keys'
+    | 'webhook_endpoints'
+    | 'users',
   id: number,
 ): Promise<void> {
   await tx`select from ${tx(table)} where id = ${id} for no key update`;

@@ -20,6 +20,7 @@ export interface ConversionFacts {
   readonly ownCommissionMinor: bigint;
   readonly occurredAt: Date;
   readonly receivedAt: Date;
+  /** Null where it was credited without a click: it took no time from a click to the order. */
   readonly clickTs: Date | null;
   /** Of the winning click, else of the order. */
   readonly ip: string | null;
@@ -59,7 +60,8 @@ async function readFacts(
 ): Promise<ConversionFacts[]> {
   const rows = await sql<Omit<ConversionFacts, 'version'>[]>`
     select id, program_id, campaign_id, affiliate_id, link_id, ${mirroredState(sql)} as state, reason, currency, amount_minor, refunded_minor,
-      commission_minor, own_commission_minor, occurred_at, received_at, click_ts, host(coalesce(click_ip, ip)) as ip, fingerprint
+      commission_minor, own_commission_minor, occurred_at, received_at,
+      case when click_node is not null then click_ts end as click_ts, host(coalesce(click_ip, ip)) as ip, fingerprint
     from conversions c cross join lateral ${commissionSums(sql)} where id = any(${ids}::bigint[]) order by id`;
   return rows.map((row) => ({
     ...row,

@@ -23,6 +23,8 @@ export const FRAUD_RULES = {
   geo_mismatch: { unit: 'yes or no', fallback: true, version: 1 },
   data_centre: { unit: 'yes or no', fallback: true, version: 1 },
   repeat_orders: { unit: 'orders of one customer a day', fallback: 5, version: 1 },
+  // A code that is spoken or printed brings orders without clicks; one that has leaked brings many in a day.
+  coupon_without_click: { unit: 'orders of one coupon without a click a day', fallback: 20, version: 1 },
   fast_conversions: { unit: 'percent within two minutes', fallback: 50, version: 2 },
 } as const satisfies Readonly<Record<string, FraudRule>>;
 

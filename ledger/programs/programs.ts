@@ -14,11 +14,16 @@ export type ProgramStatus = (typeof PROGRAM_STATUSES)[number];
 export const FINGERPRINT_MATCHES = ['off', 'review', 'credit'] as const;
 export type FingerprintMatch = (typeof FINGERPRINT_MATCHES)[number];
 
+/** Which counts when a click is of one affiliate and a coupon of another: by default the code, which the customer typed. */
+export const COUPON_EVIDENCE = ['coupon_wins', 'click_wins'] as const;
+export type CouponEvidence = (typeof COUPON_EVIDENCE)[number];
+
 /** What a program's decisions are made by; every change is a new version, and the versions are kept. */
 export interface FraudSettings {
   readonly fingerprintMatch: FingerprintMatch;
   /** Where they differ from the defaults. */
   readonly fraudRules: FraudThresholds;
+  readonly couponEvidence: CouponEvidence;
 }
 
 /** What a program keeps of its visitors. */
@@ -89,6 +94,7 @@ const PROGRAM_COLUMNS = [
   'passParameters',
   'fingerprintMatch',
   'fraudRules',
+  'couponEvidence',
   'rulesVersion',
   'anonymiseIp',
   'cookies',
@@ -113,7 +119,7 @@ function checkProgram(program: ProgramChanges): void {
 /** Creates a program; without terms (`setTerms`) nothing is credited in it yet. @throws InputError. */
 export async function createProgram(sql: DatabaseSql, program: NewProgram): Promise<Program> {
   checkProgram(program);
-  const { name, fallbackUrl, trackingDomain, passParameters, fingerprintMatch } = program;
+  const { name, fallbackUrl, trackingDomain, passParameters, fingerprintMatch, couponEvidence } = program;
   const { payoutMethodHoldDays, payoutsNeedApproval } = program;
   const { fraudRules = {}, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = program;
   const row = {
@@ -124,6 +130,7 @@ export async function createProgram(sql: DatabaseSql, program: NewProgram): Prom
     passParameters: passParameters && parsePassedParameters(passParameters, 'pass_parameters'),
     fingerprintMatch,
     fraudRules: sql.json(fraudRules),
+    couponEvidence,
     anonymiseIp,
     cookies,
     honourOptOut,
@@ -164,7 +171,7 @@ export async function updateProgram(
   const { id, changes } = options;
   checkProgram(changes);
   const { name, status, fallbackUrl, trackingDomain, passParameters, fingerprintMatch } = changes;
-  const { payoutMethodHoldDays, payoutsNeedApproval } = changes;
+  const { payoutMethodHoldDays, payoutsNeedApproval, couponEvidence } = changes;
   const { fraudRules, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = changes;
   const given = givenColumns({
     name,
@@ -173,6 +180,7 @@ export async function updateProgram(
     trackingDomain,
     passParameters: passParameters && parsePassedParameters(passParameters, 'pass_parameters'),
     fingerprintMatch,
+    couponEvidence,
     anonymiseIp,
     cookies,
     honourOptOut,
@@ -198,7 +206,7 @@ export async function getRulesVersions(
   versions: readonly { programId: number; rulesVersion: number }[],
 ): Promise<(FraudSettings & { programId: number; version: number })[]> {
   return await sql<(FraudSettings & { programId: number; version: number })[]>`
-    select program_id, version, fingerprint_match, fraud_rules from program_rules
+    select program_id, version, fingerprint_match, fraud_rules, coupon_evidence from program_rules
     where (program_id, version) in (
       select unnest(${versions.map(({ programId }) => programId)}::integer[]),
         unnest(${versions.map(({ rulesVersion }) => rulesVersion)}::integer[])

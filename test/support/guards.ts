@@ -161,6 +161,7 @@ export const GUARDS: readonly Guard[] = [
   ...guardsOf('programs', {
     constraints: {
       programs_pkey: behind('programs_id_currency_key', twice('programs', {})),
+      programs_coupon_evidence_check: copy('programs', { coupon_evidence: `'x'` }),
       programs_currency_check: copy('programs', { currency: `'eur'` }),
       programs_debt_write_off_days_check: copy('programs', { debt_write_off_days: '0' }),
       programs_fingerprint_match_check: copy('programs', { fingerprint_match: `'x'` }),
@@ -309,6 +310,28 @@ export const GUARDS: readonly Guard[] = [
       },
     },
   }),
+  ...guardsOf('coupons', {
+    constraints: {
+      coupons_pkey: behind('coupons_program_id_id_key', twice('coupons', { code_key: `'new'` })),
+      coupons_affiliate_known: copy('coupons', { code_key: `'new'`, affiliate_id: '999' }),
+      coupons_campaign_known: copy('coupons', { code_key: `'new'`, campaign_id: '999' }),
+      coupons_code_check: copy('coupons', { code_key: `'new'`, code: `''` }),
+      coupons_code_key_check: copy('coupons', { code_key: `''` }),
+      coupons_code_once: copy('coupons', {}),
+      coupons_span: copy('coupons', {
+        code_key: `'new'`,
+        valid_from: `'2026-02-01'`,
+        valid_until: `'2026-01-01'`,
+      }),
+    },
+    triggers: {
+      stays: stays('coupons'),
+      withdrawn: {
+        attempt: `update coupons set withdrawn_at = now(); update coupons set withdrawn_at = null`,
+        refusedBy: 'coupons_withdrawn',
+      },
+    },
+  }),
   ...guardsOf('affiliate_volumes', {
     constraints: {
       affiliate_volumes_pkey: copy('affiliate_volumes', {}),
@@ -324,6 +347,8 @@ export const GUARDS: readonly Guard[] = [
           click_id_check: { click_id: `''` },
           click_node_check: { click_node: '65536' },
           click_seq_check: { click_seq: '-1' },
+          coupon_known: { coupon_id: '999' },
+          coupons_check: { coupons: `array[null]::text[]` },
           customer_email_hash_check: { customer_email_hash: `'\\x00'` },
           customer_mailbox_hash_check: { customer_mailbox_hash: `'\\x00'` },
           customer_id_check: { customer_id: `''` },

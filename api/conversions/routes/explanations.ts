@@ -105,7 +105,7 @@ export function addExplanationRoute(app: ApiServer, { ledger }: ApiContext): voi
       const clicks = (evidence?.candidates ?? []).map(({ at, affiliateId, linkId, lost }) => ({
         at: new Date(at),
         kind: 'click' as const,
-        text: `Click on link ${formatId('link', linkId)}: ${lost === null ? 'it won' : LOST[lost]}.`,
+        text: `Click${linkId === null ? '' : ` on link ${formatId('link', linkId)}`}: ${lost === null ? 'it won' : LOST[lost]}.`,
         amount: null,
         affiliate_id: formatId('affiliate', affiliateId),
         payout_id: null,

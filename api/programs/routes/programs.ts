@@ -10,6 +10,7 @@ import {
   thresholdOf,
 } from '../../../ledger/programs/fraud-rules.ts';
 import {
+  COUPON_EVIDENCE,
   createProgram,
   FINGERPRINT_MATCHES,
   getProgram,
@@ -54,6 +55,11 @@ const thresholds = z
     description: `Thresholds by rule; false switches one off. ${FRAUD_RULE_NAMES.map((name) => `${name}: ${FRAUD_RULES[name].unit}, default ${FRAUD_RULES[name].fallback}`).join('; ')}.`,
   });
 
+const couponEvidence = z.enum(COUPON_EVIDENCE).meta({
+  description:
+    'Which counts when a click, or the customer’s first order, is of one affiliate and a coupon of another.',
+});
+
 const programView = z
   .object({
     id: idText('program'),
@@ -65,6 +71,7 @@ const programView = z
     pass_parameters: passParameters,
     fingerprint_match: z.enum(FINGERPRINT_MATCHES),
     fraud_rules: thresholds,
+    coupon_evidence: couponEvidence,
     rules_version: z.number(),
     anonymise_ip: z
       .boolean()
@@ -89,6 +96,7 @@ const programView = z
     payouts_need_approval: true,
     fingerprint_match: true,
     fraud_rules: true,
+    coupon_evidence: true,
     rules_version: true,
     require_second_factor: true,
   })
@@ -101,6 +109,7 @@ const programView = z
 const rules = {
   fingerprint_match: z.enum(FINGERPRINT_MATCHES).exactOptional(),
   fraud_rules: thresholds.exactOptional(),
+  coupon_evidence: couponEvidence.exactOptional(),
 };
 
 const privacy = {
@@ -144,6 +153,7 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
       payouts_need_approval: program.payoutsNeedApproval,
       fingerprint_match: program.fingerprintMatch,
       fraud_rules: inForce(program.fraudRules),
+      coupon_evidence: program.couponEvidence,
       rules_version: program.rulesVersion,
       require_second_factor: program.requireSecondFactor,
     }),

@@ -11,6 +11,7 @@ import { PostbackCallsPage } from './orders/postback-calls.tsx';
 import { ReviewsPage } from './orders/reviews.tsx';
 import { AffiliatesPage } from './programs/affiliates.tsx';
 import { CampaignsPage } from './programs/campaigns.tsx';
+import { CouponsPage } from './programs/coupons.tsx';
 import { LinksPage } from './programs/links.tsx';
 import { TermsPage } from './programs/terms.tsx';
 import { AccountPage } from './system/account.tsx';
@@ -29,6 +30,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/campaigns', page: CampaignsPage },
     { path: '/terms', page: TermsPage },
     { path: '/links', page: LinksPage },
+    { path: '/coupons', page: CouponsPage },
     { path: '/conversions', page: ConversionsPage },
     { path: '/reviews', page: ReviewsPage },
     { path: '/velocity', page: VelocityPage },
@@ -58,6 +60,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
         { path: '/campaigns', title: 'Campaigns', roles: ['operator'] },
         { path: '/terms', title: 'Terms', roles: ['operator', 'finance'] },
         { path: '/links', title: 'Links and routing', roles: ['operator'] },
+        { path: '/coupons', title: 'Coupon codes', roles: ['operator'] },
       ],
     },
     {

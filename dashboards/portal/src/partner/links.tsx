@@ -14,6 +14,7 @@ import { LandingPage } from '../ui/landing-page.tsx';
 import { LinkSharing } from '../ui/link-sharing.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
+import { CouponsCard } from './coupons.tsx';
 
 const EVERY_MS = 5_000;
 const PAGE_ROWS = '50';
@@ -115,6 +116,7 @@ export function LinksPage() {
           ]}
         />
       </Card>
+      <CouponsCard campaigns={names} />
       {shown === 'new' && offer.data && (
         <NewLink
           {...offer.data}

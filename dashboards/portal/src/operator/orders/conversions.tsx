@@ -11,6 +11,7 @@ import { Amount, Button, Card, Empty, Page, Problem, When } from '../../ui/basic
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
+import { CREDITABLE, Credit } from './credit.tsx';
 import { Evidence } from './evidence.tsx';
 
 type Conversion = Schemas['Conversion'];
@@ -154,7 +155,7 @@ function Details(props: {
 }) {
   const { conversion, onChanged } = props;
   const { user } = useSession();
-  const [isRefunding, setRefunding] = useState(false);
+  const [form, setForm] = useState<'refund' | 'credit'>();
   const params = { path: { id: conversion.id } };
   const confirm = useAction(async () => {
     onChanged(await take(api.POST('/v1/conversions/{id}/confirm', { params })));
@@ -164,24 +165,30 @@ function Details(props: {
     const act = isCancelled ? '/v1/conversions/{id}/restore' : '/v1/conversions/{id}/cancel';
     onChanged((await take(api.POST(act, { params, body: {} }))).conversion);
   });
+  const formProps = {
+    conversion,
+    onCancel: () => setForm(undefined),
+    onDone: (changed: Conversion) => {
+      setForm(undefined);
+      onChanged(changed);
+    },
+  };
   const isCredited = conversion.state === 'attributed' || conversion.state === 'partially_refunded';
   return (
     <Dialog title={`Order ${conversion.order_id}`} onClose={props.onClose}>
       <div class="stack">
         <Problem error={confirm.error ?? cancel.error} />
-        {isRefunding ? (
-          <Refund
-            conversion={conversion}
-            onCancel={() => setRefunding(false)}
-            onDone={(refunded) => {
-              setRefunding(false);
-              onChanged(refunded);
-            }}
-          />
-        ) : (
+        {form === 'refund' && <Refund {...formProps} />}
+        {form === 'credit' && <Credit {...formProps} />}
+        {form === undefined && (
           <div class="form-end">
             {conversion.state !== 'refunded' && user.role !== 'fraud' && (
-              <Button onClick={() => setRefunding(true)}>Refund</Button>
+              <Button onClick={() => setForm('refund')}>Refund</Button>
+            )}
+            {user.role === 'operator' && CREDITABLE.has(conversion.state) && (
+              <Button kind="primary" onClick={() => setForm('credit')}>
+                Credit to a partner
+              </Button>
             )}
             {user.role === 'operator' && (
               <Button onClick={() => void cancel.run()} busy={cancel.busy}>

@@ -50,7 +50,7 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
 
 function Summary({ conversion }: { conversion: Conversion }) {
   const names = useNames();
-  const { amount, refunded, state, reason, customer_id, ip, user_agent, affiliate_id } = conversion;
+  const { amount, refunded, state, reason, customer_id, ip, user_agent, affiliate_id, coupons } = conversion;
   return (
     <dl class="facts">
       <dt>Decision</dt>
@@ -64,6 +64,14 @@ function Summary({ conversion }: { conversion: Conversion }) {
       </dd>
       <dt>Partner</dt>
       <dd>{affiliate_id === null ? 'none' : (names.get(affiliate_id) ?? affiliate_id)}</dd>
+      {coupons && coupons.length > 0 && (
+        <>
+          <dt>Coupon codes</dt>
+          <dd>
+            <code>{coupons.join(', ')}</code>
+          </dd>
+        </>
+      )}
       <dt>Customer</dt>
       <dd>{customer_id ? <code>{customer_id}</code> : <span class="muted">not reported</span>}</dd>
       <dt>From</dt>

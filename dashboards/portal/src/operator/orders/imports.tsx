@@ -14,14 +14,15 @@ type Job = Schemas['Job'];
 const KINDS = {
   affiliates: 'ref_code, name, email; optional: customer_ref, status, parent_ref_code',
   links: 'affiliate_ref_code, campaign_id, landing_url; optional: code, expires_at',
-  conversions: 'order_id, amount, currency; optional: click_id, occurred_at, customer_id',
+  coupons: 'affiliate_ref_code, code; optional: campaign_id, valid_from, valid_until',
+  conversions: 'order_id, amount, currency; optional: click_id, coupon, occurred_at, customer_id',
 } as const;
 type Kind = keyof typeof KINDS;
 
 const EVERY_MS = 5_000;
 const LOOK_MS = 700;
 
-/** CSV files with partners, links or orders: dry run first, then import. */
+/** CSV files with partners, links, coupon codes or orders: dry run first, then import. */
 export function ImportsPage() {
   const { program } = useSession();
   const [kind, setKind] = useState<Kind>('affiliates');
@@ -47,7 +48,7 @@ export function ImportsPage() {
   return (
     <Page
       title="Imports"
-      lead="Import affiliates, links and orders from other systems. Each file runs first as a dry run that is rolled back."
+      lead="Import partners, links, coupon codes and orders from other systems. Each file runs first as a dry run that is rolled back."
     >
       <Card title="Import a file">
         <div class="form">

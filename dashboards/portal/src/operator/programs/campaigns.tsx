@@ -5,7 +5,7 @@ import { lastDays } from '../../data/period.ts';
 import { figure, ratio } from '../../data/report.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
-import { formatCount, formatMinor, formatShare, ZONE_NAME } from '../../text/format.ts';
+import { formatCount, formatMinor, formatShare, localTime, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
@@ -213,13 +213,6 @@ function bodyOf({ name, cookieDays, cap, landingUrl, allowedHosts, fallbackUrl, 
     fallback_url: fallbackUrl === '' ? null : fallbackUrl,
     ends_at: endsAt === '' ? null : new Date(endsAt).toISOString(),
   };
-}
-
-/** In the format of `<input type="datetime-local">`. */
-function localTime(at: string | null): string {
-  if (at === null) return '';
-  const date = new Date(at);
-  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }
 
 const EMPTY: Fields = {
