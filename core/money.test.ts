@@ -1,7 +1,27 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from './errors.ts';
-import { applyRateBps, formatAmount, MAX_AMOUNT_MINOR, mulDivHalfEven, parseAmount } from './money.ts';
+import { allocate, applyRateBps, formatAmount, MAX_AMOUNT_MINOR, mulDivHalfEven, parseAmount } from './money.ts';
+
+describe('allocate', () => {
+  it('cuts an amount into parts that add up to it, each less than a unit beside its share', () => {
+    const weights = fc.array(fc.bigInt({ min: 0n, max: 10n ** 12n }), { minLength: 1, maxLength: 50 });
+    fc.assert(
+      fc.property(fc.bigInt({ min: 0n, max: 10n ** 12n }), weights, (amount, given) => {
+        const parts = allocate(amount, given);
+        const total = given.reduce((sum, weight) => sum + weight, 0n);
+        expect(parts.reduce((sum, part) => sum + part, 0n)).toBe(amount);
+        for (const [i, part] of parts.entries()) {
+          const off = part * total - amount * (given[i] ?? 0n);
+          expect(total === 0n || (off <= total && off >= -total)).toBe(true);
+          expect(part >= 0n).toBe(true);
+        }
+      }),
+    );
+    expect(allocate(100n, [1n, 1n, 1n])).toEqual([33n, 34n, 33n]);
+    expect(allocate(5n, [0n, 0n])).toEqual([5n, 0n]);
+  });
+});
 
 describe('parseAmount', () => {
   it.each([

@@ -99,6 +99,25 @@ export function mulDivHalfEven(value: bigint, numerator: bigint, denominator: bi
   return negative ? -quotient : quotient;
 }
 
+/**
+ * Cuts an amount into parts in proportion to weights that are not negative: each part is the difference of two roundings
+ * (half to even) of the running sum, so that the parts add up to the amount. Nothing is cut where the weights are nothing:
+ * then the first part is all of it.
+ */
+export function allocate(amountMinor: bigint, weights: readonly bigint[]): bigint[] {
+  const total = weights.reduce((sum, weight) => sum + weight, 0n);
+  if (total === 0n) return weights.map((_, i) => (i === 0 ? amountMinor : 0n));
+  let reached = 0n;
+  let before = 0n;
+  return weights.map((weight) => {
+    reached += weight;
+    const upTo = mulDivHalfEven(amountMinor, reached, total);
+    const part = upTo - before;
+    before = upTo;
+    return part;
+  });
+}
+
 /** Basis points in one whole: a rate of 10 % is 1,000 bps. */
 const BPS_PER_ONE = 10_000n;
 

@@ -173,7 +173,8 @@ const CHECKS: readonly Check[] = [
       with checked as (
         select c.id,
           sum(m.amount_minor - m.reversed_minor) > c.amount_minor
-            + coalesce(max(t.fixed_minor) filter (where m.level = 1 and not t.fixed_within_order), 0)
+            + coalesce(max(greatest(t.fixed_minor, max_fixed_in(t.customer_rates)))
+                filter (where m.level = 1 and not t.fixed_within_order), 0)
           or count(distinct m.level) <> count(distinct m.affiliate_id)
           or count(distinct (m.level, m.affiliate_id)) <> count(distinct m.level) as is_off
         from conversions c join commissions m on m.conversion_id = c.id join terms t on t.id = m.terms_id group by c.id

@@ -19,7 +19,10 @@ import { failPayout, listPayouts, markPayoutPaid, returnPayout } from '../payout
 import { answerAll } from '../payouts/provider.ts';
 import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
 import { runPayouts } from '../payouts/run.ts';
+import type { OrderItem } from '../conversions/items.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
+import { updateProgram } from '../programs/programs.ts';
+import { setTerms } from '../programs/terms.ts';
 import { type OrderEvent, type OrderOutcome, recordReport } from './order-reports.ts';
 import { approveConversion, confirmConversion, rejectConversion } from './reviews.ts';
 
@@ -37,6 +40,9 @@ const LIMIT_MS = 60_000 + RUNS * 2_000;
 const LIVES_A_DATABASE = 25;
 const actor = 'test';
 const ORDERS = 2;
+/** The orders of a life have one order id: the event tells them apart. */
+const EVENTS = ['sale', 'lead'] as const;
+const ORDER_ID = 'both';
 /** Euros for ten thousand dollars. */
 const RATE = 9_137n;
 
@@ -56,8 +62,33 @@ afterAll(async () => await db.close());
 const order = fc.integer({ min: 0, max: ORDERS - 1 });
 const minor = fc.bigInt({ min: 0n, max: 30_000n });
 const ref = fc.option(fc.constantFrom('a', 'b', 'c'), { nil: undefined });
+const part = fc.bigInt({ min: 0n, max: 3_000n });
+const mark = (...names: string[]) => fc.option(fc.constantFrom(...names), { nil: null });
+const anyItem = fc
+  .record({
+    net: part,
+    taxMinor: part,
+    shippingMinor: part,
+    discountMinor: part,
+    quantity: fc.integer({ min: 1, max: 5 }),
+    sku: mark('a', 'b'),
+    brand: mark('one', 'other'),
+    category: mark('fees', 'shoes'),
+    giftCard: fc.boolean(),
+  })
+  .map(({ net, ...item }): OrderItem => ({ ...item, amountMinor: net + item.taxMinor + item.shippingMinor }));
+const content = {
+  items: fc.option(fc.array(anyItem, { minLength: 1, maxLength: 4 }), { nil: undefined }),
+  customer: fc.option(fc.constantFrom('new' as const, 'returning' as const), { nil: undefined }),
+};
 const anyStep = fc.oneof(
-  fc.record({ kind: fc.constant('report' as const), order, amountMinor: minor, pending: fc.boolean() }),
+  fc.record({
+    kind: fc.constant('report' as const),
+    order,
+    amountMinor: minor,
+    pending: fc.boolean(),
+    ...content,
+  }),
   fc.record({ kind: fc.constant('decide' as const), order, review: fc.boolean() }),
   fc.record({ kind: fc.constant('decide' as const), order, review: fc.boolean() }),
   fc.record({
@@ -85,6 +116,10 @@ type Step = typeof anyStep extends fc.Arbitrary<infer T> ? T : never;
 
 /** An order as its shop knows it, in its own currency. */
 interface ModelOrder {
+  readonly event: (typeof EVENTS)[number];
+  readonly customer: 'new' | 'returning' | undefined;
+  /** With their amounts in euros. */
+  readonly items: readonly OrderItem[] | undefined;
   grossMinor: bigint;
   loweredMinor: bigint;
   readonly refunds: Map<string, { amountMinor: bigint; restored: boolean }>;
@@ -95,6 +130,7 @@ interface ModelOrder {
 
 interface World {
   readonly parties: TestParties;
+  readonly leadTermsId: number;
   readonly currency: 'EUR' | 'USD';
   readonly orders: (ModelOrder | undefined)[];
 }
@@ -184,7 +220,75 @@ function expectedRestoration(model: ModelOrder, name: string | undefined): Order
   return 'restored';
 }
 
-/** What the two levels have of an order in the end, by the program's terms: 10 % and 0.50, and 3 %. */
+const SALE = {
+  commissionType: 'hybrid',
+  rateBps: 1_000,
+  fixedMinor: 50n,
+  customerRates: { returning: { rateBps: 500, fixedMinor: 0n } },
+  itemRates: [
+    { by: 'category', name: 'fees', rateBps: 0 },
+    { by: 'brand', name: 'one', rateBps: 700 },
+    { by: 'sku', name: 'a', rateBps: 2_000 },
+  ],
+  levelRatesBps: [300],
+} as const;
+const LEAD = {
+  commissionType: 'fixed',
+  fixedMinor: 80n,
+  customerRates: { new: { fixedMinor: 120n } },
+  itemRates: [{ by: 'category', name: 'fees', rateBps: 0 }],
+  levelRatesBps: [300],
+} as const;
+
+/** In euros: each line is what the order comes to up to its end, less what it comes to up to its beginning. */
+function inEuros(items: readonly OrderItem[], currency: World['currency']): OrderItem[] {
+  if (currency === 'EUR') return [...items];
+  const total = items.reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
+  const euros = halfEven(total * RATE, 10_000n);
+  const upTo = (minor: bigint) => (total === 0n ? 0n : halfEven(euros * minor, total));
+  let begin = 0n;
+  return items.map((item) => {
+    const tax = begin + item.amountMinor - item.taxMinor - item.shippingMinor;
+    const shipping = tax + item.taxMinor;
+    const end = begin + item.amountMinor;
+    const booked = {
+      ...item,
+      amountMinor: upTo(end) - upTo(begin),
+      taxMinor: upTo(shipping) - upTo(tax),
+      shippingMinor: upTo(end) - upTo(shipping),
+    };
+    begin = end;
+    return booked;
+  });
+}
+
+/** What a line earns by, in basis points; undefined: it earns nothing. */
+function rateOf({ sku, brand, category, giftCard }: OrderItem, own: number, isSale: boolean): number | undefined {
+  if (giftCard) return undefined;
+  if (isSale && sku === 'a') return 2_000;
+  if (isSale && brand === 'one') return 700;
+  return category === 'fees' ? undefined : own;
+}
+
+/** What an order of so many euros earns at both levels before anything is taken off. Tax earns nothing. */
+function earnedOf({ event, customer, items }: ModelOrder, amount: bigint): [bigint, bigint] {
+  const isSale = event === 'sale';
+  const own = !isSale ? 0 : customer === 'returning' ? 500 : 1_000;
+  const lines = (items ?? []).map((item) => ({
+    net: item.amountMinor - item.taxMinor,
+    rate: rateOf(item, own, isSale),
+  }));
+  const ofItems = (items ?? []).reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
+  if (!items || amount > ofItems) lines.push({ net: amount - ofItems, rate: own });
+  const earning = lines.flatMap(({ net, rate }) => (rate === undefined ? [] : [{ net, rate }]));
+  const share = earning.reduce((sum, { net, rate }) => sum + net * BigInt(rate), 0n);
+  const base = earning.reduce((sum, { net }) => sum + net, 0n);
+  const promised = isSale ? (customer === 'returning' ? 0n : 50n) : customer === 'new' ? 120n : 80n;
+  const fixed = earning.length > 0 ? promised : 0n;
+  return [halfEven(share, 10_000n) + fixed, halfEven(base * 300n, 10_000n)];
+}
+
+/** What the two levels have of an order in the end, by the terms of its event. */
 function worthOf(model: ModelOrder, currency: World['currency']): [bigint, bigint] {
   if (model.decision === 'none' || model.decision === 'rejected' || model.cancelled) return [0n, 0n];
   const { grossMinor } = model;
@@ -194,9 +298,7 @@ function worthOf(model: ModelOrder, currency: World['currency']): [bigint, bigin
   const taken = model.loweredMinor + refundedOf(model);
   const refunded = currency === 'EUR' ? taken : grossMinor === 0n ? 0n : halfEven(amount * taken, grossMinor);
   if (refunded === amount && refunded > 0n) return [0n, 0n];
-  // The fixed part is earned whatever the amount.
-  const first = halfEven(amount, 10n) + 50n;
-  const second = halfEven(amount * 3n, 100n);
+  const [first, second] = earnedOf(model, amount);
   const left = (earned: bigint) => (amount === 0n ? earned : earned - halfEven(earned * refunded, amount));
   return [left(first), left(second)];
 }
@@ -205,16 +307,23 @@ async function carryOut(world: World, step: Step): Promise<void> {
   const { parties, currency, orders } = world;
   const { programId } = parties;
   if (!('order' in step)) return await moveMoney(programId, step.kind);
-  const orderId = String(step.order);
+  const orderId = ORDER_ID;
+  const eventName = EVENTS[step.order] ?? 'sale';
   const model = orders[step.order];
   if (step.kind === 'report') {
     if (model) return;
-    const { amountMinor, pending: awaitsShop } = step;
-    const reported = { programId, orderId, amountMinor, currency, awaitsShop, source: 'api' } as const;
+    const { items, customer, pending: awaitsShop } = step;
+    const amountMinor = items?.reduce((sum, item) => sum + item.amountMinor, 0n) ?? step.amountMinor;
+    const named = { programId, orderId, eventName };
+    const content = { amountMinor, currency, items, customerStatus: customer };
+    const reported = { ...named, ...content, awaitsShop, source: 'api' } as const;
     await inTransaction(ledger, (tx) =>
-      recordReport(tx, { programId, orderId, order: reported, event: undefined, actor }),
+      recordReport(tx, { ...named, order: reported, event: undefined, actor }),
     );
     orders[step.order] = {
+      event: eventName,
+      customer,
+      items: items && inEuros(items, currency),
       grossMinor: amountMinor,
       loweredMinor: 0n,
       refunds: new Map(),
@@ -225,7 +334,7 @@ async function carryOut(world: World, step: Step): Promise<void> {
     return;
   }
   if (!model) return;
-  const conversion = await findConversionByOrder(ledger, { programId, orderId });
+  const conversion = await findConversionByOrder(ledger, { programId, orderId, eventName });
   if (!conversion) throw new Error('a reported order is there');
   const conversionId = conversion.id;
   switch (step.kind) {
@@ -233,7 +342,9 @@ async function carryOut(world: World, step: Step): Promise<void> {
       const decision = step.review
         ? ({ outcome: 'review', reason: 'instant_conversion' } as const)
         : ({ outcome: 'attributed', reason: null } as const);
-      await inTransaction(ledger, (tx) => recordDecision(tx, decisionFor(parties, conversionId, decision)));
+      const termsId = eventName === 'lead' ? world.leadTermsId : parties.termsId;
+      const decided = decisionFor({ ...parties, termsId }, conversionId, decision);
+      await inTransaction(ledger, (tx) => recordDecision(tx, decided));
       if (model.decision === 'none') model.decision = step.review ? 'review' : 'credited';
       return;
     }
@@ -269,7 +380,8 @@ async function report(
   const event = { kind: step.kind, amount, total: amount, refundRef } as unknown as OrderEvent;
   const expected = expectedOf(model, step);
   const did = await inTransaction(ledger, async (tx) => {
-    const recorded = await recordReport(tx, { programId, orderId, order: undefined, event, actor });
+    const { event: eventName } = model;
+    const recorded = await recordReport(tx, { programId, orderId, eventName, order: undefined, event, actor });
     return 'did' in recorded ? recorded.did : 'refused';
   }).catch((error: unknown) => {
     if (error instanceof InputError) return 'refused';
@@ -326,7 +438,11 @@ async function countEvents(): Promise<Record<string, bigint>> {
       (select count(*) from order_changes where kind = 'changed' and lowered_minor < 0) as lowered_and_raised,
       (select count(*) from order_changes where kind = 'refund_restored') as refunds_restored,
       (select count(*) from order_changes where kind = 'restored') as cancellations_restored,
-      (select count(*) from journals where kind = 'debt_write_off' and conversion_id is not null) as owed_again`;
+      (select count(*) from journals where kind = 'debt_write_off' and conversion_id is not null) as owed_again,
+      (select count(*) from conversions where event_name = 'lead' and items is not null and refunded_minor > 0
+        and affiliate_id is not null) as leads_with_items,
+      (select count(*) from conversions c where jsonb_array_length(items) > 1 and order_currency is not null
+        and exists (select from commissions where conversion_id = c.id)) as foreign_items`;
   return met;
 }
 
@@ -337,6 +453,7 @@ test('whatever happens to orders, each level has what their last state makes of 
   const life = fc.asyncProperty(
     fc.constantFrom('EUR' as const, 'USD' as const),
     fc.bigInt({ min: 1_000n, max: 30_000n }),
+    fc.record(content),
     fc.array(anyStep, { minLength: 10, maxLength: 50, size: 'max' }),
     // Debt is seldom forgiven and then owed again by chance.
     fc.constantFrom<readonly Step[]>(
@@ -348,16 +465,18 @@ test('whatever happens to orders, each level has what their last state makes of 
         { kind: 'pay and arrive' },
       ],
     ),
-    async (currency, amountMinor, further, ending) => {
-      const parties = await createParties(ledger, {
-        commissionType: 'hybrid',
-        rateBps: 1_000,
-        fixedMinor: 50n,
-        levelRatesBps: [300],
+    async (currency, amountMinor, first, further, ending) => {
+      const parties = await createParties(ledger, SALE);
+      const { programId } = parties;
+      await updateProgram(ledger, {
+        id: programId,
+        changes: { events: [...EVENTS], commissionBase: 'net_of_tax' },
       });
-      const world: World = { parties, currency, orders: [] };
+      const terms = { programId, eventName: 'lead', holdDays: 0, payoutMinMinor: 1n, ...LEAD };
+      const { id: leadTermsId } = await setTerms(ledger, terms);
+      const world: World = { parties, leadTermsId, currency, orders: [] };
       const steps: Step[] = [
-        { kind: 'report', order: 0, amountMinor, pending: false },
+        { kind: 'report', order: 0, amountMinor, pending: false, ...first },
         { kind: 'decide', order: 0, review: false },
         { kind: 'pay and arrive' },
         ...further,

@@ -51,6 +51,7 @@ export const restoredAt = (sql: DatabaseSql) =>
 export interface NewRefund {
   readonly programId: number;
   readonly orderId: string;
+  readonly eventName?: string | undefined;
   readonly refundRef: string;
   /** In the order's currency; undefined: all that is left of the order. */
   readonly amountMinor?: bigint | undefined;
@@ -135,6 +136,7 @@ export async function openRefunds(sql: DatabaseSql, conversionId: bigint): Promi
 export interface ListedRefund extends Refund {
   readonly programId: number;
   readonly orderId: string;
+  readonly eventName: string;
   readonly affiliateId: number | null;
   /** Of the amount as it was reported. */
   readonly currency: string;
@@ -156,7 +158,7 @@ export async function listRefunds(
   const { after = null, programId = null, affiliateId = null, conversionId = null, orderId = null } = request;
   const { from = null, to = null } = request;
   const rows = await sql<ListedRefund[]>`
-    select ${sql(REFUND_COLUMNS)}, ${restoredAt(sql)}, c.program_id, c.order_id, c.affiliate_id,
+    select ${sql(REFUND_COLUMNS)}, ${restoredAt(sql)}, c.program_id, c.order_id, c.event_name, c.affiliate_id,
       coalesce(c.order_currency, c.currency) as currency
     from refunds r join conversions c on c.id = r.conversion_id
     where (${after}::bigint is null or r.id < ${after})

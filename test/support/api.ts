@@ -178,18 +178,20 @@ export async function decideConversion(
   options: {
     tenant: Tenant;
     orderId: string;
+    eventName?: string;
     affiliateId: number;
     outcome: 'attributed' | 'review';
     evidence?: object;
   },
 ): Promise<bigint> {
-  const { tenant, orderId, affiliateId, outcome, evidence = { secret: 'threshold' } } = options;
+  const { tenant, orderId, eventName, affiliateId, outcome, evidence = { secret: 'threshold' } } = options;
   const { programId, campaignId } = tenant;
   const link = await createLink(ledger, { campaignId, affiliateId, landingUrl: 'https://shop.example/o' });
   const terms = (await listTerms(ledger, { programId })).find((version) => version.affiliateId === null);
   const { conversion } = await recordConversion(ledger, {
     programId,
     orderId,
+    eventName,
     amountMinor: 10_000n,
     currency: 'EUR',
     source: 'api',

@@ -157,8 +157,10 @@ export const GUARDS: readonly Guard[] = [
   ...guardsOf('programs', {
     constraints: {
       programs_pkey: behind('programs_id_currency_key', twice('programs', {})),
+      programs_commission_base_check: copy('programs', { commission_base: `'x'` }),
       programs_currency_check: copy('programs', { currency: `'eur'` }),
       programs_debt_write_off_days_check: copy('programs', { debt_write_off_days: '0' }),
+      programs_events: copy('programs', { events: `'{lead}'` }),
       programs_fingerprint_match_check: copy('programs', { fingerprint_match: `'x'` }),
       programs_fraud_rules_check: copy('programs', { fraud_rules: `'[]'::jsonb` }),
       programs_name_check: copy('programs', { name: `''` }),
@@ -259,6 +261,7 @@ export const GUARDS: readonly Guard[] = [
         copy('terms', { campaign_id: '1', commission_type: `'x'` }),
       ),
       terms_cookie_days_check: copy('terms', { campaign_id: '1', cookie_days: '0' }),
+      terms_event_name_check: copy('terms', { event_name: `'Lead'` }),
       terms_fixed_minor_check: copy('terms', {
         campaign_id: '1',
         commission_type: `'hybrid'`,
@@ -279,6 +282,7 @@ export const GUARDS: readonly Guard[] = [
       }),
       terms_recurring_months_check: copy('terms', { campaign_id: '1', recurring_months: '-1' }),
       terms_rounding_check: copy('terms', { campaign_id: '1', rounding: `'up'` }),
+      terms_special_rates: copy('terms', { campaign_id: '1', item_rates: `'{}'::jsonb` }),
       terms_tier_mode_check: copy('terms', { campaign_id: '1', tier_mode: `'x'` }),
       terms_tiers: copy('terms', {
         campaign_id: '1',
@@ -312,6 +316,11 @@ export const GUARDS: readonly Guard[] = [
           click_id_check: { click_id: `''` },
           click_node_check: { click_node: '65536' },
           click_seq_check: { click_seq: '-1' },
+          commission_base_check: { commission_base: `'x'` },
+          customer_kind_check: { customer_kind: `'x'` },
+          customer_status_check: { customer_status: `'x'` },
+          event_name_check: { event_name: `'Lead'` },
+          items_check: { items: `'{}'::jsonb` },
           customer_email_hash_check: { customer_email_hash: `'\\x00'` },
           customer_mailbox_hash_check: { customer_mailbox_hash: `'\\x00'` },
           customer_id_check: { customer_id: `''` },

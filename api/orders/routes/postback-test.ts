@@ -12,7 +12,7 @@ import { formatId } from '../../schemas/ids.ts';
 import { formatMoney, formatTime } from '../../schemas/schemas.ts';
 import { type Order, postbackInput, type ShopReport, withoutEmptyMembers } from '../order.ts';
 import type { ShopContext } from '../record-order.ts';
-import { isAllowed, renamed } from '../shop-settings.ts';
+import { isAllowed, PLAIN_WORDS, renamed, withEventName } from '../shop-settings.ts';
 
 const stepView = z.object({
   step: z.enum(['key', 'address', 'signature', 'parameters', 'order', 'click', 'window']),
@@ -80,8 +80,9 @@ async function explain(context: ShopContext, request: FastifyRequest): Promise<z
   if (settings?.requireSignature) {
     take('signature', true, 'the program takes signed calls only: this one must be signed when it is made');
   }
-  const { params, renames } = renamed(request.query as Record<string, unknown>, settings?.parameters ?? {});
-  const read = postbackInput.safeParse(withoutEmptyMembers(params));
+  const words = settings ?? PLAIN_WORDS;
+  const { params, renames } = renamed(request.query as Record<string, unknown>, words);
+  const read = postbackInput.safeParse(withEventName(withoutEmptyMembers(params), words));
   const names = renames.map(({ from, to }) => `${from} is read as ${to}`);
   if (!read.success) {
     const faults = faultsIn(read.error).map(({ field, message }) => `${field} ${message}`);
@@ -118,8 +119,8 @@ async function tellEvent(
   { ledger }: ShopContext,
   { report, programId, take }: Pick<Telling, 'programId' | 'take'> & { report: ShopReport },
 ): Promise<boolean> {
-  const { orderId, event } = report;
-  const known = await findConversionByOrder(ledger, { programId, orderId });
+  const { orderId, eventName, event } = report;
+  const known = await findConversionByOrder(ledger, { programId, orderId, eventName });
   const did = event?.kind.replace('_', ' ') ?? 'reported';
   const detail = known
     ? `the order is recorded as ${formatId('conversion', known.id)}, and would be ${did}`
@@ -131,7 +132,7 @@ async function tellOrder(
   { ledger }: ShopContext,
   { order, programId, take }: Telling,
 ): Promise<'accept' | 'repeat' | 'reject'> {
-  const known = await findConversionByOrder(ledger, { programId, orderId: order.orderId });
+  const known = await findConversionByOrder(ledger, { ...order, programId });
   if (!known) {
     const [program] = await ledger<
       { currency: string }[]
@@ -171,7 +172,7 @@ async function tellClick(
   if (click.programId !== programId) return take('click', false, `a click of ${at}, of another program`);
   const who = `${formatId('affiliate', click.affiliateId)} by ${formatId('link', click.linkId)}`;
   take('click', true, `a click of ${at}, of ${who}`);
-  const [terms] = await termsInForce(ledger, [{ ...click, at: new Date(click.ts) }]);
+  const [terms] = await termsInForce(ledger, [{ ...click, eventName: order.eventName, at: new Date(click.ts) }]);
   if (!terms) return take('window', false, 'no terms were in force when it was made');
   const occurred = (order.occurredAt ?? new Date()).getTime();
   const until = click.ts + terms.cookieDays * DAY_MS;

@@ -42,7 +42,7 @@ import {
 } from '../../schemas/schemas.ts';
 import { callerOf } from '../call-log.ts';
 import { conversionView, formatConversion } from '../conversion-view.ts';
-import { orderId, readAmount, refundRef } from '../order.ts';
+import { eventName, orderId, readAmount, refundRef } from '../order.ts';
 import type { ShopContext } from '../record-order.ts';
 import { checkCaller } from '../shop-settings.ts';
 
@@ -52,6 +52,7 @@ export const refundInput = z
     program_id: integerId('program').optional().meta({ description: 'For keys of no single program only.' }),
     order_id: orderId.optional(),
     conversion_id: bigintId('conversion').optional().meta({ description: 'Either this or order_id.' }),
+    event_name: eventName,
     refund_ref: refundRef,
     amount: amountText.optional().meta({
       description: 'What is given back now, not in all; without it, all that is left of the order.',
@@ -99,6 +100,7 @@ const listedView = refundView
     program_id: idText('program'),
     conversion_id: idText('conversion'),
     order_id: z.string(),
+    event_name: z.string(),
     affiliate_id: idText('affiliate').nullable(),
   })
   .meta({ id: 'ListedRefund' });
@@ -109,6 +111,7 @@ function formatListed(refund: ListedRefund): z.output<typeof listedView> {
     program_id: formatId('program', refund.programId),
     conversion_id: formatId('conversion', refund.conversionId),
     order_id: refund.orderId,
+    event_name: refund.eventName,
     affiliate_id: formatOptionalId('affiliate', refund.affiliateId),
   };
 }
@@ -125,6 +128,7 @@ async function refundedConversion(
       : await findConversionByOrder(tx, {
           programId: programRequired(principal, input.program_id),
           orderId: order_id,
+          eventName: input.event_name,
         });
   const conversion = inProgram(principal, found || undefined, 'conversion of this order');
   if (input.reported) checkCurrency(conversion, input.reported);
@@ -150,6 +154,7 @@ export async function reportRefund(
   const recorded = await recordRefund(tx, {
     programId: found.programId,
     orderId: found.orderId,
+    eventName: found.eventName,
     refundRef: input.refund_ref,
     amountMinor: input.reported?.amountMinor,
     actor: principal.actor,

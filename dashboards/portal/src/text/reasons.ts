@@ -30,6 +30,7 @@ const REASONS: Readonly<Record<Reason, string>> = {
   click_after_order: 'The click is later than the order',
   outside_window: 'The order is outside the attribution window',
   no_terms: 'No terms were in force',
+  customer_not_eligible: 'No commission for this kind of customer',
   rejected_by_reviewer: 'Rejected by a reviewer',
   unusual_traffic: 'Unusual traffic, in review',
   needs_review: 'In manual review',

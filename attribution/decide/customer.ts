@@ -1,0 +1,27 @@
+import type { CustomerKind } from '../../ledger/programs/special-rates.ts';
+import type { Won } from './choose.ts';
+
+/** Who bought, as far as the rates of terms ask for it. */
+export interface Customer {
+  /** Null: nobody knows. */
+  readonly kind: CustomerKind | null;
+  /** Who says so: the subscription that the order continues, the shop, or the orders in the books. */
+  readonly by: 'subscription' | 'shop' | 'books' | null;
+  /** The customer's earlier order that was found in the books. */
+  readonly earlierOrder: string | null;
+}
+
+/** Whether only the books can tell: the shop has not, and the terms ask. An order without a customer cannot be told. */
+export function needsBooks({ conversion, winner }: Won): boolean {
+  const { customerId, customerEmailHash, customerStatus } = conversion;
+  const { customerRates } = winner.terms;
+  if (winner.source === 'recurring' || customerStatus !== null) return false;
+  if (customerId === null && customerEmailHash === null) return false;
+  return customerRates.new !== undefined || customerRates.returning !== undefined;
+}
+
+/** What the order says without the books. */
+export function kindByItself({ conversion: { customerStatus }, winner }: Won): Customer {
+  if (winner.source === 'recurring') return { kind: 'renewal', by: 'subscription', earlierOrder: null };
+  return { kind: customerStatus, by: customerStatus === null ? null : 'shop', earlierOrder: null };
+}
