@@ -10,6 +10,7 @@ export interface ConversionFacts {
   readonly linkId: number | null;
   readonly state: string;
   readonly reason: string | null;
+  readonly eventName: string;
   readonly currency: string;
   readonly amountMinor: bigint;
   readonly refundedMinor: bigint;
@@ -57,7 +58,7 @@ async function readFacts(
   version: bigint,
 ): Promise<ConversionFacts[]> {
   const rows = await sql<Omit<ConversionFacts, 'version'>[]>`
-    select id, program_id, campaign_id, affiliate_id, link_id, state, reason, currency, amount_minor, refunded_minor,
+    select id, program_id, campaign_id, affiliate_id, link_id, state, reason, event_name, currency, amount_minor, refunded_minor,
       commission_minor, own_commission_minor, occurred_at, received_at, click_ts, host(coalesce(click_ip, ip)) as ip, fingerprint
     from conversions c cross join lateral ${commissionSums(sql)} where id = any(${ids}::bigint[]) order by id`;
   return rows.map((row) => ({
