@@ -3,7 +3,8 @@ import { InputError } from '../../core/errors.ts';
 import { formatAmount, parseAmount } from '../../core/money.ts';
 import { MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import { type BookedItem, MAX_ITEMS, MAX_QUANTITY, type OrderItem } from '../../ledger/conversions/items.ts';
-import { amountText, formatMoney, moneyText, text } from '../schemas/schemas.ts';
+import type { RefundedItem } from '../../ledger/decisions/refund-items.ts';
+import { amountText, formatMoney, moneyText, text, toMinor } from '../schemas/schemas.ts';
 
 /** Items of an order: as shops report them, and as they are shown. */
 
@@ -72,6 +73,50 @@ export function toItems(
       shippingMinor: minor('shipping'),
       giftCard,
     };
+  });
+}
+
+/** What a refund gives back of an item. */
+export const refundItemsInput = z
+  .array(
+    z
+      .strictObject({
+        item: z.int().min(1).max(MAX_ITEMS).optional().meta({ description: 'Its place among the items, from 1.' }),
+        sku: text(MAX_REFERENCE_LENGTH).optional().meta({ description: 'Of one item only; else name its place.' }),
+        quantity: z.int().min(1).max(MAX_QUANTITY).optional(),
+        amount: amountText.optional(),
+      })
+      .refine(({ item: place, sku }) => (place === undefined) !== (sku === undefined), {
+        path: ['item'],
+        message: 'give either item or sku',
+      })
+      .refine(({ quantity, amount }) => quantity === undefined || amount === undefined, {
+        path: ['amount'],
+        message: 'give either quantity or amount',
+      }),
+  )
+  .min(1)
+  .max(MAX_ITEMS)
+  .optional()
+  .meta({
+    description:
+      'Of which items it is: pieces, an amount, or without either all that is left of the item. What these items earned is taken back, and nothing of the others.',
+  });
+
+/** In minor units; amounts need the currency of the order. */
+export function toRefundedItems(
+  items: z.output<typeof refundItemsInput>,
+  currency: string | undefined,
+  context: z.RefinementCtx,
+): RefundedItem[] | undefined {
+  return items?.map(({ item: place, sku, quantity, amount }, i) => {
+    const named = { item: place, sku, quantity };
+    if (amount === undefined) return named;
+    if (currency === undefined) {
+      context.addIssue({ code: 'custom', path: ['currency'], message: 'is required' });
+      return named;
+    }
+    return { ...named, amountMinor: toMinor({ amount, currency }, context, ['items', String(i)]) };
   });
 }
 

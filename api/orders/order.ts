@@ -151,6 +151,9 @@ export function toReport(input: Input, context: z.RefinementCtx): ShopReport {
   const amount = readAmount(input, context, required);
   if (status === 'partially_refunded' && ref === undefined) fault(context, 'refund_ref', 'is required');
   const isOrder = !isRefund && status !== 'changed' && status !== 'restored';
+  if (input.items && !isOrder) {
+    fault(context, 'items', 'is of the report of an order; POST /v1/refunds refunds items');
+  }
   const items = amount && isOrder ? toItems(input.items, amount.currency, context) : undefined;
   return {
     programId,

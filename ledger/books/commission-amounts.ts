@@ -13,6 +13,8 @@ export interface CommissionAmount {
   readonly affiliateId: number;
   readonly level: number;
   readonly amountMinor: bigint;
+  /** The part of it that is a percentage of the order. */
+  readonly shareMinor: bigint;
 }
 
 type CommissionTerms = Pick<
@@ -65,7 +67,8 @@ export function computeCommissions(earning: Earning & { chain: readonly ChainMem
     const takenMinor = withinMinor < left ? withinMinor : left;
     left -= takenMinor;
     const amountMinor = terms.fixedWithinOrder ? takenMinor : takenMinor + fixedMinor;
-    if (amountMinor > 0n) commissions.push({ affiliateId, level, amountMinor });
+    if (amountMinor <= 0n) continue;
+    commissions.push({ affiliateId, level, amountMinor, shareMinor: shareMinor < takenMinor ? shareMinor : takenMinor });
   }
   return commissions;
 }
@@ -73,6 +76,13 @@ export function computeCommissions(earning: Earning & { chain: readonly ChainMem
 /** What level 1 earns by an order that is large enough for it, minor units. */
 export function uncutCommission(earning: Earning): bigint {
   return ownShare(earning) + fixedPart(earning);
+}
+
+/** What a commission earns by each item of the order; what the order was raised by before it was decided is of none. */
+export function partsOfItems(earning: Earning, { level, shareMinor }: CommissionAmount): bigint[] {
+  const weights = level === 1 ? weightsOf(earning) : earning.lines.map(({ baseMinor }) => baseMinor);
+  const parts = allocate(shareMinor, weights);
+  return parts.filter((_, i) => earning.lines[i]?.item !== null);
 }
 
 /** What each line has of the share of level 1, the fixed amount aside; the parts add up to it. */

@@ -1,7 +1,7 @@
 import { assert } from '../../core/errors.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import { DAY_MS } from '../../core/time.ts';
-import { type ChainMember, computeCommissions } from '../books/commission-amounts.ts';
+import { type ChainMember, computeCommissions, partsOfItems } from '../books/commission-amounts.ts';
 import type { Commission, CommissionState } from '../books/commissions.ts';
 import { appendLines, balancingEntry, type Journal, postJournals } from '../books/journals.ts';
 import type { Conversion, ConversionReason, ConversionState } from '../conversions/conversions.ts';
@@ -259,34 +259,40 @@ async function insertCommissions(
     const items = conversion.items?.map(itemFromStored) ?? null;
     const customerKind = kindOf(credit);
     const volumeBeforeMinor = volumes.get(conversion.id);
-    const lines = earningLines({ amountMinor, items, commissionBase }, terms);
-    return computeCommissions({ lines, terms: termsFor(terms, customerKind), chain, volumeBeforeMinor }).map(
-      ({ affiliateId, level, amountMinor }) => ({
+    const earning = {
+      lines: earningLines({ amountMinor, items, commissionBase }, terms),
+      terms: termsFor(terms, customerKind),
+      volumeBeforeMinor,
+    };
+    return computeCommissions({ ...earning, chain }).map((earned) => {
+      const { affiliateId, level } = earned;
+      return {
         conversion_id: conversion.id.toString(),
         program_id: conversion.programId,
         currency: conversion.currency,
         affiliate_id: affiliateId,
         level,
         terms_id: terms.id,
-        amount_minor: amountMinor.toString(),
+        amount_minor: earned.amountMinor.toString(),
+        item_minor: items && partsOfItems(earning, earned).map(String),
         volume_before_minor: level === 1 ? (volumeBeforeMinor?.toString() ?? null) : null,
         state: firstState(decision, conversion),
         paid_outside: decision.paidOutside ?? false,
         // The hold counts from the report, not from the decision: a late decision delays no payout.
         available_at: addDays(conversion.receivedAt, terms.holdDays).toISOString(),
-      }),
-    );
+      };
+    });
   });
   const byConversion = new Map<bigint, NewCommission[]>();
   if (rows.length === 0) return byConversion;
   const commissions = await tx<NewCommission[]>`
     insert into commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
-      volume_before_minor, state, paid_outside, available_at)
+      item_minor, volume_before_minor, state, paid_outside, available_at)
     select conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
-      volume_before_minor, state, paid_outside, available_at
+      item_minor, volume_before_minor, state, paid_outside, available_at
     from json_to_recordset(${tx.json(rows)}::json) as r (
       conversion_id bigint, program_id integer, currency text, affiliate_id integer, level integer, terms_id integer,
-      amount_minor bigint, volume_before_minor bigint, state text, paid_outside boolean, available_at timestamptz
+      amount_minor bigint, item_minor bigint[], volume_before_minor bigint, state text, paid_outside boolean, available_at timestamptz
     )
     order by conversion_id, level
     returning id, conversion_id, affiliate_id, level, amount_minor`;

@@ -24,6 +24,7 @@ import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateProgram } from '../programs/programs.ts';
 import { setTerms } from '../programs/terms.ts';
 import { type OrderEvent, type OrderOutcome, recordReport } from './order-reports.ts';
+import { recordRefund } from './refunds.ts';
 import { approveConversion, confirmConversion, rejectConversion } from './reviews.ts';
 
 /**
@@ -103,6 +104,17 @@ const anyStep = fc.oneof(
     ref,
     amountMinor: fc.option(fc.bigInt({ min: 1n, max: 10_000n }), { nil: undefined }),
   }),
+  fc.record({
+    kind: fc.constant('refund item' as const),
+    order,
+    ref: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
+    item: fc.integer({ min: 1, max: 4 }),
+    by: fc.oneof(
+      fc.record({ quantity: fc.integer({ min: 1, max: 3 }) }),
+      fc.record({ amountMinor: fc.bigInt({ min: 1n, max: 2_000n }) }),
+      fc.constant({}),
+    ),
+  }),
   fc.record({ kind: fc.constant('restored' as const), order, ref }),
   fc.record({ kind: fc.constant('restored' as const), order, ref }),
   fc.record({ kind: fc.constant('pay and arrive' as const) }),
@@ -114,15 +126,27 @@ const anyStep = fc.oneof(
 );
 type Step = typeof anyStep extends fc.Arbitrary<infer T> ? T : never;
 
+/** `item`, `quantity`: of a refund of one item, by its place from 0. */
+interface ModelRefund {
+  readonly amountMinor: bigint;
+  restored: boolean;
+  readonly item?: number;
+  readonly quantity?: number;
+}
+
 /** An order as its shop knows it, in its own currency. */
 interface ModelOrder {
   readonly event: (typeof EVENTS)[number];
   readonly customer: 'new' | 'returning' | undefined;
   /** With their amounts in euros. */
   readonly items: readonly OrderItem[] | undefined;
+  /** As the shop reported them. */
+  readonly reported: readonly OrderItem[] | undefined;
+  /** What it came to when it was decided, in euros. */
+  decidedAt: bigint;
   grossMinor: bigint;
   loweredMinor: bigint;
-  readonly refunds: Map<string, { amountMinor: bigint; restored: boolean }>;
+  readonly refunds: Map<string, ModelRefund>;
   cancelled: boolean;
   awaitsShop: boolean;
   decision: 'none' | 'credited' | 'review' | 'rejected';
@@ -140,7 +164,7 @@ const halfEven = (numerator: bigint, denominator: bigint): bigint => {
   return rest > denominator || (rest === denominator && whole % 2n === 1n) ? whole + 1n : whole;
 };
 
-function openRefunds({ refunds }: ModelOrder): [string, { amountMinor: bigint; restored: boolean }][] {
+function openRefunds({ refunds }: ModelOrder): [string, ModelRefund][] {
   return [...refunds].filter(([, { restored }]) => !restored);
 }
 
@@ -204,6 +228,27 @@ function expectedRefund(
   if ((wanted ?? left) === 0n) return 'unchanged';
   model.refunds.set(name, { amountMinor: wanted ?? left, restored: false });
   return kind;
+}
+
+/** What a refund of one item gives back; undefined: it is refused. */
+function refundOfItem(model: ModelOrder, step: Step & { kind: 'refund item' }): ModelRefund | undefined {
+  const place = step.item - 1;
+  const item = model.reported?.[place];
+  if (!item || model.refunds.has(step.ref)) return undefined;
+  const before = openRefunds(model).flatMap(([, one]) => (one.item === place ? [one] : []));
+  const left = before.reduce((sum, { amountMinor }) => sum - amountMinor, item.amountMinor);
+  const gone = before.reduce((sum, { quantity = 0 }) => sum + quantity, 0);
+  const pieces = item.quantity - gone;
+  const { by } = step;
+  const of = (count: number) => halfEven(item.amountMinor * BigInt(count), BigInt(item.quantity));
+  let amountMinor = left;
+  if ('amountMinor' in by) amountMinor = by.amountMinor;
+  else if ('quantity' in by && by.quantity !== pieces) amountMinor = of(gone + by.quantity) - of(gone);
+  if ('amountMinor' in by ? amountMinor > left : 'quantity' in by && by.quantity > pieces) return undefined;
+  if (amountMinor > left) amountMinor = left;
+  if (amountMinor === 0n || amountMinor > model.grossMinor - model.loweredMinor - refundedOf(model)) return undefined;
+  const quantity = 'amountMinor' in by ? 0 : 'quantity' in by ? by.quantity : pieces;
+  return { amountMinor, restored: false, item: place, quantity };
 }
 
 function expectedRestoration(model: ModelOrder, name: string | undefined): OrderOutcome | 'refused' {
@@ -270,8 +315,23 @@ function rateOf({ sku, brand, category, giftCard }: OrderItem, own: number, isSa
   return category === 'fees' ? undefined : own;
 }
 
+/** Cut in proportion, so that the parts come to the amount. */
+function cut(amount: bigint, weights: readonly bigint[]): bigint[] {
+  const total = weights.reduce((sum, weight) => sum + weight, 0n);
+  const upTo = (i: number) =>
+    total === 0n ? 0n : halfEven(amount * weights.slice(0, i).reduce((sum, weight) => sum + weight, 0n), total);
+  return weights.map((_, i) => upTo(i + 1) - upTo(i));
+}
+
+interface Earned {
+  readonly amount: bigint;
+  /** By each item. */
+  readonly items: readonly bigint[];
+  readonly fixed: bigint;
+}
+
 /** What an order of so many euros earns at both levels before anything is taken off. Tax earns nothing. */
-function earnedOf({ event, customer, items }: ModelOrder, amount: bigint): [bigint, bigint] {
+function earnedOf({ event, customer, items }: ModelOrder, amount: bigint): [Earned, Earned] {
   const isSale = event === 'sale';
   const own = !isSale ? 0 : customer === 'returning' ? 500 : 1_000;
   const lines = (items ?? []).map((item) => ({
@@ -280,12 +340,18 @@ function earnedOf({ event, customer, items }: ModelOrder, amount: bigint): [bigi
   }));
   const ofItems = (items ?? []).reduce((sum, { amountMinor }) => sum + amountMinor, 0n);
   if (!items || amount > ofItems) lines.push({ net: amount - ofItems, rate: own });
-  const earning = lines.flatMap(({ net, rate }) => (rate === undefined ? [] : [{ net, rate }]));
-  const share = earning.reduce((sum, { net, rate }) => sum + net * BigInt(rate), 0n);
-  const base = earning.reduce((sum, { net }) => sum + net, 0n);
+  const bases = lines.map(({ net, rate }) => (rate === undefined ? 0n : net));
+  const weights = lines.map(({ net, rate = 0 }) => net * BigInt(rate));
+  const base = bases.reduce((sum, net) => sum + net, 0n);
+  const share = halfEven(weights.reduce((sum, weight) => sum + weight, 0n), 10_000n);
+  const parent = halfEven(base * 300n, 10_000n);
+  const ofItem = (parts: bigint[]) => parts.slice(0, items?.length ?? 0);
   const promised = isSale ? (customer === 'returning' ? 0n : 50n) : customer === 'new' ? 120n : 80n;
-  const fixed = earning.length > 0 ? promised : 0n;
-  return [halfEven(share, 10_000n) + fixed, halfEven(base * 300n, 10_000n)];
+  const fixed = lines.some(({ rate }) => rate !== undefined) ? promised : 0n;
+  return [
+    { amount: share + fixed, items: ofItem(cut(share, weights)), fixed },
+    { amount: parent, items: ofItem(cut(parent, bases)), fixed: 0n },
+  ];
 }
 
 /** What the two levels have of an order in the end, by the terms of its event. */
@@ -298,9 +364,24 @@ function worthOf(model: ModelOrder, currency: World['currency']): [bigint, bigin
   const taken = model.loweredMinor + refundedOf(model);
   const refunded = currency === 'EUR' ? taken : grossMinor === 0n ? 0n : halfEven(amount * taken, grossMinor);
   if (refunded === amount && refunded > 0n) return [0n, 0n];
+  const decided = earnedOf(model, model.decidedAt);
+  const ofItems = openRefunds(model).flatMap(([, refund]) => (refund.item === undefined ? [] : [refund]));
+  const gone = ofItems.reduce((sum, one) => sum + one.amountMinor, 0n);
+  const left = ({ amount: earned }: Earned, level: number) => {
+    if (amount === 0n) return earned;
+    if (gone === 0n) return earned - halfEven(earned * refunded, amount);
+    if (gone === grossMinor) return 0n;
+    const then = decided[level] ?? decided[0];
+    const byItem = (model.reported ?? []).reduce((sum, { amountMinor }, place) => {
+      const given = ofItems.reduce((all, one) => (one.item === place ? all + one.amountMinor : all), 0n);
+      return given === 0n ? sum : sum + halfEven((then.items[place] ?? 0n) * given, amountMinor);
+    }, 0n);
+    const beside = then.items.reduce((rest, item) => rest - item, then.amount);
+    const rest = earned - byItem - halfEven(beside * gone, grossMinor);
+    return rest - halfEven(rest * (taken - gone), grossMinor - gone);
+  };
   const [first, second] = earnedOf(model, amount);
-  const left = (earned: bigint) => (amount === 0n ? earned : earned - halfEven(earned * refunded, amount));
-  return [left(first), left(second)];
+  return [left(first, 0), left(second, 1)];
 }
 
 async function carryOut(world: World, step: Step): Promise<void> {
@@ -324,6 +405,8 @@ async function carryOut(world: World, step: Step): Promise<void> {
       event: eventName,
       customer,
       items: items && inEuros(items, currency),
+      reported: items,
+      decidedAt: 0n,
       grossMinor: amountMinor,
       loweredMinor: 0n,
       refunds: new Map(),
@@ -345,7 +428,23 @@ async function carryOut(world: World, step: Step): Promise<void> {
       const termsId = eventName === 'lead' ? world.leadTermsId : parties.termsId;
       const decided = decisionFor({ ...parties, termsId }, conversionId, decision);
       await inTransaction(ledger, (tx) => recordDecision(tx, decided));
-      if (model.decision === 'none') model.decision = step.review ? 'review' : 'credited';
+      if (model.decision !== 'none') return;
+      model.decision = step.review ? 'review' : 'credited';
+      model.decidedAt = currency === 'EUR' ? model.grossMinor : halfEven(model.grossMinor * RATE, 10_000n);
+      return;
+    }
+    case 'refund item': {
+      const refund = refundOfItem(model, step);
+      const asked = { programId, orderId, eventName, refundRef: step.ref, items: [{ item: step.item, ...step.by }] };
+      const did = await inTransaction(ledger, async (tx) => (await recordRefund(tx, { ...asked, actor })).outcome).catch(
+        (error: unknown) => {
+          if (error instanceof InputError) return 'refused';
+          throw error;
+        },
+      );
+      // Under a reference that is known it is a repetition.
+      if (!model.refunds.has(step.ref)) expect(did).toBe(refund ? 'recorded' : 'refused');
+      if (refund) model.refunds.set(step.ref, refund);
       return;
     }
     case 'accept':
@@ -441,6 +540,8 @@ async function countEvents(): Promise<Record<string, bigint>> {
       (select count(*) from journals where kind = 'debt_write_off' and conversion_id is not null) as owed_again,
       (select count(*) from conversions where event_name = 'lead' and items is not null and refunded_minor > 0
         and affiliate_id is not null) as leads_with_items,
+      (select count(*) from refunds r join conversions c on c.id = r.conversion_id
+        join commissions m on m.conversion_id = c.id where r.items is not null and m.reversed_minor > 0) as items_refunded,
       (select count(*) from conversions c where jsonb_array_length(items) > 1 and order_currency is not null
         and exists (select from commissions where conversion_id = c.id)) as foreign_items`;
   return met;

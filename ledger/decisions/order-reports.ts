@@ -163,7 +163,7 @@ async function applyEvent(
 }
 
 /** @throws InputError naming `currency`. */
-export function checkCurrency(conversion: Conversion, reported: ReportedAmount): void {
+export function checkCurrency(conversion: Conversion, reported: Pick<ReportedAmount, 'currency'>): void {
   const currency = conversion.orderCurrency ?? conversion.currency;
   if (currency === reported.currency) return;
   throw new InputError('currency', `must be ${currency}, the currency of the order`);

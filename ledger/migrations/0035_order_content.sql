@@ -80,3 +80,11 @@ alter table terms
     text_range(coalesce(event_name, ''), coalesce(event_name, ''), '[]') with =,
     validity with &&
   );
+
+-- What of a commission is earned by each item of its order, so that a refund of an item takes back what that earned. Null: the
+-- order had no items when it was decided, or the commission is a further part.
+alter table commissions
+  add column item_minor bigint[] check (array_position(item_minor, null) is null and 0 <= all (item_minor));
+
+-- What was refunded of each item: [{"item": 0, "quantity": 1, "amount": "500"}], in minor units of the order's currency.
+alter table refunds add column items jsonb check (jsonb_typeof(items) = 'array');

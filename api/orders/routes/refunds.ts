@@ -43,6 +43,7 @@ import {
 import { callerOf } from '../call-log.ts';
 import { conversionView, formatConversion } from '../conversion-view.ts';
 import { eventName, orderId, readAmount, refundRef } from '../order.ts';
+import { refundItemsInput, toRefundedItems } from '../order-items.ts';
 import type { ShopContext } from '../record-order.ts';
 import { checkCaller } from '../shop-settings.ts';
 
@@ -58,12 +59,17 @@ export const refundInput = z
       description: 'What is given back now, not in all; without it, all that is left of the order.',
     }),
     currency: currencyText.optional(),
+    items: refundItemsInput,
   })
   .refine((input) => (input.order_id === undefined) !== (input.conversion_id === undefined), {
     path: ['order_id'],
     message: 'give either order_id or conversion_id',
   })
-  .transform((input, context) => ({ ...input, reported: readAmount(input, context, false) }));
+  .transform((input, context) => ({
+    ...input,
+    reported: readAmount(input, context, false),
+    refundedItems: toRefundedItems(input.items, input.currency, context),
+  }));
 
 type RefundInput = z.output<typeof refundInput>;
 
@@ -73,6 +79,16 @@ const refundView = z
     refund_ref: z.string(),
     amount: moneyText,
     charged_back: z.boolean(),
+    items: z
+      .array(
+        z.object({
+          item: z.number().meta({ description: 'Its place among the items, from 1.' }),
+          quantity: z.number().meta({ description: '0: an amount was named.' }),
+          amount: moneyText,
+        }),
+      )
+      .nullable()
+      .meta({ description: 'Of which items it is; null: of the order as a whole.' }),
     received_at: timeText,
     restored_at: timeText.nullable().meta({ description: 'When it was taken back; it counts no longer.' }),
   })
@@ -90,6 +106,12 @@ function formatRefund(refund: Refund, currency: string): z.output<typeof refundV
     refund_ref: refund.refundRef,
     amount: formatMoney(refund.orderAmountMinor ?? refund.amountMinor, currency),
     charged_back: refund.chargedBack,
+    items:
+      refund.items?.map(({ item, quantity, amount }) => ({
+        item: item + 1,
+        quantity,
+        amount: formatMoney(BigInt(amount), currency),
+      })) ?? null,
     received_at: formatTime(refund.receivedAt),
     restored_at: formatOptionalTime(refund.restoredAt),
   };
@@ -131,7 +153,9 @@ async function refundedConversion(
           eventName: input.event_name,
         });
   const conversion = inProgram(principal, found || undefined, 'conversion of this order');
-  if (input.reported) checkCurrency(conversion, input.reported);
+  const { currency } = input;
+  const hasAmounts = input.reported ?? input.refundedItems?.some(({ amountMinor }) => amountMinor !== undefined);
+  if (hasAmounts && currency !== undefined) checkCurrency(conversion, { currency });
   return conversion;
 }
 
@@ -157,6 +181,7 @@ export async function reportRefund(
     eventName: found.eventName,
     refundRef: input.refund_ref,
     amountMinor: input.reported?.amountMinor,
+    items: input.refundedItems,
     actor: principal.actor,
   });
   if (recorded.outcome === 'not_found') throw notFound('conversion of this order');
