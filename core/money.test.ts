@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from './errors.ts';
-import { allocate, applyRateBps, formatAmount, MAX_AMOUNT_MINOR, mulDivHalfEven, parseAmount } from './money.ts';
+import {
+  allocate,
+  applyRateBps,
+  formatAmount,
+  MAX_AMOUNT_MINOR,
+  mulDivHalfEven,
+  parseAmount,
+} from './money.ts';
 
 describe('allocate', () => {
   it('cuts an amount into parts that add up to it, each less than a unit beside its share', () => {

@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { auditLedger } from '../../ledger/audit/audit.ts';
 import { findConversionByOrder } from '../../ledger/conversions/conversions.ts';
-import { type Answer, decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
+import {
+  type Answer,
+  decideConversion,
+  startTestApi,
+  type Tenant,
+  type TestApi,
+} from '../../test/support/api.ts';
 import { waitFor } from '../../test/support/engines.ts';
 
 /** What an order is of and contains, and who bought, by each way in. */
@@ -45,7 +51,11 @@ async function batch(report: Record<string, string>): Promise<Answer> {
   const answer = await api.call('POST', '/v1/conversions/batch', { key, json: { conversions: [report] } });
   const [item] = answer.body.items as Record<string, unknown>[];
   const problem = item?.problem as Record<string, unknown> | null;
-  return { ...answer, status: problem === null ? 200 : Number(problem?.status), body: { ...item, ...problem } };
+  return {
+    ...answer,
+    status: problem === null ? 200 : Number(problem?.status),
+    body: { ...item, ...problem },
+  };
 }
 
 async function importRow(report: Record<string, string>): Promise<Answer> {
@@ -78,11 +88,17 @@ describe.each(WAYS)('by %s', (way, report) => {
   test('an event of the program is the event, another word of event is a status, and the rest is refused', async () => {
     taken((await report(order(id('e'), { event: 'App Install' }))).status);
     expect(await found(id('e'))).toBeUndefined();
-    expect(await found(id('e'), 'app_install')).toMatchObject({ eventName: 'app_install', cancelledAt: null });
+    expect(await found(id('e'), 'app_install')).toMatchObject({
+      eventName: 'app_install',
+      cancelledAt: null,
+    });
     // The same order id once more, as another event.
     taken((await report(order(id('e'), { event_name: 'lead' }))).status);
     taken((await report(order(id('e'), { event: 'sale' }))).status);
-    expect(new Set(await Promise.all([found(id('e')), found(id('e'), 'lead'), found(id('e'), 'app_install')])).size).toBe(3);
+    expect(
+      new Set(await Promise.all([found(id('e')), found(id('e'), 'lead'), found(id('e'), 'app_install')]))
+        .size,
+    ).toBe(3);
     // A status that is an event here: event names the event, status the status.
     taken((await report(order(id('a'), { event: 'approved', status: 'pending' }))).status);
     expect(await found(id('a'), 'approved')).toMatchObject({ awaitsShop: true });
@@ -164,21 +180,39 @@ describe.each(WAYS)('by %s', (way, report) => {
 });
 
 test('items are an array in JSON, and are shown', async () => {
-  const items = [{ sku: 'A-1', amount: '99.00', tax: '19.00' }, { amount: '1.00', gift_card: true }];
-  const { status, body } = await api.call('POST', '/v1/conversions', { key, json: { ...order('json'), items } });
+  const items = [
+    { sku: 'A-1', amount: '99.00', tax: '19.00' },
+    { amount: '1.00', gift_card: true },
+  ];
+  const { status, body } = await api.call('POST', '/v1/conversions', {
+    key,
+    json: { ...order('json'), items },
+  });
   expect(status).toBe(202);
   expect(body.conversion).toMatchObject({
     event_name: 'sale',
     items: [
-      { sku: 'A-1', amount: { amount: '99.00', currency: 'EUR' }, tax: { amount: '19.00' }, gift_card: false, booked: '99.00' },
+      {
+        sku: 'A-1',
+        amount: { amount: '99.00', currency: 'EUR' },
+        tax: { amount: '19.00' },
+        gift_card: false,
+        booked: '99.00',
+      },
       { amount: { amount: '1.00' }, gift_card: true },
     ],
   });
   const changed = [{ ...items[0], tax: '18.00' }, items[1]];
-  const conflict = await api.call('POST', '/v1/conversions', { key, json: { ...order('json'), items: changed } });
+  const conflict = await api.call('POST', '/v1/conversions', {
+    key,
+    json: { ...order('json'), items: changed },
+  });
   expect(conflict).toMatchObject({ status: 409, body: { differing: ['items'] } });
   const unknown = [{ ...items[0], colour: 'red' }, items[1]];
-  const refused = await api.call('POST', '/v1/conversions', { key, json: { ...order('json-2'), items: unknown } });
+  const refused = await api.call('POST', '/v1/conversions', {
+    key,
+    json: { ...order('json-2'), items: unknown },
+  });
   expect(refused.status).toBe(422);
 });
 
@@ -224,11 +258,18 @@ test('terms name events, kinds of customers and items', async () => {
     api.call('POST', '/v1/terms', { key: operator, json: { program_id, ...json } });
   const rates = {
     customer_rates: { new: { rate_bps: 2_000 }, returning: { rate_bps: 0 }, renewal: { rate_bps: 1_500 } },
-    item_rates: [{ sku: 'A-1', rate_bps: 500 }, { category: 'fees', rate_bps: 0 }],
+    item_rates: [
+      { sku: 'A-1', rate_bps: 500 },
+      { category: 'fees', rate_bps: 0 },
+    ],
   };
   const lead = await set({ event_name: 'lead', ...rates });
   expect(lead).toMatchObject({ status: 201, body: { event_name: 'lead', ...rates } });
-  const narrower = await set({ event_name: 'lead', affiliate_id: `aff_${shop.affiliateId}`, rate_bps: 1_200 });
+  const narrower = await set({
+    event_name: 'lead',
+    affiliate_id: `aff_${shop.affiliateId}`,
+    rate_bps: 1_200,
+  });
   expect(narrower.body).toMatchObject({
     ...rates,
     origins: { customer_rates: lead.body.id, item_rates: lead.body.id, rate_bps: 'named' },
@@ -249,11 +290,22 @@ test('terms name events, kinds of customers and items', async () => {
     [{ customer_rates: { vip: { rate_bps: 1 } } }, 'customer_rates.vip'],
     [{ customer_rates: { new: { fixed: { amount: '1.00', currency: 'EUR' } } } }, 'customer_rates.new.fixed'],
     [{ ...fixed, customer_rates: { new: { rate_bps: 1 } } }, 'customer_rates.new.rate_bps'],
-    [{ ...fixed, customer_rates: { new: { fixed: { amount: '1.00', currency: 'USD' } } } }, 'customer_rates.new.fixed.currency'],
+    [
+      { ...fixed, customer_rates: { new: { fixed: { amount: '1.00', currency: 'USD' } } } },
+      'customer_rates.new.fixed.currency',
+    ],
     [{ ...fixed, item_rates: [{ sku: 'a', rate_bps: 100 }] }, 'item_rates.0.rate_bps'],
     [{ item_rates: [{ sku: 'a', brand: 'b', rate_bps: 100 }] }, 'item_rates.0'],
     [{ item_rates: [{ rate_bps: 100 }] }, 'item_rates.0'],
-    [{ item_rates: [{ sku: 'a', rate_bps: 100 }, { sku: 'a', rate_bps: 0 }] }, 'item_rates.1.sku'],
+    [
+      {
+        item_rates: [
+          { sku: 'a', rate_bps: 100 },
+          { sku: 'a', rate_bps: 0 },
+        ],
+      },
+      'item_rates.1.sku',
+    ],
     [{ item_rates: [{ sku: 'a', rate_bps: 9_900 }], level_rates_bps: [200] }, 'level_rates_bps'],
   ] as const) {
     const { status, body } = await set(json);

@@ -15,7 +15,8 @@ const item = z.strictObject({
   category: mark,
   quantity: z.int().min(1).max(MAX_QUANTITY).default(1),
   amount: amountText.meta({
-    description: 'What the customer paid for the line: of all pieces, discount taken off, tax and shipping included.',
+    description:
+      'What the customer paid for the line: of all pieces, discount taken off, tax and shipping included.',
   }),
   discount: amountText.optional().meta({ description: 'What was taken off; shown only.' }),
   tax: amountText.optional().meta({ description: 'Of the amount.' }),
@@ -28,14 +29,17 @@ const itemList = z.array(item).min(1).max(MAX_ITEMS);
 export const itemsInput = z
   .union([
     itemList,
-    z.string().transform((json, context): unknown => {
-      try {
-        return JSON.parse(json);
-      } catch {
-        context.addIssue({ code: 'custom', message: 'must be JSON: an array of items' });
-        return z.NEVER;
-      }
-    }).pipe(itemList),
+    z
+      .string()
+      .transform((json, context): unknown => {
+        try {
+          return JSON.parse(json);
+        } catch {
+          context.addIssue({ code: 'custom', message: 'must be JSON: an array of items' });
+          return z.NEVER;
+        }
+      })
+      .pipe(itemList),
   ])
   .optional()
   .meta({
@@ -81,8 +85,15 @@ export const refundItemsInput = z
   .array(
     z
       .strictObject({
-        item: z.int().min(1).max(MAX_ITEMS).optional().meta({ description: 'Its place among the items, from 1.' }),
-        sku: text(MAX_REFERENCE_LENGTH).optional().meta({ description: 'Of one item only; else name its place.' }),
+        item: z
+          .int()
+          .min(1)
+          .max(MAX_ITEMS)
+          .optional()
+          .meta({ description: 'Its place among the items, from 1.' }),
+        sku: text(MAX_REFERENCE_LENGTH)
+          .optional()
+          .meta({ description: 'Of one item only; else name its place.' }),
         quantity: z.int().min(1).max(MAX_QUANTITY).optional(),
         amount: amountText.optional(),
       })

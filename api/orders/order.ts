@@ -47,7 +47,8 @@ const customerStatus = text(MAX_STATUS_LENGTH)
   })
   .optional()
   .meta({
-    description: 'Whether the customer has bought before: new or returning. Default: as the orders in the books say.',
+    description:
+      'Whether the customer has bought before: new or returning. Default: as the orders in the books say.',
     examples: ['new'],
   });
 
@@ -159,7 +160,8 @@ export function toReport(input: Input, context: z.RefinementCtx): ShopReport {
     programId,
     orderId,
     eventName,
-    order: isOrder && amount ? toOrder(input, amount, { items, awaitsShop: status === 'pending' }) : undefined,
+    order:
+      isOrder && amount ? toOrder(input, amount, { items, awaitsShop: status === 'pending' }) : undefined,
     event: eventOf(status, amount, ref),
   };
 }

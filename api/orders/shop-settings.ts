@@ -87,7 +87,8 @@ export function withEventName(params: unknown, { events }: Pick<ShopWords, 'even
   const { event, ...rest } = params;
   const name = typeof event === 'string' ? eventNameOf(event) : '';
   if (!events.includes(name)) return params;
-  const given = 'event_name' in rest && typeof rest.event_name === 'string' ? eventNameOf(rest.event_name) : name;
+  const given =
+    'event_name' in rest && typeof rest.event_name === 'string' ? eventNameOf(rest.event_name) : name;
   return given === name ? { ...rest, event_name: name } : params;
 }
 

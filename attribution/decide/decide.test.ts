@@ -168,7 +168,9 @@ const sha256 = (text: string) => createHash('sha256').update(text).digest('hex')
 
 describe('an order of a customer whose rate is nothing', () => {
   const newOnly = { terms: { ...terms, customerRates: { returning: { rateBps: 0 } } } };
-  const customer = (kind: Customer['kind']): Given => ({ customer: { kind, by: 'shop', earlierOrder: null } });
+  const customer = (kind: Customer['kind']): Given => ({
+    customer: { kind, by: 'shop', earlierOrder: null },
+  });
   const refused = { outcome: 'rejected', reason: 'customer_not_eligible' };
 
   it('is credited to nobody, and the evidence says who bought', () => {
@@ -192,7 +194,9 @@ describe('an order of a customer whose rate is nothing', () => {
 
   it('is rejected for fraud where both speak against it, and not reviewed', () => {
     const own = ordered({ customerId: 'customer-ann' });
-    expect(decided({ ...newOnly, ...own, ...customer('returning') })).toMatchObject({ reason: 'self_referral' });
+    expect(decided({ ...newOnly, ...own, ...customer('returning') })).toMatchObject({
+      reason: 'self_referral',
+    });
     const bot = found({ flags: ClickFlag.bot });
     expect(decided({ ...newOnly, ...bot, ...customer('returning') })).toMatchObject(refused);
   });

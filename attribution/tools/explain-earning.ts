@@ -21,7 +21,8 @@ export function explainCustomer({ customer }: Evidence): string[] {
   const { kind, by, earlierOrder } = customer;
   if (by === 'subscription') return [`${KINDS[kind]}.`];
   if (by === 'shop') return [`${KINDS[kind]}: the shop has reported it so.`];
-  const books = earlierOrder === null ? 'the books have no earlier order' : `the books have cnv_${earlierOrder}`;
+  const books =
+    earlierOrder === null ? 'the books have no earlier order' : `the books have cnv_${earlierOrder}`;
   return [`${KINDS[kind]}: ${books} of the same customer and event.`];
 }
 
@@ -47,11 +48,17 @@ export function explainEarning(
   const isSpecial = customerKind !== null && terms !== promised;
   const shares = items ? shareOfLines(earning) : [];
   return [
-    ...(isSpecial ? [`For ${customerKind === 'renewal' ? 'renewals' : `${customerKind} customers`} these terms ${paying(terms, money)}.`] : []),
+    ...(isSpecial
+      ? [
+          `For ${customerKind === 'renewal' ? 'renewals' : `${customerKind} customers`} these terms ${paying(terms, money)}.`,
+        ]
+      : []),
     ...(items && commissionBase !== null && commissionBase !== 'order_amount'
       ? [`Its items earn ${commissionBase.replaceAll('_', ' ')}.`]
       : []),
-    ...earning.lines.flatMap((line, i) => (items ? [explainLine(conversion, { line, terms, earned: money(shares[i] ?? 0n) })] : [])),
+    ...earning.lines.flatMap((line, i) =>
+      items ? [explainLine(conversion, { line, terms, earned: money(shares[i] ?? 0n) })] : [],
+    ),
     ...(terms.fixedMinor > 0n ? [explainFixed(terms, evidence, money)] : []),
     ...(earnedMinor < uncutMinor
       ? [`The commission of level 1 would be ${money(uncutMinor)}, and was cut to ${money(earnedMinor)}.`]

@@ -239,7 +239,9 @@ async function readVisits(
     ({ order: { conversion }, click }) => termsQuestion(conversion, click),
     (questions) => termsInForce(sql, questions),
   );
-  const withTheirTerms = new Map<ReportedWithTerms, ClickWithTerms[]>([...visits].map(([order]) => [order, []]));
+  const withTheirTerms = new Map<ReportedWithTerms, ClickWithTerms[]>(
+    [...visits].map(([order]) => [order, []]),
+  );
   for (const one of visited) {
     withTheirTerms.get(one.order)?.push({ click: one.click, terms: terms.get(one) });
   }

@@ -42,7 +42,8 @@ async function decided(parties: TestParties, given: Parameters<AttributionFixtur
   const conversion = await fixture.find(orderId, parties, given.eventName);
   expect(conversion.id).toBe(row?.id);
   const { rows } = await listCommissions(fixture.ledger, { conversionId: conversion.id, limit: 9 });
-  const [used = terms] = conversion.termsId === null ? [] : await getTerms(fixture.ledger, [conversion.termsId]);
+  const [used = terms] =
+    conversion.termsId === null ? [] : await getTerms(fixture.ledger, [conversion.termsId]);
   return {
     conversion,
     evidence: parseEvidence(conversion.evidence),
@@ -97,7 +98,13 @@ test('an order that came by no link makes the next one that of a returning custo
   );
   const { id } = refused.conversion;
   await inTransaction(fixture.ledger, (tx) =>
-    recordReport(tx, { programId, orderId: refused.conversion.orderId, order: undefined, event, actor: 'test' }),
+    recordReport(tx, {
+      programId,
+      orderId: refused.conversion.orderId,
+      order: undefined,
+      event,
+      actor: 'test',
+    }),
   );
   expect((await clicked(parties, { customerId: 'direct' })).earned).toEqual([1_000n, 300n]);
   // What was decided by the books of then stays.
@@ -125,7 +132,11 @@ test('later orders of a subscription earn the rate of renewals, also where the c
 });
 
 test('each event has its terms, its subscriptions and its first order, and an order id counts once in each', async () => {
-  const parties = await createParties(fixture.ledger, { rateBps: 1_000, levelRatesBps: [], recurringMonths: 12 });
+  const parties = await createParties(fixture.ledger, {
+    rateBps: 1_000,
+    levelRatesBps: [],
+    recurringMonths: 12,
+  });
   const { programId, chain } = parties;
   await updateProgram(fixture.ledger, { id: programId, changes: { events: ['sale', 'lead', 'install'] } });
   const lead = await setTerms(fixture.ledger, {
@@ -139,7 +150,12 @@ test('each event has its terms, its subscriptions and its first order, and an or
   const own = await setTerms(fixture.ledger, { programId, affiliateId: chain[0], rateBps: 2_000 });
   const [click] = await fixture.addClicks([{ ts: Date.now() }], parties);
   await fixture.completeTo(Date.now() + 1);
-  const visit = { clickId: click && fixture.clickIds.encode(click), orderId: '1', customerId: 'c', amountMinor: 0n };
+  const visit = {
+    clickId: click && fixture.clickIds.encode(click),
+    orderId: '1',
+    customerId: 'c',
+    amountMinor: 0n,
+  };
   const asLead = await decided(parties, { ...visit, eventName: 'lead' });
   expect(asLead).toMatchObject({ earned: [500n], conversion: { termsId: lead.id } });
   expect(asLead.lines[0]).toContain('order 1 (lead) of 0.00 EUR');

@@ -43,7 +43,10 @@ export async function prepareDecisions(
   const won = ready.flatMap(winOf);
   const ruleFacts = await gatherRuleFacts(sources, won, now);
   const customers = new Map(
-    [...(await gatherCustomers(sources.sql, won))].map(([{ conversion }, customer]) => [conversion.id, customer]),
+    [...(await gatherCustomers(sources.sql, won))].map(([{ conversion }, customer]) => [
+      conversion.id,
+      customer,
+    ]),
   );
   const readyIds = new Set(ready.map(({ facts }) => facts.conversion.id));
   return {

@@ -22,7 +22,9 @@ describe('commission amounts', () => {
   test('round half to even at every level', () => {
     const terms = { ...untiered, rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [1_000, 1_000] };
     const amounts = (orderMinor: bigint) =>
-      computeCommissions({ lines: wholeOrder(orderMinor), terms, chain }).map(({ amountMinor }) => amountMinor);
+      computeCommissions({ lines: wholeOrder(orderMinor), terms, chain }).map(
+        ({ amountMinor }) => amountMinor,
+      );
     expect(amounts(25n)).toEqual([2n, 2n, 2n]);
     expect(amounts(35n)).toEqual([4n, 4n, 4n]);
   });
@@ -40,14 +42,17 @@ describe('commission amounts', () => {
       { fromMinor: 1_100n, rateBps: 1_500 },
     ];
     const terms = { ...untiered, rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers, tierMode };
-    expect(computeCommissions({ lines: wholeOrder(orderMinor), terms, chain, volumeBeforeMinor })[0]?.amountMinor).toBe(earned);
+    expect(
+      computeCommissions({ lines: wholeOrder(orderMinor), terms, chain, volumeBeforeMinor })[0]?.amountMinor,
+    ).toBe(earned);
   });
 
   test('under marginal tiers are the same for an order and for its parts, but for rounding', () => {
     const tiers = [{ fromMinor: 500n, rateBps: 2_000 }];
     const terms = { ...untiered, rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers };
     const earns = (orderMinor: bigint, volumeBeforeMinor: bigint) =>
-      computeCommissions({ lines: wholeOrder(orderMinor), terms, chain, volumeBeforeMinor })[0]?.amountMinor ?? 0n;
+      computeCommissions({ lines: wholeOrder(orderMinor), terms, chain, volumeBeforeMinor })[0]
+        ?.amountMinor ?? 0n;
     fc.assert(
       fc.property(fc.bigInt({ min: 1n, max: 2_000n }), fc.bigInt({ min: 1n, max: 2_000n }), (a, b) => {
         const parts = earns(a, 0n) + earns(b, a);
@@ -85,7 +90,9 @@ describe('commission amounts', () => {
     [300n, true, [300n]],
   ])('of an order of %i with 5.00 fixed, within the order: %s', (orderMinor, fixedWithinOrder, earned) => {
     const terms = { ...untiered, rateBps: 1_000, fixedMinor: 500n, fixedWithinOrder, levelRatesBps: [300] };
-    const amounts = computeCommissions({ lines: wholeOrder(orderMinor), terms, chain }).map(({ amountMinor }) => amountMinor);
+    const amounts = computeCommissions({ lines: wholeOrder(orderMinor), terms, chain }).map(
+      ({ amountMinor }) => amountMinor,
+    );
     expect(amounts).toEqual(earned);
   });
 });

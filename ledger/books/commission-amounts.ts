@@ -13,6 +13,10 @@ export interface CommissionAmount {
   readonly affiliateId: number;
   readonly level: number;
   readonly amountMinor: bigint;
+}
+
+/** What a member of the chain earns by an order. */
+export interface EarnedCommission extends CommissionAmount {
   /** The part of it that is a percentage of the order. */
   readonly shareMinor: bigint;
 }
@@ -53,10 +57,10 @@ interface Earning {
  * together never come to more than the order: lower levels come first. The fixed amount is a promise of its own, also for an
  * order of nothing, unless the terms keep it `fixedWithinOrder`, or no line earns. Commissions of zero are left out.
  */
-export function computeCommissions(earning: Earning & { chain: readonly ChainMember[] }): CommissionAmount[] {
+export function computeCommissions(earning: Earning & { chain: readonly ChainMember[] }): EarnedCommission[] {
   const { lines, terms, chain } = earning;
   const baseMinor = lines.reduce((sum, line) => sum + line.baseMinor, 0n);
-  const commissions: CommissionAmount[] = [];
+  const commissions: EarnedCommission[] = [];
   let left = baseMinor;
   for (const { affiliateId, level, active } of chain) {
     if (!active && level > 1) continue;
@@ -68,7 +72,12 @@ export function computeCommissions(earning: Earning & { chain: readonly ChainMem
     left -= takenMinor;
     const amountMinor = terms.fixedWithinOrder ? takenMinor : takenMinor + fixedMinor;
     if (amountMinor <= 0n) continue;
-    commissions.push({ affiliateId, level, amountMinor, shareMinor: shareMinor < takenMinor ? shareMinor : takenMinor });
+    commissions.push({
+      affiliateId,
+      level,
+      amountMinor,
+      shareMinor: shareMinor < takenMinor ? shareMinor : takenMinor,
+    });
   }
   return commissions;
 }
@@ -79,7 +88,7 @@ export function uncutCommission(earning: Earning): bigint {
 }
 
 /** What a commission earns by each item of the order; what the order was raised by before it was decided is of none. */
-export function partsOfItems(earning: Earning, { level, shareMinor }: CommissionAmount): bigint[] {
+export function partsOfItems(earning: Earning, { level, shareMinor }: EarnedCommission): bigint[] {
   const weights = level === 1 ? weightsOf(earning) : earning.lines.map(({ baseMinor }) => baseMinor);
   const parts = allocate(shareMinor, weights);
   return parts.filter((_, i) => earning.lines[i]?.item !== null);

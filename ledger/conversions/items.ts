@@ -57,7 +57,7 @@ export function checkItems(
 }
 
 /** An item as JSON keeps it: amounts are text, what there is not is left out. */
-export interface StoredItem extends Partial<Readonly<Record<ItemMark, string>>> {
+export type StoredItem = Partial<Readonly<Record<ItemMark, string>>> & {
   readonly quantity: number;
   readonly amount: string;
   readonly discount?: string;
@@ -66,7 +66,7 @@ export interface StoredItem extends Partial<Readonly<Record<ItemMark, string>>> 
   readonly giftCard?: true;
   /** Amount, tax and shipping in the program's currency, where that is not the order's. */
   readonly booked?: readonly [amount: string, tax: string, shipping: string];
-}
+};
 
 /**
  * Items as they are stored. `exchangedMinor` is what the order comes to in its program's currency, where that is another
@@ -80,7 +80,8 @@ export function storedItems(items: readonly OrderItem[], exchangedMinor: bigint 
   ]);
   const booked = exchangedMinor === undefined ? undefined : allocate(exchangedMinor, parts);
   return items.map((item, i): StoredItem => {
-    const { sku, brand, category, quantity, amountMinor, discountMinor, taxMinor, shippingMinor, giftCard } = item;
+    const { sku, brand, category, quantity, amountMinor, discountMinor, taxMinor, shippingMinor, giftCard } =
+      item;
     const [net = 0n, tax = 0n, shipping = 0n] = booked?.slice(3 * i, 3 * i + 3) ?? [];
     return {
       ...(sku !== null && { sku }),

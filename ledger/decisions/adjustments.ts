@@ -188,7 +188,10 @@ interface ItemRefunds {
 }
 
 /** Undefined: no refund names items. */
-async function readItemRefunds(tx: DatabaseTransaction, conversionId: bigint): Promise<ItemRefunds | undefined> {
+async function readItemRefunds(
+  tx: DatabaseTransaction,
+  conversionId: bigint,
+): Promise<ItemRefunds | undefined> {
   const refunded = await readRefundedItems(tx, conversionId);
   if (refunded.size === 0) return undefined;
   const conversion = await getConversion(tx, conversionId);

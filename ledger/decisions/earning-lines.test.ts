@@ -75,11 +75,17 @@ test('recruiters earn nothing by what is excluded, and a fixed amount needs some
   const excluded = item({ amountMinor: 6_000n, category: 'fees' });
   const hybrid = { ...terms, fixedMinor: 100n };
   const half = linesOf([item({ amountMinor: 4_000n }), excluded], { itemRates });
-  expect(computeCommissions({ lines: half, terms: hybrid, chain }).map((one) => one.amountMinor)).toEqual([500n, 200n]);
+  expect(computeCommissions({ lines: half, terms: hybrid, chain }).map((one) => one.amountMinor)).toEqual([
+    500n,
+    200n,
+  ]);
   expect(computeCommissions({ lines: linesOf([excluded], { itemRates }), terms: hybrid, chain })).toEqual([]);
   // What the order was raised by is of no item.
   const raised = linesOf([excluded], { itemRates, raisedMinor: 1_000n });
-  expect(computeCommissions({ lines: raised, terms: hybrid, chain }).map((one) => one.amountMinor)).toEqual([200n, 50n]);
+  expect(computeCommissions({ lines: raised, terms: hybrid, chain }).map((one) => one.amountMinor)).toEqual([
+    200n,
+    50n,
+  ]);
 });
 
 test.each([

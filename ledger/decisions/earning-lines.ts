@@ -38,7 +38,8 @@ function baseOf({ booked }: BookedItem, base: CommissionBase | null): bigint {
 /** The most specific rate for an item. */
 function rateOf(item: BookedItem, rates: readonly ItemRate[]): ItemRate | null {
   for (const mark of ITEM_MARKS) {
-    const rate = item[mark] === null ? undefined : rates.find(({ by, name }) => by === mark && name === item[mark]);
+    const rate =
+      item[mark] === null ? undefined : rates.find(({ by, name }) => by === mark && name === item[mark]);
     if (rate) return rate;
   }
   return null;

@@ -196,10 +196,7 @@ async function earnRaise(
         terms: termsFor(terms, before.customerKind),
         chain,
         volumeBeforeMinor,
-      }).map((earned) => [
-        earned.level,
-        earned.amountMinor,
-      ]),
+      }).map((earned) => [earned.level, earned.amountMinor]),
     );
   const [earlier, now] = [earnedBy(before.amountMinor), earnedBy(conversion.amountMinor)];
   const availableAt = new Date(Date.now() + terms.holdDays * DAY_MS);

@@ -14,12 +14,12 @@ import { auditLedger } from '../audit/audit.ts';
 import { vestDue } from '../books/commissions.ts';
 import { writeOffDebt } from '../books/debt.ts';
 import { findConversionByOrder } from '../conversions/conversions.ts';
+import type { OrderItem } from '../conversions/items.ts';
 import { addRates } from '../conversions/rates.ts';
 import { failPayout, listPayouts, markPayoutPaid, returnPayout } from '../payouts/payouts.ts';
 import { answerAll } from '../payouts/provider.ts';
 import { BANK_LIMITS } from '../payouts/providers/bank-csv.ts';
 import { runPayouts } from '../payouts/run.ts';
-import type { OrderItem } from '../conversions/items.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateProgram } from '../programs/programs.ts';
 import { setTerms } from '../programs/terms.ts';
@@ -246,7 +246,8 @@ function refundOfItem(model: ModelOrder, step: Step & { kind: 'refund item' }): 
   else if ('quantity' in by && by.quantity !== pieces) amountMinor = of(gone + by.quantity) - of(gone);
   if ('amountMinor' in by ? amountMinor > left : 'quantity' in by && by.quantity > pieces) return undefined;
   if (amountMinor > left) amountMinor = left;
-  if (amountMinor === 0n || amountMinor > model.grossMinor - model.loweredMinor - refundedOf(model)) return undefined;
+  if (amountMinor === 0n || amountMinor > model.grossMinor - model.loweredMinor - refundedOf(model))
+    return undefined;
   const quantity = 'amountMinor' in by ? 0 : 'quantity' in by ? by.quantity : pieces;
   return { amountMinor, restored: false, item: place, quantity };
 }
@@ -308,7 +309,11 @@ function inEuros(items: readonly OrderItem[], currency: World['currency']): Orde
 }
 
 /** What a line earns by, in basis points; undefined: it earns nothing. */
-function rateOf({ sku, brand, category, giftCard }: OrderItem, own: number, isSale: boolean): number | undefined {
+function rateOf(
+  { sku, brand, category, giftCard }: OrderItem,
+  own: number,
+  isSale: boolean,
+): number | undefined {
   if (giftCard) return undefined;
   if (isSale && sku === 'a') return 2_000;
   if (isSale && brand === 'one') return 700;
@@ -319,7 +324,9 @@ function rateOf({ sku, brand, category, giftCard }: OrderItem, own: number, isSa
 function cut(amount: bigint, weights: readonly bigint[]): bigint[] {
   const total = weights.reduce((sum, weight) => sum + weight, 0n);
   const upTo = (i: number) =>
-    total === 0n ? 0n : halfEven(amount * weights.slice(0, i).reduce((sum, weight) => sum + weight, 0n), total);
+    total === 0n
+      ? 0n
+      : halfEven(amount * weights.slice(0, i).reduce((sum, weight) => sum + weight, 0n), total);
   return weights.map((_, i) => upTo(i + 1) - upTo(i));
 }
 
@@ -343,7 +350,10 @@ function earnedOf({ event, customer, items }: ModelOrder, amount: bigint): [Earn
   const bases = lines.map(({ net, rate }) => (rate === undefined ? 0n : net));
   const weights = lines.map(({ net, rate = 0 }) => net * BigInt(rate));
   const base = bases.reduce((sum, net) => sum + net, 0n);
-  const share = halfEven(weights.reduce((sum, weight) => sum + weight, 0n), 10_000n);
+  const share = halfEven(
+    weights.reduce((sum, weight) => sum + weight, 0n),
+    10_000n,
+  );
   const parent = halfEven(base * 300n, 10_000n);
   const ofItem = (parts: bigint[]) => parts.slice(0, items?.length ?? 0);
   const promised = isSale ? (customer === 'returning' ? 0n : 50n) : customer === 'new' ? 120n : 80n;
@@ -435,13 +445,20 @@ async function carryOut(world: World, step: Step): Promise<void> {
     }
     case 'refund item': {
       const refund = refundOfItem(model, step);
-      const asked = { programId, orderId, eventName, refundRef: step.ref, items: [{ item: step.item, ...step.by }] };
-      const did = await inTransaction(ledger, async (tx) => (await recordRefund(tx, { ...asked, actor })).outcome).catch(
-        (error: unknown) => {
-          if (error instanceof InputError) return 'refused';
-          throw error;
-        },
-      );
+      const asked = {
+        programId,
+        orderId,
+        eventName,
+        refundRef: step.ref,
+        items: [{ item: step.item, ...step.by }],
+      };
+      const did = await inTransaction(
+        ledger,
+        async (tx) => (await recordRefund(tx, { ...asked, actor })).outcome,
+      ).catch((error: unknown) => {
+        if (error instanceof InputError) return 'refused';
+        throw error;
+      });
       // Under a reference that is known it is a repetition.
       if (!model.refunds.has(step.ref)) expect(did).toBe(refund ? 'recorded' : 'refused');
       if (refund) model.refunds.set(step.ref, refund);
@@ -480,7 +497,14 @@ async function report(
   const expected = expectedOf(model, step);
   const did = await inTransaction(ledger, async (tx) => {
     const { event: eventName } = model;
-    const recorded = await recordReport(tx, { programId, orderId, eventName, order: undefined, event, actor });
+    const recorded = await recordReport(tx, {
+      programId,
+      orderId,
+      eventName,
+      order: undefined,
+      event,
+      actor,
+    });
     return 'did' in recorded ? recorded.did : 'refused';
   }).catch((error: unknown) => {
     if (error instanceof InputError) return 'refused';

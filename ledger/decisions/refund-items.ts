@@ -17,14 +17,14 @@ export interface RefundedItem {
 }
 
 /** As the refund keeps it. */
-export interface StoredRefundItem {
+export type StoredRefundItem = {
   /** Its place among the order's items, from 0. */
   readonly item: number;
   /** Pieces; 0: an amount was named. */
   readonly quantity: number;
   /** Minor units of the order's currency. */
   readonly amount: string;
-}
+};
 
 /** What was refunded of an item before. */
 interface Before {
@@ -33,14 +33,19 @@ interface Before {
 }
 
 /** By their place, what was refunded of items by refunds that were not taken back. */
-export async function readRefundedItems(sql: DatabaseSql, conversionId: bigint): Promise<Map<number, Before>> {
+export async function readRefundedItems(
+  sql: DatabaseSql,
+  conversionId: bigint,
+): Promise<Map<number, Before>> {
   const rows = await sql<{ item: number; quantity: bigint; amountMinor: bigint }[]>`
     select (one ->> 'item')::integer as item, sum((one ->> 'quantity')::bigint)::bigint as quantity,
       sum((one ->> 'amount')::bigint)::bigint as amount_minor
     from refunds r cross join jsonb_array_elements(r.items) as one
     where conversion_id = ${conversionId} and not exists (select from order_changes where refund_id = r.id)
     group by 1`;
-  return new Map(rows.map(({ item, quantity, amountMinor }) => [item, { quantity: Number(quantity), amountMinor }]));
+  return new Map(
+    rows.map(({ item, quantity, amountMinor }) => [item, { quantity: Number(quantity), amountMinor }]),
+  );
 }
 
 /** What each named item is refunded by. @throws InputError naming a member of `items`. */
@@ -90,7 +95,10 @@ function refundOf(
     if (asked.amountMinor > 0n && asked.amountMinor <= leftMinor) {
       return { quantity: 0, amountMinor: asked.amountMinor };
     }
-    throw new InputError(`${field}.amount`, `must be more than zero, and at most ${formatAmount(leftMinor, currency)}`);
+    throw new InputError(
+      `${field}.amount`,
+      `must be more than zero, and at most ${formatAmount(leftMinor, currency)}`,
+    );
   }
   const { quantity = leftQuantity } = asked;
   if (asked.quantity !== undefined && quantity > leftQuantity) {

@@ -124,7 +124,11 @@ export async function recordRefund(tx: DatabaseTransaction, refund: NewRefund): 
 /** @throws InputError naming `amount`. */
 function amountOf(
   refund: NewRefund,
-  { items, leftMinor, currency }: { items: readonly StoredRefundItem[] | undefined; leftMinor: bigint; currency: string },
+  {
+    items,
+    leftMinor,
+    currency,
+  }: { items: readonly StoredRefundItem[] | undefined; leftMinor: bigint; currency: string },
 ): bigint {
   if (!items) return refund.amountMinor ?? leftMinor;
   const sumMinor = items.reduce((sum, { amount }) => sum + BigInt(amount), 0n);

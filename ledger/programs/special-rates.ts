@@ -13,18 +13,18 @@ export interface CustomerRate {
   readonly rateBps?: number | undefined;
   readonly fixedMinor?: bigint | undefined;
 }
-export type CustomerRates = { readonly [Kind in CustomerKind]?: CustomerRate | undefined };
+export type CustomerRates = { readonly [Kind in CustomerKind]?: CustomerRate };
 
 /** By what items are told apart, the most specific first. */
 export const ITEM_MARKS = ['sku', 'brand', 'category'] as const;
 export type ItemMark = (typeof ITEM_MARKS)[number];
 
 /** The rate of items with this mark; 0 excludes them: nobody earns anything by them. */
-export interface ItemRate {
+export type ItemRate = {
   readonly by: ItemMark;
   readonly name: string;
   readonly rateBps: number;
-}
+};
 
 /** They are read with the terms of every order that is decided. */
 export const MAX_ITEM_RATES = 500;
@@ -36,7 +36,8 @@ export function checkSpecialRates(
 ): void {
   for (const [kind, { rateBps, fixedMinor }] of Object.entries(customerRates)) {
     const field = `customer_rates.${kind}`;
-    if (rateBps === undefined && fixedMinor === undefined) throw new InputError(field, 'names no rate and no amount');
+    if (rateBps === undefined && fixedMinor === undefined)
+      throw new InputError(field, 'names no rate and no amount');
     if (type === 'percent' && fixedMinor !== undefined) {
       throw new InputError(`${field}.fixed`, 'is not of percentages: the commission type is percent');
     }
@@ -54,7 +55,10 @@ export function checkSpecialRates(
     if (seen.has(key)) throw new InputError(`item_rates.${i}.${by}`, 'has a rate already');
     seen.add(key);
     if (type === 'fixed' && rateBps > 0) {
-      throw new InputError(`item_rates.${i}.rate_bps`, 'must be 0 where the commission is fixed: items are excluded');
+      throw new InputError(
+        `item_rates.${i}.rate_bps`,
+        'must be 0 where the commission is fixed: items are excluded',
+      );
     }
   }
 }

@@ -277,7 +277,8 @@ const scopeOf = (
   and affiliate_id is not distinct from ${affiliateId}::integer and event_name is not distinct from ${eventName}::text`;
 
 /** In which order terms count for an order: those for its event, then the narrower scope. */
-const narrowestFirst = (sql: DatabaseSql) => sql`event_name is null, affiliate_id is null, campaign_id is null`;
+const narrowestFirst = (sql: DatabaseSql) =>
+  sql`event_name is null, affiliate_id is null, campaign_id is null`;
 
 /** The terms of wider scopes that are in force when these begin, the narrowest first. */
 async function widerTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms[]> {

@@ -490,7 +490,11 @@ export const GUARDS: readonly Guard[] = [
         'commissions_reversed_state',
         copy('commissions', { conversion_id: order('undecided'), amount_minor: '0' }, SMALL),
       ),
-      commissions_item_minor_check: copy('commissions', { conversion_id: order('undecided'), item_minor: 'array[-1]' }, SMALL),
+      commissions_item_minor_check: copy(
+        'commissions',
+        { conversion_id: order('undecided'), item_minor: 'array[-1]' },
+        SMALL,
+      ),
       commissions_level_check: copy('commissions', { conversion_id: order('undecided'), level: '11' }, SMALL),
       commissions_part_once: copy('commissions', { affiliate_id: '1' }, SMALL),
       commissions_part_check: copy('commissions', { part: '0' }, SMALL),

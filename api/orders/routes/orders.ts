@@ -59,7 +59,8 @@ export function addOrderRoutes(app: ApiServer, context: ShopContext): void {
     },
     preValidation: async (request) => {
       const given = withoutEmptyMembers(request.body) as { program_id?: unknown } | undefined;
-      const programId = principalOf(request).programId ?? integerId('program').safeParse(given?.program_id).data;
+      const programId =
+        principalOf(request).programId ?? integerId('program').safeParse(given?.program_id).data;
       const words = programId === undefined ? PLAIN_WORDS : await context.shopSettings.of(programId);
       request.body = withEventName(given, words) as typeof request.body;
     },

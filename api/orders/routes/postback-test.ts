@@ -172,7 +172,9 @@ async function tellClick(
   if (click.programId !== programId) return take('click', false, `a click of ${at}, of another program`);
   const who = `${formatId('affiliate', click.affiliateId)} by ${formatId('link', click.linkId)}`;
   take('click', true, `a click of ${at}, of ${who}`);
-  const [terms] = await termsInForce(ledger, [{ ...click, eventName: order.eventName, at: new Date(click.ts) }]);
+  const [terms] = await termsInForce(ledger, [
+    { ...click, eventName: order.eventName, at: new Date(click.ts) },
+  ]);
   if (!terms) return take('window', false, 'no terms were in force when it was made');
   const occurred = (order.occurredAt ?? new Date()).getTime();
   const until = click.ts + terms.cookieDays * DAY_MS;

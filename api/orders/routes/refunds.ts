@@ -154,7 +154,8 @@ async function refundedConversion(
         });
   const conversion = inProgram(principal, found || undefined, 'conversion of this order');
   const { currency } = input;
-  const hasAmounts = input.reported ?? input.refundedItems?.some(({ amountMinor }) => amountMinor !== undefined);
+  const hasAmounts =
+    input.reported ?? input.refundedItems?.some(({ amountMinor }) => amountMinor !== undefined);
   if (hasAmounts && currency !== undefined) checkCurrency(conversion, { currency });
   return conversion;
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
+import { MAX_EVENT_LENGTH, MAX_EVENTS } from '../../../ledger/programs/events.ts';
 import {
   FRAUD_RULE_NAMES,
   FRAUD_RULES,
@@ -9,7 +10,6 @@ import {
   MAX_FRAUD_THRESHOLD,
   thresholdOf,
 } from '../../../ledger/programs/fraud-rules.ts';
-import { MAX_EVENT_LENGTH, MAX_EVENTS } from '../../../ledger/programs/events.ts';
 import {
   COMMISSION_BASES,
   createProgram,
@@ -80,7 +80,8 @@ const programView = z
       description: 'What orders may be of; terms may be for one of them. An order that names none is a sale.',
     }),
     commission_base: z.enum(COMMISSION_BASES).meta({
-      description: 'What of an order’s items earns: all that was paid, or that without tax, or without shipping too.',
+      description:
+        'What of an order’s items earns: all that was paid, or that without tax, or without shipping too.',
     }),
     payout_method_hold_days: z
       .number()
@@ -133,7 +134,10 @@ const orders = {
     .min(1)
     .max(MAX_EVENTS)
     .exactOptional()
-    .meta({ description: 'Names of lower-case letters, digits and _; sale must be one.', examples: [['sale', 'lead']] }),
+    .meta({
+      description: 'Names of lower-case letters, digits and _; sale must be one.',
+      examples: [['sale', 'lead']],
+    }),
   commission_base: z.enum(COMMISSION_BASES).exactOptional(),
 };
 const access = { require_second_factor: z.boolean().exactOptional() };

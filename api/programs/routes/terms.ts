@@ -90,7 +90,7 @@ const itemRate = z
   .transform(({ rate_bps, ...marks }, context): ItemRate => {
     const [by, ...others] = ITEM_MARKS.filter((mark) => marks[mark] !== undefined);
     const name = by && marks[by];
-    if (name !== undefined && others.length === 0) return { by, name, rateBps: rate_bps };
+    if (by && name !== undefined && others.length === 0) return { by, name, rateBps: rate_bps };
     context.addIssue({ code: 'custom', message: 'must name one of sku, brand and category' });
     return z.NEVER;
   });
@@ -101,7 +101,10 @@ const termsView = z
     program_id: idText('program'),
     campaign_id: idText('campaign').nullable(),
     affiliate_id: idText('affiliate').nullable(),
-    event_name: z.string().nullable().meta({ description: 'Null: every event that has no terms of its own.' }),
+    event_name: z
+      .string()
+      .nullable()
+      .meta({ description: 'Null: every event that has no terms of its own.' }),
     valid_from: timeText.nullable().meta({ description: 'Null: since ever.' }),
     valid_to: timeText.nullable().meta({ description: 'Null: until further notice.' }),
     commission_type: z.enum(COMMISSION_TYPES),
@@ -118,7 +121,12 @@ const termsView = z
       z.object({ rate_bps: z.number().exactOptional(), fixed: moneyText.exactOptional() }),
     ).meta({ description: CUSTOMER_RATES }),
     item_rates: z
-      .array(z.object({ sku: z.string(), brand: z.string(), category: z.string() }).partial().extend({ rate_bps: z.number() }))
+      .array(
+        z
+          .object({ sku: z.string(), brand: z.string(), category: z.string() })
+          .partial()
+          .extend({ rate_bps: z.number() }),
+      )
       .meta({ description: ITEM_RATES }),
     recurring_months: z.number().meta({
       description: 'Later orders of a customer are credited by the first one for so many months.',
@@ -197,7 +205,10 @@ function formatTerms(terms: Terms): z.output<typeof termsView> {
   };
 }
 
-function formatCustomerRates({ customerRates, currency }: Terms): z.output<typeof termsView>['customer_rates'] {
+function formatCustomerRates({
+  customerRates,
+  currency,
+}: Terms): z.output<typeof termsView>['customer_rates'] {
   return Object.fromEntries(
     Object.entries(customerRates).map(([kind, { rateBps, fixedMinor }]) => [
       kind,

@@ -103,7 +103,9 @@ function Items({ items }: { items: NonNullable<Conversion['items']> }) {
               <>
                 {`${line}. ${sku ?? ''}`}
                 <span class="sub">
-                  {[brand, category, gift_card ? 'gift card' : null].filter((mark) => mark !== null).join(', ')}
+                  {[brand, category, gift_card ? 'gift card' : null]
+                    .filter((mark) => mark !== null)
+                    .join(', ')}
                 </span>
               </>
             ),

@@ -174,14 +174,20 @@ function SpecialRates({ terms: { customer_rates, item_rates } }: { terms: Terms 
     const special = customer_rates[kind];
     if (!special) return [];
     const { rate_bps, fixed } = special;
-    const pays = [...(rate_bps === undefined ? [] : [formatBps(rate_bps)]), ...(fixed ? [formatMoney(fixed)] : [])];
+    const pays = [
+      ...(rate_bps === undefined ? [] : [formatBps(rate_bps)]),
+      ...(fixed ? [formatMoney(fixed)] : []),
+    ];
     return [`${pays.join(' and ')} for ${CUSTOMERS[kind]}`];
   });
   const items = item_rates.map(({ sku, brand, category, rate_bps }) => {
     const mark = sku ?? brand ?? category ?? '';
     return rate_bps === 0 ? `${mark} excluded` : `${formatBps(rate_bps)} for ${mark}`;
   });
-  const shown = items.length > SHOWN_ITEM_RATES ? [...items.slice(0, SHOWN_ITEM_RATES), `and ${items.length - SHOWN_ITEM_RATES} more`] : items;
+  const shown =
+    items.length > SHOWN_ITEM_RATES
+      ? [...items.slice(0, SHOWN_ITEM_RATES), `and ${items.length - SHOWN_ITEM_RATES} more`]
+      : items;
   return (
     <>
       {customers.length > 0 && <span class="sub">{customers.join(', ')}</span>}
