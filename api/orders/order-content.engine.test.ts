@@ -236,6 +236,115 @@ test('orders are found by their event, and refunded by it', async () => {
   expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
 });
 
+test('a refund names items: what they earned is taken back, and nothing of the others', async () => {
+  const operator = shop.keys.operator;
+  const program_id = `prg_${shop.programId}`;
+  await api.call('POST', '/v1/terms', {
+    key: operator,
+    json: {
+      program_id,
+      event_name: 'app_install',
+      item_rates: [{ sku: 'fee', rate_bps: 0 }],
+      level_rates_bps: [],
+    },
+  });
+  const plain = {
+    brand: null,
+    category: null,
+    discountMinor: 0n,
+    taxMinor: 0n,
+    shippingMinor: 0n,
+    giftCard: false,
+  };
+  const id = await decideConversion(api.ledger, {
+    tenant: shop,
+    orderId: 'by-item',
+    eventName: 'app_install',
+    affiliateId: shop.affiliateId,
+    outcome: 'attributed',
+    items: [
+      { ...plain, sku: 'A', quantity: 3, amountMinor: 5_000n },
+      { ...plain, sku: 'fee', quantity: 1, amountMinor: 1_000n },
+      { ...plain, sku: 'B', quantity: 1, amountMinor: 2_000n },
+      { ...plain, sku: 'B', quantity: 1, amountMinor: 2_000n },
+    ],
+  });
+  const left = async () =>
+    (
+      await api.ledger<{ left: bigint }[]>`
+        select sum(amount_minor - reversed_minor)::bigint as left from commissions where conversion_id = ${id}`
+    )[0]?.left;
+  const refund = (refund_ref: string, items: object[], more: object = {}) =>
+    api.call('POST', '/v1/refunds', {
+      key,
+      json: { conversion_id: `cnv_${id}`, refund_ref, items, ...more },
+    });
+  expect(await left()).toBe(900n);
+  const fee = await refund('fee', [{ sku: 'fee' }]);
+  expect(fee).toMatchObject({
+    status: 201,
+    body: {
+      refund: { amount: { amount: '10.00' }, items: [{ item: 2, quantity: 1, amount: { amount: '10.00' } }] },
+    },
+  });
+  expect(await left()).toBe(900n);
+  // One piece of three, and the other two: to the unit what the line comes to.
+  expect((await refund('one', [{ sku: 'A', quantity: 1 }])).body.refund).toMatchObject({
+    amount: { amount: '16.67' },
+  });
+  expect(await left()).toBe(733n);
+  const rest = await refund(
+    'two',
+    [
+      { item: 1, quantity: 2 },
+      { item: 3, amount: '5.00' },
+    ],
+    { currency: 'EUR' },
+  );
+  expect(rest.body.refund).toMatchObject({ amount: { amount: '38.33' } });
+  expect(await left()).toBe(350n);
+  expect(await refund('two', [{ item: 1, quantity: 2 }])).toMatchObject({
+    status: 200,
+    body: { status: 'duplicate' },
+  });
+  for (const [items, more, field] of [
+    [[{ sku: 'A' }], {}, 'items.0'],
+    [[{ sku: 'B' }], {}, 'items.0.sku'],
+    [[{ sku: 'C' }], {}, 'items.0.sku'],
+    [[{ item: 5 }], {}, 'items.0.item'],
+    [[{ item: 3, quantity: 2 }], {}, 'items.0.quantity'],
+    [[{ item: 3, amount: '15.01' }], { currency: 'EUR' }, 'items.0.amount'],
+    [[{ item: 3, amount: '15.00' }], {}, 'currency'],
+    [[{ item: 3, amount: '15.00' }], { currency: 'USD' }, 'currency'],
+    [[{ item: 3, amount: '15.00' }], { currency: 'EUR', amount: '14.00' }, 'amount'],
+    [[{ item: 3, sku: 'B' }], {}, 'items.0.item'],
+    [[{ item: 3 }, { item: 3 }], {}, 'items.1'],
+  ] as const) {
+    const refused = await refund('wrong', [...items], more);
+    expect([items, refused.status, refused.body.field]).toEqual([items, 422, field]);
+  }
+  // Half of what is left of the order is half of what is left of the commission.
+  await api.call('POST', '/v1/refunds', {
+    key,
+    json: { conversion_id: `cnv_${id}`, refund_ref: 'half', amount: '17.50', currency: 'EUR' },
+  });
+  expect(await left()).toBe(175n);
+  await api.call('POST', `/v1/conversions/cnv_${id}/restore`, { key, json: { refund_ref: 'one' } });
+  // 16.67 more are left of the order, of which 17.50 are gone beside the items.
+  expect(await left()).toBe(517n - 175n);
+  const byReport = {
+    order_id: 'by-item',
+    event_name: 'app_install',
+    status: 'refunded',
+    items: [{ amount: '1.00' }],
+  };
+  expect(await api.call('POST', '/v1/conversions', { key, json: byReport })).toMatchObject({
+    status: 422,
+    body: { field: 'items' },
+  });
+  expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+});
+
 test('names of events are checked, and none takes an order back', async () => {
   const set = (events: string[]) =>
     api.call('PATCH', `/v1/programs/prg_${shop.programId}`, { key: shop.keys.operator, json: { events } });

@@ -47,7 +47,7 @@ async function decided(parties: TestParties, given: Parameters<AttributionFixtur
   return {
     conversion,
     evidence: parseEvidence(conversion.evidence),
-    earned: rows.map(({ amountMinor }) => amountMinor),
+    earned: rows.toSorted((a, b) => a.level - b.level).map(({ amountMinor }) => amountMinor),
     lines: explainConversion({ conversion, commissions: rows, terms: used }),
   };
 }

@@ -11,6 +11,7 @@ import {
   postJournals,
 } from '../books/journals.ts';
 import { type ConversionReason, type ConversionState, getConversion } from '../conversions/conversions.ts';
+import type { StoredItem } from '../conversions/items.ts';
 import { cancelPayout } from '../payouts/payouts.ts';
 import type { DatabaseTransaction } from '../postgres/db.ts';
 import { readAmounts } from './order-amounts.ts';
@@ -50,6 +51,7 @@ export interface AdjustedConversion {
   readonly state: ConversionState;
   readonly reason: ConversionReason | null;
   readonly reviewedAt: Date | null;
+  readonly items: readonly StoredItem[] | null;
 }
 
 const ADJUSTED_COLUMNS = [
@@ -64,6 +66,7 @@ const ADJUSTED_COLUMNS = [
   'state',
   'reason',
   'reviewedAt',
+  'items',
 ];
 
 /** States with commissions; before a decision changes wait for it, after a rejection nothing is left. */
@@ -163,9 +166,7 @@ export async function adjustCommissions(
   if (!CREDITED.has(conversion.state)) return;
   const { id: conversionId } = conversion;
   let commissions = await lockCommissions(tx, conversionId);
-  const ofItems = commissions.some(({ itemMinor }) => itemMinor !== null)
-    ? await readItemRefunds(tx, conversionId)
-    : undefined;
+  const ofItems = conversion.items === null ? undefined : await readItemRefunds(tx, conversionId);
   const lack = (parts: readonly Commission[]) => lackOf(parts, conversion, ofItems);
   if (levelsOf(commissions).some((parts) => lack(parts) < 0n)) {
     commissions = await lockOutOfPayouts(tx, conversionId, commissions);

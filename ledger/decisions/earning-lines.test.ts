@@ -108,7 +108,7 @@ test('tiers are gone through line by line, without items that have a rate of the
   expect(shareOfLines({ lines, terms: tiered, volumeBeforeMinor: 0n })).toEqual([60n, 500n, 80n]);
 });
 
-test('the shares of lines come to the commission, and no line has more than a unit beside its rate', () => {
+test('the shares of lines come to the commission, and no line is two units beside its rate', () => {
   const anyItem = fc.record({
     amountMinor: fc.bigInt({ min: 0n, max: 100_000n }),
     sku: fc.constantFrom('a', 'b', null),
@@ -133,7 +133,8 @@ test('the shares of lines come to the commission, and no line has more than a un
       for (const [i, { amountMinor, sku, category }] of given.entries()) {
         const rate = sku === 'a' ? rates.a : category === 'x' ? rates.x : rates.own;
         const off = (shares[i] ?? 0n) * 10_000n - amountMinor * BigInt(rate);
-        expect(off > -10_000n && off < 10_000n).toBe(true);
+        // By the roundings of the commission and of both ends of the line.
+        expect(off > -20_000n && off < 20_000n).toBe(true);
       }
     }),
   );
