@@ -74,7 +74,7 @@ export const conversionView = z
     customer_kind: z
       .enum(CUSTOMER_KINDS)
       .nullable()
-      .meta({ description: 'By whose rates it was decided; null: nobody knew, or it is not decided.' }),
+      .meta({ description: 'By whose rates it was decided; null: not known, or not decided.' }),
     status: z.enum(CONVERSION_STATUSES),
     state: z.enum(CONVERSION_STATES),
     reason: z.enum([...CONVERSION_REASONS, ...SAFE_REASONS]).nullable(),

@@ -3,7 +3,7 @@ import type { Won } from './choose.ts';
 
 /** Who bought, as far as the rates of terms ask for it. */
 export interface Customer {
-  /** Null: nobody knows. */
+  /** Null: not known. */
   readonly kind: CustomerKind | null;
   /** Who says so: the subscription that the order continues, the shop, or the orders in the books. */
   readonly by: 'subscription' | 'shop' | 'books' | null;
@@ -11,7 +11,7 @@ export interface Customer {
   readonly earlierOrder: string | null;
 }
 
-/** Whether only the books can tell: the shop has not, and the terms ask. An order without a customer cannot be told. */
+/** Whether only the books can tell: the shop has not, and the terms ask. An order without a customer has none to look for. */
 export function needsBooks({ conversion, winner }: Won): boolean {
   const { customerId, customerEmailHash, customerStatus } = conversion;
   const { customerRates } = winner.terms;

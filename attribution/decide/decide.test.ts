@@ -173,7 +173,7 @@ describe('an order of a customer whose rate is nothing', () => {
   });
   const refused = { outcome: 'rejected', reason: 'customer_not_eligible' };
 
-  it('is credited to nobody, and the evidence says who bought', () => {
+  it('is credited to no affiliate, and the evidence says who bought', () => {
     const decision = decided({ ...newOnly, ...customer('returning') });
     expect(decision).toMatchObject(refused);
     expect(evidenceSchema.parse(decision?.evidence)).toMatchObject({
@@ -181,7 +181,7 @@ describe('an order of a customer whose rate is nothing', () => {
       decided: refused,
     });
     expect(decided({ ...newOnly, ...customer('new') })).toMatchObject({ outcome: 'attributed' });
-    // Nobody knows: the terms' own rate.
+    // Not known: the terms' own rate.
     expect(decided({ ...newOnly, ...customer(null) })).toMatchObject({ outcome: 'attributed' });
   });
 

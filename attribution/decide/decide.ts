@@ -54,7 +54,7 @@ export function decide(
   return { ...decided, evidence: evidenceOf({ facts, choice, winner, rules, decided, customer }) };
 }
 
-/** The terms credit nobody for orders of such a customer: a reviewer has nothing to decide. */
+/** The terms credit no affiliate for orders of such a customer: a reviewer has nothing to decide. */
 const NOT_ELIGIBLE: FraudDecision = { outcome: 'rejected', reason: 'customer_not_eligible' };
 
 /** The outcome by the results of the rules, and by the two reasons for a review that are no rules. */

@@ -74,7 +74,7 @@ test('new and returning customers have rates of their own, by the shop or by the
   const email = 'e'.repeat(64);
   expect((await clicked(parties, { customerEmailHash: email })).earned).toEqual([3_000n]);
   expect((await clicked(parties, { customerEmailHash: email })).earned).toEqual([500n]);
-  // Nobody knows who bought.
+  // It is not known who bought.
   const unknown = await clicked(parties);
   expect(unknown).toMatchObject({ earned: [1_000n], conversion: { customerKind: null } });
   await expectTheSameAgain(parties);

@@ -68,7 +68,8 @@ export function computeCommissions(earning: Earning & { chain: readonly ChainMem
     const shareMinor =
       level === 1 ? ownShare(earning) : applyRateBps(baseMinor, terms.levelRatesBps[level - 2] ?? 0);
     const withinMinor = terms.fixedWithinOrder ? shareMinor + fixedMinor : shareMinor;
-    const takenMinor = withinMinor < left ? withinMinor : left;
+    const isCut = withinMinor > left;
+    const takenMinor = isCut ? left : withinMinor;
     left -= takenMinor;
     const amountMinor = terms.fixedWithinOrder ? takenMinor : takenMinor + fixedMinor;
     if (amountMinor <= 0n) continue;
@@ -76,7 +77,8 @@ export function computeCommissions(earning: Earning & { chain: readonly ChainMem
       affiliateId,
       level,
       amountMinor,
-      shareMinor: shareMinor < takenMinor ? shareMinor : takenMinor,
+      // The percentage comes before what is fixed.
+      shareMinor: isCut && shareMinor > takenMinor ? takenMinor : shareMinor,
     });
   }
   return commissions;

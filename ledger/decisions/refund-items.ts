@@ -108,5 +108,7 @@ function refundOf(
   // By sums alone, so that pieces come to the line in any parts.
   const upTo = (pieces: number) => mulDivHalfEven(item.amountMinor, BigInt(pieces), BigInt(item.quantity));
   const amountMinor = upTo(before.quantity + quantity) - upTo(before.quantity);
-  return { quantity, amountMinor: amountMinor < leftMinor ? amountMinor : leftMinor };
+  // An amount that was named before may have taken from these pieces.
+  if (amountMinor > leftMinor) return { quantity, amountMinor: leftMinor };
+  return { quantity, amountMinor };
 }

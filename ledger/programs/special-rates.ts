@@ -15,11 +15,11 @@ export interface CustomerRate {
 }
 export type CustomerRates = { readonly [Kind in CustomerKind]?: CustomerRate };
 
-/** By what items are told apart, the most specific first. */
+/** What distinguishes items, the most specific first. */
 export const ITEM_MARKS = ['sku', 'brand', 'category'] as const;
 export type ItemMark = (typeof ITEM_MARKS)[number];
 
-/** The rate of items with this mark; 0 excludes them: nobody earns anything by them. */
+/** The rate of items with this mark; 0 excludes them: no affiliate earns by them. */
 export type ItemRate = {
   readonly by: ItemMark;
   readonly name: string;
@@ -79,7 +79,7 @@ export function termsFor<T extends RatedTerms>(terms: T, kind: CustomerKind | nu
   return { ...terms, fixedMinor, ...(rateBps !== undefined && { rateBps, tiers: [] }) };
 }
 
-/** Whether the terms credit nobody for an order of this kind of customer: its rate and its amount are nothing. */
+/** Whether the terms credit no affiliate for an order of this kind of customer: its rate and its amount are nothing. */
 export function isExcluded(terms: RatedTerms, kind: CustomerKind | null): boolean {
   if (kind === null || !terms.customerRates[kind]) return false;
   const { rateBps, fixedMinor, tiers } = termsFor(terms, kind);

@@ -53,7 +53,7 @@ export interface ReportOptions {
   /** Default: the four counts of clicks. */
   readonly metrics?: readonly ReportMetric[];
   readonly filters?: readonly ReportFilter[];
-  /** Only conversions of this event; clicks are counted all the same. Default: of every event. */
+  /** Only conversions of this event; clicks are counted in full. Default: of every event. */
   readonly eventName?: string | undefined;
   /** Default: by time, then by the first metric, the greatest first. */
   readonly orderBy?: readonly { readonly by: ReportDimension | ReportMetric; readonly descending: boolean }[];
