@@ -10,6 +10,7 @@ import { type Conversion, listDecided } from '../../ledger/conversions/conversio
 import { readChains } from '../../ledger/decisions/decisions.ts';
 import { earningLines } from '../../ledger/decisions/earning-lines.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
+import { MAX_PAGE_ROWS } from '../../ledger/postgres/page.ts';
 import { getRulesVersions } from '../../ledger/programs/programs.ts';
 import { termsFor } from '../../ledger/programs/special-rates.ts';
 import type { AttributionModel, Terms } from '../../ledger/programs/terms.ts';
@@ -102,8 +103,9 @@ async function readRecorded(ledger: Database, page: readonly Conversion[]): Prom
   for (const conversion of page) {
     const evidence = parseEvidence(conversion.evidence);
     if (!evidence) continue;
-    const { rows } = await listCommissions(ledger, { conversionId: conversion.id, limit: MAX_LEVELS });
-    const ordered = rows.toSorted((a, b) => a.level - b.level);
+    const { rows } = await listCommissions(ledger, { conversionId: conversion.id, limit: MAX_PAGE_ROWS });
+    // Further parts are of what happened to the order afterwards.
+    const ordered = rows.filter(({ cause }) => cause === 'order').toSorted((a, b) => a.level - b.level);
     recorded.push({
       conversion,
       evidence,

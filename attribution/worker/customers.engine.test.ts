@@ -3,6 +3,7 @@ import { DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
 import { listCommissions } from '../../ledger/books/commissions.ts';
 import { recordReport } from '../../ledger/decisions/order-reports.ts';
+import { recordRefund } from '../../ledger/decisions/refunds.ts';
 import { inTransaction } from '../../ledger/postgres/db.ts';
 import { updateProgram } from '../../ledger/programs/programs.ts';
 import { getTerms, setTerms } from '../../ledger/programs/terms.ts';
@@ -200,6 +201,14 @@ test('items earn by their rates, and the explanation shows each of them', async 
       'Item 4 (G) is a gift card: it earns nothing.',
     ]),
   );
+  const { programId } = parties;
+  const { orderId } = order.conversion;
+  const raise = { kind: 'changed', total: { amountMinor: 12_000n, currency: 'EUR' } } as const;
+  await inTransaction(fixture.ledger, (tx) =>
+    recordReport(tx, { programId, orderId, order: undefined, event: raise, actor: 'test' }),
+  );
+  const refund = { programId, orderId, refundRef: 'r', items: [{ sku: 'A-1' }], actor: 'test' };
+  await inTransaction(fixture.ledger, (tx) => recordRefund(tx, refund));
   // The setting of the program changes; what was decided does not.
   await updateProgram(fixture.ledger, { id: parties.programId, changes: { commissionBase: 'order_amount' } });
   expect((await clicked(parties, { items })).earned).toEqual([1_071n, 416n]);
