@@ -30,15 +30,17 @@ export function SpecialRates({ type, rates, onChange, faults }: SpecialRatesProp
   const { program } = useSession();
   const set = (kind: Kind, part: 'rate' | 'fixed') => (value: string) =>
     onChange({ ...rates, [kind]: { ...rates[kind], [part]: value } });
-  const itemFault = Object.entries(faults).find(([field]) => field.startsWith('item_rates'))?.[1];
+  const itemFault =
+    wrongLine(rates.items) ?? Object.entries(faults).find(([field]) => field.startsWith('item_rates'))?.[1];
   return (
     <details>
       <summary>Other rates by customer and item</summary>
       <div class="stack">
-        {KIND_NAMES.map((kind) => (
-          <div class="form-row" key={kind}>
-            {type !== 'fixed' && (
+        {type !== 'fixed' && (
+          <div class="form-row">
+            {KIND_NAMES.map((kind) => (
               <TextField
+                key={kind}
                 label={`${KINDS[kind]}, %`}
                 inputMode="decimal"
                 value={rates[kind].rate}
@@ -46,9 +48,14 @@ export function SpecialRates({ type, rates, onChange, faults }: SpecialRatesProp
                 fault={faults[`customer_rates.${kind}.rate_bps`]}
                 hint={HINTS[kind]}
               />
-            )}
-            {type !== 'percent' && (
+            ))}
+          </div>
+        )}
+        {type !== 'percent' && (
+          <div class="form-row">
+            {KIND_NAMES.map((kind) => (
               <TextField
+                key={kind}
                 label={`${KINDS[kind]}, ${program.currency}`}
                 inputMode="decimal"
                 value={rates[kind].fixed}
@@ -56,9 +63,9 @@ export function SpecialRates({ type, rates, onChange, faults }: SpecialRatesProp
                 fault={faults[`customer_rates.${kind}.fixed.amount`]}
                 hint={HINTS[kind]}
               />
-            )}
+            ))}
           </div>
-        ))}
+        )}
         <TextArea
           label="Items"
           value={rates.items}
@@ -91,16 +98,27 @@ export function specialRatesOf(
     };
     return Object.keys(special).length === 0 ? [] : [[kind, special] as const];
   });
-  const items = rates.items.split('\n').filter((line) => line.trim() !== '');
+  const items = linesOf(rates.items);
   return {
     ...(customers.length > 0 && { customer_rates: Object.fromEntries(customers) }),
     ...(items.length > 0 && { item_rates: items.map(itemRateOf) }),
   };
 }
 
-/** `sku A-1 = 20`; what is none is sent as it is, and the API says what is wrong with it. */
+const ITEM_LINE = /^\s*(sku|brand|category)\s+(.+?)\s*=\s*(\d+(?:[.,]\d+)?)\s*%?\s*$/i;
+
+function linesOf(text: string): string[] {
+  return text.split('\n').filter((line) => line.trim() !== '');
+}
+
+/** What is wrong with the first line that is no rate of an item. */
+function wrongLine(text: string): string | undefined {
+  const wrong = linesOf(text).find((line) => !ITEM_LINE.test(line));
+  return wrong && `Not a rate: ${wrong.trim()}`;
+}
+
+/** `sku A-1 = 20`; of a line that is none, which the form shows, the API takes nothing. */
 function itemRateOf(line: string): Schemas['Terms']['item_rates'][number] {
-  const [, mark = 'sku', name = line.trim(), percent = ''] =
-    /^\s*(sku|brand|category)\s+(.+?)\s*=\s*([\d.,]+)\s*%?\s*$/i.exec(line) ?? [];
-  return { [mark.toLowerCase()]: name, rate_bps: percent === '' ? -1 : bpsOf(percent) };
+  const [, mark = 'sku', name = '', percent = ''] = ITEM_LINE.exec(line) ?? [];
+  return { [mark.toLowerCase()]: name, rate_bps: bpsOf(percent) };
 }
