@@ -345,6 +345,22 @@ test('a refund names items: what they earned is taken back, and nothing of the o
   expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
 });
 
+test('the test of a postback reads events as the postback does', async () => {
+  const steps = async (query: string) => {
+    const { body } = await api.call(
+      'GET',
+      `/v1/postbacks/test?key=${key}&order_id=t&amount=1.00&currency=EUR&${query}`,
+    );
+    return (body.steps as { step: string; ok: boolean; detail: string }[]).find(({ ok }) => !ok);
+  };
+  expect(await steps('event=lead')).toMatchObject({ step: 'click' });
+  expect(await steps('event=install')).toMatchObject({ step: 'parameters' });
+  expect(await steps('event_name=install')).toMatchObject({
+    step: 'order',
+    detail: 'event_name is no event of the program: sale, lead, app_install, approved are',
+  });
+});
+
 test('names of events are checked, and none takes an order back', async () => {
   const set = (events: string[]) =>
     api.call('PATCH', `/v1/programs/prg_${shop.programId}`, { key: shop.keys.operator, json: { events } });

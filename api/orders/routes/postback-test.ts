@@ -2,6 +2,8 @@ import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { DAY_MS } from '../../../core/time.ts';
 import { findConversionByOrder } from '../../../ledger/conversions/conversions.ts';
+import { DEFAULT_EVENT } from '../../../ledger/programs/events.ts';
+import { getProgram } from '../../../ledger/programs/programs.ts';
 import { termsInForce } from '../../../ledger/programs/terms.ts';
 import { lookupClicks } from '../../../warehouse/lookups/lookups.ts';
 import { readWatermark } from '../../../warehouse/watermark/watermark.ts';
@@ -134,9 +136,12 @@ async function tellOrder(
 ): Promise<'accept' | 'repeat' | 'reject'> {
   const known = await findConversionByOrder(ledger, { ...order, programId });
   if (!known) {
-    const [program] = await ledger<
-      { currency: string }[]
-    >`select currency from programs where id = ${programId}`;
+    const program = await getProgram(ledger, programId);
+    const { eventName = DEFAULT_EVENT } = order;
+    if (program && !program.events.includes(eventName)) {
+      take('order', false, `event_name is no event of the program: ${program.events.join(', ')} are`);
+      return 'reject';
+    }
     const ok = program?.currency === order.currency;
     take('order', ok, ok ? 'the order is new' : `currency must be ${program?.currency}, that of the program`);
     return ok ? 'accept' : 'reject';

@@ -121,7 +121,9 @@ function Scope({ versions, names }: { versions: readonly Terms[]; names: Readonl
           },
           {
             title: 'Paid',
-            cell: ({ payout_min, payout_schedule }) => `${payout_schedule}, from ${formatMoney(payout_min)}`,
+            // Payouts are of all events together.
+            cell: ({ event_name, payout_min, payout_schedule }) =>
+              event_name === null ? `${payout_schedule}, from ${formatMoney(payout_min)}` : '–',
           },
           { title: 'Not named here', cell: (terms) => <Origins terms={terms} /> },
         ]}
