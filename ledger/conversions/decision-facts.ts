@@ -200,7 +200,10 @@ function placed(count: number, rows: readonly StoredFirstOrder[]): (FirstOrder |
   return answers;
 }
 
-/** For each customer the first order of a subscription it may be continuing; undefined where there is none. */
+/**
+ * For each customer the first order of a subscription it may be continuing; undefined where there is none. One of a later
+ * time is none: whether it is decided already depends on how orders come together.
+ */
 export async function findFirstOrders(
   sql: DatabaseSql,
   questions: readonly CustomerQuestion[],
@@ -209,10 +212,10 @@ export async function findFirstOrders(
   const rows = await sql<StoredFirstOrder[]>`
     select q.index, ${firstOrderColumns(sql)}
     from json_to_recordset(${sql.json(askedCustomers(questions))}::json)
-      as q (index integer, program_id integer, event text, customer text, email bytea, id bigint)
+      as q (index integer, program_id integer, event text, customer text, email bytea, id bigint, at timestamptz)
     cross join lateral (
       select * from (${ordersOfCustomer(sql)}) of_customer
-      where id <> q.id and recurring_of is null and state = any(${[...CREDITED_STATES]}::text[])
+      where id <> q.id and occurred_at <= q.at and recurring_of is null and state = any(${[...CREDITED_STATES]}::text[])
       order by occurred_at, id limit 1
     ) c
     join terms t on t.id = c.terms_id
