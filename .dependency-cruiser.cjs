@@ -87,7 +87,7 @@ const rooms = {
     auth: ['http', 'schemas'],
     orders: ['http', 'schemas'],
     conversions: ['http', 'schemas', 'orders'],
-    programs: ['http', 'schemas', 'auth'],
+    programs: ['http', 'schemas', 'auth', 'orders'],
     money: ['http', 'schemas', 'auth', 'programs'],
     reports: ['http', 'schemas', 'auth', 'orders'],
     mails: [],

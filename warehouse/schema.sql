@@ -351,6 +351,7 @@ CREATE TABLE conversions
     ip IPv6,
     fingerprint UInt64,
     country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip),
+    event_name LowCardinality(String) DEFAULT 'sale',
     INDEX by_time occurred_at TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(version)

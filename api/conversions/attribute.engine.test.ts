@@ -180,3 +180,17 @@ test('in a program of several campaigns one is named, and its terms count', asyn
   const commissions = await api.call('GET', `/v1/commissions?conversion_id=${named.body.id}`, { key });
   expect(commissions.body.data).toMatchObject([{ amount: { amount: '10.00' } }]);
 });
+
+test('an order of a customer for whom the terms credit nothing is refused', async () => {
+  const { programId, campaignId } = shop;
+  await setTerms(api.ledger, { programId, campaignId, customerRates: { returning: { rateBps: 0 } } });
+  const report = async (orderId: string, customerStatus: 'new' | 'returning') => {
+    const order = { programId, orderId, customerStatus, amountMinor: 10_000n, currency: 'EUR' };
+    const { conversion } = await recordConversion(api.ledger, { ...order, source: 'api' });
+    return `/v1/conversions/cnv_${conversion.id}`;
+  };
+  const named = { ...first(), campaign_id: `cmp_${campaignId}` };
+  const refused = await attribute(await report('returning', 'returning'), named);
+  expect([refused.status, refused.body.errors]).toMatchObject([422, [{ field: 'id' }]]);
+  expect((await attribute(await report('new', 'new'), named)).body.state).toBe('attributed');
+});

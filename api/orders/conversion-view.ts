@@ -7,10 +7,13 @@ import {
   type Conversion,
   type ConversionReason,
 } from '../../ledger/conversions/conversions.ts';
-import { CONVERSION_SOURCES } from '../../ledger/conversions/reported-conversion.ts';
+import { CONVERSION_SOURCES, CUSTOMER_STATUSES } from '../../ledger/conversions/reported-conversion.ts';
+import { COMMISSION_BASES } from '../../ledger/programs/programs.ts';
+import { CUSTOMER_KINDS } from '../../ledger/programs/special-rates.ts';
 import type { Principal } from '../http/principal.ts';
 import { formatId, formatOptionalId, idText } from '../schemas/ids.ts';
 import { formatMoney, formatOptionalTime, formatTime, moneyText, timeText } from '../schemas/schemas.ts';
+import { formatItem, itemView } from './order-items.ts';
 
 /** A conversion in an answer, by the role of the caller. */
 
@@ -47,6 +50,7 @@ const REASONS_FOR_AFFILIATES: Readonly<Record<ConversionReason, SafeReason>> = {
   subscription_ended: 'subscription_ended',
   affiliate_not_active: 'affiliate_not_active',
   no_terms: 'no_terms',
+  customer_not_eligible: 'customer_not_eligible',
   rejected_by_reviewer: 'rejected_by_reviewer',
 };
 
@@ -55,6 +59,7 @@ export const conversionView = z
     id: idText('conversion'),
     program_id: idText('program'),
     order_id: z.string(),
+    event_name: z.string().meta({ description: 'What the order is of: an event of the program.' }),
     amount: moneyText,
     exchange: z
       .object({ amount: moneyText, rate_ids: z.array(idText('rate')) })
@@ -65,6 +70,15 @@ export const conversionView = z
     }),
     awaits_shop: z.boolean().meta({ description: 'Reported as pending, and not approved by the shop yet.' }),
     cancelled_at: timeText.nullable(),
+    items: z.array(itemView).nullable().meta({ description: 'Null: the shop has reported none.' }),
+    commission_base: z
+      .enum(COMMISSION_BASES)
+      .nullable()
+      .meta({ description: 'What of the items earned when it was decided.' }),
+    customer_kind: z
+      .enum(CUSTOMER_KINDS)
+      .nullable()
+      .meta({ description: 'By whose rates it was decided; null: not known, or not decided.' }),
     status: z.enum(CONVERSION_STATUSES),
     state: z.enum(CONVERSION_STATES),
     reason: z.enum([...CONVERSION_REASONS, ...SAFE_REASONS]).nullable(),
@@ -81,6 +95,11 @@ export const conversionView = z
       description: 'Codes as the shop reported them; not for affiliates, as they may be of others.',
     }),
     customer_id: z.string().nullable().optional(),
+    customer_status: z
+      .enum(CUSTOMER_STATUSES)
+      .nullable()
+      .optional()
+      .meta({ description: 'As the shop reported it.' }),
     customer_email_hash: z.string().nullable().optional(),
     ip: z.string().nullable().optional(),
     user_agent: z.string().nullable().optional(),
@@ -106,11 +125,15 @@ export function formatConversion(
     id: formatId('conversion', conversion.id),
     program_id: formatId('program', conversion.programId),
     order_id: conversion.orderId,
+    event_name: conversion.eventName,
     amount: formatMoney(conversion.amountMinor, currency),
     exchange: formatExchange(conversion),
     refunded: formatMoney(conversion.refundedMinor, currency),
     awaits_shop: conversion.awaitsShop,
     cancelled_at: formatOptionalTime(conversion.cancelledAt),
+    items: conversion.items?.map((item) => formatItem(item, conversion)) ?? null,
+    commission_base: conversion.commissionBase,
+    customer_kind: conversion.customerKind,
     status: conversion.status,
     state: conversion.state,
     reason: principal.role === 'affiliate' ? safeReason : reason,
@@ -126,6 +149,7 @@ export function formatConversion(
     ...(principal.role !== 'affiliate' && { coupons: [...conversion.coupons] }),
     ...(SEE_EVIDENCE.has(principal.role) && {
       customer_id: conversion.customerId,
+      customer_status: conversion.customerStatus,
       customer_email_hash: conversion.customerEmailHash,
       ip: conversion.ip,
       user_agent: conversion.userAgent,

@@ -12,6 +12,7 @@ import { type Database, type DatabaseTransaction, inTransaction } from '../../le
 import { AFFILIATE_STATUSES, affiliatesOfEmail, createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { createCoupon } from '../../ledger/programs/coupons.ts';
 import { createLink, findLink } from '../../ledger/programs/links.ts';
+import { getProgram } from '../../ledger/programs/programs.ts';
 import { termsInForce } from '../../ledger/programs/terms.ts';
 import { faultsIn } from '../http/validation.ts';
 import { amountReader, type CsvFile } from '../schemas/csv.ts';
@@ -19,6 +20,7 @@ import { formatId, integerId } from '../schemas/ids.ts';
 import { nameText, plain, time, urlText } from '../schemas/schemas.ts';
 import { orderInput, withoutEmptyMembers } from './order.ts';
 import { ledgerReport } from './record-order.ts';
+import { withEventName } from './shop-settings.ts';
 
 /**
  * Affiliates, links, coupons and orders from CSV. Every row is taken or refused by itself, all within one transaction: a dry run
@@ -72,7 +74,7 @@ const couponRow = z.strictObject({
   valid_until: time.optional(),
 });
 
-function readRow<Schema extends z.ZodType>(schema: Schema, row: Row): z.output<Schema> {
+function readRow<Schema extends z.ZodType>(schema: Schema, row: unknown): z.output<Schema> {
   const read = schema.safeParse(withoutEmptyMembers(row));
   if (read.success) return read.data;
   const [fault] = faultsIn(read.error);
@@ -94,6 +96,8 @@ async function affiliateByRef(
 /** The program of the rows, and who imports them. */
 interface Importer {
   readonly programId: number;
+  /** Of the program. */
+  readonly events: readonly string[];
   readonly actor: string;
 }
 
@@ -142,12 +146,13 @@ const IMPORTERS: Readonly<Record<ImportKind, TakeRow>> = {
     await createCoupon(tx, { programId, affiliateId, campaignId, code, validFrom, validUntil });
     return undefined;
   },
-  async conversions(tx, { programId, actor }, row) {
+  async conversions(tx, { programId, events, actor }, row) {
     const { link_code: code = '', commission_paid: paid = '', ...rest } = row;
     if (!['', 'true', 'false'].includes(paid))
       throw new InputError('commission_paid', 'must be true or false');
     if (paid !== '' && code === '') throw new InputError('commission_paid', 'needs a link_code');
-    const report = ledgerReport(readRow(orderInput, rest), { programId, source: 'import' });
+    const named = withEventName(withoutEmptyMembers(rest), { events });
+    const report = ledgerReport(readRow(orderInput, named), { programId, source: 'import' });
     const known = await findConversionByOrder(tx, report);
     if (paid !== '' && known)
       throw new InputError('commission_paid', 'is of an order that is not recorded yet');
@@ -176,12 +181,12 @@ async function creditLink(
   options: { conversion: Conversion; code: string; actor: string; paidOutside: boolean },
 ): Promise<void> {
   const { conversion, code, actor, paidOutside } = options;
-  const { id: conversionId, programId, occurredAt, clickId } = conversion;
+  const { id: conversionId, programId, eventName, occurredAt, clickId } = conversion;
   if (clickId !== null) throw new InputError('link_code', 'stands instead of click_id');
   const link = await findLink(tx, { programId, code });
   if (!link) throw new InputError('link_code', 'there is no such link');
   const { id: linkId, campaignId, affiliateId } = link;
-  const [terms] = await termsInForce(tx, [{ programId, campaignId, affiliateId, at: occurredAt }]);
+  const [terms] = await termsInForce(tx, [{ programId, campaignId, affiliateId, eventName, at: occurredAt }]);
   if (!terms) throw new InputError('occurred_at', 'no terms were in force then');
   const evidence: ImportEvidence = { schema: 'import', creditedBy: actor, linkId, paidOutside };
   await recordDecisions(tx, [
@@ -216,9 +221,10 @@ export async function runImport(options: {
   let result: ImportResult | undefined;
   try {
     await inTransaction(ledger, async (tx) => {
+      const program = await getProgram(tx, programId);
       result = await takeRows(tx, {
         ...options,
-        importer: { programId, actor: job.actor },
+        importer: { programId, events: program?.events ?? [], actor: job.actor },
         onProgress: (rowsDone) => reportProgress(ledger, { id, rowsDone }),
       });
       const subject = formatId('program', programId);

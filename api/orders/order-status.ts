@@ -30,6 +30,12 @@ export const STATUS_FIELDS = ['status', 'event', 'type'] as const;
 /** What a status means. */
 export type OrderStatus = keyof typeof SPELLINGS;
 
+/** Words for what happened to an order cannot name an event: a cancelled order would be reported as a sale of that name. */
+export function isTakenBack(word: string): boolean {
+  const status = parseOrderStatus(word);
+  return status !== undefined && status !== 'order' && status !== 'approved';
+}
+
 export const ORDER_STATUSES = Object.keys(SPELLINGS) as readonly OrderStatus[];
 
 const STATUS_BY_WORD = new Map(

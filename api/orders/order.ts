@@ -5,12 +5,19 @@ import { formatIp, parseIp } from '../../core/ip.ts';
 import { hiddenCharacter, plainText } from '../../core/text/plain-text.ts';
 import { MAX_EMAIL_LENGTH, MAX_HEADER_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import { canonicalEmail, emailHash } from '../../ledger/conversions/emails.ts';
-import { MAX_ORDER_COUPONS, type ReportedConversion } from '../../ledger/conversions/reported-conversion.ts';
+import {
+  CUSTOMER_STATUSES,
+  type CustomerStatus,
+  MAX_ORDER_COUPONS,
+  type ReportedConversion,
+} from '../../ledger/conversions/reported-conversion.ts';
 import type { OrderEvent } from '../../ledger/decisions/order-reports.ts';
 import { hashAccount } from '../../ledger/payouts/methods.ts';
 import { couponKey } from '../../ledger/programs/coupons.ts';
+import { eventNameOf, MAX_EVENT_LENGTH } from '../../ledger/programs/events.ts';
 import { integerId } from '../schemas/ids.ts';
 import { amountText, currencyText, type Money, plain, text, time, toMinor } from '../schemas/schemas.ts';
+import { itemsInput, toItems } from './order-items.ts';
 import { ORDER_STATUSES, type OrderStatus, parseOrderStatus, STATUS_FIELDS } from './order-status.ts';
 
 /** An order and what happened to it, as shops report it, by API and by postback: one schema, read once. */
@@ -20,8 +27,33 @@ const HASHED = 'sha256:';
 const MAX_STATUS_LENGTH = 50;
 
 export const orderId = plain(MAX_REFERENCE_LENGTH).meta({
-  description: 'The shop’s own; an order counts once.',
+  description: 'The shop’s own; an order counts once per event.',
 });
+
+/** The name of an event, in any case and with any separator. */
+export const eventName = text(MAX_EVENT_LENGTH)
+  .transform(eventNameOf)
+  .optional()
+  .meta({ description: 'Of the events of the program; default: sale.', examples: ['sale'] });
+
+const CUSTOMER_WORDS: ReadonlyMap<string, CustomerStatus> = new Map([
+  ...['new', 'first', 'first_time'].map((word) => [word, 'new'] as const),
+  ...['returning', 'existing', 'repeat', 'old'].map((word) => [word, 'returning'] as const),
+]);
+
+const customerStatus = text(MAX_STATUS_LENGTH)
+  .transform((word, context): CustomerStatus => {
+    const status = CUSTOMER_WORDS.get(eventNameOf(word));
+    if (status) return status;
+    context.addIssue({ code: 'custom', message: `is not known: ${CUSTOMER_STATUSES.join(' and ')} are` });
+    return z.NEVER;
+  })
+  .optional()
+  .meta({
+    description:
+      'Whether the customer has bought before: new or returning. Default: as the orders in the books say.',
+    examples: ['new'],
+  });
 
 /** The shop's own reference of a refund. */
 export const refundRef = plain(MAX_REFERENCE_LENGTH).meta({
@@ -69,11 +101,14 @@ function readCode(given: string, context: z.RefinementCtx): string[] {
 export const orderFields = {
   program_id: integerId('program').optional().meta({ description: 'For keys of no single program only.' }),
   order_id: orderId,
+  event_name: eventName,
   status: statusWord.meta({
     description: `What happened to the order, in the usual spellings: ${ORDER_STATUSES.join(', ')}. Without it the order is reported as approved.`,
     examples: ['approved'],
   }),
-  event: statusWord.meta({ description: 'As status.' }),
+  event: statusWord.meta({
+    description: 'The name of an event of the program, as event_name; any other word is read as a status.',
+  }),
   type: statusWord.meta({ description: 'As status.' }),
   refund_ref: refundRef.optional(),
   amount: amountText.optional().meta({
@@ -100,6 +135,8 @@ export const orderFields = {
       description:
         'Only its hash is kept. It may be sent as one: sha256: and that of the address in lower case; then an affiliate’s address with a tag is not recognised.',
     }),
+  customer_status: customerStatus,
+  items: itemsInput,
   payment_account: plain(MAX_REFERENCE_LENGTH).optional().meta({
     description:
       'The account it was paid from, such as an IBAN. Only its hash is kept; an affiliate that pays itself is found by it.',
@@ -129,6 +166,8 @@ export type Order = Omit<ReportedConversion, 'programId' | 'source'>;
 export interface ShopReport {
   readonly programId: number | undefined;
   readonly orderId: string;
+  /** Default: a sale. */
+  readonly eventName?: string | undefined;
   /** Undefined where the report is of something that happened to an order. */
   readonly order: Order | undefined;
   readonly event: OrderEvent | undefined;
@@ -138,7 +177,7 @@ type Input = z.output<typeof orderShape>;
 
 /** A report of its fields. */
 export function toReport(input: Input, context: z.RefinementCtx): ShopReport {
-  const { program_id: programId, order_id: orderId, refund_ref: ref } = input;
+  const { program_id: programId, order_id: orderId, event_name: eventName, refund_ref: ref } = input;
   const status = readStatus(input, context);
   const isRefund = status === 'refunded' || status === 'partially_refunded' || status === 'charged_back';
   if (ref !== undefined && !isRefund && status !== 'restored') {
@@ -149,10 +188,16 @@ export function toReport(input: Input, context: z.RefinementCtx): ShopReport {
   const amount = readAmount(input, context, required);
   if (status === 'partially_refunded' && ref === undefined) fault(context, 'refund_ref', 'is required');
   const isOrder = !isRefund && status !== 'changed' && status !== 'restored';
+  if (input.items && !isOrder) {
+    fault(context, 'items', 'is of the report of an order; POST /v1/refunds refunds items');
+  }
+  const items = amount && isOrder ? toItems(input.items, amount.currency, context) : undefined;
   return {
     programId,
     orderId,
-    order: isOrder && amount ? toOrder(input, amount, status === 'pending') : undefined,
+    eventName,
+    order:
+      isOrder && amount ? toOrder(input, amount, { items, awaitsShop: status === 'pending' }) : undefined,
     event: eventOf(status, amount, ref),
   };
 }
@@ -211,12 +256,19 @@ function eventOf(
   }
 }
 
-function toOrder(input: Input, { amountMinor, currency }: Money, awaitsShop: boolean): Order {
+function toOrder(
+  input: Input,
+  { amountMinor, currency }: Money,
+  { items, awaitsShop }: Pick<Order, 'items' | 'awaitsShop'>,
+): Order {
   return {
     orderId: input.order_id,
+    eventName: input.event_name,
     amountMinor,
     currency,
     awaitsShop,
+    customerStatus: input.customer_status,
+    items,
     clickId: input.click_id,
     coupons: distinctCodes([...(input.coupon ?? []), ...(input.coupons ?? [])]),
     occurredAt: input.occurred_at,

@@ -64,10 +64,10 @@ export async function callProgram(
 
 /** A report in the ledger's terms. */
 export function ledgerReport(
-  { orderId, order, event }: ShopReport,
+  { orderId, eventName, order, event }: ShopReport,
   { programId, source }: { programId: number; source: ConversionSource },
 ): OrderReport {
-  return { programId, orderId, order: order && { ...order, programId, source }, event };
+  return { programId, orderId, eventName, order: order && { ...order, programId, source }, event };
 }
 
 /**
@@ -134,6 +134,7 @@ export function accepted(
       ...(order && {
         reported: {
           order_id: order.orderId,
+          ...(order.eventName !== undefined && { event_name: order.eventName }),
           amount: formatMoney(order.amountMinor, order.currency),
           occurred_at: order.occurredAt === undefined ? null : formatTime(order.occurredAt),
           click_id: order.clickId ?? null,

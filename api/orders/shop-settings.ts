@@ -2,30 +2,51 @@ import type { FastifyRequest } from 'fastify';
 import { createNetworkMatcher, parseIp } from '../../core/ip.ts';
 import { getPostbackSettings, type PostbackSettings } from '../../ledger/integrations/postback-settings.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
+import { DEFAULT_EVENT, eventNameOf } from '../../ledger/programs/events.ts';
+import { getProgram } from '../../ledger/programs/programs.ts';
 import { Problem } from '../http/problems.ts';
 import { STATUS_FIELDS } from './order-status.ts';
 
 /** A change of the settings is in force within this. */
 const FRESH_MS = 1_000;
 
+/** How the words of a program's shop are read. */
+export interface ShopWords {
+  /** Its name of a parameter to ours. */
+  readonly parameters: Readonly<Record<string, string>>;
+  /** The program's events. */
+  readonly events: readonly string[];
+}
+
+/** Of a program that is not known. */
+export const PLAIN_WORDS: ShopWords = { parameters: {}, events: [DEFAULT_EVENT] };
+
 export interface ShopSettings {
-  of(programId: number): Promise<PostbackSettings>;
+  of(programId: number): Promise<PostbackSettings & ShopWords>;
 }
 
 /** The settings of programs, each read once a second at the most. */
 export function createShopSettings({ ledger }: { ledger: Database }): ShopSettings {
-  const known = new Map<number, { readonly at: number; readonly settings: Promise<PostbackSettings> }>();
+  const known = new Map<number, { readonly at: number; readonly settings: ReturnType<ShopSettings['of']> }>();
   return {
     of(programId) {
       const now = Date.now();
       const before = known.get(programId);
       if (before && now - before.at < FRESH_MS) return before.settings;
-      const settings = getPostbackSettings(ledger, programId);
+      const settings = readSettings(ledger, programId);
       settings.catch(() => known.delete(programId));
       known.set(programId, { at: now, settings });
       return settings;
     },
   };
+}
+
+async function readSettings(ledger: Database, programId: number): Promise<PostbackSettings & ShopWords> {
+  const [settings, program] = await Promise.all([
+    getPostbackSettings(ledger, programId),
+    getProgram(ledger, programId),
+  ]);
+  return { ...settings, events: program?.events ?? PLAIN_WORDS.events };
 }
 
 /** Whether the address is in one of the networks; an unknown one is in none. An empty list lets everybody in. */
@@ -58,12 +79,26 @@ export function checkCaller(request: FastifyRequest, settings: PostbackSettings)
 }
 
 /**
+ * Members of a report with its event under the name of its own: `event` is the name of a status too. One that names an event
+ * of the program is the event; any other word is left to be read as a status.
+ */
+export function withEventName(params: unknown, { events }: Pick<ShopWords, 'events'>): unknown {
+  if (typeof params !== 'object' || params === null || !('event' in params)) return params;
+  const { event, ...rest } = params;
+  const name = typeof event === 'string' ? eventNameOf(event) : '';
+  if (!events.includes(name)) return params;
+  const given =
+    'event_name' in rest && typeof rest.event_name === 'string' ? eventNameOf(rest.event_name) : name;
+  return given === name ? { ...rest, event_name: name } : params;
+}
+
+/**
  * Parameters under our names; what is there under our name already wins. Tells which were renamed. A status counts under
  * its name in any case: ignored, a cancelled order would be a sale.
  */
 export function renamed(
   params: Readonly<Record<string, unknown>>,
-  names: Readonly<Record<string, string>>,
+  { parameters: names }: Pick<ShopWords, 'parameters'>,
 ): { params: Record<string, unknown>; renames: { from: string; to: string }[] } {
   const ours: Record<string, unknown> = Object.create(null);
   const renames: { from: string; to: string }[] = [];

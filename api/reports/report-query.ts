@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { DAY_MS } from '../../core/time.ts';
+import { MAX_EVENT_LENGTH } from '../../ledger/programs/events.ts';
 import { EXPORT_FORMATS, type ExportFormat, MAX_EXPORT_ROWS } from '../../warehouse/reports/report-export.ts';
 import {
   CLICK_METRICS,
@@ -15,7 +16,7 @@ import type { ReportFilter, ReportOptions } from '../../warehouse/reports/report
 import { affiliateFilter, type Principal, programFilter } from '../http/principal.ts';
 import { invalidField } from '../http/problems.ts';
 import { integerId } from '../schemas/ids.ts';
-import { rowLimit, time } from '../schemas/schemas.ts';
+import { rowLimit, text, time } from '../schemas/schemas.ts';
 
 /** The parameters of a report in a URL, and the warehouse's options for them. */
 
@@ -98,6 +99,9 @@ export const reportQuery = z
     affiliate_id: integerId('affiliate').optional(),
     link_id: integerId('link').optional(),
     ...TEXT_FILTER_SHAPE,
+    event_name: text(MAX_EVENT_LENGTH).optional().meta({
+      description: 'Only conversions of this event, with all clicks; default: of every event.',
+    }),
     order_by: z
       .string()
       .max(64)
@@ -152,6 +156,7 @@ export function reportOptions(principal: Principal, query: ReportQuery): ReportO
       programId: programFilter(principal, query.program_id),
       affiliateId: affiliateFilter(principal, query.affiliate_id),
     }),
+    eventName: query.event_name,
     orderBy: orderOf(query.order_by),
     limit: query.limit,
     role: principal.role === 'affiliate' ? 'affiliate' : 'operator',

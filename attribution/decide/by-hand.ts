@@ -1,6 +1,7 @@
 import type { Conversion } from '../../ledger/conversions/conversions.ts';
 import type { Decision } from '../../ledger/decisions/decisions.ts';
 import { type ManualTarget, withoutClick } from './choose.ts';
+import type { Customer } from './customer.ts';
 import { RULES_VERSION } from './decide.ts';
 import { type Evidence, parseEvidence } from './evidence.ts';
 
@@ -11,13 +12,14 @@ import { type Evidence, parseEvidence } from './evidence.ts';
 export function decideByHand(options: {
   conversion: Conversion;
   target: ManualTarget;
+  customer: Customer;
   creditedBy: string;
   note: string;
   /** Version of the program's thresholds. */
   programRulesVersion: number;
   now: Date;
 }): Decision {
-  const { conversion, target, creditedBy, note, programRulesVersion, now } = options;
+  const { conversion, target, customer, creditedBy, note, programRulesVersion, now } = options;
   const { affiliateId, campaignId, linkId, terms } = target;
   const before = parseEvidence(conversion.evidence);
   const evidence: Evidence = {
@@ -35,6 +37,7 @@ export function decideByHand(options: {
     manual: { creditedBy, note, affiliateId, campaignId, linkId, reasonBefore: conversion.reason },
     window: null,
     termsId: terms.id,
+    customer,
     rules: [],
     decided: { outcome: 'attributed', reason: null },
   };
@@ -45,6 +48,7 @@ export function decideByHand(options: {
     evidence,
     click: withoutClick(conversion, target),
     termsId: terms.id,
+    customerKind: customer.kind,
     now,
   };
 }

@@ -9,6 +9,7 @@ import type { Terms } from '../../ledger/programs/terms.ts';
 import { observe, type RuleInput } from './apply-fraud-rules.ts';
 import { type ClickFacts, type ClickWithTerms, choose, type KnownClick } from './choose.ts';
 import { couponAsFound, type ReportedCoupon } from './choose-coupon.ts';
+import type { Customer } from './customer.ts';
 import { decide, type ExplainedDecision, RULES_VERSION } from './decide.ts';
 import { evidenceSchema } from './evidence.ts';
 
@@ -32,6 +33,7 @@ function conversion(changes: Partial<ClaimedConversion> = {}): ClaimedConversion
     id: 1n,
     programId: 1,
     orderId: 'o-1',
+    eventName: 'sale',
     amountMinor: 10_000n,
     currency: 'EUR',
     orderCurrency: null,
@@ -40,6 +42,8 @@ function conversion(changes: Partial<ClaimedConversion> = {}): ClaimedConversion
     crossRateId: null,
     refundedMinor: 0n,
     awaitsShop: false,
+    customerStatus: null,
+    items: null,
     cancelledAt: null,
     state: 'received',
     status: 'pending',
@@ -65,6 +69,8 @@ function conversion(changes: Partial<ClaimedConversion> = {}): ClaimedConversion
     customerMailboxHash: null,
     paymentAccountHash: null,
     recurringOf: null,
+    customerKind: null,
+    commissionBase: null,
     ip: null,
     userAgent: null,
     fingerprint: null,
@@ -97,6 +103,7 @@ const terms: Terms = {
   programId: 1,
   campaignId: null,
   affiliateId: null,
+  eventName: null,
   validFrom: null,
   validTo: null,
   currency: 'EUR',
@@ -106,6 +113,8 @@ const terms: Terms = {
   fixedWithinOrder: false,
   tiers: [],
   tierMode: 'marginal',
+  customerRates: {},
+  itemRates: [],
   recurringMonths: 0,
   levelRatesBps: [300, 100],
   holdDays: 30,
@@ -119,7 +128,7 @@ const terms: Terms = {
   withdrawnAt: null,
 };
 
-type Given = Partial<ClickFacts & RuleInput & { noAffiliate: true }>;
+type Given = Partial<ClickFacts & RuleInput & { noAffiliate: true; customer: Customer }>;
 
 /** What is decided of an ordinary order with these differences; undefined: it waits for its click. */
 function decided(given: Given = {}): ExplainedDecision | undefined {
@@ -156,7 +165,7 @@ function decided(given: Given = {}): ExplainedDecision | undefined {
   };
   const observations =
     choice.kind === 'won' && !given.noAffiliate ? observe({ ...observed, winner: choice.winner }) : undefined;
-  return decide(facts, choice, observations);
+  return decide(facts, choice, observations, given.customer);
 }
 
 const found = (changes: Partial<KnownClick>): Given => ({
@@ -166,6 +175,41 @@ const ordered = (changes: Partial<ClaimedConversion>): Given => ({ conversion: c
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 
 const visit = (changes: Partial<KnownClick>): ClickWithTerms => ({ click: { ...click, ...changes }, terms });
+describe('an order of a customer whose rate is nothing', () => {
+  const newOnly = { terms: { ...terms, customerRates: { returning: { rateBps: 0 } } } };
+  const customer = (kind: Customer['kind']): Given => ({
+    customer: { kind, by: 'shop', earlierOrder: null },
+  });
+  const refused = { outcome: 'rejected', reason: 'customer_not_eligible' };
+
+  it('is credited to no affiliate, and the evidence says who bought', () => {
+    const decision = decided({ ...newOnly, ...customer('returning') });
+    expect(decision).toMatchObject(refused);
+    expect(evidenceSchema.parse(decision?.evidence)).toMatchObject({
+      customer: { kind: 'returning', by: 'shop' },
+      decided: refused,
+    });
+    expect(decided({ ...newOnly, ...customer('new') })).toMatchObject({ outcome: 'attributed' });
+    // Not known: the terms' own rate.
+    expect(decided({ ...newOnly, ...customer(null) })).toMatchObject({ outcome: 'attributed' });
+  });
+
+  it('is credited where a fixed amount is left', () => {
+    const hybrid = { ...newOnly.terms, commissionType: 'hybrid' as const, fixedMinor: 100n };
+    expect(decided({ terms: hybrid, ...customer('returning') })).toMatchObject({ outcome: 'attributed' });
+    const none = { ...hybrid, customerRates: { returning: { rateBps: 0, fixedMinor: 0n } } };
+    expect(decided({ terms: none, ...customer('returning') })).toMatchObject(refused);
+  });
+
+  it('is rejected for fraud where both speak against it, and not reviewed', () => {
+    const own = ordered({ customerId: 'customer-ann' });
+    expect(decided({ ...newOnly, ...own, ...customer('returning') })).toMatchObject({
+      reason: 'self_referral',
+    });
+    const bot = found({ flags: ClickFlag.bot });
+    expect(decided({ ...newOnly, ...bot, ...customer('returning') })).toMatchObject(refused);
+  });
+});
 
 describe('the click of an order', () => {
   it('that is ordinary wins, and the evidence says why', () => {

@@ -1,9 +1,11 @@
 import { DAY_MS } from '../../core/time.ts';
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { ConversionReason } from '../../ledger/conversions/conversions.ts';
+import { isExcluded } from '../../ledger/programs/special-rates.ts';
 import { applyFraudRules, decisiveRule, type Observations } from './apply-fraud-rules.ts';
 import { type ClickFacts, couponsOf, type DecidedChoice, ownClick, type Winner } from './choose.ts';
 import { couponResults } from './choose-coupon.ts';
+import type { Customer } from './customer.ts';
 import type { DECISION_OUTCOMES, Evidence, RuleResult } from './evidence.ts';
 
 /**
@@ -26,11 +28,15 @@ export interface ExplainedDecision extends FraudDecision {
   readonly evidence: Evidence;
 }
 
-/** Decides a conversion whose click was chosen. The observations are of the winner; undefined: no such affiliate. */
+/**
+ * Decides a conversion whose click was chosen. The observations are of the winner; undefined: no such affiliate. The
+ * customer is undefined where no click won, and where a decision is made again that did not ask.
+ */
 export function decide(
   facts: ClickFacts,
   choice: DecidedChoice,
   observations: Partial<Observations> | undefined,
+  customer?: Customer,
 ): ExplainedDecision {
   const { conversion } = facts;
   if (choice.kind === 'none' || !observations) {
@@ -41,9 +47,14 @@ export function decide(
   const { winner } = choice;
   const rules = applyFraudRules(observations, conversion.fraudRules);
   const isMatch = winner.source === 'fingerprint' && conversion.fingerprintMatch === 'review';
-  const decided = outcomeOf(rules, { isMatch, firstInReview: isFirstInReview(winner) });
-  return { ...decided, evidence: evidenceOf({ facts, choice, winner, rules, decided }) };
+  const byRules = outcomeOf(rules, { isMatch, firstInReview: isFirstInReview(winner) });
+  const isRefused = byRules.outcome !== 'rejected' && isExcluded(winner.terms, customer?.kind ?? null);
+  const decided = isRefused ? NOT_ELIGIBLE : byRules;
+  return { ...decided, evidence: evidenceOf({ facts, choice, winner, rules, decided, customer }) };
 }
+
+/** The terms credit no affiliate for orders of such a customer: a reviewer has nothing to decide. */
+const NOT_ELIGIBLE: FraudDecision = { outcome: 'rejected', reason: 'customer_not_eligible' };
 
 /** The outcome by the results of the rules, and by the two reasons for a review that are no rules. */
 export function outcomeOf(
@@ -62,8 +73,9 @@ function evidenceOf(options: {
   winner: Winner | undefined;
   rules: readonly RuleResult[];
   decided: FraudDecision;
+  customer?: Customer | undefined;
 }): Evidence {
-  const { facts, choice, winner, rules, decided } = options;
+  const { facts, choice, winner, rules, decided, customer } = options;
   const { conversion } = facts;
   return {
     schema: 2,
@@ -86,6 +98,7 @@ function evidenceOf(options: {
     window: winner ? windowOf(conversion, winner) : null,
     termsId: winner?.terms.id ?? null,
     rules: [...rules],
+    ...(customer && { customer }),
     decided,
   };
 }

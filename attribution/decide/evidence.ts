@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { CONVERSION_REASONS } from '../../ledger/conversions/conversions.ts';
+import { CUSTOMER_KINDS } from '../../ledger/programs/special-rates.ts';
 import { ATTRIBUTION_MODELS } from '../../ledger/programs/terms.ts';
 
 export const DECISION_OUTCOMES = ['attributed', 'review', 'rejected', 'unattributed'] as const;
@@ -120,6 +121,14 @@ export const evidenceSchema = z.object({
   amountMinor: z.string().optional(),
   /** Under tiers: the affiliate's volume of the month before the order, minor units; not written before rules version 5. */
   volumeBeforeMinor: z.string().optional(),
+  /** Who bought, and who said so; not written before rules version 6. */
+  customer: z
+    .object({
+      kind: z.enum(CUSTOMER_KINDS).nullable(),
+      by: z.enum(['subscription', 'shop', 'books']).nullable(),
+      earlierOrder: z.string().nullable(),
+    })
+    .optional(),
   /** What was decided, whatever a reviewer or a refund made of it afterwards; not written before rules version 5. */
   decided: z
     .object({ outcome: z.enum(DECISION_OUTCOMES), reason: z.enum(CONVERSION_REASONS).nullable() })

@@ -1,13 +1,12 @@
 import { formatAmount } from '../../core/money.ts';
-import { uncutCommission } from '../../ledger/books/commission-amounts.ts';
 import type { Commission } from '../../ledger/books/commissions.ts';
 import type { Conversion, ConversionReason } from '../../ledger/conversions/conversions.ts';
+import { DEFAULT_EVENT } from '../../ledger/programs/events.ts';
 import type { Terms } from '../../ledger/programs/terms.ts';
 import {
   type Candidate,
   type CouponEvidence,
   type CouponResult,
-  decidedAmount,
   type Evidence,
   isImportEvidence,
   type LosingReason,
@@ -15,6 +14,7 @@ import {
   parseEvidence,
   type RuleResult,
 } from '../decide/evidence.ts';
+import { explainCustomer, explainEarning } from './explain-earning.ts';
 
 /** A decision in sentences, from what was stored with it and nothing else. */
 
@@ -74,9 +74,9 @@ export function explainConversion(options: {
   terms: Terms | undefined;
 }): string[] {
   const { conversion, commissions, terms } = options;
-  const { orderId, amountMinor, currency, state, reason } = conversion;
+  const { orderId, eventName, amountMinor, currency, state, reason } = conversion;
   const amount = `${formatAmount(amountMinor, currency)} ${currency}`;
-  const head = `Conversion cnv_${conversion.id} is order ${orderId} of ${amount}, of ${conversion.occurredAt.toISOString()}: ${state}${reason === null ? '' : ` (${reason})`}.`;
+  const head = `Conversion cnv_${conversion.id} is order ${orderId}${eventName === DEFAULT_EVENT ? '' : ` (${eventName})`} of ${amount}, of ${conversion.occurredAt.toISOString()}: ${state}${reason === null ? '' : ` (${reason})`}.`;
   const evidence = parseEvidence(conversion.evidence);
   if (!evidence) {
     return [
@@ -90,10 +90,11 @@ export function explainConversion(options: {
     head,
     ...explainClick(evidence, reason),
     ...(evidence.coupons ?? []).map(explainCoupon),
+    ...explainCustomer(evidence),
     ...(terms ? [explainTerms(terms, evidence)] : []),
     ...evidence.rules.map(explainRule),
     ...explainLife(conversion),
-    ...(terms ? explainCut(conversion, { evidence, terms, commissions }) : []),
+    ...(terms ? explainEarning(conversion, { evidence, terms, commissions }) : []),
     ...commissions.map((commission) => explainCommission(commission)),
     `Decided${decidedAs(evidence)} by rules version ${evidence.rulesVersion}, thresholds version ${evidence.programRulesVersion} of the program, with every click before ${evidence.completeTo} known${evidence.gaveUp ? ', because the wait had lasted too long' : ''}.`,
   ];
@@ -205,34 +206,9 @@ function explainTerms(terms: Terms, { window }: Evidence): string {
         : `of campaign cmp_${terms.campaignId}`
       : `of affiliate aff_${terms.affiliateId}`;
   const promise = window === null ? '' : `; orders until ${window.to} are credited`;
+  const event = terms.eventName === null ? '' : ` for ${terms.eventName}`;
   const isByClick = window !== null;
-  return `Terms trm_${terms.id} ${scope} were in force at the ${isByClick ? 'click' : 'order'}${promise}.`;
-}
-
-/** What the amount of the order makes of the commission, where something is fixed in it or was cut. */
-function explainCut(
-  conversion: Conversion,
-  context: { evidence: Evidence; terms: Terms; commissions: readonly Commission[] },
-): string[] {
-  const { currency, state } = conversion;
-  const { evidence, terms, commissions } = context;
-  const outcome = evidence.decided?.outcome ?? state;
-  if (outcome === 'rejected' || outcome === 'unattributed') return [];
-  const money = (minor: bigint) => `${formatAmount(minor, currency)} ${currency}`;
-  const isWithin = terms.fixedWithinOrder || evidence.rulesVersion < 5;
-  const fixed = isWithin
-    ? 'Its fixed commission is cut to the amount of the order, as percentages are.'
-    : `Its fixed commission of ${money(terms.fixedMinor)} is earned whatever the amount of the order; only percentages are cut to that.`;
-  const own = commissions.find(({ level }) => level === 1);
-  const volumeBefore = evidence.volumeBeforeMinor ?? own?.volumeBeforeMinor ?? 0n;
-  const uncutMinor = uncutCommission(decidedAmount(conversion, evidence), terms, BigInt(volumeBefore));
-  const earnedMinor = own?.amountMinor ?? 0n;
-  return [
-    ...(terms.fixedMinor > 0n ? [fixed] : []),
-    ...(earnedMinor < uncutMinor
-      ? [`The commission of level 1 would be ${money(uncutMinor)}, and was cut to ${money(earnedMinor)}.`]
-      : []),
-  ];
+  return `Terms trm_${terms.id} ${scope}${event} were in force at the ${isByClick ? 'click' : 'order'}${promise}.`;
 }
 
 function explainRule({ rule, fired, effect, observed, threshold, windowSeconds }: RuleResult): string {

@@ -8,8 +8,11 @@ import { type Commission, listCommissions } from '../../ledger/books/commissions
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import { type Conversion, listDecided } from '../../ledger/conversions/conversions.ts';
 import { readChains } from '../../ledger/decisions/decisions.ts';
+import { earningLines } from '../../ledger/decisions/earning-lines.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
+import { MAX_PAGE_ROWS } from '../../ledger/postgres/page.ts';
 import { getRulesVersions } from '../../ledger/programs/programs.ts';
+import { termsFor } from '../../ledger/programs/special-rates.ts';
 import { type AttributionModel, getTerms, type Terms } from '../../ledger/programs/terms.ts';
 import { type Observations, observe } from '../decide/apply-fraud-rules.ts';
 import {
@@ -21,6 +24,7 @@ import {
   type Won,
   winnerIdentity,
 } from '../decide/choose.ts';
+import { type Customer, kindByItself } from '../decide/customer.ts';
 import { decide, type FraudDecision, outcomeOf } from '../decide/decide.ts';
 import { decidedAmount, type Evidence, parseEvidence } from '../decide/evidence.ts';
 import { type EarlierDecision, type FactSources, gatherClickFacts } from '../worker/click-facts.ts';
@@ -107,8 +111,9 @@ async function readRecorded(ledger: Database, page: readonly Conversion[]): Prom
   for (const conversion of page) {
     const evidence = parseEvidence(conversion.evidence);
     if (!evidence) continue;
-    const { rows } = await listCommissions(ledger, { conversionId: conversion.id, limit: MAX_LEVELS });
-    const ordered = rows.toSorted((a, b) => a.level - b.level);
+    const { rows } = await listCommissions(ledger, { conversionId: conversion.id, limit: MAX_PAGE_ROWS });
+    // Further parts are of what happened to the order afterwards.
+    const ordered = rows.filter(({ cause }) => cause === 'order').toSorted((a, b) => a.level - b.level);
     recorded.push({
       conversion,
       evidence,
@@ -238,15 +243,24 @@ function decideAgain(
   fresh: Observations | undefined,
   chains: Awaited<ReturnType<typeof readChains>>,
 ): ReplayedDecision {
-  const { outcome, reason } = decide(facts, choice, fresh ?? recordedObservations(recorded.evidence));
+  const customer = customerAgain(recorded, facts, choice);
+  const { outcome, reason } = decide(
+    facts,
+    choice,
+    fresh ?? recordedObservations(recorded.evidence),
+    customer,
+  );
   if (choice.kind === 'none') return { outcome, reason, click: null, commissions: [] };
   const { click, terms }: Winner = choice.winner;
   const credits = outcome === 'attributed' || outcome === 'review';
   const chain = fresh ? (chains.get(click.affiliateId) ?? []) : recordedChain(recorded, click.affiliateId);
   const commissions = credits
     ? computeCommissions({
-        orderMinor: decidedAmount(recorded.conversion, recorded.evidence),
-        terms: termsOfVersion(terms, recorded.evidence),
+        lines: earningLines(
+          { ...recorded.conversion, amountMinor: decidedAmount(recorded.conversion, recorded.evidence) },
+          terms,
+        ),
+        terms: termsFor(termsOfVersion(terms, recorded.evidence), customer?.kind ?? null),
         chain: chain.slice(0, 1 + terms.levelRatesBps.length),
         // Another affiliate's volume at that moment is not kept: it counts from the beginning of its tiers.
         volumeBeforeMinor: fresh ? undefined : recorded.volumeBeforeMinor,
@@ -268,6 +282,21 @@ function recordedChain({ commissions, evidence }: Recorded, affiliateId: number)
 /** Before version 5 of the rules every fixed commission was cut to the amount of the order. */
 function termsOfVersion(terms: Terms, { rulesVersion }: Evidence): Terms {
   return rulesVersion < 5 ? { ...terms, fixedWithinOrder: true } : terms;
+}
+
+/**
+ * Who bought, as the decision had it. Where a subscription now credits an order that none did, or the other way round, what
+ * the shop says counts.
+ */
+function customerAgain(
+  { evidence }: Recorded,
+  { conversion }: ClickFacts,
+  choice: DecidedChoice,
+): Customer | undefined {
+  if (choice.kind === 'none' || evidence.customer === undefined) return undefined;
+  const isRenewal = choice.winner.source === 'recurring';
+  if (isRenewal === (evidence.customer.kind === 'renewal')) return evidence.customer;
+  return kindByItself({ conversion, winner: choice.winner });
 }
 
 /** Conversions with the thresholds by which they were decided. */

@@ -14,7 +14,13 @@ import {
 import type { DatabaseSql } from '../../ledger/postgres/db.ts';
 import { readSuccessors } from '../../ledger/programs/affiliates.ts';
 import { type FoundCoupon, findCoupons } from '../../ledger/programs/coupons.ts';
-import { type AttributionModel, getTerms, type Terms, termsInForce } from '../../ledger/programs/terms.ts';
+import {
+  type AttributionModel,
+  getTerms,
+  type Terms,
+  type TermsQuestion,
+  termsInForce,
+} from '../../ledger/programs/terms.ts';
 import type { CandidateRequest } from '../../warehouse/lookups/lookups.ts';
 import {
   type ClickFacts,
@@ -141,26 +147,17 @@ function givenClick(
 }
 
 async function withTerms(sql: DatabaseSql, reported: readonly Reported[]): Promise<ReportedWithTerms[]> {
-  const terms = await termsOfClicks(
-    sql,
-    reported.flatMap(({ given }) => (given.kind === 'found' ? [given.click] : [])),
-  );
-  return reported.map(({ conversion, given }) => ({
-    conversion,
-    given,
-    terms: given.kind === 'found' ? terms.get(given.click) : undefined,
-  }));
-}
-
-async function termsOfClicks(
-  sql: DatabaseSql,
-  clicks: readonly KnownClick[],
-): Promise<Map<KnownClick, Terms | undefined>> {
-  return await askEach(
-    clicks,
-    (click) => ({ ...click, at: new Date(click.ts) }),
+  const terms = await askEach(
+    reported,
+    ({ conversion, given }) => (given.kind === 'found' ? termsQuestion(conversion, given.click) : undefined),
     (questions) => termsInForce(sql, questions),
   );
+  return reported.map((one) => ({ ...one, terms: terms.get(one) }));
+}
+
+/** Which terms an order would come under by a click: those for its event at the time of the click. */
+function termsQuestion({ eventName }: ClaimedConversion, click: KnownClick): TermsQuestion {
+  return { ...click, eventName, at: new Date(click.ts) };
 }
 
 type EarlierOf = (conversion: ClaimedConversion) => EarlierDecision | undefined;
@@ -228,13 +225,13 @@ function customerQuestion(
   { conversion, given, terms }: ReportedWithTerms,
   rulesVersion: number,
 ): CustomerQuestion | undefined {
-  const { customerId, customerEmailHash, programId, id: conversionId, occurredAt } = conversion;
+  const { customerId, customerEmailHash, programId, eventName, id: conversionId, occurredAt } = conversion;
   const toleranceMs = clockToleranceMs(rulesVersion);
   const hasOwnClick =
     given.kind === 'found' &&
     losesBecause(conversion, { click: given.click, terms }, { toleranceMs }) === undefined;
   if ((customerId === null && customerEmailHash === null) || hasOwnClick) return undefined;
-  return { customerId, customerEmailHash, programId, conversionId, occurredAt };
+  return { customerId, customerEmailHash, programId, eventName, conversionId, occurredAt };
 }
 
 function clickOf({ clickTs, clickNode, clickSeq, clickIp, ...first }: FirstOrder): Subscription['click'] {
@@ -285,7 +282,7 @@ async function readCoupons(
     stored,
     ({ conversion, coupon: { standing, affiliateId, campaignId } }) =>
       standing === 'valid' && affiliateId !== null && campaignId !== null
-        ? { programId: conversion.programId, affiliateId, campaignId, at: couponTime(conversion) }
+        ? { ...conversion, affiliateId, campaignId, at: couponTime(conversion) }
         : undefined,
     (questions) => termsInForce(sql, questions),
   );
@@ -335,19 +332,24 @@ async function readVisits(
     sql,
     [...found.values()].flat().map(({ affiliateId }) => affiliateId),
   );
-  const visits = new Map(
-    [...found].map(([order, visit]) => [
-      order,
-      visit.map((click) => ({
-        ...click,
-        affiliateId: successorAt(click.affiliateId, madeAt(order.conversion)),
-      })),
-    ]),
+  const visited = [...found].flatMap(([order, visit]) =>
+    visit.map((click) => {
+      const affiliateId = successorAt(click.affiliateId, madeAt(order.conversion));
+      return { order, click: { ...click, affiliateId } };
+    }),
   );
-  const terms = await termsOfClicks(sql, [...visits.values()].flat());
-  return new Map(
-    [...visits].map(([order, visit]) => [order, visit.map((click) => ({ click, terms: terms.get(click) }))]),
+  const terms = await askEach(
+    visited,
+    ({ order: { conversion }, click }) => termsQuestion(conversion, click),
+    (questions) => termsInForce(sql, questions),
   );
+  const withTheirTerms = new Map<ReportedWithTerms, ClickWithTerms[]>(
+    [...found.keys()].map((order) => [order, []]),
+  );
+  for (const one of visited) {
+    withTheirTerms.get(one.order)?.push({ click: one.click, terms: terms.get(one) });
+  }
+  return withTheirTerms;
 }
 
 function visitRequest(

@@ -4,6 +4,7 @@ import { auditLedger } from '../../ledger/audit/audit.ts';
 import { listCommissions } from '../../ledger/books/commissions.ts';
 import { recordDecisions } from '../../ledger/decisions/decisions.ts';
 import { recordRefund } from '../../ledger/decisions/refunds.ts';
+import { mergeAffiliates } from '../../ledger/payouts/merges.ts';
 import { inTransaction } from '../../ledger/postgres/db.ts';
 import { updateAffiliate } from '../../ledger/programs/affiliates.ts';
 import { type Coupon, createCoupon, updateCoupon, withdrawCoupon } from '../../ledger/programs/coupons.ts';
@@ -15,6 +16,7 @@ import { decideByHand } from '../decide/by-hand.ts';
 import { parseEvidence } from '../decide/evidence.ts';
 import { explainConversion } from '../tools/explain.ts';
 import { replay } from '../tools/replay.ts';
+import { gatherCustomers } from './customers.ts';
 
 /** Orders that coupons credit, and orders that a person credits: neither hangs on a click. */
 
@@ -45,7 +47,7 @@ type Given = Parameters<AttributionFixture['order']>[0];
 async function decided({ parties }: Pick<World, 'parties'>, given: Given) {
   const orderId = await fixture.order(given, parties);
   await fixture.decideAll();
-  return await fixture.find(orderId, parties);
+  return await fixture.find(orderId, parties, given.eventName);
 }
 
 async function clickOf({ parties }: World): Promise<string> {
@@ -247,9 +249,13 @@ async function creditByHand({ parties }: World, orderId: string): Promise<void> 
   const [terms] = await getTerms(fixture.ledger, [termsId]);
   if (!terms) throw new Error('terms are there');
   const target = { affiliateId: chain[0], campaignId, linkId, terms };
+  const buying = { conversion, winner: { source: 'manual' as const, terms } };
+  const customer = (await gatherCustomers(fixture.ledger, [buying])).get(buying);
+  if (!customer) throw new Error('an order has a customer');
   const decision = decideByHand({
     conversion,
     target,
+    customer,
     creditedBy: 'user:7',
     note: 'named in a mail',
     programRulesVersion: 1,
@@ -316,5 +322,62 @@ test('an order whose click is still missing stays as a person decided when the c
     affiliateId: world.parties.chain[0],
     clickNode: null,
   });
+  await expectTheSameAgain(world);
+});
+
+test('an order by a coupon or a person comes under the terms of its event, by who bought', async () => {
+  const rates = { new: { rateBps: 3_000 }, returning: { rateBps: 500 } };
+  const world = await couponWorld({ rateBps: 1_000, levelRatesBps: [], customerRates: rates });
+  const { programId } = world.parties;
+  await updateProgram(fixture.ledger, { id: programId, changes: { events: ['sale', 'lead'] } });
+  const lead = await setTerms(fixture.ledger, {
+    programId,
+    eventName: 'lead',
+    commissionType: 'fixed',
+    fixedMinor: 500n,
+  });
+  const amounts = async (id: bigint) => (await earned(id)).map(({ amountMinor }) => amountMinor);
+  const asLead = await decided(world, {
+    coupons: ['ANN10'],
+    eventName: 'lead',
+    orderId: 'x',
+    amountMinor: 0n,
+  });
+  expect(asLead.termsId).toBe(lead.id);
+  expect(await amounts(asLead.id)).toEqual([500n]);
+  const first = await decided(world, { coupons: ['ANN10'], customerId: 'c' });
+  expect(await amounts(first.id)).toEqual([3_000n]);
+  const second = await decided(world, { customerId: 'c' });
+  expect(second.state).toBe('unattributed');
+  await creditByHand(world, second.orderId);
+  expect(await amounts(second.id)).toEqual([500n]);
+  const reported = await decided(world, { customerId: 'd', customerStatus: 'new' });
+  await creditByHand(world, reported.orderId);
+  expect(await amounts(reported.id)).toEqual([3_000n]);
+  await expectTheSameAgain(world);
+});
+
+test('codes of an affiliate that was merged credit its successor, who has them from then on', async () => {
+  const world = await couponWorld({ levelRatesBps: [] });
+  const { programId, chain } = world.parties;
+  const [old, , kept] = chain;
+  const ended = await createCoupon(fixture.ledger, { programId, affiliateId: old, code: 'OLD' });
+  await withdrawCoupon(fixture.ledger, { id: ended.id, now: new Date() });
+  const before = await decided(world, { coupons: ['ANN10'] });
+  await inTransaction(fixture.ledger, (tx) =>
+    mergeAffiliates(tx, { programId, affiliateId: old, intoAffiliateId: kept, note: 'one', actor: 'test' }),
+  );
+  const owners = await fixture.ledger<{ code: string; affiliateId: number }[]>`
+    select code, affiliate_id from coupons where program_id = ${programId} order by code`;
+  expect(owners.map(({ code, affiliateId }) => [code, affiliateId])).toEqual([
+    ['ANN10', kept],
+    ['BEN10', chain[1]],
+    ['OLD', old],
+  ]);
+  expect(await decided(world, { coupons: ['ann10'] })).toMatchObject({ affiliateId: kept });
+  // Reported late: the code was valid then.
+  const late = { coupons: ['OLD'], occurredAt: new Date(Date.now() - 5 * MINUTE_MS) };
+  expect(await decided(world, late)).toMatchObject({ state: 'attributed', affiliateId: kept });
+  expect(await fixture.find(before.orderId, world.parties)).toMatchObject({ affiliateId: old });
   await expectTheSameAgain(world);
 });

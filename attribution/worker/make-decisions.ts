@@ -24,12 +24,12 @@ export async function makeDecisions(
   const tally = createTally();
   return prepared.map((one) => {
     const earlier = tally.add(one, counted.get(one) ?? NONE_EARLIER);
-    const { facts, choice, ruleFacts } = one;
+    const { facts, choice, ruleFacts, customer } = one;
     const observations =
       choice.kind === 'won' && ruleFacts
         ? observe({ ...ruleFacts, earlier, conversion: facts.conversion, winner: choice.winner })
         : undefined;
-    return recordable(one, decide(facts, choice, observations), now);
+    return recordable(one, decide(facts, choice, observations, customer), now);
   });
 }
 
@@ -74,7 +74,7 @@ function createTally() {
 }
 
 function recordable(
-  { facts: { conversion, given }, choice }: PreparedConversion,
+  { facts: { conversion, given }, choice, customer }: PreparedConversion,
   { outcome, reason, evidence }: ExplainedDecision,
   now: Date,
 ): Decision {
@@ -92,6 +92,7 @@ function recordable(
       recurringOf: winner.recurringOf,
       firstInReview: winner.firstInReview,
     }),
+    customerKind: customer?.kind,
     nextAttemptAt: mayReturn ? nextLook(now) : undefined,
     now,
   };

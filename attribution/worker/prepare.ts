@@ -1,7 +1,9 @@
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
 import type { RuleFacts } from '../decide/apply-fraud-rules.ts';
 import { type ClickFacts, choose, type DecidedChoice, type Won } from '../decide/choose.ts';
+import type { Customer } from '../decide/customer.ts';
 import { type FactSources, gatherClickFacts } from './click-facts.ts';
+import { gatherCustomers } from './customers.ts';
 import { haveToWaitForEarlier } from './pace.ts';
 import { hasGivenUp } from './retries.ts';
 import { gatherRuleFacts } from './rule-facts.ts';
@@ -12,6 +14,8 @@ export interface PreparedConversion {
   readonly choice: DecidedChoice;
   /** Undefined: no click won, or its affiliate does not exist. */
   readonly ruleFacts: RuleFacts | undefined;
+  /** Undefined: no click won. */
+  readonly customer: Customer | undefined;
 }
 
 /** Looks up the clicks, chooses among them and reads what the fraud rules look at, outside any transaction. */
@@ -35,13 +39,21 @@ export async function prepareDecisions(
     now,
   });
   const ready = chosen.filter(({ facts }) => !early.has(facts.conversion.id));
-  const ruleFacts = await gatherRuleFacts(sources, ready.flatMap(winOf), now);
+  const won = ready.flatMap(winOf);
+  const ruleFacts = await gatherRuleFacts(sources, won, now);
+  const customers = new Map(
+    [...(await gatherCustomers(sources.sql, won))].map(([{ conversion }, customer]) => [
+      conversion.id,
+      customer,
+    ]),
+  );
   const readyIds = new Set(ready.map(({ facts }) => facts.conversion.id));
   return {
     prepared: ready.map(({ facts, choice }) => ({
       facts,
       choice,
       ruleFacts: ruleFacts.get(facts.conversion.id),
+      customer: customers.get(facts.conversion.id),
     })),
     waiting: conversions.filter(({ id }) => !readyIds.has(id)),
   };

@@ -47,23 +47,31 @@ export function mulDivHalfEven(value: bigint, numerator: bigint, denominator: bi
   return roundHalfEven(exact(value).times(exact(numerator)).div(exact(denominator)));
 }
 
-/** Basis points in one whole: a rate of 10 % is 1,000 bps. */
-const BPS_PER_ONE = 10_000;
-
-/** Shares of amounts by rates in basis points, summed exactly and rounded once. */
-export function applyRatesBps(
-  parts: readonly { readonly amountMinor: bigint; readonly rateBps: number }[],
-): bigint {
-  const sum = parts.reduce(
-    (total, { amountMinor, rateBps }) => total.plus(exact(amountMinor).times(exact(rateBps))),
-    exact(0),
-  );
-  return roundHalfEven(sum.div(BPS_PER_ONE));
+/**
+ * Cuts an amount into parts in proportion to weights that are not negative: each part is the difference of two roundings
+ * (half to even) of the running sum, so that the parts add up to the amount. Nothing is cut where the weights are nothing:
+ * then the first part is all of it.
+ */
+export function allocate(amountMinor: bigint, weights: readonly bigint[]): bigint[] {
+  const total = weights.reduce((sum, weight) => sum + weight, 0n);
+  if (total === 0n) return weights.map((_, i) => (i === 0 ? amountMinor : 0n));
+  let reached = 0n;
+  let before = 0n;
+  return weights.map((weight) => {
+    reached += weight;
+    const upTo = mulDivHalfEven(amountMinor, reached, total);
+    const part = upTo - before;
+    before = upTo;
+    return part;
+  });
 }
+
+/** Basis points in one whole: a rate of 10 % is 1,000 bps. */
+const BPS_PER_ONE = 10_000n;
 
 /** A share of an amount by a rate in basis points, rounded half to even. */
 export function applyRateBps(amountMinor: bigint, rateBps: number): bigint {
-  return applyRatesBps([{ amountMinor, rateBps }]);
+  return mulDivHalfEven(amountMinor, BigInt(rateBps), BPS_PER_ONE);
 }
 
 /**

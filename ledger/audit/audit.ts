@@ -45,6 +45,10 @@ export async function auditLedger(ledger: Database): Promise<LedgerCheck[]> {
   });
 }
 
+/** Refunds `r` that name items and were not taken back; further conditions can follow. */
+const openItemRefunds = (tx: DatabaseTransaction) => tx`
+  select from refunds r where r.items is not null and not exists (select from order_changes where refund_id = r.id)`;
+
 const CHECKS: readonly Check[] = [
   {
     name: 'journals_balance',
@@ -177,7 +181,8 @@ const CHECKS: readonly Check[] = [
       with checked as (
         select c.id,
           sum(m.amount_minor - m.reversed_minor) > c.amount_minor
-            + coalesce(max(t.fixed_minor) filter (where m.level = 1 and not t.fixed_within_order), 0)
+            + coalesce(max(greatest(t.fixed_minor, max_fixed_in(t.customer_rates)))
+                filter (where m.level = 1 and not t.fixed_within_order), 0)
           or count(distinct m.level) <> count(distinct m.affiliate_id)
           or count(distinct (m.level, m.affiliate_id)) <> count(distinct m.level) as is_off
         from conversions c join commissions m on m.conversion_id = c.id join terms t on t.id = m.terms_id group by c.id
@@ -188,16 +193,52 @@ const CHECKS: readonly Check[] = [
   {
     name: 'commissions_follow_orders',
     statement:
-      'every level of an order has the share of what it earned that is left of the order, to half a unit',
+      'every level of an order has the share of what it earned that is left of the order, to half a unit, where no refund names items',
     find: (tx) => tx<[Finding]>`
       with checked as (
         select c.id, case
           when c.state = 'rejected' or c.cancelled_at is not null or (c.refunded_minor = c.amount_minor and c.refunded_minor > 0)
             then sum(m.amount_minor - m.reversed_minor) <> 0
+          when exists (${openItemRefunds(tx)} and r.conversion_id = c.id) then false
           else 2 * abs(sum(m.amount_minor - m.reversed_minor) * c.amount_minor
               - coalesce(sum(m.amount_minor) filter (where m.cause <> 'restoration'), 0) * (c.amount_minor - c.refunded_minor))
             > c.amount_minor end as is_off
         from conversions c join commissions m on m.conversion_id = c.id group by c.id, m.level
+      )
+      select count(*) as checked, count(*) filter (where is_off) as off,
+        'cnv_' || min(id) filter (where is_off) as example from checked`,
+  },
+  {
+    name: 'item_refunds_agree',
+    statement:
+      'where refunds name items, every level has what these items did not earn, less the share of the rest that was taken off, to half a unit an item',
+    find: (tx) => tx<[Finding]>`
+      with refunded as (
+        select r.conversion_id, (one ->> 'item')::integer as item, sum((one ->> 'amount')::bigint) as minor
+        from refunds r cross join jsonb_array_elements(r.items) as one
+        where not exists (select from order_changes where refund_id = r.id) group by 1, 2
+      ), orders as (
+        select c.id, coalesce(c.order_amount_minor, c.amount_minor) as gross, x.minor as of_items, x.count,
+          (select coalesce(sum(lowered_minor), 0) from order_changes where conversion_id = c.id)
+          + (select coalesce(sum(coalesce(order_amount_minor, amount_minor)), 0) from refunds r
+            where conversion_id = c.id and not exists (select from order_changes where refund_id = r.id)) as taken
+        from conversions c
+        join (select conversion_id, sum(minor) as minor, count(*) from refunded group by 1) x on x.conversion_id = c.id
+        where c.state <> 'rejected' and c.cancelled_at is null and c.refunded_minor < c.amount_minor
+      ), levels as (
+        select o.id, o.count, sum(m.amount_minor - m.reversed_minor) as has,
+          (coalesce(sum(m.amount_minor) filter (where m.cause <> 'restoration'), 0)
+            - sum(coalesce(g.gone, 0)) - sum(coalesce(m.amount_minor - g.by_items, 0)) * o.of_items / o.gross)
+          * (1 - (o.taken - o.of_items) / (o.gross - o.of_items)) as should
+        from orders o join commissions m on m.conversion_id = o.id
+        left join lateral (
+          select sum(m.item_minor[r.item + 1]::numeric * r.minor / (c.items -> r.item ->> 'amount')::numeric) as gone,
+            (select sum(minor) from unnest(m.item_minor) as minor) as by_items
+          from refunded r join conversions c on c.id = r.conversion_id where r.conversion_id = o.id
+        ) g on m.item_minor is not null
+        group by o.id, o.count, o.gross, o.of_items, o.taken, m.level
+      ), checked as (
+        select id, abs(has - should) > (count + 2) / 2.0 as is_off from levels
       )
       select count(*) as checked, count(*) filter (where is_off) as off,
         'cnv_' || min(id) filter (where is_off) as example from checked`,

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { applyRateBps, mulDivHalfEven } from '../../core/money/rates.ts';
 import { renderBankCsv } from '../payouts/providers/bank-csv.ts';
-import { computeCommissions } from './commission-amounts.ts';
+import { computeCommissions, wholeOrder } from './commission-amounts.ts';
 
 const chain = [1, 2, 3].map((level) => ({ affiliateId: level, level, active: true }));
 
@@ -22,7 +22,9 @@ describe('commission amounts', () => {
   test('round half to even at every level', () => {
     const terms = { ...untiered, rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [1_000, 1_000] };
     const amounts = (orderMinor: bigint) =>
-      computeCommissions({ orderMinor, terms, chain }).map(({ amountMinor }) => amountMinor);
+      computeCommissions({ lines: wholeOrder(orderMinor), terms, chain }).map(
+        ({ amountMinor }) => amountMinor,
+      );
     expect(amounts(25n)).toEqual([2n, 2n, 2n]);
     expect(amounts(35n)).toEqual([4n, 4n, 4n]);
   });
@@ -40,14 +42,17 @@ describe('commission amounts', () => {
       { fromMinor: 1_100n, rateBps: 1_500 },
     ];
     const terms = { ...untiered, rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers, tierMode };
-    expect(computeCommissions({ orderMinor, terms, chain, volumeBeforeMinor })[0]?.amountMinor).toBe(earned);
+    expect(
+      computeCommissions({ lines: wholeOrder(orderMinor), terms, chain, volumeBeforeMinor })[0]?.amountMinor,
+    ).toBe(earned);
   });
 
   test('under marginal tiers are the same for an order and for its parts, but for rounding', () => {
     const tiers = [{ fromMinor: 500n, rateBps: 2_000 }];
     const terms = { ...untiered, rateBps: 1_000, fixedMinor: 0n, levelRatesBps: [], tiers };
     const earns = (orderMinor: bigint, volumeBeforeMinor: bigint) =>
-      computeCommissions({ orderMinor, terms, chain, volumeBeforeMinor })[0]?.amountMinor ?? 0n;
+      computeCommissions({ lines: wholeOrder(orderMinor), terms, chain, volumeBeforeMinor })[0]
+        ?.amountMinor ?? 0n;
     fc.assert(
       fc.property(fc.bigInt({ min: 1n, max: 2_000n }), fc.bigInt({ min: 1n, max: 2_000n }), (a, b) => {
         const parts = earns(a, 0n) + earns(b, a);
@@ -60,7 +65,7 @@ describe('commission amounts', () => {
   test('are the formula while the order is large enough, and but for what is fixed never more than the order', () => {
     fc.assert(
       fc.property(anyTerms, anyOrder, (terms, orderMinor) => {
-        const commissions = computeCommissions({ orderMinor, terms, chain });
+        const commissions = computeCommissions({ lines: wholeOrder(orderMinor), terms, chain });
         expect(commissions.every(({ amountMinor }) => amountMinor > 0n)).toBe(true);
         const onTop = terms.fixedWithinOrder ? 0n : terms.fixedMinor;
         const total = commissions.reduce((sum, { amountMinor }) => sum + amountMinor, 0n) - onTop;
@@ -85,7 +90,9 @@ describe('commission amounts', () => {
     [300n, true, [300n]],
   ])('of an order of %i with 5.00 fixed, within the order: %s', (orderMinor, fixedWithinOrder, earned) => {
     const terms = { ...untiered, rateBps: 1_000, fixedMinor: 500n, fixedWithinOrder, levelRatesBps: [300] };
-    const amounts = computeCommissions({ orderMinor, terms, chain }).map(({ amountMinor }) => amountMinor);
+    const amounts = computeCommissions({ lines: wholeOrder(orderMinor), terms, chain }).map(
+      ({ amountMinor }) => amountMinor,
+    );
     expect(amounts).toEqual(earned);
   });
 });

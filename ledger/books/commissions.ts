@@ -39,6 +39,8 @@ export interface Commission {
   readonly clawbackMinor: bigint;
   /** Level 1 under tiers: the affiliate's volume of the month before this order. */
   readonly volumeBeforeMinor: bigint | null;
+  /** What of it is earned by each item of the order; null: the order had none, or it is a further part. */
+  readonly itemMinor: readonly bigint[] | null;
   readonly state: CommissionState;
   /** Paid before the order was imported, outside these books: in no payout. */
   readonly paidOutside: boolean;
@@ -60,6 +62,7 @@ export const COMMISSION_COLUMNS = [
   'reversedMinor',
   'clawbackMinor',
   'volumeBeforeMinor',
+  'itemMinor',
   'state',
   'paidOutside',
   'availableAt',

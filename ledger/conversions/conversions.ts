@@ -3,8 +3,13 @@ import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { DEFAULT_EVENT } from '../programs/events.ts';
+import type { CommissionBase } from '../programs/programs.ts';
+import type { CustomerKind } from '../programs/special-rates.ts';
+import { type BookedItem, itemFromStored, type OrderItem, type StoredItem, storedItems } from './items.ts';
 import {
   type ConversionSource,
+  type CustomerStatus,
   conversionRow,
   payloadHash,
   priceConversions,
@@ -56,6 +61,7 @@ export const CONVERSION_REASONS = [
   'coupon_not_valid',
   'subscription_ended',
   'no_terms',
+  'customer_not_eligible',
   'rejected_by_reviewer',
 ] as const;
 export type ConversionReason = (typeof CONVERSION_REASONS)[number];
@@ -74,6 +80,8 @@ export interface Conversion {
   readonly id: bigint;
   readonly programId: number;
   readonly orderId: string;
+  /** What it is of: an order id counts once per event. */
+  readonly eventName: string;
   /** In the program's currency. */
   readonly amountMinor: bigint;
   readonly currency: string;
@@ -85,6 +93,10 @@ export interface Conversion {
   readonly refundedMinor: bigint;
   /** The shop has reported it as pending and not approved it yet: its commissions are held. */
   readonly awaitsShop: boolean;
+  /** As the shop reported it. */
+  readonly customerStatus: CustomerStatus | null;
+  /** What was bought, where the shop said so. */
+  readonly items: readonly BookedItem[] | null;
   /** While it is set the order earns nothing. */
   readonly cancelledAt: Date | null;
   readonly state: ConversionState;
@@ -116,6 +128,9 @@ export interface Conversion {
   readonly paymentAccountHash: string | null;
   /** The first order of the subscription by which this one was credited. */
   readonly recurringOf: bigint | null;
+  /** By which customer rate and on what it earns; written with the decision. */
+  readonly customerKind: CustomerKind | null;
+  readonly commissionBase: CommissionBase | null;
   readonly ip: string | null;
   readonly userAgent: string | null;
   readonly fingerprint: bigint | null;
@@ -126,6 +141,7 @@ export const CONVERSION_COLUMNS = [
   'id',
   'programId',
   'orderId',
+  'eventName',
   'amountMinor',
   'currency',
   'orderCurrency',
@@ -134,6 +150,8 @@ export const CONVERSION_COLUMNS = [
   'crossRateId',
   'refundedMinor',
   'awaitsShop',
+  'customerStatus',
+  'items',
   'cancelledAt',
   'state',
   'reason',
@@ -158,6 +176,8 @@ export const CONVERSION_COLUMNS = [
   'customerMailboxHash',
   'paymentAccountHash',
   'recurringOf',
+  'customerKind',
+  'commissionBase',
   'ip',
   'userAgent',
   'fingerprint',
@@ -167,8 +187,9 @@ export const CONVERSION_COLUMNS = [
 /** Columns whose type in PostgreSQL is not the one of {@link Conversion}. */
 export type StoredConversion = Omit<
   Conversion,
-  'clickSeq' | 'customerEmailHash' | 'customerMailboxHash' | 'paymentAccountHash'
+  'clickSeq' | 'customerEmailHash' | 'customerMailboxHash' | 'paymentAccountHash' | 'items'
 > & {
+  readonly items: readonly StoredItem[] | null;
   readonly clickSeq: bigint | null;
   readonly customerEmailHash: Buffer | null;
   readonly customerMailboxHash: Buffer | null;
@@ -176,9 +197,10 @@ export type StoredConversion = Omit<
 };
 
 export function fromStored<Row extends StoredConversion>(row: Row) {
-  const { clickSeq, customerEmailHash, customerMailboxHash, paymentAccountHash, fingerprint } = row;
+  const { clickSeq, customerEmailHash, customerMailboxHash, paymentAccountHash, fingerprint, items } = row;
   return {
     ...row,
+    items: items?.map(itemFromStored) ?? null,
     clickSeq: clickSeq === null ? null : Number(clickSeq),
     customerEmailHash: customerEmailHash?.toString('hex') ?? null,
     customerMailboxHash: customerMailboxHash?.toString('hex') ?? null,
@@ -194,7 +216,7 @@ export type RecordedConversion =
   /** The same order with another payload: the stored one stays; `differing` names the fields. */
   | { readonly outcome: 'conflict'; readonly conversion: Conversion; readonly differing: string[] };
 
-/** Records an order once per (program, order id). @throws InputError. */
+/** Records an order once per (program, order id, event). @throws InputError. */
 export async function recordConversion(
   sql: DatabaseSql,
   conversion: ReportedConversion,
@@ -206,7 +228,7 @@ export async function recordConversion(
 }
 
 /**
- * Records orders, each once per (program, order id), and answers in their order: what {@link recordConversion} would
+ * Records orders, each once per (program, order id, event), and answers in their order: what {@link recordConversion} would
  * have answered one by one, with the InputError of those that are at fault. One insert, of one parameter so that batches of
  * any length are one statement to the planner, and one query for those that were there already.
  */
@@ -231,17 +253,18 @@ export async function recordConversions(
     rows.length === 0
       ? []
       : await answeringInput(sql<StoredConversion[]>`
-          insert into conversions (program_id, order_id, amount_minor, currency, order_currency, order_amount_minor,
+          insert into conversions (program_id, order_id, event_name, amount_minor, currency, order_currency, order_amount_minor,
             rate_id, cross_rate_id, source, received_at, next_attempt_at, occurred_at, click_id, customer_id,
             customer_email_hash, customer_mailbox_hash, payment_account_hash, ip, user_agent, fingerprint, payload_hash,
-            awaits_shop, coupons)
+            awaits_shop, coupons, customer_status, items)
           select * from json_to_recordset(${sql.json(rows)}::json) as r (
-            program_id integer, order_id text, amount_minor bigint, currency text, order_currency text,
+            program_id integer, order_id text, event_name text, amount_minor bigint, currency text, order_currency text,
             order_amount_minor bigint, rate_id integer, cross_rate_id integer, source text, received_at timestamptz,
             next_attempt_at timestamptz, occurred_at timestamptz, click_id text, customer_id text,
             customer_email_hash bytea, customer_mailbox_hash bytea, payment_account_hash bytea, ip inet,
-            user_agent text, fingerprint bigint, payload_hash bytea, awaits_shop boolean, coupons text[])
-          on conflict (program_id, order_id) do nothing
+            user_agent text, fingerprint bigint, payload_hash bytea, awaits_shop boolean, coupons text[],
+            customer_status text, items jsonb)
+          on conflict (program_id, order_id, event_name) do nothing
           returning ${sql(CONVERSION_COLUMNS)}, conversion_status(state, null) as status`);
   const accepted = new Map(inserted.map((row) => [orderKey(row), row]));
   const later = good.filter(({ i, key }) => {
@@ -271,8 +294,8 @@ export async function recordConversions(
   });
 }
 
-function orderKey({ programId, orderId }: { programId: number; orderId: string }): string {
-  return `${programId} ${orderId}`;
+function orderKey({ programId, orderId, eventName = DEFAULT_EVENT }: OrderName): string {
+  return `${programId} ${eventName} ${orderId}`;
 }
 
 async function storedOrders(
@@ -285,10 +308,11 @@ async function storedOrders(
         select coalesce(sum(raised_minor), 0)::bigint from order_changes where conversion_id = c.id
       ) as raised_minor
     from conversions_with_status c
-    where (program_id, order_id) in (
+    where (program_id, order_id, event_name) in (
       select * from unnest(
         ${orders.map(({ conversion }) => conversion.programId)}::integer[],
-        ${orders.map(({ conversion }) => conversion.orderId)}::text[]
+        ${orders.map(({ conversion }) => conversion.orderId)}::text[],
+        ${orders.map(({ conversion }) => conversion.eventName ?? DEFAULT_EVENT)}::text[]
       )
     )`;
   return new Map(rows.map((row) => [orderKey(row), row]));
@@ -303,9 +327,16 @@ function differingFields(stored: Conversion, reported: ReportedConversion): stri
     ['customer_id', stored.customerId, reported.customerId ?? null],
     ['customer_email_hash', stored.customerEmailHash, reported.customerEmailHash ?? null],
     ['payment_account_hash', stored.paymentAccountHash, reported.paymentAccountHash ?? null],
+    ['customer_status', stored.customerStatus, reported.customerStatus ?? null],
+    ['items', itemsText(stored.items), itemsText(reported.items ?? null)],
   ];
   const differing = pairs.filter(([, before, now]) => before !== now).map(([field]) => field);
   return differing.length > 0 ? differing : ['occurred_at'];
+}
+
+/** As the shop reports them, to be compared. */
+function itemsText(items: readonly OrderItem[] | null): string | null {
+  return items && JSON.stringify(storedItems(items, undefined));
 }
 
 export async function getConversion(sql: DatabaseSql, id: bigint): Promise<Conversion | undefined> {
@@ -314,13 +345,20 @@ export async function getConversion(sql: DatabaseSql, id: bigint): Promise<Conve
   return row && fromStored(row);
 }
 
+/** An order by the names that its shop gives it; without an event it is a sale. */
+export interface OrderName {
+  readonly programId: number;
+  readonly orderId: string;
+  readonly eventName?: string | undefined;
+}
+
 export async function findConversionByOrder(
   sql: DatabaseSql,
-  options: { programId: number; orderId: string },
+  { programId, orderId, eventName = DEFAULT_EVENT }: OrderName,
 ): Promise<Conversion | undefined> {
   const [row] = await sql<StoredConversion[]>`
     select ${sql(CONVERSION_COLUMNS)}, status from conversions_with_status
-    where program_id = ${options.programId} and order_id = ${options.orderId}`;
+    where program_id = ${programId} and order_id = ${orderId} and event_name = ${eventName}`;
   return row && fromStored(row);
 }
 
@@ -335,6 +373,7 @@ export async function listConversions(
     campaignId?: number | undefined;
     reason?: ConversionReason | undefined;
     orderId?: string | undefined;
+    eventName?: string | undefined;
     customerId?: string | undefined;
     clickId?: string | undefined;
     /** Of receipt; `to` is outside. */
@@ -344,7 +383,7 @@ export async function listConversions(
 ): Promise<Page<Conversion, bigint>> {
   const { after = null, programId = null, affiliateId = null, state = null, status = null } = request;
   const { campaignId = null, reason = null, orderId = null, customerId = null, clickId = null } = request;
-  const { from = null, to = null } = request;
+  const { from = null, to = null, eventName = null } = request;
   const rows = await sql<StoredConversion[]>`
     select ${sql(CONVERSION_COLUMNS)}, status from conversions_with_status
     where (${after}::bigint is null or id < ${after})
@@ -355,6 +394,7 @@ export async function listConversions(
       and (${campaignId}::integer is null or campaign_id = ${campaignId})
       and (${reason}::text is null or reason = ${reason})
       and (${orderId}::text is null or order_id = ${orderId})
+      and (${eventName}::text is null or event_name = ${eventName})
       and (${customerId}::text is null or customer_id = ${customerId})
       and (${clickId}::text is null or click_id = ${clickId})
       and (${from}::timestamptz is null or received_at >= ${from})

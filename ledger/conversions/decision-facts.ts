@@ -149,6 +149,7 @@ export async function firstUndecided(
 /** An order that may continue a subscription of its customer. */
 export interface CustomerQuestion {
   readonly programId: number;
+  readonly eventName: string;
   readonly conversionId: bigint;
   readonly occurredAt: Date;
   readonly customerId: string | null;
@@ -174,21 +175,26 @@ export interface FirstOrder {
   readonly inReview: boolean;
 }
 
-/** Orders of the same customer: by the id at the shop, and by the e-mail address where one of two orders has no id. */
+/**
+ * Orders of the same customer and event: by the id at the shop, and by the e-mail address where one of two orders has no
+ * id.
+ */
 const ordersOfCustomer = (sql: DatabaseSql) => sql`
   select * from conversions where program_id = q.program_id and customer_id = q.customer
+    and event_name = q.event
   union all
   select * from conversions where program_id = q.program_id and customer_email_hash = q.email
-    and (q.customer is null or customer_id is null)`;
+    and (q.customer is null or customer_id is null) and event_name = q.event`;
 
 function askedCustomers(questions: readonly CustomerQuestion[]) {
-  return questions.map(({ programId, customerId, customerEmailHash, conversionId, occurredAt }, index) => ({
+  return questions.map((question, index) => ({
     index,
-    program_id: programId,
-    customer: customerId,
-    email: customerEmailHash && `\\x${customerEmailHash}`,
-    id: conversionId.toString(),
-    at: occurredAt.toISOString(),
+    program_id: question.programId,
+    event: question.eventName,
+    customer: question.customerId,
+    email: question.customerEmailHash && `\\x${question.customerEmailHash}`,
+    id: question.conversionId.toString(),
+    at: question.occurredAt.toISOString(),
   }));
 }
 
@@ -209,7 +215,10 @@ function placed(count: number, rows: readonly StoredFirstOrder[]): (FirstOrder |
   return answers;
 }
 
-/** For each customer the first order of a subscription it may be continuing; undefined where there is none. */
+/**
+ * For each customer the first order of a subscription it may be continuing; undefined where there is none. One of a later
+ * time is none: whether it is decided already depends on how orders come together.
+ */
 export async function findFirstOrders(
   sql: DatabaseSql,
   questions: readonly CustomerQuestion[],
@@ -218,10 +227,10 @@ export async function findFirstOrders(
   const rows = await sql<StoredFirstOrder[]>`
     select q.index, ${firstOrderColumns(sql)}
     from json_to_recordset(${sql.json(askedCustomers(questions))}::json)
-      as q (index integer, program_id integer, customer text, email bytea, id bigint)
+      as q (index integer, program_id integer, event text, customer text, email bytea, id bigint, at timestamptz)
     cross join lateral (
       select * from (${ordersOfCustomer(sql)}) of_customer
-      where id <> q.id and recurring_of is null and state = any(${[...CREDITED_STATES]}::text[])
+      where id <> q.id and occurred_at <= q.at and recurring_of is null and state = any(${[...CREDITED_STATES]}::text[])
       order by occurred_at, id limit 1
     ) c
     join terms t on t.id = c.terms_id
@@ -254,11 +263,11 @@ export async function findFirstOrdersBeforeVersion5(
   const rows = await sql<StoredFirstOrder[]>`
     select q.index, ${firstOrderColumns(sql)}
     from json_to_recordset(${sql.json(askedCustomers(questions))}::json)
-      as q (index integer, program_id integer, customer text, id bigint)
+      as q (index integer, program_id integer, event text, customer text, id bigint)
     cross join lateral (
       select * from conversions
-      where program_id = q.program_id and customer_id = q.customer and id <> q.id and recurring_of is null
-        and (state = any(${[...CREDITED_STATES]}::text[])
+      where program_id = q.program_id and customer_id = q.customer and event_name = q.event and id <> q.id
+        and recurring_of is null and (state = any(${[...CREDITED_STATES]}::text[])
           or id = (select recurring_of from conversions where id = q.id))
         and click_node is not null
       order by occurred_at, id limit 1
@@ -281,13 +290,35 @@ export async function haveUndecidedBefore(
   const rows = await sql<{ index: number }[]>`
     select q.index
     from json_to_recordset(${sql.json(askedCustomers(questions))}::json)
-      as q (index integer, program_id integer, customer text, email bytea, id bigint, at timestamptz)
+      as q (index integer, program_id integer, event text, customer text, email bytea, id bigint, at timestamptz)
     where exists (select from terms t where t.program_id = q.program_id and t.recurring_months > 0)
       and exists (
         select from (${ordersOfCustomer(sql)}) c
         where c.state in ('received', 'awaiting_click') and (c.occurred_at, c.id) < (q.at, q.id)
       )`;
   for (const { index } of rows) answers[index] = true;
+  return answers;
+}
+
+/**
+ * For each order the earlier one of its customer and event, one answer each; undefined: it is the customer's first. One that
+ * was cancelled is no purchase.
+ */
+export async function findEarlierOrders(
+  sql: DatabaseSql,
+  questions: readonly CustomerQuestion[],
+): Promise<(bigint | undefined)[]> {
+  const answers: (bigint | undefined)[] = questions.map(() => undefined);
+  if (questions.length === 0) return answers;
+  const rows = await sql<{ index: number; id: bigint }[]>`
+    select q.index, c.id
+    from json_to_recordset(${sql.json(askedCustomers(questions))}::json)
+      as q (index integer, program_id integer, event text, customer text, email bytea, id bigint, at timestamptz)
+    cross join lateral (
+      select * from (${ordersOfCustomer(sql)}) of_customer
+      where cancelled_at is null and (occurred_at, id) < (q.at, q.id) order by occurred_at, id limit 1
+    ) c`;
+  for (const { index, id } of rows) answers[index] = id;
   return answers;
 }
 

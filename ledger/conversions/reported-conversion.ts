@@ -6,17 +6,25 @@ import { MAX_HEADER_LENGTH, MAX_REFERENCE_LENGTH } from '../../core/text-limits.
 import { DAY_MS } from '../../core/time.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { checkText } from '../postgres/input-faults.ts';
+import { checkEventOf, DEFAULT_EVENT } from '../programs/events.ts';
+import { checkItems, type OrderItem, storedItems } from './items.ts';
 import { type Exchange, exchange } from './rates.ts';
 
 /** Orders as shops report them: what may stand in them, what makes two the same, and what they come to. */
 
 export const CONVERSION_SOURCES = ['api', 'postback', 'pixel', 'import'] as const;
+/** Whether the customer has bought before, as a shop reports it. */
+export const CUSTOMER_STATUSES = ['new', 'returning'] as const;
+export type CustomerStatus = (typeof CUSTOMER_STATUSES)[number];
+
 export type ConversionSource = (typeof CONVERSION_SOURCES)[number];
 
 /** An order as a shop reports it. */
 export interface ReportedConversion {
   readonly programId: number;
   readonly orderId: string;
+  /** Of the program's events; default: a sale. */
+  readonly eventName?: string | undefined;
   readonly amountMinor: bigint;
   /** Of the amount. Another than the program's is converted by the rate in force when the order occurred. */
   readonly currency: string;
@@ -40,6 +48,9 @@ export interface ReportedConversion {
   readonly fingerprint?: bigint | undefined;
   /** The shop reports it as pending: what it earns is held until the shop approves it. Default: false. */
   readonly awaitsShop?: boolean | undefined;
+  readonly customerStatus?: CustomerStatus | undefined;
+  /** What was bought, in the order's currency. */
+  readonly items?: readonly OrderItem[] | undefined;
 }
 
 /** No shop lets a customer use more on one order. */
@@ -56,6 +67,7 @@ function checkReported(conversion: ReportedConversion): void {
   if (amountMinor < 0n || amountMinor > MAX_AMOUNT_MINOR) {
     throw new InputError('amount', `must be 0 to ${MAX_AMOUNT_MINOR} minor units`);
   }
+  if (conversion.items) checkItems(conversion.items, conversion);
   if (clickId !== undefined) checkText(clickId, 'click_id', MAX_REFERENCE_LENGTH);
   checkCoupons(conversion.coupons ?? []);
   if (customerId !== undefined) checkText(customerId, 'customer_id', MAX_REFERENCE_LENGTH);
@@ -83,7 +95,8 @@ function checkHash(hash: string | undefined, field: string): void {
 
 /**
  * What makes two reports of one order the same: what the shop says of the order itself, as it was given. Address,
- * agent and way of the report are left out, because an honest retry may come another way.
+ * agent and way of the report are left out, because an honest retry may come another way. What was added to reports later
+ * is left out where it is not given, so that reports of before are still the same.
  */
 export function payloadHash(conversion: ReportedConversion): Buffer {
   const {
@@ -105,6 +118,8 @@ export function payloadHash(conversion: ReportedConversion): Buffer {
     conversion.paymentAccountHash ?? null,
     // Only where there are any: orders of before coupons keep their hash.
     ...(coupons.length > 0 ? [coupons] : []),
+    ...(conversion.customerStatus === undefined ? [] : [{ customerStatus: conversion.customerStatus }]),
+    ...(conversion.items ? [{ items: storedItems(conversion.items, undefined) }] : []),
   ];
   return createHash('sha256').update(JSON.stringify(payload)).digest();
 }
@@ -128,6 +143,7 @@ export function conversionRow(
   return {
     program_id: conversion.programId,
     order_id: conversion.orderId,
+    event_name: conversion.eventName ?? DEFAULT_EVENT,
     amount_minor: String(exchange?.amountMinor ?? conversion.amountMinor),
     currency: programCurrency,
     order_currency: exchange && conversion.currency,
@@ -149,6 +165,8 @@ export function conversionRow(
     payload_hash: `\\x${hash.toString('hex')}`,
     awaits_shop: conversion.awaitsShop ?? false,
     coupons: conversion.coupons ?? [],
+    customer_status: conversion.customerStatus,
+    items: conversion.items && storedItems(conversion.items, exchange?.amountMinor),
   };
 }
 
@@ -157,14 +175,16 @@ export async function priceConversions(
   sql: DatabaseSql,
   conversions: readonly ReportedConversion[],
 ): Promise<(PricedConversion | InputError)[]> {
-  const currencies = await programCurrencies(sql, conversions);
+  const programs = await readPrograms(sql, conversions);
   const receivedAt = new Date();
   const checked = conversions.map((conversion): PricedConversion | InputError => {
-    const fault = inputFaultOf(() => checkReported(conversion));
-    if (fault) return fault;
-    const programCurrency = currencies.get(conversion.programId);
-    if (programCurrency === undefined) return new InputError('program_id', 'there is no such program');
-    return { conversion, receivedAt, programCurrency, exchange: undefined };
+    const program = programs.get(conversion.programId);
+    if (program === undefined) return new InputError('program_id', 'there is no such program');
+    const fault = inputFaultOf(() => {
+      checkReported(conversion);
+      checkEventOf(program.events, conversion.eventName ?? DEFAULT_EVENT);
+    });
+    return fault ?? { conversion, receivedAt, programCurrency: program.currency, exchange: undefined };
   });
   const foreign = checked.filter(
     (one): one is PricedConversion =>
@@ -197,12 +217,12 @@ function inputFaultOf(check: () => void): InputError | undefined {
   }
 }
 
-async function programCurrencies(
+async function readPrograms(
   sql: DatabaseSql,
   conversions: readonly ReportedConversion[],
-): Promise<Map<number, string>> {
+): Promise<Map<number, { currency: string; events: string[] }>> {
   const ids = [...new Set(conversions.map(({ programId }) => programId))];
-  const rows = await sql<{ id: number; currency: string }[]>`
-    select id, currency from programs where id = any(${ids}::integer[])`;
-  return new Map(rows.map(({ id, currency }) => [id, currency]));
+  const rows = await sql<{ id: number; currency: string; events: string[] }[]>`
+    select id, currency, events from programs where id = any(${ids}::integer[])`;
+  return new Map(rows.map((program) => [program.id, program]));
 }

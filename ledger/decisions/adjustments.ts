@@ -10,9 +10,12 @@ import {
   type Entry,
   postJournals,
 } from '../books/journals.ts';
-import type { ConversionReason, ConversionState } from '../conversions/conversions.ts';
+import { type ConversionReason, type ConversionState, getConversion } from '../conversions/conversions.ts';
+import type { StoredItem } from '../conversions/items.ts';
 import { cancelPayout } from '../payouts/payouts.ts';
 import type { DatabaseTransaction } from '../postgres/db.ts';
+import { readAmounts } from './order-amounts.ts';
+import { readRefundedItems } from './refund-items.ts';
 
 /**
  * Brings the commissions of an order to what its present state makes of them: it takes back what they have beyond it,
@@ -48,6 +51,7 @@ export interface AdjustedConversion {
   readonly state: ConversionState;
   readonly reason: ConversionReason | null;
   readonly reviewedAt: Date | null;
+  readonly items: readonly StoredItem[] | null;
 }
 
 const ADJUSTED_COLUMNS = [
@@ -62,6 +66,7 @@ const ADJUSTED_COLUMNS = [
   'state',
   'reason',
   'reviewedAt',
+  'items',
 ];
 
 /** States with commissions; before a decision changes wait for it, after a rejection nothing is left. */
@@ -97,6 +102,29 @@ function leftOf(earnedMinor: bigint, conversion: AdjustedConversion): bigint {
   const { amountMinor, refundedMinor } = conversion;
   if (refundedMinor === 0n) return earnedMinor;
   return earnedMinor - mulDivHalfEven(earnedMinor, refundedMinor, amountMinor);
+}
+
+/**
+ * What is left where refunds name items: of each item its share of what it earned is gone, of what is of no item the share
+ * of the order that the items are; of the rest what else was taken off the rest of the order. By sums alone, too.
+ */
+function leftAfterItems(
+  parts: readonly Commission[],
+  earnedMinor: bigint,
+  { grossMinor, takenMinor, items }: ItemRefunds,
+): bigint {
+  const first = parts.find(({ itemMinor }) => itemMinor !== null);
+  const earnedBy = first?.itemMinor ?? [];
+  const ofItems = earnedBy.reduce((sum, minor) => sum + minor, 0n);
+  const refundedMinor = items.reduce((sum, item) => sum + item.refundedMinor, 0n);
+  const openMinor = grossMinor - refundedMinor;
+  if (openMinor === 0n) return 0n;
+  const goneMinor = items.reduce(
+    (sum, item) => sum + mulDivHalfEven(earnedBy[item.place] ?? 0n, item.refundedMinor, item.amountMinor),
+    mulDivHalfEven((first?.amountMinor ?? 0n) - ofItems, refundedMinor, grossMinor),
+  );
+  const restMinor = earnedMinor - goneMinor;
+  return restMinor - mulDivHalfEven(restMinor, takenMinor - refundedMinor, openMinor);
 }
 
 /** What changes of an order that is raised, refunded, cancelled or restored. */
@@ -138,17 +166,44 @@ export async function adjustCommissions(
   if (!CREDITED.has(conversion.state)) return;
   const { id: conversionId } = conversion;
   let commissions = await lockCommissions(tx, conversionId);
-  if (levelsOf(commissions).some((parts) => lackOf(parts, conversion) < 0n)) {
+  const ofItems = conversion.items === null ? undefined : await readItemRefunds(tx, conversionId);
+  const lack = (parts: readonly Commission[]) => lackOf(parts, conversion, ofItems);
+  if (levelsOf(commissions).some((parts) => lack(parts) < 0n)) {
     commissions = await lockOutOfPayouts(tx, conversionId, commissions);
   }
   const levels = levelsOf(commissions);
-  const reversals = levels.flatMap((parts) => takeBack(parts, -lackOf(parts, conversion)));
+  const reversals = levels.flatMap((parts) => takeBack(parts, -lack(parts)));
   const { standing, paidWithRests } = splitByRests(reversals, await lockLeftBalances(tx, reversals));
   const posting = { kind: 'refund', conversion, emptied: 'reversed' } as const;
   await postReversals(tx, { ...posting, key: `refund:${key}`, reversals: standing });
   // A journal has one line of a commission.
   await postReversals(tx, { ...posting, key: `refund:${key}:rest`, reversals: paidWithRests });
-  await restore(tx, { key, conversion, levels });
+  await restore(tx, { key, conversion, levels, lack });
+}
+
+/** What was taken off an order, and of which items, in minor units of its own currency. */
+interface ItemRefunds {
+  readonly grossMinor: bigint;
+  readonly takenMinor: bigint;
+  readonly items: readonly { place: number; amountMinor: bigint; refundedMinor: bigint }[];
+}
+
+/** Undefined: no refund names items. */
+async function readItemRefunds(
+  tx: DatabaseTransaction,
+  conversionId: bigint,
+): Promise<ItemRefunds | undefined> {
+  const refunded = await readRefundedItems(tx, conversionId);
+  if (refunded.size === 0) return undefined;
+  const conversion = await getConversion(tx, conversionId);
+  assert(conversion?.items, `conversion ${conversionId} has items`);
+  const { grossMinor, loweredMinor, refundedMinor } = await readAmounts(tx, conversion);
+  const items = [...refunded].map(([place, { amountMinor: minor }]) => ({
+    place,
+    amountMinor: conversion.items?.[place]?.amountMinor ?? 0n,
+    refundedMinor: minor,
+  }));
+  return { grossMinor, takenMinor: loweredMinor + refundedMinor, items };
 }
 
 /** The commissions of a conversion by level; each level's parts are in their order. */
@@ -167,10 +222,16 @@ function sumOf(commissions: readonly Commission[], amountOf: (commission: Commis
 }
 
 /** What a level lacks of what the conversion makes of it; below zero: what it has beyond that. */
-function lackOf(parts: readonly Commission[], conversion: AdjustedConversion): bigint {
+function lackOf(
+  parts: readonly Commission[],
+  conversion: AdjustedConversion,
+  ofItems: ItemRefunds | undefined,
+): bigint {
   // What was restored had been earned before.
   const earned = sumOf(parts, ({ cause, amountMinor }) => (cause === 'restoration' ? 0n : amountMinor));
-  return leftOf(earned, conversion) - sumOf(parts, leftInPart);
+  const left =
+    ofItems && !isVoid(conversion) ? leftAfterItems(parts, earned, ofItems) : leftOf(earned, conversion);
+  return left - sumOf(parts, leftInPart);
 }
 
 function leftInPart({ amountMinor, reversedMinor }: Commission): bigint {
@@ -269,13 +330,18 @@ async function lockOutOfPayouts(
 /** Earns again what levels lack. What was forgiven of their debt is owed again, or they would have it twice. */
 async function restore(
   tx: DatabaseTransaction,
-  options: { key: string; conversion: AdjustedConversion; levels: readonly Commission[][] },
+  options: {
+    key: string;
+    conversion: AdjustedConversion;
+    levels: readonly Commission[][];
+    lack: (parts: readonly Commission[]) => bigint;
+  },
 ): Promise<void> {
-  const { key, conversion, levels } = options;
+  const { key, conversion, levels, lack } = options;
   const { id: conversionId, programId, currency } = conversion;
   const parts: NewPart[] = [];
   for (const level of levels) {
-    const amountMinor = lackOf(level, conversion);
+    const amountMinor = lack(level);
     const [first] = level;
     if (amountMinor <= 0n || !first) continue;
     parts.push({ ...first, part: level.length + 1, amountMinor });

@@ -1,13 +1,17 @@
 import { assert } from '../../core/errors.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import { DAY_MS } from '../../core/time.ts';
-import { type ChainMember, computeCommissions } from '../books/commission-amounts.ts';
+import { type ChainMember, computeCommissions, partsOfItems } from '../books/commission-amounts.ts';
 import type { Commission, CommissionState } from '../books/commissions.ts';
 import { appendLines, balancingEntry, type Journal, postJournals } from '../books/journals.ts';
-import type { ConversionReason, ConversionState } from '../conversions/conversions.ts';
+import type { Conversion, ConversionReason, ConversionState } from '../conversions/conversions.ts';
+import { itemFromStored, type StoredItem } from '../conversions/items.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
+import type { CommissionBase } from '../programs/programs.ts';
+import { type CustomerKind, termsFor } from '../programs/special-rates.ts';
 import { getTerms, type Terms } from '../programs/terms.ts';
 import { adjustCommissions, writeChange } from './adjustments.ts';
+import { earningLines } from './earning-lines.ts';
 
 /** The click that won a conversion; without a click whom it is credited to, and when it occurred. */
 export interface WinningClick {
@@ -39,6 +43,8 @@ export interface Decision {
   readonly recurringOf?: bigint | undefined;
   /** That first order was found in review: this one waits for it. */
   readonly firstInReview?: boolean | undefined;
+  /** By which rates of the terms; default: as the shop reported the customer. */
+  readonly customerKind?: CustomerKind | null | undefined;
   /** Of an imported order: its commissions were paid before, outside these books. They are booked as paid, and never paid. */
   readonly paidOutside?: boolean | undefined;
   /** When an unattributed conversion is looked at again; default never. */
@@ -56,18 +62,24 @@ export type RecordedDecision =
   /** Somebody reviewed the first order of the subscription meanwhile: nothing was changed, it is to be decided again. */
   | { readonly outcome: 'outdated' };
 
-interface UndecidedConversion {
-  readonly id: bigint;
-  readonly programId: number;
-  readonly currency: string;
-  readonly amountMinor: bigint;
-  readonly refundedMinor: bigint;
-  readonly cancelledAt: Date | null;
-  readonly awaitsShop: boolean;
-  readonly state: ConversionState;
-  readonly occurredAt: Date;
-  readonly receivedAt: Date;
-}
+type UndecidedConversion = Pick<
+  Conversion,
+  | 'id'
+  | 'programId'
+  | 'currency'
+  | 'amountMinor'
+  | 'refundedMinor'
+  | 'cancelledAt'
+  | 'awaitsShop'
+  | 'state'
+  | 'occurredAt'
+  | 'receivedAt'
+  | 'customerStatus'
+> & {
+  readonly items: readonly StoredItem[] | null;
+  /** As its program has it now. */
+  readonly commissionBase: CommissionBase;
+};
 
 /** A decision that is written, with its conversion as it was then. */
 interface Taken {
@@ -96,11 +108,11 @@ export async function recordDecisions(
   const firsts = decisions.flatMap(({ recurringOf }) => (recurringOf === undefined ? [] : [recurringOf]));
   const ids = [...decisions.map(({ conversionId }) => conversionId), ...firsts];
   const locked = await tx<UndecidedConversion[]>`
-    select id, program_id, currency, amount_minor, refunded_minor, cancelled_at, awaits_shop, state, occurred_at,
-      received_at
-    from conversions
-    where id = any(${ids}::bigint[])
-    order by id for no key update`;
+    select c.id, program_id, c.currency, amount_minor, refunded_minor, cancelled_at, awaits_shop, state, occurred_at,
+      received_at, customer_status, items, p.commission_base
+    from conversions c join programs p on p.id = c.program_id
+    where c.id = any(${ids}::bigint[])
+    order by c.id for no key update of c`;
   const conversions = new Map(locked.map((conversion) => [conversion.id, conversion]));
   const isOutdated = ({ recurringOf, firstInReview = false }: Decision): boolean => {
     const first = recurringOf === undefined ? undefined : conversions.get(recurringOf);
@@ -167,6 +179,8 @@ async function writeDecisions(
       terms_id: termsId,
       recurring_of: recurringOf?.toString() ?? null,
       coupon_id: decision.couponId ?? null,
+      customer_kind: kindOf({ decision, conversion }),
+      commission_base: conversion.commissionBase,
       click_ts: click ? new Date(click.ts).toISOString() : null,
       click_node: click?.node ?? null,
       click_seq: click?.seq ?? null,
@@ -179,15 +193,23 @@ async function writeDecisions(
   await tx`
     update conversions c set
       state = d.state, reason = d.reason, evidence = d.evidence, decided_at = d.at, terms_id = d.terms_id,
-      recurring_of = d.recurring_of, coupon_id = d.coupon_id, claimed_until = null, next_attempt_at = d.next,
+      recurring_of = d.recurring_of, coupon_id = d.coupon_id, customer_kind = d.customer_kind,
+      commission_base = d.commission_base, claimed_until = null, next_attempt_at = d.next,
       click_ts = d.click_ts, click_node = d.click_node, click_seq = d.click_seq, click_ip = d.click_ip,
       link_id = d.link_id, campaign_id = d.campaign_id, affiliate_id = d.affiliate_id
     from json_to_recordset(${tx.json(rows)}::json) as d (
       id bigint, state text, reason text, evidence json, at timestamptz, next timestamptz, terms_id integer,
-      recurring_of bigint, coupon_id integer, click_ts timestamptz, click_node integer, click_seq bigint, click_ip inet,
+      recurring_of bigint, coupon_id integer, customer_kind text, commission_base text, click_ts timestamptz,
+      click_node integer, click_seq bigint, click_ip inet,
       link_id integer, campaign_id integer, affiliate_id integer
     )
     where c.id = d.id`;
+}
+
+/** Who bought, as far as it is known. */
+function kindOf({ decision: { customerKind, recurringOf }, conversion }: Taken): CustomerKind | null {
+  if (recurringOf !== undefined) return 'renewal';
+  return customerKind === undefined ? conversion.customerStatus : customerKind;
 }
 
 /** The crediting ones among the decisions, with their terms and whom they may credit: two statements for all. */
@@ -241,35 +263,46 @@ async function insertCommissions(
   credits: readonly Credit[],
   volumes: Volumes,
 ): Promise<Map<bigint, NewCommission[]>> {
-  const rows = credits.flatMap(({ conversion, decision, terms, chain }) => {
+  const rows = credits.flatMap((credit) => {
+    const { conversion, decision, terms, chain } = credit;
+    const { amountMinor, commissionBase } = conversion;
+    const items = conversion.items?.map(itemFromStored) ?? null;
+    const customerKind = kindOf(credit);
     const volumeBeforeMinor = volumes.get(conversion.id);
-    return computeCommissions({ orderMinor: conversion.amountMinor, terms, chain, volumeBeforeMinor }).map(
-      ({ affiliateId, level, amountMinor }) => ({
+    const earning = {
+      lines: earningLines({ amountMinor, items, commissionBase }, terms),
+      terms: termsFor(terms, customerKind),
+      volumeBeforeMinor,
+    };
+    return computeCommissions({ ...earning, chain }).map((earned) => {
+      const { affiliateId, level } = earned;
+      return {
         conversion_id: conversion.id.toString(),
         program_id: conversion.programId,
         currency: conversion.currency,
         affiliate_id: affiliateId,
         level,
         terms_id: terms.id,
-        amount_minor: amountMinor.toString(),
+        amount_minor: earned.amountMinor.toString(),
+        item_minor: items && partsOfItems(earning, earned).map(String),
         volume_before_minor: level === 1 ? (volumeBeforeMinor?.toString() ?? null) : null,
         state: firstState(decision, conversion),
         paid_outside: decision.paidOutside ?? false,
         // The hold counts from the report, not from the decision: a late decision delays no payout.
         available_at: addDays(conversion.receivedAt, terms.holdDays).toISOString(),
-      }),
-    );
+      };
+    });
   });
   const byConversion = new Map<bigint, NewCommission[]>();
   if (rows.length === 0) return byConversion;
   const commissions = await tx<NewCommission[]>`
     insert into commissions (conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
-      volume_before_minor, state, paid_outside, available_at)
+      item_minor, volume_before_minor, state, paid_outside, available_at)
     select conversion_id, program_id, affiliate_id, level, terms_id, currency, amount_minor,
-      volume_before_minor, state, paid_outside, available_at
+      item_minor, volume_before_minor, state, paid_outside, available_at
     from json_to_recordset(${tx.json(rows)}::json) as r (
       conversion_id bigint, program_id integer, currency text, affiliate_id integer, level integer, terms_id integer,
-      amount_minor bigint, volume_before_minor bigint, state text, paid_outside boolean, available_at timestamptz
+      amount_minor bigint, item_minor bigint[], volume_before_minor bigint, state text, paid_outside boolean, available_at timestamptz
     )
     order by conversion_id, level
     returning id, conversion_id, affiliate_id, level, amount_minor`;

@@ -1,6 +1,7 @@
 import { mulDivHalfEven } from '../../core/money/rates.ts';
-import { type Conversion, getConversion } from '../conversions/conversions.ts';
+import { type Conversion, getConversion, type OrderName } from '../conversions/conversions.ts';
 import type { DatabaseTransaction } from '../postgres/db.ts';
+import { DEFAULT_EVENT } from '../programs/events.ts';
 
 /** What an order came to and what is left of it, in the currency it was reported in. */
 export interface OrderAmounts {
@@ -16,10 +17,11 @@ export interface OrderAmounts {
 /** Locks an order, so that what happens to it happens one after the other. */
 export async function lockOrder(
   tx: DatabaseTransaction,
-  { programId, orderId }: { programId: number; orderId: string },
+  { programId, orderId, eventName = DEFAULT_EVENT }: OrderName,
 ): Promise<Conversion | undefined> {
   const [locked] = await tx<{ id: bigint }[]>`
-    select id from conversions where program_id = ${programId} and order_id = ${orderId} for no key update`;
+    select id from conversions
+    where program_id = ${programId} and order_id = ${orderId} and event_name = ${eventName} for no key update`;
   return locked && (await getConversion(tx, locked.id));
 }
 

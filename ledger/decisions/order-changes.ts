@@ -7,6 +7,7 @@ import { lockCommissions } from '../books/commissions.ts';
 import type { Conversion } from '../conversions/conversions.ts';
 import { exchangeBy } from '../conversions/rates.ts';
 import type { DatabaseTransaction } from '../postgres/db.ts';
+import { termsFor } from '../programs/special-rates.ts';
 import { getTerms } from '../programs/terms.ts';
 import {
   type AdjustedConversion,
@@ -18,6 +19,7 @@ import {
   writeChange,
 } from './adjustments.ts';
 import { countVolume, readChains } from './decisions.ts';
+import { earningLines } from './earning-lines.ts';
 import { readAmounts, refundedInBooks } from './order-amounts.ts';
 import type { Refund } from './refunds.ts';
 
@@ -187,12 +189,14 @@ async function earnRaise(
   const chain = [...known, ...others].toSorted((a, b) => a.level - b.level);
   const volumeBeforeMinor =
     commissions.find(({ volumeBeforeMinor: volume }) => volume !== null)?.volumeBeforeMinor ?? undefined;
-  const earnedBy = (orderMinor: bigint) =>
+  const earnedBy = (amountMinor: bigint) =>
     new Map(
-      computeCommissions({ orderMinor, terms, chain, volumeBeforeMinor }).map((earned) => [
-        earned.level,
-        earned.amountMinor,
-      ]),
+      computeCommissions({
+        lines: earningLines({ ...before, amountMinor }, terms),
+        terms: termsFor(terms, before.customerKind),
+        chain,
+        volumeBeforeMinor,
+      }).map((earned) => [earned.level, earned.amountMinor]),
     );
   const [earlier, now] = [earnedBy(before.amountMinor), earnedBy(conversion.amountMinor)];
   const availableAt = new Date(Date.now() + terms.holdDays * DAY_MS);

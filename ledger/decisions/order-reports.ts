@@ -70,6 +70,8 @@ export type RecordedReport =
 export interface OrderReport {
   readonly programId: number;
   readonly orderId: string;
+  /** Of the program's events; default: a sale. */
+  readonly eventName?: string | undefined;
   /** Undefined where a report of what happened to an order does not say what the order is. */
   readonly order: ReportedConversion | undefined;
   readonly event: OrderEvent | undefined;
@@ -161,7 +163,7 @@ async function applyEvent(
 }
 
 /** @throws InputError naming `currency`. */
-export function checkCurrency(conversion: Conversion, reported: ReportedAmount): void {
+export function checkCurrency(conversion: Conversion, reported: Pick<ReportedAmount, 'currency'>): void {
   const currency = conversion.orderCurrency ?? conversion.currency;
   if (currency === reported.currency) return;
   throw new InputError('currency', `must be ${currency}, the currency of the order`);
@@ -177,7 +179,7 @@ async function applyRefund(
 ): Promise<OrderOutcome | { readonly conflict: string }> {
   const { kind, amount, refundRef } = event;
   if (amount) checkCurrency(conversion, amount);
-  const { programId, orderId } = conversion;
+  const { programId, orderId, eventName } = conversion;
   const amounts = await readAmounts(tx, conversion);
   const total = amounts.grossMinor - amounts.loweredMinor;
   const isWhole = !amount || amount.amountMinor === total || amount.amountMinor === leftOfOrder(amounts);
@@ -194,6 +196,7 @@ async function applyRefund(
   const recorded = await recordRefund(tx, {
     programId,
     orderId,
+    eventName,
     refundRef: refundRef ?? WHOLE_ORDER_REFS[kind],
     amountMinor: refundRef === undefined ? undefined : amount?.amountMinor,
     chargedBack: kind === 'charged_back',

@@ -8,6 +8,7 @@ import { checkText } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import { adjustCommissions, writeChange } from './adjustments.ts';
 import { leftOfOrder, lockOrder, readAmounts, refundedInBooks } from './order-amounts.ts';
+import { type RefundedItem, resolveItems, type StoredRefundItem } from './refund-items.ts';
 
 export interface Refund {
   readonly id: bigint;
@@ -20,6 +21,8 @@ export interface Refund {
   /** Whether the customer's bank took the money back. */
   readonly chargedBack: boolean;
   readonly receivedAt: Date;
+  /** Of which items it is; null: of the order as a whole. */
+  readonly items: readonly StoredRefundItem[] | null;
   /** It was taken back then: the order is as without it. */
   readonly restoredAt: Date | null;
 }
@@ -42,6 +45,7 @@ export const REFUND_COLUMNS = [
   'r.orderAmountMinor',
   'r.chargedBack',
   'r.receivedAt',
+  'r.items',
 ];
 
 /** When a refund `r` was taken back. */
@@ -51,9 +55,11 @@ export const restoredAt = (sql: DatabaseSql) =>
 export interface NewRefund {
   readonly programId: number;
   readonly orderId: string;
+  readonly eventName?: string | undefined;
   readonly refundRef: string;
-  /** In the order's currency; undefined: all that is left of the order. */
+  /** In the order's currency; undefined: all that is left of the order, or what its items come to. */
   readonly amountMinor?: bigint | undefined;
+  readonly items?: readonly RefundedItem[] | undefined;
   readonly chargedBack?: boolean | undefined;
   readonly actor: string;
 }
@@ -62,7 +68,8 @@ export interface NewRefund {
  * Records a refund once per (order, reference) and takes back its share at every level. What is still in the hold or
  * available is reversed; what is in a payout or paid becomes debt, which the affiliate's next payout nets: a refund
  * is never refused for the moment it comes at. An order that was converted is refunded by the rate it was converted by, so
- * that refunds in any parts come to what the order came to. @throws InputError naming `amount` or `refund_ref`.
+ * that refunds in any parts come to what the order came to. @throws InputError naming `amount`, `refund_ref` or a member of
+ * `items`.
  */
 export async function recordRefund(tx: DatabaseTransaction, refund: NewRefund): Promise<RecordedRefund> {
   const { refundRef, chargedBack = false, actor } = refund;
@@ -82,7 +89,8 @@ export async function recordRefund(tx: DatabaseTransaction, refund: NewRefund): 
   }
   const amounts = await readAmounts(tx, before);
   const leftMinor = leftOfOrder(amounts);
-  const { amountMinor = leftMinor } = refund;
+  const items = refund.items && (await resolveItems(tx, before, refund.items));
+  const amountMinor = amountOf(refund, { items, leftMinor, currency: amounts.currency });
   if (amountMinor > leftMinor) {
     const left = formatAmount(leftMinor, amounts.currency);
     throw new InputError('amount', `must not exceed what is left of the order, ${left}`);
@@ -94,8 +102,9 @@ export async function recordRefund(tx: DatabaseTransaction, refund: NewRefund): 
   });
   const inBooksMinor = refundedMinor - refundedInBooks(before, amounts);
   const [{ id }] = await tx<[{ id: bigint }]>`
-    insert into refunds (conversion_id, refund_ref, amount_minor, order_amount_minor, charged_back)
-    values (${before.id}, ${refundRef}, ${inBooksMinor}, ${before.orderAmountMinor === null ? null : amountMinor}, ${chargedBack})
+    insert into refunds (conversion_id, refund_ref, amount_minor, order_amount_minor, charged_back, items)
+    values (${before.id}, ${refundRef}, ${inBooksMinor}, ${before.orderAmountMinor === null ? null : amountMinor}, ${chargedBack},
+      ${items ? tx.json(items) : null}::jsonb)
     returning id`;
   const change = before.cancelledAt === null ? { refundedMinor } : {};
   await adjustCommissions(tx, await writeChange(tx, before.id, change), `refund:${id}`);
@@ -110,6 +119,23 @@ export async function recordRefund(tx: DatabaseTransaction, refund: NewRefund): 
   const conversion = await getConversion(tx, before.id);
   assert(recorded && conversion, 'what was written is there');
   return { outcome: 'recorded', refund: recorded, conversion };
+}
+
+/** @throws InputError naming `amount`. */
+function amountOf(
+  refund: NewRefund,
+  {
+    items,
+    leftMinor,
+    currency,
+  }: { items: readonly StoredRefundItem[] | undefined; leftMinor: bigint; currency: string },
+): bigint {
+  if (!items) return refund.amountMinor ?? leftMinor;
+  const sumMinor = items.reduce((sum, { amount }) => sum + BigInt(amount), 0n);
+  if (refund.amountMinor !== undefined && refund.amountMinor !== sumMinor) {
+    throw new InputError('amount', `must be what the items come to, ${formatAmount(sumMinor, currency)}`);
+  }
+  return sumMinor;
 }
 
 /** The refund of an order by its reference. */
@@ -135,6 +161,7 @@ export async function openRefunds(sql: DatabaseSql, conversionId: bigint): Promi
 export interface ListedRefund extends Refund {
   readonly programId: number;
   readonly orderId: string;
+  readonly eventName: string;
   readonly affiliateId: number | null;
   /** Of the amount as it was reported. */
   readonly currency: string;
@@ -156,7 +183,7 @@ export async function listRefunds(
   const { after = null, programId = null, affiliateId = null, conversionId = null, orderId = null } = request;
   const { from = null, to = null } = request;
   const rows = await sql<ListedRefund[]>`
-    select ${sql(REFUND_COLUMNS)}, ${restoredAt(sql)}, c.program_id, c.order_id, c.affiliate_id,
+    select ${sql(REFUND_COLUMNS)}, ${restoredAt(sql)}, c.program_id, c.order_id, c.event_name, c.affiliate_id,
       coalesce(c.order_currency, c.currency) as currency
     from refunds r join conversions c on c.id = r.conversion_id
     where (${after}::bigint is null or r.id < ${after})

@@ -323,7 +323,7 @@ async function insertPayouts(
       from owed join ${destinations(tx, options)} d on d.affiliate_id = owed.affiliate_id
       cross join lateral (
         select payout_min_minor, payout_schedule from terms
-        where program_id = ${programId} and campaign_id is null and validity @> ${now}::timestamptz
+        where program_id = ${programId} and campaign_id is null and event_name is null and validity @> ${now}::timestamptz
           and (affiliate_id is null or affiliate_id = owed.affiliate_id)
         order by affiliate_id is null limit 1
       ) t

@@ -112,7 +112,7 @@ export async function findLeftOut(
       select greatest(${unitMinor}::bigint, case when not ${isForOne} then payout_min_minor end) as payout_min_minor,
         payout_schedule
       from terms
-      where program_id = ${programId} and campaign_id is null and validity @> ${now}::timestamptz
+      where program_id = ${programId} and campaign_id is null and event_name is null and validity @> ${now}::timestamptz
         and (affiliate_id is null or affiliate_id = m.affiliate_id)
       order by affiliate_id is null limit 1
     ) t on true

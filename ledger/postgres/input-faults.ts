@@ -38,6 +38,7 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
     'tiers',
     'must be at most 10, each from a higher volume than the one before, and not with fixed',
   ],
+  terms_special_rates: ['customer_rates', 'and item_rates must be rates of the commission type'],
   terms_no_overlap: ['from', 'there are terms of this scope that begin later'],
   conversions_program_known: ['currency', 'must be the currency of the program'],
 };

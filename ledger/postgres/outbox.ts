@@ -11,6 +11,7 @@ export interface ConversionFacts {
   /** {@link AWAITING_SHOP} in the place of a credited state until the shop approves the order. */
   readonly state: string;
   readonly reason: string | null;
+  readonly eventName: string;
   readonly currency: string;
   readonly amountMinor: bigint;
   readonly refundedMinor: bigint;
@@ -59,8 +60,8 @@ async function readFacts(
   version: bigint,
 ): Promise<ConversionFacts[]> {
   const rows = await sql<Omit<ConversionFacts, 'version'>[]>`
-    select id, program_id, campaign_id, affiliate_id, link_id, ${mirroredState(sql)} as state, reason, currency, amount_minor, refunded_minor,
-      commission_minor, own_commission_minor, occurred_at, received_at,
+    select id, program_id, campaign_id, affiliate_id, link_id, ${mirroredState(sql)} as state, reason, event_name, currency,
+      amount_minor, refunded_minor, commission_minor, own_commission_minor, occurred_at, received_at,
       case when click_node is not null then click_ts end as click_ts, host(coalesce(click_ip, ip)) as ip, fingerprint
     from conversions c cross join lateral ${commissionSums(sql)} where id = any(${ids}::bigint[]) order by id`;
   return rows.map((row) => ({

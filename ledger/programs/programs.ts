@@ -6,6 +6,7 @@ import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { checkEvents } from './events.ts';
 import { checkFraudThresholds, type FraudThresholds } from './fraud-rules.ts';
 
 export const PROGRAM_STATUSES = ['active', 'paused', 'ended'] as const;
@@ -47,13 +48,29 @@ export interface PayoutSettings {
 /** A longer hold would keep affiliates from money that is theirs. */
 export const MAX_HOLD_DAYS = 90;
 
+/** What of an order's items earns: all that was paid, or that without tax, or without tax and shipping. */
+export const COMMISSION_BASES = ['order_amount', 'net_of_tax', 'net_of_tax_and_shipping'] as const;
+export type CommissionBase = (typeof COMMISSION_BASES)[number];
+
+/** What a program's orders are of, and what of them earns. */
+export interface OrderSettings {
+  /** Names of its events; `sale` is always one. */
+  readonly events: readonly string[];
+  readonly commissionBase: CommissionBase;
+}
+
 /** Who may work on a program. */
 export interface AccessSettings {
   /** Operators and finance must have a second factor before anything else is allowed. */
   readonly requireSecondFactor: boolean;
 }
 
-export interface Program extends FraudSettings, PrivacySettings, PayoutSettings, AccessSettings {
+export interface Program
+  extends FraudSettings,
+    PrivacySettings,
+    PayoutSettings,
+    OrderSettings,
+    AccessSettings {
   readonly id: number;
   readonly name: string;
   /** ISO 4217; every order, commission and payout of the program is in it. */
@@ -72,6 +89,7 @@ export interface NewProgram
   extends Partial<FraudSettings>,
     Partial<PrivacySettings>,
     Partial<PayoutSettings>,
+    Partial<OrderSettings>,
     Partial<AccessSettings> {
   readonly name: string;
   readonly currency: string;
@@ -101,6 +119,8 @@ const PROGRAM_COLUMNS = [
   'honourOptOut',
   'payoutMethodHoldDays',
   'payoutsNeedApproval',
+  'events',
+  'commissionBase',
   'requireSecondFactor',
   'createdAt',
 ];
@@ -113,6 +133,7 @@ function checkProgram(program: ProgramChanges): void {
   if (program.trackingDomain && !HOST_NAME.test(program.trackingDomain)) {
     throw new InputError('tracking_domain', 'must be a host name in lower case, such as go.example.com');
   }
+  if (program.events) checkEvents(program.events);
   if (program.fraudRules) checkFraudThresholds(program.fraudRules);
 }
 
@@ -120,7 +141,7 @@ function checkProgram(program: ProgramChanges): void {
 export async function createProgram(sql: DatabaseSql, program: NewProgram): Promise<Program> {
   checkProgram(program);
   const { name, fallbackUrl, trackingDomain, passParameters, fingerprintMatch, couponEvidence } = program;
-  const { payoutMethodHoldDays, payoutsNeedApproval } = program;
+  const { payoutMethodHoldDays, payoutsNeedApproval, events, commissionBase } = program;
   const { fraudRules = {}, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = program;
   const row = {
     name,
@@ -136,6 +157,8 @@ export async function createProgram(sql: DatabaseSql, program: NewProgram): Prom
     honourOptOut,
     payoutMethodHoldDays,
     payoutsNeedApproval,
+    events,
+    commissionBase,
     requireSecondFactor,
   };
   const [created] = await answeringInput(
@@ -171,7 +194,7 @@ export async function updateProgram(
   const { id, changes } = options;
   checkProgram(changes);
   const { name, status, fallbackUrl, trackingDomain, passParameters, fingerprintMatch } = changes;
-  const { payoutMethodHoldDays, payoutsNeedApproval, couponEvidence } = changes;
+  const { payoutMethodHoldDays, payoutsNeedApproval, couponEvidence, events, commissionBase } = changes;
   const { fraudRules, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = changes;
   const given = givenColumns({
     name,
@@ -186,6 +209,8 @@ export async function updateProgram(
     honourOptOut,
     payoutMethodHoldDays,
     payoutsNeedApproval,
+    events,
+    commissionBase,
     requireSecondFactor,
   });
   const isBare = Object.keys(given).length === 0;

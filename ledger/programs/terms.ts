@@ -2,6 +2,15 @@ import { assert, InputError, OperatingError } from '../../core/errors.ts';
 import { addMonths } from '../../core/time.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
+import { checkEventOf, DEFAULT_EVENT } from './events.ts';
+import {
+  type CustomerRates,
+  checkSpecialRates,
+  customerRatesFromStored,
+  type ItemRate,
+  type StoredCustomerRates,
+  storedCustomerRates,
+} from './special-rates.ts';
 
 export const COMMISSION_TYPES = ['percent', 'fixed', 'hybrid'] as const;
 export type CommissionType = (typeof COMMISSION_TYPES)[number];
@@ -27,6 +36,8 @@ export interface Terms {
   /** Null with `affiliateId` null: the whole program. See {@link termsInForce} for which scope wins. */
   readonly campaignId: number | null;
   readonly affiliateId: number | null;
+  /** Null: every event that has no terms of its own. */
+  readonly eventName: string | null;
   /** Null: from the beginning of time. */
   readonly validFrom: Date | null;
   /** Null: until others follow. */
@@ -40,6 +51,10 @@ export interface Terms {
   /** By rising `fromMinor`; below the first one `rateBps` counts. */
   readonly tiers: readonly Tier[];
   readonly tierMode: TierMode;
+  /** Instead of the rate and the fixed amount, by who bought. */
+  readonly customerRates: CustomerRates;
+  /** Instead of the rate, by what was bought. */
+  readonly itemRates: readonly ItemRate[];
   /** Later orders of a customer are credited by the first one for so many months; 0: only the first. */
   readonly recurringMonths: number;
   /** Rates of level 2, 3, … in basis points; level 1 is the commission above. */
@@ -67,6 +82,7 @@ export interface NewTerms {
   readonly programId: number;
   readonly campaignId?: number | null | undefined;
   readonly affiliateId?: number | null | undefined;
+  readonly eventName?: string | null | undefined;
   /** When they begin, not in the past and within a year; default at once, and for a program's first terms the beginning of time. */
   readonly from?: Date | undefined;
   readonly commissionType?: CommissionType | undefined;
@@ -75,6 +91,8 @@ export interface NewTerms {
   readonly fixedWithinOrder?: boolean | undefined;
   readonly tiers?: readonly Tier[] | undefined;
   readonly tierMode?: TierMode | undefined;
+  readonly customerRates?: CustomerRates | undefined;
+  readonly itemRates?: readonly ItemRate[] | undefined;
   readonly recurringMonths?: number | undefined;
   readonly levelRatesBps?: readonly number[] | undefined;
   readonly holdDays?: number | undefined;
@@ -94,6 +112,8 @@ const TERMS_FIELDS = [
   'fixedWithinOrder',
   'tiers',
   'tierMode',
+  'customerRates',
+  'itemRates',
   'recurringMonths',
   'levelRatesBps',
   'holdDays',
@@ -116,6 +136,8 @@ const DEFAULTS: TermsValues = {
   fixedWithinOrder: false,
   tiers: [],
   tierMode: 'marginal',
+  customerRates: {},
+  itemRates: [],
   recurringMonths: 0,
   levelRatesBps: [300, 100],
   holdDays: 30,
@@ -136,7 +158,7 @@ function completeTerms(
   const origins: Record<string, number | 'default'> = {};
   for (const field of TERMS_FIELDS) {
     const given = named[field];
-    const source = fits(field, commissionType) && wider.find((terms) => fits(field, terms.commissionType));
+    const source = wider.find((terms) => isInherited(field, terms.commissionType, commissionType));
     if (given !== undefined) {
       values[field] = given;
     } else if (source) {
@@ -152,8 +174,15 @@ function completeTerms(
 }
 
 /** A rate and tiers say nothing of fixed commissions, and an amount nothing of percentages: they are not inherited across. */
-function fits(field: TermsField, type: Terms['commissionType']): boolean {
-  if (field === 'rateBps' || field === 'tiers' || field === 'tierMode') return type !== 'fixed';
+function isInherited(field: TermsField, from: CommissionType, to: CommissionType): boolean {
+  if (field === 'customerRates') return from === to;
+  return fits(field, from) && fits(field, to);
+}
+
+const RATE_FIELDS: ReadonlySet<TermsField> = new Set(['rateBps', 'tiers', 'tierMode', 'itemRates']);
+
+function fits(field: TermsField, type: CommissionType): boolean {
+  if (RATE_FIELDS.has(field)) return type !== 'fixed';
   return field !== 'fixedMinor' || type !== 'percent';
 }
 
@@ -161,32 +190,38 @@ function fits(field: TermsField, type: Terms['commissionType']): boolean {
 const CLOCK_TOLERANCE_MS = 2_000;
 
 const termsColumns = (sql: DatabaseSql) => sql`
-  t.id, t.program_id, t.campaign_id, t.affiliate_id,
+  t.id, t.program_id, t.campaign_id, t.affiliate_id, t.event_name,
   lower(t.validity) as valid_from, upper(t.validity) as valid_to,
   t.currency, t.commission_type, t.rate_bps, t.fixed_minor, t.fixed_within_order, t.tier_from_minor, t.tier_rates_bps, t.tier_mode,
+  t.customer_rates, t.item_rates,
   t.recurring_months, t.level_rates_bps, t.hold_days, t.cookie_days, t.attribution_model, t.payout_min_minor,
   t.payout_schedule, t.rounding, t.origins, t.created_at, t.withdrawn_at`;
 
 /** As PostgreSQL keeps them: tiers are two columns. */
-type StoredTerms = Omit<Terms, 'tiers'> & {
+type StoredTerms = Omit<Terms, 'tiers' | 'customerRates'> & {
+  readonly customerRates: StoredCustomerRates;
   readonly tierFromMinor: bigint[];
   readonly tierRatesBps: number[];
 };
 
-function fromStored({ tierFromMinor, tierRatesBps, ...terms }: StoredTerms): Terms {
+function fromStored({ tierFromMinor, tierRatesBps, customerRates, ...terms }: StoredTerms): Terms {
   return {
     ...terms,
+    customerRates: customerRatesFromStored(customerRates),
     tiers: tierFromMinor.map((fromMinor, i) => ({ fromMinor, rateBps: tierRatesBps[i] ?? 0 })),
   };
 }
 
 /** Ends the terms of the same scope in force at `from` and opens these. @throws InputError. */
 export async function setTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms> {
-  const { programId, campaignId = null, affiliateId = null, from = null } = terms;
+  const { programId, campaignId = null, affiliateId = null, eventName = null, from = null } = terms;
   checkBeginning(from);
-  const [program] = await sql<{ currency: string }[]>`select currency from programs where id = ${programId}`;
+  const [program] = await sql<{ currency: string; events: string[] }[]>`
+    select currency, events from programs where id = ${programId}`;
   if (!program) throw new InputError('program_id', 'there is no such program');
+  if (eventName !== null) checkEventOf(program.events, eventName);
   const { values, origins } = completeTerms(terms, await widerTerms(sql, terms));
+  checkSpecialRates(values.commissionType, values);
   const { tiers } = values;
   const scope = scopeOf(sql, terms);
   // One statement, so that it is atomic also without a transaction; reading from `ended` makes the end come first.
@@ -194,7 +229,7 @@ export async function setTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms
     sql<[StoredTerms]>`
       with start as (
         select coalesce(${from}::timestamptz, case
-          when ${campaignId}::integer is null and ${affiliateId}::integer is null
+          when ${campaignId}::integer is null and ${affiliateId}::integer is null and ${eventName}::text is null
             and not exists (select from terms where ${scope} and withdrawn_at is null) then null
           else clock_timestamp()
         end) as at
@@ -205,13 +240,14 @@ export async function setTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms
           and lower(validity) is distinct from start.at
         returning id
       ), t as (
-        insert into terms (program_id, campaign_id, affiliate_id, currency, validity, commission_type, rate_bps,
-          fixed_minor, fixed_within_order, tier_from_minor, tier_rates_bps, tier_mode, recurring_months,
+        insert into terms (program_id, campaign_id, affiliate_id, event_name, currency, validity, commission_type, rate_bps,
+          fixed_minor, fixed_within_order, tier_from_minor, tier_rates_bps, tier_mode, customer_rates, item_rates, recurring_months,
           level_rates_bps, hold_days, cookie_days, attribution_model, payout_min_minor, payout_schedule, origins)
-        select ${programId}, ${campaignId}::integer, ${affiliateId}::integer, ${program.currency},
+        select ${programId}, ${campaignId}::integer, ${affiliateId}::integer, ${eventName}::text, ${program.currency},
           tstzrange(start.at, null), ${values.commissionType}, ${values.rateBps}, ${values.fixedMinor},
           ${values.fixedWithinOrder}, ${tiers.map(({ fromMinor }) => fromMinor)}::bigint[],
-          ${tiers.map((tier) => tier.rateBps)}::integer[], ${values.tierMode}, ${values.recurringMonths},
+          ${tiers.map((tier) => tier.rateBps)}::integer[], ${values.tierMode},
+          ${sql.json(storedCustomerRates(values.customerRates))}::jsonb, ${sql.json(values.itemRates)}::jsonb, ${values.recurringMonths},
           ${[...values.levelRatesBps]}::integer[], ${values.holdDays}, ${values.cookieDays},
           ${values.attributionModel}, ${values.payoutMinMinor}, ${values.payoutSchedule}, ${sql.json(origins)}::jsonb
         from start where (select count(*) from ended) >= 0
@@ -231,21 +267,29 @@ function checkBeginning(from: Date | null): void {
   if (from > addMonths(now, MAX_MONTHS_AHEAD)) throw new InputError('from', 'must be within a year');
 }
 
-type Scope = Pick<NewTerms, 'programId' | 'campaignId' | 'affiliateId'>;
+type Scope = Pick<NewTerms, 'programId' | 'campaignId' | 'affiliateId' | 'eventName'>;
 
-const scopeOf = (sql: DatabaseSql, { programId, campaignId = null, affiliateId = null }: Scope) => sql`
+const scopeOf = (
+  sql: DatabaseSql,
+  { programId, campaignId = null, affiliateId = null, eventName = null }: Scope,
+) => sql`
   program_id = ${programId} and campaign_id is not distinct from ${campaignId}::integer
-  and affiliate_id is not distinct from ${affiliateId}::integer`;
+  and affiliate_id is not distinct from ${affiliateId}::integer and event_name is not distinct from ${eventName}::text`;
+
+/** In which order terms count for an order: those for its event, then the narrower scope. */
+const narrowestFirst = (sql: DatabaseSql) =>
+  sql`event_name is null, affiliate_id is null, campaign_id is null`;
 
 /** The terms of wider scopes that are in force when these begin, the narrowest first. */
 async function widerTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms[]> {
-  const { programId, campaignId = null, affiliateId = null, from = null } = terms;
+  const { programId, campaignId = null, affiliateId = null, eventName = null, from = null } = terms;
   const wider = await sql<StoredTerms[]>`
     select ${termsColumns(sql)} from terms t
     where program_id = ${programId} and validity @> coalesce(${from}::timestamptz, clock_timestamp())
       and (campaign_id is null or campaign_id = ${campaignId}::integer)
-      and (affiliate_id is null or affiliate_id = ${affiliateId}::integer) and not (${scopeOf(sql, terms)})
-    order by affiliate_id is null, campaign_id is null`;
+      and (affiliate_id is null or affiliate_id = ${affiliateId}::integer)
+      and (event_name is null or event_name = ${eventName}::text) and not (${scopeOf(sql, terms)})
+    order by ${narrowestFirst(sql)}`;
   return wider.map(fromStored);
 }
 
@@ -292,34 +336,39 @@ export interface TermsQuestion {
   readonly programId: number;
   readonly campaignId: number;
   readonly affiliateId: number;
+  /** Default: a sale. */
+  readonly eventName?: string | undefined;
   /** Usually the time of the click. */
   readonly at: Date;
 }
 
 /**
  * The terms in force, one answer per question in the same order, in one query.
- * The most specific scope wins: affiliate within campaign, affiliate, campaign, program.
+ * Terms for the event win over those for every event; of these the most specific scope: affiliate within campaign,
+ * affiliate, campaign, program.
  */
 export async function termsInForce(
   sql: DatabaseSql,
   questions: readonly TermsQuestion[],
 ): Promise<(Terms | undefined)[]> {
-  const asked = questions.map(({ programId, campaignId, affiliateId, at }, index) => ({
+  const asked = questions.map(({ programId, campaignId, affiliateId, eventName, at }, index) => ({
     index,
     program_id: programId,
     campaign_id: campaignId,
     affiliate_id: affiliateId,
+    event_name: eventName ?? DEFAULT_EVENT,
     at: at.toISOString(),
   }));
   const rows = await sql<(StoredTerms & { index: number })[]>`
     select q.index, ${termsColumns(sql)}
     from jsonb_to_recordset(${sql.json(asked)}::jsonb)
-      as q (index integer, program_id integer, campaign_id integer, affiliate_id integer, at timestamptz)
+      as q (index integer, program_id integer, campaign_id integer, affiliate_id integer, event_name text, at timestamptz)
     cross join lateral (
       select * from terms
       where program_id = q.program_id and (campaign_id is null or campaign_id = q.campaign_id)
-        and (affiliate_id is null or affiliate_id = q.affiliate_id) and validity @> q.at
-      order by affiliate_id is null, campaign_id is null
+        and (affiliate_id is null or affiliate_id = q.affiliate_id)
+        and (event_name is null or event_name = q.event_name) and validity @> q.at
+      order by ${narrowestFirst(sql)}
       limit 1
     ) t`;
   const answers: (Terms | undefined)[] = questions.map(() => undefined);

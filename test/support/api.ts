@@ -11,6 +11,7 @@ import { createSecretBox, type SecretBox } from '../../core/secret-box.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { createApiKey, type Role } from '../../ledger/access/api-keys.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
+import type { OrderItem } from '../../ledger/conversions/items.ts';
 import { claimMails, type Mail, readMail } from '../../ledger/integrations/mails.ts';
 import type { PayoutProvider } from '../../ledger/payouts/provider.ts';
 import { createBankCsvProvider } from '../../ledger/payouts/providers/bank-csv.ts';
@@ -184,18 +185,33 @@ export async function decideConversion(
   options: {
     tenant: Tenant;
     orderId: string;
+    eventName?: string;
+    items?: readonly OrderItem[];
     affiliateId: number;
     outcome: 'attributed' | 'review';
     evidence?: object;
   },
 ): Promise<bigint> {
-  const { tenant, orderId, affiliateId, outcome, evidence = { secret: 'threshold' } } = options;
+  const {
+    tenant,
+    orderId,
+    eventName,
+    items,
+    affiliateId,
+    outcome,
+    evidence = { secret: 'threshold' },
+  } = options;
   const { programId, campaignId } = tenant;
   const link = await createLink(ledger, { campaignId, affiliateId, landingUrl: 'https://shop.example/o' });
-  const terms = (await listTerms(ledger, { programId })).find((version) => version.affiliateId === null);
+  const versions = (await listTerms(ledger, { programId })).filter((version) => version.affiliateId === null);
+  const terms =
+    versions.find((version) => version.eventName === (eventName ?? null)) ??
+    versions.find((version) => version.eventName === null);
   const { conversion } = await recordConversion(ledger, {
     programId,
     orderId,
+    eventName,
+    items,
     amountMinor: 10_000n,
     currency: 'EUR',
     source: 'api',

@@ -28,7 +28,7 @@ export interface AttributionFixture {
   completeTo(ms: number): Promise<void>;
   /** Records an order of 100.00; returns its order id. */
   order(given: Partial<Parameters<typeof recordConversion>[1]>, parties?: TestParties): Promise<string>;
-  find(orderId: string, parties?: TestParties): Promise<Conversion>;
+  find(orderId: string, parties?: TestParties, eventName?: string): Promise<Conversion>;
   worker(clicks?: ClickSource): ReturnType<typeof createAttributionWorker>;
   /** Runs batches until nothing is due. */
   decideAll(now?: Date): Promise<void>;
@@ -95,8 +95,9 @@ export async function startAttributionFixture(
       await recordConversion(ledger, { ...report, ...given });
       return orderId;
     },
-    async find(orderId, of = parties) {
-      const conversion = await findConversionByOrder(ledger, { programId: of.programId, orderId });
+    async find(orderId, of = parties, eventName = 'sale') {
+      const { programId } = of;
+      const conversion = await findConversionByOrder(ledger, { programId, orderId, eventName });
       if (!conversion) throw new Error(`order ${orderId} was recorded`);
       return conversion;
     },

@@ -162,8 +162,10 @@ export const GUARDS: readonly Guard[] = [
     constraints: {
       programs_pkey: behind('programs_id_currency_key', twice('programs', {})),
       programs_coupon_evidence_check: copy('programs', { coupon_evidence: `'x'` }),
+      programs_commission_base_check: copy('programs', { commission_base: `'x'` }),
       programs_currency_check: copy('programs', { currency: `'eur'` }),
       programs_debt_write_off_days_check: copy('programs', { debt_write_off_days: '0' }),
+      programs_events: copy('programs', { events: `'{lead}'` }),
       programs_fingerprint_match_check: copy('programs', { fingerprint_match: `'x'` }),
       programs_fraud_rules_check: copy('programs', { fraud_rules: `'[]'::jsonb` }),
       programs_name_check: copy('programs', { name: `''` }),
@@ -272,6 +274,7 @@ export const GUARDS: readonly Guard[] = [
         copy('terms', { campaign_id: '1', commission_type: `'x'` }),
       ),
       terms_cookie_days_check: copy('terms', { campaign_id: '1', cookie_days: '0' }),
+      terms_event_name_check: copy('terms', { event_name: `'Lead'` }),
       terms_fixed_minor_check: copy('terms', {
         campaign_id: '1',
         commission_type: `'hybrid'`,
@@ -292,6 +295,7 @@ export const GUARDS: readonly Guard[] = [
       }),
       terms_recurring_months_check: copy('terms', { campaign_id: '1', recurring_months: '-1' }),
       terms_rounding_check: copy('terms', { campaign_id: '1', rounding: `'up'` }),
+      terms_special_rates: copy('terms', { campaign_id: '1', item_rates: `'{}'::jsonb` }),
       terms_tier_mode_check: copy('terms', { campaign_id: '1', tier_mode: `'x'` }),
       terms_tiers: copy('terms', {
         campaign_id: '1',
@@ -349,6 +353,11 @@ export const GUARDS: readonly Guard[] = [
           click_seq_check: { click_seq: '-1' },
           coupon_known: { coupon_id: '999' },
           coupons_check: { coupons: `array[null]::text[]` },
+          commission_base_check: { commission_base: `'x'` },
+          customer_kind_check: { customer_kind: `'x'` },
+          customer_status_check: { customer_status: `'x'` },
+          event_name_check: { event_name: `'Lead'` },
+          items_check: { items: `'{}'::jsonb` },
           customer_email_hash_check: { customer_email_hash: `'\\x00'` },
           customer_mailbox_hash_check: { customer_mailbox_hash: `'\\x00'` },
           customer_id_check: { customer_id: `''` },
@@ -448,6 +457,7 @@ export const GUARDS: readonly Guard[] = [
   ...guardsOf('refunds', {
     constraints: {
       refunds_pkey: twice('refunds', { refund_ref: `'new'` }),
+      refunds_items_check: copy('refunds', { refund_ref: `'new'`, items: `'{}'::jsonb` }),
       refunds_amount_minor_check: copy('refunds', {
         refund_ref: `'new'`,
         amount_minor: '-1',
@@ -516,6 +526,11 @@ export const GUARDS: readonly Guard[] = [
       commissions_amount_minor_check: behind(
         'commissions_reversed_state',
         copy('commissions', { conversion_id: order('undecided'), amount_minor: '0' }, SMALL),
+      ),
+      commissions_item_minor_check: copy(
+        'commissions',
+        { conversion_id: order('undecided'), item_minor: 'array[-1]' },
+        SMALL,
       ),
       commissions_level_check: copy('commissions', { conversion_id: order('undecided'), level: '11' }, SMALL),
       commissions_part_once: copy('commissions', { affiliate_id: '1' }, SMALL),

@@ -10,6 +10,7 @@ export interface MirroredConversion {
   readonly linkId: number | null;
   readonly state: string;
   readonly reason: string | null;
+  readonly eventName: string;
   /** ISO 4217; the amounts are in its minor units. */
   readonly currency: string;
   readonly amountMinor: bigint;
@@ -42,6 +43,7 @@ function conversionRow(conversion: MirroredConversion): object {
     link_id: conversion.linkId ?? 0,
     state: conversion.state,
     reason: conversion.reason ?? '',
+    event_name: conversion.eventName,
     currency: conversion.currency,
     amount_minor: String(conversion.amountMinor),
     refunded_minor: String(conversion.refundedMinor),

@@ -259,6 +259,19 @@ describe('the campaign report', () => {
     });
     const total = await reportTotals(warehouse, { ...day, groupBy: [], metrics });
     expect(total).toMatchObject({ conversions: 4, revenue_minor: null, currency: 'mixed' });
+    // Of one event, with all clicks.
+    await warehouse.insertRows('conversions', [
+      conversion({ conversion_id: 5, event_name: 'lead', amount_minor: '0' }),
+    ]);
+    const ofEvent = (eventName: string) =>
+      runReport(warehouse, { ...day, eventName, groupBy: ['campaign'], metrics });
+    expect((await ofEvent('sale')).rows[0]).toEqual(rows[0]);
+    expect((await ofEvent('lead')).rows[0]).toMatchObject({
+      clicks: 9,
+      conversions: 1,
+      conversion_rate: 1 / 7,
+      revenue_minor: 0,
+    });
   });
 
   it.each(['csv', 'arrow', 'parquet'] as const)('exports %s', async (format) => {

@@ -53,6 +53,8 @@ export interface ReportOptions {
   /** Default: the four counts of clicks. */
   readonly metrics?: readonly ReportMetric[];
   readonly filters?: readonly ReportFilter[];
+  /** Only conversions of this event; clicks are counted in full. Default: of every event. */
+  readonly eventName?: string | undefined;
   /** Default: by time, then by the first metric, the greatest first. */
   readonly orderBy?: readonly { readonly by: ReportDimension | ReportMetric; readonly descending: boolean }[];
   /** 1 to {@link MAX_REPORT_ROWS}, for an export to MAX_EXPORT_ROWS. */
@@ -149,6 +151,7 @@ export function planReport(options: ReportOptions, maxRows: number, show: Show =
     limit: options.limit,
     offset: options.offset ?? 0,
     ...filterParams(filters),
+    ...(asked.eventName !== undefined && { event: asked.eventName }),
   };
   return { sql, params, table, metrics, from, to };
 }
@@ -185,15 +188,16 @@ function rowsSql(options: {
   const { groupBy, metrics, filters } = asked;
   const keyList = groupBy.map((name) => `k_${name}`);
   const grouped = keyList.length > 0 ? `GROUP BY ${keyList.join(', ')}` : '';
+  const orders = { name: 'conversions', time: 'occurred_at' };
+  const ofEvent = asked.eventName === undefined ? '' : 'AND t.event_name = {event:String}';
   const select = (source: { name: string; time: string }, counts: string, from: string): string => {
     const keys = groupBy.map((name) => dimensionSql(name, source));
     return `SELECT ${[...keys.map((key, i) => `${key} AS ${keyList[i]}`), counts].join(', ')} FROM ${from}
      WHERE t.${source.time} >= fromUnixTimestamp64Milli({from:Int64}) AND t.${source.time} < fromUnixTimestamp64Milli({to:Int64})
-     ${whereFilters(filters, source)} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${grouped}`;
+     ${whereFilters(filters, source)} ${source === orders ? ofEvent : ''} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${grouped}`;
   };
   const clicksPart = select(table, `${table.counts}, ${uniques}`, `${table.name} AS t`);
   const nothing = CONVERSION_COLUMNS.map((name) => `0 AS m_${name}`).join(', ');
-  const orders = { name: 'conversions', time: 'occurred_at' };
   const source = asked.conversions
     ? `SELECT *, ${nothing}, emptyArrayString() AS m_currencies FROM (${clicksPart})
        UNION ALL
@@ -219,6 +223,7 @@ interface Asked {
   readonly filters: readonly ReportFilter[];
   readonly orderBy: NonNullable<ReportOptions['orderBy']>;
   readonly zone: string;
+  readonly eventName: string | undefined;
   /** Whether a metric needs the conversions. */
   readonly conversions: boolean;
 }
@@ -252,7 +257,7 @@ function checkedOptions(options: ReportOptions, maxRows: number): Asked {
   if (conversions && foreign !== undefined) {
     throw new InputError('metrics', `conversions cannot be grouped or filtered by ${foreign}`);
   }
-  return { groupBy, metrics, filters, orderBy, zone, conversions };
+  return { groupBy, metrics, filters, orderBy, zone, eventName: options.eventName, conversions };
 }
 
 function checkedZone(zone: string): string {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { decideByHand } from '../../../attribution/decide/by-hand.ts';
 import { couponTime } from '../../../attribution/decide/choose-coupon.ts';
 import { parseEvidence } from '../../../attribution/decide/evidence.ts';
+import { gatherCustomers } from '../../../attribution/worker/customers.ts';
 import { assert, InputError } from '../../../core/errors.ts';
 import { MAX_CODE_LENGTH, MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
 import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
@@ -13,6 +14,7 @@ import { getCampaign } from '../../../ledger/programs/campaigns.ts';
 import { onlyCampaign } from '../../../ledger/programs/coupons.ts';
 import { findLink } from '../../../ledger/programs/links.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
+import { isExcluded } from '../../../ledger/programs/special-rates.ts';
 import { termsInForce } from '../../../ledger/programs/terms.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
@@ -120,15 +122,21 @@ async function attribute(
   options: { conversion: Conversion; target: Target; note: string; actor: string },
 ): Promise<boolean> {
   const { conversion, target, note, actor } = options;
-  const { programId } = conversion;
-  const [terms] = await termsInForce(tx, [{ programId, ...target, at: couponTime(conversion) }]);
+  const { programId, eventName } = conversion;
+  const [terms] = await termsInForce(tx, [{ programId, eventName, ...target, at: couponTime(conversion) }]);
   if (!terms) throw new InputError('id', 'no terms were in force when the order occurred');
+  const buying = { conversion, winner: { source: 'manual' as const, terms } };
+  const customer = (await gatherCustomers(tx, [buying])).get(buying);
+  assert(customer, 'an order has a customer, who may be unknown');
+  if (isExcluded(terms, customer.kind))
+    throw new InputError('id', `the terms credit no order of a ${customer.kind} customer`);
   const program = await getProgram(tx, programId);
   assert(program, 'a conversion has a program');
   const [recorded] = await recordDecisions(tx, [
     decideByHand({
       conversion,
       target: { ...target, terms },
+      customer,
       creditedBy: actor,
       note,
       programRulesVersion: program.rulesVersion,

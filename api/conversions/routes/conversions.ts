@@ -12,7 +12,7 @@ import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { affiliateFilter, owned, principalOf, programFilter } from '../../http/principal.ts';
 import { Problem } from '../../http/problems.ts';
 import { conversionView, formatConversion, SEE_EVIDENCE } from '../../orders/conversion-view.ts';
-import { orderId } from '../../orders/order.ts';
+import { eventName, orderId } from '../../orders/order.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
 import { bigintPageQuery, formatPage, pageOf, pageRequest, plain, time } from '../../schemas/schemas.ts';
 
@@ -36,6 +36,7 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
         status: z.enum(CONVERSION_STATUSES).optional(),
         campaign_id: integerId('campaign').optional(),
         order_id: orderId.optional(),
+        event_name: eventName.meta({ description: 'Of the events of the program; default: all.' }),
         click_id: plain(MAX_REFERENCE_LENGTH).optional().meta({ description: 'As the shop reported it.' }),
         reason: z
           .enum(CONVERSION_REASONS)
@@ -53,7 +54,7 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
       const principal = principalOf(request);
       const { program_id, affiliate_id, campaign_id, order_id, click_id, customer_id, ...rest } =
         request.query;
-      const { state, status, reason, from, to } = rest;
+      const { state, status, reason, event_name, from, to } = rest;
       // A role that does not see these fields must not learn them by filtering either.
       if (!SEE_EVIDENCE.has(principal.role) && (reason ?? customer_id) !== undefined) {
         throw new Problem('forbidden', {
@@ -68,6 +69,7 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
         status,
         campaignId: campaign_id,
         orderId: order_id,
+        eventName: event_name,
         clickId: click_id,
         customerId: customer_id,
         reason,

@@ -14,6 +14,7 @@ import { callerOf, loggedParams } from '../call-log.ts';
 import { type IntakeAnswer, type IntakeEntry, type OrderChecks, recordEntries } from '../intake.ts';
 import { orderInput, type ShopReport, withoutEmptyMembers } from '../order.ts';
 import { accepted, callProgram, ledgerReport, type ShopContext, statusUrl } from '../record-order.ts';
+import { type ShopWords, withEventName } from '../shop-settings.ts';
 
 /** Larger batches would hold their locks for seconds. */
 const MAX_BATCH_ORDERS = 1_000;
@@ -89,10 +90,11 @@ export function addOrderBatchRoute(app: ApiServer, context: ShopContext): void {
     handler: async (request, reply) => {
       const principal = principalOf(request);
       const programId = await callProgram(context, request, request.body.program_id);
+      const words = await context.shopSettings.of(programId);
       const caller = { ...callerOf(request), via: 'batch' as const };
       const items = request.body.conversions.map((given, index): Item => {
         const call = { ...caller, params: loggedParams(given) };
-        return { index, call, report: readReport(given, programId) };
+        return { index, call, report: readReport(given, { programId, words }) };
       });
       return await commit(context, request, reply, async (tx) => {
         const answers = [
@@ -117,8 +119,11 @@ function summaryOf(answers: readonly ItemAnswer[]): z.output<typeof batchAnswer>
   };
 }
 
-function readReport(given: unknown, programId: number): ShopReport | Problem {
-  const read = orderInput.safeParse(withoutEmptyMembers(given));
+function readReport(
+  given: unknown,
+  { programId, words }: { programId: number; words: ShopWords },
+): ShopReport | Problem {
+  const read = orderInput.safeParse(withEventName(withoutEmptyMembers(given), words));
   if (!read.success) return invalidFields(faultsIn(read.error));
   const named = read.data.programId;
   if (named === undefined || named === programId) return read.data;

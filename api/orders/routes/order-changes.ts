@@ -35,9 +35,9 @@ export function addOrderChangeRoutes(app: ApiServer, context: ShopContext): void
   ): Promise<z.output<typeof reportAnswer>> {
     const principal = principalOf(request);
     const found = await getConversion(context.ledger, options.id);
-    const { programId, orderId } = inProgram(principal, found, 'conversion with this id');
+    const { programId, orderId, eventName } = inProgram(principal, found, 'conversion with this id');
     return await reportOrder(context, request, reply, {
-      report: { programId, orderId, order: undefined, event: options.event },
+      report: { programId, orderId, eventName, order: undefined, event: options.event },
       source: 'api',
       newStatus: 200,
       note: options.note,

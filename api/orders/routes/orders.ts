@@ -2,10 +2,11 @@ import { z } from 'zod';
 import { ORDER_OUTCOMES } from '../../../ledger/decisions/order-reports.ts';
 import type { ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
-import { formatId, idText } from '../../schemas/ids.ts';
+import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import { conversionView, formatConversion } from '../conversion-view.ts';
 import { orderInput, withoutEmptyMembers } from '../order.ts';
 import { type ReportedOrder, reportOrder, type ShopContext, statusUrl } from '../record-order.ts';
+import { PLAIN_WORDS, withEventName } from '../shop-settings.ts';
 
 /** What a report did, and the order after it. */
 export const reportAnswer = z
@@ -57,7 +58,11 @@ export function addOrderRoutes(app: ApiServer, context: ShopContext): void {
       },
     },
     preValidation: async (request) => {
-      request.body = withoutEmptyMembers(request.body) as typeof request.body;
+      const given = withoutEmptyMembers(request.body) as { program_id?: unknown } | undefined;
+      const programId =
+        principalOf(request).programId ?? integerId('program').safeParse(given?.program_id).data;
+      const words = programId === undefined ? PLAIN_WORDS : await context.shopSettings.of(programId);
+      request.body = withEventName(given, words) as typeof request.body;
     },
     handler: async (request, reply) =>
       await reportOrder(context, request, reply, {

@@ -9,7 +9,7 @@ import { integerId } from '../../schemas/ids.ts';
 import { orderFields, orderShape, toReport, withoutEmptyMembers } from '../order.ts';
 import { STATUS_FIELDS } from '../order-status.ts';
 import { reportOrder, type ShopContext } from '../record-order.ts';
-import { renamed } from '../shop-settings.ts';
+import { PLAIN_WORDS, renamed, withEventName } from '../shop-settings.ts';
 
 /** Without the fields that the browser's own headers and address give. */
 const pixelFields = Object.fromEntries(
@@ -45,15 +45,14 @@ export function addPixelRoute(app: ApiServer, context: ShopContext): void {
     // A line of the log belongs to the program that is named, also when the rest is refused.
     const programId = integerId('program').safeParse((query as { program_id?: unknown }).program_id).data;
     if (call && programId !== undefined) call.programId = programId;
-    const names = programId === undefined ? {} : (await context.shopSettings.of(programId)).parameters;
-    const read = pixelInput.safeParse(
-      withoutEmptyMembers({
-        ...renamed(query as Record<string, unknown>, names).params,
-        ip: visitorIp ?? undefined,
-        user_agent: header('user-agent'),
-        accept_language: header('accept-language'),
-      }),
-    );
+    const words = programId === undefined ? PLAIN_WORDS : await context.shopSettings.of(programId);
+    const named = withoutEmptyMembers({
+      ...renamed(query as Record<string, unknown>, words).params,
+      ip: visitorIp ?? undefined,
+      user_agent: header('user-agent'),
+      accept_language: header('accept-language'),
+    });
+    const read = pixelInput.safeParse(withEventName(named, words));
     if (!read.success) throw invalidFields(faultsIn(read.error));
     return await reportOrder(context, request, reply, {
       report: read.data,

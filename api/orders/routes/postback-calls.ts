@@ -29,7 +29,7 @@ import { callerOf } from '../call-log.ts';
 import { postbackInput, withoutEmptyMembers } from '../order.ts';
 import { STATUS_FIELDS } from '../order-status.ts';
 import { accepted, ledgerReport, type ShopContext, statusUrl } from '../record-order.ts';
-import { renamed } from '../shop-settings.ts';
+import { renamed, withEventName } from '../shop-settings.ts';
 import { refundInput, reportRefund } from './refunds.ts';
 
 /** Of what calls are searched by. */
@@ -188,8 +188,8 @@ async function replay(
   const principal = principalOf(request);
   const line = { ...callerOf(request), via: 'replay' as const, params: call.params, replayOf: call.id };
   const { programId } = call;
-  const { parameters } = await context.shopSettings.of(programId);
-  const named = withoutEmptyMembers(renamed(call.params as Record<string, unknown>, parameters).params);
+  const words = await context.shopSettings.of(programId);
+  const named = withoutEmptyMembers(renamed(call.params as Record<string, unknown>, words).params);
   if (isRefund(named)) {
     const refund = refundInput.safeParse(call.params);
     if (!refund.success) throw invalidFields(faultsIn(refund.error));
@@ -199,7 +199,7 @@ async function replay(
     const conversionId = bigintId('conversion').parse(body.conversion.id);
     return { status: status === 201 ? 'accepted' : 'duplicate', callId, conversionId };
   }
-  const read = postbackInput.safeParse(named);
+  const read = postbackInput.safeParse(withEventName(named, words));
   if (!read.success) throw invalidFields(faultsIn(read.error));
   const { report } = read.data;
   if (report.programId !== undefined && report.programId !== programId) {

@@ -2,6 +2,8 @@ import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { DAY_MS } from '../../../core/time.ts';
 import { findConversionByOrder } from '../../../ledger/conversions/conversions.ts';
+import { DEFAULT_EVENT } from '../../../ledger/programs/events.ts';
+import { getProgram } from '../../../ledger/programs/programs.ts';
 import { termsInForce } from '../../../ledger/programs/terms.ts';
 import { lookupClicks } from '../../../warehouse/lookups/lookups.ts';
 import { readWatermark } from '../../../warehouse/watermark/watermark.ts';
@@ -12,7 +14,7 @@ import { formatId } from '../../schemas/ids.ts';
 import { formatMoney, formatTime } from '../../schemas/schemas.ts';
 import { type Order, postbackInput, type ShopReport, withoutEmptyMembers } from '../order.ts';
 import type { ShopContext } from '../record-order.ts';
-import { isAllowed, renamed } from '../shop-settings.ts';
+import { isAllowed, PLAIN_WORDS, renamed, withEventName } from '../shop-settings.ts';
 
 const stepView = z.object({
   step: z.enum(['key', 'address', 'signature', 'parameters', 'order', 'click', 'window']),
@@ -80,8 +82,9 @@ async function explain(context: ShopContext, request: FastifyRequest): Promise<z
   if (settings?.requireSignature) {
     take('signature', true, 'the program takes signed calls only: this one must be signed when it is made');
   }
-  const { params, renames } = renamed(request.query as Record<string, unknown>, settings?.parameters ?? {});
-  const read = postbackInput.safeParse(withoutEmptyMembers(params));
+  const words = settings ?? PLAIN_WORDS;
+  const { params, renames } = renamed(request.query as Record<string, unknown>, words);
+  const read = postbackInput.safeParse(withEventName(withoutEmptyMembers(params), words));
   const names = renames.map(({ from, to }) => `${from} is read as ${to}`);
   if (!read.success) {
     const faults = faultsIn(read.error).map(({ field, message }) => `${field} ${message}`);
@@ -118,8 +121,8 @@ async function tellEvent(
   { ledger }: ShopContext,
   { report, programId, take }: Pick<Telling, 'programId' | 'take'> & { report: ShopReport },
 ): Promise<boolean> {
-  const { orderId, event } = report;
-  const known = await findConversionByOrder(ledger, { programId, orderId });
+  const { orderId, eventName, event } = report;
+  const known = await findConversionByOrder(ledger, { programId, orderId, eventName });
   const did = event?.kind.replace('_', ' ') ?? 'reported';
   const detail = known
     ? `the order is recorded as ${formatId('conversion', known.id)}, and would be ${did}`
@@ -131,11 +134,14 @@ async function tellOrder(
   { ledger }: ShopContext,
   { order, programId, take }: Telling,
 ): Promise<'accept' | 'repeat' | 'reject'> {
-  const known = await findConversionByOrder(ledger, { programId, orderId: order.orderId });
+  const known = await findConversionByOrder(ledger, { ...order, programId });
   if (!known) {
-    const [program] = await ledger<
-      { currency: string }[]
-    >`select currency from programs where id = ${programId}`;
+    const program = await getProgram(ledger, programId);
+    const { eventName = DEFAULT_EVENT } = order;
+    if (program && !program.events.includes(eventName)) {
+      take('order', false, `event_name is no event of the program: ${program.events.join(', ')} are`);
+      return 'reject';
+    }
     const ok = program?.currency === order.currency;
     take('order', ok, ok ? 'the order is new' : `currency must be ${program?.currency}, that of the program`);
     return ok ? 'accept' : 'reject';
@@ -171,7 +177,9 @@ async function tellClick(
   if (click.programId !== programId) return take('click', false, `a click of ${at}, of another program`);
   const who = `${formatId('affiliate', click.affiliateId)} by ${formatId('link', click.linkId)}`;
   take('click', true, `a click of ${at}, of ${who}`);
-  const [terms] = await termsInForce(ledger, [{ ...click, at: new Date(click.ts) }]);
+  const [terms] = await termsInForce(ledger, [
+    { ...click, eventName: order.eventName, at: new Date(click.ts) },
+  ]);
   if (!terms) return take('window', false, 'no terms were in force when it was made');
   const occurred = (order.occurredAt ?? new Date()).getTime();
   const until = click.ts + terms.cookieDays * DAY_MS;

@@ -8,7 +8,7 @@ import { formatId, idText } from '../../schemas/ids.ts';
 import { loggedParams } from '../call-log.ts';
 import { postbackInput, withoutEmptyMembers } from '../order.ts';
 import { reportOrder, type ShopContext, statusUrl } from '../record-order.ts';
-import { renamed } from '../shop-settings.ts';
+import { PLAIN_WORDS, renamed, withEventName } from '../shop-settings.ts';
 
 const answer = z
   .object({
@@ -65,8 +65,9 @@ export function addPostbackRoutes(app: ApiServer, context: ShopContext): void {
   async function ours(request: FastifyRequest, params: object): Promise<unknown> {
     if (request.call) request.call.params = loggedParams(params);
     const { programId } = principalOf(request);
-    const names = programId === null ? {} : (await context.shopSettings.of(programId)).parameters;
-    return withoutEmptyMembers(renamed(params as Record<string, unknown>, names).params);
+    const words = programId === null ? PLAIN_WORDS : await context.shopSettings.of(programId);
+    const named = withoutEmptyMembers(renamed(params as Record<string, unknown>, words).params);
+    return withEventName(named, words);
   }
 
   app.register(async (scope: ApiServer) => {

@@ -42,7 +42,8 @@ import {
 } from '../../schemas/schemas.ts';
 import { callerOf } from '../call-log.ts';
 import { conversionView, formatConversion } from '../conversion-view.ts';
-import { orderId, readAmount, refundRef } from '../order.ts';
+import { eventName, orderId, readAmount, refundRef } from '../order.ts';
+import { refundItemsInput, toRefundedItems } from '../order-items.ts';
 import type { ShopContext } from '../record-order.ts';
 import { checkCaller } from '../shop-settings.ts';
 
@@ -52,17 +53,23 @@ export const refundInput = z
     program_id: integerId('program').optional().meta({ description: 'For keys of no single program only.' }),
     order_id: orderId.optional(),
     conversion_id: bigintId('conversion').optional().meta({ description: 'Either this or order_id.' }),
+    event_name: eventName,
     refund_ref: refundRef,
     amount: amountText.optional().meta({
       description: 'What is given back now, not in all; without it, all that is left of the order.',
     }),
     currency: currencyText.optional(),
+    items: refundItemsInput,
   })
   .refine((input) => (input.order_id === undefined) !== (input.conversion_id === undefined), {
     path: ['order_id'],
     message: 'give either order_id or conversion_id',
   })
-  .transform((input, context) => ({ ...input, reported: readAmount(input, context, false) }));
+  .transform((input, context) => ({
+    ...input,
+    reported: readAmount(input, context, false),
+    refundedItems: toRefundedItems(input.items, input.currency, context),
+  }));
 
 type RefundInput = z.output<typeof refundInput>;
 
@@ -72,6 +79,16 @@ const refundView = z
     refund_ref: z.string(),
     amount: moneyText,
     charged_back: z.boolean(),
+    items: z
+      .array(
+        z.object({
+          item: z.number().meta({ description: 'Its place among the items, from 1.' }),
+          quantity: z.number().meta({ description: '0: an amount was named.' }),
+          amount: moneyText,
+        }),
+      )
+      .nullable()
+      .meta({ description: 'Of which items it is; null: of the order as a whole.' }),
     received_at: timeText,
     restored_at: timeText.nullable().meta({ description: 'When it was taken back; it counts no longer.' }),
   })
@@ -89,6 +106,12 @@ function formatRefund(refund: Refund, currency: string): z.output<typeof refundV
     refund_ref: refund.refundRef,
     amount: formatMoney(refund.orderAmountMinor ?? refund.amountMinor, currency),
     charged_back: refund.chargedBack,
+    items:
+      refund.items?.map(({ item, quantity, amount }) => ({
+        item: item + 1,
+        quantity,
+        amount: formatMoney(BigInt(amount), currency),
+      })) ?? null,
     received_at: formatTime(refund.receivedAt),
     restored_at: formatOptionalTime(refund.restoredAt),
   };
@@ -99,6 +122,7 @@ const listedView = refundView
     program_id: idText('program'),
     conversion_id: idText('conversion'),
     order_id: z.string(),
+    event_name: z.string(),
     affiliate_id: idText('affiliate').nullable(),
   })
   .meta({ id: 'ListedRefund' });
@@ -109,6 +133,7 @@ function formatListed(refund: ListedRefund): z.output<typeof listedView> {
     program_id: formatId('program', refund.programId),
     conversion_id: formatId('conversion', refund.conversionId),
     order_id: refund.orderId,
+    event_name: refund.eventName,
     affiliate_id: formatOptionalId('affiliate', refund.affiliateId),
   };
 }
@@ -125,9 +150,13 @@ async function refundedConversion(
       : await findConversionByOrder(tx, {
           programId: programRequired(principal, input.program_id),
           orderId: order_id,
+          eventName: input.event_name,
         });
   const conversion = inProgram(principal, found || undefined, 'conversion of this order');
-  if (input.reported) checkCurrency(conversion, input.reported);
+  const { currency } = input;
+  const hasAmounts =
+    input.reported ?? input.refundedItems?.some(({ amountMinor }) => amountMinor !== undefined);
+  if (hasAmounts && currency !== undefined) checkCurrency(conversion, { currency });
   return conversion;
 }
 
@@ -150,8 +179,10 @@ export async function reportRefund(
   const recorded = await recordRefund(tx, {
     programId: found.programId,
     orderId: found.orderId,
+    eventName: found.eventName,
     refundRef: input.refund_ref,
     amountMinor: input.reported?.amountMinor,
+    items: input.refundedItems,
     actor: principal.actor,
   });
   if (recorded.outcome === 'not_found') throw notFound('conversion of this order');

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
+import { MAX_EVENT_LENGTH, MAX_EVENTS } from '../../../ledger/programs/events.ts';
 import {
   FRAUD_RULE_NAMES,
   FRAUD_RULES,
@@ -10,6 +11,7 @@ import {
   thresholdOf,
 } from '../../../ledger/programs/fraud-rules.ts';
 import {
+  COMMISSION_BASES,
   COUPON_EVIDENCE,
   createProgram,
   FINGERPRINT_MATCHES,
@@ -25,6 +27,7 @@ import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
 import { notFound, Problem } from '../../http/problems.ts';
+import { isTakenBack } from '../../orders/order-status.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import {
@@ -80,6 +83,13 @@ const programView = z
     honour_opt_out: z
       .boolean()
       .meta({ description: 'DNT: 1 or Sec-GPC: 1 means no cookie, a cut address, no fingerprint.' }),
+    events: z.array(z.string()).meta({
+      description: 'What orders may be of; terms may be for one of them. An order that names none is a sale.',
+    }),
+    commission_base: z.enum(COMMISSION_BASES).meta({
+      description:
+        'What of an order’s items earns: all that was paid, or that without tax, or without shipping too.',
+    }),
     payout_method_hold_days: z
       .number()
       .meta({ description: 'Days without payouts to a destination after it was changed.' }),
@@ -122,6 +132,23 @@ const payouts = {
   payout_method_hold_days: z.int().min(0).max(MAX_HOLD_DAYS).exactOptional(),
   payouts_need_approval: z.boolean().exactOptional(),
 };
+/** A word for what takes an order back would report a cancelled order as a new one. */
+const eventToSet = text(MAX_EVENT_LENGTH).refine(
+  (name) => !isTakenBack(name),
+  'must not be a word for what happens to an order, such as cancelled',
+);
+const orders = {
+  events: z
+    .array(eventToSet)
+    .min(1)
+    .max(MAX_EVENTS)
+    .exactOptional()
+    .meta({
+      description: 'Names of lower-case letters, digits and _; sale must be one.',
+      examples: [['sale', 'lead']],
+    }),
+  commission_base: z.enum(COMMISSION_BASES).exactOptional(),
+};
 const access = { require_second_factor: z.boolean().exactOptional() };
 
 const redirects = {
@@ -147,6 +174,8 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
     anonymise_ip: program.anonymiseIp,
     cookies: program.cookies,
     honour_opt_out: program.honourOptOut,
+    events: [...program.events],
+    commission_base: program.commissionBase,
     created_at: formatTime(program.createdAt),
     ...(SEE_RULES.has(principal.role) && {
       payout_method_hold_days: program.payoutMethodHoldDays,
@@ -247,6 +276,7 @@ function addProgramCommands(app: ApiServer, context: ApiContext): void {
         ...rules,
         ...privacy,
         ...payouts,
+        ...orders,
         ...access,
       }),
       response: { 201: programView },
@@ -288,6 +318,7 @@ function addChangeRoute(app: ApiServer, context: ApiContext): void {
         ...rules,
         ...privacy,
         ...payouts,
+        ...orders,
         ...access,
       }),
       response: { 200: programView },

@@ -1,5 +1,14 @@
 import { z } from 'zod';
+import { MAX_REFERENCE_LENGTH } from '../../../core/text-limits.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
+import {
+  CUSTOMER_KINDS,
+  type CustomerKind,
+  type CustomerRates,
+  ITEM_MARKS,
+  type ItemRate,
+  MAX_ITEM_RATES,
+} from '../../../ledger/programs/special-rates.ts';
 import {
   ATTRIBUTION_MODELS,
   COMMISSION_TYPES,
@@ -16,6 +25,7 @@ import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { inProgram, type Principal, principalOf, programRequired } from '../../http/principal.ts';
 import { invalidField } from '../../http/problems.ts';
+import { eventName } from '../../orders/order.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
 import {
@@ -25,6 +35,7 @@ import {
   type Money,
   moneyInput,
   moneyText,
+  text,
   time,
   timeText,
 } from '../../schemas/schemas.ts';
@@ -44,6 +55,8 @@ const FIELDS = {
   fixed_within_order: 'fixedWithinOrder',
   tiers: 'tiers',
   tier_mode: 'tierMode',
+  customer_rates: 'customerRates',
+  item_rates: 'itemRates',
   recurring_months: 'recurringMonths',
   level_rates_bps: 'levelRatesBps',
   hold_days: 'holdDays',
@@ -57,12 +70,41 @@ const FIELD_NAMES = Object.keys(FIELDS) as FieldName[];
 
 const rateBps = z.int().min(0).max(MAX_RATE_BPS);
 
+const CUSTOMER_RATES =
+  'Instead of rate_bps and fixed, by who bought. Where both come to nothing, such orders are not credited: rate_bps 0 for returning customers credits new ones only. renewal: later orders of a subscription, which are neither new nor returning.';
+const ITEM_RATES =
+  'Instead of rate_bps, by what was bought: of an item’s sku, brand and category the first that has a rate counts. 0 excludes it.';
+
+function byKind<Schema extends z.ZodType>(rate: Schema) {
+  return z.strictObject(
+    Object.fromEntries(CUSTOMER_KINDS.map((kind) => [kind, rate.exactOptional()])) as Record<
+      CustomerKind,
+      z.ZodExactOptional<Schema>
+    >,
+  );
+}
+
+const itemMark = text(MAX_REFERENCE_LENGTH).optional();
+const itemRate = z
+  .strictObject({ sku: itemMark, brand: itemMark, category: itemMark, rate_bps: rateBps })
+  .transform(({ rate_bps, ...marks }, context): ItemRate => {
+    const [by, ...others] = ITEM_MARKS.filter((mark) => marks[mark] !== undefined);
+    const name = by && marks[by];
+    if (by && name !== undefined && others.length === 0) return { by, name, rateBps: rate_bps };
+    context.addIssue({ code: 'custom', message: 'must name one of sku, brand and category' });
+    return z.NEVER;
+  });
+
 const termsView = z
   .object({
     id: idText('terms'),
     program_id: idText('program'),
     campaign_id: idText('campaign').nullable(),
     affiliate_id: idText('affiliate').nullable(),
+    event_name: z
+      .string()
+      .nullable()
+      .meta({ description: 'Null: every event that has no terms of its own.' }),
     valid_from: timeText.nullable().meta({ description: 'Null: since ever.' }),
     valid_to: timeText.nullable().meta({ description: 'Null: until further notice.' }),
     commission_type: z.enum(COMMISSION_TYPES),
@@ -75,6 +117,17 @@ const termsView = z
       description: 'From this volume of a calendar month (UTC) on, the own rate is this one.',
     }),
     tier_mode: z.enum(TIER_MODES),
+    customer_rates: byKind(
+      z.object({ rate_bps: z.number().exactOptional(), fixed: moneyText.exactOptional() }),
+    ).meta({ description: CUSTOMER_RATES }),
+    item_rates: z
+      .array(
+        z
+          .object({ sku: z.string(), brand: z.string(), category: z.string() })
+          .partial()
+          .extend({ rate_bps: z.number() }),
+      )
+      .meta({ description: ITEM_RATES }),
     recurring_months: z.number().meta({
       description: 'Later orders of a customer are credited by the first one for so many months.',
     }),
@@ -95,6 +148,7 @@ const newTerms = z.strictObject({
   program_id: integerId('program').optional(),
   campaign_id: integerId('campaign').optional(),
   affiliate_id: integerId('affiliate').optional(),
+  event_name: eventName,
   from: time.optional().meta({ description: 'Not in the past, and within a year; default: at once.' }),
   commission_type: z.enum(COMMISSION_TYPES).optional(),
   rate_bps: rateBps.optional(),
@@ -111,6 +165,10 @@ const newTerms = z.strictObject({
     .optional()
     .meta({ description: 'By rising volume; below the first one rate_bps counts.' }),
   tier_mode: z.enum(TIER_MODES).optional(),
+  customer_rates: byKind(z.strictObject({ rate_bps: rateBps.optional(), fixed: moneyInput.optional() }))
+    .optional()
+    .meta({ description: CUSTOMER_RATES }),
+  item_rates: z.array(itemRate).max(MAX_ITEM_RATES).optional().meta({ description: ITEM_RATES }),
   recurring_months: z.int().min(0).max(MAX_RECURRING_MONTHS).optional(),
   payout_schedule: z.enum(PAYOUT_SCHEDULES).optional(),
 });
@@ -121,6 +179,7 @@ function formatTerms(terms: Terms): z.output<typeof termsView> {
     program_id: formatId('program', terms.programId),
     campaign_id: formatOptionalId('campaign', terms.campaignId),
     affiliate_id: formatOptionalId('affiliate', terms.affiliateId),
+    event_name: terms.eventName,
     valid_from: formatOptionalTime(terms.validFrom),
     valid_to: formatOptionalTime(terms.validTo),
     commission_type: terms.commissionType,
@@ -132,6 +191,8 @@ function formatTerms(terms: Terms): z.output<typeof termsView> {
       rate_bps: rateBps,
     })),
     tier_mode: terms.tierMode,
+    customer_rates: formatCustomerRates(terms),
+    item_rates: terms.itemRates.map(({ by, name, rateBps }) => ({ [by]: name, rate_bps: rateBps })),
     recurring_months: terms.recurringMonths,
     level_rates_bps: terms.levelRatesBps,
     hold_days: terms.holdDays,
@@ -142,6 +203,34 @@ function formatTerms(terms: Terms): z.output<typeof termsView> {
     origins: formatOrigins(terms.origins),
     created_at: formatTime(terms.createdAt),
   };
+}
+
+function formatCustomerRates({
+  customerRates,
+  currency,
+}: Terms): z.output<typeof termsView>['customer_rates'] {
+  return Object.fromEntries(
+    Object.entries(customerRates).map(([kind, { rateBps, fixedMinor }]) => [
+      kind,
+      {
+        ...(rateBps !== undefined && { rate_bps: rateBps }),
+        ...(fixedMinor !== undefined && { fixed: formatMoney(fixedMinor, currency) }),
+      },
+    ]),
+  );
+}
+
+function customerRatesIn(
+  currency: string,
+  given: z.output<typeof newTerms>['customer_rates'],
+): CustomerRates | undefined {
+  if (given === undefined) return undefined;
+  return Object.fromEntries(
+    Object.entries(given).map(([kind, { rate_bps: rateBps, fixed }]) => [
+      kind,
+      { rateBps, fixedMinor: amountIn(currency, `customer_rates.${kind}.fixed`, fixed) },
+    ]),
+  );
 }
 
 function formatOrigins(origins: Terms['origins']): Record<FieldName, string> {
@@ -194,7 +283,8 @@ export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'setTerms',
       tags,
-      summary: 'Set the terms of a program, a campaign, an affiliate, or an affiliate within a campaign',
+      summary:
+        'Set the terms of a program, a campaign, an affiliate, or an affiliate within a campaign, for all events or one',
       description:
         'What they do not name comes from the wider terms in force when they begin; a program’s terms have defaults.',
       body: newTerms,
@@ -205,7 +295,7 @@ export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
       const programId = programRequired(principal, request.body.program_id);
       const program = await getProgram(ledger, programId);
       if (!program) throw invalidField('program_id', 'there is no such program');
-      const { fixed, payout_min, tiers, ...rest } = request.body;
+      const { fixed, payout_min, tiers, customer_rates, ...rest } = request.body;
       return await commit(context, request, reply, async (tx) => {
         const terms = await setTerms(tx, {
           ...camelKeys(rest),
@@ -214,6 +304,7 @@ export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
             fromMinor: amountIn(program.currency, `tiers.${i}.from`, from) ?? 0n,
             rateBps: rate_bps,
           })),
+          customerRates: customerRatesIn(program.currency, customer_rates),
           fixedMinor: amountIn(program.currency, 'fixed', fixed),
           payoutMinMinor: amountIn(program.currency, 'payout_min', payout_min),
         });

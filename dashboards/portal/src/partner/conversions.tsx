@@ -4,7 +4,7 @@ import { usePartner } from '../app/session.tsx';
 import { api, type Schemas, take } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
 import { usePages } from '../data/use-pages.ts';
-import { ZONE_NAME } from '../text/format.ts';
+import { words, ZONE_NAME } from '../text/format.ts';
 import { reasonText } from '../text/reasons.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Dialog, Segments } from '../ui/forms.tsx';
@@ -56,7 +56,16 @@ export function ConversionsPage() {
             </Empty>
           }
           columns={[
-            { title: 'Order', head: true, cell: ({ order_id }) => order_id },
+            {
+              title: 'Order',
+              head: true,
+              cell: ({ order_id, event_name }) => (
+                <>
+                  {order_id}
+                  {event_name !== 'sale' && <span class="sub">{words(event_name)}</span>}
+                </>
+              ),
+            },
             { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
             { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
             { title: 'Status', cell: ({ state }) => <Status of={state} /> },

@@ -61,6 +61,11 @@ export function formatShare(value: number | undefined): string {
   return value === undefined ? '–' : share.format(value);
 }
 
+/** "2.5" percent as 250 basis points. */
+export function bpsOf(percent: string): number {
+  return Math.round(Number(percent.trim().replace(',', '.')) * 100);
+}
+
 export function formatBps(bps: number): string {
   return share.format(bps / 10_000);
 }

@@ -34,6 +34,7 @@ const REASONS: Readonly<Record<Reason, string>> = {
   subscription_ended: 'The months of the subscription are over',
   outside_window: 'The order is outside the attribution window',
   no_terms: 'No terms were in force',
+  customer_not_eligible: 'No commission for this kind of customer',
   rejected_by_reviewer: 'Rejected by a reviewer',
   unusual_traffic: 'Unusual traffic, in review',
   needs_review: 'In manual review',

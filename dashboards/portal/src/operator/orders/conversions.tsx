@@ -33,6 +33,7 @@ const FIELDS = {
   click_id: 'Click id',
   customer_id: 'Customer',
   affiliate_id: 'Partner’s id',
+  event_name: 'Event',
 } as const;
 type FieldName = keyof typeof FIELDS;
 
@@ -97,10 +98,10 @@ export function ConversionsPage() {
             {
               title: 'Order',
               head: true,
-              cell: ({ order_id, id }) => (
+              cell: ({ order_id, event_name, id }) => (
                 <>
                   {order_id}
-                  <span class="sub">{id}</span>
+                  <span class="sub">{event_name === 'sale' ? id : `${words(event_name)}, ${id}`}</span>
                 </>
               ),
             },

@@ -24,6 +24,7 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
   return (
     <div class="stack evidence">
       <Summary conversion={conversion} />
+      {conversion.items && <Items items={conversion.items} />}
       <Problem error={error} onRetry={reload} />
       {maySee && !data && error === undefined && <Loading what="Loading the evidence" />}
       {data && (
@@ -50,13 +51,20 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
 
 function Summary({ conversion }: { conversion: Conversion }) {
   const names = useNames();
-  const { amount, refunded, state, reason, customer_id, ip, user_agent, affiliate_id, coupons } = conversion;
+  const { event_name, amount, refunded, state, reason, affiliate_id, coupons } = conversion;
+  const { customer_id, customer_kind, ip, user_agent } = conversion;
   return (
     <dl class="facts">
       <dt>Decision</dt>
       <dd>
         <Status of={state} /> {reason !== null && reasonText(reason)}
       </dd>
+      {event_name !== 'sale' && (
+        <>
+          <dt>Event</dt>
+          <dd>{words(event_name)}</dd>
+        </>
+      )}
       <dt>Order value</dt>
       <dd>
         <Amount money={amount} strong />
@@ -73,13 +81,50 @@ function Summary({ conversion }: { conversion: Conversion }) {
         </>
       )}
       <dt>Customer</dt>
-      <dd>{customer_id ? <code>{customer_id}</code> : <span class="muted">not reported</span>}</dd>
+      <dd>
+        {customer_id ? <code>{customer_id}</code> : <span class="muted">not reported</span>}
+        {customer_kind && <span class="sub">{words(customer_kind)}</span>}
+      </dd>
       <dt>From</dt>
       <dd>
         {ip ? <code>{ip}</code> : <span class="muted">no address reported</span>}
         {user_agent && <span class="sub">{user_agent}</span>}
       </dd>
     </dl>
+  );
+}
+
+/** What was bought; what each line earns stands in the explanation. */
+function Items({ items }: { items: NonNullable<Conversion['items']> }) {
+  return (
+    <>
+      <h3>Items</h3>
+      <Table
+        label="Items"
+        rows={items.map((item, i) => ({ ...item, line: i + 1 }))}
+        rowKey={({ line }) => String(line)}
+        columns={[
+          {
+            title: 'Item',
+            head: true,
+            cell: ({ line, sku, brand, category, gift_card }) => (
+              <>
+                {`${line}. ${sku ?? ''}`}
+                <span class="sub">
+                  {[brand, category, gift_card ? 'gift card' : null]
+                    .filter((mark) => mark !== null)
+                    .join(', ')}
+                </span>
+              </>
+            ),
+          },
+          { title: 'Pieces', numeric: true, cell: ({ quantity }) => quantity },
+          { title: 'Paid', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
+          { title: 'Of it tax', numeric: true, cell: ({ tax }) => <Amount money={tax} /> },
+          { title: 'Shipping', numeric: true, cell: ({ shipping }) => <Amount money={shipping} /> },
+        ]}
+      />
+    </>
   );
 }
 

@@ -15,7 +15,8 @@ const KINDS = {
   affiliates: 'ref_code, name, email; optional: customer_ref, status, parent_ref_code',
   links: 'affiliate_ref_code, campaign_id, landing_url; optional: code, expires_at',
   coupons: 'affiliate_ref_code, code; optional: campaign_id, valid_from, valid_until',
-  conversions: 'order_id, amount, currency; optional: click_id, coupon, occurred_at, customer_id',
+  conversions:
+    'order_id, amount, currency; optional: event_name, click_id, coupon, occurred_at, customer_id, customer_status, items (JSON)',
 } as const;
 type Kind = keyof typeof KINDS;
 

@@ -2,9 +2,10 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
-import { ZONE_NAME } from '../../text/format.ts';
+import { bpsOf, words, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { type Choice, Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { NO_RATES, SpecialRates, specialRatesOf } from './special-rates.tsx';
 
 const TYPES = [
   { value: 'percent', text: 'Share of the order value' },
@@ -12,8 +13,6 @@ const TYPES = [
   { value: 'hybrid', text: 'Both' },
 ] as const;
 type Type = (typeof TYPES)[number]['value'];
-
-const BPS = 100;
 
 const INITIAL_FIELDS = {
   type: 'percent' as Type,
@@ -27,7 +26,7 @@ const INITIAL_FIELDS = {
 };
 type Fields = typeof INITIAL_FIELDS;
 
-const INITIAL_SCOPE = { campaign: '', affiliate: '' };
+const INITIAL_SCOPE = { campaign: '', affiliate: '', event: '' };
 type Scope = typeof INITIAL_SCOPE;
 
 interface FieldsProps {
@@ -48,8 +47,13 @@ export function NewTerms({ campaigns, affiliates, onClose, onMade }: NewTermsPro
   const [attempt] = useState(newAttempt);
   const [scope, setScope] = useState(INITIAL_SCOPE);
   const [fields, setFields] = useState(INITIAL_FIELDS);
+  const [rates, setRates] = useState(NO_RATES);
   const { run, busy, error } = useAction(async () => {
-    const body = { program_id: program.id, ...bodyOf(scope, fields, program.currency) };
+    const body = {
+      program_id: program.id,
+      ...bodyOf(scope, fields, program.currency),
+      ...specialRatesOf(fields.type, rates, program.currency),
+    };
     await take(api.POST('/v1/terms', { params: { header: attempt }, body }));
     onMade();
   });
@@ -72,7 +76,19 @@ export function NewTerms({ campaigns, affiliates, onClose, onMade }: NewTermsPro
             choices={choicesOf('All partners', affiliates)}
           />
         </div>
+        {program.events.length > 1 && (
+          <Select
+            label="Event"
+            value={scope.event}
+            onChange={(event) => setScope({ ...scope, event })}
+            choices={[
+              { value: '', text: 'All events without terms of their own' },
+              ...program.events.map((event) => ({ value: event, text: words(event) })),
+            ]}
+          />
+        )}
         <CommissionFields fields={fields} set={set} faults={faults} />
+        <SpecialRates type={fields.type} rates={rates} onChange={setRates} faults={faults} />
         <PeriodFields fields={fields} set={set} faults={faults} />
       </Form>
     </Dialog>
@@ -87,6 +103,7 @@ function bodyOf(scope: Scope, fields: Fields, currency: string) {
   return {
     ...(scope.campaign !== '' && { campaign_id: scope.campaign }),
     ...(scope.affiliate !== '' && { affiliate_id: scope.affiliate }),
+    ...(scope.event !== '' && { event_name: scope.event }),
     ...(fields.from !== '' && { from: new Date(fields.from).toISOString() }),
     commission_type: fields.type,
     ...(fields.type !== 'fixed' && { rate_bps: bpsOf(fields.rate) }),
@@ -178,9 +195,4 @@ function PeriodFields({ fields, set, faults }: FieldsProps) {
       />
     </>
   );
-}
-
-/** "2.5" percent as 250 basis points. */
-function bpsOf(percent: string): number {
-  return Math.round(Number(percent.trim().replace(',', '.')) * BPS);
 }

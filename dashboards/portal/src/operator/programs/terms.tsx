@@ -10,6 +10,9 @@ import { NewTerms } from './new-terms.tsx';
 
 type Terms = Schemas['Terms'];
 
+/** Item rates in a cell of the table; the API has all. */
+const SHOWN_ITEM_RATES = 5;
+
 /** Terms by scope with all versions; a commission keeps the version it was computed with. */
 export function TermsPage() {
   const { program, user } = useSession();
@@ -37,7 +40,7 @@ export function TermsPage() {
   return (
     <Page
       title="Terms"
-      lead="The narrowest scope applies: partner within a campaign, partner, campaign, program. New terms apply to clicks from their start; earlier clicks keep their terms."
+      lead="Terms for one event come before those for all; of these the narrowest scope applies: partner within a campaign, partner, campaign, program. New terms apply to clicks from their start; earlier clicks keep their terms."
       actions={
         user.role === 'operator' && (
           <Button kind="primary" onClick={() => setMaking(true)}>
@@ -74,7 +77,7 @@ export function TermsPage() {
 }
 
 function scopeKey(terms: Terms | undefined): string {
-  return `${terms?.campaign_id ?? ''} ${terms?.affiliate_id ?? ''}`;
+  return `${terms?.campaign_id ?? ''} ${terms?.affiliate_id ?? ''} ${terms?.event_name ?? ''}`;
 }
 
 /** The program's first; each with the newest version first, as the API lists them. */
@@ -94,10 +97,12 @@ function Scope({ versions, names }: { versions: readonly Terms[]; names: Readonl
   const parts = [first.affiliate_id, first.campaign_id].flatMap((id) =>
     id === null ? [] : [names.get(id) ?? id],
   );
+  const event = first.event_name === null ? '' : `, ${words(first.event_name).toLowerCase()} only`;
+  const title = `${parts.join(' within ') || 'Program'}${event}`;
   return (
-    <Card title={parts.length === 0 ? 'Program' : parts.join(' within ')}>
+    <Card title={title}>
       <Table
-        label={`Terms of ${parts.join(' within ') || 'the program'}`}
+        label={`Terms of ${title}`}
         rows={versions}
         rowKey={({ id }) => id}
         columns={[
@@ -116,7 +121,9 @@ function Scope({ versions, names }: { versions: readonly Terms[]; names: Readonl
           },
           {
             title: 'Paid',
-            cell: ({ payout_min, payout_schedule }) => `${payout_schedule}, from ${formatMoney(payout_min)}`,
+            // Payouts are of all events together.
+            cell: ({ event_name, payout_min, payout_schedule }) =>
+              event_name === null ? `${payout_schedule}, from ${formatMoney(payout_min)}` : '–',
           },
           { title: 'Not named here', cell: (terms) => <Origins terms={terms} /> },
         ]}
@@ -161,6 +168,36 @@ function Origins({ terms: { origins } }: { terms: Terms }) {
   );
 }
 
+const CUSTOMERS = { new: 'new customers', returning: 'returning customers', renewal: 'renewals' } as const;
+
+/** By who bought, and by what was bought. */
+function SpecialRates({ terms: { customer_rates, item_rates } }: { terms: Terms }) {
+  const customers = (['new', 'returning', 'renewal'] as const).flatMap((kind) => {
+    const special = customer_rates[kind];
+    if (!special) return [];
+    const { rate_bps, fixed } = special;
+    const pays = [
+      ...(rate_bps === undefined ? [] : [formatBps(rate_bps)]),
+      ...(fixed ? [formatMoney(fixed)] : []),
+    ];
+    return [`${pays.join(' and ')} for ${CUSTOMERS[kind]}`];
+  });
+  const items = item_rates.map(({ sku, brand, category, rate_bps }) => {
+    const mark = sku ?? brand ?? category ?? '';
+    return rate_bps === 0 ? `${mark} excluded` : `${formatBps(rate_bps)} for ${mark}`;
+  });
+  const shown =
+    items.length > SHOWN_ITEM_RATES
+      ? [...items.slice(0, SHOWN_ITEM_RATES), `and ${items.length - SHOWN_ITEM_RATES} more`]
+      : items;
+  return (
+    <>
+      {customers.length > 0 && <span class="sub">{customers.join(', ')}</span>}
+      {shown.length > 0 && <span class="sub">{shown.join(', ')}</span>}
+    </>
+  );
+}
+
 function Pays({ terms }: { terms: Terms }) {
   const { commission_type, rate_bps, fixed, tiers, tier_mode, recurring_months } = terms;
   const parts = [
@@ -176,6 +213,7 @@ function Pays({ terms }: { terms: Terms }) {
           ({tier_mode})
         </span>
       )}
+      <SpecialRates terms={terms} />
       {recurring_months > 0 && <span class="sub">for {recurring_months} months of a subscription</span>}
     </>
   );
