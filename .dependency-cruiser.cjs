@@ -29,7 +29,6 @@ const rooms = {
     config: ['.'],
     service: ['.'],
     net: ['.'],
-    text: ['.'],
     uws: ['.', 'config', 'service'],
   },
   collector: {

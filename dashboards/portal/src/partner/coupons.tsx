@@ -3,7 +3,7 @@ import { api } from '../data/api.ts';
 import { usePages } from '../data/use-pages.ts';
 import { ZONE_NAME } from '../text/format.ts';
 import { Card, Copy, When } from '../ui/basics.tsx';
-import { CouponStatus } from '../ui/coupon-status.tsx';
+import { CouponStatus } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
 
 const PAGE_ROWS = '50';

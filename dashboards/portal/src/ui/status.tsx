@@ -1,3 +1,4 @@
+import type { Schemas } from '../data/api.ts';
 import { words } from '../text/format.ts';
 
 /** A status as a coloured word; the colour adds no information. */
@@ -40,4 +41,14 @@ const TONES: Readonly<Record<string, Tone>> = {
 
 export function Status({ of, text }: { of: string; text?: string }) {
   return <span class={`status ${TONES[of] ?? 'quiet'}`}>{text ?? words(of)}</span>;
+}
+
+/** Whether a coupon code credits orders now. */
+export function CouponStatus({ coupon }: { coupon: Schemas['Coupon'] }) {
+  const { valid_from, valid_until, withdrawn_at } = coupon;
+  const now = Date.now();
+  if (withdrawn_at !== null) return <Status of="withdrawn" />;
+  if (valid_until !== null && Date.parse(valid_until) <= now) return <Status of="ended" />;
+  if (valid_from !== null && Date.parse(valid_from) > now) return <Status of="not_yet_valid" />;
+  return <Status of="active" text="Valid" />;
 }

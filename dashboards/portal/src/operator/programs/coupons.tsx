@@ -8,8 +8,8 @@ import { usePages } from '../../data/use-pages.ts';
 import { localTime, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { Button, Card, Copy, Empty, Page, Problem, When } from '../../ui/basics.tsx';
-import { CouponStatus } from '../../ui/coupon-status.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { CouponStatus } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 
 type Coupon = Schemas['Coupon'];
