@@ -88,7 +88,7 @@ describe('a fresh clone', () => {
 
   it('passes its tests with npm test', async () => {
     // The whole suite is what is running now; one file of it shows that the command finds all it needs.
-    const test = npm('test', '--', 'core/money');
+    const test = npm('test', '--', 'core/money.test');
     await waitFor(() => hasEnded(test.child), { deadlineMs: 120_000, what: 'npm test' });
     expect(test.output()).toMatch(/Test Files .*1 passed/);
     expect(test.child.exitCode).toBe(0);

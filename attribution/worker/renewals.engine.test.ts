@@ -170,7 +170,7 @@ test('what was paid before is booked as paid, never paid again, and owed back wh
   await inTransaction(fixture.ledger, (tx) => recordRefund(tx, refund));
   expect(await affiliateBalance(fixture.ledger, chain[0])).toMatchObject({
     paidMinor: 1_000n,
-    debtMinor: 1_000n,
+    debtMinor: -1_000n,
   });
   await expectTheSameAgain(parties);
 });

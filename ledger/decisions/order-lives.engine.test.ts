@@ -464,12 +464,9 @@ async function carryOut(world: World, step: Step): Promise<void> {
       const decision = step.review
         ? ({ outcome: 'review', reason: 'instant_conversion' } as const)
         : ({ outcome: 'attributed', reason: null } as const);
-      const termsId = eventName === 'lead' ? world.leadTermsId : parties.termsId;
-      const decided = decisionFor({ ...parties, termsId }, conversionId, decision);
+      const decided = decisionFor(partiesOf(world, model), conversionId, decision);
       await inTransaction(ledger, (tx) => recordDecision(tx, decided));
-      if (!isOpen(model)) return;
-      model.decision = step.review ? 'review' : 'credited';
-      model.decidedAt = currency === 'EUR' ? model.grossMinor : halfEven(model.grossMinor * RATE, 10_000n);
+      if (isOpen(model)) credit(world, model, step.review ? 'review' : 'credited');
       return;
     }
     case 'refund item': {
@@ -565,9 +562,19 @@ async function actWithoutOrder(world: World, step: Act): Promise<void> {
 /** No evidence and no person has credited the order yet. */
 const isOpen = ({ decision }: ModelOrder): boolean => decision === 'none' || decision === 'left';
 
+/** With the terms of the order's event. */
+function partiesOf({ parties, leadTermsId }: World, { event }: ModelOrder): TestParties {
+  return event === 'lead' ? { ...parties, termsId: leadTermsId } : parties;
+}
+
+function credit({ currency }: World, model: ModelOrder, decision: 'review' | 'credited'): void {
+  model.decision = decision;
+  model.decidedAt = currency === 'EUR' ? model.grossMinor : halfEven(model.grossMinor * RATE, 10_000n);
+}
+
 /** Leaves an order without an affiliate, or credits it by a coupon or a person. */
 async function decideWithoutClick(
-  { parties, couponId }: World,
+  world: World,
   {
     conversionId,
     model,
@@ -575,7 +582,7 @@ async function decideWithoutClick(
   }: { conversionId: bigint; model: ModelOrder; kind: 'leave' | 'coupon' | 'credit by hand' },
 ): Promise<void> {
   const isLeft = kind === 'leave';
-  const { click, ...decision } = decisionFor(parties, conversionId, {
+  const { click, ...decision } = decisionFor(partiesOf(world, model), conversionId, {
     outcome: isLeft ? 'unattributed' : 'attributed',
     reason: isLeft ? 'no_click' : null,
   });
@@ -586,11 +593,13 @@ async function decideWithoutClick(
       ...decision,
       evidence: { test: kind },
       ...(isLeft ? { termsId: null } : { click: target }),
-      ...(kind === 'coupon' && { couponId }),
+      ...(kind === 'coupon' && { couponId: world.couponId }),
     }),
   );
   expect(outcome === 'recorded').toBe(isLeft ? model.decision === 'none' : isOpen(model));
-  if (isOpen(model)) model.decision = isLeft ? 'left' : 'credited';
+  if (!isOpen(model)) return;
+  if (isLeft) model.decision = 'left';
+  else credit(world, model, 'credited');
 }
 
 async function report(
