@@ -61,3 +61,17 @@ export function reasonOf(
   const reason = [code ?? 'no code', bankWords ?? words].join(': ').slice(0, MAX_FAILURE_LENGTH);
   return { accountRefused, failure: words, reason };
 }
+
+/** Reasons by which a bank refuses what it has already: a file that was uploaded twice, for one. */
+const DUPLICATES: ReadonlySet<string> = new Set('AM05 DU01 DU02 DU03 DU04 DU05 DUPL'.split(' '));
+
+/** Whether a refusal says nothing of the payment but that the bank has it already. */
+export function isDuplicate(code: string | undefined): boolean {
+  return DUPLICATES.has(code ?? '');
+}
+
+/** A refusal of a message: whatever its reason, it is about none of the affiliates' accounts. */
+export function ofWholeMessage<Result extends Pick<PaymentResult, 'reason'>>(result: Result): Result {
+  const { words: failure, ofAccount: accountRefused } = NOT_OF_ACCOUNT;
+  return { ...result, accountRefused, failure };
+}

@@ -91,7 +91,58 @@ describe('pain.002', () => {
   });
 });
 
+test('a refusal of the whole message fails what it does not name too, and is about no account', () => {
+  const culprit = '<TxInfAndSts><OrgnlEndToEndId>pay-2</OrgnlEndToEndId>';
+  for (const [inside, words] of [
+    [group('<GrpSts>RJCT</GrpSts>') + payment(`${culprit}${reason('AC01')}</TxInfAndSts>`), 'no code'],
+    [
+      group(`<GrpSts>RJCT</GrpSts>${reason('AC01')}`) + payment(transfer('pay-2', 'RJCT', reason('AC01'))),
+      'AC01',
+    ],
+    [group() + payment('<PmtInfSts>RJCT</PmtInfSts>', transfer('pay-2', 'RJCT', reason('AC01'))), 'no code'],
+  ] as const) {
+    const { rows, refusedMessages } = readSepaResults(statusReport(inside));
+    expect(rows).toMatchObject([{ line: 1, result: { status: 'failed', accountRefused: true } }]);
+    expect(refusedMessages).toMatchObject([
+      {
+        line: 2,
+        result: {
+          status: 'failed',
+          accountRefused: false,
+          failure: 'the payment was refused',
+          reason: expect.stringContaining(words),
+        },
+      },
+    ]);
+  }
+});
+
+test.each(['AM05', 'DU01', 'DU04', 'DUPL'])(
+  'a refusal as a duplicate (%s) fails nothing: the first one may be paid',
+  (code) => {
+    const whole = readSepaResults(statusReport(group(`<GrpSts>RJCT</GrpSts>${reason(code)}`)));
+    expect(whole).toMatchObject({ refusedMessages: [], rows: [{ result: { field: 'StsRsnInf' } }] });
+    const one = readSepaResults(statusReport(group() + payment(transfer('pay-1', 'RJCT', reason(code)))));
+    expect(one).toMatchObject({ refusedMessages: [], rows: [{ result: { field: 'StsRsnInf' } }] });
+  },
+);
+
 describe('camt.054', () => {
+  test('the amount of an entry is that of its only transaction; what comes back has one', () => {
+    const noAmount = (key: string) => `<TxDtls><Refs><EndToEndId>${key}</EndToEndId></Refs></TxDtls>`;
+    const { rows } = readSepaResults(
+      notification(
+        entry('CRDT', 'BOOK', noAmount('pay-1')),
+        entry('CRDT', 'BOOK', noAmount('pay-2'), noAmount('pay-3')),
+      ),
+    );
+    expect(rows).toMatchObject([
+      { result: { status: 'returned', amountMinor: 100n, currency: 'EUR' } },
+      { result: { field: 'Amt' } },
+      { result: { field: 'Amt' } },
+    ]);
+  });
+
   test('a booked debit was paid, a credit under its reference has come back', () => {
     const { rows } = readSepaResults(
       notification(

@@ -4,7 +4,7 @@ import { parseAmount } from '../../core/money.ts';
 import type { NoticeStatus } from '../../ledger/payouts/notices.ts';
 import type { PaymentResult } from '../../ledger/payouts/results.ts';
 import type { ResultRow } from './payment-results.ts';
-import { reasonOf } from './sepa-reasons.ts';
+import { isDuplicate, ofWholeMessage, reasonOf } from './sepa-reasons.ts';
 
 /**
  * The answers of a bank to SEPA credit transfers, in any version of ISO 20022's messages: pain.002 (what became of the
@@ -12,7 +12,7 @@ import { reasonOf } from './sepa-reasons.ts';
  */
 export interface SepaResults {
   readonly rows: readonly ResultRow[];
-  /** Messages that were refused whole, without a word on their transfers. */
+  /** Messages that were refused whole: the rows may say of some transfers why, the others are refused with them. */
   readonly refusedMessages: readonly RefusedMessage[];
 }
 
@@ -140,32 +140,40 @@ const STATUSES: Readonly<Record<string, NoticeStatus | 'open'>> = {
 };
 
 function readStatusReport(report: Node): SepaResults {
-  const rows: ResultRow[] = [];
-  const refusedMessages: RefusedMessage[] = [];
-  let line = 0;
   const group = at(report, 'OrgnlGrpInfAndSts');
   const payments = listAt(report, 'OrgnlPmtInfAndSts');
   const messageId = textAt(group, 'OrgnlMsgId') ?? '';
-  const refuse = (status: string | undefined, at: Node | undefined): void => {
-    if (status === 'RJCT') refusedMessages.push({ line: ++line, messageId, result: failedBy(at) });
-  };
-  const hasTransfers = payments.some((payment) => listAt(payment, 'TxInfAndSts').length > 0);
-  if (!hasTransfers) refuse(textAt(group, 'GrpSts'), group);
-  for (const payment of payments) {
-    const transfers = listAt(payment, 'TxInfAndSts');
-    if (transfers.length === 0 && refusedMessages.length === 0) refuse(textAt(payment, 'PmtInfSts'), payment);
-    for (const transfer of transfers) {
-      const paymentKey = textAt(transfer, 'OrgnlEndToEndId') ?? '';
-      rows.push({ line: ++line, paymentKey, result: read(() => transferResult(paymentKey, transfer)) });
-    }
+  const transfers = payments.flatMap((payment) =>
+    listAt(payment, 'TxInfAndSts').map((transfer) => ({
+      transfer,
+      // A transfer without a status has that of what it is in.
+      status: textAt(transfer, 'TxSts') ?? textAt(payment, 'PmtInfSts') ?? textAt(group, 'GrpSts'),
+    })),
+  );
+  const rows = transfers.map(({ transfer, status }, i): ResultRow => {
+    const paymentKey = textAt(transfer, 'OrgnlEndToEndId') ?? '';
+    return { line: i + 1, paymentKey, result: read(() => transferResult(paymentKey, transfer, status)) };
+  });
+  const refusing = [
+    { node: group, status: textAt(group, 'GrpSts') },
+    ...payments.map((payment) => ({ node: payment, status: textAt(payment, 'PmtInfSts') })),
+  ].filter(({ status }) => status === 'RJCT');
+  const refusal = refusing.find(({ node }) => listAt(node, 'StsRsnInf').length > 0) ?? refusing[0];
+  if (refusal === undefined) {
+    if (rows.length === 0) rows.push({ line: 1, paymentKey: messageId, result: 'open' });
+    return { rows, refusedMessages: [] };
   }
-  if (line === 0) rows.push({ line: 1, paymentKey: messageId, result: 'open' });
-  return { rows, refusedMessages };
+  const line = rows.length + 1;
+  const result = read(() => ofWholeMessage(failedBy(refusal.node)));
+  if (result instanceof InputError) {
+    return { rows: [...rows, { line, paymentKey: messageId, result }], refusedMessages: [] };
+  }
+  return { rows, refusedMessages: [{ line, messageId, result }] };
 }
 
-function transferResult(providerKey: string, transfer: Node): ResultRow['result'] {
+function transferResult(providerKey: string, transfer: Node, code: string | undefined): ResultRow['result'] {
   if (providerKey === '') return new InputError('OrgnlEndToEndId', 'is required');
-  const status = STATUSES[textAt(transfer, 'TxSts') ?? ''];
+  const status = STATUSES[code ?? ''];
   if (status === undefined) {
     return new InputError('TxSts', `must be one of ${Object.keys(STATUSES).join(', ')}`);
   }
@@ -175,10 +183,16 @@ function transferResult(providerKey: string, transfer: Node): ResultRow['result'
   return { providerKey, ...result, ...amount };
 }
 
-/** Why something failed, by its first reason. */
+/** Why something failed, by its first reason. @throws InputError: it is a duplicate, and the first one may be paid. */
 function failedBy(node: Node | undefined): Omit<PaymentResult, 'providerKey'> {
   const [information] = listAt(node, 'StsRsnInf');
   const code = textAt(information, 'Rsn', 'Cd') ?? textAt(information, 'Rsn', 'Prtry');
+  if (isDuplicate(code)) {
+    throw new InputError(
+      'StsRsnInf',
+      `${code}: the bank has it already, and says of the first one what became of it`,
+    );
+  }
   return { status: 'failed', ...reasonOf(code, textAt(information, 'AddtlInf')) };
 }
 
@@ -186,35 +200,43 @@ function readNotification(notification: Node): ResultRow[] {
   const entries = listAt(notification, 'Ntfctn').flatMap((one) => listAt(one, 'Ntry'));
   const transactions = entries.flatMap((entry) => {
     const details = listAt(entry, 'NtryDtls').flatMap((one) => listAt(one, 'TxDtls'));
-    // An entry of one transaction may have its references in no details of its own.
-    return (details.length === 0 ? [entry] : details).map((transaction) => ({ entry, transaction }));
+    // An entry of one transaction may have its references in no details of its own, and its amount in none.
+    const isAlone = details.length <= 1;
+    return (details.length === 0 ? [entry] : details).map((transaction) => ({ entry, transaction, isAlone }));
   });
-  return transactions.map(({ entry, transaction }, i) => {
-    const paymentKey = textAt(transaction, 'Refs', 'EndToEndId') ?? '';
-    return { line: i + 1, paymentKey, result: read(() => bookedResult(paymentKey, entry, transaction)) };
+  return transactions.map((booked, i) => {
+    const paymentKey = textAt(booked.transaction, 'Refs', 'EndToEndId') ?? '';
+    return { line: i + 1, paymentKey, result: read(() => bookedResult(paymentKey, booked)) };
   });
 }
 
-function bookedResult(providerKey: string, entry: Node, transaction: Node): ResultRow['result'] {
+function bookedResult(
+  providerKey: string,
+  { entry, transaction, isAlone }: { entry: Node; transaction: Node; isAlone: boolean },
+): ResultRow['result'] {
   if (providerKey === '') return new InputError('EndToEndId', 'is required: the entry names no payment');
   // Up to version 4 the status is the element's text, later a code within it.
   const status = textAt(entry, 'Sts', 'Cd') ?? textAt(entry, 'Sts');
   if (status !== 'BOOK') return 'open';
-  const amount = amountAt(transaction, [
+  const ofTransaction = amountAt(transaction, [
     ['Amt'],
     ['AmtDtls', 'TxAmt', 'Amt'],
     ['AmtDtls', 'InstdAmt', 'Amt'],
   ]);
+  const amount =
+    ofTransaction.amountMinor === undefined && isAlone ? amountAt(entry, [['Amt']]) : ofTransaction;
   const direction = textAt(transaction, 'CdtDbtInd') ?? textAt(entry, 'CdtDbtInd');
   if (direction === 'DBIT') return { providerKey, status: 'paid', accountRefused: false, ...amount };
   if (direction !== 'CRDT') return new InputError('CdtDbtInd', 'must be DBIT or CRDT');
+  // Who was paid knows the reference, and could send a cent under it.
+  if (amount.amountMinor === undefined) return new InputError('Amt', 'is required of what has come back');
   const code = textAt(transaction, 'RtrInf', 'Rsn', 'Cd') ?? textAt(transaction, 'RtrInf', 'Rsn', 'Prtry');
   const words = textAt(transaction, 'RtrInf', 'AddtlInf');
   return { providerKey, status: 'returned', ...reasonOf(code, words), ...amount };
 }
 
 /** A row's fault instead of the file's. */
-function read(result: () => ResultRow['result']): ResultRow['result'] {
+function read<Result>(result: () => Result): Result | InputError {
   try {
     return result();
   } catch (error) {

@@ -204,6 +204,47 @@ test('a message that the bank refuses whole fails all its payouts, and stops no 
   expect((await results(unknown)).body).toMatchObject({ recorded: 0, rows: [{ outcome: 'not_found' }] });
 });
 
+test('a message that is refused whole for one transfer fails the others too; one that is refused as a duplicate fails none', async () => {
+  const sent = async () => (await payouts()).filter(({ state }) => state === 'submitted');
+  for (const { id } of await sent()) await post(`/v1/payouts/${id}/mark-paid`);
+  for (const holder of ['Cy Example', 'Di Example', 'Ed Example']) await earn(holder);
+  const { file } = await runAndRead();
+  expect(file.transfers).toHaveLength(3);
+  const refused = (code: string, inside = '') =>
+    pain002(
+      `<OrgnlGrpInfAndSts><OrgnlMsgId>${file.messageId}</OrgnlMsgId><GrpSts>RJCT</GrpSts><StsRsnInf><Rsn><Cd>${code}</Cd></Rsn></StsRsnInf></OrgnlGrpInfAndSts>${inside}`,
+    );
+  expect((await results(refused('DU01'))).body).toMatchObject({
+    recorded: 0,
+    rows: [{ outcome: 'refused' }],
+  });
+  expect(await sent()).toHaveLength(3);
+  const culprit = `<OrgnlPmtInfAndSts><TxInfAndSts><OrgnlEndToEndId>${file.transfers[1]?.endToEndId}</OrgnlEndToEndId>
+    <StsRsnInf><Rsn><Cd>AC01</Cd></Rsn></StsRsnInf></TxInfAndSts></OrgnlPmtInfAndSts>`;
+  expect((await results(refused('FF01', culprit))).body).toMatchObject({
+    recorded: 3,
+    rows: [{ state: 'failed' }, { state: 'failed' }, { state: 'failed' }],
+  });
+  const { body: run } = await api.runPayouts(tenant.keys.operator);
+  expect(run).toMatchObject({ built: 2, submitted: 2 });
+});
+
+test('a file of payouts that have ended is given out only when it is asked for again', async () => {
+  await earn('Fay Example');
+  await api.runPayouts(tenant.keys.operator);
+  const { body } = await api.call('GET', '/v1/payout-files', { key: tenant.keys.finance });
+  const [{ id }] = body.data as [{ id: string }];
+  const [payout] = await payouts();
+  expect(
+    (await post(`/v1/payouts/${payout?.id}/fail`, { failure: 'not sent', account_refused: false })).status,
+  ).toBe(200);
+  const path = `/v1/payout-files/${id}/download`;
+  const first = await post(path, {});
+  expect(first).toMatchObject({ status: 409, body: { code: 'already_downloaded' } });
+  expect(first.body.detail).toContain('have ended');
+  expect((await post(path, { again: true })).status).toBe(200);
+});
+
 test('hostile XML is refused, and nothing of it is done', async () => {
   const [open] = (await payouts()).filter(({ state }) => state === 'submitted');
   const entity = `<!DOCTYPE d [<!ENTITY k "pay">]>${booked(['&k;', 'DBIT'])}`;

@@ -1,6 +1,7 @@
 import { getDocument } from 'pdfjs-dist/legacy/build/pdf.mjs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addMonths } from '../../core/time.ts';
+import { adjustBalance } from '../../ledger/books/balance-adjustments.ts';
 import { issueStatements } from '../../ledger/books/statement-documents.ts';
 import { recordRefund } from '../../ledger/decisions/refunds.ts';
 import { inTransaction } from '../../ledger/postgres/db.ts';
@@ -56,9 +57,9 @@ const get = (path: string, key = tenant.keys.affiliate) => api.call('GET', path,
 const list = async (key = tenant.keys.operator, query = '') =>
   (await get(`/v1/statement-documents${query}`, key)).body.data as Record<string, unknown>[];
 
-async function pdfOf(id: unknown): Promise<{ bytes: Buffer; pages: string[] }> {
+async function pdfOf(id: unknown, key = tenant.keys.operator): Promise<{ bytes: Buffer; pages: string[] }> {
   const response = await fetch(`${api.url}/v1/statement-documents/${id}?format=pdf`, {
-    headers: { authorization: `Bearer ${tenant.keys.operator}` },
+    headers: { authorization: `Bearer ${key}` },
   });
   const bytes = Buffer.from(await response.arrayBuffer());
   const document = await getDocument({ data: new Uint8Array(bytes), useSystemFonts: false, verbosity: 0 })
@@ -152,12 +153,44 @@ test('is a CSV that adds up, with order ids, safe in a spreadsheet', async () =>
   expect(new Set(column('affiliate_vat_id'))).toEqual(new Set(['"DE136695976"']));
   expect(column('order_id')).toContain('"order-1001"');
   expect(column('order_id')).toContain(`"'=cmd()"`);
-  for (const place of ['pending', 'available', 'in_transit', 'paid', 'debt']) {
+  for (const place of ['pending', 'available', 'in_transit', 'paid', 'debt', 'adjustments']) {
     const cents = column(place).map((amount) => Math.round(Number(amount) * 100));
     const closing = cents.pop();
     expect(cents.reduce((sum, amount) => sum + amount, 0)).toBe(closing);
   }
   expect([column('payable').at(-1), column('vat').at(-1)]).toEqual(['28.00', '4.47']);
+});
+
+test('adds up with adjustments and debt, and bills nothing that was paid outside', async () => {
+  const { ledger } = api;
+  const other = await api.tenant('adjusted');
+  const { programId, affiliateId } = other;
+  await setTerms(ledger, { programId, holdDays: 0, payoutMinMinor: 0n, levelRatesBps: [] });
+  const common = { programId, affiliateId, currency: 'EUR', kind: 'bonus', actor: 'test' } as const;
+  const give = (amountMinor: bigint, note: string) =>
+    inTransaction(ledger, (tx) => adjustBalance(tx, { ...common, amountMinor, note }));
+  const decide = (orderId: string, paidOutside = false) =>
+    decideConversion(ledger, { tenant: other, orderId, affiliateId, outcome: 'attributed', paidOutside });
+  await decide('order-1');
+  await decide('order-2');
+  await decide('of the past', true);
+  await give(500n, 'Spring bonus');
+  await api.runPayouts(other.keys.operator);
+  const { body } = await get('/v1/payouts', other.keys.operator);
+  const [{ id }] = body.data as [{ id: string }];
+  await api.call('POST', `/v1/payouts/${id}/mark-paid`, { key: other.keys.operator });
+  const refund = { programId, orderId: 'order-2', refundRef: 'r', amountMinor: 5_000n, actor: 'test' };
+  await inTransaction(ledger, (tx) => recordRefund(tx, refund));
+  await give(300n, 'Summer bonus');
+  await issueStatements(ledger, { now: NEXT_MONTH });
+  const [document] = await list(other.keys.operator);
+  expect(document).toMatchObject({ payable: { amount: '23.00' } });
+  const { pages } = await pdfOf(document?.id, other.keys.operator);
+  const text = pages.join(' ');
+  // 0.00 at first, 23.00 more, 25.00 paid: 5.00 is owed, and 3.00 of a bonus is there.
+  expect(text.match(/-?[\d.]+ EUR/g)).toEqual(['0.00 EUR', '23.00 EUR', '-25.00 EUR', '-2.00 EUR']);
+  expect(text).toMatch(/Bonus\s+Spring bonus[\s–]+5\.00/);
+  expect(text).toMatch(/Closing balance\s+–\s+–\s+–\s+35\.00\s+-5\.00\s+3\.00/);
 });
 
 test('is its affiliate’s and the program’s people’s own', async () => {

@@ -4,6 +4,7 @@ import PDFDocument from 'pdfkit';
 import { formatAmount } from '../../core/money.ts';
 import {
   monthRange,
+  readOutflows,
   type StatementDocument,
   type StatementParty,
 } from '../../ledger/books/statement-documents.ts';
@@ -70,11 +71,18 @@ async function render(pdf: Document, ledger: Database, statement: StatementDocum
   addFoot();
   pdf.on('pageAdded', addFoot);
   drawHead(pdf, statement);
-  drawSummary(pdf, statement, { opening, closing });
+  drawSummary(pdf, statement, { opening, closing, ...(await readOutflows(ledger, statement)) });
   drawRow(pdf, HEADINGS, { bold: true });
   const money = (minor: bigint) => (minor === 0n ? '–' : formatAmount(minor, currency));
   const amounts = (sums: StatementAmounts) =>
-    [sums.pendingMinor, sums.availableMinor, sums.inTransitMinor, sums.paidMinor, sums.debtMinor].map(money);
+    [
+      sums.pendingMinor,
+      sums.availableMinor,
+      sums.inTransitMinor,
+      sums.paidMinor,
+      sums.debtMinor,
+      sums.adjustmentsMinor,
+    ].map(money);
   drawRow(pdf, [dayOf(from), 'Opening balance', '', ...amounts(opening)], { bold: true });
   for await (const lines of statementLines(ledger, { affiliateId, currency, from, to })) {
     for (const line of lines) drawRow(pdf, [dayOf(line.at), words(line.kind), about(line), ...amounts(line)]);
@@ -138,16 +146,23 @@ function drawParty(
   for (const line of [...party.address, ...country, ...vatId]) pdf.text(line, { width });
 }
 
-/** What became payable, with the tax in it, between what was not paid yet before and after. */
+interface Change {
+  readonly opening: StatementAmounts;
+  readonly closing: StatementAmounts;
+  readonly paidMinor: bigint;
+  readonly writtenOffMinor: bigint;
+}
+
+/** What became payable, with the tax in it, and what was paid, from what was payable before to what is after: a sum. */
 function drawSummary(
   pdf: Document,
   statement: StatementDocument,
-  { opening, closing }: { opening: StatementAmounts; closing: StatementAmounts },
+  { opening, closing, paidMinor, writtenOffMinor }: Change,
 ): void {
   const { currency, payableMinor, vat, vatRate, vatMinor } = statement;
   const money = (minor: bigint) => `${formatAmount(minor, currency)} ${currency}`;
   const sum = (sums: StatementAmounts) =>
-    sums.pendingMinor + sums.availableMinor + sums.inTransitMinor + sums.debtMinor;
+    sums.availableMinor + sums.inTransitMinor + sums.debtMinor + sums.adjustmentsMinor;
   const tax: [string, string][] =
     vat === 'domestic'
       ? [
@@ -155,11 +170,15 @@ function drawSummary(
           [`    of which VAT, ${Number(vatRate)} %`, money(vatMinor)],
         ]
       : [];
+  const givenUp: [string, string][] =
+    writtenOffMinor === 0n ? [] : [['Debt that was given up', money(writtenOffMinor)]];
   const rows: [string, string][] = [
-    ['Not paid yet at the beginning', money(sum(opening))],
-    ['Commissions that became payable in the month, less what was taken back', money(payableMinor)],
+    ['Payable and not paid at the beginning', money(sum(opening))],
+    ['Became payable in the month, less what was taken back', money(payableMinor)],
     ...tax,
-    ['Not paid yet at the end', money(sum(closing))],
+    ...givenUp,
+    ['Paid in the month, less what came back', money(-paidMinor)],
+    ['Payable and not paid at the end', money(sum(closing))],
   ];
   for (const [label, amount] of rows) {
     const { y } = pdf;
@@ -177,9 +196,19 @@ function drawSummary(
   pdf.moveDown(1.5);
 }
 
-const HEADINGS = ['Day', 'Movement', 'Order or payout', 'Pending', 'Available', 'In transit', 'Paid', 'Debt'];
+const HEADINGS = [
+  'Day',
+  'Movement',
+  'Order, payout or note',
+  'Pending',
+  'Available',
+  'In transit',
+  'Paid',
+  'Debt',
+  'Adjusted',
+];
 /** Shares of the width: texts to the left, amounts to the right. */
-const WIDTHS = [0.1, 0.16, 0.24, 0.1, 0.1, 0.1, 0.1, 0.1];
+const WIDTHS = [0.09, 0.14, 0.2, 0.095, 0.095, 0.095, 0.095, 0.095, 0.095];
 const TEXT_COLUMNS = 3;
 const CELL_GAP = 4;
 
@@ -211,10 +240,10 @@ function drawRow(pdf: Document, cells: readonly string[], { bold = false } = {})
     .stroke();
 }
 
-function about({ orderId, conversionId, payoutId, destinationHint }: StatementLine): string {
+function about({ orderId, conversionId, payoutId, destinationHint, note }: StatementLine): string {
   const order = orderId ?? (conversionId === null ? undefined : formatId('conversion', conversionId));
   if (order !== undefined) return order;
-  if (payoutId === null) return '';
+  if (payoutId === null) return note ?? '';
   return [formatId('payout', payoutId), destinationHint].filter(Boolean).join(' to ');
 }
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DAY_MS } from '../../core/time.ts';
 import { allBoards } from '../../dashboards/grafana/boards/index.ts';
+import { adjustBalance } from '../../ledger/books/balance-adjustments.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { approveForShop } from '../../ledger/decisions/order-changes.ts';
 import { recordRefund } from '../../ledger/decisions/refunds.ts';
@@ -9,7 +10,7 @@ import { createLink } from '../../ledger/programs/links.ts';
 import { listTerms, setTerms } from '../../ledger/programs/terms.ts';
 import { mirrorBatch } from '../../scheduler/mirror.ts';
 import { startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
-import { createAsker, type Target } from '../../test/support/grafana/answers.ts';
+import { type Answer, createAsker, type Target } from '../../test/support/grafana/answers.ts';
 import { recordDecision } from '../../test/support/ledger.ts';
 import { clickRecord, encodeClicks } from '../../test/support/warehouse.ts';
 import { INSERT_CLICKS_SQL } from '../../warehouse/loader/inserter.ts';
@@ -103,22 +104,29 @@ const range = () =>
   `from=${new Date(Date.now() - DAY_MS).toISOString()}&to=${new Date(Date.now() + 60_000).toISOString()}`;
 const minor = (money: unknown) => Math.round(Number((money as { amount: string }).amount) * 100);
 
-/** The figure of a panel of the campaigns' board in this range; amounts in units of their currency. */
-async function panel(title: string): Promise<number> {
-  const panels = allBoards().flatMap((board) => board.panels ?? []);
-  const found = panels.find((one) => one.title === title && one.type === 'stat');
+/** What the panel with this title shows for the program, and the affiliate if one is chosen, in this range. */
+async function answerOf(title: string, type: string, affiliate?: string): Promise<Answer> {
+  const panels = allBoards()
+    .flatMap((board) => board.panels ?? [])
+    .flatMap((one) => ('panels' in one ? one.panels : [one]));
+  const found = panels.find((one) => one.title === title && one.type === type);
   const [target] = (found && 'targets' in found ? found.targets : []) as unknown as Target[];
   const values = {
     program: String(tenant.programId),
     campaign: undefined,
-    affiliate: undefined,
+    affiliate,
     country: undefined,
     device: undefined,
   };
   const now = Date.now();
   const situation = { fromMs: now - DAY_MS, toMs: now + 60_000, intervalS: 3_600, values };
   if (!target) throw new Error(`${title} is a panel with a query`);
-  const { rows } = await createAsker(api.stores).ask(target, situation);
+  return await createAsker(api.stores).ask(target, situation);
+}
+
+/** The figure of a panel of the campaigns' board; amounts in units of their currency. */
+async function panel(title: string): Promise<number> {
+  const { rows } = await answerOf(title, 'stat');
   return Number(rows.at(-1)?.at(-1));
 }
 
@@ -203,21 +211,27 @@ test('the API, reports and Grafana agree on what was earned, credited and turned
   });
 });
 
-test('debt is below zero in the balance, the statement and Grafana, so that the places add up', async () => {
-  const { affiliateId } = tenant;
+test('a balance has the same places in the API, the statement and Grafana: debt is below zero, and they add up', async () => {
+  const { programId, affiliateId } = tenant;
+  const bonus = { kind: 'bonus', programId, affiliateId, currency: 'EUR', amountMinor: 200n } as const;
+  await inTransaction(api.ledger, (tx) => adjustBalance(tx, { ...bonus, note: 'Bonus', actor: 'test' }));
   const balance = await get(`/v1/affiliates/aff_${affiliateId}/balance`);
   const { closing } = await get(`/v1/affiliates/aff_${affiliateId}/statement?${range()}`);
-  expect(balance).toMatchObject({ debt: eur('-10.00'), paid: eur('10.00') });
+  expect(balance).toMatchObject({ debt: eur('-10.00'), paid: eur('10.00'), adjustments: eur('2.00') });
   const { affiliate_id: _, ...places } = balance;
   expect(closing).toEqual(places);
-  const grafana = await createAsker(api.stores).ask(
-    {
-      datasource: { uid: 'afflux-postgres' },
-      rawSql: `select debt::float8 from grafana_balances where affiliate_id = ${affiliateId}`,
-    },
-    { fromMs: 0, toMs: 1, intervalS: 1, values: {} },
+  const titles = ['Pending', 'Available', 'In transit', 'Paid', 'Debt', 'Adjustments'];
+  const ofApi = Object.fromEntries(
+    titles.map((title) => [title, minor(places[title.toLowerCase().replace(' ', '_')]) / 100]),
   );
-  expect(grafana.rows).toEqual([[-10]]);
+  for (const [title, type] of [
+    ['Money now', 'stat'],
+    ['Balances by affiliate', 'table'],
+  ] as const) {
+    const { columns, rows } = await answerOf(title, type, String(affiliateId));
+    const of = (name: string) => rows[0]?.[columns.findIndex((column) => column.name === name)];
+    expect(Object.fromEntries(titles.map((name) => [name, of(name)]))).toEqual(ofApi);
+  }
 });
 
 test('a rate and an amount per click are null where there are no clicks', async () => {

@@ -85,6 +85,22 @@ test('a row that is none is refused alone, by the line where it begins', async (
   ]);
 });
 
+test('rows that a quote without an end has swallowed are refused, each by its line', async () => {
+  for (const [before, line] of [
+    ['a,b\n1,2\n', 3],
+    ['sep=,\na,b\n\n1,2\n\n', 6],
+  ] as const) {
+    const { rows } = await read(`${before}3,"4\n5,6\n7,"8"\n9,10\n`);
+    expect(rows.map((row) => [row.line, row.cells instanceof InputError])).toEqual([
+      [line - (line === 3 ? 1 : 2), false],
+      [line, true],
+      [line + 1, true],
+      [line + 2, true],
+      [line + 3, false],
+    ]);
+  }
+});
+
 async function amounts(delimiter: string, column: readonly string[]): Promise<string[]> {
   const rows = column.map((amount) => `1${delimiter}"${amount}"`).join('\n');
   const file = await read(`id${delimiter}amount\n${rows}\n`);
@@ -114,6 +130,9 @@ test.each<[string, readonly string[], readonly string[]]>([
   [',', ['1,000'], [COMMA]],
   [',', ['1.000', '120.0000'], ['1.000', '120.0000']],
   ['\t', ['10,00'], ['10.00']],
+  ['\t', ['1.000', '1,000'], [TWO, COMMA]],
+  ['|', ['1.000', '25'], [TWO, '25']],
+  ['\t', ['1.000', '12.50'], ['1.000', '12.50']],
   [',', ['1e3', 'x', ''], ['1e3', 'x', '']],
 ])('amounts between %j: %j are %j', async (delimiter, column, expected) => {
   expect(await amounts(delimiter, column)).toEqual(expected);

@@ -64,8 +64,11 @@ export async function readCsv(text: string, { maxRows }: { maxRows: number }): P
       }
       if (rows.length > maxRows) throw new InputError('body', `must not exceed ${maxRows} rows`);
     },
-    onFault(line) {
-      rows.push({ line: line + firstLine - 1, cells: new InputError('row', 'has a quote within a cell') });
+    onFault(lines) {
+      // A quote that is not closed takes the rows behind it with it: each is refused, so that none is lost unseen.
+      for (const line of lines) {
+        rows.push({ line: line + firstLine - 1, cells: new InputError('row', 'has a quote within a cell') });
+      }
     },
   });
   // Faults are known before the rows of their piece.
@@ -84,20 +87,21 @@ function delimiterOf(csv: string): string {
 async function parsePieces(
   csv: string,
   delimiter: string,
-  take: { onRecord: (parsed: Parsed) => void; onFault: (line: number) => void },
+  take: { onRecord: (parsed: Parsed) => void; onFault: (lines: readonly number[]) => void },
 ): Promise<void> {
   let failure: Error | undefined;
   const parser = parse({
     delimiter,
     info: true,
+    raw: true,
     relax_column_count: true,
     skip_empty_lines: true,
     // A tab is a blank as well: cells are trimmed here, and only quotes with blanks around them need the parser's help.
     trim: delimiter !== '\t',
     max_record_size: MAX_ROW_CHARACTERS,
     skip_records_with_error: true,
-    on_skip: (error) => {
-      if (error && ROW_FAULTS.has(error.code)) take.onFault(Number(error.lines));
+    on_skip: (error, raw) => {
+      if (error && ROW_FAULTS.has(error.code)) take.onFault(linesOf(raw ?? '', Number(error.lines)));
       else failure ??= error;
       return undefined;
     },
@@ -122,6 +126,12 @@ async function parsePieces(
   } finally {
     parser.destroy();
   }
+}
+
+/** The lines of a row that is none, up to the one where that is seen; blank ones before it are not of it. */
+function linesOf(raw: string, last: number): number[] {
+  const count = raw.trimStart().split('\n').length;
+  return Array.from({ length: count }, (_, i) => last - count + 1 + i);
 }
 
 function breaksIn(record: readonly string[]): number {
@@ -158,8 +168,8 @@ const THOUSAND_DIGITS = 3;
 
 /**
  * Reads the decimal sign of the amounts in one column, and returns each with a point. A comma is one in a file with
- * semicolons, or where the whole column says so. `1,000` is a thousand to some and one to others: it is refused unless
- * another amount of the column says which. What has a point already is left as it is, and so is what is no number.
+ * semicolons, or where the whole column says so. `1,000` and `1.000` are a thousand to some and one to others: they are
+ * refused unless another amount of the column says which, or commas separate the cells: who does so has a decimal point. What has a point already is left as it is, and so is what is no number.
  */
 export function amountReader({ rows, delimiter }: CsvFile, column: string): (cell: string) => string {
   const amounts = rows.flatMap(({ cells }) => (cells instanceof InputError ? [] : [cells[column] ?? '']));
@@ -178,7 +188,7 @@ export function amountReader({ rows, delimiter }: CsvFile, column: string): (cel
     const isComma = sign === ',';
     if (isComma && !saysComma && delimiter !== ';')
       throw new InputError(column, 'has a comma: a decimal number has a point');
-    const isClear = isComma ? saysComma : saysPoint || delimiter !== ';';
+    const isClear = isComma ? saysComma : saysPoint || delimiter === ',';
     if (digits.length === THOUSAND_DIGITS && !isClear)
       throw new InputError(column, `has two readings: ${amount} may be with or without decimals`);
     return amount.replace(',', '.');

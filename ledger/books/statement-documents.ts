@@ -32,7 +32,10 @@ export interface StatementDocument {
   readonly currency: string;
   readonly issuer: StatementParty;
   readonly recipient: StatementParty;
-  /** What became payable in the month less what was taken back of it, minor units; taxes are within it. */
+  /**
+   * What became payable in the month less what was taken back of it, minor units, with bonuses and deductions and without
+   * what was paid outside; taxes are within it.
+   */
   readonly payableMinor: bigint;
   readonly vat: (typeof STATEMENT_TAXES)[number];
   /** Percent; null without VAT. */
@@ -157,6 +160,23 @@ async function issueBatch(
   return rows.length;
 }
 
+/** A condition: entry `e` on account `a` of journal `j` books what was paid outside these books, and billed there. */
+const isPaidOutside = (sql: DatabaseSql) => sql`(a.kind = 'paid' and j.payout_id is null)`;
+
+/** What left an affiliate's money in a month, minor units: with what became payable it is all that has changed it. */
+export async function readOutflows(
+  sql: DatabaseSql,
+  { affiliateId, month }: { affiliateId: number; month: string },
+): Promise<{ paidMinor: bigint; writtenOffMinor: bigint }> {
+  const { from, to } = monthRange(month);
+  const [flows] = await sql<[{ paidMinor: bigint; writtenOffMinor: bigint }]>`
+    select coalesce(sum(e.amount_minor) filter (where a.kind = 'paid' and not ${isPaidOutside(sql)}), 0)::bigint as paid_minor,
+      coalesce(sum(e.amount_minor) filter (where j.kind = 'debt_write_off'), 0)::bigint as written_off_minor
+    from accounts a join entries e on e.account_id = a.id join journals j on j.id = e.journal_id
+    where a.affiliate_id = ${affiliateId} and j.created_at >= ${from} and j.created_at < ${to}`;
+  return flows;
+}
+
 /** Affiliates with movements in the month and no statement of it, with what became payable. */
 async function findMissing(
   tx: DatabaseTransaction,
@@ -165,8 +185,8 @@ async function findMissing(
   const { from, to } = monthRange(month);
   return await tx<Missing[]>`
     select f.id as affiliate_id, f.name, max(a.currency) as currency,
-      coalesce(sum(e.amount_minor) filter (where a.kind <> 'pending' and j.kind <> 'debt_write_off'), 0)::bigint
-        as payable_minor,
+      coalesce(sum(e.amount_minor) filter (
+        where a.kind <> 'pending' and not ${isPaidOutside(tx)} and j.kind <> 'debt_write_off'), 0)::bigint as payable_minor,
       (select jsonb_build_object('name', t.name, 'address', t.address, 'country', t.country, 'vat_id', t.vat_id)
         from tax_data t where t.affiliate_id = f.id) as tax_data
     from journals j join entries e on e.journal_id = j.id join accounts a on a.id = e.account_id

@@ -18,6 +18,8 @@ export interface FileBatch {
   readonly provider: string;
   readonly createdAt: Date;
   readonly payouts: number;
+  /** Of those, the ones that are paid, have failed or came back: what the bank does with the file is past. */
+  readonly ended: number;
   readonly amountMinor: bigint;
   readonly currency: string;
   /** The first one first. */
@@ -34,13 +36,13 @@ export async function listFileBatches(
 ): Promise<Page<FileBatch, bigint>> {
   const { programId = null, id = null, after = null } = request;
   const rows = await sql<(Omit<FileBatch, 'downloads'> & { downloads: { at: string; by: string }[] })[]>`
-    select b.id, b.program_id, b.run_id, b.batch_key, b.provider, b.created_at, p.payouts, p.amount_minor, p.currency,
+    select b.id, b.program_id, b.run_id, b.batch_key, b.provider, b.created_at, p.payouts, p.ended, p.amount_minor, p.currency,
       coalesce((
         select json_agg(json_build_object('at', a.at, 'by', a.actor) order by a.id) from audit_log a
         where a.subject = 'bat_' || b.id and a.action = ${ACTION}
       ), '[]') as downloads
     from payout_batches b cross join lateral (
-      select count(*)::integer as payouts, sum(amount_minor)::bigint as amount_minor, max(currency) as currency
+      select count(*)::integer as payouts, count(closed_at)::integer as ended, sum(amount_minor)::bigint as amount_minor, max(currency) as currency
       from payouts where batch_id = b.id and submitted_at is not null
     ) p
     where p.payouts > 0 and b.provider in ('bank_csv', 'sepa_xml', 'paypal_csv')

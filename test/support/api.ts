@@ -190,6 +190,7 @@ export async function decideConversion(
     affiliateId: number;
     outcome: 'attributed' | 'review';
     evidence?: object;
+    paidOutside?: boolean;
   },
 ): Promise<bigint> {
   const {
@@ -200,6 +201,7 @@ export async function decideConversion(
     affiliateId,
     outcome,
     evidence = { secret: 'threshold' },
+    paidOutside,
   } = options;
   const { programId, campaignId } = tenant;
   const link = await createLink(ledger, { campaignId, affiliateId, landingUrl: 'https://shop.example/o' });
@@ -224,6 +226,7 @@ export async function decideConversion(
       reason: outcome === 'review' ? 'instant_conversion' : null,
       evidence,
       termsId: terms?.id ?? null,
+      paidOutside,
       now: new Date(),
       click: { ts: Date.now(), node: 1, seq: 1, ip: '192.0.2.1', linkId: link.id, campaignId, affiliateId },
     }),

@@ -35,6 +35,7 @@ const batchView = z
     provider: z.string(),
     created_at: timeText,
     payouts: z.int(),
+    ended: z.int().meta({ description: 'Of those, the ones that are paid, have failed or came back.' }),
     total: moneyText,
     downloads: z
       .array(z.object({ at: timeText, by: z.string().meta({ examples: ['user:3'] }) }))
@@ -59,9 +60,17 @@ function formatBatch(batch: FileBatch): z.output<typeof batchView> {
     provider: batch.provider,
     created_at: formatTime(batch.createdAt),
     payouts: batch.payouts,
+    ended: batch.ended,
     total: formatMoney(batch.amountMinor, batch.currency),
     downloads: batch.downloads.map(({ at, by }) => ({ at: formatTime(at), by })),
   };
+}
+
+/** Why the bank may have a file already, or another one with its money; undefined: it has not. */
+function howUsed({ downloads, ended, payouts }: FileBatch): string | undefined {
+  const last = downloads.at(-1);
+  if (last) return `${last.by} downloaded it at ${formatTime(last.at)}`;
+  return ended > 0 ? `${ended} of its ${payouts} payouts have ended` : undefined;
 }
 
 /** The files that a person takes to the bank or to PayPal. */
@@ -101,7 +110,7 @@ export function addPaymentFileRoutes(app: ApiServer, context: ApiContext): void 
       tags: TAGS,
       summary: 'Download the file of payouts; who did it and when is kept',
       description:
-        'A file that is given to a bank twice may be paid twice: once it was downloaded, it is given out with again: true only.',
+        'A file that is given to a bank twice may be paid twice: once it was downloaded, or payouts of it have ended, it is given out with again: true only.',
       params: z.object({ id: bigintId('payoutBatch') }),
       body: z.strictObject({ again: z.boolean().default(false) }).nullish(),
       response: { 200: downloadView },
@@ -112,9 +121,9 @@ export function addPaymentFileRoutes(app: ApiServer, context: ApiContext): void 
       requireRecentSignIn(request);
       return await commit(context, request, reply, async (tx) => {
         const batch = inProgram(principal, await lockFileBatch(tx, request.params.id), WHAT);
-        const last = batch.downloads.at(-1);
-        if (last && request.body?.again !== true) {
-          const detail = `${last.by} downloaded it at ${formatTime(last.at)}: given to the bank twice, it may be paid twice`;
+        const used = howUsed(batch);
+        if (used !== undefined && request.body?.again !== true) {
+          const detail = `${used}: given to the bank now, it may be paid twice`;
           throw new Problem('already_downloaded', { detail });
         }
         const files = await readPaymentFiles(paymentFolder, batch.batchKey);

@@ -104,14 +104,16 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
   });
 }
 
-/** The rows of a pain.002 or camt.054; a message that was refused whole is a row for each of its payments. */
+/** The rows of a pain.002 or camt.054; a message that was refused whole is a row for each of its other payments. */
 async function readXml(ledger: Database, xml: string, programId: number | undefined): Promise<ResultRow[]> {
   const { rows, refusedMessages } = readSepaResults(xml);
   const all = [...rows];
+  const named = new Set(rows.map(({ paymentKey }) => paymentKey));
   for (const { line, messageId, result } of refusedMessages) {
     const keys = await readBatchPayments(ledger, { batchKey: batchKeyOf(messageId), programId });
     // A message that is not known is a row that finds nothing.
-    for (const providerKey of keys.length === 0 ? [messageId] : keys) {
+    const others = keys.length === 0 ? [messageId] : keys.filter((key) => !named.has(key));
+    for (const providerKey of others) {
       all.push({ line, paymentKey: providerKey, result: { ...result, providerKey } });
     }
   }

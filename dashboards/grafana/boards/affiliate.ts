@@ -116,14 +116,15 @@ function balances(): PanelSource {
   return numbers({
     title: 'Money now',
     description:
-      'Current balances from the ledger, independent of the range. Pending: in the hold or in review. Available: part of the next payout. In transit: in a submitted payout. Debt, zero or negative: paid for orders refunded later.',
+      'Current balances from the ledger, independent of the range. Pending: in the hold or in review. Available: part of the next payout. In transit: in a submitted payout. Adjustments: bonuses less deductions, part of the next payout. Debt, zero or negative: paid for orders refunded later.',
     unit: 'locale',
     decimals: 2,
-    columns: { Pending: {}, Available: {}, 'In transit': {}, Paid: {}, Debt: {} },
+    columns: { Pending: {}, Available: {}, 'In transit': {}, Paid: {}, Adjustments: {}, Debt: {} },
     queries: [
       postgres(
         `
-SELECT pending::float8 AS "Pending", available::float8 AS "Available", in_transit::float8 AS "In transit", paid::float8 AS "Paid", debt::float8 AS "Debt"
+SELECT pending::float8 AS "Pending", available::float8 AS "Available", in_transit::float8 AS "In transit", paid::float8 AS "Paid",
+  adjustments::float8 AS "Adjustments", debt::float8 AS "Debt"
 FROM grafana_balances
 WHERE ${chosenInLedger('affiliate')}
 ORDER BY currency LIMIT 1`,

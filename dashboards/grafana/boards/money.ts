@@ -29,11 +29,19 @@ export function money(): Dashboard {
         4,
         [4, freshness()],
         [4, balance('pending', 'Pending', 'In the hold or in review.')],
-        [4, balance('available', 'Available', 'Part of the next payout.')],
-        [4, balance('in_transit', 'In transit', 'In a submitted payout.')],
+        [3, balance('available', 'Available', 'Part of the next payout.')],
+        [3, balance('in_transit', 'In transit', 'In a submitted payout.')],
         [4, balance('paid', 'Paid', 'Paid in total.')],
         [
-          4,
+          3,
+          balance(
+            'adjustments',
+            'Adjustments',
+            'Bonuses less deductions, without an order; part of the next payout.',
+          ),
+        ],
+        [
+          3,
           balance(
             'debt',
             'Debt',
@@ -231,11 +239,12 @@ function affiliates(): PanelSource {
       postgres(
         `
 SELECT affiliate AS "Affiliate", affiliate_id AS "ID", program AS "Program", currency AS "Currency", pending::float8 AS "Pending",
-  available::float8 AS "Available", in_transit::float8 AS "In transit", paid::float8 AS "Paid", debt::float8 AS "Debt"
+  available::float8 AS "Available", in_transit::float8 AS "In transit", paid::float8 AS "Paid",
+  adjustments::float8 AS "Adjustments", debt::float8 AS "Debt"
 FROM grafana_balances
 WHERE ${chosenInLedger('program', 'affiliate')}
-  AND (pending, available, in_transit, paid, debt) <> (0, 0, 0, 0, 0)
-ORDER BY debt, pending + available + in_transit DESC, affiliate_id LIMIT 200`,
+  AND (pending, available, in_transit, paid, adjustments, debt) <> (0, 0, 0, 0, 0, 0)
+ORDER BY debt, pending + available + in_transit + adjustments DESC, affiliate_id LIMIT 200`,
         'table',
       ),
     ],

@@ -63,7 +63,9 @@ export function PaymentFiles() {
                 <Button
                   busy={busy}
                   label={`Download ${file.id}`}
-                  onClick={() => (file.downloads.length === 0 ? void run(file, false) : setAgain(file))}
+                  onClick={() =>
+                    file.downloads.length === 0 && file.ended === 0 ? void run(file, false) : setAgain(file)
+                  }
                 >
                   Download
                 </Button>
@@ -73,9 +75,12 @@ export function PaymentFiles() {
         ]}
       />
       {again && (
-        <Dialog title="Download the file again?" onClose={() => setAgain(undefined)}>
+        <Dialog
+          title={again.downloads.length > 0 ? 'Download the file again?' : 'Download an old file?'}
+          onClose={() => setAgain(undefined)}
+        >
           <Form
-            submit="Download again"
+            submit={again.downloads.length > 0 ? 'Download again' : 'Download'}
             kind="danger"
             busy={busy}
             error={error}
@@ -83,8 +88,15 @@ export function PaymentFiles() {
             onCancel={() => setAgain(undefined)}
           >
             <p>
-              {again.downloads.at(-1)?.by} downloaded it on <When at={again.downloads.at(-1)?.at ?? null} />.
-              A file that is given to the bank twice may be paid twice.
+              {again.downloads.length > 0 ? (
+                <>
+                  {again.downloads.at(-1)?.by} downloaded it on{' '}
+                  <When at={again.downloads.at(-1)?.at ?? null} />. A file that is given to the bank twice may
+                  be paid twice.
+                </>
+              ) : (
+                'Payouts of it are paid, have failed or came back. If the bank gets it now, they may be paid twice.'
+              )}
             </p>
           </Form>
         </Dialog>
