@@ -95,9 +95,10 @@ const anyStep = fc.oneof(
   }),
   fc.record({ kind: fc.constant('decide' as const), order, review: fc.boolean() }),
   fc.record({
-    kind: fc.constantFrom('leave' as const, 'leave' as const, 'credit by hand' as const, 'coupon' as const),
+    kind: fc.constantFrom('leave' as const, 'credit by hand' as const, 'coupon' as const),
     order,
   }),
+  fc.record({ kind: fc.constantFrom('credit by hand' as const, 'coupon' as const), order }),
   fc.record({
     kind: fc.constantFrom('approved' as const, 'cancelled' as const, 'rejected' as const),
     order,
@@ -743,6 +744,9 @@ test('whatever happens to orders, each level has what their last state makes of 
         { kind: 'report', order: 0, amountMinor, pending: false, ...first },
         { kind: 'decide', order: 0, review: false },
         { kind: 'pay and arrive' },
+        // Open to a coupon and to a person.
+        { kind: 'report', order: 1, amountMinor, pending: false, ...first },
+        { kind: 'leave', order: 1 },
         ...further,
         ...ending,
       ];
