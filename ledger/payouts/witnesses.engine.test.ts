@@ -26,6 +26,7 @@ import { updateProgram } from '../programs/programs.ts';
 import { approvePayoutRun, getPayoutRun, listPayoutRuns, rejectPayoutRun } from './approvals.ts';
 import { buildPayouts, previewRun } from './build.ts';
 import { readDestination } from './destinations.ts';
+import { mergeAffiliates } from './merges.ts';
 import {
   accountOf,
   encryptPayoutDetails,
@@ -33,7 +34,6 @@ import {
   type PayoutDetails,
   setPayoutMethod,
 } from './methods.ts';
-import { mergeAffiliates } from './merges.ts';
 import { listPayouts, markPayoutPaid } from './payouts.ts';
 import { answerAll, type PaymentOrder, type PayoutProvider } from './provider.ts';
 import { BANK_LIMITS } from './providers/bank-csv.ts';
