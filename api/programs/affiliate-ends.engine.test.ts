@@ -172,6 +172,24 @@ describe('two affiliates that are one', () => {
     await expectSoundBooks();
   });
 
+  test('recruits that the successor is too deep for are an error by its name', async () => {
+    const tenant = await fresh();
+    const { affiliateId: old, programId } = tenant;
+    const join = async (name: string, parentId: number | null) => {
+      const email = `${name}@example.com`;
+      const member = { programId, refCode: name, name, email, parentId, status: 'active' as const };
+      return (await createAffiliate(api.ledger, member)).id;
+    };
+    await join('recruit', old);
+    let deepest: number | null = null;
+    for (let level = 1; level <= 20; level++) deepest = await join(`level-${level}`, deepest);
+    const refused = await operate(tenant, `/v1/affiliates/${aff(old)}/merge`, {
+      into_affiliate_id: aff(deepest ?? 0),
+      note: 'one person',
+    });
+    expect([refused.status, refused.body.field]).toEqual([422, 'parent_id']);
+  });
+
   test('who is above the successor ends without a circle', async () => {
     const tenant = await fresh();
     const { affiliateId: old, otherAffiliateId: kept, programId } = tenant;

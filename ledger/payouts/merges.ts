@@ -3,6 +3,7 @@ import { appendAuditLog } from '../access/audit-log.ts';
 import { handOverBalance } from '../books/balance-adjustments.ts';
 import { lockProgramBalances } from '../books/program-lock.ts';
 import type { DatabaseTransaction } from '../postgres/db.ts';
+import { answeringInput } from '../postgres/input-faults.ts';
 import type { AffiliateStatus } from '../programs/affiliates.ts';
 
 /** What a merge has moved. */
@@ -112,7 +113,9 @@ async function moveRecruits(tx: DatabaseTransaction, from: Member, into: Member)
   const onTheWay = await tx`
     update affiliates set parent_id = ${from.parentId}::integer
     where parent_id = ${from.id} and id in (${above})`.affected();
-  const others = await tx`
-    update affiliates set parent_id = ${into.id} where parent_id = ${from.id}`.affected();
+  // The successor may stand deeper in the tree than is left below.
+  const others = await answeringInput(
+    tx`update affiliates set parent_id = ${into.id} where parent_id = ${from.id}`.affected(),
+  );
   return onTheWay + others;
 }
