@@ -181,7 +181,7 @@ async function ownPayouts(
     union
     select id, actor, 'adjustment' from gained where kind <> 'merge'
     union
-    -- What follows a merge later is handed over by whoever starts a run.
+    -- What follows a merge later is handed over with a run, whose actor is not who merged.
     select m.id, l.actor, 'merge'
     from merged m join audit_log l on l.subject = 'aff_' || m.affiliate_id and l.action = 'affiliate.merge'
     union

@@ -29,7 +29,7 @@ export async function requireNoOpenPayout(tx: DatabaseTransaction, affiliateId: 
   );
 }
 
-/** Of what was forfeited, refunds leave an affiliate below zero, and nobody owes that: a successor would. */
+/** Of what was forfeited, refunds leave an affiliate below zero. That is not claimed, and a successor would owe it. */
 async function requireNothingForfeited(tx: DatabaseTransaction, affiliateId: number): Promise<void> {
   const [forfeited] = await tx`
     select from adjustments where affiliate_id = ${affiliateId} and kind = 'forfeiture' limit 1`;

@@ -374,7 +374,7 @@ describe('a program that asks for a second person', { tags: ['attack'] }, () => 
       }),
     );
 
-  /** What the first has follows with the run, by whoever starts that. */
+  /** What the first has follows with the run, by the actor of that. */
   async function mergeRecruiters(by: string, parties: Payee): Promise<void> {
     const { programId, affiliateId } = parties;
     const [, parent, grandparent] = parties.chain;
