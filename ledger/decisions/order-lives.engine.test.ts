@@ -567,7 +567,7 @@ const isOpen = ({ decision }: ModelOrder): boolean => decision === 'none' || dec
 
 /** Leaves an order without an affiliate, or credits it by a coupon or a person. */
 async function decideWithoutClick(
-  { parties, couponId }: World,
+  { parties, couponId, leadTermsId }: World,
   {
     conversionId,
     model,
@@ -575,7 +575,8 @@ async function decideWithoutClick(
   }: { conversionId: bigint; model: ModelOrder; kind: 'leave' | 'coupon' | 'credit by hand' },
 ): Promise<void> {
   const isLeft = kind === 'leave';
-  const { click, ...decision } = decisionFor(parties, conversionId, {
+  const termsId = model.event === 'lead' ? leadTermsId : parties.termsId;
+  const { click, ...decision } = decisionFor({ ...parties, termsId }, conversionId, {
     outcome: isLeft ? 'unattributed' : 'attributed',
     reason: isLeft ? 'no_click' : null,
   });
