@@ -288,6 +288,11 @@ test('a refund names items: what they earned is taken back, and nothing of the o
     },
   });
   expect(await left()).toBe(900n);
+  // The same reference with other items is another refund.
+  expect((await refund('fee', [{ item: 2, quantity: 1 }])).status).toBe(200);
+  for (const items of [[{ sku: 'A' }], [{ sku: 'fee' }, { sku: 'A' }], [{ sku: 'fee', quantity: 2 }]]) {
+    expect([items, (await refund('fee', items)).status]).toEqual([items, 409]);
+  }
   // One piece of three, and the other two: to the unit what the line comes to.
   expect((await refund('one', [{ sku: 'A', quantity: 1 }])).body.refund).toMatchObject({
     amount: { amount: '16.67' },
@@ -303,10 +308,8 @@ test('a refund names items: what they earned is taken back, and nothing of the o
   );
   expect(rest.body.refund).toMatchObject({ amount: { amount: '38.33' } });
   expect(await left()).toBe(350n);
-  expect(await refund('two', [{ item: 1, quantity: 2 }])).toMatchObject({
-    status: 200,
-    body: { status: 'duplicate' },
-  });
+  const again = await refund('two', [{ item: 3, amount: '5.00' }, { item: 1 }], { currency: 'EUR' });
+  expect(again).toMatchObject({ status: 200, body: { status: 'duplicate' } });
   for (const [items, more, field] of [
     [[{ sku: 'A' }], {}, 'items.0'],
     [[{ sku: 'B' }], {}, 'items.0.sku'],

@@ -428,6 +428,27 @@ describe('the test of a call', () => {
     expect((await explain('&currency=USD')).body.would).toBe('reject');
   });
 
+  test('knows coupons', async () => {
+    const tenant = await api.tenant('coupons');
+    for (const [code, affiliateId] of [
+      ['ANN', tenant.affiliateId],
+      ['BOB', tenant.otherAffiliateId],
+    ]) {
+      const json = { affiliate_id: `aff_${affiliateId}`, code };
+      expect((await api.call('POST', '/v1/coupons', { key: tenant.keys.operator, json })).status).toBe(201);
+    }
+    const tell = async (coupon: string) => {
+      const query = `key=${tenant.keys.advertiser}&order_id=c-1&amount=1&currency=EUR&coupon=${coupon}`;
+      const { body } = await api.call('GET', `/v1/postbacks/test?${query}`);
+      return [body.would_credit, (body.steps as { detail: string }[]).at(-1)?.detail];
+    };
+    const ann = `ann is a code of aff_${tenant.affiliateId}`;
+    expect(await tell('ann')).toEqual([true, ann]);
+    expect(await tell('ann,shop5')).toEqual([true, `${ann}; shop5 is no code of an affiliate`]);
+    expect(await tell('shop5')).toEqual([false, 'shop5 is no code of an affiliate']);
+    expect(await tell('ann,bob')).toEqual([false, expect.stringContaining('several affiliates credit none')]);
+  });
+
   test('records nothing, and knows what is recorded', async () => {
     expect((await explain('')).body.would).toBe('accept');
     await api.call('GET', `/postback?key=${key}&order_id=t-1&amount=1&currency=EUR`);

@@ -131,6 +131,65 @@ describe('two affiliates that are one', () => {
     await expectSoundBooks();
   });
 
+  test('nobody owes what a forfeited balance is short of later', async () => {
+    const tenant = await fresh();
+    const { affiliateId: old, otherAffiliateId: kept } = tenant;
+    await earn(tenant, 'early', old);
+    await operate(tenant, `/v1/affiliates/${aff(old)}/terminate`, { note: 'x' });
+    const forfeit = (id: number) =>
+      api.call('POST', `/v1/affiliates/${aff(id)}/forfeit`, {
+        key: tenant.keys.finance,
+        json: { note: 'x' },
+      });
+    expect((await forfeit(old)).status).toBe(201);
+    const merge = await operate(tenant, `/v1/affiliates/${aff(old)}/merge`, {
+      into_affiliate_id: aff(kept),
+      note: 'one person',
+    });
+    expect(merge.body).toMatchObject({
+      code: 'wrong_state',
+      detail: 'the affiliate has forfeited what it had',
+    });
+    await refund(tenant, 'early');
+    await earn(tenant, 'own', kept);
+    await vest(tenant);
+    await api.runPayouts(tenant.keys.finance);
+    expect(await payable(kept)).toEqual([0n]);
+    const [paid] = await api.ledger`select amount_minor from payouts where affiliate_id = ${kept}`;
+    expect(paid).toEqual({ amountMinor: 1_000n });
+    // Nor is forfeited what is the successor's when it is vested.
+    const other = await fresh();
+    await earn(other, 'hold', other.affiliateId);
+    await operate(other, `/v1/affiliates/${aff(other.affiliateId)}/merge`, {
+      into_affiliate_id: aff(other.otherAffiliateId),
+      note: 'one person',
+    });
+    const refused = await api.call('POST', `/v1/affiliates/${aff(other.affiliateId)}/forfeit`, {
+      key: other.keys.finance,
+      json: { note: 'x' },
+    });
+    expect(refused.body).toMatchObject({ code: 'wrong_state', state: 'merged' });
+    await expectSoundBooks();
+  });
+
+  test('recruits that the successor is too deep for are an error by its name', async () => {
+    const tenant = await fresh();
+    const { affiliateId: old, programId } = tenant;
+    const join = async (name: string, parentId: number | null) => {
+      const email = `${name}@example.com`;
+      const member = { programId, refCode: name, name, email, parentId, status: 'active' as const };
+      return (await createAffiliate(api.ledger, member)).id;
+    };
+    await join('recruit', old);
+    let deepest: number | null = null;
+    for (let level = 1; level <= 20; level++) deepest = await join(`level-${level}`, deepest);
+    const refused = await operate(tenant, `/v1/affiliates/${aff(old)}/merge`, {
+      into_affiliate_id: aff(deepest ?? 0),
+      note: 'one person',
+    });
+    expect([refused.status, refused.body.field]).toEqual([422, 'parent_id']);
+  });
+
   test('who is above the successor ends without a circle', async () => {
     const tenant = await fresh();
     const { affiliateId: old, otherAffiliateId: kept, programId } = tenant;

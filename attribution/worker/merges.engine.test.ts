@@ -4,6 +4,7 @@ import { auditLedger } from '../../ledger/audit/audit.ts';
 import { listCommissions } from '../../ledger/books/commissions.ts';
 import { mergeAffiliates } from '../../ledger/payouts/merges.ts';
 import { inTransaction } from '../../ledger/postgres/db.ts';
+import { setTerms } from '../../ledger/programs/terms.ts';
 import { type AttributionFixture, startAttributionFixture } from '../../test/support/attribution.ts';
 import { createParties } from '../../test/support/ledger.ts';
 import { replay } from '../tools/replay.ts';
@@ -18,15 +19,20 @@ afterAll(async () => await fixture?.close());
 test('later orders of the clicks and the customers of an affiliate that was merged are its successor’s', async () => {
   const parties = await createParties(fixture.ledger, { recurringMonths: 12, levelRatesBps: [] });
   const { programId, chain } = parties;
-  const [old, , kept] = chain;
-  const [first, second] = await fixture.addClicks([{}, {}], parties);
+  const [old, last, kept] = chain;
+  await setTerms(fixture.ledger, { programId, affiliateId: kept, rateBps: 100, recurringMonths: 12 });
+  const now = Date.now();
+  const ts = now + 1;
+  const [first, second, third] = await fixture.addClicks([{ ts }, { ts }, { ts }], parties);
+  await fixture.completeTo(now + 60_000);
   const order = async (click: typeof first, customerId?: string) => {
     const clickId = click && fixture.clickIds.encode(click);
     const orderId = await fixture.order(
-      { ...(clickId && { clickId }), ...(customerId && { customerId }) },
+      { occurredAt: new Date(now + 50_000), ...(clickId && { clickId }), ...(customerId && { customerId }) },
       parties,
     );
-    await fixture.decideAll();
+    // Not ahead of the merges.
+    await fixture.decideAll(new Date());
     return await fixture.find(orderId, parties);
   };
   const before = await order(first, 'cus_1');
@@ -49,7 +55,13 @@ test('later orders of the clicks and the customers of an affiliate that was merg
   }
   expect(renewed.recurringOf).toBe(before.id);
   expect(await fixture.find(before.orderId, parties)).toMatchObject({ affiliateId: old });
-  // What was decided before the merge is decided again as it was then, and what came after as now.
+  // The successor has one, too.
+  await inTransaction(fixture.ledger, (tx) =>
+    mergeAffiliates(tx, { programId, affiliateId: kept, intoAffiliateId: last, note: 'one', actor: 'test' }),
+  );
+  const clickedLater = await order(third);
+  expect(clickedLater).toMatchObject({ state: 'attributed', affiliateId: last });
+  // What was decided is decided again by who stood there then, and by their terms.
   const range = { from: addMonths(new Date(), -1), to: new Date(Date.now() + DAY_MS + HOUR_MS) };
   expect((await replay({ ...fixture, ...range, programId })).differences).toEqual([]);
   expect((await auditLedger(fixture.ledger)).filter(({ ok }) => !ok)).toEqual([]);

@@ -141,16 +141,22 @@ export async function handOverMerged(
   tx: DatabaseTransaction,
   { programId, actor }: { programId: number; actor: string },
 ): Promise<void> {
-  const merged = await tx<{ id: number; mergedInto: number }[]>`
-    select f.id, f.merged_into from affiliates f
-    where f.program_id = ${programId} and f.merged_into is not null and 0 <> (
-      select sum(balance_minor) from accounts
-      where affiliate_id = f.id and kind in ('available', 'debt', 'adjustments')
+  const merged = await tx<{ id: number; successorId: number }[]>`
+    with recursive successors (id, successor_id) as (
+      select f.id, f.merged_into from affiliates f
+      where f.program_id = ${programId} and f.merged_into is not null and 0 <> (
+        select sum(balance_minor) from accounts
+        where affiliate_id = f.id and kind in ('available', 'debt', 'adjustments')
+      )
+      union all
+      select s.id, f.merged_into from successors s join affiliates f on f.id = s.successor_id
+      where f.merged_into is not null
     )
-    order by f.id`;
-  for (const { id, mergedInto } of merged) {
-    const note = `Merged: aff_${id} into aff_${mergedInto}`;
-    await handOverBalance(tx, { programId, affiliateId: id, toAffiliateId: mergedInto, note, actor });
+    select s.id, s.successor_id from successors s join affiliates f on f.id = s.successor_id
+    where f.merged_into is null order by s.id`;
+  for (const { id, successorId } of merged) {
+    const note = `Merged: aff_${id} into aff_${successorId}`;
+    await handOverBalance(tx, { programId, affiliateId: id, toAffiliateId: successorId, note, actor });
   }
 }
 

@@ -57,7 +57,7 @@ const BATCH_SIZE = 500;
  * Gives up debt that is older than the program's `debt_write_off_days`: the affiliate owes nothing for it any more,
  * and the program's expense keeps what was paid. Payouts net the oldest debt first, so what is older than N days is
  * what exceeds the clawbacks of the last N days. What the affiliate has earned and was not paid yet will net its part,
- * which is never given up. If the money comes back after all, so does the debt: {@link takeBackWriteOffs}. Running it
+ * which is never given up; a deduction that is more than that is no debt that grows old. If the money comes back after all, so does the debt: {@link takeBackWriteOffs}. Running it
  * again on the same day changes nothing.
  */
 export async function writeOffDebt(
@@ -93,7 +93,7 @@ async function writeOffBatch(
   // Nothing but the building of payouts makes debt smaller, and it takes the same lock.
   await lockProgramBalances(tx, programId);
   const debts = await tx<{ affiliateId: number; currency: string; oldMinor: bigint }[]>`
-    select a.affiliate_id, a.currency, greatest(0, -a.balance_minor - e.earned_minor - coalesce((
+    select a.affiliate_id, a.currency, greatest(0, -a.balance_minor - greatest(0, e.earned_minor) - coalesce((
       select sum(-l.amount_minor) from commission_lines l join commissions c on c.id = l.commission_id
       where l.kind = 'clawback' and c.affiliate_id = a.affiliate_id
         and l.created_at > ${now}::timestamptz - make_interval(days => ${days})

@@ -210,7 +210,7 @@ async function applyRefund(
 export function refundConflict({ refundRef, restoredAt }: Refund): string {
   const reference = JSON.stringify(refundRef);
   return restoredAt === null
-    ? `the refund ${reference} is recorded for the order with another amount`
+    ? `the refund ${reference} is recorded for the order with another amount, or of other items`
     : `the refund ${reference} was taken back: a further refund has a refund_ref of its own`;
 }
 

@@ -73,6 +73,27 @@ export async function resolveItems(
   return resolved;
 }
 
+/**
+ * Whether a repeated refund names the items that it named before. "All that is left" of an item was more then.
+ * @throws InputError naming a member of `items`.
+ */
+export function namesSameItems(
+  { items }: Conversion,
+  stored: readonly StoredRefundItem[] | null,
+  asked: readonly RefundedItem[],
+): boolean {
+  if (items === null || asked.length !== stored?.length) return false;
+  return asked.every((one, i) => {
+    const place = placeOf(items, one, `items.${i}`);
+    const known = stored.find(({ item }) => item === place);
+    return (
+      known !== undefined &&
+      (one.quantity === undefined || one.quantity === known.quantity) &&
+      (one.amountMinor === undefined || one.amountMinor === BigInt(known.amount))
+    );
+  });
+}
+
 function placeOf(items: readonly BookedItem[], { item, sku }: RefundedItem, field: string): number {
   if (item !== undefined) {
     if (item >= 1 && item <= items.length) return item - 1;

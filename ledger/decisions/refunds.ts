@@ -8,7 +8,7 @@ import { checkText } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import { adjustCommissions, writeChange } from './adjustments.ts';
 import { leftOfOrder, lockOrder, readAmounts, refundedInBooks } from './order-amounts.ts';
-import { type RefundedItem, resolveItems, type StoredRefundItem } from './refund-items.ts';
+import { namesSameItems, type RefundedItem, resolveItems, type StoredRefundItem } from './refund-items.ts';
 
 export interface Refund {
   readonly id: bigint;
@@ -30,7 +30,7 @@ export interface Refund {
 export type RecordedRefund =
   | { readonly outcome: 'recorded'; readonly refund: Refund; readonly conversion: Conversion }
   | { readonly outcome: 'duplicate'; readonly refund: Refund; readonly conversion: Conversion }
-  /** The same reference with another amount, or after it was taken back: what is stored stays. */
+  /** The same reference with another amount or other items, or after it was taken back: what is stored stays. */
   | { readonly outcome: 'conflict'; readonly refund: Refund; readonly conversion: Conversion }
   /** All that is left was to be refunded, and that is nothing. */
   | { readonly outcome: 'nothing_left'; readonly conversion: Conversion }
@@ -84,7 +84,8 @@ export async function recordRefund(tx: DatabaseTransaction, refund: NewRefund): 
     const sameAmount =
       refund.amountMinor === undefined ||
       (known.orderAmountMinor ?? known.amountMinor) === refund.amountMinor;
-    const outcome = sameAmount && known.restoredAt === null ? 'duplicate' : 'conflict';
+    const sameItems = !refund.items || namesSameItems(before, known.items, refund.items);
+    const outcome = sameAmount && sameItems && known.restoredAt === null ? 'duplicate' : 'conflict';
     return { outcome, refund: known, conversion: before };
   }
   const amounts = await readAmounts(tx, before);

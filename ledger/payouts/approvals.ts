@@ -68,7 +68,7 @@ export async function listPayoutRuns(
 export type DecidedRun =
   | {
       readonly outcome: 'done';
-      /** Payouts that are not part of it, because who approves had set where they go; the next run builds them again. */
+      /** Payouts that are not part of it, because who approves has a hand in them; the next run builds them again. */
       readonly leftOut: readonly bigint[];
     }
   | { readonly outcome: 'not_found' }
@@ -78,7 +78,7 @@ export type DecidedRun =
 
 /**
  * Approves a run: its payouts are handed over next. Of two people one alone moves no money: not who started the run,
- * nor who set where a payout goes, each also behind the keys they have made.
+ * nor who set where a payout goes or has made it what it is, each also behind the keys they have made.
  */
 export async function approvePayoutRun(
   tx: DatabaseTransaction,
@@ -90,14 +90,9 @@ export async function approvePayoutRun(
   if ('outcome' in run) return run;
   if ((await userBehind(tx, run.startedBy)) === userId) return { outcome: 'same_person' };
   const waiting = await readWaiting(tx, runId);
-  const ownSettings = new Set<string>();
-  for (const setBy of new Set(waiting.map((payout) => payout.setBy))) {
-    if (setBy !== null && (await userBehind(tx, setBy)) === userId) ownSettings.add(setBy);
-  }
-  const leftOut = waiting.filter(({ setBy }) => setBy !== null && ownSettings.has(setBy)).map(({ id }) => id);
-  for (const payoutId of leftOut) {
-    await cancelPayout(tx, { payoutId, now, actor, failure: 'its approver had set where it goes' });
-  }
+  const own = await ownPayouts(tx, runId, userId);
+  for (const [payoutId, failure] of own) await cancelPayout(tx, { payoutId, now, actor, failure });
+  const leftOut = [...own.keys()];
   await decide(tx, { runId, state: 'approved', now, actor });
   await tx`
     update payouts p set state = 'created' from payout_batches b
@@ -121,7 +116,7 @@ export async function rejectPayoutRun(
   const run = await lockAwaiting(tx, runId);
   if ('outcome' in run) return run;
   const waiting = await readWaiting(tx, runId);
-  for (const { id: payoutId } of waiting) await cancelPayout(tx, { payoutId, now, actor, failure: reason });
+  for (const payoutId of waiting) await cancelPayout(tx, { payoutId, now, actor, failure: reason });
   await decide(tx, { runId, state: 'rejected', now, actor });
   await appendAuditLog(tx, {
     actor,
@@ -143,13 +138,66 @@ async function lockAwaiting(
   return run.state === 'awaiting_approval' ? run : { outcome: 'wrong_state', state: run.state };
 }
 
-async function readWaiting(
+async function readWaiting(tx: DatabaseTransaction, runId: bigint): Promise<bigint[]> {
+  const rows = await tx<{ id: bigint }[]>`
+    select p.id from payouts p join payout_batches b on b.id = p.batch_id
+    where b.run_id = ${runId} and p.state = 'awaiting_approval' order by p.id`;
+  return rows.map(({ id }) => id);
+}
+
+/** Why a payout is canceled, by what its approver did. */
+const OWN_FAULTS = {
+  destination: 'its approver had set where it goes',
+  adjustment: 'its approver had given the affiliate a bonus',
+  merge: 'its approver had merged another affiliate into this one',
+  credit: 'its approver had credited an order in it, by hand or by an import',
+} as const;
+
+/** By id the payouts of a run that a user has made what they are, with the reason. */
+async function ownPayouts(
   tx: DatabaseTransaction,
   runId: bigint,
-): Promise<{ id: bigint; setBy: string | null }[]> {
-  return await tx<{ id: bigint; setBy: string | null }[]>`
-    select p.id, p.destination_set_by as set_by from payouts p join payout_batches b on b.id = p.batch_id
-    where b.run_id = ${runId} and p.state = 'awaiting_approval' order by p.id`;
+  userId: number,
+): Promise<Map<bigint, string>> {
+  const hands = await tx<{ id: bigint; actor: string; did: keyof typeof OWN_FAULTS }[]>`
+    with recursive waiting as (
+      select p.id, p.affiliate_id, p.created_at, p.destination_set_by, (
+        -- Each payout takes up all adjustments there are.
+        select max(o.created_at) from payouts o
+        where o.affiliate_id = p.affiliate_id and o.id < p.id and o.state not in ('failed', 'canceled', 'returned')
+      ) as previous_at
+      from payouts p join payout_batches b on b.id = p.batch_id
+      where b.run_id = ${runId} and p.state = 'awaiting_approval'
+    ), gained as (
+      select w.id, w.affiliate_id, a.kind, a.actor
+      from waiting w join adjustments a on a.affiliate_id = w.affiliate_id
+      where a.amount_minor > 0 and a.created_at < w.created_at and a.created_at > coalesce(w.previous_at, '-infinity')
+    ), merged (id, affiliate_id) as (
+      select distinct id, affiliate_id from gained where kind = 'merge'
+      union
+      select m.id, f.id from merged m join affiliates f on f.merged_into = m.affiliate_id
+    )
+    select id, destination_set_by as actor, 'destination' as did from waiting where destination_set_by is not null
+    union
+    select id, actor, 'adjustment' from gained where kind <> 'merge'
+    union
+    -- What follows a merge later is handed over with a run, whose actor is not who merged.
+    select m.id, l.actor, 'merge'
+    from merged m join audit_log l on l.subject = 'aff_' || m.affiliate_id and l.action = 'affiliate.merge'
+    union
+    -- By hand or by an import: neither came by a click, a coupon or a subscription.
+    select w.id, coalesce(c.evidence -> 'manual' ->> 'creditedBy', c.evidence ->> 'creditedBy'), 'credit'
+    from waiting w
+    join payout_items i on i.payout_id = w.id and i.kind = 'commission'
+    join commissions m on m.id = i.commission_id
+    join conversions c on c.id = m.conversion_id
+    where c.click_node is null and c.coupon_id is null and c.recurring_of is null
+      and coalesce(c.evidence -> 'manual' ->> 'creditedBy', c.evidence ->> 'creditedBy') is not null
+    order by id`;
+  const actors = new Set(hands.map(({ actor }) => actor));
+  const own = new Set<string>();
+  for (const actor of actors) if ((await userBehind(tx, actor)) === userId) own.add(actor);
+  return new Map(hands.flatMap(({ id, actor, did }) => (own.has(actor) ? [[id, OWN_FAULTS[did]]] : [])));
 }
 
 async function decide(

@@ -10,6 +10,7 @@ import {
 } from '../../test/support/ledger.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { affiliateBalance } from '../audit/counts.ts';
+import { adjustBalance } from '../books/balance-adjustments.ts';
 import { vestDue } from '../books/commissions.ts';
 import { writeOffDebt } from '../books/debt.ts';
 import { recordRefund } from '../decisions/refunds.ts';
@@ -306,6 +307,24 @@ test('debt is given up when it is older than the program says, and only then', a
   expect(await writeOffDebt(ledger, inDays(181))).toEqual({ affiliates: 1, amountMinor: 400n });
   expect(await writeOffDebt(ledger, inDays(181))).toEqual({ affiliates: 0, amountMinor: 0n });
   expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ paidMinor: 1_000n, debtMinor: 0n });
+  await expectBooksToHold();
+});
+
+test('a deduction makes no debt older', async () => {
+  const parties = await createParties(ledger, single);
+  const { programId, chain } = parties;
+  await ledger`update programs set debt_write_off_days = 180 where id = ${programId}`;
+  await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: 'order' });
+  await vestDue(ledger, { now: soon(), limit: 10, programId });
+  await runPayouts(ledger, { actor: 'test', now: soon(), provider: createPayer().provider, programId });
+  await refund(parties, 'order', 4_000n);
+  const deduction = { programId, affiliateId: chain[0], currency: 'EUR', kind: 'deduction' } as const;
+  await inTransaction(ledger, (tx) =>
+    adjustBalance(tx, { ...deduction, amountMinor: 300n, note: 'x', actor: 'test' }),
+  );
+  const inDays = (days: number) => ({ now: new Date(Date.now() + days * 86_400_000), programId });
+  expect(await writeOffDebt(ledger, inDays(179))).toEqual({ affiliates: 0, amountMinor: 0n });
+  expect(await writeOffDebt(ledger, inDays(181))).toEqual({ affiliates: 1, amountMinor: 400n });
   await expectBooksToHold();
 });
 

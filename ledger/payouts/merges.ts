@@ -3,6 +3,7 @@ import { appendAuditLog } from '../access/audit-log.ts';
 import { handOverBalance } from '../books/balance-adjustments.ts';
 import { lockProgramBalances } from '../books/program-lock.ts';
 import type { DatabaseTransaction } from '../postgres/db.ts';
+import { answeringInput } from '../postgres/input-faults.ts';
 import type { AffiliateStatus } from '../programs/affiliates.ts';
 
 /** What a merge has moved. */
@@ -28,6 +29,13 @@ export async function requireNoOpenPayout(tx: DatabaseTransaction, affiliateId: 
   );
 }
 
+/** Of what was forfeited, refunds leave an affiliate below zero. That is not claimed, and a successor would owe it. */
+async function requireNothingForfeited(tx: DatabaseTransaction, affiliateId: number): Promise<void> {
+  const [forfeited] = await tx`
+    select from adjustments where affiliate_id = ${affiliateId} and kind = 'forfeiture' limit 1`;
+  if (forfeited) throw new OperatingError('wrong_state', 'the affiliate has forfeited what it had');
+}
+
 /**
  * Lets one affiliate take the place of another of its program, which ends as terminated and points to it: the links, the
  * coupons, the recruits, what it has or owes, and from now on the orders of its clicks and its customers. What was decided stays as it
@@ -43,7 +51,7 @@ export async function mergeAffiliates(
   const rows = await tx<Member[]>`
     select id, status, parent_id, merged_into, erased_at from affiliates
     where program_id = ${programId} and id = any(${[affiliateId, intoAffiliateId]}::integer[])
-    order by id for update`;
+    order by id for no key update`;
   const from = rows.find(({ id }) => id === affiliateId);
   const into = rows.find(({ id }) => id === intoAffiliateId);
   if (affiliateId === intoAffiliateId || into?.status !== 'active')
@@ -51,14 +59,13 @@ export async function mergeAffiliates(
   if (!from || from.mergedInto !== null || from.erasedAt !== null)
     throw new OperatingError('wrong_state', 'the affiliate was merged or erased already');
   await requireNoOpenPayout(tx, affiliateId);
+  await requireNothingForfeited(tx, affiliateId);
   const recruits = await moveRecruits(tx, from, into);
   const links = await tx`
     update links set affiliate_id = ${into.id} where affiliate_id = ${from.id}`.affected();
   const coupons = await tx`
     update coupons set affiliate_id = ${into.id}
     where affiliate_id = ${from.id} and withdrawn_at is null`.affected();
-  // Those merged into it before have one successor, too.
-  await tx`update affiliates set merged_into = ${into.id} where merged_into = ${from.id}`;
   await tx`
     update affiliates set status = 'terminated', merged_into = ${into.id}, merged_at = clock_timestamp()
     where id = ${from.id}`;
@@ -106,7 +113,9 @@ async function moveRecruits(tx: DatabaseTransaction, from: Member, into: Member)
   const onTheWay = await tx`
     update affiliates set parent_id = ${from.parentId}::integer
     where parent_id = ${from.id} and id in (${above})`.affected();
-  const others = await tx`
-    update affiliates set parent_id = ${into.id} where parent_id = ${from.id}`.affected();
+  // The successor may stand deeper in the tree than is left below.
+  const others = await answeringInput(
+    tx`update affiliates set parent_id = ${into.id} where parent_id = ${from.id}`.affected(),
+  );
   return onTheWay + others;
 }

@@ -7,6 +7,7 @@ import {
   createParties,
   creditOrder,
   freshLedger,
+  recordDecision,
   type TestLedger,
   type TestParties,
 } from '../../test/support/ledger.ts';
@@ -15,7 +16,9 @@ import { appendAuditLog } from '../access/audit-log.ts';
 import { createUser } from '../access/users.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { affiliateBalance } from '../audit/counts.ts';
+import { adjustBalance } from '../books/balance-adjustments.ts';
 import { vestDue } from '../books/commissions.ts';
+import { recordConversion } from '../conversions/conversions.ts';
 import { recordRefund } from '../decisions/refunds.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateAffiliate } from '../programs/affiliates.ts';
@@ -23,6 +26,7 @@ import { updateProgram } from '../programs/programs.ts';
 import { approvePayoutRun, getPayoutRun, listPayoutRuns, rejectPayoutRun } from './approvals.ts';
 import { buildPayouts, previewRun } from './build.ts';
 import { readDestination } from './destinations.ts';
+import { mergeAffiliates } from './merges.ts';
 import {
   accountOf,
   encryptPayoutDetails,
@@ -30,7 +34,7 @@ import {
   type PayoutDetails,
   setPayoutMethod,
 } from './methods.ts';
-import { listPayouts } from './payouts.ts';
+import { listPayouts, markPayoutPaid } from './payouts.ts';
 import { answerAll, type PaymentOrder, type PayoutProvider } from './provider.ts';
 import { BANK_LIMITS } from './providers/bank-csv.ts';
 import { runPayouts } from './run.ts';
@@ -352,6 +356,101 @@ describe('a program that asks for a second person', { tags: ['attack'] }, () => 
     expect(await affiliateBalance(ledger, affiliateId)).toMatchObject({ availableMinor: 1_000n });
     await expectBooksToHold();
   });
+
+  type Payee = TestParties & { affiliateId: number };
+
+  const giveBonus = (by: string, { programId, affiliateId }: Payee) =>
+    inTransaction(ledger, (tx) =>
+      adjustBalance(tx, {
+        ...{
+          programId,
+          affiliateId,
+          currency: 'EUR',
+          kind: 'bonus',
+          amountMinor: 500n,
+          note: 'x',
+          actor: by,
+        },
+      }),
+    );
+
+  /** What the first has follows with the run, by the actor of that. */
+  async function mergeRecruiters(by: string, parties: Payee): Promise<void> {
+    const { programId, affiliateId } = parties;
+    const [, parent, grandparent] = parties.chain;
+    await creditOrder(
+      ledger,
+      { ...parties, chain: [grandparent, parent, affiliateId] },
+      { amountMinor: 10_000n },
+    );
+    for (const [from, into] of [
+      [grandparent, parent],
+      [parent, affiliateId],
+    ] as const) {
+      await inTransaction(ledger, (tx) =>
+        mergeAffiliates(tx, { programId, affiliateId: from, intoAffiliateId: into, note: 'x', actor: by }),
+      );
+    }
+  }
+
+  async function creditByHand(by: string, { programId, affiliateId, campaignId, termsId }: Payee) {
+    const order = { programId, orderId: `by ${by}`, amountMinor: 10_000n, currency: 'EUR' };
+    const { conversion } = await recordConversion(ledger, { ...order, source: 'api' });
+    await inTransaction(ledger, (tx) =>
+      recordDecision(tx, {
+        conversionId: conversion.id,
+        outcome: 'attributed',
+        reason: null,
+        evidence: { manual: { creditedBy: by } },
+        termsId,
+        click: { ts: Date.now(), node: null, seq: null, ip: null, linkId: null, campaignId, affiliateId },
+        now: new Date(),
+      }),
+    );
+  }
+
+  test.for([
+    ['a bonus', giveBonus, 'its approver had given the affiliate a bonus'],
+    ['a merge', mergeRecruiters, 'its approver had merged another affiliate into this one'],
+    ['a credit', creditByHand, 'its approver had credited an order in it, by hand or by an import'],
+  ] as const)(
+    'leaves out the payouts that the approver has made what they are: %s',
+    async ([, act, failure]) => {
+      const [alone, other] = [await user(), await user()];
+      const parties = await payee();
+      const { programId } = parties;
+      await updateProgram(ledger, { id: programId, changes: { payoutsNeedApproval: true } });
+      await act(`user:${alone}`, parties);
+      const { provider } = createBank();
+      const run = async () => {
+        const options = { now: soon(), provider, secretBox, programId, actor: 'scheduler' };
+        expect(await runPayouts(ledger, options)).toMatchObject({ built: 1 });
+        const { rows } = await listPayoutRuns(ledger, { programId, state: 'awaiting_approval', limit: 9 });
+        return rows[0]?.id ?? 0n;
+      };
+      const approve = (runId: bigint, userId: number) =>
+        inTransaction(ledger, (tx) => approvePayoutRun(tx, { runId, userId, now: new Date() }));
+      const first = await run();
+      const [payout] = await payoutsOf({ programId });
+      // What they do once it is built is not in it.
+      await giveBonus(`user:${other}`, parties);
+      expect(await approve(first, alone)).toEqual({ outcome: 'done', leftOut: [payout?.id] });
+      expect(await payoutsOf({ programId })).toMatchObject([{ state: 'canceled', failure }]);
+      const second = await run();
+      const third = await user();
+      expect(await approve(second, third)).toEqual({ outcome: 'done', leftOut: [] });
+      const options = { now: soon(), provider, secretBox, programId };
+      const submitted = (await submitPayouts(ledger, options)).payouts;
+      expect(submitted).toMatchObject([{ state: 'submitted' }]);
+      for (const { id } of submitted) {
+        await inTransaction(ledger, (tx) => markPayoutPaid(tx, { payoutId: id, now: new Date(), actor }));
+      }
+      // What somebody else has approved once is behind them.
+      await giveBonus(`user:${other}`, parties);
+      expect(await approve(await run(), alone)).toEqual({ outcome: 'done', leftOut: [] });
+      await expectBooksToHold();
+    },
+  );
 
   test('has its money back when the run is rejected, and when an order in it is refunded', async () => {
     const { runId, programId, affiliateId, approve } = await waitingRun('scheduler');

@@ -102,18 +102,29 @@ export async function getAffiliates(sql: DatabaseSql, ids: readonly number[]): P
 /** Says of each affiliate whose it is at a time: its own, or that of who had taken its place by then. */
 export type SuccessorAt = (affiliateId: number, at: Date | undefined) => number;
 
-/** Who has taken the place of these affiliates. Without a time all merges count. */
+/** Who has taken the place of these affiliates, one merge after the other. Without a time all merges count. */
 export async function readSuccessors(sql: DatabaseSql, ids: readonly number[]): Promise<SuccessorAt> {
   const rows =
     ids.length === 0
       ? []
       : await sql<{ id: number; mergedInto: number; mergedAt: Date }[]>`
-          select id, merged_into, merged_at from affiliates
-          where id = any(${[...new Set(ids)]}::integer[]) and merged_into is not null`;
-  const merged = new Map(rows.map((row) => [row.id, row]));
+          with recursive merged (id, merged_into, merged_at) as (
+            select id, merged_into, merged_at from affiliates
+            where id = any(${[...new Set(ids)]}::integer[]) and merged_into is not null
+            union
+            select a.id, a.merged_into, a.merged_at
+            from merged m join affiliates a on a.id = m.merged_into where a.merged_into is not null
+          )
+          select id, merged_into, merged_at from merged`;
+  const merges = new Map(rows.map((row) => [row.id, row]));
   return (affiliateId, at) => {
-    const merge = merged.get(affiliateId);
-    return merge && (at === undefined || merge.mergedAt <= at) ? merge.mergedInto : affiliateId;
+    let present = affiliateId;
+    let merge = merges.get(present);
+    while (merge && (at === undefined || merge.mergedAt <= at)) {
+      present = merge.mergedInto;
+      merge = merges.get(present);
+    }
+    return present;
   };
 }
 

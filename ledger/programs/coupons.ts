@@ -185,11 +185,18 @@ export async function findCoupons(
     select q.index, c.*
     from json_to_recordset(${sql.json(asked)}::json) as q (index integer, program_id integer, key text, at timestamptz)
     cross join lateral (
-      select c.id, c.campaign_id, coalesce(s.id, a.id) as affiliate_id, c.valid_from,
-        least(c.valid_until, c.withdrawn_at) as valid_until, coalesce(s.status, a.status) = 'terminated' as is_terminated,
+      select c.id, c.campaign_id, a.id as affiliate_id, c.valid_from,
+        least(c.valid_until, c.withdrawn_at) as valid_until, a.status = 'terminated' as is_terminated,
         coalesce(c.valid_from, '-infinity') <= q.at and q.at < coalesce(least(c.valid_until, c.withdrawn_at), 'infinity')
           as is_valid
-      from coupons c join affiliates a on a.id = c.affiliate_id left join affiliates s on s.id = a.merged_into
+      from coupons c cross join lateral (
+        with recursive successors (id, merged_into, status) as (
+          select id, merged_into, status from affiliates where id = c.affiliate_id
+          union all
+          select f.id, f.merged_into, f.status from successors s join affiliates f on f.id = s.merged_into
+        )
+        select id, status from successors where merged_into is null
+      ) a
       where c.program_id = q.program_id and c.code_key = q.key
       order by is_valid desc, c.id desc limit 1
     ) c`;

@@ -128,8 +128,11 @@ function addAdjustmentCommand(app: ApiServer, context: ApiContext): void {
       requireRecentSignIn(request);
       const { kind, amountMinor, currency, note } = request.body;
       return await commit(context, request, reply, async (tx) => {
-        await lockRow(tx, 'affiliates', request.params.id);
-        const affiliate = visibleAffiliate(principal, await getAffiliate(tx, request.params.id));
+        const found = visibleAffiliate(principal, await getAffiliate(tx, request.params.id));
+        // So that it comes before a payout that is built, or after it: who gave a bonus does not approve what pays it.
+        await lockProgramBalances(tx, found.programId);
+        await lockRow(tx, 'affiliates', found.id);
+        const affiliate = visibleAffiliate(principal, await getAffiliate(tx, found.id));
         if (affiliate.mergedInto !== null) throw wrongState('affiliate', 'merged');
         const { programId, id: affiliateId } = affiliate;
         const program = await getProgram(tx, programId);
@@ -175,7 +178,10 @@ function addForfeitRoute(app: ApiServer, context: ApiContext): void {
           id: affiliateId,
           programId,
           status,
+          mergedInto,
         } = visibleAffiliate(principal, await getAffiliate(tx, found.id));
+        // What it still gets is its successor's.
+        if (mergedInto !== null) throw wrongState('affiliate', 'merged');
         if (status !== 'terminated') throw wrongState('affiliate', status);
         await requireNoOpenPayout(tx, affiliateId);
         const adjustment = await forfeitBalance(tx, {

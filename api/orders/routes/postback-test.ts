@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { DAY_MS } from '../../../core/time.ts';
 import { findConversionByOrder } from '../../../ledger/conversions/conversions.ts';
+import { type FoundCoupon, findCoupons } from '../../../ledger/programs/coupons.ts';
 import { DEFAULT_EVENT } from '../../../ledger/programs/events.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { termsInForce } from '../../../ledger/programs/terms.ts';
@@ -17,7 +18,7 @@ import type { ShopContext } from '../record-order.ts';
 import { isAllowed, PLAIN_WORDS, renamed, withEventName } from '../shop-settings.ts';
 
 const stepView = z.object({
-  step: z.enum(['key', 'address', 'signature', 'parameters', 'order', 'click', 'window']),
+  step: z.enum(['key', 'address', 'signature', 'parameters', 'order', 'click', 'window', 'coupon']),
   ok: z.boolean(),
   detail: z.string(),
 });
@@ -107,7 +108,9 @@ async function explain(context: ShopContext, request: FastifyRequest): Promise<z
   }
   const would = await tellOrder(context, { order, programId, take });
   if (would === 'reject') return rejected;
-  return { would, steps, would_credit: await tellClick(context, { order, programId, take }) };
+  const byClick = await tellClick(context, { order, programId, take });
+  const byCoupon = await tellCoupons(context, { order, programId, take });
+  return { would, steps, would_credit: byClick || byCoupon };
 }
 
 interface Telling {
@@ -161,7 +164,7 @@ async function tellClick(
     return take(
       'click',
       false,
-      'there is no click_id: the order would be left without an affiliate, or go by fingerprint',
+      'there is no click_id: without a coupon of an affiliate, the order would be left without one or go by fingerprint',
     );
   }
   const identity = clickIds.decode(order.clickId);
@@ -186,4 +189,35 @@ async function tellClick(
   const within = occurred >= click.ts && occurred <= until;
   const span = `the order must lie between ${at} and ${formatTime(new Date(until))} (${terms.cookieDays} days)`;
   return take('window', within, `${span}: it ${within ? 'does' : 'does not'}`);
+}
+
+/** The codes of the order, where it has any: they credit it if those that are valid are of one affiliate. */
+async function tellCoupons(
+  { ledger }: ShopContext,
+  { order: { coupons = [], eventName, occurredAt }, programId, take }: Telling,
+): Promise<boolean> {
+  if (coupons.length === 0) return false;
+  const now = new Date();
+  const at = occurredAt !== undefined && occurredAt < now ? occurredAt : now;
+  const found = await findCoupons(
+    ledger,
+    coupons.map((code) => ({ programId, code, at })),
+  );
+  const able = found.flatMap((coupon) => (coupon?.isValid && !coupon.isTerminated ? [coupon] : []));
+  const details = coupons.map((code, i) => `${code} ${standingOf(found[i])}`);
+  const [first] = able;
+  if (first === undefined) return take('coupon', false, details.join('; '));
+  if (able.some(({ affiliateId }) => affiliateId !== first.affiliateId)) {
+    return take('coupon', false, `${details.join('; ')}: codes of several affiliates credit none`);
+  }
+  const [terms] = await termsInForce(ledger, [{ ...first, programId, eventName, at }]);
+  if (!terms) return take('coupon', false, `${details.join('; ')}, without terms in force`);
+  return take('coupon', true, details.join('; '));
+}
+
+function standingOf(coupon: FoundCoupon | undefined): string {
+  if (!coupon) return 'is no code of an affiliate';
+  const whose = formatId('affiliate', coupon.affiliateId);
+  if (!coupon.isValid) return `is a code of ${whose}, and not valid at the time of the order`;
+  return coupon.isTerminated ? `is a code of ${whose}, which is terminated` : `is a code of ${whose}`;
 }
