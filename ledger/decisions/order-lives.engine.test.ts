@@ -528,9 +528,9 @@ async function actWithoutOrder(world: World, step: Act): Promise<void> {
       mergeAffiliates(tx, { ...common, affiliateId, intoAffiliateId }),
     ).then(
       () => true,
-      // A payout is open.
+      // A payout is open, or it has forfeited.
       (error: unknown) => {
-        if (error instanceof OperatingError && error.message.includes('must be closed first')) return false;
+        if (error instanceof OperatingError && error.code === 'wrong_state') return false;
         throw error;
       },
     );
