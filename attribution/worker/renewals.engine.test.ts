@@ -4,6 +4,7 @@ import { addMonths, DAY_MS, HOUR_MS } from '../../core/time.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
 import { affiliateBalance } from '../../ledger/audit/counts.ts';
 import { listCommissions, vestDue } from '../../ledger/books/commissions.ts';
+import { findFirstOrders } from '../../ledger/conversions/decision-facts.ts';
 import { recordRefund } from '../../ledger/decisions/refunds.ts';
 import { buildPayouts } from '../../ledger/payouts/build.ts';
 import { BANK_LIMITS } from '../../ledger/payouts/providers/bank-csv.ts';
@@ -173,4 +174,38 @@ test('what was paid before is booked as paid, never paid again, and owed back wh
     debtMinor: -1_000n,
   });
   await expectTheSameAgain(parties);
+});
+
+test('of two orders of one time the one that was reported first is the first, whichever is decided first', async () => {
+  const parties = await subscribers();
+  const at = { customerId: 'cus_tie', occurredAt: new Date(Date.now() - HOUR_MS) };
+  const orders = [at, at, at].map(async (given) => await fixture.order(given, parties));
+  const [before, credited, after] = await Promise.all(
+    orders.map(async (orderId) => await fixture.find(await orderId, parties)),
+  ).then((found) => found.toSorted((a, b) => Number(a.id - b.id)));
+  if (!before || !credited || !after) throw new Error('three orders were reported');
+  const [click] = await fixture.addClicks([{ ts: at.occurredAt.getTime() - DAY_MS }], parties);
+  if (!click) throw new Error('a click was added');
+  await inTransaction(fixture.ledger, (tx) =>
+    recordDecision(tx, {
+      conversionId: credited.id,
+      outcome: 'attributed',
+      reason: null,
+      evidence: { test: true },
+      click: {
+        ts: click.ts,
+        node: click.node,
+        seq: click.seq,
+        ip: null,
+        linkId: parties.linkId,
+        campaignId: parties.campaignId,
+        affiliateId: parties.chain[0],
+      },
+      termsId: parties.termsId,
+      now: new Date(),
+    }),
+  );
+  const questions = [before, after].map((conversion) => ({ ...conversion, conversionId: conversion.id }));
+  const [none, first] = await findFirstOrders(fixture.ledger, questions);
+  expect([none, first?.conversionId]).toEqual([undefined, credited.id]);
 });

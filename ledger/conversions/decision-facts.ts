@@ -217,7 +217,8 @@ function placed(count: number, rows: readonly StoredFirstOrder[]): (FirstOrder |
 
 /**
  * For each customer the first order of a subscription it may be continuing; undefined where there is none. One of a later
- * time is none: whether it is decided already depends on how orders come together.
+ * time is none, and of two of the same time the later one reported: whether it is decided already depends on how orders
+ * come together.
  */
 export async function findFirstOrders(
   sql: DatabaseSql,
@@ -230,7 +231,7 @@ export async function findFirstOrders(
       as q (index integer, program_id integer, event text, customer text, email bytea, id bigint, at timestamptz)
     cross join lateral (
       select * from (${ordersOfCustomer(sql)}) of_customer
-      where id <> q.id and occurred_at <= q.at and recurring_of is null and state = any(${[...CREDITED_STATES]}::text[])
+      where (occurred_at, id) < (q.at, q.id) and recurring_of is null and state = any(${[...CREDITED_STATES]}::text[])
       order by occurred_at, id limit 1
     ) c
     join terms t on t.id = c.terms_id
