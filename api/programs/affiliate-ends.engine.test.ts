@@ -7,6 +7,7 @@ import { recordRefund } from '../../ledger/decisions/refunds.ts';
 import { inTransaction } from '../../ledger/postgres/db.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
+import { givePayoutMethod } from '../../test/support/ledger.ts';
 
 let api: TestApi;
 let tenants = 0;
@@ -79,6 +80,7 @@ describe('two affiliates that are one', () => {
     expect(child.body.parent_id).toBe(aff(kept));
     // What was in the hold follows when it is vested.
     await vest(tenant);
+    await givePayoutMethod(api.ledger, kept, undefined, api.secretBox);
     expect((await api.runPayouts(tenant.keys.finance)).body).toMatchObject({ built: 1, submitted: 1 });
     const [payout] = await api.ledger<{ id: bigint; affiliateId: number; amountMinor: bigint }[]>`
       select id, affiliate_id, amount_minor from payouts where program_id = ${programId}`;
@@ -94,6 +96,28 @@ describe('two affiliates that are one', () => {
       key: tenant.keys.operator,
     });
     expect((statement.body.data as { kind: string }[]).map(({ kind }) => kind)).toContain('merge');
+  });
+
+  test('hear of it, and the account that gets the money of both is on hold as a changed one is', async () => {
+    const tenant = await fresh();
+    const { affiliateId: old, otherAffiliateId: kept } = tenant;
+    await earn(tenant, 'vested', old);
+    await vest(tenant);
+    await operate(tenant, `/v1/affiliates/${aff(old)}/merge`, { into_affiliate_id: aff(kept), note: 'one' });
+    const run = await api.runPayouts(tenant.keys.finance);
+    expect(run.body).toMatchObject({
+      built: 0,
+      left_out: [{ affiliate_id: aff(kept), reason: 'destination_on_hold' }],
+    });
+    const emails = await api.ledger<{ email: string }[]>`
+      select email from affiliates where id in (${old}, ${kept})`;
+    const mails = (await api.mails()).filter(({ subject }) => subject === `${aff(old)} was merged`);
+    expect(mails.map(({ to }) => to)).toEqual(expect.arrayContaining(emails.map(({ email }) => email)));
+    for (const { text } of mails) expect(text).toContain('Payouts are on hold until');
+    // Setting the same account again does not end the hold.
+    await api.ledger`update payout_methods set hint = 'x' where affiliate_id = ${kept}`;
+    expect((await api.runPayouts(tenant.keys.finance)).body).toMatchObject({ built: 0 });
+    expect(await payable(old, kept)).toEqual([0n, 1_000n]);
   });
 
   test('are not merged while a payout is open, into one that is not active, or twice', async () => {
@@ -121,6 +145,7 @@ describe('two affiliates that are one', () => {
       key: tenant.keys.finance,
       json: { failure: 'closed', account_refused: false },
     });
+    await givePayoutMethod(api.ledger, kept, undefined, api.secretBox);
     await api.runPayouts(tenant.keys.finance);
     const payouts =
       await api.ledger`select affiliate_id, state from payouts where program_id = ${tenant.programId} order by id`;

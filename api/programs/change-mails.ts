@@ -22,6 +22,11 @@ export interface WitnessedChange {
   readonly heldUntil: Date | null;
 }
 
+const holdText = (heldUntil: Date | null): string =>
+  heldUntil === null
+    ? ''
+    : ` Payouts are on hold until ${formatTime(heldUntil)}, so that this can be checked.`;
+
 /** Mails the change to the old and the new address of the affiliate, to its users, and to the program's people. */
 export async function mailChange(
   tx: DatabaseTransaction,
@@ -31,10 +36,7 @@ export async function mailChange(
   const { before, after, what, now, actor, heldUntil } = change;
   const { id: affiliateId, programId, name } = after;
   const { affiliate, program } = await listWitnesses(tx, { programId, affiliateId });
-  const hold =
-    heldUntil === null
-      ? ''
-      : ` Payouts are on hold until ${formatTime(heldUntil)}, so that this can be checked.`;
+  const hold = holdText(heldUntil);
   for (const to of new Set([before.email, after.email, ...affiliate].map(normalEmail))) {
     await queueMail(tx, secretBox, {
       to,
@@ -48,5 +50,27 @@ export async function mailChange(
       subject: `The ${what} of ${formatId('affiliate', affiliateId)} was changed`,
       text: `The ${what} of ${name} (${formatId('affiliate', affiliateId)}) was changed to ${now} by ${actor}.${hold}\n`,
     });
+  }
+}
+
+/** Mails a merge to both affiliates, to their users, and to the program's people. `heldUntil`: of the one that stays. */
+export async function mailMerge(
+  tx: DatabaseTransaction,
+  secretBox: SecretBox,
+  merge: { merged: Affiliate; into: Affiliate; actor: string; heldUntil: Date | null },
+): Promise<void> {
+  const { merged, into, actor, heldUntil } = merge;
+  const hold = holdText(heldUntil);
+  const said = `${formatId('affiliate', merged.id)} was merged into ${formatId('affiliate', into.id)}, which has its links, recruits, orders to come and balance from now on.${hold}`;
+  const { programId } = into;
+  const people = new Map<string, string>();
+  for (const { id: affiliateId, email, name } of [merged, into]) {
+    const { affiliate, program } = await listWitnesses(tx, { programId, affiliateId });
+    for (const to of program) people.set(normalEmail(to), `${said}\n\nBy ${actor}.\n`);
+    const text = `Hello ${name},\n\n${said} If you do not expect that, write to us at once.\n`;
+    for (const to of [email, ...affiliate]) people.set(normalEmail(to), text);
+  }
+  for (const [to, text] of people) {
+    await queueMail(tx, secretBox, { to, subject: `${formatId('affiliate', merged.id)} was merged`, text });
   }
 }

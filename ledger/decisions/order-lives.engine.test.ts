@@ -725,7 +725,8 @@ test('whatever happens to orders, each level has what their last state makes of 
       const { programId } = parties;
       await updateProgram(ledger, {
         id: programId,
-        changes: { events: [...EVENTS], commissionBase: 'net_of_tax' },
+        // Also after a merge its account is paid at once.
+        changes: { events: [...EVENTS], commissionBase: 'net_of_tax', payoutMethodHoldDays: 0 },
       });
       const { programId: id, chain } = parties;
       const coupon = await createCoupon(ledger, { programId: id, affiliateId: chain[0], code: 'LIFE' });

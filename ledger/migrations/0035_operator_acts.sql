@@ -123,7 +123,7 @@ begin
     new.version := old.version;
     new.updated_at := old.updated_at;
     new.changed_by := old.changed_by;
-    new.held_until := old.held_until;
+    new.held_until := greatest(old.held_until, new.held_until);
     return new;
   end if;
   new.version := 1 + case tg_op when 'UPDATE' then old.version
@@ -133,6 +133,16 @@ begin
   new.refused_at := null;
   return new;
 end $$;
+
+-- A merge sends one affiliate's money to another one's account: that is held as a changed account is.
+create function hold_after_merge() returns trigger language plpgsql
+  security definer set search_path = pg_catalog, public, pg_temp as $$
+begin
+  update payout_methods set held_until = destination_held_until(new.program_id) where affiliate_id = new.merged_into;
+  return null;
+end $$;
+create trigger merge_holds after update of merged_into on affiliates
+  for each row when (old.merged_into is null and new.merged_into is not null) execute function hold_after_merge();
 
 -- The audit log has pseudonyms for what it says of affiliates, users and their keys: a hash of the value and a salt, which stand here by whom they are
 -- of. Erasing a person deletes them, and leaves the log and its chain as they are.

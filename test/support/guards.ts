@@ -226,6 +226,11 @@ export const GUARDS: readonly Guard[] = [
       affiliates_status_check: copy('affiliates', { ref_code: `'x'`, status: `'x'` }),
     },
     triggers: {
+      merge_holds: {
+        attempt: `update affiliates set status = 'terminated', merged_at = now(),
+          merged_into = (select min(affiliate_id) from payout_methods) where id = 3`,
+        effect: `select max(held_until) > now() + interval '3 days' from payout_methods`,
+      },
       note_email: {
         attempt: `update affiliates set email = 'thief@evil.example' where id = 1`,
         effect: `select email_changed_at >= now() from affiliates where id = 1`,

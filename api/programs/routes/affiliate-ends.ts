@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { OperatingError } from '../../../core/errors.ts';
 import { MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
 import { eraseAffiliate } from '../../../ledger/audit/erase.ts';
+import { readDestination } from '../../../ledger/payouts/destinations.ts';
 import { mergeAffiliates } from '../../../ledger/payouts/merges.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
@@ -11,6 +12,7 @@ import { principalOf } from '../../http/principal.ts';
 import { integerId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
 import { affiliateView, formatAffiliate, visibleAffiliate } from '../affiliate-view.ts';
+import { mailMerge } from '../change-mails.ts';
 
 const params = z.object({ id: integerId('affiliate') });
 const note = text(MAX_NOTE_LENGTH).meta({ description: 'Why; it stays in the audit log.' });
@@ -33,7 +35,7 @@ export function addAffiliateEndRoutes(app: ApiServer, context: ApiContext): void
       tags,
       summary: 'Let another affiliate of the program take the place of this one, which ends as terminated',
       description:
-        'Links, recruits, and what it has or owes go to the other one, and later orders of its clicks and customers. What is decided stays as it is. Refused while one of its payouts is open.',
+        'Links, recruits, and what it has or owes go to the other one, and later orders of its clicks and customers. What is decided stays as it is. The account of the other one is on hold as a changed one is, and both hear of it by mail. Refused while one of its payouts is open.',
       params,
       body: z.strictObject({ into_affiliate_id: integerId('affiliate'), note }),
       response: { 200: affiliateView },
@@ -45,8 +47,16 @@ export function addAffiliateEndRoutes(app: ApiServer, context: ApiContext): void
       const { id } = request.params;
       const { into_affiliate_id: intoAffiliateId, note } = request.body;
       return await commit(context, request, reply, async (tx) => {
-        const { programId } = visibleAffiliate(principal, await getAffiliate(tx, id));
+        const merged = visibleAffiliate(principal, await getAffiliate(tx, id));
+        const { programId } = merged;
         await mergeAffiliates(tx, { programId, affiliateId: id, intoAffiliateId, note, actor });
+        const into = visibleAffiliate(principal, await getAffiliate(tx, intoAffiliateId));
+        const { heldUntil } = await readDestination(tx, {
+          affiliateId: intoAffiliateId,
+          provider: context.payoutProvider,
+          now: new Date(),
+        });
+        await mailMerge(tx, context.secretBox, { merged, into, actor, heldUntil });
         return { body: formatAffiliate(visibleAffiliate(principal, await getAffiliate(tx, id))) };
       });
     },
