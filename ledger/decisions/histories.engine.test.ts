@@ -211,7 +211,9 @@ async function findUndue(
     from payouts p join payout_batches b on b.id = p.batch_id join payout_runs r on r.id = b.run_id
     left join payout_methods m on m.affiliate_id = p.affiliate_id
     where p.provider_key = any(${orders.map(({ providerKey }) => providerKey)}::text[])
-      and (p.method_version is distinct from m.version or m.held_until > ${daysAhead(0)} or m.refused_at is not null
+      and (p.method_version is distinct from m.version or m.refused_at is not null
+        -- A hold that a merge began is for what is built afterwards.
+        or (m.held_until > ${daysAhead(0)} and p.created_at > m.held_until - interval '3 days')
         or r.state not in ('confirmed', 'approved'))`;
   const { unitMinor = 1n, largestMinor = null } = limitsIn(bank.limits, 'EUR') ?? {};
   // Of a balance that reaches the minimum, a part is paid where the provider takes no more of it.

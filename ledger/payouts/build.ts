@@ -335,6 +335,12 @@ async function insertPayouts(
             and p.created_at >= date_trunc(
               case t.payout_schedule when 'weekly' then 'week' else 'month' end, ${now}::timestamptz, 'UTC')
         ))
+    ), parts as (
+      -- What of adjustments is not paid stays one, and is no rest: if the payout comes back, so do they, not to what is available.
+      select due.*, (adjustment_minor - least(
+        greatest(commissions_minor + debt_minor + adjustment_minor - amount_minor, 0), greatest(adjustment_minor, 0)
+      ))::bigint as adjusted_minor
+      from due
     ), run as (
       insert into payout_runs (program_id, affiliate_id, provider, state, started_by)
       select ${programId}, ${affiliateId}::integer, ${provider.name},
@@ -361,13 +367,13 @@ async function insertPayouts(
       select made.id, 'debt', null, due.debt_minor
       from made join due on due.affiliate_id = made.affiliate_id where due.debt_minor < 0
       union all
-      select made.id, 'adjustment', null, due.adjustment_minor
-      from made join due on due.affiliate_id = made.affiliate_id where due.adjustment_minor <> 0
+      select made.id, 'adjustment', null, parts.adjusted_minor
+      from made join parts on parts.affiliate_id = made.affiliate_id where parts.adjusted_minor <> 0
       union all
       select made.id, 'rest', null,
-        (due.amount_minor - due.commissions_minor - due.debt_minor - due.adjustment_minor)::bigint
-      from made join due on due.affiliate_id = made.affiliate_id
-      where due.amount_minor <> due.commissions_minor + due.debt_minor + due.adjustment_minor
+        (parts.amount_minor - parts.commissions_minor - parts.debt_minor - parts.adjusted_minor)::bigint
+      from made join parts on parts.affiliate_id = made.affiliate_id
+      where parts.amount_minor <> parts.commissions_minor + parts.debt_minor + parts.adjusted_minor
     )
     select ${tx(PAYOUT_COLUMNS)} from made order by id`;
 }

@@ -423,3 +423,30 @@ describe('debt that was given up comes back with the money', () => {
     expect(outcome).toBe('done');
   }
 });
+
+test('a bonus above the largest payment is paid in parts, and each part comes back to where it was', async () => {
+  const parties = await createParties(ledger, single);
+  const { programId, chain } = parties;
+  const { provider, total } = createPayer();
+  const limited = { ...provider, limits: { ...BANK_LIMITS, largest: new Map([['EUR', '60.00']]) } };
+  const bonus = { programId, affiliateId: chain[0], kind: 'bonus', currency: 'EUR', note: 'x' } as const;
+  await inTransaction(ledger, (tx) => adjustBalance(tx, { ...bonus, amountMinor: 6_001n, actor: 'test' }));
+  const run = () => runPayouts(ledger, { now: soon(), provider: limited, programId, actor: 'test' });
+  expect(await run()).toMatchObject({ built: 1 });
+  expect(await affiliateBalance(ledger, chain[0])).toMatchObject({
+    availableMinor: 0n,
+    adjustmentsMinor: 1n,
+  });
+  expect(await run()).toMatchObject({ built: 1 });
+  const [first, second] = await payoutsOf(parties);
+  expect([first?.amountMinor, second?.amountMinor]).toEqual([6_000n, 1n]);
+  const back = { payoutId: first?.id ?? 0n, now: new Date(), actor: 'test', failure: 'closed' };
+  const { outcome } = await inTransaction(ledger, (tx) => returnPayout(tx, back));
+  expect(outcome).toBe('done');
+  expect(await affiliateBalance(ledger, chain[0])).toMatchObject({
+    availableMinor: 0n,
+    adjustmentsMinor: 6_000n,
+  });
+  expect(total()).toBe(6_001n);
+  await expectBooksToHold();
+});

@@ -419,7 +419,10 @@ describe('a program that asks for a second person', { tags: ['attack'] }, () => 
       const [alone, other] = [await user(), await user()];
       const parties = await payee();
       const { programId } = parties;
-      await updateProgram(ledger, { id: programId, changes: { payoutsNeedApproval: true } });
+      await updateProgram(ledger, {
+        id: programId,
+        changes: { payoutsNeedApproval: true, payoutMethodHoldDays: 0 },
+      });
       await act(`user:${alone}`, parties);
       const { provider } = createBank();
       const run = async () => {
