@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,13 +8,15 @@ import { fromProject } from '../core/config/paths.ts';
 import { freePort } from '../engines/engine.ts';
 import { createApiKey } from '../ledger/access/api-keys.ts';
 import { auditLedger } from '../ledger/audit/audit.ts';
+import { vestDue } from '../ledger/books/commissions.ts';
+import { recordConversion } from '../ledger/conversions/conversions.ts';
 import { approvePayoutRun, listPayoutRuns } from '../ledger/payouts/approvals.ts';
 import { setPayoutMethod } from '../ledger/payouts/methods.ts';
 import { inTransaction } from '../ledger/postgres/db.ts';
 import { updateProgram } from '../ledger/programs/programs.ts';
 import { type AttributionFixture, startAttributionFixture } from './support/attribution.ts';
 import { waitFor } from './support/engines.ts';
-import { createParties, creditOrder, TEST_DATA_KEY } from './support/ledger.ts';
+import { createParties, creditOrder, TEST_DATA_KEY, type TestParties } from './support/ledger.ts';
 
 /** Processes that move money, killed −9 at the worst moments. */
 
@@ -442,6 +445,122 @@ describe('the API, killed while it', () => {
     const logged = await ledger`
       select from audit_log where subject = ${`cnv_${id}`} and action = ${work.action}`;
     expect(logged).toHaveLength(1);
+    await expectBooksToHold();
+  });
+
+  /**
+   * What an operator does: where it stands still, and what the affiliate of level 1 has by it. Of an order of 100.00 the levels
+   * earn 10.00, 3.00 and 1.00.
+   */
+  const acts = {
+    'a bonus': {
+      role: 'finance' as const,
+      table: 'adjustments',
+      condition: 'true',
+      request: ({ chain }: TestParties): [string, object] => [
+        `/v1/affiliates/aff_${chain[0]}/adjustments`,
+        { kind: 'bonus', amount: '5.00', currency: 'EUR', note: 'x' },
+      ],
+      account: 'adjustments',
+      minor: 500n,
+    },
+    'a merge': {
+      role: 'operator' as const,
+      table: 'affiliates',
+      condition: 'new.merged_into is not null',
+      request: ({ chain }: TestParties): [string, object] => [
+        `/v1/affiliates/aff_${chain[2]}/merge`,
+        { into_affiliate_id: `aff_${chain[0]}`, note: 'x' },
+      ],
+      account: 'adjustments',
+      minor: 100n,
+    },
+    'a raise': {
+      role: 'operator' as const,
+      table: 'commission_lines',
+      condition: 'true',
+      request: (_: TestParties, id: bigint): [string, object] => [
+        `/v1/conversions/cnv_${id}/change`,
+        { amount: '150.00', currency: 'EUR' },
+      ],
+      account: 'pending',
+      minor: 500n,
+    },
+    'a cancellation': {
+      role: 'operator' as const,
+      table: 'commission_lines',
+      condition: 'true',
+      request: (_: TestParties, id: bigint): [string, object] => [`/v1/conversions/cnv_${id}/cancel`, {}],
+      account: 'available',
+      minor: 0n,
+    },
+    'a credit by hand': {
+      role: 'operator' as const,
+      table: 'commissions',
+      condition: 'true',
+      request: ({ chain }: TestParties, _: bigint, open: bigint): [string, object] => [
+        `/v1/conversions/cnv_${open}/attribute`,
+        { affiliate_id: `aff_${chain[0]}`, note: 'x' },
+      ],
+      account: 'pending',
+      minor: 1_000n,
+    },
+  };
+
+  test.each(
+    Object.keys(acts).flatMap((name) => [
+      [name as keyof typeof acts, 'before the commit', false] as const,
+      [name as keyof typeof acts, 'after the commit and before the answer', true] as const,
+    ]),
+  )('writes %s, %s, does it once', { timeout: 60_000 }, async (name, _when, atCommit) => {
+    const { ledger } = world;
+    const { owner } = world.books;
+    const { role, table, condition, request, account, minor } = acts[name];
+    const parties = await createParties(ledger);
+    const { programId, chain } = parties;
+    const id = await creditOrder(ledger, parties, { amountMinor: 10_000n });
+    await vestDue(ledger, { now: new Date(Date.now() + 1_000), limit: 100, programId });
+    const { conversion: open } = await recordConversion(ledger, {
+      programId,
+      orderId: 'open',
+      amountMinor: 10_000n,
+      currency: 'EUR',
+      source: 'api',
+    });
+    const { key } = await createApiKey(ledger, { role, name: 'test', programId });
+    const [path, body] = request(parties, id, open.id);
+    const attempt = randomUUID();
+    const ask = async (url: string) =>
+      await fetch(`${url}${path}`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${key}`,
+          'content-type': 'application/json',
+          'idempotency-key': attempt,
+        },
+        body: JSON.stringify(body),
+      });
+    const api = await startApi();
+    await stopBefore(table, condition, atCommit);
+    const answer = ask(api.url).then(
+      ({ status }) => status,
+      () => 'none',
+    );
+    const pid = await isStopped();
+    await api.kill();
+    expect(await answer).toBe('none');
+    await goOn(table);
+    await waitFor(async () => (await owner`select from pg_stat_activity where pid = ${pid}`).length === 0, {
+      deadlineMs: 30_000,
+      what: 'its session to end',
+    });
+    const first = await ask(survivor.url);
+    expect(first.status).toBeLessThan(300);
+    const again = await ask(survivor.url);
+    expect([again.status, await again.json()]).toEqual([first.status, await first.json()]);
+    const [has] = await ledger<{ minor: bigint }[]>`
+      select balance_minor as minor from accounts where affiliate_id = ${chain[0]} and kind = ${account}`;
+    expect(has?.minor).toBe(minor);
     await expectBooksToHold();
   });
 });
