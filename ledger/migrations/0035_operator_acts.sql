@@ -247,7 +247,7 @@ begin
   alter table hash_chain enable trigger append_only;
 end $$;
 
--- Removes who a terminated affiliate was, with its users: names, addresses, accounts and sign-ins. The books, its payouts
+-- Removes who a terminated affiliate was, with its users: names, addresses, accounts, tax data (0036) and sign-ins. The books, its payouts
 -- with where they went, and its orders stay under its id.
 create function erase_affiliate(erased integer) returns void language plpgsql
   security definer set search_path = pg_catalog, public, pg_temp as $$
@@ -262,6 +262,7 @@ begin
       using errcode = 'check_violation', constraint = 'affiliates_erased';
   end if;
   delete from payout_methods where affiliate_id = erased;
+  delete from tax_data where affiliate_id = erased;
   delete from affiliate_sessions where affiliate_id = erased;
   delete from sessions where user_id = any (user_ids);
   delete from recovery_codes where user_id = any (user_ids);

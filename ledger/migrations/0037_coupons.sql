@@ -67,15 +67,6 @@ alter table conversions
   ));
 grant update (coupon_id) on conversions to afflux_app;
 create index on conversions (coupon_id, received_at) where coupon_id is not null;
-drop view conversions_with_status;
-create view conversions_with_status as
-  select c.*, conversion_status(c.state, (
-    select m.state from commissions m where m.conversion_id = c.id and m.level = 1
-    order by array_position(
-      array['held', 'pending', 'available', 'in_payout', 'paid', 'rejected', 'reversed'], m.state) limit 1
-  )) as status
-  from conversions c;
-grant select on conversions_with_status to afflux_app;
 
 -- Which of two counts when a click is of one affiliate and a coupon of another: of the settings that decisions are made by.
 alter table programs add column coupon_evidence text not null default 'coupon_wins'
@@ -104,7 +95,7 @@ drop trigger keep_rules on programs;
 create trigger keep_rules after insert or update of fingerprint_match, fraud_rules, coupon_evidence on programs
   for each row execute function keep_rules();
 
--- As before, and coupons.
+-- As before, and coupons and batches of payouts.
 create or replace function program_of(subject text) returns integer language plpgsql stable as $$
 declare
   number bigint;
