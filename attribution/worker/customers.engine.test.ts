@@ -149,8 +149,10 @@ test('each event has its terms, its subscriptions and its first order, and an or
   });
   // Narrower, but for every event: the terms for leads win.
   const own = await setTerms(fixture.ledger, { programId, affiliateId: chain[0], rateBps: 2_000 });
-  const [click] = await fixture.addClicks([{ ts: Date.now() }], parties);
-  await fixture.completeTo(Date.now() + 1);
+  // Terms begin at a microsecond, a click is of a millisecond: one of the terms' own millisecond came before them.
+  const ts = Number(own.validFrom) + 1;
+  const [click] = await fixture.addClicks([{ ts }], parties);
+  await fixture.completeTo(ts + 1);
   const visit = {
     clickId: click && fixture.clickIds.encode(click),
     orderId: '1',
