@@ -9,7 +9,7 @@ import { lockProgramBalances } from '../books/program-lock.ts';
 import { type Database, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { destinations } from './destinations.ts';
 import { findLeftOut, type LeftOut, type RunScope } from './left-out.ts';
-import { buildJournal, PAYOUT_COLUMNS, type Payout, type PayoutItem, type PayoutPart } from './payouts.ts';
+import { buildJournal, PAYOUT_COLUMNS, type Payout, type PayoutPart } from './payouts.ts';
 import { type CurrencyLimits, limitsIn } from './provider.ts';
 
 /** Affiliates looked at in one transaction, and payouts handed over in one batch. */
@@ -165,12 +165,12 @@ async function buildAll(tx: DatabaseTransaction, options: StartOptions): Promise
   const limits = program && limitsIn(options.provider.limits, program.currency);
   const payouts: Payout[] = [];
   let runId: bigint | null = null;
-  let after: number | undefined = 0;
-  while (limits && after !== undefined) {
-    const batch: BuiltBatch = await buildBatch(tx, { ...options, limits, runId, awaitsApproval, after });
-    runId = batch.runId;
-    payouts.push(...batch.payouts);
-    after = batch.last;
+  const candidates = limits ? await findCandidates(tx, options) : [];
+  for (let from = 0; limits && from < candidates.length; from += PAYOUT_BATCH_SIZE) {
+    const batch = candidates.slice(from, from + PAYOUT_BATCH_SIZE);
+    const built: BuiltBatch = await buildBatch(tx, batch, { ...options, limits, runId, awaitsApproval });
+    runId = built.runId;
+    payouts.push(...built.payouts);
   }
   const paid = payouts.map(({ affiliateId }) => affiliateId);
   return { runId, vested, awaitsApproval, payouts, leftOut: await findLeftOut(tx, options, paid) };
@@ -178,15 +178,11 @@ async function buildAll(tx: DatabaseTransaction, options: StartOptions): Promise
 
 interface BatchOptions extends StartOptions, StartedRun {
   readonly limits: CurrencyLimits;
-  /** Only affiliates behind it. */
-  readonly after: number;
 }
 
 interface BuiltBatch {
   readonly runId: bigint | null;
   readonly payouts: readonly Payout[];
-  /** Where the next batch begins; undefined at the end. */
-  readonly last?: number | undefined;
 }
 
 /** Affiliates that may be paid, and their commissions that can be, both locked. */
@@ -199,25 +195,27 @@ interface Payable {
   }[];
 }
 
-/** Payouts of the next affiliates behind `after`. */
-async function buildBatch(tx: DatabaseTransaction, options: BatchOptions): Promise<BuiltBatch> {
-  const candidates = await findCandidates(tx, options);
-  const last = candidates.at(-1);
-  if (last === undefined) return { runId: options.runId, payouts: [] };
+/** Payouts of some who may be due. */
+async function buildBatch(
+  tx: DatabaseTransaction,
+  candidates: readonly number[],
+  options: BatchOptions,
+): Promise<BuiltBatch> {
   const payable = await lockPayable(tx, candidates, options);
-  const payouts = await insertPayouts(tx, options, payable);
+  const due = await findDue(tx, options, payable);
+  const payouts = await insertPayouts(tx, options, due);
   const runId = options.runId ?? (await runOf(tx, payouts));
   if (payouts.length > 0) {
-    const parts = await readBatchParts(tx, payouts);
+    const parts = await partsToMove(tx, due);
     await tx`
       update commissions c set state = 'in_payout' from payout_items i
       where i.commission_id = c.id and i.payout_id = any(${payouts.map(({ id }) => id)}::bigint[])`;
     await postJournals(
       tx,
-      payouts.map((payout) => buildJournal(payout, parts.get(payout.id) ?? [])),
+      payouts.map((payout) => buildJournal(payout, parts.get(payout.affiliateId) ?? [])),
     );
   }
-  return { runId, payouts, last: candidates.length < PAYOUT_BATCH_SIZE ? undefined : last };
+  return { runId, payouts };
 }
 
 async function runOf(tx: DatabaseTransaction, [payout]: readonly Payout[]): Promise<bigint | null> {
@@ -232,19 +230,18 @@ const mayBePaid = (tx: DatabaseTransaction, { affiliateId }: RunScope) => tx`
   (f.status = 'active' or (${affiliateId !== undefined} and f.status = 'terminated'))`;
 
 /** Affiliates who may be due, by id: available money, no payout under way. */
-async function findCandidates(tx: DatabaseTransaction, options: BatchOptions): Promise<number[]> {
-  const { programId, affiliateId = null, after } = options;
+async function findCandidates(tx: DatabaseTransaction, options: StartOptions): Promise<number[]> {
+  const { programId, affiliateId = null } = options;
   const rows = await tx<{ affiliateId: number }[]>`
     select a.affiliate_id from accounts a join affiliates f on f.id = a.affiliate_id
     join accounts j on j.affiliate_id = a.affiliate_id and j.currency = a.currency and j.kind = 'adjustments'
     where a.program_id = ${programId} and a.kind = 'available' and a.balance_minor + j.balance_minor > 0
-      and a.affiliate_id > ${after} and (${affiliateId}::integer is null or a.affiliate_id = ${affiliateId})
-      and ${mayBePaid(tx, options)}
+      and (${affiliateId}::integer is null or a.affiliate_id = ${affiliateId}) and ${mayBePaid(tx, options)}
       and not exists (
         select from payouts p where p.affiliate_id = a.affiliate_id and p.currency = a.currency
           and p.state in ('awaiting_approval', 'created', 'submitting', 'submitted', 'unknown')
       )
-    order by a.affiliate_id limit ${PAYOUT_BATCH_SIZE}`;
+    order by a.affiliate_id`;
   return rows.map((row) => row.affiliateId);
 }
 
@@ -271,26 +268,29 @@ async function lockPayable(
   };
 }
 
+/** A payout that is to be made, and what it consists of. */
+interface Due {
+  readonly affiliateId: number;
+  readonly currency: string;
+  readonly amountMinor: bigint;
+  readonly items: readonly PayoutPart[];
+}
+
 /**
- * Inserts the payouts that reach their minimum, with their items, in a batch of their own. Of what an affiliate has, the
- * oldest commissions are paid that the provider's largest payment takes, in multiples of its unit.
+ * The payouts that reach their minimum. Of what an affiliate has, the oldest commissions are paid that the provider's
+ * largest payment takes, in multiples of its unit.
  */
-async function insertPayouts(
-  tx: DatabaseTransaction,
-  options: BatchOptions,
-  payable: Payable,
-): Promise<Payout[]> {
-  const { now, provider, programId, affiliateId = null, actor, runId, awaitsApproval, limits } = options;
+async function findDue(tx: DatabaseTransaction, options: BatchOptions, payable: Payable): Promise<Due[]> {
+  const { now, programId, affiliateId = null, limits } = options;
   const isForOne = affiliateId !== null;
-  const rows = payable.commissions.map((commission) => ({
+  const given = payable.commissions.map((commission) => ({
     commission_id: commission.commissionId.toString(),
     affiliate_id: commission.affiliateId,
     amount_minor: commission.amountMinor.toString(),
   }));
-  // The client takes a list for column names only after a plain `select`: no `(select` may come before it.
-  return await tx<Payout[]>`
+  const rows = await tx<(Omit<Due, 'items'> & FoundParts)[]>`
     with commissions_of as (
-      select * from jsonb_to_recordset(${tx.json(rows)}::jsonb)
+      select * from jsonb_to_recordset(${tx.json(given)}::jsonb)
         as r (commission_id bigint, affiliate_id integer, amount_minor bigint)
     ), carried as (
       select a.affiliate_id, a.currency, a.balance_minor as debt_minor, j.balance_minor as adjustment_minor,
@@ -307,18 +307,20 @@ async function insertPayouts(
       ) as sum_minor
       from commissions_of r join carried c on c.affiliate_id = r.affiliate_id
     ), payable as (
-      select * from summed where sum_minor <= coalesce(${limits.largestMinor}::bigint, sum_minor)
+      select affiliate_id, sum(amount_minor) as minor,
+        jsonb_agg(jsonb_build_array(commission_id::text, amount_minor::text) order by commission_id) as commissions
+      from summed where sum_minor <= coalesce(${limits.largestMinor}::bigint, sum_minor)
+      group by affiliate_id
     ), owed as (
       select c.*, c.carried_minor + coalesce(p.minor, 0) as payable_minor,
-        c.carried_minor + coalesce(w.minor, 0) as whole_minor, coalesce(p.minor, 0) as commissions_minor
+        c.carried_minor + coalesce(w.minor, 0) as whole_minor, coalesce(p.minor, 0) as commissions_minor,
+        coalesce(p.commissions, '[]') as commissions
       from carried c
-      left join (select affiliate_id, sum(amount_minor) as minor from payable group by affiliate_id) p
-        on p.affiliate_id = c.affiliate_id
+      left join payable p on p.affiliate_id = c.affiliate_id
       left join (select affiliate_id, sum(amount_minor) as minor from commissions_of group by affiliate_id) w
         on w.affiliate_id = c.affiliate_id
     ), due as (
-      select owed.*, d.kind, d.details, d.hint, d.method_version, d.set_by,
-        (trunc(least(owed.payable_minor, ${limits.largestMinor}::bigint) / ${limits.unitMinor}::bigint)
+      select owed.*, (trunc(least(owed.payable_minor, ${limits.largestMinor}::bigint) / ${limits.unitMinor}::bigint)
           * ${limits.unitMinor}::bigint)::bigint as amount_minor
       from owed join ${destinations(tx, options)} d on d.affiliate_id = owed.affiliate_id
       cross join lateral (
@@ -335,75 +337,120 @@ async function insertPayouts(
             and p.created_at >= date_trunc(
               case t.payout_schedule when 'weekly' then 'week' else 'month' end, ${now}::timestamptz, 'UTC')
         ))
-    ), parts as (
+    )
+    select affiliate_id, currency, amount_minor, commissions, debt_minor,
       -- What of adjustments is not paid stays one, and is no rest: if the payout comes back, so do they, not to what is available.
-      select due.*, (adjustment_minor - least(
+      (adjustment_minor - least(
         greatest(commissions_minor + debt_minor + adjustment_minor - amount_minor, 0), greatest(adjustment_minor, 0)
       ))::bigint as adjusted_minor
-      from due
+    from due order by affiliate_id`;
+  return rows.map(({ commissions, debtMinor, adjustedMinor, ...due }) => ({
+    ...due,
+    items: itemsOf(due.amountMinor, { commissions, debtMinor, adjustedMinor }),
+  }));
+}
+
+/** What a payout pays and nets, as it is found: ids and amounts of its commissions as text. */
+interface FoundParts {
+  readonly commissions: readonly (readonly [id: string, amountMinor: string])[];
+  readonly debtMinor: bigint;
+  readonly adjustedMinor: bigint;
+}
+
+function itemsOf(payoutMinor: bigint, { commissions, debtMinor, adjustedMinor }: FoundParts): PayoutPart[] {
+  const paid = commissions.map(([id, amount]) => ({
+    kind: 'commission' as const,
+    commissionId: BigInt(id),
+    amountMinor: BigInt(amount),
+  }));
+  const restMinor = paid.reduce(
+    (rest, one) => rest - one.amountMinor,
+    payoutMinor - debtMinor - adjustedMinor,
+  );
+  const others = [
+    { kind: 'debt' as const, commissionId: null, amountMinor: debtMinor },
+    { kind: 'adjustment' as const, commissionId: null, amountMinor: adjustedMinor },
+    { kind: 'rest' as const, commissionId: null, amountMinor: restMinor },
+  ];
+  return [...paid, ...others.filter(({ amountMinor }) => amountMinor !== 0n)];
+}
+
+/**
+ * Inserts payouts to the methods of now, with their items, in a batch of their own. They are given as data, not as a further step of the
+ * statement that finds them: for its many steps the planner expects a single row, and joins them row by row.
+ */
+async function insertPayouts(
+  tx: DatabaseTransaction,
+  options: BatchOptions,
+  due: readonly Due[],
+): Promise<Payout[]> {
+  const { provider, programId, affiliateId = null, actor, runId, awaitsApproval } = options;
+  if (due.length === 0) return [];
+  const rows = due.map((one) => ({
+    affiliate_id: one.affiliateId,
+    currency: one.currency,
+    amount_minor: one.amountMinor.toString(),
+  }));
+  const items = due
+    .flatMap(({ affiliateId: owner, items: parts }) => parts.map((part) => ({ owner, ...part })))
+    .map(({ owner, kind, commissionId, amountMinor }, position) => ({
+      position,
+      affiliate_id: owner,
+      kind,
+      commission_id: commissionId?.toString() ?? null,
+      amount_minor: amountMinor.toString(),
+    }));
+  // The client takes a list for column names only after a plain `select`: no `(select` may come before it.
+  return await tx<Payout[]>`
+    with due as (
+      select * from jsonb_to_recordset(${tx.json(rows)}::jsonb) as d (affiliate_id integer, currency text, amount_minor bigint)
     ), run as (
       insert into payout_runs (program_id, affiliate_id, provider, state, started_by)
       select ${programId}, ${affiliateId}::integer, ${provider.name},
         ${awaitsApproval ? 'awaiting_approval' : 'confirmed'}, ${actor}
-      from due where ${runId}::bigint is null limit 1
+      where ${runId}::bigint is null
       returning id
     ), batch as (
       insert into payout_batches (program_id, provider, run_id)
-      select ${programId}, ${provider.name}, coalesce(${runId}::bigint, (select id from run)) from due limit 1
+      select ${programId}, ${provider.name}, coalesce(${runId}::bigint, (select id from run))
       returning id
     ), made as (
       insert into payouts (batch_id, program_id, affiliate_id, currency, amount_minor, provider, state, destination_kind,
         destination_details, destination_hint, method_version, destination_set_by)
       select batch.id, ${programId}, due.affiliate_id, due.currency, due.amount_minor, ${provider.name},
-        ${awaitsApproval ? 'awaiting_approval' : 'created'}, due.kind, due.details, due.hint, due.method_version,
-        due.set_by
-      from due cross join batch order by due.affiliate_id
+        ${awaitsApproval ? 'awaiting_approval' : 'created'}, m.kind, m.details, m.hint, m.version, m.changed_by
+      from due join payout_methods m on m.affiliate_id = due.affiliate_id cross join batch order by due.affiliate_id
       returning *
     ), items as (
       insert into payout_items (payout_id, kind, commission_id, amount_minor)
-      select made.id, 'commission', r.commission_id, r.amount_minor
-      from made join payable r on r.affiliate_id = made.affiliate_id
-      union all
-      select made.id, 'debt', null, due.debt_minor
-      from made join due on due.affiliate_id = made.affiliate_id where due.debt_minor < 0
-      union all
-      select made.id, 'adjustment', null, parts.adjusted_minor
-      from made join parts on parts.affiliate_id = made.affiliate_id where parts.adjusted_minor <> 0
-      union all
-      select made.id, 'rest', null,
-        (parts.amount_minor - parts.commissions_minor - parts.debt_minor - parts.adjusted_minor)::bigint
-      from made join parts on parts.affiliate_id = made.affiliate_id
-      where parts.amount_minor <> parts.commissions_minor + parts.debt_minor + parts.adjusted_minor
+      select made.id, i.kind, i.commission_id, i.amount_minor
+      from jsonb_to_recordset(${tx.json(items)}::jsonb)
+        as i (position integer, affiliate_id integer, kind text, commission_id bigint, amount_minor bigint)
+      join made on made.affiliate_id = i.affiliate_id order by i.position
     )
     select ${tx(PAYOUT_COLUMNS)} from made order by id`;
 }
 
-/** What the payouts just made consist of; the debt they net is that of their affiliates' oldest refunds. */
-async function readBatchParts(
+/** What the journals of payouts move, by affiliate; the debt they net is that of their affiliates' oldest refunds. */
+async function partsToMove(
   tx: DatabaseTransaction,
-  payouts: readonly Payout[],
-): Promise<Map<bigint, PayoutPart[]>> {
-  const items = await tx<Omit<PayoutItem, 'id'>[]>`
-    select payout_id, kind, commission_id, amount_minor from payout_items
-    where payout_id = any(${payouts.map(({ id }) => id)}::bigint[]) order by id`;
-  const payoutsById = new Map(payouts.map((payout) => [payout.id, payout]));
-  const debtorOf = ({ kind, payoutId }: (typeof items)[number]) =>
-    kind === 'debt' ? payoutsById.get(payoutId)?.affiliateId : undefined;
-  const affiliateIds = items.map(debtorOf).filter((id) => id !== undefined);
+  due: readonly Due[],
+): Promise<Map<number, readonly PayoutPart[]>> {
+  const affiliateIds = due
+    .filter(({ items }) => items.some(({ kind }) => kind === 'debt'))
+    .map(({ affiliateId }) => affiliateId);
   // A refund in this moment only adds to what is owed.
   const owed =
     affiliateIds.length === 0 ? undefined : await readOwed(tx, { affiliateIds, whereMoneyLeft: false });
-  const byPayout = new Map<bigint, PayoutPart[]>();
-  for (const item of items) {
-    const { payoutId, kind, commissionId, amountMinor } = item;
-    const netted = firstOwed(owed?.get(debtorOf(item) ?? 0) ?? [], -amountMinor);
-    const parts =
-      kind === 'debt'
-        ? netted.map((one) => ({ kind, commissionId: one.commissionId, amountMinor: -one.amountMinor }))
-        : [{ kind, commissionId, amountMinor }];
-    const known = byPayout.get(payoutId);
-    if (known) known.push(...parts);
-    else byPayout.set(payoutId, parts);
-  }
-  return byPayout;
+  const parts = ({ affiliateId, items }: Due) =>
+    items.flatMap((item): readonly PayoutPart[] => {
+      if (item.kind !== 'debt') return [item];
+      const netted = firstOwed(owed?.get(affiliateId) ?? [], -item.amountMinor);
+      return netted.map(({ commissionId, amountMinor }) => ({
+        kind: 'debt',
+        commissionId,
+        amountMinor: -amountMinor,
+      }));
+    });
+  return new Map(due.map((one) => [one.affiliateId, parts(one)]));
 }
