@@ -275,8 +275,9 @@ test('a file of payouts that have ended is given out only when it is asked for a
   expect((await post(path, { again: true })).status).toBe(200);
 });
 
-/** Everything before is closed, so that what comes is all there is. */
+/** Everything before is paid, so that what comes is all there is. */
 async function closeAll(): Promise<void> {
+  await api.runPayouts(tenant.keys.operator);
   for (const { id, state } of await payouts()) {
     if (state === 'submitted') await post(`/v1/payouts/${id}/mark-paid`);
   }
@@ -340,15 +341,9 @@ async function oneOnItsWay(): Promise<string> {
   await closeAll();
   await earn('Jo Example');
   await api.runPayouts(tenant.keys.operator);
-  await closeAllBut((await payouts())[0]?.id);
   const [sent] = await api.ledger<{ providerKey: string }[]>`
     select provider_key from payouts where state = 'submitted' and program_id = ${tenant.programId}`;
   return sent?.providerKey ?? '';
-}
-async function closeAllBut(kept: string | undefined): Promise<void> {
-  for (const { id, state } of await payouts()) {
-    if (state === 'submitted' && id !== kept) await post(`/v1/payouts/${id}/mark-paid`);
-  }
 }
 const outcomes = async (xml: string) =>
   ((await results(xml)).body.rows as { outcome: string; state: string; detail: string | null }[]).map(
@@ -382,7 +377,7 @@ test('a double booking of which one is given back stays paid, in one file in any
     expect((await payouts())[0]).toMatchObject({ state: 'paid', failure: null });
   }
   const { body: preview } = await api.call('GET', '/v1/payouts/preview', { key: tenant.keys.finance });
-  expect(preview.payouts).toEqual([]);
+  expect(preview.payouts).toBe(0);
   expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
 });
 
@@ -434,6 +429,7 @@ test('a return that a person has recorded, or that comes without its debit, is a
 });
 
 test('hostile XML is refused, and nothing of it is done', async () => {
+  await oneOnItsWay();
   const [open] = (await payouts()).filter(({ state }) => state === 'submitted');
   const entity = `<!DOCTYPE d [<!ENTITY k "pay">]>${booked(['&k;', 'DBIT'])}`;
   for (const xml of [entity, '<Document>', 'payment_key\n1\n', booked()]) {
