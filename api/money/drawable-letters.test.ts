@@ -29,7 +29,7 @@ test.each([
   // Its joiner is drawn as nothing.
   ['👩\u200d💻', ':woman:\u200d:computer:'],
   ['a\tb\u0007c\nd', 'a b c\nd'],
-  // Of private use: nobody knows what it is.
+  // Of private use, with no meaning here.
   ['\ue000', '?'],
 ])('%j is drawn as %j', (text, drawn) => {
   expect(draw(text)).toBe(drawn);

@@ -381,15 +381,15 @@ test('a double booking of which one is given back stays paid, in one file in any
   expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
 });
 
-test('a double booking over several files is told until it is given back, and a payout returns once no debit is left', async () => {
+test('a double booking over several files is reported until it is given back, and a payout returns once no debit is left', async () => {
   const key = await oneOnItsWay();
   const debit = (reference: string) => booked([key, 'DBIT', { reference }]);
   const credit = (reference: string) => booked([key, 'CRDT', { reference, code: 'AC04' }]);
   expect(await outcomes(debit('A'))).toEqual([['recorded', 'paid', null]]);
   expect(await outcomes(debit('A'))).toEqual([['repeated', 'paid', null]]);
-  const told = 'the bank has debited it 2 times and given back 0: it was to be paid once';
+  const unexplained = 'the bank has debited it 2 times and given back 0: it was to be paid once';
   for (let time = 0; time < 2; time++) {
-    expect(await outcomes(debit('B'))).toEqual([['contradicts', 'paid', told]]);
+    expect(await outcomes(debit('B'))).toEqual([['contradicts', 'paid', unexplained]]);
   }
   // A cent less, other money: no booking of this payment.
   for (const wrong of [{ amount: '9.99' }, { amount: '10.00', currency: 'USD' }]) {

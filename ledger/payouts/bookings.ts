@@ -2,7 +2,7 @@ import type { DatabaseTransaction } from '../postgres/db.ts';
 
 /**
  * What a bank has booked of a payout. A bank books a debit twice by mistake and gives one of the two back, often in a later
- * file: that credit is no return of the payout, which without the bookings it could not be told from.
+ * file: that credit is no return of the payout, which looks the same without the bookings.
  */
 export interface Bookings {
   readonly debits: number;

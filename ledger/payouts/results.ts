@@ -144,7 +144,7 @@ async function applyResult(
     : { payoutId, outcome, state, detail: null };
 }
 
-/** What a person has to ask the bank about a further debit; undefined: nothing. A return that was told otherwise is a credit. */
+/** What a person has to ask the bank about a further debit; undefined: nothing. A return that was recorded by other means is a credit. */
 function unexplained(booking: Booking, bookings: Bookings, state: PayoutState): string | undefined {
   const { debits, credits, firstDebit } = bookings;
   if (booking.direction !== 'debit' || booking.reference === firstDebit) return undefined;

@@ -113,12 +113,10 @@ const termsView = z
     valid_from: timeText.nullable().meta({ description: 'Null: since ever.' }),
     valid_to: timeText.nullable().meta({ description: 'Null: until further notice.' }),
     commission_type: z.enum(COMMISSION_TYPES),
-    rate_bps: z
-      .number()
-      .meta({
-        description:
-          'Hundredths of a percent with at most two decimals, as all rates: 1000 is 10 %, 712.5 is 7.125 %.',
-      }),
+    rate_bps: z.number().meta({
+      description:
+        'Hundredths of a percent with at most two decimals, as all rates: 1000 is 10 %, 712.5 is 7.125 %.',
+    }),
     fixed: moneyText,
     fixed_within_order: z.boolean().meta({
       description: 'The fixed commission is cut to the amount of the order; percentages always are.',
