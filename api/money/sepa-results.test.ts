@@ -221,6 +221,7 @@ describe('refuses', () => {
     ['entities that point elsewhere', outside, /no document type/],
     ['a document type in lower case', '<!doctype html><html></html>', /no document type/],
     ['what is not well-formed', '<Document><CstmrPmtStsRpt></Document>', /not well-formed/],
+    ['a NUL', notification(entry('DBIT', 'BOOK', details('pay\0', '1.00'))), /no NUL/],
     ['no XML', 'payment_key\npay-1\n', /not well-formed|must be a pain\.002/],
     ['another message', '<Document><FIToFIPmtStsRpt/></Document>', /must be a pain\.002/],
     ['names of prototypes', '<Document><__proto__><x>1</x></__proto__></Document>', /./],
@@ -233,6 +234,16 @@ describe('refuses', () => {
   test('an amount that is none, in its row', () => {
     const { rows } = readSepaResults(notification(entry('DBIT', 'BOOK', details('pay-1', '1,00'))));
     expect(rows).toMatchObject([{ result: { field: 'amount' } }]);
+  });
+
+  test('a namespace of the bank’s own is read, and a wrapper around the document is not', () => {
+    const own = notification(entry('DBIT', 'BOOK', details('pay-1', '1.00'))).replace(
+      'urn:iso:std',
+      'urn:bank',
+    );
+    expect(readSepaResults(own).rows).toMatchObject([{ paymentKey: 'pay-1', result: { status: 'paid' } }]);
+    const wrapped = own.replace(/<ns:Document.*<\/ns:Document>/s, '<Envelope>$&</Envelope>');
+    expect(() => readSepaResults(wrapped)).toThrow(/^body: /);
   });
 
   test('an entity in a text is a text', () => {
