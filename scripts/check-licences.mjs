@@ -53,7 +53,7 @@ const sorted = [...packages.values()].sort((a, b) =>
 
 const refused = sorted.filter(
   ({ licence }) =>
-    !licence.split(/\s+(?:AND|OR)\s+/).some((one) => PERMISSIVE.includes(one.replaceAll(/[()]/g, ''))),
+    !licence.split(/\s+(?:AND|OR)\s+/i).some((one) => PERMISSIVE.includes(one.replaceAll(/[()]/g, ''))),
 );
 for (const { name, version, licence } of refused) {
   process.stdout.write(

@@ -54,6 +54,8 @@ export interface ResultRow {
   readonly line: number;
   readonly paymentKey: string;
   readonly result: PaymentResult | 'open' | InputError;
+  /** The message by whose status alone it has this result; undefined: it has one of its own. */
+  readonly byMessage?: string | undefined;
 }
 
 /** The rows of a result file. @throws InputError `body`. */

@@ -167,6 +167,52 @@ describe('camt.054', () => {
   });
 });
 
+describe('a booking', () => {
+  const references = (xml: string) =>
+    readSepaResults(xml).rows.map(({ result }) =>
+      typeof result === 'object' && 'booking' in result ? result.booking?.reference : result,
+    );
+  const withReference = (one: string, reference: string) =>
+    one.replace('</CdtDbtInd>', `</CdtDbtInd><AcctSvcrRef>${reference}</AcctSvcrRef>`);
+  const own = (key: string, reference: string) =>
+    `<TxDtls><Refs><AcctSvcrRef>${reference}</AcctSvcrRef><EndToEndId>${key}</EndToEndId></Refs><Amt Ccy="EUR">1.00</Amt></TxDtls>`;
+
+  test('is known in another file by the bank’s reference of the transaction, else of the entry', () => {
+    const one = entry('DBIT', 'BOOK', own('pay-1', 'T1'), own('pay-1', 'T2'));
+    const two = withReference(
+      entry('DBIT', 'BOOK', details('pay-1', '1.00'), details('pay-2', '1.00')),
+      'E1',
+    );
+    expect(references(notification(one, two))).toEqual(['T1', 'T2', 'E1 #1', 'E1 #1']);
+    expect(references(notification(two, one, two))).toEqual(['E1 #1', 'E1 #1', 'T1', 'T2', 'E1 #1', 'E1 #1']);
+    const twice = withReference(
+      entry('DBIT', 'BOOK', details('pay-1', '1.00'), details('pay-1', '1.00')),
+      'E1',
+    );
+    expect(references(notification(twice))).toEqual(['E1 #1', 'E1 #2']);
+  });
+
+  test('without a reference is known by its day and its number among those of the payment', () => {
+    const on = (day: string, direction = 'DBIT') =>
+      entry(direction, 'BOOK', details('pay-1', '1.00')).replace(
+        '</CdtDbtInd>',
+        `</CdtDbtInd><BookgDt><Dt>${day}</Dt></BookgDt>`,
+      );
+    const file = notification(on('2026-11-01'), on('2026-11-01'), on('2026-11-02'), on('2026-11-01', 'CRDT'));
+    expect(references(file)).toEqual(['2026-11-01 #1', '2026-11-01 #2', '2026-11-02 #1', '2026-11-01 #1']);
+    expect(references(file)).toEqual(references(file));
+    expect(references(notification(entry('DBIT', 'BOOK', details('pay-1', '1.00'))))).toEqual(['no day #1']);
+  });
+
+  test('with an endless reference is refused in its row', () => {
+    const endless = entry('DBIT', 'BOOK', own('pay-1', 'x'.repeat(141)), own('pay-2', 'T2'));
+    expect(readSepaResults(notification(endless)).rows).toMatchObject([
+      { result: { field: 'AcctSvcrRef' } },
+      { result: { status: 'paid' } },
+    ]);
+  });
+});
+
 describe('refuses', () => {
   const bomb = `<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY lol "lol"><!ENTITY lol2 "&lol;&lol;">]><Document>&lol2;</Document>`;
   const outside = `<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><Document>&x;</Document>`;
@@ -175,6 +221,7 @@ describe('refuses', () => {
     ['entities that point elsewhere', outside, /no document type/],
     ['a document type in lower case', '<!doctype html><html></html>', /no document type/],
     ['what is not well-formed', '<Document><CstmrPmtStsRpt></Document>', /not well-formed/],
+    ['a NUL', notification(entry('DBIT', 'BOOK', details('pay\0', '1.00'))), /no NUL/],
     ['no XML', 'payment_key\npay-1\n', /not well-formed|must be a pain\.002/],
     ['another message', '<Document><FIToFIPmtStsRpt/></Document>', /must be a pain\.002/],
     ['names of prototypes', '<Document><__proto__><x>1</x></__proto__></Document>', /./],
@@ -187,6 +234,16 @@ describe('refuses', () => {
   test('an amount that is none, in its row', () => {
     const { rows } = readSepaResults(notification(entry('DBIT', 'BOOK', details('pay-1', '1,00'))));
     expect(rows).toMatchObject([{ result: { field: 'amount' } }]);
+  });
+
+  test('a namespace of the bank’s own is read, and a wrapper around the document is not', () => {
+    const own = notification(entry('DBIT', 'BOOK', details('pay-1', '1.00'))).replace(
+      'urn:iso:std',
+      'urn:bank',
+    );
+    expect(readSepaResults(own).rows).toMatchObject([{ paymentKey: 'pay-1', result: { status: 'paid' } }]);
+    const wrapped = own.replace(/<ns:Document.*<\/ns:Document>/s, '<Envelope>$&</Envelope>');
+    expect(() => readSepaResults(wrapped)).toThrow(/^body: /);
   });
 
   test('an entity in a text is a text', () => {

@@ -65,6 +65,8 @@ function parseXml(xml: string): Node {
   if (/<!(?:DOCTYPE|ENTITY)/i.test(xml)) {
     throw new InputError('body', 'must have no document type and no entities of its own');
   }
+  // XML has no such character, PostgreSQL takes none, and the parser lets it pass.
+  if (xml.includes('\0')) throw new InputError('body', 'must have no NUL characters');
   const valid = XMLValidator.validate(xml);
   if (valid !== true) {
     throw new InputError('body', `is not well-formed XML: line ${valid.err.line}, ${valid.err.msg}`);
@@ -146,13 +148,15 @@ function readStatusReport(report: Node): SepaResults {
   const transfers = payments.flatMap((payment) =>
     listAt(payment, 'TxInfAndSts').map((transfer) => ({
       transfer,
+      own: textAt(transfer, 'TxSts'),
       // A transfer without a status has that of what it is in.
-      status: textAt(transfer, 'TxSts') ?? textAt(payment, 'PmtInfSts') ?? textAt(group, 'GrpSts'),
+      ofMessage: textAt(payment, 'PmtInfSts') ?? textAt(group, 'GrpSts'),
     })),
   );
-  const rows = transfers.map(({ transfer, status }, i): ResultRow => {
+  const rows = transfers.map(({ transfer, own, ofMessage }, i): ResultRow => {
     const paymentKey = textAt(transfer, 'OrgnlEndToEndId') ?? '';
-    return { line: i + 1, paymentKey, result: read(() => transferResult(paymentKey, transfer, status)) };
+    const result = read(() => transferResult(paymentKey, transfer, own ?? ofMessage));
+    return { line: i + 1, paymentKey, result, ...(own === undefined && { byMessage: messageId }) };
   });
   const refusing = [
     { node: group, status: textAt(group, 'GrpSts') },
@@ -204,16 +208,54 @@ function readNotification(notification: Node): ResultRow[] {
     const isAlone = details.length <= 1;
     return (details.length === 0 ? [entry] : details).map((transaction) => ({ entry, transaction, isAlone }));
   });
+  const referenceOf = bookingReferences();
   return transactions.map((booked, i) => {
     const paymentKey = textAt(booked.transaction, 'Refs', 'EndToEndId') ?? '';
-    return { line: i + 1, paymentKey, result: read(() => bookedResult(paymentKey, booked)) };
+    const result = read(() => bookedResult(paymentKey, { ...booked, referenceOf }));
+    return { line: i + 1, paymentKey, result };
   });
+}
+
+/** An entry, and its transaction: the entry itself where it has no details. */
+interface Booked {
+  readonly entry: Node;
+  readonly transaction: Node;
+  readonly isAlone: boolean;
+}
+
+/** ISO 20022's Max35Text, with room for banks that write more. */
+const MAX_BANK_REFERENCE_LENGTH = 140;
+
+/**
+ * By what the same booking is known in another file: the bank's own reference of the transaction, or of the entry with a
+ * number among those of the payment in it. Where the bank gives none, the day with a number among those in the file.
+ */
+function bookingReferences(): (providerKey: string, direction: string, booked: Booked) => string {
+  const counts = new Map<unknown, Map<string, number>>();
+  return (providerKey, direction, { entry, transaction }) => {
+    const own = textAt(transaction, 'Refs', 'AcctSvcrRef');
+    const ofEntry = textAt(entry, 'AcctSvcrRef');
+    const day = textAt(entry, 'BookgDt', 'Dt') ?? textAt(entry, 'BookgDt', 'DtTm')?.slice(0, 10) ?? 'no day';
+    const reference = own ?? ofEntry ?? day;
+    if (reference.length > MAX_BANK_REFERENCE_LENGTH) {
+      throw new InputError('AcctSvcrRef', `must not exceed ${MAX_BANK_REFERENCE_LENGTH} characters`);
+    }
+    if (own !== undefined) return own;
+    const within = ofEntry === undefined ? 'the file' : entry;
+    const counted = counts.get(within) ?? new Map<string, number>();
+    counts.set(within, counted);
+    const key = JSON.stringify([providerKey, direction, reference]);
+    const number = (counted.get(key) ?? 0) + 1;
+    counted.set(key, number);
+    return `${reference} #${number}`;
+  };
 }
 
 function bookedResult(
   providerKey: string,
-  { entry, transaction, isAlone }: { entry: Node; transaction: Node; isAlone: boolean },
+  { referenceOf, ...booked }: Booked & { referenceOf: ReturnType<typeof bookingReferences> },
 ): ResultRow['result'] {
+  const { entry, transaction, isAlone } = booked;
   if (providerKey === '') return new InputError('EndToEndId', 'is required: the entry names no payment');
   // Up to version 4 the status is the element's text, later a code within it.
   const status = textAt(entry, 'Sts', 'Cd') ?? textAt(entry, 'Sts');
@@ -226,13 +268,17 @@ function bookedResult(
   const amount =
     ofTransaction.amountMinor === undefined && isAlone ? amountAt(entry, [['Amt']]) : ofTransaction;
   const direction = textAt(transaction, 'CdtDbtInd') ?? textAt(entry, 'CdtDbtInd');
-  if (direction === 'DBIT') return { providerKey, status: 'paid', accountRefused: false, ...amount };
+  if (direction === 'DBIT') {
+    const booking = { direction: 'debit', reference: referenceOf(providerKey, direction, booked) } as const;
+    return { providerKey, status: 'paid', accountRefused: false, ...amount, booking };
+  }
   if (direction !== 'CRDT') return new InputError('CdtDbtInd', 'must be DBIT or CRDT');
   // Who was paid knows the reference, and could send a cent under it.
   if (amount.amountMinor === undefined) return new InputError('Amt', 'is required of what has come back');
   const code = textAt(transaction, 'RtrInf', 'Rsn', 'Cd') ?? textAt(transaction, 'RtrInf', 'Rsn', 'Prtry');
   const words = textAt(transaction, 'RtrInf', 'AddtlInf');
-  return { providerKey, status: 'returned', ...reasonOf(code, words), ...amount };
+  const booking = { direction: 'credit', reference: referenceOf(providerKey, direction, booked) } as const;
+  return { providerKey, status: 'returned', ...reasonOf(code, words), ...amount, booking };
 }
 
 /** A row's fault instead of the file's. */

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { auditLedger } from '../../ledger/audit/audit.ts';
+import type { PayoutProvider } from '../../ledger/payouts/provider.ts';
 import { createSepaProvider } from '../../ledger/payouts/providers/sepa-xml.ts';
+import { reconcilePayouts } from '../../ledger/payouts/submit.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { setTerms } from '../../ledger/programs/terms.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
@@ -14,8 +16,21 @@ const DEBTOR = { name: 'Größer & Söhne GmbH', iban: 'NL91 ABNA 0417 1643 00',
 let api: TestApi;
 let tenant: Tenant;
 let affiliates: number[];
+/** Its file cannot be written while this is so. */
+let isDiskFull = false;
+let provider: PayoutProvider;
 beforeAll(async () => {
-  const providerIn = (folder: string) => createSepaProvider({ folder, debtor: DEBTOR });
+  const providerIn = (folder: string): PayoutProvider => {
+    const sepa = createSepaProvider({ folder, debtor: DEBTOR });
+    provider = {
+      ...sepa,
+      submit: async (batch) => {
+        if (isDiskFull) throw new Error('the disk is full');
+        return await sepa.submit(batch);
+      },
+    };
+    return provider;
+  };
   api = await startTestApi(undefined, undefined, undefined, providerIn);
   tenant = await api.tenant('sepa');
   await setTerms(api.ledger, {
@@ -76,13 +91,28 @@ const results = (xml: string, dryRun = false) =>
     raw: xml,
     headers: { 'content-type': 'application/xml' },
   });
-const booked = (...transactions: [key: string, direction: 'DBIT' | 'CRDT', code?: string][]) =>
+interface Booked {
+  readonly code?: string;
+  /** The bank's own. */
+  readonly reference?: string;
+  readonly amount?: string;
+  readonly currency?: string;
+}
+const booked = (...transactions: [key: string, direction: 'DBIT' | 'CRDT', more?: string | Booked][]) =>
   `<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.054.001.08"><BkToCstmrDbtCdtNtfctn><Ntfctn>${transactions
-    .map(
-      ([key, direction, code]) => `<Ntry><Amt Ccy="EUR">10.00</Amt><CdtDbtInd>${direction}</CdtDbtInd>
-      <Sts><Cd>BOOK</Cd></Sts><NtryDtls><TxDtls><Refs><EndToEndId>${key}</EndToEndId></Refs><Amt Ccy="EUR">10.00</Amt>
-      ${code ? `<RtrInf><Rsn><Cd>${code}</Cd></Rsn></RtrInf>` : ''}</TxDtls></NtryDtls></Ntry>`,
-    )
+    .map(([key, direction, more = {}]) => {
+      const {
+        code,
+        reference,
+        amount = '10.00',
+        currency = 'EUR',
+      } = typeof more === 'string' ? { code: more } : more;
+      const own = reference === undefined ? '' : `<AcctSvcrRef>${reference}</AcctSvcrRef>`;
+      const back = code === undefined ? '' : `<RtrInf><Rsn><Cd>${code}</Cd></Rsn></RtrInf>`;
+      return `<Ntry><Amt Ccy="${currency}">${amount}</Amt><CdtDbtInd>${direction}</CdtDbtInd>
+      <Sts><Cd>BOOK</Cd></Sts><NtryDtls><TxDtls><Refs>${own}<EndToEndId>${key}</EndToEndId></Refs>
+      <Amt Ccy="${currency}">${amount}</Amt>${back}</TxDtls></NtryDtls></Ntry>`;
+    })
     .join('')}</Ntfctn></BkToCstmrDbtCdtNtfctn></Document>`;
 
 test('a run is one file by the rules of the scheme, with the holders as every bank reads them', async () => {
@@ -245,7 +275,161 @@ test('a file of payouts that have ended is given out only when it is asked for a
   expect((await post(path, { again: true })).status).toBe(200);
 });
 
+/** Everything before is paid, so that what comes is all there is. */
+async function closeAll(): Promise<void> {
+  await api.runPayouts(tenant.keys.operator);
+  for (const { id, state } of await payouts()) {
+    if (state === 'submitted') await post(`/v1/payouts/${id}/mark-paid`);
+  }
+}
+
+test('a message of payments that were handed over again is refused alone, and no status reaches a payment of another message', async () => {
+  await closeAll();
+  const holders = ['Gus Example', 'Hal Example', 'Ida Example'];
+  const [, , third = 0] = [
+    await earn(holders[0] ?? ''),
+    await earn(holders[1] ?? ''),
+    await earn(holders[2] ?? ''),
+  ];
+  isDiskFull = true;
+  await api.runPayouts(tenant.keys.operator);
+  isDiskFull = false;
+  const again = () => reconcilePayouts(api.ledger, { now: new Date(), provider, secretBox: api.secretBox });
+  const setStatus = (status: string) =>
+    api.ledger`update affiliates set status = ${status} where id = ${third}`;
+  await setStatus('suspended');
+  expect(await again()).toEqual({ asked: 3, resubmitted: 2, unknown: 1 });
+  await setStatus('active');
+  expect(await again()).toEqual({ asked: 1, resubmitted: 1, unknown: 0 });
+  const { body } = await api.call('GET', '/v1/payout-files', { key: tenant.keys.finance });
+  const [{ id }] = body.data as [{ id: string }];
+  const { body: download } = await post(`/v1/payout-files/${id}/download`);
+  const files = (download.files as { text: string }[]).map(({ text }) => readCreditTransfers(text));
+  const [two, one] = files.toSorted((a, b) => b.transfers.length - a.transfers.length);
+  const [first = '', second = ''] = two?.transfers.map(({ endToEndId }) => endToEndId) ?? [];
+  const [last = ''] = one?.transfers.map(({ endToEndId }) => endToEndId) ?? [];
+  const refusal = (messageId: string | undefined, inside: string) =>
+    pain002(`<OrgnlGrpInfAndSts><OrgnlMsgId>${messageId}</OrgnlMsgId><GrpSts>RJCT</GrpSts>
+      <StsRsnInf><Rsn><Cd>FF01</Cd></Rsn></StsRsnInf></OrgnlGrpInfAndSts><OrgnlPmtInfAndSts>${inside}</OrgnlPmtInfAndSts>`);
+  const named = (key: string, status = '') =>
+    `<TxInfAndSts><OrgnlEndToEndId>${key}</OrgnlEndToEndId>${status}</TxInfAndSts>`;
+  const report = refusal(one?.messageId, named(first) + named(second, '<TxSts>ACSC</TxSts>') + named(last));
+  expect((await results(report)).body).toMatchObject({
+    recorded: 2,
+    rows: [
+      { payment_key: first, outcome: 'refused', detail: expect.stringContaining('another payment file') },
+      { payment_key: second, outcome: 'recorded', state: 'paid' },
+      { payment_key: last, outcome: 'recorded', state: 'failed' },
+    ],
+  });
+  expect((await payouts()).slice(0, 3).map(({ state }) => state)).toEqual(['failed', 'paid', 'submitted']);
+  const whole = (await results(refusal(two?.messageId, ''))).body;
+  // What was paid in between has not failed.
+  expect(whole).toMatchObject({ recorded: 1, rows: [{ payment_key: first, state: 'failed' }] });
+  const other = await api.tenant('foreign');
+  const foreign = await api.call('POST', '/v1/payouts/results?dry_run=true', {
+    key: other.keys.finance,
+    raw: refusal(one?.messageId, ''),
+    headers: { 'content-type': 'application/xml' },
+  });
+  expect(foreign.body).toMatchObject({ recorded: 0, rows: [{ outcome: 'not_found' }] });
+  expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+});
+
+/** The key of a payment of 10.00 that is on its way alone. */
+async function oneOnItsWay(): Promise<string> {
+  await closeAll();
+  await earn('Jo Example');
+  await api.runPayouts(tenant.keys.operator);
+  const [sent] = await api.ledger<{ providerKey: string }[]>`
+    select provider_key from payouts where state = 'submitted' and program_id = ${tenant.programId}`;
+  return sent?.providerKey ?? '';
+}
+const outcomes = async (xml: string) =>
+  ((await results(xml)).body.rows as { outcome: string; state: string; detail: string | null }[]).map(
+    ({ outcome, state, detail }) => [outcome, state, detail],
+  );
+
+test('a double booking of which one is given back stays paid, in one file in any order, read twice and at once', async () => {
+  for (const [i, order] of [
+    [0, 1, 2],
+    [2, 0, 1],
+  ].entries()) {
+    const key = await oneOnItsWay();
+    const bookings: Parameters<typeof booked> = [
+      [key, 'DBIT', { reference: 'A' }],
+      [key, 'DBIT', { reference: 'B' }],
+      [key, 'CRDT', { reference: 'C', code: 'AC04' }],
+    ];
+    const file = booked(...order.flatMap((at) => (bookings[at] === undefined ? [] : [bookings[at]])));
+    expect((await results(file, true)).body.recorded).toBe(2);
+    const answers = await Promise.all(i === 0 ? [outcomes(file)] : [1, 2, 3, 4].map(() => outcomes(file)));
+    expect(answers.flat().filter(([outcome]) => outcome === 'recorded')).toHaveLength(2);
+    expect(answers.flat().every(([outcome]) => outcome === 'recorded' || outcome === 'repeated')).toBe(true);
+    expect(answers.flat()).toContainEqual([
+      'recorded',
+      i === 0 ? 'paid' : 'submitted',
+      'one of 2 debits was given back: the payment stays paid',
+    ]);
+    expect((await outcomes(file)).map(([outcome, state]) => [outcome, state])).toEqual(
+      order.map(() => ['repeated', 'paid']),
+    );
+    expect((await payouts())[0]).toMatchObject({ state: 'paid', failure: null });
+  }
+  const { body: preview } = await api.call('GET', '/v1/payouts/preview', { key: tenant.keys.finance });
+  expect(preview.payouts).toBe(0);
+  expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+});
+
+test('a double booking over several files is reported until it is given back, and a payout returns once no debit is left', async () => {
+  const key = await oneOnItsWay();
+  const debit = (reference: string) => booked([key, 'DBIT', { reference }]);
+  const credit = (reference: string) => booked([key, 'CRDT', { reference, code: 'AC04' }]);
+  expect(await outcomes(debit('A'))).toEqual([['recorded', 'paid', null]]);
+  expect(await outcomes(debit('A'))).toEqual([['repeated', 'paid', null]]);
+  const unexplained = 'the bank has debited it 2 times and given back 0: it was to be paid once';
+  for (let time = 0; time < 2; time++) {
+    expect(await outcomes(debit('B'))).toEqual([['contradicts', 'paid', unexplained]]);
+  }
+  // A cent less, other money: no booking of this payment.
+  for (const wrong of [{ amount: '9.99' }, { amount: '10.00', currency: 'USD' }]) {
+    expect(await outcomes(booked([key, 'CRDT', { reference: 'X', ...wrong }]))).toEqual([
+      ['amount_differs', 'paid', null],
+    ]);
+  }
+  expect(await outcomes(credit('C'))).toEqual([
+    ['recorded', 'paid', 'one of 2 debits was given back: the payment stays paid'],
+  ]);
+  expect(await outcomes(debit('B'))).toEqual([['repeated', 'paid', null]]);
+  expect(await outcomes(credit('D'))).toEqual([['recorded', 'returned', null]]);
+  expect(await outcomes(credit('C'))).toEqual([['repeated', 'returned', null]]);
+  // Paid again by the bank after it had come back.
+  const twice =
+    'the bank has debited it 3 times and given back 2, but here it has come back: it may be paid twice';
+  for (let time = 0; time < 2; time++) {
+    expect(await outcomes(debit('E'))).toEqual([['contradicts', 'returned', twice]]);
+  }
+  expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);
+});
+
+test('a return that a person has recorded, or that comes without its debit, is as it was', async () => {
+  const byHand = await oneOnItsWay();
+  const [{ id = '' } = {}] = await payouts();
+  await post(`/v1/payouts/${id}/mark-paid`);
+  expect((await post(`/v1/payouts/${id}/return`, { failure: 'closed', account_refused: false })).status).toBe(
+    200,
+  );
+  expect(await outcomes(booked([byHand, 'DBIT'], [byHand, 'CRDT', 'AC04']))).toEqual([
+    ['repeated', 'returned', null],
+    ['repeated', 'returned', null],
+  ]);
+  const alone = await oneOnItsWay();
+  expect(await outcomes(booked([alone, 'CRDT', 'AC04']))).toEqual([['recorded', 'returned', null]]);
+  expect(await outcomes(booked([alone, 'DBIT']))).toEqual([['repeated', 'returned', null]]);
+});
+
 test('hostile XML is refused, and nothing of it is done', async () => {
+  await oneOnItsWay();
   const [open] = (await payouts()).filter(({ state }) => state === 'submitted');
   const entity = `<!DOCTYPE d [<!ENTITY k "pay">]>${booked(['&k;', 'DBIT'])}`;
   for (const xml of [entity, '<Document>', 'payment_key\n1\n', booked()]) {

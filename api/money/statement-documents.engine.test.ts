@@ -1,3 +1,4 @@
+import { constants, inflateSync } from 'node:zlib';
 import { getDocument } from 'pdfjs-dist/legacy/build/pdf.mjs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addMonths } from '../../core/time.ts';
@@ -192,6 +193,63 @@ test('adds up with adjustments and debt, and bills nothing that was paid outside
   expect(text).toMatch(/Bonus\s+Spring bonus[\s–]+5\.00/);
   expect(text).toMatch(/Closing balance\s+–\s+–\s+–\s+35\.00\s+-5\.00\s+3\.00/);
 });
+
+test('shows other scripts in Latin letters, and keeps them behind what is shown and in JSON and CSV', async () => {
+  const { ledger } = api;
+  const shop = await api.tenant('scripts');
+  const { programId, affiliateId } = shop;
+  await setTerms(ledger, { programId, holdDays: 0, levelRatesBps: [] });
+  const name = '王小明 محمد 😀';
+  const address = ['רחוב הרצל 1', 'กรุงเทพ'];
+  const data = { name, address, country: 'IL', vatId: null, usForm: null };
+  await setTaxData(ledger, { programId, affiliateId, data, actor: 'test' });
+  await decideConversion(ledger, { tenant: shop, orderId: '注文-1', affiliateId, outcome: 'attributed' });
+  await issueStatements(ledger, { now: NEXT_MONTH });
+  const [document] = await list(shop.keys.operator);
+  expect(document).toMatchObject({ recipient: { name, address } });
+  const { bytes, pages } = await pdfOf(document?.id, shop.keys.operator);
+  const text = pages.join(' ');
+  for (const part of [
+    'WangXiaoMing mhmd :grinning:',
+    'rhvv hrtsl 1',
+    'krungethph',
+    'ZhuWen-1',
+    'shown in Latin letters',
+  ]) {
+    expect(text).toContain(part);
+  }
+  for (const original of [name, ...address, '注文-1']) expect(actualTexts(bytes)).toContain(original);
+  const { text: csv } = await get(`/v1/statement-documents/${document?.id}?format=csv`, shop.keys.operator);
+  expect(csv).toContain(name);
+  expect(csv).toContain('注文-1');
+  const [, first] = await list();
+  expect((await pdfOf(first?.id)).pages.join(' ')).not.toContain('Latin letters');
+});
+
+/** The texts that lie behind what a PDF shows. */
+function actualTexts(pdf: Buffer): string[] {
+  const texts: string[] = [];
+  for (let at = pdf.indexOf('stream\n'); at >= 0; at = pdf.indexOf('stream\n', at + 1)) {
+    const page = inflated(pdf.subarray(at + 'stream\n'.length));
+    for (const [, escaped = ''] of page.matchAll(/\/ActualText \(((?:[^\\)]|\\.)*)\)/gs)) {
+      const utf16 = Buffer.from(
+        escaped.replaceAll(/\\(.)/gs, (_, one: string) => ESCAPES[one] ?? one),
+        'latin1',
+      );
+      texts.push(utf16.subarray(2).swap16().toString('utf16le'));
+    }
+  }
+  return texts;
+}
+const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f' };
+
+function inflated(stream: Buffer): string {
+  try {
+    return inflateSync(stream, { finishFlush: constants.Z_SYNC_FLUSH }).toString('latin1');
+  } catch {
+    return '';
+  }
+}
 
 test('is its affiliate’s and the program’s people’s own', async () => {
   const [second, first] = await list();

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import type { Readable } from 'node:stream';
+import { type Font, openSync } from 'fontkit';
 import PDFDocument from 'pdfkit';
 import { formatAmount } from '../../core/money.ts';
 import {
@@ -11,10 +12,12 @@ import {
 import { balanceAt, type StatementAmounts, type StatementLine } from '../../ledger/books/statements.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import { formatId } from '../schemas/ids.ts';
+import { inDrawableLetters } from './drawable-letters.ts';
 import { statementLines } from './statement-csv.ts';
 
 /**
- * A monthly statement as a PDF on A4. Noto Sans (SIL Open Font License) has the Latin, Greek and Cyrillic letters of names.
+ * A monthly statement as a PDF on A4. Noto Sans (SIL Open Font License) has the Latin, Greek and Cyrillic letters of names;
+ * other scripts are shown in Latin letters, with the text itself behind them, which searching, copying and reading aloud find.
  * Its bytes follow from the statement and the books, with the day of its making as the file's date.
  */
 
@@ -32,6 +35,35 @@ const NORMAL = 9;
 const GREY = '#555555';
 
 type Document = InstanceType<typeof PDFDocument>;
+type TextOptions = NonNullable<Parameters<Document['text']>[1]>;
+/** Where a text is drawn; by default below the one before. */
+type Place = TextOptions & { readonly x?: number; readonly y?: number };
+
+let coverage: Font | undefined;
+/** Both fonts have the same characters. */
+function isDrawable(codePoint: number): boolean {
+  coverage ??= openSync(FONTS.regular) as Font;
+  return coverage.hasGlyphForCodePoint(codePoint);
+}
+
+/** A text as it is drawn. */
+function legible(text: string): string {
+  return inDrawableLetters(text, isDrawable);
+}
+
+/** Documents with a text in other letters than its own. */
+const transliterated = new WeakSet<Document>();
+
+/** Draws a text that people have written. */
+function drawText(pdf: Document, text: string, { x, y, ...options }: Place = {}): void {
+  const shown = legible(text);
+  if (shown !== text) {
+    transliterated.add(pdf);
+    pdf.markContent('Span', { actual: text });
+  }
+  pdf.text(shown, x, y, options);
+  if (shown !== text) pdf.endMarkedContent();
+}
 
 /** The PDF, sent while it is made. */
 export function statementPdf(ledger: Database, statement: StatementDocument): Readable {
@@ -89,6 +121,21 @@ async function render(pdf: Document, ledger: Database, statement: StatementDocum
   }
   const lastDay = new Date(to.getTime() - 1);
   drawRow(pdf, [dayOf(lastDay), 'Closing balance', '', ...amounts(closing)], { bold: true });
+  if (transliterated.has(pdf)) drawNote(pdf);
+}
+
+function drawNote(pdf: Document): void {
+  pdf
+    .font('regular')
+    .fontSize(SMALL)
+    .fillColor(GREY)
+    .text(
+      'Texts in other scripts are shown in Latin letters. Copied, searched or read aloud they are as they were written.',
+      MARGIN,
+      pdf.y + 6,
+      { width: widthOf(pdf) },
+    )
+    .fillColor('black');
 }
 
 function drawFoot(pdf: Document, text: string): void {
@@ -141,9 +188,9 @@ function drawParty(
   const country = party.country === null ? [] : [countryName(party.country)];
   const vatId = party.vatId === null ? [] : [`VAT number ${party.vatId}`];
   pdf.font('regular').fontSize(SMALL).fillColor(GREY).text(title, x, y, { width }).fillColor('black');
-  pdf.font('bold').fontSize(NORMAL).text(party.name, { width });
+  drawText(pdf.font('bold').fontSize(NORMAL), party.name, { width });
   pdf.font('regular');
-  for (const line of [...party.address, ...country, ...vatId]) pdf.text(line, { width });
+  for (const line of [...party.address, ...country, ...vatId]) drawText(pdf, line, { width });
 }
 
 interface Change {
@@ -217,7 +264,9 @@ function drawRow(pdf: Document, cells: readonly string[], { bold = false } = {})
   pdf.font(bold ? 'bold' : 'regular').fontSize(SMALL);
   const whole = widthOf(pdf);
   const widths = WIDTHS.map((share) => share * whole - CELL_GAP);
-  const height = Math.max(...cells.map((cell, i) => pdf.heightOfString(cell, { width: widths[i] ?? 0 })));
+  const height = Math.max(
+    ...cells.map((cell, i) => pdf.heightOfString(legible(cell), { width: widths[i] ?? 0 })),
+  );
   if (pdf.y + height + 4 > pdf.page.height - pdf.page.margins.bottom) {
     pdf.addPage();
     if (cells !== HEADINGS) drawRow(pdf, HEADINGS, { bold: true });
@@ -227,7 +276,7 @@ function drawRow(pdf: Document, cells: readonly string[], { bold = false } = {})
   let x = MARGIN;
   for (const [i, cell] of cells.entries()) {
     const isText = i < TEXT_COLUMNS;
-    pdf.text(cell, x, y, { width: widths[i] ?? 0, align: isText ? 'left' : 'right' });
+    drawText(pdf, cell, { x, y, width: widths[i] ?? 0, align: isText ? 'left' : 'right' });
     x += (WIDTHS[i] ?? 0) * whole;
   }
   pdf.x = MARGIN;

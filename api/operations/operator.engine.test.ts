@@ -53,13 +53,15 @@ describe('from nothing to a link', () => {
     const terms = await made('/v1/terms', {
       program_id: program.id,
       commission_type: 'hybrid',
-      rate_bps: 500,
+      rate_bps: 512.5,
       fixed: { amount: '1.50', currency: 'EUR' },
-      level_rates_bps: [200],
+      level_rates_bps: [212.35],
       hold_days: 14,
       payout_min: { amount: '25', currency: 'EUR' },
     });
     expect(terms).toMatchObject({
+      rate_bps: 512.5,
+      level_rates_bps: [212.35],
       fixed: { amount: '1.50', currency: 'EUR' },
       payout_min: { amount: '25.00', currency: 'EUR' },
       valid_to: null,
@@ -137,7 +139,9 @@ describe('what is saved is checked', () => {
     ['/v1/campaigns', { name: 'x', program_id: 'prg_2000000000' }, 'program_id'],
     ['/v1/campaigns', { name: 'x' }, 'program_id'],
     ['/v1/terms', { program_id: 'PRG', rate_bps: 10_001 }, 'rate_bps'],
-    ['/v1/terms', { program_id: 'PRG', rate_bps: 12.5 }, 'rate_bps'],
+    ['/v1/terms', { program_id: 'PRG', rate_bps: 12.555 }, 'rate_bps'],
+    ['/v1/terms', { program_id: 'PRG', rate_bps: '12.5' }, 'rate_bps'],
+    ['/v1/terms', { program_id: 'PRG', level_rates_bps: [1, 0.001] }, 'level_rates_bps.1'],
     ['/v1/terms', { program_id: 'PRG', fixed: { amount: '1e3', currency: 'EUR' } }, 'fixed.amount'],
     ['/v1/terms', { program_id: 'PRG', fixed: { amount: '1', currency: 'USD' } }, 'fixed.currency'],
     ['/v1/affiliates', { program_id: 'PRG', ref_code: 'a b', name: 'x', email: 'x@y.z' }, 'ref_code'],

@@ -385,9 +385,9 @@ test('terms name events, kinds of customers and items', async () => {
   const set = (json: Record<string, unknown>) =>
     api.call('POST', '/v1/terms', { key: operator, json: { program_id, ...json } });
   const rates = {
-    customer_rates: { new: { rate_bps: 2_000 }, returning: { rate_bps: 0 }, renewal: { rate_bps: 1_500 } },
+    customer_rates: { new: { rate_bps: 2_012.5 }, returning: { rate_bps: 0 }, renewal: { rate_bps: 1.25 } },
     item_rates: [
-      { sku: 'A-1', rate_bps: 500 },
+      { sku: 'A-1', rate_bps: 512.05 },
       { category: 'fees', rate_bps: 0 },
     ],
   };
@@ -425,6 +425,9 @@ test('terms name events, kinds of customers and items', async () => {
     [{ ...fixed, item_rates: [{ sku: 'a', rate_bps: 100 }] }, 'item_rates.0.rate_bps'],
     [{ item_rates: [{ sku: 'a', brand: 'b', rate_bps: 100 }] }, 'item_rates.0'],
     [{ item_rates: [{ rate_bps: 100 }] }, 'item_rates.0'],
+    [{ item_rates: [{ sku: 'a', rate_bps: 1.255 }] }, 'item_rates.0.rate_bps'],
+    [{ customer_rates: { new: { rate_bps: 1.255 } } }, 'customer_rates.new.rate_bps'],
+    [{ tiers: [{ from: { amount: '1', currency: 'EUR' }, rate_bps: 1.255 }] }, 'tiers.0.rate_bps'],
     [
       {
         item_rates: [

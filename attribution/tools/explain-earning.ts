@@ -1,3 +1,4 @@
+import { percentOf } from '../../core/money/rates.ts';
 import { formatAmount } from '../../core/money.ts';
 import { type EarningLine, shareOfLines, uncutCommission } from '../../ledger/books/commission-amounts.ts';
 import type { Commission } from '../../ledger/books/commissions.ts';
@@ -101,7 +102,6 @@ function explainLine(
   return `${name}, ${base}: ${by}, ${earned} at level 1.`;
 }
 
-/** 1250 basis points as "12.5 %". */
 function percent(rateBps: number): string {
-  return `${rateBps / 100} %`;
+  return `${percentOf(rateBps)} %`;
 }

@@ -5,9 +5,13 @@ import {
   allocate,
   applyRateBps,
   convertMinor,
+  isRateBps,
   mulDivHalfEven,
   parseExchangeRate,
   parsePercent,
+  percentOf,
+  roundShare,
+  shareOf,
   taxWithin,
 } from './rates.ts';
 
@@ -54,6 +58,10 @@ describe('mulDivHalfEven', () => {
     expect(applyRateBps(12_345n, 1_000)).toBe(1_234n);
     expect(applyRateBps(12_355n, 1_000)).toBe(1_236n);
     expect(applyRateBps(100n, 10_000)).toBe(100n);
+    // 7.125 % and 0.0125 %, a half to the even neighbour each.
+    expect(applyRateBps(8_000n, 712.5)).toBe(570n);
+    expect(applyRateBps(20_000n, 1.25)).toBe(2n);
+    expect(applyRateBps(28_000n, 1.25)).toBe(4n);
   });
 });
 
@@ -68,6 +76,10 @@ function divideHalfEven(value: bigint, by: bigint): bigint {
 
 describe('against integer arithmetic', () => {
   const amount = fc.bigInt({ min: -(10n ** 15n), max: 10n ** 15n });
+  /** Rates of terms by their hundredths of a basis point, each as JSON reads its decimal. */
+  const hundredths = fc.integer({ min: 0, max: 1_000_000 });
+  const rateOf = (count: number) =>
+    JSON.parse(`${Math.floor(count / 100)}.${String(count % 100).padStart(2, '0')}`) as number;
   const text = fc
     .tuple(fc.bigInt({ min: 1n, max: 10n ** 12n - 1n }), fc.integer({ min: 0, max: 12 }))
     .map(([digits, decimals]) => {
@@ -99,10 +111,54 @@ describe('against integer arithmetic', () => {
 
   it('takes shares by basis points the same', () => {
     fc.assert(
-      fc.property(amount, fc.integer({ min: 0, max: 10_000 }), (amountMinor, rateBps) => {
-        expect(applyRateBps(amountMinor, rateBps)).toBe(
-          divideHalfEven(amountMinor * BigInt(rateBps), 10_000n),
+      fc.property(amount, hundredths, (amountMinor, count) => {
+        expect(applyRateBps(amountMinor, rateOf(count))).toBe(
+          divideHalfEven(amountMinor * BigInt(count), 1_000_000n),
         );
+        // An amount whose share ends near a half.
+        const half = count === 0 ? 0n : (amountMinor * 1_000_000n + 500_000n) / BigInt(count);
+        for (const near of [half - 1n, half, half + 1n]) {
+          expect(applyRateBps(near, rateOf(count))).toBe(divideHalfEven(near * BigInt(count), 1_000_000n));
+        }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('rounds a sum of shares once', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(amount, hundredths), { maxLength: 20 }), (shares) => {
+        const sum = shares.reduce((all, [minor, count]) => all + shareOf(minor, rateOf(count)), 0n);
+        const exact = shares.reduce((all, [minor, count]) => all + minor * BigInt(count), 0n);
+        expect(roundShare(sum)).toBe(divideHalfEven(exact, 1_000_000n));
+      }),
+    );
+  });
+
+  it('reads, refuses and writes every rate of two decimals as the decimal that it is', () => {
+    for (let count = 0; count <= 1_000_000; count++) {
+      const rate = rateOf(count);
+      if (!isRateBps(rate) || shareOf(1n, rate) !== BigInt(count)) throw new Error(`${rate} is ${count}`);
+    }
+    for (const wrong of [
+      -0.01,
+      10_000.01,
+      0.001,
+      712.345,
+      1_250.005,
+      1e-7,
+      Number.NaN,
+      Number.POSITIVE_INFINITY,
+    ]) {
+      expect([wrong, isRateBps(wrong)]).toEqual([wrong, false]);
+    }
+    fc.assert(
+      fc.property(hundredths, (count) => {
+        const digits = String(count).padStart(5, '0');
+        const percent = `${digits.slice(0, -4)}.${digits.slice(-4)}`.replace(/\.?0+$/, '');
+        expect(percentOf(rateOf(count))).toBe(percent === '' ? '0' : percent);
+        // As JSON, PostgreSQL and a person's input give it back.
+        expect(Number(`${percent === '' ? '0' : percent}e2`)).toBe(rateOf(count));
       }),
       { numRuns: 2_000 },
     );

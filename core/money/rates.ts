@@ -3,7 +3,7 @@ import { InputError } from '../errors.ts';
 import { currencyExponent } from '../money.ts';
 
 /**
- * Rates: basis points of terms, percentages of VAT, exchange rates. They are read here, multiplied here, and what they come
+ * Rates: those of terms, percentages of VAT, exchange rates. They are read here, multiplied here, and what they come
  * to is rounded here, half to even: the one rounding of the platform. Amounts stay `bigint` minor units (core/money.ts).
  *
  * 120 digits hold every product of amounts and rates exactly. A quotient is rounded twice, to 120 digits and then to
@@ -66,12 +66,43 @@ export function allocate(amountMinor: bigint, weights: readonly bigint[]): bigin
   });
 }
 
-/** Basis points in one whole: a rate of 10 % is 1,000 bps. */
-const BPS_PER_ONE = 10_000n;
+/**
+ * Rates of terms are basis points with at most two decimals, so percentages with four: 10 % is 1,000, 7.125 % is 712.5,
+ * 0.0125 % is 1.25. As a number each is the double next to its decimal, and is multiplied as whole hundredths.
+ */
+export const MAX_RATE_BPS = 10_000;
+const HUNDREDTHS_PER_BPS = 100;
+const HUNDREDTHS_PER_ONE = 1_000_000n;
+
+/** Exact: up to {@link MAX_RATE_BPS} a double is less than 10⁻⁹ beside its decimal, which the rounding takes away. */
+function hundredthsOf(rateBps: number): number {
+  return Math.round(rateBps * HUNDREDTHS_PER_BPS);
+}
+
+/** Whether a number is a rate of terms: from 0 to {@link MAX_RATE_BPS}, the double next to a decimal of two digits. */
+export function isRateBps(value: number): boolean {
+  // A quotient of whole numbers is the double next to it.
+  return value >= 0 && value <= MAX_RATE_BPS && hundredthsOf(value) / HUNDREDTHS_PER_BPS === value;
+}
+
+/** An amount times a rate in basis points, exact: products are summed before {@link roundShare} rounds them once. */
+export function shareOf(amountMinor: bigint, rateBps: number): bigint {
+  return amountMinor * BigInt(hundredthsOf(rateBps));
+}
+
+/** The minor units of a sum of {@link shareOf}, rounded half to even. */
+export function roundShare(share: bigint): bigint {
+  return mulDivHalfEven(share, 1n, HUNDREDTHS_PER_ONE);
+}
 
 /** A share of an amount by a rate in basis points, rounded half to even. */
 export function applyRateBps(amountMinor: bigint, rateBps: number): bigint {
-  return mulDivHalfEven(amountMinor, BigInt(rateBps), BPS_PER_ONE);
+  return roundShare(shareOf(amountMinor, rateBps));
+}
+
+/** 1250 basis points as "12.5", 712.5 as "7.125". */
+export function percentOf(rateBps: number): string {
+  return exact(hundredthsOf(rateBps)).div(10_000).toFixed();
 }
 
 /**

@@ -8,13 +8,15 @@ const chain = [1, 2, 3].map((level) => ({ affiliateId: level, level, active: tru
 
 const untiered = { tiers: [], tierMode: 'marginal' as const, fixedWithinOrder: false };
 
+/** Basis points with two decimals. */
+const anyRate = (max: number) => fc.integer({ min: 0, max: max * 100 }).map((count) => count / 100);
 const anyTerms = fc.record({
   tiers: fc.constant([]),
   tierMode: fc.constant('marginal' as const),
-  rateBps: fc.integer({ min: 0, max: 10_000 }),
+  rateBps: anyRate(10_000),
   fixedMinor: fc.bigInt({ min: 0n, max: 1_000_000n }),
   fixedWithinOrder: fc.boolean(),
-  levelRatesBps: fc.array(fc.integer({ min: 0, max: 10_000 }), { maxLength: 9 }),
+  levelRatesBps: fc.array(anyRate(10_000), { maxLength: 9 }),
 });
 const anyOrder = fc.bigInt({ min: 0n, max: 1_000_000_000_000n });
 
@@ -94,6 +96,101 @@ describe('commission amounts', () => {
       ({ amountMinor }) => amountMinor,
     );
     expect(amounts).toEqual(earned);
+  });
+});
+
+/** Half to even on integers alone. */
+function divideHalfEven(value: bigint, by: bigint): bigint {
+  const [quotient, twiceRest] = [value / by, 2n * (value % by)];
+  return twiceRest > by || (twiceRest === by && quotient % 2n === 1n) ? quotient + 1n : quotient;
+}
+
+describe('rates with four decimals of a percent', () => {
+  const ONE = 1_000_000n;
+  const anyCount = (max: number) => fc.integer({ min: 0, max });
+  const rateOf = (count: number) => count / 100;
+  const anyLines = fc.array(
+    fc.record({ baseMinor: fc.bigInt({ min: 0n, max: 10n ** 9n }), own: fc.option(anyCount(400_000)) }),
+    { minLength: 1, maxLength: 12 },
+  );
+  const anyTiers = fc
+    .uniqueArray(fc.integer({ min: 1, max: 2_000_000_000 }), { maxLength: 4 })
+    .chain((starts) =>
+      fc.tuple(
+        fc.constant(starts.toSorted((a, b) => a - b)),
+        fc.array(anyCount(400_000), { minLength: starts.length, maxLength: starts.length }),
+      ),
+    );
+
+  test('are exact over items, tiers and levels, and rounded once a level', () => {
+    fc.assert(
+      fc.property(
+        anyLines,
+        anyCount(400_000),
+        anyTiers,
+        fc.constantFrom('marginal' as const, 'whole' as const),
+        fc.bigInt({ min: 0n, max: 10n ** 9n }),
+        fc.array(anyCount(100_000), { maxLength: 2 }),
+        (given, own, [starts, counts], tierMode, volumeBeforeMinor, levels) => {
+          const lines = given.map(({ baseMinor, own: count }, item) => ({
+            item,
+            baseMinor,
+            rate: count === null ? null : ({ by: 'sku', name: 'x', rateBps: rateOf(count) } as const),
+            earns: true,
+          }));
+          const tiers = starts.map((start, i) => ({
+            fromMinor: BigInt(start),
+            rateBps: rateOf(counts[i] ?? 0),
+          }));
+          const commissions = computeCommissions({
+            lines,
+            chain,
+            volumeBeforeMinor,
+            terms: {
+              rateBps: rateOf(own),
+              fixedMinor: 0n,
+              fixedWithinOrder: false,
+              tiers,
+              tierMode,
+              levelRatesBps: levels.map(rateOf),
+            },
+          });
+          // Every tier that the volume reaches adds the difference of its rate to the one before.
+          const above = (volume: bigint) =>
+            starts.reduce((sum, start, i) => {
+              const step = BigInt((counts[i] ?? 0) - (i === 0 ? own : (counts[i - 1] ?? 0)));
+              return volume > BigInt(start) ? sum + (volume - BigInt(start)) * step : sum;
+            }, volume * BigInt(own));
+          const whole = starts.findLastIndex((start) => BigInt(start) <= volumeBeforeMinor);
+          let reached = volumeBeforeMinor;
+          let exact = 0n;
+          for (const { baseMinor, own: count } of given) {
+            if (count !== null) exact += baseMinor * BigInt(count);
+            else if (tierMode === 'whole')
+              exact += baseMinor * BigInt(whole < 0 ? own : (counts[whole] ?? 0));
+            else exact += above(reached + baseMinor) - above(reached);
+            if (count === null) reached += baseMinor;
+          }
+          const base = given.reduce((sum, { baseMinor }) => sum + baseMinor, 0n);
+          const earned = (level: number) => commissions.find((one) => one.level === level)?.amountMinor ?? 0n;
+          expect(earned(1)).toBe(divideHalfEven(exact, ONE));
+          for (const [i, count] of levels.entries()) {
+            expect(earned(i + 2)).toBe(divideHalfEven(base * BigInt(count), ONE));
+          }
+        },
+      ),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('of whole basis points are what they were', () => {
+    fc.assert(
+      fc.property(anyOrder, fc.integer({ min: 0, max: 10_000 }), (orderMinor, rateBps) => {
+        const terms = { ...untiered, rateBps, fixedMinor: 0n, levelRatesBps: [] };
+        const [own] = computeCommissions({ lines: wholeOrder(orderMinor), terms, chain });
+        expect(own?.amountMinor ?? 0n).toBe(mulDivHalfEven(orderMinor, BigInt(rateBps), 10_000n));
+      }),
+    );
   });
 });
 

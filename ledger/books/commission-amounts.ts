@@ -1,4 +1,4 @@
-import { allocate, applyRateBps } from '../../core/money/rates.ts';
+import { allocate, applyRateBps, roundShare, shareOf } from '../../core/money/rates.ts';
 import type { ItemRate } from '../programs/special-rates.ts';
 import type { Terms } from '../programs/terms.ts';
 
@@ -107,20 +107,18 @@ function fixedPart({ lines, terms }: Earning): bigint {
 
 /** The share of level 1, rounded once whatever rates and tiers the order runs through. */
 function ownShare(earning: Earning): bigint {
-  const weight = weightsOf(earning).reduce((sum, line) => sum + line, 0n);
-  // The rates are in the weights already, in basis points.
-  return applyRateBps(weight, 1);
+  return roundShare(weightsOf(earning).reduce((sum, line) => sum + line, 0n));
 }
 
-/** Each line times its rate in basis points. Tiers are gone through line by line, without those of rates of their own. */
+/** Each line times its rate, exact. Tiers are gone through line by line, without those of rates of their own. */
 function weightsOf({ lines, terms, volumeBeforeMinor = 0n }: Earning): bigint[] {
   let reachedMinor = volumeBeforeMinor;
   return lines.map(({ baseMinor, rate }) => {
-    if (rate) return baseMinor * BigInt(rate.rateBps);
+    if (rate) return shareOf(baseMinor, rate.rateBps);
     const from = reachedMinor;
     reachedMinor += baseMinor;
     return terms.tierMode === 'whole'
-      ? baseMinor * BigInt(rateAt(terms, volumeBeforeMinor))
+      ? shareOf(baseMinor, rateAt(terms, volumeBeforeMinor))
       : weightBetween(terms, from, reachedMinor);
   });
 }
@@ -135,6 +133,6 @@ function weightBetween({ rateBps, tiers }: CommissionTerms, start: bigint, end: 
     const from = fromMinor > start ? fromMinor : start;
     const next = steps[i + 1]?.fromMinor ?? end;
     const to = next < end ? next : end;
-    return to > from ? sum + (to - from) * BigInt(rate) : sum;
+    return to > from ? sum + shareOf(to - from, rate) : sum;
   }, 0n);
 }

@@ -75,6 +75,8 @@ beforeAll(async () => {
   await ledger`
     insert into statement_documents (program_id, affiliate_id, month, number, currency, issuer, recipient, payable_minor, vat, vat_minor)
     values (${programId}, ${chain[0]}, '2026-01-01', 1, 'EUR', '{}', '{}', 0, 'none', 0)`;
+  await ledger`
+    insert into payout_bookings (payout_id, direction, reference) select id, 'debit', 'first' from payouts limit 1`;
   await extendHashChains(ledger);
   await owner`
     insert into webhook_endpoints (program_id, role, url, secret) values (${programId}, 'operator', 'https://x.example', '')`;

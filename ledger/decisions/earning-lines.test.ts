@@ -114,10 +114,11 @@ test('the shares of lines come to the commission, and no line is two units besid
     sku: fc.constantFrom('a', 'b', null),
     category: fc.constantFrom('x', null),
   });
+  const anyRate = fc.integer({ min: 0, max: 900_000 }).map((hundredths) => hundredths / 100);
   const anyRates = fc.record({
-    a: fc.integer({ min: 0, max: 9_000 }),
-    x: fc.integer({ min: 0, max: 9_000 }),
-    own: fc.integer({ min: 0, max: 9_000 }),
+    a: anyRate,
+    x: anyRate,
+    own: anyRate,
   });
   fc.assert(
     fc.property(fc.array(anyItem, { minLength: 1, maxLength: 20 }), anyRates, (given, rates) => {
@@ -132,9 +133,9 @@ test('the shares of lines come to the commission, and no line is two units besid
       expect(shares.reduce((sum, share) => sum + share, 0n)).toBe(commission?.amountMinor ?? 0n);
       for (const [i, { amountMinor, sku, category }] of given.entries()) {
         const rate = sku === 'a' ? rates.a : category === 'x' ? rates.x : rates.own;
-        const off = (shares[i] ?? 0n) * 10_000n - amountMinor * BigInt(rate);
+        const off = (shares[i] ?? 0n) * 1_000_000n - amountMinor * BigInt(Math.round(rate * 100));
         // By the roundings of the commission and of both ends of the line.
-        expect(off > -20_000n && off < 20_000n).toBe(true);
+        expect(off > -2_000_000n && off < 2_000_000n).toBe(true);
       }
     }),
   );

@@ -121,12 +121,15 @@ const anyCommand = fc.oneof(
 );
 type Command = typeof anyCommand extends fc.Arbitrary<infer T> ? T : never;
 
+/** Basis points with two decimals. */
+const anyRate = (min: number, max: number) =>
+  fc.integer({ min: min * 100, max: max * 100 }).map((hundredths) => hundredths / 100);
 const anyTerms = fc.record({
   commissionType: fc.constant('hybrid' as const),
-  rateBps: fc.integer({ min: 100, max: 3_000 }),
+  rateBps: anyRate(100, 3_000),
   fixedMinor: fc.bigInt({ min: 0n, max: 500n }),
   fixedWithinOrder: fc.boolean(),
-  levelRatesBps: fc.array(fc.integer({ min: 0, max: 1_500 }), { maxLength: 3 }),
+  levelRatesBps: fc.array(anyRate(0, 1_500), { maxLength: 3 }),
   holdDays: fc.integer({ min: 0, max: 1 }),
   payoutMinMinor: fc.bigInt({ min: 0n, max: 1_500n }),
 });

@@ -294,22 +294,22 @@ function expectedRestoration(model: ModelOrder, name: string | undefined): Order
 
 const SALE = {
   commissionType: 'hybrid',
-  rateBps: 1_000,
+  rateBps: 1_012.75,
   fixedMinor: 50n,
-  customerRates: { returning: { rateBps: 500, fixedMinor: 0n } },
+  customerRates: { returning: { rateBps: 512.25, fixedMinor: 0n } },
   itemRates: [
     { by: 'category', name: 'fees', rateBps: 0 },
-    { by: 'brand', name: 'one', rateBps: 700 },
-    { by: 'sku', name: 'a', rateBps: 2_000 },
+    { by: 'brand', name: 'one', rateBps: 712.5 },
+    { by: 'sku', name: 'a', rateBps: 1_987.65 },
   ],
-  levelRatesBps: [300],
+  levelRatesBps: [312.55],
 } as const;
 const LEAD = {
   commissionType: 'fixed',
   fixedMinor: 80n,
   customerRates: { new: { fixedMinor: 120n } },
   itemRates: [{ by: 'category', name: 'fees', rateBps: 0 }],
-  levelRatesBps: [300],
+  levelRatesBps: [312.55],
 } as const;
 
 /** In euros: each line is what the order comes to up to its end, less what it comes to up to its beginning. */
@@ -334,15 +334,15 @@ function inEuros(items: readonly OrderItem[], currency: World['currency']): Orde
   });
 }
 
-/** What a line earns by, in basis points; undefined: it earns nothing. */
+/** What a line earns by, in hundredths of a basis point; undefined: it earns nothing. */
 function rateOf(
   { sku, brand, category, giftCard }: OrderItem,
   own: number,
   isSale: boolean,
 ): number | undefined {
   if (giftCard) return undefined;
-  if (isSale && sku === 'a') return 2_000;
-  if (isSale && brand === 'one') return 700;
+  if (isSale && sku === 'a') return 198_765;
+  if (isSale && brand === 'one') return 71_250;
   return category === 'fees' ? undefined : own;
 }
 
@@ -363,10 +363,13 @@ interface Earned {
   readonly fixed: bigint;
 }
 
+/** Hundredths of a basis point in one. */
+const HUNDREDTHS = 1_000_000n;
+
 /** What an order of so many euros earns at both levels before anything is taken off. Tax earns nothing. */
 function earnedOf({ event, customer, items }: ModelOrder, amount: bigint): [Earned, Earned] {
   const isSale = event === 'sale';
-  const own = !isSale ? 0 : customer === 'returning' ? 500 : 1_000;
+  const own = !isSale ? 0 : customer === 'returning' ? 51_225 : 101_275;
   const lines = (items ?? []).map((item) => ({
     net: item.amountMinor - item.taxMinor,
     rate: rateOf(item, own, isSale),
@@ -378,9 +381,9 @@ function earnedOf({ event, customer, items }: ModelOrder, amount: bigint): [Earn
   const base = bases.reduce((sum, net) => sum + net, 0n);
   const share = halfEven(
     weights.reduce((sum, weight) => sum + weight, 0n),
-    10_000n,
+    HUNDREDTHS,
   );
-  const parent = halfEven(base * 300n, 10_000n);
+  const parent = halfEven(base * 31_255n, HUNDREDTHS);
   const ofItem = (parts: bigint[]) => parts.slice(0, items?.length ?? 0);
   const promised = isSale ? (customer === 'returning' ? 0n : 50n) : customer === 'new' ? 120n : 80n;
   const fixed = lines.some(({ rate }) => rate !== undefined) ? promised : 0n;

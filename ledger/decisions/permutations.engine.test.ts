@@ -152,11 +152,14 @@ const anyDelivery = fc.array(anyFate, { minLength: 1, maxLength: 4 }).chain((fat
     delivered: fc.shuffledSubarray([...steps, ...steps, ...steps], { minLength: steps.length }),
   });
 });
+/** Basis points with two decimals. */
+const anyRate = (min: number, max: number) =>
+  fc.integer({ min: min * 100, max: max * 100 }).map((hundredths) => hundredths / 100);
 const anyTerms = fc.record({
   commissionType: fc.constant('hybrid' as const),
-  rateBps: fc.integer({ min: 100, max: 3_000 }),
+  rateBps: anyRate(100, 3_000),
   fixedMinor: fc.bigInt({ min: 0n, max: 500n }),
-  levelRatesBps: fc.array(fc.integer({ min: 0, max: 1_500 }), { minLength: 2, maxLength: 2 }),
+  levelRatesBps: fc.array(anyRate(0, 1_500), { minLength: 2, maxLength: 2 }),
 });
 
 test('commands in any order, and any of them again, give the same balances', TIMEOUT, async () => {

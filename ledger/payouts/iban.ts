@@ -1,3 +1,5 @@
+import { ValidationErrorsIBAN, validateIBAN } from 'ibantools';
+
 /** IBANs: ISO 13616, with the check digits of ISO 7064 (mod 97-10). */
 
 /** An IBAN without spaces, in upper case. */
@@ -5,9 +7,13 @@ export function normalIban(text: string): string {
   return text.replace(/\s/g, '').toUpperCase();
 }
 
-/** Whether a {@link normalIban} has its form and its check digits. */
+/**
+ * Whether a {@link normalIban} has its check digits, and the length and structure of its country in the registry of SWIFT.
+ * Check digits within the account number, where a country has such, are its banks' business.
+ */
 export function isIban(iban: string): boolean {
-  return /^[A-Z]{2}\d{2}[A-Z0-9]{10,30}$/.test(iban) && mod97(iban.slice(4) + iban.slice(0, 4)) === 1n;
+  const { errorCodes } = validateIBAN(iban);
+  return errorCodes.every((code) => code === ValidationErrorsIBAN.WrongAccountBankBranchChecksum);
 }
 
 /**

@@ -91,6 +91,43 @@ test('a rate is not inherited by fixed commissions, nor an amount by percentages
   expect(await setTerms(db.ledger, percent)).toMatchObject({ rateBps: 1_200, fixedMinor: 0n, tiers });
 });
 
+test('rates have four decimals of a percent, in every place of terms, and are read as they were written', async () => {
+  const rates = {
+    rateBps: 712.5,
+    tiers: [{ fromMinor: 1_000n, rateBps: 1_234.56 }],
+    levelRatesBps: [312.05, 1.25, 0.01],
+    customerRates: { new: { rateBps: 2_999.99 }, renewal: { rateBps: 0.29 } },
+    itemRates: [{ by: 'sku' as const, name: 'a', rateBps: 1_987.65 }],
+  };
+  const { programId, campaignId, chain, termsId } = await createParties(db.ledger, rates);
+  const [listed] = await listTerms(db.ledger, { programId });
+  expect(listed).toMatchObject({ id: termsId, ...rates });
+  const narrower = await setTerms(db.ledger, { programId, affiliateId: chain[0], holdDays: 1 });
+  expect(narrower).toMatchObject(rates);
+  const [asked] = await termsInForce(db.ledger, [
+    { programId, campaignId, affiliateId: chain[0], at: inHours(1) },
+  ]);
+  expect(asked).toEqual(narrower);
+  const [stored] = await db.ledger<{ rateBps: string; levelRatesBps: string[] }[]>`
+    select rate_bps, level_rates_bps from terms where id = ${termsId}`;
+  expect(stored).toEqual({ rateBps: '712.5', levelRatesBps: ['312.05', '1.25', '0.01'] });
+});
+
+test.each([
+  ['rate_bps', { rateBps: 712.555 }],
+  ['rate_bps', { rateBps: Number.NaN }],
+  ['rate_bps', { rateBps: 10_000.01 }],
+  ['level_rates_bps', { levelRatesBps: [100, 0.001] }],
+  ['level_rates_bps', { rateBps: 9_900, levelRatesBps: [100.01] }],
+  ['tiers', { tiers: [{ fromMinor: 1n, rateBps: 1.234 }] }],
+  ['customer_rates', { customerRates: { new: { rateBps: 1.001 } } }],
+  ['customer_rates', { itemRates: [{ by: 'sku' as const, name: 'a', rateBps: 1.001 }] }],
+])('the database refuses what is no such rate: %s (%#)', async (field, rates) => {
+  const { programId } = await createParties(db.ledger);
+  await expect(setTerms(db.ledger, { programId, ...rates })).rejects.toMatchObject({ field });
+  expect(await listTerms(db.ledger, { programId })).toHaveLength(1);
+});
+
 test('a program without a minimum of its own pays any amount, in every currency', async () => {
   for (const currency of ['EUR', 'JPY', 'KWD']) {
     const { id: programId } = await createProgram(db.ledger, { name: 'Shop', currency });

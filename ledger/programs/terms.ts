@@ -44,6 +44,7 @@ export interface Terms {
   readonly validTo: Date | null;
   readonly currency: string;
   readonly commissionType: CommissionType;
+  /** Basis points with at most two decimals, as all rates of terms. */
   readonly rateBps: number;
   readonly fixedMinor: bigint;
   /** The fixed amount is cut to the amount of the order, as percentages are. */
@@ -189,12 +190,14 @@ function fits(field: TermsField, type: CommissionType): boolean {
 /** How far the caller's clock may run behind the database's. */
 const CLOCK_TOLERANCE_MS = 2_000;
 
+/** Rates are kept as decimals, and read as the doubles next to them: see core/money/rates.ts. */
 const termsColumns = (sql: DatabaseSql) => sql`
   t.id, t.program_id, t.campaign_id, t.affiliate_id, t.event_name,
   lower(t.validity) as valid_from, upper(t.validity) as valid_to,
-  t.currency, t.commission_type, t.rate_bps, t.fixed_minor, t.fixed_within_order, t.tier_from_minor, t.tier_rates_bps, t.tier_mode,
+  t.currency, t.commission_type, t.rate_bps::float8 as rate_bps, t.fixed_minor, t.fixed_within_order,
+  t.tier_from_minor, t.tier_rates_bps::float8[] as tier_rates_bps, t.tier_mode,
   t.customer_rates, t.item_rates,
-  t.recurring_months, t.level_rates_bps, t.hold_days, t.cookie_days, t.attribution_model, t.payout_min_minor,
+  t.recurring_months, t.level_rates_bps::float8[] as level_rates_bps, t.hold_days, t.cookie_days, t.attribution_model, t.payout_min_minor,
   t.payout_schedule, t.rounding, t.origins, t.created_at, t.withdrawn_at`;
 
 /** As PostgreSQL keeps them: tiers are two columns. */
@@ -246,9 +249,9 @@ export async function setTerms(sql: DatabaseSql, terms: NewTerms): Promise<Terms
         select ${programId}, ${campaignId}::integer, ${affiliateId}::integer, ${eventName}::text, ${program.currency},
           tstzrange(start.at, null), ${values.commissionType}, ${values.rateBps}, ${values.fixedMinor},
           ${values.fixedWithinOrder}, ${tiers.map(({ fromMinor }) => fromMinor)}::bigint[],
-          ${tiers.map((tier) => tier.rateBps)}::integer[], ${values.tierMode},
+          ${tiers.map((tier) => tier.rateBps)}::numeric[], ${values.tierMode},
           ${sql.json(storedCustomerRates(values.customerRates))}::jsonb, ${sql.json(values.itemRates)}::jsonb, ${values.recurringMonths},
-          ${[...values.levelRatesBps]}::integer[], ${values.holdDays}, ${values.cookieDays},
+          ${[...values.levelRatesBps]}::numeric[], ${values.holdDays}, ${values.cookieDays},
           ${values.attributionModel}, ${values.payoutMinMinor}, ${values.payoutSchedule}, ${sql.json(origins)}::jsonb
         from start where (select count(*) from ended) >= 0
         returning *

@@ -872,6 +872,19 @@ export const GUARDS: readonly Guard[] = [
       },
     },
   }),
+  ...guardsOf('payout_bookings', {
+    constraints: {
+      payout_bookings_pkey: twice('payout_bookings', { reference: `'new'` }),
+      payout_bookings_once: copy('payout_bookings', {}),
+      payout_bookings_direction_check: copy('payout_bookings', { direction: `'x'` }),
+      payout_bookings_payout_id_fkey: copy('payout_bookings', { payout_id: '999' }),
+      payout_bookings_reference_check: copy('payout_bookings', { reference: `''` }),
+    },
+    triggers: {
+      append_only: appendOnly('payout_bookings', 'reference'),
+      no_truncate: noTruncate('payout_bookings'),
+    },
+  }),
   ...guardsOf('statement_documents', {
     constraints: {
       statement_documents_pkey: twice('statement_documents', NEXT_STATEMENT),

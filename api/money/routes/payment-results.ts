@@ -1,9 +1,8 @@
 import { z } from 'zod';
 import { assert, InputError } from '../../../core/errors.ts';
 import { PAYOUT_STATES } from '../../../ledger/payouts/payouts.ts';
-import { batchKeyOf } from '../../../ledger/payouts/providers/sepa-xml.ts';
-import { applyPaymentResults, readBatchPayments } from '../../../ledger/payouts/results.ts';
-import type { Database } from '../../../ledger/postgres/db.ts';
+import { readMessagePayments } from '../../../ledger/payouts/providers/sepa-xml.ts';
+import { applyPaymentResults, readOpenPayments } from '../../../ledger/payouts/results.ts';
 import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
 import { installTextBodies } from '../../http/bodies.ts';
 import { answerOnce } from '../../http/commit.ts';
@@ -74,7 +73,7 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
         operationId: 'recordPaymentResults',
         tags: ['money'],
         summary: 'Read the result file of the bank or PayPal (CSV, pain.002, camt.054); a dry run by default',
-        description: `CSV with a header, at most ${MAX_RESULT_ROWS} rows: payment_key (or PayPal’s "Unique ID"), and where there are such columns status, amount, currency and reason. Without a status every row is paid. What it says of an amount is compared. An account that a payment failed for or came back from is not paid any more until it changes, unless the row says canceled or denied. Reading a file again changes nothing. XML of a bank for SEPA files: pain.002, whose refusals are recorded, by end-to-end id or for a whole message, and camt.054, whose booked debits are recorded as paid and whose credits under the reference of a payout as returned.`,
+        description: `CSV with a header, at most ${MAX_RESULT_ROWS} rows: payment_key (or PayPal’s "Unique ID"), and where there are such columns status, amount, currency and reason. Without a status every row is paid. What it says of an amount is compared. An account that a payment failed for or came back from is not paid any more until it changes, unless the row says canceled or denied. Reading a file again changes nothing. XML of a bank for SEPA files: pain.002, whose refusals are recorded, by end-to-end id or for a whole message, and camt.054, whose booked debits are recorded as paid and whose credits under the reference of a payout as returned, unless it was debited more often than given back.`,
         consumes: ['text/csv', ...XML_TYPES],
         querystring: z.object({ dry_run: z.enum(['true', 'false']).default('true') }),
         body: z.string(),
@@ -87,7 +86,7 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
         if (!dryRun) requireRecentSignIn(request);
         const isXml = XML_TYPES.some((type) => request.headers['content-type']?.startsWith(type));
         const rows = isXml
-          ? await readXml(context.ledger, request.body, programId ?? undefined)
+          ? await readXml(context, request.body, programId ?? undefined)
           : await readPaymentResults(request.body);
         return await answerOnce(context, request, reply, async () => {
           const views = await applyRows(context, rows, {
@@ -104,13 +103,24 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
   });
 }
 
-/** The rows of a pain.002 or camt.054; a message that was refused whole is a row for each of its other payments. */
-async function readXml(ledger: Database, xml: string, programId: number | undefined): Promise<ResultRow[]> {
+/**
+ * The rows of a pain.002 or camt.054; a message that was refused whole is a row for each of its other payments. A payment of
+ * another message has only the status that is its own.
+ */
+async function readXml(
+  { ledger, paymentFolder }: Pick<ApiContext, 'ledger' | 'paymentFolder'>,
+  xml: string,
+  programId: number | undefined,
+): Promise<ResultRow[]> {
   const { rows, refusedMessages } = readSepaResults(xml);
-  const all = [...rows];
+  const messages = new Map<string, readonly string[] | undefined>();
+  for (const { messageId } of refusedMessages) {
+    messages.set(messageId, await readMessagePayments(paymentFolder, messageId));
+  }
+  const all = rows.map((row) => ofOwnMessage(row, messages));
   const named = new Set(rows.map(({ paymentKey }) => paymentKey));
   for (const { line, messageId, result } of refusedMessages) {
-    const keys = await readBatchPayments(ledger, { batchKey: batchKeyOf(messageId), programId });
+    const keys = await readOpenPayments(ledger, { keys: messages.get(messageId) ?? [], programId });
     // A message that is not known is a row that finds nothing.
     const others = keys.length === 0 ? [messageId] : keys.filter((key) => !named.has(key));
     for (const providerKey of others) {
@@ -120,6 +130,17 @@ async function readXml(ledger: Database, xml: string, programId: number | undefi
   if (all.length === 0) throw new InputError('body', 'has no rows');
   if (all.length > MAX_RESULT_ROWS) throw new InputError('body', `must not exceed ${MAX_RESULT_ROWS} rows`);
   return all;
+}
+
+function ofOwnMessage(
+  row: ResultRow,
+  messages: ReadonlyMap<string, readonly string[] | undefined>,
+): ResultRow {
+  const { paymentKey, byMessage, result } = row;
+  const keys = byMessage === undefined ? undefined : messages.get(byMessage);
+  if (keys === undefined || keys.includes(paymentKey) || result instanceof InputError) return row;
+  const fault = 'is of another payment file than this message, and has no status of its own';
+  return { ...row, result: new InputError('OrgnlEndToEndId', fault) };
 }
 
 async function applyRows(
@@ -138,7 +159,7 @@ async function applyRows(
     if (result instanceof InputError) return { ...head, ...none, outcome: 'refused', detail: result.message };
     const applied = answers.next().value;
     assert(applied, 'every result has an answer');
-    const { payoutId, outcome, state } = applied;
-    return { ...head, payout_id: formatOptionalId('payout', payoutId), state, outcome, detail: null };
+    const { payoutId, outcome, state, detail } = applied;
+    return { ...head, payout_id: formatOptionalId('payout', payoutId), state, outcome, detail };
   });
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isRateBps, MAX_RATE_BPS } from '../../../core/money/rates.ts';
 import { MAX_REFERENCE_LENGTH } from '../../../core/text-limits.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import {
@@ -40,7 +41,6 @@ import {
   timeText,
 } from '../../schemas/schemas.ts';
 
-const MAX_RATE_BPS = 10_000;
 /** Levels 2 to 10. */
 const MAX_HIGHER_LEVELS = 9;
 const MAX_DAYS = 365;
@@ -68,7 +68,12 @@ const FIELDS = {
 type FieldName = keyof typeof FIELDS;
 const FIELD_NAMES = Object.keys(FIELDS) as FieldName[];
 
-const rateBps = z.int().min(0).max(MAX_RATE_BPS);
+const rateBps = z
+  .number()
+  .min(0)
+  .max(MAX_RATE_BPS)
+  .refine(isRateBps, 'must have at most two decimals: hundredths of a percent, such as 712.5')
+  .meta({ multipleOf: 0.01 });
 
 const CUSTOMER_RATES =
   'Instead of rate_bps and fixed, by who bought. Where both come to nothing, such orders are not credited: rate_bps 0 for returning customers credits new ones only. renewal: later orders of a subscription, which are neither new nor returning.';
@@ -108,7 +113,10 @@ const termsView = z
     valid_from: timeText.nullable().meta({ description: 'Null: since ever.' }),
     valid_to: timeText.nullable().meta({ description: 'Null: until further notice.' }),
     commission_type: z.enum(COMMISSION_TYPES),
-    rate_bps: z.number().meta({ description: 'Hundredths of a percent: 1000 is 10 %.' }),
+    rate_bps: z.number().meta({
+      description:
+        'Hundredths of a percent with at most two decimals, as all rates: 1000 is 10 %, 712.5 is 7.125 %.',
+    }),
     fixed: moneyText,
     fixed_within_order: z.boolean().meta({
       description: 'The fixed commission is cut to the amount of the order; percentages always are.',

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import anyAscii from 'any-ascii';
 import { XMLBuilder } from 'fast-xml-parser';
 import { OperatingError } from '../../../core/errors.ts';
@@ -169,7 +171,16 @@ function sepaMessageId(batchKey: string): string {
   return createHash('sha256').update(batchKey).digest('hex').slice(0, MAX_ID_LENGTH);
 }
 
-/** The key of the batch whose message has this identification; see {@link sepaMessageId}. */
-export function batchKeyOf(messageId: string): string {
-  return messageId.replace(/^bat/, 'bat_');
+/**
+ * The keys of the payments in the message with this identification, by its file in this folder: a batch may be several
+ * messages, and each has payments of its own. Undefined: no file here has it.
+ */
+export async function readMessagePayments(folder: string, messageId: string): Promise<string[] | undefined> {
+  const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.xml'));
+  for (const name of names) {
+    const text = await readFile(join(folder, name), 'utf8');
+    if (!text.includes(`<MsgId>${messageId}</MsgId>`)) continue;
+    return [...text.matchAll(/<EndToEndId>([^<]+)<\/EndToEndId>/g)].map(([, key = '']) => key);
+  }
+  return undefined;
 }

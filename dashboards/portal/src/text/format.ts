@@ -9,6 +9,8 @@ export const TIME_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const whole = new Intl.NumberFormat();
 const compact = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
 const share = new Intl.NumberFormat(undefined, { style: 'percent', maximumFractionDigits: 2 });
+/** Rates of terms have so many decimals. */
+const rate = new Intl.NumberFormat(undefined, { style: 'percent', maximumFractionDigits: 4 });
 const change = new Intl.NumberFormat(undefined, {
   style: 'percent',
   maximumFractionDigits: 0,
@@ -61,13 +63,13 @@ export function formatShare(value: number | undefined): string {
   return value === undefined ? '–' : share.format(value);
 }
 
-/** "2.5" percent as 250 basis points. */
+/** "7.125" or "7,125" percent as 712.5 basis points, exactly: the text is scaled, no float is. NaN for what is no number. */
 export function bpsOf(percent: string): number {
-  return Math.round(Number(percent.trim().replace(',', '.')) * 100);
+  return Number(`${percent.trim().replace(',', '.')}e2`);
 }
 
 export function formatBps(bps: number): string {
-  return share.format(bps / 10_000);
+  return rate.format(bps / 10_000);
 }
 
 /** Money as its currency writes it. The text goes to Intl as text, so no float comes between. */

@@ -18,7 +18,7 @@ const INITIAL_FIELDS = {
   type: 'percent' as Type,
   rate: '10',
   fixed: '0.00',
-  levels: '3, 1',
+  levels: '3; 1',
   hold: '30',
   window: '30',
   minimum: '50.00',
@@ -108,11 +108,25 @@ function bodyOf(scope: Scope, fields: Fields, currency: string) {
     commission_type: fields.type,
     ...(fields.type !== 'fixed' && { rate_bps: bpsOf(fields.rate) }),
     ...(fields.type !== 'percent' && { fixed: { amount: fields.fixed, currency } }),
-    level_rates_bps: fields.levels.split(',').flatMap((text) => (text.trim() === '' ? [] : [bpsOf(text)])),
+    level_rates_bps: levelsIn(fields.levels).map(bpsOf),
     hold_days: Number(fields.hold),
     cookie_days: Number(fields.window),
     payout_min: { amount: fields.minimum, currency },
   };
+}
+
+/** `3; 1`, `3, 1` or `3 1`: a comma between digits is a decimal sign, as in the fields beside it. */
+function levelsIn(text: string): string[] {
+  return text.split(/[;\s]+|,(?!\d)/).filter((level) => level !== '');
+}
+
+/** A single `3,1` could be two levels as well. */
+function twoReadings(text: string): string | undefined {
+  const levels = levelsIn(text);
+  const [only = ''] = levels;
+  return levels.length === 1 && only.includes(',')
+    ? `Has two readings: write ${only.replace(',', '.')} or ${only.replaceAll(',', '; ')}`
+    : undefined;
 }
 
 /** Commission of the partner and of its recruiters. */
@@ -146,8 +160,8 @@ function CommissionFields({ fields, set, faults }: FieldsProps) {
           label="Level 2 and above, %"
           value={fields.levels}
           onChange={set('levels')}
-          fault={faults.level_rates_bps}
-          hint="Shares of the partner’s recruiters."
+          fault={twoReadings(fields.levels) ?? faults.level_rates_bps}
+          hint="Shares of the partner’s recruiters, such as 3; 1."
         />
       </div>
     </>
