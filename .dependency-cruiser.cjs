@@ -58,7 +58,7 @@ const rooms = {
     conversions: ['postgres', 'access', 'programs'],
     payouts: ['postgres', 'access', 'programs', 'books', 'integrations'],
     decisions: ['postgres', 'access', 'programs', 'books', 'conversions', 'payouts'],
-    audit: ['postgres', 'books', 'conversions', 'payouts'],
+    audit: ['postgres', 'access', 'books', 'conversions', 'payouts'],
   },
   attribution: {
     '.': ['worker'],
@@ -85,7 +85,7 @@ const rooms = {
     http: ['schemas'],
     auth: ['http', 'schemas'],
     orders: ['http', 'schemas'],
-    conversions: ['http', 'schemas', 'orders'],
+    conversions: ['http', 'schemas', 'auth', 'orders'],
     programs: ['http', 'schemas', 'auth', 'orders'],
     money: ['http', 'schemas', 'auth', 'programs'],
     reports: ['http', 'schemas', 'auth', 'orders'],

@@ -17,6 +17,7 @@ import { addUserRoutes } from './auth/routes/users.ts';
 import { addAttributeRoute } from './conversions/routes/attribute.ts';
 import { addCommissionRoutes } from './conversions/routes/commissions.ts';
 import { addConversionRoutes } from './conversions/routes/conversions.ts';
+import { addCustomerRoutes } from './conversions/routes/customers.ts';
 import { addExplanationRoute } from './conversions/routes/explanations.ts';
 import { addReviewRoutes } from './conversions/routes/reviews.ts';
 import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './http/bodies.ts';
@@ -163,6 +164,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addExplanationRoute(app, options);
   addReviewRoutes(app, options);
   addAttributeRoute(app, options);
+  addCustomerRoutes(app, options);
   addCommissionRoutes(app, options);
   addPayoutRoutes(app, options);
   addAdjustmentRoutes(app, options);

@@ -250,14 +250,17 @@ function addEraseCommand(program: Command): void {
     .summary('remove the data of a person, and check it')
     .description(
       `Removes personal data from clicks, velocity, mirror and orders; counts and books stay. Prints how many rows were found
-and how many are left; exit code 1 when any is. Reads DATABASE_OWNER_URL, CLICKHOUSE_URL.`,
+and how many are left; exit code 1 when any is. Reads DATABASE_URL, CLICKHOUSE_URL.`,
     )
     .option('--ip <address>', 'everything that came from this address')
     .option(
       '--customer <id>',
       "a shop's customer, by its id, e-mail address or sha256: hash: the orders, and all that came from their addresses",
     )
-    .option('--affiliate <id>', 'a terminated affiliate with nothing unpaid; its books stay under its id')
+    .option(
+      '--affiliate <id>',
+      'a terminated affiliate with nothing unpaid, whose statements are made; its books stay under its id',
+    )
     .action(async (options: { ip?: string; customer?: string; affiliate?: string }) =>
       (await import('./commands/erase.ts')).erase(options),
     );

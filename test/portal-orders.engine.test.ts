@@ -111,4 +111,18 @@ describe.skipIf(chromium === undefined)('what orders are of and contain, in the 
     expect(await pictures(page, 'order-items')).toEqual([]);
     await page.close();
   }, 120_000);
+
+  test('a customer is erased where orders are looked up by customer', async () => {
+    const order = { order_id: 'forget-me', amount: '10.00', currency: 'EUR', customer_id: 'cus-forget' };
+    await call('POST', '/v1/conversions', order, platform.demo.keys.advertiser);
+    const page = await operatorPage();
+    await page.goto('conversions?field=customer_id&text=cus-forget');
+    await page.getByRole('row', { name: /forget-me.*Unattributed/ }).waitFor();
+    await page.getByText('Erase this customer').click();
+    expect(await pictures(page, 'erase-customer')).toEqual([]);
+    await page.getByRole('button', { name: 'Erase the customer' }).click();
+    await page.getByText('Erased: orders 1').waitFor();
+    await page.getByText('No conversions found').waitFor();
+    await page.close();
+  }, 120_000);
 });

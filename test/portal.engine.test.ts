@@ -234,7 +234,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await operator.getByRole('row', { name: /spoken-1.*Attributed/ }).waitFor();
     await operator.getByRole('row', { name: /welcome-1.*No click, and no code of a partner/ }).waitFor();
     await operator.getByRole('button', { name: 'Open order welcome-1' }).click();
-    await dialog.getByText('it is of no affiliate of the program').waitFor();
+    await dialog.getByText('it was of no affiliate of the program').waitFor();
     await dialog.getByRole('button', { name: 'Credit to a partner' }).click();
     await dialog.getByLabel('Partner').selectOption({ label: 'Cat Coupons' });
     await dialog.getByLabel('Reason').fill('named by the customer');

@@ -7,6 +7,7 @@ import type { ApiServer } from '../http/context.ts';
 import { type Principal, principalFrom } from '../http/principal.ts';
 import { Problem, type ProblemCode } from '../http/problems.ts';
 import type { CountFailure } from '../http/quotas.ts';
+import type { Scope } from '../http/scopes.ts';
 import { sessionPrincipal } from './sessions.ts';
 import { type CallSignature, checkSignature, signatureOf } from './signed-calls.ts';
 
@@ -20,6 +21,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Who may call the route; required for every route. */
     roles?: readonly Role[] | 'public';
+    /** What a key with scopes needs beside the scope of the route's first tag. */
+    scopes?: readonly Scope[];
     /** The key may also come as the parameter `key`, for postbacks that can send no header. */
     keyAsParameter?: boolean;
     /** It takes an Idempotency-Key; elsewhere the header is ignored: see commit.ts. */
@@ -138,7 +141,8 @@ function tagsOf(request: FastifyRequest): readonly string[] {
 function admit(request: FastifyRequest, principal: Principal): void {
   const { config, method } = request.routeOptions;
   const roles = Array.isArray(config.roles) ? (config.roles as readonly Role[]) : [];
-  const refusal = refusalOf(principal, { roles, method: [method].flat()[0] ?? '', tags: tagsOf(request) });
+  const use = { roles, method: [method].flat()[0] ?? '', tags: tagsOf(request), scopes: config.scopes };
+  const refusal = refusalOf(principal, use);
   if (refusal !== undefined) throw new Problem('forbidden', { detail: refusal });
   request.admitted = request.signed === undefined;
 }

@@ -8,6 +8,8 @@ export interface Use {
   readonly method: string;
   /** The first one is the scope's. */
   readonly tags: readonly string[];
+  /** Scopes that it needs as well, because it acts in other parts of the API, too. */
+  readonly scopes?: readonly string[] | undefined;
 }
 
 /** What the users and keys of a terminated affiliate still read: its money, and what is kept about it. */
@@ -17,11 +19,16 @@ const EARNINGS_TAGS: readonly string[] = ['money', 'affiliates', 'keys', 'sessio
  * Why a principal may not use something; undefined when it may. Asked for every request, and again for what outlasts one:
  * open streams, and files that are fetched later.
  */
-export function refusalOf(principal: Principal, { roles, method, tags }: Use): string | undefined {
+export function refusalOf(
+  principal: Principal,
+  { roles, method, tags, scopes: further = [] }: Use,
+): string | undefined {
   const { role, scopes, standing } = principal;
   if (!roles.includes(role)) return `the role ${role} is not permitted to do this`;
-  const scope = scopeOf({ method, tags });
-  if (scopes !== null && !scopes.includes(scope)) return `this key lacks the scope ${scope}`;
+  const lacking = [scopeOf({ method, tags }), ...further].filter(
+    (scope) => scopes?.includes(scope) === false,
+  );
+  if (lacking.length > 0) return `this key lacks the scope ${lacking.join(' and ')}`;
   const [tag = ''] = tags;
   const reads = method === 'GET' || method === 'HEAD';
   if (standing !== 'full' && !reads && tag !== 'session') {

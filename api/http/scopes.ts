@@ -24,6 +24,8 @@ export const TAGS = [
 /** What a key with scopes may do: read or write in one part of the API. */
 export const SCOPES = TAGS.flatMap((tag) => [`${tag}:read`, `${tag}:write`] as const);
 
+export type Scope = (typeof SCOPES)[number];
+
 /** The scope that a route needs, by its first tag and its method. */
 export function scopeOf(route: { method: string; tags: readonly string[] | undefined }): string {
   const reads = route.method === 'GET' || route.method === 'HEAD';

@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { addMonths, DAY_MS } from '../../core/time.ts';
+import { createApiKey } from '../../ledger/access/api-keys.ts';
 import { auditLedger } from '../../ledger/audit/audit.ts';
 import { extendHashChains } from '../../ledger/audit/hash-chains.ts';
 import { vestDue } from '../../ledger/books/commissions.ts';
+import { issueStatements } from '../../ledger/books/statement-documents.ts';
 import { recordRefund } from '../../ledger/decisions/refunds.ts';
 import { inTransaction } from '../../ledger/postgres/db.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
@@ -154,6 +157,25 @@ describe('two affiliates that are one', () => {
       { affiliateId: kept, state: 'submitted' },
     ]);
     await expectSoundBooks();
+  });
+
+  test('are merged by a key that may move money as well', async () => {
+    const tenant = await fresh();
+    const { affiliateId: old, otherAffiliateId: kept, programId } = tenant;
+    const merge = async (scopes: string[]) => {
+      const { key } = await createApiKey(api.ledger, { role: 'operator', name: 'k', programId, scopes });
+      const json = { into_affiliate_id: aff(kept), note: 'one' };
+      return await api.call('POST', `/v1/affiliates/${aff(old)}/merge`, { key, json });
+    };
+    for (const [scopes, lacking] of [
+      [['affiliates:write'], 'money:write'],
+      [['money:write'], 'affiliates:write'],
+      [['affiliates:read', 'money:read'], 'affiliates:write and money:write'],
+    ] as const) {
+      const refused = await merge([...scopes]);
+      expect([refused.status, refused.body.detail]).toEqual([403, `this key lacks the scope ${lacking}`]);
+    }
+    expect((await merge(['affiliates:write', 'money:write'])).status).toBe(200);
   });
 
   test('nobody owes what a forfeited balance is short of later', async () => {
@@ -311,7 +333,18 @@ describe('an affiliate that wants to be forgotten', () => {
       key: tenant.keys.finance,
       json: { note: 'x' },
     });
+    const early = await operate(tenant, `/v1/affiliates/${aff(id)}/erase`);
+    expect([early.status, early.body.code]).toEqual([409, 'wrong_state']);
+    const month = new Date().toISOString().slice(0, 7);
+    const from = new Date(addMonths(new Date(`${month}-01T00:00:00Z`), 1).getTime() + DAY_MS);
+    expect(early.body.detail).toBe(
+      `who it is stands on its statement of ${month}, which is made from ${from.toISOString().slice(0, 10)} (UTC) on: erase it then`,
+    );
+    await issueStatements(api.ledger, { now: addMonths(new Date(), 2) });
     expect((await operate(tenant, `/v1/affiliates/${aff(id)}/erase`)).status).toBe(200);
+    const statements = await api.ledger`
+      select recipient ->> 'name' as name from statement_documents where affiliate_id = ${id}`;
+    expect(statements.map(({ name }) => name)).toEqual([`tenant ${tenants}`]);
     await expectSoundBooks();
   });
 });

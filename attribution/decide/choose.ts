@@ -52,6 +52,8 @@ export interface ClickFacts {
   readonly subscription: Subscription | undefined;
   /** An earlier order of the customer is not decided yet, and may begin the subscription that this one continues. */
   readonly undecidedBefore: boolean;
+  /** How many merges of its program's affiliates are applied to these facts. */
+  readonly merges: number;
   /** Every click older than this (Unix ms) is in the warehouse. */
   readonly completeToMs: number;
   /** The wait for the warehouse has lasted too long: decide by the clicks that are stored. */

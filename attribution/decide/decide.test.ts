@@ -140,6 +140,7 @@ function decided(given: Given = {}): ExplainedDecision | undefined {
     coupons: [],
     subscription: undefined,
     undecidedBefore: false,
+    merges: 0,
     completeToMs: CLICK_MS + DAY_MS,
     gaveUp: false,
     rulesVersion: RULES_VERSION,
@@ -320,7 +321,7 @@ describe('a coupon code', () => {
     const decision = decided(alone(unknown, coupon()));
     expect(decision).toMatchObject({ outcome: 'attributed', reason: null });
     expect(evidenceSchema.parse(JSON.parse(JSON.stringify(decision?.evidence)))).toMatchObject({
-      rulesVersion: 6,
+      rulesVersion: 7,
       source: 'coupon',
       termsId: 7,
       window: null,

@@ -14,7 +14,7 @@ import type { DECISION_OUTCOMES, Evidence, RuleResult } from './evidence.ts';
  */
 
 /** Version of the rules in these files, kept with every decision. */
-export const RULES_VERSION = 6;
+export const RULES_VERSION = 7;
 
 export type Outcome = (typeof DECISION_OUTCOMES)[number];
 
@@ -85,6 +85,7 @@ function evidenceOf(options: {
     source: winner?.source ?? null,
     firstInReview: winner !== undefined && isFirstInReview(winner),
     firstOrder: facts.subscription?.conversionId.toString() ?? null,
+    merges: facts.merges,
     completeTo: new Date(facts.completeToMs).toISOString(),
     gaveUp: facts.gaveUp,
     candidates: [...choice.candidates],

@@ -105,6 +105,8 @@ export const evidenceSchema = z.object({
    * before rules version 5.
    */
   firstOrder: z.string().nullable().optional(),
+  /** How many merges of the program's affiliates it had seen; not written before rules version 7. */
+  merges: z.int().optional(),
   /** Every click older than this was known. */
   completeTo: z.iso.datetime(),
   /** Decided although the warehouse was not complete, because the wait had lasted too long. */

@@ -44,7 +44,7 @@ export const LOST: Readonly<Record<LosingReason, string>> = {
 const COUPONS: Readonly<Record<CouponResult, string>> = {
   won: 'it credits the order',
   agrees: 'it is of the affiliate that is credited anyway',
-  unknown_coupon: 'it is of no affiliate of the program',
+  unknown_coupon: 'it was of no affiliate of the program',
   coupon_not_valid: 'it was not valid when the order occurred',
   affiliate_not_active: 'its affiliate is terminated',
   no_terms: 'no terms were in force for it',

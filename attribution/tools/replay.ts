@@ -219,10 +219,11 @@ async function manualTargets(
 
 function earlierDecision(evidence: Evidence | undefined): EarlierDecision | undefined {
   if (!evidence) return undefined;
-  const { rulesVersion, firstOrder, coupons = [] } = evidence;
+  const { rulesVersion, firstOrder, coupons = [], merges } = evidence;
   return {
     rulesVersion,
     coupons,
+    merges,
     firstOrder: typeof firstOrder === 'string' ? BigInt(firstOrder) : firstOrder,
   };
 }

@@ -12,7 +12,7 @@ import {
   haveUndecidedBefore,
 } from '../../ledger/conversions/decision-facts.ts';
 import type { DatabaseSql } from '../../ledger/postgres/db.ts';
-import { readSuccessors } from '../../ledger/programs/affiliates.ts';
+import { countMerges, type MergesThen, readSuccessors } from '../../ledger/programs/affiliates.ts';
 import { type FoundCoupon, findCoupons } from '../../ledger/programs/coupons.ts';
 import {
   type AttributionModel,
@@ -36,7 +36,7 @@ import {
 } from '../decide/choose.ts';
 import { couponAsFound, couponTime, type ReportedCoupon } from '../decide/choose-coupon.ts';
 import { RULES_VERSION } from '../decide/decide.ts';
-import type { CouponEvidence } from '../decide/evidence.ts';
+import { type CouponEvidence, parseEvidence } from '../decide/evidence.ts';
 import { askEach } from './ask-each.ts';
 import type { ClickSource } from './click-source.ts';
 
@@ -57,6 +57,8 @@ export interface EarlierDecision {
   readonly firstOrder: bigint | null | undefined;
   /** The coupons that were found: what was changed of them since then changes nothing. */
   readonly coupons: readonly CouponEvidence[];
+  /** How many merges it had seen; undefined: before version 7 of the rules, which did not keep it. */
+  readonly merges: number | undefined;
 }
 
 /** A conversion with what its click id led to. */
@@ -75,26 +77,35 @@ export async function gatherClickFacts(
   const { earlierOf = () => undefined } = options;
   const { conversions, gaveUp } = options;
   const completeToMs = await sources.clicks.completeToMs();
-  const madeAt: MadeAt = (conversion) =>
-    earlierOf(conversion) === undefined ? undefined : (conversion.decidedAt ?? undefined);
+  // Before anybody's successor is read: a merge that is committed in between has a higher number, and counts for nothing.
+  const merges = await countMerges(
+    sources.sql,
+    conversions.map(({ programId }) => programId),
+  );
+  const mergesOf: MergesOf = (conversion) => {
+    const earlier = earlierOf(conversion);
+    if (!earlier) return { merges: merges.get(conversion.programId) ?? 0 };
+    return earlier.merges === undefined ? { before: conversion.decidedAt } : { merges: earlier.merges };
+  };
   const reported = await withGivenClicks(sources, {
     conversions,
-    madeAt,
+    mergesOf,
     isKnown: (conversion, clickMs) => isKnownUpTo({ completeToMs, gaveUp: gaveUp(conversion) }, clickMs),
   });
   const orders = await withTerms(sources.sql, reported);
   const { subscriptions, undecidedBefore } = await readSubscriptions(sources.sql, orders, {
     earlierOf,
-    madeAt,
+    mergesOf,
   });
   const coupons = await readCoupons(sources.sql, conversions, earlierOf);
-  const visits = await readVisits(sources, orders, madeAt);
+  const visits = await readVisits(sources, orders, mergesOf);
   return orders.map((order) => ({
     ...order,
     visitorClicks: visits.get(order) ?? [],
     coupons: coupons.get(order.conversion) ?? [],
     subscription: subscriptions.get(order),
     undecidedBefore: undecidedBefore.get(order) ?? false,
+    merges: merges.get(order.conversion.programId) ?? 0,
     completeToMs,
     gaveUp: gaveUp(order.conversion),
     model: sources.model,
@@ -102,15 +113,15 @@ export async function gatherClickFacts(
   }));
 }
 
-/** When a decision that is made again was made: affiliates that were merged later were not then. Undefined: it is made now. */
-type MadeAt = (conversion: ClaimedConversion) => Date | undefined;
+/** Which merges count for an order: in a decision that is made again those that it had seen. */
+type MergesOf = (conversion: ClaimedConversion) => MergesThen;
 
 /** A click that has to be waited for anyway is not looked for: under load that would be most look-ups. */
 async function withGivenClicks(
   { sql, clicks, clickIds }: FactSources,
   options: {
     conversions: readonly ClaimedConversion[];
-    madeAt: MadeAt;
+    mergesOf: MergesOf;
     isKnown: (conversion: ClaimedConversion, clickMs: number) => boolean;
   },
 ): Promise<Reported[]> {
@@ -123,14 +134,14 @@ async function withGivenClicks(
       identity && options.isKnown(conversion, identity.ts) ? [identity] : [],
     ),
   );
-  const successorAt = await readSuccessors(
+  const successorThen = await readSuccessors(
     sql,
     [...known.values()].map(({ affiliateId }) => affiliateId),
   );
   return decoded.map(({ conversion, identity }) => {
     const given = givenClick(conversion, identity, known);
     if (given.kind !== 'found') return { conversion, given };
-    const affiliateId = successorAt(given.click.affiliateId, options.madeAt(conversion));
+    const affiliateId = successorThen(given.click.affiliateId, options.mergesOf(conversion));
     return { conversion, given: { ...given, click: { ...given.click, affiliateId } } };
   });
 }
@@ -166,7 +177,7 @@ type EarlierOf = (conversion: ClaimedConversion) => EarlierDecision | undefined;
 async function readSubscriptions(
   sql: DatabaseSql,
   orders: readonly ReportedWithTerms[],
-  { earlierOf, madeAt }: { earlierOf: EarlierOf; madeAt: MadeAt },
+  { earlierOf, mergesOf }: { earlierOf: EarlierOf; mergesOf: MergesOf },
 ): Promise<{
   subscriptions: Map<ReportedWithTerms, Subscription>;
   undecidedBefore: Map<ReportedWithTerms, boolean>;
@@ -182,13 +193,13 @@ async function readSubscriptions(
     sql,
     found.map(({ first }) => first.termsId),
   );
-  const successorAt = await readSuccessors(
+  const successorThen = await readSuccessors(
     sql,
     found.map(({ first }) => first.affiliateId),
   );
   const subscriptions = found.map(({ order, first }): [ReportedWithTerms, Subscription] => {
     const { conversionId, occurredAt: startedAt, inReview, termsId } = first;
-    const affiliateId = successorAt(first.affiliateId, madeAt(order.conversion));
+    const affiliateId = successorThen(first.affiliateId, mergesOf(order.conversion));
     const click = { ...clickOf(first), affiliateId };
     return [order, { click, terms: terms.get(termsId), conversionId, startedAt, inReview }];
   });
@@ -255,14 +266,18 @@ async function termsById(sql: DatabaseSql, ids: readonly number[]): Promise<Map<
 
 type StoredCoupon = Omit<ReportedCoupon, 'terms'>;
 
-/** The codes of each order with what they were worth when it occurred; in decisions that are made again, what was found. */
+/** The codes of each order with what they were worth when it occurred; of an order that was decided before, what was found. */
 async function readCoupons(
   sql: DatabaseSql,
   conversions: readonly ClaimedConversion[],
   earlierOf: EarlierOf,
 ): Promise<Map<ClaimedConversion, ReportedCoupon[]>> {
+  const foundOf = (conversion: ClaimedConversion): readonly CouponEvidence[] | undefined =>
+    earlierOf(conversion)?.coupons ??
+    // It is looked at again for its click alone: a code that was made since then is no reason to decide it again.
+    (conversion.state === 'unattributed' ? parseEvidence(conversion.evidence)?.coupons : undefined);
   const codes = conversions.flatMap((conversion) =>
-    earlierOf(conversion) ? [] : conversion.coupons.map((code) => ({ conversion, code })),
+    foundOf(conversion) ? [] : conversion.coupons.map((code) => ({ conversion, code })),
   );
   const found = await askEach(
     codes,
@@ -272,7 +287,7 @@ async function readCoupons(
   const stored = [
     ...codes.map((one) => ({ ...one, coupon: storedCoupon(one.code, found.get(one)) })),
     ...conversions.flatMap((conversion) =>
-      (earlierOf(conversion)?.coupons ?? []).map((evidence) => ({
+      (foundOf(conversion) ?? []).map((evidence) => ({
         conversion,
         coupon: couponAsFound(evidence),
       })),
@@ -321,20 +336,20 @@ function storedCoupon(code: string, found: FoundCoupon | undefined): StoredCoupo
 async function readVisits(
   { sql, clicks, model }: FactSources,
   orders: readonly ReportedWithTerms[],
-  madeAt: MadeAt,
+  mergesOf: MergesOf,
 ): Promise<Map<ReportedWithTerms, ClickWithTerms[]>> {
   const found = await askEach(
     orders,
     (order) => visitRequest(order, model),
     (requests) => clicks.sameVisitor(requests),
   );
-  const successorAt = await readSuccessors(
+  const successorThen = await readSuccessors(
     sql,
     [...found.values()].flat().map(({ affiliateId }) => affiliateId),
   );
   const visited = [...found].flatMap(([order, visit]) =>
     visit.map((click) => {
-      const affiliateId = successorAt(click.affiliateId, madeAt(order.conversion));
+      const affiliateId = successorThen(click.affiliateId, mergesOf(order.conversion));
       return { order, click: { ...click, affiliateId } };
     }),
   );

@@ -15,6 +15,7 @@ import { createParties, type TestParties } from '../../test/support/ledger.ts';
 import { decideByHand } from '../decide/by-hand.ts';
 import { parseEvidence } from '../decide/evidence.ts';
 import { explainConversion } from '../tools/explain.ts';
+import { explainLaterCoupons } from '../tools/later-coupons.ts';
 import { replay } from '../tools/replay.ts';
 import { gatherCustomers } from './customers.ts';
 
@@ -79,7 +80,8 @@ async function explained(world: Pick<World, 'parties'>, orderId: string): Promis
     limit: 9,
   });
   const [terms] = conversion.termsId === null ? [] : await getTerms(fixture.ledger, [conversion.termsId]);
-  return explainConversion({ conversion, commissions, terms }).join('\n');
+  const later = await explainLaterCoupons(fixture.ledger, conversion);
+  return [...explainConversion({ conversion, commissions, terms }), ...later].join('\n');
 }
 
 test('a code credits its affiliate and the levels above without a click, in whatever case it comes', async () => {
@@ -106,7 +108,7 @@ test('a code credits its affiliate and the levels above without a click, in what
   expect(text).toContain(
     `Coupon code "ann10" (cpn_${own.id} of affiliate aff_${chain[0]}): it credits the order.`,
   );
-  expect(text).toContain('Coupon code "Welcome": it is of no affiliate of the program.');
+  expect(text).toContain('Coupon code "Welcome": it was of no affiliate of the program.');
   expect(text).toContain('were in force at the order');
   await expectTheSameAgain(world);
 });
@@ -122,7 +124,7 @@ test('a code that credits nothing is recorded with a reason that names it', asyn
   });
   const unknown = await decided(world, { coupons: ['FOREIGN'] });
   expect(unknown).toMatchObject({ state: 'unattributed', reason: 'unknown_coupon', couponId: null });
-  expect(await explained(world, unknown.orderId)).toContain('Coupon code "FOREIGN": it is of no affiliate');
+  expect(await explained(world, unknown.orderId)).toContain('Coupon code "FOREIGN": it was of no affiliate');
   const old = await decided(world, { coupons: ['old'] });
   expect(old).toMatchObject({ state: 'unattributed', reason: 'coupon_not_valid' });
   expect(await explained(world, old.orderId)).toContain('it was not valid when the order occurred');
@@ -185,6 +187,60 @@ test('what happens to a code later changes no decision, also where it is given t
   expect(await decided(world, { coupons: ['ANN10'] })).toMatchObject({
     state: 'unattributed',
     reason: 'affiliate_not_active',
+  });
+  await expectTheSameAgain(world);
+});
+
+test('a code that is given to an affiliate after its order was decided changes nothing, and its explanation says so', async () => {
+  const world = await couponWorld();
+  const { parties } = world;
+  const { programId, chain } = parties;
+  const early = new Date(Date.now() - 2 * HOUR_MS);
+  const unknown = await decided(world, { coupons: ['spring', 'OTHER'] });
+  const tooEarly = await decided(world, { coupons: ['spring'], occurredAt: early });
+  expect(await explained(world, unknown.orderId)).not.toContain('Since the decision');
+  const validFrom = new Date(Date.now() - HOUR_MS);
+  const made = { programId, affiliateId: chain[0], code: 'SPRING', validFrom };
+  const { id } = await createCoupon(fixture.ledger, made);
+  await fixture.decideAll(new Date(Date.now() + DAY_MS));
+  expect(await fixture.find(unknown.orderId, parties)).toEqual(unknown);
+  const hint = `Since the decision coupon code "spring" is cpn_${id} of affiliate aff_${chain[0]}, and valid for the time of the order. That changes no decision: credit the order by hand (POST /v1/conversions/cnv_${unknown.id}/attribute) if it is theirs.`;
+  const text = await explained(world, unknown.orderId);
+  expect(text).toContain('Coupon code "spring": it was of no affiliate of the program.');
+  expect(text).toContain(hint);
+  expect(text).not.toContain('Since the decision coupon code "OTHER"');
+  expect(await explained(world, tooEarly.orderId)).not.toContain('Since the decision');
+  await updateCoupon(fixture.ledger, { id, changes: { validFrom: null } });
+  expect(await explained(world, tooEarly.orderId)).toContain('Since the decision coupon code "spring"');
+  await expectTheSameAgain(world);
+  await creditByHand(world, unknown.orderId);
+  expect(await explained(world, unknown.orderId)).not.toContain('Since the decision');
+  await expectTheSameAgain(world);
+});
+
+test('an order whose click is missing is reopened by its click alone, not by a code that is made meanwhile', async () => {
+  const world = await couponWorld();
+  const { parties } = world;
+  const { programId, chain } = parties;
+  const ts = Date.now() - HOUR_MS;
+  const node = 50_000;
+  const clickId = fixture.clickIds.encode({ ts, node, seq: 0 });
+  const order = await decided(world, { clickId, coupons: ['MISSING'] });
+  expect(order).toMatchObject({ state: 'unattributed', reason: 'click_not_found' });
+  await createCoupon(fixture.ledger, { programId, affiliateId: chain[1], code: 'MISSING' });
+  await fixture.decideAll(new Date(Date.now() + 2 * HOUR_MS));
+  expect(await fixture.find(order.orderId, parties)).toMatchObject({
+    state: 'unattributed',
+    reason: 'click_not_found',
+  });
+  expect(await explained(world, order.orderId)).toContain('Since the decision coupon code "MISSING"');
+  await expectTheSameAgain(world);
+  await fixture.addClicks([{ ts, node }], parties);
+  await fixture.decideAll(new Date(Date.now() + 4 * HOUR_MS));
+  expect(await fixture.find(order.orderId, parties)).toMatchObject({
+    state: 'attributed',
+    affiliateId: chain[0],
+    couponId: null,
   });
   await expectTheSameAgain(world);
 });

@@ -1,4 +1,5 @@
 import type { ClaimedConversion } from '../../ledger/conversions/conversion-claims.ts';
+import { countMerges } from '../../ledger/programs/affiliates.ts';
 import type { RuleFacts } from '../decide/apply-fraud-rules.ts';
 import { type ClickFacts, choose, type DecidedChoice, type Won } from '../decide/choose.ts';
 import type { Customer } from '../decide/customer.ts';
@@ -47,9 +48,15 @@ export async function prepareDecisions(
       customer,
     ]),
   );
-  const readyIds = new Set(ready.map(({ facts }) => facts.conversion.id));
+  // A merge that was made meanwhile has terminated whom it merged, which no decision for them may see: they are decided again.
+  const merges = await countMerges(
+    sources.sql,
+    ready.map(({ facts }) => facts.conversion.programId),
+  );
+  const current = ready.filter(({ facts }) => facts.merges === (merges.get(facts.conversion.programId) ?? 0));
+  const readyIds = new Set(current.map(({ facts }) => facts.conversion.id));
   return {
-    prepared: ready.map(({ facts, choice }) => ({
+    prepared: current.map(({ facts, choice }) => ({
       facts,
       choice,
       ruleFacts: ruleFacts.get(facts.conversion.id),

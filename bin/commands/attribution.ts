@@ -1,4 +1,5 @@
 import { explainConversion } from '../../attribution/tools/explain.ts';
+import { explainLaterCoupons } from '../../attribution/tools/later-coupons.ts';
 import {
   type Difference,
   moneyDifference,
@@ -35,9 +36,11 @@ export async function explain(text: string): Promise<void> {
     const { rows } = await listCommissions(ledger, { conversionId: id, limit: MAX_PAGE_ROWS });
     const [terms] = conversion.termsId === null ? [] : await getTerms(ledger, [conversion.termsId]);
     const commissions = rows.toSorted((a, b) => a.level - b.level || a.part - b.part);
-    process.stdout.write(
-      `${explainConversion({ conversion, commissions, terms }).map(printable).join('\n')}\n`,
-    );
+    const lines = [
+      ...explainConversion({ conversion, commissions, terms }),
+      ...(await explainLaterCoupons(ledger, conversion)),
+    ];
+    process.stdout.write(`${lines.map(printable).join('\n')}\n`);
   });
 }
 

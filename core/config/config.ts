@@ -131,7 +131,7 @@ const variables = {
     'DATABASE_OWNER_URL',
     urlWithout(databaseUrlFault),
     '',
-    'the database of DATABASE_URL as the owner of its schema: for "migrate", "up" and "erase" only; no other process needs it',
+    'the database of DATABASE_URL as the owner of its schema: for "migrate" and "up" only; no other process needs it',
   ),
   clickhouseUrl: variable(
     'CLICKHOUSE_URL',

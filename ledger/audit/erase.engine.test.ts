@@ -7,9 +7,9 @@ import { freshPostgresDatabase } from '../../test/support/engines.ts';
 import { createParties, freshLedger, type TestLedger, type TestParties } from '../../test/support/ledger.ts';
 import { recordConversion } from '../conversions/conversions.ts';
 import { emailHash } from '../conversions/emails.ts';
-import { connectOwner } from '../postgres/db.ts';
+import { connectOwner, inTransaction } from '../postgres/db.ts';
 import { auditLedger } from './audit.ts';
-import { eraseCustomer } from './erase.ts';
+import { eraseCustomer, findCustomer } from './erase.ts';
 
 let db: TestLedger | undefined;
 afterEach(async () => {
@@ -34,6 +34,9 @@ async function order(
     customerEmailHash: email && emailHash(email),
     ip: '198.51.100.1',
   });
+  await ledger`
+    update conversions set state = 'unattributed', reason = 'no_click', decided_at = now(), next_attempt_at = null
+    where order_id = ${orderId}`;
 }
 
 test.each([
@@ -42,16 +45,16 @@ test.each([
   ['its id', 'cus_1', ['both', 'id']],
 ])('a customer is erased by %s, and no one else', async (_what, named, erased) => {
   db = await freshLedger({ max: 2 });
-  const { ledger, owner } = db;
+  const { ledger } = db;
   const parties = await createParties(ledger);
   await order(ledger, parties, 'address', { email: 'kunde@example.com' });
   await order(ledger, parties, 'both', { email: 'kunde@example.com', customerId: 'cus_1' });
   await order(ledger, parties, 'id', { customerId: 'cus_1' });
   await order(ledger, parties, 'other', { email: 'other@example.com', customerId: 'cus_2' });
-  expect(await eraseCustomer(owner, named.trim())).toEqual({
-    conversions: erased.length,
-    addresses: ['198.51.100.1'],
-  });
+  const customer = await findCustomer(ledger, { programId: parties.programId, named });
+  expect(customer).toMatchObject({ addresses: ['198.51.100.1'] });
+  expect(customer.conversionIds).toHaveLength(erased.length);
+  await inTransaction(ledger, (tx) => eraseCustomer(tx, { customer, actor: 'test' }));
   const left = await ledger<{ orderId: string }[]>`
     select order_id from conversions
     where coalesce(customer_id, host(ip), customer_email_hash::text) is null order by order_id`;

@@ -1,10 +1,17 @@
+import { OperatingError } from '../../core/errors.ts';
+import { plainText } from '../../core/text/plain-text.ts';
+import { appendAuditLog } from '../access/audit-log.ts';
 import { lockProgramBalances } from '../books/program-lock.ts';
+import { closedAt, missingStatements } from '../books/statement-documents.ts';
 import { emailHash } from '../conversions/emails.ts';
-import type { Database, DatabaseTransaction } from '../postgres/db.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 
-/** What the ledger knew of a customer's person. */
-export interface ErasedCustomer {
-  readonly conversions: number;
+/** What the ledger knows of a customer's person in a program. */
+export interface FoundCustomer {
+  readonly programId: number;
+  /** The shop's id, the e-mail address, or its hash, as it was asked for. */
+  readonly named: string;
+  readonly conversionIds: readonly bigint[];
   /** Addresses of the orders and of the clicks that won them. */
   readonly addresses: readonly string[];
 }
@@ -22,38 +29,81 @@ export function customerMarks(named: string): CustomerMarks {
   return { customerId: named, emailHash: named.includes('@') ? emailHash(named) : null };
 }
 
+interface OrderOfCustomer {
+  readonly id: bigint;
+  readonly isUndecided: boolean;
+  readonly ip: string | null;
+  readonly clickIp: string | null;
+}
+
 /**
- * Erases a customer from the orders: id, e-mail hash, addresses, user agent, fingerprint and evidence go, amounts,
- * states and the books stay. Named by an address, all orders of the ids that it was given with are the customer's as well.
- * `owner` is the schema's owner, because the application may not edit these columns.
+ * The orders of a customer. Named by an address, all orders of the ids that it was given with are the customer's as well.
+ * @throws OperatingError `wrong_state` while one of them is not decided: its decision would say again what is erased.
  */
-export async function eraseCustomer(owner: Database, named: string): Promise<ErasedCustomer> {
+export async function findCustomer(
+  sql: DatabaseSql,
+  { programId, named: given }: { programId: number; named: string },
+): Promise<FoundCustomer> {
+  const named = plainText(given);
   const { customerId, emailHash: hash } = customerMarks(named);
   const bytes = hash === null ? null : Buffer.from(hash, 'hex');
-  return await owner.begin(async (tx) => {
-    const found = await tx<{ id: bigint; ip: string | null; clickIp: string | null }[]>`
-      with named as (
-        select program_id, customer_id from conversions
-        where customer_id = ${customerId} or customer_email_hash = ${bytes}::bytea
-      )
-      select id, host(ip) as ip, host(click_ip) as click_ip from conversions c
-      where customer_email_hash = ${bytes}::bytea
-        or (program_id, customer_id) in (select program_id, customer_id from named where customer_id is not null)
-      for no key update`;
-    const ids = found.map(({ id }) => id);
-    await tx`
-      update conversions set customer_id = null, customer_email_hash = null, customer_mailbox_hash = null,
-        payment_account_hash = null, ip = null, click_ip = null,
-        user_agent = null, fingerprint = null, evidence = null
-      where id = any(${ids}::bigint[])`;
-    // What the shop called is kept as it came, addresses as hashes; of this person's calls only the outcome stays.
-    await tx`
-      update postback_calls set params = '{}', ip = null
-      where conversion_id = any(${ids}::bigint[])
-        or params ->> 'customer_id' = ${customerId} or params ->> 'customer_email' = ${`sha256:${hash}`}`;
-    const addresses = found.flatMap(({ ip, clickIp }) => [ip, clickIp]).filter((ip) => ip !== null);
-    return { conversions: found.length, addresses: [...new Set(addresses)] };
-  });
+  const found = await sql<OrderOfCustomer[]>`
+    with named as (
+      select customer_id from conversions
+      where program_id = ${programId} and (customer_id = ${customerId} or customer_email_hash = ${bytes}::bytea)
+    )
+    select id, ${isUndecided(sql)} as is_undecided, host(ip) as ip, host(click_ip) as click_ip from conversions
+    where program_id = ${programId}
+      and (customer_email_hash = ${bytes}::bytea or customer_id in (select customer_id from named))
+    order by id`;
+  requireDecided(found);
+  const addresses = found.flatMap(({ ip, clickIp }) => [ip, clickIp]).filter((ip) => ip !== null);
+  return { programId, named, conversionIds: found.map(({ id }) => id), addresses: [...new Set(addresses)] };
+}
+
+/** Also while an unattributed order is looked at again, because a click may have come. */
+const isUndecided = (sql: DatabaseSql) =>
+  sql`(state in ('received', 'awaiting_click') or coalesce(claimed_until > clock_timestamp(), false))`;
+
+function requireDecided(orders: readonly Pick<OrderOfCustomer, 'id' | 'isUndecided'>[]): void {
+  const undecided = orders.find((order) => order.isUndecided);
+  if (!undecided) return;
+  throw new OperatingError(
+    'wrong_state',
+    `order cnv_${undecided.id} of this customer is not decided yet: repeat this when it is`,
+  );
+}
+
+/**
+ * Erases a customer that was found: of the orders id, hashes, addresses, user agent, fingerprint and evidence go, amounts,
+ * states and the books stay. The addresses go with them, so the caller has erased the clicks of these before: it can then
+ * be repeated after a crash. The audit log names the orders, and who credited those that a person had credited, because
+ * that person does not approve their payouts. @throws OperatingError `wrong_state`.
+ */
+export async function eraseCustomer(
+  tx: DatabaseTransaction,
+  { customer, actor }: { customer: FoundCustomer; actor: string },
+): Promise<void> {
+  const { programId, named, conversionIds } = customer;
+  const orders = await tx<(Pick<OrderOfCustomer, 'id' | 'isUndecided'> & { creditedBy: string | null })[]>`
+    select id, ${isUndecided(tx)} as is_undecided,
+      coalesce(evidence -> 'manual' ->> 'creditedBy', evidence ->> 'creditedBy') as credited_by
+    from conversions
+    where id = any(${[...conversionIds]}::bigint[]) and (customer_id is not null or customer_email_hash is not null)
+    order by id for no key update`;
+  requireDecided(orders);
+  const ids = orders.map(({ id }) => id);
+  const { customerId, emailHash: hash } = customerMarks(named);
+  const email = hash && `sha256:${hash}`;
+  await tx`select erase_customer(${ids}::bigint[], ${programId}, ${customerId}, ${email})`;
+  for (const { id, creditedBy } of orders) {
+    await appendAuditLog(tx, {
+      actor,
+      action: 'customer.erase',
+      subject: `cnv_${id}`,
+      ...(creditedBy !== null && { after: { credited_by: creditedBy } }),
+    });
+  }
 }
 
 /**
@@ -79,6 +129,12 @@ export async function eraseAffiliate(
   if (affiliate.status !== 'terminated') return `the affiliate is ${affiliate.status}: terminate it first`;
   if (affiliate.inTransitMinor !== 0n) return 'one of its payouts is on its way: it must be closed first';
   if (affiliate.unpaidMinor > 0n) return 'it has money that is not paid: pay it, or let it forfeit';
+  const missing = await missingStatements(tx, affiliateId);
+  const last = missing.at(-1);
+  if (last !== undefined) {
+    const day = closedAt(last).toISOString().slice(0, 10);
+    return `who it is stands on its statement of ${missing.join(', ')}, which is made from ${day} (UTC) on: erase it then`;
+  }
   await tx`select erase_affiliate(${affiliateId})`;
   return undefined;
 }

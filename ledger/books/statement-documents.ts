@@ -91,6 +91,28 @@ const CLOSED_AFTER_MS = DAY_MS;
 /** Statements made in one transaction. */
 const BATCH_SIZE = 500;
 
+/** When the statements of a month can be made. */
+export function closedAt(month: string): Date {
+  return new Date(monthRange(month).to.getTime() + CLOSED_AFTER_MS);
+}
+
+/**
+ * Months in which an affiliate has movements and no statement, the first one first: those that are not closed, too. Who it is
+ * must be known until they are made.
+ */
+export async function missingStatements(sql: DatabaseSql, affiliateId: number): Promise<string[]> {
+  const rows = await sql<{ month: string }[]>`
+    select to_char(m.month, 'YYYY-MM') as month
+    from (
+      select distinct date_trunc('month', j.created_at at time zone 'UTC')::date as month
+      from accounts a join entries e on e.account_id = a.id join journals j on j.id = e.journal_id
+      where a.affiliate_id = ${affiliateId}
+    ) m
+    where not exists (select from statement_documents d where d.affiliate_id = ${affiliateId} and d.month = m.month)
+    order by m.month`;
+  return rows.map(({ month }) => month);
+}
+
 /** Makes the statements of every closed month that are missing: one for each affiliate with movements. Safe to repeat. */
 export async function issueStatements(ledger: Database, { now }: { now: Date }): Promise<{ issued: number }> {
   const closed = new Date(now.getTime() - CLOSED_AFTER_MS).toISOString().slice(0, 7);

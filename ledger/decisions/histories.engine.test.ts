@@ -74,6 +74,7 @@ const anyCommand = fc.oneof(
   report('credit and wait' as const),
   report('record' as const),
   report('import as paid' as const),
+  report('forgive and send back' as const),
   fc.record({
     kind: fc.constant('refund' as const),
     order,
@@ -253,6 +254,12 @@ async function carryOut(world: World, command: Command): Promise<void> {
       await carryOut(world, { kind: 'mark_paid' });
       return;
     }
+    case 'forgive and send back':
+      await carryOut(world, { ...command, kind: 'credit and pay' });
+      await carryOut(world, { kind: 'refund all', order: command.order });
+      await carryOut(world, { kind: 'write off' });
+      await carryOut(world, { kind: 'return' });
+      return;
     case 'record': {
       const { amountMinor } = command;
       await recordConversion(ledger, { programId, orderId, amountMinor, currency: 'EUR', source: 'api' });
@@ -345,7 +352,9 @@ async function carryOut(world: World, command: Command): Promise<void> {
       return;
     }
     case 'write off':
-      await writeOffDebt(ledger, { now: daysAhead(400), programId });
+      // Debt is given up once a day.
+      await writeOffDebt(ledger, { now: daysAhead(400 + ++writeOffs), programId });
+      await expectOldDebtToBeGone(world);
       return;
     case 'cancel':
     case 'return':
@@ -424,6 +433,38 @@ async function expectFullRefundsToReverseAll({ ledger, parties }: World): Promis
     select m.id from commissions m join conversions c on c.id = m.conversion_id
     where c.program_id = ${parties.programId} and c.refunded_minor = c.amount_minor and c.amount_minor > 0
       and m.reversed_minor < m.amount_minor`;
+  expect([...kept]).toEqual([]);
+}
+
+let writeOffs = 0;
+
+/**
+ * Of debt whose money left nothing is kept beyond what an affiliate and those merged into it have earned. What was deducted
+ * is no debt that is given up.
+ */
+async function expectOldDebtToBeGone({ ledger, parties }: World): Promise<void> {
+  const kept = await ledger`
+    with recursive members (id, root_id) as (
+      select id, id from affiliates where program_id = ${parties.programId} and merged_into is null
+      union all
+      select f.id, m.root_id from members m join affiliates f on f.merged_into = m.id
+    ), owed as (
+      select m.root_id, sum(-e.amount_minor) as minor
+      from members m join accounts a on a.affiliate_id = m.id and a.kind = 'debt'
+      join entries e on e.account_id = a.id join commissions c on c.id = e.commission_id
+      where c.state in ('in_payout', 'paid') group by m.root_id
+    ), balances as (
+      select m.root_id, sum(-a.balance_minor) filter (where a.kind = 'debt') as debt_minor,
+        sum(a.balance_minor) filter (where a.kind in ('pending', 'available', 'adjustments')) as earned_minor
+      from members m join accounts a on a.affiliate_id = m.id group by m.root_id
+    ), taken as (
+      select m.root_id, coalesce(sum(-a.amount_minor), 0) as minor
+      from members m left join adjustments a on a.affiliate_id = m.id and a.kind in ('deduction', 'forfeiture')
+      group by m.root_id
+    )
+    select root_id, o.minor as owed_minor, b.debt_minor, b.earned_minor, t.minor as taken_minor
+    from owed o join balances b using (root_id) join taken t using (root_id)
+    where least(o.minor, b.debt_minor - greatest(0, b.earned_minor) - t.minor) > 0`;
   expect([...kept]).toEqual([]);
 }
 

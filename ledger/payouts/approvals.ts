@@ -151,7 +151,34 @@ const OWN_FAULTS = {
   adjustment: 'its approver had given the affiliate a bonus',
   merge: 'its approver had merged another affiliate into this one',
   credit: 'its approver had credited an order in it, by hand or by an import',
+  review: 'its approver had approved an order in it that was in review',
+  confirmation: 'its approver had ended the wait of an order in it',
+  raise: 'its approver had raised an order in it',
+  restoration: 'its approver had restored an order in it, or taken back a refund of it',
+  first_order:
+    'its approver had credited or approved the first order of a customer, which a later order in it continues',
+  erasure: 'its approver had erased the customer of an order in it, and with that its evidence',
 } as const;
+type OwnFault = keyof typeof OWN_FAULTS;
+
+/** What somebody does so that an order earns, by action of the audit log; `reaches`: the later orders of its customer as well. */
+const ORDER_ACTS: readonly { action: string; did: OwnFault; reaches: boolean }[] = [
+  { action: 'conversion.attribute', did: 'credit', reaches: true },
+  { action: 'conversion.approve', did: 'review', reaches: true },
+  { action: 'conversion.confirm', did: 'confirmation', reaches: false },
+  { action: 'conversion.shop_approve', did: 'confirmation', reaches: false },
+  { action: 'conversion.change', did: 'raise', reaches: false },
+  { action: 'conversion.restore', did: 'restoration', reaches: false },
+  { action: 'conversion.restore_refund', did: 'restoration', reaches: false },
+  { action: 'customer.erase', did: 'erasure', reaches: true },
+];
+
+interface Hand {
+  /** Of the payout. */
+  readonly id: bigint;
+  readonly actor: string;
+  readonly did: OwnFault;
+}
 
 /** By id the payouts of a run that a user has made what they are, with the reason. */
 async function ownPayouts(
@@ -159,7 +186,16 @@ async function ownPayouts(
   runId: bigint,
   userId: number,
 ): Promise<Map<bigint, string>> {
-  const hands = await tx<{ id: bigint; actor: string; did: keyof typeof OWN_FAULTS }[]>`
+  const hands = [...(await handsInPayouts(tx, runId)), ...(await handsInOrders(tx, runId))];
+  const actors = new Set(hands.map(({ actor }) => actor));
+  const own = new Set<string>();
+  for (const actor of actors) if ((await userBehind(tx, actor)) === userId) own.add(actor);
+  return new Map(hands.flatMap(({ id, actor, did }) => (own.has(actor) ? [[id, OWN_FAULTS[did]]] : [])));
+}
+
+/** Who set where payouts of a run go, and who gave their affiliates money without an order. */
+async function handsInPayouts(tx: DatabaseTransaction, runId: bigint): Promise<Hand[]> {
+  return await tx<Hand[]>`
     with recursive waiting as (
       select p.id, p.affiliate_id, p.created_at, p.destination_set_by, (
         -- Each payout takes up all adjustments there are.
@@ -184,20 +220,45 @@ async function ownPayouts(
     -- What follows a merge later is handed over with a run, whose actor is not who merged.
     select m.id, l.actor, 'merge'
     from merged m join audit_log l on l.subject = 'aff_' || m.affiliate_id and l.action = 'affiliate.merge'
-    union
-    -- By hand or by an import: neither came by a click, a coupon or a subscription.
-    select w.id, coalesce(c.evidence -> 'manual' ->> 'creditedBy', c.evidence ->> 'creditedBy'), 'credit'
-    from waiting w
-    join payout_items i on i.payout_id = w.id and i.kind = 'commission'
-    join commissions m on m.id = i.commission_id
-    join conversions c on c.id = m.conversion_id
+    order by id`;
+}
+
+/**
+ * Who made the orders in payouts of a run earn. By the audit log, and for imports, which have no entry for each order, by
+ * the evidence; where that was erased, by the entry of the erasure. A shop's key that reports an order as approved says what
+ * the shop has decided, which is no act of who made the key.
+ */
+async function handsInOrders(tx: DatabaseTransaction, runId: bigint): Promise<Hand[]> {
+  return await tx<Hand[]>`
+    with orders as (
+      select distinct p.id as payout_id, c.id, c.recurring_of
+      from payouts p join payout_batches b on b.id = p.batch_id
+      join payout_items i on i.payout_id = p.id and i.kind = 'commission'
+      join commissions m on m.id = i.commission_id
+      join conversions c on c.id = m.conversion_id
+      where b.run_id = ${runId} and p.state = 'awaiting_approval'
+    ), concerned (payout_id, id, is_first) as (
+      select payout_id, id, false from orders
+      union all
+      select distinct payout_id, recurring_of, true from orders where recurring_of is not null
+    )
+    select k.payout_id as id, coalesce(c.evidence -> 'manual' ->> 'creditedBy', c.evidence ->> 'creditedBy') as actor,
+      case when k.is_first then 'first_order' else 'credit' end as did
+    from concerned k join conversions c on c.id = k.id
     where c.click_node is null and c.coupon_id is null and c.recurring_of is null
       and coalesce(c.evidence -> 'manual' ->> 'creditedBy', c.evidence ->> 'creditedBy') is not null
+    union
+    select k.payout_id, h.actor, case when k.is_first then 'first_order' else h.did end
+    from json_to_recordset(${tx.json([...ORDER_ACTS])}::json) as a (action text, did text, reaches boolean)
+    join concerned k on a.reaches or not k.is_first
+    join audit_log l on l.subject = 'cnv_' || k.id and l.action = a.action
+    cross join lateral (values (l.actor, a.did), (l.after ->> 'credited_by', 'credit')) h (actor, did)
+    where h.actor is not null and case l.action
+      when 'conversion.change' then (l.after ->> 'amount')::numeric > (l.after ->> 'before')::numeric
+      when 'conversion.shop_approve' then not exists (
+        select from api_keys s where l.actor = 'key:' || s.id and s.role = 'advertiser')
+      else true end
     order by id`;
-  const actors = new Set(hands.map(({ actor }) => actor));
-  const own = new Set<string>();
-  for (const actor of actors) if ((await userBehind(tx, actor)) === userId) own.add(actor);
-  return new Map(hands.flatMap(({ id, actor, did }) => (own.has(actor) ? [[id, OWN_FAULTS[did]]] : [])));
 }
 
 async function decide(

@@ -17,6 +17,7 @@ import { recordRefund } from '../decisions/refunds.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateAffiliate } from '../programs/affiliates.ts';
 import { buildPayouts, previewRun } from './build.ts';
+import { mergeAffiliates } from './merges.ts';
 import { listPayouts, type Payout, returnPayout } from './payouts.ts';
 import { answerAll, type PaymentBatch, type PaymentOrder, type PayoutProvider } from './provider.ts';
 import { BANK_LIMITS } from './providers/bank-csv.ts';
@@ -348,6 +349,92 @@ test('debt is not given up while there are earnings it can be taken from', async
   await runPayouts(ledger, { actor: 'test', now, provider, programId });
   expect(await affiliateBalance(ledger, chain[0])).toMatchObject({ paidMinor: 1_600n, debtMinor: 0n });
   await expectBooksToHold();
+});
+
+describe('debt that a merge handed over', () => {
+  const inDays = (days: number) => new Date(Date.now() + days * 86_400_000);
+
+  /** 10.00 were paid to the old one and refunded, before or after the merge; its successor owes them. */
+  async function merged(when: 'before' | 'after') {
+    const parties = await createParties(ledger, single);
+    const { programId, chain } = parties;
+    const [old, kept] = chain;
+    const { provider, total } = createPayer();
+    const run = () => runPayouts(ledger, { actor: 'test', now: soon(), provider, programId });
+    const earn = (amountMinor: bigint) =>
+      creditOrder(ledger, { ...parties, chain: [kept, old, chain[2]] }, { amountMinor });
+    await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: 'paid' });
+    await run();
+    if (when === 'before') await refund(parties, 'paid', 10_000n);
+    // A merge puts the account of its successor on hold.
+    await ledger`update programs set payout_method_hold_days = 0 where id = ${programId}`;
+    const into = { programId, affiliateId: old, intoAffiliateId: kept, note: 'one', actor: 'test' };
+    await inTransaction(ledger, (tx) => mergeAffiliates(tx, into));
+    if (when === 'after') await refund(parties, 'paid', 10_000n);
+    await run();
+    const owed = async () => {
+      const balances = await Promise.all([old, kept].map((id) => affiliateBalance(ledger, id)));
+      return balances.map((balance) => (balance ? balance.debtMinor + balance.adjustmentsMinor : 0n));
+    };
+    expect(await owed()).toEqual([0n, -1_000n]);
+    const giveUp = (days: number) => writeOffDebt(ledger, { now: inDays(days), programId });
+    return { ...parties, kept, run, earn, owed, giveUp, total };
+  }
+
+  test.each(['before', 'after'] as const)(
+    'is given up when it is as old as debt of its own: refunded %s',
+    async (when) => {
+      const { owed, giveUp, earn, run, total } = await merged(when);
+      expect(await giveUp(179)).toEqual({ affiliates: 0, amountMinor: 0n });
+      expect(await giveUp(181)).toEqual({ affiliates: 1, amountMinor: 1_000n });
+      expect(await giveUp(181)).toEqual({ affiliates: 0, amountMinor: 0n });
+      expect(await giveUp(182)).toEqual({ affiliates: 0, amountMinor: 0n });
+      expect(await owed()).toEqual([0n, 0n]);
+      await expectBooksToHold();
+      await earn(5_000n);
+      await run();
+      expect(total()).toBe(1_500n);
+      await expectBooksToHold();
+    },
+  );
+
+  test('is not given up as far as its successor has earned it, or paid it', async () => {
+    const { owed, giveUp, earn, run, total } = await merged('before');
+    // 3.00 available, 2.00 in the hold, 10.00 owed.
+    await earn(3_000n);
+    await run();
+    await earn(2_000n);
+    expect(await giveUp(181)).toEqual({ affiliates: 1, amountMinor: 500n });
+    await earn(1_000n);
+    await run();
+    expect(await owed()).toEqual([0n, 0n]);
+    expect(total()).toBe(1_100n);
+    expect(await giveUp(182)).toEqual({ affiliates: 0, amountMinor: 0n });
+    await expectBooksToHold();
+  });
+
+  test('counts by its age beside debt of the successor, which is younger', async () => {
+    const { programId, kept, giveUp, earn, run, owed } = await merged('before');
+    const id = await earn(20_000n);
+    await run();
+    const [order] = await ledger<{ orderId: string }[]>`select order_id from conversions where id = ${id}`;
+    await inTransaction(ledger, (tx) =>
+      recordRefund(tx, {
+        programId,
+        orderId: order?.orderId ?? '',
+        refundRef: 'r',
+        amountMinor: 5_000n,
+        actor: 'test',
+      }),
+    );
+    expect(await owed()).toEqual([0n, -500n]);
+    // What was handed over was netted, so what is left is of the successor's own refund.
+    expect(await giveUp(179)).toEqual({ affiliates: 0, amountMinor: 0n });
+    expect(await giveUp(181)).toEqual({ affiliates: 1, amountMinor: 500n });
+    expect(await affiliateBalance(ledger, kept)).toMatchObject({ debtMinor: 0n, adjustmentsMinor: 0n });
+    expect(await owed()).toEqual([0n, 0n]);
+    await expectBooksToHold();
+  });
 });
 
 describe('debt that was given up comes back with the money', () => {

@@ -67,7 +67,8 @@ export async function mergeAffiliates(
     update coupons set affiliate_id = ${into.id}
     where affiliate_id = ${from.id} and withdrawn_at is null`.affected();
   await tx`
-    update affiliates set status = 'terminated', merged_into = ${into.id}, merged_at = clock_timestamp()
+    update affiliates set status = 'terminated', merged_into = ${into.id}, merged_at = clock_timestamp(),
+      merge_number = 1 + coalesce((select max(merge_number) from affiliates where program_id = ${programId}), 0)
     where id = ${from.id}`;
   const handedOverMinor = await handOverBalance(tx, {
     programId,

@@ -6,6 +6,7 @@ import { waitFor } from '../../test/support/engines.ts';
 import {
   createParties,
   creditOrder,
+  decisionFor,
   freshLedger,
   recordDecision,
   type TestLedger,
@@ -16,10 +17,13 @@ import { appendAuditLog } from '../access/audit-log.ts';
 import { createUser } from '../access/users.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { affiliateBalance } from '../audit/counts.ts';
+import { eraseCustomer, findCustomer } from '../audit/erase.ts';
 import { adjustBalance } from '../books/balance-adjustments.ts';
 import { vestDue } from '../books/commissions.ts';
 import { recordConversion } from '../conversions/conversions.ts';
+import { type OrderEvent, recordReport } from '../decisions/order-reports.ts';
 import { recordRefund } from '../decisions/refunds.ts';
+import { approveConversion, confirmConversion } from '../decisions/reviews.ts';
 import { type Database, inTransaction } from '../postgres/db.ts';
 import { updateAffiliate } from '../programs/affiliates.ts';
 import { updateProgram } from '../programs/programs.ts';
@@ -393,7 +397,10 @@ describe('a program that asks for a second person', { tags: ['attack'] }, () => 
     }
   }
 
-  async function creditByHand(by: string, { programId, affiliateId, campaignId, termsId }: Payee) {
+  async function creditByHand(
+    by: string,
+    { programId, affiliateId, campaignId, termsId }: Payee,
+  ): Promise<bigint> {
     const order = { programId, orderId: `by ${by}`, amountMinor: 10_000n, currency: 'EUR' };
     const { conversion } = await recordConversion(ledger, { ...order, source: 'api' });
     await inTransaction(ledger, (tx) =>
@@ -407,12 +414,108 @@ describe('a program that asks for a second person', { tags: ['attack'] }, () => 
         now: new Date(),
       }),
     );
+    return conversion.id;
   }
 
+  const actOn = <T>(work: Parameters<typeof inTransaction<T>>[1]) => inTransaction(ledger, work);
+  const orderOf = (by: string) => `of ${by}`;
+
+  async function approveReview(by: string, parties: Payee): Promise<bigint> {
+    const order = { amountMinor: 10_000n, orderId: orderOf(by), reason: 'geo_mismatch' } as const;
+    const conversionId = await creditOrder(ledger, parties, { ...order, outcome: 'review' });
+    await actOn((tx) => approveConversion(tx, { conversionId, reviewer: by, note: 'x' }));
+    return conversionId;
+  }
+
+  async function report(by: string, { programId }: Payee, event: OrderEvent): Promise<void> {
+    const options = { programId, orderId: orderOf(by), order: undefined, event, actor: by };
+    expect(await actOn((tx) => recordReport(tx, options))).toMatchObject({ outcome: 'accepted' });
+  }
+
+  async function raise(by: string, parties: Payee): Promise<void> {
+    await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: orderOf(by) });
+    await report(by, parties, { kind: 'changed', total: { amountMinor: 20_000n, currency: 'EUR' } });
+  }
+
+  async function restore(by: string, parties: Payee): Promise<void> {
+    const { programId } = parties;
+    await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: orderOf(by) });
+    const cancelled = { kind: 'cancelled' } as const;
+    const shop = { programId, orderId: orderOf(by), order: undefined, event: cancelled, actor: 'key:1' };
+    await actOn((tx) => recordReport(tx, shop));
+    await report(by, parties, { kind: 'restored' });
+  }
+
+  async function takeRefundBack(by: string, parties: Payee): Promise<void> {
+    const { programId } = parties;
+    await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: orderOf(by) });
+    const refund = { programId, orderId: orderOf(by), refundRef: 'r', amountMinor: 400n, actor: 'key:1' };
+    await actOn((tx) => recordRefund(tx, refund));
+    await report(by, parties, { kind: 'restored', refundRef: 'r' });
+  }
+
+  async function endHold(by: string, parties: Payee): Promise<void> {
+    const conversionId = await creditOrder(ledger, parties, { amountMinor: 10_000n });
+    await actOn((tx) => confirmConversion(tx, { conversionId, actor: by, now: new Date() }));
+  }
+
+  /** A later order of the customer of one that earned nothing in the end. */
+  async function renew(parties: Payee, firstId: bigint): Promise<bigint> {
+    const [first] = await ledger<
+      { orderId: string }[]
+    >`select order_id from conversions where id = ${firstId}`;
+    const { programId } = parties;
+    const refund = { programId, orderId: first?.orderId ?? '', refundRef: 'all', actor: 'key:1' };
+    await actOn((tx) => recordRefund(tx, refund));
+    const order = { programId, orderId: `renews ${firstId}`, amountMinor: 10_000n, currency: 'EUR' };
+    const { conversion } = await recordConversion(ledger, { ...order, source: 'api' });
+    const given = { outcome: 'attributed', reason: null } as const;
+    await actOn((tx) =>
+      recordDecision(tx, { ...decisionFor(parties, conversion.id, given), recurringOf: firstId }),
+    );
+    return conversion.id;
+  }
+
+  const renewCredited = async (by: string, parties: Payee) =>
+    void (await renew(parties, await creditByHand(by, parties)));
+  const renewApproved = async (by: string, parties: Payee) =>
+    void (await renew(parties, await approveReview(by, parties)));
+
+  async function eraseTheCustomer(by: string, parties: Payee, conversionId: bigint): Promise<void> {
+    const customerId = `customer ${conversionId}`;
+    await db.owner`update conversions set customer_id = ${customerId} where id = ${conversionId}`;
+    const customer = await findCustomer(ledger, { programId: parties.programId, named: customerId });
+    expect(customer.conversionIds).toEqual([conversionId]);
+    await actOn((tx) => eraseCustomer(tx, { customer, actor: by }));
+  }
+
+  const eraseEvidence = async (by: string, parties: Payee) =>
+    await eraseTheCustomer(by, parties, await creditOrder(ledger, parties, { amountMinor: 10_000n }));
+  /** Somebody else removes the evidence by which it is known. */
+  const creditAndForget = async (by: string, parties: Payee) =>
+    await eraseTheCustomer('key:1', parties, await creditByHand(by, parties));
+
+  const CREDIT = 'its approver had credited an order in it, by hand or by an import';
+  const RESTORATION = 'its approver had restored an order in it, or taken back a refund of it';
+  const FIRST_ORDER =
+    'its approver had credited or approved the first order of a customer, which a later order in it continues';
   test.for([
+    ['a review', approveReview, 'its approver had approved an order in it that was in review'],
+    ['a hold', endHold, 'its approver had ended the wait of an order in it'],
+    ['a raise', raise, 'its approver had raised an order in it'],
+    ['a restoration', restore, RESTORATION],
+    ['a refund taken back', takeRefundBack, RESTORATION],
+    ['a renewal of a credit', renewCredited, FIRST_ORDER],
+    ['a renewal of a review', renewApproved, FIRST_ORDER],
+    [
+      'an erasure',
+      eraseEvidence,
+      'its approver had erased the customer of an order in it, and with that its evidence',
+    ],
+    ['a credit whose customer was erased', creditAndForget, CREDIT],
     ['a bonus', giveBonus, 'its approver had given the affiliate a bonus'],
     ['a merge', mergeRecruiters, 'its approver had merged another affiliate into this one'],
-    ['a credit', creditByHand, 'its approver had credited an order in it, by hand or by an import'],
+    ['a credit', creditByHand, CREDIT],
   ] as const)(
     'leaves out the payouts that the approver has made what they are: %s',
     async ([, act, failure]) => {
@@ -454,6 +557,67 @@ describe('a program that asks for a second person', { tags: ['attack'] }, () => 
       await expectBooksToHold();
     },
   );
+
+  test('holds what a key reports against who made the key, but that a shop has approved its order', async () => {
+    const approveBy = async (
+      act: (by: string, parties: Payee) => Promise<unknown>,
+      role: 'advertiser' | 'operator',
+    ) => {
+      const maker = await user();
+      const parties = await payee();
+      const { programId } = parties;
+      const { apiKey } = await createApiKey(ledger, { role, name: 'k', programId });
+      await appendAuditLog(ledger, {
+        actor: `user:${maker}`,
+        action: 'api_key.create',
+        subject: `key_${apiKey.id}`,
+      });
+      const changes = { payoutsNeedApproval: true, payoutMethodHoldDays: 0 };
+      await updateProgram(ledger, { id: programId, changes });
+      await act(`key:${apiKey.id}`, parties);
+      const { provider } = createBank();
+      await runPayouts(ledger, { now: soon(), provider, secretBox, programId, actor: 'scheduler' });
+      const { rows } = await listPayoutRuns(ledger, { programId, state: 'awaiting_approval', limit: 9 });
+      const runId = rows[0]?.id ?? 0n;
+      const approved = await actOn((tx) => approvePayoutRun(tx, { runId, userId: maker, now: new Date() }));
+      return approved.outcome === 'done' ? approved.leftOut.length : approved.outcome;
+    };
+    async function approveOrder(by: string, parties: Payee): Promise<void> {
+      const { programId } = parties;
+      const order = { programId, orderId: orderOf(by), amountMinor: 10_000n, currency: 'EUR' };
+      const pending = { ...order, source: 'api', awaitsShop: true } as const;
+      const { conversion } = await recordConversion(ledger, pending);
+      await actOn((tx) =>
+        recordDecision(tx, decisionFor(parties, conversion.id, { outcome: 'attributed', reason: null })),
+      );
+      await report(by, parties, { kind: 'approved' });
+    }
+    expect(await approveBy(raise, 'advertiser')).toBe(1);
+    expect(await approveBy(approveOrder, 'operator')).toBe(1);
+    expect(await approveBy(approveOrder, 'advertiser')).toBe(0);
+  });
+
+  test('does not hold against anybody that they lowered an order', async () => {
+    const lower = async (by: string, parties: Payee) => {
+      await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: orderOf(by) });
+      await report(by, parties, { kind: 'changed', total: { amountMinor: 9_000n, currency: 'EUR' } });
+    };
+    const parties = await payee();
+    const { programId } = parties;
+    await updateProgram(ledger, {
+      id: programId,
+      changes: { payoutsNeedApproval: true, payoutMethodHoldDays: 0 },
+    });
+    const alone = await user();
+    await lower(`user:${alone}`, parties);
+    const { provider } = createBank();
+    await runPayouts(ledger, { now: soon(), provider, secretBox, programId, actor: 'scheduler' });
+    const { rows } = await listPayoutRuns(ledger, { programId, state: 'awaiting_approval', limit: 9 });
+    const approved = await actOn((tx) =>
+      approvePayoutRun(tx, { runId: rows[0]?.id ?? 0n, userId: alone, now: new Date() }),
+    );
+    expect(approved).toEqual({ outcome: 'done', leftOut: [] });
+  });
 
   test('has its money back when the run is rejected, and when an order in it is refunded', async () => {
     const { runId, programId, affiliateId, approve } = await waitingRun('scheduler');

@@ -99,28 +99,51 @@ export async function getAffiliates(sql: DatabaseSql, ids: readonly number[]): P
     select ${sql(AFFILIATE_COLUMNS)} from affiliates where id = any(${[...ids]}::integer[]) order by id`;
 }
 
-/** Says of each affiliate whose it is at a time: its own, or that of who had taken its place by then. */
-export type SuccessorAt = (affiliateId: number, at: Date | undefined) => number;
+/**
+ * Which merges count: the first so many of the program. Decisions before version 7 of the rules did not keep that, so that
+ * the merges before their time count; a merge that was being made then may be taken for one that was.
+ */
+export type MergesThen = { readonly merges: number } | { readonly before: Date | null };
 
-/** Who has taken the place of these affiliates, one merge after the other. Without a time all merges count. */
-export async function readSuccessors(sql: DatabaseSql, ids: readonly number[]): Promise<SuccessorAt> {
+/** Says of each affiliate who had its place: itself, or who had taken it by then. */
+export type SuccessorThen = (affiliateId: number, then: MergesThen) => number;
+
+/** How many merges each of these programs has seen. They follow each other under a lock: none comes between two others. */
+export async function countMerges(
+  sql: DatabaseSql,
+  programIds: readonly number[],
+): Promise<ReadonlyMap<number, number>> {
+  const rows = await sql<{ programId: number; merges: number }[]>`
+    select program_id, max(merge_number) as merges from affiliates
+    where program_id = any(${[...new Set(programIds)]}::integer[]) and merge_number is not null
+    group by program_id`;
+  return new Map(rows.map(({ programId, merges }) => [programId, merges]));
+}
+
+/** Who has taken the place of these affiliates, one merge after the other. */
+export async function readSuccessors(sql: DatabaseSql, ids: readonly number[]): Promise<SuccessorThen> {
   const rows =
     ids.length === 0
       ? []
-      : await sql<{ id: number; mergedInto: number; mergedAt: Date }[]>`
-          with recursive merged (id, merged_into, merged_at) as (
-            select id, merged_into, merged_at from affiliates
+      : await sql<{ id: number; mergedInto: number; mergedAt: Date; mergeNumber: number }[]>`
+          with recursive merged (id, merged_into, merged_at, merge_number) as (
+            select id, merged_into, merged_at, merge_number from affiliates
             where id = any(${[...new Set(ids)]}::integer[]) and merged_into is not null
             union
-            select a.id, a.merged_into, a.merged_at
+            select a.id, a.merged_into, a.merged_at, a.merge_number
             from merged m join affiliates a on a.id = m.merged_into where a.merged_into is not null
           )
-          select id, merged_into, merged_at from merged`;
+          select id, merged_into, merged_at, merge_number from merged`;
   const merges = new Map(rows.map((row) => [row.id, row]));
-  return (affiliateId, at) => {
+  return (affiliateId, then) => {
     let present = affiliateId;
     let merge = merges.get(present);
-    while (merge && (at === undefined || merge.mergedAt <= at)) {
+    while (
+      merge &&
+      ('merges' in then
+        ? merge.mergeNumber <= then.merges
+        : then.before === null || merge.mergedAt <= then.before)
+    ) {
       present = merge.mergedInto;
       merge = merges.get(present);
     }

@@ -218,6 +218,7 @@ export const GUARDS: readonly Guard[] = [
         status: `'terminated'`,
         merged_into: '999',
         merged_at: 'now()',
+        merge_number: '2',
       }),
       affiliates_parent_known: copy('affiliates', { ref_code: `'x'`, parent_id: '999' }),
       affiliates_program_known: copy('affiliates', { ref_code: `'x'`, program_id: '999', parent_id: 'null' }),
@@ -225,9 +226,14 @@ export const GUARDS: readonly Guard[] = [
       affiliates_ref_code_unique: copy('affiliates', {}),
       affiliates_status_check: copy('affiliates', { ref_code: `'x'`, status: `'x'` }),
     },
+    indexes: {
+      affiliates_merge_number: `
+        update affiliates set status = 'terminated', merged_into = 1, merged_at = now(), merge_number = 1
+        where id in (2, 3)`,
+    },
     triggers: {
       merge_holds: {
-        attempt: `update affiliates set status = 'terminated', merged_at = now(),
+        attempt: `update affiliates set status = 'terminated', merged_at = now(), merge_number = 2,
           merged_into = (select min(affiliate_id) from payout_methods) where id = 3`,
         effect: `select max(held_until) > now() + interval '3 days' from payout_methods`,
       },

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseEvidence } from '../../../attribution/decide/evidence.ts';
 import { explainConversion, LOST } from '../../../attribution/tools/explain.ts';
+import { explainLaterCoupons } from '../../../attribution/tools/later-coupons.ts';
 import { listCommissions } from '../../../ledger/books/commissions.ts';
 import { readTimeline, TIMELINE_KINDS, type TimelineEvent } from '../../../ledger/books/timeline.ts';
 import { getConversion } from '../../../ledger/conversions/conversions.ts';
@@ -121,7 +122,10 @@ export function addExplanationRoute(app: ApiServer, { ledger }: ApiContext): voi
       const rules = evidence?.rules ?? [];
       return {
         conversion_id: formatId('conversion', id),
-        lines: explainConversion({ conversion, commissions: page.rows, terms }),
+        lines: [
+          ...explainConversion({ conversion, commissions: page.rows, terms }),
+          ...(await explainLaterCoupons(ledger, conversion)),
+        ],
         rules: rules.map(({ windowSeconds, version: _, ...rule }) => ({
           ...rule,
           window_seconds: windowSeconds,

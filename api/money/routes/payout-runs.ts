@@ -68,7 +68,7 @@ const decisionView = z
     run: payoutRunView,
     left_out: z.array(idText('payout')).meta({
       description:
-        'Canceled, because who approves had set where they go, given a bonus in them, merged affiliates or credited an order by hand or import: the next run builds them again, for somebody else to approve.',
+        'Canceled, because who approves had set where they go, given a bonus in them, merged affiliates, or credited, approved, raised or restored an order in them, or the first one that it continues: `failure` of the payout says which. The next run builds them again, for somebody else to approve.',
     }),
     payouts: z.array(payoutView).meta({ description: 'Those that were handed over.' }),
     stopped: stoppedText,

@@ -29,13 +29,17 @@ export function addAffiliateEndRoutes(app: ApiServer, context: ApiContext): void
   app.route({
     method: 'POST',
     url: '/v1/affiliates/:id/merge',
-    config: { ...config, example: { into_affiliate_id: 'aff_2', note: 'One person' } },
+    config: {
+      ...config,
+      scopes: ['money:write'],
+      example: { into_affiliate_id: 'aff_2', note: 'One person' },
+    },
     schema: {
       operationId: 'mergeAffiliate',
       tags,
       summary: 'Let another affiliate of the program take the place of this one, which ends as terminated',
       description:
-        'Links, recruits, and what it has or owes go to the other one, and later orders of its clicks and customers. What is decided stays as it is. The account of the other one is on hold as a changed one is, and both hear of it by mail. Refused while one of its payouts is open.',
+        'Links, recruits, and what it has or owes go to the other one, and later orders of its clicks and customers. What is decided stays as it is. The account of the other one is on hold as a changed one is, and both hear of it by mail. Refused while one of its payouts is open. A key with scopes needs `money:write` beside `affiliates:write`, because money moves.',
       params,
       body: z.strictObject({ into_affiliate_id: integerId('affiliate'), note }),
       response: { 200: affiliateView },
@@ -71,7 +75,7 @@ export function addAffiliateEndRoutes(app: ApiServer, context: ApiContext): void
       tags,
       summary: 'Remove who a terminated affiliate was; the books stay under its id',
       description:
-        'Names, addresses, payout method, users, sessions and what the audit log says of them go, for good. Its balance has to be zero: pay it, or let it forfeit.',
+        'Names, addresses, payout method, users, sessions and what the audit log says of them go, for good. Its balance has to be zero: pay it, or let it forfeit. Its monthly statements say who it is, so it is refused until those of all its movements are made, two days into the next month.',
       params,
       response: { 200: affiliateView },
     },

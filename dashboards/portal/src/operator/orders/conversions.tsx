@@ -12,6 +12,7 @@ import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 import { CREDITABLE, Credit } from './credit.tsx';
+import { EraseCustomer } from './erase-customer.tsx';
 import { Evidence } from './evidence.tsx';
 
 type Conversion = Schemas['Conversion'];
@@ -38,7 +39,7 @@ const FIELDS = {
 type FieldName = keyof typeof FIELDS;
 
 export function ConversionsPage() {
-  const { program } = useSession();
+  const { program, user } = useSession();
   const [state, setState] = useParameter('state');
   const [field, setField] = useParameter('field', 'order_id');
   const [text, setText] = useParameter('text');
@@ -84,6 +85,9 @@ export function ConversionsPage() {
             placeholder="exact value"
           />
         </div>
+        {field === 'customer_id' && text.trim() !== '' && user.role === 'operator' && (
+          <EraseCustomer key={text} customer={text} onErased={list.reload} />
+        )}
         <ListTable
           label="Conversions"
           list={list}
