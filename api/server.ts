@@ -24,7 +24,7 @@ import { type ApiContext, type ApiServer, installVisitorAddress } from './http/c
 import { createClientErrorHandler, createProblemAnswer, installErrorHandling } from './http/errors.ts';
 import { type ApiMetrics, createApiMetrics } from './http/metrics.ts';
 import { documentProblems, swaggerOptions } from './http/openapi.ts';
-import { createFailureCounts, installQuotas } from './http/quotas.ts';
+import { type CountFailure, createFailureCounts, installQuotas } from './http/quotas.ts';
 import { compileValidator } from './http/validation.ts';
 import { addAdjustmentRoutes } from './money/routes/adjustments.ts';
 import { addEarningsRoutes } from './money/routes/earnings.ts';
@@ -72,6 +72,10 @@ import { addTermsRoutes } from './programs/routes/terms.ts';
 import { addFreshnessRoutes } from './reports/routes/freshness.ts';
 import { addJobRoutes } from './reports/routes/jobs.ts';
 import { addReportRoutes } from './reports/routes/reports.ts';
+import { createReceiver } from './sources/receiver.ts';
+import { addIncomingRoutes } from './sources/routes/incoming.ts';
+import { addSourceCallRoutes } from './sources/routes/source-calls.ts';
+import { addSourceRoutes } from './sources/routes/sources.ts';
 import { addWebhookDeliveryRoutes } from './webhooks/routes/webhook-deliveries.ts';
 import { addWebhookRoutes } from './webhooks/routes/webhooks.ts';
 
@@ -121,16 +125,17 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
   installJsonBodies(app);
   installObservation(app, { metrics, headers: headersOf(options.portalUrl) });
   installCallLog(app, { ...options, strangers: createStrangerCalls(options) });
-  installAuthentication(app, { ...options, countFailure: createFailureCounts(options.quotas) });
+  const countFailure = createFailureCounts(options.quotas);
+  installAuthentication(app, { ...options, countFailure });
   installQuotas(app, options.quotas);
   app.addHook('onRoute', documentProblems);
   await app.register(swagger, swaggerOptions);
-  addRoutes(app, options);
+  addRoutes(app, { ...options, countFailure });
   await app.ready();
   return app;
 }
 
-function addRoutes(app: ApiServer, options: ApiServerOptions): void {
+function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: CountFailure }): void {
   const { ledger, clickIds, log, metrics } = options;
   const shopClocks = createShopClocks({ registry: metrics, log });
   const shops = {
@@ -139,6 +144,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
     intake: createIntake({ ledger, clickIds, shopClocks }),
     shopSettings: createShopSettings({ ledger }),
   };
+  const sources = { ...shops, receiver: createReceiver(shops) };
   addAuditLogRoutes(app, options);
   addSystemRoutes(app, options);
   addMeRoute(app);
@@ -147,7 +153,10 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addOrderBatchRoute(app, shops);
   addPostbackRoutes(app, shops);
   addPixelRoute(app, shops);
-  addPostbackCallRoutes(app, shops);
+  addPostbackCallRoutes(app, sources);
+  addIncomingRoutes(app, sources);
+  addSourceRoutes(app, options);
+  addSourceCallRoutes(app, sources);
   addUnidentifiedCallRoute(app, options);
   addPostbackTestRoute(app, shops);
   addPostbackSettingsRoutes(app, options);

@@ -48,7 +48,7 @@ export async function eraseCustomer(owner: Database, named: string): Promise<Era
       where id = any(${ids}::bigint[])`;
     // What the shop called is kept as it came, addresses as hashes; of this person's calls only the outcome stays.
     await tx`
-      update postback_calls set params = '{}', ip = null
+      update postback_calls set params = '{}', ip = null, request = null
       where conversion_id = any(${ids}::bigint[])
         or params ->> 'customer_id' = ${customerId} or params ->> 'customer_email' = ${`sha256:${hash}`}`;
     const addresses = found.flatMap(({ ip, clickIp }) => [ip, clickIp]).filter((ip) => ip !== null);

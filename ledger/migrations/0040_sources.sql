@@ -1,0 +1,44 @@
+-- What sends orders to a program: shops, payment providers, trackers. Each has an address of its own, under which calls
+-- come as their sender makes them, and a mapping that reads them.
+
+create table sources (
+  id integer generated always as identity primary key,
+  program_id integer not null constraint sources_program_known references programs,
+  kind text not null check (kind ~ '^[a-z_]{1,40}$'),
+  name text not null check (length(name) between 1 and 200),
+  status text not null default 'active' check (status in ('active', 'disabled')),
+  -- The part of the address that cannot be guessed: encrypted, and the SHA-256 by which it is found.
+  address bytea not null,
+  address_hash bytea not null constraint sources_address_once unique check (length(address_hash) = 32),
+  -- A host name whose calls of /aff_lsr come to this source.
+  host text constraint sources_host_unique unique check (host = lower(host) and length(host) between 1 and 253),
+  -- What its calls are signed with, encrypted. Null: it signs none, or the secret is not known yet.
+  secret bytea,
+  old_secret bytea,
+  -- The old secret is right as well until then.
+  old_secret_until timestamptz,
+  -- Null: the mapping of the kind.
+  mapping jsonb check (jsonb_typeof(mapping) = 'object'),
+  created_at timestamptz not null default clock_timestamp(),
+  check ((old_secret is null) = (old_secret_until is null))
+);
+create index on sources (program_id, id);
+grant select, insert, delete,
+  update (name, status, host, secret, old_secret, old_secret_until, mapping) on sources to afflux_app;
+
+alter table postback_calls
+  drop constraint postback_calls_via_check,
+  add constraint postback_calls_via_check
+    check (via in ('postback', 'pixel', 'api', 'batch', 'refund', 'replay', 'source')),
+  drop constraint postback_calls_outcome_check,
+  add constraint postback_calls_outcome_check check (outcome in ('accepted', 'duplicate', 'rejected', 'ignored')),
+  -- The line stays when the source is removed.
+  add column source_id integer,
+  -- The request as it came, compressed and encrypted: its method, query, the headers that matter, its body.
+  add column request bytea,
+  -- SHA-256 of a signed body: the same delivery is done once.
+  add column body_hash bytea check (length(body_hash) = 32);
+create index on postback_calls (source_id, id) where source_id is not null;
+create index on postback_calls (source_id, received_at) where source_id is not null;
+create index on postback_calls (source_id, body_hash) where body_hash is not null;
+create index on postback_calls (replay_of) where replay_of is not null;
