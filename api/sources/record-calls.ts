@@ -97,7 +97,10 @@ export async function recordCalls(
     const first = recorded[k] as RecordedReport | InputError;
     const events = furtherEvents(read, first);
     if (events.length > 0 && calls.length > 1) alone.add(i);
-    results[i]?.set(n, events.length > 0 && calls.length === 1 ? await follow(tx, entry, events) : first);
+    results[i]?.set(
+      n,
+      events.length > 0 && calls.length === 1 ? await follow(tx, entry, { first, events }) : first,
+    );
   }
   const answers = calls.map((call, i) =>
     alone.has(i) ? undefined : answerOf(call, { done: isDone(call), results: results[i] ?? new Map() }),
@@ -125,20 +128,15 @@ const FIXED = new Set(['currency', 'click_id', 'coupon']);
 
 /** What a snapshot of a known order changes beside what its report did. */
 function furtherEvents({ report, snapshot }: ReadReport, first: RecordedReport | InputError): OrderEvent[] {
-  if (
-    !snapshot ||
-    first instanceof InputError ||
-    first.outcome === 'not_found' ||
-    first.outcome === 'accepted'
-  )
-    return [];
   const order = report?.order;
   const isApproval = report?.event === undefined || report.event.kind === 'approved';
-  if (!order || !isApproval) return [];
-  const { conversion, outcome } = first;
-  const isConflict = outcome === 'conflict';
-  if (isConflict && (first.differing ?? ['currency']).some((field) => FIXED.has(field))) return [];
+  if (!snapshot || !order || !isApproval) return [];
+  if (first instanceof InputError || first.outcome === 'not_found') return [];
+  const { conversion } = first;
+  const differing = first.outcome === 'conflict' ? (first.differing ?? ['currency']) : [];
+  if (differing.some((field) => FIXED.has(field))) return [];
   const { amountMinor, currency, awaitsShop } = order;
+  const isConflict = differing.length > 0;
   const isCancelled = conversion.cancelledAt !== null;
   return [
     ...(isConflict ? [{ kind: 'changed', total: { amountMinor, currency } } as const] : []),
@@ -150,15 +148,15 @@ function furtherEvents({ report, snapshot }: ReadReport, first: RecordedReport |
 async function follow(
   tx: DatabaseTransaction,
   entry: Parameters<typeof recordReport>[1],
-  events: readonly OrderEvent[],
+  { first, events }: { first: RecordedReport | InputError; events: readonly OrderEvent[] },
 ): Promise<RecordedReport | InputError> {
-  let last: RecordedReport | InputError | undefined;
+  let last = first;
   for (const event of events) {
     const now = await recordReport(tx, { ...entry, order: undefined, event }).catch(inputFault);
     if (now instanceof InputError || now.outcome === 'conflict') return now;
-    if (last === undefined || now.outcome === 'accepted') last = now;
+    const isDone = !(last instanceof InputError) && last.outcome === 'accepted';
+    if (now.outcome === 'accepted' || !isDone) last = now;
   }
-  assert(last, 'a snapshot that changes something has events');
   return last;
 }
 

@@ -110,12 +110,15 @@ export const requestView = z
 
 /** Signatures prove nothing here, and would to others. */
 const SIGNATURES = /signature|hmac/;
+/** Parameters that are credentials. */
+const CREDENTIALS = /((?:^|[?&"])[a-z_]{0,30}(?:token|key|secret|signature|password)=)[^&"\s]*/gi;
 /** Bounded, so that a long text without any is read once. */
 const EMAIL = /[^\s"'<>@,;:=&]{1,64}@[^\s"'<>@,;:=&]{1,255}/g;
 
 /** The request as people look at it to write a mapping: without secrets, and with e-mail addresses left out. */
 export function formatRequest({ method, query, headers, body }: SentRequest): z.output<typeof requestView> {
-  const shown = (text: string) => hideSecrets(text.toWellFormed()).replace(EMAIL, '[e-mail]');
+  const shown = (text: string) =>
+    hideSecrets(text.toWellFormed()).replace(CREDENTIALS, '$1[hidden]').replace(EMAIL, '[e-mail]');
   return {
     method,
     query: shown(query),

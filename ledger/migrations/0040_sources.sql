@@ -42,3 +42,34 @@ create index on postback_calls (source_id, id) where source_id is not null;
 create index on postback_calls (source_id, received_at) where source_id is not null;
 create index on postback_calls (source_id, body_hash) where body_hash is not null;
 create index on postback_calls (replay_of) where replay_of is not null;
+
+-- As before, and sources.
+create or replace function program_of(subject text) returns integer language plpgsql stable as $$
+declare
+  number bigint;
+begin
+  if subject !~ '^[a-z]{3}_[1-9][0-9]{0,17}$' then
+    return null;
+  end if;
+  number := substr(subject, 5)::bigint;
+  return case left(subject, 3)
+    when 'prg' then (select id from programs where id = number)
+    when 'cmp' then (select program_id from campaigns where id = number)
+    when 'aff' then (select program_id from affiliates where id = number)
+    when 'lnk' then (select program_id from links where id = number)
+    when 'cpn' then (select program_id from coupons where id = number)
+    when 'trm' then (select program_id from terms where id = number)
+    when 'key' then (select program_id from api_keys where id = number)
+    when 'cnv' then (select program_id from conversions where id = number)
+    when 'com' then (select program_id from commissions where id = number)
+    when 'ref' then (select c.program_id from refunds r join conversions c on c.id = r.conversion_id where r.id = number)
+    when 'pay' then (select program_id from payouts where id = number)
+    when 'run' then (select program_id from payout_runs where id = number)
+    when 'bat' then (select program_id from payout_batches where id = number)
+    when 'usr' then (select program_id from users where id = number)
+    when 'whk' then (select program_id from webhook_endpoints where id = number)
+    when 'src' then (select program_id from sources where id = number)
+    when 'dlv' then (
+      select e.program_id from webhook_deliveries d join webhook_endpoints e on e.id = d.endpoint_id where d.id = number)
+  end;
+end $$;

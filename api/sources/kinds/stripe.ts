@@ -147,7 +147,12 @@ export const stripe: MappingInput = {
       fields: { ...disputeFields, amount: null },
     },
     {
-      when: { type: ['charge.dispute.created', 'charge.dispute.funds_withdrawn', 'charge.dispute.closed'] },
+      when: { type: ['charge.dispute.created', 'charge.dispute.funds_withdrawn'] },
+      does: 'charged_back',
+      fields: disputeFields,
+    },
+    {
+      when: { type: 'charge.dispute.closed', [`${OBJECT}.status`]: 'lost' },
       does: 'charged_back',
       fields: disputeFields,
     },

@@ -279,7 +279,7 @@ function addDeleteRoute(app: ApiServer, context: ApiContext): void {
         return {
           status: 204,
           body: undefined,
-          audit: { action: 'source.delete', subject: formatId('source', id), before },
+          audit: { action: 'source.delete', subject: formatId('program', source.programId), before },
         };
       });
     },
