@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { get as httpGet, type IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createClickIdCodec } from '../../core/clicks/click-id.ts';
 import {
@@ -337,9 +339,10 @@ describe('a mapping of its own', () => {
 test('TUNE: old URLs come by their host name, with their token', async () => {
   const from = await source({ kind: 'tune', host: 'Track.Shop.Example', secret: 'tok' });
   // fetch sets the host itself.
-  const call = async (query: string, host = 'track.shop.example') => {
-    const answer = await api.app.inject({ method: 'GET', url: `/aff_lsr?${query}`, headers: { host } });
-    return [answer.statusCode, answer.body];
+  const call = async (query: string, host = 'track.shop.example'): Promise<unknown[]> => {
+    const calling = httpGet(`${api.url}/aff_lsr?${query}`, { headers: { host } });
+    const [answer] = (await once(calling, 'response')) as [IncomingMessage];
+    return [answer.statusCode, Buffer.concat(await answer.toArray()).toString()];
   };
   expect((await call('transaction_id=t1&amount=5&security_token=no'))[0]).toBe(401);
   const query = 'transaction_id=t1&amount=5&adv_sub=TU-1&security_token=tok';
