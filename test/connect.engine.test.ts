@@ -49,7 +49,7 @@ test.each(pages)(
     };
     await expect
       .poll(state, { timeout: 20_000 })
-      .toEqual([[true, expect.stringMatching(/^(?:attributed|review)$/)]]);
+      .toEqual([[true, expect.stringMatching(/^(?:attributed|partially_refunded)$/)]]);
   },
   60_000,
 );

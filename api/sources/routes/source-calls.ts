@@ -49,7 +49,7 @@ export function addSourceCallRoutes(app: ApiServer, context: ApiContext & { rece
   app.route({
     method: 'POST',
     url: '/v1/sources/:id/try',
-    config,
+    config: { ...config, example: { request: { body: '{"order_id": "1001", "amount": "12.34"}' } } },
     schema: {
       operationId: 'trySource',
       tags: TAGS,

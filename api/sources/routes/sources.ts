@@ -290,7 +290,7 @@ function addSecretRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/sources/:id/rotate-secret',
-    config: { ...ONE, idempotent: true },
+    config: { ...ONE, idempotent: true, example: { secret: 'shpss_0123456789abcdef' } },
     schema: {
       operationId: 'rotateSourceSecret',
       tags: TAGS,
