@@ -85,6 +85,7 @@ const rooms = {
     http: ['schemas'],
     auth: ['http', 'schemas'],
     orders: ['http', 'schemas'],
+    sources: ['http', 'schemas', 'orders'],
     conversions: ['http', 'schemas', 'orders'],
     programs: ['http', 'schemas', 'auth', 'orders'],
     money: ['http', 'schemas', 'auth', 'programs'],

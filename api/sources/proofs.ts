@@ -7,7 +7,7 @@ import type { SentRequest } from './sent-request.ts';
 
 /** What proves that a source made a call: its address, and the secret of its kind. */
 
-/** 128 random bits: nobody guesses an address. */
+/** 128 random bits, which cannot be guessed. */
 const ADDRESS_BYTES = 16;
 const ADDRESS_PURPOSE = 'source address';
 const SECRET_PURPOSE = 'source secret';

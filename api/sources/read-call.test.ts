@@ -9,7 +9,7 @@ import {
   stripeSession,
   woocommerceCall,
   woocommerceOrder,
-} from '../../test/support/source-events.ts';
+} from './kinds/example-events.ts';
 import { kindOf, type SourceKindName } from './kinds/index.ts';
 import { type MappingInput, readMapping } from './mapping.ts';
 import { type Reading, readCall } from './read-call.ts';

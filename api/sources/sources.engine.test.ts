@@ -19,7 +19,7 @@ import {
   stripeSession,
   woocommerceCall,
   woocommerceOrder,
-} from '../../test/support/source-events.ts';
+} from './kinds/example-events.ts';
 
 let api: TestApi;
 let shop: Tenant;

@@ -14,6 +14,12 @@ import { inProgram, type Principal, principalOf, programFilter } from '../../htt
 import { invalidField, notFound, Problem } from '../../http/problems.ts';
 import { invalidFields } from '../../http/translate-error.ts';
 import { faultsIn } from '../../http/validation.ts';
+import { callerOf } from '../../orders/call-log.ts';
+import { postbackInput, withoutEmptyMembers } from '../../orders/order.ts';
+import { STATUS_FIELDS } from '../../orders/order-status.ts';
+import { accepted, ledgerReport, type ShopContext, statusUrl } from '../../orders/record-order.ts';
+import { refundInput, reportRefund } from '../../orders/routes/refunds.ts';
+import { renamed, withEventName } from '../../orders/shop-settings.ts';
 import { bigintId, formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
 import {
   bigintPageQuery,
@@ -26,15 +32,9 @@ import {
   time,
   timeText,
 } from '../../schemas/schemas.ts';
-import type { Receiver } from '../../sources/receiver.ts';
-import { unpackRequest } from '../../sources/sent-request.ts';
-import { formatRequest, requestView } from '../../sources/source-view.ts';
-import { callerOf } from '../call-log.ts';
-import { postbackInput, withoutEmptyMembers } from '../order.ts';
-import { STATUS_FIELDS } from '../order-status.ts';
-import { accepted, ledgerReport, type ShopContext, statusUrl } from '../record-order.ts';
-import { renamed, withEventName } from '../shop-settings.ts';
-import { refundInput, reportRefund } from './refunds.ts';
+import type { Receiver } from '../receiver.ts';
+import { unpackRequest } from '../sent-request.ts';
+import { formatRequest, requestView } from '../source-view.ts';
 
 /** Of what calls are searched by. */
 const MAX_FILTER_LENGTH = 200;

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import type { SentRequest } from '../../api/sources/sent-request.ts';
+import type { SentRequest } from '../sent-request.ts';
 
 /** Events of the shapes that vendors document, made up here. */
 
