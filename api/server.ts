@@ -25,7 +25,7 @@ import { type ApiContext, type ApiServer, installVisitorAddress } from './http/c
 import { createClientErrorHandler, createProblemAnswer, installErrorHandling } from './http/errors.ts';
 import { type ApiMetrics, createApiMetrics } from './http/metrics.ts';
 import { documentProblems, swaggerOptions } from './http/openapi.ts';
-import { createFailureCounts, installQuotas } from './http/quotas.ts';
+import { type CountFailure, createFailureCounts, installQuotas } from './http/quotas.ts';
 import { compileValidator } from './http/validation.ts';
 import { addAdjustmentRoutes } from './money/routes/adjustments.ts';
 import { addEarningsRoutes } from './money/routes/earnings.ts';
@@ -50,7 +50,6 @@ import { addOrderBatchRoute } from './orders/routes/order-batches.ts';
 import { addOrderChangeRoutes } from './orders/routes/order-changes.ts';
 import { addOrderRoutes } from './orders/routes/orders.ts';
 import { addPixelRoute } from './orders/routes/pixel.ts';
-import { addPostbackCallRoutes } from './orders/routes/postback-calls.ts';
 import { addPostbackSettingsRoutes } from './orders/routes/postback-settings.ts';
 import { addPostbackTestRoute } from './orders/routes/postback-test.ts';
 import { addPostbackRoutes } from './orders/routes/postbacks.ts';
@@ -74,6 +73,11 @@ import { addTermsRoutes } from './programs/routes/terms.ts';
 import { addFreshnessRoutes } from './reports/routes/freshness.ts';
 import { addJobRoutes } from './reports/routes/jobs.ts';
 import { addReportRoutes } from './reports/routes/reports.ts';
+import { createReceiver } from './sources/receiver.ts';
+import { addIncomingRoutes } from './sources/routes/incoming.ts';
+import { addPostbackCallRoutes } from './sources/routes/postback-calls.ts';
+import { addSourceCallRoutes } from './sources/routes/source-calls.ts';
+import { addSourceRoutes } from './sources/routes/sources.ts';
 import { addWebhookDeliveryRoutes } from './webhooks/routes/webhook-deliveries.ts';
 import { addWebhookRoutes } from './webhooks/routes/webhooks.ts';
 
@@ -123,16 +127,17 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
   installJsonBodies(app);
   installObservation(app, { metrics, headers: headersOf(options.portalUrl) });
   installCallLog(app, { ...options, strangers: createStrangerCalls(options) });
-  installAuthentication(app, { ...options, countFailure: createFailureCounts(options.quotas) });
+  const countFailure = createFailureCounts(options.quotas);
+  installAuthentication(app, { ...options, countFailure });
   installQuotas(app, options.quotas);
   app.addHook('onRoute', documentProblems);
   await app.register(swagger, swaggerOptions);
-  addRoutes(app, options);
+  addRoutes(app, { ...options, countFailure });
   await app.ready();
   return app;
 }
 
-function addRoutes(app: ApiServer, options: ApiServerOptions): void {
+function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: CountFailure }): void {
   const { ledger, clickIds, log, metrics } = options;
   const shopClocks = createShopClocks({ registry: metrics, log });
   const shops = {
@@ -141,6 +146,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
     intake: createIntake({ ledger, clickIds, shopClocks }),
     shopSettings: createShopSettings({ ledger }),
   };
+  const sources = { ...shops, receiver: createReceiver(shops) };
   addAuditLogRoutes(app, options);
   addSystemRoutes(app, options);
   addMeRoute(app);
@@ -150,7 +156,10 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addOrderBatchRoute(app, shops);
   addPostbackRoutes(app, shops);
   addPixelRoute(app, shops);
-  addPostbackCallRoutes(app, shops);
+  addPostbackCallRoutes(app, sources);
+  addIncomingRoutes(app, sources);
+  addSourceRoutes(app, options);
+  addSourceCallRoutes(app, sources);
   addUnidentifiedCallRoute(app, options);
   addPostbackTestRoute(app, shops);
   addPostbackSettingsRoutes(app, options);

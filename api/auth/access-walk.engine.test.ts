@@ -56,6 +56,7 @@ async function thingsOf(
     return answer.body as Record<string, unknown>;
   };
   const webhook = await post('/v1/webhooks', key, { url: 'https://example.com/' });
+  const source = await post('/v1/sources', operator, { kind: 'anything' });
   const orderId = randomUUID();
   const conversion = await decideConversion(api.ledger, {
     tenant,
@@ -121,6 +122,7 @@ async function thingsOf(
       aff: `aff_${affiliateId}`,
       key: `key_${apiKey.id}`,
       whk: (webhook.webhook as { id: string }).id,
+      src: (source.source as { id: string }).id,
       dlv: `dlv_${delivery?.id}`,
       cnv: `cnv_${conversion}`,
       pay: String(payout?.id),

@@ -86,7 +86,9 @@ export function installQuotas(app: ApiServer, { requestsPerMinute, concurrentQue
 
   app.addHook('onRequest', async (request, reply) => {
     const { config, schema } = request.routeOptions;
-    if (request.is404 || (config.logAs && config.roles !== 'public')) return;
+    // A source has no key: its address is one.
+    const isKnown = config.roles !== 'public' || config.logAs === 'source';
+    if (request.is404 || (config.logAs && isKnown)) return;
     const [tag] = (schema as { tags?: readonly string[] } | undefined)?.tags ?? ['system'];
     if (config.roles === 'public' && tag === 'system') return;
     const limit = Math.max(1, Math.floor(requestsPerMinute * shareOf(request)));

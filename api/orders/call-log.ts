@@ -61,7 +61,9 @@ export function installCallLog(
 
   app.addHook('preValidation', async (request) => {
     const { call, body, query } = request;
-    if (call && call.via !== 'batch') call.params = loggedParams({ ...asObject(query), ...asObject(body) });
+    // What a source sends is stored whole, and read by its mapping.
+    if (call && call.via !== 'batch' && call.via !== 'source')
+      call.params = loggedParams({ ...asObject(query), ...asObject(body) });
   });
 
   app.addHook('onSend', async (request, reply) => {

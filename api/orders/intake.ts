@@ -13,13 +13,12 @@ import {
 } from '../../ledger/decisions/order-reports.ts';
 import { insertPostbackCalls, type NewPostbackCall } from '../../ledger/integrations/postback-calls.ts';
 import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
-import { translateError } from '../http/translate-error.ts';
+import { createBatches } from './batches.ts';
 import { clockOffset, type ShopClocks } from './shop-clocks.ts';
 
 /**
- * The entry of reported orders, and of what happened to them, into the ledger: each with its line of the call log, in one transaction. While transactions
- * are in flight the next orders gather, and go together when one ends: a lone order never waits, and under load one
- * commit makes many durable.
+ * The entry of reported orders, and of what happened to them, into the ledger: each with its line of the call log, in one
+ * transaction.
  */
 
 /** A report and the call it came by. */
@@ -42,17 +41,6 @@ export interface Intake {
   submit(entry: IntakeEntry): Promise<IntakeAnswer>;
 }
 
-/** Orders of one transaction: more would hold its locks for long and gain little. */
-const MAX_BATCH = 200;
-/** Two keep PostgreSQL busy while one of them waits for the disk; more only make the batches smaller. */
-const MAX_IN_FLIGHT = 2;
-
-interface Waiting {
-  readonly entry: IntakeEntry;
-  readonly resolve: (answer: IntakeAnswer) => void;
-  readonly reject: (error: unknown) => void;
-}
-
 /** What an order is checked with. */
 export interface OrderChecks {
   readonly clickIds: ClickIdCodec;
@@ -60,70 +48,45 @@ export interface OrderChecks {
 }
 
 export function createIntake({ ledger, ...checks }: OrderChecks & { ledger: Database }): Intake {
-  const queue: Waiting[] = [];
-  let inFlight = 0;
-
-  function pump(): void {
-    while (inFlight < MAX_IN_FLIGHT && queue.length > 0) {
-      const batch = queue.splice(0, MAX_BATCH);
-      inFlight++;
-      void settle(batch).finally(() => {
-        inFlight--;
-        pump();
-      });
-    }
-  }
-
-  async function settle(batch: readonly Waiting[]): Promise<void> {
-    try {
-      const answers = await inTransaction(ledger, (tx) =>
-        recordEntries(tx, { entries: batch.map(({ entry }) => entry), ...checks }),
-      );
-      for (const [i, { resolve }] of batch.entries()) resolve(answers[i] as IntakeAnswer);
-    } catch (error) {
-      // An order that the database refuses must not fail the others.
-      if (batch.length > 1 && translateError(error).code === 'internal') {
-        await Promise.all(batch.map((one) => settle([one])));
-      } else {
-        for (const { reject } of batch) reject(error);
-      }
-    }
-  }
-
-  return {
-    submit: (entry) =>
-      new Promise((resolve, reject) => {
-        const one = { entry, resolve, reject };
-        if (orderOf(entry)) {
-          queue.push(one);
-          pump();
-        } else {
-          // It locks commissions, payouts and accounts: no order waits for those.
-          void settle([one]);
-        }
-      }),
-  };
+  return createBatches<IntakeEntry, IntakeAnswer>({
+    work: (entries) => inTransaction(ledger, (tx) => recordEntries(tx, { entries, ...checks })),
+    // What happened to an order locks commissions, payouts and accounts: no order waits for those.
+    isAlone: ({ report }) => orderOf(report) === undefined,
+  });
 }
 
-/** The order of an entry that reports one, rather than what happened to one. */
-function orderOf({ report: { order, event } }: IntakeEntry): ReportedConversion | undefined {
+/** The order of a report of one, rather than of what happened to one. */
+export function orderOf({ order, event }: OrderReport): ReportedConversion | undefined {
   return event === undefined || event.kind === 'approved' ? order : undefined;
 }
 
-/**
- * Records reports with their calls; answers in their order. Orders come first, so that what happened to an order finds it
- * when both are in one batch.
- */
+/** Records reports with their calls; answers in their order. */
 export async function recordEntries(
   tx: DatabaseTransaction,
   { entries, ...checks }: OrderChecks & { entries: readonly IntakeEntry[] },
 ): Promise<IntakeAnswer[]> {
-  const recorded = entries.map(
-    ({ report: { order } }): RecordedReport | InputError | undefined => order && timeFault(order, checks),
+  const done = await recordReports(tx, { reports: entries.map(reportOf), ...checks });
+  const ids = await insertPostbackCalls(
+    tx,
+    entries.map((entry, i) => callOf(entry, done[i] as RecordedReport | InputError)),
   );
-  const orders = entries.flatMap((entry, i) => {
-    const order = recorded[i] === undefined ? orderOf(entry) : undefined;
-    return order ? [{ i, order, report: reportOf(entry) }] : [];
+  return done.map((answer, i) => ({ recorded: answer, callId: ids[i] as bigint }));
+}
+
+/**
+ * Records reports; answers in their order. Orders come first, so that what happened to an order finds it when both are in
+ * one batch.
+ */
+export async function recordReports(
+  tx: DatabaseTransaction,
+  { reports, ...checks }: OrderChecks & { reports: readonly (OrderReport & Author)[] },
+): Promise<(RecordedReport | InputError)[]> {
+  const recorded = reports.map(
+    ({ order }): RecordedReport | InputError | undefined => order && timeFault(order, checks),
+  );
+  const orders = reports.flatMap((report, i) => {
+    const order = recorded[i] === undefined ? orderOf(report) : undefined;
+    return order ? [{ i, order, report }] : [];
   });
   const answers = await recordConversions(
     tx,
@@ -133,15 +96,10 @@ export async function recordEntries(
     const answer = answers[n] as RecordedConversion | InputError;
     recorded[i] = answer instanceof InputError ? answer : await approveRecorded(tx, report, answer);
   }
-  for (const [i, entry] of entries.entries()) {
-    recorded[i] ??= await recordReport(tx, reportOf(entry)).catch(inputFault);
+  for (const [i, report] of reports.entries()) {
+    recorded[i] ??= await recordReport(tx, report).catch(inputFault);
   }
-  const done = recorded as (RecordedReport | InputError)[];
-  const ids = await insertPostbackCalls(
-    tx,
-    entries.map((entry, i) => callOf(entry, done[i] as RecordedReport | InputError)),
-  );
-  return done.map((answer, i) => ({ recorded: answer, callId: ids[i] as bigint }));
+  return recorded as (RecordedReport | InputError)[];
 }
 
 function reportOf({ report, call, note }: IntakeEntry): OrderReport & Author {
@@ -149,7 +107,7 @@ function reportOf({ report, call, note }: IntakeEntry): OrderReport & Author {
 }
 
 /** The ledger checks a report before it writes, so one that is at fault leaves nothing behind. */
-function inputFault(error: unknown): InputError {
+export function inputFault(error: unknown): InputError {
   if (error instanceof InputError) return error;
   throw error;
 }

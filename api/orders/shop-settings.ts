@@ -22,7 +22,8 @@ export interface ShopWords {
 export const PLAIN_WORDS: ShopWords = { parameters: {}, events: [DEFAULT_EVENT] };
 
 export interface ShopSettings {
-  of(programId: number): Promise<PostbackSettings & ShopWords>;
+  /** `currency` is the program's; undefined: there is no such program. */
+  of(programId: number): Promise<PostbackSettings & ShopWords & { readonly currency: string | undefined }>;
 }
 
 /** The settings of programs, each read once a second at the most. */
@@ -41,12 +42,12 @@ export function createShopSettings({ ledger }: { ledger: Database }): ShopSettin
   };
 }
 
-async function readSettings(ledger: Database, programId: number): Promise<PostbackSettings & ShopWords> {
+async function readSettings(ledger: Database, programId: number): ReturnType<ShopSettings['of']> {
   const [settings, program] = await Promise.all([
     getPostbackSettings(ledger, programId),
     getProgram(ledger, programId),
   ]);
-  return { ...settings, events: program?.events ?? PLAIN_WORDS.events };
+  return { ...settings, events: program?.events ?? PLAIN_WORDS.events, currency: program?.currency };
 }
 
 /** Whether the address is in one of the networks; an unknown one is in none. An empty list lets everybody in. */

@@ -14,6 +14,7 @@ const INTEGER_IDS = {
   user: 'usr',
   linkTemplate: 'tpl',
   rate: 'rat',
+  source: 'src',
 } as const;
 
 const BIGINT_IDS = {

@@ -30,8 +30,12 @@ export type OrderEvent =
       readonly amount?: ReportedAmount | undefined;
       readonly refundRef?: string | undefined;
     }
-  /** The refund of this reference; without one the cancellation, or the only refund. */
-  | { readonly kind: 'restored'; readonly refundRef?: string | undefined };
+  /** The refund of this reference; without one the cancellation, or the only refund unless `only` excludes it. */
+  | {
+      readonly kind: 'restored';
+      readonly refundRef?: string | undefined;
+      readonly only?: 'cancellation' | undefined;
+    };
 
 /** What a report did. */
 export const ORDER_OUTCOMES = [
@@ -158,7 +162,7 @@ async function applyEvent(
     case 'charged_back':
       return await applyRefund(tx, { conversion, event, author });
     case 'restored':
-      return await applyRestoration(tx, { conversion, refundRef: event.refundRef, author });
+      return await applyRestoration(tx, { conversion, event, author });
   }
 }
 
@@ -218,9 +222,9 @@ async function applyRestoration(
   tx: DatabaseTransaction,
   {
     conversion,
-    refundRef,
+    event: { refundRef, only },
     author,
-  }: { conversion: Conversion; refundRef?: string | undefined; author: Author },
+  }: Applied & { event: Extract<OrderEvent, { kind: 'restored' }> },
 ): Promise<OrderOutcome> {
   if (refundRef !== undefined) {
     const refund = await findRefund(tx, { conversionId: conversion.id, refundRef });
@@ -233,6 +237,7 @@ async function applyRestoration(
     await restoreOrder(tx, { conversion, author });
     return 'restored';
   }
+  if (only === 'cancellation') return 'unchanged';
   const [refund, another] = await openRefunds(tx, conversion.id);
   if (!refund) return 'unchanged';
   if (another) throw new InputError('refund_ref', 'is required: the order has several refunds');

@@ -4,9 +4,10 @@ import { MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
-export const CALL_WAYS = ['postback', 'pixel', 'api', 'batch', 'refund', 'replay'] as const;
+export const CALL_WAYS = ['postback', 'pixel', 'api', 'batch', 'refund', 'replay', 'source'] as const;
 export type CallWay = (typeof CALL_WAYS)[number];
-export const CALL_OUTCOMES = ['accepted', 'duplicate', 'rejected'] as const;
+/** `ignored`: it was read, and says nothing that matters here, such as a test. */
+export const CALL_OUTCOMES = ['accepted', 'duplicate', 'rejected', 'ignored'] as const;
 export type CallOutcome = (typeof CALL_OUTCOMES)[number];
 
 /** One call by which an order or a refund was reported, with what became of it. */
@@ -30,9 +31,17 @@ export interface PostbackCall {
   readonly orderId: string | null;
   readonly conversionId: bigint | null;
   readonly replayOf: bigint | null;
+  /** Of a call of a source. */
+  readonly sourceId: number | null;
 }
 
-export type NewPostbackCall = Omit<PostbackCall, 'id' | 'receivedAt'>;
+export type NewPostbackCall = Omit<PostbackCall, 'id' | 'receivedAt' | 'sourceId'> & {
+  readonly sourceId?: number;
+  /** The whole request of a source, encrypted. */
+  readonly request?: Buffer;
+  /** SHA-256 of a signed body. */
+  readonly bodyHash?: Buffer | undefined;
+};
 
 const COLUMNS = [
   'id',
@@ -50,6 +59,7 @@ const COLUMNS = [
   'orderId',
   'conversionId',
   'replayOf',
+  'sourceId',
 ];
 
 const MAX_DETAIL_LENGTH = 2_000;
@@ -74,19 +84,44 @@ export async function insertPostbackCalls(
     order_id: call.orderId === null ? null : keptText(call.orderId, MAX_REFERENCE_LENGTH),
     conversion_id: call.conversionId?.toString() ?? null,
     replay_of: call.replayOf?.toString() ?? null,
+    source_id: call.sourceId ?? null,
+    request: call.request ? `\\x${call.request.toString('hex')}` : null,
+    body_hash: call.bodyHash ? `\\x${call.bodyHash.toString('hex')}` : null,
   }));
   const inserted = await sql<{ id: bigint }[]>`
     insert into postback_calls (request_id, via, program_id, actor, ip, params, outcome, status, code, detail,
-      order_id, conversion_id, replay_of)
+      order_id, conversion_id, replay_of, source_id, request, body_hash)
     select * from json_to_recordset(${sql.json(rows)}::json) as r (
       request_id text, via text, program_id integer, actor text, ip inet, params jsonb, outcome text, status integer,
-      code text, detail text, order_id text, conversion_id bigint, replay_of bigint)
+      code text, detail text, order_id text, conversion_id bigint, replay_of bigint, source_id integer,
+      request bytea, body_hash bytea)
     returning id`;
   return inserted.map(({ id }) => id);
 }
 
 export async function getPostbackCall(sql: DatabaseSql, id: bigint): Promise<PostbackCall | undefined> {
   const [call] = await sql<PostbackCall[]>`select ${sql(COLUMNS)} from postback_calls where id = ${id}`;
+  return call;
+}
+
+/** The request of a call of a source, as it is stored once. */
+export interface StoredRequest {
+  /** Of the call that it came by. */
+  readonly id: bigint;
+  readonly sourceId: number;
+  /** Encrypted. */
+  readonly request: Buffer;
+  readonly receivedAt: Date;
+  /** Null: no signature of it was checked. */
+  readonly bodyHash: Buffer | null;
+}
+
+/** The request of a call of a source; of a replay that of the call it repeats. */
+export async function getCallRequest(sql: DatabaseSql, id: bigint): Promise<StoredRequest | undefined> {
+  const [call] = await sql<StoredRequest[]>`
+    select o.id, o.source_id, o.request, o.received_at, o.body_hash
+    from postback_calls c join postback_calls o on o.id = coalesce(c.replay_of, c.id)
+    where c.id = ${id} and o.request is not null and o.source_id is not null`;
   return call;
 }
 
@@ -97,6 +132,7 @@ export async function listPostbackCalls(
     programId?: number | undefined;
     outcome?: CallOutcome | undefined;
     via?: CallWay | undefined;
+    sourceId?: number | undefined;
     code?: string | undefined;
     orderId?: string | undefined;
     /** Half-open. */
@@ -105,13 +141,14 @@ export async function listPostbackCalls(
   },
 ): Promise<Page<PostbackCall, bigint>> {
   const { after = null, programId = null, outcome = null, via = null, code = null, orderId = null } = request;
-  const { from = null, to = null } = request;
+  const { sourceId = null, from = null, to = null } = request;
   const rows = await sql<PostbackCall[]>`
     select ${sql(COLUMNS)} from postback_calls
     where (${after}::bigint is null or id < ${after})
       and (${programId}::integer is null or program_id = ${programId})
       and (${outcome}::text is null or outcome = ${outcome})
       and (${via}::text is null or via = ${via})
+      and (${sourceId}::integer is null or source_id = ${sourceId})
       and (${code}::text is null or code = ${code})
       and (${orderId}::text is null or order_id = ${orderId})
       and (${from}::timestamptz is null or received_at >= ${from})

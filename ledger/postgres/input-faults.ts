@@ -40,6 +40,8 @@ const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>
   ],
   terms_special_rates: ['customer_rates', 'and item_rates must be rates of the commission type'],
   terms_no_overlap: ['from', 'there are terms of this scope that begin later'],
+  sources_program_known: ['program_id', 'there is no such program'],
+  sources_host_unique: ['host', 'belongs to another source'],
   conversions_program_known: ['currency', 'must be the currency of the program'],
 };
 

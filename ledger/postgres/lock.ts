@@ -13,6 +13,7 @@ export async function lockRow(
     | 'links'
     | 'coupons'
     | 'api_keys'
+    | 'sources'
     | 'webhook_endpoints'
     | 'users',
   id: number,

@@ -45,6 +45,7 @@ export const OTHER_TABLES = [
   'second_factors',
   'seen_signatures',
   'sessions',
+  'sources',
   'tax_data',
   'tax_rules',
   'unidentified_calls',

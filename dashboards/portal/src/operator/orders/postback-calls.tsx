@@ -19,6 +19,7 @@ const OUTCOMES = [
   { value: 'accepted', text: 'Accepted' },
   { value: 'duplicate', text: 'Duplicates' },
   { value: 'rejected', text: 'Refused' },
+  { value: 'ignored', text: 'Ignored' },
 ];
 
 /** Calls of the shop with their answers, refused ones included. */

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import {
   CALL_OUTCOMES,
   CALL_WAYS,
+  getCallRequest,
   getPostbackCall,
   listPostbackCalls,
   type PostbackCall,
@@ -10,9 +11,15 @@ import {
 import { inTransaction } from '../../../ledger/postgres/db.ts';
 import type { ApiServer } from '../../http/context.ts';
 import { inProgram, type Principal, principalOf, programFilter } from '../../http/principal.ts';
-import { invalidField, Problem } from '../../http/problems.ts';
+import { invalidField, notFound, Problem } from '../../http/problems.ts';
 import { invalidFields } from '../../http/translate-error.ts';
 import { faultsIn } from '../../http/validation.ts';
+import { callerOf } from '../../orders/call-log.ts';
+import { postbackInput, withoutEmptyMembers } from '../../orders/order.ts';
+import { STATUS_FIELDS } from '../../orders/order-status.ts';
+import { accepted, ledgerReport, type ShopContext, statusUrl } from '../../orders/record-order.ts';
+import { refundInput, reportRefund } from '../../orders/routes/refunds.ts';
+import { renamed, withEventName } from '../../orders/shop-settings.ts';
 import { bigintId, formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
 import {
   bigintPageQuery,
@@ -25,12 +32,9 @@ import {
   time,
   timeText,
 } from '../../schemas/schemas.ts';
-import { callerOf } from '../call-log.ts';
-import { postbackInput, withoutEmptyMembers } from '../order.ts';
-import { STATUS_FIELDS } from '../order-status.ts';
-import { accepted, ledgerReport, type ShopContext, statusUrl } from '../record-order.ts';
-import { renamed, withEventName } from '../shop-settings.ts';
-import { refundInput, reportRefund } from './refunds.ts';
+import type { Receiver } from '../receiver.ts';
+import { unpackRequest } from '../sent-request.ts';
+import { formatRequest, requestView } from '../source-view.ts';
 
 /** Of what calls are searched by. */
 const MAX_FILTER_LENGTH = 200;
@@ -55,15 +59,24 @@ const callView = z
     order_id: z.string().nullable(),
     conversion_id: idText('conversion').nullable(),
     replay_of: idText('postbackCall').nullable(),
+    source_id: idText('source').nullable().meta({ description: 'Null: it came by no source.' }),
   })
   .meta({ id: 'PostbackCall' });
 
+const oneCallView = callView
+  .extend({
+    request: requestView
+      .nullable()
+      .meta({ description: 'Of a call of a source: as it came, without secrets and e-mail addresses.' }),
+  })
+  .meta({ id: 'PostbackCallWithRequest' });
+
 const replayView = z
   .object({
-    status: z.enum(['accepted', 'duplicate']),
+    status: z.enum(['accepted', 'duplicate', 'ignored']),
     call_id: idText('postbackCall'),
-    conversion_id: idText('conversion'),
-    status_url: z.string(),
+    conversion_id: idText('conversion').nullable().meta({ description: 'Null: of a call that is ignored.' }),
+    status_url: z.string().nullable(),
   })
   .meta({ id: 'ReplayedCall' });
 
@@ -84,6 +97,7 @@ function formatCall(call: PostbackCall): z.output<typeof callView> {
     order_id: call.orderId,
     conversion_id: formatOptionalId('conversion', call.conversionId),
     replay_of: formatOptionalId('postbackCall', call.replayOf),
+    source_id: formatOptionalId('source', call.sourceId),
   };
 }
 
@@ -92,12 +106,20 @@ function visible(principal: Principal, call: PostbackCall | undefined): Postback
   return { ...inProgram(principal, call && { ...call, programId: call.programId ?? 0 }, WHAT), ...call };
 }
 
+type CallContext = ShopContext & { readonly receiver: Receiver };
+
 /** The log of the calls of shops, and replaying them. */
-export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): void {
+export function addPostbackCallRoutes(app: ApiServer, context: CallContext): void {
+  addReadRoutes(app, context);
+  addReplayRoute(app, context);
+}
+
+const tags = ['shops'];
+const roles = ['operator', 'fraud', 'advertiser'] as const;
+const params = z.object({ id: bigintId('postbackCall') });
+
+function addReadRoutes(app: ApiServer, context: CallContext): void {
   const { ledger } = context;
-  const tags = ['shops'];
-  const roles = ['operator', 'fraud', 'advertiser'] as const;
-  const params = z.object({ id: bigintId('postbackCall') });
 
   app.route({
     method: 'GET',
@@ -112,6 +134,7 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
         program_id: integerId('program').optional(),
         outcome: z.enum(CALL_OUTCOMES).optional(),
         via: z.enum(CALL_WAYS).optional(),
+        source_id: integerId('source').optional(),
         code: text(MAX_FILTER_LENGTH).optional(),
         order_id: plain(MAX_FILTER_LENGTH).optional(),
         from: time.optional(),
@@ -120,9 +143,18 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
       response: { 200: pageOf(callView) },
     },
     handler: async (request) => {
-      const { program_id, order_id: orderId, outcome, via, code, from, to } = request.query;
+      const {
+        program_id,
+        source_id: sourceId,
+        order_id: orderId,
+        outcome,
+        via,
+        code,
+        from,
+        to,
+      } = request.query;
       const programId = programFilter(principalOf(request), program_id);
-      const filters = { programId, outcome, via, code, orderId, from, to };
+      const filters = { programId, sourceId, outcome, via, code, orderId, from, to };
       const page = await listPostbackCalls(ledger, { ...pageRequest(request.query), ...filters });
       return formatPage('postbackCall', page, formatCall);
     },
@@ -137,12 +169,20 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
       tags,
       summary: 'One call',
       params,
-      response: { 200: callView },
+      response: { 200: oneCallView },
     },
-    handler: async (request) =>
-      formatCall(visible(principalOf(request), await getPostbackCall(ledger, request.params.id))),
+    handler: async (request) => {
+      const { id } = request.params;
+      const call = visible(principalOf(request), await getPostbackCall(ledger, id));
+      const stored = call.sourceId === null ? undefined : await getCallRequest(ledger, id);
+      const sent = stored && (await unpackRequest(context.secretBox, stored.request));
+      return { ...formatCall(call), request: sent ? formatRequest(sent) : null };
+    },
   });
+}
 
+function addReplayRoute(app: ApiServer, context: CallContext): void {
+  const { ledger } = context;
   app.route({
     method: 'POST',
     url: '/v1/postback-calls/:id/replay',
@@ -161,6 +201,7 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
       if (programId === null)
         throw new Problem('forbidden', { detail: 'a call without a program cannot be replayed' });
       if (request.call) Object.assign(request.call, { params: call.params, programId });
+      if (call.sourceId !== null) return await replaySourceCall(context, request, call.id);
       const repeated = await replay(context, request, { ...call, programId });
       if (request.call) request.call.logged = true;
       return {
@@ -171,6 +212,26 @@ export function addPostbackCallRoutes(app: ApiServer, context: ShopContext): voi
       };
     },
   });
+}
+
+/** Repeats a call of a source by its present mapping. @throws Problem with why it is refused again. */
+async function replaySourceCall(
+  { receiver }: Pick<CallContext, 'receiver'>,
+  request: FastifyRequest,
+  id: bigint,
+): Promise<z.output<typeof replayView>> {
+  const answer = await receiver.replay(id, callerOf(request));
+  if (!answer) throw notFound('source or request of this call');
+  if (request.call) request.call.logged = true;
+  const { outcome, callId, conversionId, refusal } = answer;
+  if (outcome === 'rejected')
+    throw new Problem(refusal?.code ?? 'invalid_input', { detail: refusal?.detail ?? '' });
+  return {
+    status: outcome,
+    call_id: formatId('postbackCall', callId),
+    conversion_id: formatOptionalId('conversion', conversionId),
+    status_url: conversionId === null ? null : statusUrl(conversionId),
+  };
 }
 
 interface ReplayedCall {

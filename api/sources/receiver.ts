@@ -1,0 +1,207 @@
+import { assert, errorText, InputError } from '../../core/errors.ts';
+import type { SecretBox } from '../../core/secret-box.ts';
+import type { Logger } from '../../core/service/log.ts';
+import { findConversionByOrder } from '../../ledger/conversions/conversions.ts';
+import { getCallRequest } from '../../ledger/integrations/postback-calls.ts';
+import { findSource, getSource, listRefusedCalls, type Source } from '../../ledger/integrations/sources.ts';
+import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
+import { translateError } from '../http/translate-error.ts';
+import { createBatches } from '../orders/batches.ts';
+import type { OrderChecks } from '../orders/intake.ts';
+import type { ShopSettings } from '../orders/shop-settings.ts';
+import { kindOf } from './kinds/index.ts';
+import { type Mapping, readMapping } from './mapping.ts';
+import { hashOf, isProven, isUnsigned } from './proofs.ts';
+import { type Reading, readCall } from './read-call.ts';
+import {
+  type CallAnswer,
+  type ReadCall,
+  type Refusal,
+  recordCalls,
+  reportsOrdersOnly,
+} from './record-calls.ts';
+import { packRequest, type SentRequest, unpackRequest, valuesOf } from './sent-request.ts';
+
+/** Takes the calls of sources: each is stored as it came and done at once or, when it cannot be read yet, later again. */
+export interface Receiver {
+  /** The source of an address; undefined: there is none. */
+  bySecret(address: string): Promise<Source | undefined>;
+  /** The source of a host name. */
+  byHost(host: string): Promise<Source | undefined>;
+  /** Undefined: it is not signed as the source's calls are, and nothing is stored. */
+  receive(source: Source, request: SentRequest, caller: ReadCall['caller']): Promise<CallAnswer | undefined>;
+  /** Does a stored call again, by the present mapping; undefined: it is no call of a source that still is. */
+  replay(callId: bigint, caller: ReadCall['caller']): Promise<CallAnswer | undefined>;
+  /** What a mapping, or the present one of the source, makes of a request. */
+  read(source: Source, request: SentRequest, mapping?: Mapping): Promise<Reading>;
+}
+
+/** A change of a source is in force within this. */
+const FRESH_MS = 1_000;
+/** Sources that are known at a time, unknown addresses among them. */
+const MAX_KNOWN = 1_000;
+/** Calls of one order that came before it. */
+const MAX_EARLY_CALLS = 20;
+
+interface ReceiverContext extends OrderChecks {
+  readonly ledger: Database;
+  readonly secretBox: SecretBox;
+  readonly shopSettings: ShopSettings;
+  readonly log: Logger;
+}
+
+/** Reads calls by the mapping of their source; what is wrong with one is in the answer. */
+function createReader({ shopSettings, log }: Pick<ReceiverContext, 'shopSettings' | 'log'>) {
+  const mappings = new WeakMap<Source, Mapping>();
+
+  function mappingOf(source: Source): Mapping {
+    const mapping =
+      mappings.get(source) ??
+      (source.mapping === null ? kindOf(source.kind).mapping : readMapping(source.mapping));
+    mappings.set(source, mapping);
+    return mapping;
+  }
+
+  async function read(source: Source, request: SentRequest, mapping?: Mapping): Promise<Reading> {
+    try {
+      const { currency } = await shopSettings.of(source.programId);
+      assert(currency !== undefined, 'a source has a program');
+      return readCall(mapping ?? mappingOf(source), await valuesOf(request), { currency });
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      return {
+        reports: [],
+        ignored: undefined,
+        faults: [{ field: error.field, message: error.reason }],
+        notes: [],
+      };
+    }
+  }
+
+  /** A fault of ours must not lose a call: it is stored, and done again when the fault is mended. */
+  async function readingOf(source: Source, request: SentRequest): Promise<Reading | Refusal> {
+    if (source.status === 'disabled') return { code: 'wrong_state', detail: 'the source is disabled' };
+    try {
+      return await read(source, request);
+    } catch (error) {
+      if (translateError(error).code !== 'internal') throw error;
+      return faultOf(error);
+    }
+  }
+
+  function faultOf(error: unknown): Refusal {
+    log.error({ err: error, reason: errorText(error) }, 'a call of a source could not be done; it is stored');
+    return { code: 'internal', detail: 'a fault of this server; the call is stored' };
+  }
+
+  return { read, readingOf, faultOf };
+}
+
+export function createReceiver(context: ReceiverContext): Receiver {
+  const { ledger, secretBox, clickIds, shopClocks } = context;
+  const known = knownSources(ledger);
+  const { read, readingOf, faultOf } = createReader(context);
+  const batches = createBatches<ReadCall, CallAnswer>({
+    work: (calls) => inTransaction(ledger, (tx) => recordCalls(tx, { calls, clickIds, shopClocks })),
+    isAlone: (call) => !reportsOrdersOnly(call),
+  });
+
+  async function record(call: ReadCall): Promise<CallAnswer> {
+    const answer = await batches.submit(call).catch((error: unknown) => {
+      if (translateError(error).code !== 'internal') throw error;
+      return batches.submit({ ...call, reading: faultOf(error) });
+    });
+    await doEarlyCalls(call, answer);
+    return answer;
+  }
+
+  /**
+   * A refund can come before its order. Each looks for the other once it is stored itself, so that one of the two finds both,
+   * in whichever order they end.
+   */
+  async function doEarlyCalls({ source, caller }: ReadCall, answer: CallAnswer): Promise<void> {
+    if (answer.newOrderIds.length === 0) return;
+    const unknownOrderIds = answer.newOrderIds;
+    const early = await listRefusedCalls(ledger, {
+      sourceId: source.id,
+      limit: MAX_EARLY_CALLS,
+      unknownOrderIds,
+    });
+    for (const id of early) await replay(id, caller);
+  }
+
+  async function replay(callId: bigint, caller: ReadCall['caller']): Promise<CallAnswer | undefined> {
+    const stored = await getCallRequest(ledger, callId);
+    const source = stored && (await getSource(ledger, stored.sourceId));
+    if (!source) return undefined;
+    const request = await unpackRequest(secretBox, stored.request);
+    const { receivedAt } = stored;
+    // A secret of then may have been changed since.
+    const isKnown = stored.bodyHash !== null || isProven(secretBox, source, { request, receivedAt });
+    const reading = isKnown ? await readingOf(source, request) : UNPROVEN;
+    return await record({
+      source,
+      caller,
+      request: undefined,
+      replayOf: stored.id,
+      bodyHash: undefined,
+      reading,
+    });
+  }
+
+  return {
+    bySecret: (address) => known.find(`address ${address}`, { addressHash: hashOf(address) }),
+    byHost: (host) => known.find(`host ${host}`, { host }),
+    read,
+    replay,
+    async receive(source, request, caller) {
+      const { signature } = kindOf(source.kind);
+      const isSigned = signature !== undefined && !isUnsigned(source, request);
+      const mustWait = isSigned && source.secret === null;
+      if (!mustWait && !isProven(secretBox, source, { request, receivedAt: new Date() })) return undefined;
+      const [packed, reading] = await Promise.all([
+        packRequest(secretBox, request),
+        mustWait ? UNPROVEN : readingOf(source, request),
+      ]);
+      const bodyHash = isSigned && !mustWait ? hashOf(request.body) : undefined;
+      const answer = await record({ source, caller, request: packed, replayOf: null, bodyHash, reading });
+      return (await doneMeanwhile(source, answer, caller)) ?? answer;
+    },
+  };
+
+  /** The other half of {@link doEarlyCalls}: the order was recorded while this call was. */
+  async function doneMeanwhile(
+    source: Source,
+    { callId, unknownOrderIds }: CallAnswer,
+    caller: ReadCall['caller'],
+  ): Promise<CallAnswer | undefined> {
+    for (const orderId of unknownOrderIds) {
+      const order = await findConversionByOrder(ledger, { programId: source.programId, orderId });
+      if (order) return await replay(callId, caller);
+    }
+    return undefined;
+  }
+}
+
+const UNPROVEN: Refusal = {
+  code: 'signature_required',
+  detail: 'its signature cannot be checked: set the secret of the source, and replay the call',
+};
+
+/** Sources, each read once a second at the most: a shop sends a thousand calls a second. */
+function knownSources(ledger: Database) {
+  const known = new Map<string, { readonly at: number; readonly source: Promise<Source | undefined> }>();
+  return {
+    find(key: string, by: Parameters<typeof findSource>[1]): Promise<Source | undefined> {
+      const now = Date.now();
+      const before = known.get(key);
+      if (before && now - before.at < FRESH_MS) return before.source;
+      const source = findSource(ledger, by);
+      source.catch(() => known.delete(key));
+      known.delete(key);
+      known.set(key, { at: now, source });
+      if (known.size > MAX_KNOWN) known.delete(known.keys().next().value ?? '');
+      return source;
+    },
+  };
+}

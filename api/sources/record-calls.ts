@@ -1,0 +1,249 @@
+import { assert, InputError } from '../../core/errors.ts';
+import type { JsonValue } from '../../core/postgres/sql.ts';
+import {
+  type OrderEvent,
+  type OrderOutcome,
+  type RecordedReport,
+  recordReport,
+} from '../../ledger/decisions/order-reports.ts';
+import {
+  type CallOutcome,
+  insertPostbackCalls,
+  type NewPostbackCall,
+} from '../../ledger/integrations/postback-calls.ts';
+import { findDoneBodies, type Source } from '../../ledger/integrations/sources.ts';
+import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
+import type { FieldFault, ProblemCode } from '../http/problems.ts';
+import { loggedParams } from '../orders/call-log.ts';
+import { inputFault, type OrderChecks, orderOf, recordReports, UNKNOWN_ORDER } from '../orders/intake.ts';
+import { ledgerReport } from '../orders/record-order.ts';
+import { formatId } from '../schemas/ids.ts';
+import type { Reading, ReadReport } from './read-call.ts';
+
+/** A call of a source that was read, or that cannot be; either way it is stored. */
+export interface ReadCall {
+  readonly source: Pick<Source, 'id' | 'programId'>;
+  readonly caller: Pick<NewPostbackCall, 'requestId' | 'actor' | 'ip'>;
+  /** Encrypted; undefined: of a replay, which names the call that has it. */
+  readonly request: Buffer | undefined;
+  readonly replayOf: bigint | null;
+  /** Of a body whose signature is right: the same one is done once. Undefined: it may come as often as it likes. */
+  readonly bodyHash: Buffer | undefined;
+  readonly reading: Reading | Refusal;
+}
+
+export interface Refusal {
+  readonly code: ProblemCode;
+  readonly detail: string;
+}
+
+/** What became of a call. */
+export interface CallAnswer {
+  readonly callId: bigint;
+  readonly outcome: CallOutcome;
+  /** What each of its reports did; null: it was refused. */
+  readonly did: readonly (OrderOutcome | null)[];
+  readonly conversionId: bigint | null;
+  readonly refusal: Refusal | undefined;
+  /** Orders that were not known before. */
+  readonly newOrderIds: readonly string[];
+  /** Orders to which something happened that are not known. */
+  readonly unknownOrderIds: readonly string[];
+  /** Why it was ignored. */
+  readonly ignored: string | undefined;
+}
+
+export function isRefusal(reading: Reading | Refusal): reading is Refusal {
+  return 'code' in reading;
+}
+
+/** Whether a call only reports orders, which lock nothing that others wait for. */
+export function reportsOrdersOnly({ reading }: ReadCall): boolean {
+  if (isRefusal(reading)) return true;
+  return reading.reports.every(({ report }) => !report || orderOf(withProgram(report, 0)) !== undefined);
+}
+
+const withProgram = (report: NonNullable<ReadReport['report']>, programId: number) =>
+  ledgerReport(report, { programId, source: 'postback' });
+
+/**
+ * Records what calls report, with one line of the log for each, and answers in their order; undefined for a call among others
+ * that changes an order and must come alone.
+ */
+export async function recordCalls(
+  tx: DatabaseTransaction,
+  { calls, ...checks }: OrderChecks & { calls: readonly ReadCall[] },
+): Promise<(CallAnswer | undefined)[]> {
+  const bodies = calls.flatMap(({ source, bodyHash }) =>
+    bodyHash ? [{ sourceId: source.id, bodyHash }] : [],
+  );
+  const done = await findDoneBodies(tx, bodies);
+  const isDone = ({ source, bodyHash, replayOf }: ReadCall) =>
+    replayOf === null && bodyHash !== undefined && done.has(`${source.id} ${bodyHash.toString('hex')}`);
+  const reports = calls.flatMap((call, i) => {
+    if (isRefusal(call.reading) || isDone(call)) return [];
+    return call.reading.reports.flatMap((read, n) => {
+      const { report } = read;
+      if (!report) return [];
+      const { source } = call;
+      const entry = { ...withProgram(report, source.programId), actor: actorOf(source), note: undefined };
+      return [{ i, n, read, entry }];
+    });
+  });
+  const recorded = await recordReports(tx, { reports: reports.map(({ entry }) => entry), ...checks });
+  const results = calls.map((): Map<number, RecordedReport | InputError> => new Map());
+  const alone = new Set<number>();
+  for (const [k, { i, n, read, entry }] of reports.entries()) {
+    const first = recorded[k] as RecordedReport | InputError;
+    const events = furtherEvents(read, first);
+    if (events.length > 0 && calls.length > 1) alone.add(i);
+    results[i]?.set(
+      n,
+      events.length > 0 && calls.length === 1 ? await follow(tx, entry, { first, events }) : first,
+    );
+  }
+  const answers = calls.map((call, i) =>
+    alone.has(i) ? undefined : answerOf(call, { done: isDone(call), results: results[i] ?? new Map() }),
+  );
+  const lines = calls.flatMap((call, i) => {
+    const answer = answers[i];
+    return answer ? [lineOf(call, answer)] : [];
+  });
+  const ids = await insertPostbackCalls(tx, lines);
+  let next = 0;
+  return answers.map((answer) => {
+    if (!answer) return undefined;
+    const callId = ids[next++];
+    assert(callId, 'a line that is written has an id');
+    return { ...answer, callId };
+  });
+}
+
+export function actorOf({ id }: Pick<Source, 'id'>): string {
+  return formatId('source', id);
+}
+
+/** Fields in which a snapshot may not differ from the order as it was reported first: who is credited, and in what. */
+const FIXED = new Set(['currency', 'click_id', 'coupon']);
+
+/** What a snapshot of a known order changes beside what its report did. */
+function furtherEvents({ report, snapshot }: ReadReport, first: RecordedReport | InputError): OrderEvent[] {
+  const order = report?.order;
+  const isApproval = report?.event === undefined || report.event.kind === 'approved';
+  if (!snapshot || !order || !isApproval) return [];
+  if (first instanceof InputError || first.outcome === 'not_found') return [];
+  const { conversion } = first;
+  const differing = first.outcome === 'conflict' ? (first.differing ?? ['currency']) : [];
+  if (differing.some((field) => FIXED.has(field))) return [];
+  const { amountMinor, currency, awaitsShop } = order;
+  const isConflict = differing.length > 0;
+  const isCancelled = conversion.cancelledAt !== null;
+  return [
+    ...(isConflict ? [{ kind: 'changed', total: { amountMinor, currency } } as const] : []),
+    ...(isCancelled && snapshot === 'all' ? [{ kind: 'restored', only: 'cancellation' } as const] : []),
+    ...(isConflict && conversion.awaitsShop && !awaitsShop ? [{ kind: 'approved' } as const] : []),
+  ];
+}
+
+async function follow(
+  tx: DatabaseTransaction,
+  entry: Parameters<typeof recordReport>[1],
+  { first, events }: { first: RecordedReport | InputError; events: readonly OrderEvent[] },
+): Promise<RecordedReport | InputError> {
+  let last = first;
+  for (const event of events) {
+    const now = await recordReport(tx, { ...entry, order: undefined, event }).catch(inputFault);
+    if (now instanceof InputError || now.outcome === 'conflict') return now;
+    const isDone = !(last instanceof InputError) && last.outcome === 'accepted';
+    if (now.outcome === 'accepted' || !isDone) last = now;
+  }
+  return last;
+}
+
+type Results = ReadonlyMap<number, RecordedReport | InputError>;
+
+function answerOf(
+  call: ReadCall,
+  { done, results }: { done: boolean; results: Results },
+): Omit<CallAnswer, 'callId'> {
+  const none = { did: [], conversionId: null, newOrderIds: [], unknownOrderIds: [] };
+  const { reading } = call;
+  if (isRefusal(reading)) return { ...none, outcome: 'rejected', refusal: reading, ignored: undefined };
+  if (done) return { ...none, outcome: 'duplicate', refusal: undefined, ignored: 'it was done before' };
+  if (reading.faults.length > 0) {
+    const refusal = { code: 'invalid_input', detail: textOf(reading.faults) } as const;
+    return { ...none, outcome: 'rejected', refusal, ignored: undefined };
+  }
+  const { ignored } = reading;
+  if (ignored !== undefined) return { ...none, outcome: 'ignored', refusal: undefined, ignored };
+  const refusals = reading.reports.flatMap((read, n) => refusalOf(read, results.get(n)) ?? []);
+  const recorded = [...results.values()].filter(
+    (one) => !(one instanceof InputError) && one.outcome !== 'not_found',
+  );
+  const conversions = recorded.flatMap((one) => ('conversion' in one ? [one.conversion] : []));
+  const did = reading.reports.map((_, n) => didOf(results.get(n)));
+  const changed = [...results.values()].some((one) => 'outcome' in one && one.outcome === 'accepted');
+  const [refusal] = refusals;
+  return {
+    did,
+    conversionId: conversions[0]?.id ?? null,
+    outcome: refusal ? 'rejected' : changed ? 'accepted' : 'duplicate',
+    refusal: refusal && { code: refusal.code, detail: refusals.map(({ detail }) => detail).join('; ') },
+    newOrderIds: recorded.flatMap((one) =>
+      'did' in one && (one.did === 'recorded' || one.did === 'pending') ? [one.conversion.orderId] : [],
+    ),
+    unknownOrderIds: reading.reports.flatMap(({ report }, n) => {
+      const one = results.get(n);
+      return report && one && 'outcome' in one && one.outcome === 'not_found' ? [report.orderId] : [];
+    }),
+    ignored: undefined,
+  };
+}
+
+function didOf(recorded: RecordedReport | InputError | undefined): OrderOutcome | null {
+  return recorded && 'did' in recorded ? recorded.did : null;
+}
+
+function refusalOf(read: ReadReport, recorded: RecordedReport | InputError | undefined): Refusal | undefined {
+  if (read.faults.length > 0) return { code: 'invalid_input', detail: textOf(read.faults) };
+  assert(recorded, 'a report without faults is recorded');
+  if (recorded instanceof InputError) return { code: 'invalid_input', detail: recorded.message };
+  if (recorded.outcome === 'not_found') return { code: 'not_found', detail: UNKNOWN_ORDER };
+  return recorded.outcome === 'conflict' ? { code: 'conflict', detail: recorded.detail } : undefined;
+}
+
+export function textOf(faults: readonly FieldFault[]): string {
+  return faults.map(({ field, message }) => `${field} ${message}`).join('; ');
+}
+
+/** How a call is answered that is stored and not done: its sender must not take the address for broken. */
+export const STORED_STATUS = 202;
+
+function lineOf(call: ReadCall, answer: Omit<CallAnswer, 'callId'>): NewPostbackCall {
+  const { source, caller, reading, request, replayOf, bodyHash } = call;
+  const reads = isRefusal(reading) ? [] : reading.reports;
+  const [first, ...others] = reads.map(({ params }) => loggedParams(params));
+  const params: { [name: string]: JsonValue } = {
+    ...first,
+    ...(others.length > 0 && { further: others }),
+    ...(!isRefusal(reading) && reading.notes.length > 0 && { notes: [...reading.notes] }),
+  };
+  const orderId = reads.map(({ params: { order_id: id } }) => id).find((id) => typeof id === 'string');
+  const { outcome, conversionId, refusal, ignored } = answer;
+  return {
+    ...caller,
+    via: replayOf === null ? 'source' : 'replay',
+    programId: source.programId,
+    sourceId: source.id,
+    params,
+    outcome,
+    status: outcome === 'rejected' ? STORED_STATUS : 200,
+    code: refusal?.code ?? null,
+    detail: refusal?.detail ?? ignored ?? null,
+    orderId: typeof orderId === 'string' ? orderId : null,
+    conversionId,
+    replayOf,
+    ...(request && { request }),
+    bodyHash: replayOf === null ? bodyHash : undefined,
+  };
+}

@@ -1,0 +1,465 @@
+import { once } from 'node:events';
+import { get as httpGet, type IncomingMessage } from 'node:http';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createClickIdCodec } from '../../core/clicks/click-id.ts';
+import {
+  type Answer,
+  startTestApi,
+  TEST_CLICK_KEY,
+  type Tenant,
+  type TestApi,
+} from '../../test/support/api.ts';
+import {
+  type Sent,
+  shopifyCall,
+  shopifyOrder,
+  shopifyRefund,
+  stripeCall,
+  stripeEvent,
+  stripeSession,
+  woocommerceCall,
+  woocommerceOrder,
+} from './kinds/example-events.ts';
+
+let api: TestApi;
+let shop: Tenant;
+let other: Tenant;
+
+beforeAll(async () => {
+  api = await startTestApi();
+  [shop, other] = [await api.tenant('shop'), await api.tenant('other')];
+});
+afterAll(async () => {
+  await api?.stop();
+});
+
+type Row = Record<string, unknown>;
+interface TestSource {
+  readonly id: string;
+  readonly path: string;
+  readonly secret: string;
+}
+
+async function source(json: object, tenant = shop): Promise<TestSource> {
+  const made = await api.call('POST', '/v1/sources', { key: tenant.keys.advertiser, json });
+  expect(made.status, made.text).toBe(201);
+  const { id, url } = made.body.source as { id: string; url: string };
+  return { id, path: url.replace('https://portal.example', ''), secret: String(made.body.secret) };
+}
+
+const send = async ({ path }: TestSource, { headers, body }: Sent): Promise<Answer> =>
+  await api.call('POST', path, { headers, raw: body });
+const act = async (path: string, json: object = {}, key = shop.keys.advertiser) =>
+  await api.call('POST', path, { key, json });
+const get = async (path: string, key = shop.keys.advertiser) => (await api.call('GET', path, { key })).body;
+const callsOf = async ({ id }: TestSource, query = '') =>
+  (await get(`/v1/postback-calls?source_id=${id}&${query}`)).data as Row[];
+
+async function orderOf(orderId: string): Promise<Row | undefined> {
+  const { data } = (await get(`/v1/conversions?order_id=${orderId}`)) as { data: Row[] };
+  return data[0];
+}
+
+describe('Shopify', () => {
+  test('an order, its refunds and its cancellation, each once however often it is sent', async () => {
+    const from = await source({ kind: 'shopify', secret: 'shh' });
+    const codec = createClickIdCodec([TEST_CLICK_KEY]);
+    const clickId = codec.encode({ ts: Date.now() - 60_000, node: 1, seq: 1 });
+    const order = shopifyCall(
+      'orders/paid',
+      shopifyOrder('9007199254740993', { landing_site: `/?click_id=${clickId}` }),
+      'shh',
+    );
+    const answers = await Promise.all(Array.from({ length: 5 }, () => send(from, order)));
+    expect(answers.map(({ status }) => status)).toEqual(Array(5).fill(200));
+    expect(answers.filter(({ body }) => body.status === 'accepted')).toHaveLength(1);
+    expect((await send(from, order)).body).toMatchObject({
+      status: 'duplicate',
+      detail: 'it was done before',
+    });
+    const id = String(shopifyOrder('9007199254740993').id);
+    expect(await orderOf(id)).toMatchObject({
+      amount: { amount: '41.00' },
+      click_id: clickId,
+      coupons: ['SUMMER'],
+    });
+
+    for (const [ref, amount] of [
+      [1, '10.50'],
+      [2, '0.50'],
+      [1, '10.50'],
+    ] as const) {
+      const refund = await send(from, shopifyCall('refunds/create', shopifyRefund(id, ref, amount), 'shh'));
+      expect(refund.status, refund.text).toBe(200);
+    }
+    expect(await orderOf(id)).toMatchObject({ refunded: { amount: '11.00' } });
+    const cancelled = shopifyOrder(id, { cancelled_at: new Date().toISOString() });
+    expect((await send(from, shopifyCall('orders/cancelled', cancelled, 'shh'))).body).toMatchObject({
+      did: ['cancelled'],
+    });
+    expect((await orderOf(id))?.cancelled_at).toBeTypeOf('string');
+    // It comes again, late: the order stays cancelled.
+    expect((await send(from, order)).body).toMatchObject({ status: 'duplicate' });
+    expect((await orderOf(id))?.cancelled_at).toBeTypeOf('string');
+    expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ orders_24h: 1, last_refusal: null });
+  });
+
+  test('a refund that comes before its order is done with it', async () => {
+    const from = await source({ kind: 'shopify', secret: 'shh' });
+    const early = await send(from, shopifyCall('refunds/create', shopifyRefund('7001', 5, '1.00'), 'shh'));
+    expect(early).toMatchObject({ status: 202, body: { status: 'stored', code: 'not_found' } });
+    expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: { code: 'not_found' } });
+    await send(from, shopifyCall('orders/paid', shopifyOrder('7001'), 'shh'));
+    expect(await orderOf('7001')).toMatchObject({ refunded: { amount: '1.00' } });
+    expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: null, orders_24h: 1 });
+  });
+
+  test('an order and its refund at once, many times', async () => {
+    const from = await source({ kind: 'shopify', secret: 'shh' });
+    const ids = Array.from({ length: 20 }, (_, i) => String(8_000 + i));
+    await Promise.all(
+      ids.flatMap((id) => [
+        send(from, shopifyCall('refunds/create', shopifyRefund(id, 5, '1.00'), 'shh')),
+        send(from, shopifyCall('orders/paid', shopifyOrder(id), 'shh')),
+      ]),
+    );
+    for (const id of ids) expect(await orderOf(id), id).toMatchObject({ refunded: { amount: '1.00' } });
+  });
+
+  test('another signature is refused and stored nowhere', { tags: ['attack'] }, async () => {
+    const from = await source({ kind: 'shopify', secret: 'shh' });
+    const right = shopifyCall('orders/paid', shopifyOrder('7100'), 'shh');
+    const wrong = [
+      shopifyCall('orders/paid', shopifyOrder('7100'), 'other'),
+      { ...right, body: right.body.replace('41.00', '99.00') },
+      { ...right, headers: { ...right.headers, 'x-shopify-hmac-sha256': '' } },
+      { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: 'webhook_id=5' },
+    ];
+    for (const one of wrong) expect((await send(from, one)).status).toBe(401);
+    expect((await api.call('GET', `${from.path}?id=7100&total_price=1`)).status).toBe(401);
+    expect(await orderOf('7100')).toBeUndefined();
+    expect((await callsOf(from)).length).toBe(0);
+  });
+
+  test('calls before the secret is known are stored and done afterwards; both secrets are right for a day', async () => {
+    const from = await source({ kind: 'shopify' });
+    const first = await send(from, shopifyCall('orders/paid', shopifyOrder('7200'), 'shh'));
+    const forged = await send(from, shopifyCall('orders/paid', shopifyOrder('7201'), 'made up'));
+    expect([first.body.code, forged.body.code]).toEqual(['signature_required', 'signature_required']);
+    expect((await act(`/v1/sources/${from.id}/rotate-secret`)).body).toMatchObject({ field: 'secret' });
+    expect((await act(`/v1/sources/${from.id}/rotate-secret`, { secret: 'shh' })).status).toBe(201);
+    expect((await act(`/v1/sources/${from.id}/replay`)).body).toMatchObject({ accepted: 1, rejected: 1 });
+    expect(await orderOf('7200')).toBeDefined();
+    expect(await orderOf('7201')).toBeUndefined();
+    await act(`/v1/sources/${from.id}/rotate-secret`, { secret: 'new' });
+    await expect
+      .poll(async () => (await send(from, shopifyCall('orders/paid', shopifyOrder('7202'), 'new'))).status)
+      .toBe(200);
+    expect((await send(from, shopifyCall('orders/paid', shopifyOrder('7203'), 'shh'))).status).toBe(200);
+  });
+});
+
+describe('WooCommerce', () => {
+  test('an order as it stands: paid at the second try, changed, refunded in parts', async () => {
+    const from = await source({ kind: 'woocommerce' });
+    const update = async (more: object) => {
+      const answer = await send(
+        from,
+        woocommerceCall('order.updated', woocommerceOrder(600, more), from.secret),
+      );
+      expect(answer.status, answer.text).toBe(200);
+      return answer.body;
+    };
+    const date_created_gmt = new Date().toISOString().slice(0, 19);
+    expect(
+      await send(from, {
+        headers: { 'content-type': 'application/x-www-form-urlencoded' },
+        body: 'webhook_id=5',
+      }),
+    ).toMatchObject({ status: 200, body: { status: 'ignored' } });
+    await update({ status: 'on-hold', date_created_gmt });
+    expect(await orderOf('600')).toMatchObject({ awaits_shop: true });
+    await update({ status: 'failed', date_created_gmt });
+    expect((await orderOf('600'))?.cancelled_at).toBeTypeOf('string');
+    await update({ status: 'processing', date_created_gmt });
+    expect(await orderOf('600')).toMatchObject({ cancelled_at: null });
+    const raised = { status: 'completed', total: '39.35', date_created_gmt };
+    expect(await update(raised)).toMatchObject({ status: 'accepted', did: ['raised'] });
+    expect(await update({ ...raised, customer_note: 'x' })).toMatchObject({ status: 'duplicate' });
+    const refunds = [
+      { id: 1, total: '-5.00' },
+      { id: 2, total: '-1.35' },
+    ];
+    expect(await update({ ...raised, refunds })).toMatchObject({
+      status: 'accepted',
+      did: ['unchanged', 'refunded', 'refunded'],
+    });
+    await update({ ...raised, refunds, customer_note: 'y' });
+    expect(await orderOf('600')).toMatchObject({ amount: { amount: '39.35' }, refunded: { amount: '6.35' } });
+  });
+});
+
+describe('Stripe', () => {
+  test('a session, refunds in parts sent twice, a dispute that is won', async () => {
+    const from = await source({ kind: 'stripe', secret: 'whsec_x' });
+    const event = async (type: string, object: object, previous?: object) => {
+      const answer = await send(
+        from,
+        stripeCall(stripeEvent(type, object, previous), 'whsec_x', { before: 'v1=00ff,v0=1,' }),
+      );
+      expect(answer.status, answer.text).toBe(200);
+      return answer.body;
+    };
+    expect(await event('checkout.session.completed', stripeSession('a'))).toMatchObject({
+      did: ['recorded'],
+    });
+    const charge = (amount_refunded: number) => ({
+      id: 'ch_a',
+      object: 'charge',
+      payment_intent: 'pi_a',
+      currency: 'eur',
+      amount_refunded,
+    });
+    await event('charge.refunded', charge(1_000), { amount_refunded: 0 });
+    await event('charge.refunded', { ...charge(1_000), twice: true }, { amount_refunded: 0 });
+    await event('charge.refunded', charge(1_135), { amount_refunded: 1_000 });
+    expect(await orderOf('pi_a')).toMatchObject({
+      amount: { amount: '29.35' },
+      refunded: { amount: '11.35' },
+    });
+    const dispute = { id: 'du_a', object: 'dispute', payment_intent: 'pi_a', amount: 1_800, currency: 'eur' };
+    await event('charge.dispute.created', { ...dispute, status: 'needs_response' });
+    expect(
+      await event('charge.dispute.funds_withdrawn', { ...dispute, status: 'under_review' }),
+    ).toMatchObject({ status: 'duplicate' });
+    expect(await orderOf('pi_a')).toMatchObject({ refunded: { amount: '29.35' } });
+    await event('charge.dispute.closed', { ...dispute, status: 'won' });
+    expect(await orderOf('pi_a')).toMatchObject({ refunded: { amount: '11.35' } });
+  });
+
+  test('a signature of long ago is refused', { tags: ['attack'] }, async () => {
+    const from = await source({ kind: 'stripe', secret: 'whsec_x' });
+    const event = stripeEvent('checkout.session.completed', stripeSession('b'));
+    expect((await send(from, stripeCall(event, 'whsec_x', { at: Date.now() - 301_000 }))).status).toBe(401);
+    expect((await send(from, stripeCall(event, 'whsec_x', { at: Date.now() - 200_000 }))).status).toBe(200);
+  });
+});
+
+describe('a mapping of its own', () => {
+  const right = {
+    fields: { order_id: 'nr', amount: { from: 'sum', units: 'minor' }, customer_email: 'who' },
+    rules: [{ when: { kind: 'sale' }, does: 'approved' }],
+  };
+
+  test('is tried on a stored call, saved, and does what was refused; the log shows the call without addresses', async () => {
+    const from = await source({ kind: 'anything', name: 'Own shop' });
+    const body = JSON.stringify({
+      nr: 'M-1',
+      sum: 1234,
+      kind: 'sale',
+      who: 'ann@example.com',
+      key: 'afx_operator_abcdef',
+    });
+    const stored = await send(from, { headers: { 'content-type': 'application/json' }, body });
+    expect(stored).toMatchObject({ status: 202, body: { status: 'stored', code: 'invalid_input' } });
+    const callId = String(stored.body.call_id);
+    const shown = await get(`/v1/postback-calls/${callId}`);
+    expect(shown).toMatchObject({
+      source_id: from.id,
+      outcome: 'rejected',
+      via: 'source',
+      request: { method: 'POST' },
+    });
+    expect(JSON.stringify(shown)).not.toMatch(/ann@example|abcdef/);
+    const tried = await act(`/v1/sources/${from.id}/try`, { mapping: right, call_id: callId });
+    expect(tried.body).toMatchObject({
+      reports: [
+        {
+          params: {
+            order_id: 'M-1',
+            amount: '12.34',
+            currency: 'EUR',
+            customer_email: expect.stringMatching(/^sha256:/),
+          },
+          faults: [],
+        },
+      ],
+      ignored: null,
+    });
+    expect(await orderOf('M-1')).toBeUndefined();
+    const saved = await api.call('PATCH', `/v1/sources/${from.id}`, {
+      key: shop.keys.advertiser,
+      json: { mapping: right },
+    });
+    expect(saved.body).toMatchObject({ mapping: right, last_refusal: { call_id: callId } });
+    expect((await act(`/v1/postback-calls/${callId}/replay`)).body).toMatchObject({ status: 'accepted' });
+    expect((await act(`/v1/sources/${from.id}/replay`)).body).toMatchObject({
+      accepted: 0,
+      rejected: 0,
+      next: null,
+    });
+    expect(await orderOf('M-1')).toMatchObject({ amount: { amount: '12.34' } });
+    expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: null, orders_24h: 1 });
+  });
+
+  test('is refused by its field when it is wrong', async () => {
+    const json = { kind: 'anything', mapping: { rules: [{ does: 'approved', fields: { amount: 'a..b' } }] } };
+    expect(await act('/v1/sources', json)).toMatchObject({
+      status: 422,
+      body: { field: 'mapping.rules.0.fields.amount.from.0' },
+    });
+  });
+
+  test('one bad member of a list does not fail the others', async () => {
+    const mapping = {
+      fields: { order_id: '$body.id' },
+      rules: [
+        { does: 'approved', fields: { amount: 'total' } },
+        { does: 'refunded', each: 'back[*]', fields: { refund_ref: 'ref', amount: 'sum' } },
+      ],
+    };
+    const from = await source({ kind: 'anything', mapping });
+    const body = JSON.stringify({
+      id: 'L-1',
+      total: 10,
+      back: [
+        { ref: 'a', sum: 'x' },
+        { ref: 'b', sum: 3 },
+      ],
+    });
+    const answer = await send(from, { headers: {}, body });
+    expect(answer).toMatchObject({
+      status: 202,
+      body: { status: 'stored', code: 'invalid_input', did: ['recorded', 'refunded'] },
+    });
+    expect(await orderOf('L-1')).toMatchObject({ refunded: { amount: '3.00' } });
+  });
+});
+
+test('TUNE: old URLs come by their host name, with their token', async () => {
+  const from = await source({ kind: 'tune', host: 'Track.Shop.Example', secret: 'tok' });
+  // fetch sets the host itself.
+  const call = async (query: string, host = 'track.shop.example'): Promise<unknown[]> => {
+    const calling = httpGet(`${api.url}/aff_lsr?${query}`, { headers: { host } });
+    const [answer] = (await once(calling, 'response')) as [IncomingMessage];
+    return [answer.statusCode, Buffer.concat(await answer.toArray()).toString()];
+  };
+  expect((await call('transaction_id=t1&amount=5&security_token=no'))[0]).toBe(401);
+  const query = 'transaction_id=t1&amount=5&adv_sub=TU-1&security_token=tok';
+  expect(await call(query)).toEqual([200, 'success=true;']);
+  expect(await call(query.replace('amount=5', 'amount=x'))).toEqual([
+    202,
+    'success=false; err_msg=invalid_input;',
+  ]);
+  expect(await orderOf('TU-1')).toMatchObject({ amount: { amount: '5.00' } });
+  expect((await call(query, 'other.example'))[0]).toBe(404);
+  const [line] = await callsOf(from, 'outcome=accepted');
+  expect(JSON.stringify(await get(`/v1/postback-calls/${line?.id}`))).not.toContain('tok"');
+});
+
+test('a tracker: lead, sale, rejection; a late repetition of the sale restores nothing', async () => {
+  const from = await source({ kind: 'keitaro' });
+  const call = async (query: string) => (await api.call('GET', `${from.path}?${query}`)).body;
+  expect(await call('subid=c1&tid=K-9&status=lead&payout=1&currency=eur')).toMatchObject({
+    did: ['pending'],
+  });
+  expect(await call('subid=c1&tid=K-9&status=sale&payout=12,50&currency=eur')).toMatchObject({
+    status: 'accepted',
+  });
+  expect(await orderOf('K-9')).toMatchObject({ amount: { amount: '12.50' }, awaits_shop: false });
+  expect(await call('subid=c1&tid=K-9&status=rejected&payout=12.50&currency=eur')).toMatchObject({
+    did: ['rejected'],
+  });
+  await call('subid=c1&tid=K-9&status=sale&payout=12.50&currency=eur');
+  expect((await orderOf('K-9'))?.cancelled_at).toBeTypeOf('string');
+});
+
+describe('access', () => {
+  test('sources, calls and replays are of their own program', { tags: ['attack'] }, async () => {
+    const from = await source({ kind: 'anything' });
+    const stored = await send(from, { headers: {}, body: '{"x":1}' });
+    const key = other.keys.advertiser;
+    for (const path of [`/v1/sources/${from.id}`, `/v1/postback-calls/${stored.body.call_id}`]) {
+      expect((await api.call('GET', path, { key })).status).toBe(404);
+    }
+    const theirs = await source({ kind: 'anything' }, other);
+    expect((await act(`/v1/sources/${theirs.id}/try`, { call_id: stored.body.call_id }, key)).status).toBe(
+      404,
+    );
+    for (const path of [
+      `/v1/sources/${from.id}/replay`,
+      `/v1/sources/${from.id}/try`,
+      `/v1/sources/${from.id}/rotate-secret`,
+      `/v1/postback-calls/${stored.body.call_id}/replay`,
+    ]) {
+      expect([404, 422]).toContain((await act(path, {}, key)).status);
+    }
+    expect((await get(`/v1/postback-calls?source_id=${from.id}`, key)).data).toEqual([]);
+    expect(
+      (await act(`/v1/sources`, { kind: 'anything', program_id: `prg_${shop.programId}` }, key)).status,
+    ).toBe(403);
+  });
+
+  test('an address is not guessed, is stored encrypted, and is in no log', { tags: ['attack'] }, async () => {
+    const from = await source({ kind: 'anything' });
+    const address = from.path.slice('/in/'.length);
+    expect(address).toMatch(/^[\w-]{22}$/);
+    await send(from, { headers: {}, body: '{"order_id":"A-1","amount":"1"}' });
+    expect((await api.call('POST', `/in/${address.slice(0, -1)}`, { raw: '{}' })).status).toBe(404);
+    const rows =
+      await api.ledger`select to_jsonb(s)::text as row from sources s union all select to_jsonb(a)::text from audit_log a`;
+    expect(JSON.stringify(rows)).not.toContain(address);
+    expect(api.logLines.join('\n')).not.toContain(address);
+  });
+
+  test('a disabled source stores, a removed one takes nothing; both are in the audit log', async () => {
+    const from = await source({ kind: 'anything' });
+    const key = shop.keys.operator;
+    await api.call('PATCH', `/v1/sources/${from.id}`, { key, json: { status: 'disabled' } });
+    const body = '{"order_id":"D-1","amount":"1"}';
+    expect((await send(from, { headers: {}, body })).body).toMatchObject({
+      status: 'stored',
+      code: 'wrong_state',
+    });
+    await api.call('PATCH', `/v1/sources/${from.id}`, { key, json: { status: 'active' } });
+    expect((await act(`/v1/sources/${from.id}/replay`)).body).toMatchObject({ accepted: 1 });
+    expect((await api.call('DELETE', `/v1/sources/${from.id}`, { key })).status).toBe(204);
+    await expect.poll(async () => (await send(from, { headers: {}, body })).status).toBe(404);
+    const { data } = (await get('/v1/audit-log?limit=1000', key)) as { data: Row[] };
+    const isOf = ({ subject, before }: Row) => subject === from.id || (before as Row | null)?.id === from.id;
+    const actions = data.filter(isOf).map(({ action }) => action);
+    expect(actions).toEqual(expect.arrayContaining(['source.create', 'source.update', 'source.delete']));
+  });
+});
+
+test('bytes that PostgreSQL cannot store, and bodies of a mebibyte', { tags: ['attack'] }, async () => {
+  const from = await source({ kind: 'anything' });
+  const bodies = [
+    JSON.stringify({ order_id: 'a\u0000b', amount: '1', 'x\u0000': '\udaf9' }),
+    '{"order_id":"\\udaf9","amount":"1"}',
+    '\u0000\u0000',
+    `{"a":${'['.repeat(10_000)}${']'.repeat(10_000)}}`.padEnd(1_048_576, ' '),
+    '{"__proto__":{"order_id":"p"},"constructor":1}',
+  ];
+  for (const body of bodies)
+    expect((await send(from, { headers: { 'content-type': 'application/json' }, body })).status).toBe(202);
+  const latin = await api.call('POST', from.path, {
+    raw: Buffer.from([0xff, 0xfe, 0x00]),
+    headers: { 'content-type': 'image/png' },
+  });
+  expect(latin).toMatchObject({ status: 202, body: { detail: 'body is not valid UTF-8' } });
+  expect((await send(from, { headers: {}, body: 'x'.repeat(1_048_577) })).status).toBe(413);
+  expect(await callsOf(from)).toHaveLength(bodies.length + 1);
+});
+
+test('a thousand calls at once to one source are a thousand orders', async () => {
+  const from = await source({ kind: 'keitaro' });
+  const statuses = await Promise.all(
+    Array.from(
+      { length: 1_000 },
+      async (_, i) => (await api.call('GET', `${from.path}?subid=c${i}&payout=1`)).body.status,
+    ),
+  );
+  expect(new Set(statuses)).toEqual(new Set(['accepted']));
+  expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ orders_24h: 1_000, last_refusal: null });
+});

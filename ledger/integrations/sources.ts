@@ -1,0 +1,203 @@
+import type { JsonValue } from '../../core/postgres/sql.ts';
+import { HOUR_MS } from '../../core/time.ts';
+import type { DatabaseSql } from '../postgres/db.ts';
+import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
+import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+
+export const SOURCE_STATUSES = ['active', 'disabled'] as const;
+
+/** What sends orders to a program. */
+export interface Source {
+  readonly id: number;
+  readonly programId: number;
+  readonly kind: string;
+  readonly name: string;
+  readonly status: (typeof SOURCE_STATUSES)[number];
+  /** The secret part of its address, encrypted. */
+  readonly address: Buffer;
+  /** Whose calls of /aff_lsr are its own. */
+  readonly host: string | null;
+  /** Encrypted. */
+  readonly secret: Buffer | null;
+  readonly oldSecret: Buffer | null;
+  readonly oldSecretUntil: Date | null;
+  /** Null: the mapping of the kind. */
+  readonly mapping: JsonValue | null;
+  readonly createdAt: Date;
+}
+
+const COLUMNS = [
+  'id',
+  'programId',
+  'kind',
+  'name',
+  'status',
+  'address',
+  'host',
+  'secret',
+  'oldSecret',
+  'oldSecretUntil',
+  'mapping',
+  'createdAt',
+];
+
+type Changes = Partial<Pick<Source, 'name' | 'status' | 'host' | 'mapping'>>;
+
+/** @throws InputError. */
+export async function createSource(
+  sql: DatabaseSql,
+  source: Pick<Source, 'programId' | 'kind' | 'name' | 'address' | 'host' | 'secret' | 'mapping'> & {
+    addressHash: Buffer;
+  },
+): Promise<Source> {
+  const { mapping, ...rest } = source;
+  const [created] = await answeringInput(
+    sql<[Source]>`
+      insert into sources ${sql.values({ ...rest, mapping: mapping === null ? null : sql.json(mapping) })}
+      returning ${sql(COLUMNS)}`,
+  );
+  return created;
+}
+
+export async function getSource(sql: DatabaseSql, id: number): Promise<Source | undefined> {
+  const [source] = await sql<Source[]>`select ${sql(COLUMNS)} from sources where id = ${id}`;
+  return source;
+}
+
+/** The source of an address or, for calls of /aff_lsr, of a host name. */
+export async function findSource(
+  sql: DatabaseSql,
+  by: { addressHash: Buffer } | { host: string },
+): Promise<Source | undefined> {
+  const [hash, host] = 'host' in by ? [null, by.host] : [by.addressHash, null];
+  const [source] = await sql<Source[]>`
+    select ${sql(COLUMNS)} from sources where address_hash = ${hash}::bytea or host = ${host}::text`;
+  return source;
+}
+
+/** Sources by id. */
+export async function listSources(
+  sql: DatabaseSql,
+  request: PageRequest<number> & { programId?: number | undefined },
+): Promise<Page<Source, number>> {
+  const { after = null, programId = null } = request;
+  const rows = await sql<Source[]>`
+    select ${sql(COLUMNS)} from sources
+    where id > ${after ?? 0} and (${programId}::integer is null or program_id = ${programId})
+    order by id limit ${rowsToRead(request)}`;
+  return pageOf(rows, request);
+}
+
+export async function countSources(sql: DatabaseSql, programId: number): Promise<number> {
+  const [row] = await sql<[{ sources: number }]>`
+    select count(*)::integer as sources from sources where program_id = ${programId}`;
+  return row.sources;
+}
+
+/** Changes the given columns. @throws InputError. */
+export async function updateSource(
+  sql: DatabaseSql,
+  { id, changes }: { id: number; changes: Changes },
+): Promise<Source | undefined> {
+  const { mapping, ...rest } = changes;
+  const given = {
+    ...givenColumns(rest),
+    ...(mapping !== undefined && { mapping: mapping === null ? null : sql.json(mapping) }),
+  };
+  if (Object.keys(given).length === 0) return await getSource(sql, id);
+  const [source] = await answeringInput(
+    sql<Source[]>`update sources set ${sql.set(given)} where id = ${id} returning ${sql(COLUMNS)}`,
+  );
+  return source;
+}
+
+/** Puts a new encrypted secret; the old one, where there is one, is right as well until `oldUntil`. */
+export async function rotateSourceSecret(
+  sql: DatabaseSql,
+  { id, secret, oldUntil }: { id: number; secret: Buffer; oldUntil: Date },
+): Promise<void> {
+  await sql`
+    update sources set old_secret = secret,
+      old_secret_until = case when secret is null then null else ${oldUntil}::timestamptz end, secret = ${secret}
+    where id = ${id}`;
+}
+
+/** Its calls stay in the log. */
+export async function deleteSource(sql: DatabaseSql, id: number): Promise<void> {
+  await sql`delete from sources where id = ${id}`;
+}
+
+/** What the log of calls says of a source. */
+export interface SourceState {
+  readonly sourceId: number;
+  readonly lastCallAt: Date | null;
+  /** The newest call that was refused and has not been done since. */
+  readonly refusedId: bigint | null;
+  readonly refusedAt: Date | null;
+  readonly refusedCode: string | null;
+  readonly refusedDetail: string | null;
+  /** Orders that were new within the last 24 hours, each once. */
+  readonly newOrders: number;
+}
+
+/** In the order of `ids`. */
+export async function readSourceStates(
+  sql: DatabaseSql,
+  ids: readonly number[],
+  now: Date,
+): Promise<SourceState[]> {
+  const since = new Date(now.getTime() - 24 * HOUR_MS);
+  return await sql<SourceState[]>`
+    select s.id as source_id, last.received_at as last_call_at, refused.id as refused_id,
+      refused.received_at as refused_at, refused.code as refused_code, refused.detail as refused_detail,
+      (select count(distinct c.id)::integer from postback_calls p join conversions c on c.id = p.conversion_id
+        where p.source_id = s.id and p.received_at >= ${since} and p.outcome = 'accepted'
+          and c.received_at >= ${since}) as new_orders
+    from unnest(${[...ids]}::integer[]) with ordinality as s (id, place)
+      left join lateral (
+        select received_at from postback_calls where source_id = s.id and replay_of is null order by id desc limit 1
+      ) as last on true
+      left join lateral (
+        select id, received_at, code, detail from postback_calls r
+        where source_id = s.id and outcome = 'rejected' and replay_of is null
+          and not exists (select from postback_calls where replay_of = r.id and outcome <> 'rejected')
+        order by id desc limit 1
+      ) as refused on true
+    order by s.place`;
+}
+
+/** Ids of calls that were refused, are of no replay and have not been done since, the oldest first. */
+export async function listRefusedCalls(
+  sql: DatabaseSql,
+  options: {
+    sourceId: number;
+    limit: number;
+    /** Refused for an order that was not known; default: for any reason. */
+    unknownOrderIds?: readonly string[] | undefined;
+    /** Only calls behind this one. */
+    after?: bigint | undefined;
+  },
+): Promise<bigint[]> {
+  const { sourceId, limit, unknownOrderIds = null, after = 0n } = options;
+  const rows = await sql<{ id: bigint }[]>`
+    select r.id from postback_calls r
+    where source_id = ${sourceId} and id > ${after} and outcome = 'rejected' and replay_of is null and request is not null
+      and (${unknownOrderIds}::text[] is null or (code = 'not_found' and order_id = any(${unknownOrderIds}::text[])))
+      and not exists (select from postback_calls where replay_of = r.id and outcome <> 'rejected')
+    order by id limit ${limit}`;
+  return rows.map(({ id }) => id);
+}
+
+/** Of signed bodies, those that this source has sent before and that were done: by their SHA-256 in hexadecimal. */
+export async function findDoneBodies(
+  sql: DatabaseSql,
+  bodies: readonly { sourceId: number; bodyHash: Buffer }[],
+): Promise<Set<string>> {
+  if (bodies.length === 0) return new Set();
+  const rows = await sql<{ sourceId: number; bodyHash: Buffer }[]>`
+    select distinct source_id, body_hash from postback_calls
+    where (source_id, body_hash) in (select * from unnest(
+        ${bodies.map(({ sourceId }) => sourceId)}::integer[], ${bodies.map(({ bodyHash }) => bodyHash)}::bytea[]))
+      and outcome <> 'rejected'`;
+  return new Set(rows.map(({ sourceId, bodyHash }) => `${sourceId} ${bodyHash.toString('hex')}`));
+}
