@@ -79,6 +79,7 @@ const rooms = {
       'webhooks',
       'mails',
       'operations',
+      'setup',
     ],
     schemas: [],
     client: [],
@@ -91,7 +92,8 @@ const rooms = {
     reports: ['http', 'schemas', 'auth', 'orders'],
     mails: [],
     webhooks: ['http', 'schemas', 'auth', 'orders', 'programs', 'money'],
-    operations: ['http', 'schemas', 'auth', 'programs', 'reports'],
+    setup: ['http', 'schemas', 'auth'],
+    operations: ['http', 'schemas', 'auth', 'programs', 'reports', 'setup'],
   },
   bin: {
     '.': ['commands', 'supervisor', 'demo'],

@@ -73,6 +73,8 @@ import { addTermsRoutes } from './programs/routes/terms.ts';
 import { addFreshnessRoutes } from './reports/routes/freshness.ts';
 import { addJobRoutes } from './reports/routes/jobs.ts';
 import { addReportRoutes } from './reports/routes/reports.ts';
+import { addFirstSetupRoute } from './setup/routes/first-setup.ts';
+import { addSetupStepsRoute } from './setup/routes/setup-steps.ts';
 import { addWebhookDeliveryRoutes } from './webhooks/routes/webhook-deliveries.ts';
 import { addWebhookRoutes } from './webhooks/routes/webhooks.ts';
 
@@ -177,7 +179,9 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addProviderNoticeRoutes(app, options);
   addReportRoutes(app, { ...options, folder: options.reportsFolder });
   addDocsRoutes(app);
-  addPortalRoutes(app);
+  addPortalRoutes(app, options);
+  addFirstSetupRoute(app, options);
+  addSetupStepsRoute(app, options);
   addLinkToolRoutes(app, options);
   addAffiliateStatusRoutes(app, options);
   addAffiliateEndRoutes(app, options);
