@@ -14,6 +14,6 @@ export async function namingOptions<Result>(
     if (!(error instanceof InputError)) throw error;
     const field = error.field.replace(/\.\d+$/, '');
     const name = options[field] ?? options[field.replace(/.*\./, '')] ?? error.field;
-    throw new OperatingError('usage', `${name}: ${error.reason}`, { cause: error });
+    throw new OperatingError('usage', `${name}: ${error.reason}`);
   }
 }

@@ -25,8 +25,10 @@ export async function init(
 ): Promise<void> {
   const answers: Answers = new Map(Object.entries(given));
   const asks = !yes && process.stdin.isTTY === true;
+  // What is wrong with the options is said without a database too.
+  const setup = asks ? undefined : setupOf(completed(answers));
   await withLedger('afflux-init', async (ledger) => {
-    const parts = asks ? await byAnswers(ledger, answers) : await makeParts(ledger, completed(answers));
+    const parts = await (setup ? makeParts(ledger, setup) : byAnswers(ledger, answers));
     process.stdout.write(await describe(ledger, parts));
   });
 }
@@ -59,7 +61,7 @@ async function byAnswers(ledger: Database, given: Answers): Promise<FirstParts> 
     for (;;) {
       for (const question of QUESTIONS) await ask(question);
       try {
-        return await makeParts(ledger, answers);
+        return await makeParts(ledger, setupOf(answers));
       } catch (error) {
         const wrong = error instanceof InputAtFault ? error.question : undefined;
         if (!wrong) throw error;
@@ -75,21 +77,20 @@ async function byAnswers(ledger: Database, given: Answers): Promise<FirstParts> 
 /** An answer that cannot be taken. */
 class InputAtFault extends OperatingError {
   readonly question: Question;
-  constructor(question: Question, reason: string, cause?: unknown) {
-    super('usage', `--${question.option}: ${reason}`, { cause });
+  constructor(question: Question, reason: string) {
+    super('usage', `--${question.option}: ${reason}`);
     this.question = question;
   }
 }
 
-async function makeParts(ledger: Database, answers: Answers): Promise<FirstParts> {
-  const setup = setupOf(answers);
+async function makeParts(ledger: Database, setup: FirstSetup): Promise<FirstParts> {
   try {
     return await inTransaction(ledger, (tx) => setUp(tx, setup, { actor: 'command line' }));
   } catch (error) {
     const field = error instanceof InputError ? error.field.replace(/\.\d+$/, '') : undefined;
     const question = QUESTIONS.find((one) => one.field === field);
     if (!question || !(error instanceof InputError)) throw error;
-    throw new InputAtFault(question, error.reason, error);
+    throw new InputAtFault(question, error.reason);
   }
 }
 
