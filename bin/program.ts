@@ -146,7 +146,12 @@ function addDemoCommand(program: Command): void {
       `Makes the demo program where there is no other, plays clicks of visitors from many countries, converts a share of them by postback, some of them fraudulently,
 refunds, reviews, confirms and pays, and prints the trail from click to payout. Exit code 1 when it does not add up.`,
     )
-    .option('--clicks <number>', 'how many clicks to play; 0 makes the demo program alone', parseClicks, 20_000)
+    .option(
+      '--clicks <number>',
+      'how many clicks to play; 0 makes the demo program alone',
+      parseClicks,
+      20_000,
+    )
     .action(async (options: { clicks: number }) => (await import('./demo/demo.ts')).demo(options));
 }
 
