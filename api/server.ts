@@ -45,6 +45,7 @@ import { addPortalRoutes } from './operations/routes/portal.ts';
 import { addSystemRoutes } from './operations/routes/system.ts';
 import { installCallLog } from './orders/call-log.ts';
 import { createIntake } from './orders/intake.ts';
+import { addOrderAmountsRoute } from './orders/routes/order-amounts.ts';
 import { addOrderBatchRoute } from './orders/routes/order-batches.ts';
 import { addOrderChangeRoutes } from './orders/routes/order-changes.ts';
 import { addOrderRoutes } from './orders/routes/orders.ts';
@@ -146,6 +147,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions): void {
   addSystemRoutes(app, options);
   addMeRoute(app);
   addOrderRoutes(app, shops);
+  addOrderAmountsRoute(app, options);
   addOrderChangeRoutes(app, shops);
   addOrderBatchRoute(app, shops);
   addPostbackRoutes(app, shops);

@@ -4,7 +4,7 @@ import { recordConversion } from '../ledger/conversions/conversions.ts';
 import { recordRefund } from '../ledger/decisions/refunds.ts';
 import { inTransaction } from '../ledger/postgres/db.ts';
 import { conversionSums, outboxLag } from '../ledger/postgres/outbox.ts';
-import { createCoupon } from '../ledger/programs/coupons.ts';
+import { createCoupon, withdrawCoupon } from '../ledger/programs/coupons.ts';
 import { FROM_THE_BEGINNING } from '../ledger/programs/names.ts';
 import {
   createParties,
@@ -121,6 +121,9 @@ test('names follow the ledger, also those of a transaction that was open at the 
 test('an order that a coupon credits has no link, and took no time from a click', async () => {
   const { ledger } = books;
   const { programId, chain } = parties;
+  const first = await createCoupon(ledger, { programId, affiliateId: chain[1], code: 'Mirror' });
+  await withdrawCoupon(ledger, { id: first.id, now: new Date() });
+  // Made again for another affiliate: it is the same code.
   const { id: couponId } = await createCoupon(ledger, { programId, affiliateId: chain[0], code: 'MIRROR' });
   const order = {
     programId,
@@ -136,7 +139,7 @@ test('an order that a coupon credits has no link, and took no time from a click'
   await inTransaction(ledger, (tx) => recordDecision(tx, { ...decision, click: withoutClick, couponId }));
   await drain();
   const { rows } = await warehouse.query(
-    `SELECT affiliate_id, link_id, click_ts FROM conversions FINAL WHERE conversion_id = ${conversion.id}`,
+    `SELECT affiliate_id, link_id, click_ts, coupon FROM conversions FINAL WHERE conversion_id = ${conversion.id}`,
   );
-  expect(rows).toEqual([{ affiliate_id: chain[0], link_id: 0, click_ts: null }]);
+  expect(rows).toEqual([{ affiliate_id: chain[0], link_id: 0, click_ts: null, coupon: 'Mirror' }]);
 });

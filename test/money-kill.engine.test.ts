@@ -1,11 +1,7 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { fromProject } from '../core/config/paths.ts';
-import { freePort } from '../engines/engine.ts';
 import { createApiKey } from '../ledger/access/api-keys.ts';
 import { auditLedger } from '../ledger/audit/audit.ts';
 import { vestDue } from '../ledger/books/commissions.ts';
@@ -16,56 +12,28 @@ import { inTransaction } from '../ledger/postgres/db.ts';
 import { updateProgram } from '../ledger/programs/programs.ts';
 import { type AttributionFixture, startAttributionFixture } from './support/attribution.ts';
 import { waitFor } from './support/engines.ts';
-import { createParties, creditOrder, TEST_DATA_KEY, type TestParties } from './support/ledger.ts';
+import { createParties, creditOrder, type TestParties } from './support/ledger.ts';
+import { createProcesses, createStops, type Processes, type Stops } from './support/money/kills.ts';
 
 /** Processes that move money, killed −9 at the worst moments. */
 
 const WORKER_KILLS = 3;
 /** Several batches, each of clicks that are all different. */
 const ORDERS = 4_000;
-/** The holder of this advisory lock stops the process under test where a trigger takes it. */
-const STOP_LOCK = 4_711;
 
 let world: AttributionFixture;
-let home: string;
-const children = new Set<ChildProcess>();
+let processes: Processes;
+let stops: Stops;
 
 beforeAll(async () => {
   world = await startAttributionFixture();
-  home = mkdtempSync(join(tmpdir(), 'afflux-kill-'));
+  processes = createProcesses(world);
+  stops = createStops(world.books.owner);
 });
 afterAll(async () => {
-  for (const child of children) child.kill('SIGKILL');
+  await processes?.close();
   await world?.close();
-  rmSync(home, { recursive: true, force: true });
 });
-
-/** Starts `afflux …` on the world's stores. */
-async function start(
-  args: readonly string[],
-  environment: Readonly<Record<string, string>> = {},
-): Promise<{ child: ChildProcess; exited: Promise<number | null> }> {
-  const child = fork(fromProject('dist/bin/afflux.js'), args, {
-    env: {
-      ...process.env,
-      AFFLUX_HOME: home,
-      DATABASE_URL: world.books.appUrl,
-      CLICKHOUSE_URL: world.warehouse.url,
-      CLICK_KEYS: world.clickKey.toString('hex'),
-      DATA_KEYS: TEST_DATA_KEY.toString('hex'),
-      LOG_LEVEL: 'error',
-      ATTRIBUTION_PORT: String(await freePort()),
-      SCHEDULER_PORT: String(await freePort()),
-      // Runs are started by the test.
-      PAYOUT_HOUR: 'off',
-      ...environment,
-    },
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-  });
-  children.add(child);
-  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
-  return { child, exited };
-}
 
 async function expectBooksToHold() {
   expect((await auditLedger(world.ledger)).filter(({ ok }) => !ok)).toEqual([]);
@@ -95,7 +63,7 @@ test('a worker killed again and again decides every order once', { timeout: 120_
   };
   let kills = 0;
   for (let before = 0; before < ORDERS; before = await decided()) {
-    const { child, exited } = await start(['attribution']);
+    const worker = await processes.start(['attribution']);
     // In the middle of the next batch, or a few milliseconds later.
     await waitFor(async () => (await decided()) > before || (await isWriting()), {
       deadlineMs: 30_000,
@@ -103,8 +71,7 @@ test('a worker killed again and again decides every order once', { timeout: 120_
     });
     if (kills < WORKER_KILLS) {
       kills++;
-      child.kill('SIGKILL');
-      await exited;
+      await worker.kill();
       // What it had sent is still carried out; its claims would lapse after a minute.
       await waitFor(async () => (await backends()) === 0n, {
         deadlineMs: 30_000,
@@ -117,8 +84,8 @@ test('a worker killed again and again decides every order once', { timeout: 120_
       deadlineMs: 60_000,
       what: 'every order decided',
     });
-    child.kill('SIGTERM');
-    await exited;
+    worker.child.kill('SIGTERM');
+    await worker.exited;
   }
   expect(kills).toBe(WORKER_KILLS);
   const [sums] = await ledger<{ commissions: bigint; conversions: bigint; journals: bigint }[]>`
@@ -151,43 +118,13 @@ async function isWriting(): Promise<boolean> {
   return (row?.count ?? 0n) > 0n;
 }
 
-/**
- * Stops every process where it writes such a row, before it commits, until {@link goOn}. `atCommit`: once PostgreSQL has
- * received the commit, which it then carries out without the process.
- */
-async function stopBefore(table: string, condition: string, atCommit = false): Promise<void> {
-  const { owner } = world.books;
-  await owner.unsafe(`
-    create function stop_here() returns trigger language plpgsql as $$
-    begin
-      if ${condition} then perform pg_advisory_xact_lock(${STOP_LOCK}); end if;
-      return null;
-    end $$;
-    create ${atCommit ? 'constraint' : ''} trigger stop_here after insert or update on ${table}
-    ${atCommit ? 'deferrable initially deferred' : ''} for each row execute function stop_here()`);
-  await owner`select pg_advisory_lock(${STOP_LOCK})`;
-}
-
-/** Returns the session that stands still, by its process in PostgreSQL. */
-async function isStopped(): Promise<number> {
-  let pid: number | undefined;
-  await waitFor(
-    async () => {
-      const [row] = await world.ledger<{ pid: number }[]>`
-        select pid from pg_locks where locktype = 'advisory' and objid = ${STOP_LOCK} and not granted
-          and database = (select oid from pg_database where datname = current_database())`;
-      pid = row?.pid;
-      return pid !== undefined;
-    },
-    { deadlineMs: 30_000, what: 'the run to stop' },
-  );
-  return pid ?? 0;
-}
-
-async function goOn(table: string): Promise<void> {
-  const { owner } = world.books;
-  await owner`select pg_advisory_unlock(${STOP_LOCK})`;
-  await owner.unsafe(`drop trigger stop_here on ${table}; drop function stop_here`);
+/** Starts a payout run, and kills it before it commits such a row. */
+async function killRunBefore(table: string, condition: string): Promise<void> {
+  await stops.before(table, condition);
+  const run = await processes.start(['payouts', 'run']);
+  await stops.isStopped();
+  await run.kill();
+  await stops.goOn();
 }
 
 describe('a payout run killed', () => {
@@ -201,14 +138,9 @@ describe('a payout run killed', () => {
     const { owner } = world.books;
     const parties = await createParties(ledger);
     for (let i = 0; i < 3; i++) await creditOrder(ledger, parties, { amountMinor: 10_000n });
-    await stopBefore(table, condition);
-    const { child, exited } = await start(['payouts', 'run']);
-    await isStopped();
-    child.kill('SIGKILL');
-    await exited;
-    await goOn(table);
+    await killRunBefore(table, condition);
     await owner`update payout_batches set claimed_until = '-infinity'`;
-    for (let i = 0; i < 2; i++) expect(await (await start(['payouts', 'run'])).exited).toBe(0);
+    for (let i = 0; i < 2; i++) expect(await (await processes.start(['payouts', 'run'])).exited).toBe(0);
 
     const payouts = await ledger<
       { affiliateId: number; providerKey: string; state: string; amountMinor: bigint }[]
@@ -220,7 +152,7 @@ describe('a payout run killed', () => {
         .map((id, i) => [id, 'submitted', [3_000n, 900n, 300n][i]] as const)
         .toSorted((a, b) => Number(a[0]) - Number(b[0])),
     );
-    const folder = join(home, 'payouts');
+    const folder = join(processes.home, 'payouts');
     const text = readdirSync(folder)
       .map((name) => readFileSync(join(folder, name), 'utf8'))
       .join('');
@@ -237,12 +169,7 @@ test('a run killed before its hand-over does not pay an account that a thief has
   const parties = await createParties(ledger, { levelRatesBps: [] });
   const [affiliateId] = parties.chain;
   await creditOrder(ledger, parties, { amountMinor: 10_000n });
-  await stopBefore('payouts', `new.state = 'submitting'`);
-  const { child, exited } = await start(['payouts', 'run']);
-  await isStopped();
-  child.kill('SIGKILL');
-  await exited;
-  await goOn('payouts');
+  await killRunBefore('payouts', `new.state = 'submitting'`);
   await setPayoutMethod(ledger, {
     affiliateId,
     kind: 'bank',
@@ -252,7 +179,7 @@ test('a run killed before its hand-over does not pay an account that a thief has
     changedBy: 'key:1',
   });
   await owner`update payout_batches set claimed_until = '-infinity'`;
-  for (let i = 0; i < 2; i++) expect(await (await start(['payouts', 'run'])).exited).toBe(0);
+  for (let i = 0; i < 2; i++) expect(await (await processes.start(['payouts', 'run'])).exited).toBe(0);
   const payouts = await ledger<{ state: string }[]>`
     select state from payouts where program_id = ${parties.programId}`;
   expect(payouts.map(({ state }) => state)).toEqual(['canceled']);
@@ -288,17 +215,12 @@ describe('a run that needs a second person, killed', () => {
         [state, 3_000n],
       ];
       async function runKilled(): Promise<void> {
-        await stopBefore('payouts', `new.program_id = ${programId} and ${condition}`);
-        const { child, exited } = await start(['payouts', 'run']);
-        await isStopped();
-        child.kill('SIGKILL');
-        await exited;
-        await goOn('payouts');
+        await killRunBefore('payouts', `new.program_id = ${programId} and ${condition}`);
         await owner`update payout_batches set claimed_until = '-infinity'`;
       }
       const isBuilding = condition.includes('awaiting');
       if (isBuilding) await runKilled();
-      for (let i = 0; i < 2; i++) expect(await (await start(['payouts', 'run'])).exited).toBe(0);
+      for (let i = 0; i < 2; i++) expect(await (await processes.start(['payouts', 'run'])).exited).toBe(0);
       expect(await statesOf()).toEqual(all('awaiting_approval'));
       await expectBooksToHold();
       const { rows } = await listPayoutRuns(ledger, { programId, state: 'awaiting_approval', limit: 10 });
@@ -308,7 +230,7 @@ describe('a run that needs a second person, killed', () => {
         outcome: 'done',
       });
       if (!isBuilding) await runKilled();
-      for (let i = 0; i < 2; i++) expect(await (await start(['payouts', 'run'])).exited).toBe(0);
+      for (let i = 0; i < 2; i++) expect(await (await processes.start(['payouts', 'run'])).exited).toBe(0);
       expect(await statesOf()).toEqual(all('submitted'));
       await expectBooksToHold();
     },
@@ -322,13 +244,12 @@ test('a scheduled run whose process is killed is done by another process, once',
   const { owner } = world.books;
   const parties = await createParties(ledger);
   for (let i = 0; i < 3; i++) await creditOrder(ledger, parties, { amountMinor: 10_000n });
-  await stopBefore('payouts', `new.state = 'created'`);
-  const first = await start(['scheduler'], { PAYOUT_HOUR: '0' });
-  await isStopped();
-  const second = await start(['scheduler'], { PAYOUT_HOUR: '0' });
-  first.child.kill('SIGKILL');
-  await first.exited;
-  await goOn('payouts');
+  await stops.before('payouts', `new.state = 'created'`);
+  const first = await processes.start(['scheduler'], { PAYOUT_HOUR: '0' });
+  await stops.isStopped();
+  const second = await processes.start(['scheduler'], { PAYOUT_HOUR: '0' });
+  await first.kill();
+  await stops.goOn();
   // As if its lease had lapsed.
   await owner`update scheduled_tasks set due_at = clock_timestamp() where task = 'payouts'`;
   await waitFor(
@@ -352,29 +273,10 @@ test('a scheduled run whose process is killed is done by another process, once',
 });
 
 describe('the API, killed while it', () => {
-  async function startApi(): Promise<{ url: string; kill: () => Promise<void> }> {
-    const port = await freePort();
-    const { child, exited } = await start(['api'], { API_PORT: String(port) });
-    const url = `http://127.0.0.1:${port}`;
-    await waitFor(
-      async () =>
-        await fetch(`${url}/healthz`).then(
-          ({ ok }) => ok,
-          () => false,
-        ),
-      { deadlineMs: 30_000, what: 'the API to listen' },
-    );
-    const kill = async (): Promise<void> => {
-      child.kill('SIGKILL');
-      await exited;
-    };
-    return { url, kill };
-  }
-
   /** Stays when the other one is killed. */
-  let survivor: Awaited<ReturnType<typeof startApi>>;
+  let survivor: Awaited<ReturnType<Processes['startApi']>>;
   beforeAll(async () => {
-    survivor = await startApi();
+    survivor = await processes.startApi();
   });
   afterAll(async () => await survivor?.kill());
 
@@ -409,7 +311,6 @@ describe('the API, killed while it', () => {
     ['rejects, after the commit and before the answer', review('reject'), true],
   ])('%s, does it once', { timeout: 60_000 }, async (_when, work, atCommit) => {
     const { ledger } = world;
-    const { owner } = world.books;
     const parties = await createParties(ledger);
     const { programId } = parties;
     const reason = work.outcome === 'review' ? ('instant_conversion' as const) : null;
@@ -422,20 +323,17 @@ describe('the API, killed while it', () => {
         headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
         body: JSON.stringify(body),
       });
-    const api = await startApi();
-    await stopBefore(work.table, work.condition, atCommit);
+    const api = await processes.startApi();
+    await stops.before(work.table, work.condition, atCommit);
     const answer = ask(api.url).then(
       ({ status }) => status,
       () => 'none',
     );
-    const pid = await isStopped();
+    const pid = await stops.isStopped();
     await api.kill();
     expect(await answer).toBe('none');
-    await goOn(work.table);
-    await waitFor(async () => (await owner`select from pg_stat_activity where pid = ${pid}`).length === 0, {
-      deadlineMs: 30_000,
-      what: 'its session to end',
-    });
+    await stops.goOn();
+    await stops.hasEnded(pid);
     const [first, again] = work.statuses;
     expect((await ask(survivor.url)).status).toBe(atCommit ? again : first);
     expect((await ask(survivor.url)).status).toBe(again);
@@ -514,7 +412,6 @@ describe('the API, killed while it', () => {
     ]),
   )('writes %s, %s, does it once', { timeout: 60_000 }, async (name, _when, atCommit) => {
     const { ledger } = world;
-    const { owner } = world.books;
     const { role, table, condition, request, account, minor } = acts[name];
     const parties = await createParties(ledger);
     const { programId, chain } = parties;
@@ -540,20 +437,17 @@ describe('the API, killed while it', () => {
         },
         body: JSON.stringify(body),
       });
-    const api = await startApi();
-    await stopBefore(table, condition, atCommit);
+    const api = await processes.startApi();
+    await stops.before(table, condition, atCommit);
     const answer = ask(api.url).then(
       ({ status }) => status,
       () => 'none',
     );
-    const pid = await isStopped();
+    const pid = await stops.isStopped();
     await api.kill();
     expect(await answer).toBe('none');
-    await goOn(table);
-    await waitFor(async () => (await owner`select from pg_stat_activity where pid = ${pid}`).length === 0, {
-      deadlineMs: 30_000,
-      what: 'its session to end',
-    });
+    await stops.goOn();
+    await stops.hasEnded(pid);
     const first = await ask(survivor.url);
     expect(first.status).toBeLessThan(300);
     const again = await ask(survivor.url);

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { accessibilityFaults, launchChromium, takePicture, watchConsole } from './support/browser.ts';
@@ -12,6 +13,10 @@ const DESK = { width: 1280, height: 900 };
 const WIDE = { width: 1440, height: 900 };
 const NEW_PASSWORD = 'a sentence of mine';
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
+/** Buttons of tables that only sideways scrolling would show. */
+const BUTTONS_OUT_OF_SIGHT = `[...document.querySelectorAll('.table .actions > *')]
+  .filter((button) => button.getBoundingClientRect().right > innerWidth)
+  .map((button) => button.ariaLabel ?? button.textContent).slice(0, 3).join(', ')`;
 /** From the sixth order of one customer a day on a person has to look. */
 const ORDERS_BEFORE_REVIEW = 5;
 
@@ -243,6 +248,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await takePicture(operator, 'credit-by-hand-phone');
     await operator.setViewportSize(WIDE);
     await dialog.getByRole('button', { name: 'Credit the order' }).click();
+    await dialog.getByRole('button', { name: 'Confirm: credit the order' }).click();
     await dialog.getByText('“named by the customer”').waitFor();
     await operator.getByRole('button', { name: 'Close' }).click();
     await operator.getByRole('row', { name: /welcome-1.*Attributed/ }).waitFor();
@@ -268,6 +274,20 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
       await operator.setViewportSize(viewport);
       await takePicture(operator, `coupon-list-${size}`);
     }
+    await operator.getByRole('link', { name: 'Orders by code' }).click();
+    await operator.getByRole('row', { name: /^Spoken10 1 1 .*€40\.00/ }).waitFor();
+    for (const [size, viewport] of [
+      ['phone', PHONE],
+      ['wide', WIDE],
+    ] as const) {
+      await operator.setViewportSize(viewport);
+      await takePicture(operator, `report-by-code-${size}`);
+    }
+    const downloaded = operator.waitForEvent('download');
+    await operator.getByRole('link', { name: 'Export' }).click();
+    const csv = await readFile(await (await downloaded).path(), 'utf8');
+    expect(csv).toMatch(/^"coupon","conversions",.*\n(.*\n)*"Spoken10",1,1,0,4000,/);
+    await goTo(operator, 'Coupon codes');
     await operator.getByRole('button', { name: 'Edit Spoken10' }).click();
     await takePicture(operator, 'coupon-edit-wide');
     await dialog.getByRole('button', { name: 'Withdraw' }).click();
@@ -313,6 +333,8 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
           await page.setViewportSize(PHONE);
           const width = await page.evaluate('document.documentElement.scrollWidth');
           if (Number(width) > PHONE.width) faults.push(`${name}: is ${width} px wide on a phone`);
+          const hidden = await page.evaluate(BUTTONS_OUT_OF_SIGHT);
+          if (hidden !== '') faults.push(`${name}: to be scrolled for on a phone: ${hidden}`);
         }
         expect(names.length).toBeGreaterThan(8);
         expect({ faults, consoleErrors, foreign }).toEqual({ faults: [], consoleErrors: [], foreign: [] });
@@ -376,6 +398,8 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
         await second.goto('payouts');
         await second.getByRole('button', { name: /^Approve run_/ }).waitFor();
         await takePicture(second, `approval-${name}`);
+        const hidden = await second.evaluate(BUTTONS_OUT_OF_SIGHT);
+        if (hidden !== '') faults.push(`to be scrolled for: ${hidden}`);
         faults.push(...(await accessibilityFaults(second)));
         const width = await second.evaluate('document.documentElement.scrollWidth');
         if (Number(width) > viewport.width) faults.push(`is ${width} px wide on ${viewport.width}`);

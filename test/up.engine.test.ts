@@ -90,7 +90,7 @@ function collectorPid(): number | undefined {
   return ourProcesses().find(({ line }) => line.includes('afflux.js collector'))?.pid;
 }
 
-test('starts, refuses a second one, survives a kill, and stops in order leaving nothing running', {
+test('starts, refuses a second one, brings a crashed process back, survives a kill, and stops in order leaving nothing running', {
   timeout: 180_000,
 }, async () => {
   const first = await upAndReady();
@@ -101,6 +101,18 @@ test('starts, refuses a second one, survives a kill, and stops in order leaving 
   await waitFor(() => hasEnded(second.child), { deadlineMs: 10_000, what: 'the second to end' });
   expect(second.child.exitCode).toBe(1);
   expect(second.output()).toContain(`already running on ${home} (pid ${first.child.pid})`);
+
+  const killed = collectorPid();
+  assert(killed !== undefined, 'the collector runs');
+  process.kill(killed, 'SIGKILL');
+  await waitFor(() => ![killed, undefined].includes(collectorPid()), {
+    deadlineMs: 20_000,
+    what: 'a new collector',
+  });
+  await waitFor(async () => (await status('COLLECTOR_PORT')) === 200, {
+    deadlineMs: 20_000,
+    what: 'it to be ready',
+  });
 
   first.child.kill('SIGKILL');
   const ours = () => ourProcesses().filter(({ line }) => line.startsWith(process.execPath));
@@ -127,21 +139,6 @@ test('starts, refuses a second one, survives a kill, and stops in order leaving 
     'clickhouse',
   ]);
   expect(ourProcesses()).toEqual([]);
-});
-
-test('a process that crashes comes back', { timeout: 120_000 }, async () => {
-  await upAndReady();
-  const killed = collectorPid();
-  assert(killed !== undefined, 'the collector runs');
-  process.kill(killed, 'SIGKILL');
-  await waitFor(() => ![killed, undefined].includes(collectorPid()), {
-    deadlineMs: 20_000,
-    what: 'a new collector',
-  });
-  await waitFor(async () => (await status('COLLECTOR_PORT')) === 200, {
-    deadlineMs: 20_000,
-    what: 'it to be ready',
-  });
 });
 
 test('stops its engines when its output is closed', async () => {

@@ -352,6 +352,7 @@ CREATE TABLE conversions
     fingerprint UInt64,
     country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip),
     event_name LowCardinality(String) DEFAULT 'sale',
+    coupon LowCardinality(String) DEFAULT '',
     INDEX by_time occurred_at TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(version)

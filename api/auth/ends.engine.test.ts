@@ -3,8 +3,8 @@ import { createApiKey } from '../../ledger/access/api-keys.ts';
 import { type Answer, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { signedIn } from '../../test/support/users.ts';
 
+// Side by side, because streams end some seconds after the right to them.
 let api: TestApi;
-let mine: Tenant;
 let tenants = 0;
 
 beforeAll(async () => {
@@ -15,8 +15,7 @@ afterAll(async () => {
 });
 
 async function freshTenant(): Promise<Tenant> {
-  mine = await api.tenant(`ends ${++tenants}`);
-  return mine;
+  return await api.tenant(`ends ${++tenants}`);
 }
 
 async function madeBy(
@@ -44,7 +43,7 @@ function bearer(key: string) {
   return { authorization: `Bearer ${key}` };
 }
 
-describe('a user who was disabled goes on', { tags: ['attack'] }, () => {
+describe.concurrent('a user who was disabled goes on', { tags: ['attack'] }, () => {
   test('by no key of theirs, nor by one that such a key made, nor by a stream or webhook', async () => {
     const { programId, keys } = await freshTenant();
     const user = await signedIn(api, { role: 'operator', programId });
@@ -99,7 +98,7 @@ describe('a user who was disabled goes on', { tags: ['attack'] }, () => {
   });
 });
 
-test('a stream goes on after its user has signed out', { tags: ['attack'] }, async () => {
+test.concurrent('a stream goes on after its user has signed out', { tags: ['attack'] }, async () => {
   const { programId } = await freshTenant();
   const user = await signedIn(api, { role: 'operator', programId });
   const { ended } = await openStream(user.headers);
@@ -107,7 +106,7 @@ test('a stream goes on after its user has signed out', { tags: ['attack'] }, asy
   await ended;
 });
 
-describe('a key in wrong hands goes on after its revocation', { tags: ['attack'] }, () => {
+describe.concurrent('a key in wrong hands goes on after its revocation', { tags: ['attack'] }, () => {
   test('by the keys and webhooks that it made, unless they end with it', async () => {
     const { programId, keys } = await freshTenant();
     const stolen = await createApiKey(api.ledger, { role: 'operator', name: 's', programId });
@@ -145,29 +144,26 @@ describe('a key in wrong hands goes on after its revocation', { tags: ['attack']
   });
 });
 
-describe('an affiliate that is', { tags: ['attack'] }, () => {
-  const decide = (verb: string) =>
-    api.call('POST', `/v1/affiliates/aff_${mine.affiliateId}/${verb}`, {
-      key: mine.keys.operator,
+describe.concurrent('an affiliate that is', { tags: ['attack'] }, () => {
+  const decide = ({ affiliateId, keys }: Tenant, verb: string) =>
+    api.call('POST', `/v1/affiliates/aff_${affiliateId}/${verb}`, {
+      key: keys.operator,
       json: { note: 'because' },
     });
-  const writes = (): [string, string, object][] => [
-    ['POST', '/v1/links', { campaign_id: `cmp_${mine.campaignId}`, landing_url: 'https://shop.example/' }],
-    [
-      'PUT',
-      `/v1/affiliates/aff_${mine.affiliateId}/payout-method`,
-      { kind: 'paypal', email: 'a@example.com' },
-    ],
-    ['PATCH', `/v1/affiliates/aff_${mine.affiliateId}/profile`, { email: 'thief@example.com' }],
+  const writes = ({ affiliateId, campaignId }: Tenant): [string, string, object][] => [
+    ['POST', '/v1/links', { campaign_id: `cmp_${campaignId}`, landing_url: 'https://shop.example/' }],
+    ['PUT', `/v1/affiliates/aff_${affiliateId}/payout-method`, { kind: 'paypal', email: 'a@example.com' }],
+    ['PATCH', `/v1/affiliates/aff_${affiliateId}/profile`, { email: 'thief@example.com' }],
     ['POST', '/v1/api-keys', { role: 'affiliate', name: 'n' }],
     ['POST', '/v1/webhooks', { url: 'https://partner.example/' }],
   ];
 
   test('suspended changes nothing by a key or a session, and reads on', async () => {
-    const { programId, affiliateId, keys } = await freshTenant();
+    const tenant = await freshTenant();
+    const { programId, affiliateId, keys } = tenant;
     const user = await signedIn(api, { role: 'affiliate', programId, affiliateId });
-    expect((await decide('suspend')).status).toBe(200);
-    for (const [method, path, json] of writes()) {
+    expect((await decide(tenant, 'suspend')).status).toBe(200);
+    for (const [method, path, json] of writes(tenant)) {
       const byKey = await api.call(method, path, { key: keys.affiliate, json });
       const bySession = await user.call(method, path, { json });
       expect([path, byKey.status, bySession.status]).toEqual([path, 403, 403]);
@@ -179,14 +175,15 @@ describe('an affiliate that is', { tags: ['attack'] }, () => {
   });
 
   test('terminated reads its money, nothing else; its streams and webhooks end', async () => {
-    const { affiliateId, keys } = await freshTenant();
+    const tenant = await freshTenant();
+    const { affiliateId, keys } = tenant;
     const hook = await api.call('POST', '/v1/webhooks', {
       key: keys.affiliate,
       json: { url: 'https://partner.example/' },
     });
     const stream = await openStream(bearer(keys.affiliate));
-    expect((await decide('terminate')).status).toBe(200);
-    for (const [method, path, json] of writes()) {
+    expect((await decide(tenant, 'terminate')).status).toBe(200);
+    for (const [method, path, json] of writes(tenant)) {
       const refused = await api.call(method, path, { key: keys.affiliate, json });
       expect([path, refused.status]).toEqual([path, 403]);
     }

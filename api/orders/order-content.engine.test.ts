@@ -298,6 +298,18 @@ test('a refund names items: what they earned is taken back, and nothing of the o
     amount: { amount: '16.67' },
   });
   expect(await left()).toBe(733n);
+  const amounts = await api.call('GET', `/v1/conversions/cnv_${id}/amounts`, { key });
+  expect(amounts.body).toMatchObject({
+    total: { amount: '100.00', currency: 'EUR' },
+    refunded: { amount: '26.67' },
+    left: { amount: '73.33' },
+    items: [
+      { item: 1, quantity: 2, amount: { amount: '33.33' } },
+      { item: 2, quantity: 0, amount: { amount: '0.00' } },
+      { item: 3, quantity: 1, amount: { amount: '20.00' } },
+      { item: 4, quantity: 1, amount: { amount: '20.00' } },
+    ],
+  });
   const rest = await refund(
     'two',
     [
@@ -393,6 +405,19 @@ test('terms name events, kinds of customers and items', async () => {
   };
   const lead = await set({ event_name: 'lead', ...rates });
   expect(lead).toMatchObject({ status: 201, body: { event_name: 'lead', ...rates } });
+  const scope = `program_id=${program_id}&event_name=lead&affiliate_id=aff_${shop.affiliateId}`;
+  const unnamed = async (more = '') =>
+    (await api.call('GET', `/v1/terms/inherited?${scope}${more}`, { key: operator })).body;
+  expect(await unnamed()).toMatchObject({
+    ...rates,
+    commission_type: 'percent',
+    origins: { customer_rates: lead.body.id, item_rates: lead.body.id },
+  });
+  expect(await unnamed('&commission_type=fixed')).toMatchObject({
+    customer_rates: {},
+    rate_bps: 0,
+    origins: { commission_type: 'named', customer_rates: 'default' },
+  });
   const narrower = await set({
     event_name: 'lead',
     affiliate_id: `aff_${shop.affiliateId}`,

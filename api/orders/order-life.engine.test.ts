@@ -253,9 +253,11 @@ describe('refunds', () => {
     expect((await refund({ refund_ref: 'a', amount: '33.33', currency: 'EUR' })).status).toBe(201);
     const above = await refund({ refund_ref: 'b', amount: '110.00', currency: 'EUR' });
     expect([above.status, above.body.field]).toEqual([422, 'amount']);
-    const rest = await refund({ refund_ref: 'b' });
+    const rest = await refund({ refund_ref: 'b', note: 'the parcel was lost' });
     expect(rest.body).toMatchObject({ status: 'recorded', refund: { amount: { amount: '66.67' } } });
     expect(await earned('all-left')).toBe('0');
+    const log = await api.call('GET', '/v1/audit-log?action=conversion.refund', { key: shop.keys.operator });
+    expect(log.text).toContain('the parcel was lost');
     expect((await refund({ refund_ref: 'b' })).body).toMatchObject({ status: 'duplicate' });
     expect((await refund({ refund_ref: 'c' })).body).toMatchObject({ status: 'duplicate', refund: null });
   });
@@ -287,6 +289,13 @@ describe('operators and shops by the conversion', () => {
     expect(await earned('acted')).toBe('1500');
     expect((await act(id, 'change', { amount: '50.00', currency: 'EUR' })).body.outcome).toBe('lowered');
     expect(await earned('acted')).toBe('500');
+    // What was lowered is no refund: of the order that it is now, all is left.
+    const { body } = await api.call('GET', `/v1/conversions/${id}/amounts`, { key: operator });
+    expect(body).toMatchObject({
+      total: { amount: '50.00' },
+      refunded: { amount: '0.00' },
+      left: { amount: '50.00' },
+    });
     const wrong = await act(id, 'change', { amount: '50.00', currency: 'USD' });
     expect([wrong.status, wrong.body.field]).toEqual([422, 'currency']);
     expect((await auditLedger(api.ledger)).filter(({ ok }) => !ok)).toEqual([]);

@@ -94,7 +94,6 @@ describe('a stranger who reports orders without a key', { tags: ['attack'] }, ()
   test.each(ways)('fills no disk: %s', async (_name, call) => {
     const before = await kept();
     const third = ways.findIndex(([, one]) => one === call);
-    const network = `203.0.${third}.0/24`;
     const answers: Answer[] = [];
     for (let i = 0; i < 40; i++) answers.push(await call(`203.0.${third}.${i + 1}`));
     for (const { status } of answers) expect([200, 401, 403, 429]).toContain(status);
@@ -102,17 +101,22 @@ describe('a stranger who reports orders without a key', { tags: ['attack'] }, ()
     expect(after.calls - before.calls).toBeGreaterThan(0);
     expect(after.calls - before.calls).toBeLessThanOrEqual(5);
     expect((after.bytes - before.bytes) / (after.calls - before.calls)).toBeLessThan(1_500);
-    const counts = await waitFor(
-      async () => {
-        const found = await counted(network);
-        return found.reduce((sum, { calls }) => sum + calls, 0) === 40 ? found : undefined;
-      },
-      { deadlineMs: 15_000, what: 'the counts' },
-    );
-    expect(counts.every(({ reason }) => reason.length > 3)).toBe(true);
     const [actor] = await api.ledger`
       select 1 from postback_calls where actor is not null and status in (401, 403)`;
     expect(actor).toBeUndefined();
+  });
+
+  test('is counted, in each of these ways', async () => {
+    for (const third of ways.keys()) {
+      const counts = await waitFor(
+        async () => {
+          const found = await counted(`203.0.${third}.0/24`);
+          return found.reduce((sum, { calls }) => sum + calls, 0) === 40 ? found : undefined;
+        },
+        { deadlineMs: 15_000, what: 'the counts' },
+      );
+      expect(counts.every(({ reason }) => reason.length > 3)).toBe(true);
+    }
   });
 
   test('with a thousand networks: the rest is counted together', { timeout: 60_000 }, async () => {

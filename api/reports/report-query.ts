@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { DAY_MS } from '../../core/time.ts';
+import { couponKey } from '../../ledger/programs/coupons.ts';
 import { MAX_EVENT_LENGTH } from '../../ledger/programs/events.ts';
 import { EXPORT_FORMATS, type ExportFormat, MAX_EXPORT_ROWS } from '../../warehouse/reports/report-export.ts';
 import {
@@ -64,6 +65,7 @@ const TEXT_FILTERS = [
   'utm_source',
   'utm_medium',
   'utm_campaign',
+  'coupon',
 ] as const satisfies readonly ReportDimension[];
 const textFilter = z.string().max(500).optional();
 const TEXT_FILTER_SHAPE = Object.fromEntries(TEXT_FILTERS.map((name) => [name, textFilter])) as Record<
@@ -92,7 +94,7 @@ export const reportQuery = z
     metrics: listOf(isReportMetric, REPORT_METRICS)
       .default([...DEFAULT_METRICS])
       .meta({
-        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. A unique visitor is a fingerprint (User-Agent and language) in a network (/24 of IPv4, /48 of IPv6), among valid clicks; visitors who opted out count by network only. unique_visitors and unique_ips are null where a part of the clicks is from before visitors were counted so, or older than the 90 days for which addresses are kept. Conversions are grouped by time, program, campaign, affiliate, link and country only. ${OF_ALL_LEVELS.join(' and ')} are of every level of the tree, and not shown to affiliates; ${OWN.join(' and ')} are of the affiliate whose click won. What a review or the shop’s approval holds is not earned. conversion_rate and those per click are null without valid clicks.`,
+        description: `Any of ${REPORT_METRICS.join(', ')}, separated by commas. A unique visitor is a fingerprint (User-Agent and language) in a network (/24 of IPv4, /48 of IPv6), among valid clicks; visitors who opted out count by network only. unique_visitors and unique_ips are null where a part of the clicks is from before visitors were counted so, or older than the 90 days for which addresses are kept. Conversions are grouped by time, program, campaign, affiliate, link and country only, or by coupon: the code that credits the order, empty where none does; no click has one. ${OF_ALL_LEVELS.join(' and ')} are of every level of the tree, and not shown to affiliates; ${OWN.join(' and ')} are of the affiliate whose click won. What a review or the shop’s approval holds is not earned. conversion_rate and those per click are null without valid clicks.`,
       }),
     program_id: integerId('program').optional(),
     campaign_id: integerId('campaign').optional(),
@@ -175,7 +177,10 @@ function filtersOf(
   };
   const texts = TEXT_FILTERS.map((name) => [name, query[name]] as const);
   return [...(Object.entries(ids) as [keyof typeof ids, number | undefined][]), ...texts].flatMap(
-    ([dimension, value]) => (value === undefined ? [] : [{ dimension, values: [value] }]),
+    ([dimension, value]) =>
+      value === undefined
+        ? []
+        : [{ dimension, values: [dimension === 'coupon' ? couponKey(String(value)) : value] }],
   );
 }
 

@@ -1,6 +1,6 @@
 import { mulDivHalfEven } from '../../core/money/rates.ts';
 import { type Conversion, getConversion, type OrderName } from '../conversions/conversions.ts';
-import type { DatabaseTransaction } from '../postgres/db.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { DEFAULT_EVENT } from '../programs/events.ts';
 
 /** What an order came to and what is left of it, in the currency it was reported in. */
@@ -25,8 +25,8 @@ export async function lockOrder(
   return locked && (await getConversion(tx, locked.id));
 }
 
-export async function readAmounts(tx: DatabaseTransaction, conversion: Conversion): Promise<OrderAmounts> {
-  const [sums] = await tx<[{ loweredMinor: bigint; refundedMinor: bigint }]>`
+export async function readAmounts(sql: DatabaseSql, conversion: Conversion): Promise<OrderAmounts> {
+  const [sums] = await sql<[{ loweredMinor: bigint; refundedMinor: bigint }]>`
     select
       (select coalesce(sum(lowered_minor), 0)::bigint from order_changes where conversion_id = ${conversion.id}) as lowered_minor,
       (select coalesce(sum(coalesce(order_amount_minor, amount_minor)), 0)::bigint from refunds r

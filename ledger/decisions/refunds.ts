@@ -62,6 +62,8 @@ export interface NewRefund {
   readonly items?: readonly RefundedItem[] | undefined;
   readonly chargedBack?: boolean | undefined;
   readonly actor: string;
+  /** Why; it goes to the audit log. */
+  readonly note?: string | undefined;
 }
 
 /**
@@ -114,7 +116,7 @@ export async function recordRefund(tx: DatabaseTransaction, refund: NewRefund): 
     action: 'conversion.refund',
     subject: `cnv_${before.id}`,
     before: { state: before.state, refunded: formatAmount(before.refundedMinor, before.currency) },
-    after: { refund_ref: refundRef, amount: formatAmount(inBooksMinor, before.currency) },
+    after: { refund_ref: refundRef, amount: formatAmount(inBooksMinor, before.currency), note: refund.note },
   });
   const recorded = await findRefund(tx, { conversionId: before.id, refundRef });
   const conversion = await getConversion(tx, before.id);

@@ -12,6 +12,8 @@ export interface ConversionFacts {
   readonly state: string;
   readonly reason: string | null;
   readonly eventName: string;
+  /** The code of the coupon that credits it, as it was first made in the program. */
+  readonly coupon: string | null;
   readonly currency: string;
   readonly amountMinor: bigint;
   readonly refundedMinor: bigint;
@@ -60,8 +62,8 @@ async function readFacts(
   version: bigint,
 ): Promise<ConversionFacts[]> {
   const rows = await sql<Omit<ConversionFacts, 'version'>[]>`
-    select id, program_id, campaign_id, affiliate_id, link_id, ${mirroredState(sql)} as state, reason, event_name, currency,
-      amount_minor, refunded_minor, commission_minor, own_commission_minor, occurred_at, received_at,
+    select id, program_id, campaign_id, affiliate_id, link_id, ${mirroredState(sql)} as state, reason, event_name,
+      ${couponCode(sql)} as coupon, currency, amount_minor, refunded_minor, commission_minor, own_commission_minor, occurred_at, received_at,
       case when click_node is not null then click_ts end as click_ts, host(coalesce(click_ip, ip)) as ip, fingerprint
     from conversions c cross join lateral ${commissionSums(sql)} where id = any(${ids}::bigint[]) order by id`;
   return rows.map((row) => ({
@@ -70,6 +72,12 @@ async function readFacts(
     fingerprint: row.fingerprint === null ? null : BigInt.asUintN(64, row.fingerprint),
   }));
 }
+
+/** A code is the same in any case and whose ever it is: reports have one row of it. */
+const couponCode = (sql: DatabaseSql) => sql`(
+  select made.code from coupons credited
+  join coupons made on made.program_id = credited.program_id and made.code_key = credited.code_key
+  where credited.id = c.coupon_id order by made.id limit 1)`;
 
 /** The mirror's state of a credited order that its shop has not approved: neither credited nor earned yet. */
 const AWAITING_SHOP = 'awaiting_shop';

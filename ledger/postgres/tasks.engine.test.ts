@@ -22,7 +22,7 @@ afterEach(async () => {
 const log = createLogger({ name: 'test', level: 'silent' });
 
 function start(task: Task): void {
-  running.push(startTasks({ ledger: books.ledger, log, tasks: [task] }));
+  running.push(startTasks({ ledger: books.ledger, log, tasks: [task], pollMs: 50 }));
 }
 
 async function stopAll(): Promise<void> {

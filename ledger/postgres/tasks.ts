@@ -44,7 +44,7 @@ export interface Task {
   readonly run: (now: Date) => Promise<Readonly<Record<string, unknown>>>;
 }
 
-/** Longest delay before due work is picked up. */
+/** By default; longest delay before due work is picked up. */
 const POLL_MS = 5_000;
 const RETRY_SECONDS = 60;
 /** So long somebody may look up what was done when. */
@@ -56,8 +56,9 @@ export function startTasks(options: {
   ledger: Database;
   log: Logger;
   tasks: readonly Task[];
+  pollMs?: number;
 }): Running {
-  const { ledger, log, tasks } = options;
+  const { ledger, log, tasks, pollMs = POLL_MS } = options;
   const loops = tasks.map((task) =>
     startLoop(async () => {
       try {
@@ -65,7 +66,7 @@ export function startTasks(options: {
       } catch (error) {
         log.warn({ task: task.name, reason: errorText(error) }, 'task polling failed; retrying');
       }
-      return POLL_MS;
+      return pollMs;
     }),
   );
   return {

@@ -128,7 +128,7 @@ export type TermsField = (typeof TERMS_FIELDS)[number];
 /** Where values come from: the id of the wider terms that named them, or `default`; fields that are missing were named. */
 export type TermsOrigins = { readonly [Field in TermsField]?: number | 'default' };
 
-type TermsValues = Pick<Terms, TermsField>;
+export type TermsValues = Pick<Terms, TermsField>;
 
 const DEFAULTS: TermsValues = {
   commissionType: 'percent',
@@ -185,6 +185,15 @@ const RATE_FIELDS: ReadonlySet<TermsField> = new Set(['rateBps', 'tiers', 'tierM
 function fits(field: TermsField, type: CommissionType): boolean {
   if (RATE_FIELDS.has(field)) return type !== 'fixed';
   return field !== 'fixedMinor' || type !== 'percent';
+}
+
+/** What terms of this scope and type have that name nothing else, and where it comes from: see {@link setTerms}. */
+export async function inheritedTerms(
+  sql: DatabaseSql,
+  terms: Scope & Pick<NewTerms, 'from' | 'commissionType'>,
+): Promise<TermsValues & Pick<Terms, 'origins'>> {
+  const { values, origins } = completeTerms(terms, await widerTerms(sql, terms));
+  return { ...values, origins };
 }
 
 /** How far the caller's clock may run behind the database's. */

@@ -16,21 +16,18 @@ import { claimMails, type Mail, readMail } from '../../ledger/integrations/mails
 import type { PayoutProvider } from '../../ledger/payouts/provider.ts';
 import { createBankCsvProvider } from '../../ledger/payouts/providers/bank-csv.ts';
 import { connectDatabase, type Database, inTransaction } from '../../ledger/postgres/db.ts';
-import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { createCampaign } from '../../ledger/programs/campaigns.ts';
 import { createLink } from '../../ledger/programs/links.ts';
 import { createProgram } from '../../ledger/programs/programs.ts';
 import { listTerms, setTerms } from '../../ledger/programs/terms.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
-import { freshPostgresDatabase } from './engines.ts';
+import { freshLedgerDatabase } from './engines.ts';
 import { givePayoutMethod, recordDecision } from './ledger.ts';
 import { freshWarehouse } from './warehouse.ts';
 
 /** What the click ids of these tests are encrypted with. */
 export const TEST_CLICK_KEY = Buffer.alloc(16, 7);
-
-const quietLog = createLogger({ name: 'test', level: 'silent' });
 
 /** One program with everything a conversion needs, and a key of every role. */
 export interface Tenant {
@@ -93,8 +90,7 @@ export async function startTestApi(
   natsUrl = NO_NATS,
   providerIn: (folder: string) => PayoutProvider = (folder) => createBankCsvProvider({ folder }),
 ): Promise<TestApi> {
-  const [database, clickhouse] = await Promise.all([freshPostgresDatabase(), freshWarehouse()]);
-  await migrateLedger({ url: database.url, log: quietLog });
+  const [database, clickhouse] = await Promise.all([freshLedgerDatabase(), freshWarehouse()]);
   const ledger = await connectDatabase({ url: await through(database.appUrl), max: 8, name: 'test-api' });
   const warehouse = await connectWarehouse({ url: await through(clickhouse.url), name: 'test-api' });
   const logLines: string[] = [];

@@ -11,11 +11,10 @@ import { createSecretBox } from '../../core/secret-box.ts';
 import { metricsToken } from '../../core/service/metrics-access.ts';
 import { freePort } from '../../engines/engine.ts';
 import { connectDatabase, type Database } from '../../ledger/postgres/db.ts';
-import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { type Affiliate, createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { type Campaign, createCampaign } from '../../ledger/programs/campaigns.ts';
 import { createProgram, type Program } from '../../ledger/programs/programs.ts';
-import { freshPostgresDatabase, startTestNats, type TestNats, waitFor } from './engines.ts';
+import { freshLedgerDatabase, startTestNats, type TestNats, waitFor } from './engines.ts';
 import { quietLog } from './warehouse.ts';
 
 /** A collector over a ledger and a stream of its own. */
@@ -38,8 +37,7 @@ export interface CollectorUnderTest {
 export async function prepareCollector(
   options: { natsDisk?: string; homeDisk?: string } = {},
 ): Promise<CollectorUnderTest> {
-  const database = await freshPostgresDatabase();
-  await migrateLedger({ url: database.url, log: quietLog });
+  const database = await freshLedgerDatabase();
   const ledger = await connectDatabase({ url: database.appUrl, max: 2, name: 'test' });
   const nats = await startTestNats(options.natsDisk);
   const home = mkdtempSync(join(options.homeDisk ?? tmpdir(), 'afflux-collector-'));

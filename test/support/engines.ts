@@ -23,15 +23,34 @@ function freshName(): string {
   return `t_${randomBytes(6).toString('hex')}`;
 }
 
+type FreshPostgres = FreshDatabase & { readonly appUrl: string };
+
 /** An empty PostgreSQL database on the run's server. `appUrl` is the processes' login, which can use it once it is migrated. */
-export async function freshPostgresDatabase(): Promise<FreshDatabase & { readonly appUrl: string }> {
+export async function freshPostgresDatabase(): Promise<FreshPostgres> {
+  return await createPostgresDatabase('template1');
+}
+
+/** A migrated PostgreSQL database on the run's server: a copy, which is made faster than the migrations run. */
+export async function freshLedgerDatabase(): Promise<FreshPostgres> {
+  return await createPostgresDatabase(inject('ledgerTemplate'));
+}
+
+async function createPostgresDatabase(template: string): Promise<FreshPostgres> {
   const name = freshName();
   const url = new URL(inject('postgresUrl'));
-  async function run(statement: string): Promise<void> {
+  async function run(...statements: string[]): Promise<void> {
     const sql = openPostgres({ url: inject('postgresUrl'), max: 1, name: 'test', as: 'owner' });
-    await sql.unsafe(statement).finally(() => sql.end());
+    try {
+      for (const statement of statements) await sql.unsafe(statement);
+    } finally {
+      await sql.end();
+    }
   }
-  await run(`CREATE DATABASE ${name}`);
+  await run(
+    `CREATE DATABASE ${name} TEMPLATE ${template}`,
+    // What a migration revokes; a copy has the rights of a new database.
+    ...(template === 'template1' ? [] : [`REVOKE TEMPORARY ON DATABASE ${name} FROM PUBLIC`]),
+  );
   url.pathname = `/${name}`;
   return {
     url: url.href,

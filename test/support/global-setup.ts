@@ -5,11 +5,12 @@ import type { TestProject } from 'vitest/node';
 import { readConfig } from '../../bin/environment.ts';
 import { APP_ROLE } from '../../core/login.ts';
 import { openPostgres } from '../../core/postgres/postgres.ts';
-import { createLogger } from '../../core/service/log.ts';
+import { createLogger, type Logger } from '../../core/service/log.ts';
 import { startClickHouse } from '../../engines/clickhouse.ts';
 import { type Engine, freePort } from '../../engines/engine.ts';
 import { findNatsServer, type NatsServer } from '../../engines/nats.ts';
 import { startPostgres } from '../../engines/postgres.ts';
+import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { APP_PASSWORD } from '../../loadtest/login.ts';
 import { build } from '../../scripts/setup/build.mjs';
 import { missingNotice } from './programs.ts';
@@ -18,6 +19,8 @@ declare module 'vitest' {
   export interface ProvidedContext {
     /** A superuser's URL of the run's PostgreSQL. */
     postgresUrl: string;
+    /** A migrated database without data on the run's PostgreSQL, to be copied. */
+    ledgerTemplate: string;
     /** URL of the run's ClickHouse. */
     clickhouseUrl: string;
     natsServer: NatsServer;
@@ -77,13 +80,31 @@ export default async function setup(project: TestProject): Promise<() => Promise
       ),
     ]);
     await createLogin(postgres.url);
+    await createLedgerTemplate(postgres.url, log);
     project.provide('postgresUrl', postgres.url);
+    project.provide('ledgerTemplate', LEDGER_TEMPLATE);
     project.provide('clickhouseUrl', clickhouse.url);
   } catch (error) {
     await teardown();
     throw error;
   }
   return teardown;
+}
+
+const LEDGER_TEMPLATE = 'ledger_template';
+
+async function createLedgerTemplate(postgresUrl: string, log: Logger): Promise<void> {
+  const sql = openPostgres({ url: postgresUrl, max: 1, name: 'test', as: 'owner' });
+  try {
+    await sql.unsafe(`create database ${LEDGER_TEMPLATE}`);
+    const url = new URL(postgresUrl);
+    url.pathname = `/${LEDGER_TEMPLATE}`;
+    await migrateLedger({ url: url.href, log });
+    // A database that somebody uses cannot be copied.
+    await sql.unsafe(`alter database ${LEDGER_TEMPLATE} allow_connections false`);
+  } finally {
+    await sql.end();
+  }
 }
 
 /** Of every database of the run: migrations of several databases at once would set its password at the same moment. */

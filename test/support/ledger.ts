@@ -1,6 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createSecretBox, type SecretBox } from '../../core/secret-box.ts';
-import { createLogger } from '../../core/service/log.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
 import { type Decision, type RecordedDecision, recordDecisions } from '../../ledger/decisions/decisions.ts';
 import { encryptPayoutDetails, type PayoutDetails, setPayoutMethod } from '../../ledger/payouts/methods.ts';
@@ -11,13 +10,12 @@ import {
   type DatabaseTransaction,
   inTransaction,
 } from '../../ledger/postgres/db.ts';
-import { migrateLedger } from '../../ledger/postgres/migrate.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { createCampaign } from '../../ledger/programs/campaigns.ts';
 import { createLink } from '../../ledger/programs/links.ts';
 import { createProgram, updateProgram } from '../../ledger/programs/programs.ts';
 import { type NewTerms, setTerms } from '../../ledger/programs/terms.ts';
-import { freshPostgresDatabase } from './engines.ts';
+import { freshLedgerDatabase } from './engines.ts';
 
 /** A migrated ledger of a test's own. */
 export interface TestLedger {
@@ -33,9 +31,8 @@ export interface TestLedger {
 
 /** @param options.max Connections of the ledger's pool. */
 export async function freshLedger(options: { max: number }): Promise<TestLedger> {
-  const database = await freshPostgresDatabase();
+  const database = await freshLedgerDatabase();
   const { url, appUrl } = database;
-  await migrateLedger({ url, log: createLogger({ name: 'test', level: 'warn' }) });
   const ledger = await connectDatabase({ url: appUrl, max: options.max, name: 'test' });
   const owner = await connectOwner({ url, name: 'test-owner' });
   async function close(): Promise<void> {

@@ -11,6 +11,8 @@ export interface MirroredConversion {
   readonly state: string;
   readonly reason: string | null;
   readonly eventName: string;
+  /** The code of the coupon that credits it. */
+  readonly coupon: string | null;
   /** ISO 4217; the amounts are in its minor units. */
   readonly currency: string;
   readonly amountMinor: bigint;
@@ -44,6 +46,7 @@ function conversionRow(conversion: MirroredConversion): object {
     state: conversion.state,
     reason: conversion.reason ?? '',
     event_name: conversion.eventName,
+    coupon: conversion.coupon ?? '',
     currency: conversion.currency,
     amount_minor: String(conversion.amountMinor),
     refunded_minor: String(conversion.refundedMinor),

@@ -4,10 +4,16 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
  * Every expression in a query comes from here; a caller gives a name out of these lists, or a bound value.
  */
 
-/** A table that holds clicks, the smallest first. `stepMs`: its finest step of time. */
-export interface ClicksTable {
-  readonly name: 'campaigns_daily' | 'campaigns_hourly' | 'clicks_hourly' | 'clicks_minutely' | 'clicks';
-  readonly time: 'day' | 'hour' | 'minute' | 'ts';
+/** A table that a report counts. `stepMs`: its finest step of time. */
+export interface ReportTable {
+  readonly name:
+    | 'campaigns_daily'
+    | 'campaigns_hourly'
+    | 'clicks_hourly'
+    | 'clicks_minutely'
+    | 'clicks'
+    | 'conversions';
+  readonly time: 'day' | 'hour' | 'minute' | 'ts' | 'occurred_at';
   readonly stepMs: number;
   readonly has: ReadonlySet<string>;
   /** `m_clicks` and `m_valid`. */
@@ -50,6 +56,8 @@ interface Dimension {
   readonly kind: Kind;
   /** Its value from a row; `{time}` stands for the table's time column. */
   readonly sql: string;
+  /** By what a filter compares it; default: its value. */
+  readonly match?: string;
 }
 
 /** An autonomous system with its owner; '' for 0. */
@@ -98,6 +106,8 @@ const DIMENSIONS = {
   utm_campaign: word('utm_campaign'),
   utm_term: word('utm_term'),
   utm_content: word('utm_content'),
+  /** The code of the coupon that credits an order, as it was first made; '' where none does. */
+  coupon: { ...word('coupon'), match: 'lowerUTF8(coupon)' },
 } as const satisfies Record<string, Dimension>;
 
 export type ReportDimension = keyof typeof DIMENSIONS;
@@ -122,11 +132,21 @@ export function dimensionSql(name: ReportDimension, table: { name: string; time:
   return DIMENSIONS[name].sql.replace('{time}', `t.${table.time}`);
 }
 
+/** The expression by which a filter compares a dimension. */
+export function matchSql(name: ReportDimension, table: { name: string; time: string }): string {
+  const dimension: Dimension = DIMENSIONS[name];
+  return dimension.match ?? dimensionSql(name, table);
+}
+
 const names = (...list: ReportDimension[]): ReadonlySet<string> => new Set(list);
 const TIMES = ['hour', 'day', 'week', 'month'] as const;
 const ROLLUP_KEYS = ['program', 'campaign', 'affiliate', 'link', 'country', 'device', 'flag_group'] as const;
 
-export const CLICKS_TABLES: readonly ClicksTable[] = [
+/** Dimensions that no click has. */
+export const OF_ORDERS_ALONE: ReadonlySet<string> = names('coupon');
+
+/** The tables that hold clicks, the smallest first. */
+export const CLICKS_TABLES: readonly ReportTable[] = [
   {
     name: 'campaigns_daily',
     time: 'day',
@@ -163,7 +183,7 @@ export const CLICKS_TABLES: readonly ClicksTable[] = [
     name: 'clicks',
     time: 'ts',
     stepMs: MINUTE_MS,
-    has: new Set(REPORT_DIMENSIONS),
+    has: names(...REPORT_DIMENSIONS.filter((name) => !OF_ORDERS_ALONE.has(name))),
     ...RAW,
   },
 ];
@@ -176,16 +196,37 @@ export const CONVERSION_DIMENSIONS: ReadonlySet<string> = names(
   'affiliate',
   'link',
   'country',
+  'coupon',
 );
+
+export const UNIQUE_COLUMNS = ['ips', 'visitors', 'ips_unknown', 'visitors_unknown'] as const;
+export const NO_UNIQUES = UNIQUE_COLUMNS.map((name) => `0 AS m_${name}`).join(', ');
+
+/** Counts conversions alone, by dimensions that no click has. */
+export const ORDERS_TABLE: ReportTable = {
+  name: 'conversions',
+  time: 'occurred_at',
+  stepMs: HOUR_MS,
+  has: CONVERSION_DIMENSIONS,
+  counts: '0 AS m_clicks, 0 AS m_valid',
+  uniques: NO_UNIQUES,
+};
 
 interface Metric {
   /** Over the summed columns `m_*`. */
   readonly sql: string;
+  readonly ofClicks: boolean;
   readonly ofConversions: boolean;
 }
 
-const ofClicks = (sql: string): Metric => ({ sql, ofConversions: false });
-const ofConversions = (sql: string): Metric => ({ sql, ofConversions: true });
+const ofClicks = (sql: string): Metric => ({ sql, ofClicks: true, ofConversions: false });
+const ofConversions = (sql: string): Metric => ({ sql, ofClicks: false, ofConversions: true });
+/** What `metric` says of conversions a valid click; null without one. */
+const perClick = ({ sql }: Metric): Metric => ({
+  sql: `if(s_valid = 0, NULL, ${sql} / s_valid)`,
+  ofClicks: true,
+  ofConversions: true,
+});
 /** Amounts of several currencies have no sum. */
 const money = (sql: string): Metric => ofConversions(`if(length(s_currencies) > 1, NULL, ${sql})`);
 
@@ -201,14 +242,12 @@ const METRICS = {
   conversions_rejected: ofConversions('s_rejected'),
   conversions_refunded: ofConversions('s_refunded'),
   conversions_open: ofConversions('s_open'),
-  /** Credited conversions a valid click, null without one. */
-  conversion_rate: ofConversions('if(s_valid = 0, NULL, s_attributed / s_valid)'),
+  conversion_rate: perClick(ofConversions('s_attributed')),
   revenue_minor: money('toFloat64(s_revenue)'),
   commission_minor: money('toFloat64(s_commission)'),
-  /** What was earned a valid click, in minor units; null without one. */
-  epc_minor: money('if(s_valid = 0, NULL, toFloat64(s_commission) / s_valid)'),
+  epc_minor: perClick(money('toFloat64(s_commission)')),
   own_commission_minor: money('toFloat64(s_own_commission)'),
-  own_epc_minor: money('if(s_valid = 0, NULL, toFloat64(s_own_commission) / s_valid)'),
+  own_epc_minor: perClick(money('toFloat64(s_own_commission)')),
   seconds_to_convert: ofConversions('if(s_timed = 0, NULL, s_seconds / s_timed)'),
   currency: ofConversions(
     "multiIf(length(s_currencies) > 1, 'mixed', length(s_currencies) = 0, '', s_currencies[1])",
@@ -225,6 +264,11 @@ export function isReportMetric(name: string): name is ReportMetric {
 
 export function metricSql(name: ReportMetric): string {
   return METRICS[name].sql;
+}
+
+/** Whether it needs clicks, alone or beside conversions. */
+export function isOfClicks(name: ReportMetric): boolean {
+  return METRICS[name].ofClicks;
 }
 
 export function isOfConversions(name: ReportMetric): boolean {

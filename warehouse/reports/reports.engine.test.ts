@@ -32,6 +32,28 @@ const CLICKS: ClickRecord[] = [
   { ts: NOON + 24 * HOUR_MS, campaign_id: 2, ...visitor(9), flags: 0 },
 ].map((given, seq) => clickRecord({ affiliate_id: 10, link_id: 100, device: 'desktop', seq, ...given }));
 
+/** No click has a coupon. */
+const OF_CLICKS = REPORT_DIMENSIONS.filter((name) => name !== 'coupon');
+
+/** A row of the mirror. */
+const conversion = (given: object) => ({
+  version: 1,
+  program_id: 1,
+  campaign_id: 1,
+  affiliate_id: 10,
+  link_id: 100,
+  state: 'attributed',
+  currency: 'EUR',
+  amount_minor: '10000',
+  refunded_minor: '0',
+  commission_minor: '800',
+  own_commission_minor: '700',
+  occurred_at: timeText(NOON + 60_000),
+  received_at: timeText(NOON + 60_000),
+  click_ts: timeText(NOON),
+  ...given,
+});
+
 beforeAll(async () => {
   warehouse = await freshWarehouse();
   await warehouse.insertBytes({
@@ -172,8 +194,8 @@ describe('the campaign report', () => {
   });
 
   it('groups and filters by every pair of dimensions', async () => {
-    for (const [i, first] of REPORT_DIMENSIONS.entries()) {
-      const second = REPORT_DIMENSIONS[(i * 7 + 3) % REPORT_DIMENSIONS.length] ?? 'day';
+    for (const [i, first] of OF_CLICKS.entries()) {
+      const second = OF_CLICKS[(i * 7 + 3) % OF_CLICKS.length] ?? 'day';
       const groupBy = [...new Set<ReportDimension>([first, second])];
       const { rows } = await runReport(warehouse, { ...day, groupBy });
       expect(rows.reduce((sum, row) => sum + Number(row.clicks), 0)).toBe(11);
@@ -210,23 +232,6 @@ describe('the campaign report', () => {
   });
 
   it('joins conversions: counts by state, revenue, commission, rate, time to convert', async () => {
-    const conversion = (given: object) => ({
-      version: 1,
-      program_id: 1,
-      campaign_id: 1,
-      affiliate_id: 10,
-      link_id: 100,
-      state: 'attributed',
-      currency: 'EUR',
-      amount_minor: '10000',
-      refunded_minor: '0',
-      commission_minor: '800',
-      own_commission_minor: '700',
-      occurred_at: timeText(NOON + 60_000),
-      received_at: timeText(NOON + 60_000),
-      click_ts: timeText(NOON),
-      ...given,
-    });
     await warehouse.insertRows('conversions', [
       conversion({ conversion_id: 1, state: 'review' }),
       conversion({ conversion_id: 1, version: 2 }),
@@ -274,6 +279,47 @@ describe('the campaign report', () => {
     });
   });
 
+  it('counts orders by the code that credits them, with the figures of every other report', async () => {
+    const coded = { event_name: 'coded', campaign_id: 3 };
+    await warehouse.insertRows('conversions', [
+      conversion({ ...coded, conversion_id: 20, coupon: 'Spoken10', amount_minor: '5000' }),
+      conversion({
+        ...coded,
+        conversion_id: 21,
+        coupon: 'Spoken10',
+        amount_minor: '3000',
+        refunded_minor: '1000',
+      }),
+      conversion({ ...coded, conversion_id: 22, coupon: '=1+1', amount_minor: '700' }),
+      conversion({ ...coded, conversion_id: 23, amount_minor: '200' }),
+    ]);
+    const ofCodes = { ...day, eventName: 'coded', groupBy: ['coupon'] } satisfies Partial<ReportOptions>;
+    const metrics = ['conversions', 'conversions_attributed', 'revenue_minor', 'commission_minor'] as const;
+    const report = await runReport(warehouse, { ...ofCodes, metrics });
+    expect(report.table).toBe('conversions');
+    expect(
+      report.rows.map(({ coupon, conversions, revenue_minor }) => [coupon, conversions, revenue_minor]),
+    ).toEqual([
+      ['Spoken10', 2, 7_000],
+      ['', 1, 200],
+      ['=1+1', 1, 700],
+    ]);
+    // The sum of the codes is what a report without them counts.
+    const total = await reportTotals(warehouse, { ...ofCodes, metrics });
+    for (const name of metrics) {
+      expect([name, report.rows.reduce((sum, row) => sum + Number(row[name]), 0)]).toEqual([
+        name,
+        total[name],
+      ]);
+    }
+    const filters = [{ dimension: 'coupon', values: ['spoken10'] }] as const;
+    const byDay = await runReport(warehouse, { ...ofCodes, groupBy: ['day'], metrics, filters });
+    expect(byDay.rows).toMatchObject([{ conversions: 2, revenue_minor: 7_000 }]);
+    const { stream } = await exportReport(warehouse, { ...ofCodes, metrics: ['conversions'], format: 'csv' });
+    const csv = Buffer.concat(await stream.toArray()).toString();
+    expect(csv).toBe('"coupon","conversions"\n"Spoken10",2\n"",1\n"\'=1+1",1\n');
+  });
+
   it.each(['csv', 'arrow', 'parquet'] as const)('exports %s', async (format) => {
     const { stream, table } = await exportReport(warehouse, { ...day, groupBy: ['campaign'], format });
     const bytes = Buffer.concat(await stream.toArray());
@@ -302,7 +348,7 @@ describe('the campaign report', () => {
       "'],['",
       '𝄞é',
     ];
-    for (const dimension of REPORT_DIMENSIONS.slice(9)) {
+    for (const dimension of OF_CLICKS.slice(9)) {
       const { rows } = await runReport(warehouse, {
         ...day,
         groupBy: ['campaign'],
@@ -329,6 +375,9 @@ describe('the campaign report', () => {
     ['groupBy', { ...day, groupBy: ['toString' as ReportDimension] }],
     ['metrics', { ...day, groupBy: [], metrics: ['clicks, 1' as ReportMetric] }],
     ['metrics', { ...day, groupBy: ['os'], metrics: ['conversions'] }],
+    ['metrics', { ...day, groupBy: ['coupon'] }],
+    ['metrics', { ...day, groupBy: ['coupon'], metrics: ['conversions', 'conversion_rate'] }],
+    ['metrics', { ...day, groupBy: [], filters: [{ dimension: 'coupon', values: ['x'] }] }],
     ['orderBy', { ...day, groupBy: [], orderBy: [{ by: 'campaign', descending: true }] }],
     ['timeZone', { ...day, groupBy: [], timeZone: "UTC') --" }],
     ['timeZone', { ...day, groupBy: [], timeZone: '+01:00' }],

@@ -1,24 +1,30 @@
 import { InputError } from '../../core/errors.ts';
-import { canonicalTimeZone, DAY_MS } from '../../core/time.ts';
+import { canonicalTimeZone, DAY_MS, HOUR_MS, MINUTE_MS } from '../../core/time.ts';
 import type { QueryParams, Warehouse } from '../clickhouse/client.ts';
 import { readWatermark } from '../watermark/watermark.ts';
 import {
   CLICK_METRICS,
   CLICKS_TABLES,
-  type ClicksTable,
   CONVERSION_COLUMNS,
   CONVERSION_COUNTS,
   CONVERSION_DIMENSIONS,
   dimensionKind,
   dimensionSql,
+  isOfClicks,
   isOfConversions,
   isReportDimension,
   isReportMetric,
+  matchSql,
   metricSql,
+  NO_UNIQUES,
+  OF_ORDERS_ALONE,
+  ORDERS_TABLE,
   REPORT_DIMENSIONS,
   REPORT_METRICS,
   type ReportDimension,
   type ReportMetric,
+  type ReportTable,
+  UNIQUE_COLUMNS,
 } from './report-tables.ts';
 
 /** Rows of one page at the most; a longer report is an export. */
@@ -72,7 +78,7 @@ export interface Report {
   /** Every click before this time is counted; undefined before anything was loaded. */
   readonly completeTo: Date | undefined;
   /** The table that answered. */
-  readonly table: ClicksTable['name'];
+  readonly table: ReportTable['name'];
   /** The range that was counted. */
   readonly from: Date;
   readonly to: Date;
@@ -121,7 +127,7 @@ export function checkReport(options: ReportOptions, maxRows: number): void {
 export interface ReportPlan {
   readonly sql: string;
   readonly params: QueryParams;
-  readonly table: ClicksTable;
+  readonly table: ReportTable;
   readonly metrics: readonly ReportMetric[];
   readonly from: number;
   readonly to: number;
@@ -156,8 +162,6 @@ export function planReport(options: ReportOptions, maxRows: number, show: Show =
   return { sql, params, table, metrics, from, to };
 }
 
-const UNIQUE_COLUMNS = ['ips', 'visitors', 'ips_unknown', 'visitors_unknown'] as const;
-const NO_UNIQUES = UNIQUE_COLUMNS.map((name) => `0 AS m_${name}`).join(', ');
 const UNIQUES: readonly string[] = ['unique_ips', 'unique_visitors'];
 
 /**
@@ -179,7 +183,7 @@ function uniquesArePaged({ groupBy, metrics, orderBy }: Asked, limit: number): b
  */
 function rowsSql(options: {
   asked: Asked;
-  table: ClicksTable;
+  table: ReportTable;
   uniques: string;
   within: string;
   show: Show;
@@ -188,22 +192,25 @@ function rowsSql(options: {
   const { groupBy, metrics, filters } = asked;
   const keyList = groupBy.map((name) => `k_${name}`);
   const grouped = keyList.length > 0 ? `GROUP BY ${keyList.join(', ')}` : '';
-  const orders = { name: 'conversions', time: 'occurred_at' };
   const ofEvent = asked.eventName === undefined ? '' : 'AND t.event_name = {event:String}';
   const select = (source: { name: string; time: string }, counts: string, from: string): string => {
     const keys = groupBy.map((name) => dimensionSql(name, source));
     return `SELECT ${[...keys.map((key, i) => `${key} AS ${keyList[i]}`), counts].join(', ')} FROM ${from}
      WHERE t.${source.time} >= fromUnixTimestamp64Milli({from:Int64}) AND t.${source.time} < fromUnixTimestamp64Milli({to:Int64})
-     ${whereFilters(filters, source)} ${source === orders ? ofEvent : ''} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${grouped}`;
+     ${whereFilters(filters, source)} ${source === ORDERS_TABLE ? ofEvent : ''} ${within === '' ? '' : `AND (${keys.join(', ')}) IN (${within})`} ${grouped}`;
   };
-  const clicksPart = select(table, `${table.counts}, ${uniques}`, `${table.name} AS t`);
+  const clicksPart = () => select(table, `${table.counts}, ${uniques}`, `${table.name} AS t`);
   const nothing = CONVERSION_COLUMNS.map((name) => `0 AS m_${name}`).join(', ');
-  const source = asked.conversions
-    ? `SELECT *, ${nothing}, emptyArrayString() AS m_currencies FROM (${clicksPart})
-       UNION ALL
-       SELECT ${[...keyList, `0 AS m_clicks, 0 AS m_valid, ${NO_UNIQUES}`, ...CONVERSION_COLUMNS.map((name) => `m_${name}`), 'm_currencies'].join(', ')}
-       FROM (${select(orders, CONVERSION_COUNTS, 'conversions AS t FINAL')})`
-    : clicksPart;
+  const ordersPart = () =>
+    `SELECT ${[...keyList, `${ORDERS_TABLE.counts}, ${ORDERS_TABLE.uniques}`, ...CONVERSION_COLUMNS.map((name) => `m_${name}`), 'm_currencies'].join(', ')}
+     FROM (${select(ORDERS_TABLE, CONVERSION_COUNTS, 'conversions AS t FINAL')})`;
+  const bothParts = () =>
+    `SELECT *, ${nothing}, emptyArrayString() AS m_currencies FROM (${clicksPart()}) UNION ALL ${ordersPart()}`;
+  const source = !asked.conversions
+    ? clicksPart()
+    : table.name === ORDERS_TABLE.name
+      ? ordersPart()
+      : bothParts();
   // Clicks alone are grouped already: summing single rows once more took a twentieth of the query's time.
   const total = (name: string): string =>
     `${asked.conversions ? `sum(m_${name})` : `m_${name}`} AS s_${name}`;
@@ -251,11 +258,15 @@ function checkedOptions(options: ReportOptions, maxRows: number): Asked {
     throw new InputError('orderBy', 'must be dimensions or metrics of the report');
   }
   const conversions = metrics.some(isOfConversions);
-  const foreign = [...groupBy, ...filters.map(({ dimension }) => dimension)].find(
-    (name) => !CONVERSION_DIMENSIONS.has(name),
-  );
+  const dimensions = [...groupBy, ...filters.map(({ dimension }) => dimension)];
+  const foreign = dimensions.find((name) => !CONVERSION_DIMENSIONS.has(name));
   if (conversions && foreign !== undefined) {
     throw new InputError('metrics', `conversions cannot be grouped or filtered by ${foreign}`);
+  }
+  const ofOrders = dimensions.find((name) => OF_ORDERS_ALONE.has(name));
+  const ofClicks = metrics.find(isOfClicks);
+  if (ofOrders !== undefined && ofClicks !== undefined) {
+    throw new InputError('metrics', `${ofClicks} cannot be grouped or filtered by ${ofOrders}`);
   }
   return { groupBy, metrics, filters, orderBy, zone, eventName: options.eventName, conversions };
 }
@@ -283,10 +294,13 @@ function checkFilter({ dimension, values }: ReportFilter): void {
 }
 
 /** The smallest table that has every dimension and is fine enough for the range and the time zone's days. */
-function chooseTable(options: ReportOptions, { groupBy, filters, zone }: Asked): ClicksTable {
+function chooseTable(options: ReportOptions, { groupBy, filters, zone }: Asked): ReportTable {
   const needed = [...groupBy, ...filters.map(({ dimension }) => dimension)];
   const timed = groupBy.some((name) => dimensionKind(name) === 'time');
   const fine = timed && [options.from, options.to].some((time) => offsetMinutes(zone, time) % 60 !== 0);
+  if (needed.some((name) => OF_ORDERS_ALONE.has(name))) {
+    return { ...ORDERS_TABLE, stepMs: fine || groupBy.includes('minute') ? MINUTE_MS : HOUR_MS };
+  }
   const wholeDays =
     [options.from, options.to].every((time) => time.getTime() % DAY_MS === 0) && (!timed || zone === 'UTC');
   const recent = options.from.getTime() > Date.now() - MINUTES_KEPT_MS;
@@ -315,7 +329,7 @@ function whereFilters(filters: readonly ReportFilter[], source: { name: string; 
   return filters
     .map(({ dimension, exclude }, i) => {
       const type = dimensionKind(dimension) === 'id' ? 'UInt32' : 'String';
-      return `AND ${dimensionSql(dimension, source)} ${exclude ? 'NOT IN' : 'IN'} {filter${i}:Array(${type})}`;
+      return `AND ${matchSql(dimension, source)} ${exclude ? 'NOT IN' : 'IN'} {filter${i}:Array(${type})}`;
     })
     .join(' ');
 }

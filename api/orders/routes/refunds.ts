@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { assert } from '../../../core/errors.ts';
+import { MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
 import {
   type Conversion,
   findConversionByOrder,
@@ -37,6 +38,7 @@ import {
   moneyText,
   pageOf,
   pageRequest,
+  text,
   time,
   timeText,
 } from '../../schemas/schemas.ts';
@@ -60,6 +62,7 @@ export const refundInput = z
     }),
     currency: currencyText.optional(),
     items: refundItemsInput,
+    note: text(MAX_NOTE_LENGTH).optional().meta({ description: 'Why; it stays in the audit log.' }),
   })
   .refine((input) => (input.order_id === undefined) !== (input.conversion_id === undefined), {
     path: ['order_id'],
@@ -183,6 +186,7 @@ export async function reportRefund(
     refundRef: input.refund_ref,
     amountMinor: input.reported?.amountMinor,
     items: input.refundedItems,
+    note: input.note,
     actor: principal.actor,
   });
   if (recorded.outcome === 'not_found') throw notFound('conversion of this order');

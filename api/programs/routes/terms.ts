@@ -13,11 +13,13 @@ import {
   ATTRIBUTION_MODELS,
   COMMISSION_TYPES,
   getTerms,
+  inheritedTerms,
   listTerms,
   PAYOUT_SCHEDULES,
   setTerms,
   type Terms,
   type TermsField,
+  type TermsValues,
   TIER_MODES,
   withdrawTerms,
 } from '../../../ledger/programs/terms.ts';
@@ -146,11 +148,36 @@ const termsView = z
   })
   .meta({ id: 'Terms' });
 
-const newTerms = z.strictObject({
+const inheritedView = termsView
+  .pick({
+    commission_type: true,
+    rate_bps: true,
+    fixed: true,
+    fixed_within_order: true,
+    tiers: true,
+    tier_mode: true,
+    customer_rates: true,
+    item_rates: true,
+    recurring_months: true,
+    level_rates_bps: true,
+    hold_days: true,
+    cookie_days: true,
+    attribution_model: true,
+    payout_min: true,
+    payout_schedule: true,
+    origins: true,
+  })
+  .meta({ id: 'InheritedTerms' });
+
+const scope = {
   program_id: integerId('program').optional(),
   campaign_id: integerId('campaign').optional(),
   affiliate_id: integerId('affiliate').optional(),
   event_name: eventName,
+};
+
+const newTerms = z.strictObject({
+  ...scope,
   from: time.optional().meta({ description: 'Not in the past, and within a year; default: at once.' }),
   commission_type: z.enum(COMMISSION_TYPES).optional(),
   rate_bps: rateBps.optional(),
@@ -184,6 +211,15 @@ function formatTerms(terms: Terms): z.output<typeof termsView> {
     event_name: terms.eventName,
     valid_from: formatOptionalTime(terms.validFrom),
     valid_to: formatOptionalTime(terms.validTo),
+    ...formatValues(terms),
+    created_at: formatTime(terms.createdAt),
+  };
+}
+
+function formatValues(
+  terms: TermsValues & Pick<Terms, 'currency' | 'origins'>,
+): z.output<typeof inheritedView> {
+  return {
     commission_type: terms.commissionType,
     rate_bps: terms.rateBps,
     fixed: formatMoney(terms.fixedMinor, terms.currency),
@@ -203,14 +239,13 @@ function formatTerms(terms: Terms): z.output<typeof termsView> {
     payout_min: formatMoney(terms.payoutMinMinor, terms.currency),
     payout_schedule: terms.payoutSchedule,
     origins: formatOrigins(terms.origins),
-    created_at: formatTime(terms.createdAt),
   };
 }
 
 function formatCustomerRates({
   customerRates,
   currency,
-}: Terms): z.output<typeof termsView>['customer_rates'] {
+}: Pick<Terms, 'customerRates' | 'currency'>): z.output<typeof termsView>['customer_rates'] {
   return Object.fromEntries(
     Object.entries(customerRates).map(([kind, { rateBps, fixedMinor }]) => [
       kind,
@@ -254,10 +289,14 @@ function amountIn(currency: string, field: string, money: Money | undefined): bi
   throw invalidField(`${field}.currency`, `must be ${currency}, the currency of the program`);
 }
 
-export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
-  const { ledger } = context;
-  const tags = ['terms'];
+const tags = ['terms'];
 
+export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
+  addTermsQueries(app, context);
+  addTermsCommands(app, context);
+}
+
+function addTermsQueries(app: ApiServer, { ledger }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/terms',
@@ -277,6 +316,34 @@ export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
       return { data: terms.filter((version) => promisedTo(principal, version)).map(formatTerms) };
     },
   });
+
+  app.route({
+    method: 'GET',
+    url: '/v1/terms/inherited',
+    config: { roles: ['operator'] },
+    schema: {
+      operationId: 'getInheritedTerms',
+      tags,
+      summary: 'What new terms of a scope would have that name nothing but their commission type',
+      querystring: z.object({
+        ...scope,
+        from: time.optional().meta({ description: 'When they would begin; default: at once.' }),
+        commission_type: newTerms.shape.commission_type,
+      }),
+      response: { 200: inheritedView },
+    },
+    handler: async (request) => {
+      const programId = programRequired(principalOf(request), request.query.program_id);
+      const program = await getProgram(ledger, programId);
+      if (!program) throw invalidField('program_id', 'there is no such program');
+      const inherited = await inheritedTerms(ledger, { ...camelKeys(request.query), programId });
+      return formatValues({ ...inherited, currency: program.currency });
+    },
+  });
+}
+
+function addTermsCommands(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
 
   app.route({
     method: 'POST',

@@ -14,6 +14,7 @@ import { AffiliatesPage } from './programs/affiliates.tsx';
 import { CampaignsPage } from './programs/campaigns.tsx';
 import { CouponsPage } from './programs/coupons.tsx';
 import { LinksPage } from './programs/links.tsx';
+import { SettingsPage } from './programs/settings.tsx';
 import { TermsPage } from './programs/terms.tsx';
 import { AccountPage } from './system/account.tsx';
 import { ApiKeysPage } from './system/api-keys.tsx';
@@ -31,6 +32,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/affiliates', page: AffiliatesPage },
     { path: '/campaigns', page: CampaignsPage },
     { path: '/terms', page: TermsPage },
+    { path: '/settings', page: SettingsPage },
     { path: '/links', page: LinksPage },
     { path: '/coupons', page: CouponsPage },
     { path: '/conversions', page: ConversionsPage },
@@ -64,6 +66,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
         { path: '/terms', title: 'Terms', roles: ['operator', 'finance'] },
         { path: '/links', title: 'Links and routing', roles: ['operator'] },
         { path: '/coupons', title: 'Coupon codes', roles: ['operator'] },
+        { path: '/settings', title: 'Program settings', roles: ['operator'] },
       ],
     },
     {

@@ -68,6 +68,11 @@ export function bpsOf(percent: string): number {
   return Number(`${percent.trim().replace(',', '.')}e2`);
 }
 
+/** The reverse of {@link bpsOf}: four decimals of a percent at most, without what a float adds. */
+export function percentOf(bps: number): string {
+  return String(Number((bps / 100).toFixed(4)));
+}
+
 export function formatBps(bps: number): string {
   return rate.format(bps / 10_000);
 }

@@ -35,6 +35,7 @@ export const DIMENSIONS = [
   'utm_source',
   'utm_medium',
   'utm_campaign',
+  'coupon',
 ] as const;
 
 /** Reports by any of the API's dimensions: a chart where time is one, always a table, and a file. */
@@ -42,7 +43,7 @@ export const DIMENSIONS = [
 type Row = Schemas['Report']['rows'][number];
 
 const CLICK_METRICS = ['clicks', 'valid_clicks', 'unique_visitors'] as const;
-/** Dimensions of conversions; all others exist for clicks only. */
+/** Dimensions of conversions; all others exist for clicks only, but {@link COUPON}. */
 const OF_CONVERSIONS = new Set([
   '',
   'minute',
@@ -55,6 +56,9 @@ const OF_CONVERSIONS = new Set([
   'link',
   'country',
 ]);
+/** The code that credits an order: no click has one, and nothing is counted per click. */
+const COUPON = 'coupon';
+const PER_CLICK = new Set(['conversion_rate', 'epc_minor', 'own_epc_minor']);
 const MOST_ROWS = '500';
 const ID_DIMENSIONS = new Set(['campaign', 'affiliate', 'link']);
 
@@ -65,18 +69,19 @@ export function ReportBuilder(props: {
   const { program } = useSession();
   const [days, setDays] = useParameter('days', '30');
   const [first, setFirst] = useParameter('by', 'day');
-  const [second, setSecond] = useParameter('then', '');
+  const [chosen, setSecond] = useParameter('then', '');
+  const seconds = props.dimensions.filter((name) => mayFollow(name, first));
+  const second = seconds.includes(chosen) ? chosen : '';
   const groups = [first, second].filter((name) => name !== '');
-  const isOfOrders = groups.every((name) => OF_CONVERSIONS.has(name));
-  const metrics = [...CLICK_METRICS, ...(isOfOrders ? props.conversionMetrics : [])];
+  const metrics = metricsOf(groups, props.conversionMetrics);
+  const byTime = first === 'day' || first === 'week' || first === 'month' || first === 'hour';
   const query = {
     ...lastDays(Number(days)),
     time_zone: TIME_ZONE,
     group_by: groups.join(','),
     metrics: metrics.join(','),
     program_id: program.id,
-    order_by:
-      first === 'day' || first === 'week' || first === 'month' || first === 'hour' ? first : '-clicks',
+    order_by: byTime ? first : `-${metrics[0]}`,
   };
   const { data, error, reload } = useData(
     async (signal) =>
@@ -86,7 +91,6 @@ export function ReportBuilder(props: {
     [query],
   );
   const names = useNames();
-  const choices = props.dimensions.map((value) => ({ value, text: words(value) }));
   return (
     <Page
       title="Reports"
@@ -95,16 +99,16 @@ export function ReportBuilder(props: {
     >
       <Card>
         <div class="filters">
-          <Select label="By" value={first} onChange={setFirst} choices={choices} />
+          <Select label="By" value={first} onChange={setFirst} choices={choicesOf(props.dimensions)} />
           <Select
             label="Then by"
             value={second}
             onChange={setSecond}
-            choices={[{ value: '', text: 'None' }, ...choices.filter(({ value }) => value !== first)]}
+            choices={[{ value: '', text: 'None' }, ...choicesOf(seconds)]}
           />
           <Export query={query} />
         </div>
-        {!isOfOrders && <p class="hint">This dimension exists for clicks only. Conversions are not shown.</p>}
+        <Hint groups={groups} />
       </Card>
       <Problem error={error} onRetry={reload} />
       {data === undefined && error === undefined && <Loading />}
@@ -113,6 +117,39 @@ export function ReportBuilder(props: {
       )}
     </Page>
   );
+}
+
+function choicesOf(dimensions: readonly string[]) {
+  return dimensions.map((value) => ({ value, text: TITLES[value] ?? words(value) }));
+}
+
+/** What is of clicks alone says nothing of codes. */
+function mayFollow(name: string, first: string): boolean {
+  if (name === first) return false;
+  if (first === COUPON) return OF_CONVERSIONS.has(name);
+  return name !== COUPON || OF_CONVERSIONS.has(first);
+}
+
+/** Figures that exist for all of these dimensions. */
+function metricsOf(groups: readonly string[], ofConversions: readonly string[]): string[] {
+  if (groups.includes(COUPON)) return ofConversions.filter((name) => !PER_CLICK.has(name));
+  return [...CLICK_METRICS, ...(isOfOrders(groups) ? ofConversions : [])];
+}
+
+function isOfOrders(groups: readonly string[]): boolean {
+  return groups.every((name) => OF_CONVERSIONS.has(name));
+}
+
+function Hint({ groups }: { groups: readonly string[] }) {
+  if (groups.includes(COUPON)) {
+    return (
+      <p class="hint">
+        By the code that credits an order; “none” is every other order. Clicks have no code and are not shown.
+      </p>
+    );
+  }
+  if (isOfOrders(groups)) return null;
+  return <p class="hint">This dimension exists for clicks only. Conversions are not shown.</p>;
 }
 
 /** Names of the ids in a report. */
@@ -157,10 +194,11 @@ function Result(props: {
       </Card>
     );
   }
-  const most = Math.max(1, ...rows.map((row) => figure(row, 'clicks')));
+  const [main = 'clicks'] = metrics;
+  const most = Math.max(1, ...rows.map((row) => figure(row, main)));
   const columns: Column<Row>[] = [
     ...groups.map((name, i) => ({
-      title: words(name),
+      title: TITLES[name] ?? words(name),
       head: i === 0,
       cell: (row: Row) => valueText(row, name, names),
     })),
@@ -170,7 +208,7 @@ function Result(props: {
       cell: (row: Row) => (
         <>
           {metricText(row, name, currency)}
-          {name === 'clicks' && row !== totals && <Bar share={figure(row, 'clicks') / most} />}
+          {name === main && row !== totals && <Bar share={figure(row, main) / most} />}
         </>
       ),
     })),
@@ -225,6 +263,7 @@ function Course({ report }: { report: Schemas['Report'] }) {
 }
 
 const TITLES: Readonly<Record<string, string>> = {
+  coupon: 'Coupon code',
   valid_clicks: 'Valid clicks',
   unique_visitors: 'Visitors',
   conversions: 'Conversions',

@@ -1,7 +1,10 @@
 import type { ComponentChildren } from 'preact';
 import { Button, Loading, Problem } from './basics.tsx';
 
-/** A list as a table: it scrolls by itself on a narrow screen, and can be scrolled by the keyboard. */
+/**
+ * A list as a table. On a narrow screen its rows are cards where they have buttons, which would be out of sight; any other
+ * table scrolls by itself, also by the keyboard.
+ */
 
 export interface Column<Row> {
   readonly title: string;
@@ -21,9 +24,10 @@ export interface TableProps<Row> {
 }
 
 export function Table<Row>({ label, columns, rows, rowKey }: TableProps<Row>) {
+  const hasButtons = columns.some(({ title }) => title === '');
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
-    <section class="table" aria-label={label} tabIndex={0}>
+    <section class={hasButtons ? 'table cards' : 'table'} aria-label={label} tabIndex={0}>
       <table>
         <thead>
           <tr>
@@ -44,6 +48,7 @@ export function Table<Row>({ label, columns, rows, rowKey }: TableProps<Row>) {
                     key={column.title}
                     scope={column.head ? 'row' : undefined}
                     class={column.numeric ? 'numeric' : undefined}
+                    data-title={column.title}
                   >
                     {column.cell(row)}
                   </Cell>

@@ -1,12 +1,10 @@
 import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
-import { api, newAttempt, type Schemas, take, takeAll } from '../../data/api.ts';
-import { useAction, useData } from '../../data/use-data.ts';
-import { fieldProblems } from '../../text/problem-text.ts';
+import { api, type Schemas, take, takeAll } from '../../data/api.ts';
+import { useData } from '../../data/use-data.ts';
 import { Loading, Problem } from '../../ui/basics.tsx';
-import { Form, Select, TextArea } from '../../ui/forms.tsx';
-
-type Conversion = Schemas['Conversion'];
+import { Segments, Select, TextField } from '../../ui/forms.tsx';
+import { type ActProps, type Conversion, moneyEffect, OrderAct } from './order-act.tsx';
 
 /** States of an order that is credited to no partner and can be. */
 export const CREDITABLE: ReadonlySet<Conversion['state']> = new Set([
@@ -15,14 +13,8 @@ export const CREDITABLE: ReadonlySet<Conversion['state']> = new Set([
   'unattributed',
 ]);
 
-interface CreditProps {
-  readonly conversion: Conversion;
-  readonly onCancel: () => void;
-  readonly onDone: (conversion: Conversion) => void;
-}
-
-/** Credits an order to a partner that no click and no coupon credited. */
-export function Credit(props: CreditProps) {
+/** Credits an order to a link or a partner that no click and no coupon credited. */
+export function Credit(props: ActProps) {
   const { program } = useSession();
   const { data, error } = useData(
     async (signal) => {
@@ -42,62 +34,76 @@ export function Credit(props: CreditProps) {
   return <CreditForm {...props} {...data} />;
 }
 
+const TO = [
+  { value: 'partner', text: 'A partner' },
+  { value: 'link', text: 'A link' },
+];
+
 function CreditForm({
   conversion,
+  amounts: { left },
   affiliates,
   campaigns,
-  onCancel,
-  onDone,
-}: CreditProps & {
+  ...rest
+}: ActProps & {
   affiliates: readonly Schemas['Affiliate'][];
   campaigns: readonly Schemas['Campaign'][];
 }) {
-  const [attempt] = useState(newAttempt);
-  const [affiliate, setAffiliate] = useState('');
+  const [to, setTo] = useState('partner');
+  const [code, setCode] = useState('');
+  const [affiliate, setAffiliate] = useState(affiliates[0]?.id ?? '');
   const [campaign, setCampaign] = useState(campaigns[0]?.id ?? '');
-  const [note, setNote] = useState('');
-  const { run, busy, error } = useAction(async () => {
-    const params = { path: { id: conversion.id }, header: attempt };
-    const body = { affiliate_id: affiliate, campaign_id: campaign, note };
-    onDone(await take(api.POST('/v1/conversions/{id}/attribute', { params, body })));
-  });
-  const faults = fieldProblems(error);
-  const isOnFields = faults.affiliate_id !== undefined || faults.campaign_id !== undefined;
+  const name = affiliates.find(({ id }) => id === affiliate)?.name ?? affiliate;
   return (
-    <Form
+    <OrderAct
+      {...rest}
       submit="Credit the order"
-      busy={busy}
-      error={isOnFields ? undefined : error}
-      onSubmit={() => void run()}
-      onCancel={onCancel}
+      kind="primary"
+      effects={[
+        { of: 'Credited to', before: 'none', after: to === 'link' ? `the partner of link ${code}` : name },
+        moneyEffect('Earns by', { ...left, amount: '0' }, left),
+      ]}
+      hint="The terms of the time of the order count, for all levels."
+      fields={['affiliate_id', 'campaign_id', 'link_code']}
+      act={async (header, note) => {
+        const target =
+          to === 'link' ? { link_code: code.trim() } : { affiliate_id: affiliate, campaign_id: campaign };
+        const params = { path: { id: conversion.id }, header };
+        return await take(api.POST('/v1/conversions/{id}/attribute', { params, body: { ...target, note } }));
+      }}
     >
-      <div class="form-row">
-        <Select
-          label="Partner"
-          value={affiliate}
-          onChange={setAffiliate}
-          fault={faults.affiliate_id}
-          choices={[
-            { value: '', text: 'Choose a partner' },
-            ...affiliates.map(({ id, name }) => ({ value: id, text: name })),
-          ]}
-        />
-        <Select
-          label="Campaign"
-          value={campaign}
-          onChange={setCampaign}
-          fault={faults.campaign_id}
-          choices={campaigns.map(({ id, name }) => ({ value: id, text: name }))}
-        />
-      </div>
-      <TextArea
-        label="Reason"
-        rows={2}
-        value={note}
-        onChange={setNote}
-        hint="Stored with the decision and in the audit log. The terms of the time of the order count, for all levels."
-        required
-      />
-    </Form>
+      {(faults) => (
+        <>
+          <Segments label="Credited to" value={to} onChange={setTo} choices={TO} />
+          {to === 'link' ? (
+            <TextField
+              label="Code of the link"
+              value={code}
+              onChange={setCode}
+              fault={faults.link_code}
+              hint="Its partner and its campaign count."
+              required
+            />
+          ) : (
+            <div class="form-row">
+              <Select
+                label="Partner"
+                value={affiliate}
+                onChange={setAffiliate}
+                fault={faults.affiliate_id}
+                choices={affiliates.map(({ id, name: text }) => ({ value: id, text }))}
+              />
+              <Select
+                label="Campaign"
+                value={campaign}
+                onChange={setCampaign}
+                fault={faults.campaign_id}
+                choices={campaigns.map(({ id, name: text }) => ({ value: id, text }))}
+              />
+            </div>
+          )}
+        </>
+      )}
+    </OrderAct>
   );
 }

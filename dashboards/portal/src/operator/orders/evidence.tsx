@@ -19,7 +19,13 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
   const { data, error, reload } = useData(
     async (signal) =>
       maySee ? await take(api.GET('/v1/conversions/{id}/explanation', { params, signal })) : undefined,
-    [conversion.id, conversion.state, conversion.status, conversion.refunded.amount],
+    [
+      conversion.id,
+      conversion.state,
+      conversion.status,
+      conversion.refunded.amount,
+      conversion.amount.amount,
+    ],
   );
   return (
     <div class="stack evidence">
@@ -68,7 +74,7 @@ function Summary({ conversion }: { conversion: Conversion }) {
       <dt>Order value</dt>
       <dd>
         <Amount money={amount} strong />
-        {Number(refunded.amount) > 0 && <>, {formatMoney(refunded)} refunded</>}
+        {Number(refunded.amount) > 0 && <>, {formatMoney(refunded)} taken off</>}
       </dd>
       <dt>Partner</dt>
       <dd>{affiliate_id === null ? 'none' : (names.get(affiliate_id) ?? affiliate_id)}</dd>

@@ -56,7 +56,14 @@ export function CouponsPage() {
     <Page
       title="Coupon codes"
       lead="An order with the code of a partner is credited to that partner, without a click."
-      actions={newCode}
+      actions={
+        <>
+          <Link class="button" to="/reports?by=coupon">
+            Orders by code
+          </Link>
+          {newCode}
+        </>
+      }
     >
       <Card>
         <div class="filters above">

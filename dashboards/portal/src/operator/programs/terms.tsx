@@ -1,12 +1,13 @@
 import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeAll } from '../../data/api.ts';
-import { useData } from '../../data/use-data.ts';
+import { useAction, useData } from '../../data/use-data.ts';
 import { formatBps, formatMoney, words, ZONE_NAME } from '../../text/format.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Status } from '../../ui/status.tsx';
 import { Table } from '../../ui/table.tsx';
 import { NewTerms } from './new-terms.tsx';
+import { customerRatesText } from './special-rates.tsx';
 
 type Terms = Schemas['Terms'];
 
@@ -33,6 +34,10 @@ export function TermsPage() {
     },
     [program.id],
   );
+  const withdraw = useAction(async (id: string) => {
+    await take(api.DELETE('/v1/terms/{id}', { params: { path: { id } } }));
+    reload();
+  });
   const names = new Map(
     [...(data?.campaigns ?? []), ...(data?.affiliates ?? [])].map(({ id, name }) => [id, name]),
   );
@@ -50,6 +55,7 @@ export function TermsPage() {
       }
     >
       <Problem error={error} onRetry={reload} />
+      <Problem error={withdraw.error} />
       {!data && error === undefined && <Loading />}
       {data && scopes.length === 0 && (
         <Card>
@@ -59,10 +65,16 @@ export function TermsPage() {
         </Card>
       )}
       {scopes.map((versions) => (
-        <Scope key={scopeKey(versions[0])} versions={versions} names={names} />
+        <Scope
+          key={scopeKey(versions[0])}
+          versions={versions}
+          names={names}
+          onWithdraw={user.role === 'operator' ? (id) => void withdraw.run(id) : undefined}
+        />
       ))}
       {isMaking && data && (
         <NewTerms
+          terms={data.terms}
           campaigns={data.campaigns}
           affiliates={data.affiliates}
           onClose={() => setMaking(false)}
@@ -91,7 +103,15 @@ function groupByScope(all: readonly Terms[]): Terms[][] {
   return [...groups.values()].toSorted((a, b) => scopeKey(a[0]).localeCompare(scopeKey(b[0])));
 }
 
-function Scope({ versions, names }: { versions: readonly Terms[]; names: ReadonlyMap<string, string> }) {
+function Scope({
+  versions,
+  names,
+  onWithdraw,
+}: {
+  versions: readonly Terms[];
+  names: ReadonlyMap<string, string>;
+  onWithdraw: ((id: string) => void) | undefined;
+}) {
   const [first] = versions;
   if (!first) return null;
   const parts = [first.affiliate_id, first.campaign_id].flatMap((id) =>
@@ -107,7 +127,7 @@ function Scope({ versions, names }: { versions: readonly Terms[]; names: Readonl
         rowKey={({ id }) => id}
         columns={[
           { title: 'Version', head: true, cell: ({ id }) => id },
-          { title: 'Valid', cell: (terms) => <InForce terms={terms} /> },
+          { title: 'Valid', cell: (terms) => <InForce terms={terms} onWithdraw={onWithdraw} /> },
           { title: 'Pays', cell: (terms) => <Pays terms={terms} /> },
           {
             title: 'Level 2 and above',
@@ -132,7 +152,13 @@ function Scope({ versions, names }: { versions: readonly Terms[]; names: Readonl
   );
 }
 
-function InForce({ terms: { valid_from, valid_to } }: { terms: Terms }) {
+function InForce({
+  terms: { id, valid_from, valid_to },
+  onWithdraw,
+}: {
+  terms: Terms;
+  onWithdraw: ((id: string) => void) | undefined;
+}) {
   const now = Date.now();
   const isOver = valid_to !== null && Date.parse(valid_to) <= now;
   const isToCome = valid_from !== null && Date.parse(valid_from) > now;
@@ -145,16 +171,30 @@ function InForce({ terms: { valid_from, valid_to } }: { terms: Terms }) {
       <span class="sub">
         <When at={valid_from} none="the beginning" /> – <When at={valid_to} none="open" /> {ZONE_NAME}
       </span>
+      {isToCome && onWithdraw && (
+        <Button label={`Withdraw ${id}`} onClick={() => onWithdraw(id)}>
+          Withdraw
+        </Button>
+      )}
     </>
   );
 }
+
+/** Where the name in the API is not a word of its own. */
+const FIELD_TEXTS: Readonly<Record<string, string>> = {
+  rate_bps: 'share',
+  fixed: 'fixed amount',
+  level_rates_bps: 'level 2 and above',
+  cookie_days: 'attribution window',
+  payout_min: 'minimum payout',
+};
 
 /** Values that these terms do not name, by where they come from. */
 function Origins({ terms: { origins } }: { terms: Terms }) {
   const sources = new Map<string, string[]>();
   for (const [field, origin] of Object.entries(origins)) {
     if (origin === 'named') continue;
-    sources.set(origin, [...(sources.get(origin) ?? []), words(field).toLowerCase()]);
+    sources.set(origin, [...(sources.get(origin) ?? []), FIELD_TEXTS[field] ?? words(field).toLowerCase()]);
   }
   if (sources.size === 0) return <>–</>;
   return (
@@ -168,20 +208,9 @@ function Origins({ terms: { origins } }: { terms: Terms }) {
   );
 }
 
-const CUSTOMERS = { new: 'new customers', returning: 'returning customers', renewal: 'renewals' } as const;
-
 /** By who bought, and by what was bought. */
 function SpecialRates({ terms: { customer_rates, item_rates } }: { terms: Terms }) {
-  const customers = (['new', 'returning', 'renewal'] as const).flatMap((kind) => {
-    const special = customer_rates[kind];
-    if (!special) return [];
-    const { rate_bps, fixed } = special;
-    const pays = [
-      ...(rate_bps === undefined ? [] : [formatBps(rate_bps)]),
-      ...(fixed ? [formatMoney(fixed)] : []),
-    ];
-    return [`${pays.join(' and ')} for ${CUSTOMERS[kind]}`];
-  });
+  const customers = customerRatesText(customer_rates);
   const items = item_rates.map(({ sku, brand, category, rate_bps }) => {
     const mark = sku ?? brand ?? category ?? '';
     return rate_bps === 0 ? `${mark} excluded` : `${formatBps(rate_bps)} for ${mark}`;
@@ -192,7 +221,7 @@ function SpecialRates({ terms: { customer_rates, item_rates } }: { terms: Terms 
       : items;
   return (
     <>
-      {customers.length > 0 && <span class="sub">{customers.join(', ')}</span>}
+      {customers !== '' && <span class="sub">{customers}</span>}
       {shown.length > 0 && <span class="sub">{shown.join(', ')}</span>}
     </>
   );

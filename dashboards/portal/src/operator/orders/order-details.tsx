@@ -1,0 +1,134 @@
+import { useState } from 'preact/hooks';
+import { useSession } from '../../app/session.tsx';
+import { api, type Schemas, take } from '../../data/api.ts';
+import { useAction, useData } from '../../data/use-data.ts';
+import { Button, Problem } from '../../ui/basics.tsx';
+import { Dialog } from '../../ui/forms.tsx';
+import { CREDITABLE, Credit } from './credit.tsx';
+import { Evidence } from './evidence.tsx';
+import type { ActProps, Amounts, Conversion } from './order-act.tsx';
+import { CancelOrder, ChangeAmount, RefundOrder, UndoRefund } from './order-changes.tsx';
+
+type Role = Schemas['User']['role'];
+
+/** By the API's rules. */
+const MAY_CHANGE: ReadonlySet<Role> = new Set(['operator', 'advertiser']);
+const MAY_REFUND: ReadonlySet<Role> = new Set([...MAY_CHANGE, 'finance']);
+type Act = 'change' | 'refund' | 'undo' | 'cancel' | 'credit';
+
+/** An order with its evidence, and what the user may do to it. */
+export function OrderDetails(props: {
+  conversion: Conversion;
+  onClose: () => void;
+  onChanged: (conversion: Conversion) => void;
+}) {
+  const { conversion, onChanged } = props;
+  const { user } = useSession();
+  const [act, setAct] = useState<Act>();
+  const confirm = useAction(async () => {
+    const params = { path: { id: conversion.id } };
+    onChanged(await take(api.POST('/v1/conversions/{id}/confirm', { params })));
+  });
+  const state = useOrder(conversion);
+  const isCredited = conversion.state === 'attributed' || conversion.state === 'partially_refunded';
+  return (
+    <Dialog title={`Order ${conversion.order_id}`} onClose={props.onClose}>
+      <div class="stack">
+        <Problem error={confirm.error} />
+        <Problem error={state.error} onRetry={state.reload} />
+        {state.data && act !== undefined && (
+          <OpenAct
+            act={act}
+            refunds={state.data.refunds}
+            conversion={conversion}
+            amounts={state.data.amounts}
+            onCancel={() => setAct(undefined)}
+            onDone={(changed) => {
+              setAct(undefined);
+              state.reload();
+              onChanged(changed);
+            }}
+          />
+        )}
+        {state.data && act === undefined && (
+          <div class="actions">
+            {actsOf(conversion, user.role, state.data).map(({ value, text }) => (
+              <Button
+                key={value}
+                kind={value === 'credit' ? 'primary' : 'plain'}
+                onClick={() => setAct(value)}
+              >
+                {text}
+              </Button>
+            ))}
+            {isCredited && conversion.status === 'pending' && user.role === 'operator' && (
+              <Button onClick={() => void confirm.run()} busy={confirm.busy}>
+                End the hold
+              </Button>
+            )}
+          </div>
+        )}
+        <Evidence conversion={conversion} />
+      </div>
+    </Dialog>
+  );
+}
+
+interface OrderState {
+  readonly amounts: Amounts;
+  /** Those that can be taken back. */
+  readonly refunds: readonly Schemas['ListedRefund'][];
+}
+
+/** What the order comes to, for the roles that change it. */
+function useOrder({ id }: Conversion) {
+  const { program, user } = useSession();
+  return useData<OrderState | undefined>(
+    async (signal) => {
+      if (!MAY_REFUND.has(user.role)) return undefined;
+      const query = { program_id: program.id, conversion_id: id, limit: '500' };
+      const [amounts, refunds] = await Promise.all([
+        take(api.GET('/v1/conversions/{id}/amounts', { params: { path: { id } }, signal })),
+        take(api.GET('/v1/refunds', { params: { query }, signal })),
+      ]);
+      return { amounts, refunds: refunds.data.filter(({ restored_at }) => restored_at === null) };
+    },
+    [id],
+  );
+}
+
+/** What the user may do to the order, in the state in which it is. */
+function actsOf(
+  conversion: Conversion,
+  role: Role,
+  { amounts, refunds }: OrderState,
+): { value: Act; text: string }[] {
+  const isCancelled = conversion.cancelled_at !== null;
+  const acts: [boolean, Act, string][] = [
+    [role === 'operator' && CREDITABLE.has(conversion.state), 'credit', 'Credit to a partner'],
+    [Number(amounts.left.amount) > 0, 'refund', 'Refund'],
+    [MAY_CHANGE.has(role) && refunds.length > 0, 'undo', 'Undo a refund'],
+    [MAY_CHANGE.has(role), 'change', 'Raise or lower'],
+    [MAY_CHANGE.has(role), 'cancel', isCancelled ? 'Restore the order' : 'Cancel the order'],
+  ];
+  return acts.filter(([may]) => may).map(([, value, text]) => ({ value, text }));
+}
+
+function OpenAct({
+  act,
+  refunds,
+  ...props
+}: ActProps & { act: Act; refunds: readonly Schemas['ListedRefund'][] }) {
+  switch (act) {
+    case 'change':
+      return <ChangeAmount {...props} />;
+    case 'refund':
+      return <RefundOrder {...props} />;
+    case 'undo':
+      return <UndoRefund {...props} refunds={refunds} />;
+    case 'cancel':
+      return <CancelOrder {...props} />;
+    case 'credit':
+      return <Credit {...props} />;
+  }
+}

@@ -1,0 +1,174 @@
+import type { Schemas } from '../../data/api.ts';
+import { bpsOf, formatBps, formatMoney, percentOf, words } from '../../text/format.ts';
+
+/** The fields of terms as text: an empty one is not named, so that its value comes from wider terms. */
+
+export type Terms = Schemas['Terms'];
+export type Inherited = Schemas['InheritedTerms'];
+
+/** Names none, where the wider terms have some. */
+const NONE = 'none';
+
+/** How a field is typed, read and shown. */
+interface Field {
+  readonly type: (value: never) => string;
+  readonly read: (text: string, currency: string) => unknown;
+  readonly show: (value: never) => string;
+}
+
+const field = <Name extends keyof Inherited>(
+  _name: Name,
+  how: {
+    type: (value: Inherited[Name]) => string;
+    read: (text: string, currency: string) => Inherited[Name];
+    show: (value: Inherited[Name]) => string;
+  },
+): Field => how;
+
+const days = { type: String, read: Number, show: (value: number) => `${value} days` };
+const word = <Word extends string>() => ({
+  type: (value: Word): string => value,
+  read: (text: string) => text as Word,
+  show: (value: Word) => words(value).toLowerCase(),
+});
+const money = {
+  type: ({ amount }: Schemas['Money']) => amount,
+  read: (amount: string, currency: string) => ({ amount, currency }),
+  show: formatMoney,
+};
+const listed = <One>(
+  separator: string,
+  one: {
+    type: (value: One) => string;
+    read: (text: string, currency: string) => One;
+    show: (value: One) => string;
+  },
+  split: RegExp,
+) => ({
+  type: (values: readonly One[]) => (values.length === 0 ? NONE : values.map(one.type).join(separator)),
+  read: (text: string, currency: string) =>
+    isNone(text)
+      ? []
+      : text
+          .split(split)
+          .filter((part) => part.trim() !== '')
+          .map((part) => one.read(part, currency)),
+  show: (values: readonly One[]) => values.map(one.show).join(', ') || NONE,
+});
+
+const TIER_LINE = /^\s*([\d.]+)\s*=\s*([\d.,]+)\s*%?\s*$/;
+const ITEM_LINE = /^\s*(sku|brand|category)\s+(.+?)\s*=\s*(\d+(?:[.,]\d+)?)\s*%?\s*$/i;
+const markOf = ({ sku, brand, category }: Terms['item_rates'][number]) =>
+  sku !== undefined ? `sku ${sku}` : brand !== undefined ? `brand ${brand}` : `category ${category}`;
+
+const FIELDS = {
+  commission_type: field('commission_type', word()),
+  rate_bps: field('rate_bps', { type: percentOf, read: bpsOf, show: formatBps }),
+  fixed: field('fixed', money),
+  // A comma may be a decimal sign: rates are separated by blanks, with or without one, or semicolons.
+  level_rates_bps: field(
+    'level_rates_bps',
+    listed('; ', { type: percentOf, read: bpsOf, show: formatBps }, /\s*;\s*|,?\s+/),
+  ),
+  fixed_within_order: field('fixed_within_order', {
+    type: String,
+    read: (text) => text === 'true',
+    show: (value) => (value ? 'at most the order' : 'whole'),
+  }),
+  tiers: field(
+    'tiers',
+    listed(
+      '\n',
+      {
+        type: ({ from, rate_bps }) => `${from.amount} = ${percentOf(rate_bps)}`,
+        read: (line, currency) => {
+          const [, amount = '', percent = ''] = TIER_LINE.exec(line) ?? [];
+          return { from: { amount, currency }, rate_bps: bpsOf(percent) };
+        },
+        show: ({ from, rate_bps }) => `${formatBps(rate_bps)} from ${formatMoney(from)}`,
+      },
+      /\n/,
+    ),
+  ),
+  tier_mode: field('tier_mode', word()),
+  recurring_months: field('recurring_months', {
+    type: String,
+    read: Number,
+    show: (months) => (months === 0 ? 'first order only' : `${months} months`),
+  }),
+  item_rates: field(
+    'item_rates',
+    listed(
+      '\n',
+      {
+        type: (rate) => `${markOf(rate)} = ${percentOf(rate.rate_bps)}`,
+        // Of a line that is none, which the form shows, the API takes nothing.
+        read: (line) => {
+          const [, mark = 'sku', name = '', percent = ''] = ITEM_LINE.exec(line) ?? [];
+          return { [mark.toLowerCase()]: name, rate_bps: bpsOf(percent) };
+        },
+        show: (rate) => `${formatBps(rate.rate_bps)} for ${markOf(rate)}`,
+      },
+      /\n/,
+    ),
+  ),
+  hold_days: field('hold_days', days),
+  cookie_days: field('cookie_days', days),
+  attribution_model: field('attribution_model', word()),
+  payout_min: field('payout_min', money),
+  payout_schedule: field('payout_schedule', word()),
+} as const;
+
+export type FieldName = keyof typeof FIELDS;
+export type Fields = Readonly<Record<FieldName, string>>;
+const FIELD_NAMES = Object.keys(FIELDS) as FieldName[];
+
+/** What a version of terms names; all empty without one. */
+export function namedFields(terms: Terms | undefined): Fields {
+  const entries = FIELD_NAMES.map((name) => {
+    const isNamed = terms !== undefined && terms.origins[name] === 'named';
+    return [name, isNamed ? FIELDS[name].type(terms[name] as never) : ''];
+  });
+  return Object.fromEntries(entries) as Fields;
+}
+
+/** The fields that are filled in, as the API takes them. `without`: those that the form does not show. */
+export function bodyOf(
+  fields: Fields,
+  currency: string,
+  without: ReadonlySet<FieldName>,
+): Partial<Pick<Terms, FieldName>> {
+  const named = FIELD_NAMES.filter((name) => fields[name].trim() !== '' && !without.has(name));
+  return Object.fromEntries(named.map((name) => [name, FIELDS[name].read(fields[name].trim(), currency)]));
+}
+
+export function showField(name: FieldName, inherited: Inherited): string {
+  return FIELDS[name].show(inherited[name] as never);
+}
+
+/** Fields that say nothing of a type of commission, or of terms for one event. */
+export function hiddenFields(type: Terms['commission_type'], event: string): ReadonlySet<FieldName> {
+  const ofRates: FieldName[] = type === 'fixed' ? ['rate_bps', 'tiers', 'tier_mode'] : [];
+  const ofAmounts: FieldName[] = type === 'percent' ? ['fixed', 'fixed_within_order'] : [];
+  // Payouts are of all events together.
+  const ofPayouts: FieldName[] = event === '' ? [] : ['payout_min', 'payout_schedule'];
+  return new Set([...ofRates, ...ofAmounts, ...ofPayouts]);
+}
+
+const LINES: Partial<Record<FieldName, RegExp>> = { tiers: TIER_LINE, item_rates: ITEM_LINE };
+
+/** What is wrong with a list as it is typed: its first line that is no rate, or levels that have two readings. */
+export function listFault(name: FieldName, text: string): string | undefined {
+  if (isNone(text)) return undefined;
+  const only = text.trim();
+  if (name === 'level_rates_bps' && /^\d+,\d+$/.test(only)) {
+    return `Has two readings: write ${only.replace(',', '.')} or ${only.replace(',', '; ')}`;
+  }
+  const form = LINES[name];
+  const line = form && text.split('\n').find((one) => one.trim() !== '' && !form.test(one));
+  return line && `Not a rate: ${line.trim()}`;
+}
+
+function isNone(text: string): boolean {
+  return text.trim().toLowerCase() === NONE;
+}
