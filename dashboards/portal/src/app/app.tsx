@@ -4,7 +4,7 @@ import { Enrolment } from '../account/enrolment.tsx';
 import { ApiProblem, api, type Schemas, setSessionToken, take, takeAll, whenSignedOut } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
 import { operatorPages } from '../operator/pages.ts';
-import { NewProgram } from '../operator/program/new-program.tsx';
+import { NewProgram } from '../operator/setup/new-program.tsx';
 import { partnerPages } from '../partner/pages.ts';
 import { Loading, Page, Problem } from '../ui/basics.tsx';
 import { findRoute, href, navigate, usePath } from './router.tsx';

@@ -9,7 +9,6 @@ import { ConversionsPage } from './orders/conversions.tsx';
 import { ImportsPage } from './orders/imports.tsx';
 import { PostbackCallsPage } from './orders/postback-calls.tsx';
 import { ReviewsPage } from './orders/reviews.tsx';
-import { ProgramPage } from './program/program.tsx';
 import { AffiliatesPage } from './programs/affiliates.tsx';
 import { CampaignsPage } from './programs/campaigns.tsx';
 import { CouponsPage } from './programs/coupons.tsx';
@@ -28,7 +27,6 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
   routes: [
     { path: '/', page: OverviewPage },
     { path: '/reports', page: ReportsPage },
-    { path: '/program', page: ProgramPage },
     { path: '/affiliates', page: AffiliatesPage },
     { path: '/campaigns', page: CampaignsPage },
     { path: '/terms', page: TermsPage },
@@ -60,7 +58,6 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     {
       title: 'Program',
       pages: [
-        { path: '/program', title: 'Program settings', roles: ['operator'] },
         { path: '/affiliates', title: 'Partners', roles: ['operator', 'finance', 'fraud'] },
         { path: '/campaigns', title: 'Campaigns', roles: ['operator'] },
         { path: '/terms', title: 'Terms', roles: ['operator', 'finance'] },

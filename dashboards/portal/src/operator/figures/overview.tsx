@@ -10,7 +10,7 @@ import { TimeChart } from '../../ui/charts.tsx';
 import { Segments } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
 import { Stat } from '../../ui/stat.tsx';
-import { SetupList } from '../program/setup-list.tsx';
+import { SetupList } from '../setup/setup-list.tsx';
 
 const EVERY_MS = 5_000;
 const METRICS = [
