@@ -28,7 +28,7 @@ export async function init(
   // What is wrong with the options is said without a database too.
   const setup = asks ? undefined : setupOf(completed(answers));
   await withLedger('afflux-init', async (ledger) => {
-    const parts = await (setup ? makeParts(ledger, setup) : byAnswers(ledger, answers));
+    const parts = await (setup ? makeParts(ledger, setup) : setUpByAnswers(ledger, answers, process));
     process.stdout.write(await describe(ledger, parts));
   });
 }
@@ -46,18 +46,26 @@ function completed(given: Answers): Answers {
   return answers;
 }
 
-/** Asks for what no option gave, and again for what is wrong. */
-async function byAnswers(ledger: Database, given: Answers): Promise<FirstParts> {
-  const terminal = createInterface({ input: process.stdin, output: process.stdout });
+/** Asks for what no option gave, and again for what is wrong. @throws OperatingError `usage` when the input ends. */
+export async function setUpByAnswers(
+  ledger: Database,
+  given: ReadonlyMap<string, string>,
+  { stdin: input, stdout: output }: { stdin: NodeJS.ReadableStream; stdout: NodeJS.WritableStream },
+): Promise<FirstParts> {
+  const terminal = createInterface({ input, output });
+  const ended = new AbortController();
+  // A question would wait for ever for an answer of an input that has ended.
+  terminal.once('close', () => ended.abort());
   const answers = new Map(given);
   async function ask({ option, text, fallback, after }: Question): Promise<void> {
     if (answers.has(option) || (after !== undefined && !answers.has(after))) return;
     const hint = fallback === undefined ? '' : ` [${fallback}]`;
-    const answer = (await terminal.question(`${text}${hint}: `)).trim() || fallback;
+    const question = terminal.question(`${text}${hint}: `, { signal: ended.signal });
+    const answer = (await question.catch(() => refuseEnd())).trim() || fallback;
     if (answer !== undefined) answers.set(option, answer);
   }
   try {
-    process.stdout.write('An empty answer takes what is in brackets, or leaves the part for later.\n\n');
+    output.write('An empty answer takes what is in brackets, or leaves the part for later.\n\n');
     for (;;) {
       for (const question of QUESTIONS) await ask(question);
       try {
@@ -65,13 +73,17 @@ async function byAnswers(ledger: Database, given: Answers): Promise<FirstParts> 
       } catch (error) {
         const wrong = error instanceof InputAtFault ? error.question : undefined;
         if (!wrong) throw error;
-        process.stdout.write(`\n${printable((error as Error).message)}\n`);
+        output.write(`\n${printable((error as Error).message)}\n`);
         answers.delete(wrong.option);
       }
     }
   } finally {
     terminal.close();
   }
+}
+
+function refuseEnd(): never {
+  throw new OperatingError('usage', 'the answers have ended before the last question: nothing was made');
 }
 
 /** An answer that cannot be taken. */

@@ -30,7 +30,7 @@ export async function addProgram(given: {
   await withLedger(NAME, async (ledger) => {
     const program = await namingOptions(OPTIONS, () =>
       inTransaction(ledger, async (tx) => {
-        const made = await createProgram(tx, given);
+        const made = await createProgram(tx, { ...given, currency: given.currency.toUpperCase() });
         const { id, name, currency, fallbackUrl, trackingDomain } = made;
         const after = { name, currency, fallback_url: fallbackUrl, tracking_domain: trackingDomain };
         const subject = formatId('program', id);

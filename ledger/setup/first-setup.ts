@@ -164,9 +164,10 @@ async function ensureProgram(
   given: NonNullable<FirstSetup['program']>,
 ): Promise<Part<Program>> {
   const name = plainText(given.name);
+  const currency = plainText(given.currency).toUpperCase();
   const known = await findProgram(tx, name);
-  if (!known) return { made: await createProgram(tx, { ...given, name }), isNew: true };
-  if (known.currency === given.currency.toUpperCase()) return { made: known, isNew: false };
+  if (!known) return { made: await createProgram(tx, { name, currency }), isNew: true };
+  if (known.currency === currency) return { made: known, isNew: false };
   throw new InputError('currency', `of the program ${known.name} is ${known.currency}, which never changes`);
 }
 
