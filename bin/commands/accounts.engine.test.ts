@@ -57,7 +57,7 @@ test('a program, its people and its keys are made, listed and ended, with the au
   const expiresAt = new Date(Date.now() + 60_000);
   await createSession(db.ledger, { userId: 1, token: 'x', expiresAt, device: '', address: '127.0.0.1' });
   expect(await afflux('users', 'disable', 'ann@x.example')).toBe('ann@x.example is disabled.\n');
-  expect(await db.ledger`select from sessions where ended_at is null`).toEqual([]);
+  expect(await db.ledger`select from sessions`).toEqual([]);
   expect(await afflux('users', 'invite', 'ann@x.example')).toBe('afflux: ann@x.example is disabled\n');
   expect(await afflux('users', 'enable', 'ann@x.example')).toBe('ann@x.example is active.\n');
 
@@ -100,7 +100,7 @@ test('a key of an affiliate needs no program beside it', async () => {
   expect(await afflux('keys', 'list')).toContain('affiliate  x  aff_1');
 });
 
-test.each([
+const FAULTS: readonly (readonly [line: string, message: string])[] = [
   ['programs add --name Shop --currency EURO', '--currency: "EURO" is not an active ISO 4217 currency code'],
   ['programs add --name Shop --currency EUR --tracking-domain a/b', '--tracking-domain: must be a host name'],
   ['programs add --name Shop --currency EUR --fallback-url x', '--fallback-url: '],
@@ -118,11 +118,15 @@ test.each([
   ['keys add --role operator --name x --scopes a:b', '--scopes: a:b is none of'],
   ['keys add --role operator --name x --expires 2001-01-01', '--expires: must be in the future'],
   ['keys revoke key_9', 'there is no key key_9'],
-])('%s is refused in words', async (line, message) => {
-  const output = await afflux(...line.split(' '));
-  expect(output).toContain(message);
-  expect(output).not.toContain(' at ');
-  expect(await db.ledger`select from audit_log`).toEqual([]);
+];
+
+test('what is wrong is refused in words, by the name of the option', { timeout: 60_000 }, async () => {
+  for (const [line, message] of FAULTS) {
+    const output = await afflux(...line.split(' '));
+    expect(output).toContain(message);
+    expect(output).not.toContain(' at ');
+    expect(await db.ledger`select from audit_log`).toEqual([]);
+  }
 });
 
 test('a taken address is refused, and an operator’s key without a program opens all', async () => {

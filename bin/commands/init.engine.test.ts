@@ -150,7 +150,7 @@ test.each(TABLES)(
 );
 
 describe('without a terminal', () => {
-  test.each([
+  const FAULTS: readonly (readonly [options: readonly string[], message: string])[] = [
     [['--program', 'Shop'], '--email: is needed'],
     [['--email', 'olga'], '--email: must be an e-mail address'],
     [['--email', 'o@x.example', '--program', 'Shop', '--currency', 'EURO'], '--currency: "EURO" is not'],
@@ -168,11 +168,17 @@ describe('without a terminal', () => {
       ['--email', 'o@x.example', '--program', 'Shop', '--partner-email', 'ann'],
       '--partner-email: must be an e-mail address',
     ],
-  ])('%j is refused by the name of the option, and nothing is made', async (options, message) => {
-    const { code, output } = await afflux('init', '--yes', ...options);
-    expect([code, output]).toEqual([1, expect.stringContaining(`afflux: ${message}`)]);
-    expect(output).not.toContain(' at ');
-    expect(await rows()).toEqual(NOTHING);
+  ];
+
+  test('what is wrong is refused by the name of the option, and nothing is made', {
+    timeout: 60_000,
+  }, async () => {
+    for (const [options, message] of FAULTS) {
+      const { code, output } = await afflux('init', '--yes', ...options);
+      expect([code, output]).toEqual([1, expect.stringContaining(`afflux: ${message}`)]);
+      expect(output).not.toContain(' at ');
+      expect(await rows()).toEqual(NOTHING);
+    }
   });
 
   test('an operator alone can be made, and the rest later', async () => {

@@ -57,12 +57,15 @@ export async function setUpByAnswers(
   // A question would wait for ever for an answer of an input that has ended.
   terminal.once('close', () => ended.abort());
   const answers = new Map(given);
+  /** Answered with nothing, and not asked again. */
+  const left = new Set<string>();
   async function ask({ option, text, fallback, after }: Question): Promise<void> {
-    if (answers.has(option) || (after !== undefined && !answers.has(after))) return;
+    if (answers.has(option) || left.has(option) || (after !== undefined && !answers.has(after))) return;
     const hint = fallback === undefined ? '' : ` [${fallback}]`;
     const question = terminal.question(`${text}${hint}: `, { signal: ended.signal });
     const answer = (await question.catch(() => refuseEnd())).trim() || fallback;
-    if (answer !== undefined) answers.set(option, answer);
+    if (answer === undefined) left.add(option);
+    else answers.set(option, answer);
   }
   try {
     output.write('An empty answer takes what is in brackets, or leaves the part for later.\n\n');
@@ -75,6 +78,7 @@ export async function setUpByAnswers(
         if (!wrong) throw error;
         output.write(`\n${printable((error as Error).message)}\n`);
         answers.delete(wrong.option);
+        left.delete(wrong.option);
       }
     }
   } finally {

@@ -17,6 +17,8 @@ export interface TestPlatform {
   /** Of a platform that was started with it. */
   readonly demo: Demo;
   readonly config: Config;
+  /** What its processes were started with. */
+  readonly env: Readonly<Record<string, string>>;
   /** The platform's output so far: mails too, as there is no mail server. */
   output(): string;
   /** Runs the command line, to its end. @throws Error with its output. */
@@ -80,6 +82,7 @@ export async function startPlatform(
       return JSON.parse(readFileSync(join(home, 'demo.json'), 'utf8')) as Demo;
     },
     config: withGeneratedSecrets(loadConfig(env)),
+    env,
     output: up.output,
     afflux,
     stop,
