@@ -37,7 +37,7 @@ test('docs/first-hour.md leads from an empty folder to a credited order', {
     const { code, output } = await runScript(script, platform.env);
     expect(code, output).toBe(0);
     expect(output).toMatch(/made {2}link {6}lnk_1 {2}http:\/\/localhost:\d+\/c\/\w+/);
-    expect(output).toContain('"outcome":"accepted"');
+    expect(output).toContain('"status":"accepted","outcome":"recorded"');
     expect(output).toMatch(/"order_id":"1001".*"state":"attributed"|"state":"attributed".*"order_id":"1001"/);
     const steps = output.slice(output.lastIndexOf('prg_1 My shop'));
     expect(steps.match(/^ {2}(missing|advised) .*$/gm)).toEqual([expect.stringContaining('A mail server')]);

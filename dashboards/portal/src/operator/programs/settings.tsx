@@ -66,13 +66,13 @@ export function SettingsPage() {
             <Card title="Orders" note="Counts for orders that are decided from now on.">
               <OrderSettings key={data.etag} {...data} onSaved={saved} />
             </Card>
-            <Card
-              title="Fraud rules"
-              note="Thresholds from which an order is reviewed or rejected; empty: no such rule. Orders that are decided already keep theirs."
-            >
-              <FraudRules key={data.etag} {...data} onSaved={saved} />
-            </Card>
           </div>
+          <Card
+            title="Fraud rules"
+            note="Thresholds from which an order is reviewed or rejected; empty: no such rule. Orders that are decided already keep theirs."
+          >
+            <FraudRules key={data.etag} {...data} onSaved={saved} />
+          </Card>
           <LinkTemplates />
         </>
       )}

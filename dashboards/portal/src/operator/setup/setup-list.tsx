@@ -34,8 +34,9 @@ export function SetupList({ setup }: { setup: Setup }) {
               of={step.done ? 'active' : step.required ? 'pending' : 'paused'}
               text={step.done ? 'Done' : step.required ? 'Missing' : 'Advised'}
             />
-            <span>{step.text}</span>
-            {!step.done && <Place of={PLACES[step.name]} />}
+            <span>
+              {step.text} {!step.done && <Place of={PLACES[step.name]} />}
+            </span>
           </li>
         ))}
       </ol>
