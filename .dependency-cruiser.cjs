@@ -59,6 +59,7 @@ const rooms = {
     payouts: ['postgres', 'access', 'programs', 'books', 'integrations'],
     decisions: ['postgres', 'access', 'programs', 'books', 'conversions', 'payouts'],
     audit: ['postgres', 'access', 'books', 'conversions', 'payouts'],
+    setup: ['postgres', 'access', 'programs', 'payouts'],
   },
   attribution: {
     '.': ['worker'],

@@ -48,7 +48,7 @@ export function sessionLimits(session: { id: bigint }): GuessLimit[] {
   return [{ of: `session ${session.id}`, ...OWN }];
 }
 
-/** Limits of tokens of the first setup: nobody guesses one, and who mistypes tries a few times. */
+/** Limits of tokens of the first setup, which are too long to be guessed; an operator who mistypes one tries a few times. */
 export function setupLimits(ip: string | null): GuessLimit[] {
   return [{ of: `setup network ${prefixOf(ip)}`, ...NETWORK }];
 }

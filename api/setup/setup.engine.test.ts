@@ -101,7 +101,7 @@ describe('the first setup', () => {
     const more = await Promise.all(Array.from({ length: 60 }, () => setUp({ token: 'x' })));
     expect(more.filter(({ status }) => status === 429).length).toBeGreaterThan(10);
     expect(await users()).toBe(0);
-    // Who has it is not kept out by whoever guesses from elsewhere.
+    // Its holder is not kept out by guesses from elsewhere.
     const headers = { 'x-forwarded-for': '203.0.113.9' };
     const elsewhere = await api.call('POST', '/v1/setup', { json: { token, ...everything }, headers });
     expect(elsewhere.status).toBe(201);
@@ -155,7 +155,7 @@ describe('the steps of a program', () => {
   const missing = ({ body }: Answer) =>
     (body.steps as { name: string; done: boolean }[]).filter(({ done }) => !done).map(({ name }) => name);
 
-  test('are told in the order in which they are done, until nothing is missing', async () => {
+  test('are listed in the order in which they are done, until nothing is missing', async () => {
     const { body: made } = await api.call('POST', '/v1/programs', {
       key: api.operatorKey,
       json: { name: 'Empty', currency: 'EUR', payout_method_hold_days: 0 },

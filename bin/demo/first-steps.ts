@@ -13,10 +13,10 @@ export async function firstSteps({ config }: { config: Config }): Promise<string
   const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'afflux-up' });
   const isSetUp = await hasOperator(ledger).finally(() => ledger.end());
   if (isSetUp) return [`The portal is at ${config.portalUrl}/portal/.`];
-  // Printed here and nowhere else: whoever reads it sets the platform up.
+  // Printed here and nowhere else: its reader sets the platform up.
   const url = setupUrl(config.portalUrl, setupToken(createSecretBox(config.dataKeys), Date.now()));
   return [
-    'Nobody can sign in yet. Set the platform up in a browser; the link is good for a day, keep it to yourself:',
+    'No user can sign in yet. Set the platform up in a browser; the link is good for a day, keep it to yourself:',
     `  ${url}`,
     'or on the command line: npx afflux init. To look around first, with invented data: npm run demo',
   ];

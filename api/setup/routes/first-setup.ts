@@ -61,7 +61,7 @@ const setupView = z
 
 const GONE = 'setup of this platform, which has an operator,';
 
-/** The first operator with the first program, by whoever reads the output of `npm start`. */
+/** The first operator with the first program, made by the reader of what `npm start` prints. */
 export function addFirstSetupRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',

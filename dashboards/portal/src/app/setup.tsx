@@ -37,7 +37,7 @@ type FieldProps = {
   readonly faults: Readonly<Record<string, string>>;
 };
 
-/** The setup of a platform that has no operator yet, for whoever reads the output of `npm start`. */
+/** The setup of a platform that has no operator yet, for the reader of what `npm start` prints. */
 export function Setup() {
   const [linked] = useState(takeToken);
   const [token, setToken] = useState(linked);
