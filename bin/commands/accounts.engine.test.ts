@@ -11,6 +11,9 @@ import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 
 /** `afflux programs`, `users` and `keys`. */
 
+/** Each command is a process, which takes seconds to start on a busy machine. */
+const MANY_COMMANDS_MS = 180_000;
+
 let db: TestLedger;
 let home: string;
 beforeEach(async () => {
@@ -35,7 +38,9 @@ async function afflux(...args: string[]): Promise<string> {
   });
 }
 
-test('a program, its people and its keys are made, listed and ended, with the audit log', async () => {
+test('a program, its people and its keys are made, listed and ended, with the audit log', {
+  timeout: MANY_COMMANDS_MS,
+}, async () => {
   expect(await afflux('programs', 'add', '--name', 'Shop', '--currency', 'eur')).toContain(
     'prg_1 Shop is made.',
   );
@@ -120,7 +125,9 @@ const FAULTS: readonly (readonly [line: string, message: string])[] = [
   ['keys revoke key_9', 'there is no key key_9'],
 ];
 
-test('what is wrong is refused in words, by the name of the option', { timeout: 60_000 }, async () => {
+test('what is wrong is refused in words, by the name of the option', {
+  timeout: MANY_COMMANDS_MS,
+}, async () => {
   for (const [line, message] of FAULTS) {
     const output = await afflux(...line.split(' '));
     expect(output).toContain(message);

@@ -10,6 +10,9 @@ import { waitFor } from '../../test/support/engines.ts';
 import { freshLedger, type TestLedger } from '../../test/support/ledger.ts';
 import { setUpByAnswers } from './init.ts';
 
+/** Each command is a process, which takes seconds to start on a busy machine. */
+const MANY_COMMANDS_MS = 180_000;
+
 let db: TestLedger;
 let home: string;
 const children: ChildProcess[] = [];
