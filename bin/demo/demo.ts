@@ -5,7 +5,9 @@ import { clickhouseServer } from '../../core/config/servers.ts';
 import { assert, OperatingError } from '../../core/errors.ts';
 import { createNetworkMatcher, parseIp } from '../../core/ip.ts';
 import { formatAmount } from '../../core/money.ts';
+import { createSecretBox } from '../../core/secret-box.ts';
 import { createLogger } from '../../core/service/log.ts';
+import { metricsToken } from '../../core/service/metrics-access.ts';
 import type { Running } from '../../core/service/service.ts';
 import { withoutPassword } from '../../core/url.ts';
 import { countConversions, countPayouts, sumCommissions } from '../../ledger/audit/counts.ts';
@@ -36,6 +38,10 @@ export async function demo(options: { clicks: number }): Promise<void> {
   await requireReady(http, config);
   const known = await openDemo(config);
   if (options.clicks === 0) {
+    await pollUntil(
+      'the collector to load the links',
+      async () => (await linksInCollector(config)) >= known.links.length,
+    );
     http.close();
     process.stdout.write(`\n${describeDemo(config, known).join('\n')}\n`);
     return;
@@ -78,6 +84,14 @@ async function openDemo(config: Config): Promise<Demo> {
     'no_demo',
     `there are programs in ${withoutPassword(config.databaseUrl)}: the demo wants a platform of its own. Start one with "npm start" on an empty AFFLUX_HOME`,
   );
+}
+
+/** How many links the collector leads on with: those that were just made are not among them at once. */
+async function linksInCollector(config: Config): Promise<number> {
+  const authorization = `Bearer ${metricsToken(createSecretBox(config.dataKeys))}`;
+  const url = `${serviceUrl(serviceNamed('collector'), config)}/metrics`;
+  const text = await (await fetch(url, { headers: { authorization } })).text();
+  return Number(/^afflux_collector_links (\d+)$/m.exec(text)?.[1] ?? 0);
 }
 
 async function requireReady(http: HttpClient, config: Config): Promise<void> {
