@@ -174,7 +174,7 @@ describe('without a terminal', () => {
   ];
 
   test('what is wrong is refused by the name of the option, and nothing is made', {
-    timeout: 60_000,
+    timeout: MANY_COMMANDS_MS,
   }, async () => {
     for (const [options, message] of FAULTS) {
       const { code, output } = await afflux('init', '--yes', ...options);
