@@ -59,6 +59,7 @@ const rooms = {
     payouts: ['postgres', 'access', 'programs', 'books', 'integrations'],
     decisions: ['postgres', 'access', 'programs', 'books', 'conversions', 'payouts'],
     audit: ['postgres', 'access', 'books', 'conversions', 'payouts'],
+    setup: ['postgres', 'access', 'programs', 'payouts'],
   },
   attribution: {
     '.': ['worker'],
@@ -80,6 +81,7 @@ const rooms = {
       'webhooks',
       'mails',
       'operations',
+      'setup',
     ],
     schemas: [],
     client: [],
@@ -93,7 +95,8 @@ const rooms = {
     reports: ['http', 'schemas', 'auth', 'orders'],
     mails: [],
     webhooks: ['http', 'schemas', 'auth', 'orders', 'programs', 'money'],
-    operations: ['http', 'schemas', 'auth', 'programs', 'reports'],
+    setup: ['http', 'schemas', 'auth'],
+    operations: ['http', 'schemas', 'auth', 'programs', 'reports', 'setup'],
   },
   bin: {
     '.': ['commands', 'supervisor', 'demo'],

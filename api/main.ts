@@ -56,6 +56,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     },
     reportsFolder,
     portalUrl: config.portalUrl,
+    sendsMails: config.mailUrl !== '',
     webhookNetworks: config.webhookNetworks,
     payoutProvider: createPayoutProvider(config),
     paymentFolder: paymentFolder(config),

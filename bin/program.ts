@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { fromProject } from '../core/config/paths.ts';
+import { ROLES, type Role } from '../ledger/access/api-keys.ts';
+import { QUESTIONS } from './commands/init-questions.ts';
 import { SERVICES } from './services.ts';
 
 /** The command line. Every command loads what it needs when it runs, so that `--help` is quick. */
@@ -18,6 +20,8 @@ Settings come from the environment and from .env in the project; .env.example li
 and NATS_URL name servers of your own; logins and certificates: "Servers of your own" in docs/operations.md.`,
     );
   addPlatformCommands(program);
+  addInitCommand(program);
+  addProgramCommands(program);
   addServiceCommands(program);
   addDemoCommand(program);
   addPayoutCommands(program);
@@ -60,6 +64,57 @@ AFFLUX_HOME/secrets.json; write it to a file that only Prometheus can read.`,
     .action(async () => (await import('./commands/metrics-token.ts')).showMetricsToken());
 }
 
+function addInitCommand(program: Command): void {
+  const init = program
+    .command('init')
+    .summary('set up a platform: the first operator, program, campaign and partner')
+    .description(
+      `Asks for what the options do not give; with --yes, or without a terminal, takes the defaults and leaves out what has
+none. Makes all of it or nothing, keeps what exists, and prints a one-time link with which the operator sets a password,
+and what is still missing. Safe to repeat. Reads DATABASE_URL, DATA_KEYS, PORTAL_URL, COLLECTOR_URL.`,
+    )
+    .option('--yes', 'ask nothing', false);
+  for (const { option, placeholder, text, fallback } of QUESTIONS) {
+    init.option(
+      `--${option} <${placeholder}>`,
+      fallback === undefined ? text : `${text}; default ${fallback}`,
+    );
+  }
+  init.action(async (given: Record<string, string | boolean>) => {
+    const answers = QUESTIONS.flatMap(({ option }) => {
+      const answer = given[option.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())];
+      return typeof answer === 'string' ? [[option, answer] as const] : [];
+    });
+    await (await import('./commands/init.ts')).init(Object.fromEntries(answers), { yes: given.yes === true });
+  });
+}
+
+function addProgramCommands(program: Command): void {
+  const programs = program
+    .command('programs')
+    .summary('affiliate programs')
+    .description('Affiliate programs.');
+  programs
+    .command('add')
+    .summary('create a program; its terms are set next')
+    .requiredOption('--name <name>', 'the name of the shop')
+    .requiredOption('--currency <code>', 'of every order, commission and payout; never changes')
+    .option('--fallback-url <url>', 'where links lead that cannot lead on')
+    .option('--tracking-domain <host>', 'host name of the links of this program')
+    .action(
+      async (given: { name: string; currency: string; fallbackUrl?: string; trackingDomain?: string }) =>
+        (await import('./commands/programs.ts')).addProgram(given),
+    );
+  programs
+    .command('list')
+    .summary('one line each')
+    .action(async () => (await import('./commands/programs.ts')).showPrograms());
+  programs
+    .command('show <id>')
+    .summary('what a program has and lacks until its first partner is paid')
+    .action(async (id: string) => (await import('./commands/programs.ts')).showProgram(id));
+}
+
 function addServiceCommands(program: Command): void {
   for (const service of SERVICES) {
     const command = program.command(service.name).summary(service.summary).description(service.help);
@@ -88,10 +143,15 @@ function addDemoCommand(program: Command): void {
     .command('demo')
     .summary('play traffic against the running platform and check that it adds up')
     .description(
-      `Plays clicks of visitors from many countries, converts a share of them by postback, some of them fraudulently,
+      `Makes the demo program where there is no other, plays clicks of visitors from many countries, converts a share of them by postback, some of them fraudulently,
 refunds, reviews, confirms and pays, and prints the trail from click to payout. Exit code 1 when it does not add up.`,
     )
-    .option('--clicks <number>', 'how many clicks to play', parseCount, 20_000)
+    .option(
+      '--clicks <number>',
+      'how many clicks to play; 0 makes the demo program alone',
+      parseClicks,
+      20_000,
+    )
     .action(async (options: { clicks: number }) => (await import('./demo/demo.ts')).demo(options));
 }
 
@@ -183,12 +243,43 @@ the loader with its stream, and the ledger from its entries up. Exit code 1 when
 function addKeyCommands(program: Command): void {
   const keys = program
     .command('keys')
-    .summary('the fingerprints of the keys of the platform and of this machine')
+    .summary('keys of the API; without a command, the fingerprints of the platform’s own keys')
     .description(
-      `Lists the keys that something was made with: of click ids, of encrypted values, of signed counts. A process that lacks one
-of them does not start. Reads DATABASE_URL, CLICK_KEYS, DATA_KEYS.`,
+      `add, list and revoke are about keys of the API. Without a command it lists the platform’s own keys that something was made
+with: of click ids, of encrypted values, of signed counts. A process that lacks one of them does not start. Reads
+DATABASE_URL, CLICK_KEYS, DATA_KEYS.`,
     )
     .action(async () => (await import('./commands/keys.ts')).showKeys());
+  keys
+    .command('add')
+    .summary('create a key of the API and print it, once')
+    .addOption(roleOption())
+    .requiredOption('--name <name>', 'what it is for')
+    .option('--program <id>', 'such as prg_1; without one an operator’s key opens every program')
+    .option('--affiliate <id>', 'such as aff_1: for the role affiliate')
+    .option('--scopes <scopes>', 'narrows it, such as conversions:read,reports:read', parseList)
+    .option('--expires <time>', 'such as 2027-01-01; by default never', parseTime)
+    .action(
+      async (given: {
+        role: Role;
+        name: string;
+        program?: string;
+        affiliate?: string;
+        scopes?: readonly string[];
+        expires?: Date;
+      }) => (await import('./commands/api-keys.ts')).addApiKey(given),
+    );
+  keys
+    .command('list')
+    .summary('the keys of the API, one line each, without what is secret of them')
+    .option('--program <id>', 'of one program only, such as prg_1')
+    .action(async (options: { program?: string }) =>
+      (await import('./commands/api-keys.ts')).showApiKeys(options),
+    );
+  keys
+    .command('revoke <id>')
+    .summary('end a key of the API, such as key_1, at once and for ever')
+    .action(async (id: string) => (await import('./commands/api-keys.ts')).revokeApiKey(id));
   keys
     .command('forget')
     .summary('let processes start without a key, once nothing that it made is needed')
@@ -269,6 +360,37 @@ and how many are left; exit code 1 when any is. Reads DATABASE_URL, CLICKHOUSE_U
 function addUserCommands(program: Command): void {
   const users = program.command('users').summary('users of the portal').description('Users of the portal.');
   users
+    .command('add')
+    .summary('create a user and print the one-time link that sets the password')
+    .requiredOption('--email <address>', 'with which the user signs in')
+    .requiredOption('--name <name>', 'of the person')
+    .addOption(roleOption())
+    .option(
+      '--program <id>',
+      'such as prg_1; without one an operator, finance or fraud user sees every program',
+    )
+    .option('--affiliate <id>', 'such as aff_1: for the role affiliate')
+    .action(
+      async (given: { email: string; name: string; role: Role; program?: string; affiliate?: string }) =>
+        (await import('./commands/users.ts')).addUser(given),
+    );
+  users
+    .command('list')
+    .summary('one line each')
+    .action(async () => (await import('./commands/users.ts')).showUsers());
+  users
+    .command('invite <email>')
+    .summary('print a new one-time link, for a user who has lost the first one or the password')
+    .action(async (email: string) => (await import('./commands/users.ts')).inviteUser(email));
+  users
+    .command('disable <email>')
+    .summary('end every session of a user and refuse new ones; its keys end too')
+    .action(async (email: string) => (await import('./commands/users.ts')).setUserStatus(email, 'disabled'));
+  users
+    .command('enable <email>')
+    .summary('let a disabled user sign in again')
+    .action(async (email: string) => (await import('./commands/users.ts')).setUserStatus(email, 'active'));
+  users
     .command('reset-second-factor <email>')
     .summary('for a user who lost the authenticator app and the recovery codes')
     .description(
@@ -308,10 +430,22 @@ printed in money. Reads DATABASE_URL, CLICKHOUSE_URL, CLICK_KEYS.`,
     );
 }
 
+function roleOption(): Option {
+  return new Option('--role <role>', 'what it may do').choices(ROLES).makeOptionMandatory();
+}
+
+function parseList(text: string): readonly string[] {
+  return text.split(',').map((part) => part.trim());
+}
+
 function parseTime(text: string): Date {
   const time = new Date(text);
   if (!Number.isNaN(time.getTime())) return time;
   throw new InvalidArgumentError('must be a time such as 2026-11-01 or 2026-11-01T12:00:00Z.');
+}
+
+function parseClicks(text: string): number {
+  return text === '0' ? 0 : parseCount(text);
 }
 
 function parseCount(text: string): number {

@@ -90,6 +90,11 @@ export async function startPlatform(options: {
     await stopAll(processes);
     throw new Error(`the platform did not come up: see ${logFile}`);
   }
+  const made = await runAfflux(['demo', '--clicks', '0'], env);
+  if (made.code !== 0) {
+    await stopAll(processes);
+    throw new Error(`the demo program was not made: ${made.output}`);
+  }
   const config = withGeneratedSecrets(loadConfig(env));
   const services = serviceUrls(config);
   return {

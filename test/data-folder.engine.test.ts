@@ -25,6 +25,7 @@ const spooled = (home: string) => readdirSync(join(home, 'collector/0/spool'));
 
 beforeAll(async () => {
   platform = await startPlatform({
+    demo: false,
     async prepare(home) {
       unpackDataFolder(home);
       spooledBefore = spooled(home);

@@ -77,6 +77,7 @@ function platformProcesses(): { pid: number; line: string; uid: number; capabili
 describe.skipIf(!isRoot)('another account of the machine', { tags: ['attack'] }, () => {
   beforeAll(async () => {
     platform = await startPlatform({
+      demo: false,
       async prepare(folder) {
         home = folder;
         // As root ran it before: every folder is root's, but for that of PostgreSQL.

@@ -79,8 +79,11 @@ test('the platform runs on them, and so do the commands', async () => {
   const platform = await startPlatform({ env: settings });
   try {
     const link = platform.demo.links[0];
-    const answer = await fetch(`${platform.collectorUrl}/c/${link?.code}`, { redirect: 'manual' });
-    expect(answer.status).toBe(302);
+    const url = `${platform.collectorUrl}/c/${link?.code}`;
+    await waitFor(async () => (await fetch(url, { redirect: 'manual' })).status === 302, {
+      deadlineMs: 10_000,
+      what: 'the link of the demo',
+    });
     expect(await platform.afflux('migrate')).toContain('0 applied');
     expect(await platform.afflux('audit')).toContain('Everything adds up.');
     expect(await platform.afflux('deadletters', 'list')).toContain('There are no dead letters.');

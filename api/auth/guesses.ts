@@ -48,6 +48,11 @@ export function sessionLimits(session: { id: bigint }): GuessLimit[] {
   return [{ of: `session ${session.id}`, ...OWN }];
 }
 
+/** Limits of tokens of the first setup, which are too long to be guessed; an operator who mistypes one tries a few times. */
+export function setupLimits(ip: string | null): GuessLimit[] {
+  return [{ of: `setup network ${prefixOf(ip)}`, ...NETWORK }];
+}
+
 /**
  * The first 24 bits of an IPv4 address, the first 64 of an IPv6 address: what one party usually has. Unknown addresses
  * are one network: hiding the address must not be a way around the limit.

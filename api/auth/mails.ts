@@ -2,7 +2,7 @@ import type { SecretBox } from '../../core/secret-box.ts';
 import { HOUR_MS, WEEK_MS } from '../../core/time.ts';
 import { passwordHashOf, type User } from '../../ledger/access/users.ts';
 import { queueMail } from '../../ledger/integrations/mails.ts';
-import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
+import type { DatabaseSql, DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import { passwordToken } from './passwords.ts';
 
 /** Mails about accounts, each in the transaction of what it tells of. */
@@ -15,19 +15,24 @@ interface MailContext {
   readonly portalUrl: string;
 }
 
-/** Mails the link by which an invited user sets a password. */
-export async function invite(
+/** The link by which a user sets a password: for a week, and for one use. */
+export async function invitationLink(
   { secretBox, portalUrl }: MailContext,
-  tx: DatabaseTransaction,
-  user: User,
-): Promise<void> {
-  const passwordHash = (await passwordHashOf(tx, user.id)) ?? null;
+  sql: DatabaseSql,
+  user: Pick<User, 'id'>,
+): Promise<string> {
+  const passwordHash = (await passwordHashOf(sql, user.id)) ?? null;
   const expiresAt = new Date(Date.now() + INVITATION_MS);
-  const token = passwordToken(secretBox, { userId: user.id, passwordHash, expiresAt });
-  await queueMail(tx, secretBox, {
+  return `${portalUrl}/set-password?token=${passwordToken(secretBox, { userId: user.id, passwordHash, expiresAt })}`;
+}
+
+/** Mails the link by which an invited user sets a password. */
+export async function invite(context: MailContext, tx: DatabaseTransaction, user: User): Promise<void> {
+  const link = await invitationLink(context, tx, user);
+  await queueMail(tx, context.secretBox, {
     to: user.email,
     subject: 'You are invited',
-    text: `Hello ${user.name},\n\nopen ${portalUrl}/set-password?token=${token} to set a password and sign in. The link is good for a week.\n`,
+    text: `Hello ${user.name},\n\nopen ${link} to set a password and sign in. The link is good for a week.\n`,
   });
 }
 

@@ -61,6 +61,8 @@ export interface ApiContext {
   readonly webhookNetworks: readonly string[];
   /** Public base URL of the portal, without a slash at its end. */
   readonly portalUrl: string;
+  /** Whether there is a mail server; without one mails are logged. */
+  readonly sendsMails: boolean;
   readonly quotas: Quotas;
   /** Where files of reports are written. */
   readonly reportsFolder: string;

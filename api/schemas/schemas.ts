@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { MAX_URL_LENGTH } from '../../core/links/macros.ts';
+import { isRateBps, MAX_RATE_BPS } from '../../core/money/rates.ts';
 import { formatAmount, parseAmount } from '../../core/money.ts';
 import { hiddenCharacter, plainText } from '../../core/text/plain-text.ts';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
@@ -120,6 +121,20 @@ export const moneyInput = z
   .transform((value, context): Money => {
     return { amountMinor: toMinor(value, context), currency: value.currency };
   });
+
+/** A rate of terms. */
+export const rateBps = z
+  .number()
+  .min(0)
+  .max(MAX_RATE_BPS)
+  .refine(isRateBps, 'must have at most two decimals: hundredths of a percent, such as 712.5')
+  .meta({ multipleOf: 0.01 });
+
+/** Longer promises are a mistake of a digit. */
+const MAX_TERMS_DAYS = 365;
+export const holdDays = z.int().min(0).max(MAX_TERMS_DAYS);
+/** Days between a click and an order. */
+export const cookieDays = z.int().min(1).max(MAX_TERMS_DAYS);
 
 /** Money in an answer. */
 export const moneyText = z

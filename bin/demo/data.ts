@@ -10,7 +10,7 @@ import { createProgram, listPrograms } from '../../ledger/programs/programs.ts';
 import { setTerms } from '../../ledger/programs/terms.ts';
 import { createPortalUsers, type PortalUsers } from './portal-users.ts';
 
-/** What the first start creates, as written to `$AFFLUX_HOME/demo.json`: ids, link codes and API keys. */
+/** What the demo creates, as written to `$AFFLUX_HOME/demo.json`: ids, link codes and API keys. */
 export interface Demo {
   readonly program: { readonly id: number; readonly name: string; readonly currency: string };
   readonly campaigns: readonly { readonly id: number; readonly name: string }[];
@@ -102,7 +102,7 @@ async function writeDemo(file: string, demo: Demo): Promise<void> {
   await rename(`${file}.new`, file);
 }
 
-function linkUrl(config: Config, code: string): string {
+export function linkUrl(config: Config, code: string): string {
   return `${config.collectorUrl}/c/${code}`;
 }
 

@@ -5,8 +5,11 @@ import { clickhouseServer } from '../../core/config/servers.ts';
 import { assert, OperatingError } from '../../core/errors.ts';
 import { createNetworkMatcher, parseIp } from '../../core/ip.ts';
 import { formatAmount } from '../../core/money.ts';
+import { createSecretBox } from '../../core/secret-box.ts';
 import { createLogger } from '../../core/service/log.ts';
+import { metricsToken } from '../../core/service/metrics-access.ts';
 import type { Running } from '../../core/service/service.ts';
+import { withoutPassword } from '../../core/url.ts';
 import { countConversions, countPayouts, sumCommissions } from '../../ledger/audit/counts.ts';
 import { connectDatabase, type Database } from '../../ledger/postgres/db.ts';
 import { connectWarehouse, type Warehouse } from '../../warehouse/clickhouse/client.ts';
@@ -17,8 +20,8 @@ import { readConfig } from '../environment.ts';
 import { SERVICES, type Service, serviceUrl } from '../services.ts';
 import { renderTable } from '../table.ts';
 import { type PlayedClicks, playClicks } from './clicks.ts';
-import { type Demo, readDemo } from './data.ts';
-import { describePortal } from './first-steps.ts';
+import { type Demo, ensureDemo } from './data.ts';
+import { describeDemo } from './first-steps.ts';
 import { prepareFixture } from './fixture.ts';
 import { createHttpClient, type HttpClient } from './http.ts';
 import { type ConversionView, listRun, type MoneyTrail, playMoney } from './money.ts';
@@ -32,14 +35,17 @@ import { pollUntil } from './poll-until.ts';
 export async function demo(options: { clicks: number }): Promise<void> {
   const config = readConfig();
   const http = createHttpClient();
-  const known = await readDemo(join(config.home, 'demo.json'));
-  if (!known) {
-    throw new OperatingError(
-      'no_demo',
-      `there is no demo program in ${config.home}: start the platform with "npm start" on an empty AFFLUX_HOME first`,
-    );
-  }
   await requireReady(http, config);
+  const known = await openDemo(config);
+  if (options.clicks === 0) {
+    await pollUntil(
+      'the collector to load the links',
+      async () => (await linksInCollector(config)) >= known.links.length,
+    );
+    http.close();
+    process.stdout.write(`\n${describeDemo(config, known).join('\n')}\n`);
+    return;
+  }
   const collector = await openCollector(config);
   const warehouse = await connectWarehouse({ ...clickhouseServer(config), name: 'afflux-demo' });
   const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'afflux-demo' });
@@ -55,7 +61,7 @@ export async function demo(options: { clicks: number }): Promise<void> {
     const violations = violationsOf(played);
     const heading = violations.length === 0 ? 'The trail, from click to payout. It adds up:' : 'The trail:';
     process.stdout.write(`\n${heading}\n${await describeTrail(played, known, ledger)}\n`);
-    process.stdout.write(`\n${describePortal(config, known).join('\n')}\n`);
+    process.stdout.write(`\n${describeDemo(config, known).join('\n')}\n`);
     if (violations.length > 0) {
       process.stderr.write(
         `\nIT DOES NOT ADD UP:\n${violations.map((violation) => `  ${violation}`).join('\n')}\n`,
@@ -67,6 +73,25 @@ export async function demo(options: { clicks: number }): Promise<void> {
     await collector.stop();
     await Promise.all([warehouse.close(), ledger.end()]);
   }
+}
+
+/** The demo program, which is made where there is no other. @throws OperatingError `no_demo`. */
+async function openDemo(config: Config): Promise<Demo> {
+  const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'afflux-demo' });
+  const demo = await ensureDemo({ ledger, config }).finally(() => ledger.end());
+  if (demo) return demo;
+  throw new OperatingError(
+    'no_demo',
+    `there are programs in ${withoutPassword(config.databaseUrl)}: the demo wants a platform of its own. Start one with "npm start" on an empty AFFLUX_HOME`,
+  );
+}
+
+/** How many links the collector leads on with: those that were just made are not among them at once. */
+async function linksInCollector(config: Config): Promise<number> {
+  const authorization = `Bearer ${metricsToken(createSecretBox(config.dataKeys))}`;
+  const url = `${serviceUrl(serviceNamed('collector'), config)}/metrics`;
+  const text = await (await fetch(url, { headers: { authorization } })).text();
+  return Number(/^afflux_collector_links (\d+)$/m.exec(text)?.[1] ?? 0);
 }
 
 async function requireReady(http: HttpClient, config: Config): Promise<void> {

@@ -1,32 +1,37 @@
 import { join } from 'node:path';
+import { setupToken, setupUrl } from '../../api/setup/token.ts';
 import type { Config } from '../../core/config/config.ts';
-import type { Logger } from '../../core/service/log.ts';
+import { createSecretBox } from '../../core/secret-box.ts';
 import { connectDatabase } from '../../ledger/postgres/db.ts';
-import { type Demo, ensureDemo, readDemo } from './data.ts';
+import { hasOperator } from '../../ledger/setup/first-setup.ts';
+import { type Demo, linkUrl, readDemo } from './data.ts';
 
-/** What `afflux up` does with its stores once they are migrated, before any service runs: the demo program. */
-export async function prepareStores(options: { config: Config; log: Logger }): Promise<void> {
-  const { config, log } = options;
-  const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'afflux-up' });
-  try {
-    const demo = await ensureDemo({ ledger, config });
-    log.debug({ program: demo?.program.name }, 'demo program');
-  } finally {
-    await ledger.end();
-  }
-}
-
-/** Lines that `afflux up` prints under its table: from a click to a commission, with the demo's link and keys. */
+/** Lines that `afflux up` prints under its table: how to set up a platform without an operator, or the demo's users. */
 export async function firstSteps({ config }: { config: Config }): Promise<string[]> {
   const demo = await readDemo(join(config.home, 'demo.json'));
-  const link = demo?.links.find(({ code }) => code === 'ann-summer');
-  if (!demo || !link) return [];
+  if (demo) return describeDemo(config, demo);
+  const ledger = await connectDatabase({ url: config.databaseUrl, max: 1, name: 'afflux-up' });
+  const isSetUp = await hasOperator(ledger).finally(() => ledger.end());
+  if (isSetUp) return [`The portal is at ${config.portalUrl}/portal/.`];
+  // Printed here and nowhere else: its reader sets the platform up.
+  const url = setupUrl(config.portalUrl, setupToken(createSecretBox(config.dataKeys), Date.now()));
+  return [
+    'No user can sign in yet. Set the platform up in a browser; the link is good for a day, keep it to yourself:',
+    `  ${url}`,
+    'or on the command line: npx afflux init. To look around first, with invented data: npm run demo',
+  ];
+}
+
+/** The demo's users and a way from a click to a commission with its link and keys. */
+export function describeDemo(config: Config, demo: Demo): string[] {
+  const link = demo.links.find(({ code }) => code === 'ann-summer');
+  if (!link) return describePortal(config, demo);
   const api = `http://localhost:${config.apiPort}`;
   return [
     ...describePortal(config, demo),
     '',
     'From a click to a commission (a click counts within two seconds, its commission follows at once):',
-    `  CLICK=$(curl -s -o /dev/null -w '%{redirect_url}' '${link.url}?sub1=hello' | sed 's/.*click_id=//')`,
+    `  CLICK=$(curl -s -o /dev/null -w '%{redirect_url}' '${linkUrl(config, link.code)}?sub1=hello' | sed 's/.*click_id=//')`,
     `  curl -s "${api}/postback?key=${demo.keys.advertiser}&order_id=order-$RANDOM&amount=120.00&currency=${demo.program.currency}&click_id=$CLICK"`,
     `  sleep 3; curl -s -H 'Authorization: Bearer ${demo.keys.affiliate}' ${api}/v1/commissions`,
     '',
@@ -35,7 +40,7 @@ export async function firstSteps({ config }: { config: Config }): Promise<string
 }
 
 /** Where the portal is, and who may sign in to the demo's. */
-export function describePortal(config: Config, { portal }: Demo): string[] {
+function describePortal(config: Config, { portal }: Demo): string[] {
   const { operator, partner } = portal;
   return [
     `The portal is at ${config.portalUrl}/portal/. Sign in as`,

@@ -6,7 +6,7 @@ import type { Logger } from '../../core/service/log.ts';
 import { withoutPassword } from '../../core/url.ts';
 import { requireServer } from '../../core/uws/self-test.ts';
 import { migrateStores } from '../commands/migrate.ts';
-import { firstSteps, prepareStores } from '../demo/first-steps.ts';
+import { firstSteps } from '../demo/first-steps.ts';
 import { readConfig } from '../environment.ts';
 import { SERVICES, serviceUrl } from '../services.ts';
 import { renderTable } from '../table.ts';
@@ -47,7 +47,6 @@ export async function up(): Promise<void> {
     if (!stop.signal.aborted) {
       const migrated = await migrateStores({ config, log });
       log.debug(migrated, 'stores are migrated');
-      await prepareStores({ config, log });
     }
     if (!stop.signal.aborted) await startServices({ config, started, stop: stop.signal });
     if (!stop.signal.aborted) {

@@ -1,6 +1,7 @@
 import { plainText } from '../../core/text/plain-text.ts';
+import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
-import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
+import { answeringInput, checkEmail, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 import type { Role } from './api-keys.ts';
 import { type Standing, standingOf } from './standing.ts';
@@ -32,12 +33,14 @@ export function normalEmail(email: string): string {
   return plainText(email).toLowerCase();
 }
 
-/** @throws InputError naming `email`, `role`, `program_id` or `affiliate_id`. */
+/** @throws InputError naming `email`, `name`, `role`, `program_id` or `affiliate_id`. */
 export async function createUser(
   sql: DatabaseSql,
   user: Pick<User, 'email' | 'name' | 'role' | 'programId' | 'affiliateId'>,
 ): Promise<User> {
   const { email, ...rest } = user;
+  checkText(rest.name, 'name', MAX_NAME_LENGTH);
+  checkEmail(normalEmail(email), 'email');
   const [created] = await answeringInput(
     sql<
       [User]

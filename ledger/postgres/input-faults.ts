@@ -1,6 +1,7 @@
 import { InputError, OperatingError } from '../../core/errors.ts';
 import { DatabaseError } from '../../core/postgres/connection.ts';
 import type { SqlParameter } from '../../core/postgres/sql.ts';
+import { MAX_EMAIL_LENGTH } from '../../core/text-limits.ts';
 
 /** What is wrong with somebody's input when a constraint of the database refuses it: the field, and what it must be. */
 const FAULTS: Readonly<Record<string, readonly [field: string, message: string]>> = {
@@ -83,6 +84,12 @@ export function checkText(value: string, field: string, max: number): void {
   if (/\p{Cc}|\p{Cs}/u.test(value)) {
     throw new InputError(field, 'must not contain control characters or broken Unicode');
   }
+}
+
+/** An e-mail address of somebody's input: that a mail to it arrives is known only once one has. */
+export function checkEmail(value: string, field: string): void {
+  checkText(value, field, MAX_EMAIL_LENGTH);
+  if (!/^[^\s@]+@[^\s@]+$/.test(value)) throw new InputError(field, 'must be an e-mail address');
 }
 
 /** The given columns of a row: what is undefined keeps its default, or its value. */

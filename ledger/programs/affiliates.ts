@@ -1,7 +1,7 @@
-import { InputError, OperatingError } from '../../core/errors.ts';
-import { MAX_EMAIL_LENGTH, MAX_NAME_LENGTH } from '../../core/text-limits.ts';
+import { OperatingError } from '../../core/errors.ts';
+import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
-import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
+import { answeringInput, checkEmail, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
 
 export const AFFILIATE_STATUSES = ['pending', 'active', 'suspended', 'terminated'] as const;
@@ -59,11 +59,7 @@ const AFFILIATE_COLUMNS = [
 function checkAffiliate(affiliate: AffiliateChanges): void {
   if (affiliate.name !== undefined) checkText(affiliate.name, 'name', MAX_NAME_LENGTH);
   if (affiliate.customerRef) checkText(affiliate.customerRef, 'customer_ref', MAX_NAME_LENGTH);
-  if (affiliate.email !== undefined) {
-    checkText(affiliate.email, 'email', MAX_EMAIL_LENGTH);
-    if (!/^[^\s@]+@[^\s@]+$/.test(affiliate.email))
-      throw new InputError('email', 'must be an e-mail address');
-  }
+  if (affiliate.email !== undefined) checkEmail(affiliate.email, 'email');
 }
 
 /** @throws InputError, also for a parent of another program or a tree deeper than 20. */

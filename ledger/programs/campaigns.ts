@@ -106,6 +106,17 @@ export async function getCampaign(sql: DatabaseSql, id: number): Promise<Campaig
   return campaign;
 }
 
+/** The oldest campaign of a program with this name. */
+export async function findCampaign(
+  sql: DatabaseSql,
+  { programId, name }: Pick<Campaign, 'programId' | 'name'>,
+): Promise<Campaign | undefined> {
+  const [campaign] = await sql<Campaign[]>`
+    select ${sql(CAMPAIGN_COLUMNS)} from campaigns
+    where program_id = ${programId} and name = ${name} order by id limit 1`;
+  return campaign;
+}
+
 /** Campaigns by id, of one program or of all. */
 export async function listCampaigns(
   sql: DatabaseSql,

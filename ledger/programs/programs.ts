@@ -172,6 +172,13 @@ export async function getProgram(sql: DatabaseSql, id: number): Promise<Program 
   return program;
 }
 
+/** The oldest program of this name. */
+export async function findProgram(sql: DatabaseSql, name: string): Promise<Program | undefined> {
+  const [program] = await sql<Program[]>`
+    select ${sql(PROGRAM_COLUMNS)} from programs where name = ${name} order by id limit 1`;
+  return program;
+}
+
 /** Programs by id. */
 export async function listPrograms(
   sql: DatabaseSql,

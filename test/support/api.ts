@@ -109,6 +109,7 @@ export async function startTestApi(
     quotas: { requestsPerMinute: 1_000_000, concurrentQueries: 4, ...quotas },
     reportsFolder: join(folder, 'reports'),
     portalUrl: 'https://portal.example',
+    sendsMails: false,
     webhookNetworks: ['127.0.0.1'],
     payoutProvider: providerIn(folder),
     paymentFolder: folder,

@@ -14,9 +14,11 @@ import { waitFor } from './engines.ts';
 export interface TestPlatform {
   readonly apiUrl: string;
   readonly collectorUrl: string;
-  /** Of a platform that was started on an empty folder. */
+  /** Of a platform that was started with it. */
   readonly demo: Demo;
   readonly config: Config;
+  /** What its processes were started with. */
+  readonly env: Readonly<Record<string, string>>;
   /** The platform's output so far: mails too, as there is no mail server. */
   output(): string;
   /** Runs the command line, to its end. @throws Error with its output. */
@@ -30,10 +32,15 @@ const STOP_MS = 30_000;
 
 /**
  * @param options.prepare Fills the data folder before the platform opens it.
+ * @param options.demo Whether it has the demo program, without traffic; default yes.
  * @param options.env More variables, such as the URLs of servers.
  */
 export async function startPlatform(
-  options: { prepare?: (home: string) => Promise<void>; env?: Readonly<Record<string, string>> } = {},
+  options: {
+    prepare?: (home: string) => Promise<void>;
+    env?: Readonly<Record<string, string>>;
+    demo?: boolean;
+  } = {},
 ): Promise<TestPlatform> {
   const home = mkdtempSync(join(tmpdir(), 'afflux-platform-'));
   await options.prepare?.(home);
@@ -46,6 +53,12 @@ export async function startPlatform(
   };
   const run = (...args: string[]) => start(args, env);
   const up = run('up');
+  async function afflux(...args: string[]): Promise<string> {
+    const { child, output } = run(...args);
+    await waitFor(() => hasEnded(child), { deadlineMs: COMMAND_MS, what: `afflux ${args.join(' ')}` });
+    if (child.exitCode !== 0) throw new Error(output());
+    return output();
+  }
   async function stop(): Promise<void> {
     up.child.kill('SIGINT');
     await waitFor(() => hasEnded(up.child), { deadlineMs: STOP_MS, what: 'the platform to end' });
@@ -57,6 +70,7 @@ export async function startPlatform(
       what: 'the platform to be up',
     });
     if (hasEnded(up.child)) throw new Error(up.output());
+    if (options.demo ?? true) await afflux('demo', '--clicks', '0');
   } catch (error) {
     await stop();
     throw error;
@@ -68,13 +82,9 @@ export async function startPlatform(
       return JSON.parse(readFileSync(join(home, 'demo.json'), 'utf8')) as Demo;
     },
     config: withGeneratedSecrets(loadConfig(env)),
+    env,
     output: up.output,
-    async afflux(...args) {
-      const { child, output } = run(...args);
-      await waitFor(() => hasEnded(child), { deadlineMs: COMMAND_MS, what: `afflux ${args.join(' ')}` });
-      if (child.exitCode !== 0) throw new Error(output());
-      return output();
-    },
+    afflux,
     stop,
   };
 }

@@ -4,7 +4,10 @@ import { extname, join, relative, sep } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fromProject } from '../../../core/config/paths.ts';
-import type { ApiServer } from '../../http/context.ts';
+import { listUsers } from '../../../ledger/access/users.ts';
+import type { Database } from '../../../ledger/postgres/db.ts';
+import { hasOperator } from '../../../ledger/setup/first-setup.ts';
+import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { Problem } from '../../http/problems.ts';
 
 /** The portal as set-up has built it: a page and its files, held in memory. */
@@ -30,8 +33,17 @@ interface PortalFile {
   readonly cacheControl: string;
 }
 
-export function addPortalRoutes(app: ApiServer): void {
+/** Of a page that was there for the first operator only. */
+const SET_UP_PAGE = `<!doctype html>
+<html lang="en">
+  <head><meta charset="utf-8" /><meta name="viewport" content="width=device-width" /><title>Afflux</title></head>
+  <body><h1>This platform is set up</h1><p><a href="/portal/">Sign in</a></p></body>
+</html>
+`;
+
+export function addPortalRoutes(app: ApiServer, { ledger }: Pick<ApiContext, 'ledger'>): void {
   const files = readFiles();
+  const firstUse = createFirstUse(ledger);
   const hidden = { config: { roles: 'public' }, schema: { hide: true } } as const;
 
   function send(request: FastifyRequest, reply: FastifyReply, file: PortalFile | undefined) {
@@ -54,6 +66,10 @@ export function addPortalRoutes(app: ApiServer): void {
   app.get('/set-password', hidden, async (request, reply) => reply.redirect(`/portal${request.url}`));
   app.get('/portal/*', hidden, async (request, reply) => {
     const path = (request.params as { '*': string })['*'];
+    if (path === '' && (await firstUse.hasNoUsers(request))) return reply.redirect('/portal/setup');
+    if (path === 'setup' && (await firstUse.isOver(request))) {
+      return reply.code(404).type('text/html; charset=utf-8').send(SET_UP_PAGE);
+    }
     // Pages are the portal's own business: whatever is no file is its one page.
     return send(
       request,
@@ -61,6 +77,30 @@ export function addPortalRoutes(app: ApiServer): void {
       files.get(path) ?? (extname(path) === '' ? files.get('index.html') : undefined),
     );
   });
+}
+
+/** Whether the platform is still to be set up; what is over stays over, and is not asked for again. */
+function createFirstUse(ledger: Database) {
+  let hasUsers = false;
+  let isSetUp = false;
+  /** Without PostgreSQL the portal is served as ever: its page says what does not answer. */
+  function unknown(request: FastifyRequest, error: unknown): true {
+    request.log.warn({ err: error }, 'cannot read whether the platform is set up');
+    return true;
+  }
+  return {
+    async hasNoUsers(request: FastifyRequest): Promise<boolean> {
+      if (!hasUsers) {
+        const read = listUsers(ledger, { limit: 1 }).then(({ rows }) => rows.length > 0);
+        hasUsers = await read.catch((error: unknown) => unknown(request, error));
+      }
+      return !hasUsers;
+    },
+    async isOver(request: FastifyRequest): Promise<boolean> {
+      isSetUp ||= await hasOperator(ledger).catch((error: unknown) => unknown(request, error));
+      return isSetUp;
+    },
+  };
 }
 
 function readFiles(): ReadonlyMap<string, PortalFile> {

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { isRateBps, MAX_RATE_BPS } from '../../../core/money/rates.ts';
 import { MAX_REFERENCE_LENGTH } from '../../../core/text-limits.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import {
@@ -32,12 +31,15 @@ import { eventName } from '../../orders/order.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
 import {
+  cookieDays,
   formatMoney,
   formatOptionalTime,
   formatTime,
+  holdDays,
   type Money,
   moneyInput,
   moneyText,
+  rateBps,
   text,
   time,
   timeText,
@@ -45,7 +47,6 @@ import {
 
 /** Levels 2 to 10. */
 const MAX_HIGHER_LEVELS = 9;
-const MAX_DAYS = 365;
 const MAX_TIERS = 10;
 const MAX_RECURRING_MONTHS = 120;
 
@@ -69,13 +70,6 @@ const FIELDS = {
 } as const satisfies Readonly<Record<string, TermsField>>;
 type FieldName = keyof typeof FIELDS;
 const FIELD_NAMES = Object.keys(FIELDS) as FieldName[];
-
-const rateBps = z
-  .number()
-  .min(0)
-  .max(MAX_RATE_BPS)
-  .refine(isRateBps, 'must have at most two decimals: hundredths of a percent, such as 712.5')
-  .meta({ multipleOf: 0.01 });
 
 const CUSTOMER_RATES =
   'Instead of rate_bps and fixed, by who bought. Where both come to nothing, such orders are not credited: rate_bps 0 for returning customers credits new ones only. renewal: later orders of a subscription, which are neither new nor returning.';
@@ -190,8 +184,8 @@ const newTerms = z.strictObject({
   fixed: moneyInput.optional(),
   fixed_within_order: z.boolean().optional(),
   level_rates_bps: z.array(rateBps).max(MAX_HIGHER_LEVELS).optional(),
-  hold_days: z.int().min(0).max(MAX_DAYS).optional(),
-  cookie_days: z.int().min(1).max(MAX_DAYS).optional(),
+  hold_days: holdDays.optional(),
+  cookie_days: cookieDays.optional(),
   attribution_model: z.enum(ATTRIBUTION_MODELS).optional(),
   payout_min: moneyInput.optional(),
   tiers: z

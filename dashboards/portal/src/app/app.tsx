@@ -4,23 +4,23 @@ import { Enrolment } from '../account/enrolment.tsx';
 import { ApiProblem, api, type Schemas, setSessionToken, take, takeAll, whenSignedOut } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
 import { operatorPages } from '../operator/pages.ts';
+import { NewProgram } from '../operator/setup/new-program.tsx';
 import { partnerPages } from '../partner/pages.ts';
 import { Loading, Page, Problem } from '../ui/basics.tsx';
 import { findRoute, href, navigate, usePath } from './router.tsx';
 import { SessionProvider } from './session.tsx';
+import { markSignedIn, mayBeSignedIn } from './session-mark.ts';
 import { RequestReset, SetPassword } from './set-password.tsx';
+import { Setup } from './setup.tsx';
 import { Shell } from './shell.tsx';
 import { Front, SignIn } from './sign-in.tsx';
 import { useTheme } from './theme.ts';
 
 const PROGRAM_KEY = 'afflux-program';
 
-/** Scripts cannot read the cookie: this marks that a session may exist. */
-const SIGNED_IN_KEY = 'afflux-signed-in';
-
 /** The signed-in user; undefined without a session. */
 async function readSession(signal: AbortSignal): Promise<Schemas['Session'] | undefined> {
-  if (localStorage.getItem(SIGNED_IN_KEY) === null) return undefined;
+  if (!mayBeSignedIn()) return undefined;
   try {
     return await take(api.GET('/v1/session', { signal }));
   } catch (error) {
@@ -36,6 +36,7 @@ function mustEnrol({ second_factor }: Schemas['Session']): boolean {
 
 export function App() {
   const path = usePath();
+  if (path === '/setup') return <Setup />;
   if (path === '/set-password') return <SetPassword />;
   if (path === '/forgotten') return <RequestReset />;
   return <WithSession />;
@@ -72,7 +73,7 @@ function WithSession() {
         note={wasSignedOut ? 'Your session has ended. Sign in to continue.' : undefined}
         onSignedIn={() => {
           setSignedOut(false);
-          localStorage.setItem(SIGNED_IN_KEY, 'yes');
+          markSignedIn();
           reload();
         }}
       />
@@ -127,10 +128,8 @@ function Portal(props: {
   if (!program) {
     return (
       <main class="alone">
-        <Page title="No programs yet">
-          <p>
-            Create one with <code>POST /v1/programs</code> (see <a href="/docs">the API</a>), then reload.
-          </p>
+        <Page title="No programs yet" lead="A program is the affiliate program of one shop.">
+          <NewProgram onMade={reload} />
         </Page>
       </main>
     );

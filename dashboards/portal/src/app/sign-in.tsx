@@ -10,14 +10,14 @@ import { Link } from './router.tsx';
 import { Mark } from './shell.tsx';
 
 /** The frame of the pages that need no sign-in. */
-export function Front(props: { title: string; children: ComponentChildren }) {
+export function Front(props: { title: string; wide?: boolean; children: ComponentChildren }) {
   const { title } = props;
   useEffect(() => {
     document.title = `${title} – Afflux`;
   }, [title]);
   return (
     <main class="front">
-      <div class="front-card">
+      <div class={props.wide ? 'front-card wide' : 'front-card'}>
         <p class="brand-name">
           <Mark />
           Afflux

@@ -10,6 +10,7 @@ import { TimeChart } from '../../ui/charts.tsx';
 import { Segments } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
 import { Stat } from '../../ui/stat.tsx';
+import { SetupList } from '../setup/setup-list.tsx';
 
 const EVERY_MS = 5_000;
 const METRICS = [
@@ -36,7 +37,10 @@ export function OverviewPage() {
       );
       const limit = String(MOST_WAITING);
       const query = { program_id, limit };
-      const [reviews, applications, unknown] = await Promise.all([
+      const [setup, reviews, applications, unknown] = await Promise.all([
+        user.role === 'operator'
+          ? take(api.GET('/v1/programs/{id}/setup', { params: { path: { id: program_id } }, signal }))
+          : undefined,
         take(api.GET('/v1/conversions', { params: { query: { ...query, state: 'review' } }, signal })),
         mayRead('affiliates', user.role)
           ? take(api.GET('/v1/affiliates', { params: { query: { ...query, status: 'pending' } }, signal }))
@@ -47,6 +51,7 @@ export function OverviewPage() {
       ]);
       return {
         trend,
+        setup,
         reviews: reviews.data.length,
         applications: applications.data.length,
         unknown: unknown.data.length,
@@ -64,7 +69,7 @@ export function OverviewPage() {
       <Problem error={error} onRetry={reload} />
       {data ? (
         <>
-          <Waiting {...data} />
+          {data.setup?.complete === false ? <SetupList setup={data.setup} /> : <Waiting {...data} />}
           <Figures trend={data.trend} />
           <Course trend={data.trend} />
         </>

@@ -1,11 +1,17 @@
 import { useState } from 'preact/hooks';
+import { navigate } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeVersion } from '../../data/api.ts';
-import { useAction, useData } from '../../data/use-data.ts';
+import { useData } from '../../data/use-data.ts';
 import { words } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
-import { Card, Loading, Page, Problem } from '../../ui/basics.tsx';
-import { Check, Form, Select, TextField } from '../../ui/forms.tsx';
+import { Button, Card, Loading, Page, Problem } from '../../ui/basics.tsx';
+import { Check, Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { NewProgram } from '../setup/new-program.tsx';
+import { SetupList } from '../setup/setup-list.tsx';
+import { General, Privacy } from './general-settings.tsx';
+import { LinkTemplates } from './link-templates.tsx';
+import { type SettingsProps, useSave } from './save-settings.ts';
 
 type Program = Schemas['Program'];
 
@@ -24,12 +30,19 @@ const MATCHES = {
   credit: 'The commission',
 } as const satisfies Record<NonNullable<Program['fingerprint_match']>, string>;
 
-/** What the program's orders are of, what of them earns, and what decides between partners. */
+/** What a program is and lacks, what of its orders earns, and what decides between partners. */
 export function SettingsPage() {
-  const { program, reload: reloadSession } = useSession();
+  const { program, user, reload: reloadSession, chooseProgram } = useSession();
+  const [isCreating, setCreating] = useState(false);
   const { data, error, reload } = useData(
-    async (signal) =>
-      await takeVersion(api.GET('/v1/programs/{id}', { params: { path: { id: program.id } }, signal })),
+    async (signal) => {
+      const params = { path: { id: program.id } };
+      const [version, setup] = await Promise.all([
+        takeVersion(api.GET('/v1/programs/{id}', { params, signal })),
+        take(api.GET('/v1/programs/{id}/setup', { params, signal })),
+      ]);
+      return { ...version, setup };
+    },
     [program.id],
   );
   const saved = () => {
@@ -40,39 +53,43 @@ export function SettingsPage() {
     <Page
       title="Program settings"
       lead="Rates are in the terms; payout protection and tax data stand beside the payouts. Each change is in the audit log."
+      actions={user.program_id === null && <Button onClick={() => setCreating(true)}>New program</Button>}
     >
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && (
-        <div class="grid">
-          <Card title="Orders" note="Counts for orders that are decided from now on.">
-            <OrderSettings key={data.etag} {...data} onSaved={saved} />
-          </Card>
+        <>
+          <SetupList setup={data.setup} />
+          <div class="grid">
+            <General key={`general ${data.etag}`} {...data} onSaved={saved} />
+            <Privacy key={`privacy ${data.etag}`} {...data} onSaved={saved} />
+            <Card title="Orders" note="Counts for orders that are decided from now on.">
+              <OrderSettings key={data.etag} {...data} onSaved={saved} />
+            </Card>
+          </div>
           <Card
             title="Fraud rules"
             note="Thresholds from which an order is reviewed or rejected; empty: no such rule. Orders that are decided already keep theirs."
           >
             <FraudRules key={data.etag} {...data} onSaved={saved} />
           </Card>
-        </div>
+          <LinkTemplates />
+        </>
+      )}
+      {isCreating && (
+        <Dialog title="New program" onClose={() => setCreating(false)}>
+          <NewProgram
+            onMade={({ id }) => {
+              setCreating(false);
+              chooseProgram(id);
+              reloadSession();
+              navigate('/');
+            }}
+          />
+        </Dialog>
       )}
     </Page>
   );
-}
-
-interface SettingsProps {
-  readonly data: Program;
-  readonly etag: string;
-  readonly onSaved: () => void;
-}
-
-/** Sends what was changed, unless somebody else has changed the program meanwhile. */
-function useSave({ data, etag, onSaved }: SettingsProps) {
-  return useAction(async (body: Partial<Program>) => {
-    const params = { path: { id: data.id }, header: { 'if-match': etag } };
-    await take(api.PATCH('/v1/programs/{id}', { params, body: body as never }));
-    onSaved();
-  });
 }
 
 function OrderSettings(props: SettingsProps) {

@@ -1,0 +1,114 @@
+import { useState } from 'preact/hooks';
+import { useSession } from '../../app/session.tsx';
+import { api, newAttempt, type Schemas, take, takeAll } from '../../data/api.ts';
+import { useAction, useData } from '../../data/use-data.ts';
+import { usePages } from '../../data/use-pages.ts';
+import { fieldProblems } from '../../text/problem-text.ts';
+import { Button, Card, Empty, Problem } from '../../ui/basics.tsx';
+import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { LandingPage } from '../../ui/landing-page.tsx';
+import { ListTable } from '../../ui/table.tsx';
+
+type Template = Schemas['LinkTemplate'];
+
+/** Landing pages that partners make links of without typing an address. */
+export function LinkTemplates() {
+  const { program } = useSession();
+  const [isCreating, setCreating] = useState(false);
+  const list = usePages(
+    (cursor, signal) =>
+      api.GET('/v1/link-templates', { params: { query: { program_id: program.id, cursor } }, signal }),
+    [program.id],
+  );
+  return (
+    <Card
+      title="Link templates"
+      note="Landing pages that partners choose from when they create links."
+      actions={<Button onClick={() => setCreating(true)}>New template</Button>}
+    >
+      <ListTable
+        label="Link templates"
+        list={list}
+        rowKey={({ id }) => id}
+        empty={<Empty title="No link templates yet">Partners type the address of a landing page.</Empty>}
+        columns={[
+          { title: 'Name', head: true, cell: ({ name }) => name },
+          { title: 'Campaign', cell: ({ campaign_id }) => campaign_id },
+          { title: 'Landing page', cell: ({ landing_url }) => <code>{landing_url}</code> },
+          { title: '', cell: (template) => <Remove template={template} onDone={list.reload} /> },
+        ]}
+      />
+      {isCreating && (
+        <NewTemplate
+          onClose={() => setCreating(false)}
+          onMade={() => {
+            setCreating(false);
+            list.reload();
+          }}
+        />
+      )}
+    </Card>
+  );
+}
+
+function Remove({ template, onDone }: { template: Template; onDone: () => void }) {
+  const { run, busy, error } = useAction(async () => {
+    await take(api.DELETE('/v1/link-templates/{id}', { params: { path: { id: template.id } } }));
+    onDone();
+  });
+  return (
+    <div class="actions">
+      <Button onClick={() => void run()} busy={busy} label={`Remove ${template.name}`}>
+        Remove
+      </Button>
+      <Problem error={error} />
+    </div>
+  );
+}
+
+function NewTemplate(props: { onClose: () => void; onMade: () => void }) {
+  const { program } = useSession();
+  const [campaign, setCampaign] = useState('');
+  const [name, setName] = useState('');
+  const [landing, setLanding] = useState('');
+  const [header] = useState(newAttempt);
+  const campaigns = useData(
+    async (signal) =>
+      await takeAll((cursor) =>
+        api.GET('/v1/campaigns', {
+          params: { query: { program_id: program.id, ...(cursor && { cursor }) } },
+          signal,
+        }),
+      ),
+    [program.id],
+  );
+  const campaign_id = campaign || (campaigns.data?.[0]?.id ?? '');
+  const { run, busy, error } = useAction(async () => {
+    const body = { campaign_id, name, landing_url: landing };
+    await take(api.POST('/v1/link-templates', { params: { header }, body }));
+    props.onMade();
+  });
+  const faults = fieldProblems(error);
+  const isShown = faults.name || faults.landing_url || faults.campaign_id;
+  return (
+    <Dialog title="New link template" onClose={props.onClose}>
+      <Problem error={campaigns.error} onRetry={campaigns.reload} />
+      <Form
+        submit="Create template"
+        busy={busy}
+        error={isShown ? undefined : error}
+        onSubmit={() => void run()}
+      >
+        <Select
+          label="Campaign"
+          value={campaign_id}
+          onChange={setCampaign}
+          fault={faults.campaign_id}
+          choices={(campaigns.data ?? []).map(({ id, name: text }) => ({ value: id, text }))}
+        />
+        <TextField label="Name" value={name} onChange={setName} fault={faults.name} required />
+        <LandingPage value={landing} onChange={setLanding} fault={faults.landing_url} />
+      </Form>
+    </Dialog>
+  );
+}
