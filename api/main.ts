@@ -61,6 +61,7 @@ export async function startApi({ config, log }: { config: Config; log: Logger })
     payoutProvider: createPayoutProvider(config),
     paymentFolder: paymentFolder(config),
     stripeWebhookSecret: config.stripeWebhookSecret,
+    payoutHour: config.payoutHour,
     collectorUrl: config.collectorUrl,
     log,
     metrics: createMetrics(),

@@ -36,6 +36,7 @@ import { addPayoutRoutes } from './money/routes/payouts.ts';
 import { addProviderNoticeRoutes } from './money/routes/provider-notices.ts';
 import { addStatementDocumentRoutes } from './money/routes/statement-documents.ts';
 import { addStatementRoutes } from './money/routes/statements.ts';
+import { addUpcomingPayoutRoutes } from './money/routes/upcoming-payouts.ts';
 import { addAuditRoutes } from './operations/routes/audit.ts';
 import { addAuditLogRoutes } from './operations/routes/audit-log.ts';
 import { addDeadLetterRoutes } from './operations/routes/dead-letters.ts';
@@ -199,6 +200,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: C
   addAffiliateTreeRoutes(app, options);
   addAffiliateProfileRoutes(app, options);
   addTaxDataRoutes(app, options);
+  addUpcomingPayoutRoutes(app, options);
   addStatementRoutes(app, options);
   addStatementDocumentRoutes(app, options);
   addEarningsRoutes(app, options);

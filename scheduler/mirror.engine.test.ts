@@ -118,6 +118,22 @@ test('names follow the ledger, also those of a transaction that was open at the 
   expect(await shown('campaign')).toEqual(['Autumn']);
 });
 
+test('an order has the sub ids of its click in the warehouse', async () => {
+  const { ledger } = books;
+  const { programId } = parties;
+  const order = { programId, orderId: 'subs', amountMinor: 1_000n, currency: 'EUR', source: 'api' } as const;
+  const { conversion } = await recordConversion(ledger, order);
+  const { click, ...decision } = decisionFor(parties, conversion.id, { outcome: 'attributed', reason: null });
+  if (!click) throw new Error('a decision of tests has a click');
+  const subs = ['one', 'twö', '', '', '5'];
+  await inTransaction(ledger, (tx) => recordDecision(tx, { ...decision, click: { ...click, subs } }));
+  await drain();
+  const { rows } = await warehouse.query(
+    `SELECT sub1, sub2, sub3, sub4, sub5 FROM conversions FINAL WHERE conversion_id = ${conversion.id}`,
+  );
+  expect(rows).toEqual([{ sub1: 'one', sub2: 'twö', sub3: '', sub4: '', sub5: '5' }]);
+});
+
 test('an order that a coupon credits has no link, and took no time from a click', async () => {
   const { ledger } = books;
   const { programId, chain } = parties;

@@ -125,7 +125,7 @@ describe.skipIf(chromium === undefined)('the setup page in a browser', () => {
     await page.getByRole('button', { name: 'Set up' }).click();
     await page.getByRole('heading', { name: 'Setup' }).waitFor();
     expect(page.url()).toBe(`${platform.apiUrl}/portal/`);
-    await page.getByText('A key with which the shop reports its orders').waitFor();
+    await page.getByText('A source or a key by which the shop reports its orders').waitFor();
     await look(page, 'overview');
 
     await fill(other);

@@ -353,6 +353,11 @@ CREATE TABLE conversions
     country LowCardinality(String) MATERIALIZED dictGet('geo', 'country', ip),
     event_name LowCardinality(String) DEFAULT 'sale',
     coupon LowCardinality(String) DEFAULT '',
+    sub1 String DEFAULT '' CODEC(ZSTD(1)),
+    sub2 String DEFAULT '' CODEC(ZSTD(1)),
+    sub3 String DEFAULT '' CODEC(ZSTD(1)),
+    sub4 String DEFAULT '' CODEC(ZSTD(1)),
+    sub5 String DEFAULT '' CODEC(ZSTD(1)),
     INDEX by_time occurred_at TYPE minmax GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(version)

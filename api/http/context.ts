@@ -71,6 +71,8 @@ export interface ApiContext {
   readonly paymentFolder: string;
   /** Signing secret of Stripe's notices; empty: disabled. */
   readonly stripeWebhookSecret: string;
+  /** UTC, from which the scheduler runs the payouts of the day; null: they are run by hand only. */
+  readonly payoutHour: number | null;
   /** Public base URL of tracking links, without a slash at its end. */
   readonly collectorUrl: string;
 }

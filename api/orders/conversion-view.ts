@@ -54,6 +54,12 @@ const REASONS_FOR_AFFILIATES: Readonly<Record<ConversionReason, SafeReason>> = {
   rejected_by_reviewer: 'rejected_by_reviewer',
 };
 
+const subField = z.string().nullable().optional().meta({
+  description:
+    'Of the click that won; null without one, and of orders decided before these were kept. For the affiliate, the operator and the fraud team.',
+});
+const SUB_FIELDS = { sub1: subField, sub2: subField, sub3: subField, sub4: subField, sub5: subField };
+
 export const conversionView = z
   .object({
     id: idText('conversion'),
@@ -87,6 +93,7 @@ export const conversionView = z
     received_at: timeText,
     decided_at: timeText.nullable(),
     click_id: z.string().nullable(),
+    ...SUB_FIELDS,
     coupon_id: idText('coupon').nullable().meta({ description: 'The coupon that credits it.' }),
     campaign_id: idText('campaign').nullable(),
     affiliate_id: idText('affiliate').nullable(),
@@ -111,6 +118,9 @@ export const conversionView = z
     description:
       'The customer, the evidence and the exact reason are for the operator and the fraud team only.',
   });
+
+/** Who may see an affiliate's own labels. */
+const SEE_SUB_IDS: ReadonlySet<Role> = new Set<Role>(['operator', 'fraud', 'affiliate']);
 
 /** Who may see the customer and the facts of a decision. */
 export const SEE_EVIDENCE: ReadonlySet<Role> = new Set<Role>(['operator', 'fraud']);
@@ -142,6 +152,7 @@ export function formatConversion(
     received_at: formatTime(conversion.receivedAt),
     decided_at: formatOptionalTime(conversion.decidedAt),
     click_id: conversion.clickId,
+    ...(SEE_SUB_IDS.has(principal.role) && subIdsOf(conversion)),
     coupon_id: formatOptionalId('coupon', conversion.couponId),
     campaign_id: formatOptionalId('campaign', conversion.campaignId),
     affiliate_id: formatOptionalId('affiliate', conversion.affiliateId),
@@ -157,6 +168,14 @@ export function formatConversion(
       evidence: conversion.evidence,
     }),
   };
+}
+
+/** sub1 to sub5 of the winning click; null where it is not known. */
+export function subIdsOf({
+  clickSubs,
+}: Pick<Conversion, 'clickSubs'>): Record<keyof typeof SUB_FIELDS, string | null> {
+  const [sub1 = null, sub2 = null, sub3 = null, sub4 = null, sub5 = null] = clickSubs ?? [];
+  return { sub1, sub2, sub3, sub4, sub5 };
 }
 
 function formatExchange(conversion: Conversion): z.output<typeof conversionView>['exchange'] {

@@ -63,10 +63,12 @@ function hostOf(url: URL): string {
   return url.hostname.replace(/^\[(.*)\]$/, '$1');
 }
 
-/** Posts a body and waits for the answer; never throws. */
-export async function post(
+/** Sends a request and waits for the answer; never throws. */
+export async function send(
   target: string,
   options: {
+    /** Default POST. */
+    method?: 'GET' | 'POST';
     body: string;
     headers: Readonly<Record<string, string>>;
     allowed: NetworkMatcher;
@@ -90,21 +92,25 @@ export async function post(
 function exchange(
   url: URL,
   {
+    method = 'POST',
     body,
     headers,
     allowed,
     timeoutMs = TIMEOUT_MS,
     resolve: resolveName = lookup,
-  }: Parameters<typeof post>[1],
+  }: Parameters<typeof send>[1],
 ): Promise<{ status: number; response: string }> {
   return new Promise((resolve, reject) => {
     const start = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const request = start(url, {
-      method: 'POST',
+      method,
       // A connection is not kept: the next delivery resolves and checks the address again.
       agent: false,
       lookup: guardedLookup(allowed, resolveName),
-      headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },
+      headers: {
+        ...headers,
+        ...(method === 'POST' && { 'content-length': String(Buffer.byteLength(body)) }),
+      },
     });
     const timer = setTimeout(() => request.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
     request.on('error', reject);

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import { ROLES } from '../../ledger/access/api-keys.ts';
 import {
+  ENDPOINT_KINDS,
+  ENDPOINT_METHODS,
   ENDPOINT_STATUSES,
   WEBHOOK_EVENT_TYPES,
   type WebhookEndpoint,
@@ -18,8 +20,16 @@ export const webhookView = z
     program_id: idText('program'),
     affiliate_id: idText('affiliate').nullable(),
     role: z.enum(ROLES).meta({ description: 'The role whose view the bodies have.' }),
-    url: z.string(),
+    kind: z.enum(ENDPOINT_KINDS),
+    url: z.string().meta({ description: 'Of an outgoing postback with macros.' }),
+    method: z.enum(ENDPOINT_METHODS),
     events: z.array(z.enum(WEBHOOK_EVENT_TYPES)).meta({ description: 'Empty: every event.' }),
+    statuses: z
+      .array(z.string())
+      .meta({ description: 'Of the conversions of an outgoing postback; empty: any.' }),
+    event_names: z
+      .array(z.string())
+      .meta({ description: 'Of the conversions of an outgoing postback; empty: any.' }),
     status: z.enum(ENDPOINT_STATUSES),
     disabled_reason: z.string().nullable(),
     failing_since: timeText.nullable().meta({ description: 'Since when every attempt has failed.' }),
@@ -33,8 +43,12 @@ export function formatWebhook(endpoint: WebhookEndpoint): z.output<typeof webhoo
     program_id: formatId('program', endpoint.programId),
     affiliate_id: formatOptionalId('affiliate', endpoint.affiliateId),
     role: endpoint.role,
+    kind: endpoint.kind,
     url: endpoint.url,
+    method: endpoint.method,
     events: endpoint.events,
+    statuses: endpoint.statuses,
+    event_names: endpoint.eventNames,
     status: endpoint.status,
     disabled_reason: endpoint.disabledReason,
     failing_since: formatOptionalTime(endpoint.failingSince),

@@ -9,19 +9,25 @@ import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import { queueMail } from '../../ledger/integrations/mails.ts';
 import {
   addDelivery,
+  addPostbackDelivery,
   claimDeliveries,
   type DueDelivery,
   disableEndpoint,
+  type Listener,
   listenersOf,
+  lockSubjects,
   recordAttempt,
   takeEvents,
+  type WebhookEvent,
 } from '../../ledger/integrations/webhook-queue.ts';
-import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
+import { type Database, type DatabaseTransaction, inTransaction } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import { decryptSigningSecret, sign } from '../auth/signed-calls.ts';
 import { formatId } from '../schemas/ids.ts';
+import { postbackBodyOf } from './outgoing-postbacks.ts';
 import { webhookBodyOf } from './webhook-bodies.ts';
-import { post, type WebhookAnswer } from './webhook-target.ts';
+import { requestOf } from './webhook-request.ts';
+import { send, type WebhookAnswer } from './webhook-target.ts';
 
 /**
  * Tells endpoints of events: each at least once. Attempts are independent of each other, so a later event can arrive first;
@@ -130,29 +136,46 @@ export function startDeliveries(options: WebhookWorkerOptions): {
 export async function fanOut({ ledger }: Pick<WebhookWorkerOptions, 'ledger'>): Promise<number> {
   return await inTransaction(ledger, async (tx) => {
     const events = await takeEvents(tx, { limit: EVENTS_AT_ONCE });
+    await lockSubjects(
+      tx,
+      events.map(({ subject }) => subject),
+    );
     for (const event of events.toSorted((a, b) => Number(a.id - b.id))) {
-      for (const { id: endpointId, role } of await listenersOf(tx, event)) {
-        const body = await webhookBodyOf(tx, event, role);
-        await addDelivery(tx, { endpointId, eventId: event.id, body });
-      }
+      for (const listener of await listenersOf(tx, event)) await deliverTo(tx, event, listener);
     }
     return events.length;
   });
 }
 
+async function deliverTo(tx: DatabaseTransaction, event: WebhookEvent, listener: Listener): Promise<void> {
+  const { id: endpointId, kind, role } = listener;
+  if (kind === 'webhook') {
+    const body = await webhookBodyOf(tx, event, role);
+    await addDelivery(tx, { endpointId, eventId: event.id, body });
+    return;
+  }
+  const body = await postbackBodyOf(tx, event, listener);
+  if (body === undefined) return;
+  // Two tests are two postbacks, whatever they say.
+  if (event.type === 'webhook.test') await addDelivery(tx, { endpointId, eventId: event.id, body });
+  else await addPostbackDelivery(tx, { endpointId, event, body });
+}
+
 async function attempt(options: WebhookWorkerOptions, delivery: DueDelivery): Promise<void> {
   const { ledger, secretBox, allowed, retryWaitsS = RETRY_WAITS_S } = options;
   const timestamp = Math.floor(Date.now() / 1_000);
-  const { messageId: id, body, url, endpointId } = delivery;
+  const { messageId: id, endpointId } = delivery;
+  const request = requestOf(delivery);
   const secrets = [delivery.secret, delivery.oldSecret].filter((secret) => secret !== null);
   const signatures = secrets.map((encrypted) =>
-    sign(decryptSigningSecret(secretBox, encrypted), { id, timestamp, body }),
+    sign(decryptSigningSecret(secretBox, encrypted), { id, timestamp, body: request.signed }),
   );
-  const answer = await post(url, {
-    body,
+  const answer = await send(request.url, {
+    method: request.method,
+    body: request.body,
     allowed,
     headers: {
-      'content-type': 'application/json',
+      ...(request.contentType !== undefined && { 'content-type': request.contentType }),
       'user-agent': 'Afflux-Webhooks/1',
       'webhook-id': id,
       'webhook-timestamp': String(timestamp),

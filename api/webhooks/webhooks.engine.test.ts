@@ -1,5 +1,3 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createNetworkMatcher } from '../../core/ip.ts';
@@ -8,49 +6,17 @@ import { createWebhookEndpoint } from '../../ledger/integrations/webhook-endpoin
 import { addTestEvent } from '../../ledger/integrations/webhook-queue.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { waitFor } from '../../test/support/engines.ts';
+import { type Receiver, startReceiver } from '../../test/support/servers/receiver.ts';
 import { newSigningSecret } from '../auth/signed-calls.ts';
-import { isCallable, post, urlFault } from './webhook-target.ts';
+import { isCallable, send, urlFault } from './webhook-target.ts';
 import { fanOut, startDeliveries, startWebhookWorker } from './webhook-worker.ts';
 
 const LOOPBACK = createNetworkMatcher(['127.0.0.1']);
 
-interface Received {
-  readonly headers: IncomingMessage['headers'];
-  readonly body: string;
-}
-
-/** A receiver on loopback whose answer each test sets. */
-async function startReceiver() {
-  const received: Received[] = [];
-  let answer = (response: ServerResponse): void => void response.writeHead(204).end();
-  const server = createServer((request, response) => {
-    let body = '';
-    request.setEncoding('utf8').on('data', (part) => {
-      body += part;
-    });
-    request.on('end', () => {
-      received.push({ headers: request.headers, body });
-      answer(response);
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`,
-    received,
-    answering(next: typeof answer) {
-      answer = next;
-    },
-    async stop() {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-}
-
 let api: TestApi;
 let tenant: Tenant;
 let tenants = 0;
-let receiver: Awaited<ReturnType<typeof startReceiver>>;
+let receiver: Receiver;
 
 beforeAll(async () => {
   api = await startTestApi();
@@ -345,7 +311,7 @@ describe('a target', { tags: ['attack'] }, () => {
       ['fd00::1'],
       [],
     ]) {
-      const answer = await post('https://rebound.example/', {
+      const answer = await send('https://rebound.example/', {
         body: '{}',
         headers,
         allowed: nothing,
@@ -357,22 +323,22 @@ describe('a target', { tags: ['attack'] }, () => {
     }
     // The same name with an allowed address: the checked address is the one that is called.
     const port = new URL(receiver.url).port;
-    const here = await post(`http://127.0.0.1:${port}/`, { body: '{}', headers, allowed: LOOPBACK });
+    const here = await send(`http://127.0.0.1:${port}/`, { body: '{}', headers, allowed: LOOPBACK });
     expect(here.status).toBe(204);
   });
 
   test('is not followed to another place, waited for, or read to the end', async () => {
-    const send = (timeoutMs = 2_000) =>
-      post(receiver.url, { body: '{}', headers, allowed: LOOPBACK, timeoutMs });
+    const ask = (timeoutMs = 2_000) =>
+      send(receiver.url, { body: '{}', headers, allowed: LOOPBACK, timeoutMs });
     receiver.answering((response) => response.writeHead(302, { location: receiver.url }).end());
-    expect(await send()).toMatchObject({ status: 302, error: 'answered 302' });
+    expect(await ask()).toMatchObject({ status: 302, error: 'answered 302' });
     expect(receiver.received).toHaveLength(1);
     receiver.answering(() => undefined);
-    expect((await send(100)).error).toBe('no answer within 100 ms');
+    expect((await ask(100)).error).toBe('no answer within 100 ms');
     receiver.answering((response) => response.writeHead(200).end('x'.repeat(10_000_000)));
-    expect((await send()).response).toHaveLength(1_000);
+    expect((await ask()).response).toHaveLength(1_000);
     receiver.answering((response) => void response.destroy());
-    expect((await send()).status).toBeUndefined();
+    expect((await ask()).status).toBeUndefined();
   });
 
   test.each([

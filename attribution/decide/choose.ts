@@ -21,6 +21,8 @@ export interface KnownClick extends ClickIdentity {
   readonly fingerprint: bigint;
   /** Bits of ClickFlag. */
   readonly flags: number;
+  /** As in {@link WinningClick}: no decision looks at them. */
+  readonly subs?: readonly string[];
 }
 
 /** The click that the conversion's click id names. */

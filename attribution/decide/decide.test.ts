@@ -59,6 +59,7 @@ function conversion(changes: Partial<ClaimedConversion> = {}): ClaimedConversion
     clickNode: null,
     clickSeq: null,
     clickIp: null,
+    clickSubs: null,
     campaignId: null,
     affiliateId: null,
     linkId: null,

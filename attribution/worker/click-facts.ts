@@ -245,7 +245,14 @@ function customerQuestion(
   return { customerId, customerEmailHash, programId, eventName, conversionId, occurredAt };
 }
 
-function clickOf({ clickTs, clickNode, clickSeq, clickIp, ...first }: FirstOrder): Subscription['click'] {
+function clickOf({
+  clickTs,
+  clickNode,
+  clickSeq,
+  clickIp,
+  clickSubs,
+  ...first
+}: FirstOrder): Subscription['click'] {
   const { linkId, campaignId, affiliateId } = first;
   return {
     ts: clickTs.getTime(),
@@ -255,6 +262,7 @@ function clickOf({ clickTs, clickNode, clickSeq, clickIp, ...first }: FirstOrder
     linkId,
     campaignId,
     affiliateId,
+    subs: clickSubs,
   };
 }
 

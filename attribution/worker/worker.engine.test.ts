@@ -95,6 +95,23 @@ describe('a batch', () => {
   });
 });
 
+test('an order has the sub ids of its click, as text that the books can hold; later ones of the customer have them too', async () => {
+  const parties = await program({ recurringMonths: 12 });
+  const subs = { sub1: 'tracker click 7', sub2: 'a\0b\r\nX: y', sub3: `${'é'.repeat(1_999)}😀` };
+  const [click] = await fixture.addClicks([subs], parties);
+  const customer = { customerId: 'subscriber' };
+  const first = await fixture.order({ clickId: idOf(click), ...customer }, parties);
+  await fixture.decideAll();
+  const later = await fixture.order(customer, parties);
+  await fixture.decideAll();
+  const kept = ['tracker click 7', 'a\ufffdb\r\nX: y', `${'é'.repeat(1_999)}\ufffd`, '', ''];
+  expect((await fixture.find(first, parties)).clickSubs).toEqual(kept);
+  expect(await fixture.find(later, parties)).toMatchObject({ state: 'attributed', clickSubs: kept });
+  const none = await fixture.order({}, parties);
+  await fixture.decideAll();
+  expect(await fixture.find(none, parties)).toMatchObject({ state: 'unattributed', clickSubs: null });
+});
+
 test('an affiliate takes no orders of others by a visitor who opted out: without a fingerprint there is no first click', {
   tags: ['attack'],
 }, async () => {

@@ -92,7 +92,7 @@ test('makes the first operator, program, terms, campaign, partner and link, once
   expect(first).toMatchObject({ code: 0 });
   expect(first.output.match(/^ {2}made /gm)).toHaveLength(6);
   expect(first.output).toMatch(/set-password\?token=usr_1\.\d{10}\.[\w-]{43}$/m);
-  expect(first.output).toContain('missing  A key with which the shop reports its orders');
+  expect(first.output).toContain('missing  A source or a key by which the shop reports its orders');
   expect(await rows()).toEqual(ALL_MADE);
   expect(
     await db.ledger`

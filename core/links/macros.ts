@@ -38,32 +38,39 @@ export const MACRO_NAMES = [
 export type MacroName = (typeof MACRO_NAMES)[number];
 
 /** A URL cut at its macros: `literals[0]`, macro 0, `literals[1]`, macro 1, …, the last literal. */
-export interface UrlTemplate {
+export interface UrlTemplate<Name extends string = MacroName> {
   readonly literals: readonly string[];
-  readonly macros: readonly MacroName[];
+  readonly macros: readonly Name[];
 }
 
 /** Long enough for any landing page, short enough that a redirect with all macros filled fits common limits. */
 export const MAX_URL_LENGTH = 2_000;
 
-const KNOWN: ReadonlySet<string> = new Set(MACRO_NAMES);
+/** Parses a landing or fallback URL. @throws InputError naming `field`. */
+export function parseUrlTemplate(url: string, field: string): UrlTemplate {
+  return parseTemplate(url, field, MACRO_NAMES);
+}
 
 /**
- * Parses a landing or fallback URL. It is validated, and sent, as the WHATWG parser of every browser makes it, not as it
+ * Parses a URL with macros of these names. It is validated, and sent, as the WHATWG parser of every browser makes it, not as it
  * is spelled: `https:///shop.test` and `HTTPS:\\shop.test` are `https://shop.test/`, an international host becomes
  * punycode, a space `%20`.
  * Refused: other schemes than http and https, credentials, control characters, an unknown macro, and a macro in scheme,
  * host or port.
  * @throws InputError naming `field`.
  */
-export function parseUrlTemplate(url: string, field: string): UrlTemplate {
+export function parseTemplate<Name extends string>(
+  url: string,
+  field: string,
+  names: readonly Name[],
+): UrlTemplate<Name> {
   if (url.length > MAX_URL_LENGTH)
     throw new InputError(field, `must not exceed ${MAX_URL_LENGTH} characters`);
   // The parser drops some of them without a word: what is read would not be what is sent.
   if (/[\p{Cc}\p{Cs}]/u.test(url)) {
     throw new InputError(field, 'must not contain control characters or broken Unicode');
   }
-  const { literals, macros } = cutAtMacros(url, field);
+  const { literals, macros } = cutAtMacros(url, field, names);
   // Each macro is a word while the URL is parsed: where the word comes to lie, there the value will.
   const mark = unusedWord(url);
   const spelled = literals.reduce((text, literal, i) => `${text}${mark}${i - 1}z${literal}`);
@@ -86,7 +93,7 @@ export function parseUrlTemplate(url: string, field: string): UrlTemplate {
 }
 
 /** The URL of a template with its macros, as it is stored and shown; parsed again it gives the same template. */
-export function templateText({ literals, macros }: UrlTemplate): string {
+export function templateText({ literals, macros }: UrlTemplate<string>): string {
   return literals.reduce((text, literal, i) => `${text}{${macros[i - 1]}}${literal}`);
 }
 
@@ -100,17 +107,21 @@ export function hostOf({ literals }: UrlTemplate): string {
   return new URL(literals[0] ?? '').hostname;
 }
 
-function cutAtMacros(url: string, field: string): UrlTemplate {
+function cutAtMacros<Name extends string>(
+  url: string,
+  field: string,
+  names: readonly Name[],
+): UrlTemplate<Name> {
   const literals: string[] = [];
-  const macros: MacroName[] = [];
+  const macros: Name[] = [];
   let rest = 0;
   for (const match of url.matchAll(/\{([^{}]*)\}/g)) {
-    const name = match[1] ?? '';
-    if (!KNOWN.has(name)) {
-      throw new InputError(field, `unknown macro {${name}}; known are ${MACRO_NAMES.join(', ')}`);
+    const name = names.find((known) => known === match[1]);
+    if (name === undefined) {
+      throw new InputError(field, `unknown macro {${match[1]}}; known are ${names.join(', ')}`);
     }
     literals.push(url.slice(rest, match.index));
-    macros.push(name as MacroName);
+    macros.push(name);
     rest = match.index + match[0].length;
   }
   literals.push(url.slice(rest));
@@ -121,7 +132,7 @@ function cutAtMacros(url: string, field: string): UrlTemplate {
 }
 
 /** Whether `{query}`, which has `=` and `&` of its own, stands where parameters do: never in a path or in a value. */
-function hasWholeQueries({ literals, macros }: UrlTemplate): boolean {
+function hasWholeQueries({ literals, macros }: UrlTemplate<string>): boolean {
   // A word for each other macro: `{query}{sub1}` is not whole.
   const url = literals.reduce((text, literal, i) => text + (macros[i - 1] === 'query' ? '{' : 'x') + literal);
   return !/[^?&]\{|\{[^&#]/.test(url) && !/^[^?#]*\{/.test(url);
@@ -136,11 +147,15 @@ function unusedWord(url: string): string {
 }
 
 /** A parsed URL cut at the marks that are left in it: `/{sub1}/..` has none. */
-function cutAtMarks(href: string, mark: string, macros: readonly MacroName[]): UrlTemplate {
+function cutAtMarks<Name extends string>(
+  href: string,
+  mark: string,
+  macros: readonly Name[],
+): UrlTemplate<Name> {
   // Every other part is the number that the mark carries.
   const parts = href.split(new RegExp(`${mark}(\\d+)z`));
   return {
     literals: parts.filter((_, i) => i % 2 === 0),
-    macros: parts.flatMap((part, i) => (i % 2 === 1 ? [macros[Number(part)] ?? 'click_id'] : [])),
+    macros: parts.flatMap((part, i) => (i % 2 === 1 ? macros.slice(Number(part), Number(part) + 1) : [])),
   };
 }

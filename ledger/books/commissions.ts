@@ -83,6 +83,9 @@ export async function lockCommissions(tx: DatabaseTransaction, conversionId: big
     where conversion_id = ${conversionId} order by id for no key update`;
 }
 
+/** A commission with the shop's id of its order. */
+export type ListedCommission = Commission & { readonly orderId: string };
+
 /** Commissions, the newest first. */
 export async function listCommissions(
   sql: DatabaseSql,
@@ -92,10 +95,12 @@ export async function listCommissions(
     conversionId?: bigint | undefined;
     state?: CommissionState | undefined;
   },
-): Promise<Page<Commission, bigint>> {
+): Promise<Page<ListedCommission, bigint>> {
   const { after = null, programId = null, affiliateId = null, conversionId = null, state = null } = request;
-  const rows = await sql<Commission[]>`
-    select ${sql(COMMISSION_COLUMNS)} from commissions
+  const rows = await sql<ListedCommission[]>`
+    select ${sql(COMMISSION_COLUMNS)},
+      (select c.order_id from conversions c where c.id = commissions.conversion_id) as order_id
+    from commissions
     where (${after}::bigint is null or id < ${after})
       and (${programId}::integer is null or program_id = ${programId})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})

@@ -11,6 +11,18 @@ export interface DayEarnings {
   readonly fromRecruitsMinor: bigint;
 }
 
+/** What the affiliate of its click has earned by each conversion, level 1, in minor units of its currency; else 0n. */
+export async function ownEarnings(
+  sql: DatabaseSql,
+  conversionIds: readonly bigint[],
+): Promise<(conversionId: bigint) => bigint> {
+  const rows = await sql<{ id: bigint; earned: bigint }[]>`
+    select conversion_id as id, sum(earned_minor)::bigint as earned from earned_commissions
+    where conversion_id = any(${[...conversionIds]}::bigint[]) and level = 1 group by 1`;
+  const earned = new Map(rows.map(({ id, earned }) => [id, earned]));
+  return (conversionId) => earned.get(conversionId) ?? 0n;
+}
+
 /** Earnings of a half-open range by day; days without any are left out. */
 export async function earningsByDay(
   sql: DatabaseSql,

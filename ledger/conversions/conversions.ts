@@ -117,6 +117,8 @@ export interface Conversion {
   readonly clickNode: number | null;
   readonly clickSeq: number | null;
   readonly clickIp: string | null;
+  /** sub1 to sub5 of the winning click; null without one, and of orders from before they were kept. */
+  readonly clickSubs: readonly string[] | null;
   readonly campaignId: number | null;
   readonly affiliateId: number | null;
   readonly linkId: number | null;
@@ -166,6 +168,7 @@ export const CONVERSION_COLUMNS = [
   'clickNode',
   'clickSeq',
   'clickIp',
+  'clickSubs',
   'campaignId',
   'affiliateId',
   'linkId',

@@ -171,6 +171,7 @@ export interface FirstOrder {
   readonly clickNode: number | null;
   readonly clickSeq: number | null;
   readonly clickIp: string | null;
+  readonly clickSubs: readonly string[] | null;
   /** Whether it is credited is not decided yet. */
   readonly inReview: boolean;
 }
@@ -205,7 +206,7 @@ type StoredFirstOrder = Omit<FirstOrder, 'clickSeq'> & {
 
 const firstOrderColumns = (sql: DatabaseSql) => sql`
   c.id as conversion_id, c.occurred_at, c.terms_id, c.campaign_id, c.affiliate_id, c.link_id, c.click_ts, c.click_node,
-  c.click_seq, host(c.click_ip) as click_ip, c.state = 'review' as in_review`;
+  c.click_seq, host(c.click_ip) as click_ip, c.click_subs, c.state = 'review' as in_review`;
 
 function placed(count: number, rows: readonly StoredFirstOrder[]): (FirstOrder | undefined)[] {
   const answers: (FirstOrder | undefined)[] = Array.from({ length: count }, () => undefined);

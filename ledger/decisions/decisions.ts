@@ -25,6 +25,8 @@ export interface WinningClick {
   readonly linkId: number | null;
   readonly campaignId: number;
   readonly affiliateId: number;
+  /** sub1 to sub5 of the click, '' where it has none; null or missing: no click is known, or it is one of before they were kept. */
+  readonly subs?: readonly string[] | null;
 }
 
 /** What attribution found. `attributed` and `review` need a click and terms; the others may have them. */
@@ -188,6 +190,7 @@ async function writeDecisions(
       link_id: credited?.linkId ?? null,
       campaign_id: credited?.campaignId ?? null,
       affiliate_id: credited?.affiliateId ?? null,
+      click_subs: credited?.subs?.map(storable) ?? null,
     };
   });
   await tx`
@@ -196,14 +199,22 @@ async function writeDecisions(
       recurring_of = d.recurring_of, coupon_id = d.coupon_id, customer_kind = d.customer_kind,
       commission_base = d.commission_base, claimed_until = null, next_attempt_at = d.next,
       click_ts = d.click_ts, click_node = d.click_node, click_seq = d.click_seq, click_ip = d.click_ip,
-      link_id = d.link_id, campaign_id = d.campaign_id, affiliate_id = d.affiliate_id
+      link_id = d.link_id, campaign_id = d.campaign_id, affiliate_id = d.affiliate_id, click_subs = d.click_subs
     from json_to_recordset(${tx.json(rows)}::json) as d (
       id bigint, state text, reason text, evidence json, at timestamptz, next timestamptz, terms_id integer,
       recurring_of bigint, coupon_id integer, customer_kind text, commission_base text, click_ts timestamptz,
       click_node integer, click_seq bigint, click_ip inet,
-      link_id integer, campaign_id integer, affiliate_id integer
+      link_id integer, campaign_id integer, affiliate_id integer, click_subs text[]
     )
     where c.id = d.id`;
+}
+
+/** Far above what trackers use, so that no visitor fills the books with the query string of a link. */
+const MAX_SUB_LENGTH = 2_000;
+
+/** A text of a query string as PostgreSQL takes it: without NUL, and without the half of a character at a cut. */
+function storable(sub: string): string {
+  return sub.slice(0, MAX_SUB_LENGTH).replaceAll('\0', '\ufffd').toWellFormed();
 }
 
 /** Who bought, as far as it is known. */

@@ -6,6 +6,7 @@ import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/pag
 export const WEBHOOK_EVENT_TYPES = [
   'conversion.created',
   'conversion.changed',
+  'conversion.confirmed',
   'conversion.paid',
   'payout.created',
   'payout.changed',
@@ -15,9 +16,22 @@ export const WEBHOOK_EVENT_TYPES = [
 ] as const;
 export type WebhookEventType = (typeof WEBHOOK_EVENT_TYPES)[number];
 
+/** What changes a conversion: all that an outgoing postback hears of. */
+export const POSTBACK_EVENT_TYPES = [
+  'conversion.changed',
+  'conversion.confirmed',
+  'conversion.paid',
+] as const;
+
+/** An outgoing postback is a URL with macros, called for the tracker of an affiliate. */
+export const ENDPOINT_KINDS = ['webhook', 'outgoing_postback'] as const;
+export type EndpointKind = (typeof ENDPOINT_KINDS)[number];
+export const ENDPOINT_METHODS = ['GET', 'POST'] as const;
+export type EndpointMethod = (typeof ENDPOINT_METHODS)[number];
+
 export const ENDPOINT_STATUSES = ['active', 'disabled'] as const;
 
-/** Where webhooks go. */
+/** Where webhooks and outgoing postbacks go. */
 export interface WebhookEndpoint {
   readonly id: number;
   readonly programId: number;
@@ -25,9 +39,16 @@ export interface WebhookEndpoint {
   readonly affiliateId: number | null;
   /** Whose eyes the bodies are written for. */
   readonly role: Role;
+  readonly kind: EndpointKind;
+  /** Of an outgoing postback with macros. */
   readonly url: string;
+  /** POST of a webhook. */
+  readonly method: EndpointMethod;
   /** Empty: every event. */
   readonly events: WebhookEventType[];
+  /** Of the conversions that an outgoing postback is called for; empty: every one. Empty of a webhook. */
+  readonly statuses: string[];
+  readonly eventNames: string[];
   readonly status: (typeof ENDPOINT_STATUSES)[number];
   readonly disabledReason: string | null;
   /** Since when every attempt has failed. */
@@ -40,8 +61,12 @@ const COLUMNS = [
   'programId',
   'affiliateId',
   'role',
+  'kind',
   'url',
+  'method',
   'events',
+  'statuses',
+  'eventNames',
   'status',
   'disabledReason',
   'failingSince',
@@ -54,12 +79,13 @@ interface Behind {
   readonly madeBy: number | null;
 }
 
+type NewEndpoint = Pick<WebhookEndpoint, 'programId' | 'affiliateId' | 'role' | 'url' | 'events'> &
+  Partial<Pick<WebhookEndpoint, 'kind' | 'method' | 'statuses' | 'eventNames'>>;
+
 /** `secret` is encrypted. @throws InputError. */
 export async function createWebhookEndpoint(
   sql: DatabaseSql,
-  endpoint: Pick<WebhookEndpoint, 'programId' | 'affiliateId' | 'role' | 'url' | 'events'> & {
-    secret: Buffer;
-  } & Behind,
+  endpoint: NewEndpoint & { secret: Buffer } & Behind,
 ): Promise<WebhookEndpoint> {
   const [created] = await answeringInput(
     sql<[WebhookEndpoint]>`
@@ -112,10 +138,14 @@ export async function disableWebhooksMadeBy(sql: DatabaseSql, keyIds: readonly n
     where made_by = any(${[...keyIds]}::integer[]) and status = 'active'`;
 }
 
+type EndpointChanges = Partial<
+  Pick<WebhookEndpoint, 'url' | 'method' | 'events' | 'statuses' | 'eventNames' | 'status'> & Behind
+>;
+
 /** Changes the given columns; making it active again forgets why it was disabled. */
 export async function updateWebhookEndpoint(
   sql: DatabaseSql,
-  options: { id: number; changes: Partial<Pick<WebhookEndpoint, 'url' | 'events' | 'status'> & Behind> },
+  options: { id: number; changes: EndpointChanges },
 ): Promise<WebhookEndpoint | undefined> {
   const given = givenColumns(options.changes);
   if (options.changes.status === 'active') Object.assign(given, { disabledReason: null, failingSince: null });

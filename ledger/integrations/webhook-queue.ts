@@ -1,7 +1,7 @@
 import { keptText } from '../../core/secret-forms.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
-import type { WebhookEndpoint, WebhookEventType } from './webhook-endpoints.ts';
+import type { EndpointKind, EndpointMethod, WebhookEndpoint, WebhookEventType } from './webhook-endpoints.ts';
 
 /** Something that happened, written by a trigger in the transaction in which it did. */
 export interface WebhookEvent {
@@ -17,7 +17,7 @@ export interface WebhookEvent {
   readonly at: Date;
 }
 
-export const DELIVERY_STATES = ['pending', 'delivered', 'dead'] as const;
+export const DELIVERY_STATES = ['pending', 'delivered', 'dead', 'superseded'] as const;
 export type DeliveryState = (typeof DELIVERY_STATES)[number];
 
 /** An event on its way to an endpoint. */
@@ -27,6 +27,10 @@ export interface WebhookDelivery {
   readonly messageId: string;
   readonly type: WebhookEventType;
   readonly subject: string;
+  readonly kind: EndpointKind;
+  readonly method: EndpointMethod;
+  readonly url: string;
+  /** JSON: the message; of an outgoing postback the values of the macros. */
   readonly body: string;
   readonly state: DeliveryState;
   readonly attempts: number;
@@ -79,14 +83,25 @@ export async function takeEvents(
     returning id, message_id, type, program_id, affiliate_id, endpoint_id, subject, at`;
 }
 
+/**
+ * Lets no other transaction write deliveries of these subjects until this one ends: what an endpoint receives last of a
+ * conversion is what was true last.
+ */
+export async function lockSubjects(tx: DatabaseTransaction, subjects: readonly string[]): Promise<void> {
+  await tx`
+    select pg_advisory_xact_lock(key) from (
+      select distinct hashtextextended('webhooks of ' || subject, 0) as key
+      from unnest(${[...subjects]}::text[]) as s (subject) order by key
+    ) keys`;
+}
+
+export type Listener = Pick<WebhookEndpoint, 'id' | 'role' | 'kind' | 'statuses' | 'eventNames'>;
+
 /** The active endpoints that receive an event. */
-export async function listenersOf(
-  sql: DatabaseSql,
-  event: WebhookEvent,
-): Promise<Pick<WebhookEndpoint, 'id' | 'role'>[]> {
+export async function listenersOf(sql: DatabaseSql, event: WebhookEvent): Promise<Listener[]> {
   const { programId, affiliateId, endpointId, type } = event;
-  return await sql<Pick<WebhookEndpoint, 'id' | 'role'>[]>`
-    select id, role from webhook_endpoints
+  return await sql<Listener[]>`
+    select id, role, kind, statuses, event_names from webhook_endpoints
     where program_id = ${programId} and status = 'active'
       and (${endpointId}::integer is null or id = ${endpointId})
       and (affiliate_id is null or affiliate_id = ${affiliateId})
@@ -104,10 +119,40 @@ export async function addDelivery(
     on conflict (endpoint_id, event_id) do nothing`;
 }
 
+/**
+ * Adds what an outgoing postback says of a conversion, unless that is what it said last. It takes the place of what has not
+ * been delivered yet: a tracker goes by what came last, and an attempt that was made again would come after a later change.
+ * It waits for the end of an attempt that is under way.
+ */
+export async function addPostbackDelivery(
+  tx: DatabaseTransaction,
+  delivery: { endpointId: number; event: WebhookEvent; body: string },
+): Promise<void> {
+  const { endpointId, event, body } = delivery;
+  const { id: eventId, subject } = event;
+  await tx`
+    with earlier as (
+      select d.id, d.body, d.state, d.claimed_until from webhook_deliveries d join webhook_events v on v.id = d.event_id
+      where d.endpoint_id = ${endpointId} and v.subject = ${subject}
+      for no key update of d
+    ), is_new as (
+      select coalesce((select max(claimed_until) from earlier where state = 'pending'), clock_timestamp()) as not_before
+      where ${body} is distinct from (select body from earlier order by id desc limit 1)
+    ), replaced as (
+      update webhook_deliveries d set state = 'superseded', done_at = clock_timestamp() from earlier e, is_new
+      where d.id = e.id and e.state in ('pending', 'dead')
+    )
+    insert into webhook_deliveries (endpoint_id, event_id, body, next_attempt_at)
+    select ${endpointId}, ${eventId}, ${body}, greatest(not_before, clock_timestamp()) from is_new
+    on conflict (endpoint_id, event_id) do nothing`;
+}
+
 /** A delivery to be attempted now, with where it goes. */
 export interface DueDelivery {
   readonly id: bigint;
   readonly endpointId: number;
+  readonly kind: EndpointKind;
+  readonly method: EndpointMethod;
   readonly url: string;
   readonly messageId: string;
   readonly body: string;
@@ -160,13 +205,14 @@ export async function claimDeliveries(sql: DatabaseSql, limits: ClaimLimits): Pr
       update webhook_deliveries d set claimed_until = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
       where d.id in (
         select w.id from webhook_deliveries w join ranked r on r.id = w.id
-        where r.rank <= case when r.is_failing then ${failing}::bigint else ${healthy}::bigint end
+        where r.rank <= case when r.is_failing then ${failing}::bigint else ${healthy}::bigint end and w.state = 'pending'
           and (w.claimed_until is null or w.claimed_until <= clock_timestamp())
         for no key update of w skip locked
       )
       returning d.*
     )
-    select c.id, c.endpoint_id, e.url, v.message_id, c.body, c.attempts, e.secret, e.failing_since is not null as is_failing,
+    select c.id, c.endpoint_id, e.kind, e.method, e.url, v.message_id, c.body, c.attempts, e.secret,
+      e.failing_since is not null as is_failing,
       case when e.old_secret_until > clock_timestamp() then e.old_secret end as old_secret
     from claimed c join webhook_endpoints e on e.id = c.endpoint_id join webhook_events v on v.id = c.event_id
     order by c.id`;
@@ -180,7 +226,10 @@ function kept(text: string | null, maxLength: number): string | null {
   return text === null ? null : keptText(text, maxLength);
 }
 
-/** Writes down an attempt and what follows from it: done, another attempt at `nextAttemptAt`, or given up. */
+/**
+ * Writes down an attempt and what follows from it: done, another attempt at `nextAttemptAt`, or given up. What was superseded
+ * meanwhile stays so, unless it has arrived.
+ */
 export async function recordAttempt(
   tx: DatabaseTransaction,
   attempt: Omit<WebhookAttempt, 'at'> & {
@@ -199,7 +248,8 @@ export async function recordAttempt(
   await tx`
     with done as (
       update webhook_deliveries set attempts = attempts + 1, last_status = ${status}, last_error = ${error},
-        state = ${state}, claimed_until = null, next_attempt_at = coalesce(${nextAttemptAt}::timestamptz, next_attempt_at),
+        state = case when state = 'superseded' and ${state} <> 'delivered' then state else ${state} end,
+        claimed_until = null, next_attempt_at = coalesce(${nextAttemptAt}::timestamptz, next_attempt_at),
         done_at = case when ${state} = 'pending' then null else clock_timestamp() end
       where id = ${deliveryId} returning endpoint_id
     )
@@ -225,8 +275,8 @@ export async function disableEndpoint(
 }
 
 const DELIVERY_COLUMNS = (sql: DatabaseSql) => sql`
-  d.id, d.endpoint_id, v.message_id, v.type, v.subject, d.body, d.state, d.attempts, d.next_attempt_at, d.last_status,
-  d.last_error, d.created_at, d.done_at`;
+  d.id, d.endpoint_id, v.message_id, v.type, v.subject, e.kind, e.method, e.url, d.body, d.state, d.attempts,
+  d.next_attempt_at, d.last_status, d.last_error, d.created_at, d.done_at`;
 
 /** Deliveries to one endpoint, the newest first. */
 export async function listDeliveries(
@@ -236,6 +286,7 @@ export async function listDeliveries(
   const { after = null, endpointId, state = null } = request;
   const rows = await sql<WebhookDelivery[]>`
     select ${DELIVERY_COLUMNS(sql)} from webhook_deliveries d join webhook_events v on v.id = d.event_id
+      join webhook_endpoints e on e.id = d.endpoint_id
     where d.endpoint_id = ${endpointId}
       and (${after}::bigint is null or d.id < ${after})
       and (${state}::text is null or d.state = ${state})
@@ -246,6 +297,7 @@ export async function listDeliveries(
 export async function getDelivery(sql: DatabaseSql, id: bigint): Promise<WebhookDelivery | undefined> {
   const [delivery] = await sql<WebhookDelivery[]>`
     select ${DELIVERY_COLUMNS(sql)} from webhook_deliveries d join webhook_events v on v.id = d.event_id
+      join webhook_endpoints e on e.id = d.endpoint_id
     where d.id = ${id}`;
   return delivery;
 }

@@ -81,6 +81,14 @@ export interface PayoutItem {
   readonly amountMinor: bigint;
 }
 
+/** An item with what it pays; null of a rest and of adjustments. */
+export type ListedPayoutItem = PayoutItem & {
+  readonly conversionId: bigint | null;
+  /** The shop's id of the order. */
+  readonly orderId: string | null;
+  readonly level: number | null;
+};
+
 export async function getPayout(sql: DatabaseSql, id: bigint): Promise<Payout | undefined> {
   const [payout] = await sql<Payout[]>`select ${sql(PAYOUT_COLUMNS)} from payouts where id = ${id}`;
   return payout;
@@ -107,10 +115,11 @@ export async function listPayouts(
 }
 
 /** Every item of a payout, by id. */
-export async function listPayoutItems(sql: DatabaseSql, payoutId: bigint): Promise<PayoutItem[]> {
-  return await sql<PayoutItem[]>`
-    select id, payout_id, kind, commission_id, amount_minor from payout_items
-    where payout_id = ${payoutId} order by id`;
+export async function listPayoutItems(sql: DatabaseSql, payoutId: bigint): Promise<ListedPayoutItem[]> {
+  return await sql<ListedPayoutItem[]>`
+    select i.id, i.payout_id, i.kind, i.commission_id, i.amount_minor, m.conversion_id, c.order_id, m.level
+    from payout_items i left join commissions m on m.id = i.commission_id left join conversions c on c.id = m.conversion_id
+    where i.payout_id = ${payoutId} order by i.id`;
 }
 
 /** What a journal moves for an item: a commission, the debt of one that is netted, or a rest or adjustments, which are of none. */

@@ -25,6 +25,8 @@ export interface ConversionFacts {
   readonly receivedAt: Date;
   /** Null where it was credited without a click: it took no time from a click to the order. */
   readonly clickTs: Date | null;
+  /** sub1 to sub5 of the winning click. */
+  readonly clickSubs: readonly string[] | null;
   /** Of the winning click, else of the order. */
   readonly ip: string | null;
   /** 64 unsigned bits. */
@@ -64,7 +66,7 @@ async function readFacts(
   const rows = await sql<Omit<ConversionFacts, 'version'>[]>`
     select id, program_id, campaign_id, affiliate_id, link_id, ${mirroredState(sql)} as state, reason, event_name,
       ${couponCode(sql)} as coupon, currency, amount_minor, refunded_minor, commission_minor, own_commission_minor, occurred_at, received_at,
-      case when click_node is not null then click_ts end as click_ts, host(coalesce(click_ip, ip)) as ip, fingerprint
+      case when click_node is not null then click_ts end as click_ts, click_subs, host(coalesce(click_ip, ip)) as ip, fingerprint
     from conversions c cross join lateral ${commissionSums(sql)} where id = any(${ids}::bigint[]) order by id`;
   return rows.map((row) => ({
     ...row,

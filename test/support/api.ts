@@ -114,6 +114,7 @@ export async function startTestApi(
     payoutProvider: providerIn(folder),
     paymentFolder: folder,
     stripeWebhookSecret: 'whsec_test',
+    payoutHour: 5,
     collectorUrl: 'https://go.example',
     log: createLogger({ name: 'api', level: 'debug', write: (line) => void logLines.push(line) }),
     metrics: new Registry(),
@@ -188,6 +189,7 @@ export async function decideConversion(
     outcome: 'attributed' | 'review';
     evidence?: object;
     paidOutside?: boolean;
+    subs?: readonly string[];
   },
 ): Promise<bigint> {
   const {
@@ -199,6 +201,7 @@ export async function decideConversion(
     outcome,
     evidence = { secret: 'threshold' },
     paidOutside,
+    subs = null,
   } = options;
   const { programId, campaignId } = tenant;
   const link = await createLink(ledger, { campaignId, affiliateId, landingUrl: 'https://shop.example/o' });
@@ -225,7 +228,16 @@ export async function decideConversion(
       termsId: terms?.id ?? null,
       paidOutside,
       now: new Date(),
-      click: { ts: Date.now(), node: 1, seq: 1, ip: '192.0.2.1', linkId: link.id, campaignId, affiliateId },
+      click: {
+        ts: Date.now(),
+        node: 1,
+        seq: 1,
+        ip: '192.0.2.1',
+        linkId: link.id,
+        campaignId,
+        affiliateId,
+        subs,
+      },
     }),
   );
   return conversion.id;

@@ -403,6 +403,7 @@ export const GUARDS: readonly Guard[] = [
       conversions_rate_known: behind('conversions_exchange', inDollars({ rate_id: '999' })),
       conversions_cross_rate_known: behind('conversions_exchange', inDollars({ cross_rate_id: '999' })),
       conversions_credited: `update conversions set affiliate_id = null where order_id = 'small'`,
+      conversions_click_subs: `update conversions set click_subs = '{a,b}' where order_id = 'small'`,
       conversions_reason_check: `update conversions set reason = 'x' where order_id = 'small'`,
       conversions_reasoned: `update conversions set state = 'unattributed' where order_id = 'undecided'`,
       conversions_refund_state: `update conversions set state = 'partially_refunded' where order_id = 'small'`,
@@ -587,6 +588,10 @@ export const GUARDS: readonly Guard[] = [
       note_update: {
         attempt: `delete from outbox; update commissions set reversed_minor = 2 where conversion_id = ${order('submitted')}`,
         effect: `select exists (select from outbox where conversion_id = ${order('submitted')})`,
+      },
+      webhook_confirmed: {
+        attempt: `update commissions set state = 'available' where state = 'pending'`,
+        effect: noted('conversion.confirmed'),
       },
       webhook_paid: {
         attempt: `

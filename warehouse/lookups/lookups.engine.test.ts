@@ -12,12 +12,12 @@ beforeAll(async () => {
   // Two parts; every visitor comes back after 50,000 clicks.
   for (const part of [0, 1]) {
     await warehouse.command(
-      `INSERT INTO clicks (ts, node, seq, program_id, campaign_id, affiliate_id, link_id, ip, flags, fingerprint, user_agent)
+      `INSERT INTO clicks (ts, node, seq, program_id, campaign_id, affiliate_id, link_id, ip, flags, fingerprint, user_agent, sub1)
        SELECT fromUnixTimestamp64Milli(toInt64(${START} + seq * 10), 'UTC'), 1, toUInt32(number + ${part * (ROWS / 2)}) AS seq, 1,
          cityHash64(seq) % 200, 10 + seq % 7, 100 + seq % 9,
          if(seq % 2 = 0, toIPv6(concat('10.', toString(intDiv(seq % 50000, 256)), '.', toString(seq % 256), '.', toString(seq % 11))),
            toIPv6(concat('2001:db8:', lower(hex(toUInt16(seq % 50000))), '::', lower(hex(toUInt16(seq % 13)))))),
-         seq % 3, seq % 50000, concat('agent ', toString(seq))
+         seq % 3, seq % 50000, concat('agent ', toString(seq)), concat('place ', toString(seq))
        FROM numbers(${ROWS / 2})`,
     );
   }
@@ -45,6 +45,7 @@ describe('clicks by identity', () => {
         ip: '10.78.32.2',
         fingerprint: 20_000n,
         flags: 2,
+        subs: ['place 20000', '', '', '', ''],
       },
       expect.objectContaining({ ...identity(ROWS - 1), ip: `2001:db8:${(49_999).toString(16)}::2` }),
     ]);

@@ -16,6 +16,8 @@ export interface StoredClick extends ClickIdentity {
   readonly fingerprint: bigint;
   /** Bits of `ClickFlag`. */
   readonly flags: number;
+  /** sub1 to sub5; '' where the click has none. */
+  readonly subs: readonly string[];
 }
 
 export const MAX_LOOKUP_IDENTITIES = 10_000;
@@ -31,7 +33,7 @@ const LOOKUP_SETTINGS = {
 } as const;
 
 const CLICK_EXPRESSIONS = `toUnixTimestamp64Milli(ts) AS ts_ms, node, seq, program_id, campaign_id, affiliate_id,
-  link_id, ip, fingerprint, flags`;
+  link_id, ip, fingerprint, flags, sub1, sub2, sub3, sub4, sub5`;
 
 /** The network of an address that stands for a visitor: /24 of IPv4, /48 of IPv6; its first address or its last. */
 const network = (ip: string, end: 'first' | 'last'): string =>
@@ -156,6 +158,7 @@ function storedClicks(table: Table): StoredClick[] {
   const ip = column<Uint8Array>(table, 'ip');
   const fingerprint = column<bigint>(table, 'fingerprint');
   const flags = column<number>(table, 'flags');
+  const subs = ['sub1', 'sub2', 'sub3', 'sub4', 'sub5'].map((name) => column<string>(table, name));
   return Array.from({ length: table.numRows }, (_, row) => ({
     ts: Number(ts(row)),
     node: node(row),
@@ -167,5 +170,6 @@ function storedClicks(table: Table): StoredClick[] {
     ip: formatIp(ip(row)),
     fingerprint: fingerprint(row),
     flags: flags(row),
+    subs: subs.map((sub) => sub(row)),
   }));
 }

@@ -22,6 +22,8 @@ export interface MirroredConversion {
   readonly occurredAt: Date;
   readonly receivedAt: Date;
   readonly clickTs: Date | null;
+  /** sub1 to sub5 of the click; null: none is known. */
+  readonly clickSubs: readonly string[] | null;
   readonly ip: string | null;
   readonly fingerprint: bigint | null;
 }
@@ -36,6 +38,7 @@ export async function mirrorConversions(
 }
 
 function conversionRow(conversion: MirroredConversion): object {
+  const [sub1 = '', sub2 = '', sub3 = '', sub4 = '', sub5 = ''] = conversion.clickSubs ?? [];
   return {
     conversion_id: String(conversion.id),
     version: String(conversion.version),
@@ -55,6 +58,7 @@ function conversionRow(conversion: MirroredConversion): object {
     occurred_at: timeText(conversion.occurredAt.getTime()),
     received_at: timeText(conversion.receivedAt.getTime()),
     click_ts: conversion.clickTs === null ? null : timeText(conversion.clickTs.getTime()),
+    ...{ sub1, sub2, sub3, sub4, sub5 },
     ip:
       conversion.ip === null ? '::' : conversion.ip.includes(':') ? conversion.ip : `::ffff:${conversion.ip}`,
     fingerprint: String(conversion.fingerprint ?? 0n),

@@ -196,6 +196,11 @@ export const CONVERSION_DIMENSIONS: ReadonlySet<string> = names(
   'affiliate',
   'link',
   'country',
+  'sub1',
+  'sub2',
+  'sub3',
+  'sub4',
+  'sub5',
   'coupon',
 );
 

@@ -333,6 +333,72 @@ describe('the campaign report', () => {
     expect(text).toContain(expected[format]);
   });
 
+  it('counts orders and money by the sub ids of their clicks, beside the clicks themselves', async () => {
+    const own = { campaign_id: 4, affiliate_id: 11 };
+    const clicks = ['banner', 'banner', 'mail'].map((sub1, i) =>
+      clickRecord({ ...own, seq: 60 + i, ts: NOON, flags: 0, sub1, sub5: `=${sub1}` }),
+    );
+    await warehouse.insertBytes({ sql: INSERT_CLICKS_SQL, data: [encodeClicks(clicks)], settings: {} });
+    await warehouse.insertRows('conversions', [
+      conversion({ ...own, conversion_id: 30, sub1: 'banner', sub5: '=banner' }),
+      conversion({ ...own, conversion_id: 31, sub1: 'mail', sub5: '=mail', refunded_minor: '2500' }),
+      conversion({ ...own, conversion_id: 32 }),
+    ]);
+    const ofAffiliate = { ...day, filters: [{ dimension: 'affiliate', values: [11] }] } as const;
+    const metrics = [
+      'clicks',
+      'conversions',
+      'revenue_minor',
+      'own_commission_minor',
+      'conversion_rate',
+    ] as const;
+    const report = await runReport(warehouse, { ...ofAffiliate, groupBy: ['sub1'], metrics });
+    expect(report.rows).toEqual([
+      {
+        sub1: 'banner',
+        clicks: 2,
+        conversions: 1,
+        revenue_minor: 10_000,
+        own_commission_minor: 700,
+        conversion_rate: 0.5,
+      },
+      {
+        sub1: 'mail',
+        clicks: 1,
+        conversions: 1,
+        revenue_minor: 7_500,
+        own_commission_minor: 700,
+        conversion_rate: 1,
+      },
+      {
+        sub1: '',
+        clicks: 0,
+        conversions: 1,
+        revenue_minor: 10_000,
+        own_commission_minor: 700,
+        conversion_rate: null,
+      },
+    ]);
+    const total = await reportTotals(warehouse, { ...ofAffiliate, groupBy: ['sub1'], metrics });
+    for (const name of ['clicks', 'conversions', 'revenue_minor', 'own_commission_minor'] as const) {
+      expect([name, report.rows.reduce((sum, row) => sum + Number(row[name]), 0)]).toEqual([
+        name,
+        total[name],
+      ]);
+    }
+    const filters = [...ofAffiliate.filters, { dimension: 'sub5', values: ['=mail'] }] as const;
+    const byDay = await runReport(warehouse, { ...day, groupBy: ['day'], metrics, filters });
+    expect(byDay.rows).toMatchObject([{ clicks: 1, conversions: 1, revenue_minor: 7_500 }]);
+    const { stream } = await exportReport(warehouse, {
+      ...ofAffiliate,
+      groupBy: ['sub5'],
+      metrics: ['clicks', 'own_commission_minor'],
+      format: 'csv',
+    });
+    const csv = Buffer.concat(await stream.toArray()).toString();
+    expect(csv).toContain('"\'=banner",2,700');
+  });
+
   it('takes hostile text as text', async () => {
     const hostile = [
       "'",

@@ -2,11 +2,11 @@ import { z } from 'zod';
 import {
   COMMISSION_CAUSES,
   COMMISSION_STATES,
-  type Commission,
+  type ListedCommission,
   listCommissions,
 } from '../../../ledger/books/commissions.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { affiliateFilter, principalOf, programFilter } from '../../http/principal.ts';
+import { affiliateFilter, type Principal, principalOf, programFilter } from '../../http/principal.ts';
 import { bigintId, formatId, idText, integerId } from '../../schemas/ids.ts';
 import {
   bigintPageQuery,
@@ -23,6 +23,9 @@ const commissionView = z
   .object({
     id: idText('commission'),
     conversion_id: idText('conversion'),
+    order_id: z.string().nullable().meta({
+      description: 'Of the shop; for affiliates null of orders of recruits.',
+    }),
     program_id: idText('program'),
     affiliate_id: idText('affiliate'),
     level: z.number().meta({ description: '1: its own click; 2: a click of whom it recruited; …' }),
@@ -42,10 +45,14 @@ const commissionView = z
   })
   .meta({ id: 'Commission' });
 
-function formatCommission(commission: Commission): z.output<typeof commissionView> {
+function formatCommission(
+  commission: ListedCommission,
+  { role }: Principal,
+): z.output<typeof commissionView> {
   return {
     id: formatId('commission', commission.id),
     conversion_id: formatId('conversion', commission.conversionId),
+    order_id: role === 'affiliate' && commission.level > 1 ? null : commission.orderId,
     program_id: formatId('program', commission.programId),
     affiliate_id: formatId('affiliate', commission.affiliateId),
     level: commission.level,
@@ -89,7 +96,7 @@ export function addCommissionRoutes(app: ApiServer, { ledger }: ApiContext): voi
         conversionId: conversion_id,
         state,
       });
-      return formatPage('commission', page, formatCommission);
+      return formatPage('commission', page, (commission) => formatCommission(commission, principal));
     },
   });
 }

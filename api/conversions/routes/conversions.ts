@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { MAX_REFERENCE_LENGTH } from '../../../core/text-limits.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
+import { ownEarnings } from '../../../ledger/books/earnings.ts';
 import {
   CONVERSION_REASONS,
   CONVERSION_STATES,
@@ -14,7 +15,25 @@ import { Problem } from '../../http/problems.ts';
 import { conversionView, formatConversion, SEE_EVIDENCE } from '../../orders/conversion-view.ts';
 import { eventName, orderId } from '../../orders/order.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
-import { bigintPageQuery, formatPage, pageOf, pageRequest, plain, time } from '../../schemas/schemas.ts';
+import {
+  bigintPageQuery,
+  formatMoney,
+  formatPage,
+  moneyText,
+  pageOf,
+  pageRequest,
+  plain,
+  time,
+} from '../../schemas/schemas.ts';
+
+const listedConversionView = conversionView
+  .extend({
+    own_commission: moneyText.nullable().meta({
+      description:
+        'What the affiliate of its click has earned by it: not what a review or the shop’s approval holds. For the affiliate, the operator, finance and the fraud team.',
+    }),
+  })
+  .meta({ id: 'ListedConversion' });
 
 export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): void {
   const tags = ['conversions'];
@@ -48,7 +67,7 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
         from: time.optional().meta({ description: 'Received from here on.' }),
         to: time.optional().meta({ description: 'Received before this.' }),
       }),
-      response: { 200: pageOf(conversionView) },
+      response: { 200: pageOf(listedConversionView) },
     },
     handler: async (request) => {
       const principal = principalOf(request);
@@ -76,7 +95,15 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
         from,
         to,
       });
-      return formatPage('conversion', page, (conversion) => formatConversion(conversion, principal));
+      const earned = await ownEarnings(
+        ledger,
+        page.rows.map(({ id }) => id),
+      );
+      return formatPage('conversion', page, (conversion) => ({
+        ...formatConversion(conversion, principal),
+        own_commission:
+          principal.role === 'advertiser' ? null : formatMoney(earned(conversion.id), conversion.currency),
+      }));
     },
   });
 

@@ -3,16 +3,16 @@ import { z } from 'zod';
 import { balanceAt, listStatement, type StatementAmounts } from '../../../ledger/books/statements.ts';
 import {
   getPayout,
+  type ListedPayoutItem,
   listPayoutItems,
   PAYOUT_ITEM_KINDS,
-  type PayoutItem,
 } from '../../../ledger/payouts/payouts.ts';
 import type { Database } from '../../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { readSignedCounts } from '../../../warehouse/audit/signed-counts.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { owned, principalOf } from '../../http/principal.ts';
+import { owned, type Principal, principalOf } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
 import { visibleAffiliate } from '../../programs/affiliate-view.ts';
 import { bigintId, formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
@@ -69,6 +69,10 @@ const itemView = z
   .object({
     kind: z.enum(PAYOUT_ITEM_KINDS),
     commission_id: idText('commission').nullable(),
+    conversion_id: idText('conversion').nullable(),
+    order_id: z.string().nullable().meta({
+      description: 'Of the shop; for affiliates null of orders of recruits.',
+    }),
     amount: moneyText.meta({
       description:
         'Negative for debt that is netted, and for a rest below the provider’s smallest unit, which stays available.',
@@ -177,13 +181,10 @@ export function addStatementRoutes(app: ApiServer, { ledger, warehouse }: ApiCon
       response: { 200: z.object({ data: z.array(itemView) }) },
     },
     handler: async (request) => {
-      const payout = owned(
-        principalOf(request),
-        await getPayout(ledger, request.params.id),
-        'payout with this id',
-      );
+      const principal = principalOf(request);
+      const payout = owned(principal, await getPayout(ledger, request.params.id), 'payout with this id');
       const items = await listPayoutItems(ledger, payout.id);
-      return { data: items.map((item) => formatItem(item, payout.currency)) };
+      return { data: items.map((item) => formatItem(item, payout.currency, principal)) };
     },
   });
 
@@ -258,10 +259,17 @@ function formatAmounts(sums: StatementAmounts, currency: string) {
   };
 }
 
-function formatItem(item: PayoutItem, currency: string): z.output<typeof itemView> {
+function formatItem(
+  item: ListedPayoutItem,
+  currency: string,
+  { role }: Principal,
+): z.output<typeof itemView> {
+  const isOfRecruit = role === 'affiliate' && item.level !== 1;
   return {
     kind: item.kind,
     commission_id: formatOptionalId('commission', item.commissionId),
+    conversion_id: formatOptionalId('conversion', item.conversionId),
+    order_id: isOfRecruit ? null : item.orderId,
     amount: formatMoney(item.amountMinor, currency),
   };
 }

@@ -1,5 +1,9 @@
 import { z } from 'zod';
-import { getWebhookEndpoint, WEBHOOK_EVENT_TYPES } from '../../../ledger/integrations/webhook-endpoints.ts';
+import {
+  ENDPOINT_METHODS,
+  getWebhookEndpoint,
+  WEBHOOK_EVENT_TYPES,
+} from '../../../ledger/integrations/webhook-endpoints.ts';
 import {
   DELIVERY_STATES,
   getDelivery,
@@ -25,6 +29,7 @@ import {
   timeText,
 } from '../../schemas/schemas.ts';
 import { webhookBody } from '../webhook-bodies.ts';
+import { requestOf } from '../webhook-request.ts';
 import { visibleEndpoint, WEBHOOK_ROLES } from '../webhook-view.ts';
 
 const deliveryView = z
@@ -34,8 +39,14 @@ const deliveryView = z
     message_id: z.string().meta({ description: 'The header webhook-id, the same at each attempt.' }),
     type: z.enum(WEBHOOK_EVENT_TYPES),
     subject: z.string(),
-    body: webhookBody,
-    state: z.enum(DELIVERY_STATES).meta({ description: 'dead: given up after three days.' }),
+    body: webhookBody.nullable().meta({ description: 'Null of an outgoing postback: its request says it.' }),
+    request: z
+      .object({ method: z.enum(ENDPOINT_METHODS), url: z.string(), body: z.string() })
+      .meta({ description: 'As it is sent to the address that the webhook has now.' }),
+    state: z.enum(DELIVERY_STATES).meta({
+      description:
+        'dead: given up after three days; superseded: a later outgoing postback of the same conversion took its place.',
+    }),
     attempts: z.number(),
     next_attempt_at: timeText.nullable(),
     last_status: z.number().nullable(),
@@ -56,13 +67,15 @@ const attemptView = z
   .meta({ id: 'WebhookAttempt' });
 
 function formatDelivery(delivery: WebhookDelivery): z.output<typeof deliveryView> {
+  const { method, url, body } = requestOf(delivery);
   return {
     id: formatId('webhookDelivery', delivery.id),
     webhook_id: formatId('webhookEndpoint', delivery.endpointId),
     message_id: delivery.messageId,
     type: delivery.type,
     subject: delivery.subject,
-    body: JSON.parse(delivery.body) as z.output<typeof webhookBody>,
+    body: delivery.kind === 'webhook' ? (JSON.parse(delivery.body) as z.output<typeof webhookBody>) : null,
+    request: { method, url, body },
     state: delivery.state,
     attempts: delivery.attempts,
     next_attempt_at: delivery.state === 'pending' ? formatTime(delivery.nextAttemptAt) : null,

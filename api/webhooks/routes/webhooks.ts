@@ -1,31 +1,39 @@
 import { z } from 'zod';
+import { assert } from '../../../core/errors.ts';
 import type { NetworkMatcher } from '../../../core/ip.ts';
 import { DAY_MS } from '../../../core/time.ts';
+import type { Role } from '../../../ledger/access/api-keys.ts';
 import {
   countWebhookEndpoints,
   createWebhookEndpoint,
   deleteWebhookEndpoint,
+  ENDPOINT_KINDS,
   ENDPOINT_STATUSES,
   getWebhookEndpoint,
   listWebhookEndpoints,
+  POSTBACK_EVENT_TYPES,
   rotateWebhookSecret,
   updateWebhookEndpoint,
-  WEBHOOK_EVENT_TYPES,
-  type WebhookEventType,
 } from '../../../ledger/integrations/webhook-endpoints.ts';
 import { addTestEvent, countRecentTests } from '../../../ledger/integrations/webhook-queue.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
+import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
-import { coversScopes } from '../../auth/grants.ts';
 import { newSigningSecret } from '../../auth/signed-calls.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { MAX_AFFILIATE_WEBHOOKS, MAX_PROGRAM_WEBHOOKS, requireRoom } from '../../http/party-limits.ts';
-import { type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
+import {
+  affiliateFilter,
+  type Principal,
+  principalOf,
+  programFilter,
+  programRequired,
+} from '../../http/principal.ts';
 import { invalidField, Problem } from '../../http/problems.ts';
 import { formatId, integerId } from '../../schemas/ids.ts';
-import { formatPage, pageOf, pageQuery, pageRequest, urlText } from '../../schemas/schemas.ts';
-import { urlFault } from '../webhook-target.ts';
+import { formatPage, pageOf, pageQuery, pageRequest } from '../../schemas/schemas.ts';
+import { checkedSettings, checkReadable, endpointFields } from '../endpoint-input.ts';
 import { formatWebhook, visibleEndpoint, WEBHOOK_ROLES, webhookView } from '../webhook-view.ts';
 
 /** Both secrets sign for so long after a rotation. */
@@ -36,36 +44,12 @@ const MAX_TESTS_A_MINUTE = 10;
 const secretText = z.string().meta({
   description: 'Shown in this answer only. Standard Webhooks libraries verify with it.',
 });
-const events = z.array(z.enum(WEBHOOK_EVENT_TYPES)).max(WEBHOOK_EVENT_TYPES.length);
 const params = z.object({ id: integerId('webhookEndpoint') });
 
 const TAGS = ['webhooks'];
 const ONE = { roles: WEBHOOK_ROLES, problems: ['not_found'] } as const;
 
 type WebhookContext = ApiContext & { allowed: NetworkMatcher };
-
-function checkUrl({ allowed }: WebhookContext, url: string): void {
-  const fault = urlFault(url, allowed);
-  if (fault) throw invalidField('url', fault);
-}
-
-/** The scope that reads what the bodies of an event show. */
-function scopeOfEvent(type: WebhookEventType): string | undefined {
-  const [subject] = type.split('.');
-  const tag = { conversion: 'conversions', payout: 'money', affiliate: 'affiliates' }[subject ?? ''];
-  return tag && `${tag}:read`;
-}
-
-/** A key receives nothing by a webhook that it may not read. @throws Problem naming `events`. */
-function checkEvents(principal: Principal, wanted: readonly WebhookEventType[]): void {
-  const types = wanted.length === 0 ? WEBHOOK_EVENT_TYPES : wanted;
-  const beyond = types.filter((type) => {
-    const scope = scopeOfEvent(type);
-    return scope !== undefined && !coversScopes(principal, [scope]);
-  });
-  if (beyond.length === 0) return;
-  throw invalidField('events', `your own key lacks the scopes to read ${beyond.join(', ')}`);
-}
 
 /** With whom a webhook ends: who has said where it goes. */
 function behind({ userBehind, keyId }: Principal): { userId: number | null; madeBy: number | null } {
@@ -124,6 +108,44 @@ function addReadRoutes(app: ApiServer, context: WebhookContext): void {
   });
 }
 
+const createBody = z.strictObject({
+  program_id: integerId('program').optional(),
+  affiliate_id: integerId('affiliate').optional().meta({
+    description: 'Of an outgoing postback: the operator makes it for this affiliate, whose own it is then.',
+  }),
+  kind: z.enum(ENDPOINT_KINDS).default('webhook'),
+  url: endpointFields.url,
+  events: endpointFields.events.exactOptional(),
+  method: endpointFields.method.exactOptional(),
+  statuses: endpointFields.statuses.exactOptional(),
+  event_names: endpointFields.event_names.exactOptional(),
+});
+
+/** Whose the new endpoint is, and for whose eyes. @throws Problem. */
+async function ownerOf(
+  { ledger }: ApiContext,
+  principal: Principal,
+  { kind, program_id, affiliate_id }: z.output<typeof createBody>,
+): Promise<{ programId: number; affiliateId: number | null; role: Role }> {
+  const programId = programRequired(principal, program_id);
+  const { role } = principal;
+  if (kind === 'outgoing_postback' && role === 'advertiser') {
+    throw invalidField(
+      'kind',
+      'an advertiser has webhooks only: outgoing postbacks tell what affiliates earn',
+    );
+  }
+  const affiliateId = affiliateFilter(principal, affiliate_id) ?? null;
+  if (affiliateId === principal.affiliateId) return { programId, affiliateId, role };
+  if (kind === 'webhook' || role !== 'operator') {
+    throw invalidField('affiliate_id', 'is for outgoing postbacks that an operator makes for an affiliate');
+  }
+  const affiliate = affiliateId === null ? undefined : await getAffiliate(ledger, affiliateId);
+  if (affiliate?.programId !== programId)
+    throw invalidField('affiliate_id', 'there is no such affiliate in the program');
+  return { programId, affiliateId, role: 'affiliate' };
+}
+
 function addCreateRoute(app: ApiServer, context: WebhookContext): void {
   app.route({
     method: 'POST',
@@ -132,24 +154,27 @@ function addCreateRoute(app: ApiServer, context: WebhookContext): void {
     schema: {
       operationId: 'createWebhook',
       tags: TAGS,
-      summary: 'Create a webhook; an affiliate’s gets its own events only',
-      body: z.strictObject({
-        program_id: integerId('program').optional(),
-        url: urlText.meta({ examples: ['https://partner.example/afflux'] }),
-        events: events.default([]),
-      }),
+      summary: 'Create a webhook or an outgoing postback; an affiliate’s hears of its own only',
+      body: createBody,
       response: { 201: z.object({ secret: secretText, webhook: webhookView }) },
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
-      const { url, events: wanted, program_id } = request.body;
-      const programId = programRequired(principal, program_id);
-      checkUrl(context, url);
-      checkEvents(principal, wanted);
-      if (!(await getProgram(context.ledger, programId)))
-        throw invalidField('program_id', 'there is no such program');
-      const { affiliateId, role } = principal;
-      const owner = { programId, affiliateId };
+      const { program_id, affiliate_id, kind, ...settings } = request.body;
+      const owner = await ownerOf(context, principal, request.body);
+      const { programId, affiliateId } = owner;
+      const program = await getProgram(context.ledger, programId);
+      if (!program) throw invalidField('program_id', 'there is no such program');
+      const isPostback = kind === 'outgoing_postback';
+      const given = checkedSettings(settings, { kind, program, allowed: context.allowed });
+      const wanted = {
+        ...given,
+        kind,
+        url: given.url ?? settings.url,
+        method: given.method ?? (isPostback ? 'GET' : 'POST'),
+        events: given.events ?? (isPostback ? [...POSTBACK_EVENT_TYPES] : []),
+      };
+      checkReadable(principal, wanted);
       return await commit(context, request, reply, async (tx) => {
         await requireRoom(tx, {
           what: 'webhooks',
@@ -158,7 +183,7 @@ function addCreateRoute(app: ApiServer, context: WebhookContext): void {
           count: (sql) => countWebhookEndpoints(sql, owner),
         });
         const { secret, encrypted } = newSigningSecret(context.secretBox);
-        const created = { ...owner, role, url, events: wanted, secret: encrypted, ...behind(principal) };
+        const created = { ...owner, ...wanted, secret: encrypted, ...behind(principal) };
         const webhook = formatWebhook(await createWebhookEndpoint(tx, created));
         const audit = { action: 'webhook.create', subject: webhook.id, after: webhook };
         return { status: 201, body: { secret, webhook }, audit };
@@ -178,8 +203,11 @@ function addUpdateRoute(app: ApiServer, context: WebhookContext): void {
       summary: 'Change a webhook; made active again, it gets the events it missed',
       params,
       body: z.strictObject({
-        url: urlText.exactOptional(),
-        events: events.exactOptional(),
+        url: endpointFields.url.exactOptional(),
+        events: endpointFields.events.exactOptional(),
+        method: endpointFields.method.exactOptional(),
+        statuses: endpointFields.statuses.exactOptional(),
+        event_names: endpointFields.event_names.exactOptional(),
         status: z.enum(ENDPOINT_STATUSES).exactOptional(),
       }),
       response: { 200: webhookView },
@@ -187,15 +215,22 @@ function addUpdateRoute(app: ApiServer, context: WebhookContext): void {
     handler: async (request, reply) => {
       const principal = principalOf(request);
       const { id } = request.params;
-      if (request.body.url !== undefined) checkUrl(context, request.body.url);
       const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'webhook_endpoints', id);
-        const before = formatWebhook(visibleEndpoint(principal, await getWebhookEndpoint(tx, id)));
+        const endpoint = visibleEndpoint(principal, await getWebhookEndpoint(tx, id));
+        const before = formatWebhook(endpoint);
         checkMatch(request, before);
-        const changes = { ...request.body, ...(request.body.url !== undefined && behind(principal)) };
-        const updated = await updateWebhookEndpoint(tx, { id, changes });
-        const after = formatWebhook(visibleEndpoint(principal, updated));
-        if (after.status === 'active') checkEvents(principal, after.events);
+        const program = await getProgram(tx, endpoint.programId);
+        assert(program, 'an endpoint has a program');
+        const { status, ...settings } = request.body;
+        const changes = {
+          ...checkedSettings(settings, { kind: endpoint.kind, program, allowed: context.allowed }),
+          ...(status !== undefined && { status }),
+          ...(settings.url !== undefined && behind(principal)),
+        };
+        const updated = visibleEndpoint(principal, await updateWebhookEndpoint(tx, { id, changes }));
+        if (updated.status === 'active') checkReadable(principal, updated);
+        const after = formatWebhook(updated);
         return { body: after, audit: { action: 'webhook.update', subject: after.id, before, after } };
       });
       return withEtag(reply, changed);

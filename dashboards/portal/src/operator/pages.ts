@@ -1,6 +1,6 @@
 import type { Route } from '../app/router.tsx';
 import type { PageGroup } from '../app/shell.tsx';
-import { WebhooksPage } from '../ui/webhooks.tsx';
+import { WebhooksPage } from '../ui/webhooks/webhooks.tsx';
 import { OverviewPage } from './figures/overview.tsx';
 import { ReportsPage } from './figures/reports.tsx';
 import { VelocityPage } from './figures/velocity.tsx';
@@ -90,7 +90,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       title: 'Operations',
       pages: [
         { path: '/postback-calls', title: 'Postback calls', roles: ['operator', 'fraud', 'advertiser'] },
-        { path: '/webhooks', title: 'Webhooks', roles: ['operator', 'advertiser'] },
+        { path: '/webhooks', title: 'Postbacks and webhooks', roles: ['operator', 'advertiser'] },
         { path: '/dead-letters', title: 'Dead letters', roles: ['operator'], acrossPrograms: true },
         { path: '/imports', title: 'Imports', roles: ['operator'] },
         { path: '/audit-log', title: 'Audit log', roles: ['operator', 'finance', 'fraud'] },

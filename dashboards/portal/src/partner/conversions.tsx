@@ -5,7 +5,7 @@ import { api, type Schemas, take } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
 import { usePages } from '../data/use-pages.ts';
 import { words, ZONE_NAME } from '../text/format.ts';
-import { reasonText } from '../text/reasons.ts';
+import { whyText } from '../text/why.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Dialog, Segments } from '../ui/forms.tsx';
 import { CompleteTo } from '../ui/freshness.tsx';
@@ -21,6 +21,14 @@ const STATUSES = [
   { value: 'paid', text: 'Paid' },
   { value: 'rejected', text: 'Rejected' },
 ];
+
+const SUBS = ['sub1', 'sub2', 'sub3', 'sub4', 'sub5'] as const;
+
+/** Its event, and by which of its partner's own labels it came. */
+function aboutOf(conversion: Schemas['Conversion']): string {
+  const subs = SUBS.flatMap((name) => (conversion[name] ? [`${name} ${conversion[name]}`] : []));
+  return [...(conversion.event_name === 'sale' ? [] : [words(conversion.event_name)]), ...subs].join(', ');
+}
 
 export function ConversionsPage() {
   const { affiliateId } = usePartner();
@@ -59,21 +67,23 @@ export function ConversionsPage() {
             {
               title: 'Order',
               head: true,
-              cell: ({ order_id, event_name }) => (
+              cell: (conversion) => (
                 <>
-                  {order_id}
-                  {event_name !== 'sale' && <span class="sub">{words(event_name)}</span>}
+                  {conversion.order_id}
+                  <span class="sub">{aboutOf(conversion)}</span>
                 </>
               ),
             },
             { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
             { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
+            {
+              title: 'Your commission',
+              numeric: true,
+              cell: ({ own_commission }) => own_commission && <Amount money={own_commission} strong />,
+            },
             { title: 'Status', cell: ({ state }) => <Status of={state} /> },
             { title: 'Payment', cell: ({ status: paid }) => <Status of={paid} /> },
-            {
-              title: 'Why',
-              cell: ({ reason }) => (reason === null ? <span class="muted">–</span> : reasonText(reason)),
-            },
+            { title: 'Why', cell: whyText },
             {
               title: '',
               cell: (conversion) => (
@@ -130,10 +140,14 @@ function Details({ conversion, onClose }: { conversion: Schemas['Conversion']; o
           </dd>
           <dt>Decision</dt>
           <dd>
-            <Status of={conversion.state} /> {conversion.reason !== null && reasonText(conversion.reason)}
+            <Status of={conversion.state} /> {whyText(conversion)}
           </dd>
           <dt>Click</dt>
           <dd>{conversion.click_id === null ? 'none' : <code>{conversion.click_id}</code>}</dd>
+          {SUBS.flatMap((name) => {
+            const sub = conversion[name];
+            return sub ? [<dt key={name}>{words(name)}</dt>, <dd key={`${name} value`}>{sub}</dd>] : [];
+          })}
         </dl>
         <h3>Your commission</h3>
         <Problem error={error} />

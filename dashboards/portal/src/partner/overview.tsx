@@ -5,6 +5,7 @@ import { lastDays, PERIODS, secondsOfDay } from '../data/period.ts';
 import { readTrend, type Trend } from '../data/report.ts';
 import { useData } from '../data/use-data.ts';
 import { formatCompact, formatMinor, formatShare, isZero, ZONE_NAME } from '../text/format.ts';
+import { whyText } from '../text/why.ts';
 import { Amount, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { TimeChart } from '../ui/charts.tsx';
 import { Segments } from '../ui/forms.tsx';
@@ -13,6 +14,7 @@ import { Stat } from '../ui/stat.tsx';
 import { Status } from '../ui/status.tsx';
 import { Table } from '../ui/table.tsx';
 import { type Earnings, readEarnings } from './earnings.ts';
+import { UpcomingCard } from './upcoming.tsx';
 
 const EVERY_MS = 5_000;
 const METRICS = ['clicks', 'valid_clicks', 'conversions_attributed', 'conversion_rate', 'own_epc_minor'];
@@ -24,13 +26,14 @@ export function OverviewPage() {
     async (signal) => {
       const range = lastDays(Number(days));
       const path = { params: { path: { id: affiliateId } }, signal };
-      const [trend, earnings, balance, conversions] = await Promise.all([
+      const [trend, earnings, balance, upcoming, conversions] = await Promise.all([
         readTrend({ range, metrics: METRICS, program: program.id }, signal),
         readEarnings({ affiliateId, range }, signal),
         take(api.GET('/v1/affiliates/{id}/balance', path)),
+        take(api.GET('/v1/affiliates/{id}/upcoming-payout', path)),
         take(api.GET('/v1/conversions', { params: { query: { limit: '6' } }, signal })),
       ]);
-      return { trend, earnings, balance, conversions: conversions.data };
+      return { trend, earnings, balance, upcoming, conversions: conversions.data };
     },
     [affiliateId, days],
     { everyMs: EVERY_MS },
@@ -51,16 +54,20 @@ function Overview(props: {
   trend: Trend;
   earnings: Earnings;
   balance: Schemas['Balance'];
-  conversions: readonly Schemas['Conversion'][];
+  upcoming: Schemas['UpcomingPayout'];
+  conversions: readonly Schemas['ListedConversion'][];
 }) {
-  const { trend, earnings, balance, conversions } = props;
+  const { trend, earnings, balance, upcoming, conversions } = props;
   if (trend.total('clicks') === 0 && conversions.length === 0) return <FirstSteps />;
   return (
     <>
       <Figures trend={trend} earnings={earnings} />
       <div class="grid wide-left">
         <Course trend={trend} earnings={earnings} />
-        <BalanceCard balance={balance} />
+        <div class="stack">
+          <BalanceCard balance={balance} />
+          <UpcomingCard upcoming={upcoming} />
+        </div>
       </div>
       <LatestConversions conversions={conversions} />
     </>
@@ -173,7 +180,7 @@ function BalanceCard({ balance }: { balance: Schemas['Balance'] }) {
   );
 }
 
-function LatestConversions({ conversions }: { conversions: readonly Schemas['Conversion'][] }) {
+function LatestConversions({ conversions }: { conversions: readonly Schemas['ListedConversion'][] }) {
   return (
     <Card title="Latest conversions" actions={<Link to="/conversions">All conversions</Link>}>
       {conversions.length === 0 ? (
@@ -186,10 +193,24 @@ function LatestConversions({ conversions }: { conversions: readonly Schemas['Con
           rows={conversions}
           rowKey={({ id }) => id}
           columns={[
-            { title: 'Order', head: true, cell: ({ order_id }) => order_id },
+            {
+              title: 'Order',
+              head: true,
+              cell: (conversion) => (
+                <>
+                  {conversion.order_id}
+                  <span class="sub">{whyText(conversion)}</span>
+                </>
+              ),
+            },
             { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
             { title: 'Status', cell: ({ state }) => <Status of={state} /> },
             { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
+            {
+              title: 'Your commission',
+              numeric: true,
+              cell: ({ own_commission }) => own_commission && <Amount money={own_commission} strong />,
+            },
           ]}
         />
       )}

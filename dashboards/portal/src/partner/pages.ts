@@ -1,6 +1,6 @@
 import type { Route } from '../app/router.tsx';
 import type { PageGroup } from '../app/shell.tsx';
-import { WebhooksPage } from '../ui/webhooks.tsx';
+import { WebhooksPage } from '../ui/webhooks/webhooks.tsx';
 import { ApiKeysPage } from './api-keys.tsx';
 import { ConversionsPage } from './conversions.tsx';
 import { LinksPage } from './links.tsx';

@@ -1,7 +1,7 @@
 import type { Schemas } from '../data/api.ts';
 import { words } from './format.ts';
 
-/** The reason of a decision in a few words. */
+/** The reason of a decision in a few words; `whyText` says whether it still counts. */
 
 type Reason = NonNullable<Schemas['Conversion']['reason']>;
 
@@ -36,8 +36,8 @@ const REASONS: Readonly<Record<Reason, string>> = {
   no_terms: 'No terms were in force',
   customer_not_eligible: 'No commission for this kind of customer',
   rejected_by_reviewer: 'Rejected by a reviewer',
-  unusual_traffic: 'Unusual traffic, in review',
-  needs_review: 'In manual review',
+  unusual_traffic: 'Unusual traffic',
+  needs_review: 'A person has to look at it',
 };
 
 export function reasonText(reason: Reason): string {

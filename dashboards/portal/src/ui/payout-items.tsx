@@ -48,9 +48,22 @@ export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; on
           <Table
             label="Commissions"
             rows={data}
-            rowKey={({ commission_id, kind }) => commission_id ?? kind}
+            rowKey={({ commission_id, kind }) => `${kind} ${commission_id}`}
             columns={[
-              { title: 'For', head: true, cell: ({ commission_id, kind }) => commission_id ?? words(kind) },
+              {
+                title: 'For',
+                head: true,
+                cell: ({ commission_id, conversion_id, order_id, kind }) => (
+                  <>
+                    {order_id === null ? (conversion_id ?? words(kind)) : `Order ${order_id}`}
+                    {commission_id && (
+                      <span class="sub">
+                        {kind === 'commission' ? commission_id : `${words(kind)}, ${commission_id}`}
+                      </span>
+                    )}
+                  </>
+                ),
+              },
               { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
             ]}
           />

@@ -55,6 +55,11 @@ const OF_CONVERSIONS = new Set([
   'affiliate',
   'link',
   'country',
+  'sub1',
+  'sub2',
+  'sub3',
+  'sub4',
+  'sub5',
 ]);
 /** The code that credits an order: no click has one, and nothing is counted per click. */
 const COUPON = 'coupon';

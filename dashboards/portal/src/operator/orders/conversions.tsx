@@ -4,7 +4,7 @@ import { useSession } from '../../app/session.tsx';
 import { api, type Schemas } from '../../data/api.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
-import { reasonText } from '../../text/reasons.ts';
+import { whyText } from '../../text/why.ts';
 import { Amount, Button, Card, Empty, Page, When } from '../../ui/basics.tsx';
 import { Select, TextField } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
@@ -111,10 +111,10 @@ export function ConversionsPage() {
             { title: 'Taken off', numeric: true, cell: ({ refunded }) => <Refunded money={refunded} /> },
             {
               title: 'Status',
-              cell: ({ state: one, reason }) => (
+              cell: (conversion) => (
                 <>
-                  <Status of={one} />
-                  {reason !== null && <span class="sub">{reasonText(reason)}</span>}
+                  <Status of={conversion.state} />
+                  <span class="sub">{whyText(conversion)}</span>
                 </>
               ),
             },

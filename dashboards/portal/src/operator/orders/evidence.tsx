@@ -4,6 +4,7 @@ import { useData } from '../../data/use-data.ts';
 import { useNames } from '../../data/use-names.ts';
 import { formatDuration, formatMoney, words, ZONE_NAME } from '../../text/format.ts';
 import { reasonText } from '../../text/reasons.ts';
+import { whyText } from '../../text/why.ts';
 import { Amount, Loading, Problem, When } from '../../ui/basics.tsx';
 import { Status } from '../../ui/status.tsx';
 import { Table } from '../../ui/table.tsx';
@@ -55,6 +56,8 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
   );
 }
 
+const SUBS = ['sub1', 'sub2', 'sub3', 'sub4', 'sub5'] as const;
+
 function Summary({ conversion }: { conversion: Conversion }) {
   const names = useNames();
   const { event_name, amount, refunded, state, reason, affiliate_id, coupons } = conversion;
@@ -63,7 +66,10 @@ function Summary({ conversion }: { conversion: Conversion }) {
     <dl class="facts">
       <dt>Decision</dt>
       <dd>
-        <Status of={state} /> {reason !== null && reasonText(reason)}
+        <Status of={state} /> {whyText(conversion)}
+        {reason !== null && state !== 'review' && (
+          <span class="sub">Reason of the decision: {reasonText(reason)}</span>
+        )}
       </dd>
       {event_name !== 'sale' && (
         <>
@@ -76,6 +82,11 @@ function Summary({ conversion }: { conversion: Conversion }) {
         <Amount money={amount} strong />
         {Number(refunded.amount) > 0 && <>, {formatMoney(refunded)} taken off</>}
       </dd>
+      {SUBS.flatMap((name) =>
+        conversion[name]
+          ? [<dt key={name}>{words(name)}</dt>, <dd key={`${name} value`}>{conversion[name]}</dd>]
+          : [],
+      )}
       <dt>Partner</dt>
       <dd>{affiliate_id === null ? 'none' : (names.get(affiliate_id) ?? affiliate_id)}</dd>
       {coupons && coupons.length > 0 && (

@@ -11,7 +11,7 @@ import { fieldProblems } from '../../text/problem-text.ts';
 import { Button, Card, CopyText, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
-import { LandingPage } from '../../ui/landing-page.tsx';
+import { LandingPage } from '../../ui/macro-url.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable, type Pages } from '../../ui/table.tsx';
 import { describeRouting, RoutingEditor, type RoutingInput } from './routing.tsx';

@@ -1,12 +1,12 @@
 import { useState } from 'preact/hooks';
-import { api, type Schemas, take } from '../data/api.ts';
-import { useAction, useData } from '../data/use-data.ts';
-import { usePages } from '../data/use-pages.ts';
-import { formatDuration, ZONE_NAME } from '../text/format.ts';
-import { Button, Card, Empty, Loading, Problem, When } from './basics.tsx';
-import { Dialog, Segments } from './forms.tsx';
-import { Status } from './status.tsx';
-import { ListTable, Table } from './table.tsx';
+import { api, type Schemas, take } from '../../data/api.ts';
+import { useAction, useData } from '../../data/use-data.ts';
+import { usePages } from '../../data/use-pages.ts';
+import { formatDuration, ZONE_NAME } from '../../text/format.ts';
+import { Button, Card, Empty, Loading, Problem, When } from '../basics.tsx';
+import { Dialog, Segments } from '../forms.tsx';
+import { Status } from '../status.tsx';
+import { ListTable, Table } from '../table.tsx';
 
 const EVERY_MS = 3_000;
 const PAGE_ROWS = '12';
@@ -15,6 +15,7 @@ const STATES = [
   { value: 'pending', text: 'Waiting' },
   { value: 'delivered', text: 'Delivered' },
   { value: 'dead', text: 'Failed' },
+  { value: 'superseded', text: 'Superseded' },
 ];
 
 /** Deliveries of a webhook; failed ones can be sent again. */
@@ -138,8 +139,12 @@ function Delivery(props: { id: string; onClose: () => void; onReplayed: () => vo
               { title: 'Answer body', cell: ({ response }) => response && <code>{response}</code> },
             ]}
           />
-          <h3>Body</h3>
-          <pre>{JSON.stringify(data.body, null, 2)}</pre>
+          <h3>{data.body === null ? 'Request' : 'Body'}</h3>
+          <pre>
+            {data.body === null
+              ? [`${data.request.method} ${data.request.url}`, data.request.body].filter(Boolean).join('\n\n')
+              : JSON.stringify(data.body, null, 2)}
+          </pre>
           <div class="form-end">
             <Button onClick={() => void replay.run()} busy={replay.busy}>
               Send again

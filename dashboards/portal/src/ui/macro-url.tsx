@@ -8,12 +8,23 @@ const ABOUT: Readonly<Record<string, string>> = {
   ts: 'time of the click',
 };
 
-/** A landing page with macros: a click on one inserts it at the cursor. */
-export function LandingPage(props: {
-  value: string;
-  onChange: (value: string) => void;
-  fault: string | undefined;
-}) {
+interface MacroUrlProps {
+  readonly value: string;
+  readonly onChange: (value: string) => void;
+  readonly fault: string | undefined;
+}
+
+/** A URL with macros: a click on one inserts it at the cursor. */
+export function MacroUrl(
+  props: MacroUrlProps & {
+    label: string;
+    hint: string;
+    macros: readonly string[];
+    /** When they are replaced. */
+    summary: string;
+    about: Readonly<Record<string, string>>;
+  },
+) {
   const holder = useRef<HTMLDivElement>(null);
   function insert(macro: string): void {
     const area = holder.current?.querySelector('textarea');
@@ -24,24 +35,37 @@ export function LandingPage(props: {
   return (
     <div class="stack" ref={holder}>
       <TextArea
-        label="Landing page"
+        label={props.label}
         rows={2}
         value={props.value}
         onChange={props.onChange}
         fault={props.fault}
-        hint="Destination of visitors. Without {click_id} the parameter click_id is appended."
+        hint={props.hint}
         required
       />
       <details>
-        <summary>Macros, replaced at each click</summary>
+        <summary>{props.summary}</summary>
         <div class="chips">
-          {MACRO_NAMES.map((name) => (
-            <button key={name} type="button" title={ABOUT[name]} onClick={() => insert(name)}>
+          {props.macros.map((name) => (
+            <button key={name} type="button" title={props.about[name]} onClick={() => insert(name)}>
               {`{${name}}`}
             </button>
           ))}
         </div>
       </details>
     </div>
+  );
+}
+
+export function LandingPage(props: MacroUrlProps) {
+  return (
+    <MacroUrl
+      {...props}
+      label="Landing page"
+      hint="Destination of visitors. Without {click_id} the parameter click_id is appended."
+      macros={MACRO_NAMES}
+      summary="Macros, replaced at each click"
+      about={ABOUT}
+    />
   );
 }

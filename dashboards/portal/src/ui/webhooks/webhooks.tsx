@@ -1,21 +1,24 @@
 import { useState } from 'preact/hooks';
-import { useSession } from '../app/session.tsx';
-import { api, newAttempt, type Schemas, take } from '../data/api.ts';
-import { useAction } from '../data/use-data.ts';
-import { usePages } from '../data/use-pages.ts';
-import { words } from '../text/format.ts';
-import { fieldProblems } from '../text/problem-text.ts';
-import { Button, Card, CopyText, Empty, Page, Problem, When } from './basics.tsx';
+import { useSession } from '../../app/session.tsx';
+import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
+import { useAction } from '../../data/use-data.ts';
+import { useNames } from '../../data/use-names.ts';
+import { usePages } from '../../data/use-pages.ts';
+import { words } from '../../text/format.ts';
+import { fieldProblems } from '../../text/problem-text.ts';
+import { Button, Card, CopyText, Empty, Page, Problem, When } from '../basics.tsx';
+import { Check, Dialog, Form, TextField } from '../forms.tsx';
+import { Status } from '../status.tsx';
+import { ListTable } from '../table.tsx';
 import { Deliveries } from './deliveries.tsx';
-import { Check, Dialog, Form, TextField } from './forms.tsx';
-import { Status } from './status.tsx';
-import { ListTable } from './table.tsx';
+import { NewPostback } from './new-postback.tsx';
 
-/** Webhooks of a partner or a program, with their deliveries. */
+/** Webhooks and outgoing postbacks of a partner or a program, with their deliveries. */
 
 export const EVENTS = [
   'conversion.created',
   'conversion.changed',
+  'conversion.confirmed',
   'conversion.paid',
   'payout.created',
   'payout.changed',
@@ -25,8 +28,9 @@ export const EVENTS = [
 const EVERY_MS = 5_000;
 
 export function WebhooksPage() {
-  const { program } = useSession();
-  const [isMaking, setMaking] = useState(false);
+  const { program, user } = useSession();
+  const [making, setMaking] = useState<'webhook' | 'postback'>();
+  const names = useNames();
   const [secret, setSecret] = useState<string>();
   const [shown, setShown] = useState<string>();
   const list = usePages(
@@ -37,34 +41,49 @@ export function WebhooksPage() {
   );
   const selected = list.rows?.find(({ id }) => id === shown) ?? list.rows?.[0];
   const make = (
-    <Button kind="primary" onClick={() => setMaking(true)}>
-      New webhook
-    </Button>
+    <>
+      {user.role !== 'advertiser' && (
+        <Button kind="primary" onClick={() => setMaking('postback')}>
+          New postback
+        </Button>
+      )}
+      <Button onClick={() => setMaking('webhook')}>New webhook</Button>
+    </>
   );
+  const made = (signingSecret: string): void => {
+    setMaking(undefined);
+    setSecret(signingSecret);
+    list.reload();
+  };
   return (
     <Page
       title="Postbacks and webhooks"
-      lead="Events are sent to your server, signed by Standard Webhooks, and retried until your server accepts them."
+      lead="Postbacks tell a tracker of orders by a URL with macros; webhooks send events to a server as JSON. Both are signed, and retried until they are accepted."
       actions={make}
     >
-      <Card title="Webhooks">
+      <Card title="Postbacks and webhooks">
         <ListTable
-          label="Webhooks"
+          label="Postbacks and webhooks"
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="No webhooks yet">
-              Add the address of your server to receive conversions and payouts within seconds. {make}
+            <Empty title="No postbacks or webhooks yet">
+              Add the postback URL of a tracker, or the address of a server, to receive orders within seconds.
             </Empty>
           }
           columns={[
             {
               title: 'Address',
               head: true,
-              cell: ({ url, events }) => (
+              cell: (hook) => (
                 <>
-                  {url}
-                  <span class="sub">{events.length === 0 ? 'all events' : events.join(', ')}</span>
+                  <span class="break">{hook.url}</span>
+                  <span class="sub">
+                    {aboutOf(hook)}
+                    {hook.affiliate_id !== null && user.affiliate_id === null && (
+                      <>, of {names.get(hook.affiliate_id) ?? hook.affiliate_id}</>
+                    )}
+                  </span>
                 </>
               ),
             },
@@ -97,22 +116,14 @@ export function WebhooksPage() {
         />
       </Card>
       {selected && <Deliveries key={selected.id} hook={selected} />}
-      {isMaking && (
-        <NewWebhook
-          onClose={() => setMaking(false)}
-          onMade={(made) => {
-            setMaking(false);
-            setSecret(made);
-            list.reload();
-          }}
-        />
-      )}
+      {making === 'webhook' && <NewWebhook onClose={() => setMaking(undefined)} onMade={made} />}
+      {making === 'postback' && <NewPostback onClose={() => setMaking(undefined)} onMade={made} />}
       {secret !== undefined && (
         <Dialog title="The signing secret" onClose={() => setSecret(undefined)}>
           <div class="stack">
             <p>
               Copy the secret now. It is shown once. Any Standard Webhooks library verifies signatures with
-              it.
+              it; a tracker that verifies none does not need it.
             </p>
             <CopyText text={secret} label="the secret" />
           </div>
@@ -120,6 +131,16 @@ export function WebhooksPage() {
       )}
     </Page>
   );
+}
+
+/** Its kind, and what it receives. */
+function aboutOf({ kind, method, events, statuses, event_names }: Schemas['Webhook']): string {
+  if (kind === 'webhook') return `Webhook, ${events.length === 0 ? 'all events' : events.join(', ')}`;
+  const parts = [
+    statuses.length === 0 ? 'all statuses' : statuses.join(', '),
+    ...(event_names.length === 0 ? [] : [event_names.join(', ')]),
+  ];
+  return `Postback by ${method}, ${parts.join('; ')}`;
 }
 
 function Controls(props: {
