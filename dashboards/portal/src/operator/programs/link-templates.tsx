@@ -6,7 +6,7 @@ import { usePages } from '../../data/use-pages.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { Button, Card, Empty, Problem } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
-import { LandingPage } from '../../ui/landing-page.tsx';
+import { LandingPage } from '../../ui/macro-url.tsx';
 import { ListTable } from '../../ui/table.tsx';
 
 type Template = Schemas['LinkTemplate'];
