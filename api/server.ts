@@ -20,11 +20,11 @@ import { addConversionRoutes } from './conversions/routes/conversions.ts';
 import { addCustomerRoutes } from './conversions/routes/customers.ts';
 import { addExplanationRoute } from './conversions/routes/explanations.ts';
 import { addReviewRoutes } from './conversions/routes/reviews.ts';
-import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './http/bodies.ts';
+import { installJsonBodies, MAX_BODY_BYTES, parseForm, percentEncoded } from './http/bodies.ts';
 import { type ApiContext, type ApiServer, installVisitorAddress } from './http/context.ts';
+import { installCompression, installDecoding } from './http/encodings.ts';
 import { createClientErrorHandler, createProblemAnswer, installErrorHandling } from './http/errors.ts';
 import { type ApiMetrics, createApiMetrics } from './http/metrics.ts';
-import { documentProblems, swaggerOptions } from './http/openapi.ts';
 import { createFailureCounts, installQuotas } from './http/quotas.ts';
 import { compileValidator } from './http/validation.ts';
 import { addAdjustmentRoutes } from './money/routes/adjustments.ts';
@@ -36,6 +36,7 @@ import { addPayoutRoutes } from './money/routes/payouts.ts';
 import { addProviderNoticeRoutes } from './money/routes/provider-notices.ts';
 import { addStatementDocumentRoutes } from './money/routes/statement-documents.ts';
 import { addStatementRoutes } from './money/routes/statements.ts';
+import { completeSchema, swaggerOptions } from './openapi/openapi.ts';
 import { addAuditRoutes } from './operations/routes/audit.ts';
 import { addAuditLogRoutes } from './operations/routes/audit-log.ts';
 import { addDeadLetterRoutes } from './operations/routes/dead-letters.ts';
@@ -111,6 +112,7 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { querystringParser: parseForm },
+    rewriteUrl: ({ url = '/' }) => percentEncoded(url),
     clientErrorHandler: createClientErrorHandler({ metrics }),
     frameworkErrors: answer,
   }).withTypeProvider<ZodTypeProvider>();
@@ -119,14 +121,16 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
   installVisitorAddress(app, options);
   app.decorate('inFlight', new Set<Promise<unknown>>());
   app.addHook('onClose', async () => void (await Promise.allSettled(app.inFlight)));
-  installErrorHandling(app, answer);
-  installJsonBodies(app);
   installObservation(app, { metrics, headers: headersOf(options.portalUrl) });
+  installErrorHandling(app, answer);
+  installDecoding(app);
+  installJsonBodies(app);
   installCallLog(app, { ...options, strangers: createStrangerCalls(options) });
   installAuthentication(app, { ...options, countFailure: createFailureCounts(options.quotas) });
   installQuotas(app, options.quotas);
-  app.addHook('onRoute', documentProblems);
-  await app.register(swagger, swaggerOptions);
+  installCompression(app);
+  app.addHook('onRoute', completeSchema);
+  await app.register(swagger, swaggerOptions(options));
   addRoutes(app, options);
   await app.ready();
   return app;

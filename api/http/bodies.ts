@@ -91,9 +91,19 @@ export function parseForm(text: string): Record<string, string | string[]> {
   const form: Record<string, string | string[]> = Object.create(null);
   for (const [name, value] of new URLSearchParams(text)) {
     const earlier = form[name];
-    form[name] = earlier === undefined ? value : [earlier, value].flat();
+    if (earlier === undefined) form[name] = value;
+    else if (Array.isArray(earlier)) earlier.push(value);
+    else form[name] = [earlier, value];
   }
   return form;
+}
+
+/**
+ * A URL whose bytes beyond ASCII are percent-encoded, as its sender should have done (RFC 3986, 2.1): many shops write
+ * UTF-8 as it is. Node gives each byte as one character.
+ */
+export function percentEncoded(url: string): string {
+  return url.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
 function decodeUtf8(bytes: Buffer): string {

@@ -26,32 +26,68 @@ export function createProblemAnswer({ metrics }: { metrics: ApiMetrics }): Answe
 
 /** Routes every error to `answer`. To be called before any route is added. */
 export function installErrorHandling(app: ApiServer, answer: AnswerProblem): void {
-  const allowedMethods = recordMethods(app);
+  const routes = recordRoutes(app);
   app.setErrorHandler(answer);
   app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?')[0] ?? '';
-    const methods = allowedMethods(path);
+    const methods = routes.methodsOf(pathOf(request));
     const problem =
       methods.length === 0
         ? new Problem('route_not_found', { detail: 'there is no route for this path; see /openapi.json' })
-        : new Problem('method_not_allowed', {
-            detail: `this path answers ${methods.join(', ')}`,
-            headers: { allow: methods.join(', ') },
-          });
+        : notAllowed(methods);
     answer(problem, request, reply);
+  });
+  // For a method that /v1/affiliates/invite lacks, the router finds /v1/affiliates/:id.
+  app.addHook('onRequest', async (request) => {
+    const path = pathOf(request);
+    if (!request.is404 && request.routeOptions.url !== path && routes.isLiteral(path)) {
+      throw notAllowed(routes.methodsOf(path));
+    }
   });
 }
 
-/** Records the routes as they are added, to distinguish a wrong method from an unknown path. */
-function recordMethods(app: ApiServer): (path: string) => string[] {
-  const routes: { pattern: RegExp; methods: string[] }[] = [];
-  app.addHook('onRoute', ({ url, method }) => {
-    const pattern = new RegExp(`^${url.replace(/[.]/g, '\\.').replace(/:[a-z_]+/g, '[^/]+')}$`);
-    routes.push({ pattern, methods: [method].flat() });
+function pathOf(request: FastifyRequest): string {
+  return request.url.split('?', 1)[0] ?? '';
+}
+
+function notAllowed(methods: readonly string[]): Problem {
+  return new Problem('method_not_allowed', {
+    detail: `this path answers ${methods.join(', ')}`,
+    headers: { allow: methods.join(', ') },
   });
-  return (path) => {
-    const methods = routes.filter(({ pattern }) => pattern.test(path)).flatMap((route) => route.methods);
-    return [...new Set(methods)].sort();
+}
+
+interface Routes {
+  /** Of the path's own route, or of those whose parameters it fits when it has none. */
+  methodsOf(path: string): string[];
+  /** A route has exactly this path. */
+  isLiteral(path: string): boolean;
+}
+
+/** Records the routes as they are added, to distinguish a wrong method from an unknown path. */
+function recordRoutes(app: ApiServer): Routes {
+  const literal = new Map<string, Set<string>>();
+  const patterns: { pattern: RegExp; methods: readonly string[] }[] = [];
+  app.addHook('onRoute', ({ url, method }) => {
+    const methods = [method].flat();
+    if (/[:*]/.test(url)) {
+      const pattern = url
+        .replace(/[.]/g, '\\.')
+        .replace(/:[a-z_]+/g, '[^/]+')
+        .replace('*', '.*');
+      patterns.push({ pattern: new RegExp(`^${pattern}$`), methods });
+    } else {
+      const known = literal.get(url) ?? new Set();
+      for (const one of methods) known.add(one);
+      literal.set(url, known);
+    }
+  });
+  return {
+    methodsOf(path) {
+      const own = literal.get(path);
+      const fitting = patterns.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods);
+      return [...new Set(own ?? fitting)].sort();
+    },
+    isLiteral: (path) => literal.has(path),
   };
 }
 

@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fromProject } from '../../../core/config/paths.ts';
 import type { ApiServer } from '../../http/context.ts';
+import { takesGzip } from '../../http/encodings.ts';
 import { Problem } from '../../http/problems.ts';
 
 /** The portal as set-up has built it: a page and its files, held in memory. */
@@ -42,9 +43,8 @@ export function addPortalRoutes(app: ApiServer): void {
       .header('vary', 'accept-encoding')
       .header('etag', file.etag);
     if (request.headers['if-none-match'] === file.etag) return reply.code(304).send();
-    const takesGzip = /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''));
     reply.type(file.type);
-    if (!takesGzip) return reply.send(file.plain);
+    if (!takesGzip(request)) return reply.send(file.plain);
     return reply.header('content-encoding', 'gzip').send(file.gzipped);
   }
 

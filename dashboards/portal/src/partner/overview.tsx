@@ -28,7 +28,7 @@ export function OverviewPage() {
         readTrend({ range, metrics: METRICS, program: program.id }, signal),
         readEarnings({ affiliateId, range }, signal),
         take(api.GET('/v1/affiliates/{id}/balance', path)),
-        take(api.GET('/v1/conversions', { params: { query: { limit: '6' } }, signal })),
+        take(api.GET('/v1/conversions', { params: { query: { limit: 6 } }, signal })),
       ]);
       return { trend, earnings, balance, conversions: conversions.data };
     },

@@ -34,8 +34,7 @@ export function OverviewPage() {
         { range: lastDays(Number(days)), metrics: METRICS, program: program_id },
         signal,
       );
-      const limit = String(MOST_WAITING);
-      const query = { program_id, limit };
+      const query = { program_id, limit: MOST_WAITING };
       const [reviews, applications, unknown] = await Promise.all([
         take(api.GET('/v1/conversions', { params: { query: { ...query, state: 'review' } }, signal })),
         mayRead('affiliates', user.role)
