@@ -20,13 +20,14 @@ import { addConversionRoutes } from './conversions/routes/conversions.ts';
 import { addCustomerRoutes } from './conversions/routes/customers.ts';
 import { addExplanationRoute } from './conversions/routes/explanations.ts';
 import { addReviewRoutes } from './conversions/routes/reviews.ts';
-import { installJsonBodies, MAX_BODY_BYTES, parseForm, percentEncoded } from './http/bodies.ts';
+import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './http/bodies.ts';
 import { type ApiContext, type ApiServer, installVisitorAddress } from './http/context.ts';
-import { installCompression, installDecoding } from './http/encodings.ts';
-import { createClientErrorHandler, createProblemAnswer, installErrorHandling } from './http/errors.ts';
+import { createProblemAnswer, installErrorHandling } from './http/errors.ts';
 import { type ApiMetrics, createApiMetrics } from './http/metrics.ts';
 import { createFailureCounts, installQuotas } from './http/quotas.ts';
 import { compileValidator } from './http/validation.ts';
+import { createClientErrorHandler } from './http/wire/client-errors.ts';
+import { installCompression, installDecoding } from './http/wire/encodings.ts';
 import { addAdjustmentRoutes } from './money/routes/adjustments.ts';
 import { addEarningsRoutes } from './money/routes/earnings.ts';
 import { addPaymentFileRoutes } from './money/routes/payment-files.ts';
@@ -112,8 +113,7 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { querystringParser: parseForm },
-    rewriteUrl: ({ url = '/' }) => percentEncoded(url),
-    clientErrorHandler: createClientErrorHandler({ metrics }),
+    clientErrorHandler: createClientErrorHandler({ metrics, inject: (request) => app.inject(request) }),
     frameworkErrors: answer,
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(compileValidator);

@@ -98,14 +98,6 @@ export function parseForm(text: string): Record<string, string | string[]> {
   return form;
 }
 
-/**
- * A URL whose bytes beyond ASCII are percent-encoded, as its sender should have done (RFC 3986, 2.1): many shops write
- * UTF-8 as it is. Node gives each byte as one character.
- */
-export function percentEncoded(url: string): string {
-  return url.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`);
-}
-
 function decodeUtf8(bytes: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);

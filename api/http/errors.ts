@@ -1,9 +1,8 @@
-import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { errorText } from '../../core/errors.ts';
 import type { ApiServer } from './context.ts';
 import type { ApiMetrics } from './metrics.ts';
-import { PROBLEM_MEDIA_TYPE, PROBLEMS, Problem, type ProblemCode, problemBody } from './problems.ts';
+import { PROBLEM_MEDIA_TYPE, PROBLEMS, Problem, problemBody } from './problems.ts';
 import { translateError } from './translate-error.ts';
 
 export type AnswerProblem = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
@@ -29,24 +28,18 @@ export function installErrorHandling(app: ApiServer, answer: AnswerProblem): voi
   const routes = recordRoutes(app);
   app.setErrorHandler(answer);
   app.setNotFoundHandler((request, reply) => {
-    const methods = routes.methodsOf(pathOf(request));
-    const problem =
-      methods.length === 0
-        ? new Problem('route_not_found', { detail: 'there is no route for this path; see /openapi.json' })
-        : notAllowed(methods);
-    answer(problem, request, reply);
+    const detail = 'there is no route for this path; see /openapi.json';
+    answer(new Problem('route_not_found', { detail }), request, reply);
   });
-  // For a method that /v1/affiliates/invite lacks, the router finds /v1/affiliates/:id.
+  // Before a body is read, which a wrong method may have in any form.
   app.addHook('onRequest', async (request) => {
-    const path = pathOf(request);
-    if (!request.is404 && request.routeOptions.url !== path && routes.isLiteral(path)) {
-      throw notAllowed(routes.methodsOf(path));
-    }
+    const path = request.url.split('?', 1)[0] ?? '';
+    const { url } = request.routeOptions;
+    // For a method that /v1/affiliates/invite lacks, the router finds /v1/affiliates/:id.
+    if (!request.is404 && (url === path || !routes.isLiteral(path))) return;
+    const methods = routes.methodsOf(path);
+    if (methods.length > 0) throw notAllowed(methods);
   });
-}
-
-function pathOf(request: FastifyRequest): string {
-  return request.url.split('?', 1)[0] ?? '';
 }
 
 function notAllowed(methods: readonly string[]): Problem {
@@ -89,29 +82,4 @@ function recordRoutes(app: ApiServer): Routes {
     },
     isLiteral: (path) => literal.has(path),
   };
-}
-
-/** Requests that Node's parser refuses: answered on the bare socket, in the same form. */
-export function createClientErrorHandler({ metrics }: { metrics: ApiMetrics }) {
-  return (error: Error & { code?: string }, socket: Socket): void => {
-    if (error.code === 'ECONNRESET' || socket.destroyed) return;
-    const code = clientErrorCode(error.code);
-    metrics.countProblem(code);
-    const { status, title } = PROBLEMS[code];
-    const problem = new Problem(code, { detail: title });
-    const body = JSON.stringify(problemBody(problem, ''));
-    if (socket.writable) {
-      socket.write(
-        `HTTP/1.1 ${status} ${title}\r\nContent-Type: ${PROBLEM_MEDIA_TYPE}\r\n` +
-          `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-      );
-    }
-    socket.destroy();
-  };
-}
-
-function clientErrorCode(code: string | undefined): ProblemCode {
-  if (code === 'HPE_HEADER_OVERFLOW') return 'headers_too_large';
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return 'request_timeout';
-  return 'malformed_request';
 }

@@ -12,9 +12,9 @@ import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { readSignedCounts } from '../../../warehouse/audit/signed-counts.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { acceptedFormat } from '../../http/encodings.ts';
 import { owned, principalOf } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
+import { acceptedFormat } from '../../http/wire/encodings.ts';
 import { visibleAffiliate } from '../../programs/affiliate-view.ts';
 import { bigintId, formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
 import {

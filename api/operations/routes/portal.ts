@@ -5,8 +5,8 @@ import { gzipSync } from 'node:zlib';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fromProject } from '../../../core/config/paths.ts';
 import type { ApiServer } from '../../http/context.ts';
-import { takesGzip } from '../../http/encodings.ts';
 import { Problem } from '../../http/problems.ts';
+import { takesGzip } from '../../http/wire/encodings.ts';
 
 /** The portal as set-up has built it: a page and its files, held in memory. */
 

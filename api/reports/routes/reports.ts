@@ -22,9 +22,9 @@ import { principalOfActor } from '../../auth/live-access.ts';
 import { refusalOf } from '../../http/admission.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { acceptedFormat } from '../../http/encodings.ts';
 import { principalOf } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
+import { acceptedFormat } from '../../http/wire/encodings.ts';
 import { bigintId, formatId, type IntegerIdKind } from '../../schemas/ids.ts';
 import { fileBytes, formatTime, timeText, wholeNumber } from '../../schemas/schemas.ts';
 import { formatJob, jobView, READING_REPORTS } from '../job-view.ts';
@@ -42,8 +42,8 @@ const ID_NAMES: Readonly<Record<string, IntegerIdKind>> = {
   affiliate: 'affiliate',
   link: 'link',
 };
-/** Unix seconds of the year 2200. */
-const MAX_EXPIRES = 7_258_118_400;
+/** Unix seconds. */
+const MAX_EXPIRES = 999_999_999_999;
 const cell = z.union([z.string(), z.number(), z.null()]);
 const rowView = z
   .record(z.string(), cell)

@@ -3,8 +3,8 @@ import { promisify } from 'node:util';
 import { brotliDecompress, createGzip, gunzip, gzip, inflate } from 'node:zlib';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Negotiator from 'negotiator';
-import type { ApiServer } from './context.ts';
-import { Problem } from './problems.ts';
+import type { ApiServer } from '../context.ts';
+import { Problem } from '../problems.ts';
 
 /** What a caller takes and sends (RFC 9110, 8.4 and 12.5): formats of answers, and compression both ways. */
 
