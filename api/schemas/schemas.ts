@@ -197,7 +197,7 @@ export function booleanParameter({ fallback }: { fallback: boolean }) {
 /** The query of a route that others call by URLs of their own making, or of links that people follow: more may stand in it. */
 export const anyParameters = z.looseObject({});
 
-/** A file as the answer or as one of its forms. */
+/** A file that is no text, as the answer or as one of its forms. CSV is text: generated clients give it as a string. */
 export function fileBytes(description = 'The file.') {
   return z.string().meta({ format: 'binary', description });
 }

@@ -128,7 +128,7 @@ export function addStatementDocumentRoutes(app: ApiServer, { ledger }: ApiContex
           content: {
             'application/json': { schema: documentView },
             'application/pdf': { schema: fileBytes() },
-            'text/csv': { schema: fileBytes() },
+            'text/csv': { schema: z.string() },
           },
         },
       },

@@ -19,7 +19,6 @@ import { visibleAffiliate } from '../../programs/affiliate-view.ts';
 import { bigintId, formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
 import {
   bigintPageQuery,
-  fileBytes,
   formatMoney,
   formatPage,
   formatTime,
@@ -145,7 +144,7 @@ export function addStatementRoutes(app: ApiServer, { ledger, warehouse }: ApiCon
       response: {
         200: {
           description: 'The statement.',
-          content: { 'application/json': { schema: statementView }, 'text/csv': { schema: fileBytes() } },
+          content: { 'application/json': { schema: statementView }, 'text/csv': { schema: z.string() } },
         },
       },
     },
