@@ -162,7 +162,7 @@ describe('parameters of the query', () => {
   });
 });
 
-describe('a URL in UTF-8 that nobody has encoded', () => {
+describe('a URL in UTF-8 that is not encoded', () => {
   /** As bytes on the wire. */
   function sendBytes(target: Buffer): Promise<string> {
     return new Promise((resolve, reject) => {
