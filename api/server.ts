@@ -22,11 +22,12 @@ import { addExplanationRoute } from './conversions/routes/explanations.ts';
 import { addReviewRoutes } from './conversions/routes/reviews.ts';
 import { installJsonBodies, MAX_BODY_BYTES, parseForm } from './http/bodies.ts';
 import { type ApiContext, type ApiServer, installVisitorAddress } from './http/context.ts';
-import { createClientErrorHandler, createProblemAnswer, installErrorHandling } from './http/errors.ts';
+import { createProblemAnswer, installErrorHandling } from './http/errors.ts';
 import { type ApiMetrics, createApiMetrics } from './http/metrics.ts';
-import { documentProblems, swaggerOptions } from './http/openapi.ts';
 import { type CountFailure, createFailureCounts, installQuotas } from './http/quotas.ts';
 import { compileValidator } from './http/validation.ts';
+import { createClientErrorHandler } from './http/wire/client-errors.ts';
+import { installCompression, installDecoding } from './http/wire/encodings.ts';
 import { addAdjustmentRoutes } from './money/routes/adjustments.ts';
 import { addEarningsRoutes } from './money/routes/earnings.ts';
 import { addPaymentFileRoutes } from './money/routes/payment-files.ts';
@@ -37,6 +38,7 @@ import { addProviderNoticeRoutes } from './money/routes/provider-notices.ts';
 import { addStatementDocumentRoutes } from './money/routes/statement-documents.ts';
 import { addStatementRoutes } from './money/routes/statements.ts';
 import { addUpcomingPayoutRoutes } from './money/routes/upcoming-payouts.ts';
+import { completeSchema, swaggerOptions } from './openapi/openapi.ts';
 import { addAuditRoutes } from './operations/routes/audit.ts';
 import { addAuditLogRoutes } from './operations/routes/audit-log.ts';
 import { addDeadLetterRoutes } from './operations/routes/dead-letters.ts';
@@ -118,7 +120,7 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     routerOptions: { querystringParser: parseForm },
-    clientErrorHandler: createClientErrorHandler({ metrics }),
+    clientErrorHandler: createClientErrorHandler({ metrics, inject: (request) => app.inject(request) }),
     frameworkErrors: answer,
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(compileValidator);
@@ -126,15 +128,17 @@ export async function buildApiServer(options: ApiServerOptions): Promise<ApiServ
   installVisitorAddress(app, options);
   app.decorate('inFlight', new Set<Promise<unknown>>());
   app.addHook('onClose', async () => void (await Promise.allSettled(app.inFlight)));
-  installErrorHandling(app, answer);
-  installJsonBodies(app);
   installObservation(app, { metrics, headers: headersOf(options.portalUrl) });
+  installErrorHandling(app, answer);
+  installDecoding(app);
+  installJsonBodies(app);
   installCallLog(app, { ...options, strangers: createStrangerCalls(options) });
   const countFailure = createFailureCounts(options.quotas);
   installAuthentication(app, { ...options, countFailure });
   installQuotas(app, options.quotas);
-  app.addHook('onRoute', documentProblems);
-  await app.register(swagger, swaggerOptions);
+  installCompression(app);
+  app.addHook('onRoute', completeSchema);
+  await app.register(swagger, swaggerOptions(options));
   addRoutes(app, { ...options, countFailure });
   await app.ready();
   return app;

@@ -13,7 +13,7 @@ function isSecure(portalUrl: string): boolean {
 }
 
 /** Cookies are for this host alone when the portal is on https: the prefix makes browsers insist on it. */
-function fullName({ name, portalUrl }: CookieOptions): string {
+export function cookieName({ name, portalUrl }: CookieOptions): string {
   return isSecure(portalUrl) ? `__Host-${name}` : name;
 }
 
@@ -28,12 +28,12 @@ export function setCookie(
     `Max-Age=${options.maxAgeMs / 1_000}`,
     ...(isSecure(options.portalUrl) ? ['Secure'] : []),
   ];
-  reply.header('set-cookie', [`${fullName(options)}=${options.value}`, ...attributes].join('; '));
+  reply.header('set-cookie', [`${cookieName(options)}=${options.value}`, ...attributes].join('; '));
 }
 
 /** The value of a cookie, whatever stands in it. */
 export function readCookie(request: FastifyRequest, options: CookieOptions): string | undefined {
-  const name = fullName(options);
+  const name = cookieName(options);
   for (const part of (request.headers.cookie ?? '').split(';')) {
     const [key, value] = part.trim().split('=', 2);
     if (key === name && value) return value;

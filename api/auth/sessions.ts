@@ -7,7 +7,7 @@ import { createSession, findSession, type Session } from '../../ledger/access/se
 import type { Database, DatabaseSql } from '../../ledger/postgres/db.ts';
 import { type Principal, principalOfUser } from '../http/principal.ts';
 import { Problem } from '../http/problems.ts';
-import { readCookie, setCookie } from './cookies.ts';
+import { cookieName, readCookie, setCookie } from './cookies.ts';
 
 /** Sessions of the portal: a cookie that scripts cannot read, and a token that other sites cannot know. */
 
@@ -24,11 +24,16 @@ const SESSION_MS = 7 * DAY_MS;
 export const IDLE_MS = 12 * HOUR_MS;
 /** 256 bits: a token cannot be guessed, so its plain SHA-256 is safe to store. */
 const TOKEN_BYTES = 32;
-const CSRF_HEADER = 'x-csrf-token';
+export const CSRF_HEADER = 'x-csrf-token';
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 const MAX_DEVICE_LENGTH = 100;
 /** A User-Agent this long says nothing more. */
 const MAX_USER_AGENT_LENGTH = 500;
+
+/** The name of the cookie; see {@link cookieName}. */
+export function sessionCookieName(portalUrl: string): string {
+  return cookieName({ name: NAME, portalUrl });
+}
 
 /** Records a session of a user who has given the password, and what it is recognised by. @returns Its token. */
 export async function startSession(

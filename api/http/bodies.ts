@@ -91,7 +91,9 @@ export function parseForm(text: string): Record<string, string | string[]> {
   const form: Record<string, string | string[]> = Object.create(null);
   for (const [name, value] of new URLSearchParams(text)) {
     const earlier = form[name];
-    form[name] = earlier === undefined ? value : [earlier, value].flat();
+    if (earlier === undefined) form[name] = value;
+    else if (Array.isArray(earlier)) earlier.push(value);
+    else form[name] = [earlier, value];
   }
   return form;
 }

@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import type {
   FastifyBaseLogger,
   FastifyInstance,
@@ -86,13 +87,17 @@ export function installVisitorAddress(
   app.decorateRequest('visitorIp', null);
   app.addHook('onRequest', async (request) => {
     const peer = parseIp(request.socket.remoteAddress ?? '');
-    const { headersDistinct } = request.raw;
     const address =
       peer &&
       visitorAddress([peer], () => ({
-        xForwardedFor: headersDistinct['x-forwarded-for'] ?? [],
-        forwarded: headersDistinct.forwarded ?? [],
+        xForwardedFor: linesOf(request.raw, 'x-forwarded-for'),
+        forwarded: linesOf(request.raw, 'forwarded'),
       }));
     request.visitorIp = address ? formatIp(address) : null;
   });
+}
+
+/** The values of a header, one for each of its lines. */
+function linesOf({ rawHeaders }: IncomingMessage, header: string): string[] {
+  return rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === header);
 }

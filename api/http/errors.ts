@@ -1,9 +1,8 @@
-import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { errorText } from '../../core/errors.ts';
 import type { ApiServer } from './context.ts';
 import type { ApiMetrics } from './metrics.ts';
-import { PROBLEM_MEDIA_TYPE, PROBLEMS, Problem, type ProblemCode, problemBody } from './problems.ts';
+import { PROBLEM_MEDIA_TYPE, PROBLEMS, Problem, problemBody } from './problems.ts';
 import { translateError } from './translate-error.ts';
 
 export type AnswerProblem = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
@@ -26,56 +25,61 @@ export function createProblemAnswer({ metrics }: { metrics: ApiMetrics }): Answe
 
 /** Routes every error to `answer`. To be called before any route is added. */
 export function installErrorHandling(app: ApiServer, answer: AnswerProblem): void {
-  const allowedMethods = recordMethods(app);
+  const routes = recordRoutes(app);
   app.setErrorHandler(answer);
   app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?')[0] ?? '';
-    const methods = allowedMethods(path);
-    const problem =
-      methods.length === 0
-        ? new Problem('route_not_found', { detail: 'there is no route for this path; see /openapi.json' })
-        : new Problem('method_not_allowed', {
-            detail: `this path answers ${methods.join(', ')}`,
-            headers: { allow: methods.join(', ') },
-          });
-    answer(problem, request, reply);
+    const detail = 'there is no route for this path; see /openapi.json';
+    answer(new Problem('route_not_found', { detail }), request, reply);
   });
+  // Before a body is read, which a wrong method may have in any form.
+  app.addHook('onRequest', async (request) => {
+    const path = request.url.split('?', 1)[0] ?? '';
+    const { url } = request.routeOptions;
+    // For a method that /v1/affiliates/invite lacks, the router finds /v1/affiliates/:id.
+    if (!request.is404 && (url === path || !routes.isLiteral(path))) return;
+    const methods = routes.methodsOf(path);
+    if (methods.length > 0) throw notAllowed(methods);
+  });
+}
+
+function notAllowed(methods: readonly string[]): Problem {
+  return new Problem('method_not_allowed', {
+    detail: `this path answers ${methods.join(', ')}`,
+    headers: { allow: methods.join(', ') },
+  });
+}
+
+interface Routes {
+  /** Of the path's own route, or of those whose parameters it fits when it has none. */
+  methodsOf(path: string): string[];
+  /** A route has exactly this path. */
+  isLiteral(path: string): boolean;
 }
 
 /** Records the routes as they are added, to distinguish a wrong method from an unknown path. */
-function recordMethods(app: ApiServer): (path: string) => string[] {
-  const routes: { pattern: RegExp; methods: string[] }[] = [];
+function recordRoutes(app: ApiServer): Routes {
+  const literal = new Map<string, Set<string>>();
+  const patterns: { pattern: RegExp; methods: readonly string[] }[] = [];
   app.addHook('onRoute', ({ url, method }) => {
-    const pattern = new RegExp(`^${url.replace(/[.]/g, '\\.').replace(/:[a-z_]+/g, '[^/]+')}$`);
-    routes.push({ pattern, methods: [method].flat() });
-  });
-  return (path) => {
-    const methods = routes.filter(({ pattern }) => pattern.test(path)).flatMap((route) => route.methods);
-    return [...new Set(methods)].sort();
-  };
-}
-
-/** Requests that Node's parser refuses: answered on the bare socket, in the same form. */
-export function createClientErrorHandler({ metrics }: { metrics: ApiMetrics }) {
-  return (error: Error & { code?: string }, socket: Socket): void => {
-    if (error.code === 'ECONNRESET' || socket.destroyed) return;
-    const code = clientErrorCode(error.code);
-    metrics.countProblem(code);
-    const { status, title } = PROBLEMS[code];
-    const problem = new Problem(code, { detail: title });
-    const body = JSON.stringify(problemBody(problem, ''));
-    if (socket.writable) {
-      socket.write(
-        `HTTP/1.1 ${status} ${title}\r\nContent-Type: ${PROBLEM_MEDIA_TYPE}\r\n` +
-          `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-      );
+    const methods = [method].flat();
+    if (/[:*]/.test(url)) {
+      const pattern = url
+        .replace(/[.]/g, '\\.')
+        .replace(/:[a-z_]+/g, '[^/]+')
+        .replace('*', '.*');
+      patterns.push({ pattern: new RegExp(`^${pattern}$`), methods });
+    } else {
+      const known = literal.get(url) ?? new Set();
+      for (const one of methods) known.add(one);
+      literal.set(url, known);
     }
-    socket.destroy();
+  });
+  return {
+    methodsOf(path) {
+      const own = literal.get(path);
+      const fitting = patterns.filter(({ pattern }) => pattern.test(path)).flatMap(({ methods }) => methods);
+      return [...new Set(own ?? fitting)].sort();
+    },
+    isLiteral: (path) => literal.has(path),
   };
-}
-
-function clientErrorCode(code: string | undefined): ProblemCode {
-  if (code === 'HPE_HEADER_OVERFLOW') return 'headers_too_large';
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return 'request_timeout';
-  return 'malformed_request';
 }

@@ -78,7 +78,7 @@ export const payoutRunView = z
     started_by: z.string().meta({ description: 'As in the audit log.', examples: ['user:3', 'scheduler'] }),
     decided_at: timeText.nullable(),
     decided_by: z.string().nullable(),
-    payouts: z.number().meta({ description: 'Without those that are canceled, as is the total.' }),
+    payouts: z.int().meta({ description: 'Without those that are canceled, as is the total.' }),
     total: moneyText,
   })
   .meta({

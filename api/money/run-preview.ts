@@ -35,7 +35,7 @@ const leftOutView = z
   .meta({ id: 'LeftOut', description: 'An affiliate that has money and gets no payout, and why.' });
 
 /** In the answers of preview and run: those listed, and how many there are. */
-export const leftOutFields = { left_out: z.array(leftOutView), left_out_total: z.number() };
+export const leftOutFields = { left_out: z.array(leftOutView), left_out_total: z.int() };
 
 export function formatLeftOut(leftOut: readonly LeftOut[]): z.output<z.ZodObject<typeof leftOutFields>> {
   return {
@@ -64,7 +64,7 @@ export const previewView = z
       description:
         'Names this preview, by a hash over the affiliates, amounts and destinations of all payouts: POST /v1/payouts/run takes it, for an hour.',
     }),
-    payouts: z.number(),
+    payouts: z.int(),
     total: moneyText,
     needs_approval: z.boolean().meta({ description: 'Whether a second person has to approve the run.' }),
     would_pay: z.array(

@@ -136,7 +136,7 @@ export const itemView = z
     sku: z.string().nullable(),
     brand: z.string().nullable(),
     category: z.string().nullable(),
-    quantity: z.number(),
+    quantity: z.int(),
     amount: moneyText,
     discount: moneyText,
     tax: moneyText,

@@ -30,7 +30,7 @@ export const linkView = z
     affiliate_id: idText('affiliate'),
     landing_url: z.string(),
     routing: routingSchema.nullable(),
-    daily_click_cap: z.number().nullable(),
+    daily_click_cap: z.int().nullable(),
     pass_parameters: passParameters.nullable().meta({ description: 'null: those of the program.' }),
     status: z.enum(LINK_STATUSES),
     expires_at: timeText.nullable(),

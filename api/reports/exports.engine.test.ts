@@ -57,10 +57,17 @@ describe('a report', () => {
   test('comes in the format that Accept asks for', async () => {
     const csv = await report('group_by=campaign', { accept: 'text/csv;q=0.9, application/json;q=0.1' });
     expect(csv.headers.get('content-type')).toBe('text/csv; charset=utf-8');
-    expect(csv.text).toMatch(/^"campaign","clicks"/);
+    expect(csv.text).toMatch(/^"campaign_id","clicks"/);
     const parquet = await report('group_by=campaign', { accept: 'application/vnd.apache.parquet' });
     expect(parquet.text.slice(0, 4)).toBe('PAR1');
-    for (const accept of ['*/*', 'text/html', '']) {
+    for (const accept of [
+      '*/*',
+      'text/html',
+      '',
+      'text/csv;q=0.5, application/json;q=0.9',
+      'text/csv;q=0, */*',
+      'application/json, text/csv',
+    ]) {
       expect((await report('', { accept })).headers.get('content-type')).toMatch(/^application\/json/);
     }
   });
@@ -73,6 +80,30 @@ describe('a report', () => {
     );
     const { body } = await report('group_by=sub1');
     expect((body.rows as { sub1: string }[]).map(({ sub1 }) => sub1).sort()).toEqual([...FORMULAS].sort());
+  });
+
+  test.each(['csv', 'arrow', 'parquet'])('as %s file has as many rows as its job says', async (format) => {
+    const path = `/v1/report-jobs?${MONTH}&group_by=sub1,campaign&format=${format}`;
+    const { body } = await api.call('POST', path, { key: mine.keys.operator });
+    const job = await waitFor(
+      async () => {
+        const found = await api.call('GET', `/v1/jobs/${body.id}`, { key: mine.keys.operator });
+        return found.body.state === 'running' ? undefined : found.body;
+      },
+      { deadlineMs: 20_000, what: 'the report' },
+    );
+    // One of the texts is a line feed and more: rows are not lines.
+    expect([job.state, job.rows_total, job.rows_done]).toEqual(['done', '8', '8']);
+  });
+
+  test('names what it counts as JSON does', async () => {
+    const query = 'group_by=program,campaign,affiliate,link&metrics=clicks';
+    const { body } = await report(query);
+    const [header, row] = parse((await report(`${query}&format=csv`)).text) as string[][];
+    expect(Object.fromEntries((header ?? []).map((name, i) => [name, row?.[i]]))).toEqual({
+      ...(body.rows as object[])[0],
+      clicks: '8',
+    });
   });
 
   test('that is great is written to a file, and fetched by a link that cannot be made up', async () => {

@@ -12,6 +12,7 @@ import type { Warehouse } from '../../warehouse/clickhouse/client.ts';
 import { type ExportFormat, exportReport } from '../../warehouse/reports/report-export.ts';
 import type { ReportOptions } from '../../warehouse/reports/reports.ts';
 import { formatId } from '../schemas/ids.ts';
+import { rowsInFile } from './file-rows.ts';
 
 /** Reports that are written to a file in the background, and fetched by a signed link. */
 
@@ -33,9 +34,9 @@ export function downloadUrl(secretBox: SecretBox, job: Pick<Job, 'id'>): string 
 export function isDownloadSigned(
   secretBox: SecretBox,
   job: Pick<Job, 'id'>,
-  { expires, signature }: { expires: string; signature: string },
+  { expires, signature }: { expires: number; signature: string },
 ): boolean {
-  if (!(Number(expires) * 1_000 > Date.now())) return false;
+  if (!(expires * 1_000 > Date.now())) return false;
   return secretBox.verify(PURPOSE, `${formatId('job', job.id)}.${expires}`, signature);
 }
 
@@ -74,7 +75,7 @@ export async function runReportJob(options: {
       table,
       complete_to: completeTo?.toISOString() ?? null,
     };
-    await finishJob(ledger, { id: job.id, rowsDone: 0, result });
+    await finishJob(ledger, { id: job.id, rowsDone: await rowsInFile(path, report.format), result });
   } catch (error) {
     log.warn({ job: String(job.id), reason: errorText(error) }, 'report job failed');
     await rm(`${path}.part`, { force: true }).catch(() => undefined);

@@ -17,7 +17,7 @@ import type { ReportFilter, ReportOptions } from '../../warehouse/reports/report
 import { affiliateFilter, type Principal, programFilter } from '../http/principal.ts';
 import { invalidField } from '../http/problems.ts';
 import { integerId } from '../schemas/ids.ts';
-import { rowLimit, text, time } from '../schemas/schemas.ts';
+import { booleanParameter, rowLimit, text, time } from '../schemas/schemas.ts';
 
 /** The parameters of a report in a URL, and the warehouse's options for them. */
 
@@ -73,7 +73,7 @@ const TEXT_FILTER_SHAPE = Object.fromEntries(TEXT_FILTERS.map((name) => [name, t
   typeof textFilter
 >;
 
-const flag = z.enum(['true', 'false']).default('false');
+const flag = booleanParameter({ fallback: false });
 
 /** The parameters of a report. */
 export const reportQuery = z
@@ -115,7 +115,7 @@ export const reportQuery = z
       .enum(['json', ...(Object.keys(EXPORT_FORMATS) as ExportFormat[])])
       .optional()
       .meta({
-        description: `csv, arrow and parquet are sent while they are made, with ids as numbers, up to ${MAX_EXPORT_ROWS} rows; csv by hour or minute in the order of time has no such end. Default: as the header Accept says, else json.`,
+        description: `csv, arrow and parquet are sent while they are made, up to ${MAX_EXPORT_ROWS} rows; csv by hour or minute in the order of time has no such end. Default: as the header Accept says, else json.`,
       }),
     cursor: z
       .string()

@@ -125,7 +125,7 @@ test('filters, totals, comparison and other formats', async () => {
     previous: { from: '2026-11-21T00:00:00.000Z', to: '2026-11-22T00:00:00.000Z', totals: { clicks: 0 } },
   });
   const csv = await report(`${DAY}&group_by=affiliate&metrics=clicks&format=csv`, mine.keys.affiliate);
-  expect(csv.text).toBe(`"affiliate","clicks"\n${mine.affiliateId},12\n`);
+  expect(csv.text).toBe(`"affiliate_id","clicks"\n"aff_${mine.affiliateId}",12\n`);
 });
 
 test.each([

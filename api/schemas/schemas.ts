@@ -178,16 +178,48 @@ export function formatOptionalTime(at: Date | null): string | null {
 /** Rows of a page when the caller does not say. */
 const DEFAULT_PAGE_ROWS = 100;
 
-/** The query parameter for the number of rows. */
-export function rowLimit({ max, fallback }: { max: number; fallback: number }) {
-  const error = `must be a whole number from 1 to ${max}`;
+/** A query parameter of a number in digits alone (`1e2`, `+1` and `0x1` are refused); the document calls it an integer. */
+export function wholeNumber({ min, max }: { min: number; max: number }) {
   return z
     .string()
-    .regex(/^\d{1,9}$/, { error, abort: true })
-    .transform(Number)
-    .refine((rows) => rows >= 1 && rows <= max, error)
+    .transform((value, context): number => {
+      const number = /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
+      if (number >= min && number <= max) return number;
+      context.addIssue({ code: 'custom', message: `must be a whole number from ${min} to ${max}` });
+      return z.NEVER;
+    })
+    .meta({ type: 'integer', minimum: min, maximum: max });
+}
+
+/** {@link wholeNumber} with a default. */
+export function wholeNumberOr(fallback: number, range: { min: number; max: number }) {
+  return wholeNumber(range).default(fallback).meta({ default: fallback });
+}
+
+/** A query parameter that is `true` or `false`; the document calls it a boolean. */
+export function booleanParameter({ fallback }: { fallback: boolean }) {
+  return z
+    .string()
+    .transform((value, context): boolean => {
+      if (value === 'true' || value === 'false') return value === 'true';
+      context.addIssue({ code: 'custom', message: 'must be true or false' });
+      return z.NEVER;
+    })
     .default(fallback)
-    .meta({ description: `Rows at the most, 1 to ${max}; default ${fallback}.` });
+    .meta({ type: 'boolean', default: fallback });
+}
+
+/** The query of a route that others call by URLs of their own making, or of links that people follow: more may stand in it. */
+export const anyParameters = z.looseObject({});
+
+/** A file that is no text, as the answer or as one of its forms. CSV is text: generated clients give it as a string. */
+export function fileBytes(description = 'The file.') {
+  return z.string().meta({ format: 'binary', description });
+}
+
+/** The query parameter for the number of rows. */
+export function rowLimit({ max, fallback }: { max: number; fallback: number }) {
+  return wholeNumberOr(fallback, { min: 1, max }).meta({ description: 'Rows at the most.' });
 }
 
 const limit = rowLimit({ max: MAX_PAGE_ROWS, fallback: DEFAULT_PAGE_ROWS });

@@ -30,7 +30,7 @@ export const sourceView = z
       .object({ call_id: idText('postbackCall'), at: timeText, code: z.string(), detail: z.string() })
       .nullable()
       .meta({ description: 'The newest call that could not be done and has not been since.' }),
-    orders_24h: z.number().meta({ description: 'New orders of the last 24 hours.' }),
+    orders_24h: z.int().meta({ description: 'New orders of the last 24 hours.' }),
     created_at: timeText,
   })
   .meta({ id: 'Source' });

@@ -17,7 +17,7 @@ export const webhookBody = z
   .object({
     type: z.enum(WEBHOOK_EVENT_TYPES),
     timestamp: timeText.meta({ description: 'When it happened.' }),
-    sequence: z.number().exactOptional().meta({
+    sequence: z.int().exactOptional().meta({
       description:
         'Grows with the events of one object, with gaps: of two messages the later has the higher one. Only messages of 1.0.0-alpha.1 lack it.',
     }),

@@ -2,11 +2,12 @@ import { Readable } from 'node:stream';
 import { MINUTE_MS } from '../../core/time.ts';
 import type { Warehouse } from '../clickhouse/client.ts';
 import { readWatermark } from '../watermark/watermark.ts';
-import { dimensionKind, type ReportDimension } from './report-tables.ts';
+import { dimensionKind, exactMetricSql, idPrefix, type ReportDimension } from './report-tables.ts';
 import {
   EXPORT_LIMITS,
   offsetMinutes,
   planReport,
+  type ReportForm,
   type ReportOptions,
   type ReportPlan,
   sortColumns,
@@ -47,7 +48,7 @@ export async function exportReport(
   },
 ): Promise<ReportExport> {
   const { format, pieceRows = PIECE_ROWS } = options;
-  const plan = planReport(options, MAX_EXPORT_ROWS, format === 'csv' ? withoutFormula : undefined);
+  const plan = planReport(options, MAX_EXPORT_ROWS, formOf(format));
   const completeTo = await readWatermark(warehouse);
   const step = format === 'csv' ? stepOf(options, plan) : undefined;
   const pieces = step ? await piecesOf(warehouse, plan, { step, rows: pieceRows }) : [plan];
@@ -117,9 +118,31 @@ async function piecesOf(
   return bounds.slice(1).map((end, i) => ({ from: bounds[i] ?? from, to: end }));
 }
 
+/** Ids have the names and the text that they have in JSON; times are text in CSV only, and no amount is a float. */
+function formOf(format: ExportFormat): ReportForm {
+  return {
+    name: (name) => (dimensionKind(name) === 'id' ? `${name}_id` : name),
+    value(name, column) {
+      if (dimensionKind(name) === 'id') return `concat('${idPrefix(name)}_', toString(${column}))`;
+      if (format === 'csv') return dimensionKind(name) === 'text' ? withoutFormula(column) : column;
+      return TYPED[name]?.(column) ?? column;
+    },
+    metric: exactMetricSql,
+  };
+}
+
+const instant = (column: string): string => `parseDateTime64BestEffort(${column}, 3, 'UTC')`;
+const date = (column: string): string => `toDate32(${column})`;
+/** Times of Arrow and Parquet: timestamps in UTC, and dates; a month is its first day. */
+const TYPED: { readonly [name in ReportDimension]?: (column: string) => string } = {
+  minute: instant,
+  hour: instant,
+  day: date,
+  week: date,
+  month: (column) => date(`concat(${column}, '-01')`),
+};
+
 /** Spreadsheets execute a cell that begins like this, and visitors choose its content. An apostrophe makes it text. */
-function withoutFormula(name: ReportDimension, column: string): string {
-  return dimensionKind(name) === 'text'
-    ? `if(match(${column}, '^[=+@\\t\\r\\n-]'), concat('\\'', ${column}), ${column})`
-    : column;
+function withoutFormula(column: string): string {
+  return `if(match(${column}, '^[=+@\\t\\r\\n-]'), concat('\\'', ${column}), ${column})`;
 }

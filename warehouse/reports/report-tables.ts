@@ -58,6 +58,8 @@ interface Dimension {
   readonly sql: string;
   /** By what a filter compares it; default: its value. */
   readonly match?: string;
+  /** Of an id: what stands before its number outside. */
+  readonly prefix?: string;
 }
 
 /** An autonomous system with its owner; '' for 0. */
@@ -78,15 +80,15 @@ const TIME = {
   month: { kind: 'time', sql: `formatDateTime({time}, '%Y-%m', {zone:String})` },
 } as const satisfies Record<string, Dimension>;
 
-const id = (column: string) => ({ kind: 'id', sql: column }) as const;
+const id = (column: string, prefix: string) => ({ kind: 'id', sql: column, prefix }) as const;
 const word = (column: string) => ({ kind: 'text', sql: `toString(${column})` }) as const;
 
 const DIMENSIONS = {
   ...TIME,
-  program: id('program_id'),
-  campaign: id('campaign_id'),
-  affiliate: id('affiliate_id'),
-  link: id('link_id'),
+  program: id('program_id', 'prg'),
+  campaign: id('campaign_id', 'cmp'),
+  affiliate: id('affiliate_id', 'aff'),
+  link: id('link_id', 'lnk'),
   country: word('country'),
   device: word('device'),
   flag_group: word('flag_group'),
@@ -119,6 +121,12 @@ export function isReportDimension(name: string): name is ReportDimension {
 
 export function dimensionKind(name: ReportDimension): Kind {
   return DIMENSIONS[name].kind;
+}
+
+/** What stands before the number of an id outside, as the API writes it; '' for what is no id. */
+export function idPrefix(name: ReportDimension): string {
+  const { prefix = '' }: Dimension = DIMENSIONS[name];
+  return prefix;
 }
 
 /** The raw table has no column for the flag group: it is computed as the rollups' feeds compute it. */
@@ -220,20 +228,29 @@ export const ORDERS_TABLE: ReportTable = {
 interface Metric {
   /** Over the summed columns `m_*`. */
   readonly sql: string;
+  /** The same without floats, for files: JSON numbers are floats, and money is none. Default: `sql`. */
+  readonly exact?: string;
   readonly ofClicks: boolean;
   readonly ofConversions: boolean;
 }
 
 const ofClicks = (sql: string): Metric => ({ sql, ofClicks: true, ofConversions: false });
 const ofConversions = (sql: string): Metric => ({ sql, ofClicks: false, ofConversions: true });
-/** What `metric` says of conversions a valid click; null without one. */
-const perClick = ({ sql }: Metric): Metric => ({
-  sql: `if(s_valid = 0, NULL, ${sql} / s_valid)`,
+/** `sql` for each valid click; null without one. */
+const perClick = (sql: string): string => `if(s_valid = 0, NULL, ${sql} / s_valid)`;
+/** Amounts of several currencies have no sum. */
+const ofOneCurrency = (sql: string): string => `if(length(s_currencies) > 1, NULL, ${sql})`;
+const money = (sum: string): Metric => ({
+  ...ofConversions(ofOneCurrency(`toFloat64(${sum})`)),
+  exact: ofOneCurrency(`toInt64(${sum})`),
+});
+/** With four digits behind the minor unit in files. */
+const moneyPerClick = (sum: string): Metric => ({
+  sql: perClick(ofOneCurrency(`toFloat64(${sum})`)),
+  exact: perClick(ofOneCurrency(`toDecimal128(${sum}, 4)`)),
   ofClicks: true,
   ofConversions: true,
 });
-/** Amounts of several currencies have no sum. */
-const money = (sql: string): Metric => ofConversions(`if(length(s_currencies) > 1, NULL, ${sql})`);
 
 const METRICS = {
   clicks: ofClicks('s_clicks'),
@@ -247,12 +264,12 @@ const METRICS = {
   conversions_rejected: ofConversions('s_rejected'),
   conversions_refunded: ofConversions('s_refunded'),
   conversions_open: ofConversions('s_open'),
-  conversion_rate: perClick(ofConversions('s_attributed')),
-  revenue_minor: money('toFloat64(s_revenue)'),
-  commission_minor: money('toFloat64(s_commission)'),
-  epc_minor: perClick(money('toFloat64(s_commission)')),
-  own_commission_minor: money('toFloat64(s_own_commission)'),
-  own_epc_minor: perClick(money('toFloat64(s_own_commission)')),
+  conversion_rate: { sql: perClick('s_attributed'), ofClicks: true, ofConversions: true },
+  revenue_minor: money('s_revenue'),
+  commission_minor: money('s_commission'),
+  epc_minor: moneyPerClick('s_commission'),
+  own_commission_minor: money('s_own_commission'),
+  own_epc_minor: moneyPerClick('s_own_commission'),
   seconds_to_convert: ofConversions('if(s_timed = 0, NULL, s_seconds / s_timed)'),
   currency: ofConversions(
     "multiIf(length(s_currencies) > 1, 'mixed', length(s_currencies) = 0, '', s_currencies[1])",
@@ -269,6 +286,12 @@ export function isReportMetric(name: string): name is ReportMetric {
 
 export function metricSql(name: ReportMetric): string {
   return METRICS[name].sql;
+}
+
+/** See `exact` of a metric. */
+export function exactMetricSql(name: ReportMetric): string {
+  const { sql, exact = sql }: Metric = METRICS[name];
+  return exact;
 }
 
 /** Whether it needs clicks, alone or beside conversions. */

@@ -1,3 +1,5 @@
+import { tableFromIPC } from 'apache-arrow';
+import { parquetMetadata } from 'hyparquet';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ClickFlag, type ClickRecord } from '../../core/clicks/click-record.ts';
 import { HOUR_MS } from '../../core/time.ts';
@@ -326,8 +328,8 @@ describe('the campaign report', () => {
     expect(table).toBe('campaigns_daily');
     const text = bytes.toString('latin1');
     const expected = {
-      csv: '"campaign","clicks","valid_clicks","unique_ips","unique_visitors"\n1,9,7,3,3\n2,2,2,2,2\n',
-      arrow: 'campaign',
+      csv: '"campaign_id","clicks","valid_clicks","unique_ips","unique_visitors"\n"cmp_1",9,7,3,3\n"cmp_2",2,2,2,2\n',
+      arrow: 'campaign_id',
       parquet: 'PAR1',
     };
     expect(text).toContain(expected[format]);
@@ -397,6 +399,49 @@ describe('the campaign report', () => {
     });
     const csv = Buffer.concat(await stream.toArray()).toString();
     expect(csv).toContain('"\'=banner",2,700');
+  });
+
+  it('writes times as times, and no amount as a float', async () => {
+    const groupBy = ['hour', 'day', 'week', 'month', 'campaign'] as const;
+    const metrics = ['clicks', 'revenue_minor', 'own_commission_minor', 'own_epc_minor'] as const;
+    const bytesOf = async (format: 'arrow' | 'parquet') => {
+      const { stream } = await exportReport(warehouse, { ...day, groupBy, metrics, format });
+      return Buffer.concat(await stream.toArray());
+    };
+    const { schema } = tableFromIPC(await bytesOf('arrow'));
+    expect(Object.fromEntries(schema.fields.map(({ name, type }) => [name, String(type)]))).toEqual({
+      hour: 'Timestamp<MILLISECOND, UTC>',
+      day: 'Date32<DAY>',
+      week: 'Date32<DAY>',
+      month: 'Date32<DAY>',
+      campaign_id: 'Utf8',
+      clicks: 'Uint64',
+      revenue_minor: 'Int64',
+      own_commission_minor: 'Int64',
+      own_epc_minor: 'Decimal[38e+4]',
+    });
+    const parquet = await bytesOf('parquet');
+    const { schema: columns } = parquetMetadata(Uint8Array.from(parquet).buffer);
+    const kinds = columns
+      .slice(1)
+      .map(({ name, type, logical_type: logical }) => [name, logical?.type ?? type]);
+    expect(Object.fromEntries(kinds)).toEqual({
+      hour: 'TIMESTAMP',
+      day: 'DATE',
+      week: 'DATE',
+      month: 'DATE',
+      campaign_id: 'STRING',
+      clicks: 'INTEGER',
+      revenue_minor: 'INT64',
+      own_commission_minor: 'INT64',
+      own_epc_minor: 'DECIMAL',
+    });
+    // The hours are those of JSON.
+    const { rows } = await runReport(warehouse, { ...day, groupBy, metrics });
+    const hours = tableFromIPC(await bytesOf('arrow')).getChild('hour');
+    expect([...(hours ?? [])].map((at) => new Date(Number(at)).toISOString().replace('.000', ''))).toEqual(
+      rows.map(({ hour }) => hour),
+    );
   });
 
   it('takes hostile text as text', async () => {

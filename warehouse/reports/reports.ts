@@ -133,20 +133,26 @@ export interface ReportPlan {
   readonly to: number;
 }
 
-/** How a dimension's value is written. */
-type Show = (name: ReportDimension, column: string) => string;
-const asItIs: Show = (_name, column) => column;
+/** How the columns of a report are named and written. */
+export interface ReportForm {
+  /** The column of a dimension. */
+  name(name: ReportDimension): string;
+  /** Its value, which stands in `column`: an id's number, or text. */
+  value(name: ReportDimension, column: string): string;
+  metric(name: ReportMetric): string;
+}
+const PLAIN: ReportForm = { name: (name) => name, value: (_name, column) => column, metric: metricSql };
 
 /** The query of a report. @throws InputError as {@link runReport}. */
-export function planReport(options: ReportOptions, maxRows: number, show: Show = asItIs): ReportPlan {
+export function planReport(options: ReportOptions, maxRows: number, form = PLAIN): ReportPlan {
   const asked = checkedOptions(options, maxRows);
   const { groupBy, metrics, filters, zone } = asked;
   const table = chooseTable(options, asked);
   const from = Math.floor(options.from.getTime() / table.stepMs) * table.stepMs;
   const to = Math.ceil(options.to.getTime() / table.stepMs) * table.stepMs;
   const page = 'LIMIT {limit:UInt32} OFFSET {offset:UInt64}';
-  const counted = rowsSql({ asked, table, uniques: NO_UNIQUES, within: '', show: asItIs });
-  const whole = { asked, table, uniques: table.uniques, show };
+  const counted = rowsSql({ asked, table, uniques: NO_UNIQUES, within: '', form: PLAIN });
+  const whole = { asked, table, uniques: table.uniques, form };
   const sql = uniquesArePaged(asked, options.limit)
     ? rowsSql({ ...whole, within: `SELECT ${groupBy.join(', ')} FROM (${counted} ${page})` })
     : `${rowsSql({ ...whole, within: '' })} ${page}`;
@@ -186,9 +192,9 @@ function rowsSql(options: {
   table: ReportTable;
   uniques: string;
   within: string;
-  show: Show;
+  form: ReportForm;
 }): string {
-  const { asked, table, uniques, within, show } = options;
+  const { asked, table, uniques, within, form } = options;
   const { groupBy, metrics, filters } = asked;
   const keyList = groupBy.map((name) => `k_${name}`);
   const grouped = keyList.length > 0 ? `GROUP BY ${keyList.join(', ')}` : '';
@@ -217,10 +223,10 @@ function rowsSql(options: {
   const totals = ['clicks', 'valid', ...UNIQUE_COLUMNS, ...(asked.conversions ? CONVERSION_COLUMNS : [])]
     .map(total)
     .concat(asked.conversions ? ['arraySort(groupUniqArrayArray(m_currencies)) AS s_currencies'] : []);
-  return `SELECT ${[...groupBy.map((name) => `${show(name, `k_${name}`)} AS ${name}`), ...metrics.map((name) => `${metricSql(name)} AS ${name}`)].join(', ')}
+  return `SELECT ${[...groupBy.map((name) => `${form.value(name, `k_${name}`)} AS ${form.name(name)}`), ...metrics.map((name) => `${form.metric(name)} AS ${name}`)].join(', ')}
     FROM (SELECT ${[...keyList, ...totals].join(', ')} FROM (${source}) ${asked.conversions ? grouped : ''})
     ORDER BY ${sortColumns(asked)
-      .map(({ by, descending }) => `${by}${descending ? ' DESC' : ''}`)
+      .map(({ by, descending }) => `${isReportDimension(by) ? `k_${by}` : by}${descending ? ' DESC' : ''}`)
       .join(', ')}`;
 }
 

@@ -21,7 +21,15 @@ import { affiliateFilter, type Principal, principalOf, programFilter } from '../
 import { notFound, Problem } from '../../http/problems.ts';
 import { SCOPES } from '../../http/scopes.ts';
 import { formatId, integerId } from '../../schemas/ids.ts';
-import { formatPage, nameText, pageOf, pageQuery, pageRequest, time } from '../../schemas/schemas.ts';
+import {
+  booleanParameter,
+  formatPage,
+  nameText,
+  pageOf,
+  pageQuery,
+  pageRequest,
+  time,
+} from '../../schemas/schemas.ts';
 import { apiKeyView, createdApiKeyView, formatApiKey } from '../api-key-view.ts';
 import { checkGrantedScopes, coversScopes, grantedExpiry } from '../grants.ts';
 import { requireRecentSignIn } from '../recent-sign-in.ts';
@@ -209,7 +217,7 @@ function addRevokeRoute(app: ApiServer, context: ApiContext): void {
       summary: 'Revoke a key, at once and for ever',
       params,
       querystring: z.object({
-        with_made: z.enum(['true', 'false']).default('false').meta({
+        with_made: booleanParameter({ fallback: false }).meta({
           description:
             'Also end the keys and webhooks that it has made, and those that these have: for a key in wrong hands.',
         }),
@@ -222,7 +230,7 @@ function addRevokeRoute(app: ApiServer, context: ApiContext): void {
       return await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'api_keys', id);
         const before = formatApiKey(manageable(principal, await getApiKey(tx, id)));
-        const withMade = request.query.with_made === 'true';
+        const withMade = request.query.with_made;
         const ids = withMade ? [id, ...(await keysMadeBy(tx, id))] : [id];
         await revokeApiKeys(tx, { ids, now: new Date() });
         if (withMade) await disableWebhooksMadeBy(tx, ids);

@@ -28,7 +28,7 @@ const commissionView = z
     }),
     program_id: idText('program'),
     affiliate_id: idText('affiliate'),
-    level: z.number().meta({ description: '1: its own click; 2: a click of whom it recruited; …' }),
+    level: z.int().meta({ description: '1: its own click; 2: a click of whom it recruited; …' }),
     part: z
       .number()
       .meta({ description: 'Counts from 1: an order that is raised or restored earns further parts.' }),

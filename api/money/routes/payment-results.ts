@@ -9,6 +9,7 @@ import { answerOnce } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
 import { formatOptionalId, idText } from '../../schemas/ids.ts';
+import { booleanParameter } from '../../schemas/schemas.ts';
 import { MAX_RESULT_BYTES, MAX_RESULT_ROWS, type ResultRow, readPaymentResults } from '../payment-results.ts';
 import { readSepaResults } from '../sepa-results.ts';
 
@@ -26,10 +27,10 @@ const RESULT_OUTCOMES = [
 const resultsView = z
   .object({
     dry_run: z.boolean(),
-    recorded: z.number(),
+    recorded: z.int(),
     rows: z.array(
       z.object({
-        line: z.number().meta({
+        line: z.int().meta({
           description: 'Of CSV from 1, the header being line 1; of XML the number of the transaction.',
         }),
         payment_key: z.string(),
@@ -75,13 +76,13 @@ export function addPaymentResultRoute(app: ApiServer, context: ApiContext): void
         summary: 'Read the result file of the bank or PayPal (CSV, pain.002, camt.054); a dry run by default',
         description: `CSV with a header, at most ${MAX_RESULT_ROWS} rows: payment_key (or PayPal’s "Unique ID"), and where there are such columns status, amount, currency and reason. Without a status every row is paid. What it says of an amount is compared. An account that a payment failed for or came back from is not paid any more until it changes, unless the row says canceled or denied. Reading a file again changes nothing. XML of a bank for SEPA files: pain.002, whose refusals are recorded, by end-to-end id or for a whole message, and camt.054, whose booked debits are recorded as paid and whose credits under the reference of a payout as returned, unless it was debited more often than given back.`,
         consumes: ['text/csv', ...XML_TYPES],
-        querystring: z.object({ dry_run: z.enum(['true', 'false']).default('true') }),
+        querystring: z.object({ dry_run: booleanParameter({ fallback: true }) }),
         body: z.string(),
         response: { 200: resultsView },
       },
       handler: async (request, reply) => {
         const { programId, actor } = principalOf(request);
-        const dryRun = request.query.dry_run === 'true';
+        const dryRun = request.query.dry_run;
         // The next run pays again what the file says has not arrived.
         if (!dryRun) requireRecentSignIn(request);
         const isXml = XML_TYPES.some((type) => request.headers['content-type']?.startsWith(type));

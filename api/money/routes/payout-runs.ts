@@ -33,9 +33,9 @@ const ROLES = ['operator', 'finance'] as const;
 const WHAT = 'payout run with this id';
 
 const reconciliationView = z.object({
-  asked: z.number().meta({ description: 'Payouts that the provider was queried about.' }),
-  resubmitted: z.number().meta({ description: 'Unknown to the provider: submitted again under their keys.' }),
-  unknown: z.number().meta({ description: 'Outcome still unknown; a person has to decide.' }),
+  asked: z.int().meta({ description: 'Payouts that the provider was queried about.' }),
+  resubmitted: z.int().meta({ description: 'Unknown to the provider: submitted again under their keys.' }),
+  unknown: z.int().meta({ description: 'Outcome still unknown; a person has to decide.' }),
 });
 
 const stoppedText = z.string().nullable().meta({
@@ -50,12 +50,12 @@ const onlyAffiliate = integerId('affiliate').meta({
 
 const resultView = z
   .object({
-    vested: z.number(),
-    built: z.number(),
-    awaiting_approval: z.number().meta({ description: 'Of those built: they wait for a second person.' }),
-    submitted: z.number(),
-    failed: z.number(),
-    unknown: z.number(),
+    vested: z.int(),
+    built: z.int(),
+    awaiting_approval: z.int().meta({ description: 'Of those built: they wait for a second person.' }),
+    submitted: z.int(),
+    failed: z.int(),
+    unknown: z.int(),
     reconciled: reconciliationView.meta({ description: 'Payouts of earlier runs with an unknown outcome.' }),
     payouts: z.array(payoutView).meta({ description: 'Those that were handed over.' }),
     stopped: stoppedText,

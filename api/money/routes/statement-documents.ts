@@ -13,6 +13,7 @@ import { affiliateFilter, owned, principalOf, programFilter } from '../../http/p
 import { bigintId, formatId, idText, integerId } from '../../schemas/ids.ts';
 import {
   bigintPageQuery,
+  fileBytes,
   formatMoney,
   formatPage,
   formatTime,
@@ -126,7 +127,7 @@ export function addStatementDocumentRoutes(app: ApiServer, { ledger }: ApiContex
           description: 'The statement.',
           content: {
             'application/json': { schema: documentView },
-            'application/pdf': { schema: z.string().meta({ format: 'binary' }) },
+            'application/pdf': { schema: fileBytes() },
             'text/csv': { schema: z.string() },
           },
         },

@@ -14,6 +14,7 @@ import { readSignedCounts } from '../../../warehouse/audit/signed-counts.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { owned, type Principal, principalOf } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
+import { acceptedFormat } from '../../http/wire/encodings.ts';
 import { visibleAffiliate } from '../../programs/affiliate-view.ts';
 import { bigintId, formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
 import {
@@ -123,9 +124,7 @@ function rangeOf({ month, from, to }: z.output<typeof statementQuery>): { from: 
   return { from: first, to: new Date(Date.UTC(first.getUTCFullYear(), first.getUTCMonth() + 1)) };
 }
 
-function formatOf(accept: string | undefined): 'json' | 'csv' {
-  return /^\s*text\/csv\b/.test(accept ?? '') ? 'csv' : 'json';
-}
+const MEDIA_TYPES = { json: 'application/json', csv: 'text/csv' } as const;
 
 /** What an affiliate can check: every movement of its money, what a payout pays, and signed counts of its clicks. */
 export function addStatementRoutes(app: ApiServer, { ledger, warehouse }: ApiContext): void {
@@ -160,7 +159,7 @@ export function addStatementRoutes(app: ApiServer, { ledger, warehouse }: ApiCon
       const { from, to } = rangeOf(request.query);
       const affiliateId = affiliate.id;
       const { currency } = program;
-      if ((request.query.format ?? formatOf(request.headers.accept)) === 'csv') {
+      if ((request.query.format ?? acceptedFormat(request, MEDIA_TYPES)) === 'csv') {
         const name = `statement-${formatId('affiliate', affiliateId)}-${formatTime(from).slice(0, 10)}.csv`;
         reply.type('text/csv; charset=utf-8').header('content-disposition', `attachment; filename="${name}"`);
         return reply.send(Readable.from(statementCsv(ledger, { affiliateId, currency, from, to })) as never);

@@ -21,9 +21,9 @@ const summaryShape = {
   at: timeText.meta({ description: 'When it was set aside.' }),
   reason: z.string(),
   detail: z.string(),
-  shard: z.number(),
-  stream_seq: z.number().meta({ description: 'Where it was in the clicks stream.' }),
-  bytes: z.number(),
+  shard: z.int(),
+  stream_seq: z.int().meta({ description: 'Where it was in the clicks stream.' }),
+  bytes: z.int(),
   whole: z
     .boolean()
     .meta({ description: 'False: its payload had to be cut, so that it cannot be replayed.' }),
@@ -116,7 +116,7 @@ export function addDeadLetterRoutes(app: ApiServer, context: ApiContext): void {
       summary:
         'Put the batch back into the clicks stream: the loader validates it again, and counts nothing twice',
       params,
-      response: { 200: z.object({ id: idText('deadLetter'), stream_seq: z.number() }) },
+      response: { 200: z.object({ id: idText('deadLetter'), stream_seq: z.int() }) },
     },
     handler: async (request, reply) => {
       const { actor } = everyProgram(principalOf(request));

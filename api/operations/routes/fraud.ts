@@ -12,30 +12,22 @@ import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { everyProgram, principalOf, programRequired } from '../../http/principal.ts';
 import { visibleAffiliate } from '../../programs/affiliate-view.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
-import { formatTime, rowLimit, time, timeText } from '../../schemas/schemas.ts';
+import { formatTime, rowLimit, time, timeText, wholeNumberOr } from '../../schemas/schemas.ts';
 
 const VELOCITY_KEYS = ['ip', 'subnet', 'fingerprint'] as const;
 
-const spans = z.object({ m1: z.number(), m5: z.number(), m60: z.number(), h24: z.number() });
+const spans = z.object({ m1: z.int(), m5: z.int(), m60: z.int(), h24: z.int() });
 const velocityView = z
   .object({
     clicks: spans.meta({ description: 'Of the last 1, 5 and 60 minutes and 24 hours.' }),
     conversions: spans,
-    campaigns: z.number(),
-    user_agents: z.number(),
+    campaigns: z.int(),
+    user_agents: z.int(),
     first_seen: timeText.nullable(),
     last_seen: timeText.nullable(),
     complete_to: timeText.nullable(),
   })
   .meta({ id: 'Velocity' });
-
-const wholeNumber = (min: number, max: number, fallback: number) =>
-  z
-    .string()
-    .regex(/^\d{1,9}$/, `must be a whole number from ${min} to ${max}`)
-    .transform(Number)
-    .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`)
-    .default(fallback);
 
 function optionalTime(at: Date | undefined): string | null {
   return at === undefined ? null : formatTime(at);
@@ -63,8 +55,8 @@ function addVelocityRoutes(app: ApiServer, { warehouse }: ApiContext): void {
       summary: 'Who clicks faster than a threshold, the fastest first; for keys of no single program',
       querystring: z.object({
         key: z.enum(VELOCITY_KEYS).default('ip'),
-        clicks: wholeNumber(0, 1_000_000_000, 100),
-        minutes: wholeNumber(1, 1_440, 60),
+        clicks: wholeNumberOr(100, { min: 0, max: 1_000_000_000 }),
+        minutes: wholeNumberOr(60, { min: 1, max: 1_440 }),
         limit: rowLimit({ max: MAX_FAST_KEYS, fallback: 100 }),
       }),
       response: {
@@ -72,9 +64,9 @@ function addVelocityRoutes(app: ApiServer, { warehouse }: ApiContext): void {
           data: z.array(
             z.object({
               value: z.string(),
-              clicks: z.number(),
-              campaigns: z.number(),
-              user_agents: z.number(),
+              clicks: z.int(),
+              campaigns: z.int(),
+              user_agents: z.int(),
               last_seen: timeText,
             }),
           ),
@@ -140,7 +132,7 @@ function addTimeToConvertRoute(app: ApiServer, { ledger, warehouse }: ApiContext
           data: z.array(
             z.object({
               up_to_seconds: z.number().nullable().meta({ description: 'Null: all that took longer.' }),
-              conversions: z.number(),
+              conversions: z.int(),
             }),
           ),
         }),
@@ -173,7 +165,7 @@ function addSharedAddressRoute(app: ApiServer, { warehouse }: ApiContext): void 
           program_id: integerId('program').optional(),
           from: time,
           to: time,
-          min_addresses: wholeNumber(1, 1_000_000, 2),
+          min_addresses: wholeNumberOr(2, { min: 1, max: 1_000_000 }),
           limit: rowLimit({ max: MAX_FAST_KEYS, fallback: 100 }),
         })
         .refine(({ from, to }) => to.getTime() > from.getTime(), {
@@ -189,8 +181,8 @@ function addSharedAddressRoute(app: ApiServer, { warehouse }: ApiContext): void 
           data: z.array(
             z.object({
               affiliate_ids: z.array(idText('affiliate')),
-              addresses: z.number(),
-              clicks: z.number(),
+              addresses: z.int(),
+              clicks: z.int(),
             }),
           ),
         }),

@@ -9,6 +9,7 @@ import type { Database } from '../../../ledger/postgres/db.ts';
 import { hasOperator } from '../../../ledger/setup/first-setup.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { Problem } from '../../http/problems.ts';
+import { takesGzip } from '../../http/wire/encodings.ts';
 
 /** The portal as set-up has built it: a page and its files, held in memory. */
 
@@ -54,9 +55,8 @@ export function addPortalRoutes(app: ApiServer, { ledger }: Pick<ApiContext, 'le
       .header('vary', 'accept-encoding')
       .header('etag', file.etag);
     if (request.headers['if-none-match'] === file.etag) return reply.code(304).send();
-    const takesGzip = /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''));
     reply.type(file.type);
-    if (!takesGzip) return reply.send(file.plain);
+    if (!takesGzip(request)) return reply.send(file.plain);
     return reply.header('content-encoding', 'gzip').send(file.gzipped);
   }
 

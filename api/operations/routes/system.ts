@@ -4,6 +4,7 @@ import { errorText } from '../../../core/errors.ts';
 import { METRICS_REFUSAL, mayReadMetrics } from '../../../core/service/metrics-access.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { Problem } from '../../http/problems.ts';
+import { anyParameters } from '../../schemas/schemas.ts';
 
 /** A store that needs longer than this to say that it is there is not ready for requests. */
 const READINESS_TIMEOUT_MS = 2_000;
@@ -27,6 +28,7 @@ export function addSystemRoutes(
       operationId: 'getHealth',
       tags: ['system'],
       summary: 'The process runs',
+      querystring: anyParameters,
       response: { 200: plain('It runs.') },
     },
     handler: async (_request, reply) => reply.type('text/plain').send('ok\n'),
@@ -40,6 +42,7 @@ export function addSystemRoutes(
       operationId: 'getReadiness',
       tags: ['system'],
       summary: 'PostgreSQL and ClickHouse answer',
+      querystring: anyParameters,
       response: { 200: plain('Ready.'), 503: plain('Not ready, with the reason.') },
     },
     handler: async (_request, reply) => {
@@ -61,6 +64,7 @@ export function addSystemRoutes(
       operationId: 'getMetrics',
       tags: ['system'],
       summary: 'Metrics in the Prometheus text format, by the token that `afflux metrics-token` prints',
+      querystring: anyParameters,
       response: { 200: plain('The metrics.') },
     },
     handler: async (request, reply) => {

@@ -18,8 +18,8 @@ const amountsView = z
     items: z
       .array(
         z.object({
-          item: z.number().meta({ description: 'Its place among the items, from 1.' }),
-          quantity: z.number().meta({ description: 'Pieces that no refund has named.' }),
+          item: z.int().meta({ description: 'Its place among the items, from 1.' }),
+          quantity: z.int().meta({ description: 'Pieces that no refund has named.' }),
           amount: moneyText,
         }),
       )

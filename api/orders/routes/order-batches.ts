@@ -23,7 +23,7 @@ const MAX_BATCH_BYTES = 2 * 1024 * 1024;
 
 const itemAnswer = z
   .object({
-    index: z.number().meta({ description: 'Place in the batch, from 0.' }),
+    index: z.int().meta({ description: 'Place in the batch, from 0.' }),
     status: z.enum(['accepted', 'duplicate', 'rejected']),
     outcome: z
       .enum(ORDER_OUTCOMES)
@@ -44,9 +44,9 @@ type ItemAnswer = z.output<typeof itemAnswer>;
 
 const batchAnswer = z
   .object({
-    accepted: z.number(),
-    duplicate: z.number(),
-    rejected: z.number(),
+    accepted: z.int(),
+    duplicate: z.int(),
+    rejected: z.int(),
     items: z.array(itemAnswer),
   })
   .meta({ id: 'BatchAnswer' });

@@ -44,7 +44,6 @@ export function addPostbackTestRoute(app: ApiServer, context: ShopContext): void
   app.route({
     method: 'GET',
     url: '/v1/postbacks/test',
-    exposeHeadRoute: false,
     config: { roles: ['advertiser', 'operator'], keyAsParameter: true },
     schema: {
       operationId: 'testPostback',

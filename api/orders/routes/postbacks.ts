@@ -5,6 +5,7 @@ import { installFormBodies } from '../../http/bodies.ts';
 import type { ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
 import { formatId, idText } from '../../schemas/ids.ts';
+import { anyParameters } from '../../schemas/schemas.ts';
 import { loggedParams } from '../call-log.ts';
 import { postbackInput, withoutEmptyMembers } from '../order.ts';
 import { reportOrder, type ShopContext, statusUrl } from '../record-order.ts';
@@ -101,6 +102,7 @@ export function addPostbackRoutes(app: ApiServer, context: ShopContext): void {
         operationId: 'postbackForm',
         summary: 'The same by parameters in the URL, in a form or in JSON; the body outweighs the URL',
         consumes: ['application/x-www-form-urlencoded', 'application/json'],
+        querystring: anyParameters,
         body: postbackInput,
       },
       preValidation: async (request) => {

@@ -85,8 +85,8 @@ const refundView = z
     items: z
       .array(
         z.object({
-          item: z.number().meta({ description: 'Its place among the items, from 1.' }),
-          quantity: z.number().meta({ description: '0: an amount was named.' }),
+          item: z.int().meta({ description: 'Its place among the items, from 1.' }),
+          quantity: z.int().meta({ description: '0: an amount was named.' }),
           amount: moneyText,
         }),
       )

@@ -14,7 +14,7 @@ const unidentifiedCallsView = z
     network: z.string().meta({ description: '0.0.0.0/0: of networks that are not counted apart.' }),
     via: z.enum(CALL_WAYS),
     reason: z.string().meta({ description: 'The code of the problem.' }),
-    calls: z.number(),
+    calls: z.int(),
   })
   .meta({ id: 'UnidentifiedCalls' });
 

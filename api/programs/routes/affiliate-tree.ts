@@ -15,7 +15,7 @@ const memberView = z
     parent_id: idText('affiliate').nullable(),
     name: z.string(),
     status: z.enum(AFFILIATE_STATUSES),
-    depth: z.number().meta({ description: 'Negative above the affiliate, 0 itself, positive below.' }),
+    depth: z.int().meta({ description: 'Negative above the affiliate, 0 itself, positive below.' }),
     earned: moneyText.meta({ description: 'At every level, less what was taken back.' }),
   })
   .meta({ id: 'TreeMember' });
@@ -25,8 +25,8 @@ const subAffiliatesView = z
     levels: z
       .array(
         z.object({
-          level: z.number(),
-          members: z.number(),
+          level: z.int(),
+          members: z.int(),
           conversions_attributed: z.int(),
           earned: moneyText,
         }),
@@ -38,7 +38,7 @@ const subAffiliatesView = z
         parent_id: idText('affiliate').nullable(),
         name: z.string(),
         status: z.enum(AFFILIATE_STATUSES),
-        level: z.number(),
+        level: z.int(),
         since: timeText,
         conversions_attributed: z
           .int()

@@ -44,8 +44,8 @@ const campaignView = z
     landing_url: z.string().nullable(),
     allowed_hosts: z.array(z.string()),
     fallback_url: z.string().nullable(),
-    cookie_days: z.number().meta({ description: 'Life of the click cookie.' }),
-    daily_click_cap: z.number().nullable(),
+    cookie_days: z.int().meta({ description: 'Life of the click cookie.' }),
+    daily_click_cap: z.int().nullable(),
     created_at: timeText,
   })
   .meta({ id: 'Campaign' });
@@ -98,7 +98,7 @@ const linkedHosts = z
     hosts: z.array(
       z.object({
         host: z.string().meta({ description: '`?`: none can be read from the URL of an old link.' }),
-        links: z.number(),
+        links: z.int(),
         allowed: z.boolean(),
       }),
     ),

@@ -75,7 +75,7 @@ const programView = z
     fingerprint_match: z.enum(FINGERPRINT_MATCHES),
     fraud_rules: thresholds,
     coupon_evidence: couponEvidence,
-    rules_version: z.number(),
+    rules_version: z.int(),
     anonymise_ip: z
       .boolean()
       .meta({ description: 'Addresses are cut to /24 or /48 before they are written.' }),

@@ -132,12 +132,12 @@ const termsView = z
           .extend({ rate_bps: z.number() }),
       )
       .meta({ description: ITEM_RATES }),
-    recurring_months: z.number().meta({
+    recurring_months: z.int().meta({
       description: 'Later orders of a customer are credited by the first one for so many months.',
     }),
     level_rates_bps: z.array(z.number()).meta({ description: 'Rates of level 2, 3, …' }),
-    hold_days: z.number(),
-    cookie_days: z.number(),
+    hold_days: z.int(),
+    cookie_days: z.int(),
     attribution_model: z.enum(ATTRIBUTION_MODELS),
     payout_min: moneyText,
     payout_schedule: z.enum(PAYOUT_SCHEDULES),

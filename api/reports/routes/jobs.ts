@@ -10,7 +10,7 @@ import { invalidField, notFound } from '../../http/problems.ts';
 import { IMPORT_KINDS, MAX_IMPORT_ROWS, runImport } from '../../orders/imports.ts';
 import { readCsv } from '../../schemas/csv.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
-import { bigintPageQuery, formatPage, pageOf, pageRequest } from '../../schemas/schemas.ts';
+import { bigintPageQuery, booleanParameter, formatPage, pageOf, pageRequest } from '../../schemas/schemas.ts';
 import { formatJob, jobView } from '../job-view.ts';
 
 const MAX_CSV_BYTES = 20 * 1024 * 1024;
@@ -92,19 +92,18 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
         querystring: z.object({
           kind: z.enum(IMPORT_KINDS),
           program_id: integerId('program').optional(),
-          dry_run: z.enum(['true', 'false']).default('true'),
+          dry_run: booleanParameter({ fallback: true }),
         }),
         body: z.string(),
         response: { 202: jobView },
       },
       handler: async (request, reply) => {
-        const { kind, dry_run, program_id } = request.query;
+        const { kind, dry_run: dryRun, program_id } = request.query;
         const principal = principalOf(request);
         const programId = programRequired(principal, program_id);
         if (!(await getProgram(ledger, programId)))
           throw invalidField('program_id', 'there is no such program');
         const file = await readCsv(request.body, { maxRows: MAX_IMPORT_ROWS });
-        const dryRun = dry_run === 'true';
         return await commit(context, request, reply, async (tx) => {
           const job = await createJob(tx, {
             kind: 'import',

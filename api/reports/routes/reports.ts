@@ -24,8 +24,9 @@ import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
+import { acceptedFormat } from '../../http/wire/encodings.ts';
 import { bigintId, formatId, type IntegerIdKind } from '../../schemas/ids.ts';
-import { formatTime, timeText } from '../../schemas/schemas.ts';
+import { fileBytes, formatTime, timeText, wholeNumber } from '../../schemas/schemas.ts';
 import { formatJob, jobView, READING_REPORTS } from '../job-view.ts';
 import { isDownloadSigned, reportFile, runReportJob } from '../report-jobs.ts';
 import { inParameters, type ReportQuery, reportOptions, reportQuery } from '../report-query.ts';
@@ -41,6 +42,8 @@ const ID_NAMES: Readonly<Record<string, IntegerIdKind>> = {
   affiliate: 'affiliate',
   link: 'link',
 };
+/** Unix seconds. */
+const MAX_EXPIRES = 999_999_999_999;
 const cell = z.union([z.string(), z.number(), z.null()]);
 const rowView = z
   .record(z.string(), cell)
@@ -64,15 +67,14 @@ const reportView = z
   })
   .meta({ id: 'Report' });
 
-const file = (description: string) => ({ schema: z.string().meta({ description }) });
 /** JSON, or a file of the same rows. */
 const reportAnswer = {
   description: 'The report. As a file it carries Afflux-Table and Afflux-Complete-To in its headers.',
   content: {
     'application/json': { schema: reportView },
-    'text/csv': file('RFC 4180 with a header.'),
-    [MEDIA_TYPES.arrow]: file('An Arrow IPC stream.'),
-    [MEDIA_TYPES.parquet]: file('A Parquet file.'),
+    'text/csv': { schema: z.string().meta({ description: 'RFC 4180 with a header.' }) },
+    [MEDIA_TYPES.arrow]: { schema: fileBytes('An Arrow IPC stream.') },
+    [MEDIA_TYPES.parquet]: { schema: fileBytes('A Parquet file.') },
   },
 };
 
@@ -109,7 +111,7 @@ export function addReportRoutes(app: ApiServer, context: ReportContext): void {
     handler: async (request, reply) => {
       const query = request.query;
       const options = reportOptions(principalOf(request), query);
-      const format = query.format ?? formatFor(request.headers.accept);
+      const format = query.format ?? acceptedFormat(request, { json: 'application/json', ...MEDIA_TYPES });
       if (format === 'json') return await inParameters(() => jsonReport(warehouse, options, query));
       const { stream, table, completeTo } = await inParameters(() =>
         exportReport(warehouse, { ...options, limit: MAX_EXPORT_ROWS, format }),
@@ -170,14 +172,17 @@ function addDownloadRoute(app: ApiServer, { ledger, secretBox, folder }: ReportC
       summary:
         'The file of a report, by the link in its job; good for a week, while who made it may read reports',
       params: z.object({ id: bigintId('job') }),
-      querystring: z.object({ expires: z.string().regex(/^\d{1,12}$/), signature: z.string().max(100) }),
+      querystring: z.looseObject({
+        expires: wholeNumber({ min: 0, max: MAX_EXPIRES }),
+        signature: z.string().max(100),
+      }),
       response: {
         200: {
           description: 'The file.',
           content: {
             'text/csv': { schema: z.string() },
-            [MEDIA_TYPES.arrow]: { schema: z.string() },
-            [MEDIA_TYPES.parquet]: { schema: z.string() },
+            [MEDIA_TYPES.arrow]: { schema: fileBytes() },
+            [MEDIA_TYPES.parquet]: { schema: fileBytes() },
           },
         },
       },
@@ -216,8 +221,8 @@ async function jsonReport(warehouse: Warehouse, options: ReportOptions, query: R
     truncated: more,
     next_cursor: more ? Buffer.from(`offset:${cursor + limit}`).toString('base64url') : null,
     rows: report.rows.slice(0, limit).map(formatRow),
-    ...(query.totals === 'true' && { totals: formatRow(await reportTotals(warehouse, options)) }),
-    ...(query.compare === 'true' && {
+    ...(query.totals && { totals: formatRow(await reportTotals(warehouse, options)) }),
+    ...(query.compare && {
       previous: {
         from: formatTime(before.from),
         to: formatTime(before.to),
@@ -225,15 +230,4 @@ async function jsonReport(warehouse: Warehouse, options: ReportOptions, query: R
       },
     }),
   };
-}
-
-/** The first known format in Accept; JSON for any. */
-function formatFor(accept: string | undefined): 'json' | ExportFormat {
-  for (const part of (accept ?? '').split(',')) {
-    const type = part.split(';')[0]?.trim().toLowerCase();
-    if (type === 'application/json' || type === '*/*') return 'json';
-    const found = Object.entries(MEDIA_TYPES).find(([, media]) => media.split(';')[0] === type);
-    if (found) return found[0] as ExportFormat;
-  }
-  return 'json';
 }

@@ -53,7 +53,7 @@ const callView = z
       .unknown()
       .meta({ description: 'As they came, without keys; e-mail addresses as their hashes.' }),
     outcome: z.enum(CALL_OUTCOMES),
-    status: z.number().meta({ description: 'Of the HTTP answer.' }),
+    status: z.int().meta({ description: 'Of the HTTP answer.' }),
     code: z.string().nullable().meta({ description: 'Why it was rejected: the code of the problem.' }),
     detail: z.string().nullable(),
     order_id: z.string().nullable(),

@@ -21,10 +21,10 @@ const MAX_TRIED_LENGTH = 48 * 1024;
 
 const replayView = z
   .object({
-    accepted: z.number(),
-    duplicate: z.number(),
-    ignored: z.number(),
-    rejected: z.number(),
+    accepted: z.int(),
+    duplicate: z.int(),
+    ignored: z.int(),
+    rejected: z.int(),
     next: idText('postbackCall').nullable().meta({ description: 'Pass it as after; null: that was all.' }),
   })
   .meta({ id: 'SourceReplay' });

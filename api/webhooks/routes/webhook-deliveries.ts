@@ -47,9 +47,9 @@ const deliveryView = z
       description:
         'dead: given up after three days; superseded: a later outgoing postback of the same conversion took its place.',
     }),
-    attempts: z.number(),
+    attempts: z.int(),
     next_attempt_at: timeText.nullable(),
-    last_status: z.number().nullable(),
+    last_status: z.int().nullable(),
     last_error: z.string().nullable(),
     created_at: timeText,
     done_at: timeText.nullable(),
@@ -60,7 +60,7 @@ const attemptView = z
   .object({
     at: timeText,
     duration_ms: z.number(),
-    status: z.number().nullable(),
+    status: z.int().nullable(),
     error: z.string().nullable(),
     response: z.string().nullable().meta({ description: 'Its beginning.' }),
   })
@@ -169,7 +169,7 @@ function addReplayRoutes(app: ApiServer, context: ApiContext): void {
       tags,
       summary: 'Deliver it again, at once, under the same message id',
       params: deliveryParams,
-      response: { 202: z.object({ replayed: z.number() }) },
+      response: { 202: z.object({ replayed: z.int() }) },
     },
     handler: async (request, reply) => {
       const { id } = await visibleDelivery(ledger, principalOf(request), request.params.id);
@@ -190,7 +190,7 @@ function addReplayRoutes(app: ApiServer, context: ApiContext): void {
       tags,
       summary: 'Deliver everything again that was given up',
       params: endpointParams,
-      response: { 202: z.object({ replayed: z.number() }) },
+      response: { 202: z.object({ replayed: z.int() }) },
     },
     handler: async (request, reply) => {
       const { id } = request.params;

@@ -39,8 +39,8 @@ export async function readTrend(
     group_by: 'day',
     metrics: metrics.join(','),
     program_id: program,
-    totals: 'true' as const,
-    compare: 'true' as const,
+    totals: true as const,
+    compare: true as const,
     ...filter,
   };
   const report = await take(api.GET('/v1/reports', { params: { query }, signal }));

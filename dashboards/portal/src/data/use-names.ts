@@ -9,7 +9,7 @@ export function useNames(): ReadonlyMap<string, string> {
     async (signal) => {
       if (!mayRead('affiliates', user.role)) return new Map<string, string>();
       const affiliates = await takeAll((cursor) => {
-        const query = { program_id: program.id, cursor, limit: '500' };
+        const query = { program_id: program.id, cursor, limit: 500 };
         return api.GET('/v1/affiliates', { params: { query }, signal });
       });
       return new Map(affiliates.map(({ id, name }) => [id, name]));

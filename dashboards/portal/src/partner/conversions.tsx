@@ -13,7 +13,7 @@ import { Status } from '../ui/status.tsx';
 import { ListTable, Table } from '../ui/table.tsx';
 
 const EVERY_MS = 10_000;
-const PAGE_ROWS = '25';
+const PAGE_ROWS = 25;
 const STATUSES = [
   { value: '', text: 'All' },
   { value: 'pending', text: 'Pending' },

@@ -6,7 +6,7 @@ import { Card, Copy, When } from '../ui/basics.tsx';
 import { CouponStatus } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
 
-const PAGE_ROWS = '50';
+const PAGE_ROWS = 50;
 
 /** The partner's coupon codes; nothing where it has none. */
 export function CouponsCard({ campaigns }: { campaigns: ReadonlyMap<string, string> }) {

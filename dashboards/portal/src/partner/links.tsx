@@ -17,7 +17,7 @@ import { ListTable } from '../ui/table.tsx';
 import { CouponsCard } from './coupons.tsx';
 
 const EVERY_MS = 5_000;
-const PAGE_ROWS = '50';
+const PAGE_ROWS = 50;
 
 export function LinksPage() {
   const { affiliateId, program } = usePartner();

@@ -31,7 +31,7 @@ export function OverviewPage() {
         readEarnings({ affiliateId, range }, signal),
         take(api.GET('/v1/affiliates/{id}/balance', path)),
         take(api.GET('/v1/affiliates/{id}/upcoming-payout', path)),
-        take(api.GET('/v1/conversions', { params: { query: { limit: '6' } }, signal })),
+        take(api.GET('/v1/conversions', { params: { query: { limit: 6 } }, signal })),
       ]);
       return { trend, earnings, balance, upcoming, conversions: conversions.data };
     },

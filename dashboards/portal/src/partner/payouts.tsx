@@ -14,7 +14,7 @@ import { Status } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
 
 const EVERY_MS = 10_000;
-const PAGE_ROWS = '25';
+const PAGE_ROWS = 25;
 
 export function PayoutsPage() {
   const { affiliateId, program } = usePartner();

@@ -64,7 +64,7 @@ const OF_CONVERSIONS = new Set([
 /** The code that credits an order: no click has one, and nothing is counted per click. */
 const COUPON = 'coupon';
 const PER_CLICK = new Set(['conversion_rate', 'epc_minor', 'own_epc_minor']);
-const MOST_ROWS = '500';
+const MOST_ROWS = 500;
 const ID_DIMENSIONS = new Set(['campaign', 'affiliate', 'link']);
 
 export function ReportBuilder(props: {
@@ -91,7 +91,7 @@ export function ReportBuilder(props: {
   const { data, error, reload } = useData(
     async (signal) =>
       await take(
-        api.GET('/v1/reports', { params: { query: { ...query, totals: 'true', limit: MOST_ROWS } }, signal }),
+        api.GET('/v1/reports', { params: { query: { ...query, totals: true, limit: MOST_ROWS } }, signal }),
       ),
     [query],
   );
@@ -164,7 +164,7 @@ function useNames(): ReadonlyMap<string, string> {
     async (signal) => {
       const program_id = program.id;
       const page = (cursor: string | undefined) => ({
-        params: { query: { program_id, cursor, limit: '500' } },
+        params: { query: { program_id, cursor, limit: 500 } },
         signal,
       });
       const [campaigns, links, affiliates] = await Promise.all([

@@ -4,7 +4,7 @@ import { ZONE_NAME } from '../text/format.ts';
 import { Amount, Card, Empty, When } from './basics.tsx';
 import { ListTable } from './table.tsx';
 
-const PAGE_ROWS = '25';
+const PAGE_ROWS = 25;
 
 /** Monthly statements as files, of a partner or of all partners of the program. */
 export function StatementDocuments(props: {

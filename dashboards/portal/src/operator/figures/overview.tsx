@@ -35,8 +35,7 @@ export function OverviewPage() {
         { range: lastDays(Number(days)), metrics: METRICS, program: program_id },
         signal,
       );
-      const limit = String(MOST_WAITING);
-      const query = { program_id, limit };
+      const query = { program_id, limit: MOST_WAITING };
       const [setup, reviews, applications, unknown] = await Promise.all([
         user.role === 'operator'
           ? take(api.GET('/v1/programs/{id}/setup', { params: { path: { id: program_id } }, signal }))

@@ -14,11 +14,11 @@ export function SharedAddresses() {
   const { data, error, reload } = useData(
     async (signal) => {
       const program_id = program.id;
-      const query = { program_id, ...lastDays(DAYS), min_addresses: '1', limit: '20' };
+      const query = { program_id, ...lastDays(DAYS), min_addresses: 1, limit: 20 };
       const [pairs, affiliates] = await Promise.all([
         take(api.GET('/v1/shared-addresses', { params: { query }, signal })),
         takeAll((cursor) =>
-          api.GET('/v1/affiliates', { params: { query: { program_id, cursor, limit: '500' } }, signal }),
+          api.GET('/v1/affiliates', { params: { query: { program_id, cursor, limit: 500 } }, signal }),
         ),
       ]);
       return { pairs: pairs.data, names: new Map(affiliates.map(({ id, name }) => [id, name])) };

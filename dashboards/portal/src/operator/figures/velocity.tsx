@@ -22,7 +22,7 @@ const WINDOWS = [
   { value: '1440', text: '24 hours' },
 ] as const;
 const EVERY_MS = 5_000;
-const MOST = '20';
+const MOST = 20;
 
 /** The highest click rates by address, network and browser. */
 export function VelocityPage() {
@@ -30,10 +30,10 @@ export function VelocityPage() {
   const [minutes, setMinutes] = useParameter('minutes', '1440');
   const [clicks, setClicks] = useParameter('clicks', '2');
   const [shown, setShown] = useState<string>();
-  const threshold = /^\d{1,9}$/.test(clicks) ? clicks : '0';
+  const threshold = /^\d{1,9}$/.test(clicks) ? Number(clicks) : 0;
   const { data, error, reload } = useData(
     async (signal) => {
-      const query = { key: key as Key, minutes, clicks: threshold, limit: MOST };
+      const query = { key: key as Key, minutes: Number(minutes), clicks: threshold, limit: MOST };
       return (await take(api.GET('/v1/velocity', { params: { query }, signal }))).data;
     },
     [key, minutes, threshold],

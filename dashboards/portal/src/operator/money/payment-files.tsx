@@ -11,7 +11,7 @@ import { ListTable } from '../../ui/table.tsx';
 type PayoutFile = Schemas['PayoutFile'];
 
 const EVERY_MS = 10_000;
-const PAGE_ROWS = '10';
+const PAGE_ROWS = 10;
 
 /** Files of payouts for the bank or PayPal, with who has downloaded them. */
 export function PaymentFiles() {

@@ -13,7 +13,7 @@ export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
   const { run, busy, error } = useAction(async (file: File, dryRun: boolean) => {
     const params = {
       header: newAttempt(),
-      query: { dry_run: dryRun ? ('true' as const) : ('false' as const) },
+      query: { dry_run: dryRun },
     };
     const headers = { 'content-type': /\.xml$/i.test(file.name) ? 'application/xml' : 'text/csv' };
     setResults(

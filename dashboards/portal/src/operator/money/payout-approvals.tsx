@@ -11,7 +11,7 @@ import { ListTable } from '../../ui/table.tsx';
 type Run = Schemas['PayoutRun'];
 
 const EVERY_MS = 10_000;
-const PAGE_ROWS = '25';
+const PAGE_ROWS = 25;
 
 /** Runs that wait for a second person; nothing where there are none. */
 export function PayoutApprovals({ onDecided }: { onDecided: () => void }) {

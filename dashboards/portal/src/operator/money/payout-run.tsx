@@ -144,7 +144,7 @@ function RunProgress({ total, startedAt }: { total: number; startedAt: string })
   const [made, setMade] = useState(0);
   useEffect(() => {
     const timer = setInterval(() => {
-      const query = { program_id: program.id, limit: '500' };
+      const query = { program_id: program.id, limit: 500 };
       take(api.GET('/v1/payouts', { params: { query } }))
         .then(({ data }) => setMade(data.filter(({ created_at }) => created_at >= startedAt).length))
         // The run itself reports errors.

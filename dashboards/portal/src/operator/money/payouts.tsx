@@ -22,7 +22,7 @@ import { TaxSettings } from './tax-settings.tsx';
 type Payout = Schemas['Payout'];
 
 const EVERY_MS = 5_000;
-const PAGE_ROWS = '50';
+const PAGE_ROWS = 50;
 const STATES = [
   { value: '', text: 'All' },
   { value: 'awaiting_approval', text: 'Awaiting approval' },

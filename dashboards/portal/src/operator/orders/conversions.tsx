@@ -14,7 +14,7 @@ import type { Conversion } from './order-act.tsx';
 import { OrderDetails } from './order-details.tsx';
 
 const EVERY_MS = 10_000;
-const PAGE_ROWS = '25';
+const PAGE_ROWS = 25;
 const STATES = [
   'received',
   'awaiting_click',

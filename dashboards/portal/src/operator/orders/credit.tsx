@@ -19,7 +19,7 @@ export function Credit(props: ActProps) {
   const { data, error } = useData(
     async (signal) => {
       const page = (cursor: string | undefined) => ({
-        params: { query: { program_id: program.id, cursor, limit: '500' } },
+        params: { query: { program_id: program.id, cursor, limit: 500 } },
         signal,
       });
       const [affiliates, campaigns] = await Promise.all([

@@ -38,7 +38,7 @@ export function ImportsPage() {
     EVERY_MS,
   );
   const { run, busy, error } = useAction(async (file: File, dryRun: boolean) => {
-    const query = { kind, program_id: program.id, dry_run: dryRun ? ('true' as const) : ('false' as const) };
+    const query = { kind, program_id: program.id, dry_run: dryRun };
     const headers = { 'content-type': 'text/csv' };
     const job = await take(
       api.POST('/v1/imports', { params: { query }, body: '', headers, bodySerializer: () => file }),

@@ -86,7 +86,7 @@ function useOrder({ id }: Conversion) {
   return useData<OrderState | undefined>(
     async (signal) => {
       if (!MAY_REFUND.has(user.role)) return undefined;
-      const query = { program_id: program.id, conversion_id: id, limit: '500' };
+      const query = { program_id: program.id, conversion_id: id, limit: 500 };
       const [amounts, refunds] = await Promise.all([
         take(api.GET('/v1/conversions/{id}/amounts', { params: { path: { id } }, signal })),
         take(api.GET('/v1/refunds', { params: { query }, signal })),

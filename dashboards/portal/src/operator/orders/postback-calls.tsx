@@ -13,7 +13,7 @@ import { ListTable } from '../../ui/table.tsx';
 type Call = Schemas['PostbackCall'];
 
 const EVERY_MS = 5_000;
-const PAGE_ROWS = '25';
+const PAGE_ROWS = 25;
 const OUTCOMES = [
   { value: '', text: 'All' },
   { value: 'accepted', text: 'Accepted' },

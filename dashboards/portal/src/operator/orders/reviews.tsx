@@ -10,7 +10,7 @@ import { TextArea } from '../../ui/forms.tsx';
 import { Evidence } from './evidence.tsx';
 
 const EVERY_MS = 10_000;
-const PAGE_ROWS = '50';
+const PAGE_ROWS = 50;
 
 /** Conversions in review; none is approved automatically. */
 export function ReviewsPage() {

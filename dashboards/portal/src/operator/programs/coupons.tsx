@@ -14,7 +14,7 @@ import { ListTable } from '../../ui/table.tsx';
 
 type Coupon = Schemas['Coupon'];
 
-const PAGE_ROWS = '50';
+const PAGE_ROWS = 50;
 
 interface Parties {
   readonly affiliates: readonly Schemas['Affiliate'][];
@@ -91,7 +91,7 @@ function useParties(): Parties | undefined {
   const { data } = useData(
     async (signal) => {
       const page = (cursor: string | undefined) => ({
-        params: { query: { program_id: program.id, cursor, limit: '500' } },
+        params: { query: { program_id: program.id, cursor, limit: 500 } },
         signal,
       });
       const [affiliates, campaigns] = await Promise.all([

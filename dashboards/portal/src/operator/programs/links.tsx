@@ -17,7 +17,7 @@ import { ListTable, type Pages } from '../../ui/table.tsx';
 import { describeRouting, RoutingEditor, type RoutingInput } from './routing.tsx';
 
 const EVERY_MS = 5_000;
-const PAGE_ROWS = '50';
+const PAGE_ROWS = 50;
 
 /** All links of the program with destinations and routing rules. */
 export function LinksPage() {
@@ -89,7 +89,7 @@ function useLinkContext(): LinkContext | undefined {
     async (signal) => {
       const program_id = program.id;
       const page = (cursor: string | undefined) => ({
-        params: { query: { program_id, cursor, limit: '500' } },
+        params: { query: { program_id, cursor, limit: 500 } },
         signal,
       });
       const query = {

@@ -22,7 +22,7 @@ export function TermsPage() {
     async (signal) => {
       const program_id = program.id;
       const page = (cursor: string | undefined) => ({
-        params: { query: { program_id, cursor, limit: '500' } },
+        params: { query: { program_id, cursor, limit: 500 } },
         signal,
       });
       const [terms, campaigns, affiliates] = await Promise.all([

@@ -8,7 +8,7 @@ import { Button, Card, Empty, Page, When } from '../../ui/basics.tsx';
 import { Dialog, TextField } from '../../ui/forms.tsx';
 import { ListTable, Table } from '../../ui/table.tsx';
 
-const PAGE_ROWS = '25';
+const PAGE_ROWS = 25;
 
 /** Changes with actor, old and new values. */
 export function AuditLogPage() {

@@ -9,7 +9,7 @@ import { Status } from '../status.tsx';
 import { ListTable, Table } from '../table.tsx';
 
 const EVERY_MS = 3_000;
-const PAGE_ROWS = '12';
+const PAGE_ROWS = 12;
 const STATES = [
   { value: '', text: 'All' },
   { value: 'pending', text: 'Waiting' },

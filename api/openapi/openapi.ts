@@ -3,8 +3,10 @@ import type { RouteOptions } from 'fastify';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { assert } from '../../core/errors.ts';
-import { IDEMPOTENCY_HEADER, IDEMPOTENCY_HOURS } from './commit.ts';
-import { PROBLEM_CODES, PROBLEM_MEDIA_TYPE, PROBLEMS, type ProblemCode } from './problems.ts';
+import { CSRF_HEADER, sessionCookieName } from '../auth/sessions.ts';
+import { IDEMPOTENCY_HEADER, IDEMPOTENCY_HOURS } from '../http/commit.ts';
+import { PROBLEM_CODES, PROBLEM_MEDIA_TYPE, PROBLEMS, type ProblemCode } from '../http/problems.ts';
+import { plainForm } from './plain-form.ts';
 
 /** The document at /openapi.json is generated from the routes' own schemas; nothing in it is written twice. */
 
@@ -12,7 +14,7 @@ const problemSchema = z
   .object({
     type: z.string(),
     title: z.string(),
-    status: z.number().int(),
+    status: z.int(),
     code: z.enum(PROBLEM_CODES),
     detail: z.string(),
     field: z.string().optional().meta({ description: 'The first field at fault.' }),
@@ -24,28 +26,46 @@ const problemSchema = z
   .loose()
   .meta({ id: 'Problem', description: 'RFC 9457 problem details.' });
 
-export const swaggerOptions: SwaggerOptions = {
-  openapi: {
-    openapi: '3.1.0',
-    info: {
-      title: 'Afflux',
-      version: '1',
-      description:
-        'Affiliate programs: orders and refunds from shops, links and money of affiliates, reports with their freshness. ' +
-        'Amounts are decimal text, times are ISO 8601 in UTC, ids carry a prefix, lists are read page by page with a cursor. ' +
-        'Every operation that changes something takes an Idempotency-Key; sessions, passwords and postbacks ignore it.',
-    },
-    components: {
-      securitySchemes: {
-        bearer: { type: 'http', scheme: 'bearer' },
-        session: { type: 'apiKey', in: 'cookie', name: '__Host-afflux_session' },
+/** `portalUrl` is the address of the API too, and decides about the name of the session's cookie. */
+export function swaggerOptions({ portalUrl }: { portalUrl: string }): SwaggerOptions {
+  return {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Afflux',
+        version: '1',
+        description:
+          'Affiliate programs: orders and refunds from shops, links and money of affiliates, reports with their freshness. ' +
+          'Amounts are decimal text, times are ISO 8601 in UTC, ids carry a prefix, lists are read page by page with a cursor. ' +
+          'Every operation that changes something takes an Idempotency-Key; sessions, passwords and postbacks ignore it.',
+        license: { name: 'MIT', identifier: 'MIT' },
       },
+      servers: [{ url: portalUrl }],
+      components: {
+        securitySchemes: {
+          bearer: { type: 'http', scheme: 'bearer' },
+          key: {
+            type: 'apiKey',
+            in: 'query',
+            name: 'key',
+            description: 'The key of a shop that can send no header.',
+          },
+          session: { type: 'apiKey', in: 'cookie', name: sessionCookieName(portalUrl) },
+          csrf: {
+            type: 'apiKey',
+            in: 'header',
+            name: CSRF_HEADER,
+            description: 'The csrf_token of the session.',
+          },
+        },
+      },
+      security: [{ bearer: [] }, { session: [] }],
     },
-    security: [{ bearer: [] }, { session: [] }],
-  },
-  transform: jsonSchemaTransform,
-  transformObject: (document) => withExamples(withoutUnused(jsonSchemaTransformObject(document))),
-};
+    transform: jsonSchemaTransform,
+    transformObject: (document) =>
+      plainForm(withExamples(withoutUnused(jsonSchemaTransformObject(document)))),
+  };
+}
 
 type Document = ReturnType<typeof jsonSchemaTransformObject>;
 
@@ -79,11 +99,37 @@ function withoutUnused(document: Document): Document {
 /** Problems that any route answers when the server or a database fails. */
 const ALWAYS: readonly ProblemCode[] = ['internal', 'unavailable', 'rate_limited'];
 
-/** Adds to a route's schema the problems that follow from what it is: its key, its parameters, its body. */
-export function documentProblems(route: RouteOptions): void {
+/** Adds to a route's schema what follows from what the route is: its key, its parameters, its body. */
+export function completeSchema(route: RouteOptions): void {
   const { config, schema } = route;
   if (!schema || schema.hide) return;
   assert(config?.roles, `route ${String(route.method)} ${route.url} has roles`);
+  schema.querystring = closed(schema.querystring);
+  documentProblems(route, config, schema);
+  documentSecurity(route, config, schema);
+}
+
+/**
+ * A misspelt filter must not answer everything, so parameters that no schema names are refused. A schema that says
+ * itself what becomes of them (`z.looseObject`) is left alone: calls and links of others carry parameters that are not ours.
+ */
+function closed(querystring: unknown): unknown {
+  if (querystring === undefined) return z.strictObject({});
+  const saysItself = !(querystring instanceof z.ZodObject) || querystring.def.catchall !== undefined;
+  return saysItself ? querystring : querystring.strict();
+}
+
+type Config = NonNullable<RouteOptions['config']>;
+type Schema = NonNullable<RouteOptions['schema']>;
+
+function documentSecurity(route: RouteOptions, config: Config, schema: Schema): void {
+  if (config.roles === 'public') schema.security = [];
+  else if (config.keyAsParameter) schema.security = [{ bearer: [] }, { key: [] }];
+  else if (route.method !== 'GET') schema.security = [{ bearer: [] }, { session: [], csrf: [] }];
+  if (config.roles !== 'public') Object.assign(schema, { 'x-roles': config.roles });
+}
+
+function documentProblems(route: RouteOptions, config: Config, schema: Schema): void {
   const codes = new Set<ProblemCode>([...ALWAYS, ...(config.problems ?? [])]);
   if (config.roles !== 'public') codes.add('unauthorized').add('forbidden').add('enrolment_required');
   if (schema.params || schema.querystring || schema.body) codes.add('invalid_input');
@@ -101,8 +147,6 @@ export function documentProblems(route: RouteOptions): void {
     if (config.idempotent) codes.add('idempotency_key_reused');
     if (config.ifMatch) codes.add('precondition_failed');
   }
-  if (config.roles === 'public') schema.security = [];
-  else Object.assign(schema, { 'x-roles': config.roles });
   schema.response = { ...problemResponses([...codes]), ...(schema.response as object | undefined) };
 }
 
