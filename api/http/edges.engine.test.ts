@@ -198,6 +198,20 @@ describe('a URL in UTF-8 that is not encoded', () => {
     expect(body.data).toHaveLength(1);
   });
 
+  test('is read at the address of a source as well', async () => {
+    const made = await api.call('POST', '/v1/sources', {
+      key: shop.keys.advertiser,
+      json: { kind: 'keitaro', name: 'tracker' },
+    });
+    const { pathname } = new URL((made.body.source as { url: string }).url);
+    const order = 'tid=Größe-2&status=sale&payout=1.00&currency=EUR';
+    expect(await sendBytes(Buffer.from(`${pathname}?${order}`))).toMatch(/^HTTP\/1\.1 20\d /);
+    const { body } = await api.call('GET', `/v1/conversions?order_id=${encodeURIComponent('Größe-2')}`, {
+      key: shop.keys.operator,
+    });
+    expect(body.data).toHaveLength(1);
+  });
+
   test('is refused when its bytes are not UTF-8, and stands in the log of calls', async () => {
     expect(await call(Buffer.from('Gr\xf6\xdfe', 'latin1'))).toMatch(/^HTTP\/1\.1 422 [\s\S]*order_id/);
     const { body } = await api.call('GET', '/v1/postback-calls?outcome=rejected&limit=1', {

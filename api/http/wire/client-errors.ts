@@ -40,7 +40,8 @@ function clientErrorCode(code: string | undefined): ProblemCode {
 }
 
 /** The head of a GET by which shops report orders; with a body, or in pieces, it is refused as it came. */
-const REPORT = /^GET (\/(?:postback|pixel)\?\S+) HTTP\/1\.[01]\r\n((?:[!-9;-~]+:[^\r\n]*\r\n)*)\r\n$/;
+const REPORT =
+  /^GET (\/(?:postback|pixel|aff_lsr|in\/[\w-]+)\?\S+) HTTP\/1\.[01]\r\n((?:[!-9;-~]+:[^\r\n]*\r\n)*)\r\n$/;
 
 /**
  * Many shops write UTF-8 into a URL as it is, which Node refuses, and the order would be lost without a trace: their
