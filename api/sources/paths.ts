@@ -143,7 +143,7 @@ export function sentAt(text: string, place: Place): readonly Sent[] {
     if (found.length === 0) return [];
   }
   const { parameter } = path;
-  return parameter === undefined ? found : found.flatMap((one) => parameterOf(one, parameter));
+  return parameter === undefined ? found : found.flatMap((one) => parameterOf(one, parameter, place.effort));
 }
 
 function follow(sent: Sent, step: Step, effort: Effort): readonly Sent[] {
@@ -180,13 +180,19 @@ function memberOf(sent: Sent, name: string): readonly Sent[] {
   return value === undefined ? [] : [value];
 }
 
-function parameterOf(sent: Sent, name: string): readonly string[] {
+function parameterOf(sent: Sent, name: string, effort: Effort): readonly string[] {
   const text = textOf(sent);
   if (text === undefined || text.length > MAX_URL_LENGTH) return [];
+  effort.take(effortOf(text));
   const from = text.indexOf('?');
   const query = from < 0 ? text : text.slice(from + 1);
   const value = new URLSearchParams(query.replace(/#.*$/s, '')).get(name);
   return value === null ? [] : [value];
+}
+
+/** Looking through a text is as much work as so many members. */
+export function effortOf(text: string): number {
+  return 1 + (text.length >> 6);
 }
 
 /** The text of a value; undefined: it has none, or an empty one. */

@@ -50,6 +50,15 @@ export function isProven(
   });
 }
 
+/** Headers that say what a body is about: the same body under another topic is another call. */
+const TOPIC_HEADERS = ['x-shopify-topic', 'x-wc-webhook-topic'];
+
+/** SHA-256 of a signed body and its topic: a call that comes again with the same is done once. */
+export function hashOfCall({ headers, body }: SentRequest): Buffer {
+  const topics = TOPIC_HEADERS.map((name) => `${headers[name] ?? ''}\n`).join('');
+  return hashOf(Buffer.concat([Buffer.from(topics), body]));
+}
+
 /** WooCommerce does not sign the ping of a new webhook: a form that says nothing but the number of the webhook. */
 export function isUnsigned({ kind }: Pick<Source, 'kind'>, { body }: SentRequest): boolean {
   return kind === 'woocommerce' && body.length <= 32 && /^webhook_id=\d{1,20}$/.test(body.toString('latin1'));

@@ -7,7 +7,7 @@ import { faultsIn } from '../http/validation.ts';
 import { orderFields, orderShape, type ShopReport, toReport } from '../orders/order.ts';
 import { parseOrderStatus } from '../orders/order-status.ts';
 import type { ACTS, Conditions, FieldMapping, FieldMappings, ItemMapping, Mapping, Rule } from './mapping.ts';
-import { newEffort, type Place, type Sent, sentAt, textOf } from './paths.ts';
+import { effortOf, newEffort, type Place, type Sent, sentAt, textOf } from './paths.ts';
 import type { SentValues } from './sent-request.ts';
 import { amountText, readNumber, timeText, zero } from './values.ts';
 
@@ -71,8 +71,7 @@ export function readCall(mapping: Mapping, values: SentValues, defaults: Reading
         return { reports, ignored: reports.length > 0 ? undefined : reason, faults: [], notes };
       }
       reports.push(...readRule({ mapping, rule, act, place, defaults, notes }));
-      if (reports.length > MAX_REPORTS)
-        throw new InputError('mapping', `makes more than ${MAX_REPORTS} reports of this call`);
+      if (reports.length > MAX_REPORTS) throw tooMany();
     }
     if (!isTaken) throw new InputError('mapping', 'has no rule that takes this call');
     const ignored =
@@ -89,6 +88,10 @@ export function readCall(mapping: Mapping, values: SentValues, defaults: Reading
   }
 }
 
+function tooMany(): InputError {
+  return new InputError('mapping', `makes more than ${MAX_REPORTS} reports of this call`);
+}
+
 interface RuleReading {
   readonly mapping: Mapping;
   readonly rule: Rule;
@@ -101,6 +104,7 @@ interface RuleReading {
 function readRule({ rule, place, ...rest }: RuleReading): ReadReport[] {
   const places =
     rule.each === undefined ? [place] : sentAt(rule.each, place).map((here) => ({ ...place, here }));
+  if (places.length > MAX_REPORTS) throw tooMany();
   const reports = places.map((one) => readReport({ ...rest, rule, place: one }));
   return reports.filter(({ params: { status, amount } }) => {
     // Shops write down what went back into the stock as a refund of no money.
@@ -191,9 +195,10 @@ function dropDamaged(params: Record<string, unknown>, name: (typeof LENIENT)[num
 
 function holds(conditions: Conditions, place: Place): boolean {
   return Object.entries(conditions).every(([path, wanted]) => {
-    const texts = sentAt(path, place).map((sent) =>
-      typeof sent === 'object' && sent !== null ? '{}' : textOf(sent),
-    );
+    const texts = sentAt(path, place).map((sent) => {
+      if (typeof sent === 'string') place.effort.take(effortOf(sent));
+      return typeof sent === 'object' && sent !== null ? '{}' : textOf(sent);
+    });
     const there = texts.filter((one) => one !== undefined);
     if (typeof wanted === 'boolean') return there.length > 0 === wanted;
     const lower = wanted.map((one) => one.toLowerCase());

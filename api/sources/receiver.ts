@@ -11,10 +11,11 @@ import type { OrderChecks } from '../orders/intake.ts';
 import type { ShopSettings } from '../orders/shop-settings.ts';
 import { kindOf } from './kinds/index.ts';
 import { type Mapping, readMapping } from './mapping.ts';
-import { hashOf, isProven, isUnsigned } from './proofs.ts';
+import { hashOf, hashOfCall, isProven, isUnsigned } from './proofs.ts';
 import { type Reading, readCall } from './read-call.ts';
 import {
   type CallAnswer,
+  isRefusal,
   type ReadCall,
   type Refusal,
   recordCalls,
@@ -119,9 +120,10 @@ export function createReceiver(context: ReceiverContext): Receiver {
    * A refund can come before its order. Each looks for the other once it is stored itself, so that one of the two finds both,
    * in whichever order they end.
    */
-  async function doEarlyCalls({ source, caller }: ReadCall, answer: CallAnswer): Promise<void> {
-    if (answer.newOrderIds.length === 0) return;
-    const unknownOrderIds = answer.newOrderIds;
+  async function doEarlyCalls({ source, caller, reading }: ReadCall, answer: CallAnswer): Promise<void> {
+    // Also of an order that comes again: its first call may have ended before it got here.
+    const unknownOrderIds = answer.outcome === 'rejected' ? answer.newOrderIds : ordersIn(reading);
+    if (unknownOrderIds.length === 0) return;
     const early = await listRefusedCalls(ledger, {
       sourceId: source.id,
       limit: MAX_EARLY_CALLS,
@@ -163,7 +165,7 @@ export function createReceiver(context: ReceiverContext): Receiver {
         packRequest(secretBox, request),
         mustWait ? UNPROVEN : readingOf(source, request),
       ]);
-      const bodyHash = isSigned && !mustWait ? hashOf(request.body) : undefined;
+      const bodyHash = isSigned && !mustWait ? hashOfCall(request) : undefined;
       const answer = await record({ source, caller, request: packed, replayOf: null, bodyHash, reading });
       return (await doneMeanwhile(source, answer, caller)) ?? answer;
     },
@@ -181,6 +183,12 @@ export function createReceiver(context: ReceiverContext): Receiver {
     }
     return undefined;
   }
+}
+
+function ordersIn(reading: Reading | Refusal): string[] {
+  return isRefusal(reading)
+    ? []
+    : reading.reports.flatMap(({ report }) => (report?.order ? [report.orderId] : []));
 }
 
 const UNPROVEN: Refusal = {

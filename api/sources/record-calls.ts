@@ -11,7 +11,7 @@ import {
   insertPostbackCalls,
   type NewPostbackCall,
 } from '../../ledger/integrations/postback-calls.ts';
-import { findDoneBodies, type Source } from '../../ledger/integrations/sources.ts';
+import { findDoneBodies, findOutdated, type Source } from '../../ledger/integrations/sources.ts';
 import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import type { FieldFault, ProblemCode } from '../http/problems.ts';
 import { loggedParams } from '../orders/call-log.ts';
@@ -90,12 +90,18 @@ export async function recordCalls(
       return [{ i, n, read, entry }];
     });
   });
+  const outdated = await findOutdated(
+    tx,
+    calls.flatMap(({ replayOf }) => replayOf ?? []),
+  );
   const recorded = await recordReports(tx, { reports: reports.map(({ entry }) => entry), ...checks });
   const results = calls.map((): Map<number, RecordedReport | InputError> => new Map());
   const alone = new Set<number>();
   for (const [k, { i, n, read, entry }] of reports.entries()) {
     const first = recorded[k] as RecordedReport | InputError;
-    const events = furtherEvents(read, first);
+    const { replayOf } = calls[i] as ReadCall;
+    // The state of an order of then does not undo what has come since.
+    const events = replayOf !== null && outdated.has(replayOf) ? [] : furtherEvents(read, first);
     if (events.length > 0 && calls.length > 1) alone.add(i);
     results[i]?.set(
       n,
@@ -137,9 +143,11 @@ function furtherEvents({ report, snapshot }: ReadReport, first: RecordedReport |
   if (differing.some((field) => FIXED.has(field))) return [];
   const { amountMinor, currency, awaitsShop } = order;
   const isConflict = differing.length > 0;
+  // Equal to the order as it was reported first, which may have changed since: of equal totals nothing is done.
+  const isRepeated = first.outcome === 'duplicate' && conversion.orderId === report.orderId;
   const isCancelled = conversion.cancelledAt !== null;
   return [
-    ...(isConflict ? [{ kind: 'changed', total: { amountMinor, currency } } as const] : []),
+    ...(isConflict || isRepeated ? [{ kind: 'changed', total: { amountMinor, currency } } as const] : []),
     ...(isCancelled && snapshot === 'all' ? [{ kind: 'restored', only: 'cancellation' } as const] : []),
     ...(isConflict && conversion.awaitsShop && !awaitsShop ? [{ kind: 'approved' } as const] : []),
   ];

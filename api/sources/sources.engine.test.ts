@@ -49,8 +49,8 @@ async function source(json: object, tenant = shop): Promise<TestSource> {
 
 const send = async ({ path }: TestSource, { headers, body }: Sent): Promise<Answer> =>
   await api.call('POST', path, { headers, raw: body });
-const act = async (path: string, json: object = {}, key = shop.keys.advertiser) =>
-  await api.call('POST', path, { key, json });
+const act = async (path: string, json: object = {}, key = shop.keys.advertiser, method = 'POST') =>
+  await api.call(method, path, { key, json });
 const get = async (path: string, key = shop.keys.advertiser) => (await api.call('GET', path, { key })).body;
 const callsOf = async ({ id }: TestSource, query = '') =>
   (await get(`/v1/postback-calls?source_id=${id}&${query}`)).data as Row[];
@@ -102,6 +102,20 @@ describe('Shopify', () => {
     expect((await send(from, order)).body).toMatchObject({ status: 'duplicate' });
     expect((await orderOf(id))?.cancelled_at).toBeTypeOf('string');
     expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ orders_24h: 1, last_refusal: null });
+  });
+
+  test('a body comes under two topics, and counts under each', async () => {
+    const from = await source({ kind: 'shopify', secret: 'shh' });
+    const order = shopifyOrder('7300');
+    expect((await send(from, shopifyCall('orders/create', order, 'shh'))).body).toMatchObject({
+      status: 'ignored',
+    });
+    expect((await send(from, shopifyCall('orders/paid', order, 'shh'))).body).toMatchObject({
+      status: 'accepted',
+    });
+    expect((await send(from, shopifyCall('orders/paid', order, 'shh'))).body).toMatchObject({
+      detail: 'it was done before',
+    });
   });
 
   test('a refund that comes before its order is done with it', async () => {
@@ -167,7 +181,7 @@ describe('WooCommerce', () => {
         from,
         woocommerceCall('order.updated', woocommerceOrder(600, more), from.secret),
       );
-      expect(answer.status, answer.text).toBe(200);
+      expect(answer.status, answer.text).toBe(answer.body.status === 'stored' ? 202 : 200);
       return answer.body;
     };
     const date_created_gmt = new Date().toISOString().slice(0, 19);
@@ -183,6 +197,22 @@ describe('WooCommerce', () => {
     expect((await orderOf('600'))?.cancelled_at).toBeTypeOf('string');
     await update({ status: 'processing', date_created_gmt });
     expect(await orderOf('600')).toMatchObject({ cancelled_at: null });
+    // A call of then that was not done does not undo what has come since.
+    await act(`/v1/sources/${from.id}`, { status: 'disabled' }, shop.keys.advertiser, 'PATCH');
+    await expect
+      .poll(
+        async () => (await update({ status: 'processing', date_created_gmt, customer_note: 'old' })).status,
+      )
+      .toBe('stored');
+    await act(`/v1/sources/${from.id}`, { status: 'active' }, shop.keys.advertiser, 'PATCH');
+    await expect
+      .poll(async () => (await update({ status: 'failed', date_created_gmt })).status)
+      .not.toBe('stored');
+    await update({ status: 'cancelled', date_created_gmt });
+    expect((await act(`/v1/sources/${from.id}/replay`)).status).toBe(200);
+    expect((await orderOf('600'))?.cancelled_at).toBeTypeOf('string');
+    await update({ status: 'processing', date_created_gmt, customer_note: 'now' });
+    expect(await orderOf('600')).toMatchObject({ cancelled_at: null });
     const raised = { status: 'completed', total: '39.35', date_created_gmt };
     expect(await update(raised)).toMatchObject({ status: 'accepted', did: ['raised'] });
     expect(await update({ ...raised, customer_note: 'x' })).toMatchObject({ status: 'duplicate' });
@@ -195,6 +225,15 @@ describe('WooCommerce', () => {
       did: ['unchanged', 'refunded', 'refunded'],
     });
     await update({ ...raised, refunds, customer_note: 'y' });
+    // Back to the total of its first report, and up again.
+    const first = { status: 'completed', date_created_gmt, refunds };
+    expect(await update({ ...first, customer_note: 'z' })).toMatchObject({
+      did: ['lowered', 'unchanged', 'unchanged'],
+    });
+    expect(await orderOf('600')).toMatchObject({ amount: { amount: '39.35' } });
+    expect(await update({ ...raised, refunds, customer_note: 'up' })).toMatchObject({
+      did: ['raised', 'unchanged', 'unchanged'],
+    });
     expect(await orderOf('600')).toMatchObject({ amount: { amount: '39.35' }, refunded: { amount: '6.35' } });
   });
 });
@@ -337,7 +376,20 @@ describe('a mapping of its own', () => {
 });
 
 test('TUNE: old URLs come by their host name, with their token', async () => {
-  const from = await source({ kind: 'tune', host: 'Track.Shop.Example', secret: 'tok' });
+  // A host name is one program's for the whole platform, and no secret.
+  const tune = {
+    kind: 'tune',
+    host: 'Track.Shop.Example',
+    secret: 'tok',
+    program_id: `prg_${shop.programId}`,
+  };
+  const make = async (json: object, key: string) =>
+    (await api.call('POST', '/v1/sources', { key, json })).status;
+  expect(await make(tune, shop.keys.advertiser)).toBe(403);
+  expect(await make(tune, shop.keys.operator)).toBe(403);
+  expect(await make({ ...tune, secret: undefined }, api.operatorKey)).toBe(422);
+  const made = await api.call('POST', '/v1/sources', { key: api.operatorKey, json: tune });
+  const from = { ...(made.body.source as { id: string }), path: '', secret: 'tok' };
   // fetch sets the host itself.
   const call = async (query: string, host = 'track.shop.example'): Promise<unknown[]> => {
     const calling = httpGet(`${api.url}/aff_lsr?${query}`, { headers: { host } });

@@ -195,9 +195,22 @@ export async function findDoneBodies(
 ): Promise<Set<string>> {
   if (bodies.length === 0) return new Set();
   const rows = await sql<{ sourceId: number; bodyHash: Buffer }[]>`
-    select distinct source_id, body_hash from postback_calls
+    select distinct source_id, body_hash from postback_calls c
     where (source_id, body_hash) in (select * from unnest(
         ${bodies.map(({ sourceId }) => sourceId)}::integer[], ${bodies.map(({ bodyHash }) => bodyHash)}::bytea[]))
-      and outcome <> 'rejected'`;
+      and (outcome in ('accepted', 'duplicate') or exists (
+        select from postback_calls where replay_of = c.id and outcome in ('accepted', 'duplicate')))`;
   return new Set(rows.map(({ sourceId, bodyHash }) => `${sourceId} ${bodyHash.toString('hex')}`));
+}
+
+/** Of stored calls that are done again, those behind which a later call of the source has done something to the same order. */
+export async function findOutdated(sql: DatabaseSql, callIds: readonly bigint[]): Promise<Set<bigint>> {
+  if (callIds.length === 0) return new Set();
+  const rows = await sql<{ id: bigint }[]>`
+    select c.id from postback_calls c
+    where c.id = any(${[...callIds]}::bigint[]) and exists (
+      select from postback_calls l
+      where l.source_id = c.source_id and l.order_id = c.order_id and l.id > c.id and l.replay_of is null
+        and l.outcome in ('accepted', 'duplicate'))`;
+  return new Set(rows.map(({ id }) => id));
 }

@@ -42,6 +42,8 @@ create index on postback_calls (source_id, id) where source_id is not null;
 create index on postback_calls (source_id, received_at) where source_id is not null;
 create index on postback_calls (source_id, body_hash) where body_hash is not null;
 create index on postback_calls (replay_of) where replay_of is not null;
+-- What came before its order, or what came after a call that is done again.
+create index on postback_calls (source_id, order_id, id) where source_id is not null;
 
 -- As before, and sources.
 create or replace function program_of(subject text) returns integer language plpgsql stable as $$

@@ -225,8 +225,8 @@ async function handsInPayouts(tx: DatabaseTransaction, runId: bigint): Promise<H
 
 /**
  * Who made the orders in payouts of a run earn. By the audit log, and for imports, which have no entry for each order, by
- * the evidence; where that was erased, by the entry of the erasure. A shop's key that reports an order as approved says what
- * the shop has decided, which is no act of who made the key.
+ * the evidence; where that was erased, by the entry of the erasure. A shop's key or source that reports an order as approved
+ * says what the shop has decided, which is no act of who made the key or the source.
  */
 async function handsInOrders(tx: DatabaseTransaction, runId: bigint): Promise<Hand[]> {
   return await tx<Hand[]>`
@@ -252,10 +252,18 @@ async function handsInOrders(tx: DatabaseTransaction, runId: bigint): Promise<Ha
     from json_to_recordset(${tx.json([...ORDER_ACTS])}::json) as a (action text, did text, reaches boolean)
     join concerned k on a.reaches or not k.is_first
     join audit_log l on l.subject = 'cnv_' || k.id and l.action = a.action
-    cross join lateral (values (l.actor, a.did), (l.after ->> 'credited_by', 'credit')) h (actor, did)
+    cross join lateral (
+      -- Behind a source is whoever knows its address or its secret.
+      select coalesce(s.actor, l.actor), a.did
+      from (values (l.actor)) o (actor)
+      left join audit_log s on o.actor like 'src\\_%' and s.subject = o.actor
+        and s.action in ('source.create', 'source.rotate_secret')
+      union all
+      select l.after ->> 'credited_by', 'credit'
+    ) h (actor, did)
     where h.actor is not null and case l.action
       when 'conversion.change' then (l.after ->> 'amount')::numeric > (l.after ->> 'before')::numeric
-      when 'conversion.shop_approve' then not exists (
+      when 'conversion.shop_approve' then l.actor not like 'src\\_%' and not exists (
         select from api_keys s where l.actor = 'key:' || s.id and s.role = 'advertiser')
       else true end
     order by id`;

@@ -437,6 +437,14 @@ describe('a program that asks for a second person', { tags: ['attack'] }, () => 
     await report(by, parties, { kind: 'changed', total: { amountMinor: 20_000n, currency: 'EUR' } });
   }
 
+  /** By a source that somebody has made. */
+  async function raiseBySource(by: string, parties: Payee): Promise<void> {
+    const source = orderOf(by).length + 1_000;
+    await ledger`
+      insert into audit_log (actor, action, subject) values (${by}, 'source.create', ${`src_${source}`})`;
+    await raise(`src_${source}`, parties);
+  }
+
   async function restore(by: string, parties: Payee): Promise<void> {
     const { programId } = parties;
     await creditOrder(ledger, parties, { amountMinor: 10_000n, orderId: orderOf(by) });
@@ -503,6 +511,7 @@ describe('a program that asks for a second person', { tags: ['attack'] }, () => 
     ['a review', approveReview, 'its approver had approved an order in it that was in review'],
     ['a hold', endHold, 'its approver had ended the wait of an order in it'],
     ['a raise', raise, 'its approver had raised an order in it'],
+    ['a raise by a source', raiseBySource, 'its approver had raised an order in it'],
     ['a restoration', restore, RESTORATION],
     ['a refund taken back', takeRefundBack, RESTORATION],
     ['a renewal of a credit', renewCredited, FIRST_ORDER],

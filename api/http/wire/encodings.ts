@@ -15,12 +15,32 @@ const DECODERS = {
   br: promisify(brotliDecompress),
 } as const;
 
+/** No coding, and character sets that shops write there by mistake. */
+const PLAIN: ReadonlySet<string> = new Set([
+  '',
+  'identity',
+  'none',
+  'utf-8',
+  'utf8',
+  'us-ascii',
+  'iso-8859-1',
+]);
+
+/** Calls whose senders cannot be told to write another header. */
+const AS_IT_CAME: ReadonlySet<unknown> = new Set(['postback', 'pixel', 'source']);
+
+function hasBody({ headers }: FastifyRequest): boolean {
+  return Number(headers['content-length'] ?? 0) > 0 || headers['transfer-encoding'] !== undefined;
+}
+
 /** Reads compressed bodies; decoded they have the limit of their route, so that a few bytes cannot become a flood. */
 export function installDecoding(app: ApiServer): void {
   app.addHook('preParsing', async (request, _reply, payload) => {
-    const coding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
-    if (coding === 'identity') return payload;
+    const coding = (request.headers['content-encoding'] ?? '').trim().toLowerCase();
+    if (PLAIN.has(coding) || !hasBody(request)) return payload;
     if (!Object.hasOwn(DECODERS, coding)) {
+      // A call of a shop is read as it came, and logged, whatever its headers say.
+      if (AS_IT_CAME.has(request.routeOptions.config.logAs)) return payload;
       throw new Problem('unsupported_media_type', {
         detail: `send the body as it is, or with one Content-Encoding among ${Object.keys(DECODERS).join(', ')}`,
         headers: { 'accept-encoding': Object.keys(DECODERS).join(', ') },

@@ -81,7 +81,7 @@ export function addIncomingRoutes(app: ApiServer, { receiver, countFailure }: In
       url: '/aff_lsr',
       handler: async (request, reply) => {
         const source = await receiver.byHost(request.hostname.toLowerCase());
-        const answer = await take(request, reply, source && kindOf(source.kind).byHost ? source : undefined);
+        const answer = await take(request, reply, source && isByHost(source) ? source : undefined);
         // As TUNE answers: "Receiving Conversions via Postback URL".
         const text =
           answer.outcome === 'rejected'
@@ -91,6 +91,11 @@ export function addIncomingRoutes(app: ApiServer, { receiver, countFailure }: In
       },
     });
   });
+}
+
+/** Under a host name no address is secret: without a secret anybody could report. */
+function isByHost({ kind, secret }: Source): boolean {
+  return kindOf(kind).byHost === true && secret !== null;
 }
 
 function viewOf({ callId, outcome, did, conversionId, refusal, ignored }: CallAnswer): object {

@@ -28,7 +28,7 @@ import {
   programFilter,
   programRequired,
 } from '../../http/principal.ts';
-import { invalidField } from '../../http/problems.ts';
+import { invalidField, Problem } from '../../http/problems.ts';
 import { formatId, integerId } from '../../schemas/ids.ts';
 import { formatPage, nameText, pageOf, pageQuery, pageRequest, text } from '../../schemas/schemas.ts';
 import { kindOf, SOURCE_KINDS, type SourceKindName } from '../kinds/index.ts';
@@ -74,8 +74,20 @@ export function visibleSource(principal: Principal, source: Source | undefined):
   return inProgram(principal, source, 'source with this id');
 }
 
-function checkHost(kind: string, given: string | null | undefined): void {
-  if (given && !kindOf(kind).byHost) throw invalidField('host', 'is for TUNE and HasOffers only');
+/**
+ * A host name is no secret, so its calls prove themselves by one; and it is one program's for the whole platform, so an
+ * operator of all programs gives it out. @throws Problem naming `host` or `secret`; `forbidden`.
+ */
+function checkHost(
+  principal: Principal,
+  { kind, host: given, hasSecret }: { kind: string; host: string | null | undefined; hasSecret: boolean },
+): void {
+  if (!given) return;
+  if (!kindOf(kind).byHost) throw invalidField('host', 'is for TUNE and HasOffers only');
+  if (principal.programId !== null)
+    throw new Problem('forbidden', { detail: 'host is set by an operator of all programs' });
+  if (!hasSecret)
+    throw invalidField('secret', 'is required with a host: under a host name no address is secret');
 }
 
 /** The secret of a kind: given, made here, or none. @throws Problem naming `secret`. */
@@ -187,8 +199,8 @@ function addCreateRoute(app: ApiServer, context: ApiContext): void {
       const { kind, name = kindOf(kind).title, host: hostName = null, mapping = null } = request.body;
       const programId = programRequired(principalOf(request), request.body.program_id);
       if (mapping !== null) readMapping(mapping);
-      checkHost(kind, hostName);
       const { shown, secret } = secretOf(kind, request.body.secret);
+      checkHost(principalOf(request), { kind, host: hostName, hasSecret: secret !== null });
       if (!(await getProgram(context.ledger, programId)))
         throw invalidField('program_id', 'there is no such program');
       return await commit(context, request, reply, async (tx) => {
@@ -240,7 +252,8 @@ function addUpdateRoute(app: ApiServer, context: ApiContext): void {
       return await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'sources', id);
         const before = visibleSource(principalOf(request), await getSource(tx, id));
-        checkHost(before.kind, rest.host);
+        const { kind, secret } = before;
+        checkHost(principalOf(request), { kind, host: rest.host, hasSecret: secret !== null });
         const changes = { ...rest, ...(mapping !== undefined && { mapping: mapping as JsonValue }) };
         const after = await updateSource(tx, { id, changes });
         const view = await viewOne(context, tx, visibleSource(principalOf(request), after));
