@@ -74,6 +74,10 @@ describe('a fresh clone', () => {
         what: 'npm start',
       });
       expect(start.output()).toContain('Afflux is up');
+      // As README goes on.
+      const demo = npm('run', 'demo', '--', '--clicks', '0');
+      await waitFor(() => hasEnded(demo.child), { deadlineMs: 60_000, what: 'npm run demo' });
+      expect(demo.child.exitCode, demo.output()).toBe(0);
       const answer = await fetch(`http://localhost:${env.COLLECTOR_PORT}/c/ann-summer`, {
         redirect: 'manual',
       });

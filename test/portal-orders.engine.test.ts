@@ -82,13 +82,16 @@ describe.skipIf(chromium === undefined)('what orders are of and contain, in the 
     const page = await operatorPage();
     const errors = watchConsole(page);
     await goTo(page, 'Program settings');
+    const saveEvents = page
+      .locator('form', { has: page.getByLabel('Events') })
+      .getByRole('button', { name: 'Save', exact: true });
     await page.getByLabel('Events').fill('sale, Lead!');
-    await page.getByRole('button', { name: 'Save', exact: true }).click();
+    await saveEvents.click();
     await page.locator('.fault', { hasText: 'must be lower-case letters' }).waitFor();
     await page.getByLabel('Events').fill('sale lead');
     await page.getByLabel('Earns commissions').selectOption('net_of_tax');
     await page.getByLabel('Of a click and a code of different partners counts').selectOption('click_wins');
-    await page.getByRole('button', { name: 'Save', exact: true }).click();
+    await saveEvents.click();
     // Read again after it was saved.
     await expect.poll(() => page.getByLabel('Events').inputValue()).toBe('sale, lead');
     await page.getByLabel('Repeat orders, orders of one customer a day').fill('7');
