@@ -64,6 +64,12 @@ function order(orderId: string, options: Partial<Parameters<typeof decideConvers
   return decideConversion(api.ledger, { tenant, orderId, affiliateId, outcome: 'attributed', ...options });
 }
 
+async function change(conversion: bigint, action: 'cancel' | 'restore'): Promise<void> {
+  const call = { key: tenant.keys.operator, json: { note: 'as the shop says' } };
+  const { status, body } = await api.call('POST', `/v1/conversions/cnv_${conversion}/${action}`, call);
+  expect([status, body.detail]).toEqual([200, undefined]);
+}
+
 /** The parameters of each call, in their order. */
 function calls(): Record<string, string>[] {
   return receiver.received.map(({ url, body }) =>
@@ -208,6 +214,33 @@ describe('an outgoing postback', () => {
     arrive();
     await first;
     expect((await deliveries(id)).map(({ state }) => state)).toEqual(['pending', 'delivered']);
+  });
+
+  test('of a status that is past is not sent when the present one is not wanted', async () => {
+    const { id } = await subscribe({ statuses: ['pending'] });
+    receiver.answering((response) => response.writeHead(500).end());
+    const conversion = await order('gone');
+    await work();
+    receiver.answering((response) => response.writeHead(200).end());
+    await change(conversion, 'cancel');
+    expect(await work()).toBe(0);
+    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['superseded']);
+    // The first attempt may have arrived all the same.
+    await change(conversion, 'restore');
+    await work();
+    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['delivered', 'superseded']);
+    expect(calls().map(({ status }) => status)).toEqual(['pending', 'pending']);
+  });
+
+  test('is not repeated when a status that is not wanted came between', async () => {
+    const { id } = await subscribe({ statuses: ['pending'] });
+    const conversion = await order('back');
+    await work();
+    await change(conversion, 'cancel');
+    await work();
+    await change(conversion, 'restore');
+    expect(await work()).toBe(0);
+    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['delivered']);
   });
 
   test('goes to a URL that was put right meanwhile, with what it says, and is in the log', async () => {

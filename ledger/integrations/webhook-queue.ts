@@ -120,30 +120,37 @@ export async function addDelivery(
 }
 
 /**
- * Adds what an outgoing postback says of a conversion, unless that is what it said last. It takes the place of what has not
- * been delivered yet: a tracker goes by what came last, and an attempt that was made again would come after a later change.
- * It waits for the end of an attempt that is under way.
+ * Adds what an outgoing postback says of a conversion, unless that is what it said last; null: nothing that the endpoint wants.
+ * It takes the place of what has not been delivered yet: a tracker goes by what came last, and an attempt that was made again
+ * would come after a later change. It waits for the end of attempts that are under way.
  */
 export async function addPostbackDelivery(
   tx: DatabaseTransaction,
-  delivery: { endpointId: number; event: WebhookEvent; body: string },
+  delivery: { endpointId: number; event: WebhookEvent; body: string | null },
 ): Promise<void> {
   const { endpointId, event, body } = delivery;
   const { id: eventId, subject } = event;
+  // What was superseded before any attempt was never said; what was superseded after one may have arrived.
   await tx`
     with earlier as (
-      select d.id, d.body, d.state, d.claimed_until from webhook_deliveries d join webhook_events v on v.id = d.event_id
+      select d.id, d.body, d.state, d.attempts, d.claimed_until
+      from webhook_deliveries d join webhook_events v on v.id = d.event_id
       where d.endpoint_id = ${endpointId} and v.subject = ${subject}
       for no key update of d
+    ), said_last as (
+      select body, state from earlier
+      where state <> 'superseded' or attempts > 0 or claimed_until is not null
+      order by id desc limit 1
     ), is_new as (
-      select coalesce((select max(claimed_until) from earlier where state = 'pending'), clock_timestamp()) as not_before
-      where ${body} is distinct from (select body from earlier order by id desc limit 1)
+      select coalesce((select max(claimed_until) from earlier), clock_timestamp()) as not_before
+      where not exists (select from said_last where body = ${body} and state <> 'superseded')
     ), replaced as (
       update webhook_deliveries d set state = 'superseded', done_at = clock_timestamp() from earlier e, is_new
       where d.id = e.id and e.state in ('pending', 'dead')
     )
     insert into webhook_deliveries (endpoint_id, event_id, body, next_attempt_at)
     select ${endpointId}, ${eventId}, ${body}, greatest(not_before, clock_timestamp()) from is_new
+    where ${body}::text is not null
     on conflict (endpoint_id, event_id) do nothing`;
 }
 
