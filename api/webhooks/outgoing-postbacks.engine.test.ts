@@ -6,6 +6,7 @@ import { createLogger } from '../../core/service/log.ts';
 import { DAY_MS } from '../../core/time.ts';
 import { createApiKey } from '../../ledger/access/api-keys.ts';
 import { vestDue } from '../../ledger/books/commissions.ts';
+import { claimDeliveries } from '../../ledger/integrations/webhook-queue.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { type Receiver, startReceiver } from '../../test/support/servers/receiver.ts';
@@ -208,12 +209,38 @@ describe('an outgoing postback', () => {
       json: {},
     });
     expect(await work()).toBe(0);
-    const [later, earlier] = await deliveries(id);
-    expect([later?.state, earlier?.state]).toEqual(['pending', 'superseded']);
-    expect(Date.parse(String(later?.next_attempt_at))).toBeGreaterThan(Date.now());
+    // The attempt is none of a pending delivery any more, and a third status waits for it just so.
+    await change(conversion, 'restore');
+    expect(await work()).toBe(0);
+    const [latest, ...earlier] = await deliveries(id);
+    expect([latest, ...earlier].map((delivery) => delivery?.state)).toEqual([
+      'pending',
+      'superseded',
+      'superseded',
+    ]);
+    expect(Date.parse(String(latest?.next_attempt_at))).toBeGreaterThan(Date.now());
     arrive();
     await first;
-    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['pending', 'delivered']);
+    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['pending', 'superseded', 'delivered']);
+  });
+
+  test('under way counts among those of its endpoint when another has taken its place', async () => {
+    const { id } = await subscribe();
+    receiver.answering(() => undefined);
+    const conversions = [];
+    for (let i = 0; i < 5; i++) conversions.push(await order(`busy-${i}`));
+    const first = work();
+    await expect.poll(() => receiver.received.length, { timeout: 5_000 }).toBe(5);
+    for (const conversion of conversions) await change(conversion, 'cancel');
+    await order('behind them');
+    while ((await fanOut(api)) > 0);
+    const limits = { healthy: 100, failing: 100, perEndpoint: 5 };
+    const claimed = await claimDeliveries(api.ledger, limits);
+    // What waits is none of the tests that follow.
+    await api.call('PATCH', `/v1/webhooks/${id}`, { key: tenant.keys.affiliate, json: { status: 'disabled' } });
+    receiver.closeConnections();
+    await first;
+    expect(claimed).toEqual([]);
   });
 
   test('of a status that is past is not sent when the present one is not wanted', async () => {

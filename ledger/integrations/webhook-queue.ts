@@ -193,7 +193,7 @@ export async function claimDeliveries(sql: DatabaseSql, limits: ClaimLimits): Pr
   return await sql<DueDelivery[]>`
     with under_way as (
       select endpoint_id, count(*) as deliveries from webhook_deliveries
-      where state = 'pending' and claimed_until > clock_timestamp() group by endpoint_id
+      where claimed_until > clock_timestamp() group by endpoint_id
     ), due as (
       select d.id, d.next_attempt_at, d.place, e.failing_since is not null as is_failing
       from webhook_endpoints e left join under_way u on u.endpoint_id = e.id

@@ -31,6 +31,9 @@ grant update (method, statuses, event_names) on webhook_endpoints to afflux_app;
 alter table webhook_deliveries
   drop constraint webhook_deliveries_state_check,
   add constraint webhook_deliveries_state_check check (state in ('pending', 'delivered', 'dead', 'superseded'));
+-- An attempt goes on when its delivery is superseded.
+drop index webhook_deliveries_claimed;
+create index webhook_deliveries_claimed on webhook_deliveries (endpoint_id) where claimed_until is not null;
 -- What an endpoint has received last of a conversion.
 create index webhook_events_of_subject on webhook_events (subject, id);
 
