@@ -270,6 +270,28 @@ describe('an outgoing postback', () => {
     expect((await deliveries(id)).map(({ state }) => state)).toEqual(['delivered']);
   });
 
+  test('is not replayed over a later one, nor over a status that is not wanted', async () => {
+    const { id } = await subscribe({ statuses: ['pending'] });
+    const replay = async (delivery: Record<string, unknown> | undefined) => {
+      const path = `/v1/webhook-deliveries/${delivery?.id}/replay`;
+      const { status, body } = await api.call('POST', path, { key: tenant.keys.affiliate });
+      return [status, body.code ?? body.replayed];
+    };
+    const conversion = await order('replayed');
+    await work();
+    const refund = { conversion_id: `cnv_${conversion}`, refund_ref: 'r-1', amount: '40.00', currency: 'EUR' };
+    await api.call('POST', '/v1/refunds', { key: tenant.keys.operator, json: refund });
+    await work();
+    const [last, first] = await deliveries(id);
+    expect(await replay(first)).toEqual([409, 'wrong_state']);
+    expect(await replay(last)).toEqual([202, 1]);
+    await change(conversion, 'cancel');
+    await work();
+    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['superseded', 'delivered']);
+    expect(await replay(last)).toEqual([409, 'wrong_state']);
+    expect(calls().map(({ amount }) => amount)).toEqual(['100.00', '60.00']);
+  });
+
   test('goes to a URL that was put right meanwhile, with what it says, and is in the log', async () => {
     const { id } = await subscribe({ url: `${receiver.url}?wrong={sub1}` });
     receiver.answering((response) => response.writeHead(404).end('no such path'));
@@ -297,6 +319,9 @@ describe('an outgoing postback', () => {
       expect((await api.call('POST', `/v1/webhooks/${id}/test`, { key })).status).toBe(202);
     }
     expect(await work()).toBe(2);
+    const [, first] = await deliveries(id);
+    expect((await api.call('POST', `/v1/webhook-deliveries/${first?.id}/replay`, { key })).status).toBe(202);
+    expect(await work()).toBe(1);
     expect(calls()[0]).toMatchObject({ sub1: 'example-sub1', order_ref: 'afflux-test', commission: '10.00' });
   });
 

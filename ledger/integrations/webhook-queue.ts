@@ -316,6 +316,22 @@ export async function listAttempts(sql: DatabaseSql, deliveryId: bigint): Promis
     where delivery_id = ${deliveryId} order by id`;
 }
 
+/**
+ * Whether another postback of the same conversion, or a status that the endpoint does not want, came after this one: sent
+ * again it would overwrite what the tracker has. Holds the conversion's deliveries as they are until the transaction ends.
+ */
+export async function isOvertaken(tx: DatabaseTransaction, deliveryId: bigint): Promise<boolean> {
+  const delivery = await getDelivery(tx, deliveryId);
+  if (delivery?.kind !== 'outgoing_postback' || delivery.type === 'webhook.test') return false;
+  const { endpointId, subject } = delivery;
+  await lockSubjects(tx, [subject]);
+  const [row] = await tx<[{ overtaken: boolean }]>`
+    select bool_or(d.id > ${deliveryId} or d.state = 'superseded') as overtaken
+    from webhook_deliveries d join webhook_events v on v.id = d.event_id
+    where d.endpoint_id = ${endpointId} and v.subject = ${subject} and d.id >= ${deliveryId}`;
+  return row.overtaken;
+}
+
 /** Starts deliveries over, at once: one, or every dead one of an endpoint. Returns how many. */
 export async function replayDeliveries(
   sql: DatabaseSql,
