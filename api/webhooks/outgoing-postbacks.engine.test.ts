@@ -158,6 +158,33 @@ describe('an outgoing postback', () => {
     ]);
   });
 
+  test('says confirmed again when the payout of a paid order comes back, and nothing when one fails', async () => {
+    await subscribe();
+    const { operator, finance } = tenant.keys;
+    const conversion = await order('paid out');
+    await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, { key: operator });
+    await work();
+    const pay = async () => {
+      const { body } = await api.runPayouts(finance);
+      return (body.payouts as { id: string }[])[0]?.id;
+    };
+    const end = async (id: string | undefined, how: 'fail' | 'mark-paid' | 'return') => {
+      const json = how === 'mark-paid' ? {} : { failure: 'no such account', account_refused: false };
+      const { status, body } = await api.call('POST', `/v1/payouts/${id}/${how}`, { key: finance, json });
+      expect([status, body.detail]).toEqual([200, undefined]);
+      while ((await work()) > 0);
+    };
+    await end(await pay(), 'fail');
+    const second = await pay();
+    await end(second, 'mark-paid');
+    await end(second, 'return');
+    expect(calls().map(({ status }) => status)).toEqual(['confirmed', 'paid', 'confirmed']);
+    const events = await api.ledger<{ n: number }[]>`
+      select count(*)::integer as n from webhook_events
+      where type = 'conversion.confirmed' and subject = ${`cnv_${conversion}`}`;
+    expect(events).toEqual([{ n: 2 }]);
+  });
+
   test('is of wanted statuses and events, and of the affiliate’s own orders', async () => {
     const key = tenant.keys.operator;
     await api.call('PATCH', `/v1/programs/prg_${tenant.programId}`, {
@@ -237,7 +264,10 @@ describe('an outgoing postback', () => {
     const limits = { healthy: 100, failing: 100, perEndpoint: 5 };
     const claimed = await claimDeliveries(api.ledger, limits);
     // What waits is none of the tests that follow.
-    await api.call('PATCH', `/v1/webhooks/${id}`, { key: tenant.keys.affiliate, json: { status: 'disabled' } });
+    await api.call('PATCH', `/v1/webhooks/${id}`, {
+      key: tenant.keys.affiliate,
+      json: { status: 'disabled' },
+    });
     receiver.closeConnections();
     await first;
     expect(claimed).toEqual([]);
@@ -252,7 +282,7 @@ describe('an outgoing postback', () => {
     await change(conversion, 'cancel');
     expect(await work()).toBe(0);
     expect((await deliveries(id)).map(({ state }) => state)).toEqual(['superseded']);
-    // The first attempt may have arrived all the same.
+    // The first attempt may have arrived anyway.
     await change(conversion, 'restore');
     await work();
     expect((await deliveries(id)).map(({ state }) => state)).toEqual(['delivered', 'superseded']);
@@ -279,7 +309,12 @@ describe('an outgoing postback', () => {
     };
     const conversion = await order('replayed');
     await work();
-    const refund = { conversion_id: `cnv_${conversion}`, refund_ref: 'r-1', amount: '40.00', currency: 'EUR' };
+    const refund = {
+      conversion_id: `cnv_${conversion}`,
+      refund_ref: 'r-1',
+      amount: '40.00',
+      currency: 'EUR',
+    };
     await api.call('POST', '/v1/refunds', { key: tenant.keys.operator, json: refund });
     await work();
     const [last, first] = await deliveries(id);

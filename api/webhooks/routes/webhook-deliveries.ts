@@ -47,7 +47,7 @@ const deliveryView = z
       .meta({ description: 'As it is sent to the address that the webhook has now.' }),
     state: z.enum(DELIVERY_STATES).meta({
       description:
-        'dead: given up after three days; superseded: a later outgoing postback of the same conversion took its place.',
+        'dead: given up after three days; superseded: a later outgoing postback or status of the same conversion took its place.',
     }),
     attempts: z.int(),
     next_attempt_at: timeText.nullable(),
