@@ -239,6 +239,10 @@ describe('an outgoing postback', () => {
     // The attempt is none of a pending delivery any more, and a third status waits for it just so.
     await change(conversion, 'restore');
     expect(await work()).toBe(0);
+    const [waiting] = await deliveries(id);
+    const replay = `/v1/webhook-deliveries/${waiting?.id}/replay`;
+    expect((await api.call('POST', replay, { key: tenant.keys.affiliate })).status).toBe(202);
+    expect(await work()).toBe(0);
     const [latest, ...earlier] = await deliveries(id);
     expect([latest, ...earlier].map((delivery) => delivery?.state)).toEqual([
       'pending',

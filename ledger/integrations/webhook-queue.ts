@@ -332,18 +332,25 @@ export async function isOvertaken(tx: DatabaseTransaction, deliveryId: bigint): 
   return row.overtaken;
 }
 
-/** Starts deliveries over, at once: one, or every dead one of an endpoint. Returns how many. */
+/**
+ * Starts deliveries over: one, or every dead one of an endpoint. Returns how many. At once, unless an attempt is under way: its
+ * own, or one of a postback whose place it took, which would arrive behind it.
+ */
 export async function replayDeliveries(
   sql: DatabaseSql,
   which: { deliveryId: bigint } | { deadOf: number },
 ): Promise<number> {
   const chosen =
     'deliveryId' in which
-      ? sql`id = ${which.deliveryId}`
-      : sql`endpoint_id = ${which.deadOf} and state = 'dead'`;
+      ? sql`d.id = ${which.deliveryId}`
+      : sql`d.endpoint_id = ${which.deadOf} and d.state = 'dead'`;
   const count = await sql`
-    update webhook_deliveries set state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(),
-      claimed_until = null, done_at = null
+    update webhook_deliveries d set state = 'pending', attempts = 0, done_at = null,
+      next_attempt_at = greatest(clock_timestamp(), (
+        select max(o.claimed_until) from webhook_events v join webhook_events w on w.subject = v.subject
+          join webhook_deliveries o on o.event_id = w.id and o.endpoint_id = d.endpoint_id
+        where v.id = d.event_id and o.state = 'superseded'
+      ))
     where ${chosen}`.affected();
   return count;
 }
