@@ -6,6 +6,7 @@ import { createLogger } from '../../core/service/log.ts';
 import { DAY_MS } from '../../core/time.ts';
 import { createApiKey } from '../../ledger/access/api-keys.ts';
 import { vestDue } from '../../ledger/books/commissions.ts';
+import { claimDeliveries } from '../../ledger/integrations/webhook-queue.ts';
 import { createAffiliate } from '../../ledger/programs/affiliates.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { type Receiver, startReceiver } from '../../test/support/servers/receiver.ts';
@@ -62,6 +63,12 @@ async function work(): Promise<number> {
 function order(orderId: string, options: Partial<Parameters<typeof decideConversion>[1]> = {}) {
   const { affiliateId } = tenant;
   return decideConversion(api.ledger, { tenant, orderId, affiliateId, outcome: 'attributed', ...options });
+}
+
+async function change(conversion: bigint, action: 'cancel' | 'restore'): Promise<void> {
+  const call = { key: tenant.keys.operator, json: { note: 'as the shop says' } };
+  const { status, body } = await api.call('POST', `/v1/conversions/cnv_${conversion}/${action}`, call);
+  expect([status, body.detail]).toEqual([200, undefined]);
 }
 
 /** The parameters of each call, in their order. */
@@ -151,6 +158,33 @@ describe('an outgoing postback', () => {
     ]);
   });
 
+  test('says confirmed again when the payout of a paid order comes back, and nothing when one fails', async () => {
+    await subscribe();
+    const { operator, finance } = tenant.keys;
+    const conversion = await order('paid out');
+    await api.call('POST', `/v1/conversions/cnv_${conversion}/confirm`, { key: operator });
+    await work();
+    const pay = async () => {
+      const { body } = await api.runPayouts(finance);
+      return (body.payouts as { id: string }[])[0]?.id;
+    };
+    const end = async (id: string | undefined, how: 'fail' | 'mark-paid' | 'return') => {
+      const json = how === 'mark-paid' ? {} : { failure: 'no such account', account_refused: false };
+      const { status, body } = await api.call('POST', `/v1/payouts/${id}/${how}`, { key: finance, json });
+      expect([status, body.detail]).toEqual([200, undefined]);
+      while ((await work()) > 0);
+    };
+    await end(await pay(), 'fail');
+    const second = await pay();
+    await end(second, 'mark-paid');
+    await end(second, 'return');
+    expect(calls().map(({ status }) => status)).toEqual(['confirmed', 'paid', 'confirmed']);
+    const events = await api.ledger<{ n: number }[]>`
+      select count(*)::integer as n from webhook_events
+      where type = 'conversion.confirmed' and subject = ${`cnv_${conversion}`}`;
+    expect(events).toEqual([{ n: 2 }]);
+  });
+
   test('is of wanted statuses and events, and of the affiliate’s own orders', async () => {
     const key = tenant.keys.operator;
     await api.call('PATCH', `/v1/programs/prg_${tenant.programId}`, {
@@ -202,12 +236,99 @@ describe('an outgoing postback', () => {
       json: {},
     });
     expect(await work()).toBe(0);
-    const [later, earlier] = await deliveries(id);
-    expect([later?.state, earlier?.state]).toEqual(['pending', 'superseded']);
-    expect(Date.parse(String(later?.next_attempt_at))).toBeGreaterThan(Date.now());
+    // The attempt is none of a pending delivery any more, and a third status waits for it just so.
+    await change(conversion, 'restore');
+    expect(await work()).toBe(0);
+    const [waiting] = await deliveries(id);
+    const replay = `/v1/webhook-deliveries/${waiting?.id}/replay`;
+    expect((await api.call('POST', replay, { key: tenant.keys.affiliate })).status).toBe(202);
+    expect(await work()).toBe(0);
+    const [latest, ...earlier] = await deliveries(id);
+    expect([latest, ...earlier].map((delivery) => delivery?.state)).toEqual([
+      'pending',
+      'superseded',
+      'superseded',
+    ]);
+    expect(Date.parse(String(latest?.next_attempt_at))).toBeGreaterThan(Date.now());
     arrive();
     await first;
-    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['pending', 'delivered']);
+    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['pending', 'superseded', 'delivered']);
+  });
+
+  test('under way counts among those of its endpoint when another has taken its place', async () => {
+    const { id } = await subscribe();
+    receiver.answering(() => undefined);
+    const conversions = [];
+    for (let i = 0; i < 5; i++) conversions.push(await order(`busy-${i}`));
+    const first = work();
+    await expect.poll(() => receiver.received.length, { timeout: 5_000 }).toBe(5);
+    for (const conversion of conversions) await change(conversion, 'cancel');
+    await order('behind them');
+    while ((await fanOut(api)) > 0);
+    const limits = { healthy: 100, failing: 100, perEndpoint: 5 };
+    const claimed = await claimDeliveries(api.ledger, limits);
+    // What waits is none of the tests that follow.
+    await api.call('PATCH', `/v1/webhooks/${id}`, {
+      key: tenant.keys.affiliate,
+      json: { status: 'disabled' },
+    });
+    receiver.closeConnections();
+    await first;
+    expect(claimed).toEqual([]);
+  });
+
+  test('of a status that is past is not sent when the present one is not wanted', async () => {
+    const { id } = await subscribe({ statuses: ['pending'] });
+    receiver.answering((response) => response.writeHead(500).end());
+    const conversion = await order('gone');
+    await work();
+    receiver.answering((response) => response.writeHead(200).end());
+    await change(conversion, 'cancel');
+    expect(await work()).toBe(0);
+    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['superseded']);
+    // The first attempt may have arrived anyway.
+    await change(conversion, 'restore');
+    await work();
+    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['delivered', 'superseded']);
+    expect(calls().map(({ status }) => status)).toEqual(['pending', 'pending']);
+  });
+
+  test('is not repeated when a status that is not wanted came between', async () => {
+    const { id } = await subscribe({ statuses: ['pending'] });
+    const conversion = await order('back');
+    await work();
+    await change(conversion, 'cancel');
+    await work();
+    await change(conversion, 'restore');
+    expect(await work()).toBe(0);
+    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['delivered']);
+  });
+
+  test('is not replayed over a later one, nor over a status that is not wanted', async () => {
+    const { id } = await subscribe({ statuses: ['pending'] });
+    const replay = async (delivery: Record<string, unknown> | undefined) => {
+      const path = `/v1/webhook-deliveries/${delivery?.id}/replay`;
+      const { status, body } = await api.call('POST', path, { key: tenant.keys.affiliate });
+      return [status, body.code ?? body.replayed];
+    };
+    const conversion = await order('replayed');
+    await work();
+    const refund = {
+      conversion_id: `cnv_${conversion}`,
+      refund_ref: 'r-1',
+      amount: '40.00',
+      currency: 'EUR',
+    };
+    await api.call('POST', '/v1/refunds', { key: tenant.keys.operator, json: refund });
+    await work();
+    const [last, first] = await deliveries(id);
+    expect(await replay(first)).toEqual([409, 'wrong_state']);
+    expect(await replay(last)).toEqual([202, 1]);
+    await change(conversion, 'cancel');
+    await work();
+    expect((await deliveries(id)).map(({ state }) => state)).toEqual(['superseded', 'delivered']);
+    expect(await replay(last)).toEqual([409, 'wrong_state']);
+    expect(calls().map(({ amount }) => amount)).toEqual(['100.00', '60.00']);
   });
 
   test('goes to a URL that was put right meanwhile, with what it says, and is in the log', async () => {
@@ -237,6 +358,9 @@ describe('an outgoing postback', () => {
       expect((await api.call('POST', `/v1/webhooks/${id}/test`, { key })).status).toBe(202);
     }
     expect(await work()).toBe(2);
+    const [, first] = await deliveries(id);
+    expect((await api.call('POST', `/v1/webhook-deliveries/${first?.id}/replay`, { key })).status).toBe(202);
+    expect(await work()).toBe(1);
     expect(calls()[0]).toMatchObject({ sub1: 'example-sub1', order_ref: 'afflux-test', commission: '10.00' });
   });
 

@@ -44,14 +44,14 @@ export function parsePostbackUrl(url: string): { url: string; macros: readonly P
 }
 
 /**
- * What an outgoing postback says of an event, as JSON; undefined: nothing, because the conversion is credited to no affiliate, or its
+ * What an outgoing postback says of an event, as JSON; null: nothing, because the conversion is credited to no affiliate, or its
  * status or event is not wanted.
  */
 export async function postbackBodyOf(
   sql: DatabaseSql,
   event: WebhookEvent,
   listener: Listener,
-): Promise<string | undefined> {
+): Promise<string | null> {
   if (event.type === 'webhook.test') return JSON.stringify({ ...EXAMPLE, time: unixSeconds(event.at) });
   const values = await valuesOf(sql, event.subject, listener.role);
   if (
@@ -59,7 +59,7 @@ export async function postbackBodyOf(
     !isWanted(listener.statuses, values.status) ||
     !isWanted(listener.eventNames, values.event)
   ) {
-    return undefined;
+    return null;
   }
   return JSON.stringify(values);
 }

@@ -155,9 +155,9 @@ async function deliverTo(tx: DatabaseTransaction, event: WebhookEvent, listener:
     return;
   }
   const body = await postbackBodyOf(tx, event, listener);
-  if (body === undefined) return;
   // Two tests are two postbacks, whatever they say.
-  if (event.type === 'webhook.test') await addDelivery(tx, { endpointId, eventId: event.id, body });
+  if (event.type === 'webhook.test' && body !== null)
+    await addDelivery(tx, { endpointId, eventId: event.id, body });
   else await addPostbackDelivery(tx, { endpointId, event, body });
 }
 

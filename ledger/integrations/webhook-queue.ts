@@ -120,30 +120,37 @@ export async function addDelivery(
 }
 
 /**
- * Adds what an outgoing postback says of a conversion, unless that is what it said last. It takes the place of what has not
- * been delivered yet: a tracker goes by what came last, and an attempt that was made again would come after a later change.
- * It waits for the end of an attempt that is under way.
+ * Adds what an outgoing postback says of a conversion, unless that is what it said last; null: nothing that the endpoint wants.
+ * It takes the place of what has not been delivered yet: a tracker goes by what came last, and an attempt that was made again
+ * would come after a later change. It waits for the end of attempts that are under way.
  */
 export async function addPostbackDelivery(
   tx: DatabaseTransaction,
-  delivery: { endpointId: number; event: WebhookEvent; body: string },
+  delivery: { endpointId: number; event: WebhookEvent; body: string | null },
 ): Promise<void> {
   const { endpointId, event, body } = delivery;
   const { id: eventId, subject } = event;
+  // What was superseded before any attempt was never said; what was superseded after one may have arrived.
   await tx`
     with earlier as (
-      select d.id, d.body, d.state, d.claimed_until from webhook_deliveries d join webhook_events v on v.id = d.event_id
+      select d.id, d.body, d.state, d.attempts, d.claimed_until
+      from webhook_deliveries d join webhook_events v on v.id = d.event_id
       where d.endpoint_id = ${endpointId} and v.subject = ${subject}
       for no key update of d
+    ), said_last as (
+      select body, state from earlier
+      where state <> 'superseded' or attempts > 0 or claimed_until is not null
+      order by id desc limit 1
     ), is_new as (
-      select coalesce((select max(claimed_until) from earlier where state = 'pending'), clock_timestamp()) as not_before
-      where ${body} is distinct from (select body from earlier order by id desc limit 1)
+      select coalesce((select max(claimed_until) from earlier), clock_timestamp()) as not_before
+      where not exists (select from said_last where body = ${body} and state <> 'superseded')
     ), replaced as (
       update webhook_deliveries d set state = 'superseded', done_at = clock_timestamp() from earlier e, is_new
       where d.id = e.id and e.state in ('pending', 'dead')
     )
     insert into webhook_deliveries (endpoint_id, event_id, body, next_attempt_at)
     select ${endpointId}, ${eventId}, ${body}, greatest(not_before, clock_timestamp()) from is_new
+    where ${body}::text is not null
     on conflict (endpoint_id, event_id) do nothing`;
 }
 
@@ -186,7 +193,7 @@ export async function claimDeliveries(sql: DatabaseSql, limits: ClaimLimits): Pr
   return await sql<DueDelivery[]>`
     with under_way as (
       select endpoint_id, count(*) as deliveries from webhook_deliveries
-      where state = 'pending' and claimed_until > clock_timestamp() group by endpoint_id
+      where claimed_until > clock_timestamp() group by endpoint_id
     ), due as (
       select d.id, d.next_attempt_at, d.place, e.failing_since is not null as is_failing
       from webhook_endpoints e left join under_way u on u.endpoint_id = e.id
@@ -309,18 +316,41 @@ export async function listAttempts(sql: DatabaseSql, deliveryId: bigint): Promis
     where delivery_id = ${deliveryId} order by id`;
 }
 
-/** Starts deliveries over, at once: one, or every dead one of an endpoint. Returns how many. */
+/**
+ * Whether another postback of the same conversion, or a status that the endpoint does not want, came after this one: sent
+ * again it would overwrite what the tracker has. Holds the conversion's deliveries as they are until the transaction ends.
+ */
+export async function isOvertaken(tx: DatabaseTransaction, deliveryId: bigint): Promise<boolean> {
+  const delivery = await getDelivery(tx, deliveryId);
+  if (delivery?.kind !== 'outgoing_postback' || delivery.type === 'webhook.test') return false;
+  const { endpointId, subject } = delivery;
+  await lockSubjects(tx, [subject]);
+  const [row] = await tx<[{ overtaken: boolean }]>`
+    select bool_or(d.id > ${deliveryId} or d.state = 'superseded') as overtaken
+    from webhook_deliveries d join webhook_events v on v.id = d.event_id
+    where d.endpoint_id = ${endpointId} and v.subject = ${subject} and d.id >= ${deliveryId}`;
+  return row.overtaken;
+}
+
+/**
+ * Starts deliveries over: one, or every dead one of an endpoint. Returns how many. At once, unless an attempt is under way: its
+ * own, or one of a postback whose place it took, which would arrive behind it.
+ */
 export async function replayDeliveries(
   sql: DatabaseSql,
   which: { deliveryId: bigint } | { deadOf: number },
 ): Promise<number> {
   const chosen =
     'deliveryId' in which
-      ? sql`id = ${which.deliveryId}`
-      : sql`endpoint_id = ${which.deadOf} and state = 'dead'`;
+      ? sql`d.id = ${which.deliveryId}`
+      : sql`d.endpoint_id = ${which.deadOf} and d.state = 'dead'`;
   const count = await sql`
-    update webhook_deliveries set state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(),
-      claimed_until = null, done_at = null
+    update webhook_deliveries d set state = 'pending', attempts = 0, done_at = null,
+      next_attempt_at = greatest(clock_timestamp(), (
+        select max(o.claimed_until) from webhook_events v join webhook_events w on w.subject = v.subject
+          join webhook_deliveries o on o.event_id = w.id and o.endpoint_id = d.endpoint_id
+        where v.id = d.event_id and o.state = 'superseded'
+      ))
     where ${chosen}`.affected();
   return count;
 }

@@ -27,10 +27,13 @@ alter table webhook_endpoints
   );
 grant update (method, statuses, event_names) on webhook_endpoints to afflux_app;
 
--- Superseded: a later postback of the same conversion took its place before it was delivered.
+-- Superseded: a later postback or status of the same conversion took its place before it was delivered.
 alter table webhook_deliveries
   drop constraint webhook_deliveries_state_check,
   add constraint webhook_deliveries_state_check check (state in ('pending', 'delivered', 'dead', 'superseded'));
+-- An attempt goes on when its delivery is superseded.
+drop index webhook_deliveries_claimed;
+create index webhook_deliveries_claimed on webhook_deliveries (endpoint_id) where claimed_until is not null;
 -- What an endpoint has received last of a conversion.
 create index webhook_events_of_subject on webhook_events (subject, id);
 
@@ -44,13 +47,15 @@ create or replace function forget_webhook_events(up_to integer) returns void lan
   )
 $$;
 
--- The end of the hold changes the status of a conversion, and no row of it.
+-- The end of the hold and the return of a payout change the status of a conversion, and no row of it. A payout that fails
+-- does not: what is in one is confirmed.
 create function note_conversions_confirmed() returns trigger language plpgsql set enable_nestloop = off as $$
 begin
   insert into webhook_events (type, program_id, affiliate_id, subject)
   select distinct 'conversion.confirmed', n.program_id, n.affiliate_id, 'cnv_' || n.conversion_id
   from new_rows n join old_rows o on o.id = n.id
-  where n.program_id in (select listened_programs()) and n.level = 1 and o.state = 'pending' and n.state = 'available';
+  where n.program_id in (select listened_programs()) and n.level = 1
+    and o.state in ('pending', 'paid') and n.state = 'available';
   return null;
 end $$;
 create trigger webhook_confirmed after update on commissions referencing old table as old_rows new table as new_rows

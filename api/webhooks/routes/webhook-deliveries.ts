@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { OperatingError } from '../../../core/errors.ts';
 import {
   ENDPOINT_METHODS,
   getWebhookEndpoint,
@@ -7,6 +8,7 @@ import {
 import {
   DELIVERY_STATES,
   getDelivery,
+  isOvertaken,
   listAttempts,
   listDeliveries,
   replayDeliveries,
@@ -45,7 +47,7 @@ const deliveryView = z
       .meta({ description: 'As it is sent to the address that the webhook has now.' }),
     state: z.enum(DELIVERY_STATES).meta({
       description:
-        'dead: given up after three days; superseded: a later outgoing postback of the same conversion took its place.',
+        'dead: given up after three days; superseded: a later outgoing postback or status of the same conversion took its place.',
     }),
     attempts: z.int(),
     next_attempt_at: timeText.nullable(),
@@ -163,17 +165,22 @@ function addReplayRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/webhook-deliveries/:id/replay',
-    config: { ...config, idempotent: true },
+    config: { roles: WEBHOOK_ROLES, idempotent: true, problems: ['not_found', 'wrong_state'] },
     schema: {
       operationId: 'replayWebhookDelivery',
       tags,
       summary: 'Deliver it again, at once, under the same message id',
+      description:
+        'An outgoing postback is refused when the order has changed since: it would overwrite what the tracker has.',
       params: deliveryParams,
       response: { 202: z.object({ replayed: z.int() }) },
     },
     handler: async (request, reply) => {
       const { id } = await visibleDelivery(ledger, principalOf(request), request.params.id);
       return await commit(context, request, reply, async (tx) => {
+        if (await isOvertaken(tx, id)) {
+          throw new OperatingError('wrong_state', 'a later postback or status of this order took its place');
+        }
         const replayed = await replayDeliveries(tx, { deliveryId: id });
         const audit = { action: 'webhook_delivery.replay', subject: formatId('webhookDelivery', id) };
         return { status: 202, body: { replayed }, audit };

@@ -32,6 +32,10 @@ export async function startReceiver() {
     answering(next: typeof answer) {
       answer = next;
     },
+    /** Ends calls without an answer. */
+    closeConnections() {
+      server.closeAllConnections();
+    },
     async stop() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
