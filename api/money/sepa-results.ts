@@ -208,7 +208,7 @@ function readNotification(notification: Node): ResultRow[] {
     const isAlone = details.length <= 1;
     return (details.length === 0 ? [entry] : details).map((transaction) => ({ entry, transaction, isAlone }));
   });
-  const referenceOf = bookingReferences();
+  const referenceOf = bookingReferences(textAt(notification, 'GrpHdr', 'MsgId'));
   return transactions.map((booked, i) => {
     const paymentKey = textAt(booked.transaction, 'Refs', 'EndToEndId') ?? '';
     const result = read(() => bookedResult(paymentKey, { ...booked, referenceOf }));
@@ -227,16 +227,21 @@ interface Booked {
 const MAX_BANK_REFERENCE_LENGTH = 140;
 
 /**
- * By what the same booking is known in another file: the bank's own reference of the transaction, or of the entry with a
- * number among those of the payment in it. Where the bank gives none, the day with a number among those in the file.
+ * By what the same booking is known in another file: the bank's own reference of the transaction, or of the entry, from the
+ * second of the payment in it with a number. Where the bank gives none, the day with a number among those in the message,
+ * and the message: a second debit of that day in another message must not pass for the first one, because its return would
+ * then pass for that of the payment, which would be paid again.
  */
-function bookingReferences(): (providerKey: string, direction: string, booked: Booked) => string {
+function bookingReferences(
+  messageId: string | undefined,
+): (providerKey: string, direction: string, booked: Booked) => string {
   const counts = new Map<unknown, Map<string, number>>();
   return (providerKey, direction, { entry, transaction }) => {
     const own = textAt(transaction, 'Refs', 'AcctSvcrRef');
     const ofEntry = textAt(entry, 'AcctSvcrRef');
     const day = textAt(entry, 'BookgDt', 'Dt') ?? textAt(entry, 'BookgDt', 'DtTm')?.slice(0, 10) ?? 'no day';
-    const reference = own ?? ofEntry ?? day;
+    const ofDay = messageId === undefined ? day : `${day} of ${messageId}`;
+    const reference = own ?? ofEntry ?? ofDay;
     if (reference.length > MAX_BANK_REFERENCE_LENGTH) {
       throw new InputError('AcctSvcrRef', `must not exceed ${MAX_BANK_REFERENCE_LENGTH} characters`);
     }
@@ -247,7 +252,7 @@ function bookingReferences(): (providerKey: string, direction: string, booked: B
     const key = JSON.stringify([providerKey, direction, reference]);
     const number = (counted.get(key) ?? 0) + 1;
     counted.set(key, number);
-    return `${reference} #${number}`;
+    return ofEntry !== undefined && number === 1 ? ofEntry : `${reference} #${number}`;
   };
 }
 
