@@ -253,7 +253,7 @@ async function handsInOrders(tx: DatabaseTransaction, runId: bigint): Promise<Ha
     join concerned k on a.reaches or not k.is_first
     join audit_log l on l.subject = 'cnv_' || k.id and l.action = a.action
     cross join lateral (
-      -- Behind a source is whoever knows its address or its secret.
+      -- Behind a source stand those who know its address or its secret.
       select coalesce(s.actor, l.actor), a.did
       from (values (l.actor)) o (actor)
       left join audit_log s on o.actor like 'src\\_%' and s.subject = o.actor

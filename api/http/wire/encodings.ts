@@ -26,7 +26,7 @@ const PLAIN: ReadonlySet<string> = new Set([
   'iso-8859-1',
 ]);
 
-/** Calls whose senders cannot be told to write another header. */
+/** Calls whose senders cannot be made to write another header. */
 const AS_IT_CAME: ReadonlySet<unknown> = new Set(['postback', 'pixel', 'source']);
 
 function hasBody({ headers }: FastifyRequest): boolean {
