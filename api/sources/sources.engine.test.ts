@@ -464,6 +464,24 @@ describe('access', () => {
     expect(api.logLines.join('\n')).not.toContain(address);
   });
 
+  test('a change on top of one that was not seen is refused; a call in between is none', async () => {
+    const from = await source({ kind: 'keitaro' });
+    const path = `/v1/sources/${from.id}`;
+    const etag = async () =>
+      (await api.call('GET', path, { key: shop.keys.advertiser })).headers.get('etag') ?? '';
+    const rename = async (name: string, seen: string) =>
+      await api.call('PATCH', path, {
+        key: shop.keys.advertiser,
+        json: { name },
+        headers: { 'if-match': seen },
+      });
+    const seen = await etag();
+    await api.call('GET', `${from.path}?subid=c1&tid=E-1&status=lead&payout=1&currency=EUR`);
+    const renamed = await rename('one', seen);
+    expect([renamed.status, renamed.headers.get('etag')]).toEqual([200, await etag()]);
+    expect((await rename('two', seen)).status).toBe(412);
+  });
+
   test('a disabled source stores, a removed one takes nothing; both are in the audit log', async () => {
     const from = await source({ kind: 'anything' });
     const key = shop.keys.operator;

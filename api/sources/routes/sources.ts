@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import { assert } from '../../../core/errors.ts';
 import type { JsonValue } from '../../../core/postgres/sql.ts';
@@ -18,7 +19,7 @@ import {
 import type { DatabaseSql } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
-import { auditJson, commit } from '../../http/commit.ts';
+import { auditJson, checkMatch, commit, etagOf } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { requireRoom } from '../../http/party-limits.ts';
 import {
@@ -110,6 +111,12 @@ export function addSourceRoutes(app: ApiServer, context: ApiContext): void {
   addSecretRoute(app, context);
 }
 
+/** The ETag is of what can be changed: each call of the source changes the rest. */
+function withSettingsEtag(reply: FastifyReply, view: z.output<typeof sourceView>): typeof view {
+  reply.header('etag', etagOf(auditedSource(view)));
+  return view;
+}
+
 async function viewed(
   { secretBox, portalUrl }: ApiContext,
   sql: DatabaseSql,
@@ -167,12 +174,10 @@ function addReadRoutes(app: ApiServer, context: ApiContext): void {
       params,
       response: { 200: sourceView },
     },
-    handler: async (request) =>
-      await viewOne(
-        context,
-        ledger,
-        visibleSource(principalOf(request), await getSource(ledger, request.params.id)),
-      ),
+    handler: async (request, reply) => {
+      const source = visibleSource(principalOf(request), await getSource(ledger, request.params.id));
+      return withSettingsEtag(reply, await viewOne(context, ledger, source));
+    },
   });
 }
 
@@ -231,7 +236,7 @@ function addUpdateRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PATCH',
     url: '/v1/sources/:id',
-    config: { ...ONE, idempotent: true },
+    config: { ...ONE, idempotent: true, ifMatch: true },
     schema: {
       operationId: 'updateSource',
       tags: TAGS,
@@ -249,9 +254,11 @@ function addUpdateRoute(app: ApiServer, context: ApiContext): void {
       const { id } = request.params;
       const { mapping, ...rest } = request.body;
       if (mapping) readMapping(mapping);
-      return await commit(context, request, reply, async (tx) => {
+      const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'sources', id);
         const before = visibleSource(principalOf(request), await getSource(tx, id));
+        const audited = auditedSource(await viewOne(context, tx, before));
+        checkMatch(request, audited);
         const { kind, secret } = before;
         checkHost(principalOf(request), { kind, host: rest.host, hasSecret: secret !== null });
         const changes = { ...rest, ...(mapping !== undefined && { mapping: mapping as JsonValue }) };
@@ -260,11 +267,12 @@ function addUpdateRoute(app: ApiServer, context: ApiContext): void {
         const audit = {
           action: 'source.update',
           subject: view.id,
-          before: auditJson(auditedSource(await viewOne(context, tx, before))),
+          before: auditJson(audited),
           after: auditJson(auditedSource(view)),
         };
         return { body: view, audit };
       });
+      return withSettingsEtag(reply, changed);
     },
   });
 }
