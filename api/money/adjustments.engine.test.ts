@@ -65,7 +65,13 @@ test('a bonus is paid by the next payout, and a deduction lessens it, each with 
   }[];
   const items = await api.call('GET', `/v1/payouts/${payout?.id}/items`, { key: tenant.keys.affiliate });
   expect(items.body.data).toEqual([
-    { kind: 'adjustment', commission_id: null, amount: { amount: '25.00', currency: 'EUR' } },
+    {
+      kind: 'adjustment',
+      commission_id: null,
+      conversion_id: null,
+      order_id: null,
+      amount: { amount: '25.00', currency: 'EUR' },
+    },
   ]);
   await post(tenant, `/v1/payouts/${payout?.id}/mark-paid`, {});
   await post(tenant, `/v1/payouts/${payout?.id}/return`, { failure: 'closed', account_refused: false });
