@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { shopifyCall, shopifyOrder, shopifyRefund } from '../api/sources/kinds/example-events.ts';
 import { createApiKey } from '../ledger/access/api-keys.ts';
 import { auditLedger } from '../ledger/audit/audit.ts';
 import { vestDue } from '../ledger/books/commissions.ts';
@@ -345,6 +346,63 @@ describe('the API, killed while it', () => {
     expect(logged).toHaveLength(1);
     await expectBooksToHold();
   });
+
+  test.each([
+    ['an order', 'before the commit', false],
+    ['an order', 'after the commit and before the answer', true],
+    ['a refund', 'before the commit', false],
+    ['a refund', 'after the commit and before the answer', true],
+  ] as const)(
+    '%s of a source, %s, sent again is done once',
+    { timeout: 60_000 },
+    async (what, _when, atCommit) => {
+      const { ledger } = world;
+      const parties = await createParties(ledger);
+      const { programId, chain } = parties;
+      const { key } = await createApiKey(ledger, { role: 'advertiser', name: 'test', programId });
+      const made = await fetch(`${survivor.url}/v1/sources`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ kind: 'shopify', secret: 'shh' }),
+      });
+      const { source } = (await made.json()) as { source: { url: string } };
+      const orderId = String(4_500_000 + programId);
+      const isRefund = what === 'a refund';
+      if (isRefund) await creditOrder(ledger, parties, { amountMinor: 4_100n, orderId });
+      const sent = isRefund
+        ? shopifyCall('refunds/create', shopifyRefund(orderId, 1, '10.50'), 'shh')
+        : shopifyCall('orders/paid', shopifyOrder(orderId), 'shh');
+      const call = async (url: string) =>
+        await fetch(`${url}${new URL(source.url).pathname}`, { method: 'POST', ...sent });
+      const statusOf = async () => ((await (await call(survivor.url)).json()) as { status: string }).status;
+      const api = await processes.startApi();
+      await stops.before(isRefund ? 'refunds' : 'conversions', 'true', atCommit);
+      const answer = call(api.url).then(
+        ({ status }) => status,
+        () => 'none',
+      );
+      const pid = await stops.isStopped();
+      await api.kill();
+      expect(await answer).toBe('none');
+      await stops.goOn();
+      await stops.hasEnded(pid);
+      expect([await statusOf(), await statusOf()]).toEqual([
+        atCommit ? 'duplicate' : 'accepted',
+        'duplicate',
+      ]);
+      const [counted] = await ledger<{ orders: bigint; refunded: bigint; accepted: bigint }[]>`
+      select
+        (select count(*) from conversions where program_id = ${programId}) as orders,
+        (select coalesce(sum(r.amount_minor), 0) from refunds r join conversions c on c.id = r.conversion_id
+          where c.program_id = ${programId})::bigint as refunded,
+        (select count(*) from postback_calls where program_id = ${programId} and outcome = 'accepted') as accepted`;
+      expect(counted).toEqual({ orders: 1n, refunded: isRefund ? 1_050n : 0n, accepted: 1n });
+      const [has] = await ledger<{ minor: bigint }[]>`
+      select balance_minor as minor from accounts where affiliate_id = ${chain[0]} and kind = 'pending'`;
+      expect(has?.minor).toBe(isRefund ? 305n : 0n);
+      await expectBooksToHold();
+    },
+  );
 
   /**
    * What an operator does: where it stands still, and what the affiliate of level 1 has by it. Of an order of 100.00 the levels

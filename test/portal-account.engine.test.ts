@@ -4,15 +4,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { hashPassword } from '../api/auth/passwords.ts';
 import { createUser, setPassword } from '../ledger/access/users.ts';
 import { connectDatabase, type Database } from '../ledger/postgres/db.ts';
-import { accessibilityFaults, launchChromium, takePicture } from './support/browser.ts';
+import { ARRIVE_MS, enter, launchChromium, look, openPortal } from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
 
 const chromium = findChromium();
 const PASSWORD = 'correct horse battery';
-const ARRIVE_MS = 15_000;
-const SIZES = { desk: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } } as const;
 
 describe.skipIf(chromium === undefined)('signing in to the portal in a browser', () => {
   let platform: TestPlatform;
@@ -37,32 +35,6 @@ describe.skipIf(chromium === undefined)('signing in to the portal in a browser',
     return { email, password: PASSWORD };
   }
 
-  async function open(): Promise<Page> {
-    const baseURL = `${platform.apiUrl}/portal/`;
-    const page = await (await browser.newContext({ baseURL, viewport: SIZES.desk })).newPage();
-    page.setDefaultTimeout(ARRIVE_MS);
-    await page.goto('');
-    return page;
-  }
-
-  async function enter(page: Page, { email, password }: { email: string; password: string }): Promise<void> {
-    await page.getByLabel('E-mail address').fill(email);
-    await page.getByLabel('Password', { exact: true }).fill(password);
-    await page.getByRole('button', { name: 'Sign in' }).click();
-  }
-
-  /** A picture at both sizes; nothing is wider than a phone, and a screen reader finds its way. */
-  async function look(page: Page, name: string): Promise<void> {
-    for (const [size, viewport] of Object.entries(SIZES)) {
-      await page.setViewportSize(viewport);
-      await takePicture(page, `account-${name}-${size}`);
-      const width = Number(await page.evaluate('document.documentElement.scrollWidth'));
-      expect([name, size, width <= viewport.width]).toEqual([name, size, true]);
-    }
-    await page.setViewportSize(SIZES.desk);
-    expect([name, await accessibilityFaults(page)]).toEqual([name, []]);
-  }
-
   /** Enrols with the secret that the page shows. @returns The app's codes, by steps from now on, and the recovery codes. */
   async function enrol(page: Page): Promise<{ codeOf: (step: number) => string; recovery: string[] }> {
     const secret = (await page.locator('.copy-text code').textContent()) ?? '';
@@ -82,17 +54,17 @@ describe.skipIf(chromium === undefined)('signing in to the portal in a browser',
     timeout: 120_000,
   }, async () => {
     const operator = await createOperator('ada@example.com');
-    const page = await open();
+    const page = await openPortal(browser, platform);
     await enter(page, operator);
     await page.getByRole('link', { name: 'Your account' }).click();
     await page.getByRole('row', { name: /This session/ }).waitFor();
-    await look(page, 'page');
+    await look(page, 'account-page');
     await page.getByRole('button', { name: 'Set up a second factor' }).click();
     await page.locator('dialog img').waitFor();
-    await look(page, 'enrolment');
+    await look(page, 'account-enrolment');
     const { codeOf, recovery } = await enrol(page);
     expect(new Set(recovery).size).toBe(10);
-    await look(page, 'recovery-codes');
+    await look(page, 'account-recovery-codes');
     await page.getByRole('button', { name: 'I have stored the codes' }).click();
     await page.getByText('10 recovery codes left').waitFor();
 
@@ -102,7 +74,7 @@ describe.skipIf(chromium === undefined)('signing in to the portal in a browser',
     await page.getByLabel('Name').fill('from the browser');
     await page.getByRole('button', { name: 'Create key' }).click();
     await page.getByRole('heading', { name: 'Confirm that it is you' }).waitFor();
-    await look(page, 'confirm');
+    await look(page, 'account-confirm');
     await page.getByLabel(/^Password of/).fill('wrong');
     await page.getByLabel('Code').fill(codeOf(1));
     await page.getByRole('button', { name: 'Confirm' }).click();
@@ -111,10 +83,10 @@ describe.skipIf(chromium === undefined)('signing in to the portal in a browser',
     await page.getByRole('button', { name: 'Confirm' }).click();
     await page.locator('code', { hasText: /^afx_/ }).waitFor();
 
-    const elsewhere = await open();
+    const elsewhere = await openPortal(browser, platform);
     await enter(elsewhere, operator);
     await elsewhere.getByRole('heading', { name: 'Enter your code' }).waitFor();
-    await look(elsewhere, 'code');
+    await look(elsewhere, 'account-code');
     await elsewhere.getByLabel('Code').fill(codeOf(1));
     await elsewhere.getByRole('button', { name: 'Sign in' }).click();
     await elsewhere.locator('.fault', { hasText: 'used before' }).waitFor();
@@ -122,7 +94,7 @@ describe.skipIf(chromium === undefined)('signing in to the portal in a browser',
     await elsewhere.getByRole('button', { name: 'Sign in' }).click();
     await elsewhere.getByRole('link', { name: 'Your account' }).click();
     await elsewhere.getByText('9 recovery codes left').waitFor();
-    await look(elsewhere, 'two-sessions');
+    await look(elsewhere, 'account-two-sessions');
     await elsewhere.getByRole('button', { name: 'Sign out all others' }).click();
     await elsewhere.getByRole('button', { name: 'Sign out all others' }).waitFor({ state: 'detached' });
     await page.reload();
@@ -136,17 +108,17 @@ describe.skipIf(chromium === undefined)('signing in to the portal in a browser',
     timeout: 120_000,
   }, async () => {
     const { email, password } = await createOperator('bea@example.com');
-    const operator = await open();
+    const operator = await openPortal(browser, platform);
     await enter(operator, { email, password });
     await operator.getByRole('link', { name: 'Users' }).click();
     await operator.getByRole('button', { name: 'Require a second factor' }).click();
     await operator.getByRole('heading', { name: 'Set up a second factor' }).waitFor();
     await operator.locator('.qr').waitFor();
-    await look(operator, 'required');
+    await look(operator, 'account-required');
     await enrol(operator);
     await operator.getByRole('button', { name: 'I have stored the codes' }).click();
     await operator.getByRole('button', { name: 'No longer require it' }).waitFor();
-    await look(operator, 'users');
+    await look(operator, 'account-users');
     const output = await platform.afflux('users', 'reset-second-factor', email);
     expect(output).toContain('is removed');
     await waitFor(() => platform.output().includes('Your second factor was removed'), {

@@ -1,14 +1,12 @@
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { accessibilityFaults, launchChromium, takePicture, watchConsole } from './support/browser.ts';
+import { ARRIVE_MS, goTo, launchChromium, look, signIn, watchConsole } from './support/browser.ts';
 import { waitFor } from './support/engines.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
 import { type Receiver, startReceiver } from './support/servers/receiver.ts';
 
 const chromium = findChromium();
-const ARRIVE_MS = 15_000;
-const SIZES = { desk: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } } as const;
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
 
 describe.skipIf(chromium === undefined)('a partner with a tracker of its own, in a browser', () => {
@@ -26,34 +24,6 @@ describe.skipIf(chromium === undefined)('a partner with a tracker of its own, in
     await tracker?.stop();
     await platform?.stop();
   });
-
-  async function signIn(who: 'partner' | 'operator'): Promise<Page> {
-    const baseURL = `${platform.apiUrl}/portal/`;
-    const page = await (await browser.newContext({ baseURL, viewport: SIZES.desk })).newPage();
-    page.setDefaultTimeout(ARRIVE_MS);
-    await page.goto('');
-    const { email, password } = platform.demo.portal[who];
-    await page.getByLabel('E-mail address').fill(email);
-    await page.getByLabel('Password').fill(password);
-    await page.getByRole('button', { name: 'Sign in' }).click();
-    await page.getByRole('link', { name: 'Overview' }).waitFor({ state: 'attached' });
-    return page;
-  }
-
-  const goTo = (page: Page, name: string) =>
-    page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name, exact: true }).click();
-
-  /** A picture at both sizes; nothing is wider than a phone, and a screen reader finds its way. */
-  async function look(page: Page, name: string): Promise<void> {
-    for (const [size, viewport] of Object.entries(SIZES)) {
-      await page.setViewportSize(viewport);
-      await takePicture(page, `postbacks-${name}-${size}`);
-      const width = Number(await page.evaluate('document.documentElement.scrollWidth'));
-      expect([name, size, width <= viewport.width]).toEqual([name, size, true]);
-    }
-    expect([name, await accessibilityFaults(page)]).toEqual([name, []]);
-    await page.setViewportSize(SIZES.desk);
-  }
 
   async function clickOf(sub1: string): Promise<string> {
     const partner = platform.demo.affiliates.find(({ ref_code }) => ref_code === 'cat');
@@ -78,14 +48,14 @@ describe.skipIf(chromium === undefined)('a partner with a tracker of its own, in
     tracker.received.map(({ url }) => Object.fromEntries(new URLSearchParams(url?.split('?')[1])));
 
   test('adds its postback, tests it, and sees which sub id earned what', { timeout: 90_000 }, async () => {
-    const page = await signIn('partner');
+    const page = await signIn(browser, platform, 'partner');
     const errors = watchConsole(page);
     await goTo(page, 'Postbacks and webhooks');
     await page.getByRole('button', { name: 'New postback' }).click();
     await page.getByLabel('Postback URL of the tracker').fill(`${tracker.url}?cid={subid}`);
     await page.getByRole('button', { name: 'Create postback' }).click();
     await page.locator('.fault', { hasText: 'unknown macro {subid}' }).waitFor();
-    await look(page, 'new');
+    await look(page, 'postbacks-new');
     const url = `${tracker.url}?cid={sub1}&payout={commission}&status={status}&order={order_ref}`;
     await page.getByLabel('Postback URL of the tracker').fill(url);
     await page.getByRole('button', { name: 'Create postback' }).click();
@@ -107,33 +77,33 @@ describe.skipIf(chromium === undefined)('a partner with a tracker of its own, in
       status: 'pending',
     });
     await page.locator('tr', { hasText: 'conversion.changed' }).getByText('Delivered').waitFor();
-    await look(page, 'list');
+    await look(page, 'postbacks-list');
     await page
       .locator('tr', { hasText: 'conversion.changed' })
       .getByRole('button', { name: 'Details' })
       .click();
     await page.getByText(/^GET http.*cid=tracker-1/).waitFor();
-    await look(page, 'delivery');
+    await look(page, 'postbacks-delivery');
     await page.getByRole('button', { name: 'Close' }).click();
 
     await goTo(page, 'Conversions');
     await page.locator('tr', { hasText: 'tracked-1' }).getByText('sub1 tracker-1').waitFor();
-    await look(page, 'conversions');
+    await look(page, 'postbacks-conversions');
     await goTo(page, 'Overview');
     await page.getByRole('heading', { name: 'Next payout' }).waitFor();
     await page.getByText('The next run is on').waitFor();
-    await look(page, 'overview');
+    await look(page, 'postbacks-overview');
     await goTo(page, 'Reports');
     await page.getByLabel('By', { exact: true }).selectOption('sub1');
     const row = page.locator('tr', { hasText: 'tracker-1' });
     await row.waitFor();
     expect(await row.textContent()).toMatch(/€\d/);
-    await look(page, 'report');
+    await look(page, 'postbacks-report');
     expect(errors.filter((text) => !text.includes('422'))).toEqual([]);
   });
 
   test('is given one by the operator', { timeout: 90_000 }, async () => {
-    const page = await signIn('operator');
+    const page = await signIn(browser, platform, 'operator');
     await goTo(page, 'Postbacks and webhooks');
     await page.getByRole('button', { name: 'New postback' }).click();
     await page.getByLabel('Postback URL of the tracker').fill('https://tracker.example/?cid={sub1}');
@@ -142,6 +112,6 @@ describe.skipIf(chromium === undefined)('a partner with a tracker of its own, in
     await page.getByRole('button', { name: 'Create postback' }).click();
     await page.getByRole('button', { name: 'Close' }).click();
     await page.getByText('Postback by GET, rejected, of Dan Deals').waitFor();
-    await look(page, 'operator');
+    await look(page, 'postbacks-operator');
   });
 });

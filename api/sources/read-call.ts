@@ -261,14 +261,14 @@ function readField(
 ): string | undefined {
   if (!field) return undefined;
   if (AMOUNTS.has(name)) return readAmount(name, field, place, currency);
-  const given = plainText(field, place);
+  const given = givenText(field, place);
   const said = given === undefined ? undefined : (wordIn(field.words, given) ?? given);
   const text = said === undefined || said === '' ? field.default : said;
   if (text === undefined || name !== 'occurred_at') return text;
   return timeText(text, { field: name, zone: field.zone });
 }
 
-function plainText(field: FieldMapping, place: Place): string | undefined {
+function givenText(field: FieldMapping, place: Place): string | undefined {
   if (field.value !== undefined) return field.value;
   if (field.join) {
     const parts = field.join.map((path) => firstText([path], place));
@@ -295,7 +295,7 @@ function readAmount(name: string, field: FieldMapping, place: Place, currency: s
     }
     if (isThere) return amountText(sum, form);
   }
-  const text = plainText(field, place) ?? field.default;
+  const text = givenText(field, place) ?? field.default;
   return text === undefined ? undefined : amountText(readNumber(text, name, field), form);
 }
 

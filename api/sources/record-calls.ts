@@ -144,7 +144,7 @@ function furtherEvents({ report, snapshot }: ReadReport, first: RecordedReport |
   const { amountMinor, currency, awaitsShop } = order;
   const isConflict = differing.length > 0;
   // Equal to the order as it was reported first, which may have changed since: of equal totals nothing is done.
-  const isRepeated = first.outcome === 'duplicate' && conversion.orderId === report.orderId;
+  const isRepeated = first.outcome === 'duplicate';
   const isCancelled = conversion.cancelledAt !== null;
   return [
     ...(isConflict || isRepeated ? [{ kind: 'changed', total: { amountMinor, currency } } as const] : []),

@@ -1,6 +1,7 @@
 import { Decimal } from 'decimal.js';
 import { InputError } from '../../core/errors.ts';
 import { currencyExponent } from '../../core/money.ts';
+import { DAY_MS } from '../../core/time.ts';
 
 /** How the amounts and times of other systems are written, and what they are here. */
 
@@ -121,7 +122,7 @@ function inZone(wallMs: number, zone: string): number {
     );
   };
   const whole = Math.floor(wallMs / 1_000) * 1_000;
-  const offsets = [-1, 1].map((days) => whole + days * 86_400_000).map((ms) => shownAt(ms) - ms);
+  const offsets = [-1, 1].map((days) => whole + days * DAY_MS).map((ms) => shownAt(ms) - ms);
   const candidates = offsets.map((offset) => whole - offset).toSorted((a, b) => a - b);
   // In an hour that is skipped no clock shows it: the offset before it holds.
   const moment = candidates.find((ms) => shownAt(ms) === whole) ?? whole - (offsets[0] ?? 0);

@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline/promises';
 import { invitationLink } from '../../api/auth/mails.ts';
 import { formatId, type IntegerIdKind } from '../../api/schemas/ids.ts';
 import { InputError, OperatingError } from '../../core/errors.ts';
+import { parsePercent } from '../../core/money/rates.ts';
 import { printable } from '../../core/printable.ts';
 import { createSecretBox } from '../../core/secret-box.ts';
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
@@ -158,10 +159,12 @@ function daysOf(answers: Answers, option: string, least: number): number | undef
 function rateOf(answers: Answers): number | undefined {
   const text = answers.get('rate');
   if (text === undefined) return undefined;
-  const [, whole = '', fraction = ''] = /^(\d{1,3})(?:\.(\d{1,4}))?$/.exec(text.replace(/\s*%$/, '')) ?? [];
-  const rateBps = Number(`${whole}${fraction.slice(0, 2).padEnd(2, '0')}.${fraction.slice(2) || '0'}`);
-  if (whole !== '' && rateBps <= 10_000) return rateBps;
-  throw new InputAtFault(questionOf('rate'), 'must be a percentage from 0 to 100, such as 7.5');
+  try {
+    return parsePercent(text.replace(/\s*%$/, ''), 'rate').mul(100).toNumber();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    throw new InputAtFault(questionOf('rate'), error.reason);
+  }
 }
 
 /** What there is now, what is still missing, and what to do next. */

@@ -37,7 +37,7 @@ export function parsePercent(text: string, field: string): Rate {
   if (percent?.lessThanOrEqualTo(100)) return percent;
   throw new InputError(
     field,
-    'must be a percentage from 0 to 100 with at most four decimals, such as "19.5"',
+    'must be a percentage from 0 to 100 with up to four decimals, such as "19.5"',
   );
 }
 

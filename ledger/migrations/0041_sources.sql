@@ -44,6 +44,9 @@ create index on postback_calls (source_id, body_hash) where body_hash is not nul
 create index on postback_calls (replay_of) where replay_of is not null;
 -- What came before its order, or what came after a call that is done again.
 create index on postback_calls (source_id, order_id, id) where source_id is not null;
+-- The refusals that a source shows, and those to do again.
+create index postback_calls_refused on postback_calls (source_id, id)
+  where source_id is not null and outcome = 'rejected' and replay_of is null;
 
 -- As before, and sources.
 create or replace function program_of(subject text) returns integer language plpgsql stable as $$
@@ -76,8 +79,10 @@ begin
   end;
 end $$;
 
--- As before, and the requests as they came.
-create or replace function erase_customer(order_ids bigint[], of_program integer, named_id text, named_email text) returns void
+-- Removes who the customer of these orders was, and of the calls that reported them all but the outcome. A call that was
+-- refused is of no order: it is known by the customer's id or the hash of the address. No late click reopens such an order,
+-- because the decision would say again where its customer was.
+create function erase_customer(order_ids bigint[], of_program integer, named_id text, named_email text) returns void
   language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 begin
   update conversions set customer_id = null, customer_email_hash = null, customer_mailbox_hash = null,
@@ -89,3 +94,5 @@ begin
     conversion_id = any (order_ids) or params ->> 'customer_id' = named_id or params ->> 'customer_email' = named_email
   );
 end $$;
+revoke execute on function erase_customer(bigint[], integer, text, text) from public;
+grant execute on function erase_customer(bigint[], integer, text, text) to afflux_app;

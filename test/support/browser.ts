@@ -2,7 +2,9 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import { expect } from 'vitest';
 import { fromProject } from '../../core/config/paths.ts';
+import type { TestPlatform } from './platform.ts';
 
 /** A real Chromium for the portal's tests. */
 
@@ -53,4 +55,57 @@ interface AxeViolation {
 export async function takePicture(page: Page, name: string): Promise<void> {
   mkdirSync(PICTURES, { recursive: true });
   await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+}
+
+/** At which every page is looked at. */
+export const SIZES = { desk: { width: 1440, height: 900 }, phone: { width: 390, height: 844 } } as const;
+/** For what a page shows to arrive. */
+export const ARRIVE_MS = 15_000;
+
+/** The sign-in page of the portal, for a visitor of its own. */
+export async function openPortal(browser: Browser, { apiUrl }: Pick<TestPlatform, 'apiUrl'>): Promise<Page> {
+  const context = await browser.newContext({ baseURL: `${apiUrl}/portal/`, viewport: SIZES.desk });
+  const page = await context.newPage();
+  page.setDefaultTimeout(ARRIVE_MS);
+  await page.goto('');
+  return page;
+}
+
+export async function enter(
+  page: Page,
+  { email, password }: { readonly email: string; readonly password: string },
+): Promise<void> {
+  await page.getByLabel('E-mail address').fill(email);
+  await page.getByLabel('Password', { exact: true }).fill(password);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
+
+/** The overview of somebody of the demo. */
+export async function signIn(
+  browser: Browser,
+  platform: TestPlatform,
+  who: 'partner' | 'operator',
+): Promise<Page> {
+  const page = await openPortal(browser, platform);
+  await enter(page, platform.demo.portal[who]);
+  await page.getByRole('link', { name: 'Overview' }).waitFor({ state: 'attached' });
+  return page;
+}
+
+/** Follows the menu to a page. */
+export async function goTo(page: Page, name: string): Promise<void> {
+  const menu = page.getByRole('navigation', { name: 'Pages' });
+  await menu.getByRole('link', { name, exact: true }).click();
+}
+
+/** A picture at each size; nothing is wider than a phone, and a screen reader finds its way. */
+export async function look(page: Page, name: string): Promise<void> {
+  for (const [size, viewport] of Object.entries(SIZES)) {
+    await page.setViewportSize(viewport);
+    await takePicture(page, `${name}-${size}`);
+    const width = Number(await page.evaluate('document.documentElement.scrollWidth'));
+    expect([name, size, width <= viewport.width]).toEqual([name, size, true]);
+    expect([name, size, await accessibilityFaults(page)]).toEqual([name, size, []]);
+  }
+  await page.setViewportSize(SIZES.desk);
 }
