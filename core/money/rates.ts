@@ -35,10 +35,7 @@ export function parseExchangeRate(text: string): Rate {
 export function parsePercent(text: string, field: string): Rate {
   const percent = /^\d{1,3}(?:\.\d{1,4})?$/.test(text) ? new Exact(text) : undefined;
   if (percent?.lessThanOrEqualTo(100)) return percent;
-  throw new InputError(
-    field,
-    'must be a percentage from 0 to 100 with up to four decimals, such as "19.5"',
-  );
+  throw new InputError(field, 'must be a percentage from 0 to 100 with up to four decimals, such as "19.5"');
 }
 
 /** `value × numerator ÷ denominator`, rounded half to even. `denominator` must be positive. */
