@@ -61,6 +61,11 @@ import { addUnidentifiedCallRoute } from './orders/routes/unidentified-calls.ts'
 import { createShopClocks } from './orders/shop-clocks.ts';
 import { createShopSettings } from './orders/shop-settings.ts';
 import { createStrangerCalls } from './orders/stranger-calls.ts';
+import { addApplicationRoutes } from './partners/routes/applications.ts';
+import { addMailTemplateRoutes } from './partners/routes/mail-templates.ts';
+import { addOrderMessageRoutes } from './partners/routes/order-messages.ts';
+import { addSignUpRoutes } from './partners/routes/sign-up.ts';
+import { addSignUpSettingsRoutes } from './partners/routes/sign-up-settings.ts';
 import { addAffiliateEndRoutes } from './programs/routes/affiliate-ends.ts';
 import { addAffiliateProfileRoutes } from './programs/routes/affiliate-profile.ts';
 import { addAffiliateStatusRoutes } from './programs/routes/affiliate-status.ts';
@@ -201,6 +206,11 @@ function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: C
   addLinkToolRoutes(app, options);
   addAffiliateStatusRoutes(app, options);
   addAffiliateEndRoutes(app, options);
+  addSignUpRoutes(app, options);
+  addSignUpSettingsRoutes(app, options);
+  addApplicationRoutes(app, options);
+  addMailTemplateRoutes(app, options);
+  addOrderMessageRoutes(app, options);
   addAffiliateTreeRoutes(app, options);
   addAffiliateProfileRoutes(app, options);
   addTaxDataRoutes(app, options);

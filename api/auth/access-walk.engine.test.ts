@@ -117,6 +117,10 @@ async function thingsOf(
     insert into sessions (user_id, token_hash, expires_at)
     values (${Number(String(user.id).slice('usr_'.length))}, sha256(${orderId}::text::bytea), now() + interval '1 day')
     returning id`;
+  const [application] = await api.ledger<{ id: number }[]>`
+    insert into applications (program_id, state, name, email, answers, confirmed_at)
+    values (${tenant.programId}, 'pending', 'a', ${`${orderId}@example.com`}, '[]', now()) returning id`;
+  const message = await post(`/v1/conversions/cnv_${conversion}/messages`, key, { text: 'Why?' });
   return {
     own: {
       aff: `aff_${affiliateId}`,
@@ -137,8 +141,10 @@ async function thingsOf(
       job: `job_${job.id}`,
       dlt: 'dlt_1',
       ses: `ses_${session?.id}`,
+      msg: String(message.id),
     },
     shared: {
+      app: `app_${application?.id}`,
       prg: `prg_${tenant.programId}`,
       cmp: campaignId,
       tpl: String(template.id),

@@ -33,9 +33,14 @@ export function grantedExpiry(principal: Principal, asked: Date | undefined): Da
   return asked ?? own;
 }
 
-/** A user has every right of its role, without end. @throws Problem `forbidden` for a key that has less. */
-export function checkMayCreateUsers({ scopes, expiresAt }: Principal): void {
-  if (scopes === null && expiresAt === null) return;
+/** A user has every right of its role, without end: a key that has less makes none. */
+export function mayCreateUsers({ scopes, expiresAt }: Principal): boolean {
+  return scopes === null && expiresAt === null;
+}
+
+/** @throws Problem `forbidden` for a key that may not create users. */
+export function checkMayCreateUsers(principal: Principal): void {
+  if (mayCreateUsers(principal)) return;
   throw new Problem('forbidden', {
     detail: 'a key with scopes or an expiry cannot create users, which have neither',
   });

@@ -57,7 +57,7 @@ export function setupLimits(ip: string | null): GuessLimit[] {
  * The first 24 bits of an IPv4 address, the first 64 of an IPv6 address: what one party usually has. Unknown addresses
  * are one network: hiding the address must not be a way around the limit.
  */
-function prefixOf(ip: string | null): string {
+export function prefixOf(ip: string | null): string {
   const bytes = ip === null ? undefined : parseIp(ip);
   if (!bytes) return 'unknown';
   return bytes.toString('hex', 0, isMappedIpv4(bytes) ? 15 : 8);

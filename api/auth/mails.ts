@@ -3,6 +3,7 @@ import { HOUR_MS, WEEK_MS } from '../../core/time.ts';
 import { passwordHashOf, type User } from '../../ledger/access/users.ts';
 import { queueMail } from '../../ledger/integrations/mails.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../../ledger/postgres/db.ts';
+import { queueProgramMail } from '../mails/program-mails.ts';
 import { passwordToken } from './passwords.ts';
 
 /** Mails about accounts, each in the transaction of what it tells of. */
@@ -26,14 +27,31 @@ export async function invitationLink(
   return `${portalUrl}/set-password?token=${passwordToken(secretBox, { userId: user.id, passwordHash, expiresAt })}`;
 }
 
-/** Mails the link by which an invited user sets a password. */
-export async function invite(context: MailContext, tx: DatabaseTransaction, user: User): Promise<void> {
+/** Mails the link by which an invited user sets a password: a partner's in the words of its program. Returns the link. */
+export async function invite(context: MailContext, tx: DatabaseTransaction, user: User): Promise<string> {
   const link = await invitationLink(context, tx, user);
+  const { email: to, name, programId } = user;
+  if (user.affiliateId !== null && programId !== null) {
+    await queueProgramMail(tx, context, { programId, kind: 'partner_invited', to, values: { name, link } });
+    return link;
+  }
   await queueMail(tx, context.secretBox, {
     to: user.email,
     subject: 'You are invited',
     text: `Hello ${user.name},\n\nopen ${link} to set a password and sign in. The link is good for a week.\n`,
   });
+  return link;
+}
+
+/**
+ * The link as it is shown to who has invited the user: where no mail brings it, and only while the account is no one's yet.
+ * A link to an account that has a password would be a way into it.
+ */
+export function shownInvitation(
+  { sendsMails }: { readonly sendsMails: boolean },
+  { link, user }: { link: string; user: Pick<User, 'hasPassword'> },
+): string | null {
+  return sendsMails || user.hasPassword ? null : link;
 }
 
 /** Mails the link by which a user sets a new password. */

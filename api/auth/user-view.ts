@@ -19,6 +19,12 @@ export const userView = z
   })
   .meta({ id: 'User' });
 
+/** Beside a user that was invited. */
+export const invitationLinkText = z.string().nullable().meta({
+  description:
+    'By which the user sets a password, for a week and one use. Shown where the platform has no mail server and the user has no password yet.',
+});
+
 export function formatUser(user: User): z.output<typeof userView> {
   return {
     id: formatId('user', user.id),

@@ -82,8 +82,8 @@ describe('examples', () => {
     expect(posting.length).toBeGreaterThan(25);
     const refused: string[] = [];
     for (const operation of posting) {
-      const path = operation.path.replace('{id}', () => {
-        const [parameter] = operation.parameters;
+      const path = operation.path.replace(/\{(\w+)\}/g, (_whole, name) => {
+        const parameter = operation.parameters.find((one) => one.name === name);
         return String(sampleOf(parameter?.schema ?? {}, document));
       });
       const sample = sampleOf(operation.body ?? {}, document);

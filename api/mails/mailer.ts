@@ -34,12 +34,12 @@ export function createMailer({ url, from, log }: { url: string; from: string; lo
     socketTimeout: SMTP_TIMEOUT_MS,
   } as object);
   return {
-    async send({ to, subject, text, messageId }) {
+    async send({ to, subject, text, senderName, messageId }) {
       try {
         await transport.sendMail({
           // As an object it is one address, whatever stands in it; as text it would be read as a list.
           to: { name: '', address: to },
-          from,
+          from: senderName === undefined ? from : { name: senderName, address: addressOf(from) },
           subject,
           text,
           messageId: `<${messageId}@afflux>`,
@@ -52,4 +52,9 @@ export function createMailer({ url, from, log }: { url: string; from: string; lo
       }
     },
   };
+}
+
+/** Of `Afflux <no-reply@example.com>` the address. */
+function addressOf(from: string): string {
+  return /<([^<>]+)>\s*$/.exec(from)?.[1] ?? from;
 }

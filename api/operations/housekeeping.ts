@@ -6,6 +6,7 @@ import { failAbandonedJobs } from '../../ledger/integrations/jobs.ts';
 import { forgetPostbackCalls, forgetSignatures } from '../../ledger/integrations/postback-calls.ts';
 import { forgetUnidentifiedCalls } from '../../ledger/integrations/unidentified-calls.ts';
 import { forgetWebhookEvents } from '../../ledger/integrations/webhook-queue.ts';
+import { forgetApplications } from '../../ledger/partners/applications.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
 import type { Task } from '../../ledger/postgres/tasks.ts';
 import { SIGNATURE_TOLERANCE_MS } from '../auth/signed-calls.ts';
@@ -37,6 +38,7 @@ export function housekeepingTask({
       await removeOldReports(reportsFolder);
       await failAbandonedJobs(ledger, { before: ago(24 * HOUR_MS) });
       await forgetSessions(ledger, { before: ago(24 * HOUR_MS) });
+      await forgetApplications(ledger, { now: new Date() });
       await forgetGuesses(ledger);
       // What is older than the tolerance is refused for its age; twice as long, because clocks differ.
       await forgetSignatures(ledger, { before: ago(2 * SIGNATURE_TOLERANCE_MS) });

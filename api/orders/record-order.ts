@@ -4,6 +4,7 @@ import type { Role } from '../../ledger/access/api-keys.ts';
 import type { Conversion } from '../../ledger/conversions/conversions.ts';
 import type { ConversionSource } from '../../ledger/conversions/reported-conversion.ts';
 import type { OrderOutcome, OrderReport, RecordedReport } from '../../ledger/decisions/order-reports.ts';
+import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import { claimOf, commit } from '../http/commit.ts';
 import type { ApiContext } from '../http/context.ts';
 import { programRequired } from '../http/principal.ts';
@@ -84,25 +85,29 @@ export async function reportOrder<Body>(
     source: ConversionSource;
     newStatus: 200 | 202;
     note?: string | undefined;
+    /** What is written in the same transaction. */
+    within?: ((tx: DatabaseTransaction, reported: ReportedOrder) => Promise<void>) | undefined;
     view: (reported: ReportedOrder) => Body;
   },
 ): Promise<Body> {
-  const { report, source, newStatus, note, view } = options;
+  const { report, source, newStatus, note, within, view } = options;
   // A browser sees of an order what an affiliate does.
   const role = request.principal?.role ?? 'affiliate';
   const programId = await callProgram(context, request, report.programId);
   const call = { ...callerOf(request), via: request.call?.via ?? 'api', params: request.call?.params ?? {} };
   const entry: IntakeEntry = { report: ledgerReport(report, { programId, source }), call, note };
 
-  function answer({ recorded, callId }: IntakeAnswer): { status: number; body: Body } {
-    const reported = accepted(recorded, { report, callId, role });
+  const read = ({ recorded, callId }: IntakeAnswer) => accepted(recorded, { report, callId, role });
+  function answer(reported: ReportedOrder): { status: number; body: Body } {
     return { status: isNewOrder({ did: reported.outcome }) ? newStatus : 200, body: view(reported) };
   }
-  if (claimOf(request)) {
+  if (claimOf(request) || within) {
     return await commit(context, request, reply, async (tx) => {
       const [recorded] = await recordEntries(tx, { ...context, entries: [entry] });
       assert(recorded, 'every order has an answer');
-      const answered = answer(recorded);
+      const reported = read(recorded);
+      await within?.(tx, reported);
+      const answered = answer(reported);
       // What is refused leaves nothing in this transaction: its line is written with the answer.
       if (request.call) request.call.logged = true;
       return answered;
@@ -110,7 +115,7 @@ export async function reportOrder<Body>(
   }
   const recorded = await context.intake.submit(entry);
   if (request.call) request.call.logged = true;
-  const { status, body } = answer(recorded);
+  const { status, body } = answer(read(recorded));
   reply.code(status);
   return body;
 }

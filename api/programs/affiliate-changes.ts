@@ -8,6 +8,7 @@ import type { ApiContext } from '../http/context.ts';
 import { principalOf } from '../http/principal.ts';
 import { type affiliateView, formatAffiliate, visibleAffiliate } from './affiliate-view.ts';
 import { mailChange } from './change-mails.ts';
+import { welcomePartner } from './partner-logins.ts';
 
 /**
  * Changes an affiliate, by itself or by an operator. Another e-mail address needs a recent sign-in, and is mailed to
@@ -40,6 +41,9 @@ export async function changeAffiliate(
         actor,
         heldUntil: null,
       });
+    }
+    if (updated.status === 'active' && old.status === 'pending') {
+      await welcomePartner(tx, context, request, { affiliate: updated, note: '' });
     }
     return { body: after, audit: { action, subject: after.id, before, after } };
   });

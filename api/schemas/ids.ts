@@ -15,6 +15,7 @@ const INTEGER_IDS = {
   linkTemplate: 'tpl',
   rate: 'rat',
   source: 'src',
+  application: 'app',
 } as const;
 
 const BIGINT_IDS = {
@@ -33,6 +34,7 @@ const BIGINT_IDS = {
   job: 'job',
   deadLetter: 'dlt',
   session: 'ses',
+  orderMessage: 'msg',
 } as const;
 
 export type IntegerIdKind = keyof typeof INTEGER_IDS;

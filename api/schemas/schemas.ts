@@ -28,6 +28,19 @@ export function text(max: number) {
     );
 }
 
+/** {@link text} of several lines, which end with `\n` alone. */
+export function lines(max: number) {
+  return z
+    .string()
+    .overwrite((value) => value.replace(/\r\n?/g, '\n').trim())
+    .min(1, 'must not be empty')
+    .max(max, `must not exceed ${max} characters`)
+    .refine(
+      (value) => !CONTROL_OR_DAMAGED.test(value.replaceAll('\n', '')) && value.isWellFormed(),
+      'must not contain control characters or damaged UTF-8',
+    );
+}
+
 /**
  * An id or an address of 1 to `max` characters, as everybody else who names the same thing writes it: see
  * {@link plainText}.

@@ -96,6 +96,7 @@ const affiliate: Affiliate = {
   approvedAt: null,
   createdAt: new Date(0),
   mergedInto: null,
+  statusNote: null,
   erasedAt: null,
 };
 

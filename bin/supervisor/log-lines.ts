@@ -15,6 +15,8 @@ const LEVELS: Readonly<Record<number, string>> = {
 /** Shown at the start of the line already. */
 const LEFT_OUT = new Set(['level', 'time', 'name', 'pid', 'hostname', 'msg', 'err']);
 const MAX_VALUE_LENGTH = 200;
+/** Of a mail that is logged instead of being sent, whose links would lead nowhere without their ends. */
+const MAX_MAIL_LENGTH = 12_000;
 const NAME_WIDTH = 11;
 
 /** `12:03:07 collector   info  listening host=127.0.0.1 port=8080`; a line that is not JSON follows its process name. */
@@ -23,7 +25,9 @@ export function renderLogLine(name: string, line: string): string {
   if (record === undefined) return `${clock(Date.now())} ${name.padEnd(NAME_WIDTH)} ${printable(line)}`;
   const fields = Object.entries(record)
     .filter(([key]) => !LEFT_OUT.has(key))
-    .map(([key, value]) => printable(`${key}=${shorten(value)}`));
+    .map(([key, value]) =>
+      printable(`${key}=${shorten(value, key === 'text' ? MAX_MAIL_LENGTH : MAX_VALUE_LENGTH)}`),
+    );
   const level = LEVELS[Number(record.level)] ?? 'info';
   const head = `${clock(Number(record.time))} ${name.padEnd(NAME_WIDTH)} ${level.padEnd(5)}`;
   return [head, printable(String(record.msg ?? '')), ...fields, ...stackOf(record.err)].join(' ');
@@ -42,9 +46,9 @@ function clock(timeMs: number): string {
   return new Date(timeMs).toTimeString().slice(0, 8);
 }
 
-function shorten(value: unknown): string {
+function shorten(value: unknown, max: number): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return text.length > MAX_VALUE_LENGTH ? `${text.slice(0, MAX_VALUE_LENGTH)}…` : text;
+  return text.length > max ? `${text.slice(0, max)}…` : text;
 }
 
 function stackOf(err: unknown): string[] {

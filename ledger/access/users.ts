@@ -131,6 +131,15 @@ export async function listWitnesses(
   return { affiliate: addresses(true), program: addresses(false) };
 }
 
+/** Who answers for orders of a program: its operators and its fraud team. */
+export async function listReviewers(sql: DatabaseSql, programId: number): Promise<string[]> {
+  const rows = await sql<{ email: string }[]>`
+    select email from users
+    where status = 'active' and role in ('operator', 'fraud') and (program_id is null or program_id = ${programId})
+    order by id`;
+  return rows.map(({ email }) => email);
+}
+
 export async function setPassword(sql: DatabaseSql, options: { id: number; hash: string }): Promise<void> {
   await sql`update users set password_hash = ${options.hash} where id = ${options.id}`;
 }

@@ -6,6 +6,8 @@ export interface Mail {
   readonly subject: string;
   /** Plain text. */
   readonly text: string;
+  /** Before the address in the From; by default that of the platform. */
+  readonly senderName?: string;
 }
 
 /** A mail that is to be sent now; {@link readMail} gives what it says. */
@@ -23,8 +25,8 @@ const PURPOSE = 'mail';
 
 /** Sends a mail when, and only when, the transaction commits. */
 export async function queueMail(tx: DatabaseTransaction, secretBox: SecretBox, mail: Mail): Promise<void> {
-  const { to, subject, text } = mail;
-  const encrypted = secretBox.encrypt(PURPOSE, JSON.stringify({ to, subject, text }));
+  const { to, subject, text, senderName } = mail;
+  const encrypted = secretBox.encrypt(PURPOSE, JSON.stringify({ to, subject, text, senderName }));
   await tx`insert into mails (encrypted) values (${encrypted})`;
 }
 

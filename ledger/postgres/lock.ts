@@ -10,6 +10,7 @@ export async function lockRow(
     | 'programs'
     | 'campaigns'
     | 'affiliates'
+    | 'applications'
     | 'links'
     | 'coupons'
     | 'api_keys'

@@ -16,6 +16,8 @@ export interface Affiliate {
   /** The affiliate's own customer id at the shop: an order by it is a self-referral. */
   readonly customerRef: string | null;
   readonly status: AffiliateStatus;
+  /** Why its status is what it is, for the affiliate; null: not said. */
+  readonly statusNote: string | null;
   /** Who recruited the affiliate: earns level 2 of its conversions. */
   readonly parentId: number | null;
   /** When it first became active. */
@@ -49,6 +51,7 @@ const AFFILIATE_COLUMNS = [
   'email',
   'customerRef',
   'status',
+  'statusNote',
   'parentId',
   'approvedAt',
   'createdAt',
@@ -187,10 +190,12 @@ export async function updateAffiliate(
   const emailChangedBy = email === undefined ? undefined : options.actor;
   const given = givenColumns({ refCode, name, email, emailChangedBy, customerRef, parentId, status });
   if (Object.keys(given).length === 0) return await getAffiliate(sql, options.id);
+  // What was said of the status before says nothing of this one.
+  const unsaid = status === undefined ? sql`` : sql`, status_note = null`;
   const approval = status === 'active' ? sql`, approved_at = coalesce(approved_at, now())` : sql``;
   const [affiliate] = await answeringInput(
     sql<Affiliate[]>`
-      update affiliates set ${sql.set(given)} ${approval} where id = ${options.id}
+      update affiliates set ${sql.set(given)} ${unsaid} ${approval} where id = ${options.id}
       returning ${sql(AFFILIATE_COLUMNS)}`,
   );
   return affiliate;
@@ -202,12 +207,12 @@ export async function updateAffiliate(
  */
 export async function changeAffiliateStatus(
   sql: DatabaseSql,
-  options: { id: number; status: AffiliateStatus },
+  options: { id: number; status: AffiliateStatus; note: string },
 ): Promise<Affiliate> {
-  const { id, status } = options;
+  const { id, status, note } = options;
   const [affiliate] = await answeringInput(
     sql<Affiliate[]>`
-      update affiliates set status = ${status},
+      update affiliates set status = ${status}, status_note = ${note},
         approved_at = case when ${status} = 'active' then coalesce(approved_at, now()) else approved_at end
       where id = ${id} and status <> ${status}
       returning ${sql(AFFILIATE_COLUMNS)}`,

@@ -48,6 +48,9 @@ export interface PayoutSettings {
 /** A longer hold would keep affiliates from money that is theirs. */
 export const MAX_HOLD_DAYS = 90;
 
+/** Mail programs show no more of it. */
+export const MAX_SENDER_NAME_LENGTH = 100;
+
 /** What of an order's items earns: all that was paid, or that without tax, or without tax and shipping. */
 export const COMMISSION_BASES = ['order_amount', 'net_of_tax', 'net_of_tax_and_shipping'] as const;
 export type CommissionBase = (typeof COMMISSION_BASES)[number];
@@ -65,12 +68,19 @@ export interface AccessSettings {
   readonly requireSecondFactor: boolean;
 }
 
+/** How its mails are sent. */
+export interface MailSettings {
+  /** Before the address in the From; null: that of the platform. */
+  readonly mailSenderName: string | null;
+}
+
 export interface Program
   extends FraudSettings,
     PrivacySettings,
     PayoutSettings,
     OrderSettings,
-    AccessSettings {
+    AccessSettings,
+    MailSettings {
   readonly id: number;
   readonly name: string;
   /** ISO 4217; every order, commission and payout of the program is in it. */
@@ -90,7 +100,8 @@ export interface NewProgram
     Partial<PrivacySettings>,
     Partial<PayoutSettings>,
     Partial<OrderSettings>,
-    Partial<AccessSettings> {
+    Partial<AccessSettings>,
+    Partial<MailSettings> {
   readonly name: string;
   readonly currency: string;
   readonly fallbackUrl?: string | null | undefined;
@@ -122,6 +133,7 @@ const PROGRAM_COLUMNS = [
   'events',
   'commissionBase',
   'requireSecondFactor',
+  'mailSenderName',
   'createdAt',
 ];
 
@@ -133,6 +145,7 @@ function checkProgram(program: ProgramChanges): void {
   if (program.trackingDomain && !HOST_NAME.test(program.trackingDomain)) {
     throw new InputError('tracking_domain', 'must be a host name in lower case, such as go.example.com');
   }
+  if (program.mailSenderName) checkText(program.mailSenderName, 'mail_sender_name', MAX_SENDER_NAME_LENGTH);
   if (program.events) checkEvents(program.events);
   if (program.fraudRules) checkFraudThresholds(program.fraudRules);
 }
@@ -142,7 +155,14 @@ export async function createProgram(sql: DatabaseSql, program: NewProgram): Prom
   checkProgram(program);
   const { name, fallbackUrl, trackingDomain, passParameters, fingerprintMatch, couponEvidence } = program;
   const { payoutMethodHoldDays, payoutsNeedApproval, events, commissionBase } = program;
-  const { fraudRules = {}, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = program;
+  const {
+    fraudRules = {},
+    anonymiseIp,
+    cookies,
+    honourOptOut,
+    requireSecondFactor,
+    mailSenderName,
+  } = program;
   const row = {
     name,
     currency: parseCurrency(program.currency),
@@ -160,6 +180,7 @@ export async function createProgram(sql: DatabaseSql, program: NewProgram): Prom
     events,
     commissionBase,
     requireSecondFactor,
+    mailSenderName,
   };
   const [created] = await answeringInput(
     sql<[Program]>`insert into programs ${sql.values(givenColumns(row))} returning ${sql(PROGRAM_COLUMNS)}`,
@@ -202,7 +223,7 @@ export async function updateProgram(
   checkProgram(changes);
   const { name, status, fallbackUrl, trackingDomain, passParameters, fingerprintMatch } = changes;
   const { payoutMethodHoldDays, payoutsNeedApproval, couponEvidence, events, commissionBase } = changes;
-  const { fraudRules, anonymiseIp, cookies, honourOptOut, requireSecondFactor } = changes;
+  const { fraudRules, anonymiseIp, cookies, honourOptOut, requireSecondFactor, mailSenderName } = changes;
   const given = givenColumns({
     name,
     status,
@@ -219,6 +240,7 @@ export async function updateProgram(
     events,
     commissionBase,
     requireSecondFactor,
+    mailSenderName,
   });
   const isBare = Object.keys(given).length === 0;
   if (isBare && fraudRules === undefined) return await getProgram(sql, id);

@@ -1,4 +1,3 @@
-import anyAscii from 'any-ascii';
 import { InputError } from '../../core/errors.ts';
 import { parseAmount } from '../../core/money.ts';
 import { plainText } from '../../core/text/plain-text.ts';
@@ -9,6 +8,7 @@ import { type Affiliate, affiliatesOfEmail, createAffiliate, getAffiliate } from
 import { type Campaign, createCampaign, findCampaign } from '../programs/campaigns.ts';
 import { createLink, type Link, listLinks } from '../programs/links.ts';
 import { createProgram, findProgram, type NewProgram, type Program } from '../programs/programs.ts';
+import { refCodeOf } from '../programs/ref-codes.ts';
 import { listTerms, type NewTerms, setTerms, type Terms } from '../programs/terms.ts';
 
 /**
@@ -218,14 +218,4 @@ async function ensureLink(
   if (known) return { made: known, isNew: false };
   if (landingUrl === null) throw new InputError('landing_url', 'the campaign has no page to lead to');
   return { made: await createLink(tx, { campaignId, affiliateId, landingUrl }), isNew: true };
-}
-
-const MAX_REF_CODE_LENGTH = 64;
-
-/** `Bob's Blog` as `bob-s-blog`: read in links and orders. */
-function refCodeOf(name: string): string {
-  const words = anyAscii(name)
-    .toLowerCase()
-    .match(/[a-z0-9]+/g) ?? ['partner'];
-  return words.join('-').slice(0, MAX_REF_CODE_LENGTH);
 }

@@ -19,15 +19,17 @@ import { notFound } from '../../http/problems.ts';
 import { formatId, integerId } from '../../schemas/ids.ts';
 import { formatPage, nameText, pageOf, pageQuery, pageRequest, plain } from '../../schemas/schemas.ts';
 import { checkMayCreateUsers } from '../grants.ts';
-import { invite } from '../mails.ts';
+import { invite, shownInvitation } from '../mails.ts';
 import { requireRecentSignIn } from '../recent-sign-in.ts';
-import { formatUser, userView } from '../user-view.ts';
+import { formatUser, invitationLinkText, userView } from '../user-view.ts';
 
 const WHAT = 'user with this id';
 const ROLES_OF_ROUTES = ['operator'] as const;
 const TAGS = ['users'];
 
 const params = z.object({ id: integerId('user') });
+
+const invitedUser = userView.extend({ invitation_link: invitationLinkText }).meta({ id: 'InvitedUser' });
 
 const newUser = z.strictObject({
   email: plain(MAX_EMAIL_LENGTH)
@@ -102,7 +104,7 @@ function addChangingRoutes(app: ApiServer, context: ApiContext): void {
       tags: TAGS,
       summary: 'Invite a user: a mail has the link to set a password',
       body: newUser,
-      response: { 201: userView },
+      response: { 201: invitedUser },
     },
     handler: async (request, reply) => await create(context, request, reply, request.body),
   });
@@ -132,14 +134,17 @@ function addChangingRoutes(app: ApiServer, context: ApiContext): void {
       tags: TAGS,
       summary: 'Mail the link to set a password again',
       params,
-      response: { 202: z.object({ invited: z.literal(true) }) },
+      response: {
+        202: z.object({ invited: z.literal(true), invitation_link: invitationLinkText }),
+      },
     },
     handler: async (request, reply) => {
       return await commit(context, request, reply, async (tx) => {
         const user = visible(principalOf(request), await getUser(tx, request.params.id));
         const audit = { action: 'user.invite', subject: formatId('user', user.id) };
-        await invite(context, tx, user);
-        return { status: 202, body: { invited: true as const }, audit };
+        const link = await invite(context, tx, user);
+        const invitation_link = shownInvitation(context, { link, user });
+        return { status: 202, body: { invited: true as const, invitation_link }, audit };
       });
     },
   });
@@ -150,7 +155,7 @@ async function create(
   request: FastifyRequest,
   reply: FastifyReply,
   given: z.output<typeof newUser>,
-): Promise<z.output<typeof userView>> {
+): Promise<z.output<typeof invitedUser>> {
   const principal = principalOf(request);
   // A user outlasts the session that makes it.
   requireRecentSignIn(request);
@@ -160,9 +165,10 @@ async function create(
   return await commit(context, request, reply, async (tx) => {
     const affiliateId = affiliate_id ?? null;
     const user = await createUser(tx, { email, name, role, programId, affiliateId });
-    const body = formatUser(user);
-    const audit = { action: 'user.create', subject: body.id, after: body };
-    await invite(context, tx, user);
+    const after = formatUser(user);
+    const audit = { action: 'user.create', subject: after.id, after };
+    const link = await invite(context, tx, user);
+    const body = { ...after, invitation_link: shownInvitation(context, { link, user }) };
     return { status: 201, body, audit };
   });
 }

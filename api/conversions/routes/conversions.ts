@@ -14,6 +14,7 @@ import { affiliateFilter, owned, principalOf, programFilter } from '../../http/p
 import { Problem } from '../../http/problems.ts';
 import { conversionView, formatConversion, SEE_EVIDENCE } from '../../orders/conversion-view.ts';
 import { eventName, orderId } from '../../orders/order.ts';
+import { partnerReasonView, viewPartnerReasons } from '../../orders/order-reasons.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
 import {
   bigintPageQuery,
@@ -32,12 +33,22 @@ const listedConversionView = conversionView
       description:
         'What the affiliate of its click has earned by it: not what a review or the shop’s approval holds. For the affiliate, the operator, finance and the fraud team.',
     }),
+    partner_reason: partnerReasonView,
   })
   .meta({ id: 'ListedConversion' });
 
-export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  const tags = ['conversions'];
+const readConversionView = conversionView
+  .extend({ partner_reason: partnerReasonView })
+  .meta({ id: 'ReadConversion' });
 
+const tags = ['conversions'];
+
+export function addConversionRoutes(app: ApiServer, context: ApiContext): void {
+  addListRoute(app, context);
+  addReadRoute(app, context);
+}
+
+function addListRoute(app: ApiServer, { ledger }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/conversions',
@@ -99,14 +110,18 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
         ledger,
         page.rows.map(({ id }) => id),
       );
+      const reasonOf = await viewPartnerReasons(ledger, page.rows);
       return formatPage('conversion', page, (conversion) => ({
         ...formatConversion(conversion, principal),
+        partner_reason: reasonOf(conversion),
         own_commission:
           principal.role === 'advertiser' ? null : formatMoney(earned(conversion.id), conversion.currency),
       }));
     },
   });
+}
 
+function addReadRoute(app: ApiServer, { ledger }: ApiContext): void {
   app.route({
     method: 'GET',
     url: '/v1/conversions/:id',
@@ -116,12 +131,14 @@ export function addConversionRoutes(app: ApiServer, { ledger }: ApiContext): voi
       tags,
       summary: 'One conversion, with why it was decided so',
       params: z.object({ id: bigintId('conversion') }),
-      response: { 200: conversionView },
+      response: { 200: readConversionView },
     },
     handler: async (request) => {
       const principal = principalOf(request);
-      const conversion = await getConversion(ledger, request.params.id);
-      return formatConversion(owned(principal, conversion, 'conversion with this id'), principal);
+      const found = await getConversion(ledger, request.params.id);
+      const conversion = owned(principal, found, 'conversion with this id');
+      const reasonOf = await viewPartnerReasons(ledger, [conversion]);
+      return { ...formatConversion(conversion, principal), partner_reason: reasonOf(conversion) };
     },
   });
 }

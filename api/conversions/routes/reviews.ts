@@ -14,6 +14,7 @@ import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { inProgram, principalOf } from '../../http/principal.ts';
 import { notFound, wrongState } from '../../http/problems.ts';
 import { conversionView, formatConversion } from '../../orders/conversion-view.ts';
+import { partnerReasonInput, sayPartnerReason } from '../../orders/order-reasons.ts';
 import { bigintId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
 
@@ -57,15 +58,20 @@ export function addReviewRoutes(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'rejectConversion',
       tags,
-      summary: 'Reject a conversion in review',
+      summary: 'Reject a conversion in review; the reason for the partner is shown to it, and mailed',
       params,
-      body: note,
+      body: note.extend({ partner_reason: partnerReasonInput.optional() }),
       response,
     },
     handler: async (request, reply) =>
-      await decide(context, request, reply, request.params.id, (tx, decision) =>
-        rejectConversion(tx, { ...decision, note: request.body.note }),
-      ),
+      await decide(context, request, reply, request.params.id, async (tx, decision) => {
+        const { note: why, partner_reason: reason } = request.body;
+        const result = await rejectConversion(tx, { ...decision, note: why });
+        const conversion = await getConversion(tx, decision.conversionId);
+        if (reason && result.outcome === 'done' && conversion)
+          await sayPartnerReason(tx, context, { conversion, reason, actor: decision.reviewer });
+        return result;
+      }),
   });
 
   app.route({

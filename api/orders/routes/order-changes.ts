@@ -8,10 +8,40 @@ import { inProgram, principalOf } from '../../http/principal.ts';
 import { bigintId } from '../../schemas/ids.ts';
 import { amountText, currencyText, text, toMinor } from '../../schemas/schemas.ts';
 import { refundRef } from '../order.ts';
+import { type PartnerReasonInput, partnerReasonInput, sayPartnerReason } from '../order-reasons.ts';
 import { reportOrder, type ShopContext } from '../record-order.ts';
 import { reportAnswer, viewReport } from './orders.ts';
 
 const note = text(MAX_NOTE_LENGTH).optional().meta({ description: 'Why; it stays in the audit log.' });
+const partner_reason = partnerReasonInput.optional();
+
+interface OrderChange {
+  readonly id: bigint;
+  readonly event: OrderEvent;
+  readonly note: string | undefined;
+  /** For the partner. */
+  readonly reason?: PartnerReasonInput | undefined;
+}
+
+async function report(
+  context: ShopContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { id, event, note: why, reason }: OrderChange,
+): Promise<z.output<typeof reportAnswer>> {
+  const principal = principalOf(request);
+  const found = await getConversion(context.ledger, id);
+  const { programId, orderId, eventName } = inProgram(principal, found, 'conversion with this id');
+  const { actor } = principal;
+  return await reportOrder(context, request, reply, {
+    report: { programId, orderId, eventName, order: undefined, event },
+    source: 'api',
+    newStatus: 200,
+    note: why,
+    within: reason && ((tx, { conversion }) => sayPartnerReason(tx, context, { conversion, reason, actor })),
+    view: (reported) => viewReport(reported, principal),
+  });
+}
 
 /** What operators and shops do to an order by its conversion: the same as reporting it with a status. */
 export function addOrderChangeRoutes(app: ApiServer, context: ShopContext): void {
@@ -28,23 +58,6 @@ export function addOrderChangeRoutes(app: ApiServer, context: ShopContext): void
   } as const;
   const tags = ['conversions'];
 
-  async function report(
-    request: FastifyRequest,
-    reply: FastifyReply,
-    options: { id: bigint; event: OrderEvent; note: string | undefined },
-  ): Promise<z.output<typeof reportAnswer>> {
-    const principal = principalOf(request);
-    const found = await getConversion(context.ledger, options.id);
-    const { programId, orderId, eventName } = inProgram(principal, found, 'conversion with this id');
-    return await reportOrder(context, request, reply, {
-      report: { programId, orderId, eventName, order: undefined, event: options.event },
-      source: 'api',
-      newStatus: 200,
-      note: options.note,
-      view: (reported) => viewReport(reported, principal),
-    });
-  }
-
   app.route({
     ...route,
     url: '/v1/conversions/:id/cancel',
@@ -53,14 +66,15 @@ export function addOrderChangeRoutes(app: ApiServer, context: ShopContext): void
       tags,
       summary: 'Cancel an order: it earns nothing until it is restored. Repeating it changes nothing.',
       params,
-      body: z.strictObject({ note }),
+      body: z.strictObject({ note, partner_reason }),
       response,
     },
     handler: async (request, reply) =>
-      await report(request, reply, {
+      await report(context, request, reply, {
         id: request.params.id,
         event: { kind: 'cancelled' },
         note: request.body.note,
+        reason: request.body.partner_reason,
       }),
   });
 
@@ -77,7 +91,7 @@ export function addOrderChangeRoutes(app: ApiServer, context: ShopContext): void
       response,
     },
     handler: async (request, reply) =>
-      await report(request, reply, {
+      await report(context, request, reply, {
         id: request.params.id,
         event: { kind: 'restored', refundRef: request.body.refund_ref },
         note: request.body.note,
@@ -93,16 +107,17 @@ export function addOrderChangeRoutes(app: ApiServer, context: ShopContext): void
       summary: 'Raise or lower an order: amount is what it comes to now, refunds not taken off',
       params,
       body: z
-        .strictObject({ amount: amountText, currency: currencyText, note })
+        .strictObject({ amount: amountText, currency: currencyText, note, partner_reason })
         .transform((input, context) => ({ ...input, amountMinor: toMinor(input, context) })),
       response,
     },
     handler: async (request, reply) => {
-      const { amountMinor, currency } = request.body;
-      return await report(request, reply, {
+      const { amountMinor, currency, partner_reason: reason } = request.body;
+      return await report(context, request, reply, {
         id: request.params.id,
         event: { kind: 'changed', total: { amountMinor, currency } },
         note: request.body.note,
+        reason,
       });
     },
   });

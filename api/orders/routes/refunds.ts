@@ -46,6 +46,7 @@ import { callerOf } from '../call-log.ts';
 import { conversionView, formatConversion } from '../conversion-view.ts';
 import { eventName, orderId, readAmount, refundRef } from '../order.ts';
 import { refundItemsInput, toRefundedItems } from '../order-items.ts';
+import { partnerReasonInput, sayPartnerReason } from '../order-reasons.ts';
 import type { ShopContext } from '../record-order.ts';
 import { checkCaller } from '../shop-settings.ts';
 
@@ -63,6 +64,7 @@ export const refundInput = z
     currency: currencyText.optional(),
     items: refundItemsInput,
     note: text(MAX_NOTE_LENGTH).optional().meta({ description: 'Why; it stays in the audit log.' }),
+    partner_reason: partnerReasonInput.optional(),
   })
   .refine((input) => (input.order_id === undefined) !== (input.conversion_id === undefined), {
     path: ['order_id'],
@@ -177,7 +179,7 @@ export async function reportRefund(
     NewPostbackCall,
     'programId' | 'outcome' | 'status' | 'code' | 'detail' | 'orderId' | 'conversionId'
   >,
-): Promise<{ status: 200 | 201; body: RefundAnswer; callId: bigint }> {
+): Promise<{ status: 200 | 201; body: RefundAnswer; callId: bigint; refunded: Conversion }> {
   const found = await refundedConversion(tx, principal, input);
   const recorded = await recordRefund(tx, {
     programId: found.programId,
@@ -222,7 +224,7 @@ export async function reportRefund(
     refund,
     conversion: formatConversion(conversion, principal),
   };
-  return { status, body, callId };
+  return { status, body, callId, refunded: conversion };
 }
 
 /** Refunds: partial and repeated ones add up, and none counts twice. */
@@ -291,6 +293,11 @@ export function addRefundRoutes(app: ApiServer, context: ShopContext): void {
       return await commit(context, request, reply, async (tx) => {
         const line = { ...callerOf(request), via: call.via, params: call.params, replayOf: null };
         const reported = await reportRefund(tx, principal, request.body, line);
+        const { partner_reason: reason } = request.body;
+        if (reason) {
+          const { actor } = principal;
+          await sayPartnerReason(tx, context, { conversion: reported.refunded, reason, actor });
+        }
         call.logged = true;
         return reported;
       });

@@ -18,6 +18,7 @@ import {
   getProgram,
   listPrograms,
   MAX_HOLD_DAYS,
+  MAX_SENDER_NAME_LENGTH,
   PROGRAM_STATUSES,
   type Program,
   updateProgram,
@@ -99,6 +100,10 @@ const programView = z
     require_second_factor: z.boolean().meta({
       description: 'Operators and finance must have a second factor before anything else is allowed.',
     }),
+    mail_sender_name: z
+      .string()
+      .nullable()
+      .meta({ description: 'Of its mails, before the address; null: that of the platform.' }),
     created_at: timeText,
   })
   .partial({
@@ -109,6 +114,7 @@ const programView = z
     coupon_evidence: true,
     rules_version: true,
     require_second_factor: true,
+    mail_sender_name: true,
   })
   .meta({
     id: 'Program',
@@ -151,6 +157,8 @@ const orders = {
 };
 const access = { require_second_factor: z.boolean().exactOptional() };
 
+const mails = { mail_sender_name: text(MAX_SENDER_NAME_LENGTH).nullable().exactOptional() };
+
 const redirects = {
   fallback_url: urlText.nullable().exactOptional(),
   tracking_domain: text(MAX_HOST_LENGTH).nullable().exactOptional(),
@@ -185,6 +193,7 @@ function formatProgram(program: Program, principal: Principal): z.output<typeof 
       coupon_evidence: program.couponEvidence,
       rules_version: program.rulesVersion,
       require_second_factor: program.requireSecondFactor,
+      mail_sender_name: program.mailSenderName,
     }),
   };
 }
@@ -278,6 +287,7 @@ function addProgramCommands(app: ApiServer, context: ApiContext): void {
         ...payouts,
         ...orders,
         ...access,
+        ...mails,
       }),
       response: { 201: programView },
     },
@@ -320,6 +330,7 @@ function addChangeRoute(app: ApiServer, context: ApiContext): void {
         ...payouts,
         ...orders,
         ...access,
+        ...mails,
       }),
       response: { 200: programView },
     },
