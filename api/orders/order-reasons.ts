@@ -76,7 +76,7 @@ function formatReason({ code, text, at }: PartnerReason): z.output<typeof partne
   return { code, text, at: formatTime(at) };
 }
 
-/** Says it of an order, and mails it to its affiliate, in the transaction of what it explains. */
+/** Says it of an order, and mails it to its affiliate, in the transaction of what it explains. Said again, it does nothing. */
 export async function sayPartnerReason(
   tx: DatabaseTransaction,
   context: Pick<ApiContext, 'secretBox' | 'portalUrl'>,
@@ -85,7 +85,7 @@ export async function sayPartnerReason(
   const { conversion, reason, actor } = said;
   const { id: conversionId, programId, orderId, affiliateId } = conversion;
   const { code, text = null } = reason;
-  await setPartnerReason(tx, { conversionId, code, text });
+  if (!(await setPartnerReason(tx, { conversionId, code, text }))) return;
   const subject = formatId('conversion', conversionId);
   // Its words may name persons, and the audit log forgets nothing.
   await appendAuditLog(tx, { actor, action: 'conversion.partner_reason', subject, after: { code } });

@@ -29,21 +29,24 @@ export interface PartnerReason {
 
 /**
  * Says it of an order as it is now, and of the later orders of its subscription that a reviewer has rejected with it. The
- * last word counts; earlier ones stay in the audit log by their code.
+ * last word counts; earlier ones stay in the audit log by their code. Returns whether it says something new of the order.
  */
 export async function setPartnerReason(
   tx: DatabaseTransaction,
   reason: { conversionId: bigint; code: PartnerReasonCode; text: string | null },
-): Promise<void> {
+): Promise<boolean> {
   const { conversionId, code, text } = reason;
-  await tx`
-    insert into partner_reasons (conversion_id, code, text, state)
+  const said = await tx<{ conversionId: bigint }[]>`
+    insert into partner_reasons as r (conversion_id, code, text, state)
     select c.id, ${code}, ${text}, c.state
     from conversions o join conversions c on c.id = o.id
       or o.state = 'rejected' and c.recurring_of = o.id and c.state = 'rejected' and c.reason = 'rejected_by_reviewer'
     where o.id = ${conversionId}
     on conflict (conversion_id) do update
-    set code = excluded.code, text = excluded.text, state = excluded.state, at = clock_timestamp()`;
+    set code = excluded.code, text = excluded.text, state = excluded.state, at = clock_timestamp()
+    where (r.code, r.text, r.state) is distinct from (excluded.code, excluded.text, excluded.state)
+    returning r.conversion_id`;
+  return said.some((one) => one.conversionId === conversionId);
 }
 
 /** The reasons of these conversions, by conversion. */

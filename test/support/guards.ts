@@ -175,6 +175,7 @@ export const GUARDS: readonly Guard[] = [
       programs_events: copy('programs', { events: `'{lead}'` }),
       programs_fingerprint_match_check: copy('programs', { fingerprint_match: `'x'` }),
       programs_fraud_rules_check: copy('programs', { fraud_rules: `'[]'::jsonb` }),
+      programs_mail_sender_name_check: copy('programs', { mail_sender_name: `''` }),
       programs_name_check: copy('programs', { name: `''` }),
       programs_pass_parameters_check: copy('programs', { pass_parameters: `'{*,gclid}'` }),
       programs_payout_method_hold_days_check: copy('programs', { payout_method_hold_days: '91' }),
@@ -232,6 +233,7 @@ export const GUARDS: readonly Guard[] = [
       affiliates_ref_code_check: copy('affiliates', { ref_code: `'x y'` }),
       affiliates_ref_code_unique: copy('affiliates', {}),
       affiliates_status_check: copy('affiliates', { ref_code: `'x'`, status: `'x'` }),
+      affiliates_status_note_check: copy('affiliates', { ref_code: `'x'`, status_note: `''` }),
     },
     indexes: {
       affiliates_merge_number: `
