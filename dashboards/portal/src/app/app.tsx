@@ -7,6 +7,7 @@ import { operatorPages } from '../operator/pages.ts';
 import { NewProgram } from '../operator/setup/new-program.tsx';
 import { partnerPages } from '../partner/pages.ts';
 import { Loading, Page, Problem } from '../ui/basics.tsx';
+import { ConfirmApplication, Join } from './join.tsx';
 import { findRoute, href, navigate, usePath } from './router.tsx';
 import { SessionProvider } from './session.tsx';
 import { markSignedIn, mayBeSignedIn } from './session-mark.ts';
@@ -17,6 +18,7 @@ import { Front, SignIn } from './sign-in.tsx';
 import { useTheme } from './theme.ts';
 
 const PROGRAM_KEY = 'afflux-program';
+const JOIN = '/join/';
 
 /** The signed-in user; undefined without a session. */
 async function readSession(signal: AbortSignal): Promise<Schemas['Session'] | undefined> {
@@ -37,6 +39,8 @@ function mustEnrol({ second_factor }: Schemas['Session']): boolean {
 export function App() {
   const path = usePath();
   if (path === '/setup') return <Setup />;
+  if (path.startsWith(JOIN)) return <Join slug={path.slice(JOIN.length)} />;
+  if (path === '/confirm') return <ConfirmApplication />;
   if (path === '/set-password') return <SetPassword />;
   if (path === '/forgotten') return <RequestReset />;
   return <WithSession />;

@@ -25,6 +25,8 @@ const READERS = {
   links: ['operator', 'finance', 'fraud', 'affiliate'],
   payouts: ['operator', 'finance', 'affiliate'],
   evidence: ['operator', 'fraud'],
+  applications: ['operator'],
+  questions: ['operator', 'fraud'],
 } as const satisfies Readonly<Record<string, readonly Role[]>>;
 
 export function mayRead(what: keyof typeof READERS, role: Role): boolean {

@@ -9,6 +9,10 @@ import { ConversionsPage } from './orders/conversions.tsx';
 import { ImportsPage } from './orders/imports.tsx';
 import { PostbackCallsPage } from './orders/postback-calls.tsx';
 import { ReviewsPage } from './orders/reviews.tsx';
+import { ApplicationsPage } from './partners/applications.tsx';
+import { MailTemplatesPage } from './partners/mail-templates.tsx';
+import { QuestionsPage } from './partners/questions.tsx';
+import { SignUpSettingsPage } from './partners/sign-up-settings.tsx';
 import { AffiliatesPage } from './programs/affiliates.tsx';
 import { CampaignsPage } from './programs/campaigns.tsx';
 import { CouponsPage } from './programs/coupons.tsx';
@@ -28,6 +32,9 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/', page: OverviewPage },
     { path: '/reports', page: ReportsPage },
     { path: '/affiliates', page: AffiliatesPage },
+    { path: '/applications', page: ApplicationsPage },
+    { path: '/sign-up', page: SignUpSettingsPage },
+    { path: '/mails', page: MailTemplatesPage },
     { path: '/campaigns', page: CampaignsPage },
     { path: '/terms', page: TermsPage },
     { path: '/settings', page: SettingsPage },
@@ -35,6 +42,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/coupons', page: CouponsPage },
     { path: '/conversions', page: ConversionsPage },
     { path: '/reviews', page: ReviewsPage },
+    { path: '/questions', page: QuestionsPage },
     { path: '/velocity', page: VelocityPage },
     { path: '/payouts', page: PayoutsPage },
     { path: '/audit', page: AuditPage },
@@ -59,10 +67,13 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       title: 'Program',
       pages: [
         { path: '/affiliates', title: 'Partners', roles: ['operator', 'finance', 'fraud'] },
+        { path: '/applications', title: 'Applications', roles: ['operator'] },
+        { path: '/sign-up', title: 'Sign-up page', roles: ['operator'] },
         { path: '/campaigns', title: 'Campaigns', roles: ['operator'] },
         { path: '/terms', title: 'Terms', roles: ['operator', 'finance'] },
         { path: '/links', title: 'Links and routing', roles: ['operator'] },
         { path: '/coupons', title: 'Coupon codes', roles: ['operator'] },
+        { path: '/mails', title: 'Mails', roles: ['operator'] },
         { path: '/settings', title: 'Program settings', roles: ['operator'] },
       ],
     },
@@ -71,6 +82,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       pages: [
         { path: '/conversions', title: 'Conversions' },
         { path: '/reviews', title: 'Review queue', roles: ['operator', 'fraud'] },
+        { path: '/questions', title: 'Questions', roles: ['operator', 'fraud'] },
         { path: '/velocity', title: 'Velocity', roles: ['operator', 'fraud'], acrossPrograms: true },
       ],
     },

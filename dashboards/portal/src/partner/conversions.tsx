@@ -3,12 +3,14 @@ import { useParameter } from '../app/router.tsx';
 import { usePartner } from '../app/session.tsx';
 import { api, type Schemas, take } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
+import { useLinkedOrder } from '../data/use-linked-order.ts';
 import { usePages } from '../data/use-pages.ts';
 import { words, ZONE_NAME } from '../text/format.ts';
 import { whyText } from '../text/why.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Dialog, Segments } from '../ui/forms.tsx';
 import { CompleteTo } from '../ui/freshness.tsx';
+import { OrderThread } from '../ui/order-thread.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable, Table } from '../ui/table.tsx';
 
@@ -33,7 +35,8 @@ function aboutOf(conversion: Schemas['Conversion']): string {
 export function ConversionsPage() {
   const { affiliateId } = usePartner();
   const [status, setStatus] = useParameter('status');
-  const [shown, setShown] = useState<Schemas['Conversion']>();
+  const [shown, setShown] = useState<Schemas['ReadConversion']>();
+  useLinkedOrder(setShown);
   const list = usePages(
     (cursor, signal) => {
       const query = {
@@ -108,7 +111,7 @@ export function ConversionsPage() {
   );
 }
 
-function Details({ conversion, onClose }: { conversion: Schemas['Conversion']; onClose: () => void }) {
+function Details({ conversion, onClose }: { conversion: Schemas['ReadConversion']; onClose: () => void }) {
   const { affiliateId } = usePartner();
   const { data, error } = useData(
     async (signal) => {
@@ -149,6 +152,7 @@ function Details({ conversion, onClose }: { conversion: Schemas['Conversion']; o
             return sub ? [<dt key={name}>{words(name)}</dt>, <dd key={`${name} value`}>{sub}</dd>] : [];
           })}
         </dl>
+        <OrderThread orderId={conversion.id} />
         <h3>Your commission</h3>
         <Problem error={error} />
         {data === undefined && error === undefined && <Loading />}

@@ -14,6 +14,7 @@ import { Stat } from '../ui/stat.tsx';
 import { Status } from '../ui/status.tsx';
 import { Table } from '../ui/table.tsx';
 import { type Earnings, readEarnings } from './earnings.ts';
+import { Standing } from './standing.tsx';
 import { UpcomingCard } from './upcoming.tsx';
 
 const EVERY_MS = 5_000;
@@ -44,6 +45,7 @@ export function OverviewPage() {
       lead={<CompleteTo />}
       actions={<Segments label="Period" value={days} onChange={setDays} choices={PERIODS} />}
     >
+      <Standing />
       <Problem error={error} onRetry={reload} />
       {data ? <Overview {...data} /> : error === undefined && <Loading />}
     </Page>

@@ -9,6 +9,8 @@ const order = {
   cancelled_at: null,
 } as const;
 
+const said = <Code extends string>(code: Code, text: string | null) => ({ code, text, at: '' });
+
 test.each([
   [{ state: 'received' }, 'Not decided yet.'],
   [{ state: 'awaiting_click' }, 'Waits until its click is counted.'],
@@ -27,6 +29,15 @@ test.each([
   [{ status: 'confirmed' }, 'Available for the next payout.'],
   [{ state: 'refunded', cancelled_at: '2026-11-24T00:00:00Z' }, 'The shop cancelled the order.'],
   [{ state: 'rejected', status: 'rejected', reason: 'rejected_by_reviewer' }, 'Rejected by a reviewer.'],
+  [{ state: 'rejected', reason: 'rejected_by_reviewer', partner_reason: said('other', 'Spam.') }, 'Spam.'],
+  [
+    { state: 'review', reason: 'needs_review', partner_reason: said('being_checked', null) },
+    'In review. The program is checking the order.',
+  ],
+  [
+    { state: 'refunded', partner_reason: said('returned', 'All of it.') },
+    'The shop refunded the order. The customer returned the goods. All of it.',
+  ],
   [{ state: 'unattributed', status: 'rejected', reason: 'no_click' }, 'No click was reported.'],
 ] as const)('%j: %s', (given, text) => {
   expect(whyText({ ...order, ...given })).toBe(text);

@@ -1,10 +1,28 @@
 import type { Schemas } from '../data/api.ts';
+import { partnerReasonText } from './partner-reasons.ts';
 import { reasonText } from './reasons.ts';
 
-type Order = Pick<Schemas['Conversion'], 'state' | 'status' | 'reason' | 'awaits_shop' | 'cancelled_at'>;
+type Order = Pick<Schemas['Conversion'], 'state' | 'status' | 'reason' | 'awaits_shop' | 'cancelled_at'> & {
+  readonly partner_reason?: Schemas['PartnerReason'];
+};
 
 /** Why an order is where it is, in a sentence about now: the reason of a decision stays with it and may be of the past. */
 export function whyText(order: Order): string {
+  const { state, partner_reason: said } = order;
+  if (!said) return ownText(order);
+  const text = partnerReasonText(said);
+  switch (state) {
+    case 'review':
+      return `In review. ${text}`;
+    // What the program says stands for what it did.
+    case 'rejected':
+      return text;
+    default:
+      return `${ownText(order)} ${text}`;
+  }
+}
+
+function ownText(order: Order): string {
   const { state, reason, cancelled_at } = order;
   if (cancelled_at !== null) return 'The shop cancelled the order.';
   switch (state) {

@@ -118,12 +118,18 @@ export function Select(
   );
 }
 
-export function Check(props: { label: string; checked: boolean; onChange: (checked: boolean) => void }) {
+export function Check(props: {
+  label: string;
+  checked: boolean;
+  onChange: (checked: boolean) => void;
+  required?: boolean;
+}) {
   return (
     <label class="check">
       <input
         type="checkbox"
         checked={props.checked}
+        required={props.required}
         onChange={(event) => props.onChange(event.currentTarget.checked)}
       />
       {props.label}

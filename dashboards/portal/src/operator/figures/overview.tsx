@@ -36,7 +36,7 @@ export function OverviewPage() {
         signal,
       );
       const query = { program_id, limit: MOST_WAITING };
-      const [setup, reviews, applications, unknown] = await Promise.all([
+      const [setup, reviews, pending, unknown, applications, questions] = await Promise.all([
         user.role === 'operator'
           ? take(api.GET('/v1/programs/{id}/setup', { params: { path: { id: program_id } }, signal }))
           : undefined,
@@ -47,13 +47,21 @@ export function OverviewPage() {
         mayRead('payouts', user.role)
           ? take(api.GET('/v1/payouts', { params: { query: { ...query, state: 'unknown' } }, signal }))
           : NOTHING,
+        mayRead('applications', user.role)
+          ? take(api.GET('/v1/applications', { params: { query: { ...query, state: 'pending' } }, signal }))
+          : NOTHING,
+        mayRead('questions', user.role)
+          ? take(api.GET('/v1/order-questions', { params: { query }, signal }))
+          : NOTHING,
       ]);
       return {
         trend,
         setup,
         reviews: reviews.data.length,
-        applications: applications.data.length,
+        pending: pending.data.length,
         unknown: unknown.data.length,
+        applications: applications.data.length,
+        questions: questions.data.length,
       };
     },
     [program.id, days],
@@ -80,10 +88,23 @@ export function OverviewPage() {
 }
 
 /** Open tasks of the operator. */
-function Waiting(props: { reviews: number; applications: number; unknown: number }) {
+function Waiting(props: {
+  reviews: number;
+  pending: number;
+  unknown: number;
+  applications: number;
+  questions: number;
+}) {
   const parts = [
     { count: props.reviews, to: '/reviews', one: 'conversion to review', many: 'conversions to review' },
-    { count: props.applications, to: '/affiliates', one: 'partner to approve', many: 'partners to approve' },
+    { count: props.applications, to: '/applications', one: 'application', many: 'applications' },
+    {
+      count: props.pending,
+      to: '/affiliates?status=pending',
+      one: 'partner to approve',
+      many: 'partners to approve',
+    },
+    { count: props.questions, to: '/questions', one: 'question of a partner', many: 'questions of partners' },
     {
       count: props.unknown,
       to: '/payouts',

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { useParameter } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas } from '../../data/api.ts';
+import { useLinkedOrder } from '../../data/use-linked-order.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
 import { whyText } from '../../text/why.ts';
@@ -40,6 +41,7 @@ export function ConversionsPage() {
   const [field, setField] = useParameter('field', 'order_id');
   const [text, setText] = useParameter('text');
   const [shown, setShown] = useState<Conversion>();
+  useLinkedOrder(setShown);
   const list = usePages(
     (cursor, signal) => {
       const query = {

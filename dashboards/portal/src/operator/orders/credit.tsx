@@ -65,7 +65,7 @@ function CreditForm({
       ]}
       hint="The terms of the time of the order count, for all levels."
       fields={['affiliate_id', 'campaign_id', 'link_code']}
-      act={async (header, note) => {
+      act={async (header, { note }) => {
         const target =
           to === 'link' ? { link_code: code.trim() } : { affiliate_id: affiliate, campaign_id: campaign };
         const params = { path: { id: conversion.id }, header };

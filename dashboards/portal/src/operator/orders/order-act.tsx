@@ -6,6 +6,7 @@ import { useAction } from '../../data/use-data.ts';
 import { formatMoney } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { Form, TextArea } from '../../ui/forms.tsx';
+import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/partner-reason.tsx';
 
 /** What is done to an order by hand: filled in, then confirmed with what it comes to before and after. */
 
@@ -35,7 +36,12 @@ interface OrderActProps extends Pick<ActProps, 'onCancel' | 'onDone'> {
   readonly hint: string;
   /** Fields of the form by their names in the API: their faults stand beside them. */
   readonly fields: readonly string[];
-  readonly act: (attempt: ReturnType<typeof newAttempt>, note: string) => Promise<Conversion>;
+  /** Whether it takes money back, so that the partner is to know why. */
+  readonly saysWhy?: boolean;
+  readonly act: (
+    attempt: ReturnType<typeof newAttempt>,
+    said: { note: string; partner_reason?: NonNullable<ReturnType<typeof reasonBody>> },
+  ) => Promise<Conversion>;
   readonly children?: (faults: Readonly<Record<string, string>>) => ComponentChildren;
 }
 
@@ -44,11 +50,15 @@ export function OrderAct(props: OrderActProps) {
   const { submit, kind = 'danger', effects, hint, fields } = props;
   const [attempt] = useState(newAttempt);
   const [note, setNote] = useState('');
+  const [reason, setReason] = useState(NO_REASON);
   const [isConfirming, setConfirming] = useState(false);
-  const { run, busy, error } = useAction(async () => props.onDone(await props.act(attempt, note)));
+  const { run, busy, error } = useAction(async () => {
+    const partner_reason = reasonBody(reason);
+    props.onDone(await props.act(attempt, { note, ...(partner_reason && { partner_reason }) }));
+  });
   const faults = fieldProblems(error);
   const isOnFields = Object.keys(faults).some((name) =>
-    [...fields, 'note'].some((field) => name === field || name.startsWith(`${field}.`)),
+    [...fields, 'note', 'partner_reason'].some((field) => name === field || name.startsWith(`${field}.`)),
   );
   const confirm = async () => {
     // Its faults stand where they can be mended.
@@ -99,6 +109,7 @@ export function OrderAct(props: OrderActProps) {
         hint="Stays in the audit log."
         required
       />
+      {props.saysWhy && <ReasonChoice fields={reason} onChange={setReason} faults={faults} />}
     </Form>
   );
 }

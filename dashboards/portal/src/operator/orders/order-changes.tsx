@@ -24,9 +24,10 @@ export function ChangeAmount({ conversion, amounts, ...rest }: ActProps) {
       ]}
       hint="Raised, it earns more by its own terms; lowered, commissions of all levels shrink, and what was paid becomes debt."
       fields={['amount', 'currency']}
-      act={async (header, note) => {
+      saysWhy
+      act={async (header, said) => {
         const params = { path: { id: conversion.id }, header };
-        const body = { amount, currency: total.currency, note };
+        const body = { amount, currency: total.currency, ...said };
         return (await take(api.POST('/v1/conversions/{id}/change', { params, body }))).conversion;
       }}
     >
@@ -67,12 +68,13 @@ export function RefundOrder({ conversion, amounts, ...rest }: ActProps) {
       ]}
       hint={COMMISSIONS}
       fields={['amount', 'refund_ref', 'items']}
-      act={async (header, note) => {
+      saysWhy
+      act={async (header, said) => {
         const body = {
           program_id: conversion.program_id,
           conversion_id: conversion.id,
           refund_ref: reference,
-          note,
+          ...said,
           currency: left.currency,
           ...(part === 'amount' && { amount }),
           ...(part === 'items' && { items: itemsBody(amounts, chosen) }),
@@ -211,9 +213,9 @@ export function UndoRefund({
       ]}
       hint="What the refund took back is earned again, with the hold of the order."
       fields={['refund_ref']}
-      act={async (header, note) => {
+      act={async (header, said) => {
         const params = { path: { id: conversion.id }, header };
-        const body = { refund_ref: reference, note };
+        const body = { refund_ref: reference, note: said.note };
         return (await take(api.POST('/v1/conversions/{id}/restore', { params, body }))).conversion;
       }}
     >
@@ -246,10 +248,13 @@ export function CancelOrder({ conversion, amounts: { left }, ...rest }: ActProps
       effects={[moneyEffect('Earns by', before, after)]}
       hint={isCancelled ? 'What it earned before is earned again, with the hold of the order.' : COMMISSIONS}
       fields={[]}
-      act={async (header, note) => {
-        const act = isCancelled ? '/v1/conversions/{id}/restore' : '/v1/conversions/{id}/cancel';
+      saysWhy={!isCancelled}
+      act={async (header, said) => {
         const params = { path: { id: conversion.id }, header };
-        return (await take(api.POST(act, { params, body: { note } }))).conversion;
+        const { conversion: changed } = isCancelled
+          ? await take(api.POST('/v1/conversions/{id}/restore', { params, body: { note: said.note } }))
+          : await take(api.POST('/v1/conversions/{id}/cancel', { params, body: said }));
+        return changed;
       }}
     />
   );

@@ -1,9 +1,10 @@
 import { useState } from 'preact/hooks';
-import { useSession } from '../../app/session.tsx';
+import { mayRead, useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { Button, Problem } from '../../ui/basics.tsx';
 import { Dialog } from '../../ui/forms.tsx';
+import { OrderThread } from '../../ui/order-thread.tsx';
 import { CREDITABLE, Credit } from './credit.tsx';
 import { Evidence } from './evidence.tsx';
 import type { ActProps, Amounts, Conversion } from './order-act.tsx';
@@ -68,6 +69,7 @@ export function OrderDetails(props: {
             )}
           </div>
         )}
+        {mayRead('questions', user.role) && <OrderThread orderId={conversion.id} />}
         <Evidence conversion={conversion} />
       </div>
     </Dialog>

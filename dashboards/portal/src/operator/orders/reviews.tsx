@@ -4,10 +4,14 @@ import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { formatMoney, formatTime } from '../../text/format.ts';
+import { fieldProblems } from '../../text/problem-text.ts';
 import { reasonText } from '../../text/reasons.ts';
 import { Button, Card, Empty, Loading, Page, Problem } from '../../ui/basics.tsx';
 import { TextArea } from '../../ui/forms.tsx';
+import { OrderThread } from '../../ui/order-thread.tsx';
+import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/partner-reason.tsx';
 import { Evidence } from './evidence.tsx';
+import { HeldReason } from './held-reason.tsx';
 
 const EVERY_MS = 10_000;
 const PAGE_ROWS = 50;
@@ -74,6 +78,8 @@ export function ReviewsPage() {
                   list.reload();
                 }}
               />
+              <HeldReason conversion={shown} onSaid={list.reload} />
+              <OrderThread key={shown.id} orderId={shown.id} />
               <Evidence conversion={shown} />
             </div>
           </Card>
@@ -90,8 +96,15 @@ const VERBS = {
 
 function Decision({ conversion, onDecided }: { conversion: Schemas['Conversion']; onDecided: () => void }) {
   const [note, setNote] = useState('');
+  const [reason, setReason] = useState(NO_REASON);
   const { run, busy, error } = useAction(async (verb: keyof typeof VERBS) => {
-    await take(api.POST(VERBS[verb], { params: { path: { id: conversion.id } }, body: { note } }));
+    const params = { path: { id: conversion.id } };
+    if (verb === 'approve') await take(api.POST(VERBS.approve, { params, body: { note } }));
+    else {
+      const partner_reason = reasonBody(reason);
+      const body = { note, ...(partner_reason && { partner_reason }) };
+      await take(api.POST(VERBS.reject, { params, body }));
+    }
     onDecided();
   });
   return (
@@ -101,9 +114,10 @@ function Decision({ conversion, onDecided }: { conversion: Schemas['Conversion']
         rows={2}
         value={note}
         onChange={setNote}
-        hint="Stored with the decision and in the audit log. The partner sees a general reason only."
+        hint="For your own people: stored with the decision and in the audit log."
         required
       />
+      <ReasonChoice fields={reason} onChange={setReason} faults={fieldProblems(error)} />
       <Problem error={error} />
       <div class="form-end">
         <Button kind="primary" busy={busy} disabled={note.trim() === ''} onClick={() => void run('approve')}>

@@ -8,8 +8,10 @@ import { ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Segments, TextArea, TextField } from '../../ui/forms.tsx';
+import { InvitationLink } from '../../ui/invitation-link.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
+import { Similar } from '../partners/similar.tsx';
 import { AffiliateActs } from './affiliate-acts.tsx';
 
 type Affiliate = Schemas['Affiliate'];
@@ -27,6 +29,13 @@ export function AffiliatesPage() {
   const [status, setStatus] = useParameter('status');
   const [shown, setShown] = useState<Affiliate>();
   const [isInviting, setInviting] = useState(false);
+  const [link, setLink] = useState<string>();
+  const changed = (invitation?: string | null) => {
+    setShown(undefined);
+    setInviting(false);
+    setLink(invitation ?? undefined);
+    list.reload();
+  };
   const list = usePages(
     (cursor, signal) => {
       const query = {
@@ -99,25 +108,9 @@ export function AffiliatesPage() {
           ]}
         />
       </Card>
-      {shown && (
-        <Details
-          affiliate={shown}
-          onClose={() => setShown(undefined)}
-          onChanged={() => {
-            setShown(undefined);
-            list.reload();
-          }}
-        />
-      )}
-      {isInviting && (
-        <Invite
-          onClose={() => setInviting(false)}
-          onMade={() => {
-            setInviting(false);
-            list.reload();
-          }}
-        />
-      )}
+      {shown && <Details affiliate={shown} onClose={() => setShown(undefined)} onChanged={changed} />}
+      {isInviting && <Invite onClose={() => setInviting(false)} onMade={changed} />}
+      {link !== undefined && <InvitationLink link={link} onClose={() => setLink(undefined)} />}
     </Page>
   );
 }
@@ -132,17 +125,27 @@ const VERBS = {
   },
 } as const;
 
-function Details(props: { affiliate: Affiliate; onClose: () => void; onChanged: () => void }) {
+interface DecidedProps {
+  readonly affiliate: Affiliate;
+  /** With the link of a new login, where no mail brings it. */
+  readonly onChanged: (link?: string | null) => void;
+}
+
+function Details(props: DecidedProps & { onClose: () => void }) {
   const { affiliate } = props;
   const { user } = useSession();
   const params = { path: { id: affiliate.id } };
   const { data, error } = useData(
     async (signal) => {
-      const [balance, tree] = await Promise.all([
+      const [balance, tree, similar, users] = await Promise.all([
         user.role === 'fraud' ? undefined : take(api.GET('/v1/affiliates/{id}/balance', { params, signal })),
         take(api.GET('/v1/affiliates/{id}/tree', { params, signal })),
+        take(api.GET('/v1/affiliates/{id}/similar', { params, signal })),
+        user.role === 'operator'
+          ? take(api.GET('/v1/users', { params: { query: { affiliate_id: affiliate.id } }, signal }))
+          : undefined,
       ]);
-      return { balance, tree: tree.data };
+      return { balance, tree: tree.data, similar: similar.data, users: users?.data };
     },
     [affiliate.id],
   );
@@ -159,6 +162,20 @@ function Details(props: { affiliate: Affiliate; onClose: () => void; onChanged: 
             <dd>
               <Status of={affiliate.status} />
             </dd>
+            {affiliate.status_note !== null && (
+              <>
+                <dt>Note</dt>
+                <dd class="message">{affiliate.status_note}</dd>
+              </>
+            )}
+            <dt>E-mail address</dt>
+            <dd>{affiliate.email}</dd>
+            {data.users && (
+              <>
+                <dt>Login</dt>
+                <dd>{data.users.map(({ email }) => email).join(', ') || 'none'}</dd>
+              </>
+            )}
             <dt>ID and reference</dt>
             <dd>
               <code>{affiliate.id}</code>, <code>{affiliate.ref_code}</code>
@@ -169,6 +186,10 @@ function Details(props: { affiliate: Affiliate; onClose: () => void; onChanged: 
             <dd>{recruits}</dd>
             {data.balance && <BalanceFacts balance={data.balance} />}
           </dl>
+        )}
+        {data && <Similar affiliates={data.similar} />}
+        {data?.users?.length === 0 && affiliate.status === 'active' && (
+          <NewLogin affiliate={affiliate} onChanged={props.onChanged} />
         )}
         {user.role === 'operator' && <Decision affiliate={affiliate} onChanged={props.onChanged} />}
         {user.role !== 'fraud' && <AffiliateActs affiliate={affiliate} onChanged={props.onChanged} />}
@@ -196,13 +217,40 @@ function BalanceFacts({ balance }: { balance: Schemas['Balance'] }) {
   );
 }
 
+/** For a partner that was made without a login: by an import or a call of the API. */
+function NewLogin({ affiliate, onChanged }: DecidedProps) {
+  const [attempt] = useState(newAttempt);
+  const { run, busy, error } = useAction(async () => {
+    const { id: affiliate_id, program_id, name, email } = affiliate;
+    const body = { role: 'affiliate' as const, affiliate_id, program_id, name, email };
+    const made = await take(api.POST('/v1/users', { params: { header: attempt }, body }));
+    onChanged(made.invitation_link);
+  });
+  return (
+    <>
+      <Problem error={error} />
+      <p class="muted">
+        No one can sign in for this partner yet.{' '}
+        <Button onClick={() => void run()} busy={busy}>
+          Invite {affiliate.email}
+        </Button>
+      </p>
+    </>
+  );
+}
+
 /** Changes of a partner's status by an operator, each with a note. */
-function Decision({ affiliate, onChanged }: { affiliate: Affiliate; onChanged: () => void }) {
+function Decision({ affiliate, onChanged }: DecidedProps) {
   const [note, setNote] = useState('');
   const params = { path: { id: affiliate.id } };
   const act = useAction(async (verb: keyof typeof VERBS) => {
-    await take(api.POST(VERBS[verb].path, { params, body: { note } }));
-    onChanged();
+    const body = { note };
+    if (verb === 'approve') {
+      onChanged((await take(api.POST(VERBS.approve.path, { params, body }))).invitation_link);
+    } else {
+      await take(api.POST(VERBS[verb].path, { params, body }));
+      onChanged();
+    }
   });
   const verbs = (Object.keys(VERBS) as (keyof typeof VERBS)[]).filter((verb) =>
     (VERBS[verb].from as readonly string[]).includes(affiliate.status),
@@ -215,7 +263,7 @@ function Decision({ affiliate, onChanged }: { affiliate: Affiliate; onChanged: (
         rows={2}
         value={note}
         onChange={setNote}
-        hint="Recorded in the audit log, and mailed to the partner with the decision."
+        hint="Mailed to the partner with the decision, and kept in the audit log. Each decision needs one."
         required
       />
       <Problem error={act.error} />
@@ -236,7 +284,8 @@ function Decision({ affiliate, onChanged }: { affiliate: Affiliate; onChanged: (
   );
 }
 
-function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }) {
+function Invite(props: { onClose: () => void; onMade: (link: string | null) => void }) {
+  const { onClose, onMade } = props;
   const { program } = useSession();
   const [attempt] = useState(newAttempt);
   const [fields, setFields] = useState({ name: '', email: '', ref_code: '', parent_id: '' });
@@ -249,8 +298,8 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
       ...(parent_id !== '' && { parent_id }),
       status: 'active' as const,
     };
-    await take(api.POST('/v1/affiliates/invite', { params: { header: attempt }, body }));
-    onMade();
+    const made = await take(api.POST('/v1/affiliates/invite', { params: { header: attempt }, body }));
+    onMade(made.invitation_link);
   });
   const faults = fieldProblems(error);
   const isOnFields = Object.keys(fields).some((field) => faults[field] !== undefined);

@@ -7,6 +7,7 @@ import { words, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { InvitationLink } from '../../ui/invitation-link.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 
@@ -17,6 +18,7 @@ const ROLES = ['operator', 'finance', 'fraud', 'advertiser'] as const;
 /** Users of the portal. */
 export function UsersPage() {
   const [isInviting, setInviting] = useState(false);
+  const [link, setLink] = useState<string>();
   const list = usePages(
     (cursor, signal) => api.GET('/v1/users', { params: { query: { cursor } }, signal }),
     [],
@@ -63,7 +65,7 @@ export function UsersPage() {
               title: `Last sign-in (${ZONE_NAME})`,
               cell: ({ last_login_at }) => <When at={last_login_at} none="never" />,
             },
-            { title: '', cell: (user) => <Controls user={user} onChanged={list.reload} /> },
+            { title: '', cell: (user) => <Controls user={user} onChanged={list.reload} onLink={setLink} /> },
           ]}
         />
       </Card>
@@ -71,12 +73,14 @@ export function UsersPage() {
       {isInviting && (
         <Invite
           onClose={() => setInviting(false)}
-          onMade={() => {
+          onMade={(invitation) => {
+            setLink(invitation ?? undefined);
             setInviting(false);
             list.reload();
           }}
         />
       )}
+      {link !== undefined && <InvitationLink link={link} onClose={() => setLink(undefined)} />}
     </Page>
   );
 }
@@ -113,7 +117,8 @@ function RequirementCard() {
   );
 }
 
-function Controls({ user, onChanged }: { user: User; onChanged: () => void }) {
+function Controls(props: { user: User; onChanged: () => void; onLink: (link: string) => void }) {
+  const { user, onChanged, onLink } = props;
   const { user: me } = useSession();
   const path = { id: user.id };
   const toggle = useAction(async () => {
@@ -122,7 +127,8 @@ function Controls({ user, onChanged }: { user: User; onChanged: () => void }) {
     onChanged();
   });
   const invite = useAction(async () => {
-    await take(api.POST('/v1/users/{id}/invite', { params: { path } }));
+    const { invitation_link: link } = await take(api.POST('/v1/users/{id}/invite', { params: { path } }));
+    if (link !== null) onLink(link);
   });
   return (
     <>
@@ -147,7 +153,8 @@ function Controls({ user, onChanged }: { user: User; onChanged: () => void }) {
   );
 }
 
-function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }) {
+function Invite(props: { onClose: () => void; onMade: (link: string | null) => void }) {
+  const { onClose, onMade } = props;
   const { program, user } = useSession();
   const [attempt] = useState(newAttempt);
   const [name, setName] = useState('');
@@ -156,8 +163,8 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
   const [scope, setScope] = useState(user.program_id === null ? '' : program.id);
   const { run, busy, error } = useAction(async () => {
     const body = { name, email, role, ...(scope !== '' && { program_id: scope }) };
-    await take(api.POST('/v1/users', { params: { header: attempt }, body }));
-    onMade();
+    const made = await take(api.POST('/v1/users', { params: { header: attempt }, body }));
+    onMade(made.invitation_link);
   });
   const faults = fieldProblems(error);
   const isOnFields = faults.name !== undefined || faults.email !== undefined;

@@ -1,0 +1,202 @@
+import { useState } from 'preact/hooks';
+import { ApiProblem, api, type Schemas, take } from '../data/api.ts';
+import { useAction, useData } from '../data/use-data.ts';
+import { fieldProblems } from '../text/problem-text.ts';
+import { Loading, Problem } from '../ui/basics.tsx';
+import { Check, Form, Select, TextArea, TextField } from '../ui/forms.tsx';
+import { Front } from './sign-in.tsx';
+
+type SignUpPage = Schemas['SignUpPage'];
+
+/** The page on which partners apply for a program; it needs no session. */
+export function Join({ slug }: { slug: string }) {
+  const params = { path: { slug } };
+  const { data, error, reload } = useData(
+    async (signal) => await take(api.GET('/v1/sign-up/{slug}', { params, signal })),
+    [slug],
+  );
+  const [mailedTo, setMailedTo] = useState<string>();
+  if (error instanceof ApiProblem && error.problem.status === 404) {
+    return (
+      <Front title="Applications are closed">
+        <p>This program takes no applications by this page at the moment, or the address is not right.</p>
+      </Front>
+    );
+  }
+  if (mailedTo !== undefined) {
+    return (
+      <Front title="Check your mail">
+        <p>
+          We have sent a link to {mailedTo}. Open it within two days to confirm your address: only then we see
+          your application.
+        </p>
+        <p class="hint">No mail? Look into the spam folder, and whether the address is right.</p>
+      </Front>
+    );
+  }
+  return (
+    <Front title={data ? `Become a partner of ${data.program}` : 'Become a partner'} wide>
+      <Problem error={error} onRetry={reload} />
+      {!data && error === undefined && <Loading />}
+      {data && <Application slug={slug} page={data} onSent={setMailedTo} onStale={reload} />}
+    </Front>
+  );
+}
+
+interface ApplicationProps {
+  readonly slug: string;
+  readonly page: SignUpPage;
+  readonly onSent: (email: string) => void;
+  /** The conditions have changed meanwhile. */
+  readonly onStale: () => void;
+}
+
+function Application({ slug, page, onSent, onStale }: ApplicationProps) {
+  const { questions, conditions } = page;
+  const [fields, setFields] = useState({ name: '', email: '', country: '' });
+  const set = (name: keyof typeof fields) => (value: string) => setFields({ ...fields, [name]: value });
+  const [answers, setAnswers] = useState<Readonly<Record<string, string>>>({});
+  const [accepts, setAccepts] = useState(false);
+  const { run, busy, error } = useAction(async () => {
+    const { name, email, country } = fields;
+    const body = {
+      name,
+      email,
+      ...(country !== '' && { country: country.trim().toUpperCase() }),
+      answers: questions.flatMap(({ label }) => {
+        const answer = answers[label]?.trim() ?? '';
+        return answer === '' ? [] : [{ label, answer }];
+      }),
+      ...(conditions && { conditions_version: conditions.version }),
+    };
+    try {
+      await take(api.POST('/v1/sign-up/{slug}', { params: { path: { slug } }, body }));
+    } catch (problem) {
+      if (fieldProblems(problem).conditions_version !== undefined) {
+        setAccepts(false);
+        onStale();
+      }
+      throw problem;
+    }
+    onSent(email);
+  });
+  const faults = fieldProblems(error);
+  const isOnFields = Object.keys(faults).some((name) => name in fields || /^answers\.\d+/.test(name));
+  return (
+    <Form submit="Apply" busy={busy} error={isOnFields ? undefined : error} onSubmit={() => void run()}>
+      <TextField
+        label="Your name"
+        value={fields.name}
+        onChange={set('name')}
+        autocomplete="name"
+        fault={faults.name}
+        required
+      />
+      <div class="form-row">
+        <TextField
+          label="Your e-mail address"
+          type="email"
+          value={fields.email}
+          onChange={set('email')}
+          autocomplete="email"
+          hint="Gets a link that confirms it."
+          fault={faults.email}
+          required
+        />
+        <TextField
+          label="Country"
+          value={fields.country}
+          onChange={set('country')}
+          autocomplete="country"
+          hint="Two letters, such as DE."
+          max={2}
+          fault={faults.country}
+        />
+      </div>
+      {questions.map((question, i) => (
+        <Answer
+          key={question.label}
+          question={question}
+          value={answers[question.label] ?? ''}
+          onChange={(value) => setAnswers({ ...answers, [question.label]: value })}
+          fault={faults[`answers.${i}`] ?? faults[`answers.${i}.answer`]}
+        />
+      ))}
+      {conditions && (
+        <fieldset class="stack">
+          <legend>Conditions of participation</legend>
+          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
+          <section class="conditions" aria-label="Conditions of participation" tabIndex={0}>
+            {conditions.text}
+          </section>
+          <Check
+            label={`I accept the conditions (version ${conditions.version})`}
+            checked={accepts}
+            onChange={setAccepts}
+            required
+          />
+        </fieldset>
+      )}
+    </Form>
+  );
+}
+
+function Answer(props: {
+  question: Schemas['SignUpQuestion'];
+  value: string;
+  onChange: (value: string) => void;
+  fault: string | undefined;
+}) {
+  const { question, ...rest } = props;
+  const { label, kind, required, choices } = question;
+  switch (kind) {
+    case 'short':
+      return <TextField {...rest} label={label} required={required} />;
+    case 'long':
+      return <TextArea {...rest} label={label} required={required} />;
+    case 'choice':
+      return (
+        <Select
+          {...rest}
+          label={label}
+          choices={[
+            { value: '', text: 'Choose one' },
+            ...choices.map((choice) => ({ value: choice, text: choice })),
+          ]}
+        />
+      );
+  }
+}
+
+/** Target of the mailed link. Readers of mail open links by themselves, so a person confirms by a button. */
+export function ConfirmApplication() {
+  const token = new URLSearchParams(window.location.search).get('token') ?? '';
+  const [program, setProgram] = useState<string>();
+  const { run, busy, error } = useAction(async () => {
+    setProgram((await take(api.POST('/v1/applications/confirm', { body: { token } }))).program);
+  });
+  if (program !== undefined) {
+    return (
+      <Front title="Your address is confirmed">
+        <p>{program} has your application now. You get a mail when it is decided.</p>
+      </Front>
+    );
+  }
+  if (token === '' || fieldProblems(error).token !== undefined) {
+    return (
+      <Front title="This link is no longer valid">
+        <p>
+          It works once, and for two days. If you have confirmed your address with it already, there is
+          nothing to do; otherwise apply again.
+        </p>
+      </Front>
+    );
+  }
+  return (
+    <Front title="Confirm your application">
+      <Form submit="Confirm my address" busy={busy} error={error} onSubmit={() => void run()}>
+        <p>One step is left: with it the program sees your application.</p>
+      </Form>
+    </Front>
+  );
+}
