@@ -76,7 +76,8 @@ export function OverviewPage() {
       <Problem error={error} onRetry={reload} />
       {data ? (
         <>
-          {data.setup?.complete === false ? <SetupList setup={data.setup} /> : <Waiting {...data} />}
+          {data.setup?.complete === false && <SetupList setup={data.setup} />}
+          <Waiting {...data} isSetUp={data.setup?.complete !== false} />
           <Figures trend={data.trend} />
           <Course trend={data.trend} />
         </>
@@ -87,13 +88,14 @@ export function OverviewPage() {
   );
 }
 
-/** Open tasks of the operator. */
+/** Open tasks of the operator; that there are none is said of a program that is set up. */
 function Waiting(props: {
   reviews: number;
   pending: number;
   unknown: number;
   applications: number;
   questions: number;
+  isSetUp: boolean;
 }) {
   const parts = [
     { count: props.reviews, to: '/reviews', one: 'conversion to review', many: 'conversions to review' },
@@ -112,6 +114,7 @@ function Waiting(props: {
       many: 'payouts with unknown outcome',
     },
   ].filter(({ count }) => count > 0);
+  if (parts.length === 0 && !props.isSetUp) return null;
   if (parts.length === 0) return <p class="notice good">No open tasks.</p>;
   return (
     <div class="notice warn">

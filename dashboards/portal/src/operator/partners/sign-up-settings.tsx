@@ -14,7 +14,25 @@ const KINDS = [
   { value: 'long', text: 'Long text' },
   { value: 'choice', text: 'Choice' },
 ];
-const NEW_QUESTION: Question = { label: '', kind: 'short', required: true, choices: [] };
+
+/** A question as it is typed: its choices are one text, and its number outlasts the questions before it. */
+interface Draft extends Omit<Question, 'choices'> {
+  readonly number: number;
+  readonly choices: string;
+}
+
+function draftsOf(questions: readonly Question[]): Draft[] {
+  return questions.map((question, number) => ({
+    ...question,
+    number,
+    choices: question.choices.join(', '),
+  }));
+}
+
+function bodyOf({ label, kind, required, choices }: Draft): Question {
+  const chosen = choices.split(',').flatMap((one) => one.trim() || []);
+  return { label, kind, required, choices: kind === 'choice' ? chosen : [] };
+}
 
 /** The page on which partners apply: its address, what it asks, and the conditions of participation. */
 export function SignUpSettingsPage() {
@@ -42,16 +60,13 @@ function Editor({ settings, etag, onSaved }: { settings: Settings; etag: string;
   const { program } = useSession();
   const [open, setOpen] = useState(settings.open);
   const [slug, setSlug] = useState(settings.slug ?? slugOf(program.name));
-  const [questions, setQuestions] = useState<readonly Question[]>(settings.questions);
+  const [questions, setQuestions] = useState<readonly Draft[]>(draftsOf(settings.questions));
   const [conditions, setConditions] = useState(settings.conditions?.text ?? '');
   const { run, busy, error } = useAction(async () => {
     const body = {
       open,
       slug,
-      questions: questions.map((question) => ({
-        ...question,
-        choices: question.kind === 'choice' ? question.choices : [],
-      })),
+      questions: questions.map(bodyOf),
       conditions: conditions.trim() === '' ? null : conditions,
     };
     const params = { path: { id: program.id }, header: { 'if-match': etag } };
@@ -60,8 +75,12 @@ function Editor({ settings, etag, onSaved }: { settings: Settings; etag: string;
   });
   const faults = fieldProblems(error);
   const isOnFields = Object.keys(faults).some((name) => /^(slug|conditions|questions\.)/.test(name));
-  const change = (place: number, changes: Partial<Question>) =>
-    setQuestions(questions.map((one, i) => (i === place ? { ...one, ...changes } : one)));
+  const change = (number: number, changes: Partial<Draft>) =>
+    setQuestions(questions.map((one) => (one.number === number ? { ...one, ...changes } : one)));
+  const add = () => {
+    const number = Math.max(-1, ...questions.map((one) => one.number)) + 1;
+    setQuestions([...questions, { number, label: '', kind: 'short', required: true, choices: '' }]);
+  };
   return (
     <Form submit="Save" busy={busy} error={isOnFields ? undefined : error} onSubmit={() => void run()}>
       <Card title="Page" note={settings.open ? 'It takes applications.' : 'It is off: no one can apply.'}>
@@ -82,16 +101,16 @@ function Editor({ settings, etag, onSaved }: { settings: Settings; etag: string;
         <div class="stack">
           {questions.map((question, place) => (
             <QuestionFields
-              key={place}
+              key={question.number}
               place={place}
               question={question}
               faults={faults}
-              onChange={(changes) => change(place, changes)}
-              onRemove={() => setQuestions(questions.filter((_, i) => i !== place))}
+              onChange={(changes) => change(question.number, changes)}
+              onRemove={() => setQuestions(questions.filter((one) => one !== question))}
             />
           ))}
           <div class="form-end">
-            <Button onClick={() => setQuestions([...questions, NEW_QUESTION])}>Add a question</Button>
+            <Button onClick={add}>Add a question</Button>
           </div>
         </div>
       </Card>
@@ -118,9 +137,9 @@ function Editor({ settings, etag, onSaved }: { settings: Settings; etag: string;
 
 function QuestionFields(props: {
   place: number;
-  question: Question;
+  question: Draft;
   faults: Readonly<Record<string, string>>;
-  onChange: (changes: Partial<Question>) => void;
+  onChange: (changes: Partial<Draft>) => void;
   onRemove: () => void;
 }) {
   const { place, question, faults, onChange, onRemove } = props;
@@ -147,8 +166,8 @@ function QuestionFields(props: {
       {question.kind === 'choice' && (
         <TextField
           label="Choices"
-          value={question.choices.join(', ')}
-          onChange={(text) => onChange({ choices: text.split(',').flatMap((one) => one.trim() || []) })}
+          value={question.choices}
+          onChange={(choices) => onChange({ choices })}
           fault={fault('choices')}
           hint="With commas between."
           required

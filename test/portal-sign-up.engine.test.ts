@@ -1,0 +1,223 @@
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { enter, goTo, launchChromium, look, openPortal, signIn, watchConsole } from './support/browser.ts';
+import { waitFor } from './support/engines.ts';
+import { startPlatform, type TestPlatform } from './support/platform.ts';
+import { findChromium } from './support/programs.ts';
+
+const chromium = findChromium();
+const PASSWORD = 'several uncommon words';
+const EMAIL = 'nora@example.com';
+/** Stored as it is written, and harmless when it is shown. */
+const NAME = 'Nora <img src=x onerror=alert(1)>';
+
+describe.skipIf(chromium === undefined)('from the sign-up page to an answered question, in a browser', () => {
+  let platform: TestPlatform;
+  let browser: Browser;
+  beforeAll(async () => {
+    platform = await startPlatform();
+    browser = await launchChromium(chromium ?? '');
+  }, 90_000);
+  afterAll(async () => {
+    await browser?.close();
+    await platform?.stop();
+  });
+
+  async function call(method: string, path: string, body?: object): Promise<Record<string, unknown>> {
+    const answer = await fetch(`${platform.apiUrl}${path}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${platform.demo.keys.operator}`,
+        ...(body && { 'content-type': 'application/json' }),
+      },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    expect([path, answer.status < 300, text]).toEqual([path, true, text]);
+    return JSON.parse(text) as Record<string, unknown>;
+  }
+
+  /** What the mails in the log lead to. */
+  async function linkInLog(pattern: RegExp): Promise<string> {
+    const find = () => [...platform.output().matchAll(pattern)].at(-1)?.[0];
+    await waitFor(() => find() !== undefined, { deadlineMs: 15_000, what: `a mail with ${pattern}` });
+    return find() ?? '';
+  }
+
+  /** Opens the sign-up page of the program. */
+  async function openSignUp(operator: Page): Promise<string> {
+    await goTo(operator, 'Sign-up page');
+    await operator.getByLabel('Address').fill('Demo Shop');
+    await operator.getByLabel('Take applications').check();
+    await operator.getByRole('button', { name: 'Add a question' }).click();
+    const added = operator.getByRole('group', { name: 'Question 3' });
+    await added.getByLabel('Question', { exact: true }).fill('Your main channel');
+    await added.getByLabel('Answer', { exact: true }).selectOption('choice');
+    await added.getByLabel('Choices').pressSequentially('Blog, Newsletter, Video');
+    await operator.getByLabel('Text').fill('No brand bidding.\nNo unsolicited mails.');
+    await operator.getByRole('button', { name: 'Save' }).click();
+    await operator.locator('.fault', { hasText: 'lower-case letters' }).waitFor();
+    await operator.getByLabel('Address').fill('demo-shop');
+    await operator.getByRole('button', { name: 'Save' }).click();
+    await operator.getByText('It takes applications.').waitFor();
+    await operator.getByText('Version 1. Another text is a new version').waitFor();
+    await look(operator, 'sign-up-settings');
+    return String(await operator.locator('.copy-text code').textContent());
+  }
+
+  async function apply(url: string): Promise<Page> {
+    const context = await browser.newContext();
+    const applicant = await context.newPage();
+    applicant.setDefaultTimeout(15_000);
+    await applicant.goto(url);
+    await applicant.getByRole('heading', { name: 'Become a partner of Demo shop' }).waitFor();
+    await applicant.getByLabel('Your name').fill(NAME);
+    await applicant.getByLabel('Your e-mail address').fill(EMAIL);
+    await applicant.getByLabel('Country').fill('de');
+    await applicant.getByLabel('Your website or channel').fill('https://nora.example');
+    await applicant.getByLabel('How will you promote us?').fill('Reviews.\nA newsletter.');
+    await applicant.getByLabel('I accept the conditions (version 1)').check();
+    await applicant.getByRole('button', { name: 'Apply' }).click();
+    // What was not chosen is named beside its field.
+    await applicant.locator('.at-fault', { hasText: 'Your main channel' }).waitFor();
+    await look(applicant, 'join');
+    await applicant.getByLabel('Your main channel').selectOption('Blog');
+    await applicant.getByRole('button', { name: 'Apply' }).click();
+    await applicant.getByRole('heading', { name: 'Check your mail' }).waitFor();
+    await look(applicant, 'join-sent');
+    await applicant.goto(await linkInLog(/http\S+\/portal\/confirm\?token=[\w-]{43}/g));
+    await look(applicant, 'join-confirm');
+    await applicant.getByRole('button', { name: 'Confirm my address' }).click();
+    await applicant.getByRole('heading', { name: 'Your address is confirmed' }).waitFor();
+    await applicant.reload();
+    await applicant.getByRole('button', { name: 'Confirm my address' }).click();
+    await applicant.getByRole('heading', { name: 'This link is no longer valid' }).waitFor();
+    return applicant;
+  }
+
+  /** Approves the application; the link of the new login, as the portal shows it. */
+  async function approve(operator: Page): Promise<string> {
+    await goTo(operator, 'Overview');
+    await operator.getByRole('link', { name: '1 application' }).click();
+    await look(operator, 'applications');
+    await operator.getByRole('button', { name: 'Open the application of Nora' }).click();
+    await operator.getByText('https://nora.example').last().waitFor();
+    await look(operator, 'application');
+    await operator.getByLabel('Note').fill('Glad to have you.');
+    await operator.getByRole('button', { name: 'Approve', exact: true }).click();
+    await operator.getByRole('heading', { name: 'Pass the link on' }).waitFor();
+    await look(operator, 'application-link');
+    const link = String(await operator.locator('dialog .copy-text code').textContent());
+    await operator.getByRole('button', { name: 'Close' }).click();
+    // Uncut, as long as the name before it is.
+    expect(await linkInLog(/http\S+\/set-password\?token=[\w.-]+/g)).toBe(link);
+    return link;
+  }
+
+  async function signInFirst(applicant: Page, link: string): Promise<void> {
+    await applicant.goto(link);
+    await applicant.getByLabel('New password').fill(PASSWORD);
+    await applicant.getByRole('button', { name: 'Set the password' }).click();
+    await applicant.getByRole('link', { name: 'Sign in' }).click();
+    await enter(applicant, { email: EMAIL, password: PASSWORD });
+    await applicant.getByRole('heading', { name: `Hello, ${NAME}` }).waitFor();
+  }
+
+  /** An order that a code of the new partner credits. */
+  async function creditedOrder(orderId: string): Promise<void> {
+    const { data } = await call('GET', '/v1/affiliates?limit=1000');
+    const [partner] = (data as { id: string; email: string }[]).filter(({ email }) => email === EMAIL);
+    const program_id = `prg_${platform.demo.program.id}`;
+    await call('POST', '/v1/coupons', { affiliate_id: partner?.id, code: 'NORA10' });
+    await call('POST', '/v1/orders', {
+      program_id,
+      order_id: orderId,
+      amount: '80.00',
+      currency: 'EUR',
+      coupons: ['NORA10'],
+    });
+    await expect
+      .poll(async () => (await call('GET', `/v1/conversions?order_id=${orderId}`)).data, { timeout: 20_000 })
+      .toMatchObject([{ state: 'attributed', affiliate_id: partner?.id }]);
+  }
+
+  async function cancel(operator: Page, orderId: string): Promise<void> {
+    await goTo(operator, 'Conversions');
+    await operator.getByLabel('Order', { exact: true }).fill(orderId);
+    await operator.getByRole('button', { name: `Open order ${orderId}` }).click();
+    await operator.getByRole('button', { name: 'Cancel the order' }).click();
+    await operator.getByLabel('Reason').fill('for us alone');
+    await operator.getByLabel('Said to the partner').selectOption('returned');
+    await operator.getByLabel('In your words').fill('All of it, on the first day.');
+    await look(operator, 'order-cancel');
+    await operator.getByRole('button', { name: 'Cancel the order' }).click();
+    await operator.getByRole('button', { name: 'Confirm: cancel the order' }).click();
+    await operator.getByText('The shop cancelled the order.').first().waitFor();
+    await operator.getByRole('button', { name: 'Close' }).click();
+  }
+
+  test('a partner joins, reads why an order was cancelled, asks, and is answered', {
+    timeout: 150_000,
+  }, async () => {
+    const operator = await signIn(browser, platform, 'operator');
+    const errors = watchConsole(operator);
+    const partner = await apply(await openSignUp(operator));
+    await signInFirst(partner, await approve(operator));
+
+    const orderId = 'order-of-nora';
+    await creditedOrder(orderId);
+    await cancel(operator, orderId);
+    // The mail leads to the order.
+    await partner.goto(await linkInLog(/http\S+\/portal\/conversions\?order=cnv_\d+/g));
+    const dialog = partner.getByRole('dialog');
+    await dialog.getByText('The customer returned the goods. All of it, on the first day.').waitFor();
+    expect(await partner.getByText('for us alone').count()).toBe(0);
+    await dialog.getByLabel('Your question').fill('Which goods?\n<script>alert(1)</script>');
+    await dialog.getByRole('button', { name: 'Ask' }).click();
+    await dialog.getByText('<script>alert(1)</script>').waitFor();
+    await look(partner, 'question-asked');
+
+    await goTo(operator, 'Overview');
+    await operator.getByRole('link', { name: '1 question of a partner' }).click();
+    await look(operator, 'questions');
+    await operator.getByRole('button', { name: `Answer about order ${orderId}` }).click();
+    await operator.getByLabel('Your answer').fill('The blue shoes.');
+    await look(operator, 'question-thread');
+    await operator.getByRole('button', { name: 'Answer', exact: true }).last().click();
+    await operator.getByRole('dialog').getByText('The blue shoes.').waitFor();
+    await operator.getByRole('button', { name: 'Close' }).click();
+    await operator.getByText('No open questions').waitFor();
+
+    await partner.reload();
+    await partner.getByRole('button', { name: `Details of order ${orderId}` }).click();
+    await partner.getByRole('dialog').getByText('The blue shoes.').waitFor();
+    expect(errors.filter((text) => !text.includes('422'))).toEqual([]);
+  });
+
+  test('an operator puts a mail in other words, and back', { timeout: 60_000 }, async () => {
+    const operator = await signIn(browser, platform, 'operator');
+    await goTo(operator, 'Mails');
+    await look(operator, 'mails');
+    await operator.getByRole('button', { name: 'Edit Order reason' }).click();
+    const dialog = operator.getByRole('dialog');
+    await dialog.getByLabel('Text').fill('Hallo {nmae}');
+    await dialog.getByRole('button', { name: 'Preview' }).click();
+    await dialog.locator('.fault', { hasText: '{nmae} is unknown' }).waitFor();
+    await dialog.getByLabel('Text').fill('Hallo {name},\n\n{reason}');
+    await dialog.getByRole('button', { name: 'Preview' }).click();
+    await dialog.getByText('Hallo Ann Example,').waitFor();
+    await look(operator, 'mail-template');
+    await dialog.getByRole('button', { name: 'Save' }).click();
+    await operator.getByText('your own').waitFor();
+    await operator.getByRole('button', { name: 'Edit Order reason' }).click();
+    await dialog.getByRole('button', { name: 'Back to the default' }).click();
+    await operator.getByText('your own').waitFor({ state: 'detached' });
+  });
+
+  test('a page that is closed says so', async () => {
+    const visitor = await openPortal(browser, platform);
+    await visitor.goto(`${platform.apiUrl}/portal/join/no-such-page`);
+    await visitor.getByRole('heading', { name: 'Applications are closed' }).waitFor();
+    await look(visitor, 'join-closed');
+  });
+});
