@@ -85,6 +85,16 @@ test('a mail arrives unchanged, from the configured sender, with the configured 
   expect(lines).toEqual([]);
 });
 
+test('the name of a program stands before the address of the platform, and writes no header', async () => {
+  const { url, received } = await startServer();
+  const { mailer } = mailerTo(url('right'));
+  await mailer.send({ ...MAIL, senderName: 'Shop, "partners" <eve@example.com>\r\nX-Evil: 1' });
+  expect(received).toMatchObject([{ from: 'no-reply@example.com' }]);
+  const [head = ''] = (received[0]?.text ?? '').split('\r\n\r\n', 1);
+  expect(head).toMatch(/^From: .*<no-reply@example\.com>$/m);
+  expect(head).not.toMatch(/^X-Evil:/m);
+});
+
 test('an address cannot write a header or add a reader', async () => {
   const { url, received } = await startServer();
   const { mailer } = mailerTo(url('right'));

@@ -37,3 +37,9 @@ test('cuts long values', () => {
   const line = JSON.stringify({ level: 30, time: at, msg: 'x', value: 'y'.repeat(500) });
   expect(renderLogLine('api', line).length).toBeLessThan(260);
 });
+
+test('leaves a mail that is logged whole: its link is at its end', () => {
+  const text = `Hello ${'y'.repeat(200)},\n\nopen https://portal.example/set-password?token=${'x'.repeat(80)} to sign in.`;
+  const line = JSON.stringify({ level: 40, time: at, msg: 'x', to: 'ann@example.com', subject: 's', text });
+  expect(renderLogLine('api', line)).toContain(`token=${'x'.repeat(80)} to sign in.`);
+});
