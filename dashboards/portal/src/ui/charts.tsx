@@ -2,6 +2,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { formatDay, formatShortDay } from '../text/format.ts';
+import { t } from '../text/t.ts';
 
 /** Charts: uPlot for time axes, plain SVG for small trends. */
 
@@ -100,7 +101,7 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
         : []),
     ],
     series: [
-      { label: 'Day', value: (_plot, at) => (at === null ? '–' : formatDay(at * 1_000)) },
+      { label: t('charts.day'), value: (_plot, at) => (at === null ? '–' : formatDay(at * 1_000)) },
       ...series.map((one) => ({
         label: one.label,
         scale: one.side ?? 'left',

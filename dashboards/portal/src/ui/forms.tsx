@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
+import { t } from '../text/t.ts';
 import { Button, Problem } from './basics.tsx';
 
 /** Fields with labels, hints and faults; forms with errors; dialogs. */
@@ -182,7 +183,7 @@ export function Form(props: {
         </Button>
         {props.onCancel && (
           <Button kind="quiet" onClick={props.onCancel}>
-            Cancel
+            {t('forms.cancel')}
           </Button>
         )}
       </div>
@@ -201,7 +202,7 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
     <dialog ref={dialog} aria-labelledby={id} onClose={props.onClose}>
       <div class="dialog-head">
         <h2 id={id}>{props.title}</h2>
-        <Button kind="quiet" label="Close" onClick={() => dialog.current?.close()}>
+        <Button kind="quiet" label={t('forms.close')} onClick={() => dialog.current?.close()}>
           ✕
         </Button>
       </div>

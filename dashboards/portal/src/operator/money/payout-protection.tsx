@@ -3,6 +3,7 @@ import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeVersion } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Card, Loading, Problem } from '../../ui/basics.tsx';
 import { Check, Form, TextField } from '../../ui/forms.tsx';
 
@@ -16,7 +17,7 @@ export function PayoutProtection({ onSaved }: { onSaved: () => void }) {
   );
   if (user.role !== 'operator') return null;
   return (
-    <Card title="Protection" note="Changes are in the audit log. To relax one, confirm your password.">
+    <Card title={t('payoutProtection.protection')} note={t('payoutProtection.changes_are_in_the_audit')}>
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && (
@@ -45,9 +46,9 @@ function ProtectionForm(props: { data: Schemas['Program']; etag: string; onSaved
   });
   const fault = fieldProblems(error).payout_method_hold_days;
   return (
-    <Form submit="Save" busy={busy} error={fault ? undefined : error} onSubmit={() => void run()}>
+    <Form submit={t('common.save')} busy={busy} error={fault ? undefined : error} onSubmit={() => void run()}>
       <TextField
-        label="Days without payouts after a partner’s payout method was changed"
+        label={t('payoutProtection.days_without_payouts_after_a')}
         type="number"
         inputMode="numeric"
         value={days}
@@ -55,7 +56,11 @@ function ProtectionForm(props: { data: Schemas['Program']; etag: string; onSaved
         fault={fault}
         required
       />
-      <Check label="A second person approves each run" checked={approval} onChange={setApproval} />
+      <Check
+        label={t('payoutProtection.a_second_person_approves_each')}
+        checked={approval}
+        onChange={setApproval}
+      />
     </Form>
   );
 }

@@ -1,5 +1,6 @@
 import type { Schemas } from '../../data/api.ts';
 import { bpsOf, formatBps, formatMoney, percentOf, words } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
 
 /** The fields of terms as text: an empty one is not named, so that its value comes from wider terms. */
 
@@ -25,7 +26,7 @@ const field = <Name extends keyof Inherited>(
   },
 ): Field => how;
 
-const days = { type: String, read: Number, show: (value: number) => `${value} days` };
+const days = { type: String, read: Number, show: (count: number) => t('common.days', { count }) };
 const word = <Word extends string>() => ({
   type: (value: Word): string => value,
   read: (text: string) => text as Word,
@@ -73,7 +74,7 @@ const FIELDS = {
   fixed_within_order: field('fixed_within_order', {
     type: String,
     read: (text) => text === 'true',
-    show: (value) => (value ? 'at most the order' : 'whole'),
+    show: (value) => (value ? t('termsFields.at_most_the_order') : t('termsFields.whole')),
   }),
   tiers: field(
     'tiers',
@@ -85,7 +86,8 @@ const FIELDS = {
           const [, amount = '', percent = ''] = TIER_LINE.exec(line) ?? [];
           return { from: { amount, currency }, rate_bps: bpsOf(percent) };
         },
-        show: ({ from, rate_bps }) => `${formatBps(rate_bps)} from ${formatMoney(from)}`,
+        show: ({ from, rate_bps }) =>
+          t('common.rate_from', { rate: formatBps(rate_bps), amount: formatMoney(from) }),
       },
       /\n/,
     ),
@@ -94,7 +96,8 @@ const FIELDS = {
   recurring_months: field('recurring_months', {
     type: String,
     read: Number,
-    show: (months) => (months === 0 ? 'first order only' : `${months} months`),
+    show: (months) =>
+      months === 0 ? t('termsFields.first_order_only') : t('termsFields.months', { count: months }),
   }),
   item_rates: field(
     'item_rates',
@@ -107,7 +110,7 @@ const FIELDS = {
           const [, mark = 'sku', name = '', percent = ''] = ITEM_LINE.exec(line) ?? [];
           return { [mark.toLowerCase()]: name, rate_bps: bpsOf(percent) };
         },
-        show: (rate) => `${formatBps(rate.rate_bps)} for ${markOf(rate)}`,
+        show: (rate) => t('common.rate_for', { rate: formatBps(rate.rate_bps), item: markOf(rate) }),
       },
       /\n/,
     ),
@@ -162,11 +165,11 @@ export function listFault(name: FieldName, text: string): string | undefined {
   if (isNone(text)) return undefined;
   const only = text.trim();
   if (name === 'level_rates_bps' && /^\d+,\d+$/.test(only)) {
-    return `Has two readings: write ${only.replace(',', '.')} or ${only.replace(',', '; ')}`;
+    return t('common.two_readings', { first: only.replace(',', '.'), second: only.replace(',', '; ') });
   }
   const form = LINES[name];
   const line = form && text.split('\n').find((one) => one.trim() !== '' && !form.test(one));
-  return line && `Not a rate: ${line.trim()}`;
+  return line && t('termsFields.not_a_rate', { line: line.trim() });
 }
 
 function isNone(text: string): boolean {
