@@ -2,6 +2,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { Schemas } from '../data/api.ts';
 import { TIME_ZONE } from '../text/format.ts';
+import { chooseLanguage, LANGUAGE, LANGUAGES, languageName } from '../text/language.ts';
 import { t } from '../text/t.ts';
 import { Select } from '../ui/forms.tsx';
 import { CompleteTo, FreshnessProvider, useLiveFreshness } from '../ui/freshness.tsx';
@@ -90,6 +91,14 @@ export function Shell(props: {
                   <span class="muted small">{programs.length > 1 ? user.role : program.name}</span>
                 </div>
               </div>
+              {LANGUAGES.length > 1 && (
+                <Select
+                  label={t('shell.language')}
+                  value={LANGUAGE}
+                  onChange={chooseLanguage}
+                  choices={LANGUAGES.map((value) => ({ value, text: languageName(value) }))}
+                />
+              )}
               <div class="who-actions">
                 <button type="button" class="quiet" onClick={props.onTheme}>
                   {theme === 'dark' ? t('shell.light_theme') : t('shell.dark_theme')}

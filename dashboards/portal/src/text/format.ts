@@ -155,7 +155,7 @@ export function originText(origin: string | undefined): string {
 
 /** The name of a code, such as `partially_refunded`; one that has none, such as a program's own event, as people write it. */
 export function words(name: string): string {
-  const known = nameOf(name);
+  const known = nameOf(name.replaceAll(' ', '_'));
   if (known !== undefined) return known;
   const text = name.replaceAll('_', ' ');
   return text.charAt(0).toUpperCase() + text.slice(1);

@@ -26,6 +26,10 @@ const STATES = [
   'partially_refunded',
   'refunded',
 ] as const;
+const STATE_CHOICES = [
+  { value: '', text: t('conversions.all_statuses') },
+  ...STATES.map((value) => ({ value, text: words(value) })),
+];
 const FIELDS = {
   order_id: t('common.order'),
   click_id: t('conversions.click_id'),
@@ -59,15 +63,7 @@ export function ConversionsPage() {
     <Page title={t('common.conversions')} lead={t('conversions.every_recorded_order_with_its')}>
       <Card>
         <div class="filters above">
-          <Select
-            label={t('common.status')}
-            value={state}
-            onChange={setState}
-            choices={[
-              { value: '', text: t('conversions.all_statuses') },
-              ...STATES.map((value) => ({ value, text: words(value) })),
-            ]}
-          />
+          <Select label={t('common.status')} value={state} onChange={setState} choices={STATE_CHOICES} />
           <Select
             label={t('conversions.search_in')}
             value={field}

@@ -42,7 +42,7 @@ export function SetupList({ setup }: { setup: Setup }) {
               }
             />
             <span>
-              {step.text} {!step.done && <Place of={PLACES[step.name]} />}
+              {t(`step.${step.name}`)} {!step.done && <Place of={PLACES[step.name]} />}
             </span>
           </li>
         ))}

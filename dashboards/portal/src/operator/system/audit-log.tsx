@@ -102,7 +102,10 @@ function Change({ entry, onClose }: { entry: Schemas['AuditEntry']; onClose: () 
   const after = membersOf(entry.after);
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
   return (
-    <Dialog title={`${entry.action} of ${entry.subject}`} onClose={onClose}>
+    <Dialog
+      title={t('auditLog.action_of_subject', { action: entry.action, subject: entry.subject })}
+      onClose={onClose}
+    >
       <Table
         label={t('auditLog.changes')}
         rows={names}

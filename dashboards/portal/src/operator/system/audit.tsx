@@ -54,7 +54,8 @@ function Conclusion({ ok }: { ok: boolean | null }) {
 }
 
 function PromiseCard({ promise }: { promise: AuditedPromise }) {
-  const { title, ok, audited_at, checks } = promise;
+  const { ok, audited_at, checks } = promise;
+  const title = t(`promise.${promise.promise}`);
   const tone = ok === null ? 'pending' : ok ? 'done' : 'failed';
   return (
     <Card

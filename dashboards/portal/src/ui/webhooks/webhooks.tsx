@@ -227,7 +227,7 @@ function NewWebhook({ onClose, onMade }: { onClose: () => void; onMade: (secret:
           {offered.map((event) => (
             <Check
               key={event}
-              label={words(event.replace('.', ' '))}
+              label={words(event.replace('.', '_'))}
               checked={events.includes(event)}
               onChange={(checked) =>
                 setEvents(checked ? [...events, event] : events.filter((other) => other !== event))
