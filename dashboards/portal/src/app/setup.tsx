@@ -5,6 +5,7 @@ import { bpsOf } from '../text/format.ts';
 import { fieldProblems } from '../text/problem-text.ts';
 import { t } from '../text/t.ts';
 import { Form, TextField } from '../ui/forms.tsx';
+import { NumberField } from '../ui/number-field.tsx';
 import { href } from './router.tsx';
 import { markSignedIn } from './session-mark.ts';
 import { Front } from './sign-in.tsx';
@@ -139,35 +140,34 @@ function ProgramFields({ fields, set, faults }: FieldProps) {
           fault={faults['program.currency']}
           required
         />
-        <TextField
+        <NumberField
           label={t('setup.commission')}
-          inputMode="decimal"
           value={fields.rate}
           onChange={set('rate')}
           fault={faults['terms.rate_bps']}
           required
         />
-        <TextField
+        <NumberField
           label={t('setup.click_window_days')}
           hint={t('setup.from_the_click_to_the')}
-          inputMode="numeric"
+          whole
           value={fields.window}
           onChange={set('window')}
           fault={faults['terms.cookie_days']}
           required
         />
-        <TextField
+        <NumberField
           label={t('common.hold_days')}
           hint={t('setup.for_refunds_before_it_is')}
-          inputMode="numeric"
+          whole
           value={fields.hold}
           onChange={set('hold')}
           fault={faults['terms.hold_days']}
           required
         />
-        <TextField
+        <NumberField
           label={t('setup.minimum_payout')}
-          inputMode="decimal"
+          currency={fields.currency}
           value={fields.minimum}
           onChange={set('minimum')}
           fault={faults['terms.payout_min']}

@@ -65,9 +65,9 @@ export function formatShare(value: number | undefined): string {
   return value === undefined ? '–' : share.format(value);
 }
 
-/** "7.125" or "7,125" percent as 712.5 basis points, exactly: the text is scaled, no float is. NaN for what is no number. */
+/** "7.125" percent as 712.5 basis points, exactly: the text is scaled, no float is. NaN for what is no plain decimal. */
 export function bpsOf(percent: string): number {
-  return Number(`${percent.trim().replace(',', '.')}e2`);
+  return Number(`${percent}e2`);
 }
 
 /** The reverse of {@link bpsOf}: four decimals of a percent at most, without what a float adds. */

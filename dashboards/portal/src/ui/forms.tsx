@@ -48,6 +48,8 @@ export function TextField(
     placeholder?: string;
     inputMode?: 'decimal' | 'numeric';
     max?: number;
+    /** Why the form is not sent with this text. */
+    validity?: string | undefined;
   },
 ) {
   return (
@@ -63,6 +65,7 @@ export function TextField(
           placeholder={props.placeholder}
           inputMode={props.inputMode}
           maxLength={props.max}
+          ref={(input) => input?.setCustomValidity(props.validity ?? '')}
           aria-describedby={describedBy}
           aria-invalid={props.fault ? 'true' : undefined}
           onInput={(event) => props.onChange(event.currentTarget.value)}

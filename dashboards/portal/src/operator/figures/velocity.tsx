@@ -6,8 +6,9 @@ import { formatCount, ZONE_NAME } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Bar } from '../../ui/charts.tsx';
-import { Dialog, Segments, Select, TextField } from '../../ui/forms.tsx';
+import { Dialog, Segments, Select } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import { Table } from '../../ui/table.tsx';
 import { SharedAddresses } from './shared-addresses.tsx';
 
@@ -47,12 +48,7 @@ export function VelocityPage() {
         <div class="filters">
           <Segments label={t('common.by')} value={key} onChange={setKey} choices={KEYS} />
           <Select label={t('common.within')} value={minutes} onChange={setMinutes} choices={WINDOWS} />
-          <TextField
-            label={t('velocity.more_clicks_than')}
-            inputMode="numeric"
-            value={clicks}
-            onChange={setClicks}
-          />
+          <NumberField label={t('velocity.more_clicks_than')} whole value={clicks} onChange={setClicks} />
         </div>
       </Card>
       <Card title={t('velocity.highest_click_rates')}>

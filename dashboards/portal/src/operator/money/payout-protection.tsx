@@ -5,7 +5,8 @@ import { useAction, useData } from '../../data/use-data.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
 import { Card, Loading, Problem } from '../../ui/basics.tsx';
-import { Check, Form, TextField } from '../../ui/forms.tsx';
+import { Check, Form } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 
 /** What stands between the program's money and one person who would move it alone. */
 export function PayoutProtection({ onSaved }: { onSaved: () => void }) {
@@ -47,10 +48,9 @@ function ProtectionForm(props: { data: Schemas['Program']; etag: string; onSaved
   const fault = fieldProblems(error).payout_method_hold_days;
   return (
     <Form submit={t('common.save')} busy={busy} error={fault ? undefined : error} onSubmit={() => void run()}>
-      <TextField
+      <NumberField
         label={t('payoutProtection.days_without_payouts_after_a')}
-        type="number"
-        inputMode="numeric"
+        whole
         value={days}
         onChange={setDays}
         fault={fault}

@@ -6,7 +6,8 @@ import { useAction, useData } from '../../data/use-data.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
 import { Card, Loading, Problem } from '../../ui/basics.tsx';
-import { Check, Form, TextField } from '../../ui/forms.tsx';
+import { Check, Form } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 
 /** Who runs the program, what it asks of tax data, and which tax its statements show. */
 export function TaxSettings({ onSaved }: { onSaved: () => void }) {
@@ -76,10 +77,9 @@ function SettingsForm(props: { data: Schemas['ProgramTaxData']; etag: string; on
         onChange={setSelfBilling}
       />
       {selfBilling && (
-        <TextField
+        <NumberField
           label={t('taxSettings.vat')}
           hint={t('taxSettings.within_what_is_paid_for')}
-          inputMode="decimal"
           value={rate}
           onChange={setRate}
           fault={byLastName(faults).vat_rate}

@@ -3,6 +3,7 @@ import { api, type Money, type Schemas, take } from '../../data/api.ts';
 import { formatMoney } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
 import { Check, Segments, Select, TextField } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import { type ActProps, addTo, moneyEffect, OrderAct } from './order-act.tsx';
 
 /** Forms for what happens to an order: another amount, refunds and their end, cancellation. */
@@ -32,9 +33,9 @@ export function ChangeAmount({ conversion, amounts, ...rest }: ActProps) {
       }}
     >
       {(faults) => (
-        <TextField
+        <NumberField
           label={t('orderChanges.the_order_comes_to_currency', { currency: total.currency })}
-          inputMode="decimal"
+          currency={total.currency}
           value={amount}
           onChange={setAmount}
           fault={faults.amount ?? faults.currency}
@@ -108,9 +109,9 @@ export function RefundOrder({ conversion, amounts, ...rest }: ActProps) {
           )}
           <div class="form-row">
             {part === 'amount' && (
-              <TextField
+              <NumberField
                 label={t('orderChanges.refunded_amount_currency', { currency: left.currency })}
-                inputMode="decimal"
+                currency={left.currency}
                 value={amount}
                 onChange={setAmount}
                 fault={faults.amount}
@@ -184,9 +185,9 @@ function ItemChoice(props: {
               onChange={(checked) => change(item, checked ? rest.amount : undefined)}
             />
             {typed !== undefined && (
-              <TextField
+              <NumberField
                 label={t('orderChanges.refunded_of_name_currency', { name, currency: rest.currency })}
-                inputMode="decimal"
+                currency={rest.currency}
                 value={typed}
                 onChange={(value) => change(item, value)}
                 required

@@ -6,6 +6,7 @@ import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
 import { Button, Problem } from '../../ui/basics.tsx';
 import { Form, Select, TextField } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 
 interface Props {
   readonly affiliate: Schemas['Affiliate'];
@@ -77,11 +78,11 @@ function Adjustment({ affiliate, onChanged }: Props) {
           { value: 'deduction', text: t('affiliateActs.deduction') },
         ]}
       />
-      <TextField
+      <NumberField
         label={t('affiliateActs.amount_in_currency', { currency: program.currency })}
         value={fields.amount}
         onChange={set('amount')}
-        inputMode="decimal"
+        currency={program.currency}
         fault={faults.amount}
         required
       />

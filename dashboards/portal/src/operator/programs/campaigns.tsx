@@ -11,6 +11,7 @@ import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 
@@ -169,16 +170,16 @@ function CampaignFields(props: {
         />
       )}
       <div class="form-row">
-        <TextField
+        <NumberField
           label={t('campaigns.cookie_lifetime_days')}
-          inputMode="numeric"
+          whole
           value={fields.cookieDays}
           onChange={set('cookieDays')}
           fault={faults.cookie_days}
         />
-        <TextField
+        <NumberField
           label={t('common.daily_cap_of_valid_clicks')}
-          inputMode="numeric"
+          whole
           value={fields.cap}
           onChange={set('cap')}
           fault={faults.daily_click_cap}

@@ -13,6 +13,7 @@ import { Button, Card, CopyText, Empty, Loading, Page, Problem, When } from '../
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
 import { LandingPage } from '../../ui/macro-url.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable, type Pages } from '../../ui/table.tsx';
 import { describeRouting, RoutingEditor, type RoutingInput } from './routing.tsx';
@@ -224,9 +225,9 @@ function EditForm({ link, etag, onDone }: { link: Schemas['Link']; etag: string;
             { value: 'paused', text: t('links.paused') },
           ]}
         />
-        <TextField
+        <NumberField
           label={t('common.daily_cap_of_valid_clicks')}
-          inputMode="numeric"
+          whole
           value={cap}
           onChange={setCap}
           fault={faults.daily_click_cap}

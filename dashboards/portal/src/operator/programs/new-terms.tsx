@@ -7,6 +7,7 @@ import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
 import { Problem } from '../../ui/basics.tsx';
 import { type Choice, Dialog, Form, Select, TextArea, TextField } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import {
   CustomerRateFields,
   customerRatesText,
@@ -254,7 +255,9 @@ function TermsField(
     name: FieldName;
     label: string;
     choices?: Readonly<Record<string, string>>;
-    inputMode?: 'decimal' | 'numeric';
+    /** Of a number: whether it is whole; of an amount: its currency. */
+    whole?: boolean;
+    currency?: string;
     more?: string;
   },
 ) {
@@ -267,7 +270,9 @@ function TermsField(
     fault: props.fault(name),
     hint: `${more} ${props.hint(name)}`.trim(),
   };
-  if (!choices) return <TextField {...common} inputMode={props.inputMode} />;
+  if (props.whole !== undefined)
+    return <NumberField {...common} whole={props.whole} currency={props.currency} />;
+  if (!choices) return <TextField {...common} />;
   const named = Object.entries(choices).map(([value, text]) => ({ value, text }));
   return <Select {...common} choices={[{ value: '', text: t('newTerms.as_in_wider_terms') }, ...named]} />;
 }
@@ -279,12 +284,13 @@ function CommissionFields(props: FieldsProps) {
     <>
       <TermsField {...props} name="commission_type" label={t('common.commission')} choices={TYPES} />
       <div class="form-row">
-        <TermsField {...props} name="rate_bps" label={t('newTerms.share')} inputMode="decimal" />
+        <TermsField {...props} name="rate_bps" label={t('newTerms.share')} whole={false} />
         <TermsField
           {...props}
           name="fixed"
           label={t('newTerms.amount_currency', { currency: program.currency })}
-          inputMode="decimal"
+          whole={false}
+          currency={program.currency}
         />
         <TermsField
           {...props}
@@ -326,7 +332,7 @@ function VolumeFields(props: FieldsProps) {
             {...props}
             name="recurring_months"
             label={t('newTerms.months_of_a_subscription')}
-            inputMode="numeric"
+            whole
             more={t('newTerms.0_the_first_order_only')}
           />
           <TermsField
@@ -347,13 +353,8 @@ function PeriodFields(props: FieldsProps) {
   return (
     <>
       <div class="form-row">
-        <TermsField {...props} name="hold_days" label={t('common.hold_days')} inputMode="numeric" />
-        <TermsField
-          {...props}
-          name="cookie_days"
-          label={t('newTerms.attribution_window_days')}
-          inputMode="numeric"
-        />
+        <TermsField {...props} name="hold_days" label={t('common.hold_days')} whole />
+        <TermsField {...props} name="cookie_days" label={t('newTerms.attribution_window_days')} whole />
         <TermsField {...props} name="attribution_model" label={t('newTerms.counts')} choices={MODELS} />
       </div>
       <div class="form-row">
@@ -361,7 +362,8 @@ function PeriodFields(props: FieldsProps) {
           {...props}
           name="payout_min"
           label={t('newTerms.minimum_payout_currency', { currency: program.currency })}
-          inputMode="decimal"
+          whole={false}
+          currency={program.currency}
         />
         <TermsField {...props} name="payout_schedule" label={t('common.paid')} choices={SCHEDULES} />
       </div>

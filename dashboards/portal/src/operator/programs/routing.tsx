@@ -2,6 +2,7 @@ import type { Schemas } from '../../data/api.ts';
 import { t } from '../../text/t.ts';
 import { Button } from '../../ui/basics.tsx';
 import { TextField } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 
 /** Routing by country, device, system, language and time; the first matching rule applies. */
 
@@ -115,9 +116,9 @@ function RuleEditor(props: { number: number; rule: Rule; onChange: (rule: Rule |
             onChange={(url) => setDestination(i, { ...destination, url })}
             required
           />
-          <TextField
+          <NumberField
             label={t('routing.weight')}
-            inputMode="numeric"
+            whole
             value={String(destination.weight)}
             onChange={(weight) => setDestination(i, { ...destination, weight: Number(weight) })}
           />

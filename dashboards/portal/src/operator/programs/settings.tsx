@@ -8,6 +8,7 @@ import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Loading, Page, Problem } from '../../ui/basics.tsx';
 import { Check, Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import { NewProgram } from '../setup/new-program.tsx';
 import { SetupList } from '../setup/setup-list.tsx';
 import { General, Privacy } from './general-settings.tsx';
@@ -195,11 +196,10 @@ function FraudRules(props: SettingsProps) {
           return <Check key={name} label={words(name)} checked={rules[name] === true} onChange={set} />;
         }
         return (
-          <TextField
+          <NumberField
             key={name}
             label={`${words(name)}, ${unit}`}
-            type="number"
-            inputMode="numeric"
+            whole
             value={typeof rules[name] === 'number' ? String(rules[name]) : ''}
             onChange={(text) => set(text.trim() === '' ? false : Number(text))}
             fault={faults[`fraud_rules.${name}`]}

@@ -2,7 +2,8 @@ import { useSession } from '../../app/session.tsx';
 import type { Schemas } from '../../data/api.ts';
 import { bpsOf, formatBps, formatMoney, percentOf } from '../../text/format.ts';
 import { listed, t } from '../../text/t.ts';
-import { Check, TextField } from '../../ui/forms.tsx';
+import { Check } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 
 /** Rates of terms by who bought. */
 
@@ -100,10 +101,10 @@ export function CustomerRateFields(props: {
         parts.map(({ part, name, unit }) => (
           <div class="form-row" key={part}>
             {KIND_NAMES.map((kind) => (
-              <TextField
+              <NumberField
                 key={kind}
                 label={`${KINDS[kind]}, ${unit}`}
-                inputMode="decimal"
+                currency={part === 'fixed' ? program.currency : undefined}
                 value={rates[kind][part]}
                 onChange={(value) => onChange({ ...rates, [kind]: { ...rates[kind], [part]: value } })}
                 fault={faults[`customer_rates.${kind}.${name}`] ?? faults[`customer_rates.${kind}`]}

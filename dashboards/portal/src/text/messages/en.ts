@@ -835,6 +835,9 @@ export default {
   'orderDetails.raise_or_lower': 'Raise or lower',
   'orderDetails.undo_a_refund': 'Undo a refund',
 
+  'numbers.not_a_number': 'Must be a number.',
+  'numbers.not_whole': 'Must be a whole number.',
+
   'overview.clicks_and_order_value': 'Clicks and order value',
   'overview.clicks_and_order_value_by': 'Clicks and order value by day',
   'overview.conversions_to_review': {
