@@ -1,6 +1,6 @@
 import { formatAmount } from '../../../../core/money.ts';
 import type { Schemas } from '../data/api.ts';
-import { formatDay, formatMoney, isZero } from '../text/format.ts';
+import { formatCalendarDay, formatMoney, isZero } from '../text/format.ts';
 import { rich, t } from '../text/t.ts';
 import { Amount, Card, When } from '../ui/basics.tsx';
 
@@ -15,7 +15,7 @@ export function UpcomingCard({ upcoming }: { upcoming: Schemas['UpcomingPayout']
       <dl class="balance">
         {days.slice(0, SHOWN_DAYS).map(({ day, amount }) => (
           <div key={day}>
-            <dt>{t('upcoming.becomes_available_on_day', { day: formatDay(day) })}</dt>
+            <dt>{t('upcoming.becomes_available_on_day', { day: formatCalendarDay(day) })}</dt>
             <dd>
               <Amount money={amount} />
             </dd>
@@ -25,7 +25,7 @@ export function UpcomingCard({ upcoming }: { upcoming: Schemas['UpcomingPayout']
           <div>
             <dt>
               {t('upcoming.later')}
-              <span>{t('upcoming.until_day', { day: formatDay(later.at(-1)?.day ?? '') })}</span>
+              <span>{t('upcoming.until_day', { day: formatCalendarDay(later.at(-1)?.day ?? '') })}</span>
             </dt>
             <dd>{formatMoney(sumOf(later, held.currency))}</dd>
           </div>

@@ -27,6 +27,7 @@ const dayAndTime = new Intl.DateTimeFormat(LOCALE, {
   hourCycle: 'h23',
 });
 const day = new Intl.DateTimeFormat(LOCALE, { day: 'numeric', month: 'short', year: 'numeric' });
+const month = new Intl.DateTimeFormat(LOCALE, { month: 'short', year: 'numeric' });
 const shortDay = new Intl.DateTimeFormat(LOCALE, { day: 'numeric', month: 'short' });
 const clock = new Intl.DateTimeFormat(LOCALE, {
   hour: '2-digit',
@@ -103,6 +104,16 @@ export function formatTime(at: string): string {
 
 export function formatDay(at: string | number): string {
   return day.format(new Date(at));
+}
+
+/** A day of a calendar, such as `2026-11-24`: the same in every zone. */
+export function formatCalendarDay(name: string): string {
+  return day.format(new Date(`${name}T00:00`));
+}
+
+/** `2026-11` as "Nov 2026". */
+export function formatMonth(name: string): string {
+  return month.format(new Date(`${name}-01T00:00`));
 }
 
 export function formatShortDay(at: string | number): string {

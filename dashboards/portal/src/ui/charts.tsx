@@ -86,7 +86,7 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
         grid: { show: false },
         values: (_plot, days) => days.map((at) => formatShortDay(at * 1_000)),
       },
-      { ...axis, scale: 'left', size: 64, values: valuesOf('left') },
+      { ...axis, scale: 'left', size: 64, incrs: WHOLE_STEPS, values: valuesOf('left') },
       ...(hasRight
         ? [
             {
@@ -94,6 +94,7 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
               scale: 'right',
               side: 1 as const,
               size: 72,
+              incrs: WHOLE_STEPS,
               grid: { show: false },
               values: valuesOf('right'),
             },
@@ -116,6 +117,11 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
     ],
   };
 }
+
+/** Figures are whole: counts and minor units. Smaller steps would show the same figure at several ticks. */
+const WHOLE_STEPS = Array.from({ length: 15 }, (_, power) =>
+  [1, 2, 5].map((step) => step * 10 ** power),
+).flat();
 
 const HALF_DAY_S = 43_200;
 

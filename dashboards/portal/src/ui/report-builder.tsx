@@ -1,11 +1,22 @@
 import { useState } from 'preact/hooks';
 import { useParameter } from '../app/router.tsx';
-import { mayRead, useSession } from '../app/session.tsx';
-import { api, type Schemas, take, takeAll } from '../data/api.ts';
+import { useSession } from '../app/session.tsx';
+import { api, type Schemas, take } from '../data/api.ts';
 import { daysOf, lastDays, PERIODS, secondsOfDay } from '../data/period.ts';
 import { figure } from '../data/report.ts';
 import { useData } from '../data/use-data.ts';
-import { formatCompact, formatCount, formatMinor, formatShare, TIME_ZONE, words } from '../text/format.ts';
+import { useNames } from '../data/use-names.ts';
+import {
+  formatCalendarDay,
+  formatCompact,
+  formatCount,
+  formatMinor,
+  formatMonth,
+  formatShare,
+  formatTime,
+  TIME_ZONE,
+  words,
+} from '../text/format.ts';
 import { t } from '../text/t.ts';
 import { Card, Empty, Loading, Page, Problem } from './basics.tsx';
 import { Bar, TimeChart } from './charts.tsx';
@@ -67,6 +78,7 @@ const COUPON = 'coupon';
 const PER_CLICK = new Set(['conversion_rate', 'epc_minor', 'own_epc_minor']);
 const MOST_ROWS = 500;
 const ID_DIMENSIONS = new Set(['campaign', 'affiliate', 'link']);
+const NAMED = ['campaigns', 'links', 'affiliates'] as const;
 
 export function ReportBuilder(props: {
   dimensions: readonly string[];
@@ -96,7 +108,7 @@ export function ReportBuilder(props: {
       ),
     [query],
   );
-  const names = useNames();
+  const names = useNames(NAMED);
   return (
     <Page
       title={t('common.reports')}
@@ -157,32 +169,6 @@ function Hint({ groups }: { groups: readonly string[] }) {
   }
   if (isOfOrders(groups)) return null;
   return <p class="hint">{t('reportBuilder.this_dimension_exists_for_clicks')}</p>;
-}
-
-/** Names of the ids in a report. */
-function useNames(): ReadonlyMap<string, string> {
-  const { program, user } = useSession();
-  const { data } = useData(
-    async (signal) => {
-      const program_id = program.id;
-      const page = (cursor: string | undefined) => ({
-        params: { query: { program_id, cursor, limit: 500 } },
-        signal,
-      });
-      const [campaigns, links, affiliates] = await Promise.all([
-        takeAll((cursor) => api.GET('/v1/campaigns', page(cursor))),
-        mayRead('links', user.role) ? takeAll((cursor) => api.GET('/v1/links', page(cursor))) : [],
-        mayRead('affiliates', user.role) ? takeAll((cursor) => api.GET('/v1/affiliates', page(cursor))) : [],
-      ]);
-      return new Map([
-        ...campaigns.map(({ id, name }) => [id, name] as const),
-        ...links.map(({ id, code }) => [id, code] as const),
-        ...affiliates.map(({ id, name }) => [id, name] as const),
-      ]);
-    },
-    [program.id],
-  );
-  return data ?? new Map();
 }
 
 function Result(props: {
@@ -283,6 +269,14 @@ const TITLES: Readonly<Record<string, string>> = {
   own_epc_minor: t('reportBuilder.commission_per_click'),
 };
 
+/** Days and times of a report as on every page. */
+const TIMES: Readonly<Record<string, (value: string) => string>> = {
+  hour: formatTime,
+  day: formatCalendarDay,
+  week: formatCalendarDay,
+  month: formatMonth,
+};
+
 function keyOf(row: Row, name: string): string {
   return String(row[ID_DIMENSIONS.has(name) ? `${name}_id` : name] ?? '');
 }
@@ -292,7 +286,8 @@ function valueText(row: Row, name: string, names: ReadonlyMap<string, string>): 
   // Totals have no dimensions.
   if (!(key in row)) return t('common.all');
   const value = String(row[key] ?? '');
-  return value === '' ? '(none)' : (names.get(value) ?? value);
+  if (value === '') return t('reportBuilder.no_value');
+  return TIMES[name]?.(value) ?? names.get(value) ?? value;
 }
 
 function metricText(row: Row, name: string, currency: string): string {

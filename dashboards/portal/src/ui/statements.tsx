@@ -1,6 +1,6 @@
 import { api } from '../data/api.ts';
 import { usePages } from '../data/use-pages.ts';
-import { ZONE_NAME } from '../text/format.ts';
+import { formatMonth, ZONE_NAME } from '../text/format.ts';
 import { t } from '../text/t.ts';
 import { Amount, Card, Empty, When } from './basics.tsx';
 import { ListTable } from './table.tsx';
@@ -37,7 +37,7 @@ export function StatementDocuments(props: {
             head: true,
             cell: ({ month, number, affiliate_id }) => (
               <>
-                {month}
+                {formatMonth(month)}
                 <span class="sub">
                   {t('statements.number', { number })}
                   {names && `, ${names.get(affiliate_id) ?? affiliate_id}`}

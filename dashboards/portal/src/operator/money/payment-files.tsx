@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { formatCount, providerName, ZONE_NAME } from '../../text/format.ts';
 import { rich, t } from '../../text/t.ts';
@@ -11,6 +12,7 @@ import { ListTable } from '../../ui/table.tsx';
 
 type PayoutFile = Schemas['PayoutFile'];
 
+const NAMED = ['users', 'keys'] as const;
 const EVERY_MS = 10_000;
 const PAGE_ROWS = 10;
 
@@ -18,6 +20,8 @@ const PAGE_ROWS = 10;
 export function PaymentFiles() {
   const { program } = useSession();
   const [again, setAgain] = useState<PayoutFile>();
+  const names = useNames(NAMED);
+  const nameOf = (actor: string) => names.get(actor) ?? actor;
   const list = usePages(
     (cursor, signal) => {
       const query = { program_id: program.id, limit: PAGE_ROWS, cursor };
@@ -63,7 +67,7 @@ export function PaymentFiles() {
           },
           {
             title: t('paymentFiles.downloaded'),
-            cell: ({ downloads }) => <Downloads downloads={downloads} />,
+            cell: ({ downloads }) => <Downloads downloads={downloads} nameOf={nameOf} />,
           },
           {
             title: '',
@@ -103,7 +107,7 @@ export function PaymentFiles() {
             <p>
               {again.downloads.length > 0
                 ? rich('paymentFiles.by_downloaded_it_on_at', {
-                    by: again.downloads.at(-1)?.by,
+                    by: nameOf(again.downloads.at(-1)?.by ?? ''),
                     at: <When at={again.downloads.at(-1)?.at ?? null} />,
                   })
                 : t('paymentFiles.payouts_of_it_are_paid')}
@@ -115,13 +119,18 @@ export function PaymentFiles() {
   );
 }
 
-function Downloads({ downloads }: Pick<PayoutFile, 'downloads'>) {
+function Downloads({
+  downloads,
+  nameOf,
+}: Pick<PayoutFile, 'downloads'> & { nameOf: (actor: string) => string }) {
   const last = downloads.at(-1);
   if (!last) return <span class="muted">{t('paymentFiles.not_yet')}</span>;
   return (
     <>
       <When at={last.at} />
-      <span class="sub">{t('paymentFiles.downloads_by', { by: last.by, count: downloads.length })}</span>
+      <span class="sub">
+        {t('paymentFiles.downloads_by', { by: nameOf(last.by), count: downloads.length })}
+      </span>
     </>
   );
 }

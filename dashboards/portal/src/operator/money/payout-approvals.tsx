@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { actorOf, useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { byProvider, formatMoney } from '../../text/format.ts';
 import { rich, t } from '../../text/t.ts';
@@ -11,6 +12,7 @@ import { ListTable } from '../../ui/table.tsx';
 
 type Run = Schemas['PayoutRun'];
 
+const NAMED = ['users', 'keys'] as const;
 const EVERY_MS = 10_000;
 const PAGE_ROWS = 25;
 
@@ -18,6 +20,7 @@ const PAGE_ROWS = 25;
 export function PayoutApprovals({ onDecided }: { onDecided: () => void }) {
   const { program, user } = useSession();
   const [asking, setAsking] = useState<{ run: Run; verb: 'approve' | 'reject' }>();
+  const names = useNames(NAMED);
   const list = usePages(
     (cursor, signal) => {
       const query = { program_id: program.id, state: 'awaiting_approval', limit: PAGE_ROWS, cursor } as const;
@@ -27,7 +30,7 @@ export function PayoutApprovals({ onDecided }: { onDecided: () => void }) {
     EVERY_MS,
   );
   if (list.error === undefined && (list.rows ?? []).length === 0) return null;
-  const ownActor = `user:${user.id.replace('usr_', '')}`;
+  const ownActor = actorOf(user.id);
   return (
     <Card
       title={t('payoutApprovals.runs_awaiting_approval')}
@@ -48,7 +51,10 @@ export function PayoutApprovals({ onDecided }: { onDecided: () => void }) {
                 <span class="sub">
                   {rich('payoutApprovals.payouts_started_by', {
                     count: payouts,
-                    by: started_by === ownActor ? t('payoutApprovals.you') : started_by,
+                    by:
+                      started_by === ownActor
+                        ? t('payoutApprovals.you')
+                        : (names.get(started_by) ?? started_by),
                     at: <When at={started_at} />,
                   })}
                 </span>

@@ -5,7 +5,7 @@ import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
-import { ZONE_NAME } from '../../text/format.ts';
+import { words, ZONE_NAME } from '../../text/format.ts';
 import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Segments, TextField } from '../../ui/forms.tsx';
@@ -27,7 +27,7 @@ const PAGE_ROWS = 50;
 const STATES = [
   { value: '', text: t('common.all') },
   { value: 'awaiting_approval', text: t('payouts.awaiting_approval') },
-  { value: 'submitted', text: t('common.in_transit') },
+  { value: 'submitted', text: words('submitted') },
   { value: 'unknown', text: t('payouts.unknown') },
   { value: 'paid', text: t('common.paid') },
   { value: 'failed', text: t('common.failed') },

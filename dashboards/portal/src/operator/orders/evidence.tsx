@@ -2,8 +2,10 @@ import { mayRead, useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useData } from '../../data/use-data.ts';
 import { useNames } from '../../data/use-names.ts';
-import { formatDuration, formatMoney, words, ZONE_NAME } from '../../text/format.ts';
+import { formatCount, formatDuration, formatMoney, words, ZONE_NAME } from '../../text/format.ts';
 import { reasonText } from '../../text/reasons.ts';
+import { RULE_UNITS } from '../../text/rule-units.ts';
+import { readable } from '../../text/sentences.ts';
 import { t } from '../../text/t.ts';
 import { whyText } from '../../text/why.ts';
 import { Amount, Loading, Problem, When } from '../../ui/basics.tsx';
@@ -12,11 +14,16 @@ import { Table } from '../../ui/table.tsx';
 
 type Conversion = Schemas['Conversion'];
 type Explanation = Schemas['Explanation'];
+type Names = ReadonlyMap<string, string>;
+
+/** What the sentences name by ids. */
+const NAMED = ['affiliates', 'campaigns', 'links', 'users'] as const;
 
 /** The evidence of a decision: timeline, fraud rules, explanation. */
 export function Evidence({ conversion }: { conversion: Conversion }) {
   const { user } = useSession();
   const maySee = mayRead('evidence', user.role);
+  const names = useNames(NAMED);
   const params = { path: { id: conversion.id } };
   const { data, error, reload } = useData(
     async (signal) =>
@@ -31,14 +38,14 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
   );
   return (
     <div class="stack evidence">
-      <Summary conversion={conversion} />
+      <Summary conversion={conversion} names={names} />
       {conversion.items && <Items items={conversion.items} />}
       <Problem error={error} onRetry={reload} />
       {maySee && !data && error === undefined && <Loading what={t('evidence.loading_the_evidence')} />}
       {data && (
         <>
           <h3>{t('evidence.from_click_to_payout_zone', { zone: ZONE_NAME })}</h3>
-          <Timeline events={data.timeline} />
+          <Timeline events={data.timeline} names={names} />
           {data.rules.length > 0 && (
             <>
               <h3>{t('common.fraud_rules')}</h3>
@@ -48,7 +55,7 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
           <h3>{t('evidence.explanation')}</h3>
           <ul class="sentences">
             {data.lines.map((line) => (
-              <li key={line}>{line}</li>
+              <li key={line}>{readable(line, names)}</li>
             ))}
           </ul>
         </>
@@ -59,8 +66,7 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
 
 const SUBS = ['sub1', 'sub2', 'sub3', 'sub4', 'sub5'] as const;
 
-function Summary({ conversion }: { conversion: Conversion }) {
-  const names = useNames();
+function Summary({ conversion, names }: { conversion: Conversion; names: Names }) {
   const { event_name, amount, refunded, state, reason, affiliate_id, coupons } = conversion;
   const { customer_id, customer_kind, ip, user_agent } = conversion;
   return (
@@ -152,13 +158,13 @@ function Items({ items }: { items: NonNullable<Conversion['items']> }) {
   );
 }
 
-function Timeline({ events }: { events: Explanation['timeline'] }) {
+function Timeline({ events, names }: { events: Explanation['timeline']; names: Names }) {
   return (
     <ol class="timeline">
       {events.map((event, i) => (
         <li key={`${event.at} ${event.text}`} class={event.kind}>
           <div class="timeline-head">
-            <strong>{event.text}</strong>
+            <strong>{readable(event.text, names)}</strong>
             {event.amount && <Amount money={event.amount} />}
           </div>
           <span class="sub">
@@ -166,7 +172,8 @@ function Timeline({ events }: { events: Explanation['timeline'] }) {
             {i > 0 &&
               event.seconds !== null &&
               `, ${t('evidence.later', { duration: formatDuration(event.seconds) })}`}
-            {event.affiliate_id && `, ${t('evidence.partner', { name: event.affiliate_id })}`}
+            {event.affiliate_id &&
+              `, ${t('evidence.partner', { name: names.get(event.affiliate_id) ?? event.affiliate_id })}`}
           </span>
         </li>
       ))}
@@ -181,7 +188,16 @@ function Rules({ rules }: { rules: Explanation['rules'] }) {
       rows={rules.toSorted((a, b) => Number(b.fired) - Number(a.fired))}
       rowKey={({ rule }) => rule}
       columns={[
-        { title: t('evidence.rule'), head: true, cell: ({ rule }) => words(rule) },
+        {
+          title: t('evidence.rule'),
+          head: true,
+          cell: ({ rule }) => (
+            <>
+              {words(rule)}
+              <span class="sub">{RULE_UNITS[rule as keyof typeof RULE_UNITS]}</span>
+            </>
+          ),
+        },
         {
           title: t('common.result'),
           cell: ({ fired, effect, observed }) =>
@@ -196,8 +212,8 @@ function Rules({ rules }: { rules: Explanation['rules'] }) {
               />
             ),
         },
-        { title: t('evidence.observed'), numeric: true, cell: ({ observed }) => observed ?? '–' },
-        { title: t('evidence.threshold'), numeric: true, cell: ({ threshold }) => threshold },
+        { title: t('evidence.observed'), numeric: true, cell: ({ observed }) => formatFigure(observed) },
+        { title: t('evidence.threshold'), numeric: true, cell: ({ threshold }) => formatFigure(threshold) },
         {
           title: t('common.within'),
           numeric: true,
@@ -206,4 +222,10 @@ function Rules({ rules }: { rules: Explanation['rules'] }) {
       ]}
     />
   );
+}
+
+/** What a rule saw is a number, or a name such as that of a country. */
+function formatFigure(figure: string | number | null): string {
+  if (figure === null) return '–';
+  return typeof figure === 'number' ? formatCount(figure) : figure;
 }

@@ -19,7 +19,7 @@ const OUTCOMES = [
   { value: '', text: t('common.all') },
   { value: 'accepted', text: t('postbackCalls.accepted') },
   { value: 'duplicate', text: t('postbackCalls.duplicates') },
-  { value: 'rejected', text: t('postbackCalls.refused') },
+  { value: 'rejected', text: words('rejected') },
   { value: 'ignored', text: t('postbackCalls.ignored') },
 ];
 

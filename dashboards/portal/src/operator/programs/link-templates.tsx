@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take, takeAll } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
+import { useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
@@ -10,12 +11,15 @@ import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { LandingPage } from '../../ui/macro-url.tsx';
 import { ListTable } from '../../ui/table.tsx';
 
+const NAMED = ['campaigns'] as const;
+
 type Template = Schemas['LinkTemplate'];
 
 /** Landing pages that partners make links of without typing an address. */
 export function LinkTemplates() {
   const { program } = useSession();
   const [isCreating, setCreating] = useState(false);
+  const names = useNames(NAMED);
   const list = usePages(
     (cursor, signal) =>
       api.GET('/v1/link-templates', { params: { query: { program_id: program.id, cursor } }, signal }),
@@ -38,7 +42,7 @@ export function LinkTemplates() {
         }
         columns={[
           { title: t('common.name'), head: true, cell: ({ name }) => name },
-          { title: t('common.campaign'), cell: ({ campaign_id }) => campaign_id },
+          { title: t('common.campaign'), cell: ({ campaign_id }) => names.get(campaign_id) ?? campaign_id },
           { title: t('common.landing_page'), cell: ({ landing_url }) => <code>{landing_url}</code> },
           { title: '', cell: (template) => <Remove template={template} onDone={list.reload} /> },
         ]}

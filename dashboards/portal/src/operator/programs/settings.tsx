@@ -5,6 +5,7 @@ import { api, type Schemas, take, takeVersion } from '../../data/api.ts';
 import { useData } from '../../data/use-data.ts';
 import { words } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { RULE_UNITS } from '../../text/rule-units.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Loading, Page, Problem } from '../../ui/basics.tsx';
 import { Check, Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
@@ -155,22 +156,7 @@ function choicesOf(texts: Readonly<Record<string, string>>) {
 type Rules = NonNullable<Program['fraud_rules']>;
 type RuleName = keyof Rules;
 
-/** What is counted, or null where a rule is on or off. */
-const UNITS = {
-  bot_click: null,
-  forced_click: null,
-  high_conversion_rate_from_ip: t('settings.conversions_an_hour'),
-  instant_conversion: t('settings.seconds'),
-  click_velocity_ip: t('settings.clicks_in_the_hour_before'),
-  click_velocity_subnet: t('settings.clicks_in_the_hour_before'),
-  click_velocity_fingerprint: t('settings.clicks_in_the_hour_before'),
-  geo_mismatch: null,
-  data_centre: null,
-  repeat_orders: t('settings.orders_of_one_customer_a'),
-  coupon_without_click: t('settings.orders_of_one_code_without'),
-  fast_conversions: t('settings.percent_within_two_minutes'),
-} as const satisfies Record<RuleName, string | null>;
-const RULE_NAMES = Object.keys(UNITS) as RuleName[];
+const RULE_NAMES = Object.keys(RULE_UNITS) as RuleName[];
 
 function FraudRules(props: SettingsProps) {
   const before = props.data.fraud_rules ?? {};
@@ -190,7 +176,7 @@ function FraudRules(props: SettingsProps) {
       onSubmit={submit}
     >
       {RULE_NAMES.map((name) => {
-        const unit = UNITS[name];
+        const unit = RULE_UNITS[name];
         const set = (threshold: number | boolean) => setRules({ ...rules, [name]: threshold });
         if (unit === null) {
           return <Check key={name} label={words(name)} checked={rules[name] === true} onChange={set} />;

@@ -7,7 +7,7 @@ import { t } from '../../text/t.ts';
 import { Card, Page } from '../../ui/basics.tsx';
 
 export function AccountPage() {
-  const { user } = useSession();
+  const { user, programs } = useSession();
   return (
     <Page title={t('common.your_account')} lead={t('account.your_user_your_sign_in')}>
       <div class="grid">
@@ -20,7 +20,11 @@ export function AccountPage() {
             <dt>{t('common.role')}</dt>
             <dd>{words(user.role)}</dd>
             <dt>{t('common.for')}</dt>
-            <dd>{user.program_id ?? t('common.all_programs')}</dd>
+            <dd>
+              {programs.find(({ id }) => id === user.program_id)?.name ??
+                user.program_id ??
+                t('common.all_programs')}
+            </dd>
           </dl>
         </Card>
         <PasswordCard />

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { useParameter } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas } from '../../data/api.ts';
+import { useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { ZONE_NAME } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
@@ -10,6 +11,7 @@ import { Dialog, TextField } from '../../ui/forms.tsx';
 import { ListTable, Table } from '../../ui/table.tsx';
 
 const PAGE_ROWS = 25;
+const NAMED = ['affiliates', 'campaigns', 'links', 'users', 'keys'] as const;
 
 /** Changes with actor, old and new values. */
 export function AuditLogPage() {
@@ -18,6 +20,7 @@ export function AuditLogPage() {
   const [action, setAction] = useParameter('action');
   const [subject, setSubject] = useParameter('subject');
   const [shown, setShown] = useState<Schemas['AuditEntry']>();
+  const names = useNames(NAMED);
   const list = usePages(
     (cursor, signal) => {
       const query = {
@@ -69,9 +72,9 @@ export function AuditLogPage() {
           }
           columns={[
             { title: t('common.at_zone', { zone: ZONE_NAME }), cell: ({ at }) => <When at={at} /> },
-            { title: t('auditLog.actor'), cell: ({ actor: who }) => <code>{who}</code> },
+            { title: t('auditLog.actor'), cell: ({ actor: who }) => <Named id={who} names={names} /> },
             { title: t('auditLog.action'), head: true, cell: ({ action: what }) => what },
-            { title: t('auditLog.subject'), cell: ({ subject: whom }) => <code>{whom}</code> },
+            { title: t('auditLog.subject'), cell: ({ subject: whom }) => <Named id={whom} names={names} /> },
             {
               title: '',
               cell: (entry) =>
@@ -94,6 +97,20 @@ export function AuditLogPage() {
       </Card>
       {shown && <Change entry={shown} onClose={() => setShown(undefined)} />}
     </Page>
+  );
+}
+
+/** An id, below its name where it has one. */
+function Named({ id, names }: { id: string; names: ReadonlyMap<string, string> }) {
+  const name = names.get(id);
+  if (name === undefined) return <code>{id}</code>;
+  return (
+    <>
+      {name}
+      <span class="sub">
+        <code>{id}</code>
+      </span>
+    </>
   );
 }
 

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
@@ -17,11 +18,15 @@ const ROLES = ['operator', 'finance', 'fraud', 'advertiser'] as const;
 
 /** Users of the portal. */
 export function UsersPage() {
+  const { programs } = useSession();
+  const partners = useNames();
   const [isInviting, setInviting] = useState(false);
   const list = usePages(
     (cursor, signal) => api.GET('/v1/users', { params: { query: { cursor } }, signal }),
     [],
   );
+  const nameOf = (id: string | null) =>
+    id === null ? undefined : (programs.find((program) => program.id === id)?.name ?? partners.get(id) ?? id);
   return (
     <Page
       title={t('common.users')}
@@ -54,7 +59,8 @@ export function UsersPage() {
             { title: t('common.role'), cell: ({ role }) => words(role) },
             {
               title: t('common.for'),
-              cell: ({ affiliate_id, program_id }) => affiliate_id ?? program_id ?? t('common.all_programs'),
+              cell: ({ affiliate_id, program_id }) =>
+                nameOf(affiliate_id ?? program_id) ?? t('common.all_programs'),
             },
             {
               title: t('common.status'),
@@ -160,9 +166,16 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
   const [name, setName] = useState('');
   const [email, setEmail] = useState('');
   const [role, setRole] = useState<(typeof ROLES)[number]>('operator');
-  const [scope, setScope] = useState(user.program_id === null ? '' : program.id);
+  // The developer of a shop is of one program.
+  const mayBeOfAll = user.program_id === null && role !== 'advertiser';
+  const [scope, setScope] = useState(program.id);
   const { run, busy, error } = useAction(async () => {
-    const body = { name, email, role, ...(scope !== '' && { program_id: scope }) };
+    const body = {
+      name,
+      email,
+      role,
+      ...((scope !== '' || !mayBeOfAll) && { program_id: scope || program.id }),
+    };
     await take(api.POST('/v1/users', { params: { header: attempt }, body }));
     onMade();
   });
@@ -194,10 +207,10 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
           />
           <Select
             label={t('common.for')}
-            value={scope}
+            value={mayBeOfAll ? scope : program.id}
             onChange={setScope}
             choices={[
-              ...(user.program_id === null ? [{ value: '', text: t('users.all_programs') }] : []),
+              ...(mayBeOfAll ? [{ value: '', text: t('users.all_programs') }] : []),
               { value: program.id, text: program.name },
             ]}
           />

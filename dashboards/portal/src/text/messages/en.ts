@@ -268,7 +268,7 @@ export default {
   'basics.loading': 'Loading',
   'basics.try_again': 'Try again',
 
-  'campaigns.cookie_lifetime_days': 'Cookie lifetime, days',
+  'campaigns.cookie_lifetime_days': 'Attribution window, days',
   'campaigns.create_campaign': 'Create campaign',
   'campaigns.each_link_belongs_to_a':
     'Each link belongs to a campaign. A campaign can have terms of its own.',
@@ -301,14 +301,14 @@ export default {
     'This action needs your password, because you entered it more than 10 minutes ago.',
 
   'conversions.all_statuses': 'All statuses',
-  'conversions.click_id': 'Click id',
+  'conversions.click_id': 'Click ID',
   'conversions.conversions_appear_when_the_shop':
     'Conversions appear when the shop reports orders: see <link>the API</link> for the calls, and the postback calls for refused ones.',
   'conversions.every_recorded_order_with_its': 'Every recorded order with its decision and the reason.',
   'conversions.exact_value': 'exact value',
   'conversions.no_conversions_found': 'No conversions found',
   'conversions.open_order_orderid': 'Open order {orderId}',
-  'conversions.partners_id': 'Partner’s id',
+  'conversions.partners_id': 'Partner ID',
   'conversions.search_in': 'Search in',
   'conversions.taken_off': 'Taken off',
   'conversions.text': 'Text',
@@ -405,9 +405,9 @@ export default {
   'evidence.not_observed': 'not observed',
   'evidence.not_reported': 'not reported',
   'evidence.observed': 'Observed',
-  'evidence.of_it_tax': 'Of it tax',
+  'evidence.of_it_tax': 'Tax',
   'evidence.partner': 'partner {name}',
-  'evidence.pieces': 'Pieces',
+  'evidence.pieces': 'Quantity',
   'evidence.reason_of_the_decision_reason': 'Reason of the decision: {reason}',
   'evidence.rule': 'Rule',
   'evidence.rules': 'Rules',
@@ -467,7 +467,7 @@ export default {
   'imports.imported': '{taken} imported, {refused} refused',
   'imports.no_imports_yet': 'No imports yet',
   'imports.order_id_amount_currency_optional':
-    'order_id, amount, currency; optional: event_name, click_id, coupon, occurred_at, customer_id, customer_status, items (JSON)',
+    'order_id, amount, currency; optional: event_name, status, click_id, link_code (credits an order of the past), commission_paid, coupon, occurred_at, customer_id, customer_status, items (JSON)',
   'imports.past_imports': 'Past imports',
   'imports.progress': { one: '{done} of {count} row', other: '{done} of {count} rows' },
   'imports.ref_code_name_email_optional':
@@ -765,7 +765,7 @@ export default {
   'newTerms.as_in_wider_terms': 'As in wider terms',
   'newTerms.attribution_window_days': 'Attribution window, days',
   'newTerms.both': 'Both',
-  'newTerms.counts': 'Counts',
+  'newTerms.counts': 'Attribution',
   'newTerms.create_terms': 'Create terms',
   'newTerms.cut_to_the_order_value': 'Cut to the order value',
   'newTerms.daily': 'Daily',
@@ -797,6 +797,9 @@ export default {
   'newTerms.volume_tiers_subscriptions_limits': 'Volume tiers, subscriptions, limits',
   'newTerms.was': 'Was {before}.',
   'newTerms.weekly': 'Weekly',
+
+  'numbers.not_a_number': 'Must be a number.',
+  'numbers.not_whole': 'Must be a whole number.',
 
   'orderAct.confirm': 'Confirm: {act}',
   'orderAct.stays_in_the_audit_log': 'Stays in the audit log.',
@@ -834,9 +837,6 @@ export default {
   'orderDetails.end_the_hold': 'End the hold',
   'orderDetails.raise_or_lower': 'Raise or lower',
   'orderDetails.undo_a_refund': 'Undo a refund',
-
-  'numbers.not_a_number': 'Must be a number.',
-  'numbers.not_whole': 'Must be a whole number.',
 
   'overview.clicks_and_order_value': 'Clicks and order value',
   'overview.clicks_and_order_value_by': 'Clicks and order value by day',
@@ -1082,7 +1082,6 @@ export default {
   'postbackCalls.ignored': 'Ignored',
   'postbackCalls.no_calls': 'No calls',
   'postbackCalls.open_call_call': 'Open call {call}',
-  'postbackCalls.refused': 'Refused',
   'postbackCalls.replayed_status_conversionid': 'Replayed: {status}, {conversionId}.',
   'postbackCalls.request_body': 'Request body',
   'postbackCalls.the_shop_calls_postback_when':
@@ -1207,6 +1206,7 @@ export default {
   'reportBuilder.commissions_per_click': 'Commissions per click',
   'reportBuilder.coupon_code': 'Coupon code',
   'reportBuilder.no_data_in_this_period': 'No data in this period',
+  'reportBuilder.no_value': '(none)',
   'reportBuilder.only_the_first_rows_rows':
     'Only the first {rows} rows are shown. The export contains all rows.',
   'reportBuilder.report': 'Report',
@@ -1244,6 +1244,13 @@ export default {
   'routing.the_first_matching_rule_applies':
     'The first matching rule applies; its number is recorded with the click. Without a match the landing page applies.',
   'routing.weight': 'Weight',
+
+  'ruleUnits.clicks_in_the_hour_before': 'clicks in the hour before',
+  'ruleUnits.conversions_an_hour': 'conversions an hour',
+  'ruleUnits.orders_of_one_code_without': 'orders of one code without a click a day',
+  'ruleUnits.orders_of_one_customer_a': 'orders of one customer a day',
+  'ruleUnits.percent_within_two_minutes': 'percent within two minutes',
+  'ruleUnits.seconds': 'seconds',
 
   'secondFactor.a_code_from_your_phone':
     'A code from your phone at every sign-in: a stolen password alone is of no use.',
@@ -1287,8 +1294,6 @@ export default {
   'settings.all_that_was_paid': 'All that was paid',
   'settings.an_order_without_a_click': 'An order without a click ID whose browser has clicked is worth',
   'settings.both_stay_in_the_evidence': 'Both stay in the evidence.',
-  'settings.clicks_in_the_hour_before': 'clicks in the hour before',
-  'settings.conversions_an_hour': 'conversions an hour',
   'settings.counts_for_orders_that_are': 'Counts for orders that are decided from now on.',
   'settings.earns_commissions': 'Earns commissions',
   'settings.new_program': 'New program',
@@ -1297,13 +1302,9 @@ export default {
   'settings.of_orders_that_are_reported':
     'Of orders that are reported with items; all others earn by their amount. Gift cards earn nothing.',
   'settings.off': 'off',
-  'settings.orders_of_one_code_without': 'orders of one code without a click a day',
-  'settings.orders_of_one_customer_a': 'orders of one customer a day',
-  'settings.percent_within_two_minutes': 'percent within two minutes',
   'settings.rates_are_in_the_terms':
     'Rates are in the terms; payout protection and tax data stand beside the payouts. Each change is in the audit log.',
   'settings.save_thresholds': 'Save thresholds',
-  'settings.seconds': 'seconds',
   'settings.the_click_or_the_customers': 'The click, or the customer’s first order',
   'settings.the_commission': 'The commission',
   'settings.the_coupon_code': 'The coupon code',
@@ -1316,7 +1317,7 @@ export default {
 
   'setup.at_least_10_characters': 'At least 10 characters.',
   'setup.behind_the_of_the_link': 'Behind the # of the link that npm start prints.',
-  'setup.click_window_days': 'Click window, days',
+  'setup.click_window_days': 'Attribution window, days',
   'setup.commission': 'Commission, %',
   'setup.e_mail_address_of_the': 'E-mail address of the partner',
   'setup.everything': 'Everything',
@@ -1461,7 +1462,7 @@ export default {
   'terms.terms_of_title': 'Terms of {title}',
   'terms.the_beginning': 'the beginning',
   'terms.version': 'Version',
-  'terms.window': 'Window',
+  'terms.window': 'Attribution window',
   'terms.withdraw_id': 'Withdraw {id}',
   'terms.without_terms_no_order_earns':
     'Without terms no order earns a commission. Start with the terms of the program.',

@@ -74,7 +74,12 @@ export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
             title: t('deliveries.occurred_zone', { zone: ZONE_NAME }),
             cell: ({ created_at }) => <When at={created_at} />,
           },
-          { title: t('common.status'), cell: ({ state: one }) => <Status of={one} /> },
+          {
+            title: t('common.status'),
+            cell: ({ state: one }) => (
+              <Status of={one} text={STATES.find(({ value }) => value === one)?.text} />
+            ),
+          },
           { title: t('deliveries.attempts'), numeric: true, cell: ({ attempts }) => attempts },
           {
             title: t('deliveries.last_answer'),
