@@ -67,11 +67,11 @@ const SHOWN = `[document.title, document.body.innerText, ...[...document.body.qu
   .join('\\n')`;
 /** Names and codes that are the same in every language. */
 const SAME = /\b(?:Afflux|English|qps|CSV|PDF|GET|POST|Parquet|Arrow|W-\d\w*(?:-E)?|sub\d|npm start)\b/g;
-/** What Intl writes of days, times and money. */
+/** What Intl writes of days, times, money and lists. */
 const BY_INTL =
-  /\b(?:(?:Jan|Febr)(?:uary)?|Feb|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|(?:Sep|Oct|Nov|Dec)(?:t?ember|ober)?|\w+day|at|AM|PM|GMT|UTC|Coordinated Universal Time|[A-Z]{2,3}(?=\s?\d))\b/g;
+  /\b(?:(?:Jan|Febr)(?:uary)?|Feb|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|(?:Sep|Oct|Nov|Dec)(?:t?ember|ober)?|\w+day|at|and|AM|PM|GMT|UTC|Coordinated Universal Time|[A-Z]{2,3}(?=\s?\d))\b/g;
 /** Samples in empty fields are no texts. */
-const SAMPLE = /\b(?:[a-z]+[_:.][a-z\d]+|DE, AT|mobile, tablet|iOS|de, fr)\b|https?:\S+/g;
+const SAMPLE = /\b(?:[a-z]+(?:[_:.][a-z\d]+)+|DE, AT|mobile, tablet|iOS|de, fr)\b|https?:\S+/g;
 
 /** Words that stand in no brackets and that the API has not given. */
 async function wordsOutside(page: Page, answers: ReadonlySet<string>): Promise<string[]> {
@@ -80,9 +80,15 @@ async function wordsOutside(page: Page, answers: ReadonlySet<string>): Promise<s
     before = shown;
     shown = shown.replaceAll(/⟦[^⟦⟧]*⟧/g, ' ');
   }
-  const given = [...answers].filter((text) => /\p{L}/u.test(text)).toSorted((a, b) => b.length - a.length);
-  for (const text of given) shown = shown.replaceAll(text, ' ');
-  const rest = shown.replaceAll(SAMPLE, ' ').replaceAll(SAME, ' ').replaceAll(BY_INTL, ' ');
+  const given = [...answers]
+    .filter((text) => /\p{L}/u.test(text))
+    .toSorted((a, b) => b.length - a.length)
+    .map((text) => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
+  const ofAnswers = new RegExp(`(?<!\\p{L})(?:${given.join('|')})(?!\\p{L})`, 'gu');
+  const rest = [...(given.length > 0 ? [ofAnswers] : []), BY_INTL, SAME, SAMPLE].reduce(
+    (text, pattern) => text.replaceAll(pattern, ' '),
+    shown,
+  );
   return [...new Set(rest.split('\n').filter((line) => /\p{L}/u.test(line)))].map((line) => line.trim());
 }
 
@@ -132,8 +138,10 @@ describe.skipIf(chromium === undefined)('the texts of the portal', () => {
           await page.locator('main h1').waitFor();
           await page.waitForLoadState('networkidle');
           await page.locator('main .loading').first().waitFor({ state: 'detached' });
-          expect([name, await wordsOutside(page, answers)]).toEqual([name, []]);
+          const words = await wordsOutside(page, answers);
+          if (words.length > 0) outside.set(name, words);
         }
+        expect([...outside]).toEqual([]);
         await context.close();
       } finally {
         rmSync(folder, { recursive: true, force: true });
