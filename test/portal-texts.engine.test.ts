@@ -186,7 +186,7 @@ describe.skipIf(chromium === undefined)('the texts of the portal', () => {
     await context.close();
   });
 
-  test('an operator sees names beside the ids of the audit log, and invites a developer to one program', {
+  test('an operator sees names beside the ids of the audit log, and invites a developer to one program, and reads which columns an import has', {
     timeout: 60_000,
   }, async () => {
     const page = await signIn(browser, platform, 'operator');
@@ -201,6 +201,10 @@ describe.skipIf(chromium === undefined)('the texts of the portal', () => {
     expect(await page.getByLabel('For').locator('option').allInnerTexts()).toEqual([
       platform.demo.program.name,
     ]);
+    await page.getByRole('button', { name: 'Close' }).click();
+    await goTo(page, 'Imports');
+    await page.getByLabel('Kind').selectOption('conversions');
+    await page.getByText(/^Columns: order_id, .*link_code/).waitFor();
     await page.context().close();
   });
 });
