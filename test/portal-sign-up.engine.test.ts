@@ -128,7 +128,8 @@ describe.skipIf(chromium === undefined)('from the sign-up page to an answered qu
     const { data } = await call('GET', '/v1/affiliates?limit=1000');
     const [partner] = (data as { id: string; email: string }[]).filter(({ email }) => email === EMAIL);
     const program_id = `prg_${platform.demo.program.id}`;
-    await call('POST', '/v1/coupons', { affiliate_id: partner?.id, code: 'NORA10' });
+    const campaign_id = `cmp_${platform.demo.campaigns[0]?.id}`;
+    await call('POST', '/v1/coupons', { affiliate_id: partner?.id, campaign_id, code: 'NORA10' });
     await call('POST', '/v1/orders', {
       program_id,
       order_id: orderId,

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { ApiProblem, api, type Schemas, take } from '../data/api.ts';
 import { useAction, useData } from '../data/use-data.ts';
 import { fieldProblems } from '../text/problem-text.ts';
+import { t } from '../text/t.ts';
 import { Loading, Problem } from '../ui/basics.tsx';
 import { Check, Form, Select, TextArea, TextField } from '../ui/forms.tsx';
 import { Front } from './sign-in.tsx';
@@ -18,24 +19,24 @@ export function Join({ slug }: { slug: string }) {
   const [mailedTo, setMailedTo] = useState<string>();
   if (error instanceof ApiProblem && error.problem.status === 404) {
     return (
-      <Front title="Applications are closed">
-        <p>This program takes no applications by this page at the moment, or the address is not right.</p>
+      <Front title={t('join.applications_are_closed')}>
+        <p>{t('join.takes_no_applications')}</p>
       </Front>
     );
   }
   if (mailedTo !== undefined) {
     return (
-      <Front title="Check your mail">
-        <p>
-          We have sent a link to {mailedTo}. Open it within two days to confirm your address: only then we see
-          your application.
-        </p>
-        <p class="hint">No mail? Look into the spam folder, and whether the address is right.</p>
+      <Front title={t('join.check_your_mail')}>
+        <p> {t('join.we_have_sent_a_link', { email: mailedTo })}</p>
+        <p class="hint">{t('join.no_mail')}</p>
       </Front>
     );
   }
   return (
-    <Front title={data ? `Become a partner of ${data.program}` : 'Become a partner'} wide>
+    <Front
+      title={data ? t('join.become_a_partner_of', { program: data.program }) : t('join.become_a_partner')}
+      wide
+    >
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && <Application slug={slug} page={data} onSent={setMailedTo} onStale={reload} />}
@@ -83,9 +84,14 @@ function Application({ slug, page, onSent, onStale }: ApplicationProps) {
   const faults = fieldProblems(error);
   const isOnFields = Object.keys(faults).some((name) => name in fields || /^answers\.\d+/.test(name));
   return (
-    <Form submit="Apply" busy={busy} error={isOnFields ? undefined : error} onSubmit={() => void run()}>
+    <Form
+      submit={t('join.apply')}
+      busy={busy}
+      error={isOnFields ? undefined : error}
+      onSubmit={() => void run()}
+    >
       <TextField
-        label="Your name"
+        label={t('join.your_name')}
         value={fields.name}
         onChange={set('name')}
         autocomplete="name"
@@ -94,21 +100,21 @@ function Application({ slug, page, onSent, onStale }: ApplicationProps) {
       />
       <div class="form-row">
         <TextField
-          label="Your e-mail address"
+          label={t('join.your_e_mail_address')}
           type="email"
           value={fields.email}
           onChange={set('email')}
           autocomplete="email"
-          hint="Gets a link that confirms it."
+          hint={t('join.gets_a_link')}
           fault={faults.email}
           required
         />
         <TextField
-          label="Country"
+          label={t('name.country')}
           value={fields.country}
           onChange={set('country')}
           autocomplete="country"
-          hint="Two letters, such as DE."
+          hint={t('join.two_letters')}
           max={2}
           fault={faults.country}
         />
@@ -124,13 +130,13 @@ function Application({ slug, page, onSent, onStale }: ApplicationProps) {
       ))}
       {conditions && (
         <fieldset class="stack">
-          <legend>Conditions of participation</legend>
+          <legend>{t('common.conditions_of_participation')}</legend>
           {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
-          <section class="conditions" aria-label="Conditions of participation" tabIndex={0}>
+          <section class="conditions" aria-label={t('common.conditions_of_participation')} tabIndex={0}>
             {conditions.text}
           </section>
           <Check
-            label={`I accept the conditions (version ${conditions.version})`}
+            label={t('join.i_accept', { version: conditions.version })}
             checked={accepts}
             onChange={setAccepts}
             required
@@ -160,7 +166,7 @@ function Answer(props: {
           {...rest}
           label={label}
           choices={[
-            { value: '', text: 'Choose one' },
+            { value: '', text: t('join.choose_one') },
             ...choices.map((choice) => ({ value: choice, text: choice })),
           ]}
         />
@@ -177,25 +183,22 @@ export function ConfirmApplication() {
   });
   if (program !== undefined) {
     return (
-      <Front title="Your address is confirmed">
-        <p>{program} has your application now. You get a mail when it is decided.</p>
+      <Front title={t('join.your_address_is_confirmed')}>
+        <p>{t('join.has_your_application', { program })}</p>
       </Front>
     );
   }
   if (token === '' || fieldProblems(error).token !== undefined) {
     return (
-      <Front title="This link is no longer valid">
-        <p>
-          It works once, and for two days. If you have confirmed your address with it already, there is
-          nothing to do; otherwise apply again.
-        </p>
+      <Front title={t('setPassword.this_link_is_no_longer')}>
+        <p> {t('join.it_works_once')}</p>
       </Front>
     );
   }
   return (
-    <Front title="Confirm your application">
-      <Form submit="Confirm my address" busy={busy} error={error} onSubmit={() => void run()}>
-        <p>One step is left: with it the program sees your application.</p>
+    <Front title={t('join.confirm_your_application')}>
+      <Form submit={t('join.confirm_my_address')} busy={busy} error={error} onSubmit={() => void run()}>
+        <p>{t('join.one_step_is_left')}</p>
       </Form>
     </Front>
   );

@@ -1,6 +1,13 @@
 import { usePartner } from '../app/session.tsx';
 import { api, take } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
+import { t } from '../text/t.ts';
+
+const TEXTS = {
+  pending: t('standing.pending'),
+  suspended: t('standing.suspended'),
+  terminated: t('standing.terminated'),
+} as const;
 
 /** Says why the account is not active, in the words that were mailed. */
 export function Standing() {
@@ -16,8 +23,7 @@ export function Standing() {
   return (
     <p class="notice warn">
       <span>
-        <strong>Your account is {data.status === 'pending' ? 'not approved yet' : data.status}.</strong>{' '}
-        <span class="message">{data.status_note}</span>
+        <strong>{TEXTS[data.status]}</strong> <span class="message">{data.status_note}</span>
       </span>
     </p>
   );

@@ -3,6 +3,7 @@ import { useSession } from '../app/session.tsx';
 import { api, newAttempt, take } from '../data/api.ts';
 import { useAction, useData } from '../data/use-data.ts';
 import { fieldProblems } from '../text/problem-text.ts';
+import { t } from '../text/t.ts';
 import { Loading, Problem, When } from './basics.tsx';
 import { Form, TextArea } from './forms.tsx';
 
@@ -18,15 +19,16 @@ export function OrderThread({ orderId, onWritten }: { orderId: string; onWritten
   const asks = data?.some(({ author }) => author === 'affiliate') ?? false;
   return (
     <>
-      <h3>Questions</h3>
+      <h3>{t('common.questions')}</h3>
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && data.length > 0 && (
-        <ol class="thread" aria-label="Messages">
+        <ol class="thread" aria-label={t('thread.messages')}>
           {data.map(({ id, author, text, created_at }) => (
             <li key={id} class={author}>
               <p class="sub">
-                {author === 'program' ? 'The program' : 'The partner'}, <When at={created_at} />
+                {author === 'program' ? t('thread.the_program') : t('thread.the_partner')},{' '}
+                <When at={created_at} />
               </p>
               <p class="message">{text}</p>
             </li>
@@ -37,8 +39,10 @@ export function OrderThread({ orderId, onWritten }: { orderId: string; onWritten
         <Write
           key={data.length}
           orderId={orderId}
-          label={isPartner ? 'Your question' : asks ? 'Your answer' : 'Your message to the partner'}
-          submit={isPartner ? 'Ask' : asks ? 'Answer' : 'Send'}
+          label={
+            isPartner ? t('thread.your_question') : asks ? t('thread.your_answer') : t('thread.your_message')
+          }
+          submit={isPartner ? t('thread.ask') : asks ? t('common.answer') : t('thread.send')}
           onWritten={() => {
             reload();
             onWritten?.();
@@ -71,7 +75,7 @@ function Write(props: { orderId: string; label: string; submit: string; onWritte
         value={text}
         onChange={setText}
         fault={fault}
-        hint="Both sides see it here, and get it by mail."
+        hint={t('thread.both_sides_see_it')}
         required
       />
     </Form>

@@ -1,5 +1,6 @@
 import type { PartnerReason } from '../text/partner-reasons.ts';
 import { REASON_CHOICES } from '../text/partner-reasons.ts';
+import { t } from '../text/t.ts';
 import { Select, TextArea } from './forms.tsx';
 
 /** As it is filled in; an empty code: nothing is said to the partner. */
@@ -29,20 +30,20 @@ export function ReasonChoice(props: {
   return (
     <>
       <Select
-        label="Said to the partner"
+        label={t('partnerReason.said_to_the_partner')}
         value={fields.code}
         onChange={(code) => onChange({ ...fields, code })}
         fault={faults['partner_reason.code']}
-        choices={[{ value: '', text: 'Nothing' }, ...REASON_CHOICES]}
+        choices={[{ value: '', text: t('partnerReason.nothing') }, ...REASON_CHOICES]}
       />
       {fields.code !== '' && (
         <TextArea
-          label="In your words"
+          label={t('partnerReason.in_your_words')}
           rows={2}
           value={fields.text}
           onChange={(text) => onChange({ ...fields, text })}
           fault={faults['partner_reason.text']}
-          hint="Mailed to the partner. Name no customer."
+          hint={t('partnerReason.mailed')}
           required={fields.code === 'other'}
         />
       )}

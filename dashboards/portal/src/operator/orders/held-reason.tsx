@@ -3,6 +3,7 @@ import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { partnerReasonText } from '../../text/partner-reasons.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Form } from '../../ui/forms.tsx';
 import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/partner-reason.tsx';
 
@@ -22,9 +23,9 @@ export function HeldReason(props: { conversion: Schemas['ListedConversion']; onS
   return (
     <details>
       <summary>
-        {said ? `Said to the partner: ${partnerReasonText(said)}` : 'Say to the partner why it is held'}
+        {said ? t('partnerReason.said', { text: partnerReasonText(said) }) : t('partnerReason.say_why')}
       </summary>
-      <Form submit="Say it" busy={busy} error={error} onSubmit={() => void run()}>
+      <Form submit={t('partnerReason.say_it')} busy={busy} error={error} onSubmit={() => void run()}>
         <ReasonChoice fields={fields} onChange={setFields} faults={fieldProblems(error)} />
       </Form>
     </details>

@@ -5,6 +5,7 @@ import { type Money, newAttempt, type Schemas } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { formatMoney } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Form, TextArea } from '../../ui/forms.tsx';
 import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/partner-reason.tsx';
 
@@ -67,7 +68,7 @@ export function OrderAct(props: OrderActProps) {
   if (isConfirming) {
     return (
       <Form
-        submit={`Confirm: ${submit.toLowerCase()}`}
+        submit={t('orderAct.confirm', { act: submit.toLowerCase() })}
         kind={kind}
         busy={busy}
         error={undefined}
@@ -83,7 +84,7 @@ export function OrderAct(props: OrderActProps) {
               </dd>
             </Fragment>
           ))}
-          <dt>Reason</dt>
+          <dt>{t('common.reason')}</dt>
           <dd>{note}</dd>
         </dl>
         <p class="hint">{hint}</p>
@@ -101,12 +102,12 @@ export function OrderAct(props: OrderActProps) {
     >
       {props.children?.(faults)}
       <TextArea
-        label="Reason"
+        label={t('common.reason')}
         rows={2}
         value={note}
         onChange={setNote}
         fault={faults.note}
-        hint="Stays in the audit log."
+        hint={t('orderAct.stays_in_the_audit_log')}
         required
       />
       {props.saysWhy && <ReasonChoice fields={reason} onChange={setReason} faults={faults} />}

@@ -6,6 +6,7 @@ import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { rich, t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Segments, TextArea, TextField } from '../../ui/forms.tsx';
 import { InvitationLink } from '../../ui/invitation-link.tsx';
@@ -16,9 +17,9 @@ import { Similar } from './similar.tsx';
 type Application = Schemas['Application'];
 
 const STATES = [
-  { value: 'pending', text: 'To decide' },
-  { value: 'approved', text: 'Approved' },
-  { value: 'rejected', text: 'Rejected' },
+  { value: 'pending', text: t('applications.to_decide') },
+  { value: 'approved', text: t('name.approved') },
+  { value: 'rejected', text: t('common.rejected') },
 ];
 
 /** Who has applied by the sign-up page and confirmed the address. */
@@ -36,27 +37,29 @@ export function ApplicationsPage() {
   );
   return (
     <Page
-      title="Applications"
-      lead="Who has applied by the sign-up page and confirmed the address. Approving makes a partner with a login."
-      actions={<Link to="/sign-up">Sign-up page</Link>}
+      title={t('common.applications')}
+      lead={t('applications.who_has_applied')}
+      actions={<Link to="/sign-up">{t('common.sign_up_page')}</Link>}
     >
       <Card>
         <div class="filters above">
-          <Segments label="State" value={state} onChange={setState} choices={STATES} />
+          <Segments label={t('applications.state')} value={state} onChange={setState} choices={STATES} />
         </div>
         <ListTable
-          label="Applications"
+          label={t('common.applications')}
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="No applications">
-              They appear here once the applicant has confirmed the address. Switch the{' '}
-              <Link to="/sign-up">sign-up page</Link> on to get some.
+            <Empty title={t('applications.no_applications')}>
+              {' '}
+              {rich('applications.they_appear_here', {
+                link: (text) => <Link to="/sign-up">{text}</Link>,
+              })}
             </Empty>
           }
           columns={[
             {
-              title: 'Applicant',
+              title: t('applications.applicant'),
               head: true,
               cell: ({ name, email }) => (
                 <>
@@ -65,19 +68,26 @@ export function ApplicationsPage() {
                 </>
               ),
             },
-            { title: 'First answer', cell: ({ answers }) => <span class="clip">{answers[0]?.answer}</span> },
-            { title: 'Country', cell: ({ country }) => country ?? '–' },
-            { title: `Applied (${ZONE_NAME})`, cell: ({ applied_at }) => <When at={applied_at} /> },
-            { title: 'State', cell: ({ state: one }) => <Status of={one} /> },
+            {
+              title: t('applications.first_answer'),
+              cell: ({ answers }) => <span class="clip">{answers[0]?.answer}</span>,
+            },
+            { title: t('name.country'), cell: ({ country }) => country ?? '–' },
+            {
+              title: t('applications.applied_zone', { zone: ZONE_NAME }),
+              cell: ({ applied_at }) => <When at={applied_at} />,
+            },
+            { title: t('applications.state'), cell: ({ state: one }) => <Status of={one} /> },
             {
               title: '',
               cell: (application) => (
                 <div class="actions">
                   <Button
                     onClick={() => setShown(application)}
-                    label={`Open the application of ${application.name}`}
+                    label={t('applications.open_named', { name: application.name })}
                   >
-                    Open
+                    {' '}
+                    {t('common.open')}
                   </Button>
                 </div>
               ),
@@ -136,38 +146,42 @@ function Facts({ application }: { application: Schemas['ApplicationDetails'] }) 
   return (
     <>
       <dl class="facts">
-        <dt>E-mail address</dt>
+        <dt>{t('common.e_mail_address')}</dt>
         <dd>
-          {application.email}, confirmed <When at={application.confirmed_at} />
+          {' '}
+          {rich('applications.address_confirmed', {
+            email: application.email,
+            at: <When at={application.confirmed_at} />,
+          })}
         </dd>
-        <dt>Country, as the applicant says</dt>
-        <dd>{application.country ?? 'not named'}</dd>
+        <dt>{t('applications.country_as_said')}</dt>
+        <dd>{application.country ?? t('common.none_given')}</dd>
         {application.answers.flatMap(({ label, answer }) => [
           <dt key={label}>{label}</dt>,
           <dd key={`${label} answer`} class="message">
             {answer}
           </dd>,
         ])}
-        <dt>Conditions accepted</dt>
+        <dt>{t('applications.conditions_accepted')}</dt>
         <dd>
-          {version === null ? (
-            'There were none'
-          ) : (
-            <>
-              Version {version}, <When at={application.applied_at} />
-            </>
-          )}
+          {' '}
+          {version === null
+            ? t('common.none_given')
+            : rich('applications.version_at', {
+                version: String(version),
+                at: <When at={application.applied_at} />,
+              })}
         </dd>
         {application.note !== null && (
           <>
-            <dt>Note</dt>
+            <dt>{t('affiliates.note')}</dt>
             <dd class="message">{application.note}</dd>
           </>
         )}
       </dl>
       {conditions && (
         <details>
-          <summary>Conditions, version {conditions.version}</summary>
+          <summary>{t('applications.conditions_version', { version: conditions.version })}</summary>
           <p class="message">{conditions.text}</p>
         </details>
       )}
@@ -193,24 +207,25 @@ function Decision({ application, onDecided }: Omit<DetailsProps, 'onClose'>) {
   return (
     <>
       <TextArea
-        label="Note"
+        label={t('affiliates.note')}
         rows={2}
         value={note}
         onChange={setNote}
         fault={faults.note}
-        hint="Mailed to the applicant with the decision. Rejecting needs one."
+        hint={t('applications.mailed_to_the_applicant')}
       />
       <TextField
-        label="Reference"
+        label={t('common.reference')}
         value={refCode}
         onChange={setRefCode}
         fault={faults.ref_code}
-        hint="A short name, unique in the program; empty: made of the name."
+        hint={t('applications.a_short_name')}
       />
       <Problem error={faults.note || faults.ref_code ? undefined : (approve.error ?? reject.error)} />
       <div class="form-end">
         <Button kind="primary" busy={approve.busy} onClick={() => void approve.run()}>
-          Approve
+          {' '}
+          {t('common.approve')}
         </Button>
         <Button
           kind="danger"
@@ -218,7 +233,8 @@ function Decision({ application, onDecided }: Omit<DetailsProps, 'onClose'>) {
           disabled={note.trim() === ''}
           onClick={() => void reject.run()}
         >
-          Reject
+          {' '}
+          {t('common.reject')}
         </Button>
       </div>
     </>

@@ -4,6 +4,7 @@ import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { words } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Loading, Page, Problem } from '../../ui/basics.tsx';
 import { Dialog, Form, TextArea, TextField } from '../../ui/forms.tsx';
 import { Table } from '../../ui/table.tsx';
@@ -20,20 +21,20 @@ export function MailTemplatesPage() {
     [program.id],
   );
   return (
-    <Page title="Mails" lead="What partners and applicants get by mail, and in which words.">
+    <Page title={t('common.mails')} lead={t('mails.what_partners_get')}>
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && (
         <>
           <Sender key={program.id} />
-          <Card title="Texts" note="Mails about passwords and sign-ins have the words of the platform.">
+          <Card title={t('mails.texts')} note={t('mails.words_of_the_platform')}>
             <Table
-              label="Mails"
+              label={t('common.mails')}
               rows={data}
               rowKey={({ kind }) => kind}
               columns={[
                 {
-                  title: 'Mail',
+                  title: t('mails.mail'),
                   head: true,
                   cell: ({ kind, sent }) => (
                     <>
@@ -42,14 +43,21 @@ export function MailTemplatesPage() {
                     </>
                   ),
                 },
-                { title: 'Subject', cell: ({ subject }) => subject },
-                { title: 'Words', cell: ({ is_own }) => (is_own ? 'your own' : 'default') },
+                { title: t('mails.subject'), cell: ({ subject }) => subject },
+                {
+                  title: t('mails.words'),
+                  cell: ({ is_own }) => (is_own ? t('mails.your_own') : t('mails.default')),
+                },
                 {
                   title: '',
                   cell: (template) => (
                     <div class="actions">
-                      <Button onClick={() => setShown(template)} label={`Edit ${words(template.kind)}`}>
-                        Edit
+                      <Button
+                        onClick={() => setShown(template)}
+                        label={t('common.edit_code', { code: words(template.kind) })}
+                      >
+                        {' '}
+                        {t('common.edit')}
                       </Button>
                     </div>
                   ),
@@ -84,19 +92,19 @@ function Sender() {
   });
   const fault = fieldProblems(error).mail_sender_name;
   return (
-    <Card title="Sender">
+    <Card title={t('mails.sender')}>
       <Form
-        submit="Save the name"
+        submit={t('mails.save_the_name')}
         busy={busy}
         error={fault === undefined ? error : undefined}
         onSubmit={() => void run()}
       >
         <TextField
-          label="Name of the sender"
+          label={t('mails.name_of_the_sender')}
           value={name}
           onChange={setName}
           fault={fault}
-          hint="Stands before the address of the platform; empty: the name of the platform."
+          hint={t('mails.stands_before_the_address')}
         />
       </Form>
     </Card>
@@ -128,36 +136,48 @@ function Editor(props: { template: Template; onClose: () => void; onSaved: () =>
   return (
     <Dialog title={words(template.kind)} onClose={onClose}>
       <Form
-        submit="Save"
+        submit={t('common.save')}
         busy={save.busy}
         error={faults.subject || faults.text ? undefined : error}
         onSubmit={() => void save.run()}
       >
         <p class="hint">
-          {template.sent}. It can have{' '}
-          {template.placeholders.map((name, i) => (
-            <>
-              {i > 0 && ' '}
-              <code key={name}>{`{${name}}`}</code>
-            </>
-          ))}
-          .
+          {' '}
+          {t('mails.it_can_have', {
+            sent: template.sent,
+            placeholders: template.placeholders.map((name) => `{${name}}`).join(' '),
+          })}
         </p>
-        <TextField label="Subject" value={subject} onChange={setSubject} fault={faults.subject} required />
-        <TextArea label="Text" rows={10} value={text} onChange={setText} fault={faults.text} required />
+        <TextField
+          label={t('mails.subject')}
+          value={subject}
+          onChange={setSubject}
+          fault={faults.subject}
+          required
+        />
+        <TextArea
+          label={t('signUp.text')}
+          rows={10}
+          value={text}
+          onChange={setText}
+          fault={faults.text}
+          required
+        />
         {preview && (
-          <section class="preview" aria-label="Preview">
+          <section class="preview" aria-label={t('mails.preview')}>
             <strong>{preview.subject}</strong>
             <p class="message">{preview.text}</p>
           </section>
         )}
         <div class="actions">
           <Button onClick={() => void look.run()} busy={look.busy}>
-            Preview
+            {' '}
+            {t('mails.preview')}
           </Button>
           {template.is_own && (
             <Button onClick={() => void reset.run()} busy={reset.busy}>
-              Back to the default
+              {' '}
+              {t('mails.back_to_the_default')}
             </Button>
           )}
         </div>

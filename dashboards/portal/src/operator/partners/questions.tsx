@@ -4,6 +4,7 @@ import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { ZONE_NAME } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { ListTable } from '../../ui/table.tsx';
 import { OrderDetails } from '../orders/order-details.tsx';
@@ -26,17 +27,17 @@ export function QuestionsPage() {
     setShown(await take(api.GET('/v1/conversions/{id}', { params: { path: { id } } })));
   });
   return (
-    <Page title="Questions" lead="What partners ask about orders, the longest waiting first.">
+    <Page title={t('common.questions')} lead={t('questions.what_partners_ask')}>
       <Card>
         <Problem error={open.error} />
         <ListTable
-          label="Questions"
+          label={t('common.questions')}
           list={list}
           rowKey={({ id }) => id}
-          empty={<Empty title="No open questions">Partners ask at the details of an order.</Empty>}
+          empty={<Empty title={t('questions.no_open_questions')}>{t('questions.partners_ask')}</Empty>}
           columns={[
             {
-              title: 'Order',
+              title: t('common.order'),
               head: true,
               cell: ({ order_id, affiliate_name }) => (
                 <>
@@ -45,17 +46,21 @@ export function QuestionsPage() {
                 </>
               ),
             },
-            { title: 'Question', cell: ({ text }) => <span class="message">{text}</span> },
-            { title: `Asked (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+            { title: t('signUp.question'), cell: ({ text }) => <span class="message">{text}</span> },
+            {
+              title: t('questions.asked_zone', { zone: ZONE_NAME }),
+              cell: ({ created_at }) => <When at={created_at} />,
+            },
             {
               title: '',
               cell: ({ conversion_id, order_id }) => (
                 <div class="actions">
                   <Button
                     onClick={() => void open.run(conversion_id)}
-                    label={`Answer about order ${order_id}`}
+                    label={t('questions.answer_about', { order: order_id })}
                   >
-                    Answer
+                    {' '}
+                    {t('common.answer')}
                   </Button>
                 </div>
               ),

@@ -3,6 +3,7 @@ import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeVersion } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, CopyText, Loading, Page, Problem } from '../../ui/basics.tsx';
 import { Check, Form, Select, TextArea, TextField } from '../../ui/forms.tsx';
 
@@ -10,9 +11,9 @@ type Settings = Schemas['SignUpSettings'];
 type Question = Schemas['SignUpQuestion'];
 
 const KINDS = [
-  { value: 'short', text: 'Short text' },
-  { value: 'long', text: 'Long text' },
-  { value: 'choice', text: 'Choice' },
+  { value: 'short', text: t('signUp.short_text') },
+  { value: 'long', text: t('signUp.long_text') },
+  { value: 'choice', text: t('signUp.choice') },
 ];
 
 /** A question as it is typed: its choices are one text, and its number outlasts the questions before it. */
@@ -45,10 +46,7 @@ export function SignUpSettingsPage() {
     [program.id],
   );
   return (
-    <Page
-      title="Sign-up page"
-      lead="Partners apply on it without an invitation. You see an application once its address is confirmed."
-    >
+    <Page title={t('common.sign_up_page')} lead={t('signUp.partners_apply_on_it')}>
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && <Editor key={data.etag} settings={data.data} etag={data.etag} onSaved={reload} />}
@@ -82,22 +80,32 @@ function Editor({ settings, etag, onSaved }: { settings: Settings; etag: string;
     setQuestions([...questions, { number, label: '', kind: 'short', required: true, choices: '' }]);
   };
   return (
-    <Form submit="Save" busy={busy} error={isOnFields ? undefined : error} onSubmit={() => void run()}>
-      <Card title="Page" note={settings.open ? 'It takes applications.' : 'It is off: no one can apply.'}>
+    <Form
+      submit={t('common.save')}
+      busy={busy}
+      error={isOnFields ? undefined : error}
+      onSubmit={() => void run()}
+    >
+      <Card
+        title={t('signUp.page')}
+        note={settings.open ? t('signUp.it_takes_applications') : t('signUp.it_is_off')}
+      >
         <div class="stack">
-          {settings.open && settings.url !== null && <CopyText text={settings.url} label="address" />}
-          <Check label="Take applications" checked={open} onChange={setOpen} />
+          {settings.open && settings.url !== null && (
+            <CopyText text={settings.url} label={t('signUp.address_of_the_page')} />
+          )}
+          <Check label={t('signUp.take_applications')} checked={open} onChange={setOpen} />
           <TextField
-            label="Address"
+            label={t('common.address')}
             value={slug}
             onChange={setSlug}
             fault={faults.slug}
-            hint="The end of its address: lower-case letters, digits and hyphens. Hard to guess, if only those are to find it whom you give it."
+            hint={t('signUp.the_end_of_its_address')}
             required
           />
         </div>
       </Card>
-      <Card title="Questions" note="Beside name, e-mail address and country, which it always asks.">
+      <Card title={t('common.questions')} note={t('signUp.beside_name')}>
         <div class="stack">
           {questions.map((question, place) => (
             <QuestionFields
@@ -110,25 +118,25 @@ function Editor({ settings, etag, onSaved }: { settings: Settings; etag: string;
             />
           ))}
           <div class="form-end">
-            <Button onClick={add}>Add a question</Button>
+            <Button onClick={add}>{t('signUp.add_a_question')}</Button>
           </div>
         </div>
       </Card>
       <Card
-        title="Conditions of participation"
+        title={t('common.conditions_of_participation')}
         note={
           settings.conditions
-            ? `Version ${settings.conditions.version}. Another text is a new version; who has accepted an earlier one stays with it.`
-            : 'Empty: applicants accept none.'
+            ? t('signUp.version_in_force', { version: settings.conditions.version })
+            : t('signUp.applicants_accept_none')
         }
       >
         <TextArea
-          label="Text"
+          label={t('signUp.text')}
           rows={8}
           value={conditions}
           onChange={setConditions}
           fault={faults.conditions}
-          hint="Plain text. Each application keeps which version was accepted, and when."
+          hint={t('signUp.plain_text')}
         />
       </Card>
     </Form>
@@ -147,17 +155,17 @@ function QuestionFields(props: {
     Object.entries(faults).find(([field]) => field.startsWith(`questions.${place}.${name}`))?.[1];
   return (
     <fieldset class="stack">
-      <legend>Question {place + 1}</legend>
+      <legend>{t('signUp.question_number', { number: place + 1 })}</legend>
       <div class="form-row">
         <TextField
-          label="Question"
+          label={t('signUp.question')}
           value={question.label}
           onChange={(label) => onChange({ label })}
           fault={fault('label')}
           required
         />
         <Select
-          label="Answer"
+          label={t('common.answer')}
           value={question.kind}
           onChange={(kind) => onChange({ kind: kind as Question['kind'] })}
           choices={KINDS}
@@ -165,22 +173,23 @@ function QuestionFields(props: {
       </div>
       {question.kind === 'choice' && (
         <TextField
-          label="Choices"
+          label={t('signUp.choices')}
           value={question.choices}
           onChange={(choices) => onChange({ choices })}
           fault={fault('choices')}
-          hint="With commas between."
+          hint={t('signUp.with_commas_between')}
           required
         />
       )}
       <div class="actions">
         <Check
-          label="Must be answered"
+          label={t('signUp.must_be_answered')}
           checked={question.required}
           onChange={(required) => onChange({ required })}
         />
-        <Button kind="quiet" onClick={onRemove} label={`Remove question ${place + 1}`}>
-          Remove
+        <Button kind="quiet" onClick={onRemove} label={t('signUp.remove_question', { number: place + 1 })}>
+          {' '}
+          {t('common.remove')}
         </Button>
       </div>
     </fieldset>

@@ -1,6 +1,11 @@
 import type { Schemas } from '../../data/api.ts';
+import { words } from '../../text/format.ts';
+import { listed, t } from '../../text/t.ts';
 
-const BY = { mailbox: 'the same mailbox', payout_account: 'the same payout account' } as const;
+const BY = {
+  mailbox: t('similar.mailbox'),
+  payout_account: t('similar.payout_account'),
+} as const;
 
 /** Other partners that may be the same person. */
 export function Similar({ affiliates }: { affiliates: Schemas['ApplicationDetails']['similar'] }) {
@@ -8,11 +13,17 @@ export function Similar({ affiliates }: { affiliates: Schemas['ApplicationDetail
   return (
     <div class="notice warn">
       <div>
-        <strong>Perhaps the same person: </strong>
+        <strong>{t('similar.perhaps_the_same_person')}</strong>
         <ul class="sentences">
           {affiliates.map(({ affiliate_id, name, status, same }) => (
             <li key={affiliate_id}>
-              {name} ({affiliate_id}, {status}) by {same.map((by) => BY[by]).join(' and ')}
+              {' '}
+              {t('similar.one', {
+                name,
+                id: affiliate_id,
+                status: words(status),
+                by: listed(same.map((by) => BY[by])),
+              })}
             </li>
           ))}
         </ul>
