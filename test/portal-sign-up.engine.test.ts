@@ -23,11 +23,16 @@ describe.skipIf(chromium === undefined)('from the sign-up page to an answered qu
     await platform?.stop();
   });
 
-  async function call(method: string, path: string, body?: object): Promise<Record<string, unknown>> {
+  async function call(
+    method: string,
+    path: string,
+    body?: object,
+    key = platform.demo.keys.operator,
+  ): Promise<Record<string, unknown>> {
     const answer = await fetch(`${platform.apiUrl}${path}`, {
       method,
       headers: {
-        authorization: `Bearer ${platform.demo.keys.operator}`,
+        authorization: `Bearer ${key}`,
         ...(body && { 'content-type': 'application/json' }),
       },
       ...(body && { body: JSON.stringify(body) }),
@@ -127,16 +132,10 @@ describe.skipIf(chromium === undefined)('from the sign-up page to an answered qu
   async function creditedOrder(orderId: string): Promise<void> {
     const { data } = await call('GET', '/v1/affiliates?limit=1000');
     const [partner] = (data as { id: string; email: string }[]).filter(({ email }) => email === EMAIL);
-    const program_id = `prg_${platform.demo.program.id}`;
     const campaign_id = `cmp_${platform.demo.campaigns[0]?.id}`;
     await call('POST', '/v1/coupons', { affiliate_id: partner?.id, campaign_id, code: 'NORA10' });
-    await call('POST', '/v1/orders', {
-      program_id,
-      order_id: orderId,
-      amount: '80.00',
-      currency: 'EUR',
-      coupons: ['NORA10'],
-    });
+    const order = { order_id: orderId, amount: '80.00', currency: 'EUR', coupons: ['NORA10'] };
+    await call('POST', '/v1/conversions', order, platform.demo.keys.advertiser);
     await expect
       .poll(async () => (await call('GET', `/v1/conversions?order_id=${orderId}`)).data, { timeout: 20_000 })
       .toMatchObject([{ state: 'attributed', affiliate_id: partner?.id }]);

@@ -8,8 +8,8 @@ import { NewProgram } from '../operator/setup/new-program.tsx';
 import { partnerPages } from '../partner/pages.ts';
 import { rich, t } from '../text/t.ts';
 import { Loading, Page, Problem } from '../ui/basics.tsx';
-import { ConfirmApplication, Join } from './join.tsx';
-import { findRoute, href, navigate, usePath } from './router.tsx';
+import { lazyPage } from './lazy-page.tsx';
+import { findRoute, href, navigate, showHeading, usePath } from './router.tsx';
 import { SessionProvider } from './session.tsx';
 import { markSignedIn, mayBeSignedIn } from './session-mark.ts';
 import { RequestReset, SetPassword } from './set-password.tsx';
@@ -20,6 +20,8 @@ import { useTheme } from './theme.ts';
 
 const PROGRAM_KEY = 'afflux-program';
 const JOIN = '/join/';
+const Join = lazyPage(async () => (await import('./join.tsx')).Join);
+const ConfirmApplication = lazyPage(async () => (await import('./join.tsx')).ConfirmApplication);
 
 /** The signed-in user; undefined without a session. */
 async function readSession(signal: AbortSignal): Promise<Schemas['Session'] | undefined> {
@@ -40,8 +42,8 @@ function mustEnrol({ second_factor }: Schemas['Session']): boolean {
 export function App() {
   const path = usePath();
   if (path === '/setup') return <Setup />;
-  if (path.startsWith(JOIN)) return <Join slug={path.slice(JOIN.length)} />;
-  if (path === '/confirm') return <ConfirmApplication />;
+  if (path.startsWith(JOIN)) return <Join params={{ slug: path.slice(JOIN.length) }} />;
+  if (path === '/confirm') return <ConfirmApplication params={{}} />;
   if (path === '/set-password') return <SetPassword />;
   if (path === '/forgotten') return <RequestReset />;
   return <WithSession />;
@@ -114,13 +116,8 @@ function Portal(props: {
   const found = findRoute(pages.routes, path);
   const shown = useRef(path);
   useEffect(() => {
-    const heading = document.querySelector<HTMLElement>('main h1');
-    document.title = heading ? `${heading.textContent} – Afflux` : 'Afflux';
-    // After navigation the focus goes to the heading; the first page is read from its top.
-    if (shown.current !== path) {
-      window.scrollTo(0, 0);
-      heading?.focus({ preventScroll: true });
-    }
+    // The first page is read from its top.
+    showHeading({ isMoved: shown.current !== path });
     shown.current = path;
   }, [path]);
 

@@ -10,10 +10,9 @@ import { Front } from './sign-in.tsx';
 type SignUpPage = Schemas['SignUpPage'];
 
 /** The page on which partners apply for a program; it needs no session. */
-export function Join({ slug }: { slug: string }) {
-  const params = { path: { slug } };
+export function Join({ params: { slug = '' } }: { params: Readonly<Record<string, string>> }) {
   const { data, error, reload } = useData(
-    async (signal) => await take(api.GET('/v1/sign-up/{slug}', { params, signal })),
+    async (signal) => await take(api.GET('/v1/sign-up/{slug}', { params: { path: { slug } }, signal })),
     [slug],
   );
   const [mailedTo, setMailedTo] = useState<string>();

@@ -1,3 +1,4 @@
+import { lazyPage } from '../app/lazy-page.tsx';
 import type { Route } from '../app/router.tsx';
 import type { PageGroup } from '../app/shell.tsx';
 import { t } from '../text/t.ts';
@@ -10,10 +11,6 @@ import { ConversionsPage } from './orders/conversions.tsx';
 import { ImportsPage } from './orders/imports.tsx';
 import { PostbackCallsPage } from './orders/postback-calls.tsx';
 import { ReviewsPage } from './orders/reviews.tsx';
-import { ApplicationsPage } from './partners/applications.tsx';
-import { MailTemplatesPage } from './partners/mail-templates.tsx';
-import { QuestionsPage } from './partners/questions.tsx';
-import { SignUpSettingsPage } from './partners/sign-up-settings.tsx';
 import { AffiliatesPage } from './programs/affiliates.tsx';
 import { CampaignsPage } from './programs/campaigns.tsx';
 import { CouponsPage } from './programs/coupons.tsx';
@@ -33,9 +30,18 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/', page: OverviewPage },
     { path: '/reports', page: ReportsPage },
     { path: '/affiliates', page: AffiliatesPage },
-    { path: '/applications', page: ApplicationsPage },
-    { path: '/sign-up', page: SignUpSettingsPage },
-    { path: '/mails', page: MailTemplatesPage },
+    {
+      path: '/applications',
+      page: lazyPage(async () => (await import('./partners/applications.tsx')).ApplicationsPage),
+    },
+    {
+      path: '/sign-up',
+      page: lazyPage(async () => (await import('./partners/sign-up-settings.tsx')).SignUpSettingsPage),
+    },
+    {
+      path: '/mails',
+      page: lazyPage(async () => (await import('./partners/mail-templates.tsx')).MailTemplatesPage),
+    },
     { path: '/campaigns', page: CampaignsPage },
     { path: '/terms', page: TermsPage },
     { path: '/settings', page: SettingsPage },
@@ -43,7 +49,10 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/coupons', page: CouponsPage },
     { path: '/conversions', page: ConversionsPage },
     { path: '/reviews', page: ReviewsPage },
-    { path: '/questions', page: QuestionsPage },
+    {
+      path: '/questions',
+      page: lazyPage(async () => (await import('./partners/questions.tsx')).QuestionsPage),
+    },
     { path: '/velocity', page: VelocityPage },
     { path: '/payouts', page: PayoutsPage },
     { path: '/audit', page: AuditPage },
