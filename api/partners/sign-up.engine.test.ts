@@ -409,6 +409,22 @@ test('a link to an account with a password is shown to no one', { tags: ['attack
   expect((await operator.call('POST', again)).body).toEqual({ invited: true, invitation_link: null });
 });
 
+test('an applicant is forgotten, and one who was approved as an affiliate is', async () => {
+  const [pendingId, approved] = [await applied(), await applied()];
+  await decide(approved, 'approve', {});
+  const forget = (id: string, key = shop.keys.operator) =>
+    api.call('DELETE', `/v1/applications/${id}`, { key });
+  expect((await forget(pendingId, other.keys.operator)).status).toBe(404);
+  expect((await forget(pendingId)).status).toBe(204);
+  expect((await forget(pendingId)).status).toBe(404);
+  expect((await forget(approved)).body).toMatchObject({ code: 'wrong_state' });
+  const log = await api.call('GET', `/v1/audit-log?subject=${pendingId}`, { key: shop.keys.operator });
+  expect((log.body.data as { action: string }[]).map(({ action }) => action)).toEqual([
+    'application.delete',
+    'application.confirm',
+  ]);
+});
+
 test('what was not confirmed is deleted after two days, what was rejected after half a year', async () => {
   const [unconfirmed, rejected, waiting] = [newAddress(), newAddress(), newAddress()];
   await apply({ email: unconfirmed });

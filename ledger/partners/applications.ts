@@ -140,6 +140,12 @@ export async function decideApplication(
   return application;
 }
 
+/** Deletes an application that made no affiliate; who has one is erased with it. Returns whether it did. */
+export async function removeApplication(tx: DatabaseTransaction, id: number): Promise<boolean> {
+  const removed = await tx`delete from applications where id = ${id} and affiliate_id is null`.affected();
+  return removed === 1;
+}
+
 /** Deletes what was not confirmed in time, and what was rejected long ago. */
 export async function forgetApplications(sql: DatabaseSql, { now }: { now: Date }): Promise<void> {
   const ago = (ms: number) => new Date(now.getTime() - ms);

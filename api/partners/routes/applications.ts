@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { MAX_CODE_LENGTH, MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
+import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
 import { findUserByEmail } from '../../../ledger/access/users.ts';
 import {
   APPLICATION_STATES,
@@ -8,6 +9,7 @@ import {
   decideApplication,
   getApplication,
   listApplications,
+  removeApplication,
 } from '../../../ledger/partners/applications.ts';
 import { getConditions } from '../../../ledger/partners/sign-up.ts';
 import { similarAffiliates } from '../../../ledger/partners/similar.ts';
@@ -115,7 +117,8 @@ async function formatSimilar(
 
 export function addApplicationRoutes(app: ApiServer, context: ApiContext): void {
   addReadRoutes(app, context);
-  addDecisionRoutes(app, context);
+  addApproveRoute(app, context);
+  addEndRoutes(app, context);
 }
 
 function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
@@ -191,8 +194,9 @@ function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
   });
 }
 
-function addDecisionRoutes(app: ApiServer, context: ApiContext): void {
-  const config = { roles: ['operator'], idempotent: true } as const;
+const config = { roles: ['operator'], idempotent: true } as const;
+
+function addApproveRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/applications/:id/approve',
@@ -254,6 +258,37 @@ function addDecisionRoutes(app: ApiServer, context: ApiContext): void {
           after: { affiliate_id: body.affiliate.id },
         };
         return { status: 201, body, audit };
+      });
+    },
+  });
+}
+
+function addEndRoutes(app: ApiServer, context: ApiContext): void {
+  app.route({
+    method: 'DELETE',
+    url: '/v1/applications/:id',
+    config: { ...config, problems: ['not_found', 'wrong_state'] },
+    schema: {
+      operationId: 'deleteApplication',
+      tags: TAGS,
+      summary: 'Forget an applicant; one who was approved is erased as an affiliate',
+      params,
+      response: { 204: z.undefined().describe('It is deleted.') },
+    },
+    handler: async (request, reply) => {
+      return await commit(context, request, reply, async (tx) => {
+        const { id } = request.params;
+        await lockRow(tx, 'applications', id);
+        const { state } = inProgram(principalOf(request), await getApplication(tx, id), WHAT);
+        // While it is known of which program it was.
+        const subject = formatId('application', id);
+        await appendAuditLog(tx, {
+          actor: principalOf(request).actor,
+          action: 'application.delete',
+          subject,
+        });
+        if (!(await removeApplication(tx, id))) throw wrongState('application', state);
+        return { status: 204, body: undefined };
       });
     },
   });

@@ -4,6 +4,7 @@ import { formatAmount, parseAmount } from '../../../../../core/money.ts';
 import { type Money, newAttempt, type Schemas } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { formatMoney } from '../../text/format.ts';
+import { partnerReasonText } from '../../text/partner-reasons.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
 import { Form, TextArea } from '../../ui/forms.tsx';
@@ -53,9 +54,9 @@ export function OrderAct(props: OrderActProps) {
   const [note, setNote] = useState('');
   const [reason, setReason] = useState(NO_REASON);
   const [isConfirming, setConfirming] = useState(false);
+  const said = reasonBody(reason);
   const { run, busy, error } = useAction(async () => {
-    const partner_reason = reasonBody(reason);
-    props.onDone(await props.act(attempt, { note, ...(partner_reason && { partner_reason }) }));
+    props.onDone(await props.act(attempt, { note, ...(said && { partner_reason: said }) }));
   });
   const faults = fieldProblems(error);
   const isOnFields = Object.keys(faults).some((name) =>
@@ -86,6 +87,12 @@ export function OrderAct(props: OrderActProps) {
           ))}
           <dt>{t('common.reason')}</dt>
           <dd>{note}</dd>
+          {said && (
+            <>
+              <dt>{t('partnerReason.said_to_the_partner')}</dt>
+              <dd>{partnerReasonText({ ...said, text: said.text ?? null })}</dd>
+            </>
+          )}
         </dl>
         <p class="hint">{hint}</p>
       </Form>

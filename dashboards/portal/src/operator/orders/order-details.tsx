@@ -23,8 +23,10 @@ export function OrderDetails(props: {
   conversion: Conversion;
   onClose: () => void;
   onChanged: (conversion: Conversion) => void;
+  /** Whether it was opened to be talked about. */
+  isAsked?: boolean;
 }) {
-  const { conversion, onChanged } = props;
+  const { conversion, onChanged, isAsked = false } = props;
   const { user } = useSession();
   const [act, setAct] = useState<Act>();
   const confirm = useAction(async () => {
@@ -33,6 +35,8 @@ export function OrderDetails(props: {
   });
   const state = useOrder(conversion);
   const isCredited = conversion.state === 'attributed' || conversion.state === 'partially_refunded';
+  const hasThread = act === undefined && conversion.affiliate_id !== null && mayRead('questions', user.role);
+  const thread = hasThread && <OrderThread orderId={conversion.id} />;
   return (
     <Dialog title={t('common.order_orderid', { orderId: conversion.order_id })} onClose={props.onClose}>
       <div class="stack">
@@ -70,8 +74,9 @@ export function OrderDetails(props: {
             )}
           </div>
         )}
-        {mayRead('questions', user.role) && <OrderThread orderId={conversion.id} />}
+        {isAsked && thread}
         <Evidence conversion={conversion} />
+        {!isAsked && thread}
       </div>
     </Dialog>
   );

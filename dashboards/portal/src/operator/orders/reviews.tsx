@@ -80,9 +80,9 @@ export function ReviewsPage() {
                   list.reload();
                 }}
               />
-              <HeldReason conversion={shown} onSaid={list.reload} />
-              <OrderThread key={shown.id} orderId={shown.id} />
+              <HeldReason key={shown.id} conversion={shown} onSaid={list.reload} />
               <Evidence conversion={shown} />
+              {shown.affiliate_id !== null && <OrderThread key={shown.id} orderId={shown.id} />}
             </div>
           </Card>
         </div>

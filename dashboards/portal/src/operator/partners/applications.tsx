@@ -134,6 +134,7 @@ function Details({ application, onClose, onDecided }: DetailsProps) {
             <Facts application={data} />
             <Similar affiliates={data.similar} />
             {data.state === 'pending' && <Decision application={data} onDecided={onDecided} />}
+            {data.state !== 'approved' && <Forget application={data} onDecided={onDecided} />}
           </>
         )}
       </div>
@@ -238,5 +239,23 @@ function Decision({ application, onDecided }: Omit<DetailsProps, 'onClose'>) {
         </Button>
       </div>
     </>
+  );
+}
+
+/** For who asks to be forgotten. */
+function Forget({ application, onDecided }: Omit<DetailsProps, 'onClose'>) {
+  const { run, busy, error } = useAction(async () => {
+    await take(api.DELETE('/v1/applications/{id}', { params: { path: { id: application.id } } }));
+    onDecided(null);
+  });
+  return (
+    <details>
+      <summary>{t('applications.forget_the_applicant')}</summary>
+      <Problem error={error} />
+      <p class="muted">{t('applications.deleted_for_good')}</p>
+      <Button kind="danger" busy={busy} onClick={() => void run()}>
+        {t('applications.delete_the_application')}
+      </Button>
+    </details>
   );
 }

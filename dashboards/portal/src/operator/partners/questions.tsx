@@ -71,6 +71,7 @@ export function QuestionsPage() {
       {shown && (
         <OrderDetails
           conversion={shown}
+          isAsked
           onClose={() => {
             setShown(undefined);
             list.reload();
