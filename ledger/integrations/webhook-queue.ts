@@ -15,7 +15,7 @@ export interface WebhookEvent {
   /** Prefixed id. */
   readonly subject: string;
   readonly at: Date;
-  /** What the conversion was then, as JSON by column; null: it is told of as it is. */
+  /** What the conversion was then, as JSON by column; null: it is shown as it is. */
   readonly conversion: string | null;
 }
 
@@ -102,7 +102,7 @@ export async function lockSubjects(tx: DatabaseTransaction, subjects: readonly s
 
 export type Listener = Pick<WebhookEndpoint, 'id' | 'role' | 'kind' | 'statuses' | 'eventNames'>;
 
-/** More are not kept for a disabled endpoint: orders of a day, and no load on whoever comes back. */
+/** More are not kept for a disabled endpoint: orders of a day, and no load on a receiver that comes back. */
 export const MAX_KEPT_EVENTS = 10_000;
 
 /** Ends what disabled endpoints are kept, where as much waits for them as {@link MAX_KEPT_EVENTS}. */
