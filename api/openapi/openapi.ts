@@ -62,8 +62,7 @@ export function swaggerOptions({ portalUrl }: { portalUrl: string }): SwaggerOpt
       security: [{ bearer: [] }, { session: [] }],
     },
     transform: jsonSchemaTransform,
-    transformObject: (document) =>
-      plainForm(withBodies(withoutUnused(jsonSchemaTransformObject(document)))),
+    transformObject: (document) => plainForm(withBodies(withoutUnused(jsonSchemaTransformObject(document)))),
   };
 }
 

@@ -349,6 +349,16 @@ describe('anything', () => {
     ).toMatchObject({ occurred_at: '2026-01-01T00:00:00.123Z' });
   });
 
+  test('a decimal comma makes no other amount of a number with a point', async () => {
+    const mapping = flat({ order_id: 'o', amount: { from: 'a', decimal: ',' }, occurred_at: 't' });
+    const read = async (amount: string) => await custom(mapping, `{"o":1,"a":${amount}}`, 'application/json');
+    expect((await read('5.5')).reports[0]?.faults).toEqual([
+      { field: 'amount', message: '"5.5" is not a number' },
+    ]);
+    expect((await read('"12.34"')).reports[0]?.faults).toHaveLength(1);
+    expect(paramsOf(await read('"1.234.567,8"'))[0]).toMatchObject({ amount: '1234567.80' });
+  });
+
   test('every digit of a number stays', async () => {
     const mapping = flat({ order_id: 'id', amount: 'a' });
     const reading = await custom(mapping, '{"id": 820982911946154508, "a": 0.1e2, "s": "1\\"2"}');

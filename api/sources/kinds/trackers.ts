@@ -1,4 +1,5 @@
-import type { FieldMapping, MappingInput } from '../mapping.ts';
+import type { FieldMapping } from '../../mapping/field.ts';
+import type { MappingInput } from '../mapping.ts';
 
 /**
  * Presets of trackers and networks: the parameters of a server-to-server postback under the names that each documents. Their
