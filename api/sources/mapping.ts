@@ -16,10 +16,15 @@ import { ORDER_STATUSES } from '../orders/order-status.ts';
 const MAX_RULES = 40;
 const MAX_ITEM_LISTS = 10;
 
+/** Other ids of the order, by which a later call may name it. */
+export const OTHER_IDS = 'other_ids';
 /** Statuses are what a rule does; the program is the source's. */
-const FIELDS = Object.keys(orderFields).filter(
-  (name) => !['program_id', 'status', 'event', 'type', 'items', 'coupons'].includes(name),
-) as [string, ...string[]];
+const FIELDS = [
+  OTHER_IDS,
+  ...Object.keys(orderFields).filter(
+    (name) => !['program_id', 'status', 'event', 'type', 'items', 'coupons'].includes(name),
+  ),
+] as [string, ...string[]];
 const ITEM_FIELDS = [
   'sku',
   'brand',

@@ -7,9 +7,16 @@ import { faultsIn } from '../http/validation.ts';
 import type { FieldMapping } from '../mapping/field.ts';
 import { newEffort, type Place, type Sent, sentAt } from '../mapping/paths.ts';
 import { allTexts, firstText, holds, readField, wordIn } from '../mapping/read-field.ts';
-import { orderFields, orderShape, type ShopReport, toReport } from '../orders/order.ts';
+import { orderFields, orderId, orderShape, type ShopReport, toReport } from '../orders/order.ts';
 import { parseOrderStatus } from '../orders/order-status.ts';
-import type { ACTS, FieldMappings, ItemMapping, Mapping, Rule } from './mapping.ts';
+import {
+  type ACTS,
+  type FieldMappings,
+  type ItemMapping,
+  type Mapping,
+  OTHER_IDS,
+  type Rule,
+} from './mapping.ts';
 import type { SentValues } from './sent-request.ts';
 
 /** What a mapping makes of a call. */
@@ -23,8 +30,15 @@ export interface ReadReport {
   readonly snapshot: Rule['snapshot'];
 }
 
+/** Other ids of an order. */
+export interface ReadNames {
+  readonly orderId: string;
+  readonly otherIds: readonly string[];
+}
+
 export interface Reading {
   readonly reports: readonly ReadReport[];
+  readonly names: readonly ReadNames[];
   /** Why a call without reports is ignored. */
   readonly ignored: string | undefined;
   /** Why it cannot be read at all. */
@@ -60,15 +74,17 @@ export function readCall(mapping: Mapping, values: SentValues, defaults: Reading
   const place: Place = { here: body, body, query, headers, effort: newEffort() };
   const reports: ReadReport[] = [];
   const notes: string[] = [];
+  const names: ReadNames[] = [];
   try {
     let isTaken = false;
     for (const [i, rule] of mapping.rules.entries()) {
       if (!holds(rule.when, place)) continue;
       isTaken = true;
       const act = actOf(rule, place, `rules.${i}.does`);
+      names.push(...readNames({ ...mapping.fields, ...rule.fields }, rule, place));
       if (act === 'ignored') {
         const reason = rule.reason ?? `rule ${i + 1} ignores it`;
-        return { reports, ignored: reports.length > 0 ? undefined : reason, faults: [], notes };
+        return { reports, names, ignored: reports.length > 0 ? undefined : reason, faults: [], notes };
       }
       reports.push(...readRule({ mapping, rule, act, place, defaults, notes }));
       if (reports.length > MAX_REPORTS) throw tooMany();
@@ -76,17 +92,36 @@ export function readCall(mapping: Mapping, values: SentValues, defaults: Reading
     if (!isTaken) throw new InputError('mapping', 'has no rule that takes this call');
     const ignored =
       reports.length === 0 ? 'it has nothing to report: the list of its rule is empty' : undefined;
-    return { reports, ignored, faults: [], notes };
+    return { reports, names, ignored, faults: [], notes };
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     return {
       reports: [],
+      names: [],
       ignored: undefined,
       faults: [{ field: error.field, message: error.reason }],
       notes,
     };
   }
 }
+
+/** A rule that ignores the call says by fields of its own what of the order it names. */
+function readNames(
+  { order_id: orderId, [OTHER_IDS]: others }: Rule['fields'],
+  { does, fields }: Rule,
+  place: Place,
+): ReadNames[] {
+  if (!others?.from || (does.value === 'ignored' && !fields[OTHER_IDS])) return [];
+  const id = sentId(readField('order_id', orderId ?? undefined, place, ''));
+  const otherIds = others.from
+    .flatMap((path) => allTexts([path], place))
+    .flatMap((text) => sentId(text) ?? [])
+    .filter((other) => other !== id);
+  return id === undefined || otherIds.length === 0 ? [] : [{ orderId: id, otherIds: [...new Set(otherIds)] }];
+}
+
+/** As ids of orders are stored; undefined: it is none. */
+const sentId = (text: string | undefined): string | undefined => orderId.safeParse(text).data;
 
 function tooMany(): InputError {
   return new InputError('mapping', `makes more than ${MAX_REPORTS} reports of this call`);
@@ -136,7 +171,8 @@ function readReport({ mapping, rule, act, place, defaults, notes }: RuleReading)
   );
   const currency = String(params.currency);
   for (const [name, field] of Object.entries(chosen)) {
-    if (name !== 'currency' && field) attempt(name, () => readOne(name, field, place, currency));
+    if (name !== 'currency' && name !== OTHER_IDS && field)
+      attempt(name, () => readOne(name, field, place, currency));
   }
   for (const name of LENIENT) dropDamaged(params, name, notes);
   if (WITH_ITEMS.has(act) && mapping.items.length > 0) {
