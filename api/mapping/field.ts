@@ -76,6 +76,19 @@ const term = z.preprocess(
   }),
 );
 
+/**
+ * An amount in the currency at `from` that is to be in the one at `to`, where these differ: by the first pair of sums that are the
+ * same money in both.
+ */
+const exchange = z.strictObject({
+  from: paths,
+  to: paths,
+  by: z
+    .array(z.strictObject({ of: paths, per: paths }))
+    .min(1)
+    .max(MAX_TERMS),
+});
+
 export const field = z.preprocess(
   (value) => (typeof value === 'string' || Array.isArray(value) ? { from: value } : value),
   z
@@ -88,6 +101,7 @@ export const field = z.preprocess(
       value: text.optional(),
       /** Where nothing is there. */
       default: text.optional(),
+      exchange: exchange.optional(),
       ...valueForm,
     })
     .refine(({ from, join, sum, value, default: other }) => {

@@ -1,3 +1,4 @@
+import { InputError } from '../../core/errors.ts';
 import type { Conditions, FieldMapping, ValueForm } from './field.ts';
 import { effortOf, type Place, sentAt, textOf } from './paths.ts';
 import { amountText, readNumber, timeText, zero } from './values.ts';
@@ -56,14 +57,38 @@ export function readField(
   currency: string,
 ): string | undefined {
   if (!field) return undefined;
-  if (AMOUNTS.has(name) && field.sum) {
-    const sum = sumOf(name, field, place);
-    if (sum) return amountText(sum, { currency, field: name, form: field });
-  }
   const given = givenText(field, place);
+  if (AMOUNTS.has(name)) {
+    const text = given ?? field.default;
+    const value =
+      sumOf(name, field, place) ?? (text === undefined ? undefined : readNumber(text, name, field));
+    return value && exchanged(value, { name, field, place, currency });
+  }
   const text = given === undefined ? undefined : valueText(name, given, field, currency);
   if (text !== undefined || field.default === undefined) return text;
   return valueText(name, field.default, { ...field, words: undefined }, currency);
+}
+
+/** The amount in the currency that it is to be in. @throws InputError where the call does not say what it is there. */
+function exchanged(
+  value: Amount,
+  { name, field, place, currency }: { name: string; field: FieldMapping; place: Place; currency: string },
+): string {
+  const form = { currency, field: name, form: field };
+  const { exchange } = field;
+  const from = exchange && firstText(exchange.from, place)?.toUpperCase();
+  const to = exchange && firstText(exchange.to, place)?.toUpperCase();
+  if (!exchange || from === undefined || to === undefined || from === to) return amountText(value, form);
+  const total = (paths: readonly string[]) =>
+    paths
+      .flatMap((path) => allTexts([path], place))
+      .reduce((sum, text) => sum.add(readNumber(text, name, field)), zero());
+  for (const { of, per } of exchange.by) {
+    const [there, here] = [total(of), total(per)];
+    if (there.isZero() || here.isZero()) continue;
+    return amountText(value.mul(there).div(here), { ...form, form: { ...field, round: true } });
+  }
+  throw new InputError(name, `is in ${from}, and the call does not say what that is in ${to}`);
 }
 
 /**
@@ -91,8 +116,10 @@ function givenText(field: FieldMapping, place: Place): string | undefined {
   return firstText(field.from ?? [], place);
 }
 
+type Amount = ReturnType<typeof zero>;
+
 /** Undefined: nothing of it is there. */
-function sumOf(name: string, field: FieldMapping, place: Place): ReturnType<typeof zero> | undefined {
+function sumOf(name: string, field: FieldMapping, place: Place): Amount | undefined {
   let sum = zero();
   let isThere = false;
   for (const { from, times, negative, when } of field.sum ?? []) {

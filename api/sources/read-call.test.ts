@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import {
   requestOf,
   shopifyCall,
+  shopifyMoney,
   shopifyOrder,
   shopifyRefund,
   stripeCall,
@@ -96,6 +97,65 @@ describe('Shopify', () => {
     const restock = { ...shopifyRefund('7', 98, '0'), transactions: [] };
     const nothing = await read('shopify', requestOf(shopifyCall('refunds/create', restock, 's')));
     expect(nothing).toMatchObject({ reports: [], ignored: 'no money was given back' });
+  });
+
+  describe('a refund in the customer’s currency', () => {
+    const refund = async (dollars: string, more: object) => {
+      const transactions = [
+        { id: 1, kind: 'refund', status: 'success', amount: dollars, currency: 'USD' },
+        { id: 2, kind: 'refund', status: 'failure', amount: '1.00', currency: 'USD' },
+      ];
+      const event = {
+        ...shopifyRefund('7', 99, ''),
+        total_duties_set: shopifyMoney('0.00', '0.00'),
+        transactions,
+        ...more,
+      };
+      const [one] = (await read('shopify', requestOf(shopifyCall('refunds/create', event, 's')))).reports;
+      const given = one?.report?.event as { amount?: { amountMinor: bigint; currency: string } } | undefined;
+      return given?.amount ?? one?.faults;
+    };
+    const line = (euros: string, dollars: string) => ({ subtotal_set: shopifyMoney(euros, dollars) });
+
+    test.each([
+      ['of lines', '45.10', { refund_line_items: [line('41.00', '45.10')] }, 4_100n],
+      [
+        'with taxes in the prices or beside them',
+        '22.00',
+        { refund_line_items: [{ ...line('20.00', '22.00'), total_tax_set: shopifyMoney('3.00', '3.30') }] },
+        2_000n,
+      ],
+      ['of less than its lines', '10.00', { refund_line_items: [line('20.00', '22.00')] }, 909n],
+      [
+        'of shipping alone',
+        '5.50',
+        { refund_shipping_lines: [{ subtotal_amount_set: shopifyMoney('5.00', '5.50') }] },
+        500n,
+      ],
+      [
+        'of no line',
+        '11.00',
+        { order_adjustments: [{ amount_set: shopifyMoney('-10.00', '-11.00') }] },
+        1_000n,
+      ],
+      [
+        'of lines of nothing',
+        '11.00',
+        {
+          refund_line_items: [line('0.00', '0.00')],
+          order_adjustments: [{ amount_set: shopifyMoney('-10.00', '-11.00') }],
+        },
+        1_000n,
+      ],
+    ])('%s is what it is in the shop’s', async (_, dollars, more, amountMinor) => {
+      expect(await refund(dollars, more)).toEqual({ amountMinor, currency: 'EUR' });
+    });
+
+    test('is refused where nothing says what it is in the shop’s', async () => {
+      expect(await refund('11.00', {})).toEqual([
+        { field: 'amount', message: 'is in USD, and the call does not say what that is in EUR' },
+      ]);
+    });
   });
 
   test('tests and foreign topics are ignored', async () => {
