@@ -102,6 +102,8 @@ export const field = z.preprocess(
       /** Where nothing is there. */
       default: text.optional(),
       exchange: exchange.optional(),
+      /** Of coupons: what stands between several codes, beside commas. */
+      split: text.max(5).optional(),
       ...valueForm,
     })
     .refine(({ from, join, sum, value, default: other }) => {

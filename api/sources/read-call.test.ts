@@ -369,6 +369,17 @@ test.each<[SourceKindName, string, object]>([
   ],
   ['tune', 'offer_id=2&transaction_id=abc&amount=5&adv_sub=T1', { order_id: 'T1', click_id: 'abc' }],
   ['hasoffers', 'transaction_id=abc&amount=5', { order_id: 'abc', click_id: 'abc' }],
+  [
+    'redtrack',
+    'clickid=abc&sum=5&rdtk_event_id=R1&ref_id=xyz',
+    { order_id: 'R1', click_id: 'abc', amount: '5.00' },
+  ],
+  ['tune', 'transaction_id=abc&amount=5&adv_unique1=T2&promo_code=ANN', { order_id: 'T2', coupon: ['ANN'] }],
+  [
+    'cake',
+    'a=1&t=C2&r=abc&f=pb&e=2&ecc=FF25^SHOES50OFF&ecv=CA32X7&eccu=usd&ect=72.80',
+    { order_id: 'C2', amount: '72.80', currency: 'USD', coupon: ['FF25', 'SHOES50OFF', 'CA32X7'] },
+  ],
   ['cake', 'o=1&e=2&f=pb&r=abc&t=C1&p=5.5', { order_id: 'C1', click_id: 'abc', amount: '5.50' }],
   ['anything', 'order_id=1&amount=1&status=cancelled', { status: 'cancelled', order_id: '1' }],
 ])('%s reads %s', async (kind, query, params) => {

@@ -243,7 +243,9 @@ function actOf({ does }: Rule, place: Place, field: string): (typeof ACTS)[numbe
 
 function readOne(name: string, field: FieldMapping, place: Place, currency: string): unknown {
   if (name === 'coupon') {
-    const codes = (field.from ?? []).flatMap((path) => allTexts([path], place));
+    const texts = (field.from ?? []).flatMap((path) => allTexts([path], place));
+    const { split } = field;
+    const codes = split === undefined ? texts : texts.flatMap((text) => text.split(split));
     return codes.length > 0 ? [...new Set(codes)] : readField(name, field, place, currency);
   }
   return readField(name, field, place, currency);
