@@ -256,6 +256,32 @@ describe('Stripe', () => {
     });
   });
 
+  test('ids by which what is given back names an order', async () => {
+    const session = stripeSession('1', { invoice: 'in_1', payment_intent: null });
+    const names = async (type: string, object: object) => (await event(type, object)).names;
+    expect(await names('checkout.session.completed', session)).toEqual([
+      { orderId: 'in_1', otherIds: ['cs_1'] },
+    ]);
+    const payment = (more: object) => ({
+      id: 'inpay_1',
+      object: 'invoice_payment',
+      invoice: 'in_1',
+      ...more,
+    });
+    const named = [{ orderId: 'in_1', otherIds: ['pi_1'] }];
+    expect(
+      await names(
+        'invoice_payment.paid',
+        payment({ payment: { type: 'payment_intent', payment_intent: 'pi_1' } }),
+      ),
+    ).toEqual(named);
+    expect(await names('invoice_payment.paid', payment({ charge: null, payment_intent: 'pi_1' }))).toEqual(
+      named,
+    );
+    expect(await names('invoice_payment.paid', payment({}))).toEqual([]);
+    expect(await names('customer.subscription.deleted', { id: 'sub_1', payment_intent: 'pi_1' })).toEqual([]);
+  });
+
   test('whole, thousandth and hundredth units, as Stripe counts them', async () => {
     const cases = [
       ['jpy', 500, '500'],
