@@ -11,7 +11,7 @@ import {
   type TestLedger,
   type TestParties,
 } from '../../test/support/ledger.ts';
-import { type SentEvent, startSource } from '../../test/support/sources.ts';
+import { type SentEvent, startSource } from '../../test/support/servers/shop-source.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { adjustBalance, forfeitBalance } from '../books/balance-adjustments.ts';
 import { vestDue } from '../books/commissions.ts';

@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { Registry } from 'prom-client';
-import { createShopClocks } from '../../api/orders/shop-clocks.ts';
-import { createShopSettings } from '../../api/orders/shop-settings.ts';
-import { newAddress } from '../../api/sources/proofs.ts';
-import { createReceiver } from '../../api/sources/receiver.ts';
-import type { CallAnswer } from '../../api/sources/record-calls.ts';
-import { createClickIdCodec } from '../../core/clicks/click-id.ts';
-import { createSecretBox } from '../../core/secret-box.ts';
-import { createLogger } from '../../core/service/log.ts';
-import { createSource } from '../../ledger/integrations/sources.ts';
-import type { Database } from '../../ledger/postgres/db.ts';
+import { createShopClocks } from '../../../api/orders/shop-clocks.ts';
+import { createShopSettings } from '../../../api/orders/shop-settings.ts';
+import { newAddress } from '../../../api/sources/proofs.ts';
+import { createReceiver } from '../../../api/sources/receiver.ts';
+import type { CallAnswer } from '../../../api/sources/record-calls.ts';
+import { createClickIdCodec } from '../../../core/clicks/click-id.ts';
+import { createSecretBox } from '../../../core/secret-box.ts';
+import { createLogger } from '../../../core/service/log.ts';
+import { createSource } from '../../../ledger/integrations/sources.ts';
+import type { Database } from '../../../ledger/postgres/db.ts';
 
 /** A shop that names and writes everything in a way of its own: nested, in minor units, with words of its own. */
 const MAPPING = {
