@@ -163,6 +163,8 @@ describe.skipIf(chromium === undefined)('the texts of the portal', () => {
       .getByRole('button', { name: /^Open / })
       .first()
       .click();
+    // The facts push down what stands below them.
+    await page.getByText('Recruited by').waitFor();
     await page.getByText('Bonus or deduction').click();
     const amount = page.getByLabel('Amount in EUR');
     const book = page.getByRole('button', { name: 'Book it' });

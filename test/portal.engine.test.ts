@@ -204,7 +204,7 @@ describe.skipIf(chromium === undefined)('the portal in a browser', () => {
     await goTo(operator, 'Payouts');
     await operator.getByRole('button', { name: 'Pay €12.00' }).click();
     await operator.getByRole('button', { name: 'Confirm €12.00' }).click();
-    await operator.getByText('1 payouts created, 1 submitted').waitFor();
+    await operator.getByText('1 payout created, 1 submitted').waitFor();
     await operator.getByRole('button', { name: 'Mark paid' }).click();
     await operator.getByRole('row', { name: /Cat Coupons.*Paid.*€12.00/ }).waitFor();
     await operator.close();

@@ -38,6 +38,7 @@ export const OTHER_TABLES = [
   'mail_templates',
   'mails',
   'order_messages',
+  'order_names',
   'outbox',
   'partner_reasons',
   'platform_keys',
