@@ -11,7 +11,7 @@ import { whyText } from '../text/why.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Dialog, Segments } from '../ui/forms.tsx';
 import { CompleteTo } from '../ui/freshness.tsx';
-import { OrderThread } from '../ui/order-thread.tsx';
+import { OrderThread } from '../ui/orders/order-thread.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable, Table } from '../ui/table.tsx';
 

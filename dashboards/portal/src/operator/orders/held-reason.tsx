@@ -5,7 +5,7 @@ import { partnerReasonText } from '../../text/partner-reasons.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
 import { Form } from '../../ui/forms.tsx';
-import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/partner-reason.tsx';
+import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/orders/partner-reason.tsx';
 
 /** Says to the partner why an order is held, without deciding about it. */
 export function HeldReason(props: { conversion: Schemas['ListedConversion']; onSaid: () => void }) {

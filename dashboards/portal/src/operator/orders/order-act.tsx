@@ -8,7 +8,7 @@ import { partnerReasonText } from '../../text/partner-reasons.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
 import { Form, TextArea } from '../../ui/forms.tsx';
-import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/partner-reason.tsx';
+import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/orders/partner-reason.tsx';
 
 /** What is done to an order by hand: filled in, then confirmed with what it comes to before and after. */
 

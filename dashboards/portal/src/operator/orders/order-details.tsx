@@ -5,7 +5,7 @@ import { useAction, useData } from '../../data/use-data.ts';
 import { t } from '../../text/t.ts';
 import { Button, Problem } from '../../ui/basics.tsx';
 import { Dialog } from '../../ui/forms.tsx';
-import { OrderThread } from '../../ui/order-thread.tsx';
+import { OrderThread } from '../../ui/orders/order-thread.tsx';
 import { CREDITABLE, Credit } from './credit.tsx';
 import { Evidence } from './evidence.tsx';
 import type { ActProps, Amounts, Conversion } from './order-act.tsx';

@@ -9,8 +9,8 @@ import { reasonText } from '../../text/reasons.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem } from '../../ui/basics.tsx';
 import { TextArea } from '../../ui/forms.tsx';
-import { OrderThread } from '../../ui/order-thread.tsx';
-import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/partner-reason.tsx';
+import { OrderThread } from '../../ui/orders/order-thread.tsx';
+import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/orders/partner-reason.tsx';
 import { Evidence } from './evidence.tsx';
 import { HeldReason } from './held-reason.tsx';
 

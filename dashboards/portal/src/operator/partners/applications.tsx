@@ -9,9 +9,9 @@ import { fieldProblems } from '../../text/problem-text.ts';
 import { rich, t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Segments, TextArea, TextField } from '../../ui/forms.tsx';
-import { InvitationLink } from '../../ui/invitation-link.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
+import { InvitationLink } from './invitation-link.tsx';
 import { Similar } from './similar.tsx';
 
 type Application = Schemas['Application'];

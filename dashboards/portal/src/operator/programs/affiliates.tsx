@@ -9,9 +9,9 @@ import { fieldProblems } from '../../text/problem-text.ts';
 import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Segments, TextArea, TextField } from '../../ui/forms.tsx';
-import { InvitationLink } from '../../ui/invitation-link.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
+import { InvitationLink } from '../partners/invitation-link.tsx';
 import { Similar } from '../partners/similar.tsx';
 import { AffiliateActs } from './affiliate-acts.tsx';
 

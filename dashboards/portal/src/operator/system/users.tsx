@@ -9,9 +9,9 @@ import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
-import { InvitationLink } from '../../ui/invitation-link.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
+import { InvitationLink } from '../partners/invitation-link.tsx';
 
 type User = Schemas['User'];
 

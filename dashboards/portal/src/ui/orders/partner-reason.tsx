@@ -1,7 +1,7 @@
-import type { PartnerReason } from '../text/partner-reasons.ts';
-import { REASON_CHOICES } from '../text/partner-reasons.ts';
-import { t } from '../text/t.ts';
-import { Select, TextArea } from './forms.tsx';
+import type { PartnerReason } from '../../text/partner-reasons.ts';
+import { REASON_CHOICES } from '../../text/partner-reasons.ts';
+import { t } from '../../text/t.ts';
+import { Select, TextArea } from '../forms.tsx';
 
 /** As it is filled in; an empty code: nothing is said to the partner. */
 export interface ReasonFields {

@@ -1,11 +1,11 @@
 import { useState } from 'preact/hooks';
-import { useSession } from '../app/session.tsx';
-import { api, newAttempt, take } from '../data/api.ts';
-import { useAction, useData } from '../data/use-data.ts';
-import { fieldProblems } from '../text/problem-text.ts';
-import { t } from '../text/t.ts';
-import { Loading, Problem, When } from './basics.tsx';
-import { Form, TextArea } from './forms.tsx';
+import { useSession } from '../../app/session.tsx';
+import { api, newAttempt, take } from '../../data/api.ts';
+import { useAction, useData } from '../../data/use-data.ts';
+import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
+import { Loading, Problem, When } from '../basics.tsx';
+import { Form, TextArea } from '../forms.tsx';
 
 /** Questions of the partner about an order, and the answers of the program, for both sides. */
 export function OrderThread({ orderId, onWritten }: { orderId: string; onWritten?: () => void }) {

@@ -1,6 +1,6 @@
-import { t } from '../text/t.ts';
-import { CopyText } from './basics.tsx';
-import { Dialog } from './forms.tsx';
+import { t } from '../../text/t.ts';
+import { CopyText } from '../../ui/basics.tsx';
+import { Dialog } from '../../ui/forms.tsx';
 
 /** The link of an invitation that no mail brings, shown once to who has invited. */
 export function InvitationLink({ link, onClose }: { link: string; onClose: () => void }) {
