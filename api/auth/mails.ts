@@ -1,10 +1,14 @@
+import type { FastifyRequest } from 'fastify';
 import type { SecretBox } from '../../core/secret-box.ts';
 import { HOUR_MS, WEEK_MS } from '../../core/time.ts';
 import { passwordHashOf, type User } from '../../ledger/access/users.ts';
 import { queueMail } from '../../ledger/integrations/mails.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../../ledger/postgres/db.ts';
+import { principalOf } from '../http/principal.ts';
 import { queueProgramMail } from '../mails/program-mails.ts';
+import { mayCreateUsers } from './grants.ts';
 import { passwordToken } from './passwords.ts';
+import { requireRecentSignIn } from './recent-sign-in.ts';
 
 /** Mails about accounts, each in the transaction of what it tells of. */
 
@@ -45,13 +49,17 @@ export async function invite(context: MailContext, tx: DatabaseTransaction, user
 
 /**
  * The link as it is shown to who has invited the user: where no mail brings it, and only while the account is no one's yet.
- * A link to an account that has a password would be a way into it.
+ * A link to an account that has a password would be a way into it, and one for a key of limited rights a way around them.
+ * @throws Problem `reauthentication_required`: what it opens outlasts the session.
  */
 export function shownInvitation(
   { sendsMails }: { readonly sendsMails: boolean },
+  request: FastifyRequest,
   { link, user }: { link: string; user: Pick<User, 'hasPassword'> },
 ): string | null {
-  return sendsMails || user.hasPassword ? null : link;
+  if (sendsMails || user.hasPassword || !mayCreateUsers(principalOf(request))) return null;
+  requireRecentSignIn(request);
+  return link;
 }
 
 /** Mails the link by which a user sets a new password. */

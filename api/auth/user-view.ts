@@ -22,7 +22,7 @@ export const userView = z
 /** Beside a user that was invited. */
 export const invitationLinkText = z.string().nullable().meta({
   description:
-    'By which the user sets a password, for a week and one use. Shown where the platform has no mail server and the user has no password yet.',
+    'By which the user sets a password, for a week and one use. Shown where the platform has no mail server, the user has no password yet, and the caller may create users.',
 });
 
 export function formatUser(user: User): z.output<typeof userView> {

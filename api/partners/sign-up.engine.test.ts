@@ -396,7 +396,9 @@ describe('a partner of before who is approved', () => {
   });
 });
 
-test('a link to an account with a password is shown to no one', { tags: ['attack'] }, async () => {
+test('a link is shown to who may invite, and to no one once the account has a password', {
+  tags: ['attack'],
+}, async () => {
   const email = newAddress();
   const operator = await signedIn(api, { role: 'operator', programId: shop.programId });
   const json = { email, name: 'Fin', role: 'finance', program_id: `prg_${shop.programId}` };
@@ -404,6 +406,13 @@ test('a link to an account with a password is shown to no one', { tags: ['attack
   expect(made.body.invitation_link).toMatch(/set-password\?token=/);
   const again = `/v1/users/${made.body.id}/invite`;
   expect((await operator.call('POST', again)).body.invitation_link).toMatch(/token=/);
+  // Nor to a key that may create no users, nor in a session whose password was given long ago.
+  const { programId } = shop;
+  const scopes = ['users:write'];
+  const { key } = await createApiKey(api.ledger, { role: 'operator', name: 'narrow', programId, scopes });
+  expect((await api.call('POST', again, { key })).body).toEqual({ invited: true, invitation_link: null });
+  await api.ledger`update sessions set authenticated_at = now() - interval '1 hour' where user_id = ${operator.userId}`;
+  expect((await operator.call('POST', again)).body.code).toBe('reauthentication_required');
   const token = /token=(\S+)/.exec(String(made.body.invitation_link))?.[1];
   await api.call('POST', '/v1/password-resets/confirm', { json: { token, password: PASSWORD } });
   expect((await operator.call('POST', again)).body).toEqual({ invited: true, invitation_link: null });

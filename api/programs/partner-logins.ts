@@ -29,7 +29,7 @@ export async function welcomePartner(
   const link = await invitationLink(context, tx, user);
   const values = { name, note, link };
   await queueProgramMail(tx, context, { programId, kind: 'partner_approved', to: user.email, values });
-  return shownInvitation(context, { link, user });
+  return shownInvitation(context, request, { link, user });
 }
 
 /** The user of an affiliate who has no password yet, made where there is none; undefined: there is no use for a link. */

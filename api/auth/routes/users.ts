@@ -128,7 +128,11 @@ function addChangingRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'POST',
     url: '/v1/users/:id/invite',
-    config: { roles: ROLES_OF_ROUTES, idempotent: true, problems: ['not_found'] },
+    config: {
+      roles: ROLES_OF_ROUTES,
+      idempotent: true,
+      problems: ['not_found', 'reauthentication_required'],
+    },
     schema: {
       operationId: 'inviteUser',
       tags: TAGS,
@@ -143,7 +147,7 @@ function addChangingRoutes(app: ApiServer, context: ApiContext): void {
         const user = visible(principalOf(request), await getUser(tx, request.params.id));
         const audit = { action: 'user.invite', subject: formatId('user', user.id) };
         const link = await invite(context, tx, user);
-        const invitation_link = shownInvitation(context, { link, user });
+        const invitation_link = shownInvitation(context, request, { link, user });
         return { status: 202, body: { invited: true as const, invitation_link }, audit };
       });
     },
@@ -168,7 +172,7 @@ async function create(
     const after = formatUser(user);
     const audit = { action: 'user.create', subject: after.id, after };
     const link = await invite(context, tx, user);
-    const body = { ...after, invitation_link: shownInvitation(context, { link, user }) };
+    const body = { ...after, invitation_link: shownInvitation(context, request, { link, user }) };
     return { status: 201, body, audit };
   });
 }

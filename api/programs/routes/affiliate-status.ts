@@ -68,7 +68,7 @@ export function addAffiliateStatusRoutes(app: ApiServer, context: ApiContext): v
         const after = { affiliate: formatAffiliate(created), user: formatUser(user) };
         const audit = { action: 'affiliate.invite', subject: after.affiliate.id, after };
         const link = await invite(context, tx, user);
-        const body = { ...after, invitation_link: shownInvitation(context, { link, user }) };
+        const body = { ...after, invitation_link: shownInvitation(context, request, { link, user }) };
         return { status: 201, body, audit };
       });
     },

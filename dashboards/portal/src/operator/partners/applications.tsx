@@ -36,11 +36,7 @@ export function ApplicationsPage() {
     [program.id, state],
   );
   return (
-    <Page
-      title={t('common.applications')}
-      lead={t('applications.who_has_applied')}
-      actions={<Link to="/sign-up">{t('common.sign_up_page')}</Link>}
-    >
+    <Page title={t('common.applications')} lead={t('applications.who_has_applied')}>
       <Card>
         <div class="filters above">
           <Segments label={t('applications.state')} value={state} onChange={setState} choices={STATES} />
