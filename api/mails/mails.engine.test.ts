@@ -90,7 +90,8 @@ test('the name of a program stands before the address of the platform, and write
   const { mailer } = mailerTo(url('right'));
   await mailer.send({ ...MAIL, senderName: 'Shop, "partners" <eve@example.com>\r\nX-Evil: 1' });
   expect(received).toMatchObject([{ from: 'no-reply@example.com' }]);
-  const [head = ''] = (received[0]?.text ?? '').split('\r\n\r\n', 1);
+  const [folded = ''] = (received[0]?.text ?? '').split('\r\n\r\n', 1);
+  const head = folded.replaceAll(/\r\n[ \t]/g, ' ');
   expect(head).toMatch(/^From: .*<no-reply@example\.com>$/m);
   expect(head).not.toMatch(/^X-Evil:/m);
 });
