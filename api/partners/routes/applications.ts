@@ -246,10 +246,13 @@ function addApproveRoute(app: ApiServer, context: ApiContext): void {
           note: given ?? null,
         });
         if (!decided) throw wrongState('application', 'decided already');
+        const after = formatAffiliate(affiliate);
+        const { actor } = principalOf(request);
+        await appendAuditLog(tx, { actor, action: 'affiliate.create', subject: after.id, after });
         const link = await welcomePartner(tx, context, request, { affiliate, note: given ?? '' });
         const body = {
           application: formatApplication(decided),
-          affiliate: formatAffiliate(affiliate),
+          affiliate: after,
           invitation_link: link,
         };
         const audit = {
