@@ -138,8 +138,8 @@ describe.skipIf(chromium === undefined)('the setup page in a browser', () => {
 
     // The way on: each missing step leads to its page.
     await page.setViewportSize(SIZES[0][1]);
-    await page.getByRole('link', { name: 'Create a key of the role advertiser' }).click();
-    await page.getByRole('heading', { name: 'API keys' }).waitFor();
+    await page.getByRole('link', { name: 'Connect the shop' }).click();
+    await page.getByRole('heading', { name: 'Connect', exact: true }).waitFor();
     await page.getByRole('link', { name: 'Program settings' }).click();
     await page.getByRole('heading', { name: 'Link templates' }).waitFor();
     await page.getByLabel('Tracking domain').fill('a/b');

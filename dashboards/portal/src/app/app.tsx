@@ -7,7 +7,7 @@ import { operatorPages } from '../operator/pages.ts';
 import { NewProgram } from '../operator/setup/new-program.tsx';
 import { partnerPages } from '../partner/pages.ts';
 import { Loading, Page, Problem } from '../ui/basics.tsx';
-import { findRoute, href, navigate, usePath } from './router.tsx';
+import { findRoute, href, navigate, showHeading, usePath } from './router.tsx';
 import { SessionProvider } from './session.tsx';
 import { markSignedIn, mayBeSignedIn } from './session-mark.ts';
 import { RequestReset, SetPassword } from './set-password.tsx';
@@ -109,13 +109,8 @@ function Portal(props: {
   const found = findRoute(pages.routes, path);
   const shown = useRef(path);
   useEffect(() => {
-    const heading = document.querySelector<HTMLElement>('main h1');
-    document.title = heading ? `${heading.textContent} – Afflux` : 'Afflux';
-    // After navigation the focus goes to the heading; the first page is read from its top.
-    if (shown.current !== path) {
-      window.scrollTo(0, 0);
-      heading?.focus({ preventScroll: true });
-    }
+    // The first page is read from its top.
+    showHeading({ isMoved: shown.current !== path });
     shown.current = path;
   }, [path]);
 

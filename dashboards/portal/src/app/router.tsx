@@ -25,6 +25,15 @@ export function navigate(path: string, options: { replace?: boolean } = {}): voi
   window.dispatchEvent(new Event('popstate'));
 }
 
+/** Names the document by the heading of its page; after navigation (`isMoved`) the focus goes there. */
+export function showHeading({ isMoved }: { isMoved: boolean }): void {
+  const heading = document.querySelector<HTMLElement>('main h1');
+  document.title = heading ? `${heading.textContent} – Afflux` : 'Afflux';
+  if (!isMoved) return;
+  window.scrollTo(0, 0);
+  heading?.focus({ preventScroll: true });
+}
+
 /** The current path, e.g. `/links`. */
 export function usePath(): string {
   const [path, setPath] = useState(current);
@@ -66,11 +75,20 @@ export function findRoute(
     if (wanted.length !== parts.length) continue;
     if (!wanted.every((part, i) => part.startsWith(':') || part === parts[i])) continue;
     const named = wanted.flatMap((part, i) =>
-      part.startsWith(':') ? [[part.slice(1), decodeURIComponent(parts[i] ?? '')]] : [],
+      part.startsWith(':') ? [[part.slice(1), decoded(parts[i] ?? '')]] : [],
     );
     return { route, params: Object.fromEntries(named) };
   }
   return undefined;
+}
+
+/** A part of an address; one that is no UTF-8 stays as it is, and names nothing. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** A link within the portal; with a modifier key it opens as any other. */

@@ -1,3 +1,4 @@
+import { lazyPage } from '../app/lazy-page.tsx';
 import type { Route } from '../app/router.tsx';
 import type { PageGroup } from '../app/shell.tsx';
 import { WebhooksPage } from '../ui/webhooks/webhooks.tsx';
@@ -31,6 +32,8 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/campaigns', page: CampaignsPage },
     { path: '/terms', page: TermsPage },
     { path: '/settings', page: SettingsPage },
+    { path: '/connect', page: lazyPage(async () => (await import('./connect/connect.tsx')).ConnectPage) },
+    { path: '/connect/:id', page: lazyPage(async () => (await import('./connect/source.tsx')).SourcePage) },
     { path: '/links', page: LinksPage },
     { path: '/coupons', page: CouponsPage },
     { path: '/conversions', page: ConversionsPage },
@@ -64,6 +67,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
         { path: '/links', title: 'Links and routing', roles: ['operator'] },
         { path: '/coupons', title: 'Coupon codes', roles: ['operator'] },
         { path: '/settings', title: 'Program settings', roles: ['operator'] },
+        { path: '/connect', title: 'Connect', roles: ['operator', 'advertiser'] },
       ],
     },
     {

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { useParameter } from '../../app/router.tsx';
+import { Link, useParameter } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
@@ -58,9 +58,7 @@ export function PostbackCallsPage() {
           rowKey={({ id }) => id}
           empty={
             <Empty title="No calls">
-              The shop calls <code>/postback</code> when an order is placed.{' '}
-              <a href="/docs">The API documentation</a> describes the call, and includes a test that explains
-              each step.
+              <Link to="/connect">Connect</Link> what sends the orders; its calls appear here.
             </Empty>
           }
           columns={[
