@@ -115,7 +115,7 @@ function Replay({ call, onDone }: { call: Call; onDone: () => void }) {
   });
   return (
     <>
-      <Button onClick={() => void run()} busy={busy} label={`Do call ${call.id} again`}>
+      <Button onClick={() => void run()} busy={busy} label={`Do it again: ${call.id}`}>
         Do it again
       </Button>
       <Problem error={error} />

@@ -13,7 +13,7 @@ import { MappingCard } from './mapping.tsx';
 import { Snippets } from './snippets.tsx';
 import { Steps } from './steps.tsx';
 
-const EVERY_MS = 5_000;
+const EVERY_MS = 3_000;
 
 /** One source: what to do where the orders are, its calls, how they are read. */
 export function SourcePage({ params: { id = '' } }: { params: Readonly<Record<string, string>> }) {

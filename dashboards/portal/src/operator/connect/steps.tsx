@@ -20,7 +20,8 @@ export function Steps(props: StepsProps) {
         ))}
       </ol>
       <p class="hint">
-        More in <code>{pageOf(kind.kind)}</code>.
+        More in <code>{pageOf(kind.kind)}</code>. A purchase to test it takes a little patience: an order
+        within half a minute of its click waits in the review queue, where the rules of fraud are not changed.
       </p>
     </>
   );
