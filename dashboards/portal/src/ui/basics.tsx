@@ -137,7 +137,12 @@ export function Copy({ text, label }: { text: string; label: string }) {
     setTimeout(() => setCopied(false), COPIED_MS);
   }
   return (
-    <button type="button" class="quiet" aria-label={`${copied ? 'Copied' : 'Copy'} ${label}`} onClick={() => void copy()}>
+    <button
+      type="button"
+      class="quiet"
+      aria-label={`${copied ? 'Copied' : 'Copy'} ${label}`}
+      onClick={() => void copy()}
+    >
       <span aria-live="polite">{copied ? 'Copied' : 'Copy'}</span>
     </button>
   );

@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
@@ -32,6 +32,8 @@ export function Calls({ source, kind, onDone }: { source: Source; kind: Kind; on
   const done = new Set(
     list.rows?.filter(({ outcome }) => outcome !== 'rejected').map(({ replay_of }) => replay_of),
   );
+  // The state of the source is that of its newest call.
+  useEffect(onDone, [list.rows?.[0]?.id]);
   const changed = (): void => {
     list.reload();
     onDone();
@@ -210,7 +212,8 @@ function CallFacts({ call }: { call: Call }) {
       </dd>
       <dt>State</dt>
       <dd>
-        <CallState call={call} isDone={false} /> {call.code !== null && words(call.code)} {call.detail}
+        <CallState call={call} isDone={false} />{' '}
+        {[call.code && words(call.code), call.detail].filter(Boolean).join(': ')}
       </dd>
       <dt>Conversion</dt>
       <dd>{call.conversion_id ?? 'none'}</dd>

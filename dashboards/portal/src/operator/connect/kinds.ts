@@ -29,8 +29,10 @@ const PAGES: Partial<Readonly<Record<KindName, string>>> = {
 };
 export const pageOf = (kind: KindName): string => `docs/connect/${PAGES[kind] ?? 'keitaro'}.md`;
 
-/** The code for the pages of the shop that suits a kind; of all others the first two. */
+/** The code for the pages of the shop that suits a kind; none for trackers, which links lead to. */
 export const SNIPPETS_OF: Partial<Readonly<Record<KindName, readonly Schemas['Snippet']['name'][]>>> = {
   shopify: ['shopify_theme', 'shopify_pixel'],
   woocommerce: ['woocommerce'],
+  stripe: ['page', 'tag_manager'],
+  anything: ['page', 'tag_manager'],
 };

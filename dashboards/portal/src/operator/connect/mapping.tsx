@@ -31,11 +31,14 @@ export function MappingCard(props: MappingProps) {
       actions={<Button onClick={() => setOpen(true)}>Change</Button>}
     >
       <div class="stack">
-        <ol class="sentences">
-          {rules.map((rule) => (
-            <li key={rule}>{rule}</li>
-          ))}
-        </ol>
+        <details open={source.mapping !== null}>
+          <summary>Which calls do what</summary>
+          <ol class="sentences">
+            {rules.map((rule) => (
+              <li key={rule}>{rule}</li>
+            ))}
+          </ol>
+        </details>
         <details>
           <summary>Where each value comes from</summary>
           <dl class="facts">
@@ -100,7 +103,7 @@ function Editor({ source, kind, etag, onSaved, onClose }: MappingProps & { onClo
   const fault = faultOf(attempt.error);
   return (
     <Dialog title="How calls are read" onClose={onClose}>
-      <div class="stack">
+      <div class="stack mapping">
         <TextArea
           label="Mapping (JSON)"
           hint="The language is described in docs/connect/anything.md."

@@ -54,7 +54,7 @@ export function SourcePage({ params: { id = '' } }: { params: Readonly<Record<st
       </Card>
       <Calls source={source} kind={kind} onDone={reload} />
       <MappingCard source={source} kind={kind} etag={data.etag} onSaved={reload} />
-      <Snippets only={SNIPPETS_OF[kind.kind] ?? ['page', 'tag_manager']} />
+      {SNIPPETS_OF[kind.kind] && <Snippets only={SNIPPETS_OF[kind.kind]} />}
       <Acts source={source} etag={data.etag} onChanged={reload} />
     </Page>
   );

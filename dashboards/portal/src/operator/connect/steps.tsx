@@ -20,8 +20,8 @@ export function Steps(props: StepsProps) {
         ))}
       </ol>
       <p class="hint">
-        More in <code>{pageOf(kind.kind)}</code>. A purchase to test it takes a little patience: an order
-        within half a minute of its click waits in the review queue, where the rules of fraud are not changed.
+        More in <code>{pageOf(kind.kind)}</code>. An order within half a minute of its click waits in the
+        review queue, unless the fraud rules are changed.
       </p>
     </>
   );
@@ -97,9 +97,8 @@ function stripeSteps(props: StepsProps): ComponentChildren[] {
       <Url {...props} />
     </>,
     <>
-      Choose these events:
       <div class="code-head">
-        <span />
+        <span>Choose these events:</span>
         <Copy text={STRIPE_EVENTS.join('\n')} label="the events" />
       </div>
       <pre>{STRIPE_EVENTS.join('\n')}</pre>
