@@ -58,19 +58,23 @@
       window.dataLayer = window.dataLayer || [];
       const layer = window.dataLayer;
       let denied = false;
+      let granted = false;
+      // A default can be for some countries: one that denies is taken for all of them, one that grants for none.
       const see = (entry) => {
         const given = entry?.[0] === 'consent' ? entry[2]?.ad_storage : undefined;
-        if (given === undefined) return;
-        if (entry[1] === 'update') return consent(given === 'granted');
-        // A default can be for some countries: one that denies is taken for all.
-        denied ||= given !== 'granted';
-        allowed = !denied;
-        if (allowed) keep();
+        if (given === undefined) return false;
+        if (entry[1] === 'update') consent(given === 'granted');
+        else {
+          denied ||= given !== 'granted';
+          granted ||= !entry[2].region;
+          allowed = granted && !denied;
+        }
+        return true;
       };
       for (const entry of [...layer]) see(entry);
       const { push } = layer;
       layer.push = (...entries) => {
-        entries.forEach(see);
+        if (entries.map(see).includes(true)) keep();
         return push.apply(layer, entries);
       };
     },

@@ -15,6 +15,7 @@ import {
   type FreshPortal,
   lineOf,
   type Person,
+  STOP_MS,
   send,
   startFreshPortal,
 } from './support/portal/fresh.ts';
@@ -43,10 +44,15 @@ describe.skipIf(chromium === undefined)(
     afterAll(async () => {
       await portal?.stop();
       expect(errors).toEqual([]);
-    });
+    }, STOP_MS);
 
     /** The order, as it stands on the page of conversions a moment later. */
     async function isCredited(orderId: string, olga: Person): Promise<void> {
+      await expect
+        .poll(() => portal.ledger`select state from conversions where order_id = ${orderId}`, {
+          timeout: ARRIVE_MS,
+        })
+        .toEqual([{ state: 'attributed' }]);
       await olga.go('Conversions');
       await page.locator('tr', { hasText: orderId }).getByText('Attributed').waitFor();
       expect(olga.steps()).toBeLessThanOrEqual(MOST_STEPS);

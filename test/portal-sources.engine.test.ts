@@ -12,6 +12,7 @@ import {
   lineOf,
   PASSWORD,
   personAt,
+  STOP_MS,
   send,
   startFreshPortal,
 } from './support/portal/fresh.ts';
@@ -26,7 +27,7 @@ describe.skipIf(chromium === undefined)('the pages of sources in a browser', () 
   beforeAll(async () => {
     portal = await startFreshPortal(chromium ?? '');
   }, 90_000);
-  afterAll(() => portal?.stop());
+  afterAll(() => portal?.stop(), STOP_MS);
 
   async function user(role: Role, programId: number | null): Promise<{ email: string; password: string }> {
     const email = `${role}-${programId}@shop.example`;
@@ -42,7 +43,7 @@ describe.skipIf(chromium === undefined)('the pages of sources in a browser', () 
     ['Keitaro', '?subid={external_id}&status={status}&payout={revenue}&tid={tid}'],
     ['Voluum', '?cid=CLICK_ID&payout=AMOUNT&txid=ORDER_ID&et=EVENT'],
     ['TUNE', 'security_token'],
-  ])('%s: what to do there', { timeout: 60_000 }, async (title, text) => {
+  ])('%s: what to do there', { timeout: 120_000 }, async (title, text) => {
     const page = await portal.open();
     const errors = watchConsole(page);
     await connect(page, { kind: new RegExp(`^${title}`), name: `My ${title}` });
@@ -54,7 +55,7 @@ describe.skipIf(chromium === undefined)('the pages of sources in a browser', () 
   });
 
   test('a shop of another kind: its calls are stored, a mapping is tried on one, saved, and they are done', {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async () => {
     const page = await portal.open();
     const olga = await connect(page, { kind: /^Anything/, name: '<img src=x onerror=alert(1)> "&amp;' });
@@ -116,7 +117,7 @@ describe.skipIf(chromium === undefined)('the pages of sources in a browser', () 
   });
 
   test('a wrong secret is seen at once; a secret is not shown again; two tabs do not undo each other', {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async () => {
     const page = await portal.open();
     const olga = await connect(page, { kind: /^WooCommerce/, name: 'Two tabs' });
@@ -171,7 +172,7 @@ describe.skipIf(chromium === undefined)('the pages of sources in a browser', () 
     await page.context().close();
   });
 
-  test('a call of a megabyte is listed, opened and cut', { timeout: 60_000 }, async () => {
+  test('a call of a megabyte is listed, opened and cut', { timeout: 120_000 }, async () => {
     const page = await portal.open();
     const olga = await connect(page, { kind: /^Anything/, name: 'A large shop' });
     const url = await olga.copy('the URL');
@@ -188,7 +189,7 @@ describe.skipIf(chromium === undefined)('the pages of sources in a browser', () 
     await page.context().close();
   });
 
-  test('the list, the code for the pages, and who sees what', { timeout: 60_000 }, async () => {
+  test('the list, the code for the pages, and who sees what', { timeout: 120_000 }, async () => {
     const page = await portal.open();
     const errors = watchConsole(page);
     await goTo(page, 'Connect');

@@ -10,6 +10,8 @@ import { startPlatform, type TestPlatform } from '../platform.ts';
 
 const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0';
 export const PASSWORD = 'several uncommon words';
+/** For the platform and the browser to end. */
+export const STOP_MS = 60_000;
 const OLGA = { email: 'olga@shop.example', password: PASSWORD };
 
 export interface FreshPortal {
