@@ -92,7 +92,7 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
         })()`);
         expect(await order(page, shop)).toBe(ID);
       });
-      // A visitor of nobody's link sends nothing, and one with a damaged id neither.
+      // A visitor by no link sends nothing, and one with a damaged id neither.
       await visit(async (page, context) => {
         await page.goto(`${shop.url}/checkout?click_id=${ID}x`);
         await page.waitForFunction(LOADED);
