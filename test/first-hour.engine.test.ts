@@ -153,7 +153,9 @@ describe.skipIf(chromium === undefined)('the setup page in a browser', () => {
     await page.getByRole('button', { name: 'Create template' }).click();
     await page.getByRole('cell', { name: 'https://shop.example/summer' }).waitFor();
     await page.getByLabel('Set the click cookie').click();
+    const isSaved = page.waitForResponse((answer) => answer.request().method() === 'PATCH');
     await page.getByRole('button', { name: 'Save privacy' }).click();
+    await isSaved;
     await page.reload();
     await page.getByRole('heading', { name: 'Link templates' }).waitFor();
     expect(await page.getByLabel('Set the click cookie').isChecked()).toBe(false);
