@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** The files that take minutes begin first, so that the other worker has the rest to do meanwhile. */
-const LONGEST = ['test/chaos', 'test/fresh-clone', 'loadtest/peers', 'ledger/postgres/tasks'];
+const LONGEST = ['test/portal.engine', 'test/chaos', 'loadtest/peers', 'ledger/postgres/tasks'];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -52,6 +52,8 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
   AFFLUX_TEST_SOAK_MINUTES: { value: 8, files: ['test/load'] },
   /** Whether generators of clients are installed, from npm, PyPI and the Go proxy, and their clients tried: 1 or 0. */
   AFFLUX_TEST_CLIENTS: { value: 1, files: ['test/generated-clients'] },
+  /** Whether everything is installed again in a copy of the tree: 1 or 0. */
+  AFFLUX_TEST_FRESH_CLONE: { value: 1, files: ['test/fresh-clone'] },
   /** Whether a collector is measured with a million links: 1 or 0. */
   AFFLUX_TEST_MILLION_LINKS: { value: 1, files: ['collector/links/million-links'] },
 };

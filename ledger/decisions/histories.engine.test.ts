@@ -35,7 +35,7 @@ import { recordRefund } from './refunds.ts';
 import { approveConversion, confirmConversion, rejectConversion } from './reviews.ts';
 
 /** Histories in one run, more by AFFLUX_TEST_HISTORIES. */
-const HISTORIES = Number(process.env.AFFLUX_TEST_HISTORIES ?? 300);
+const HISTORIES = Number(process.env.AFFLUX_TEST_HISTORIES ?? 150);
 /** A run is repeated by its seed. */
 const SEED = Number(process.env.AFFLUX_TEST_SEED ?? Date.now() % 2 ** 31);
 /** Played side by side, each in databases of its own: a history mostly waits for the next answer of PostgreSQL. */

@@ -3,6 +3,7 @@ import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
+import { listed, rich, t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Problem, When } from '../../ui/basics.tsx';
 import { Dialog } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
@@ -40,35 +41,40 @@ export function Calls({ source, kind, onDone }: { source: Source; kind: Kind; on
   };
   return (
     <Card
-      title="Calls"
-      note="They appear here as they come. Of calls with a wrong signature a few an hour are shown; they are not stored."
+      title={t('calls.calls')}
+      note={t('calls.note')}
       actions={
         <>
-          <Button onClick={() => setTrying(true)}>Try an example</Button>
+          <Button onClick={() => setTrying(true)}>{t('calls.try_an_example')}</Button>
           <ReplayAll source={source} onDone={changed} />
         </>
       }
     >
       <ListTable
-        label="Calls"
+        label={t('calls.calls')}
         list={list}
         rowKey={({ id }) => id}
-        empty={<Empty title="No call yet">Follow the steps above; the first call appears here.</Empty>}
+        empty={<Empty title={t('calls.no_call_yet')}>{t('calls.follow_the_steps')}</Empty>}
         columns={[
-          { title: `At (${ZONE_NAME})`, cell: ({ received_at }) => <When at={received_at} /> },
           {
-            title: 'Order',
+            title: t('common.at_zone', { zone: ZONE_NAME }),
+            cell: ({ received_at }) => <When at={received_at} />,
+          },
+          {
+            title: t('common.order'),
             head: true,
             cell: ({ id, order_id, replay_of }) => (
               <>
                 <span class="break">{order_id ?? '–'}</span>
-                <span class="sub">{replay_of === null ? id : `${id}, again of ${replay_of}`}</span>
+                <span class="sub">
+                  {replay_of === null ? id : t('calls.again_of', { id, first: replay_of })}
+                </span>
               </>
             ),
           },
-          { title: 'State', cell: (call) => <CallState call={call} isDone={done.has(call.id)} /> },
+          { title: t('calls.state'), cell: (call) => <CallState call={call} isDone={done.has(call.id)} /> },
           {
-            title: 'What was made of it',
+            title: t('calls.what_was_made_of_it'),
             cell: ({ code, detail, conversion_id }) => (
               <>
                 {code === null ? (conversion_id ?? '') : words(code)}
@@ -80,8 +86,8 @@ export function Calls({ source, kind, onDone }: { source: Source; kind: Kind; on
             title: '',
             cell: (call) => (
               <div class="actions">
-                <Button onClick={() => setShown(call.id)} label={`Open call ${call.id}`}>
-                  Open
+                <Button onClick={() => setShown(call.id)} label={t('calls.open_call', { id: call.id })}>
+                  {t('common.open')}
                 </Button>
                 {isRepeatable(call, done) && <Replay call={call} onDone={changed} />}
               </div>
@@ -103,9 +109,9 @@ function isRepeatable({ id, outcome, code, replay_of }: Call, done: ReadonlySet<
 }
 
 function CallState({ call, isDone }: { call: Call; isDone: boolean }) {
-  if (isDone) return <Status of="accepted" text="Done since" />;
+  if (isDone) return <Status of="accepted" text={t('calls.done_since')} />;
   return (
-    <Status of={call.outcome} text={`${call.outcome === 'rejected' ? 'Refused' : words(call.outcome)}`} />
+    <Status of={call.outcome} text={call.outcome === 'rejected' ? t('calls.refused') : words(call.outcome)} />
   );
 }
 
@@ -117,8 +123,8 @@ function Replay({ call, onDone }: { call: Call; onDone: () => void }) {
   });
   return (
     <>
-      <Button onClick={() => void run()} busy={busy} label={`Do it again: ${call.id}`}>
-        Do it again
+      <Button onClick={() => void run()} busy={busy} label={t('calls.do_it_again_call', { id: call.id })}>
+        {t('calls.do_it_again')}
       </Button>
       <Problem error={error} />
     </>
@@ -149,16 +155,18 @@ function ReplayAll({ source, onDone }: { source: Source; onDone: () => void }) {
   return (
     <>
       <Button onClick={() => void run()} busy={busy}>
-        Do refused calls again
+        {t('calls.do_refused_again')}
       </Button>
       <Problem error={error} />
       {counts && (
         <p class="hint" role="status">
           {OUTCOMES.every((outcome) => counts[outcome] === 0)
-            ? 'There was none.'
-            : OUTCOMES.filter((outcome) => counts[outcome] > 0)
-                .map((outcome) => `${counts[outcome]} ${outcome === 'rejected' ? 'refused' : outcome}`)
-                .join(', ')}
+            ? t('calls.there_was_none')
+            : listed(
+                OUTCOMES.filter((outcome) => counts[outcome] > 0).map((outcome) =>
+                  t(`replayed.${outcome}`, { count: counts[outcome] }),
+                ),
+              )}
         </p>
       )}
     </>
@@ -178,7 +186,7 @@ function CallDetails(props: { id: string; source: Source; onClose: () => void; o
     [id],
   );
   return (
-    <Dialog title={`Call ${id}`} onClose={props.onClose}>
+    <Dialog title={t('calls.call', { id })} onClose={props.onClose}>
       <Problem error={error} />
       {!data && error === undefined && <Loading />}
       {data && (
@@ -186,12 +194,12 @@ function CallDetails(props: { id: string; source: Source; onClose: () => void; o
           <CallFacts call={data.call} />
           {data.reading && (
             <>
-              <h3>What the present mapping makes of it</h3>
+              <h3>{t('calls.present_mapping')}</h3>
               <Reading reading={data.reading} />
             </>
           )}
-          <h3>Request</h3>
-          {data.call.request ? <Request request={data.call.request} /> : <p>It was not stored.</p>}
+          <h3>{t('common.request')}</h3>
+          {data.call.request ? <Request request={data.call.request} /> : <p>{t('calls.not_stored')}</p>}
           {data.call.outcome === 'rejected' && data.call.request && (
             <div class="form-end">
               <Replay call={data.call} onDone={props.onDone} />
@@ -206,17 +214,17 @@ function CallDetails(props: { id: string; source: Source; onClose: () => void; o
 function CallFacts({ call }: { call: Call }) {
   return (
     <dl class="facts">
-      <dt>At</dt>
+      <dt>{t('calls.at')}</dt>
       <dd>
-        <When at={call.received_at} />, from {call.ip ?? 'unknown'}
+        {rich('calls.at_from', { time: <When at={call.received_at} />, ip: call.ip ?? t('calls.unknown') })}
       </dd>
-      <dt>State</dt>
+      <dt>{t('calls.state')}</dt>
       <dd>
         <CallState call={call} isDone={false} />{' '}
         {[call.code && words(call.code), call.detail].filter(Boolean).join(': ')}
       </dd>
-      <dt>Conversion</dt>
-      <dd>{call.conversion_id ?? 'none'}</dd>
+      <dt>{t('calls.conversion')}</dt>
+      <dd>{call.conversion_id ?? t('common.none_given')}</dd>
     </dl>
   );
 }
@@ -233,9 +241,7 @@ function Request({ request }: { request: Schemas['SourceRequest'] }) {
     <>
       <pre class="code">{lines.join('\n').trim()}</pre>
       {body.length > SHOWN_LENGTH && (
-        <p class="hint">
-          The first {SHOWN_LENGTH.toLocaleString()} of {body.length.toLocaleString()} characters.
-        </p>
+        <p class="hint">{t('calls.first_of', { shown: SHOWN_LENGTH, all: body.length })}</p>
       )}
     </>
   );
@@ -264,16 +270,13 @@ function Example({ source, kind, onClose }: { source: Source; kind: Kind; onClos
     [source.id],
   );
   return (
-    <Dialog title={`An example of ${kind.title}`} onClose={onClose}>
+    <Dialog title={t('mapping.example_of_kind', { kind: kind.title })} onClose={onClose}>
       <div class="stack">
-        <p>
-          A call as {kind.title} makes it, made up here. It is read as a real one; nothing is recorded and no
-          partner is credited.
-        </p>
+        <p>{t('calls.example_note', { kind: kind.title })}</p>
         <Problem error={error} />
         {!data && error === undefined && <Loading />}
         {data && <Reading reading={data} />}
-        <h3>Request</h3>
+        <h3>{t('common.request')}</h3>
         <Request request={kind.example} />
       </div>
     </Dialog>

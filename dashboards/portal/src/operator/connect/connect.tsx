@@ -6,11 +6,12 @@ import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, TextField } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
-import { ABOUT, type Kind, type Source } from './kinds.ts';
+import { aboutOf, type Kind, type Source } from './kinds.ts';
 import { showOnce } from './secret.tsx';
 import { Snippets } from './snippets.tsx';
 
@@ -34,28 +35,24 @@ export function ConnectPage() {
     kinds.data?.find(({ kind }) => kind === source.kind)?.title ?? source.kind;
   const connect = (
     <Button kind="primary" onClick={() => setMaking(true)}>
-      Connect
+      {t('connect.title')}
     </Button>
   );
   return (
-    <Page
-      title="Connect"
-      lead="What sends orders: shops, payment providers and trackers, each with an address of its own. No call is lost: one that cannot be read is stored, and done again when it can."
-      actions={connect}
-    >
-      <Card title="Sources">
+    <Page title={t('connect.title')} lead={t('connect.lead')} actions={connect}>
+      <Card title={t('connect.sources')}>
         <ListTable
-          label="Sources"
+          label={t('connect.sources')}
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="Nothing is connected yet">
-              Choose what sends the orders; the next page says what to do there. {connect}
+            <Empty title={t('connect.nothing_is_connected_yet')}>
+              {t('connect.choose_what_sends')} {connect}
             </Empty>
           }
           columns={[
             {
-              title: 'Name',
+              title: t('common.name'),
               head: true,
               cell: (source) => (
                 <>
@@ -66,19 +63,22 @@ export function ConnectPage() {
                 </>
               ),
             },
-            { title: 'Status', cell: (source) => <SourceStatus source={source} /> },
+            { title: t('common.status'), cell: (source) => <SourceStatus source={source} /> },
             {
-              title: `Last call (${ZONE_NAME})`,
-              cell: ({ last_call_at }) => <When at={last_call_at} none="none yet" />,
+              title: t('connect.last_call_zone', { zone: ZONE_NAME }),
+              cell: ({ last_call_at }) => <When at={last_call_at} none={t('connect.none_yet')} />,
             },
-            { title: 'Last refusal', cell: ({ last_refusal }) => <Refusal refusal={last_refusal} /> },
-            { title: 'Orders in 24 h', numeric: true, cell: ({ orders_24h }) => orders_24h },
+            {
+              title: t('connect.last_refusal'),
+              cell: ({ last_refusal }) => <Refusal refusal={last_refusal} />,
+            },
+            { title: t('connect.orders_in_24_h'), numeric: true, cell: ({ orders_24h }) => orders_24h },
             {
               title: '',
               cell: ({ id, name }) => (
                 <div class="actions">
-                  <Link to={`/connect/${id}`} label={`Open ${name}`}>
-                    Open
+                  <Link to={`/connect/${id}`} label={t('common.open_named', { name })}>
+                    {t('common.open')}
                   </Link>
                 </div>
               ),
@@ -94,17 +94,18 @@ export function ConnectPage() {
 
 export function SourceStatus({ source }: { source: Source }) {
   const { status, signed, has_secret: hasSecret } = source;
-  if (status === 'active' && signed && !hasSecret) return <Status of="pending" text="Secret missing" />;
-  return <Status of={status} text={status === 'active' ? 'Active' : 'Switched off'} />;
+  if (status === 'active' && signed && !hasSecret)
+    return <Status of="pending" text={t('connect.secret_missing')} />;
+  return <Status of={status} text={status === 'active' ? t('common.active') : t('connect.switched_off')} />;
 }
 
 export function Refusal({ refusal }: { refusal: Source['last_refusal'] }) {
-  if (refusal === null) return <span class="muted">none</span>;
+  if (refusal === null) return <span class="muted">{t('common.none_given')}</span>;
   return (
     <>
       <When at={refusal.at} />
       <span class="sub break">
-        {words(refusal.code)}: {refusal.detail}
+        {t('connect.refused_for', { code: words(refusal.code), detail: refusal.detail })}
       </span>
     </>
   );
@@ -114,7 +115,10 @@ function NewSource(props: { kinds: ReturnType<typeof useData<readonly Kind[]>>; 
   const { data, error, reload } = props.kinds;
   const [kind, setKind] = useState<Kind>();
   return (
-    <Dialog title={kind ? `Connect ${kind.title}` : 'What sends the orders?'} onClose={props.onClose}>
+    <Dialog
+      title={kind ? t('connect.connect_kind', { kind: kind.title }) : t('connect.what_sends_the_orders')}
+      onClose={props.onClose}
+    >
       {!data && (error === undefined ? <Loading /> : <Problem error={error} onRetry={reload} />)}
       {data && !kind && (
         <ul class="kinds">
@@ -122,7 +126,7 @@ function NewSource(props: { kinds: ReturnType<typeof useData<readonly Kind[]>>; 
             <li key={one.kind}>
               <button type="button" onClick={() => setKind(one)}>
                 <strong>{one.title}</strong>
-                <span>{ABOUT[one.kind]}</span>
+                <span>{aboutOf(one.kind)}</span>
               </button>
             </li>
           ))}
@@ -146,16 +150,16 @@ function NameSource({ kind, onBack }: { kind: Kind; onBack: () => void }) {
   const faults = fieldProblems(error);
   return (
     <Form
-      submit="Connect"
+      submit={t('connect.title')}
       busy={busy}
       error={faults.name ? undefined : error}
       onSubmit={() => void run()}
       onCancel={onBack}
     >
-      <p>{ABOUT[kind.kind]}</p>
+      <p>{aboutOf(kind.kind)}</p>
       <TextField
-        label="Name"
-        hint="Such as the name of the shop or the account."
+        label={t('common.name')}
+        hint={t('connect.name_hint')}
         value={name}
         onChange={setName}
         fault={faults.name}

@@ -44,6 +44,10 @@ test('rules say which calls do what', () => {
     'When type is refund: refunded, once for each of refunds[*]; refund_ref from id, without amount',
     'When test is true: ignored (it is a test)',
   ]);
+  expect(mappingWords({ fields: { other_ids: ['a', 'b'], order_id: ['a', 'b'] } }).fields).toEqual([
+    { name: 'other_ids', text: 'a, b' },
+    { name: 'order_id', text: 'a, else b' },
+  ]);
   expect(items).toEqual(['Each of lines[*]: sku: sku; quantity: count']);
 });
 

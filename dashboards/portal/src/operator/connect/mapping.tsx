@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { ApiProblem, api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { formatTime, words } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Problem } from '../../ui/basics.tsx';
 import { Dialog, Select, TextArea } from '../../ui/forms.tsx';
 import type { Kind, Source } from './kinds.ts';
@@ -26,13 +27,17 @@ export function MappingCard(props: MappingProps) {
   const { fields, rules, items } = mappingWords(source.mapping ?? kind.mapping);
   return (
     <Card
-      title="How calls are read"
-      note={source.mapping === null ? `As calls of ${kind.title} are.` : 'By a mapping of its own.'}
-      actions={<Button onClick={() => setOpen(true)}>Change</Button>}
+      title={t('mapping.how_calls_are_read')}
+      note={
+        source.mapping === null
+          ? t('mapping.as_calls_of_kind', { kind: kind.title })
+          : t('mapping.of_its_own')
+      }
+      actions={<Button onClick={() => setOpen(true)}>{t('mapping.change')}</Button>}
     >
       <div class="stack">
         <details open={source.mapping !== null}>
-          <summary>Which calls do what</summary>
+          <summary>{t('mapping.which_calls_do_what')}</summary>
           <ol class="sentences">
             {rules.map((rule) => (
               <li key={rule}>{rule}</li>
@@ -40,7 +45,7 @@ export function MappingCard(props: MappingProps) {
           </ol>
         </details>
         <details>
-          <summary>Where each value comes from</summary>
+          <summary>{t('mapping.where_values_come_from')}</summary>
           <dl class="facts">
             {fields.map(({ name, text }) => (
               <Field key={name} name={name} text={text} />
@@ -48,7 +53,7 @@ export function MappingCard(props: MappingProps) {
           </dl>
           {items.length > 0 && (
             <>
-              <h3>Items</h3>
+              <h3>{t('common.items')}</h3>
               <ul class="sentences">
                 {items.map((item) => (
                   <li key={item}>{item}</li>
@@ -76,7 +81,7 @@ function Field({ name, text }: { name: string; text: string }) {
 function parsed(text: string): Record<string, unknown> {
   const value: unknown = JSON.parse(text);
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new SyntaxError('A mapping is an object: { "fields": …, "rules": … }');
+    throw new SyntaxError(t('mapping.not_an_object'));
   return value as Record<string, unknown>;
 }
 
@@ -102,44 +107,44 @@ function Editor({ source, kind, etag, onSaved, onClose }: MappingProps & { onClo
   });
   const fault = faultOf(attempt.error);
   return (
-    <Dialog title="How calls are read" onClose={onClose}>
+    <Dialog title={t('mapping.how_calls_are_read')} onClose={onClose}>
       <div class="stack mapping">
         <TextArea
-          label="Mapping (JSON)"
-          hint="The language is described in docs/connect/anything.md."
+          label={t('mapping.mapping_json')}
+          hint={t('mapping.language')}
           rows={16}
           value={text}
           onChange={setText}
           fault={fault}
         />
         <Select
-          label="Try it on"
+          label={t('mapping.try_it_on')}
           value={callId}
           onChange={setCallId}
-          choices={[{ value: EXAMPLE, text: `An example of ${kind.title}` }, ...calls]}
+          choices={[{ value: EXAMPLE, text: t('mapping.example_of_kind', { kind: kind.title }) }, ...calls]}
         />
         <Problem error={fault === undefined ? (attempt.error ?? save.error) : save.error} />
         <div class="form-end">
           <Button kind="primary" onClick={() => void attempt.run()} busy={attempt.busy}>
-            Try
+            {t('mapping.try')}
           </Button>
           <Button
             onClick={() => void save.run(parsed(text))}
             busy={save.busy}
             disabled={tried?.text !== text || attempt.error !== undefined}
           >
-            Save
+            {t('common.save')}
           </Button>
           {source.mapping !== null && (
             <Button kind="quiet" onClick={() => void save.run(null)} busy={save.busy}>
-              Back to the mapping of {kind.title}
+              {t('mapping.back_to_kind', { kind: kind.title })}
             </Button>
           )}
         </div>
         {tried?.text === text ? (
           <Reading reading={tried.reading} />
         ) : (
-          <p class="hint">Try it before it is saved. Nothing is recorded by a try.</p>
+          <p class="hint">{t('mapping.try_before')}</p>
         )}
       </div>
     </Dialog>
@@ -159,7 +164,11 @@ function useStoredCalls(source: Source): readonly { value: string; text: string 
     .filter(({ replay_of, code }) => replay_of === null && code !== 'unauthorized')
     .map(({ id, received_at, order_id, outcome }) => ({
       value: id,
-      text: `${formatTime(received_at)}, ${order_id ?? id}, ${outcome === 'rejected' ? 'refused' : outcome}`,
+      text: t('mapping.call', {
+        time: formatTime(received_at),
+        order: order_id ?? id,
+        outcome: outcome === 'rejected' ? t('calls.refused') : words(outcome),
+      }),
     }));
 }
 

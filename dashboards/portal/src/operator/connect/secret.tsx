@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { api, newAttempt, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { rich, t } from '../../text/t.ts';
 import { Button, CopyText, Problem, When } from '../../ui/basics.tsx';
 import { Form, TextField } from '../../ui/forms.tsx';
 import type { Kind, Source } from './kinds.ts';
@@ -31,9 +32,7 @@ export function Secret(props: { source: Source; kind: Kind; onChanged: () => voi
         <VendorSecret {...props} />
       )}
       {source.old_secret_until !== null && Date.parse(source.old_secret_until) > Date.now() && (
-        <p class="hint">
-          The secret before is right as well until <When at={source.old_secret_until} />.
-        </p>
+        <p class="hint">{rich('secret.before_until', { time: <When at={source.old_secret_until} /> })}</p>
       )}
     </div>
   );
@@ -57,17 +56,17 @@ function OwnSecret(props: {
   return (
     <>
       {shown === undefined ? (
-        <p class="hint">The secret was shown once, when it was made. Make a new one to see one.</p>
+        <p class="hint">{t('secret.was_shown_once')}</p>
       ) : (
         <>
-          <CopyText text={shown} label="the secret" />
-          <p class="hint">Copy it now: it is shown once.</p>
+          <CopyText text={shown} label={t('common.the_secret')} />
+          <p class="hint">{t('secret.copy_it_now')}</p>
         </>
       )}
       <Problem error={error} />
       <div class="actions">
         <Button kind="plain" onClick={() => (isSure ? void run() : setSure(true))} busy={busy}>
-          {isSure ? 'Confirm the new secret' : 'New secret'}
+          {isSure ? t('secret.confirm_the_new_secret') : t('secret.new_secret')}
         </Button>
       </div>
     </>
@@ -88,25 +87,25 @@ function VendorSecret({ source, kind, onChanged }: { source: Source; kind: Kind;
   if (source.has_secret && !isOpen) {
     return (
       <div class="actions">
-        <span class="status good">The secret is set</span>
-        <Button onClick={() => setOpen(true)}>Replace the secret</Button>
+        <span class="status good">{t('secret.is_set')}</span>
+        <Button onClick={() => setOpen(true)}>{t('secret.replace')}</Button>
       </div>
     );
   }
   return (
     <Form
       class="form secret"
-      submit="Save the secret"
+      submit={t('secret.save')}
       busy={busy}
       error={faults.secret ? undefined : error}
       onSubmit={() => void run()}
       onCancel={isOpen ? () => setOpen(false) : undefined}
     >
       <TextField
-        label={`Secret from ${kind.title}`}
+        label={t('secret.from_kind', { kind: kind.title })}
         type="password"
         autocomplete="off"
-        hint="It is stored encrypted and never shown."
+        hint={t('secret.hint')}
         value={secret}
         onChange={(text) => setSecret(text.trim())}
         fault={faults.secret}

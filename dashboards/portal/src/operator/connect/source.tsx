@@ -4,6 +4,7 @@ import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, take, takeVersion } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, TextField } from '../../ui/forms.tsx';
 import { Calls } from './calls.tsx';
@@ -26,11 +27,11 @@ export function SourcePage({ params: { id = '' } }: { params: Readonly<Record<st
   );
   const source = data?.data;
   const kind = kinds.data?.find((one) => one.kind === source?.kind);
-  const back = <Link to="/connect">All sources</Link>;
+  const back = <Link to="/connect">{t('source.all_sources')}</Link>;
   if (!data || !source || !kind) {
     const fault = error ?? kinds.error;
     return (
-      <Page title="Source" actions={back}>
+      <Page title={t('source.source')} actions={back}>
         {fault === undefined ? <Loading /> : <Problem error={fault} onRetry={reload} />}
       </Page>
     );
@@ -38,9 +39,13 @@ export function SourcePage({ params: { id = '' } }: { params: Readonly<Record<st
   if (source.program_id !== program.id) {
     const own = programs.find(({ id: one }) => one === source.program_id);
     return (
-      <Page title="Source" actions={back}>
-        <Empty title="This source belongs to another program">
-          {own && <Button onClick={() => chooseProgram(own.id)}>Go to {own.name}</Button>}
+      <Page title={t('source.source')} actions={back}>
+        <Empty title={t('source.of_another_program')}>
+          {own && (
+            <Button onClick={() => chooseProgram(own.id)}>
+              {t('source.go_to_program', { program: own.name })}
+            </Button>
+          )}
         </Empty>
       </Page>
     );
@@ -49,7 +54,9 @@ export function SourcePage({ params: { id = '' } }: { params: Readonly<Record<st
     <Page title={source.name} lead={`${kind.title}, ${source.id}`} actions={back}>
       {error !== undefined && <Problem error={error} onRetry={reload} />}
       <State source={source} />
-      <Card title={`At ${kind.kind === 'anything' ? 'the shop' : kind.title}`}>
+      <Card
+        title={kind.kind === 'anything' ? t('source.at_the_shop') : t('source.at_kind', { kind: kind.title })}
+      >
         <Steps source={source} kind={kind} onChanged={reload} />
       </Card>
       <Calls source={source} kind={kind} onDone={reload} />
@@ -64,19 +71,19 @@ function State({ source }: { source: Source }) {
   return (
     <Card>
       <dl class="facts">
-        <dt>Status</dt>
+        <dt>{t('common.status')}</dt>
         <dd>
           <SourceStatus source={source} />
         </dd>
-        <dt>Last call</dt>
+        <dt>{t('source.last_call')}</dt>
         <dd>
-          <When at={source.last_call_at} none="none yet" />
+          <When at={source.last_call_at} none={t('connect.none_yet')} />
         </dd>
-        <dt>Last refusal</dt>
+        <dt>{t('connect.last_refusal')}</dt>
         <dd>
           <Refusal refusal={source.last_refusal} />
         </dd>
-        <dt>Orders in 24 h</dt>
+        <dt>{t('connect.orders_in_24_h')}</dt>
         <dd>{source.orders_24h}</dd>
       </dl>
     </Card>
@@ -102,17 +109,14 @@ function Acts(props: ActsProps) {
     onChanged();
   });
   return (
-    <Card
-      title="The source"
-      note="Calls of a source that is switched off are stored and not done. A deleted one takes no calls; its orders stay."
-    >
+    <Card title={t('source.the_source')} note={t('source.note')}>
       <div class="actions">
-        <Button onClick={() => setRenaming(true)}>Rename</Button>
+        <Button onClick={() => setRenaming(true)}>{t('source.rename')}</Button>
         <Button onClick={() => void toggle.run()} busy={toggle.busy}>
-          {isActive ? 'Switch off' : 'Switch on'}
+          {isActive ? t('source.switch_off') : t('source.switch_on')}
         </Button>
         <Button kind="danger" onClick={() => setDeleting(true)}>
-          Delete
+          {t('source.delete')}
         </Button>
       </div>
       <Problem error={toggle.error} />
@@ -134,9 +138,14 @@ function Rename({ source, etag, onChanged, onClose }: ActsProps & { onClose: () 
   });
   const fault = fieldProblems(error).name;
   return (
-    <Dialog title="Rename the source" onClose={onClose}>
-      <Form submit="Rename" busy={busy} error={fault ? undefined : error} onSubmit={() => void run()}>
-        <TextField label="Name" value={name} onChange={setName} fault={fault} required />
+    <Dialog title={t('source.rename_the_source')} onClose={onClose}>
+      <Form
+        submit={t('source.rename')}
+        busy={busy}
+        error={fault ? undefined : error}
+        onSubmit={() => void run()}
+      >
+        <TextField label={t('common.name')} value={name} onChange={setName} fault={fault} required />
       </Form>
     </Dialog>
   );
@@ -149,19 +158,16 @@ function Delete({ source, onClose }: { source: Source; onClose: () => void }) {
     navigate('/connect');
   });
   return (
-    <Dialog title={`Delete ${source.name}?`} onClose={onClose}>
+    <Dialog title={t('source.delete_named', { name: source.name })} onClose={onClose}>
       <Form
-        submit="Delete the source"
+        submit={t('source.delete_the_source')}
         kind="danger"
         busy={busy}
         error={error}
         onSubmit={() => void run()}
         onCancel={onClose}
       >
-        <p>
-          Its URL takes no more calls, and calls that were refused cannot be done again. Orders and the log of
-          calls stay.
-        </p>
+        <p>{t('source.delete_means')}</p>
       </Form>
     </Dialog>
   );

@@ -1,4 +1,5 @@
 import type { ComponentChildren } from 'preact';
+import { rich, t } from '../../text/t.ts';
 import { Copy, CopyText } from '../../ui/basics.tsx';
 import { type Kind, pageOf, type Source } from './kinds.ts';
 import { Secret } from './secret.tsx';
@@ -9,9 +10,14 @@ interface StepsProps {
   readonly onChanged: () => void;
 }
 
+/** Marks of messages: what a vendor's page has, and what is typed. */
+const MARKS = {
+  b: (text: string) => <b>{text}</b>,
+  code: (text: string) => <code>{text}</code>,
+};
+
 /** What to do where the orders are, step by step, with the address and the secret to copy. */
 export function Steps(props: StepsProps) {
-  const { kind } = props;
   return (
     <>
       <ol class="steps">
@@ -19,10 +25,7 @@ export function Steps(props: StepsProps) {
           <li key={i}>{step}</li>
         ))}
       </ol>
-      <p class="hint">
-        More in <code>{pageOf(kind.kind)}</code>. An order within half a minute of its click waits in the
-        review queue, unless the fraud rules are changed.
-      </p>
+      <p class="hint">{rich('steps.more_in_page', { page: <code>{pageOf(props.kind.kind)}</code> })}</p>
     </>
   );
 }
@@ -42,39 +45,35 @@ function stepsOf(props: StepsProps): ComponentChildren[] {
   }
 }
 
-const Url = ({ source }: Pick<StepsProps, 'source'>) => <CopyText text={source.url} label="the URL" />;
+function Url({ text }: { text: string }) {
+  return <CopyText text={text} label={t('steps.the_url')} />;
+}
 
 function shopifySteps(props: StepsProps): ComponentChildren[] {
   return [
     <>
-      In Shopify open <b>Settings</b>, <b>Notifications</b>, <b>Webhooks</b>, and create three webhooks in the
-      format JSON, with this URL: <b>Order payment</b>, <b>Order cancellation</b>, <b>Refund create</b>.
-      <Url {...props} />
+      {rich('steps.shopify_webhooks', MARKS)}
+      <Url text={props.source.url} />
     </>,
     <>
-      Below the webhooks the same page shows what they are signed with. Copy it to here:
+      {t('steps.shopify_secret')}
       <Secret {...props} />
     </>,
-    <>
-      In Shopify press <b>Send test notification</b> at a webhook. It appears below as ignored: it is
-      connected.
-    </>,
+    rich('steps.shopify_test', MARKS),
   ];
 }
 
 function woocommerceSteps(props: StepsProps): ComponentChildren[] {
   return [
     <>
-      In WordPress open <b>WooCommerce</b>, <b>Settings</b>, <b>Advanced</b>, <b>Webhooks</b>, and add two
-      active webhooks, <b>Order created</b> and <b>Order updated</b>, API version{' '}
-      <b>WP REST API Integration v3</b>, with this delivery URL:
-      <Url {...props} />
+      {rich('steps.woocommerce_webhooks', MARKS)}
+      <Url text={props.source.url} />
     </>,
     <>
-      Both have this secret:
+      {t('steps.woocommerce_secret')}
       <Secret {...props} />
     </>,
-    <>Save. WooCommerce tries the URL at once: the call appears below as ignored, and it is connected.</>,
+    t('steps.woocommerce_ping'),
   ];
 }
 
@@ -83,6 +82,7 @@ const STRIPE_EVENTS = [
   'checkout.session.async_payment_succeeded',
   'checkout.session.async_payment_failed',
   'invoice.paid',
+  'invoice_payment.paid',
   'charge.refunded',
   'charge.dispute.created',
   'charge.dispute.funds_withdrawn',
@@ -93,25 +93,21 @@ const STRIPE_EVENTS = [
 function stripeSteps(props: StepsProps): ComponentChildren[] {
   return [
     <>
-      In Stripe open <b>Developers</b>, <b>Webhooks</b>, <b>Add endpoint</b>, with this URL:
-      <Url {...props} />
+      {rich('steps.stripe_endpoint', MARKS)}
+      <Url text={props.source.url} />
     </>,
     <>
       <div class="code-head">
-        <span>Choose these events:</span>
-        <Copy text={STRIPE_EVENTS.join('\n')} label="the events" />
+        <span>{t('steps.stripe_events')}</span>
+        <Copy text={STRIPE_EVENTS.join('\n')} label={t('steps.the_events')} />
       </div>
       <pre>{STRIPE_EVENTS.join('\n')}</pre>
     </>,
     <>
-      Stripe then shows the signing secret (<code>whsec_…</code>). Copy it to here:
+      {rich('steps.stripe_secret', MARKS)}
       <Secret {...props} />
     </>,
-    <>
-      Pass the click id as <code>client_reference_id</code> of the Checkout session, or as{' '}
-      <code>click_id</code> in its <code>metadata</code>. For payment links the code for the pages does it:{' '}
-      <code>data-links="buy.stripe.com=client_reference_id"</code>.
-    </>,
+    rich('steps.stripe_click_id', MARKS),
   ];
 }
 
@@ -120,42 +116,23 @@ const KEITARO_QUERY = 'subid={external_id}&status={status}&payout={revenue}&tid=
 
 function trackerSteps(props: StepsProps): ComponentChildren[] {
   const { source, kind } = props;
+  const { title } = kind;
   const isKeitaro = kind.kind === 'keitaro';
-  const url = `${source.url}?${isKeitaro ? KEITARO_QUERY : namedQuery(kind)}`;
-  const security =
-    kind.secret === 'parameter'
-      ? [
-          <>
-            If the calls carry a <code>{kind.secret_parameter}</code>, copy it to here: calls without it are
-            refused then.
-            <Secret {...props} />
-          </>,
-        ]
-      : [];
+  const landing = `https://tracker.example/campaign?${isKeitaro ? 'external_id' : 'click'}={click_id}`;
+  const secret = (
+    <>
+      {rich('steps.tracker_secret', { parameter: <code>{kind.secret_parameter}</code> })}
+      <Secret {...props} />
+    </>
+  );
   return [
+    rich('steps.tracker_landing', { title, url: <code>{landing}</code> }),
     <>
-      Let the links of partners lead to a campaign of {kind.title}, with the click id in the parameter that it
-      gives back, such as{' '}
-      <code>
-        https://tracker.example/campaign?{isKeitaro ? 'external_id' : 'click'}={'{click_id}'}
-      </code>
-      .
+      {isKeitaro ? rich('steps.keitaro_postback', MARKS) : t('steps.tracker_postback', { title })}
+      <Url text={`${source.url}?${isKeitaro ? KEITARO_QUERY : namedQuery(kind)}`} />
     </>,
-    <>
-      {isKeitaro ? (
-        <>
-          In Keitaro open the campaign, <b>S2S postbacks</b>, and add this URL:
-        </>
-      ) : (
-        <>
-          In {kind.title} add this postback URL. Replace each word in capitals by the placeholder that{' '}
-          {kind.title} has for it.
-        </>
-      )}
-      <CopyText text={url} label="the URL" />
-    </>,
-    ...security,
-    <>Keep the URL as a key: who knows it can report orders. Without a currency it is that of the program.</>,
+    ...(kind.secret === 'parameter' ? [secret] : []),
+    t('steps.tracker_address'),
   ];
 }
 
@@ -169,17 +146,11 @@ function namedQuery({ example }: Kind): string {
 function anythingSteps({ source }: StepsProps): ComponentChildren[] {
   return [
     <>
-      Let the shop call this URL at each order, with JSON, a form or parameters:
-      <Url source={source} />
+      {t('steps.anything_call')}
+      <Url text={source.url} />
     </>,
-    <>
-      Its calls appear below. Until there is a mapping, they are read by our own names: <code>order_id</code>,{' '}
-      <code>amount</code>, <code>currency</code>, <code>click_id</code>, <code>status</code>.
-    </>,
-    <>
-      Does it use other names? Change <b>How calls are read</b>, try it on a call that came, save it, and do
-      the refused calls again.
-    </>,
-    <>Keep the URL as a key: who knows it can report orders.</>,
+    rich('steps.anything_names', MARKS),
+    rich('steps.anything_mapping', MARKS),
+    t('steps.anything_address'),
   ];
 }
