@@ -18,6 +18,7 @@ test('fields say where they come from', () => {
       'the sum of price × quantity, less off, tax',
     ],
     [{ from: 'customer_id', words: { '0': '' } }, 'customer_id, in its words: 0 is nothing'],
+    [{ from: 'coupon', words: {} }, 'coupon'],
     [{ from: 'at', zone: 'UTC' }, 'at, in the zone UTC'],
   ] as const)
     expect(fieldText(field)).toBe(text);
@@ -27,6 +28,7 @@ test('rules say which calls do what', () => {
   const { rules, items } = mappingWords({
     rules: [
       { does: { from: ['status'], words: { sale: 'approved' }, default: 'pending' } },
+      { does: { from: 'status', words: {}, default: 'approved' } },
       { when: { type: ['paid', 'done'], cancelled: false, id: true }, does: 'approved' },
       {
         when: { type: 'refund' },
@@ -40,6 +42,7 @@ test('rules say which calls do what', () => {
   });
   expect(rules).toEqual([
     'Any call: what status says (sale is approved), else pending',
+    'Any call: what status says, else approved',
     'When type is paid or done and cancelled is not there and id is there: approved',
     'When type is refund: refunded, once for each of refunds[*]; refund_ref from id, without amount',
     'When test is true: ignored (it is a test)',

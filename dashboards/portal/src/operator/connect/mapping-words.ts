@@ -59,7 +59,7 @@ export function fieldText(field: Json): string {
     units === 'stripe' && t('mappingWords.stripe'),
     round && t('mappingWords.rounded'),
     zone !== undefined && t('mappingWords.in_the_zone', { zone: String(zone) }),
-    words !== undefined && t('mappingWords.in_its_words', { words: wordsText(words) }),
+    wordsText(words) !== '' && t('mappingWords.in_its_words', { words: wordsText(words) }),
     field.default !== undefined && t('mappingWords.otherwise', { value: String(field.default) }),
   ];
   return [originText(field), ...notes].filter((part) => typeof part === 'string' && part !== '').join(', ');
@@ -80,7 +80,7 @@ function originText({ from, join, sum, value }: Members): string {
   return placesText(from);
 }
 
-const wordsText = (words: Json): string =>
+const wordsText = (words: Json | undefined): string =>
   Object.entries(members(words))
     .map(([theirs, ours]) =>
       t('mappingWords.word', { theirs, ours: ours === '' ? t('mappingWords.nothing') : String(ours) }),
@@ -102,10 +102,11 @@ function doesText(does: Json | undefined): string {
   const { value, from, words, default: other } = does;
   if (value !== undefined) return String(value);
   const places = placesText(from);
+  const known = wordsText(words);
   const first =
-    words === undefined
+    known === ''
       ? t('mappingWords.what_says', { places })
-      : t('mappingWords.what_says_words', { places, words: wordsText(words) });
+      : t('mappingWords.what_says_words', { places, words: known });
   return other === undefined ? first : t('mappingWords.or_else', { first, second: String(other) });
 }
 
