@@ -14,6 +14,7 @@ const steps = [
   ['import directions', ['depcruise', '--config', '.dependency-cruiser.cjs', ...FOLDERS, 'test']],
   ['size of folders and functions', ['node', 'scripts/check-structure.mjs']],
   ['checksums of migrations', ['node', 'scripts/check-migrations.mjs']],
+  ['texts of the portal', ['node', 'scripts/check-texts.mjs']],
   ['words', ['node', 'scripts/check-words.mjs']],
   ['links of the pages', ['node', 'scripts/check-docs.mjs']],
   ['licences', ['node', 'scripts/check-licences.mjs']],

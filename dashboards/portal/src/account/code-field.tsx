@@ -1,3 +1,4 @@
+import { t } from '../text/t.ts';
 import { TextField } from '../ui/forms.tsx';
 
 /** The code of an authenticator app, or a recovery code. */
@@ -8,9 +9,9 @@ export function CodeField(props: {
 }) {
   return (
     <TextField
-      label="Code"
+      label={t('common.code')}
       {...props}
-      hint="The 6 digits that your authenticator app shows for Afflux, or one of your recovery codes."
+      hint={t('codeField.the_6_digits_that_your')}
       autocomplete="one-time-code"
       max={40}
       required

@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { api, type Schemas, take, whenConfirmationNeeded } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
 import { fieldProblems } from '../text/problem-text.ts';
+import { t } from '../text/t.ts';
 import { Dialog, Form, TextField } from '../ui/forms.tsx';
 import { CodeField } from './code-field.tsx';
 
@@ -39,18 +40,18 @@ function ConfirmDialog(props: { session: Schemas['Session']; onConfirmed: () => 
   const faults = fieldProblems(error);
   const isOnFields = faults.password !== undefined || faults.code !== undefined;
   return (
-    <Dialog title="Confirm that it is you" onClose={onClose}>
+    <Dialog title={t('confirmSignIn.confirm_that_it_is_you')} onClose={onClose}>
       <div class="stack">
-        <p>This action needs your password, because you entered it more than 10 minutes ago.</p>
+        <p>{t('confirmSignIn.this_action_needs_your_password')}</p>
         <Form
-          submit="Confirm"
+          submit={t('common.confirm')}
           busy={busy}
           error={isOnFields ? undefined : error}
           onSubmit={() => void run()}
           onCancel={onClose}
         >
           <TextField
-            label={`Password of ${session.user.email}`}
+            label={t('confirmSignIn.password_of_email', { email: session.user.email })}
             type="password"
             value={password}
             onChange={setPassword}

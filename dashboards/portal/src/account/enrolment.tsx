@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { api, type Schemas, take } from '../data/api.ts';
 import { useAction, useData } from '../data/use-data.ts';
 import { fieldProblems } from '../text/problem-text.ts';
+import { t } from '../text/t.ts';
 import { Button, CopyText, Loading, Problem } from '../ui/basics.tsx';
 import { Form, TextField } from '../ui/forms.tsx';
 import { RecoveryCodes } from './recovery-codes.tsx';
@@ -16,14 +17,11 @@ export function Enrolment({ onDone }: { onDone: () => void }) {
   if (codes) {
     return (
       <div class="stack">
-        <p role="status">
-          Your second factor is set up, and your other sessions are signed out. From now on you sign in with
-          your password and a code.
-        </p>
+        <p role="status">{t('enrolment.your_second_factor_is_set')}</p>
         <RecoveryCodes codes={codes} />
         <div class="form-end">
           <Button kind="primary" onClick={onDone}>
-            I have stored the codes
+            {t('enrolment.i_have_stored_the_codes')}
           </Button>
         </div>
       </div>
@@ -47,29 +45,26 @@ function FirstCode(props: {
   const faults = fieldProblems(error);
   return (
     <div class="stack">
-      <p>
-        Scan this code with an authenticator app on your phone, such as Aegis, Google Authenticator or your
-        password manager.
-      </p>
+      <p>{t('enrolment.scan_this_code_with_an')}</p>
       <img
         class="qr"
         src={`data:image/svg+xml,${encodeURIComponent(qr_svg)}`}
-        alt="QR code of the secret, which is below as text"
+        alt={t('enrolment.qr_code_of_the_secret')}
       />
-      <p class="hint">Or type this secret into the app:</p>
-      <CopyText text={secret} label="the secret" />
+      <p class="hint">{t('enrolment.or_type_this_secret_into')}</p>
+      <CopyText text={secret} label={t('common.the_secret')} />
       <Form
-        submit="Turn on"
+        submit={t('enrolment.turn_on')}
         busy={busy}
         error={faults.code === undefined ? error : undefined}
         onSubmit={() => void run()}
       >
         <TextField
-          label="Code"
+          label={t('common.code')}
           value={code}
           onChange={setCode}
           fault={faults.code}
-          hint="The 6 digits that the app shows now."
+          hint={t('enrolment.the_6_digits_that_the')}
           autocomplete="one-time-code"
           inputMode="numeric"
           max={10}

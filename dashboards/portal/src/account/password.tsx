@@ -3,6 +3,7 @@ import { useSession } from '../app/session.tsx';
 import { api, take } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
 import { fieldProblems } from '../text/problem-text.ts';
+import { t } from '../text/t.ts';
 import { Card } from '../ui/basics.tsx';
 import { Form, TextField } from '../ui/forms.tsx';
 
@@ -22,15 +23,15 @@ export function PasswordCard() {
   const faults = fieldProblems(error);
   const isOnFields = faults.current_password !== undefined || faults.new_password !== undefined;
   return (
-    <Card title="Password" note={`You sign in as ${user.email}.`}>
+    <Card title={t('common.password')} note={t('password.you_sign_in_as_email', { email: user.email })}>
       <Form
-        submit="Change password"
+        submit={t('password.change_password')}
         busy={busy}
         error={isOnFields ? undefined : error}
         onSubmit={() => void run()}
       >
         <TextField
-          label="Current password"
+          label={t('password.current_password')}
           type="password"
           value={current}
           onChange={setCurrent}
@@ -39,16 +40,16 @@ export function PasswordCard() {
           required
         />
         <TextField
-          label="New password"
+          label={t('common.new_password')}
           type="password"
           value={next}
           onChange={setNext}
           fault={faults.new_password}
-          hint="At least 10 characters, not easy to guess. Other sessions are signed out."
+          hint={t('password.at_least_10_characters_not')}
           autocomplete="new-password"
           required
         />
-        {isDone && <p role="status">Password changed. Other sessions have been signed out.</p>}
+        {isDone && <p role="status">{t('password.password_changed_other_sessions_have')}</p>}
       </Form>
     </Card>
   );

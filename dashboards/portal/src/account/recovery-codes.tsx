@@ -1,13 +1,14 @@
+import { rich, t } from '../text/t.ts';
 import { Copy } from '../ui/basics.tsx';
 
 /** Recovery codes, which are shown once: to copy or to download. */
 export function RecoveryCodes({ codes }: { codes: readonly string[] }) {
-  const text = `Recovery codes of Afflux at ${window.location.host}, each for one sign-in:\n\n${codes.join('\n')}\n`;
+  const heading = t('recoveryCodes.heading', { host: window.location.host });
+  const text = `${heading}\n\n${codes.join('\n')}\n`;
   return (
     <div class="stack">
       <p>
-        <strong>Store these recovery codes now.</strong> They are not shown again. Without your phone, each
-        lets you sign in once in place of a code.
+        {rich('recoveryCodes.store_these_recovery_codes_now', { strong: (text) => <strong>{text}</strong> })}
       </p>
       <ul class="codes">
         {codes.map((code) => (
@@ -17,12 +18,12 @@ export function RecoveryCodes({ codes }: { codes: readonly string[] }) {
         ))}
       </ul>
       <div class="actions">
-        <Copy text={text} label="the recovery codes" />
+        <Copy text={text} label={t('recoveryCodes.the_recovery_codes')} />
         <a
           download="afflux-recovery-codes.txt"
           href={`data:text/plain;charset=utf-8,${encodeURIComponent(text)}`}
         >
-          Download
+          {t('common.download')}
         </a>
       </div>
     </div>

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../app/session.tsx';
 import { api, take } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
+import { rich, t } from '../text/t.ts';
 import { Button, Card, Problem, When } from '../ui/basics.tsx';
 import { Dialog } from '../ui/forms.tsx';
 import { Enrolment } from './enrolment.tsx';
@@ -21,16 +22,12 @@ export function SecondFactorCard() {
   }
   return (
     <Card
-      title="Second factor"
-      note={
-        required
-          ? 'Your program requires it.'
-          : 'A code from your phone at every sign-in: a stolen password alone is of no use.'
-      }
+      title={t('common.second_factor')}
+      note={required ? t('secondFactor.your_program_requires_it') : t('secondFactor.a_code_from_your_phone')}
     >
-      <Button onClick={() => setEnrolling(true)}>Set up a second factor</Button>
+      <Button onClick={() => setEnrolling(true)}>{t('common.set_up_a_second_factor')}</Button>
       {isEnrolling && (
-        <Dialog title="Set up a second factor" onClose={close}>
+        <Dialog title={t('common.set_up_a_second_factor')} onClose={close}>
           <Enrolment onDone={close} />
         </Dialog>
       )}
@@ -55,27 +52,23 @@ function EnrolledCard({ enrolledAt, codesLeft }: { enrolledAt: string; codesLeft
   }
   return (
     <Card
-      title="Second factor"
-      note={
-        <>
-          Set up <When at={enrolledAt} />. {codesLeft} recovery codes left.
-        </>
-      }
+      title={t('common.second_factor')}
+      note={rich('secondFactor.set_up_codes_left', { at: <When at={enrolledAt} />, count: codesLeft })}
     >
       <div class="stack">
-        {codesLeft < FEW_CODES && <p class="fault">Make new recovery codes before they run out.</p>}
+        {codesLeft < FEW_CODES && <p class="fault">{t('secondFactor.make_new_recovery_codes_before')}</p>}
         <div class="actions">
           <Button onClick={() => void replace.run()} busy={replace.busy}>
-            New recovery codes
+            {t('secondFactor.new_recovery_codes')}
           </Button>
           <Button kind="danger" onClick={() => void remove.run()} busy={remove.busy}>
-            Remove
+            {t('common.remove')}
           </Button>
         </div>
         <Problem error={replace.error ?? remove.error} />
       </div>
       {codes && (
-        <Dialog title="New recovery codes" onClose={close}>
+        <Dialog title={t('secondFactor.new_recovery_codes')} onClose={close}>
           <RecoveryCodes codes={codes} />
         </Dialog>
       )}

@@ -2,6 +2,7 @@ import { api, type Schemas, take } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
 import { usePages } from '../data/use-pages.ts';
 import { ZONE_NAME } from '../text/format.ts';
+import { t } from '../text/t.ts';
 import { Button, Card, Empty, Problem, When } from '../ui/basics.tsx';
 import { ListTable } from '../ui/table.tsx';
 
@@ -20,36 +21,42 @@ export function SessionsCard() {
   const hasOthers = list.rows?.some(({ is_current }) => !is_current) ?? false;
   return (
     <Card
-      title="Where you are signed in"
-      note="A session ends after 12 hours without use, and after 7 days."
+      title={t('sessions.where_you_are_signed_in')}
+      note={t('sessions.a_session_ends_after_12')}
       actions={
         hasOthers && (
           <Button onClick={() => void others.run()} busy={others.busy}>
-            Sign out all others
+            {t('sessions.sign_out_all_others')}
           </Button>
         )
       }
     >
       <Problem error={others.error} />
       <ListTable
-        label="Sessions"
+        label={t('sessions.sessions')}
         list={list}
         rowKey={({ id }) => id}
-        empty={<Empty title="No sessions" />}
+        empty={<Empty title={t('sessions.no_sessions')} />}
         columns={[
           {
-            title: 'Device',
+            title: t('sessions.device'),
             head: true,
             cell: ({ device, is_current }) => (
               <>
-                {device || 'Unknown browser'}
-                {is_current && <span class="sub">This session</span>}
+                {device || t('sessions.unknown_browser')}
+                {is_current && <span class="sub">{t('sessions.this_session')}</span>}
               </>
             ),
           },
-          { title: 'Address', cell: ({ address }) => address },
-          { title: `Signed in (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
-          { title: `Last used (${ZONE_NAME})`, cell: ({ last_seen_at }) => <When at={last_seen_at} /> },
+          { title: t('common.address'), cell: ({ address }) => address },
+          {
+            title: t('sessions.signed_in_zone', { zone: ZONE_NAME }),
+            cell: ({ created_at }) => <When at={created_at} />,
+          },
+          {
+            title: t('common.last_used_zone', { zone: ZONE_NAME }),
+            cell: ({ last_seen_at }) => <When at={last_seen_at} />,
+          },
           { title: '', cell: (session) => <EndButton session={session} onEnded={list.reload} /> },
         ]}
       />
@@ -64,10 +71,15 @@ function EndButton({ session, onEnded }: { session: ListedSession; onEnded: () =
     onEnded();
   });
   if (is_current) return null;
+  const unnamed = t('sessions.unnamed');
   return (
     <>
-      <Button onClick={() => void run()} busy={busy} label={`Sign out ${device || 'this session'}`}>
-        Sign out
+      <Button
+        onClick={() => void run()}
+        busy={busy}
+        label={t('sessions.end_named', { device: device || unnamed })}
+      >
+        {t('common.sign_out')}
       </Button>
       <Problem error={error} />
     </>

@@ -1,11 +1,12 @@
 import { useState } from 'preact/hooks';
 import type { Schemas } from '../data/api.ts';
+import { t } from '../text/t.ts';
 import { Select, TextArea, TextField } from '../ui/forms.tsx';
 
 /** Fields of tax data, of a partner or of the program. */
 
 const US_FORMS: readonly { readonly value: string; readonly text: string }[] = [
-  { value: '', text: 'None' },
+  { value: '', text: t('common.none') },
   { value: 'w9', text: 'W-9' },
   { value: 'w8ben', text: 'W-8BEN' },
   { value: 'w8bene', text: 'W-8BEN-E' },
@@ -56,7 +57,7 @@ export function TaxFields(props: {
   return (
     <>
       <TextField
-        label="Legal name"
+        label={t('taxData.legal_name')}
         value={fields.name}
         onChange={(name) => set({ name })}
         fault={faults.name}
@@ -64,8 +65,8 @@ export function TaxFields(props: {
         required
       />
       <TextArea
-        label="Address"
-        hint="Up to five lines, without the country."
+        label={t('common.address')}
+        hint={t('taxData.up_to_five_lines_without')}
         rows={3}
         value={fields.address}
         onChange={(address) => set({ address })}
@@ -73,8 +74,8 @@ export function TaxFields(props: {
         required
       />
       <TextField
-        label="Country"
-        hint="Two letters, such as DE."
+        label={t('taxData.country')}
+        hint={t('taxData.two_letters_such_as_de')}
         value={fields.country}
         onChange={(country) => set({ country })}
         fault={faults.country}
@@ -83,16 +84,16 @@ export function TaxFields(props: {
         required
       />
       <TextField
-        label="VAT number"
-        hint="Empty without one."
+        label={t('taxData.vat_number')}
+        hint={t('taxData.empty_without_one')}
         value={fields.vatId}
         onChange={(vatId) => set({ vatId })}
         fault={faults.vat_id}
       />
       {withForm && (
         <Select
-          label="Form of the United States"
-          hint="Only if the program asked you for one."
+          label={t('taxData.form_of_the_united_states')}
+          hint={t('taxData.only_if_the_program_asked')}
           value={fields.usForm}
           onChange={(usForm) => set({ usForm })}
           choices={US_FORMS}

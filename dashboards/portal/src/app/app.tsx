@@ -6,6 +6,7 @@ import { useData } from '../data/use-data.ts';
 import { operatorPages } from '../operator/pages.ts';
 import { NewProgram } from '../operator/setup/new-program.tsx';
 import { partnerPages } from '../partner/pages.ts';
+import { rich, t } from '../text/t.ts';
 import { Loading, Page, Problem } from '../ui/basics.tsx';
 import { findRoute, href, navigate, usePath } from './router.tsx';
 import { SessionProvider } from './session.tsx';
@@ -70,7 +71,7 @@ function WithSession() {
   if (!data.session) {
     return (
       <SignIn
-        note={wasSignedOut ? 'Your session has ended. Sign in to continue.' : undefined}
+        note={wasSignedOut ? t('app.your_session_has_ended_sign') : undefined}
         onSignedIn={() => {
           setSignedOut(false);
           markSignedIn();
@@ -82,8 +83,8 @@ function WithSession() {
   return (
     <>
       {mustEnrol(data.session) ? (
-        <Front title="Set up a second factor">
-          <p>Your program requires a second factor for your role, before you go on.</p>
+        <Front title={t('common.set_up_a_second_factor')}>
+          <p>{t('app.your_program_requires_a_second')}</p>
           <Enrolment onDone={reload} />
         </Front>
       ) : (
@@ -128,7 +129,7 @@ function Portal(props: {
   if (!program) {
     return (
       <main class="alone">
-        <Page title="No programs yet" lead="A program is the affiliate program of one shop.">
+        <Page title={t('app.no_programs_yet')} lead={t('app.a_program_is_the_affiliate')}>
           <NewProgram onMade={reload} />
         </Page>
       </main>
@@ -153,10 +154,8 @@ function Portal(props: {
         {found ? (
           <found.route.page key={`${path} ${program.id}`} params={found.params} />
         ) : (
-          <Page title="Page not found">
-            <p>
-              Go to <a href={href('/')}>the overview</a>.
-            </p>
+          <Page title={t('app.page_not_found')}>
+            <p>{rich('app.go_to_the_overview', { link: (text) => <a href={href('/')}>{text}</a> })}</p>
           </Page>
         )}
       </Shell>

@@ -23,6 +23,8 @@ type Role = Schemas['User']['role'];
 const READERS = {
   affiliates: ['operator', 'finance', 'fraud'],
   links: ['operator', 'finance', 'fraud', 'affiliate'],
+  users: ['operator'],
+  keys: ['operator'],
   payouts: ['operator', 'finance', 'affiliate'],
   evidence: ['operator', 'fraud'],
 } as const satisfies Readonly<Record<string, readonly Role[]>>;

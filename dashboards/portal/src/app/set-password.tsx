@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { api, take } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
 import { fieldProblems } from '../text/problem-text.ts';
+import { t } from '../text/t.ts';
 import { Form, TextField } from '../ui/forms.tsx';
 import { Link } from './router.tsx';
 import { Front } from './sign-in.tsx';
@@ -20,39 +21,39 @@ export function SetPassword() {
   const faults = fieldProblems(error);
   if (isDone) {
     return (
-      <Front title="Your password is set">
-        <p>All earlier sessions have been signed out.</p>
+      <Front title={t('setPassword.your_password_is_set')}>
+        <p>{t('setPassword.all_earlier_sessions_have_been')}</p>
         <p class="front-foot">
-          <Link to="/">Sign in</Link>
+          <Link to="/">{t('common.sign_in')}</Link>
         </p>
       </Front>
     );
   }
   if (token === '' || faults.token !== undefined) {
     return (
-      <Front title="This link is no longer valid">
-        <p>A link to set a password works once and expires. Request a new one.</p>
+      <Front title={t('setPassword.this_link_is_no_longer')}>
+        <p>{t('setPassword.a_link_to_set_a')}</p>
         <p class="front-foot">
-          <Link to="/forgotten">Request a new link</Link>
+          <Link to="/forgotten">{t('setPassword.request_a_new_link')}</Link>
         </p>
       </Front>
     );
   }
   return (
-    <Front title="Set your password">
+    <Front title={t('setPassword.set_your_password')}>
       <Form
-        submit="Set the password"
+        submit={t('setPassword.set_the_password')}
         busy={busy}
         error={faults.password === undefined ? error : undefined}
         onSubmit={() => void run()}
       >
         <TextField
-          label="New password"
+          label={t('common.new_password')}
           type="password"
           value={password}
           onChange={setPassword}
           autocomplete="new-password"
-          hint={`At least ${MIN_CHARS} characters. A sentence that only you know works well.`}
+          hint={t('setPassword.at_least_minchars_characters_a', { minChars: MIN_CHARS })}
           fault={faults.password}
           required
         />
@@ -70,23 +71,20 @@ export function RequestReset() {
   });
   if (isSent) {
     return (
-      <Front title="Check your e-mail">
-        <p>
-          If {email} belongs to a user, a link to set a new password has been sent. It works once and expires
-          in one hour.
-        </p>
+      <Front title={t('setPassword.check_your_e_mail')}>
+        <p>{t('setPassword.if_email_belongs_to_a', { email })}</p>
         <p class="front-foot">
-          <Link to="/">Back to sign-in</Link>
+          <Link to="/">{t('setPassword.back_to_sign_in')}</Link>
         </p>
       </Front>
     );
   }
   return (
-    <Front title="Set a new password">
-      <p>We send you a link to set a new password.</p>
-      <Form submit="Send the link" busy={busy} error={error} onSubmit={() => void run()}>
+    <Front title={t('common.set_a_new_password')}>
+      <p>{t('setPassword.we_send_you_a_link')}</p>
+      <Form submit={t('setPassword.send_the_link')} busy={busy} error={error} onSubmit={() => void run()}>
         <TextField
-          label="E-mail address"
+          label={t('common.e_mail_address')}
           type="email"
           value={email}
           onChange={setEmail}
@@ -95,7 +93,7 @@ export function RequestReset() {
         />
       </Form>
       <p class="front-foot">
-        <Link to="/">Back to sign-in</Link>
+        <Link to="/">{t('setPassword.back_to_sign_in')}</Link>
       </p>
     </Front>
   );

@@ -3,7 +3,9 @@ import { api, take } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
 import { bpsOf } from '../text/format.ts';
 import { fieldProblems } from '../text/problem-text.ts';
+import { t } from '../text/t.ts';
 import { Form, TextField } from '../ui/forms.tsx';
+import { NumberField } from '../ui/number-field.tsx';
 import { href } from './router.tsx';
 import { markSignedIn } from './session-mark.ts';
 import { Front } from './sign-in.tsx';
@@ -57,13 +59,18 @@ export function Setup() {
     document.querySelector<HTMLElement>('.at-fault input')?.focus();
   }, [error]);
   return (
-    <Front title="Set up your platform" wide>
-      <p>Everything can be changed later, except the currency of the program.</p>
-      <Form submit="Set up" busy={busy} error={isShown ? undefined : error} onSubmit={() => void run()}>
+    <Front title={t('setup.set_up_your_platform')} wide>
+      <p>{t('setup.everything_can_be_changed_later')}</p>
+      <Form
+        submit={t('setup.set_up')}
+        busy={busy}
+        error={isShown ? undefined : error}
+        onSubmit={() => void run()}
+      >
         {(linked === '' || faults.token) && (
           <TextField
-            label="One-time token"
-            hint="Behind the # of the link that npm start prints."
+            label={t('setup.one_time_token')}
+            hint={t('setup.behind_the_of_the_link')}
             value={token}
             onChange={(text) => setToken(text.trim().replace(/^.*#/, ''))}
             fault={faults.token}
@@ -81,9 +88,9 @@ export function Setup() {
 function OperatorFields({ fields, set, faults }: FieldProps) {
   return (
     <fieldset class="stack">
-      <legend>You, the operator</legend>
+      <legend>{t('setup.you_the_operator')}</legend>
       <TextField
-        label="Your name"
+        label={t('setup.your_name')}
         value={fields.operator}
         onChange={set('operator')}
         autocomplete="name"
@@ -91,7 +98,7 @@ function OperatorFields({ fields, set, faults }: FieldProps) {
         required
       />
       <TextField
-        label="Your e-mail address"
+        label={t('setup.your_e_mail_address')}
         type="email"
         value={fields.email}
         onChange={set('email')}
@@ -100,9 +107,9 @@ function OperatorFields({ fields, set, faults }: FieldProps) {
         required
       />
       <TextField
-        label="Your password"
+        label={t('setup.your_password')}
         type="password"
-        hint="At least 10 characters."
+        hint={t('setup.at_least_10_characters')}
         value={fields.password}
         onChange={set('password')}
         autocomplete="new-password"
@@ -116,9 +123,9 @@ function OperatorFields({ fields, set, faults }: FieldProps) {
 function ProgramFields({ fields, set, faults }: FieldProps) {
   return (
     <fieldset class="stack">
-      <legend>Your program</legend>
+      <legend>{t('setup.your_program')}</legend>
       <TextField
-        label="Name of the shop"
+        label={t('common.name_of_the_shop')}
         value={fields.program}
         onChange={set('program')}
         fault={faults['program.name']}
@@ -126,42 +133,41 @@ function ProgramFields({ fields, set, faults }: FieldProps) {
       />
       <div class="form-row">
         <TextField
-          label="Currency"
+          label={t('common.currency')}
           value={fields.currency}
           onChange={set('currency')}
           max={3}
           fault={faults['program.currency']}
           required
         />
-        <TextField
-          label="Commission, %"
-          inputMode="decimal"
+        <NumberField
+          label={t('setup.commission')}
           value={fields.rate}
           onChange={set('rate')}
           fault={faults['terms.rate_bps']}
           required
         />
-        <TextField
-          label="Click window, days"
-          hint="From the click to the order."
-          inputMode="numeric"
+        <NumberField
+          label={t('setup.click_window_days')}
+          hint={t('setup.from_the_click_to_the')}
+          whole
           value={fields.window}
           onChange={set('window')}
           fault={faults['terms.cookie_days']}
           required
         />
-        <TextField
-          label="Hold, days"
-          hint="For refunds, before it is paid."
-          inputMode="numeric"
+        <NumberField
+          label={t('common.hold_days')}
+          hint={t('setup.for_refunds_before_it_is')}
+          whole
           value={fields.hold}
           onChange={set('hold')}
           fault={faults['terms.hold_days']}
           required
         />
-        <TextField
-          label="Minimum payout"
-          inputMode="decimal"
+        <NumberField
+          label={t('setup.minimum_payout')}
+          currency={fields.currency}
           value={fields.minimum}
           onChange={set('minimum')}
           fault={faults['terms.payout_min']}
@@ -175,10 +181,10 @@ function ProgramFields({ fields, set, faults }: FieldProps) {
 function FirstPartnerFields({ fields, set, faults }: FieldProps) {
   return (
     <fieldset class="stack">
-      <legend>Your first campaign and partner</legend>
-      <p class="hint">Leave empty what you do not have yet.</p>
+      <legend>{t('setup.your_first_campaign_and_partner')}</legend>
+      <p class="hint">{t('setup.leave_empty_what_you_do')}</p>
       <TextField
-        label="Page of the shop that links lead to"
+        label={t('setup.page_of_the_shop_that')}
         type="url"
         placeholder="https://shop.example/"
         value={fields.landing}
@@ -186,7 +192,7 @@ function FirstPartnerFields({ fields, set, faults }: FieldProps) {
         fault={faults['campaign.landing_url']}
       />
       <TextField
-        label="Further hosts that links may lead to"
+        label={t('setup.further_hosts_that_links_may')}
         placeholder="*.shop.example, blog.example"
         value={fields.hosts}
         onChange={set('hosts')}
@@ -194,13 +200,13 @@ function FirstPartnerFields({ fields, set, faults }: FieldProps) {
       />
       <div class="form-row">
         <TextField
-          label="Name of the partner"
+          label={t('setup.name_of_the_partner')}
           value={fields.partner}
           onChange={set('partner')}
           fault={faults['affiliate.name']}
         />
         <TextField
-          label="E-mail address of the partner"
+          label={t('setup.e_mail_address_of_the')}
           type="email"
           value={fields.partnerEmail}
           onChange={set('partnerEmail')}
@@ -233,7 +239,7 @@ const SHOWN_FAULTS = new Set([
   'affiliate.email',
 ]);
 
-const CAMPAIGN_NAME = 'Everything';
+const CAMPAIGN_NAME = t('setup.everything');
 
 function bodyOf(token: string, fields: Fields) {
   const hosts = fields.hosts.split(',').map((host) => host.trim());

@@ -2,6 +2,8 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { Schemas } from '../data/api.ts';
 import { TIME_ZONE } from '../text/format.ts';
+import { chooseLanguage, LANGUAGE, LANGUAGES, languageName } from '../text/language.ts';
+import { t } from '../text/t.ts';
 import { Select } from '../ui/forms.tsx';
 import { CompleteTo, FreshnessProvider, useLiveFreshness } from '../ui/freshness.tsx';
 import { Link } from './router.tsx';
@@ -36,14 +38,14 @@ export function Shell(props: {
   return (
     <FreshnessProvider value={freshness}>
       <a class="skip" href="#main">
-        Skip to the content
+        {t('shell.skip_to_the_content')}
       </a>
       <div class="shell">
         <header class={open ? 'side open' : 'side'}>
           <div class="brand">
             <Link to="/" class="brand-name">
               <Mark />
-              Afflux
+              {t('shell.afflux')}
             </Link>
             <button
               type="button"
@@ -52,19 +54,19 @@ export function Shell(props: {
               aria-controls="navigation"
               onClick={() => setOpen(!open)}
             >
-              Menu
+              {t('shell.menu')}
             </button>
           </div>
           <div class="side-body" id="navigation">
             {programs.length > 1 && (
               <Select
-                label="Program"
+                label={t('common.program')}
                 value={program.id}
                 onChange={chooseProgram}
                 choices={programs.map(({ id, name }) => ({ value: id, text: name }))}
               />
             )}
-            <nav aria-label="Pages">
+            <nav aria-label={t('shell.pages')}>
               {pagesFor(props.groups, user).map((group) => (
                 <div key={group.title} class="nav-group">
                   {group.title !== '' && <h2>{group.title}</h2>}
@@ -82,19 +84,27 @@ export function Shell(props: {
             </nav>
             <div class="side-foot">
               <CompleteTo />
-              <span class="muted small">Times in {TIME_ZONE}</span>
+              <span class="muted small">{t('shell.times_in_zone', { zone: TIME_ZONE })}</span>
               <div class="who">
                 <div>
                   <strong>{user.name}</strong>
                   <span class="muted small">{programs.length > 1 ? user.role : program.name}</span>
                 </div>
               </div>
+              {LANGUAGES.length > 1 && (
+                <Select
+                  label={t('shell.language')}
+                  value={LANGUAGE}
+                  onChange={chooseLanguage}
+                  choices={LANGUAGES.map((value) => ({ value, text: languageName(value) }))}
+                />
+              )}
               <div class="who-actions">
                 <button type="button" class="quiet" onClick={props.onTheme}>
-                  {theme === 'dark' ? 'Light theme' : 'Dark theme'}
+                  {theme === 'dark' ? t('shell.light_theme') : t('shell.dark_theme')}
                 </button>
                 <button type="button" class="quiet" onClick={signOut}>
-                  Sign out
+                  {t('common.sign_out')}
                 </button>
               </div>
             </div>

@@ -4,6 +4,7 @@ import { CodeField } from '../account/code-field.tsx';
 import { ApiProblem, api, take } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
 import { fieldProblems } from '../text/problem-text.ts';
+import { t } from '../text/t.ts';
 import { Button } from '../ui/basics.tsx';
 import { Form, TextField } from '../ui/forms.tsx';
 import { Link } from './router.tsx';
@@ -54,11 +55,16 @@ export function SignIn(props: { note: string | undefined; onSignedIn: () => void
   }
   const isWrong = isProblem(error, 'unauthorized');
   return (
-    <Front title="Sign in">
+    <Front title={t('common.sign_in')}>
       {props.note && <p role="status">{props.note}</p>}
-      <Form submit="Sign in" busy={busy} error={isWrong ? undefined : error} onSubmit={() => void run()}>
+      <Form
+        submit={t('common.sign_in')}
+        busy={busy}
+        error={isWrong ? undefined : error}
+        onSubmit={() => void run()}
+      >
         <TextField
-          label="E-mail address"
+          label={t('common.e_mail_address')}
           type="email"
           value={email}
           onChange={setEmail}
@@ -66,7 +72,7 @@ export function SignIn(props: { note: string | undefined; onSignedIn: () => void
           required
         />
         <TextField
-          label="Password"
+          label={t('common.password')}
           type="password"
           value={password}
           onChange={setPassword}
@@ -75,12 +81,12 @@ export function SignIn(props: { note: string | undefined; onSignedIn: () => void
         />
         {isWrong && (
           <p class="fault" role="alert">
-            Wrong e-mail address or password. Check both, or set a new password.
+            {t('signIn.wrong_e_mail_address_or')}
           </p>
         )}
       </Form>
       <p class="front-foot">
-        <Link to="/forgotten">Set a new password</Link>
+        <Link to="/forgotten">{t('common.set_a_new_password')}</Link>
       </p>
     </Front>
   );
@@ -101,9 +107,9 @@ function CodeStep(props: {
   const { busy, error } = props;
   const fault = fieldProblems(error).code;
   return (
-    <Front title="Enter your code">
+    <Front title={t('signIn.enter_your_code')}>
       <Form
-        submit="Sign in"
+        submit={t('common.sign_in')}
         busy={busy}
         error={fault === undefined ? error : undefined}
         onSubmit={() => props.onCode(code)}
@@ -112,10 +118,10 @@ function CodeStep(props: {
       </Form>
       <p class="front-foot">
         <Button kind="quiet" onClick={props.onBack}>
-          Use another account
+          {t('signIn.use_another_account')}
         </Button>
       </p>
-      <p class="hint">Lost your phone and your recovery codes? Ask an operator of the platform.</p>
+      <p class="hint">{t('signIn.lost_your_phone_and_your')}</p>
     </Front>
   );
 }

@@ -1,5 +1,6 @@
 import createClient from 'openapi-fetch';
 import type { components, paths } from '../../../../api/client/types.ts';
+import { t } from '../text/t.ts';
 
 /** The generated API client with the session's token and its error answers. */
 
@@ -86,7 +87,7 @@ export async function takeVersion<Data>(
 
 function asProblem(error: unknown, response: Response): Schemas['Problem'] {
   if (typeof error === 'object' && error !== null && 'code' in error) return error as Schemas['Problem'];
-  const title = `The server answered ${response.status}`;
+  const title = t('api.the_server_answered_status', { status: response.status });
   return {
     type: 'about:blank',
     title,

@@ -1,5 +1,6 @@
 import { HOUR_MS } from '../../../../core/time.ts';
 import { TIME_ZONE } from '../text/format.ts';
+import { t } from '../text/t.ts';
 
 /** Ranges of reports: whole hours, days of the reader's own zone, half-open. */
 
@@ -45,8 +46,8 @@ export function secondsOfDay(name: string): number {
 }
 
 export const PERIODS = [
-  { value: '1', text: 'Today' },
-  { value: '7', text: '7 days' },
-  { value: '30', text: '30 days' },
-  { value: '90', text: '90 days' },
+  { value: '1', text: t('period.today') },
+  { value: '7', text: t('period.7_days') },
+  { value: '30', text: t('period.30_days') },
+  { value: '90', text: t('period.90_days') },
 ] as const;

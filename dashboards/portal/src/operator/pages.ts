@@ -1,5 +1,6 @@
 import type { Route } from '../app/router.tsx';
 import type { PageGroup } from '../app/shell.tsx';
+import { t } from '../text/t.ts';
 import { WebhooksPage } from '../ui/webhooks/webhooks.tsx';
 import { OverviewPage } from './figures/overview.tsx';
 import { ReportsPage } from './figures/reports.tsx';
@@ -51,52 +52,61 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     {
       title: '',
       pages: [
-        { path: '/', title: 'Overview' },
-        { path: '/reports', title: 'Reports' },
+        { path: '/', title: t('common.overview') },
+        { path: '/reports', title: t('common.reports') },
       ],
     },
     {
-      title: 'Program',
+      title: t('common.program'),
       pages: [
-        { path: '/affiliates', title: 'Partners', roles: ['operator', 'finance', 'fraud'] },
-        { path: '/campaigns', title: 'Campaigns', roles: ['operator'] },
-        { path: '/terms', title: 'Terms', roles: ['operator', 'finance'] },
-        { path: '/links', title: 'Links and routing', roles: ['operator'] },
-        { path: '/coupons', title: 'Coupon codes', roles: ['operator'] },
-        { path: '/settings', title: 'Program settings', roles: ['operator'] },
+        { path: '/affiliates', title: t('common.partners'), roles: ['operator', 'finance', 'fraud'] },
+        { path: '/campaigns', title: t('common.campaigns'), roles: ['operator'] },
+        { path: '/terms', title: t('common.terms'), roles: ['operator', 'finance'] },
+        { path: '/links', title: t('common.links_and_routing'), roles: ['operator'] },
+        { path: '/coupons', title: t('common.coupon_codes'), roles: ['operator'] },
+        { path: '/settings', title: t('common.program_settings'), roles: ['operator'] },
       ],
     },
     {
-      title: 'Orders',
+      title: t('common.orders'),
       pages: [
-        { path: '/conversions', title: 'Conversions' },
-        { path: '/reviews', title: 'Review queue', roles: ['operator', 'fraud'] },
-        { path: '/velocity', title: 'Velocity', roles: ['operator', 'fraud'], acrossPrograms: true },
+        { path: '/conversions', title: t('common.conversions') },
+        { path: '/reviews', title: t('common.review_queue'), roles: ['operator', 'fraud'] },
+        {
+          path: '/velocity',
+          title: t('common.velocity'),
+          roles: ['operator', 'fraud'],
+          acrossPrograms: true,
+        },
       ],
     },
     {
-      title: 'Money',
+      title: t('pages.money'),
       pages: [
-        { path: '/payouts', title: 'Payouts', roles: ['operator', 'finance'] },
+        { path: '/payouts', title: t('common.payouts'), roles: ['operator', 'finance'] },
         {
           path: '/audit',
-          title: 'Audit',
+          title: t('common.audit'),
           roles: ['operator', 'finance'],
           acrossPrograms: true,
         },
       ],
     },
     {
-      title: 'Operations',
+      title: t('pages.operations'),
       pages: [
-        { path: '/postback-calls', title: 'Postback calls', roles: ['operator', 'fraud', 'advertiser'] },
-        { path: '/webhooks', title: 'Postbacks and webhooks', roles: ['operator', 'advertiser'] },
-        { path: '/dead-letters', title: 'Dead letters', roles: ['operator'], acrossPrograms: true },
-        { path: '/imports', title: 'Imports', roles: ['operator'] },
-        { path: '/audit-log', title: 'Audit log', roles: ['operator', 'finance', 'fraud'] },
-        { path: '/users', title: 'Users', roles: ['operator'] },
-        { path: '/api-keys', title: 'API keys', roles: ['operator', 'advertiser'] },
-        { path: '/account', title: 'Your account' },
+        {
+          path: '/postback-calls',
+          title: t('common.postback_calls'),
+          roles: ['operator', 'fraud', 'advertiser'],
+        },
+        { path: '/webhooks', title: t('common.postbacks_and_webhooks'), roles: ['operator', 'advertiser'] },
+        { path: '/dead-letters', title: t('common.dead_letters'), roles: ['operator'], acrossPrograms: true },
+        { path: '/imports', title: t('common.imports'), roles: ['operator'] },
+        { path: '/audit-log', title: t('common.audit_log'), roles: ['operator', 'finance', 'fraud'] },
+        { path: '/users', title: t('common.users'), roles: ['operator'] },
+        { path: '/api-keys', title: t('common.api_keys'), roles: ['operator', 'advertiser'] },
+        { path: '/account', title: t('common.your_account') },
       ],
     },
   ],

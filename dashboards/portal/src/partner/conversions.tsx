@@ -5,6 +5,7 @@ import { api, type Schemas, take } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
 import { usePages } from '../data/use-pages.ts';
 import { words, ZONE_NAME } from '../text/format.ts';
+import { rich, t } from '../text/t.ts';
 import { whyText } from '../text/why.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Dialog, Segments } from '../ui/forms.tsx';
@@ -15,11 +16,11 @@ import { ListTable, Table } from '../ui/table.tsx';
 const EVERY_MS = 10_000;
 const PAGE_ROWS = 25;
 const STATUSES = [
-  { value: '', text: 'All' },
-  { value: 'pending', text: 'Pending' },
-  { value: 'confirmed', text: 'Confirmed' },
-  { value: 'paid', text: 'Paid' },
-  { value: 'rejected', text: 'Rejected' },
+  { value: '', text: t('common.all') },
+  { value: 'pending', text: t('common.pending') },
+  { value: 'confirmed', text: t('partnerConversions.confirmed') },
+  { value: 'paid', text: t('common.paid') },
+  { value: 'rejected', text: t('common.rejected') },
 ];
 
 const SUBS = ['sub1', 'sub2', 'sub3', 'sub4', 'sub5'] as const;
@@ -48,24 +49,29 @@ export function ConversionsPage() {
   );
   return (
     <Page
-      title="Conversions"
-      lead="Orders of your visitors, with the decision and the reason."
-      actions={<Segments label="Status" value={status} onChange={setStatus} choices={STATUSES} />}
+      title={t('common.conversions')}
+      lead={t('partnerConversions.orders_of_your_visitors_with')}
+      actions={<Segments label={t('common.status')} value={status} onChange={setStatus} choices={STATUSES} />}
     >
       <Card>
         <ListTable
-          label="Conversions"
+          label={t('common.conversions')}
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title={status === '' ? 'No conversions yet' : 'No conversions with this status'}>
-              A conversion appears seconds after the shop reports the order. If orders are missing, ask the
-              program whether the shop passes the click ID on.
+            <Empty
+              title={
+                status === ''
+                  ? t('common.no_conversions_yet')
+                  : t('partnerConversions.no_conversions_with_this_status')
+              }
+            >
+              {t('partnerConversions.a_conversion_appears_seconds_after')}
             </Empty>
           }
           columns={[
             {
-              title: 'Order',
+              title: t('common.order'),
               head: true,
               cell: (conversion) => (
                 <>
@@ -74,25 +80,32 @@ export function ConversionsPage() {
                 </>
               ),
             },
-            { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
-            { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
             {
-              title: 'Your commission',
+              title: t('common.ordered_zone', { zone: ZONE_NAME }),
+              cell: ({ occurred_at }) => <When at={occurred_at} />,
+            },
+            {
+              title: t('common.order_value'),
+              numeric: true,
+              cell: ({ amount }) => <Amount money={amount} />,
+            },
+            {
+              title: t('common.your_commission'),
               numeric: true,
               cell: ({ own_commission }) => own_commission && <Amount money={own_commission} strong />,
             },
-            { title: 'Status', cell: ({ state }) => <Status of={state} /> },
-            { title: 'Payment', cell: ({ status: paid }) => <Status of={paid} /> },
-            { title: 'Why', cell: whyText },
+            { title: t('common.status'), cell: ({ state }) => <Status of={state} /> },
+            { title: t('common.payment'), cell: ({ status: paid }) => <Status of={paid} /> },
+            { title: t('common.why'), cell: whyText },
             {
               title: '',
               cell: (conversion) => (
                 <div class="actions">
                   <Button
                     onClick={() => setShown(conversion)}
-                    label={`Details of order ${conversion.order_id}`}
+                    label={t('partnerConversions.details_of_order_orderid', { orderId: conversion.order_id })}
                   >
-                    Details
+                    {t('common.details')}
                   </Button>
                 </div>
               ),
@@ -118,41 +131,41 @@ function Details({ conversion, onClose }: { conversion: Schemas['Conversion']; o
     [conversion.id],
   );
   return (
-    <Dialog title={`Order ${conversion.order_id}`} onClose={onClose}>
+    <Dialog title={t('common.order_orderid', { orderId: conversion.order_id })} onClose={onClose}>
       <div class="stack">
         <dl class="facts">
-          <dt>Ordered</dt>
+          <dt>{t('partnerConversions.ordered')}</dt>
           <dd>
             <When at={conversion.occurred_at} />
           </dd>
-          <dt>Decided</dt>
+          <dt>{t('partnerConversions.decided')}</dt>
           <dd>
-            <When at={conversion.decided_at} none="not yet" />
+            <When at={conversion.decided_at} none={t('common.not_yet')} />
           </dd>
-          <dt>Order value</dt>
+          <dt>{t('common.order_value')}</dt>
           <dd>
             <Amount money={conversion.amount} />
             {Number(conversion.refunded.amount) > 0 && (
-              <>
-                , <Amount money={conversion.refunded} /> refunded
-              </>
+              <>, {rich('partnerConversions.refunded', { amount: <Amount money={conversion.refunded} /> })}</>
             )}
           </dd>
-          <dt>Decision</dt>
+          <dt>{t('common.decision')}</dt>
           <dd>
             <Status of={conversion.state} /> {whyText(conversion)}
           </dd>
-          <dt>Click</dt>
-          <dd>{conversion.click_id === null ? 'none' : <code>{conversion.click_id}</code>}</dd>
+          <dt>{t('partnerConversions.click')}</dt>
+          <dd>
+            {conversion.click_id === null ? t('common.none_given') : <code>{conversion.click_id}</code>}
+          </dd>
           {SUBS.flatMap((name) => {
             const sub = conversion[name];
             return sub ? [<dt key={name}>{words(name)}</dt>, <dd key={`${name} value`}>{sub}</dd>] : [];
           })}
         </dl>
-        <h3>Your commission</h3>
+        <h3>{t('common.your_commission')}</h3>
         <Problem error={error} />
         {data === undefined && error === undefined && <Loading />}
-        {data?.length === 0 && <p class="muted">None: only credited orders earn a commission.</p>}
+        {data?.length === 0 && <p class="muted">{t('partnerConversions.none_only_credited_orders_earn')}</p>}
         {data && data.length > 0 && <Commissions rows={data} />}
       </div>
     </Dialog>
@@ -162,17 +175,21 @@ function Details({ conversion, onClose }: { conversion: Schemas['Conversion']; o
 function Commissions({ rows }: { rows: readonly Schemas['Commission'][] }) {
   return (
     <Table
-      label="Commissions"
+      label={t('common.commissions')}
       rows={rows}
       rowKey={({ id }) => id}
       columns={[
-        { title: 'Status', cell: ({ state }) => <Status of={state} /> },
+        { title: t('common.status'), cell: ({ state }) => <Status of={state} /> },
         {
-          title: 'On hold until',
+          title: t('partnerConversions.on_hold_until'),
           cell: ({ state, available_at }) => (state === 'pending' ? <When at={available_at} /> : '–'),
         },
-        { title: 'Earned', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
-        { title: 'Reversed', numeric: true, cell: ({ reversed }) => <Amount money={reversed} /> },
+        { title: t('common.earned'), numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
+        {
+          title: t('partnerConversions.reversed'),
+          numeric: true,
+          cell: ({ reversed }) => <Amount money={reversed} />,
+        },
       ]}
     />
   );

@@ -2,6 +2,7 @@ import { usePartner } from '../app/session.tsx';
 import { api } from '../data/api.ts';
 import { usePages } from '../data/use-pages.ts';
 import { ZONE_NAME } from '../text/format.ts';
+import { t } from '../text/t.ts';
 import { Card, Copy, When } from '../ui/basics.tsx';
 import { CouponStatus } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
@@ -17,28 +18,30 @@ export function CouponsCard({ campaigns }: { campaigns: ReadonlyMap<string, stri
   );
   if (list.error === undefined && (list.rows ?? []).length === 0) return null;
   return (
-    <Card
-      title="Your coupon codes"
-      note="An order with one of these codes is credited to you, also without a click on your link."
-    >
+    <Card title={t('partnerCoupons.your_coupon_codes')} note={t('partnerCoupons.an_order_with_one_of')}>
       <ListTable
-        label="Coupon codes"
+        label={t('common.coupon_codes')}
         list={list}
         rowKey={({ id }) => id}
         empty={null}
         columns={[
-          { title: 'Code', head: true, cell: ({ code }) => code },
-          { title: 'Campaign', cell: ({ campaign_id }) => campaigns.get(campaign_id) ?? campaign_id },
+          { title: t('common.code'), head: true, cell: ({ code }) => code },
           {
-            title: `Until (${ZONE_NAME})`,
-            cell: ({ valid_until, withdrawn_at }) => <When at={withdrawn_at ?? valid_until} none="no end" />,
+            title: t('common.campaign'),
+            cell: ({ campaign_id }) => campaigns.get(campaign_id) ?? campaign_id,
           },
-          { title: 'Status', cell: (coupon) => <CouponStatus coupon={coupon} /> },
+          {
+            title: t('common.until_zone', { zone: ZONE_NAME }),
+            cell: ({ valid_until, withdrawn_at }) => (
+              <When at={withdrawn_at ?? valid_until} none={t('common.no_end')} />
+            ),
+          },
+          { title: t('common.status'), cell: (coupon) => <CouponStatus coupon={coupon} /> },
           {
             title: '',
             cell: ({ code }) => (
               <div class="actions">
-                <Copy text={code} label={`the code ${code}`} />
+                <Copy text={code} label={t('common.the_code_code', { code })} />
               </div>
             ),
           },

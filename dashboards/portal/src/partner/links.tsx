@@ -7,6 +7,7 @@ import { useAction, useData } from '../data/use-data.ts';
 import { usePages } from '../data/use-pages.ts';
 import { formatCount } from '../text/format.ts';
 import { fieldProblems } from '../text/problem-text.ts';
+import { t } from '../text/t.ts';
 import { Button, Card, Copy, Empty, Page } from '../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../ui/forms.tsx';
 import { CompleteTo } from '../ui/freshness.tsx';
@@ -51,35 +52,31 @@ export function LinksPage() {
   const names = new Map(offer.data?.campaigns.map(({ id, name }) => [id, name]));
   const newLink = (
     <Button kind="primary" onClick={() => setShown('new')}>
-      New link
+      {t('partnerLinks.new_link')}
     </Button>
   );
   return (
-    <Page
-      title="Links"
-      lead="Share these links in place of the shop’s addresses. Every click is recorded before the visitor is redirected."
-      actions={newLink}
-    >
+    <Page title={t('common.links')} lead={t('partnerLinks.share_these_links_in_place')} actions={newLink}>
       <Card
-        title="Your links"
+        title={t('partnerLinks.your_links')}
         note={
           <>
-            Figures of the last 30 days. <CompleteTo />
+            {t('common.figures_of_the_last_30')} <CompleteTo />
           </>
         }
       >
         <ListTable
-          label="Links"
+          label={t('common.links')}
           list={links}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="No links yet">
-              A link belongs to a campaign and redirects to a page of the shop. {newLink}
+            <Empty title={t('partnerLinks.no_links_yet')}>
+              {t('partnerLinks.a_link_belongs_to_a')} {newLink}
             </Empty>
           }
           columns={[
             {
-              title: 'Link',
+              title: t('common.link'),
               head: true,
               cell: (link) => (
                 <>
@@ -90,25 +87,28 @@ export function LinksPage() {
                 </>
               ),
             },
-            { title: 'Campaign', cell: ({ campaign_id }) => names.get(campaign_id) ?? campaign_id },
+            { title: t('common.campaign'), cell: ({ campaign_id }) => names.get(campaign_id) ?? campaign_id },
             {
-              title: 'Clicks',
+              title: t('common.clicks'),
               numeric: true,
               cell: ({ id }) => formatCount(figure(counts.data?.get(id), 'clicks')),
             },
             {
-              title: 'Conversions',
+              title: t('common.conversions'),
               numeric: true,
               cell: ({ id }) => formatCount(figure(counts.data?.get(id), 'conversions_attributed')),
             },
-            { title: 'Status', cell: ({ status }) => <Status of={status} /> },
+            { title: t('common.status'), cell: ({ status }) => <Status of={status} /> },
             {
               title: '',
               cell: (link) => (
                 <div class="actions">
-                  <Copy text={link.url} label={`the link ${link.code}`} />
-                  <Button onClick={() => setShown(link)} label={`Share ${link.code}`}>
-                    Share
+                  <Copy text={link.url} label={t('partnerLinks.the_link_code', { code: link.code })} />
+                  <Button
+                    onClick={() => setShown(link)}
+                    label={t('partnerLinks.share_code', { code: link.code })}
+                  >
+                    {t('partnerLinks.share')}
                   </Button>
                 </div>
               ),
@@ -128,7 +128,11 @@ export function LinksPage() {
         />
       )}
       {shown !== undefined && shown !== 'new' && (
-        <Dialog key={shown.id} title={`Share ${shown.code}`} onClose={() => setShown(undefined)}>
+        <Dialog
+          key={shown.id}
+          title={t('partnerLinks.share_code', { code: shown.code })}
+          onClose={() => setShown(undefined)}
+        >
           <LinkSharing link={shown} />
         </Dialog>
       )}
@@ -156,23 +160,23 @@ function NewLink(props: {
   const isOnFields = Object.keys(faults).some((field) => ['landing_url', 'code'].includes(field));
   if (open.length === 0) {
     return (
-      <Dialog title="New link" onClose={props.onClose}>
-        <Empty title="No active campaign">
-          You can create links as soon as the program has an active campaign.
+      <Dialog title={t('partnerLinks.new_link')} onClose={props.onClose}>
+        <Empty title={t('partnerLinks.no_active_campaign')}>
+          {t('partnerLinks.you_can_create_links_as')}
         </Empty>
       </Dialog>
     );
   }
   return (
-    <Dialog title="New link" onClose={props.onClose}>
+    <Dialog title={t('partnerLinks.new_link')} onClose={props.onClose}>
       <Form
-        submit="Create link"
+        submit={t('partnerLinks.create_link')}
         busy={busy}
         error={isOnFields ? undefined : error}
         onSubmit={() => void run()}
       >
         <Select
-          label="Campaign"
+          label={t('common.campaign')}
           value={campaign}
           onChange={(id) => {
             setCampaign(id);
@@ -182,22 +186,22 @@ function NewLink(props: {
         />
         {templates.length > 0 && (
           <Select
-            label="Shop page"
+            label={t('partnerLinks.shop_page')}
             value={templates.find((one) => one.landing_url === landingUrl)?.id ?? ''}
             onChange={(id) => setLandingUrl(templates.find((one) => one.id === id)?.landing_url ?? '')}
             choices={[
-              { value: '', text: 'Another page' },
+              { value: '', text: t('partnerLinks.another_page') },
               ...templates.map(({ id, name }) => ({ value: id, text: name })),
             ]}
           />
         )}
         <LandingPage value={landingUrl} onChange={setLandingUrl} fault={faults.landing_url} />
         <TextField
-          label="Code"
+          label={t('common.code')}
           value={code}
           onChange={setCode}
           fault={faults.code}
-          hint="Optional: letters, digits and dashes. Empty: a random code."
+          hint={t('partnerLinks.optional_letters_digits_and_dashes')}
         />
       </Form>
     </Dialog>

@@ -5,6 +5,7 @@ import { lastDays, PERIODS, secondsOfDay } from '../data/period.ts';
 import { readTrend, type Trend } from '../data/report.ts';
 import { useData } from '../data/use-data.ts';
 import { formatCompact, formatMinor, formatShare, isZero, ZONE_NAME } from '../text/format.ts';
+import { rich, t } from '../text/t.ts';
 import { whyText } from '../text/why.ts';
 import { Amount, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { TimeChart } from '../ui/charts.tsx';
@@ -40,9 +41,9 @@ export function OverviewPage() {
   );
   return (
     <Page
-      title={`Hello, ${user.name}`}
+      title={t('partnerOverview.hello_user', { user: user.name })}
       lead={<CompleteTo />}
-      actions={<Segments label="Period" value={days} onChange={setDays} choices={PERIODS} />}
+      actions={<Segments label={t('common.period')} value={days} onChange={setDays} choices={PERIODS} />}
     >
       <Problem error={error} onRetry={reload} />
       {data ? <Overview {...data} /> : error === undefined && <Loading />}
@@ -77,8 +78,10 @@ function Overview(props: {
 function FirstSteps() {
   return (
     <Card>
-      <Empty title="No clicks in this period">
-        Create a <Link to="/links">tracking link</Link> and share it. Clicks appear here within two seconds.
+      <Empty title={t('partnerOverview.no_clicks_in_this_period')}>
+        {rich('partnerOverview.create_a_tracking_link_and', {
+          link: (text) => <Link to="/links">{text}</Link>,
+        })}
       </Empty>
     </Card>
   );
@@ -91,30 +94,30 @@ function Figures({ trend, earnings }: { trend: Trend; earnings: Earnings }) {
   return (
     <dl class="stats">
       <Stat
-        title="Clicks"
+        title={t('common.clicks')}
         figure={formatCompact(trend.total('clicks'))}
         now={trend.total('clicks')}
         before={trend.before('clicks')}
         course={trend.course('clicks')}
       />
       <Stat
-        title="Credited conversions"
+        title={t('common.credited_conversions')}
         figure={formatCompact(orders)}
         now={orders}
         before={trend.before('conversions_attributed')}
         course={trend.course('conversions_attributed')}
       />
       <Stat
-        title="Earned"
+        title={t('common.earned')}
         figure={formatMinor(earnings.totalMinor, currency)}
         now={earnings.totalMinor}
         before={earnings.beforeMinor}
         course={earnings.byDay(trend.days)}
       />
       <Stat
-        title="Per 100 valid clicks"
+        title={t('partnerOverview.per_100_valid_clicks')}
         figure={epc === undefined ? '–' : formatMinor(epc * 100, currency)}
-        note={`earned by your own visitors; conversion rate ${formatShare(trend.ratio('conversion_rate'))}`}
+        note={t('partnerOverview.per_click_note', { rate: formatShare(trend.ratio('conversion_rate')) })}
       />
     </dl>
   );
@@ -123,21 +126,29 @@ function Figures({ trend, earnings }: { trend: Trend; earnings: Earnings }) {
 function Course({ trend, earnings }: { trend: Trend; earnings: Earnings }) {
   const { theme } = usePartner();
   return (
-    <Card title="Clicks and earnings" note={`By day, ${ZONE_NAME}`}>
+    <Card
+      title={t('partnerOverview.clicks_and_earnings')}
+      note={t('common.by_day_zone', { zone: ZONE_NAME })}
+    >
       <TimeChart
-        label="Clicks and earnings by day"
+        label={t('partnerOverview.clicks_and_earnings_by_day')}
         theme={theme}
         times={trend.days.map(secondsOfDay)}
         series={[
           {
-            label: 'Earned',
+            label: t('common.earned'),
             color: '--chart-2',
             side: 'right',
             bars: true,
             values: earnings.byDay(trend.days),
             format: (minor) => formatMinor(minor, earnings.currency),
           },
-          { label: 'Clicks', color: '--chart-1', values: trend.course('clicks'), format: formatCompact },
+          {
+            label: t('common.clicks'),
+            color: '--chart-1',
+            values: trend.course('clicks'),
+            format: formatCompact,
+          },
         ]}
       />
     </Card>
@@ -149,12 +160,16 @@ const STATES: readonly {
   title: string;
   note: string;
 }[] = [
-  { key: 'pending', title: 'Pending', note: 'in the hold for refunds' },
-  { key: 'available', title: 'Available', note: 'next payout' },
-  { key: 'in_transit', title: 'In transit', note: 'submitted to the provider' },
-  { key: 'paid', title: 'Paid', note: 'in total' },
-  { key: 'debt', title: 'Debt', note: 'refunds after payment, deducted from the next payout' },
-  { key: 'adjustments', title: 'Bonuses, deductions', note: 'without an order, part of the next payout' },
+  { key: 'pending', title: t('common.pending'), note: t('partnerOverview.in_the_hold_for_refunds') },
+  { key: 'available', title: t('common.available'), note: t('partnerOverview.next_payout') },
+  { key: 'in_transit', title: t('common.in_transit'), note: t('partnerOverview.submitted_to_the_provider') },
+  { key: 'paid', title: t('common.paid'), note: t('partnerOverview.in_total') },
+  { key: 'debt', title: t('common.debt'), note: t('partnerOverview.refunds_after_payment_deducted_from') },
+  {
+    key: 'adjustments',
+    title: t('common.bonuses_deductions'),
+    note: t('partnerOverview.without_an_order_part_of'),
+  },
 ];
 
 /** Shown where there is any. */
@@ -162,7 +177,7 @@ const SELDOM: ReadonlySet<string> = new Set(['debt', 'adjustments']);
 
 function BalanceCard({ balance }: { balance: Schemas['Balance'] }) {
   return (
-    <Card title="Balance" actions={<Link to="/payouts">Statement</Link>}>
+    <Card title={t('partnerOverview.balance')} actions={<Link to="/payouts">{t('common.statement')}</Link>}>
       <dl class="balance">
         {STATES.filter(({ key }) => !SELDOM.has(key) || !isZero(balance[key])).map(({ key, title, note }) => (
           <div key={key}>
@@ -182,19 +197,22 @@ function BalanceCard({ balance }: { balance: Schemas['Balance'] }) {
 
 function LatestConversions({ conversions }: { conversions: readonly Schemas['ListedConversion'][] }) {
   return (
-    <Card title="Latest conversions" actions={<Link to="/conversions">All conversions</Link>}>
+    <Card
+      title={t('partnerOverview.latest_conversions')}
+      actions={<Link to="/conversions">{t('partnerOverview.all_conversions')}</Link>}
+    >
       {conversions.length === 0 ? (
-        <Empty title="No conversions yet">
-          A conversion appears when the shop reports an order of your visitor.
+        <Empty title={t('common.no_conversions_yet')}>
+          {t('partnerOverview.a_conversion_appears_when_the')}
         </Empty>
       ) : (
         <Table
-          label="Latest conversions"
+          label={t('partnerOverview.latest_conversions')}
           rows={conversions}
           rowKey={({ id }) => id}
           columns={[
             {
-              title: 'Order',
+              title: t('common.order'),
               head: true,
               cell: (conversion) => (
                 <>
@@ -203,11 +221,18 @@ function LatestConversions({ conversions }: { conversions: readonly Schemas['Lis
                 </>
               ),
             },
-            { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
-            { title: 'Status', cell: ({ state }) => <Status of={state} /> },
-            { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
             {
-              title: 'Your commission',
+              title: t('common.ordered_zone', { zone: ZONE_NAME }),
+              cell: ({ occurred_at }) => <When at={occurred_at} />,
+            },
+            { title: t('common.status'), cell: ({ state }) => <Status of={state} /> },
+            {
+              title: t('common.order_value'),
+              numeric: true,
+              cell: ({ amount }) => <Amount money={amount} />,
+            },
+            {
+              title: t('common.your_commission'),
               numeric: true,
               cell: ({ own_commission }) => own_commission && <Amount money={own_commission} strong />,
             },

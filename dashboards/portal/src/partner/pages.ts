@@ -1,5 +1,6 @@
 import type { Route } from '../app/router.tsx';
 import type { PageGroup } from '../app/shell.tsx';
+import { t } from '../text/t.ts';
 import { WebhooksPage } from '../ui/webhooks/webhooks.tsx';
 import { ApiKeysPage } from './api-keys.tsx';
 import { ConversionsPage } from './conversions.tsx';
@@ -27,20 +28,20 @@ export const partnerPages: { readonly routes: readonly Route[]; readonly groups:
     {
       title: '',
       pages: [
-        { path: '/', title: 'Overview' },
-        { path: '/links', title: 'Links' },
-        { path: '/reports', title: 'Reports' },
-        { path: '/conversions', title: 'Conversions' },
-        { path: '/payouts', title: 'Payouts' },
-        { path: '/recruits', title: 'Sub-affiliates' },
+        { path: '/', title: t('common.overview') },
+        { path: '/links', title: t('common.links') },
+        { path: '/reports', title: t('common.reports') },
+        { path: '/conversions', title: t('common.conversions') },
+        { path: '/payouts', title: t('common.payouts') },
+        { path: '/recruits', title: t('common.sub_affiliates') },
       ],
     },
     {
-      title: 'Settings',
+      title: t('partnerPages.settings'),
       pages: [
-        { path: '/webhooks', title: 'Postbacks and webhooks' },
-        { path: '/api-keys', title: 'API keys' },
-        { path: '/profile', title: 'Profile and payout method' },
+        { path: '/webhooks', title: t('common.postbacks_and_webhooks') },
+        { path: '/api-keys', title: t('common.api_keys') },
+        { path: '/profile', title: t('partnerPages.profile_and_payout_method') },
       ],
     },
   ],

@@ -6,6 +6,7 @@ import { lastDays, PERIODS } from '../data/period.ts';
 import { useData } from '../data/use-data.ts';
 import { usePages } from '../data/use-pages.ts';
 import { isZero, words, ZONE_NAME } from '../text/format.ts';
+import { rich, t } from '../text/t.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
 import { Segments } from '../ui/forms.tsx';
 import { BlockedNotice, Destination, PayoutItems } from '../ui/payout-items.tsx';
@@ -38,49 +39,46 @@ export function PayoutsPage() {
   );
   return (
     <Page
-      title="Payouts"
-      lead={
-        data ? (
-          <>
-            <Amount money={data.balance.available} strong /> available for the next payout
-            {isZero(data.balance.adjustments) ? (
-              '.'
-            ) : (
-              <>
-                , and <Amount money={data.balance.adjustments} strong /> of bonuses and deductions.
-              </>
-            )}
-          </>
-        ) : (
-          'Your payouts, and every movement of your balance.'
-        )
-      }
+      title={t('common.payouts')}
+      lead={data ? <Available balance={data.balance} /> : t('partnerPayouts.your_payouts_and_every_movement')}
     >
       <BlockedNotice method={data?.method} />
-      <Card title="Payouts">
+      <Card title={t('common.payouts')}>
         <ListTable
-          label="Payouts"
+          label={t('common.payouts')}
           list={payouts}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="No payouts yet">
-              Commissions become available when their hold ends. The next run pays them if they reach the
-              minimum payout of your terms.
+            <Empty title={t('partnerPayouts.no_payouts_yet')}>
+              {t('partnerPayouts.commissions_become_available_when_their')}
             </Empty>
           }
           columns={[
-            { title: 'Payout', head: true, cell: ({ id }) => id },
-            { title: `Created (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
-            { title: 'Status', cell: ({ state }) => <Status of={state} /> },
-            { title: 'To', cell: ({ destination }) => <Destination to={destination} /> },
-            { title: `Closed (${ZONE_NAME})`, cell: ({ closed_at }) => <When at={closed_at} /> },
-            { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} strong /> },
+            { title: t('common.payout'), head: true, cell: ({ id }) => id },
+            {
+              title: t('common.created_zone', { zone: ZONE_NAME }),
+              cell: ({ created_at }) => <When at={created_at} />,
+            },
+            { title: t('common.status'), cell: ({ state }) => <Status of={state} /> },
+            { title: t('common.to'), cell: ({ destination }) => <Destination to={destination} /> },
+            {
+              title: t('common.closed_zone', { zone: ZONE_NAME }),
+              cell: ({ closed_at }) => <When at={closed_at} />,
+            },
+            {
+              title: t('common.amount'),
+              numeric: true,
+              cell: ({ amount }) => <Amount money={amount} strong />,
+            },
             {
               title: '',
               cell: (payout) => (
                 <div class="actions">
-                  <Button onClick={() => setShown(payout)} label={`Commissions of payout ${payout.id}`}>
-                    Commissions
+                  <Button
+                    onClick={() => setShown(payout)}
+                    label={t('partnerPayouts.commissions_of_payout_payout', { payout: payout.id })}
+                  >
+                    {t('common.commissions')}
                   </Button>
                 </div>
               ),
@@ -95,14 +93,28 @@ export function PayoutsPage() {
   );
 }
 
+function Available({ balance }: { balance: Schemas['Balance'] }) {
+  const available = <Amount money={balance.available} strong />;
+  return (
+    <>
+      {isZero(balance.adjustments)
+        ? rich('partnerPayouts.available', { available })
+        : rich('partnerPayouts.available_and_adjustments', {
+            available,
+            adjustments: <Amount money={balance.adjustments} strong />,
+          })}
+    </>
+  );
+}
+
 const PARTS = ['pending', 'available', 'in_transit', 'paid', 'debt', 'adjustments'] as const;
 const HEADS = {
-  pending: 'Pending',
-  available: 'Available',
-  in_transit: 'In transit',
-  paid: 'Paid',
-  debt: 'Debt',
-  adjustments: 'Bonuses, deductions',
+  pending: t('common.pending'),
+  available: t('common.available'),
+  in_transit: t('common.in_transit'),
+  paid: t('common.paid'),
+  debt: t('common.debt'),
+  adjustments: t('common.bonuses_deductions'),
 };
 
 /** A movement, or the opening or closing balance. */
@@ -132,7 +144,10 @@ function StatementCard() {
   );
   const rows: Line[] | undefined = lines.rows?.map((line) => ({
     ...line,
-    about: line.order_id === null ? (line.conversion_id ?? line.payout_id) : `Order ${line.order_id}`,
+    about:
+      line.order_id === null
+        ? (line.conversion_id ?? line.payout_id)
+        : t('common.order_orderid', { orderId: line.order_id }),
   }));
   const end = (id: string, at: string, amounts: Schemas['Statement']['opening']): Line => ({
     id,
@@ -151,36 +166,43 @@ function StatementCard() {
     ];
   return (
     <Card
-      title="Statement"
-      note="Every movement between the states of your balance. The columns add up to the cent."
+      title={t('common.statement')}
+      note={t('partnerPayouts.every_movement_between_the_states')}
       actions={
         <>
-          <Segments label="Period of the statement" value={days} onChange={setDays} choices={PERIODS} />
+          <Segments
+            label={t('partnerPayouts.period_of_the_statement')}
+            value={days}
+            onChange={setDays}
+            choices={PERIODS}
+          />
           <a
             class="button"
             href={`/v1/affiliates/${affiliateId}/statement?${new URLSearchParams({ ...range, format: 'csv' })}`}
             download="statement.csv"
           >
-            Export
+            {t('common.export')}
           </a>
         </>
       }
     >
       <Problem error={lines.error} onRetry={lines.reload} />
       <ListTable
-        label="Statement"
+        label={t('common.statement')}
         list={{ ...lines, error: undefined, rows: all }}
         rowKey={({ id }) => id}
         empty={null}
         columns={[
-          { title: 'Movement', head: true, cell: ({ kind }) => words(kind) },
-          { title: `At (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
+          { title: t('partnerPayouts.movement'), head: true, cell: ({ kind }) => words(kind) },
+          { title: t('common.at_zone', { zone: ZONE_NAME }), cell: ({ at }) => <When at={at} /> },
           {
-            title: 'Reference',
+            title: t('common.reference'),
             cell: ({ about, destination, note }) => (
               <>
                 {about ?? ''}
-                {destination && <span class="sub">to {destination}</span>}
+                {destination && (
+                  <span class="sub">{t('partnerPayouts.to_destination', { destination })}</span>
+                )}
                 {note}
               </>
             ),

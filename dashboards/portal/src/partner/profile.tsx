@@ -8,6 +8,7 @@ import { api, type Schemas, take, takeVersion } from '../data/api.ts';
 import { useAction, useData } from '../data/use-data.ts';
 import { words } from '../text/format.ts';
 import { fieldProblems } from '../text/problem-text.ts';
+import { rich, t } from '../text/t.ts';
 import { Button, Card, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Form, Segments, TextField } from '../ui/forms.tsx';
 import { BlockedNotice } from '../ui/payout-items.tsx';
@@ -28,7 +29,7 @@ export function ProfilePage() {
     [affiliateId],
   );
   return (
-    <Page title="Profile" lead="Your contact details, payout method and tax data.">
+    <Page title={t('profile.profile')} lead={t('profile.your_contact_details_payout_method')}>
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && (
@@ -58,10 +59,15 @@ function ProfileCard(props: { data: Schemas['Affiliate']; etag: string; onSaved:
   const faults = fieldProblems(error);
   const isOnFields = faults.name !== undefined || faults.email !== undefined;
   return (
-    <Card title="You">
-      <Form submit="Save" busy={busy} error={isOnFields ? undefined : error} onSubmit={() => void run()}>
+    <Card title={t('common.you')}>
+      <Form
+        submit={t('common.save')}
+        busy={busy}
+        error={isOnFields ? undefined : error}
+        onSubmit={() => void run()}
+      >
         <TextField
-          label="Name"
+          label={t('common.name')}
           value={name}
           onChange={setName}
           fault={faults.name}
@@ -69,12 +75,12 @@ function ProfileCard(props: { data: Schemas['Affiliate']; etag: string; onSaved:
           required
         />
         <TextField
-          label="E-mail address"
+          label={t('common.e_mail_address')}
           type="email"
           value={email}
           onChange={setEmail}
           fault={faults.email}
-          hint="Receives mails about your account and changes of your payout method. You sign in with the address of your user."
+          hint={t('profile.receives_mails_about_your_account')}
           autocomplete="email"
           required
         />
@@ -84,9 +90,9 @@ function ProfileCard(props: { data: Schemas['Affiliate']; etag: string; onSaved:
 }
 
 const KINDS = [
-  { value: 'bank', text: 'Bank' },
-  { value: 'paypal', text: 'PayPal' },
-  { value: 'stripe', text: 'Stripe' },
+  { value: 'bank', text: t('profile.bank') },
+  { value: 'paypal', text: t('profile.paypal') },
+  { value: 'stripe', text: t('common.stripe') },
 ] as const;
 type Kind = (typeof KINDS)[number]['value'];
 
@@ -113,38 +119,42 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
   const isOnFields = Object.keys(fields).some((name) => faults[name] !== undefined);
   return (
     <Card
-      title="Payout method"
+      title={t('profile.payout_method')}
       note={
-        data.kind === null ? (
-          'None set. Your balance stays available until you set one.'
-        ) : (
-          <>
-            Now: {words(data.kind)} {data.hint}, set <When at={data.updated_at} />. Stored encrypted. A new
-            one receives payouts after some days only; you and the program hear of the change by mail.
-          </>
-        )
+        data.kind === null
+          ? t('profile.none_set_your_balance_stays')
+          : rich('profile.now_kind_hint_set_updatedat', {
+              kind: words(data.kind),
+              hint: data.hint,
+              updatedAt: <When at={data.updated_at} />,
+            })
       }
     >
       <div class="stack">
         <BlockedNotice method={data} />
         <Form
-          submit={data.kind === null ? 'Set' : 'Replace'}
+          submit={data.kind === null ? t('profile.set') : t('common.replace')}
           busy={busy}
           error={isOnFields ? undefined : error}
           onSubmit={() => void run()}
         >
-          <Segments label="Kind" value={kind} onChange={(value) => setKind(value as Kind)} choices={KINDS} />
+          <Segments
+            label={t('common.kind')}
+            value={kind}
+            onChange={(value) => setKind(value as Kind)}
+            choices={KINDS}
+          />
           {kind === 'bank' && (
             <>
               <TextField
-                label="Account holder"
+                label={t('profile.account_holder')}
                 value={fields.holder}
                 onChange={set('holder')}
                 fault={faults.holder}
                 required
               />
               <TextField
-                label="IBAN"
+                label={t('profile.iban')}
                 value={fields.iban}
                 onChange={set('iban')}
                 fault={faults.iban}
@@ -154,7 +164,7 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
           )}
           {kind === 'paypal' && (
             <TextField
-              label="PayPal address"
+              label={t('profile.paypal_address')}
               type="email"
               value={fields.email}
               onChange={set('email')}
@@ -164,11 +174,11 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
           )}
           {kind === 'stripe' && (
             <TextField
-              label="Stripe account"
+              label={t('profile.stripe_account')}
               value={fields.account}
               onChange={set('account')}
               fault={faults.account}
-              hint="ID of your connected account, such as acct_1A2b."
+              hint={t('profile.id_of_your_connected_account')}
               required
             />
           )}
@@ -178,7 +188,7 @@ function MethodCard(props: { data: Schemas['PayoutMethod']; etag: string; onSave
             <Problem error={removal.error} />
             <div class="form-end">
               <Button kind="quiet" busy={removal.busy} onClick={() => void removal.run()}>
-                Remove the payout method
+                {t('profile.remove_the_payout_method')}
               </Button>
             </div>
           </>
@@ -199,15 +209,15 @@ function TaxCard(props: { data: Schemas['AffiliateTaxData']; etag: string; onSav
   const faults = fieldProblems(error);
   return (
     <Card
-      title="Tax data"
+      title={t('profile.tax_data')}
       note={
         data.required && data.tax_data === null
-          ? 'The program pays no partner without them.'
-          : 'They stand on the statements that are made from now on.'
+          ? t('profile.the_program_pays_no_partner')
+          : t('profile.they_stand_on_the_statements')
       }
     >
       <Form
-        submit="Save tax data"
+        submit={t('common.save_tax_data')}
         busy={busy}
         error={Object.keys(faults).length > 0 ? undefined : error}
         onSubmit={() => void run()}
@@ -221,25 +231,23 @@ function TaxCard(props: { data: Schemas['AffiliateTaxData']; etag: string; onSav
 function FactsCard({ affiliate }: { affiliate: Schemas['Affiliate'] }) {
   const { program } = usePartner();
   return (
-    <Card title="Program">
+    <Card title={t('common.program')}>
       <dl class="facts">
-        <dt>Name</dt>
-        <dd>
-          {program.name}, in {program.currency}
-        </dd>
-        <dt>Your ID</dt>
+        <dt>{t('common.name')}</dt>
+        <dd>{t('profile.program_in_currency', { program: program.name, currency: program.currency })}</dd>
+        <dt>{t('profile.your_id')}</dt>
         <dd>
           <code>{affiliate.id}</code>
         </dd>
-        <dt>Reference</dt>
+        <dt>{t('common.reference')}</dt>
         <dd>
           <code>{affiliate.ref_code}</code>
         </dd>
-        <dt>Status</dt>
+        <dt>{t('common.status')}</dt>
         <dd>
           <Status of={affiliate.status} />
         </dd>
-        <dt>Since</dt>
+        <dt>{t('profile.since')}</dt>
         <dd>
           <When at={affiliate.approved_at ?? affiliate.created_at} />
         </dd>

@@ -2,6 +2,7 @@ import { usePartner } from '../app/session.tsx';
 import { api, type Schemas, take } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
 import { formatBps, formatCount, ZONE_NAME } from '../text/format.ts';
+import { t } from '../text/t.ts';
 import { Amount, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Status } from '../ui/status.tsx';
 import { Table } from '../ui/table.tsx';
@@ -21,28 +22,25 @@ export function RecruitsPage() {
     [affiliateId],
   );
   return (
-    <Page
-      title="Sub-affiliates"
-      lead="Partners recruited by you and by your recruits. You earn a share of the orders of their visitors."
-    >
+    <Page title={t('common.sub_affiliates')} lead={t('recruits.partners_recruited_by_you_and')}>
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && (
         <>
           <Levels terms={data.terms} />
-          <Card title="Recruits">
+          <Card title={t('recruits.recruits')}>
             {data.recruits.length === 0 ? (
-              <Empty title="No recruits yet">
-                When a partner joins through you, ask the program to record you as the recruiter.
+              <Empty title={t('recruits.no_recruits_yet')}>
+                {t('recruits.when_a_partner_joins_through')}
               </Empty>
             ) : (
               <Table
-                label="Sub-affiliates"
+                label={t('common.sub_affiliates')}
                 rows={inTreeOrder(data.recruits, affiliateId)}
                 rowKey={({ id }) => id}
                 columns={[
                   {
-                    title: 'Partner',
+                    title: t('common.partner'),
                     head: true,
                     cell: ({ name, level }) => (
                       <span class="branch" style={{ paddingLeft: `${(level - 2) * 20}px` }}>
@@ -50,16 +48,22 @@ export function RecruitsPage() {
                       </span>
                     ),
                   },
-                  { title: 'Your level', cell: ({ level }) => `Level ${level}` },
-                  { title: 'Status', cell: ({ status }) => <Status of={status} /> },
-                  { title: `Joined (${ZONE_NAME})`, cell: ({ since }) => <When at={since} /> },
                   {
-                    title: 'Credited conversions',
+                    title: t('recruits.your_level'),
+                    cell: ({ level }) => t('recruits.level_level', { level }),
+                  },
+                  { title: t('common.status'), cell: ({ status }) => <Status of={status} /> },
+                  {
+                    title: t('common.joined_zone', { zone: ZONE_NAME }),
+                    cell: ({ since }) => <When at={since} />,
+                  },
+                  {
+                    title: t('common.credited_conversions'),
                     numeric: true,
                     cell: ({ conversions_attributed }) => formatCount(conversions_attributed),
                   },
                   {
-                    title: 'Your earnings',
+                    title: t('recruits.your_earnings'),
                     numeric: true,
                     cell: ({ earned }) => <Amount money={earned} strong />,
                   },
@@ -94,17 +98,13 @@ function Levels({ terms }: { terms: readonly Schemas['Terms'][] }) {
   );
   const inForce = today.find(({ affiliate_id }) => affiliate_id === affiliateId) ?? today[0];
   if (!inForce) return null;
+  const own =
+    inForce.commission_type === 'fixed' ? t('recruits.a_fixed_amount') : formatBps(inForce.rate_bps);
   return (
-    <Card
-      title="Levels"
-      note="Shares of the order value by your current terms. Campaigns can have terms of their own."
-    >
+    <Card title={t('recruits.levels')} note={t('recruits.shares_of_the_order_value')}>
       <dl class="facts">
-        <dt>Level 1</dt>
-        <dd>
-          {inForce.commission_type === 'fixed' ? 'a fixed amount' : formatBps(inForce.rate_bps)} – your own
-          visitors
-        </dd>
+        <dt>{t('recruits.level_1')}</dt>
+        <dd>{t('recruits.own_visitors', { rate: own })}</dd>
         {inForce.level_rates_bps.map((bps, i) => (
           <Level key={i} level={i + 2} bps={bps} />
         ))}
@@ -114,10 +114,11 @@ function Levels({ terms }: { terms: readonly Schemas['Terms'][] }) {
 }
 
 function Level({ level, bps }: { level: number; bps: number }) {
-  const whose = level === 2 ? 'visitors of your recruits' : 'visitors of their recruits';
+  const whose =
+    level === 2 ? t('recruits.visitors_of_your_recruits') : t('recruits.visitors_of_their_recruits');
   return (
     <>
-      <dt>Level {level}</dt>
+      <dt>{t('recruits.level_level', { level })}</dt>
       <dd>
         {formatBps(bps)} – {whose}
       </dd>

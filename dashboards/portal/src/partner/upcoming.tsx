@@ -1,6 +1,7 @@
 import { formatAmount } from '../../../../core/money.ts';
 import type { Schemas } from '../data/api.ts';
-import { formatDay, formatMoney, isZero } from '../text/format.ts';
+import { formatCalendarDay, formatMoney, isZero } from '../text/format.ts';
+import { rich, t } from '../text/t.ts';
 import { Amount, Card, When } from '../ui/basics.tsx';
 
 const SHOWN_DAYS = 5;
@@ -10,11 +11,11 @@ export function UpcomingCard({ upcoming }: { upcoming: Schemas['UpcomingPayout']
   const { becomes_available: days, held } = upcoming;
   const later = days.slice(SHOWN_DAYS);
   return (
-    <Card title="Next payout" note={<NextRun upcoming={upcoming} />}>
+    <Card title={t('upcoming.next_payout')} note={<NextRun upcoming={upcoming} />}>
       <dl class="balance">
         {days.slice(0, SHOWN_DAYS).map(({ day, amount }) => (
           <div key={day}>
-            <dt>Becomes available on {formatDay(day)}</dt>
+            <dt>{t('upcoming.becomes_available_on_day', { day: formatCalendarDay(day) })}</dt>
             <dd>
               <Amount money={amount} />
             </dd>
@@ -23,8 +24,8 @@ export function UpcomingCard({ upcoming }: { upcoming: Schemas['UpcomingPayout']
         {later.length > 0 && (
           <div>
             <dt>
-              Later
-              <span>until {formatDay(later.at(-1)?.day ?? '')}</span>
+              {t('upcoming.later')}
+              <span>{t('upcoming.until_day', { day: formatCalendarDay(later.at(-1)?.day ?? '') })}</span>
             </dt>
             <dd>{formatMoney(sumOf(later, held.currency))}</dd>
           </div>
@@ -32,8 +33,8 @@ export function UpcomingCard({ upcoming }: { upcoming: Schemas['UpcomingPayout']
         {!isZero(held) && (
           <div>
             <dt>
-              Held
-              <span>in review, or not approved by the shop yet: without a day</span>
+              {t('upcoming.held')}
+              <span>{t('upcoming.in_review_or_not_approved')}</span>
             </dt>
             <dd>
               <Amount money={held} />
@@ -41,7 +42,7 @@ export function UpcomingCard({ upcoming }: { upcoming: Schemas['UpcomingPayout']
           </div>
         )}
       </dl>
-      {days.length === 0 && isZero(held) && <p class="muted">Nothing is pending.</p>}
+      {days.length === 0 && isZero(held) && <p class="muted">{t('upcoming.nothing_is_pending')}</p>}
     </Card>
   );
 }
@@ -54,20 +55,19 @@ function sumOf(days: Schemas['UpcomingPayout']['becomes_available'], currency: s
 
 function NextRun({ upcoming }: { upcoming: Schemas['UpcomingPayout'] }) {
   const { next_run_at, minimum, payable } = upcoming;
-  if (minimum === null) return <>No terms are in force.</>;
+  if (minimum === null) return <>{t('upcoming.no_terms_are_in_force')}</>;
   const isEnough = Number(payable.amount) >= Number(minimum.amount) && Number(payable.amount) > 0;
   return (
     <>
-      {next_run_at === null ? (
-        'The program starts payouts by hand.'
-      ) : (
-        <>
-          The next run is on <When at={next_run_at} />.
-        </>
-      )}{' '}
+      {next_run_at === null
+        ? t('upcoming.the_program_starts_payouts_by')
+        : rich('upcoming.the_next_run_is_on', { nextRunAt: <When at={next_run_at} /> })}{' '}
       {isEnough
-        ? `${formatMoney(payable)} are due.`
-        : `${formatMoney(payable)} are available; the minimum is ${formatMoney(minimum)}.`}
+        ? t('upcoming.payable_are_due', { payable: formatMoney(payable) })
+        : t('upcoming.payable_are_available_the_minimum', {
+            payable: formatMoney(payable),
+            minimum: formatMoney(minimum),
+          })}
     </>
   );
 }

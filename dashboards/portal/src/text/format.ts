@@ -1,22 +1,24 @@
 import { formatAmount } from '../../../../core/money.ts';
 import { DAY_S, HOUR_S } from '../../../../core/time.ts';
 import type { Money } from '../data/api.ts';
+import { LOCALE } from './language.ts';
+import { nameOf, t } from './t.ts';
 
 /** Formats of figures, money and times in the browser's language and time zone. */
 
 export const TIME_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-const whole = new Intl.NumberFormat();
-const compact = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
-const share = new Intl.NumberFormat(undefined, { style: 'percent', maximumFractionDigits: 2 });
+const whole = new Intl.NumberFormat(LOCALE);
+const compact = new Intl.NumberFormat(LOCALE, { notation: 'compact', maximumFractionDigits: 1 });
+const share = new Intl.NumberFormat(LOCALE, { style: 'percent', maximumFractionDigits: 2 });
 /** Rates of terms have so many decimals. */
-const rate = new Intl.NumberFormat(undefined, { style: 'percent', maximumFractionDigits: 4 });
-const change = new Intl.NumberFormat(undefined, {
+const rate = new Intl.NumberFormat(LOCALE, { style: 'percent', maximumFractionDigits: 4 });
+const change = new Intl.NumberFormat(LOCALE, {
   style: 'percent',
   maximumFractionDigits: 0,
   signDisplay: 'exceptZero',
 });
-const dayAndTime = new Intl.DateTimeFormat(undefined, {
+const dayAndTime = new Intl.DateTimeFormat(LOCALE, {
   day: 'numeric',
   month: 'short',
   year: 'numeric',
@@ -24,16 +26,17 @@ const dayAndTime = new Intl.DateTimeFormat(undefined, {
   minute: '2-digit',
   hourCycle: 'h23',
 });
-const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
-const shortDay = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
-const clock = new Intl.DateTimeFormat(undefined, {
+const day = new Intl.DateTimeFormat(LOCALE, { day: 'numeric', month: 'short', year: 'numeric' });
+const month = new Intl.DateTimeFormat(LOCALE, { month: 'short', year: 'numeric' });
+const shortDay = new Intl.DateTimeFormat(LOCALE, { day: 'numeric', month: 'short' });
+const clock = new Intl.DateTimeFormat(LOCALE, {
   hour: '2-digit',
   minute: '2-digit',
   second: '2-digit',
   hourCycle: 'h23',
   timeZoneName: 'short',
 });
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' });
+const exact = new Intl.DateTimeFormat(LOCALE, { dateStyle: 'full', timeStyle: 'long' });
 
 /** The short name of the zone that times are shown in, such as CET. */
 export const ZONE_NAME =
@@ -44,7 +47,7 @@ const currencies = new Map<string, Intl.NumberFormat>();
 function currencyFormat(currency: string): Intl.NumberFormat {
   let format = currencies.get(currency);
   if (!format) {
-    format = new Intl.NumberFormat(undefined, { style: 'currency', currency });
+    format = new Intl.NumberFormat(LOCALE, { style: 'currency', currency });
     currencies.set(currency, format);
   }
   return format;
@@ -63,9 +66,9 @@ export function formatShare(value: number | undefined): string {
   return value === undefined ? '–' : share.format(value);
 }
 
-/** "7.125" or "7,125" percent as 712.5 basis points, exactly: the text is scaled, no float is. NaN for what is no number. */
+/** "7.125" percent as 712.5 basis points, exactly: the text is scaled, no float is. NaN for what is no plain decimal. */
 export function bpsOf(percent: string): number {
-  return Number(`${percent.trim().replace(',', '.')}e2`);
+  return Number(`${percent}e2`);
 }
 
 /** The reverse of {@link bpsOf}: four decimals of a percent at most, without what a float adds. */
@@ -103,6 +106,16 @@ export function formatDay(at: string | number): string {
   return day.format(new Date(at));
 }
 
+/** A day of a calendar, such as `2026-11-24`: the same in every zone. */
+export function formatCalendarDay(name: string): string {
+  return day.format(new Date(`${name}T00:00`));
+}
+
+/** `2026-11` as "Nov 2026". */
+export function formatMonth(name: string): string {
+  return month.format(new Date(`${name}-01T00:00`));
+}
+
 export function formatShortDay(at: string | number): string {
   return shortDay.format(new Date(at));
 }
@@ -123,17 +136,17 @@ export function formatChange(now: number, before: number): string | undefined {
 
 /** 95 s, 14 min, 3 h, 2 days. */
 export function formatDuration(seconds: number): string {
-  if (seconds < 120) return `${Math.round(seconds)} s`;
-  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 172_800) return `${Math.round(seconds / HOUR_S)} h`;
-  return `${Math.round(seconds / DAY_S)} days`;
+  if (seconds < 120) return t('format.seconds', { count: Math.round(seconds) });
+  if (seconds < 7_200) return t('format.minutes', { count: Math.round(seconds / 60) });
+  if (seconds < 172_800) return t('format.hours', { count: Math.round(seconds / HOUR_S) });
+  return t('common.days', { count: Math.round(seconds / DAY_S) });
 }
 
 const PROVIDERS: Readonly<Record<string, string>> = {
-  bank_csv: 'Bank file',
-  sepa_xml: 'SEPA file',
-  paypal_csv: 'PayPal file',
-  stripe: 'Stripe',
+  bank_csv: t('format.bank_file'),
+  sepa_xml: t('format.sepa_file'),
+  paypal_csv: t('format.paypal_file'),
+  stripe: t('common.stripe'),
 };
 
 /** Display name of a payout provider. */
@@ -141,8 +154,20 @@ export function providerName(provider: string): string {
   return PROVIDERS[provider] ?? words(provider);
 }
 
-/** `partially_refunded` as people write it. */
+/** {@link providerName} within a sentence. */
+export function byProvider(provider: string): string {
+  return providerName(provider).toLowerCase();
+}
+
+/** Where a value of terms comes from that they do not name. */
+export function originText(origin: string | undefined): string {
+  return origin === 'default' ? t('format.by_default') : t('format.from_terms', { version: origin ?? '' });
+}
+
+/** The name of a code, such as `partially_refunded`; one that has none, such as a program's own event, as people write it. */
 export function words(name: string): string {
+  const known = nameOf(name.replaceAll(' ', '_'));
+  if (known !== undefined) return known;
   const text = name.replaceAll('_', ' ');
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -1,4 +1,5 @@
 import { ApiProblem } from '../data/api.ts';
+import { t } from './t.ts';
 
 /** An error and the next step for the user. */
 export interface ProblemText {
@@ -13,12 +14,12 @@ export function describeProblem(error: unknown): ProblemText {
     const offline = error instanceof TypeError;
     return offline
       ? {
-          title: 'The server is unreachable',
-          advice: 'Check your connection, then try again. Nothing was lost.',
+          title: t('problemText.the_server_is_unreachable'),
+          advice: t('problemText.check_your_connection_then_try'),
         }
       : {
-          title: 'Error on this page',
-          advice: `Reload the page. If the error persists, report: ${String(error)}`,
+          title: t('problemText.error_on_this_page'),
+          advice: t('problemText.reload_the_page_if_the', { error: String(error) }),
         };
   }
   const { problem, retryAfter } = error;
@@ -26,42 +27,48 @@ export function describeProblem(error: unknown): ProblemText {
   const detail = sentence(problem.detail);
   switch (problem.code) {
     case 'rate_limited':
-      return { title: 'Too many requests', advice: `Wait ${Math.max(1, retryAfter)} s, then try again.` };
+      return {
+        title: t('problemText.too_many_requests'),
+        advice: t('problemText.wait_value_s_then_try', { value: Math.max(1, retryAfter) }),
+      };
     case 'locked_out':
-      return { title: 'Too many wrong passwords or codes', advice: detail };
+      return { title: t('problemText.too_many_wrong_passwords_or'), advice: detail };
     case 'unavailable':
       return {
-        title: 'A backing store is unavailable',
-        advice: 'Nothing was lost. Try again in a moment.',
+        title: t('problemText.a_backing_store_is_unavailable'),
+        advice: t('problemText.nothing_was_lost_try_again'),
         requestId,
       };
     case 'internal':
       return {
-        title: 'Server error',
-        advice: 'Try again. If the error persists, send this number to support:',
+        title: t('problemText.server_error'),
+        advice: t('problemText.try_again_if_the_error'),
         requestId,
       };
     case 'precondition_failed':
       return {
-        title: 'Changed by another user',
-        advice: 'Reload the page, then repeat your change.',
+        title: t('problemText.changed_by_another_user'),
+        advice: t('problemText.reload_the_page_then_repeat'),
       };
     case 'forbidden':
       return {
-        title: 'Not permitted for your role',
-        advice: 'Ask an operator of the program.',
+        title: t('problemText.not_permitted_for_your_role'),
+        advice: t('problemText.ask_an_operator_of_the'),
       };
     case 'enrolment_required':
-      return { title: 'Set up a second factor', advice: 'Your program requires it now. Reload the page.' };
+      return {
+        title: t('common.set_up_a_second_factor'),
+        advice: t('problemText.your_program_requires_it_now'),
+      };
     case 'reauthentication_required':
       return {
-        title: 'Your password was not confirmed',
-        advice: 'Nothing was changed. Repeat the action, then enter your password.',
+        title: t('problemText.your_password_was_not_confirmed'),
+        advice: t('problemText.nothing_was_changed_repeat_the'),
       };
     case 'not_found':
-      return { title: 'Not found', advice: 'Check the address, or go back to the list.' };
+      return { title: t('problemText.not_found'), advice: t('problemText.check_the_address_or_go') };
     case 'invalid_input':
-      return { title: 'Invalid input', advice: detail };
+      return { title: t('problemText.invalid_input'), advice: detail };
     default:
       return { title: problem.title, advice: detail };
   }

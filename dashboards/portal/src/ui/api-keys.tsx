@@ -4,6 +4,7 @@ import { api, newAttempt, type Schemas, take } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
 import { usePages } from '../data/use-pages.ts';
 import { words, ZONE_NAME } from '../text/format.ts';
+import { rich, t } from '../text/t.ts';
 import { Button, Card, CopyText, Empty, Page, Problem, When } from './basics.tsx';
 import { Dialog, Form, Select, TextField } from './forms.tsx';
 import { Status } from './status.tsx';
@@ -23,29 +24,28 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
   );
   const make = (
     <Button kind="primary" onClick={() => setMaking(true)}>
-      New key
+      {t('apiKeys.new_key')}
     </Button>
   );
   return (
     <Page
-      title="API keys"
-      lead={
-        <>
-          With a key your own software can use the API with your permissions. See the{' '}
-          <a href="/docs">API documentation</a>.
-        </>
-      }
+      title={t('common.api_keys')}
+      lead={rich('apiKeys.with_a_key_your_own', { link: (text) => <a href="/docs">{text}</a> })}
       actions={make}
     >
       <Card>
         <ListTable
-          label="API keys"
+          label={t('common.api_keys')}
           list={list}
           rowKey={({ id }) => id}
-          empty={<Empty title="No keys yet">Create one key for each client of the API. {make}</Empty>}
+          empty={
+            <Empty title={t('apiKeys.no_keys_yet')}>
+              {t('apiKeys.create_one_key_for_each')} {make}
+            </Empty>
+          }
           columns={[
             {
-              title: 'Name',
+              title: t('common.name'),
               head: true,
               cell: ({ id, name }) => (
                 <>
@@ -54,16 +54,19 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
                 </>
               ),
             },
-            { title: 'Role', cell: ({ role }) => words(role) },
+            { title: t('common.role'), cell: ({ role }) => words(role) },
             {
-              title: 'Scopes',
-              cell: ({ scopes }) => (scopes === null ? 'all of the role' : scopes.join(', ')),
+              title: t('apiKeys.scopes'),
+              cell: ({ scopes }) => (scopes === null ? t('apiKeys.all_of_the_role') : scopes.join(', ')),
             },
-            { title: 'Status', cell: (key) => <Status of={stateOf(key)} /> },
-            { title: `Created (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+            { title: t('common.status'), cell: (key) => <Status of={stateOf(key)} /> },
             {
-              title: `Last used (${ZONE_NAME})`,
-              cell: ({ last_used_at }) => <When at={last_used_at} none="never" />,
+              title: t('common.created_zone', { zone: ZONE_NAME }),
+              cell: ({ created_at }) => <When at={created_at} />,
+            },
+            {
+              title: t('common.last_used_zone', { zone: ZONE_NAME }),
+              cell: ({ last_used_at }) => <When at={last_used_at} none={t('common.never')} />,
             },
             {
               title: '',
@@ -87,10 +90,13 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
         />
       )}
       {made && (
-        <Dialog title={`The key ${made.api_key.name}`} onClose={() => setMade(undefined)}>
+        <Dialog
+          title={t('apiKeys.the_key_apikey', { apiKey: made.api_key.name })}
+          onClose={() => setMade(undefined)}
+        >
           <div class="stack">
-            <p>Copy the key now. It is shown once and stored as a hash.</p>
-            <CopyText text={made.key} label="the key" />
+            <p>{t('apiKeys.copy_the_key_now_it')}</p>
+            <CopyText text={made.key} label={t('apiKeys.the_key')} />
           </div>
         </Dialog>
       )}
@@ -123,14 +129,14 @@ function Controls(props: {
     <>
       <div class="actions">
         <Button onClick={() => void rotate.run()} busy={rotate.busy}>
-          Replace
+          {t('common.replace')}
         </Button>
         <Button
           kind={isSure ? 'danger' : 'plain'}
           onClick={() => (isSure ? void revoke.run() : setSure(true))}
           busy={revoke.busy}
         >
-          {isSure ? 'Confirm revocation' : 'Revoke'}
+          {isSure ? t('apiKeys.confirm_revocation') : t('apiKeys.revoke')}
         </Button>
       </div>
       <Problem error={rotate.error ?? revoke.error} />
@@ -153,18 +159,18 @@ function NewKey(props: {
     props.onMade(await take(api.POST('/v1/api-keys', { params: { header: attempt }, body })));
   });
   return (
-    <Dialog title="New key" onClose={props.onClose}>
-      <Form submit="Create key" busy={busy} error={error} onSubmit={() => void run()}>
+    <Dialog title={t('apiKeys.new_key')} onClose={props.onClose}>
+      <Form submit={t('apiKeys.create_key')} busy={busy} error={error} onSubmit={() => void run()}>
         <TextField
-          label="Name of the client"
+          label={t('apiKeys.name_of_the_client')}
           value={name}
           onChange={setName}
-          placeholder="Reports in our warehouse"
+          placeholder={t('apiKeys.reports_in_our_warehouse')}
           required
         />
         {props.roles.length > 1 && (
           <Select
-            label="Role"
+            label={t('common.role')}
             value={role}
             onChange={(value) => setRole(value as Role)}
             choices={props.roles.map((value) => ({ value, text: words(value) }))}

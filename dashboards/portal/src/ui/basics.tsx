@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 import type { Money } from '../data/api.ts';
 import { formatExact, formatMoney, formatTime } from '../text/format.ts';
 import { describeProblem } from '../text/problem-text.ts';
+import { t } from '../text/t.ts';
 
 /** Basic components of every page. */
 
@@ -76,7 +77,7 @@ export function Problem({ error, onRetry }: { error: unknown; onRetry?: () => vo
       </div>
       {onRetry && (
         <button type="button" onClick={onRetry}>
-          Try again
+          {t('basics.try_again')}
         </button>
       )}
     </div>
@@ -93,7 +94,7 @@ export function Empty(props: { title: string; children?: ComponentChildren }) {
   );
 }
 
-export function Loading({ what = 'Loading' }: { what?: string }) {
+export function Loading({ what = t('basics.loading') }: { what?: string }) {
   return (
     <div class="loading" role="status">
       <span class="spinner" aria-hidden="true" />
@@ -137,8 +138,13 @@ export function Copy({ text, label }: { text: string; label: string }) {
     setTimeout(() => setCopied(false), COPIED_MS);
   }
   return (
-    <button type="button" class="quiet" aria-label={`Copy ${label}`} onClick={() => void copy()}>
-      <span aria-live="polite">{copied ? 'Copied' : 'Copy'}</span>
+    <button
+      type="button"
+      class="quiet"
+      aria-label={t('basics.copy_label', { label })}
+      onClick={() => void copy()}
+    >
+      <span aria-live="polite">{copied ? t('basics.copied') : t('basics.copy')}</span>
     </button>
   );
 }

@@ -2,6 +2,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { formatDay, formatShortDay } from '../text/format.ts';
+import { t } from '../text/t.ts';
 
 /** Charts: uPlot for time axes, plain SVG for small trends. */
 
@@ -85,7 +86,7 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
         grid: { show: false },
         values: (_plot, days) => days.map((at) => formatShortDay(at * 1_000)),
       },
-      { ...axis, scale: 'left', size: 64, values: valuesOf('left') },
+      { ...axis, scale: 'left', size: 64, incrs: WHOLE_STEPS, values: valuesOf('left') },
       ...(hasRight
         ? [
             {
@@ -93,6 +94,7 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
               scale: 'right',
               side: 1 as const,
               size: 72,
+              incrs: WHOLE_STEPS,
               grid: { show: false },
               values: valuesOf('right'),
             },
@@ -100,7 +102,7 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
         : []),
     ],
     series: [
-      { label: 'Day', value: (_plot, at) => (at === null ? '–' : formatDay(at * 1_000)) },
+      { label: t('charts.day'), value: (_plot, at) => (at === null ? '–' : formatDay(at * 1_000)) },
       ...series.map((one) => ({
         label: one.label,
         scale: one.side ?? 'left',
@@ -115,6 +117,11 @@ function optionsOf({ series, width }: { series: readonly Series[]; width: number
     ],
   };
 }
+
+/** Figures are whole: counts and minor units. Smaller steps would show the same figure at several ticks. */
+const WHOLE_STEPS = Array.from({ length: 15 }, (_, power) =>
+  [1, 2, 5].map((step) => step * 10 ** power),
+).flat();
 
 const HALF_DAY_S = 43_200;
 

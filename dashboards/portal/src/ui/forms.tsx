@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
+import { t } from '../text/t.ts';
 import { Button, Problem } from './basics.tsx';
 
 /** Fields with labels, hints and faults; forms with errors; dialogs. */
@@ -47,6 +48,8 @@ export function TextField(
     placeholder?: string;
     inputMode?: 'decimal' | 'numeric';
     max?: number;
+    /** Why the form is not sent with this text. */
+    validity?: string | undefined;
   },
 ) {
   return (
@@ -62,6 +65,7 @@ export function TextField(
           placeholder={props.placeholder}
           inputMode={props.inputMode}
           maxLength={props.max}
+          ref={(input) => input?.setCustomValidity(props.validity ?? '')}
           aria-describedby={describedBy}
           aria-invalid={props.fault ? 'true' : undefined}
           onInput={(event) => props.onChange(event.currentTarget.value)}
@@ -182,7 +186,7 @@ export function Form(props: {
         </Button>
         {props.onCancel && (
           <Button kind="quiet" onClick={props.onCancel}>
-            Cancel
+            {t('forms.cancel')}
           </Button>
         )}
       </div>
@@ -201,7 +205,7 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
     <dialog ref={dialog} aria-labelledby={id} onClose={props.onClose}>
       <div class="dialog-head">
         <h2 id={id}>{props.title}</h2>
-        <Button kind="quiet" label="Close" onClick={() => dialog.current?.close()}>
+        <Button kind="quiet" label={t('forms.close')} onClick={() => dialog.current?.close()}>
           ✕
         </Button>
       </div>

@@ -2,6 +2,7 @@ import { createContext } from 'preact';
 import { useContext, useEffect, useState } from 'preact/hooks';
 import type { Schemas } from '../data/api.ts';
 import { formatClock } from '../text/format.ts';
+import { t } from '../text/t.ts';
 
 /** `complete_to` for the whole portal, shown beside the figures. */
 
@@ -42,12 +43,14 @@ export function useFreshness(): Freshness | undefined {
 /** "Complete to 12:03:07 CET". */
 export function CompleteTo() {
   const fresh = useFreshness();
-  if (!fresh) return <span class="fresh">Loading freshness…</span>;
+  if (!fresh) return <span class="fresh">{t('freshness.loading_freshness')}</span>;
   const { completeTo, isLate } = fresh;
   return (
-    <span class={isLate ? 'fresh late' : 'fresh'} title="The figures include every click before this time">
+    <span class={isLate ? 'fresh late' : 'fresh'} title={t('freshness.the_figures_include_every_click')}>
       <span class="dot" aria-hidden="true" />
-      {completeTo === null ? 'No clicks counted yet' : `Complete to ${formatClock(completeTo)}`}
+      {completeTo === null
+        ? t('freshness.no_clicks_counted_yet')
+        : t('freshness.complete_to_completeto', { completeTo: formatClock(completeTo) })}
     </span>
   );
 }

@@ -1,5 +1,6 @@
 import { useState } from 'preact/hooks';
 import type { Schemas } from '../data/api.ts';
+import { rich, t } from '../text/t.ts';
 import { CopyText } from './basics.tsx';
 import { TextField } from './forms.tsx';
 
@@ -12,7 +13,7 @@ export function LinkSharing({ link }: { link: Schemas['Link'] }) {
   const url = query === '' ? link.url : `${link.url}?${query}`;
   return (
     <div class="stack">
-      <CopyText text={url} label="the link" />
+      <CopyText text={url} label={t('common.the_link')} />
       <div class="form-row">
         {SUBS.map((name) => (
           <TextField
@@ -24,17 +25,20 @@ export function LinkSharing({ link }: { link: Schemas['Link'] }) {
           />
         ))}
       </div>
+      <p class="hint">{t('linkSharing.your_own_labels_such_as')}</p>
+      <img
+        class="qr"
+        src={`/v1/links/${link.id}/qr.svg`}
+        alt={t('linkSharing.qr_code_of_url', { url: link.url })}
+      />
       <p class="hint">
-        Your own labels, such as a placement. They are recorded with every click and are dimensions of
-        reports.
-      </p>
-      <img class="qr" src={`/v1/links/${link.id}/qr.svg`} alt={`QR code of ${link.url}`} />
-      <p class="hint">
-        The QR code contains the link without labels.{' '}
-        <a href={`/v1/links/${link.id}/qr.svg`} download={`${link.code}.svg`}>
-          Download
-        </a>{' '}
-        for print.
+        {rich('linkSharing.the_qr_code_contains_the', {
+          link: (text) => (
+            <a href={`/v1/links/${link.id}/qr.svg`} download={`${link.code}.svg`}>
+              {text}
+            </a>
+          ),
+        })}
       </p>
     </div>
   );

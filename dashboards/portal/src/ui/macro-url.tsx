@@ -1,11 +1,12 @@
 import { useRef } from 'preact/hooks';
 import { MACRO_NAMES } from '../../../../core/links/macros.ts';
+import { t } from '../text/t.ts';
 import { TextArea } from './forms.tsx';
 
 /** Descriptions of macros whose names are not sufficient. */
 const ABOUT: Readonly<Record<string, string>> = {
-  click_id: 'click ID, reported by the shop with the order',
-  ts: 'time of the click',
+  click_id: t('macroUrl.click_id_reported_by_the'),
+  ts: t('macroUrl.time_of_the_click'),
 };
 
 interface MacroUrlProps {
@@ -61,10 +62,10 @@ export function LandingPage(props: MacroUrlProps) {
   return (
     <MacroUrl
       {...props}
-      label="Landing page"
-      hint="Destination of visitors. Without {click_id} the parameter click_id is appended."
+      label={t('common.landing_page')}
+      hint={t('macroUrl.destination_of_visitors_without_click', { macro: '{click_id}' })}
       macros={MACRO_NAMES}
-      summary="Macros, replaced at each click"
+      summary={t('macroUrl.macros_replaced_at_each_click')}
       about={ABOUT}
     />
   );

@@ -2,6 +2,7 @@ import { Link } from '../app/router.tsx';
 import { api, type Schemas, take } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
 import { providerName, words } from '../text/format.ts';
+import { rich, t } from '../text/t.ts';
 import { Amount, Loading, Problem, When } from './basics.tsx';
 import { Dialog } from './forms.tsx';
 import { Status } from './status.tsx';
@@ -15,47 +16,49 @@ export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; on
     [payout.id],
   );
   return (
-    <Dialog title={`Payout ${payout.id}`} onClose={onClose}>
+    <Dialog title={t('payoutItems.payout_payout', { payout: payout.id })} onClose={onClose}>
       <div class="stack">
         <dl class="facts">
-          <dt>Amount</dt>
+          <dt>{t('common.amount')}</dt>
           <dd>
             <Amount money={payout.amount} strong />
           </dd>
-          <dt>Status</dt>
+          <dt>{t('common.status')}</dt>
           <dd>
             <Status of={payout.state} /> {payout.failure}
             {payout.provider_failure && <span class="sub">{payout.provider_failure}</span>}
           </dd>
-          <dt>By</dt>
+          <dt>{t('common.by')}</dt>
           <dd>{providerName(payout.provider)}</dd>
-          <dt>To</dt>
+          <dt>{t('common.to')}</dt>
           <dd>
             <Destination to={payout.destination} />
           </dd>
-          <dt>Submitted</dt>
+          <dt>{t('payoutItems.submitted')}</dt>
           <dd>
-            <When at={payout.submitted_at} none="not yet" />
+            <When at={payout.submitted_at} none={t('common.not_yet')} />
           </dd>
-          <dt>Closed</dt>
+          <dt>{t('payoutItems.closed')}</dt>
           <dd>
-            <When at={payout.closed_at} none="not yet" />
+            <When at={payout.closed_at} none={t('common.not_yet')} />
           </dd>
         </dl>
         <Problem error={error} />
         {data === undefined && error === undefined && <Loading />}
         {data && (
           <Table
-            label="Commissions"
+            label={t('common.commissions')}
             rows={data}
             rowKey={({ commission_id, kind }) => `${kind} ${commission_id}`}
             columns={[
               {
-                title: 'For',
+                title: t('common.for'),
                 head: true,
                 cell: ({ commission_id, conversion_id, order_id, kind }) => (
                   <>
-                    {order_id === null ? (conversion_id ?? words(kind)) : `Order ${order_id}`}
+                    {order_id === null
+                      ? (conversion_id ?? words(kind))
+                      : t('common.order_orderid', { orderId: order_id })}
                     {commission_id && (
                       <span class="sub">
                         {kind === 'commission' ? commission_id : `${words(kind)}, ${commission_id}`}
@@ -64,7 +67,7 @@ export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; on
                   </>
                 ),
               },
-              { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
+              { title: t('common.amount'), numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
             ]}
           />
         )}
@@ -75,11 +78,11 @@ export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; on
 
 /** Where a payout goes, by its hint. */
 export function Destination({ to }: { to: Schemas['PayoutDestination'] | null }) {
-  if (to === null) return <span class="muted">No account</span>;
+  if (to === null) return <span class="muted">{t('payoutItems.no_account')}</span>;
   return (
     <>
       {to.hint}
-      <span class="sub">{to.kind === 'email' ? 'E-mail address' : words(to.kind)}</span>
+      <span class="sub">{to.kind === 'email' ? t('common.e_mail_address') : words(to.kind)}</span>
     </>
   );
 }
@@ -101,36 +104,43 @@ function WhyBlocked({ method: { blocked, hold, refused_at } }: { method: Schemas
     case 'no_tax_data':
       return (
         <>
-          The program needs your tax data. <Link to="/profile">Enter your tax data</Link> to receive the next
-          payout.
+          {rich('payoutItems.the_program_needs_your_tax', {
+            link: (text) => <Link to="/profile">{text}</Link>,
+          })}
         </>
       );
     case 'no_payout_method':
       return (
         <>
-          No payout method set. <Link to="/profile">Set a payout method</Link> to receive the next payout.
+          {rich('payoutItems.no_payout_method_set_set', {
+            link: (text) => <Link to="/profile">{text}</Link>,
+          })}
         </>
       );
     case 'method_does_not_fit_provider':
       return (
         <>
-          The program does not pay to a payout method of this kind.{' '}
-          <Link to="/profile">Set another payout method</Link> to receive the next payout.
+          {rich('payoutItems.the_program_does_not_pay', {
+            link: (text) => <Link to="/profile">{text}</Link>,
+          })}
         </>
       );
     case 'method_refused':
       return (
         <>
-          A payment to this account was refused or came back on <When at={refused_at} />.{' '}
-          <Link to="/profile">Set another payout method</Link> to receive the next payout, or write to the
-          program.
+          {rich('payoutItems.a_payment_to_this_account', {
+            refusedAt: <When at={refused_at} />,
+            link: (text) => <Link to="/profile">{text}</Link>,
+          })}
         </>
       );
     case 'destination_on_hold':
       return (
         <>
-          Payouts on hold until <When at={hold?.until ?? null} />, because the payout method was changed on{' '}
-          <When at={hold?.changed_at ?? null} />. If you did not change it, write to the program at once.
+          {rich('payoutItems.payouts_on_hold_until_until', {
+            until: <When at={hold?.until ?? null} />,
+            changedAt: <When at={hold?.changed_at ?? null} />,
+          })}
         </>
       );
     case null:

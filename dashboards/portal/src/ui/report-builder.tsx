@@ -1,11 +1,23 @@
 import { useState } from 'preact/hooks';
 import { useParameter } from '../app/router.tsx';
-import { mayRead, useSession } from '../app/session.tsx';
-import { api, type Schemas, take, takeAll } from '../data/api.ts';
+import { useSession } from '../app/session.tsx';
+import { api, type Schemas, take } from '../data/api.ts';
 import { daysOf, lastDays, PERIODS, secondsOfDay } from '../data/period.ts';
 import { figure } from '../data/report.ts';
 import { useData } from '../data/use-data.ts';
-import { formatCompact, formatCount, formatMinor, formatShare, TIME_ZONE, words } from '../text/format.ts';
+import { useNames } from '../data/use-names.ts';
+import {
+  formatCalendarDay,
+  formatCompact,
+  formatCount,
+  formatMinor,
+  formatMonth,
+  formatShare,
+  formatTime,
+  TIME_ZONE,
+  words,
+} from '../text/format.ts';
+import { t } from '../text/t.ts';
 import { Card, Empty, Loading, Page, Problem } from './basics.tsx';
 import { Bar, TimeChart } from './charts.tsx';
 import { Segments, Select } from './forms.tsx';
@@ -66,6 +78,7 @@ const COUPON = 'coupon';
 const PER_CLICK = new Set(['conversion_rate', 'epc_minor', 'own_epc_minor']);
 const MOST_ROWS = 500;
 const ID_DIMENSIONS = new Set(['campaign', 'affiliate', 'link']);
+const NAMED = ['campaigns', 'links', 'affiliates'] as const;
 
 export function ReportBuilder(props: {
   dimensions: readonly string[];
@@ -95,21 +108,26 @@ export function ReportBuilder(props: {
       ),
     [query],
   );
-  const names = useNames();
+  const names = useNames(NAMED);
   return (
     <Page
-      title="Reports"
+      title={t('common.reports')}
       lead={<CompleteTo />}
-      actions={<Segments label="Period" value={days} onChange={setDays} choices={PERIODS} />}
+      actions={<Segments label={t('common.period')} value={days} onChange={setDays} choices={PERIODS} />}
     >
       <Card>
         <div class="filters">
-          <Select label="By" value={first} onChange={setFirst} choices={choicesOf(props.dimensions)} />
           <Select
-            label="Then by"
+            label={t('common.by')}
+            value={first}
+            onChange={setFirst}
+            choices={choicesOf(props.dimensions)}
+          />
+          <Select
+            label={t('reportBuilder.then_by')}
             value={second}
             onChange={setSecond}
-            choices={[{ value: '', text: 'None' }, ...choicesOf(seconds)]}
+            choices={[{ value: '', text: t('common.none') }, ...choicesOf(seconds)]}
           />
           <Export query={query} />
         </div>
@@ -147,40 +165,10 @@ function isOfOrders(groups: readonly string[]): boolean {
 
 function Hint({ groups }: { groups: readonly string[] }) {
   if (groups.includes(COUPON)) {
-    return (
-      <p class="hint">
-        By the code that credits an order; “none” is every other order. Clicks have no code and are not shown.
-      </p>
-    );
+    return <p class="hint">{t('reportBuilder.by_the_code_that_credits')}</p>;
   }
   if (isOfOrders(groups)) return null;
-  return <p class="hint">This dimension exists for clicks only. Conversions are not shown.</p>;
-}
-
-/** Names of the ids in a report. */
-function useNames(): ReadonlyMap<string, string> {
-  const { program, user } = useSession();
-  const { data } = useData(
-    async (signal) => {
-      const program_id = program.id;
-      const page = (cursor: string | undefined) => ({
-        params: { query: { program_id, cursor, limit: 500 } },
-        signal,
-      });
-      const [campaigns, links, affiliates] = await Promise.all([
-        takeAll((cursor) => api.GET('/v1/campaigns', page(cursor))),
-        mayRead('links', user.role) ? takeAll((cursor) => api.GET('/v1/links', page(cursor))) : [],
-        mayRead('affiliates', user.role) ? takeAll((cursor) => api.GET('/v1/affiliates', page(cursor))) : [],
-      ]);
-      return new Map([
-        ...campaigns.map(({ id, name }) => [id, name] as const),
-        ...links.map(({ id, code }) => [id, code] as const),
-        ...affiliates.map(({ id, name }) => [id, name] as const),
-      ]);
-    },
-    [program.id],
-  );
-  return data ?? new Map();
+  return <p class="hint">{t('reportBuilder.this_dimension_exists_for_clicks')}</p>;
 }
 
 function Result(props: {
@@ -195,7 +183,9 @@ function Result(props: {
   if (rows.length === 0) {
     return (
       <Card>
-        <Empty title="No data in this period">Choose a longer period.</Empty>
+        <Empty title={t('reportBuilder.no_data_in_this_period')}>
+          {t('reportBuilder.choose_a_longer_period')}
+        </Empty>
       </Card>
     );
   }
@@ -223,21 +213,17 @@ function Result(props: {
       {groups.length === 1 && groups[0] === 'day' && <Course report={report} />}
       <Card>
         <Table
-          label="Report"
+          label={t('reportBuilder.report')}
           columns={columns}
           rows={totals ? [totals, ...rows] : rows}
           rowKey={(row) => groups.map((name) => keyOf(row, name)).join('|') || 'total'}
         />
         {metrics.includes('unique_visitors') && (
-          <p class="note">
-            Visitors: distinct browsers (User-Agent and language) in distinct networks, among valid clicks.
-            Those who opted out of tracking count by network only. A dash: some clicks are from before
-            visitors were counted like this, or have no address any more.
-          </p>
+          <p class="note">{t('reportBuilder.visitors_distinct_browsers_user_agent')}</p>
         )}
         {truncated && (
           <p class="note">
-            Only the first {formatCount(rows.length)} rows are shown. The export contains all rows.
+            {t('reportBuilder.only_the_first_rows_rows', { rows: formatCount(rows.length) })}
           </p>
         )}
       </Card>
@@ -251,9 +237,9 @@ function Course({ report }: { report: Schemas['Report'] }) {
   const days = daysOf(report);
   const byDay = new Map(report.rows.map((row) => [String(row.day), row]));
   return (
-    <Card title="Clicks by day">
+    <Card title={t('reportBuilder.clicks_by_day')}>
       <TimeChart
-        label="Clicks by day"
+        label={t('reportBuilder.clicks_by_day')}
         theme={theme}
         times={days.map(secondsOfDay)}
         series={['clicks', 'valid_clicks'].map((name, i) => ({
@@ -268,19 +254,27 @@ function Course({ report }: { report: Schemas['Report'] }) {
 }
 
 const TITLES: Readonly<Record<string, string>> = {
-  coupon: 'Coupon code',
-  valid_clicks: 'Valid clicks',
-  unique_visitors: 'Visitors',
-  conversions: 'Conversions',
-  conversions_attributed: 'Credited',
-  conversions_in_review: 'In review',
-  conversions_rejected: 'Rejected',
-  conversion_rate: 'Rate',
-  revenue_minor: 'Order value',
-  commission_minor: 'Commissions',
-  epc_minor: 'Commissions per click',
-  own_commission_minor: 'Commission',
-  own_epc_minor: 'Commission per click',
+  coupon: t('reportBuilder.coupon_code'),
+  valid_clicks: t('reportBuilder.valid_clicks'),
+  unique_visitors: t('reportBuilder.visitors'),
+  conversions: t('common.conversions'),
+  conversions_attributed: t('common.credited'),
+  conversions_in_review: t('common.in_review'),
+  conversions_rejected: t('common.rejected'),
+  conversion_rate: t('common.rate'),
+  revenue_minor: t('common.order_value'),
+  commission_minor: t('common.commissions'),
+  epc_minor: t('reportBuilder.commissions_per_click'),
+  own_commission_minor: t('common.commission'),
+  own_epc_minor: t('reportBuilder.commission_per_click'),
+};
+
+/** Days and times of a report as on every page. */
+const TIMES: Readonly<Record<string, (value: string) => string>> = {
+  hour: formatTime,
+  day: formatCalendarDay,
+  week: formatCalendarDay,
+  month: formatMonth,
 };
 
 function keyOf(row: Row, name: string): string {
@@ -290,9 +284,10 @@ function keyOf(row: Row, name: string): string {
 function valueText(row: Row, name: string, names: ReadonlyMap<string, string>): string {
   const key = ID_DIMENSIONS.has(name) ? `${name}_id` : name;
   // Totals have no dimensions.
-  if (!(key in row)) return 'All';
+  if (!(key in row)) return t('common.all');
   const value = String(row[key] ?? '');
-  return value === '' ? '(none)' : (names.get(value) ?? value);
+  if (value === '') return t('reportBuilder.no_value');
+  return TIMES[name]?.(value) ?? names.get(value) ?? value;
 }
 
 function metricText(row: Row, name: string, currency: string): string {
@@ -308,7 +303,7 @@ function Export({ query }: { query: Record<string, string> }) {
   return (
     <>
       <Select
-        label="File"
+        label={t('common.file')}
         value={format}
         onChange={setFormat}
         choices={[
@@ -322,7 +317,7 @@ function Export({ query }: { query: Record<string, string> }) {
         href={`/v1/reports?${new URLSearchParams({ ...query, format })}`}
         download={`report.${format}`}
       >
-        Export
+        {t('common.export')}
       </a>
     </>
   );

@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { formatChange } from '../text/format.ts';
+import { t } from '../text/t.ts';
 import { Sparkline } from './charts.tsx';
 
 /** A figure with its change and its trend. */
@@ -22,7 +23,7 @@ export function Stat(props: {
         {change !== undefined && (
           <span class={`delta ${direction}`}>
             {change}
-            <span class="hidden"> compared with the previous period</span>
+            <span class="hidden">{t('stat.compared_with_the_previous_period')}</span>
           </span>
         )}
       </dt>
@@ -30,7 +31,7 @@ export function Stat(props: {
       {note && <dd class="delta">{note}</dd>}
       {course && course.length > 1 && (
         <dd>
-          <Sparkline values={course} label={`${title} by day`} />
+          <Sparkline values={course} label={t('stat.title_by_day', { title })} />
         </dd>
       )}
     </div>

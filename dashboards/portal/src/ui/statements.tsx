@@ -1,6 +1,7 @@
 import { api } from '../data/api.ts';
 import { usePages } from '../data/use-pages.ts';
-import { ZONE_NAME } from '../text/format.ts';
+import { formatMonth, ZONE_NAME } from '../text/format.ts';
+import { t } from '../text/t.ts';
 import { Amount, Card, Empty, When } from './basics.tsx';
 import { ListTable } from './table.tsx';
 
@@ -22,39 +23,39 @@ export function StatementDocuments(props: {
     [programId, affiliateId],
   );
   return (
-    <Card
-      title="Monthly statements"
-      note="Made once, on the second day of the next month, and never changed. Days are those of UTC."
-    >
+    <Card title={t('statements.monthly_statements')} note={t('statements.made_once_on_the_second')}>
       <ListTable
-        label="Monthly statements"
+        label={t('statements.monthly_statements')}
         list={list}
         rowKey={({ id }) => id}
         empty={
-          <Empty title="No statements yet">The first one comes after the first month with movements.</Empty>
+          <Empty title={t('statements.no_statements_yet')}>{t('statements.the_first_one_comes_after')}</Empty>
         }
         columns={[
           {
-            title: 'Month',
+            title: t('statements.month'),
             head: true,
             cell: ({ month, number, affiliate_id }) => (
               <>
-                {month}
+                {formatMonth(month)}
                 <span class="sub">
-                  No. {number}
+                  {t('statements.number', { number })}
                   {names && `, ${names.get(affiliate_id) ?? affiliate_id}`}
                 </span>
               </>
             ),
           },
-          { title: `Issued (${ZONE_NAME})`, cell: ({ issued_at }) => <When at={issued_at} /> },
           {
-            title: 'Became payable',
+            title: t('statements.issued_zone', { zone: ZONE_NAME }),
+            cell: ({ issued_at }) => <When at={issued_at} />,
+          },
+          {
+            title: t('statements.became_payable'),
             numeric: true,
             cell: ({ payable }) => <Amount money={payable} strong />,
           },
           {
-            title: 'VAT in it',
+            title: t('statements.vat_in_it'),
             numeric: true,
             cell: ({ vat, vat_amount }) => <Vat kind={vat} amount={vat_amount} />,
           },
@@ -67,7 +68,10 @@ export function StatementDocuments(props: {
                     key={format}
                     class="button"
                     href={`/v1/statement-documents/${id}?format=${format}`}
-                    aria-label={`Statement of ${month} as ${format.toUpperCase()}`}
+                    aria-label={t('statements.statement_of_month_as_format', {
+                      month,
+                      format: format.toUpperCase(),
+                    })}
                     download
                   >
                     {format.toUpperCase()}
@@ -90,5 +94,5 @@ function Vat({
   amount: { amount: string; currency: string };
 }) {
   if (kind === 'domestic') return <Amount money={amount} />;
-  return <span class="muted">{kind === 'none' ? '–' : 'Reverse charge'}</span>;
+  return <span class="muted">{kind === 'none' ? '–' : t('statements.reverse_charge')}</span>;
 }

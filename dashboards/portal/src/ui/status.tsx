@@ -1,5 +1,6 @@
 import type { Schemas } from '../data/api.ts';
 import { words } from '../text/format.ts';
+import { t } from '../text/t.ts';
 
 /** A status as a coloured word; the colour adds no information. */
 
@@ -50,5 +51,5 @@ export function CouponStatus({ coupon }: { coupon: Schemas['Coupon'] }) {
   if (withdrawn_at !== null) return <Status of="withdrawn" />;
   if (valid_until !== null && Date.parse(valid_until) <= now) return <Status of="ended" />;
   if (valid_from !== null && Date.parse(valid_from) > now) return <Status of="not_yet_valid" />;
-  return <Status of="active" text="Valid" />;
+  return <Status of="active" text={t('common.valid')} />;
 }

@@ -1,4 +1,5 @@
 import type { ComponentChildren } from 'preact';
+import { t } from '../text/t.ts';
 import { Button, Loading, Problem } from './basics.tsx';
 
 /**
@@ -33,7 +34,7 @@ export function Table<Row>({ label, columns, rows, rowKey }: TableProps<Row>) {
           <tr>
             {columns.map(({ title, numeric }) => (
               <th key={title} scope="col" class={numeric ? 'numeric' : undefined}>
-                {title === '' ? <span class="hidden">Actions</span> : title}
+                {title === '' ? <span class="hidden">{t('table.actions')}</span> : title}
               </th>
             ))}
           </tr>
@@ -88,7 +89,7 @@ export function ListTable<Row>(
       {list.hasMore && (
         <div class="more">
           <Button onClick={list.more} busy={list.loading}>
-            Show more
+            {t('common.show_more')}
           </Button>
         </div>
       )}

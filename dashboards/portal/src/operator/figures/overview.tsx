@@ -5,6 +5,7 @@ import { lastDays, PERIODS, secondsOfDay } from '../../data/period.ts';
 import { readTrend, type Trend } from '../../data/report.ts';
 import { useData } from '../../data/use-data.ts';
 import { formatCompact, formatMinor, formatShare, ZONE_NAME } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
 import { Card, Loading, Page, Problem } from '../../ui/basics.tsx';
 import { TimeChart } from '../../ui/charts.tsx';
 import { Segments } from '../../ui/forms.tsx';
@@ -63,7 +64,7 @@ export function OverviewPage() {
     <Page
       title={program.name}
       lead={<CompleteTo />}
-      actions={<Segments label="Period" value={days} onChange={setDays} choices={PERIODS} />}
+      actions={<Segments label={t('common.period')} value={days} onChange={setDays} choices={PERIODS} />}
     >
       <Problem error={error} onRetry={reload} />
       {data ? (
@@ -81,26 +82,23 @@ export function OverviewPage() {
 
 /** Open tasks of the operator. */
 function Waiting(props: { reviews: number; applications: number; unknown: number }) {
-  const parts = [
-    { count: props.reviews, to: '/reviews', one: 'conversion to review', many: 'conversions to review' },
-    { count: props.applications, to: '/affiliates', one: 'partner to approve', many: 'partners to approve' },
-    {
-      count: props.unknown,
-      to: '/payouts',
-      one: 'payout with unknown outcome',
-      many: 'payouts with unknown outcome',
-    },
-  ].filter(({ count }) => count > 0);
-  if (parts.length === 0) return <p class="notice good">No open tasks.</p>;
+  const parts = (
+    [
+      { count: props.reviews, to: '/reviews', text: 'overview.conversions_to_review' },
+      { count: props.applications, to: '/affiliates', text: 'overview.partners_to_approve' },
+      { count: props.unknown, to: '/payouts', text: 'overview.payouts_of_unknown_outcome' },
+    ] as const
+  ).filter(({ count }) => count > 0);
+  if (parts.length === 0) return <p class="notice good">{t('overview.no_open_tasks')}</p>;
   return (
     <div class="notice warn">
       <span>
-        <strong>Open tasks: </strong>
-        {parts.map(({ count, to, one, many }, i) => (
+        <strong>{t('overview.open_tasks')}</strong>{' '}
+        {parts.map(({ count, to, text }, i) => (
           <>
             {i > 0 && ', '}
             <Link key={to} to={to}>
-              {count >= MOST_WAITING ? `${MOST_WAITING}+` : count} {count === 1 ? one : many}
+              {t(text, { count, shown: count >= MOST_WAITING ? `${MOST_WAITING}+` : count })}
             </Link>
           </>
         ))}
@@ -122,28 +120,30 @@ function Figures({ trend }: { trend: Trend }) {
   return (
     <dl class="stats">
       <Stat
-        title="Clicks"
+        title={t('common.clicks')}
         figure={formatCompact(trend.total('clicks'))}
         {...stat('clicks')}
-        note={`${formatShare(trend.total('clicks') === 0 ? undefined : valid / trend.total('clicks'))} valid`}
+        note={t('overview.share_valid', {
+          share: formatShare(trend.total('clicks') === 0 ? undefined : valid / trend.total('clicks')),
+        })}
       />
       <Stat
-        title="Credited conversions"
+        title={t('common.credited_conversions')}
         figure={formatCompact(orders)}
         {...stat('conversions_attributed')}
-        note={`${formatShare(trend.ratio('conversion_rate'))} of valid clicks`}
+        note={t('overview.share_of_valid_clicks', { share: formatShare(trend.ratio('conversion_rate')) })}
       />
       <Stat
-        title="Order value"
+        title={t('common.order_value')}
         figure={formatMinor(trend.total('revenue_minor'), program.currency)}
         {...stat('revenue_minor')}
-        note="credited, minus refunds"
+        note={t('overview.credited_minus_refunds')}
       />
       <Stat
-        title="Commissions"
+        title={t('common.commissions')}
         figure={formatMinor(trend.total('commission_minor'), program.currency)}
         {...stat('commission_minor')}
-        note="earned at all levels"
+        note={t('overview.earned_at_all_levels')}
       />
     </dl>
   );
@@ -152,21 +152,26 @@ function Figures({ trend }: { trend: Trend }) {
 function Course({ trend }: { trend: Trend }) {
   const { program, theme } = useSession();
   return (
-    <Card title="Clicks and order value" note={`By day, ${ZONE_NAME}`}>
+    <Card title={t('overview.clicks_and_order_value')} note={t('common.by_day_zone', { zone: ZONE_NAME })}>
       <TimeChart
-        label="Clicks and order value by day"
+        label={t('overview.clicks_and_order_value_by')}
         theme={theme}
         times={trend.days.map(secondsOfDay)}
         series={[
           {
-            label: 'Order value',
+            label: t('common.order_value'),
             color: '--chart-2',
             side: 'right',
             bars: true,
             values: trend.course('revenue_minor'),
             format: (minor) => formatMinor(minor, program.currency),
           },
-          { label: 'Clicks', color: '--chart-1', values: trend.course('clicks'), format: formatCompact },
+          {
+            label: t('common.clicks'),
+            color: '--chart-1',
+            values: trend.course('clicks'),
+            format: formatCompact,
+          },
         ]}
       />
     </Card>

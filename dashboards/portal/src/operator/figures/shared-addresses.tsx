@@ -3,6 +3,7 @@ import { api, take, takeAll } from '../../data/api.ts';
 import { lastDays } from '../../data/period.ts';
 import { useData } from '../../data/use-data.ts';
 import { formatCount } from '../../text/format.ts';
+import { listed, t } from '../../text/t.ts';
 import { Card, Empty, Problem } from '../../ui/basics.tsx';
 import { Table } from '../../ui/table.tsx';
 
@@ -27,22 +28,31 @@ export function SharedAddresses() {
   );
   if (!data) return <Problem error={error} onRetry={reload} />;
   return (
-    <Card title="Partners sharing IP addresses" note={`Clicks of the last ${DAYS} days.`}>
+    <Card
+      title={t('sharedAddresses.partners_sharing_ip_addresses')}
+      note={t('sharedAddresses.clicks_of_the_last_days', { days: DAYS })}
+    >
       {data.pairs.length === 0 ? (
-        <Empty title="No shared addresses">No two partners have clicks from the same address.</Empty>
+        <Empty title={t('sharedAddresses.no_shared_addresses')}>
+          {t('sharedAddresses.no_two_partners_have_clicks')}
+        </Empty>
       ) : (
         <Table
-          label="Partners sharing IP addresses"
+          label={t('sharedAddresses.partners_sharing_ip_addresses')}
           rows={data.pairs}
           rowKey={({ affiliate_ids }) => affiliate_ids.join()}
           columns={[
             {
-              title: 'Partners',
+              title: t('common.partners'),
               head: true,
-              cell: ({ affiliate_ids }) => affiliate_ids.map((id) => data.names.get(id) ?? id).join(' and '),
+              cell: ({ affiliate_ids }) => listed(affiliate_ids.map((id) => data.names.get(id) ?? id)),
             },
-            { title: 'Addresses', numeric: true, cell: ({ addresses }) => formatCount(addresses) },
-            { title: 'Clicks', numeric: true, cell: ({ clicks }) => formatCount(clicks) },
+            {
+              title: t('sharedAddresses.addresses'),
+              numeric: true,
+              cell: ({ addresses }) => formatCount(addresses),
+            },
+            { title: t('common.clicks'), numeric: true, cell: ({ clicks }) => formatCount(clicks) },
           ]}
         />
       )}

@@ -3,23 +3,25 @@ import { useParameter } from '../../app/router.tsx';
 import { api, take } from '../../data/api.ts';
 import { useData } from '../../data/use-data.ts';
 import { formatCount, ZONE_NAME } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Bar } from '../../ui/charts.tsx';
-import { Dialog, Segments, Select, TextField } from '../../ui/forms.tsx';
+import { Dialog, Segments, Select } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import { Table } from '../../ui/table.tsx';
 import { SharedAddresses } from './shared-addresses.tsx';
 
 const KEYS = [
-  { value: 'ip', text: 'Address' },
-  { value: 'subnet', text: 'Network' },
-  { value: 'fingerprint', text: 'Browser' },
+  { value: 'ip', text: t('common.address') },
+  { value: 'subnet', text: t('velocity.network') },
+  { value: 'fingerprint', text: t('velocity.browser') },
 ] as const;
 type Key = (typeof KEYS)[number]['value'];
 const WINDOWS = [
-  { value: '5', text: '5 minutes' },
-  { value: '60', text: '1 hour' },
-  { value: '1440', text: '24 hours' },
+  { value: '5', text: t('velocity.5_minutes') },
+  { value: '60', text: t('velocity.1_hour') },
+  { value: '1440', text: t('velocity.24_hours') },
 ] as const;
 const EVERY_MS = 5_000;
 const MOST = 20;
@@ -41,23 +43,23 @@ export function VelocityPage() {
   );
   const most = Math.max(1, ...(data ?? []).map((row) => row.clicks));
   return (
-    <Page title="Velocity" lead={<CompleteTo />}>
+    <Page title={t('common.velocity')} lead={<CompleteTo />}>
       <Card>
         <div class="filters">
-          <Segments label="By" value={key} onChange={setKey} choices={KEYS} />
-          <Select label="Within" value={minutes} onChange={setMinutes} choices={WINDOWS} />
-          <TextField label="More clicks than" inputMode="numeric" value={clicks} onChange={setClicks} />
+          <Segments label={t('common.by')} value={key} onChange={setKey} choices={KEYS} />
+          <Select label={t('common.within')} value={minutes} onChange={setMinutes} choices={WINDOWS} />
+          <NumberField label={t('velocity.more_clicks_than')} whole value={clicks} onChange={setClicks} />
         </div>
       </Card>
-      <Card title="Highest click rates">
+      <Card title={t('velocity.highest_click_rates')}>
         <Problem error={error} onRetry={reload} />
         {!data && error === undefined && <Loading />}
         {data?.length === 0 && (
-          <Empty title="No results">Lower the number of clicks, or choose a longer window.</Empty>
+          <Empty title={t('velocity.no_results')}>{t('velocity.lower_the_number_of_clicks')}</Empty>
         )}
         {data && data.length > 0 && (
           <Table
-            label="Highest click rates"
+            label={t('velocity.highest_click_rates')}
             rows={data}
             rowKey={({ value }) => value}
             columns={[
@@ -67,7 +69,7 @@ export function VelocityPage() {
                 cell: ({ value }) => <code>{value}</code>,
               },
               {
-                title: 'Clicks',
+                title: t('common.clicks'),
                 numeric: true,
                 cell: (row) => (
                   <>
@@ -76,15 +78,26 @@ export function VelocityPage() {
                   </>
                 ),
               },
-              { title: 'Campaigns', numeric: true, cell: ({ campaigns }) => formatCount(campaigns) },
-              { title: 'User agents', numeric: true, cell: ({ user_agents }) => formatCount(user_agents) },
-              { title: `Last seen (${ZONE_NAME})`, cell: ({ last_seen }) => <When at={last_seen} /> },
+              {
+                title: t('common.campaigns'),
+                numeric: true,
+                cell: ({ campaigns }) => formatCount(campaigns),
+              },
+              {
+                title: t('velocity.user_agents'),
+                numeric: true,
+                cell: ({ user_agents }) => formatCount(user_agents),
+              },
+              {
+                title: t('velocity.last_seen_zone', { zone: ZONE_NAME }),
+                cell: ({ last_seen }) => <When at={last_seen} />,
+              },
               {
                 title: '',
                 cell: ({ value }) => (
                   <div class="actions">
-                    <Button onClick={() => setShown(value)} label={`Details of ${value}`}>
-                      Details
+                    <Button onClick={() => setShown(value)} label={t('velocity.details_of_value', { value })}>
+                      {t('common.details')}
                     </Button>
                   </div>
                 ),
@@ -99,7 +112,12 @@ export function VelocityPage() {
   );
 }
 
-const SPANS = { m1: '1 minute', m5: '5 minutes', m60: '1 hour', h24: '24 hours' } as const;
+const SPANS = {
+  m1: t('velocity.1_minute'),
+  m5: t('velocity.5_minutes'),
+  m60: t('velocity.1_hour'),
+  h24: t('velocity.24_hours'),
+} as const;
 
 function One({ keyName, value, onClose }: { keyName: Key; value: string; onClose: () => void }) {
   const params = { path: { key: keyName, value } };
@@ -116,25 +134,29 @@ function One({ keyName, value, onClose }: { keyName: Key; value: string; onClose
       {data && (
         <div class="stack">
           <Table
-            label="Clicks and orders by time span"
+            label={t('velocity.clicks_and_orders_by_time')}
             rows={spans}
             rowKey={(span) => span}
             columns={[
-              { title: 'In the last', head: true, cell: (span) => SPANS[span] },
-              { title: 'Clicks', numeric: true, cell: (span) => formatCount(data.clicks[span]) },
-              { title: 'Conversions', numeric: true, cell: (span) => formatCount(data.conversions[span]) },
+              { title: t('velocity.in_the_last'), head: true, cell: (span) => SPANS[span] },
+              { title: t('common.clicks'), numeric: true, cell: (span) => formatCount(data.clicks[span]) },
+              {
+                title: t('common.conversions'),
+                numeric: true,
+                cell: (span) => formatCount(data.conversions[span]),
+              },
             ]}
           />
           <dl class="facts">
-            <dt>Campaigns</dt>
+            <dt>{t('common.campaigns')}</dt>
             <dd>{formatCount(data.campaigns)}</dd>
-            <dt>User agents</dt>
+            <dt>{t('velocity.user_agents')}</dt>
             <dd>{formatCount(data.user_agents)}</dd>
-            <dt>First seen</dt>
+            <dt>{t('velocity.first_seen')}</dt>
             <dd>
               <When at={data.first_seen} />
             </dd>
-            <dt>Last seen</dt>
+            <dt>{t('velocity.last_seen')}</dt>
             <dd>
               <When at={data.last_seen} />
             </dd>

@@ -2,14 +2,17 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { formatCount, providerName, ZONE_NAME } from '../../text/format.ts';
+import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form } from '../../ui/forms.tsx';
 import { ListTable } from '../../ui/table.tsx';
 
 type PayoutFile = Schemas['PayoutFile'];
 
+const NAMED = ['users', 'keys'] as const;
 const EVERY_MS = 10_000;
 const PAGE_ROWS = 10;
 
@@ -17,6 +20,8 @@ const PAGE_ROWS = 10;
 export function PaymentFiles() {
   const { program } = useSession();
   const [again, setAgain] = useState<PayoutFile>();
+  const names = useNames(NAMED);
+  const nameOf = (actor: string) => names.get(actor) ?? actor;
   const list = usePages(
     (cursor, signal) => {
       const query = { program_id: program.id, limit: PAGE_ROWS, cursor };
@@ -32,42 +37,50 @@ export function PaymentFiles() {
   });
   if (list.rows?.length === 0) return null;
   return (
-    <Card title="Payment files" note="Download each file once, and give it to the bank or PayPal.">
+    <Card title={t('paymentFiles.payment_files')} note={t('paymentFiles.download_each_file_once_and')}>
       <Problem error={again ? undefined : error} />
       <ListTable
-        label="Payment files"
+        label={t('paymentFiles.payment_files')}
         list={list}
         rowKey={({ id }) => id}
         empty={null}
         columns={[
           {
-            title: 'File',
+            title: t('common.file'),
             head: true,
             cell: ({ provider, id, run_id }) => (
               <>
                 {providerName(provider)}
-                <span class="sub">
-                  {id} of {run_id}
-                </span>
+                <span class="sub">{t('paymentFiles.id_of_runid', { id, runId: run_id })}</span>
               </>
             ),
           },
-          { title: `Created (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
-          { title: 'Payouts', numeric: true, cell: ({ payouts }) => formatCount(payouts) },
-          { title: 'Total', numeric: true, cell: ({ total }) => <Amount money={total} strong /> },
-          { title: 'Downloaded', cell: ({ downloads }) => <Downloads downloads={downloads} /> },
+          {
+            title: t('common.created_zone', { zone: ZONE_NAME }),
+            cell: ({ created_at }) => <When at={created_at} />,
+          },
+          { title: t('common.payouts'), numeric: true, cell: ({ payouts }) => formatCount(payouts) },
+          {
+            title: t('paymentFiles.total'),
+            numeric: true,
+            cell: ({ total }) => <Amount money={total} strong />,
+          },
+          {
+            title: t('paymentFiles.downloaded'),
+            cell: ({ downloads }) => <Downloads downloads={downloads} nameOf={nameOf} />,
+          },
           {
             title: '',
             cell: (file) => (
               <div class="actions">
                 <Button
                   busy={busy}
-                  label={`Download ${file.id}`}
+                  label={t('paymentFiles.download_file', { file: file.id })}
                   onClick={() =>
                     file.downloads.length === 0 && file.ended === 0 ? void run(file, false) : setAgain(file)
                   }
                 >
-                  Download
+                  {t('common.download')}
                 </Button>
               </div>
             ),
@@ -76,11 +89,15 @@ export function PaymentFiles() {
       />
       {again && (
         <Dialog
-          title={again.downloads.length > 0 ? 'Download the file again?' : 'Download an old file?'}
+          title={
+            again.downloads.length > 0
+              ? t('paymentFiles.download_the_file_again')
+              : t('paymentFiles.download_an_old_file')
+          }
           onClose={() => setAgain(undefined)}
         >
           <Form
-            submit={again.downloads.length > 0 ? 'Download again' : 'Download'}
+            submit={again.downloads.length > 0 ? t('paymentFiles.download_again') : t('common.download')}
             kind="danger"
             busy={busy}
             error={error}
@@ -88,15 +105,12 @@ export function PaymentFiles() {
             onCancel={() => setAgain(undefined)}
           >
             <p>
-              {again.downloads.length > 0 ? (
-                <>
-                  {again.downloads.at(-1)?.by} downloaded it on{' '}
-                  <When at={again.downloads.at(-1)?.at ?? null} />. A file that is given to the bank twice may
-                  be paid twice.
-                </>
-              ) : (
-                'Payouts of it are paid, have failed or came back. If the bank gets it now, they may be paid twice.'
-              )}
+              {again.downloads.length > 0
+                ? rich('paymentFiles.by_downloaded_it_on_at', {
+                    by: nameOf(again.downloads.at(-1)?.by ?? ''),
+                    at: <When at={again.downloads.at(-1)?.at ?? null} />,
+                  })
+                : t('paymentFiles.payouts_of_it_are_paid')}
             </p>
           </Form>
         </Dialog>
@@ -105,15 +119,17 @@ export function PaymentFiles() {
   );
 }
 
-function Downloads({ downloads }: Pick<PayoutFile, 'downloads'>) {
+function Downloads({
+  downloads,
+  nameOf,
+}: Pick<PayoutFile, 'downloads'> & { nameOf: (actor: string) => string }) {
   const last = downloads.at(-1);
-  if (!last) return <span class="muted">Not yet</span>;
+  if (!last) return <span class="muted">{t('paymentFiles.not_yet')}</span>;
   return (
     <>
       <When at={last.at} />
       <span class="sub">
-        by {last.by}
-        {downloads.length > 1 && `, ${downloads.length} times in all`}
+        {t('paymentFiles.downloads_by', { by: nameOf(last.by), count: downloads.length })}
       </span>
     </>
   );

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { formatCount, words } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Problem } from '../../ui/basics.tsx';
 import { FileField } from '../../ui/forms.tsx';
 import { Table } from '../../ui/table.tsx';
@@ -22,13 +23,10 @@ export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
     if (!dryRun) onRecorded();
   });
   return (
-    <Card
-      title="Payment results"
-      note="Upload the result file of the bank or PayPal. It is checked first; nothing is recorded until you confirm."
-    >
+    <Card title={t('paymentResults.payment_results')} note={t('paymentResults.upload_the_result_file_of')}>
       <div class="stack">
         <FileField
-          label="CSV with payment_key (optional: status, amount, currency, reason), pain.002 or camt.054"
+          label={t('paymentResults.csv_with_payment_key_optional')}
           accept=".csv,.xml,text/csv,application/xml"
           onFile={(chosen) => {
             setFile(chosen);
@@ -39,26 +37,30 @@ export function PaymentResults({ onRecorded }: { onRecorded: () => void }) {
         {results && (
           <>
             <Table
-              label="Results"
+              label={t('paymentResults.results')}
               rows={results.rows}
               rowKey={({ line, payment_key }) => `${line} ${payment_key}`}
               columns={[
-                { title: 'Line', numeric: true, cell: ({ line }) => formatCount(line) },
-                { title: 'Payment', head: true, cell: ({ payment_key }) => <code>{payment_key}</code> },
-                { title: 'Payout', cell: ({ payout_id }) => payout_id ?? '–' },
-                { title: 'Outcome', cell: ({ outcome }) => words(outcome) },
-                { title: 'Detail', cell: ({ detail }) => detail ?? '' },
+                { title: t('common.line'), numeric: true, cell: ({ line }) => formatCount(line) },
+                {
+                  title: t('common.payment'),
+                  head: true,
+                  cell: ({ payment_key }) => <code>{payment_key}</code>,
+                },
+                { title: t('common.payout'), cell: ({ payout_id }) => payout_id ?? '–' },
+                { title: t('common.outcome'), cell: ({ outcome }) => words(outcome) },
+                { title: t('paymentResults.detail'), cell: ({ detail }) => detail ?? '' },
               ]}
             />
             {results.dry_run ? (
               <div class="form-end">
                 <Button kind="primary" busy={busy} onClick={() => file && void run(file, false)}>
-                  Record {formatCount(results.recorded)} results
+                  {t('paymentResults.record', { count: results.recorded })}
                 </Button>
               </div>
             ) : (
               <p class="notice good" role="status">
-                {formatCount(results.recorded)} results recorded.
+                {t('paymentResults.recorded', { count: results.recorded })}
               </p>
             )}
           </>

@@ -2,14 +2,17 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { actorOf, useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
-import { formatCount, formatMoney, providerName } from '../../text/format.ts';
+import { byProvider, formatMoney } from '../../text/format.ts';
+import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, When } from '../../ui/basics.tsx';
 import { Dialog, Form, TextField } from '../../ui/forms.tsx';
 import { ListTable } from '../../ui/table.tsx';
 
 type Run = Schemas['PayoutRun'];
 
+const NAMED = ['users', 'keys'] as const;
 const EVERY_MS = 10_000;
 const PAGE_ROWS = 25;
 
@@ -17,6 +20,7 @@ const PAGE_ROWS = 25;
 export function PayoutApprovals({ onDecided }: { onDecided: () => void }) {
   const { program, user } = useSession();
   const [asking, setAsking] = useState<{ run: Run; verb: 'approve' | 'reject' }>();
+  const names = useNames(NAMED);
   const list = usePages(
     (cursor, signal) => {
       const query = { program_id: program.id, state: 'awaiting_approval', limit: PAGE_ROWS, cursor } as const;
@@ -26,27 +30,33 @@ export function PayoutApprovals({ onDecided }: { onDecided: () => void }) {
     EVERY_MS,
   );
   if (list.error === undefined && (list.rows ?? []).length === 0) return null;
-  const ownActor = `user:${user.id.replace('usr_', '')}`;
+  const ownActor = actorOf(user.id);
   return (
     <Card
-      title="Runs awaiting approval"
-      note="Somebody else than who started a run approves it. Until then nothing is handed over."
+      title={t('payoutApprovals.runs_awaiting_approval')}
+      note={t('payoutApprovals.somebody_else_than_who_started')}
     >
       <ListTable
-        label="Runs awaiting approval"
+        label={t('payoutApprovals.runs_awaiting_approval')}
         list={list}
         rowKey={({ id }) => id}
         empty={null}
         columns={[
           {
-            title: 'Run',
+            title: t('payoutApprovals.run'),
             head: true,
             cell: ({ id, total, payouts, started_by, started_at }) => (
               <>
                 {id}: <Amount money={total} strong />
                 <span class="sub">
-                  {formatCount(payouts)} {payouts === 1 ? 'payout' : 'payouts'}, started by{' '}
-                  {started_by === ownActor ? 'you' : started_by}, <When at={started_at} />
+                  {rich('payoutApprovals.payouts_started_by', {
+                    count: payouts,
+                    by:
+                      started_by === ownActor
+                        ? t('payoutApprovals.you')
+                        : (names.get(started_by) ?? started_by),
+                    at: <When at={started_at} />,
+                  })}
                 </span>
               </>
             ),
@@ -57,15 +67,18 @@ export function PayoutApprovals({ onDecided }: { onDecided: () => void }) {
               <div class="actions">
                 {run.started_by !== ownActor && (
                   <Button
-                    label={`Approve ${run.id}`}
+                    label={t('payoutApprovals.approve_named', { run: run.id })}
                     kind="primary"
                     onClick={() => setAsking({ run, verb: 'approve' })}
                   >
-                    Approve
+                    {t('common.approve')}
                   </Button>
                 )}
-                <Button label={`Reject ${run.id}`} onClick={() => setAsking({ run, verb: 'reject' })}>
-                  Reject
+                <Button
+                  label={t('payoutApprovals.reject_named', { run: run.id })}
+                  onClick={() => setAsking({ run, verb: 'reject' })}
+                >
+                  {t('common.reject')}
                 </Button>
               </div>
             ),
@@ -103,18 +116,27 @@ function Decision(props: { run: Run; verb: 'approve' | 'reject'; onClose: () => 
     onDone();
   });
   const isApproval = verb === 'approve';
+  const total = <Amount money={run.total} strong />;
   return (
-    <Dialog title={`${isApproval ? 'Approve' : 'Reject'} ${run.id}`} onClose={onClose}>
+    <Dialog
+      title={
+        isApproval
+          ? t('payoutApprovals.approve_named', { run: run.id })
+          : t('payoutApprovals.reject_named', { run: run.id })
+      }
+      onClose={onClose}
+    >
       {leftOut > 0 ? (
         <p class="notice warn" role="status">
-          <span>
-            {formatCount(leftOut)} payouts were left out, because you had set where they go. The next run
-            builds them again, for somebody else to approve.
-          </span>
+          <span>{t('payoutApprovals.left_out', { count: leftOut })}</span>
         </p>
       ) : (
         <Form
-          submit={isApproval ? `Pay ${formatMoney(run.total)}` : 'Reject the run'}
+          submit={
+            isApproval
+              ? t('common.pay_total', { total: formatMoney(run.total) })
+              : t('payoutApprovals.reject_the_run')
+          }
           kind={isApproval ? 'primary' : 'danger'}
           busy={decide.busy}
           error={decide.error}
@@ -122,14 +144,17 @@ function Decision(props: { run: Run; verb: 'approve' | 'reject'; onClose: () => 
           onCancel={onClose}
         >
           <p>
-            {formatCount(run.payouts)} payouts of <Amount money={run.total} strong /> in total,{' '}
             {isApproval
-              ? `are handed over by ${providerName(run.provider).toLowerCase()}.`
-              : 'are canceled; their money is available again.'}
+              ? rich('payoutApprovals.approve_what', {
+                  count: run.payouts,
+                  total,
+                  provider: byProvider(run.provider),
+                })
+              : rich('payoutApprovals.reject_what', { count: run.payouts, total })}
           </p>
           {!isApproval && (
             <TextField
-              label="Reason, which the partners see"
+              label={t('payoutApprovals.reason_which_the_partners_see')}
               value={reason}
               onChange={setReason}
               max={200}

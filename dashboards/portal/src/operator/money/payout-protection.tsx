@@ -3,8 +3,10 @@ import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeVersion } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Card, Loading, Problem } from '../../ui/basics.tsx';
-import { Check, Form, TextField } from '../../ui/forms.tsx';
+import { Check, Form } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 
 /** What stands between the program's money and one person who would move it alone. */
 export function PayoutProtection({ onSaved }: { onSaved: () => void }) {
@@ -16,7 +18,7 @@ export function PayoutProtection({ onSaved }: { onSaved: () => void }) {
   );
   if (user.role !== 'operator') return null;
   return (
-    <Card title="Protection" note="Changes are in the audit log. To relax one, confirm your password.">
+    <Card title={t('payoutProtection.protection')} note={t('payoutProtection.changes_are_in_the_audit')}>
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && (
@@ -45,17 +47,20 @@ function ProtectionForm(props: { data: Schemas['Program']; etag: string; onSaved
   });
   const fault = fieldProblems(error).payout_method_hold_days;
   return (
-    <Form submit="Save" busy={busy} error={fault ? undefined : error} onSubmit={() => void run()}>
-      <TextField
-        label="Days without payouts after a partner’s payout method was changed"
-        type="number"
-        inputMode="numeric"
+    <Form submit={t('common.save')} busy={busy} error={fault ? undefined : error} onSubmit={() => void run()}>
+      <NumberField
+        label={t('payoutProtection.days_without_payouts_after_a')}
+        whole
         value={days}
         onChange={setDays}
         fault={fault}
         required
       />
-      <Check label="A second person approves each run" checked={approval} onChange={setApproval} />
+      <Check
+        label={t('payoutProtection.a_second_person_approves_each')}
+        checked={approval}
+        onChange={setApproval}
+      />
     </Form>
   );
 }

@@ -2,7 +2,8 @@ import { useEffect, useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { formatCount, formatMoney, providerName } from '../../text/format.ts';
+import { byProvider, formatMoney } from '../../text/format.ts';
+import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, Loading, Problem, Progress } from '../../ui/basics.tsx';
 import { Dialog, Form } from '../../ui/forms.tsx';
 import { Destination } from '../../ui/payout-items.tsx';
@@ -40,14 +41,13 @@ export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string
   const nameOf = (id: string) => names.get(id) ?? id;
   return (
     <Card
-      title="Next payout run"
-      note={
-        data &&
-        `By ${providerName(data.provider).toLowerCase()}. Includes commissions whose hold ends before the run.`
-      }
+      title={t('payoutRun.next_payout_run')}
+      note={data && t('payoutRun.by_provider', { provider: byProvider(data.provider) })}
       actions={
         <Button kind="primary" busy={run.busy} disabled={!data} onClick={() => setAsking(data)}>
-          {data && data.payouts > 0 ? `Pay ${formatMoney(data.total)}` : 'Run now'}
+          {data && data.payouts > 0
+            ? t('common.pay_total', { total: formatMoney(data.total) })
+            : t('payoutRun.run_now')}
         </Button>
       }
     >
@@ -55,29 +55,34 @@ export function PayoutRun({ names, onDone }: { names: ReadonlyMap<string, string
         <Problem error={preview.error ?? run.error} onRetry={preview.reload} />
         {run.busy && <RunProgress total={data?.payouts ?? 0} startedAt={startedAt} />}
         {result && <RunResult result={result} />}
-        {!data && preview.error === undefined && <Loading what="Calculating payouts" />}
+        {!data && preview.error === undefined && <Loading what={t('payoutRun.calculating_payouts')} />}
         {data && (
           <>
             {data.would_pay.length > 0 ? (
               <Table
-                label="Payouts of the run"
+                label={t('payoutRun.payouts_of_the_run')}
                 rows={data.would_pay}
                 rowKey={({ affiliate_id }) => affiliate_id}
                 columns={[
-                  { title: 'Partner', head: true, cell: ({ affiliate_id }) => nameOf(affiliate_id) },
-                  { title: 'To', cell: ({ destination }) => <Destination to={destination} /> },
-                  { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} strong /> },
+                  {
+                    title: t('common.partner'),
+                    head: true,
+                    cell: ({ affiliate_id }) => nameOf(affiliate_id),
+                  },
+                  { title: t('common.to'), cell: ({ destination }) => <Destination to={destination} /> },
+                  {
+                    title: t('common.amount'),
+                    numeric: true,
+                    cell: ({ amount }) => <Amount money={amount} strong />,
+                  },
                 ]}
               />
             ) : (
-              <p class="muted">No payouts due.</p>
+              <p class="muted">{t('payoutRun.no_payouts_due')}</p>
             )}
             {data.left_out.length > 0 && (
               <details>
-                <summary>
-                  {formatCount(data.left_out_total)} {data.left_out_total === 1 ? 'partner' : 'partners'} not
-                  paid, with the reason
-                </summary>
+                <summary>{t('payoutRun.left_out', { count: data.left_out_total })}</summary>
                 <LeftOut rows={data.left_out} nameOf={nameOf} />
               </details>
             )}
@@ -103,18 +108,25 @@ function ConfirmRun(props: {
 }) {
   const { preview, onConfirm, onClose } = props;
   return (
-    <Dialog title="Confirm the run" onClose={onClose}>
+    <Dialog title={t('payoutRun.confirm_the_run')} onClose={onClose}>
       <Form
-        submit={preview.payouts > 0 ? `Confirm ${formatMoney(preview.total)}` : 'Confirm'}
+        submit={
+          preview.payouts > 0
+            ? t('payoutRun.confirm_total', { total: formatMoney(preview.total) })
+            : t('common.confirm')
+        }
         busy={false}
         error={undefined}
         onSubmit={onConfirm}
         onCancel={onClose}
       >
         <p>
-          {formatCount(preview.payouts)} {preview.payouts === 1 ? 'payout' : 'payouts'} of{' '}
-          <Amount money={preview.total} strong /> in total, by {providerName(preview.provider).toLowerCase()}.
-          {preview.needs_approval && ' They wait for a second person, who approves them.'}
+          {rich('payoutRun.confirm_what', {
+            count: preview.payouts,
+            total: <Amount money={preview.total} strong />,
+            provider: byProvider(preview.provider),
+          })}
+          {preview.needs_approval && ` ${t('payoutRun.wait_for_approval')}`}
         </p>
       </Form>
     </Dialog>
@@ -124,15 +136,19 @@ function ConfirmRun(props: {
 function LeftOut(props: { rows: Schemas['PayoutPreview']['left_out']; nameOf: (id: string) => string }) {
   return (
     <Table
-      label="Partners not paid"
+      label={t('payoutRun.partners_not_paid')}
       rows={props.rows}
       rowKey={({ affiliate_id }) => affiliate_id}
       columns={[
-        { title: 'Partner', head: true, cell: ({ affiliate_id }) => props.nameOf(affiliate_id) },
-        { title: 'Reason', cell: ({ detail }) => detail },
-        { title: 'On hold', numeric: true, cell: ({ pending }) => <Amount money={pending} /> },
-        { title: 'Available', numeric: true, cell: ({ available }) => <Amount money={available} /> },
-        { title: 'Debt', numeric: true, cell: ({ debt }) => <Amount money={debt} /> },
+        { title: t('common.partner'), head: true, cell: ({ affiliate_id }) => props.nameOf(affiliate_id) },
+        { title: t('common.reason'), cell: ({ detail }) => detail },
+        { title: t('payoutRun.on_hold'), numeric: true, cell: ({ pending }) => <Amount money={pending} /> },
+        {
+          title: t('common.available'),
+          numeric: true,
+          cell: ({ available }) => <Amount money={available} />,
+        },
+        { title: t('common.debt'), numeric: true, cell: ({ debt }) => <Amount money={debt} /> },
       ]}
     />
   );
@@ -152,30 +168,24 @@ function RunProgress({ total, startedAt }: { total: number; startedAt: string })
     }, LOOK_MS);
     return () => clearInterval(timer);
   }, [program.id, startedAt]);
-  return (
-    <Progress
-      done={made}
-      total={total}
-      label={`${formatCount(made)} of ${formatCount(total)} payouts created`}
-    />
-  );
+  return <Progress done={made} total={total} label={t('payoutRun.progress', { made, count: total })} />;
 }
 
 function RunResult({ result }: { result: Schemas['PayoutRunResult'] }) {
   const { vested, built, awaiting_approval, submitted, failed, unknown, stopped } = result;
+  const parts = [
+    t('payoutRun.holds_ended', { count: vested }),
+    t('payoutRun.payouts_created', { count: built }),
+    t('payoutRun.submitted', { count: submitted }),
+    ...(awaiting_approval > 0 ? [t('payoutRun.awaiting_approval', { count: awaiting_approval })] : []),
+    ...(failed > 0 ? [t('payoutRun.refused', { count: failed })] : []),
+    ...(unknown > 0 ? [t('payoutRun.unknown', { count: unknown })] : []),
+  ];
   const isGood = failed === 0 && unknown === 0 && stopped === null;
   return (
     <p class={isGood ? 'notice good' : 'notice warn'} role="status">
       <span>
-        {formatCount(vested)} holds ended, {formatCount(built)} payouts created, {formatCount(submitted)}{' '}
-        submitted
-        {awaiting_approval > 0 && `, ${formatCount(awaiting_approval)} awaiting approval`}
-        {failed > 0 && `, ${formatCount(failed)} refused`}
-        {unknown > 0 &&
-          `, ${formatCount(unknown)} with unknown outcome: the next reconciliation asks the provider again`}
-        .
-        {stopped !== null &&
-          ` The provider has stopped the run; the other payouts wait for the next one: ${stopped}`}
+        {parts.join(', ')}.{stopped !== null && ` ${t('payoutRun.stopped', { reason: stopped })}`}
       </span>
     </p>
   );

@@ -5,7 +5,8 @@ import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
-import { ZONE_NAME } from '../../text/format.ts';
+import { words, ZONE_NAME } from '../../text/format.ts';
+import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Segments, TextField } from '../../ui/forms.tsx';
 import { PayoutItems } from '../../ui/payout-items.tsx';
@@ -24,13 +25,13 @@ type Payout = Schemas['Payout'];
 const EVERY_MS = 5_000;
 const PAGE_ROWS = 50;
 const STATES = [
-  { value: '', text: 'All' },
-  { value: 'awaiting_approval', text: 'Awaiting approval' },
-  { value: 'submitted', text: 'In transit' },
-  { value: 'unknown', text: 'Unknown' },
-  { value: 'paid', text: 'Paid' },
-  { value: 'failed', text: 'Failed' },
-  { value: 'returned', text: 'Returned' },
+  { value: '', text: t('common.all') },
+  { value: 'awaiting_approval', text: t('payouts.awaiting_approval') },
+  { value: 'submitted', text: words('submitted') },
+  { value: 'unknown', text: t('payouts.unknown') },
+  { value: 'paid', text: t('common.paid') },
+  { value: 'failed', text: t('common.failed') },
+  { value: 'returned', text: t('payouts.returned') },
 ];
 
 export function PayoutsPage() {
@@ -54,39 +55,38 @@ export function PayoutsPage() {
     EVERY_MS,
   );
   return (
-    <Page title="Payouts" lead="Preview of the next run, the run itself, and the outcome of each payout.">
+    <Page title={t('common.payouts')} lead={t('payouts.preview_of_the_next_run')}>
       <PayoutApprovals onDecided={list.reload} />
       <PayoutRun key={saved} names={names} onDone={list.reload} />
       <Card
-        title="All payouts"
-        actions={<Segments label="Status" value={state} onChange={setState} choices={STATES} />}
+        title={t('payouts.all_payouts')}
+        actions={<Segments label={t('common.status')} value={state} onChange={setState} choices={STATES} />}
       >
         <ListTable
-          label="Payouts"
+          label={t('common.payouts')}
           list={list}
           rowKey={({ id }) => id}
-          empty={
-            <Empty title="No payouts">
-              A run pays available balances that reach the minimum payout of the terms.
-            </Empty>
-          }
+          empty={<Empty title={t('payouts.no_payouts')}>{t('payouts.a_run_pays_available_balances')}</Empty>}
           columns={[
             {
-              title: 'Partner',
+              title: t('common.partner'),
               head: true,
               cell: ({ affiliate_id, id, destination }) => (
                 <>
                   {names.get(affiliate_id) ?? affiliate_id}
                   <span class="sub">
                     {id}
-                    {destination && `, to ${destination.hint}`}
+                    {destination && `, ${t('payouts.to', { hint: destination.hint })}`}
                   </span>
                 </>
               ),
             },
-            { title: `Created (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
             {
-              title: 'Status',
+              title: t('common.created_zone', { zone: ZONE_NAME }),
+              cell: ({ created_at }) => <When at={created_at} />,
+            },
+            {
+              title: t('common.status'),
               cell: ({ state: one, failure }) => (
                 <>
                   <Status of={one} />
@@ -94,8 +94,15 @@ export function PayoutsPage() {
                 </>
               ),
             },
-            { title: `Closed (${ZONE_NAME})`, cell: ({ closed_at }) => <When at={closed_at} /> },
-            { title: 'Amount', numeric: true, cell: ({ amount }) => <Amount money={amount} strong /> },
+            {
+              title: t('common.closed_zone', { zone: ZONE_NAME }),
+              cell: ({ closed_at }) => <When at={closed_at} />,
+            },
+            {
+              title: t('common.amount'),
+              numeric: true,
+              cell: ({ amount }) => <Amount money={amount} strong />,
+            },
             {
               title: '',
               cell: (payout) => (
@@ -117,9 +124,13 @@ export function PayoutsPage() {
 
 /** Outcomes of a payout that an operator can record, by its state. */
 const ENDINGS = {
-  markPaid: { path: '/v1/payouts/{id}/mark-paid', text: 'Mark paid', from: ['submitted', 'unknown'] },
-  fail: { path: '/v1/payouts/{id}/fail', text: 'Mark failed', from: ['submitted', 'unknown'] },
-  return: { path: '/v1/payouts/{id}/return', text: 'Mark returned', from: ['paid'] },
+  markPaid: {
+    path: '/v1/payouts/{id}/mark-paid',
+    text: t('payouts.mark_paid'),
+    from: ['submitted', 'unknown'],
+  },
+  fail: { path: '/v1/payouts/{id}/fail', text: t('payouts.mark_failed'), from: ['submitted', 'unknown'] },
+  return: { path: '/v1/payouts/{id}/return', text: t('payouts.mark_returned'), from: ['paid'] },
 } as const;
 type Ending = keyof typeof ENDINGS;
 
@@ -146,8 +157,8 @@ function Endings(props: { payout: Payout; onShow: () => void; onChanged: () => v
             {ENDINGS[ending].text}
           </Button>
         ))}
-        <Button onClick={onShow} label={`Open ${payout.id}`}>
-          Open
+        <Button onClick={onShow} label={t('payouts.open_payout', { payout: payout.id })}>
+          {t('common.open')}
         </Button>
       </div>
       <Problem error={markPaid.error} />
@@ -181,7 +192,7 @@ function Failing(props: {
   return (
     <Dialog title={`${ENDINGS[ending].text}: ${payout.id}`} onClose={props.onClose}>
       <Form
-        submit="Record it"
+        submit={t('payouts.record_it')}
         kind="danger"
         busy={busy}
         error={error}
@@ -189,11 +200,12 @@ function Failing(props: {
         onCancel={props.onClose}
       >
         <p>
-          <Amount money={payout.amount} strong /> become available to the partner again and are part of the
-          next run.
+          {rich('payouts.amount_become_available_to_the', {
+            amount: <Amount money={payout.amount} strong />,
+          })}
         </p>
         <TextField
-          label="Reason given by the provider"
+          label={t('payouts.reason_given_by_the_provider')}
           value={failure}
           onChange={setFailure}
           max={200}

@@ -4,8 +4,10 @@ import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeVersion } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Card, Loading, Problem } from '../../ui/basics.tsx';
-import { Check, Form, TextField } from '../../ui/forms.tsx';
+import { Check, Form } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 
 /** Who runs the program, what it asks of tax data, and which tax its statements show. */
 export function TaxSettings({ onSaved }: { onSaved: () => void }) {
@@ -19,7 +21,10 @@ export function TaxSettings({ onSaved }: { onSaved: () => void }) {
   );
   if (user.role !== 'operator') return null;
   return (
-    <Card title="Tax data and statements" note="Stands on the statements that are made from now on.">
+    <Card
+      title={t('taxSettings.tax_data_and_statements')}
+      note={t('taxSettings.stands_on_the_statements_that')}
+    >
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
       {data && (
@@ -55,23 +60,26 @@ function SettingsForm(props: { data: Schemas['ProgramTaxData']; etag: string; on
   const faults = fieldProblems(error);
   return (
     <Form
-      submit="Save tax data"
+      submit={t('common.save_tax_data')}
       busy={busy}
       error={Object.keys(faults).length > 0 ? undefined : error}
       onSubmit={() => void run()}
     >
       <TaxFields fields={fields} set={set} faults={byLastName(faults)} withForm={false} />
-      <Check label="No payout without a partner’s tax data" checked={required} onChange={setRequired} />
       <Check
-        label="Statements are self-billing invoices with VAT"
+        label={t('taxSettings.no_payout_without_a_partners')}
+        checked={required}
+        onChange={setRequired}
+      />
+      <Check
+        label={t('taxSettings.statements_are_self_billing_invoices')}
         checked={selfBilling}
         onChange={setSelfBilling}
       />
       {selfBilling && (
-        <TextField
-          label="VAT, %"
-          hint="Within what is paid, for partners with a VAT number in the country above; within the European Union others are reverse charge."
-          inputMode="decimal"
+        <NumberField
+          label={t('taxSettings.vat')}
+          hint={t('taxSettings.within_what_is_paid_for')}
           value={rate}
           onChange={setRate}
           fault={byLastName(faults).vat_rate}

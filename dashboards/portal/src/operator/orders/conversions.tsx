@@ -4,6 +4,7 @@ import { useSession } from '../../app/session.tsx';
 import { api, type Schemas } from '../../data/api.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
+import { rich, t } from '../../text/t.ts';
 import { whyText } from '../../text/why.ts';
 import { Amount, Button, Card, Empty, Page, When } from '../../ui/basics.tsx';
 import { Select, TextField } from '../../ui/forms.tsx';
@@ -25,12 +26,16 @@ const STATES = [
   'partially_refunded',
   'refunded',
 ] as const;
+const STATE_CHOICES = [
+  { value: '', text: t('conversions.all_statuses') },
+  ...STATES.map((value) => ({ value, text: words(value) })),
+];
 const FIELDS = {
-  order_id: 'Order',
-  click_id: 'Click id',
-  customer_id: 'Customer',
-  affiliate_id: 'Partner’s id',
-  event_name: 'Event',
+  order_id: t('common.order'),
+  click_id: t('conversions.click_id'),
+  customer_id: t('common.customer'),
+  affiliate_id: t('conversions.partners_id'),
+  event_name: t('common.event'),
 } as const;
 type FieldName = keyof typeof FIELDS;
 
@@ -55,48 +60,41 @@ export function ConversionsPage() {
     EVERY_MS,
   );
   return (
-    <Page title="Conversions" lead="Every recorded order with its decision and the reason.">
+    <Page title={t('common.conversions')} lead={t('conversions.every_recorded_order_with_its')}>
       <Card>
         <div class="filters above">
+          <Select label={t('common.status')} value={state} onChange={setState} choices={STATE_CHOICES} />
           <Select
-            label="Status"
-            value={state}
-            onChange={setState}
-            choices={[
-              { value: '', text: 'All statuses' },
-              ...STATES.map((value) => ({ value, text: words(value) })),
-            ]}
-          />
-          <Select
-            label="Search in"
+            label={t('conversions.search_in')}
             value={field}
             onChange={setField}
             choices={(Object.keys(FIELDS) as FieldName[]).map((value) => ({ value, text: FIELDS[value] }))}
           />
           <TextField
-            label={FIELDS[field as FieldName] ?? 'Text'}
+            label={FIELDS[field as FieldName] ?? t('conversions.text')}
             type="search"
             value={text}
             onChange={setText}
-            placeholder="exact value"
+            placeholder={t('conversions.exact_value')}
           />
         </div>
         {field === 'customer_id' && text.trim() !== '' && user.role === 'operator' && (
           <EraseCustomer key={text} customer={text} onErased={list.reload} />
         )}
         <ListTable
-          label="Conversions"
+          label={t('common.conversions')}
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="No conversions found">
-              Conversions appear when the shop reports orders: see <a href="/docs">the API</a> for the calls,
-              and the postback calls for refused ones.
+            <Empty title={t('conversions.no_conversions_found')}>
+              {rich('conversions.conversions_appear_when_the_shop', {
+                link: (text) => <a href="/docs">{text}</a>,
+              })}
             </Empty>
           }
           columns={[
             {
-              title: 'Order',
+              title: t('common.order'),
               head: true,
               cell: ({ order_id, event_name, id }) => (
                 <>
@@ -105,12 +103,23 @@ export function ConversionsPage() {
                 </>
               ),
             },
-            { title: `Ordered (${ZONE_NAME})`, cell: ({ occurred_at }) => <When at={occurred_at} /> },
-            { title: 'By', cell: ({ source }) => words(source) },
-            { title: 'Order value', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
-            { title: 'Taken off', numeric: true, cell: ({ refunded }) => <Refunded money={refunded} /> },
             {
-              title: 'Status',
+              title: t('common.ordered_zone', { zone: ZONE_NAME }),
+              cell: ({ occurred_at }) => <When at={occurred_at} />,
+            },
+            { title: t('common.by'), cell: ({ source }) => words(source) },
+            {
+              title: t('common.order_value'),
+              numeric: true,
+              cell: ({ amount }) => <Amount money={amount} />,
+            },
+            {
+              title: t('conversions.taken_off'),
+              numeric: true,
+              cell: ({ refunded }) => <Refunded money={refunded} />,
+            },
+            {
+              title: t('common.status'),
               cell: (conversion) => (
                 <>
                   <Status of={conversion.state} />
@@ -122,8 +131,11 @@ export function ConversionsPage() {
               title: '',
               cell: (conversion) => (
                 <div class="actions">
-                  <Button onClick={() => setShown(conversion)} label={`Open order ${conversion.order_id}`}>
-                    Open
+                  <Button
+                    onClick={() => setShown(conversion)}
+                    label={t('conversions.open_order_orderid', { orderId: conversion.order_id })}
+                  >
+                    {t('common.open')}
                   </Button>
                 </div>
               ),

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeAll } from '../../data/api.ts';
 import { useData } from '../../data/use-data.ts';
+import { t } from '../../text/t.ts';
 import { Loading, Problem } from '../../ui/basics.tsx';
 import { Segments, Select, TextField } from '../../ui/forms.tsx';
 import { type ActProps, type Conversion, moneyEffect, OrderAct } from './order-act.tsx';
@@ -35,8 +36,8 @@ export function Credit(props: ActProps) {
 }
 
 const TO = [
-  { value: 'partner', text: 'A partner' },
-  { value: 'link', text: 'A link' },
+  { value: 'partner', text: t('credit.a_partner') },
+  { value: 'link', text: t('credit.a_link') },
 ];
 
 function CreditForm({
@@ -57,13 +58,17 @@ function CreditForm({
   return (
     <OrderAct
       {...rest}
-      submit="Credit the order"
+      submit={t('credit.credit_the_order')}
       kind="primary"
       effects={[
-        { of: 'Credited to', before: 'none', after: to === 'link' ? `the partner of link ${code}` : name },
-        moneyEffect('Earns by', { ...left, amount: '0' }, left),
+        {
+          of: t('credit.credited_to'),
+          before: t('common.none_given'),
+          after: to === 'link' ? t('credit.the_partner_of_link_code', { code }) : name,
+        },
+        moneyEffect(t('common.earns_by'), { ...left, amount: '0' }, left),
       ]}
-      hint="The terms of the time of the order count, for all levels."
+      hint={t('credit.the_terms_of_the_time')}
       fields={['affiliate_id', 'campaign_id', 'link_code']}
       act={async (header, note) => {
         const target =
@@ -74,27 +79,27 @@ function CreditForm({
     >
       {(faults) => (
         <>
-          <Segments label="Credited to" value={to} onChange={setTo} choices={TO} />
+          <Segments label={t('credit.credited_to')} value={to} onChange={setTo} choices={TO} />
           {to === 'link' ? (
             <TextField
-              label="Code of the link"
+              label={t('credit.code_of_the_link')}
               value={code}
               onChange={setCode}
               fault={faults.link_code}
-              hint="Its partner and its campaign count."
+              hint={t('credit.its_partner_and_its_campaign')}
               required
             />
           ) : (
             <div class="form-row">
               <Select
-                label="Partner"
+                label={t('common.partner')}
                 value={affiliate}
                 onChange={setAffiliate}
                 fault={faults.affiliate_id}
                 choices={affiliates.map(({ id, name: text }) => ({ value: id, text }))}
               />
               <Select
-                label="Campaign"
+                label={t('common.campaign')}
                 value={campaign}
                 onChange={setCampaign}
                 fault={faults.campaign_id}

@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { t } from '../../text/t.ts';
 import { Button, Problem } from '../../ui/basics.tsx';
 
 /** Removes who the customer of a search was. */
@@ -14,21 +15,21 @@ export function EraseCustomer({ customer, onErased }: { customer: string; onEras
   });
   return (
     <details>
-      <summary>Erase this customer</summary>
+      <summary>{t('eraseCustomer.erase_this_customer')}</summary>
       <Problem error={erase.error} />
       {erased ? (
         <p class="muted" role="status">
-          Erased: orders {erased.conversions}, addresses {erased.addresses}.
+          {t('eraseCustomer.erased_orders_conversions_addresses_addresses', {
+            conversions: erased.conversions,
+            addresses: erased.addresses,
+          })}
         </p>
       ) : (
         <>
-          <p class="muted">
-            Erasing removes ids, addresses and the evidence of all orders of {customer} for good: an id of the
-            shop, an e-mail address, or its hash. Amounts and commissions stay.
-          </p>
+          <p class="muted">{t('eraseCustomer.erasing_removes_ids_addresses_and', { customer })}</p>
           <div class="form-end">
             <Button kind="danger" busy={erase.busy} onClick={() => void erase.run()}>
-              Erase the customer
+              {t('eraseCustomer.erase_the_customer')}
             </Button>
           </div>
         </>

@@ -2,8 +2,11 @@ import { mayRead, useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useData } from '../../data/use-data.ts';
 import { useNames } from '../../data/use-names.ts';
-import { formatDuration, formatMoney, words, ZONE_NAME } from '../../text/format.ts';
+import { formatCount, formatDuration, formatMoney, words, ZONE_NAME } from '../../text/format.ts';
 import { reasonText } from '../../text/reasons.ts';
+import { RULE_UNITS } from '../../text/rule-units.ts';
+import { readable } from '../../text/sentences.ts';
+import { t } from '../../text/t.ts';
 import { whyText } from '../../text/why.ts';
 import { Amount, Loading, Problem, When } from '../../ui/basics.tsx';
 import { Status } from '../../ui/status.tsx';
@@ -11,11 +14,16 @@ import { Table } from '../../ui/table.tsx';
 
 type Conversion = Schemas['Conversion'];
 type Explanation = Schemas['Explanation'];
+type Names = ReadonlyMap<string, string>;
+
+/** What the sentences name by ids. */
+const NAMED = ['affiliates', 'campaigns', 'links', 'users'] as const;
 
 /** The evidence of a decision: timeline, fraud rules, explanation. */
 export function Evidence({ conversion }: { conversion: Conversion }) {
   const { user } = useSession();
   const maySee = mayRead('evidence', user.role);
+  const names = useNames(NAMED);
   const params = { path: { id: conversion.id } };
   const { data, error, reload } = useData(
     async (signal) =>
@@ -30,24 +38,24 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
   );
   return (
     <div class="stack evidence">
-      <Summary conversion={conversion} />
+      <Summary conversion={conversion} names={names} />
       {conversion.items && <Items items={conversion.items} />}
       <Problem error={error} onRetry={reload} />
-      {maySee && !data && error === undefined && <Loading what="Loading the evidence" />}
+      {maySee && !data && error === undefined && <Loading what={t('evidence.loading_the_evidence')} />}
       {data && (
         <>
-          <h3>From click to payout ({ZONE_NAME})</h3>
-          <Timeline events={data.timeline} />
+          <h3>{t('evidence.from_click_to_payout_zone', { zone: ZONE_NAME })}</h3>
+          <Timeline events={data.timeline} names={names} />
           {data.rules.length > 0 && (
             <>
-              <h3>Fraud rules</h3>
+              <h3>{t('common.fraud_rules')}</h3>
               <Rules rules={data.rules} />
             </>
           )}
-          <h3>Explanation</h3>
+          <h3>{t('evidence.explanation')}</h3>
           <ul class="sentences">
             {data.lines.map((line) => (
-              <li key={line}>{line}</li>
+              <li key={line}>{readable(line, names)}</li>
             ))}
           </ul>
         </>
@@ -58,53 +66,54 @@ export function Evidence({ conversion }: { conversion: Conversion }) {
 
 const SUBS = ['sub1', 'sub2', 'sub3', 'sub4', 'sub5'] as const;
 
-function Summary({ conversion }: { conversion: Conversion }) {
-  const names = useNames();
+function Summary({ conversion, names }: { conversion: Conversion; names: Names }) {
   const { event_name, amount, refunded, state, reason, affiliate_id, coupons } = conversion;
   const { customer_id, customer_kind, ip, user_agent } = conversion;
   return (
     <dl class="facts">
-      <dt>Decision</dt>
+      <dt>{t('common.decision')}</dt>
       <dd>
         <Status of={state} /> {whyText(conversion)}
         {reason !== null && state !== 'review' && (
-          <span class="sub">Reason of the decision: {reasonText(reason)}</span>
+          <span class="sub">
+            {t('evidence.reason_of_the_decision_reason', { reason: reasonText(reason) })}
+          </span>
         )}
       </dd>
       {event_name !== 'sale' && (
         <>
-          <dt>Event</dt>
+          <dt>{t('common.event')}</dt>
           <dd>{words(event_name)}</dd>
         </>
       )}
-      <dt>Order value</dt>
+      <dt>{t('common.order_value')}</dt>
       <dd>
         <Amount money={amount} strong />
-        {Number(refunded.amount) > 0 && <>, {formatMoney(refunded)} taken off</>}
+        {Number(refunded.amount) > 0 && <>, {t('evidence.taken_off', { amount: formatMoney(refunded) })}</>}
       </dd>
       {SUBS.flatMap((name) =>
         conversion[name]
           ? [<dt key={name}>{words(name)}</dt>, <dd key={`${name} value`}>{conversion[name]}</dd>]
           : [],
       )}
-      <dt>Partner</dt>
-      <dd>{affiliate_id === null ? 'none' : (names.get(affiliate_id) ?? affiliate_id)}</dd>
+      <dt>{t('common.partner')}</dt>
+      <dd>{affiliate_id === null ? t('common.none_given') : (names.get(affiliate_id) ?? affiliate_id)}</dd>
       {coupons && coupons.length > 0 && (
         <>
-          <dt>Coupon codes</dt>
+          <dt>{t('common.coupon_codes')}</dt>
           <dd>
             <code>{coupons.join(', ')}</code>
           </dd>
         </>
       )}
-      <dt>Customer</dt>
+      <dt>{t('common.customer')}</dt>
       <dd>
-        {customer_id ? <code>{customer_id}</code> : <span class="muted">not reported</span>}
+        {customer_id ? <code>{customer_id}</code> : <span class="muted">{t('evidence.not_reported')}</span>}
         {customer_kind && <span class="sub">{words(customer_kind)}</span>}
       </dd>
-      <dt>From</dt>
+      <dt>{t('common.from')}</dt>
       <dd>
-        {ip ? <code>{ip}</code> : <span class="muted">no address reported</span>}
+        {ip ? <code>{ip}</code> : <span class="muted">{t('evidence.no_address_reported')}</span>}
         {user_agent && <span class="sub">{user_agent}</span>}
       </dd>
     </dl>
@@ -115,49 +124,56 @@ function Summary({ conversion }: { conversion: Conversion }) {
 function Items({ items }: { items: NonNullable<Conversion['items']> }) {
   return (
     <>
-      <h3>Items</h3>
+      <h3>{t('common.items')}</h3>
       <Table
-        label="Items"
+        label={t('common.items')}
         rows={items.map((item, i) => ({ ...item, line: i + 1 }))}
         rowKey={({ line }) => String(line)}
         columns={[
           {
-            title: 'Item',
+            title: t('common.item'),
             head: true,
             cell: ({ line, sku, brand, category, gift_card }) => (
               <>
                 {`${line}. ${sku ?? ''}`}
                 <span class="sub">
-                  {[brand, category, gift_card ? 'gift card' : null]
+                  {[brand, category, gift_card ? t('evidence.gift_card') : null]
                     .filter((mark) => mark !== null)
                     .join(', ')}
                 </span>
               </>
             ),
           },
-          { title: 'Pieces', numeric: true, cell: ({ quantity }) => quantity },
-          { title: 'Paid', numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
-          { title: 'Of it tax', numeric: true, cell: ({ tax }) => <Amount money={tax} /> },
-          { title: 'Shipping', numeric: true, cell: ({ shipping }) => <Amount money={shipping} /> },
+          { title: t('evidence.pieces'), numeric: true, cell: ({ quantity }) => quantity },
+          { title: t('common.paid'), numeric: true, cell: ({ amount }) => <Amount money={amount} /> },
+          { title: t('evidence.of_it_tax'), numeric: true, cell: ({ tax }) => <Amount money={tax} /> },
+          {
+            title: t('evidence.shipping'),
+            numeric: true,
+            cell: ({ shipping }) => <Amount money={shipping} />,
+          },
         ]}
       />
     </>
   );
 }
 
-function Timeline({ events }: { events: Explanation['timeline'] }) {
+function Timeline({ events, names }: { events: Explanation['timeline']; names: Names }) {
   return (
     <ol class="timeline">
       {events.map((event, i) => (
         <li key={`${event.at} ${event.text}`} class={event.kind}>
           <div class="timeline-head">
-            <strong>{event.text}</strong>
+            <strong>{readable(event.text, names)}</strong>
             {event.amount && <Amount money={event.amount} />}
           </div>
           <span class="sub">
             <When at={event.at} />
-            {i > 0 && event.seconds !== null && `, ${formatDuration(event.seconds)} later`}
-            {event.affiliate_id && `, partner ${event.affiliate_id}`}
+            {i > 0 &&
+              event.seconds !== null &&
+              `, ${t('evidence.later', { duration: formatDuration(event.seconds) })}`}
+            {event.affiliate_id &&
+              `, ${t('evidence.partner', { name: names.get(event.affiliate_id) ?? event.affiliate_id })}`}
           </span>
         </li>
       ))}
@@ -168,28 +184,48 @@ function Timeline({ events }: { events: Explanation['timeline'] }) {
 function Rules({ rules }: { rules: Explanation['rules'] }) {
   return (
     <Table
-      label="Rules"
+      label={t('evidence.rules')}
       rows={rules.toSorted((a, b) => Number(b.fired) - Number(a.fired))}
       rowKey={({ rule }) => rule}
       columns={[
-        { title: 'Rule', head: true, cell: ({ rule }) => words(rule) },
         {
-          title: 'Result',
+          title: t('evidence.rule'),
+          head: true,
+          cell: ({ rule }) => (
+            <>
+              {words(rule)}
+              <span class="sub">{RULE_UNITS[rule as keyof typeof RULE_UNITS]}</span>
+            </>
+          ),
+        },
+        {
+          title: t('common.result'),
           cell: ({ fired, effect, observed }) =>
             observed === null ? (
-              <span class="muted">not observed</span>
+              <span class="muted">{t('evidence.not_observed')}</span>
             ) : (
-              <Status of={fired ? effect : 'quiet'} text={fired ? `Fired: ${effect}` : 'Passed'} />
+              <Status
+                of={fired ? effect : 'quiet'}
+                text={
+                  fired ? t('evidence.fired', { effect: words(effect).toLowerCase() }) : t('common.passed')
+                }
+              />
             ),
         },
-        { title: 'Observed', numeric: true, cell: ({ observed }) => observed ?? '–' },
-        { title: 'Threshold', numeric: true, cell: ({ threshold }) => threshold },
+        { title: t('evidence.observed'), numeric: true, cell: ({ observed }) => formatFigure(observed) },
+        { title: t('evidence.threshold'), numeric: true, cell: ({ threshold }) => formatFigure(threshold) },
         {
-          title: 'Within',
+          title: t('common.within'),
           numeric: true,
           cell: ({ window_seconds }) => (window_seconds === null ? '–' : formatDuration(window_seconds)),
         },
       ]}
     />
   );
+}
+
+/** What a rule saw is a number, or a name such as that of a country. */
+function formatFigure(figure: string | number | null): string {
+  if (figure === null) return '–';
+  return typeof figure === 'number' ? formatCount(figure) : figure;
 }

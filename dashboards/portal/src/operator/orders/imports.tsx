@@ -4,6 +4,7 @@ import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { formatCount, words, ZONE_NAME } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Page, Problem, Progress, When } from '../../ui/basics.tsx';
 import { FileField, Select } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
@@ -12,11 +13,10 @@ import { ListTable, Table } from '../../ui/table.tsx';
 type Job = Schemas['Job'];
 
 const KINDS = {
-  affiliates: 'ref_code, name, email; optional: customer_ref, status, parent_ref_code',
-  links: 'affiliate_ref_code, campaign_id, landing_url; optional: code, expires_at',
-  coupons: 'affiliate_ref_code, code; optional: campaign_id, valid_from, valid_until',
-  conversions:
-    'order_id, amount, currency; optional: event_name, click_id, coupon, occurred_at, customer_id, customer_status, items (JSON)',
+  affiliates: t('imports.ref_code_name_email_optional'),
+  links: t('imports.affiliate_ref_code_campaign_id'),
+  coupons: t('imports.affiliate_ref_code_code_optional'),
+  conversions: t('imports.order_id_amount_currency_optional'),
 } as const;
 type Kind = keyof typeof KINDS;
 
@@ -47,24 +47,21 @@ export function ImportsPage() {
     list.reload();
   });
   return (
-    <Page
-      title="Imports"
-      lead="Import partners, links, coupon codes and orders from other systems. Each file runs first as a dry run that is rolled back."
-    >
-      <Card title="Import a file">
+    <Page title={t('common.imports')} lead={t('imports.import_partners_links_coupon_codes')}>
+      <Card title={t('imports.import_a_file')}>
         <div class="form">
           <Select
-            label="Kind"
+            label={t('common.kind')}
             value={kind}
             onChange={(value) => {
               setKind(value as Kind);
               setJobId(undefined);
             }}
             choices={(Object.keys(KINDS) as Kind[]).map((value) => ({ value, text: words(value) }))}
-            hint={`Columns: ${KINDS[kind]}.`}
+            hint={t('imports.columns_kinds', { kinds: KINDS[kind] })}
           />
           <FileField
-            label="CSV with a header"
+            label={t('imports.csv_with_a_header')}
             accept=".csv,text/csv"
             onFile={(file) => {
               setCsv(file);
@@ -75,24 +72,27 @@ export function ImportsPage() {
         </div>
         {jobId && <Outcome key={jobId} id={jobId} busy={busy} onTake={() => csv && void run(csv, false)} />}
       </Card>
-      <Card title="Past imports">
+      <Card title={t('imports.past_imports')}>
         <ListTable
-          label="Imports"
+          label={t('common.imports')}
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="No imports yet">Choose a file above. Nothing is stored until you confirm.</Empty>
+            <Empty title={t('imports.no_imports_yet')}>{t('imports.choose_a_file_above_nothing')}</Empty>
           }
           columns={[
-            { title: 'Import', head: true, cell: ({ id }) => id },
-            { title: `Started (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
+            { title: t('imports.import'), head: true, cell: ({ id }) => id },
             {
-              title: 'Kind',
+              title: t('imports.started_zone', { zone: ZONE_NAME }),
+              cell: ({ created_at }) => <When at={created_at} />,
+            },
+            {
+              title: t('common.kind'),
               cell: ({ request }) => words(String((request as { kind?: string }).kind ?? '')),
             },
-            { title: 'Status', cell: ({ state }) => <Status of={state} /> },
-            { title: 'Rows', numeric: true, cell: ({ rows_total }) => formatCount(rows_total) },
-            { title: 'Result', cell: (job) => summaryOf(job) },
+            { title: t('common.status'), cell: ({ state }) => <Status of={state} /> },
+            { title: t('imports.rows'), numeric: true, cell: ({ rows_total }) => formatCount(rows_total) },
+            { title: t('common.result'), cell: (job) => summaryOf(job) },
           ]}
         />
       </Card>
@@ -121,9 +121,11 @@ function resultOf({ result }: Job): ImportResult | undefined {
 
 function summaryOf(job: Job): string {
   const result = resultOf(job);
-  if (!result) return job.failure ?? 'running';
-  const would = result.dry_run ? 'would be imported' : 'imported';
-  return `${formatCount(result.taken)} ${would}, ${formatCount(result.refused)} refused`;
+  if (!result) return job.failure ?? t('imports.running');
+  const { dry_run, taken, refused } = result;
+  return dry_run
+    ? t('imports.would_be_imported', { taken, refused })
+    : t('imports.imported', { taken, refused });
 }
 
 /** Progress and result of an import; after a dry run the import itself. */
@@ -142,23 +144,22 @@ function Outcome({ id, busy, onTake }: { id: string; busy: boolean; onTake: () =
   const result = resultOf(data);
   if (data.state === 'running') {
     const [done, total] = [Number(data.rows_done), Number(data.rows_total)];
-    return (
-      <Progress done={done} total={total} label={`${formatCount(done)} of ${formatCount(total)} rows`} />
-    );
+    return <Progress done={done} total={total} label={t('imports.progress', { done, count: total })} />;
   }
-  if (!result) return <Problem error={new Error(data.failure ?? 'the import failed')} />;
+  if (!result) return <Problem error={new Error(data.failure ?? t('imports.failed'))} />;
   return (
     <div class="stack outcome">
       <p class={result.refused > 0 ? 'notice warn' : 'notice good'} role="status">
-        {result.dry_run ? 'Dry run: ' : 'Imported: '}
-        {summaryOf(data)}.
+        {result.dry_run
+          ? t('imports.after_dry_run', { summary: summaryOf(data) })
+          : t('imports.after_import', { summary: summaryOf(data) })}
       </p>
-      <Rows label="Refused rows" rows={result.refused_rows} />
-      <Rows label="Rows to look at" rows={result.noticed_rows ?? []} />
+      <Rows label={t('imports.refused_rows')} rows={result.refused_rows} />
+      <Rows label={t('imports.rows_to_look_at')} rows={result.noticed_rows ?? []} />
       {result.dry_run && result.taken > 0 && (
         <div class="form-end">
           <Button kind="primary" busy={busy} onClick={onTake}>
-            Import {formatCount(result.taken)} rows
+            {t('imports.import_rows', { count: result.taken })}
           </Button>
         </div>
       )}
@@ -174,8 +175,8 @@ function Rows({ label, rows }: { label: string; rows: readonly RowNotice[] }) {
       rows={rows}
       rowKey={({ line }) => String(line)}
       columns={[
-        { title: 'Line', numeric: true, cell: ({ line }) => formatCount(line) },
-        { title: 'Field', head: true, cell: ({ field }) => field },
+        { title: t('common.line'), numeric: true, cell: ({ line }) => formatCount(line) },
+        { title: t('common.field'), head: true, cell: ({ field }) => field },
         { title: label, cell: ({ message }) => message },
       ]}
     />

@@ -5,6 +5,7 @@ import { type Money, newAttempt, type Schemas } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { formatMoney } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Form, TextArea } from '../../ui/forms.tsx';
 
 /** What is done to an order by hand: filled in, then confirmed with what it comes to before and after. */
@@ -57,7 +58,7 @@ export function OrderAct(props: OrderActProps) {
   if (isConfirming) {
     return (
       <Form
-        submit={`Confirm: ${submit.toLowerCase()}`}
+        submit={t('orderAct.confirm', { act: submit.toLowerCase() })}
         kind={kind}
         busy={busy}
         error={undefined}
@@ -73,7 +74,7 @@ export function OrderAct(props: OrderActProps) {
               </dd>
             </Fragment>
           ))}
-          <dt>Reason</dt>
+          <dt>{t('common.reason')}</dt>
           <dd>{note}</dd>
         </dl>
         <p class="hint">{hint}</p>
@@ -91,12 +92,12 @@ export function OrderAct(props: OrderActProps) {
     >
       {props.children?.(faults)}
       <TextArea
-        label="Reason"
+        label={t('common.reason')}
         rows={2}
         value={note}
         onChange={setNote}
         fault={faults.note}
-        hint="Stays in the audit log."
+        hint={t('orderAct.stays_in_the_audit_log')}
         required
       />
     </Form>

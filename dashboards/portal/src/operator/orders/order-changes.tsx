@@ -1,12 +1,14 @@
 import { useState } from 'preact/hooks';
 import { api, type Money, type Schemas, take } from '../../data/api.ts';
 import { formatMoney } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
 import { Check, Segments, Select, TextField } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import { type ActProps, addTo, moneyEffect, OrderAct } from './order-act.tsx';
 
 /** Forms for what happens to an order: another amount, refunds and their end, cancellation. */
 
-const COMMISSIONS = 'Commissions of all levels follow. What was paid for them becomes debt.';
+const COMMISSIONS = t('orderChanges.commissions_of_all_levels_follow');
 
 /** Raises or lowers an order. */
 export function ChangeAmount({ conversion, amounts, ...rest }: ActProps) {
@@ -17,12 +19,12 @@ export function ChangeAmount({ conversion, amounts, ...rest }: ActProps) {
   return (
     <OrderAct
       {...rest}
-      submit="Change the amount"
+      submit={t('orderChanges.change_the_amount')}
       effects={[
-        moneyEffect('The order comes to', total, after),
-        moneyEffect('Left after refunds', left, raised && addTo(left, 1, raised.amount)),
+        moneyEffect(t('orderChanges.the_order_comes_to'), total, after),
+        moneyEffect(t('orderChanges.left_after_refunds'), left, raised && addTo(left, 1, raised.amount)),
       ]}
-      hint="Raised, it earns more by its own terms; lowered, commissions of all levels shrink, and what was paid becomes debt."
+      hint={t('orderChanges.raised_it_earns_more_by')}
       fields={['amount', 'currency']}
       act={async (header, note) => {
         const params = { path: { id: conversion.id }, header };
@@ -31,13 +33,13 @@ export function ChangeAmount({ conversion, amounts, ...rest }: ActProps) {
       }}
     >
       {(faults) => (
-        <TextField
-          label={`The order comes to, ${total.currency}`}
-          inputMode="decimal"
+        <NumberField
+          label={t('orderChanges.the_order_comes_to_currency', { currency: total.currency })}
+          currency={total.currency}
           value={amount}
           onChange={setAmount}
           fault={faults.amount ?? faults.currency}
-          hint="Refunds not taken off."
+          hint={t('orderChanges.refunds_not_taken_off')}
           required
         />
       )}
@@ -45,7 +47,11 @@ export function ChangeAmount({ conversion, amounts, ...rest }: ActProps) {
   );
 }
 
-const PARTS = { amount: 'An amount', left: 'All that is left', items: 'Items' } as const;
+const PARTS = {
+  amount: t('orderChanges.an_amount'),
+  left: t('orderChanges.all_that_is_left'),
+  items: t('common.items'),
+} as const;
 type Part = keyof typeof PARTS;
 
 /** Gives back an amount, items, or all that is left. */
@@ -60,10 +66,10 @@ export function RefundOrder({ conversion, amounts, ...rest }: ActProps) {
   return (
     <OrderAct
       {...rest}
-      submit="Record the refund"
+      submit={t('orderChanges.record_the_refund')}
       effects={[
-        moneyEffect('Refunded', refunded, sum && addTo(refunded, 1, sum.amount)),
-        moneyEffect('Left of the order', left, sum && addTo(left, -1, sum.amount)),
+        moneyEffect(t('orderChanges.refunded'), refunded, sum && addTo(refunded, 1, sum.amount)),
+        moneyEffect(t('orderChanges.left_of_the_order'), left, sum && addTo(left, -1, sum.amount)),
       ]}
       hint={COMMISSIONS}
       fields={['amount', 'refund_ref', 'items']}
@@ -83,7 +89,7 @@ export function RefundOrder({ conversion, amounts, ...rest }: ActProps) {
       {(faults) => (
         <>
           <Segments
-            label="What is refunded"
+            label={t('orderChanges.what_is_refunded')}
             value={part}
             onChange={(value) => setPart(value as Part)}
             choices={(Object.keys(PARTS) as Part[])
@@ -103,22 +109,25 @@ export function RefundOrder({ conversion, amounts, ...rest }: ActProps) {
           )}
           <div class="form-row">
             {part === 'amount' && (
-              <TextField
-                label={`Refunded amount, ${left.currency}`}
-                inputMode="decimal"
+              <NumberField
+                label={t('orderChanges.refunded_amount_currency', { currency: left.currency })}
+                currency={left.currency}
                 value={amount}
                 onChange={setAmount}
                 fault={faults.amount}
-                hint={`${formatMoney(left)} is left, ${formatMoney(refunded)} was refunded.`}
+                hint={t('orderChanges.left_is_left_refunded_was', {
+                  left: formatMoney(left),
+                  refunded: formatMoney(refunded),
+                })}
                 required
               />
             )}
             <TextField
-              label="The shop’s reference"
+              label={t('orderChanges.the_shops_reference')}
               value={reference}
               onChange={setReference}
               fault={faults.refund_ref ?? (part === 'left' ? faults.amount : undefined)}
-              hint="A refund reported again under the same reference counts once."
+              hint={t('orderChanges.a_refund_reported_again_under')}
               required
             />
           </div>
@@ -164,20 +173,21 @@ function ItemChoice(props: {
     <div class="stack">
       {(amounts.items ?? []).map(({ item, amount: rest }) => {
         const { sku, brand, category } = conversion.items?.[item - 1] ?? {};
-        const name = `${item}. ${sku ?? brand ?? category ?? 'Item'}`;
+        const name = `${item}. ${sku ?? brand ?? category ?? t('common.item')}`;
         const typed = chosen.get(item);
-        if (Number(rest.amount) === 0) return <p class="muted">{name}: all of it is refunded.</p>;
+        if (Number(rest.amount) === 0)
+          return <p class="muted">{t('orderChanges.name_all_of_it_is', { name })}</p>;
         return (
           <div class="stack" key={item}>
             <Check
-              label={`${name}, ${formatMoney(rest)} is left`}
+              label={t('orderChanges.name_rest_is_left', { name, rest: formatMoney(rest) })}
               checked={typed !== undefined}
               onChange={(checked) => change(item, checked ? rest.amount : undefined)}
             />
             {typed !== undefined && (
-              <TextField
-                label={`Refunded of ${name}, ${rest.currency}`}
-                inputMode="decimal"
+              <NumberField
+                label={t('orderChanges.refunded_of_name_currency', { name, currency: rest.currency })}
+                currency={rest.currency}
                 value={typed}
                 onChange={(value) => change(item, value)}
                 required
@@ -203,13 +213,13 @@ export function UndoRefund({
   return (
     <OrderAct
       {...rest}
-      submit="Take the refund back"
+      submit={t('orderChanges.take_the_refund_back')}
       kind="primary"
       effects={[
-        moneyEffect('Refunded', amounts.refunded, addTo(amounts.refunded, -1, amount)),
-        moneyEffect('Left of the order', amounts.left, addTo(amounts.left, 1, amount)),
+        moneyEffect(t('orderChanges.refunded'), amounts.refunded, addTo(amounts.refunded, -1, amount)),
+        moneyEffect(t('orderChanges.left_of_the_order'), amounts.left, addTo(amounts.left, 1, amount)),
       ]}
-      hint="What the refund took back is earned again, with the hold of the order."
+      hint={t('orderChanges.what_the_refund_took_back')}
       fields={['refund_ref']}
       act={async (header, note) => {
         const params = { path: { id: conversion.id }, header };
@@ -219,7 +229,7 @@ export function UndoRefund({
     >
       {(faults) => (
         <Select
-          label="Refund"
+          label={t('common.refund')}
           value={reference}
           onChange={setReference}
           fault={faults.refund_ref}
@@ -241,10 +251,10 @@ export function CancelOrder({ conversion, amounts: { left }, ...rest }: ActProps
   return (
     <OrderAct
       {...rest}
-      submit={isCancelled ? 'Restore the order' : 'Cancel the order'}
+      submit={isCancelled ? t('common.restore_the_order') : t('common.cancel_the_order')}
       kind={isCancelled ? 'primary' : 'danger'}
-      effects={[moneyEffect('Earns by', before, after)]}
-      hint={isCancelled ? 'What it earned before is earned again, with the hold of the order.' : COMMISSIONS}
+      effects={[moneyEffect(t('common.earns_by'), before, after)]}
+      hint={isCancelled ? t('orderChanges.what_it_earned_before_is') : COMMISSIONS}
       fields={[]}
       act={async (header, note) => {
         const act = isCancelled ? '/v1/conversions/{id}/restore' : '/v1/conversions/{id}/cancel';

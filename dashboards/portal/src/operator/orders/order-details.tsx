@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
+import { t } from '../../text/t.ts';
 import { Button, Problem } from '../../ui/basics.tsx';
 import { Dialog } from '../../ui/forms.tsx';
 import { CREDITABLE, Credit } from './credit.tsx';
@@ -32,7 +33,7 @@ export function OrderDetails(props: {
   const state = useOrder(conversion);
   const isCredited = conversion.state === 'attributed' || conversion.state === 'partially_refunded';
   return (
-    <Dialog title={`Order ${conversion.order_id}`} onClose={props.onClose}>
+    <Dialog title={t('common.order_orderid', { orderId: conversion.order_id })} onClose={props.onClose}>
       <div class="stack">
         <Problem error={confirm.error} />
         <Problem error={state.error} onRetry={state.reload} />
@@ -63,7 +64,7 @@ export function OrderDetails(props: {
             ))}
             {isCredited && conversion.status === 'pending' && user.role === 'operator' && (
               <Button onClick={() => void confirm.run()} busy={confirm.busy}>
-                End the hold
+                {t('orderDetails.end_the_hold')}
               </Button>
             )}
           </div>
@@ -105,11 +106,19 @@ function actsOf(
 ): { value: Act; text: string }[] {
   const isCancelled = conversion.cancelled_at !== null;
   const acts: [boolean, Act, string][] = [
-    [role === 'operator' && CREDITABLE.has(conversion.state), 'credit', 'Credit to a partner'],
-    [Number(amounts.left.amount) > 0, 'refund', 'Refund'],
-    [MAY_CHANGE.has(role) && refunds.length > 0, 'undo', 'Undo a refund'],
-    [MAY_CHANGE.has(role), 'change', 'Raise or lower'],
-    [MAY_CHANGE.has(role), 'cancel', isCancelled ? 'Restore the order' : 'Cancel the order'],
+    [
+      role === 'operator' && CREDITABLE.has(conversion.state),
+      'credit',
+      t('orderDetails.credit_to_a_partner'),
+    ],
+    [Number(amounts.left.amount) > 0, 'refund', t('common.refund')],
+    [MAY_CHANGE.has(role) && refunds.length > 0, 'undo', t('orderDetails.undo_a_refund')],
+    [MAY_CHANGE.has(role), 'change', t('orderDetails.raise_or_lower')],
+    [
+      MAY_CHANGE.has(role),
+      'cancel',
+      isCancelled ? t('common.restore_the_order') : t('common.cancel_the_order'),
+    ],
   ];
   return acts.filter(([may]) => may).map(([, value, text]) => ({ value, text }));
 }

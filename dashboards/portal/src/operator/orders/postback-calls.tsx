@@ -5,6 +5,7 @@ import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
+import { rich, t } from '../../text/t.ts';
 import { Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Segments, TextField } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
@@ -15,11 +16,11 @@ type Call = Schemas['PostbackCall'];
 const EVERY_MS = 5_000;
 const PAGE_ROWS = 25;
 const OUTCOMES = [
-  { value: '', text: 'All' },
-  { value: 'accepted', text: 'Accepted' },
-  { value: 'duplicate', text: 'Duplicates' },
-  { value: 'rejected', text: 'Refused' },
-  { value: 'ignored', text: 'Ignored' },
+  { value: '', text: t('common.all') },
+  { value: 'accepted', text: t('postbackCalls.accepted') },
+  { value: 'duplicate', text: t('postbackCalls.duplicates') },
+  { value: 'rejected', text: words('rejected') },
+  { value: 'ignored', text: t('postbackCalls.ignored') },
 ];
 
 /** Calls of the shop with their answers, refused ones included. */
@@ -43,36 +44,37 @@ export function PostbackCallsPage() {
     EVERY_MS,
   );
   return (
-    <Page
-      title="Postback calls"
-      lead="Calls of the shop in the last 90 days, with their answers. Replay a refused call after correcting the cause."
-    >
+    <Page title={t('common.postback_calls')} lead={t('postbackCalls.calls_of_the_shop_in')}>
       <Card>
         <div class="filters above">
-          <Segments label="Outcome" value={outcome} onChange={setOutcome} choices={OUTCOMES} />
-          <TextField label="Order" type="search" value={order} onChange={setOrder} />
+          <Segments label={t('common.outcome')} value={outcome} onChange={setOutcome} choices={OUTCOMES} />
+          <TextField label={t('common.order')} type="search" value={order} onChange={setOrder} />
         </div>
         <ListTable
-          label="Postback calls"
+          label={t('common.postback_calls')}
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="No calls">
-              The shop calls <code>/postback</code> when an order is placed.{' '}
-              <a href="/docs">The API documentation</a> describes the call, and includes a test that explains
-              each step.
+            <Empty title={t('postbackCalls.no_calls')}>
+              {rich('postbackCalls.the_shop_calls_postback_when', {
+                code: (text) => <code>{text}</code>,
+                link: (text) => <a href="/docs">{text}</a>,
+              })}
             </Empty>
           }
           columns={[
-            { title: `At (${ZONE_NAME})`, cell: ({ received_at }) => <When at={received_at} /> },
-            { title: 'By', cell: ({ via }) => words(via) },
-            { title: 'Order', head: true, cell: ({ order_id }) => order_id ?? '–' },
             {
-              title: 'Answer',
+              title: t('common.at_zone', { zone: ZONE_NAME }),
+              cell: ({ received_at }) => <When at={received_at} />,
+            },
+            { title: t('common.by'), cell: ({ via }) => words(via) },
+            { title: t('common.order'), head: true, cell: ({ order_id }) => order_id ?? '–' },
+            {
+              title: t('common.answer'),
               cell: ({ outcome: one, status }) => <Status of={one} text={`${words(one)} (${status})`} />,
             },
             {
-              title: 'Why',
+              title: t('common.why'),
               cell: ({ code, detail }) =>
                 code === null ? (
                   ''
@@ -87,8 +89,11 @@ export function PostbackCallsPage() {
               title: '',
               cell: (call) => (
                 <div class="actions">
-                  <Button onClick={() => setShown(call)} label={`Open call ${call.id}`}>
-                    Open
+                  <Button
+                    onClick={() => setShown(call)}
+                    label={t('postbackCalls.open_call_call', { call: call.id })}
+                  >
+                    {t('common.open')}
                   </Button>
                 </div>
               ),
@@ -108,35 +113,38 @@ function Details({ call, onClose, onReplayed }: { call: Call; onClose: () => voi
     onReplayed();
   });
   return (
-    <Dialog title={`Call ${call.id}`} onClose={onClose}>
+    <Dialog title={t('postbackCalls.call_call', { call: call.id })} onClose={onClose}>
       <div class="stack">
         <dl class="facts">
-          <dt>From</dt>
+          <dt>{t('common.from')}</dt>
           <dd>
-            {call.ip ?? 'unknown'}, {call.actor ?? 'unknown caller'}
+            {call.ip ?? t('postbackCalls.unknown_address')}, {call.actor ?? t('postbackCalls.unknown_caller')}
           </dd>
-          <dt>Answer</dt>
+          <dt>{t('common.answer')}</dt>
           <dd>
             {call.status} {call.detail ?? words(call.outcome)}
           </dd>
-          <dt>Request</dt>
+          <dt>{t('common.request')}</dt>
           <dd>
             <code>{call.request_id}</code>
           </dd>
-          <dt>Conversion</dt>
-          <dd>{call.conversion_id ?? 'none'}</dd>
+          <dt>{t('postbackCalls.conversion')}</dt>
+          <dd>{call.conversion_id ?? t('common.none_given')}</dd>
         </dl>
-        <h3>Request body</h3>
+        <h3>{t('postbackCalls.request_body')}</h3>
         <pre>{JSON.stringify(call.params, null, 2)}</pre>
         <Problem error={error} />
         {result && (
           <p class="notice good" role="status">
-            Replayed: {words(result.status)}, {result.conversion_id}.
+            {t('postbackCalls.replayed_status_conversionid', {
+              status: words(result.status),
+              conversionId: result.conversion_id ?? '–',
+            })}
           </p>
         )}
         <div class="form-end">
           <Button onClick={() => void run()} busy={busy}>
-            Replay
+            {t('common.replay')}
           </Button>
         </div>
       </div>

@@ -5,6 +5,7 @@ import { useAction } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { formatMoney, formatTime } from '../../text/format.ts';
 import { reasonText } from '../../text/reasons.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem } from '../../ui/basics.tsx';
 import { TextArea } from '../../ui/forms.tsx';
 import { Evidence } from './evidence.tsx';
@@ -31,20 +32,19 @@ export function ReviewsPage() {
   );
   const shown = rows[place];
   return (
-    <Page
-      title="Review queue"
-      lead="Conversions that a fraud rule put in review. Credit or reject each one; none is decided automatically."
-    >
+    <Page title={t('common.review_queue')} lead={t('reviews.conversions_that_a_fraud_rule')}>
       <Problem error={list.error} onRetry={list.reload} />
       {list.rows === undefined && list.error === undefined && <Loading />}
       {list.rows?.length === 0 && (
         <Card>
-          <Empty title="The queue is empty">Conversions that a fraud rule puts in review appear here.</Empty>
+          <Empty title={t('reviews.the_queue_is_empty')}>
+            {t('reviews.conversions_that_a_fraud_rule_puts')}
+          </Empty>
         </Card>
       )}
       {shown && (
         <div class="split">
-          <nav class="card queue" aria-label="Conversions to review">
+          <nav class="card queue" aria-label={t('reviews.conversions_to_review')}>
             <ul>
               {rows.map((row) => (
                 <li key={row.id}>
@@ -53,7 +53,9 @@ export function ReviewsPage() {
                       <strong>{row.order_id}</strong>
                       <span class="amount">{formatMoney(row.amount)}</span>
                     </span>
-                    <span class="sub">{row.reason === null ? 'In review' : reasonText(row.reason)}</span>
+                    <span class="sub">
+                      {row.reason === null ? t('common.in_review') : reasonText(row.reason)}
+                    </span>
                     <span class="sub">{formatTime(row.occurred_at)}</span>
                   </button>
                 </li>
@@ -61,11 +63,11 @@ export function ReviewsPage() {
             </ul>
             {list.hasMore && (
               <Button onClick={list.more} busy={list.loading}>
-                Show more
+                {t('common.show_more')}
               </Button>
             )}
           </nav>
-          <Card key={shown.id} title={`Order ${shown.order_id}`}>
+          <Card key={shown.id} title={t('common.order_orderid', { orderId: shown.order_id })}>
             <div class="stack">
               <Decision
                 conversion={shown}
@@ -97,20 +99,20 @@ function Decision({ conversion, onDecided }: { conversion: Schemas['Conversion']
   return (
     <div class="decision">
       <TextArea
-        label="Reason"
+        label={t('common.reason')}
         rows={2}
         value={note}
         onChange={setNote}
-        hint="Stored with the decision and in the audit log. The partner sees a general reason only."
+        hint={t('reviews.stored_with_the_decision_and')}
         required
       />
       <Problem error={error} />
       <div class="form-end">
         <Button kind="primary" busy={busy} disabled={note.trim() === ''} onClick={() => void run('approve')}>
-          Credit
+          {t('reviews.credit')}
         </Button>
         <Button kind="danger" busy={busy} disabled={note.trim() === ''} onClick={() => void run('reject')}>
-          Reject
+          {t('common.reject')}
         </Button>
       </div>
     </div>

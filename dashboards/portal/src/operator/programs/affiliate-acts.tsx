@@ -3,8 +3,10 @@ import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Button, Problem } from '../../ui/basics.tsx';
 import { Form, Select, TextField } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 
 interface Props {
   readonly affiliate: Schemas['Affiliate'];
@@ -15,20 +17,21 @@ interface Props {
 export function AffiliateActs(props: Props) {
   const { user } = useSession();
   const { status, merged_into: mergedInto, erased_at: erasedAt } = props.affiliate;
-  if (mergedInto !== null) return <p class="muted">Merged into {mergedInto}.</p>;
-  if (erasedAt !== null) return <p class="muted">This partner was erased; the books stay.</p>;
+  if (mergedInto !== null)
+    return <p class="muted">{t('affiliateActs.merged_into_mergedinto', { mergedInto })}</p>;
+  if (erasedAt !== null) return <p class="muted">{t('affiliateActs.this_partner_was_erased_the')}</p>;
   return (
     <>
-      <Fold title="Bonus or deduction">
+      <Fold title={t('affiliateActs.bonus_or_deduction')}>
         <Adjustment {...props} />
       </Fold>
       {status === 'terminated' ? (
-        <Fold title="Close the balance, erase">
+        <Fold title={t('affiliateActs.close_the_balance_erase')}>
           <Closing {...props} mayErase={user.role === 'operator'} />
         </Fold>
       ) : (
         user.role === 'operator' && (
-          <Fold title="Merge into another partner">
+          <Fold title={t('affiliateActs.merge_into_another_partner')}>
             <Merge {...props} />
           </Fold>
         )
@@ -60,25 +63,35 @@ function Adjustment({ affiliate, onChanged }: Props) {
   });
   const faults = fieldProblems(error);
   return (
-    <Form submit="Book it" busy={busy} error={faults.amount ? undefined : error} onSubmit={() => void run()}>
+    <Form
+      submit={t('affiliateActs.book_it')}
+      busy={busy}
+      error={faults.amount ? undefined : error}
+      onSubmit={() => void run()}
+    >
       <Select
-        label="Kind"
+        label={t('common.kind')}
         value={fields.kind}
         onChange={set('kind')}
         choices={[
-          { value: 'bonus', text: 'Bonus' },
-          { value: 'deduction', text: 'Deduction' },
+          { value: 'bonus', text: t('affiliateActs.bonus') },
+          { value: 'deduction', text: t('affiliateActs.deduction') },
         ]}
       />
-      <TextField
-        label={`Amount in ${program.currency}`}
+      <NumberField
+        label={t('affiliateActs.amount_in_currency', { currency: program.currency })}
         value={fields.amount}
         onChange={set('amount')}
-        inputMode="decimal"
+        currency={program.currency}
         fault={faults.amount}
         required
       />
-      <TextField label="Note in the statement" value={fields.note} onChange={set('note')} required />
+      <TextField
+        label={t('affiliateActs.note_in_the_statement')}
+        value={fields.note}
+        onChange={set('note')}
+        required
+      />
     </Form>
   );
 }
@@ -97,27 +110,27 @@ function Closing({ affiliate, onChanged, mayErase }: Props & { mayErase: boolean
   return (
     <>
       <Form
-        submit="Forfeit the balance"
+        submit={t('affiliateActs.forfeit_the_balance')}
         kind="danger"
         busy={forfeit.busy}
         error={forfeit.error}
         onSubmit={() => void forfeit.run()}
       >
         <TextField
-          label="Reason"
+          label={t('common.reason')}
           value={note}
           onChange={setNote}
-          hint="All that was earned and is not paid goes back to the program. To pay it, run the payouts for this partner."
+          hint={t('affiliateActs.all_that_was_earned_and')}
           required
         />
       </Form>
       {mayErase && (
         <>
           <Problem error={erase.error} />
-          <p class="muted">Erasing removes names, addresses and accounts for good. The books stay.</p>
+          <p class="muted">{t('affiliateActs.erasing_removes_names_addresses_and')}</p>
           <div class="form-end">
             <Button kind="danger" busy={erase.busy} onClick={() => void erase.run()}>
-              Erase the person
+              {t('affiliateActs.erase_the_person')}
             </Button>
           </div>
         </>
@@ -137,22 +150,22 @@ function Merge({ affiliate, onChanged }: Props) {
   const faults = fieldProblems(error);
   return (
     <Form
-      submit="Merge"
+      submit={t('affiliateActs.merge')}
       kind="danger"
       busy={busy}
       error={faults.into_affiliate_id ? undefined : error}
       onSubmit={() => void run()}
     >
       <TextField
-        label="Into the partner"
+        label={t('affiliateActs.into_the_partner')}
         value={fields.into_affiliate_id}
         onChange={set('into_affiliate_id')}
         placeholder="aff_12"
         fault={faults.into_affiliate_id}
-        hint="Takes over links, recruits and balance; this one is terminated."
+        hint={t('affiliateActs.takes_over_links_recruits_and')}
         required
       />
-      <TextField label="Reason" value={fields.note} onChange={set('note')} required />
+      <TextField label={t('common.reason')} value={fields.note} onChange={set('note')} required />
     </Form>
   );
 }

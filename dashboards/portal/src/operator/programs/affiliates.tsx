@@ -6,6 +6,7 @@ import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Segments, TextArea, TextField } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
@@ -15,11 +16,11 @@ import { AffiliateActs } from './affiliate-acts.tsx';
 type Affiliate = Schemas['Affiliate'];
 
 const STATUSES = [
-  { value: '', text: 'All' },
-  { value: 'pending', text: 'To approve' },
-  { value: 'active', text: 'Active' },
-  { value: 'suspended', text: 'Suspended' },
-  { value: 'terminated', text: 'Terminated' },
+  { value: '', text: t('common.all') },
+  { value: 'pending', text: t('affiliates.to_approve') },
+  { value: 'active', text: t('common.active') },
+  { value: 'suspended', text: t('affiliates.suspended') },
+  { value: 'terminated', text: t('affiliates.terminated') },
 ];
 
 export function AffiliatesPage() {
@@ -40,37 +41,40 @@ export function AffiliatesPage() {
   );
   const invite = (
     <Button kind="primary" onClick={() => setInviting(true)}>
-      Invite a partner
+      {t('affiliates.invite_a_partner')}
     </Button>
   );
   return (
     <Page
-      title="Partners"
-      lead="Partners send visitors. Links and credit start with the approval."
+      title={t('common.partners')}
+      lead={t('affiliates.partners_send_visitors_links_and')}
       actions={user.role === 'operator' && invite}
     >
       <Card>
         <div class="filters above">
-          <Segments label="Status" value={status} onChange={setStatus} choices={STATUSES} />
+          <Segments label={t('common.status')} value={status} onChange={setStatus} choices={STATUSES} />
         </div>
         <ListTable
-          label="Partners"
+          label={t('common.partners')}
           list={list}
           rowKey={({ id }) => id}
           empty={
             status === 'pending' ? (
-              <Empty title="No pending partners">
-                Applications and partners imported as pending appear here.
+              <Empty title={t('affiliates.no_pending_partners')}>
+                {t('affiliates.applications_and_partners_imported_as')}
               </Empty>
             ) : (
-              <Empty title="No partners">
-                {invite} or <Link to="/imports">import</Link> existing ones.
+              <Empty title={t('affiliates.no_partners')}>
+                {rich('affiliates.invite_or_import_existing_ones', {
+                  invite,
+                  link: (text) => <Link to="/imports">{text}</Link>,
+                })}
               </Empty>
             )
           }
           columns={[
             {
-              title: 'Partner',
+              title: t('common.partner'),
               head: true,
               cell: ({ name, email }) => (
                 <>
@@ -79,19 +83,29 @@ export function AffiliatesPage() {
                 </>
               ),
             },
-            { title: 'Reference', cell: ({ ref_code, id }) => <code title={id}>{ref_code}</code> },
-            { title: 'Status', cell: ({ status: one }) => <Status of={one} /> },
-            { title: `Joined (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
-            { title: `Approved (${ZONE_NAME})`, cell: ({ approved_at }) => <When at={approved_at} /> },
+            { title: t('common.reference'), cell: ({ ref_code, id }) => <code title={id}>{ref_code}</code> },
+            { title: t('common.status'), cell: ({ status: one }) => <Status of={one} /> },
+            {
+              title: t('common.joined_zone', { zone: ZONE_NAME }),
+              cell: ({ created_at }) => <When at={created_at} />,
+            },
+            {
+              title: t('affiliates.approved_zone', { zone: ZONE_NAME }),
+              cell: ({ approved_at }) => <When at={approved_at} />,
+            },
             {
               title: '',
               cell: (affiliate) => (
                 <div class="actions">
                   <Button
                     onClick={() => setShown(affiliate)}
-                    label={`${affiliate.status === 'pending' ? 'Decide' : 'Open'} ${affiliate.name}`}
+                    label={
+                      affiliate.status === 'pending'
+                        ? t('affiliates.decide_named', { name: affiliate.name })
+                        : t('common.open_named', { name: affiliate.name })
+                    }
                   >
-                    {affiliate.status === 'pending' ? 'Decide' : 'Open'}
+                    {affiliate.status === 'pending' ? t('affiliates.decide') : t('common.open')}
                   </Button>
                 </div>
               ),
@@ -123,11 +137,15 @@ export function AffiliatesPage() {
 }
 
 const VERBS = {
-  approve: { path: '/v1/affiliates/{id}/approve', text: 'Approve', from: ['pending', 'suspended'] },
-  suspend: { path: '/v1/affiliates/{id}/suspend', text: 'Suspend', from: ['pending', 'active'] },
+  approve: { path: '/v1/affiliates/{id}/approve', text: t('common.approve'), from: ['pending', 'suspended'] },
+  suspend: {
+    path: '/v1/affiliates/{id}/suspend',
+    text: t('affiliates.suspend'),
+    from: ['pending', 'active'],
+  },
   terminate: {
     path: '/v1/affiliates/{id}/terminate',
-    text: 'Terminate',
+    text: t('affiliates.terminate'),
     from: ['pending', 'active', 'suspended'],
   },
 } as const;
@@ -155,17 +173,17 @@ function Details(props: { affiliate: Affiliate; onClose: () => void; onChanged: 
         {!data && error === undefined && <Loading />}
         {data && (
           <dl class="facts">
-            <dt>Status</dt>
+            <dt>{t('common.status')}</dt>
             <dd>
               <Status of={affiliate.status} />
             </dd>
-            <dt>ID and reference</dt>
+            <dt>{t('affiliates.id_and_reference')}</dt>
             <dd>
               <code>{affiliate.id}</code>, <code>{affiliate.ref_code}</code>
             </dd>
-            <dt>Recruited by</dt>
-            <dd>{parent?.name ?? 'none'}</dd>
-            <dt>Sub-affiliates</dt>
+            <dt>{t('affiliates.recruited_by')}</dt>
+            <dd>{parent?.name ?? t('common.none_given')}</dd>
+            <dt>{t('common.sub_affiliates')}</dt>
             <dd>{recruits}</dd>
             {data.balance && <BalanceFacts balance={data.balance} />}
           </dl>
@@ -180,15 +198,15 @@ function Details(props: { affiliate: Affiliate; onClose: () => void; onChanged: 
 function BalanceFacts({ balance }: { balance: Schemas['Balance'] }) {
   return (
     <>
-      <dt>Pending, available</dt>
+      <dt>{t('affiliates.pending_available')}</dt>
       <dd>
         <Amount money={balance.pending} />, <Amount money={balance.available} />
       </dd>
-      <dt>In transit, paid</dt>
+      <dt>{t('affiliates.in_transit_paid')}</dt>
       <dd>
         <Amount money={balance.in_transit} />, <Amount money={balance.paid} />
       </dd>
-      <dt>Debt, adjustments</dt>
+      <dt>{t('affiliates.debt_adjustments')}</dt>
       <dd>
         <Amount money={balance.debt} />, <Amount money={balance.adjustments} />
       </dd>
@@ -207,15 +225,15 @@ function Decision({ affiliate, onChanged }: { affiliate: Affiliate; onChanged: (
   const verbs = (Object.keys(VERBS) as (keyof typeof VERBS)[]).filter((verb) =>
     (VERBS[verb].from as readonly string[]).includes(affiliate.status),
   );
-  if (verbs.length === 0) return <p class="muted">This partner is terminated. A termination is final.</p>;
+  if (verbs.length === 0) return <p class="muted">{t('affiliates.this_partner_is_terminated_a')}</p>;
   return (
     <>
       <TextArea
-        label="Note"
+        label={t('affiliates.note')}
         rows={2}
         value={note}
         onChange={setNote}
-        hint="Recorded in the audit log, and mailed to the partner with the decision."
+        hint={t('affiliates.recorded_in_the_audit_log')}
         required
       />
       <Problem error={act.error} />
@@ -255,38 +273,44 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
   const faults = fieldProblems(error);
   const isOnFields = Object.keys(fields).some((field) => faults[field] !== undefined);
   return (
-    <Dialog title="Invite a partner" onClose={onClose}>
+    <Dialog title={t('affiliates.invite_a_partner')} onClose={onClose}>
       <Form
-        submit="Send the invitation"
+        submit={t('common.send_the_invitation')}
         busy={busy}
         error={isOnFields ? undefined : error}
         onSubmit={() => void run()}
       >
-        <TextField label="Name" value={fields.name} onChange={set('name')} fault={faults.name} required />
         <TextField
-          label="E-mail address"
+          label={t('common.name')}
+          value={fields.name}
+          onChange={set('name')}
+          fault={faults.name}
+          required
+        />
+        <TextField
+          label={t('common.e_mail_address')}
           type="email"
           value={fields.email}
           onChange={set('email')}
           fault={faults.email}
-          hint="Receives a link to set a password, valid for one week."
+          hint={t('affiliates.receives_a_link_to_set')}
           required
         />
         <TextField
-          label="Reference"
+          label={t('common.reference')}
           value={fields.ref_code}
           onChange={set('ref_code')}
           fault={faults.ref_code}
-          hint="A short name, unique in the program."
+          hint={t('affiliates.a_short_name_unique_in')}
           required
         />
         <TextField
-          label="Recruited by"
+          label={t('affiliates.recruited_by')}
           value={fields.parent_id}
           onChange={set('parent_id')}
           fault={faults.parent_id}
           placeholder="aff_12"
-          hint="Optional: ID of the partner who earns level 2."
+          hint={t('affiliates.optional_id_of_the_partner')}
         />
       </Form>
     </Dialog>

@@ -7,9 +7,11 @@ import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { formatCount, formatMinor, formatShare, localTime, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 
@@ -41,32 +43,32 @@ export function CampaignsPage() {
   };
   const make = (
     <Button kind="primary" onClick={() => setShown('new')}>
-      New campaign
+      {t('campaigns.new_campaign')}
     </Button>
   );
   const money = (id: string, metric: string) => formatMinor(figure(data?.get(id), metric), program.currency);
   return (
-    <Page
-      title="Campaigns"
-      lead="Each link belongs to a campaign. A campaign can have terms of its own."
-      actions={make}
-    >
+    <Page title={t('common.campaigns')} lead={t('campaigns.each_link_belongs_to_a')} actions={make}>
       <Card
-        title="Campaigns"
+        title={t('common.campaigns')}
         note={
           <>
-            Figures of the last 30 days. <CompleteTo />
+            {t('common.figures_of_the_last_30')} <CompleteTo />
           </>
         }
       >
         <ListTable
-          label="Campaigns"
+          label={t('common.campaigns')}
           list={list}
           rowKey={({ id }) => id}
-          empty={<Empty title="No campaigns yet">Partners need a campaign to create links. {make}</Empty>}
+          empty={
+            <Empty title={t('campaigns.no_campaigns_yet')}>
+              {t('campaigns.partners_need_a_campaign_to')} {make}
+            </Empty>
+          }
           columns={[
             {
-              title: 'Campaign',
+              title: t('common.campaign'),
               head: true,
               cell: ({ name, id }) => (
                 <>
@@ -75,31 +77,41 @@ export function CampaignsPage() {
                 </>
               ),
             },
-            { title: 'Status', cell: ({ status }) => <Status of={status} /> },
-            { title: `Ends (${ZONE_NAME})`, cell: ({ ends_at }) => <When at={ends_at} none="open" /> },
+            { title: t('common.status'), cell: ({ status }) => <Status of={status} /> },
             {
-              title: 'Clicks',
+              title: t('campaigns.ends_zone', { zone: ZONE_NAME }),
+              cell: ({ ends_at }) => <When at={ends_at} none={t('common.no_limit')} />,
+            },
+            {
+              title: t('common.clicks'),
               numeric: true,
               cell: ({ id }) => formatCount(figure(data?.get(id), 'clicks')),
             },
             {
-              title: 'Credited',
+              title: t('common.credited'),
               numeric: true,
               cell: ({ id }) => formatCount(figure(data?.get(id), 'conversions_attributed')),
             },
             {
-              title: 'Rate',
+              title: t('common.rate'),
               numeric: true,
               cell: ({ id }) => formatShare(ratio(data?.get(id), 'conversion_rate')),
             },
-            { title: 'Order value', numeric: true, cell: ({ id }) => money(id, 'revenue_minor') },
-            { title: 'Commissions', numeric: true, cell: ({ id }) => money(id, 'commission_minor') },
+            { title: t('common.order_value'), numeric: true, cell: ({ id }) => money(id, 'revenue_minor') },
+            {
+              title: t('common.commissions'),
+              numeric: true,
+              cell: ({ id }) => money(id, 'commission_minor'),
+            },
             {
               title: '',
               cell: (campaign) => (
                 <div class="actions">
-                  <Button onClick={() => setShown(campaign)} label={`Edit ${campaign.name}`}>
-                    Edit
+                  <Button
+                    onClick={() => setShown(campaign)}
+                    label={t('campaigns.edit_campaign', { campaign: campaign.name })}
+                  >
+                    {t('common.edit')}
                   </Button>
                 </div>
               ),
@@ -138,62 +150,68 @@ function CampaignFields(props: {
   const hostsFault = Object.entries(faults).find(([field]) => field.startsWith('allowed_hosts'))?.[1];
   return (
     <>
-      <TextField label="Name" value={fields.name} onChange={set('name')} fault={faults.name} required />
+      <TextField
+        label={t('common.name')}
+        value={fields.name}
+        onChange={set('name')}
+        fault={faults.name}
+        required
+      />
       {props.withStatus && (
         <Select
-          label="Status"
+          label={t('common.status')}
           value={fields.status}
           onChange={set('status')}
           choices={[
-            { value: 'active', text: 'Active' },
-            { value: 'paused', text: 'Paused: visitors go to the fallback URL' },
-            { value: 'ended', text: 'Ended' },
+            { value: 'active', text: t('common.active') },
+            { value: 'paused', text: t('campaigns.paused_visitors_go_to_the') },
+            { value: 'ended', text: t('campaigns.ended') },
           ]}
         />
       )}
       <div class="form-row">
-        <TextField
-          label="Cookie lifetime, days"
-          inputMode="numeric"
+        <NumberField
+          label={t('campaigns.cookie_lifetime_days')}
+          whole
           value={fields.cookieDays}
           onChange={set('cookieDays')}
           fault={faults.cookie_days}
         />
-        <TextField
-          label="Daily cap of valid clicks"
-          inputMode="numeric"
+        <NumberField
+          label={t('common.daily_cap_of_valid_clicks')}
+          whole
           value={fields.cap}
           onChange={set('cap')}
           fault={faults.daily_click_cap}
-          placeholder="no cap"
+          placeholder={t('common.no_cap')}
         />
       </div>
       <TextField
-        label="Landing page"
+        label={t('common.landing_page')}
         type="url"
         value={fields.landingUrl}
         onChange={set('landingUrl')}
         fault={faults.landing_url}
-        hint="The page that is advertised. Links may lead to every page of its host."
+        hint={t('campaigns.the_page_that_is_advertised')}
       />
       <TextField
-        label="Further hosts of links"
+        label={t('campaigns.further_hosts_of_links')}
         value={fields.allowedHosts}
         onChange={set('allowedHosts')}
         fault={hostsFault}
-        placeholder="none"
-        hint="Separated by spaces: shop.example, *.shop.example for all names below it, or * for every host."
+        placeholder={t('common.none_given')}
+        hint={t('campaigns.separated_by_spaces_shop_example')}
       />
       <TextField
-        label="Fallback URL"
+        label={t('campaigns.fallback_url')}
         type="url"
         value={fields.fallbackUrl}
         onChange={set('fallbackUrl')}
         fault={faults.fallback_url}
-        hint="Target of visitors when the campaign is paused, has ended or has reached its cap."
+        hint={t('campaigns.target_of_visitors_when_the')}
       />
       <TextField
-        label={`Ends (${ZONE_NAME})`}
+        label={t('campaigns.ends_zone', { zone: ZONE_NAME })}
         type="datetime-local"
         value={fields.endsAt}
         onChange={set('endsAt')}
@@ -237,8 +255,8 @@ function NewCampaign({ onClose, onDone }: { onClose: () => void; onDone: () => v
   });
   const faults = fieldProblems(error);
   return (
-    <Dialog title="New campaign" onClose={onClose}>
-      <Form submit="Create campaign" busy={busy} error={error} onSubmit={() => void run()}>
+    <Dialog title={t('campaigns.new_campaign')} onClose={onClose}>
+      <Form submit={t('campaigns.create_campaign')} busy={busy} error={error} onSubmit={() => void run()}>
         <CampaignFields fields={fields} faults={faults} onChange={setFields} withStatus={false} />
       </Form>
     </Dialog>
@@ -252,7 +270,7 @@ function EditCampaign(props: { id: string; onClose: () => void; onDone: () => vo
     [props.id],
   );
   return (
-    <Dialog title={data?.data.name ?? 'Campaign'} onClose={props.onClose}>
+    <Dialog title={data?.data.name ?? t('common.campaign')} onClose={props.onClose}>
       <Problem error={error} />
       {!data && error === undefined && <Loading />}
       {data && <StrayHosts id={props.id} />}
@@ -270,8 +288,10 @@ function StrayHosts({ id }: { id: string }) {
   const stray = data?.hosts.filter(({ allowed }) => !allowed) ?? [];
   if (error !== undefined) return <Problem error={error} />;
   if (stray.length === 0) return null;
-  const list = stray.map(({ host, links }) => `${host === '?' ? 'unreadable' : host} (${links})`).join(', ');
-  return <p class="notice warn">Links that lead to hosts which are not allowed: {list}.</p>;
+  const list = stray
+    .map(({ host, links }) => `${host === '?' ? t('campaigns.unreadable_host') : host} (${links})`)
+    .join(', ');
+  return <p class="notice warn">{t('campaigns.links_that_lead_to_hosts', { list })}</p>;
 }
 
 function EditForm({ campaign, etag, onDone }: { campaign: Campaign; etag: string; onDone: () => void }) {
@@ -293,7 +313,7 @@ function EditForm({ campaign, etag, onDone }: { campaign: Campaign; etag: string
     onDone();
   });
   return (
-    <Form submit="Save" busy={busy} error={error} onSubmit={() => void run()}>
+    <Form submit={t('common.save')} busy={busy} error={error} onSubmit={() => void run()}>
       <CampaignFields fields={fields} faults={fieldProblems(error)} onChange={setFields} withStatus />
     </Form>
   );

@@ -7,6 +7,7 @@ import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { localTime, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { rich, t } from '../../text/t.ts';
 import { Button, Card, Copy, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { CouponStatus } from '../../ui/status.tsx';
@@ -44,7 +45,7 @@ export function CouponsPage() {
   const affiliates = parties?.affiliates ?? [];
   const newCode = (
     <Button kind="primary" onClick={() => setShown('new')}>
-      New code
+      {t('coupons.new_code')}
     </Button>
   );
   const close = () => setShown(undefined);
@@ -54,12 +55,12 @@ export function CouponsPage() {
   };
   return (
     <Page
-      title="Coupon codes"
-      lead="An order with the code of a partner is credited to that partner, without a click."
+      title={t('common.coupon_codes')}
+      lead={t('coupons.an_order_with_the_code')}
       actions={
         <>
           <Link class="button" to="/reports?by=coupon">
-            Orders by code
+            {t('coupons.orders_by_code')}
           </Link>
           {newCode}
         </>
@@ -68,15 +69,21 @@ export function CouponsPage() {
       <Card>
         <div class="filters above">
           <Select
-            label="Partner"
+            label={t('common.partner')}
             value={affiliate}
             onChange={setAffiliate}
             choices={[
-              { value: '', text: 'All partners' },
+              { value: '', text: t('common.all_partners') },
               ...affiliates.map(({ id, name }) => ({ value: id, text: name })),
             ]}
           />
-          <TextField label="Code" type="search" value={code} onChange={setCode} placeholder="whole code" />
+          <TextField
+            label={t('common.code')}
+            type="search"
+            value={code}
+            onChange={setCode}
+            placeholder={t('coupons.whole_code')}
+          />
         </div>
         <CouponTable list={list} parties={parties} newCode={newCode} onEdit={setShown} />
       </Card>
@@ -117,18 +124,20 @@ function CouponTable(props: {
   );
   return (
     <ListTable
-      label="Coupon codes"
+      label={t('common.coupon_codes')}
       list={list}
       rowKey={({ id }) => id}
       empty={
-        <Empty title="No codes">
-          {newCode} or <Link to="/imports">import</Link> existing ones. The shop reports the codes that a
-          customer used with the order.
+        <Empty title={t('coupons.no_codes')}>
+          {rich('coupons.newcode_or_import_existing_ones', {
+            newCode,
+            link: (text) => <Link to="/imports">{text}</Link>,
+          })}
         </Empty>
       }
       columns={[
         {
-          title: 'Code',
+          title: t('common.code'),
           head: true,
           cell: ({ code, id }) => (
             <>
@@ -137,22 +146,27 @@ function CouponTable(props: {
             </>
           ),
         },
-        { title: 'Partner', cell: ({ affiliate_id }) => names.get(affiliate_id) ?? affiliate_id },
-        { title: 'Campaign', cell: ({ campaign_id }) => names.get(campaign_id) ?? campaign_id },
-        { title: `From (${ZONE_NAME})`, cell: ({ valid_from }) => <When at={valid_from} none="always" /> },
+        { title: t('common.partner'), cell: ({ affiliate_id }) => names.get(affiliate_id) ?? affiliate_id },
+        { title: t('common.campaign'), cell: ({ campaign_id }) => names.get(campaign_id) ?? campaign_id },
         {
-          title: `Until (${ZONE_NAME})`,
-          cell: ({ valid_until, withdrawn_at }) => <When at={withdrawn_at ?? valid_until} none="no end" />,
+          title: t('coupons.from_zone', { zone: ZONE_NAME }),
+          cell: ({ valid_from }) => <When at={valid_from} none={t('coupons.always')} />,
         },
-        { title: 'Status', cell: (coupon) => <CouponStatus coupon={coupon} /> },
+        {
+          title: t('common.until_zone', { zone: ZONE_NAME }),
+          cell: ({ valid_until, withdrawn_at }) => (
+            <When at={withdrawn_at ?? valid_until} none={t('common.no_end')} />
+          ),
+        },
+        { title: t('common.status'), cell: (coupon) => <CouponStatus coupon={coupon} /> },
         {
           title: '',
           cell: (coupon) => (
             <div class="actions">
-              <Copy text={coupon.code} label={`the code ${coupon.code}`} />
+              <Copy text={coupon.code} label={t('common.the_code_code', { code: coupon.code })} />
               {coupon.withdrawn_at === null && (
-                <Button onClick={() => onEdit(coupon)} label={`Edit ${coupon.code}`}>
-                  Edit
+                <Button onClick={() => onEdit(coupon)} label={t('common.edit_code', { code: coupon.code })}>
+                  {t('common.edit')}
                 </Button>
               )}
             </div>
@@ -190,41 +204,41 @@ function NewCoupon({
   const isOnFields = faults.code !== undefined || faults.valid_until !== undefined;
   if (partners.length === 0 || open.length === 0) {
     return (
-      <Dialog title="New code" onClose={onClose}>
-        <Empty title="Nothing to give a code for">A code needs a partner and a campaign.</Empty>
+      <Dialog title={t('coupons.new_code')} onClose={onClose}>
+        <Empty title={t('coupons.nothing_to_give_a_code')}>{t('coupons.a_code_needs_a_partner')}</Empty>
       </Dialog>
     );
   }
   return (
-    <Dialog title="New code" onClose={onClose}>
+    <Dialog title={t('coupons.new_code')} onClose={onClose}>
       <Form
-        submit="Create code"
+        submit={t('coupons.create_code')}
         busy={busy}
         error={isOnFields ? undefined : error}
         onSubmit={() => void run()}
       >
         <div class="form-row">
           <Select
-            label="Partner"
+            label={t('common.partner')}
             value={affiliate}
             onChange={setAffiliate}
             choices={partners.map(({ id, name }) => ({ value: id, text: name }))}
           />
           <Select
-            label="Campaign"
+            label={t('common.campaign')}
             value={campaign}
             onChange={setCampaign}
             choices={open.map(({ id, name }) => ({ value: id, text: name }))}
-            hint="Its terms count."
+            hint={t('coupons.its_terms_count')}
           />
         </div>
         <div class="form-row">
           <TextField
-            label="Code"
+            label={t('common.code')}
             value={code}
             onChange={setCode}
             fault={faults.code}
-            hint="As in the shop; it is the same in any case."
+            hint={t('coupons.as_in_the_shop_it')}
             max={64}
             required
           />
@@ -238,9 +252,9 @@ function NewCoupon({
 function UntilField(props: { value: string; onChange: (value: string) => void; fault: string | undefined }) {
   return (
     <TextField
-      label={`Valid until, ${ZONE_NAME}`}
+      label={t('coupons.valid_until_zone', { zone: ZONE_NAME })}
       type="datetime-local"
-      hint="Optional. Orders of before keep their credit."
+      hint={t('coupons.optional_orders_of_before_keep')}
       {...props}
     />
   );
@@ -268,10 +282,10 @@ function EditCoupon({
   });
   const faults = fieldProblems(change.error);
   return (
-    <Dialog title={`Code ${coupon.code}`} onClose={onClose}>
+    <Dialog title={t('coupons.code_code', { code: coupon.code })} onClose={onClose}>
       <div class="stack">
         <Form
-          submit="Save"
+          submit={t('common.save')}
           busy={change.busy}
           error={faults.valid_until ? undefined : change.error}
           onSubmit={() => void change.run()}
@@ -280,9 +294,9 @@ function EditCoupon({
         </Form>
         <Problem error={withdraw.error} />
         <div class="form-end">
-          <p class="hint">Withdrawn, it credits no further orders, and can be given to another partner.</p>
+          <p class="hint">{t('coupons.withdrawn_it_credits_no_further')}</p>
           <Button kind="danger" busy={withdraw.busy} onClick={() => void withdraw.run()}>
-            Withdraw
+            {t('common.withdraw')}
           </Button>
         </div>
       </div>

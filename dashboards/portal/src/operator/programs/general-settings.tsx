@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { words } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Card } from '../../ui/basics.tsx';
 import { Check, Form, Select, TextField } from '../../ui/forms.tsx';
 import { type SettingsProps, useSave } from './save-settings.ts';
@@ -28,34 +29,39 @@ export function General(props: SettingsProps) {
   const passFault = Object.entries(faults).find(([field]) => field.startsWith('pass_parameters'))?.[1];
   const isShown = faults.name || faults.fallback_url || faults.tracking_domain || passFault;
   return (
-    <Card title="General">
-      <Form submit="Save" busy={busy} error={isShown ? undefined : error} onSubmit={() => void run(body)}>
-        <TextField label="Name" value={name} onChange={setName} fault={faults.name} required />
+    <Card title={t('generalSettings.general')}>
+      <Form
+        submit={t('common.save')}
+        busy={busy}
+        error={isShown ? undefined : error}
+        onSubmit={() => void run(body)}
+      >
+        <TextField label={t('common.name')} value={name} onChange={setName} fault={faults.name} required />
         <Select
-          label="Status"
+          label={t('common.status')}
           value={status}
           onChange={(value) => setStatus(STATUSES.find((one) => one === value) ?? status)}
           choices={STATUSES.map((value) => ({ value, text: words(value) }))}
         />
         <TextField
-          label="Fallback page"
-          hint="Where links lead that cannot lead on: paused, expired or unknown ones."
+          label={t('generalSettings.fallback_page')}
+          hint={t('generalSettings.where_links_lead_that_cannot')}
           type="url"
           value={fallback}
           onChange={setFallback}
           fault={faults.fallback_url}
         />
         <TextField
-          label="Tracking domain"
-          hint="Host name of the links of this program; it must lead to the collector."
+          label={t('generalSettings.tracking_domain')}
+          hint={t('generalSettings.host_name_of_the_links')}
           placeholder="go.shop.example"
           value={domain}
           onChange={setDomain}
           fault={faults.tracking_domain}
         />
         <TextField
-          label="Parameters that links pass on"
-          hint="Names with commas between; * alone: all."
+          label={t('generalSettings.parameters_that_links_pass_on')}
+          hint={t('generalSettings.names_with_commas_between_alone')}
           value={passed}
           onChange={setPassed}
           fault={passFault}
@@ -73,19 +79,20 @@ export function Privacy(props: SettingsProps) {
   const { run, busy, error } = useSave(props);
   const body = { anonymise_ip: anonymise, cookies, honour_opt_out: optOut };
   return (
-    <Card title="Privacy" note="Counts for clicks from now on.">
-      <Form submit="Save privacy" busy={busy} error={error} onSubmit={() => void run(body)}>
+    <Card title={t('generalSettings.privacy')} note={t('generalSettings.counts_for_clicks_from_now')}>
+      <Form
+        submit={t('generalSettings.save_privacy')}
+        busy={busy}
+        error={error}
+        onSubmit={() => void run(body)}
+      >
         <Check
-          label="Cut visitors’ addresses before they are stored"
+          label={t('generalSettings.cut_visitors_addresses_before_they')}
           checked={anonymise}
           onChange={setAnonymise}
         />
-        <Check label="Set the click cookie" checked={cookies} onChange={setCookies} />
-        <Check
-          label="Do Not Track and Global Privacy Control: no cookie, a cut address, no fingerprint"
-          checked={optOut}
-          onChange={setOptOut}
-        />
+        <Check label={t('generalSettings.set_the_click_cookie')} checked={cookies} onChange={setCookies} />
+        <Check label={t('generalSettings.do_not_track_and_global')} checked={optOut} onChange={setOptOut} />
       </Form>
     </Card>
   );

@@ -2,12 +2,16 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take, takeAll } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
+import { useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Problem } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { LandingPage } from '../../ui/macro-url.tsx';
 import { ListTable } from '../../ui/table.tsx';
+
+const NAMED = ['campaigns'] as const;
 
 type Template = Schemas['LinkTemplate'];
 
@@ -15,6 +19,7 @@ type Template = Schemas['LinkTemplate'];
 export function LinkTemplates() {
   const { program } = useSession();
   const [isCreating, setCreating] = useState(false);
+  const names = useNames(NAMED);
   const list = usePages(
     (cursor, signal) =>
       api.GET('/v1/link-templates', { params: { query: { program_id: program.id, cursor } }, signal }),
@@ -22,19 +27,23 @@ export function LinkTemplates() {
   );
   return (
     <Card
-      title="Link templates"
-      note="Landing pages that partners choose from when they create links."
-      actions={<Button onClick={() => setCreating(true)}>New template</Button>}
+      title={t('linkTemplates.link_templates')}
+      note={t('linkTemplates.landing_pages_that_partners_choose')}
+      actions={<Button onClick={() => setCreating(true)}>{t('linkTemplates.new_template')}</Button>}
     >
       <ListTable
-        label="Link templates"
+        label={t('linkTemplates.link_templates')}
         list={list}
         rowKey={({ id }) => id}
-        empty={<Empty title="No link templates yet">Partners type the address of a landing page.</Empty>}
+        empty={
+          <Empty title={t('linkTemplates.no_link_templates_yet')}>
+            {t('linkTemplates.partners_type_the_address_of')}
+          </Empty>
+        }
         columns={[
-          { title: 'Name', head: true, cell: ({ name }) => name },
-          { title: 'Campaign', cell: ({ campaign_id }) => campaign_id },
-          { title: 'Landing page', cell: ({ landing_url }) => <code>{landing_url}</code> },
+          { title: t('common.name'), head: true, cell: ({ name }) => name },
+          { title: t('common.campaign'), cell: ({ campaign_id }) => names.get(campaign_id) ?? campaign_id },
+          { title: t('common.landing_page'), cell: ({ landing_url }) => <code>{landing_url}</code> },
           { title: '', cell: (template) => <Remove template={template} onDone={list.reload} /> },
         ]}
       />
@@ -58,8 +67,12 @@ function Remove({ template, onDone }: { template: Template; onDone: () => void }
   });
   return (
     <div class="actions">
-      <Button onClick={() => void run()} busy={busy} label={`Remove ${template.name}`}>
-        Remove
+      <Button
+        onClick={() => void run()}
+        busy={busy}
+        label={t('linkTemplates.remove_template', { template: template.name })}
+      >
+        {t('common.remove')}
       </Button>
       <Problem error={error} />
     </div>
@@ -91,22 +104,22 @@ function NewTemplate(props: { onClose: () => void; onMade: () => void }) {
   const faults = fieldProblems(error);
   const isShown = faults.name || faults.landing_url || faults.campaign_id;
   return (
-    <Dialog title="New link template" onClose={props.onClose}>
+    <Dialog title={t('linkTemplates.new_link_template')} onClose={props.onClose}>
       <Problem error={campaigns.error} onRetry={campaigns.reload} />
       <Form
-        submit="Create template"
+        submit={t('linkTemplates.create_template')}
         busy={busy}
         error={isShown ? undefined : error}
         onSubmit={() => void run()}
       >
         <Select
-          label="Campaign"
+          label={t('common.campaign')}
           value={campaign_id}
           onChange={setCampaign}
           fault={faults.campaign_id}
           choices={(campaigns.data ?? []).map(({ id, name: text }) => ({ value: id, text }))}
         />
-        <TextField label="Name" value={name} onChange={setName} fault={faults.name} required />
+        <TextField label={t('common.name')} value={name} onChange={setName} fault={faults.name} required />
         <LandingPage value={landing} onChange={setLanding} fault={faults.landing_url} />
       </Form>
     </Dialog>

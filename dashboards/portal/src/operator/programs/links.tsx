@@ -8,10 +8,12 @@ import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { formatCount, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { rich, t } from '../../text/t.ts';
 import { Button, Card, CopyText, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
 import { LandingPage } from '../../ui/macro-url.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable, type Pages } from '../../ui/table.tsx';
 import { describeRouting, RoutingEditor, type RoutingInput } from './routing.tsx';
@@ -39,21 +41,21 @@ export function LinksPage() {
   const context = useLinkContext();
   return (
     <Page
-      title="Links and routing"
+      title={t('common.links_and_routing')}
       lead={
         <>
-          Figures of the last 30 days. <CompleteTo />
+          {t('common.figures_of_the_last_30')} <CompleteTo />
         </>
       }
     >
       <Card>
         <div class="filters above">
           <Select
-            label="Partner"
+            label={t('common.partner')}
             value={affiliate}
             onChange={setAffiliate}
             choices={[
-              { value: '', text: 'All partners' },
+              { value: '', text: t('common.all_partners') },
               ...(context?.affiliates ?? []).map(({ id, name }) => ({ value: id, text: name })),
             ]}
           />
@@ -124,15 +126,13 @@ function LinkTable(props: {
   const nameOf = (id: string) => context?.names.get(id) ?? id;
   return (
     <ListTable
-      label="Links"
+      label={t('common.links')}
       list={list}
       rowKey={({ id }) => id}
-      empty={
-        <Empty title="No links">Active partners create links as soon as the program has a campaign.</Empty>
-      }
+      empty={<Empty title={t('links.no_links')}>{t('links.active_partners_create_links_as')}</Empty>}
       columns={[
         {
-          title: 'Link',
+          title: t('common.link'),
           head: true,
           cell: ({ code, landing_url }) => (
             <>
@@ -143,26 +143,26 @@ function LinkTable(props: {
             </>
           ),
         },
-        { title: 'Partner', cell: ({ affiliate_id }) => nameOf(affiliate_id) },
-        { title: 'Campaign', cell: ({ campaign_id }) => nameOf(campaign_id) },
-        { title: 'Routing', cell: ({ routing }) => describeRouting(routing) },
+        { title: t('common.partner'), cell: ({ affiliate_id }) => nameOf(affiliate_id) },
+        { title: t('common.campaign'), cell: ({ campaign_id }) => nameOf(campaign_id) },
+        { title: t('common.routing'), cell: ({ routing }) => describeRouting(routing) },
         {
-          title: 'Clicks',
+          title: t('common.clicks'),
           numeric: true,
           cell: ({ id }) => formatCount(figure(context?.counts.get(id), 'clicks')),
         },
         {
-          title: 'Credited',
+          title: t('common.credited'),
           numeric: true,
           cell: ({ id }) => formatCount(figure(context?.counts.get(id), 'conversions_attributed')),
         },
-        { title: 'Status', cell: ({ status }) => <Status of={status} /> },
+        { title: t('common.status'), cell: ({ status }) => <Status of={status} /> },
         {
           title: '',
           cell: ({ id, code }) => (
             <div class="actions">
-              <Button onClick={() => onEdit(id)} label={`Edit ${code}`}>
-                Edit
+              <Button onClick={() => onEdit(id)} label={t('common.edit_code', { code })}>
+                {t('common.edit')}
               </Button>
             </div>
           ),
@@ -179,7 +179,7 @@ function EditLink(props: { id: string; onClose: () => void; onDone: () => void }
     [props.id],
   );
   return (
-    <Dialog title={data?.data.code ?? 'Link'} onClose={props.onClose}>
+    <Dialog title={data?.data.code ?? t('common.link')} onClose={props.onClose}>
       <Problem error={error} />
       {!data && error === undefined && <Loading />}
       {data && <EditForm link={data.data} etag={data.etag} onDone={props.onDone} />}
@@ -208,48 +208,48 @@ function EditForm({ link, etag, onDone }: { link: Schemas['Link']; etag: string;
   const faults = fieldProblems(error);
   return (
     <Form
-      submit="Save"
+      submit={t('common.save')}
       busy={busy}
       error={faults.landing_url ? undefined : error}
       onSubmit={() => void run()}
     >
-      <CopyText text={link.url} label="the link" />
+      <CopyText text={link.url} label={t('common.the_link')} />
       <LandingPage value={landingUrl} onChange={setLandingUrl} fault={faults.landing_url} />
       <div class="form-row">
         <Select
-          label="Status"
+          label={t('common.status')}
           value={status}
           onChange={(value) => setStatus(value as typeof status)}
           choices={[
-            { value: 'active', text: 'Active' },
-            { value: 'paused', text: 'Paused' },
+            { value: 'active', text: t('common.active') },
+            { value: 'paused', text: t('links.paused') },
           ]}
         />
-        <TextField
-          label="Daily cap of valid clicks"
-          inputMode="numeric"
+        <NumberField
+          label={t('common.daily_cap_of_valid_clicks')}
+          whole
           value={cap}
           onChange={setCap}
           fault={faults.daily_click_cap}
-          placeholder="no cap"
+          placeholder={t('common.no_cap')}
         />
       </div>
       <TextField
-        label="Parameters passed on to the landing page"
-        hint="Names such as gclid fbclid, or * for all. Empty: those of the program."
+        label={t('links.parameters_passed_on_to_the')}
+        hint={t('links.names_such_as_gclid_fbclid')}
         value={passed}
         onChange={setPassed}
         fault={Object.entries(faults).find(([field]) => field.startsWith('pass_parameters'))?.[1]}
       />
       <RoutingEditor routing={routing} onChange={setRouting} />
       <p class="hint">
-        Created <When at={link.created_at} /> {ZONE_NAME}
-        {link.expires_at !== null && (
-          <>
-            , expires <When at={link.expires_at} />
-          </>
-        )}
-        . Changes reach the collectors within a second.
+        {link.expires_at === null
+          ? rich('links.created', { created: <When at={link.created_at} />, zone: ZONE_NAME })
+          : rich('links.created_and_expires', {
+              created: <When at={link.created_at} />,
+              zone: ZONE_NAME,
+              expires: <When at={link.expires_at} />,
+            })}
       </p>
     </Form>
   );

@@ -2,10 +2,12 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { words, ZONE_NAME } from '../../text/format.ts';
+import { originText, words, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Problem } from '../../ui/basics.tsx';
 import { type Choice, Dialog, Form, Select, TextArea, TextField } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import {
   CustomerRateFields,
   customerRatesText,
@@ -25,14 +27,22 @@ import {
   type Terms,
 } from './terms-fields.ts';
 
-const TYPES = { percent: 'Share of the order value', fixed: 'Fixed amount', hybrid: 'Both' } as const;
+const TYPES = {
+  percent: t('newTerms.share_of_the_order_value'),
+  fixed: t('newTerms.fixed_amount'),
+  hybrid: t('newTerms.both'),
+} as const;
 const TIER_MODES = {
-  marginal: 'Each part of an order at its rate',
-  whole: 'The whole order at the rate reached',
+  marginal: t('newTerms.each_part_of_an_order'),
+  whole: t('newTerms.the_whole_order_at_the'),
 };
-const MODELS = { last_click: 'Last click', first_click: 'First click' } as const;
-const SCHEDULES = { daily: 'Daily', weekly: 'Weekly', monthly: 'Monthly' } as const;
-const WITHIN_ORDER = { false: 'Paid whole', true: 'Cut to the order value' } as const;
+const MODELS = { last_click: t('newTerms.last_click'), first_click: t('newTerms.first_click') } as const;
+const SCHEDULES = {
+  daily: t('newTerms.daily'),
+  weekly: t('newTerms.weekly'),
+  monthly: t('newTerms.monthly'),
+} as const;
+const WITHIN_ORDER = { false: t('newTerms.paid_whole'), true: t('newTerms.cut_to_the_order_value') } as const;
 
 const INITIAL_SCOPE = { campaign: '', affiliate: '', event: '' };
 type Scope = typeof INITIAL_SCOPE;
@@ -80,43 +90,43 @@ export function NewTerms({ terms, campaigns, affiliates, onClose, onMade }: NewT
     hidden,
   };
   return (
-    <Dialog title="New terms" onClose={onClose}>
-      <Form submit="Create terms" busy={busy} error={error} onSubmit={() => void run()}>
+    <Dialog title={t('common.new_terms')} onClose={onClose}>
+      <Form submit={t('newTerms.create_terms')} busy={busy} error={error} onSubmit={() => void run()}>
         <ScopeFields scope={scope} onChange={setScope} campaigns={campaigns} affiliates={affiliates} />
         <p class="hint">
-          {current ? `In force for these: ${current.id}, whose own values are filled in. ` : ''}What is left
-          empty comes from wider terms, or is a default.
+          {current && `${t('newTerms.in_force', { version: current.id })} `}
+          {t('newTerms.left_empty')}
         </p>
         <Problem error={inherited.error} onRetry={inherited.reload} />
         <CommissionFields {...props} />
         <VolumeFields {...props} />
         <details open={rates.named || fields.item_rates !== ''}>
-          <summary>Other rates by customer and item</summary>
+          <summary>{t('newTerms.other_rates_by_customer_and')}</summary>
           <div class="stack">
             <CustomerRateFields
               type={type}
               rates={rates}
               onChange={setRates}
               faults={faults}
-              hint={inherited.data && `If not: ${ratesOf(inherited.data)}.`}
+              hint={inherited.data && t('newTerms.if_not', { rates: ratesOf(inherited.data) })}
             />
             <TextArea
-              label="Items"
+              label={t('common.items')}
               value={fields.item_rates}
               onChange={props.set('item_rates')}
               fault={props.fault('item_rates')}
-              hint={`One a line: sku A-1 = 20, brand Acme = 7, category fees = 0. In percent; 0 excludes the item, “none” names no item. ${props.hint('item_rates')}`}
+              hint={`${t('newTerms.item_hint')} ${props.hint('item_rates')}`}
             />
           </div>
         </details>
         <PeriodFields {...props} />
         <TextField
-          label={`Valid from (${ZONE_NAME})`}
+          label={t('newTerms.valid_from_zone', { zone: ZONE_NAME })}
           type="datetime-local"
           value={from}
           onChange={setFrom}
           fault={faults.from}
-          hint="Empty: from now on. Orders of earlier clicks keep the earlier terms."
+          hint={t('newTerms.empty_from_now_on_orders')}
         />
       </Form>
     </Dialog>
@@ -167,17 +177,19 @@ function hintOf(options: {
 }): string {
   const { name, current, fields, inherited } = options;
   const before = namedFields(current)[name];
-  const was = before !== '' && before !== fields[name] ? `Was ${before.replaceAll('\n', ', ')}. ` : '';
-  return inherited ? `${was}Empty: ${showField(name, inherited)}, ${originOf(inherited, name)}.` : was;
-}
-
-function originOf({ origins }: Inherited, name: keyof Inherited['origins']): string {
-  const origin = origins[name];
-  return origin === 'default' ? 'by default' : `from ${origin}`;
+  const was =
+    before !== '' && before !== fields[name]
+      ? t('newTerms.was', { before: before.replaceAll('\n', ', ') })
+      : '';
+  const empty =
+    inherited &&
+    t('newTerms.empty', { value: showField(name, inherited), origin: originText(inherited.origins[name]) });
+  return [was, empty].filter(Boolean).join(' ');
 }
 
 function ratesOf(inherited: Inherited): string {
-  return `${customerRatesText(inherited.customer_rates) || 'none'}, ${originOf(inherited, 'customer_rates')}`;
+  const rates = customerRatesText(inherited.customer_rates) || t('common.none_given');
+  return `${rates}, ${originText(inherited.origins.customer_rates)}`;
 }
 
 /** Of a field, or of what is in it. */
@@ -197,25 +209,25 @@ function ScopeFields(props: {
     <>
       <div class="form-row">
         <Select
-          label="Campaign"
+          label={t('common.campaign')}
           value={scope.campaign}
           onChange={(campaign) => onChange({ ...scope, campaign })}
-          choices={choicesOf('All campaigns', campaigns)}
+          choices={choicesOf(t('newTerms.all_campaigns'), campaigns)}
         />
         <Select
-          label="Partner"
+          label={t('common.partner')}
           value={scope.affiliate}
           onChange={(affiliate) => onChange({ ...scope, affiliate })}
-          choices={choicesOf('All partners', affiliates)}
+          choices={choicesOf(t('common.all_partners'), affiliates)}
         />
       </div>
       {program.events.length > 1 && (
         <Select
-          label="Event"
+          label={t('common.event')}
           value={scope.event}
           onChange={(event) => onChange({ ...scope, event })}
           choices={[
-            { value: '', text: 'All events without terms of their own' },
+            { value: '', text: t('newTerms.all_events_without_terms_of') },
             ...program.events.map((event) => ({ value: event, text: words(event) })),
           ]}
         />
@@ -243,7 +255,9 @@ function TermsField(
     name: FieldName;
     label: string;
     choices?: Readonly<Record<string, string>>;
-    inputMode?: 'decimal' | 'numeric';
+    /** Of a number: whether it is whole; of an amount: its currency. */
+    whole?: boolean;
+    currency?: string;
     more?: string;
   },
 ) {
@@ -256,9 +270,11 @@ function TermsField(
     fault: props.fault(name),
     hint: `${more} ${props.hint(name)}`.trim(),
   };
-  if (!choices) return <TextField {...common} inputMode={props.inputMode} />;
+  if (props.whole !== undefined)
+    return <NumberField {...common} whole={props.whole} currency={props.currency} />;
+  if (!choices) return <TextField {...common} />;
   const named = Object.entries(choices).map(([value, text]) => ({ value, text }));
-  return <Select {...common} choices={[{ value: '', text: 'As in wider terms' }, ...named]} />;
+  return <Select {...common} choices={[{ value: '', text: t('newTerms.as_in_wider_terms') }, ...named]} />;
 }
 
 /** Commission of the partner and of its recruiters. */
@@ -266,15 +282,21 @@ function CommissionFields(props: FieldsProps) {
   const { program } = useSession();
   return (
     <>
-      <TermsField {...props} name="commission_type" label="Commission" choices={TYPES} />
+      <TermsField {...props} name="commission_type" label={t('common.commission')} choices={TYPES} />
       <div class="form-row">
-        <TermsField {...props} name="rate_bps" label="Share, %" inputMode="decimal" />
-        <TermsField {...props} name="fixed" label={`Amount, ${program.currency}`} inputMode="decimal" />
+        <TermsField {...props} name="rate_bps" label={t('newTerms.share')} whole={false} />
+        <TermsField
+          {...props}
+          name="fixed"
+          label={t('newTerms.amount_currency', { currency: program.currency })}
+          whole={false}
+          currency={program.currency}
+        />
         <TermsField
           {...props}
           name="level_rates_bps"
-          label="Level 2 and above, %"
-          more="Of the partner’s recruiters: 3; 1, or “none”."
+          label={t('newTerms.level_2_and_above')}
+          more={t('newTerms.of_the_partners_recruiters_3')}
         />
       </div>
     </>
@@ -287,28 +309,38 @@ function VolumeFields(props: FieldsProps) {
   const names = ['tiers', 'tier_mode', 'recurring_months', 'fixed_within_order'] as const;
   return (
     <details open={names.some((name) => fields[name] !== '' && !hidden.has(name))}>
-      <summary>Volume tiers, subscriptions, limits</summary>
+      <summary>{t('newTerms.volume_tiers_subscriptions_limits')}</summary>
       <div class="stack">
         {!hidden.has('tiers') && (
           <TextArea
-            label="Tiers"
+            label={t('newTerms.tiers')}
             rows={3}
             value={fields.tiers}
             onChange={set('tiers')}
             fault={fault('tiers')}
-            hint={`Share by the volume of a month, one a line: 1000 = 12. “none” names no tier. ${hint('tiers')}`}
+            hint={`${t('newTerms.tier_hint')} ${hint('tiers')}`}
           />
         )}
         <div class="form-row">
-          <TermsField {...props} name="tier_mode" label="Tiers count for" choices={TIER_MODES} />
+          <TermsField
+            {...props}
+            name="tier_mode"
+            label={t('newTerms.tiers_count_for')}
+            choices={TIER_MODES}
+          />
           <TermsField
             {...props}
             name="recurring_months"
-            label="Months of a subscription"
-            inputMode="numeric"
-            more="0: the first order only."
+            label={t('newTerms.months_of_a_subscription')}
+            whole
+            more={t('newTerms.0_the_first_order_only')}
           />
-          <TermsField {...props} name="fixed_within_order" label="A fixed amount is" choices={WITHIN_ORDER} />
+          <TermsField
+            {...props}
+            name="fixed_within_order"
+            label={t('newTerms.a_fixed_amount_is')}
+            choices={WITHIN_ORDER}
+          />
         </div>
       </div>
     </details>
@@ -321,18 +353,19 @@ function PeriodFields(props: FieldsProps) {
   return (
     <>
       <div class="form-row">
-        <TermsField {...props} name="hold_days" label="Hold, days" inputMode="numeric" />
-        <TermsField {...props} name="cookie_days" label="Attribution window, days" inputMode="numeric" />
-        <TermsField {...props} name="attribution_model" label="Counts" choices={MODELS} />
+        <TermsField {...props} name="hold_days" label={t('common.hold_days')} whole />
+        <TermsField {...props} name="cookie_days" label={t('newTerms.attribution_window_days')} whole />
+        <TermsField {...props} name="attribution_model" label={t('newTerms.counts')} choices={MODELS} />
       </div>
       <div class="form-row">
         <TermsField
           {...props}
           name="payout_min"
-          label={`Minimum payout, ${program.currency}`}
-          inputMode="decimal"
+          label={t('newTerms.minimum_payout_currency', { currency: program.currency })}
+          whole={false}
+          currency={program.currency}
         />
-        <TermsField {...props} name="payout_schedule" label="Paid" choices={SCHEDULES} />
+        <TermsField {...props} name="payout_schedule" label={t('common.paid')} choices={SCHEDULES} />
       </div>
     </>
   );

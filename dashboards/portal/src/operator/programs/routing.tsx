@@ -1,6 +1,8 @@
 import type { Schemas } from '../../data/api.ts';
+import { t } from '../../text/t.ts';
 import { Button } from '../../ui/basics.tsx';
 import { TextField } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 
 /** Routing by country, device, system, language and time; the first matching rule applies. */
 
@@ -10,10 +12,10 @@ type Destination = Rule['destinations'][number];
 type When = Rule['when'];
 
 const CONDITIONS = [
-  { name: 'countries', label: 'Countries', placeholder: 'DE, AT' },
-  { name: 'devices', label: 'Devices', placeholder: 'mobile, tablet' },
-  { name: 'os', label: 'Systems', placeholder: 'iOS' },
-  { name: 'languages', label: 'Languages', placeholder: 'de, fr' },
+  { name: 'countries', label: t('routing.countries'), placeholder: 'DE, AT' },
+  { name: 'devices', label: t('routing.devices'), placeholder: 'mobile, tablet' },
+  { name: 'os', label: t('routing.systems'), placeholder: 'iOS' },
+  { name: 'languages', label: t('routing.languages'), placeholder: 'de, fr' },
 ] as const;
 type Condition = (typeof CONDITIONS)[number]['name'];
 
@@ -21,8 +23,8 @@ export function describeRouting(routing: Schemas['Routing'] | null): string {
   if (routing === null) return '–';
   const rules = routing.rules.length;
   const parts = [
-    ...(rules > 0 ? [`${rules} ${rules === 1 ? 'rule' : 'rules'}`] : []),
-    ...(routing.destinations ? [`split over ${routing.destinations.length}`] : []),
+    ...(rules > 0 ? [t('routing.rules', { count: rules })] : []),
+    ...(routing.destinations ? [t('routing.split_over', { count: routing.destinations.length })] : []),
   ];
   return parts.join(', ') || '–';
 }
@@ -42,11 +44,8 @@ export function RoutingEditor(props: {
   };
   return (
     <fieldset class="stack">
-      <legend>Routing</legend>
-      <p class="hint">
-        The first matching rule applies; its number is recorded with the click. Without a match the landing
-        page applies.
-      </p>
+      <legend>{t('common.routing')}</legend>
+      <p class="hint">{t('routing.the_first_matching_rule_applies')}</p>
       {routing.rules.map((rule, i) => (
         // Rules have no ids: the key is the position in the list.
         <RuleEditor key={`rule ${i + 1}`} number={i + 1} rule={rule} onChange={(next) => replace(i, next)} />
@@ -60,7 +59,7 @@ export function RoutingEditor(props: {
             })
           }
         >
-          Add rule
+          {t('routing.add_rule')}
         </Button>
       </div>
     </fieldset>
@@ -78,9 +77,13 @@ function RuleEditor(props: { number: number; rule: Rule; onChange: (rule: Rule |
   return (
     <div class="rule">
       <div class="timeline-head">
-        <h3>Rule {number}</h3>
-        <Button kind="quiet" onClick={() => onChange(undefined)} label={`Remove rule ${number}`}>
-          Remove
+        <h3>{t('routing.rule_number', { number })}</h3>
+        <Button
+          kind="quiet"
+          onClick={() => onChange(undefined)}
+          label={t('routing.remove_rule_number', { number })}
+        >
+          {t('common.remove')}
         </Button>
       </div>
       <div class="form-row">
@@ -96,22 +99,26 @@ function RuleEditor(props: { number: number; rule: Rule; onChange: (rule: Rule |
       </div>
       {rule.when.schedule && (
         <p class="hint">
-          Only {rule.when.schedule.days.join(', ')} from {rule.when.schedule.from} to {rule.when.schedule.to},{' '}
-          {rule.when.schedule.timezone}.
+          {t('routing.only_at', {
+            days: rule.when.schedule.days.join(', '),
+            from: rule.when.schedule.from,
+            to: rule.when.schedule.to,
+            zone: rule.when.schedule.timezone,
+          })}
         </p>
       )}
       {rule.destinations.map((destination, i) => (
         <div class="destination" key={`destination ${i + 1}`}>
           <TextField
-            label={i === 0 ? 'Destination' : 'Further destination'}
+            label={i === 0 ? t('routing.destination') : t('routing.further_destination')}
             type="url"
             value={destination.url}
             onChange={(url) => setDestination(i, { ...destination, url })}
             required
           />
-          <TextField
-            label="Weight"
-            inputMode="numeric"
+          <NumberField
+            label={t('routing.weight')}
+            whole
             value={String(destination.weight)}
             onChange={(weight) => setDestination(i, { ...destination, weight: Number(weight) })}
           />
@@ -119,7 +126,7 @@ function RuleEditor(props: { number: number; rule: Rule; onChange: (rule: Rule |
             <Button
               kind="quiet"
               onClick={() => setDestination(i, undefined)}
-              label={`Remove destination ${i + 1}`}
+              label={t('routing.remove_destination_i', { i: i + 1 })}
             >
               ✕
             </Button>
@@ -131,7 +138,7 @@ function RuleEditor(props: { number: number; rule: Rule; onChange: (rule: Rule |
           kind="quiet"
           onClick={() => onChange({ ...rule, destinations: [...rule.destinations, { url: '', weight: 1 }] })}
         >
-          Add destination
+          {t('routing.add_destination')}
         </Button>
       </div>
     </div>

@@ -5,8 +5,11 @@ import { api, type Schemas, take, takeVersion } from '../../data/api.ts';
 import { useData } from '../../data/use-data.ts';
 import { words } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { RULE_UNITS } from '../../text/rule-units.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Loading, Page, Problem } from '../../ui/basics.tsx';
 import { Check, Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 import { NewProgram } from '../setup/new-program.tsx';
 import { SetupList } from '../setup/setup-list.tsx';
 import { General, Privacy } from './general-settings.tsx';
@@ -16,18 +19,18 @@ import { type SettingsProps, useSave } from './save-settings.ts';
 type Program = Schemas['Program'];
 
 const BASES = {
-  order_amount: 'All that was paid',
-  net_of_tax: 'What was paid, without tax',
-  net_of_tax_and_shipping: 'What was paid, without tax and shipping',
+  order_amount: t('settings.all_that_was_paid'),
+  net_of_tax: t('settings.what_was_paid_without_tax'),
+  net_of_tax_and_shipping: t('settings.what_was_paid_without_tax_and'),
 } as const satisfies Record<Program['commission_base'], string>;
 const EVIDENCE = {
-  coupon_wins: 'The coupon code',
-  click_wins: 'The click, or the customer’s first order',
+  coupon_wins: t('settings.the_coupon_code'),
+  click_wins: t('settings.the_click_or_the_customers'),
 } as const satisfies Record<NonNullable<Program['coupon_evidence']>, string>;
 const MATCHES = {
-  off: 'Nothing',
-  review: 'A review',
-  credit: 'The commission',
+  off: t('settings.nothing'),
+  review: t('settings.a_review'),
+  credit: t('settings.the_commission'),
 } as const satisfies Record<NonNullable<Program['fingerprint_match']>, string>;
 
 /** What a program is and lacks, what of its orders earns, and what decides between partners. */
@@ -51,9 +54,13 @@ export function SettingsPage() {
   };
   return (
     <Page
-      title="Program settings"
-      lead="Rates are in the terms; payout protection and tax data stand beside the payouts. Each change is in the audit log."
-      actions={user.program_id === null && <Button onClick={() => setCreating(true)}>New program</Button>}
+      title={t('common.program_settings')}
+      lead={t('settings.rates_are_in_the_terms')}
+      actions={
+        user.program_id === null && (
+          <Button onClick={() => setCreating(true)}>{t('settings.new_program')}</Button>
+        )
+      }
     >
       <Problem error={error} onRetry={reload} />
       {!data && error === undefined && <Loading />}
@@ -63,21 +70,18 @@ export function SettingsPage() {
           <div class="grid">
             <General key={`general ${data.etag}`} {...data} onSaved={saved} />
             <Privacy key={`privacy ${data.etag}`} {...data} onSaved={saved} />
-            <Card title="Orders" note="Counts for orders that are decided from now on.">
+            <Card title={t('common.orders')} note={t('settings.counts_for_orders_that_are')}>
               <OrderSettings key={data.etag} {...data} onSaved={saved} />
             </Card>
           </div>
-          <Card
-            title="Fraud rules"
-            note="Thresholds from which an order is reviewed or rejected; empty: no such rule. Orders that are decided already keep theirs."
-          >
+          <Card title={t('common.fraud_rules')} note={t('settings.thresholds_from_which_an_order')}>
             <FraudRules key={data.etag} {...data} onSaved={saved} />
           </Card>
           <LinkTemplates />
         </>
       )}
       {isCreating && (
-        <Dialog title="New program" onClose={() => setCreating(false)}>
+        <Dialog title={t('settings.new_program')} onClose={() => setCreating(false)}>
           <NewProgram
             onMade={({ id }) => {
               setCreating(false);
@@ -107,31 +111,36 @@ function OrderSettings(props: SettingsProps) {
   const events = fields.events.split(/[\s,;]+/).filter((name) => name !== '');
   const body = { ...fields, events } as Partial<Program>;
   return (
-    <Form submit="Save" busy={busy} error={isOnFields ? undefined : error} onSubmit={() => void run(body)}>
+    <Form
+      submit={t('common.save')}
+      busy={busy}
+      error={isOnFields ? undefined : error}
+      onSubmit={() => void run(body)}
+    >
       <TextField
-        label="Events"
+        label={t('common.events')}
         value={fields.events}
         onChange={set('events')}
         fault={Object.entries(faults).find(([name]) => name.split('.')[0] === 'events')?.[1]}
-        hint="What orders are of, such as sale, lead, install. Each may have terms of its own, and an order ID counts once per event."
+        hint={t('settings.what_orders_are_of_such')}
         required
       />
       <Select
-        label="Earns commissions"
+        label={t('settings.earns_commissions')}
         value={fields.commission_base}
         onChange={set('commission_base')}
         choices={choicesOf(BASES)}
-        hint="Of orders that are reported with items; all others earn by their amount. Gift cards earn nothing."
+        hint={t('settings.of_orders_that_are_reported')}
       />
       <Select
-        label="Of a click and a code of different partners counts"
+        label={t('settings.of_a_click_and_a')}
         value={fields.coupon_evidence}
         onChange={set('coupon_evidence')}
         choices={choicesOf(EVIDENCE)}
-        hint="Both stay in the evidence."
+        hint={t('settings.both_stay_in_the_evidence')}
       />
       <Select
-        label="An order without a click ID whose browser has clicked is worth"
+        label={t('settings.an_order_without_a_click')}
         value={fields.fingerprint_match}
         onChange={set('fingerprint_match')}
         choices={choicesOf(MATCHES)}
@@ -147,22 +156,7 @@ function choicesOf(texts: Readonly<Record<string, string>>) {
 type Rules = NonNullable<Program['fraud_rules']>;
 type RuleName = keyof Rules;
 
-/** What is counted, or null where a rule is on or off. */
-const UNITS = {
-  bot_click: null,
-  forced_click: null,
-  high_conversion_rate_from_ip: 'conversions an hour',
-  instant_conversion: 'seconds',
-  click_velocity_ip: 'clicks in the hour before',
-  click_velocity_subnet: 'clicks in the hour before',
-  click_velocity_fingerprint: 'clicks in the hour before',
-  geo_mismatch: null,
-  data_centre: null,
-  repeat_orders: 'orders of one customer a day',
-  coupon_without_click: 'orders of one code without a click a day',
-  fast_conversions: 'percent within two minutes',
-} as const satisfies Record<RuleName, string | null>;
-const RULE_NAMES = Object.keys(UNITS) as RuleName[];
+const RULE_NAMES = Object.keys(RULE_UNITS) as RuleName[];
 
 function FraudRules(props: SettingsProps) {
   const before = props.data.fraud_rules ?? {};
@@ -176,27 +170,26 @@ function FraudRules(props: SettingsProps) {
   };
   return (
     <Form
-      submit="Save thresholds"
+      submit={t('settings.save_thresholds')}
       busy={busy}
       error={Object.keys(faults).length > 0 ? undefined : error}
       onSubmit={submit}
     >
       {RULE_NAMES.map((name) => {
-        const unit = UNITS[name];
+        const unit = RULE_UNITS[name];
         const set = (threshold: number | boolean) => setRules({ ...rules, [name]: threshold });
         if (unit === null) {
           return <Check key={name} label={words(name)} checked={rules[name] === true} onChange={set} />;
         }
         return (
-          <TextField
+          <NumberField
             key={name}
             label={`${words(name)}, ${unit}`}
-            type="number"
-            inputMode="numeric"
+            whole
             value={typeof rules[name] === 'number' ? String(rules[name]) : ''}
             onChange={(text) => set(text.trim() === '' ? false : Number(text))}
             fault={faults[`fraud_rules.${name}`]}
-            placeholder="off"
+            placeholder={t('settings.off')}
           />
         );
       })}

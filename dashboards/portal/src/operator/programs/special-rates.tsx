@@ -1,7 +1,9 @@
 import { useSession } from '../../app/session.tsx';
 import type { Schemas } from '../../data/api.ts';
 import { bpsOf, formatBps, formatMoney, percentOf } from '../../text/format.ts';
-import { Check, TextField } from '../../ui/forms.tsx';
+import { listed, t } from '../../text/t.ts';
+import { Check } from '../../ui/forms.tsx';
+import { NumberField } from '../../ui/number-field.tsx';
 
 /** Rates of terms by who bought. */
 
@@ -9,13 +11,17 @@ type Terms = Schemas['Terms'];
 type CommissionType = Terms['commission_type'];
 type CustomerRates = Terms['customer_rates'];
 
-const KINDS = { new: 'New customers', returning: 'Returning customers', renewal: 'Renewals' } as const;
+const KINDS = {
+  new: t('specialRates.new_customers'),
+  returning: t('specialRates.returning_customers'),
+  renewal: t('specialRates.renewals'),
+} as const;
 type Kind = keyof typeof KINDS;
 const KIND_NAMES = Object.keys(KINDS) as Kind[];
 const HINTS = {
-  new: 'Empty: as all others.',
-  returning: 'Empty: as all others. 0 credits new customers only.',
-  renewal: 'Empty: as all others. Later orders of a subscription.',
+  new: t('specialRates.empty_as_all_others'),
+  returning: t('specialRates.empty_as_all_others_0'),
+  renewal: t('specialRates.empty_as_all_others_later'),
 } as const;
 
 /** The rates as they are typed; those that are not `named` come from wider terms. */
@@ -64,7 +70,7 @@ export function customerRatesText(customer_rates: CustomerRates): string {
       ...(rate_bps === undefined ? [] : [formatBps(rate_bps)]),
       ...(fixed ? [formatMoney(fixed)] : []),
     ];
-    return [`${pays.join(' and ')} for ${KINDS[kind].toLowerCase()}`];
+    return [t('specialRates.rate_for', { rate: listed(pays), customers: KINDS[kind].toLowerCase() })];
   });
   return customers.join(', ');
 }
@@ -86,7 +92,7 @@ export function CustomerRateFields(props: {
   return (
     <>
       <Check
-        label="Rates by customer of their own"
+        label={t('specialRates.rates_by_customer_of_their')}
         checked={rates.named}
         onChange={(named) => onChange({ ...rates, named })}
       />
@@ -95,10 +101,10 @@ export function CustomerRateFields(props: {
         parts.map(({ part, name, unit }) => (
           <div class="form-row" key={part}>
             {KIND_NAMES.map((kind) => (
-              <TextField
+              <NumberField
                 key={kind}
                 label={`${KINDS[kind]}, ${unit}`}
-                inputMode="decimal"
+                currency={part === 'fixed' ? program.currency : undefined}
                 value={rates[kind][part]}
                 onChange={(value) => onChange({ ...rates, [kind]: { ...rates[kind], [part]: value } })}
                 fault={faults[`customer_rates.${kind}.${name}`] ?? faults[`customer_rates.${kind}`]}

@@ -1,5 +1,7 @@
 import type { Schemas } from '../../data/api.ts';
 import { bpsOf, formatBps, formatMoney, percentOf, words } from '../../text/format.ts';
+import { HAS_DECIMAL_COMMA, readNumber, twoReadings, writeNumber } from '../../text/numbers.ts';
+import { t } from '../../text/t.ts';
 
 /** The fields of terms as text: an empty one is not named, so that its value comes from wider terms. */
 
@@ -25,7 +27,7 @@ const field = <Name extends keyof Inherited>(
   },
 ): Field => how;
 
-const days = { type: String, read: Number, show: (value: number) => `${value} days` };
+const days = { type: String, read: Number, show: (count: number) => t('common.days', { count }) };
 const word = <Word extends string>() => ({
   type: (value: Word): string => value,
   read: (text: string) => text as Word,
@@ -56,8 +58,14 @@ const listed = <One>(
   show: (values: readonly One[]) => values.map(one.show).join(', ') || NONE,
 });
 
-const TIER_LINE = /^\s*([\d.]+)\s*=\s*([\d.,]+)\s*%?\s*$/;
-const ITEM_LINE = /^\s*(sku|brand|category)\s+(.+?)\s*=\s*(\d+(?:[.,]\d+)?)\s*%?\s*$/i;
+const TIER_LINE = /^\s*(.+?)\s*=\s*(.+?)\s*%?\s*$/;
+const ITEM_LINE = /^\s*(sku|brand|category)\s+(.+?)\s*=\s*(.+?)\s*%?\s*$/i;
+/** Within a list a rate is typed as the reader writes it. */
+const listedRate = {
+  type: (bps: number) => writeNumber(percentOf(bps)),
+  read: (text: string) => bpsOf(plain(text)),
+  show: formatBps,
+};
 const markOf = ({ sku, brand, category }: Terms['item_rates'][number]) =>
   sku !== undefined ? `sku ${sku}` : brand !== undefined ? `brand ${brand}` : `category ${category}`;
 
@@ -66,26 +74,24 @@ const FIELDS = {
   rate_bps: field('rate_bps', { type: percentOf, read: bpsOf, show: formatBps }),
   fixed: field('fixed', money),
   // A comma may be a decimal sign: rates are separated by blanks, with or without one, or semicolons.
-  level_rates_bps: field(
-    'level_rates_bps',
-    listed('; ', { type: percentOf, read: bpsOf, show: formatBps }, /\s*;\s*|,?\s+/),
-  ),
+  level_rates_bps: field('level_rates_bps', listed('; ', listedRate, /\s*;\s*|,?\s+/)),
   fixed_within_order: field('fixed_within_order', {
     type: String,
     read: (text) => text === 'true',
-    show: (value) => (value ? 'at most the order' : 'whole'),
+    show: (value) => (value ? t('termsFields.at_most_the_order') : t('termsFields.whole')),
   }),
   tiers: field(
     'tiers',
     listed(
       '\n',
       {
-        type: ({ from, rate_bps }) => `${from.amount} = ${percentOf(rate_bps)}`,
+        type: ({ from, rate_bps }) => `${writeNumber(from.amount)} = ${listedRate.type(rate_bps)}`,
         read: (line, currency) => {
           const [, amount = '', percent = ''] = TIER_LINE.exec(line) ?? [];
-          return { from: { amount, currency }, rate_bps: bpsOf(percent) };
+          return { from: { amount: plain(amount), currency }, rate_bps: listedRate.read(percent) };
         },
-        show: ({ from, rate_bps }) => `${formatBps(rate_bps)} from ${formatMoney(from)}`,
+        show: ({ from, rate_bps }) =>
+          t('common.rate_from', { rate: formatBps(rate_bps), amount: formatMoney(from) }),
       },
       /\n/,
     ),
@@ -94,20 +100,21 @@ const FIELDS = {
   recurring_months: field('recurring_months', {
     type: String,
     read: Number,
-    show: (months) => (months === 0 ? 'first order only' : `${months} months`),
+    show: (months) =>
+      months === 0 ? t('termsFields.first_order_only') : t('termsFields.months', { count: months }),
   }),
   item_rates: field(
     'item_rates',
     listed(
       '\n',
       {
-        type: (rate) => `${markOf(rate)} = ${percentOf(rate.rate_bps)}`,
+        type: (rate) => `${markOf(rate)} = ${listedRate.type(rate.rate_bps)}`,
         // Of a line that is none, which the form shows, the API takes nothing.
         read: (line) => {
           const [, mark = 'sku', name = '', percent = ''] = ITEM_LINE.exec(line) ?? [];
-          return { [mark.toLowerCase()]: name, rate_bps: bpsOf(percent) };
+          return { [mark.toLowerCase()]: name, rate_bps: listedRate.read(percent) };
         },
-        show: (rate) => `${formatBps(rate.rate_bps)} for ${markOf(rate)}`,
+        show: (rate) => t('common.rate_for', { rate: formatBps(rate.rate_bps), item: markOf(rate) }),
       },
       /\n/,
     ),
@@ -155,18 +162,33 @@ export function hiddenFields(type: Terms['commission_type'], event: string): Rea
   return new Set([...ofRates, ...ofAmounts, ...ofPayouts]);
 }
 
-const LINES: Partial<Record<FieldName, RegExp>> = { tiers: TIER_LINE, item_rates: ITEM_LINE };
+/** The numbers of a line, by the marks of the list; undefined for what is no such line. */
+const NUMBERS: Partial<Record<FieldName, (line: string) => readonly string[] | undefined>> = {
+  tiers: (line) => TIER_LINE.exec(line)?.slice(1),
+  item_rates: (line) => ITEM_LINE.exec(line)?.slice(3),
+};
 
 /** What is wrong with a list as it is typed: its first line that is no rate, or levels that have two readings. */
 export function listFault(name: FieldName, text: string): string | undefined {
   if (isNone(text)) return undefined;
   const only = text.trim();
-  if (name === 'level_rates_bps' && /^\d+,\d+$/.test(only)) {
-    return `Has two readings: write ${only.replace(',', '.')} or ${only.replace(',', '; ')}`;
+  if (name === 'level_rates_bps' && !HAS_DECIMAL_COMMA && /^\d+,\d+$/.test(only)) {
+    return twoReadings(only.replace(',', '.'), only.replace(',', '; ')).fault;
   }
-  const form = LINES[name];
-  const line = form && text.split('\n').find((one) => one.trim() !== '' && !form.test(one));
-  return line && `Not a rate: ${line.trim()}`;
+  const numbersOf = NUMBERS[name];
+  const lines = numbersOf ? text.split('\n').filter((line) => line.trim() !== '') : [];
+  for (const line of lines) {
+    const numbers = numbersOf?.(line);
+    if (!numbers) return t('termsFields.not_a_rate', { line: line.trim() });
+    const fault = numbers.map((number) => readNumber(number).fault).find((one) => one !== undefined);
+    if (fault !== undefined) return `${line.trim()}: ${fault}`;
+  }
+  return undefined;
+}
+
+/** The plain decimal of a number in a list; empty for what is none, which the API refuses. */
+function plain(text: string): string {
+  return readNumber(text).value ?? '';
 }
 
 function isNone(text: string): boolean {

@@ -2,7 +2,8 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeAll } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { formatBps, formatMoney, words, ZONE_NAME } from '../../text/format.ts';
+import { formatBps, formatMoney, originText, words, ZONE_NAME } from '../../text/format.ts';
+import { listed, t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Status } from '../../ui/status.tsx';
 import { Table } from '../../ui/table.tsx';
@@ -44,12 +45,12 @@ export function TermsPage() {
   const scopes = data ? groupByScope(data.terms) : [];
   return (
     <Page
-      title="Terms"
-      lead="Terms for one event come before those for all; of these the narrowest scope applies: partner within a campaign, partner, campaign, program. New terms apply to clicks from their start; earlier clicks keep their terms."
+      title={t('common.terms')}
+      lead={t('terms.terms_for_one_event_come')}
       actions={
         user.role === 'operator' && (
           <Button kind="primary" onClick={() => setMaking(true)}>
-            New terms
+            {t('common.new_terms')}
           </Button>
         )
       }
@@ -59,9 +60,7 @@ export function TermsPage() {
       {!data && error === undefined && <Loading />}
       {data && scopes.length === 0 && (
         <Card>
-          <Empty title="No terms yet">
-            Without terms no order earns a commission. Start with the terms of the program.
-          </Empty>
+          <Empty title={t('terms.no_terms_yet')}>{t('terms.without_terms_no_order_earns')}</Empty>
         </Card>
       )}
       {scopes.map((versions) => (
@@ -117,35 +116,56 @@ function Scope({
   const parts = [first.affiliate_id, first.campaign_id].flatMap((id) =>
     id === null ? [] : [names.get(id) ?? id],
   );
-  const event = first.event_name === null ? '' : `, ${words(first.event_name).toLowerCase()} only`;
-  const title = `${parts.join(' within ') || 'Program'}${event}`;
+  const [narrow, wide] = parts;
+  const scope =
+    narrow === undefined
+      ? t('common.program')
+      : wide === undefined
+        ? narrow
+        : t('terms.scope_within', { partner: narrow, campaign: wide });
+  const title =
+    first.event_name === null
+      ? scope
+      : t('terms.scope_of_event', { scope, event: words(first.event_name).toLowerCase() });
   return (
     <Card title={title}>
       <Table
-        label={`Terms of ${title}`}
+        label={t('terms.terms_of_title', { title })}
         rows={versions}
         rowKey={({ id }) => id}
         columns={[
-          { title: 'Version', head: true, cell: ({ id }) => id },
-          { title: 'Valid', cell: (terms) => <InForce terms={terms} onWithdraw={onWithdraw} /> },
-          { title: 'Pays', cell: (terms) => <Pays terms={terms} /> },
+          { title: t('terms.version'), head: true, cell: ({ id }) => id },
+          { title: t('common.valid'), cell: (terms) => <InForce terms={terms} onWithdraw={onWithdraw} /> },
+          { title: t('terms.pays'), cell: (terms) => <Pays terms={terms} /> },
           {
-            title: 'Level 2 and above',
+            title: t('terms.level_2_and_above'),
             cell: ({ level_rates_bps }) => level_rates_bps.map(formatBps).join(', ') || '–',
           },
-          { title: 'Hold', numeric: true, cell: ({ hold_days }) => `${hold_days} days` },
           {
-            title: 'Window',
-            cell: ({ cookie_days, attribution_model }) =>
-              `${cookie_days} days, ${words(attribution_model).toLowerCase()}`,
+            title: t('terms.hold'),
+            numeric: true,
+            cell: ({ hold_days }) => t('common.days', { count: hold_days }),
           },
           {
-            title: 'Paid',
+            title: t('terms.window'),
+            cell: ({ cookie_days, attribution_model }) =>
+              t('terms.days_and_model', {
+                count: cookie_days,
+                model: words(attribution_model).toLowerCase(),
+              }),
+          },
+          {
+            title: t('common.paid'),
             // Payouts are of all events together.
             cell: ({ event_name, payout_min, payout_schedule }) =>
-              event_name === null ? `${payout_schedule}, from ${formatMoney(payout_min)}` : '–',
+              event_name === null
+                ? t('terms.paid_from', {
+                    schedule: words(payout_schedule).toLowerCase(),
+                    minimum: formatMoney(payout_min),
+                  })
+                : '–',
           },
-          { title: 'Not named here', cell: (terms) => <Origins terms={terms} /> },
+          { title: t('terms.not_named_here'), cell: (terms) => <Origins terms={terms} /> },
         ]}
       />
     </Card>
@@ -166,14 +186,15 @@ function InForce({
     <>
       <Status
         of={isOver ? 'ended' : isToCome ? 'pending' : 'active'}
-        text={isOver ? 'Past' : isToCome ? 'Future' : 'Now'}
+        text={isOver ? t('terms.past') : isToCome ? t('terms.future') : t('terms.now')}
       />
       <span class="sub">
-        <When at={valid_from} none="the beginning" /> – <When at={valid_to} none="open" /> {ZONE_NAME}
+        <When at={valid_from} none={t('terms.the_beginning')} /> –{' '}
+        <When at={valid_to} none={t('common.no_limit')} /> {ZONE_NAME}
       </span>
       {isToCome && onWithdraw && (
-        <Button label={`Withdraw ${id}`} onClick={() => onWithdraw(id)}>
-          Withdraw
+        <Button label={t('terms.withdraw_id', { id })} onClick={() => onWithdraw(id)}>
+          {t('common.withdraw')}
         </Button>
       )}
     </>
@@ -182,11 +203,11 @@ function InForce({
 
 /** Where the name in the API is not a word of its own. */
 const FIELD_TEXTS: Readonly<Record<string, string>> = {
-  rate_bps: 'share',
-  fixed: 'fixed amount',
-  level_rates_bps: 'level 2 and above',
-  cookie_days: 'attribution window',
-  payout_min: 'minimum payout',
+  rate_bps: t('terms.share'),
+  fixed: t('terms.fixed_amount'),
+  level_rates_bps: t('terms.level_2_within'),
+  cookie_days: t('terms.attribution_window'),
+  payout_min: t('terms.minimum_payout'),
 };
 
 /** Values that these terms do not name, by where they come from. */
@@ -201,7 +222,7 @@ function Origins({ terms: { origins } }: { terms: Terms }) {
     <>
       {[...sources].map(([origin, fields]) => (
         <span class="sub" key={origin}>
-          {`${origin === 'default' ? 'by default' : `from ${origin}`}: ${fields.join(', ')}`}
+          {`${originText(origin)}: ${fields.join(', ')}`}
         </span>
       ))}
     </>
@@ -213,11 +234,13 @@ function SpecialRates({ terms: { customer_rates, item_rates } }: { terms: Terms 
   const customers = customerRatesText(customer_rates);
   const items = item_rates.map(({ sku, brand, category, rate_bps }) => {
     const mark = sku ?? brand ?? category ?? '';
-    return rate_bps === 0 ? `${mark} excluded` : `${formatBps(rate_bps)} for ${mark}`;
+    return rate_bps === 0
+      ? t('terms.excluded', { item: mark })
+      : t('common.rate_for', { rate: formatBps(rate_bps), item: mark });
   });
   const shown =
     items.length > SHOWN_ITEM_RATES
-      ? [...items.slice(0, SHOWN_ITEM_RATES), `and ${items.length - SHOWN_ITEM_RATES} more`]
+      ? [...items.slice(0, SHOWN_ITEM_RATES), t('terms.and_more', { count: items.length - SHOWN_ITEM_RATES })]
       : items;
   return (
     <>
@@ -235,15 +258,19 @@ function Pays({ terms }: { terms: Terms }) {
   ];
   return (
     <>
-      {parts.join(' and ')}
+      {listed(parts)}
       {tiers.length > 0 && (
         <span class="sub">
-          {tiers.map(({ from, rate_bps: rate }) => `${formatBps(rate)} from ${formatMoney(from)}`).join(', ')}{' '}
-          ({tier_mode})
+          {tiers
+            .map(({ from, rate_bps: rate }) =>
+              t('common.rate_from', { rate: formatBps(rate), amount: formatMoney(from) }),
+            )
+            .join(', ')}{' '}
+          ({words(tier_mode).toLowerCase()})
         </span>
       )}
       <SpecialRates terms={terms} />
-      {recurring_months > 0 && <span class="sub">for {recurring_months} months of a subscription</span>}
+      {recurring_months > 0 && <span class="sub">{t('terms.for_months', { count: recurring_months })}</span>}
     </>
   );
 }

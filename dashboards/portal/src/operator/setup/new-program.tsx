@@ -2,6 +2,7 @@ import { useState } from 'preact/hooks';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Form, TextField } from '../../ui/forms.tsx';
 
 /** A new program; what it lacks then stands on its overview. */
@@ -18,16 +19,22 @@ export function NewProgram(props: {
   const { name: nameFault, currency: currencyFault } = fieldProblems(error);
   return (
     <Form
-      submit="Create program"
+      submit={t('newProgram.create_program')}
       busy={busy}
       error={nameFault || currencyFault ? undefined : error}
       onSubmit={() => void run()}
       onCancel={props.onCancel}
     >
-      <TextField label="Name of the shop" value={name} onChange={setName} fault={nameFault} required />
       <TextField
-        label="Currency"
-        hint="Of every order, commission and payout; it never changes."
+        label={t('common.name_of_the_shop')}
+        value={name}
+        onChange={setName}
+        fault={nameFault}
+        required
+      />
+      <TextField
+        label={t('common.currency')}
+        hint={t('newProgram.of_every_order_commission_and')}
         value={currency}
         onChange={setCurrency}
         max={3}

@@ -1,5 +1,6 @@
 import { Link } from '../../app/router.tsx';
 import type { Schemas } from '../../data/api.ts';
+import { t } from '../../text/t.ts';
 import { Card } from '../../ui/basics.tsx';
 import { Status } from '../../ui/status.tsx';
 
@@ -8,34 +9,40 @@ type StepName = Setup['steps'][number]['name'];
 
 /** Where a step is done; what is not done in the portal says so. */
 const PLACES: Readonly<Record<StepName, { to: string; text: string } | string>> = {
-  terms: { to: '/terms', text: 'Set terms' },
-  campaign: { to: '/campaigns', text: 'Create a campaign' },
-  affiliate: { to: '/affiliates', text: 'Add a partner' },
-  link: { to: '/links', text: 'Create a link' },
-  shop_key: { to: '/api-keys', text: 'Create a key of the role advertiser' },
-  first_call: { to: '/postback-calls', text: 'See the calls of the shop' },
-  payout_provider: 'PAYOUT_PROVIDER in the settings of the server',
-  payout_hold: { to: '/payouts', text: 'Set the days' },
-  mail: 'MAIL_URL in the settings of the server',
+  terms: { to: '/terms', text: t('setupList.set_terms') },
+  campaign: { to: '/campaigns', text: t('setupList.create_a_campaign') },
+  affiliate: { to: '/affiliates', text: t('setupList.add_a_partner') },
+  link: { to: '/links', text: t('setupList.create_a_link') },
+  shop_key: { to: '/api-keys', text: t('setupList.create_a_key_of_the') },
+  first_call: { to: '/postback-calls', text: t('setupList.see_the_calls_of_the') },
+  payout_provider: t('setupList.payout_provider_in_the_settings'),
+  payout_hold: { to: '/payouts', text: t('setupList.set_the_days') },
+  mail: t('setupList.mail_url_in_the_settings'),
 };
 
 /** What a program has and lacks until its first partner is paid. */
 export function SetupList({ setup }: { setup: Setup }) {
   const open = setup.steps.filter(({ done, required }) => required && !done).length;
   const note = setup.complete
-    ? 'Nothing is missing for orders to be credited and paid.'
-    : `${open} of ${setup.steps.length} steps ${open === 1 ? 'is' : 'are'} missing until the first partner is paid.`;
+    ? t('setupList.nothing_is_missing_for_orders')
+    : t('setupList.steps_missing', { count: open, all: setup.steps.length });
   return (
-    <Card title="Setup" note={note}>
+    <Card title={t('setupList.setup')} note={note}>
       <ol class="setup-steps">
         {setup.steps.map((step) => (
           <li key={step.name}>
             <Status
               of={step.done ? 'active' : step.required ? 'pending' : 'paused'}
-              text={step.done ? 'Done' : step.required ? 'Missing' : 'Advised'}
+              text={
+                step.done
+                  ? t('setupList.done')
+                  : step.required
+                    ? t('setupList.missing')
+                    : t('setupList.advised')
+              }
             />
             <span>
-              {step.text} {!step.done && <Place of={PLACES[step.name]} />}
+              {t(`step.${step.name}`)} {!step.done && <Place of={PLACES[step.name]} />}
             </span>
           </li>
         ))}

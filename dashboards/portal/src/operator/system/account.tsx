@@ -3,23 +3,28 @@ import { SecondFactorCard } from '../../account/second-factor.tsx';
 import { SessionsCard } from '../../account/sessions.tsx';
 import { useSession } from '../../app/session.tsx';
 import { words } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
 import { Card, Page } from '../../ui/basics.tsx';
 
 export function AccountPage() {
-  const { user } = useSession();
+  const { user, programs } = useSession();
   return (
-    <Page title="Your account" lead="Your user, your sign-in and your sessions.">
+    <Page title={t('common.your_account')} lead={t('account.your_user_your_sign_in')}>
       <div class="grid">
-        <Card title="You">
+        <Card title={t('common.you')}>
           <dl class="facts">
-            <dt>Name</dt>
+            <dt>{t('common.name')}</dt>
             <dd>{user.name}</dd>
-            <dt>E-mail address</dt>
+            <dt>{t('common.e_mail_address')}</dt>
             <dd>{user.email}</dd>
-            <dt>Role</dt>
+            <dt>{t('common.role')}</dt>
             <dd>{words(user.role)}</dd>
-            <dt>For</dt>
-            <dd>{user.program_id ?? 'all programs'}</dd>
+            <dt>{t('common.for')}</dt>
+            <dd>
+              {programs.find(({ id }) => id === user.program_id)?.name ??
+                user.program_id ??
+                t('common.all_programs')}
+            </dd>
           </dl>
         </Card>
         <PasswordCard />

@@ -1,6 +1,7 @@
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { words } from '../../text/format.ts';
+import { rich, t } from '../../text/t.ts';
 import { Button, Card, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
 import { Status } from '../../ui/status.tsx';
@@ -24,11 +25,11 @@ export function AuditPage() {
   const isRunning = audit.busy || (data?.job_id ?? null) !== null;
   return (
     <Page
-      title="Audit"
+      title={t('common.audit')}
       lead={<CompleteTo />}
       actions={
         <Button kind="primary" busy={isRunning} onClick={() => void audit.run()}>
-          {isRunning ? 'Running' : 'Run an audit'}
+          {isRunning ? t('audit.running') : t('audit.run_an_audit')}
         </Button>
       }
     >
@@ -43,44 +44,50 @@ export function AuditPage() {
 }
 
 function Conclusion({ ok }: { ok: boolean | null }) {
-  if (ok === true) return <p class="notice good">All five promises are kept; their checks are below.</p>;
-  if (ok === null)
-    return <p class="notice warn">Not every promise was audited yet. “Run an audit” takes some seconds.</p>;
+  if (ok === true) return <p class="notice good">{t('audit.all_five_promises_are_kept')}</p>;
+  if (ok === null) return <p class="notice warn">{t('audit.not_every_promise_was_audited')}</p>;
   return (
     <p class="notice bad" role="alert">
-      A promise is broken. The failed checks are red below; docs/operations.md has a runbook for each.
+      {t('audit.a_promise_is_broken_the')}
     </p>
   );
 }
 
 function PromiseCard({ promise }: { promise: AuditedPromise }) {
-  const { title, ok, audited_at, checks } = promise;
+  const { ok, audited_at, checks } = promise;
+  const title = t(`promise.${promise.promise}`);
   const tone = ok === null ? 'pending' : ok ? 'done' : 'failed';
   return (
     <Card
       title={title}
       class={`promise ${tone}`}
-      note={
-        <>
-          Audited <When at={audited_at} none="not yet" />
-        </>
+      note={rich('audit.audited_auditedat', {
+        auditedAt: <When at={audited_at} none={t('common.not_yet')} />,
+      })}
+      actions={
+        <Status
+          of={tone}
+          text={ok === null ? t('audit.not_audited') : ok ? t('audit.kept') : t('audit.broken')}
+        />
       }
-      actions={<Status of={tone} text={ok === null ? 'Not audited' : ok ? 'Kept' : 'Broken'} />}
     >
       {checks.length > 0 && (
         <Table
-          label={`Checks: ${title}`}
+          label={t('audit.checks_title', { title })}
           rows={checks}
           rowKey={({ name }) => name}
           columns={[
-            { title: 'Check', head: true, cell: ({ name }) => words(name) },
+            { title: t('audit.check'), head: true, cell: ({ name }) => words(name) },
             {
-              title: 'Result',
+              title: t('common.result'),
               cell: (check) => (
-                <Status of={check.ok ? 'done' : 'failed'} text={check.ok ? 'Passed' : 'Failed'} />
+                <Status
+                  of={check.ok ? 'done' : 'failed'}
+                  text={check.ok ? t('common.passed') : t('common.failed')}
+                />
               ),
             },
-            { title: 'Finding', cell: ({ detail }) => detail },
+            { title: t('audit.finding'), cell: ({ detail }) => detail },
           ]}
         />
       )}

@@ -3,6 +3,7 @@ import { api, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { formatCount, words, ZONE_NAME } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog } from '../../ui/forms.tsx';
 import { ListTable } from '../../ui/table.tsx';
@@ -18,19 +19,20 @@ export function DeadLettersPage() {
     EVERY_MS,
   );
   return (
-    <Page
-      title="Dead letters"
-      lead="Batches of clicks that could not be loaded, with the reason. Replay them after correcting the cause; no click counts twice."
-    >
+    <Page title={t('common.dead_letters')} lead={t('deadLetters.batches_of_clicks_that_could')}>
       <Card>
         <ListTable
-          label="Dead letters"
+          label={t('common.dead_letters')}
           list={list}
           rowKey={({ id }) => id}
-          empty={<Empty title="No dead letters">All batches of clicks were loaded.</Empty>}
+          empty={
+            <Empty title={t('deadLetters.no_dead_letters')}>
+              {t('deadLetters.all_batches_of_clicks_were')}
+            </Empty>
+          }
           columns={[
             {
-              title: 'Reason',
+              title: t('common.reason'),
               head: true,
               cell: ({ reason, detail }) => (
                 <>
@@ -39,20 +41,26 @@ export function DeadLettersPage() {
                 </>
               ),
             },
-            { title: `Rejected (${ZONE_NAME})`, cell: ({ at }) => <When at={at} /> },
             {
-              title: 'Stream sequence',
+              title: t('deadLetters.rejected_zone', { zone: ZONE_NAME }),
+              cell: ({ at }) => <When at={at} />,
+            },
+            {
+              title: t('deadLetters.stream_sequence'),
               numeric: true,
               cell: ({ stream_seq }) => formatCount(stream_seq),
             },
-            { title: 'Bytes', numeric: true, cell: ({ bytes }) => formatCount(bytes) },
-            { title: 'Content', cell: ({ whole }) => (whole ? 'complete' : 'truncated') },
+            { title: t('deadLetters.bytes'), numeric: true, cell: ({ bytes }) => formatCount(bytes) },
+            {
+              title: t('deadLetters.content'),
+              cell: ({ whole }) => (whole ? t('deadLetters.complete') : t('deadLetters.truncated')),
+            },
             {
               title: '',
               cell: ({ id }) => (
                 <div class="actions">
-                  <Button onClick={() => setShown(id)} label={`Open ${id}`}>
-                    Open
+                  <Button onClick={() => setShown(id)} label={t('deadLetters.open_id', { id })}>
+                    {t('common.open')}
                   </Button>
                 </div>
               ),
@@ -93,7 +101,7 @@ function Letter({ id, onClose }: { id: string; onClose: () => void }) {
               </>
             ))}
           </dl>
-          <h3>First bytes</h3>
+          <h3>{t('deadLetters.first_bytes')}</h3>
           <pre>{data.beginning.replaceAll(/(.{64})/g, '$1\n')}</pre>
           {replayed === undefined ? (
             <div class="form-end">
@@ -103,13 +111,12 @@ function Letter({ id, onClose }: { id: string; onClose: () => void }) {
                 disabled={!data.whole}
                 onClick={() => void replay.run()}
               >
-                Replay
+                {t('common.replay')}
               </Button>
             </div>
           ) : (
             <p class="notice good" role="status">
-              Published again at stream sequence {formatCount(replayed)}. If it cannot be loaded, it appears
-              here again.
+              {t('deadLetters.published_again_at_stream_sequence', { replayed: formatCount(replayed) })}
             </p>
           )}
         </div>

@@ -2,9 +2,11 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
@@ -16,30 +18,36 @@ const ROLES = ['operator', 'finance', 'fraud', 'advertiser'] as const;
 
 /** Users of the portal. */
 export function UsersPage() {
+  const { programs } = useSession();
+  const partners = useNames();
   const [isInviting, setInviting] = useState(false);
   const list = usePages(
     (cursor, signal) => api.GET('/v1/users', { params: { query: { cursor } }, signal }),
     [],
   );
+  const nameOf = (id: string | null) =>
+    id === null ? undefined : (programs.find((program) => program.id === id)?.name ?? partners.get(id) ?? id);
   return (
     <Page
-      title="Users"
-      lead="Users of the portal: your colleagues and the partners."
+      title={t('common.users')}
+      lead={t('users.users_of_the_portal_your')}
       actions={
         <Button kind="primary" onClick={() => setInviting(true)}>
-          Invite a user
+          {t('users.invite_a_user')}
         </Button>
       }
     >
       <Card>
         <ListTable
-          label="Users"
+          label={t('common.users')}
           list={list}
           rowKey={({ id }) => id}
-          empty={<Empty title="No other users">Invited colleagues receive a mail with a link.</Empty>}
+          empty={
+            <Empty title={t('users.no_other_users')}>{t('users.invited_colleagues_receive_a_mail')}</Empty>
+          }
           columns={[
             {
-              title: 'Name',
+              title: t('common.name'),
               head: true,
               cell: ({ name, email }) => (
                 <>
@@ -48,20 +56,24 @@ export function UsersPage() {
                 </>
               ),
             },
-            { title: 'Role', cell: ({ role }) => words(role) },
+            { title: t('common.role'), cell: ({ role }) => words(role) },
             {
-              title: 'For',
-              cell: ({ affiliate_id, program_id }) => affiliate_id ?? program_id ?? 'all programs',
+              title: t('common.for'),
+              cell: ({ affiliate_id, program_id }) =>
+                nameOf(affiliate_id ?? program_id) ?? t('common.all_programs'),
             },
             {
-              title: 'Status',
+              title: t('common.status'),
               cell: ({ status, invited }) => (
-                <Status of={invited ? 'pending' : status} text={invited ? 'Invited' : words(status)} />
+                <Status
+                  of={invited ? 'pending' : status}
+                  text={invited ? t('users.invited') : words(status)}
+                />
               ),
             },
             {
-              title: `Last sign-in (${ZONE_NAME})`,
-              cell: ({ last_login_at }) => <When at={last_login_at} none="never" />,
+              title: t('users.last_sign_in_zone', { zone: ZONE_NAME }),
+              cell: ({ last_login_at }) => <When at={last_login_at} none={t('common.never')} />,
             },
             { title: '', cell: (user) => <Controls user={user} onChanged={list.reload} /> },
           ]}
@@ -92,22 +104,19 @@ function RequirementCard() {
   });
   return (
     <Card
-      title="Second factor"
+      title={t('common.second_factor')}
       note={
         isRequired
-          ? `Operators and finance of ${program.name} must have a second factor.`
-          : `Operators and finance of ${program.name} may sign in with a password alone.`
+          ? t('users.operators_and_finance_of_program', { program: program.name })
+          : t('users.operators_and_finance_of_program_may', { program: program.name })
       }
       actions={
         <Button onClick={() => void run()} busy={busy}>
-          {isRequired ? 'No longer require it' : 'Require a second factor'}
+          {isRequired ? t('users.no_longer_require_it') : t('users.require_a_second_factor')}
         </Button>
       }
     >
-      <p class="hint">
-        Users without one set it up at their next page, before anything else. Each does so under “Your
-        account”.
-      </p>
+      <p class="hint">{t('users.users_without_one_set_it')}</p>
       <Problem error={error} />
     </Card>
   );
@@ -129,16 +138,20 @@ function Controls({ user, onChanged }: { user: User; onChanged: () => void }) {
       <div class="actions">
         {user.invited && (
           <Button onClick={() => void invite.run()} busy={invite.busy}>
-            Send again
+            {t('common.send_again')}
           </Button>
         )}
         {user.id !== me.id && (
           <Button
             onClick={() => void toggle.run()}
             busy={toggle.busy}
-            label={`${user.status === 'active' ? 'Disable' : 'Enable'} ${user.name}`}
+            label={
+              user.status === 'active'
+                ? t('users.disable_named', { name: user.name })
+                : t('users.enable_named', { name: user.name })
+            }
           >
-            {user.status === 'active' ? 'Disable' : 'Enable'}
+            {user.status === 'active' ? t('common.disable') : t('common.enable')}
           </Button>
         )}
       </div>
@@ -153,25 +166,32 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
   const [name, setName] = useState('');
   const [email, setEmail] = useState('');
   const [role, setRole] = useState<(typeof ROLES)[number]>('operator');
-  const [scope, setScope] = useState(user.program_id === null ? '' : program.id);
+  // The developer of a shop is of one program.
+  const mayBeOfAll = user.program_id === null && role !== 'advertiser';
+  const [scope, setScope] = useState(program.id);
   const { run, busy, error } = useAction(async () => {
-    const body = { name, email, role, ...(scope !== '' && { program_id: scope }) };
+    const body = {
+      name,
+      email,
+      role,
+      ...((scope !== '' || !mayBeOfAll) && { program_id: scope || program.id }),
+    };
     await take(api.POST('/v1/users', { params: { header: attempt }, body }));
     onMade();
   });
   const faults = fieldProblems(error);
   const isOnFields = faults.name !== undefined || faults.email !== undefined;
   return (
-    <Dialog title="Invite a user" onClose={onClose}>
+    <Dialog title={t('users.invite_a_user')} onClose={onClose}>
       <Form
-        submit="Send the invitation"
+        submit={t('common.send_the_invitation')}
         busy={busy}
         error={isOnFields ? undefined : error}
         onSubmit={() => void run()}
       >
-        <TextField label="Name" value={name} onChange={setName} fault={faults.name} required />
+        <TextField label={t('common.name')} value={name} onChange={setName} fault={faults.name} required />
         <TextField
-          label="E-mail address"
+          label={t('common.e_mail_address')}
           type="email"
           value={email}
           onChange={setEmail}
@@ -180,17 +200,17 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: () => void }
         />
         <div class="form-row">
           <Select
-            label="Role"
+            label={t('common.role')}
             value={role}
             onChange={(value) => setRole(value as typeof role)}
             choices={ROLES.map((value) => ({ value, text: words(value) }))}
           />
           <Select
-            label="For"
-            value={scope}
+            label={t('common.for')}
+            value={mayBeOfAll ? scope : program.id}
             onChange={setScope}
             choices={[
-              ...(user.program_id === null ? [{ value: '', text: 'All programs' }] : []),
+              ...(mayBeOfAll ? [{ value: '', text: t('users.all_programs') }] : []),
               { value: program.id, text: program.name },
             ]}
           />

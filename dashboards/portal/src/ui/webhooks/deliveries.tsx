@@ -3,6 +3,7 @@ import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { formatDuration, ZONE_NAME } from '../../text/format.ts';
+import { rich, t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Problem, When } from '../basics.tsx';
 import { Dialog, Segments } from '../forms.tsx';
 import { Status } from '../status.tsx';
@@ -11,11 +12,11 @@ import { ListTable, Table } from '../table.tsx';
 const EVERY_MS = 3_000;
 const PAGE_ROWS = 12;
 const STATES = [
-  { value: '', text: 'All' },
-  { value: 'pending', text: 'Waiting' },
-  { value: 'delivered', text: 'Delivered' },
-  { value: 'dead', text: 'Failed' },
-  { value: 'superseded', text: 'Superseded' },
+  { value: '', text: t('common.all') },
+  { value: 'pending', text: t('deliveries.waiting') },
+  { value: 'delivered', text: t('deliveries.delivered') },
+  { value: 'dead', text: t('common.failed') },
+  { value: 'superseded', text: t('deliveries.superseded') },
 ];
 
 /** Deliveries of a webhook; failed ones can be sent again. */
@@ -41,30 +42,26 @@ export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
   });
   return (
     <Card
-      title="Delivery log"
+      title={t('deliveries.delivery_log')}
       note={hook.url}
       actions={
         <>
-          <Segments label="Status" value={state} onChange={setState} choices={STATES} />
+          <Segments label={t('common.status')} value={state} onChange={setState} choices={STATES} />
           <Button onClick={() => void replayAll.run()} busy={replayAll.busy}>
-            Resend failed deliveries
+            {t('deliveries.resend_failed_deliveries')}
           </Button>
         </>
       }
     >
       <Problem error={replayAll.error} />
       <ListTable
-        label="Deliveries"
+        label={t('deliveries.deliveries')}
         list={list}
         rowKey={({ id }) => id}
-        empty={
-          <Empty title="No deliveries">
-            Send a test event. It appears here within seconds with the answer of your server.
-          </Empty>
-        }
+        empty={<Empty title={t('deliveries.no_deliveries')}>{t('deliveries.send_a_test_event_it')}</Empty>}
         columns={[
           {
-            title: 'Event',
+            title: t('common.event'),
             head: true,
             cell: ({ type, subject }) => (
               <>
@@ -73,17 +70,27 @@ export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
               </>
             ),
           },
-          { title: `Occurred (${ZONE_NAME})`, cell: ({ created_at }) => <When at={created_at} /> },
-          { title: 'Status', cell: ({ state: one }) => <Status of={one} /> },
-          { title: 'Attempts', numeric: true, cell: ({ attempts }) => attempts },
           {
-            title: 'Last answer',
+            title: t('deliveries.occurred_zone', { zone: ZONE_NAME }),
+            cell: ({ created_at }) => <When at={created_at} />,
+          },
+          {
+            title: t('common.status'),
+            cell: ({ state: one }) => (
+              <Status of={one} text={STATES.find(({ value }) => value === one)?.text} />
+            ),
+          },
+          { title: t('deliveries.attempts'), numeric: true, cell: ({ attempts }) => attempts },
+          {
+            title: t('deliveries.last_answer'),
             cell: ({ last_status, last_error, next_attempt_at, state: one }) => (
               <>
-                {last_status ?? last_error ?? <span class="muted">none yet</span>}
+                {last_status ?? last_error ?? <span class="muted">{t('deliveries.none_yet')}</span>}
                 {one === 'pending' && next_attempt_at && (
                   <span class="sub">
-                    next attempt <When at={next_attempt_at} />
+                    {rich('deliveries.next_attempt_nextattemptat', {
+                      nextAttemptAt: <When at={next_attempt_at} />,
+                    })}
                   </span>
                 )}
               </>
@@ -93,8 +100,8 @@ export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
             title: '',
             cell: ({ id, type }) => (
               <div class="actions">
-                <Button onClick={() => setShown(id)} label={`Details of ${type} ${id}`}>
-                  Details
+                <Button onClick={() => setShown(id)} label={t('deliveries.details_of_type_id', { type, id })}>
+                  {t('common.details')}
                 </Button>
               </div>
             ),
@@ -119,27 +126,34 @@ function Delivery(props: { id: string; onClose: () => void; onReplayed: () => vo
     props.onReplayed();
   });
   return (
-    <Dialog title={data ? data.type : 'Delivery'} onClose={props.onClose}>
+    <Dialog title={data ? data.type : t('deliveries.delivery')} onClose={props.onClose}>
       <Problem error={error ?? replay.error} />
       {!data && error === undefined && <Loading />}
       {data && (
         <div class="stack">
           <Table
-            label="Attempts"
+            label={t('deliveries.attempts')}
             rows={data.log}
             rowKey={({ at }) => at}
             columns={[
-              { title: `At (${ZONE_NAME})`, head: true, cell: ({ at }) => <When at={at} /> },
-              { title: 'Answer', cell: ({ status, error: fault }) => status ?? fault },
               {
-                title: 'Duration',
+                title: t('common.at_zone', { zone: ZONE_NAME }),
+                head: true,
+                cell: ({ at }) => <When at={at} />,
+              },
+              { title: t('common.answer'), cell: ({ status, error: fault }) => status ?? fault },
+              {
+                title: t('deliveries.duration'),
                 numeric: true,
                 cell: ({ duration_ms }) => formatDuration(duration_ms / 1_000),
               },
-              { title: 'Answer body', cell: ({ response }) => response && <code>{response}</code> },
+              {
+                title: t('deliveries.answer_body'),
+                cell: ({ response }) => response && <code>{response}</code>,
+              },
             ]}
           />
-          <h3>{data.body === null ? 'Request' : 'Body'}</h3>
+          <h3>{data.body === null ? t('common.request') : t('deliveries.body')}</h3>
           <pre>
             {data.body === null
               ? [`${data.request.method} ${data.request.url}`, data.request.body].filter(Boolean).join('\n\n')
@@ -147,7 +161,7 @@ function Delivery(props: { id: string; onClose: () => void; onReplayed: () => vo
           </pre>
           <div class="form-end">
             <Button onClick={() => void replay.run()} busy={replay.busy}>
-              Send again
+              {t('common.send_again')}
             </Button>
           </div>
         </div>

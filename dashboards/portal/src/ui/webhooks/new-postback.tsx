@@ -6,24 +6,26 @@ import { useAction } from '../../data/use-data.ts';
 import { useNames } from '../../data/use-names.ts';
 import { words } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { t } from '../../text/t.ts';
 import { Check, Dialog, Form, Select } from '../forms.tsx';
 import { MacroUrl } from '../macro-url.tsx';
 
 type Status = Schemas['Conversion']['status'];
 
 const STATUSES: readonly Status[] = ['pending', 'confirmed', 'paid', 'rejected'];
+const EXAMPLE = '?cid={sub1}&payout={commission}&status={status}';
 const METHODS = [
   { value: 'GET', text: 'GET' },
-  { value: 'POST', text: 'POST, as a form' },
+  { value: 'POST', text: t('newPostback.post_as_a_form') },
 ];
 const ABOUT: Readonly<Record<string, string>> = {
-  click_id: 'click ID of the order',
-  amount: 'order value less refunds, such as 89.90',
-  commission: 'what you earn by the order now, such as 8.99',
-  order_ref: 'order number',
-  event: 'sale, lead or another event of the program',
-  status: 'pending, confirmed, paid or rejected',
-  time: 'time of the order, Unix seconds',
+  click_id: t('newPostback.click_id_of_the_order'),
+  amount: t('newPostback.order_value_less_refunds_such'),
+  commission: t('newPostback.what_you_earn_by_the'),
+  order_ref: t('newPostback.order_number'),
+  event: t('newPostback.sale_lead_or_another_event'),
+  status: t('newPostback.pending_confirmed_paid_or_rejected'),
+  time: t('newPostback.time_of_the_order_unix'),
 };
 
 /** A postback to the tracker of a partner; an operator makes it for one partner or for the program. */
@@ -50,38 +52,38 @@ export function NewPostback({ onClose, onMade }: { onClose: () => void; onMade: 
   });
   const faults = fieldProblems(error);
   return (
-    <Dialog title="New postback" onClose={onClose}>
+    <Dialog title={t('common.new_postback')} onClose={onClose}>
       <Form
-        submit="Create postback"
+        submit={t('newPostback.create_postback')}
         busy={busy}
         error={faults.url ? undefined : error}
         onSubmit={() => void run()}
       >
         <MacroUrl
-          label="Postback URL of the tracker"
+          label={t('newPostback.postback_url_of_the_tracker')}
           value={url}
           onChange={setUrl}
           fault={faults.url}
-          hint="A public https address with macros behind the ?, such as ?cid={sub1}&payout={commission}&status={status}."
+          hint={t('newPostback.a_public_https_address_with', { example: EXAMPLE })}
           macros={POSTBACK_MACROS}
-          summary="Macros, replaced at each postback"
+          summary={t('newPostback.macros_replaced_at_each_postback')}
           about={ABOUT}
         />
-        <Select label="Method" value={method} onChange={setMethod} choices={METHODS} />
+        <Select label={t('newPostback.method')} value={method} onChange={setMethod} choices={METHODS} />
         {user.affiliate_id === null && (
           <Select
-            label="For"
+            label={t('common.for')}
             value={owner}
             onChange={setOwner}
             choices={[
-              { value: '', text: 'The program: orders of all partners' },
+              { value: '', text: t('newPostback.the_program_orders_of_all') },
               ...[...names].map(([value, text]) => ({ value, text })),
             ]}
           />
         )}
-        <Choices label="Statuses" all={STATUSES} chosen={statuses} onChange={setStatuses} />
+        <Choices label={t('newPostback.statuses')} all={STATUSES} chosen={statuses} onChange={setStatuses} />
         {program.events.length > 1 && (
-          <Choices label="Events" all={program.events} chosen={events} onChange={setEvents} />
+          <Choices label={t('common.events')} all={program.events} chosen={events} onChange={setEvents} />
         )}
       </Form>
     </Dialog>
@@ -108,7 +110,7 @@ function Choices<Name extends string>(props: {
           }
         />
       ))}
-      <p class="hint">None selected: all.</p>
+      <p class="hint">{t('newPostback.none_selected_all')}</p>
     </fieldset>
   );
 }

@@ -6,6 +6,7 @@ import { useNames } from '../../data/use-names.ts';
 import { usePages } from '../../data/use-pages.ts';
 import { words } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
+import { rich, t } from '../../text/t.ts';
 import { Button, Card, CopyText, Empty, Page, Problem, When } from '../basics.tsx';
 import { Check, Dialog, Form, TextField } from '../forms.tsx';
 import { Status } from '../status.tsx';
@@ -44,10 +45,10 @@ export function WebhooksPage() {
     <>
       {user.role !== 'advertiser' && (
         <Button kind="primary" onClick={() => setMaking('postback')}>
-          New postback
+          {t('common.new_postback')}
         </Button>
       )}
-      <Button onClick={() => setMaking('webhook')}>New webhook</Button>
+      <Button onClick={() => setMaking('webhook')}>{t('webhooks.new_webhook')}</Button>
     </>
   );
   const made = (signingSecret: string): void => {
@@ -57,23 +58,23 @@ export function WebhooksPage() {
   };
   return (
     <Page
-      title="Postbacks and webhooks"
-      lead="Postbacks tell a tracker of orders by a URL with macros; webhooks send events to a server as JSON. Both are signed, and retried until they are accepted."
+      title={t('common.postbacks_and_webhooks')}
+      lead={t('webhooks.postbacks_tell_a_tracker_of')}
       actions={make}
     >
-      <Card title="Postbacks and webhooks">
+      <Card title={t('common.postbacks_and_webhooks')}>
         <ListTable
-          label="Postbacks and webhooks"
+          label={t('common.postbacks_and_webhooks')}
           list={list}
           rowKey={({ id }) => id}
           empty={
-            <Empty title="No postbacks or webhooks yet">
-              Add the postback URL of a tracker, or the address of a server, to receive orders within seconds.
+            <Empty title={t('webhooks.no_postbacks_or_webhooks_yet')}>
+              {t('webhooks.add_the_postback_url_of')}
             </Empty>
           }
           columns={[
             {
-              title: 'Address',
+              title: t('common.address'),
               head: true,
               cell: (hook) => (
                 <>
@@ -81,21 +82,28 @@ export function WebhooksPage() {
                   <span class="sub">
                     {aboutOf(hook)}
                     {hook.affiliate_id !== null && user.affiliate_id === null && (
-                      <>, of {names.get(hook.affiliate_id) ?? hook.affiliate_id}</>
+                      <>
+                        ,{' '}
+                        {t('webhooks.of_partner', {
+                          name: names.get(hook.affiliate_id) ?? hook.affiliate_id,
+                        })}
+                      </>
                     )}
                   </span>
                 </>
               ),
             },
             {
-              title: 'Status',
+              title: t('common.status'),
               cell: ({ status, disabled_reason, failing_since }) => (
                 <>
                   <Status of={status} />
                   {disabled_reason && <span class="sub">{disabled_reason}</span>}
                   {failing_since && (
                     <span class="sub">
-                      failing since <When at={failing_since} />
+                      {rich('webhooks.failing_since_failingsince', {
+                        failingSince: <When at={failing_since} />,
+                      })}
                     </span>
                   )}
                 </>
@@ -119,13 +127,10 @@ export function WebhooksPage() {
       {making === 'webhook' && <NewWebhook onClose={() => setMaking(undefined)} onMade={made} />}
       {making === 'postback' && <NewPostback onClose={() => setMaking(undefined)} onMade={made} />}
       {secret !== undefined && (
-        <Dialog title="The signing secret" onClose={() => setSecret(undefined)}>
+        <Dialog title={t('webhooks.the_signing_secret')} onClose={() => setSecret(undefined)}>
           <div class="stack">
-            <p>
-              Copy the secret now. It is shown once. Any Standard Webhooks library verifies signatures with
-              it; a tracker that verifies none does not need it.
-            </p>
-            <CopyText text={secret} label="the secret" />
+            <p>{t('webhooks.copy_the_secret_now_it')}</p>
+            <CopyText text={secret} label={t('common.the_secret')} />
           </div>
         </Dialog>
       )}
@@ -135,12 +140,15 @@ export function WebhooksPage() {
 
 /** Its kind, and what it receives. */
 function aboutOf({ kind, method, events, statuses, event_names }: Schemas['Webhook']): string {
-  if (kind === 'webhook') return `Webhook, ${events.length === 0 ? 'all events' : events.join(', ')}`;
+  if (kind === 'webhook') {
+    const received = events.length === 0 ? t('webhooks.all_events') : events.join(', ');
+    return t('webhooks.webhook_of', { events: received });
+  }
   const parts = [
-    statuses.length === 0 ? 'all statuses' : statuses.join(', '),
+    statuses.length === 0 ? t('webhooks.all_statuses') : statuses.join(', '),
     ...(event_names.length === 0 ? [] : [event_names.join(', ')]),
   ];
-  return `Postback by ${method}, ${parts.join('; ')}`;
+  return t('webhooks.postback_by', { method, about: parts.join('; ') });
 }
 
 function Controls(props: {
@@ -168,17 +176,17 @@ function Controls(props: {
   return (
     <>
       <div class="actions">
-        <Button onClick={props.onShow}>Log</Button>
+        <Button onClick={props.onShow}>{t('webhooks.log')}</Button>
         {isActive && (
           <Button onClick={() => void test.run()} busy={test.busy}>
-            Send a test
+            {t('webhooks.send_a_test')}
           </Button>
         )}
         <Button onClick={() => void rotate.run()} busy={rotate.busy}>
-          New secret
+          {t('webhooks.new_secret')}
         </Button>
         <Button onClick={() => void toggle.run()} busy={toggle.busy}>
-          {isActive ? 'Disable' : 'Enable'}
+          {isActive ? t('common.disable') : t('common.enable')}
         </Button>
       </div>
       <Problem error={test.error ?? toggle.error ?? rotate.error} />
@@ -198,35 +206,35 @@ function NewWebhook({ onClose, onMade }: { onClose: () => void; onMade: (secret:
   });
   const faults = fieldProblems(error);
   return (
-    <Dialog title="New webhook" onClose={onClose}>
+    <Dialog title={t('webhooks.new_webhook')} onClose={onClose}>
       <Form
-        submit="Create webhook"
+        submit={t('webhooks.create_webhook')}
         busy={busy}
         error={faults.url ? undefined : error}
         onSubmit={() => void run()}
       >
         <TextField
-          label="Address of your server"
+          label={t('webhooks.address_of_your_server')}
           type="url"
           value={url}
           onChange={setUrl}
           fault={faults.url}
-          hint="A public https address that answers 200 within ten seconds."
+          hint={t('webhooks.a_public_https_address_that')}
           required
         />
         <fieldset class="stack">
-          <legend>Events</legend>
+          <legend>{t('common.events')}</legend>
           {offered.map((event) => (
             <Check
               key={event}
-              label={words(event.replace('.', ' '))}
+              label={words(event.replace('.', '_'))}
               checked={events.includes(event)}
               onChange={(checked) =>
                 setEvents(checked ? [...events, event] : events.filter((other) => other !== event))
               }
             />
           ))}
-          <p class="hint">None selected: all events.</p>
+          <p class="hint">{t('webhooks.none_selected_all_events')}</p>
         </fieldset>
       </Form>
     </Dialog>
