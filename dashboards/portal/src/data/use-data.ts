@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { ApiProblem, SIGNED_IN } from './api.ts';
 
 /** State of a request: latest data, loading flag, error. */
 export interface Loaded<Data> {
@@ -45,6 +46,13 @@ export function useData<Data>(
       controller.abort();
     };
   }, [key, round, more]);
+  const isSignedOut = state.error instanceof ApiProblem && state.error.problem.status === 401;
+  useEffect(() => {
+    if (!isSignedOut) return;
+    const again = () => setRound((n) => n + 1);
+    window.addEventListener(SIGNED_IN, again);
+    return () => window.removeEventListener(SIGNED_IN, again);
+  }, [isSignedOut]);
   useEffect(() => {
     if (everyMs === undefined) return;
     const timer = setInterval(() => {

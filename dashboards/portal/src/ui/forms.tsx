@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
 import { t } from '../text/t.ts';
+import { useDialogEntry } from '../app/dialog-history.ts';
 import { Button, Problem } from './basics.tsx';
 
 /** Fields with labels, hints and faults; forms with errors; dialogs. */
@@ -201,6 +202,7 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
   useEffect(() => {
     dialog.current?.showModal();
   }, []);
+  useDialogEntry(() => dialog.current?.close());
   return (
     <dialog ref={dialog} aria-labelledby={id} onClose={props.onClose}>
       <div class="dialog-head">

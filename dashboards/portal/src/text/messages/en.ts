@@ -506,6 +506,18 @@ export default {
   'links.parameters_passed_on_to_the': 'Parameters passed on to the landing page',
   'links.paused': 'Paused',
 
+  'list.ascending': '{column}, ascending',
+  'list.descending': '{column}, descending',
+  'list.export_of_list': 'Export of {list} as CSV',
+  'list.from_day': 'From day',
+  'list.nothing_found': 'Nothing found',
+  'list.own_order': 'Order of the list',
+  'list.print': 'Print',
+  'list.print_list': 'Print {list}',
+  'list.search': 'Search',
+  'list.show_all': 'Show all',
+  'list.sorted_by': 'Sorted by',
+  'list.to_day': 'To day',
   'macroUrl.click_id_reported_by_the': 'click ID, reported by the shop with the order',
   'macroUrl.destination_of_visitors_without_click':
     'Destination of visitors. Without {macro} the parameter click_id is appended.',
