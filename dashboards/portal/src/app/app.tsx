@@ -1,14 +1,23 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { ConfirmSignIn } from '../account/confirm-sign-in.tsx';
 import { Enrolment } from '../account/enrolment.tsx';
-import { ApiProblem, api, SIGNED_IN, type Schemas, setSessionToken, take, takeAll, whenSignedOut } from '../data/api.ts';
+import {
+  ApiProblem,
+  api,
+  type Schemas,
+  SIGNED_IN,
+  setSessionToken,
+  take,
+  takeAll,
+  whenSignedOut,
+} from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
 import { operatorPages } from '../operator/pages.ts';
 import { NewProgram } from '../operator/setup/new-program.tsx';
 import { partnerPages } from '../partner/pages.ts';
 import { rich, t } from '../text/t.ts';
 import { Loading, Page, Problem } from '../ui/basics.tsx';
-import { findRoute, href, navigate, usePath } from './router.tsx';
+import { findRoute, href, navigate, showHeading, usePath } from './router.tsx';
 import { SessionProvider } from './session.tsx';
 import { markSignedIn, mayBeSignedIn } from './session-mark.ts';
 import { RequestReset, SetPassword } from './set-password.tsx';
@@ -55,7 +64,7 @@ function WithSession() {
     return { session, programs };
   }, []);
   // With the page that was open when the session ended: what was typed there stays while its reader signs in again.
-  const kept = useRef<typeof data>();
+  const kept = useRef<typeof data>(undefined);
   useEffect(() => {
     if (data?.session) kept.current = data;
   }, [data]);
@@ -144,13 +153,8 @@ function Portal(props: {
   const found = findRoute(pages.routes, path);
   const shown = useRef(path);
   useEffect(() => {
-    const heading = document.querySelector<HTMLElement>('main h1');
-    document.title = heading ? `${heading.textContent} – Afflux` : 'Afflux';
-    // After navigation the focus goes to the heading; the first page is read from its top.
-    if (shown.current !== path) {
-      window.scrollTo(0, 0);
-      heading?.focus({ preventScroll: true });
-    }
+    // The first page is read from its top.
+    showHeading({ isMoved: shown.current !== path });
     shown.current = path;
   }, [path]);
 

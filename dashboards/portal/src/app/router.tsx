@@ -27,6 +27,15 @@ export function navigate(path: string, options: { replace?: boolean } = {}): voi
   window.dispatchEvent(new Event('popstate'));
 }
 
+/** Names the document by the heading of its page; after navigation (`isMoved`) the focus goes there. */
+export function showHeading({ isMoved }: { isMoved: boolean }): void {
+  const heading = document.querySelector<HTMLElement>('main h1');
+  document.title = heading ? `${heading.textContent} – Afflux` : 'Afflux';
+  if (!isMoved) return;
+  window.scrollTo(0, 0);
+  heading?.focus({ preventScroll: true });
+}
+
 /** The current path, e.g. `/links`. */
 export function usePath(): string {
   const [path, setPath] = useState(current);

@@ -43,10 +43,7 @@ export interface List<Row> {
   readonly reload: () => void;
   /** What is selected: `search`, `sort`, `from`, `to` (days) and the filters. */
   readonly selected: Readonly<Record<string, string>>;
-  readonly select: (
-    changes: Readonly<Record<string, string>>,
-    options?: { replace?: boolean },
-  ) => void;
+  readonly select: (changes: Readonly<Record<string, string>>, options?: { replace?: boolean }) => void;
   /** The parameters of the API that stand for it, without paging. */
   readonly selection: Readonly<Record<string, string>>;
 }

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
-import { t } from '../text/t.ts';
 import { useDialogEntry } from '../app/dialog-history.ts';
+import { t } from '../text/t.ts';
 import { Button, Problem } from './basics.tsx';
 
 /** Fields with labels, hints and faults; forms with errors; dialogs. */

@@ -35,6 +35,11 @@ export function choicesOf(names: ReadonlyMap<string, string>): Choice[] {
     .toSorted((a, b) => a.text.localeCompare(b.text));
 }
 
+/** Choices of what has an id and a name; none while it is loading. */
+export function namesOf(named: readonly { readonly id: string; readonly name: string }[] = []): Choice[] {
+  return choicesOf(new Map(named.map(({ id, name }) => [id, name])));
+}
+
 export function isFiltered(list: Pick<List<unknown>, 'selected'>): boolean {
   return Object.entries(list.selected).some(([name, value]) => name !== 'sort' && value !== '');
 }
@@ -42,7 +47,7 @@ export function isFiltered(list: Pick<List<unknown>, 'selected'>): boolean {
 export function ListTools<Row>(props: {
   list: List<Row>;
   tools: Tools;
-  columns: readonly Column<Row>[];
+  columns: readonly Pick<Column<Row>, 'title' | 'sort'>[];
   label: string;
 }) {
   const { list, tools, columns, label } = props;
@@ -138,7 +143,11 @@ function Days({ selected, select }: Pick<List<unknown>, 'selected' | 'select'>) 
 }
 
 /** In the place of the heads of columns, which cards do not have. */
-function SortSelect<Row>({ list, columns }: { list: List<Row>; columns: readonly Column<Row>[] }) {
+function SortSelect<Row>(props: {
+  list: List<Row>;
+  columns: readonly Pick<Column<Row>, 'title' | 'sort'>[];
+}) {
+  const { list, columns } = props;
   const choices = columns.flatMap(({ title, sort }) =>
     sort === undefined
       ? []

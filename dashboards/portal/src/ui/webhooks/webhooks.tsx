@@ -2,8 +2,8 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { useList } from '../../data/use-list.ts';
 import { useNames } from '../../data/use-names.ts';
-import { usePages } from '../../data/use-pages.ts';
 import { words } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { rich, t } from '../../text/t.ts';
@@ -34,12 +34,11 @@ export function WebhooksPage() {
   const names = useNames();
   const [secret, setSecret] = useState<string>();
   const [shown, setShown] = useState<string>();
-  const list = usePages(
-    (cursor, signal) =>
-      api.GET('/v1/webhooks', { params: { query: { program_id: program.id, cursor } }, signal }),
-    [program.id],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/webhooks', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    prefix: 'hook_',
+    everyMs: EVERY_MS,
+  });
   const selected = list.rows?.find(({ id }) => id === shown) ?? list.rows?.[0];
   const make = (
     <>
