@@ -25,6 +25,10 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/reviews', page: lazyPage(async () => (await import('./orders/reviews.tsx')).ReviewsPage) },
     { path: '/velocity', page: lazyPage(async () => (await import('./figures/velocity.tsx')).VelocityPage) },
     { path: '/payouts', page: lazyPage(async () => (await import('./money/payouts.tsx')).PayoutsPage) },
+    {
+      path: '/commissions',
+      page: lazyPage(async () => (await import('../ui/commissions.tsx')).CommissionsPage),
+    },
     { path: '/audit', page: lazyPage(async () => (await import('./system/audit.tsx')).AuditPage) },
     {
       path: '/postback-calls',
@@ -80,6 +84,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       title: t('pages.money'),
       pages: [
         { path: '/payouts', title: t('common.payouts'), roles: ['operator', 'finance'] },
+        { path: '/commissions', title: t('common.commissions'), roles: ['operator', 'finance', 'fraud'] },
         {
           path: '/audit',
           title: t('common.audit'),

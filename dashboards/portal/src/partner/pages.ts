@@ -14,6 +14,10 @@ export const partnerPages: { readonly routes: readonly Route[]; readonly groups:
     { path: '/reports', page: lazyPage(async () => (await import('./reports.tsx')).ReportsPage) },
     { path: '/conversions', page: ConversionsPage },
     { path: '/payouts', page: lazyPage(async () => (await import('./payouts.tsx')).PayoutsPage) },
+    {
+      path: '/commissions',
+      page: lazyPage(async () => (await import('../ui/commissions.tsx')).CommissionsPage),
+    },
     { path: '/recruits', page: lazyPage(async () => (await import('./recruits.tsx')).RecruitsPage) },
     {
       path: '/webhooks',
@@ -30,6 +34,7 @@ export const partnerPages: { readonly routes: readonly Route[]; readonly groups:
         { path: '/links', title: t('common.links') },
         { path: '/reports', title: t('common.reports') },
         { path: '/conversions', title: t('common.conversions') },
+        { path: '/commissions', title: t('common.commissions') },
         { path: '/payouts', title: t('common.payouts') },
         { path: '/recruits', title: t('common.sub_affiliates') },
       ],

@@ -85,8 +85,8 @@ function Waiting(props: { reviews: number; applications: number; unknown: number
   const parts = (
     [
       { count: props.reviews, to: '/reviews', text: 'overview.conversions_to_review' },
-      { count: props.applications, to: '/affiliates', text: 'overview.partners_to_approve' },
-      { count: props.unknown, to: '/payouts', text: 'overview.payouts_of_unknown_outcome' },
+      { count: props.applications, to: '/affiliates?status=pending', text: 'overview.partners_to_approve' },
+      { count: props.unknown, to: '/payouts?state=unknown', text: 'overview.payouts_of_unknown_outcome' },
     ] as const
   ).filter(({ count }) => count > 0);
   if (parts.length === 0) return <p class="notice good">{t('overview.no_open_tasks')}</p>;

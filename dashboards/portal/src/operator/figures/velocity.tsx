@@ -43,7 +43,14 @@ export function VelocityPage() {
   );
   const most = Math.max(1, ...(data ?? []).map((row) => row.clicks));
   return (
-    <Page title={t('common.velocity')} lead={<CompleteTo />}>
+    <Page
+      title={t('common.velocity')}
+      lead={
+        <>
+          {t('velocity.addresses_are_of_all_programs')} <CompleteTo />
+        </>
+      }
+    >
       <Card>
         <div class="filters">
           <Segments label={t('common.by')} value={key} onChange={setKey} choices={KEYS} />

@@ -1,3 +1,4 @@
+import { useRef } from 'preact/hooks';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 
@@ -10,11 +11,21 @@ export interface SettingsProps {
   readonly onSaved: () => void;
 }
 
-/** Sends what was changed, unless somebody else has changed the program meanwhile. */
-export function useSave({ data, etag, onSaved }: SettingsProps) {
+/**
+ * Sends what was changed in a form since it was opened, unless somebody else has changed the program meanwhile. Other forms
+ * of the page stay as they are when it is saved, and none of them writes back what it showed before.
+ * @param opened What the form would send unchanged.
+ */
+export function useSave({ data, etag, onSaved }: SettingsProps, opened: Partial<Program>) {
+  const before = useRef(opened);
   return useAction(async (body: Partial<Program>) => {
-    const params = { path: { id: data.id }, header: { 'if-match': etag } };
-    await take(api.PATCH('/v1/programs/{id}', { params, body: body as never }));
+    const changed = Object.entries(body).filter(
+      ([name, value]) => JSON.stringify(value) !== JSON.stringify(before.current[name as keyof Program]),
+    );
+    if (changed.length > 0) {
+      const params = { path: { id: data.id }, header: { 'if-match': etag } };
+      await take(api.PATCH('/v1/programs/{id}', { params, body: Object.fromEntries(changed) as never }));
+    }
     onSaved();
   });
 }

@@ -1,5 +1,10 @@
 /** English: the source of every other language. Keys name the page and the meaning. */
 export default {
+  'commissions.available_zone': 'Available ({zone})',
+  'commissions.level': 'Level',
+  'commissions.none': 'No commissions yet',
+  'commissions.what_each_order_has_earned': 'What each order has earned, and what was taken back of it.',
+  'commissions.whole_order_id_or_com': 'Whole order id or com_12',
   'common.active': 'Active',
   'common.address': 'Address',
   'common.all': 'All',
@@ -514,6 +519,7 @@ export default {
   'list.order_or_click': 'Whole order or click id',
   'list.order_or_code': 'Whole order id or error code',
   'list.own_order': 'Order of the list',
+  'list.partner_or_campaign': 'Partner, campaign or event',
   'list.partner_or_number': 'Partner or number',
   'list.partner_or_payout': 'Partner or pay_12',
   'list.payout_id': 'pay_12',
@@ -758,6 +764,7 @@ export default {
     'A public https address with macros behind the ?, such as {example}.',
   'newPostback.click_id_of_the_order': 'click ID of the order',
   'newPostback.create_postback': 'Create postback',
+  'newPostback.edit_postback': 'Edit the postback',
   'newPostback.macros_replaced_at_each_postback': 'Macros, replaced at each postback',
   'newPostback.method': 'Method',
   'newPostback.none_selected_all': 'None selected: all.',
@@ -834,6 +841,11 @@ export default {
   'orderChanges.left_of_the_order': 'Left of the order',
   'orderChanges.name_all_of_it_is': '{name}: all of it is refunded.',
   'orderChanges.name_rest_is_left': '{name}, {rest} is left',
+  'orderChanges.pieces_left': {
+    one: '{count} piece is left.',
+    other: '{count} pieces are left.',
+  },
+  'orderChanges.pieces_of_name': 'Pieces of {name}',
   'orderChanges.raised_it_earns_more_by':
     'Raised, it earns more by its own terms; lowered, commissions of all levels shrink, and what was paid becomes debt.',
   'orderChanges.record_the_refund': 'Record the refund',
@@ -1524,6 +1536,8 @@ export default {
   'velocity.1_minute': '1 minute',
   'velocity.24_hours': '24 hours',
   'velocity.5_minutes': '5 minutes',
+  'velocity.addresses_are_of_all_programs':
+    'Addresses click in all programs, so these figures are of all of them, whichever is chosen.',
   'velocity.browser': 'Browser',
   'velocity.clicks_and_orders_by_time': 'Clicks and orders by time span',
   'velocity.details_of_value': 'Details of {value}',
@@ -1547,12 +1561,16 @@ export default {
   'webhooks.copy_the_secret_now_it':
     'Copy the secret now. It is shown once. Any Standard Webhooks library verifies signatures with it; a tracker that verifies none does not need it.',
   'webhooks.create_webhook': 'Create webhook',
+  'webhooks.delete': 'Delete',
+  'webhooks.delete_question': 'Delete it with its log?',
   'webhooks.failing_since_failingsince': 'failing since {failingSince}',
   'webhooks.log': 'Log',
   'webhooks.new_secret': 'New secret',
   'webhooks.new_webhook': 'New webhook',
   'webhooks.no_postbacks_or_webhooks_yet': 'No postbacks or webhooks yet',
   'webhooks.none_selected_all_events': 'None selected: all events.',
+  'webhooks.nothing_more_is_sent_there':
+    'Nothing more is sent there, and its deliveries and their log are removed. What waits is not delivered.',
   'webhooks.of_partner': 'of {name}',
   'webhooks.postback_by': 'Postback by {method}, {about}',
   'webhooks.postbacks_tell_a_tracker_of':

@@ -12,7 +12,7 @@ import { Check, Dialog, Form, TextField } from '../forms.tsx';
 import { Status } from '../status.tsx';
 import { ListTable } from '../table.tsx';
 import { Deliveries } from './deliveries.tsx';
-import { NewPostback } from './new-postback.tsx';
+import { EditPostback, NewPostback } from './new-postback.tsx';
 
 /** Webhooks and outgoing postbacks of a partner or a program, with their deliveries. */
 
@@ -171,6 +171,7 @@ function Controls(props: {
     const params = { path, header: newAttempt() };
     props.onSecret((await take(api.POST('/v1/webhooks/{id}/rotate-secret', { params }))).secret);
   });
+  const [asked, setAsked] = useState<'edit' | 'delete'>();
   const isActive = hook.status === 'active';
   return (
     <>
@@ -187,9 +188,51 @@ function Controls(props: {
         <Button onClick={() => void toggle.run()} busy={toggle.busy}>
           {isActive ? t('common.disable') : t('common.enable')}
         </Button>
+        {hook.kind === 'outgoing_postback' && (
+          <Button onClick={() => setAsked('edit')}>{t('common.edit')}</Button>
+        )}
+        <Button onClick={() => setAsked('delete')}>{t('webhooks.delete')}</Button>
       </div>
       <Problem error={test.error ?? toggle.error ?? rotate.error} />
+      {asked === 'edit' && (
+        <EditPostback
+          hook={hook}
+          onClose={() => setAsked(undefined)}
+          onSaved={() => {
+            setAsked(undefined);
+            props.onChanged();
+          }}
+        />
+      )}
+      {asked === 'delete' && (
+        <Delete hook={hook} onClose={() => setAsked(undefined)} onDeleted={props.onChanged} />
+      )}
     </>
+  );
+}
+
+/** Its deliveries and their log go with it, so it is asked for. */
+function Delete(props: { hook: Schemas['Webhook']; onClose: () => void; onDeleted: () => void }) {
+  const { hook, onClose } = props;
+  const { run, busy, error } = useAction(async () => {
+    await take(api.DELETE('/v1/webhooks/{id}', { params: { path: { id: hook.id } } }));
+    onClose();
+    props.onDeleted();
+  });
+  return (
+    <Dialog title={t('webhooks.delete_question')} onClose={onClose}>
+      <Form
+        submit={t('webhooks.delete')}
+        kind="danger"
+        busy={busy}
+        error={error}
+        onSubmit={() => void run()}
+        onCancel={onClose}
+      >
+        <p class="break">{hook.url}</p>
+        <p>{t('webhooks.nothing_more_is_sent_there')}</p>
+      </Form>
+    </Dialog>
   );
 }
 
