@@ -170,8 +170,8 @@ function amountOfPieces(rest: Item, whole: Schemas['OrderItem'] | undefined, pie
   const upTo = (count: number) => mulDivHalfEven(total, BigInt(count), BigInt(whole.quantity));
   const before = whole.quantity - rest.quantity;
   const minor = upTo(before + pieces) - upTo(before);
-  const left = parseAmount(rest.amount.amount, currency);
-  return formatAmount(Math.min(minor, left), currency);
+  if (minor > parseAmount(rest.amount.amount, currency)) return rest.amount.amount;
+  return formatAmount(minor, currency);
 }
 
 function ItemChoice(props: {
