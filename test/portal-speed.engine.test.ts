@@ -1,0 +1,101 @@
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { launchChromium, signIn } from './support/browser.ts';
+import { waitFor } from './support/engines.ts';
+import { startPlatform, type TestPlatform } from './support/platform.ts';
+import { findChromium } from './support/programs.ts';
+
+/**
+ * From the click on a page of the menu to its heading and first rows, in a program with 1,000 links and 10,000 orders;
+ * 0 (in `npm test`): not measured.
+ */
+const MOST_MS = Number(process.env.AFFLUX_TEST_PAGE_MS ?? 0);
+const LINKS = 1_000;
+const ORDERS = 10_000;
+/** Of each page, after a round that loads its code; the median counts. */
+const ROUNDS = 5;
+const IMPORT_MS = 300_000;
+
+const chromium = findChromium();
+
+describe.skipIf(chromium === undefined || MOST_MS === 0)('pages with 1,000 links and 10,000 orders', () => {
+  let platform: TestPlatform;
+  let browser: Browser;
+
+  beforeAll(async () => {
+    platform = await startPlatform();
+    browser = await launchChromium(chromium ?? '');
+    const [campaign] = platform.demo.campaigns;
+    const links = Array.from(
+      { length: LINKS },
+      (_, i) => `cat,cmp_${campaign?.id},https://shop.example/page-${i},speed${i}`,
+    );
+    await importCsv('links', 'affiliate_ref_code,campaign_id,landing_url,code', links);
+    const orders = Array.from({ length: ORDERS }, (_, i) => {
+      const at = new Date(Date.now() - (i + 1) * 240_000).toISOString();
+      return `speed-${i},${(i % 400) + 1}.50,EUR,${at},speed${i % LINKS}`;
+    });
+    await importCsv('conversions', 'order_id,amount,currency,occurred_at,link_code', orders);
+  }, 2 * IMPORT_MS);
+  afterAll(async () => {
+    await browser?.close();
+    await platform?.stop();
+  });
+
+  async function importCsv(kind: string, header: string, rows: readonly string[]): Promise<void> {
+    const headers = { authorization: `Bearer ${platform.demo.keys.operator}`, 'content-type': 'text/csv' };
+    const body = [header, ...rows].join('\n');
+    const url = `${platform.apiUrl}/v1/imports?kind=${kind}&dry_run=false`;
+    const job = (await (await fetch(url, { method: 'POST', headers, body })).json()) as { id: string };
+    const read = async () =>
+      (await (await fetch(`${platform.apiUrl}/v1/jobs/${job.id}`, { headers })).json()) as {
+        state: string;
+        result: { taken: number } | null;
+      };
+    const isDone = async () => (await read()).state === 'done';
+    await waitFor(isDone, { deadlineMs: IMPORT_MS, what: 'the import' });
+    expect((await read()).result?.taken).toBe(rows.length);
+  }
+
+  test.for(['operator', 'partner'] as const)('each page of the %s', { timeout: 300_000 }, async (who) => {
+    const page = await signIn(browser, platform, who);
+    const names = await page.getByRole('navigation', { name: 'Pages' }).getByRole('link').allTextContents();
+    const times = new Map<string, number[]>(names.map((name) => [name, []]));
+    for (let round = 0; round <= ROUNDS; round++) {
+      for (const name of names) {
+        const ms = await timeOf(page, name);
+        // The first round is the one that loads the code of the pages.
+        if (round > 0) times.get(name)?.push(ms);
+      }
+    }
+    const medians = [...times].map(([name, all]) => ({ name, ms: medianOf(all) }));
+    process.stdout.write(`${who}: ${medians.map(({ name, ms }) => `${name} ${ms} ms`).join(', ')}\n`);
+    expect(medians.filter(({ ms }) => ms > MOST_MS)).toEqual([]);
+  });
+});
+
+function medianOf(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+/** Milliseconds until the page has another heading, and nothing of it is loading. */
+async function timeOf(page: Page, name: string): Promise<number> {
+  return Number(
+    await page.evaluate(`new Promise((resolve) => {
+      const main = document.querySelector('main');
+      const link = [...document.querySelectorAll('nav a')].find((a) => a.textContent === ${JSON.stringify(name)});
+      const before = main.querySelector('h1');
+      const began = performance.now();
+      const look = () => {
+        const heading = main.querySelector('h1');
+        if (!heading || heading === before || main.querySelector('.loading')) return;
+        if (!main.querySelector('tbody tr, .empty, .stat, form, .promise, .notice')) return;
+        observer.disconnect();
+        requestAnimationFrame(() => resolve(Math.round(performance.now() - began)));
+      };
+      const observer = new MutationObserver(look);
+      observer.observe(main, { childList: true, subtree: true });
+      link.click();
+    })`),
+  );
+}
