@@ -66,7 +66,9 @@ function WithSession() {
   // With the page that was open when the session ended: what was typed there stays while its reader signs in again.
   const kept = useRef<typeof data>(undefined);
   useEffect(() => {
-    if (data?.session) kept.current = data;
+    if (!data?.session) return;
+    kept.current = data;
+    setSignedOut(false);
   }, [data]);
   useEffect(() => {
     whenSignedOut(() => {
@@ -75,7 +77,6 @@ function WithSession() {
     });
   }, [reload]);
   const signedIn = () => {
-    setSignedOut(false);
     markSignedIn();
     reload();
   };

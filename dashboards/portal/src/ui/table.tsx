@@ -127,7 +127,8 @@ export function ListTable<Row>(
 }
 
 function NothingFound<Row>({ list }: { list: List<Row> }) {
-  const clear = () => list.select(Object.fromEntries(Object.keys(list.selected).map((name) => [name, ''])));
+  const { sort: _, ...filters } = list.selected;
+  const clear = () => list.select(Object.fromEntries(Object.keys(filters).map((name) => [name, ''])));
   return (
     <Empty title={t('list.nothing_found')}>
       <Button onClick={clear}>{t('list.show_all')}</Button>
