@@ -78,6 +78,7 @@ import { addJobRoutes } from './reports/routes/jobs.ts';
 import { addReportRoutes } from './reports/routes/reports.ts';
 import { addFirstSetupRoute } from './setup/routes/first-setup.ts';
 import { addSetupStepsRoute } from './setup/routes/setup-steps.ts';
+import { startEarlyCalls } from './sources/early-calls.ts';
 import { createReceiver } from './sources/receiver.ts';
 import { addIncomingRoutes } from './sources/routes/incoming.ts';
 import { addPostbackCallRoutes } from './sources/routes/postback-calls.ts';
@@ -154,6 +155,8 @@ function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: C
     shopSettings: createShopSettings({ ledger }),
   };
   const sources = { ...shops, receiver: createReceiver(shops) };
+  const earlyCalls = startEarlyCalls(sources);
+  app.addHook('onClose', () => earlyCalls.stop());
   addAuditLogRoutes(app, options);
   addSystemRoutes(app, options);
   addMeRoute(app);

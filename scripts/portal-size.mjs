@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 const MOST_BYTES = 130_000;
 const folder = join(dirname(dirname(fileURLToPath(import.meta.url))), 'dist', 'portal');
 const assets = join(folder, 'assets');
-/** The messages of one language are loaded before anything is drawn. */
+/** The messages of one language are loaded before anything is drawn; English has the most. */
 const MESSAGES = /^en-/;
 
 const first = new Set(['index.html']);

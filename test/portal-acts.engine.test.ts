@@ -32,6 +32,8 @@ describe.skipIf(chromium === undefined)('what an operator can do to a partner, i
     const errors = watchConsole(operator);
     await goTo(operator, 'Partners');
     await operator.getByRole('button', { name: 'Open Cat Coupons' }).click();
+    // The facts push down what stands below them.
+    await operator.getByText('Recruited by').waitFor();
     await operator.getByText('Bonus or deduction').click();
     await operator.getByText('Merge into another partner').click();
     await look(operator, 'acts-partner');

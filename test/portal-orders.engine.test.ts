@@ -90,7 +90,10 @@ describe.skipIf(chromium === undefined)('what orders are of and contain, in the 
     await page.locator('dialog .fault', { hasText: 'two readings: write 3.1 or 3; 1' }).waitFor();
     await levels.fill('2,0625 1');
     await page.getByLabel('Rates by customer of their own').check();
-    await page.getByLabel('New customers, %').fill('7,125');
+    const special = page.getByLabel('New customers, %');
+    await special.fill('7,125');
+    await page.locator('dialog .fault', { hasText: 'two readings: write 7125 or 7.125' }).waitFor();
+    await special.fill('7.125');
     await page.getByLabel('Returning customers, %').fill('0');
     await page.getByLabel('Items').fill('sku A-1 = 12,5\nfees = 0');
     await page.locator('dialog .fault', { hasText: 'Not a rate: fees = 0' }).waitFor();

@@ -164,12 +164,12 @@ describe('parameters of the query', () => {
 
 describe('a URL in UTF-8 that is not encoded', () => {
   /** As bytes on the wire. */
-  function sendBytes(target: Buffer): Promise<string> {
+  function sendBytes(target: Buffer | string, { method = 'GET', rest = '\r\n' } = {}): Promise<string> {
     return new Promise((resolve, reject) => {
       const { hostname, port } = new URL(api.url);
       const socket = connect(Number(port), hostname, () => {
-        socket.write(Buffer.concat([Buffer.from('GET '), target]));
-        socket.write(' HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n');
+        socket.write(Buffer.concat([Buffer.from(`${method} `), Buffer.from(target)]));
+        socket.write(` HTTP/1.1\r\nHost: api\r\nConnection: close\r\n${rest}`);
       });
       let answer = '';
       socket.setEncoding('utf8').on('data', (part) => {
@@ -210,6 +210,43 @@ describe('a URL in UTF-8 that is not encoded', () => {
       key: shop.keys.operator,
     });
     expect(body.data).toHaveLength(1);
+  });
+
+  describe('of a POST', () => {
+    const post = (name: string, body: string, length = Buffer.byteLength(body)) =>
+      sendBytes(`/postback?key=${shop.keys.advertiser}&currency=EUR&order_id=Größe-${name}`, {
+        method: 'POST',
+        rest: `Content-Type: application/x-www-form-urlencoded\r\nContent-Length: ${length}\r\n\r\n${body}`,
+      });
+    const find = async (name: string) =>
+      (
+        await api.call('GET', `/v1/conversions?order_id=${encodeURIComponent(`Größe-${name}`)}`, {
+          key: shop.keys.operator,
+        })
+      ).body.data as Record<string, unknown>[];
+
+    test.each([
+      ['with a body', 'body', 'amount=2.00'],
+      ['with a body of many packets', 'long', `amount=2.00&note=${'x'.repeat(50_000)}`],
+    ])('is read %s', async (_, name, body) => {
+      expect(await post(name, body)).toMatch(/^HTTP\/1\.1 200 /);
+      expect(await find(name)).toMatchObject([{ amount: { amount: '2.00', currency: 'EUR' } }]);
+    });
+
+    test('is refused when more comes than it says, and the answer says what to do', async () => {
+      expect(await post('more', 'amount=2.00', 5)).toMatch(/^HTTP\/1\.1 400 [\s\S]*percent-encode/);
+      expect(await find('more')).toEqual([]);
+    });
+
+    test('is in the log of calls when it is refused', async () => {
+      expect(await post('refused', 'amount=much')).toMatch(/^HTTP\/1\.1 422 /);
+      const { body } = await api.call('GET', '/v1/postback-calls?outcome=rejected&limit=1', {
+        key: shop.keys.operator,
+      });
+      expect(body.data).toMatchObject([
+        { status: 422, via: 'postback', params: { order_id: 'Größe-refused' } },
+      ]);
+    });
   });
 
   test('is refused when its bytes are not UTF-8, and stands in the log of calls', async () => {

@@ -62,22 +62,40 @@ export function swaggerOptions({ portalUrl }: { portalUrl: string }): SwaggerOpt
       security: [{ bearer: [] }, { session: [] }],
     },
     transform: jsonSchemaTransform,
-    transformObject: (document) =>
-      plainForm(withExamples(withoutUnused(jsonSchemaTransformObject(document)))),
+    transformObject: (document) => plainForm(withBodies(withoutUnused(jsonSchemaTransformObject(document)))),
   };
 }
 
 type Document = ReturnType<typeof jsonSchemaTransformObject>;
 
-/** Examples of bodies stand beside their schemas; routes give them as `x-example`, which the generator passes on. */
-function withExamples(document: Document): Document {
+/** What the generator passes on as it stands, and does not make itself. */
+interface Marks {
+  'x-example'?: unknown;
+  /** The body may be left out. */
+  'x-optional-body'?: true;
+}
+interface Operation extends Marks {
+  requestBody?: { required?: boolean; content: Record<string, { example?: unknown; schema?: BodySchema }> };
+}
+interface BodySchema {
+  anyOf?: BodySchema[];
+  type?: string;
+}
+
+/** Examples of bodies stand beside their schemas, and whether a body is required beside its content. */
+function withBodies(document: Document): Document {
   const operations = Object.values(document.paths ?? {}).flatMap((methods) => Object.values(methods ?? {}));
-  for (const operation of operations as Record<string, unknown>[]) {
-    const { 'x-example': example, requestBody } = operation;
-    if (example === undefined) continue;
-    const { content } = requestBody as { content: Record<string, { example?: unknown }> };
-    for (const media of Object.values(content)) media.example = example;
+  for (const operation of operations as Operation[]) {
+    const { 'x-example': example, 'x-optional-body': optional, requestBody } = operation;
+    for (const media of Object.values(requestBody?.content ?? {})) {
+      if (example !== undefined) media.example = example;
+      // What may be left out is never written as null.
+      const [given, ...others] = media.schema?.anyOf?.filter(({ type }) => type !== 'null') ?? [];
+      if (optional && given && others.length === 0) media.schema = given;
+    }
+    if (optional && requestBody) requestBody.required = false;
     delete operation['x-example'];
+    delete operation['x-optional-body'];
   }
   return document;
 }
@@ -139,7 +157,12 @@ function documentProblems(route: RouteOptions, config: Config, schema: Schema): 
   if (config.isQuery) codes.add('too_costly');
   // With the portal's cookie a change needs the token of the session.
   if (config.roles !== 'public' && route.method !== 'GET') codes.add('csrf_token_missing');
-  if (config.example !== undefined) Object.assign(schema, { 'x-example': config.example });
+  const marks: Marks = {
+    ...(config.example !== undefined && { 'x-example': config.example }),
+    ...(schema.body instanceof z.ZodType &&
+      schema.body.safeParse(undefined).success && { 'x-optional-body': true }),
+  };
+  Object.assign(schema, marks);
   const headers = headersOf(config);
   if (headers) {
     schema.headers = headers;

@@ -206,6 +206,89 @@ describe('settings of a program', () => {
     expect(JSON.stringify(line)).not.toMatch(/example\.com|afx_/i);
   });
 
+  describe('say how values are written', () => {
+    const parameters = {
+      nr: { field: 'order_id' },
+      summe: { field: 'amount', decimal: ',' },
+      cents: { field: 'amount', units: 'minor' },
+      at: { field: 'occurred_at' },
+      day: { field: 'occurred_at', zone: 'Europe/Vienna' },
+      state: { field: 'status', words: { '7': 'cancelled' } },
+      cur: 'currency',
+    };
+    let tenant: Tenant;
+    beforeAll(async () => {
+      tenant = await api.tenant('written otherwise');
+      expect((await settings(tenant, { parameters })).body).toMatchObject({ parameters });
+    });
+
+    const hour = Math.floor(Date.now() / 3_600_000) * 3_600;
+    test.each<[string, object, object]>([
+      ['a decimal comma', { nr: 'f-1', summe: '1.234,50', cur: 'EUR' }, { amount: { amount: '1234.50' } }],
+      ['cents as a JSON number', { nr: 12, cents: 2990, cur: 'eur' }, { amount: { amount: '29.90' } }],
+      ['cents of a currency that has none', { nr: 'f-3', cents: '2990' }, { amount: { amount: '29.90' } }],
+      [
+        'Unix seconds',
+        { nr: 'f-4', summe: 5.5, cur: 'EUR', at: hour },
+        { occurred_at: new Date(hour * 1_000).toISOString(), amount: { amount: '5.50' } },
+      ],
+      [
+        'Unix milliseconds as text',
+        { nr: 'f-5', summe: '5', cur: 'EUR', at: `${hour * 1_000}` },
+        { occurred_at: new Date(hour * 1_000).toISOString() },
+      ],
+      [
+        'a time without a zone',
+        { nr: 'f-6', summe: '5', cur: 'EUR', day: '2026-01-02 03:04' },
+        { occurred_at: '2026-01-02T02:04:00.000Z' },
+      ],
+      [
+        'a word of its own',
+        { nr: 'f-7', summe: '5', cur: 'EUR', state: '7' },
+        { cancelled_at: expect.any(String) },
+      ],
+      [
+        'our name first',
+        { nr: 'f-8', amount: '3.00', summe: 'x', cur: 'EUR' },
+        { amount: { amount: '3.00' } },
+      ],
+    ])('%s', async (_, json, expected) => {
+      const call = { key: tenant.keys.advertiser, json: { currency: 'EUR', ...json } };
+      const { status, body } = await api.call('POST', '/postback', call);
+      expect([status, body.detail]).toEqual([200, undefined]);
+      const found = await api.call('GET', String(body.status_url), { key: tenant.keys.advertiser });
+      expect(found.body).toMatchObject(expected);
+    });
+
+    test.each<[object, RegExp]>([
+      [{ nr: 'g-1', summe: '12,345' }, /^amount: EUR has 2 decimal digits/],
+      [{ nr: 'g-2', cents: '12.5' }, /^amount: EUR has 2 decimal digits/],
+      [{ nr: 'g-3', summe: 'much' }, /^amount: "much" is not a number/],
+      [{ nr: 'g-4', summe: '12.34' }, /^amount: "12.34" is not a number/],
+      [{ nr: 'g-5', summe: '1', at: 'now' }, /^occurred_at: "now" is no time/],
+    ])('%j is refused, logged and explained', async (json, detail) => {
+      const query = new URLSearchParams(json as Record<string, string>);
+      const own = tenant.keys.advertiser;
+      const call = { key: own, json: { ...json, cur: 'EUR' } };
+      const { status, body } = await api.call('POST', '/postback', call);
+      expect([status, body.detail]).toEqual([422, expect.stringMatching(detail)]);
+      const [line] = await calls('', own);
+      expect(line).toMatchObject({ outcome: 'rejected', detail: expect.stringMatching(detail) });
+      const replay = await api.call('POST', `/v1/postback-calls/${line?.id}/replay`, { key: own });
+      expect(replay.status).toBe(422);
+      const explained = await api.call('GET', `/v1/postbacks/test?cur=EUR&${query}`, { key: own });
+      expect(explained.body).toMatchObject({ would: 'reject' });
+    });
+  });
+
+  test('take no JSON number that is not exact for an id', async () => {
+    const tenant = await api.tenant('inexact');
+    await settings(tenant, { parameters: { nr: { field: 'order_id' } } });
+    const call = { key: tenant.keys.advertiser, json: { nr: 2 ** 60, amount: '1', currency: 'EUR' } };
+    const { status, body } = await api.call('POST', '/postback', call);
+    expect([status, body.detail]).toEqual([422, expect.stringMatching(/^order_id: is a JSON number/)]);
+  });
+
   test('an order with an address header that is none is taken: nothing unparsed reaches an inet column', async () => {
     const tenant = await api.tenant('forwarded');
     await settings(tenant, { pixel: true });
@@ -290,6 +373,9 @@ describe('settings of a program', () => {
     [{ allowed_ips: ['192.0.2.0/33'] }, 'allowed_ips.0'],
     [{ allowed_ips: ['example.com'] }, 'allowed_ips.0'],
     [{ parameters: { a: 'key' } }, 'parameters.a'],
+    [{ parameters: { a: { field: 'key' } } }, 'parameters.a'],
+    [{ parameters: { a: { field: 'amount', decimals: ',' } } }, 'parameters.a.decimals'],
+    [{ parameters: { a: { field: 'occurred_at', zone: 'Mars' } } }, 'parameters.a.zone'],
     [{ pixels: true }, 'pixels'],
   ])('%j is refused at %s', async (json, field) => {
     const answer = await settings(shop, json);

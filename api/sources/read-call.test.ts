@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import {
   requestOf,
   shopifyCall,
+  shopifyMoney,
   shopifyOrder,
   shopifyRefund,
   stripeCall,
@@ -96,6 +97,65 @@ describe('Shopify', () => {
     const restock = { ...shopifyRefund('7', 98, '0'), transactions: [] };
     const nothing = await read('shopify', requestOf(shopifyCall('refunds/create', restock, 's')));
     expect(nothing).toMatchObject({ reports: [], ignored: 'no money was given back' });
+  });
+
+  describe('a refund in the customer’s currency', () => {
+    const refund = async (dollars: string, more: object) => {
+      const transactions = [
+        { id: 1, kind: 'refund', status: 'success', amount: dollars, currency: 'USD' },
+        { id: 2, kind: 'refund', status: 'failure', amount: '1.00', currency: 'USD' },
+      ];
+      const event = {
+        ...shopifyRefund('7', 99, ''),
+        total_duties_set: shopifyMoney('0.00', '0.00'),
+        transactions,
+        ...more,
+      };
+      const [one] = (await read('shopify', requestOf(shopifyCall('refunds/create', event, 's')))).reports;
+      const given = one?.report?.event as { amount?: { amountMinor: bigint; currency: string } } | undefined;
+      return given?.amount ?? one?.faults;
+    };
+    const line = (euros: string, dollars: string) => ({ subtotal_set: shopifyMoney(euros, dollars) });
+
+    test.each([
+      ['of lines', '45.10', { refund_line_items: [line('41.00', '45.10')] }, 4_100n],
+      [
+        'with taxes in the prices or beside them',
+        '22.00',
+        { refund_line_items: [{ ...line('20.00', '22.00'), total_tax_set: shopifyMoney('3.00', '3.30') }] },
+        2_000n,
+      ],
+      ['of less than its lines', '10.00', { refund_line_items: [line('20.00', '22.00')] }, 909n],
+      [
+        'of shipping alone',
+        '5.50',
+        { refund_shipping_lines: [{ subtotal_amount_set: shopifyMoney('5.00', '5.50') }] },
+        500n,
+      ],
+      [
+        'of no line',
+        '11.00',
+        { order_adjustments: [{ amount_set: shopifyMoney('-10.00', '-11.00') }] },
+        1_000n,
+      ],
+      [
+        'of lines of nothing',
+        '11.00',
+        {
+          refund_line_items: [line('0.00', '0.00')],
+          order_adjustments: [{ amount_set: shopifyMoney('-10.00', '-11.00') }],
+        },
+        1_000n,
+      ],
+    ])('%s is what it is in the shop’s', async (_, dollars, more, amountMinor) => {
+      expect(await refund(dollars, more)).toEqual({ amountMinor, currency: 'EUR' });
+    });
+
+    test('is refused where nothing says what it is in the shop’s', async () => {
+      expect(await refund('11.00', {})).toEqual([
+        { field: 'amount', message: 'is in USD, and the call does not say what that is in EUR' },
+      ]);
+    });
   });
 
   test('tests and foreign topics are ignored', async () => {
@@ -194,6 +254,32 @@ describe('Stripe', () => {
       customer_id: 'cus_1',
       items: [{ amount: '29.35', tax: '4.00', shipping: '5.00' }],
     });
+  });
+
+  test('ids by which what is given back names an order', async () => {
+    const session = stripeSession('1', { invoice: 'in_1', payment_intent: null });
+    const names = async (type: string, object: object) => (await event(type, object)).names;
+    expect(await names('checkout.session.completed', session)).toEqual([
+      { orderId: 'in_1', otherIds: ['cs_1'] },
+    ]);
+    const payment = (more: object) => ({
+      id: 'inpay_1',
+      object: 'invoice_payment',
+      invoice: 'in_1',
+      ...more,
+    });
+    const named = [{ orderId: 'in_1', otherIds: ['pi_1'] }];
+    expect(
+      await names(
+        'invoice_payment.paid',
+        payment({ payment: { type: 'payment_intent', payment_intent: 'pi_1' } }),
+      ),
+    ).toEqual(named);
+    expect(await names('invoice_payment.paid', payment({ charge: null, payment_intent: 'pi_1' }))).toEqual(
+      named,
+    );
+    expect(await names('invoice_payment.paid', payment({}))).toEqual([]);
+    expect(await names('customer.subscription.deleted', { id: 'sub_1', payment_intent: 'pi_1' })).toEqual([]);
   });
 
   test('whole, thousandth and hundredth units, as Stripe counts them', async () => {
@@ -309,6 +395,17 @@ test.each<[SourceKindName, string, object]>([
   ],
   ['tune', 'offer_id=2&transaction_id=abc&amount=5&adv_sub=T1', { order_id: 'T1', click_id: 'abc' }],
   ['hasoffers', 'transaction_id=abc&amount=5', { order_id: 'abc', click_id: 'abc' }],
+  [
+    'redtrack',
+    'clickid=abc&sum=5&rdtk_event_id=R1&ref_id=xyz',
+    { order_id: 'R1', click_id: 'abc', amount: '5.00' },
+  ],
+  ['tune', 'transaction_id=abc&amount=5&adv_unique1=T2&promo_code=ANN', { order_id: 'T2', coupon: ['ANN'] }],
+  [
+    'cake',
+    'a=1&t=C2&r=abc&f=pb&e=2&ecc=FF25^SHOES50OFF&ecv=CA32X7&eccu=usd&ect=72.80',
+    { order_id: 'C2', amount: '72.80', currency: 'USD', coupon: ['FF25', 'SHOES50OFF', 'CA32X7'] },
+  ],
   ['cake', 'o=1&e=2&f=pb&r=abc&t=C1&p=5.5', { order_id: 'C1', click_id: 'abc', amount: '5.50' }],
   ['anything', 'order_id=1&amount=1&status=cancelled', { status: 'cancelled', order_id: '1' }],
 ])('%s reads %s', async (kind, query, params) => {
@@ -347,6 +444,16 @@ describe('anything', () => {
     expect(
       paramsOf(await custom(mapping, '{"o":1,"a":"5","t":1767225600123}', 'text/plain'))[0],
     ).toMatchObject({ occurred_at: '2026-01-01T00:00:00.123Z' });
+  });
+
+  test('a decimal comma makes no other amount of a number with a point', async () => {
+    const mapping = flat({ order_id: 'o', amount: { from: 'a', decimal: ',' }, occurred_at: 't' });
+    const read = async (amount: string) => await custom(mapping, `{"o":1,"a":${amount}}`, 'application/json');
+    expect((await read('5.5')).reports[0]?.faults).toEqual([
+      { field: 'amount', message: '"5.5" is not a number' },
+    ]);
+    expect((await read('"12.34"')).reports[0]?.faults).toHaveLength(1);
+    expect(paramsOf(await read('"1.234.567,8"'))[0]).toMatchObject({ amount: '1234567.80' });
   });
 
   test('every digit of a number stays', async () => {

@@ -4,12 +4,20 @@ import { MAX_HEADER_LENGTH } from '../../core/text-limits.ts';
 import { MAX_ITEMS } from '../../ledger/conversions/items.ts';
 import type { FieldFault } from '../http/problems.ts';
 import { faultsIn } from '../http/validation.ts';
-import { orderFields, orderShape, type ShopReport, toReport } from '../orders/order.ts';
+import type { FieldMapping } from '../mapping/field.ts';
+import { newEffort, type Place, type Sent, sentAt } from '../mapping/paths.ts';
+import { allTexts, firstText, holds, readField, wordIn } from '../mapping/read-field.ts';
+import { orderFields, orderId, orderShape, type ShopReport, toReport } from '../orders/order.ts';
 import { parseOrderStatus } from '../orders/order-status.ts';
-import type { ACTS, Conditions, FieldMapping, FieldMappings, ItemMapping, Mapping, Rule } from './mapping.ts';
-import { effortOf, newEffort, type Place, type Sent, sentAt, textOf } from './paths.ts';
+import {
+  type ACTS,
+  type FieldMappings,
+  type ItemMapping,
+  type Mapping,
+  OTHER_IDS,
+  type Rule,
+} from './mapping.ts';
 import type { SentValues } from './sent-request.ts';
-import { amountText, readNumber, timeText, zero } from './values.ts';
 
 /** What a mapping makes of a call. */
 
@@ -22,8 +30,15 @@ export interface ReadReport {
   readonly snapshot: Rule['snapshot'];
 }
 
+/** Other ids of an order. */
+export interface ReadNames {
+  readonly orderId: string;
+  readonly otherIds: readonly string[];
+}
+
 export interface Reading {
   readonly reports: readonly ReadReport[];
+  readonly names: readonly ReadNames[];
   /** Why a call without reports is ignored. */
   readonly ignored: string | undefined;
   /** Why it cannot be read at all. */
@@ -39,7 +54,6 @@ export interface ReadingDefaults {
 
 /** Reports of one call: a return of more is no call of a shop. */
 const MAX_REPORTS = 200;
-const AMOUNTS: ReadonlySet<string> = new Set(['amount', 'discount', 'tax', 'shipping']);
 /** What helps to decide and is no reason to lose an order when it is damaged. */
 const LENIENT = [
   'ip',
@@ -60,15 +74,17 @@ export function readCall(mapping: Mapping, values: SentValues, defaults: Reading
   const place: Place = { here: body, body, query, headers, effort: newEffort() };
   const reports: ReadReport[] = [];
   const notes: string[] = [];
+  const names: ReadNames[] = [];
   try {
     let isTaken = false;
     for (const [i, rule] of mapping.rules.entries()) {
       if (!holds(rule.when, place)) continue;
       isTaken = true;
       const act = actOf(rule, place, `rules.${i}.does`);
+      names.push(...readNames({ ...mapping.fields, ...rule.fields }, rule, place));
       if (act === 'ignored') {
         const reason = rule.reason ?? `rule ${i + 1} ignores it`;
-        return { reports, ignored: reports.length > 0 ? undefined : reason, faults: [], notes };
+        return { reports, names, ignored: reports.length > 0 ? undefined : reason, faults: [], notes };
       }
       reports.push(...readRule({ mapping, rule, act, place, defaults, notes }));
       if (reports.length > MAX_REPORTS) throw tooMany();
@@ -76,17 +92,36 @@ export function readCall(mapping: Mapping, values: SentValues, defaults: Reading
     if (!isTaken) throw new InputError('mapping', 'has no rule that takes this call');
     const ignored =
       reports.length === 0 ? 'it has nothing to report: the list of its rule is empty' : undefined;
-    return { reports, ignored, faults: [], notes };
+    return { reports, names, ignored, faults: [], notes };
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     return {
       reports: [],
+      names: [],
       ignored: undefined,
       faults: [{ field: error.field, message: error.reason }],
       notes,
     };
   }
 }
+
+/** A rule that ignores the call says by fields of its own what of the order it names. */
+function readNames(
+  { order_id: orderId, [OTHER_IDS]: others }: Rule['fields'],
+  { does, fields }: Rule,
+  place: Place,
+): ReadNames[] {
+  if (!others?.from || (does.value === 'ignored' && !fields[OTHER_IDS])) return [];
+  const id = sentId(readField('order_id', orderId ?? undefined, place, ''));
+  const otherIds = others.from
+    .flatMap((path) => allTexts([path], place))
+    .flatMap((text) => sentId(text) ?? [])
+    .filter((other) => other !== id);
+  return id === undefined || otherIds.length === 0 ? [] : [{ orderId: id, otherIds: [...new Set(otherIds)] }];
+}
+
+/** As ids of orders are stored; undefined: it is none. */
+const sentId = (text: string | undefined): string | undefined => orderId.safeParse(text).data;
 
 function tooMany(): InputError {
   return new InputError('mapping', `makes more than ${MAX_REPORTS} reports of this call`);
@@ -136,7 +171,8 @@ function readReport({ mapping, rule, act, place, defaults, notes }: RuleReading)
   );
   const currency = String(params.currency);
   for (const [name, field] of Object.entries(chosen)) {
-    if (name !== 'currency' && field) attempt(name, () => readOne(name, field, place, currency));
+    if (name !== 'currency' && name !== OTHER_IDS && field)
+      attempt(name, () => readOne(name, field, place, currency));
   }
   for (const name of LENIENT) dropDamaged(params, name, notes);
   if (WITH_ITEMS.has(act) && mapping.items.length > 0) {
@@ -193,19 +229,6 @@ function dropDamaged(params: Record<string, unknown>, name: (typeof LENIENT)[num
   delete params[name];
 }
 
-function holds(conditions: Conditions, place: Place): boolean {
-  return Object.entries(conditions).every(([path, wanted]) => {
-    const texts = sentAt(path, place).map((sent) => {
-      if (typeof sent === 'string') place.effort.take(effortOf(sent));
-      return typeof sent === 'object' && sent !== null ? '{}' : textOf(sent);
-    });
-    const there = texts.filter((one) => one !== undefined);
-    if (typeof wanted === 'boolean') return there.length > 0 === wanted;
-    const lower = wanted.map((one) => one.toLowerCase());
-    return there.some((one) => lower.includes(one.toLowerCase()));
-  });
-}
-
 function actOf({ does }: Rule, place: Place, field: string): (typeof ACTS)[number] {
   if (does.value !== undefined) return does.value;
   const word = firstText(does.from ?? [], place);
@@ -218,85 +241,14 @@ function actOf({ does }: Rule, place: Place, field: string): (typeof ACTS)[numbe
   throw new InputError(`mapping.${field}`, reason);
 }
 
-function wordIn<Ours>(words: Readonly<Record<string, Ours>> | undefined, word: string): Ours | undefined {
-  const lower = word.toLowerCase();
-  return Object.entries(words ?? {}).find(([theirs]) => theirs.toLowerCase() === lower)?.[1];
-}
-
-function firstText(paths: readonly string[], place: Place): string | undefined {
-  for (const path of paths) {
-    const found = sentAt(path, place)
-      .map(textOf)
-      .find((text) => text !== undefined);
-    if (found !== undefined) return found;
-  }
-  return undefined;
-}
-
-/** All texts of the first path that gives any. */
-function allTexts(paths: readonly string[], place: Place): string[] {
-  for (const path of paths) {
-    const found = sentAt(path, place)
-      .map(textOf)
-      .filter((text) => text !== undefined);
-    if (found.length > 0) return found;
-  }
-  return [];
-}
-
 function readOne(name: string, field: FieldMapping, place: Place, currency: string): unknown {
   if (name === 'coupon') {
-    const codes = (field.from ?? []).flatMap((path) => allTexts([path], place));
+    const texts = (field.from ?? []).flatMap((path) => allTexts([path], place));
+    const { split } = field;
+    const codes = split === undefined ? texts : texts.flatMap((text) => text.split(split));
     return codes.length > 0 ? [...new Set(codes)] : readField(name, field, place, currency);
   }
   return readField(name, field, place, currency);
-}
-
-/** The text of a field, as reports have it. @throws InputError naming the field. */
-function readField(
-  name: string,
-  field: FieldMapping | undefined,
-  place: Place,
-  currency: string,
-): string | undefined {
-  if (!field) return undefined;
-  if (AMOUNTS.has(name)) return readAmount(name, field, place, currency);
-  const given = givenText(field, place);
-  const said = given === undefined ? undefined : (wordIn(field.words, given) ?? given);
-  const text = said === undefined || said === '' ? field.default : said;
-  if (text === undefined || name !== 'occurred_at') return text;
-  return timeText(text, { field: name, zone: field.zone });
-}
-
-function givenText(field: FieldMapping, place: Place): string | undefined {
-  if (field.value !== undefined) return field.value;
-  if (field.join) {
-    const parts = field.join.map((path) => firstText([path], place));
-    return parts.some((part) => part === undefined) ? undefined : parts.join(':');
-  }
-  return firstText(field.from ?? [], place);
-}
-
-function readAmount(name: string, field: FieldMapping, place: Place, currency: string): string | undefined {
-  const form = { currency, field: name, form: field };
-  if (field.sum) {
-    let sum = zero();
-    let isThere = false;
-    for (const { from, times, negative, when } of field.sum) {
-      if (when && !holds(when, place)) continue;
-      const factor = times === undefined ? undefined : firstText([times], place);
-      for (const text of allTexts(from, place)) {
-        isThere = true;
-        const value = readNumber(text, name, field).mul(
-          factor === undefined ? 1 : readNumber(factor, name, field),
-        );
-        sum = negative ? sum.sub(value) : sum.add(value);
-      }
-    }
-    if (isThere) return amountText(sum, form);
-  }
-  const text = givenText(field, place) ?? field.default;
-  return text === undefined ? undefined : amountText(readNumber(text, name, field), form);
 }
 
 /** Items with an amount; a list that is not there gives none. @throws InputError. */

@@ -3,7 +3,13 @@ import type { SecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { findConversionByOrder } from '../../ledger/conversions/conversions.ts';
 import { getCallRequest } from '../../ledger/integrations/postback-calls.ts';
-import { findSource, getSource, listRefusedCalls, type Source } from '../../ledger/integrations/sources.ts';
+import {
+  findSource,
+  getSource,
+  listOtherIds,
+  listRefusedCalls,
+  type Source,
+} from '../../ledger/integrations/sources.ts';
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { translateError } from '../http/translate-error.ts';
 import { createBatches } from '../orders/batches.ts';
@@ -72,6 +78,7 @@ function createReader({ shopSettings, log }: Pick<ReceiverContext, 'shopSettings
       if (!(error instanceof InputError)) throw error;
       return {
         reports: [],
+        names: [],
         ignored: undefined,
         faults: [{ field: error.field, message: error.reason }],
         notes: [],
@@ -122,8 +129,9 @@ export function createReceiver(context: ReceiverContext): Receiver {
    */
   async function doEarlyCalls({ source, caller, reading }: ReadCall, answer: CallAnswer): Promise<void> {
     // Also of an order that comes again: its first call may have ended before it got here.
-    const unknownOrderIds = answer.outcome === 'rejected' ? answer.newOrderIds : ordersIn(reading);
-    if (unknownOrderIds.length === 0) return;
+    const ids = answer.outcome === 'rejected' ? answer.newOrderIds : ordersIn(reading);
+    if (ids.length === 0) return;
+    const unknownOrderIds = [...ids, ...(await listOtherIds(ledger, { sourceId: source.id, ids }))];
     const early = await listRefusedCalls(ledger, {
       sourceId: source.id,
       limit: MAX_EARLY_CALLS,
@@ -177,7 +185,8 @@ export function createReceiver(context: ReceiverContext): Receiver {
     { callId, unknownOrderIds }: CallAnswer,
     caller: ReadCall['caller'],
   ): Promise<CallAnswer | undefined> {
-    for (const orderId of unknownOrderIds) {
+    const others = await listOtherIds(ledger, { sourceId: source.id, ids: unknownOrderIds });
+    for (const orderId of [...unknownOrderIds, ...others]) {
       const order = await findConversionByOrder(ledger, { programId: source.programId, orderId });
       if (order) return await replay(callId, caller);
     }
@@ -185,10 +194,13 @@ export function createReceiver(context: ReceiverContext): Receiver {
   }
 }
 
+/** Orders that a call reports or names. */
 function ordersIn(reading: Reading | Refusal): string[] {
-  return isRefusal(reading)
-    ? []
-    : reading.reports.flatMap(({ report }) => (report?.order ? [report.orderId] : []));
+  if (isRefusal(reading)) return [];
+  return [
+    ...reading.reports.flatMap(({ report }) => (report?.order ? [report.orderId] : [])),
+    ...reading.names.map(({ orderId }) => orderId),
+  ];
 }
 
 const UNPROVEN: Refusal = {

@@ -11,7 +11,13 @@ import {
   insertPostbackCalls,
   type NewPostbackCall,
 } from '../../ledger/integrations/postback-calls.ts';
-import { findDoneBodies, findOutdated, type Source } from '../../ledger/integrations/sources.ts';
+import {
+  addOrderNames,
+  findDoneBodies,
+  findNamedOrders,
+  findOutdated,
+  type Source,
+} from '../../ledger/integrations/sources.ts';
 import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import type { FieldFault, ProblemCode } from '../http/problems.ts';
 import { loggedParams } from '../orders/call-log.ts';
@@ -72,14 +78,15 @@ const withProgram = (report: NonNullable<ReadReport['report']>, programId: numbe
  */
 export async function recordCalls(
   tx: DatabaseTransaction,
-  { calls, ...checks }: OrderChecks & { calls: readonly ReadCall[] },
+  { calls: given, ...checks }: OrderChecks & { calls: readonly ReadCall[] },
 ): Promise<(CallAnswer | undefined)[]> {
-  const bodies = calls.flatMap(({ source, bodyHash }) =>
+  const bodies = given.flatMap(({ source, bodyHash }) =>
     bodyHash ? [{ sourceId: source.id, bodyHash }] : [],
   );
   const done = await findDoneBodies(tx, bodies);
   const isDone = ({ source, bodyHash, replayOf }: ReadCall) =>
     replayOf === null && bodyHash !== undefined && done.has(`${source.id} ${bodyHash.toString('hex')}`);
+  const calls = await underOwnIds(tx, given, isDone);
   const reports = calls.flatMap((call, i) => {
     if (isRefusal(call.reading) || isDone(call)) return [];
     return call.reading.reports.flatMap((read, n) => {
@@ -123,6 +130,54 @@ export async function recordCalls(
     assert(callId, 'a line that is written has an id');
     return { ...answer, callId };
   });
+}
+
+/**
+ * The calls with the ids of orders that they name otherwise: a payment provider reports what is given back by the payment, and
+ * the order by its invoice. Keeps what they say of such ids.
+ */
+async function underOwnIds(
+  tx: DatabaseTransaction,
+  calls: readonly ReadCall[],
+  isDone: (call: ReadCall) => boolean,
+): Promise<ReadCall[]> {
+  const readings = calls.map((call) =>
+    isRefusal(call.reading) || isDone(call) ? undefined : { call, reading: call.reading },
+  );
+  await addOrderNames(
+    tx,
+    readings.flatMap((read) =>
+      (read?.reading.names ?? []).flatMap(({ orderId, otherIds }) =>
+        otherIds.map((name) => ({ sourceId: read?.call.source.id ?? 0, orderId, name })),
+      ),
+    ),
+  );
+  const events = readings.flatMap((read) =>
+    (read?.reading.reports ?? []).flatMap(({ report }) =>
+      read && report && !report.order
+        ? [{ report, sourceId: read.call.source.id, programId: read.call.source.programId }]
+        : [],
+    ),
+  );
+  const found = await findNamedOrders(
+    tx,
+    events.map(({ report, ...of }) => ({ ...of, orderId: report.orderId })),
+  );
+  const own = new Map(
+    events.flatMap(({ report }, i) => (found[i] === undefined ? [] : [[report, found[i]]])),
+  );
+  if (own.size === 0) return [...calls];
+  const renamed = (read: ReadReport): ReadReport => {
+    const orderId = read.report && own.get(read.report);
+    if (!read.report || orderId === undefined) return read;
+    const params = { ...read.params, order_id: orderId, named_as: read.report.orderId };
+    return { ...read, params, report: { ...read.report, orderId } };
+  };
+  return calls.map((call) =>
+    isRefusal(call.reading)
+      ? call
+      : { ...call, reading: { ...call.reading, reports: call.reading.reports.map(renamed) } },
+  );
 }
 
 export function actorOf({ id }: Pick<Source, 'id'>): string {

@@ -3,8 +3,8 @@ import { gunzip, gzip } from 'node:zlib';
 import { InputError } from '../../core/errors.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
 import { parseForm } from '../http/bodies.ts';
+import type { Sent } from '../mapping/paths.ts';
 import { jsonFault } from '../schemas/json-text.ts';
-import type { Sent } from './paths.ts';
 
 /** A call of a source: as it came, as it is stored, and as values. */
 

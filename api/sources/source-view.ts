@@ -86,15 +86,25 @@ export const readingView = z
     ),
     ignored: z.string().nullable().meta({ description: 'Why nothing would be recorded.' }),
     faults: z.array(fault).meta({ description: 'Why the call cannot be read.' }),
+    names: z
+      .array(z.object({ order_id: z.string(), other_ids: z.array(z.string()) }))
+      .meta({ description: 'Other ids of orders that the call tells.' }),
     notes: z.array(z.string()).meta({ description: 'What would be left out.' }),
   })
   .meta({ id: 'SourceReading' });
 
-export function formatReading({ reports, ignored, faults, notes }: Reading): z.output<typeof readingView> {
+export function formatReading({
+  reports,
+  names,
+  ignored,
+  faults,
+  notes,
+}: Reading): z.output<typeof readingView> {
   return {
     reports: reports.map((read) => ({ params: loggedParams(read.params), faults: [...read.faults] })),
     ignored: ignored ?? null,
     faults: [...faults],
+    names: names.map(({ orderId, otherIds }) => ({ order_id: orderId, other_ids: [...otherIds] })),
     notes: [...notes],
   };
 }

@@ -9,6 +9,7 @@ import {
   type Tenant,
   type TestApi,
 } from '../../test/support/api.ts';
+import { waitFor } from '../../test/support/engines.ts';
 import {
   type Sent,
   shopifyCall,
@@ -126,6 +127,25 @@ describe('Shopify', () => {
     await send(from, shopifyCall('orders/paid', shopifyOrder('7001'), 'shh'));
     expect(await orderOf('7001')).toMatchObject({ refunded: { amount: '1.00' } });
     expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: null, orders_24h: 1 });
+  });
+
+  test('a refund that comes before its order is done when the order comes by another way', async () => {
+    const from = await source({ kind: 'shopify', secret: 'shh' });
+    await send(from, shopifyCall('refunds/create', shopifyRefund('7002', 5, '1.00'), 'shh'));
+    const stranger = await source({ kind: 'shopify', secret: 'shh' }, other);
+    await send(stranger, shopifyCall('refunds/create', shopifyRefund('7002', 5, '1.00'), 'shh'));
+    const reported = await act('/v1/conversions', { order_id: '7002', amount: '5.00', currency: 'EUR' });
+    expect(reported.status).toBe(202);
+    await waitFor(
+      async () => {
+        const order = (await orderOf('7002')) as { refunded: { amount: string } };
+        return order.refunded.amount === '1.00' ? true : undefined;
+      },
+      { deadlineMs: 20_000, what: 'the refund to be done' },
+    );
+    expect(await callsOf(from, 'outcome=accepted')).toMatchObject([{ via: 'replay', actor: from.id }]);
+    const refused = await get(`/v1/postback-calls?source_id=${stranger.id}`, other.keys.advertiser);
+    expect(refused.data).toMatchObject([{ outcome: 'rejected', code: 'not_found' }]);
   });
 
   test('an order and its refund at once, many times', async () => {
@@ -274,6 +294,136 @@ describe('Stripe', () => {
     expect(await orderOf('pi_a')).toMatchObject({ refunded: { amount: '29.35' } });
     await event('charge.dispute.closed', { ...dispute, status: 'won' });
     expect(await orderOf('pi_a')).toMatchObject({ refunded: { amount: '11.35' } });
+  });
+
+  describe('what is given back of an invoice names its payment', () => {
+    const charge = (id: string) => ({
+      id: `ch_${id}`,
+      object: 'charge',
+      payment_intent: `pi_${id}`,
+      currency: 'eur',
+      amount_refunded: 100,
+    });
+    const dispute = (id: string, status: string) => ({
+      id: `du_${id}`,
+      object: 'dispute',
+      payment_intent: `pi_${id}`,
+      charge: `ch_${id}`,
+      amount: 1_900,
+      currency: 'eur',
+      status,
+    });
+    const invoice = (id: string, more: object) => ({
+      id: `in_${id}`,
+      object: 'invoice',
+      amount_paid: 2_000,
+      currency: 'eur',
+      customer: 'cus_1',
+      ...more,
+    });
+    const session = (id: string) =>
+      stripeSession(id, {
+        mode: 'subscription',
+        payment_intent: null,
+        invoice: `in_${id}`,
+        amount_total: 2_000,
+        total_details: {},
+      });
+    const paid = (id: string) => ({
+      id: `inpay_${id}`,
+      object: 'invoice_payment',
+      amount_paid: 2_000,
+      currency: 'eur',
+      invoice: `in_${id}`,
+      payment: { type: 'payment_intent', payment_intent: `pi_${id}` },
+      status: 'paid',
+    });
+    type Event = readonly [type: string, object: object, previous?: object];
+    const first = { billing_reason: 'subscription_create' };
+    const renewal = { billing_reason: 'subscription_cycle' };
+    const before = { payment_intent: 'pi_x', charge: 'ch_x' };
+
+    test.each<[string, string, readonly Event[]]>([
+      [
+        's1',
+        'a session, since 2025',
+        [
+          ['checkout.session.completed', session('s1')],
+          ['invoice_payment.paid', paid('s1')],
+        ],
+      ],
+      [
+        's2',
+        'a session, the payment first',
+        [
+          ['invoice_payment.paid', paid('s2')],
+          ['checkout.session.completed', session('s2')],
+        ],
+      ],
+      [
+        's3',
+        'a session, before 2025',
+        [
+          ['invoice.paid', invoice('s3', { ...first, ...before, payment_intent: 'pi_s3' })],
+          ['checkout.session.completed', session('s3')],
+        ],
+      ],
+      [
+        'r1',
+        'a renewal, since 2025',
+        [
+          ['invoice.paid', invoice('r1', renewal)],
+          ['invoice_payment.paid', paid('r1')],
+        ],
+      ],
+      [
+        'r2',
+        'a renewal, before 2025',
+        [['invoice.paid', invoice('r2', { ...renewal, ...before, payment_intent: 'pi_r2' })]],
+      ],
+    ])('%s: %s', async (id, _, order) => {
+      const refund: Event = ['charge.refunded', charge(id), { amount_refunded: 0 }];
+      const opened: Event = ['charge.dispute.created', dispute(id, 'needs_response')];
+      const won: Event = ['charge.dispute.closed', dispute(id, 'won')];
+      // Each arrival of the refund: last, first, and between what is known of the order.
+      for (const [n, at] of [order.length, 0, 1].entries()) {
+        const from = await source({ kind: 'stripe', secret: 'whsec_x' });
+        const events = [...order.slice(0, at), refund, ...order.slice(at)];
+        const named = (object: object) =>
+          JSON.parse(JSON.stringify(object).replaceAll(`_${id}"`, `_${id}${n}"`));
+        const deliver = async ([type, object, previous]: Event) => {
+          const answer = await send(from, stripeCall(stripeEvent(type, named(object), previous), 'whsec_x'));
+          expect([200, 202]).toContain(answer.status);
+        };
+        for (const event of events) await deliver(event);
+        const amount = async () => (await orderOf(`in_${id}${n}`))?.refunded;
+        expect(await amount(), `refund at ${at}`).toMatchObject({ amount: '1.00' });
+        await deliver(opened);
+        expect(await amount()).toMatchObject({ amount: '20.00' });
+        await deliver(won);
+        expect(await amount()).toMatchObject({ amount: '1.00' });
+        expect(await callsOf(from, 'outcome=accepted')).toContainEqual(
+          expect.objectContaining({
+            order_id: `in_${id}${n}`,
+            params: expect.objectContaining({ named_as: `pi_${id}${n}` }),
+          }),
+        );
+      }
+    });
+
+    test('of another source names nothing here', { tags: ['attack'] }, async () => {
+      const [mine, theirs] = [
+        await source({ kind: 'stripe', secret: 'whsec_x' }),
+        await source({ kind: 'stripe', secret: 'whsec_x' }, other),
+      ];
+      await send(mine, stripeCall(stripeEvent('invoice.paid', invoice('o1', renewal)), 'whsec_x'));
+      await send(theirs, stripeCall(stripeEvent('invoice_payment.paid', paid('o1')), 'whsec_x'));
+      for (const from of [mine, theirs]) {
+        const event = stripeEvent('charge.refunded', charge('o1'), { amount_refunded: 0 });
+        expect((await send(from, stripeCall(event, 'whsec_x'))).status).toBe(202);
+      }
+      expect((await orderOf('in_o1'))?.refunded).toMatchObject({ amount: '0.00' });
+    });
   });
 
   test('a signature of long ago is refused', { tags: ['attack'] }, async () => {

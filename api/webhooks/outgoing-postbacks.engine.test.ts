@@ -293,6 +293,21 @@ describe('an outgoing postback', () => {
     expect(calls().map(({ status }) => status)).toEqual(['pending', 'pending']);
   });
 
+  test('of what an order came to while it was disabled comes once, when it is active again', async () => {
+    const { id } = await subscribe();
+    const set = (status: string) =>
+      api.call('PATCH', `/v1/webhooks/${id}`, { key: tenant.keys.affiliate, json: { status } });
+    await set('disabled');
+    const conversion = await order('paused');
+    expect(await work()).toBe(0);
+    await change(conversion, 'cancel');
+    expect(await work()).toBe(0);
+    await set('active');
+    await work();
+    await work();
+    expect(calls().map(({ order_ref, status }) => [order_ref, status])).toEqual([['paused', 'rejected']]);
+  });
+
   test('is not repeated when a status that is not wanted came between', async () => {
     const { id } = await subscribe({ statuses: ['pending'] });
     const conversion = await order('back');

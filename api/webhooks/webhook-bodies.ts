@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Role } from '../../ledger/access/api-keys.ts';
-import { getConversion } from '../../ledger/conversions/conversions.ts';
+import { getConversion, getConversionAsOf } from '../../ledger/conversions/conversions.ts';
 import { WEBHOOK_EVENT_TYPES } from '../../ledger/integrations/webhook-endpoints.ts';
 import type { WebhookEvent } from '../../ledger/integrations/webhook-queue.ts';
 import { getPayout } from '../../ledger/payouts/payouts.ts';
@@ -22,14 +22,15 @@ export const webhookBody = z
         'Grows with the events of one object, with gaps: of two messages the later has the higher one. Only messages of 1.0.0-alpha.1 lack it.',
     }),
     data: z.unknown().meta({
-      description: 'The conversion, payout or affiliate as it was when the message was made, moments later.',
+      description:
+        'The conversion as it was at its creation or change, its status as of the making of the message, moments later; of other events the conversion, payout or affiliate as of then.',
     }),
   })
   .meta({ id: 'WebhookBody' });
 
 /** The body of an event for the eyes of a role. */
 export async function webhookBodyOf(sql: DatabaseSql, event: WebhookEvent, role: Role): Promise<string> {
-  const data = await subjectOf(sql, event.subject, role);
+  const data = await subjectOf(sql, event, role);
   return JSON.stringify({
     type: event.type,
     timestamp: formatTime(event.at),
@@ -38,10 +39,17 @@ export async function webhookBodyOf(sql: DatabaseSql, event: WebhookEvent, role:
   });
 }
 
-async function subjectOf(sql: DatabaseSql, subject: string, role: Role): Promise<unknown> {
+async function subjectOf(
+  sql: DatabaseSql,
+  { subject, conversion: columns }: WebhookEvent,
+  role: Role,
+): Promise<unknown> {
   const conversionId = bigintId('conversion').safeParse(subject);
   if (conversionId.success) {
-    const conversion = await getConversion(sql, conversionId.data);
+    const conversion =
+      columns === null
+        ? await getConversion(sql, conversionId.data)
+        : await getConversionAsOf(sql, conversionId.data, columns);
     return conversion ? formatConversion(conversion, { role }) : null;
   }
   const payoutId = bigintId('payout').safeParse(subject);

@@ -7,6 +7,7 @@ import {
   WEBHOOK_EVENT_TYPES,
   type WebhookEndpoint,
 } from '../../ledger/integrations/webhook-endpoints.ts';
+import { MAX_KEPT_EVENTS } from '../../ledger/integrations/webhook-queue.ts';
 import { owned, type Principal } from '../http/principal.ts';
 import { formatId, formatOptionalId, idText } from '../schemas/ids.ts';
 import { formatOptionalTime, formatTime, timeText } from '../schemas/schemas.ts';
@@ -33,6 +34,9 @@ export const webhookView = z
     status: z.enum(ENDPOINT_STATUSES),
     disabled_reason: z.string().nullable(),
     failing_since: timeText.nullable().meta({ description: 'Since when every attempt has failed.' }),
+    keeps_until: timeText.nullable().meta({
+      description: `Of a disabled one: what it misses until then, at most about ${MAX_KEPT_EVENTS} events, is delivered when it is active again. Null: it is active, or its affiliate was terminated.`,
+    }),
     created_at: timeText,
   })
   .meta({ id: 'Webhook' });
@@ -52,6 +56,7 @@ export function formatWebhook(endpoint: WebhookEndpoint): z.output<typeof webhoo
     status: endpoint.status,
     disabled_reason: endpoint.disabledReason,
     failing_since: formatOptionalTime(endpoint.failingSince),
+    keeps_until: formatOptionalTime(endpoint.keepsUntil),
     created_at: formatTime(endpoint.createdAt),
   };
 }

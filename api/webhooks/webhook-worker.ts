@@ -13,9 +13,11 @@ import {
   claimDeliveries,
   type DueDelivery,
   disableEndpoint,
+  endFullKeeping,
   type Listener,
   listenersOf,
   lockSubjects,
+  MAX_KEPT_EVENTS,
   recordAttempt,
   takeEvents,
   type WebhookEvent,
@@ -24,6 +26,7 @@ import { type Database, type DatabaseTransaction, inTransaction } from '../../le
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import { decryptSigningSecret, sign } from '../auth/signed-calls.ts';
 import { formatId } from '../schemas/ids.ts';
+import { formatOptionalTime } from '../schemas/schemas.ts';
 import { postbackBodyOf } from './outgoing-postbacks.ts';
 import { webhookBodyOf } from './webhook-bodies.ts';
 import { requestOf } from './webhook-request.ts';
@@ -136,6 +139,7 @@ export function startDeliveries(options: WebhookWorkerOptions): {
 export async function fanOut({ ledger }: Pick<WebhookWorkerOptions, 'ledger'>): Promise<number> {
   return await inTransaction(ledger, async (tx) => {
     const events = await takeEvents(tx, { limit: EVENTS_AT_ONCE });
+    if (events.length > 0) await endFullKeeping(tx);
     await lockSubjects(
       tx,
       events.map(({ subject }) => subject),
@@ -224,7 +228,7 @@ async function disableWhenHopeless(
       await queueMail(tx, secretBox, {
         to: owner.email,
         subject: 'A webhook of yours was disabled',
-        text: `The webhook ${subject} to ${endpoint.url} was disabled: ${reason}.\n\nWhat it missed waits. Set its status to active to have it delivered.\n`,
+        text: `The webhook ${subject} to ${endpoint.url} was disabled: ${reason}.\n\nWhat was not delivered waits, and so do later events until ${formatOptionalTime(endpoint.keepsUntil)}, at most ${MAX_KEPT_EVENTS}. Set its status to active to have them delivered.\n`,
       });
     }
     return true;

@@ -2,8 +2,9 @@ import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createNetworkMatcher } from '../../core/ip.ts';
 import { createLogger } from '../../core/service/log.ts';
+import { DAY_MS } from '../../core/time.ts';
 import { createWebhookEndpoint } from '../../ledger/integrations/webhook-endpoints.ts';
-import { addTestEvent } from '../../ledger/integrations/webhook-queue.ts';
+import { addTestEvent, MAX_KEPT_EVENTS } from '../../ledger/integrations/webhook-queue.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { type Receiver, startReceiver } from '../../test/support/servers/receiver.ts';
@@ -73,7 +74,7 @@ describe('a delivery', () => {
     });
     expect(messages.map(({ type }) => type).sort()).toEqual(['conversion.changed', 'conversion.created']);
     for (const { data, timestamp } of messages) {
-      expect(data).toMatchObject({ id: `cnv_${id}`, order_id: 'w-1', state: 'attributed' });
+      expect(data).toMatchObject({ id: `cnv_${id}`, order_id: 'w-1' });
       expect(Number.isNaN(Date.parse(String(timestamp)))).toBe(false);
     }
     const [{ headers, body } = { headers: {}, body: '' }] = receiver.received;
@@ -205,6 +206,41 @@ describe('a delivery', () => {
     expect(new Set(messages.map(({ sequence }) => sequence)).size).toBe(messages.length);
   });
 
+  test('shows the order as it was at the event, for the eyes of its receiver', async () => {
+    await subscribe(tenant.keys.operator);
+    const id = await order('as-it-was');
+    const cancel = { key: tenant.keys.operator, json: { note: 'as the shop says' } };
+    expect((await api.call('POST', `/v1/conversions/cnv_${id}/cancel`, cancel)).status).toBe(200);
+    await work();
+    const bodies = receiver.received
+      .map(({ body }) => JSON.parse(body))
+      .toSorted((a, b) => a.sequence - b.sequence)
+      .map(({ type, data }) => ({ type, ...data }));
+    expect(bodies).toMatchObject([
+      {
+        type: 'conversion.created',
+        state: 'received',
+        status: 'pending',
+        affiliate_id: null,
+        decided_at: null,
+        refunded: { amount: '0.00' },
+        evidence: null,
+        customer_id: 'customer-7',
+      },
+      {
+        type: 'conversion.changed',
+        state: 'attributed',
+        cancelled_at: null,
+        refunded: { amount: '0.00' },
+        evidence: { secret: 'threshold' },
+      },
+      { type: 'conversion.changed', state: 'refunded', refunded: { amount: '100.00' } },
+    ]);
+    const [{ kept }] = await api.ledger<[{ kept: number }]>`
+      select count(conversion)::integer as kept from webhook_events where program_id = ${tenant.programId}`;
+    expect(kept).toBe(0);
+  });
+
   test('is made by one of two workers', async () => {
     await subscribe(tenant.keys.operator, { events: ['conversion.created'] });
     for (let i = 0; i < 8; i++) await order(`two-${i}`);
@@ -238,6 +274,74 @@ describe('an endpoint', () => {
     await work();
     const { body } = await api.call('GET', `/v1/webhooks/${id}`, { key });
     expect(body).toMatchObject({ status: 'disabled', disabled_reason: expect.stringMatching(/three days/) });
+  });
+
+  describe('that is disabled', () => {
+    async function setStatus(id: string, status: 'active' | 'disabled'): Promise<Record<string, unknown>> {
+      const call = { key: tenant.keys.advertiser, json: { status } };
+      const { status: code, body } = await api.call('PATCH', `/v1/webhooks/${id}`, call);
+      expect(code).toBe(200);
+      return body;
+    }
+    const types = () => receiver.received.map(({ body }) => JSON.parse(body).type).sort();
+
+    test('gets what it missed once, as it was then, when it is active again', async () => {
+      const { id } = await subscribe(tenant.keys.advertiser);
+      const disabled = await setStatus(id, 'disabled');
+      const days = (Date.parse(String(disabled.keeps_until)) - Date.now()) / DAY_MS;
+      expect(days).toBeGreaterThan(29.9);
+      expect(days).toBeLessThan(30.1);
+      await order('missed');
+      expect(await work()).toBe(0);
+      expect(await setStatus(id, 'active')).toMatchObject({ status: 'active', keeps_until: null });
+      expect(await work()).toBe(2);
+      expect(await work()).toBe(0);
+      expect(types()).toEqual(['conversion.changed', 'conversion.created']);
+    });
+
+    test('misses for good what comes after its time, or when much waits', async () => {
+      const { id } = await subscribe(tenant.keys.advertiser, { events: ['conversion.created'] });
+      await setStatus(id, 'disabled');
+      await order('kept');
+      await fanOut(api);
+      const endpoint = Number(id.slice(4));
+      // A backlog of one short of the limit, of the one event there is.
+      await api.ledger`
+        insert into webhook_events (type, program_id, endpoint_id, subject, fanned_out)
+        select 'webhook.test', ${tenant.programId}, ${endpoint}, ${id}, true from generate_series(2, ${MAX_KEPT_EVENTS - 1})`;
+      await api.ledger`
+        insert into webhook_deliveries (endpoint_id, event_id, body)
+        select ${endpoint}, id, '{}' from webhook_events where endpoint_id = ${endpoint}`;
+      await order('the last one');
+      await fanOut(api);
+      await order('one too many');
+      await fanOut(api);
+      const full = await api.call('GET', `/v1/webhooks/${id}`, { key: tenant.keys.advertiser });
+      expect(Date.parse(String(full.body.keeps_until))).toBeLessThanOrEqual(Date.now());
+      const [{ waiting }] = await api.ledger<[{ waiting: number }]>`
+        select count(*)::integer as waiting from webhook_deliveries where endpoint_id = ${endpoint} and state = 'pending'`;
+      expect(waiting).toBe(MAX_KEPT_EVENTS);
+      await order('not listened to');
+      const [{ events }] = await api.ledger<[{ events: number }]>`
+        select count(*)::integer as events from webhook_events where program_id = ${tenant.programId} and not fanned_out`;
+      expect(events).toBe(0);
+    });
+
+    test('of a terminated affiliate keeps nothing', async () => {
+      const key = tenant.keys.affiliate;
+      const { id } = await subscribe(key);
+      await api.ledger`update affiliates set status = 'terminated' where id = ${tenant.affiliateId}`;
+      const { body } = await api.call('GET', `/v1/webhooks/${id}`, { key: tenant.keys.operator });
+      expect(body).toMatchObject({ status: 'disabled', keeps_until: null });
+    });
+
+    test('takes no test', async () => {
+      const key = tenant.keys.advertiser;
+      const { id } = await subscribe(key);
+      await setStatus(id, 'disabled');
+      const { status, body } = await api.call('POST', `/v1/webhooks/${id}/test`, { key });
+      expect([status, body.code]).toEqual([409, 'wrong_state']);
+    });
   });
 
   test('has two secrets for a day after a rotation', async () => {

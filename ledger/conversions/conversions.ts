@@ -355,6 +355,24 @@ export async function getConversion(sql: DatabaseSql, id: bigint): Promise<Conve
   return row && fromStored(row);
 }
 
+/** A conversion with `columns` (JSON) in the place of its present ones: as it was at an event. */
+export async function getConversionAsOf(
+  sql: DatabaseSql,
+  id: bigint,
+  columns: string,
+): Promise<Conversion | undefined> {
+  const [row] = await sql<StoredConversion[]>`
+    select ${sql(CONVERSION_COLUMNS)}, conversion_status(state, (
+      select m.state from commissions m where m.conversion_id = at_event.id and m.level = 1
+      order by m.state in ('rejected', 'reversed') limit 1
+    )) as status
+    from (
+      select past.* from conversions c cross join lateral jsonb_populate_record(c, ${columns}::text::jsonb) past
+      where c.id = ${id}
+    ) at_event`;
+  return row && fromStored(row);
+}
+
 /** An order by the names that its shop gives it; without an event it is a sale. */
 export interface OrderName {
   readonly programId: number;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { CallAnswer } from '../../api/sources/record-calls.ts';
 import { InputError, OperatingError } from '../../core/errors.ts';
 import {
   createParties,
@@ -10,6 +11,7 @@ import {
   type TestLedger,
   type TestParties,
 } from '../../test/support/ledger.ts';
+import { type SentEvent, startSource } from '../../test/support/servers/shop-source.ts';
 import { auditLedger } from '../audit/audit.ts';
 import { adjustBalance, forfeitBalance } from '../books/balance-adjustments.ts';
 import { vestDue } from '../books/commissions.ts';
@@ -66,6 +68,8 @@ afterAll(async () => await db.close());
 const order = fc.integer({ min: 0, max: ORDERS - 1 });
 const minor = fc.bigInt({ min: 0n, max: 30_000n });
 const ref = fc.option(fc.constantFrom('a', 'b', 'c'), { nil: undefined });
+/** Whether the shop's source sends it; else it is reported at once. */
+const sent = fc.boolean();
 const part = fc.bigInt({ min: 0n, max: 3_000n });
 const mark = (...names: string[]) => fc.option(fc.constantFrom(...names), { nil: null });
 const anyItem = fc
@@ -102,12 +106,14 @@ const anyStep = fc.oneof(
   fc.record({
     kind: fc.constantFrom('approved' as const, 'cancelled' as const, 'rejected' as const),
     order,
+    sent,
   }),
-  fc.record({ kind: fc.constant('changed' as const), order, amountMinor: minor }),
-  fc.record({ kind: fc.constant('changed' as const), order, amountMinor: minor }),
+  fc.record({ kind: fc.constant('changed' as const), order, sent, amountMinor: minor }),
+  fc.record({ kind: fc.constant('changed' as const), order, sent, amountMinor: minor }),
   fc.record({
     kind: fc.constantFrom('refunded' as const, 'charged_back' as const),
     order,
+    sent,
     ref,
     amountMinor: fc.option(fc.bigInt({ min: 1n, max: 10_000n }), { nil: undefined }),
   }),
@@ -122,8 +128,8 @@ const anyStep = fc.oneof(
       fc.constant({}),
     ),
   }),
-  fc.record({ kind: fc.constant('restored' as const), order, ref }),
-  fc.record({ kind: fc.constant('restored' as const), order, ref }),
+  fc.record({ kind: fc.constant('restored' as const), order, sent, ref }),
+  fc.record({ kind: fc.constant('restored' as const), order, sent, ref }),
   fc.record({ kind: fc.constant('pay and arrive' as const) }),
   fc.record({ kind: fc.constant('pay and arrive' as const) }),
   fc.record({ kind: fc.constantFrom('accept' as const, 'decline' as const, 'confirm' as const), order }),
@@ -175,6 +181,7 @@ interface ModelOrder {
 
 interface World {
   readonly parties: TestParties;
+  readonly source: (event: SentEvent) => Promise<CallAnswer>;
   readonly couponId: number;
   readonly leadTermsId: number;
   readonly currency: 'EUR' | 'USD';
@@ -607,7 +614,7 @@ async function decideWithoutClick(
 }
 
 async function report(
-  { parties: { programId }, currency }: World,
+  { parties: { programId }, currency, source }: World,
   { orderId, model, step }: { orderId: string; model: ModelOrder; step: Step },
 ): Promise<void> {
   const amount =
@@ -617,8 +624,13 @@ async function report(
   const refundRef = 'ref' in step ? step.ref : undefined;
   const event = { kind: step.kind, amount, total: amount, refundRef } as unknown as OrderEvent;
   const expected = expectedOf(model, step);
+  const { event: eventName } = model;
+  if ('sent' in step && step.sent) {
+    const answer = await source({ orderId, eventName, kind: step.kind, amount, refundRef });
+    expect(answer.refusal ? 'refused' : answer.did[0]).toBe(expected);
+    return;
+  }
   const did = await inTransaction(ledger, async (tx) => {
-    const { event: eventName } = model;
     const recorded = await recordReport(tx, {
       programId,
       orderId,
@@ -683,6 +695,8 @@ async function countEvents(): Promise<Record<string, bigint>> {
       (select count(*) from order_changes where kind = 'changed' and lowered_minor < 0) as lowered_and_raised,
       (select count(*) from order_changes where kind = 'refund_restored') as refunds_restored,
       (select count(*) from order_changes where kind = 'restored') as cancellations_restored,
+      (select count(*) from postback_calls where source_id is not null and outcome = 'accepted') as done_by_source,
+      (select count(*) from postback_calls where source_id is not null and outcome = 'rejected') as refused_of_source,
       (select count(*) from conversions where coupon_id is not null) as credited_by_coupon,
       (select count(*) from conversions c where c.evidence ->> 'test' = 'credit by hand'
         and exists (select from refunds where conversion_id = c.id)) as credited_by_hand_and_refunded,
@@ -717,9 +731,9 @@ test('whatever happens to orders, each level has what their last state makes of 
     fc.constantFrom<readonly Step[]>(
       [],
       [
-        { kind: 'cancelled', order: 0 },
+        { kind: 'cancelled', order: 0, sent: true },
         { kind: 'write off' },
-        { kind: 'restored', order: 0, ref: undefined },
+        { kind: 'restored', order: 0, sent: false, ref: undefined },
         { kind: 'pay and arrive' },
       ],
     ),
@@ -737,6 +751,7 @@ test('whatever happens to orders, each level has what their last state makes of 
       const { id: leadTermsId } = await setTerms(ledger, terms);
       const world: World = {
         parties,
+        source: await startSource(ledger, programId),
         couponId: coupon.id,
         leadTermsId,
         currency,

@@ -1,10 +1,11 @@
+import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 
 /** How a program's shop reports orders. */
 export interface PostbackSettings {
   readonly programId: number;
-  /** Their name of a parameter to ours. */
-  readonly parameters: Readonly<Record<string, string>>;
+  /** Their name of a parameter to ours, or to `field` (ours) with how its values are written. */
+  readonly parameters: Readonly<Record<string, JsonValue>>;
   /** Networks that calls may come from; empty: any. */
   readonly allowedIps: readonly string[];
   /** Whether a call must be signed; a key in the URL or a header is not enough then. */

@@ -218,3 +218,75 @@ export async function findOutdated(sql: DatabaseSql, callIds: readonly bigint[])
         and l.outcome in ('accepted', 'duplicate'))`;
   return new Set(rows.map(({ id }) => id));
 }
+
+/** An order, and another id by which its source names it. */
+export interface OrderName {
+  readonly sourceId: number;
+  readonly orderId: string;
+  readonly name: string;
+}
+
+/** Keeps other ids of orders; what an id names first stays. */
+export async function addOrderNames(sql: DatabaseSql, names: readonly OrderName[]): Promise<void> {
+  if (names.length === 0) return;
+  await sql`
+    insert into order_names (source_id, name, order_id)
+    select source_id, name, order_id from unnest(
+      ${names.map(({ sourceId }) => sourceId)}::integer[], ${names.map(({ name }) => name)}::text[],
+      ${names.map(({ orderId }) => orderId)}::text[]) as given (source_id, name, order_id)
+    order by source_id, name
+    on conflict (source_id, name) do nothing`;
+}
+
+/** The other ids of an order's id, whichever of them the order is recorded under. */
+const otherIds = (sql: DatabaseSql) => sql`(
+  select n.order_id as id from order_names n where n.source_id = given.source_id and n.name = given.id
+  union select n.name from order_names n where n.source_id = given.source_id and n.order_id = given.id)`;
+
+/** The other ids of these. */
+export async function listOtherIds(
+  sql: DatabaseSql,
+  { sourceId, ids }: { sourceId: number; ids: readonly string[] },
+): Promise<string[]> {
+  if (ids.length === 0) return [];
+  const rows = await sql<{ id: string }[]>`
+    select distinct other.id from (
+      select ${sourceId}::integer as source_id, id from unnest(${[...ids]}::text[]) as id
+    ) given cross join lateral ${otherIds(sql)} other`;
+  return rows.map(({ id }) => id);
+}
+
+/** Where no order has the id that is given: the id of the one that has it as another. In their order. */
+export async function findNamedOrders(
+  sql: DatabaseSql,
+  given: readonly { sourceId: number; programId: number; orderId: string }[],
+): Promise<(string | undefined)[]> {
+  if (given.length === 0) return [];
+  const rows = await sql<{ place: bigint; id: string }[]>`
+    select distinct on (given.place) given.place, other.id
+    from unnest(${given.map(({ sourceId }) => sourceId)}::integer[], ${given.map(({ programId }) => programId)}::integer[],
+        ${given.map(({ orderId }) => orderId)}::text[]) with ordinality as given (source_id, program_id, id, place)
+      cross join lateral ${otherIds(sql)} other
+      join conversions c on c.program_id = given.program_id and c.order_id = other.id
+    where not exists (select from conversions o where o.program_id = given.program_id and o.order_id = given.id)
+    order by given.place, other.id`;
+  const found = new Map(rows.map(({ place, id }) => [Number(place), id]));
+  return given.map((_, i) => found.get(i + 1));
+}
+
+/** Calls that were refused because their order was not known, which is known now, not replayed since: the oldest first. */
+export async function listEarlyCalls(
+  sql: DatabaseSql,
+  { since, limit }: { since: Date; limit: number },
+): Promise<{ id: bigint; sourceId: number }[]> {
+  return await sql<{ id: bigint; sourceId: number }[]>`
+    select r.id, r.source_id from postback_calls r
+    where r.source_id is not null and r.outcome = 'rejected' and r.replay_of is null and r.code = 'not_found'
+      and r.received_at > ${since} and r.request is not null
+      and exists (
+        select from conversions c where c.program_id = r.program_id and c.order_id = r.order_id
+          and not exists (
+            select from postback_calls p
+            where p.replay_of = r.id and (p.outcome <> 'rejected' or p.received_at > c.received_at)))
+    order by r.id limit ${limit}`;
+}

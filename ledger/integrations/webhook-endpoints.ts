@@ -53,6 +53,8 @@ export interface WebhookEndpoint {
   readonly disabledReason: string | null;
   /** Since when every attempt has failed. */
   readonly failingSince: Date | null;
+  /** Of a disabled one: until then it is kept what it misses. Null: it is active, or misses for good. */
+  readonly keepsUntil: Date | null;
   readonly createdAt: Date;
 }
 
@@ -70,6 +72,7 @@ const COLUMNS = [
   'status',
   'disabledReason',
   'failingSince',
+  'keepsUntil',
   'createdAt',
 ];
 

@@ -15,6 +15,8 @@ export interface WebhookEvent {
   /** Prefixed id. */
   readonly subject: string;
   readonly at: Date;
+  /** What the conversion was then, as JSON by column; null: it is shown as it is. */
+  readonly conversion: string | null;
 }
 
 export const DELIVERY_STATES = ['pending', 'delivered', 'dead', 'superseded'] as const;
@@ -78,9 +80,12 @@ export async function takeEvents(
   options: { limit: number },
 ): Promise<WebhookEvent[]> {
   return await tx<WebhookEvent[]>`
-    update webhook_events set fanned_out = true
-    where id in (select id from webhook_events where not fanned_out order by id limit ${options.limit} for update skip locked)
-    returning id, message_id, type, program_id, affiliate_id, endpoint_id, subject, at`;
+    with taken as (
+      select id, conversion::text as conversion from webhook_events where not fanned_out
+      order by id limit ${options.limit} for update skip locked
+    )
+    update webhook_events v set fanned_out = true, conversion = null from taken where v.id = taken.id
+    returning v.id, message_id, type, program_id, affiliate_id, endpoint_id, subject, at, taken.conversion`;
 }
 
 /**
@@ -97,12 +102,30 @@ export async function lockSubjects(tx: DatabaseTransaction, subjects: readonly s
 
 export type Listener = Pick<WebhookEndpoint, 'id' | 'role' | 'kind' | 'statuses' | 'eventNames'>;
 
-/** The active endpoints that receive an event. */
+/** More are not kept for a disabled endpoint: orders of a day, and no load on a receiver that comes back. */
+export const MAX_KEPT_EVENTS = 10_000;
+
+/** Ends what disabled endpoints are kept, where as much waits for them as {@link MAX_KEPT_EVENTS}. */
+export async function endFullKeeping(tx: DatabaseTransaction): Promise<void> {
+  await tx`
+    update webhook_endpoints set keeps_until = clock_timestamp()
+    where id in (
+      select e.id from webhook_endpoints e
+      where keeps_until > clock_timestamp() and (
+        select count(*) from (
+          select from webhook_deliveries where endpoint_id = e.id and state = 'pending' limit ${MAX_KEPT_EVENTS}
+        ) waiting
+      ) >= ${MAX_KEPT_EVENTS}
+      for no key update skip locked
+    )`;
+}
+
+/** The endpoints that receive an event: the active ones, and those that get it once they are active again. */
 export async function listenersOf(sql: DatabaseSql, event: WebhookEvent): Promise<Listener[]> {
   const { programId, affiliateId, endpointId, type } = event;
   return await sql<Listener[]>`
     select id, role, kind, statuses, event_names from webhook_endpoints
-    where program_id = ${programId} and status = 'active'
+    where program_id = ${programId} and (status = 'active' or keeps_until > clock_timestamp())
       and (${endpointId}::integer is null or id = ${endpointId})
       and (affiliate_id is null or affiliate_id = ${affiliateId})
       and (cardinality(events) = 0 or ${type} = any(events) or ${type} = 'webhook.test')
@@ -266,18 +289,23 @@ export async function recordAttempt(
       and (${state} = 'delivered') = (e.failing_since is not null)`;
 }
 
-/** Disables an active endpoint; returns it when this call did. What waits for it waits until it is active again. */
+/**
+ * Disables an active endpoint; returns it when this call did. What waits for it, and what it misses until `keepsUntil`, waits
+ * until it is active again.
+ */
 export async function disableEndpoint(
   sql: DatabaseSql,
   options: { endpointId: number; reason: string; failingForMs?: number },
-): Promise<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url'> | undefined> {
+): Promise<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url' | 'keepsUntil'> | undefined> {
   const { endpointId, failingForMs = 0 } = options;
   const reason = keptText(options.reason, MAX_ERROR_LENGTH);
-  const [disabled] = await sql<Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url'>[]>`
+  const [disabled] = await sql<
+    Pick<WebhookEndpoint, 'id' | 'programId' | 'affiliateId' | 'url' | 'keepsUntil'>[]
+  >`
     update webhook_endpoints set status = 'disabled', disabled_reason = ${reason}
     where id = ${endpointId} and status = 'active'
       and (${failingForMs} = 0 or failing_since <= ${new Date(Date.now() - failingForMs)})
-    returning id, program_id, affiliate_id, url`;
+    returning id, program_id, affiliate_id, url, keeps_until`;
   return disabled;
 }
 

@@ -34,6 +34,7 @@ export const OTHER_TABLES = [
   'links',
   'guess_limits',
   'mails',
+  'order_names',
   'outbox',
   'platform_keys',
   'postback_calls',

@@ -39,9 +39,13 @@ function clientErrorCode(code: string | undefined): ProblemCode {
   return 'malformed_request';
 }
 
-/** The head of a GET by which shops report orders; with a body, or in pieces, it is refused as it came. */
+/** The request by which shops report orders, and what has come of its body; what is not of this form is refused. */
 const REPORT =
-  /^GET (\/(?:postback|pixel|aff_lsr|in\/[\w-]+)\?\S+) HTTP\/1\.[01]\r\n((?:[!-9;-~]+:[^\r\n]*\r\n)*)\r\n$/;
+  /^(GET|POST) (\/(?:postback|pixel|aff_lsr|in\/[\w-]+)\?\S+) HTTP\/1\.[01]\r\n((?:[!-9;-~]+:[^\r\n]*\r\n)*)\r\n([\s\S]*)$/;
+/** As much as the largest route takes, which refuses by its own limit. */
+const MAX_BODY_BYTES = 1_048_576;
+/** A body that takes longer is not awaited: a shop sends it at once. */
+const BODY_TIMEOUT_MS = 10_000;
 
 /**
  * Many shops write UTF-8 into a URL as it is, which Node refuses, and the order would be lost without a trace: their
@@ -49,12 +53,16 @@ const REPORT =
  * @returns Whether it was such a request.
  */
 async function answerUnencoded(inject: Inject, packet: Buffer, socket: Socket): Promise<boolean> {
-  const [, url, lines = ''] = REPORT.exec(packet.toString('latin1')) ?? [];
+  const [, method, url, lines = '', begun = ''] = REPORT.exec(packet.toString('latin1')) ?? [];
   if (url === undefined) return false;
+  const received = headersIn(lines);
+  const payload = await bodyOf(received, Buffer.from(begun, 'latin1'), socket);
+  if (!payload) return false;
   const { statusCode, headers, rawPayload } = await inject({
-    method: 'GET',
+    method: method as 'GET' | 'POST',
     url: url.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`),
-    headers: headersIn(lines),
+    headers: received,
+    ...(payload.length > 0 && { payload }),
     ...(socket.remoteAddress !== undefined && { remoteAddress: socket.remoteAddress }),
   });
   const { 'transfer-encoding': _, ...kept } = headers;
@@ -67,6 +75,36 @@ async function answerUnencoded(inject: Inject, packet: Buffer, socket: Socket): 
     ]),
   );
   return true;
+}
+
+/** The body, of which some has come with the head; undefined: it has no length, not this one, or does not end. */
+async function bodyOf(
+  headers: Readonly<Record<string, string>>,
+  begun: Buffer,
+  socket: Socket,
+): Promise<Buffer | undefined> {
+  const { 'content-length': given = '0', 'transfer-encoding': coding, expect } = headers;
+  const length = /^\d{1,7}$/.test(given) ? Number(given) : Number.POSITIVE_INFINITY;
+  if (coding !== undefined || expect !== undefined || length > MAX_BODY_BYTES) return undefined;
+  const parts = [begun];
+  let bytes = begun.length;
+  // The parser that has refused the head would refuse the rest as another request.
+  socket.removeAllListeners('data');
+  await new Promise<void>((resolve) => {
+    const timeout = setTimeout(resolve, BODY_TIMEOUT_MS);
+    const end = () => {
+      clearTimeout(timeout);
+      resolve();
+    };
+    const take = (part: Buffer) => {
+      parts.push(part);
+      bytes += part.length;
+      if (bytes >= length) end();
+    };
+    if (bytes >= length) end();
+    else socket.on('data', take).once('close', end);
+  });
+  return bytes === length ? Buffer.concat(parts) : undefined;
 }
 
 /** Headers that come more than once are joined: of a key that makes none. */

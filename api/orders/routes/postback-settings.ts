@@ -14,12 +14,10 @@ import { notFound } from '../../http/problems.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import { text } from '../../schemas/schemas.ts';
 import { MAX_PARAMETER_NAME_LENGTH } from '../call-log.ts';
-import { orderFields } from '../order.ts';
+import { parameterMapping, type ShopWords } from '../shop-settings.ts';
 
 const MAX_PARAMETERS = 50;
 const MAX_NETWORKS = 200;
-
-const OUR_NAMES = Object.keys(orderFields) as [keyof typeof orderFields, ...(keyof typeof orderFields)[]];
 
 /** An address, or a network by any address in it. */
 const network = z
@@ -30,11 +28,12 @@ const network = z
 
 const shape = {
   parameters: z
-    .record(text(MAX_PARAMETER_NAME_LENGTH), z.enum(OUR_NAMES))
+    .record(text(MAX_PARAMETER_NAME_LENGTH), parameterMapping)
     .refine((names) => Object.keys(names).length <= MAX_PARAMETERS, `must not exceed ${MAX_PARAMETERS} names`)
     .meta({
-      description: 'Your name of a parameter to ours, so that other trackers’ names work.',
-      examples: [{ transaction_id: 'order_id', sum: 'amount', aff_sub: 'click_id' }],
+      description:
+        'Your name of a parameter to ours, so that other trackers’ names work; or to ours as field with how its values are written, as mappings of sources say it: then JSON numbers and Unix times are read too.',
+      examples: [{ transaction_id: 'order_id', sum: { field: 'amount', decimal: ',' }, aff_sub: 'click_id' }],
     }),
   allowed_ips: z
     .array(network)
@@ -47,14 +46,19 @@ const shape = {
 };
 
 const view = z
-  .object({ program_id: idText('program'), ...shape, parameters: z.record(z.string(), z.string()) })
+  .object({
+    program_id: idText('program'),
+    ...shape,
+    parameters: z.record(z.string(), parameterMapping),
+  })
   .meta({ id: 'PostbackSettings' });
 const params = z.object({ id: integerId('program') });
 
 function format(settings: PostbackSettings): z.output<typeof view> {
   return {
     program_id: formatId('program', settings.programId),
-    parameters: { ...settings.parameters },
+    // They were read by the same schema when they were set.
+    parameters: { ...(settings.parameters as ShopWords['parameters']) },
     allowed_ips: [...settings.allowedIps],
     require_signature: settings.requireSignature,
     pixel: settings.pixel,

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { InputError } from '../../../core/errors.ts';
 import { DAY_MS } from '../../../core/time.ts';
 import { findConversionByOrder } from '../../../ledger/conversions/conversions.ts';
 import { type FoundCoupon, findCoupons } from '../../../ledger/programs/coupons.ts';
@@ -83,7 +84,12 @@ async function explain(context: ShopContext, request: FastifyRequest): Promise<z
     take('signature', true, 'the program takes signed calls only: this one must be signed when it is made');
   }
   const words = settings ?? PLAIN_WORDS;
-  const { params, renames } = renamed(request.query as Record<string, unknown>, words);
+  const ours = inputOf(() => renamed(request.query as Record<string, unknown>, words));
+  if (ours instanceof InputError) {
+    take('parameters', false, ours.message);
+    return rejected;
+  }
+  const { params, renames } = ours;
   const read = postbackInput.safeParse(withEventName(withoutEmptyMembers(params), words));
   const names = renames.map(({ from, to }) => `${from} is read as ${to}`);
   if (!read.success) {
@@ -110,6 +116,16 @@ async function explain(context: ShopContext, request: FastifyRequest): Promise<z
   const byClick = await tellClick(context, { order, programId, take });
   const byCoupon = await tellCoupons(context, { order, programId, take });
   return { would, steps, would_credit: byClick || byCoupon };
+}
+
+/** The fault instead of what throws one. */
+function inputOf<Value>(read: () => Value): Value | InputError {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof InputError) return error;
+    throw error;
+  }
 }
 
 interface Telling {

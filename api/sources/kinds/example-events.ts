@@ -55,6 +55,12 @@ export const shopifyOrder = (id: string, more: object = {}) => ({
   ...more,
 });
 
+/** The same money in the currency of the shop and in that of the customer. */
+export const shopifyMoney = (euros: string, dollars: string) => ({
+  shop_money: { amount: euros, currency_code: 'EUR' },
+  presentment_money: { amount: dollars, currency_code: 'USD' },
+});
+
 export const shopifyRefund = (orderId: string, id: number, amount: string) => ({
   id,
   order_id: Number(orderId),

@@ -5,11 +5,29 @@ const TOPIC = '$header.x-shopify-topic';
 const TAX_BESIDE = { '$body.taxes_included': 'false' };
 const TAX_WITHIN = { '$body.taxes_included': 'true' };
 
+const moneyIn = (currency: 'shop_money' | 'presentment_money', sets: readonly string[]) =>
+  sets.map((set) => `${set}.${currency}.amount`);
+const LINES = [
+  'refund_line_items[*].subtotal_set',
+  'refund_line_items[*].total_tax_set',
+  'refund_shipping_lines[*].subtotal_amount_set',
+];
+const ADJUSTMENTS = ['order_adjustments[*].amount_set'];
+const SHOP_CURRENCY = ['total_duties_set', ...LINES, ...ADJUSTMENTS].map(
+  (set) => `${set}.shop_money.currency_code`,
+);
+const sameMoney = (sets: readonly string[]) => ({
+  of: moneyIn('shop_money', sets),
+  per: moneyIn('presentment_money', sets),
+});
+
 /**
  * Webhooks of Shopify in JSON: `orders/paid`, `orders/cancelled` and `refunds/create`, with their topic in a header
  * (shopify.dev/docs/api/webhooks; the members of an order and a refund: shopify.dev/docs/api/admin-rest/latest/resources/order
  * and …/refund). Amounts are decimal text in the currency of the shop; an order is named by its `id`, because refunds name it
- * so. Test notifications of the admin and orders of the test gateway are ignored.
+ * so. Transactions of a refund are in the currency that the customer paid in, what was refunded in both: the refund is what
+ * that part of the transactions' money is in the shop's (the sets `shop_money` and `presentment_money` of the same pages;
+ * `in_shop_currency` of the resource Transaction). Test notifications of the admin and orders of the test gateway are ignored.
  */
 export const shopify: MappingInput = {
   fields: {
@@ -77,8 +95,15 @@ export const shopify: MappingInput = {
       fields: {
         order_id: 'order_id',
         refund_ref: 'id',
-        amount: { sum: ['transactions[kind=refund][status=success|pending].amount'] },
-        currency: 'transactions[kind=refund].currency',
+        amount: {
+          sum: ['transactions[kind=refund][status=success|pending].amount'],
+          exchange: {
+            from: 'transactions[kind=refund].currency',
+            to: SHOP_CURRENCY,
+            by: [sameMoney(LINES), sameMoney(ADJUSTMENTS)],
+          },
+        },
+        currency: [...SHOP_CURRENCY, 'transactions[kind=refund].currency'],
         occurred_at: null,
       },
     },

@@ -7,11 +7,11 @@ const METADATA = ['click_id', 'afflux_click_id', 'aff_click'];
 const SUBSCRIPTION_CLICKS = ['parent.subscription_details', 'subscription_details'].map(
   (at) => `${OBJECT}.${at}.metadata.click_id`,
 );
-/** Charges of versions before 2025-03-31 name their invoice. */
-const ORDER_OF_CHARGE = [`${OBJECT}.invoice`, `${OBJECT}.payment_intent`, `${OBJECT}.id`];
+const ORDER = [`${OBJECT}.invoice`, `${OBJECT}.payment_intent`, `${OBJECT}.id`];
 
 const invoiceFields = {
   order_id: `${OBJECT}.id`,
+  other_ids: [`${OBJECT}.payment_intent`, `${OBJECT}.charge`],
   amount: minor(`${OBJECT}.amount_paid`),
   coupon: [
     `${OBJECT}.discount.promotion_code`,
@@ -22,6 +22,7 @@ const invoiceFields = {
 };
 const disputeFields = {
   order_id: [`${OBJECT}.payment_intent`, `${OBJECT}.charge`],
+  other_ids: null,
   refund_ref: `${OBJECT}.id`,
   amount: minor(`${OBJECT}.amount`),
   occurred_at: null,
@@ -30,13 +31,17 @@ const disputeFields = {
 /**
  * Events of Stripe in JSON (docs.stripe.com/api/events/types; the objects: docs.stripe.com/api/checkout/sessions,
  * /invoices, /charges and /disputes). Amounts are in the smallest unit (docs.stripe.com/currencies), currencies in lower case,
- * times in Unix seconds. An order is named by its invoice, else by its payment intent, which refunds and disputes name as well.
+ * times in Unix seconds. An order is named by its invoice, else by its payment intent. Refunds and disputes name the payment
+ * intent: which invoice it paid is in the invoice itself in versions before 2025-03-31, and in `invoice_payment.paid` since
+ * 2025-05-28 (docs.stripe.com/changelog/basil/2025-03-31/add-support-for-multiple-partial-payments-on-invoices and
+ * …/2025-05-28/partial-payments; docs.stripe.com/api/invoice-payment/object).
  * The click id is the `client_reference_id` of the session or `click_id` in its metadata. A refund is known by its charge and
  * what was refunded in all after it; `previous_attributes` tells what of that is new. Events of test mode are ignored.
  */
 export const stripe: MappingInput = {
   fields: {
-    order_id: ORDER_OF_CHARGE,
+    order_id: ORDER,
+    other_ids: ORDER,
     amount: minor(`${OBJECT}.amount_total`),
     currency: `${OBJECT}.currency`,
     occurred_at: `${OBJECT}.created`,
@@ -113,8 +118,23 @@ export const stripe: MappingInput = {
       fields: { ...invoiceFields, click_id: click },
     })),
     {
+      when: { type: 'invoice_payment.paid' },
+      does: 'ignored',
+      fields: {
+        order_id: `${OBJECT}.invoice`,
+        other_ids: [
+          `${OBJECT}.payment.payment_intent`,
+          `${OBJECT}.payment.charge`,
+          `${OBJECT}.payment_intent`,
+          `${OBJECT}.charge`,
+        ],
+      },
+      reason: 'it says which payment an invoice was paid by; the invoice is reported by itself',
+    },
+    {
       when: { type: 'invoice.paid', [`${OBJECT}.billing_reason`]: 'subscription_create' },
       does: 'ignored',
+      fields: { order_id: invoiceFields.order_id, other_ids: invoiceFields.other_ids },
       reason: 'the first invoice of a subscription is reported by its checkout session',
     },
     { when: { type: 'invoice.paid' }, does: 'ignored', reason: 'the invoice is of no subscription' },

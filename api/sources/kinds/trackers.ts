@@ -1,4 +1,5 @@
-import type { FieldMapping, MappingInput } from '../mapping.ts';
+import type { FieldMapping } from '../../mapping/field.ts';
+import type { MappingInput } from '../mapping.ts';
 
 /**
  * Presets of trackers and networks: the parameters of a server-to-server postback under the names that each documents. Their
@@ -12,7 +13,7 @@ interface Names {
   readonly click: string | readonly string[];
   readonly amount: string | readonly string[];
   readonly order: readonly string[];
-  readonly currency?: string;
+  readonly currency?: string | readonly string[];
   readonly status?: { readonly from: readonly string[]; readonly words: Readonly<Record<string, Act>> };
   readonly more?: Readonly<Record<string, string | Partial<FieldMapping>>>;
 }
@@ -26,7 +27,7 @@ function postback({ click, amount, order, currency = 'currency', status, more = 
       click_id: pathsOf(click),
       order_id: [...order, ...pathsOf(click)],
       amount: { from: pathsOf(amount), round: true },
-      currency,
+      currency: pathsOf(currency),
       ...more,
     },
     rules: [{ does: { from, words: { ...status?.words }, default: 'approved' }, snapshot: 'amount' }],
@@ -64,11 +65,16 @@ export const binom = postback({
   },
 });
 
-/** docs.redtrack.io/knowledgebase, "Postback URL": `type` names the conversion type. */
+/**
+ * help.redtrack.io/knowledgebase/kb/conversion-tracking/tracking-event-types: `type` names the conversion type, `rdtk_event_id`
+ * is the id by which repetitions are known; …/supported-dynamic-parameters/click-id-parameter: `clickid`. (`ref_id` there is
+ * the click of a publisher, and no order.) `sum` is in the postbacks of its users. Of `currency`, `coupon` and the words of
+ * `status` no page was found; `order_id` is a name of ours.
+ */
 export const redtrack = postback({
-  click: ['clickid', 'click_id'],
+  click: 'clickid',
   amount: 'sum',
-  order: ['ref_id', 'txid', 'order_id'],
+  order: ['rdtk_event_id', 'order_id'],
   status: { from: ['status'], words: { other: 'pending' } },
   more: {
     event_name: { from: ['type'], words: { conversion: 'sale', purchase: 'sale', default: 'sale' } },
@@ -76,28 +82,43 @@ export const redtrack = postback({
   },
 });
 
-/** helpdesk.everflow.io, "Advertiser Server Postbacks": our click id is their `transaction_id`. */
+/**
+ * helpdesk.everflow.io/customer/accessing-editing-s2s-postback-urls: our click id is their `transaction_id`, `amount` the sale;
+ * developers.everflow.io/sdk/conversion-tracking has the other names. Events have numbers there (`event_id`), which name none
+ * of ours. Of `currency` no page was found.
+ */
 export const everflow = postback({
   click: 'transaction_id',
   amount: 'amount',
   order: ['order_id', 'adv1'],
-  more: { coupon: 'coupon_code', customer_email: 'email', event_name: 'event_name' },
+  more: { coupon: 'coupon_code', customer_email: 'email', customer_id: 'user_id' },
 });
 
-/** support.tune.com, "Receiving Conversions via Postback URL": /aff_lsr with our click id as `transaction_id`. */
+/**
+ * support.tune.com/hc/en-us/articles/4413247665431-Receiving-Conversions-via-Postback-URL: /aff_lsr with our click id as
+ * `transaction_id`; …/1500005137081-Basics-of-Parameters-and-Macros: `amount`; …/1500008231142-Advertiser-Sub-Ids: order numbers
+ * in `adv_sub` or `adv_unique1`; …/1500008230662-Promo-Codes: `promo_code`. Goals have numbers there, which name none of our
+ * events. Of `currency` and `status` no page was found.
+ */
 export const tune = postback({
   click: 'transaction_id',
-  amount: ['amount', 'sale_amount'],
+  amount: 'amount',
   order: ['adv_sub', 'adv_unique1'],
-  more: { coupon: { from: ['promo_code', 'coupon'] }, event_name: 'goal_name' },
+  more: { coupon: 'promo_code' },
 });
 
-/** support.getcake.com, "Server-to-Server Tracking Using a Postback URL": `r` the request id, `t` the transaction, `p` the price. */
+/**
+ * support.getcake.com/support/solutions/articles/5000546124-conversion-pixel-variables: `r` the request id, `t` the transaction,
+ * `p` the revenue; …/5000545822-ecommerce-commerce-pixel: `ecc` and `ecv` the coupons and vouchers with ^ between them, `eccu`
+ * the currency, `ect` the order's total, in which taxes and shipping are; …/13000118786-setting-up-postback-urls-and-pixel-tracking-in-cake:
+ * `click_id` and `amount` of newer accounts. Their `transaction_id` and `currency` were found on no page.
+ */
 export const cake = postback({
-  click: ['r', 'reqid', 'click_id'],
-  amount: ['p', 'amount'],
+  click: ['r', 'click_id'],
+  amount: ['p', 'amount', 'ect'],
   order: ['t', 'transaction_id'],
-  more: { coupon: 'cc' },
+  currency: ['eccu', 'currency'],
+  more: { coupon: { from: ['ecc', 'ecv'], split: '^' } },
 });
 
 const OUR_NAMES = [

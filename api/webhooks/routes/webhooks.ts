@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { assert } from '../../../core/errors.ts';
+import { assert, OperatingError } from '../../../core/errors.ts';
 import type { NetworkMatcher } from '../../../core/ip.ts';
 import { DAY_MS } from '../../../core/time.ts';
 import type { Role } from '../../../ledger/access/api-keys.ts';
@@ -200,7 +200,7 @@ function addUpdateRoute(app: ApiServer, context: WebhookContext): void {
     schema: {
       operationId: 'updateWebhook',
       tags: TAGS,
-      summary: 'Change a webhook; made active again, it gets the events it missed',
+      summary: 'Change a webhook; made active again, it gets what it missed until its keeps_until',
       params,
       body: z.strictObject({
         url: endpointFields.url.exactOptional(),
@@ -297,7 +297,7 @@ function addTestRoute(app: ApiServer, context: WebhookContext): void {
   app.route({
     method: 'POST',
     url: '/v1/webhooks/:id/test',
-    config: { roles: WEBHOOK_ROLES, idempotent: true, problems: ['not_found'] },
+    config: { roles: WEBHOOK_ROLES, idempotent: true, problems: ['not_found', 'wrong_state'] },
     schema: {
       operationId: 'testWebhook',
       tags: TAGS,
@@ -309,6 +309,9 @@ function addTestRoute(app: ApiServer, context: WebhookContext): void {
       const { id } = request.params;
       return await commit(context, request, reply, async (tx) => {
         const endpoint = visibleEndpoint(principalOf(request), await getWebhookEndpoint(tx, id));
+        if (endpoint.status === 'disabled') {
+          throw new OperatingError('wrong_state', 'the webhook is disabled: set its status to active first');
+        }
         if ((await countRecentTests(tx, endpoint)) >= MAX_TESTS_A_MINUTE) {
           throw new Problem('rate_limited', {
             detail: `${MAX_TESTS_A_MINUTE} tests a minute are allowed, over all webhooks of a party`,

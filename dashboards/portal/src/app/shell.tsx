@@ -1,7 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { Schemas } from '../data/api.ts';
-import { formatTime, TIME_ZONE, ZONE_NAME } from '../text/format.ts';
+import { formatTime, TIME_ZONE, words, ZONE_NAME } from '../text/format.ts';
 import { chooseLanguage, LANGUAGE, LANGUAGES, languageName } from '../text/language.ts';
 import { t } from '../text/t.ts';
 import { Select } from '../ui/forms.tsx';
@@ -88,7 +88,7 @@ export function Shell(props: {
               <div class="who">
                 <div>
                   <strong>{user.name}</strong>
-                  <span class="muted small">{programs.length > 1 ? user.role : program.name}</span>
+                  <span class="muted small">{programs.length > 1 ? words(user.role) : program.name}</span>
                 </div>
               </div>
               {LANGUAGES.length > 1 && (

@@ -144,7 +144,9 @@ function aboutOf({ kind, method, events, statuses, event_names }: Schemas['Webho
     return t('webhooks.webhook_of', { events: received });
   }
   const parts = [
-    statuses.length === 0 ? t('webhooks.all_statuses') : statuses.join(', '),
+    statuses.length === 0
+      ? t('webhooks.all_statuses')
+      : statuses.map((status) => words(status).toLowerCase()).join(', '),
     ...(event_names.length === 0 ? [] : [event_names.join(', ')]),
   ];
   return t('webhooks.postback_by', { method, about: parts.join('; ') });

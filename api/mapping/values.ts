@@ -26,15 +26,18 @@ export interface AmountForm {
 const PLAIN = /^[+-]?\d{1,20}(?:\.\d{1,20})?(?:[eE][+-]?\d{1,2})?$/;
 /** Two digits behind a comma are decimals everywhere: groups of thousands have three. */
 const SURELY_DECIMAL_COMMA = /^([+-]?\d{1,15}),(\d{1,2})$/;
+/** Points in groups of three: in `5.5` it is a decimal sign, whatever the mapping says, and 55 would be another amount. */
+const WITH_DECIMAL_COMMA = /^[+-]?(?:\d{1,3}(?:\.\d{3})+|\d{1,20})(?:,\d{1,20})?$/;
 
 /** A number as it was sent. @throws InputError. */
 export function readNumber(text: string, field: string, { decimal = '.' }: AmountForm = {}): Decimal {
   const spaceless = text.replace(/[\s\u00a0\u202f']/g, '');
-  const plain =
-    decimal === ','
-      ? spaceless.replaceAll('.', '').replace(',', '.')
-      : spaceless.replace(SURELY_DECIMAL_COMMA, '$1.$2');
-  if (!PLAIN.test(plain)) throw new InputError(field, `${JSON.stringify(text.slice(0, 40))} is not a number`);
+  const isComma = decimal === ',';
+  const plain = isComma
+    ? spaceless.replaceAll('.', '').replace(',', '.')
+    : spaceless.replace(SURELY_DECIMAL_COMMA, '$1.$2');
+  if (!PLAIN.test(plain) || (isComma && !WITH_DECIMAL_COMMA.test(spaceless)))
+    throw new InputError(field, `${JSON.stringify(text.slice(0, 40))} is not a number`);
   return new Exact(plain);
 }
 
