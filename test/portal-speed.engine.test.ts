@@ -14,7 +14,8 @@ const LINKS = 1_000;
 const ORDERS = 10_000;
 /** Of each page, after a round that loads its code; the median counts. */
 const ROUNDS = 5;
-const IMPORT_MS = 300_000;
+const FILL_MS = 180_000;
+const BATCH = 1_000;
 
 const chromium = findChromium();
 
@@ -31,30 +32,62 @@ describe.skipIf(chromium === undefined || MOST_MS === 0)('pages with 1,000 links
       (_, i) => `cat,cmp_${campaign?.id},https://shop.example/page-${i},speed${i}`,
     );
     await importCsv('links', 'affiliate_ref_code,campaign_id,landing_url,code', links);
-    const orders = Array.from({ length: ORDERS }, (_, i) => {
-      const at = new Date(Date.now() - (i + 1) * 240_000).toISOString();
-      return `speed-${i},${(i % 400) + 1}.50,EUR,${at},speed${i % LINKS}`;
+    const [partner] = platform.demo.affiliates;
+    await post('/v1/coupons', {
+      affiliate_id: `aff_${partner?.id}`,
+      campaign_id: `cmp_${campaign?.id}`,
+      code: 'SPEED',
     });
-    await importCsv('conversions', 'order_id,amount,currency,occurred_at,link_code', orders);
-  }, 2 * IMPORT_MS);
+    for (let batch = 0; batch < ORDERS / BATCH; batch++) {
+      const orders = Array.from({ length: BATCH }, (_, i) => ({
+        order_id: `speed-${batch * BATCH + i}`,
+        amount: `${(i % 400) + 1}.50`,
+        currency: 'EUR',
+        coupon: 'SPEED',
+      }));
+      const answer = await post('/v1/conversions/batch', { conversions: orders });
+      expect(answer).toMatchObject({ accepted: BATCH });
+    }
+    const isDecided = async () => {
+      const { data } = await read('/v1/conversions?state=received&limit=1');
+      return (data as unknown[]).length === 0;
+    };
+    await waitFor(isDecided, { deadlineMs: FILL_MS, what: 'the decisions' });
+  }, 2 * FILL_MS);
   afterAll(async () => {
     await browser?.close();
     await platform?.stop();
   });
 
+  const headers = (type: string) => ({
+    authorization: `Bearer ${platform.demo.keys.operator}`,
+    'content-type': type,
+  });
+
+  async function read(path: string): Promise<Record<string, unknown>> {
+    const answer = await fetch(`${platform.apiUrl}${path}`, { headers: headers('application/json') });
+    return (await answer.json()) as Record<string, unknown>;
+  }
+
+  async function post(path: string, json: object): Promise<Record<string, unknown>> {
+    const answer = await fetch(`${platform.apiUrl}${path}`, {
+      method: 'POST',
+      headers: headers('application/json'),
+      body: JSON.stringify(json),
+    });
+    const body = (await answer.json()) as Record<string, unknown>;
+    expect([path, answer.status < 300, body]).toEqual([path, true, body]);
+    return body;
+  }
+
   async function importCsv(kind: string, header: string, rows: readonly string[]): Promise<void> {
-    const headers = { authorization: `Bearer ${platform.demo.keys.operator}`, 'content-type': 'text/csv' };
     const body = [header, ...rows].join('\n');
     const url = `${platform.apiUrl}/v1/imports?kind=${kind}&dry_run=false`;
-    const job = (await (await fetch(url, { method: 'POST', headers, body })).json()) as { id: string };
-    const read = async () =>
-      (await (await fetch(`${platform.apiUrl}/v1/jobs/${job.id}`, { headers })).json()) as {
-        state: string;
-        result: { taken: number } | null;
-      };
-    const isDone = async () => (await read()).state === 'done';
-    await waitFor(isDone, { deadlineMs: IMPORT_MS, what: 'the import' });
-    expect((await read()).result?.taken).toBe(rows.length);
+    const answer = await fetch(url, { method: 'POST', headers: headers('text/csv'), body });
+    const { id } = (await answer.json()) as { id: string };
+    const isDone = async () => (await read(`/v1/jobs/${id}`)).state === 'done';
+    await waitFor(isDone, { deadlineMs: FILL_MS, what: 'the import' });
+    expect((await read(`/v1/jobs/${id}`)).result).toMatchObject({ taken: rows.length });
   }
 
   test.for(['operator', 'partner'] as const)('each page of the %s', { timeout: 300_000 }, async (who) => {
