@@ -1,5 +1,5 @@
 // What a browser loads before the portal shows its first page, compressed as the API sends it: it stays small enough for a
-// slow line. Pages that are loaded when they are opened are told beside it.
+// slow line. Pages that are loaded when they are opened are counted beside it.
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -88,7 +88,7 @@ export function NewPostback({ onClose, onMade }: { onClose: () => void; onMade: 
   );
 }
 
-/** Changes what is sent to a tracker, and where; whose orders it is told of stays. */
+/** Changes what is sent to a tracker, and where; its partner stays. */
 export function EditPostback(props: { hook: Schemas['Webhook']; onClose: () => void; onSaved: () => void }) {
   const { hook, onClose, onSaved } = props;
   const [fields, setFields] = useState<PostbackFields>({
