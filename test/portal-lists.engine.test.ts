@@ -183,8 +183,7 @@ describe.skipIf(chromium === undefined)('lists of the portal, in a browser', () 
       for (const viewport of Object.values(SIZES)) {
         await page.setViewportSize(viewport);
         await page.goto(path);
-        await page.locator('main h1').waitFor();
-        await page.locator('.loading').first().waitFor({ state: 'detached' });
+        await page.locator('main tbody tr, main .empty').first().waitFor();
         const wide = await page.evaluate(() => {
           const root = (globalThis as unknown as { document: BrowserDocument }).document;
           const parts = [root.documentElement, ...root.querySelectorAll('.table')];
@@ -195,6 +194,7 @@ describe.skipIf(chromium === undefined)('lists of the portal, in a browser', () 
     }
     await page.setViewportSize(SIZES.desk);
     await page.goto('campaigns');
+    await page.getByRole('row', { name: /SommerWWW/ }).waitFor();
     await look(page, 'list-long-name');
   });
 
