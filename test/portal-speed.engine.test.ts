@@ -115,7 +115,7 @@ function medianOf(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
-/** Milliseconds until the page has another heading, and nothing of it is loading. */
+/** Milliseconds until the page has another heading and its first rows or figures. */
 async function timeOf(page: Page, name: string): Promise<number> {
   return Number(
     await page.evaluate(`new Promise((resolve, reject) => {
@@ -126,8 +126,8 @@ async function timeOf(page: Page, name: string): Promise<number> {
       const late = setTimeout(() => reject(new Error(${JSON.stringify(name)})), ${PAGE_MS});
       const look = () => {
         const heading = main.querySelector('h1');
-        if (!heading || heading === before || main.querySelector('.loading')) return;
-        if (!main.querySelector('tbody tr, .empty, .stat, form, .promise, .notice')) return;
+        if (!heading || heading === before) return;
+        if (!main.querySelector('tbody tr, .empty, .stat, .queue li, .promise') && main.querySelector('.loading')) return;
         observer.disconnect();
         clearTimeout(late);
         requestAnimationFrame(() => resolve(Math.round(performance.now() - began)));

@@ -11,7 +11,7 @@ import {
   takeAll,
   whenSignedOut,
 } from '../data/api.ts';
-import { useData } from '../data/use-data.ts';
+import { forgetData, useData } from '../data/use-data.ts';
 import { operatorPages } from '../operator/pages.ts';
 import { NewProgram } from '../operator/setup/new-program.tsx';
 import { partnerPages } from '../partner/pages.ts';
@@ -153,6 +153,8 @@ function Portal(props: {
   const pages = user.affiliate_id === null ? operatorPages : partnerPages;
   const found = findRoute(pages.routes, path);
   const shown = useRef(path);
+  // Another user begins with nothing of this one.
+  useEffect(() => forgetData, []);
   useEffect(() => {
     // The first page is read from its top.
     showHeading({ isMoved: shown.current !== path });

@@ -32,12 +32,10 @@ export function OverviewPage() {
   const { data, error, reload } = useData(
     async (signal) => {
       const program_id = program.id;
-      const trend = await readTrend(
-        { range: lastDays(Number(days)), metrics: METRICS, program: program_id },
-        signal,
-      );
       const query = { program_id, limit: MOST_WAITING };
-      const [setup, reviews, applications, unknown] = await Promise.all([
+      const range = lastDays(Number(days));
+      const [trend, setup, reviews, applications, unknown] = await Promise.all([
+        readTrend({ range, metrics: METRICS, program: program_id }, signal),
         user.role === 'operator'
           ? take(api.GET('/v1/programs/{id}/setup', { params: { path: { id: program_id } }, signal }))
           : undefined,
@@ -58,7 +56,7 @@ export function OverviewPage() {
       };
     },
     [program.id, days],
-    { everyMs: EVERY_MS },
+    { everyMs: EVERY_MS, page: 'overview' },
   );
   return (
     <Page
