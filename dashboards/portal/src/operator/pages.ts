@@ -27,7 +27,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/payouts', page: lazyPage(async () => (await import('./money/payouts.tsx')).PayoutsPage) },
     {
       path: '/commissions',
-      page: lazyPage(async () => (await import('../ui/commissions.tsx')).CommissionsPage),
+      page: lazyPage(async () => (await import('../ui/money/commissions.tsx')).CommissionsPage),
     },
     { path: '/audit', page: lazyPage(async () => (await import('./system/audit.tsx')).AuditPage) },
     {

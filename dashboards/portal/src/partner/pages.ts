@@ -16,7 +16,7 @@ export const partnerPages: { readonly routes: readonly Route[]; readonly groups:
     { path: '/payouts', page: lazyPage(async () => (await import('./payouts.tsx')).PayoutsPage) },
     {
       path: '/commissions',
-      page: lazyPage(async () => (await import('../ui/commissions.tsx')).CommissionsPage),
+      page: lazyPage(async () => (await import('../ui/money/commissions.tsx')).CommissionsPage),
     },
     { path: '/recruits', page: lazyPage(async () => (await import('./recruits.tsx')).RecruitsPage) },
     {

@@ -9,8 +9,8 @@ import { isZero, words, ZONE_NAME } from '../text/format.ts';
 import { rich, t } from '../text/t.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
 import { Segments } from '../ui/forms.tsx';
-import { BlockedNotice, Destination, PayoutItems } from '../ui/payout-items.tsx';
-import { StatementDocuments } from '../ui/statements.tsx';
+import { BlockedNotice, Destination, PayoutItems } from '../ui/money/payout-items.tsx';
+import { StatementDocuments } from '../ui/money/statements.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
 

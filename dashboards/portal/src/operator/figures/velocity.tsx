@@ -39,7 +39,7 @@ export function VelocityPage() {
       return (await take(api.GET('/v1/velocity', { params: { query }, signal }))).data;
     },
     [key, minutes, threshold],
-    { everyMs: EVERY_MS },
+    { everyMs: EVERY_MS, page: 'velocity' },
   );
   const most = Math.max(1, ...(data ?? []).map((row) => row.clicks));
   return (

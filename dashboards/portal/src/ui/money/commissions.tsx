@@ -1,13 +1,13 @@
-import { useSession } from '../app/session.tsx';
-import { api, type Schemas } from '../data/api.ts';
-import { useList } from '../data/use-list.ts';
-import { useNames } from '../data/use-names.ts';
-import { isZero, words, ZONE_NAME } from '../text/format.ts';
-import { t } from '../text/t.ts';
-import { Amount, Card, Empty, Page, When } from './basics.tsx';
-import { choicesOf } from './list-tools.tsx';
-import { Status } from './status.tsx';
-import { ListTable } from './table.tsx';
+import { useSession } from '../../app/session.tsx';
+import { api, type Schemas } from '../../data/api.ts';
+import { useList } from '../../data/use-list.ts';
+import { useNames } from '../../data/use-names.ts';
+import { isZero, words, ZONE_NAME } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
+import { Amount, Card, Empty, Page, When } from '../basics.tsx';
+import { choicesOf } from '../list-tools.tsx';
+import { Status } from '../status.tsx';
+import { ListTable } from '../table.tsx';
 
 type Commission = Schemas['Commission'];
 

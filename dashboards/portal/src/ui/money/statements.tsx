@@ -1,10 +1,10 @@
-import { api } from '../data/api.ts';
-import { useList } from '../data/use-list.ts';
-import { formatMonth, ZONE_NAME } from '../text/format.ts';
-import { t } from '../text/t.ts';
-import { Amount, Card, Empty, When } from './basics.tsx';
-import { choicesOf } from './list-tools.tsx';
-import { ListTable } from './table.tsx';
+import { api } from '../../data/api.ts';
+import { useList } from '../../data/use-list.ts';
+import { formatMonth, ZONE_NAME } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
+import { Amount, Card, Empty, When } from '../basics.tsx';
+import { choicesOf } from '../list-tools.tsx';
+import { ListTable } from '../table.tsx';
 
 const FILTERS = ['affiliate_id'];
 
