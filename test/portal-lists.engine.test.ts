@@ -183,7 +183,7 @@ describe.skipIf(chromium === undefined)('lists of the portal, in a browser', () 
       for (const viewport of Object.values(SIZES)) {
         await page.setViewportSize(viewport);
         await page.goto(path);
-        await page.locator('main tbody tr, main .empty').first().waitFor();
+        await page.locator('main tbody tr:visible, main .empty:visible').first().waitFor();
         const wide = await page.evaluate(() => {
           const root = (globalThis as unknown as { document: BrowserDocument }).document;
           const parts = [root.documentElement, ...root.querySelectorAll('.table')];

@@ -264,7 +264,7 @@ describe.skipIf(chromium === undefined)('what orders are of and contain, in the 
     await look(page, 'erase-customer');
     await page.getByRole('button', { name: 'Erase the customer' }).click();
     await page.getByText('Erased: orders 1').waitFor();
-    await page.getByText('No conversions found').waitFor();
+    await page.getByText('Nothing found').waitFor();
     await page.close();
   }, 120_000);
 });

@@ -1,4 +1,4 @@
-import { useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { navigate } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeVersion } from '../../data/api.ts';
@@ -48,6 +48,10 @@ export function SettingsPage() {
     },
     [program.id],
   );
+  const version = useRef('');
+  useEffect(() => {
+    if (data) version.current = data.etag;
+  }, [data]);
   /** Of each card the version that it was opened with: a card that is saved is opened again, the others are not. */
   const versions = useRef<Record<string, string>>({});
   const saved = useRef<{ card: string; etag: string }>(undefined);
@@ -77,14 +81,19 @@ export function SettingsPage() {
         <>
           <SetupList setup={data.setup} />
           <div class="grid">
-            <General key={keyOf('general')} {...data} onSaved={save('general')} />
-            <Privacy key={keyOf('privacy')} {...data} onSaved={save('privacy')} />
+            <General key={keyOf('general')} data={data.data} version={version} onSaved={save('general')} />
+            <Privacy key={keyOf('privacy')} data={data.data} version={version} onSaved={save('privacy')} />
             <Card title={t('common.orders')} note={t('settings.counts_for_orders_that_are')}>
-              <OrderSettings key={keyOf('orders')} {...data} onSaved={save('orders')} />
+              <OrderSettings
+                key={keyOf('orders')}
+                data={data.data}
+                version={version}
+                onSaved={save('orders')}
+              />
             </Card>
           </div>
           <Card title={t('common.fraud_rules')} note={t('settings.thresholds_from_which_an_order')}>
-            <FraudRules key={keyOf('rules')} {...data} onSaved={save('rules')} />
+            <FraudRules key={keyOf('rules')} data={data.data} version={version} onSaved={save('rules')} />
           </Card>
           <LinkTemplates />
         </>
