@@ -18,3 +18,7 @@ test('the first route whose every part fits is found, with what it names', () =>
   expect(findRoute(routes, '/links/lnk_1/more')).toBeUndefined();
   expect(findRoute(routes, '/nothing')).toBeUndefined();
 });
+
+test('a part that is no UTF-8 names nothing, and does not end the portal', () => {
+  expect(findRoute(routes, '/links/%E0%A4%A')?.params).toEqual({ id: '%E0%A4%A' });
+});

@@ -100,11 +100,20 @@ export function findRoute(
     if (wanted.length !== parts.length) continue;
     if (!wanted.every((part, i) => part.startsWith(':') || part === parts[i])) continue;
     const named = wanted.flatMap((part, i) =>
-      part.startsWith(':') ? [[part.slice(1), decodeURIComponent(parts[i] ?? '')]] : [],
+      part.startsWith(':') ? [[part.slice(1), decoded(parts[i] ?? '')]] : [],
     );
     return { route, params: Object.fromEntries(named) };
   }
   return undefined;
+}
+
+/** A part of an address; one that is no UTF-8 stays as it is, and names nothing. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** A link within the portal; with a modifier key it opens as any other. */

@@ -19,6 +19,8 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     },
     { path: '/terms', page: lazyPage(async () => (await import('./programs/terms.tsx')).TermsPage) },
     { path: '/settings', page: lazyPage(async () => (await import('./programs/settings.tsx')).SettingsPage) },
+    { path: '/connect', page: lazyPage(async () => (await import('./connect/connect.tsx')).ConnectPage) },
+    { path: '/connect/:id', page: lazyPage(async () => (await import('./connect/source.tsx')).SourcePage) },
     { path: '/links', page: LinksPage },
     { path: '/coupons', page: lazyPage(async () => (await import('./programs/coupons.tsx')).CouponsPage) },
     { path: '/conversions', page: ConversionsPage },
@@ -65,6 +67,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
         { path: '/links', title: t('common.links_and_routing'), roles: ['operator'] },
         { path: '/coupons', title: t('common.coupon_codes'), roles: ['operator'] },
         { path: '/settings', title: t('common.program_settings'), roles: ['operator'] },
+        { path: '/connect', title: t('connect.title'), roles: ['operator', 'advertiser'] },
       ],
     },
     {
