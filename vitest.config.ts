@@ -54,6 +54,8 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
   AFFLUX_TEST_CLIENTS: { value: 1, files: ['test/generated-clients'] },
   /** Whether everything is installed again in a copy of the tree: 1 or 0. */
   AFFLUX_TEST_FRESH_CLONE: { value: 1, files: ['test/fresh-clone'] },
+  /** Milliseconds of a page of the portal with 1,000 links and 10,000 orders; 0: not measured. */
+  AFFLUX_TEST_PAGE_MS: { value: 200, files: ['test/portal-speed'] },
   /** Whether a collector is measured with a million links: 1 or 0. */
   AFFLUX_TEST_MILLION_LINKS: { value: 1, files: ['collector/links/million-links'] },
 };

@@ -258,13 +258,13 @@ describe.skipIf(chromium === undefined)('what orders are of and contain, in the 
     const order = { order_id: 'forget-me', amount: '10.00', currency: 'EUR', customer_id: 'cus-forget' };
     await call('POST', '/v1/conversions', order, platform.demo.keys.advertiser);
     const page = await signIn(browser, platform, 'operator');
-    await page.goto('conversions?field=customer_id&text=cus-forget');
+    await page.goto('conversions?customer_id=cus-forget');
     await page.getByRole('row', { name: /forget-me.*Unattributed/ }).waitFor();
     await page.getByText('Erase this customer').click();
     await look(page, 'erase-customer');
     await page.getByRole('button', { name: 'Erase the customer' }).click();
     await page.getByText('Erased: orders 1').waitFor();
-    await page.getByText('No conversions found').waitFor();
+    await page.getByText('Nothing found').waitFor();
     await page.close();
   }, 120_000);
 });

@@ -45,11 +45,13 @@ export async function* statementLines(
 
 /** The text, page by page. */
 export async function* statementCsv(ledger: Database, options: StatementOptions): AsyncGenerator<string> {
-  const { affiliateId, from, to, document } = options;
+  const { affiliateId, from, document } = options;
+  // A range that reaches into the future ends now: its balance is that of this moment.
+  const to = new Date(Math.min(options.to.getTime(), Date.now()));
   const [head, tail] = DOCUMENT_COLUMNS;
   yield `${document ? `${head},${COLUMNS},${tail}` : COLUMNS}\r\n`;
   yield row(options, { at: from, kind: 'opening', ...(await balanceAt(ledger, { affiliateId, at: from })) });
-  for await (const lines of statementLines(ledger, options)) {
+  for await (const lines of statementLines(ledger, { ...options, to })) {
     yield lines.map((line) => row(options, line)).join('');
   }
   yield row(options, { at: to, kind: 'closing', ...(await balanceAt(ledger, { affiliateId, at: to })) });

@@ -79,6 +79,15 @@ function parseBigintId(kind: BigintIdKind, text: string): bigint | undefined {
   return digitsOf(kind, text, MAX_BIGINT);
 }
 
+/** Reads an id of any kind; undefined for any other text. */
+export function parseId(kind: IntegerIdKind | BigintIdKind, text: string): number | bigint | undefined {
+  return isInteger(kind) ? parseIntegerId(kind, text) : parseBigintId(kind, text);
+}
+
+function isInteger(kind: IntegerIdKind | BigintIdKind): kind is IntegerIdKind {
+  return kind in INTEGER_IDS;
+}
+
 function idSchema<Id>(prefix: string, parse: (text: string) => Id | undefined) {
   return z
     .string()

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { type ListOrder, listClauses, type Page, type PageRequest, pageOf } from '../postgres/page.ts';
 import { type Standing, standingOf } from './standing.ts';
 
 export const ROLES = ['operator', 'finance', 'fraud', 'affiliate', 'advertiser'] as const;
@@ -137,6 +137,21 @@ export async function expireApiKey(sql: DatabaseSql, options: { id: number; at: 
     update api_keys set expires_at = least(expires_at, ${at}::timestamptz) where id = ${id} and revoked_at is null`;
 }
 
+export const API_KEY_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: false,
+  sorts: {
+    created_at: 'id',
+    name: { type: 'text', by: (sql) => sql`lower(name)` },
+    role: { type: 'text', by: (sql) => sql`role` },
+    last_used_at: {
+      type: 'bigint',
+      by: (sql) => sql`coalesce(extract(epoch from last_used_at) * 1000, 0)::bigint`,
+    },
+  },
+  search: (sql, { pattern, id }) => sql`name ilike ${pattern} or id = ${id}::integer`,
+};
+
 /** Keys by id, of one program or of all, of one affiliate or of everybody, of one role or of any. */
 export async function listApiKeys(
   sql: DatabaseSql,
@@ -144,16 +159,22 @@ export async function listApiKeys(
     programId?: number | undefined;
     affiliateId?: number | undefined;
     role?: Role | undefined;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
   },
 ): Promise<Page<ApiKey, number>> {
-  const { programId = null, affiliateId = null, role = null } = request;
+  const { programId = null, affiliateId = null, role = null, from = null, to = null } = request;
+  const page = listClauses(sql, API_KEY_LIST, request);
   const rows = await sql<ApiKey[]>`
-    select ${keyColumns(sql)} from api_keys
-    where id > ${request.after ?? 0}
+    select ${keyColumns(sql)}, ${page.key} from api_keys
+    where ${page.where}
       and (${programId}::integer is null or program_id = ${programId})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
       and (${role}::text is null or role = ${role})
-    order by id limit ${rowsToRead(request)}`;
+      and (${from}::timestamptz is null or created_at >= ${from})
+      and (${to}::timestamptz is null or created_at < ${to})
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

@@ -1,7 +1,7 @@
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import { keptJson } from '../../core/secret-forms.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { type ListOrder, listClauses, type Page, type PageRequest, pageOf } from '../postgres/page.ts';
 
 /** One change: who did what to which thing. */
 export interface AuditEntry {
@@ -38,6 +38,14 @@ function jsonOrNull(sql: DatabaseSql, value: JsonValue) {
   return value === null ? null : sql.json(keptJson(value));
 }
 
+export const AUDIT_LOG_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: true,
+  sorts: { at: 'id' },
+  search: (sql, { text, pattern, id }) =>
+    sql`subject = ${text} or actor = ${text} or action ilike ${pattern} or id = ${id}::bigint`,
+};
+
 /** Entries, the newest first. */
 export async function listAuditLog(
   sql: DatabaseSql,
@@ -51,19 +59,20 @@ export async function listAuditLog(
     to?: Date | undefined;
   },
 ): Promise<Page<WrittenAuditEntry, bigint>> {
-  const { after = null, programId = null, actor = null, action = null, subject = null } = request;
+  const { programId = null, actor = null, action = null, subject = null } = request;
   const { from = null, to = null } = request;
+  const page = listClauses(sql, AUDIT_LOG_LIST, request);
   const rows = await sql<WrittenAuditEntry[]>`
     select id, at, program_id, actor, action, subject, without_pseudonyms(before) as before,
-      without_pseudonyms(after) as after
+      without_pseudonyms(after) as after, ${page.key}
     from audit_log
-    where (${after}::bigint is null or id < ${after})
+    where ${page.where}
       and (${programId}::integer is null or program_id = ${programId})
       and (${actor}::text is null or actor = ${actor})
       and (${action}::text is null or action = ${action})
       and (${subject}::text is null or subject = ${subject})
       and (${from}::timestamptz is null or at >= ${from})
       and (${to}::timestamptz is null or at < ${to})
-    order by id desc limit ${rowsToRead(request)}`;
+    ${page.order}`;
   return pageOf(rows, request);
 }

@@ -2,7 +2,7 @@ import { plainText } from '../../core/text/plain-text.ts';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkEmail, checkText, givenColumns } from '../postgres/input-faults.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { type ListOrder, listClauses, type Page, type PageRequest, pageOf } from '../postgres/page.ts';
 import type { Role } from './api-keys.ts';
 import { type Standing, standingOf } from './standing.ts';
 
@@ -80,18 +80,46 @@ export async function passwordHashOf(sql: DatabaseSql, id: number): Promise<stri
   return user?.passwordHash;
 }
 
+export const USER_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: false,
+  sorts: {
+    created_at: 'id',
+    name: { type: 'text', by: (sql) => sql`lower(name)` },
+    email: { type: 'text', by: (sql) => sql`email` },
+    role: { type: 'text', by: (sql) => sql`role` },
+    status: { type: 'text', by: (sql) => sql`status` },
+  },
+  search: (sql, { pattern, id }) =>
+    sql`name ilike ${pattern} or email ilike ${pattern} or id = ${id}::integer`,
+};
+
 /** Users by id. */
 export async function listUsers(
   sql: DatabaseSql,
-  request: PageRequest<number> & { programId?: number | undefined; affiliateId?: number | undefined },
+  request: PageRequest<number> & {
+    programId?: number | undefined;
+    affiliateId?: number | undefined;
+    role?: Role | undefined;
+    status?: User['status'] | undefined;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
+  },
 ): Promise<Page<User, number>> {
-  const { programId = null, affiliateId = null } = request;
+  const { programId = null, affiliateId = null, role = null, status = null } = request;
+  const { from = null, to = null } = request;
+  const page = listClauses(sql, USER_LIST, request);
   const rows = await sql<User[]>`
-    select ${columns(sql)} from users
-    where id > ${request.after ?? 0}
+    select ${columns(sql)}, ${page.key} from users
+    where ${page.where}
       and (${programId}::integer is null or program_id = ${programId})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
-    order by id limit ${rowsToRead(request)}`;
+      and (${role}::text is null or role = ${role})
+      and (${status}::text is null or status = ${status})
+      and (${from}::timestamptz is null or created_at >= ${from})
+      and (${to}::timestamptz is null or created_at < ${to})
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

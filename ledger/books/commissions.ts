@@ -1,5 +1,12 @@
 import { type Database, type DatabaseSql, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import {
+  affiliateName,
+  type ListOrder,
+  listClauses,
+  type Page,
+  type PageRequest,
+  pageOf,
+} from '../postgres/page.ts';
 import { type Journal, postJournals } from './journals.ts';
 import { lockProgramBalances } from './program-lock.ts';
 
@@ -86,6 +93,27 @@ export async function lockCommissions(tx: DatabaseTransaction, conversionId: big
 /** A commission with the shop's id of its order. */
 export type ListedCommission = Commission & { readonly orderId: string };
 
+export const COMMISSION_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: true,
+  sorts: {
+    created_at: 'id',
+    amount: { type: 'bigint', by: (sql) => sql`amount_minor` },
+    state: { type: 'text', by: (sql) => sql`state` },
+    available_at: { type: 'bigint', by: (sql) => sql`(extract(epoch from available_at) * 1000000)::bigint` },
+    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+  },
+  search: (sql, { text, id }) => sql`
+    conversion_id in (select c.id from conversions c where c.order_id = ${text}) or id = ${id}::bigint`,
+};
+
+/** For affiliates, who do not learn the shop's ids of their recruits' orders, by searching neither. */
+const OWN_COMMISSION_LIST: ListOrder = {
+  ...COMMISSION_LIST,
+  search: (sql, { text, id }) => sql`
+    level = 1 and conversion_id in (select c.id from conversions c where c.order_id = ${text}) or id = ${id}::bigint`,
+};
+
 /** Commissions, the newest first. */
 export async function listCommissions(
   sql: DatabaseSql,
@@ -94,19 +122,28 @@ export async function listCommissions(
     affiliateId?: number | undefined;
     conversionId?: bigint | undefined;
     state?: CommissionState | undefined;
+    /** An order id finds commissions of level 1 only. */
+    asAffiliate?: boolean;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
   },
 ): Promise<Page<ListedCommission, bigint>> {
-  const { after = null, programId = null, affiliateId = null, conversionId = null, state = null } = request;
+  const { programId = null, affiliateId = null, conversionId = null, state = null } = request;
+  const { asAffiliate = false, from = null, to = null } = request;
+  const page = listClauses(sql, asAffiliate ? OWN_COMMISSION_LIST : COMMISSION_LIST, request);
   const rows = await sql<ListedCommission[]>`
     select ${sql(COMMISSION_COLUMNS)},
-      (select c.order_id from conversions c where c.id = commissions.conversion_id) as order_id
+      (select c.order_id from conversions c where c.id = commissions.conversion_id) as order_id, ${page.key}
     from commissions
-    where (${after}::bigint is null or id < ${after})
+    where ${page.where}
       and (${programId}::integer is null or program_id = ${programId})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
       and (${conversionId}::bigint is null or conversion_id = ${conversionId})
       and (${state}::text is null or state = ${state})
-    order by id desc limit ${rowsToRead(request)}`;
+      and (${from}::timestamptz is null or created_at >= ${from})
+      and (${to}::timestamptz is null or created_at < ${to})
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

@@ -2,7 +2,14 @@ import { parsePercent, taxWithin } from '../../core/money/rates.ts';
 import { DAY_MS } from '../../core/time.ts';
 import { type Database, type DatabaseSql, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import { lockRow } from '../postgres/lock.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import {
+  affiliateName,
+  type ListOrder,
+  listClauses,
+  type Page,
+  type PageRequest,
+  pageOf,
+} from '../postgres/page.ts';
 import { getTaxData, getTaxRules, type TaxData, type TaxRules } from '../programs/tax-data.ts';
 import { EU_COUNTRIES } from '../programs/vat-ids.ts';
 
@@ -63,6 +70,18 @@ export async function getStatementDocument(
   return document;
 }
 
+export const STATEMENT_DOCUMENT_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: true,
+  sorts: {
+    issued_at: 'id',
+    month: { type: 'text', by: (sql) => sql`month::text` },
+    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+  },
+  search: (sql, { text, pattern, id }) =>
+    sql`${affiliateName(sql, 'affiliate_id')} ilike ${pattern} or number::text = ${text} or id = ${id}::bigint`,
+};
+
 /** Statements, the newest first. */
 export async function listStatementDocuments(
   sql: DatabaseSql,
@@ -72,14 +91,15 @@ export async function listStatementDocuments(
     month?: string | undefined;
   },
 ): Promise<Page<StatementDocument, bigint>> {
-  const { programId = null, affiliateId = null, month = null, after = null } = request;
+  const { programId = null, affiliateId = null, month = null } = request;
+  const page = listClauses(sql, STATEMENT_DOCUMENT_LIST, request);
   const rows = await sql<StatementDocument[]>`
-    select ${documentColumns(sql)} from statement_documents
+    select ${documentColumns(sql)}, ${page.key} from statement_documents
     where (${programId}::integer is null or program_id = ${programId})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
       and (${month}::text is null or month = (${month} || '-01')::date)
-      and (${after}::bigint is null or id < ${after})
-    order by id desc limit ${rowsToRead(request)}`;
+      and ${page.where}
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

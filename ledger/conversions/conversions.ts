@@ -2,7 +2,14 @@ import { assert, InputError } from '../../core/errors.ts';
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import {
+  affiliateName,
+  type ListOrder,
+  listClauses,
+  type Page,
+  type PageRequest,
+  pageOf,
+} from '../postgres/page.ts';
 import { DEFAULT_EVENT } from '../programs/events.ts';
 import type { CommissionBase } from '../programs/programs.ts';
 import type { CustomerKind } from '../programs/special-rates.ts';
@@ -383,6 +390,21 @@ export async function findConversionByOrder(
   return row && fromStored(row);
 }
 
+export const CONVERSION_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: true,
+  sorts: {
+    received_at: 'id',
+    occurred_at: { type: 'bigint', by: (sql) => sql`(extract(epoch from occurred_at) * 1000000)::bigint` },
+    order_id: { type: 'text', by: (sql) => sql`order_id` },
+    amount: { type: 'bigint', by: (sql) => sql`amount_minor` },
+    status: { type: 'text', by: (sql) => sql`status` },
+    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+  },
+  // Whole ids alone: orders are many. Whose customer it is, some roles do not learn.
+  search: (sql, { text, id }) => sql`order_id = ${text} or click_id = ${text} or id = ${id}::bigint`,
+};
+
 /** Conversions, the newest first. */
 export async function listConversions(
   sql: DatabaseSql,
@@ -402,12 +424,13 @@ export async function listConversions(
     to?: Date | undefined;
   },
 ): Promise<Page<Conversion, bigint>> {
-  const { after = null, programId = null, affiliateId = null, state = null, status = null } = request;
+  const { programId = null, affiliateId = null, state = null, status = null } = request;
   const { campaignId = null, reason = null, orderId = null, customerId = null, clickId = null } = request;
   const { from = null, to = null, eventName = null } = request;
+  const page = listClauses(sql, CONVERSION_LIST, request);
   const rows = await sql<StoredConversion[]>`
-    select ${sql(CONVERSION_COLUMNS)}, status from conversions_with_status
-    where (${after}::bigint is null or id < ${after})
+    select ${sql(CONVERSION_COLUMNS)}, status, ${page.key} from conversions_with_status
+    where ${page.where}
       and (${programId}::integer is null or program_id = ${programId})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
       and (${state}::text is null or state = ${state})
@@ -420,8 +443,9 @@ export async function listConversions(
       and (${clickId}::text is null or click_id = ${clickId})
       and (${from}::timestamptz is null or received_at >= ${from})
       and (${to}::timestamptz is null or received_at < ${to})
-    order by id desc limit ${rowsToRead(request)}`;
-  return pageOf(rows.map(fromStored), request);
+    ${page.order}`;
+  const read = pageOf(rows, request);
+  return { ...read, rows: read.rows.map(fromStored) };
 }
 
 /** Decided conversions by id, those after `after`, received between two times. */

@@ -1,7 +1,7 @@
 import type { JsonValue } from '../../core/postgres/sql.ts';
 import { keptJson, keptText } from '../../core/secret-forms.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { type ListOrder, listClauses, type Page, type PageRequest, pageOf } from '../postgres/page.ts';
 
 export const JOB_KINDS = ['import', 'report', 'audit'] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
@@ -56,6 +56,18 @@ export async function getJob(sql: DatabaseSql, id: bigint): Promise<Job | undefi
   return job;
 }
 
+export const JOB_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: true,
+  sorts: {
+    created_at: 'id',
+    kind: { type: 'text', by: (sql) => sql`kind` },
+    state: { type: 'text', by: (sql) => sql`state` },
+  },
+  search: (sql, { text, pattern, id }) =>
+    sql`request::text ilike ${pattern} or actor = ${text} or id = ${id}::bigint`,
+};
+
 /** Jobs, the newest first. */
 export async function listJobs(
   sql: DatabaseSql,
@@ -63,16 +75,25 @@ export async function listJobs(
     programId?: number | undefined;
     kind?: JobKind | undefined;
     actor?: string | undefined;
+    state?: Job['state'] | undefined;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
   },
 ): Promise<Page<Job, bigint>> {
-  const { after = null, programId = null, kind = null, actor = null } = request;
+  const { programId = null, kind = null, actor = null, state = null } = request;
+  const { from = null, to = null } = request;
+  const page = listClauses(sql, JOB_LIST, request);
   const rows = await sql<Job[]>`
-    select ${sql(COLUMNS)} from jobs
-    where (${after}::bigint is null or id < ${after})
+    select ${sql(COLUMNS)}, ${page.key} from jobs
+    where ${page.where}
       and (${programId}::integer is null or program_id = ${programId})
       and (${kind}::text is null or kind = ${kind})
       and (${actor}::text is null or actor = ${actor})
-    order by id desc limit ${rowsToRead(request)}`;
+      and (${state}::text is null or state = ${state})
+      and (${from}::timestamptz is null or created_at >= ${from})
+      and (${to}::timestamptz is null or created_at < ${to})
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

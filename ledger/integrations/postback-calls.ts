@@ -2,7 +2,7 @@ import type { JsonValue } from '../../core/postgres/sql.ts';
 import { keptJson, keptText } from '../../core/secret-forms.ts';
 import { MAX_REFERENCE_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { type ListOrder, listClauses, type Page, type PageRequest, pageOf } from '../postgres/page.ts';
 
 export const CALL_WAYS = ['postback', 'pixel', 'api', 'batch', 'refund', 'replay', 'source'] as const;
 export type CallWay = (typeof CALL_WAYS)[number];
@@ -125,6 +125,13 @@ export async function getCallRequest(sql: DatabaseSql, id: bigint): Promise<Stor
   return call;
 }
 
+export const POSTBACK_CALL_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: true,
+  sorts: { received_at: 'id', outcome: { type: 'text', by: (sql) => sql`outcome` } },
+  search: (sql, { text, id }) => sql`order_id = ${text} or code = ${text} or id = ${id}::bigint`,
+};
+
 /** Calls, the newest first. */
 export async function listPostbackCalls(
   sql: DatabaseSql,
@@ -140,11 +147,12 @@ export async function listPostbackCalls(
     to?: Date | undefined;
   },
 ): Promise<Page<PostbackCall, bigint>> {
-  const { after = null, programId = null, outcome = null, via = null, code = null, orderId = null } = request;
+  const { programId = null, outcome = null, via = null, code = null, orderId = null } = request;
   const { sourceId = null, from = null, to = null } = request;
+  const page = listClauses(sql, POSTBACK_CALL_LIST, request);
   const rows = await sql<PostbackCall[]>`
-    select ${sql(COLUMNS)} from postback_calls
-    where (${after}::bigint is null or id < ${after})
+    select ${sql(COLUMNS)}, ${page.key} from postback_calls
+    where ${page.where}
       and (${programId}::integer is null or program_id = ${programId})
       and (${outcome}::text is null or outcome = ${outcome})
       and (${via}::text is null or via = ${via})
@@ -153,7 +161,7 @@ export async function listPostbackCalls(
       and (${orderId}::text is null or order_id = ${orderId})
       and (${from}::timestamptz is null or received_at >= ${from})
       and (${to}::timestamptz is null or received_at < ${to})
-    order by id desc limit ${rowsToRead(request)}`;
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

@@ -1,6 +1,6 @@
 import { keptText } from '../../core/secret-forms.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { type ListOrder, listClauses, type Page, type PageRequest, pageOf } from '../postgres/page.ts';
 import type { EndpointKind, EndpointMethod, WebhookEndpoint, WebhookEventType } from './webhook-endpoints.ts';
 
 /** Something that happened, written by a trigger in the transaction in which it did. */
@@ -313,19 +313,36 @@ const DELIVERY_COLUMNS = (sql: DatabaseSql) => sql`
   d.id, d.endpoint_id, v.message_id, v.type, v.subject, e.kind, e.method, e.url, d.body, d.state, d.attempts,
   d.next_attempt_at, d.last_status, d.last_error, d.created_at, d.done_at`;
 
+export const DELIVERY_LIST: ListOrder = {
+  id: (sql) => sql`d.id`,
+  newestFirst: true,
+  sorts: { created_at: 'id', state: { type: 'text', by: (sql) => sql`d.state` } },
+  search: (sql, { text, pattern, id }) =>
+    sql`v.type ilike ${pattern} or v.subject = ${text} or v.message_id::text = ${text} or d.id = ${id}::bigint`,
+};
+
 /** Deliveries to one endpoint, the newest first. */
 export async function listDeliveries(
   sql: DatabaseSql,
-  request: PageRequest<bigint> & { endpointId: number; state?: DeliveryState | undefined },
+  request: PageRequest<bigint> & {
+    endpointId: number;
+    state?: DeliveryState | undefined;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
+  },
 ): Promise<Page<WebhookDelivery, bigint>> {
-  const { after = null, endpointId, state = null } = request;
+  const { endpointId, state = null, from = null, to = null } = request;
+  const page = listClauses(sql, DELIVERY_LIST, request);
   const rows = await sql<WebhookDelivery[]>`
-    select ${DELIVERY_COLUMNS(sql)} from webhook_deliveries d join webhook_events v on v.id = d.event_id
+    select ${DELIVERY_COLUMNS(sql)}, ${page.key} from webhook_deliveries d join webhook_events v on v.id = d.event_id
       join webhook_endpoints e on e.id = d.endpoint_id
     where d.endpoint_id = ${endpointId}
-      and (${after}::bigint is null or d.id < ${after})
+      and ${page.where}
       and (${state}::text is null or d.state = ${state})
-    order by d.id desc limit ${rowsToRead(request)}`;
+      and (${from}::timestamptz is null or d.created_at >= ${from})
+      and (${to}::timestamptz is null or d.created_at < ${to})
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

@@ -2,7 +2,14 @@ import { appendAuditLog } from '../access/audit-log.ts';
 import { takeBackWriteOffs } from '../books/debt.ts';
 import { type Entry, type Journal, postJournals } from '../books/journals.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import {
+  affiliateName,
+  type ListOrder,
+  listClauses,
+  type Page,
+  type PageRequest,
+  pageOf,
+} from '../postgres/page.ts';
 import type { DestinationKind } from './destinations.ts';
 
 export const PAYOUT_STATES = [
@@ -94,6 +101,19 @@ export async function getPayout(sql: DatabaseSql, id: bigint): Promise<Payout | 
   return payout;
 }
 
+export const PAYOUT_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: true,
+  sorts: {
+    created_at: 'id',
+    amount: { type: 'bigint', by: (sql) => sql`amount_minor` },
+    state: { type: 'text', by: (sql) => sql`state` },
+    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+  },
+  search: (sql, { text, pattern, id }) =>
+    sql`${affiliateName(sql, 'affiliate_id')} ilike ${pattern} or provider_key = ${text} or id = ${id}::bigint`,
+};
+
 /** Payouts, the newest first. */
 export async function listPayouts(
   sql: DatabaseSql,
@@ -101,16 +121,22 @@ export async function listPayouts(
     programId?: number | undefined;
     affiliateId?: number | undefined;
     state?: PayoutState | undefined;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
   },
 ): Promise<Page<Payout, bigint>> {
-  const { after = null, programId = null, affiliateId = null, state = null } = request;
+  const { programId = null, affiliateId = null, state = null, from = null, to = null } = request;
+  const page = listClauses(sql, PAYOUT_LIST, request);
   const rows = await sql<Payout[]>`
-    select ${sql(PAYOUT_COLUMNS)} from payouts
-    where (${after}::bigint is null or id < ${after})
+    select ${sql(PAYOUT_COLUMNS)}, ${page.key} from payouts
+    where ${page.where}
       and (${programId}::integer is null or program_id = ${programId})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
       and (${state}::text is null or state = ${state})
-    order by id desc limit ${rowsToRead(request)}`;
+      and (${from}::timestamptz is null or created_at >= ${from})
+      and (${to}::timestamptz is null or created_at < ${to})
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

@@ -2,7 +2,7 @@ import { OperatingError } from '../../core/errors.ts';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkEmail, checkText, givenColumns } from '../postgres/input-faults.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { type ListOrder, listClauses, type Page, type PageRequest, pageOf } from '../postgres/page.ts';
 
 export const AFFILIATE_STATUSES = ['pending', 'active', 'suspended', 'terminated'] as const;
 export type AffiliateStatus = (typeof AFFILIATE_STATUSES)[number];
@@ -160,18 +160,40 @@ export async function affiliatesOfEmail(
   return rows.map(({ id }) => id);
 }
 
+export const AFFILIATE_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: false,
+  sorts: {
+    created_at: 'id',
+    name: { type: 'text', by: (sql) => sql`lower(name)` },
+    email: { type: 'text', by: (sql) => sql`lower(email)` },
+    status: { type: 'text', by: (sql) => sql`status` },
+  },
+  search: (sql, { pattern, text, id }) =>
+    sql`name ilike ${pattern} or email ilike ${pattern} or ref_code = ${text} or customer_ref = ${text} or id = ${id}::integer`,
+};
+
 /** Affiliates by id, of one program or of all. */
 export async function listAffiliates(
   sql: DatabaseSql,
-  request: PageRequest<number> & { programId?: number | undefined; status?: AffiliateStatus | undefined },
+  request: PageRequest<number> & {
+    programId?: number | undefined;
+    status?: AffiliateStatus | undefined;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
+  },
 ): Promise<Page<Affiliate, number>> {
-  const { programId = null, status = null } = request;
+  const { programId = null, status = null, from = null, to = null } = request;
+  const page = listClauses(sql, AFFILIATE_LIST, request);
   const rows = await sql<Affiliate[]>`
-    select ${sql(AFFILIATE_COLUMNS)} from affiliates
-    where id > ${request.after ?? 0}
+    select ${sql(AFFILIATE_COLUMNS)}, ${page.key} from affiliates
+    where ${page.where}
       and (${programId}::integer is null or program_id = ${programId})
       and (${status}::text is null or status = ${status})
-    order by id limit ${rowsToRead(request)}`;
+      and (${from}::timestamptz is null or created_at >= ${from})
+      and (${to}::timestamptz is null or created_at < ${to})
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

@@ -5,7 +5,7 @@ import type { SqlParameter } from '../../core/postgres/sql.ts';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import { type ListOrder, listClauses, type Page, type PageRequest, pageOf } from '../postgres/page.ts';
 
 export const CAMPAIGN_STATUSES = ['active', 'paused', 'ended'] as const;
 export type CampaignStatus = (typeof CAMPAIGN_STATUSES)[number];
@@ -117,16 +117,38 @@ export async function findCampaign(
   return campaign;
 }
 
+export const CAMPAIGN_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: false,
+  sorts: {
+    created_at: 'id',
+    name: { type: 'text', by: (sql) => sql`lower(name)` },
+    status: { type: 'text', by: (sql) => sql`status` },
+  },
+  search: (sql, { pattern, id }) =>
+    sql`name ilike ${pattern} or landing_url ilike ${pattern} or id = ${id}::integer`,
+};
+
 /** Campaigns by id, of one program or of all. */
 export async function listCampaigns(
   sql: DatabaseSql,
-  request: PageRequest<number> & { programId?: number | undefined },
+  request: PageRequest<number> & {
+    programId?: number | undefined;
+    status?: CampaignStatus | undefined;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
+  },
 ): Promise<Page<Campaign, number>> {
-  const { programId = null } = request;
+  const { programId = null, status = null, from = null, to = null } = request;
+  const page = listClauses(sql, CAMPAIGN_LIST, request);
   const rows = await sql<Campaign[]>`
-    select ${sql(CAMPAIGN_COLUMNS)} from campaigns
-    where id > ${request.after ?? 0} and (${programId}::integer is null or program_id = ${programId})
-    order by id limit ${rowsToRead(request)}`;
+    select ${sql(CAMPAIGN_COLUMNS)}, ${page.key} from campaigns
+    where ${page.where} and (${programId}::integer is null or program_id = ${programId})
+      and (${status}::text is null or status = ${status})
+      and (${from}::timestamptz is null or created_at >= ${from})
+      and (${to}::timestamptz is null or created_at < ${to})
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

@@ -3,7 +3,14 @@ import { hiddenCharacter, plainText } from '../../core/text/plain-text.ts';
 import { MAX_CODE_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkText, givenColumns } from '../postgres/input-faults.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import {
+  affiliateName,
+  type ListOrder,
+  listClauses,
+  type Page,
+  type PageRequest,
+  pageOf,
+} from '../postgres/page.ts';
 
 /**
  * A code by which an affiliate is credited without a click. At any moment it is of one affiliate of the program at the
@@ -105,6 +112,18 @@ export async function getCoupon(sql: DatabaseSql, id: number): Promise<Coupon | 
   return coupon;
 }
 
+export const COUPON_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: false,
+  sorts: {
+    created_at: 'id',
+    code: { type: 'text', by: (sql) => sql`code_key` },
+    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+  },
+  search: (sql, { pattern, id }) =>
+    sql`code ilike ${pattern} or ${affiliateName(sql, 'affiliate_id')} ilike ${pattern} or id = ${id}::integer`,
+};
+
 /** Coupons by id. */
 export async function listCoupons(
   sql: DatabaseSql,
@@ -114,18 +133,24 @@ export async function listCoupons(
     campaignId?: number | undefined;
     /** In any case. */
     code?: string | undefined;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
   },
 ): Promise<Page<Coupon, number>> {
-  const { programId = null, affiliateId = null, campaignId = null, code } = request;
+  const { programId = null, affiliateId = null, campaignId = null, code, from = null, to = null } = request;
   const key = code === undefined ? null : couponKey(code);
+  const page = listClauses(sql, COUPON_LIST, request);
   const rows = await sql<Coupon[]>`
-    select ${sql(COUPON_COLUMNS)} from coupons
-    where id > ${request.after ?? 0}
+    select ${sql(COUPON_COLUMNS)}, ${page.key} from coupons
+    where ${page.where}
       and (${programId}::integer is null or program_id = ${programId})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
       and (${campaignId}::integer is null or campaign_id = ${campaignId})
       and (${key}::text is null or code_key = ${key})
-    order by id limit ${rowsToRead(request)}`;
+      and (${from}::timestamptz is null or created_at >= ${from})
+      and (${to}::timestamptz is null or created_at < ${to})
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

@@ -5,7 +5,14 @@ import { parsePassedParameters } from '../../core/links/passed-parameters.ts';
 import { parseRouting, type Routing, type WeightedDestination } from '../../core/links/routing.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, givenColumns } from '../postgres/input-faults.ts';
-import { type Page, type PageRequest, pageOf, rowsToRead } from '../postgres/page.ts';
+import {
+  affiliateName,
+  type ListOrder,
+  listClauses,
+  type Page,
+  type PageRequest,
+  pageOf,
+} from '../postgres/page.ts';
 import { type Campaign, getCampaign, hostsOfCampaign } from './campaigns.ts';
 
 export const LINK_STATUSES = ['active', 'paused'] as const;
@@ -149,6 +156,20 @@ export async function findLink(
   return link;
 }
 
+export const LINK_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: false,
+  sorts: {
+    created_at: 'id',
+    code: { type: 'text', by: (sql) => sql`code` },
+    landing_url: { type: 'text', by: (sql) => sql`landing_url` },
+    status: { type: 'text', by: (sql) => sql`status` },
+    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+  },
+  search: (sql, { pattern, id }) =>
+    sql`code ilike ${pattern} or landing_url ilike ${pattern} or id = ${id}::integer`,
+};
+
 /** Links by id. */
 export async function listLinks(
   sql: DatabaseSql,
@@ -158,17 +179,26 @@ export async function listLinks(
     affiliateId?: number | undefined;
     /** One of the link's targets leads there. */
     host?: string | undefined;
+    status?: LinkStatus | undefined;
+    /** Half-open. */
+    from?: Date | undefined;
+    to?: Date | undefined;
   },
 ): Promise<Page<Link, number>> {
   const { programId = null, campaignId = null, affiliateId = null, host = null } = request;
+  const { status = null, from = null, to = null } = request;
+  const page = listClauses(sql, LINK_LIST, request);
   const rows = await sql<Link[]>`
-    select ${sql(LINK_COLUMNS)} from links
-    where id > ${request.after ?? 0}
+    select ${sql(LINK_COLUMNS)}, ${page.key} from links
+    where ${page.where}
       and (${programId}::integer is null or program_id = ${programId})
       and (${campaignId}::integer is null or campaign_id = ${campaignId})
       and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
       and (${host}::text is null or ${host} = any(hosts))
-    order by id limit ${rowsToRead(request)}`;
+      and (${status}::text is null or status = ${status})
+      and (${from}::timestamptz is null or created_at >= ${from})
+      and (${to}::timestamptz is null or created_at < ${to})
+    ${page.order}`;
   return pageOf(rows, request);
 }
 

@@ -1,4 +1,4 @@
-import type { Database } from '../postgres/db.ts';
+import type { Database, DatabaseSql } from '../postgres/db.ts';
 
 /** What a program, campaign, affiliate or link is called; a link by its code. */
 export interface Name {
@@ -39,4 +39,18 @@ export async function readNameChanges(
     for await (const rows of batches) await take(rows, snapshot.version);
     return snapshot.xmin;
   });
+}
+
+/** What affiliates and campaigns are called now, by id. */
+export async function namesById(
+  sql: DatabaseSql,
+  ids: { affiliates: readonly number[]; campaigns: readonly number[] },
+): Promise<{ affiliates: ReadonlyMap<number, string>; campaigns: ReadonlyMap<number, string> }> {
+  const rows = await sql<{ kind: 'affiliate' | 'campaign'; id: number; name: string }[]>`
+    select 'affiliate' as kind, id, name from affiliates where id = any(${[...ids.affiliates]}::integer[])
+    union all
+    select 'campaign', id, name from campaigns where id = any(${[...ids.campaigns]}::integer[])`;
+  const of = (kind: string) =>
+    new Map(rows.filter((row) => row.kind === kind).map(({ id, name }) => [id, name] as const));
+  return { affiliates: of('affiliate'), campaigns: of('campaign') };
 }

@@ -2,6 +2,14 @@ import { assert, InputError, OperatingError } from '../../core/errors.ts';
 import { addMonths } from '../../core/time.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 import { answeringInput } from '../postgres/input-faults.ts';
+import {
+  affiliateName,
+  type ListOrder,
+  listClauses,
+  type Page,
+  type PageRequest,
+  pageOf,
+} from '../postgres/page.ts';
 import { checkEventOf, DEFAULT_EVENT } from './events.ts';
 import {
   type CustomerRates,
@@ -335,6 +343,51 @@ export async function listTerms(sql: DatabaseSql, options: { programId: number }
     select ${termsColumns(sql)} from terms t
     where program_id = ${options.programId} and withdrawn_at is null order by id desc`;
   return rows.map(fromStored);
+}
+
+export const TERMS_LIST: ListOrder = {
+  id: (sql) => sql`id`,
+  newestFirst: true,
+  sorts: {
+    created_at: 'id',
+    valid_from: {
+      type: 'bigint',
+      by: (sql) => sql`
+        case when isfinite(lower(validity)) then (extract(epoch from lower(validity)) * 1000000)::bigint else 0 end`,
+    },
+    rate: { type: 'bigint', by: (sql) => sql`(rate_bps * 100)::bigint` },
+    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+  },
+  search: (sql, { pattern, id }) => sql`
+    ${affiliateName(sql, 'affiliate_id')} ilike ${pattern} or event_name ilike ${pattern} or id = ${id}::integer
+    or exists (select from campaigns c where c.id = t.campaign_id and c.name ilike ${pattern})`,
+};
+
+/** A page of the versions of a program, or of those that an affiliate has got. */
+export async function listTermsPage(
+  sql: DatabaseSql,
+  request: PageRequest<number> & {
+    programId: number;
+    campaignId?: number | undefined;
+    affiliateId?: number | undefined;
+    /** An affiliate sees what is promised to everyone and to itself, not what was promised to another. */
+    promisedTo?: number | undefined;
+    /** In force at this time. */
+    at?: Date | undefined;
+  },
+): Promise<Page<Terms, number>> {
+  const { programId, campaignId = null, affiliateId = null, promisedTo = null, at = null } = request;
+  const page = listClauses(sql, TERMS_LIST, request);
+  const rows = await sql<StoredTerms[]>`
+    select ${termsColumns(sql)}, ${page.key} from terms t
+    where program_id = ${programId} and withdrawn_at is null and ${page.where}
+      and (${campaignId}::integer is null or campaign_id = ${campaignId})
+      and (${affiliateId}::integer is null or affiliate_id = ${affiliateId})
+      and (${promisedTo}::integer is null or affiliate_id is null or affiliate_id = ${promisedTo})
+      and (${at}::timestamptz is null or validity @> ${at}::timestamptz)
+    ${page.order}`;
+  const read = pageOf(rows, request);
+  return { ...read, rows: read.rows.map(fromStored) };
 }
 
 /** The terms with these ids, by id; unknown ids are left out. */

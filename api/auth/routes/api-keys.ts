@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DAY_S } from '../../../core/time.ts';
 import {
+  API_KEY_LIST,
   type ApiKey,
   countLiveKeys,
   createApiKey,
@@ -16,20 +17,13 @@ import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { MAX_AFFILIATE_KEYS, MAX_PROGRAM_KEYS, requireRoom } from '../../http/party-limits.ts';
 import { affiliateFilter, type Principal, principalOf, programFilter } from '../../http/principal.ts';
 import { notFound, Problem } from '../../http/problems.ts';
 import { SCOPES } from '../../http/scopes.ts';
 import { formatId, integerId } from '../../schemas/ids.ts';
-import {
-  booleanParameter,
-  formatPage,
-  nameText,
-  pageOf,
-  pageQuery,
-  pageRequest,
-  time,
-} from '../../schemas/schemas.ts';
+import { booleanParameter, nameText, time } from '../../schemas/schemas.ts';
 import { apiKeyView, createdApiKeyView, formatApiKey } from '../api-key-view.ts';
 import { checkGrantedScopes, coversScopes, grantedExpiry } from '../grants.ts';
 import { requireRecentSignIn } from '../recent-sign-in.ts';
@@ -107,27 +101,25 @@ async function makeKey(
 }
 
 export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
-  app.route({
-    method: 'GET',
+  addList(app, context.ledger, {
     url: '/v1/api-keys',
+    operationId: 'listApiKeys',
+    tags: TAGS,
+    summary: 'Keys, without what is secret of them',
     config: { roles: MANAGERS },
-    schema: {
-      operationId: 'listApiKeys',
-      tags: TAGS,
-      summary: 'Keys, without what is secret of them',
-      querystring: z.object({ ...pageQuery('apiKey'), program_id: integerId('program').optional() }),
-      response: { 200: pageOf(apiKeyView) },
-    },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const page = await listApiKeys(context.ledger, {
-        ...pageRequest(request.query),
-        programId: programFilter(principal, request.query.program_id),
+    kind: 'apiKey',
+    list: API_KEY_LIST,
+    filters: { program_id: integerId('program').optional(), ...timeRange },
+    view: apiKeyView,
+    read: async (page, { principal, query: { program_id, ...filters } }) =>
+      await listApiKeys(context.ledger, {
+        ...page,
+        ...filters,
+        programId: programFilter(principal, program_id),
         affiliateId: affiliateFilter(principal, undefined),
         role: principal.role === 'operator' ? undefined : principal.role,
-      });
-      return formatPage('apiKey', page, formatApiKey);
-    },
+      }),
+    format: (keys) => keys.map(formatApiKey),
   });
   addCreateRoute(app, context);
   addRotateRoute(app, context);

@@ -7,6 +7,7 @@ import {
   createUser,
   getUser,
   listUsers,
+  USER_LIST,
   USER_STATUSES,
   type User,
   updateUser,
@@ -14,10 +15,11 @@ import {
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { type Principal, principalOf, programFilter } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
 import { formatId, integerId } from '../../schemas/ids.ts';
-import { formatPage, nameText, pageOf, pageQuery, pageRequest, plain } from '../../schemas/schemas.ts';
+import { nameText, plain } from '../../schemas/schemas.ts';
 import { checkMayCreateUsers } from '../grants.ts';
 import { invite, shownInvitation } from '../mails.ts';
 import { requireRecentSignIn } from '../recent-sign-in.ts';
@@ -59,27 +61,30 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
 }
 
 function addReadingRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/users',
+    operationId: 'listUsers',
+    tags: TAGS,
+    summary: 'Users of the portal, by id',
     config: { roles: ROLES_OF_ROUTES },
-    schema: {
-      operationId: 'listUsers',
-      tags: TAGS,
-      summary: 'Users of the portal, by id',
-      querystring: z.object({
-        ...pageQuery('user'),
-        program_id: integerId('program').optional(),
-        affiliate_id: integerId('affiliate').optional(),
+    kind: 'user',
+    list: USER_LIST,
+    filters: {
+      program_id: integerId('program').optional(),
+      affiliate_id: integerId('affiliate').optional(),
+      role: z.enum(ROLES).optional(),
+      status: z.enum(USER_STATUSES).optional(),
+      ...timeRange,
+    },
+    view: userView,
+    read: async (page, { principal, query: { program_id, affiliate_id, ...filters } }) =>
+      await listUsers(ledger, {
+        ...page,
+        ...filters,
+        programId: programFilter(principal, program_id),
+        affiliateId: affiliate_id,
       }),
-      response: { 200: pageOf(userView) },
-    },
-    handler: async (request) => {
-      const programId = programFilter(principalOf(request), request.query.program_id);
-      const affiliateId = request.query.affiliate_id;
-      const page = await listUsers(ledger, { ...pageRequest(request.query), programId, affiliateId });
-      return formatPage('user', page, formatUser);
-    },
+    format: (users) => users.map(formatUser),
   });
 
   app.route({

@@ -1,23 +1,16 @@
 import { z } from 'zod';
 import {
   COMMISSION_CAUSES,
+  COMMISSION_LIST,
   COMMISSION_STATES,
   type ListedCommission,
   listCommissions,
 } from '../../../ledger/books/commissions.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { affiliateFilter, type Principal, principalOf, programFilter } from '../../http/principal.ts';
+import { addList, timeRange } from '../../http/lists.ts';
+import { affiliateFilter, type Principal, programFilter } from '../../http/principal.ts';
 import { bigintId, formatId, idText, integerId } from '../../schemas/ids.ts';
-import {
-  bigintPageQuery,
-  formatMoney,
-  formatPage,
-  formatTime,
-  moneyText,
-  pageOf,
-  pageRequest,
-  timeText,
-} from '../../schemas/schemas.ts';
+import { formatMoney, formatTime, moneyText, timeText } from '../../schemas/schemas.ts';
 
 const commissionView = z
   .object({
@@ -69,34 +62,32 @@ function formatCommission(
 }
 
 export function addCommissionRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/commissions',
+    operationId: 'listCommissions',
+    tags: ['money'],
+    summary: 'Commissions, the newest first',
     config: { roles: ['operator', 'finance', 'fraud', 'affiliate'] },
-    schema: {
-      operationId: 'listCommissions',
-      tags: ['money'],
-      summary: 'Commissions, the newest first',
-      querystring: z.object({
-        ...bigintPageQuery('commission'),
-        program_id: integerId('program').optional(),
-        affiliate_id: integerId('affiliate').optional(),
-        conversion_id: bigintId('conversion').optional(),
-        state: z.enum(COMMISSION_STATES).optional(),
-      }),
-      response: { 200: pageOf(commissionView) },
+    kind: 'commission',
+    list: COMMISSION_LIST,
+    filters: {
+      program_id: integerId('program').optional(),
+      affiliate_id: integerId('affiliate').optional(),
+      conversion_id: bigintId('conversion').optional(),
+      state: z.enum(COMMISSION_STATES).optional(),
+      ...timeRange,
     },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const { program_id, affiliate_id, conversion_id, state } = request.query;
-      const page = await listCommissions(ledger, {
-        ...pageRequest(request.query),
+    view: commissionView,
+    read: async (page, { principal, query: { program_id, affiliate_id, conversion_id, ...filters } }) =>
+      await listCommissions(ledger, {
+        ...page,
+        ...filters,
         programId: programFilter(principal, program_id),
         affiliateId: affiliateFilter(principal, affiliate_id),
         conversionId: conversion_id,
-        state,
-      });
-      return formatPage('commission', page, (commission) => formatCommission(commission, principal));
-    },
+        asAffiliate: principal.role === 'affiliate',
+      }),
+    format: (commissions, principal) =>
+      commissions.map((commission) => formatCommission(commission, principal)),
   });
 }

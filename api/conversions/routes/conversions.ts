@@ -3,6 +3,7 @@ import { MAX_REFERENCE_LENGTH } from '../../../core/text-limits.ts';
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { ownEarnings } from '../../../ledger/books/earnings.ts';
 import {
+  CONVERSION_LIST,
   CONVERSION_REASONS,
   CONVERSION_STATES,
   CONVERSION_STATUSES,
@@ -10,22 +11,14 @@ import {
   listConversions,
 } from '../../../ledger/conversions/conversions.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { affiliateFilter, owned, principalOf, programFilter } from '../../http/principal.ts';
 import { Problem } from '../../http/problems.ts';
 import { conversionView, formatConversion, SEE_EVIDENCE } from '../../orders/conversion-view.ts';
 import { eventName, orderId } from '../../orders/order.ts';
 import { partnerReasonView, viewPartnerReasons } from '../../orders/order-reasons.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
-import {
-  bigintPageQuery,
-  formatMoney,
-  formatPage,
-  moneyText,
-  pageOf,
-  pageRequest,
-  plain,
-  time,
-} from '../../schemas/schemas.ts';
+import { formatMoney, moneyText, plain } from '../../schemas/schemas.ts';
 
 const listedConversionView = conversionView
   .extend({
@@ -41,6 +34,22 @@ const readConversionView = conversionView
   .extend({ partner_reason: partnerReasonView })
   .meta({ id: 'ReadConversion' });
 
+const filters = {
+  program_id: integerId('program').optional(),
+  affiliate_id: integerId('affiliate').optional(),
+  state: z.enum(CONVERSION_STATES).optional(),
+  status: z.enum(CONVERSION_STATUSES).optional(),
+  campaign_id: integerId('campaign').optional(),
+  order_id: orderId.optional(),
+  event_name: eventName.meta({ description: 'Of the events of the program; default: all.' }),
+  click_id: plain(MAX_REFERENCE_LENGTH).optional().meta({ description: 'As the shop reported it.' }),
+  reason: z.enum(CONVERSION_REASONS).optional().meta({ description: 'For the operator and the fraud team.' }),
+  customer_id: plain(MAX_REFERENCE_LENGTH)
+    .optional()
+    .meta({ description: 'For the operator and the fraud team.' }),
+  ...timeRange,
+};
+
 const tags = ['conversions'];
 
 export function addConversionRoutes(app: ApiServer, context: ApiContext): void {
@@ -49,69 +58,44 @@ export function addConversionRoutes(app: ApiServer, context: ApiContext): void {
 }
 
 function addListRoute(app: ApiServer, { ledger }: ApiContext): void {
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/conversions',
+    operationId: 'listConversions',
+    tags,
+    summary: 'Conversions by any of their facts, the newest first; an affiliate sees those of its own clicks',
     config: { roles: ROLES },
-    schema: {
-      operationId: 'listConversions',
-      tags,
-      summary:
-        'Conversions by any of their facts, the newest first; an affiliate sees those of its own clicks',
-      querystring: z.object({
-        ...bigintPageQuery('conversion'),
-        program_id: integerId('program').optional(),
-        affiliate_id: integerId('affiliate').optional(),
-        state: z.enum(CONVERSION_STATES).optional(),
-        status: z.enum(CONVERSION_STATUSES).optional(),
-        campaign_id: integerId('campaign').optional(),
-        order_id: orderId.optional(),
-        event_name: eventName.meta({ description: 'Of the events of the program; default: all.' }),
-        click_id: plain(MAX_REFERENCE_LENGTH).optional().meta({ description: 'As the shop reported it.' }),
-        reason: z
-          .enum(CONVERSION_REASONS)
-          .optional()
-          .meta({ description: 'For the operator and the fraud team.' }),
-        customer_id: plain(MAX_REFERENCE_LENGTH)
-          .optional()
-          .meta({ description: 'For the operator and the fraud team.' }),
-        from: time.optional().meta({ description: 'Received from here on.' }),
-        to: time.optional().meta({ description: 'Received before this.' }),
-      }),
-      response: { 200: pageOf(listedConversionView) },
-    },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const { program_id, affiliate_id, campaign_id, order_id, click_id, customer_id, ...rest } =
-        request.query;
-      const { state, status, reason, event_name, from, to } = rest;
+    kind: 'conversion',
+    list: CONVERSION_LIST,
+    filters,
+    view: listedConversionView,
+    read: async (page, { principal, query }) => {
+      const { program_id, affiliate_id, campaign_id, order_id, click_id, customer_id, event_name, ...rest } =
+        query;
       // A role that does not see these fields must not learn them by filtering either.
-      if (!SEE_EVIDENCE.has(principal.role) && (reason ?? customer_id) !== undefined) {
+      if (!SEE_EVIDENCE.has(principal.role) && (rest.reason ?? customer_id) !== undefined) {
         throw new Problem('forbidden', {
           detail: `the role ${principal.role} is not permitted to search by reason or customer`,
         });
       }
-      const page = await listConversions(ledger, {
-        ...pageRequest(request.query),
+      return await listConversions(ledger, {
+        ...page,
+        ...rest,
         programId: programFilter(principal, program_id),
         affiliateId: affiliateFilter(principal, affiliate_id),
-        state,
-        status,
         campaignId: campaign_id,
         orderId: order_id,
         eventName: event_name,
         clickId: click_id,
         customerId: customer_id,
-        reason,
-        from,
-        to,
       });
+    },
+    format: async (conversions, principal) => {
       const earned = await ownEarnings(
         ledger,
-        page.rows.map(({ id }) => id),
+        conversions.map(({ id }) => id),
       );
-      const reasonOf = await viewPartnerReasons(ledger, page.rows);
-      return formatPage('conversion', page, (conversion) => ({
+      const reasonOf = await viewPartnerReasons(ledger, conversions);
+      return conversions.map((conversion) => ({
         ...formatConversion(conversion, principal),
         partner_reason: reasonOf(conversion),
         own_commission:

@@ -9,6 +9,7 @@ import {
   getPayout,
   listPayouts,
   markPayoutPaid,
+  PAYOUT_LIST,
   PAYOUT_STATES,
   returnPayout,
 } from '../../../ledger/payouts/payouts.ts';
@@ -16,10 +17,11 @@ import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { requireRecentSignIn } from '../../auth/recent-sign-in.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { affiliateFilter, inProgram, owned, principalOf, programFilter } from '../../http/principal.ts';
 import { notFound, wrongState } from '../../http/problems.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
-import { bigintPageQuery, formatPage, pageOf, pageRequest, text } from '../../schemas/schemas.ts';
+import { text } from '../../schemas/schemas.ts';
 import { formatPayout, payoutView } from '../payout-view.ts';
 
 const WHAT = 'payout with this id';
@@ -34,33 +36,29 @@ export function addPayoutRoutes(app: ApiServer, context: ApiContext): void {
 function addPayoutQueries(app: ApiServer, { ledger }: ApiContext): void {
   const tags = ['money'];
 
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/payouts',
+    operationId: 'listPayouts',
+    tags,
+    summary: 'Payouts, the newest first',
     config: { roles: ['operator', 'finance', 'affiliate'] },
-    schema: {
-      operationId: 'listPayouts',
-      tags,
-      summary: 'Payouts, the newest first',
-      querystring: z.object({
-        ...bigintPageQuery('payout'),
-        program_id: integerId('program').optional(),
-        affiliate_id: integerId('affiliate').optional(),
-        state: z.enum(PAYOUT_STATES).optional(),
-      }),
-      response: { 200: pageOf(payoutView) },
+    kind: 'payout',
+    list: PAYOUT_LIST,
+    filters: {
+      program_id: integerId('program').optional(),
+      affiliate_id: integerId('affiliate').optional(),
+      state: z.enum(PAYOUT_STATES).optional(),
+      ...timeRange,
     },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const { program_id, affiliate_id, state } = request.query;
-      const page = await listPayouts(ledger, {
-        ...pageRequest(request.query),
+    view: payoutView,
+    read: async (page, { principal, query: { program_id, affiliate_id, ...filters } }) =>
+      await listPayouts(ledger, {
+        ...page,
+        ...filters,
         programId: programFilter(principal, program_id),
         affiliateId: affiliateFilter(principal, affiliate_id),
-        state,
-      });
-      return formatPage('payout', page, (payout) => formatPayout(payout, principal));
-    },
+      }),
+    format: (payouts, principal) => payouts.map((payout) => formatPayout(payout, principal)),
   });
 
   app.route({

@@ -4,24 +4,16 @@ import {
   getStatementDocument,
   listStatementDocuments,
   monthRange,
+  STATEMENT_DOCUMENT_LIST,
   STATEMENT_TAXES,
   type StatementDocument,
   type StatementParty,
 } from '../../../ledger/books/statement-documents.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList } from '../../http/lists.ts';
 import { affiliateFilter, owned, principalOf, programFilter } from '../../http/principal.ts';
 import { bigintId, formatId, idText, integerId } from '../../schemas/ids.ts';
-import {
-  bigintPageQuery,
-  fileBytes,
-  formatMoney,
-  formatPage,
-  formatTime,
-  moneyText,
-  pageOf,
-  pageRequest,
-  timeText,
-} from '../../schemas/schemas.ts';
+import { fileBytes, formatMoney, formatTime, moneyText, timeText } from '../../schemas/schemas.ts';
 import { statementCsv } from '../statement-csv.ts';
 import { statementPdf } from '../statement-pdf.ts';
 
@@ -80,36 +72,31 @@ function formatDocument(document: StatementDocument): z.output<typeof documentVi
 
 /** Monthly statements: made once, numbered, the same whenever they are read. */
 export function addStatementDocumentRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/statement-documents',
+    operationId: 'listStatementDocuments',
+    tags: TAGS,
+    summary: 'Monthly statements, the newest first',
     config: { roles: ROLES },
-    schema: {
-      operationId: 'listStatementDocuments',
-      tags: TAGS,
-      summary: 'Monthly statements, the newest first',
-      querystring: z.object({
-        ...bigintPageQuery('statementDocument'),
-        program_id: integerId('program').optional(),
-        affiliate_id: integerId('affiliate').optional(),
-        month: z
-          .string()
-          .regex(/^20\d\d-(0[1-9]|1[0-2])$/, 'must be a month such as 2026-11')
-          .optional(),
-      }),
-      response: { 200: pageOf(documentView) },
+    kind: 'statementDocument',
+    list: STATEMENT_DOCUMENT_LIST,
+    filters: {
+      program_id: integerId('program').optional(),
+      affiliate_id: integerId('affiliate').optional(),
+      month: z
+        .string()
+        .regex(/^20\d\d-(0[1-9]|1[0-2])$/, 'must be a month such as 2026-11')
+        .optional(),
     },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const { program_id, affiliate_id, month } = request.query;
-      const page = await listStatementDocuments(ledger, {
-        ...pageRequest(request.query),
+    view: documentView,
+    read: async (page, { principal, query: { program_id, affiliate_id, month } }) =>
+      await listStatementDocuments(ledger, {
+        ...page,
         programId: programFilter(principal, program_id),
         affiliateId: affiliateFilter(principal, affiliate_id),
         month,
-      });
-      return formatPage('statementDocument', page, formatDocument);
-    },
+      }),
+    format: (documents) => documents.map(formatDocument),
   });
 
   app.route({

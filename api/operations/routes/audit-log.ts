@@ -1,18 +1,10 @@
 import { z } from 'zod';
-import { listAuditLog, type WrittenAuditEntry } from '../../../ledger/access/audit-log.ts';
+import { AUDIT_LOG_LIST, listAuditLog, type WrittenAuditEntry } from '../../../ledger/access/audit-log.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { principalOf, programFilter } from '../../http/principal.ts';
+import { addList, timeRange } from '../../http/lists.ts';
+import { programFilter } from '../../http/principal.ts';
 import { formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
-import {
-  bigintPageQuery,
-  formatPage,
-  formatTime,
-  pageOf,
-  pageRequest,
-  text,
-  time,
-  timeText,
-} from '../../schemas/schemas.ts';
+import { formatTime, text, timeText } from '../../schemas/schemas.ts';
 
 /** Of what entries are searched by. */
 const MAX_FILTER_LENGTH = 200;
@@ -44,31 +36,24 @@ function formatEntry(entry: WrittenAuditEntry): z.output<typeof entryView> {
 }
 
 export function addAuditLogRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/audit-log',
+    operationId: 'listAuditLog',
+    tags: ['audit'],
+    summary: 'Every change, the newest first: who, what, before, after',
     config: { roles: ['operator', 'finance', 'fraud'] },
-    schema: {
-      operationId: 'listAuditLog',
-      tags: ['audit'],
-      summary: 'Every change, the newest first: who, what, before, after',
-      querystring: z.object({
-        ...bigintPageQuery('auditEntry'),
-        program_id: integerId('program').optional(),
-        actor: text(MAX_FILTER_LENGTH).optional(),
-        action: text(MAX_FILTER_LENGTH).optional(),
-        subject: text(MAX_FILTER_LENGTH).optional(),
-        from: time.optional(),
-        to: time.optional(),
-      }),
-      response: { 200: pageOf(entryView) },
+    kind: 'auditEntry',
+    list: AUDIT_LOG_LIST,
+    filters: {
+      program_id: integerId('program').optional(),
+      actor: text(MAX_FILTER_LENGTH).optional(),
+      action: text(MAX_FILTER_LENGTH).optional(),
+      subject: text(MAX_FILTER_LENGTH).optional(),
+      ...timeRange,
     },
-    handler: async (request) => {
-      const { actor, action, subject, from, to, program_id } = request.query;
-      const programId = programFilter(principalOf(request), program_id);
-      const filters = { programId, actor, action, subject, from, to };
-      const page = await listAuditLog(ledger, { ...pageRequest(request.query), ...filters });
-      return formatPage('auditEntry', page, formatEntry);
-    },
+    view: entryView,
+    read: async (page, { principal, query: { program_id, ...filters } }) =>
+      await listAuditLog(ledger, { ...page, ...filters, programId: programFilter(principal, program_id) }),
+    format: (entries) => entries.map(formatEntry),
   });
 }

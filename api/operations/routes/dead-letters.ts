@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { hideSecrets } from '../../../core/secret-forms.ts';
 import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
+import type { ListOrder } from '../../../ledger/postgres/page.ts';
 import {
   type DeadLetter,
   getDeadLetter,
@@ -9,9 +10,10 @@ import {
 } from '../../../warehouse/loader/dead-letters.ts';
 import { answerOnce } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { everyProgram, principalOf } from '../../http/principal.ts';
 import { bigintId, formatId, idText } from '../../schemas/ids.ts';
-import { bigintPageQuery, formatPage, formatTime, pageOf, timeText } from '../../schemas/schemas.ts';
+import { formatTime, text, timeText } from '../../schemas/schemas.ts';
 
 /** Bytes of a payload that are shown: enough to recognise what it is. */
 const SHOWN_BYTES = 512;
@@ -50,6 +52,12 @@ function formatSummary(letter: DeadLetter): z.output<typeof summaryView> {
   };
 }
 
+/** They are read out of the stream one by one, in its order. */
+const DEAD_LETTER_LIST: ListOrder = { id: (sql) => sql`id`, newestFirst: false, sorts: {} };
+
+/** A longer text is no reason. */
+const MAX_FILTER_LENGTH = 100;
+
 /** Batches of clicks that the loader could not read. They may be of any program, and need NATS. */
 export function addDeadLetterRoutes(app: ApiServer, context: ApiContext): void {
   const { ledger, streams } = context;
@@ -57,31 +65,33 @@ export function addDeadLetterRoutes(app: ApiServer, context: ApiContext): void {
   const roles = ['operator'] as const;
   const params = z.object({ id: bigintId('deadLetter') });
 
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/dead-letters',
+    operationId: 'listDeadLetters',
+    tags,
+    summary: 'Batches of clicks that were set aside, the oldest first; for keys of no single program',
     config: { roles },
-    schema: {
-      operationId: 'listDeadLetters',
-      tags,
-      summary: 'Batches of clicks that were set aside, the oldest first; for keys of no single program',
-      querystring: z.object(bigintPageQuery('deadLetter')),
-      response: { 200: pageOf(summaryView) },
-    },
-    handler: async (request) => {
-      everyProgram(principalOf(request));
-      const { limit, cursor = 0n } = request.query;
-      const letters = await streams.use(async ({ manager }) => {
+    kind: 'deadLetter',
+    list: DEAD_LETTER_LIST,
+    filters: { reason: text(MAX_FILTER_LENGTH).optional(), ...timeRange },
+    view: summaryView,
+    read: async ({ limit, after }, { principal, query: { reason, from, to } }) => {
+      everyProgram(principal);
+      const isWanted = (letter: DeadLetter) =>
+        (reason === undefined || letter.reason === reason) &&
+        (from === undefined || letter.at >= from) &&
+        (to === undefined || letter.at < to);
+      const rows = await streams.use(async ({ manager }) => {
         const read: DeadLetter[] = [];
-        for await (const letter of readDeadLetters(manager, { after: Number(cursor) })) {
-          if (read.push(letter) > limit) break;
+        for await (const letter of readDeadLetters(manager, { after: Number(after ?? 0n) })) {
+          if (isWanted(letter) && read.push(letter) > limit) break;
         }
         return read;
       });
-      const rows = letters.slice(0, limit);
-      const next = letters.length > limit ? BigInt(rows.at(-1)?.id ?? 0) : null;
-      return formatPage('deadLetter', { rows, next }, formatSummary);
+      const page = rows.slice(0, limit);
+      return { rows: page, next: rows.length > limit ? BigInt(page.at(-1)?.id ?? 0) : null };
     },
+    format: (letters) => letters.map(formatSummary),
   });
 
   app.route({

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { affiliateBalance } from '../../../ledger/audit/counts.ts';
 import {
+  AFFILIATE_LIST,
   AFFILIATE_STATUSES,
   createAffiliate,
   getAffiliate,
@@ -8,11 +9,12 @@ import {
 } from '../../../ledger/programs/affiliates.ts';
 import { commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { principalOf, programFilter, programRequired } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
-import { formatMoney, formatPage, moneyText, pageOf, pageQuery, pageRequest } from '../../schemas/schemas.ts';
+import { formatMoney, moneyText } from '../../schemas/schemas.ts';
 import { changeAffiliate } from '../affiliate-changes.ts';
 import { affiliateView, formatAffiliate, newAffiliate, visibleAffiliate } from '../affiliate-view.ts';
 
@@ -43,27 +45,23 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
 }
 
 function addAffiliateQueries(app: ApiServer, { ledger }: ApiContext): void {
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/affiliates',
+    operationId: 'listAffiliates',
+    tags: TAGS,
+    summary: 'Affiliates, by id',
     config: { roles: ['operator', 'finance', 'fraud'] },
-    schema: {
-      operationId: 'listAffiliates',
-      tags: TAGS,
-      summary: 'Affiliates, by id',
-      querystring: z.object({
-        ...pageQuery('affiliate'),
-        program_id: integerId('program').optional(),
-        status: z.enum(AFFILIATE_STATUSES).optional(),
-      }),
-      response: { 200: pageOf(affiliateView) },
+    kind: 'affiliate',
+    list: AFFILIATE_LIST,
+    filters: {
+      program_id: integerId('program').optional(),
+      status: z.enum(AFFILIATE_STATUSES).optional(),
+      ...timeRange,
     },
-    handler: async (request) => {
-      const { status, program_id } = request.query;
-      const programId = programFilter(principalOf(request), program_id);
-      const page = await listAffiliates(ledger, { ...pageRequest(request.query), programId, status });
-      return formatPage('affiliate', page, formatAffiliate);
-    },
+    view: affiliateView,
+    read: async (page, { principal, query: { program_id, ...filters } }) =>
+      await listAffiliates(ledger, { ...page, ...filters, programId: programFilter(principal, program_id) }),
+    format: (affiliates) => affiliates.map(formatAffiliate),
   });
 
   app.route({

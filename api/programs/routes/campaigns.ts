@@ -3,6 +3,7 @@ import { MAX_ALLOWED_HOSTS, MAX_HOST_PATTERN_LENGTH } from '../../../core/links/
 import { ROLES } from '../../../ledger/access/api-keys.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import {
+  CAMPAIGN_LIST,
   CAMPAIGN_STATUSES,
   type Campaign,
   createCampaign,
@@ -13,18 +14,15 @@ import {
 import { hostsOfLinks } from '../../../ledger/programs/links.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { inProgram, principalOf, programFilter, programRequired } from '../../http/principal.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
 import {
   clickCap,
   formatOptionalTime,
-  formatPage,
   formatTime,
   nameText,
-  pageOf,
-  pageQuery,
-  pageRequest,
   text,
   time,
   timeText,
@@ -111,22 +109,23 @@ export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
 }
 
 function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/campaigns',
+    operationId: 'listCampaigns',
+    tags: TAGS,
+    summary: 'Campaigns, by id',
     config: { roles: ROLES },
-    schema: {
-      operationId: 'listCampaigns',
-      tags: TAGS,
-      summary: 'Campaigns, by id',
-      querystring: z.object({ ...pageQuery('campaign'), program_id: integerId('program').optional() }),
-      response: { 200: pageOf(campaignView) },
+    kind: 'campaign',
+    list: CAMPAIGN_LIST,
+    filters: {
+      program_id: integerId('program').optional(),
+      status: z.enum(CAMPAIGN_STATUSES).optional(),
+      ...timeRange,
     },
-    handler: async (request) => {
-      const programId = programFilter(principalOf(request), request.query.program_id);
-      const page = await listCampaigns(ledger, { ...pageRequest(request.query), programId });
-      return formatPage('campaign', page, formatCampaign);
-    },
+    view: campaignView,
+    read: async (page, { principal, query: { program_id, ...filters } }) =>
+      await listCampaigns(ledger, { ...page, ...filters, programId: programFilter(principal, program_id) }),
+    format: (campaigns) => campaigns.map(formatCampaign),
   });
 
   app.route({

@@ -3,6 +3,7 @@ import { MAX_CODE_LENGTH } from '../../../core/text-limits.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { getAffiliate } from '../../../ledger/programs/affiliates.ts';
 import {
+  COUPON_LIST,
   type Coupon,
   createCoupon,
   getCoupon,
@@ -12,21 +13,12 @@ import {
 } from '../../../ledger/programs/coupons.ts';
 import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { affiliateFilter, inProgram, owned, principalOf, programFilter } from '../../http/principal.ts';
 import { invalidField } from '../../http/problems.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
 import { formatId, idText, integerId } from '../../schemas/ids.ts';
-import {
-  formatOptionalTime,
-  formatPage,
-  formatTime,
-  pageOf,
-  pageQuery,
-  pageRequest,
-  plain,
-  time,
-  timeText,
-} from '../../schemas/schemas.ts';
+import { formatOptionalTime, formatTime, plain, time, timeText } from '../../schemas/schemas.ts';
 
 const couponView = z
   .object({
@@ -76,35 +68,31 @@ export function addCouponRoutes(app: ApiServer, context: ApiContext): void {
 }
 
 function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/coupons',
+    operationId: 'listCoupons',
+    tags: TAGS,
+    summary: 'Coupons, by id; an affiliate sees its own',
     config: { roles: READERS },
-    schema: {
-      operationId: 'listCoupons',
-      tags: TAGS,
-      summary: 'Coupons, by id; an affiliate sees its own',
-      querystring: z.object({
-        ...pageQuery('coupon'),
-        program_id: integerId('program').optional(),
-        campaign_id: integerId('campaign').optional(),
-        affiliate_id: integerId('affiliate').optional(),
-        code: plain(MAX_CODE_LENGTH).optional().meta({ description: 'In any case.' }),
-      }),
-      response: { 200: pageOf(couponView) },
+    kind: 'coupon',
+    list: COUPON_LIST,
+    filters: {
+      program_id: integerId('program').optional(),
+      campaign_id: integerId('campaign').optional(),
+      affiliate_id: integerId('affiliate').optional(),
+      code: plain(MAX_CODE_LENGTH).optional().meta({ description: 'In any case.' }),
+      ...timeRange,
     },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const { program_id, campaign_id, affiliate_id, code } = request.query;
-      const page = await listCoupons(ledger, {
-        ...pageRequest(request.query),
+    view: couponView,
+    read: async (page, { principal, query: { program_id, campaign_id, affiliate_id, ...filters } }) =>
+      await listCoupons(ledger, {
+        ...page,
+        ...filters,
         programId: programFilter(principal, program_id),
         campaignId: campaign_id,
         affiliateId: affiliateFilter(principal, affiliate_id),
-        code,
-      });
-      return formatPage('coupon', page, formatCoupon);
-    },
+      }),
+    format: (coupons) => coupons.map(formatCoupon),
   });
 
   app.route({

@@ -2,23 +2,21 @@ import { z } from 'zod';
 import { MAX_HOST_PATTERN_LENGTH } from '../../../core/links/destination.ts';
 import { routingSchema } from '../../../core/links/routing.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
-import { createLink, getLink, LINK_STATUSES, listLinks, updateLink } from '../../../ledger/programs/links.ts';
+import {
+  createLink,
+  getLink,
+  LINK_LIST,
+  LINK_STATUSES,
+  listLinks,
+  updateLink,
+} from '../../../ledger/programs/links.ts';
 import { auditJson, checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { affiliateFilter, owned, principalOf, programFilter } from '../../http/principal.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
 import { integerId } from '../../schemas/ids.ts';
-import {
-  clickCap,
-  formatPage,
-  pageOf,
-  pageQuery,
-  pageRequest,
-  passParameters,
-  text,
-  time,
-  urlText,
-} from '../../schemas/schemas.ts';
+import { clickCap, passParameters, text, time, urlText } from '../../schemas/schemas.ts';
 import { checkParties, linkFormatter, linkView, newLink } from '../link-view.ts';
 
 const params = z.object({ id: integerId('link') });
@@ -34,37 +32,34 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
 function addReadRoutes(app: ApiServer, { ledger, collectorUrl }: ApiContext): void {
   const formatLink = linkFormatter(collectorUrl);
 
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/links',
+    operationId: 'listLinks',
+    tags: TAGS,
+    summary: 'Links, by id',
     config: { roles: ['operator', 'finance', 'fraud', 'affiliate'] },
-    schema: {
-      operationId: 'listLinks',
-      tags: TAGS,
-      summary: 'Links, by id',
-      querystring: z.object({
-        ...pageQuery('link'),
-        program_id: integerId('program').optional(),
-        campaign_id: integerId('campaign').optional(),
-        affiliate_id: integerId('affiliate').optional(),
-        host: text(MAX_HOST_PATTERN_LENGTH)
-          .optional()
-          .meta({ description: 'A host that the link leads to, as listLinkedHosts names it.' }),
-      }),
-      response: { 200: pageOf(linkView) },
+    kind: 'link',
+    list: LINK_LIST,
+    filters: {
+      program_id: integerId('program').optional(),
+      campaign_id: integerId('campaign').optional(),
+      affiliate_id: integerId('affiliate').optional(),
+      status: z.enum(LINK_STATUSES).optional(),
+      host: text(MAX_HOST_PATTERN_LENGTH)
+        .optional()
+        .meta({ description: 'A host that the link leads to, as listLinkedHosts names it.' }),
+      ...timeRange,
     },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const { program_id, campaign_id, affiliate_id, host } = request.query;
-      const page = await listLinks(ledger, {
-        ...pageRequest(request.query),
+    view: linkView,
+    read: async (page, { principal, query: { program_id, campaign_id, affiliate_id, ...filters } }) =>
+      await listLinks(ledger, {
+        ...page,
+        ...filters,
         programId: programFilter(principal, program_id),
         campaignId: campaign_id,
         affiliateId: affiliateFilter(principal, affiliate_id),
-        host,
-      });
-      return formatPage('link', page, formatLink);
-    },
+      }),
+    format: (links) => links.map(formatLink),
   });
 
   app.route({

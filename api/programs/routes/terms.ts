@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { MAX_REFERENCE_LENGTH } from '../../../core/text-limits.ts';
+import { MAX_PAGE_ROWS } from '../../../ledger/postgres/page.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import {
   CUSTOMER_KINDS,
@@ -14,9 +15,10 @@ import {
   COMMISSION_TYPES,
   getTerms,
   inheritedTerms,
-  listTerms,
+  listTermsPage,
   PAYOUT_SCHEDULES,
   setTerms,
+  TERMS_LIST,
   type Terms,
   type TermsField,
   type TermsValues,
@@ -25,7 +27,8 @@ import {
 } from '../../../ledger/programs/terms.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { inProgram, type Principal, principalOf, programRequired } from '../../http/principal.ts';
+import { addList } from '../../http/lists.ts';
+import { inProgram, principalOf, programRequired } from '../../http/principal.ts';
 import { invalidField } from '../../http/problems.ts';
 import { eventName } from '../../orders/order.ts';
 import { camelKeys } from '../../schemas/camel-keys.ts';
@@ -278,12 +281,6 @@ function formatOrigins(origins: Terms['origins']): Record<FieldName, string> {
   return Object.fromEntries(formatted) as Record<FieldName, string>;
 }
 
-/** An affiliate sees what is promised to everyone and to itself, not what was promised to another. */
-function promisedTo(principal: Principal, terms: Terms): boolean {
-  const { affiliateId } = terms;
-  return principal.affiliateId === null || affiliateId === null || affiliateId === principal.affiliateId;
-}
-
 function amountIn(currency: string, field: string, money: Money | undefined): bigint | undefined {
   if (money === undefined || money.currency === currency) return money?.amountMinor;
   throw invalidField(`${field}.currency`, `must be ${currency}, the currency of the program`);
@@ -297,24 +294,33 @@ export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
 }
 
 function addTermsQueries(app: ApiServer, { ledger }: ApiContext): void {
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/terms',
+    operationId: 'listTerms',
+    tags,
+    summary: 'Every version of the terms of a program, the newest first',
     config: { roles: ['operator', 'finance', 'affiliate'] },
-    schema: {
-      operationId: 'listTerms',
-      tags,
-      summary: 'Every version of the terms of a program, the newest first',
-      querystring: z.object({ program_id: integerId('program').optional() }),
-      response: { 200: z.object({ data: z.array(termsView) }) },
+    kind: 'terms',
+    list: TERMS_LIST,
+    // Who read all versions before there were pages still does.
+    pageRows: MAX_PAGE_ROWS,
+    filters: {
+      program_id: integerId('program').optional(),
+      campaign_id: integerId('campaign').optional(),
+      affiliate_id: integerId('affiliate').optional(),
+      at: time.optional().meta({ description: 'Those in force at this time.' }),
     },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const terms = await listTerms(ledger, {
-        programId: programRequired(principal, request.query.program_id),
-      });
-      return { data: terms.filter((version) => promisedTo(principal, version)).map(formatTerms) };
-    },
+    view: termsView,
+    read: async (page, { principal, query: { program_id, campaign_id, affiliate_id, at } }) =>
+      await listTermsPage(ledger, {
+        ...page,
+        programId: programRequired(principal, program_id),
+        campaignId: campaign_id,
+        affiliateId: affiliate_id,
+        promisedTo: principal.affiliateId ?? undefined,
+        at,
+      }),
+    format: (versions) => versions.map(formatTerms),
   });
 
   app.route({

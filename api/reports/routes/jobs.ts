@@ -1,16 +1,25 @@
 import { z } from 'zod';
 import type { Logger } from '../../../core/service/log.ts';
-import { createJob, getJob, JOB_KINDS, type Job, listJobs } from '../../../ledger/integrations/jobs.ts';
+import {
+  createJob,
+  getJob,
+  JOB_KINDS,
+  JOB_LIST,
+  JOB_STATES,
+  type Job,
+  listJobs,
+} from '../../../ledger/integrations/jobs.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import { installTextBodies } from '../../http/bodies.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { type Principal, principalOf, programFilter, programRequired } from '../../http/principal.ts';
 import { invalidField, notFound } from '../../http/problems.ts';
 import { IMPORT_KINDS, MAX_IMPORT_ROWS, runImport } from '../../orders/imports.ts';
 import { readCsv } from '../../schemas/csv.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
-import { bigintPageQuery, booleanParameter, formatPage, pageOf, pageRequest } from '../../schemas/schemas.ts';
+import { booleanParameter } from '../../schemas/schemas.ts';
 import { formatJob, jobView } from '../job-view.ts';
 
 const MAX_CSV_BYTES = 20 * 1024 * 1024;
@@ -30,33 +39,29 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
   const tags = ['imports'];
   const roles = ['operator', 'finance', 'affiliate', 'advertiser', 'fraud'] as const;
 
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/jobs',
+    operationId: 'listJobs',
+    tags,
+    summary: 'Imports and report jobs, the newest first',
     config: { roles },
-    schema: {
-      operationId: 'listJobs',
-      tags,
-      summary: 'Imports and report jobs, the newest first',
-      querystring: z.object({
-        ...bigintPageQuery('job'),
-        program_id: integerId('program').optional(),
-        kind: z.enum(JOB_KINDS).optional(),
+    kind: 'job',
+    list: JOB_LIST,
+    filters: {
+      program_id: integerId('program').optional(),
+      kind: z.enum(JOB_KINDS).optional(),
+      state: z.enum(JOB_STATES).optional(),
+      ...timeRange,
+    },
+    view: jobView,
+    read: async (page, { principal, query: { program_id, ...filters } }) =>
+      await listJobs(ledger, {
+        ...page,
+        ...filters,
+        programId: programFilter(principal, program_id),
+        actor: principal.role === 'operator' ? undefined : principal.actor,
       }),
-      response: { 200: pageOf(jobView) },
-    },
-    handler: async (request) => {
-      const principal = principalOf(request);
-      const programId = programFilter(principal, request.query.program_id);
-      const actor = principal.role === 'operator' ? undefined : principal.actor;
-      const page = await listJobs(ledger, {
-        ...pageRequest(request.query),
-        programId,
-        actor,
-        kind: request.query.kind,
-      });
-      return formatPage('job', page, (job) => formatJob(job, principal));
-    },
+    format: (jobs, principal) => jobs.map((job) => formatJob(job, principal)),
   });
 
   app.route({

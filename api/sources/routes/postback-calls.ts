@@ -6,10 +6,12 @@ import {
   getCallRequest,
   getPostbackCall,
   listPostbackCalls,
+  POSTBACK_CALL_LIST,
   type PostbackCall,
 } from '../../../ledger/integrations/postback-calls.ts';
 import { inTransaction } from '../../../ledger/postgres/db.ts';
 import type { ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { inProgram, type Principal, principalOf, programFilter } from '../../http/principal.ts';
 import { invalidField, notFound, Problem } from '../../http/problems.ts';
 import { invalidFields } from '../../http/translate-error.ts';
@@ -21,17 +23,7 @@ import { accepted, ledgerReport, type ShopContext, statusUrl } from '../../order
 import { refundInput, reportRefund } from '../../orders/routes/refunds.ts';
 import { renamed, withEventName } from '../../orders/shop-settings.ts';
 import { bigintId, formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
-import {
-  bigintPageQuery,
-  formatPage,
-  formatTime,
-  pageOf,
-  pageRequest,
-  plain,
-  text,
-  time,
-  timeText,
-} from '../../schemas/schemas.ts';
+import { formatTime, plain, text, timeText } from '../../schemas/schemas.ts';
 import type { Receiver } from '../receiver.ts';
 import { unpackRequest } from '../sent-request.ts';
 import { formatRequest, requestView } from '../source-view.ts';
@@ -121,43 +113,33 @@ const params = z.object({ id: bigintId('postbackCall') });
 function addReadRoutes(app: ApiServer, context: CallContext): void {
   const { ledger } = context;
 
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/postback-calls',
+    operationId: 'listPostbackCalls',
+    tags,
+    summary: 'Every call of shops with its outcome, the newest first; kept for 90 days',
     config: { roles },
-    schema: {
-      operationId: 'listPostbackCalls',
-      tags,
-      summary: 'Every call of shops with its outcome, the newest first; kept for 90 days',
-      querystring: z.object({
-        ...bigintPageQuery('postbackCall'),
-        program_id: integerId('program').optional(),
-        outcome: z.enum(CALL_OUTCOMES).optional(),
-        via: z.enum(CALL_WAYS).optional(),
-        source_id: integerId('source').optional(),
-        code: text(MAX_FILTER_LENGTH).optional(),
-        order_id: plain(MAX_FILTER_LENGTH).optional(),
-        from: time.optional(),
-        to: time.optional(),
+    kind: 'postbackCall',
+    list: POSTBACK_CALL_LIST,
+    filters: {
+      program_id: integerId('program').optional(),
+      outcome: z.enum(CALL_OUTCOMES).optional(),
+      via: z.enum(CALL_WAYS).optional(),
+      source_id: integerId('source').optional(),
+      code: text(MAX_FILTER_LENGTH).optional(),
+      order_id: plain(MAX_FILTER_LENGTH).optional(),
+      ...timeRange,
+    },
+    view: callView,
+    read: async (page, { principal, query: { program_id, source_id, order_id, ...filters } }) =>
+      await listPostbackCalls(ledger, {
+        ...page,
+        ...filters,
+        programId: programFilter(principal, program_id),
+        sourceId: source_id,
+        orderId: order_id,
       }),
-      response: { 200: pageOf(callView) },
-    },
-    handler: async (request) => {
-      const {
-        program_id,
-        source_id: sourceId,
-        order_id: orderId,
-        outcome,
-        via,
-        code,
-        from,
-        to,
-      } = request.query;
-      const programId = programFilter(principalOf(request), program_id);
-      const filters = { programId, sourceId, outcome, via, code, orderId, from, to };
-      const page = await listPostbackCalls(ledger, { ...pageRequest(request.query), ...filters });
-      return formatPage('postbackCall', page, formatCall);
-    },
+    format: (calls) => calls.map(formatCall),
   });
 
   app.route({

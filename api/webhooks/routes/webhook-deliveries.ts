@@ -6,6 +6,7 @@ import {
   WEBHOOK_EVENT_TYPES,
 } from '../../../ledger/integrations/webhook-endpoints.ts';
 import {
+  DELIVERY_LIST,
   DELIVERY_STATES,
   getDelivery,
   isOvertaken,
@@ -18,18 +19,11 @@ import {
 import type { DatabaseSql } from '../../../ledger/postgres/db.ts';
 import { commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
+import { addList, timeRange } from '../../http/lists.ts';
 import { type Principal, principalOf } from '../../http/principal.ts';
 import { notFound } from '../../http/problems.ts';
 import { bigintId, formatId, idText, integerId } from '../../schemas/ids.ts';
-import {
-  bigintPageQuery,
-  formatOptionalTime,
-  formatPage,
-  formatTime,
-  pageOf,
-  pageRequest,
-  timeText,
-} from '../../schemas/schemas.ts';
+import { formatOptionalTime, formatTime, timeText } from '../../schemas/schemas.ts';
 import { webhookBody } from '../webhook-bodies.ts';
 import { requestOf } from '../webhook-request.ts';
 import { visibleEndpoint, WEBHOOK_ROLES } from '../webhook-view.ts';
@@ -117,28 +111,22 @@ async function visibleDelivery(sql: DatabaseSql, principal: Principal, id: bigin
 }
 
 function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  app.route({
-    method: 'GET',
+  addList(app, ledger, {
     url: '/v1/webhooks/:id/deliveries',
+    operationId: 'listWebhookDeliveries',
+    tags,
+    summary: 'What was and is to be delivered, the newest first',
     config,
-    schema: {
-      operationId: 'listWebhookDeliveries',
-      tags,
-      summary: 'What was and is to be delivered, the newest first',
-      params: endpointParams,
-      querystring: z.object({
-        ...bigintPageQuery('webhookDelivery'),
-        state: z.enum(DELIVERY_STATES).optional(),
-      }),
-      response: { 200: pageOf(deliveryView) },
+    kind: 'webhookDelivery',
+    list: DELIVERY_LIST,
+    params: endpointParams,
+    filters: { state: z.enum(DELIVERY_STATES).optional(), ...timeRange },
+    view: deliveryView,
+    read: async (page, { principal, params, query }) => {
+      visibleEndpoint(principal, await getWebhookEndpoint(ledger, params.id));
+      return await listDeliveries(ledger, { ...page, ...query, endpointId: params.id });
     },
-    handler: async (request) => {
-      const endpointId = request.params.id;
-      visibleEndpoint(principalOf(request), await getWebhookEndpoint(ledger, endpointId));
-      const { state } = request.query;
-      const page = await listDeliveries(ledger, { ...pageRequest(request.query), endpointId, state });
-      return formatPage('webhookDelivery', page, formatDelivery);
-    },
+    format: (deliveries) => deliveries.map(formatDelivery),
   });
 
   app.route({

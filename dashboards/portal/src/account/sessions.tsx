@@ -1,6 +1,6 @@
 import { api, type Schemas, take } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
-import { usePages } from '../data/use-pages.ts';
+import { useList } from '../data/use-list.ts';
 import { ZONE_NAME } from '../text/format.ts';
 import { t } from '../text/t.ts';
 import { Button, Card, Empty, Problem, When } from '../ui/basics.tsx';
@@ -10,10 +10,9 @@ type ListedSession = Schemas['ListedSession'];
 
 /** Where the user is signed in, and signing out there. */
 export function SessionsCard() {
-  const list = usePages(
-    (cursor, signal) => api.GET('/v1/sessions', { params: { query: { cursor } }, signal }),
-    [],
-  );
+  const list = useList((query, signal) => api.GET('/v1/sessions', { params: { query }, signal }), {
+    prefix: 'session_',
+  });
   const others = useAction(async () => {
     await take(api.DELETE('/v1/sessions'));
     list.reload();

@@ -1,8 +1,17 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { ConfirmSignIn } from '../account/confirm-sign-in.tsx';
 import { Enrolment } from '../account/enrolment.tsx';
-import { ApiProblem, api, type Schemas, setSessionToken, take, takeAll, whenSignedOut } from '../data/api.ts';
-import { useData } from '../data/use-data.ts';
+import {
+  ApiProblem,
+  api,
+  type Schemas,
+  SIGNED_IN,
+  setSessionToken,
+  take,
+  takeAll,
+  whenSignedOut,
+} from '../data/api.ts';
+import { forgetData, useData } from '../data/use-data.ts';
 import { operatorPages } from '../operator/pages.ts';
 import { NewProgram } from '../operator/setup/new-program.tsx';
 import { partnerPages } from '../partner/pages.ts';
@@ -60,13 +69,24 @@ function WithSession() {
     );
     return { session, programs };
   }, []);
+  // With the page that was open when the session ended: what was typed there stays while its reader signs in again.
+  const kept = useRef<typeof data>(undefined);
+  useEffect(() => {
+    if (!data?.session) return;
+    kept.current = data;
+    setSignedOut(false);
+  }, [data]);
   useEffect(() => {
     whenSignedOut(() => {
       setSignedOut(true);
       reload();
     });
   }, [reload]);
-  if (error !== undefined) {
+  const signedIn = () => {
+    markSignedIn();
+    reload();
+  };
+  if (error !== undefined && !data) {
     return (
       <main class="alone">
         <Problem error={error} onRetry={reload} />
@@ -74,30 +94,53 @@ function WithSession() {
     );
   }
   if (!data) return loading ? <Loading /> : null;
-  if (!data.session) {
-    return (
-      <SignIn
-        note={wasSignedOut ? t('app.your_session_has_ended_sign') : undefined}
-        onSignedIn={() => {
-          setSignedOut(false);
-          markSignedIn();
-          reload();
-        }}
-      />
-    );
-  }
+  const shown = data.session ? data : wasSignedOut ? kept.current : undefined;
+  if (!shown?.session) return <SignIn note={undefined} onSignedIn={signedIn} />;
   return (
     <>
-      {mustEnrol(data.session) ? (
+      {mustEnrol(shown.session) ? (
         <Front title={t('common.set_up_a_second_factor')}>
           <p>{t('app.your_program_requires_a_second')}</p>
           <Enrolment onDone={reload} />
         </Front>
       ) : (
-        <Portal session={data.session} programs={data.programs} reload={reload} />
+        <Portal
+          key={shown.session.user.id}
+          session={shown.session}
+          programs={shown.programs}
+          reload={reload}
+          onSignOut={() => {
+            setSignedOut(false);
+            kept.current = undefined;
+          }}
+        />
       )}
-      <ConfirmSignIn session={data.session} />
+      <ConfirmSignIn session={shown.session} />
+      {!data.session && <SignInAgain onSignedIn={signedIn} />}
     </>
+  );
+}
+
+/** Over the page, which it hides: the native dialog is above every other one. */
+function SignInAgain({ onSignedIn }: { onSignedIn: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    const { title } = document;
+    return () => {
+      document.title = title;
+      window.dispatchEvent(new Event(SIGNED_IN));
+    };
+  }, []);
+  return (
+    <dialog
+      ref={dialog}
+      class="whole"
+      aria-label={t('common.sign_in')}
+      onCancel={(event) => event.preventDefault()}
+    >
+      <SignIn note={t('app.your_session_has_ended_sign')} onSignedIn={onSignedIn} />
+    </dialog>
   );
 }
 
@@ -105,6 +148,7 @@ function Portal(props: {
   session: Schemas['Session'];
   programs: readonly Schemas['Program'][];
   reload: () => void;
+  onSignOut: () => void;
 }) {
   const { programs, reload } = props;
   const { user, second_factor: secondFactor } = props.session;
@@ -115,6 +159,8 @@ function Portal(props: {
   const pages = user.affiliate_id === null ? operatorPages : partnerPages;
   const found = findRoute(pages.routes, path);
   const shown = useRef(path);
+  // Another user begins with nothing of this one.
+  useEffect(() => forgetData, []);
   useEffect(() => {
     // The first page is read from its top.
     showHeading({ isMoved: shown.current !== path });
@@ -122,6 +168,7 @@ function Portal(props: {
   }, [path]);
 
   async function signOut(): Promise<void> {
+    props.onSignOut();
     await take(api.DELETE('/v1/session')).catch(() => undefined);
     setSessionToken('');
     navigate('/', { replace: true });

@@ -1,5 +1,6 @@
 import type { ComponentChildren, ComponentType } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import { isDialogEntry } from './dialog-history.ts';
 
 /** Routing below /portal/ without a library; the page follows the address bar. */
 
@@ -20,7 +21,8 @@ export function href(path: string): string {
 }
 
 export function navigate(path: string, options: { replace?: boolean } = {}): void {
-  const method = options.replace ? 'replaceState' : 'pushState';
+  // The entry of a dialog is of no use once its page is left.
+  const method = options.replace || isDialogEntry() ? 'replaceState' : 'pushState';
   window.history[method](null, '', href(path));
   window.dispatchEvent(new Event('popstate'));
 }
@@ -45,24 +47,47 @@ export function usePath(): string {
   return path;
 }
 
-/** A parameter of the address, so that a filtered page can be bookmarked and shared. */
-export function useParameter(name: string, fallback = ''): [string, (value: string) => void] {
-  const read = () => new URLSearchParams(window.location.search).get(name) ?? fallback;
-  const [value, setValue] = useState(read);
+type Changes<Name extends string> = Readonly<Partial<Record<Name, string>>>;
+
+/**
+ * Parameters of the address, so that a filtered page can be bookmarked, shared, and left by Back. Each change is an entry
+ * of the history of its own, unless `replace` is given.
+ */
+export function useParameters<Name extends string>(
+  names: readonly Name[],
+): [Readonly<Record<Name, string>>, (changes: Changes<Name>, options?: { replace?: boolean }) => void] {
+  const read = () => {
+    const query = new URLSearchParams(window.location.search);
+    return Object.fromEntries(names.map((name) => [name, query.get(name) ?? ''])) as Record<Name, string>;
+  };
+  const [values, setValues] = useState(read);
   useEffect(() => {
-    const follow = () => setValue(read());
+    const follow = () => {
+      const next = read();
+      // The same values stay the same object, so that nothing is loaded again.
+      setValues((before) => (names.every((name) => before[name] === next[name]) ? before : next));
+    };
     window.addEventListener('popstate', follow);
     return () => window.removeEventListener('popstate', follow);
   }, []);
-  function change(next: string): void {
+  function change(changes: Changes<Name>, options: { replace?: boolean } = {}): void {
     const query = new URLSearchParams(window.location.search);
-    if (next === fallback) query.delete(name);
-    else query.set(name, next);
+    for (const [name, value] of Object.entries<string | undefined>(changes)) {
+      if (value) query.set(name, value);
+      else query.delete(name);
+    }
     const text = query.toString();
-    window.history.replaceState(null, '', `${window.location.pathname}${text === '' ? '' : `?${text}`}`);
-    setValue(next);
+    const address = `${window.location.pathname}${text === '' ? '' : `?${text}`}`;
+    window.history[options.replace ? 'replaceState' : 'pushState'](null, '', address);
+    setValues(read());
   }
-  return [value, change];
+  return [values, change];
+}
+
+/** One parameter of the address; `fallback` stands for none. */
+export function useParameter(name: string, fallback = ''): [string, (value: string) => void] {
+  const [values, change] = useParameters([name]);
+  return [values[name] || fallback, (value) => change({ [name]: value === fallback ? '' : value })];
 }
 
 export function findRoute(

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { Schemas } from '../data/api.ts';
-import { TIME_ZONE, words } from '../text/format.ts';
+import { formatTime, TIME_ZONE, words, ZONE_NAME } from '../text/format.ts';
 import { chooseLanguage, LANGUAGE, LANGUAGES, languageName } from '../text/language.ts';
 import { t } from '../text/t.ts';
 import { Select } from '../ui/forms.tsx';
@@ -111,10 +111,25 @@ export function Shell(props: {
           </div>
         </header>
         <main id="main" tabIndex={-1}>
+          <PrintHead />
           {props.children}
         </main>
       </div>
     </FreshnessProvider>
+  );
+}
+
+/** Whose page it is and when it was printed: on paper, the menu is left out. */
+function PrintHead() {
+  const { user, program } = useSession();
+  const now = new Date().toISOString();
+  return (
+    <p class="print-only print-head">
+      <strong>{program.name}</strong>
+      <span>
+        {user.name}, {formatTime(now)} {ZONE_NAME}
+      </span>
+    </p>
   );
 }
 

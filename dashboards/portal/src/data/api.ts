@@ -11,6 +11,8 @@ export const api = createClient<paths>({ baseUrl: window.location.origin, fetch:
 
 let csrfToken = '';
 let onSignedOut = (): void => undefined;
+/** What failed without a session, to be tried again with the next one. */
+export const SIGNED_IN = 'afflux-signed-in-again';
 let confirmSignIn = async (): Promise<boolean> => false;
 /** Requests that wait for the same confirmation. */
 let confirming: Promise<boolean> | undefined;

@@ -45,6 +45,22 @@ export function secondsOfDay(name: string): number {
   return new Date(`${name}T00:00:00`).getTime() / 1_000;
 }
 
+/** A named day that there is. */
+export function isDay(name: string): boolean {
+  return /^20\d\d-\d\d-\d\d$/.test(name) && !Number.isNaN(Date.parse(`${name}T00:00:00`));
+}
+
+/** The beginning of a named day in the reader's zone. */
+export function startOfDay(name: string): string {
+  return new Date(`${name}T00:00:00`).toISOString();
+}
+
+export function dayAfter(name: string): string {
+  const day = new Date(`${name}T12:00:00`);
+  day.setDate(day.getDate() + 1);
+  return dayName(day);
+}
+
 export const PERIODS = [
   { value: '1', text: t('period.today') },
   { value: '7', text: t('period.7_days') },

@@ -2,33 +2,16 @@ import { lazyPage } from '../app/lazy-page.tsx';
 import type { Route } from '../app/router.tsx';
 import type { PageGroup } from '../app/shell.tsx';
 import { t } from '../text/t.ts';
-import { WebhooksPage } from '../ui/webhooks/webhooks.tsx';
 import { OverviewPage } from './figures/overview.tsx';
-import { ReportsPage } from './figures/reports.tsx';
-import { VelocityPage } from './figures/velocity.tsx';
-import { PayoutsPage } from './money/payouts.tsx';
 import { ConversionsPage } from './orders/conversions.tsx';
-import { ImportsPage } from './orders/imports.tsx';
-import { PostbackCallsPage } from './orders/postback-calls.tsx';
-import { ReviewsPage } from './orders/reviews.tsx';
 import { AffiliatesPage } from './programs/affiliates.tsx';
-import { CampaignsPage } from './programs/campaigns.tsx';
-import { CouponsPage } from './programs/coupons.tsx';
 import { LinksPage } from './programs/links.tsx';
-import { SettingsPage } from './programs/settings.tsx';
-import { TermsPage } from './programs/terms.tsx';
-import { AccountPage } from './system/account.tsx';
-import { ApiKeysPage } from './system/api-keys.tsx';
-import { AuditPage } from './system/audit.tsx';
-import { AuditLogPage } from './system/audit-log.tsx';
-import { DeadLettersPage } from './system/dead-letters.tsx';
-import { UsersPage } from './system/users.tsx';
 
 /** Pages of operators and of the roles with a part of their work. */
 export const operatorPages: { readonly routes: readonly Route[]; readonly groups: readonly PageGroup[] } = {
   routes: [
     { path: '/', page: OverviewPage },
-    { path: '/reports', page: ReportsPage },
+    { path: '/reports', page: lazyPage(async () => (await import('./figures/reports.tsx')).ReportsPage) },
     { path: '/affiliates', page: AffiliatesPage },
     {
       path: '/applications',
@@ -42,30 +25,46 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       path: '/mails',
       page: lazyPage(async () => (await import('./partners/mail-templates.tsx')).MailTemplatesPage),
     },
-    { path: '/campaigns', page: CampaignsPage },
-    { path: '/terms', page: TermsPage },
-    { path: '/settings', page: SettingsPage },
+    {
+      path: '/campaigns',
+      page: lazyPage(async () => (await import('./programs/campaigns.tsx')).CampaignsPage),
+    },
+    { path: '/terms', page: lazyPage(async () => (await import('./programs/terms.tsx')).TermsPage) },
+    { path: '/settings', page: lazyPage(async () => (await import('./programs/settings.tsx')).SettingsPage) },
     { path: '/connect', page: lazyPage(async () => (await import('./connect/connect.tsx')).ConnectPage) },
     { path: '/connect/:id', page: lazyPage(async () => (await import('./connect/source.tsx')).SourcePage) },
     { path: '/links', page: LinksPage },
-    { path: '/coupons', page: CouponsPage },
+    { path: '/coupons', page: lazyPage(async () => (await import('./programs/coupons.tsx')).CouponsPage) },
     { path: '/conversions', page: ConversionsPage },
-    { path: '/reviews', page: ReviewsPage },
+    { path: '/reviews', page: lazyPage(async () => (await import('./orders/reviews.tsx')).ReviewsPage) },
     {
       path: '/questions',
       page: lazyPage(async () => (await import('./partners/questions.tsx')).QuestionsPage),
     },
-    { path: '/velocity', page: VelocityPage },
-    { path: '/payouts', page: PayoutsPage },
-    { path: '/audit', page: AuditPage },
-    { path: '/postback-calls', page: PostbackCallsPage },
-    { path: '/webhooks', page: WebhooksPage },
-    { path: '/dead-letters', page: DeadLettersPage },
-    { path: '/imports', page: ImportsPage },
-    { path: '/audit-log', page: AuditLogPage },
-    { path: '/users', page: UsersPage },
-    { path: '/api-keys', page: ApiKeysPage },
-    { path: '/account', page: AccountPage },
+    { path: '/velocity', page: lazyPage(async () => (await import('./figures/velocity.tsx')).VelocityPage) },
+    { path: '/payouts', page: lazyPage(async () => (await import('./money/payouts.tsx')).PayoutsPage) },
+    {
+      path: '/commissions',
+      page: lazyPage(async () => (await import('../ui/money/commissions.tsx')).CommissionsPage),
+    },
+    { path: '/audit', page: lazyPage(async () => (await import('./system/audit.tsx')).AuditPage) },
+    {
+      path: '/postback-calls',
+      page: lazyPage(async () => (await import('./orders/postback-calls.tsx')).PostbackCallsPage),
+    },
+    {
+      path: '/webhooks',
+      page: lazyPage(async () => (await import('../ui/webhooks/webhooks.tsx')).WebhooksPage),
+    },
+    {
+      path: '/dead-letters',
+      page: lazyPage(async () => (await import('./system/dead-letters.tsx')).DeadLettersPage),
+    },
+    { path: '/imports', page: lazyPage(async () => (await import('./orders/imports.tsx')).ImportsPage) },
+    { path: '/audit-log', page: lazyPage(async () => (await import('./system/audit-log.tsx')).AuditLogPage) },
+    { path: '/users', page: lazyPage(async () => (await import('./system/users.tsx')).UsersPage) },
+    { path: '/api-keys', page: lazyPage(async () => (await import('./system/api-keys.tsx')).ApiKeysPage) },
+    { path: '/account', page: lazyPage(async () => (await import('./system/account.tsx')).AccountPage) },
   ],
   groups: [
     {
@@ -108,6 +107,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
       title: t('pages.money'),
       pages: [
         { path: '/payouts', title: t('common.payouts'), roles: ['operator', 'finance'] },
+        { path: '/commissions', title: t('common.commissions'), roles: ['operator', 'finance', 'fraud'] },
         {
           path: '/audit',
           title: t('common.audit'),

@@ -1,29 +1,33 @@
 import { useState } from 'preact/hooks';
-import { useParameter } from '../app/router.tsx';
 import { usePartner } from '../app/session.tsx';
 import { api, type Schemas, take } from '../data/api.ts';
 import { useData } from '../data/use-data.ts';
 import { useLinkedOrder } from '../data/use-linked-order.ts';
-import { usePages } from '../data/use-pages.ts';
+import { useList } from '../data/use-list.ts';
 import { words, ZONE_NAME } from '../text/format.ts';
 import { rich, t } from '../text/t.ts';
 import { whyText } from '../text/why.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
-import { Dialog, Segments } from '../ui/forms.tsx';
+import { Dialog } from '../ui/forms.tsx';
 import { CompleteTo } from '../ui/freshness.tsx';
 import { OrderThread } from '../ui/orders/order-thread.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable, Table } from '../ui/table.tsx';
 
 const EVERY_MS = 10_000;
-const PAGE_ROWS = 25;
 const STATUSES = [
-  { value: '', text: t('common.all') },
   { value: 'pending', text: t('common.pending') },
   { value: 'confirmed', text: t('partnerConversions.confirmed') },
   { value: 'paid', text: t('common.paid') },
   { value: 'rejected', text: t('common.rejected') },
 ];
+
+const TOOLS = {
+  search: t('list.order_or_click'),
+  filters: [{ name: 'status', label: t('common.payment'), choices: STATUSES }],
+  days: true,
+  file: '/v1/conversions.csv',
+};
 
 const SUBS = ['sub1', 'sub2', 'sub3', 'sub4', 'sub5'] as const;
 
@@ -35,40 +39,23 @@ function aboutOf(conversion: Schemas['Conversion']): string {
 
 export function ConversionsPage() {
   const { affiliateId } = usePartner();
-  const [status, setStatus] = useParameter('status');
   const [shown, setShown] = useState<Schemas['ReadConversion']>();
   useLinkedOrder(setShown);
-  const list = usePages(
-    (cursor, signal) => {
-      const query = {
-        limit: PAGE_ROWS,
-        cursor,
-        ...(status !== '' && { status: status as Schemas['Conversion']['status'] }),
-      };
-      return api.GET('/v1/conversions', { params: { query }, signal });
-    },
-    [affiliateId, status],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/conversions', { params: { query }, signal }), {
+    query: { affiliate_id: affiliateId },
+    filters: ['status'],
+    everyMs: EVERY_MS,
+  });
   return (
-    <Page
-      title={t('common.conversions')}
-      lead={t('partnerConversions.orders_of_your_visitors_with')}
-      actions={<Segments label={t('common.status')} value={status} onChange={setStatus} choices={STATUSES} />}
-    >
+    <Page title={t('common.conversions')} lead={t('partnerConversions.orders_of_your_visitors_with')}>
       <Card>
         <ListTable
           label={t('common.conversions')}
           list={list}
+          tools={TOOLS}
           rowKey={({ id }) => id}
           empty={
-            <Empty
-              title={
-                status === ''
-                  ? t('common.no_conversions_yet')
-                  : t('partnerConversions.no_conversions_with_this_status')
-              }
-            >
+            <Empty title={t('common.no_conversions_yet')}>
               {t('partnerConversions.a_conversion_appears_seconds_after')}
             </Empty>
           }
@@ -76,6 +63,7 @@ export function ConversionsPage() {
             {
               title: t('common.order'),
               head: true,
+              sort: 'order_id',
               cell: (conversion) => (
                 <>
                   {conversion.order_id}
@@ -85,11 +73,13 @@ export function ConversionsPage() {
             },
             {
               title: t('common.ordered_zone', { zone: ZONE_NAME }),
+              sort: 'occurred_at',
               cell: ({ occurred_at }) => <When at={occurred_at} />,
             },
             {
               title: t('common.order_value'),
               numeric: true,
+              sort: 'amount',
               cell: ({ amount }) => <Amount money={amount} />,
             },
             {
@@ -98,7 +88,7 @@ export function ConversionsPage() {
               cell: ({ own_commission }) => own_commission && <Amount money={own_commission} strong />,
             },
             { title: t('common.status'), cell: ({ state }) => <Status of={state} /> },
-            { title: t('common.payment'), cell: ({ status: paid }) => <Status of={paid} /> },
+            { title: t('common.payment'), sort: 'status', cell: ({ status: paid }) => <Status of={paid} /> },
             { title: t('common.why'), cell: whyText },
             {
               title: '',

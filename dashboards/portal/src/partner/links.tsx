@@ -4,29 +4,31 @@ import { api, newAttempt, type Schemas, take, takeAll } from '../data/api.ts';
 import { lastDays } from '../data/period.ts';
 import { figure } from '../data/report.ts';
 import { useAction, useData } from '../data/use-data.ts';
-import { usePages } from '../data/use-pages.ts';
-import { formatCount } from '../text/format.ts';
+import { useList } from '../data/use-list.ts';
+import { formatCount, words } from '../text/format.ts';
 import { fieldProblems } from '../text/problem-text.ts';
 import { t } from '../text/t.ts';
 import { Button, Card, Copy, Empty, Page } from '../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../ui/forms.tsx';
 import { CompleteTo } from '../ui/freshness.tsx';
 import { LinkSharing } from '../ui/link-sharing.tsx';
+import { namesOf } from '../ui/list-tools.tsx';
 import { LandingPage } from '../ui/macro-url.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
 import { CouponsCard } from './coupons.tsx';
 
 const EVERY_MS = 5_000;
-const PAGE_ROWS = 50;
+const FILTERS = ['campaign_id', 'status'];
+const STATUSES = (['active', 'paused'] as const).map((value) => ({ value, text: words(value) }));
 
 export function LinksPage() {
   const { affiliateId, program } = usePartner();
   const [shown, setShown] = useState<Schemas['Link'] | 'new'>();
-  const links = usePages(
-    (cursor, signal) => api.GET('/v1/links', { params: { query: { limit: PAGE_ROWS, cursor } }, signal }),
-    [affiliateId],
-  );
+  const links = useList((query, signal) => api.GET('/v1/links', { params: { query }, signal }), {
+    query: { affiliate_id: affiliateId },
+    filters: FILTERS,
+  });
   const offer = useData(
     async (signal) => {
       const query = { program_id: program.id };
@@ -68,6 +70,7 @@ export function LinksPage() {
         <ListTable
           label={t('common.links')}
           list={links}
+          tools={toolsOf(offer.data?.campaigns)}
           rowKey={({ id }) => id}
           empty={
             <Empty title={t('partnerLinks.no_links_yet')}>
@@ -78,6 +81,7 @@ export function LinksPage() {
             {
               title: t('common.link'),
               head: true,
+              sort: 'code',
               cell: (link) => (
                 <>
                   {link.code}
@@ -98,7 +102,7 @@ export function LinksPage() {
               numeric: true,
               cell: ({ id }) => formatCount(figure(counts.data?.get(id), 'conversions_attributed')),
             },
-            { title: t('common.status'), cell: ({ status }) => <Status of={status} /> },
+            { title: t('common.status'), sort: 'status', cell: ({ status }) => <Status of={status} /> },
             {
               title: '',
               cell: (link) => (
@@ -138,6 +142,18 @@ export function LinksPage() {
       )}
     </Page>
   );
+}
+
+function toolsOf(campaigns: readonly Schemas['Campaign'][] | undefined) {
+  return {
+    search: t('list.code_or_address'),
+    filters: [
+      { name: 'campaign_id', label: t('common.campaign'), choices: namesOf(campaigns) },
+      { name: 'status', label: t('common.status'), choices: STATUSES },
+    ],
+    days: true,
+    file: '/v1/links.csv',
+  };
 }
 
 function NewLink(props: {

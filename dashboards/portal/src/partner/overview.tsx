@@ -38,7 +38,7 @@ export function OverviewPage() {
       return { trend, earnings, balance, upcoming, conversions: conversions.data };
     },
     [affiliateId, days],
-    { everyMs: EVERY_MS },
+    { everyMs: EVERY_MS, page: 'overview' },
   );
   return (
     <Page

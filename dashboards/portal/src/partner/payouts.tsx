@@ -4,18 +4,27 @@ import { usePartner } from '../app/session.tsx';
 import { api, type Schemas, take } from '../data/api.ts';
 import { lastDays, PERIODS } from '../data/period.ts';
 import { useData } from '../data/use-data.ts';
-import { usePages } from '../data/use-pages.ts';
+import { useList } from '../data/use-list.ts';
 import { isZero, words, ZONE_NAME } from '../text/format.ts';
 import { rich, t } from '../text/t.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../ui/basics.tsx';
 import { Segments } from '../ui/forms.tsx';
-import { BlockedNotice, Destination, PayoutItems } from '../ui/payout-items.tsx';
-import { StatementDocuments } from '../ui/statements.tsx';
+import { BlockedNotice, Destination, PayoutItems } from '../ui/money/payout-items.tsx';
+import { StatementDocuments } from '../ui/money/statements.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable } from '../ui/table.tsx';
 
 const EVERY_MS = 10_000;
-const PAGE_ROWS = 25;
+const STATES = (['submitted', 'paid', 'failed', 'returned'] as const).map((value) => ({
+  value,
+  text: words(value),
+}));
+const TOOLS = {
+  search: t('list.payout_id'),
+  filters: [{ name: 'state', label: t('common.status'), choices: STATES }],
+  days: true,
+  file: '/v1/payouts.csv',
+};
 
 export function PayoutsPage() {
   const { affiliateId, program } = usePartner();
@@ -32,11 +41,12 @@ export function PayoutsPage() {
     [affiliateId],
     { everyMs: EVERY_MS },
   );
-  const payouts = usePages(
-    (cursor, signal) => api.GET('/v1/payouts', { params: { query: { limit: PAGE_ROWS, cursor } }, signal }),
-    [affiliateId],
-    EVERY_MS,
-  );
+  const payouts = useList((query, signal) => api.GET('/v1/payouts', { params: { query }, signal }), {
+    query: { affiliate_id: affiliateId },
+    filters: ['state'],
+    prefix: 'payout_',
+    everyMs: EVERY_MS,
+  });
   return (
     <Page
       title={t('common.payouts')}
@@ -47,6 +57,7 @@ export function PayoutsPage() {
         <ListTable
           label={t('common.payouts')}
           list={payouts}
+          tools={TOOLS}
           rowKey={({ id }) => id}
           empty={
             <Empty title={t('partnerPayouts.no_payouts_yet')}>
@@ -57,9 +68,10 @@ export function PayoutsPage() {
             { title: t('common.payout'), head: true, cell: ({ id }) => id },
             {
               title: t('common.created_zone', { zone: ZONE_NAME }),
+              sort: 'created_at',
               cell: ({ created_at }) => <When at={created_at} />,
             },
-            { title: t('common.status'), cell: ({ state }) => <Status of={state} /> },
+            { title: t('common.status'), sort: 'state', cell: ({ state }) => <Status of={state} /> },
             { title: t('common.to'), cell: ({ destination }) => <Destination to={destination} /> },
             {
               title: t('common.closed_zone', { zone: ZONE_NAME }),
@@ -68,6 +80,7 @@ export function PayoutsPage() {
             {
               title: t('common.amount'),
               numeric: true,
+              sort: 'amount',
               cell: ({ amount }) => <Amount money={amount} strong />,
             },
             {
@@ -132,15 +145,16 @@ function StatementCard() {
   const [days, setDays] = useParameter('days', '30');
   const [ends, setEnds] = useState<Pick<Schemas['Statement'], 'opening' | 'closing'>>();
   const range = lastDays(Number(days));
-  const lines = usePages(
-    async (cursor, signal) => {
-      const params = { path: { id: affiliateId }, query: { ...range, limit: PAGE_ROWS, cursor } };
-      const answer = await api.GET('/v1/affiliates/{id}/statement', { params, signal });
+  const lines = useList(
+    async (query, signal) => {
+      const answer = await api.GET('/v1/affiliates/{id}/statement', {
+        params: { path: { id: affiliateId }, query },
+        signal,
+      });
       if (answer.data) setEnds({ opening: answer.data.opening, closing: answer.data.closing });
       return answer;
     },
-    [affiliateId, days],
-    EVERY_MS,
+    { query: { ...range }, prefix: 'line_', everyMs: EVERY_MS },
   );
   const rows: Line[] | undefined = lines.rows?.map((line) => ({
     ...line,
@@ -158,11 +172,13 @@ function StatementCard() {
     note: null,
     ...amounts,
   });
+  // The range reaches to the next full hour, the balance to this moment.
+  const closedAt = new Date(Math.min(Date.parse(range.to), Date.now())).toISOString();
   const all = rows &&
     ends && [
       end('opening_balance', range.from, ends.opening),
       ...rows,
-      ...(lines.hasMore ? [] : [end('closing_balance', range.to, ends.closing)]),
+      ...(lines.hasMore ? [] : [end('closing_balance', closedAt, ends.closing)]),
     ];
   return (
     <Card

@@ -11,7 +11,7 @@ import { fieldProblems } from '../text/problem-text.ts';
 import { rich, t } from '../text/t.ts';
 import { Button, Card, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Form, Segments, TextField } from '../ui/forms.tsx';
-import { BlockedNotice } from '../ui/payout-items.tsx';
+import { BlockedNotice } from '../ui/money/payout-items.tsx';
 import { Status } from '../ui/status.tsx';
 
 export function ProfilePage() {

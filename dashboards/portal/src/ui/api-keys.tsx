@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../data/api.ts';
 import { useAction } from '../data/use-data.ts';
-import { usePages } from '../data/use-pages.ts';
+import { useList } from '../data/use-list.ts';
 import { words, ZONE_NAME } from '../text/format.ts';
 import { rich, t } from '../text/t.ts';
 import { Button, Card, CopyText, Empty, Page, Problem, When } from './basics.tsx';
@@ -12,16 +12,16 @@ import { ListTable } from './table.tsx';
 
 type Role = Schemas['ApiKey']['role'];
 
+const TOOLS = { search: t('common.name'), days: true, file: '/v1/api-keys.csv' };
+
 /** API keys of the user's own clients. */
 export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
   const { program } = useSession();
   const [isMaking, setMaking] = useState(false);
   const [made, setMade] = useState<Schemas['CreatedApiKey']>();
-  const list = usePages(
-    (cursor, signal) =>
-      api.GET('/v1/api-keys', { params: { query: { program_id: program.id, cursor } }, signal }),
-    [program.id],
-  );
+  const list = useList((query, signal) => api.GET('/v1/api-keys', { params: { query }, signal }), {
+    query: { program_id: program.id },
+  });
   const make = (
     <Button kind="primary" onClick={() => setMaking(true)}>
       {t('apiKeys.new_key')}
@@ -37,6 +37,7 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
         <ListTable
           label={t('common.api_keys')}
           list={list}
+          tools={TOOLS}
           rowKey={({ id }) => id}
           empty={
             <Empty title={t('apiKeys.no_keys_yet')}>
@@ -47,6 +48,7 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
             {
               title: t('common.name'),
               head: true,
+              sort: 'name',
               cell: ({ id, name }) => (
                 <>
                   {name}
@@ -54,7 +56,7 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
                 </>
               ),
             },
-            { title: t('common.role'), cell: ({ role }) => words(role) },
+            { title: t('common.role'), sort: 'role', cell: ({ role }) => words(role) },
             {
               title: t('apiKeys.scopes'),
               cell: ({ scopes }) => (scopes === null ? t('apiKeys.all_of_the_role') : scopes.join(', ')),
@@ -62,10 +64,12 @@ export function ApiKeysPage({ roles }: { roles: readonly Role[] }) {
             { title: t('common.status'), cell: (key) => <Status of={stateOf(key)} /> },
             {
               title: t('common.created_zone', { zone: ZONE_NAME }),
+              sort: 'created_at',
               cell: ({ created_at }) => <When at={created_at} />,
             },
             {
               title: t('common.last_used_zone', { zone: ZONE_NAME }),
+              sort: 'last_used_at',
               cell: ({ last_used_at }) => <When at={last_used_at} none={t('common.never')} />,
             },
             {

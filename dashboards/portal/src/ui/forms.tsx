@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
+import { useDialogEntry } from '../app/dialog-history.ts';
 import { t } from '../text/t.ts';
 import { Button, Problem } from './basics.tsx';
 
@@ -207,6 +208,7 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
   useEffect(() => {
     dialog.current?.showModal();
   }, []);
+  useDialogEntry(() => dialog.current?.close());
   return (
     <dialog ref={dialog} aria-labelledby={id} onClose={props.onClose}>
       <div class="dialog-head">

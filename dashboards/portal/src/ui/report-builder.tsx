@@ -107,6 +107,7 @@ export function ReportBuilder(props: {
         api.GET('/v1/reports', { params: { query: { ...query, totals: true, limit: MOST_ROWS } }, signal }),
       ),
     [query],
+    { page: 'reports' },
   );
   const names = useNames(NAMED);
   return (

@@ -1,11 +1,10 @@
 import type { ComponentChildren } from 'preact';
+import type { List } from '../data/use-list.ts';
 import { t } from '../text/t.ts';
-import { Button, Loading, Problem } from './basics.tsx';
+import { Button, Empty, Loading, Problem } from './basics.tsx';
+import { isFiltered, ListTools, type Tools } from './list-tools.tsx';
 
-/**
- * A list as a table. On a narrow screen its rows are cards where they have buttons, which would be out of sight; any other
- * table scrolls by itself, also by the keyboard.
- */
+/** A list as a table; on a narrow screen its rows are cards, so that no column is out of sight. */
 
 export interface Column<Row> {
   readonly title: string;
@@ -14,6 +13,8 @@ export interface Column<Row> {
   readonly numeric?: boolean;
   /** The cell that names the row. */
   readonly head?: boolean;
+  /** The API's name of what the column is sorted by. */
+  readonly sort?: string;
 }
 
 export interface TableProps<Row> {
@@ -22,20 +23,19 @@ export interface TableProps<Row> {
   readonly columns: readonly Column<Row>[];
   readonly rows: readonly Row[];
   readonly rowKey: (row: Row) => string;
+  /** The sort in force, and how to change it. */
+  readonly sort?: { readonly by: string; readonly change: (by: string) => void };
 }
 
-export function Table<Row>({ label, columns, rows, rowKey }: TableProps<Row>) {
-  const hasButtons = columns.some(({ title }) => title === '');
+export function Table<Row>({ label, columns, rows, rowKey, sort }: TableProps<Row>) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
-    <section class={hasButtons ? 'table cards' : 'table'} aria-label={label} tabIndex={0}>
+    <section class="table" aria-label={label} tabIndex={0}>
       <table>
         <thead>
           <tr>
-            {columns.map(({ title, numeric }) => (
-              <th key={title} scope="col" class={numeric ? 'numeric' : undefined}>
-                {title === '' ? <span class="hidden">{t('table.actions')}</span> : title}
-              </th>
+            {columns.map((column) => (
+              <Head key={column.title} column={column} sort={sort} />
             ))}
           </tr>
         </thead>
@@ -63,29 +63,58 @@ export function Table<Row>({ label, columns, rows, rowKey }: TableProps<Row>) {
   );
 }
 
-/** Pages of a list, as {@link usePages} loads them. */
-export interface Pages<Row> {
-  readonly rows: readonly Row[] | undefined;
-  readonly error: unknown;
-  readonly loading: boolean;
-  readonly hasMore: boolean;
-  readonly more: () => void;
-  readonly reload: () => void;
+function Head<Row>({ column, sort }: { column: Column<Row>; sort: TableProps<Row>['sort'] }) {
+  const { title, numeric, sort: name } = column;
+  const className = numeric ? 'numeric' : undefined;
+  if (title === '') {
+    return (
+      <th scope="col">
+        <span class="hidden">{t('table.actions')}</span>
+      </th>
+    );
+  }
+  if (name === undefined || !sort) {
+    return (
+      <th scope="col" class={className}>
+        {title}
+      </th>
+    );
+  }
+  const direction = sort.by === name ? 'ascending' : sort.by === `-${name}` ? 'descending' : 'none';
+  // The highest amount and the newest row are looked for first; names from their beginning.
+  const steps = numeric || name.endsWith('_at') || name === 'at' ? [`-${name}`, name] : [name, `-${name}`];
+  const next = sort.by === steps[0] ? steps[1] : sort.by === steps[1] ? '' : steps[0];
+  return (
+    <th scope="col" class={className} aria-sort={direction}>
+      <button type="button" class="sort" onClick={() => sort.change(next ?? '')}>
+        {title}
+        <span class="sort-sign" aria-hidden="true">
+          {direction === 'ascending' ? '▲' : direction === 'descending' ? '▼' : '↕'}
+        </span>
+      </button>
+    </th>
+  );
 }
 
-/** A table with its loading, empty and error states and a button for the next page. */
+/** A table with what selects its rows, its loading, empty and error states, and a button for the next page. */
 export function ListTable<Row>(
-  props: Omit<TableProps<Row>, 'rows'> & { list: Pages<Row>; empty: ComponentChildren },
+  props: Omit<TableProps<Row>, 'rows' | 'sort'> & {
+    list: List<Row>;
+    empty: ComponentChildren;
+    tools?: Tools;
+  },
 ) {
-  const { list, empty, ...table } = props;
+  const { list, empty, tools, ...table } = props;
   const { rows } = list;
-  if (rows === undefined) {
-    return list.error === undefined ? <Loading /> : <Problem error={list.error} onRetry={list.reload} />;
-  }
+  const sort = { by: list.selected.sort ?? '', change: (by: string) => list.select({ sort: by }) };
+  const isEmpty = rows?.length === 0;
   return (
     <>
-      {list.error !== undefined && <Problem error={list.error} onRetry={list.reload} />}
-      {rows.length === 0 ? empty : <Table {...table} rows={rows} />}
+      {tools && <ListTools list={list} tools={tools} columns={table.columns} label={table.label} />}
+      {rows === undefined && list.error === undefined && <Loading />}
+      <Problem error={list.error} onRetry={list.reload} />
+      {rows && !isEmpty && <Table {...table} rows={rows} sort={sort} />}
+      {isEmpty && (isFiltered(list) ? <NothingFound list={list} /> : empty)}
       {list.hasMore && (
         <div class="more">
           <Button onClick={list.more} busy={list.loading}>
@@ -94,5 +123,15 @@ export function ListTable<Row>(
         </div>
       )}
     </>
+  );
+}
+
+function NothingFound<Row>({ list }: { list: List<Row> }) {
+  const { sort: _, ...filters } = list.selected;
+  const clear = () => list.select(Object.fromEntries(Object.keys(filters).map((name) => [name, ''])));
+  return (
+    <Empty title={t('list.nothing_found')}>
+      <Button onClick={clear}>{t('list.show_all')}</Button>
+    </Empty>
   );
 }

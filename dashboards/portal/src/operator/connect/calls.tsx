@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
+import { useList } from '../../data/use-list.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
 import { listed, rich, t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Problem, When } from '../../ui/basics.tsx';
@@ -15,6 +15,22 @@ type Call = Schemas['PostbackCall'];
 
 const EVERY_MS = 2_000;
 const PAGE_ROWS = 12;
+const FILTERS = ['outcome'];
+const TOOLS = {
+  search: t('list.order_or_code'),
+  filters: [
+    {
+      name: 'outcome',
+      label: t('common.outcome'),
+      choices: (['accepted', 'duplicate', 'rejected', 'ignored'] as const).map((value) => ({
+        value,
+        text: words(value),
+      })),
+    },
+  ],
+  days: true,
+  file: '/v1/postback-calls.csv',
+};
 /** Of a body on the page: a call has up to a megabyte, and its beginning is what one looks at. */
 const SHOWN_LENGTH = 20_000;
 
@@ -22,14 +38,12 @@ const SHOWN_LENGTH = 20_000;
 export function Calls({ source, kind, onDone }: { source: Source; kind: Kind; onDone: () => void }) {
   const [shown, setShown] = useState<string>();
   const [isTrying, setTrying] = useState(false);
-  const list = usePages(
-    (cursor, signal) => {
-      const query = { program_id: source.program_id, source_id: source.id, limit: PAGE_ROWS, cursor };
-      return api.GET('/v1/postback-calls', { params: { query }, signal });
-    },
-    [source.id],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/postback-calls', { params: { query }, signal }), {
+    query: { program_id: source.program_id, source_id: source.id },
+    filters: FILTERS,
+    everyMs: EVERY_MS,
+    pageRows: PAGE_ROWS,
+  });
   const done = new Set(
     list.rows?.filter(({ outcome }) => outcome !== 'rejected').map(({ replay_of }) => replay_of),
   );
@@ -53,6 +67,7 @@ export function Calls({ source, kind, onDone }: { source: Source; kind: Kind; on
       <ListTable
         label={t('calls.calls')}
         list={list}
+        tools={TOOLS}
         rowKey={({ id }) => id}
         empty={<Empty title={t('calls.no_call_yet')}>{t('calls.follow_the_steps')}</Empty>}
         columns={[

@@ -3,7 +3,7 @@ import { Link, navigate } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
+import { useList } from '../../data/use-list.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
@@ -25,12 +25,10 @@ export function ConnectPage() {
   const { program } = useSession();
   const [isMaking, setMaking] = useState(false);
   const kinds = useData(readKinds, []);
-  const list = usePages(
-    (cursor, signal) =>
-      api.GET('/v1/sources', { params: { query: { program_id: program.id, cursor } }, signal }),
-    [program.id],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/sources', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    everyMs: EVERY_MS,
+  });
   const titleOf = (source: Source) =>
     kinds.data?.find(({ kind }) => kind === source.kind)?.title ?? source.kind;
   const connect = (

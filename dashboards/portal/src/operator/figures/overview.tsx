@@ -32,12 +32,10 @@ export function OverviewPage() {
   const { data, error, reload } = useData(
     async (signal) => {
       const program_id = program.id;
-      const trend = await readTrend(
-        { range: lastDays(Number(days)), metrics: METRICS, program: program_id },
-        signal,
-      );
       const query = { program_id, limit: MOST_WAITING };
-      const [setup, reviews, pending, unknown, applications, questions] = await Promise.all([
+      const range = lastDays(Number(days));
+      const [trend, setup, reviews, pending, unknown, applications, questions] = await Promise.all([
+        readTrend({ range, metrics: METRICS, program: program_id }, signal),
         user.role === 'operator'
           ? take(api.GET('/v1/programs/{id}/setup', { params: { path: { id: program_id } }, signal }))
           : undefined,
@@ -66,7 +64,7 @@ export function OverviewPage() {
       };
     },
     [program.id, days],
-    { everyMs: EVERY_MS },
+    { everyMs: EVERY_MS, page: 'overview' },
   );
   return (
     <Page
@@ -104,7 +102,7 @@ function Waiting(props: {
       { count: props.applications, to: '/applications', text: 'overview.applications_to_decide' },
       { count: props.pending, to: '/affiliates?status=pending', text: 'overview.partners_to_approve' },
       { count: props.questions, to: '/questions', text: 'overview.questions_to_answer' },
-      { count: props.unknown, to: '/payouts', text: 'overview.payouts_of_unknown_outcome' },
+      { count: props.unknown, to: '/payouts?state=unknown', text: 'overview.payouts_of_unknown_outcome' },
     ] as const
   ).filter(({ count }) => count > 0);
   if (parts.length === 0 && !props.isSetUp) return null;

@@ -39,11 +39,18 @@ export function VelocityPage() {
       return (await take(api.GET('/v1/velocity', { params: { query }, signal }))).data;
     },
     [key, minutes, threshold],
-    { everyMs: EVERY_MS },
+    { everyMs: EVERY_MS, page: 'velocity' },
   );
   const most = Math.max(1, ...(data ?? []).map((row) => row.clicks));
   return (
-    <Page title={t('common.velocity')} lead={<CompleteTo />}>
+    <Page
+      title={t('common.velocity')}
+      lead={
+        <>
+          {t('velocity.addresses_are_of_all_programs')} <CompleteTo />
+        </>
+      }
+    >
       <Card>
         <div class="filters">
           <Segments label={t('common.by')} value={key} onChange={setKey} choices={KEYS} />

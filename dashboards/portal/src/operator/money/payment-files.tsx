@@ -2,8 +2,8 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { useList } from '../../data/use-list.ts';
 import { useNames } from '../../data/use-names.ts';
-import { usePages } from '../../data/use-pages.ts';
 import { formatCount, providerName, ZONE_NAME } from '../../text/format.ts';
 import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, Problem, When } from '../../ui/basics.tsx';
@@ -22,14 +22,12 @@ export function PaymentFiles() {
   const [again, setAgain] = useState<PayoutFile>();
   const names = useNames(NAMED);
   const nameOf = (actor: string) => names.get(actor) ?? actor;
-  const list = usePages(
-    (cursor, signal) => {
-      const query = { program_id: program.id, limit: PAGE_ROWS, cursor };
-      return api.GET('/v1/payout-files', { params: { query }, signal });
-    },
-    [program.id],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/payout-files', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    prefix: 'file_',
+    everyMs: EVERY_MS,
+    pageRows: PAGE_ROWS,
+  });
   const { run, busy, error } = useAction(async (file: PayoutFile, isAgain: boolean) => {
     await download(file.id, isAgain);
     setAgain(undefined);

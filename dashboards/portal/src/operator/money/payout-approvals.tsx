@@ -2,8 +2,8 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { useList } from '../../data/use-list.ts';
 import { actorOf, useNames } from '../../data/use-names.ts';
-import { usePages } from '../../data/use-pages.ts';
 import { byProvider, formatMoney } from '../../text/format.ts';
 import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, When } from '../../ui/basics.tsx';
@@ -14,21 +14,17 @@ type Run = Schemas['PayoutRun'];
 
 const NAMED = ['users', 'keys'] as const;
 const EVERY_MS = 10_000;
-const PAGE_ROWS = 25;
 
 /** Runs that wait for a second person; nothing where there are none. */
 export function PayoutApprovals({ onDecided }: { onDecided: () => void }) {
   const { program, user } = useSession();
   const [asking, setAsking] = useState<{ run: Run; verb: 'approve' | 'reject' }>();
   const names = useNames(NAMED);
-  const list = usePages(
-    (cursor, signal) => {
-      const query = { program_id: program.id, state: 'awaiting_approval', limit: PAGE_ROWS, cursor } as const;
-      return api.GET('/v1/payout-runs', { params: { query }, signal });
-    },
-    [program.id],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/payout-runs', { params: { query }, signal }), {
+    query: { program_id: program.id, state: 'awaiting_approval' },
+    prefix: 'run_',
+    everyMs: EVERY_MS,
+  });
   if (list.error === undefined && (list.rows ?? []).length === 0) return null;
   const ownActor = actorOf(user.id);
   return (

@@ -6,7 +6,7 @@ import { byProvider, formatMoney } from '../../text/format.ts';
 import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, Loading, Problem, Progress } from '../../ui/basics.tsx';
 import { Dialog, Form } from '../../ui/forms.tsx';
-import { Destination } from '../../ui/payout-items.tsx';
+import { Destination } from '../../ui/money/payout-items.tsx';
 import { Table } from '../../ui/table.tsx';
 
 const EVERY_MS = 15_000;

@@ -1,16 +1,16 @@
 import { useState } from 'preact/hooks';
-import { useParameter } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { useList } from '../../data/use-list.ts';
 import { useNames } from '../../data/use-names.ts';
-import { usePages } from '../../data/use-pages.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
 import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
-import { Dialog, Form, Segments, TextField } from '../../ui/forms.tsx';
-import { PayoutItems } from '../../ui/payout-items.tsx';
-import { StatementDocuments } from '../../ui/statements.tsx';
+import { Dialog, Form, TextField } from '../../ui/forms.tsx';
+import { choicesOf } from '../../ui/list-tools.tsx';
+import { PayoutItems } from '../../ui/money/payout-items.tsx';
+import { StatementDocuments } from '../../ui/money/statements.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 import { PaymentFiles } from './payment-files.tsx';
@@ -23,9 +23,8 @@ import { TaxSettings } from './tax-settings.tsx';
 type Payout = Schemas['Payout'];
 
 const EVERY_MS = 5_000;
-const PAGE_ROWS = 50;
+const FILTERS = ['affiliate_id', 'state'];
 const STATES = [
-  { value: '', text: t('common.all') },
   { value: 'awaiting_approval', text: t('payouts.awaiting_approval') },
   { value: 'submitted', text: words('submitted') },
   { value: 'unknown', text: t('payouts.unknown') },
@@ -36,41 +35,40 @@ const STATES = [
 
 export function PayoutsPage() {
   const { program } = useSession();
-  const [state, setState] = useParameter('state');
   const [shown, setShown] = useState<Payout>();
   /** Counts the changes of the settings, after which the preview is another. */
   const [saved, setSaved] = useState(0);
   const names = useNames();
-  const list = usePages(
-    (cursor, signal) => {
-      const query = {
-        program_id: program.id,
-        limit: PAGE_ROWS,
-        cursor,
-        ...(state !== '' && { state: state as Payout['state'] }),
-      };
-      return api.GET('/v1/payouts', { params: { query }, signal });
-    },
-    [program.id, state],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/payouts', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    filters: FILTERS,
+    everyMs: EVERY_MS,
+  });
+  const tools = {
+    search: t('list.partner_or_payout'),
+    filters: [
+      { name: 'affiliate_id', label: t('common.partner'), choices: choicesOf(names) },
+      { name: 'state', label: t('common.status'), choices: STATES },
+    ],
+    days: true,
+    file: '/v1/payouts.csv',
+  };
   return (
     <Page title={t('common.payouts')} lead={t('payouts.preview_of_the_next_run')}>
       <PayoutApprovals onDecided={list.reload} />
       <PayoutRun key={saved} names={names} onDone={list.reload} />
-      <Card
-        title={t('payouts.all_payouts')}
-        actions={<Segments label={t('common.status')} value={state} onChange={setState} choices={STATES} />}
-      >
+      <Card title={t('payouts.all_payouts')}>
         <ListTable
           label={t('common.payouts')}
           list={list}
+          tools={tools}
           rowKey={({ id }) => id}
           empty={<Empty title={t('payouts.no_payouts')}>{t('payouts.a_run_pays_available_balances')}</Empty>}
           columns={[
             {
               title: t('common.partner'),
               head: true,
+              sort: 'affiliate',
               cell: ({ affiliate_id, id, destination }) => (
                 <>
                   {names.get(affiliate_id) ?? affiliate_id}
@@ -83,10 +81,12 @@ export function PayoutsPage() {
             },
             {
               title: t('common.created_zone', { zone: ZONE_NAME }),
+              sort: 'created_at',
               cell: ({ created_at }) => <When at={created_at} />,
             },
             {
               title: t('common.status'),
+              sort: 'state',
               cell: ({ state: one, failure }) => (
                 <>
                   <Status of={one} />
@@ -101,6 +101,7 @@ export function PayoutsPage() {
             {
               title: t('common.amount'),
               numeric: true,
+              sort: 'amount',
               cell: ({ amount }) => <Amount money={amount} strong />,
             },
             {

@@ -1,14 +1,15 @@
 import { useState } from 'preact/hooks';
-import { useParameter } from '../../app/router.tsx';
-import { useSession } from '../../app/session.tsx';
+import { mayRead, useSession } from '../../app/session.tsx';
 import { api, type Schemas } from '../../data/api.ts';
 import { useLinkedOrder } from '../../data/use-linked-order.ts';
-import { usePages } from '../../data/use-pages.ts';
+import { type List, useList } from '../../data/use-list.ts';
+import { useNames } from '../../data/use-names.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
 import { rich, t } from '../../text/t.ts';
 import { whyText } from '../../text/why.ts';
 import { Amount, Button, Card, Empty, Page, When } from '../../ui/basics.tsx';
-import { Select, TextField } from '../../ui/forms.tsx';
+import { TextField } from '../../ui/forms.tsx';
+import { choicesOf, type Tools } from '../../ui/list-tools.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 import { EraseCustomer } from './erase-customer.tsx';
@@ -16,7 +17,6 @@ import type { Conversion } from './order-act.tsx';
 import { OrderDetails } from './order-details.tsx';
 
 const EVERY_MS = 10_000;
-const PAGE_ROWS = 25;
 const STATES = [
   'received',
   'awaiting_click',
@@ -27,65 +27,30 @@ const STATES = [
   'partially_refunded',
   'refunded',
 ] as const;
-const STATE_CHOICES = [
-  { value: '', text: t('conversions.all_statuses') },
-  ...STATES.map((value) => ({ value, text: words(value) })),
-];
-const FIELDS = {
-  order_id: t('common.order'),
-  click_id: t('conversions.click_id'),
-  customer_id: t('common.customer'),
-  affiliate_id: t('conversions.partners_id'),
-  event_name: t('common.event'),
-} as const;
-type FieldName = keyof typeof FIELDS;
+const STATE_CHOICES = STATES.map((value) => ({ value, text: words(value) }));
+const FILTERS = ['affiliate_id', 'state', 'event_name', 'customer_id'];
 
 export function ConversionsPage() {
   const { program, user } = useSession();
-  const [state, setState] = useParameter('state');
-  const [field, setField] = useParameter('field', 'order_id');
-  const [text, setText] = useParameter('text');
+  const names = useNames();
   const [shown, setShown] = useState<Conversion>();
   useLinkedOrder(setShown);
-  const list = usePages(
-    (cursor, signal) => {
-      const query = {
-        program_id: program.id,
-        limit: PAGE_ROWS,
-        cursor,
-        ...(state !== '' && { state: state as Conversion['state'] }),
-        ...(text !== '' && { [field]: text }),
-      };
-      return api.GET('/v1/conversions', { params: { query }, signal });
-    },
-    [program.id, state, field, text],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/conversions', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    filters: FILTERS,
+    everyMs: EVERY_MS,
+  });
+  const customer = list.selected.customer_id ?? '';
   return (
     <Page title={t('common.conversions')} lead={t('conversions.every_recorded_order_with_its')}>
       <Card>
-        <div class="filters above">
-          <Select label={t('common.status')} value={state} onChange={setState} choices={STATE_CHOICES} />
-          <Select
-            label={t('conversions.search_in')}
-            value={field}
-            onChange={setField}
-            choices={(Object.keys(FIELDS) as FieldName[]).map((value) => ({ value, text: FIELDS[value] }))}
-          />
-          <TextField
-            label={FIELDS[field as FieldName] ?? t('conversions.text')}
-            type="search"
-            value={text}
-            onChange={setText}
-            placeholder={t('conversions.exact_value')}
-          />
-        </div>
-        {field === 'customer_id' && text.trim() !== '' && user.role === 'operator' && (
-          <EraseCustomer key={text} customer={text} onErased={list.reload} />
+        {customer.trim() !== '' && user.role === 'operator' && (
+          <EraseCustomer key={customer} customer={customer} onErased={list.reload} />
         )}
         <ListTable
           label={t('common.conversions')}
           list={list}
+          tools={toolsOf({ list, names, program, role: user.role })}
           rowKey={({ id }) => id}
           empty={
             <Empty title={t('conversions.no_conversions_found')}>
@@ -98,6 +63,7 @@ export function ConversionsPage() {
             {
               title: t('common.order'),
               head: true,
+              sort: 'order_id',
               cell: ({ order_id, event_name, id }) => (
                 <>
                   {order_id}
@@ -107,12 +73,24 @@ export function ConversionsPage() {
             },
             {
               title: t('common.ordered_zone', { zone: ZONE_NAME }),
+              sort: 'occurred_at',
               cell: ({ occurred_at }) => <When at={occurred_at} />,
             },
+            ...(names.size > 0
+              ? [
+                  {
+                    title: t('common.partner'),
+                    sort: 'affiliate',
+                    cell: ({ affiliate_id }: Conversion) =>
+                      affiliate_id === null ? '–' : (names.get(affiliate_id) ?? affiliate_id),
+                  },
+                ]
+              : []),
             { title: t('common.by'), cell: ({ source }) => words(source) },
             {
               title: t('common.order_value'),
               numeric: true,
+              sort: 'amount',
               cell: ({ amount }) => <Amount money={amount} />,
             },
             {
@@ -122,6 +100,7 @@ export function ConversionsPage() {
             },
             {
               title: t('common.status'),
+              sort: 'status',
               cell: (conversion) => (
                 <>
                   <Status of={conversion.state} />
@@ -157,6 +136,45 @@ export function ConversionsPage() {
       )}
     </Page>
   );
+}
+
+function toolsOf(props: {
+  list: List<Conversion>;
+  names: ReadonlyMap<string, string>;
+  program: Schemas['Program'];
+  role: Schemas['User']['role'];
+}): Tools {
+  const { list, names, program, role } = props;
+  const customer = list.selected.customer_id ?? '';
+  return {
+    search: t('list.order_or_click'),
+    filters: [
+      ...(names.size > 0
+        ? [{ name: 'affiliate_id', label: t('common.partner'), choices: choicesOf(names) }]
+        : []),
+      { name: 'state', label: t('common.status'), choices: STATE_CHOICES },
+      ...(program.events.length > 1
+        ? [
+            {
+              name: 'event_name',
+              label: t('common.event'),
+              choices: program.events.map((value) => ({ value, text: words(value) })),
+            },
+          ]
+        : []),
+    ],
+    days: true,
+    file: '/v1/conversions.csv',
+    more: mayRead('evidence', role) && (
+      <TextField
+        label={t('common.customer')}
+        type="search"
+        value={customer}
+        onChange={(text) => list.select({ customer_id: text }, { replace: customer !== '' })}
+        placeholder={t('list.whole_id')}
+      />
+    ),
+  };
 }
 
 function Refunded({ money }: { money: Schemas['Money'] }) {

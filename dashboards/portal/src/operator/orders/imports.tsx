@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
+import { useList } from '../../data/use-list.ts';
 import { formatCount, words, ZONE_NAME } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Page, Problem, Progress, When } from '../../ui/basics.tsx';
@@ -22,6 +22,13 @@ type Kind = keyof typeof KINDS;
 
 const EVERY_MS = 5_000;
 const LOOK_MS = 700;
+const STATES = (['running', 'done', 'failed'] as const).map((value) => ({ value, text: words(value) }));
+const TOOLS = {
+  search: t('list.kind_or_import'),
+  filters: [{ name: 'state', label: t('common.status'), choices: STATES }],
+  days: true,
+  file: '/v1/jobs.csv',
+};
 
 /** CSV files with partners, links, coupon codes or orders: dry run first, then import. */
 export function ImportsPage() {
@@ -29,14 +36,11 @@ export function ImportsPage() {
   const [kind, setKind] = useState<Kind>('affiliates');
   const [csv, setCsv] = useState<File>();
   const [jobId, setJobId] = useState<string>();
-  const list = usePages(
-    (cursor, signal) => {
-      const query = { program_id: program.id, kind: 'import' as const, cursor };
-      return api.GET('/v1/jobs', { params: { query }, signal });
-    },
-    [program.id],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/jobs', { params: { query }, signal }), {
+    query: { program_id: program.id, kind: 'import' },
+    filters: ['state'],
+    everyMs: EVERY_MS,
+  });
   const { run, busy, error } = useAction(async (file: File, dryRun: boolean) => {
     const query = { kind, program_id: program.id, dry_run: dryRun };
     const headers = { 'content-type': 'text/csv' };
@@ -76,6 +80,7 @@ export function ImportsPage() {
         <ListTable
           label={t('common.imports')}
           list={list}
+          tools={TOOLS}
           rowKey={({ id }) => id}
           empty={
             <Empty title={t('imports.no_imports_yet')}>{t('imports.choose_a_file_above_nothing')}</Empty>
@@ -84,13 +89,14 @@ export function ImportsPage() {
             { title: t('imports.import'), head: true, cell: ({ id }) => id },
             {
               title: t('imports.started_zone', { zone: ZONE_NAME }),
+              sort: 'created_at',
               cell: ({ created_at }) => <When at={created_at} />,
             },
             {
               title: t('common.kind'),
               cell: ({ request }) => words(String((request as { kind?: string }).kind ?? '')),
             },
-            { title: t('common.status'), cell: ({ state }) => <Status of={state} /> },
+            { title: t('common.status'), sort: 'state', cell: ({ state }) => <Status of={state} /> },
             { title: t('imports.rows'), numeric: true, cell: ({ rows_total }) => formatCount(rows_total) },
             { title: t('common.result'), cell: (job) => summaryOf(job) },
           ]}

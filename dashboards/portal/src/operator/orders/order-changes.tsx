@@ -1,4 +1,6 @@
 import { useState } from 'preact/hooks';
+import { mulDivHalfEven } from '../../../../../core/money/rates.ts';
+import { formatAmount, parseAmount } from '../../../../../core/money.ts';
 import { api, type Money, type Schemas, take } from '../../data/api.ts';
 import { formatMoney } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
@@ -54,6 +56,8 @@ const PARTS = {
   items: t('common.items'),
 } as const;
 type Part = keyof typeof PARTS;
+/** What is given back of items: so many pieces, which come to an amount, or an amount alone. */
+type Chosen = ReadonlyMap<number, { readonly amount: string; readonly pieces?: number }>;
 
 /** Gives back an amount, items, or all that is left. */
 export function RefundOrder({ conversion, amounts, ...rest }: ActProps) {
@@ -61,8 +65,8 @@ export function RefundOrder({ conversion, amounts, ...rest }: ActProps) {
   const [part, setPart] = useState<Part>('amount');
   const [amount, setAmount] = useState('');
   const [reference, setReference] = useState('');
-  /** Amounts by the place of the item. */
-  const [chosen, setChosen] = useState<ReadonlyMap<number, string>>(new Map());
+  /** By the place of the item. */
+  const [chosen, setChosen] = useState<Chosen>(new Map());
   const sum = sumOf(part, { amount, chosen, left });
   return (
     <OrderAct
@@ -141,64 +145,112 @@ export function RefundOrder({ conversion, amounts, ...rest }: ActProps) {
 
 function sumOf(
   part: Part,
-  { amount, chosen, left }: { amount: string; chosen: ReadonlyMap<number, string>; left: Money },
+  { amount, chosen, left }: { amount: string; chosen: Chosen; left: Money },
 ): Money | undefined {
   if (part === 'left') return left;
   const nothing: Money | undefined = { ...left, amount: '0' };
-  const parts = part === 'amount' ? [amount] : [...chosen.values()];
+  const parts = part === 'amount' ? [amount] : [...chosen.values()].map((one) => one.amount);
   return parts.reduce<Money | undefined>((sum, one) => sum && addTo(sum, 1, one), nothing);
 }
 
 /** An item whose whole rest is given back is named without an amount, so that its pieces count. */
-function itemsBody({ items }: Schemas['OrderAmounts'], chosen: ReadonlyMap<number, string>) {
-  return [...chosen].map(([item, amount]) => {
-    const rest = items?.find((one) => one.item === item)?.amount.amount;
-    return rest === amount.trim() ? { item } : { item, amount: amount.trim() };
+function itemsBody({ items }: Schemas['OrderAmounts'], chosen: Chosen) {
+  return [...chosen].map(([item, { amount, pieces }]) => {
+    const rest = items?.find((one) => one.item === item);
+    if (rest?.amount.amount === amount.trim() || pieces === rest?.quantity) return { item };
+    return pieces === undefined ? { item, amount: amount.trim() } : { item, quantity: pieces };
   });
+}
+
+type Item = NonNullable<Schemas['OrderAmounts']['items']>[number];
+
+/** What some of the pieces that are left come to: as the API rounds it. */
+function amountOfPieces(rest: Item, whole: Schemas['OrderItem'] | undefined, pieces: number): string {
+  if (!whole || pieces >= rest.quantity) return rest.amount.amount;
+  const { currency } = rest.amount;
+  const total = parseAmount(whole.amount.amount, currency);
+  const upTo = (count: number) => mulDivHalfEven(total, BigInt(count), BigInt(whole.quantity));
+  const before = whole.quantity - rest.quantity;
+  const minor = upTo(before + pieces) - upTo(before);
+  if (minor > parseAmount(rest.amount.amount, currency)) return rest.amount.amount;
+  return formatAmount(minor, currency);
 }
 
 function ItemChoice(props: {
   conversion: ActProps['conversion'];
   amounts: ActProps['amounts'];
-  chosen: ReadonlyMap<number, string>;
-  onChange: (chosen: ReadonlyMap<number, string>) => void;
+  chosen: Chosen;
+  onChange: (chosen: Chosen) => void;
   fault: string | undefined;
 }) {
   const { conversion, amounts, chosen, onChange, fault } = props;
-  const change = (item: number, amount: string | undefined) => {
+  const change = (item: number, value: { amount: string; pieces?: number } | undefined) => {
     const next = new Map(chosen);
-    if (amount === undefined) next.delete(item);
-    else next.set(item, amount);
+    if (value === undefined) next.delete(item);
+    else next.set(item, value);
     onChange(next);
   };
   return (
     <div class="stack">
-      {(amounts.items ?? []).map(({ item, amount: rest }) => {
-        const { sku, brand, category } = conversion.items?.[item - 1] ?? {};
-        const name = `${item}. ${sku ?? brand ?? category ?? t('common.item')}`;
-        const typed = chosen.get(item);
-        if (Number(rest.amount) === 0)
-          return <p class="muted">{t('orderChanges.name_all_of_it_is', { name })}</p>;
-        return (
-          <div class="stack" key={item}>
-            <Check
-              label={t('orderChanges.name_rest_is_left', { name, rest: formatMoney(rest) })}
-              checked={typed !== undefined}
-              onChange={(checked) => change(item, checked ? rest.amount : undefined)}
-            />
-            {typed !== undefined && (
-              <NumberField
-                label={t('orderChanges.refunded_of_name_currency', { name, currency: rest.currency })}
-                currency={rest.currency}
-                value={typed}
-                onChange={(value) => change(item, value)}
-                required
-              />
-            )}
-          </div>
-        );
-      })}
+      {(amounts.items ?? []).map((rest) => (
+        <ItemFields
+          key={rest.item}
+          rest={rest}
+          whole={conversion.items?.[rest.item - 1]}
+          value={chosen.get(rest.item)}
+          onChange={(value) => change(rest.item, value)}
+        />
+      ))}
       {fault && <p class="fault">{fault}</p>}
+    </div>
+  );
+}
+
+function ItemFields(props: {
+  rest: Item;
+  whole: Schemas['OrderItem'] | undefined;
+  value: { amount: string; pieces?: number } | undefined;
+  onChange: (value: { amount: string; pieces?: number } | undefined) => void;
+}) {
+  const { rest, whole, value, onChange } = props;
+  const { item, quantity, amount } = rest;
+  const name = `${item}. ${whole?.sku ?? whole?.brand ?? whole?.category ?? t('common.item')}`;
+  if (Number(amount.amount) === 0)
+    return <p class="muted">{t('orderChanges.name_all_of_it_is', { name })}</p>;
+  return (
+    <div class="stack">
+      <Check
+        label={t('orderChanges.name_rest_is_left', { name, rest: formatMoney(amount) })}
+        checked={value !== undefined}
+        onChange={(checked) => onChange(checked ? { amount: amount.amount, pieces: quantity } : undefined)}
+      />
+      {value !== undefined && (
+        <div class="form-row">
+          {quantity > 1 && (
+            <NumberField
+              label={t('orderChanges.pieces_of_name', { name })}
+              whole
+              value={value.pieces === undefined ? '' : String(value.pieces)}
+              onChange={(text) => {
+                const pieces = Number(text);
+                onChange(
+                  pieces > 0
+                    ? { amount: amountOfPieces(rest, whole, pieces), pieces }
+                    : { amount: value.amount },
+                );
+              }}
+              hint={t('orderChanges.pieces_left', { count: quantity })}
+            />
+          )}
+          <NumberField
+            label={t('orderChanges.refunded_of_name_currency', { name, currency: amount.currency })}
+            currency={amount.currency}
+            value={value.amount}
+            onChange={(text) => onChange({ amount: text })}
+            required
+          />
+        </div>
+      )}
     </div>
   );
 }

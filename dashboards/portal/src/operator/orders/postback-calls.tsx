@@ -1,58 +1,48 @@
 import { useState } from 'preact/hooks';
-import { Link, useParameter } from '../../app/router.tsx';
+import { Link } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
+import { useList } from '../../data/use-list.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
 import { rich, t } from '../../text/t.ts';
 import { Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
-import { Dialog, Segments, TextField } from '../../ui/forms.tsx';
+import { Dialog } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 
 type Call = Schemas['PostbackCall'];
 
 const EVERY_MS = 5_000;
-const PAGE_ROWS = 25;
 const OUTCOMES = [
-  { value: '', text: t('common.all') },
   { value: 'accepted', text: t('postbackCalls.accepted') },
   { value: 'duplicate', text: t('postbackCalls.duplicates') },
   { value: 'rejected', text: words('rejected') },
   { value: 'ignored', text: t('postbackCalls.ignored') },
 ];
+const TOOLS = {
+  search: t('list.order_or_code'),
+  filters: [{ name: 'outcome', label: t('common.outcome'), choices: OUTCOMES }],
+  days: true,
+  file: '/v1/postback-calls.csv',
+};
 
 /** Calls of the shop with their answers, refused ones included. */
 export function PostbackCallsPage() {
   const { program } = useSession();
-  const [outcome, setOutcome] = useParameter('outcome');
-  const [order, setOrder] = useParameter('order');
   const [shown, setShown] = useState<Call>();
-  const list = usePages(
-    (cursor, signal) => {
-      const query = {
-        program_id: program.id,
-        limit: PAGE_ROWS,
-        cursor,
-        ...(outcome !== '' && { outcome: outcome as Call['outcome'] }),
-        ...(order !== '' && { order_id: order }),
-      };
-      return api.GET('/v1/postback-calls', { params: { query }, signal });
-    },
-    [program.id, outcome, order],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/postback-calls', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    filters: ['outcome'],
+    everyMs: EVERY_MS,
+  });
   return (
     <Page title={t('common.postback_calls')} lead={t('postbackCalls.calls_of_the_shop_in')}>
       <Card>
-        <div class="filters above">
-          <Segments label={t('common.outcome')} value={outcome} onChange={setOutcome} choices={OUTCOMES} />
-          <TextField label={t('common.order')} type="search" value={order} onChange={setOrder} />
-        </div>
         <ListTable
           label={t('common.postback_calls')}
           list={list}
+          tools={TOOLS}
           rowKey={({ id }) => id}
           empty={
             <Empty title={t('postbackCalls.no_calls')}>
@@ -64,12 +54,14 @@ export function PostbackCallsPage() {
           columns={[
             {
               title: t('common.at_zone', { zone: ZONE_NAME }),
+              sort: 'received_at',
               cell: ({ received_at }) => <When at={received_at} />,
             },
             { title: t('common.by'), cell: ({ via }) => words(via) },
             { title: t('common.order'), head: true, cell: ({ order_id }) => order_id ?? '–' },
             {
               title: t('common.answer'),
+              sort: 'outcome',
               cell: ({ outcome: one, status }) => <Status of={one} text={`${words(one)} (${status})`} />,
             },
             {

@@ -2,13 +2,15 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
-import { formatMoney, formatTime } from '../../text/format.ts';
+import { useList } from '../../data/use-list.ts';
+import { useNames } from '../../data/use-names.ts';
+import { formatMoney, formatTime, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { reasonText } from '../../text/reasons.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem } from '../../ui/basics.tsx';
 import { TextArea } from '../../ui/forms.tsx';
+import { choicesOf, ListTools } from '../../ui/list-tools.tsx';
 import { OrderThread } from '../../ui/orders/order-thread.tsx';
 import { NO_REASON, ReasonChoice, reasonBody } from '../../ui/orders/partner-reason.tsx';
 import { Evidence } from './evidence.tsx';
@@ -16,19 +18,25 @@ import { HeldReason } from './held-reason.tsx';
 
 const EVERY_MS = 10_000;
 const PAGE_ROWS = 50;
+const FILTERS = ['affiliate_id', 'reason'];
+
+const SORTS = [
+  { title: t('common.ordered_zone', { zone: ZONE_NAME }), sort: 'occurred_at' },
+  { title: t('common.order_value'), sort: 'amount' },
+  { title: t('common.partner'), sort: 'affiliate' },
+];
 
 /** Conversions in review; none is approved automatically. */
 export function ReviewsPage() {
   const { program } = useSession();
   const [chosen, setChosen] = useState<string>();
-  const list = usePages(
-    (cursor, signal) => {
-      const query = { program_id: program.id, state: 'review' as const, limit: PAGE_ROWS, cursor };
-      return api.GET('/v1/conversions', { params: { query }, signal });
-    },
-    [program.id],
-    EVERY_MS,
-  );
+  const names = useNames();
+  const list = useList((query, signal) => api.GET('/v1/conversions', { params: { query }, signal }), {
+    query: { program_id: program.id, state: 'review' },
+    filters: FILTERS,
+    everyMs: EVERY_MS,
+    pageRows: PAGE_ROWS,
+  });
   const rows = list.rows ?? [];
   const place = Math.max(
     0,
@@ -37,6 +45,17 @@ export function ReviewsPage() {
   const shown = rows[place];
   return (
     <Page title={t('common.review_queue')} lead={t('reviews.conversions_that_a_fraud_rule')}>
+      <ListTools
+        list={list}
+        label={t('common.review_queue')}
+        columns={SORTS}
+        tools={{
+          search: t('list.order_or_click'),
+          filters: [{ name: 'affiliate_id', label: t('common.partner'), choices: choicesOf(names) }],
+          days: true,
+          file: '/v1/conversions.csv',
+        }}
+      />
       <Problem error={list.error} onRetry={list.reload} />
       {list.rows === undefined && list.error === undefined && <Loading />}
       {list.rows?.length === 0 && (

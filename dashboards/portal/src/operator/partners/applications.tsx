@@ -3,7 +3,7 @@ import { Link, useParameter } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
+import { useList } from '../../data/use-list.ts';
 import { ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { rich, t } from '../../text/t.ts';
@@ -28,13 +28,9 @@ export function ApplicationsPage() {
   const [state, setState] = useParameter('state', 'pending');
   const [shown, setShown] = useState<Application>();
   const [link, setLink] = useState<string>();
-  const list = usePages(
-    (cursor, signal) => {
-      const query = { program_id: program.id, cursor, state: state as Application['state'] };
-      return api.GET('/v1/applications', { params: { query }, signal });
-    },
-    [program.id, state],
-  );
+  const list = useList((query, signal) => api.GET('/v1/applications', { params: { query }, signal }), {
+    query: { program_id: program.id, state },
+  });
   return (
     <Page title={t('common.applications')} lead={t('applications.who_has_applied')}>
       <Card>

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
+import { useList } from '../../data/use-list.ts';
 import { ZONE_NAME } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
@@ -15,14 +15,10 @@ const EVERY_MS = 10_000;
 export function QuestionsPage() {
   const { program } = useSession();
   const [shown, setShown] = useState<Schemas['ReadConversion']>();
-  const list = usePages(
-    (cursor, signal) => {
-      const query = { program_id: program.id, cursor };
-      return api.GET('/v1/order-questions', { params: { query }, signal });
-    },
-    [program.id],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/order-questions', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    everyMs: EVERY_MS,
+  });
   const open = useAction(async (id: string) => {
     setShown(await take(api.GET('/v1/conversions/{id}', { params: { path: { id } } })));
   });

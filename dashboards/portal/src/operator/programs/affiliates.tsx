@@ -1,14 +1,14 @@
 import { useState } from 'preact/hooks';
-import { Link, useParameter } from '../../app/router.tsx';
+import { Link } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
+import { useList } from '../../data/use-list.ts';
 import { ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { rich, t } from '../../text/t.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
-import { Dialog, Form, Segments, TextArea, TextField } from '../../ui/forms.tsx';
+import { Dialog, Form, TextArea, TextField } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 import { InvitationLink } from '../partners/invitation-link.tsx';
@@ -18,16 +18,20 @@ import { AffiliateActs } from './affiliate-acts.tsx';
 type Affiliate = Schemas['Affiliate'];
 
 const STATUSES = [
-  { value: '', text: t('common.all') },
   { value: 'pending', text: t('affiliates.to_approve') },
   { value: 'active', text: t('common.active') },
   { value: 'suspended', text: t('affiliates.suspended') },
   { value: 'terminated', text: t('affiliates.terminated') },
 ];
+const TOOLS = {
+  search: t('list.name_or_address'),
+  filters: [{ name: 'status', label: t('common.status'), choices: STATUSES }],
+  days: true,
+  file: '/v1/affiliates.csv',
+};
 
 export function AffiliatesPage() {
   const { program, user } = useSession();
-  const [status, setStatus] = useParameter('status');
   const [shown, setShown] = useState<Affiliate>();
   const [isInviting, setInviting] = useState(false);
   const [link, setLink] = useState<string>();
@@ -37,17 +41,10 @@ export function AffiliatesPage() {
     setLink(invitation ?? undefined);
     list.reload();
   };
-  const list = usePages(
-    (cursor, signal) => {
-      const query = {
-        program_id: program.id,
-        cursor,
-        ...(status !== '' && { status: status as Affiliate['status'] }),
-      };
-      return api.GET('/v1/affiliates', { params: { query }, signal });
-    },
-    [program.id, status],
-  );
+  const list = useList((query, signal) => api.GET('/v1/affiliates', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    filters: ['status'],
+  });
   const invite = (
     <Button kind="primary" onClick={() => setInviting(true)}>
       {t('affiliates.invite_a_partner')}
@@ -60,15 +57,13 @@ export function AffiliatesPage() {
       actions={user.role === 'operator' && invite}
     >
       <Card>
-        <div class="filters above">
-          <Segments label={t('common.status')} value={status} onChange={setStatus} choices={STATUSES} />
-        </div>
         <ListTable
           label={t('common.partners')}
           list={list}
+          tools={TOOLS}
           rowKey={({ id }) => id}
           empty={
-            status === 'pending' ? (
+            list.selected.status === 'pending' ? (
               <Empty title={t('affiliates.no_pending_partners')}>
                 {t('affiliates.applications_and_partners_imported_as')}
               </Empty>
@@ -85,6 +80,7 @@ export function AffiliatesPage() {
             {
               title: t('common.partner'),
               head: true,
+              sort: 'name',
               cell: ({ name, email }) => (
                 <>
                   {name}
@@ -93,9 +89,10 @@ export function AffiliatesPage() {
               ),
             },
             { title: t('common.reference'), cell: ({ ref_code, id }) => <code title={id}>{ref_code}</code> },
-            { title: t('common.status'), cell: ({ status: one }) => <Status of={one} /> },
+            { title: t('common.status'), sort: 'status', cell: ({ status }) => <Status of={status} /> },
             {
               title: t('common.joined_zone', { zone: ZONE_NAME }),
+              sort: 'created_at',
               cell: ({ created_at }) => <When at={created_at} />,
             },
             {

@@ -4,8 +4,8 @@ import { api, newAttempt, type Schemas, take, takeVersion } from '../../data/api
 import { lastDays } from '../../data/period.ts';
 import { figure, ratio } from '../../data/report.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
-import { formatCount, formatMinor, formatShare, localTime, ZONE_NAME } from '../../text/format.ts';
+import { useList } from '../../data/use-list.ts';
+import { formatCount, formatMinor, formatShare, localTime, words, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
@@ -19,15 +19,21 @@ type Campaign = Schemas['Campaign'];
 
 const METRICS = 'clicks,conversions_attributed,conversion_rate,revenue_minor,commission_minor';
 const EVERY_MS = 5_000;
+const STATUSES = (['active', 'paused', 'ended'] as const).map((value) => ({ value, text: words(value) }));
+const TOOLS = {
+  search: t('list.name_or_address_of_page'),
+  filters: [{ name: 'status', label: t('common.status'), choices: STATUSES }],
+  days: true,
+  file: '/v1/campaigns.csv',
+};
 
 export function CampaignsPage() {
   const { program } = useSession();
   const [shown, setShown] = useState<Campaign | 'new'>();
-  const list = usePages(
-    (cursor, signal) =>
-      api.GET('/v1/campaigns', { params: { query: { program_id: program.id, cursor } }, signal }),
-    [program.id],
-  );
+  const list = useList((query, signal) => api.GET('/v1/campaigns', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    filters: ['status'],
+  });
   const { data } = useData(
     async (signal) => {
       const query = { ...lastDays(30), group_by: 'campaign', metrics: METRICS, program_id: program.id };
@@ -60,6 +66,7 @@ export function CampaignsPage() {
         <ListTable
           label={t('common.campaigns')}
           list={list}
+          tools={TOOLS}
           rowKey={({ id }) => id}
           empty={
             <Empty title={t('campaigns.no_campaigns_yet')}>
@@ -70,6 +77,7 @@ export function CampaignsPage() {
             {
               title: t('common.campaign'),
               head: true,
+              sort: 'name',
               cell: ({ name, id }) => (
                 <>
                   {name}
@@ -77,7 +85,7 @@ export function CampaignsPage() {
                 </>
               ),
             },
-            { title: t('common.status'), cell: ({ status }) => <Status of={status} /> },
+            { title: t('common.status'), sort: 'status', cell: ({ status }) => <Status of={status} /> },
             {
               title: t('campaigns.ends_zone', { zone: ZONE_NAME }),
               cell: ({ ends_at }) => <When at={ends_at} none={t('common.no_limit')} />,

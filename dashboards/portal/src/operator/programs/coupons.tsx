@@ -1,21 +1,22 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import { Link, useParameter } from '../../app/router.tsx';
+import { Link } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take, takeAll } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
+import { type List, useList } from '../../data/use-list.ts';
 import { localTime, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { rich, t } from '../../text/t.ts';
 import { Button, Card, Copy, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
+import { namesOf } from '../../ui/list-tools.tsx';
 import { CouponStatus } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
 
 type Coupon = Schemas['Coupon'];
 
-const PAGE_ROWS = 50;
+const FILTERS = ['affiliate_id', 'campaign_id'];
 
 interface Parties {
   readonly affiliates: readonly Schemas['Affiliate'][];
@@ -25,24 +26,12 @@ interface Parties {
 /** Coupon codes of the program's partners. */
 export function CouponsPage() {
   const { program } = useSession();
-  const [affiliate, setAffiliate] = useParameter('affiliate');
-  const [code, setCode] = useParameter('code');
   const [shown, setShown] = useState<Coupon | 'new'>();
-  const list = usePages(
-    (cursor, signal) => {
-      const query = {
-        program_id: program.id,
-        limit: PAGE_ROWS,
-        cursor,
-        ...(affiliate !== '' && { affiliate_id: affiliate }),
-        ...(code.trim() !== '' && { code }),
-      };
-      return api.GET('/v1/coupons', { params: { query }, signal });
-    },
-    [program.id, affiliate, code],
-  );
+  const list = useList((query, signal) => api.GET('/v1/coupons', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    filters: FILTERS,
+  });
   const parties = useParties();
-  const affiliates = parties?.affiliates ?? [];
   const newCode = (
     <Button kind="primary" onClick={() => setShown('new')}>
       {t('coupons.new_code')}
@@ -67,24 +56,6 @@ export function CouponsPage() {
       }
     >
       <Card>
-        <div class="filters above">
-          <Select
-            label={t('common.partner')}
-            value={affiliate}
-            onChange={setAffiliate}
-            choices={[
-              { value: '', text: t('common.all_partners') },
-              ...affiliates.map(({ id, name }) => ({ value: id, text: name })),
-            ]}
-          />
-          <TextField
-            label={t('common.code')}
-            type="search"
-            value={code}
-            onChange={setCode}
-            placeholder={t('coupons.whole_code')}
-          />
-        </div>
         <CouponTable list={list} parties={parties} newCode={newCode} onEdit={setShown} />
       </Card>
       {shown === 'new' && parties && <NewCoupon {...parties} onClose={close} onMade={done} />}
@@ -113,7 +84,7 @@ function useParties(): Parties | undefined {
 }
 
 function CouponTable(props: {
-  list: ReturnType<typeof usePages<Coupon>>;
+  list: List<Coupon>;
   parties: Parties | undefined;
   newCode: ComponentChildren;
   onEdit: (coupon: Coupon) => void;
@@ -122,10 +93,20 @@ function CouponTable(props: {
   const names = new Map(
     [...(parties?.affiliates ?? []), ...(parties?.campaigns ?? [])].map(({ id, name }) => [id, name]),
   );
+  const tools = {
+    search: t('list.code_or_partner'),
+    filters: [
+      { name: 'affiliate_id', label: t('common.partner'), choices: namesOf(parties?.affiliates) },
+      { name: 'campaign_id', label: t('common.campaign'), choices: namesOf(parties?.campaigns) },
+    ],
+    days: true,
+    file: '/v1/coupons.csv',
+  };
   return (
     <ListTable
       label={t('common.coupon_codes')}
       list={list}
+      tools={tools}
       rowKey={({ id }) => id}
       empty={
         <Empty title={t('coupons.no_codes')}>
@@ -139,6 +120,7 @@ function CouponTable(props: {
         {
           title: t('common.code'),
           head: true,
+          sort: 'code',
           cell: ({ code, id }) => (
             <>
               {code}
@@ -146,7 +128,11 @@ function CouponTable(props: {
             </>
           ),
         },
-        { title: t('common.partner'), cell: ({ affiliate_id }) => names.get(affiliate_id) ?? affiliate_id },
+        {
+          title: t('common.partner'),
+          sort: 'affiliate',
+          cell: ({ affiliate_id }) => names.get(affiliate_id) ?? affiliate_id,
+        },
         { title: t('common.campaign'), cell: ({ campaign_id }) => names.get(campaign_id) ?? campaign_id },
         {
           title: t('coupons.from_zone', { zone: ZONE_NAME }),

@@ -17,7 +17,6 @@ export function General(props: SettingsProps) {
   const [fallback, setFallback] = useState(data.fallback_url ?? '');
   const [domain, setDomain] = useState(data.tracking_domain ?? '');
   const [passed, setPassed] = useState(data.pass_parameters.join(', '));
-  const { run, busy, error } = useSave(props);
   const body = {
     name,
     status,
@@ -25,6 +24,7 @@ export function General(props: SettingsProps) {
     tracking_domain: domain.trim() || null,
     pass_parameters: passed.split(',').flatMap((one) => one.trim() || []),
   };
+  const { run, busy, error } = useSave(props, body);
   const faults = fieldProblems(error);
   const passFault = Object.entries(faults).find(([field]) => field.startsWith('pass_parameters'))?.[1];
   const isShown = faults.name || faults.fallback_url || faults.tracking_domain || passFault;
@@ -76,8 +76,8 @@ export function Privacy(props: SettingsProps) {
   const [anonymise, setAnonymise] = useState(data.anonymise_ip);
   const [cookies, setCookies] = useState(data.cookies);
   const [optOut, setOptOut] = useState(data.honour_opt_out);
-  const { run, busy, error } = useSave(props);
   const body = { anonymise_ip: anonymise, cookies, honour_opt_out: optOut };
+  const { run, busy, error } = useSave(props, body);
   return (
     <Card title={t('generalSettings.privacy')} note={t('generalSettings.counts_for_clicks_from_now')}>
       <Form

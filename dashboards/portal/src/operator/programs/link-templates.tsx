@@ -2,8 +2,8 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take, takeAll } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
+import { useList } from '../../data/use-list.ts';
 import { useNames } from '../../data/use-names.ts';
-import { usePages } from '../../data/use-pages.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Problem } from '../../ui/basics.tsx';
@@ -20,11 +20,10 @@ export function LinkTemplates() {
   const { program } = useSession();
   const [isCreating, setCreating] = useState(false);
   const names = useNames(NAMED);
-  const list = usePages(
-    (cursor, signal) =>
-      api.GET('/v1/link-templates', { params: { query: { program_id: program.id, cursor } }, signal }),
-    [program.id],
-  );
+  const list = useList((query, signal) => api.GET('/v1/link-templates', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    prefix: 'template_',
+  });
   return (
     <Card
       title={t('linkTemplates.link_templates')}

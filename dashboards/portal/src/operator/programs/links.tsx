@@ -1,43 +1,35 @@
 import { useState } from 'preact/hooks';
-import { useParameter } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeAll, takeVersion } from '../../data/api.ts';
 import { lastDays } from '../../data/period.ts';
 import { figure } from '../../data/report.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
-import { formatCount, ZONE_NAME } from '../../text/format.ts';
+import { type List, useList } from '../../data/use-list.ts';
+import { formatCount, words, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { rich, t } from '../../text/t.ts';
 import { Button, Card, CopyText, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog, Form, Select, TextField } from '../../ui/forms.tsx';
 import { CompleteTo } from '../../ui/freshness.tsx';
+import { namesOf } from '../../ui/list-tools.tsx';
 import { LandingPage } from '../../ui/macro-url.tsx';
 import { NumberField } from '../../ui/number-field.tsx';
 import { Status } from '../../ui/status.tsx';
-import { ListTable, type Pages } from '../../ui/table.tsx';
+import { ListTable } from '../../ui/table.tsx';
 import { describeRouting, RoutingEditor, type RoutingInput } from './routing.tsx';
 
 const EVERY_MS = 5_000;
-const PAGE_ROWS = 50;
+const LINK_STATUSES = (['active', 'paused'] as const).map((value) => ({ value, text: words(value) }));
+const FILTERS = ['affiliate_id', 'campaign_id', 'status'];
 
 /** All links of the program with destinations and routing rules. */
 export function LinksPage() {
   const { program } = useSession();
-  const [affiliate, setAffiliate] = useParameter('affiliate');
   const [shown, setShown] = useState<string>();
-  const list = usePages(
-    (cursor, signal) => {
-      const query = {
-        program_id: program.id,
-        limit: PAGE_ROWS,
-        cursor,
-        ...(affiliate !== '' && { affiliate_id: affiliate }),
-      };
-      return api.GET('/v1/links', { params: { query }, signal });
-    },
-    [program.id, affiliate],
-  );
+  const list = useList((query, signal) => api.GET('/v1/links', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    filters: FILTERS,
+  });
   const context = useLinkContext();
   return (
     <Page
@@ -49,17 +41,6 @@ export function LinksPage() {
       }
     >
       <Card>
-        <div class="filters above">
-          <Select
-            label={t('common.partner')}
-            value={affiliate}
-            onChange={setAffiliate}
-            choices={[
-              { value: '', text: t('common.all_partners') },
-              ...(context?.affiliates ?? []).map(({ id, name }) => ({ value: id, text: name })),
-            ]}
-          />
-        </div>
         <LinkTable list={list} context={context} onEdit={setShown} />
       </Card>
       {shown && (
@@ -78,6 +59,7 @@ export function LinksPage() {
 
 interface LinkContext {
   readonly affiliates: readonly Schemas['Affiliate'][];
+  readonly campaigns: readonly Schemas['Campaign'][];
   /** Of campaigns and affiliates, by id. */
   readonly names: ReadonlyMap<string, string>;
   /** Rows of the report of the last 30 days, by link id. */
@@ -107,6 +89,7 @@ function useLinkContext(): LinkContext | undefined {
       ]);
       return {
         affiliates,
+        campaigns,
         names: new Map([...campaigns, ...affiliates].map(({ id, name }) => [id, name])),
         counts: new Map(report.rows.map((row) => [String(row.link_id), row])),
       };
@@ -118,22 +101,34 @@ function useLinkContext(): LinkContext | undefined {
 }
 
 function LinkTable(props: {
-  list: Pages<Schemas['Link']>;
+  list: List<Schemas['Link']>;
   context: LinkContext | undefined;
   onEdit: (id: string) => void;
 }) {
   const { list, context, onEdit } = props;
   const nameOf = (id: string) => context?.names.get(id) ?? id;
+  const tools = {
+    search: t('list.code_or_address'),
+    filters: [
+      { name: 'affiliate_id', label: t('common.partner'), choices: namesOf(context?.affiliates) },
+      { name: 'campaign_id', label: t('common.campaign'), choices: namesOf(context?.campaigns) },
+      { name: 'status', label: t('common.status'), choices: LINK_STATUSES },
+    ],
+    days: true,
+    file: '/v1/links.csv',
+  };
   return (
     <ListTable
       label={t('common.links')}
       list={list}
+      tools={tools}
       rowKey={({ id }) => id}
       empty={<Empty title={t('links.no_links')}>{t('links.active_partners_create_links_as')}</Empty>}
       columns={[
         {
           title: t('common.link'),
           head: true,
+          sort: 'code',
           cell: ({ code, landing_url }) => (
             <>
               {code}
@@ -143,7 +138,7 @@ function LinkTable(props: {
             </>
           ),
         },
-        { title: t('common.partner'), cell: ({ affiliate_id }) => nameOf(affiliate_id) },
+        { title: t('common.partner'), sort: 'affiliate', cell: ({ affiliate_id }) => nameOf(affiliate_id) },
         { title: t('common.campaign'), cell: ({ campaign_id }) => nameOf(campaign_id) },
         { title: t('common.routing'), cell: ({ routing }) => describeRouting(routing) },
         {
@@ -156,7 +151,7 @@ function LinkTable(props: {
           numeric: true,
           cell: ({ id }) => formatCount(figure(context?.counts.get(id), 'conversions_attributed')),
         },
-        { title: t('common.status'), cell: ({ status }) => <Status of={status} /> },
+        { title: t('common.status'), sort: 'status', cell: ({ status }) => <Status of={status} /> },
         {
           title: '',
           cell: ({ id, code }) => (

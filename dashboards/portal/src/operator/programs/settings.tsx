@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { navigate } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeVersion } from '../../data/api.ts';
@@ -48,7 +48,20 @@ export function SettingsPage() {
     },
     [program.id],
   );
-  const saved = () => {
+  const version = useRef('');
+  useEffect(() => {
+    if (data) version.current = data.etag;
+  }, [data]);
+  /** Of each card the version that it was opened with: a card that is saved is opened again, the others are not. */
+  const versions = useRef<Record<string, string>>({});
+  const saved = useRef<{ card: string; etag: string }>(undefined);
+  if (data && saved.current && saved.current.etag !== data.etag) {
+    versions.current[saved.current.card] = data.etag;
+    saved.current = undefined;
+  }
+  const keyOf = (card: string) => `${card} ${versions.current[card] ?? ''}`;
+  const save = (card: string) => () => {
+    saved.current = { card, etag: data?.etag ?? '' };
     reload();
     reloadSession();
   };
@@ -68,14 +81,19 @@ export function SettingsPage() {
         <>
           <SetupList setup={data.setup} />
           <div class="grid">
-            <General key={`general ${data.etag}`} {...data} onSaved={saved} />
-            <Privacy key={`privacy ${data.etag}`} {...data} onSaved={saved} />
+            <General key={keyOf('general')} data={data.data} version={version} onSaved={save('general')} />
+            <Privacy key={keyOf('privacy')} data={data.data} version={version} onSaved={save('privacy')} />
             <Card title={t('common.orders')} note={t('settings.counts_for_orders_that_are')}>
-              <OrderSettings key={data.etag} {...data} onSaved={saved} />
+              <OrderSettings
+                key={keyOf('orders')}
+                data={data.data}
+                version={version}
+                onSaved={save('orders')}
+              />
             </Card>
           </div>
           <Card title={t('common.fraud_rules')} note={t('settings.thresholds_from_which_an_order')}>
-            <FraudRules key={data.etag} {...data} onSaved={saved} />
+            <FraudRules key={keyOf('rules')} data={data.data} version={version} onSaved={save('rules')} />
           </Card>
           <LinkTemplates />
         </>
@@ -105,11 +123,11 @@ function OrderSettings(props: SettingsProps) {
     fingerprint_match: data.fingerprint_match ?? 'off',
   });
   const set = (name: keyof typeof fields) => (value: string) => setFields({ ...fields, [name]: value });
-  const { run, busy, error } = useSave(props);
-  const faults = fieldProblems(error);
-  const isOnFields = Object.keys(faults).some((name) => name.split('.')[0] === 'events');
   const events = fields.events.split(/[\s,;]+/).filter((name) => name !== '');
   const body = { ...fields, events } as Partial<Program>;
+  const { run, busy, error } = useSave(props, body);
+  const faults = fieldProblems(error);
+  const isOnFields = Object.keys(faults).some((name) => name.split('.')[0] === 'events');
   return (
     <Form
       submit={t('common.save')}
@@ -159,14 +177,15 @@ type RuleName = keyof Rules;
 const RULE_NAMES = Object.keys(RULE_UNITS) as RuleName[];
 
 function FraudRules(props: SettingsProps) {
-  const before = props.data.fraud_rules ?? {};
+  const [before] = useState<Rules>(props.data.fraud_rules ?? {});
   const [rules, setRules] = useState<Rules>(before);
-  const { run, busy, error } = useSave(props);
+  const { run, busy, error } = useSave(props, {});
   const faults = fieldProblems(error);
   const submit = () => {
     // Those that were not touched stay as they are, also where they are defaults.
     const changed = RULE_NAMES.filter((name) => rules[name] !== before[name]);
-    void run({ fraud_rules: Object.fromEntries(changed.map((name) => [name, rules[name]])) });
+    const values = Object.fromEntries(changed.map((name) => [name, rules[name]]));
+    void run(changed.length > 0 ? { fraud_rules: values } : {});
   };
   return (
     <Form

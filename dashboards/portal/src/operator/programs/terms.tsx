@@ -2,9 +2,11 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeAll } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
+import { useList } from '../../data/use-list.ts';
 import { formatBps, formatMoney, originText, words, ZONE_NAME } from '../../text/format.ts';
 import { listed, t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
+import { isFiltered, ListTools, namesOf } from '../../ui/list-tools.tsx';
 import { Status } from '../../ui/status.tsx';
 import { Table } from '../../ui/table.tsx';
 import { NewTerms } from './new-terms.tsx';
@@ -14,6 +16,7 @@ type Terms = Schemas['Terms'];
 
 /** Item rates in a cell of the table; the API has all. */
 const SHOWN_ITEM_RATES = 5;
+const FILTERS = ['affiliate_id', 'campaign_id'];
 
 /** Terms by scope with all versions; a commission keeps the version it was computed with. */
 export function TermsPage() {
@@ -35,14 +38,20 @@ export function TermsPage() {
     },
     [program.id],
   );
-  const withdraw = useAction(async (id: string) => {
-    await take(api.DELETE('/v1/terms/{id}', { params: { path: { id } } }));
-    reload();
-  });
   const names = new Map(
     [...(data?.campaigns ?? []), ...(data?.affiliates ?? [])].map(({ id, name }) => [id, name]),
   );
-  const scopes = data ? groupByScope(data.terms) : [];
+  const list = useList((query, signal) => api.GET('/v1/terms', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    filters: FILTERS,
+    whole: true,
+  });
+  const withdraw = useAction(async (id: string) => {
+    await take(api.DELETE('/v1/terms/{id}', { params: { path: { id } } }));
+    reload();
+    list.reload();
+  });
+  const scopes = groupByScope(list.rows ?? []);
   return (
     <Page
       title={t('common.terms')}
@@ -57,8 +66,27 @@ export function TermsPage() {
     >
       <Problem error={error} onRetry={reload} />
       <Problem error={withdraw.error} />
-      {!data && error === undefined && <Loading />}
-      {data && scopes.length === 0 && (
+      <ListTools
+        list={list}
+        label={t('common.terms')}
+        columns={[]}
+        tools={{
+          search: t('list.partner_or_campaign'),
+          filters: [
+            { name: 'affiliate_id', label: t('common.partner'), choices: namesOf(data?.affiliates) },
+            { name: 'campaign_id', label: t('common.campaign'), choices: namesOf(data?.campaigns) },
+          ],
+          file: '/v1/terms.csv',
+        }}
+      />
+      <Problem error={list.error} onRetry={list.reload} />
+      {(!data || !list.rows) && error === undefined && list.error === undefined && <Loading />}
+      {list.rows?.length === 0 && isFiltered(list) && (
+        <Card>
+          <Empty title={t('list.nothing_found')} />
+        </Card>
+      )}
+      {list.rows?.length === 0 && !isFiltered(list) && (
         <Card>
           <Empty title={t('terms.no_terms_yet')}>{t('terms.without_terms_no_order_earns')}</Empty>
         </Card>
@@ -80,6 +108,7 @@ export function TermsPage() {
           onMade={() => {
             setMaking(false);
             reload();
+            list.reload();
           }}
         />
       )}

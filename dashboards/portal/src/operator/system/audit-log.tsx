@@ -1,69 +1,34 @@
 import { useState } from 'preact/hooks';
-import { useParameter } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas } from '../../data/api.ts';
+import { useList } from '../../data/use-list.ts';
 import { useNames } from '../../data/use-names.ts';
-import { usePages } from '../../data/use-pages.ts';
 import { ZONE_NAME } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Page, When } from '../../ui/basics.tsx';
-import { Dialog, TextField } from '../../ui/forms.tsx';
+import { Dialog } from '../../ui/forms.tsx';
 import { ListTable, Table } from '../../ui/table.tsx';
 
-const PAGE_ROWS = 25;
+const FILTERS = ['actor', 'action', 'subject'];
+const TOOLS = { search: t('list.actor_action_or_subject'), days: true, file: '/v1/audit-log.csv' };
 const NAMED = ['affiliates', 'campaigns', 'links', 'users', 'keys'] as const;
 
 /** Changes with actor, old and new values. */
 export function AuditLogPage() {
   const { program, programs } = useSession();
-  const [actor, setActor] = useParameter('actor');
-  const [action, setAction] = useParameter('action');
-  const [subject, setSubject] = useParameter('subject');
   const [shown, setShown] = useState<Schemas['AuditEntry']>();
   const names = useNames(NAMED);
-  const list = usePages(
-    (cursor, signal) => {
-      const query = {
-        limit: PAGE_ROWS,
-        cursor,
-        ...(programs.length > 1 && { program_id: program.id }),
-        ...(actor !== '' && { actor }),
-        ...(action !== '' && { action }),
-        ...(subject !== '' && { subject }),
-      };
-      return api.GET('/v1/audit-log', { params: { query }, signal });
-    },
-    [program.id, actor, action, subject],
-  );
+  const list = useList((query, signal) => api.GET('/v1/audit-log', { params: { query }, signal }), {
+    query: programs.length > 1 ? { program_id: program.id } : {},
+    filters: FILTERS,
+  });
   return (
     <Page title={t('common.audit_log')} lead={t('auditLog.every_change_with_its_author')}>
       <Card>
-        <div class="filters above">
-          <TextField
-            label={t('auditLog.actor')}
-            type="search"
-            value={actor}
-            onChange={setActor}
-            placeholder="user:1"
-          />
-          <TextField
-            label={t('auditLog.action')}
-            type="search"
-            value={action}
-            onChange={setAction}
-            placeholder="conversion.approve"
-          />
-          <TextField
-            label={t('auditLog.subject')}
-            type="search"
-            value={subject}
-            onChange={setSubject}
-            placeholder="cnv_12"
-          />
-        </div>
         <ListTable
           label={t('common.audit_log')}
           list={list}
+          tools={TOOLS}
           rowKey={({ id }) => id}
           empty={
             <Empty title={t('auditLog.no_entries_found')}>
@@ -71,7 +36,11 @@ export function AuditLogPage() {
             </Empty>
           }
           columns={[
-            { title: t('common.at_zone', { zone: ZONE_NAME }), cell: ({ at }) => <When at={at} /> },
+            {
+              title: t('common.at_zone', { zone: ZONE_NAME }),
+              sort: 'at',
+              cell: ({ at }) => <When at={at} />,
+            },
             { title: t('auditLog.actor'), cell: ({ actor: who }) => <Named id={who} names={names} /> },
             { title: t('auditLog.action'), head: true, cell: ({ action: what }) => what },
             { title: t('auditLog.subject'), cell: ({ subject: whom }) => <Named id={whom} names={names} /> },

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { api, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
+import { useList } from '../../data/use-list.ts';
 import { formatCount, words, ZONE_NAME } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Page, Problem, When } from '../../ui/basics.tsx';
@@ -9,21 +9,21 @@ import { Dialog } from '../../ui/forms.tsx';
 import { ListTable } from '../../ui/table.tsx';
 
 const EVERY_MS = 10_000;
+const TOOLS = { days: true, file: '/v1/dead-letters.csv' };
 
 /** Batches of clicks that the loader could not load, kept with the reason. */
 export function DeadLettersPage() {
   const [shown, setShown] = useState<string>();
-  const list = usePages(
-    (cursor, signal) => api.GET('/v1/dead-letters', { params: { query: { cursor } }, signal }),
-    [],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/dead-letters', { params: { query }, signal }), {
+    everyMs: EVERY_MS,
+  });
   return (
     <Page title={t('common.dead_letters')} lead={t('deadLetters.batches_of_clicks_that_could')}>
       <Card>
         <ListTable
           label={t('common.dead_letters')}
           list={list}
+          tools={TOOLS}
           rowKey={({ id }) => id}
           empty={
             <Empty title={t('deadLetters.no_dead_letters')}>

@@ -2,8 +2,8 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { useList } from '../../data/use-list.ts';
 import { useNames } from '../../data/use-names.ts';
-import { usePages } from '../../data/use-pages.ts';
 import { words, ZONE_NAME } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
@@ -17,16 +17,33 @@ type User = Schemas['User'];
 
 const ROLES = ['operator', 'finance', 'fraud', 'advertiser'] as const;
 
+const TOOLS = {
+  search: t('list.name_or_address'),
+  filters: [
+    {
+      name: 'role',
+      label: t('common.role'),
+      choices: [...ROLES, 'affiliate'].map((value) => ({ value, text: words(value) })),
+    },
+    {
+      name: 'status',
+      label: t('common.status'),
+      choices: ['active', 'disabled'].map((value) => ({ value, text: words(value) })),
+    },
+  ],
+  days: true,
+  file: '/v1/users.csv',
+};
+
 /** Users of the portal. */
 export function UsersPage() {
   const { programs } = useSession();
   const partners = useNames();
   const [isInviting, setInviting] = useState(false);
   const [link, setLink] = useState<string>();
-  const list = usePages(
-    (cursor, signal) => api.GET('/v1/users', { params: { query: { cursor } }, signal }),
-    [],
-  );
+  const list = useList((query, signal) => api.GET('/v1/users', { params: { query }, signal }), {
+    filters: ['role', 'status'],
+  });
   const nameOf = (id: string | null) =>
     id === null ? undefined : (programs.find((program) => program.id === id)?.name ?? partners.get(id) ?? id);
   return (
@@ -43,6 +60,7 @@ export function UsersPage() {
         <ListTable
           label={t('common.users')}
           list={list}
+          tools={TOOLS}
           rowKey={({ id }) => id}
           empty={
             <Empty title={t('users.no_other_users')}>{t('users.invited_colleagues_receive_a_mail')}</Empty>
@@ -51,6 +69,7 @@ export function UsersPage() {
             {
               title: t('common.name'),
               head: true,
+              sort: 'name',
               cell: ({ name, email }) => (
                 <>
                   {name}
@@ -58,7 +77,7 @@ export function UsersPage() {
                 </>
               ),
             },
-            { title: t('common.role'), cell: ({ role }) => words(role) },
+            { title: t('common.role'), sort: 'role', cell: ({ role }) => words(role) },
             {
               title: t('common.for'),
               cell: ({ affiliate_id, program_id }) =>
@@ -66,6 +85,7 @@ export function UsersPage() {
             },
             {
               title: t('common.status'),
+              sort: 'status',
               cell: ({ status, invited }) => (
                 <Status
                   of={invited ? 'pending' : status}

@@ -1,18 +1,17 @@
 import { useState } from 'preact/hooks';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
-import { usePages } from '../../data/use-pages.ts';
+import { useList } from '../../data/use-list.ts';
 import { formatDuration, ZONE_NAME } from '../../text/format.ts';
 import { rich, t } from '../../text/t.ts';
 import { Button, Card, Empty, Loading, Problem, When } from '../basics.tsx';
-import { Dialog, Segments } from '../forms.tsx';
+import { Dialog } from '../forms.tsx';
 import { Status } from '../status.tsx';
 import { ListTable, Table } from '../table.tsx';
 
 const EVERY_MS = 3_000;
 const PAGE_ROWS = 12;
 const STATES = [
-  { value: '', text: t('common.all') },
   { value: 'pending', text: t('deliveries.waiting') },
   { value: 'delivered', text: t('deliveries.delivered') },
   { value: 'dead', text: t('common.failed') },
@@ -21,20 +20,17 @@ const STATES = [
 
 /** Deliveries of a webhook; failed ones can be sent again. */
 export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
-  const [state, setState] = useState('');
   const [shown, setShown] = useState<string>();
   const path = { id: hook.id };
-  const list = usePages(
-    (cursor, signal) => {
-      const query = {
-        limit: PAGE_ROWS,
-        cursor,
-        ...(state !== '' && { state: state as Schemas['WebhookDelivery']['state'] }),
-      };
-      return api.GET('/v1/webhooks/{id}/deliveries', { params: { path, query }, signal });
-    },
-    [hook.id, state],
-    EVERY_MS,
+  const tools = {
+    search: t('list.event_or_id'),
+    filters: [{ name: 'state', label: t('common.status'), choices: STATES }],
+    days: true,
+    file: `/v1/webhooks/${hook.id}/deliveries.csv`,
+  };
+  const list = useList(
+    (query, signal) => api.GET('/v1/webhooks/{id}/deliveries', { params: { path, query }, signal }),
+    { filters: ['state'], everyMs: EVERY_MS, pageRows: PAGE_ROWS },
   );
   const replayAll = useAction(async () => {
     await take(api.POST('/v1/webhooks/{id}/replay-dead', { params: { path } }));
@@ -45,18 +41,16 @@ export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
       title={t('deliveries.delivery_log')}
       note={hook.url}
       actions={
-        <>
-          <Segments label={t('common.status')} value={state} onChange={setState} choices={STATES} />
-          <Button onClick={() => void replayAll.run()} busy={replayAll.busy}>
-            {t('deliveries.resend_failed_deliveries')}
-          </Button>
-        </>
+        <Button onClick={() => void replayAll.run()} busy={replayAll.busy}>
+          {t('deliveries.resend_failed_deliveries')}
+        </Button>
       }
     >
       <Problem error={replayAll.error} />
       <ListTable
         label={t('deliveries.deliveries')}
         list={list}
+        tools={tools}
         rowKey={({ id }) => id}
         empty={<Empty title={t('deliveries.no_deliveries')}>{t('deliveries.send_a_test_event_it')}</Empty>}
         columns={[
@@ -72,10 +66,12 @@ export function Deliveries({ hook }: { hook: Schemas['Webhook'] }) {
           },
           {
             title: t('deliveries.occurred_zone', { zone: ZONE_NAME }),
+            sort: 'created_at',
             cell: ({ created_at }) => <When at={created_at} />,
           },
           {
             title: t('common.status'),
+            sort: 'state',
             cell: ({ state: one }) => (
               <Status of={one} text={STATES.find(({ value }) => value === one)?.text} />
             ),

@@ -1,3 +1,4 @@
+import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import { POSTBACK_MACROS } from '../../../../../core/links/postback-macros.ts';
 import { useSession } from '../../app/session.tsx';
@@ -28,22 +29,32 @@ const ABOUT: Readonly<Record<string, string>> = {
   time: t('newPostback.time_of_the_order_unix'),
 };
 
+interface PostbackFields {
+  readonly url: string;
+  readonly method: 'GET' | 'POST';
+  readonly statuses: readonly Status[];
+  readonly events: readonly string[];
+}
+
 /** A postback to the tracker of a partner; an operator makes it for one partner or for the program. */
 export function NewPostback({ onClose, onMade }: { onClose: () => void; onMade: (secret: string) => void }) {
   const { program, user } = useSession();
   const names = useNames();
   const [attempt] = useState(newAttempt);
-  const [url, setUrl] = useState('https://');
-  const [method, setMethod] = useState('GET');
+  const [fields, setFields] = useState<PostbackFields>({
+    url: 'https://',
+    method: 'GET',
+    statuses: [],
+    events: [],
+  });
   const [owner, setOwner] = useState('');
-  const [statuses, setStatuses] = useState<readonly Status[]>([]);
-  const [events, setEvents] = useState<readonly string[]>([]);
   const { run, busy, error } = useAction(async () => {
+    const { url, method, statuses, events } = fields;
     const body = {
       kind: 'outgoing_postback' as const,
       program_id: program.id,
       url,
-      method: method as 'GET' | 'POST',
+      method,
       ...(owner !== '' && { affiliate_id: owner }),
       ...(statuses.length > 0 && { statuses: [...statuses] }),
       ...(events.length > 0 && { event_names: [...events] }),
@@ -59,34 +70,104 @@ export function NewPostback({ onClose, onMade }: { onClose: () => void; onMade: 
         error={faults.url ? undefined : error}
         onSubmit={() => void run()}
       >
-        <MacroUrl
-          label={t('newPostback.postback_url_of_the_tracker')}
-          value={url}
-          onChange={setUrl}
-          fault={faults.url}
-          hint={t('newPostback.a_public_https_address_with', { example: EXAMPLE })}
-          macros={POSTBACK_MACROS}
-          summary={t('newPostback.macros_replaced_at_each_postback')}
-          about={ABOUT}
-        />
-        <Select label={t('newPostback.method')} value={method} onChange={setMethod} choices={METHODS} />
-        {user.affiliate_id === null && (
-          <Select
-            label={t('common.for')}
-            value={owner}
-            onChange={setOwner}
-            choices={[
-              { value: '', text: t('newPostback.the_program_orders_of_all') },
-              ...[...names].map(([value, text]) => ({ value, text })),
-            ]}
-          />
-        )}
-        <Choices label={t('newPostback.statuses')} all={STATUSES} chosen={statuses} onChange={setStatuses} />
-        {program.events.length > 1 && (
-          <Choices label={t('common.events')} all={program.events} chosen={events} onChange={setEvents} />
-        )}
+        <Fields fields={fields} onChange={setFields} fault={faults.url}>
+          {user.affiliate_id === null && (
+            <Select
+              label={t('common.for')}
+              value={owner}
+              onChange={setOwner}
+              choices={[
+                { value: '', text: t('newPostback.the_program_orders_of_all') },
+                ...[...names].map(([value, text]) => ({ value, text })),
+              ]}
+            />
+          )}
+        </Fields>
       </Form>
     </Dialog>
+  );
+}
+
+/** Changes what is sent to a tracker, and where; its partner stays. */
+export function EditPostback(props: { hook: Schemas['Webhook']; onClose: () => void; onSaved: () => void }) {
+  const { hook, onClose, onSaved } = props;
+  const [fields, setFields] = useState<PostbackFields>({
+    url: hook.url,
+    method: hook.method,
+    statuses: STATUSES.filter((status) => hook.statuses.includes(status)),
+    events: hook.event_names,
+  });
+  const { run, busy, error } = useAction(async () => {
+    const { url, method, statuses, events } = fields;
+    const params = { path: { id: hook.id } };
+    const body = {
+      // Who changes the address answers for it: one that stays is not sent.
+      ...(url !== hook.url && { url }),
+      method,
+      statuses: [...statuses],
+      event_names: [...events],
+    };
+    await take(api.PATCH('/v1/webhooks/{id}', { params, body }));
+    onSaved();
+  });
+  const faults = fieldProblems(error);
+  return (
+    <Dialog title={t('newPostback.edit_postback')} onClose={onClose}>
+      <Form
+        submit={t('common.save')}
+        busy={busy}
+        error={faults.url ? undefined : error}
+        onSubmit={() => void run()}
+      >
+        <Fields fields={fields} onChange={setFields} fault={faults.url} />
+      </Form>
+    </Dialog>
+  );
+}
+
+function Fields(props: {
+  fields: PostbackFields;
+  onChange: (fields: PostbackFields) => void;
+  fault: string | undefined;
+  children?: ComponentChildren;
+}) {
+  const { program } = useSession();
+  const { fields, onChange, fault } = props;
+  const { url, method, statuses, events } = fields;
+  return (
+    <>
+      <MacroUrl
+        label={t('newPostback.postback_url_of_the_tracker')}
+        value={url}
+        onChange={(value) => onChange({ ...fields, url: value })}
+        fault={fault}
+        hint={t('newPostback.a_public_https_address_with', { example: EXAMPLE })}
+        macros={POSTBACK_MACROS}
+        summary={t('newPostback.macros_replaced_at_each_postback')}
+        about={ABOUT}
+      />
+      <Select
+        label={t('newPostback.method')}
+        value={method}
+        onChange={(value) => onChange({ ...fields, method: value === 'POST' ? 'POST' : 'GET' })}
+        choices={METHODS}
+      />
+      {props.children}
+      <Choices
+        label={t('newPostback.statuses')}
+        all={STATUSES}
+        chosen={statuses}
+        onChange={(chosen) => onChange({ ...fields, statuses: chosen })}
+      />
+      {program.events.length > 1 && (
+        <Choices
+          label={t('common.events')}
+          all={program.events}
+          chosen={events}
+          onChange={(chosen) => onChange({ ...fields, events: chosen })}
+        />
+      )}
+    </>
   );
 }
 

@@ -2,8 +2,8 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
+import { useList } from '../../data/use-list.ts';
 import { useNames } from '../../data/use-names.ts';
-import { usePages } from '../../data/use-pages.ts';
 import { words } from '../../text/format.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { rich, t } from '../../text/t.ts';
@@ -12,7 +12,7 @@ import { Check, Dialog, Form, TextField } from '../forms.tsx';
 import { Status } from '../status.tsx';
 import { ListTable } from '../table.tsx';
 import { Deliveries } from './deliveries.tsx';
-import { NewPostback } from './new-postback.tsx';
+import { EditPostback, NewPostback } from './new-postback.tsx';
 
 /** Webhooks and outgoing postbacks of a partner or a program, with their deliveries. */
 
@@ -34,12 +34,11 @@ export function WebhooksPage() {
   const names = useNames();
   const [secret, setSecret] = useState<string>();
   const [shown, setShown] = useState<string>();
-  const list = usePages(
-    (cursor, signal) =>
-      api.GET('/v1/webhooks', { params: { query: { program_id: program.id, cursor } }, signal }),
-    [program.id],
-    EVERY_MS,
-  );
+  const list = useList((query, signal) => api.GET('/v1/webhooks', { params: { query }, signal }), {
+    query: { program_id: program.id },
+    prefix: 'hook_',
+    everyMs: EVERY_MS,
+  });
   const selected = list.rows?.find(({ id }) => id === shown) ?? list.rows?.[0];
   const make = (
     <>
@@ -174,6 +173,7 @@ function Controls(props: {
     const params = { path, header: newAttempt() };
     props.onSecret((await take(api.POST('/v1/webhooks/{id}/rotate-secret', { params }))).secret);
   });
+  const [asked, setAsked] = useState<'edit' | 'delete'>();
   const isActive = hook.status === 'active';
   return (
     <>
@@ -190,9 +190,51 @@ function Controls(props: {
         <Button onClick={() => void toggle.run()} busy={toggle.busy}>
           {isActive ? t('common.disable') : t('common.enable')}
         </Button>
+        {hook.kind === 'outgoing_postback' && (
+          <Button onClick={() => setAsked('edit')}>{t('common.edit')}</Button>
+        )}
+        <Button onClick={() => setAsked('delete')}>{t('webhooks.delete')}</Button>
       </div>
       <Problem error={test.error ?? toggle.error ?? rotate.error} />
+      {asked === 'edit' && (
+        <EditPostback
+          hook={hook}
+          onClose={() => setAsked(undefined)}
+          onSaved={() => {
+            setAsked(undefined);
+            props.onChanged();
+          }}
+        />
+      )}
+      {asked === 'delete' && (
+        <Delete hook={hook} onClose={() => setAsked(undefined)} onDeleted={props.onChanged} />
+      )}
     </>
+  );
+}
+
+/** Its deliveries and their log go with it, so it is asked for. */
+function Delete(props: { hook: Schemas['Webhook']; onClose: () => void; onDeleted: () => void }) {
+  const { hook, onClose } = props;
+  const { run, busy, error } = useAction(async () => {
+    await take(api.DELETE('/v1/webhooks/{id}', { params: { path: { id: hook.id } } }));
+    onClose();
+    props.onDeleted();
+  });
+  return (
+    <Dialog title={t('webhooks.delete_question')} onClose={onClose}>
+      <Form
+        submit={t('webhooks.delete')}
+        kind="danger"
+        busy={busy}
+        error={error}
+        onSubmit={() => void run()}
+        onCancel={onClose}
+      >
+        <p class="break">{hook.url}</p>
+        <p>{t('webhooks.nothing_more_is_sent_there')}</p>
+      </Form>
+    </Dialog>
   );
 }
 

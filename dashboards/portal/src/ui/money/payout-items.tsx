@@ -1,12 +1,12 @@
-import { Link } from '../app/router.tsx';
-import { api, type Schemas, take } from '../data/api.ts';
-import { useData } from '../data/use-data.ts';
-import { providerName, words } from '../text/format.ts';
-import { rich, t } from '../text/t.ts';
-import { Amount, Loading, Problem, When } from './basics.tsx';
-import { Dialog } from './forms.tsx';
-import { Status } from './status.tsx';
-import { Table } from './table.tsx';
+import { Link } from '../../app/router.tsx';
+import { api, type Schemas, take } from '../../data/api.ts';
+import { useData } from '../../data/use-data.ts';
+import { providerName, words } from '../../text/format.ts';
+import { rich, t } from '../../text/t.ts';
+import { Amount, Loading, Problem, When } from '../basics.tsx';
+import { Dialog } from '../forms.tsx';
+import { Status } from '../status.tsx';
+import { Table } from '../table.tsx';
 
 /** The commissions of a payout. */
 export function PayoutItems({ payout, onClose }: { payout: Schemas['Payout']; onClose: () => void }) {

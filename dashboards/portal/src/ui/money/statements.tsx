@@ -1,11 +1,12 @@
-import { api } from '../data/api.ts';
-import { usePages } from '../data/use-pages.ts';
-import { formatMonth, ZONE_NAME } from '../text/format.ts';
-import { t } from '../text/t.ts';
-import { Amount, Card, Empty, When } from './basics.tsx';
-import { ListTable } from './table.tsx';
+import { api } from '../../data/api.ts';
+import { useList } from '../../data/use-list.ts';
+import { formatMonth, ZONE_NAME } from '../../text/format.ts';
+import { t } from '../../text/t.ts';
+import { Amount, Card, Empty, When } from '../basics.tsx';
+import { choicesOf } from '../list-tools.tsx';
+import { ListTable } from '../table.tsx';
 
-const PAGE_ROWS = 25;
+const FILTERS = ['affiliate_id'];
 
 /** Monthly statements as files, of a partner or of all partners of the program. */
 export function StatementDocuments(props: {
@@ -15,18 +16,23 @@ export function StatementDocuments(props: {
   names?: ReadonlyMap<string, string>;
 }) {
   const { programId, affiliateId, names } = props;
-  const list = usePages(
-    (cursor, signal) => {
-      const query = { program_id: programId, affiliate_id: affiliateId, limit: PAGE_ROWS, cursor };
-      return api.GET('/v1/statement-documents', { params: { query }, signal });
-    },
-    [programId, affiliateId],
-  );
+  const list = useList((query, signal) => api.GET('/v1/statement-documents', { params: { query }, signal }), {
+    query: { program_id: programId, affiliate_id: affiliateId },
+    filters: FILTERS,
+    prefix: 'statement_',
+  });
+  const partners = names && { name: 'affiliate_id', label: t('common.partner'), choices: choicesOf(names) };
+  const tools = {
+    ...(names && { search: t('list.partner_or_number') }),
+    filters: partners ? [partners] : [],
+    file: '/v1/statement-documents.csv',
+  };
   return (
     <Card title={t('statements.monthly_statements')} note={t('statements.made_once_on_the_second')}>
       <ListTable
         label={t('statements.monthly_statements')}
         list={list}
+        tools={tools}
         rowKey={({ id }) => id}
         empty={
           <Empty title={t('statements.no_statements_yet')}>{t('statements.the_first_one_comes_after')}</Empty>
