@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip, constants as zlib } from 'node:zlib';
 import type { QueryStats } from './engine-sessions.ts';
 import { asQueryError, httpStatus, type QueryError } from './errors.ts';
+import { writeRevision } from './native/revision.ts';
 
 /** ClickHouse holds back as much before it commits to a status. */
 const HELD_BYTES = 1024 ** 2;
@@ -87,9 +88,12 @@ export async function sendRows(options: {
   rows: Readable;
   finished: Promise<QueryStats>;
   gzip: boolean;
+  /** The protocol version that Native format is turned into; 0 for rows to send as they are. */
+  revision: number;
 }): Promise<void> {
-  const { response, finished } = options;
-  const chunks = options.rows[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  const { response, finished, revision } = options;
+  const rows = revision > 0 ? writeRevision(options.rows, revision) : options.rows;
+  const chunks = rows[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   const held: Buffer[] = [];
   let heldBytes = 0;
   let ended = false;
@@ -108,19 +112,21 @@ export async function sendRows(options: {
   const tag = randomBytes(8).toString('hex');
   response.setHeader('X-ClickHouse-Exception-Tag', tag);
   let failure: QueryError | undefined;
-
   async function* content(): AsyncGenerator<Buffer> {
     yield* held;
     held.length = 0;
-    while (!ended) {
-      const next = await chunks.next();
-      if (next.done) ended = true;
-      else yield next.value;
+    try {
+      while (!ended) {
+        const next = await chunks.next();
+        if (next.done) ended = true;
+        else yield next.value;
+      }
+      await finished;
+    } catch (error) {
+      failure = asQueryError(error);
+      yield renderFailure(failure, tag);
     }
-    failure = await finished.then(() => undefined, asQueryError);
-    if (failure) yield renderFailure(failure, tag);
   }
-
   if (options.gzip) {
     response.setHeader('Content-Encoding', 'gzip');
     const gzip = createGzip({ level: zlib.Z_BEST_SPEED });

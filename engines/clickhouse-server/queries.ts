@@ -7,6 +7,7 @@ import { checkCommand } from './access.ts';
 import { sendRows, writeFormatHeaders, writeSummary } from './answer.ts';
 import { type EngineSessions, type QuerySession, quote } from './engine-sessions.ts';
 import { QueryError } from './errors.ts';
+import { NATIVE_SETTING } from './native/revision.ts';
 import { openResultPipe } from './pipe.ts';
 import type { ReadQuery } from './query-text.ts';
 import type { QueryRequest } from './request.ts';
@@ -24,6 +25,8 @@ const MAX_WAITING = 512;
 const SYNTAX_ERROR = 62;
 /** The rows of an INSERT … SELECT … FROM input(…), in the session's own memory. */
 const ROWS_TABLE = '`rows of the request`';
+/** The format whose blocks differ between versions of the protocol. */
+const NATIVE = 'Native';
 const FORMAT_NAME = /^\w+$/;
 
 /** A query to answer. */
@@ -93,7 +96,7 @@ export class Queries {
   async #answerCommand(work: Work, end: number): Promise<void> {
     const sql = work.query.text(0, end);
     checkCommand(await this.#sessions.format(sql));
-    const result = await this.#inSession(work, (session) => session.run(sql));
+    const result = await this.#inSession(work, [], (session) => session.run(sql));
     writeFormatHeaders(work.response, work.request.defaultFormat);
     writeSummary(work.response, result, false);
     work.response.end(result.output);
@@ -105,7 +108,9 @@ export class Queries {
     try {
       const file = await this.#buffer.save(work.query.rows());
       const sql = insertFromFile(work.query, statement, file.path);
-      const result = await this.#inSession(work, (session) => session.run(sql)).finally(() => file.remove());
+      const result = await this.#inSession(work, [], (session) => session.run(sql)).finally(() =>
+        file.remove(),
+      );
       writeSummary(work.response, result, true);
       work.response.setHeader('Content-Type', 'text/plain; charset=UTF-8');
       work.response.end();
@@ -120,7 +125,9 @@ export class Queries {
       throw new QueryError(SYNTAX_ERROR, `Unknown format ${format}`, 'SYNTAX_ERROR');
     }
     writeFormatHeaders(work.response, format);
-    await this.#inSession(work, async (session, slot) => {
+    const answer = { ...answerOf(work), revision: format === NATIVE ? work.request.revision : 0 };
+    const settings = answer.revision > 0 ? [NATIVE_SETTING] : [];
+    await this.#inSession(work, settings, async (session, slot) => {
       const kill = (): void => {
         session.kill().catch((error) => this.#log.warn({ reason: errorText(error) }, 'cannot kill a query'));
       };
@@ -128,18 +135,27 @@ export class Queries {
       try {
         const path = work.request.waitForEnd ? this.#buffer.newResultFile() : this.#buffer.pipe(slot);
         const target = { sql: selectIntoFile(work.query, statement, format, path), path };
-        if (work.request.waitForEnd) await sendFromFile(work, session, target);
-        else await sendFromPipe(work, session, target);
+        if (work.request.waitForEnd) await sendFromFile(answer, session, target);
+        else await sendFromPipe({ ...answer, gone: work.gone }, session, target);
       } finally {
         work.gone.removeEventListener('abort', kill);
       }
     });
   }
 
-  async #inSession<T>(work: Work, use: (session: QuerySession, slot: number) => Promise<T>): Promise<T> {
+  /** @param settings beside those of the request. */
+  async #inSession<T>(
+    work: Work,
+    settings: readonly (readonly [name: string, value: string])[],
+    use: (session: QuerySession, slot: number) => Promise<T>,
+  ): Promise<T> {
     const slot = await this.#running.acquire(work.gone);
     try {
-      const session = this.#sessions.open(work.request);
+      const { request } = work;
+      const session = this.#sessions.open({
+        ...request,
+        settings: new Map([...request.settings, ...settings]),
+      });
       return await use(session, slot).finally(() => session.close());
     } finally {
       this.#running.release(slot);
@@ -153,16 +169,22 @@ interface Target {
   readonly path: string;
 }
 
+type Answer = Omit<Parameters<typeof sendRows>[0], 'rows' | 'finished'>;
+
 /** The result is sent while the engine makes it; a slow reader slows the engine down. */
-async function sendFromPipe(work: Work, session: QuerySession, { sql, path }: Target): Promise<void> {
+async function sendFromPipe(
+  { gone, ...answer }: Answer & { gone: AbortSignal },
+  session: QuerySession,
+  { sql, path }: Target,
+): Promise<void> {
   const pipe = openResultPipe(path);
   // The client is gone: the engine's next write fails instead of waiting for ever.
-  work.gone.addEventListener('abort', () => pipe.reader.destroy(), { once: true });
+  gone.addEventListener('abort', () => pipe.reader.destroy(), { once: true });
   const finished = session.run(sql).finally(pipe.endWriting);
   // Its failure is handled later, when the rows have been read.
   finished.catch(() => undefined);
   try {
-    await sendRows({ ...answerOf(work), rows: pipe.reader, finished });
+    await sendRows({ ...answer, rows: pipe.reader, finished });
   } finally {
     pipe.reader.destroy();
     // The session and the pipe are free only when the engine has let go of them.
@@ -171,16 +193,16 @@ async function sendFromPipe(work: Work, session: QuerySession, { sql, path }: Ta
 }
 
 /** The result is complete before its first byte is sent. */
-async function sendFromFile(work: Work, session: QuerySession, { sql, path }: Target): Promise<void> {
+async function sendFromFile(answer: Answer, session: QuerySession, { sql, path }: Target): Promise<void> {
   try {
     const stats = await session.run(sql);
-    writeSummary(work.response, stats, false);
-    await sendRows({ ...answerOf(work), rows: createReadStream(path), finished: Promise.resolve(stats) });
+    writeSummary(answer.response, stats, false);
+    await sendRows({ ...answer, rows: createReadStream(path), finished: Promise.resolve(stats) });
   } finally {
     await rm(path, { force: true });
   }
 }
 
-function answerOf({ response, request }: Work): Pick<Parameters<typeof sendRows>[0], 'response' | 'gzip'> {
+function answerOf({ response, request }: Work): Pick<Answer, 'response' | 'gzip'> {
   return { response, gzip: request.compressAnswer };
 }

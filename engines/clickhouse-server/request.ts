@@ -17,9 +17,12 @@ export interface QueryRequest {
   /** The answer starts only when the query has ended, so that its status is final. */
   readonly waitForEnd: boolean;
   readonly compressAnswer: boolean;
+  /** Version of the native protocol whose blocks the client reads; 0: none. */
+  readonly revision: number;
 }
 
 const NOT_IMPLEMENTED = 48;
+const CANNOT_PARSE_NUMBER = 72;
 const BAD_SETTING = 115;
 const AUTHENTICATION_FAILED = 516;
 const SETTING_NAME = /^[A-Za-z_][\w.]*$/;
@@ -88,9 +91,20 @@ export function readRequest(message: IncomingMessage, url: URL): QueryRequest {
     settings,
     parameters,
     waitForEnd: isOn(given.get('wait_end_of_query')),
+    revision: readRevision(given.get('client_protocol_version')),
     compressAnswer:
       isOn(given.get('enable_http_compression')) && /\bgzip\b/.test(header(message, 'accept-encoding') ?? ''),
   };
+}
+
+function readRevision(text: string | null): number {
+  if (!text) return 0;
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new QueryError(
+    CANNOT_PARSE_NUMBER,
+    `Cannot parse client_protocol_version '${text}': it is not a number`,
+    'CANNOT_PARSE_NUMBER',
+  );
 }
 
 function header(message: IncomingMessage, name: string): string | undefined {
