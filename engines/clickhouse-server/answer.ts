@@ -1,11 +1,12 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGzip, constants as zlib } from 'node:zlib';
-import type { QueryStats } from './engine-sessions.ts';
+import { type AnswerEncoding, encode } from './bodies/encodings.ts';
+import { packFrames } from './bodies/frames.ts';
 import { asQueryError, httpStatus, type QueryError } from './errors.ts';
 import { writeRevision } from './native/revision.ts';
+import type { QueryStats } from './sessions/engine.ts';
 
 /** ClickHouse holds back as much before it commits to a status. */
 const HELD_BYTES = 1024 ** 2;
@@ -29,14 +30,16 @@ const TYPES: Readonly<Record<string, string>> = {
   XML: 'application/xml; charset=UTF-8',
 };
 
-/** Headers that every answer has. Returns the query's id: the client's own, or a new one. */
-export function writeCommonHeaders(response: ServerResponse, queryId: string | undefined): void {
-  // A header cannot hold every character that an id may have.
-  const id = queryId?.replaceAll(/[^\x20-\x7e]/g, '?') ?? randomUUID();
-  response.setHeader('X-ClickHouse-Query-Id', id);
+/** Headers that every answer has. */
+export function writeCommonHeaders(response: ServerResponse): void {
   response.setHeader('X-ClickHouse-Server-Display-Name', 'afflux');
   response.setHeader('X-ClickHouse-Timezone', 'UTC');
   response.setHeader('Access-Control-Expose-Headers', 'X-ClickHouse-Query-Id,X-ClickHouse-Summary');
+}
+
+export function writeQueryId(response: ServerResponse, queryId: string): void {
+  // A header cannot hold every character that an id may have.
+  response.setHeader('X-ClickHouse-Query-Id', queryId.replaceAll(/[^\x20-\x7e]/g, '?'));
 }
 
 export function writeFormatHeaders(response: ServerResponse, format: string): void {
@@ -44,20 +47,20 @@ export function writeFormatHeaders(response: ServerResponse, format: string): vo
   response.setHeader('Content-Type', TYPES[format] ?? 'application/octet-stream');
 }
 
-/** `written` says whether the rows were written rather than read. */
+/**
+ * The engine tells how many rows a result has, and not how many were read for it: fields without a true value are left out.
+ * @param written whether the rows were written.
+ */
 export function writeSummary(response: ServerResponse, stats: QueryStats, written: boolean): void {
   const rows = String(stats.rows);
   const bytes = String(stats.bytes);
   response.setHeader(
     'X-ClickHouse-Summary',
     JSON.stringify({
-      read_rows: rows,
-      read_bytes: bytes,
       written_rows: written ? rows : '0',
       written_bytes: written ? bytes : '0',
-      total_rows_to_read: '0',
-      result_rows: written ? rows : '0',
-      result_bytes: written ? bytes : '0',
+      result_rows: rows,
+      result_bytes: bytes,
       elapsed_ns: String(Math.round(stats.elapsedSeconds * 1e9)),
     }),
   );
@@ -87,11 +90,13 @@ export async function sendRows(options: {
   response: ServerResponse;
   rows: Readable;
   finished: Promise<QueryStats>;
-  gzip: boolean;
+  encoding: AnswerEncoding | undefined;
+  /** Whether the bytes go in compressed frames. */
+  framed: boolean;
   /** The protocol version that Native format is turned into; 0 for rows to send as they are. */
   revision: number;
 }): Promise<void> {
-  const { response, finished, revision } = options;
+  const { response, finished, revision, framed, encoding } = options;
   const rows = revision > 0 ? writeRevision(options.rows, revision) : options.rows;
   const chunks = rows[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   const held: Buffer[] = [];
@@ -107,7 +112,7 @@ export async function sendRows(options: {
   }
   if (ended) {
     writeSummary(response, await finished, false);
-    if (!options.gzip) response.setHeader('Content-Length', heldBytes);
+    if (encoding === undefined && !framed) response.setHeader('Content-Length', heldBytes);
   }
   const tag = randomBytes(8).toString('hex');
   response.setHeader('X-ClickHouse-Exception-Tag', tag);
@@ -127,13 +132,13 @@ export async function sendRows(options: {
       yield renderFailure(failure, tag);
     }
   }
-  if (options.gzip) {
-    response.setHeader('Content-Encoding', 'gzip');
-    const gzip = createGzip({ level: zlib.Z_BEST_SPEED });
-    await pipeline(content, gzip, response, { end: false });
-  } else {
-    await pipeline(content, response, { end: false });
+  let body: AsyncIterable<Buffer> = content();
+  if (framed) body = packFrames(body);
+  if (encoding !== undefined) {
+    response.setHeader('Content-Encoding', encoding);
+    body = encode(encoding, body);
   }
+  await pipeline(body, response, { end: false });
   if (failure) response.socket?.end();
   else response.end();
 }

@@ -1,0 +1,103 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ChdbResult, drainPending, Session } from 'chdb';
+import { asQueryError } from '../errors.ts';
+import { ACCESS_CONFIG } from '../statement/access.ts';
+import { quote } from './context.ts';
+
+/** The rows and bytes of a query's result; of an INSERT from a file those that it wrote. */
+export interface QueryStats {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly elapsedSeconds: number;
+}
+
+export type QueryResult = QueryStats & { readonly output: Uint8Array };
+
+/** A session of the engine: its settings, parameters, database and temporary tables are gone with it. */
+export interface EngineSession {
+  /**
+   * Runs statements; the rows of the last one that do not go to a file are returned.
+   * @throws QueryError
+   */
+  run(sql: string, format: string): Promise<QueryResult>;
+  close(): void;
+}
+
+export interface ClickHouseEngine {
+  /** Costs 0.1 ms. */
+  open(): EngineSession;
+  /** Makes the query whose text has this comment fail, if it runs. */
+  kill(mark: string): Promise<void>;
+  /** A statement as the engine understands it, in one spelling. @throws QueryError for one that does not parse. */
+  format(sql: string): Promise<string>;
+  readTableFunctions(): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+/** A command that the engine writes out is quoted twice at most. */
+const MAX_COMMAND_BYTES = 64 * 1024 ** 2;
+
+/** Opens the ClickHouse engine of a data folder. Only one process can have it open. */
+export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
+  const path = join(dataDir, 'engine');
+  mkdirSync(path, { recursive: true });
+  const config = join(dataDir, 'access.xml');
+  writeFileSync(config, ACCESS_CONFIG);
+  // The engine shuts down with its last session; this one keeps it up, and kills queries.
+  const keeper = new Session(path, {
+    connectionArgs: [`--config-file=${config}`, `--users_config=${config}`],
+  });
+  // A server takes no bare expression for a query: what begins with no known word is a syntax error.
+  await keeper.queryAsync(`SET max_query_size = ${MAX_COMMAND_BYTES}, implicit_select = 0`);
+  // Read once, when the engine started with the first session.
+  rmSync(config);
+
+  function open(): EngineSession {
+    const session = new Session(path);
+    async function run(sql: string, format: string): Promise<QueryResult> {
+      try {
+        const result: ChdbResult = await session.queryAsync(sql, { format });
+        return {
+          rows: result.rowsRead,
+          bytes: result.bytesRead,
+          elapsedSeconds: result.elapsed,
+          output: result.bytes(),
+        };
+      } catch (error) {
+        throw asQueryError(error);
+      }
+    }
+    return { run, close: () => session.close() };
+  }
+
+  async function kill(mark: string): Promise<void> {
+    // In two pieces, so that this query is not one of those it looks for.
+    const [start, rest] = [mark.slice(0, 2), mark.slice(2)];
+    await keeper.queryAsync(`KILL QUERY WHERE position(query, concat(${quote(start)}, ${quote(rest)})) > 0`);
+  }
+
+  async function format(sql: string): Promise<string> {
+    try {
+      return await ask(`SELECT formatQuerySingleLine(${quote(sql)})`);
+    } catch (error) {
+      throw asQueryError(error);
+    }
+  }
+
+  async function readTableFunctions(): Promise<string[]> {
+    return (await ask('SELECT name FROM system.table_functions')).trim().split('\n');
+  }
+
+  async function ask(sql: string): Promise<string> {
+    return (await keeper.queryAsync(sql, { format: 'TSVRaw' })).text();
+  }
+
+  async function close(): Promise<void> {
+    await drainPending();
+    keeper.close();
+    await drainPending();
+  }
+
+  return { open, kill, format, readTableFunctions, close };
+}
