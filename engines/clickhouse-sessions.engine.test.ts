@@ -141,7 +141,7 @@ test('bounds the sessions that it keeps', async () => {
     Array.from({ length: 257 }, (_, i) => ask('SELECT 1', { session_id: `many ${i}`, session_timeout: '1' })),
   );
   const refused = answers.filter(({ status }) => status !== 200);
-  expect(refused.map(({ code }) => code)).toEqual(['202']);
+  expect(new Set(refused.map(({ code }) => code))).toEqual(new Set(['202']));
   expect(refused[0]?.text).toContain('256 sessions');
   await waitFor(async () => (await ask('SELECT 1', { session_id: 'one more' })).status === 200, {
     deadlineMs: 20_000,

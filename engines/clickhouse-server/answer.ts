@@ -80,6 +80,9 @@ export function sendError(message: IncomingMessage, response: ServerResponse, th
   response.end(`${error.message}\n`);
 }
 
+/** What is left of an answer when its query has ended: to be called when the session is free for the next one. */
+export type RestOfAnswer = () => Promise<void>;
+
 /**
  * Sends a result while it is made. Up to HELD_BYTES are held back, so that a query which fails early gets its real
  * status and a short result its complete summary; a later failure is sent at the end of the body, between the
@@ -95,7 +98,7 @@ export async function sendRows(options: {
   framed: boolean;
   /** The protocol version that Native format is turned into; 0 for rows to send as they are. */
   revision: number;
-}): Promise<void> {
+}): Promise<RestOfAnswer> {
   const { response, finished, revision, framed, encoding } = options;
   const rows = revision > 0 ? writeRevision(options.rows, revision) : options.rows;
   const chunks = rows[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
@@ -110,12 +113,7 @@ export async function sendRows(options: {
       heldBytes += next.value.length;
     }
   }
-  if (ended) {
-    writeSummary(response, await finished, false);
-    if (encoding === undefined && !framed) response.setHeader('Content-Length', heldBytes);
-  }
   const tag = randomBytes(8).toString('hex');
-  response.setHeader('X-ClickHouse-Exception-Tag', tag);
   let failure: QueryError | undefined;
   async function* content(): AsyncGenerator<Buffer> {
     yield* held;
@@ -132,15 +130,23 @@ export async function sendRows(options: {
       yield renderFailure(failure, tag);
     }
   }
-  let body: AsyncIterable<Buffer> = content();
-  if (framed) body = packFrames(body);
-  if (encoding !== undefined) {
+  function body(): AsyncIterable<Buffer> {
+    const packed = framed ? packFrames(content()) : content();
+    if (encoding === undefined) return packed;
     response.setHeader('Content-Encoding', encoding);
-    body = encode(encoding, body);
+    return encode(encoding, packed);
   }
-  await pipeline(body, response, { end: false });
-  if (failure) response.socket?.end();
-  else response.end();
+  if (ended) {
+    writeSummary(response, await finished, false);
+    if (encoding === undefined && !framed) {
+      response.setHeader('Content-Length', heldBytes);
+      return async () => void response.end(Buffer.concat(held));
+    }
+    return () => pipeline(body(), response);
+  }
+  response.setHeader('X-ClickHouse-Exception-Tag', tag);
+  await pipeline(body(), response, { end: false });
+  return async () => void (failure ? response.socket?.end() : response.end());
 }
 
 /** https://clickhouse.com/docs/interfaces/http#http_response_codes_caveats */

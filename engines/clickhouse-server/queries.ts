@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
-import { sendRows, writeFormatHeaders, writeSummary } from './answer.ts';
+import { type RestOfAnswer, sendRows, writeFormatHeaders, writeSummary } from './answer.ts';
 import type { ExternalTable } from './bodies/form.ts';
 import { openResultPipe } from './bodies/pipe.ts';
 import type { RequestBuffer, RowsFile } from './bodies/request-buffer.ts';
@@ -214,7 +214,7 @@ export class Queries {
     const answer = { ...answerOf(work), revision: format === NATIVE ? request.revision : 0 };
     const settings = answer.revision > 0 ? [NATIVE_SETTING] : [];
     const mark = markOf(request.queryId);
-    await this.#inSession(work, { settings }, async (run, slot) => {
+    const endAnswer = await this.#inSession(work, { settings }, async (run, slot) => {
       const kill = (): void => {
         this.#engine
           .kill(mark)
@@ -224,12 +224,14 @@ export class Queries {
       try {
         const path = request.waitForEnd ? this.#buffer.newResultFile() : this.#buffer.pipe(slot);
         const write = () => run(selectIntoFile(work.query, statement, { format, path, mark }));
-        if (request.waitForEnd) await sendFromFile(answer, write, path);
-        else await sendFromPipe({ ...answer, gone }, write, path);
+        return await (request.waitForEnd
+          ? sendFromFile(answer, write, path)
+          : sendFromPipe({ ...answer, gone }, write, path));
       } finally {
         gone.removeEventListener('abort', kill);
       }
     });
+    await endAnswer();
   }
 
   /** A syntax error as the engine reports it of the client's text alone, with its positions and without our files. */
@@ -306,7 +308,7 @@ async function sendFromPipe(
   { gone, ...answer }: Answer & { gone: AbortSignal },
   write: () => Promise<QueryStats>,
   path: string,
-): Promise<void> {
+): Promise<RestOfAnswer> {
   const pipe = openResultPipe(path);
   // The client is gone: the engine's next write fails instead of waiting for ever.
   gone.addEventListener('abort', () => pipe.reader.destroy(), { once: true });
@@ -314,7 +316,7 @@ async function sendFromPipe(
   // Its failure is handled later, when the rows have been read.
   finished.catch(() => undefined);
   try {
-    await sendRows({ ...answer, rows: pipe.reader, finished });
+    return await sendRows({ ...answer, rows: pipe.reader, finished });
   } finally {
     pipe.reader.destroy();
     // The session and the pipe are free only when the engine has let go of them.
@@ -323,11 +325,15 @@ async function sendFromPipe(
 }
 
 /** The result is complete before its first byte is sent. */
-async function sendFromFile(answer: Answer, write: () => Promise<QueryStats>, path: string): Promise<void> {
+async function sendFromFile(
+  answer: Answer,
+  write: () => Promise<QueryStats>,
+  path: string,
+): Promise<RestOfAnswer> {
   try {
     const stats = await write();
     writeSummary(answer.response, stats, false);
-    await sendRows({ ...answer, rows: createReadStream(path), finished: Promise.resolve(stats) });
+    return await sendRows({ ...answer, rows: createReadStream(path), finished: Promise.resolve(stats) });
   } finally {
     await rm(path, { force: true });
   }
