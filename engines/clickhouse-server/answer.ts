@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type AnswerEncoding, encode } from './bodies/encodings.ts';
 import { packFrames } from './bodies/frames.ts';
@@ -91,7 +90,7 @@ export type RestOfAnswer = () => Promise<void>;
  */
 export async function sendRows(options: {
   response: ServerResponse;
-  rows: Readable;
+  rows: AsyncIterable<Buffer>;
   finished: Promise<QueryStats>;
   encoding: AnswerEncoding | undefined;
   /** Whether the bytes go in compressed frames. */
@@ -101,7 +100,7 @@ export async function sendRows(options: {
 }): Promise<RestOfAnswer> {
   const { response, finished, revision, framed, encoding } = options;
   const rows = revision > 0 ? writeRevision(options.rows, revision) : options.rows;
-  const chunks = rows[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  const chunks = rows[Symbol.asyncIterator]();
   const held: Buffer[] = [];
   let heldBytes = 0;
   let ended = false;

@@ -12,7 +12,7 @@ import { NATIVE_SETTING } from './native/revision.ts';
 import type { QueryRequest } from './request.ts';
 import { quote } from './sessions/context.ts';
 import type { ClickHouseEngine, QueryResult, QueryStats } from './sessions/engine.ts';
-import type { Sessions } from './sessions/sessions.ts';
+import type { QuerySession, Sessions } from './sessions/sessions.ts';
 import { createSlots, type Slots } from './slots.ts';
 import { checkCommand } from './statement/access.ts';
 import { tokens } from './statement/lexer.ts';
@@ -134,7 +134,7 @@ export class Queries {
   readonly #log: Logger;
   readonly #running: Slots = createSlots({ count: MAX_RUNNING_QUERIES, maxWaiting: MAX_WAITING });
   readonly #uploads: Slots = createSlots({ count: MAX_UPLOADS, maxWaiting: MAX_WAITING });
-  /** Ids of the queries that run or wait. */
+  /** Ids of the queries that run, or wait for a slot. */
   readonly #ids = new Set<string>();
 
   constructor(options: {
@@ -151,25 +151,12 @@ export class Queries {
 
   /** @throws QueryError while nothing has been sent yet. */
   async answer(work: Work): Promise<void> {
-    const { queryId } = work.request;
-    if (this.#ids.has(queryId)) {
-      throw new QueryError(
-        QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING,
-        `Query with id = ${queryId} is already running`,
-        'QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING',
-      );
-    }
-    this.#ids.add(queryId);
-    try {
-      const { statement } = work.query;
-      requireReading(work.request, statement);
-      if (statement.kind === 'insert-rows' || statement.kind === 'insert-input') {
-        await this.#answerInsert(work, statement);
-      } else if (statement.kind === 'rows') await this.#answerRows(work, statement);
-      else await this.#answerCommand(work, statement.end);
-    } finally {
-      this.#ids.delete(queryId);
-    }
+    const { statement } = work.query;
+    requireReading(work.request, statement);
+    if (statement.kind === 'insert-rows' || statement.kind === 'insert-input') {
+      await this.#answerInsert(work, statement);
+    } else if (statement.kind === 'rows') await this.#answerRows(work, statement);
+    else await this.#answerCommand(work, statement.end);
   }
 
   async #answerCommand(work: Work, end: number): Promise<void> {
@@ -234,6 +221,17 @@ export class Queries {
     await endAnswer();
   }
 
+  #takeId(queryId: string): void {
+    if (this.#ids.has(queryId)) {
+      throw new QueryError(
+        QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING,
+        `Query with id = ${queryId} is already running`,
+        'QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING',
+      );
+    }
+    this.#ids.add(queryId);
+  }
+
   /** A syntax error as the engine reports it of the client's text alone, with its positions and without our files. */
   async #inClientText(error: unknown, clientText: string): Promise<QueryError> {
     const given = asQueryError(error);
@@ -256,10 +254,13 @@ export class Queries {
   ): Promise<T> {
     const { request, tables } = work;
     const { settings = [], changesSession = false, ownTables = [] } = more;
-    const session = this.#sessions.open(request.session);
-    const files: RowsFile[] = [];
+    this.#takeId(request.queryId);
+    let session: QuerySession | undefined;
     let slot: number | undefined;
+    const files: RowsFile[] = [];
     try {
+      const held = this.#sessions.open(request.session);
+      session = held;
       for (const { rows } of tables) files.push(await this.#buffer.save(onePiece(rows)));
       slot = await this.#running.acquire(work.gone);
       const loads = tables.flatMap(({ name, structure, format }, i) =>
@@ -268,7 +269,7 @@ export class Queries {
       const context = { ...request.context, settings: new Map([...request.context.settings, ...settings]) };
       const run = async ({ sql, clientText }: EngineText): Promise<QueryResult> => {
         try {
-          return await session.run({
+          return await held.run({
             sql: [...loads, sql].join('\n'),
             format: request.defaultFormat,
             context,
@@ -281,8 +282,9 @@ export class Queries {
       };
       return await use(run, slot);
     } finally {
-      session.close();
+      session?.close();
       if (slot !== undefined) this.#running.release(slot);
+      this.#ids.delete(request.queryId);
       await Promise.all(files.map((file) => file.remove()));
     }
   }
@@ -311,14 +313,14 @@ async function sendFromPipe(
 ): Promise<RestOfAnswer> {
   const pipe = openResultPipe(path);
   // The client is gone: the engine's next write fails instead of waiting for ever.
-  gone.addEventListener('abort', () => pipe.reader.destroy(), { once: true });
-  const finished = write().finally(pipe.endWriting);
+  gone.addEventListener('abort', pipe.close, { once: true });
+  const finished = write();
   // Its failure is handled later, when the rows have been read.
   finished.catch(() => undefined);
   try {
-    return await sendRows({ ...answer, rows: pipe.reader, finished });
+    return await sendRows({ ...answer, rows: pipe.read(finished), finished });
   } finally {
-    pipe.reader.destroy();
+    pipe.close();
     // The session and the pipe are free only when the engine has let go of them.
     await finished.catch(() => undefined);
   }

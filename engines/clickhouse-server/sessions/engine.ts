@@ -25,7 +25,6 @@ export interface EngineSession {
 }
 
 export interface ClickHouseEngine {
-  /** Costs 0.1 ms. */
   open(): EngineSession;
   /** Makes the query whose text has this comment fail, if it runs. */
   kill(mark: string): Promise<void>;
@@ -53,8 +52,20 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
   // Read once, when the engine started with the first session.
   rmSync(config);
 
+  let spare: Session | undefined;
+  let isClosing = false;
+
+  /** Opening and closing is done when the answer has gone. */
+  function replace(used: Session): void {
+    setImmediate(() => {
+      used.close();
+      if (!isClosing) spare ??= new Session(path);
+    });
+  }
+
   function open(): EngineSession {
-    const session = new Session(path);
+    const session = spare ?? new Session(path);
+    spare = undefined;
     async function run(sql: string, format: string): Promise<QueryResult> {
       try {
         const result: ChdbResult = await session.queryAsync(sql, { format });
@@ -68,7 +79,7 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
         throw asQueryError(error);
       }
     }
-    return { run, close: () => session.close() };
+    return { run, close: () => replace(session) };
   }
 
   async function kill(mark: string): Promise<void> {
@@ -94,6 +105,9 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
   }
 
   async function close(): Promise<void> {
+    isClosing = true;
+    await new Promise((resolve) => setImmediate(resolve));
+    spare?.close();
     await drainPending();
     keeper.close();
     await drainPending();
