@@ -130,10 +130,10 @@ test('clickhouse-go as Grafana’s plugin uses it', { timeout: CLIENT_MS }, asyn
     ]);
   }
   expect(tables.clicks).toBe(500);
-  // The driver has no such type either; what it is told names the column.
-  for (const reason of Object.values(said.Unread as Record<string, string>)) {
-    expect(reason).toMatch(/Code: 48.*AggregateFunction.*column|EOF|<nil>/s);
-  }
+  // The driver has no such type either; its error names the column.
+  const unread = Object.values(said.Unread as Record<string, string>).filter((reason) => reason !== '<nil>');
+  expect(unread.length).toBeGreaterThan(0);
+  for (const reason of unread) expect(reason).toMatch(/Code: 48.*AggregateFunction.*column/);
 });
 
 describe.runIf(isLong)('in the long run', () => {

@@ -294,10 +294,7 @@ async function* onePiece(bytes: Buffer): AsyncGenerator<Buffer> {
   yield bytes;
 }
 
-/**
- * In a session that the client names, what a read-only request may do is decided here: the engine would keep the session
- * read-only.
- */
+/** A session outlives its request: one that may only read changes nothing of it, also not what the engine would let it. */
 function requireReading({ session, context }: QueryRequest, { kind }: Statement): void {
   if (session === undefined || kind === 'rows' || (context.settings.get('readonly') ?? '0') === '0') return;
   throw new QueryError(READONLY, 'default: Cannot execute query in readonly mode', 'READONLY');

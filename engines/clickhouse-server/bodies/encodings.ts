@@ -13,7 +13,7 @@ export type Stage = (source: AsyncIterable<Buffer>) => AsyncIterable<Buffer>;
 function stageOf(create: () => NodeJS.ReadWriteStream): Stage {
   return (source) => {
     const codec = create() as Duplex;
-    // What ends the source ends the codec too, with the same error; whoever reads it meets the error.
+    // What ends the source ends the codec too, with the same error, which its reader gets.
     pipeline(Readable.from(source, { objectMode: false }), codec, () => undefined);
     return codec;
   };

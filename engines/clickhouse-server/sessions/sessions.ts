@@ -35,7 +35,7 @@ export interface Sessions {
    * @throws QueryError 373 while another request uses the session, 372 when it must exist and does not.
    */
   open(request: SessionRequest | undefined): QuerySession;
-  /** Ends the sessions that nobody uses. */
+  /** Ends the sessions that no request uses. */
   close(): void;
 }
 
