@@ -136,19 +136,6 @@ describe('a session', () => {
   });
 });
 
-test('bounds the sessions that it keeps', async () => {
-  const answers = await Promise.all(
-    Array.from({ length: 257 }, (_, i) => ask('SELECT 1', { session_id: `many ${i}`, session_timeout: '1' })),
-  );
-  const refused = answers.filter(({ status }) => status !== 200);
-  expect(new Set(refused.map(({ code }) => code))).toEqual(new Set(['202']));
-  expect(refused[0]?.text).toContain('256 sessions');
-  await waitFor(async () => (await ask('SELECT 1', { session_id: 'one more' })).status === 200, {
-    deadlineMs: 20_000,
-    what: 'room for a session',
-  });
-});
-
 describe('the id of a query', () => {
   const endless = 'SELECT sum(sipHash64(number)) FROM numbers(100000000000)';
 
@@ -268,6 +255,15 @@ test('answers HEAD and OPTIONS', async () => {
   const options = await ask('', {}, { method: 'OPTIONS', body: null });
   expect([options.status, options.headers.get('allow')]).toEqual([204, 'GET, HEAD, POST, OPTIONS']);
   expect(options.headers.get('access-control-allow-origin')).toBeNull();
+});
+
+test('reports the progress of a query that takes a while, when it is asked to', async () => {
+  const query = 'SELECT sum(sleepEachRow(0.01)) FROM numbers(60) SETTINGS max_block_size = 10';
+  const { headers } = await ask(query, { send_progress_in_http_headers: '1' });
+  const progress = JSON.parse(headers.get('x-clickhouse-progress') ?? '{}');
+  expect(Number(progress.read_rows)).toBeGreaterThan(0);
+  expect(Number(progress.elapsed_ns)).toBeGreaterThan(50_000_000);
+  expect((await ask(query)).headers.get('x-clickhouse-progress')).toBeNull();
 });
 
 describe('Native format of a protocol version', () => {

@@ -9,7 +9,7 @@ import { openResultPipe } from './bodies/pipe.ts';
 import type { RequestBuffer, RowsFile } from './bodies/request-buffer.ts';
 import { asQueryError, QueryError } from './errors.ts';
 import { NATIVE_SETTING } from './native/revision.ts';
-import type { QueryRequest } from './request.ts';
+import { isOn, type QueryRequest } from './request.ts';
 import { quote } from './sessions/context.ts';
 import type { ClickHouseEngine, QueryResult, QueryStats } from './sessions/engine.ts';
 import type { QuerySession, Sessions } from './sessions/sessions.ts';
@@ -25,6 +25,10 @@ export const MAX_RUNNING_QUERIES = 16;
 const MAX_UPLOADS = 16;
 /** More than any honest set of clients has open; further ones get an error. */
 const MAX_WAITING = 512;
+
+const PROGRESS_SETTING = 'send_progress_in_http_headers';
+/** As a server's http_headers_progress_interval_ms. */
+const PROGRESS_MS = 100;
 
 const SYNTAX_ERROR = 62;
 const READONLY = 164;
@@ -208,6 +212,9 @@ export class Queries {
           .catch((error) => this.#log.warn({ reason: errorText(error) }, 'cannot kill a query'));
       };
       gone.addEventListener('abort', kill, { once: true });
+      const reporting = isOn(request.context.settings.get(PROGRESS_SETTING))
+        ? setInterval(() => this.#reportProgress(mark, work.response), PROGRESS_MS)
+        : undefined;
       try {
         const path = request.waitForEnd ? this.#buffer.newResultFile() : this.#buffer.pipe(slot);
         const write = () => run(selectIntoFile(work.query, statement, { format, path, mark }));
@@ -216,6 +223,7 @@ export class Queries {
           : sendFromPipe({ ...answer, gone }, write, path));
       } finally {
         gone.removeEventListener('abort', kill);
+        clearInterval(reporting);
       }
     });
     await endAnswer();
@@ -239,6 +247,18 @@ export class Queries {
     const own = await this.#engine.format(clientText).then(() => undefined, asQueryError);
     if (own || !/'\/.*\/(?:pipe|rows|result)-\d/.test(given.message)) return own ?? given;
     return new QueryError(SYNTAX_ERROR, NOT_UNDERSTOOD, 'SYNTAX_ERROR');
+  }
+
+  /** The latest state: a server sends a header each time, which is too many for some clients. */
+  #reportProgress(mark: string, response: ServerResponse): void {
+    this.#engine.progress(mark).then(
+      (progress) => {
+        if (progress && !response.headersSent) {
+          response.setHeader('X-ClickHouse-Progress', JSON.stringify(progress));
+        }
+      },
+      (error) => this.#log.warn({ reason: errorText(error) }, 'cannot read the progress of a query'),
+    );
   }
 
   /** In the request's session, with its context and its external tables. */

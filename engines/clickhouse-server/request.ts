@@ -58,7 +58,8 @@ const OWN = new Set([
   'http_zlib_compression_level',
 ]);
 
-function isOn(value: string | null): boolean {
+/** Whether a parameter of the URL is set to yes. */
+export function isOn(value: string | null | undefined): boolean {
   return value === '1' || value === 'true';
 }
 

@@ -54,10 +54,10 @@ export function openResultPipe(path: string): ResultPipe {
     );
     if (await Promise.race([ended, delay(QUICK_MS, false)])) {
       endWriting();
-      for (let bytes = isClosed ? EMPTY : readNow(readFd); bytes !== undefined; bytes = readNow(readFd)) {
-        if (bytes.length === 0) return;
-        yield bytes;
-      }
+      const bytes = isClosed ? EMPTY : readNow(readFd);
+      if (bytes !== undefined) yield bytes;
+      // A full pipe may have had more in it than is read at once.
+      if (bytes !== undefined && bytes.length < PIPE_BYTES) return;
     }
     if (isClosed) return;
     reader = new Socket({ fd: readFd, readable: true, writable: false });
@@ -68,11 +68,12 @@ export function openResultPipe(path: string): ResultPipe {
   return { read, close };
 }
 
-/** What is in a pipe: nothing at its end, undefined while somebody may still write. */
+const scratch = Buffer.alloc(PIPE_BYTES);
+
+/** What is in a pipe; undefined while there is nothing and somebody may still write. */
 function readNow(fd: number): Buffer | undefined {
-  const bytes = Buffer.allocUnsafe(PIPE_BYTES);
   try {
-    return bytes.subarray(0, readSync(fd, bytes, 0, PIPE_BYTES, null));
+    return Buffer.from(scratch.subarray(0, readSync(fd, scratch, 0, PIPE_BYTES, null)));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return undefined;
     throw error;

@@ -14,6 +14,11 @@ export interface QueryStats {
 
 export type QueryResult = QueryStats & { readonly output: Uint8Array };
 
+/** As ClickHouse reports it in X-ClickHouse-Progress: whole numbers in texts. */
+export type QueryProgress = Readonly<
+  Record<'read_rows' | 'read_bytes' | 'total_rows_to_read' | 'elapsed_ns' | 'memory_usage', string>
+>;
+
 /** A session of the engine: its settings, parameters, database and temporary tables are gone with it. */
 export interface EngineSession {
   /**
@@ -28,6 +33,8 @@ export interface ClickHouseEngine {
   open(): EngineSession;
   /** Makes the query whose text has this comment fail, if it runs. */
   kill(mark: string): Promise<void>;
+  /** How far the query whose text has this comment has come; undefined when it does not run. */
+  progress(mark: string): Promise<QueryProgress | undefined>;
   /** A statement as the engine understands it, in one spelling. @throws QueryError for one that does not parse. */
   format(sql: string): Promise<string>;
   readTableFunctions(): Promise<string[]>;
@@ -83,9 +90,19 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
   }
 
   async function kill(mark: string): Promise<void> {
-    // In two pieces, so that this query is not one of those it looks for.
-    const [start, rest] = [mark.slice(0, 2), mark.slice(2)];
-    await keeper.queryAsync(`KILL QUERY WHERE position(query, concat(${quote(start)}, ${quote(rest)})) > 0`);
+    await keeper.queryAsync(`KILL QUERY WHERE ${hasMark(mark)}`);
+  }
+
+  async function progress(mark: string): Promise<QueryProgress | undefined> {
+    const rows = await keeper.queryAsync(
+      `SELECT toString(read_rows) AS read_rows, toString(read_bytes) AS read_bytes,
+        toString(total_rows_approx) AS total_rows_to_read,
+        toString(toUInt64(elapsed * 1e9)) AS elapsed_ns, toString(memory_usage) AS memory_usage
+      FROM system.processes WHERE ${hasMark(mark)}`,
+      { format: 'JSONEachRow' },
+    );
+    const [line] = rows.text().split('\n');
+    return line ? (JSON.parse(line) as QueryProgress) : undefined;
   }
 
   async function format(sql: string): Promise<string> {
@@ -113,5 +130,10 @@ export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
     await drainPending();
   }
 
-  return { open, kill, format, readTableFunctions, close };
+  return { open, kill, progress, format, readTableFunctions, close };
+}
+
+/** In two pieces, so that the query with this condition is not one of those it looks for. */
+function hasMark(mark: string): string {
+  return `position(query, concat(${quote(mark.slice(0, 2))}, ${quote(mark.slice(2))})) > 0`;
 }
