@@ -191,6 +191,30 @@ describe('a form', () => {
     });
   });
 
+  test('runs no statement by the format of a table', { tags: ['attack'] }, async () => {
+    await ask('CREATE TABLE IF NOT EXISTS victim (n UInt8) ENGINE = Memory');
+    const form = new FormData();
+    form.append('t', new Blob(['1\n']), 'rows');
+    const injected = {
+      query: 'SELECT 1',
+      t_structure: 'n UInt8',
+      t_format: 'CSV; DROP TABLE victim; SELECT 1',
+    };
+    expect(await ask('', injected, { body: form })).toMatchObject({ status: 400, code: '36' });
+    expect((await ask('EXISTS TABLE victim')).text).toBe('1\n');
+  });
+
+  test("takes no table of the session's for its own", async () => {
+    const session = newSession();
+    await ask('CREATE TEMPORARY TABLE t (n UInt8)', session);
+    await ask('INSERT INTO t VALUES (7)', session);
+    const form = new FormData();
+    form.append('t', new Blob(['1\n']), 'rows');
+    const same = { ...session, query: 'SELECT * FROM t', t_structure: 'n UInt8' };
+    expect(await ask('', same, { body: form })).toMatchObject({ code: '57' });
+    expect((await ask('SELECT * FROM t', session)).text).toBe('7\n');
+  });
+
   test('opens no file by the structure of a table', { tags: ['attack'] }, async () => {
     const form = new FormData();
     form.append('t', new Blob(['{"n":1}']), 'rows');

@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { type RestOfAnswer, sendRows, writeFormatHeaders, writeSummary } from './answer.ts';
-import type { ExternalTable } from './bodies/form.ts';
+import { type ExternalTable, FORMAT_NAME } from './bodies/form.ts';
 import { openResultPipe } from './bodies/pipe.ts';
 import type { RequestBuffer, RowsFile } from './bodies/request-buffer.ts';
 import { asQueryError, QueryError } from './errors.ts';
@@ -37,7 +37,6 @@ const QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING = 216;
 const ROWS_TABLE = '`rows of the request`';
 /** The format whose blocks differ between versions of the protocol. */
 const NATIVE = 'Native';
-const FORMAT_NAME = /^\w+$/;
 
 const NOT_UNDERSTOOD =
   'Syntax error: the embedded engine takes the last FORMAT for the clause, and VALUES or FORMAT for the end of an INSERT; quote a name of these words';

@@ -24,6 +24,9 @@ export const TABLE_SUFFIXES = ['_structure', '_types', '_format'] as const;
 /** It is held in memory. Rows by the million are better inserted. */
 const MAX_FORM_BYTES = 16 * 1024 ** 2;
 
+/** It becomes part of a query. */
+export const FORMAT_NAME = /^\w+$/;
+
 const BAD_ARGUMENTS = 36;
 const FORM_TOO_LARGE = 307;
 
@@ -74,7 +77,15 @@ export function readTables(files: Form['files'], given: URLSearchParams): Extern
         'BAD_ARGUMENTS',
       );
     }
-    return { name: quoteName(name), structure, format: given.get(`${name}_format`) ?? 'TabSeparated', rows };
+    const format = given.get(`${name}_format`) ?? 'TabSeparated';
+    if (!FORMAT_NAME.test(format)) {
+      throw new QueryError(
+        BAD_ARGUMENTS,
+        `Unknown format ${format} of external table ${name}`,
+        'BAD_ARGUMENTS',
+      );
+    }
+    return { name: quoteName(name), structure, format, rows };
   });
 }
 

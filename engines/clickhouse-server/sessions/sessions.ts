@@ -1,4 +1,4 @@
-import { QueryError } from '../errors.ts';
+import { asQueryError, QueryError } from '../errors.ts';
 import { joined, type QueryContext, quote, quoteName, statementsOf } from './context.ts';
 import type { ClickHouseEngine, EngineSession, QueryResult } from './engine.ts';
 
@@ -42,6 +42,7 @@ export interface Sessions {
 /** Each keeps 130 KB in the engine while idle; a client has one. */
 const MAX_NAMED_SESSIONS = 256;
 
+const TABLE_ALREADY_EXISTS = 57;
 const TOO_MANY_SESSIONS = 202;
 const SESSION_NOT_FOUND = 372;
 const SESSION_IS_LOCKED = 373;
@@ -148,6 +149,8 @@ class NamedSession {
       if (changesSession) await this.#readOwn();
       return result;
     } catch (error) {
+      // The table of that name is the client's, of an earlier query.
+      if (asQueryError(error).code === TABLE_ALREADY_EXISTS) this.#undo = this.#undoOf(context, []);
       await this.#takeBack();
       throw error;
     }
