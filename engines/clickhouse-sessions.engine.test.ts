@@ -350,6 +350,18 @@ describe('bodies', () => {
     const answer = await askRaw('SELECT * FROM framed ORDER BY n', { compress: '1' }, 'identity');
     expect((await all(unpackFrames(whole(answer.bytes)))).equals(rows)).toBe(true);
     expect((await ask('SELECT count() FROM framed')).text).toBe('3000\n');
+    const query_id = `framed ${count++}`;
+    const running = ask('SELECT sum(sipHash64(number)) FROM numbers(100000000000)', { query_id });
+    const killed = await waitFor(
+      async () => {
+        const kill = `KILL QUERY WHERE query_id = '${query_id}'`;
+        const { bytes } = await askRaw(kill, { compress: '1' }, 'identity');
+        return bytes.length > 0 && bytes;
+      },
+      { deadlineMs: 10_000, what: 'the query' },
+    );
+    expect((await all(unpackFrames(whole(killed)))).toString()).toContain('numbers(100000000000)');
+    expect(await running).toMatchObject({ code: '394' });
   });
 
   /** fetch unpacks by itself what it knows. */

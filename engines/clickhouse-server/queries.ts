@@ -174,7 +174,18 @@ export class Queries {
     );
     writeFormatHeaders(response, request.defaultFormat);
     writeSummary(response, result, false);
-    response.end(result.output);
+    if (result.output.length === 0) {
+      response.end();
+      return;
+    }
+    const rows = onePiece(Buffer.from(result.output));
+    const endAnswer = await sendRows({
+      ...answerOf(work),
+      revision: 0,
+      rows,
+      finished: Promise.resolve(result),
+    });
+    await endAnswer();
   }
 
   /** An INSERT that has arrived whole is carried out, whether or not its client still listens. */
