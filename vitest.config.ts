@@ -50,8 +50,8 @@ const LONG_RUN: Readonly<Record<string, { readonly value: number; readonly files
   AFFLUX_TEST_CHAOS_MINUTES: { value: 10, files: ['test/chaos'] },
   /** Minutes of a steady load; 0: none. */
   AFFLUX_TEST_SOAK_MINUTES: { value: 8, files: ['test/load'] },
-  /** Whether generators of clients are installed, from npm, PyPI and the Go proxy, and their clients tried: 1 or 0. */
-  AFFLUX_TEST_CLIENTS: { value: 1, files: ['test/generated-clients'] },
+  /** Whether clients and generators of clients are installed, from npm, PyPI, Maven and the Go proxy, and tried: 1 or 0. */
+  AFFLUX_TEST_CLIENTS: { value: 1, files: ['test/generated-clients', 'engines/clickhouse-clients'] },
   /** Whether everything is installed again in a copy of the tree: 1 or 0. */
   AFFLUX_TEST_FRESH_CLONE: { value: 1, files: ['test/fresh-clone'] },
   /** Milliseconds of a page of the portal with 1,000 links and 10,000 orders; 0: not measured. */

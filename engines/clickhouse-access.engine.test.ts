@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { askClickHouse, freshClickHouseDatabase } from '../test/support/engines.ts';
-import { FREE_TEXT_SETTINGS } from './clickhouse-server/access.ts';
+import { FREE_TEXT_SETTINGS } from './clickhouse-server/statement/access.ts';
 
 /** Somebody who has the password of ClickHouse, such as a dashboard, and wants more than its tables. */
 

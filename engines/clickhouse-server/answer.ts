@@ -1,10 +1,11 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGzip, constants as zlib } from 'node:zlib';
-import type { QueryStats } from './engine-sessions.ts';
+import { type AnswerEncoding, encode } from './bodies/encodings.ts';
+import { packFrames } from './bodies/frames.ts';
 import { asQueryError, httpStatus, type QueryError } from './errors.ts';
+import { writeRevision } from './native/revision.ts';
+import type { QueryStats } from './sessions/engine.ts';
 
 /** ClickHouse holds back as much before it commits to a status. */
 const HELD_BYTES = 1024 ** 2;
@@ -28,14 +29,16 @@ const TYPES: Readonly<Record<string, string>> = {
   XML: 'application/xml; charset=UTF-8',
 };
 
-/** Headers that every answer has. Returns the query's id: the client's own, or a new one. */
-export function writeCommonHeaders(response: ServerResponse, queryId: string | undefined): void {
-  // A header cannot hold every character that an id may have.
-  const id = queryId?.replaceAll(/[^\x20-\x7e]/g, '?') ?? randomUUID();
-  response.setHeader('X-ClickHouse-Query-Id', id);
+/** Headers that every answer has. */
+export function writeCommonHeaders(response: ServerResponse): void {
   response.setHeader('X-ClickHouse-Server-Display-Name', 'afflux');
   response.setHeader('X-ClickHouse-Timezone', 'UTC');
   response.setHeader('Access-Control-Expose-Headers', 'X-ClickHouse-Query-Id,X-ClickHouse-Summary');
+}
+
+export function writeQueryId(response: ServerResponse, queryId: string): void {
+  // A header cannot hold every character that an id may have.
+  response.setHeader('X-ClickHouse-Query-Id', queryId.replaceAll(/[^\x20-\x7e]/g, '?'));
 }
 
 export function writeFormatHeaders(response: ServerResponse, format: string): void {
@@ -43,20 +46,20 @@ export function writeFormatHeaders(response: ServerResponse, format: string): vo
   response.setHeader('Content-Type', TYPES[format] ?? 'application/octet-stream');
 }
 
-/** `written` says whether the rows were written rather than read. */
+/**
+ * The engine tells how many rows a result has, and not how many were read for it: fields without a true value are left out.
+ * @param written whether the rows were written.
+ */
 export function writeSummary(response: ServerResponse, stats: QueryStats, written: boolean): void {
   const rows = String(stats.rows);
   const bytes = String(stats.bytes);
   response.setHeader(
     'X-ClickHouse-Summary',
     JSON.stringify({
-      read_rows: rows,
-      read_bytes: bytes,
       written_rows: written ? rows : '0',
       written_bytes: written ? bytes : '0',
-      total_rows_to_read: '0',
-      result_rows: written ? rows : '0',
-      result_bytes: written ? bytes : '0',
+      result_rows: rows,
+      result_bytes: bytes,
       elapsed_ns: String(Math.round(stats.elapsedSeconds * 1e9)),
     }),
   );
@@ -76,6 +79,9 @@ export function sendError(message: IncomingMessage, response: ServerResponse, th
   response.end(`${error.message}\n`);
 }
 
+/** What is left of an answer when its query has ended: to be called when the session is free for the next one. */
+export type RestOfAnswer = () => Promise<void>;
+
 /**
  * Sends a result while it is made. Up to HELD_BYTES are held back, so that a query which fails early gets its real
  * status and a short result its complete summary; a later failure is sent at the end of the body, between the
@@ -84,12 +90,17 @@ export function sendError(message: IncomingMessage, response: ServerResponse, th
  */
 export async function sendRows(options: {
   response: ServerResponse;
-  rows: Readable;
+  rows: AsyncIterable<Buffer>;
   finished: Promise<QueryStats>;
-  gzip: boolean;
-}): Promise<void> {
-  const { response, finished } = options;
-  const chunks = options.rows[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  encoding: AnswerEncoding | undefined;
+  /** Whether the bytes go in compressed frames. */
+  framed: boolean;
+  /** The protocol version that Native format is turned into; 0 for rows to send as they are. */
+  revision: number;
+}): Promise<RestOfAnswer> {
+  const { response, finished, revision, framed, encoding } = options;
+  const rows = revision > 0 ? writeRevision(options.rows, revision) : options.rows;
+  const chunks = rows[Symbol.asyncIterator]();
   const held: Buffer[] = [];
   let heldBytes = 0;
   let ended = false;
@@ -101,35 +112,40 @@ export async function sendRows(options: {
       heldBytes += next.value.length;
     }
   }
-  if (ended) {
-    writeSummary(response, await finished, false);
-    if (!options.gzip) response.setHeader('Content-Length', heldBytes);
-  }
   const tag = randomBytes(8).toString('hex');
-  response.setHeader('X-ClickHouse-Exception-Tag', tag);
   let failure: QueryError | undefined;
-
   async function* content(): AsyncGenerator<Buffer> {
     yield* held;
     held.length = 0;
-    while (!ended) {
-      const next = await chunks.next();
-      if (next.done) ended = true;
-      else yield next.value;
+    try {
+      while (!ended) {
+        const next = await chunks.next();
+        if (next.done) ended = true;
+        else yield next.value;
+      }
+      await finished;
+    } catch (error) {
+      failure = asQueryError(error);
+      yield renderFailure(failure, tag);
     }
-    failure = await finished.then(() => undefined, asQueryError);
-    if (failure) yield renderFailure(failure, tag);
   }
-
-  if (options.gzip) {
-    response.setHeader('Content-Encoding', 'gzip');
-    const gzip = createGzip({ level: zlib.Z_BEST_SPEED });
-    await pipeline(content, gzip, response, { end: false });
-  } else {
-    await pipeline(content, response, { end: false });
+  function body(): AsyncIterable<Buffer> {
+    const packed = framed ? packFrames(content()) : content();
+    if (encoding === undefined) return packed;
+    response.setHeader('Content-Encoding', encoding);
+    return encode(encoding, packed);
   }
-  if (failure) response.socket?.end();
-  else response.end();
+  if (ended) {
+    writeSummary(response, await finished, false);
+    if (encoding === undefined && !framed) {
+      response.setHeader('Content-Length', heldBytes);
+      return async () => void response.end(Buffer.concat(held));
+    }
+    return () => pipeline(body(), response);
+  }
+  response.setHeader('X-ClickHouse-Exception-Tag', tag);
+  await pipeline(body(), response, { end: false });
+  return async () => void (failure ? response.socket?.end() : response.end());
 }
 
 /** https://clickhouse.com/docs/interfaces/http#http_response_codes_caveats */

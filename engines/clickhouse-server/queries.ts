@@ -3,16 +3,21 @@ import { rm } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
-import { checkCommand } from './access.ts';
-import { sendRows, writeFormatHeaders, writeSummary } from './answer.ts';
-import { type EngineSessions, type QuerySession, quote } from './engine-sessions.ts';
-import { QueryError } from './errors.ts';
-import { openResultPipe } from './pipe.ts';
-import type { ReadQuery } from './query-text.ts';
-import type { QueryRequest } from './request.ts';
-import type { RequestBuffer } from './request-buffer.ts';
+import { type RestOfAnswer, sendRows, writeFormatHeaders, writeSummary } from './answer.ts';
+import { type ExternalTable, FORMAT_NAME } from './bodies/form.ts';
+import { openResultPipe } from './bodies/pipe.ts';
+import type { RequestBuffer, RowsFile } from './bodies/request-buffer.ts';
+import { asQueryError, QueryError } from './errors.ts';
+import { NATIVE_SETTING } from './native/revision.ts';
+import { isOn, type QueryRequest } from './request.ts';
+import { quote } from './sessions/context.ts';
+import type { ClickHouseEngine, QueryResult, QueryStats } from './sessions/engine.ts';
+import type { QuerySession, Sessions } from './sessions/sessions.ts';
 import { createSlots, type Slots } from './slots.ts';
-import type { Statement } from './statement.ts';
+import { checkCommand } from './statement/access.ts';
+import { tokens } from './statement/lexer.ts';
+import type { ReadQuery } from './statement/query-text.ts';
+import type { Statement } from './statement/statement.ts';
 
 /** Queries that run at a time; each holds a thread of libuv's pool and a pipe. */
 export const MAX_RUNNING_QUERIES = 16;
@@ -21,15 +26,26 @@ const MAX_UPLOADS = 16;
 /** More than any honest set of clients has open; further ones get an error. */
 const MAX_WAITING = 512;
 
+const PROGRESS_SETTING = 'send_progress_in_http_headers';
+/** As a server's http_headers_progress_interval_ms. */
+const PROGRESS_MS = 100;
+
 const SYNTAX_ERROR = 62;
+const READONLY = 164;
+const QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING = 216;
 /** The rows of an INSERT … SELECT … FROM input(…), in the session's own memory. */
 const ROWS_TABLE = '`rows of the request`';
-const FORMAT_NAME = /^\w+$/;
+/** The format whose blocks differ between versions of the protocol. */
+const NATIVE = 'Native';
+
+const NOT_UNDERSTOOD =
+  'Syntax error: the embedded engine takes the last FORMAT for the clause, and VALUES or FORMAT for the end of an INSERT; quote a name of these words';
 
 /** A query to answer. */
 interface Work {
   readonly request: QueryRequest;
   readonly query: ReadQuery;
+  readonly tables: readonly ExternalTable[];
   readonly response: ServerResponse;
   /** Aborts when the client has gone. */
   readonly gone: AbortSignal;
@@ -38,44 +54,99 @@ interface Work {
 type InsertRows = Extract<Statement, { kind: 'insert-rows' | 'insert-input' }>;
 type Rows = Extract<Statement, { kind: 'rows' }>;
 
+/** A query as the engine gets it. */
+interface EngineText {
+  readonly sql: string;
+  /** Of a single statement: what its client has written. */
+  readonly clientText?: string;
+}
+
+/** `put` between two parts of the client's text. */
+function putting(before: string, put: string, after: string, isValues = false): EngineText {
+  const [format, values] = isValues ? ['\nFORMAT Values', ' VALUES'] : ['', ''];
+  return { sql: `${before}\n${put}\n${after}${format}`, clientText: before + after + values };
+}
+
 /** The INSERT with a file in the place of the rows that follow it. */
-function insertFromFile(query: ReadQuery, statement: InsertRows, path: string): string {
+function insertFromFile(query: ReadQuery, statement: InsertRows, path: string, mark: string): EngineText {
   if (statement.kind === 'insert-input') {
     // The function file() would read the rows at once, but it needs a privilege that would open every file.
-    return [
-      `CREATE TEMPORARY TABLE ${ROWS_TABLE} ENGINE = Memory AS SELECT * FROM null(${query.text(...statement.structure)});`,
-      `INSERT INTO ${ROWS_TABLE} FROM INFILE ${quote(path)} COMPRESSION 'none' FORMAT ${statement.format};`,
+    const load = loadTable(
+      { name: ROWS_TABLE, structure: query.text(...statement.structure) },
+      statement.format,
+      path,
+    );
+    const insert = [
       query.text(0, statement.inputAt),
       ROWS_TABLE,
       query.text(statement.inputEnd, statement.end),
-    ].join('\n');
+    ];
+    return { sql: [...load, ...insert, mark].join('\n') };
   }
+  const [before, after] = [query.text(0, statement.fileAt), query.text(statement.fileAt, statement.end)];
+  return putting(before, `${mark} FROM INFILE ${quote(path)} COMPRESSION 'none'`, after, statement.isValues);
+}
+
+/** @param table its name, quoted, and its structure as a string literal. */
+function loadTable(table: { name: string; structure: string }, format: string, path: string): string[] {
   return [
-    query.text(0, statement.fileAt),
-    `FROM INFILE ${quote(path)} COMPRESSION 'none'`,
-    query.text(statement.fileAt, statement.end),
-    statement.isValues ? 'FORMAT Values' : '',
-  ].join('\n');
+    `CREATE TEMPORARY TABLE ${table.name} ENGINE = Memory AS SELECT * FROM null(${table.structure});`,
+    `INSERT INTO ${table.name} FROM INFILE ${quote(path)} COMPRESSION 'none' FORMAT ${format};`,
+  ];
 }
 
 /** The query with its rows written to a file or named pipe. */
-function selectIntoFile(query: ReadQuery, statement: Rows, format: string, path: string): string {
-  return [
+function selectIntoFile(
+  query: ReadQuery,
+  statement: Rows,
+  target: { format: string; path: string; mark: string },
+): EngineText {
+  return putting(
     query.text(0, statement.fileAt),
-    `INTO OUTFILE ${quote(path)} APPEND COMPRESSION 'none'`,
-    statement.format === undefined ? `FORMAT ${format}` : query.text(statement.fileAt, statement.end),
-  ].join('\n');
+    `${target.mark} INTO OUTFILE ${quote(target.path)} APPEND COMPRESSION 'none'`,
+    statement.format === undefined ? `FORMAT ${target.format}` : query.text(statement.fileAt, statement.end),
+  );
+}
+
+/** The comment by which a query of a client's id is known in the engine, which gives ids of its own. */
+function markOf(queryId: string): string {
+  return `/* query_id ${Buffer.from(queryId).toString('hex').toUpperCase()} */`;
+}
+
+const CLIENT_QUERY_ID = "unhex(extract(query, '/[*] query_id ([0-9A-F]+) [*]/'))";
+
+/** A KILL QUERY in which `query_id` is the client's, and which does not wait: by SYNC the library would wait for ever. */
+function withClientIds(formatted: string): string {
+  const bytes = Buffer.from(formatted).toString('latin1');
+  let text = '';
+  let at = 0;
+  for (const { kind, word, start, end } of tokens(bytes)) {
+    const isId = word === 'QUERY_ID' || (kind === 'name' && bytes.slice(start + 1, end - 1) === 'query_id');
+    if (!isId && word !== 'SYNC') continue;
+    text += bytes.slice(at, start) + (isId ? CLIENT_QUERY_ID : 'ASYNC');
+    at = end;
+  }
+  return Buffer.from(text + bytes.slice(at), 'latin1').toString();
 }
 
 /** Runs queries, a bounded number at a time, and writes their answers. */
 export class Queries {
-  readonly #sessions: EngineSessions;
+  readonly #engine: ClickHouseEngine;
+  readonly #sessions: Sessions;
   readonly #buffer: RequestBuffer;
   readonly #log: Logger;
   readonly #running: Slots = createSlots({ count: MAX_RUNNING_QUERIES, maxWaiting: MAX_WAITING });
   readonly #uploads: Slots = createSlots({ count: MAX_UPLOADS, maxWaiting: MAX_WAITING });
+  /** Ids of the queries that run, or wait for a slot. */
+  readonly #ids = new Set<string>();
 
-  constructor(options: { sessions: EngineSessions; buffer: RequestBuffer; log: Logger }) {
+  constructor(options: {
+    engine: ClickHouseEngine;
+    sessions: Sessions;
+    buffer: RequestBuffer;
+    log: Logger;
+  }) {
+    this.#engine = options.engine;
     this.#sessions = options.sessions;
     this.#buffer = options.buffer;
     this.#log = options.log;
@@ -84,6 +155,7 @@ export class Queries {
   /** @throws QueryError while nothing has been sent yet. */
   async answer(work: Work): Promise<void> {
     const { statement } = work.query;
+    requireReading(work.request, statement);
     if (statement.kind === 'insert-rows' || statement.kind === 'insert-input') {
       await this.#answerInsert(work, statement);
     } else if (statement.kind === 'rows') await this.#answerRows(work, statement);
@@ -91,12 +163,29 @@ export class Queries {
   }
 
   async #answerCommand(work: Work, end: number): Promise<void> {
-    const sql = work.query.text(0, end);
-    checkCommand(await this.#sessions.format(sql));
-    const result = await this.#inSession(work, (session) => session.run(sql));
-    writeFormatHeaders(work.response, work.request.defaultFormat);
-    writeSummary(work.response, result, false);
-    work.response.end(result.output);
+    const { request, response } = work;
+    const text = work.query.text(0, end);
+    const formatted = await this.#engine.format(text);
+    const command = checkCommand(formatted);
+    const sql = command === 'KILL' ? withClientIds(formatted) : text;
+    const changesSession = command === 'SET' || command === 'USE';
+    const result = await this.#inSession(work, { changesSession }, (run) =>
+      run({ sql: `${sql}\n${markOf(request.queryId)}` }),
+    );
+    writeFormatHeaders(response, request.defaultFormat);
+    writeSummary(response, result, false);
+    if (result.output.length === 0) {
+      response.end();
+      return;
+    }
+    const rows = onePiece(Buffer.from(result.output));
+    const endAnswer = await sendRows({
+      ...answerOf(work),
+      revision: 0,
+      rows,
+      finished: Promise.resolve(result),
+    });
+    await endAnswer();
   }
 
   /** An INSERT that has arrived whole is carried out, whether or not its client still listens. */
@@ -104,8 +193,10 @@ export class Queries {
     const upload = await this.#uploads.acquire(work.gone);
     try {
       const file = await this.#buffer.save(work.query.rows());
-      const sql = insertFromFile(work.query, statement, file.path);
-      const result = await this.#inSession(work, (session) => session.run(sql)).finally(() => file.remove());
+      const text = insertFromFile(work.query, statement, file.path, markOf(work.request.queryId));
+      const result = await this.#inSession(work, { ownTables: [ROWS_TABLE] }, (run) => run(text)).finally(
+        () => file.remove(),
+      );
       writeSummary(work.response, result, true);
       work.response.setHeader('Content-Type', 'text/plain; charset=UTF-8');
       work.response.end();
@@ -115,72 +206,168 @@ export class Queries {
   }
 
   async #answerRows(work: Work, statement: Rows): Promise<void> {
-    const format = statement.format ?? work.request.defaultFormat;
+    const { request, gone } = work;
+    const format = statement.format ?? request.defaultFormat;
     if (!FORMAT_NAME.test(format)) {
       throw new QueryError(SYNTAX_ERROR, `Unknown format ${format}`, 'SYNTAX_ERROR');
     }
     writeFormatHeaders(work.response, format);
-    await this.#inSession(work, async (session, slot) => {
+    const answer = { ...answerOf(work), revision: format === NATIVE ? request.revision : 0 };
+    const settings = answer.revision > 0 ? [NATIVE_SETTING] : [];
+    const mark = markOf(request.queryId);
+    const endAnswer = await this.#inSession(work, { settings }, async (run, slot) => {
       const kill = (): void => {
-        session.kill().catch((error) => this.#log.warn({ reason: errorText(error) }, 'cannot kill a query'));
+        this.#engine
+          .kill(mark)
+          .catch((error) => this.#log.warn({ reason: errorText(error) }, 'cannot kill a query'));
       };
-      work.gone.addEventListener('abort', kill, { once: true });
+      gone.addEventListener('abort', kill, { once: true });
+      const reporting = isOn(request.context.settings.get(PROGRESS_SETTING))
+        ? setInterval(() => this.#reportProgress(mark, work.response), PROGRESS_MS)
+        : undefined;
       try {
-        const path = work.request.waitForEnd ? this.#buffer.newResultFile() : this.#buffer.pipe(slot);
-        const target = { sql: selectIntoFile(work.query, statement, format, path), path };
-        if (work.request.waitForEnd) await sendFromFile(work, session, target);
-        else await sendFromPipe(work, session, target);
+        const path = request.waitForEnd ? this.#buffer.newResultFile() : this.#buffer.pipe(slot);
+        const write = () => run(selectIntoFile(work.query, statement, { format, path, mark }));
+        return await (request.waitForEnd
+          ? sendFromFile(answer, write, path)
+          : sendFromPipe({ ...answer, gone }, write, path));
       } finally {
-        work.gone.removeEventListener('abort', kill);
+        gone.removeEventListener('abort', kill);
+        clearInterval(reporting);
       }
     });
+    await endAnswer();
   }
 
-  async #inSession<T>(work: Work, use: (session: QuerySession, slot: number) => Promise<T>): Promise<T> {
-    const slot = await this.#running.acquire(work.gone);
+  #takeId(queryId: string): void {
+    if (this.#ids.has(queryId)) {
+      throw new QueryError(
+        QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING,
+        `Query with id = ${queryId} is already running`,
+        'QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING',
+      );
+    }
+    this.#ids.add(queryId);
+  }
+
+  /** A syntax error as the engine reports it of the client's text alone, with its positions and without our files. */
+  async #inClientText(error: unknown, clientText: string): Promise<QueryError> {
+    const given = asQueryError(error);
+    if (given.code !== SYNTAX_ERROR) return given;
+    const own = await this.#engine.format(clientText).then(() => undefined, asQueryError);
+    if (own || !/'\/.*\/(?:pipe|rows|result)-\d/.test(given.message)) return own ?? given;
+    return new QueryError(SYNTAX_ERROR, NOT_UNDERSTOOD, 'SYNTAX_ERROR');
+  }
+
+  /** The latest state: a server sends a header each time, which is too many for some clients. */
+  #reportProgress(mark: string, response: ServerResponse): void {
+    this.#engine.progress(mark).then(
+      (progress) => {
+        if (progress && !response.headersSent) {
+          response.setHeader('X-ClickHouse-Progress', JSON.stringify(progress));
+        }
+      },
+      (error) => this.#log.warn({ reason: errorText(error) }, 'cannot read the progress of a query'),
+    );
+  }
+
+  /** In the request's session, with its context and its external tables. */
+  async #inSession<T>(
+    work: Work,
+    more: {
+      /** Beside those of the request. */
+      settings?: readonly (readonly [name: string, value: string])[];
+      changesSession?: boolean;
+      ownTables?: readonly string[];
+    },
+    use: (run: (text: EngineText) => Promise<QueryResult>, slot: number) => Promise<T>,
+  ): Promise<T> {
+    const { request, tables } = work;
+    const { settings = [], changesSession = false, ownTables = [] } = more;
+    this.#takeId(request.queryId);
+    let session: QuerySession | undefined;
+    let slot: number | undefined;
+    const files: RowsFile[] = [];
     try {
-      const session = this.#sessions.open(work.request);
-      return await use(session, slot).finally(() => session.close());
+      const held = this.#sessions.open(request.session);
+      session = held;
+      for (const { rows } of tables) files.push(await this.#buffer.save(onePiece(rows)));
+      slot = await this.#running.acquire(work.gone);
+      const loads = tables.flatMap(({ name, structure, format }, i) =>
+        loadTable({ name, structure: quote(structure) }, format, files[i]?.path ?? ''),
+      );
+      const context = { ...request.context, settings: new Map([...request.context.settings, ...settings]) };
+      const run = async ({ sql, clientText }: EngineText): Promise<QueryResult> => {
+        try {
+          return await held.run({
+            sql: [...loads, sql].join('\n'),
+            format: request.defaultFormat,
+            context,
+            changesSession,
+            ownTables: [...ownTables, ...tables.map(({ name }) => name)],
+          });
+        } catch (error) {
+          throw clientText ? await this.#inClientText(error, clientText) : error;
+        }
+      };
+      return await use(run, slot);
     } finally {
-      this.#running.release(slot);
+      session?.close();
+      if (slot !== undefined) this.#running.release(slot);
+      this.#ids.delete(request.queryId);
+      await Promise.all(files.map((file) => file.remove()));
     }
   }
 }
 
-/** A query with the file or pipe that its rows go to. */
-interface Target {
-  readonly sql: string;
-  readonly path: string;
+async function* onePiece(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield bytes;
 }
 
+/** A session outlives its request: one that may only read changes nothing of it, also not what the engine would let it. */
+function requireReading({ session, context }: QueryRequest, { kind }: Statement): void {
+  if (session === undefined || kind === 'rows' || (context.settings.get('readonly') ?? '0') === '0') return;
+  throw new QueryError(READONLY, 'default: Cannot execute query in readonly mode', 'READONLY');
+}
+
+type Answer = Omit<Parameters<typeof sendRows>[0], 'rows' | 'finished'>;
+
 /** The result is sent while the engine makes it; a slow reader slows the engine down. */
-async function sendFromPipe(work: Work, session: QuerySession, { sql, path }: Target): Promise<void> {
+async function sendFromPipe(
+  { gone, ...answer }: Answer & { gone: AbortSignal },
+  write: () => Promise<QueryStats>,
+  path: string,
+): Promise<RestOfAnswer> {
   const pipe = openResultPipe(path);
   // The client is gone: the engine's next write fails instead of waiting for ever.
-  work.gone.addEventListener('abort', () => pipe.reader.destroy(), { once: true });
-  const finished = session.run(sql).finally(pipe.endWriting);
+  gone.addEventListener('abort', pipe.close, { once: true });
+  const finished = write();
   // Its failure is handled later, when the rows have been read.
   finished.catch(() => undefined);
   try {
-    await sendRows({ ...answerOf(work), rows: pipe.reader, finished });
+    return await sendRows({ ...answer, rows: pipe.read(finished), finished });
   } finally {
-    pipe.reader.destroy();
+    pipe.close();
     // The session and the pipe are free only when the engine has let go of them.
     await finished.catch(() => undefined);
   }
 }
 
 /** The result is complete before its first byte is sent. */
-async function sendFromFile(work: Work, session: QuerySession, { sql, path }: Target): Promise<void> {
+async function sendFromFile(
+  answer: Answer,
+  write: () => Promise<QueryStats>,
+  path: string,
+): Promise<RestOfAnswer> {
   try {
-    const stats = await session.run(sql);
-    writeSummary(work.response, stats, false);
-    await sendRows({ ...answerOf(work), rows: createReadStream(path), finished: Promise.resolve(stats) });
+    const stats = await write();
+    writeSummary(answer.response, stats, false);
+    return await sendRows({ ...answer, rows: createReadStream(path), finished: Promise.resolve(stats) });
   } finally {
     await rm(path, { force: true });
   }
 }
 
-function answerOf({ response, request }: Work): Pick<Parameters<typeof sendRows>[0], 'response' | 'gzip'> {
-  return { response, gzip: request.compressAnswer };
+function answerOf({ response, request }: Work): Pick<Answer, 'response' | 'encoding' | 'framed'> {
+  return { response, encoding: request.encoding, framed: request.framedAnswer };
 }

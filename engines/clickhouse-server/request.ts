@@ -1,29 +1,39 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { CLICKHOUSE_USER } from '../../core/config/secrets.ts';
+import { type AnswerEncoding, chooseEncoding } from './bodies/encodings.ts';
+import { TABLE_SUFFIXES } from './bodies/form.ts';
 import { QueryError } from './errors.ts';
+import type { QueryContext } from './sessions/context.ts';
+import type { SessionRequest } from './sessions/sessions.ts';
 
-/** A request with everything that its URL and headers say; the body is still unread. */
+/** A request with everything that its URL, headers and form say; the body is still unread. */
 export interface QueryRequest {
   /** The query of the URL, or ''. The body follows it. */
   readonly query: string;
-  readonly queryId: string | undefined;
-  readonly database: string | undefined;
+  readonly queryId: string;
+  readonly context: QueryContext;
+  readonly session: SessionRequest | undefined;
   readonly defaultFormat: string;
-  /** Settings of the engine by name. */
-  readonly settings: ReadonlyMap<string, string>;
-  /** Values of `{name:Type}` in the query. */
-  readonly parameters: ReadonlyMap<string, string>;
   /** The answer starts only when the query has ended, so that its status is final. */
   readonly waitForEnd: boolean;
-  readonly compressAnswer: boolean;
+  /** Version of the native protocol whose blocks the client reads; 0: none. */
+  readonly revision: number;
+  /** Content-Encoding of the answer. */
+  readonly encoding: AnswerEncoding | undefined;
+  /** Whether the answer's bytes are in the native protocol's compressed frames, and whether the body's are. */
+  readonly framedAnswer: boolean;
+  readonly framedBody: boolean;
 }
 
-const NOT_IMPLEMENTED = 48;
+const CANNOT_PARSE_NUMBER = 72;
 const BAD_SETTING = 115;
+const INVALID_SESSION_TIMEOUT = 374;
 const AUTHENTICATION_FAILED = 516;
 const SETTING_NAME = /^[A-Za-z_][\w.]*$/;
 const PARAMETER_PREFIX = 'param_';
+/** As a server's default_session_timeout and max_session_timeout. */
+const SESSION_TIMEOUT_S = { default: 60, max: 3_600 } as const;
 
 /** URL parameters of the HTTP interface itself; everything else is a setting. */
 const OWN = new Set([
@@ -48,18 +58,27 @@ const OWN = new Set([
   'http_zlib_compression_level',
 ]);
 
-function isOn(value: string | null): boolean {
+/** Whether a parameter of the URL is set to yes. */
+export function isOn(value: string | null | undefined): boolean {
   return value === '1' || value === 'true';
 }
 
-/** @throws QueryError for features that the embedded engine lacks: HTTP sessions and the native protocol's compression. */
-export function readRequest(message: IncomingMessage, url: URL): QueryRequest {
-  const given = url.searchParams;
+/**
+ * @param given the parameters of the URL, and of the form that the body may be.
+ * @param tables names of tables in the body, whose descriptions are no settings.
+ * @throws QueryError for what is given wrongly.
+ */
+export function readRequest(
+  message: IncomingMessage,
+  given: URLSearchParams,
+  tables: readonly string[],
+): QueryRequest {
+  const descriptions = new Set(tables.flatMap((name) => TABLE_SUFFIXES.map((suffix) => name + suffix)));
   const settings = new Map<string, string>();
   const parameters = new Map<string, string>();
   for (const [name, value] of given) {
     if (name.startsWith(PARAMETER_PREFIX)) parameters.set(name.slice(PARAMETER_PREFIX.length), value);
-    else if (!OWN.has(name)) settings.set(name, value);
+    else if (!OWN.has(name) && !descriptions.has(name)) settings.set(name, value);
   }
   for (const name of [...settings.keys(), ...parameters.keys()]) {
     if (!SETTING_NAME.test(name))
@@ -72,25 +91,56 @@ export function readRequest(message: IncomingMessage, url: URL): QueryRequest {
       'UNKNOWN_SETTING',
     );
   }
-  for (const name of ['session_id', 'compress', 'decompress']) {
-    const value = given.get(name);
-    if (value && value !== '0') {
-      throw new QueryError(NOT_IMPLEMENTED, `The embedded engine has no '${name}'`, 'NOT_IMPLEMENTED');
-    }
-  }
   // As ClickHouse does: GET is read-only. A browser sends it for an image; the URL can only forbid more.
   if (message.method !== 'POST' && settings.get('readonly') !== '1') settings.set('readonly', '2');
   return {
     query: given.get('query') ?? '',
-    queryId: given.get('query_id') ?? undefined,
-    database: given.get('database') ?? header(message, 'x-clickhouse-database'),
+    queryId: given.get('query_id') || randomUUID(),
+    context: {
+      database: given.get('database') ?? header(message, 'x-clickhouse-database'),
+      role: given.get('role') ?? undefined,
+      settings,
+      parameters,
+    },
+    session: readSession(given),
     defaultFormat: given.get('default_format') ?? header(message, 'x-clickhouse-format') ?? 'TabSeparated',
-    settings,
-    parameters,
     waitForEnd: isOn(given.get('wait_end_of_query')),
-    compressAnswer:
-      isOn(given.get('enable_http_compression')) && /\bgzip\b/.test(header(message, 'accept-encoding') ?? ''),
+    revision: readRevision(given.get('client_protocol_version')),
+    encoding: isOn(given.get('enable_http_compression')) ? chooseEncoding(message.headers) : undefined,
+    framedAnswer: isOn(given.get('compress')),
+    framedBody: isOn(given.get('decompress')),
   };
+}
+
+function readSession(given: URLSearchParams): SessionRequest | undefined {
+  const id = given.get('session_id');
+  if (!id) return undefined;
+  const text = given.get('session_timeout') ?? String(SESSION_TIMEOUT_S.default);
+  if (!/^\d{1,9}$/.test(text)) {
+    throw new QueryError(
+      INVALID_SESSION_TIMEOUT,
+      `Invalid session timeout: '${text}'`,
+      'INVALID_SESSION_TIMEOUT',
+    );
+  }
+  if (Number(text) > SESSION_TIMEOUT_S.max) {
+    throw new QueryError(
+      INVALID_SESSION_TIMEOUT,
+      `Session timeout '${text}' is larger than max_session_timeout: ${SESSION_TIMEOUT_S.max}`,
+      'INVALID_SESSION_TIMEOUT',
+    );
+  }
+  return { id, timeoutMs: Number(text) * 1_000, mustExist: isOn(given.get('session_check')) };
+}
+
+function readRevision(text: string | null): number {
+  if (!text) return 0;
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new QueryError(
+    CANNOT_PARSE_NUMBER,
+    `Cannot parse client_protocol_version '${text}': it is not a number`,
+    'CANNOT_PARSE_NUMBER',
+  );
 }
 
 function header(message: IncomingMessage, name: string): string | undefined {

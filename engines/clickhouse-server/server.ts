@@ -4,13 +4,17 @@ import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/service/log.ts';
 import { listenError, type Running } from '../../core/service/service.ts';
 import { HOUR_MS } from '../../core/time.ts';
-import { createTokenChecks } from './access.ts';
-import { sendError, writeCommonHeaders } from './answer.ts';
-import { openEngineSessions } from './engine-sessions.ts';
+import { sendError, writeCommonHeaders, writeQueryId } from './answer.ts';
+import { decode } from './bodies/encodings.ts';
+import { isForm, readForm, readTables } from './bodies/form.ts';
+import { unpackFrames } from './bodies/frames.ts';
+import { openRequestBuffer } from './bodies/request-buffer.ts';
 import { MAX_RUNNING_QUERIES, Queries } from './queries.ts';
-import { readQuery } from './query-text.ts';
 import { authenticate, readRequest, requireLocal } from './request.ts';
-import { openRequestBuffer } from './request-buffer.ts';
+import { openEngine } from './sessions/engine.ts';
+import { createSessions } from './sessions/sessions.ts';
+import { createTokenChecks } from './statement/access.ts';
+import { readQuery } from './statement/query-text.ts';
 
 /** Sent to the server's process when it starts. */
 export interface ServerOptions {
@@ -30,10 +34,11 @@ const MAX_HEADER_BYTES = 512 * 1024;
 
 /** Starts the embedded ClickHouse engine behind ClickHouse's HTTP interface, on loopback only. */
 export async function startServer(options: ServerOptions, log: Logger): Promise<Running> {
-  const sessions = await openEngineSessions(options.dataDir);
-  const newCheck = createTokenChecks(await sessions.readTableFunctions());
+  const engine = await openEngine(options.dataDir);
+  const sessions = createSessions(engine);
+  const newCheck = createTokenChecks(await engine.readTableFunctions());
   const buffer = openRequestBuffer({ dataDir: options.dataDir, pipeCount: MAX_RUNNING_QUERIES });
-  const queries = new Queries({ sessions, buffer, log });
+  const queries = new Queries({ engine, sessions, buffer, log });
   const active = new Map<ServerResponse, Promise<void>>();
 
   async function handle(message: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -48,15 +53,18 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
         response.end('Ok.\n');
         return;
       }
+      if (message.method === 'OPTIONS') {
+        // A browser asks before it sends what a page of another site may not: nothing is allowed.
+        response.writeHead(204, { Allow: 'GET, HEAD, POST, OPTIONS' }).end();
+        return;
+      }
       authenticate(message, url, options.password);
-      writeCommonHeaders(response, url.searchParams.get('query_id') ?? undefined);
+      writeCommonHeaders(response);
       if (isGreeting(message, url)) {
         response.end('Ok.\n');
         return;
       }
-      const request = readRequest(message, url);
-      const query = await readQuery(message, request.query, newCheck);
-      await queries.answer({ request, query, response, gone: gone.signal });
+      await answer(message, url.searchParams, response, gone.signal);
     } catch (error) {
       if (gone.signal.aborted || response.headersSent) {
         log.debug({ reason: errorText(error) }, 'a query ended early');
@@ -65,6 +73,23 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
         sendError(message, response, error);
       }
     }
+  }
+
+  async function answer(
+    message: IncomingMessage,
+    given: URLSearchParams,
+    response: ServerResponse,
+    gone: AbortSignal,
+  ): Promise<void> {
+    const body = decode(message.headers['content-encoding'], message);
+    const form = isForm(message) ? await readForm(message, body) : undefined;
+    for (const [name, value] of form?.fields ?? []) given.append(name, value);
+    const tables = readTables(form?.files ?? new Map(), given);
+    const request = readRequest(message, given, [...(form?.files.keys() ?? [])]);
+    writeQueryId(response, request.queryId);
+    const text = form ? nothing() : request.framedBody ? unpackFrames(body) : body;
+    const query = await readQuery(text, request.query, newCheck);
+    await queries.answer({ request, query, tables, response, gone });
   }
 
   const server = createServer(
@@ -88,15 +113,20 @@ export async function startServer(options: ServerOptions, log: Logger): Promise<
       // Reads that still run are killed with their connections; inserts are waited for.
       server.closeAllConnections();
       await Promise.all([closed, ...active.values()]);
-      await sessions.close();
+      sessions.close();
+      await engine.close();
       buffer.remove();
     },
   };
 }
 
 function isGreeting(message: IncomingMessage, url: URL): boolean {
-  return url.pathname === '/' && message.method === 'GET' && !url.searchParams.has('query');
+  return (
+    url.pathname === '/' && ['GET', 'HEAD'].includes(message.method ?? '') && !url.searchParams.has('query')
+  );
 }
+
+async function* nothing(): AsyncGenerator<Buffer> {}
 
 async function listen(server: Server, port: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {

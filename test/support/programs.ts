@@ -12,6 +12,7 @@ const HOW_TO_GET = {
   chromium: 'apt-get install chromium (as root the tests do it), or set CHROMIUM to the path of one',
   go: 'https://go.dev/dl, then "npm run bench:peers" once for the packages of the peer',
   haproxy: 'apt-get install haproxy (as root the tests do it)',
+  java: 'apt-get install default-jdk-headless maven',
   nginx: 'apt-get install nginx-light (as root the tests do it)',
   php: 'apt-get install php-cli (as root the tests do it)',
   pgbouncer: 'apt-get install pgbouncer',

@@ -1,4 +1,4 @@
-import { QueryError } from './errors.ts';
+import { QueryError } from '../errors.ts';
 
 /**
  * ClickHouse's lexer (src/Parsers/Lexer.cpp), as far as it takes to know which words of a query stand outside of quotes

@@ -1,5 +1,5 @@
+import { QueryError } from '../errors.ts';
 import type { TokenCheck } from './access.ts';
-import { QueryError } from './errors.ts';
 import { SYNTAX_ERROR, type Token, tokens } from './lexer.ts';
 
 /**

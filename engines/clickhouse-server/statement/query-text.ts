@@ -1,8 +1,5 @@
-import type { IncomingMessage } from 'node:http';
-import type { Readable } from 'node:stream';
-import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
+import { QueryError } from '../errors.ts';
 import type { TokenCheck } from './access.ts';
-import { QueryError } from './errors.ts';
 import { readStatement, type Statement } from './statement.ts';
 
 /** A query with its statement, and the rows that follow it. */
@@ -19,27 +16,6 @@ const MAX_HEAD_BYTES = 256 * 1024;
 /** Bounds the memory for one query's text; the engine has a limit of its own (max_query_size). */
 const MAX_QUERY_BYTES = 16 * 1024 ** 2;
 const QUERY_IS_TOO_LARGE = 266;
-const NOT_IMPLEMENTED = 48;
-
-const DECODERS: Readonly<Record<string, () => NodeJS.ReadWriteStream>> = {
-  gzip: createGunzip,
-  deflate: createInflate,
-  br: createBrotliDecompress,
-};
-
-function decodedBody(message: IncomingMessage): Readable {
-  const encoding = message.headers['content-encoding'] ?? 'identity';
-  if (encoding === 'identity' || encoding === '') return message;
-  const decoder = DECODERS[encoding]?.();
-  if (!decoder) {
-    throw new QueryError(NOT_IMPLEMENTED, `Unknown compression method: ${encoding}`, 'NOT_IMPLEMENTED');
-  }
-  const stream = decoder as unknown as Readable;
-  // A body cut short must fail the query, not end it early.
-  message.once('error', (error) => stream.destroy(error));
-  message.pipe(decoder as NodeJS.WritableStream);
-  return stream;
-}
 
 function hasRows(statement: Statement): statement is Extract<Statement, { rowsAt: number }> {
   return statement.kind === 'insert-rows' || statement.kind === 'insert-input';
@@ -59,15 +35,16 @@ function readInsertWithRows(text: string, check: TokenCheck): Statement | undefi
 /**
  * Reads the query: that of the URL, a line end, and the body, as ClickHouse joins them. Of an INSERT with rows no
  * more is read than shows where they begin.
+ * @param source the body, unpacked.
  * @param newCheck makes a check of the query's tokens.
  * @throws QueryError, or the body's own error when the client vanished.
  */
 export async function readQuery(
-  message: IncomingMessage,
+  source: AsyncIterable<Buffer>,
   urlQuery: string,
   newCheck: () => TokenCheck,
 ): Promise<ReadQuery> {
-  const body = decodedBody(message)[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  const body = source[Symbol.asyncIterator]();
   const chunks: Buffer[] = urlQuery === '' ? [] : [Buffer.from(`${urlQuery}\n`)];
   let bytes = chunks[0]?.length ?? 0;
   let ended = false;

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { copyFile, type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { QueryError } from './errors.ts';
+import { QueryError } from '../errors.ts';
 
 /**
  * The request buffer: rows on their way in, results on their way out. The engine reads an INSERT's rows from a file, and
@@ -19,7 +19,7 @@ const MAX_BODY_BYTES = 16 * 1024 ** 3;
 const TOO_LARGE = 307;
 
 /** The rows of one insert in a file that the engine can read. */
-interface RowsFile {
+export interface RowsFile {
   readonly path: string;
   readonly bytes: number;
   remove(): Promise<void>;

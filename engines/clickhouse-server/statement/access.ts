@@ -1,4 +1,4 @@
-import { QueryError } from './errors.ts';
+import { QueryError } from '../errors.ts';
 import { type Token, tokens } from './lexer.ts';
 
 /**
@@ -254,10 +254,10 @@ function refused(what: string): QueryError {
 const ACCESS_DENIED = 497;
 
 /**
- * Checks a statement that is no mere reading, as the engine itself has written it out: one spelling, no comments.
- * @throws QueryError 497.
+ * Checks a statement that is no mere reading, as the engine itself has written it out: one spelling, no comments. Returns its
+ * first word. @throws QueryError 497.
  */
-export function checkCommand(formatted: string): void {
+export function checkCommand(formatted: string): string {
   const list = [...tokens(formatted)];
   const first = list[0]?.word ?? '';
   if (!COMMANDS.has(first)) throw refused(`the statement ${first}`);
@@ -277,6 +277,7 @@ export function checkCommand(formatted: string): void {
       throw refused(`the layout ${second?.word}`);
     }
   }
+  return first;
 }
 
 function checkEngine(name: string): void {

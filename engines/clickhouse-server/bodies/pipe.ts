@@ -1,0 +1,81 @@
+import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** The reading end of a named pipe that the engine writes a result into. */
+export interface ResultPipe {
+  /**
+   * The result while the query runs; the engine waits while it is not read. Ends when the query has ended and all has been
+   * read.
+   * @param finished settles when the query has ended, also when it never opened the pipe.
+   */
+  read(finished: Promise<unknown>): AsyncIterable<Buffer>;
+  /** To be called when nothing more is read: the engine's next write fails instead of waiting for ever. */
+  close(): void;
+}
+
+/**
+ * A query that ends sooner leaves its whole result in the pipe, where it is read at once: watching the pipe costs more than
+ * such a query.
+ */
+const QUICK_MS = 10;
+/** What a pipe holds. */
+const PIPE_BYTES = 64 * 1024;
+const EMPTY = Buffer.alloc(0);
+
+/**
+ * Opens a named pipe for one result. We hold a writing end too: without it the reader would see the end of the
+ * stream before the engine has opened the pipe, or never, when the query fails first.
+ */
+export function openResultPipe(path: string): ResultPipe {
+  const readFd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const writeFd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+  let reader: Socket | undefined;
+  let isClosed = false;
+  let isWritten = false;
+
+  function endWriting(): void {
+    if (!isWritten) closeSync(writeFd);
+    isWritten = true;
+  }
+
+  function close(): void {
+    if (isClosed) return;
+    isClosed = true;
+    endWriting();
+    if (reader) reader.destroy();
+    else closeSync(readFd);
+  }
+
+  async function* read(finished: Promise<unknown>): AsyncGenerator<Buffer> {
+    const ended = finished.then(
+      () => true,
+      () => true,
+    );
+    if (await Promise.race([ended, delay(QUICK_MS, false)])) {
+      endWriting();
+      const bytes = isClosed ? EMPTY : readNow(readFd);
+      if (bytes !== undefined) yield bytes;
+      // A full pipe may have had more in it than is read at once.
+      if (bytes !== undefined && bytes.length < PIPE_BYTES) return;
+    }
+    if (isClosed) return;
+    reader = new Socket({ fd: readFd, readable: true, writable: false });
+    ended.then(endWriting);
+    yield* reader as AsyncIterable<Buffer>;
+  }
+
+  return { read, close };
+}
+
+const scratch = Buffer.alloc(PIPE_BYTES);
+
+/** What is in a pipe; undefined while there is nothing and somebody may still write. */
+function readNow(fd: number): Buffer | undefined {
+  try {
+    return Buffer.from(scratch.subarray(0, readSync(fd, scratch, 0, PIPE_BYTES, null)));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return undefined;
+    throw error;
+  }
+}

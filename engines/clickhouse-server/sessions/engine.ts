@@ -1,0 +1,139 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ChdbResult, drainPending, Session } from 'chdb';
+import { asQueryError } from '../errors.ts';
+import { ACCESS_CONFIG } from '../statement/access.ts';
+import { quote } from './context.ts';
+
+/** The rows and bytes of a query's result; of an INSERT from a file those that it wrote. */
+export interface QueryStats {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly elapsedSeconds: number;
+}
+
+export type QueryResult = QueryStats & { readonly output: Uint8Array };
+
+/** As ClickHouse reports it in X-ClickHouse-Progress: whole numbers in texts. */
+export type QueryProgress = Readonly<
+  Record<'read_rows' | 'read_bytes' | 'total_rows_to_read' | 'elapsed_ns' | 'memory_usage', string>
+>;
+
+/** A session of the engine: its settings, parameters, database and temporary tables are gone with it. */
+export interface EngineSession {
+  /**
+   * Runs statements; the rows of the last one that do not go to a file are returned.
+   * @throws QueryError
+   */
+  run(sql: string, format: string): Promise<QueryResult>;
+  close(): void;
+}
+
+export interface ClickHouseEngine {
+  open(): EngineSession;
+  /** Makes the query whose text has this comment fail, if it runs. */
+  kill(mark: string): Promise<void>;
+  /** How far the query whose text has this comment has come; undefined when it does not run. */
+  progress(mark: string): Promise<QueryProgress | undefined>;
+  /** A statement as the engine understands it, in one spelling. @throws QueryError for one that does not parse. */
+  format(sql: string): Promise<string>;
+  readTableFunctions(): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+/** A command that the engine writes out is quoted twice at most. */
+const MAX_COMMAND_BYTES = 64 * 1024 ** 2;
+
+/** Opens the ClickHouse engine of a data folder. Only one process can have it open. */
+export async function openEngine(dataDir: string): Promise<ClickHouseEngine> {
+  const path = join(dataDir, 'engine');
+  mkdirSync(path, { recursive: true });
+  const config = join(dataDir, 'access.xml');
+  writeFileSync(config, ACCESS_CONFIG);
+  // The engine shuts down with its last session; this one keeps it up, and kills queries.
+  const keeper = new Session(path, {
+    connectionArgs: [`--config-file=${config}`, `--users_config=${config}`],
+  });
+  // A server takes no bare expression for a query: what begins with no known word is a syntax error.
+  await keeper.queryAsync(`SET max_query_size = ${MAX_COMMAND_BYTES}, implicit_select = 0`);
+  // Read once, when the engine started with the first session.
+  rmSync(config);
+
+  let spare: Session | undefined;
+  let isClosing = false;
+
+  /** Opening and closing is done when the answer has gone. */
+  function replace(used: Session): void {
+    setImmediate(() => {
+      used.close();
+      if (!isClosing) spare ??= new Session(path);
+    });
+  }
+
+  function open(): EngineSession {
+    const session = spare ?? new Session(path);
+    spare = undefined;
+    async function run(sql: string, format: string): Promise<QueryResult> {
+      try {
+        const result: ChdbResult = await session.queryAsync(sql, { format });
+        return {
+          rows: result.rowsRead,
+          bytes: result.bytesRead,
+          elapsedSeconds: result.elapsed,
+          output: result.bytes(),
+        };
+      } catch (error) {
+        throw asQueryError(error);
+      }
+    }
+    return { run, close: () => replace(session) };
+  }
+
+  async function kill(mark: string): Promise<void> {
+    await keeper.queryAsync(`KILL QUERY WHERE ${hasMark(mark)}`);
+  }
+
+  async function progress(mark: string): Promise<QueryProgress | undefined> {
+    const rows = await keeper.queryAsync(
+      `SELECT toString(read_rows) AS read_rows, toString(read_bytes) AS read_bytes,
+        toString(total_rows_approx) AS total_rows_to_read,
+        toString(toUInt64(elapsed * 1e9)) AS elapsed_ns, toString(memory_usage) AS memory_usage
+      FROM system.processes WHERE ${hasMark(mark)}`,
+      { format: 'JSONEachRow' },
+    );
+    const [line] = rows.text().split('\n');
+    return line ? (JSON.parse(line) as QueryProgress) : undefined;
+  }
+
+  async function format(sql: string): Promise<string> {
+    try {
+      return await ask(`SELECT formatQuerySingleLine(${quote(sql)})`);
+    } catch (error) {
+      throw asQueryError(error);
+    }
+  }
+
+  async function readTableFunctions(): Promise<string[]> {
+    return (await ask('SELECT name FROM system.table_functions')).trim().split('\n');
+  }
+
+  async function ask(sql: string): Promise<string> {
+    return (await keeper.queryAsync(sql, { format: 'TSVRaw' })).text();
+  }
+
+  async function close(): Promise<void> {
+    isClosing = true;
+    await new Promise((resolve) => setImmediate(resolve));
+    spare?.close();
+    await drainPending();
+    keeper.close();
+    await drainPending();
+  }
+
+  return { open, kill, progress, format, readTableFunctions, close };
+}
+
+/** In two pieces, so that the query with this condition is not one of those it looks for. */
+function hasMark(mark: string): string {
+  return `position(query, concat(${quote(mark.slice(0, 2))}, ${quote(mark.slice(2))})) > 0`;
+}

@@ -1,0 +1,187 @@
+import { asQueryError, QueryError } from '../errors.ts';
+import { joined, type QueryContext, quote, quoteName, statementsOf } from './context.ts';
+import type { ClickHouseEngine, EngineSession, QueryResult } from './engine.ts';
+
+/** A session that a request names, and what it says of it. */
+export interface SessionRequest {
+  readonly id: string;
+  readonly timeoutMs: number;
+  /** Whether it is an error when it does not exist yet. */
+  readonly mustExist: boolean;
+}
+
+/** A query as the engine runs it. */
+export interface EngineQuery {
+  readonly sql: string;
+  /** Format of rows that do not go to a file. */
+  readonly format: string;
+  readonly context: QueryContext;
+  /** Whether it is a SET or USE, which is there to change the session. */
+  readonly changesSession: boolean;
+  /** Names of temporary tables, quoted, that the query makes for itself. */
+  readonly ownTables: readonly string[];
+}
+
+/** Where one request runs its query. */
+export interface QuerySession {
+  /** @throws QueryError, also for an unknown database, role or setting. */
+  run(query: EngineQuery): Promise<QueryResult>;
+  close(): void;
+}
+
+export interface Sessions {
+  /**
+   * The session that the request names, or one of its own: none is used twice, so nothing can leak from one query to the next.
+   * @throws QueryError 373 while another request uses the session, 372 when it must exist and does not.
+   */
+  open(request: SessionRequest | undefined): QuerySession;
+  /** Ends the sessions that no request uses. */
+  close(): void;
+}
+
+/** Each keeps 130 KB in the engine while idle; a client has one. */
+const MAX_NAMED_SESSIONS = 256;
+
+const TABLE_ALREADY_EXISTS = 57;
+const TOO_MANY_SESSIONS = 202;
+const SESSION_NOT_FOUND = 372;
+const SESSION_IS_LOCKED = 373;
+
+/** Keeps what clients make in sessions that they name (`session_id`): temporary tables, and what SET and USE change. */
+export function createSessions(engine: ClickHouseEngine): Sessions {
+  const named = new Map<string, NamedSession>();
+
+  function open(request: SessionRequest | undefined): QuerySession {
+    if (request === undefined) return openOnce(engine);
+    const session = named.get(request.id) ?? create(request);
+    return session.hold(request.timeoutMs);
+  }
+
+  function create({ id, mustExist }: SessionRequest): NamedSession {
+    if (mustExist) throw new QueryError(SESSION_NOT_FOUND, `Session ${id} not found`, 'SESSION_NOT_FOUND');
+    if (named.size >= MAX_NAMED_SESSIONS) {
+      throw new QueryError(
+        TOO_MANY_SESSIONS,
+        `The embedded engine keeps ${MAX_NAMED_SESSIONS} sessions, and all are in use or wait for their session_timeout`,
+        'TOO_MANY_SIMULTANEOUS_QUERIES',
+      );
+    }
+    const session = new NamedSession(id, engine.open(), () => named.delete(id));
+    named.set(id, session);
+    return session;
+  }
+
+  function close(): void {
+    for (const session of [...named.values()]) session.endIfIdle();
+  }
+
+  return { open, close };
+}
+
+function openOnce(engine: ClickHouseEngine): QuerySession {
+  const session = engine.open();
+  return {
+    run: ({ context, sql, format }) => session.run(joined(statementsOf(context)) + sql, format),
+    close: () => session.close(),
+  };
+}
+
+/** What SET and USE have made of a session. */
+interface Own {
+  readonly database: string;
+  readonly settings: ReadonlyMap<string, string>;
+}
+
+class NamedSession {
+  readonly #id: string;
+  readonly #session: EngineSession;
+  readonly #ended: () => void;
+  #isHeld = false;
+  #timer: NodeJS.Timeout | undefined;
+  #own: Own = { database: 'default', settings: new Map() };
+  /** What takes back the context of the query before. */
+  #undo: readonly string[] = [];
+
+  constructor(id: string, session: EngineSession, ended: () => void) {
+    this.#id = id;
+    this.#session = session;
+    this.#ended = ended;
+  }
+
+  /** For one query. */
+  hold(timeoutMs: number): QuerySession {
+    if (this.#isHeld) {
+      throw new QueryError(
+        SESSION_IS_LOCKED,
+        `Session ${this.#id} is locked by a concurrent client`,
+        'SESSION_IS_LOCKED',
+      );
+    }
+    this.#isHeld = true;
+    clearTimeout(this.#timer);
+    return {
+      run: (query) => this.#run(query),
+      close: () => {
+        this.#isHeld = false;
+        this.#timer = setTimeout(() => this.endIfIdle(), timeoutMs);
+        this.#timer.unref();
+      },
+    };
+  }
+
+  endIfIdle(): void {
+    if (this.#isHeld) return;
+    clearTimeout(this.#timer);
+    this.#session.close();
+    this.#ended();
+  }
+
+  async #run(query: EngineQuery): Promise<QueryResult> {
+    const { format, sql, changesSession } = query;
+    // A SET or USE needs nothing of the request, and its own changes are to stay.
+    const context = changesSession
+      ? { ...query.context, database: undefined, settings: new Map() }
+      : query.context;
+    const before = joined([...this.#undo, ...statementsOf(context)]);
+    this.#undo = this.#undoOf(context, query.ownTables);
+    try {
+      const result = await this.#session.run(before + sql, format);
+      if (changesSession) await this.#readOwn();
+      return result;
+    } catch (error) {
+      // The table of that name is the client's, of an earlier query.
+      if (asQueryError(error).code === TABLE_ALREADY_EXISTS) this.#undo = this.#undoOf(context, []);
+      await this.#takeBack();
+      throw error;
+    }
+  }
+
+  #undoOf(context: QueryContext, ownTables: readonly string[]): string[] {
+    const { database, settings } = this.#own;
+    const assignments = [...context.settings.keys()].map((name) => {
+      const value = settings.get(name);
+      return `SET ${name} = ${value === undefined ? 'DEFAULT' : quote(value)}`;
+    });
+    return [
+      ...(context.database ? [`USE ${quoteName(database)}`] : []),
+      ...assignments,
+      ...ownTables.map((name) => `DROP TEMPORARY TABLE IF EXISTS ${name}`),
+    ];
+  }
+
+  /** After a failure, one by one: the context may be in force in part only, and name settings that there are not. */
+  async #takeBack(): Promise<void> {
+    const statements = this.#undo;
+    this.#undo = [];
+    for (const statement of statements) await this.#session.run(statement, 'Null').catch(() => undefined);
+  }
+
+  async #readOwn(): Promise<void> {
+    const { output } = await this.#session.run(
+      'SELECT currentDatabase(), groupArray((name, value)) FROM system.settings WHERE changed',
+      'JSONCompactEachRow',
+    );
+    const [database, settings] = JSON.parse(Buffer.from(output).toString()) as [string, [string, string][]];
+    this.#own = { database, settings: new Map(settings) };
+  }
+}
