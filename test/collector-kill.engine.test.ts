@@ -108,7 +108,7 @@ describe('a collector killed under load', () => {
   async function countStored(identities: Parameters<typeof lookupClicks>[1]): Promise<number> {
     let found = 0;
     for (let i = 0; i < identities.length; i += MAX_LOOKUP_IDENTITIES) {
-      found += (await lookupClicks(warehouse, identities.slice(i, i + MAX_LOOKUP_IDENTITIES))).clicks.length;
+      found += (await lookupClicks(warehouse, identities.slice(i, i + MAX_LOOKUP_IDENTITIES))).length;
     }
     return found;
   }

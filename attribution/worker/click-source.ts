@@ -30,10 +30,10 @@ export function createWarehouseClicks(warehouse: Warehouse): ClickSource {
   return {
     completeToMs: async () => (await readWatermark(warehouse)) ?? 0,
     async lookUp(identities) {
-      const { clicks } = await lookupClicks(warehouse, identities);
+      const clicks = await lookupClicks(warehouse, identities);
       return new Map(clicks.map((click) => [clickIdentityKey(click), click]));
     },
-    sameVisitor: async (requests) => (await fingerprintCandidates(warehouse, requests)).candidates,
+    sameVisitor: (requests) => fingerprintCandidates(warehouse, requests),
     contexts: (questions) => readClickContexts(warehouse, questions),
   };
 }

@@ -257,7 +257,7 @@ async function countStored(
     .filter((id) => id !== undefined);
   let found = 0;
   for (let i = 0; i < identities.length; i += MAX_LOOKUP_IDENTITIES) {
-    found += (await lookupClicks(warehouse, identities.slice(i, i + MAX_LOOKUP_IDENTITIES))).clicks.length;
+    found += (await lookupClicks(warehouse, identities.slice(i, i + MAX_LOOKUP_IDENTITIES))).length;
   }
   return { rows: Number(rows[0]?.stored ?? 0), identities: Number(rows[0]?.identities ?? 0), found };
 }

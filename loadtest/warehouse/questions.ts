@@ -59,7 +59,7 @@ export async function prepareQuestions(warehouse: Warehouse, endMs: number): Pro
       name: '1,000 look-ups',
       ask: async (asked, i) => {
         const wanted = identities[i % identities.length] ?? [];
-        const { clicks } = await lookupClicks(asked, wanted);
+        const clicks = await lookupClicks(asked, wanted);
         if (clicks.length !== wanted.length) {
           throw new Error(`${clicks.length} of ${wanted.length} clicks found`);
         }

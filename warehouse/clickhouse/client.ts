@@ -35,11 +35,7 @@ export interface Warehouse {
    */
   stream(sql: string, how: { format: string; params?: QueryParams; settings?: Settings }): Promise<Readable>;
   /** The answer as Arrow columns: for thousands of rows, where objects would cost more than the query. */
-  queryArrow(
-    sql: string,
-    params?: QueryParams,
-    settings?: Settings,
-  ): Promise<{ table: Table; readRows: number }>;
+  queryArrow(sql: string, params?: QueryParams, settings?: Settings): Promise<Table>;
   /** A statement without an answer. */
   command(sql: string, params?: QueryParams, settings?: Settings): Promise<void>;
   /** A few rows given as objects; the bulk of clicks goes through {@link Warehouse.insertBytes}. */
@@ -133,13 +129,12 @@ export function warehouseOf(
         return body;
       }),
     async queryArrow(sql, params, settings) {
-      const { bytes, headers } = await bytesOf(rest, {
+      const { bytes } = await bytesOf(rest, {
         sql: `${sql}\nFORMAT ArrowStream`,
         params,
         settings: { ...ARROW_SETTINGS, ...settings },
       });
-      const summary = JSON.parse(String(headers['x-clickhouse-summary'] ?? '{}')) as { read_rows?: string };
-      return { table: tableFromIPC(bytes), readRows: Number(summary.read_rows ?? 0) };
+      return tableFromIPC(bytes);
     },
     async command(sql, params, settings) {
       await bytesOf(rest, { sql, params, settings });

@@ -50,14 +50,14 @@ const visitorOf = (fingerprint: string, ip: string): string =>
 export async function lookupClicks(
   warehouse: Warehouse,
   identities: readonly ClickIdentity[],
-): Promise<{ clicks: StoredClick[]; readRows: number }> {
-  if (identities.length === 0) return { clicks: [], readRows: 0 };
+): Promise<StoredClick[]> {
+  if (identities.length === 0) return [];
   assert(identities.length <= MAX_LOOKUP_IDENTITIES, `at most ${MAX_LOOKUP_IDENTITIES} identities at once`);
   const times = numbers(
     'Int64',
     identities.map((id) => id.ts),
   );
-  const { table, readRows } = await warehouse.queryArrow(
+  const table = await warehouse.queryArrow(
     `SELECT ${CLICK_EXPRESSIONS} FROM clicks
      WHERE ${atRows(`ts IN (SELECT fromUnixTimestamp64Milli(arrayJoin(${times}), 'UTC'))`)}`,
     {},
@@ -65,7 +65,7 @@ export async function lookupClicks(
   );
   // Filtered here: the engine would have to read more columns of every granule.
   const wanted = new Set(identities.map(clickIdentityKey));
-  return { clicks: storedClicks(table).filter((click) => wanted.has(clickIdentityKey(click))), readRows };
+  return storedClicks(table).filter((click) => wanted.has(clickIdentityKey(click)));
 }
 
 /** A search for the clicks of a fingerprint from a network, between two times (Unix milliseconds, both inside). */
@@ -84,11 +84,11 @@ export interface CandidateRequest {
 export async function fingerprintCandidates(
   warehouse: Warehouse,
   requests: readonly CandidateRequest[],
-): Promise<{ candidates: StoredClick[][]; readRows: number }> {
+): Promise<StoredClick[][]> {
   const candidates: StoredClick[][] = requests.map(() => []);
-  if (requests.length === 0) return { candidates, readRows: 0 };
+  if (requests.length === 0) return candidates;
   assert(requests.length <= MAX_CANDIDATE_REQUESTS, `at most ${MAX_CANDIDATE_REQUESTS} requests at once`);
-  const { table, readRows } = await warehouse.queryArrow(
+  const table = await warehouse.queryArrow(
     `WITH requests AS (${requestRows(requests)})
      SELECT request, ${CLICK_EXPRESSIONS}
      FROM (
@@ -109,7 +109,7 @@ export async function fingerprintCandidates(
   );
   const request = column<number>(table, 'request');
   for (const [i, click] of storedClicks(table).entries()) candidates[request(i)]?.push(click);
-  return { candidates, readRows };
+  return candidates;
 }
 
 /** The rows that `condition` names, found through the projection that is sorted for it. */

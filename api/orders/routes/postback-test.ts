@@ -185,7 +185,7 @@ async function tellClick(
   const identity = clickIds.decode(order.clickId);
   if (!identity) return take('click', false, 'click_id is none of ours: it is damaged, or was made up');
   const completeTo = await readWatermark(warehouse);
-  const [click] = (await lookupClicks(warehouse, [identity])).clicks;
+  const [click] = await lookupClicks(warehouse, [identity]);
   const at = formatTime(new Date(identity.ts));
   if (!click) {
     const soon = completeTo === undefined || completeTo <= identity.ts;
