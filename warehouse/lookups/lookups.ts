@@ -88,12 +88,18 @@ export async function fingerprintCandidates(
   const candidates: StoredClick[][] = requests.map(() => []);
   if (requests.length === 0) return candidates;
   assert(requests.length <= MAX_CANDIDATE_REQUESTS, `at most ${MAX_CANDIDATE_REQUESTS} requests at once`);
+  // As literals: of a subquery the engine does not know the values before it chooses how to read, and reads every row.
+  const { rows: visitors } = await warehouse.query<{ visitor: number }>(
+    `SELECT DISTINCT ${visitorOf('wanted', 'address')} AS visitor FROM (${requestRows(requests)})`,
+    {},
+    LOOKUP_SETTINGS,
+  );
   const table = await warehouse.queryArrow(
     `WITH requests AS (${requestRows(requests)})
      SELECT request, ${CLICK_EXPRESSIONS}
      FROM (
        SELECT * FROM clicks
-       WHERE ${atRows(`visitor IN (SELECT ${visitorOf('wanted', 'address')} FROM requests)`)}
+       WHERE ${atRows(`visitor IN (${visitors.map(({ visitor }) => visitor).join()})`)}
          AND ts BETWEEN fromUnixTimestamp64Milli({minMs:Int64}) AND fromUnixTimestamp64Milli({maxMs:Int64})
      ) AS found
      INNER JOIN requests ON found.fingerprint = requests.wanted
