@@ -55,6 +55,8 @@ export interface ReadingDefaults {
 
 /** Reports of one call: a return of more is no call of a shop. */
 const MAX_REPORTS = 200;
+/** Other ids of one order: Stripe has four. */
+const MAX_OTHER_IDS = 20;
 /** What helps to decide and is no reason to lose an order when it is damaged. */
 const LENIENT = [
   'ip',
@@ -118,7 +120,8 @@ function readNames(
     .flatMap((path) => allTexts([path], place))
     .flatMap((text) => sentId(text) ?? [])
     .filter((other) => other !== id);
-  return id === undefined || otherIds.length === 0 ? [] : [{ orderId: id, otherIds: [...new Set(otherIds)] }];
+  if (id === undefined || otherIds.length === 0) return [];
+  return [{ orderId: id, otherIds: [...new Set(otherIds)].slice(0, MAX_OTHER_IDS) }];
 }
 
 /** As ids of orders are stored; undefined: it is none. */

@@ -62,6 +62,14 @@ async function orderOf(orderId: string): Promise<Row | undefined> {
   return data[0];
 }
 
+/** Waits until so much of an order is refunded. */
+async function refunded(orderId: string, amount: string): Promise<void> {
+  await waitFor(async () => (Object(await orderOf(orderId)).refunded?.amount === amount ? true : undefined), {
+    deadlineMs: 20_000,
+    what: `${amount} of ${orderId} to be refunded`,
+  });
+}
+
 describe('Shopify', () => {
   test('an order, its refunds and its cancellation, each once however often it is sent', async () => {
     const from = await source({ kind: 'shopify', secret: 'shh' });
@@ -164,7 +172,7 @@ describe('Shopify', () => {
     expect(early).toMatchObject({ status: 202, body: { status: 'stored', code: 'not_found' } });
     expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: { code: 'not_found' } });
     await send(from, shopifyCall('orders/paid', shopifyOrder('7001'), 'shh'));
-    expect(await orderOf('7001')).toMatchObject({ refunded: { amount: '1.00' } });
+    await refunded('7001', '1.00');
     expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: null, orders_24h: 1 });
   });
 
@@ -175,13 +183,7 @@ describe('Shopify', () => {
     await send(stranger, shopifyCall('refunds/create', shopifyRefund('7002', 5, '1.00'), 'shh'));
     const reported = await act('/v1/conversions', { order_id: '7002', amount: '5.00', currency: 'EUR' });
     expect(reported.status).toBe(202);
-    await waitFor(
-      async () => {
-        const order = (await orderOf('7002')) as { refunded: { amount: string } };
-        return order.refunded.amount === '1.00' ? true : undefined;
-      },
-      { deadlineMs: 20_000, what: 'the refund to be done' },
-    );
+    await refunded('7002', '1.00');
     expect(await callsOf(from, 'outcome=accepted')).toMatchObject([{ via: 'replay', actor: from.id }]);
     const refused = await get(`/v1/postback-calls?source_id=${stranger.id}`, other.keys.advertiser);
     expect(refused.data).toMatchObject([{ outcome: 'rejected', code: 'not_found' }]);
@@ -196,7 +198,7 @@ describe('Shopify', () => {
         send(from, shopifyCall('orders/paid', shopifyOrder(id), 'shh')),
       ]),
     );
-    for (const id of ids) expect(await orderOf(id), id).toMatchObject({ refunded: { amount: '1.00' } });
+    for (const id of ids) await refunded(id, '1.00');
   });
 
   test('another signature is refused and stored nowhere', { tags: ['attack'] }, async () => {
@@ -503,7 +505,7 @@ describe('Stripe', () => {
         };
         for (const event of events) await deliver(event);
         const amount = async () => (await orderOf(`in_${id}${n}`))?.refunded;
-        expect(await amount(), `refund at ${at}`).toMatchObject({ amount: '1.00' });
+        await refunded(`in_${id}${n}`, '1.00');
         await deliver(opened);
         expect(await amount()).toMatchObject({ amount: '20.00' });
         await deliver(won);
@@ -515,6 +517,22 @@ describe('Stripe', () => {
           }),
         );
       }
+    });
+
+    test('a refund, what names its payment, and the order by another way', async () => {
+      const from = await source({ kind: 'stripe', secret: 'whsec_x' });
+      const deliver = async (event: Parameters<typeof stripeCall>[0]) =>
+        (await send(from, stripeCall(event, 'whsec_x'))).status;
+      expect(await deliver(stripeEvent('charge.refunded', charge('w1'), { amount_refunded: 0 }))).toBe(202);
+      expect(await deliver(stripeEvent('invoice_payment.paid', paid('w1')))).toBe(200);
+      await act('/v1/conversions', { order_id: 'in_w1', amount: '20.00', currency: 'EUR' });
+      await refunded('in_w1', '1.00');
+      // The order by the id of the payment, the refund by that of the invoice.
+      expect(await deliver(stripeEvent('invoice_payment.paid', paid('w2')))).toBe(200);
+      const byInvoice = { ...charge('w2'), payment_intent: undefined, invoice: 'in_w2' };
+      expect(await deliver(stripeEvent('charge.refunded', byInvoice, { amount_refunded: 0 }))).toBe(202);
+      await act('/v1/conversions', { order_id: 'pi_w2', amount: '20.00', currency: 'EUR' });
+      await refunded('pi_w2', '1.00');
     });
 
     test('of another source names nothing here', { tags: ['attack'] }, async () => {
