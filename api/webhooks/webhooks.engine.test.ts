@@ -372,7 +372,7 @@ describe('an endpoint', () => {
       expect(await waitingOf(id)).toBe(1);
     });
 
-    test('is not sent what told of a customer who was erased meanwhile', async () => {
+    test('is sent nothing of a customer who was erased meanwhile', async () => {
       const key = tenant.keys.operator;
       const { id } = await subscribe(key);
       await api.call('PATCH', `/v1/webhooks/${id}`, { key, json: { status: 'disabled' } });
