@@ -35,6 +35,8 @@ interface CallDraft {
   params: JsonValue;
   /** Of a call without a principal. */
   programId?: number;
+  /** Of a replay: the call that it repeats. */
+  replayOf?: bigint;
   /** Whether the line was written in the transaction of the change itself. */
   logged: boolean;
 }
@@ -102,7 +104,7 @@ function lineOf(request: FastifyRequest, reply: FastifyReply, call: CallDraft): 
     detail: problem?.message ?? null,
     orderId: typeof orderId === 'string' ? orderId : null,
     conversionId: null,
-    replayOf: null,
+    replayOf: call.replayOf ?? null,
   };
 }
 

@@ -476,6 +476,10 @@ describe('the log of calls', () => {
     expect(refused).toMatchObject({ outcome: 'rejected', code: 'invalid_input' });
     const replay = () => api.call('POST', `/v1/postback-calls/${refused?.id}/replay`, { key: own });
     expect((await replay()).status).toBe(422);
+    expect((await calls('via=replay', own))[0]).toMatchObject({
+      outcome: 'rejected',
+      replay_of: refused?.id,
+    });
     await settings(tenant, { parameters: { tx: 'order_id' } });
     const done = await waitFor(
       async () => {

@@ -200,7 +200,7 @@ function addReplayRoute(app: ApiServer, context: CallContext): void {
       const { programId } = call;
       if (programId === null)
         throw new Problem('forbidden', { detail: 'a call without a program cannot be replayed' });
-      if (request.call) Object.assign(request.call, { params: call.params, programId });
+      if (request.call) Object.assign(request.call, { params: call.params, programId, replayOf: call.id });
       if (call.sourceId !== null) return await replaySourceCall(context, request, call.id);
       const repeated = await replay(context, request, { ...call, programId });
       if (request.call) request.call.logged = true;
