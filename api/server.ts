@@ -83,13 +83,13 @@ import { addJobRoutes } from './reports/routes/jobs.ts';
 import { addReportRoutes } from './reports/routes/reports.ts';
 import { addFirstSetupRoute } from './setup/routes/first-setup.ts';
 import { addSetupStepsRoute } from './setup/routes/setup-steps.ts';
-import { startEarlyCalls } from './sources/early-calls.ts';
 import { createReceiver } from './sources/receiver.ts';
 import { addIncomingRoutes } from './sources/routes/incoming.ts';
 import { addKindRoutes } from './sources/routes/kinds.ts';
 import { addPostbackCallRoutes } from './sources/routes/postback-calls.ts';
 import { addSourceCallRoutes } from './sources/routes/source-calls.ts';
 import { addSourceRoutes } from './sources/routes/sources.ts';
+import { startWaitingCalls } from './sources/waiting-calls.ts';
 import { addWebhookDeliveryRoutes } from './webhooks/routes/webhook-deliveries.ts';
 import { addWebhookRoutes } from './webhooks/routes/webhooks.ts';
 
@@ -161,8 +161,8 @@ function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: C
     shopSettings: createShopSettings({ ledger }),
   };
   const sources = { ...shops, receiver: createReceiver(shops) };
-  const earlyCalls = startEarlyCalls(sources);
-  app.addHook('onClose', () => earlyCalls.stop());
+  const waitingCalls = startWaitingCalls(sources);
+  app.addHook('onClose', () => waitingCalls.stop());
   addAuditLogRoutes(app, options);
   addSystemRoutes(app, options);
   addMeRoute(app);

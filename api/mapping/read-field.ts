@@ -1,4 +1,5 @@
 import { InputError } from '../../core/errors.ts';
+import { currencyExponent } from '../../core/money.ts';
 import type { Conditions, FieldMapping, ValueForm } from './field.ts';
 import { effortOf, type Place, sentAt, textOf } from './paths.ts';
 import { amountText, readNumber, timeText, zero } from './values.ts';
@@ -57,38 +58,68 @@ export function readField(
   currency: string,
 ): string | undefined {
   if (!field) return undefined;
-  const given = givenText(field, place);
   if (AMOUNTS.has(name)) {
-    const text = given ?? field.default;
-    const value =
-      sumOf(name, field, place) ?? (text === undefined ? undefined : readNumber(text, name, field));
+    const value = amountOf(name, field, place);
     return value && exchanged(value, { name, field, place, currency });
   }
+  const given = givenText(field, place);
   const text = given === undefined ? undefined : valueText(name, given, field, currency);
   if (text !== undefined || field.default === undefined) return text;
   return valueText(name, field.default, { ...field, words: undefined }, currency);
 }
 
+interface Exchanging {
+  readonly name: string;
+  readonly field: FieldMapping;
+  readonly place: Place;
+  readonly currency: string;
+}
+
 /** The amount in the currency that it is to be in. @throws InputError where the call does not say what it is there. */
-function exchanged(
-  value: Amount,
-  { name, field, place, currency }: { name: string; field: FieldMapping; place: Place; currency: string },
-): string {
+function exchanged(value: Amount, { name, field, place, currency }: Exchanging): string {
   const form = { currency, field: name, form: field };
+  const rate = rateOf({ name, field, place, currency });
+  if (!rate) return amountText(value, form);
+  return amountText(value.mul(rate.there).div(rate.here), { ...form, form: { ...field, round: true } });
+}
+
+/** The same money in both currencies; undefined: the amount is in the currency that it is to be in. @throws InputError. */
+function rateOf({ name, field, place }: Exchanging) {
   const { exchange } = field;
   const from = exchange && firstText(exchange.from, place)?.toUpperCase();
   const to = exchange && firstText(exchange.to, place)?.toUpperCase();
-  if (!exchange || from === undefined || to === undefined || from === to) return amountText(value, form);
-  const total = (paths: readonly string[]) =>
-    paths
-      .flatMap((path) => allTexts([path], place))
-      .reduce((sum, text) => sum.add(readNumber(text, name, field)), zero());
+  if (!exchange || from === undefined || to === undefined || from === to) return undefined;
+  const sum = (texts: readonly string[]) =>
+    texts.reduce((total, text) => total.add(readNumber(text, name, field)), zero());
   for (const { of, per } of exchange.by) {
-    const [there, here] = [total(of), total(per)];
+    const [inTo, inFrom] = [of, per].map((paths) => paths.flatMap((path) => allTexts([path], place)));
+    const [there, here] = [sum(inTo ?? []), sum(inFrom ?? [])];
     if (there.isZero() || here.isZero()) continue;
-    return amountText(value.mul(there).div(here), { ...form, form: { ...field, round: true } });
+    return { from, to, there, here, addends: { there: inTo?.length ?? 0, here: inFrom?.length ?? 0 } };
   }
   throw new InputError(name, `is in ${from}, and the call does not say what that is in ${to}`);
+}
+
+/**
+ * How far an exchanged amount may be from what the sender counts in the same currency, in minor units: each addend of the
+ * amount and of the sums that it is exchanged by was rounded by up to half a unit of its currency, and so is the result.
+ * Zero: it is not exchanged. @throws InputError.
+ */
+export function roundingOf(exchanging: Exchanging): bigint {
+  const { name, field, place } = exchanging;
+  const rate = rateOf(exchanging);
+  const value = rate && amountOf(name, field, place);
+  if (!value) return 0n;
+  const { from, to, there, here, addends } = rate;
+  const isMajor = (field.units ?? 'major') === 'major';
+  const unit = (currency: string) =>
+    zero()
+      .add(10)
+      .pow(isMajor ? -(currencyExponent(currency) ?? 2) : 0);
+  const own = field.sum?.flatMap((term) => allTexts(term.from, place)).length ?? 1;
+  const share = value.div(here).abs();
+  const inFrom = share.mul(addends.here).add(own).mul(there.div(here).abs()).mul(unit(from)).div(unit(to));
+  return BigInt(share.mul(addends.there).add(inFrom).add(1).div(2).ceil().toFixed(0));
 }
 
 /**
@@ -117,6 +148,12 @@ function givenText(field: FieldMapping, place: Place): string | undefined {
 }
 
 type Amount = ReturnType<typeof zero>;
+
+/** Undefined: nothing of it is there. */
+function amountOf(name: string, field: FieldMapping, place: Place): Amount | undefined {
+  const text = givenText(field, place) ?? field.default;
+  return sumOf(name, field, place) ?? (text === undefined ? undefined : readNumber(text, name, field));
+}
 
 /** Undefined: nothing of it is there. */
 function sumOf(name: string, field: FieldMapping, place: Place): Amount | undefined {

@@ -4,7 +4,9 @@ import { forgetIdempotencyKeys } from '../../ledger/access/idempotency.ts';
 import { forgetSessions } from '../../ledger/access/sessions.ts';
 import { failAbandonedJobs } from '../../ledger/integrations/jobs.ts';
 import { forgetPostbackCalls, forgetSignatures } from '../../ledger/integrations/postback-calls.ts';
+import { forgetOrderNames } from '../../ledger/integrations/sources.ts';
 import { forgetUnidentifiedCalls } from '../../ledger/integrations/unidentified-calls.ts';
+import { forgetWaitingCalls } from '../../ledger/integrations/waiting-calls.ts';
 import { forgetWebhookEvents } from '../../ledger/integrations/webhook-queue.ts';
 import { forgetApplications } from '../../ledger/partners/applications.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
@@ -34,6 +36,8 @@ export function housekeepingTask({
       await forgetIdempotencyKeys(ledger, { before: ago(IDEMPOTENCY_HOURS * HOUR_MS) });
       await forgetPostbackCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
       await forgetUnidentifiedCalls(ledger, { before: ago(CALL_LOG_DAYS * 24 * HOUR_MS) });
+      await forgetWaitingCalls(ledger, { limit: 10_000 });
+      await forgetOrderNames(ledger);
       await forgetWebhookEvents(ledger, { limit: 10_000 });
       await removeOldReports(reportsFolder);
       await failAbandonedJobs(ledger, { before: ago(24 * HOUR_MS) });

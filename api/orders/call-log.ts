@@ -37,6 +37,8 @@ interface CallDraft {
   programId?: number;
   /** Of a call to the address of a source that is not proven to be its own. */
   sourceId?: number;
+  /** Of a replay: the call that it repeats. */
+  replayOf?: bigint;
   /** Whether the line was written in the transaction of the change itself. */
   logged: boolean;
 }
@@ -104,7 +106,7 @@ function lineOf(request: FastifyRequest, reply: FastifyReply, call: CallDraft): 
     detail: problem?.message ?? null,
     orderId: typeof orderId === 'string' ? orderId : null,
     conversionId: null,
-    replayOf: null,
+    replayOf: call.replayOf ?? null,
     ...(call.sourceId !== undefined && { sourceId: call.sourceId }),
   };
 }

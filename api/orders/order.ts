@@ -252,7 +252,7 @@ function eventOf(
     case 'charged_back':
       return { kind: status, amount, refundRef: ref };
     case 'restored':
-      return { kind: status, refundRef: ref };
+      return { kind: status, amount, refundRef: ref };
   }
 }
 
@@ -322,6 +322,8 @@ function emailHashes(email: string) {
 }
 
 /** Blank text and null are treated as absent. */
+export function withoutEmptyMembers(value: Readonly<Record<string, unknown>>): Record<string, unknown>;
+export function withoutEmptyMembers(value: unknown): unknown;
 export function withoutEmptyMembers(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   const isGiven = (member: unknown) =>

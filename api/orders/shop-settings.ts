@@ -9,7 +9,7 @@ import { getProgram } from '../../ledger/programs/programs.ts';
 import { Problem } from '../http/problems.ts';
 import { type ValueForm, valueForm } from '../mapping/field.ts';
 import { valueText } from '../mapping/read-field.ts';
-import { orderFields } from './order.ts';
+import { orderFields, withoutEmptyMembers } from './order.ts';
 import { STATUS_FIELDS } from './order-status.ts';
 
 /** A change of the settings is in force within this. */
@@ -126,14 +126,16 @@ export function withEventName(params: unknown, { events }: Pick<ShopWords, 'even
 }
 
 /**
- * Parameters under our names, written as we write them; what is there under our name already wins. Tells which were renamed.
+ * Parameters under our names, written as we write them; empty ones are left out, and what is there under our name already
+ * wins. Tells which were renamed.
  * A status counts under its name in any case: ignored, a cancelled order would be a sale.
  * @throws InputError where a value is not written as the mapping says.
  */
 export function renamed(
-  params: Readonly<Record<string, unknown>>,
+  sent: Readonly<Record<string, unknown>>,
   { parameters: names, currency }: Pick<ShopWords, 'parameters' | 'currency'>,
 ): { params: Record<string, unknown>; renames: { from: string; to: string }[] } {
+  const params = withoutEmptyMembers(sent);
   const ours: Record<string, unknown> = Object.create(null);
   const renames: { from: string; to: string }[] = [];
   for (const [name, value] of Object.entries(params)) if (!Object.hasOwn(names, name)) ours[name] = value;
@@ -150,10 +152,9 @@ export function renamed(
     if (mapped === undefined) continue;
     const { field: to, ...form } = typeof mapped === 'string' ? { field: mapped } : mapped;
     renames.push({ from: name, to });
-    if (Object.hasOwn(ours, to) && ours[to] !== '') continue;
+    if (Object.hasOwn(ours, to)) continue;
     ours[to] = value;
-    if (typeof mapped === 'string') forms.delete(to);
-    else forms.set(to, form);
+    if (typeof mapped !== 'string') forms.set(to, form);
   }
   // The currency says how many digits an amount has.
   for (const to of [...forms.keys()].toSorted(
@@ -166,12 +167,12 @@ export function renamed(
     const form = { ...forms.get(to), ...(typeof value === 'number' && { decimal: undefined }) };
     if (given !== undefined) ours[to] = valueText(to, given, form, money ?? '');
   }
-  return { params: ours, renames };
+  return { params: { ...ours }, renames };
 }
 
 /** The text of a value, numbers of JSON among them; undefined: it is left to the schema of reports. */
 function sentText(field: string, value: unknown): string | undefined {
-  if (typeof value === 'string') return value.trim() === '' ? undefined : value.trim();
+  if (typeof value === 'string') return value.trim();
   if (typeof value !== 'number') return undefined;
   if (Number.isInteger(value) && !Number.isSafeInteger(value)) {
     throw new InputError(

@@ -252,6 +252,11 @@ describe('settings of a program', () => {
         { nr: 'f-8', amount: '3.00', summe: 'x', cur: 'EUR' },
         { amount: { amount: '3.00' } },
       ],
+      [
+        'empty parameters, which say nothing',
+        { nr: 'f-9', summe: '5', amount: null, currency: ' ', cur: 'EUR', Status: '', status: 'cancelled' },
+        { amount: { amount: '5.00' }, cancelled_at: expect.any(String) },
+      ],
     ])('%s', async (_, json, expected) => {
       const call = { key: tenant.keys.advertiser, json: { currency: 'EUR', ...json } };
       const { status, body } = await api.call('POST', '/postback', call);
@@ -266,10 +271,11 @@ describe('settings of a program', () => {
       [{ nr: 'g-3', summe: 'much' }, /^amount: "much" is not a number/],
       [{ nr: 'g-4', summe: '12.34' }, /^amount: "12.34" is not a number/],
       [{ nr: 'g-5', summe: '1', at: 'now' }, /^occurred_at: "now" is no time/],
+      [{ nr: 'g-6', summe: '5,00', cur: '' }, /^currency: is required/],
     ])('%j is refused, logged and explained', async (json, detail) => {
       const query = new URLSearchParams(json as Record<string, string>);
       const own = tenant.keys.advertiser;
-      const call = { key: own, json: { ...json, cur: 'EUR' } };
+      const call = { key: own, json: { cur: 'EUR', ...json } };
       const { status, body } = await api.call('POST', '/postback', call);
       expect([status, body.detail]).toEqual([422, expect.stringMatching(detail)]);
       const [line] = await calls('', own);
@@ -470,6 +476,10 @@ describe('the log of calls', () => {
     expect(refused).toMatchObject({ outcome: 'rejected', code: 'invalid_input' });
     const replay = () => api.call('POST', `/v1/postback-calls/${refused?.id}/replay`, { key: own });
     expect((await replay()).status).toBe(422);
+    expect((await calls('via=replay', own))[0]).toMatchObject({
+      outcome: 'rejected',
+      replay_of: refused?.id,
+    });
     await settings(tenant, { parameters: { tx: 'order_id' } });
     const done = await waitFor(
       async () => {
@@ -487,6 +497,34 @@ describe('the log of calls', () => {
     expect(line).toMatchObject({ via: 'replay', replay_of: refused?.id });
     const foreign = await api.call('POST', `/v1/postback-calls/${refused?.id}/replay`, { key });
     expect(foreign.status).toBe(404);
+  });
+
+  test('of the API is replayed as the API reads it, whatever parameters of URLs are called', async () => {
+    const tenant = await api.tenant('replayed-api');
+    const own = tenant.keys.advertiser;
+    const json = { order_id: 'ra', amount: '1200', currency: 'EUR', event_name: 'lead' };
+    expect((await api.call('POST', '/v1/conversions', { key: own, json })).status).toBe(422);
+    const misspelt = { order_id: 'rm', amount: '3', currency: 'EUR', cuopon: 'TEN' };
+    await api.call('POST', '/v1/conversions', { key: own, json: misspelt });
+    await settings(tenant, { parameters: { amount: { field: 'amount', units: 'minor' } } });
+    const program = `/v1/programs/prg_${tenant.programId}`;
+    await api.call('PATCH', program, { key: api.operatorKey, json: { events: ['sale', 'lead'] } });
+    const [refused] = await calls('order_id=ra', own);
+    const replay = (id: unknown) => api.call('POST', `/v1/postback-calls/${id}/replay`, { key: own });
+    const done = await waitFor(
+      async () => {
+        const answer = await replay(refused?.id);
+        return answer.status === 200 ? answer : undefined;
+      },
+      { deadlineMs: 5_000, what: 'the event to be known' },
+    );
+    const amount = { amount: '1200.00', currency: 'EUR' };
+    const order = await api.call('GET', `/v1/conversions/${done.body.conversion_id}`, { key: own });
+    expect(order.body).toMatchObject({ amount });
+    // Of the way of the first call, also where a replay is repeated.
+    expect((await replay(done.body.call_id)).body.status).toBe('duplicate');
+    const [unknown] = await calls('order_id=rm', own);
+    expect((await replay(unknown?.id)).text).toContain('cuopon');
   });
 
   test('of a refund is replayed without taking back twice', async () => {

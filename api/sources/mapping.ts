@@ -74,6 +74,11 @@ const rule = z.strictObject({
    * order is restored as well, as the call shows the order as it stands now. Without it another amount is a conflict.
    */
   snapshot: z.enum(['amount', 'all']).optional(),
+  /**
+   * What is charged back or restored is a dispute, known by its `refund_ref`: it takes what is left where it is of more, and one
+   * that was won takes nothing, whichever of its calls comes first.
+   */
+  dispute: z.boolean().optional(),
   /** Why the call is ignored. */
   reason: text.optional(),
 });

@@ -112,8 +112,10 @@ describe('Shopify', () => {
         ...more,
       };
       const [one] = (await read('shopify', requestOf(shopifyCall('refunds/create', event, 's')))).reports;
-      const given = one?.report?.event as { amount?: { amountMinor: bigint; currency: string } } | undefined;
-      return given?.amount ?? one?.faults;
+      const { amount } = (one?.report?.event ?? {}) as {
+        amount?: { amountMinor: bigint; roundingMinor: bigint };
+      };
+      return amount ?? one?.faults;
     };
     const line = (euros: string, dollars: string) => ({ subtotal_set: shopifyMoney(euros, dollars) });
 
@@ -148,7 +150,26 @@ describe('Shopify', () => {
         1_000n,
       ],
     ])('%s is what it is in the shop’s', async (_, dollars, more, amountMinor) => {
-      expect(await refund(dollars, more)).toEqual({ amountMinor, currency: 'EUR' });
+      expect(await refund(dollars, more)).toMatchObject({ amountMinor, currency: 'EUR' });
+    });
+
+    test('may be more than the order by what the rounding of its addends makes', async () => {
+      const [subtotal, tax, shipping] = [
+        shopifyMoney('58.07', '50.25'),
+        shopifyMoney('4.65', '4.02'),
+        shopifyMoney('6.00', '5.19'),
+      ];
+      const lines = {
+        refund_line_items: [{ subtotal_set: subtotal, total_tax_set: tax }],
+        refund_shipping_lines: [{ subtotal_amount_set: shipping }],
+      };
+      // Three addends in euros, and in dollars three and the transaction: half a cent each, and of the result.
+      expect(await refund('59.88', lines)).toMatchObject({ amountMinor: 6_921n, roundingMinor: 5n });
+      const [same] = (
+        await read('shopify', requestOf(shopifyCall('refunds/create', shopifyRefund('7', 99, '9.00'), 's')))
+      ).reports;
+      expect(same?.report?.event).toMatchObject({ amount: { amountMinor: 900n } });
+      expect(same?.report?.event).not.toHaveProperty('amount.roundingMinor');
     });
 
     test('is refused where nothing says what it is in the shop’s', async () => {

@@ -2,11 +2,12 @@ import type { z } from 'zod';
 import { InputError } from '../../core/errors.ts';
 import { MAX_HEADER_LENGTH } from '../../core/text-limits.ts';
 import { MAX_ITEMS } from '../../ledger/conversions/items.ts';
+import type { OrderEvent } from '../../ledger/decisions/order-reports.ts';
 import type { FieldFault } from '../http/problems.ts';
 import { faultsIn } from '../http/validation.ts';
 import type { FieldMapping } from '../mapping/field.ts';
 import { newEffort, type Place, type Sent, sentAt } from '../mapping/paths.ts';
-import { allTexts, firstText, holds, readField, wordIn } from '../mapping/read-field.ts';
+import { allTexts, firstText, holds, readField, roundingOf, wordIn } from '../mapping/read-field.ts';
 import { orderFields, orderId, orderShape, type ShopReport, toReport } from '../orders/order.ts';
 import { parseOrderStatus } from '../orders/order-status.ts';
 import {
@@ -54,6 +55,8 @@ export interface ReadingDefaults {
 
 /** Reports of one call: a return of more is no call of a shop. */
 const MAX_REPORTS = 200;
+/** Other ids of one order: Stripe has four. */
+const MAX_OTHER_IDS = 20;
 /** What helps to decide and is no reason to lose an order when it is damaged. */
 const LENIENT = [
   'ip',
@@ -117,7 +120,8 @@ function readNames(
     .flatMap((path) => allTexts([path], place))
     .flatMap((text) => sentId(text) ?? [])
     .filter((other) => other !== id);
-  return id === undefined || otherIds.length === 0 ? [] : [{ orderId: id, otherIds: [...new Set(otherIds)] }];
+  if (id === undefined || otherIds.length === 0) return [];
+  return [{ orderId: id, otherIds: [...new Set(otherIds)].slice(0, MAX_OTHER_IDS) }];
 }
 
 /** As ids of orders are stored; undefined: it is none. */
@@ -188,7 +192,27 @@ function readReport({ mapping, rule, act, place, defaults, notes }: RuleReading)
     }
   }
   if (faults.length > 0) return { params, report: undefined, faults, snapshot };
-  return { ...checked(params, notes), snapshot };
+  const read = checked(params, notes);
+  const { report } = read;
+  if (!report?.event) return { ...read, snapshot };
+  const roundingMinor =
+    chosen.amount && roundingOf({ name: 'amount', field: chosen.amount, place, currency });
+  const event = givenBack(report.event, { roundingMinor, isDispute: rule.dispute });
+  return { ...read, report: { ...report, event }, snapshot };
+}
+
+/** What a rule says of what is given back beside its fields. */
+function givenBack(
+  event: OrderEvent,
+  { roundingMinor, isDispute }: { roundingMinor: bigint | undefined; isDispute: boolean | undefined },
+): OrderEvent {
+  if (event.kind !== 'refunded' && event.kind !== 'charged_back' && event.kind !== 'restored') return event;
+  const { amount } = event;
+  return {
+    ...event,
+    ...(amount && roundingMinor && { amount: { ...amount, roundingMinor } }),
+    ...(isDispute && { isDispute }),
+  };
 }
 
 /** The report by the schema of every order; items that do not come to its amount are left out. */

@@ -1,15 +1,8 @@
 import { assert, errorText, InputError } from '../../core/errors.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
-import { findConversionByOrder } from '../../ledger/conversions/conversions.ts';
 import { getCallRequest } from '../../ledger/integrations/postback-calls.ts';
-import {
-  findSource,
-  getSource,
-  listOtherIds,
-  listRefusedCalls,
-  type Source,
-} from '../../ledger/integrations/sources.ts';
+import { findSource, getSource, type Source } from '../../ledger/integrations/sources.ts';
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
 import { translateError } from '../http/translate-error.ts';
 import { createBatches } from '../orders/batches.ts';
@@ -21,7 +14,6 @@ import { hashOf, hashOfCall, isProven, isUnsigned } from './proofs.ts';
 import { type Reading, readCall } from './read-call.ts';
 import {
   type CallAnswer,
-  isRefusal,
   type ReadCall,
   type Refusal,
   recordCalls,
@@ -47,8 +39,6 @@ export interface Receiver {
 const FRESH_MS = 1_000;
 /** Sources that are known at a time, unknown addresses among them. */
 const MAX_KNOWN = 1_000;
-/** Calls of one order that came before it. */
-const MAX_EARLY_CALLS = 20;
 
 interface ReceiverContext extends OrderChecks {
   readonly ledger: Database;
@@ -115,29 +105,10 @@ export function createReceiver(context: ReceiverContext): Receiver {
   });
 
   async function record(call: ReadCall): Promise<CallAnswer> {
-    const answer = await batches.submit(call).catch((error: unknown) => {
+    return await batches.submit(call).catch((error: unknown) => {
       if (translateError(error).code !== 'internal') throw error;
       return batches.submit({ ...call, reading: faultOf(error) });
     });
-    await doEarlyCalls(call, answer);
-    return answer;
-  }
-
-  /**
-   * A refund can come before its order. Each looks for the other once it is stored itself, so that one of the two finds both,
-   * in whichever order they end.
-   */
-  async function doEarlyCalls({ source, caller, reading }: ReadCall, answer: CallAnswer): Promise<void> {
-    // Also of an order that comes again: its first call may have ended before it got here.
-    const ids = answer.outcome === 'rejected' ? answer.newOrderIds : ordersIn(reading);
-    if (ids.length === 0) return;
-    const unknownOrderIds = [...ids, ...(await listOtherIds(ledger, { sourceId: source.id, ids }))];
-    const early = await listRefusedCalls(ledger, {
-      sourceId: source.id,
-      limit: MAX_EARLY_CALLS,
-      unknownOrderIds,
-    });
-    for (const id of early) await replay(id, caller);
   }
 
   async function replay(callId: bigint, caller: ReadCall['caller']): Promise<CallAnswer | undefined> {
@@ -174,33 +145,9 @@ export function createReceiver(context: ReceiverContext): Receiver {
         mustWait ? UNPROVEN : readingOf(source, request),
       ]);
       const bodyHash = isSigned && !mustWait ? hashOfCall(request) : undefined;
-      const answer = await record({ source, caller, request: packed, replayOf: null, bodyHash, reading });
-      return (await doneMeanwhile(source, answer, caller)) ?? answer;
+      return await record({ source, caller, request: packed, replayOf: null, bodyHash, reading });
     },
   };
-
-  /** The other half of {@link doEarlyCalls}: the order was recorded while this call was. */
-  async function doneMeanwhile(
-    source: Source,
-    { callId, unknownOrderIds }: CallAnswer,
-    caller: ReadCall['caller'],
-  ): Promise<CallAnswer | undefined> {
-    const others = await listOtherIds(ledger, { sourceId: source.id, ids: unknownOrderIds });
-    for (const orderId of [...unknownOrderIds, ...others]) {
-      const order = await findConversionByOrder(ledger, { programId: source.programId, orderId });
-      if (order) return await replay(callId, caller);
-    }
-    return undefined;
-  }
-}
-
-/** Orders that a call reports or names. */
-function ordersIn(reading: Reading | Refusal): string[] {
-  if (isRefusal(reading)) return [];
-  return [
-    ...reading.reports.flatMap(({ report }) => (report?.order ? [report.orderId] : [])),
-    ...reading.names.map(({ orderId }) => orderId),
-  ];
 }
 
 const UNPROVEN: Refusal = {

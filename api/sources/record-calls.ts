@@ -18,7 +18,9 @@ import {
   findOutdated,
   type Source,
 } from '../../ledger/integrations/sources.ts';
+import { addWaitingCalls, type NamedOrder } from '../../ledger/integrations/waiting-calls.ts';
 import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
+import { DEFAULT_EVENT } from '../../ledger/programs/events.ts';
 import type { FieldFault, ProblemCode } from '../http/problems.ts';
 import { loggedParams } from '../orders/call-log.ts';
 import { inputFault, type OrderChecks, orderOf, recordReports, UNKNOWN_ORDER } from '../orders/intake.ts';
@@ -51,10 +53,8 @@ export interface CallAnswer {
   readonly did: readonly (OrderOutcome | null)[];
   readonly conversionId: bigint | null;
   readonly refusal: Refusal | undefined;
-  /** Orders that were not known before. */
-  readonly newOrderIds: readonly string[];
-  /** Orders to which something happened that are not known. */
-  readonly unknownOrderIds: readonly string[];
+  /** Orders to which something happened that are not known: the call waits for them. */
+  readonly unknownOrders: readonly NamedOrder[];
   /** Why it was ignored. */
   readonly ignored: string | undefined;
 }
@@ -83,9 +83,9 @@ export async function recordCalls(
   const bodies = given.flatMap(({ source, bodyHash }) =>
     bodyHash ? [{ sourceId: source.id, bodyHash }] : [],
   );
-  const done = await findDoneBodies(tx, bodies);
+  const doneBodies = await findDoneBodies(tx, bodies);
   const isDone = ({ source, bodyHash, replayOf }: ReadCall) =>
-    replayOf === null && bodyHash !== undefined && done.has(`${source.id} ${bodyHash.toString('hex')}`);
+    replayOf === null && bodyHash !== undefined && doneBodies.has(`${source.id} ${bodyHash.toString('hex')}`);
   const calls = await underOwnIds(tx, given, isDone);
   const reports = calls.flatMap((call, i) => {
     if (isRefusal(call.reading) || isDone(call)) return [];
@@ -124,12 +124,29 @@ export async function recordCalls(
   });
   const ids = await insertPostbackCalls(tx, lines);
   let next = 0;
-  return answers.map((answer) => {
+  const done = answers.map((answer) => {
     if (!answer) return undefined;
     const callId = ids[next++];
     assert(callId, 'a line that is written has an id');
     return { ...answer, callId };
   });
+  await letWait(tx, calls, done);
+  return done;
+}
+
+/** Calls that name unknown orders are done when these come; of replays the first call is. */
+async function letWait(
+  tx: DatabaseTransaction,
+  calls: readonly ReadCall[],
+  answers: readonly (CallAnswer | undefined)[],
+): Promise<void> {
+  const waiting = answers.flatMap((answer, i) => {
+    const { source, replayOf } = calls[i] as ReadCall;
+    if (!answer || answer.unknownOrders.length === 0) return [];
+    const { callId, unknownOrders: orders } = answer;
+    return [{ callId: replayOf ?? callId, sourceId: source.id, programId: source.programId, orders }];
+  });
+  await addWaitingCalls(tx, waiting);
 }
 
 /**
@@ -229,7 +246,7 @@ function answerOf(
   call: ReadCall,
   { done, results }: { done: boolean; results: Results },
 ): Omit<CallAnswer, 'callId'> {
-  const none = { did: [], conversionId: null, newOrderIds: [], unknownOrderIds: [] };
+  const none = { did: [], conversionId: null, unknownOrders: [] };
   const { reading } = call;
   if (isRefusal(reading)) return { ...none, outcome: 'rejected', refusal: reading, ignored: undefined };
   if (done) return { ...none, outcome: 'duplicate', refusal: undefined, ignored: 'it was done before' };
@@ -252,12 +269,11 @@ function answerOf(
     conversionId: conversions[0]?.id ?? null,
     outcome: refusal ? 'rejected' : changed ? 'accepted' : 'duplicate',
     refusal: refusal && { code: refusal.code, detail: refusals.map(({ detail }) => detail).join('; ') },
-    newOrderIds: recorded.flatMap((one) =>
-      'did' in one && (one.did === 'recorded' || one.did === 'pending') ? [one.conversion.orderId] : [],
-    ),
-    unknownOrderIds: reading.reports.flatMap(({ report }, n) => {
+    unknownOrders: reading.reports.flatMap(({ report }, n) => {
       const one = results.get(n);
-      return report && one && 'outcome' in one && one.outcome === 'not_found' ? [report.orderId] : [];
+      return report && one && 'outcome' in one && one.outcome === 'not_found'
+        ? [{ orderId: report.orderId, eventName: report.eventName ?? DEFAULT_EVENT }]
+        : [];
     }),
     ignored: undefined,
   };

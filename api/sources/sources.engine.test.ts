@@ -13,6 +13,7 @@ import { waitFor } from '../../test/support/engines.ts';
 import {
   type Sent,
   shopifyCall,
+  shopifyMoney,
   shopifyOrder,
   shopifyRefund,
   stripeCall,
@@ -61,6 +62,14 @@ async function orderOf(orderId: string): Promise<Row | undefined> {
   return data[0];
 }
 
+/** Waits until so much of an order is refunded. */
+async function refunded(orderId: string, amount: string): Promise<void> {
+  await waitFor(async () => (Object(await orderOf(orderId)).refunded?.amount === amount ? true : undefined), {
+    deadlineMs: 20_000,
+    what: `${amount} of ${orderId} to be refunded`,
+  });
+}
+
 describe('Shopify', () => {
   test('an order, its refunds and its cancellation, each once however often it is sent', async () => {
     const from = await source({ kind: 'shopify', secret: 'shh' });
@@ -105,6 +114,44 @@ describe('Shopify', () => {
     expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ orders_24h: 1, last_refusal: null });
   });
 
+  test('refunds in the currency of the customer, which by rounding are a cent more than the order', async () => {
+    const from = await source({ kind: 'shopify', secret: 'shh' });
+    const money = (euros: string, dollars: string) => shopifyMoney(euros, dollars);
+    const refund = (orderId: string, id: number, dollars: string, lines: object) => {
+      const transactions = [{ id: 1, kind: 'refund', status: 'success', amount: dollars, currency: 'USD' }];
+      return shopifyCall(
+        'refunds/create',
+        { ...shopifyRefund(orderId, id, ''), ...lines, transactions },
+        'shh',
+      );
+    };
+    const whole = {
+      refund_line_items: [{ subtotal_set: money('58.07', '50.25'), total_tax_set: money('4.65', '4.02') }],
+      refund_shipping_lines: [{ subtotal_amount_set: money('6.00', '5.19') }],
+    };
+    const order = (id: string, total: string) =>
+      shopifyCall(
+        'orders/paid',
+        shopifyOrder(id, { total_price: total, line_items: [], shipping_lines: [] }),
+        'shh',
+      );
+    await send(from, order('69', '69.20'));
+    expect((await send(from, refund('69', 1, '59.88', whole))).body).toMatchObject({ did: ['refunded'] });
+    expect(await orderOf('69')).toMatchObject({ refunded: { amount: '69.20' } });
+    expect((await send(from, refund('69', 1, '59.88', { ...whole, again: true }))).body).toMatchObject({
+      status: 'duplicate',
+    });
+    // A third of it three times.
+    await send(from, order('70', '10.00'));
+    const third = { refund_line_items: [{ subtotal_set: money('3.34', '3.67') }] };
+    for (const id of [1, 2, 3]) await send(from, refund('70', id, '3.67', third));
+    expect(await orderOf('70')).toMatchObject({ refunded: { amount: '10.00' } });
+    // What rounding cannot make is no refund of this order.
+    await send(from, order('71', '69.10'));
+    expect((await send(from, refund('71', 1, '59.88', whole))).body).toMatchObject({ code: 'invalid_input' });
+    expect(await orderOf('71')).toMatchObject({ refunded: { amount: '0.00' } });
+  });
+
   test('a body comes under two topics, and counts under each', async () => {
     const from = await source({ kind: 'shopify', secret: 'shh' });
     const order = shopifyOrder('7300');
@@ -125,7 +172,7 @@ describe('Shopify', () => {
     expect(early).toMatchObject({ status: 202, body: { status: 'stored', code: 'not_found' } });
     expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: { code: 'not_found' } });
     await send(from, shopifyCall('orders/paid', shopifyOrder('7001'), 'shh'));
-    expect(await orderOf('7001')).toMatchObject({ refunded: { amount: '1.00' } });
+    await refunded('7001', '1.00');
     expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: null, orders_24h: 1 });
   });
 
@@ -136,13 +183,7 @@ describe('Shopify', () => {
     await send(stranger, shopifyCall('refunds/create', shopifyRefund('7002', 5, '1.00'), 'shh'));
     const reported = await act('/v1/conversions', { order_id: '7002', amount: '5.00', currency: 'EUR' });
     expect(reported.status).toBe(202);
-    await waitFor(
-      async () => {
-        const order = (await orderOf('7002')) as { refunded: { amount: string } };
-        return order.refunded.amount === '1.00' ? true : undefined;
-      },
-      { deadlineMs: 20_000, what: 'the refund to be done' },
-    );
+    await refunded('7002', '1.00');
     expect(await callsOf(from, 'outcome=accepted')).toMatchObject([{ via: 'replay', actor: from.id }]);
     const refused = await get(`/v1/postback-calls?source_id=${stranger.id}`, other.keys.advertiser);
     expect(refused.data).toMatchObject([{ outcome: 'rejected', code: 'not_found' }]);
@@ -157,7 +198,7 @@ describe('Shopify', () => {
         send(from, shopifyCall('orders/paid', shopifyOrder(id), 'shh')),
       ]),
     );
-    for (const id of ids) expect(await orderOf(id), id).toMatchObject({ refunded: { amount: '1.00' } });
+    for (const id of ids) await refunded(id, '1.00');
   });
 
   test('another signature is refused and shown, and what it says is stored nowhere', {
@@ -310,6 +351,73 @@ describe('Stripe', () => {
     expect(await orderOf('pi_a')).toMatchObject({ refunded: { amount: '11.35' } });
   });
 
+  describe('a dispute', () => {
+    const events = async (id: string) => {
+      const from = await source({ kind: 'stripe', secret: 'whsec_x' });
+      const intent = { payment_intent: `pi_${id}`, currency: 'eur' };
+      const dispute = (type: string, status: string, amount = 2_935) =>
+        send(
+          from,
+          stripeCall(
+            stripeEvent(`charge.dispute.${type}`, {
+              ...intent,
+              id: `du_${id}`,
+              object: 'dispute',
+              amount,
+              status,
+            }),
+            'whsec_x',
+          ),
+        );
+      const refunded = (minor: number) =>
+        send(
+          from,
+          stripeCall(
+            stripeEvent(
+              'charge.refunded',
+              { ...intent, id: `ch_${id}`, object: 'charge', amount_refunded: minor },
+              { amount_refunded: 0 },
+            ),
+            'whsec_x',
+          ),
+        );
+      await send(from, stripeCall(stripeEvent('checkout.session.completed', stripeSession(id)), 'whsec_x'));
+      const taken = async () => Object(await orderOf(`pi_${id}`)).refunded?.amount;
+      return { dispute, refunded, taken };
+    };
+
+    test('that was won takes nothing, whichever of its events comes first', async () => {
+      const { dispute, taken } = await events('won');
+      expect((await dispute('closed', 'won')).body).toMatchObject({ did: ['restored'] });
+      expect(await taken()).toBe('0.00');
+      for (const type of ['created', 'funds_withdrawn', 'funds_reinstated']) {
+        expect((await dispute(type, 'under_review')).body).toMatchObject({ status: 'duplicate' });
+      }
+      expect(await taken()).toBe('0.00');
+    });
+
+    test('of more than is left takes what is left, and gives back that', async () => {
+      const { dispute, refunded, taken } = await events('more');
+      await refunded(500);
+      expect((await dispute('created', 'needs_response')).body).toMatchObject({ did: ['charged_back'] });
+      expect(await taken()).toBe('29.35');
+      expect((await dispute('funds_withdrawn', 'under_review')).body).toMatchObject({ status: 'duplicate' });
+      expect((await dispute('closed', 'won')).body).toMatchObject({ did: ['restored'] });
+      expect(await taken()).toBe('5.00');
+      expect((await dispute('funds_reinstated', 'won')).body).toMatchObject({ status: 'duplicate' });
+    });
+
+    test('of an order of which nothing is left changes nothing', async () => {
+      const { dispute, refunded, taken } = await events('none');
+      await refunded(2_935);
+      for (const status of ['won', 'needs_response', 'lost']) {
+        const type = status === 'needs_response' ? 'created' : 'closed';
+        expect((await dispute(type, status)).body).toMatchObject({ status: 'duplicate' });
+      }
+      expect(await taken()).toBe('29.35');
+    });
+  });
+
   describe('what is given back of an invoice names its payment', () => {
     const charge = (id: string) => ({
       id: `ch_${id}`,
@@ -411,7 +519,7 @@ describe('Stripe', () => {
         };
         for (const event of events) await deliver(event);
         const amount = async () => (await orderOf(`in_${id}${n}`))?.refunded;
-        expect(await amount(), `refund at ${at}`).toMatchObject({ amount: '1.00' });
+        await refunded(`in_${id}${n}`, '1.00');
         await deliver(opened);
         expect(await amount()).toMatchObject({ amount: '20.00' });
         await deliver(won);
@@ -423,6 +531,22 @@ describe('Stripe', () => {
           }),
         );
       }
+    });
+
+    test('a refund, what names its payment, and the order by another way', async () => {
+      const from = await source({ kind: 'stripe', secret: 'whsec_x' });
+      const deliver = async (event: Parameters<typeof stripeCall>[0]) =>
+        (await send(from, stripeCall(event, 'whsec_x'))).status;
+      expect(await deliver(stripeEvent('charge.refunded', charge('w1'), { amount_refunded: 0 }))).toBe(202);
+      expect(await deliver(stripeEvent('invoice_payment.paid', paid('w1')))).toBe(200);
+      await act('/v1/conversions', { order_id: 'in_w1', amount: '20.00', currency: 'EUR' });
+      await refunded('in_w1', '1.00');
+      // The order by the id of the payment, the refund by that of the invoice.
+      expect(await deliver(stripeEvent('invoice_payment.paid', paid('w2')))).toBe(200);
+      const byInvoice = { ...charge('w2'), payment_intent: undefined, invoice: 'in_w2' };
+      expect(await deliver(stripeEvent('charge.refunded', byInvoice, { amount_refunded: 0 }))).toBe(202);
+      await act('/v1/conversions', { order_id: 'pi_w2', amount: '20.00', currency: 'EUR' });
+      await refunded('pi_w2', '1.00');
     });
 
     test('of another source names nothing here', { tags: ['attack'] }, async () => {

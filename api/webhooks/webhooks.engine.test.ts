@@ -3,8 +3,14 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { createNetworkMatcher } from '../../core/ip.ts';
 import { createLogger } from '../../core/service/log.ts';
 import { DAY_MS } from '../../core/time.ts';
+import { eraseCustomer, findCustomer } from '../../ledger/audit/erase.ts';
 import { createWebhookEndpoint } from '../../ledger/integrations/webhook-endpoints.ts';
-import { addTestEvent, MAX_KEPT_EVENTS } from '../../ledger/integrations/webhook-queue.ts';
+import {
+  addTestEvent,
+  forgetWebhookEvents,
+  MAX_KEPT_EVENTS,
+} from '../../ledger/integrations/webhook-queue.ts';
+import { connectOwner, inTransaction } from '../../ledger/postgres/db.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { waitFor } from '../../test/support/engines.ts';
 import { type Receiver, startReceiver } from '../../test/support/servers/receiver.ts';
@@ -283,6 +289,11 @@ describe('an endpoint', () => {
       expect(code).toBe(200);
       return body;
     }
+    async function waitingOf(id: string): Promise<number> {
+      const [{ waiting }] = await api.ledger<[{ waiting: number }]>`
+        select count(*)::integer as waiting from webhook_deliveries where endpoint_id = ${Number(id.slice(4))}`;
+      return waiting;
+    }
     const types = () => receiver.received.map(({ body }) => JSON.parse(body).type).sort();
 
     test('gets what it missed once, as it was then, when it is active again', async () => {
@@ -327,12 +338,68 @@ describe('an endpoint', () => {
       expect(events).toBe(0);
     });
 
-    test('of a terminated affiliate keeps nothing', async () => {
+    test.each(['before', 'by'])('%s the termination of its affiliate keeps nothing', async (when) => {
       const key = tenant.keys.affiliate;
       const { id } = await subscribe(key);
+      const reason = when === 'before' ? null : 'the affiliate was terminated';
+      if (when === 'before') {
+        await api.call('PATCH', `/v1/webhooks/${id}`, { key, json: { status: 'disabled' } });
+        await order('kept');
+        await fanOut(api);
+        expect(await waitingOf(id)).toBe(1);
+      }
       await api.ledger`update affiliates set status = 'terminated' where id = ${tenant.affiliateId}`;
       const { body } = await api.call('GET', `/v1/webhooks/${id}`, { key: tenant.keys.operator });
-      expect(body).toMatchObject({ status: 'disabled', keeps_until: null });
+      expect(body).toMatchObject({ status: 'disabled', keeps_until: null, disabled_reason: reason });
+      await forgetWebhookEvents(api.ledger, { limit: 100 });
+      expect(await waitingOf(id)).toBe(0);
+    });
+
+    test('loses what waits for it, each after 30 days, once it is kept nothing any more', async () => {
+      const { id } = await subscribe(tenant.keys.advertiser, { events: ['conversion.created'] });
+      await setStatus(id, 'disabled');
+      for (const one of ['old', 'young']) await order(one);
+      await fanOut(api);
+      const owner = await connectOwner({ url: api.stores.books.url, name: 'test' });
+      await owner`
+        update webhook_deliveries set created_at = now() - interval '31 days'
+        where body like '%"order_id":"old"%' and endpoint_id = ${Number(id.slice(4))}`;
+      await owner.end({ timeoutMs: 1_000 });
+      await forgetWebhookEvents(api.ledger, { limit: 100 });
+      expect(await waitingOf(id)).toBe(2);
+      await api.ledger`update webhook_endpoints set keeps_until = now() where id = ${Number(id.slice(4))}`;
+      await forgetWebhookEvents(api.ledger, { limit: 100 });
+      expect(await waitingOf(id)).toBe(1);
+    });
+
+    test('is sent nothing of a customer who was erased meanwhile', async () => {
+      const key = tenant.keys.operator;
+      const { id } = await subscribe(key);
+      await api.call('PATCH', `/v1/webhooks/${id}`, { key, json: { status: 'disabled' } });
+      const about = { tenant, affiliateId: tenant.affiliateId, outcome: 'review' } as const;
+      await decideConversion(api.ledger, { ...about, orderId: 'of the erased' });
+      await fanOut(api);
+      const bodies = async () =>
+        await api.ledger<
+          { body: string }[]
+        >`select body from webhook_deliveries where endpoint_id = ${Number(id.slice(4))}`;
+      expect(JSON.stringify(await bodies())).toMatch(/customer-7.*threshold/);
+      const customer = await findCustomer(api.ledger, { programId: tenant.programId, named: 'customer-7' });
+      await inTransaction(api.ledger, (tx) => eraseCustomer(tx, { customer, actor: 'test' }));
+      await api.call('PATCH', `/v1/webhooks/${id}`, { key, json: { status: 'active' } });
+      expect(await work()).toBe(2);
+      const sent = receiver.received.map(({ body }) => JSON.parse(body));
+      for (const { data } of sent) {
+        const erased = {
+          customer_id: null,
+          customer_email_hash: null,
+          ip: null,
+          user_agent: null,
+          evidence: null,
+        };
+        expect(data).toMatchObject({ order_id: 'of the erased', amount: { currency: 'EUR' }, ...erased });
+      }
+      expect(JSON.stringify(sent)).not.toMatch(/customer-7|threshold/);
     });
 
     test('takes no test', async () => {

@@ -128,6 +128,13 @@ const anyStep = fc.oneof(
       fc.constant({}),
     ),
   }),
+  fc.record({
+    kind: fc.constant('dispute' as const),
+    order,
+    is: fc.constantFrom('charged_back' as const, 'restored' as const),
+    ref: fc.constantFrom('x', 'y'),
+    amountMinor: fc.bigInt({ min: 1n, max: 30_000n }),
+  }),
   fc.record({ kind: fc.constant('restored' as const), order, sent, ref }),
   fc.record({ kind: fc.constant('restored' as const), order, sent, ref }),
   fc.record({ kind: fc.constant('pay and arrive' as const) }),
@@ -232,6 +239,8 @@ function expectedOf(model: ModelOrder, step: Step): OrderOutcome | 'refused' {
       return expectedRefund(model, step);
     case 'restored':
       return expectedRestoration(model, step.ref);
+    case 'dispute':
+      return expectedDispute(model, step);
     default:
       throw new Error('not an event of an order');
   }
@@ -261,6 +270,21 @@ function expectedRefund(
   if ((wanted ?? left) === 0n) return 'unchanged';
   model.refunds.set(name, { amountMinor: wanted ?? left, restored: false });
   return kind;
+}
+
+/** It takes what is left at the most, and is over with its restoration, whichever of the two comes first. */
+function expectedDispute(
+  model: ModelOrder,
+  { is, ref: name, amountMinor }: Step & { kind: 'dispute' },
+): OrderOutcome | 'refused' {
+  const known = model.refunds.get(name);
+  if (known?.restored) return 'unchanged';
+  if (known && is === 'charged_back') return amountMinor < known.amountMinor ? 'refused' : 'unchanged';
+  const left = model.grossMinor - model.loweredMinor - refundedOf(model);
+  const taken = known?.amountMinor ?? (amountMinor < left ? amountMinor : left);
+  if (taken === 0n) return 'unchanged';
+  model.refunds.set(name, { amountMinor: taken, restored: is === 'restored' });
+  return is;
 }
 
 /** What a refund of one item gives back; undefined: it is refused. */
@@ -622,7 +646,9 @@ async function report(
       ? { amountMinor: step.amountMinor, currency }
       : undefined;
   const refundRef = 'ref' in step ? step.ref : undefined;
-  const event = { kind: step.kind, amount, total: amount, refundRef } as unknown as OrderEvent;
+  const isDispute = step.kind === 'dispute';
+  const kind = isDispute ? step.is : step.kind;
+  const event = { kind, amount, total: amount, refundRef, isDispute } as unknown as OrderEvent;
   const expected = expectedOf(model, step);
   const { event: eventName } = model;
   if ('sent' in step && step.sent) {

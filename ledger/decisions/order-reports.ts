@@ -17,6 +17,14 @@ import { findRefund, openRefunds, type Refund, recordRefund } from './refunds.ts
 interface ReportedAmount {
   readonly amountMinor: bigint;
   readonly currency: string;
+  /** Of a refund that was exchanged: by so much rounding alone may have made it more than what is left. */
+  readonly roundingMinor?: bigint | undefined;
+}
+
+/** Of what the bank of a customer takes back and may give back: known by its reference from its first report on, whichever it is. */
+interface Disputed {
+  /** It takes what is left where it is of more, and nothing once it was won. */
+  readonly isDispute?: boolean | undefined;
 }
 
 /** What happened to an order. */
@@ -25,17 +33,19 @@ export type OrderEvent =
   /** `total` is what the order comes to now, refunds not taken off. */
   | { readonly kind: 'changed'; readonly total: ReportedAmount }
   /** Without an amount: all that is left of the order. Without a reference it must be the whole order. */
-  | {
+  | (Disputed & {
       readonly kind: 'refunded' | 'charged_back';
       readonly amount?: ReportedAmount | undefined;
       readonly refundRef?: string | undefined;
-    }
+    })
   /** The refund of this reference; without one the cancellation, or the only refund unless `only` excludes it. */
-  | {
+  | (Disputed & {
       readonly kind: 'restored';
       readonly refundRef?: string | undefined;
       readonly only?: 'cancellation' | undefined;
-    };
+      /** What a dispute is of. */
+      readonly amount?: ReportedAmount | undefined;
+    });
 
 /** What a report did. */
 export const ORDER_OUTCOMES = [
@@ -181,12 +191,13 @@ async function applyRefund(
     author,
   }: Applied & { event: Extract<OrderEvent, { kind: 'refunded' | 'charged_back' }> },
 ): Promise<OrderOutcome | { readonly conflict: string }> {
-  const { kind, amount, refundRef } = event;
+  const { kind, amount, refundRef, isDispute = false } = event;
   if (amount) checkCurrency(conversion, amount);
   const { programId, orderId, eventName } = conversion;
   const amounts = await readAmounts(tx, conversion);
   const total = amounts.grossMinor - amounts.loweredMinor;
-  const isWhole = !amount || amount.amountMinor === total || amount.amountMinor === leftOfOrder(amounts);
+  const mayExceedMinor = isDispute ? amount?.amountMinor : amount?.roundingMinor;
+  const isWhole = !amount || amount.amountMinor === total || isAllLeft(amount, leftOfOrder(amounts));
   if (refundRef === undefined && !isWhole) {
     throw new InputError(
       'refund_ref',
@@ -194,7 +205,7 @@ async function applyRefund(
     );
   }
   // Nothing can be given back of an order of nothing; what it earns ends anyway.
-  if (total === 0n && isWhole) {
+  if (total === 0n && isWhole && !isDispute) {
     return await applyEvent(tx, { conversion, event: { kind: 'cancelled' }, author });
   }
   const recorded = await recordRefund(tx, {
@@ -203,11 +214,18 @@ async function applyRefund(
     eventName,
     refundRef: refundRef ?? WHOLE_ORDER_REFS[kind],
     amountMinor: refundRef === undefined ? undefined : amount?.amountMinor,
+    mayExceedMinor,
     chargedBack: kind === 'charged_back',
     actor: author.actor,
   });
+  const isWon = isDispute && recorded.outcome === 'conflict' && recorded.refund.restoredAt !== null;
+  if (isWon) return 'unchanged';
   if (recorded.outcome === 'conflict') return { conflict: refundConflict(recorded.refund) };
   return recorded.outcome === 'recorded' ? kind : 'unchanged';
+}
+
+function isAllLeft({ amountMinor, roundingMinor = 0n }: ReportedAmount, leftMinor: bigint): boolean {
+  return amountMinor >= leftMinor && amountMinor - leftMinor <= roundingMinor;
 }
 
 /** Why a refund is not taken under a reference that is known. */
@@ -220,14 +238,19 @@ export function refundConflict({ refundRef, restoredAt }: Refund): string {
 
 async function applyRestoration(
   tx: DatabaseTransaction,
-  {
-    conversion,
-    event: { refundRef, only },
-    author,
-  }: Applied & { event: Extract<OrderEvent, { kind: 'restored' }> },
-): Promise<OrderOutcome> {
+  { conversion, event, author }: Applied & { event: Extract<OrderEvent, { kind: 'restored' }> },
+): Promise<OrderOutcome | { readonly conflict: string }> {
+  const { refundRef, only, amount, isDispute = false } = event;
   if (refundRef !== undefined) {
-    const refund = await findRefund(tx, { conversionId: conversion.id, refundRef });
+    const reference = { conversionId: conversion.id, refundRef };
+    let refund = await findRefund(tx, reference);
+    // Won before it is heard of that it was opened: recorded now, so that it takes nothing when it is.
+    if (!refund && isDispute) {
+      const opened = { kind: 'charged_back', amount, refundRef, isDispute } as const;
+      const did = await applyRefund(tx, { conversion, event: opened, author });
+      if (did !== 'charged_back') return did;
+      refund = await findRefund(tx, reference);
+    }
     if (!refund) throw new InputError('refund_ref', 'is no refund of this order');
     if (refund.restoredAt !== null) return 'unchanged';
     await restoreOrder(tx, { conversion, refund, author });

@@ -59,6 +59,8 @@ export interface NewRefund {
   readonly refundRef: string;
   /** In the order's currency; undefined: all that is left of the order, or what its items come to. */
   readonly amountMinor?: bigint | undefined;
+  /** More than what is left by no more than this is all that is left; default: by nothing. */
+  readonly mayExceedMinor?: bigint | undefined;
   readonly items?: readonly RefundedItem[] | undefined;
   readonly chargedBack?: boolean | undefined;
   readonly actor: string;
@@ -83,9 +85,9 @@ export async function recordRefund(tx: DatabaseTransaction, refund: NewRefund): 
   if (!before) return { outcome: 'not_found' };
   const known = await findRefund(tx, { conversionId: before.id, refundRef });
   if (known) {
+    const beyondMinor = (refund.amountMinor ?? 0n) - (known.orderAmountMinor ?? known.amountMinor);
     const sameAmount =
-      refund.amountMinor === undefined ||
-      (known.orderAmountMinor ?? known.amountMinor) === refund.amountMinor;
+      refund.amountMinor === undefined || (beyondMinor >= 0n && beyondMinor <= (refund.mayExceedMinor ?? 0n));
     const sameItems = !refund.items || namesSameItems(before, known.items, refund.items);
     const outcome = sameAmount && sameItems && known.restoredAt === null ? 'duplicate' : 'conflict';
     return { outcome, refund: known, conversion: before };
@@ -133,7 +135,10 @@ function amountOf(
     currency,
   }: { items: readonly StoredRefundItem[] | undefined; leftMinor: bigint; currency: string },
 ): bigint {
-  if (!items) return refund.amountMinor ?? leftMinor;
+  if (!items) {
+    const { amountMinor = leftMinor, mayExceedMinor = 0n } = refund;
+    return amountMinor > leftMinor && amountMinor - leftMinor <= mayExceedMinor ? leftMinor : amountMinor;
+  }
   const sumMinor = items.reduce((sum, { amount }) => sum + BigInt(amount), 0n);
   if (refund.amountMinor !== undefined && refund.amountMinor !== sumMinor) {
     throw new InputError('amount', `must be what the items come to, ${formatAmount(sumMinor, currency)}`);

@@ -175,21 +175,14 @@ export async function listRefusedCalls(
   options: {
     sourceId: number;
     limit: number;
-    /** Refused for an order that was not known; default: for any reason. */
-    unknownOrderIds?: readonly string[] | undefined;
     /** Only calls behind this one. */
     after?: bigint | undefined;
   },
 ): Promise<bigint[]> {
-  const { sourceId, limit, unknownOrderIds, after = 0n } = options;
-  // Apart, so that the plan that is kept for many calls finds those of an order by its index.
-  const ofOrders = unknownOrderIds
-    ? sql`and code = 'not_found' and order_id = any(${[...unknownOrderIds]}::text[])`
-    : sql``;
+  const { sourceId, limit, after = 0n } = options;
   const rows = await sql<{ id: bigint }[]>`
     select r.id from postback_calls r
     where source_id = ${sourceId} and id > ${after} and outcome = 'rejected' and replay_of is null and request is not null
-      ${ofOrders}
       and not exists (select from postback_calls where replay_of = r.id and outcome <> 'rejected')
     order by id limit ${limit}`;
   return rows.map(({ id }) => id);
@@ -246,19 +239,6 @@ const otherIds = (sql: DatabaseSql) => sql`(
   select n.order_id as id from order_names n where n.source_id = given.source_id and n.name = given.id
   union select n.name from order_names n where n.source_id = given.source_id and n.order_id = given.id)`;
 
-/** The other ids of these. */
-export async function listOtherIds(
-  sql: DatabaseSql,
-  { sourceId, ids }: { sourceId: number; ids: readonly string[] },
-): Promise<string[]> {
-  if (ids.length === 0) return [];
-  const rows = await sql<{ id: string }[]>`
-    select distinct other.id from (
-      select ${sourceId}::integer as source_id, id from unnest(${[...ids]}::text[]) as id
-    ) given cross join lateral ${otherIds(sql)} other`;
-  return rows.map(({ id }) => id);
-}
-
 /** Where no order has the id that is given: the id of the one that has it as another. In their order. */
 export async function findNamedOrders(
   sql: DatabaseSql,
@@ -277,19 +257,21 @@ export async function findNamedOrders(
   return given.map((_, i) => found.get(i + 1));
 }
 
-/** Calls that were refused because their order was not known, which is known now, not replayed since: the oldest first. */
-export async function listEarlyCalls(
-  sql: DatabaseSql,
-  { since, limit }: { since: Date; limit: number },
-): Promise<{ id: bigint; sourceId: number }[]> {
-  return await sql<{ id: bigint; sourceId: number }[]>`
-    select r.id, r.source_id from postback_calls r
-    where r.source_id is not null and r.outcome = 'rejected' and r.replay_of is null and r.code = 'not_found'
-      and r.received_at > ${since} and r.request is not null
-      and exists (
-        select from conversions c where c.program_id = r.program_id and c.order_id = r.order_id
-          and not exists (
-            select from postback_calls p
-            where p.replay_of = r.id and (p.outcome <> 'rejected' or p.received_at > c.received_at)))
-    order by r.id limit ${limit}`;
+/** Names that are looked at in one go. */
+const NAMES_AT_ONCE = 10_000;
+
+/** Forgets names whose order has not come in 90 days; those whose order has are kept with it. */
+export async function forgetOrderNames(sql: DatabaseSql): Promise<void> {
+  await sql`
+    with looked as (
+      select n.source_id, n.name, exists (
+          select from sources s join conversions c on c.program_id = s.program_id and c.order_id = any(array[n.order_id, n.name])
+          where s.id = n.source_id
+        ) as is_seen
+      from order_names n where unseen_until < clock_timestamp() order by unseen_until limit ${NAMES_AT_ONCE}
+    ), kept as (
+      update order_names n set unseen_until = null from looked l
+      where n.source_id = l.source_id and n.name = l.name and l.is_seen
+    )
+    delete from order_names n using looked l where n.source_id = l.source_id and n.name = l.name and not l.is_seen`;
 }

@@ -57,6 +57,8 @@ export const OTHER_TABLES = [
   'tax_rules',
   'unidentified_calls',
   'users',
+  'waiting_calls',
+  'waiting_orders',
   'webhook_attempts',
   'webhook_deliveries',
   'webhook_endpoints',
@@ -135,6 +137,15 @@ const IN_WAITING: Values = {
   provider_key: `'new'`,
   batch_id: '(select max(id) from payout_batches)',
 };
+/** A call of a source that waits for the order `new`, and is not due. */
+const WAITING_CALL = `
+  insert into sources (program_id, kind, name, address, address_hash) values (1, 'anything', 'a', '', sha256('a'));
+  insert into postback_calls (request_id, via, program_id, params, outcome, status)
+  values ('a', 'source', 1, '{}', 'rejected', 202);
+  insert into waiting_calls (call_id, source_id, due)
+  select (select max(id) from postback_calls), (select max(id) from sources), null;
+  insert into waiting_orders (call_id, program_id, order_id, known_as, event_name)
+  select call_id, 1, 'new', 'new', 'sale' from waiting_calls`;
 /** The statement after the one there is. */
 const NEXT_STATEMENT: Values = { number: '2', month: `'2026-02-01'` };
 /** One byte, as JSON has it. */
@@ -457,6 +468,10 @@ export const GUARDS: readonly Guard[] = [
       webhook_changed: {
         attempt: `update conversions set refunded_minor = 1 where order_id = 'undecided'`,
         effect: noted('conversion.changed'),
+      },
+      wake_calls: {
+        attempt: `${WAITING_CALL}; ${copy('conversions', { order_id: `'new'` }, `order_id = 'undecided'`)}`,
+        effect: 'select due is not null from waiting_calls',
       },
     },
   }),

@@ -7,7 +7,7 @@ import { principalOf } from '../../http/principal.ts';
 import { formatId, idText } from '../../schemas/ids.ts';
 import { anyParameters } from '../../schemas/schemas.ts';
 import { loggedParams } from '../call-log.ts';
-import { postbackInput, withoutEmptyMembers } from '../order.ts';
+import { postbackInput } from '../order.ts';
 import { reportOrder, type ShopContext, statusUrl } from '../record-order.ts';
 import { PLAIN_WORDS, renamed, withEventName } from '../shop-settings.ts';
 
@@ -67,8 +67,7 @@ export function addPostbackRoutes(app: ApiServer, context: ShopContext): void {
     if (request.call) request.call.params = loggedParams(params);
     const { programId } = principalOf(request);
     const words = programId === null ? PLAIN_WORDS : await context.shopSettings.of(programId);
-    const named = withoutEmptyMembers(renamed(params as Record<string, unknown>, words).params);
-    return withEventName(named, words);
+    return withEventName(renamed(params as Record<string, unknown>, words).params, words);
   }
 
   app.register(async (scope: ApiServer) => {

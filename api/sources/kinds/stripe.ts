@@ -164,22 +164,26 @@ export const stripe: MappingInput = {
     {
       when: { type: 'charge.dispute.closed', [`${OBJECT}.status`]: ['won', 'prevented'] },
       does: 'restored',
-      fields: { ...disputeFields, amount: null },
+      dispute: true,
+      fields: disputeFields,
     },
     {
       when: { type: ['charge.dispute.created', 'charge.dispute.funds_withdrawn'] },
       does: 'charged_back',
+      dispute: true,
       fields: disputeFields,
     },
     {
       when: { type: 'charge.dispute.closed', [`${OBJECT}.status`]: 'lost' },
       does: 'charged_back',
+      dispute: true,
       fields: disputeFields,
     },
     {
       when: { type: 'charge.dispute.funds_reinstated' },
       does: 'restored',
-      fields: { ...disputeFields, amount: null },
+      dispute: true,
+      fields: disputeFields,
     },
     {
       when: {

@@ -9,7 +9,7 @@ import {
   POSTBACK_CALL_LIST,
   type PostbackCall,
 } from '../../../ledger/integrations/postback-calls.ts';
-import { inTransaction } from '../../../ledger/postgres/db.ts';
+import { type Database, inTransaction } from '../../../ledger/postgres/db.ts';
 import type { ApiServer } from '../../http/context.ts';
 import { addList, timeRange } from '../../http/lists.ts';
 import { inProgram, type Principal, principalOf, programFilter } from '../../http/principal.ts';
@@ -17,11 +17,10 @@ import { invalidField, notFound, Problem } from '../../http/problems.ts';
 import { invalidFields } from '../../http/translate-error.ts';
 import { faultsIn } from '../../http/validation.ts';
 import { callerOf } from '../../orders/call-log.ts';
-import { postbackInput, withoutEmptyMembers } from '../../orders/order.ts';
-import { STATUS_FIELDS } from '../../orders/order-status.ts';
+import { orderInput, postbackInput, type ShopReport, withoutEmptyMembers } from '../../orders/order.ts';
 import { accepted, ledgerReport, type ShopContext, statusUrl } from '../../orders/record-order.ts';
 import { refundInput, reportRefund } from '../../orders/routes/refunds.ts';
-import { renamed, withEventName } from '../../orders/shop-settings.ts';
+import { renamed, type ShopWords, withEventName } from '../../orders/shop-settings.ts';
 import { bigintId, formatId, formatOptionalId, idText, integerId } from '../../schemas/ids.ts';
 import { formatTime, plain, text, timeText } from '../../schemas/schemas.ts';
 import type { Receiver } from '../receiver.ts';
@@ -178,11 +177,12 @@ function addReplayRoute(app: ApiServer, context: CallContext): void {
     },
     handler: async (request) => {
       const principal = principalOf(request);
-      const call = visible(principal, await getPostbackCall(ledger, request.params.id));
+      const asked = visible(principal, await getPostbackCall(ledger, request.params.id));
+      const call = asked.sourceId === null ? await firstCall(ledger, asked) : asked;
       const { programId } = call;
       if (programId === null)
         throw new Problem('forbidden', { detail: 'a call without a program cannot be replayed' });
-      if (request.call) Object.assign(request.call, { params: call.params, programId });
+      if (request.call) Object.assign(request.call, { params: call.params, programId, replayOf: call.id });
       if (call.sourceId !== null) return await replaySourceCall(context, request, call.id);
       const repeated = await replay(context, request, { ...call, programId });
       if (request.call) request.call.logged = true;
@@ -222,6 +222,29 @@ interface ReplayedCall {
   readonly conversionId: bigint;
 }
 
+/** The call that a replay repeats: it says by which way it came. @throws Problem. */
+async function firstCall(ledger: Database, call: PostbackCall): Promise<PostbackCall> {
+  let first = call;
+  while (first.via === 'replay') {
+    const repeated = first.replayOf === null ? undefined : await getPostbackCall(ledger, first.replayOf);
+    if (!repeated) throw notFound('call that this one repeats');
+    first = repeated;
+  }
+  return first;
+}
+
+/** A call as it is read by the way it came: names and forms of the program's own are of URLs that are called. @throws Problem. */
+function reportOf({ via, params }: PostbackCall, words: ShopWords): ShopReport {
+  const given = params as Record<string, unknown>;
+  const isUrl = via === 'postback' || via === 'pixel';
+  const named = withEventName(isUrl ? renamed(given, words).params : withoutEmptyMembers(given), words);
+  const read = isUrl
+    ? postbackInput.transform(({ report }) => report).safeParse(named)
+    : orderInput.safeParse(named);
+  if (!read.success) throw invalidFields(faultsIn(read.error));
+  return read.data;
+}
+
 /** Repeats a call by the present settings of its program. @throws Problem. */
 async function replay(
   context: ShopContext,
@@ -231,9 +254,7 @@ async function replay(
   const principal = principalOf(request);
   const line = { ...callerOf(request), via: 'replay' as const, params: call.params, replayOf: call.id };
   const { programId } = call;
-  const words = await context.shopSettings.of(programId);
-  const named = withoutEmptyMembers(renamed(call.params as Record<string, unknown>, words).params);
-  if (isRefund(named)) {
+  if (call.via === 'refund') {
     const refund = refundInput.safeParse(call.params);
     if (!refund.success) throw invalidFields(faultsIn(refund.error));
     const { body, status, callId } = await inTransaction(context.ledger, (tx) =>
@@ -242,9 +263,7 @@ async function replay(
     const conversionId = bigintId('conversion').parse(body.conversion.id);
     return { status: status === 201 ? 'accepted' : 'duplicate', callId, conversionId };
   }
-  const read = postbackInput.safeParse(withEventName(named, words));
-  if (!read.success) throw invalidFields(faultsIn(read.error));
-  const { report } = read.data;
+  const report = reportOf(call, await context.shopSettings.of(programId));
   if (report.programId !== undefined && report.programId !== programId) {
     throw invalidField('program_id', 'is another program than the caller’s');
   }
@@ -256,10 +275,4 @@ async function replay(
   if (request.call) request.call.logged = true;
   const { status, conversion } = accepted(recorded, { report, callId, role: principal.role });
   return { status, callId, conversionId: conversion.id };
-}
-
-/** A call of /v1/refunds: by the other ways a reference of a refund comes with a status. */
-function isRefund(params: unknown): boolean {
-  if (typeof params !== 'object' || params === null) return false;
-  return 'refund_ref' in params && !STATUS_FIELDS.some((field) => field in params);
 }

@@ -1,0 +1,236 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createLogger } from '../../core/service/log.ts';
+import { recordConversion } from '../../ledger/conversions/conversions.ts';
+import { insertPostbackCalls } from '../../ledger/integrations/postback-calls.ts';
+import {
+  addOrderNames,
+  createSource,
+  deleteSource,
+  forgetOrderNames,
+} from '../../ledger/integrations/sources.ts';
+import {
+  addWaitingCalls,
+  forgetWaitingCalls,
+  takeWaitingCalls,
+} from '../../ledger/integrations/waiting-calls.ts';
+import { type Database, type DatabaseSql, inTransaction } from '../../ledger/postgres/db.ts';
+import { createParties, freshLedger, type TestLedger } from '../../test/support/ledger.ts';
+import { doWaitingCalls } from './waiting-calls.ts';
+
+let db: TestLedger;
+let ledger: Database;
+let programId: number;
+let sourceId: number;
+
+beforeAll(async () => {
+  db = await freshLedger({ max: 6 });
+  ({ ledger } = db);
+  ({ programId } = await createParties(ledger));
+  await db.owner`update programs set events = '{sale,lead}' where id = ${programId}`;
+  sourceId = await source();
+});
+afterAll(async () => await db?.close());
+
+async function source(): Promise<number> {
+  const named = { programId, kind: 'anything', name: 'a shop', host: null, secret: null, mapping: null };
+  const address = randomBytes(32);
+  return (await createSource(ledger, { ...named, address, addressHash: address })).id;
+}
+
+/** A call that waits for orders. */
+async function waiting(orderIds: readonly string[], of = sourceId): Promise<bigint> {
+  return await inTransaction(ledger, async (tx) => {
+    const line = {
+      requestId: 'test',
+      via: 'source',
+      programId,
+      sourceId: of,
+      actor: null,
+      ip: null,
+    } as const;
+    const refused = {
+      params: {},
+      outcome: 'rejected',
+      status: 202,
+      code: 'not_found',
+      detail: null,
+    } as const;
+    const of1 = { orderId: null, conversionId: null, replayOf: null };
+    const [callId] = await insertPostbackCalls(tx, [{ ...line, ...refused, ...of1 }]);
+    if (callId === undefined) throw new Error('a line has an id');
+    const orders = orderIds.map((orderId) => ({ orderId, eventName: 'sale' }));
+    await addWaitingCalls(tx, [{ callId, sourceId: of, programId, orders }]);
+    return callId;
+  });
+}
+
+const order = async (sql: DatabaseSql, orderId: string, eventName = 'sale') =>
+  await recordConversion(sql, {
+    programId,
+    orderId,
+    eventName,
+    amountMinor: 1_000n,
+    currency: 'EUR',
+    source: 'api',
+  });
+
+const log = createLogger({ name: 'test', level: 'silent' });
+const failing = new Set<bigint>();
+const done: bigint[] = [];
+const receiver = {
+  async replay(callId: bigint) {
+    if (failing.has(callId)) throw new Error('no');
+    done.push(callId);
+    return undefined;
+  },
+};
+
+/** What is done until nothing is due any more. */
+async function look(): Promise<bigint[]> {
+  done.length = 0;
+  for (let n = 0; n < 10; n++) if ((await doWaitingCalls({ ledger, receiver, log })) === 0) break;
+  return done.toSorted();
+}
+const isWaiting = async (callId: bigint) =>
+  (await ledger`select from waiting_calls where call_id = ${callId}`).length === 1;
+
+test('a call with several orders is done for each of them, and ends with the last', async () => {
+  const callId = await waiting(['a-1', 'a-2', 'a-3']);
+  expect(await look()).toEqual([]);
+  await order(ledger, 'a-2');
+  expect(await look()).toEqual([callId]);
+  expect(await look()).toEqual([]);
+  await order(ledger, 'a-1', 'lead');
+  expect(await look()).toEqual([]);
+  await inTransaction(ledger, async (tx) => {
+    await order(tx, 'a-1');
+    await order(tx, 'a-3');
+  });
+  expect(await look()).toEqual([callId]);
+  expect(await isWaiting(callId)).toBe(false);
+});
+
+test('names of orders count in both directions, whichever comes first', async () => {
+  const add = (name: string, orderId: string) => addOrderNames(ledger, [{ sourceId, name, orderId }]);
+  const calls = [];
+  for (const [i, [named, recorded]] of [
+    ['pay', 'inv'],
+    ['inv', 'pay'],
+  ].entries()) {
+    const steps = [
+      (id: string) => waiting([`${named}-${id}`]),
+      (id: string) => add(`pay-${id}`, `inv-${id}`),
+      (id: string) => order(ledger, `${recorded}-${id}`),
+    ];
+    const orders = [
+      [0, 1, 2],
+      [0, 2, 1],
+      [1, 0, 2],
+      [1, 2, 0],
+      [2, 0, 1],
+      [2, 1, 0],
+    ];
+    for (const [n, sequence] of orders.entries()) {
+      for (const step of sequence) {
+        const made = await steps[step]?.(`${i}${n}`);
+        if (typeof made === 'bigint') calls.push(made);
+        if (n % 2 === 0) calls.push(...(await look()).map((id) => -id));
+      }
+    }
+  }
+  calls.push(...(await look()).map((id) => -id));
+  expect(calls.filter((id) => id > 0n)).toHaveLength(12);
+  expect(calls.reduce((sum, id) => sum + id, 0n)).toBe(0n);
+});
+
+test('an order that is recorded while the call is, and by a transaction that takes long, is found', async () => {
+  let callId: bigint | undefined;
+  await inTransaction(ledger, async (tx) => {
+    await order(tx, 'late');
+    callId = await waiting(['late']);
+    expect(await look()).toEqual([]);
+  });
+  expect(await look()).toEqual([callId]);
+});
+
+test('a call that fails stops no other, is tried five times, and is given up', async () => {
+  const bad = await waiting(['bad']);
+  const good = await waiting(['good']);
+  failing.add(bad);
+  await order(ledger, 'bad');
+  await order(ledger, 'good');
+  expect(await look()).toEqual([good]);
+  const tries = [];
+  while (await isWaiting(bad)) {
+    const [row] = await ledger<
+      { attempts: number }[]
+    >`select attempts from waiting_calls where call_id = ${bad}`;
+    tries.push(row?.attempts);
+    await ledger`update waiting_calls set claimed_until = now() where call_id = ${bad}`;
+    await look();
+    if (tries.length > 9) break;
+  }
+  expect(tries).toEqual([1, 2, 3, 4, 5]);
+});
+
+test('each call is taken once, however many look', async () => {
+  const calls = [];
+  for (let i = 0; i < 30; i++) calls.push(await waiting([`once-${i}`]));
+  for (let i = 0; i < 30; i++) await order(ledger, `once-${i}`);
+  done.length = 0;
+  await Promise.all(Array.from({ length: 4 }, () => doWaitingCalls({ ledger, receiver, log })));
+  expect([...done, ...(await look())].toSorted()).toEqual(calls);
+});
+
+test('calls of a source that is removed, of 30 days ago, and names without an order are forgotten', async () => {
+  const removed = await source();
+  const [old, ofRemoved] = [await waiting(['old']), await waiting(['removed'], removed)];
+  await deleteSource(ledger, removed);
+  expect(await isWaiting(ofRemoved)).toBe(false);
+  await db.owner`update waiting_calls set since = now() - interval '31 days' where call_id = ${old}`;
+  await forgetWaitingCalls(ledger, { limit: 10 });
+  expect(await isWaiting(old)).toBe(false);
+  await addOrderNames(ledger, [
+    { sourceId, name: 'name of none', orderId: 'none' },
+    { sourceId, name: 'name of one', orderId: 'one' },
+    { sourceId, name: 'young', orderId: 'none' },
+  ]);
+  await order(ledger, 'name of one');
+  await db.owner`update order_names set unseen_until = now() where name <> 'young'`;
+  await forgetOrderNames(ledger);
+  const left = await ledger<{ name: string; isKept: boolean }[]>`
+    select name, unseen_until is null as is_kept from order_names where name in ('name of none', 'name of one', 'young') order by name`;
+  expect(left).toEqual([
+    { name: 'name of one', isKept: true },
+    { name: 'young', isKept: false },
+  ]);
+});
+
+test('two hundred thousand calls that wait cost nothing until one of their orders comes', async () => {
+  await db.owner`
+    with calls as (
+      insert into postback_calls (request_id, via, program_id, source_id, params, outcome, status)
+      select 'many', 'source', ${programId}, ${sourceId}, '{}', 'rejected', 202 from generate_series(1, 200000)
+      returning id
+    ), waiting as (
+      insert into waiting_calls (call_id, source_id, due, settled) select id, ${sourceId}, null, true from calls
+    )
+    insert into waiting_orders (call_id, program_id, order_id, known_as, event_name)
+    select id, ${programId}, 'many-' || id, 'many-' || id, 'sale' from calls`;
+  const times = [];
+  for (let n = 0; n < 50; n++) {
+    const from = performance.now();
+    expect(await inTransaction(ledger, (tx) => takeWaitingCalls(tx, { limit: 100 }))).toMatchObject({
+      looked: 0,
+    });
+    times.push(performance.now() - from);
+  }
+  const median = times.toSorted((a, b) => a - b)[25] ?? Number.NaN;
+  const [{ id }] = await ledger<[{ id: bigint }]>`select max(call_id) as id from waiting_calls`;
+  const from = performance.now();
+  await order(ledger, `many-${id}`);
+  expect(performance.now() - from).toBeLessThan(200);
+  expect(median).toBeLessThan(20);
+  expect(await look()).toEqual([id]);
+}, 60_000);

@@ -1,0 +1,125 @@
+import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
+
+/** Calls of sources that name orders which are not known yet: they are done when these are, by whatever way they come. */
+
+/** An order as calls name it. */
+export interface NamedOrder {
+  readonly orderId: string;
+  readonly eventName: string;
+}
+
+/** Lets calls wait for their orders. They are looked at again at once: the orders may be recorded at this moment. */
+export async function addWaitingCalls(
+  tx: DatabaseTransaction,
+  calls: readonly { callId: bigint; sourceId: number; programId: number; orders: readonly NamedOrder[] }[],
+): Promise<void> {
+  const rows = calls.flatMap(({ callId, programId, orders }) =>
+    orders.map((order) => ({ callId, programId, ...order })),
+  );
+  if (rows.length === 0) return;
+  await tx`
+    insert into waiting_calls (call_id, source_id)
+    select distinct call_id, source_id
+    from unnest(${calls.map(({ callId }) => callId)}::bigint[], ${calls.map(({ sourceId }) => sourceId)}::integer[])
+      as c (call_id, source_id)
+    order by call_id
+    on conflict (call_id) do update set due = '0', settled = false`;
+  await tx`
+    insert into waiting_orders (call_id, program_id, order_id, known_as, event_name)
+    select call_id, program_id, order_id, order_id, event_name
+    from unnest(${rows.map(({ callId }) => callId)}::bigint[], ${rows.map(({ programId }) => programId)}::integer[],
+      ${rows.map(({ orderId }) => orderId)}::text[], ${rows.map(({ eventName }) => eventName)}::text[])
+      as o (call_id, program_id, order_id, event_name)
+    order by call_id, order_id, event_name
+    on conflict do nothing`;
+}
+
+/** A call that can be done, with the orders that are known now. */
+export interface FoundCall {
+  readonly callId: bigint;
+  readonly sourceId: number;
+  /** How often it was taken, this time among them. */
+  readonly attempts: number;
+  readonly orders: readonly NamedOrder[];
+}
+
+/** A process that died with a call keeps it from the others for so long. */
+const CLAIM_SECONDS = 300;
+/** Between attempts, times the attempts so far. */
+const PAUSE_SECONDS = 60;
+
+/**
+ * Looks at the calls that are due, at most `limit`, and takes those of which an order is known; others skip what is looked at.
+ * An order and a call that are recorded at once do not see each other, so a call is looked at once more when every transaction
+ * has ended that may have missed it; after that by the triggers of orders and their names alone.
+ */
+export async function takeWaitingCalls(
+  tx: DatabaseTransaction,
+  { limit }: { limit: number },
+): Promise<{ readonly looked: number; readonly found: FoundCall[] }> {
+  const due = await tx<{ callId: bigint; sourceId: number; attempts: number }[]>`
+    select call_id, source_id, attempts from waiting_calls
+    where due <= pg_snapshot_xmin(pg_current_snapshot())
+      and (claimed_until is null or claimed_until <= clock_timestamp())
+    order by due, call_id limit ${limit} for no key update skip locked`;
+  if (due.length === 0) return { looked: 0, found: [] };
+  const ids = due.map(({ callId }) => callId);
+  const named = await tx<{ callId: bigint }[]>`
+    insert into waiting_orders (call_id, program_id, order_id, known_as, event_name)
+    select o.call_id, o.program_id, o.order_id, other.id, o.event_name
+    from waiting_orders o join waiting_calls w on w.call_id = o.call_id
+      cross join lateral (
+        select n.order_id as id from order_names n where n.source_id = w.source_id and n.name = o.order_id
+        union select n.name from order_names n where n.source_id = w.source_id and n.order_id = o.order_id
+      ) other
+    where o.call_id = any(${ids}::bigint[]) and o.known_as = o.order_id
+    on conflict do nothing returning call_id`;
+  const known = await tx<(NamedOrder & { callId: bigint })[]>`
+    select distinct o.call_id, o.order_id, o.event_name from waiting_orders o
+      join conversions c on c.program_id = o.program_id and c.order_id = o.known_as and c.event_name = o.event_name
+    where o.call_id = any(${ids}::bigint[])`;
+  const found = due.flatMap((call) => {
+    const orders = known.filter(({ callId }) => callId === call.callId);
+    return orders.length > 0 ? [{ ...call, attempts: call.attempts + 1, orders }] : [];
+  });
+  await tx`
+    update waiting_calls set attempts = attempts + 1,
+      claimed_until = clock_timestamp() + make_interval(secs => ${CLAIM_SECONDS})
+    where call_id = any(${found.map(({ callId }) => callId)}::bigint[])`;
+  const renamed = new Set(named.map(({ callId }) => callId));
+  // A new name is waited for from the end of this transaction on.
+  await tx`
+    update waiting_calls w set settled = not is_renamed,
+      due = case when is_renamed then '0' when not settled then pg_snapshot_xmax(pg_current_snapshot()) end
+    from unnest(${ids}::bigint[], ${ids.map((id) => renamed.has(id))}::boolean[]) as l (call_id, is_renamed)
+    where w.call_id = l.call_id and not l.call_id = any(${found.map(({ callId }) => callId)}::bigint[])`;
+  return { looked: due.length, found };
+}
+
+/** A call was done for these orders; it goes on waiting for others. */
+export async function endWaiting(
+  tx: DatabaseTransaction,
+  { callId, orders }: Pick<FoundCall, 'callId' | 'orders'>,
+): Promise<void> {
+  await tx`
+    delete from waiting_orders where call_id = ${callId} and (order_id, event_name) in (
+      select * from unnest(${orders.map(({ orderId }) => orderId)}::text[], ${orders.map(({ eventName }) => eventName)}::text[]))`;
+  await tx`
+    delete from waiting_calls where call_id = ${callId}
+      and not exists (select from waiting_orders where call_id = ${callId})`;
+  await tx`update waiting_calls set attempts = 0, claimed_until = null where call_id = ${callId}`;
+}
+
+/** A call could not be done; it is taken again later. */
+export async function postponeWaiting(sql: DatabaseSql, callId: bigint): Promise<void> {
+  await sql`
+    update waiting_calls set claimed_until = clock_timestamp() + make_interval(secs => attempts * ${PAUSE_SECONDS}::integer)
+    where call_id = ${callId}`;
+}
+
+/** Forgets calls that have waited for 30 days, at most `limit`: shops report an order within days, or not at all. */
+export async function forgetWaitingCalls(sql: DatabaseSql, { limit }: { limit: number }): Promise<void> {
+  await sql`
+    delete from waiting_calls where call_id in (
+      select call_id from waiting_calls where since < clock_timestamp() - interval '30 days' order by since limit ${limit})`;
+}
