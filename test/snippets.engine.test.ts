@@ -167,7 +167,7 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
         yes: 'tell(true)',
         no: 'tell(false)',
       },
-      'google, by a state that tells nobody': {
+      'google, by a state that has no listeners': {
         mode: 'google',
         before: `window.dataLayer = []; window.google_tag_data = { ics: { entries: { ad_storage: { default: false } } } };
           window.tell = (given) => {
