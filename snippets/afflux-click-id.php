@@ -9,13 +9,16 @@
  * License: MIT
  * License URI: https://opensource.org/license/mit
  *
- * The MIT licence is compatible with the GPL of WordPress. The plugin has no settings, no tables and no requests of its own.
+ * The MIT licence is compatible with the GPL of WordPress. The plugin has no settings and no tables. Its one script, from your
+ * collector, keeps the click id in the cookie aff_click, also on pages that a cache serves.
  *
  * @package Afflux
  */
 
 defined( 'ABSPATH' ) || exit;
 
+/** Where the script is loaded from. */
+defined( 'AFFLUX_COLLECTOR' ) || define( 'AFFLUX_COLLECTOR', 'https://COLLECTOR_URL' );
 /** The parameter of links, unless a site defines another. */
 defined( 'AFFLUX_PARAMETER' ) || define( 'AFFLUX_PARAMETER', 'click_id' );
 /** How long the click counts, in days. */
@@ -40,45 +43,56 @@ function afflux_may_keep() {
 	return ! function_exists( 'wp_has_consent' ) || wp_has_consent( 'marketing' );
 }
 
-/** Keeps the click id of the landing page in a cookie that scripts cannot read. */
-function afflux_keep_click_id() {
-	// Nothing is changed by a click, so there is no nonce; the value is a click id or nothing.
-	// phpcs:ignore WordPress.Security.NonceVerification, WordPress.Security.ValidatedSanitizedInput
-	$id = afflux_click_id( isset( $_GET[ AFFLUX_PARAMETER ] ) ? wp_unslash( $_GET[ AFFLUX_PARAMETER ] ) : '' );
-	if ( '' === $id || headers_sent() || ! afflux_may_keep() ) {
-		return;
-	}
-	setcookie(
-		'aff_click',
-		$id,
-		array(
-			'expires'  => time() + AFFLUX_DAYS * DAY_IN_SECONDS,
-			'path'     => '/',
-			'domain'   => COOKIE_DOMAIN ? COOKIE_DOMAIN : '',
-			'secure'   => is_ssl(),
-			'httponly' => true,
-			'samesite' => 'Lax',
-		)
+/**
+ * Loads the script that keeps the click id. Where the plugin WP Consent API is there to ask, it waits for marketing and deletes
+ * the id when the visitor refuses, whenever that is.
+ */
+function afflux_load_script() {
+	$attributes = array(
+		'src'        => AFFLUX_COLLECTOR . '/afflux.js',
+		'async'      => true,
+		'data-param' => AFFLUX_PARAMETER,
+		'data-days'  => AFFLUX_DAYS,
 	);
-	$_COOKIE['aff_click'] = $id;
+	if ( COOKIE_DOMAIN ) {
+		$attributes['data-domain'] = COOKIE_DOMAIN;
+	}
+	if ( function_exists( 'wp_has_consent' ) ) {
+		$attributes['data-consent'] = 'wordpress';
+	}
+	wp_print_script_tag( $attributes );
 }
-add_action( 'init', 'afflux_keep_click_id' );
+add_action( 'wp_head', 'afflux_load_script' );
 
 /**
- * Puts the kept click id into the order, before WooCommerce saves it.
+ * Puts the kept click id into the order, before WooCommerce saves it. The renewal of a subscription that is paid at the checkout
+ * is no order of this click.
  *
  * @param WC_Order $order The order of this checkout.
  */
 function afflux_add_to_order( $order ) {
 	// phpcs:ignore WordPress.Security.ValidatedSanitizedInput
 	$id = afflux_click_id( isset( $_COOKIE['aff_click'] ) ? wp_unslash( $_COOKIE['aff_click'] ) : '' );
-	if ( '' !== $id && afflux_may_keep() ) {
+	if ( '' !== $id && afflux_may_keep() && ! $order->get_meta( '_subscription_renewal' ) ) {
 		$order->update_meta_data( '_afflux_click_id', $id );
 	}
 }
 // The checkout of shortcodes, and that of blocks.
 add_action( 'woocommerce_checkout_create_order', 'afflux_add_to_order' );
 add_action( 'woocommerce_store_api_checkout_update_order_meta', 'afflux_add_to_order' );
+
+/**
+ * WooCommerce Subscriptions copies what an order has to its subscription, and from there to each renewal: the click is that of
+ * the first order alone.
+ *
+ * @param array $data What is copied, by its key.
+ * @return array
+ */
+function afflux_leave_out( $data ) {
+	unset( $data['_afflux_click_id'] );
+	return $data;
+}
+add_filter( 'wc_subscriptions_object_data', 'afflux_leave_out' );
 
 /** Works with orders in tables of their own, and with the checkout of blocks. */
 function afflux_declare_compatibility() {

@@ -69,9 +69,17 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
         const text = snippet(file, collectorUrl);
         return file === 'page.html' ? text : inserted(text);
       });
+      const agree = async (page: Page) => {
+        await page.waitForFunction(LOADED);
+        // The tag fires before the banner is answered, and is not fired again.
+        if (file === 'tag-manager.html')
+          await page.evaluate(
+            "(function () { dataLayer.push(arguments) })('consent', 'update', { ad_storage: 'granted' })",
+          );
+      };
       await visit(async (page, context) => {
         await page.goto(`${shop.url}/?click_id=${ID}`);
-        await page.waitForFunction(LOADED);
+        await agree(page);
         expect(await context.cookies()).toEqual([
           expect.objectContaining({
             name: 'aff_click',
@@ -83,7 +91,7 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
         ]);
         await page.getByRole('link', { name: 'Other page' }).click();
         await page.getByRole('link', { name: 'Checkout' }).click();
-        await page.waitForFunction(LOADED);
+        await agree(page);
         // A form that the page makes late is filled when it is sent.
         await page.evaluate(`(() => {
           const form = document.querySelector('form');
@@ -95,7 +103,7 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
       // A visitor by no link sends nothing, and one with a damaged id neither.
       await visit(async (page, context) => {
         await page.goto(`${shop.url}/checkout?click_id=${ID}x`);
-        await page.waitForFunction(LOADED);
+        await agree(page);
         expect([await order(page, shop), await kept(context)]).toEqual(['', undefined]);
       });
     });
@@ -114,6 +122,25 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
     });
   });
 
+  test('data-domain: a cookie of the host alone, from before, does not stay beside that of the domain', async () => {
+    const shop = await shopWith(script('data-domain="shop.localhost"'));
+    const url = shop.url.replace('localhost', 'www.shop.localhost');
+    const all = async (context: BrowserContext) =>
+      (await context.cookies()).map(({ domain, value }) => [domain, value]);
+    const before = { name: 'aff_click', value: OTHER, url };
+    await visit(async (page, context) => {
+      await context.addCookies([before]);
+      await page.goto(`${url}/?click_id=${ID}`);
+      await page.waitForFunction(LOADED);
+      expect(await all(context)).toEqual([['.shop.localhost', ID]]);
+      await context.addCookies([before]);
+      await page.goto(`${url}/other`);
+      await page.waitForFunction(LOADED);
+      await page.evaluate('afflux.consent(false)');
+      expect(await all(context)).toEqual([]);
+    });
+  });
+
   describe('consent', () => {
     const GTAG = 'window.dataLayer = window.dataLayer || []; function gtag(){dataLayer.push(arguments);}';
     /** Ways of asking, with what a page runs before the snippet, and what the banner then runs. */
@@ -124,6 +151,31 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
           gtag('consent', 'default', {ad_storage: 'denied'});`,
         yes: "gtag('consent', 'update', {ad_storage: 'granted'})",
         no: "gtag('consent', 'update', {ad_storage: 'denied'})",
+      },
+      // A stand-in of Tag Manager with a banner from its gallery: the banner changes Google's state, and no dataLayer hears of it.
+      'google, by a template of Tag Manager': {
+        mode: 'google',
+        before: `const listeners = [];
+          window.google_tag_data = { ics: {
+            entries: { ad_storage: { default: false } },
+            addListener: (types, listener) => types.includes('ad_storage') && listeners.push(listener),
+          } };
+          window.tell = (given) => {
+            google_tag_data.ics.entries.ad_storage.update = given;
+            for (const listener of listeners) listener();
+          };`,
+        yes: 'tell(true)',
+        no: 'tell(false)',
+      },
+      'google, by a state that has no listeners': {
+        mode: 'google',
+        before: `window.dataLayer = []; window.google_tag_data = { ics: { entries: { ad_storage: { default: false } } } };
+          window.tell = (given) => {
+            google_tag_data.ics.entries.ad_storage.update = given;
+            dataLayer.push({ event: 'consent_changed' });
+          };`,
+        yes: 'tell(true)',
+        no: 'tell(false)',
       },
       // A stand-in of the IAB's __tcfapi, as version 2.2 documents it.
       tcf: {
@@ -153,7 +205,8 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
       },
     };
 
-    test.each(Object.entries(ways))('%s', async (mode, { before, yes, no }) => {
+    test.each(Object.entries(ways))('%s', async (name, way) => {
+      const { mode = name, before, yes, no } = { mode: undefined, ...way };
       const shop = await shopWith(
         (collectorUrl) =>
           `<script>${before}</script>${script(`data-fill data-consent="${mode}"`)(collectorUrl)}`,
@@ -189,7 +242,13 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
     });
 
     test('of Google, where the page grants by default, and where no banner is', async () => {
+      const stateOf = (granted: boolean) =>
+        `window.google_tag_data = { ics: { entries: { ad_storage: { default: ${granted} } } } };`;
+      const denied = "gtag('consent', 'default', {ad_storage: 'denied', region: ['DE']});";
       for (const [before, value] of [
+        // Google knows where the visitor is.
+        [`${GTAG} ${denied} ${stateOf(true)}`, ID],
+        [`${GTAG} gtag('consent', 'default', {ad_storage: 'granted'}); ${stateOf(false)}`, undefined],
         [`${GTAG} gtag('consent', 'default', {ad_storage: 'granted'});`, ID],
         [`${GTAG} gtag('js', new Date());`, undefined],
         ['', undefined],
@@ -227,6 +286,46 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
           "document.dispatchEvent(new CustomEvent('visitorConsentCollected', { detail: { marketingAllowed: false } }))",
         );
         await expect.poll(() => cartOf(shop).at(-1)).toEqual({ attributes: { click_id: '' } });
+      });
+    });
+
+    test('consent that was taken back elsewhere, such as in the settings of the account, deletes the id', async () => {
+      const consent = `const refused = () => document.cookie.includes('refused');
+        window.Shopify = { routes: { root: '/de/' }, loadFeatures(features, done) { done(); }, customerPrivacy: {
+          marketingAllowed: () => !refused(), currentVisitorConsent: () => ({ marketing: refused() ? 'no' : 'yes' }) } };`;
+      const shop = await shopWith(
+        (url) => `<script>${consent}</script>${snippet('shopify-theme.html', url)}`,
+      );
+      await visit(async (page, context) => {
+        await page.goto(`${shop.url}/?click_id=${ID}`);
+        await expect.poll(() => cartOf(shop)).toEqual([{ attributes: { click_id: ID } }]);
+        await context.addCookies([{ name: 'refused', value: '1', url: shop.url }]);
+        await page.getByRole('link', { name: 'Other page' }).click();
+        await expect.poll(() => cartOf(shop).at(-1)).toEqual({ attributes: { click_id: '' } });
+        expect(await kept(context)).toBeUndefined();
+      });
+    });
+
+    test('a write to the cart that Shopify refuses for the moment is tried again', async () => {
+      const shop = await shopWith(
+        (url) => `<script>${CONSENT(true)}</script>${snippet('shopify-theme.html', url)}`,
+      );
+      await visit(async (page) => {
+        await page.addInitScript(`const { fetch } = window;
+          window.refuse = true;
+          window.fetch = async (...given) => refuse ? new Response('', { status: 429 }) : fetch(...given);`);
+        await page.goto(`${shop.url}/?click_id=${ID}`);
+        await page.waitForFunction(LOADED);
+        const isComplete = "document.readyState === 'complete'";
+        await page.waitForFunction(isComplete);
+        await page.evaluate('refuse = false');
+        expect(cartOf(shop)).toEqual([]);
+        await page.locator('body').click();
+        await expect.poll(() => cartOf(shop)).toEqual([{ attributes: { click_id: ID } }]);
+        await page.evaluate('refuse = true; afflux.consent(false)');
+        await page.evaluate('refuse = false');
+        await page.locator('title').dispatchEvent('click');
+        await expect.poll(() => cartOf(shop).slice(1)).toEqual([{ attributes: { click_id: '' } }]);
       });
     });
 
@@ -298,27 +397,84 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
       await page.goto(`${url}${path}`);
       return JSON.parse((await page.textContent('body')) ?? '') as unknown;
     };
+    const land = async (page: Page, path: string) => {
+      await page.goto(`${url}${path}`);
+      await page.waitForFunction(LOADED);
+    };
+    const withBanner = async (context: BrowserContext) =>
+      await context.addCookies([{ name: 'banner', value: '1', url }]);
 
     test('keeps the id and puts it into the order, by both checkouts', async () => {
       await visit(async (page, context) => {
-        await page.goto(`${url}/product?a=1&click_id=${ID}`);
+        await land(page, `/product?a=1&click_id=${ID}`);
         expect(await context.cookies()).toEqual([
-          expect.objectContaining({ value: ID, path: '/', httpOnly: true, sameSite: 'Lax' }),
+          expect.objectContaining({ value: ID, path: '/', sameSite: 'Lax' }),
         ]);
         const [{ expires = 0 } = {}] = await context.cookies();
         expect(Math.round((expires * 1_000 - Date.now()) / 86_400_000)).toBe(30);
-        await page.goto(`${url}/other`);
+        await land(page, '/other');
         expect(await metaOf(page)).toEqual({ _afflux_click_id: ID });
-        await page.goto(`${url}/?click_id=${OTHER}`);
+        await land(page, `/?click_id=${OTHER}`);
         expect(await metaOf(page, '/block-checkout')).toEqual({ _afflux_click_id: OTHER });
       });
     });
 
-    test('keeps and adds nothing without consent, and nothing that is no click id', async () => {
-      await visit(async (page, context) => {
-        await page.goto(`${url}/?click_id=${ID}&consent=no`);
-        expect([await kept(context), await metaOf(page)]).toEqual([undefined, {}]);
+    test('a banner that is answered after the landing page was sent: yes, no, no answer', async () => {
+      for (const [answer, meta] of [
+        ['allow', { _afflux_click_id: ID }],
+        ['deny', {}],
+        ['', {}],
+      ] as const) {
+        await visit(async (page, context) => {
+          await withBanner(context);
+          await land(page, `/?click_id=${ID}`);
+          expect(await kept(context)).toBeUndefined();
+          if (answer) await page.evaluate(`decide('${answer}')`);
+          expect([answer, await metaOf(page)]).toEqual([answer, meta]);
+        });
+      }
+    });
+
+    test('consent that is taken back deletes the id, on this page or elsewhere; what is not decided does not', async () => {
+      for (const isHere of [true, false]) {
+        await visit(async (page, context) => {
+          await withBanner(context);
+          await land(page, `/?click_id=${ID}`);
+          await page.evaluate("decide('allow')");
+          await land(page, '/other');
+          expect(await kept(context)).toBe(ID);
+          await context.clearCookies({ name: 'wp_consent_marketing' });
+          await land(page, '/other');
+          expect([await kept(context), await metaOf(page)]).toEqual([ID, {}]);
+          await land(page, '/other');
+          if (isHere) await page.evaluate("decide('deny')");
+          else {
+            await context.addCookies([{ name: 'wp_consent_marketing', value: 'deny', url }]);
+            await land(page, '/');
+          }
+          expect(await kept(context)).toBeUndefined();
+        });
+      }
+    });
+
+    test('a page that a cache keeps for all visitors', async () => {
+      const html = await (await fetch(`${url}/cached`)).text();
+      await visit(async (page) => {
+        await page.route('**/cached?*', (route) => route.fulfill({ contentType: 'text/html', body: html }));
+        await land(page, `/cached?click_id=${ID}`);
+        expect(await metaOf(page)).toEqual({ _afflux_click_id: ID });
       });
+    });
+
+    test('a renewal has no click: neither copied from its subscription nor at its own checkout', async () => {
+      await visit(async (page) => {
+        await land(page, `/?click_id=${ID}`);
+        expect(await metaOf(page, '/copied')).toEqual({ _vat: '1' });
+        expect(await metaOf(page, '/renewal-checkout')).toEqual({ _subscription_renewal: '12' });
+      });
+    });
+
+    test('adds nothing that is no click id', async () => {
       const wrong = [
         '',
         'short',
@@ -333,12 +489,8 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
         `click_id[a][b]=${ID}`,
       ]) {
         await visit(async (page, context) => {
-          await page.goto(`${url}/?${query}`);
-          expect([query, await kept(context), await page.textContent('body')]).toEqual([
-            query,
-            undefined,
-            '/',
-          ]);
+          await land(page, `/?${query}`);
+          expect([query, await kept(context), await page.textContent('p')]).toEqual([query, undefined, '/']);
         });
       }
       // A cookie of somebody's own making neither; nor does a refusal after the click let the id through.
@@ -346,8 +498,9 @@ describe.skipIf(chromium === undefined)('in a browser', () => {
         await context.addCookies([{ name: 'aff_click', value: '<b>x</b>', url }]);
         expect(await metaOf(page)).toEqual({});
         await context.addCookies([{ name: 'aff_click', value: ID, url }]);
-        expect(await metaOf(page, '/checkout?consent=no')).toEqual({});
         expect(await metaOf(page)).toEqual({ _afflux_click_id: ID });
+        await withBanner(context);
+        expect(await metaOf(page)).toEqual({});
       });
     });
   });

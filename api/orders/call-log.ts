@@ -60,7 +60,10 @@ export function installCallLog(
 
   app.addHook('onRequest', async (request) => {
     const { logAs } = request.routeOptions.config;
-    if (logAs) request.call = { via: logAs, params: loggedParams(request.query), logged: false };
+    if (!logAs) return;
+    // A source's URL may carry its secret under any name; a call that is taken is logged by what its mapping read.
+    const params = logAs === 'source' ? {} : loggedParams(request.query);
+    request.call = { via: logAs, params, logged: false };
   });
 
   app.addHook('preValidation', async (request) => {

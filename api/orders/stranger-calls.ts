@@ -30,14 +30,17 @@ const OTHERS = '0.0.0.0/0';
 /** Lines of an hour in the call log, in all and of one reason of a network: enough to see what comes. */
 const MAX_SAMPLES = 100;
 const MAX_SAMPLES_A_REASON = 5;
+/** Of an hour and a source, beside those: who set it up sees what is wrong, whatever strangers send. Sources are bounded by programs. */
+const MAX_SAMPLES_A_SOURCE = 5;
 /** Of a sample's parameters, and of why it was refused: enough to recognise the sender. */
 const MAX_SAMPLE_LENGTH = 300;
 
 interface Hour {
   readonly at: Date;
   readonly networks: Set<string>;
-  /** Samples taken of each reason of a network. */
+  /** Samples taken of each reason of a network, and of each source. */
   readonly samples: Map<string, number>;
+  /** Of callers of no source. */
   sampled: number;
 }
 
@@ -69,11 +72,21 @@ export function createStrangerCalls({ ledger, log }: { ledger: Database; log: Lo
     counts.set(key, { ...count, calls: count.calls + (counts.get(key)?.calls ?? 0) });
   }
 
-  function isSample(network: string, reason: string): boolean {
-    const key = `${network} ${reason}`;
+  function isSample({
+    network,
+    reason,
+    sourceId,
+  }: {
+    network: string;
+    reason: string;
+    sourceId: number | undefined;
+  }): boolean {
+    const isOfSource = sourceId !== undefined;
+    const key = isOfSource ? `source ${sourceId}` : `${network} ${reason}`;
     const taken = hour.samples.get(key) ?? 0;
-    if (hour.sampled >= MAX_SAMPLES || taken >= MAX_SAMPLES_A_REASON) return false;
-    hour.sampled++;
+    if (taken >= (isOfSource ? MAX_SAMPLES_A_SOURCE : MAX_SAMPLES_A_REASON)) return false;
+    if (!isOfSource && hour.sampled >= MAX_SAMPLES) return false;
+    if (!isOfSource) hour.sampled++;
     hour.samples.set(key, taken + 1);
     return true;
   }
@@ -87,7 +100,7 @@ export function createStrangerCalls({ ledger, log }: { ledger: Database; log: Lo
       hour.networks.add(network);
       const reason = call.code ?? 'unknown';
       add({ hour: hour.at, network, via: call.via, reason, calls: 1 });
-      if (!isSample(network, reason)) return;
+      if (!isSample({ network, reason, sourceId: call.sourceId })) return;
       await insertPostbackCalls(ledger, [sampleOf(call)]).catch((error: unknown) =>
         log.warn({ reason: errorText(error) }, 'an unidentified call could not be logged'),
       );

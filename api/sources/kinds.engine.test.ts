@@ -72,7 +72,9 @@ test('the snippets name this collector, and no other host than those of their do
     const hosts = [...text.matchAll(/https?:\/\/[^/'"\s]+/g)].map(([host]) => host);
     expect([name, hosts]).toEqual([
       name,
-      { shopify_pixel: [], woocommerce: ['https://opensource.org'] }[name] ?? ['https://go.example'],
+      { shopify_pixel: [], woocommerce: ['https://opensource.org', 'https://go.example'] }[name] ?? [
+        'https://go.example',
+      ],
     ]);
   }
 });

@@ -215,6 +215,25 @@ describe('WooCommerce', () => {
     expect(paramsOf(await order({ meta_data }))[0]).toMatchObject({ click_id: 'abc' });
   });
 
+  test('a renewal has no click, whatever was copied to it from the first order', async () => {
+    const copied = [
+      { id: 1, key: '_afflux_click_id', value: 'abc' },
+      { id: 2, key: '_wc_order_attribution_session_entry', value: 'https://shop.example/?click_id=abc' },
+    ];
+    const renewal = { id: 3, key: '_subscription_renewal', value: 51 };
+    for (const status of ['processing', 'completed', 'on-hold', 'cancelled', 'failed', 'refunded']) {
+      const [first, later] = await Promise.all(
+        [copied, [...copied, renewal]].map((meta_data) => order({ status, customer_id: 26, meta_data })),
+      );
+      const sent = [first, later].map((one) => one && paramsOf(one));
+      expect(sent[0]?.[0]).toMatchObject({ order_id: '727', customer_id: '26', click_id: 'abc' });
+      const { click_id: _, ...same } = sent[0]?.[0] ?? {};
+      expect(sent[1]?.[0]).toEqual(same);
+      expect(later?.reports.length).toBe(first?.reports.length);
+      expect(later?.reports[0]?.snapshot).toBe(first?.reports[0]?.snapshot);
+    }
+  });
+
   test('each refund of a list is a report of its own', async () => {
     const refunds = [
       { id: 1, reason: '', total: '-5.00' },

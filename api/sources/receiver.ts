@@ -1,6 +1,7 @@
 import { assert, errorText, InputError } from '../../core/errors.ts';
 import type { SecretBox } from '../../core/secret-box.ts';
 import type { Logger } from '../../core/service/log.ts';
+import { HOUR_MS } from '../../core/time.ts';
 import { getCallRequest } from '../../ledger/integrations/postback-calls.ts';
 import { findSource, getSource, type Source } from '../../ledger/integrations/sources.ts';
 import { type Database, inTransaction } from '../../ledger/postgres/db.ts';
@@ -27,7 +28,7 @@ export interface Receiver {
   bySecret(address: string): Promise<Source | undefined>;
   /** The source of a host name. */
   byHost(host: string): Promise<Source | undefined>;
-  /** Undefined: it is not signed as the source's calls are, and nothing is stored. */
+  /** Undefined: it is not signed as the source's calls are, and no more of such calls is stored in this hour. */
   receive(source: Source, request: SentRequest, caller: ReadCall['caller']): Promise<CallAnswer | undefined>;
   /** Does a stored call again, by the present mapping; undefined: it is no call of a source that still is. */
   replay(callId: bigint, caller: ReadCall['caller']): Promise<CallAnswer | undefined>;
@@ -98,6 +99,7 @@ function createReader({ shopSettings, log }: Pick<ReceiverContext, 'shopSettings
 export function createReceiver(context: ReceiverContext): Receiver {
   const { ledger, secretBox, clickIds, shopClocks } = context;
   const known = knownSources(ledger);
+  const unproven = createUnprovenCalls();
   const { read, readingOf, faultOf } = createReader(context);
   const batches = createBatches<ReadCall, CallAnswer>({
     work: (calls) => inTransaction(ledger, (tx) => recordCalls(tx, { calls, clickIds, shopClocks })),
@@ -119,7 +121,7 @@ export function createReceiver(context: ReceiverContext): Receiver {
     const { receivedAt } = stored;
     // A secret of then may have been changed since.
     const isKnown = stored.bodyHash !== null || isProven(secretBox, source, { request, receivedAt });
-    const reading = isKnown ? await readingOf(source, request) : UNPROVEN;
+    const reading = isKnown ? await readingOf(source, request) : unprovenOf(source);
     return await record({
       source,
       caller,
@@ -136,24 +138,54 @@ export function createReceiver(context: ReceiverContext): Receiver {
     read,
     replay,
     async receive(source, request, caller) {
-      const { signature } = kindOf(source.kind);
-      const isSigned = signature !== undefined && !isUnsigned(source, request);
-      const mustWait = isSigned && source.secret === null;
-      if (!mustWait && !isProven(secretBox, source, { request, receivedAt: new Date() })) return undefined;
+      const isSigned = kindOf(source.kind).signature !== undefined && !isUnsigned(source, request);
+      const isKnown =
+        !(isSigned && source.secret === null) &&
+        isProven(secretBox, source, { request, receivedAt: new Date() });
+      if (!isKnown && !unproven.take(source, request)) return undefined;
       const [packed, reading] = await Promise.all([
         packRequest(secretBox, request),
-        mustWait ? UNPROVEN : readingOf(source, request),
+        isKnown ? readingOf(source, request) : unprovenOf(source),
       ]);
-      const bodyHash = isSigned && !mustWait ? hashOfCall(request) : undefined;
+      const bodyHash = isSigned && isKnown ? hashOfCall(request) : undefined;
       return await record({ source, caller, request: packed, replayOf: null, bodyHash, reading });
     },
   };
 }
 
-const UNPROVEN: Refusal = {
-  code: 'signature_required',
-  detail: 'its signature cannot be checked: set the secret of the source, and replay the call',
-};
+/** No order ever comes of such a call, until the source has the secret that proves it. */
+function unprovenOf({ secret }: Source): Refusal {
+  const detail =
+    secret === null
+      ? 'its signature cannot be checked: set the secret of the source, and replay the call'
+      : 'it is not signed with the secret of the source: set the secret that its sender has, and replay the call';
+  return { code: 'signature_required', detail };
+}
+
+/** Of a source and an hour: the orders of a shop with a wrong secret, and no more of a disk than that. */
+const MAX_UNPROVEN_CALLS = 500;
+const MAX_UNPROVEN_BYTES = 16 * 1024 * 1024;
+
+/** What is left of that for calls that prove nothing. Counted in this process; several of them allow as much each. */
+function createUnprovenCalls() {
+  let hour = 0;
+  let taken = new Map<number, { readonly calls: number; readonly bytes: number }>();
+  return {
+    /** Whether one more may be stored. */
+    take({ id }: Source, { query, body }: SentRequest): boolean {
+      const current = Math.floor(Date.now() / HOUR_MS);
+      if (current !== hour) {
+        hour = current;
+        taken = new Map();
+      }
+      const { calls, bytes } = taken.get(id) ?? { calls: 0, bytes: 0 };
+      const now = { calls: calls + 1, bytes: bytes + query.length + body.length };
+      if (now.calls > MAX_UNPROVEN_CALLS || now.bytes > MAX_UNPROVEN_BYTES) return false;
+      taken.set(id, now);
+      return true;
+    },
+  };
+}
 
 /** Sources, each read once a second at the most: a shop sends a thousand calls a second. */
 function knownSources(ledger: Database) {

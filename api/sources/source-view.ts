@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { hideSecrets } from '../../core/secret-forms.ts';
 import { SOURCE_STATUSES, type Source, type SourceState } from '../../ledger/integrations/sources.ts';
+import { parseForm } from '../http/bodies.ts';
 import { loggedParams } from '../orders/call-log.ts';
 import { formatId, idText } from '../schemas/ids.ts';
 import { formatOptionalTime, formatTime, timeText } from '../schemas/schemas.ts';
@@ -159,10 +160,16 @@ export const requestView = z
 
 /** Signatures prove nothing here, and would to others. */
 const SIGNATURES = /signature|hmac/;
-/** Parameters that are credentials. */
+/** Parameters that are credentials, whatever of their name is percent-encoded. */
+const CREDENTIAL = /(?:token|key|secret|signature|password)$/i;
 const CREDENTIALS = /((?:^|[?&"])[a-z_]{0,30}(?:token|key|secret|signature|password)=)[^&"\s]*/gi;
 /** Bounded, so that a long text without any is read once. */
 const EMAIL = /[^\s"'<>@,;:=&]{1,64}@[^\s"'<>@,;:=&]{1,255}/g;
+
+function withoutCredential(parameter: string): string {
+  const [name = ''] = parameter.split('=');
+  return Object.keys(parseForm(name)).some((one) => CREDENTIAL.test(one)) ? `${name}=[hidden]` : parameter;
+}
 
 /** The request as people look at it to write a mapping: without secrets, and with e-mail addresses left out. */
 export function formatRequest({ method, query, headers, body }: SentRequest): z.output<typeof requestView> {
@@ -170,7 +177,7 @@ export function formatRequest({ method, query, headers, body }: SentRequest): z.
     hideSecrets(text.toWellFormed()).replace(CREDENTIALS, '$1[hidden]').replace(EMAIL, '[e-mail]');
   return {
     method,
-    query: shown(query),
+    query: shown(query.split('&').map(withoutCredential).join('&')),
     headers: Object.fromEntries(
       Object.entries(headers)
         .filter(([name]) => !SIGNATURES.test(name))

@@ -201,7 +201,7 @@ describe('Shopify', () => {
     for (const id of ids) await refunded(id, '1.00');
   });
 
-  test('another signature is refused and shown, and what it says is stored nowhere', {
+  test('a call with another signature is stored and makes no order, whatever is done with it', {
     tags: ['attack'],
   }, async () => {
     const from = await source({ kind: 'shopify', secret: 'shh' });
@@ -212,22 +212,81 @@ describe('Shopify', () => {
       { ...right, headers: { ...right.headers, 'x-shopify-hmac-sha256': '' } },
       { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: 'webhook_id=5' },
     ];
-    for (const one of wrong) expect((await send(from, one)).status).toBe(401);
-    expect((await api.call('GET', `${from.path}?id=7100&total_price=1`)).status).toBe(401);
+    const stored = { status: 202, body: { status: 'stored', code: 'signature_required' } };
+    for (const one of wrong) expect(await send(from, one)).toMatchObject(stored);
+    expect(await api.call('GET', `${from.path}?id=7100&total_price=1`)).toMatchObject(stored);
+    const lines = await callsOf(from);
+    expect(lines).toHaveLength(5);
+    for (const line of lines) {
+      expect(line).toMatchObject({ outcome: 'rejected', order_id: null, params: {} });
+      expect(JSON.stringify(line)).not.toMatch(/7100|total_price|41\.00|Jon@/);
+      expect((await act(`/v1/postback-calls/${line.id}/replay`)).body).toMatchObject({
+        code: 'signature_required',
+      });
+    }
+    expect((await act(`/v1/sources/${from.id}/replay`)).body).toMatchObject({ accepted: 0, rejected: 5 });
     expect(await orderOf('7100')).toBeUndefined();
-    const [line, ...more] = await callsOf(from);
-    expect(line).toMatchObject({ outcome: 'rejected', status: 401, code: 'unauthorized', order_id: null });
-    expect(
-      [line, ...more].map((one) => JSON.stringify(one)).filter((text) => /41\.00|Jon@/.test(text)),
-    ).toEqual([]);
-    const path = `/v1/postback-calls/${line?.id}`;
-    expect(await get(path)).toMatchObject({ request: null });
-    expect((await act(`${path}/replay`)).status).toBe(404);
-    expect((await act(`/v1/sources/${from.id}/replay`)).body).toMatchObject({ accepted: 0, rejected: 0 });
-    // It is over with the next call that is taken.
-    expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: { code: 'unauthorized' } });
-    expect((await send(from, right)).status).toBe(200);
+    expect((await send(from, right)).body).toMatchObject({ status: 'accepted' });
+    expect(await orderOf('7100')).toMatchObject({ amount: { amount: '41.00' } });
+  });
+
+  test('orders of a shop whose secret was pasted wrong come back once it is right', async () => {
+    const from = await source({ kind: 'shopify', secret: 'mistyped' });
+    for (const id of ['7110', '7111'])
+      expect((await send(from, shopifyCall('orders/paid', shopifyOrder(id), 'shh'))).status).toBe(202);
+    expect(await get(`/v1/sources/${from.id}`)).toMatchObject({
+      last_refusal: { code: 'signature_required' },
+    });
+    expect((await act(`/v1/sources/${from.id}/rotate-secret`, { secret: 'shh' })).status).toBe(201);
+    expect((await act(`/v1/sources/${from.id}/replay`)).body).toMatchObject({ accepted: 2, rejected: 0 });
+    for (const id of ['7110', '7111']) expect(await orderOf(id)).toBeDefined();
     expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: null });
+  });
+
+  test('a wrong secret is shown until a new call proves the right one and what was stored was tried again', async () => {
+    const from = await source({ kind: 'woocommerce' });
+    const refused = async () => ((await get(`/v1/sources/${from.id}`)).last_refusal as Row | null)?.code;
+    const order = (id: number, secret: string) =>
+      send(from, woocommerceCall('order.created', woocommerceOrder(id), secret));
+    await order(7120, 'wrong');
+    const ping = { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: 'webhook_id=5' };
+    expect((await send(from, ping)).body).toMatchObject({ status: 'ignored' });
+    expect(await refused()).toBe('signature_required');
+    await act(`/v1/sources/${from.id}/replay`);
+    expect(await refused()).toBe('signature_required');
+    expect((await order(7121, from.secret)).body).toMatchObject({ status: 'accepted' });
+    // The order of then can still be done, by the secret that its sender has.
+    expect(await refused()).toBe('signature_required');
+    expect((await act(`/v1/sources/${from.id}/replay`)).body).toMatchObject({ rejected: 1 });
+    expect(await refused()).toBeUndefined();
+    await order(7122, 'wrong');
+    expect(await refused()).toBe('signature_required');
+  });
+
+  test('stores so many calls of an hour that prove nothing, by number and by size, and takes all that do', {
+    tags: ['attack'],
+    timeout: 120_000,
+  }, async () => {
+    const forged = (id: string, filler = '') =>
+      shopifyCall('orders/paid', { ...shopifyOrder(id), filler }, 'made up');
+    const large = await source({ kind: 'shopify', secret: 'shh' });
+    const statuses: number[] = [];
+    for (let i = 0; i < 20; i++)
+      statuses.push((await send(large, forged('1', 'x'.repeat(1_000_000)))).status);
+    expect(statuses.filter((status) => status === 202)).toHaveLength(16);
+    const many = await source({ kind: 'shopify' });
+    const answers: Answer[] = [];
+    for (let i = 0; i < 51; i++) {
+      const ten = Array.from({ length: 10 }, (_, n) => send(many, forged(`${i}${n}`)));
+      answers.push(...(await Promise.all(ten)));
+    }
+    expect(answers.filter(({ status }) => status === 202)).toHaveLength(500);
+    const other = answers.filter(({ status }) => status !== 202);
+    for (const { status } of other) expect([401, 429]).toContain(status);
+    for (const from of [large, many])
+      expect((await callsOf(from, 'code=unauthorized')).length, 'lines of its own').toBeGreaterThan(0);
+    const order = shopifyCall('orders/paid', shopifyOrder('7130'), 'shh');
+    expect((await send(large, order)).body).toMatchObject({ status: 'accepted' });
   });
 
   test('calls before the secret is known are stored and done afterwards; both secrets are right for a day', async () => {
@@ -567,7 +626,10 @@ describe('Stripe', () => {
   test('a signature of long ago is refused', { tags: ['attack'] }, async () => {
     const from = await source({ kind: 'stripe', secret: 'whsec_x' });
     const event = stripeEvent('checkout.session.completed', stripeSession('b'));
-    expect((await send(from, stripeCall(event, 'whsec_x', { at: Date.now() - 301_000 }))).status).toBe(401);
+    const late = await send(from, stripeCall(event, 'whsec_x', { at: Date.now() - 301_000 }));
+    expect(late.body).toMatchObject({ code: 'signature_required' });
+    expect((await act(`/v1/sources/${from.id}/replay`)).body).toMatchObject({ accepted: 0, rejected: 1 });
+    expect(await orderOf('pi_b')).toBeUndefined();
     expect((await send(from, stripeCall(event, 'whsec_x', { at: Date.now() - 200_000 }))).status).toBe(200);
   });
 });
@@ -684,7 +746,9 @@ test('TUNE: old URLs come by their host name, with their token', async () => {
     const [answer] = (await once(calling, 'response')) as [IncomingMessage];
     return [answer.statusCode, Buffer.concat(await answer.toArray()).toString()];
   };
-  expect((await call('transaction_id=t1&amount=5&security_token=no'))[0]).toBe(401);
+  const wrong = 'transaction_id=t1&amount=5&adv_sub=TU-1&security_token=no-such-token';
+  expect(await call(wrong)).toEqual([202, 'success=false; err_msg=signature_required;']);
+  expect(await orderOf('TU-1')).toBeUndefined();
   const query = 'transaction_id=t1&amount=5&adv_sub=TU-1&security_token=tok';
   expect(await call(query)).toEqual([200, 'success=true;']);
   expect(await call(query.replace('amount=5', 'amount=x'))).toEqual([
@@ -695,6 +759,14 @@ test('TUNE: old URLs come by their host name, with their token', async () => {
   expect((await call(query, 'other.example'))[0]).toBe(404);
   const [line] = await callsOf(from, 'outcome=accepted');
   expect(JSON.stringify(await get(`/v1/postback-calls/${line?.id}`))).not.toContain('tok"');
+  const seen = await Promise.all((await callsOf(from)).map(({ id }) => get(`/v1/postback-calls/${id}`)));
+  expect(JSON.stringify(seen)).not.toContain('no-such-token');
+  // A word in a URL could be guessed: each wrong one counts as a failed authentication.
+  const guessed = await source({ kind: 'tune', secret: 'tok' });
+  const guess = await api.call('GET', `${guessed.path}?transaction_id=t1&amount=5&security%5Ftoken=my-guess`);
+  expect(guess).toMatchObject({ status: 202, body: { code: 'signature_required' } });
+  expect(guess.headers.get('ratelimit-policy')).toContain('failed authentications');
+  expect(JSON.stringify(await get(`/v1/postback-calls/${guess.body.call_id}`))).not.toContain('my-guess');
 });
 
 test('a tracker: lead, sale, rejection; a late repetition of the sale restores nothing', async () => {

@@ -140,10 +140,10 @@ export interface SourceState {
   readonly newOrders: number;
 }
 
-/** In the order of `ids`. */
+/** In their order. `isSigned`: a call of the source proves its secret by its body, unless it is a ping. */
 export async function readSourceStates(
   sql: DatabaseSql,
-  ids: readonly number[],
+  sources: readonly { readonly id: number; readonly isSigned: boolean }[],
   now: Date,
 ): Promise<SourceState[]> {
   const since = new Date(now.getTime() - 24 * HOUR_MS);
@@ -153,7 +153,8 @@ export async function readSourceStates(
       (select count(distinct c.id)::integer from postback_calls p join conversions c on c.id = p.conversion_id
         where p.source_id = s.id and p.received_at >= ${since} and p.outcome = 'accepted'
           and c.received_at >= ${since}) as new_orders
-    from unnest(${[...ids]}::integer[]) with ordinality as s (id, place)
+    from unnest(${sources.map(({ id }) => id)}::integer[], ${sources.map(({ isSigned }) => isSigned)}::boolean[])
+        with ordinality as s (id, is_signed, place)
       left join lateral (
         select received_at from postback_calls where source_id = s.id and replay_of is null order by id desc limit 1
       ) as last on true
@@ -161,9 +162,14 @@ export async function readSourceStates(
         select id, received_at, code, detail from postback_calls r
         where source_id = s.id and outcome = 'rejected' and replay_of is null
           and not exists (select from postback_calls where replay_of = r.id and outcome <> 'rejected')
-          -- One that is not stored, as it was not signed, is over with the next that is taken.
-          and (request is not null or not exists (
-            select from postback_calls l where l.source_id = s.id and l.id > r.id and l.outcome <> 'rejected'))
+          -- What a wrong secret refused is over when a new call proves the secret; where it is stored, once it was tried again since.
+          and (request is not null and code is distinct from 'signature_required' or not exists (
+            select from postback_calls l
+            where l.source_id = s.id and l.id > r.id and l.replay_of is null
+              and case when s.is_signed then l.body_hash is not null
+                else coalesce(l.code, '') not in ('signature_required', 'unauthorized') end
+              and (r.request is null
+                or exists (select from postback_calls t where t.replay_of = r.id and t.id > l.id))))
         order by id desc limit 1
       ) as refused on true
     order by s.place`;

@@ -4,6 +4,19 @@ const TOPIC = '$header.x-wc-webhook-topic';
 const CLICK_KEYS = 'meta_data[key=click_id|_click_id|afflux_click_id|_afflux_click_id|aff_click].value';
 
 /**
+ * Of an order that WooCommerce Subscriptions made: it copies what the first order had, its click too, which won that one alone.
+ * A renewal is found by its customer.
+ */
+const RENEWAL = 'meta_data[key=_subscription_renewal].value';
+
+type Rule = MappingInput['rules'][number];
+const ofOrders = (rules: readonly Rule[]): Rule[] =>
+  rules.flatMap((rule) => [
+    { ...rule, when: { ...rule.when, [RENEWAL]: true }, fields: { click_id: null } },
+    { ...rule, when: { ...rule.when, [RENEWAL]: false } },
+  ]);
+
+/**
  * Webhooks of WooCommerce in JSON: `order.created` and `order.updated`, each with the order as it stands when it is delivered
  * (woocommerce.github.io/woocommerce-rest-api-docs: "Webhooks", "Order properties"). Amounts are decimal text, times are in
  * UTC without a zone, a guest's `customer_id` is 0, refunds are a list with amounts below zero. The click id is in the order's
@@ -60,10 +73,12 @@ export const woocommerce: MappingInput = {
       does: 'ignored',
       reason: 'the order is not paid yet, or in the trash',
     },
-    { when: { status: ['processing', 'completed', 'refunded'] }, does: 'approved', snapshot: 'all' },
-    { when: { status: 'on-hold' }, does: 'pending', snapshot: 'all' },
-    { when: { status: 'cancelled' }, does: 'cancelled' },
-    { when: { status: 'failed' }, does: 'rejected' },
+    ...ofOrders([
+      { when: { status: ['processing', 'completed', 'refunded'] }, does: 'approved', snapshot: 'all' },
+      { when: { status: 'on-hold' }, does: 'pending', snapshot: 'all' },
+      { when: { status: 'cancelled' }, does: 'cancelled' },
+      { when: { status: 'failed' }, does: 'rejected' },
+    ]),
     {
       when: { 'refunds[*].id': true },
       does: 'refunded',

@@ -39,10 +39,15 @@ export function addIncomingRoutes(app: ApiServer, { receiver, countFailure }: In
     };
     const answer = await receiver.receive(source, sent, { ...callerOf(request), actor: actorOf(source) });
     if (!answer) {
-      const detail = 'the call is not signed with the secret of the source';
+      const detail =
+        'the call is not signed with the secret of the source, and too many of such calls came in this hour';
       throw new Problem('unauthorized', { detail, headers: countFailure(request) });
     }
     if (request.call) request.call.logged = true;
+    // A signature is not guessed; a word in the URL can be.
+    const isGuess =
+      answer.refusal?.code === 'signature_required' && kindOf(source.kind).signature === undefined;
+    if (isGuess) reply.headers(countFailure(request));
     reply.code(answer.outcome === 'rejected' ? STORED_STATUS : 200);
     return answer;
   }

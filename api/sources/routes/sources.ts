@@ -124,7 +124,7 @@ async function viewed(
 ): Promise<z.output<typeof sourceView>[]> {
   const states = await readSourceStates(
     sql,
-    sources.map(({ id }) => id),
+    sources.map(({ id, kind }) => ({ id, isSigned: kindOf(kind).signature !== undefined })),
     new Date(),
   );
   return sources.map((source, i) =>

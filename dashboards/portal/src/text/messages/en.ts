@@ -320,7 +320,7 @@ export default {
   'calls.no_call_yet': 'No call yet',
   'calls.not_stored': 'It was not stored.',
   'calls.note':
-    'They appear here as they come. Of calls with a wrong signature a few an hour are shown; they are not stored.',
+    'They appear here as they come. Calls that the secret does not prove are stored too, up to 500 an hour, and make no order: set the secret that their sender has, and do them again.',
   'calls.open_call': 'Open call {id}',
   'calls.present_mapping': 'What the present mapping makes of it',
   'calls.refused': 'Refused',
@@ -366,7 +366,7 @@ export default {
   'connect.last_call_zone': 'Last call ({zone})',
   'connect.last_refusal': 'Last refusal',
   'connect.lead':
-    'What sends orders: shops, payment providers and trackers, each with an address of its own. No call is lost: one that cannot be read is stored, and done again when it can.',
+    'What sends orders: shops, payment providers and trackers, each with an address of its own. A call that cannot be read, or is signed with another secret, is stored, and done again when it can.',
   'connect.name_hint': 'Such as the name of the shop or the account.',
   'connect.none_yet': 'none yet',
   'connect.nothing_is_connected_yet': 'Nothing is connected yet',
@@ -1670,11 +1670,11 @@ export default {
   'snippetUse.shopify_pixel':
     'In Settings, Customer events, Add custom pixel, with the permission Required, Marketing. It keeps the click id on pages without the theme’s code. A pixel cannot write to the cart: the theme’s code is needed as well.',
   'snippetUse.shopify_theme':
-    'In Online Store, Themes, Edit code: in theme.liquid, before the end of the head. It keeps the click id when Shopify’s banner has consent to marketing, and puts it on the cart, from which every order takes it.',
+    'In Online Store, Themes, Edit code: in theme.liquid, before the end of the head. It keeps the click id when Shopify’s banner has consent to marketing, and puts it on the cart, from which orders take it. Buy it now buttons leave the cart out: such orders have the landing page alone.',
   'snippetUse.tag_manager':
-    'As a tag of the type Custom HTML, on all pages. Under Consent settings require ad_storage, so that it waits for consent. Other tags read the id from a variable of the type 1st-party cookie named aff_click.',
+    'As a tag of the type Custom HTML, on all pages. Under Consent settings require no additional consent: the code itself waits for ad_storage, which a required consent would not. Without a banner remove its line data-consent. Other tags read the id from a variable of the type 1st-party cookie named aff_click.',
   'snippetUse.woocommerce':
-    'Save it as afflux-click-id.php, then Plugins, Add new, Upload (as a zip), or copy it to wp-content/plugins. It keeps the click id and puts it into the order.',
+    'Save it as afflux-click-id.php, then Plugins, Add new, Upload (as a zip), or copy it to wp-content/plugins. It loads afflux.js, which keeps the click id, with consent to marketing where WP Consent API asks, and puts the id into the order.',
   'source.all_sources': 'All sources',
   'source.at_kind': 'At {kind}',
   'source.at_the_shop': 'At the shop',
@@ -1779,7 +1779,7 @@ export default {
   'steps.tracker_secret':
     'If the calls carry a {parameter}, copy it to here: calls without it are refused then.',
   'steps.woocommerce_ping':
-    'Save. WooCommerce tries the URL at once: the call appears below as ignored, and it is connected.',
+    'Save. WooCommerce tries the URL at once, without a signature: the call appears below as ignored, and the URL is right. The first order proves the secret.',
   'steps.woocommerce_secret': 'Both have this secret:',
   'steps.woocommerce_webhooks':
     'In WordPress open <b>WooCommerce</b>, <b>Settings</b>, <b>Advanced</b>, <b>Webhooks</b>, and add two active webhooks, <b>Order created</b> and <b>Order updated</b>, API version <b>WP REST API Integration v3</b>, with this delivery URL:',
