@@ -91,11 +91,13 @@ describe.skipIf(chromium === undefined)('from the sign-up page to an answered qu
     await applicant.getByRole('heading', { name: 'Check your mail' }).waitFor();
     await look(applicant, 'join-sent');
     await applicant.goto(await linkInLog(/http\S+\/portal\/confirm\?token=[\w-]{43}/g));
+    // What is confirmed is read first: anybody can apply with an address.
+    await applicant.getByText('https://nora.example').waitFor();
+    await applicant.getByText('No unsolicited mails.').waitFor();
     await look(applicant, 'join-confirm');
-    await applicant.getByRole('button', { name: 'Confirm my address' }).click();
-    await applicant.getByRole('heading', { name: 'Your address is confirmed' }).waitFor();
+    await applicant.getByRole('button', { name: 'Confirm this application' }).click();
+    await applicant.getByRole('heading', { name: 'Your application is confirmed' }).waitFor();
     await applicant.reload();
-    await applicant.getByRole('button', { name: 'Confirm my address' }).click();
     await applicant.getByRole('heading', { name: 'This link is no longer valid' }).waitFor();
     return applicant;
   }
