@@ -86,6 +86,7 @@ import { addSetupStepsRoute } from './setup/routes/setup-steps.ts';
 import { startEarlyCalls } from './sources/early-calls.ts';
 import { createReceiver } from './sources/receiver.ts';
 import { addIncomingRoutes } from './sources/routes/incoming.ts';
+import { addKindRoutes } from './sources/routes/kinds.ts';
 import { addPostbackCallRoutes } from './sources/routes/postback-calls.ts';
 import { addSourceCallRoutes } from './sources/routes/source-calls.ts';
 import { addSourceRoutes } from './sources/routes/sources.ts';
@@ -174,6 +175,7 @@ function addRoutes(app: ApiServer, options: ApiServerOptions & { countFailure: C
   addPostbackCallRoutes(app, sources);
   addIncomingRoutes(app, sources);
   addSourceRoutes(app, options);
+  addKindRoutes(app, options);
   addSourceCallRoutes(app, sources);
   addUnidentifiedCallRoute(app, options);
   addPostbackTestRoute(app, shops);

@@ -138,8 +138,8 @@ describe.skipIf(chromium === undefined)('the setup page in a browser', () => {
 
     // The way on: each missing step leads to its page.
     await page.setViewportSize(SIZES[0][1]);
-    await page.getByRole('link', { name: 'Create a key of the role advertiser' }).click();
-    await page.getByRole('heading', { name: 'API keys' }).waitFor();
+    await page.getByRole('link', { name: 'Connect the shop' }).click();
+    await page.getByRole('heading', { name: 'Connect', exact: true }).waitFor();
     await page.getByRole('link', { name: 'Program settings' }).click();
     await page.getByRole('heading', { name: 'Link templates' }).waitFor();
     await page.getByLabel('Tracking domain').fill('a/b');
@@ -153,7 +153,9 @@ describe.skipIf(chromium === undefined)('the setup page in a browser', () => {
     await page.getByRole('button', { name: 'Create template' }).click();
     await page.getByRole('cell', { name: 'https://shop.example/summer' }).waitFor();
     await page.getByLabel('Set the click cookie').click();
+    const isSaved = page.waitForResponse((answer) => answer.request().method() === 'PATCH');
     await page.getByRole('button', { name: 'Save privacy' }).click();
+    await isSaved;
     await page.reload();
     await page.getByRole('heading', { name: 'Link templates' }).waitFor();
     expect(await page.getByLabel('Set the click cookie').isChecked()).toBe(false);

@@ -35,6 +35,8 @@ interface CallDraft {
   params: JsonValue;
   /** Of a call without a principal. */
   programId?: number;
+  /** Of a call to the address of a source that is not proven to be its own. */
+  sourceId?: number;
   /** Whether the line was written in the transaction of the change itself. */
   logged: boolean;
 }
@@ -103,6 +105,7 @@ function lineOf(request: FastifyRequest, reply: FastifyReply, call: CallDraft): 
     orderId: typeof orderId === 'string' ? orderId : null,
     conversionId: null,
     replayOf: null,
+    ...(call.sourceId !== undefined && { sourceId: call.sourceId }),
   };
 }
 

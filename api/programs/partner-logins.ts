@@ -1,10 +1,12 @@
 import type { FastifyRequest } from 'fastify';
+import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import { createUser, findUserByEmail, listUsers, type User } from '../../ledger/access/users.ts';
 import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import type { Affiliate } from '../../ledger/programs/affiliates.ts';
 import { mayCreateUsers } from '../auth/grants.ts';
 import { invitationLink, shownInvitation } from '../auth/mails.ts';
 import { requireRecentSignIn } from '../auth/recent-sign-in.ts';
+import { formatUser } from '../auth/user-view.ts';
 import type { ApiContext } from '../http/context.ts';
 import { principalOf } from '../http/principal.ts';
 import { queueProgramMail } from '../mails/program-mails.ts';
@@ -44,5 +46,9 @@ async function newLogin(
   if (!mayCreateUsers(principalOf(request)) || (await findUserByEmail(tx, email))) return undefined;
   // A user outlasts the session that makes it.
   requireRecentSignIn(request);
-  return await createUser(tx, { email, name, role: 'affiliate', programId, affiliateId });
+  const made = await createUser(tx, { email, name, role: 'affiliate', programId, affiliateId });
+  const after = formatUser(made);
+  const { actor } = principalOf(request);
+  await appendAuditLog(tx, { actor, action: 'user.create', subject: after.id, after });
+  return made;
 }

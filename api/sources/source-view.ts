@@ -4,7 +4,8 @@ import { SOURCE_STATUSES, type Source, type SourceState } from '../../ledger/int
 import { loggedParams } from '../orders/call-log.ts';
 import { formatId, idText } from '../schemas/ids.ts';
 import { formatOptionalTime, formatTime, timeText } from '../schemas/schemas.ts';
-import { kindOf, SOURCE_KINDS } from './kinds/index.ts';
+import { exampleOf } from './kinds/examples.ts';
+import { kindOf, SOURCE_KINDS, type SourceKindName } from './kinds/index.ts';
 import type { Reading } from './read-call.ts';
 import type { SentRequest } from './sent-request.ts';
 
@@ -73,6 +74,44 @@ export function formatSource(
 export function auditedSource(view: z.output<typeof sourceView>): object {
   const { url: _, last_call_at: __, last_refusal: ___, orders_24h: ____, ...rest } = view;
   return rest;
+}
+
+export const kindView = z
+  .object({
+    kind: z.enum(SOURCE_KINDS),
+    title: z.string(),
+    signed: z.boolean(),
+    secret: z.enum(['theirs', 'ours', 'none', 'parameter']).meta({
+      description:
+        'Who makes the secret of its calls: the vendor; this platform; neither; parameter: it stands in the URL, if it is set.',
+    }),
+    secret_parameter: z.string().nullable().meta({ description: 'Its name in the URL.' }),
+    mapping: z
+      .unknown()
+      .meta({ description: 'How calls of a source without a mapping of its own are read.' }),
+    example: z
+      .object({
+        method: z.enum(['GET', 'POST']),
+        query: z.string(),
+        headers: z.record(z.string(), z.string()),
+        body: z.string(),
+      })
+      .meta({ description: 'A call as the vendor makes it, made up here: the request of a try.' }),
+  })
+  .meta({ id: 'SourceKind' });
+
+export function formatKind(kind: SourceKindName): z.output<typeof kindView> {
+  const { title, signature, secret, preset } = kindOf(kind);
+  const { method, body, ...rest } = exampleOf(kind);
+  return {
+    kind,
+    title,
+    signed: signature !== undefined,
+    secret: typeof secret === 'object' ? 'parameter' : secret,
+    secret_parameter: typeof secret === 'object' ? secret.parameter : null,
+    mapping: preset,
+    example: { ...rest, method: method === 'GET' ? 'GET' : 'POST', body: body.toString('utf8') },
+  };
 }
 
 const fault = z.object({ field: z.string(), message: z.string() });

@@ -160,7 +160,9 @@ describe('Shopify', () => {
     for (const id of ids) expect(await orderOf(id), id).toMatchObject({ refunded: { amount: '1.00' } });
   });
 
-  test('another signature is refused and stored nowhere', { tags: ['attack'] }, async () => {
+  test('another signature is refused and shown, and what it says is stored nowhere', {
+    tags: ['attack'],
+  }, async () => {
     const from = await source({ kind: 'shopify', secret: 'shh' });
     const right = shopifyCall('orders/paid', shopifyOrder('7100'), 'shh');
     const wrong = [
@@ -172,7 +174,19 @@ describe('Shopify', () => {
     for (const one of wrong) expect((await send(from, one)).status).toBe(401);
     expect((await api.call('GET', `${from.path}?id=7100&total_price=1`)).status).toBe(401);
     expect(await orderOf('7100')).toBeUndefined();
-    expect((await callsOf(from)).length).toBe(0);
+    const [line, ...more] = await callsOf(from);
+    expect(line).toMatchObject({ outcome: 'rejected', status: 401, code: 'unauthorized', order_id: null });
+    expect(
+      [line, ...more].map((one) => JSON.stringify(one)).filter((text) => /41\.00|Jon@/.test(text)),
+    ).toEqual([]);
+    const path = `/v1/postback-calls/${line?.id}`;
+    expect(await get(path)).toMatchObject({ request: null });
+    expect((await act(`${path}/replay`)).status).toBe(404);
+    expect((await act(`/v1/sources/${from.id}/replay`)).body).toMatchObject({ accepted: 0, rejected: 0 });
+    // It is over with the next call that is taken.
+    expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: { code: 'unauthorized' } });
+    expect((await send(from, right)).status).toBe(200);
+    expect(await get(`/v1/sources/${from.id}`)).toMatchObject({ last_refusal: null });
   });
 
   test('calls before the secret is known are stored and done afterwards; both secrets are right for a day', async () => {

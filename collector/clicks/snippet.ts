@@ -5,7 +5,7 @@ import { endHead } from './answers.ts';
 import type { Handler } from './server.ts';
 
 /** Read from the sources also when the code runs from dist/. */
-const SNIPPET_FILE = 'collector/clicks/afflux.js';
+const SNIPPET_FILE = 'snippets/afflux.js';
 /** Fresh for a day, served stale for a week while it is fetched again: shops load it on every page. */
 const CACHE_CONTROL = 'public, max-age=86400, stale-while-revalidate=604800';
 

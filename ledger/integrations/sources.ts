@@ -161,6 +161,9 @@ export async function readSourceStates(
         select id, received_at, code, detail from postback_calls r
         where source_id = s.id and outcome = 'rejected' and replay_of is null
           and not exists (select from postback_calls where replay_of = r.id and outcome <> 'rejected')
+          -- One that is not stored, as it was not signed, is over with the next that is taken.
+          and (request is not null or not exists (
+            select from postback_calls l where l.source_id = s.id and l.id > r.id and l.outcome <> 'rejected'))
         order by id desc limit 1
       ) as refused on true
     order by s.place`;

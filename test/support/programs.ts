@@ -13,6 +13,7 @@ const HOW_TO_GET = {
   go: 'https://go.dev/dl, then "npm run bench:peers" once for the packages of the peer',
   haproxy: 'apt-get install haproxy (as root the tests do it)',
   nginx: 'apt-get install nginx-light (as root the tests do it)',
+  php: 'apt-get install php-cli (as root the tests do it)',
   pgbouncer: 'apt-get install pgbouncer',
   python3: 'apt-get install python3-venv, then "npm run bench:peers" once for the packages of the peer',
   root: 'run the tests as root, with the right to mount and to make a network (iproute2)',
@@ -67,15 +68,29 @@ function installChromium(): boolean {
   return installPackage('chromium');
 }
 
+/** Whether HAProxy or nginx is there; see {@link isThere}. */
+export function hasProxy(need: 'haproxy' | 'nginx'): boolean {
+  const debianPackage = need === 'nginx' ? 'nginx-light' : need;
+  return isThere(need, { debianPackage, untested: 'collector and API behind it' });
+}
+
+/** Whether PHP is there, in which the plugin for WooCommerce runs; see {@link isThere}. */
+export function hasPhp(): boolean {
+  return isThere('php', { debianPackage: 'php-cli', untested: 'the plugin for WooCommerce' });
+}
+
 /**
- * Whether HAProxy or nginx is there, installed from Debian's package when this process may do so. Where it is not, that is
+ * Whether a program is there, installed from Debian's package when this process may do so. Where it is not, that is
  * reported; in CI it is an error.
  */
-export function hasProxy(need: 'haproxy' | 'nginx'): boolean {
-  const isThere = () => spawnSync(need, ['-v'], { stdio: 'ignore' }).status === 0;
-  if (isThere() || (installPackage(need === 'nginx' ? 'nginx-light' : need) && isThere())) return true;
+function isThere(
+  need: 'haproxy' | 'nginx' | 'php',
+  { debianPackage, untested }: { debianPackage: string; untested: string },
+): boolean {
+  const answers = () => spawnSync(need, ['-v'], { stdio: 'ignore' }).status === 0;
+  if (answers() || (installPackage(debianPackage) && answers())) return true;
   if (process.env.CI) throw new Error(`There is no ${need}: ${HOW_TO_GET[need]}.`);
-  reportMissing(need, 'collector and API behind it');
+  reportMissing(need, untested);
   return false;
 }
 

@@ -1,4 +1,4 @@
-import { type Mapping, readMapping } from '../mapping.ts';
+import { type Mapping, type MappingInput, readMapping } from '../mapping.ts';
 import {
   type SignatureCheck,
   shopifySignature,
@@ -30,6 +30,8 @@ export type SourceKindName = (typeof SOURCE_KINDS)[number];
 export interface SourceKind {
   readonly title: string;
   readonly mapping: Mapping;
+  /** The mapping as it is written: what a mapping of a source's own begins with. */
+  readonly preset: MappingInput;
   /** Absent: its calls are not signed, and the address is what proves them. */
   readonly signature?: SignatureCheck;
   /** Who makes the secret; `parameter`: it comes in the call, as the parameter of this name, where the source has one. */
@@ -38,27 +40,28 @@ export interface SourceKind {
   readonly byHost?: boolean;
 }
 
+const reads = (preset: MappingInput) => ({ preset, mapping: readMapping(preset) });
 const tuneLike = (title: string): SourceKind => ({
   title,
-  mapping: readMapping(tune),
+  ...reads(tune),
   secret: { parameter: 'security_token' },
   byHost: true,
 });
-const tracker = (title: string, mapping: unknown): SourceKind => ({
+const tracker = (title: string, preset: MappingInput): SourceKind => ({
   title,
-  mapping: readMapping(mapping),
+  ...reads(preset),
   secret: 'none',
 });
 
 const KINDS: Readonly<Record<SourceKindName, SourceKind>> = {
-  shopify: { title: 'Shopify', mapping: readMapping(shopify), signature: shopifySignature, secret: 'theirs' },
+  shopify: { title: 'Shopify', ...reads(shopify), signature: shopifySignature, secret: 'theirs' },
   woocommerce: {
     title: 'WooCommerce',
-    mapping: readMapping(woocommerce),
+    ...reads(woocommerce),
     signature: woocommerceSignature,
     secret: 'ours',
   },
-  stripe: { title: 'Stripe', mapping: readMapping(stripe), signature: stripeSignature, secret: 'theirs' },
+  stripe: { title: 'Stripe', ...reads(stripe), signature: stripeSignature, secret: 'theirs' },
   keitaro: tracker('Keitaro', keitaro),
   voluum: tracker('Voluum', voluum),
   binom: tracker('Binom', binom),

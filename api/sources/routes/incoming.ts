@@ -29,7 +29,7 @@ export function addIncomingRoutes(app: ApiServer, { receiver, countFailure }: In
     source: Source | undefined,
   ): Promise<CallAnswer> {
     if (!source) throw new Problem('not_found', { detail: NO_SOURCE, headers: countFailure(request) });
-    if (request.call) request.call.programId = source.programId;
+    if (request.call) Object.assign(request.call, { programId: source.programId, sourceId: source.id });
     const { body } = request;
     const sent = {
       method: request.method,

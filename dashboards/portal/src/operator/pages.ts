@@ -45,6 +45,8 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
     { path: '/campaigns', page: CampaignsPage },
     { path: '/terms', page: TermsPage },
     { path: '/settings', page: SettingsPage },
+    { path: '/connect', page: lazyPage(async () => (await import('./connect/connect.tsx')).ConnectPage) },
+    { path: '/connect/:id', page: lazyPage(async () => (await import('./connect/source.tsx')).SourcePage) },
     { path: '/links', page: LinksPage },
     { path: '/coupons', page: CouponsPage },
     { path: '/conversions', page: ConversionsPage },
@@ -85,6 +87,7 @@ export const operatorPages: { readonly routes: readonly Route[]; readonly groups
         { path: '/coupons', title: t('common.coupon_codes'), roles: ['operator'] },
         { path: '/mails', title: t('common.mails'), roles: ['operator'] },
         { path: '/settings', title: t('common.program_settings'), roles: ['operator'] },
+        { path: '/connect', title: t('connect.title'), roles: ['operator', 'advertiser'] },
       ],
     },
     {

@@ -141,7 +141,7 @@ export function Copy({ text, label }: { text: string; label: string }) {
     <button
       type="button"
       class="quiet"
-      aria-label={t('basics.copy_label', { label })}
+      aria-label={t(copied ? 'basics.copied_label' : 'basics.copy_label', { label })}
       onClick={() => void copy()}
     >
       <span aria-live="polite">{copied ? t('basics.copied') : t('basics.copy')}</span>

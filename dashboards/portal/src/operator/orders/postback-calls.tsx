@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { useParameter } from '../../app/router.tsx';
+import { Link, useParameter } from '../../app/router.tsx';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
@@ -56,9 +56,8 @@ export function PostbackCallsPage() {
           rowKey={({ id }) => id}
           empty={
             <Empty title={t('postbackCalls.no_calls')}>
-              {rich('postbackCalls.the_shop_calls_postback_when', {
-                code: (text) => <code>{text}</code>,
-                link: (text) => <a href="/docs">{text}</a>,
+              {rich('postbackCalls.connect_what_sends', {
+                link: (text) => <Link to="/connect">{text}</Link>,
               })}
             </Empty>
           }
