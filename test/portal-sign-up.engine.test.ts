@@ -192,7 +192,21 @@ describe.skipIf(chromium === undefined)('from the sign-up page to an answered qu
 
     await partner.reload();
     await partner.getByRole('button', { name: `Details of order ${orderId}` }).click();
-    await partner.getByRole('dialog').getByText('The blue shoes.').waitFor();
+    await dialog.getByText('The blue shoes.').waitFor();
+    await dialog.getByLabel('Your question').fill('Thank you!');
+    await dialog.getByRole('button', { name: 'Ask' }).click();
+    await dialog.getByText('Thank you!').waitFor();
+    // Not every message needs an answer.
+    await goTo(operator, 'Overview');
+    await operator.getByRole('link', { name: '1 question of a partner' }).click();
+    await operator.getByRole('button', { name: `Answer about order ${orderId}` }).click();
+    const close = operator.getByRole('button', { name: 'Close without an answer' });
+    await close.waitFor();
+    await look(operator, 'question-close');
+    await close.click();
+    await close.waitFor({ state: 'detached' });
+    await operator.getByRole('button', { name: 'Close' }).click();
+    await operator.getByText('No open questions').waitFor();
     expect(errors.filter((text) => !text.includes('422'))).toEqual([]);
   });
 
