@@ -148,7 +148,8 @@ function addThreadRoutes(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'writeOrderMessage',
       tags: TAGS,
-      summary: 'Ask about an order as its affiliate, or answer as the program; the other side gets a mail',
+      summary:
+        'Ask about an order as its affiliate, or answer as the program; an answer is mailed, and the first open question',
       params,
       body: z.strictObject({ text: lines(MAX_MESSAGE_LENGTH) }),
       response: { 201: messageView },

@@ -1816,7 +1816,7 @@ export default {
   'termsFields.whole': 'whole',
 
   'thread.ask': 'Ask',
-  'thread.both_sides_see_it': 'Both sides see it here, and get it by mail.',
+  'thread.both_sides_see_it': 'Both sides see it here; answers are mailed too.',
   'thread.close_without_answer': 'Close without an answer',
   'thread.messages': 'Messages',
   'thread.send': 'Send',

@@ -72,9 +72,11 @@ function CloseQuestions({ orderId, onClosed }: { orderId: string; onClosed: () =
   return (
     <>
       <Problem error={error} />
-      <Button onClick={() => void run()} busy={busy}>
-        {t('thread.close_without_answer')}
-      </Button>
+      <div class="actions">
+        <Button onClick={() => void run()} busy={busy}>
+          {t('thread.close_without_answer')}
+        </Button>
+      </div>
     </>
   );
 }
