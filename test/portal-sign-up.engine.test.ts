@@ -91,11 +91,13 @@ describe.skipIf(chromium === undefined)('from the sign-up page to an answered qu
     await applicant.getByRole('heading', { name: 'Check your mail' }).waitFor();
     await look(applicant, 'join-sent');
     await applicant.goto(await linkInLog(/http\S+\/portal\/confirm\?token=[\w-]{43}/g));
+    // What is confirmed is read first: anybody can apply with an address.
+    await applicant.getByText('https://nora.example').waitFor();
+    await applicant.getByText('No unsolicited mails.').waitFor();
     await look(applicant, 'join-confirm');
-    await applicant.getByRole('button', { name: 'Confirm my address' }).click();
-    await applicant.getByRole('heading', { name: 'Your address is confirmed' }).waitFor();
+    await applicant.getByRole('button', { name: 'Confirm this application' }).click();
+    await applicant.getByRole('heading', { name: 'Your application is confirmed' }).waitFor();
     await applicant.reload();
-    await applicant.getByRole('button', { name: 'Confirm my address' }).click();
     await applicant.getByRole('heading', { name: 'This link is no longer valid' }).waitFor();
     return applicant;
   }
@@ -190,7 +192,21 @@ describe.skipIf(chromium === undefined)('from the sign-up page to an answered qu
 
     await partner.reload();
     await partner.getByRole('button', { name: `Details of order ${orderId}` }).click();
-    await partner.getByRole('dialog').getByText('The blue shoes.').waitFor();
+    await dialog.getByText('The blue shoes.').waitFor();
+    await dialog.getByLabel('Your question').fill('Thank you!');
+    await dialog.getByRole('button', { name: 'Ask' }).click();
+    await dialog.getByText('Thank you!').waitFor();
+    // Not every message needs an answer.
+    await goTo(operator, 'Overview');
+    await operator.getByRole('link', { name: '1 question of a partner' }).click();
+    await operator.getByRole('button', { name: `Answer about order ${orderId}` }).click();
+    const close = operator.getByRole('button', { name: 'Close without an answer' });
+    await close.waitFor();
+    await look(operator, 'question-close');
+    await close.click();
+    await close.waitFor({ state: 'detached' });
+    await operator.getByRole('button', { name: 'Close' }).click();
+    await operator.getByText('No open questions').waitFor();
     expect(errors.filter((text) => !text.includes('422'))).toEqual([]);
   });
 

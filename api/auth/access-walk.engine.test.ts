@@ -118,8 +118,8 @@ async function thingsOf(
     values (${Number(String(user.id).slice('usr_'.length))}, sha256(${orderId}::text::bytea), now() + interval '1 day')
     returning id`;
   const [application] = await api.ledger<{ id: number }[]>`
-    insert into applications (program_id, state, name, email, answers, confirmed_at)
-    values (${tenant.programId}, 'pending', 'a', ${`${orderId}@example.com`}, '[]', now()) returning id`;
+    insert into applications (program_id, state, name, email, answers, expires_at, confirmed_at)
+    values (${tenant.programId}, 'pending', 'a', ${`${orderId}@example.com`}, '[]', now(), now()) returning id`;
   const message = await post(`/v1/conversions/cnv_${conversion}/messages`, key, { text: 'Why?' });
   return {
     own: {

@@ -20,6 +20,9 @@ const NETWORK = { burst: 50, everyS: 20 };
 /** Of codes by those who have the password already: of a million codes three are right at a time, which takes years. */
 const CODES = { burst: 10, everyS: 300 };
 
+/** Before the IPv4 address in an IPv6 address that stands for it. */
+const MAPPED_BYTES = 12;
+
 /** Limits of a sign-in: `device` is that of a known device, undefined for any other. */
 export function signInLimits(options: {
   email: string;
@@ -58,9 +61,18 @@ export function setupLimits(ip: string | null): GuessLimit[] {
  * are one network: hiding the address must not be a way around the limit.
  */
 export function prefixOf(ip: string | null): string {
+  return firstBytes(ip, { v4: 3, v6: 8 });
+}
+
+/** The first 16 bits of an IPv4 address, the first 48 of an IPv6 address: of which one party can have many networks. */
+export function widePrefixOf(ip: string | null): string {
+  return firstBytes(ip, { v4: 2, v6: 6 });
+}
+
+function firstBytes(ip: string | null, { v4, v6 }: { v4: number; v6: number }): string {
   const bytes = ip === null ? undefined : parseIp(ip);
   if (!bytes) return 'unknown';
-  return bytes.toString('hex', 0, isMappedIpv4(bytes) ? 15 : 8);
+  return bytes.toString('hex', 0, isMappedIpv4(bytes) ? MAPPED_BYTES + v4 : v6);
 }
 
 /**

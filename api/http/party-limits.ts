@@ -1,3 +1,4 @@
+import { type GuessLimit, takeGuess } from '../../ledger/access/guess-limits.ts';
 import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import { Problem } from './problems.ts';
 
@@ -34,5 +35,19 @@ export async function requireRoom(
   throw new Problem('limit_reached', {
     detail: `${party} has at most ${most} ${what}; remove one first`,
     members: { limit: most },
+  });
+}
+
+/** Takes from each limit, or from none. @throws Problem `rate_limited`. */
+export async function limitRate(tx: DatabaseTransaction, limits: readonly GuessLimit[]): Promise<void> {
+  const seconds = await takeGuess(tx, limits);
+  if (seconds > 0) throw tooOften(seconds);
+}
+
+/** @param seconds Until it is free. */
+export function tooOften(seconds: number): Problem {
+  return new Problem('rate_limited', {
+    detail: `this is too often; try again in ${seconds} s`,
+    headers: { 'retry-after': String(seconds) },
   });
 }

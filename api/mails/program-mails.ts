@@ -13,10 +13,13 @@ export async function queueProgramMail<Kind extends MailKindName>(
     kind: Kind;
     to: string;
     values: Omit<MailValues<Kind>, 'program'>;
+    /** Until it is sent. */
+    waitSeconds?: number;
   },
 ): Promise<void> {
-  const { programId, kind, to, values } = mail;
+  const { programId, kind, to, values, waitSeconds = 0 } = mail;
   const { programName, senderName, template } = await readMailing(tx, { programId, kind });
   const filled = renderTemplate(template ?? MAIL_KINDS[kind].template, { ...values, program: programName });
-  await queueMail(tx, secretBox, { to, ...filled, ...(senderName !== null && { senderName }) });
+  const sender = senderName !== null && { senderName };
+  await queueMail(tx, secretBox, { to, ...filled, ...sender }, { waitSeconds });
 }

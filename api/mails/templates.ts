@@ -23,7 +23,7 @@ export const MAIL_KINDS = {
     required: ['link'],
     template: {
       subject: 'Confirm your application for {program}',
-      text: 'Hello,\n\nsomebody, we hope you, has applied with this address to be a partner of {program}.\n\nTo confirm the address, open {link}\n\nThe link is good for two days and for one use. If it was not you, do nothing: the application is deleted then.\n',
+      text: 'Hello,\n\nsomebody, we hope you, has applied with this address to be a partner of {program}.\n\nTo read and confirm the application, open {link}\n\nThe link is good for two days and for one use. If it was not you, do nothing: the application is deleted then.\n',
     },
   },
   known_address: {

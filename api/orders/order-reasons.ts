@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { MAX_NOTE_LENGTH } from '../../core/text-limits.ts';
+import type { Role } from '../../ledger/access/api-keys.ts';
 import { appendAuditLog } from '../../ledger/access/audit-log.ts';
 import type { Conversion } from '../../ledger/conversions/conversions.ts';
 import {
@@ -12,11 +13,18 @@ import {
 import type { DatabaseSql, DatabaseTransaction } from '../../ledger/postgres/db.ts';
 import { getAffiliate } from '../../ledger/programs/affiliates.ts';
 import type { ApiContext } from '../http/context.ts';
+import { limitRate } from '../http/party-limits.ts';
+import type { Principal } from '../http/principal.ts';
+import { Problem } from '../http/problems.ts';
+import type { Scope } from '../http/scopes.ts';
 import { queueProgramMail } from '../mails/program-mails.ts';
 import { formatId } from '../schemas/ids.ts';
 import { formatTime, lines, timeText } from '../schemas/schemas.ts';
 
 /** What a program says to the partner about an order that is held, rejected, or earns less. */
+
+/** Of one order: each is a mail to the partner, and no reviewer changes it more often. */
+const REASONS = { burst: 5, everyS: 3_600 };
 
 /** As mails say it; the portal has its own words. */
 const TEXTS: Readonly<Record<PartnerReasonCode, string>> = {
@@ -57,18 +65,18 @@ export const partnerReasonView = z
     description: 'What the program says to the partner about the order as it is now; null: nothing.',
   });
 
-/** The reasons of conversions, each as long as the order is in the state that it was given for. */
+/** The reasons of conversions, each as long as the order is as it was when it was said. */
 export async function viewPartnerReasons(
   sql: DatabaseSql,
-  conversions: readonly Pick<Conversion, 'id' | 'state'>[],
-): Promise<(conversion: Pick<Conversion, 'id' | 'state'>) => z.output<typeof partnerReasonView>> {
+  conversions: readonly Pick<Conversion, 'id'>[],
+): Promise<(conversion: Pick<Conversion, 'id'>) => z.output<typeof partnerReasonView>> {
   const reasons = await readPartnerReasons(
     sql,
     conversions.map(({ id }) => id),
   );
-  return ({ id, state }) => {
+  return ({ id }) => {
     const reason = reasons.get(id);
-    return reason?.state === state ? formatReason(reason) : null;
+    return reason ? formatReason(reason) : null;
   };
 }
 
@@ -76,7 +84,27 @@ function formatReason({ code, text, at }: PartnerReason): z.output<typeof partne
   return { code, text, at: formatTime(at) };
 }
 
-/** Says it of an order, and mails it to its affiliate, in the transaction of what it explains. Said again, it does nothing. */
+/** Who speaks to partners as the reviewer: shops and finance report what became of an order, and say nothing of it. */
+export const REASON_ROLES = ['operator', 'fraud'] as const satisfies readonly Role[];
+/** What a key with scopes needs for it. */
+export const REASON_SCOPE = 'conversions:write' satisfies Scope;
+
+/** Before anything is done: a reason is given with a report by those alone who may say one without. @throws Problem `forbidden`. */
+export function checkMaySayReason(
+  { role, scopes }: Pick<Principal, 'role' | 'scopes'>,
+  reason: PartnerReasonInput | undefined,
+): void {
+  if (reason === undefined) return;
+  const mayRole = REASON_ROLES.some((one) => one === role);
+  if (mayRole && scopes?.includes(REASON_SCOPE) !== false) return;
+  const who = mayRole ? `needs the scope ${REASON_SCOPE}` : `is for the roles ${REASON_ROLES.join(' and ')}`;
+  throw new Problem('forbidden', { detail: `partner_reason ${who}` });
+}
+
+/**
+ * Says it of an order, and mails it to its affiliate, in the transaction of what it explains. Said again, it does nothing.
+ * @throws Problem `rate_limited`.
+ */
 export async function sayPartnerReason(
   tx: DatabaseTransaction,
   context: Pick<ApiContext, 'secretBox' | 'portalUrl'>,
@@ -86,6 +114,7 @@ export async function sayPartnerReason(
   const { id: conversionId, programId, orderId, affiliateId } = conversion;
   const { code, text = null } = reason;
   if (!(await setPartnerReason(tx, { conversionId, code, text }))) return;
+  await limitRate(tx, [{ of: `reasons of order ${conversionId}`, ...REASONS }]);
   const subject = formatId('conversion', conversionId);
   // Its words may name persons, and the audit log forgets nothing.
   await appendAuditLog(tx, { actor, action: 'conversion.partner_reason', subject, after: { code } });

@@ -1,46 +1,57 @@
-import type { GuessLimit } from '../../ledger/access/guess-limits.ts';
-import { takeGuess } from '../../ledger/access/guess-limits.ts';
+import { takeGuess, takePlace } from '../../ledger/access/guess-limits.ts';
+import { canonicalEmail } from '../../ledger/conversions/emails.ts';
 import type { DatabaseTransaction } from '../../ledger/postgres/db.ts';
-import { prefixOf } from '../auth/guesses.ts';
-import { Problem } from '../http/problems.ts';
+import { prefixOf, widePrefixOf } from '../auth/guesses.ts';
+import { limitRate, tooOften } from '../http/party-limits.ts';
 
-/** How often strangers may apply, and partners may ask. */
+/**
+ * How often strangers may apply, and partners may ask. A limit that a stranger can use up keeps others out: the limits of
+ * networks come first, so that a single one uses up no other.
+ */
 
-/** Of one network: an agency registers its people; a script gets no further. */
+/** Of one network, at all programs and addresses, and so of its mails too: an agency registers its people. */
 const NETWORK = { burst: 10, everyS: 600 };
-/** Of one program from all networks: at most some 2,000 applications wait for their confirmation. */
+/** Of the networks that one party can have many of: it uses up no program. */
+const WIDE_NETWORK = { burst: 60, everyS: 180 };
+/** Of those with one mailbox: of its places some are left for its owner. */
+const WIDE_NETWORK_WITH_MAILBOX = { burst: 3, everyS: 21_600 };
+/** Of one program: 3,180 in the two days for which they wait for their confirmation. */
 const PROGRAM = { burst: 300, everyS: 60 };
-/** Mails to one address that applied, at all programs: a third person whose address is misused gets no more. */
-const ADDRESS = { burst: 2, everyS: 21_600 };
-/** Questions of one affiliate: a person does not write faster, and each is a mail to the operators. */
-const QUESTIONS = { burst: 10, everyS: 600 };
+/** Mails of a program to a mailbox; more applications wait for their turn, as long as a link is good for. */
+const MAILBOX = { burst: 2, everyS: 21_600, waiting: 8 };
 
-/** Counts an application. @throws Problem `rate_limited`. */
+/** Questions of one affiliate: a person does not write faster. */
+const QUESTIONS = { burst: 10, everyS: 600 };
+/** Mails about questions to the reviewers of a program: beyond, they are on the overview. */
+const QUESTION_MAILS = { burst: 20, everyS: 600 };
+
+/**
+ * Counts an application, whether its address is known or not. Addresses of one mailbox are one.
+ * @returns Seconds until its mail may be sent. @throws Problem `rate_limited`.
+ */
 export async function limitApplications(
   tx: DatabaseTransaction,
-  { programId, ip }: { programId: number; ip: string | null },
-): Promise<void> {
-  await take(tx, [
+  { programId, ip, email }: { programId: number; ip: string | null; email: string },
+): Promise<number> {
+  const mailbox = canonicalEmail(email);
+  const wide = widePrefixOf(ip);
+  await limitRate(tx, [
     { of: `sign-up network ${prefixOf(ip)}`, ...NETWORK },
+    { of: `sign-up wide network ${wide}`, ...WIDE_NETWORK },
+    { of: `sign-up ${programId} ${mailbox} of ${wide}`, ...WIDE_NETWORK_WITH_MAILBOX },
     { of: `sign-up program ${programId}`, ...PROGRAM },
   ]);
-}
-
-/** Whether the address may get another mail about an application. */
-export async function mayMailApplicant(tx: DatabaseTransaction, email: string): Promise<boolean> {
-  return (await takeGuess(tx, [{ of: `sign-up mail ${email}`, ...ADDRESS }])) === 0;
+  const place = await takePlace(tx, { of: `sign-up mail ${programId} ${mailbox}`, ...MAILBOX });
+  if ('fullS' in place) throw tooOften(place.fullS);
+  return place.turnS;
 }
 
 /** Counts a question. @throws Problem `rate_limited`. */
 export async function limitQuestions(tx: DatabaseTransaction, affiliateId: number): Promise<void> {
-  await take(tx, [{ of: `questions of affiliate ${affiliateId}`, ...QUESTIONS }]);
+  await limitRate(tx, [{ of: `questions of affiliate ${affiliateId}`, ...QUESTIONS }]);
 }
 
-async function take(tx: DatabaseTransaction, limits: readonly GuessLimit[]): Promise<void> {
-  const seconds = await takeGuess(tx, limits);
-  if (seconds === 0) return;
-  throw new Problem('rate_limited', {
-    detail: `this is too often; try again in ${seconds} s`,
-    headers: { 'retry-after': String(seconds) },
-  });
+/** Whether the reviewers of a program get a mail about another question. */
+export async function mayMailReviewers(tx: DatabaseTransaction, programId: number): Promise<boolean> {
+  return (await takeGuess(tx, [{ of: `mails about questions of ${programId}`, ...QUESTION_MAILS }])) === 0;
 }

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createApiKey } from '../../ledger/access/api-keys.ts';
 import { eraseCustomer, findCustomer } from '../../ledger/audit/erase.ts';
 import { recordConversion } from '../../ledger/conversions/conversions.ts';
+import { setPartnerReason } from '../../ledger/partners/partner-reasons.ts';
 import { inTransaction } from '../../ledger/postgres/db.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { signedIn } from '../../test/support/users.ts';
@@ -69,6 +71,123 @@ describe('the reason of an order', () => {
     expect(await reasonOf(path)).toBeNull();
   });
 
+  const change = (path: string, amount: string) => post(`${path}/change`, { amount, currency: 'EUR' });
+  test.each([
+    ['was cancelled', (path: string) => post(`${path}/cancel`, {})],
+    ['was lowered', (path: string) => change(path, '70')],
+    [
+      'lost a refund',
+      async (path: string) => {
+        const conversion_id = path.split('/').at(-1);
+        return await post('/v1/refunds', {
+          conversion_id,
+          refund_ref: 'later',
+          amount: '1',
+          currency: 'EUR',
+        });
+      },
+    ],
+  ])('says nothing of an order that %s since', async (_what, act) => {
+    const { path } = await order('attributed');
+    await post(`${path}/change`, { amount: '80', currency: 'EUR', partner_reason: { code: 'returned' } });
+    expect(await reasonOf(path)).toMatchObject({ code: 'returned' });
+    expect((await act(path)).status).toBeLessThan(300);
+    expect(await reasonOf(path)).toBeNull();
+  });
+
+  test('of a cancellation says nothing of the next one', async () => {
+    const { path } = await order('attributed');
+    await post(`${path}/cancel`, { partner_reason: { code: 'not_paid' } });
+    await post(`${path}/restore`, {});
+    expect(await reasonOf(path)).toBeNull();
+    await post(`${path}/cancel`, {});
+    expect(await reasonOf(path)).toBeNull();
+  });
+
+  test('is not read by another affiliate to whom the order is credited since', {
+    tags: ['attack'],
+  }, async () => {
+    const { path, id } = await order('review');
+    const json = { code: 'other', text: 'You bid on our name.' };
+    await api.call('PUT', `${path}/partner-reason`, { key: shop.keys.fraud, json });
+    expect(await reasonOf(path)).toMatchObject({ code: 'other' });
+    await api.ledger`update conversions set affiliate_id = ${shop.otherAffiliateId} where id = ${id}`;
+    expect((await api.call('GET', path, { key: shop.keys.operator })).body.partner_reason).toBeNull();
+  });
+
+  test('comes from those alone who may say one without a report', { tags: ['attack'] }, async () => {
+    const { path, id } = await order('attributed');
+    const partner_reason = { code: 'other', text: 'Pay me.' };
+    const refund = { conversion_id: `cnv_${id}`, refund_ref: 'r', partner_reason };
+    const scopes = ['shops:write'];
+    const { programId } = shop;
+    const { key: narrow } = await createApiKey(api.ledger, {
+      role: 'operator',
+      name: 'narrow',
+      programId,
+      scopes,
+    });
+    for (const answer of [
+      await post(`${path}/cancel`, { partner_reason }, shop.keys.advertiser),
+      await post(`${path}/change`, { amount: '1', currency: 'EUR', partner_reason }, shop.keys.advertiser),
+      await post('/v1/refunds', refund, shop.keys.advertiser),
+      await post('/v1/refunds', refund, shop.keys.finance),
+      await post('/v1/refunds', refund, narrow),
+    ]) {
+      expect([answer.status, answer.body.code]).toEqual([403, 'forbidden']);
+    }
+    const { body } = await api.call('GET', path, { key: shop.keys.operator });
+    expect(body).toMatchObject({ state: 'attributed', partner_reason: null, cancelled_at: null });
+    expect(await mailsTo(PARTNER)).toEqual([]);
+  });
+
+  test('is not said when the report changed nothing', async () => {
+    const { path, id } = await order('attributed');
+    await post(`${path}/cancel`, {});
+    const partner_reason = { code: 'own_order' };
+    expect((await post(`${path}/cancel`, { partner_reason })).body.status).toBe('duplicate');
+    const refund = { conversion_id: `cnv_${id}`, refund_ref: 'r', partner_reason };
+    await post(`${path}/restore`, {});
+    await post('/v1/refunds', { ...refund, partner_reason: undefined });
+    expect((await post('/v1/refunds', refund)).body.status).toBe('duplicate');
+    expect(await reasonOf(path)).toBeNull();
+    expect(await mailsTo(PARTNER)).toEqual([]);
+  });
+
+  test('floods no partner: five of an order, then one an hour', { tags: ['attack'] }, async () => {
+    const { path } = await order('review');
+    const say = async (i: number) => {
+      const json = { code: 'other', text: `${i}` };
+      return (await api.call('PUT', `${path}/partner-reason`, { key: shop.keys.fraud, json })).status;
+    };
+    const statuses: number[] = [];
+    for (let i = 0; i < 7; i++) statuses.push(await say(i));
+    expect(statuses).toEqual([...Array(5).fill(200), 429, 429]);
+    expect(await reasonOf(path)).toMatchObject({ text: '4' });
+    expect(await mailsTo(PARTNER)).toHaveLength(5);
+  });
+
+  test('is written by indexes, however many orders there are', async () => {
+    const { id: conversionId, path } = await order('review');
+    await Promise.all(Array.from({ length: 30 }, () => order('attributed')));
+    await post(`${path}/reject`, { note: 'x' });
+    await inTransaction(api.ledger, async (tx) => {
+      // Of so few rows a scan is cheaper, unless it is ruled out.
+      await tx`set local enable_seqscan = off`;
+      const rowsRead = async () => {
+        const [row] = await tx<[{ read: number }]>`
+          select (seq_tup_read + idx_tup_fetch)::integer as read from pg_stat_xact_user_tables
+          where relname = 'conversions'`;
+        return row.read;
+      };
+      const before = await rowsRead();
+      await setPartnerReason(tx, { conversionId, code: 'own_order', text: null });
+      const read = (await rowsRead()) - before;
+      expect(read).toBeGreaterThan(0);
+      expect(read).toBeLessThan(10);
+    });
+  });
+
   test.each([
     ['a cancellation', 'cancel', {}],
     ['a lower amount', 'change', { amount: '60', currency: 'EUR' }],
@@ -76,7 +195,7 @@ describe('the reason of an order', () => {
     for (const headers of [{}, { 'idempotency-key': `${verb}-${orders}` }]) {
       const { path } = await order('attributed');
       const body = { ...json, partner_reason: { code: 'returned' } };
-      const call = { key: shop.keys.advertiser, json: body, headers };
+      const call = { key: shop.keys.operator, json: body, headers };
       expect((await api.call('POST', `${path}/${verb}`, call)).status).toBe(200);
       expect(await reasonOf(path)).toMatchObject({ code: 'returned' });
     }
@@ -181,9 +300,56 @@ describe('a question about an order', () => {
       ...Array(10).fill(201),
       ...Array(5).fill(429),
     ]);
-    expect((await api.mails()).filter(({ subject }) => subject.startsWith('A question'))).toHaveLength(10);
+    // One mail leads to all of them.
+    expect(await questionMails()).toBe(1);
     await post(`${path}/messages`, { text: 'To all of them.' });
     expect(await open()).toEqual([]);
+  });
+
+  const questionMails = async () =>
+    (await api.mails()).filter(({ subject }) => subject.startsWith('A question')).length;
+  const ask = async (path: string) => {
+    await api.ledger`delete from guess_limits where free_at > now() + interval '1 minute'`;
+    return await post(`${path}/messages`, { text: 'Why?' }, shop.keys.affiliate);
+  };
+
+  test('is one of twenty open ones at the most, until they are closed without an answer', {
+    tags: ['attack'],
+  }, async () => {
+    const asked = await Promise.all(Array.from({ length: 21 }, () => order('attributed')));
+    const answers: string[] = [];
+    for (const { path } of asked) {
+      const { status, body } = await ask(path);
+      answers.push(status === 201 ? 'asked' : String(body.code));
+    }
+    expect(answers).toEqual([...Array(20).fill('asked'), 'limit_reached']);
+    for (const { path } of asked) {
+      const closed = await post(`${path}/messages/close`, {}, shop.keys.fraud);
+      expect([closed.status, closed.body]).toEqual([200, { closed: path === asked.at(-1)?.path ? 0 : 1 }]);
+    }
+    expect(await open()).toEqual([]);
+    expect((await ask(asked[20]?.path ?? '')).status).toBe(201);
+    const log = await api.call('GET', `/v1/audit-log?subject=${asked[0]?.path.split('/').at(-1)}`, {
+      key: shop.keys.operator,
+    });
+    expect(log.text).toContain('order.close_questions');
+    await post(`${asked[20]?.path}/messages/close`, {});
+  });
+
+  test('can be answered and closed, however many an affiliate has asked', { tags: ['attack'] }, async () => {
+    const { path, id } = await order('attributed');
+    await api.ledger`
+      insert into order_messages (program_id, affiliate_id, conversion_id, author, actor, text, is_open)
+      select ${shop.programId}, ${shop.affiliateId}, ${id}, 'affiliate', 'x', 'x', n = 1 from generate_series(1, 100) n`;
+    expect((await ask(path)).body.code).toBe('limit_reached');
+    expect((await post(`${path}/messages`, { text: 'Enough.' })).status).toBe(201);
+    const { body } = await api.call('GET', `${path}/messages`, { key: shop.keys.affiliate });
+    expect((body.data as { text: string }[]).at(-1)?.text).toBe('Enough.');
+    expect(await open()).toEqual([]);
+    for (const key of [shop.keys.affiliate, shop.keys.advertiser, shop.keys.finance]) {
+      expect((await post(`${path}/messages/close`, {}, key)).status).toBe(403);
+    }
+    expect((await post(`${path}/messages/close`, {}, other.keys.operator)).status).toBe(404);
   });
 
   test('of an order of no partner is refused', async () => {
@@ -222,8 +388,25 @@ describe('erasure', () => {
     const affiliateId = shop.otherAffiliateId;
     const id = await talkedAbout(affiliateId);
     await api.ledger`
-      insert into applications (program_id, state, name, email, answers, confirmed_at, decided_at, affiliate_id)
-      values (${shop.programId}, 'approved', 'Ann', 'ann@example.com', '[]', now(), now(), ${affiliateId})`;
+      insert into applications (program_id, state, name, email, answers, expires_at, confirmed_at, decided_at, affiliate_id)
+      values (${shop.programId}, 'approved', 'Ann', 'ann@example.com', '[]', now(), now(), now(), ${affiliateId})`;
+    // By its address, and by that of its user: rejected before, and not confirmed.
+    const known = await api.ledger<{ email: string }[]>`
+      select lower(email) as email from affiliates where id = ${affiliateId}
+      union select email from users where affiliate_id = ${affiliateId}`;
+    expect(known.length).toBeGreaterThan(1);
+    for (const { email } of known) {
+      await api.ledger`
+        insert into applications (program_id, state, name, email, answers, expires_at, confirmed_at, decided_at)
+        values (${shop.programId}, 'rejected', 'Ann', ${email}, '[]', now(), now(), now())`;
+      await api.ledger`
+        insert into applications (program_id, name, email, answers, expires_at, token_hash)
+        values (${shop.programId}, 'Ann', ${email}, '[]', now(), sha256(${email}::bytea))`;
+    }
+    const elsewhere = await api.ledger<{ id: number }[]>`
+      insert into applications (program_id, state, name, email, answers, expires_at, confirmed_at)
+      values (${other.programId}, 'pending', 'Ann', ${known[0]?.email ?? ''}, '[]', now(), now()) returning id`;
+    expect(elsewhere).toHaveLength(1);
     const path = `/v1/affiliates/aff_${affiliateId}`;
     await post(`${path}/terminate`, { note: 'Ann leaves.' });
     // Not what is due in the next month: no statement is missing.
@@ -232,8 +415,11 @@ describe('erasure', () => {
     const { body } = await api.call('GET', path, { key: shop.keys.operator });
     expect(body).toMatchObject({ name: 'erased', status_note: null });
     const [rows] = await api.ledger<[{ rows: number }]>`
-      select count(*)::integer as rows from applications where affiliate_id = ${affiliateId}`;
+      select count(*)::integer as rows from applications where program_id = ${shop.programId}`;
     expect(rows.rows).toBe(0);
+    const [theirs] = await api.ledger<[{ rows: number }]>`
+      select count(*)::integer as rows from applications where program_id = ${other.programId}`;
+    expect(theirs.rows).toBe(1);
     const log = await api.call('GET', `/v1/audit-log?subject=aff_${affiliateId}`, {
       key: shop.keys.operator,
     });

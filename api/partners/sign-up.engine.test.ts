@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DAY_MS } from '../../core/time.ts';
 import { createApiKey } from '../../ledger/access/api-keys.ts';
-import { forgetApplications } from '../../ledger/partners/applications.ts';
+import { forgetApplications, MAX_PENDING } from '../../ledger/partners/applications.ts';
 import { startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
 import { givePayoutMethod } from '../../test/support/ledger.ts';
 import { createPortalUsers, PASSWORD, signedIn } from '../../test/support/users.ts';
@@ -32,14 +32,15 @@ afterAll(async () => {
 const settings = (tenant: Tenant, json: object) =>
   api.call('PATCH', `/v1/programs/prg_${tenant.programId}/sign-up`, { key: tenant.keys.operator, json });
 
-/** Each from a network of its own, unless the test is about that. */
-function apply(json: object, { slug = 'shop', ip = `198.18.${++networks}.1` } = {}) {
+/** Each from a wide network of its own, unless the test is about that. */
+function apply(json: object, { slug = 'shop', ip = newNetwork() } = {}) {
   return api.call('POST', `/v1/sign-up/${slug}`, {
     json: { name: 'Ann', answers: ANSWERS, ...json },
     headers: { 'x-forwarded-for': ip },
   });
 }
 
+const newNetwork = () => `20.${++networks}.0.1`;
 const newAddress = () => `ann${++people}@example.com`;
 const confirm = (token: string) => api.call('POST', '/v1/applications/confirm', { json: { token } });
 const mailsTo = async (address: string) => (await api.mails()).filter(({ to }) => to === address);
@@ -219,49 +220,160 @@ describe('hostile applicants', { tags: ['attack'] }, () => {
     expect((await mailsTo(waiting)).at(-1)?.text).toContain('nothing has changed');
   });
 
-  test('send a third person two mails at the most, and none in words of their own', async () => {
-    const victim = newAddress();
+  /** Hours until the mails that are queued since are sent, in their order. */
+  async function queuedSince<T>(act: () => Promise<T>): Promise<{ done: T; hours: number[] }> {
+    const [last] = await api.ledger<[{ id: bigint }]>`select coalesce(max(id), 0) as id from mails`;
+    const done = await act();
+    const rows = await api.ledger<{ hours: number }[]>`
+      select round(extract(epoch from due_at - clock_timestamp()) / 3600)::integer as hours from mails
+      where id > ${last.id} order by id`;
+    return { done, hours: rows.map(({ hours }) => hours) };
+  }
+  const statuses = async (forms: readonly (() => ReturnType<typeof apply>)[]) => {
+    const all: number[] = [];
+    for (const form of forms) all.push((await form()).status);
+    return all;
+  };
+
+  test('send a third person two mails at once, then one in six hours, and none in words of their own', async () => {
     const name = 'Buy pills at https://spam.example now';
-    for (let i = 0; i < 6; i++) expect((await apply({ email: victim, name })).status).toBe(202);
-    const mails = await mailsTo(victim);
-    expect(mails).toHaveLength(2);
-    expect(JSON.stringify(mails)).not.toContain('spam.example');
+    // One mailbox, whatever the address.
+    const forms = ['vic.tim', 'victim+a', 'v.i.c.t.i.m', 'VICTIM', 'victim+b+c', 'victim'].map(
+      (mailbox, i) => () => apply({ email: `${mailbox}@${i % 2 ? 'gmail.com' : 'googlemail.com'}`, name }),
+    );
+    const { done, hours } = await queuedSince(() => statuses(forms));
+    expect(done).toEqual(Array(6).fill(202));
+    expect(hours).toEqual([0, 0, 6, 12, 18, 24]);
+    expect(JSON.stringify(await api.mails())).not.toContain('spam.example');
   });
 
-  test('of one network are stopped, and leave one row an address', async () => {
-    const ip = '198.19.0.1';
+  test('lose no application of another: it waits for its mail, or is refused', async () => {
     const email = newAddress();
-    const statuses: number[] = [];
-    for (let i = 0; i < 15; i++) statuses.push((await apply({ email }, { ip })).status);
-    expect(statuses).toEqual([...Array(10).fill(202), ...Array(5).fill(429)]);
-    const refused = await apply({ email }, { ip });
+    const forms = Array.from({ length: 11 }, (_, i) => () => apply({ email, name: `Ann ${i}` }));
+    const { done, hours } = await queuedSince(() => statuses(forms));
+    expect(done).toEqual([...Array(10).fill(202), 429]);
+    expect(hours).toHaveLength(10);
+    const rows = await api.ledger<{ name: string; hours: number }[]>`
+      select name, round(extract(epoch from expires_at - applied_at) / 3600)::integer as hours from applications
+      where email = ${email} order by id`;
+    // Each link is good for two days from its mail.
+    expect(rows.map((row) => row.hours)).toEqual(hours.map((wait) => wait + 48));
+    expect((await confirm(await tokenTo(email))).status).toBe(200);
+    expect(await pending(email)).toMatchObject([{ name: 'Ann 1' }]);
+    // Another program has places of its own.
+    await settings(other, { slug: 'other', open: true });
+    expect((await queuedSince(() => apply({ email }, { slug: 'other' }))).hours).toEqual([0]);
+  });
+
+  test('of one wide network leave places to the owner of an address', async () => {
+    const email = newAddress();
+    const forms = Array.from({ length: 5 }, (_, i) => () => apply({ email }, { ip: `30.1.${i}.1` }));
+    expect(await statuses(forms)).toEqual([202, 202, 202, 429, 429]);
+    expect((await apply({ email })).status).toBe(202);
+  });
+
+  test('are refused as often for an address that is known', async () => {
+    const known = newAddress();
+    await createPortalUsers(api, shop.keys.operator).create('finance', { email: known });
+    const unknown = newAddress();
+    const of = (email: string) =>
+      queuedSince(() => statuses(Array.from({ length: 11 }, () => () => apply({ email }))));
+    expect(await of(known)).toEqual(await of(unknown));
+  });
+
+  test('of one network are stopped, at all programs and addresses', async () => {
+    await settings(other, { slug: 'other', open: true });
+    const ip = '40.1.1.1';
+    const forms = Array.from(
+      { length: 12 },
+      (_, i) => () => apply({ email: newAddress() }, { ip: `40.1.1.${i}`, slug: i % 2 ? 'other' : 'shop' }),
+    );
+    expect(await statuses(forms)).toEqual([...Array(10).fill(202), 429, 429]);
+    const refused = await apply({ email: newAddress() }, { ip });
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
-    const [rows] = await api.ledger<[{ rows: number }]>`
-      select count(*)::integer as rows from applications where email = ${email}`;
-    expect(rows.rows).toBe(1);
+  });
+
+  test.each([
+    ['IPv4', (i: number) => `50.1.${i}.1`],
+    ['IPv6', (i: number) => `2001:db8:7:${i}::1`],
+  ])('of many networks of one party close no program (%s)', async (_family, networkOf) => {
+    const target = await api.tenant(`flooded-${networks}`);
+    const slug = `flooded-${networks}`;
+    await settings(target, { slug, open: true });
+    const forms = Array.from(
+      { length: 62 },
+      (_, i) => () => apply({ email: newAddress() }, { ip: networkOf(i), slug }),
+    );
+    expect(await statuses(forms)).toEqual([...Array(60).fill(202), 429, 429]);
+    expect((await apply({ email: newAddress() }, { slug })).status).toBe(202);
+  });
+
+  test('fill no database: as many wait as people read, and a link stays valid', async () => {
+    const full = await api.tenant('full');
+    await settings(full, { slug: 'full', open: true });
+    const email = newAddress();
+    await apply({ email }, { slug: 'full' });
+    const token = await tokenTo(email);
+    await api.ledger`
+      insert into applications (program_id, state, name, email, answers, expires_at, confirmed_at)
+      select ${full.programId}, 'pending', 'x', n || '@spam.example', '[]', now(), now()
+      from generate_series(1, ${MAX_PENDING}) n`;
+    expect((await confirm(token)).body.code).toBe('limit_reached');
+    await api.ledger`delete from applications where program_id = ${full.programId} and email = '1@spam.example'`;
+    expect((await confirm(token)).status).toBe(200);
+  });
+
+  test('write nothing in the name of another: the owner of an address reads what it confirms', async () => {
+    const strict = await api.tenant('shown');
+    await settings(strict, { slug: 'shown', open: true, conditions: 'No spam.' });
+    const email = newAddress();
+    const form = { email, conditions_version: 1 };
+    await apply({ ...form, name: 'Ann' }, { slug: 'shown' });
+    const own = await tokenTo(email);
+    await apply({ ...form, name: 'Eve', country: 'DE' }, { slug: 'shown' });
+    const foreign = await tokenTo(email);
+    const read = async (token: string) =>
+      await api.call('POST', '/v1/applications/unconfirmed', { json: { token } });
+    expect((await read(foreign)).body).toEqual({
+      program: 'shown',
+      name: 'Eve',
+      email,
+      country: 'DE',
+      answers: ANSWERS,
+      conditions: { version: 1, text: 'No spam.' },
+    });
+    expect((await read(own)).body).toMatchObject({ name: 'Ann', country: null });
+    expect((await confirm(own)).status).toBe(200);
+    expect(await pending(email, strict.keys.operator)).toMatchObject([{ name: 'Ann' }]);
+    // An address has one that waits for a decision.
+    expect((await confirm(foreign)).body).toMatchObject({ code: 'invalid_input', field: 'token' });
+    for (const token of [own, 'x']) {
+      expect((await read(token)).body).toMatchObject({ code: 'invalid_input', field: 'token' });
+    }
   });
 
   test('use a token once, also when it is used twice at once, and not after its time', async () => {
     const email = newAddress();
     await apply({ email });
-    const first = await tokenTo(email);
-    await apply({ email });
     const token = await tokenTo(email);
-    // A later application voids the link of the one before.
-    expect((await confirm(first)).body).toMatchObject({ code: 'invalid_input', field: 'token' });
     const both = await Promise.all([confirm(token), confirm(token)]);
     expect(both.map(({ status }) => status).toSorted()).toEqual([200, 422]);
     expect((await confirm(token)).status).toBe(422);
     expect(await pending(email)).toHaveLength(1);
 
     const late = newAddress();
-    await apply({ email: late });
-    await api.ledger`update applications set applied_at = now() - interval '3 days' where email = ${late}`;
-    expect((await confirm(await tokenTo(late))).status).toBe(422);
+    await api.ledger`
+      insert into applications (program_id, name, email, answers, token_hash, expires_at)
+      values (${shop.programId}, 'Ann', ${late}, '[]', sha256('late'), now())`;
+    expect((await confirm('late')).status).toBe(422);
+    expect((await api.call('POST', '/v1/applications/unconfirmed', { json: { token: 'late' } })).status).toBe(
+      422,
+    );
   });
 
   test.each([
     [{ email: 'no address' }, 'email'],
+    [{ email: `${'İ'.repeat(130)}@x.co` }, 'email'],
     [{ email: 'ann@example.com\r\nBcc: eve@example.com' }, 'email'],
     [{ name: '\u202eevil' }, 'name'],
     [{ name: '' }, 'name'],
@@ -287,6 +399,66 @@ describe('hostile applicants', { tags: ['attack'] }, () => {
 });
 
 describe('a decision', () => {
+  test('to approve is in the audit log of the affiliate, with the note', async () => {
+    const id = await applied();
+    const { body } = await decide(id, 'approve', { note: 'A friend of Bea.' });
+    const affiliate = body.affiliate as { id: string; ref_code: string };
+    const key = shop.keys.operator;
+    const log = await api.call('GET', `/v1/audit-log?subject=${affiliate.id}`, { key });
+    expect(log.body.data).toMatchObject([
+      { action: 'affiliate.create', after: { ref_code: affiliate.ref_code, status: 'active' } },
+    ]);
+    expect(log.text).toContain('A friend of Bea');
+    // As a pseudonym, which ends with the affiliate.
+    const [row] = await api.ledger<[{ after: string }]>`
+      select after::text as after from audit_log where subject = ${affiliate.id}`;
+    expect(row.after).toContain('note');
+    expect(row.after).not.toContain('A friend of Bea');
+  });
+
+  test('is made of several at once, all or none', async () => {
+    const [a, b, c] = [await applied(), await applied(), await applied()];
+    const key = shop.keys.operator;
+    const bulk = (verb: string, ids: string[], json: object = {}, by = key) =>
+      api.call('POST', `/v1/applications/${verb}`, { key: by, json: { ids, ...json } });
+    expect((await bulk('reject', [a, 'app_999999'], { note: 'No.' })).status).toBe(404);
+    expect((await bulk('delete', [a, b], {}, other.keys.operator)).status).toBe(404);
+    expect((await bulk('delete', [a, a])).body.field).toBe('ids');
+    expect((await bulk('delete', [])).body.field).toBe('ids');
+    const rejected = await bulk('reject', [b, a], { note: 'Spam.' });
+    expect(rejected.body.data).toMatchObject([
+      { id: a, state: 'rejected', note: 'Spam.' },
+      { id: b, state: 'rejected' },
+    ]);
+    expect((await bulk('reject', [a], { note: 'x' })).body.code).toBe('wrong_state');
+    expect((await bulk('delete', [a, b, c])).status).toBe(204);
+    for (const id of [a, b, c]) {
+      expect((await api.call('GET', `/v1/applications/${id}`, { key })).status).toBe(404);
+    }
+  });
+
+  test('gives namesakes codes, and none of an erased affiliate', { tags: ['attack'] }, async () => {
+    const codeOf = async (name: string) =>
+      (
+        (await decide(await applied(newAddress(), { name }), 'approve', {})).body.affiliate as {
+          ref_code: string;
+        }
+      ).ref_code;
+    expect([await codeOf('Zoe'), await codeOf('Zoe'), await codeOf('Zo')]).toEqual(['zoe', 'zoe-2', 'zo']);
+    expect(await codeOf('Erased 12')).toBe('partner-erased-12');
+    expect(await codeOf('Erased')).toBe('partner-erased');
+    await api.ledger`
+      insert into affiliates (program_id, ref_code, name, email)
+      select ${shop.programId}, 'zoe-' || n, 'Zoe', n || '@zoe.example' from generate_series(3, 100) n`;
+    expect(await codeOf('Zoe')).toMatch(/^zoe-[0-9a-f]{12}$/);
+    const key = shop.keys.operator;
+    const json = { ref_code: 'erased-12', name: 'Eve', email: newAddress() };
+    expect((await api.call('POST', '/v1/affiliates', { key, json })).body.field).toBe('ref_code');
+    const path = `/v1/affiliates/aff_${shop.affiliateId}`;
+    const changed = await api.call('PATCH', path, { key, json: { ref_code: 'erased-12' } });
+    expect(changed.body.field).toBe('ref_code');
+  });
+
   test('is made once, also by two at once', async () => {
     const id = await applied();
     const answers = await Promise.all([
@@ -455,7 +627,8 @@ test('what was not confirmed is deleted after two days, what was rejected after 
   };
   expect(await left(1)).toEqual([unconfirmed, rejected, waiting]);
   expect(await left(3)).toEqual([rejected, waiting]);
-  expect(await left(181)).toEqual([waiting]);
+  expect(await left(179)).toEqual([rejected, waiting]);
+  expect(await left(181)).toEqual([]);
 });
 
 describe('mails in the words of a program', () => {

@@ -41,6 +41,23 @@ export async function takeGuess(tx: DatabaseTransaction, limits: readonly GuessL
   return 0;
 }
 
+/**
+ * Takes a place in a queue: of `waiting` more than the limit allows each has its turn later. The caller rolls back where
+ * there is none.
+ * @returns Seconds until its turn, 0: now; or seconds until a place is free.
+ */
+export async function takePlace(
+  tx: DatabaseTransaction,
+  { waiting, ...limit }: GuessLimit & { readonly waiting: number },
+): Promise<{ turnS: number } | { fullS: number }> {
+  const fullS = await takeGuess(tx, [{ ...limit, burst: limit.burst + waiting }]);
+  if (fullS > 0) return { fullS };
+  const [row] = await tx<[{ seconds: number }]>`
+    select ceil(extract(epoch from free_at - clock_timestamp()))::integer as seconds from guess_limits
+    where key = ${keyOf(limit)}`;
+  return { turnS: Math.max(0, row.seconds - limit.everyS * limit.burst) };
+}
+
 /** A right guess costs nothing. Wrong ones before it are not forgotten: somebody's own password must not free guesses at another's. */
 export async function returnGuess(sql: DatabaseSql, limits: readonly GuessLimit[]): Promise<void> {
   // One statement each: rows locked together in another order than takeGuess does could deadlock.

@@ -23,11 +23,18 @@ export interface DueMail {
 
 const PURPOSE = 'mail';
 
-/** Sends a mail when, and only when, the transaction commits. */
-export async function queueMail(tx: DatabaseTransaction, secretBox: SecretBox, mail: Mail): Promise<void> {
+/** Sends a mail when, and only when, the transaction commits: then, or `waitSeconds` later. */
+export async function queueMail(
+  tx: DatabaseTransaction,
+  secretBox: SecretBox,
+  mail: Mail,
+  { waitSeconds = 0 } = {},
+): Promise<void> {
   const { to, subject, text, senderName } = mail;
   const encrypted = secretBox.encrypt(PURPOSE, JSON.stringify({ to, subject, text, senderName }));
-  await tx`insert into mails (encrypted) values (${encrypted})`;
+  await tx`
+    insert into mails (encrypted, due_at)
+    values (${encrypted}, clock_timestamp() + make_interval(secs => ${waitSeconds}))`;
 }
 
 /** Takes mails that are due, the oldest first; no other process gets them for `claimSeconds`. */

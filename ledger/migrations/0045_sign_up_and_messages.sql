@@ -48,8 +48,10 @@ create table applications (
   conditions_version integer,
   -- SHA-256 of what the mailed link holds; null once it was used.
   token_hash bytea constraint applications_token_once unique check (length(token_hash) = 32),
-  -- Of the application, and so of the acceptance of the conditions.
   applied_at timestamptz not null default clock_timestamp(),
+  -- Its link is good until then.
+  expires_at timestamptz not null,
+  -- By its address: then it was shown once more, and the conditions were accepted.
   confirmed_at timestamptz,
   decided_at timestamptz,
   decided_by text check (length(decided_by) between 1 and 200),
@@ -62,15 +64,13 @@ create table applications (
   check ((state in ('approved', 'rejected')) = (decided_at is not null)),
   check ((state = 'approved') = (affiliate_id is not null))
 );
--- An address has one that waits for its confirmation, and one that waits for a decision.
-create unique index applications_unconfirmed_once on applications (program_id, email) where state = 'unconfirmed';
+-- Of those that wait for their confirmation an address has several: anybody can name it, and its owner chooses.
 create unique index applications_pending_once on applications (program_id, email) where state = 'pending';
 create index on applications (program_id, state, id);
 create index on applications (affiliate_id) where affiliate_id is not null;
+create index on applications (program_id, email);
 create index on applications (state, applied_at);
-grant select, insert, delete,
-  update (state, name, country, answers, conditions_version, token_hash, applied_at, confirmed_at, decided_at, decided_by,
-    note, affiliate_id)
+grant select, insert, delete, update (state, token_hash, confirmed_at, decided_at, decided_by, note, affiliate_id)
   on applications to afflux_app;
 
 -- Mails of a program in its own words; what is not here is written by the platform.
@@ -88,11 +88,14 @@ create table partner_reasons (
   conversion_id bigint primary key references conversions,
   code text not null check (code ~ '^[a-z_]{1,40}$'),
   text text check (length(text) between 1 and 2000),
-  -- Of the order when it was said: of another state it explains nothing.
-  state text not null check (length(state) between 1 and 40),
+  -- The order as it was when it was said: of one that has changed since it explains nothing.
+  about text not null check (length(about) between 1 and 400),
   at timestamptz not null default clock_timestamp()
 );
-grant select, insert, update (code, text, state, at) on partner_reasons to afflux_app;
+grant select, insert, update (code, text, about, at) on partner_reasons to afflux_app;
+
+-- A reason is said of the later orders of a subscription too.
+create index conversions_renewals on conversions (recurring_of) where recurring_of is not null;
 
 -- Questions of a partner about an order, and the answers.
 create table order_messages (
@@ -112,6 +115,7 @@ create table order_messages (
 );
 create index on order_messages (conversion_id, id);
 create index on order_messages (affiliate_id);
+create index order_messages_open on order_messages (affiliate_id) where is_open;
 create index on order_messages (program_id, id) where is_open;
 grant select, insert, update (is_open) on order_messages to afflux_app;
 
@@ -147,27 +151,14 @@ begin
   end;
 end $$;
 
--- As before, and what was written about these orders, which may name the customer.
-create or replace function erase_customer(order_ids bigint[], of_program integer, named_id text, named_email text) returns void
-  language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
-begin
-  update conversions set customer_id = null, customer_email_hash = null, customer_mailbox_hash = null,
-    payment_account_hash = null, ip = null, click_ip = null, user_agent = null, fingerprint = null, evidence = null,
-    next_attempt_at = null
-  where id = any (order_ids);
-  update postback_calls set params = '{}', ip = null, request = null
-  where program_id = of_program and (
-    conversion_id = any (order_ids) or params ->> 'customer_id' = named_id or params ->> 'customer_email' = named_email
-  );
-  update partner_reasons set text = null where conversion_id = any (order_ids);
-  update order_messages set text = 'erased', is_open = false where conversion_id = any (order_ids);
-end $$;
-
--- As before, and the application, the note of the status and what was written about its orders.
+-- As before, and its applications, the note of the status and what was written about its orders.
 create or replace function erase_affiliate(erased integer) returns void language plpgsql
   security definer set search_path = pg_catalog, public, pg_temp as $$
 declare
   user_ids integer[] := array(select id from users where affiliate_id = erased);
+  -- What it applied with, also where that was rejected, or nobody confirmed it.
+  addresses text[] := array(
+    select lower(email) from affiliates where id = erased union select email from users where affiliate_id = erased);
 begin
   update affiliates set ref_code = 'erased-' || id, name = 'erased', email = 'erased-' || id || '@erased.invalid',
     customer_ref = null, email_changed_by = null, status_note = null, erased_at = clock_timestamp()
@@ -177,6 +168,9 @@ begin
       using errcode = 'check_violation', constraint = 'affiliates_erased';
   end if;
   delete from applications where affiliate_id = erased;
+  delete from applications
+  where program_id = (select program_id from affiliates where id = erased) and email = any (addresses)
+    and affiliate_id is null;
   update partner_reasons set text = null
   where conversion_id in (select id from conversions where affiliate_id = erased);
   update order_messages set text = 'erased', is_open = false where affiliate_id = erased;

@@ -114,8 +114,8 @@ create or replace function forget_webhook_events(up_to integer) returns void lan
   );
 $$;
 
--- As before, and of the messages about these orders, whether or not they have arrived: their members that tell of the customer,
--- and answers, which may repeat them.
+-- As before, and what program and partner wrote about these orders, which may name the customer; of webhooks about them, whether
+-- or not they have arrived, the members that tell of the customer, and answers, which may repeat them.
 create or replace function erase_customer(order_ids bigint[], of_program integer, named_id text, named_email text) returns void
   language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 declare

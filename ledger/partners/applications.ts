@@ -24,7 +24,7 @@ export interface Application {
   /** ISO 3166-1 alpha-2, as the applicant says. */
   readonly country: string | null;
   readonly answers: readonly Answer[];
-  /** Which conditions were accepted, at `appliedAt`; null: there were none. */
+  /** Which conditions were accepted, at `confirmedAt`; null: there were none. */
   readonly conditionsVersion: number | null;
   readonly appliedAt: Date;
   readonly confirmedAt: Date;
@@ -35,10 +35,12 @@ export interface Application {
   readonly affiliateId: number | null;
 }
 
-/** The link of the mail is good for so long; what was not confirmed by then is deleted. */
-export const CONFIRM_MS = 2 * DAY_MS;
-/** Who was rejected may ask why for half a year; then there is no reason to know them. */
-const REJECTED_KEPT_DAYS = 180;
+/** The link of a mail is good for so long from its sending; what was not confirmed by then is deleted. */
+const CONFIRM_MS = 2 * DAY_MS;
+/** Who was rejected may ask why for half a year, and who waits that long waits no more: there is no reason to know them. */
+const KEPT_DAYS = 180;
+/** Of a program that wait for a decision: more than its people read; strangers fill no database. */
+export const MAX_PENDING = 5_000;
 
 const COLUMNS = [
   'id',
@@ -57,20 +59,35 @@ const COLUMNS = [
   'affiliateId',
 ];
 
-/** Keeps an application until its address is confirmed; a later one of the address takes its place, and voids its link. */
+/** Keeps an application until its address is confirmed, beside others of the address; its mail is sent at `mailedAt`. */
 export async function keepApplication(
   tx: DatabaseTransaction,
   application: Pick<
     Application,
     'programId' | 'name' | 'email' | 'country' | 'answers' | 'conditionsVersion'
-  > & { readonly tokenHash: Buffer },
+  > & { readonly tokenHash: Buffer; readonly mailedAt: Date },
 ): Promise<void> {
-  const { programId, email, answers, ...rest } = application;
-  const row = { ...rest, answers: tx.json(answers as unknown as JsonValue) };
-  await tx`
-    insert into applications ${tx.values({ programId, email, ...row })}
-    on conflict (program_id, email) where state = 'unconfirmed'
-    do update set ${tx.set(row)}, applied_at = clock_timestamp()`;
+  const { answers, mailedAt, ...rest } = application;
+  const expiresAt = new Date(mailedAt.getTime() + CONFIRM_MS);
+  const row = { ...rest, answers: tx.json(answers as unknown as JsonValue), expiresAt };
+  await tx`insert into applications ${tx.values(row)}`;
+}
+
+/** An application as its applicant sees it before confirming its address. */
+export type UnconfirmedApplication = Pick<
+  Application,
+  'programId' | 'name' | 'email' | 'country' | 'answers' | 'conditionsVersion'
+>;
+
+/** The application of a token that can still be used. */
+export async function getUnconfirmed(
+  sql: DatabaseSql,
+  { tokenHash, now }: { tokenHash: Buffer; now: Date },
+): Promise<UnconfirmedApplication | undefined> {
+  const [application] = await sql<UnconfirmedApplication[]>`
+    select program_id, name, email, country, answers, conditions_version from applications
+    where token_hash = ${tokenHash} and expires_at > ${now}`;
+  return application;
 }
 
 /** Whether the address has an account, or an application that waits for a decision. */
@@ -86,15 +103,29 @@ export async function isKnownAddress(
   return row.isKnown;
 }
 
-/** Confirms the address of an application by its token, once. Undefined for any other token. @throws InputError. */
+/** Whether {@link MAX_PENDING} of the program wait for a decision. */
+async function isFull(sql: DatabaseSql, programId: number): Promise<boolean> {
+  const [row] = await sql<[{ isFull: boolean }]>`
+    select count(*) >= ${MAX_PENDING} as is_full
+    from (
+      select from applications where program_id = ${programId} and state = 'pending' limit ${MAX_PENDING}
+    ) as waiting`;
+  return row.isFull;
+}
+
+/**
+ * Confirms the address of an application by its token, once. Undefined for any other token; `full`: the program has as
+ * many as can wait. @throws InputError.
+ */
 export async function confirmApplication(
   tx: DatabaseTransaction,
   { tokenHash, now }: { tokenHash: Buffer; now: Date },
-): Promise<Application | undefined> {
-  const oldest = new Date(now.getTime() - CONFIRM_MS);
+): Promise<Application | 'full' | undefined> {
+  const waiting = await getUnconfirmed(tx, { tokenHash, now });
+  if (waiting && (await isFull(tx, waiting.programId))) return 'full';
   const confirmed = tx<Application[]>`
     update applications set state = 'pending', token_hash = null, confirmed_at = clock_timestamp()
-    where token_hash = ${tokenHash} and applied_at > ${oldest}
+    where token_hash = ${tokenHash} and expires_at > ${now}
     returning ${tx(COLUMNS)}`;
   const [application] = await answeringInput(confirmed);
   return application;
@@ -146,11 +177,11 @@ export async function removeApplication(tx: DatabaseTransaction, id: number): Pr
   return removed === 1;
 }
 
-/** Deletes what was not confirmed in time, and what was rejected long ago. */
+/** Deletes what was not confirmed in time, what was rejected long ago, and what was not decided about for as long. */
 export async function forgetApplications(sql: DatabaseSql, { now }: { now: Date }): Promise<void> {
-  const ago = (ms: number) => new Date(now.getTime() - ms);
+  const oldest = new Date(now.getTime() - KEPT_DAYS * DAY_MS);
   await sql`
     delete from applications
-    where state = 'unconfirmed' and applied_at < ${ago(CONFIRM_MS)}
-      or state = 'rejected' and decided_at < ${ago(REJECTED_KEPT_DAYS * DAY_MS)}`;
+    where state = 'unconfirmed' and expires_at < ${now} or state = 'rejected' and decided_at < ${oldest}
+      or state = 'pending' and confirmed_at < ${oldest}`;
 }

@@ -14,14 +14,39 @@ export interface OrderMessage {
   readonly isOpen: boolean;
 }
 
-/** A longer exchange belongs into a conversation. */
-export const MAX_MESSAGES = 100;
+/** Of the affiliate about an order: a longer exchange belongs into a conversation. What the program may say has no limit. */
+export const MAX_ASKED = 100;
+/** Of an affiliate, about all its orders: more are not answered sooner. */
+export const MAX_OPEN = 20;
+/** More are read nowhere. */
+const MOST_SHOWN = 1_000;
 
-/** The messages about an order, the oldest first. */
+/** The messages about an order, the oldest first; of very many the last. */
 export async function listOrderMessages(sql: DatabaseSql, conversionId: bigint): Promise<OrderMessage[]> {
   return await sql<OrderMessage[]>`
-    select id, conversion_id, affiliate_id, author, text, created_at, is_open from order_messages
-    where conversion_id = ${conversionId} order by id limit ${MAX_MESSAGES}`;
+    select * from (
+      select id, conversion_id, affiliate_id, author, text, created_at, is_open from order_messages
+      where conversion_id = ${conversionId} order by id desc limit ${MOST_SHOWN}
+    ) as last order by id`;
+}
+
+/** How many messages an affiliate has written about an order, and how many of its questions are open: of the order, and in all. */
+export async function countQuestions(
+  sql: DatabaseSql,
+  { conversionId, affiliateId }: Pick<OrderMessage, 'conversionId' | 'affiliateId'>,
+): Promise<{ asked: number; openHere: number; open: number }> {
+  const [row] = await sql<[{ asked: number; openHere: number; open: number }]>`
+    select
+      (select count(*)::integer from order_messages where conversion_id = ${conversionId} and author = 'affiliate') as asked,
+      count(*) filter (where conversion_id = ${conversionId})::integer as open_here, count(*)::integer as open
+    from order_messages where affiliate_id = ${affiliateId} and is_open`;
+  return row;
+}
+
+/** Closes the open questions about an order, answered or not. Returns how many there were. */
+export async function closeQuestions(tx: DatabaseTransaction, conversionId: bigint): Promise<number> {
+  return await tx`
+    update order_messages set is_open = false where conversion_id = ${conversionId} and is_open`.affected();
 }
 
 /** Writes a message; one of the program answers every open question about the order. */
@@ -35,9 +60,7 @@ export async function writeOrderMessage(
   const { conversionId, author } = message;
   const [made] = await tx<[{ id: bigint }]>`
     insert into order_messages ${tx.values({ ...message, isOpen: author === 'affiliate' })} returning id`;
-  if (author === 'program') {
-    await tx`update order_messages set is_open = false where conversion_id = ${conversionId} and is_open`;
-  }
+  if (author === 'program') await closeQuestions(tx, conversionId);
   return made.id;
 }
 

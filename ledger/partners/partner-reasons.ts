@@ -1,4 +1,3 @@
-import type { ConversionState } from '../conversions/conversions.ts';
 import type { DatabaseSql, DatabaseTransaction } from '../postgres/db.ts';
 
 /** What a program says to the partner about an order that is held, rejected, or earns less. */
@@ -22,10 +21,13 @@ export interface PartnerReason {
   readonly code: PartnerReasonCode;
   /** In the reviewer's own words; null: the code says it, or it was erased. */
   readonly text: string | null;
-  /** Of the order when it was said: of another state it explains nothing. */
-  readonly state: ConversionState;
   readonly at: Date;
 }
+
+/** What a reason is said of: when any of it has changed, it explains the order no more, or another affiliate reads it. */
+const aboutOf = (sql: DatabaseSql) => sql`
+  concat_ws(' ', c.state, coalesce(c.reason, '-'), coalesce(c.affiliate_id, 0), c.awaits_shop,
+    coalesce(extract(epoch from c.cancelled_at), 0), c.amount_minor, coalesce(c.order_amount_minor, 0), c.refunded_minor)`;
 
 /**
  * Says it of an order as it is now, and of the later orders of its subscription that a reviewer has rejected with it. The
@@ -36,20 +38,22 @@ export async function setPartnerReason(
   reason: { conversionId: bigint; code: PartnerReasonCode; text: string | null },
 ): Promise<boolean> {
   const { conversionId, code, text } = reason;
-  const said = await tx<{ conversionId: bigint }[]>`
-    insert into partner_reasons as r (conversion_id, code, text, state)
-    select c.id, ${code}, ${text}, c.state
-    from conversions o join conversions c on c.id = o.id
-      or o.state = 'rejected' and c.recurring_of = o.id and c.state = 'rejected' and c.reason = 'rejected_by_reviewer'
-    where o.id = ${conversionId}
-    on conflict (conversion_id) do update
-    set code = excluded.code, text = excluded.text, state = excluded.state, at = clock_timestamp()
-    where (r.code, r.text, r.state) is distinct from (excluded.code, excluded.text, excluded.state)
-    returning r.conversion_id`;
-  return said.some((one) => one.conversionId === conversionId);
+  const say = async (which: ReturnType<DatabaseSql>) =>
+    await tx`
+      insert into partner_reasons as r (conversion_id, code, text, about)
+      select c.id, ${code}, ${text}, ${aboutOf(tx)} from conversions c where ${which}
+      on conflict (conversion_id) do update
+      set code = excluded.code, text = excluded.text, about = excluded.about, at = clock_timestamp()
+      where (r.code, r.text, r.about) is distinct from (excluded.code, excluded.text, excluded.about)`.affected();
+  const isNew = (await say(tx`c.id = ${conversionId}`)) === 1;
+  // A statement of its own: together with the one above no index serves both.
+  await say(tx`
+    c.recurring_of = ${conversionId} and c.state = 'rejected' and c.reason = 'rejected_by_reviewer'
+      and exists (select from conversions o where o.id = ${conversionId} and o.state = 'rejected')`);
+  return isNew;
 }
 
-/** The reasons of these conversions, by conversion. */
+/** The reasons of these conversions, by conversion, as long as each is as it was when its reason was said. */
 export async function readPartnerReasons(
   sql: DatabaseSql,
   conversionIds: readonly bigint[],
@@ -58,7 +62,8 @@ export async function readPartnerReasons(
     conversionIds.length === 0
       ? []
       : await sql<(PartnerReason & { conversionId: bigint })[]>`
-          select conversion_id, code, text, state, at from partner_reasons
-          where conversion_id = any(${[...conversionIds]}::bigint[])`;
+          select r.conversion_id, r.code, r.text, r.at
+          from partner_reasons r join conversions c on c.id = r.conversion_id
+          where r.conversion_id = any(${[...conversionIds]}::bigint[]) and r.about = ${aboutOf(sql)}`;
   return new Map(rows.map(({ conversionId, ...reason }) => [conversionId, reason]));
 }

@@ -1,8 +1,9 @@
-import { OperatingError } from '../../core/errors.ts';
+import { InputError, OperatingError } from '../../core/errors.ts';
 import { MAX_NAME_LENGTH } from '../../core/text-limits.ts';
 import type { DatabaseSql } from '../postgres/db.ts';
 import { answeringInput, checkEmail, checkText, givenColumns } from '../postgres/input-faults.ts';
 import { type ListOrder, listClauses, type Page, type PageRequest, pageOf } from '../postgres/page.ts';
+import { ERASED_PREFIX } from './ref-codes.ts';
 
 export const AFFILIATE_STATUSES = ['pending', 'active', 'suspended', 'terminated'] as const;
 export type AffiliateStatus = (typeof AFFILIATE_STATUSES)[number];
@@ -60,6 +61,9 @@ const AFFILIATE_COLUMNS = [
 ];
 
 function checkAffiliate(affiliate: AffiliateChanges): void {
+  if (affiliate.refCode?.startsWith(ERASED_PREFIX)) {
+    throw new InputError('ref_code', `must not begin with ${ERASED_PREFIX}: those are of erased affiliates`);
+  }
   if (affiliate.name !== undefined) checkText(affiliate.name, 'name', MAX_NAME_LENGTH);
   if (affiliate.customerRef) checkText(affiliate.customerRef, 'customer_ref', MAX_NAME_LENGTH);
   if (affiliate.email !== undefined) checkEmail(affiliate.email, 'email');

@@ -8,7 +8,12 @@ import { inProgram, principalOf } from '../../http/principal.ts';
 import { bigintId } from '../../schemas/ids.ts';
 import { amountText, currencyText, text, toMinor } from '../../schemas/schemas.ts';
 import { refundRef } from '../order.ts';
-import { type PartnerReasonInput, partnerReasonInput, sayPartnerReason } from '../order-reasons.ts';
+import {
+  checkMaySayReason,
+  type PartnerReasonInput,
+  partnerReasonInput,
+  sayPartnerReason,
+} from '../order-reasons.ts';
 import { reportOrder, type ShopContext } from '../record-order.ts';
 import { reportAnswer, viewReport } from './orders.ts';
 
@@ -30,6 +35,7 @@ async function report(
   { id, event, note: why, reason }: OrderChange,
 ): Promise<z.output<typeof reportAnswer>> {
   const principal = principalOf(request);
+  checkMaySayReason(principal, reason);
   const found = await getConversion(context.ledger, id);
   const { programId, orderId, eventName } = inProgram(principal, found, 'conversion with this id');
   const { actor } = principal;
@@ -38,7 +44,11 @@ async function report(
     source: 'api',
     newStatus: 200,
     note: why,
-    within: reason && ((tx, { conversion }) => sayPartnerReason(tx, context, { conversion, reason, actor })),
+    within:
+      reason &&
+      (async (tx, { status, conversion }) => {
+        if (status === 'accepted') await sayPartnerReason(tx, context, { conversion, reason, actor });
+      }),
     view: (reported) => viewReport(reported, principal),
   });
 }

@@ -46,7 +46,7 @@ import { callerOf } from '../call-log.ts';
 import { conversionView, formatConversion } from '../conversion-view.ts';
 import { eventName, orderId, readAmount, refundRef } from '../order.ts';
 import { refundItemsInput, toRefundedItems } from '../order-items.ts';
-import { partnerReasonInput, sayPartnerReason } from '../order-reasons.ts';
+import { checkMaySayReason, partnerReasonInput, sayPartnerReason } from '../order-reasons.ts';
 import type { ShopContext } from '../record-order.ts';
 import { checkCaller } from '../shop-settings.ts';
 
@@ -286,6 +286,8 @@ export function addRefundRoutes(app: ApiServer, context: ShopContext): void {
     },
     handler: async (request, reply) => {
       const principal = principalOf(request);
+      const { partner_reason: reason } = request.body;
+      checkMaySayReason(principal, reason);
       const { programId } = principal;
       if (programId !== null) checkCaller(request, await context.shopSettings.of(programId));
       const { call } = request;
@@ -293,8 +295,7 @@ export function addRefundRoutes(app: ApiServer, context: ShopContext): void {
       return await commit(context, request, reply, async (tx) => {
         const line = { ...callerOf(request), via: call.via, params: call.params, replayOf: null };
         const reported = await reportRefund(tx, principal, request.body, line);
-        const { partner_reason: reason } = request.body;
-        if (reason) {
+        if (reason && reported.body.status === 'recorded') {
           const { actor } = principal;
           await sayPartnerReason(tx, context, { conversion: reported.refunded, reason, actor });
         }

@@ -1,4 +1,4 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { MAX_CODE_LENGTH, MAX_NOTE_LENGTH } from '../../../core/text-limits.ts';
 import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
@@ -45,7 +45,12 @@ import { conditionsView } from './sign-up.ts';
 const WHAT = 'application with this id';
 const TAGS = ['affiliates'];
 const params = z.object({ id: integerId('application') });
-const note = lines(MAX_NOTE_LENGTH).meta({ description: 'Part of the mail, and kept in the audit log.' });
+/** As many as a page of the portal shows. */
+const MAX_AT_ONCE = 100;
+const note = lines(MAX_NOTE_LENGTH).meta({
+  description:
+    'Part of the mail, and kept with the application; that of an approval also with the new affiliate in the audit log.',
+});
 
 const applicationView = z
   .object({
@@ -59,7 +64,7 @@ const applicationView = z
     conditions_version: z
       .int()
       .nullable()
-      .meta({ description: 'Accepted at applied_at; null: there were none.' }),
+      .meta({ description: 'Accepted at confirmed_at; null: there were none.' }),
     applied_at: timeText,
     confirmed_at: timeText,
     decided_at: timeText.nullable(),
@@ -119,6 +124,7 @@ export function addApplicationRoutes(app: ApiServer, context: ApiContext): void 
   addReadRoutes(app, context);
   addApproveRoute(app, context);
   addEndRoutes(app, context);
+  addBulkRoutes(app, context);
 }
 
 function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
@@ -246,13 +252,14 @@ function addApproveRoute(app: ApiServer, context: ApiContext): void {
           note: given ?? null,
         });
         if (!decided) throw wrongState('application', 'decided already');
-        const after = formatAffiliate(affiliate);
+        const made = formatAffiliate(affiliate);
+        const after = given === undefined ? made : { ...made, note: given };
         const { actor } = principalOf(request);
-        await appendAuditLog(tx, { actor, action: 'affiliate.create', subject: after.id, after });
+        await appendAuditLog(tx, { actor, action: 'affiliate.create', subject: made.id, after });
         const link = await welcomePartner(tx, context, request, { affiliate, note: given ?? '' });
         const body = {
           application: formatApplication(decided),
-          affiliate: after,
+          affiliate: made,
           invitation_link: link,
         };
         const audit = {
@@ -278,22 +285,11 @@ function addEndRoutes(app: ApiServer, context: ApiContext): void {
       params,
       response: { 204: z.undefined().describe('It is deleted.') },
     },
-    handler: async (request, reply) => {
-      return await commit(context, request, reply, async (tx) => {
-        const { id } = request.params;
-        await lockRow(tx, 'applications', id);
-        const { state } = inProgram(principalOf(request), await getApplication(tx, id), WHAT);
-        // While it is known of which program it was.
-        const subject = formatId('application', id);
-        await appendAuditLog(tx, {
-          actor: principalOf(request).actor,
-          action: 'application.delete',
-          subject,
-        });
-        if (!(await removeApplication(tx, id))) throw wrongState('application', state);
+    handler: async (request, reply) =>
+      await commit(context, request, reply, async (tx) => {
+        await remove(tx, request, request.params.id);
         return { status: 204, body: undefined };
-      });
-    },
+      }),
   });
 
   app.route({
@@ -308,27 +304,90 @@ function addEndRoutes(app: ApiServer, context: ApiContext): void {
       body: z.strictObject({ note }),
       response: { 200: applicationView },
     },
-    handler: async (request, reply) => await reject(context, request, reply),
+    handler: async (request, reply) =>
+      await commit(context, request, reply, async (tx) => ({
+        body: formatApplication(await reject(tx, context, request, { ...request.params, ...request.body })),
+      })),
   });
 }
 
-async function reject(
-  context: ApiContext,
-  request: FastifyRequest<{ Params: z.output<typeof params>; Body: { note: string } }>,
-  reply: FastifyReply,
-): Promise<z.output<typeof applicationView>> {
-  return await commit(context, request, reply, async (tx) => {
-    const { id, programId, name, email } = await pendingApplication(tx, request, request.params.id);
-    const { actor } = principalOf(request);
-    const { note: reason } = request.body;
-    const decision = { id, state: 'rejected', affiliateId: null, actor, note: reason } as const;
-    const decided = await decideApplication(tx, decision);
-    if (!decided) throw wrongState('application', 'decided already');
-    const values = { name, note: reason };
-    await queueProgramMail(tx, context, { programId, kind: 'application_rejected', to: email, values });
-    const body = formatApplication(decided);
-    return { body, audit: { action: 'application.reject', subject: body.id } };
+/** Of a flood: all of them are done, or none. */
+function addBulkRoutes(app: ApiServer, context: ApiContext): void {
+  const ids = z
+    .array(integerId('application'))
+    .min(1)
+    .max(MAX_AT_ONCE)
+    .refine((given) => new Set(given).size === given.length, { message: 'must be different' });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/applications/reject',
+    config: { ...config, problems: ['not_found', 'wrong_state'] },
+    schema: {
+      operationId: 'rejectApplications',
+      tags: TAGS,
+      summary: 'Reject several applications with one note, which each applicant gets by mail: all, or none',
+      body: z.strictObject({ ids, note }),
+      response: { 200: z.object({ data: z.array(applicationView) }) },
+    },
+    handler: async (request, reply) =>
+      await commit(context, request, reply, async (tx) => {
+        const data: z.output<typeof applicationView>[] = [];
+        for (const id of inOrder(request.body.ids)) {
+          data.push(formatApplication(await reject(tx, context, request, { id, note: request.body.note })));
+        }
+        return { body: { data } };
+      }),
   });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/applications/delete',
+    config: { ...config, problems: ['not_found', 'wrong_state'] },
+    schema: {
+      operationId: 'deleteApplications',
+      tags: TAGS,
+      summary: 'Forget several applicants without a mail, such as a flood of them: all, or none',
+      body: z.strictObject({ ids }),
+      response: { 204: z.undefined().describe('They are deleted.') },
+    },
+    handler: async (request, reply) =>
+      await commit(context, request, reply, async (tx) => {
+        for (const id of inOrder(request.body.ids)) await remove(tx, request, id);
+        return { status: 204, body: undefined };
+      }),
+  });
+}
+
+/** Locked in another order, two callers could wait for each other. */
+const inOrder = (ids: readonly number[]) => ids.toSorted((a, b) => a - b);
+
+/** @throws Problem `not_found`, `wrong_state`. */
+async function remove(tx: DatabaseTransaction, request: FastifyRequest, id: number): Promise<void> {
+  await lockRow(tx, 'applications', id);
+  const { state } = inProgram(principalOf(request), await getApplication(tx, id), WHAT);
+  const subject = formatId('application', id);
+  // While it is known of which program it was.
+  await appendAuditLog(tx, { actor: principalOf(request).actor, action: 'application.delete', subject });
+  if (!(await removeApplication(tx, id))) throw wrongState('application', state);
+}
+
+/** @throws Problem `not_found`, `wrong_state`. */
+async function reject(
+  tx: DatabaseTransaction,
+  context: ApiContext,
+  request: FastifyRequest,
+  decision: { id: number; note: string },
+): Promise<Application> {
+  const { programId, name, email } = await pendingApplication(tx, request, decision.id);
+  const { actor } = principalOf(request);
+  const decided = await decideApplication(tx, { ...decision, state: 'rejected', affiliateId: null, actor });
+  if (!decided) throw wrongState('application', 'decided already');
+  const values = { name, note: decision.note };
+  await queueProgramMail(tx, context, { programId, kind: 'application_rejected', to: email, values });
+  const subject = formatId('application', decided.id);
+  await appendAuditLog(tx, { actor, action: 'application.reject', subject });
+  return decided;
 }
 
 /** Locked, so that of two decisions at once the second finds the first. @throws Problem `not_found`, `wrong_state`. */

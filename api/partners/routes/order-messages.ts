@@ -3,9 +3,12 @@ import { z } from 'zod';
 import { listReviewers } from '../../../ledger/access/users.ts';
 import { type Conversion, getConversion } from '../../../ledger/conversions/conversions.ts';
 import {
+  closeQuestions,
+  countQuestions,
   listOpenQuestions,
   listOrderMessages,
-  MAX_MESSAGES,
+  MAX_ASKED,
+  MAX_OPEN,
   type OpenQuestion,
   type OrderMessage,
   writeOrderMessage,
@@ -21,6 +24,7 @@ import {
   orderLink,
   partnerReasonInput,
   partnerReasonView,
+  REASON_ROLES,
   sayPartnerReason,
   viewPartnerReasons,
 } from '../../orders/order-reasons.ts';
@@ -34,7 +38,7 @@ import {
   pageRequest,
   timeText,
 } from '../../schemas/schemas.ts';
-import { limitQuestions } from '../limits.ts';
+import { limitQuestions, mayMailReviewers } from '../limits.ts';
 
 /** What a program says to a partner about an order, questions of the partner, and the answers. */
 
@@ -83,14 +87,14 @@ function formatQuestion(question: OpenQuestion): z.output<typeof questionView> {
 export function addOrderMessageRoutes(app: ApiServer, context: ApiContext): void {
   addReasonRoute(app, context);
   addThreadRoutes(app, context);
-  addQuestionRoute(app, context);
+  addQuestionRoutes(app, context);
 }
 
 function addReasonRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PUT',
     url: '/v1/conversions/:id/partner-reason',
-    config: { roles: ['operator', 'fraud'], idempotent: true, problems: ['not_found'] },
+    config: { roles: REASON_ROLES, idempotent: true, problems: ['not_found'] },
     schema: {
       operationId: 'setPartnerReason',
       tags: TAGS,
@@ -144,7 +148,8 @@ function addThreadRoutes(app: ApiServer, context: ApiContext): void {
     schema: {
       operationId: 'writeOrderMessage',
       tags: TAGS,
-      summary: 'Ask about an order as its affiliate, or answer as the program; the other side gets a mail',
+      summary:
+        'Ask about an order as its affiliate, or answer as the program; an answer is mailed, and the first open question',
       params,
       body: z.strictObject({ text: lines(MAX_MESSAGE_LENGTH) }),
       response: { 201: messageView },
@@ -153,7 +158,8 @@ function addThreadRoutes(app: ApiServer, context: ApiContext): void {
   });
 }
 
-function addQuestionRoute(app: ApiServer, { ledger }: ApiContext): void {
+function addQuestionRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
   app.route({
     method: 'GET',
     url: '/v1/order-questions',
@@ -174,6 +180,32 @@ function addQuestionRoute(app: ApiServer, { ledger }: ApiContext): void {
       return formatPage('orderMessage', page, formatQuestion);
     },
   });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/conversions/:id/messages/close',
+    config: { roles: ['operator', 'fraud'], idempotent: true, problems: ['not_found'] },
+    schema: {
+      operationId: 'closeOrderQuestions',
+      tags: TAGS,
+      summary: 'Close the open questions about an order without an answer; no one gets a mail',
+      params,
+      response: { 200: z.object({ closed: z.int() }) },
+    },
+    handler: async (request, reply) => {
+      const principal = principalOf(request);
+      return await commit(context, request, reply, async (tx) => {
+        const { id } = inProgram(principal, await getConversion(tx, request.params.id), WHAT);
+        const closed = await closeQuestions(tx, id);
+        const audit = {
+          action: 'order.close_questions',
+          subject: formatId('conversion', id),
+          after: { closed },
+        };
+        return { body: { closed }, ...(closed > 0 && { audit }) };
+      });
+    },
+  });
 }
 
 async function write(
@@ -187,15 +219,12 @@ async function write(
     const conversion = owned(principal, await getConversion(tx, request.params.id), WHAT);
     const affiliate = await affiliateOf(tx, conversion);
     const author = principal.affiliateId === null ? 'program' : 'affiliate';
-    if (author === 'affiliate') await limitQuestions(tx, affiliate.id);
     const { id: conversionId, programId } = conversion;
-    if ((await listOrderMessages(tx, conversionId)).length >= MAX_MESSAGES) {
-      throw new Problem('limit_reached', { detail: `an order has ${MAX_MESSAGES} messages at the most` });
-    }
+    const isMailed = author === 'program' || (await checkMayAsk(tx, { conversion, affiliate }));
     const { actor } = principal;
     const message = { conversionId, programId, affiliateId: affiliate.id, author, actor, text } as const;
     const id = await writeOrderMessage(tx, message);
-    await mailMessage(tx, context, { conversion, affiliate, author, text });
+    if (isMailed) await mailMessage(tx, context, { conversion, affiliate, author, text });
     const written = (await listOrderMessages(tx, conversionId)).find((one) => one.id === id);
     if (!written) throw new Error('a message that is written is there');
     const body = formatMessage(written);
@@ -204,6 +233,24 @@ async function write(
     return { status: 201, body, audit: { action, subject: body.conversion_id, after: { message: body.id } } };
   });
 }
+
+/**
+ * Before a question of an affiliate. Returns whether the reviewers get a mail: not while an earlier question about the order
+ * waits, which leads them to this one too. @throws Problem `rate_limited`, `limit_reached`.
+ */
+async function checkMayAsk(
+  tx: DatabaseTransaction,
+  { conversion, affiliate }: { conversion: Conversion; affiliate: Affiliate },
+): Promise<boolean> {
+  // Its questions wait for each other from here on, so that two do not take the last place.
+  await limitQuestions(tx, affiliate.id);
+  const counted = await countQuestions(tx, { conversionId: conversion.id, affiliateId: affiliate.id });
+  if (counted.asked >= MAX_ASKED) throw tooMany(`about an order a partner writes ${MAX_ASKED} messages`);
+  if (counted.open >= MAX_OPEN) throw tooMany(`a partner has ${MAX_OPEN} open questions`);
+  return counted.openHere === 0 && (await mayMailReviewers(tx, conversion.programId));
+}
+
+const tooMany = (limit: string) => new Problem('limit_reached', { detail: `${limit} at the most` });
 
 /** @throws Problem `wrong_state` for an order of no affiliate, or of one that is not known any more. */
 async function affiliateOf(tx: DatabaseTransaction, { affiliateId, state }: Conversion): Promise<Affiliate> {

@@ -5,18 +5,25 @@ import { appendAuditLog } from '../../../ledger/access/audit-log.ts';
 import { normalEmail } from '../../../ledger/access/users.ts';
 import {
   confirmApplication,
+  getUnconfirmed,
   isKnownAddress,
   keepApplication,
 } from '../../../ledger/partners/applications.ts';
-import { findOpenPage, MAX_SLUG_LENGTH, type SignUpPage } from '../../../ledger/partners/sign-up.ts';
+import {
+  findOpenPage,
+  getConditions,
+  MAX_SLUG_LENGTH,
+  type SignUpPage,
+} from '../../../ledger/partners/sign-up.ts';
 import { inTransaction } from '../../../ledger/postgres/db.ts';
+import { checkEmail } from '../../../ledger/postgres/input-faults.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
-import { invalidField, notFound } from '../../http/problems.ts';
+import { invalidField, notFound, Problem } from '../../http/problems.ts';
 import { queueProgramMail } from '../../mails/program-mails.ts';
 import { formatId } from '../../schemas/ids.ts';
 import { nameText, plain, text } from '../../schemas/schemas.ts';
-import { limitApplications, mayMailApplicant } from '../limits.ts';
+import { limitApplications } from '../limits.ts';
 import { answersInput, questionView, readAnswers } from '../question-input.ts';
 
 /** The sign-up page as applicants see it: what it asks, an application, and the confirmation of its address. */
@@ -40,6 +47,17 @@ const pageView = z
   })
   .meta({ id: 'SignUpPage' });
 
+const unconfirmedView = z
+  .object({
+    program: z.string(),
+    name: z.string(),
+    email: z.string(),
+    country: z.string().nullable(),
+    answers: z.array(z.object({ label: z.string(), answer: z.string() })),
+    conditions: conditionsView,
+  })
+  .meta({ id: 'UnconfirmedApplication' });
+
 const application = z.strictObject({
   name: nameText,
   email: plain(MAX_EMAIL_LENGTH)
@@ -52,7 +70,8 @@ const application = z.strictObject({
     .meta({ examples: ['DE'] }),
   answers: answersInput,
   conditions_version: z.int().min(1).max(MAX_VERSION).optional().meta({
-    description: 'The version that the applicant accepts: that in force. Left out where there are none.',
+    description:
+      'The version that the applicant has read: that in force. It is accepted with the confirmation. Left out where there are none.',
   }),
 });
 
@@ -90,7 +109,7 @@ export function addSignUpRoutes(app: ApiServer, context: ApiContext): void {
       tags,
       summary: 'Apply as a partner: a mail has the link that confirms the address',
       description:
-        'The answer is the same for every address. An address that has an account or an application gets a mail that says so.',
+        'The answer is the same for every address. One that has an account or an application gets a mail that says so. An address that is applied with several times gets further mails later, one in six hours.',
       params,
       body: application,
       response: { 202: z.object({ requested: z.literal(true) }) },
@@ -102,15 +121,37 @@ export function addSignUpRoutes(app: ApiServer, context: ApiContext): void {
     },
   });
 
+  addConfirmRoutes(app, context);
+}
+
+function addConfirmRoutes(app: ApiServer, context: ApiContext): void {
+  const tags = ['affiliates'];
+  const body = z.strictObject({ token: text(MAX_TOKEN_LENGTH) });
+
+  app.route({
+    method: 'POST',
+    url: '/v1/applications/unconfirmed',
+    config: { roles: 'public' },
+    schema: {
+      operationId: 'readUnconfirmedApplication',
+      tags,
+      summary: 'What the application says that the token of a mail would confirm; nothing is done',
+      description: 'Anybody can apply with the address of another: its owner reads it before confirming it.',
+      body,
+      response: { 200: unconfirmedView },
+    },
+    handler: async (request) => await readUnconfirmed(context, request.body.token),
+  });
+
   app.route({
     method: 'POST',
     url: '/v1/applications/confirm',
-    config: { roles: 'public' },
+    config: { roles: 'public', problems: ['limit_reached'] },
     schema: {
       operationId: 'confirmApplication',
       tags,
-      summary: 'Confirm the address of an application by the token of its mail, once',
-      body: z.strictObject({ token: text(MAX_TOKEN_LENGTH) }),
+      summary: 'Confirm an application by the token of its mail, once; its conditions are accepted by it',
+      body,
       response: { 200: z.object({ program: z.string() }) },
     },
     handler: async (request) => await confirm(context, request.body.token),
@@ -137,13 +178,20 @@ async function apply(
   }
   const answers = readAnswers(page.questions, given.answers);
   const email = normalEmail(given.email);
+  // Lower case can be longer.
+  checkEmail(email, 'email');
   await inTransaction(context.ledger, async (tx) => {
-    await limitApplications(tx, { programId, ip });
-    // Whether a mail goes out shows in no answer, nor what it says.
-    if (!(await mayMailApplicant(tx, email))) return;
+    const waitSeconds = await limitApplications(tx, { programId, ip, email });
+    // What the mail says shows in no answer.
     if (await isKnownAddress(tx, { programId, email })) {
-      const link = `${context.portalUrl}/portal/forgotten`;
-      await queueProgramMail(tx, context, { programId, kind: 'known_address', to: email, values: { link } });
+      const values = { link: `${context.portalUrl}/portal/forgotten` };
+      await queueProgramMail(tx, context, {
+        programId,
+        kind: 'known_address',
+        to: email,
+        values,
+        waitSeconds,
+      });
       return;
     }
     const token = randomBytes(TOKEN_BYTES).toString('base64url');
@@ -157,6 +205,7 @@ async function apply(
       answers,
       conditionsVersion: version,
       tokenHash,
+      mailedAt: new Date(Date.now() + waitSeconds * 1_000),
     });
     const link = `${context.portalUrl}/portal/confirm?token=${token}`;
     await queueProgramMail(tx, context, {
@@ -164,15 +213,43 @@ async function apply(
       kind: 'confirm_application',
       to: email,
       values: { link },
+      waitSeconds,
     });
   });
 }
 
+const badToken = () => invalidField('token', 'is invalid, expired or already used');
+
 /** @throws Problem `invalid_input` naming `token`. */
+async function readUnconfirmed(
+  { ledger }: ApiContext,
+  token: string,
+): Promise<z.output<typeof unconfirmedView>> {
+  const found = await getUnconfirmed(ledger, { tokenHash: hashOfToken(token), now: new Date() });
+  if (!found) throw badToken();
+  const { programId, name, email, country, answers, conditionsVersion: version } = found;
+  const program = await getProgram(ledger, programId);
+  const conditions = version === null ? undefined : await getConditions(ledger, { programId, version });
+  return {
+    program: program?.name ?? '',
+    name,
+    email,
+    country,
+    answers: answers.map(({ label, answer }) => ({ label, answer })),
+    conditions: conditions ?? null,
+  };
+}
+
+/** @throws Problem `invalid_input` naming `token`, `limit_reached`; InputError. */
 async function confirm({ ledger }: ApiContext, token: string): Promise<{ program: string }> {
   return await inTransaction(ledger, async (tx) => {
     const confirmed = await confirmApplication(tx, { tokenHash: hashOfToken(token), now: new Date() });
-    if (!confirmed) throw invalidField('token', 'is invalid, expired or already used');
+    if (!confirmed) throw badToken();
+    if (confirmed === 'full') {
+      throw new Problem('limit_reached', {
+        detail: 'more applications than can wait are here already: try again later, the link stays valid',
+      });
+    }
     const subject = formatId('application', confirmed.id);
     await appendAuditLog(tx, { actor: 'applicant', action: 'application.confirm', subject });
     const program = await getProgram(tx, confirmed.programId);

@@ -1,3 +1,4 @@
+import { Fragment } from 'preact';
 import { useState } from 'preact/hooks';
 import { ApiProblem, api, type Schemas, take } from '../data/api.ts';
 import { useAction, useData } from '../data/use-data.ts';
@@ -130,10 +131,7 @@ function Application({ slug, page, onSent, onStale }: ApplicationProps) {
       {conditions && (
         <fieldset class="stack">
           <legend>{t('common.conditions_of_participation')}</legend>
-          {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
-          <section class="conditions" aria-label={t('common.conditions_of_participation')} tabIndex={0}>
-            {conditions.text}
-          </section>
+          <ConditionsText text={conditions.text} />
           <Check
             label={t('join.i_accept', { version: conditions.version })}
             checked={accepts}
@@ -176,18 +174,23 @@ function Answer(props: {
 /** Target of the mailed link. Readers of mail open links by themselves, so a person confirms by a button. */
 export function ConfirmApplication() {
   const token = new URLSearchParams(window.location.search).get('token') ?? '';
+  const read = useData(
+    async (signal) => await take(api.POST('/v1/applications/unconfirmed', { body: { token }, signal })),
+    [token],
+  );
   const [program, setProgram] = useState<string>();
   const { run, busy, error } = useAction(async () => {
     setProgram((await take(api.POST('/v1/applications/confirm', { body: { token } }))).program);
   });
   if (program !== undefined) {
     return (
-      <Front title={t('join.your_address_is_confirmed')}>
+      <Front title={t('join.your_application_is_confirmed')}>
         <p>{t('join.has_your_application', { program })}</p>
       </Front>
     );
   }
-  if (token === '' || fieldProblems(error).token !== undefined) {
+  const fault = fieldProblems(read.error).token ?? fieldProblems(error).token;
+  if (token === '' || fault !== undefined) {
     return (
       <Front title={t('setPassword.this_link_is_no_longer')}>
         <p> {t('join.it_works_once')}</p>
@@ -195,10 +198,57 @@ export function ConfirmApplication() {
     );
   }
   return (
-    <Front title={t('join.confirm_your_application')}>
-      <Form submit={t('join.confirm_my_address')} busy={busy} error={error} onSubmit={() => void run()}>
-        <p>{t('join.one_step_is_left')}</p>
-      </Form>
+    <Front title={t('join.confirm_your_application')} wide>
+      <Problem error={read.error} onRetry={read.reload} />
+      {!read.data && read.error === undefined && <Loading />}
+      {read.data && (
+        <Form submit={t('join.confirm_my_application')} busy={busy} error={error} onSubmit={() => void run()}>
+          <p>{t('join.one_step_is_left', { program: read.data.program })}</p>
+          <Applied application={read.data} />
+        </Form>
+      )}
     </Front>
+  );
+}
+
+/** What would be confirmed: anybody can have written it. */
+function Applied({ application }: { application: Schemas['UnconfirmedApplication'] }) {
+  const { name, email, country, answers, conditions } = application;
+  return (
+    <>
+      <dl class="facts">
+        <dt>{t('common.name')}</dt>
+        <dd>{name}</dd>
+        <dt>{t('common.e_mail_address')}</dt>
+        <dd>{email}</dd>
+        {country !== null && (
+          <>
+            <dt>{t('name.country')}</dt>
+            <dd>{country}</dd>
+          </>
+        )}
+        {answers.map(({ label, answer }) => (
+          <Fragment key={label}>
+            <dt>{label}</dt>
+            <dd class="message">{answer}</dd>
+          </Fragment>
+        ))}
+      </dl>
+      {conditions && (
+        <>
+          <ConditionsText text={conditions.text} />
+          <p class="hint">{t('join.accepted_with_it', { version: conditions.version })}</p>
+        </>
+      )}
+    </>
+  );
+}
+
+function ConditionsText({ text }: { text: string }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
+    <section class="conditions" aria-label={t('common.conditions_of_participation')} tabIndex={0}>
+      {text}
+    </section>
   );
 }

@@ -1,6 +1,7 @@
 import { type ComponentChildren, Fragment } from 'preact';
 import { useState } from 'preact/hooks';
 import { formatAmount, parseAmount } from '../../../../../core/money.ts';
+import { useSession } from '../../app/session.tsx';
 import { type Money, newAttempt, type Schemas } from '../../data/api.ts';
 import { useAction } from '../../data/use-data.ts';
 import { formatMoney } from '../../text/format.ts';
@@ -51,6 +52,9 @@ interface OrderActProps extends Pick<ActProps, 'onCancel' | 'onDone'> {
 export function OrderAct(props: OrderActProps) {
   const { submit, kind = 'danger', effects, hint, fields } = props;
   const [attempt] = useState(newAttempt);
+  const { user } = useSession();
+  // Finance refunds, and says nothing to partners.
+  const mayReason = user.role !== 'finance';
   const [note, setNote] = useState('');
   const [reason, setReason] = useState(NO_REASON);
   const [isConfirming, setConfirming] = useState(false);
@@ -117,7 +121,7 @@ export function OrderAct(props: OrderActProps) {
         hint={t('orderAct.stays_in_the_audit_log')}
         required
       />
-      {props.saysWhy && <ReasonChoice fields={reason} onChange={setReason} faults={faults} />}
+      {props.saysWhy && mayReason && <ReasonChoice fields={reason} onChange={setReason} faults={faults} />}
     </Form>
   );
 }

@@ -554,26 +554,29 @@ export default {
   'invitation.there_is_no_mail_server':
     'There is no mail server, so this link reaches no one by itself. It sets the password of the new login, is good for a week and for one use, and is shown only here.',
   'join.applications_are_closed': 'Applications are closed',
+  'join.accepted_with_it': 'With the confirmation you accept these conditions (version {version}).',
   'join.apply': 'Apply',
   'join.become_a_partner': 'Become a partner',
   'join.become_a_partner_of': 'Become a partner of {program}',
   'join.check_your_mail': 'Check your mail',
   'join.choose_one': 'Choose one',
-  'join.confirm_my_address': 'Confirm my address',
+  'join.confirm_my_application': 'Confirm this application',
   'join.confirm_your_application': 'Confirm your application',
   'join.gets_a_link': 'Gets a link that confirms it.',
   'join.has_your_application': '{program} has your application now. You get a mail when it is decided.',
   'join.i_accept': 'I accept the conditions (version {version})',
   'join.it_works_once':
-    'It works once, and for two days. If you have confirmed your address with it already, there is nothing to do; otherwise apply again.',
-  'join.no_mail': 'No mail? Look into the spam folder, and whether the address is right.',
-  'join.one_step_is_left': 'One step is left: with it the program sees your application.',
+    'It works once, and for two days. If you have confirmed your application, there is nothing to do; otherwise apply again.',
+  'join.no_mail':
+    'No mail? Look into the spam folder, and whether the address is right. An address that was applied with several times gets the next mail up to two days later.',
+  'join.one_step_is_left':
+    'One step is left: with it {program} sees this application. If it is not yours, do nothing: it is deleted.',
   'join.takes_no_applications':
     'This program takes no applications by this page at the moment, or the address is not right.',
   'join.two_letters': 'Two letters, such as DE.',
   'join.we_have_sent_a_link':
-    'We have sent a link to {email}. Open it within two days to confirm your address: only then we see your application.',
-  'join.your_address_is_confirmed': 'Your address is confirmed',
+    'A mail with a link goes to {email}. Open it within two days to confirm your application: only then we see it.',
+  'join.your_application_is_confirmed': 'Your application is confirmed',
   'join.your_e_mail_address': 'Your e-mail address',
   'join.your_name': 'Your name',
   'linkSharing.qr_code_of_url': 'QR code of {url}',
@@ -1842,7 +1845,8 @@ export default {
   'termsFields.whole': 'whole',
 
   'thread.ask': 'Ask',
-  'thread.both_sides_see_it': 'Both sides see it here, and get it by mail.',
+  'thread.both_sides_see_it': 'Both sides see it here; answers are mailed too.',
+  'thread.close_without_answer': 'Close without an answer',
   'thread.messages': 'Messages',
   'thread.send': 'Send',
   'thread.the_partner': 'The partner',

@@ -4,7 +4,7 @@ import { api, newAttempt, take } from '../../data/api.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { fieldProblems } from '../../text/problem-text.ts';
 import { t } from '../../text/t.ts';
-import { Loading, Problem, When } from '../basics.tsx';
+import { Button, Loading, Problem, When } from '../basics.tsx';
 import { Form, TextArea } from '../forms.tsx';
 
 /** Questions of the partner about an order, and the answers of the program, for both sides. */
@@ -35,6 +35,15 @@ export function OrderThread({ orderId, onWritten }: { orderId: string; onWritten
           ))}
         </ol>
       )}
+      {data && !isPartner && data.some(({ is_open }) => is_open) && (
+        <CloseQuestions
+          orderId={orderId}
+          onClosed={() => {
+            reload();
+            onWritten?.();
+          }}
+        />
+      )}
       {data && (
         <Write
           key={data.length}
@@ -49,6 +58,25 @@ export function OrderThread({ orderId, onWritten }: { orderId: string; onWritten
           }}
         />
       )}
+    </>
+  );
+}
+
+/** Not every question needs an answer. */
+function CloseQuestions({ orderId, onClosed }: { orderId: string; onClosed: () => void }) {
+  const { run, busy, error } = useAction(async () => {
+    const params = { path: { id: orderId } };
+    await take(api.POST('/v1/conversions/{id}/messages/close', { params }));
+    onClosed();
+  });
+  return (
+    <>
+      <Problem error={error} />
+      <div class="actions">
+        <Button onClick={() => void run()} busy={busy}>
+          {t('thread.close_without_answer')}
+        </Button>
+      </div>
     </>
   );
 }
