@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { root } from './setup/steps.mjs';
 
-/** Half a gigabyte of dependencies is installed, from the package manager's cache or the network. */
-const START_DEADLINE_MS = 300_000;
+/** Half a gigabyte of dependencies is installed, and nats-server may be compiled, on a slow line and a slow machine. */
+const START_DEADLINE_MS = 600_000;
 const STEP_DEADLINE_MS = 60_000;
 
 const folder = resolve(process.argv[2] ?? root);

@@ -9,7 +9,7 @@ import { findChromium } from './support/programs.ts';
 
 const chromium = findChromium();
 
-describe.skipIf(chromium === undefined)('what an operator can do to a partner, in a browser', () => {
+describe.skipIf(chromium === undefined)('what an operator can do, in a browser', () => {
   let platform: TestPlatform;
   let browser: Browser;
   let ledger: Database;
@@ -68,5 +68,24 @@ describe.skipIf(chromium === undefined)('what an operator can do to a partner, i
     expect(await operator.getByText('Cat Coupons').count()).toBe(0);
     // The browser notes what was refused.
     expect(errors.filter((text) => !text.includes('409'))).toEqual([]);
+  });
+
+  test('the settings of postbacks name parameters as a tracker does', { timeout: 60_000 }, async () => {
+    const operator = await signIn(browser, platform, 'operator');
+    await goTo(operator, 'Postback calls');
+    await operator.getByRole('button', { name: 'Settings of postbacks' }).click();
+    const names = operator.getByLabel('Names of parameters');
+    await names.fill('tid = order_id\nsum = amounts');
+    await operator.getByRole('button', { name: 'Save' }).click();
+    await operator.getByText('must be one of our names').waitFor();
+    await look(operator, 'acts-postback-settings');
+    const lines = 'tid = order_id\nsum = {"field":"amount","decimal":","}';
+    await names.fill(lines);
+    await operator.getByLabel('Addresses that may call').fill('127.0.0.0/8 ::1');
+    await operator.getByRole('button', { name: 'Save' }).click();
+    await operator.getByRole('dialog').waitFor({ state: 'detached' });
+    await operator.getByRole('button', { name: 'Settings of postbacks' }).click();
+    expect(await names.inputValue()).toBe(lines);
+    expect(await operator.getByLabel('Addresses that may call').inputValue()).toBe('127.0.0.0/8\n::1');
   });
 });

@@ -10,10 +10,12 @@ import { Button, Card, Empty, Page, Problem, When } from '../../ui/basics.tsx';
 import { Dialog } from '../../ui/forms.tsx';
 import { Status } from '../../ui/status.tsx';
 import { ListTable } from '../../ui/table.tsx';
+import { PostbackSettings } from './postback-settings.tsx';
 
 type Call = Schemas['PostbackCall'];
 
 const EVERY_MS = 5_000;
+const MAY_SET: ReadonlySet<string> = new Set(['operator', 'advertiser']);
 const OUTCOMES = [
   { value: 'accepted', text: t('postbackCalls.accepted') },
   { value: 'duplicate', text: t('postbackCalls.duplicates') },
@@ -29,7 +31,8 @@ const TOOLS = {
 
 /** Calls of the shop with their answers, refused ones included. */
 export function PostbackCallsPage() {
-  const { program } = useSession();
+  const { program, user } = useSession();
+  const [isSetting, setSetting] = useState(false);
   const [shown, setShown] = useState<Call>();
   const list = useList((query, signal) => api.GET('/v1/postback-calls', { params: { query }, signal }), {
     query: { program_id: program.id },
@@ -37,7 +40,15 @@ export function PostbackCallsPage() {
     everyMs: EVERY_MS,
   });
   return (
-    <Page title={t('common.postback_calls')} lead={t('postbackCalls.calls_of_the_shop_in')}>
+    <Page
+      title={t('common.postback_calls')}
+      lead={t('postbackCalls.calls_of_the_shop_in')}
+      actions={
+        MAY_SET.has(user.role) && (
+          <Button onClick={() => setSetting(true)}>{t('postbackSettings.title')}</Button>
+        )
+      }
+    >
       <Card>
         <ListTable
           label={t('common.postback_calls')}
@@ -92,6 +103,7 @@ export function PostbackCallsPage() {
           ]}
         />
       </Card>
+      {isSetting && <PostbackSettings programId={program.id} onClose={() => setSetting(false)} />}
       {shown && <Details call={shown} onClose={() => setShown(undefined)} onReplayed={list.reload} />}
     </Page>
   );

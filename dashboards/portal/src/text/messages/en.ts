@@ -1317,6 +1317,19 @@ export default {
   'postbackCalls.connect_what_sends': '<link>Connect</link> what sends the orders; its calls appear here.',
   'postbackCalls.unknown_address': 'unknown',
   'postbackCalls.unknown_caller': 'unknown caller',
+  'postbackSettings.addresses': 'Addresses that may call',
+  'postbackSettings.addresses_hint':
+    'Addresses or networks such as 192.0.2.0/24, a line each. Empty: calls may come from anywhere.',
+  'postbackSettings.name_twice': '“{name}” stands twice',
+  'postbackSettings.names': 'Names of parameters',
+  'postbackSettings.names_hint':
+    'The name of the shop or tracker and ours, a line each: transaction_id = order_id. With other ways to write values: see the settings of postbacks in docs/api.md.',
+  'postbackSettings.no_json': 'This is no JSON behind the “=”: {line}',
+  'postbackSettings.no_name': 'A line is a name, “=” and one of ours: {line}',
+  'postbackSettings.only_signed': 'Take only calls that are signed',
+  'postbackSettings.pixel':
+    'Let browsers report orders by /pixel, which anybody who sees the page can imitate',
+  'postbackSettings.title': 'Settings of postbacks',
 
   'problemText.a_backing_store_is_unavailable': 'A backing store is unavailable',
   'problemText.ask_an_operator_of_the': 'Ask an operator of the program.',
