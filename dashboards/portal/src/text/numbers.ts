@@ -1,3 +1,4 @@
+import { currencyExponent } from '../../../../core/money.ts';
 import { LOCALE } from './language.ts';
 import { t } from './t.ts';
 
@@ -13,6 +14,11 @@ export interface NumberRules {
   readonly whole?: boolean;
   /** Most decimals; three digits behind a mark are thousands as well where fewer are allowed. */
   readonly decimals?: number;
+}
+
+/** Of an amount in a currency. */
+export function rulesOfAmount(currency: string): NumberRules {
+  return { decimals: currencyExponent(currency) ?? 0 };
 }
 
 /** How a locale writes numbers: its decimal mark, and its digits from 0 to 9. */

@@ -1,7 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
-import { currencyExponent } from '../../../../core/money.ts';
-import { type NumberRules, readNumber, writeNumber } from '../text/numbers.ts';
+import { type NumberRules, readNumber, rulesOfAmount, writeNumber } from '../text/numbers.ts';
 import { TextField } from './forms.tsx';
 
 /**
@@ -26,7 +25,7 @@ export function NumberField(props: {
   const text = typed.value === value ? typed.text : writeNumber(value);
   const rules: NumberRules = {
     ...(whole && { whole }),
-    ...(currency !== undefined && { decimals: currencyExponent(currency) ?? 0 }),
+    ...(currency !== undefined && rulesOfAmount(currency)),
   };
   const { fault } = text.trim() === '' ? { fault: undefined } : readNumber(text, rules);
   return (

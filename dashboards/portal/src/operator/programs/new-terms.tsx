@@ -85,7 +85,7 @@ export function NewTerms({ terms, campaigns, affiliates, onClose, onMade }: NewT
   const props = {
     fields,
     set: (name: FieldName) => (value: string) => setTyped({ ...typed, [name]: value }),
-    fault: (name: FieldName) => listFault(name, fields[name]) ?? faultOf(faults, name),
+    fault: (name: FieldName) => listFault(name, fields[name], program.currency) ?? faultOf(faults, name),
     hint: (name: FieldName) => hintOf({ name, current, fields, inherited: inherited.data }),
     hidden,
   };

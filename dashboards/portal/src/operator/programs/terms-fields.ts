@@ -1,6 +1,13 @@
 import type { Schemas } from '../../data/api.ts';
 import { bpsOf, formatBps, formatMoney, percentOf, words } from '../../text/format.ts';
-import { HAS_DECIMAL_COMMA, readNumber, twoReadings, writeNumber } from '../../text/numbers.ts';
+import {
+  HAS_DECIMAL_COMMA,
+  type NumberRules,
+  readNumber,
+  rulesOfAmount,
+  twoReadings,
+  writeNumber,
+} from '../../text/numbers.ts';
 import { t } from '../../text/t.ts';
 
 /** The fields of terms as text: an empty one is not named, so that its value comes from wider terms. */
@@ -88,7 +95,10 @@ const FIELDS = {
         type: ({ from, rate_bps }) => `${writeNumber(from.amount)} = ${listedRate.type(rate_bps)}`,
         read: (line, currency) => {
           const [, amount = '', percent = ''] = TIER_LINE.exec(line) ?? [];
-          return { from: { amount: plain(amount), currency }, rate_bps: listedRate.read(percent) };
+          return {
+            from: { amount: plain(amount, rulesOfAmount(currency)), currency },
+            rate_bps: listedRate.read(percent),
+          };
         },
         show: ({ from, rate_bps }) =>
           t('common.rate_from', { rate: formatBps(rate_bps), amount: formatMoney(from) }),
@@ -128,7 +138,7 @@ const FIELDS = {
 
 export type FieldName = keyof typeof FIELDS;
 export type Fields = Readonly<Record<FieldName, string>>;
-const FIELD_NAMES = Object.keys(FIELDS) as FieldName[];
+export const FIELD_NAMES = Object.keys(FIELDS) as FieldName[];
 
 /** What a version of terms names; all empty without one. */
 export function namedFields(terms: Terms | undefined): Fields {
@@ -162,14 +172,23 @@ export function hiddenFields(type: Terms['commission_type'], event: string): Rea
   return new Set([...ofRates, ...ofAmounts, ...ofPayouts]);
 }
 
+type Numbers = readonly { readonly text: string; readonly rules?: NumberRules }[];
+
 /** The numbers of a line, by the marks of the list; undefined for what is no such line. */
-const NUMBERS: Partial<Record<FieldName, (line: string) => readonly string[] | undefined>> = {
-  tiers: (line) => TIER_LINE.exec(line)?.slice(1),
-  item_rates: (line) => ITEM_LINE.exec(line)?.slice(3),
+const NUMBERS: Partial<Record<FieldName, (line: string, currency: string) => Numbers | undefined>> = {
+  tiers: (line, currency) => {
+    const [, amount, rate] = TIER_LINE.exec(line) ?? [];
+    if (amount === undefined || rate === undefined) return undefined;
+    return [{ text: amount, rules: rulesOfAmount(currency) }, { text: rate }];
+  },
+  item_rates: (line) =>
+    ITEM_LINE.exec(line)
+      ?.slice(3)
+      .map((text) => ({ text })),
 };
 
 /** What is wrong with a list as it is typed: its first line that is no rate, or levels that have two readings. */
-export function listFault(name: FieldName, text: string): string | undefined {
+export function listFault(name: FieldName, text: string, currency: string): string | undefined {
   if (isNone(text)) return undefined;
   const only = text.trim();
   if (name === 'level_rates_bps' && !HAS_DECIMAL_COMMA && /^\d+,\d+$/.test(only)) {
@@ -178,17 +197,19 @@ export function listFault(name: FieldName, text: string): string | undefined {
   const numbersOf = NUMBERS[name];
   const lines = numbersOf ? text.split('\n').filter((line) => line.trim() !== '') : [];
   for (const line of lines) {
-    const numbers = numbersOf?.(line);
+    const numbers = numbersOf?.(line, currency);
     if (!numbers) return t('termsFields.not_a_rate', { line: line.trim() });
-    const fault = numbers.map((number) => readNumber(number).fault).find((one) => one !== undefined);
+    const fault = numbers
+      .map((number) => readNumber(number.text, number.rules).fault)
+      .find((one) => one !== undefined);
     if (fault !== undefined) return `${line.trim()}: ${fault}`;
   }
   return undefined;
 }
 
 /** The plain decimal of a number in a list; empty for what is none, which the API refuses. */
-function plain(text: string): string {
-  return readNumber(text).value ?? '';
+function plain(text: string, rules?: NumberRules): string {
+  return readNumber(text, rules).value ?? '';
 }
 
 function isNone(text: string): boolean {
