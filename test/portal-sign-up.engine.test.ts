@@ -145,7 +145,7 @@ describe.skipIf(chromium === undefined)('from the sign-up page to an answered qu
 
   async function cancel(operator: Page, orderId: string): Promise<void> {
     await goTo(operator, 'Conversions');
-    await operator.getByLabel('Order', { exact: true }).fill(orderId);
+    await operator.getByLabel('Search').fill(orderId);
     await operator.getByRole('button', { name: `Open order ${orderId}` }).click();
     await operator.getByRole('button', { name: 'Cancel the order' }).click();
     await operator.getByLabel('Reason').fill('for us alone');

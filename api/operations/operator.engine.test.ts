@@ -89,6 +89,7 @@ describe('from nothing to a link', () => {
       'campaign.create',
       'affiliate.create',
       'affiliate.create',
+      'user.create',
       'affiliate.update',
       'terms.set',
       'link.create',

@@ -20,6 +20,7 @@ import type { Scope } from '../http/scopes.ts';
 import { queueProgramMail } from '../mails/program-mails.ts';
 import { formatId } from '../schemas/ids.ts';
 import { formatTime, lines, timeText } from '../schemas/schemas.ts';
+import { formatConversion } from './conversion-view.ts';
 
 /** What a program says to the partner about an order that is held, rejected, or earns less. */
 
@@ -78,6 +79,12 @@ export async function viewPartnerReasons(
     const reason = reasons.get(id);
     return reason ? formatReason(reason) : null;
   };
+}
+
+/** One conversion as it is read: what an ETag is of. */
+export async function readConversion(sql: DatabaseSql, conversion: Conversion, principal: Principal) {
+  const reasonOf = await viewPartnerReasons(sql, [conversion]);
+  return { ...formatConversion(conversion, principal), partner_reason: reasonOf(conversion) };
 }
 
 function formatReason({ code, text, at }: PartnerReason): z.output<typeof partnerReasonView> {

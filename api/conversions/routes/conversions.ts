@@ -10,13 +10,14 @@ import {
   getConversion,
   listConversions,
 } from '../../../ledger/conversions/conversions.ts';
+import { withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { addList, timeRange } from '../../http/lists.ts';
 import { affiliateFilter, owned, principalOf, programFilter } from '../../http/principal.ts';
 import { Problem } from '../../http/problems.ts';
 import { conversionView, formatConversion, SEE_EVIDENCE } from '../../orders/conversion-view.ts';
 import { eventName, orderId } from '../../orders/order.ts';
-import { partnerReasonView, viewPartnerReasons } from '../../orders/order-reasons.ts';
+import { partnerReasonView, readConversion, viewPartnerReasons } from '../../orders/order-reasons.ts';
 import { bigintId, integerId } from '../../schemas/ids.ts';
 import { formatMoney, moneyText, plain } from '../../schemas/schemas.ts';
 
@@ -117,12 +118,11 @@ function addReadRoute(app: ApiServer, { ledger }: ApiContext): void {
       params: z.object({ id: bigintId('conversion') }),
       response: { 200: readConversionView },
     },
-    handler: async (request) => {
+    handler: async (request, reply) => {
       const principal = principalOf(request);
       const found = await getConversion(ledger, request.params.id);
       const conversion = owned(principal, found, 'conversion with this id');
-      const reasonOf = await viewPartnerReasons(ledger, [conversion]);
-      return { ...formatConversion(conversion, principal), partner_reason: reasonOf(conversion) };
+      return withEtag(reply, await readConversion(ledger, conversion, principal));
     },
   });
 }

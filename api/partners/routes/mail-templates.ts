@@ -9,7 +9,7 @@ import {
 } from '../../../ledger/partners/mail-templates.ts';
 import { lockRow } from '../../../ledger/postgres/lock.ts';
 import { getProgram } from '../../../ledger/programs/programs.ts';
-import { commit } from '../../http/commit.ts';
+import { checkMatch, commit, withEtag } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { principalOf } from '../../http/principal.ts';
 import {
@@ -85,6 +85,24 @@ function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
   });
 
   app.route({
+    method: 'GET',
+    url: '/v1/programs/:id/mail-templates/:kind',
+    config,
+    schema: {
+      operationId: 'getMailTemplate',
+      tags: ['programs'],
+      summary: 'One mail, in the words in which it is sent',
+      params: one,
+      response: { 200: templateView },
+    },
+    handler: async (request, reply) => {
+      const { kind } = request.params;
+      const id = await visibleProgram(ledger, principalOf(request), request.params.id);
+      return withEtag(reply, format(kind, (await listMailTemplates(ledger, id)).get(kind)));
+    },
+  });
+
+  app.route({
     method: 'POST',
     url: '/v1/programs/:id/mail-templates/:kind/preview',
     config: { ...config, idempotent: true, example: EXAMPLE },
@@ -111,7 +129,7 @@ function addChangeRoutes(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PUT',
     url: '/v1/programs/:id/mail-templates/:kind',
-    config: { ...config, example: EXAMPLE },
+    config: { ...config, ifMatch: true, example: EXAMPLE },
     schema: {
       operationId: 'setMailTemplate',
       tags: ['programs'],
@@ -124,10 +142,11 @@ function addChangeRoutes(app: ApiServer, context: ApiContext): void {
       const { id: programId, kind } = request.params;
       const { subject, text: words } = request.body;
       checkTemplate(kind, request.body);
-      return await commit(context, request, reply, async (tx) => {
+      const changed = await commit(context, request, reply, async (tx) => {
         await lockRow(tx, 'programs', programId);
         await visibleProgram(tx, principalOf(request), programId);
         const old = (await listMailTemplates(tx, programId)).get(kind);
+        checkMatch(request, format(kind, old));
         await setMailTemplate(tx, { programId, kind, subject, text: words });
         const audit = {
           action: 'mail_template.set',
@@ -137,6 +156,7 @@ function addChangeRoutes(app: ApiServer, context: ApiContext): void {
         };
         return { body: format(kind, { subject, text: words }), audit };
       });
+      return withEtag(reply, changed);
     },
   });
 

@@ -15,7 +15,7 @@ import {
 } from '../../../ledger/partners/order-messages.ts';
 import type { DatabaseTransaction } from '../../../ledger/postgres/db.ts';
 import { type Affiliate, getAffiliate } from '../../../ledger/programs/affiliates.ts';
-import { commit } from '../../http/commit.ts';
+import { checkMatch, commit } from '../../http/commit.ts';
 import type { ApiContext, ApiServer } from '../../http/context.ts';
 import { inProgram, owned, principalOf, programFilter } from '../../http/principal.ts';
 import { Problem, wrongState } from '../../http/problems.ts';
@@ -25,6 +25,7 @@ import {
   partnerReasonInput,
   partnerReasonView,
   REASON_ROLES,
+  readConversion,
   sayPartnerReason,
   viewPartnerReasons,
 } from '../../orders/order-reasons.ts';
@@ -94,7 +95,7 @@ function addReasonRoute(app: ApiServer, context: ApiContext): void {
   app.route({
     method: 'PUT',
     url: '/v1/conversions/:id/partner-reason',
-    config: { roles: REASON_ROLES, idempotent: true, problems: ['not_found'] },
+    config: { roles: REASON_ROLES, idempotent: true, ifMatch: true, problems: ['not_found'] },
     schema: {
       operationId: 'setPartnerReason',
       tags: TAGS,
@@ -107,6 +108,7 @@ function addReasonRoute(app: ApiServer, context: ApiContext): void {
       const principal = principalOf(request);
       return await commit(context, request, reply, async (tx) => {
         const conversion = inProgram(principal, await getConversion(tx, request.params.id), WHAT);
+        checkMatch(request, await readConversion(tx, conversion, principal));
         await sayPartnerReason(tx, context, { conversion, reason: request.body, actor: principal.actor });
         const reasonOf = await viewPartnerReasons(tx, [conversion]);
         return { body: reasonOf(conversion) };
