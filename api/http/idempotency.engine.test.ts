@@ -65,6 +65,9 @@ describe('every operation that changes something', () => {
       'DELETE /v1/sessions',
       'DELETE /v1/sessions/{id}',
       'POST /postback',
+      // Of applicants, who are no callers with keys of their own; a confirmation is done once by its token.
+      'POST /v1/applications/confirm',
+      'POST /v1/applications/unconfirmed',
       'POST /v1/password-resets',
       'POST /v1/password-resets/confirm',
       'POST /v1/postback-calls/{id}/replay',
@@ -76,6 +79,7 @@ describe('every operation that changes something', () => {
       'POST /v1/session/second-factor/recovery-codes',
       // It is done once: after it there is an operator.
       'POST /v1/setup',
+      'POST /v1/sign-up/{slug}',
     ]);
   });
 
