@@ -1,0 +1,107 @@
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { ARRIVE_MS, goTo, launchChromium, look, signIn } from './support/browser.ts';
+import { startPlatform, type TestPlatform } from './support/platform.ts';
+import { findChromium } from './support/programs.ts';
+
+const chromium = findChromium();
+const TEST_MS = 60_000;
+const REPORTS = '**/v1/reports?*';
+const FAILURE = { status: 503, contentType: 'application/problem+json', body: '{"code":"unavailable"}' };
+
+describe.skipIf(chromium === undefined)('a page of the portal that stays open, in a browser', () => {
+  let platform: TestPlatform;
+  let browser: Browser;
+
+  beforeAll(async () => {
+    platform = await startPlatform();
+    browser = await launchChromium(chromium ?? '');
+  }, 90_000);
+  afterEach(async () => {
+    await Promise.all(browser.contexts().map((context) => context.close()));
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await platform?.stop();
+  });
+
+  const ofFigures = (page: Page) => page.locator('main .fresh').first();
+  const ofPlatform = (page: Page) => page.locator('.side-foot .fresh');
+
+  /** The stream has gone on since: what the platform counts is newer than before. */
+  async function countsGoOn(page: Page): Promise<void> {
+    const before = await ofPlatform(page).textContent();
+    const text = () => ofPlatform(page).textContent();
+    await expect.poll(text, { timeout: ARRIVE_MS }).not.toBe(before);
+    await expect.poll(text, { timeout: ARRIVE_MS }).toContain('Clicks counted to');
+  }
+
+  /** What stands beside figures with this `complete_to`, in the zone of the browser. */
+  async function badgeOf(page: Page, completeTo: string): Promise<string> {
+    const clock = await page.evaluate((at) => new Date(at).toTimeString().slice(0, 8), completeTo);
+    return `Complete to ${clock}`;
+  }
+
+  describe('how fresh its figures are', () => {
+    test('is said by the report on the screen, also when the platform has counted more since', {
+      timeout: TEST_MS,
+    }, async () => {
+      const page = await signIn(browser, platform, 'operator');
+      await page.clock.install();
+      const answered = page.waitForResponse(
+        (answer) => answer.url().includes('/v1/reports?') && answer.url().includes('order_by=day'),
+      );
+      await goTo(page, 'Reports');
+      const { complete_to } = await (await answered).json();
+      const said = await badgeOf(page, complete_to);
+      await expect.poll(() => ofFigures(page).textContent()).toContain(said);
+      await countsGoOn(page);
+      await countsGoOn(page);
+      expect(await ofFigures(page).textContent()).toContain(said);
+      await page.clock.fastForward('02:00');
+      await page.locator('main .fresh.late').waitFor();
+      expect(await ofFigures(page).textContent()).toContain(said);
+      await look(page, 'open-page-late');
+    });
+
+    test('stays what it was while later reports fail, and comes with figures shown again', {
+      timeout: TEST_MS,
+    }, async () => {
+      const page = await signIn(browser, platform, 'operator');
+      let last = '';
+      page.on('response', async (answer) => {
+        const { url, status } = { url: answer.url(), status: answer.status() };
+        if (!url.includes('/v1/reports?') || !url.includes('group_by=day') || status !== 200) return;
+        last = (await answer.json()).complete_to;
+      });
+      await expect.poll(() => ofFigures(page).textContent(), { timeout: ARRIVE_MS }).toContain('Complete to');
+      await page.route(REPORTS, (route) => route.fulfill(FAILURE));
+      await page.getByRole('alert').waitFor();
+      const said = await badgeOf(page, last);
+      expect(await ofFigures(page).textContent()).toContain(said);
+      await countsGoOn(page);
+      await countsGoOn(page);
+      expect(await ofFigures(page).textContent()).toContain(said);
+      await goTo(page, 'Conversions');
+      await page.getByRole('heading', { name: 'Conversions', level: 1 }).waitFor();
+      await goTo(page, 'Overview');
+      await page.locator('.stats').waitFor();
+      expect(await ofFigures(page).textContent()).toContain(said);
+      await page.unroute(REPORTS);
+      await expect.poll(() => ofFigures(page).textContent(), { timeout: ARRIVE_MS }).not.toContain(said);
+    });
+
+    test('stands on every page with figures of clicks', { timeout: TEST_MS }, async () => {
+      const operator = await signIn(browser, platform, 'operator');
+      for (const name of ['Campaigns', 'Links and routing', 'Velocity', 'Audit']) {
+        await goTo(operator, name);
+        await operator.getByRole('heading', { name, level: 1 }).waitFor();
+        await operator.locator('main .fresh', { hasText: 'Complete to' }).first().waitFor();
+      }
+      const partner = await signIn(browser, platform, 'partner');
+      await partner.locator('main .fresh', { hasText: 'Complete to' }).waitFor();
+      await goTo(partner, 'Links');
+      await partner.locator('main .fresh', { hasText: 'Complete to' }).waitFor();
+    });
+  });
+});
