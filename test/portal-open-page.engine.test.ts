@@ -1,26 +1,31 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { ARRIVE_MS, goTo, launchChromium, look, signIn } from './support/browser.ts';
+import { connectDatabase, type Database } from '../ledger/postgres/db.ts';
+import { ARRIVE_MS, enter, goTo, launchChromium, look, openPortal, signIn } from './support/browser.ts';
 import { startPlatform, type TestPlatform } from './support/platform.ts';
 import { findChromium } from './support/programs.ts';
 
 const chromium = findChromium();
 const TEST_MS = 60_000;
 const REPORTS = '**/v1/reports?*';
+const STREAM = '**/v1/freshness/stream';
 const FAILURE = { status: 503, contentType: 'application/problem+json', body: '{"code":"unavailable"}' };
 
 describe.skipIf(chromium === undefined)('a page of the portal that stays open, in a browser', () => {
   let platform: TestPlatform;
   let browser: Browser;
+  let ledger: Database;
 
   beforeAll(async () => {
     platform = await startPlatform();
     browser = await launchChromium(chromium ?? '');
+    ledger = await connectDatabase({ url: platform.config.databaseUrl, max: 1, name: 'test' });
   }, 90_000);
   afterEach(async () => {
     await Promise.all(browser.contexts().map((context) => context.close()));
   });
   afterAll(async () => {
+    await ledger?.end();
     await browser?.close();
     await platform?.stop();
   });
@@ -102,6 +107,29 @@ describe.skipIf(chromium === undefined)('a page of the portal that stays open, i
       await partner.locator('main .fresh', { hasText: 'Complete to' }).waitFor();
       await goTo(partner, 'Links');
       await partner.locator('main .fresh', { hasText: 'Complete to' }).waitFor();
+    });
+  });
+
+  describe('its stream of the freshness', () => {
+    test('is opened again after an error answer', { timeout: TEST_MS }, async () => {
+      const page = await openPortal(browser, platform);
+      await page.route(STREAM, (route) => route.fulfill(FAILURE), { times: 1 });
+      const refused = page.waitForResponse(STREAM);
+      await enter(page, platform.demo.portal.operator);
+      expect((await refused).status()).toBe(FAILURE.status);
+      await countsGoOn(page);
+    });
+
+    test('is opened again once its reader has signed in again', { timeout: TEST_MS }, async () => {
+      const page = await signIn(browser, platform, 'operator');
+      await countsGoOn(page);
+      const refused = page.waitForResponse((answer) => answer.url().endsWith('/stream') && !answer.ok());
+      await ledger`delete from sessions`;
+      expect((await refused).status()).toBe(401);
+      const opened = page.waitForResponse((answer) => answer.url().endsWith('/stream') && answer.ok());
+      await enter(page, platform.demo.portal.operator);
+      await opened;
+      await countsGoOn(page);
     });
   });
 });

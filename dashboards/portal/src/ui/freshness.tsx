@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks';
-import type { Schemas } from '../data/api.ts';
+import { type Schemas, SIGNED_IN } from '../data/api.ts';
 import { formatClock, formatTime, ZONE_NAME } from '../text/format.ts';
 import { t } from '../text/t.ts';
 
@@ -9,17 +9,39 @@ import { t } from '../text/t.ts';
 const LATE_MS = 60_000;
 const LOOK_MS = 5_000;
 const STREAM = '/v1/freshness/stream';
+/** After an error answer; the API asks for five seconds where too many streams are open. */
+const REOPEN_MS = 5_000;
 
 /** `complete_to` of the platform by server-sent events; undefined before the first one. */
 function useLiveCompleteTo(): string | null | undefined {
   const [completeTo, setCompleteTo] = useState<string | null>();
   useEffect(() => {
-    const events = new EventSource(STREAM);
-    events.addEventListener('freshness', (event) => {
-      const fresh: Schemas['Freshness'] = JSON.parse(event.data);
-      setCompleteTo(fresh.complete_to);
-    });
-    return () => events.close();
+    let events: EventSource | undefined;
+    let reopening: number | undefined;
+    const open = () => {
+      window.clearTimeout(reopening);
+      events?.close();
+      const opened = new EventSource(STREAM);
+      opened.addEventListener('freshness', (event) => {
+        const fresh: Schemas['Freshness'] = JSON.parse(event.data);
+        setCompleteTo(fresh.complete_to);
+      });
+      opened.addEventListener('error', () => {
+        // A lost connection is the browser's to repair; an error answer ends the stream for good.
+        if (opened === events && opened.readyState === EventSource.CLOSED) {
+          window.clearTimeout(reopening);
+          reopening = window.setTimeout(open, REOPEN_MS);
+        }
+      });
+      events = opened;
+    };
+    open();
+    window.addEventListener(SIGNED_IN, open);
+    return () => {
+      window.removeEventListener(SIGNED_IN, open);
+      window.clearTimeout(reopening);
+      events?.close();
+    };
   }, []);
   return completeTo;
 }
