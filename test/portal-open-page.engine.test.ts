@@ -9,6 +9,7 @@ const chromium = findChromium();
 const TEST_MS = 60_000;
 const REPORTS = '**/v1/reports?*';
 const STREAM = '**/v1/freshness/stream';
+const PARTNER = 'Cat Coupons';
 const FAILURE = { status: 503, contentType: 'application/problem+json', body: '{"code":"unavailable"}' };
 
 describe.skipIf(chromium === undefined)('a page of the portal that stays open, in a browser', () => {
@@ -130,6 +131,64 @@ describe.skipIf(chromium === undefined)('a page of the portal that stays open, i
       await enter(page, platform.demo.portal.operator);
       await opened;
       await countsGoOn(page);
+    });
+  });
+
+  describe('when somebody signs in in another tab', () => {
+    const sessionOf = async (page: Page, who: 'partner' | 'operator') => {
+      const { email, password } = platform.demo.portal[who];
+      const data = { email, password };
+      // The cookie of all tabs, and not a word to this one.
+      const answer = await page.context().request.post(`${platform.apiUrl}/v1/session`, { data });
+      expect(answer.ok()).toBe(true);
+    };
+    const draft = async (page: Page, name: string) => {
+      await goTo(page, 'Campaigns');
+      await page.getByRole('button', { name: 'New campaign' }).click();
+      const dialog = page.locator('dialog');
+      await dialog.getByLabel('Name').fill(name);
+      await dialog.getByLabel('Landing page').fill('https://shop.example/');
+    };
+
+    test('the same user goes on, with what was typed, and can sign out', { timeout: TEST_MS }, async () => {
+      const page = await signIn(browser, platform, 'operator');
+      await draft(page, 'Two sessions');
+      await sessionOf(page, 'operator');
+      await page.getByRole('button', { name: 'Create campaign' }).click();
+      await page.getByRole('row', { name: /Two sessions/ }).waitFor();
+      await sessionOf(page, 'operator');
+      await page.getByRole('button', { name: 'Sign out' }).click();
+      await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+    });
+
+    test('nothing is sent as another user: the page begins again as theirs', {
+      timeout: TEST_MS,
+    }, async () => {
+      const page = await signIn(browser, platform, 'operator');
+      await draft(page, 'Of the operator');
+      await sessionOf(page, 'partner');
+      const sent: (string | undefined)[] = [];
+      page.on('request', (request) => {
+        if (request.method() === 'POST') sent.push(request.headers()['x-csrf-token']);
+      });
+      await page.getByRole('button', { name: 'Create campaign' }).click();
+      await page.locator('dialog').waitFor({ state: 'detached' });
+      await page.locator('.who', { hasText: PARTNER }).waitFor();
+      expect(sent.length).toBe(1);
+    });
+
+    test('the other tabs are of the new user at once', { timeout: TEST_MS }, async () => {
+      const first = await openPortal(browser, platform);
+      const second = await first.context().newPage();
+      await second.goto('');
+      await second.getByRole('heading', { name: 'Sign in' }).waitFor();
+      await enter(first, platform.demo.portal.operator);
+      await second.getByRole('link', { name: 'Partners', exact: true }).waitFor({ state: 'attached' });
+      await goTo(second, 'Campaigns');
+      await first.getByRole('button', { name: 'Sign out' }).click();
+      await enter(first, platform.demo.portal.partner);
+      await second.locator('.who', { hasText: PARTNER }).waitFor();
+      await second.getByRole('link', { name: 'Partners', exact: true }).waitFor({ state: 'detached' });
     });
   });
 });
