@@ -191,4 +191,28 @@ describe.skipIf(chromium === undefined)('a page of the portal that stays open, i
       await second.getByRole('link', { name: 'Partners', exact: true }).waitFor({ state: 'detached' });
     });
   });
+
+  test('what was typed outlasts Back and Escape under the sign-in of a session that ended', {
+    timeout: TEST_MS,
+  }, async () => {
+    const page = await signIn(browser, platform, 'operator');
+    await goTo(page, 'Campaigns');
+    await page.getByRole('button', { name: 'New campaign' }).click();
+    await page.locator('dialog').getByLabel('Name').fill('Half a campaign');
+    await page.context().clearCookies();
+    const ended = page.getByText('Your session has ended');
+    await ended.waitFor();
+    for (let i = 0; i < 2; i++) {
+      await page.goBack();
+      await expect.poll(() => page.evaluate('history.state')).toEqual({ dialog: true });
+      await page.keyboard.press('Escape');
+    }
+    expect([await ended.isVisible(), page.url()]).toEqual([true, expect.stringMatching(/\/campaigns$/)]);
+    await enter(page, platform.demo.portal.operator);
+    await ended.waitFor({ state: 'detached' });
+    expect(await page.locator('dialog').getByLabel('Name').inputValue()).toBe('Half a campaign');
+    await page.goBack();
+    await page.locator('dialog').waitFor({ state: 'detached' });
+    expect(page.url()).toMatch(/\/campaigns$/);
+  });
 });

@@ -18,6 +18,7 @@ import { NewProgram } from '../operator/setup/new-program.tsx';
 import { partnerPages } from '../partner/pages.ts';
 import { rich, t } from '../text/t.ts';
 import { Loading, Page, Problem } from '../ui/basics.tsx';
+import { useDialogEntry } from './dialog-history.ts';
 import { lazyPage } from './lazy-page.tsx';
 import { findRoute, href, navigate, showHeading, usePath } from './router.tsx';
 import { SessionProvider } from './session.tsx';
@@ -141,7 +142,10 @@ function WithSession() {
 /** Over the page, which it hides: the native dialog is above every other one. */
 function SignInAgain({ onSignedIn }: { onSignedIn: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  const show = () => dialog.current?.showModal();
+  useEffect(show, []);
+  // Back would take what was typed with the page below.
+  useDialogEntry(undefined);
   useEffect(() => {
     const { title } = document;
     return () => {
@@ -154,7 +158,10 @@ function SignInAgain({ onSignedIn }: { onSignedIn: () => void }) {
       ref={dialog}
       class="whole"
       aria-label={t('common.sign_in')}
+      closedby="none"
+      // For browsers that do not know this; they let the second Escape close it.
       onCancel={(event) => event.preventDefault()}
+      onClose={show}
     >
       <SignIn note={t('app.your_session_has_ended_sign')} onSignedIn={onSignedIn} />
     </dialog>
