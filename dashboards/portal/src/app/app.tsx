@@ -9,6 +9,7 @@ import {
   setSessionToken,
   take,
   takeAll,
+  whenSessionReplaced,
   whenSignedOut,
 } from '../data/api.ts';
 import { forgetData, useData } from '../data/use-data.ts';
@@ -17,10 +18,11 @@ import { NewProgram } from '../operator/setup/new-program.tsx';
 import { partnerPages } from '../partner/pages.ts';
 import { rich, t } from '../text/t.ts';
 import { Loading, Page, Problem } from '../ui/basics.tsx';
+import { useDialogEntry } from './dialog-history.ts';
 import { lazyPage } from './lazy-page.tsx';
 import { findRoute, href, navigate, showHeading, usePath } from './router.tsx';
 import { SessionProvider } from './session.tsx';
-import { markSignedIn, mayBeSignedIn } from './session-mark.ts';
+import { markSignedIn, mayBeSignedIn, whenSignedInElsewhere } from './session-mark.ts';
 import { RequestReset, SetPassword } from './set-password.tsx';
 import { Setup } from './setup.tsx';
 import { Shell } from './shell.tsx';
@@ -33,10 +35,10 @@ const Join = lazyPage(async () => (await import('./join.tsx')).Join);
 const ConfirmApplication = lazyPage(async () => (await import('./join.tsx')).ConfirmApplication);
 
 /** The signed-in user; undefined without a session. */
-async function readSession(signal: AbortSignal): Promise<Schemas['Session'] | undefined> {
+async function readSession(signal?: AbortSignal): Promise<Schemas['Session'] | undefined> {
   if (!mayBeSignedIn()) return undefined;
   try {
-    return await take(api.GET('/v1/session', { signal }));
+    return await take(api.GET('/v1/session', signal ? { signal } : {}));
   } catch (error) {
     if (error instanceof ApiProblem && error.problem.status === 401) return undefined;
     throw error;
@@ -62,18 +64,23 @@ function WithSession() {
   const [wasSignedOut, setSignedOut] = useState(false);
   const { data, error, loading, reload } = useData(async (signal) => {
     const session = await readSession(signal);
+    const programs =
+      !session || mustEnrol(session)
+        ? []
+        : await takeAll((cursor) =>
+            api.GET('/v1/programs', { params: { query: cursor ? { cursor } : {} }, signal }),
+          );
+    // Last: until its page is shown, nothing is sent as another user.
     setSessionToken(session?.csrf_token ?? '');
-    if (!session || mustEnrol(session)) return { session, programs: [] };
-    const programs = await takeAll((cursor) =>
-      api.GET('/v1/programs', { params: { query: cursor ? { cursor } : {} }, signal }),
-    );
     return { session, programs };
   }, []);
   // With the page that was open when the session ended: what was typed there stays while its reader signs in again.
   const kept = useRef<typeof data>(undefined);
+  const userId = useRef<string>(undefined);
   useEffect(() => {
     if (!data?.session) return;
     kept.current = data;
+    userId.current = data.session.user.id;
     setSignedOut(false);
   }, [data]);
   useEffect(() => {
@@ -81,6 +88,17 @@ function WithSession() {
       setSignedOut(true);
       reload();
     });
+    whenSessionReplaced(async () => {
+      const session = await readSession();
+      if (session && session.user.id === userId.current) {
+        setSessionToken(session.csrf_token);
+        return true;
+      }
+      // What another user began is not sent as this one.
+      reload();
+      return false;
+    });
+    return whenSignedInElsewhere(reload);
   }, [reload]);
   const signedIn = () => {
     markSignedIn();
@@ -124,7 +142,10 @@ function WithSession() {
 /** Over the page, which it hides: the native dialog is above every other one. */
 function SignInAgain({ onSignedIn }: { onSignedIn: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  const show = () => dialog.current?.showModal();
+  useEffect(show, []);
+  // Back would take what was typed with the page below.
+  useDialogEntry(undefined);
   useEffect(() => {
     const { title } = document;
     return () => {
@@ -137,7 +158,10 @@ function SignInAgain({ onSignedIn }: { onSignedIn: () => void }) {
       ref={dialog}
       class="whole"
       aria-label={t('common.sign_in')}
+      closedby="none"
+      // For browsers that do not know this; they let the second Escape close it.
       onCancel={(event) => event.preventDefault()}
+      onClose={show}
     >
       <SignIn note={t('app.your_session_has_ended_sign')} onSignedIn={onSignedIn} />
     </dialog>

@@ -7,7 +7,7 @@ import { useEffect } from 'preact/hooks';
 
 const STATE = { dialog: true };
 
-/** Closes each open dialog, the last one on top. */
+/** What Back does with each open dialog, the last one on top. */
 const open: (() => void)[] = [];
 
 export function isDialogEntry(): boolean {
@@ -38,13 +38,13 @@ export function startDialogHistory(): void {
   });
 }
 
-/** Of an open dialog: Back closes it. */
-export function useDialogEntry(close: () => void): void {
+/** Of an open dialog: Back closes it, and does nothing where the dialog cannot be closed. */
+export function useDialogEntry(close: (() => void) | undefined): void {
   useEffect(() => {
     const closeThis = () => {
-      close();
-      // Those below stay open.
-      if (open.length > 1) enter();
+      close?.();
+      // This one or those below stay open.
+      if (!close || open.length > 1) enter();
     };
     open.push(closeThis);
     enter();

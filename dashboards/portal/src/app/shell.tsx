@@ -5,7 +5,7 @@ import { formatTime, TIME_ZONE, words, ZONE_NAME } from '../text/format.ts';
 import { chooseLanguage, LANGUAGE, LANGUAGES, languageName } from '../text/language.ts';
 import { t } from '../text/t.ts';
 import { Select } from '../ui/forms.tsx';
-import { CompleteTo, FreshnessProvider, useLiveFreshness } from '../ui/freshness.tsx';
+import { CountedTo } from '../ui/freshness.tsx';
 import { Link } from './router.tsx';
 import { useSession } from './session.tsx';
 
@@ -32,11 +32,10 @@ export function Shell(props: {
   const { path } = props;
   const { user, program, programs, chooseProgram, signOut, theme } = useSession();
   const [open, setOpen] = useState(false);
-  const freshness = useLiveFreshness();
   // Going somewhere closes the menu
   useEffect(() => setOpen(false), [path]);
   return (
-    <FreshnessProvider value={freshness}>
+    <>
       <a class="skip" href="#main">
         {t('shell.skip_to_the_content')}
       </a>
@@ -83,7 +82,7 @@ export function Shell(props: {
               ))}
             </nav>
             <div class="side-foot">
-              <CompleteTo />
+              <CountedTo />
               <span class="muted small">{t('shell.times_in_zone', { zone: TIME_ZONE })}</span>
               <div class="who">
                 <div>
@@ -115,7 +114,7 @@ export function Shell(props: {
           {props.children}
         </main>
       </div>
-    </FreshnessProvider>
+    </>
   );
 }
 

@@ -7,15 +7,21 @@ import { t } from '../text/t.ts';
 export type Schemas = components['schemas'];
 export type Money = Schemas['Money'];
 
-export const api = createClient<paths>({ baseUrl: window.location.origin, fetch: fetchConfirmed });
+export const api = createClient<paths>({
+  baseUrl: window.location.origin,
+  fetch: mended(
+    { code: 'reauthentication_required', mend: () => confirmSignIn() },
+    mended({ code: 'csrf_token_missing', mend: () => renewSession() }, (request) => fetch(request)),
+  ),
+});
 
+const CSRF_HEADER = 'x-csrf-token';
 let csrfToken = '';
 let onSignedOut = (): void => undefined;
 /** What failed without a session, to be tried again with the next one. */
 export const SIGNED_IN = 'afflux-signed-in-again';
 let confirmSignIn = async (): Promise<boolean> => false;
-/** Requests that wait for the same confirmation. */
-let confirming: Promise<boolean> | undefined;
+let renewSession = async (): Promise<boolean> => false;
 
 /** Later changes carry the CSRF token of this session. */
 export function setSessionToken(token: string): void {
@@ -32,22 +38,35 @@ export function whenConfirmationNeeded(call: () => Promise<boolean>): void {
   confirmSignIn = call;
 }
 
-/** Sends a request, and once more after the password was confirmed, where the server requires that. */
-async function fetchConfirmed(request: Request): Promise<Response> {
-  const again = request.clone();
-  const response = await fetch(request);
-  if (response.status !== 403) return response;
-  const problem: { code?: unknown } = await response.clone().json();
-  if (problem.code !== 'reauthentication_required') return response;
-  confirming ??= confirmSignIn().finally(() => {
-    confirming = undefined;
-  });
-  return (await confirming) ? await fetch(again) : response;
+/** Called when the browser has a newer session; resolves to whether it is the same user's, with its token set. */
+export function whenSessionReplaced(call: () => Promise<boolean>): void {
+  renewSession = call;
+}
+
+type Send = (request: Request) => Promise<Response>;
+
+/** Sends a request, and once more where it was refused with a code whose cause is `mend`ed then. */
+function mended({ code, mend }: { code: string; mend: () => Promise<boolean> }, send: Send): Send {
+  /** Requests that wait for the same. */
+  let mending: Promise<boolean> | undefined;
+  return async (request) => {
+    const again = request.clone();
+    const response = await send(request);
+    if (response.status !== 403) return response;
+    const problem: { code?: unknown } = await response.clone().json();
+    if (problem.code !== code) return response;
+    mending ??= mend().finally(() => {
+      mending = undefined;
+    });
+    if (!(await mending)) return response;
+    again.headers.set(CSRF_HEADER, csrfToken);
+    return await send(again);
+  };
 }
 
 api.use({
   onRequest({ request }) {
-    if (csrfToken !== '') request.headers.set('x-csrf-token', csrfToken);
+    if (csrfToken !== '') request.headers.set(CSRF_HEADER, csrfToken);
   },
   onResponse({ response }) {
     if (response.status === 401 && csrfToken !== '') onSignedOut();

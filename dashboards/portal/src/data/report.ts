@@ -27,6 +27,29 @@ export interface Trend {
   readonly ratio: (metric: string) => number | undefined;
 }
 
+/** Rows of a report by the id of what they are of. */
+export interface FiguresById {
+  readonly completeTo: string | null;
+  readonly of: (id: string) => Row | undefined;
+}
+
+/** Figures of a range for each link or campaign, beside a list of these. */
+export async function readById(
+  options: { range: Range; by: 'link' | 'campaign'; metrics: readonly string[]; program?: string },
+  signal: AbortSignal,
+): Promise<FiguresById> {
+  const { range, by, metrics, program } = options;
+  const query = { ...range, group_by: by, metrics: metrics.join(','), program_id: program };
+  const report = await take(api.GET('/v1/reports', { params: { query }, signal }));
+  const rows = new Map(report.rows.map((row) => [String(row[`${by}_id`]), row]));
+  return { completeTo: report.complete_to, of: (id) => rows.get(id) };
+}
+
+/** `complete_to` for figures that come without it: to be read before them, so that they hold everything it covers. */
+export async function readCompleteTo(signal: AbortSignal): Promise<string | null> {
+  return (await take(api.GET('/v1/freshness', { signal }))).complete_to;
+}
+
 /** Totals of a range by day, with those of the period before. */
 export async function readTrend(
   options: { range: Range; metrics: readonly string[]; program: string; filter?: Record<string, string> },

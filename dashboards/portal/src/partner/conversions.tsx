@@ -9,7 +9,6 @@ import { rich, t } from '../text/t.ts';
 import { whyText } from '../text/why.ts';
 import { Amount, Button, Card, Empty, Loading, Page, Problem, When } from '../ui/basics.tsx';
 import { Dialog } from '../ui/forms.tsx';
-import { CompleteTo } from '../ui/freshness.tsx';
 import { OrderThread } from '../ui/orders/order-thread.tsx';
 import { Status } from '../ui/status.tsx';
 import { ListTable, Table } from '../ui/table.tsx';
@@ -106,9 +105,6 @@ export function ConversionsPage() {
           ]}
         />
       </Card>
-      <p class="note">
-        <CompleteTo />
-      </p>
       {shown && <Details conversion={shown} onClose={() => setShown(undefined)} />}
     </Page>
   );

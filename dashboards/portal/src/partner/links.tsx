@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { usePartner } from '../app/session.tsx';
 import { api, newAttempt, type Schemas, take, takeAll } from '../data/api.ts';
 import { lastDays } from '../data/period.ts';
-import { figure } from '../data/report.ts';
+import { figure, readById } from '../data/report.ts';
 import { useAction, useData } from '../data/use-data.ts';
 import { useList } from '../data/use-list.ts';
 import { formatCount, words } from '../text/format.ts';
@@ -43,11 +43,8 @@ export function LinksPage() {
     [program.id],
   );
   const counts = useData(
-    async (signal) => {
-      const query = { ...lastDays(30), group_by: 'link', metrics: 'clicks,conversions_attributed' };
-      const { rows } = await take(api.GET('/v1/reports', { params: { query }, signal }));
-      return new Map(rows.map((row) => [String(row.link_id), row]));
-    },
+    (signal) =>
+      readById({ range: lastDays(30), by: 'link', metrics: ['clicks', 'conversions_attributed'] }, signal),
     [],
     { everyMs: EVERY_MS },
   );
@@ -63,7 +60,7 @@ export function LinksPage() {
         title={t('partnerLinks.your_links')}
         note={
           <>
-            {t('common.figures_of_the_last_30')} <CompleteTo />
+            {t('common.figures_of_the_last_30')} <CompleteTo at={counts.data?.completeTo} />
           </>
         }
       >
@@ -95,12 +92,12 @@ export function LinksPage() {
             {
               title: t('common.clicks'),
               numeric: true,
-              cell: ({ id }) => formatCount(figure(counts.data?.get(id), 'clicks')),
+              cell: ({ id }) => formatCount(figure(counts.data?.of(id), 'clicks')),
             },
             {
               title: t('common.conversions'),
               numeric: true,
-              cell: ({ id }) => formatCount(figure(counts.data?.get(id), 'conversions_attributed')),
+              cell: ({ id }) => formatCount(figure(counts.data?.of(id), 'conversions_attributed')),
             },
             { title: t('common.status'), sort: 'status', cell: ({ status }) => <Status of={status} /> },
             {

@@ -43,7 +43,7 @@ export function OverviewPage() {
   return (
     <Page
       title={t('partnerOverview.hello_user', { user: user.name })}
-      lead={<CompleteTo />}
+      lead={<CompleteTo at={data?.trend.report.complete_to} />}
       actions={<Segments label={t('common.period')} value={days} onChange={setDays} choices={PERIODS} />}
     >
       <Standing />

@@ -1,56 +1,92 @@
-import { createContext } from 'preact';
-import { useContext, useEffect, useState } from 'preact/hooks';
-import type { Schemas } from '../data/api.ts';
-import { formatClock } from '../text/format.ts';
+import { useEffect, useState } from 'preact/hooks';
+import { type Schemas, SIGNED_IN } from '../data/api.ts';
+import { formatClock, formatTime, ZONE_NAME } from '../text/format.ts';
 import { t } from '../text/t.ts';
 
-/** `complete_to` for the whole portal, shown beside the figures. */
+/** How fresh figures are: each page says it of those it shows, the frame of the platform as it is now. */
 
 /** Older figures are marked as late. */
 const LATE_MS = 60_000;
 const LOOK_MS = 5_000;
+const STREAM = '/v1/freshness/stream';
+/** After an error answer; the API asks for five seconds where too many streams are open. */
+const REOPEN_MS = 5_000;
 
-export interface Freshness {
-  readonly completeTo: string | null;
-  readonly isLate: boolean;
-}
-
-const Context = createContext<Freshness | undefined>(undefined);
-export const FreshnessProvider = Context.Provider;
-
-/** Updated by server-sent events; the browser reconnects automatically. */
-export function useLiveFreshness(): Freshness | undefined {
-  const [freshness, setFreshness] = useState<Schemas['Freshness']>();
-  const [now, setNow] = useState(Date.now);
+/** `complete_to` of the platform by server-sent events; undefined before the first one. */
+function useLiveCompleteTo(): string | null | undefined {
+  const [completeTo, setCompleteTo] = useState<string | null>();
   useEffect(() => {
-    const events = new EventSource('/v1/freshness/stream');
-    events.addEventListener('freshness', (event) => setFreshness(JSON.parse(event.data)));
-    const timer = setInterval(() => setNow(Date.now()), LOOK_MS);
+    let events: EventSource | undefined;
+    let reopening: number | undefined;
+    const open = () => {
+      window.clearTimeout(reopening);
+      events?.close();
+      const opened = new EventSource(STREAM);
+      opened.addEventListener('freshness', (event) => {
+        const fresh: Schemas['Freshness'] = JSON.parse(event.data);
+        setCompleteTo(fresh.complete_to);
+      });
+      opened.addEventListener('error', () => {
+        // A lost connection is the browser's to repair; an error answer ends the stream for good.
+        if (opened === events && opened.readyState === EventSource.CLOSED) {
+          window.clearTimeout(reopening);
+          reopening = window.setTimeout(open, REOPEN_MS);
+        }
+      });
+      events = opened;
+    };
+    open();
+    window.addEventListener(SIGNED_IN, open);
     return () => {
-      events.close();
-      clearInterval(timer);
+      window.removeEventListener(SIGNED_IN, open);
+      window.clearTimeout(reopening);
+      events?.close();
     };
   }, []);
-  if (!freshness) return undefined;
-  const { complete_to: completeTo } = freshness;
-  return { completeTo, isLate: completeTo === null || now - Date.parse(completeTo) > LATE_MS };
+  return completeTo;
 }
 
-export function useFreshness(): Freshness | undefined {
-  return useContext(Context);
-}
-
-/** "Complete to 12:03:07 CET". */
-export function CompleteTo() {
-  const fresh = useFreshness();
-  if (!fresh) return <span class="fresh">{t('freshness.loading_freshness')}</span>;
-  const { completeTo, isLate } = fresh;
+/** "Complete to 12:03:07 CET", of the figures beside it; `at` is their own `complete_to`, undefined before they are here. */
+export function CompleteTo({ at }: { at: string | null | undefined }) {
   return (
-    <span class={isLate ? 'fresh late' : 'fresh'} title={t('freshness.the_figures_include_every_click')}>
+    <Badge
+      at={at}
+      text={(time) => t('freshness.complete_to_completeto', { completeTo: time })}
+      title={t('freshness.the_figures_include_every_click')}
+    />
+  );
+}
+
+/** "Clicks counted to 12:03:07 CET", of the platform now, whatever a page shows. */
+export function CountedTo() {
+  return (
+    <Badge
+      at={useLiveCompleteTo()}
+      text={(time) => t('freshness.clicks_counted_to', { completeTo: time })}
+      title={t('freshness.every_click_before_is_counted')}
+    />
+  );
+}
+
+function Badge(props: { at: string | null | undefined; text: (time: string) => string; title: string }) {
+  const { at, text, title } = props;
+  const [now, setNow] = useState(Date.now);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), LOOK_MS);
+    return () => clearInterval(timer);
+  }, []);
+  if (at === undefined) return <span class="fresh">{t('freshness.loading_freshness')}</span>;
+  const isLate = at === null || now - Date.parse(at) > LATE_MS;
+  return (
+    <span class={isLate ? 'fresh late' : 'fresh'} title={title}>
       <span class="dot" aria-hidden="true" />
-      {completeTo === null
-        ? t('freshness.no_clicks_counted_yet')
-        : t('freshness.complete_to_completeto', { completeTo: formatClock(completeTo) })}
+      {at === null ? t('freshness.no_clicks_counted_yet') : text(timeOf(at, now))}
     </span>
   );
+}
+
+/** With the day, where that is not today. */
+function timeOf(at: string, now: number): string {
+  const isToday = new Date(at).toDateString() === new Date(now).toDateString();
+  return isToday ? formatClock(at) : `${formatTime(at)} ${ZONE_NAME}`;
 }

@@ -113,7 +113,7 @@ export function ReportBuilder(props: {
   return (
     <Page
       title={t('common.reports')}
-      lead={<CompleteTo />}
+      lead={<CompleteTo at={data?.complete_to} />}
       actions={<Segments label={t('common.period')} value={days} onChange={setDays} choices={PERIODS} />}
     >
       <Card>

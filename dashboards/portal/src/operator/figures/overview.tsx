@@ -69,7 +69,7 @@ export function OverviewPage() {
   return (
     <Page
       title={program.name}
-      lead={<CompleteTo />}
+      lead={<CompleteTo at={data?.trend.report.complete_to} />}
       actions={<Segments label={t('common.period')} value={days} onChange={setDays} choices={PERIODS} />}
     >
       <Problem error={error} onRetry={reload} />

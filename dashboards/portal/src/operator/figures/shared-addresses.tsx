@@ -1,10 +1,12 @@
 import { useSession } from '../../app/session.tsx';
 import { api, take, takeAll } from '../../data/api.ts';
 import { lastDays } from '../../data/period.ts';
+import { readCompleteTo } from '../../data/report.ts';
 import { useData } from '../../data/use-data.ts';
 import { formatCount } from '../../text/format.ts';
 import { listed, t } from '../../text/t.ts';
 import { Card, Empty, Problem } from '../../ui/basics.tsx';
+import { CompleteTo } from '../../ui/freshness.tsx';
 import { Table } from '../../ui/table.tsx';
 
 const DAYS = 7;
@@ -16,13 +18,14 @@ export function SharedAddresses() {
     async (signal) => {
       const program_id = program.id;
       const query = { program_id, ...lastDays(DAYS), min_addresses: 1, limit: 20 };
+      const completeTo = await readCompleteTo(signal);
       const [pairs, affiliates] = await Promise.all([
         take(api.GET('/v1/shared-addresses', { params: { query }, signal })),
         takeAll((cursor) =>
           api.GET('/v1/affiliates', { params: { query: { program_id, cursor, limit: 500 } }, signal }),
         ),
       ]);
-      return { pairs: pairs.data, names: new Map(affiliates.map(({ id, name }) => [id, name])) };
+      return { completeTo, pairs: pairs.data, names: new Map(affiliates.map(({ id, name }) => [id, name])) };
     },
     [program.id],
   );
@@ -30,7 +33,11 @@ export function SharedAddresses() {
   return (
     <Card
       title={t('sharedAddresses.partners_sharing_ip_addresses')}
-      note={t('sharedAddresses.clicks_of_the_last_days', { days: DAYS })}
+      note={
+        <>
+          {t('sharedAddresses.clicks_of_the_last_days', { days: DAYS })} <CompleteTo at={data.completeTo} />
+        </>
+      }
     >
       {data.pairs.length === 0 ? (
         <Empty title={t('sharedAddresses.no_shared_addresses')}>

@@ -1,6 +1,7 @@
 import { useState } from 'preact/hooks';
 import { useParameter } from '../../app/router.tsx';
 import { api, take } from '../../data/api.ts';
+import { readCompleteTo } from '../../data/report.ts';
 import { useData } from '../../data/use-data.ts';
 import { formatCount, ZONE_NAME } from '../../text/format.ts';
 import { t } from '../../text/t.ts';
@@ -36,18 +37,20 @@ export function VelocityPage() {
   const { data, error, reload } = useData(
     async (signal) => {
       const query = { key: key as Key, minutes: Number(minutes), clicks: threshold, limit: MOST };
-      return (await take(api.GET('/v1/velocity', { params: { query }, signal }))).data;
+      const completeTo = await readCompleteTo(signal);
+      const { data: rows } = await take(api.GET('/v1/velocity', { params: { query }, signal }));
+      return { rows, completeTo };
     },
     [key, minutes, threshold],
     { everyMs: EVERY_MS, page: 'velocity' },
   );
-  const most = Math.max(1, ...(data ?? []).map((row) => row.clicks));
+  const most = Math.max(1, ...(data?.rows ?? []).map((row) => row.clicks));
   return (
     <Page
       title={t('common.velocity')}
       lead={
         <>
-          {t('velocity.addresses_are_of_all_programs')} <CompleteTo />
+          {t('velocity.addresses_are_of_all_programs')} <CompleteTo at={data?.completeTo} />
         </>
       }
     >
@@ -61,13 +64,13 @@ export function VelocityPage() {
       <Card title={t('velocity.highest_click_rates')}>
         <Problem error={error} onRetry={reload} />
         {!data && error === undefined && <Loading />}
-        {data?.length === 0 && (
+        {data?.rows.length === 0 && (
           <Empty title={t('velocity.no_results')}>{t('velocity.lower_the_number_of_clicks')}</Empty>
         )}
-        {data && data.length > 0 && (
+        {data && data.rows.length > 0 && (
           <Table
             label={t('velocity.highest_click_rates')}
-            rows={data}
+            rows={data.rows}
             rowKey={({ value }) => value}
             columns={[
               {
@@ -140,6 +143,7 @@ function One({ keyName, value, onClose }: { keyName: Key; value: string; onClose
       {!data && error === undefined && <Loading />}
       {data && (
         <div class="stack">
+          <CompleteTo at={data.complete_to} />
           <Table
             label={t('velocity.clicks_and_orders_by_time')}
             rows={spans}

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, newAttempt, type Schemas, take, takeVersion } from '../../data/api.ts';
 import { lastDays } from '../../data/period.ts';
-import { figure, ratio } from '../../data/report.ts';
+import { figure, ratio, readById } from '../../data/report.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { useList } from '../../data/use-list.ts';
 import { formatCount, formatMinor, formatShare, localTime, words, ZONE_NAME } from '../../text/format.ts';
@@ -17,7 +17,7 @@ import { ListTable } from '../../ui/table.tsx';
 
 type Campaign = Schemas['Campaign'];
 
-const METRICS = 'clicks,conversions_attributed,conversion_rate,revenue_minor,commission_minor';
+const METRICS = ['clicks', 'conversions_attributed', 'conversion_rate', 'revenue_minor', 'commission_minor'];
 const EVERY_MS = 5_000;
 const STATUSES = (['active', 'paused', 'ended'] as const).map((value) => ({ value, text: words(value) }));
 const TOOLS = {
@@ -34,12 +34,9 @@ export function CampaignsPage() {
     query: { program_id: program.id },
     filters: ['status'],
   });
-  const { data } = useData(
-    async (signal) => {
-      const query = { ...lastDays(30), group_by: 'campaign', metrics: METRICS, program_id: program.id };
-      const { rows } = await take(api.GET('/v1/reports', { params: { query }, signal }));
-      return new Map(rows.map((row) => [String(row.campaign_id), row]));
-    },
+  const { data: figures } = useData(
+    (signal) =>
+      readById({ range: lastDays(30), by: 'campaign', metrics: METRICS, program: program.id }, signal),
     [program.id],
     { everyMs: EVERY_MS },
   );
@@ -52,14 +49,15 @@ export function CampaignsPage() {
       {t('campaigns.new_campaign')}
     </Button>
   );
-  const money = (id: string, metric: string) => formatMinor(figure(data?.get(id), metric), program.currency);
+  const money = (id: string, metric: string) =>
+    formatMinor(figure(figures?.of(id), metric), program.currency);
   return (
     <Page title={t('common.campaigns')} lead={t('campaigns.each_link_belongs_to_a')} actions={make}>
       <Card
         title={t('common.campaigns')}
         note={
           <>
-            {t('common.figures_of_the_last_30')} <CompleteTo />
+            {t('common.figures_of_the_last_30')} <CompleteTo at={figures?.completeTo} />
           </>
         }
       >
@@ -93,17 +91,17 @@ export function CampaignsPage() {
             {
               title: t('common.clicks'),
               numeric: true,
-              cell: ({ id }) => formatCount(figure(data?.get(id), 'clicks')),
+              cell: ({ id }) => formatCount(figure(figures?.of(id), 'clicks')),
             },
             {
               title: t('common.credited'),
               numeric: true,
-              cell: ({ id }) => formatCount(figure(data?.get(id), 'conversions_attributed')),
+              cell: ({ id }) => formatCount(figure(figures?.of(id), 'conversions_attributed')),
             },
             {
               title: t('common.rate'),
               numeric: true,
-              cell: ({ id }) => formatShare(ratio(data?.get(id), 'conversion_rate')),
+              cell: ({ id }) => formatShare(ratio(figures?.of(id), 'conversion_rate')),
             },
             { title: t('common.order_value'), numeric: true, cell: ({ id }) => money(id, 'revenue_minor') },
             {

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { useSession } from '../../app/session.tsx';
 import { api, type Schemas, take, takeAll, takeVersion } from '../../data/api.ts';
 import { lastDays } from '../../data/period.ts';
-import { figure } from '../../data/report.ts';
+import { type FiguresById, figure, readById } from '../../data/report.ts';
 import { useAction, useData } from '../../data/use-data.ts';
 import { type List, useList } from '../../data/use-list.ts';
 import { formatCount, words, ZONE_NAME } from '../../text/format.ts';
@@ -36,7 +36,7 @@ export function LinksPage() {
       title={t('common.links_and_routing')}
       lead={
         <>
-          {t('common.figures_of_the_last_30')} <CompleteTo />
+          {t('common.figures_of_the_last_30')} <CompleteTo at={context?.counts.completeTo} />
         </>
       }
     >
@@ -62,8 +62,8 @@ interface LinkContext {
   readonly campaigns: readonly Schemas['Campaign'][];
   /** Of campaigns and affiliates, by id. */
   readonly names: ReadonlyMap<string, string>;
-  /** Rows of the report of the last 30 days, by link id. */
-  readonly counts: ReadonlyMap<string, Schemas['Report']['rows'][number]>;
+  /** Of the last 30 days, by link. */
+  readonly counts: FiguresById;
 }
 
 /** Names and figures shown beside the links; undefined while loading. */
@@ -76,22 +76,17 @@ function useLinkContext(): LinkContext | undefined {
         params: { query: { program_id, cursor, limit: 500 } },
         signal,
       });
-      const query = {
-        ...lastDays(30),
-        group_by: 'link',
-        metrics: 'clicks,conversions_attributed',
-        program_id,
-      };
-      const [campaigns, affiliates, report] = await Promise.all([
+      const metrics = ['clicks', 'conversions_attributed'];
+      const [campaigns, affiliates, counts] = await Promise.all([
         takeAll((cursor) => api.GET('/v1/campaigns', page(cursor))),
         takeAll((cursor) => api.GET('/v1/affiliates', page(cursor))),
-        take(api.GET('/v1/reports', { params: { query }, signal })),
+        readById({ range: lastDays(30), by: 'link', metrics, program: program_id }, signal),
       ]);
       return {
         affiliates,
         campaigns,
         names: new Map([...campaigns, ...affiliates].map(({ id, name }) => [id, name])),
-        counts: new Map(report.rows.map((row) => [String(row.link_id), row])),
+        counts,
       };
     },
     [program.id],
@@ -144,12 +139,12 @@ function LinkTable(props: {
         {
           title: t('common.clicks'),
           numeric: true,
-          cell: ({ id }) => formatCount(figure(context?.counts.get(id), 'clicks')),
+          cell: ({ id }) => formatCount(figure(context?.counts.of(id), 'clicks')),
         },
         {
           title: t('common.credited'),
           numeric: true,
-          cell: ({ id }) => formatCount(figure(context?.counts.get(id), 'conversions_attributed')),
+          cell: ({ id }) => formatCount(figure(context?.counts.of(id), 'conversions_attributed')),
         },
         { title: t('common.status'), sort: 'status', cell: ({ status }) => <Status of={status} /> },
         {

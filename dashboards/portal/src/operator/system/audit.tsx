@@ -26,7 +26,7 @@ export function AuditPage() {
   return (
     <Page
       title={t('common.audit')}
-      lead={<CompleteTo />}
+      lead={<CompleteTo at={data?.complete_to} />}
       actions={
         <Button kind="primary" busy={isRunning} onClick={() => void audit.run()}>
           {isRunning ? t('audit.running') : t('audit.run_an_audit')}

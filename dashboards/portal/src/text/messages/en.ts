@@ -497,10 +497,13 @@ export default {
   'forms.cancel': 'Cancel',
   'forms.close': 'Close',
 
+  'freshness.clicks_counted_to': 'Clicks counted to {completeTo}',
   'freshness.complete_to_completeto': 'Complete to {completeTo}',
+  'freshness.every_click_before_is_counted':
+    'The platform has counted every click before this time; each page says it of the figures that it shows',
   'freshness.loading_freshness': 'Loading freshness…',
   'freshness.no_clicks_counted_yet': 'No clicks counted yet',
-  'freshness.the_figures_include_every_click': 'The figures include every click before this time',
+  'freshness.the_figures_include_every_click': 'These figures include every click before this time',
 
   'generalSettings.counts_for_clicks_from_now': 'Counts for clicks from now on.',
   'generalSettings.cut_visitors_addresses_before_they': 'Cut visitors’ addresses before they are stored',
