@@ -79,7 +79,7 @@ describe.skipIf(chromium === undefined)('what an operator can do, in a browser',
     await operator.getByRole('button', { name: 'Save' }).click();
     await operator.getByText('must be one of our names').waitFor();
     await look(operator, 'acts-postback-settings');
-    const lines = 'tid = order_id\nsum = {"field":"amount","decimal":","}';
+    const lines = 'sum = {"field":"amount","decimal":","}\ntid = order_id';
     await names.fill(lines);
     await operator.getByLabel('Addresses that may call').fill('127.0.0.0/8 ::1');
     await operator.getByRole('button', { name: 'Save' }).click();
