@@ -10,7 +10,18 @@ const TEST_MS = 60_000;
 const REPORTS = '**/v1/reports?*';
 const STREAM = '**/v1/freshness/stream';
 const PARTNER = 'Cat Coupons';
-const FAILURE = { status: 503, contentType: 'application/problem+json', body: '{"code":"unavailable"}' };
+const FAILURE = {
+  status: 503,
+  contentType: 'application/problem+json',
+  body: JSON.stringify({
+    type: 'about:blank',
+    title: 'Unavailable',
+    status: 503,
+    code: 'unavailable',
+    detail: 'the warehouse is unavailable',
+    request_id: 'test',
+  }),
+};
 
 describe.skipIf(chromium === undefined)('a page of the portal that stays open, in a browser', () => {
   let platform: TestPlatform;
