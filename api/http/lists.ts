@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyContextConfig, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { SecretBox } from '../../core/secret-box.ts';
 import { plainText } from '../../core/text/plain-text.ts';
 import { csvCell, forPeople } from '../../ledger/payouts/providers/payment-file.ts';
 import type { Database } from '../../ledger/postgres/db.ts';
@@ -14,9 +15,9 @@ import {
 import { namesById } from '../../ledger/programs/names.ts';
 import { type BigintIdKind, type IntegerIdKind, parseId } from '../schemas/ids.ts';
 import { formatPage, pageOf, plain, rowLimit, time } from '../schemas/schemas.ts';
-import type { ApiServer } from './context.ts';
+import type { ApiContext, ApiServer } from './context.ts';
 import { type Principal, principalOf } from './principal.ts';
-import { invalidField } from './problems.ts';
+import { invalidField, Problem } from './problems.ts';
 
 /**
  * Lists of the API, all alike: pages, a sort, a search, the filters of the list, and everything that these select as CSV
@@ -75,13 +76,18 @@ export interface ListRoute<
 /** Adds a list and its export. */
 export function addList<K extends Kind, Filters extends Shape, Params extends Shape, Row, View extends Shape>(
   app: ApiServer,
-  ledger: Database,
+  { ledger, secretBox }: Pick<ApiContext, 'ledger' | 'secretBox'>,
   route: ListRoute<K, Filters, Params, Row, View>,
 ): void {
   const { url, tags, summary, config, kind, list, filters, view } = route;
   const common = { tags, ...(route.params && { params: route.params }) };
   const limit = rowLimit({ max: MAX_PAGE_ROWS, fallback: route.pageRows ?? DEFAULT_PAGE_ROWS });
   const selection = { ...selectionOf(list), ...filters };
+  const pageRequest = (request: FastifyRequest) => {
+    const query = { limit: MAX_PAGE_ROWS, ...(request.query as Partial<ListQuery>) };
+    checkSort(list, query.sort, principalOf(request));
+    return pageRequestOf(kind, query, secretBox);
+  };
   const inputOf = (request: FastifyRequest) => ({
     principal: principalOf(request),
     query: pick(request.query as z.output<z.ZodObject<Filters>>, Object.keys(filters)),
@@ -101,14 +107,14 @@ export function addList<K extends Kind, Filters extends Shape, Params extends Sh
     },
     handler: async (request) => {
       const input = inputOf(request);
-      const page = await route.read(pageRequestOf(kind, list, request.query as ListQuery), input);
+      const page = await route.read(pageRequest(request), input);
       const rows = await route.format(page.rows, input.principal);
       const data = formatPage(kind, { ...page, rows: [...rows] }, (row) => row);
       const sort = (request.query as ListQuery).sort;
       return (
         sort === undefined || data.next_cursor === null
           ? data
-          : { ...data, next_cursor: sortedCursor(data.next_cursor, sort, page.nextKey ?? '') }
+          : { ...data, next_cursor: sortedCursor(secretBox, data.next_cursor, sort, page.nextKey ?? '') }
       ) as never;
     },
   });
@@ -126,7 +132,7 @@ export function addList<K extends Kind, Filters extends Shape, Params extends Sh
     },
     handler: async (request, reply) => {
       const input = inputOf(request);
-      const first = pageRequestOf(kind, list, { limit: MAX_PAGE_ROWS, ...(request.query as object) });
+      const first = pageRequest(request);
       const name = `${url.slice(url.lastIndexOf('/') + 1)}.csv`;
       reply.type('text/csv; charset=utf-8').header('content-disposition', `attachment; filename="${name}"`);
       // Read before the answer begins, so that what is refused is answered as a problem.
@@ -170,9 +176,9 @@ const DEFAULT_PAGE_ROWS = 100;
 const cursorText = z.string().optional().meta({ description: 'next_cursor of the page before.' });
 
 /** @throws Problem `invalid_input` for a cursor that is none, or of another sort. */
-function pageRequestOf<K extends Kind>(kind: K, list: ListOrder, query: ListQuery): PageRequest<Id<K>> {
+function pageRequestOf<K extends Kind>(kind: K, query: ListQuery, secretBox: SecretBox): PageRequest<Id<K>> {
   const { limit, sort, search } = query;
-  const cursor = query.cursor === undefined ? undefined : readCursor(kind, list, query.cursor, sort);
+  const cursor = query.cursor === undefined ? undefined : readCursor(kind, query.cursor, sort, secretBox);
   const descending = sort?.startsWith('-') ?? false;
   return {
     limit,
@@ -191,28 +197,29 @@ function searchOf(kind: Kind, search: string): Search {
   return { text, pattern, id: parseId(kind, text) ?? null };
 }
 
-/** Cursors are opaque: the id of the last row, and for a sorted list the sort and what the row was sorted by. */
-function sortedCursor(cursor: string, sort: string, key: string): string {
+/**
+ * Cursors are opaque: the id of the last row, and for a sorted list the sort and what the row was sorted by. That can be
+ * what the caller may not read, so it is sealed.
+ */
+function sortedCursor(secretBox: SecretBox, cursor: string, sort: string, key: string): string {
   const id = Buffer.from(cursor, 'base64url').toString();
-  return Buffer.from(`${id} ${sort} ${key}`).toString('base64url');
+  return secretBox.encrypt(CURSOR, `${id} ${sort} ${key}`).toString('base64url');
 }
 
-/** Of a bigint, and no wider than one. */
-const WHOLE_NUMBER = /^-?\d{1,18}$/;
+/** The purpose under which cursors are sealed. */
+const CURSOR = 'cursor of a list';
 
 function readCursor<K extends Kind>(
   kind: K,
-  list: ListOrder,
   cursor: string,
   sort: string | undefined,
+  secretBox: SecretBox,
 ): { id: Id<K>; key: string | undefined } {
-  const [, idPart = '', sortPart, key] =
-    /^(\S+)(?: (\S+) (.*))?$/s.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
+  const bytes = Buffer.from(cursor, 'base64url');
+  const text = sort === undefined ? bytes.toString() : unsealed(secretBox, bytes);
+  const [, idPart = '', sortPart, key] = /^(\S+)(?: (\S+) (.*))?$/s.exec(text) ?? [];
   const id = parseId(kind, idPart);
-  const sorted = sort === undefined ? undefined : list.sorts[sort.replace('-', '')];
-  const isNumber = typeof sorted === 'object' && sorted.type === 'bigint';
-  const isKey = key === undefined || (isNumber ? WHOLE_NUMBER.test(key) : !key.includes('\0'));
-  if (id === undefined || sortPart !== sort || !isKey)
+  if (id === undefined || sortPart !== sort)
     throw invalidField(
       'cursor',
       'must be the next_cursor of a previous page with the same parameters otherwise',
@@ -220,8 +227,24 @@ function readCursor<K extends Kind>(
   return { id: id as Id<K>, key };
 }
 
+/** Empty for what was not sealed here. */
+function unsealed(secretBox: SecretBox, bytes: Buffer): string {
+  try {
+    return secretBox.decrypt(CURSOR, bytes);
+  } catch {
+    return '';
+  }
+}
+
 /** Whom the names of affiliates are for; an affiliate sees rows of its own. */
 const SEE_AFFILIATES: ReadonlySet<string> = new Set(['operator', 'finance', 'fraud', 'affiliate']);
+
+/** @throws Problem `forbidden` for an order that tells the caller names which it may not see. */
+function checkSort({ sorts }: ListOrder, sort: string | undefined, { role }: Principal): void {
+  const sorted = sort === undefined ? undefined : sorts[sort.replace('-', '')];
+  if (typeof sorted !== 'object' || !sorted.namesAffiliates || SEE_AFFILIATES.has(role)) return;
+  throw new Problem('forbidden', { detail: `the role ${role} is not permitted to sort by ${sort}` });
+}
 
 interface Column {
   readonly name: string;

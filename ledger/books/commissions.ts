@@ -1,6 +1,6 @@
 import { type Database, type DatabaseSql, type DatabaseTransaction, inTransaction } from '../postgres/db.ts';
 import {
-  affiliateName,
+  BY_AFFILIATE,
   type ListOrder,
   listClauses,
   type Page,
@@ -101,7 +101,7 @@ export const COMMISSION_LIST: ListOrder = {
     amount: { type: 'bigint', by: (sql) => sql`amount_minor` },
     state: { type: 'text', by: (sql) => sql`state` },
     available_at: { type: 'bigint', by: (sql) => sql`(extract(epoch from available_at) * 1000000)::bigint` },
-    affiliate: { type: 'text', by: (sql) => affiliateName(sql, 'affiliate_id') },
+    affiliate: BY_AFFILIATE,
   },
   search: (sql, { text, id }) => sql`
     conversion_id in (select c.id from conversions c where c.order_id = ${text}) or id = ${id}::bigint`,

@@ -43,6 +43,13 @@ export interface PageRequest<Id> {
 
 type Expression = (sql: DatabaseSql) => Fragment;
 
+interface Sort {
+  readonly type: 'text' | 'bigint';
+  readonly by: Expression;
+  /** The order tells what affiliates are called. */
+  readonly namesAffiliates?: true;
+}
+
 /** How a list is ordered, and what can be looked for in it. */
 export interface ListOrder {
   /** The identity, which decides between equal rows. */
@@ -53,17 +60,18 @@ export interface ListOrder {
    * Expressions by the name that callers have for them; never null. `id` stands for the order of the identity, which is
    * that of the time of recording and needs no index of its own.
    */
-  readonly sorts: Readonly<
-    Record<string, 'id' | { readonly type: 'text' | 'bigint'; readonly by: Expression }>
-  >;
+  readonly sorts: Readonly<Record<string, 'id' | Sort>>;
   /** A condition; without it nothing can be looked for. */
   readonly search?: (sql: DatabaseSql, search: Search) => Fragment;
 }
 
-/** The name of a row's affiliate, to sort by or to look in; `affiliate` is the column with its id. */
-export function affiliateName(sql: DatabaseSql, affiliate: string): Fragment {
-  return sql`coalesce((select a.name from affiliates a where a.id = ${sql(affiliate)}), '')`;
+/** The name of the affiliate in a row's column `affiliate_id`. */
+export function affiliateName(sql: DatabaseSql): Fragment {
+  return sql`coalesce((select a.name from affiliates a where a.id = affiliate_id), '')`;
 }
+
+/** Sorts rows by the names of their affiliates. */
+export const BY_AFFILIATE: Sort = { type: 'text', by: affiliateName, namesAffiliates: true };
 
 /** The clauses of a list's query: keyset paging is stable under any sort, because (key, id) is unique. */
 export function listClauses(

@@ -101,7 +101,7 @@ async function makeKey(
 }
 
 export function addApiKeyRoutes(app: ApiServer, context: ApiContext): void {
-  addList(app, context.ledger, {
+  addList(app, context, {
     url: '/v1/api-keys',
     operationId: 'listApiKeys',
     tags: TAGS,

@@ -60,8 +60,9 @@ export function addUserRoutes(app: ApiServer, context: ApiContext): void {
   addChangingRoutes(app, context);
 }
 
-function addReadingRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addReadingRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/users',
     operationId: 'listUsers',
     tags: TAGS,

@@ -61,8 +61,9 @@ function formatCommission(
   };
 }
 
-export function addCommissionRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+export function addCommissionRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/commissions',
     operationId: 'listCommissions',
     tags: ['money'],

@@ -57,8 +57,9 @@ export function addConversionRoutes(app: ApiServer, context: ApiContext): void {
   addReadRoute(app, context);
 }
 
-function addListRoute(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addListRoute(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/conversions',
     operationId: 'listConversions',
     tags,

@@ -33,10 +33,11 @@ export function addPayoutRoutes(app: ApiServer, context: ApiContext): void {
   addPayoutCommands(app, context);
 }
 
-function addPayoutQueries(app: ApiServer, { ledger }: ApiContext): void {
+function addPayoutQueries(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
   const tags = ['money'];
 
-  addList(app, ledger, {
+  addList(app, context, {
     url: '/v1/payouts',
     operationId: 'listPayouts',
     tags,

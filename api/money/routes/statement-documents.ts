@@ -71,8 +71,9 @@ function formatDocument(document: StatementDocument): z.output<typeof documentVi
 }
 
 /** Monthly statements: made once, numbered, the same whenever they are read. */
-export function addStatementDocumentRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+export function addStatementDocumentRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/statement-documents',
     operationId: 'listStatementDocuments',
     tags: TAGS,

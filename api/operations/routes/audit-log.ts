@@ -43,8 +43,9 @@ function withSafeReason(before: unknown, principal: Principal): unknown {
   return reason === undefined ? before : { ...(before as object), reason: reasonFor(principal, reason) };
 }
 
-export function addAuditLogRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+export function addAuditLogRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/audit-log',
     operationId: 'listAuditLog',
     tags: ['audit'],

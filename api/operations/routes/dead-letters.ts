@@ -65,7 +65,7 @@ export function addDeadLetterRoutes(app: ApiServer, context: ApiContext): void {
   const roles = ['operator'] as const;
   const params = z.object({ id: bigintId('deadLetter') });
 
-  addList(app, ledger, {
+  addList(app, context, {
     url: '/v1/dead-letters',
     operationId: 'listDeadLetters',
     tags,

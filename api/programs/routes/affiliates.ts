@@ -44,8 +44,9 @@ export function addAffiliateRoutes(app: ApiServer, context: ApiContext): void {
   addAffiliateCommands(app, context);
 }
 
-function addAffiliateQueries(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addAffiliateQueries(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/affiliates',
     operationId: 'listAffiliates',
     tags: TAGS,

@@ -108,8 +108,9 @@ export function addCampaignRoutes(app: ApiServer, context: ApiContext): void {
   addChangeRoutes(app, context);
 }
 
-function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addReadRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/campaigns',
     operationId: 'listCampaigns',
     tags: TAGS,

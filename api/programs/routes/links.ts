@@ -29,10 +29,11 @@ export function addLinkRoutes(app: ApiServer, context: ApiContext): void {
   addChangeRoutes(app, context);
 }
 
-function addReadRoutes(app: ApiServer, { ledger, collectorUrl }: ApiContext): void {
+function addReadRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger, collectorUrl } = context;
   const formatLink = linkFormatter(collectorUrl);
 
-  addList(app, ledger, {
+  addList(app, context, {
     url: '/v1/links',
     operationId: 'listLinks',
     tags: TAGS,

@@ -293,8 +293,9 @@ export function addTermsRoutes(app: ApiServer, context: ApiContext): void {
   addTermsCommands(app, context);
 }
 
-function addTermsQueries(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addTermsQueries(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/terms',
     operationId: 'listTerms',
     tags,

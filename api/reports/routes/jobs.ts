@@ -39,7 +39,7 @@ export function addJobRoutes(app: ApiServer, context: ApiContext & { log: Logger
   const tags = ['imports'];
   const roles = ['operator', 'finance', 'affiliate', 'advertiser', 'fraud'] as const;
 
-  addList(app, ledger, {
+  addList(app, context, {
     url: '/v1/jobs',
     operationId: 'listJobs',
     tags,

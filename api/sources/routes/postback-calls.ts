@@ -112,7 +112,7 @@ const params = z.object({ id: bigintId('postbackCall') });
 function addReadRoutes(app: ApiServer, context: CallContext): void {
   const { ledger } = context;
 
-  addList(app, ledger, {
+  addList(app, context, {
     url: '/v1/postback-calls',
     operationId: 'listPostbackCalls',
     tags,

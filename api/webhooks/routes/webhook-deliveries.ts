@@ -110,8 +110,9 @@ async function visibleDelivery(sql: DatabaseSql, principal: Principal, id: bigin
   return delivery;
 }
 
-function addReadRoutes(app: ApiServer, { ledger }: ApiContext): void {
-  addList(app, ledger, {
+function addReadRoutes(app: ApiServer, context: ApiContext): void {
+  const { ledger } = context;
+  addList(app, context, {
     url: '/v1/webhooks/:id/deliveries',
     operationId: 'listWebhookDeliveries',
     tags,
