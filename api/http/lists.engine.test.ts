@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { connectOwner } from '../../ledger/postgres/db.ts';
 import { decideConversion, startTestApi, type Tenant, type TestApi } from '../../test/support/api.ts';
-import { startTestNats, type TestNats } from '../../test/support/engines.ts';
+import { startTestNats, type TestNats, waitFor } from '../../test/support/engines.ts';
 import { type Operation, readDocument } from '../../test/support/openapi.ts';
 import { fanOut } from '../webhooks/webhook-worker.ts';
 
@@ -12,6 +13,9 @@ let tenant: Tenant;
 let lists: { url: string; list: Operation }[];
 
 type Row = Readonly<Record<string, unknown>> & { readonly id: string };
+
+/** As startTestApi allows. */
+const CONCURRENT_EXPORTS = 4;
 
 /** Equal names, so that the identity has to decide between rows. */
 const NAMES = ['Bea', 'anna', 'Bea', 'Čapek 100 %'];
@@ -242,4 +246,31 @@ test('an export has every row of the list in its order, with names, currencies a
 test('an advertiser, who does not see affiliates, has no names of them in an export', async () => {
   const { text } = await api.call('GET', '/v1/conversions.csv', { key: tenant.keys.advertiser });
   expect(text.split('\r\n')[0]).not.toContain('affiliate_name');
+});
+
+test('exports of one party at a time are as many as its reports', async () => {
+  const owner = await connectOwner({ url: api.stores.books.url, name: 'test-owner' });
+  const key = tenant.keys.operator;
+  const read = () => api.call('GET', '/v1/campaigns.csv', { key });
+  try {
+    const allowed = await owner.begin(async (tx) => {
+      await tx`lock table campaigns in access exclusive mode`;
+      const begun = Array.from({ length: CONCURRENT_EXPORTS }, read);
+      await waitFor(
+        async () => {
+          const [waiting] = await tx<{ count: number }[]>`
+            select count(*)::integer as count from pg_locks where relation = 'campaigns'::regclass and not granted`;
+          return waiting?.count === CONCURRENT_EXPORTS;
+        },
+        { deadlineMs: 5_000, what: 'all exports to be under way' },
+      );
+      const refused = await read();
+      expect([refused.status, refused.body.code]).toEqual([429, 'rate_limited']);
+      return begun;
+    });
+    for (const answer of await Promise.all(allowed)) expect(answer.status).toBe(200);
+    await waitFor(async () => (await read()).status === 200, { deadlineMs: 5_000, what: 'the next export' });
+  } finally {
+    await owner.end();
+  }
 });

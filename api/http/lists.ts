@@ -122,7 +122,7 @@ export function addList<K extends Kind, Filters extends Shape, Params extends Sh
   app.route({
     method: 'GET',
     url: `${url}.csv`,
-    config,
+    config: { ...config, isQuery: true },
     schema: {
       ...common,
       operationId: route.operationId.replace('list', 'export'),

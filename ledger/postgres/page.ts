@@ -61,8 +61,11 @@ export interface ListOrder {
    * that of the time of recording and needs no index of its own.
    */
   readonly sorts: Readonly<Record<string, 'id' | Sort>>;
-  /** A condition; without it nothing can be looked for. */
-  readonly search?: (sql: DatabaseSql, search: Search) => Fragment;
+  /**
+   * A condition; without it nothing can be looked for. Of a list that grows with the orders, a union of look-ups in
+   * indexes: beside an `or` PostgreSQL reads every row of the program.
+   */
+  readonly search?: (sql: DatabaseSql, search: Search & { readonly programId: number | null }) => Fragment;
 }
 
 /** The name of the affiliate in a row's column `affiliate_id`. */
@@ -77,7 +80,10 @@ export const BY_AFFILIATE: Sort = { type: 'text', by: affiliateName, namesAffili
 export function listClauses(
   sql: DatabaseSql,
   list: ListOrder,
-  request: PageRequest<number | bigint>,
+  request: PageRequest<number | bigint> & {
+    /** The program that is looked in; undefined: in all. */
+    readonly programId?: number | undefined;
+  },
 ): {
   /** The column `sort_key`. */
   readonly key: Fragment;
@@ -86,7 +92,7 @@ export function listClauses(
   /** `order by` and `limit`. */
   readonly order: Fragment;
 } {
-  const { sort, search } = request;
+  const { sort, search, programId = null } = request;
   const after = request.after === undefined ? null : BigInt(request.after);
   const id = list.id(sql);
   const sorted = sort && list.sorts[sort.by];
@@ -95,7 +101,7 @@ export function listClauses(
   const compare = descending ? sql`<` : sql`>`;
   const direction = descending ? sql`desc` : sql`asc`;
   const limit = rowsToRead(request);
-  const found = search && list.search ? sql`(${list.search(sql, search)})` : sql`true`;
+  const found = search && list.search ? sql`(${list.search(sql, { ...search, programId })})` : sql`true`;
   if (!sorted || sorted === 'id') {
     const behind = after === null ? sql`true` : sql`${id} ${compare} ${after}`;
     return {
